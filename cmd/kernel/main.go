@@ -1,0 +1,16 @@
+// Command kernel is the sandbox kernel that shoal embeds and executes, one
+// process per guest. It does nothing by itself.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"shoal/internal/runtime/gvisor/kernel"
+)
+
+func main() {
+	kernel.Run()
+	fmt.Fprintln(os.Stderr, "This is Shoal's sandbox kernel; shoal executes it for every guest.")
+	os.Exit(2)
+}

@@ -1,0 +1,130 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"unicode"
+)
+
+// Check reports everything that is wrong with the settings by themselves; what
+// the machine makes of them is the doctor's business.
+func (c *Config) Check() error {
+	var errs []error
+	bad := func(name, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: %s", name, fmt.Sprintf(format, args...)))
+	}
+	for name, dir := range map[string]string{"data-dir": c.DataDir, "run-dir": c.RunDir} {
+		if !filepath.IsAbs(dir) {
+			bad(name, "%q is not an absolute path", dir)
+		}
+	}
+	for name, addr := range map[string]string{"api-listen": c.APIListen, "proxy-listen": c.ProxyListen,
+		"health-listen": c.HealthListen, "node-listen": c.NodeListen, "node-proxy-listen": c.NodeProxyListen} {
+		host, _, err := net.SplitHostPort(addr)
+		if err != nil {
+			bad(name, "%q is not HOST:PORT", addr)
+		} else if c.Dev && !isLoopback(host) {
+			bad(name, "%q is not a loopback address, and --dev has a publicly known key", addr)
+		}
+	}
+	var ranges []netip.Prefix
+	for name, cidr := range map[string]string{"host-cidr": c.HostCIDR, "veth-cidr": c.VethCIDR} {
+		prefix, err := netip.ParsePrefix(cidr)
+		if err != nil || !prefix.Addr().Is4() {
+			bad(name, "%q is not an IPv4 CIDR", cidr)
+			continue
+		}
+		ranges = append(ranges, prefix)
+	}
+	if len(ranges) == 2 && ranges[0].Overlaps(ranges[1]) {
+		bad("host-cidr", "overlaps veth-cidr")
+	}
+	for _, cidr := range c.AllowInternal {
+		if _, err := netip.ParsePrefix(cidr); err != nil {
+			bad("allow-internal", "%q is not a CIDR", cidr)
+		}
+	}
+	if _, err := c.Resolvers(); err != nil {
+		bad("dns", "%v", err)
+	}
+	if strings.Contains(c.Domain, "/") {
+		bad("domain", "%q must be a host name, with a port if need be, and no scheme", c.Domain)
+	}
+	if c.MaxSandboxes < 1 || c.MaxProcesses < 16 || c.SlotPool < 0 || c.SandboxDisk < 64 {
+		bad("max-sandboxes, max-processes, slot-pool, sandbox-disk", "must be at least 1, 16, 0 and 64")
+	}
+	return errors.Join(errs...)
+}
+
+// Resolvers parses DNS; a missing port is 53.
+func (c *Config) Resolvers() ([]netip.AddrPort, error) {
+	var list []netip.AddrPort
+	for _, s := range c.DNS {
+		if addr, err := netip.ParseAddr(s); err == nil {
+			list = append(list, netip.AddrPortFrom(addr, 53))
+			continue
+		}
+		ap, err := netip.ParseAddrPort(s)
+		if err != nil {
+			return nil, fmt.Errorf("%q is neither an IP address nor IP:PORT", s)
+		}
+		list = append(list, ap)
+	}
+	return list, nil
+}
+
+// Prefixes parses HostCIDR, VethCIDR and AllowInternal, which Check has accepted.
+func (c *Config) Prefixes() (host, veth netip.Prefix, internal []netip.Prefix) {
+	host, veth = netip.MustParsePrefix(c.HostCIDR), netip.MustParsePrefix(c.VethCIDR)
+	for _, cidr := range c.AllowInternal {
+		internal = append(internal, netip.MustParsePrefix(cidr))
+	}
+	return host, veth, internal
+}
+
+func isLoopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}
+
+// Lines renders the settings as a configuration file. Secrets are not shown.
+func (c *Config) Lines() []string {
+	var lines []string
+	v := reflect.ValueOf(*c)
+	for i := range v.NumField() {
+		name := flagName(v.Type().Field(i).Name)
+		value := fmt.Sprint(v.Field(i).Interface())
+		if list, ok := v.Field(i).Interface().([]string); ok {
+			value = strings.Join(list, ",")
+		}
+		if value != "" && (strings.HasSuffix(name, "secret") || strings.HasSuffix(name, "token") || strings.HasSuffix(name, "seed")) {
+			value = "(set)"
+		}
+		lines = append(lines, name+" = "+value)
+	}
+	return lines
+}
+
+// flagName turns a field's name into its flag's, as kong does: a dash before
+// each word, where a run of capitals is one word.
+func flagName(field string) string {
+	var b strings.Builder
+	runes := []rune(field)
+	for i, r := range runes {
+		startsWord := unicode.IsUpper(r) && i > 0 &&
+			(unicode.IsLower(runes[i-1]) || (i+1 < len(runes) && unicode.IsLower(runes[i+1])))
+		if startsWord {
+			b.WriteByte('-')
+		}
+		b.WriteRune(unicode.ToLower(r))
+	}
+	return b.String()
+}

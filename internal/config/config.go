@@ -1,0 +1,51 @@
+// Package config is the one configuration: the same names are flags
+// (--api-listen), environment variables (SHOAL_API_LISTEN) and lines of the
+// configuration file (api-listen = …). Flags win over the environment, which
+// wins over the file.
+package config
+
+import (
+	"time"
+)
+
+// EnvPrefix starts every environment variable.
+const EnvPrefix = "SHOAL"
+
+// Config holds every setting of every role. A role ignores what it has no use
+// for.
+type Config struct {
+	Dev       bool   `help:"Development mode: listen on loopback only, with the fixed development key."`
+	DataDir   string `default:"/var/lib/shoal" placeholder:"DIR" help:"Durable state: database, images, records, writable layers. On a disk."`
+	RunDir    string `default:"/run/shoal" placeholder:"DIR" help:"State of running guests. On tmpfs."`
+	ImageDir  string `placeholder:"DIR" help:"Root images and what they are made from; installations may share it. In the data directory by default."`
+	Instance  string `default:"shoal" placeholder:"NAME" help:"Name of this installation in cgroups, namespaces and rules, for several on one machine. 1 to 8 letters or digits."`
+	LogLevel  string `default:"info" enum:"debug,info,warn,error" help:"Least severe level that is logged: debug, info, warn or error."`
+	LogFormat string `default:"auto" enum:"auto,text,json" help:"text, json, or auto: text on a terminal, else json."`
+
+	APIListen       string `default:"127.0.0.1:3000" placeholder:"ADDR" help:"Address of the REST API."`
+	ProxyListen     string `default:"127.0.0.1:3002" placeholder:"ADDR" help:"Address of the sandbox traffic proxy."`
+	HealthListen    string `default:"127.0.0.1:3003" placeholder:"ADDR" help:"Address of the proxy's health check."`
+	NodeListen      string `default:"127.0.0.1:5008" placeholder:"ADDR" help:"Address of the orchestrator's RPC."`
+	NodeProxyListen string `default:"127.0.0.1:5007" placeholder:"ADDR" help:"Address at which the orchestrator takes sandbox traffic from proxies."`
+
+	Nodes      []string `placeholder:"ADDR,…" help:"RPC addresses of the orchestrators, for the api and proxy roles. The proxy reaches each machine's sandboxes at the same host on the port of node-proxy-listen."`
+	NodeSecret string   `placeholder:"SECRET" help:"Shared secret of the roles. Generated in the data directory by default, so roles on one machine agree."`
+	NodeID     string   `placeholder:"NAME" help:"Name of this machine. The host name by default."`
+
+	Domain     string `placeholder:"HOST[:PORT]" help:"Public domain of sandboxes: port P of sandbox S is at P-S.DOMAIN. Clients build host names from it."`
+	TokenSeed  string `placeholder:"SECRET" help:"Seed of the sandboxes' access tokens. Generated in the data directory by default."`
+	AdminToken string `placeholder:"SECRET" help:"Token of the admin routes. None by default: the routes are then closed."`
+
+	HostCIDR      string   `default:"10.11.0.0/16" placeholder:"CIDR" help:"Addresses at which the host reaches sandboxes, one each."`
+	VethCIDR      string   `default:"10.12.0.0/16" placeholder:"CIDR" help:"Addresses of the links to the sandboxes' namespaces, two each."`
+	AllowInternal []string `placeholder:"CIDR,…" help:"Private ranges that sandboxes may reach. None by default."`
+	DNS           []string `placeholder:"IP[:PORT],…" help:"Resolvers that sandboxes' DNS queries are forwarded to. Those of the host by default."`
+	SlotPool      int      `default:"16" help:"Network slots kept ready."`
+
+	MaxSandboxes int           `default:"1000" help:"Sandboxes alive at once on one machine."`
+	MaxProcesses int           `default:"2048" help:"Processes and threads inside one sandbox."`
+	EnvdTimeout  time.Duration `default:"20s" help:"How long a started guest's daemon may take to answer."`
+	SandboxDisk  int64         `default:"10240" placeholder:"MIB" help:"Writable disk of a sandbox of the base template, in MiB."`
+
+	TrustCA []string `placeholder:"FILE,…" help:"Certificate authorities (PEM) that every guest trusts, besides those that the host's operator added to the host's trust store."`
+}

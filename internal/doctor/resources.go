@@ -1,0 +1,142 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"shoal/internal/config"
+)
+
+const (
+	minMemory = 1 << 30 // bytes; one sandbox of the base template and shoal itself
+	minDisk   = 4 << 30 // bytes; the base template's package root and its image
+)
+
+func checkMemory(context.Context, *config.Config) Result {
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return Warn.because("", "%v", err)
+	}
+	total := int64(info.Totalram) * int64(info.Unit)
+	if total < minMemory {
+		return Warn.because("use a machine with at least 1 GiB", "%d MiB of memory", total>>20)
+	}
+	return ok("%d MiB in all", total>>20)
+}
+
+func checkDisk(_ context.Context, cfg *config.Config) Result {
+	dir := cfg.DataDir
+	for dir != "/" {
+		if _, err := os.Stat(dir); err == nil {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return Fail.because("set --data-dir to a usable directory", "%s: %v", dir, err)
+	}
+	free := int64(st.Bavail) * st.Bsize
+	if free < minDisk {
+		return Fail.because("free some space, or set --data-dir to a larger file system", "%d MiB free in %s; the base template needs %d", free>>20, dir, minDisk>>20)
+	}
+	return ok("%d MiB free for %s", free>>20, cfg.DataDir)
+}
+
+// checkRoute looks for the way to the internet that guests share.
+func checkRoute(context.Context, *config.Config) Result {
+	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
+	if err != nil {
+		return Warn.because("", "cannot list routes: %v", err)
+	}
+	for _, r := range routes {
+		if (r.Dst == nil || r.Dst.IP.IsUnspecified()) && r.Gw != nil {
+			return ok("through %s", r.Gw)
+		}
+	}
+	return Warn.because("ip route add default via GATEWAY", "none; sandboxes run, but reach nothing outside")
+}
+
+// checkRanges finds host routes that the sandboxes' addresses would hide.
+func checkRanges(_ context.Context, cfg *config.Config) Result {
+	host, veth, _ := cfg.Prefixes()
+	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
+	if err != nil {
+		return Warn.because("", "cannot list routes: %v", err)
+	}
+	for _, r := range routes {
+		if r.Dst == nil || r.Dst.IP.IsUnspecified() {
+			continue
+		}
+		addr, good := netip.AddrFromSlice(r.Dst.IP.To4())
+		if !good {
+			continue
+		}
+		ones, _ := r.Dst.Mask.Size()
+		route := netip.PrefixFrom(addr, ones)
+		if link, err := netlink.LinkByIndex(r.LinkIndex); err == nil && strings.HasPrefix(link.Attrs().Name, "veth-") {
+			continue // a sandbox's own
+		}
+		for _, own := range []netip.Prefix{host, veth} {
+			if own.Overlaps(route) {
+				return Fail.because("set --host-cidr and --veth-cidr to ranges that the host does not use",
+					"%s overlaps the host's route to %s", own, route)
+			}
+		}
+	}
+	return ok("%s and %s are free", host, veth)
+}
+
+func checkPorts(_ context.Context, cfg *config.Config) Result {
+	var taken []string
+	for _, addr := range []string{cfg.APIListen, cfg.ProxyListen, cfg.HealthListen, cfg.NodeListen} {
+		l, err := net.Listen("tcp", addr)
+		if err == nil {
+			l.Close()
+			continue
+		}
+		if errors.Is(err, unix.EADDRINUSE) {
+			taken = append(taken, fmt.Sprintf("%s by %s", addr, PortHolder(addr)))
+		} else {
+			taken = append(taken, fmt.Sprintf("%s: %v", addr, err))
+		}
+	}
+	if len(taken) == 0 {
+		return ok("free: %s, %s, %s, %s", cfg.APIListen, cfg.ProxyListen, cfg.HealthListen, cfg.NodeListen)
+	}
+	for _, t := range taken {
+		if !strings.Contains(t, "shoal") {
+			return Fail.because("end the holder, or choose other addresses with --api-listen, --proxy-listen, --health-listen, --node-listen",
+				"in use: %s", strings.Join(taken, "; "))
+		}
+	}
+	return Note.because("", "in use by a running shoal: %s", strings.Join(taken, "; "))
+}
+
+func checkBootstrap(_ context.Context, cfg *config.Config) Result {
+	if path, err := exec.LookPath("mmdebstrap"); err == nil {
+		return ok("%s", path)
+	}
+	if checkBase(nil, cfg).Level == OK {
+		return Note.because("apt-get install mmdebstrap", "mmdebstrap is missing; the base template is built already")
+	}
+	return Fail.because("apt-get install mmdebstrap", "mmdebstrap is missing; the base template cannot be built")
+}
+
+func checkBase(_ context.Context, cfg *config.Config) Result {
+	images, _ := filepath.Glob(filepath.Join(cfg.DataDir, "images", "sha256-*.erofs"))
+	if len(images) == 0 {
+		return Note.because("", "not built yet; the first start builds it")
+	}
+	return ok("%d image(s) in %s", len(images), filepath.Join(cfg.DataDir, "images"))
+}

@@ -1,0 +1,236 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The ladder of idle times: each hop keeps its connections longer than the one
+// before, so that the upstream never closes first (runtime.md §1.6).
+const (
+	upstreamIdle = 610 * time.Second
+	// ServerIdle is how long a listener of this proxy keeps an idle connection.
+	ServerIdle = 620 * time.Second
+	dialTime   = 30 * time.Second
+)
+
+// dialPauses are waited for before each further attempt at a refused port: a
+// listener on the guest's loopback is relayed a moment after it appears.
+var dialPauses = []time.Duration{100 * time.Millisecond, 200 * time.Millisecond, 300 * time.Millisecond, 400 * time.Millisecond}
+
+// upstream holds connections to guests and nodes.
+type upstream struct {
+	mu         sync.Mutex
+	executions map[string]*execution
+	buffers    bufferPool
+}
+
+// execution is one run of a sandbox and the connections to it.
+type execution struct {
+	transport *http.Transport
+	mu        sync.Mutex
+	ended     bool
+	conns     map[net.Conn]struct{}
+}
+
+func newUpstream() *upstream {
+	return &upstream{executions: map[string]*execution{}, buffers: bufferPool{pool: sync.Pool{New: func() any {
+		b := make([]byte, 64<<10)
+		return &b
+	}}}}
+}
+
+// of returns the connections of an execution; those of a node are kept under the
+// node's address.
+func (u *upstream) of(id string) *execution {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	e := u.executions[id]
+	if e == nil {
+		e = &execution{conns: map[net.Conn]struct{}{}}
+		e.transport = &http.Transport{
+			DialContext:         e.dial,
+			TLSClientConfig:     &tls.Config{InsecureSkipVerify: true}, // httpsPorts: the guest's own certificate, on a private wire
+			DisableCompression:  true,
+			MaxIdleConnsPerHost: 64,
+			IdleConnTimeout:     upstreamIdle,
+			ForceAttemptHTTP2:   false,
+			WriteBufferSize:     64 << 10,
+			ReadBufferSize:      64 << 10,
+		}
+		u.executions[id] = e
+	}
+	return e
+}
+
+func (u *upstream) forget(id string) {
+	u.mu.Lock()
+	e := u.executions[id]
+	delete(u.executions, id)
+	u.mu.Unlock()
+	if e != nil {
+		e.reset()
+	}
+}
+
+// dial repeats while the port is refused.
+func (e *execution) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: dialTime, KeepAlive: 20 * time.Second}
+	conn, err := dialer.DialContext(ctx, network, addr)
+	for _, pause := range dialPauses {
+		if err == nil || !errors.Is(err, unix.ECONNREFUSED) {
+			break
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, ctx.Err()
+		case <-timer.C:
+		}
+		conn, err = dialer.DialContext(ctx, network, addr)
+	}
+	if err != nil {
+		return nil, &dialError{err}
+	}
+	tracked := &trackedConn{Conn: conn, owner: e}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ended {
+		conn.Close()
+		return nil, &dialError{net.ErrClosed}
+	}
+	e.conns[tracked] = struct{}{}
+	return tracked, nil
+}
+
+// reset closes every connection with a reset: the guest's address is about to
+// belong to another sandbox.
+func (e *execution) reset() {
+	e.mu.Lock()
+	e.ended = true
+	conns := e.conns
+	e.conns = map[net.Conn]struct{}{}
+	e.mu.Unlock()
+	for conn := range conns {
+		inner := conn.(*trackedConn).Conn
+		if tcp, ok := inner.(*net.TCPConn); ok {
+			_ = tcp.SetLinger(0)
+		}
+		inner.Close()
+	}
+	e.transport.CloseIdleConnections()
+}
+
+// trackedConn leaves its execution when it is closed.
+type trackedConn struct {
+	net.Conn
+	owner *execution
+}
+
+func (c *trackedConn) Close() error {
+	c.owner.mu.Lock()
+	delete(c.owner.conns, c)
+	c.owner.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// CloseWrite passes a half-close on.
+func (c *trackedConn) CloseWrite() error {
+	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+		return tcp.CloseWrite()
+	}
+	return nil
+}
+
+// dialError tells a port that is not open from an upstream that failed later.
+type dialError struct{ error }
+
+func (e *dialError) Unwrap() error { return e.error }
+
+// bufferPool lends the copy buffers of streams.
+type bufferPool struct{ pool sync.Pool }
+
+var _ httputil.BufferPool = (*bufferPool)(nil)
+
+func (p *bufferPool) Get() []byte  { return *p.pool.Get().(*[]byte) }
+func (p *bufferPool) Put(b []byte) { p.pool.Put(&b) }
+
+// forward streams the request to the guest, or to the proxy in front of it.
+func (h *Handler) forward(w http.ResponseWriter, r *http.Request, rt route, target Target) {
+	port := strconv.FormatUint(rt.port, 10)
+	scheme, address, key := "http", target.Node, "node:"+target.Node
+	if target.Node == "" {
+		address, key = net.JoinHostPort(target.Host.String(), port), target.ExecutionID
+		if slices.Contains(target.HTTPSPorts, int(rt.port)) && rt.port != envdPort {
+			scheme = "https"
+		}
+	}
+	masked := maskedHost(r, rt, target)
+	reverse := httputil.ReverseProxy{
+		Transport:     h.upstream.of(key).transport,
+		FlushInterval: -1, // streams reach the client as they are written
+		BufferPool:    &h.upstream.buffers,
+		ErrorLog:      nil,
+		Rewrite: func(p *httputil.ProxyRequest) {
+			p.Out.URL.Scheme, p.Out.URL.Host = scheme, address
+			p.Out.Host = r.Host
+			// Unlike the default, what the client sent of these is passed on.
+			for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
+				if v := r.Header.Values(name); v != nil {
+					p.Out.Header[name] = v
+				}
+			}
+			switch {
+			case target.Node != "":
+				p.Out.Header.Set(headerSandbox, rt.sandboxID)
+				p.Out.Header.Set(headerPort, port)
+				p.Out.Host = port + "-" + rt.sandboxID + ".node"
+				p.Out.Header.Set("X-Forwarded-Host", r.Host)
+			case masked != "":
+				p.Out.Host = masked
+				p.Out.Header.Set("X-Forwarded-Host", r.Host)
+			}
+			if rt.port == envdPort {
+				p.Out.Header.Set("X-Request-Id", requestID(r))
+			}
+		},
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			h.upstreamFailed(w, r, rt, target, err)
+		},
+	}
+	reverse.ServeHTTP(w, r)
+}
+
+// upstreamFailed answers for an upstream that did not.
+func (h *Handler) upstreamFailed(w http.ResponseWriter, r *http.Request, rt route, target Target, err error) {
+	if r.Context().Err() != nil {
+		return // the client is gone
+	}
+	var dial *dialError
+	switch {
+	case target.Node != "":
+		h.log.Warn("a node's proxy cannot be reached", "node", target.Node, "error", err)
+		http.Error(w, "Failed to route request to sandbox", http.StatusBadGateway)
+	case errors.As(err, &dial):
+		closedPortPage(rt).write(w, r)
+	default:
+		// The sandbox ended, or its service closed the connection without an answer.
+		p := notFoundPage(rt.sandboxID, "connection_lost")
+		if _, resolveErr := h.resolver.Resolve(r.Context(), Request{SandboxID: rt.sandboxID, Port: rt.port}); resolveErr == nil {
+			p = closedPortPage(rt)
+			p.reason = "connection_lost"
+		}
+		p.write(w, r)
+	}
+}

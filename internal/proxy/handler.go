@@ -1,0 +1,155 @@
+// Package proxy carries public traffic to sandboxes: it finds the sandbox by
+// host name or headers, applies its rules for traffic from outside, and streams
+// both ways.
+package proxy
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"path"
+	"strconv"
+	"strings"
+
+	"shoal/internal/shoal"
+)
+
+// trafficTokenHeader opens a sandbox whose public traffic is not allowed.
+const trafficTokenHeader = "E2b-Traffic-Access-Token"
+
+// Request is what a resolver is asked for.
+type Request struct {
+	SandboxID string
+	Port      uint64
+	// The tokens that came with the request: a paused sandbox is not woken for a
+	// caller who could not use it.
+	TrafficToken string
+	EnvdToken    string
+}
+
+// Target is a running sandbox as the proxy sees it. Either Host is set, or, where
+// the sandbox is behind another proxy, Node.
+type Target struct {
+	ExecutionID string
+	Host        netip.Addr
+	// Node is host:port of the proxy on the sandbox's machine; all rules below are
+	// then applied there.
+	Node               string
+	TrafficAccessToken string
+	MaskRequestHost    string
+	HTTPSPorts         []int
+}
+
+// Resolver finds sandboxes. Errors are catalogue errors; a sandbox that does not
+// run is ErrSandboxNotFound.
+type Resolver interface {
+	Resolve(ctx context.Context, r Request) (Target, error)
+	// ResolveSigned finds the sandbox whose token signed a file URL, for requests
+	// on a shared address that carry no routing headers. It returns the sandbox's
+	// ID.
+	ResolveSigned(ctx context.Context, method string, query url.Values) (string, error)
+}
+
+// Handler is the proxy.
+type Handler struct {
+	resolver Resolver
+	log      *slog.Logger
+	upstream *upstream
+}
+
+var _ http.Handler = (*Handler)(nil)
+
+// New makes a proxy.
+func New(resolver Resolver, log *slog.Logger) *Handler {
+	return &Handler{resolver: resolver, log: log, upstream: newUpstream()}
+}
+
+// Forget resets every connection to an execution that has ended, so that none
+// can reach the next sandbox at the same address.
+func (h *Handler) Forget(executionID string) { h.upstream.forget(executionID) }
+
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	rt, err := h.route(r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if rt.port == envdPort && isInternalRoute(r.URL) {
+		internalRoutePage(r.URL.Path).write(w, r)
+		return
+	}
+	target, err := h.resolver.Resolve(r.Context(), Request{SandboxID: rt.sandboxID, Port: rt.port,
+		TrafficToken: r.Header.Get(trafficTokenHeader), EnvdToken: r.Header.Get("X-Access-Token")})
+	if err != nil {
+		errorPage(rt.sandboxID, err).write(w, r)
+		return
+	}
+	if target.Node == "" {
+		if p, refused := checkTraffic(r, rt, target); refused {
+			p.write(w, r)
+			return
+		}
+	}
+	if rt.port > 65535 {
+		closedPortPage(rt).write(w, r)
+		return
+	}
+	h.forward(w, r, rt, target)
+}
+
+// route adds to routeOf what needs a look at the sandboxes.
+func (h *Handler) route(r *http.Request) (route, error) {
+	rt, err := routeOf(r)
+	if !errors.Is(err, errUnrouted) || r.URL.Path != "/files" || !r.URL.Query().Has("signature") {
+		return rt, err
+	}
+	id, signedErr := h.resolver.ResolveSigned(r.Context(), r.Method, r.URL.Query())
+	if signedErr != nil {
+		return route{}, err
+	}
+	return route{sandboxID: id, port: envdPort}, nil
+}
+
+// internalRoutes of envd are for the orchestrator alone (runtime.md §1.5).
+var internalRoutes = map[string]bool{"/init": true, "/freeze": true, "/unfreeze": true, "/collapse": true,
+	"/fsfreeze": true, "/fsthaw": true, "/upgrade": true}
+
+func isInternalRoute(u *url.URL) bool {
+	return internalRoutes[path.Clean("/"+u.Path)]
+}
+
+// checkTraffic holds the rules of a sandbox without public traffic. The daemon
+// has a token of its own.
+func checkTraffic(r *http.Request, rt route, target Target) (page, bool) {
+	if target.TrafficAccessToken == "" || rt.port == envdPort {
+		return page{}, false
+	}
+	got := r.Header.Get(trafficTokenHeader)
+	if got == "" {
+		return missingTokenPage(rt.sandboxID), true
+	}
+	if subtle.ConstantTimeCompare([]byte(got), []byte(target.TrafficAccessToken)) != 1 {
+		return invalidTokenPage(rt.sandboxID), true
+	}
+	return page{}, false
+}
+
+// maskedHost is the Host header that the guest's service sees.
+func maskedHost(r *http.Request, rt route, target Target) string {
+	if target.MaskRequestHost == "" || rt.port == envdPort {
+		return ""
+	}
+	return strings.ReplaceAll(target.MaskRequestHost, "${PORT}", strconv.FormatUint(rt.port, 10))
+}
+
+// requestID takes the caller's ID or makes one.
+func requestID(r *http.Request) string {
+	if id := r.Header.Get(shoal.RequestIDHeader); id != "" && len(id) <= 128 {
+		return id
+	}
+	return shoal.NewRequestID()
+}

@@ -1,0 +1,125 @@
+package proxy
+
+import (
+	"encoding/json"
+	"html/template"
+	"net/http"
+	"regexp"
+	"strings"
+
+	"shoal/internal/shoal"
+)
+
+// page is an error that the proxy answers itself (runtime.md §1.7).
+type page struct {
+	status  int
+	title   string
+	message string
+	// detail is the sentence for people; the message by default.
+	detail    string
+	sandboxID string
+	port      uint64 // 0 if it does not matter
+	path      string
+	reason    string // stable word of ours, besides E2B's fields
+}
+
+func notFoundPage(id, reason string) page {
+	return page{status: 502, title: "Sandbox Not Found", message: "The sandbox was not found", sandboxID: id, reason: reason,
+		detail: "It has ended, or it never existed."}
+}
+
+func closedPortPage(rt route) page {
+	return page{status: 502, title: "Closed Port Error", message: "The sandbox is running but port is not open",
+		sandboxID: rt.sandboxID, port: rt.port, reason: "port_closed",
+		detail: "The sandbox is running, but no service is running on this port."}
+}
+
+func internalRoutePage(path string) page {
+	return page{status: 404, title: "Endpoint Not Available", path: path, reason: "internal_route",
+		message: "This endpoint is reserved for the E2B control plane"}
+}
+
+func missingTokenPage(id string) page {
+	return page{status: 403, title: "Missing Traffic Access Token", sandboxID: id, reason: "traffic_token_missing",
+		message: "Sandbox is secured with traffic access token. Token header 'e2b-traffic-access-token' is missing"}
+}
+
+func invalidTokenPage(id string) page {
+	return page{status: 403, title: "Invalid Traffic Access Token", sandboxID: id, reason: "traffic_token_invalid",
+		message: "Sandbox is secured with traffic access token. Provided token in header 'e2b-traffic-access-token' is invalid"}
+}
+
+// errorPage turns a resolver's error into its page.
+func errorPage(id string, err error) page {
+	known := shoal.AsError(err)
+	p := page{status: known.Status, sandboxID: id, message: known.Message, reason: known.Code, detail: known.Fix}
+	switch known.Kind {
+	case shoal.ErrSandboxNotFound:
+		return notFoundPage(id, known.Code)
+	case shoal.ErrForbidden:
+		p.title = "Unable to Resume Sandbox"
+	case shoal.ErrSandboxState:
+		p.title = "Sandbox Still Transitioning"
+	case shoal.ErrConcurrencyLimit:
+		p.title = "Sandbox Limit Reached"
+	default:
+		p.title, p.status = "Sandbox Unreachable", http.StatusBadGateway
+	}
+	return p
+}
+
+var htmlPage = template.Must(template.New("page").Parse(`<html lang="en">
+<head><meta charset="utf-8"><title>{{.Title}}</title>
+<style>body{font:16px/1.5 system-ui,sans-serif;max-width:36rem;margin:15vh auto;padding:0 1rem;color:#1d2733}
+h1{font-size:1.5rem}code{background:#eef1f4;padding:.1em .3em;border-radius:3px}p.id{color:#5b6875}</style></head>
+<body><h1>{{.Title}}</h1><p>{{.Text}}</p>
+{{if .ID}}<p class="id">Sandbox <code>{{.ID}}</code>{{if .Port}}, port <code>{{.Port}}</code>{{end}}</p>{{end}}
+</body></html>`))
+
+func (p page) write(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	if wantsHTML(r) {
+		text := p.detail
+		if text == "" {
+			text = p.message
+		}
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.WriteHeader(p.status)
+		// The client may be gone; there is nobody to tell.
+		_ = htmlPage.Execute(w, map[string]any{"Title": p.title, "Text": text, "ID": p.sandboxID, "Port": p.port})
+		return
+	}
+	body := map[string]any{"message": p.message, "code": p.status, "reason": p.reason}
+	if p.sandboxID != "" {
+		body["sandboxId"] = p.sandboxID
+	}
+	if p.port != 0 {
+		body["port"] = p.port
+	}
+	if p.path != "" {
+		body["path"] = p.path
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(p.status)
+	_ = json.NewEncoder(w).Encode(body)
+}
+
+var browserAgent = regexp.MustCompile(`(?i)mozilla|chrome|safari|firefox|edge|opera|msie`)
+
+// wantsHTML tells a person's browser from a program, also from a script that
+// runs in a browser (runtime.md §1.7).
+func wantsHTML(r *http.Request) bool {
+	if !browserAgent.MatchString(r.UserAgent()) {
+		return false
+	}
+	accept := r.Header.Get("Accept")
+	if strings.Contains(accept, "application/json") && !strings.Contains(accept, "text/html") {
+		return false
+	}
+	mode := r.Header.Get("Sec-Fetch-Mode")
+	switch mode {
+	case "cors", "no-cors", "same-origin", "websocket":
+		return false
+	}
+	return r.Header.Get("X-Requested-With") == "" || mode == "navigate"
+}

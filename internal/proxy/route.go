@@ -1,0 +1,91 @@
+package proxy
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// Headers that route a request on a host that serves all sandboxes (runtime.md §1.2).
+const (
+	headerSandbox = "E2b-Sandbox-Id"
+	headerPort    = "E2b-Sandbox-Port"
+)
+
+// envdPort is the guest daemon's, with rules of its own.
+const envdPort = 49983
+
+// route is where a request wants to go.
+type route struct {
+	sandboxID string
+	port      uint64 // any number parses; no port above 65535 is ever open
+}
+
+// routeError is a request that names no sandbox; it is answered in plain text
+// with status 400 as the reference does.
+type routeError string
+
+func (e routeError) Error() string { return string(e) }
+
+// errUnrouted is a request on a header-capable host without routing headers. A
+// signed file URL may still say whose it is.
+const errUnrouted = routeError("Invalid host")
+
+// routeOf decides by host name, or by headers where the host cannot say it. More
+// than the reference, headers count on every host whose first label is not
+// <port>-<id>.
+func routeOf(r *http.Request) (route, error) {
+	host := hostOnly(r.Host)
+	label, _, dotted := strings.Cut(host, ".")
+	port, id, dashed := strings.Cut(label, "-")
+	isAddress := isIP(host)
+	if dotted && dashed && !isAddress {
+		return parseRoute(port, strings.SplitN(id, "-", 2)[0])
+	}
+	id, port = r.Header.Get(headerSandbox), r.Header.Get(headerPort)
+	switch {
+	case id != "" && port != "":
+		return parseRoute(port, strings.SplitN(id, "-", 2)[0])
+	case id != "":
+		return route{}, routeError("missing header " + headerPort)
+	case port != "":
+		return route{}, routeError("missing header " + headerSandbox)
+	default:
+		return route{}, errUnrouted
+	}
+}
+
+func parseRoute(port, id string) (route, error) {
+	number, err := strconv.ParseUint(port, 10, 64)
+	if err != nil {
+		return route{}, routeError("Invalid sandbox port")
+	}
+	if !isSandboxID(id) {
+		return route{}, routeError("Invalid sandbox ID")
+	}
+	return route{sandboxID: id, port: number}, nil
+}
+
+func isSandboxID(id string) bool {
+	for _, c := range id {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return id != ""
+}
+
+// hostOnly strips the port and the brackets of an IPv6 address.
+func hostOnly(hostport string) string {
+	if host, _, err := net.SplitHostPort(hostport); err == nil {
+		return host
+	}
+	return strings.Trim(hostport, "[]")
+}
+
+func isIP(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err == nil
+}

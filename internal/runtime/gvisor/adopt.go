@@ -1,0 +1,84 @@
+package gvisor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/runsc/sandbox"
+
+	"shoal/internal/runtime"
+	"shoal/internal/runtime/gvisor/pin"
+)
+
+// Adopt finds the kernel that an earlier process started. Its exit status is
+// not to be had; its end is seen all the same.
+func (d *Driver) Adopt(ctx context.Context, s runtime.Spec) (runtime.Guest, error) {
+	data, err := os.ReadFile(filepath.Join(s.Dir, recordFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, runtime.ErrGone
+	} else if err != nil {
+		return nil, fmt.Errorf("read the guest's record: %w", err)
+	}
+	box := &sandbox.Sandbox{}
+	if err := json.Unmarshal(data, box); err != nil {
+		return nil, fmt.Errorf("read the guest's record: %w", err)
+	}
+	if !isKernelOf(box.Getpid(), s.ID) {
+		return nil, errors.Join(runtime.ErrGone, d.removeLeftovers(ctx, s.ID))
+	}
+	return d.newGuest(s, d.buildSpec(s), box, nil)
+}
+
+// isKernelOf guards against a process ID that was given to another process.
+func isKernelOf(pid int, id string) bool {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil {
+		return false
+	}
+	args := strings.Split(strings.TrimRight(string(data), "\x00"), "\x00")
+	return len(args) > 1 && args[0] == pin.Argv0 && args[len(args)-1] == id
+}
+
+// Reclaim kills and removes every guest of this driver's run directory and
+// cgroup parent that inUse does not name.
+func (d *Driver) Reclaim(ctx context.Context, inUse func(id string) bool) error {
+	ids, err := d.cgroups.ids()
+	if err != nil {
+		return fmt.Errorf("list guests: %w", err)
+	}
+	var errs error
+	for _, id := range ids {
+		if !inUse(id) {
+			errs = errors.Join(errs, d.removeLeftovers(ctx, id))
+		}
+	}
+	sockets, _ := filepath.Glob(filepath.Join(d.opts.RunDir, "runsc-*.sock"))
+	for _, path := range sockets {
+		id := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(path), "runsc-"), ".sock")
+		if !inUse(id) {
+			errs = errors.Join(errs, os.Remove(path))
+		}
+	}
+	return errs
+}
+
+// removeLeftovers kills what runs in the guest's cgroups, which takes the stubs
+// with it, and removes the groups and the control socket.
+func (d *Driver) removeLeftovers(ctx context.Context, id string) error {
+	for _, pid := range d.cgroups.processes(id) {
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("kill a left-over process of guest %s: %w", id, err)
+		}
+	}
+	err := os.Remove(filepath.Join(d.opts.RunDir, "runsc-"+id+".sock"))
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(err, d.cgroups.remove(ctx, id))
+}

@@ -1,0 +1,313 @@
+package gvisor
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/runsc/cgroup"
+
+	"shoal/internal/shoal"
+)
+
+// cgroups limits guests' memory and CPU on the host, on cgroup v1 and v2.
+//
+// runsc could do it, but on v1 it moves the calling process into the guest's
+// group and back, which breaks when two guests start at once. So runsc is given
+// only the numbers (see guestLimits), and a kernel is moved into its group after
+// it was created and before the guest starts.
+type cgroups struct {
+	unified bool
+	// roots are the mount points of the controllers used: "" on v2; "memory",
+	// "cpu" and "cpuacct" on v1.
+	roots  map[string]string
+	parent string
+}
+
+const cpuPeriod = 100_000 // microseconds
+
+// newCgroups finds the controllers and makes the parent group.
+func newCgroups(parent string) (cgroups, error) {
+	c := cgroups{parent: parent, roots: map[string]string{}}
+	mounts, err := cgroupMounts()
+	if err != nil {
+		return c, err
+	}
+	if root, ok := mounts["memory"]; ok {
+		c.roots["memory"] = root
+		for _, name := range []string{"cpu", "cpuacct"} {
+			if root, ok := mounts[name]; ok {
+				c.roots[name] = root
+			}
+		}
+	} else if root, ok := mounts[""]; ok {
+		c.unified = true
+		c.roots[""] = root
+	} else {
+		return c, errors.New("no cgroup memory controller is mounted")
+	}
+	for name, root := range c.roots {
+		dir := filepath.Join(root, parent)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return c, fmt.Errorf("make cgroup %q of controller %q: %w", parent, name, err)
+		}
+	}
+	if c.unified {
+		return c, c.delegate()
+	}
+	return c, nil
+}
+
+// delegate switches the controllers on for the parent and its children (v2).
+func (c cgroups) delegate() error {
+	for _, dir := range []string{c.roots[""], filepath.Join(c.roots[""], c.parent)} {
+		file := filepath.Join(dir, "cgroup.subtree_control")
+		if err := os.WriteFile(file, []byte("+memory +cpu"), 0); err != nil {
+			return fmt.Errorf("enable memory and cpu in %s: %w", file, err)
+		}
+	}
+	return nil
+}
+
+// cgroupMounts maps v1 controllers, and "" for v2, to their mount points.
+func cgroupMounts() (map[string]string, error) {
+	f, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	mounts := map[string]string{}
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		before, after, _ := strings.Cut(lines.Text(), " - ")
+		fields, fs := strings.Fields(before), strings.Fields(after)
+		if len(fields) < 5 || len(fs) < 3 {
+			continue
+		}
+		switch fs[0] {
+		case "cgroup2":
+			mounts[""] = fields[4]
+		case "cgroup":
+			for _, option := range strings.Split(fs[2], ",") {
+				mounts[option] = fields[4]
+			}
+		}
+	}
+	return mounts, nil
+}
+
+func (c cgroups) dirs(id string) []string {
+	var dirs []string
+	for _, root := range c.roots {
+		dirs = append(dirs, filepath.Join(root, c.parent, id))
+	}
+	return dirs
+}
+
+// create makes the guest's groups with its limits.
+func (c cgroups) create(id string, r shoal.Resources) error {
+	for _, dir := range c.dirs(id) {
+		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+			return fmt.Errorf("make cgroup: %w", err)
+		}
+	}
+	return c.limit(id, r)
+}
+
+func (c cgroups) limit(id string, r shoal.Resources) error {
+	memory, quota := strconv.FormatInt(r.MemoryMB<<20, 10), r.CPUCount*cpuPeriod
+	values := map[string]string{}
+	if c.unified {
+		dir := filepath.Join(c.roots[""], c.parent, id)
+		values[filepath.Join(dir, "memory.max")] = memory
+		values[filepath.Join(dir, "cpu.max")] = fmt.Sprintf("%d %d", quota, cpuPeriod)
+	} else {
+		values[filepath.Join(c.roots["memory"], c.parent, id, "memory.limit_in_bytes")] = memory
+		if root, ok := c.roots["cpu"]; ok {
+			dir := filepath.Join(root, c.parent, id)
+			values[filepath.Join(dir, "cpu.cfs_period_us")] = strconv.Itoa(cpuPeriod)
+			values[filepath.Join(dir, "cpu.cfs_quota_us")] = strconv.Itoa(quota)
+		}
+	}
+	for file, value := range values {
+		if err := os.WriteFile(file, []byte(value), 0); err != nil {
+			return fmt.Errorf("set a limit: %w", err)
+		}
+	}
+	return nil
+}
+
+// enter moves a kernel and the stubs that it has made so far. Later stubs are
+// born in the group.
+func (c cgroups) enter(id string, pid int) error {
+	pids, err := descendants(pid)
+	if err != nil {
+		return err
+	}
+	for _, dir := range c.dirs(id) {
+		for _, p := range pids {
+			err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(p)), 0)
+			if err != nil && !(p != pid && errors.Is(err, unix.ESRCH)) {
+				return fmt.Errorf("move process %d into its cgroup: %w", p, err)
+			}
+		}
+	}
+	return nil
+}
+
+// descendants lists pid and everything below it.
+func descendants(pid int) ([]int, error) {
+	pids := []int{pid}
+	for i := 0; i < len(pids); i++ {
+		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pids[i]))
+		if err != nil {
+			return nil, err
+		}
+		for _, file := range tasks {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				continue // the thread ended
+			}
+			for _, field := range strings.Fields(string(data)) {
+				if child, err := strconv.Atoi(field); err == nil {
+					pids = append(pids, child)
+				}
+			}
+		}
+	}
+	return pids, nil
+}
+
+// remove deletes the guest's groups. The kernel empties a group a moment after
+// its last process was reaped and gives no notice of it, hence the retries.
+func (c cgroups) remove(ctx context.Context, id string) error {
+	var errs error
+	for _, dir := range c.dirs(id) {
+		if err := removeGroup(ctx, dir); err != nil {
+			errs = errors.Join(errs, fmt.Errorf("remove cgroup: %w", err))
+		}
+	}
+	return errs
+}
+
+func removeGroup(ctx context.Context, dir string) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := unix.Rmdir(dir)
+		if err == nil || errors.Is(err, unix.ENOENT) {
+			return nil
+		}
+		if !errors.Is(err, unix.EBUSY) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-tick.C:
+		}
+	}
+}
+
+// ids lists the guests that have a group.
+func (c cgroups) ids() ([]string, error) {
+	seen := map[string]bool{}
+	var ids []string
+	for _, root := range c.roots {
+		entries, err := os.ReadDir(filepath.Join(root, c.parent))
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		} else if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			if e.IsDir() && !seen[e.Name()] {
+				seen[e.Name()] = true
+				ids = append(ids, e.Name())
+			}
+		}
+	}
+	return ids, nil
+}
+
+// processes lists what runs in the guest's groups.
+func (c cgroups) processes(id string) []int {
+	var pids []int
+	for _, dir := range c.dirs(id) {
+		data, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+		for _, field := range strings.Fields(string(data)) {
+			if pid, err := strconv.Atoi(field); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
+
+func (c cgroups) removeParent() error {
+	var errs error
+	for _, root := range c.roots {
+		err := unix.Rmdir(filepath.Join(root, c.parent))
+		if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.ENOTEMPTY) {
+			errs = errors.Join(errs, err)
+		}
+	}
+	return errs
+}
+
+// usage returns memory in bytes and CPU time in seconds charged to the guest.
+func (c cgroups) usage(id string) (memory int64, cpu float64) {
+	if c.unified {
+		dir := filepath.Join(c.roots[""], c.parent, id)
+		memory = readInt(filepath.Join(dir, "memory.current"))
+		data, _ := os.ReadFile(filepath.Join(dir, "cpu.stat"))
+		for _, line := range strings.Split(string(data), "\n") {
+			if usec, ok := strings.CutPrefix(line, "usage_usec "); ok {
+				n, _ := strconv.ParseInt(usec, 10, 64)
+				cpu = float64(n) / 1e6
+			}
+		}
+		return memory, cpu
+	}
+	memory = readInt(filepath.Join(c.roots["memory"], c.parent, id, "memory.usage_in_bytes"))
+	if root, ok := c.roots["cpuacct"]; ok {
+		cpu = float64(readInt(filepath.Join(root, c.parent, id, "cpuacct.usage"))) / 1e9
+	}
+	return memory, cpu
+}
+
+func readInt(file string) int64 {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return 0
+	}
+	n, _ := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
+	return n
+}
+
+// guestLimits tells runsc what the guest's kernel shall report as its memory and
+// CPUs. It manages no group.
+type guestLimits shoal.Resources
+
+var _ cgroup.Cgroup = guestLimits{}
+
+func (guestLimits) Install(*specs.LinuxResources) error   { return nil }
+func (guestLimits) Update(*specs.LinuxResources) error    { return nil }
+func (guestLimits) Uninstall() error                      { return nil }
+func (guestLimits) Join() (func(), error)                 { return func() {}, nil }
+func (guestLimits) CloneIntoCgroup() (*os.File, error)    { return nil, nil }
+func (g guestLimits) CPUQuota() (int64, error)            { return int64(g.CPUCount) * cpuPeriod, nil }
+func (guestLimits) CPUPeriod() (int64, error)             { return cpuPeriod, nil }
+func (guestLimits) CPUUsage() (uint64, error)             { return 0, nil }
+func (g guestLimits) NumCPU() (int, error)                { return g.CPUCount, nil }
+func (g guestLimits) MemoryLimit() (uint64, error)        { return uint64(g.MemoryMB) << 20, nil }
+func (guestLimits) MakePath(controllerName string) string { return "" }

@@ -1,0 +1,172 @@
+package gvisor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/state/statefile"
+	"gvisor.dev/gvisor/runsc/sandbox"
+
+	"shoal/internal/runtime"
+)
+
+const recordFile = "guest.json"
+
+// guest is one sandbox kernel and what runs in it.
+//
+// watch is the one goroutine of a guest. It owns the end: it alone reaps the
+// kernel and removes the cgroups, then closes done.
+type guest struct {
+	driver *Driver
+	spec   runtime.Spec
+	oci    *specs.Spec
+	box    *sandbox.Sandbox
+	upper  *os.File // O_PATH; nil if the kernel did not tell
+	pidfd  *os.File // of the kernel
+	pid    int
+
+	done    chan struct{}
+	endOnce sync.Once
+	endErr  error // set before done is closed
+}
+
+var _ runtime.Guest = (*guest)(nil)
+
+// newGuest watches a running kernel. On success it owns upper.
+func (d *Driver) newGuest(s runtime.Spec, oci *specs.Spec, box *sandbox.Sandbox, upper *os.File) (*guest, error) {
+	fd, err := unix.PidfdOpen(box.Getpid(), unix.PIDFD_NONBLOCK)
+	if err != nil {
+		if upper != nil {
+			upper.Close()
+		}
+		return nil, fmt.Errorf("watch the sandbox kernel: %w", err)
+	}
+	g := &guest{driver: d, spec: s, oci: oci, box: box, upper: upper, pid: box.Getpid(),
+		pidfd: os.NewFile(uintptr(fd), "pidfd"), done: make(chan struct{})}
+	go g.watch()
+	return g, nil
+}
+
+// watch waits for the kernel to end and removes what it leaves.
+func (g *guest) watch() {
+	err := waitExit(g.pidfd)
+	if err == nil {
+		// Reaps a child, or only removes the socket of an adopted kernel.
+		err = g.box.DestroyContainer(g.spec.ID)
+	}
+	g.endErr = errors.Join(err, g.driver.cgroups.remove(context.Background(), g.spec.ID))
+	g.pidfd.Close()
+	if g.upper != nil {
+		g.upper.Close()
+	}
+	close(g.done)
+}
+
+// waitExit parks in the network poller, so that a guest costs no thread.
+func waitExit(pidfd *os.File) error {
+	conn, err := pidfd.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return conn.Read(func(fd uintptr) bool {
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		n, err := unix.Poll(fds, 0)
+		return n > 0 || (err != nil && !errors.Is(err, unix.EINTR))
+	})
+}
+
+func (g *guest) Done() <-chan struct{} { return g.done }
+
+func (g *guest) ended() bool {
+	select {
+	case <-g.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// Kill ends the guest and waits until nothing of it is left.
+func (g *guest) Kill(ctx context.Context) error {
+	if !g.ended() {
+		conn, err := g.pidfd.SyscallConn()
+		if err == nil {
+			// An error means that the kernel has ended and watch is at work.
+			_ = conn.Control(func(fd uintptr) { _ = unix.PidfdSendSignal(int(fd), unix.SIGKILL, nil, 0) })
+		}
+	}
+	select {
+	case <-g.done:
+		return g.endErr
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the guest to end: %w", ctx.Err())
+	}
+}
+
+func (g *guest) Freeze(ctx context.Context) error {
+	if g.ended() {
+		return runtime.ErrGone
+	}
+	if err := g.box.Pause(g.spec.ID); err != nil {
+		return fmt.Errorf("freeze the guest: %w", err)
+	}
+	return nil
+}
+
+func (g *guest) Thaw(ctx context.Context) error {
+	if g.ended() {
+		return runtime.ErrGone
+	}
+	if err := g.box.Resume(g.spec.ID); err != nil {
+		return fmt.Errorf("thaw the guest: %w", err)
+	}
+	return nil
+}
+
+// Checkpoint keeps the guest: without Resume, a failed checkpoint would end it.
+// A frozen kernel stays frozen.
+func (g *guest) Checkpoint(ctx context.Context, dir string) error {
+	if g.ended() {
+		return runtime.ErrGone
+	}
+	opts := sandbox.CheckpointOpts{Resume: true, Compression: statefile.CompressionLevelNone}
+	if err := g.box.Checkpoint(g.driver.conf, g.spec.ID, dir, opts); err != nil {
+		return fmt.Errorf("checkpoint the guest: %w", err)
+	}
+	return nil
+}
+
+func (g *guest) Stats(ctx context.Context) (runtime.Stats, error) {
+	if g.ended() {
+		return runtime.Stats{}, runtime.ErrGone
+	}
+	var s runtime.Stats
+	s.MemoryBytes, s.CPUSeconds = g.driver.cgroups.usage(g.spec.ID)
+	if g.upper != nil {
+		var st unix.Stat_t
+		if err := unix.Fstat(int(g.upper.Fd()), &st); err == nil {
+			s.DiskBytes = st.Blocks * 512
+		}
+	}
+	return s, nil
+}
+
+// save writes what Adopt needs.
+func (g *guest) save() error {
+	data, err := json.Marshal(g.box)
+	if err != nil {
+		return fmt.Errorf("encode the guest's record: %w", err)
+	}
+	path := filepath.Join(g.spec.Dir, recordFile)
+	if err := os.WriteFile(path+".tmp", data, 0o600); err != nil {
+		return fmt.Errorf("write the guest's record: %w", err)
+	}
+	return os.Rename(path+".tmp", path)
+}

@@ -1,0 +1,9 @@
+// Package pin names the gVisor that Shoal is built with.
+package pin
+
+// Version is the module version of gvisor.dev/gvisor, which checkpoints are
+// bound to. A test compares it with go.mod.
+const Version = "v0.0.0-20260905035102-160fafc42237"
+
+// Argv0 is how runsc names the sandbox kernel's process.
+const Argv0 = "runsc-sandbox"

@@ -1,0 +1,246 @@
+package gvisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/control/client"
+	"gvisor.dev/gvisor/pkg/sentry/control"
+	"gvisor.dev/gvisor/pkg/sentry/pgalloc"
+	"gvisor.dev/gvisor/runsc/boot"
+	"gvisor.dev/gvisor/runsc/config"
+	"gvisor.dev/gvisor/runsc/sandbox"
+	"gvisor.dev/gvisor/runsc/specutils"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"shoal/internal/runtime"
+	"shoal/internal/telemetry"
+)
+
+// Start boots a guest. When it fails nothing of the guest is left.
+func (d *Driver) Start(ctx context.Context, s runtime.Spec) (runtime.Guest, error) {
+	g, err := d.create(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.boot(ctx, d.conf, false, ""); err != nil {
+		return nil, errors.Join(err, g.Kill(context.WithoutCancel(ctx)))
+	}
+	return g, nil
+}
+
+// Restore brings a guest back from a checkpoint.
+func (d *Driver) Restore(ctx context.Context, s runtime.Spec, checkpoint string) (runtime.Guest, error) {
+	g, err := d.create(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.boot(ctx, d.conf, true, checkpoint); err != nil {
+		return nil, errors.Join(err, g.Kill(context.WithoutCancel(ctx)))
+	}
+	return g, nil
+}
+
+// create starts the guest's kernel, in its cgroup, without the guest.
+func (d *Driver) create(ctx context.Context, s runtime.Spec) (*guest, error) {
+	defer telemetry.Begin(ctx, "kernel_create")()
+	spec := d.buildSpec(s)
+	if err := writeBundle(s.Dir, spec); err != nil {
+		return nil, err
+	}
+	if err := d.cgroups.create(s.ID, s.Resources); err != nil {
+		return nil, err
+	}
+	box, upper, err := d.newSandbox(s, spec)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start the sandbox kernel: %w", err), d.cgroups.remove(context.WithoutCancel(ctx), s.ID))
+	}
+	g, err := d.newGuest(s, spec, box, upper)
+	if err != nil {
+		return nil, errors.Join(err, box.DestroyContainer(s.ID), d.cgroups.remove(context.WithoutCancel(ctx), s.ID))
+	}
+	if err := d.cgroups.enter(s.ID, box.Getpid()); err != nil {
+		return nil, errors.Join(err, g.Kill(context.WithoutCancel(ctx)))
+	}
+	protectKernel(box.Getpid())
+	if err := g.save(); err != nil {
+		return nil, errors.Join(err, g.Kill(context.WithoutCancel(ctx)))
+	}
+	return g, nil
+}
+
+// newSandbox executes the kernel with the image and a fresh writable layer, and
+// returns when its control server answers.
+func (d *Driver) newSandbox(s runtime.Spec, spec *specs.Spec) (*sandbox.Sandbox, *os.File, error) {
+	image, err := os.Open(s.Image)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open the root image: %w", err)
+	}
+	defer image.Close()
+	upper, err := unnamedFile(s.UpperDir)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make the writable layer: %w", err)
+	}
+	defer upper.Close()
+	// Kept to read how much the layer has grown; it does not keep the guest alive.
+	probe, err := reopenPath(upper)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make the writable layer: %w", err)
+	}
+	console, err := os.OpenFile(filepath.Join(s.Dir, consoleFile), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
+	if err != nil {
+		probe.Close()
+		return nil, nil, fmt.Errorf("open the console: %w", err)
+	}
+	defer console.Close()
+
+	args := &sandbox.Args{
+		ID:                  s.ID,
+		Spec:                spec,
+		BundleDir:           s.Dir,
+		IOFiles:             []*os.File{image},
+		GoferFilestoreFiles: []*os.File{upper},
+		GoferMountConfs:     mountConfs(s, spec),
+		MountHints:          &boot.PodMountHints{},
+		Cgroup:              guestLimits(s.Resources),
+	}
+	d.stdio.Lock()
+	stdout, stderr := os.Stdout, os.Stderr
+	os.Stdout, os.Stderr = console, console
+	box, err := sandbox.New(d.conf, args)
+	os.Stdout, os.Stderr = stdout, stderr
+	d.stdio.Unlock()
+	if err != nil {
+		probe.Close()
+		return nil, nil, err
+	}
+	// The limits were needed for the kernel's flags only.
+	box.CgroupJSON.Cgroup = nil
+	return box, probe, nil
+}
+
+// mountConfs says: the root is the EROFS image under a file-backed, bounded
+// upper layer. Other mounts with a configuration do not occur.
+func mountConfs(s runtime.Spec, spec *specs.Spec) specutils.GoferMountConfFlags {
+	root := specutils.GoferMountConf{Lower: specutils.Erofs, Upper: specutils.AnonOverlay,
+		Size: strconv.FormatInt(s.Resources.DiskMB, 10) + "m"}
+	return specutils.GoferMountConfFlags{root}
+}
+
+func unnamedFile(dir string) (*os.File, error) {
+	f, err := os.CreateTemp(dir, "upper-")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		f.Close()
+		return nil, err
+	}
+	// Outside of the kernel process, whose system call filter forbids it.
+	pgalloc.IMAWorkAroundForMemFile(f.Fd())
+	return f, nil
+}
+
+// reopenPath returns an O_PATH descriptor of the same file, good for stat only.
+func reopenPath(f *os.File) (*os.File, error) {
+	fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
+}
+
+// boot gives the kernel its link and starts the guest, fresh or restored.
+func (g *guest) boot(ctx context.Context, conf *config.Config, restore bool, checkpoint string) error {
+	link, err := linkArgs(g.spec.Link, restore)
+	if err != nil {
+		return fmt.Errorf("open the guest's link: %w", err)
+	}
+	defer link.FilePayload.Files[0].Close()
+	if restore {
+		defer telemetry.Begin(ctx, "guest_restore")()
+		if err := g.box.Restore(conf, g.oci, g.spec.ID, checkpoint, false, false, link); err != nil {
+			return fmt.Errorf("restore the guest: %w", err)
+		}
+		return nil
+	}
+	defer telemetry.Begin(ctx, "guest_start")()
+	if err := g.call(boot.ContMgrSetNetworkArgs, link); err != nil {
+		return fmt.Errorf("give the guest its link: %w", err)
+	}
+	if err := g.box.StartRoot(hostNetworkConfig(conf), g.oci); err != nil {
+		return fmt.Errorf("start the guest: %w", err)
+	}
+	return g.limitProcesses()
+}
+
+// limitProcesses sets pids.max of the container's cgroup inside the sandbox; the
+// host's own pids limit would end the sandbox instead of refusing a fork.
+func (g *guest) limitProcesses() error {
+	if g.spec.MaxProcesses == 0 {
+		return nil
+	}
+	file := control.CgroupControlFile{Controller: "pids", Path: "/" + g.spec.ID, Name: "pids.max"}
+	if err := g.box.CgroupsWriteControlFile(file, strconv.Itoa(g.spec.MaxProcesses)); err != nil {
+		return fmt.Errorf("limit the guest's processes: %w", err)
+	}
+	return nil
+}
+
+func (g *guest) call(method string, arg any) error {
+	conn, err := client.ConnectTo(g.box.GetControlSocketPath())
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return conn.Call(method, arg, nil)
+}
+
+const gsoMaxSize = 65536 // bytes; the packet socket carries virtio-net headers
+
+func linkArgs(l runtime.Link, restore bool) (*boot.CreateLinksAndRoutesArgs, error) {
+	socket, err := l.Open()
+	if err != nil {
+		return nil, err
+	}
+	subnet := l.Address.Masked()
+	any4 := net.IPNet{IP: net.IPv4zero.To4(), Mask: net.CIDRMask(0, 32)}
+	args := &boot.CreateLinksAndRoutesArgs{
+		IsRestore:     restore,
+		LoopbackLinks: []boot.LoopbackLink{boot.DefaultLoopbackLink},
+		FDBasedLinks: []boot.FDBasedLink{{
+			Name: "eth0", MTU: l.MTU, NumChannels: 1,
+			GSOMaxSize: gsoMaxSize, RXChecksumOffload: true, LinkAddress: l.MAC,
+			Addresses: []boot.IPWithPrefix{{Address: l.Address.Addr().AsSlice(), PrefixLen: l.Address.Bits()}},
+			Routes: []boot.Route{{Destination: net.IPNet{IP: subnet.Addr().AsSlice(),
+				Mask: net.CIDRMask(subnet.Bits(), 32)}}},
+		}},
+		Defaultv4Gateway: boot.DefaultRoute{Name: "eth0", Route: boot.Route{Destination: any4, Gateway: l.Gateway.AsSlice()}},
+	}
+	args.FilePayload.Files = []*os.File{socket}
+	return args, nil
+}
+
+// protectKernel makes the host's out-of-memory killer prefer a guest process
+// over the kernel, whose end is the sandbox's end.
+func protectKernel(pid int) {
+	pids, err := descendants(pid)
+	if err != nil {
+		return
+	}
+	// Best effort: a host that forbids it loses nothing but the preference.
+	for _, p := range pids {
+		score := "1000"
+		if p == pid {
+			score = "-500"
+		}
+		_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", p), []byte(score), 0)
+	}
+}

@@ -1,0 +1,91 @@
+// Package runtime is the isolation interface: what the orchestrator asks of
+// whatever runs a guest. Its implementations are in the packages below it.
+package runtime
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+
+	"shoal/internal/shoal"
+)
+
+// ErrGone means that the guest does not run (any more).
+var ErrGone = errors.New("guest is gone")
+
+// Spec describes one boot of a guest.
+type Spec struct {
+	// ID is unique on the machine among everything that ever ran since boot;
+	// 1 to 60 characters of [a-zA-Z0-9_-].
+	ID string
+	// Dir is an existing private host directory for the runtime's own files of
+	// this guest. The caller removes it after the guest is gone.
+	Dir string
+	// UpperDir is an existing host directory on a disk; the backing file of the
+	// guest's writable layer is made in it, unnamed.
+	UpperDir string
+	// Image is the path of the root image. It must not change while guests or
+	// snapshots use it.
+	Image     string
+	Hostname  string
+	Resources shoal.Resources
+	// MaxProcesses bounds processes and threads inside the guest.
+	MaxProcesses int
+	Args         []string // of the guest's first process; Args[0] is its path
+	Env          []string
+	Link         Link
+}
+
+// Link is the guest's network interface.
+type Link struct {
+	Address netip.Prefix // of the guest
+	Gateway netip.Addr
+	MAC     net.HardwareAddr // of the guest
+	MTU     int
+	// Open returns a new packet socket that is the guest's end of the wire.
+	Open func() (*os.File, error)
+}
+
+// Stats is what the host sees a guest use.
+type Stats struct {
+	MemoryBytes int64 // charged to the guest by the host, page cache included
+	CPUSeconds  float64
+	DiskBytes   int64 // allocated by the writable layer
+}
+
+// Runtime runs guests on this machine.
+type Runtime interface {
+	// Name and Version identify what a snapshot can be restored by.
+	Name() string
+	Version() string
+	// Start boots a guest. It returns when the guest's first process runs;
+	// waiting for the daemon inside is the caller's.
+	Start(ctx context.Context, spec Spec) (Guest, error)
+	// Restore brings a guest back from a directory that Guest.Checkpoint filled
+	// under the same Name and Version, with the same Image.
+	Restore(ctx context.Context, spec Spec, checkpoint string) (Guest, error)
+	// Adopt takes over a guest that outlived the process that started it. Spec
+	// is the one it was started with. A guest that does not run is ErrGone.
+	Adopt(ctx context.Context, spec Spec) (Guest, error)
+	// Reclaim ends and removes every guest that inUse does not name.
+	Reclaim(ctx context.Context, inUse func(id string) bool) error
+}
+
+// Guest is one running isolated machine.
+type Guest interface {
+	// Freeze stops every task; Thaw lets them go on.
+	Freeze(ctx context.Context) error
+	Thaw(ctx context.Context) error
+	// Checkpoint writes memory and writable layer into the empty directory dir.
+	// The guest must be frozen and stays so, also when Checkpoint fails.
+	Checkpoint(ctx context.Context, dir string) error
+	Stats(ctx context.Context) (Stats, error)
+	// Kill ends the guest and returns when nothing of it is left on the host.
+	Kill(ctx context.Context) error
+	// Done is closed when the guest has ended, by Kill or by itself.
+	Done() <-chan struct{}
+	// Console returns the last lines that the guest's first process wrote.
+	Console() string
+}

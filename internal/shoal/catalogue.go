@@ -1,0 +1,126 @@
+package shoal
+
+// Catalogue lists every error kind, in the order of docs/errors.md, which is
+// generated from it.
+var Catalogue []*Kind
+
+func kind(code string, status int, cause, fix string) *Kind {
+	k := &Kind{Code: code, Status: status, Cause: cause, Fix: fix}
+	Catalogue = append(Catalogue, k)
+	return k
+}
+
+// Requests.
+var (
+	ErrBadRequest = kind("request.invalid", 400,
+		"The request does not have the shape or the values that this endpoint takes.",
+		"Correct what the message names; the API reference lists types and ranges.")
+	ErrInvalidSandboxID = kind("request.sandbox_id", 400,
+		"A sandbox ID has only lower-case letters and digits, with at most one dash before the legacy client ID.",
+		"Use the sandboxID that create or list returned.")
+	ErrRouteNotFound = kind("request.route", 404,
+		"No endpoint has this path and method.",
+		"Check the base URL (E2B_API_URL) for an extra path or a missing version prefix.")
+	ErrBodyTooLarge = kind("request.too_large", 413,
+		"The request body is larger than 16 MiB.",
+		"Send less; files go to the sandbox, not to the API.")
+	ErrNotImplemented = kind("request.not_implemented", 501,
+		"This installation's version does not have the feature.",
+		"See CHANGELOG for the version that brings it, or leave the option out.")
+)
+
+// Authentication.
+var (
+	ErrUnauthorized = kind("auth.unauthorized", 401,
+		"The API key is missing, malformed or not known to this installation.",
+		"Export E2B_API_KEY as `shoal up` printed it, or make a key with `shoal key create`.")
+	ErrForbidden = kind("auth.forbidden", 403,
+		"The key is valid but its team may not do this.",
+		"Use a key of the owning team, or ask the operator to lift the block.")
+	ErrRateLimited = kind("auth.rate_limited", 429,
+		"The team sent more requests than its limit allows.",
+		"Wait for Retry-After seconds, or raise the limit.")
+)
+
+// Sandboxes.
+var (
+	ErrSandboxNotFound = kind("sandbox.not_found", 404,
+		"The sandbox was killed, timed out, never existed or belongs to another team.",
+		"List sandboxes to see what lives; raise the timeout if it ended too early.")
+	ErrSandboxState = kind("sandbox.state", 409,
+		"The sandbox is in a state, or on the way to one, that excludes this request.",
+		"Wait for the transition to finish, then repeat.")
+	ErrConcurrencyLimit = kind("sandbox.concurrency_limit", 429,
+		"The team runs as many sandboxes as it may at once.",
+		"Kill or pause some, or raise the team's limit.")
+	ErrMemoryOverride = kind("sandbox_memory_override_disabled", 400,
+		"A resume without memory was asked for where it is not available.",
+		"Leave `memory` out to resume with memory.")
+)
+
+// Placement. The message prefix "Failed to place sandbox" is matched by clients.
+var (
+	ErrCapacity = kind("sandbox_capacity_unavailable", 503,
+		"No machine has room for the requested CPU, memory or slot.",
+		"Retry shortly, kill sandboxes, or add a machine; `shoal doctor` shows what is short.")
+	ErrNoNode = kind("sandbox_no_compatible_node", 503,
+		"No connected machine can run this template.",
+		"Start an orchestrator that has the template, and check that the api reaches it.")
+	ErrPlacementTimeout = kind("sandbox_placement_timeout", 504,
+		"No machine finished the start within the request's time.",
+		"Retry; if it repeats, the phase timers in the orchestrator's log name the slow phase.")
+	ErrCreateFailed = kind("sandbox_create_failed", 500,
+		"The machine tried to start the guest and failed; the cause names the phase.",
+		"Run `shoal doctor` on the machine; the orchestrator's log has the request ID.")
+	ErrEnvdTimeout = kind("sandbox.envd_timeout", 500,
+		"The guest started but its daemon did not answer in time.",
+		"The cause ends with the guest's last console lines; the image may lack envd or be too large for the memory limit.")
+	ErrNodeUnreachable = kind("node.unreachable", 503,
+		"The orchestrator of this machine does not answer.",
+		"Start it, and check the address and the shared secret.")
+)
+
+// Templates.
+var (
+	ErrTemplateNotFound = kind("template.not_found", 404,
+		"No template of this name or ID is visible to the team, or the tag has no ready build.",
+		"Check the spelling with `GET /templates`, or build the template first.")
+	ErrTemplateForbidden = kind("template.forbidden", 403,
+		"The template belongs to another team.",
+		"Use a key of the owning team.")
+	ErrTemplateReference = kind("template.reference", 400,
+		"A template reference is [namespace/]name[:tag] in lower-case letters, digits, - and _.",
+		"Correct the reference.")
+	ErrTemplateInUse = kind("template.in_use", 400,
+		"Sandboxes made from the template are alive.",
+		"Kill them, then delete the template.")
+	ErrImageMissing = kind("image.missing", 500,
+		"The root image of this build is not on the machine.",
+		"Rebuild the template; for `base`, restart shoal, which rebuilds it.")
+	ErrImageBuild = kind("image.build_failed", 500,
+		"The base image could not be made from Debian packages.",
+		"The cause has the last output lines; check that the package mirror is reachable and trusted.")
+)
+
+// Network.
+var (
+	ErrNetworkPolicy = kind("network.policy", 400,
+		"An egress rule is not an IP address, a CIDR or an allowed domain.",
+		"Correct the entry that the message names.")
+	ErrNetworkExhausted = kind("network.exhausted", 503,
+		"Every network slot of the machine is in use.",
+		"Kill sandboxes, or widen network.host_cidr.")
+	ErrNetworkSetup = kind("network.setup", 500,
+		"The kernel refused a namespace, link, address or nftables rule.",
+		"Run `shoal doctor`; it checks namespaces, nftables and overlapping routes.")
+)
+
+// Everything that has no better name. The cause always says what happened.
+var (
+	ErrInternal = kind("internal_server_error", 500,
+		"Something failed that should not; the cause names it.",
+		"Look up the request ID in the logs, and report it.")
+	ErrUnavailable = kind("service.unavailable", 503,
+		"The service is starting, stopping, or has no machine.",
+		"Wait for /health to answer 200.")
+)

@@ -1,0 +1,72 @@
+package shoal
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Kind is one entry of the error catalogue. Its code is stable: clients and
+// runbooks may depend on it.
+type Kind struct {
+	Code   string // "room.what", or E2B's own error_code where it has one
+	Status int    // HTTP status
+	Cause  string // what usually brings it about
+	Fix    string // what the reader can do
+}
+
+// Error is a catalogue entry with the text of one occurrence. Message is what
+// E2B clients show, so its wording follows E2B where clients or tests match it.
+type Error struct {
+	*Kind
+	Message string
+	Err     error // the underlying error; may be nil
+}
+
+// Error returns the message with its underlying cause.
+func (e *Error) Error() string {
+	if e.Err != nil {
+		return e.Message + ": " + e.Err.Error()
+	}
+	return e.Message
+}
+
+// Unwrap returns the underlying error.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Is makes errors.Is(err, ErrSandboxNotFound.New("")) and errors of the same
+// kind equal, whatever their text.
+func (e *Error) Is(target error) bool {
+	t, ok := target.(*Error)
+	return ok && t.Kind == e.Kind
+}
+
+// New makes an error of this kind with a message for the client.
+func (k *Kind) New(format string, args ...any) *Error {
+	return &Error{Kind: k, Message: fmt.Sprintf(format, args...)}
+}
+
+// Wrap is New with an underlying error, which appears in logs and as "cause".
+func (k *Kind) Wrap(err error, format string, args ...any) *Error {
+	return &Error{Kind: k, Message: fmt.Sprintf(format, args...), Err: err}
+}
+
+// Matches reports whether err is an error of this kind.
+func (k *Kind) Matches(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Kind == k
+}
+
+// AsError returns the catalogue error in err's chain, or ErrInternal around err.
+func AsError(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return ErrInternal.Wrap(err, "Internal server error")
+}
+
+// NotFound is the answer for a sandbox that the caller may not see or that does
+// not exist; the wording is E2B's (api.md §3).
+func NotFound(sandboxID string) *Error {
+	return ErrSandboxNotFound.New("Sandbox %q doesn't exist or you don't have access to it", sandboxID)
+}

@@ -1,0 +1,137 @@
+package shoal
+
+import "time"
+
+// State is what a sandbox is doing. Clients see only running and paused.
+type State string
+
+const (
+	StateCreating     State = "creating"
+	StateRunning      State = "running"
+	StatePausing      State = "pausing"
+	StatePaused       State = "paused"
+	StateResuming     State = "resuming"
+	StateSnapshotting State = "snapshotting"
+	StateKilling      State = "killing"
+)
+
+// Public is the state a client is shown: a sandbox on its way to a pause is
+// already paused, everything else that lives is running.
+func (s State) Public() State {
+	switch s {
+	case StatePausing, StatePaused, StateResuming:
+		return StatePaused
+	default:
+		return StateRunning
+	}
+}
+
+// KillReason says why a sandbox ended; it appears in events and logs.
+type KillReason string
+
+const (
+	KillRequest  KillReason = "request"
+	KillTimeout  KillReason = "timeout"
+	KillAdmin    KillReason = "admin"
+	KillOrphaned KillReason = "orphaned"
+	KillCrashed  KillReason = "crashed"
+	KillDown     KillReason = "down"
+)
+
+// Resources is what a guest may use at most.
+type Resources struct {
+	CPUCount int   `json:"cpuCount"` // virtual CPUs
+	MemoryMB int64 `json:"memoryMB"` // MiB
+	DiskMB   int64 `json:"diskMB"`   // MiB of writable layer on top of the template
+}
+
+// Spec is everything that is decided about a sandbox before it is placed. It is
+// immutable but for Network, which PUT /network replaces.
+type Spec struct {
+	SandboxID   string            `json:"sandboxID"`
+	TeamID      string            `json:"teamID"`
+	TemplateID  string            `json:"templateID"`
+	BuildID     string            `json:"buildID"`
+	Alias       string            `json:"alias,omitempty"`
+	EnvdVersion string            `json:"envdVersion"`
+	Resources   Resources         `json:"resources"`
+	Metadata    map[string]string `json:"metadata,omitempty"`
+	// EnvVars reach the guest once, through envd; they are never written to disk.
+	EnvVars map[string]string `json:"-"`
+	Timeout time.Duration     `json:"timeout"`
+	// MaxLength bounds one execution, counted from its start.
+	MaxLength time.Duration `json:"maxLength"`
+	Lifecycle Lifecycle     `json:"lifecycle"`
+	Network   Network       `json:"network"`
+	// EnvdAccessToken guards the guest daemon; empty means the sandbox is open.
+	EnvdAccessToken string        `json:"envdAccessToken,omitempty"`
+	VolumeMounts    []VolumeMount `json:"volumeMounts,omitempty"`
+	DefaultUser     string        `json:"defaultUser,omitempty"`
+	DefaultWorkdir  string        `json:"defaultWorkdir,omitempty"`
+}
+
+// Sandbox is a placed sandbox as its node knows it.
+type Sandbox struct {
+	Spec
+	State       State     `json:"state"`
+	ExecutionID string    `json:"executionID"`
+	NodeID      string    `json:"nodeID"`
+	StartedAt   time.Time `json:"startedAt"` // of this execution, UTC
+	EndAt       time.Time `json:"endAt"`     // deadline, UTC
+	// HostIP is the address at which the node's host reaches every guest port.
+	HostIP string `json:"hostIP,omitempty"`
+}
+
+// EnvdURL is the daemon's address as seen from the node's host.
+func (s Sandbox) EnvdURL() string {
+	if s.HostIP == "" {
+		return ""
+	}
+	return "http://" + s.HostIP + ":49983"
+}
+
+// Lifecycle is what happens at the deadline and on traffic afterwards.
+type Lifecycle struct {
+	AutoPause       bool          `json:"autoPause,omitempty"`
+	AutoPauseNoMem  bool          `json:"autoPauseNoMem,omitempty"` // keep only the disk
+	AutoResume      bool          `json:"autoResume,omitempty"`
+	AutoResumeAfter time.Duration `json:"autoResumeAfter,omitempty"` // lease of a traffic-woken run
+}
+
+// VolumeMount is a volume by name at an absolute guest path.
+type VolumeMount struct {
+	Name string `json:"name"`
+	Path string `json:"path"`
+}
+
+// Network is a sandbox's network policy, in the shape clients send it.
+type Network struct {
+	// AllowInternet is nil when the client never chose; false denies all egress
+	// that AllowOut does not name.
+	AllowInternet *bool    `json:"allowInternet,omitempty"`
+	AllowOut      []string `json:"allowOut,omitempty"` // IPs, CIDRs or domain patterns
+	DenyOut       []string `json:"denyOut,omitempty"`  // IPs or CIDRs
+	// TrafficAccessToken is set when public traffic is not allowed.
+	TrafficAccessToken string `json:"trafficAccessToken,omitempty"`
+	MaskRequestHost    string `json:"maskRequestHost,omitempty"` // "${PORT}" is replaced
+	HTTPSPorts         []int  `json:"httpsPorts,omitempty"`
+}
+
+// DeadlineChange moves a sandbox's deadline.
+type DeadlineChange struct {
+	Timeout time.Duration // from now
+	// ExtendOnly keeps the later of the two deadlines (connect, refreshes).
+	ExtendOnly bool
+}
+
+// Metrics is one sample of a guest's use, as envd reports it.
+type Metrics struct {
+	Time       time.Time `json:"time"`
+	CPUCount   int       `json:"cpuCount"`
+	CPUUsedPct float64   `json:"cpuUsedPct"`
+	MemUsed    int64     `json:"memUsed"`   // bytes
+	MemTotal   int64     `json:"memTotal"`  // bytes
+	MemCache   int64     `json:"memCache"`  // bytes
+	DiskUsed   int64     `json:"diskUsed"`  // bytes
+	DiskTotal  int64     `json:"diskTotal"` // bytes
+}

@@ -1,0 +1,58 @@
+package shoal
+
+import "time"
+
+// Team owns keys, templates and sandboxes.
+type Team struct {
+	ID            string
+	Name          string
+	Slug          string // unique, [a-z0-9-]; the team's template namespace
+	Limits        TeamLimits
+	Blocked       bool
+	BlockedReason string
+	Banned        bool
+}
+
+// TeamLimits bounds what one team may use at once.
+type TeamLimits struct {
+	ConcurrentSandboxes int
+	MaxLength           time.Duration // of one execution; whole hours on the wire
+	MaxCPU              int
+	MaxMemoryMB         int64
+	ConcurrentBuilds    int
+	DiskMB              int64 // writable MiB per sandbox
+}
+
+// DefaultTeamLimits are generous: the machine is the operator's own.
+func DefaultTeamLimits() TeamLimits {
+	return TeamLimits{ConcurrentSandboxes: 1000, MaxLength: 24 * time.Hour, MaxCPU: 32,
+		MaxMemoryMB: 65536, ConcurrentBuilds: 20, DiskMB: 10240}
+}
+
+// APIKey is a stored key. The key itself is never kept, only its hash.
+type APIKey struct {
+	ID         string
+	TeamID     string
+	Name       string
+	Hash       string
+	MaskPrefix string // first 2 characters of the value
+	MaskSuffix string // last 4 characters of the value
+	Length     int    // of the value, without "e2b_"
+	CreatedAt  time.Time
+	LastUsed   time.Time // zero if never
+}
+
+// The fixed development identity, the same that E2B's own development seed uses,
+// so that suites written against it run unchanged (api.md §2.7).
+const (
+	DevAPIKey     = "e2b_53ae1fed82754c17ad8077fbc8bcdd90"
+	DevTeamID     = "0b8a3ded-4489-4722-afd1-1d82e64ec2d5"
+	DevTeamName   = "local-dev team"
+	DevTeamSlug   = "local-dev-team"
+	DevTokenSeed  = "--sandbox-access-token-hash-seed--"
+	DevAdminToken = "--admin-token--"
+)
+
+// BaseTemplateID is literally "base": E2B's integration suite expects the
+// seeded template's ID to equal its name.
+const BaseTemplateID = "base"

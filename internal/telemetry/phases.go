@@ -1,0 +1,69 @@
+// Package telemetry records what the product does: phase timers, and the logs
+// that carry a request's ID.
+package telemetry
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// Phase is one timed part of an operation. Phases may overlap.
+type Phase struct {
+	Name     string
+	Start    time.Duration // since the recorder was made
+	Duration time.Duration
+}
+
+// Phases records the phases of one operation. It is safe for concurrent use.
+type Phases struct {
+	begin time.Time
+	mu    sync.Mutex
+	list  []Phase
+}
+
+type phasesKey struct{}
+
+// WithPhases returns a context whose Begin calls are recorded.
+func WithPhases(ctx context.Context) (context.Context, *Phases) {
+	p := &Phases{begin: time.Now()}
+	return context.WithValue(ctx, phasesKey{}, p), p
+}
+
+// Begin starts a phase; the returned function ends it. Without a recorder in
+// the context both do nothing.
+func Begin(ctx context.Context, name string) (end func()) {
+	p, _ := ctx.Value(phasesKey{}).(*Phases)
+	if p == nil {
+		return func() {}
+	}
+	start := time.Since(p.begin)
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.list = append(p.list, Phase{Name: name, Start: start, Duration: time.Since(p.begin) - start})
+	}
+}
+
+// List returns the ended phases in the order they ended.
+func (p *Phases) List() []Phase {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]Phase(nil), p.list...)
+}
+
+// Total is the time since the recorder was made.
+func (p *Phases) Total() time.Duration { return time.Since(p.begin) }
+
+// LogValue renders the phases as one group of milliseconds.
+func (p *Phases) LogValue() slog.Value {
+	var attrs []slog.Attr
+	for _, phase := range p.List() {
+		attrs = append(attrs, slog.Float64(phase.Name, Milliseconds(phase.Duration)))
+	}
+	return slog.GroupValue(attrs...)
+}
+
+// Milliseconds converts to fractional milliseconds with microsecond resolution.
+func Milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
