@@ -1,0 +1,100 @@
+// Package network gives each sandbox its place on the host's network: a
+// namespace with a link to the sandbox's kernel, an address at which the host
+// reaches every port of the guest, and rules for what the guest may reach.
+//
+//	host ─ veth-7 10.12.0.14/31 ── eth0 ─ namespace ns-7 ─ g0 169.254.0.22/30 ── g1 ◄─ packet socket of the kernel
+//
+// The guest is 169.254.0.21 in every namespace, so a snapshot fits all of them.
+package network
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net"
+	"net/netip"
+)
+
+// The wire between a namespace and its guest, the same in all of them (runtime.md §2.1).
+var (
+	guestIP      = netip.MustParseAddr("169.254.0.21")
+	gatewayIP    = netip.MustParseAddr("169.254.0.22")
+	guestMAC     = net.HardwareAddr{0x02, 0xfc, 0, 0, 0, 0x05}
+	gatewayMAC   = net.HardwareAddr{0x02, 0xfc, 0, 0, 0, 0x06}
+	hyperloopIP  = netip.MustParseAddr("192.0.2.1")
+	linkBits     = 30
+	linkMTU      = 1500
+	hostLinkName = "eth0" // inside the namespace, towards the host
+	gatewayName  = "g0"   // inside the namespace, towards the guest
+	guestName    = "g1"   // the other end, where the packet socket listens
+)
+
+// Link is the guest's interface.
+type Link struct {
+	GuestIP   netip.Addr
+	PrefixLen int
+	Gateway   netip.Addr
+	GuestMAC  net.HardwareAddr
+	MTU       int
+}
+
+// plan computes names and addresses of slots from their index, which counts from 1.
+type plan struct {
+	name       string
+	host, veth netip.Prefix
+	max        int
+}
+
+// maxNameLength leaves room for an index in an interface's name of 15 bytes.
+const maxNameLength = 6
+
+func newPlan(name string, host, veth netip.Prefix) (plan, error) {
+	if len(name) > maxNameLength {
+		return plan{}, fmt.Errorf("name %q is longer than %d characters", name, maxNameLength)
+	}
+	for _, p := range []netip.Prefix{host, veth} {
+		if !p.IsValid() || !p.Addr().Is4() || p.Bits() > 28 {
+			return plan{}, fmt.Errorf("%s is not an IPv4 range of at least 16 addresses", p)
+		}
+	}
+	hosts, pairs := 1<<(32-host.Bits())-2, 1<<(31-veth.Bits())-1
+	return plan{name: name, host: host.Masked(), veth: veth.Masked(), max: min(hosts, pairs, 32766)}, nil
+}
+
+func (p plan) hostIP(index int) netip.Addr   { return offset(p.host.Addr(), index) }
+func (p plan) vethHost(index int) netip.Addr { return offset(p.veth.Addr(), 2*index) }
+func (p plan) vethPeer(index int) netip.Addr { return offset(p.veth.Addr(), 2*index+1) }
+
+// linkPrefix starts the host-side names of all slots' links; rules match it.
+func (p plan) linkPrefix() string {
+	if p.name == "" {
+		return "veth-"
+	}
+	return p.name + "-v"
+}
+
+func (p plan) linkName(index int) string { return fmt.Sprintf("%s%d", p.linkPrefix(), index) }
+
+func (p plan) namespacePrefix() string {
+	if p.name == "" {
+		return "ns-"
+	}
+	return p.name + "-ns-"
+}
+
+func (p plan) namespaceName(index int) string {
+	return fmt.Sprintf("%s%d", p.namespacePrefix(), index)
+}
+
+// table is the name of our nftables table on the host.
+func (p plan) table() string {
+	if p.name == "" {
+		return "shoal"
+	}
+	return "shoal-" + p.name
+}
+
+func offset(a netip.Addr, n int) netip.Addr {
+	b := a.As4()
+	binary.BigEndian.PutUint32(b[:], binary.BigEndian.Uint32(b[:])+uint32(n))
+	return netip.AddrFrom4(b)
+}

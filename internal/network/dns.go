@@ -1,0 +1,114 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+const (
+	resolverFile = "/etc/resolv.conf"
+	dnsTimeout   = 5 * time.Second
+)
+
+// forwarder answers guests' DNS queries by asking the host's resolvers. Guests
+// ask 8.8.8.8; the host's rules bring their queries here.
+type forwarder struct {
+	upstreams []netip.AddrPort // empty: those of resolverFile, read for each query
+	guests    netip.Prefix
+	log       *slog.Logger
+	udp       *dns.Server
+	tcp       *dns.Server
+	closing   sync.Once
+}
+
+// newForwarder listens on one port for UDP and TCP.
+func newForwarder(upstreams []netip.AddrPort, guests netip.Prefix, log *slog.Logger) (*forwarder, error) {
+	f := &forwarder{upstreams: upstreams, guests: guests, log: log}
+	packets, err := net.ListenPacket("udp4", ":0")
+	if err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("tcp4", fmt.Sprintf(":%d", packets.LocalAddr().(*net.UDPAddr).Port))
+	if err != nil {
+		packets.Close()
+		return nil, err
+	}
+	f.udp = &dns.Server{PacketConn: packets, Handler: f}
+	f.tcp = &dns.Server{Listener: listener, Handler: f}
+	return f, nil
+}
+
+func (f *forwarder) port() uint16 { return uint16(f.udp.PacketConn.LocalAddr().(*net.UDPAddr).Port) }
+
+// serve returns after close.
+func (f *forwarder) serve() {
+	var both sync.WaitGroup
+	for _, s := range []*dns.Server{f.udp, f.tcp} {
+		both.Go(func() {
+			if err := s.ActivateAndServe(); err != nil && !errors.Is(err, net.ErrClosed) {
+				f.log.Error("the DNS forwarder ended", "error", err)
+			}
+		})
+	}
+	both.Wait()
+}
+
+func (f *forwarder) close() {
+	f.closing.Do(func() {
+		_ = f.udp.Shutdown()
+		_ = f.tcp.Shutdown()
+		f.udp.PacketConn.Close()
+		f.tcp.Listener.Close()
+	})
+}
+
+// ServeDNS forwards a guest's query. Nobody else is served.
+func (f *forwarder) ServeDNS(w dns.ResponseWriter, query *dns.Msg) {
+	asker, err := netip.ParseAddrPort(w.RemoteAddr().String())
+	if err != nil || !f.guests.Contains(asker.Addr().Unmap()) {
+		return
+	}
+	network := w.LocalAddr().Network()
+	ctx, cancel := context.WithTimeout(context.Background(), dnsTimeout)
+	defer cancel()
+	for _, server := range f.servers() {
+		client := &dns.Client{Net: network, Timeout: dnsTimeout / 2}
+		answer, _, err := client.ExchangeContext(ctx, query, server)
+		if err != nil {
+			f.log.Debug("a resolver did not answer", "resolver", server, "error", err)
+			continue
+		}
+		_ = w.WriteMsg(answer) // the guest may be gone
+		return
+	}
+	failure := new(dns.Msg)
+	failure.SetRcode(query, dns.RcodeServerFailure)
+	_ = w.WriteMsg(failure)
+}
+
+func (f *forwarder) servers() []string {
+	var list []string
+	for _, u := range f.upstreams {
+		list = append(list, u.String())
+	}
+	if len(list) > 0 {
+		return list
+	}
+	conf, err := dns.ClientConfigFromFile(resolverFile)
+	if err != nil {
+		f.log.Warn("the host's resolvers cannot be read", "error", err)
+		return nil
+	}
+	for _, s := range conf.Servers {
+		list = append(list, net.JoinHostPort(s, conf.Port))
+	}
+	return list
+}

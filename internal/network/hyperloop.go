@@ -1,0 +1,82 @@
+package network
+
+import (
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// maxLogBody bounds one POST /logs of a guest, in bytes.
+const maxLogBody = 1 << 20
+
+// hyperloop answers guests at http://192.0.2.1 and http://events.e2b.local
+// (envd.md §4.1): who they are, and where their daemon's log lines go.
+type hyperloop struct {
+	identify func(netip.Addr) (string, bool)
+	listener net.Listener
+	server   *http.Server
+	closing  sync.Once
+}
+
+func newHyperloop(identify func(netip.Addr) (string, bool)) (*hyperloop, error) {
+	listener, err := net.Listen("tcp4", ":0")
+	if err != nil {
+		return nil, err
+	}
+	h := &hyperloop{identify: identify, listener: listener}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /me", h.me)
+	mux.HandleFunc("POST /logs", h.logs)
+	h.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
+		WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+	return h, nil
+}
+
+func (h *hyperloop) port() uint16 { return uint16(h.listener.Addr().(*net.TCPAddr).Port) }
+
+// serve returns after close.
+func (h *hyperloop) serve() { _ = h.server.Serve(h.listener) }
+
+func (h *hyperloop) close() {
+	h.closing.Do(func() {
+		h.server.Close()
+		h.listener.Close()
+	})
+}
+
+// sandbox identifies the caller by its address, which the slot's rules do not
+// let it forge.
+func (h *hyperloop) sandbox(r *http.Request) (string, bool) {
+	from, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil || h.identify == nil {
+		return "", false
+	}
+	return h.identify(from.Addr().Unmap())
+}
+
+func (h *hyperloop) me(w http.ResponseWriter, r *http.Request) {
+	id, ok := h.sandbox(r)
+	if !ok {
+		http.Error(w, "unknown caller", http.StatusForbidden)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(map[string]string{"sandboxID": id})
+}
+
+// logs takes and drops what the daemon sends: there is no log store yet.
+func (h *hyperloop) logs(w http.ResponseWriter, r *http.Request) {
+	if _, ok := h.sandbox(r); !ok {
+		http.Error(w, "unknown caller", http.StatusForbidden)
+		return
+	}
+	if _, err := io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, maxLogBody)); err != nil {
+		http.Error(w, "too large", http.StatusRequestEntityTooLarge)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}

@@ -1,0 +1,105 @@
+package network
+
+import (
+	"net/netip"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+// The words that rules are written with. Each returns expressions to be joined.
+
+type words = []expr.Any
+
+func rule(parts ...words) words {
+	var all words
+	for _, p := range parts {
+		all = append(all, p...)
+	}
+	return all
+}
+
+// fromLink and toLink match interface names by prefix.
+func fromLink(prefix string) words { return nameIs(expr.MetaKeyIIFNAME, prefix, expr.CmpOpEq) }
+func toLink(prefix string) words   { return nameIs(expr.MetaKeyOIFNAME, prefix, expr.CmpOpEq) }
+func notFromLink(prefix string) words {
+	return nameIs(expr.MetaKeyIIFNAME, prefix, expr.CmpOpNeq)
+}
+func notToLink(prefix string) words { return nameIs(expr.MetaKeyOIFNAME, prefix, expr.CmpOpNeq) }
+
+// exactly makes a prefix match a whole name.
+func exactly(name string) string { return name + "\x00" }
+
+func nameIs(key expr.MetaKey, prefix string, op expr.CmpOp) words {
+	return words{&expr.Meta{Key: key, Register: 1}, &expr.Cmp{Op: op, Register: 1, Data: []byte(prefix)}}
+}
+
+func source(op expr.CmpOp, ip netip.Addr) words {
+	return words{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 12, Len: 4},
+		&expr.Cmp{Op: op, Register: 1, Data: ip.AsSlice()}}
+}
+
+func destination(ip netip.Addr) words {
+	return words{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 16, Len: 4},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: ip.AsSlice()}}
+}
+
+func destinationIn(set *nftables.Set) words {
+	return words{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 16, Len: 4},
+		&expr.Lookup{SourceRegister: 1, SetName: set.Name, SetID: set.ID}}
+}
+
+func sourceWithin(p netip.Prefix) words {
+	mask := ipNet(p.Addr(), p.Bits()).Mask
+	return words{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 12, Len: 4},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: mask, Xor: make([]byte, 4)},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: p.Masked().Addr().AsSlice()}}
+}
+
+func protocol(number byte) words {
+	return words{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{number}}}
+}
+
+func toPort(proto byte, port uint16) words {
+	return rule(protocol(proto), words{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(port)}})
+}
+
+// established matches packets of known connections.
+func established() words {
+	return words{&expr.Ct{Register: 1, Key: expr.CtKeySTATE},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4,
+			Mask: binaryutil.NativeEndian.PutUint32(expr.CtStateBitESTABLISHED | expr.CtStateBitRELATED), Xor: make([]byte, 4)},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: make([]byte, 4)}}
+}
+
+// translated matches packets whose destination was rewritten on the way in.
+func translated() words {
+	const ipsDstNat = 1 << 5 // IPS_DST_NAT of the connection's status
+	return words{&expr.Ct{Register: 1, Key: expr.CtKeySTATUS},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: binaryutil.NativeEndian.PutUint32(ipsDstNat), Xor: make([]byte, 4)},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: make([]byte, 4)}}
+}
+
+func accept() words     { return words{&expr.Verdict{Kind: expr.VerdictAccept}} }
+func drop() words       { return words{&expr.Verdict{Kind: expr.VerdictDrop}} }
+func masquerade() words { return words{&expr.Masq{}} }
+
+func rewrite(kind expr.NATType, ip netip.Addr) words {
+	return words{&expr.Immediate{Register: 1, Data: ip.AsSlice()},
+		&expr.NAT{Type: kind, Family: unix.NFPROTO_IPV4, RegAddrMin: 1}}
+}
+
+func redirectTo(port uint16) words {
+	return words{&expr.Immediate{Register: 1, Data: binaryutil.BigEndian.PutUint16(port)},
+		&expr.Redir{RegisterProtoMin: 1}}
+}
+
+// chain describes a base chain.
+func chain(t *nftables.Table, name string, kind nftables.ChainType, hook *nftables.ChainHook, priority *nftables.ChainPriority, policy nftables.ChainPolicy) *nftables.Chain {
+	return &nftables.Chain{Table: t, Name: name, Type: kind, Hooknum: hook, Priority: priority, Policy: &policy}
+}

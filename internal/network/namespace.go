@@ -1,0 +1,100 @@
+package network
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// The first thread must never change its namespace: others, runsc among them,
+// take it for the process's own. An init function that locks it keeps every
+// goroutine but main off it.
+func init() { runtime.LockOSThread() }
+
+// namespaceDir is where iproute2 looks for named namespaces.
+const namespaceDir = "/run/netns"
+
+const threadNamespace = "/proc/thread-self/ns/net"
+
+// createNamespace makes a named network namespace and runs setup in it. The
+// name's file is made exclusively, which decides between two processes.
+func createNamespace(name string, setup func(own int) error) error {
+	if err := os.MkdirAll(namespaceDir, 0o755); err != nil {
+		return err
+	}
+	path := filepath.Join(namespaceDir, name)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDONLY, 0o444)
+	if err != nil {
+		return err
+	}
+	f.Close()
+	err = onOwnThread(func(own int) error {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("make a network namespace: %w", err)
+		}
+		if err := unix.Mount(threadNamespace, path, "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("name the network namespace: %w", err)
+		}
+		return setup(own)
+	})
+	if err != nil {
+		return errors.Join(err, removeNamespace(name))
+	}
+	return nil
+}
+
+// inNamespace runs f in a named namespace.
+func inNamespace(name string, f func() error) error {
+	return onOwnThread(func(int) error {
+		target, err := os.Open(filepath.Join(namespaceDir, name))
+		if err != nil {
+			return err
+		}
+		defer target.Close()
+		if err := unix.Setns(int(target.Fd()), unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("enter namespace %s: %w", name, err)
+		}
+		return f()
+	})
+}
+
+// onOwnThread runs f on a locked thread that returns to its namespace, whose
+// descriptor f is given, afterwards. A thread that cannot return is given up.
+func onOwnThread(f func(own int) error) error {
+	result := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		own, err := os.Open(threadNamespace)
+		if err != nil {
+			runtime.UnlockOSThread()
+			result <- err
+			return
+		}
+		defer own.Close()
+		err = f(int(own.Fd()))
+		if back := unix.Setns(int(own.Fd()), unix.CLONE_NEWNET); back != nil {
+			result <- errors.Join(err, fmt.Errorf("return to the host's namespace: %w", back))
+			return // still locked: the thread ends with the goroutine
+		}
+		runtime.UnlockOSThread()
+		result <- err
+	}()
+	return <-result
+}
+
+// removeNamespace unnames a namespace; its links go with its last user.
+func removeNamespace(name string) error {
+	path := filepath.Join(namespaceDir, name)
+	err := unix.Unmount(path, unix.MNT_DETACH)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
+		err = nil // named, but never bound
+	}
+	if removeErr := os.Remove(path); !errors.Is(removeErr, os.ErrNotExist) {
+		err = errors.Join(err, removeErr)
+	}
+	return err
+}

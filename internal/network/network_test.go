@@ -1,0 +1,491 @@
+package network
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/nftables"
+	"github.com/miekg/dns"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"shoal/internal/shoal"
+)
+
+// world is a pool, a stand-in for a guest on a slot's wire, and namespaces that
+// play the internet and a private host behind the machine.
+type world struct {
+	t    *testing.T
+	pool *Pool
+	slot *Slot
+}
+
+const (
+	internetIP = "198.51.100.1"
+	otherIP    = "198.51.100.2"
+	privateIP  = "172.30.99.1"
+)
+
+func newWorld(t *testing.T, change func(*Config)) *world {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	cfg := Config{Name: "t", HostCIDR: netip.MustParsePrefix("10.71.0.0/16"), VethCIDR: netip.MustParsePrefix("10.72.0.0/16"),
+		StateDir: t.TempDir(), PoolSize: 1,
+		Identify: func(a netip.Addr) (string, bool) { return "sandbox-at-" + a.String(), true }}
+	if change != nil {
+		change(&cfg)
+	}
+	w := &world{t: t}
+	w.remote("t-inet", "t-i0", internetIP, "198.51.100.254", otherIP)
+	w.remote("t-priv", "t-p0", privateIP, "172.30.99.254")
+	pool, err := NewPool(cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.pool = pool
+	ctx, cancel := context.WithCancel(context.Background())
+	ran := make(chan error, 1)
+	go func() { ran <- pool.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ran; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		if err := pool.Teardown(); err != nil {
+			t.Errorf("Teardown: %v", err)
+		}
+	})
+	w.slot = w.acquire()
+	w.attach(w.slot, "t-guest")
+	return w
+}
+
+func (w *world) acquire() *Slot {
+	w.t.Helper()
+	s, err := w.pool.Acquire(context.Background())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// remote makes a namespace with a web server, joined to the host by a link.
+func (w *world) remote(ns, link, ip, hostIP string, more ...string) {
+	w.t.Helper()
+	w.must(createNamespace(ns, func(host int) error {
+		h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+		if err != nil {
+			return err
+		}
+		defer h.Close()
+		if err := h.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "eth0"}, PeerName: link, PeerNamespace: netlink.NsFd(host)}); err != nil {
+			return err
+		}
+		for _, a := range append([]string{ip}, more...) {
+			if err := address(h, "eth0", netip.MustParseAddr(a), 24); err != nil {
+				return err
+			}
+		}
+		return up(h, "eth0")
+	}))
+	w.t.Cleanup(func() {
+		if l, err := netlink.LinkByName(link); err == nil {
+			_ = netlink.LinkDel(l)
+		}
+		if err := removeNamespace(ns); err != nil {
+			w.t.Error(err)
+		}
+	})
+	l, err := netlink.LinkByName(link)
+	w.must(err)
+	w.must(netlink.AddrAdd(l, &netlink.Addr{IPNet: ipNet(netip.MustParseAddr(hostIP), 24)}))
+	w.must(netlink.LinkSetUp(l))
+	w.serveIn(ns, ":80", "from "+ns)
+}
+
+// serveIn answers every request in a namespace with text.
+func (w *world) serveIn(ns, addr, text string) {
+	w.t.Helper()
+	var listener net.Listener
+	w.must(inNamespace(ns, func() (err error) {
+		listener, err = net.Listen("tcp4", addr)
+		return err
+	}))
+	server := &http.Server{Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { fmt.Fprintf(rw, "%s to %s", text, r.RemoteAddr) })}
+	go func() { _ = server.Serve(listener) }()
+	w.t.Cleanup(func() { server.Close() })
+}
+
+// attach moves the guest's end of a slot's wire into a namespace that plays the
+// guest.
+func (w *world) attach(s *Slot, ns string) {
+	w.t.Helper()
+	w.must(createNamespace(ns, func(int) error { return nil }))
+	w.t.Cleanup(func() {
+		if err := removeNamespace(ns); err != nil {
+			w.t.Error(err)
+		}
+	})
+	target, err := os.Open(filepath.Join(namespaceDir, ns))
+	w.must(err)
+	defer target.Close()
+	w.must(inNamespace(s.plan.namespaceName(s.index), func() error {
+		l, err := netlink.LinkByName(guestName)
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetNsFd(l, int(target.Fd()))
+	}))
+	w.must(inNamespace(ns, func() error {
+		l, err := netlink.LinkByName(guestName)
+		if err != nil {
+			return err
+		}
+		if err := netlink.LinkSetHardwareAddr(l, guestMAC); err != nil {
+			return err
+		}
+		if err := netlink.LinkSetARPOn(l); err != nil {
+			return err
+		}
+		if err := netlink.AddrAdd(l, &netlink.Addr{IPNet: ipNet(guestIP, linkBits)}); err != nil {
+			return err
+		}
+		if err := netlink.LinkSetUp(l); err != nil {
+			return err
+		}
+		return netlink.RouteAdd(&netlink.Route{Gw: gatewayIP.AsSlice()})
+	}))
+}
+
+// get fetches a URL from inside a namespace; "" for the host's own.
+func (w *world) get(ns, url string) (string, error) {
+	dialer := &net.Dialer{Timeout: 700 * time.Millisecond}
+	client := &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, network, addr string) (c net.Conn, err error) {
+			dial := func() error {
+				c, err = dialer.DialContext(ctx, "tcp4", addr)
+				return err
+			}
+			if ns == "" {
+				return c, dial()
+			}
+			err = inNamespace(ns, dial)
+			return c, err
+		}}}
+	resp, err := client.Get(url)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return string(body), err
+}
+
+func (w *world) reaches(url string) {
+	w.t.Helper()
+	if _, err := w.get("t-guest", url); err != nil {
+		w.t.Errorf("the guest does not reach %s: %v", url, err)
+	}
+}
+
+func (w *world) blocked(url string) {
+	w.t.Helper()
+	if body, err := w.get("t-guest", url); err == nil {
+		w.t.Errorf("the guest reaches %s: %s", url, body)
+	}
+}
+
+func (w *world) egress(n shoal.Network) {
+	w.t.Helper()
+	e, err := ParsePolicy(n)
+	w.must(err)
+	w.must(w.slot.SetEgress(e))
+}
+
+func TestReachability(t *testing.T) {
+	w := newWorld(t, nil)
+	w.blocked("http://" + internetIP) // nothing before the first policy
+	w.egress(shoal.Network{})
+	body, err := w.get("t-guest", "http://"+internetIP)
+	if err != nil || !strings.Contains(body, "to 198.51.100.254:") {
+		t.Errorf("the internet sees %q, %v; want the host's address", body, err)
+	}
+	w.blocked("http://" + privateIP)
+	w.serveIn("t-guest", ":8080", "guest")
+	if body, err := w.get("", "http://"+w.slot.HostIP().String()+":8080"); err != nil || !strings.HasPrefix(body, "guest") {
+		t.Errorf("the host reaches the guest: %q %v", body, err)
+	}
+	if _, err := w.get("t-inet", "http://"+w.slot.HostIP().String()+":8080"); err == nil {
+		t.Error("the internet reaches the guest")
+	}
+
+	// The host itself, at every address that it has on the way.
+	listener, err := net.Listen("tcp4", ":0")
+	w.must(err)
+	defer listener.Close()
+	server := &http.Server{Handler: http.NotFoundHandler()}
+	go func() { _ = server.Serve(listener) }()
+	defer server.Close()
+	port := listener.Addr().(*net.TCPAddr).Port
+	for _, ip := range []string{"198.51.100.254", w.slot.plan.vethHost(w.slot.index).String(), gatewayIP.String(), w.slot.HostIP().String()} {
+		w.blocked(fmt.Sprintf("http://%s:%d", ip, port))
+	}
+
+	// Another sandbox.
+	other := w.acquire()
+	w.attach(other, "t-guest2")
+	w.must(other.SetEgress(Egress{}))
+	w.serveIn("t-guest2", ":8080", "other")
+	w.blocked("http://" + other.HostIP().String() + ":8080")
+	w.pool.Release(other)
+}
+
+func TestPolicies(t *testing.T) {
+	w := newWorld(t, nil)
+	inet, other := "http://"+internetIP, "http://"+otherIP
+	no := false
+	for _, c := range []struct {
+		name        string
+		policy      shoal.Network
+		inet, other bool
+	}{
+		{"deny one", shoal.Network{DenyOut: []string{internetIP}}, false, true},
+		{"cleared", shoal.Network{}, true, true},
+		{"deny all", shoal.Network{DenyOut: []string{"0.0.0.0/0"}}, false, false},
+		{"allow beats deny", shoal.Network{DenyOut: []string{"0.0.0.0/0"}, AllowOut: []string{internetIP}}, true, false},
+		{"allow a range", shoal.Network{DenyOut: []string{"0.0.0.0/0", "0.0.0.0/0"}, AllowOut: []string{"198.51.100.2/31", otherIP}}, false, true},
+		{"allow alone blocks nothing", shoal.Network{AllowOut: []string{internetIP}}, true, true},
+		{"no internet", shoal.Network{AllowInternet: &no}, false, false},
+		{"no internet but one", shoal.Network{AllowInternet: &no, AllowOut: []string{otherIP}}, false, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w.t = t
+			w.egress(c.policy)
+			for url, want := range map[string]bool{inet: c.inet, other: c.other} {
+				if want {
+					w.reaches(url)
+				} else {
+					w.blocked(url)
+				}
+			}
+			w.egress(shoal.Network{AllowOut: []string{privateIP, "172.16.0.0/12"}})
+			w.blocked("http://" + privateIP)
+		})
+	}
+}
+
+func TestOperatorOpensARange(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.AllowInternal = prefixes("172.30.99.0/24") })
+	w.egress(shoal.Network{})
+	w.reaches("http://" + privateIP)
+}
+
+func TestSpoofedSourceIsDropped(t *testing.T) {
+	w := newWorld(t, nil)
+	w.egress(shoal.Network{})
+	w.must(inNamespace("t-guest", func() error {
+		l, err := netlink.LinkByName(guestName)
+		if err != nil {
+			return err
+		}
+		if err := netlink.AddrReplace(l, &netlink.Addr{IPNet: ipNet(netip.MustParseAddr("198.51.100.77"), 32)}); err != nil {
+			return err
+		}
+		return netlink.RouteReplace(&netlink.Route{Gw: gatewayIP.AsSlice(), Src: net.ParseIP("198.51.100.77")})
+	}))
+	w.blocked("http://" + internetIP)
+}
+
+func TestDNSAndNodeService(t *testing.T) {
+	resolver := startResolver(t)
+	w := newWorld(t, func(c *Config) { c.DNSUpstreams = []netip.AddrPort{resolver} })
+	w.egress(shoal.Network{})
+	ask := func(network string) (*dns.Msg, error) {
+		q := new(dns.Msg).SetQuestion("name.test.", dns.TypeA)
+		client := &dns.Client{Net: network, Timeout: 2 * time.Second}
+		var conn *dns.Conn
+		if err := inNamespace("t-guest", func() (err error) {
+			conn, err = client.Dial("8.8.8.8:53")
+			return err
+		}); err != nil {
+			return nil, err
+		}
+		defer conn.Close()
+		answer, _, err := client.ExchangeWithConn(q, conn)
+		return answer, err
+	}
+	for _, network := range []string{"udp4", "tcp4"} {
+		if answer, err := ask(network); err != nil || len(answer.Answer) != 1 {
+			t.Errorf("%s: %v %v", network, answer, err)
+		}
+	}
+	w.egress(shoal.Network{DenyOut: []string{"0.0.0.0/0"}})
+	if _, err := ask("udp4"); err == nil {
+		t.Error("DNS works though everything is denied")
+	}
+	body, err := w.get("t-guest", "http://192.0.2.1/me")
+	if want := fmt.Sprintf("{\"sandboxID\":%q}\n", "sandbox-at-"+w.slot.HostIP().String()); err != nil || body != want {
+		t.Errorf("/me = %q %v, want %q", body, err, want)
+	}
+}
+
+func startResolver(t *testing.T) netip.AddrPort {
+	t.Helper()
+	packets, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp4", packets.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		m := new(dns.Msg).SetReply(q)
+		rr, _ := dns.NewRR("name.test. 60 IN A 198.51.100.1")
+		m.Answer = append(m.Answer, rr)
+		_ = w.WriteMsg(m)
+	})
+	for _, s := range []*dns.Server{{PacketConn: packets, Handler: answer}, {Listener: listener, Handler: answer}} {
+		go func() { _ = s.ActivateAndServe() }()
+		t.Cleanup(func() { _ = s.Shutdown() })
+	}
+	return netip.MustParseAddrPort(packets.LocalAddr().String())
+}
+
+// TestForeignDropPolicy plays Docker: another table's forward chain drops. The
+// pool must work all the same, and leave that table as it found it.
+func TestForeignDropPolicy(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	c, err := nftables.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := c.AddTable(&nftables.Table{Name: "t-foreign", Family: nftables.TableFamilyIPv4})
+	fwd := c.AddChain(chain(table, "FORWARD", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter, nftables.ChainPolicyDrop))
+	c.AddRule(&nftables.Rule{Table: table, Chain: fwd, Exprs: rule(fromLink("docker0"), accept())})
+	if err := c.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		rules, err := c.GetRules(table, fwd)
+		if err != nil || len(rules) != 1 {
+			t.Errorf("the foreign chain has %d rules, %v; it had 1", len(rules), err)
+		}
+		c.DelTable(table)
+		if err := c.Flush(); err != nil {
+			t.Error(err)
+		}
+	})
+	w := newWorld(t, nil)
+	w.egress(shoal.Network{})
+	w.reaches("http://" + internetIP)
+	w.must(w.pool.host.openForeign()) // again: must not add twice
+	if rules, _ := c.GetRules(table, fwd); len(rules) != 3 {
+		t.Errorf("the foreign chain has %d rules, want 3", len(rules))
+	}
+}
+
+func TestPoolsDoNotCollide(t *testing.T) {
+	w := newWorld(t, nil)
+	seen := map[int]bool{w.slot.index: true}
+	var slots []*Slot
+	for range 8 {
+		s := w.acquire()
+		if seen[s.index] {
+			t.Errorf("slot %d was handed out twice", s.index)
+		}
+		seen[s.index] = true
+		slots = append(slots, s)
+	}
+	adopted, err := w.pool.Adopt(slots[0].index)
+	if err != nil || adopted.HostIP() != slots[0].HostIP() {
+		t.Errorf("adopt: %v %v", adopted, err)
+	}
+	for _, s := range slots {
+		w.pool.Release(s)
+	}
+}
+
+// TestReclaim removes what an earlier process left, and only that.
+func TestReclaim(t *testing.T) {
+	w := newWorld(t, nil)
+	left := w.acquire()
+	if err := w.pool.Reclaim(func(index int) bool { return index == w.slot.index }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(left.Namespace()); !os.IsNotExist(err) {
+		t.Errorf("namespace %s is still there: %v", left.Namespace(), err)
+	}
+	if _, err := os.Stat(w.slot.Namespace()); err != nil {
+		t.Errorf("a slot in use was removed: %v", err)
+	}
+}
+
+func TestPacketSocket(t *testing.T) {
+	w := newWorld(t, nil)
+	s := w.acquire()
+	f, err := s.PacketSocket()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	w.pool.Release(s)
+}
+
+// TestTeardownRestores compares the host before and after.
+func TestTeardownRestores(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	before := hostTables(t)
+	t.Run("work", func(t *testing.T) { newWorld(t, nil) })
+	if after := hostTables(t); !slices.Equal(before, after) {
+		t.Errorf("before %v, after %v", before, after)
+	}
+}
+
+func hostTables(t *testing.T) []string {
+	t.Helper()
+	c, err := nftables.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables, err := c.ListTables()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []string
+	for _, table := range tables {
+		list = append(list, table.Name)
+	}
+	links, _ := netlink.LinkList()
+	for _, l := range links {
+		list = append(list, l.Attrs().Name)
+	}
+	data, _ := os.ReadFile(forwardSetting)
+	list = append(list, string(data))
+	slices.Sort(list)
+	return list
+}

@@ -1,0 +1,109 @@
+package network
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+
+	"shoal/internal/shoal"
+)
+
+// slotTable is our table inside every slot's namespace.
+const slotTable = "slot"
+
+// alwaysDenied are never reached, whatever a policy says, unless the operator
+// opened them (runtime.md §2.2).
+var alwaysDenied = prefixes("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16",
+	"0.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4")
+
+func prefixes(list ...string) []netip.Prefix {
+	var out []netip.Prefix
+	for _, s := range list {
+		out = append(out, netip.MustParsePrefix(s))
+	}
+	return out
+}
+
+// installRules runs inside the slot's namespace. The chains' policy is drop, and
+// the policy set of allowed addresses is empty: nothing gets out before SetEgress.
+func (s *Slot) installRules() error {
+	c, err := nftables.New()
+	if err != nil {
+		return err
+	}
+	t := c.AddTable(&nftables.Table{Name: slotTable, Family: nftables.TableFamilyIPv4})
+	internal, denied, allowUser, denyUser := slotSets(t)
+	for set, ranges := range map[*nftables.Set][]netip.Prefix{internal: s.allowInternal, denied: alwaysDenied,
+		allowUser: nil, denyUser: prefixes("0.0.0.0/0")} {
+		if err := c.AddSet(set, elements(ranges)); err != nil {
+			return err
+		}
+	}
+	add := func(ch *nftables.Chain, parts ...words) {
+		c.AddRule(&nftables.Rule{Table: t, Chain: ch, Exprs: rule(parts...)})
+	}
+	guest, host := fromLink(exactly(gatewayName)), fromLink(exactly(hostLinkName))
+
+	in := c.AddChain(chain(t, "prerouting", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest, nftables.ChainPolicyAccept))
+	add(in, host, destination(s.HostIP()), rewrite(expr.NATTypeDestNAT, guestIP))
+	out := c.AddChain(chain(t, "postrouting", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource, nftables.ChainPolicyAccept))
+	add(out, toLink(exactly(hostLinkName)), source(expr.CmpOpEq, guestIP), rewrite(expr.NATTypeSourceNAT, s.HostIP()))
+
+	// The guest has no business with the namespace's own kernel.
+	self := c.AddChain(chain(t, "input", nftables.ChainTypeFilter, nftables.ChainHookInput, nftables.ChainPriorityFilter, nftables.ChainPolicyAccept))
+	add(self, guest, drop())
+
+	fwd := c.AddChain(chain(t, "forward", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter, nftables.ChainPolicyDrop))
+	add(fwd, guest, source(expr.CmpOpNeq, guestIP), drop())
+	add(fwd, established(), accept())
+	add(fwd, host, translated(), accept())
+	add(fwd, guest, destination(hyperloopIP), toPort(unix.IPPROTO_TCP, 80), accept())
+	add(fwd, guest, destinationIn(internal), accept())
+	add(fwd, guest, destinationIn(denied), drop())
+	add(fwd, guest, destinationIn(allowUser), accept())
+	add(fwd, guest, destinationIn(denyUser), drop())
+	add(fwd, guest, accept())
+	if err := c.Flush(); err != nil {
+		return fmt.Errorf("install the slot's rules: %w", err)
+	}
+	return nil
+}
+
+// slotSets are the address sets of a slot's rules, in the order of evaluation.
+func slotSets(t *nftables.Table) (internal, denied, allowUser, denyUser *nftables.Set) {
+	set := func(id uint32, name string) *nftables.Set {
+		return &nftables.Set{Table: t, ID: id, Name: name, KeyType: nftables.TypeIPAddr, Interval: true}
+	}
+	return set(1, "internal"), set(2, "denied"), set(3, "allow"), set(4, "deny")
+}
+
+// SetEgress replaces what the guest may reach, in one step. Connections that
+// exist and are no longer allowed are cut.
+func (s *Slot) SetEgress(e Egress) error {
+	err := inNamespace(s.plan.namespaceName(s.index), func() error {
+		c, err := nftables.New()
+		if err != nil {
+			return err
+		}
+		t := &nftables.Table{Name: slotTable, Family: nftables.TableFamilyIPv4}
+		_, _, allowUser, denyUser := slotSets(t)
+		for set, ranges := range map[*nftables.Set][]netip.Prefix{allowUser: e.Allow, denyUser: e.Deny} {
+			set.ID = 0 // by name: it exists already
+			c.FlushSet(set)
+			if err := c.SetAddElements(set, elements(ranges)); err != nil {
+				return err
+			}
+		}
+		if err := c.Flush(); err != nil {
+			return err
+		}
+		return s.cutConnections(e)
+	})
+	if err != nil {
+		return shoal.ErrNetworkSetup.Wrap(err, "the egress rules of slot %d cannot be set", s.index)
+	}
+	return nil
+}

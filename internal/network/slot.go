@@ -1,0 +1,237 @@
+package network
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"shoal/internal/shoal"
+)
+
+// Slot is one sandbox's place on the network.
+type Slot struct {
+	index int
+	plan  plan
+	// allowInternal are the private ranges that the operator opened.
+	allowInternal []netip.Prefix
+}
+
+// Index counts from 1 and identifies the slot on this machine.
+func (s *Slot) Index() int { return s.index }
+
+// HostIP is the address at which the host reaches every port of the guest.
+func (s *Slot) HostIP() netip.Addr { return s.plan.hostIP(s.index) }
+
+// Namespace is the path of the slot's network namespace.
+func (s *Slot) Namespace() string {
+	return filepath.Join(namespaceDir, s.plan.namespaceName(s.index))
+}
+
+// Link describes the guest's interface.
+func (s *Slot) Link() Link {
+	return Link{GuestIP: guestIP, PrefixLen: linkBits, Gateway: gatewayIP, GuestMAC: guestMAC, MTU: linkMTU}
+}
+
+// create makes namespace, links, addresses, routes and rules, with nothing
+// allowed out yet.
+func (s *Slot) create() error {
+	err := createNamespace(s.plan.namespaceName(s.index), func(host int) error {
+		if err := s.configure(host); err != nil {
+			return err
+		}
+		return s.installRules()
+	})
+	if errors.Is(err, os.ErrExist) {
+		return err
+	}
+	if err == nil {
+		err = s.connectHost()
+	}
+	if err != nil {
+		return errors.Join(shoal.ErrNetworkSetup.Wrap(err, "network slot %d cannot be made", s.index), s.remove())
+	}
+	return nil
+}
+
+// configure runs inside the new namespace; host is the descriptor of the host's.
+func (s *Slot) configure(host int) error {
+	for _, setting := range [][2]string{
+		{"ipv6/conf/all/disable_ipv6", "1"},
+		{"ipv6/conf/default/disable_ipv6", "1"},
+		{"ipv4/ip_forward", "1"},
+		{"ipv4/conf/default/rp_filter", "0"},
+		{"ipv4/conf/all/rp_filter", "0"},
+	} {
+		err := os.WriteFile("/proc/sys/net/"+setting[0], []byte(setting[1]), 0)
+		if err != nil && !errors.Is(err, os.ErrNotExist) { // a kernel without IPv6
+			return err
+		}
+	}
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	if err := up(h, "lo"); err != nil {
+		return err
+	}
+	if err := h.LinkAdd(&netlink.Veth{
+		LinkAttrs: netlink.LinkAttrs{Name: hostLinkName, MTU: linkMTU},
+		PeerName:  s.plan.linkName(s.index), PeerNamespace: netlink.NsFd(host),
+	}); err != nil {
+		return fmt.Errorf("add the link to the host: %w", err)
+	}
+	if err := h.LinkAdd(&netlink.Veth{
+		LinkAttrs: netlink.LinkAttrs{Name: gatewayName, MTU: linkMTU, HardwareAddr: gatewayMAC},
+		PeerName:  guestName,
+	}); err != nil {
+		return fmt.Errorf("add the link to the guest: %w", err)
+	}
+	if err := address(h, hostLinkName, s.plan.vethPeer(s.index), 31); err != nil {
+		return err
+	}
+	if err := address(h, gatewayName, gatewayIP, linkBits); err != nil {
+		return err
+	}
+	if err := s.quietGuestEnd(h); err != nil {
+		return err
+	}
+	for _, name := range []string{hostLinkName, gatewayName, guestName} {
+		if err := up(h, name); err != nil {
+			return err
+		}
+	}
+	// The guest is told, not asked: a lost answer would cost a second.
+	gateway, err := h.LinkByName(gatewayName)
+	if err != nil {
+		return err
+	}
+	if err := h.NeighSet(&netlink.Neigh{LinkIndex: gateway.Attrs().Index, State: netlink.NUD_PERMANENT,
+		IP: guestIP.AsSlice(), HardwareAddr: guestMAC, Family: unix.AF_INET}); err != nil {
+		return fmt.Errorf("add the guest's neighbour entry: %w", err)
+	}
+	return h.RouteAdd(&netlink.Route{Gw: s.plan.vethHost(s.index).AsSlice()})
+}
+
+// quietGuestEnd keeps the namespace's kernel from answering on g1: only the
+// packet socket listens there. Frames for the guest have its address, not g1's.
+func (s *Slot) quietGuestEnd(h *netlink.Handle) error {
+	link, err := h.LinkByName(guestName)
+	if err != nil {
+		return err
+	}
+	return h.LinkSetARPOff(link)
+}
+
+// connectHost gives the host's end its address and the route to the slot.
+func (s *Slot) connectHost() error {
+	link, err := netlink.LinkByName(s.plan.linkName(s.index))
+	if err != nil {
+		return err
+	}
+	if err := netlink.AddrAdd(link, &netlink.Addr{IPNet: ipNet(s.plan.vethHost(s.index), 31)}); err != nil {
+		return fmt.Errorf("address the host's link: %w", err)
+	}
+	if err := netlink.LinkSetUp(link); err != nil {
+		return err
+	}
+	if err := netlink.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index,
+		Dst: ipNet(s.HostIP(), 32), Gw: s.plan.vethPeer(s.index).AsSlice()}); err != nil {
+		return fmt.Errorf("route to the slot: %w", err)
+	}
+	return nil
+}
+
+// remove deletes the slot. The host's end of the link goes with the other one,
+// but that may still be held by a dying kernel's socket.
+func (s *Slot) remove() error {
+	var errs error
+	if link, err := netlink.LinkByName(s.plan.linkName(s.index)); err == nil {
+		if err := netlink.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) {
+			errs = fmt.Errorf("delete link: %w", err)
+		}
+	}
+	return errors.Join(errs, removeNamespace(s.plan.namespaceName(s.index)), s.forgetConnections())
+}
+
+// forgetConnections drops the host's tracked connections of the slot, so that
+// the next sandbox at this address gets none of their packets.
+func (s *Slot) forgetConnections() error {
+	for _, direction := range []netlink.ConntrackFilterType{netlink.ConntrackOrigSrcIP, netlink.ConntrackOrigDstIP} {
+		filter := &netlink.ConntrackFilter{}
+		if err := filter.AddIP(direction, s.HostIP().AsSlice()); err != nil {
+			return err
+		}
+		// A kernel without this interface forgets them by time.
+		_, _ = netlink.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, filter)
+	}
+	return nil
+}
+
+// PacketSocket opens the guest's end of the wire for a sandbox kernel. Frames
+// carry virtio-net headers, for segmentation offload.
+func (s *Slot) PacketSocket() (*os.File, error) {
+	var socket *os.File
+	err := inNamespace(s.plan.namespaceName(s.index), func() error {
+		link, err := net.InterfaceByName(guestName)
+		if err != nil {
+			return err
+		}
+		// Protocol 0 until it is bound: the kernel then has nothing to wait for.
+		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		socket = os.NewFile(uintptr(fd), "guest-link")
+		if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VNET_HDR, 1); err != nil {
+			return err
+		}
+		const buffer = 4 << 20 // bytes
+		for _, option := range []int{unix.SO_RCVBUFFORCE, unix.SO_SNDBUFFORCE} {
+			if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, buffer); err != nil {
+				return err
+			}
+		}
+		const allProtocols = 0x0300 // ETH_P_ALL in network order
+		return unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: allProtocols, Ifindex: link.Index})
+	})
+	if err != nil {
+		if socket != nil {
+			socket.Close()
+		}
+		return nil, shoal.ErrNetworkSetup.Wrap(err, "the guest's link of slot %d cannot be opened", s.index)
+	}
+	return socket, nil
+}
+
+func up(h *netlink.Handle, name string) error {
+	link, err := h.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	if err := h.LinkSetUp(link); err != nil {
+		return fmt.Errorf("set link %s up: %w", name, err)
+	}
+	return nil
+}
+
+func address(h *netlink.Handle, name string, ip netip.Addr, bits int) error {
+	link, err := h.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	if err := h.AddrAdd(link, &netlink.Addr{IPNet: ipNet(ip, bits)}); err != nil {
+		return fmt.Errorf("address link %s: %w", name, err)
+	}
+	return nil
+}
+
+func ipNet(ip netip.Addr, bits int) *net.IPNet {
+	return &net.IPNet{IP: ip.AsSlice(), Mask: net.CIDRMask(bits, 32)}
+}
