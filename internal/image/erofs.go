@@ -1,0 +1,344 @@
+package image
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// The EROFS subset that gVisor's reader takes: blocks of 4096 bytes, no
+// compression, extended inodes without attributes, file contents in whole blocks.
+// Names follow the kernel's documentation of the format.
+const (
+	blockSize        = 4096
+	superblockOffset = 1024
+	superblockMagic  = 0xE0F5E1E2
+	inodeSize        = 64
+	slotSize         = 32 // an inode's number counts these
+	direntSize       = 12
+
+	layoutExtended = 1
+	dataPlain      = 0 << 1
+	dataInline     = 2 << 1
+)
+
+// inode is a node with its place in the image.
+type inode struct {
+	node   *Node
+	nid    uint64
+	number uint32 // counts from 1
+	links  uint32
+	parent *inode // of a directory
+	names  []string
+	kids   []*inode // in the order of names
+	inline []byte   // data behind the inode, for links
+	data   []byte   // a directory's blocks
+	size   int64
+	block  uint32 // of the first data block
+}
+
+// layout is the plan of an image.
+type layout struct {
+	inodes    []*inode
+	byNode    map[*Node]*inode
+	metaEnd   int64 // bytes of the inode area
+	blocks    uint32
+	firstData uint32
+}
+
+// writeErofs writes t to w and returns the SHA-256 of what it wrote, in hex, and
+// the number of bytes. Equal trees give equal images.
+func writeErofs(w io.Writer, t *Tree) (digest string, size int64, err error) {
+	l := &layout{byNode: map[*Node]*inode{}}
+	root := l.collect(t.root, nil)
+	root.parent = root
+	l.place()
+	for _, i := range l.inodes {
+		if i.node.children != nil {
+			i.data = direntBlocks(i)
+		}
+	}
+	l.placeData()
+
+	hash := sha256.New()
+	out := &countingWriter{w: bufio.NewWriterSize(io.MultiWriter(w, hash), 1<<20)}
+	if err := l.write(out, root); err != nil {
+		return "", 0, err
+	}
+	if err := out.w.Flush(); err != nil {
+		return "", 0, err
+	}
+	return hex.EncodeToString(hash.Sum(nil)), out.n, nil
+}
+
+type countingWriter struct {
+	w *bufio.Writer
+	n int64
+}
+
+func (c *countingWriter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// collect numbers the nodes in depth-first order, so that the root is first: the
+// superblock has 16 bits for its number.
+func (l *layout) collect(n *Node, parent *inode) *inode {
+	if i := l.byNode[n]; i != nil {
+		i.links++
+		return i
+	}
+	i := &inode{node: n, parent: parent, number: uint32(len(l.inodes) + 1), links: 1}
+	l.inodes = append(l.inodes, i)
+	l.byNode[n] = i
+	if n.children != nil {
+		i.links = 2
+		i.names = n.names()
+		for _, name := range i.names {
+			kid := l.collect(n.children[name], i)
+			if kid.node.children != nil {
+				i.links++
+			}
+			i.kids = append(i.kids, kid)
+		}
+	}
+	return i
+}
+
+// place gives each inode its number. Inline data must not cross a block.
+func (l *layout) place() {
+	var offset int64
+	for _, i := range l.inodes {
+		if i.node.Mode&unix.S_IFMT == unix.S_IFLNK && len(i.node.Target) <= blockSize-inodeSize && i.node.Target != "" {
+			i.inline = []byte(i.node.Target)
+		}
+		room := int64(inodeSize + len(i.inline))
+		if offset%blockSize+room > blockSize {
+			offset = roundUp(offset, blockSize)
+		}
+		i.nid = uint64(offset / slotSize)
+		offset = roundUp(offset+room, slotSize)
+	}
+	l.metaEnd = offset
+}
+
+// placeData gives directories and then files their blocks, behind the superblock
+// and the inodes.
+func (l *layout) placeData() {
+	next := uint32(1 + roundUp(l.metaEnd, blockSize)/blockSize)
+	l.firstData = next
+	take := func(i *inode, size int64) {
+		i.size = size
+		if blocks := uint32(roundUp(size, blockSize) / blockSize); blocks > 0 {
+			i.block = next
+			next += blocks
+		}
+	}
+	for _, i := range l.inodes {
+		switch {
+		case i.data != nil:
+			take(i, int64(len(i.data)))
+		case i.inline != nil:
+			i.size = int64(len(i.inline))
+		case i.node.Mode&unix.S_IFMT == unix.S_IFLNK:
+			i.data = []byte(i.node.Target)
+			take(i, int64(len(i.data)))
+		}
+	}
+	for _, i := range l.inodes {
+		if i.node.Mode&unix.S_IFMT == unix.S_IFREG {
+			take(i, i.node.Size)
+		}
+	}
+	l.blocks = next
+}
+
+// direntBlocks renders a directory: in each block the entries, then their names.
+// Entries are in the order of names' bytes, "." and ".." among them.
+func direntBlocks(dir *inode) []byte {
+	type entry struct {
+		name string
+		to   *inode
+	}
+	entries := make([]entry, 0, len(dir.names)+2)
+	add := func(name string, to *inode) {
+		at := len(entries)
+		for at > 0 && entries[at-1].name > name {
+			at--
+		}
+		entries = append(entries, entry{})
+		copy(entries[at+1:], entries[at:])
+		entries[at] = entry{name, to}
+	}
+	for k, name := range dir.names {
+		entries = append(entries, entry{name, dir.kids[k]})
+	}
+	add(".", dir)
+	add("..", dir.parent)
+
+	var out bytes.Buffer
+	for len(entries) > 0 {
+		count, used := 0, 0
+		for count < len(entries) && used+direntSize+len(entries[count].name) <= blockSize {
+			used += direntSize + len(entries[count].name)
+			count++
+		}
+		if out.Len() > 0 { // the block before ends where this one starts
+			out.Write(make([]byte, roundUp(int64(out.Len()), blockSize)-int64(out.Len())))
+		}
+		var names []byte
+		for _, e := range entries[:count] {
+			record := make([]byte, direntSize)
+			binary.LittleEndian.PutUint64(record, e.to.nid)
+			binary.LittleEndian.PutUint16(record[8:], uint16(count*direntSize+len(names)))
+			record[10] = fileType(e.to.node.Mode)
+			out.Write(record)
+			names = append(names, e.name...)
+		}
+		out.Write(names)
+		entries = entries[count:]
+	}
+	return out.Bytes()
+}
+
+func fileType(mode uint32) byte {
+	switch mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return 1
+	case unix.S_IFDIR:
+		return 2
+	case unix.S_IFCHR:
+		return 3
+	case unix.S_IFBLK:
+		return 4
+	case unix.S_IFIFO:
+		return 5
+	case unix.S_IFSOCK:
+		return 6
+	default:
+		return 7 // symbolic link
+	}
+}
+
+func (l *layout) write(out *countingWriter, root *inode) error {
+	if _, err := out.Write(l.superblock(root)); err != nil {
+		return err
+	}
+	for _, i := range l.inodes {
+		if err := pad(out, blockSize+int64(i.nid)*slotSize); err != nil {
+			return err
+		}
+		if _, err := out.Write(append(i.encode(), i.inline...)); err != nil {
+			return err
+		}
+	}
+	for _, i := range l.inodes {
+		if i.data == nil {
+			continue
+		}
+		if err := pad(out, int64(i.block)*blockSize); err != nil {
+			return err
+		}
+		if _, err := out.Write(i.data); err != nil {
+			return err
+		}
+	}
+	for _, i := range l.inodes {
+		if i.node.Mode&unix.S_IFMT != unix.S_IFREG || i.size == 0 {
+			continue
+		}
+		if err := pad(out, int64(i.block)*blockSize); err != nil {
+			return err
+		}
+		if err := copyContent(out, i.node); err != nil {
+			return err
+		}
+	}
+	return pad(out, int64(l.blocks)*blockSize)
+}
+
+func (l *layout) superblock(root *inode) []byte {
+	block := make([]byte, blockSize)
+	sb := block[superblockOffset:]
+	le := binary.LittleEndian
+	le.PutUint32(sb[0:], superblockMagic)
+	sb[12] = 12 // log2 of the block size
+	le.PutUint16(sb[14:], uint16(root.nid))
+	le.PutUint64(sb[16:], uint64(len(l.inodes)))
+	le.PutUint64(sb[24:], uint64(epoch.Unix()))
+	le.PutUint32(sb[36:], l.blocks)
+	le.PutUint32(sb[40:], 1) // block of the inode area
+	return block
+}
+
+func (i *inode) encode() []byte {
+	b := make([]byte, inodeSize)
+	le := binary.LittleEndian
+	format := uint16(layoutExtended | dataPlain)
+	if i.inline != nil {
+		format = layoutExtended | dataInline
+	}
+	le.PutUint16(b[0:], format)
+	le.PutUint16(b[4:], uint16(i.node.Mode))
+	le.PutUint64(b[8:], uint64(i.size))
+	le.PutUint32(b[16:], i.block)
+	switch i.node.Mode & unix.S_IFMT {
+	case unix.S_IFCHR, unix.S_IFBLK:
+		le.PutUint32(b[16:], encodeDevice(i.node.Device))
+	}
+	le.PutUint32(b[20:], i.number)
+	le.PutUint32(b[24:], i.node.UID)
+	le.PutUint32(b[28:], i.node.GID)
+	le.PutUint64(b[32:], uint64(i.node.MTime.Unix()))
+	le.PutUint32(b[40:], uint32(i.node.MTime.Nanosecond()))
+	le.PutUint32(b[44:], i.links)
+	return b
+}
+
+// encodeDevice packs a device number as the kernel's new_encode_dev does.
+func encodeDevice(dev uint64) uint32 {
+	major, minor := unix.Major(dev), unix.Minor(dev)
+	return minor&0xff | major<<8 | (minor&^0xff)<<12
+}
+
+func copyContent(out io.Writer, n *Node) error {
+	if n.Path == "" {
+		_, err := out.Write(n.Data)
+		return err
+	}
+	f, err := os.Open(n.Path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	copied, err := io.Copy(out, io.LimitReader(f, n.Size))
+	if err == nil && copied != n.Size {
+		err = fmt.Errorf("%s shrank while it was read", n.Path)
+	}
+	return err
+}
+
+var zeroes [blockSize]byte
+
+// pad writes zeroes up to an offset.
+func pad(out *countingWriter, to int64) error {
+	if out.n > to {
+		return fmt.Errorf("image layout: at %d, behind %d", out.n, to)
+	}
+	for out.n < to {
+		if _, err := out.Write(zeroes[:min(to-out.n, blockSize)]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func roundUp(n, to int64) int64 { return (n + to - 1) / to * to }

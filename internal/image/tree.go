@@ -1,0 +1,215 @@
+// Package image makes and keeps root images: the base template's packages from
+// Debian, and EROFS files, by content, that guests are booted from.
+package image
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"sort"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Node is a file of any kind. A node that several directories hold is a hard link.
+type Node struct {
+	Mode     uint32 // type and permissions as in stat(2)
+	UID, GID uint32
+	MTime    time.Time
+	Target   string // of a symbolic link
+	Device   uint64 // of a device node, as stat(2) encodes it
+	// Content is Data, or Size bytes of the host file Path.
+	Data []byte
+	Path string
+	Size int64
+
+	children map[string]*Node // of a directory
+}
+
+// Tree is what an image will contain.
+type Tree struct{ root *Node }
+
+// epoch is the time of files that have no better one: images of the same content
+// are equal.
+var epoch = time.Unix(1_700_000_000, 0)
+
+// NewTree returns a tree with an empty root directory.
+func NewTree() *Tree { return &Tree{root: NewDir(0o755)} }
+
+// NewDir returns an empty directory of root's.
+func NewDir(perm uint32) *Node {
+	return &Node{Mode: unix.S_IFDIR | perm, MTime: epoch, children: map[string]*Node{}}
+}
+
+// NewFile returns a regular file of root's.
+func NewFile(perm uint32, data []byte) *Node {
+	return &Node{Mode: unix.S_IFREG | perm, MTime: epoch, Data: data, Size: int64(len(data))}
+}
+
+// NewLink returns a symbolic link.
+func NewLink(target string) *Node {
+	return &Node{Mode: unix.S_IFLNK | 0o777, MTime: epoch, Target: target}
+}
+
+// FromDir describes a host directory. Names in skip, relative to it, are left
+// out with what is below them.
+func FromDir(dir string, skip ...string) (*Tree, error) {
+	left := map[string]bool{}
+	for _, s := range skip {
+		left[s] = true
+	}
+	t := NewTree()
+	links := map[[2]uint64]*Node{}
+	err := filepath.WalkDir(dir, func(file string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(dir, file)
+		if err != nil {
+			return err
+		}
+		if left[name] {
+			if entry.IsDir() {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		node, err := fromHost(file, links)
+		if err != nil {
+			return err
+		}
+		if name == "." {
+			t.root = node
+			return nil
+		}
+		parent, err := t.lookup(path.Dir(name))
+		if err != nil {
+			return err
+		}
+		parent.children[entry.Name()] = node
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("describe %s: %w", dir, err)
+	}
+	return t, nil
+}
+
+// fromHost describes one host file; links remembers files with several names.
+func fromHost(file string, links map[[2]uint64]*Node) (*Node, error) {
+	info, err := os.Lstat(file)
+	if err != nil {
+		return nil, err
+	}
+	st := info.Sys().(*syscall.Stat_t)
+	id := [2]uint64{st.Dev, st.Ino}
+	if n := links[id]; n != nil {
+		return n, nil
+	}
+	n := &Node{Mode: st.Mode, UID: st.Uid, GID: st.Gid, MTime: info.ModTime()}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		n.children = map[string]*Node{}
+	case unix.S_IFLNK:
+		if n.Target, err = os.Readlink(file); err != nil {
+			return nil, err
+		}
+	case unix.S_IFREG:
+		n.Path, n.Size = file, info.Size()
+	default:
+		n.Device = st.Rdev
+	}
+	if st.Nlink > 1 && n.children == nil {
+		links[id] = n
+	}
+	return n, nil
+}
+
+var errNotDir = errors.New("not a directory")
+
+// lookup finds a node without following links.
+func (t *Tree) lookup(name string) (*Node, error) {
+	n := t.root
+	for _, part := range split(name) {
+		if n.children == nil {
+			return nil, fmt.Errorf("%s: %w", name, errNotDir)
+		}
+		next := n.children[part]
+		if next == nil {
+			return nil, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
+		}
+		n = next
+	}
+	return n, nil
+}
+
+// Put sets the node at an absolute or relative name; missing parents are made. An
+// existing directory keeps its children when a directory is put on it.
+func (t *Tree) Put(name string, node *Node) error {
+	parts := split(name)
+	if len(parts) == 0 {
+		return fmt.Errorf("the root cannot be replaced")
+	}
+	dir := t.root
+	for _, part := range parts[:len(parts)-1] {
+		next := dir.children[part]
+		if next == nil {
+			next = NewDir(0o755)
+			dir.children[part] = next
+		}
+		if next.children == nil {
+			return fmt.Errorf("%s: %w", name, errNotDir)
+		}
+		dir = next
+	}
+	last := parts[len(parts)-1]
+	if old := dir.children[last]; old != nil && old.children != nil && node.children != nil && len(node.children) == 0 {
+		node.children = old.children
+	}
+	dir.children[last] = node
+	return nil
+}
+
+// Remove deletes a name with all below it. A missing name is no error.
+func (t *Tree) Remove(name string) {
+	parent, err := t.lookup(path.Dir(path.Clean("/" + name)))
+	if err == nil && parent.children != nil {
+		delete(parent.children, path.Base(name))
+	}
+}
+
+// Read returns the content of a regular file.
+func (t *Tree) Read(name string) ([]byte, error) {
+	n, err := t.lookup(name)
+	if err != nil {
+		return nil, err
+	}
+	if n.Path != "" {
+		return os.ReadFile(n.Path)
+	}
+	return n.Data, nil
+}
+
+func split(name string) []string {
+	clean := strings.Trim(path.Clean("/"+name), "/")
+	if clean == "" {
+		return nil
+	}
+	return strings.Split(clean, "/")
+}
+
+// names returns a directory's entries in the order of their bytes.
+func (n *Node) names() []string {
+	list := make([]string, 0, len(n.children))
+	for name := range n.children {
+		list = append(list, name)
+	}
+	sort.Strings(list)
+	return list
+}

@@ -1,0 +1,101 @@
+package orchestrator
+
+import (
+	"context"
+	"time"
+
+	"shoal/internal/shoal"
+)
+
+// SetDeadline moves the end of a running sandbox, never past its start plus the
+// team's maximum length.
+func (o *Orchestrator) SetDeadline(ctx context.Context, sandboxID string, change shoal.DeadlineChange) (shoal.Sandbox, error) {
+	sb, err := o.find(sandboxID)
+	if err != nil {
+		return shoal.Sandbox{}, err
+	}
+	view, err := sb.moveDeadline(time.Now().UTC(), change)
+	if err != nil {
+		return shoal.Sandbox{}, err
+	}
+	if err := o.saveView(sb); err != nil {
+		return shoal.Sandbox{}, err
+	}
+	o.nudge()
+	return view, nil
+}
+
+func (s *sandbox) moveDeadline(now time.Time, change shoal.DeadlineChange) (shoal.Sandbox, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch s.view.State {
+	case shoal.StateRunning:
+	case shoal.StateKilling:
+		return shoal.Sandbox{}, shoal.ErrSandboxState.New("Sandbox %q is being killed", s.id)
+	case shoal.StatePausing:
+		return shoal.Sandbox{}, shoal.ErrSandboxState.New("Sandbox %q is being paused", s.id)
+	case shoal.StateSnapshotting:
+		return shoal.Sandbox{}, shoal.ErrSandboxState.New("Sandbox %q is being snapshotted", s.id)
+	default:
+		return shoal.Sandbox{}, shoal.NotFound(s.id)
+	}
+	last := s.view.StartedAt.Add(s.view.MaxLength)
+	if !now.Before(last) {
+		return shoal.Sandbox{}, shoal.ErrBadRequest.New("Max instance length exceeded")
+	}
+	end := now.Add(change.Timeout)
+	if end.After(last) {
+		end = last
+	}
+	if !change.ExtendOnly || end.After(s.view.EndAt) {
+		s.view.EndAt = end
+	}
+	return s.view, nil
+}
+
+// holdDeadlines ends sandboxes at their deadlines until ctx ends. It sleeps
+// until the nearest one.
+func (o *Orchestrator) holdDeadlines(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+		case <-o.wake:
+		}
+		timer.Reset(o.expireDue())
+	}
+}
+
+// expireDue starts the end of every sandbox that is due, and returns the time
+// until the next one is.
+func (o *Orchestrator) expireDue() time.Duration {
+	now, next := time.Now(), time.Hour
+	for _, sb := range o.all() {
+		if sb.expired(now) {
+			o.background.Add(1)
+			go func() {
+				defer o.background.Done()
+				o.expire(sb)
+			}()
+			continue
+		}
+		if at := sb.deadline(); !at.IsZero() {
+			next = min(next, max(at.Sub(now), time.Millisecond))
+		}
+	}
+	return next
+}
+
+// expire does what the sandbox's lifecycle wants at its deadline.
+func (o *Orchestrator) expire(sb *sandbox) {
+	ctx := context.Background()
+	if !sb.expired(time.Now()) {
+		return // extended meanwhile
+	}
+	if err := o.Kill(ctx, sb.id, shoal.KillTimeout); err != nil && !shoal.ErrSandboxNotFound.Matches(err) {
+		o.log.Error("could not end an expired sandbox", "sandbox", sb.id, "error", err)
+	}
+}

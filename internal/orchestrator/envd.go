@@ -1,0 +1,144 @@
+package orchestrator
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha512"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"shoal/internal/shoal"
+)
+
+// envdPort is where the guest's daemon listens (envd.md §0).
+const envdPort = "49983"
+
+// initTry bounds one attempt at /init, and initPause separates two (runtime.md §3.5).
+const (
+	initTry   = 50 * time.Millisecond
+	initPause = 2 * time.Millisecond
+)
+
+// envdClient speaks to the daemons of this machine's guests.
+type envdClient struct{ http *http.Client }
+
+func newEnvdClient() *envdClient {
+	return &envdClient{http: &http.Client{Transport: &http.Transport{
+		DialContext:            (&net.Dialer{Timeout: time.Second}).DialContext,
+		DisableKeepAlives:      true, // a slot's address may have a new guest next time
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: 64 << 10,
+	}}}
+}
+
+// envdInit is the body of POST /init (envd.md §1.4).
+type envdInit struct {
+	Timestamp      time.Time         `json:"timestamp"`
+	EnvVars        map[string]string `json:"envVars,omitempty"`
+	AccessToken    *string           `json:"accessToken,omitempty"`
+	HyperloopIP    string            `json:"hyperloopIP,omitempty"`
+	DefaultUser    string            `json:"defaultUser,omitempty"`
+	DefaultWorkdir string            `json:"defaultWorkdir,omitempty"`
+	LifecycleID    string            `json:"lifecycleID,omitempty"`
+}
+
+// hyperloopIP is the address at which a guest finds its node (envd.md §4.1).
+const hyperloopIP = "192.0.2.1"
+
+// init repeats POST /init until the daemon answers. The daemon binds a moment
+// after the guest started; until then the connection is refused or lost.
+func (c *envdClient) init(ctx context.Context, host string, body envdInit) error {
+	tick := time.NewTicker(initPause)
+	defer tick.Stop()
+	var last error
+	for {
+		status, err := c.tryInit(ctx, host, body)
+		switch {
+		case err == nil && status == http.StatusNoContent:
+			return nil
+		case err == nil:
+			return fmt.Errorf("envd refused /init with status %d", status)
+		}
+		last = err
+		select {
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), last)
+		case <-tick.C:
+		}
+	}
+}
+
+func (c *envdClient) tryInit(ctx context.Context, host string, body envdInit) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, initTry)
+	defer cancel()
+	body.Timestamp = time.Now().UTC()
+	data, err := json.Marshal(body)
+	if err != nil {
+		return 0, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+net.JoinHostPort(host, envdPort)+"/init", bytes.NewReader(data))
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if id := shoal.RequestID(ctx); id != "" {
+		req.Header.Set(shoal.RequestIDHeader, id)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 4<<10))
+	return resp.StatusCode, nil
+}
+
+// envdMetrics is the answer of GET /metrics (envd.md §1.2).
+type envdMetrics struct {
+	Timestamp  int64   `json:"ts"`
+	CPUCount   int     `json:"cpu_count"`
+	CPUUsedPct float64 `json:"cpu_used_pct"`
+	MemTotal   int64   `json:"mem_total"`
+	MemUsed    int64   `json:"mem_used"`
+	MemCache   int64   `json:"mem_cache"`
+	DiskTotal  int64   `json:"disk_total"`
+	DiskUsed   int64   `json:"disk_used"`
+}
+
+func (c *envdClient) metrics(ctx context.Context, host, token string) (shoal.Metrics, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, envdPort)+"/metrics", nil)
+	if err != nil {
+		return shoal.Metrics{}, err
+	}
+	if token != "" {
+		req.Header.Set("X-Access-Token", token)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return shoal.Metrics{}, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return shoal.Metrics{}, fmt.Errorf("envd answered /metrics with status %d", resp.StatusCode)
+	}
+	var m envdMetrics
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&m); err != nil {
+		return shoal.Metrics{}, fmt.Errorf("decode envd's metrics: %w", err)
+	}
+	return shoal.Metrics{Time: time.Now().UTC(), CPUCount: m.CPUCount, CPUUsedPct: m.CPUUsedPct,
+		MemUsed: m.MemUsed, MemTotal: m.MemTotal, MemCache: m.MemCache,
+		DiskUsed: m.DiskUsed, DiskTotal: m.DiskTotal}, nil
+}
+
+// tokenHash is what authorises envd to take a token, or none, that it does not
+// know yet (envd.md §3.3). It reaches the guest outside of its own network.
+func tokenHash(token string) string {
+	sum := sha512.Sum512([]byte(token))
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,83 @@
+package orchestrator
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"shoal/internal/shoal"
+)
+
+const (
+	samplePeriod  = 5 * time.Second // the finest step that clients ask for
+	sampleTimeout = 2 * time.Second
+	sampleWorkers = 4
+	keptSamples   = 1440 // two hours
+)
+
+// samples keeps the newest samples of one sandbox. Guarded by sandbox.mu.
+type samples struct{ list []shoal.Metrics }
+
+func (s *samples) add(m shoal.Metrics) {
+	if len(s.list) >= keptSamples {
+		s.list = append(s.list[:0], s.list[1:]...)
+	}
+	s.list = append(s.list, m)
+}
+
+// sampleMetrics asks every running guest for its use until ctx ends.
+func (o *Orchestrator) sampleMetrics(ctx context.Context) error {
+	tick := time.NewTicker(samplePeriod)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+		g := new(errgroup.Group)
+		g.SetLimit(sampleWorkers)
+		for _, sb := range o.all() {
+			g.Go(func() error {
+				o.sample(ctx, sb)
+				return nil
+			})
+		}
+		_ = g.Wait()
+	}
+}
+
+func (o *Orchestrator) sample(ctx context.Context, sb *sandbox) {
+	view := sb.snapshotView()
+	if view.State != shoal.StateRunning {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, sampleTimeout)
+	defer cancel()
+	m, err := o.envd.metrics(ctx, view.HostIP, view.EnvdAccessToken)
+	if err != nil {
+		o.log.Debug("no metrics from a sandbox", "sandbox", sb.id, "error", err)
+		return
+	}
+	sb.mu.Lock()
+	defer sb.mu.Unlock()
+	sb.samples.add(m)
+}
+
+// Metrics returns the kept samples of a sandbox.
+func (o *Orchestrator) Metrics(ctx context.Context, sandboxID string, from, to time.Time) ([]shoal.Metrics, error) {
+	sb, err := o.find(sandboxID)
+	if err != nil {
+		return nil, err
+	}
+	sb.mu.Lock()
+	defer sb.mu.Unlock()
+	var list []shoal.Metrics
+	for _, m := range sb.samples.list {
+		if !m.Time.Before(from) && !m.Time.After(to) {
+			list = append(list, m)
+		}
+	}
+	return list, nil
+}

@@ -1,0 +1,209 @@
+// Package orchestrator runs the sandboxes of one machine: it owns the truth
+// about each of them, keeps it in a record on local disk that is written before
+// the act it describes, and holds every deadline.
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"shoal/internal/network"
+	"shoal/internal/runtime"
+	"shoal/internal/shoal"
+)
+
+// Slots is what the orchestrator needs of the network pool.
+type Slots interface {
+	Acquire(ctx context.Context) (*network.Slot, error)
+	Release(slot *network.Slot)
+	Adopt(index int) (*network.Slot, error)
+	Reclaim(inUse func(index int) bool) error
+}
+
+var _ Slots = (*network.Pool)(nil)
+
+// Images is what the orchestrator needs of the image store.
+type Images interface {
+	// Path returns the root image of a digest, or an error if it is not here.
+	Path(digest string) (string, error)
+}
+
+// Config configures one machine's orchestrator.
+type Config struct {
+	NodeID  string
+	Version string
+	// DataDir keeps records and writable layers; RunDir, on tmpfs, the runtime's
+	// files of running guests.
+	DataDir string
+	RunDir  string
+	// MaxProcesses bounds processes and threads inside each guest.
+	MaxProcesses int
+	// MaxSandboxes bounds the guests alive at once on this machine.
+	MaxSandboxes int
+	// EnvdTimeout bounds the wait for a started guest's daemon.
+	EnvdTimeout time.Duration
+	// GuestEnv is in every sandbox's environment unless the client sets the same
+	// names.
+	GuestEnv map[string]string
+	// Ended is called after a guest of this execution has ended; may be nil.
+	Ended func(executionID string)
+}
+
+// Orchestrator implements shoal.Node.
+//
+// Lock order: Orchestrator.mu before sandbox.mu. Neither is held during a call
+// into the runtime, the network or a guest.
+type Orchestrator struct {
+	cfg     Config
+	log     *slog.Logger
+	runtime runtime.Runtime
+	slots   Slots
+	images  Images
+	envd    *envdClient
+
+	mu        sync.Mutex
+	sandboxes map[string]*sandbox
+	builds    map[string]shoal.Build // by build ID; what this machine can start
+	draining  bool
+
+	// wake tells the deadline loop that the nearest deadline may have changed.
+	wake chan struct{}
+	// background owns the guests' watchers and the kills that nobody waits for.
+	// Watchers end with their guest or when stopped is closed.
+	background sync.WaitGroup
+	stopped    chan struct{}
+
+	starting             atomic.Int64
+	createOK, createFail atomic.Int64
+}
+
+var _ shoal.Node = (*Orchestrator)(nil)
+
+// New makes an orchestrator. Recover must be called before anything else.
+func New(cfg Config, rt runtime.Runtime, slots Slots, images Images, log *slog.Logger) *Orchestrator {
+	return &Orchestrator{
+		cfg: cfg, log: log, runtime: rt, slots: slots, images: images,
+		envd:      newEnvdClient(),
+		sandboxes: map[string]*sandbox{},
+		builds:    map[string]shoal.Build{},
+		wake:      make(chan struct{}, 1),
+		stopped:   make(chan struct{}),
+	}
+}
+
+// AddBuild makes a template build startable on this machine.
+func (o *Orchestrator) AddBuild(b shoal.Build) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.builds[b.ID] = b
+}
+
+// Run holds deadlines and samples metrics until ctx ends, then waits for what
+// is in flight. Sandboxes live on.
+func (o *Orchestrator) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return o.holdDeadlines(ctx) })
+	g.Go(func() error { return o.sampleMetrics(ctx) })
+	err := g.Wait()
+	o.mu.Lock()
+	o.draining = true
+	o.mu.Unlock()
+	close(o.stopped)
+	o.background.Wait()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// Info describes the machine.
+func (o *Orchestrator) Info(ctx context.Context) (shoal.NodeInfo, error) {
+	cpus, memory, err := machine()
+	if err != nil {
+		return shoal.NodeInfo{}, fmt.Errorf("describe the machine: %w", err)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	info := shoal.NodeInfo{
+		ID: o.cfg.NodeID, Version: o.cfg.Version, Status: shoal.NodeReady,
+		CPUCount: cpus, MemoryTotal: memory,
+		Sandboxes: len(o.sandboxes), Starting: int(o.starting.Load()),
+		CreateOK: o.createOK.Load(), CreateFail: o.createFail.Load(),
+	}
+	if o.draining {
+		info.Status = shoal.NodeDraining
+	}
+	for _, b := range o.builds {
+		info.Builds = append(info.Builds, b)
+	}
+	return info, nil
+}
+
+// SandboxAt finds the sandbox that has a slot address, for requests from inside.
+func (o *Orchestrator) SandboxAt(host netip.Addr) (sandboxID string, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for id, sb := range o.sandboxes {
+		if sb.hostIP() == host {
+			return id, true
+		}
+	}
+	return "", false
+}
+
+func (o *Orchestrator) find(sandboxID string) (*sandbox, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	sb, ok := o.sandboxes[sandboxID]
+	if !ok {
+		return nil, shoal.NotFound(sandboxID)
+	}
+	return sb, nil
+}
+
+func (o *Orchestrator) all() []*sandbox {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	list := make([]*sandbox, 0, len(o.sandboxes))
+	for _, sb := range o.sandboxes {
+		list = append(list, sb)
+	}
+	return list
+}
+
+func (o *Orchestrator) nudge() {
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (o *Orchestrator) recordsDir() string { return filepath.Join(o.cfg.DataDir, "sandboxes") }
+func (o *Orchestrator) upperDir() string   { return filepath.Join(o.cfg.DataDir, "upper") }
+func (o *Orchestrator) guestDir(guestID string) string {
+	return filepath.Join(o.cfg.RunDir, "guests", guestID)
+}
+
+// HealthHandler answers GET /health of the RPC port as the reference node does.
+func (o *Orchestrator) HealthHandler() http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		o.mu.Lock()
+		status := "healthy"
+		if o.draining {
+			status = "draining"
+		}
+		o.mu.Unlock()
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, "{\"status\":%q,\"version\":%q}\n", status, o.cfg.Version)
+	}
+}

@@ -1,0 +1,144 @@
+package rpc
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"shoal/internal/orchestrator/rpc/gen/nodev1"
+	"shoal/internal/orchestrator/rpc/gen/nodev1/nodev1connect"
+	"shoal/internal/shoal"
+)
+
+// Client is a node in another process.
+type Client struct {
+	address string
+	service nodev1connect.NodeServiceClient
+}
+
+var _ shoal.Node = (*Client)(nil)
+
+// ParseAddress takes HOST:PORT with or without a scheme and returns a base URL.
+func ParseAddress(s string) (string, error) {
+	text := s
+	if !strings.Contains(text, "://") {
+		text = "http://" + text
+	}
+	u, err := url.Parse(text)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Port() == "" || u.Hostname() == "" ||
+		(u.Path != "" && u.Path != "/") || u.RawQuery != "" {
+		return "", fmt.Errorf("%q is not HOST:PORT, optionally after http://", s)
+	}
+	return u.Scheme + "://" + u.Host, nil
+}
+
+// NewClient makes a client of the orchestrator at an address. It connects when it
+// is first used.
+func NewClient(address, secret string) (*Client, error) {
+	base, err := ParseAddress(address)
+	if err != nil {
+		return nil, err
+	}
+	transport := &http.Transport{
+		DialContext:     (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 20 * time.Second}).DialContext,
+		IdleConnTimeout: 90 * time.Second, MaxIdleConnsPerHost: 64,
+	}
+	c := &http.Client{Transport: &credentials{secret: secret, next: transport}}
+	return &Client{address: address, service: nodev1connect.NewNodeServiceClient(c, base)}, nil
+}
+
+// credentials adds the secret and the request's ID to every call.
+type credentials struct {
+	secret string
+	next   http.RoundTripper
+}
+
+func (c *credentials) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+c.secret)
+	if id := shoal.RequestID(r.Context()); id != "" {
+		r.Header.Set(shoal.RequestIDHeader, id)
+	}
+	return c.next.RoundTrip(r)
+}
+
+// call makes one RPC and translates its failure.
+func call[In, Out any](ctx context.Context, c *Client, f func(context.Context, *connect.Request[In]) (*connect.Response[Out], error), in *In) (*Out, error) {
+	resp, err := f(ctx, connect.NewRequest(in))
+	if err != nil {
+		return nil, decodeError(c.address, err)
+	}
+	return resp.Msg, nil
+}
+
+func (c *Client) Create(ctx context.Context, spec shoal.Spec) (shoal.Sandbox, error) {
+	out, err := call(ctx, c, c.service.Create, &nodev1.CreateRequest{Spec: encodeSpec(spec)})
+	return sandboxOr(out, err)
+}
+
+func (c *Client) Get(ctx context.Context, sandboxID string) (shoal.Sandbox, error) {
+	out, err := call(ctx, c, c.service.Get, &nodev1.GetRequest{SandboxId: sandboxID})
+	return sandboxOr(out, err)
+}
+
+func (c *Client) List(ctx context.Context) ([]shoal.Sandbox, error) {
+	out, err := call(ctx, c, c.service.List, &nodev1.ListRequest{})
+	if err != nil {
+		return nil, err
+	}
+	var list []shoal.Sandbox
+	for _, sb := range out.Sandboxes {
+		list = append(list, decodeSandbox(sb))
+	}
+	return list, nil
+}
+
+func (c *Client) Kill(ctx context.Context, sandboxID string, reason shoal.KillReason) error {
+	_, err := call(ctx, c, c.service.Kill, &nodev1.KillRequest{SandboxId: sandboxID, Reason: string(reason)})
+	return err
+}
+
+func (c *Client) SetDeadline(ctx context.Context, sandboxID string, change shoal.DeadlineChange) (shoal.Sandbox, error) {
+	out, err := call(ctx, c, c.service.SetDeadline, &nodev1.SetDeadlineRequest{SandboxId: sandboxID,
+		Timeout: durationpb.New(change.Timeout), ExtendOnly: change.ExtendOnly})
+	return sandboxOr(out, err)
+}
+
+func (c *Client) SetNetwork(ctx context.Context, sandboxID string, network shoal.Network) error {
+	_, err := call(ctx, c, c.service.SetNetwork, &nodev1.SetNetworkRequest{SandboxId: sandboxID, Network: encodeNetwork(network)})
+	return err
+}
+
+func (c *Client) Metrics(ctx context.Context, sandboxID string, from, to time.Time) ([]shoal.Metrics, error) {
+	out, err := call(ctx, c, c.service.Metrics, &nodev1.MetricsRequest{SandboxId: sandboxID, From: encodeTime(from), To: encodeTime(to)})
+	if err != nil {
+		return nil, err
+	}
+	var samples []shoal.Metrics
+	for _, m := range out.Samples {
+		samples = append(samples, decodeSample(m))
+	}
+	return samples, nil
+}
+
+func (c *Client) Info(ctx context.Context) (shoal.NodeInfo, error) {
+	out, err := call(ctx, c, c.service.Info, &nodev1.InfoRequest{})
+	if err != nil {
+		return shoal.NodeInfo{}, err
+	}
+	return decodeInfo(out), nil
+}
+
+func sandboxOr(sb *nodev1.Sandbox, err error) (shoal.Sandbox, error) {
+	if err != nil {
+		return shoal.Sandbox{}, err
+	}
+	return decodeSandbox(sb), nil
+}

@@ -1,0 +1,77 @@
+package rpc
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"shoal/internal/orchestrator/rpc/gen/nodev1"
+	"shoal/internal/shoal"
+)
+
+// From the wire to the domain.
+
+func decodeTime(t *timestamppb.Timestamp) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.AsTime()
+}
+
+func decodeResources(r *nodev1.Resources) shoal.Resources {
+	return shoal.Resources{CPUCount: int(r.GetCpuCount()), MemoryMB: r.GetMemoryMb(), DiskMB: r.GetDiskMb()}
+}
+
+func decodeNetwork(n *nodev1.Network) shoal.Network {
+	if n == nil {
+		return shoal.Network{}
+	}
+	out := shoal.Network{AllowInternet: n.AllowInternet, AllowOut: n.AllowOut, DenyOut: n.DenyOut,
+		TrafficAccessToken: n.TrafficAccessToken, MaskRequestHost: n.MaskRequestHost}
+	for _, p := range n.HttpsPorts {
+		out.HTTPSPorts = append(out.HTTPSPorts, int(p))
+	}
+	return out
+}
+
+func decodeSpec(s *nodev1.Spec) shoal.Spec {
+	l := s.GetLifecycle()
+	out := shoal.Spec{
+		SandboxID: s.GetSandboxId(), TeamID: s.GetTeamId(), TemplateID: s.GetTemplateId(), BuildID: s.GetBuildId(), Alias: s.GetAlias(),
+		EnvdVersion: s.GetEnvdVersion(), Resources: decodeResources(s.GetResources()), Metadata: s.GetMetadata(), EnvVars: s.GetEnvVars(),
+		Timeout: s.GetTimeout().AsDuration(), MaxLength: s.GetMaxLength().AsDuration(),
+		Lifecycle: shoal.Lifecycle{AutoPause: l.GetAutoPause(), AutoPauseNoMem: l.GetAutoPauseWithoutMemory(),
+			AutoResume: l.GetAutoResume(), AutoResumeAfter: l.GetAutoResumeAfter().AsDuration()},
+		Network: decodeNetwork(s.GetNetwork()), EnvdAccessToken: s.GetEnvdAccessToken(),
+		DefaultUser: s.GetDefaultUser(), DefaultWorkdir: s.GetDefaultWorkdir(),
+	}
+	for _, m := range s.GetVolumeMounts() {
+		out.VolumeMounts = append(out.VolumeMounts, shoal.VolumeMount{Name: m.Name, Path: m.Path})
+	}
+	return out
+}
+
+func decodeSandbox(s *nodev1.Sandbox) shoal.Sandbox {
+	return shoal.Sandbox{Spec: decodeSpec(s.GetSpec()), State: shoal.State(s.GetState()), ExecutionID: s.GetExecutionId(),
+		NodeID: s.GetNodeId(), StartedAt: decodeTime(s.GetStartedAt()), EndAt: decodeTime(s.GetEndAt()), HostIP: s.GetHostIp()}
+}
+
+func decodeSample(m *nodev1.Sample) shoal.Metrics {
+	return shoal.Metrics{Time: decodeTime(m.GetTime()), CPUCount: int(m.GetCpuCount()), CPUUsedPct: m.GetCpuUsedPct(), MemUsed: m.GetMemUsed(),
+		MemTotal: m.GetMemTotal(), MemCache: m.GetMemCache(), DiskUsed: m.GetDiskUsed(), DiskTotal: m.GetDiskTotal()}
+}
+
+func decodeBuild(b *nodev1.Build) shoal.Build {
+	return shoal.Build{ID: b.GetId(), TemplateID: b.GetTemplateId(), Status: shoal.BuildStatus(b.GetStatus()), Resources: decodeResources(b.GetResources()),
+		EnvdVersion: b.GetEnvdVersion(), ImageDigest: b.GetImageDigest(), DefaultUser: b.GetDefaultUser(), DefaultWorkdir: b.GetDefaultWorkdir(),
+		CreatedAt: decodeTime(b.GetCreatedAt()), UpdatedAt: decodeTime(b.GetUpdatedAt()), FinishedAt: decodeTime(b.GetFinishedAt())}
+}
+
+func decodeInfo(i *nodev1.NodeInfo) shoal.NodeInfo {
+	out := shoal.NodeInfo{ID: i.GetId(), Version: i.GetVersion(), Status: shoal.NodeStatus(i.GetStatus()), CPUCount: int(i.GetCpuCount()), MemoryTotal: i.GetMemoryTotal(),
+		Sandboxes: int(i.GetSandboxes()), Starting: int(i.GetStarting()), CreateOK: i.GetCreateOk(), CreateFail: i.GetCreateFail()}
+	for _, b := range i.GetBuilds() {
+		out.Builds = append(out.Builds, decodeBuild(b))
+	}
+	return out
+}

@@ -1,0 +1,75 @@
+package rpc
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"shoal/internal/orchestrator/rpc/gen/nodev1"
+	"shoal/internal/shoal"
+)
+
+// From the domain to the wire. TestRoundTrip fills every field and compares, so a
+// field that is forgotten here fails there.
+
+func encodeTime(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}
+
+func encodeResources(r shoal.Resources) *nodev1.Resources {
+	return &nodev1.Resources{CpuCount: int32(r.CPUCount), MemoryMb: r.MemoryMB, DiskMb: r.DiskMB}
+}
+
+func encodeNetwork(n shoal.Network) *nodev1.Network {
+	out := &nodev1.Network{AllowInternet: n.AllowInternet, AllowOut: n.AllowOut, DenyOut: n.DenyOut,
+		TrafficAccessToken: n.TrafficAccessToken, MaskRequestHost: n.MaskRequestHost}
+	for _, p := range n.HTTPSPorts {
+		out.HttpsPorts = append(out.HttpsPorts, int32(p))
+	}
+	return out
+}
+
+func encodeSpec(s shoal.Spec) *nodev1.Spec {
+	out := &nodev1.Spec{
+		SandboxId: s.SandboxID, TeamId: s.TeamID, TemplateId: s.TemplateID, BuildId: s.BuildID, Alias: s.Alias,
+		EnvdVersion: s.EnvdVersion, Resources: encodeResources(s.Resources), Metadata: s.Metadata, EnvVars: s.EnvVars,
+		Timeout: durationpb.New(s.Timeout), MaxLength: durationpb.New(s.MaxLength),
+		Lifecycle: &nodev1.Lifecycle{AutoPause: s.Lifecycle.AutoPause, AutoPauseWithoutMemory: s.Lifecycle.AutoPauseNoMem,
+			AutoResume: s.Lifecycle.AutoResume, AutoResumeAfter: durationpb.New(s.Lifecycle.AutoResumeAfter)},
+		Network: encodeNetwork(s.Network), EnvdAccessToken: s.EnvdAccessToken,
+		DefaultUser: s.DefaultUser, DefaultWorkdir: s.DefaultWorkdir,
+	}
+	for _, m := range s.VolumeMounts {
+		out.VolumeMounts = append(out.VolumeMounts, &nodev1.VolumeMount{Name: m.Name, Path: m.Path})
+	}
+	return out
+}
+
+func encodeSandbox(s shoal.Sandbox) *nodev1.Sandbox {
+	return &nodev1.Sandbox{Spec: encodeSpec(s.Spec), State: string(s.State), ExecutionId: s.ExecutionID, NodeId: s.NodeID,
+		StartedAt: encodeTime(s.StartedAt), EndAt: encodeTime(s.EndAt), HostIp: s.HostIP}
+}
+
+func encodeSample(m shoal.Metrics) *nodev1.Sample {
+	return &nodev1.Sample{Time: encodeTime(m.Time), CpuCount: int32(m.CPUCount), CpuUsedPct: m.CPUUsedPct, MemUsed: m.MemUsed,
+		MemTotal: m.MemTotal, MemCache: m.MemCache, DiskUsed: m.DiskUsed, DiskTotal: m.DiskTotal}
+}
+
+func encodeBuild(b shoal.Build) *nodev1.Build {
+	return &nodev1.Build{Id: b.ID, TemplateId: b.TemplateID, Status: string(b.Status), Resources: encodeResources(b.Resources),
+		EnvdVersion: b.EnvdVersion, ImageDigest: b.ImageDigest, DefaultUser: b.DefaultUser, DefaultWorkdir: b.DefaultWorkdir,
+		CreatedAt: encodeTime(b.CreatedAt), UpdatedAt: encodeTime(b.UpdatedAt), FinishedAt: encodeTime(b.FinishedAt)}
+}
+
+func encodeInfo(i shoal.NodeInfo) *nodev1.NodeInfo {
+	out := &nodev1.NodeInfo{Id: i.ID, Version: i.Version, Status: string(i.Status), CpuCount: int32(i.CPUCount), MemoryTotal: i.MemoryTotal,
+		Sandboxes: int32(i.Sandboxes), Starting: int32(i.Starting), CreateOk: i.CreateOK, CreateFail: i.CreateFail}
+	for _, b := range i.Builds {
+		out.Builds = append(out.Builds, encodeBuild(b))
+	}
+	return out
+}

@@ -1,0 +1,72 @@
+package rpc
+
+import (
+	"errors"
+	"net/http"
+
+	"connectrpc.com/connect"
+
+	"shoal/internal/orchestrator/rpc/gen/nodev1"
+	"shoal/internal/shoal"
+)
+
+// codes maps the catalogue's HTTP statuses to Connect's codes.
+var codes = map[int]connect.Code{
+	http.StatusBadRequest: connect.CodeInvalidArgument, http.StatusUnauthorized: connect.CodeUnauthenticated,
+	http.StatusForbidden: connect.CodePermissionDenied, http.StatusNotFound: connect.CodeNotFound,
+	http.StatusConflict: connect.CodeAborted, http.StatusTooManyRequests: connect.CodeResourceExhausted,
+	http.StatusNotImplemented: connect.CodeUnimplemented, http.StatusServiceUnavailable: connect.CodeUnavailable,
+	http.StatusGatewayTimeout: connect.CodeDeadlineExceeded,
+}
+
+// encodeError gives every failure its catalogue entry as a detail.
+func encodeError(err error) error {
+	known := shoal.AsError(err)
+	code, ok := codes[known.Status]
+	if !ok {
+		code = connect.CodeInternal
+	}
+	out := connect.NewError(code, errors.New(known.Message))
+	detail := &nodev1.CatalogueError{Code: known.Code, Message: known.Message}
+	if known.Err != nil {
+		detail.Cause = known.Err.Error()
+	}
+	if d, err := connect.NewErrorDetail(detail); err == nil {
+		out.AddDetail(d)
+	}
+	return out
+}
+
+// decodeError turns a failure back into its catalogue entry; one that has none
+// never reached the machine's orchestrator.
+func decodeError(address string, err error) error {
+	var failure *connect.Error
+	if !errors.As(err, &failure) {
+		return shoal.ErrNodeUnreachable.Wrap(err, "the orchestrator at %s cannot be reached", address)
+	}
+	for _, d := range failure.Details() {
+		value, err := d.Value()
+		if err != nil {
+			continue
+		}
+		detail, ok := value.(*nodev1.CatalogueError)
+		if !ok {
+			continue
+		}
+		for _, k := range shoal.Catalogue {
+			if k.Code == detail.Code {
+				known := &shoal.Error{Kind: k, Message: detail.Message}
+				if detail.Cause != "" {
+					known.Err = errors.New(detail.Cause)
+				}
+				return known
+			}
+		}
+	}
+	switch failure.Code() {
+	case connect.CodeCanceled, connect.CodeDeadlineExceeded:
+		return failure.Unwrap()
+	default:
+		return shoal.ErrNodeUnreachable.Wrap(err, "the orchestrator at %s cannot be reached", address)
+	}
+}

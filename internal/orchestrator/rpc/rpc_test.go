@@ -1,0 +1,241 @@
+package rpc
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"shoal/internal/orchestrator/rpc/gen/nodev1"
+	"shoal/internal/orchestrator/rpc/gen/nodev1/nodev1connect"
+	"shoal/internal/shoal"
+)
+
+// echo is a node whose answers are set and whose questions are kept.
+type echo struct {
+	sandbox  shoal.Sandbox
+	info     shoal.NodeInfo
+	samples  []shoal.Metrics
+	err      error
+	asked    []any
+	askedReq string
+}
+
+func (e *echo) ask(ctx context.Context, args ...any) {
+	e.asked, e.askedReq = args, shoal.RequestID(ctx)
+}
+
+func (e *echo) Create(ctx context.Context, s shoal.Spec) (shoal.Sandbox, error) {
+	e.ask(ctx, s)
+	return e.sandbox, e.err
+}
+func (e *echo) Get(ctx context.Context, id string) (shoal.Sandbox, error) {
+	e.ask(ctx, id)
+	return e.sandbox, e.err
+}
+func (e *echo) List(ctx context.Context) ([]shoal.Sandbox, error) {
+	e.ask(ctx)
+	return []shoal.Sandbox{e.sandbox, e.sandbox}, e.err
+}
+func (e *echo) Kill(ctx context.Context, id string, r shoal.KillReason) error {
+	e.ask(ctx, id, r)
+	return e.err
+}
+func (e *echo) SetDeadline(ctx context.Context, id string, c shoal.DeadlineChange) (shoal.Sandbox, error) {
+	e.ask(ctx, id, c)
+	return e.sandbox, e.err
+}
+func (e *echo) SetNetwork(ctx context.Context, id string, n shoal.Network) error {
+	e.ask(ctx, id, n)
+	return e.err
+}
+func (e *echo) Metrics(ctx context.Context, id string, from, to time.Time) ([]shoal.Metrics, error) {
+	e.ask(ctx, id, from, to)
+	return e.samples, e.err
+}
+func (e *echo) Info(ctx context.Context) (shoal.NodeInfo, error) {
+	e.ask(ctx)
+	return e.info, e.err
+}
+
+// fill sets every field below v to a value of its own.
+func fill(v reflect.Value, n *int64) {
+	*n++
+	switch v.Kind() {
+	case reflect.Struct:
+		if v.Type() == reflect.TypeFor[time.Time]() {
+			v.Set(reflect.ValueOf(time.Unix(*n, *n).UTC()))
+			return
+		}
+		for i := range v.NumField() {
+			fill(v.Field(i), n)
+		}
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+		for i := range 2 {
+			fill(v.Index(i), n)
+		}
+	case reflect.Map:
+		v.Set(reflect.ValueOf(map[string]string{"key": "value"}))
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(v.Elem(), n)
+	case reflect.String:
+		v.SetString(strings.Repeat("s", int(*n%7)+1))
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Float64:
+		v.SetFloat(float64(*n) / 2)
+	default:
+		v.SetInt(*n)
+	}
+}
+
+func filled[T any]() (value T) {
+	var n int64
+	fill(reflect.ValueOf(&value).Elem(), &n)
+	return value
+}
+
+const secret = "shared"
+
+func serve(t *testing.T, node shoal.Node) string {
+	t.Helper()
+	health := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte("well")) })
+	server := httptest.NewUnstartedServer(NewHandler(node, secret, health))
+	server.Config = NewServer(server.Config.Handler)
+	server.Start()
+	t.Cleanup(server.Close)
+	return server.Listener.Addr().String()
+}
+
+func client(t *testing.T, address, secret string) *Client {
+	t.Helper()
+	c, err := NewClient(address, secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// TestRoundTrip sends every field of every message through the wire.
+func TestRoundTrip(t *testing.T) {
+	node := &echo{sandbox: filled[shoal.Sandbox](), info: filled[shoal.NodeInfo](), samples: filled[[]shoal.Metrics]()}
+	c := client(t, serve(t, node), secret)
+	ctx := shoal.WithRequestID(context.Background(), "the-request")
+	same := func(name string, got, want any, err error) {
+		t.Helper()
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: error %v\n got  %+v\n want %+v", name, err, got, want)
+		}
+	}
+	asked := func(name string, want ...any) {
+		t.Helper()
+		if !reflect.DeepEqual(node.asked, want) {
+			t.Errorf("%s was asked\n      %+v\n want %+v", name, node.asked, want)
+		}
+		if node.askedReq != "the-request" {
+			t.Errorf("%s: request ID %q", name, node.askedReq)
+		}
+	}
+	spec := filled[shoal.Spec]()
+	got, err := c.Create(ctx, spec)
+	same("Create", got, node.sandbox, err)
+	asked("Create", spec)
+	got, err = c.Get(ctx, "id")
+	same("Get", got, node.sandbox, err)
+	asked("Get", "id")
+	list, err := c.List(ctx)
+	same("List", list, []shoal.Sandbox{node.sandbox, node.sandbox}, err)
+	same("Kill", nil, nil, c.Kill(ctx, "id", shoal.KillAdmin))
+	asked("Kill", "id", shoal.KillAdmin)
+	change := shoal.DeadlineChange{Timeout: 1234 * time.Millisecond, ExtendOnly: true}
+	got, err = c.SetDeadline(ctx, "id", change)
+	same("SetDeadline", got, node.sandbox, err)
+	asked("SetDeadline", "id", change)
+	network := filled[shoal.Network]()
+	same("SetNetwork", nil, nil, c.SetNetwork(ctx, "id", network))
+	asked("SetNetwork", "id", network)
+	from, to := time.Unix(1, 2).UTC(), time.Unix(3, 4).UTC()
+	samples, err := c.Metrics(ctx, "id", from, to)
+	same("Metrics", samples, node.samples, err)
+	asked("Metrics", "id", from, to)
+	info, err := c.Info(ctx)
+	same("Info", info, node.info, err)
+}
+
+// TestZeroRoundTrip: what is absent stays absent.
+func TestZeroRoundTrip(t *testing.T) {
+	node := &echo{}
+	c := client(t, serve(t, node), secret)
+	got, err := c.Create(context.Background(), shoal.Spec{})
+	if err != nil || !reflect.DeepEqual(got, shoal.Sandbox{}) || !reflect.DeepEqual(node.asked, []any{shoal.Spec{}}) {
+		t.Errorf("%+v %v asked %+v", got, err, node.asked)
+	}
+}
+
+// TestErrors sends every entry of the catalogue through the wire.
+func TestErrors(t *testing.T) {
+	node := &echo{}
+	c := client(t, serve(t, node), secret)
+	for _, kind := range shoal.Catalogue {
+		node.err = kind.Wrap(context.DeadlineExceeded, "text of %s", kind.Code)
+		_, err := c.Get(context.Background(), "id")
+		known := shoal.AsError(err)
+		if known.Kind != kind || known.Message != "text of "+kind.Code || known.Err == nil {
+			t.Errorf("%s arrived as %s: %v", kind.Code, known.Code, err)
+		}
+	}
+}
+
+func TestSecret(t *testing.T) {
+	address := serve(t, &echo{})
+	for _, wrong := range []string{"", "other", secret + "x"} {
+		_, err := client(t, address, wrong).Info(context.Background())
+		if !shoal.ErrUnauthorized.Matches(err) {
+			t.Errorf("secret %q: %v", wrong, err)
+		}
+	}
+	resp, err := http.Get("http://" + address + "/health")
+	if err != nil || resp.StatusCode != 200 {
+		t.Errorf("health without the secret: %v %v", resp, err)
+	}
+	resp.Body.Close()
+}
+
+func TestUnreachable(t *testing.T) {
+	_, err := client(t, "127.0.0.1:1", secret).Info(context.Background())
+	if !shoal.ErrNodeUnreachable.Matches(err) || !strings.Contains(err.Error(), "127.0.0.1:1") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestGRPC speaks gRPC over cleartext HTTP/2, as other tools do.
+func TestGRPC(t *testing.T) {
+	node := &echo{info: filled[shoal.NodeInfo]()}
+	transport := &http.Transport{Protocols: new(http.Protocols)}
+	transport.Protocols.SetUnencryptedHTTP2(true)
+	httpClient := &http.Client{Transport: &credentials{secret: secret, next: transport}}
+	c := nodev1connect.NewNodeServiceClient(httpClient, "http://"+serve(t, node), connect.WithGRPC())
+	out, err := c.Info(context.Background(), connect.NewRequest(&nodev1.InfoRequest{}))
+	if err != nil || out.Msg.Id != node.info.ID {
+		t.Errorf("%v %v", out, err)
+	}
+}
+
+func TestParseAddress(t *testing.T) {
+	for in, want := range map[string]string{
+		"localhost:5008": "http://localhost:5008", "http://n:1": "http://n:1", "https://n:1/": "https://n:1", "[::1]:5008": "http://[::1]:5008",
+		"http://http//localhost:5008": "", "localhost": "", "": "", "ftp://n:1": "", "n:1/path": "", "http://n:1?x=1": "",
+	} {
+		got, err := ParseAddress(in)
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("%q: %q %v, want %q", in, got, err, want)
+		}
+	}
+}
