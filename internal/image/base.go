@@ -51,6 +51,7 @@ type Result struct {
 	Size           int64         `json:"size"` // bytes
 	DefaultUser    string        `json:"defaultUser"`
 	DefaultWorkdir string        `json:"defaultWorkdir"`
+	BuiltAt        time.Time     `json:"builtAt"`
 	PackagesTook   time.Duration `json:"packagesTook"` // 0 if they were there
 	ImageTook      time.Duration `json:"imageTook"`
 }
@@ -106,7 +107,7 @@ func (b *Builder) build(ctx context.Context, key string, o Options, authorities 
 	if err != nil {
 		return Result{}, err
 	}
-	r := Result{DefaultUser: DefaultUser, DefaultWorkdir: DefaultWorkdir}
+	r := Result{DefaultUser: DefaultUser, DefaultWorkdir: DefaultWorkdir, BuiltAt: start.UTC().Truncate(time.Microsecond)}
 	if fresh {
 		r.PackagesTook = time.Since(start)
 	}
@@ -195,6 +196,10 @@ func baseTree(ctx context.Context, root string, envd []byte, authorities []autho
 		if err := t.Put(name, NewDir(perm)); err != nil {
 			return nil, err
 		}
+	}
+	// Over an empty /tmp gVisor would mount a file system in memory.
+	if err := t.Put("tmp/.X11-unix", NewDir(0o1777)); err != nil {
+		return nil, err
 	}
 	if err := layFiles(t); err != nil {
 		return nil, err

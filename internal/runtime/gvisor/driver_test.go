@@ -36,7 +36,7 @@ func needRoot(t *testing.T) {
 func testDriver(t *testing.T) *Driver {
 	t.Helper()
 	needRoot(t)
-	d, err := New(Options{Kernel: os.Getenv("KERN"), DebugLogDir: os.Getenv("KLOG"), RunDir: t.TempDir(), CgroupParent: fmt.Sprintf("shoal-test-%d-%s", os.Getpid(), t.Name())},
+	d, err := New(Options{RunDir: t.TempDir(), CgroupParent: fmt.Sprintf("shoal-test-%d-%s", os.Getpid(), t.Name())},
 		slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

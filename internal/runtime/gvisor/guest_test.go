@@ -1,0 +1,276 @@
+package gvisor
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"shoal/internal/image"
+	"shoal/internal/network"
+	"shoal/internal/runtime"
+	"shoal/internal/shoal"
+)
+
+// host is a machine for guests: a driver, network slots and the test guest's image.
+type host struct {
+	t      *testing.T
+	driver *Driver
+	pool   *network.Pool
+	image  string
+}
+
+func newHost(t *testing.T) *host {
+	t.Helper()
+	h := &host{t: t, driver: testDriver(t)}
+	pool, err := network.NewPool(network.Config{Name: "gv", HostCIDR: netip.MustParsePrefix("10.73.0.0/16"),
+		VethCIDR: netip.MustParsePrefix("10.74.0.0/16"), StateDir: t.TempDir()}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.pool = pool
+	t.Cleanup(func() {
+		if err := pool.Teardown(); err != nil {
+			t.Error(err)
+		}
+	})
+	h.image = guestImage(t)
+	return h
+}
+
+func guestImage(t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "init")
+	build := exec.Command("go", "build", "-o", program, "./testdata/guest")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the test guest: %v\n%s", err, out)
+	}
+	data, err := os.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree := image.NewTree()
+	put := func(name string, n *image.Node) {
+		if err := tree.Put(name, n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("init", image.NewFile(0o755, data))
+	put("image-file", image.NewFile(0o644, []byte("from the image")))
+	for _, dir := range []string{"proc", "sys", "dev", "tmp"} {
+		put(dir, image.NewDir(0o755))
+	}
+	// Over an empty /tmp gVisor mounts a file system in memory.
+	put("tmp/.keep", image.NewFile(0o644, nil))
+	store, err := image.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, _, err := store.Put(tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, err := store.Path(digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// boot is one started guest with its slot.
+type booted struct {
+	*host
+	runtime.Guest
+	slot *network.Slot
+	spec runtime.Spec
+}
+
+func (h *host) spec(id string) (runtime.Spec, *network.Slot) {
+	h.t.Helper()
+	slot, err := h.pool.Acquire(context.Background())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { h.pool.Release(slot) })
+	l := slot.Link()
+	return runtime.Spec{ID: id, Dir: h.t.TempDir(), UpperDir: h.t.TempDir(), Image: h.image, Hostname: "name-of-" + id,
+		Resources: shoal.Resources{CPUCount: 2, MemoryMB: 512, DiskMB: 64}, MaxProcesses: 100, Args: []string{"/init"},
+		Link: runtime.Link{Address: netip.PrefixFrom(l.GuestIP, l.PrefixLen), Gateway: l.Gateway, MAC: l.GuestMAC, MTU: l.MTU, Open: slot.PacketSocket},
+	}, slot
+}
+
+func (h *host) start(id, checkpoint string) *booted {
+	h.t.Helper()
+	spec, slot := h.spec(id)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	var g runtime.Guest
+	var err error
+	if checkpoint == "" {
+		g, err = h.driver.Start(ctx, spec)
+	} else {
+		g, err = h.driver.Restore(ctx, spec, checkpoint)
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	b := &booted{host: h, Guest: g, slot: slot, spec: spec}
+	h.t.Cleanup(func() {
+		if err := g.Kill(context.Background()); err != nil {
+			h.t.Errorf("kill %s: %v", id, err)
+		}
+	})
+	return b
+}
+
+var guestClient = &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+
+// ask waits for the guest to listen and returns the answer and its status.
+func (b *booted) ask(path string) (int, string) {
+	b.t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		resp, err := guestClient.Get("http://" + b.slot.HostIP().String() + ":49983" + path)
+		if err == nil {
+			defer resp.Body.Close()
+			body, err := io.ReadAll(resp.Body)
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			return resp.StatusCode, string(body)
+		}
+		if time.Now().After(deadline) {
+			b.t.Fatalf("%s: %v; console:\n%s", path, err, b.Console())
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func (b *booted) want(path, want string) {
+	b.t.Helper()
+	if status, got := b.ask(path); status != 200 || got != want {
+		b.t.Errorf("%s = %d %q, want %q", path, status, got, want)
+	}
+}
+
+func TestGuestRuns(t *testing.T) {
+	b := newHost(t).start("runs", "")
+	b.want("/read?path=/image-file", "from the image")
+	b.want("/hostname", "name-of-runs")
+	b.want("/fill?path=/tmp/f&mb=10", "ok")
+	if _, mem := b.ask("/read?path=/proc/meminfo"); !strings.Contains(mem, "MemTotal:         524288 kB") {
+		t.Errorf("the guest's memory: %.60s", mem)
+	}
+	if !strings.Contains(b.Console(), "guest begins") {
+		t.Errorf("console: %q", b.Console())
+	}
+	stats, err := b.Stats(context.Background())
+	if err != nil || stats.MemoryBytes <= 0 || stats.CPUSeconds <= 0 || stats.DiskBytes < 10<<20 {
+		t.Errorf("stats: %+v %v", stats, err)
+	}
+}
+
+// TestGuestLimits: disk and processes end in an error inside, and the guest goes on.
+func TestGuestLimits(t *testing.T) {
+	b := newHost(t).start("limits", "")
+	if status, text := b.ask("/fill?path=/big&mb=80"); status != 500 || !strings.Contains(text, "no space left") {
+		t.Errorf("filling the disk: %d %s", status, text)
+	}
+	if status, text := b.ask("/fork?n=200"); status != 500 || !strings.Contains(text, "temporarily unavailable") {
+		t.Errorf("forking without end: %d %s", status, text)
+	}
+	b.want("/count", "1")
+}
+
+// TestFreezeCheckpointRestore keeps memory and disk, twice, under other names and
+// addresses, while the original goes on.
+func TestFreezeCheckpointRestore(t *testing.T) {
+	h := newHost(t)
+	b := h.start("origin", "")
+	b.want("/count", "1")
+	b.want("/fill?path=/kept&mb=1", "ok")
+	ctx := context.Background()
+	if err := b.Freeze(ctx); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := b.Checkpoint(ctx, dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Thaw(ctx); err != nil {
+		t.Fatal(err)
+	}
+	b.want("/count", "2")
+	for n := range 2 {
+		copied := h.start(fmt.Sprintf("copy-%d", n), dir)
+		copied.want("/count", "2")
+		copied.want("/hostname", fmt.Sprintf("name-of-copy-%d", n))
+		if _, data := copied.ask("/read?path=/kept"); len(data) != 1<<20 {
+			t.Errorf("the file in the writable layer has %d bytes", len(data))
+		}
+		copied.want("/count", "3")
+	}
+	b.want("/count", "3")
+}
+
+// TestFailedCheckpoint leaves the guest frozen and alive.
+func TestFailedCheckpoint(t *testing.T) {
+	b := newHost(t).start("fails", "")
+	b.want("/count", "1")
+	ctx := context.Background()
+	if err := b.Freeze(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Checkpoint(ctx, filepath.Join(t.TempDir(), "missing")); err == nil {
+		t.Error("a checkpoint into nowhere succeeded")
+	}
+	if err := b.Thaw(ctx); err != nil {
+		t.Fatal(err)
+	}
+	b.want("/count", "2")
+}
+
+// TestAdopt takes a guest over with nothing but its spec, as a new process would.
+func TestAdopt(t *testing.T) {
+	h := newHost(t)
+	b := h.start("adopted", "")
+	b.want("/count", "1")
+	again, err := h.driver.Adopt(context.Background(), b.spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Freeze(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Thaw(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	b.want("/count", "2")
+	if err := h.driver.Reclaim(context.Background(), func(id string) bool { return id == "adopted" }); err != nil {
+		t.Fatal(err)
+	}
+	b.want("/count", "3")
+	gone := b.spec
+	gone.ID, gone.Dir = "never", t.TempDir()
+	if _, err := h.driver.Adopt(context.Background(), gone); err != runtime.ErrGone {
+		t.Errorf("adopting nothing: %v", err)
+	}
+	// What no record names is removed.
+	if err := h.driver.Reclaim(context.Background(), func(string) bool { return false }); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-b.Done():
+	case <-time.After(20 * time.Second):
+		t.Error("the reclaimed guest lives")
+	}
+}

@@ -1,0 +1,62 @@
+// The guest of the driver's tests: a first process that does what it is asked.
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync/atomic"
+	"time"
+)
+
+var counter atomic.Int64
+
+func main() {
+	fmt.Fprintln(os.Stderr, "guest begins")
+	if len(os.Args) > 1 { // a child that only waits
+		time.Sleep(time.Hour)
+	}
+	http.HandleFunc("/count", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, counter.Add(1)) })
+	http.HandleFunc("/read", func(w http.ResponseWriter, r *http.Request) {
+		data, err := os.ReadFile(r.URL.Query().Get("path"))
+		reply(w, err, string(data))
+	})
+	http.HandleFunc("/hostname", func(w http.ResponseWriter, r *http.Request) {
+		name, err := os.Hostname()
+		reply(w, err, name)
+	})
+	http.HandleFunc("/fill", func(w http.ResponseWriter, r *http.Request) {
+		n, _ := strconv.ParseInt(r.URL.Query().Get("mb"), 10, 64)
+		f, err := os.Create(r.URL.Query().Get("path"))
+		if err == nil {
+			_, err = io.CopyN(f, zeros{}, n<<20)
+			f.Close()
+		}
+		reply(w, err, "ok")
+	})
+	http.HandleFunc("/fork", func(w http.ResponseWriter, r *http.Request) {
+		n, _ := strconv.Atoi(r.URL.Query().Get("n"))
+		var err error
+		started := 0
+		for ; started < n && err == nil; started++ {
+			err = exec.Command("/init", "wait").Start()
+		}
+		reply(w, err, strconv.Itoa(started))
+	})
+	fmt.Fprintln(os.Stderr, http.ListenAndServe(":49983", nil))
+}
+
+func reply(w http.ResponseWriter, err error, text string) {
+	if err != nil {
+		http.Error(w, err.Error(), 500)
+		return
+	}
+	fmt.Fprint(w, text)
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
