@@ -2,8 +2,6 @@ package orchestrator
 
 import (
 	"context"
-	"crypto/subtle"
-	"net/http"
 	"net/url"
 
 	"shoal/internal/auth"
@@ -39,23 +37,11 @@ func (r *Router) Resolve(ctx context.Context, req proxy.Request) (proxy.Target, 
 	}, nil
 }
 
-// ResolveSigned finds whose token made the signature of a file URL. A URL on a
-// shared address names no sandbox, but only one token can have signed it.
+// ResolveSigned finds the sandbox whose token made a file URL's signature.
 func (r *Router) ResolveSigned(ctx context.Context, method string, query url.Values) (string, error) {
-	operation := "read"
-	if method == http.MethodPost {
-		operation = "write"
+	list, err := r.orch.List(ctx)
+	if err != nil {
+		return "", err
 	}
-	got := []byte(query.Get("signature"))
-	for _, sb := range r.orch.all() {
-		view := sb.snapshotView()
-		if view.EnvdAccessToken == "" || !isListed(view) {
-			continue
-		}
-		want := auth.FileSignature(query.Get("path"), operation, query.Get("username"), view.EnvdAccessToken, query.Get("signature_expiration"))
-		if subtle.ConstantTimeCompare(got, []byte(want)) == 1 {
-			return sb.id, nil
-		}
-	}
-	return "", shoal.ErrSandboxNotFound.New("no sandbox's token made this signature")
+	return auth.FileOwner(list, method, query)
 }
