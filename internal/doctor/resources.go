@@ -84,7 +84,7 @@ func checkRanges(_ context.Context, cfg *config.Config) Result {
 		}
 		ones, _ := r.Dst.Mask.Size()
 		route := netip.PrefixFrom(addr, ones)
-		if link, err := netlink.LinkByIndex(r.LinkIndex); err == nil && strings.HasPrefix(link.Attrs().Name, "veth-") {
+		if link, err := netlink.LinkByIndex(r.LinkIndex); err == nil && strings.HasPrefix(link.Attrs().Name, "shoal-v") {
 			continue // a sandbox's own
 		}
 		for _, own := range []netip.Prefix{host, veth} {

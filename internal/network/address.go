@@ -2,7 +2,7 @@
 // namespace with a link to the sandbox's kernel, an address at which the host
 // reaches every port of the guest, and rules for what the guest may reach.
 //
-//	host ─ veth-7 10.12.0.14/31 ── eth0 ─ namespace ns-7 ─ g0 169.254.0.22/30 ── g1 ◄─ packet socket of the kernel
+//	host ─ shoal-v7 10.12.0.14/31 ── eth0 ─ namespace ns-7 ─ g0 169.254.0.22/30 ── g1 ◄─ packet socket of the kernel
 //
 // The guest is 169.254.0.21 in every namespace, so a snapshot fits all of them.
 package network
@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"regexp"
 )
 
 // The wire between a namespace and its guest, the same in all of them (runtime.md §2.1).
@@ -44,17 +45,21 @@ type plan struct {
 	max        int
 }
 
-// maxNameLength leaves room for an index in an interface's name of 15 bytes.
-const maxNameLength = 6
+// namePattern leaves room for an index in an interface's name of 15 bytes, and
+// keeps one installation's names from being another's prefix.
+var namePattern = regexp.MustCompile(`^[a-z0-9]{0,8}$`)
 
 func newPlan(name string, host, veth netip.Prefix) (plan, error) {
-	if len(name) > maxNameLength {
-		return plan{}, fmt.Errorf("name %q is longer than %d characters", name, maxNameLength)
+	if !namePattern.MatchString(name) {
+		return plan{}, fmt.Errorf("name %q is not at most 8 lower-case letters and digits", name)
 	}
 	for _, p := range []netip.Prefix{host, veth} {
 		if !p.IsValid() || !p.Addr().Is4() || p.Bits() > 28 {
 			return plan{}, fmt.Errorf("%s is not an IPv4 range of at least 16 addresses", p)
 		}
+	}
+	if host.Overlaps(veth) {
+		return plan{}, fmt.Errorf("the ranges %s and %s overlap", host, veth)
 	}
 	hosts, pairs := 1<<(32-host.Bits())-2, 1<<(31-veth.Bits())-1
 	return plan{name: name, host: host.Masked(), veth: veth.Masked(), max: min(hosts, pairs, 32766)}, nil
@@ -64,10 +69,21 @@ func (p plan) hostIP(index int) netip.Addr   { return offset(p.host.Addr(), inde
 func (p plan) vethHost(index int) netip.Addr { return offset(p.veth.Addr(), 2*index) }
 func (p plan) vethPeer(index int) netip.Addr { return offset(p.veth.Addr(), 2*index+1) }
 
-// linkPrefix starts the host-side names of all slots' links; rules match it.
+// vethHostMAC and vethPeerMAC are fixed so that neighbours can be entered for
+// good: the kernel's table of learned ones is shared by all namespaces and small.
+func (p plan) vethHostMAC(index int) net.HardwareAddr {
+	return net.HardwareAddr{0x02, 0xfc, 1, 0, byte(index >> 8), byte(index)}
+}
+
+func (p plan) vethPeerMAC(index int) net.HardwareAddr {
+	return net.HardwareAddr{0x02, 0xfc, 2, 0, byte(index >> 8), byte(index)}
+}
+
+// linkPrefix starts the host-side names of all slots' links. Rules match it, so it
+// must be nobody else's.
 func (p plan) linkPrefix() string {
 	if p.name == "" {
-		return "veth-"
+		return "shoal-v"
 	}
 	return p.name + "-v"
 }

@@ -16,6 +16,9 @@ import (
 const (
 	resolverFile = "/etc/resolv.conf"
 	dnsTimeout   = 5 * time.Second
+
+	maxQueries      = 512 // in flight, of all guests
+	maxGuestQueries = 64  // in flight, of one
 )
 
 // forwarder answers guests' DNS queries by asking the host's resolvers. Guests
@@ -27,11 +30,15 @@ type forwarder struct {
 	udp       *dns.Server
 	tcp       *dns.Server
 	closing   sync.Once
+
+	mu       sync.Mutex
+	inFlight map[netip.Addr]int // by guest
+	total    int
 }
 
 // newForwarder listens on one port for UDP and TCP.
 func newForwarder(upstreams []netip.AddrPort, guests netip.Prefix, log *slog.Logger) (*forwarder, error) {
-	f := &forwarder{upstreams: upstreams, guests: guests, log: log}
+	f := &forwarder{upstreams: upstreams, guests: guests, log: log, inFlight: map[netip.Addr]int{}}
 	packets, err := net.ListenPacket("udp4", ":0")
 	if err != nil {
 		return nil, err
@@ -76,7 +83,13 @@ func (f *forwarder) ServeDNS(w dns.ResponseWriter, query *dns.Msg) {
 	if err != nil || !f.guests.Contains(asker.Addr().Unmap()) {
 		return
 	}
-	network := w.LocalAddr().Network()
+	network, guest := w.LocalAddr().Network(), asker.Addr().Unmap()
+	failure := new(dns.Msg).SetRcode(query, dns.RcodeServerFailure)
+	if !f.enter(guest) {
+		_ = w.WriteMsg(failure) // the guest tries again
+		return
+	}
+	defer f.leave(guest)
 	ctx, cancel := context.WithTimeout(context.Background(), dnsTimeout)
 	defer cancel()
 	for _, server := range f.servers() {
@@ -86,12 +99,47 @@ func (f *forwarder) ServeDNS(w dns.ResponseWriter, query *dns.Msg) {
 			f.log.Debug("a resolver did not answer", "resolver", server, "error", err)
 			continue
 		}
+		fit(answer, query, network)
 		_ = w.WriteMsg(answer) // the guest may be gone
 		return
 	}
-	failure := new(dns.Msg)
-	failure.SetRcode(query, dns.RcodeServerFailure)
 	_ = w.WriteMsg(failure)
+}
+
+// fit makes an answer as large as the guest can take: it was unpacked, and
+// packing it anew could make it larger than it came.
+func fit(answer, query *dns.Msg, network string) {
+	answer.Compress = true
+	if network != "udp" {
+		return
+	}
+	size := dns.MinMsgSize
+	if opt := query.IsEdns0(); opt != nil {
+		size = max(size, int(opt.UDPSize()))
+	}
+	answer.Truncate(size)
+}
+
+// enter counts a query in, or refuses it: a guest that floods must not take the
+// descriptors of this process.
+func (f *forwarder) enter(guest netip.Addr) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.total >= maxQueries || f.inFlight[guest] >= maxGuestQueries {
+		return false
+	}
+	f.total++
+	f.inFlight[guest]++
+	return true
+}
+
+func (f *forwarder) leave(guest netip.Addr) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.total--
+	if f.inFlight[guest]--; f.inFlight[guest] == 0 {
+		delete(f.inFlight, guest)
+	}
 }
 
 func (f *forwarder) servers() []string {

@@ -6,14 +6,21 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 
 	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
 )
 
-// Other software, Docker first of all, sets the policy of its forward chain to
-// drop, and no rule of ours can overrule a drop of another base chain. So two
-// tagged rules are put at the top of each such chain, and taken away again.
+// Other software sets the policy of its forward or input chain to drop (Docker,
+// ufw) or ends it with a reject (firewalld), and no rule of ours can overrule
+// another base chain. So tagged rules are put at the top of each such chain, and
+// taken away again. They open nothing: our own table drops what must not pass.
+//
+// They are as plain as can be: iptables-nft gives up on a table that holds an
+// expression which it would not have written itself, ct state for one, and with
+// it Docker would.
 
 // ruleTag marks our rules in others' chains; it is stored as the rule's user data
 // in the form that nft shows as a comment.
@@ -33,7 +40,7 @@ func (h *host) openForeign() error {
 	if err != nil {
 		return err
 	}
-	chains, err := h.droppingChains(c)
+	chains, err := h.foreignChains(c)
 	if err != nil {
 		return err
 	}
@@ -42,14 +49,14 @@ func (h *host) openForeign() error {
 		if err != nil {
 			return err
 		}
-		if h.countOurs(rules) > 0 {
+		if h.countOurs(rules) > 0 || !stops(ch, rules) {
 			continue
 		}
-		// Inserted at the top one after the other.
-		for _, exprs := range []words{
-			rule(toLink(h.plan.linkPrefix()), established(), accept()),
-			rule(fromLink(h.plan.linkPrefix()), accept()),
-		} {
+		passes := []words{rule(fromLink(h.plan.linkPrefix()), counted(), accept())}
+		if *ch.Hooknum == *nftables.ChainHookForward {
+			passes = append(passes, rule(toLink(h.plan.linkPrefix()), counted(), accept()))
+		}
+		for _, exprs := range passes {
 			c.InsertRule(&nftables.Rule{Table: ch.Table, Chain: ch, Exprs: exprs, UserData: h.plan.ruleTag()})
 		}
 	}
@@ -62,14 +69,11 @@ func (h *host) closeForeign() error {
 	if err != nil {
 		return err
 	}
-	chains, err := c.ListChains()
+	chains, err := h.foreignChains(c)
 	if err != nil {
 		return err
 	}
 	for _, ch := range chains {
-		if ch.Table.Name == h.plan.table() || ch.Hooknum == nil || *ch.Hooknum != *nftables.ChainHookForward {
-			continue
-		}
 		rules, err := c.GetRules(ch.Table, ch)
 		if err != nil {
 			continue // the chain has gone
@@ -85,8 +89,8 @@ func (h *host) closeForeign() error {
 	return errors.Join(c.Flush(), h.legacy("-D"))
 }
 
-// droppingChains are others' IPv4 forward chains with policy drop.
-func (h *host) droppingChains(c *nftables.Conn) ([]*nftables.Chain, error) {
+// foreignChains are others' base chains that filter IPv4 packets of slots.
+func (h *host) foreignChains(c *nftables.Conn) ([]*nftables.Chain, error) {
 	chains, err := c.ListChains()
 	if err != nil {
 		return nil, err
@@ -95,12 +99,35 @@ func (h *host) droppingChains(c *nftables.Conn) ([]*nftables.Chain, error) {
 	for _, ch := range chains {
 		family := ch.Table.Family
 		if ch.Table.Name != h.plan.table() && (family == nftables.TableFamilyIPv4 || family == nftables.TableFamilyINet) &&
-			ch.Hooknum != nil && *ch.Hooknum == *nftables.ChainHookForward &&
-			ch.Policy != nil && *ch.Policy == nftables.ChainPolicyDrop {
+			ch.Type == nftables.ChainTypeFilter && ch.Hooknum != nil &&
+			(*ch.Hooknum == *nftables.ChainHookForward || *ch.Hooknum == *nftables.ChainHookInput) {
 			found = append(found, ch)
 		}
 	}
 	return found, nil
+}
+
+// stops says whether what no rule of a chain accepts ends there: by its policy,
+// or by a rule without conditions.
+func stops(ch *nftables.Chain, rules []*nftables.Rule) bool {
+	return ch.Policy != nil && *ch.Policy == nftables.ChainPolicyDrop || slices.ContainsFunc(rules, stopsAll)
+}
+
+func stopsAll(r *nftables.Rule) bool {
+	for _, e := range r.Exprs {
+		switch e := e.(type) {
+		case *expr.Counter, *expr.Log:
+		case *expr.Verdict:
+			return e.Kind == expr.VerdictDrop
+		case *expr.Reject:
+			return true
+		case *expr.Target: // how iptables rejects
+			return e.Name == "REJECT"
+		default:
+			return false
+		}
+	}
+	return false
 }
 
 func (h *host) countOurs(rules []*nftables.Rule) int {
@@ -124,8 +151,8 @@ func (h *host) legacy(action string) error {
 	if err != nil {
 		return nil
 	}
-	for _, direction := range []string{"-i", "-o"} {
-		match := []string{"FORWARD", direction, h.plan.linkPrefix() + "+", "-j", "ACCEPT"}
+	for _, place := range [][2]string{{"FORWARD", "-i"}, {"FORWARD", "-o"}, {"INPUT", "-i"}} {
+		match := []string{place[0], place[1], h.plan.linkPrefix() + "+", "-j", "ACCEPT"}
 		exists := exec.Command(command, append([]string{"-w", "-C"}, match...)...).Run() == nil
 		if exists == (action == "-I") {
 			continue

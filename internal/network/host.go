@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/google/nftables"
@@ -74,6 +75,26 @@ func (h *host) install(dns, hyperloop uint16) error {
 		return fmt.Errorf("install the host's rules: %w", err)
 	}
 	return nil
+}
+
+// mend puts back what others have removed: a restart of the nftables service
+// flushes every table, and Docker rewrites its chains.
+func (h *host) mend(dns, hyperloop uint16) error {
+	c, err := nftables.New()
+	if err != nil {
+		return err
+	}
+	tables, err := c.ListTablesOfFamily(nftables.TableFamilyIPv4)
+	if err != nil {
+		return err
+	}
+	there := slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == h.plan.table() })
+	if !there {
+		err = h.install(dns, hyperloop)
+	} else {
+		err = h.enableForwarding()
+	}
+	return errors.Join(err, h.openForeign())
 }
 
 // enableForwarding remembers the host's own value first.

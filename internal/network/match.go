@@ -85,6 +85,14 @@ func translated() words {
 		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: make([]byte, 4)}}
 }
 
+// moreThan matches packets of new connections beyond a number of them.
+func moreThan(connections uint32) words {
+	return words{&expr.Connlimit{Count: connections, Flags: expr.NFT_CONNLIMIT_F_INV}}
+}
+
+// counted changes nothing; it is how iptables writes its rules.
+func counted() words { return words{&expr.Counter{}} }
+
 func accept() words     { return words{&expr.Verdict{Kind: expr.VerdictAccept}} }
 func drop() words       { return words{&expr.Verdict{Kind: expr.VerdictDrop}} }
 func masquerade() words { return words{&expr.Masq{}} }

@@ -5,21 +5,25 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/vishvananda/netlink"
 
 	"shoal/internal/shoal"
 )
 
 // Config configures the slots of one installation.
 type Config struct {
-	// Name keeps several installations on one machine apart; at most 6 characters,
-	// empty for the machine's own.
+	// Name keeps several installations on one machine apart; at most 8 lower-case
+	// letters and digits, empty for the machine's own.
 	Name string
 	// HostCIDR and VethCIDR are the ranges of runtime.md §2.1; the host must not
 	// use them otherwise.
@@ -36,9 +40,9 @@ type Config struct {
 	Identify func(netip.Addr) (sandboxID string, ok bool)
 }
 
-// foreignCheck is how often others' chains are looked at: Docker rewrites its
-// rules when it restarts.
-const foreignCheck = 15 * time.Second
+// hostCheck is how often the host's rules are looked at, in case another program
+// has rewritten them.
+const hostCheck = 3 * time.Second
 
 // Pool keeps slots ready and takes them back.
 type Pool struct {
@@ -88,7 +92,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	var services sync.WaitGroup
 	services.Go(func() { p.dns.serve() })
 	services.Go(func() { p.loop.serve() })
-	check := time.NewTicker(foreignCheck)
+	check := time.NewTicker(hostCheck)
 	defer check.Stop()
 	p.fill(ctx)
 	for ctx.Err() == nil {
@@ -97,8 +101,8 @@ func (p *Pool) Run(ctx context.Context) error {
 		case <-p.refill:
 			p.fill(ctx)
 		case <-check.C:
-			if err := p.host.openForeign(); err != nil {
-				p.log.Warn("another program's forward rules could not be opened for sandboxes", "error", err)
+			if err := p.host.mend(p.dns.port(), p.loop.port()); err != nil {
+				p.log.Warn("the host's rules for sandboxes could not be put back", "error", err)
 			}
 		}
 	}
@@ -251,23 +255,32 @@ func (p *Pool) Reclaim(inUse func(index int) bool) error {
 	return errs
 }
 
-// existing lists the indexes that have a namespace of ours.
+// existing lists the indexes that have a namespace or a link of ours: a link
+// outlives its namespace's name while a dying kernel holds its socket.
 func (p *Pool) existing() ([]int, error) {
 	entries, err := os.ReadDir(namespaceDir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	} else if err != nil {
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	var indexes []int
-	for _, e := range entries {
-		if number, ours := strings.CutPrefix(e.Name(), p.plan.namespacePrefix()); ours {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return nil, err
+	}
+	found := map[int]bool{}
+	add := func(name, prefix string) {
+		if number, ours := strings.CutPrefix(name, prefix); ours {
 			if index, err := strconv.Atoi(number); err == nil && index > 0 {
-				indexes = append(indexes, index)
+				found[index] = true
 			}
 		}
 	}
-	return indexes, nil
+	for _, e := range entries {
+		add(e.Name(), p.plan.namespacePrefix())
+	}
+	for _, l := range links {
+		add(l.Attrs().Name, p.plan.linkPrefix())
+	}
+	return slices.Sorted(maps.Keys(found)), nil
 }
 
 func (p *Pool) dropReady() error {

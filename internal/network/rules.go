@@ -11,6 +11,13 @@ import (
 	"shoal/internal/shoal"
 )
 
+// What one guest may have open at once: all guests share the host's table of
+// connections, and the descriptors of the process behind the node's service.
+const (
+	maxFlows     = 8192
+	maxNodeFlows = 64
+)
+
 // slotTable is our table inside every slot's namespace.
 const slotTable = "slot"
 
@@ -48,7 +55,9 @@ func (s *Slot) installRules() error {
 	guest, host := fromLink(exactly(gatewayName)), fromLink(exactly(hostLinkName))
 
 	in := c.AddChain(chain(t, "prerouting", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest, nftables.ChainPolicyAccept))
-	add(in, host, destination(s.HostIP()), rewrite(expr.NATTypeDestNAT, guestIP))
+	// From the host alone: the far end of a connection that the guest opened, and
+	// that a new policy has cut, must not come back in as a visitor.
+	add(in, host, source(expr.CmpOpEq, s.plan.vethHost(s.index)), destination(s.HostIP()), rewrite(expr.NATTypeDestNAT, guestIP))
 	out := c.AddChain(chain(t, "postrouting", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource, nftables.ChainPolicyAccept))
 	add(out, toLink(exactly(hostLinkName)), source(expr.CmpOpEq, guestIP), rewrite(expr.NATTypeSourceNAT, s.HostIP()))
 
@@ -60,7 +69,10 @@ func (s *Slot) installRules() error {
 	add(fwd, guest, source(expr.CmpOpNeq, guestIP), drop())
 	add(fwd, established(), accept())
 	add(fwd, host, translated(), accept())
+	add(fwd, guest, moreThan(maxFlows), drop())
+	add(fwd, guest, destination(hyperloopIP), toPort(unix.IPPROTO_TCP, 80), moreThan(maxNodeFlows), drop())
 	add(fwd, guest, destination(hyperloopIP), toPort(unix.IPPROTO_TCP, 80), accept())
+	add(fwd, guest, destination(hyperloopIP), drop()) // it may be a real machine of the host's network
 	add(fwd, guest, destinationIn(internal), accept())
 	add(fwd, guest, destinationIn(denied), drop())
 	add(fwd, guest, destinationIn(allowUser), accept())

@@ -82,8 +82,8 @@ func (s *Slot) configure(host int) error {
 		return err
 	}
 	if err := h.LinkAdd(&netlink.Veth{
-		LinkAttrs: netlink.LinkAttrs{Name: hostLinkName, MTU: linkMTU},
-		PeerName:  s.plan.linkName(s.index), PeerNamespace: netlink.NsFd(host),
+		LinkAttrs: netlink.LinkAttrs{Name: hostLinkName, MTU: linkMTU, HardwareAddr: s.plan.vethPeerMAC(s.index)},
+		PeerName:  s.plan.linkName(s.index), PeerNamespace: netlink.NsFd(host), PeerHardwareAddr: s.plan.vethHostMAC(s.index),
 	}); err != nil {
 		return fmt.Errorf("add the link to the host: %w", err)
 	}
@@ -108,13 +108,11 @@ func (s *Slot) configure(host int) error {
 		}
 	}
 	// The guest is told, not asked: a lost answer would cost a second.
-	gateway, err := h.LinkByName(gatewayName)
-	if err != nil {
+	if err := neighbour(h, gatewayName, guestIP, guestMAC); err != nil {
 		return err
 	}
-	if err := h.NeighSet(&netlink.Neigh{LinkIndex: gateway.Attrs().Index, State: netlink.NUD_PERMANENT,
-		IP: guestIP.AsSlice(), HardwareAddr: guestMAC, Family: unix.AF_INET}); err != nil {
-		return fmt.Errorf("add the guest's neighbour entry: %w", err)
+	if err := neighbour(h, hostLinkName, s.plan.vethHost(s.index), s.plan.vethHostMAC(s.index)); err != nil {
+		return err
 	}
 	return h.RouteAdd(&netlink.Route{Gw: s.plan.vethHost(s.index).AsSlice()})
 }
@@ -129,7 +127,8 @@ func (s *Slot) quietGuestEnd(h *netlink.Handle) error {
 	return h.LinkSetARPOff(link)
 }
 
-// connectHost gives the host's end its address and the route to the slot.
+// connectHost gives the host's end its address and the route to the slot, whose
+// source address is what the slot's rules know the host by.
 func (s *Slot) connectHost() error {
 	link, err := netlink.LinkByName(s.plan.linkName(s.index))
 	if err != nil {
@@ -142,10 +141,15 @@ func (s *Slot) connectHost() error {
 		return err
 	}
 	if err := netlink.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index,
-		Dst: ipNet(s.HostIP(), 32), Gw: s.plan.vethPeer(s.index).AsSlice()}); err != nil {
+		Dst: ipNet(s.HostIP(), 32), Gw: s.plan.vethPeer(s.index).AsSlice(), Src: s.plan.vethHost(s.index).AsSlice()}); err != nil {
 		return fmt.Errorf("route to the slot: %w", err)
 	}
-	return nil
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	return neighbour(h, s.plan.linkName(s.index), s.plan.vethPeer(s.index), s.plan.vethPeerMAC(s.index))
 }
 
 // remove deletes the slot. The host's end of the link goes with the other one,
@@ -157,21 +161,20 @@ func (s *Slot) remove() error {
 			errs = fmt.Errorf("delete link: %w", err)
 		}
 	}
-	return errors.Join(errs, removeNamespace(s.plan.namespaceName(s.index)), s.forgetConnections())
+	errs = errors.Join(errs, removeNamespace(s.plan.namespaceName(s.index)))
+	s.forgetConnections()
+	return errs
 }
 
 // forgetConnections drops the host's tracked connections of the slot, so that
 // the next sandbox at this address gets none of their packets.
-func (s *Slot) forgetConnections() error {
-	for _, direction := range []netlink.ConntrackFilterType{netlink.ConntrackOrigSrcIP, netlink.ConntrackOrigDstIP} {
-		filter := &netlink.ConntrackFilter{}
-		if err := filter.AddIP(direction, s.HostIP().AsSlice()); err != nil {
-			return err
-		}
-		// A kernel without this interface forgets them by time.
-		_, _ = netlink.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, filter)
-	}
-	return nil
+func (s *Slot) forgetConnections() {
+	ours := net.IP(s.HostIP().AsSlice())
+	filter := connectionFilter(func(f *netlink.ConntrackFlow) bool {
+		return f.Forward.SrcIP.Equal(ours) || f.Forward.DstIP.Equal(ours)
+	})
+	// A kernel without this interface forgets them by time.
+	_, _ = netlink.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, filter)
 }
 
 // PacketSocket opens the guest's end of the wire for a sandbox kernel. Frames
@@ -228,6 +231,19 @@ func address(h *netlink.Handle, name string, ip netip.Addr, bits int) error {
 	}
 	if err := h.AddrAdd(link, &netlink.Addr{IPNet: ipNet(ip, bits)}); err != nil {
 		return fmt.Errorf("address link %s: %w", name, err)
+	}
+	return nil
+}
+
+// neighbour enters who is at the other end of a link.
+func neighbour(h *netlink.Handle, name string, ip netip.Addr, mac net.HardwareAddr) error {
+	link, err := h.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	if err := h.NeighSet(&netlink.Neigh{LinkIndex: link.Attrs().Index, State: netlink.NUD_PERMANENT,
+		IP: ip.AsSlice(), HardwareAddr: mac, Family: unix.AF_INET}); err != nil {
+		return fmt.Errorf("add neighbour %s of %s: %w", ip, name, err)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -13,12 +14,18 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"shoal/internal/shoal"
 )
 
 // The ladder of idle times: each hop keeps its connections longer than the one
 // before, so that the upstream never closes first (runtime.md §1.6).
 const (
 	upstreamIdle = 610 * time.Second
+	// serviceIdle is how long an idle connection to a guest's own service is kept:
+	// less than what common servers keep it (from 2 s), because a request that meets
+	// their closing of it would be lost. envd and nodes keep theirs longer than we.
+	serviceIdle = time.Second
 	// ServerIdle is how long a listener of this proxy keeps an idle connection.
 	ServerIdle = 620 * time.Second
 	dialTime   = 30 * time.Second
@@ -32,51 +39,72 @@ var dialPauses = []time.Duration{100 * time.Millisecond, 200 * time.Millisecond,
 type upstream struct {
 	mu         sync.Mutex
 	executions map[string]*execution
-	buffers    bufferPool
+	// ended are the executions that were forgotten last. A request that found its
+	// sandbox just before must not open connections anew.
+	ended   map[string]struct{}
+	oldest  []string // the keys of ended, in order
+	buffers bufferPool
 }
+
+// endedKept bounds upstream.ended; a request takes far less time to get from
+// the resolver to a connection than this many sandboxes take to end.
+const endedKept = 4096
 
 // execution is one run of a sandbox and the connections to it.
 type execution struct {
-	transport *http.Transport
-	mu        sync.Mutex
-	ended     bool
-	conns     map[net.Conn]struct{}
+	daemon   *http.Transport // to envd, or to a node's proxy
+	services *http.Transport // to what else listens in the guest
+	mu       sync.Mutex
+	ended    bool
+	conns    map[net.Conn]struct{}
 }
 
 func newUpstream() *upstream {
-	return &upstream{executions: map[string]*execution{}, buffers: bufferPool{pool: sync.Pool{New: func() any {
+	return &upstream{executions: map[string]*execution{}, ended: map[string]struct{}{}, buffers: bufferPool{pool: sync.Pool{New: func() any {
 		b := make([]byte, 64<<10)
 		return &b
 	}}}}
 }
 
 // of returns the connections of an execution; those of a node are kept under the
-// node's address.
+// node's address. It returns nil once the execution has ended.
 func (u *upstream) of(id string) *execution {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	e := u.executions[id]
-	if e == nil {
+	if _, ended := u.ended[id]; e == nil && !ended {
 		e = &execution{conns: map[net.Conn]struct{}{}}
-		e.transport = &http.Transport{
-			DialContext:         e.dial,
-			TLSClientConfig:     &tls.Config{InsecureSkipVerify: true}, // httpsPorts: the guest's own certificate, on a private wire
-			DisableCompression:  true,
-			MaxIdleConnsPerHost: 64,
-			IdleConnTimeout:     upstreamIdle,
-			ForceAttemptHTTP2:   false,
-			WriteBufferSize:     64 << 10,
-			ReadBufferSize:      64 << 10,
-		}
+		e.daemon, e.services = e.newTransport(upstreamIdle), e.newTransport(serviceIdle)
 		u.executions[id] = e
 	}
 	return e
+}
+
+func (e *execution) newTransport(idle time.Duration) *http.Transport {
+	return &http.Transport{
+		DialContext:         e.dial,
+		TLSClientConfig:     &tls.Config{InsecureSkipVerify: true}, // httpsPorts: the guest's own certificate, on a private wire
+		DisableCompression:  true,
+		MaxIdleConnsPerHost: 64,
+		IdleConnTimeout:     idle,
+		ForceAttemptHTTP2:   false,
+		WriteBufferSize:     64 << 10,
+		ReadBufferSize:      64 << 10,
+	}
 }
 
 func (u *upstream) forget(id string) {
 	u.mu.Lock()
 	e := u.executions[id]
 	delete(u.executions, id)
+	if _, known := u.ended[id]; !known {
+		u.ended[id] = struct{}{}
+		u.oldest = append(u.oldest, id)
+	}
+	if len(u.oldest) > endedKept {
+		delete(u.ended, u.oldest[0])
+		u.oldest = u.oldest[1:]
+	}
 	u.mu.Unlock()
 	if e != nil {
 		e.reset()
@@ -129,7 +157,8 @@ func (e *execution) reset() {
 		}
 		inner.Close()
 	}
-	e.transport.CloseIdleConnections()
+	e.daemon.CloseIdleConnections()
+	e.services.CloseIdleConnections()
 }
 
 // trackedConn leaves its execution when it is closed.
@@ -176,15 +205,28 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, rt route, targ
 			scheme = "https"
 		}
 	}
+	execution := h.upstream.of(key)
+	if execution == nil {
+		notFoundPage(rt.sandboxID, shoal.ErrSandboxNotFound.Code).write(w, r)
+		return
+	}
+	transport := execution.services
+	if target.Node != "" || rt.port == envdPort {
+		transport = execution.daemon
+	}
+	// An answer may begin before the request's body ends. HTTP/2 refuses, and is so
+	// anyway.
+	_ = http.NewResponseController(w).EnableFullDuplex()
 	masked := maskedHost(r, rt, target)
 	reverse := httputil.ReverseProxy{
-		Transport:     h.upstream.of(key).transport,
+		Transport:     transport,
 		FlushInterval: -1, // streams reach the client as they are written
 		BufferPool:    &h.upstream.buffers,
-		ErrorLog:      nil,
+		ErrorLog:      slog.NewLogLogger(h.log.Handler(), slog.LevelDebug), // streams that a side has cut
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.Out.URL.Scheme, p.Out.URL.Host = scheme, address
 			p.Out.Host = r.Host
+			p.Out.URL.RawQuery = p.In.URL.RawQuery // the default drops what it cannot parse
 			// Unlike the default, what the client sent of these is passed on.
 			for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
 				if v := r.Header.Values(name); v != nil {

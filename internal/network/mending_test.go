@@ -1,0 +1,404 @@
+package network
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"github.com/miekg/dns"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"shoal/internal/shoal"
+)
+
+// talk is a connection of the guest and its far end.
+type talk struct{ guest, far net.Conn }
+
+// talkTo connects the guest to a listener at an address of the internet.
+func (w *world) talkTo(ip string) talk {
+	w.t.Helper()
+	var listener net.Listener
+	w.must(inNamespace("t-inet", func() (err error) {
+		listener, err = net.Listen("tcp4", ip+":7000")
+		return err
+	}))
+	defer listener.Close()
+	var c talk
+	w.must(inNamespace("t-guest", func() (err error) {
+		c.guest, err = net.DialTimeout("tcp4", ip+":7000", 3*time.Second)
+		return err
+	}))
+	var err error
+	c.far, err = listener.Accept()
+	w.must(err)
+	w.t.Cleanup(func() { c.guest.Close(); c.far.Close() })
+	return c
+}
+
+// arrives says whether what one end writes is read at the other.
+func arrives(from, to net.Conn) bool {
+	_ = to.SetReadDeadline(time.Now().Add(700 * time.Millisecond))
+	if _, err := from.Write([]byte("x")); err != nil {
+		return false
+	}
+	_, err := to.Read(make([]byte, 1))
+	return err == nil
+}
+
+// TestNewPolicyCutsConnections: what the new policy forbids ends in both
+// directions, whoever speaks first; what it allows goes on.
+func TestNewPolicyCutsConnections(t *testing.T) {
+	w := newWorld(t, nil)
+	w.egress(shoal.Network{})
+	farFirst, guestFirst, allowed := w.talkTo(internetIP), w.talkTo(internetIP), w.talkTo(otherIP)
+	if !arrives(farFirst.far, farFirst.guest) || !arrives(guestFirst.guest, guestFirst.far) || !arrives(allowed.far, allowed.guest) {
+		t.Fatal("the connections do not work to begin with")
+	}
+	w.egress(shoal.Network{DenyOut: []string{internetIP}})
+	if arrives(farFirst.far, farFirst.guest) {
+		t.Error("the far end still reaches the guest")
+	}
+	if arrives(farFirst.guest, farFirst.far) || arrives(guestFirst.guest, guestFirst.far) {
+		t.Error("the guest still reaches the far end")
+	}
+	if !arrives(allowed.far, allowed.guest) || !arrives(allowed.guest, allowed.far) {
+		t.Error("an allowed connection was cut")
+	}
+}
+
+// TestNodeAddress: the host may have a real neighbour at 192.0.2.1, of which the
+// guest sees nothing; and one guest cannot take all of the service's connections.
+func TestNodeAddress(t *testing.T) {
+	w := newWorld(t, nil)
+	w.egress(shoal.Network{})
+	w.blocked("http://192.0.2.1:8080/me")
+	w.must(inNamespace("t-guest", func() error {
+		c, err := net.Dial("udp4", "192.0.2.1:8080")
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		_, err = c.Write([]byte("hello"))
+		return err
+	}))
+	// Sent before, in the same queue: once this is answered that has been seen.
+	w.reaches("http://" + internetIP)
+	flows, err := netlink.ConntrackTableList(netlink.ConntrackTable, unix.AF_INET)
+	w.must(err)
+	for _, f := range flows {
+		if f.Forward.SrcIP.Equal(w.slot.HostIP().AsSlice()) && f.Forward.DstPort == 8080 {
+			t.Errorf("the packet has left the slot: %v", f)
+		}
+	}
+	opened := 0
+	for range maxNodeFlows + 1 {
+		err := inNamespace("t-guest", func() error {
+			c, err := net.DialTimeout("tcp4", "192.0.2.1:80", 700*time.Millisecond)
+			if err == nil {
+				t.Cleanup(func() { c.Close() })
+			}
+			return err
+		})
+		if err != nil {
+			break
+		}
+		opened++
+	}
+	if opened != maxNodeFlows {
+		t.Errorf("the guest has %d connections to its node, want %d", opened, maxNodeFlows)
+	}
+	w.reaches("http://" + internetIP)
+}
+
+// TestMend: the host's rules come back after another program has removed them,
+// and so does forwarding.
+func TestMend(t *testing.T) {
+	w := newWorld(t, nil)
+	w.egress(shoal.Network{})
+	c, err := nftables.New()
+	w.must(err)
+	c.DelTable(&nftables.Table{Name: w.pool.plan.table(), Family: nftables.TableFamilyIPv4})
+	w.must(c.Flush())
+	w.must(w.pool.host.mend(w.pool.dns.port(), w.pool.loop.port()))
+	w.reaches("http://" + internetIP)
+	if _, err := w.get("t-guest", "http://192.0.2.1/me"); err != nil {
+		t.Errorf("/me: %v", err)
+	}
+}
+
+// TestInputDropPolicy plays a host firewall that lets nothing in: guests' DNS and
+// node service work all the same.
+func TestInputDropPolicy(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	c, err := nftables.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := &nftables.Table{Name: "t-input", Family: nftables.TableFamilyINet}
+	w := newWorld(t, nil)
+	c.AddTable(table)
+	in := c.AddChain(chain(table, "input", nftables.ChainTypeFilter, nftables.ChainHookInput, nftables.ChainPriorityFilter, nftables.ChainPolicyAccept))
+	// Only what comes from slots is stopped: the host has other users.
+	c.AddRule(&nftables.Rule{Table: table, Chain: in, Exprs: rule(notFromLink(w.pool.plan.linkPrefix()), accept())})
+	c.AddRule(&nftables.Rule{Table: table, Chain: in, Exprs: drop()})
+	w.must(c.Flush())
+	t.Cleanup(func() {
+		c.DelTable(table)
+		w.must(c.Flush())
+	})
+	w.must(w.pool.host.openForeign())
+	w.egress(shoal.Network{})
+	if _, err := w.get("t-guest", "http://192.0.2.1/me"); err != nil {
+		t.Errorf("/me behind a closed host: %v", err)
+	}
+	w.must(w.pool.host.closeForeign())
+	if rules, err := c.GetRules(table, in); err != nil || len(rules) != 2 {
+		t.Errorf("the host's chain has %d rules afterwards, %v; it had 2", len(rules), err)
+	}
+}
+
+// TestStops tells chains that end what they do not know from others.
+func TestStops(t *testing.T) {
+	dropping, accepting := nftables.ChainPolicyDrop, nftables.ChainPolicyAccept
+	for _, c := range []struct {
+		name   string
+		policy nftables.ChainPolicy
+		rule   words
+		want   bool
+	}{
+		{"policy drop", dropping, accept(), true},
+		{"policy accept", accepting, accept(), false},
+		{"reject at the end", accepting, rule(counted(), words{&expr.Reject{}}), true},
+		{"iptables' reject", accepting, rule(counted(), words{&expr.Target{Name: "REJECT"}}), true},
+		{"drop of some", accepting, rule(fromLink("docker0"), drop()), false},
+		{"jump", accepting, words{&expr.Verdict{Kind: expr.VerdictJump, Chain: "x"}}, false},
+	} {
+		got := stops(&nftables.Chain{Policy: &c.policy}, []*nftables.Rule{{Exprs: c.rule}})
+		if got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+}
+
+// TestIptablesStillReadsItsChains: our rules must not make iptables-nft, and
+// Docker with it, give up on the host's filter table.
+func TestIptablesStillReadsItsChains(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	if _, err := exec.LookPath("iptables-nft"); err != nil {
+		t.Skip("needs iptables-nft")
+	}
+	iptables := func(args string) string {
+		out, err := exec.Command("iptables-nft", strings.Fields(args)...).CombinedOutput()
+		if err != nil {
+			t.Errorf("iptables %s: %v: %s", args, err, out)
+		}
+		return string(out)
+	}
+	p, err := newPlan("t", netip.MustParsePrefix("10.71.0.0/16"), netip.MustParsePrefix("10.72.0.0/16"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &host{plan: p}
+	err = createNamespace("t-docker", func(int) error {
+		for _, args := range []string{"-P FORWARD DROP", "-N DOCKER-USER", "-A FORWARD -j DOCKER-USER", "-A FORWARD -i docker0 -m conntrack --ctstate NEW -j ACCEPT",
+			"-A INPUT -j REJECT"} {
+			iptables(args)
+		}
+		before := iptables("-S")
+		if err := h.openForeign(); err != nil {
+			return err
+		}
+		open := iptables("-S")
+		for _, want := range []string{"-A FORWARD -i t-v+ ", "-A FORWARD -o t-v+ ", "-A INPUT -i t-v+ "} {
+			if !strings.Contains(open, want) {
+				t.Errorf("no %q in\n%s", want, open)
+			}
+		}
+		iptables("-I FORWARD -j DOCKER-USER") // as a restart of Docker does
+		iptables("-D FORWARD -j DOCKER-USER")
+		if err := h.closeForeign(); err != nil {
+			return err
+		}
+		if after := iptables("-S"); after != before {
+			t.Errorf("before\n%safter\n%s", before, after)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := removeNamespace("t-docker"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestReclaimFindsALinkWithoutNamespace as a dying kernel leaves it.
+func TestReclaimFindsALinkWithoutNamespace(t *testing.T) {
+	w := newWorld(t, nil)
+	left := w.acquire()
+	held, err := os.Open(left.Namespace())
+	w.must(err)
+	defer held.Close()
+	w.must(removeNamespace(w.pool.plan.namespaceName(left.index)))
+	w.must(w.pool.Reclaim(func(index int) bool { return index != left.index }))
+	if _, err := net.InterfaceByName(w.pool.plan.linkName(left.index)); err == nil {
+		t.Error("the link is still there")
+	}
+}
+
+// TestAcquireConcurrently: no two callers get the same slot.
+func TestAcquireConcurrently(t *testing.T) {
+	w := newWorld(t, nil)
+	const callers = 12
+	got := make(chan *Slot, callers)
+	var all sync.WaitGroup
+	for range callers {
+		all.Go(func() {
+			s, err := w.pool.Acquire(context.Background())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			got <- s
+		})
+	}
+	all.Wait()
+	close(got)
+	seen := map[int]bool{w.slot.index: true}
+	for s := range got {
+		if seen[s.index] {
+			t.Errorf("slot %d was handed out twice", s.index)
+		}
+		seen[s.index] = true
+		w.pool.Release(s)
+	}
+}
+
+func TestPlanRefuses(t *testing.T) {
+	for _, c := range []struct{ name, host, veth string }{
+		{"toolongname", "10.71.0.0/16", "10.72.0.0/16"},
+		{"a/b", "10.71.0.0/16", "10.72.0.0/16"},
+		{"a-", "10.71.0.0/16", "10.72.0.0/16"},
+		{"a", "fd00::/64", "10.72.0.0/16"},
+		{"a", "10.71.0.0/30", "10.72.0.0/16"},
+		{"a", "10.0.0.0/8", "10.72.0.0/16"},
+	} {
+		if _, err := newPlan(c.name, netip.MustParsePrefix(c.host), netip.MustParsePrefix(c.veth)); err == nil {
+			t.Errorf("%+v is accepted", c)
+		}
+	}
+	p, err := newPlan("shoal123", netip.MustParsePrefix("10.71.0.0/16"), netip.MustParsePrefix("10.72.0.0/16"))
+	if err != nil || len(p.linkName(p.max)) >= unix.IFNAMSIZ {
+		t.Errorf("%v; longest link name %q", err, p.linkName(p.max))
+	}
+}
+
+// TestQueriesAreBounded: a guest that floods the forwarder leaves room for others.
+func TestQueriesAreBounded(t *testing.T) {
+	f := &forwarder{inFlight: map[netip.Addr]int{}}
+	flooder, other := netip.MustParseAddr("10.71.0.1"), netip.MustParseAddr("10.71.0.2")
+	for i := range maxGuestQueries {
+		if !f.enter(flooder) {
+			t.Fatalf("query %d is refused", i)
+		}
+	}
+	if f.enter(flooder) || !f.enter(other) {
+		t.Error("the bound is not each guest's own")
+	}
+	f.leave(flooder)
+	if !f.enter(flooder) {
+		t.Error("an answered query still counts")
+	}
+}
+
+// TestAnswersFit: a long answer is cut to what the guest's resolver takes, and
+// says so.
+func TestAnswersFit(t *testing.T) {
+	query := new(dns.Msg).SetQuestion("name.test.", dns.TypeTXT)
+	answer := func() *dns.Msg {
+		m := new(dns.Msg).SetReply(query)
+		for range 20 {
+			rr, _ := dns.NewRR("name.test. 60 IN TXT " + strings.Repeat("x", 100))
+			m.Answer = append(m.Answer, rr)
+		}
+		return m
+	}
+	udp, tcp, wide := answer(), answer(), answer()
+	fit(udp, query, "udp")
+	fit(tcp, query, "tcp")
+	fit(wide, query.Copy().SetEdns0(4096, false), "udp")
+	if udp.Len() > dns.MinMsgSize || !udp.Truncated {
+		t.Errorf("UDP: %d bytes, truncated %v", udp.Len(), udp.Truncated)
+	}
+	if len(tcp.Answer) != 20 || len(wide.Answer) != 20 || wide.Truncated {
+		t.Errorf("TCP has %d records, wide UDP %d; want 20", len(tcp.Answer), len(wide.Answer))
+	}
+}
+
+// TestPacketSocketCarriesFrames: what the host sends to the slot's address comes
+// out of the socket, addressed to the guest, behind a virtio-net header.
+func TestPacketSocketCarriesFrames(t *testing.T) {
+	w := newWorld(t, nil)
+	s := w.acquire()
+	defer w.pool.Release(s)
+	socket, err := s.PacketSocket()
+	w.must(err)
+	defer socket.Close()
+	c, err := net.Dial("udp4", netip.AddrPortFrom(s.HostIP(), 9).String())
+	w.must(err)
+	defer c.Close()
+	_, err = c.Write([]byte("hello"))
+	w.must(err)
+	ready, err := unix.Poll([]unix.PollFd{{Fd: int32(socket.Fd()), Events: unix.POLLIN}}, 3000)
+	if err != nil || ready != 1 {
+		t.Fatalf("no frame: %v", err)
+	}
+	frame := make([]byte, 2048)
+	n, err := unix.Read(int(socket.Fd()), frame)
+	w.must(err)
+	const virtio, ethernet, ip = 10, 14, 20 // sizes of the headers, in bytes
+	if n < virtio+ethernet+ip || !bytes.Equal(frame[virtio:virtio+6], guestMAC) ||
+		!bytes.Equal(frame[virtio+ethernet+16:virtio+ethernet+20], guestIP.AsSlice()) {
+		t.Errorf("%d bytes: % x", n, frame[:n])
+	}
+}
+
+// BenchmarkSlot measures what a create waits for when the pool is empty.
+func BenchmarkSlot(b *testing.B) {
+	if os.Geteuid() != 0 {
+		b.Skip("needs root")
+	}
+	p, err := newPlan("tb", netip.MustParsePrefix("10.73.0.0/16"), netip.MustParsePrefix("10.74.0.0/16"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var made []*Slot
+	b.Cleanup(func() {
+		for _, s := range made {
+			if err := s.remove(); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+	for b.Loop() {
+		s := &Slot{index: len(made) + 1, plan: p}
+		if err := s.create(); err != nil {
+			b.Fatal(err)
+		}
+		made = append(made, s)
+	}
+}

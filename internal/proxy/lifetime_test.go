@@ -1,0 +1,173 @@
+package proxy
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// TestQueryIsUntouched: what a query means is the guest's business, also where
+// Go cannot parse it.
+func TestQueryIsUntouched(t *testing.T) {
+	front, _, port := guest(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.URL.RawQuery) }), Target{})
+	for _, query := range []string{"a=1;b=2", "x=%zz&y=1", "flag&=&b=%2F+%20", "z=2&a=1"} {
+		body, _ := io.ReadAll(request(t, front, "GET", port+"-"+testID+".test", "/?"+query, nil, nil).Body)
+		if string(body) != query {
+			t.Errorf("%q became %q", query, body)
+		}
+	}
+}
+
+// TestLateRequestAfterForget: a request that found the sandbox just before its end
+// must not reach whoever has the address next.
+func TestLateRequestAfterForget(t *testing.T) {
+	var served atomic.Int32
+	front, h, port := guest(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served.Add(1) }), Target{ExecutionID: "ended"})
+	h.Forget("ended") // the resolver of this test still finds it, as one that was faster would have
+	resp := request(t, front, "GET", port+"-"+testID+".test", "/", nil, nil)
+	var body map[string]any
+	if err := json.NewDecoder(resp.Body).Decode(&body); err != nil {
+		t.Fatal(err)
+	}
+	if resp.StatusCode != 502 || body["message"] != "The sandbox was not found" || served.Load() != 0 {
+		t.Errorf("%d %v, %d requests served", resp.StatusCode, body, served.Load())
+	}
+}
+
+func TestForgottenAreBounded(t *testing.T) {
+	u := newUpstream()
+	for i := range 2 * endedKept {
+		u.forget(fmt.Sprint(i))
+		u.forget(fmt.Sprint(i))
+	}
+	if len(u.ended) != endedKept || len(u.oldest) != endedKept || u.of(fmt.Sprint(2*endedKept-1)) != nil || u.of("0") == nil {
+		t.Errorf("%d ended and %d in order are kept, want %d", len(u.ended), len(u.oldest), endedKept)
+	}
+}
+
+// TestHalfClose: a client that has said all still gets the answer.
+func TestHalfClose(t *testing.T) {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, buf, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: raw\r\nConnection: Upgrade\r\n\r\n")
+		said, _ := io.ReadAll(buf)
+		fmt.Fprintf(conn, "you said %s", said)
+	})
+	front, _, port := guest(t, handler, Target{})
+	conn, err := net.Dial("tcp", front.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s-%s.test\r\nUpgrade: raw\r\nConnection: Upgrade\r\n\r\n", port, testID)
+	reader := bufio.NewReader(conn)
+	if resp, err := http.ReadResponse(reader, nil); err != nil || resp.StatusCode != 101 {
+		t.Fatalf("%v %v", resp, err)
+	}
+	fmt.Fprint(conn, "all")
+	_ = conn.(*net.TCPConn).CloseWrite()
+	if got, err := io.ReadAll(reader); err != nil || string(got) != "you said all" {
+		t.Errorf("%q %v", got, err)
+	}
+}
+
+// TestUploadStreams: the guest sees the first chunk of a body before the client
+// has sent the last, and the client the guest's answer to it.
+func TestUploadStreams(t *testing.T) {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rc := http.NewResponseController(w)
+		_ = rc.EnableFullDuplex()
+		lines := bufio.NewScanner(r.Body)
+		for lines.Scan() {
+			fmt.Fprintln(w, strings.ToUpper(lines.Text()))
+			_ = rc.Flush()
+		}
+	})
+	front, _, port := guest(t, handler, Target{})
+	body, feed := io.Pipe()
+	defer feed.Close()
+	go fmt.Fprintln(feed, "one")
+	answers := make(chan string)
+	go func() {
+		defer close(answers)
+		req, _ := http.NewRequest("POST", front.URL, body)
+		req.Host = port + "-" + testID + ".test"
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer resp.Body.Close()
+		for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+			answers <- lines.Text()
+		}
+	}()
+	for i, want := range []string{"ONE", "TWO"} {
+		select {
+		case got := <-answers:
+			if got != want {
+				t.Fatalf("got %q, want %q", got, want)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("no answer to line %d while the body is open", i+1)
+		}
+		if i == 0 {
+			fmt.Fprintln(feed, "two")
+		}
+	}
+	feed.Close()
+	for range answers {
+	}
+}
+
+// BenchmarkStream compares 100 MB through the proxy with the same without it.
+func BenchmarkStream(b *testing.B) {
+	const size = 100 << 20
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		if r.Method == http.MethodGet {
+			_, _ = io.CopyN(w, zeros{}, size)
+		}
+	})
+	backend := httptest.NewServer(handler)
+	defer backend.Close()
+	address := backend.Listener.Addr().(*net.TCPAddr)
+	target := Target{ExecutionID: "e", Host: address.AddrPort().Addr()}
+	front := httptest.NewServer(New(&fixed{target: target}, quiet()))
+	defer front.Close()
+	host := fmt.Sprintf("%d-%s.test", address.Port, testID)
+	for _, way := range []struct{ name, url string }{{"direct", backend.URL}, {"proxied", front.URL}} {
+		for _, method := range []string{http.MethodGet, http.MethodPut} {
+			b.Run(way.name+"/"+method, func(b *testing.B) {
+				b.SetBytes(size)
+				for b.Loop() {
+					var body io.Reader
+					if method == http.MethodPut {
+						body = io.LimitReader(zeros{}, size)
+					}
+					req, _ := http.NewRequest(method, way.url, body)
+					req.Host = host
+					resp, err := http.DefaultClient.Do(req)
+					if err != nil {
+						b.Fatal(err)
+					}
+					_, _ = io.Copy(io.Discard, resp.Body)
+					resp.Body.Close()
+				}
+			})
+		}
+	}
+}
