@@ -11,6 +11,9 @@ import (
 // EnvPrefix starts every environment variable.
 const EnvPrefix = "SHOAL"
 
+// DefaultInstance is the name of a machine's own installation.
+const DefaultInstance = "shoal"
+
 // Config holds every setting of every role. A role ignores what it has no use
 // for.
 type Config struct {
@@ -32,6 +35,7 @@ type Config struct {
 	NodeSecret string   `placeholder:"SECRET" help:"Shared secret of the roles. Generated in the data directory by default, so roles on one machine agree."`
 	NodeID     string   `placeholder:"NAME" help:"Name of this machine. The host name by default."`
 
+	Database   string `placeholder:"URL" help:"Database: a file, or postgres://…. A file in the data directory by default."`
 	Domain     string `placeholder:"HOST[:PORT]" help:"Public domain of sandboxes: port P of sandbox S is at P-S.DOMAIN. Clients build host names from it."`
 	TokenSeed  string `placeholder:"SECRET" help:"Seed of the sandboxes' access tokens. Generated in the data directory by default."`
 	AdminToken string `placeholder:"SECRET" help:"Token of the admin routes. None by default: the routes are then closed."`

@@ -21,6 +21,9 @@ var (
 	ErrRouteNotFound = kind("request.route", 404,
 		"No endpoint has this path and method.",
 		"Check the base URL (E2B_API_URL) for an extra path or a missing version prefix.")
+	ErrMethod = kind("request.method", 405,
+		"The endpoint exists, but not with this method.",
+		"The Allow header lists the methods that it takes.")
 	ErrBodyTooLarge = kind("request.too_large", 413,
 		"The request body is larger than 16 MiB.",
 		"Send less; files go to the sandbox, not to the API.")
@@ -37,6 +40,9 @@ var (
 	ErrForbidden = kind("auth.forbidden", 403,
 		"The key is valid but its team may not do this.",
 		"Use a key of the owning team, or ask the operator to lift the block.")
+	ErrTeamNotFound = kind("auth.team_not_found", 404,
+		"No team of this installation has the ID in X-Team-ID.",
+		"List the teams with `shoal key list`.")
 	ErrRateLimited = kind("auth.rate_limited", 429,
 		"The team sent more requests than its limit allows.",
 		"Wait for Retry-After seconds, or raise the limit.")

@@ -1,0 +1,58 @@
+# Two commands matter: `make up` runs the product, `make test` tests all of it.
+# Each sets up what it needs. `make help` lists the rest.
+
+export CGO_ENABLED := 0
+GO      ?= go
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w
+
+.PHONY: help up down build test test-unit test-root test-e2e bench generate lint setup setup-test clean
+
+help: ## list the targets
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+up: setup build ## set up, build, make the base template, serve on loopback with the development key
+	@bin/shoal up --dev || { status=$$?; [ $$status -gt 128 ] || bin/shoal doctor --dev; exit $$status; }
+
+down: ## end everything that `make up` left running
+	@bin/shoal down --dev
+
+build: bin/shoal ## build bin/shoal with envd inside
+
+bin/shoal: FORCE
+	@mkdir -p bin
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o cmd/shoal/assets/envd ./cmd/envd
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o cmd/shoal/assets/kernel ./cmd/kernel
+	$(GO) build -trimpath -ldflags '$(LDFLAGS) -X main.version=$(VERSION)' -o bin/shoal ./cmd/shoal
+FORCE:
+
+setup: ## install the Debian packages that `make up` needs
+	@scripts/setup run
+
+setup-test: ## install what `make test` needs besides
+	@scripts/setup test
+
+test: setup-test build ## everything; see the next three for less
+	@scripts/test all
+
+test-unit: ## tests that need no root: seconds to a few minutes
+	@scripts/test unit
+
+test-root: setup-test build ## tests of the runtime, the network and the image that need root
+	@scripts/test root
+
+test-e2e: setup-test build ## the real SDKs against the real binary
+	@scripts/test e2e
+
+bench: setup-test build ## measure, as ratios within one run
+	@scripts/bench
+
+generate: ## regenerate what is generated
+	$(GO) generate ./...
+
+lint: ## vet and format check
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet ./...
+
+clean: ## remove what the build made
+	rm -rf bin cmd/shoal/assets/envd cmd/shoal/assets/kernel

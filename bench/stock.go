@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// stockRuntime is the anchor of starts and of exec: the unmodified runsc with the
+// same files as a directory, in a namespace with one address.
+type stockRuntime struct {
+	dir, binary, bundle string
+}
+
+const (
+	stockNamespace = "shoal-bench"
+	stockHost      = "10.83.0.1/30"
+	stockGuest     = "10.83.0.2"
+)
+
+// newStock builds runsc from the pinned module and copies the base template's
+// packages by hard links.
+func newStock(s *installation) (*stockRuntime, error) {
+	st := &stockRuntime{dir: s.dir, binary: filepath.Join(s.dir, "runsc"), bundle: filepath.Join(s.dir, "bundle")}
+	if out, err := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", st.binary, "gvisor.dev/gvisor/runsc").CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build the stock runsc: %w\n%s", err, out)
+	}
+	roots, err := filepath.Glob(filepath.Join(s.images, "roots", "*"))
+	if err != nil || len(roots) == 0 {
+		return nil, fmt.Errorf("no package root in %s: %v", s.images, err)
+	}
+	root := filepath.Join(st.bundle, "rootfs")
+	if err := os.MkdirAll(st.bundle, 0o755); err != nil {
+		return nil, err
+	}
+	// A copy, not links: stock runsc writes into the root directory.
+	if out, err := exec.Command("cp", "-a", roots[0], root).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("copy the packages: %w\n%s", err, out)
+	}
+	envd, err := os.ReadFile("cmd/shoal/assets/envd")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(root, "usr/bin/envd"), envd, 0o755); err != nil {
+		return nil, err
+	}
+	spec := specs.Spec{Version: specs.Version, Root: &specs.Root{Path: "rootfs"}, Hostname: "stock",
+		Process: &specs.Process{Args: []string{"/usr/bin/envd", "-isnotfc", "-no-cgroups"}, Cwd: "/",
+			Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"}},
+		Mounts: []specs.Mount{{Destination: "/proc", Type: "proc", Source: "proc"}},
+		Linux: &specs.Linux{Namespaces: []specs.LinuxNamespace{{Type: specs.PIDNamespace}, {Type: specs.MountNamespace}, {Type: specs.IPCNamespace},
+			{Type: specs.UTSNamespace}, {Type: specs.NetworkNamespace, Path: "/run/netns/" + stockNamespace}}}}
+	data, err := json.Marshal(spec)
+	if err != nil {
+		return nil, err
+	}
+	return st, os.WriteFile(filepath.Join(st.bundle, "config.json"), data, 0o644)
+}
+
+func (st *stockRuntime) runsc(ctx context.Context, args ...string) *exec.Cmd {
+	return exec.CommandContext(ctx, st.binary, append([]string{"--root=" + filepath.Join(st.dir, "stock"), "--network=sandbox", "--host-settings=ignore",
+		"--sidecar-usage-policy=LEGACY_DEPRECATED_SLOW_EMBEDDED_FALLBACK", "--sidecar-release-enforcement-policy=NEVER"}, args...)...)
+}
+
+// prepare makes the namespace anew: runsc takes the address out of it.
+func (st *stockRuntime) prepare() error {
+	st.removeNamespace()
+	for _, args := range [][]string{
+		{"netns", "add", stockNamespace},
+		{"link", "add", "shoal-bench", "type", "veth", "peer", "name", "eth0", "netns", stockNamespace},
+		{"addr", "add", stockHost, "dev", "shoal-bench"},
+		{"link", "set", "shoal-bench", "up"},
+		{"-n", stockNamespace, "addr", "add", stockGuest + "/30", "dev", "eth0"},
+		{"-n", stockNamespace, "link", "set", "eth0", "up"},
+		{"-n", stockNamespace, "link", "set", "lo", "up"},
+	} {
+		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+			return fmt.Errorf("ip %v: %w\n%s", args, err, out)
+		}
+	}
+	return nil
+}
+
+func (st *stockRuntime) removeNamespace() {
+	_ = exec.Command("ip", "link", "del", "shoal-bench").Run()
+	_ = exec.Command("ip", "netns", "del", stockNamespace).Run()
+}
+
+// start runs a container and returns how long it took until its daemon answered.
+func (st *stockRuntime) start(ctx context.Context, id string) (time.Duration, error) {
+	if err := st.prepare(); err != nil {
+		return 0, err
+	}
+	begin := time.Now()
+	// Not CombinedOutput: the sandbox would hold the pipe open.
+	if err := st.runsc(ctx, "run", "--detach", "--bundle", st.bundle, id).Run(); err != nil {
+		return 0, fmt.Errorf("runsc run: %w", err)
+	}
+	if err := awaitHealth(ctx, "http://"+stockGuest+":49983"); err != nil {
+		return 0, err
+	}
+	return time.Since(begin), nil
+}
+
+func (st *stockRuntime) remove(ctx context.Context, id string) error {
+	return st.runsc(ctx, "delete", "--force", id).Run()
+}
+
+func (st *stockRuntime) close() { st.removeNamespace() }
+
+var pollClient = &http.Client{Timeout: 100 * time.Millisecond, Transport: &http.Transport{DisableKeepAlives: true}}
+
+func awaitHealth(ctx context.Context, base string) error {
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(500 * time.Microsecond) {
+		resp, err := pollClient.Get(base + "/health")
+		if err == nil {
+			resp.Body.Close()
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return errNoAnswer
+}

@@ -1,0 +1,79 @@
+// Command envd is the daemon inside a sandbox; see internal/envd.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strconv"
+	"syscall"
+
+	"shoal/internal/envd"
+)
+
+// commit is set by the linker.
+var commit = "unknown"
+
+// A guest's memory belongs to its workload, so the daemon collects early. The
+// limit is soft: above it, it only collects more often.
+const (
+	gcPercent   = 50
+	memoryLimit = 64 << 20 // bytes
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "envd:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	flags := flag.NewFlagSet("envd", flag.ExitOnError)
+	port := flags.Int("port", envd.Port, "TCP port to listen on, all addresses")
+	version := flags.Bool("version", false, "print the version and exit")
+	printCommit := flags.Bool("commit", false, "print the source commit and exit")
+	local := flags.Bool("isnotfc", false, "no metadata service is there to ask")
+	flags.Bool("no-cgroups", false, "accepted for compatibility; no cgroups are made")
+	flags.String("cgroup-root", "", "accepted for compatibility; no cgroups are made")
+	verbose := flags.Bool("verbose", false, "log every process")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	switch {
+	case *version:
+		fmt.Println(envd.Version)
+		return nil
+	case *printCommit:
+		fmt.Println(commit)
+		return nil
+	}
+
+	// The port comes first: the platform retries until somebody answers there.
+	listener, err := net.Listen("tcp", net.JoinHostPort("", strconv.Itoa(*port)))
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	debug.SetGCPercent(gcPercent)
+	debug.SetMemoryLimit(memoryLimit)
+	syscall.Umask(0o022)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+
+	config := envd.DefaultConfig(newLog(*verbose))
+	config.Local = *local
+	return envd.New(config).Run(ctx, listener)
+}
+
+func newLog(verbose bool) *slog.Logger {
+	level := slog.LevelInfo
+	if verbose {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+}

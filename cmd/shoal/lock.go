@@ -1,0 +1,58 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// machineLock keeps two orchestrators from one machine's state. Its file holds
+// the holder's process ID.
+type machineLock struct{ file *os.File }
+
+// errLocked means that another process holds the lock.
+var errLocked = errors.New("another shoal uses this run directory")
+
+func lockPath(runDir string) string { return filepath.Join(runDir, "lock") }
+
+func lockMachine(runDir string) (*machineLock, error) {
+	if err := os.MkdirAll(runDir, 0o711); err != nil {
+		return nil, fmt.Errorf("make the run directory: %w", err)
+	}
+	f, err := os.OpenFile(lockPath(runDir), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the lock: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("%w (process %d)", errLocked, lockHolder(runDir))
+		}
+		return nil, fmt.Errorf("take the lock: %w", err)
+	}
+	if err := f.Truncate(0); err == nil {
+		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+		if err != nil {
+			f.Close()
+			return nil, fmt.Errorf("write the lock: %w", err)
+		}
+	}
+	return &machineLock{file: f}, nil
+}
+
+// lockHolder is the process ID in the lock's file, or 0.
+func lockHolder(runDir string) int {
+	data, err := os.ReadFile(lockPath(runDir))
+	if err != nil {
+		return 0
+	}
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(data)))
+	return pid
+}
+
+func (l *machineLock) release() { l.file.Close() }

@@ -1,0 +1,97 @@
+// Command shoal is the whole product: every role, the sandbox kernel and the
+// guest daemon in one static binary.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"shoal/internal/config"
+	"shoal/internal/runtime/gvisor/pin"
+	"shoal/internal/shoal"
+)
+
+// version is set by the build.
+var version = "dev"
+
+// commands is the command line. Settings are shared by all commands.
+type commands struct {
+	config.Config
+	ConfigFile kong.ConfigFlag `name:"config" placeholder:"FILE" help:"Configuration file; lines of name = value with the names of these flags."`
+
+	Up           upCmd           `cmd:"" help:"Run every role in this process: a sandbox cloud on one machine."`
+	Down         downCmd         `cmd:"" help:"End everything that 'up' left running: sandboxes, namespaces, links, rules."`
+	API          apiCmd          `cmd:"" name:"api" help:"Run the REST control plane only."`
+	Orchestrator orchestratorCmd `cmd:"" help:"Run the orchestrator of this machine only."`
+	Proxy        proxyCmd        `cmd:"" help:"Run the sandbox traffic proxy only."`
+	Doctor       doctorCmd       `cmd:"" help:"Check what this machine needs, with cause and fix of each failure."`
+	Key          keyCmd          `cmd:"" help:"Make, list and remove API keys."`
+	Check        checkCmd        `cmd:"" help:"Check the configuration and print it."`
+	Version      versionCmd      `cmd:"" help:"Print the version."`
+}
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	var c commands
+	parser := kong.Must(&c,
+		kong.Name("shoal"),
+		kong.Description("A self-hosted, E2B-compatible sandbox cloud."),
+		kong.UsageOnError(),
+		kong.DefaultEnvars(config.EnvPrefix),
+		kong.Configuration(config.LoadFile, "/etc/shoal/shoal.conf"),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+	)
+	kctx, err := parser.Parse(os.Args[1:])
+	parser.FatalIfErrorf(err)
+	if err := c.Config.Check(); err != nil {
+		fmt.Fprintf(os.Stderr, "shoal: the configuration is wrong:\n%v\n", err)
+		return 2
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	kctx.BindTo(ctx, (*context.Context)(nil))
+	if err := kctx.Run(&c.Config, &c); err != nil {
+		report(err)
+		return 1
+	}
+	return 0
+}
+
+// report prints an error with what is known of its cause and its fix.
+func report(err error) {
+	if errors.Is(err, errReported) {
+		return
+	}
+	fmt.Fprintf(os.Stderr, "shoal: %v\n", err)
+	var known *shoal.Error
+	if errors.As(err, &known) {
+		fmt.Fprintf(os.Stderr, "  code:  %s\n  cause: %s\n  fix:   %s\n", known.Code, known.Cause, known.Fix)
+	}
+}
+
+// errReported means that the command has told the user already.
+var errReported = errors.New("reported")
+
+type versionCmd struct{}
+
+func (versionCmd) Run() error {
+	fmt.Printf("shoal %s (gVisor %s)\n", version, pin.Version)
+	return nil
+}
+
+type checkCmd struct{}
+
+// Run prints the settings; main has checked them.
+func (checkCmd) Run(cfg *config.Config) error {
+	for _, line := range cfg.Lines() {
+		fmt.Println(line)
+	}
+	return nil
+}

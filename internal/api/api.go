@@ -1,0 +1,101 @@
+// Package api is the REST control plane: what spec/openapi.yml describes, with
+// the answers that E2B clients expect. A request passes, in this order: request
+// ID and log (middleware.go), route (router.go), authentication and the team's
+// standing (authorize.go), the schema (validate.go), and its handler, which lives
+// in the file of its resource.
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+
+	"shoal/internal/api/gen"
+	"shoal/internal/auth"
+	"shoal/internal/fleet"
+	"shoal/internal/shoal"
+	"shoal/internal/store"
+)
+
+// Config is what the control plane stands on.
+type Config struct {
+	Store  *store.Store
+	Fleet  *fleet.Fleet
+	Auth   *auth.Authenticator
+	Tokens auth.Tokens
+	// CheckPolicy refuses an egress policy that no machine could apply. Its
+	// errors are shown to clients.
+	CheckPolicy func(shoal.Network) error
+	// Domain is the public domain of sandboxes, "host" or "host:port". If it is
+	// empty, clients use the domain of their own configuration.
+	Domain string
+}
+
+// Server answers the routes. Run must be running for sandboxes to be counted.
+type Server struct {
+	store       *store.Store
+	fleet       *fleet.Fleet
+	auth        *auth.Authenticator
+	tokens      auth.Tokens
+	checkPolicy func(shoal.Network) error
+	domain      string
+	log         *slog.Logger
+	handler     http.Handler
+	spawns      *spawns
+	draining    atomic.Bool
+}
+
+var _ gen.StrictServerInterface = (*Server)(nil)
+
+// New returns a control plane.
+func New(cfg Config, log *slog.Logger) (*Server, error) {
+	if cfg.CheckPolicy == nil {
+		return nil, errors.New("the api needs a way to check egress policies")
+	}
+	s := &Server{store: cfg.Store, fleet: cfg.Fleet, auth: cfg.Auth, tokens: cfg.Tokens,
+		checkPolicy: cfg.CheckPolicy, domain: cfg.Domain, log: log, spawns: newSpawns()}
+	spec, err := gen.GetSpec()
+	if err != nil {
+		return nil, fmt.Errorf("read the API's specification: %w", err)
+	}
+	routes := newRouter(spec, s.guard)
+	strict := gen.NewStrictHandlerWithOptions(s, nil, gen.StrictHTTPServerOptions{
+		RequestErrorHandlerFunc:  writeRequestError,
+		ResponseErrorHandlerFunc: writeError,
+	})
+	gen.HandlerWithOptions(strict, gen.StdHTTPServerOptions{BaseRouter: routes, ErrorHandlerFunc: writeRequestError})
+	if err := routes.err; err != nil {
+		return nil, err
+	}
+	s.handler = s.observe(withCORS(withBounds(refuseDeprecated(routes))))
+	return s, nil
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// Run does the background work until ctx ends; then health checks fail.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.draining.Store(true)
+	return s.spawns.run(ctx, s.store, s.log)
+}
+
+// guard lets an operation be reached only by those who may call it, with a
+// request that has its shape.
+func (s *Server) guard(op operation, next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		callOf(r.Context()).route = op.name
+		r, err := s.authorize(op, r)
+		if err == nil {
+			err = op.validate(r)
+		}
+		if err != nil {
+			writeError(w, r, err)
+			return
+		}
+		next(w, r)
+	}
+}

@@ -1,0 +1,106 @@
+package api
+
+import (
+	"context"
+	"net"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"shoal/internal/api/gen"
+	"shoal/internal/shoal"
+)
+
+// envdPort belongs to the daemon; it never speaks TLS.
+const envdPort = 49983
+
+// parseNetwork checks the network options of a create.
+func (s *Server) parseNetwork(sandboxID string, body gen.NewSandbox, secure bool) (shoal.Network, error) {
+	policy := shoal.Network{AllowInternet: body.AllowInternetAccess}
+	if n := body.Network; n != nil {
+		if n.AllowPublicTraffic != nil && !*n.AllowPublicTraffic {
+			if !secure {
+				return policy, shoal.ErrBadRequest.New("You cannot create a sandbox without public access unless you enable secure envd access via 'secure' flag.")
+			}
+			policy.TrafficAccessToken = s.tokens.Traffic(sandboxID)
+		}
+		if n.MaskRequestHost != nil {
+			if err := checkMask(*n.MaskRequestHost); err != nil {
+				return policy, err
+			}
+			policy.MaskRequestHost = *n.MaskRequestHost
+		}
+		for _, port := range deref(n.HttpsPorts) {
+			if port == envdPort {
+				return policy, shoal.ErrBadRequest.New("network.httpsPorts: port %d is reserved for the sandbox's daemon", envdPort)
+			}
+			policy.HTTPSPorts = append(policy.HTTPSPorts, port)
+		}
+		if err := refuseInterception(n.Rules, n.EgressProxy, "network.egressProxy"); err != nil {
+			return policy, err
+		}
+		policy.AllowOut, policy.DenyOut = deref(n.AllowOut), deref(n.DenyOut)
+	}
+	return policy, s.checkPolicy(policy)
+}
+
+// SetSandboxNetwork replaces the egress policy: absent lists are cleared, while
+// allow_internet_access changes only if it is present (api.md §3.10).
+func (s *Server) SetSandboxNetwork(ctx context.Context, req gen.SetSandboxNetworkRequestObject) (gen.SetSandboxNetworkResponseObject, error) {
+	id, err := shoal.ParseSandboxID(req.SandboxID)
+	if err != nil {
+		return nil, err
+	}
+	body := req.Body
+	policy := shoal.Network{AllowInternet: body.AllowInternetAccess, AllowOut: deref(body.AllowOut), DenyOut: deref(body.DenyOut)}
+	if err := s.checkPolicy(policy); err != nil {
+		return nil, err
+	}
+	if err := refuseInterception(body.Rules, body.EgressProxy, "egressProxy"); err != nil {
+		return nil, err
+	}
+	node, _, err := s.locate(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if err := node.SetNetwork(ctx, id, policy); err != nil {
+		return nil, err
+	}
+	return gen.SetSandboxNetwork204Response{}, nil
+}
+
+// refuseInterception answers the options that need a proxy in the sandbox's way
+// out, which this version does not have.
+func refuseInterception(rules *gen.NetworkRules, proxy *gen.EgressProxy, field string) error {
+	if rules != nil && len(*rules) > 0 {
+		return shoal.ErrBadRequest.New("Network transform rules are not available for your team.")
+	}
+	if proxy != nil {
+		return shoal.ErrForbidden.New("Egress proxy (%s) is not enabled for this team.", field)
+	}
+	return nil
+}
+
+var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`)
+
+// checkMask takes host[:port] in ASCII, in which ${PORT} stands for the port
+// that was asked for.
+func checkMask(mask string) error {
+	for _, r := range mask {
+		if r > 127 {
+			return shoal.ErrBadRequest.New("mask request host '%s' is not ASCII. Please use ASCII characters only.", mask)
+		}
+	}
+	invalid := shoal.ErrBadRequest.New("mask request host is not valid: %s", mask)
+	host := strings.ReplaceAll(mask, "${PORT}", "65535")
+	if h, port, err := net.SplitHostPort(host); err == nil {
+		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+			return invalid
+		}
+		host = h
+	}
+	if net.ParseIP(strings.Trim(host, "[]")) == nil && (len(host) > 253 || !hostName.MatchString(host)) {
+		return invalid
+	}
+	return nil
+}

@@ -1,0 +1,125 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"shoal/internal/shoal"
+	"shoal/internal/store"
+)
+
+// reference is a parsed [namespace/]name[:tag], in lower case (api.md §4.7).
+type reference struct{ namespace, name, tag string }
+
+var (
+	nameForm = regexp.MustCompile(`^[a-z0-9_-]+$`)
+	tagForm  = regexp.MustCompile(`^[a-z0-9_.-]+$`)
+)
+
+// parseReference checks the grammar. The error has no prefix, because callers
+// name differently what they parse.
+func parseReference(text string) (reference, error) {
+	text = strings.ToLower(strings.TrimSpace(text))
+	var ref reference
+	rest, tag, tagged := strings.Cut(text, ":")
+	if namespace, name, spaced := strings.Cut(rest, "/"); spaced {
+		if !nameForm.MatchString(namespace) {
+			return ref, fmt.Errorf("invalid namespace: %s", namespace)
+		}
+		ref.namespace, rest = namespace, name
+	}
+	if !nameForm.MatchString(rest) {
+		return ref, fmt.Errorf("invalid template ID: %s", rest)
+	}
+	if tagged && !tagForm.MatchString(tag) {
+		return ref, fmt.Errorf("invalid tag: %s", tag)
+	}
+	ref.name, ref.tag = rest, tag
+	return ref, nil
+}
+
+// String is the reference without its tag.
+func (r reference) String() string {
+	if r.namespace == "" {
+		return r.name
+	}
+	return r.namespace + "/" + r.name
+}
+
+// resolve finds the template of a reference, whoever owns it: a name with a
+// namespace only there; a bare one in the team's own, in the global one, and at
+// last as an ID.
+func (s *Server) resolve(ctx context.Context, team shoal.Team, ref reference) (shoal.Template, error) {
+	spaces := []string{ref.namespace}
+	if ref.namespace == "" {
+		spaces = []string{team.Slug, ""}
+	}
+	for _, space := range spaces {
+		t, err := s.store.TemplateByAlias(ctx, shoal.Alias{Namespace: space, Name: ref.name})
+		if !errors.Is(err, store.ErrNotFound) {
+			return t, resolveError(err, ref)
+		}
+	}
+	if ref.namespace != "" {
+		return shoal.Template{}, templateNotFound(ref)
+	}
+	t, err := s.store.Template(ctx, ref.name)
+	if errors.Is(err, store.ErrNotFound) {
+		return t, templateNotFound(ref)
+	}
+	return t, resolveError(err, ref)
+}
+
+// resolveBuild finds what a sandbox of this reference starts from. A private
+// template of another team is as unknown as one that never was.
+func (s *Server) resolveBuild(ctx context.Context, team shoal.Team, text string) (shoal.Template, shoal.Build, error) {
+	ref, err := parseReference(text)
+	if err != nil {
+		return shoal.Template{}, shoal.Build{}, shoal.ErrTemplateReference.New("Invalid template reference: %s", err)
+	}
+	t, err := s.resolve(ctx, team, ref)
+	if err == nil && !t.Public && t.TeamID != team.ID {
+		err = templateNotFound(ref)
+	}
+	if err != nil {
+		return t, shoal.Build{}, err
+	}
+	b, err := s.readyBuild(ctx, t, ref)
+	return t, b, err
+}
+
+// readyBuild finds the newest ready build of the reference's tag, which may also
+// be a build's ID.
+func (s *Server) readyBuild(ctx context.Context, t shoal.Template, ref reference) (shoal.Build, error) {
+	tag := ref.tag
+	if tag == "" {
+		tag = shoal.DefaultTag
+	}
+	b, err := s.store.ReadyBuild(ctx, t.ID, tag)
+	if errors.Is(err, store.ErrNotFound) && uuid.Validate(tag) == nil {
+		b, err = s.store.Build(ctx, t.ID, tag)
+		if err == nil && b.Status != shoal.BuildReady {
+			err = store.ErrNotFound
+		}
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		return b, shoal.ErrTemplateNotFound.New("tag '%s' does not exist for template '%s'", tag, ref)
+	}
+	return b, resolveError(err, ref)
+}
+
+func templateNotFound(ref reference) error {
+	return shoal.ErrTemplateNotFound.New("template '%s' not found", ref)
+}
+
+func resolveError(err error, ref reference) error {
+	if err == nil {
+		return nil
+	}
+	return shoal.ErrInternal.Wrap(err, "error resolving template '%s'", ref)
+}

@@ -1,0 +1,162 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"shoal/internal/api/gen"
+	"shoal/internal/shoal"
+)
+
+// family is what v1 and v2 of create do differently (clients.md §3.4).
+type family struct {
+	timeout time.Duration // when the request names none
+	secure  func(asked *bool) bool
+}
+
+var (
+	familyV1 = family{timeout: 15 * time.Second, secure: func(asked *bool) bool { return asked != nil && *asked }}
+	familyV2 = family{timeout: 300 * time.Second, secure: func(*bool) bool { return true }}
+)
+
+// CreateSandbox starts a sandbox with the defaults of v1.
+func (s *Server) CreateSandbox(ctx context.Context, req gen.CreateSandboxRequestObject) (gen.CreateSandboxResponseObject, error) {
+	sb, err := s.create(ctx, *req.Body, familyV1)
+	if err != nil {
+		return nil, err
+	}
+	return gen.CreateSandbox201JSONResponse(s.wireSandbox(sb)), nil
+}
+
+// CreateSandboxV2 starts a sandbox with the defaults of v2.
+func (s *Server) CreateSandboxV2(ctx context.Context, req gen.CreateSandboxV2RequestObject) (gen.CreateSandboxV2ResponseObject, error) {
+	sb, err := s.create(ctx, *req.Body, familyV2)
+	if err != nil {
+		return nil, err
+	}
+	return gen.CreateSandboxV2201JSONResponse(s.wireSandbox(sb)), nil
+}
+
+func (s *Server) create(ctx context.Context, body gen.NewSandbox, f family) (shoal.Sandbox, error) {
+	team := callerOf(ctx).Team
+	spec, err := s.plan(ctx, team, body, f)
+	if err != nil {
+		return shoal.Sandbox{}, err
+	}
+	sb, err := s.fleet.Place(ctx, spec, team.Limits.ConcurrentSandboxes)
+	if err != nil {
+		return sb, err
+	}
+	s.spawns.note(sb.TemplateID, sb.StartedAt)
+	return sb, nil
+}
+
+// plan turns a request into a specification, or says what is wrong with it
+// before anything is started.
+func (s *Server) plan(ctx context.Context, team shoal.Team, body gen.NewSandbox, f family) (shoal.Spec, error) {
+	timeout, err := createTimeout(body.Timeout, f.timeout, team)
+	if err != nil {
+		return shoal.Spec{}, err
+	}
+	lifecycle, err := parseLifecycle(body)
+	if err != nil {
+		return shoal.Spec{}, err
+	}
+	template, build, err := s.resolveBuild(ctx, team, body.TemplateID)
+	if err != nil {
+		return shoal.Spec{}, err
+	}
+	secure := f.secure(body.Secure)
+	if secure {
+		if err := checkSecurable(build.EnvdVersion); err != nil {
+			return shoal.Spec{}, err
+		}
+	}
+	id := shoal.NewSandboxID()
+	network, err := s.parseNetwork(id, body, secure)
+	if err != nil {
+		return shoal.Spec{}, err
+	}
+	if err := refuseUnavailable(body); err != nil {
+		return shoal.Spec{}, err
+	}
+	spec := shoal.Spec{SandboxID: id, TeamID: team.ID, TemplateID: template.ID, BuildID: build.ID,
+		EnvdVersion: build.EnvdVersion, Resources: build.Resources,
+		Metadata: deref(body.Metadata), EnvVars: deref(body.EnvVars),
+		Timeout: timeout, MaxLength: team.Limits.MaxLength, Lifecycle: lifecycle, Network: network,
+		DefaultUser: build.DefaultUser, DefaultWorkdir: build.DefaultWorkdir}
+	if len(template.Aliases) > 0 {
+		spec.Alias = template.Aliases[0].Name
+	}
+	if secure {
+		spec.EnvdAccessToken = s.tokens.Envd(id)
+	}
+	return spec, nil
+}
+
+func createTimeout(seconds *int32, absent time.Duration, team shoal.Team) (time.Duration, error) {
+	if seconds == nil {
+		return min(absent, team.Limits.MaxLength), nil
+	}
+	if *seconds <= 0 {
+		return 0, shoal.ErrBadRequest.New("Timeout must be greater than 0")
+	}
+	return boundedTimeout(*seconds, team)
+}
+
+// boundedTimeout refuses what exceeds the team's longest execution.
+func boundedTimeout(seconds int32, team shoal.Team) (time.Duration, error) {
+	timeout := time.Duration(seconds) * time.Second
+	if timeout > team.Limits.MaxLength {
+		return 0, shoal.ErrBadRequest.New("Timeout cannot be greater than %d hours", team.Limits.MaxLength/time.Hour)
+	}
+	return timeout, nil
+}
+
+func parseLifecycle(body gen.NewSandbox) (shoal.Lifecycle, error) {
+	autoPause := body.AutoPause != nil && *body.AutoPause
+	diskOnly := body.AutoPauseMemory != nil && !*body.AutoPauseMemory
+	autoResume := body.AutoResume != nil && body.AutoResume.Enabled != nil && *body.AutoResume.Enabled
+	switch {
+	case diskOnly && !autoPause:
+		return shoal.Lifecycle{}, shoal.ErrBadRequest.New("autoPauseMemory=false only applies when autoPause is true.")
+	case diskOnly && autoResume:
+		return shoal.Lifecycle{}, shoal.ErrBadRequest.New("autoPauseMemory=false (filesystem-only auto-pause) cannot be combined with autoResume: a filesystem-only snapshot cannot be auto-resumed by traffic and must be resumed explicitly.")
+	case autoPause && !canPause:
+		return shoal.Lifecycle{}, shoal.ErrNotImplemented.New("Pausing at the timeout (autoPause) is not available in this version")
+	}
+	return shoal.Lifecycle{AutoPause: autoPause, AutoPauseNoMem: diskOnly, AutoResume: autoResume}, nil
+}
+
+// refuseUnavailable answers options of later versions as E2B answers a team that
+// does not have them, because dropping them silently would be worse.
+func refuseUnavailable(body gen.NewSandbox) error {
+	if body.Iam != nil && body.Iam.Tokens != nil && len(*body.Iam.Tokens) > 0 {
+		return shoal.ErrBadRequest.New("Sandbox IAM workload tokens are not available for your team.")
+	}
+	if body.VolumeMounts != nil && len(*body.VolumeMounts) > 0 {
+		return shoal.ErrBadRequest.New("Volume mounts are not enabled.")
+	}
+	return nil
+}
+
+// checkSecurable refuses templates whose daemon predates access tokens.
+func checkSecurable(envdVersion string) error {
+	const advice = "Please visit https://e2b.dev/docs/sandbox/secured-access for more information."
+	if envdVersion == "" {
+		return shoal.ErrBadRequest.New("You need to re-build template to allow using secured access. %s", advice)
+	}
+	if !atLeast(envdVersion, 0, 2, 0) {
+		return shoal.ErrBadRequest.New("Template is not compatible with secured access. %s", advice)
+	}
+	return nil
+}
+
+// deref returns what an optional field holds, or the zero value.
+func deref[T any](p *T) T {
+	if p == nil {
+		var zero T
+		return zero
+	}
+	return *p
+}

@@ -1,0 +1,36 @@
+package auth
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+)
+
+// Tokens derives the access tokens of sandboxes. They are functions of the seed
+// and the sandbox ID, so they are the same after a resume and need not be stored
+// (api.md §4.1).
+type Tokens struct{ seed []byte }
+
+// NewTokens returns the tokens of a seed. Another seed invalidates all of them.
+func NewTokens(seed string) Tokens { return Tokens{seed: []byte(seed)} }
+
+// Envd returns the token of a sandbox's daemon (header X-Access-Token).
+func (t Tokens) Envd(sandboxID string) string { return t.derive(sandboxID) }
+
+// Traffic returns the token that requests to a private sandbox's ports must
+// carry (header e2b-traffic-access-token).
+func (t Tokens) Traffic(sandboxID string) string { return t.derive("sandbox-traffic-" + sandboxID) }
+
+func (t Tokens) derive(message string) string {
+	mac := hmac.New(sha256.New, t.seed)
+	mac.Write([]byte(message))
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+// Equal compares two secrets in constant time. Empty secrets equal nothing.
+func Equal(a, b string) bool {
+	// Hashing hides the lengths, which ConstantTimeCompare would reveal.
+	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
+	return subtle.ConstantTimeCompare(x[:], y[:]) == 1 && a != "" && b != ""
+}

@@ -1,0 +1,56 @@
+package auth
+
+import (
+	"sync"
+	"time"
+)
+
+// usePeriod is how often the last use of one key is stored at most (api.md §2.5).
+const usePeriod = time.Minute
+
+// uses collects which keys were used, so that no request waits for a write.
+type uses struct {
+	wake chan struct{} // has room for one token; a full one means "already told"
+
+	mu      sync.Mutex // guards the rest
+	pending map[string]time.Time
+	noted   map[string]time.Time // when a key was last put into pending
+}
+
+func newUses() *uses {
+	return &uses{wake: make(chan struct{}, 1),
+		pending: map[string]time.Time{}, noted: map[string]time.Time{}}
+}
+
+func (u *uses) note(keyID string, at time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if at.Sub(u.noted[keyID]) < usePeriod {
+		return
+	}
+	u.noted[keyID], u.pending[keyID] = at, at
+	select {
+	case u.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (u *uses) take() map[string]time.Time {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	taken := make(map[string]time.Time, len(u.pending))
+	for id, at := range u.pending {
+		taken[id] = at
+	}
+	clear(u.pending)
+	return taken
+}
+
+// putBack keeps a use that could not be stored for the next time.
+func (u *uses) putBack(keyID string, at time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if at.After(u.pending[keyID]) {
+		u.pending[keyID] = at
+	}
+}

@@ -1,0 +1,82 @@
+// Package access decides who may speak to the daemon and as which user: the
+// access token, signed file URLs, the Basic user and what may change the token.
+package access
+
+import (
+	"crypto/sha512"
+	"crypto/subtle"
+	"encoding/hex"
+	"net/http"
+	"sync"
+
+	"shoal/internal/envd/answer"
+)
+
+// TokenHeader carries the access token of a secured sandbox.
+const TokenHeader = "X-Access-Token"
+
+// Token is the sandbox's access token. The zero value is "no token", with
+// which everything is open.
+type Token struct {
+	mu    sync.RWMutex
+	value string
+}
+
+// Set changes the token; "" removes it.
+func (t *Token) Set(value string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.value = value
+}
+
+// Required reports whether a token is set.
+func (t *Token) Required() bool { return t.get() != "" }
+
+// Matches compares in constant time. Nothing matches while no token is set.
+func (t *Token) Matches(candidate string) bool {
+	value := t.get()
+	return value != "" && equal(value, candidate)
+}
+
+func (t *Token) get() string {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.value
+}
+
+func equal(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
+
+// MayRotate decides whether /init may make request the token, "" meaning none
+// (envd.md §3.3). Hash is the hex SHA-512 of the token that the host expects,
+// or "" when the host said nothing.
+func (t *Token) MayRotate(request, hash string) bool {
+	if request != "" && t.Matches(request) {
+		return true
+	}
+	if hash != "" {
+		sum := sha512.Sum512([]byte(request))
+		return equal(hex.EncodeToString(sum[:]), hash)
+	}
+	return !t.Required()
+}
+
+// Gate lets a request through when it carries the token, when none is set, or
+// when its endpoint does its own check.
+func (t *Token) Gate(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if t.Required() && !exempt(r) && !t.Matches(r.Header.Get(TokenHeader)) {
+			// Not a Connect error even for RPCs: clients go by the number.
+			answer.Error(w, http.StatusUnauthorized, "the access token is missing or wrong; send it as "+TokenHeader)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func exempt(r *http.Request) bool {
+	switch r.Method + r.URL.Path {
+	case "GET/health", "GET/files", "POST/files", "POST/init":
+		return true
+	}
+	return false
+}

@@ -1,0 +1,137 @@
+package file
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"shoal/internal/envd/account"
+)
+
+// Type is what a name finally leads to. Links, fifos, sockets, devices and
+// broken links are Other when they do not lead to a file or a directory.
+type Type int
+
+// The values of an entry's type.
+const (
+	Other Type = iota
+	Regular
+	Directory
+)
+
+// Entry describes one name in the file system (envd.md §2.6).
+type Entry struct {
+	Name        string
+	Path        string
+	Type        Type
+	Size        int64  // of the name itself: for a link the length of its text
+	Mode        uint32 // permission bits; for a link those of its target
+	Permissions string // of the name itself, as os.FileMode prints it
+	Owner       string
+	Group       string
+	ModTime     time.Time
+	Target      string // for a link the absolute path it leads to, or its own; else ""
+	Metadata    map[string]string
+}
+
+// Stat describes the path; it does not follow a final link.
+func Stat(path string, names *account.Database) (Entry, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return Entry{}, err
+	}
+	return Describe(path, info, names), nil
+}
+
+// Describe is Stat for a path whose lstat the caller has.
+func Describe(path string, info os.FileInfo, names *account.Database) Entry {
+	e := Entry{
+		Name:        filepath.Base(path),
+		Path:        path,
+		Type:        typeOf(info.Mode()),
+		Size:        info.Size(),
+		Mode:        uint32(info.Mode().Perm()),
+		Permissions: info.Mode().String(),
+		ModTime:     info.ModTime().UTC(),
+		Metadata:    ReadMetadata(path),
+	}
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		e.Owner, e.Group = names.Names(stat.Uid, stat.Gid)
+	}
+	if info.Mode()&os.ModeSymlink != 0 {
+		e.follow(path)
+	}
+	return e
+}
+
+// follow fills in what a link's target decides.
+func (e *Entry) follow(path string) {
+	e.Type, e.Mode, e.Target = Other, 0, path
+	if target, err := os.Stat(path); err == nil {
+		e.Type, e.Mode = typeOf(target.Mode()), uint32(target.Mode().Perm())
+	}
+	if resolved, err := filepath.EvalSymlinks(path); err == nil {
+		if absolute, err := filepath.Abs(resolved); err == nil {
+			e.Target = absolute
+		}
+	}
+}
+
+func typeOf(mode os.FileMode) Type {
+	switch {
+	case mode.IsRegular():
+		return Regular
+	case mode.IsDir():
+		return Directory
+	}
+	return Other
+}
+
+// ErrCycle says that links lead in a circle.
+var ErrCycle = errors.New("symbolic links form a cycle")
+
+// List describes what is below a directory, depth levels deep, each directory
+// before its content and names in lexical order. The directory itself may be
+// reached by a link, but links below are not descended. Entries that vanish
+// meanwhile are left out.
+func List(dir string, depth uint32, names *account.Database) ([]Entry, error) {
+	info, err := os.Stat(dir)
+	if errors.Is(err, syscall.ELOOP) {
+		return nil, ErrCycle
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return nil, ErrNotDirectory
+	}
+	return appendDir(nil, dir, max(depth, 1), names)
+}
+
+func appendDir(entries []Entry, dir string, depth uint32, names *account.Database) ([]Entry, error) {
+	children, err := os.ReadDir(dir)
+	if err != nil {
+		return entries, err
+	}
+	for _, child := range children {
+		path := filepath.Join(dir, child.Name())
+		info, err := child.Info()
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return entries, err
+		}
+		entries = append(entries, Describe(path, info, names))
+		if depth <= 1 || !info.IsDir() {
+			continue
+		}
+		entries, err = appendDir(entries, path, depth-1, names)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return entries, err
+		}
+	}
+	return entries, nil
+}

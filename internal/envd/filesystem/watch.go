@@ -1,0 +1,182 @@
+package filesystem
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"shoal/internal/envd/file"
+	pb "shoal/internal/envd/gen/filesystem"
+	"shoal/internal/envd/stream"
+	"shoal/internal/envd/watch"
+)
+
+// watchRequest is what WatchDir and CreateWatcher have in common.
+type watchRequest interface {
+	GetPath() string
+	GetRecursive() bool
+	GetIncludeEntry() bool
+	GetAllowNetworkMounts() bool
+}
+
+// watch checks a request and starts its watcher.
+func (s *Service) watch(ctx context.Context, req watchRequest) (*watch.Watcher, error) {
+	_, path, err := s.resolve(ctx, req.GetPath())
+	if err != nil {
+		return nil, err
+	}
+	info, err := os.Stat(path)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s: %w", path, file.ErrNotDirectory)
+	}
+	if err != nil {
+		return nil, refuse(err)
+	}
+	kind, err := watch.NetworkMount(path)
+	if err != nil {
+		return nil, connect.NewError(connect.CodeInternal, err)
+	}
+	if kind != "" && !req.GetAllowNetworkMounts() {
+		return nil, connect.NewError(connect.CodeInvalidArgument,
+			fmt.Errorf("%s is on a network mount (%s), where changes made elsewhere are not seen; allow network mounts to watch it nevertheless", path, kind))
+	}
+	opts := watch.Options{Recursive: req.GetRecursive()}
+	if req.GetIncludeEntry() {
+		opts.Describe = func(path string) (file.Entry, error) { return file.Stat(path, s.accounts) }
+	}
+	w, err := s.watchers.New(path, opts)
+	if err != nil {
+		return nil, connect.NewError(connect.CodeInternal, err)
+	}
+	return w, nil
+}
+
+// WatchDir streams events until the client leaves, the call's deadline or the
+// watcher's failure.
+func (s *Service) WatchDir(ctx context.Context, req *connect.Request[pb.WatchDirRequest], resp *connect.ServerStream[pb.WatchDirResponse]) error {
+	if err := stream.Ended(ctx); err != nil {
+		return err
+	}
+	w, err := s.watch(ctx, req.Msg)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	if err := resp.Send(&pb.WatchDirResponse{Event: &pb.WatchDirResponse_Start{Start: &pb.WatchDirResponse_StartEvent{}}}); err != nil {
+		return err
+	}
+	keepalive := stream.Keepalive(req.Header())
+	idle := time.NewTimer(keepalive)
+	defer idle.Stop()
+	for {
+		select {
+		case <-w.Notify():
+			err = sendEvents(w, resp)
+		case <-idle.C:
+			err = resp.Send(&pb.WatchDirResponse{Event: &pb.WatchDirResponse_Keepalive{Keepalive: &pb.WatchDirResponse_KeepAlive{}}})
+		case <-ctx.Done():
+			return stream.Ended(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		idle.Reset(keepalive)
+	}
+}
+
+func sendEvents(w *watch.Watcher, resp *connect.ServerStream[pb.WatchDirResponse]) error {
+	events, err := w.Take()
+	if err != nil {
+		return connect.NewError(connect.CodeInternal, err)
+	}
+	for _, e := range events {
+		if err := resp.Send(&pb.WatchDirResponse{Event: &pb.WatchDirResponse_Filesystem{Filesystem: event(e)}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// polled are the watchers that clients ask for their events.
+type polled struct {
+	mu   sync.Mutex
+	byID map[string]*watch.Watcher
+}
+
+// CreateWatcher starts a watcher that outlives the call.
+func (s *Service) CreateWatcher(ctx context.Context, req *connect.Request[pb.CreateWatcherRequest]) (*connect.Response[pb.CreateWatcherResponse], error) {
+	w, err := s.watch(ctx, req.Msg)
+	if err != nil {
+		return nil, err
+	}
+	id := watcherID()
+	s.polled.mu.Lock()
+	defer s.polled.mu.Unlock()
+	if s.polled.byID == nil {
+		s.polled.byID = map[string]*watch.Watcher{}
+	}
+	s.polled.byID[id] = w
+	return connect.NewResponse(&pb.CreateWatcherResponse{WatcherId: id}), nil
+}
+
+// GetWatcherEvents returns what happened since the last call.
+func (s *Service) GetWatcherEvents(_ context.Context, req *connect.Request[pb.GetWatcherEventsRequest]) (*connect.Response[pb.GetWatcherEventsResponse], error) {
+	s.polled.mu.Lock()
+	w, ok := s.polled.byID[req.Msg.GetWatcherId()]
+	s.polled.mu.Unlock()
+	if !ok {
+		return nil, noWatcher(req.Msg.GetWatcherId())
+	}
+	events, err := w.Take()
+	if err != nil {
+		return nil, connect.NewError(connect.CodeInternal, err)
+	}
+	resp := &pb.GetWatcherEventsResponse{}
+	for _, e := range events {
+		resp.Events = append(resp.Events, event(e))
+	}
+	return connect.NewResponse(resp), nil
+}
+
+// RemoveWatcher ends a watcher.
+func (s *Service) RemoveWatcher(_ context.Context, req *connect.Request[pb.RemoveWatcherRequest]) (*connect.Response[pb.RemoveWatcherResponse], error) {
+	s.polled.mu.Lock()
+	w, ok := s.polled.byID[req.Msg.GetWatcherId()]
+	delete(s.polled.byID, req.Msg.GetWatcherId())
+	s.polled.mu.Unlock()
+	if !ok {
+		return nil, noWatcher(req.Msg.GetWatcherId())
+	}
+	w.Close()
+	return connect.NewResponse(&pb.RemoveWatcherResponse{}), nil
+}
+
+func noWatcher(id string) error {
+	return connect.NewError(connect.CodeNotFound, errors.New("no such watcher: "+id))
+}
+
+// watcherID returns "w" and 20 characters of [a-z0-9].
+func watcherID() string { return "w" + strings.ToLower(rand.Text())[:20] }
+
+var eventTypes = map[watch.Op]pb.EventType{
+	watch.Create: pb.EventType_EVENT_TYPE_CREATE,
+	watch.Rename: pb.EventType_EVENT_TYPE_RENAME,
+	watch.Chmod:  pb.EventType_EVENT_TYPE_CHMOD,
+	watch.Write:  pb.EventType_EVENT_TYPE_WRITE,
+	watch.Remove: pb.EventType_EVENT_TYPE_REMOVE,
+}
+
+func event(e watch.Event) *pb.FilesystemEvent {
+	m := &pb.FilesystemEvent{Name: e.Name, Type: eventTypes[e.Op]}
+	if e.Entry != nil {
+		m.Entry = message(*e.Entry)
+	}
+	return m
+}

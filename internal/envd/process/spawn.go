@@ -1,0 +1,135 @@
+package process
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"shoal/internal/envd/account"
+)
+
+// shell stands in for a command that the kernel refuses to execute.
+const shell = "/bin/sh"
+
+// command is what a process is made of.
+type command struct {
+	name  string
+	args  []string
+	env   map[string]string
+	dir   string
+	user  account.User
+	stdio [3]*os.File // nil is not allowed
+	tty   bool        // stdio is a terminal and shall control the new session
+}
+
+// fork starts the command and returns its process ID. There is no shell in
+// between, because forking twice is slow in a guest; but a command that cannot
+// be executed still ends as a shell would end it, with a line on stderr and
+// exit code 127 or 126, and a script without an interpreter line runs. So an
+// error that is left concerns the directory, the user or the machine.
+func (c *command) fork() (int, error) {
+	pid, err := c.exec(c.path(), append([]string{c.name}, c.args...))
+	if err == nil || !refused(err) {
+		return pid, err
+	}
+	return c.exec(shell, append([]string{shell, "-c", `exec "$@"`, shell, c.name}, c.args...))
+}
+
+// refused covers what execve says of the file. The same errors come from the
+// directory; then the shell fails, too.
+func refused(err error) bool {
+	switch err {
+	case syscall.ENOENT, syscall.EACCES, syscall.ENOEXEC, syscall.ENOTDIR, syscall.ELOOP,
+		syscall.ENAMETOOLONG, syscall.EISDIR, syscall.ELIBBAD, syscall.ETXTBSY, syscall.EPERM:
+		return true
+	}
+	return false
+}
+
+// exec uses vfork and execve. All the work between the two is the runtime's.
+func (c *command) exec(path string, argv []string) (int, error) {
+	sys := &syscall.SysProcAttr{Setsid: true, Setctty: c.tty, Ctty: 0}
+	if os.Geteuid() == 0 {
+		sys.Credential = &syscall.Credential{Uid: c.user.UID, Gid: c.user.GID, Groups: c.user.Groups}
+	}
+	return syscall.ForkExec(path, argv, &syscall.ProcAttr{
+		Dir:   c.dir,
+		Env:   c.environ(),
+		Files: []uintptr{c.stdio[0].Fd(), c.stdio[1].Fd(), c.stdio[2].Fd()},
+		Sys:   sys,
+	})
+}
+
+func (c *command) environ() []string {
+	env := make([]string, 0, len(c.env))
+	for key, value := range c.env {
+		if key != "" {
+			env = append(env, key+"="+value)
+		}
+	}
+	return env
+}
+
+// path finds the command as execvp would: a name without a slash on the PATH
+// of the new process. What is not found is left to the kernel to refuse.
+func (c *command) path() string {
+	if strings.Contains(c.name, "/") || c.name == "" {
+		return c.name
+	}
+	for _, dir := range filepath.SplitList(c.env["PATH"]) {
+		candidate := filepath.Join(dir, c.name)
+		if dir == "" {
+			candidate = "./" + c.name
+		}
+		seen := candidate
+		if !filepath.IsAbs(seen) {
+			seen = filepath.Join(c.dir, seen)
+		}
+		if info, err := os.Stat(seen); err == nil && executable(info, c.user) {
+			return candidate
+		}
+	}
+	return "/nonexistent/" + c.name // never a file of the working directory
+}
+
+// executable goes by the permission bits, which decides between several files
+// of one name; the kernel has the last word.
+func executable(info os.FileInfo, u account.User) bool {
+	if !info.Mode().IsRegular() {
+		return false
+	}
+	mode := info.Mode().Perm()
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || u.UID == 0 {
+		return mode&0o111 != 0
+	}
+	if stat.Uid == u.UID {
+		return mode&0o100 != 0
+	}
+	if stat.Gid == u.GID {
+		return mode&0o010 != 0
+	}
+	for _, gid := range u.Groups {
+		if stat.Gid == gid {
+			return mode&0o010 != 0
+		}
+	}
+	return mode&0o001 != 0
+}
+
+// checkStrings refuses what no process can be given.
+func (c *command) checkStrings() error {
+	for _, s := range append([]string{c.name, c.dir}, c.args...) {
+		if strings.IndexByte(s, 0) >= 0 {
+			return fmt.Errorf("command, arguments and directory must not contain NUL")
+		}
+	}
+	for key, value := range c.env {
+		if strings.ContainsAny(key, "=\x00") || strings.IndexByte(value, 0) >= 0 {
+			return fmt.Errorf("environment variable %q: a name must not contain = or NUL, nor a value NUL", key)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,223 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"shoal/internal/envd/account"
+	pb "shoal/internal/envd/gen/process"
+	"shoal/internal/envd/stream"
+)
+
+// Start runs a command and streams its events. The call's deadline is the
+// process's lifetime; the end of the call is not.
+func (s *Service) Start(ctx context.Context, req *connect.Request[pb.StartRequest], resp *connect.ServerStream[pb.StartResponse]) error {
+	if err := stream.Ended(ctx); err != nil {
+		return err // a timeout of 0 starts nothing
+	}
+	c, err := s.command(ctx, req.Msg.GetProcess())
+	if err != nil {
+		return err
+	}
+	deadline, limited := ctx.Deadline()
+	p, sub, err := s.launch(c, req.Msg)
+	if err != nil {
+		return err
+	}
+	defer sub.leave()
+	if limited {
+		p.expireAfter(time.Until(deadline))
+	}
+	if !s.Table.add(p) {
+		return connect.NewError(connect.CodeUnavailable, errors.New("the daemon is ending"))
+	}
+	s.Log.Debug("process started", "pid", p.pid, "cmd", c.name, "user", c.user.Name)
+	err = follow(ctx, p, sub, stream.Keepalive(req.Header()), func(e *pb.ProcessEvent) error {
+		return resp.Send(&pb.StartResponse{Event: e})
+	})
+	return err
+}
+
+// Connect attaches to a process that runs, or ended a moment ago. The call's
+// deadline ends the stream only.
+func (s *Service) Connect(ctx context.Context, req *connect.Request[pb.ConnectRequest], resp *connect.ServerStream[pb.ConnectResponse]) error {
+	p, err := s.find(req.Msg.GetProcess())
+	if connect.CodeOf(err) == connect.CodeNotFound {
+		// It may have ended between the two look-ups, so this one is second.
+		if p = s.Table.findEnded(req.Msg.GetProcess()); p != nil {
+			err = nil
+		}
+	}
+	if err != nil {
+		return err
+	}
+	sub := p.output.subscribe()
+	defer sub.leave()
+	return follow(ctx, p, sub, stream.Keepalive(req.Header()), func(e *pb.ProcessEvent) error {
+		return resp.Send(&pb.ConnectResponse{Event: e})
+	})
+}
+
+// follow sends start, then what the process prints, then its end. Between, it
+// sends a keepalive when nothing was sent for that long.
+func follow(ctx context.Context, p *Process, sub *subscriber, keepalive time.Duration, send func(*pb.ProcessEvent) error) error {
+	// A send that hangs in a dead connection must not hold the process up.
+	stop := context.AfterFunc(ctx, sub.leave)
+	defer stop()
+	err := send(&pb.ProcessEvent{Event: &pb.ProcessEvent_Start{Start: &pb.ProcessEvent_StartEvent{Pid: p.pid}}})
+	if err != nil {
+		return err
+	}
+	idle := time.NewTimer(keepalive)
+	defer idle.Stop()
+	for {
+		var event *pb.ProcessEvent
+		select {
+		case chunk, more := <-sub.chunks:
+			if !more {
+				return finish(ctx, p, send)
+			}
+			event = &pb.ProcessEvent{Event: &pb.ProcessEvent_Data{Data: chunk}}
+		case <-idle.C:
+			event = &pb.ProcessEvent{Event: &pb.ProcessEvent_Keepalive{Keepalive: &pb.ProcessEvent_KeepAlive{}}}
+		case <-ctx.Done():
+			return stream.Ended(ctx)
+		}
+		if err := send(event); err != nil {
+			return err
+		}
+		idle.Reset(keepalive)
+	}
+}
+
+// finish sends the end. On the stream whose deadline killed the process there
+// is no end but the deadline, else a client would see a failed command.
+func finish(ctx context.Context, p *Process, send func(*pb.ProcessEvent) error) error {
+	if err := stream.Ended(ctx); err != nil {
+		return err
+	}
+	// The process's timer may run a moment before the context's.
+	if deadline, ok := ctx.Deadline(); ok && p.timedOut.Load() && !time.Now().Before(deadline) {
+		return connect.NewError(connect.CodeDeadlineExceeded, context.DeadlineExceeded)
+	}
+	return send(&pb.ProcessEvent{Event: &pb.ProcessEvent_End{End: p.end}})
+}
+
+// command works out what a request runs, as whom, where and in which
+// environment (envd.md §4.2).
+func (s *Service) command(ctx context.Context, config *pb.ProcessConfig) (*command, error) {
+	u, err := s.Callers.User(ctx)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := u.Resolve(config.GetCwd(), s.Settings.DefaultWorkdir())
+	if err != nil {
+		return nil, connect.NewError(connect.CodeInvalidArgument, err)
+	}
+	c := &command{name: config.GetCmd(), args: config.GetArgs(), dir: dir, user: u, env: s.environment(u, dir, config.GetEnvs())}
+	if err := c.checkStrings(); err != nil {
+		return nil, connect.NewError(connect.CodeInvalidArgument, err)
+	}
+	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s: %w", dir, syscall.ENOTDIR)
+	}
+	if err != nil {
+		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("working directory: %w", err))
+	}
+	return c, nil
+}
+
+func (s *Service) environment(u account.User, dir string, request map[string]string) map[string]string {
+	env := map[string]string{"PATH": s.Path, "HOME": u.Home, "USER": u.Name, "LOGNAME": u.Name}
+	maps.Copy(env, s.Settings.Environment())
+	maps.Copy(env, request)
+	env["PWD"] = dir
+	return env
+}
+
+// launch starts the command and subscribes to it before anything is read.
+func (s *Service) launch(c *command, req *pb.StartRequest) (*Process, *subscriber, error) {
+	p := &Process{config: req.GetProcess(), tag: req.Tag, reaper: s.Reaper, output: newOutput(),
+		inputTurn: make(chan struct{}, 1), signalled: make(chan struct{}), finished: make(chan struct{})}
+	p.inputTurn <- struct{}{}
+	p.signal = sync.OnceFunc(func() { close(p.signalled) })
+	children, err := p.open(c, req)
+	if err != nil {
+		p.closeFiles()
+		return nil, nil, connect.NewError(connect.CodeInvalidArgument, err)
+	}
+	pid, exit, err := s.Reaper.Spawn(c.fork)
+	for _, f := range children {
+		_ = f.Close()
+	}
+	if err != nil {
+		p.closeFiles()
+		return nil, nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("start %q in %s: %w", c.name, c.dir, err))
+	}
+	p.pid, p.exit = uint32(pid), exit
+	s.settle(pid)
+	return p, p.output.subscribe(), nil
+}
+
+// open makes the descriptors of both sides. It returns those that only the
+// child needs.
+func (p *Process) open(c *command, req *pb.StartRequest) (children []*os.File, err error) {
+	defer func() {
+		if err != nil {
+			for _, f := range children {
+				_ = f.Close()
+			}
+		}
+	}()
+	if req.Pty != nil {
+		master, slave, err := openTerminal(c.user, req.Pty.GetSize().GetCols(), req.Pty.GetSize().GetRows())
+		if err != nil {
+			return nil, err
+		}
+		p.master, p.outputs = master, []*os.File{master}
+		c.tty, c.stdio = true, [3]*os.File{slave, slave, slave}
+		return []*os.File{slave}, nil
+	}
+	if req.Stdin == nil || *req.Stdin {
+		p.stdin, c.stdio[0], err = pipe(false)
+	} else {
+		c.stdio[0], err = os.Open(os.DevNull)
+	}
+	if err != nil {
+		return nil, err
+	}
+	children = append(children, c.stdio[0])
+	for i := 1; i <= 2; i++ {
+		ours, theirs, err := pipe(true)
+		if err != nil {
+			return children, err
+		}
+		p.outputs, c.stdio[i] = append(p.outputs, ours), theirs
+		children = append(children, theirs)
+	}
+	return children, nil
+}
+
+// workloadOOMScore makes the kernel end a command before the daemon.
+const workloadOOMScore = 100
+
+// settle undoes what a child inherited from a daemon with a privileged
+// priority. It may be gone already, and then nothing is to be done.
+func (s *Service) settle(pid int) {
+	if s.OOMScore != 0 {
+		_ = os.WriteFile("/proc/"+strconv.Itoa(pid)+"/oom_score_adj", []byte(strconv.Itoa(workloadOOMScore)), 0)
+	}
+	if s.Nice != 0 {
+		_ = syscall.Setpriority(syscall.PRIO_PROCESS, pid, 0)
+	}
+}

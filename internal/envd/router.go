@@ -1,0 +1,91 @@
+package envd
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"shoal/internal/envd/answer"
+)
+
+// router goes by the exact path and method. The standard mux would clean
+// paths, answer HEAD for GET, and put a text into a 405.
+type router struct {
+	routes map[string]map[string]http.HandlerFunc // by path, then method
+	rpcs   map[string]http.Handler                // by prefix "/package.Service/"
+}
+
+func (rt *router) handle(method, path string, h http.HandlerFunc) {
+	if rt.routes == nil {
+		rt.routes = map[string]map[string]http.HandlerFunc{}
+	}
+	if rt.routes[path] == nil {
+		rt.routes[path] = map[string]http.HandlerFunc{}
+	}
+	rt.routes[path][method] = h
+}
+
+func (rt *router) handleRPC(prefix string, h http.Handler) {
+	if rt.rpcs == nil {
+		rt.rpcs = map[string]http.Handler{}
+	}
+	rt.rpcs[prefix] = h
+}
+
+// ServeHTTP implements http.Handler.
+func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	path := r.URL.Path
+	if methods, ok := rt.routes[path]; ok {
+		if h, ok := methods[r.Method]; ok {
+			h(w, r)
+			return
+		}
+		w.Header().Set("Allow", strings.Join(slices.Sorted(maps.Keys(methods)), ", "))
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
+	if end := strings.LastIndexByte(path, '/'); end > 0 {
+		if h, ok := rt.rpcs[path[:end+1]]; ok {
+			h.ServeHTTP(w, r)
+			return
+		}
+	}
+	http.NotFound(w, r)
+}
+
+// routes builds the handler: origins, then the token, then the user.
+func (s *Server) routes() http.Handler {
+	rt := &router{}
+	rt.handle(http.MethodGet, "/health", func(w http.ResponseWriter, _ *http.Request) { noContent(w) })
+	rt.handle(http.MethodGet, "/metrics", s.handleMetrics)
+	rt.handle(http.MethodGet, "/envs", s.handleEnvs)
+	rt.handle(http.MethodPost, "/init", s.handleInit)
+	rt.handle(http.MethodGet, "/files", s.transfer.Download)
+	rt.handle(http.MethodPost, "/files", s.transfer.Upload)
+	rt.handle(http.MethodPost, "/files/compose", s.transfer.Compose)
+	rt.handle(http.MethodPost, "/freeze", handleFreeze)
+	rt.handle(http.MethodPost, "/unfreeze", handleUnfreeze)
+	rt.handle(http.MethodPost, "/collapse", handleCollapse)
+	rt.handle(http.MethodPost, "/fsfreeze", s.disk.handleFreeze)
+	rt.handle(http.MethodPost, "/fsthaw", s.disk.handleThaw)
+	rt.handle(http.MethodPost, "/upgrade", handleUpgrade)
+	s.routeRPCs(rt)
+	return allowOrigins(s.token.Gate(s.callers.Select(rt)))
+}
+
+func (s *Server) handleMetrics(w http.ResponseWriter, _ *http.Request) {
+	reading, err := s.meter.Read()
+	if err != nil {
+		s.log.Warn("metrics", "err", err)
+		w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	answer.JSON(w, reading)
+}
+
+func (s *Server) handleEnvs(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	answer.JSON(w, s.settings.Environment())
+}

@@ -1,0 +1,240 @@
+// Package fleettest has a machine in memory for tests of what stands above the
+// machines: nothing runs on it, but its answers are a machine's.
+package fleettest
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"shoal/internal/shoal"
+)
+
+// Node is a machine in memory. Its zero value is not ready; use New.
+type Node struct {
+	mu        sync.Mutex // guards the rest
+	info      shoal.NodeInfo
+	sandboxes map[string]shoal.Sandbox
+	specs     map[string]shoal.Spec // as given to Create, with its secrets
+	metrics   map[string][]shoal.Metrics
+	networks  map[string]shoal.Network
+	onCreate  func(context.Context, shoal.Spec) error
+	down      error
+	kills     map[string]shoal.KillReason
+}
+
+var _ shoal.Node = (*Node)(nil)
+
+// New returns a machine with 4 CPUs that has the given builds.
+func New(id string, builds ...shoal.Build) *Node {
+	return &Node{
+		info: shoal.NodeInfo{ID: id, Version: "test", Status: shoal.NodeReady, CPUCount: 4,
+			MemoryTotal: 8 << 30, Builds: builds},
+		sandboxes: map[string]shoal.Sandbox{}, specs: map[string]shoal.Spec{},
+		metrics: map[string][]shoal.Metrics{}, networks: map[string]shoal.Network{}, kills: map[string]shoal.KillReason{},
+	}
+}
+
+// OnCreate is called by each Create before the sandbox exists; its error is
+// Create's.
+func (n *Node) OnCreate(fn func(context.Context, shoal.Spec) error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.onCreate = fn
+}
+
+// SetDown makes every call fail with err, until it is nil.
+func (n *Node) SetDown(err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.down = err
+}
+
+// Change edits what Info answers.
+func (n *Node) Change(fn func(*shoal.NodeInfo)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	fn(&n.info)
+}
+
+// Put makes a sandbox exist as it is given.
+func (n *Node) Put(sb shoal.Sandbox) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	sb.NodeID = n.info.ID
+	n.sandboxes[sb.SandboxID] = sb
+}
+
+// Drop makes a sandbox vanish as if its time were over.
+func (n *Node) Drop(sandboxID string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.sandboxes, sandboxID)
+}
+
+// PutMetrics sets a sandbox's samples, oldest first.
+func (n *Node) PutMetrics(sandboxID string, samples ...shoal.Metrics) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.metrics[sandboxID] = samples
+}
+
+// Spec returns what Create was given for a sandbox.
+func (n *Node) Spec(sandboxID string) shoal.Spec {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.specs[sandboxID]
+}
+
+// Killed returns why a sandbox was killed, "" if it was not.
+func (n *Node) Killed(sandboxID string) shoal.KillReason {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.kills[sandboxID]
+}
+
+// Network returns the policy that SetNetwork last gave a sandbox.
+func (n *Node) Network(sandboxID string) shoal.Network {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.networks[sandboxID]
+}
+
+// Create makes a running sandbox.
+func (n *Node) Create(ctx context.Context, spec shoal.Spec) (shoal.Sandbox, error) {
+	n.mu.Lock()
+	hook, down := n.onCreate, n.down
+	n.mu.Unlock()
+	if down != nil {
+		return shoal.Sandbox{}, down
+	}
+	if hook != nil {
+		if err := hook(ctx, spec); err != nil {
+			return shoal.Sandbox{}, err
+		}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	now := time.Now().UTC()
+	n.specs[spec.SandboxID] = spec
+	spec.EnvVars = nil
+	sb := shoal.Sandbox{Spec: spec, State: shoal.StateRunning, ExecutionID: shoal.NewExecutionID(), NodeID: n.info.ID,
+		StartedAt: now, EndAt: now.Add(spec.Timeout), HostIP: "10.11.0.9"}
+	n.sandboxes[spec.SandboxID] = sb
+	return sb, nil
+}
+
+// Get returns a sandbox.
+func (n *Node) Get(_ context.Context, sandboxID string) (shoal.Sandbox, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.find(sandboxID)
+}
+
+func (n *Node) find(sandboxID string) (shoal.Sandbox, error) {
+	if n.down != nil {
+		return shoal.Sandbox{}, n.down
+	}
+	sb, ok := n.sandboxes[sandboxID]
+	if !ok {
+		return sb, shoal.NotFound(sandboxID)
+	}
+	return sb, nil
+}
+
+// List returns all sandboxes in no order.
+func (n *Node) List(context.Context) ([]shoal.Sandbox, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Collect(maps.Values(n.sandboxes)), n.down
+}
+
+// Kill ends a sandbox; one that is being killed already is unknown to it.
+func (n *Node) Kill(_ context.Context, sandboxID string, reason shoal.KillReason) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	sb, err := n.find(sandboxID)
+	if err != nil {
+		return err
+	}
+	if sb.State == shoal.StateKilling {
+		return shoal.NotFound(sandboxID)
+	}
+	delete(n.sandboxes, sandboxID)
+	n.kills[sandboxID] = reason
+	return nil
+}
+
+// SetDeadline moves a running sandbox's end as a real machine does.
+func (n *Node) SetDeadline(_ context.Context, sandboxID string, change shoal.DeadlineChange) (shoal.Sandbox, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	sb, err := n.find(sandboxID)
+	if err != nil {
+		return sb, err
+	}
+	switch sb.State {
+	case shoal.StateKilling:
+		return sb, shoal.ErrSandboxState.New("Sandbox %q is being killed", sandboxID)
+	case shoal.StatePausing:
+		return sb, shoal.ErrSandboxState.New("Sandbox %q is being paused", sandboxID)
+	}
+	last := sb.StartedAt.Add(sb.MaxLength)
+	end := time.Now().UTC().Add(change.Timeout)
+	if end.After(last) {
+		end = last
+	}
+	if !change.ExtendOnly || end.After(sb.EndAt) {
+		sb.EndAt = end
+	}
+	n.sandboxes[sandboxID] = sb
+	return sb, nil
+}
+
+// SetNetwork keeps the policy.
+func (n *Node) SetNetwork(_ context.Context, sandboxID string, policy shoal.Network) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	sb, err := n.find(sandboxID)
+	if err != nil {
+		return err
+	}
+	if sb.State != shoal.StateRunning {
+		return shoal.ErrSandboxState.New("Sandbox %q is not running", sandboxID)
+	}
+	n.networks[sandboxID] = policy
+	sb.Network.AllowOut, sb.Network.DenyOut = policy.AllowOut, policy.DenyOut
+	if policy.AllowInternet != nil {
+		sb.Network.AllowInternet = policy.AllowInternet
+	}
+	n.sandboxes[sandboxID] = sb
+	return nil
+}
+
+// Metrics returns the samples that PutMetrics set.
+func (n *Node) Metrics(_ context.Context, sandboxID string, from, to time.Time) ([]shoal.Metrics, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if _, err := n.find(sandboxID); err != nil {
+		return nil, err
+	}
+	var list []shoal.Metrics
+	for _, m := range n.metrics[sandboxID] {
+		if !m.Time.Before(from) && !m.Time.After(to) {
+			list = append(list, m)
+		}
+	}
+	return list, nil
+}
+
+// Info describes the machine.
+func (n *Node) Info(context.Context) (shoal.NodeInfo, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	info := n.info
+	info.Sandboxes = len(n.sandboxes)
+	info.Builds = slices.Clone(info.Builds)
+	return info, n.down
+}

@@ -1,0 +1,86 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"shoal/internal/shoal"
+)
+
+// Locate finds a sandbox and its machine by asking the machines, the one that
+// should have it first. Unknown is ErrSandboxNotFound; if a machine that might
+// have it does not answer, it is ErrNodeUnreachable, which promises nothing.
+func (f *Fleet) Locate(ctx context.Context, sandboxID string) (shoal.Node, shoal.Sandbox, error) {
+	if m, ok := f.sandboxes.find(sandboxID); ok {
+		sb, err := m.node.Get(ctx, sandboxID)
+		if err == nil {
+			return m.node, sb, nil
+		}
+		if !shoal.ErrSandboxNotFound.Matches(err) {
+			return nil, shoal.Sandbox{}, err
+		}
+		f.sandboxes.forget(sandboxID)
+	}
+	return f.search(ctx, sandboxID)
+}
+
+func (f *Fleet) search(ctx context.Context, sandboxID string) (shoal.Node, shoal.Sandbox, error) {
+	found := make([]shoal.Sandbox, len(f.members))
+	errs := make([]error, len(f.members))
+	var g errgroup.Group
+	for i, m := range f.members {
+		g.Go(func() error {
+			found[i], errs[i] = m.node.Get(ctx, sandboxID)
+			return nil
+		})
+	}
+	_ = g.Wait()
+	var failed []error
+	for i, m := range f.members {
+		switch {
+		case errs[i] == nil:
+			f.sandboxes.note(found[i], m)
+			return m.node, found[i], nil
+		case !shoal.ErrSandboxNotFound.Matches(errs[i]):
+			failed = append(failed, errs[i])
+		}
+	}
+	if len(failed) > 0 {
+		return nil, shoal.Sandbox{}, shoal.ErrNodeUnreachable.Wrap(errors.Join(failed...),
+			"Cannot tell whether sandbox %q exists, because a machine does not answer", sandboxID)
+	}
+	return nil, shoal.Sandbox{}, shoal.NotFound(sandboxID)
+}
+
+// List returns the sandboxes of all machines. A machine that does not answer
+// contributes what was last known of it, so that its sandboxes do not seem dead.
+func (f *Fleet) List(ctx context.Context) ([]shoal.Sandbox, error) {
+	var mu sync.Mutex
+	var all []shoal.Sandbox
+	var g errgroup.Group
+	for _, m := range f.members {
+		g.Go(func() error {
+			ctx, cancel := context.WithTimeout(ctx, askTimeout)
+			defer cancel()
+			list, err := m.node.List(ctx)
+			if err != nil {
+				f.log.Warn("listing from memory, because a machine does not answer",
+					"node", m.view().Info.ID, "request", shoal.RequestID(ctx), "error", err)
+				list = f.sandboxes.of(m)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, list...)
+			return nil
+		})
+	}
+	_ = g.Wait()
+	return all, ctx.Err()
+}
+
+// Forget drops a sandbox that was killed, so that its place counts as free at
+// once.
+func (f *Fleet) Forget(sandboxID string) { f.sandboxes.forget(sandboxID) }

@@ -1,0 +1,107 @@
+package fleet
+
+import (
+	"sync"
+	"time"
+
+	"shoal/internal/shoal"
+)
+
+// View is what is known of a machine.
+type View struct {
+	Info shoal.NodeInfo
+	// Connected means that the machine answered the last time it was asked.
+	Connected bool
+	// Since is when Info.Status last changed, UTC; zero before the first answer.
+	Since     time.Time
+	Sandboxes []shoal.Sandbox
+}
+
+// member is one machine with the last that was heard of it.
+type member struct {
+	node      shoal.Node
+	announced map[string]time.Time // builds reported to OnBuild; guarded by Fleet.syncing
+
+	mu        sync.Mutex // guards the rest; nothing is locked while it is held
+	info      shoal.NodeInfo
+	connected bool
+	since     time.Time
+	placing   int      // virtual CPUs of placements in flight
+	lost      []string // sandboxes that may or may not have been started
+}
+
+func newMember(node shoal.Node, name string) *member {
+	return &member{node: node, announced: map[string]time.Time{},
+		info: shoal.NodeInfo{ID: name, Status: shoal.NodeUnhealthy}}
+}
+
+// update takes an answer of the machine, or the error in its place, and reports
+// whether its status changed.
+func (m *member) update(info shoal.NodeInfo, err error) (changed bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before := m.info.Status
+	if err != nil {
+		m.connected = false
+		m.info.Status = shoal.NodeUnhealthy
+	} else {
+		m.connected = true
+		m.info = info
+	}
+	if changed = before != m.info.Status; changed || m.since.IsZero() {
+		m.since = time.Now().UTC()
+	}
+	return changed
+}
+
+func (m *member) view() View {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return View{Info: m.info, Connected: m.connected, Since: m.since}
+}
+
+// disconnect notes that the machine did not answer, before the next sync does.
+func (m *member) disconnect(err error) { m.update(shoal.NodeInfo{}, err) }
+
+// begin reserves CPUs for a placement; end gives them back.
+func (m *member) begin(cpus int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.placing += cpus
+}
+
+func (m *member) end(cpus int) { m.begin(-cpus) }
+
+// canStart reports whether the machine takes new sandboxes of a build.
+func (m *member) canStart(buildID string) (ready, compatible bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, b := range m.info.Builds {
+		compatible = compatible || b.ID == buildID
+	}
+	return m.connected && m.info.Status == shoal.NodeReady, compatible
+}
+
+// load is the share of the machine that is promised, were a sandbox of this many
+// CPUs added; 1 is full. CPUs are promised several times over because guests
+// idle most of the time (api.md §6.2).
+func (m *member) load(allocated, cpus int) float64 {
+	const overcommit = 4
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return float64(cpus+allocated+m.placing) / float64(overcommit*max(m.info.CPUCount, 1))
+}
+
+func (m *member) addLost(sandboxID string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lost = append(m.lost, sandboxID)
+}
+
+func (m *member) takeLost() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	taken := m.lost
+	m.lost = nil
+	return taken
+}

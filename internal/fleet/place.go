@@ -1,0 +1,164 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+
+	"shoal/internal/shoal"
+)
+
+const (
+	sampleSize  = 3 // machines that are compared for one placement
+	maxAttempts = 3 // machines on which a start may fail
+)
+
+// Place starts a sandbox on the least loaded of a few random machines and
+// returns when its daemon answers. limit is how many sandboxes the team may have
+// at once; starts in flight count. Its errors are those of api.md §3.1.
+func (f *Fleet) Place(ctx context.Context, spec shoal.Spec, limit int) (shoal.Sandbox, error) {
+	if err := f.reserve(ctx, spec.TeamID, limit); err != nil {
+		return shoal.Sandbox{}, err
+	}
+	sb, on, err := f.start(ctx, spec)
+	if err != nil {
+		f.sandboxes.release(spec.TeamID)
+		return shoal.Sandbox{}, err
+	}
+	f.sandboxes.settle(sb, on)
+	return sb, nil
+}
+
+// reserve asks the machines again before it refuses: sandboxes may have ended
+// since the last sync.
+func (f *Fleet) reserve(ctx context.Context, teamID string, limit int) error {
+	if f.sandboxes.reserve(teamID, limit) {
+		return nil
+	}
+	syncErr := f.Sync(ctx)
+	if f.sandboxes.reserve(teamID, limit) {
+		return nil
+	}
+	return shoal.ErrConcurrencyLimit.Wrap(syncErr, "you have reached the maximum number of concurrent E2B sandboxes (%d). If you need more, please visit 'https://e2b.dev/docs/billing'", limit)
+}
+
+// placement is one search for a machine.
+type placement struct {
+	spec     shoal.Spec
+	tried    map[*member]bool
+	attempts int     // failed starts; refusals for lack of room do not count
+	refused  []error // lack of room
+	failed   []error
+	missing  []error // the build is not there
+}
+
+func (f *Fleet) start(ctx context.Context, spec shoal.Spec) (shoal.Sandbox, *member, error) {
+	p := &placement{spec: spec, tried: map[*member]bool{}}
+	for p.attempts < maxAttempts {
+		m := f.pick(ctx, p)
+		if m == nil {
+			break
+		}
+		m.begin(spec.Resources.CPUCount)
+		sb, err := m.node.Create(ctx, spec)
+		m.end(spec.Resources.CPUCount)
+		if err == nil {
+			return sb, m, nil
+		}
+		p.tried[m] = true
+		if final := p.judge(ctx, m, err); final != nil {
+			return shoal.Sandbox{}, nil, final
+		}
+	}
+	return shoal.Sandbox{}, nil, p.verdict()
+}
+
+// judge files a failed start, or returns the error that no other machine can
+// mend.
+func (p *placement) judge(ctx context.Context, m *member, err error) error {
+	known := shoal.AsError(err)
+	err = fmt.Errorf("machine %s: %w", m.view().Info.ID, err)
+	if known.Kind == shoal.ErrNodeUnreachable {
+		m.addLost(p.spec.SandboxID) // it may have started there nevertheless
+		m.disconnect(err)
+	}
+	switch {
+	case ctx.Err() != nil:
+		p.attempts++
+		return shoal.ErrPlacementTimeout.Wrap(err, "Failed to place sandbox: placement timed out after %d attempt(s), please retry", p.attempts)
+	case known.Status >= 400 && known.Status < 500, known.Kind == shoal.ErrNotImplemented:
+		return known
+	case known.Kind == shoal.ErrCapacity, known.Kind == shoal.ErrNetworkExhausted, known.Kind == shoal.ErrUnavailable:
+		p.refused = append(p.refused, err)
+	case known.Kind == shoal.ErrImageMissing:
+		p.missing = append(p.missing, err)
+	default:
+		p.attempts++
+		p.failed = append(p.failed, err)
+	}
+	return nil
+}
+
+// verdict explains why no machine was left to try.
+func (p *placement) verdict() error {
+	switch {
+	case p.attempts > 0:
+		return shoal.ErrCreateFailed.Wrap(errors.Join(p.failed...), "Failed to place sandbox: sandbox creation failed on %d node(s), please retry; if the problem persists, contact us", p.attempts)
+	case len(p.refused) > 0:
+		return shoal.ErrCapacity.Wrap(errors.Join(p.refused...), "Failed to place sandbox: not enough capacity for the requested resources right now, please retry shortly")
+	default:
+		return shoal.ErrNoNode.Wrap(errors.Join(p.missing...), "Failed to place sandbox: no compatible node for this template's requirements")
+	}
+}
+
+// pick chooses an untried machine. If none seems able, the machines are asked
+// once more, because what is known of them may be old.
+func (f *Fleet) pick(ctx context.Context, p *placement) *member {
+	if m := f.best(p); m != nil || len(p.tried) > 0 {
+		return m
+	}
+	_ = f.Sync(ctx) // a machine that does not answer is not able; explain says so
+	m := f.best(p)
+	if m == nil {
+		f.explain(p)
+	}
+	return m
+}
+
+// best takes the least loaded of a random sample of the able machines.
+func (f *Fleet) best(p *placement) *member {
+	var able []*member
+	for _, m := range f.members {
+		if ready, compatible := m.canStart(p.spec.BuildID); ready && compatible && !p.tried[m] {
+			able = append(able, m)
+		}
+	}
+	rand.Shuffle(len(able), func(i, j int) { able[i], able[j] = able[j], able[i] })
+	var best *member
+	var least float64
+	for _, m := range able[:min(len(able), sampleSize)] {
+		if load := m.load(f.sandboxes.allocated(m), p.spec.Resources.CPUCount); best == nil || load < least {
+			best, least = m, load
+		}
+	}
+	return best
+}
+
+// explain files why each machine is out of the question from the start.
+func (f *Fleet) explain(p *placement) {
+	if len(f.members) == 0 {
+		p.missing = append(p.missing, errors.New("no machine is configured"))
+	}
+	for _, m := range f.members {
+		v := m.view()
+		switch ready, compatible := m.canStart(p.spec.BuildID); {
+		case !v.Connected:
+			p.refused = append(p.refused, fmt.Errorf("machine %s does not answer", v.Info.ID))
+		case !ready:
+			p.refused = append(p.refused, fmt.Errorf("machine %s is %s", v.Info.ID, v.Info.Status))
+		case !compatible:
+			p.missing = append(p.missing, fmt.Errorf("machine %s does not have build %s", v.Info.ID, p.spec.BuildID))
+		}
+	}
+}

@@ -1,0 +1,152 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"shoal/internal/shoal"
+	"shoal/internal/store/sqlcgen"
+)
+
+// TagAssignment is the newest build of a tag.
+type TagAssignment struct {
+	Tag       string
+	BuildID   string
+	CreatedAt time.Time
+}
+
+// AddBuild stores a build of an existing template and gives it the tags from
+// its creation on. ErrExists if the ID is taken.
+func (s *Store) AddBuild(ctx context.Context, b shoal.Build, tags ...string) error {
+	return s.inTx(ctx, func(q *sqlcgen.Queries) error {
+		if err := insertBuild(ctx, q, b); err != nil {
+			return err
+		}
+		for _, tag := range tags {
+			if err := assign(ctx, q, b, tag); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// UpsertBase registers a machine's build of the base template: public, owned by
+// the team, known as "base" to everyone. The newest build wins the default tag;
+// repeating the call changes nothing.
+func (s *Store) UpsertBase(ctx context.Context, b shoal.Build, teamID string) error {
+	b.TemplateID = shoal.BaseTemplateID
+	return s.inTx(ctx, func(q *sqlcgen.Queries) error {
+		err := insertTemplate(ctx, q, shoal.Template{ID: b.TemplateID, TeamID: teamID, Public: true,
+			CreatedAt: b.CreatedAt, UpdatedAt: b.CreatedAt})
+		if err != nil && !errors.Is(err, ErrExists) {
+			return err
+		}
+		if _, err := q.InsertAlias(ctx, sqlcgen.InsertAliasParams{Name: shoal.BaseTemplateID, TemplateID: b.TemplateID}); err != nil {
+			return fmt.Errorf("name the base template: %w", err)
+		}
+		newest, err := q.NewestBuildOfTag(ctx, sqlcgen.NewestBuildOfTagParams{TemplateID: b.TemplateID, Tag: shoal.DefaultTag})
+		if err = lookup(err, "find the base build"); err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		if err == nil && (newest.Build.ID == b.ID || newest.AssignedAt >= micros(b.CreatedAt)) {
+			return updateBuild(ctx, q, b) // how the template is offered may have changed
+		}
+		if err := insertBuild(ctx, q, b); err != nil && !errors.Is(err, ErrExists) {
+			return err
+		}
+		if err := updateBuild(ctx, q, b); err != nil {
+			return err
+		}
+		return assign(ctx, q, b, shoal.DefaultTag)
+	})
+}
+
+// Build returns one build of a template.
+func (s *Store) Build(ctx context.Context, templateID, buildID string) (shoal.Build, error) {
+	row, err := s.q.BuildByID(ctx, sqlcgen.BuildByIDParams{TemplateID: templateID, ID: buildID})
+	return buildOf(row), lookup(err, "find build "+buildID)
+}
+
+// NewestBuild returns the newest build of a tag, whatever its status.
+func (s *Store) NewestBuild(ctx context.Context, templateID, tag string) (shoal.Build, error) {
+	row, err := s.q.NewestBuildOfTag(ctx, sqlcgen.NewestBuildOfTagParams{TemplateID: templateID, Tag: tag})
+	return buildOf(row.Build), lookup(err, "find a build of "+templateID+":"+tag)
+}
+
+// ReadyBuild returns the newest build of a tag that sandboxes can start from.
+func (s *Store) ReadyBuild(ctx context.Context, templateID, tag string) (shoal.Build, error) {
+	row, err := s.q.NewestBuildOfTagWithStatus(ctx, sqlcgen.NewestBuildOfTagWithStatusParams{
+		TemplateID: templateID, Tag: tag, Status: string(shoal.BuildReady)})
+	return buildOf(row), lookup(err, "find a ready build of "+templateID+":"+tag)
+}
+
+// BuildsAfter returns up to limit of a template's builds that follow the
+// position, newest first.
+func (s *Store) BuildsAfter(ctx context.Context, templateID string, after Position, limit int) ([]shoal.Build, error) {
+	rows, err := s.q.ListBuildsBefore(ctx, sqlcgen.ListBuildsBeforeParams{TemplateID: templateID,
+		CreatedAt: after.micros(), ID: after.ID, Limit: int32(limit)})
+	if err != nil {
+		return nil, fmt.Errorf("list builds: %w", err)
+	}
+	list := make([]shoal.Build, len(rows))
+	for i, row := range rows {
+		list[i] = buildOf(row)
+	}
+	return list, nil
+}
+
+// Tags returns the newest assignment of each tag of a template, newest first.
+func (s *Store) Tags(ctx context.Context, templateID string) ([]TagAssignment, error) {
+	rows, err := s.q.AssignmentsOf(ctx, templateID)
+	if err != nil {
+		return nil, fmt.Errorf("list tags: %w", err)
+	}
+	seen := map[string]bool{}
+	var tags []TagAssignment
+	for _, row := range rows {
+		if !seen[row.Tag] {
+			seen[row.Tag] = true
+			tags = append(tags, TagAssignment{Tag: row.Tag, BuildID: row.BuildID, CreatedAt: fromMicros(row.CreatedAt)})
+		}
+	}
+	return tags, nil
+}
+
+func insertBuild(ctx context.Context, q *sqlcgen.Queries, b shoal.Build) error {
+	n, err := q.InsertBuild(ctx, sqlcgen.InsertBuildParams{ID: b.ID, TemplateID: b.TemplateID, Status: string(b.Status),
+		CpuCount: int64(b.Resources.CPUCount), MemoryMb: b.Resources.MemoryMB, DiskMb: b.Resources.DiskMB,
+		EnvdVersion: b.EnvdVersion, ImageDigest: b.ImageDigest,
+		DefaultUser: b.DefaultUser, DefaultWorkdir: b.DefaultWorkdir,
+		CreatedAt: micros(b.CreatedAt), UpdatedAt: micros(b.UpdatedAt), FinishedAt: micros(b.FinishedAt)})
+	if err := changed(n, err, ErrExists, "create build "+b.ID); err != nil {
+		return err
+	}
+	err = q.CountBuild(ctx, sqlcgen.CountBuildParams{ID: b.TemplateID, UpdatedAt: micros(b.CreatedAt)})
+	return lookup(err, "count the builds of template "+b.TemplateID)
+}
+
+func updateBuild(ctx context.Context, q *sqlcgen.Queries, b shoal.Build) error {
+	err := q.UpdateBuild(ctx, sqlcgen.UpdateBuildParams{ID: b.ID, Status: string(b.Status),
+		CpuCount: int64(b.Resources.CPUCount), MemoryMb: b.Resources.MemoryMB, DiskMb: b.Resources.DiskMB,
+		EnvdVersion: b.EnvdVersion, ImageDigest: b.ImageDigest,
+		DefaultUser: b.DefaultUser, DefaultWorkdir: b.DefaultWorkdir,
+		UpdatedAt: micros(b.UpdatedAt), FinishedAt: micros(b.FinishedAt)})
+	return lookup(err, "update build "+b.ID)
+}
+
+func assign(ctx context.Context, q *sqlcgen.Queries, b shoal.Build, tag string) error {
+	err := q.InsertAssignment(ctx, sqlcgen.InsertAssignmentParams{TemplateID: b.TemplateID, Tag: tag,
+		CreatedAt: micros(b.CreatedAt), BuildID: b.ID})
+	return lookup(err, "tag build "+b.ID)
+}
+
+func buildOf(row sqlcgen.Build) shoal.Build {
+	return shoal.Build{ID: row.ID, TemplateID: row.TemplateID, Status: shoal.BuildStatus(row.Status),
+		Resources:   shoal.Resources{CPUCount: int(row.CpuCount), MemoryMB: row.MemoryMb, DiskMB: row.DiskMb},
+		EnvdVersion: row.EnvdVersion, ImageDigest: row.ImageDigest,
+		DefaultUser: row.DefaultUser, DefaultWorkdir: row.DefaultWorkdir,
+		CreatedAt: fromMicros(row.CreatedAt), UpdatedAt: fromMicros(row.UpdatedAt), FinishedAt: fromMicros(row.FinishedAt)}
+}

@@ -1,0 +1,71 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // driver "pgx"
+	"github.com/pressly/goose/v3"
+	_ "modernc.org/sqlite" // driver "sqlite"
+)
+
+// engine is one of the two databases, with what the portable queries do not
+// cover: opening it, and reading its catalogue.
+type engine struct {
+	name    string
+	db      *sql.DB
+	dialect goose.Dialect
+	columns func(context.Context, *sql.DB) ([]column, error)
+	indexes func(context.Context, *sql.DB) ([]index, error)
+}
+
+func openEngine(location string) (engine, error) {
+	if strings.HasPrefix(location, "postgres://") || strings.HasPrefix(location, "postgresql://") {
+		return openPostgres(location)
+	}
+	if scheme, _, ok := strings.Cut(location, "://"); ok {
+		return engine{}, fmt.Errorf("database scheme %q is not known; give a file path or a postgres:// URL", scheme)
+	}
+	return openSQLite(location)
+}
+
+func openPostgres(location string) (engine, error) {
+	db, err := sql.Open("pgx", location)
+	if err != nil {
+		return engine{}, fmt.Errorf("open Postgres: %w", err)
+	}
+	db.SetMaxOpenConns(16)
+	db.SetMaxIdleConns(4)
+	return engine{name: "Postgres", db: db, dialect: goose.DialectPostgres,
+		columns: postgresColumns, indexes: postgresIndexes}, nil
+}
+
+// openSQLite keeps the file, and with it its journal, readable by its owner
+// alone. Transactions take the write lock at once, because one that starts as a
+// reader cannot wait for it.
+func openSQLite(path string) (engine, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return engine{}, fmt.Errorf("make the database's directory: %w", err)
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return engine{}, fmt.Errorf("open the database file: %w", err)
+	}
+	f.Close()
+	params := url.Values{
+		"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "foreign_keys(ON)", "synchronous(FULL)"},
+		"_txlock": {"immediate"},
+	}
+	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+params.Encode())
+	if err != nil {
+		return engine{}, fmt.Errorf("open SQLite: %w", err)
+	}
+	db.SetMaxOpenConns(8)
+	return engine{name: "SQLite", db: db, dialect: goose.DialectSQLite3,
+		columns: sqliteColumns, indexes: sqliteIndexes}, nil
+}

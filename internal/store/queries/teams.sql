@@ -1,0 +1,22 @@
+-- name: InsertTeam :execrows
+INSERT INTO teams (id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb,
+                   concurrent_builds, disk_mb, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+ON CONFLICT DO NOTHING;
+
+-- name: TeamByID :one
+SELECT * FROM teams WHERE id = $1;
+
+-- name: TeamBySlug :one
+SELECT * FROM teams WHERE slug = $1;
+
+-- name: TeamByKeyHash :one
+SELECT sqlc.embed(teams), api_keys.id AS key_id, api_keys.hash AS key_hash
+FROM api_keys JOIN teams ON teams.id = api_keys.team_id
+WHERE api_keys.hash = $1;
+
+-- name: ListTeams :many
+SELECT * FROM teams ORDER BY created_at, id;
+
+-- name: SetTeamStanding :execrows
+UPDATE teams SET blocked = $2, blocked_reason = $3, banned = $4 WHERE id = $1;

@@ -1,0 +1,111 @@
+// Package store keeps the durable records: teams, API keys, templates and
+// builds. One set of queries runs on SQLite and on Postgres; sqlcgen is
+// generated from queries/ and migrations/.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"shoal/internal/store/sqlcgen"
+)
+
+// ErrNotFound means that no record has the given key.
+var ErrNotFound = errors.New("no such record")
+
+// ErrExists means that a record with the same unique key is there already.
+var ErrExists = errors.New("the record exists already")
+
+// Store is a database whose schema has been verified. It is safe for concurrent
+// use; Close ends it.
+type Store struct {
+	db *sql.DB
+	q  *sqlcgen.Queries
+}
+
+// Open opens or makes the database, migrates it and verifies that its tables
+// really are what this version expects. The location is a postgres:// URL or
+// the path of an SQLite file.
+func Open(ctx context.Context, location string) (*Store, error) {
+	eng, err := openEngine(location)
+	if err != nil {
+		return nil, err
+	}
+	if err := prepare(ctx, eng); err != nil {
+		return nil, errors.Join(err, eng.db.Close())
+	}
+	return &Store{db: eng.db, q: sqlcgen.New(eng.db)}, nil
+}
+
+func prepare(ctx context.Context, eng engine) error {
+	if err := eng.db.PingContext(ctx); err != nil {
+		return fmt.Errorf("reach the %s database: %w", eng.name, err)
+	}
+	if err := migrate(ctx, eng); err != nil {
+		return err
+	}
+	return verify(ctx, eng)
+}
+
+// Close closes the database.
+func (s *Store) Close() error { return s.db.Close() }
+
+// Ping reports whether the database answers.
+func (s *Store) Ping(ctx context.Context) error { return s.db.PingContext(ctx) }
+
+// inTx runs fn in one transaction; an error undoes all of it.
+func (s *Store) inTx(ctx context.Context, fn func(*sqlcgen.Queries) error) error {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin a transaction: %w", err)
+	}
+	if err := fn(s.q.WithTx(tx)); err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("commit a transaction: %w", err)
+	}
+	return nil
+}
+
+// lookup names the failed query and turns "no rows" into ErrNotFound.
+func lookup(err error, what string) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, sql.ErrNoRows):
+		return fmt.Errorf("%s: %w", what, ErrNotFound)
+	default:
+		return fmt.Errorf("%s: %w", what, err)
+	}
+}
+
+// changed turns the count of an INSERT … ON CONFLICT DO NOTHING, an UPDATE or a
+// DELETE that touched nothing into the error that it stands for.
+func changed(rows int64, err error, none error, what string) error {
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	if rows == 0 {
+		return fmt.Errorf("%s: %w", what, none)
+	}
+	return nil
+}
+
+// micros and fromMicros carry times as microseconds since 1970; zero is zero.
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func fromMicros(us int64) time.Time {
+	if us == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(us).UTC()
+}

@@ -1,0 +1,87 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"shoal/internal/shoal"
+	"shoal/internal/store/sqlcgen"
+)
+
+// CreateTeam stores a new team; ErrExists if its ID or slug is taken. Limits are
+// stored in whole hours, as clients see them.
+func (s *Store) CreateTeam(ctx context.Context, team shoal.Team) error {
+	return insertTeam(ctx, s.q, team)
+}
+
+// CreateTeamWithKey stores a team and its first key, both or neither; ErrExists
+// if the team is there already.
+func (s *Store) CreateTeamWithKey(ctx context.Context, team shoal.Team, key shoal.APIKey) error {
+	return s.inTx(ctx, func(q *sqlcgen.Queries) error {
+		if err := insertTeam(ctx, q, team); err != nil {
+			return err
+		}
+		return insertKey(ctx, q, key)
+	})
+}
+
+func insertTeam(ctx context.Context, q *sqlcgen.Queries, team shoal.Team) error {
+	n, err := q.InsertTeam(ctx, sqlcgen.InsertTeamParams{
+		ID: team.ID, Name: team.Name, Slug: team.Slug,
+		ConcurrentSandboxes: int64(team.Limits.ConcurrentSandboxes),
+		MaxLengthHours:      int64(team.Limits.MaxLength / time.Hour),
+		MaxCpu:              int64(team.Limits.MaxCPU),
+		MaxMemoryMb:         team.Limits.MaxMemoryMB,
+		ConcurrentBuilds:    int64(team.Limits.ConcurrentBuilds),
+		DiskMb:              team.Limits.DiskMB,
+		CreatedAt:           time.Now().UnixMicro(),
+	})
+	return changed(n, err, ErrExists, "create team "+team.Slug)
+}
+
+// Team returns a team by its ID.
+func (s *Store) Team(ctx context.Context, id string) (shoal.Team, error) {
+	row, err := s.q.TeamByID(ctx, id)
+	return teamOf(row), lookup(err, "find team "+id)
+}
+
+// TeamBySlug returns a team by its slug.
+func (s *Store) TeamBySlug(ctx context.Context, slug string) (shoal.Team, error) {
+	row, err := s.q.TeamBySlug(ctx, slug)
+	return teamOf(row), lookup(err, "find team "+slug)
+}
+
+// Teams returns all teams, oldest first.
+func (s *Store) Teams(ctx context.Context) ([]shoal.Team, error) {
+	rows, err := s.q.ListTeams(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list teams: %w", err)
+	}
+	teams := make([]shoal.Team, len(rows))
+	for i, row := range rows {
+		teams[i] = teamOf(row)
+	}
+	return teams, nil
+}
+
+// SetStanding stores a team's block and ban.
+func (s *Store) SetStanding(ctx context.Context, team shoal.Team) error {
+	n, err := s.q.SetTeamStanding(ctx, sqlcgen.SetTeamStandingParams{ID: team.ID,
+		Blocked: team.Blocked, BlockedReason: team.BlockedReason, Banned: team.Banned})
+	return changed(n, err, ErrNotFound, "change team "+team.ID)
+}
+
+func teamOf(row sqlcgen.Team) shoal.Team {
+	return shoal.Team{ID: row.ID, Name: row.Name, Slug: row.Slug,
+		Limits: shoal.TeamLimits{
+			ConcurrentSandboxes: int(row.ConcurrentSandboxes),
+			MaxLength:           time.Duration(row.MaxLengthHours) * time.Hour,
+			MaxCPU:              int(row.MaxCpu),
+			MaxMemoryMB:         row.MaxMemoryMb,
+			ConcurrentBuilds:    int(row.ConcurrentBuilds),
+			DiskMB:              row.DiskMb,
+		},
+		Blocked: row.Blocked, BlockedReason: row.BlockedReason, Banned: row.Banned,
+	}
+}

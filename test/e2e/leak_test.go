@@ -1,0 +1,117 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/google/nftables"
+	"github.com/vishvananda/netlink"
+)
+
+// hostState is everything on the host that a sandbox or its orchestrator makes.
+// Two states of a quiet machine are equal unless something leaked.
+type hostState map[string][]string
+
+func readHost() (hostState, error) {
+	state := hostState{
+		"processes":  processes("runsc-sandbox", "bin/shoal"),
+		"namespaces": glob("/run/netns/*"),
+		"cgroups":    append(glob("/sys/fs/cgroup/*/shoal*"), glob("/sys/fs/cgroup/shoal*")...),
+		"mounts":     mounts(),
+	}
+	links, err := netlink.LinkList()
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range links {
+		state["links"] = append(state["links"], l.Attrs().Name)
+	}
+	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range routes {
+		state["routes"] = append(state["routes"], r.String())
+	}
+	conn, err := nftables.New()
+	if err != nil {
+		return nil, err
+	}
+	tables, err := conn.ListTables()
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range tables {
+		state["tables"] = append(state["tables"], fmt.Sprintf("%d %s", t.Family, t.Name))
+	}
+	for _, file := range []string{"/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv4/conf/all/rp_filter"} {
+		data, _ := os.ReadFile(file)
+		state["sysctl"] = append(state["sysctl"], file+"="+strings.TrimSpace(string(data)))
+	}
+	if nft, err := exec.LookPath("nft"); err == nil {
+		out, _ := exec.Command(nft, "-s", "list", "ruleset").Output()
+		state["ruleset"] = strings.Split(string(out), "\n")
+	}
+	for _, list := range state {
+		slices.Sort(list)
+	}
+	return state, nil
+}
+
+// diff says what one state has that the other lacks.
+func (before hostState) diff(after hostState) []string {
+	var found []string
+	for kind, list := range after {
+		for _, item := range list {
+			if !slices.Contains(before[kind], item) {
+				found = append(found, fmt.Sprintf("%s: left behind: %s", kind, item))
+			}
+		}
+	}
+	for kind, list := range before {
+		for _, item := range list {
+			if !slices.Contains(after[kind], item) {
+				found = append(found, fmt.Sprintf("%s: gone: %s", kind, item))
+			}
+		}
+	}
+	return found
+}
+
+func glob(pattern string) []string {
+	list, _ := filepath.Glob(pattern)
+	return list
+}
+
+// processes lists command lines that contain one of names, but the tests' own.
+func processes(names ...string) []string {
+	var found []string
+	for _, file := range glob("/proc/[0-9]*/cmdline") {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		line := strings.ReplaceAll(string(data), "\x00", " ")
+		for _, name := range names {
+			if strings.Contains(line, name) && !strings.Contains(line, "e2e.test") && !strings.Contains(line, "make ") {
+				found = append(found, strings.Split(file, "/")[2]+" "+line)
+			}
+		}
+	}
+	return found
+}
+
+func mounts() []string {
+	data, _ := os.ReadFile("/proc/self/mountinfo")
+	var points []string
+	for _, line := range strings.Split(string(data), "\n") {
+		if fields := strings.Fields(line); len(fields) > 4 {
+			points = append(points, fields[4])
+		}
+	}
+	return points
+}
