@@ -2,10 +2,13 @@
 import { after } from 'node:test'
 import { Sandbox } from 'e2b'
 
-/** Creates a sandbox that is killed after the enclosing suite. */
+const made = []
+after(() => Promise.all(made.map((sandbox) => sandbox.kill())))
+
+/** Creates a sandbox that is killed after the file's tests. */
 export async function create(opts = {}) {
   const sandbox = await Sandbox.create({ timeoutMs: 120_000, ...opts })
-  after(() => sandbox.kill())
+  made.push(sandbox)
   return sandbox
 }
 

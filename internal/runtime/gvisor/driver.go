@@ -61,6 +61,9 @@ var _ runtime.Runtime = (*Driver)(nil)
 func New(opts Options, log *slog.Logger) (*Driver, error) {
 	silenceKernelLog()
 	if opts.Kernel != "" {
+		if err := checkReachable(opts.Kernel); err != nil {
+			return nil, err
+		}
 		specutils.ExePath = opts.Kernel
 	}
 	if err := detachStdio(); err != nil {
@@ -156,4 +159,21 @@ func holdDescriptorTable() {
 	defer unix.Close(fd)
 	// Best effort: the number may be in use, and then the table has its size.
 	_ = unix.Dup3(fd, tableSize-1, unix.O_CLOEXEC)
+}
+
+// checkReachable says early what would fail every start: the kernel is executed
+// as nobody, who needs every directory on the way.
+func checkReachable(path string) error {
+	for dir := path; ; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		if err != nil {
+			return fmt.Errorf("the sandbox kernel: %w", err)
+		}
+		if info.Mode().Perm()&0o001 == 0 {
+			return fmt.Errorf("the sandbox kernel %s runs as nobody, who cannot pass %s; run `chmod o+x %s` or choose another directory", path, dir, dir)
+		}
+		if dir == "/" {
+			return nil
+		}
+	}
 }

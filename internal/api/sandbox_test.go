@@ -1,0 +1,507 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"shoal/internal/auth"
+	"shoal/internal/shoal"
+)
+
+// put makes a sandbox of the development team exist.
+func (w *world) put(id string, change func(*shoal.Sandbox)) {
+	sb := shoal.Sandbox{Spec: shoal.Spec{SandboxID: id, TeamID: shoal.DevTeamID, TemplateID: "base", BuildID: readyBuild,
+		EnvdVersion: "0.6.13", MaxLength: 24 * time.Hour, Resources: shoal.Resources{CPUCount: 2, MemoryMB: 1024, DiskMB: 10240}},
+		State: shoal.StateRunning, StartedAt: time.Now().UTC(), EndAt: time.Now().UTC().Add(time.Hour)}
+	if change != nil {
+		change(&sb)
+	}
+	w.node.Put(sb)
+}
+
+func TestSandboxIsInvisibleToOthers(t *testing.T) {
+	w := newWorld(t)
+	id := w.create(`{"templateID":"base"}`)
+	routes := [][3]string{{"GET", "", ""}, {"DELETE", "", ""}, {"POST", "/connect", `{"timeout":1}`}, {"POST", "/timeout", `{"timeout":1}`},
+		{"POST", "/refreshes", "{}"}, {"PUT", "/network", "{}"}, {"POST", "/pause", "{}"}, {"POST", "/resume", "{}"},
+		{"POST", "/fork", "{}"}, {"POST", "/snapshots", "{}"}}
+	for _, rt := range routes {
+		path := "/sandboxes/" + id + rt[1]
+		w.call(rt[0], path, rt[2], "X-API-Key", otherKey).wants(t, 404, fmt.Sprintf("Sandbox %q doesn't exist or you don't have access to it", id))
+		w.call(rt[0], "/sandboxes/not-found"+rt[1], rt[2]).wants(t, 404, `Sandbox "not" doesn't exist or you don't have access to it`)
+	}
+	w.call("POST", "/v2/sandboxes/"+id+"/connect", "", "X-API-Key", otherKey).wants(t, 404, "doesn't exist")
+	w.call("GET", "/sandboxes/"+id, "").wants(t, 200, "")
+	for _, path := range []string{"/sandboxes", "/v2/sandboxes"} {
+		if r := w.call("GET", path, "", "X-API-Key", otherKey); strings.TrimSpace(r.body) != "[]" {
+			t.Errorf("%s shows another team %s", path, r.body)
+		}
+	}
+}
+
+func TestGetSandbox(t *testing.T) {
+	w := newWorld(t)
+	id := w.create(`{"templateID":"base","timeout":60}`)
+	for _, path := range []string{id, id + "-6532622b"} {
+		r := w.call("GET", "/sandboxes/"+path, "")
+		r.wants(t, 200, "")
+		var d map[string]any
+		r.json(t, &d)
+		for _, key := range []string{"templateID", "sandboxID", "clientID", "startedAt", "endAt", "cpuCount", "memoryMB", "diskSizeMB",
+			"state", "envdVersion", "envdAccessToken", "envdURL", "lifecycle", "volumeMounts", "alias"} {
+			if d[key] == nil {
+				t.Errorf("%s is absent or null in %s", key, r.body)
+			}
+		}
+		for _, key := range []string{"network", "metadata", "allowInternetAccess", "domain"} {
+			if _, ok := d[key]; ok {
+				t.Errorf("%s is present in %s", key, r.body)
+			}
+		}
+		start, err1 := time.Parse(time.RFC3339, d["startedAt"].(string))
+		end, err2 := time.Parse(time.RFC3339, d["endAt"].(string))
+		if err1 != nil || err2 != nil || end.Sub(start) != time.Minute || !strings.HasSuffix(d["startedAt"].(string), "Z") {
+			t.Errorf("times %v %v", d["startedAt"], d["endAt"])
+		}
+	}
+}
+
+func TestPublicStates(t *testing.T) {
+	w := newWorld(t)
+	w.put("i1", func(sb *shoal.Sandbox) { sb.TemplateID = "t" })
+	cases := map[shoal.State]struct {
+		get    int
+		state  string
+		listed bool
+	}{
+		shoal.StateRunning: {200, "running", true}, shoal.StatePausing: {200, "paused", true}, shoal.StatePaused: {200, "paused", true},
+		shoal.StateResuming: {200, "paused", true}, shoal.StateSnapshotting: {200, "running", true},
+		shoal.StateKilling: {404, "", false}, shoal.StateCreating: {404, "", false},
+	}
+	for state, c := range cases {
+		t.Run(string(state), func(t *testing.T) {
+			w.put("i1", func(sb *shoal.Sandbox) { sb.State = state })
+			r := w.call("GET", "/sandboxes/i1", "")
+			r.wants(t, c.get, "")
+			if c.get == 200 && r.field(t, "state") != c.state {
+				t.Error(r.body)
+			}
+			if got := strings.Contains(w.call("GET", "/v2/sandboxes", "").body, `"i1"`); got != c.listed {
+				t.Errorf("listed: %v", got)
+			}
+			if got := strings.Contains(w.call("GET", "/sandboxes", "").body, `"i1"`); got != (c.state == "running") {
+				t.Errorf("listed by v1: %v", got)
+			}
+		})
+	}
+}
+
+func TestKill(t *testing.T) {
+	w := newWorld(t)
+	id := w.create(`{"templateID":"base"}`)
+	w.call("DELETE", "/sandboxes/"+id, "").wants(t, 204, "")
+	if w.node.Killed(id) != shoal.KillRequest {
+		t.Errorf("reason %q", w.node.Killed(id))
+	}
+	w.call("DELETE", "/sandboxes/"+id, "").wants(t, 404, "doesn't exist")
+	w.call("GET", "/sandboxes/"+id, "").wants(t, 404, "doesn't exist")
+	w.put("idying", func(sb *shoal.Sandbox) { sb.State = shoal.StateKilling })
+	w.call("DELETE", "/sandboxes/idying", "").wants(t, 204, "")
+	id = w.create(`{"templateID":"base"}`)
+	w.call("DELETE", "/sandboxes/"+id+"-6532622b", "").wants(t, 204, "")
+}
+
+func endOf(t *testing.T, w *world, id string) time.Time {
+	t.Helper()
+	end, err := time.Parse(time.RFC3339, w.call("GET", "/sandboxes/"+id, "").field(t, "endAt").(string))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return end
+}
+
+func TestDeadlines(t *testing.T) {
+	w := newWorld(t)
+	cases := map[string]struct {
+		path, body string
+		status     int
+		want       time.Duration // from now; 0 is "unchanged" (one hour)
+	}{
+		"timeout shortens":           {"/sandboxes/%s/timeout", `{"timeout":10}`, 204, 10 * time.Second},
+		"timeout lengthens":          {"/sandboxes/%s/timeout", `{"timeout":7200}`, 204, 2 * time.Hour},
+		"timeout is clamped":         {"/sandboxes/%s/timeout", `{"timeout":999999}`, 204, 24 * time.Hour},
+		"timeout now":                {"/sandboxes/%s/timeout", `{"timeout":0}`, 204, time.Nanosecond},
+		"refresh does not shorten":   {"/sandboxes/%s/refreshes", `{"duration":0}`, 204, 0},
+		"refresh lengthens":          {"/sandboxes/%s/refreshes", `{"duration":3600}`, 204, time.Hour},
+		"connect does not shorten":   {"/sandboxes/%s/connect", `{"timeout":10}`, 200, 0},
+		"connect lengthens":          {"/sandboxes/%s/connect", `{"timeout":7200}`, 200, 2 * time.Hour},
+		"connect v2 without a body":  {"/v2/sandboxes/%s/connect", ``, 200, 0},
+		"connect v2 with {}":         {"/v2/sandboxes/%s/connect", `{}`, 200, 0},
+		"connect v2 memory of a run": {"/v2/sandboxes/%s/connect", `{"memory":false}`, 200, 0},
+		"connect v2 lengthens":       {"/v2/sandboxes/%s/connect", `{"timeout":7200}`, 200, 2 * time.Hour},
+		"timeout missing":            {"/sandboxes/%s/timeout", `{}`, 400, 0},
+		"timeout without a body":     {"/sandboxes/%s/timeout", ``, 400, 0},
+		"timeout negative":           {"/sandboxes/%s/timeout", `{"timeout":-1}`, 400, 0},
+		"refresh too long":           {"/sandboxes/%s/refreshes", `{"duration":3601}`, 400, 0},
+		"connect without timeout":    {"/sandboxes/%s/connect", `{}`, 400, 0},
+		"connect without a body":     {"/sandboxes/%s/connect", ``, 400, 0},
+		"connect too long":           {"/sandboxes/%s/connect", `{"timeout":259200}`, 400, 0},
+		"connect v2 too long":        {"/v2/sandboxes/%s/connect", `{"timeout":259200}`, 400, 0},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			id := w.create(`{"templateID":"base","timeout":3600}`)
+			before := endOf(t, w, id)
+			r := w.call("POST", fmt.Sprintf(c.path, id), c.body)
+			r.wants(t, c.status, "")
+			if r.status == 200 && (r.field(t, "sandboxID") != id || r.field(t, "envdAccessToken") == nil) {
+				t.Error(r.body)
+			}
+			after := endOf(t, w, id)
+			if c.want == 0 && !after.Equal(before) {
+				t.Errorf("the end moved by %v", after.Sub(before))
+			}
+			if off := time.Until(after) - c.want; c.want != 0 && (off > time.Second || off < -10*time.Second) {
+				t.Errorf("the end is %v off", off)
+			}
+		})
+	}
+	w.call("POST", "/v2/sandboxes/iunknown/connect", `{"timeout":259200}`).wants(t, 400, "Timeout cannot be greater than 24 hours")
+	short := w.create(`{"templateID":"base","timeout":1}`)
+	w.call("POST", "/sandboxes/"+short+"/refreshes", "").wants(t, 204, "")
+	if left := time.Until(endOf(t, w, short)); left < 10*time.Second {
+		t.Errorf("a refresh left %v", left)
+	}
+}
+
+func TestDeadlineStates(t *testing.T) {
+	w := newWorld(t)
+	w.put("ikilling", func(sb *shoal.Sandbox) { sb.State = shoal.StateKilling })
+	w.put("ipausing", func(sb *shoal.Sandbox) { sb.State = shoal.StatePausing })
+	w.put("ipaused", func(sb *shoal.Sandbox) { sb.State = shoal.StatePaused })
+	w.call("POST", "/v2/sandboxes/ikilling/connect", "").wants(t, 409, `Sandbox "ikilling" is being killed`)
+	w.call("POST", "/sandboxes/ikilling/timeout", `{"timeout":1}`).wants(t, 409, "is being killed")
+	w.call("POST", "/sandboxes/ipausing/timeout", `{"timeout":1}`).wants(t, 409, `Sandbox "ipausing" is being paused`)
+	w.call("POST", "/sandboxes/ipaused/timeout", `{"timeout":1}`).wants(t, 404, "doesn't exist")
+	w.call("POST", "/sandboxes/ipaused/refreshes", ``).wants(t, 404, "doesn't exist")
+	w.call("PUT", "/sandboxes/ipausing/network", `{}`).wants(t, 409, "")
+}
+
+func TestSetNetwork(t *testing.T) {
+	w := newWorld(t)
+	id := w.create(`{"templateID":"base","allow_internet_access":false,"network":{"denyOut":["8.8.8.8"],"maskRequestHost":"h"}}`)
+	path := "/sandboxes/" + id + "/network"
+	w.call("PUT", path, `{"allowOut":["1.1.1.1"],"denyOut":["0.0.0.0/0"],"egressProxy":null,"rules":{}}`).wants(t, 204, "")
+	if got := w.node.Network(id); len(got.AllowOut) != 1 || len(got.DenyOut) != 1 || got.AllowInternet != nil {
+		t.Errorf("%+v", got)
+	}
+	w.call("PUT", path, `{}`).wants(t, 204, "")
+	if got := w.node.Network(id); len(got.AllowOut)+len(got.DenyOut) != 0 || got.AllowInternet != nil {
+		t.Errorf("an empty update left %+v", got)
+	}
+	w.call("PUT", path, `{"allow_internet_access":true}`).wants(t, 204, "")
+	detail := w.call("GET", "/sandboxes/"+id, "")
+	network, _ := json.Marshal(detail.field(t, "network"))
+	if detail.field(t, "allowInternetAccess") != true || string(network) != `{"allowPublicTraffic":true,"maskRequestHost":"h"}` {
+		t.Error(detail.body)
+	}
+	for body, want := range map[string]string{`{"denyOut":["nonsense"]}`: "invalid denied CIDR nonsense", `{"denyOut":[1]}`: validationPrefix,
+		``: validationPrefix, `{"rules":{"x.example":[{}]}}`: "Network transform rules are not available for your team."} {
+		w.call("PUT", path, body).wants(t, 400, want)
+	}
+	w.call("PUT", path, `{"egressProxy":{"address":"p:1"}}`).wants(t, 403, "Egress proxy (egressProxy) is not enabled for this team.")
+}
+
+func TestNotYet(t *testing.T) {
+	w := newWorld(t)
+	id := w.create(`{"templateID":"base"}`)
+	for _, action := range []string{"pause", "resume", "fork", "snapshots"} {
+		w.call("POST", "/sandboxes/"+id+"/"+action, "{}").wants(t, 501, "is not available in this version")
+		w.call("POST", "/sandboxes/unknown/"+action, "{}").wants(t, 404, "doesn't exist")
+	}
+	if r := w.call("GET", "/snapshots?sandboxID=x&limit=100", ""); r.status != 200 || strings.TrimSpace(r.body) != "[]" {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+}
+
+// encodings of a metadata filter, as the two SDKs and a person make them.
+func jsEncoding(key, value string) string {
+	enc := func(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }
+	return url.QueryEscape(url.Values{enc(key): {enc(value)}}.Encode())
+}
+
+func TestListByMetadata(t *testing.T) {
+	w := newWorld(t)
+	put := func(id string, metadata map[string]string) {
+		w.put(id, func(sb *shoal.Sandbox) { sb.Metadata = metadata })
+	}
+	put("iplain", map[string]string{"user": "abc", "app": "prod", "more": "x"})
+	put("iodd", map[string]string{"näme & co": "100% a+b=c d&e"})
+	put("inone", nil)
+	cases := map[string][]string{
+		url.QueryEscape("user=abc&app=prod"):      {"iplain"},
+		"user=abc%26app=prod":                     {"iplain"},
+		url.QueryEscape("user=abc&app=test"):      {},
+		url.QueryEscape("user=ab"):                {},
+		url.QueryEscape("absent="):                {},
+		jsEncoding("näme & co", "100% a+b=c d&e"): {"iodd"},
+		jsEncoding("user", "abc"):                 {"iplain"},
+		"":                                        {"inone", "iodd", "iplain"},
+	}
+	for query, want := range cases {
+		for _, path := range []string{"/sandboxes", "/v2/sandboxes"} {
+			t.Run(path+"?"+query, func(t *testing.T) {
+				r := w.call("GET", path+"?metadata="+query, "")
+				r.wants(t, 200, "")
+				if got := ids(t, r); !sameSet(got, want) {
+					t.Errorf("%v, want %v", got, want)
+				}
+			})
+		}
+	}
+	for _, query := range []string{"novalue", "a%3Db%26c", "%25zz%3D1", "a%3D%2525zz"} {
+		for _, path := range []string{"/sandboxes", "/v2/sandboxes"} {
+			w.call("GET", path+"?metadata="+query, "").wants(t, 400, "Error parsing metadata: ")
+		}
+	}
+}
+
+func ids(t *testing.T, r reply) []string {
+	t.Helper()
+	var rows []struct{ SandboxID string }
+	r.json(t, &rows)
+	list := []string{}
+	for _, row := range rows {
+		list = append(list, row.SandboxID)
+	}
+	return list
+}
+
+func sameSet(a, b []string) bool {
+	a, b = slices.Clone(a), slices.Clone(b)
+	slices.Sort(a)
+	slices.Sort(b)
+	return slices.Equal(a, b)
+}
+
+func TestListPages(t *testing.T) {
+	w := newWorld(t)
+	// Pairs share a start, so that the ID decides; one of them is paused.
+	for i := range 5 {
+		w.put(fmt.Sprint("i", i), func(sb *shoal.Sandbox) {
+			sb.StartedAt = created.Add(time.Duration(i/2) * time.Second)
+			if i == 3 {
+				sb.State = shoal.StatePaused
+			}
+		})
+	}
+	newest := []string{"i4", "i2", "i3", "i0", "i1"}
+	oldest := slices.Clone(newest)
+	slices.Reverse(oldest)
+	for order, want := range map[string][]string{"": newest, "desc": newest, "asc": oldest} {
+		for _, limit := range []int{1, 2, 3, 5, 100} {
+			t.Run(fmt.Sprintf("%s by %d", order, limit), func(t *testing.T) {
+				var got []string
+				token, pages := "", 0
+				for {
+					q := url.Values{"limit": {fmt.Sprint(limit)}}
+					if order != "" {
+						q.Set("order", order)
+					}
+					if token != "" {
+						q.Set("nextToken", token)
+					}
+					r := w.call("GET", "/v2/sandboxes?"+q.Encode(), "")
+					r.wants(t, 200, "")
+					if r.header.Get("X-Total-Running") != "4" {
+						t.Errorf("total %q", r.header.Get("X-Total-Running"))
+					}
+					got = append(got, ids(t, r)...)
+					pages++
+					if token = r.header.Get("X-Next-Token"); token == "" || pages > 9 {
+						break
+					}
+					// What starts later does not shift the pages.
+					w.put("ilate", func(sb *shoal.Sandbox) { sb.TeamID = otherTeam })
+				}
+				if !slices.Equal(got, want) || pages != (5+limit-1)/limit {
+					t.Errorf("%v in %d pages", got, pages)
+				}
+			})
+		}
+	}
+}
+
+func TestListFilters(t *testing.T) {
+	w := newWorld(t)
+	w.put("irun", func(sb *shoal.Sandbox) { sb.StartedAt = created })
+	w.put("ipaused", func(sb *shoal.Sandbox) { sb.State, sb.StartedAt = shoal.StatePaused, created.Add(time.Second) })
+	w.put("ipausing", func(sb *shoal.Sandbox) { sb.State, sb.StartedAt = shoal.StatePausing, created.Add(2*time.Second) })
+	w.put("iother", func(sb *shoal.Sandbox) { sb.TemplateID, sb.StartedAt = "ancient", created.Add(3*time.Second) })
+	cases := map[string]struct {
+		want  []string
+		total string
+	}{
+		"":                       {[]string{"iother", "ipausing", "ipaused", "irun"}, "2"},
+		"state=running":          {[]string{"iother", "irun"}, "2"},
+		"state=paused":           {[]string{"ipausing", "ipaused"}, ""},
+		"state=running,paused":   {[]string{"iother", "ipausing", "ipaused", "irun"}, "2"},
+		"state=running%2Cpaused": {[]string{"iother", "ipausing", "ipaused", "irun"}, "2"},
+		"startedAfter=" + url.QueryEscape(created.Add(time.Second).Format(time.RFC3339Nano)): {[]string{"iother", "ipausing", "ipaused"}, "1"},
+		"startedAfter=1970-01-01T00:00:00.000Z&order=asc":                                    {[]string{"irun", "ipaused", "ipausing", "iother"}, "2"},
+		"template=base":                 {[]string{"ipausing", "ipaused", "irun"}, "1"},
+		"template=old":                  {[]string{"iother"}, "1"},
+		"template=local-dev-team%2Fold": {[]string{"iother"}, "1"},
+		"template=ancient":              {[]string{"iother"}, "1"},
+		"template=":                     {[]string{"iother", "ipausing", "ipaused", "irun"}, "2"},
+		"template=unknown":              {[]string{}, "0"},
+		"state=paused&template=ancient": {[]string{}, ""},
+	}
+	for query, c := range cases {
+		t.Run(query, func(t *testing.T) {
+			r := w.call("GET", "/v2/sandboxes?"+query, "")
+			r.wants(t, 200, "")
+			if got := ids(t, r); !slices.Equal(got, c.want) || r.header.Get("X-Total-Running") != c.total {
+				t.Errorf("%v, total %q", got, r.header.Get("X-Total-Running"))
+			}
+		})
+	}
+	token := func(c cursor, asc bool) string { return url.QueryEscape(encodeCursor(c, asc)) }
+	bad := map[string]string{
+		"state=dead": validationPrefix, "state=": "", "order=up": validationPrefix, "limit=0": validationPrefix, "limit=101": validationPrefix,
+		"limit=x": validationPrefix, "startedAfter=yesterday": validationPrefix,
+		"template=base:v1": "Invalid template: tags are not supported here because sandboxes are not tag-scoped", "template=a%20b": "Invalid template: ",
+		"nextToken=%21": "Invalid next token", "nextToken=AAAA": "Invalid next token",
+		"order=asc&nextToken=" + token(cursor{created, "i1"}, false): "Invalid next token",
+		"nextToken=" + token(cursor{created, "i1"}, true):            "Invalid next token",
+	}
+	for query, message := range bad {
+		if message != "" {
+			w.call("GET", "/v2/sandboxes?"+query, "").wants(t, 400, message)
+		}
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	w := newWorld(t)
+	id := w.create(`{"templateID":"base"}`)
+	now := time.Now().UTC().Truncate(time.Minute)
+	var samples []shoal.Metrics
+	for i := range 12 { // a minute, every 5 s, ending now
+		samples = append(samples, shoal.Metrics{Time: now.Add(time.Duration(i-11) * 5 * time.Second), CPUCount: 2,
+			CPUUsedPct: float64(i), MemUsed: 100, MemTotal: 200, MemCache: 50, DiskUsed: 1, DiskTotal: 2})
+	}
+	w.node.PutMetrics(id, samples...)
+	get := func(query string) []map[string]any {
+		r := w.call("GET", "/sandboxes/"+id+"/metrics"+query, "")
+		r.wants(t, 200, "")
+		var rows []map[string]any
+		r.json(t, &rows)
+		return rows
+	}
+	all := get("")
+	if len(all) != 12 || all[0]["cpuUsedPct"] != 0.0 || all[11]["timestampUnix"] != float64(now.Unix()) {
+		t.Errorf("%v", all)
+	}
+	for _, key := range []string{"timestamp", "timestampUnix", "cpuCount", "cpuUsedPct", "memUsed", "memTotal", "memCache", "diskUsed", "diskTotal"} {
+		if all[0][key] == nil {
+			t.Errorf("%s is absent", key)
+		}
+	}
+	if some := get(fmt.Sprintf("?start=%d&end=%d", now.Unix()-10, now.Unix()-5)); len(some) != 2 {
+		t.Errorf("%v", some)
+	}
+	if past := get("?start=1&end=2"); len(past) != 0 {
+		t.Errorf("%v", past)
+	}
+	if coarse := get(fmt.Sprintf("?start=%d", now.Unix()-2*3600)); len(coarse) < 2 || len(coarse) > 4 || coarse[len(coarse)-1]["cpuUsedPct"] != 11.0 {
+		t.Errorf("%v", coarse)
+	}
+	w.call("GET", "/sandboxes/"+id+"/metrics?start=2&end=1", "").wants(t, 400, "Invalid time range for metrics")
+	w.call("GET", "/sandboxes/"+id+"/metrics?start=-1", "").wants(t, 400, validationPrefix)
+	for _, c := range [][2]string{{"iunknown", shoal.DevAPIKey}, {id, otherKey}} {
+		if r := w.call("GET", "/sandboxes/"+c[0]+"/metrics", "", "X-API-Key", c[1]); r.status != 200 || strings.TrimSpace(r.body) != "[]" {
+			t.Errorf("%d %s", r.status, r.body)
+		}
+	}
+}
+
+func TestLatestMetrics(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.create(`{"templateID":"base"}`), w.create(`{"templateID":"base"}`)
+	now := time.Now()
+	w.node.PutMetrics(a, shoal.Metrics{Time: now.Add(-5 * time.Second), MemUsed: 1}, shoal.Metrics{Time: now, MemUsed: 2})
+	r := w.call("GET", "/sandboxes/metrics?sandbox_ids="+a+","+b+",iunknown", "")
+	r.wants(t, 200, "")
+	var got struct {
+		Sandboxes map[string]struct{ MemUsed int64 }
+	}
+	r.json(t, &got)
+	if len(got.Sandboxes) != 1 || got.Sandboxes[a].MemUsed != 2 {
+		t.Error(r.body)
+	}
+	if r := w.call("GET", "/sandboxes/metrics?sandbox_ids="+a, "", "X-API-Key", otherKey); strings.Contains(r.body, a) {
+		t.Error(r.body)
+	}
+	var many []string
+	for i := range 101 {
+		many = append(many, fmt.Sprint("i", i))
+	}
+	w.call("GET", "/sandboxes/metrics?sandbox_ids="+strings.Join(many, ","), "").wants(t, 400, "Too many sandboxes requested, maximum is 100")
+	w.call("GET", "/sandboxes/metrics", "").wants(t, 400, validationPrefix)
+	w.call("GET", "/sandboxes/metrics?sandbox_ids=i1,i1", "").wants(t, 400, validationPrefix)
+	w.call("GET", "/sandboxes/metrics?sandbox_ids=i1,I2", "").wants(t, 400, "Invalid sandbox ID")
+}
+
+func TestLogsAreEmpty(t *testing.T) {
+	w := newWorld(t)
+	for path, want := range map[string]string{"/sandboxes/iany/logs?start=5&limit=1000": `{"logEntries":[],"logs":[]}`,
+		"/v2/sandboxes/iany/logs?cursor=1&direction=forward&level=warn&search=x": `{"logs":[]}`} {
+		if r := w.call("GET", path, ""); r.status != 200 || strings.TrimSpace(r.body) != want {
+			t.Errorf("%s: %d %s", path, r.status, r.body)
+		}
+	}
+	for _, query := range []string{"limit=1001", "direction=up", "level=loud", "search=" + strings.Repeat("x", 257)} {
+		w.call("GET", "/v2/sandboxes/iany/logs?"+query, "").wants(t, 400, validationPrefix)
+	}
+	w.call("GET", "/sandboxes/BAD/logs", "").wants(t, 400, "Invalid sandbox ID")
+}
+
+func TestNodeAway(t *testing.T) {
+	w := newWorld(t)
+	id := w.create(`{"templateID":"base"}`)
+	w.must(w.fleet.Sync(t.Context()))
+	w.node.SetDown(shoal.ErrNodeUnreachable.New("machine n1 does not answer"))
+	w.call("GET", "/sandboxes/"+id, "").wants(t, 503, "does not answer")
+	w.call("DELETE", "/sandboxes/"+id, "").wants(t, 503, "does not answer")
+	if r := w.call("GET", "/v2/sandboxes", ""); !slices.Contains(ids(t, r), id) {
+		t.Errorf("the sandbox seems dead: %s", r.body)
+	}
+}
+
+func TestDomain(t *testing.T) {
+	w := newWorld(t)
+	w.server.domain = "sandboxes.example:3002"
+	id := w.create(`{"templateID":"base"}`)
+	for _, r := range []reply{w.call("GET", "/sandboxes/"+id, ""), w.call("POST", "/v2/sandboxes/"+id+"/connect", "")} {
+		if r.field(t, "domain") != "sandboxes.example:3002" {
+			t.Error(r.body)
+		}
+	}
+}
+
+func TestTokensAreStable(t *testing.T) {
+	w := newWorld(t)
+	id := w.create(`{"templateID":"base"}`)
+	want := auth.NewTokens(shoal.DevTokenSeed).Envd(id)
+	for _, r := range []reply{w.call("GET", "/sandboxes/"+id, ""), w.call("POST", "/sandboxes/"+id+"/connect", `{"timeout":1}`)} {
+		if r.field(t, "envdAccessToken") != want {
+			t.Error(r.body)
+		}
+	}
+}
