@@ -206,7 +206,7 @@ func TestCreateTemplates(t *testing.T) {
 	}
 }
 
-// TestCreateDoesNotClaimAnotherTeamsName: shared is bare in the other team only.
+// A bare name is not looked for in other teams, public or not.
 func TestCreateBareNameOfAnotherTeam(t *testing.T) {
 	w := newWorld(t)
 	w.call("POST", "/sandboxes", `{"templateID":"shared"}`).wants(t, 404, "template 'shared' not found")
@@ -246,8 +246,8 @@ func TestConcurrencyLimit(t *testing.T) {
 	w.create(`{"templateID":"base"}`, mine...)
 	r := w.call("POST", "/v2/sandboxes", `{"templateID":"base"}`, mine...)
 	r.wants(t, 429, "you have reached the maximum number of concurrent E2B sandboxes (2). If you need more, please visit 'https://e2b.dev/docs/billing'")
-	if r.header.Get("Retry-After") != "" {
-		t.Error("Retry-After makes SDKs wait for a place that nobody frees (clients.md D10)")
+	if r.header.Get("Retry-After") != "" || r.header.Get("Should-Retry") != "false" {
+		t.Errorf("SDKs would wait for a place that nobody frees (clients.md D10): %v", r.header)
 	}
 	w.create(`{"templateID":"base"}`) // another team's limit
 	w.call("DELETE", "/sandboxes/"+first, "", mine...).wants(t, 204, "")

@@ -2,51 +2,63 @@ package doctor
 
 import (
 	"bufio"
+	"encoding/binary"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 )
 
 // PortHolder names the process that listens on a TCP address, or says that it
 // cannot be seen.
 func PortHolder(addr string) string {
-	_, port, err := net.SplitHostPort(addr)
+	const unknown = "an unknown process"
+	resolved, err := net.ResolveTCPAddr("tcp", addr)
 	if err != nil {
-		return "an unknown process"
-	}
-	number, err := strconv.Atoi(port)
-	if err != nil {
-		return "an unknown process"
+		return unknown
 	}
 	for _, file := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-		if inode := listeningInode(file, number); inode != "" {
+		if inode := listeningInode(file, resolved); inode != "" {
 			if holder := socketHolder(inode); holder != "" {
 				return holder
 			}
 		}
 	}
-	return "an unknown process"
+	return unknown
 }
 
-// listeningInode finds a listening socket in the kernel's table: the local
-// address is field 1, the state field 3 (0A is listening), the inode field 9.
-func listeningInode(file string, port int) string {
+// listeningInode finds the listening socket that takes an address in the kernel's
+// table: the local address is field 1, the state field 3 (0A is listening), the
+// inode field 9.
+func listeningInode(file string, want *net.TCPAddr) string {
 	f, err := os.Open(file)
 	if err != nil {
 		return ""
 	}
 	defer f.Close()
-	suffix := fmt.Sprintf(":%04X", port)
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		fields := strings.Fields(lines.Text())
-		if len(fields) > 9 && fields[3] == "0A" && strings.HasSuffix(fields[1], suffix) {
+		if len(fields) <= 9 || fields[3] != "0A" {
+			continue
+		}
+		host, port, _ := strings.Cut(fields[1], ":")
+		if port == fmt.Sprintf("%04X", want.Port) && collides(host, want.IP) {
 			return fields[9]
 		}
 	}
 	return ""
+}
+
+// collides tells whether a listener's address, as the kernel writes it, excludes
+// another listener at ip.
+func collides(host string, ip net.IP) bool {
+	if strings.Trim(host, "0") == "" || ip == nil || ip.IsUnspecified() {
+		return true
+	}
+	v4 := ip.To4()
+	// IPv4 addresses are written as numbers of the machine's byte order.
+	return v4 == nil || host == fmt.Sprintf("%08X", binary.NativeEndian.Uint32(v4))
 }
 
 func socketHolder(inode string) string {

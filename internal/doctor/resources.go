@@ -84,7 +84,7 @@ func checkRanges(_ context.Context, cfg *config.Config) Result {
 		}
 		ones, _ := r.Dst.Mask.Size()
 		route := netip.PrefixFrom(addr, ones)
-		if link, err := netlink.LinkByIndex(r.LinkIndex); err == nil && strings.HasPrefix(link.Attrs().Name, "shoal-v") {
+		if link, err := netlink.LinkByIndex(r.LinkIndex); err == nil && strings.HasPrefix(link.Attrs().Name, cfg.Instance+"-v") {
 			continue // a sandbox's own
 		}
 		for _, own := range []netip.Prefix{host, veth} {
@@ -134,9 +134,14 @@ func checkBootstrap(_ context.Context, cfg *config.Config) Result {
 }
 
 func checkBase(_ context.Context, cfg *config.Config) Result {
-	images, _ := filepath.Glob(filepath.Join(cfg.DataDir, "images", "sha256-*.erofs"))
+	dir := cfg.ImageDir
+	if dir == "" {
+		dir = cfg.DataDir
+	}
+	dir = filepath.Join(dir, "images")
+	images, _ := filepath.Glob(filepath.Join(dir, "sha256-*.erofs"))
 	if len(images) == 0 {
 		return Note.because("", "not built yet; the first start builds it")
 	}
-	return ok("%d image(s) in %s", len(images), filepath.Join(cfg.DataDir, "images"))
+	return ok("%d image(s) in %s", len(images), dir)
 }

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -36,7 +37,7 @@ type guest struct {
 	url    string
 	home   string
 	uid    int
-	facts  map[string]string // what the host says out of band
+	facts  sync.Map // what the host says out of band
 
 	process    processconnect.ProcessClient // JSON codec, as the SDKs
 	filesystem filesystemconnect.FilesystemClient
@@ -49,7 +50,7 @@ func newGuest(t *testing.T) *guest {
 	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	g := &guest{t: t, home: filepath.Join(dir, "home"), uid: os.Geteuid(), facts: map[string]string{}}
+	g := &guest{t: t, home: filepath.Join(dir, "home"), uid: os.Geteuid()}
 	gid := os.Getegid()
 	rootHome := filepath.Join(dir, "root")
 	if g.uid == 0 {
@@ -71,13 +72,19 @@ func newGuest(t *testing.T) *guest {
 	config.HostsFile = g.write(dir, "hosts", "127.0.0.1 localhost\n")
 	config.RunDir = filepath.Join(dir, "run")
 	config.CABundle, config.CAExtra = filepath.Join(dir, "certs", "bundle.crt"), filepath.Join(dir, "extra", "ca.crt")
-	config.Authority = access.Authority{Path: filepath.Join(dir, "none"), Lookup: func(key string) string { return g.facts[key] }}
+	config.Authority = access.Authority{Path: filepath.Join(dir, "none"), Lookup: g.fact}
 	g.server = New(config)
 	g.run()
 	g.server.settings.SetDefaults("user", "")
 	g.process = processconnect.NewProcessClient(http.DefaultClient, g.url, connect.WithProtoJSON())
 	g.filesystem = filesystemconnect.NewFilesystemClient(http.DefaultClient, g.url, connect.WithProtoJSON())
 	return g
+}
+
+func (g *guest) fact(key string) string {
+	value, _ := g.facts.Load(key)
+	s, _ := value.(string)
+	return s
 }
 
 func (g *guest) write(dir, name, text string) string {

@@ -39,7 +39,8 @@ func (g *guest) envs() map[string]string {
 
 func TestInitEnvironment(t *testing.T) {
 	g := newGuest(t)
-	g.facts["E2B_SANDBOX_ID"], g.facts["E2B_TEMPLATE_ID"] = "sandbox1", "template1"
+	g.facts.Store("E2B_SANDBOX_ID", "sandbox1")
+	g.facts.Store("E2B_TEMPLATE_ID", "template1")
 	a := g.init("")
 	if a.status != 204 || a.header.Get("X-Envd-Version") != Version || a.header.Get("Cache-Control") != "no-store" || a.body != "" {
 		t.Fatalf("%+v", a)
@@ -57,7 +58,7 @@ func TestInitEnvironment(t *testing.T) {
 		t.Errorf("variables are not replaced: %v", env)
 	}
 	// A restored guest has another identity.
-	g.facts["E2B_SANDBOX_ID"] = "sandbox2"
+	g.facts.Store("E2B_SANDBOX_ID", "sandbox2")
 	g.mustInit(`{}`)
 	if env := g.envs(); env["E2B_SANDBOX_ID"] != "sandbox2" {
 		t.Errorf("%v", env)
@@ -154,7 +155,7 @@ func TestTokenRotation(t *testing.T) {
 			if c.current != "" {
 				g.mustInit(body(c.current))
 			}
-			g.facts["E2B_ACCESS_TOKEN_HASH"] = c.hash
+			g.facts.Store("E2B_ACCESS_TOKEN_HASH", c.hash)
 			a := g.init(body(c.request))
 			if a.status != c.status {
 				t.Fatalf("%d %q", a.status, a.body)
@@ -191,7 +192,7 @@ func (g *guest) envs2(token string) map[string]string {
 func TestAuthorityFile(t *testing.T) {
 	g := newGuest(t)
 	g.mustInit(`{"accessToken":"old"}`)
-	g.facts["E2B_ACCESS_TOKEN_HASH"] = hash("stale")
+	g.facts.Store("E2B_ACCESS_TOKEN_HASH", hash("stale"))
 	path := g.server.authority.Path
 	for i, separator := range []string{"\x00", "\n"} {
 		token := fmt.Sprintf("new%d", i)

@@ -39,18 +39,30 @@ type forwarder struct {
 // newForwarder listens on one port for UDP and TCP.
 func newForwarder(upstreams []netip.AddrPort, guests netip.Prefix, log *slog.Logger) (*forwarder, error) {
 	f := &forwarder{upstreams: upstreams, guests: guests, log: log, inFlight: map[netip.Addr]int{}}
-	packets, err := net.ListenPacket("udp4", ":0")
+	packets, listener, err := listenBoth()
 	if err != nil {
-		return nil, err
-	}
-	listener, err := net.Listen("tcp4", fmt.Sprintf(":%d", packets.LocalAddr().(*net.UDPAddr).Port))
-	if err != nil {
-		packets.Close()
 		return nil, err
 	}
 	f.udp = &dns.Server{PacketConn: packets, Handler: f}
 	f.tcp = &dns.Server{Listener: listener, Handler: f}
 	return f, nil
+}
+
+// portTries bounds the search for a port that is free for both protocols: one that
+// the kernel picks for UDP may be some TCP connection's own.
+const portTries = 50
+
+func listenBoth() (packets net.PacketConn, listener net.Listener, err error) {
+	for range portTries {
+		if packets, err = net.ListenPacket("udp4", ":0"); err != nil {
+			return nil, nil, err
+		}
+		if listener, err = net.Listen("tcp4", fmt.Sprintf(":%d", packets.LocalAddr().(*net.UDPAddr).Port)); err == nil {
+			return packets, listener, nil
+		}
+		packets.Close()
+	}
+	return nil, nil, err
 }
 
 func (f *forwarder) port() uint16 { return uint16(f.udp.PacketConn.LocalAddr().(*net.UDPAddr).Port) }

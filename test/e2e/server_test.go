@@ -140,6 +140,11 @@ func (p *process) awaitLine(text string, limit time.Duration) error {
 
 // stop asks the process to end and waits for it.
 func (p *process) stop(sig syscall.Signal, limit time.Duration) error {
+	select {
+	case <-p.done: // something else, `shoal down` perhaps, was first
+		return p.err
+	default:
+	}
 	if err := p.cmd.Process.Signal(sig); err != nil {
 		return err
 	}

@@ -1,0 +1,126 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+)
+
+type app struct {
+	Config
+	ConfigFile kong.ConfigFlag `name:"config"`
+}
+
+func parse(t *testing.T, args ...string) (*app, error) {
+	t.Helper()
+	var a app
+	parser, err := kong.New(&a, kong.DefaultEnvars(EnvPrefix), kong.Configuration(LoadFile), kong.Exit(func(int) {}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = parser.Parse(args)
+	return &a, err
+}
+
+func file(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "shoal.conf")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestPrecedence: a flag wins over the environment, which wins over the file.
+func TestPrecedence(t *testing.T) {
+	path := file(t, "# comment\nnode-id = \"from file\"\nslot-pool=3\ndomain = file.example\n")
+	t.Setenv("SHOAL_SLOT_POOL", "4")
+	t.Setenv("SHOAL_DOMAIN", "env.example")
+	a, err := parse(t, "--config", path, "--domain", "flag.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.NodeID != "from file" || a.SlotPool != 4 || a.Domain != "flag.example" {
+		t.Errorf("node-id %q, slot-pool %d, domain %q", a.NodeID, a.SlotPool, a.Domain)
+	}
+}
+
+func TestBadFiles(t *testing.T) {
+	for text, want := range map[string]string{
+		"no equals sign":         "want name = value",
+		"data-dir = ${HOME}/x":   "not expanded",
+		"domain = a\ndomain = b": "set twice",
+		"no-such-setting = 1":    "no setting is named",
+	} {
+		if _, err := parse(t, "--config", file(t, text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}
+
+func TestCheck(t *testing.T) {
+	for name, c := range map[string]struct {
+		args []string
+		want string // "" = fine
+	}{
+		"defaults":           {nil, ""},
+		"development":        {[]string{"--dev"}, ""},
+		"development, open":  {[]string{"--dev", "--proxy-listen=0.0.0.0:1"}, "proxy-listen"},
+		"relative directory": {[]string{"--data-dir=x"}, "data-dir"},
+		"no port":            {[]string{"--api-listen=localhost"}, "api-listen"},
+		"overlapping ranges": {[]string{"--host-cidr=10.0.0.0/8"}, "overlaps"},
+		"IPv6 range":         {[]string{"--veth-cidr=fd00::/64"}, "veth-cidr"},
+		"internal":           {[]string{"--allow-internal=10.0.0.0"}, "allow-internal"},
+		"resolver":           {[]string{"--dns=name"}, "dns"},
+		"resolvers":          {[]string{"--dns=1.1.1.1,[::1]:54"}, ""},
+		"domain with scheme": {[]string{"--domain=https://x"}, "domain"},
+		"nothing may run":    {[]string{"--max-sandboxes=0"}, "max-sandboxes"},
+	} {
+		a, err := parse(t, c.args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = a.Check()
+		if (c.want == "") != (err == nil) || (err != nil && !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+// TestLinesAreAFile: what check prints can be read back, and shows no secret.
+func TestLinesAreAFile(t *testing.T) {
+	a, err := parse(t, "--token-seed=hush", "--dns=1.1.1.1,9.9.9.9", "--api-listen=127.0.0.1:9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Join(a.Lines(), "\n")
+	if strings.Contains(text, "hush") {
+		t.Error("a secret is shown")
+	}
+	again, err := parse(t, "--config", file(t, strings.ReplaceAll(text, "token-seed = (set)", "")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.APIListen != a.APIListen || len(again.DNS) != 2 {
+		t.Errorf("read back: %+v", again.Config)
+	}
+}
+
+func TestSecretsAreKept(t *testing.T) {
+	c := &Config{DataDir: t.TempDir()}
+	first, err := c.LoadSecrets("dev")
+	if err != nil || len(first.NodeSecret) < 32 || first.TokenSeed == "dev" {
+		t.Fatalf("%+v %v", first, err)
+	}
+	second, err := c.LoadSecrets("dev")
+	if err != nil || second != first {
+		t.Errorf("the second time: %+v %v", second, err)
+	}
+	c.Dev = true
+	if dev, err := c.LoadSecrets("dev"); err != nil || dev.TokenSeed != "dev" {
+		t.Errorf("in development: %+v %v", dev, err)
+	}
+}

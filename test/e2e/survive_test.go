@@ -1,0 +1,73 @@
+package e2e
+
+import (
+	"encoding/json"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// python runs a program with the SDK and what a user exports.
+func (i *installation) python(t *testing.T, program string) string {
+	t.Helper()
+	cmd := exec.Command("../python/.venv/bin/python", "-c", program)
+	cmd.Env, cmd.WaitDelay = i.sdkEnv(), time.Second
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("python: %v\n%s", err, out)
+	}
+	return string(out)
+}
+
+// TestSurvival kills `shoal up` with SIGKILL under a sandbox that works, and ends
+// it by signal under another. Both go on under the next one.
+func TestSurvival(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGINT} {
+		t.Run(sig.String(), func(t *testing.T) {
+			c := server.create(t)
+			server.python(t, `
+from e2b import Sandbox
+s = Sandbox.connect("`+c.SandboxID+`")
+s.commands.run("i=0; while true; do i=$((i+1)); echo $i > /tmp/count; sleep 0.1; done", background=True, timeout=0)
+`)
+			end := detail(t, c.SandboxID)["endAt"]
+			_ = up.stop(sig, 30*time.Second)
+			if err := startServer(); err != nil {
+				t.Fatal(err)
+			}
+			if out, _ := up.out.state(); strings.Contains(out, "Building the base template") {
+				t.Error("the second start built the base template again")
+			}
+			after := detail(t, c.SandboxID)
+			if after["state"] != "running" || after["endAt"] != end {
+				t.Errorf("after the restart: %v; the deadline was %v", after, end)
+			}
+			out := server.python(t, `
+import time
+from e2b import Sandbox
+s = Sandbox.connect("`+c.SandboxID+`")
+first = int(s.files.read("/tmp/count"))
+time.sleep(1)
+print(int(s.files.read("/tmp/count")) > first, len(s.commands.list()))
+`)
+			if strings.TrimSpace(out) != "True 1" {
+				t.Errorf("the process in the sandbox: %q", out)
+			}
+		})
+	}
+}
+
+func detail(t *testing.T, id string) map[string]any {
+	t.Helper()
+	status, body := server.call(t, "GET", "/sandboxes/"+id, "")
+	if status != 200 {
+		t.Fatalf("detail: %d %s", status, body)
+	}
+	var d map[string]any
+	if err := json.Unmarshal([]byte(body), &d); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
