@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"shoal/internal/runtime/gvisor/pin"
 )
 
 // stockRuntime is the anchor of starts and of exec: the unmodified runsc with the
@@ -29,8 +31,8 @@ const (
 // packages by hard links.
 func newStock(s *installation) (*stockRuntime, error) {
 	st := &stockRuntime{dir: s.dir, binary: filepath.Join(s.dir, "runsc"), bundle: filepath.Join(s.dir, "bundle")}
-	if out, err := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", st.binary, "gvisor.dev/gvisor/runsc").CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build the stock runsc: %w\n%s", err, out)
+	if err := st.build(); err != nil {
+		return nil, err
 	}
 	roots, err := filepath.Glob(filepath.Join(s.images, "roots", "*"))
 	if err != nil || len(roots) == 0 {
@@ -62,6 +64,24 @@ func newStock(s *installation) (*stockRuntime, error) {
 		return nil, err
 	}
 	return st, os.WriteFile(filepath.Join(st.bundle, "config.json"), data, 0o644)
+}
+
+// build compiles runsc in a module of its own: it needs more than Shoal does.
+func (st *stockRuntime) build() error {
+	dir := filepath.Join(st.dir, "module")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	mod := fmt.Sprintf("module stock\n\ngo 1.26\n\nrequire gvisor.dev/gvisor %s\n", pin.Version)
+	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte(mod), 0o644); err != nil {
+		return err
+	}
+	cmd := exec.Command("go", "build", "-mod=mod", "-trimpath", "-ldflags", "-s -w", "-o", st.binary, "gvisor.dev/gvisor/runsc")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the stock runsc: %w\n%s", err, out)
+	}
+	return nil
 }
 
 func (st *stockRuntime) runsc(ctx context.Context, args ...string) *exec.Cmd {

@@ -37,7 +37,8 @@ func (c *Config) secret(name, configured string) (string, error) {
 		return configured, nil
 	}
 	dir := filepath.Join(c.DataDir, "secrets")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	// The data directory itself is passed by sandbox kernels, which run as nobody.
+	if err := errors.Join(os.MkdirAll(c.DataDir, 0o711), os.MkdirAll(dir, 0o700)); err != nil {
 		return "", fmt.Errorf("make the directory of secrets: %w", err)
 	}
 	path := filepath.Join(dir, name)

@@ -32,11 +32,6 @@ type installation struct {
 // newInstallation shares the base image with earlier runs, and nothing else.
 func newInstallation(dir string) (*installation, error) {
 	i := &installation{dataDir: filepath.Join(dir, "data"), runDir: filepath.Join(dir, "run")}
-	for _, d := range []string{i.dataDir, i.runDir} {
-		if err := os.MkdirAll(d, 0o755); err != nil {
-			return nil, err
-		}
-	}
 	ports, err := freePorts(5)
 	if err != nil {
 		return nil, err
