@@ -15,17 +15,18 @@ import (
 func main() {
 	rounds := flag.Int("rounds", 20, "measurements of each kind; medians are reported")
 	many := flag.Int("many", 50, "sandboxes alive at once for the memory figure")
+	only := flag.String("only", "", "measure only this: create, command, transfer or memory")
 	output := flag.String("json", "bin/bench.json", "file for the machine-readable report")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *rounds, *many, *output); err != nil {
+	if err := run(ctx, *rounds, *many, *only, *output); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, rounds, many int, output string) (err error) {
+func run(ctx context.Context, rounds, many int, only, output string) (err error) {
 	server, err := newInstallation()
 	if err != nil {
 		return err
@@ -44,15 +45,20 @@ func run(ctx context.Context, rounds, many int, output string) (err error) {
 	}
 	defer stock.close()
 	r := &report{Machine: describeMachine(), Rounds: rounds}
-	for _, part := range []func(context.Context, *report, *installation, *stockRuntime) error{
-		benchCreate, benchCommand, benchTransfer,
-	} {
-		if err := part(ctx, r, server, stock); err != nil {
-			return err
+	for _, part := range []struct {
+		name string
+		run  func(context.Context, *report, *installation, *stockRuntime) error
+	}{{"create", benchCreate}, {"command", benchCommand}, {"transfer", benchTransfer}} {
+		if only == "" || only == part.name {
+			if err := part.run(ctx, r, server, stock); err != nil {
+				return err
+			}
 		}
 	}
-	if err := benchMemory(ctx, r, server, many); err != nil {
-		return err
+	if only == "" || only == "memory" {
+		if err := benchMemory(ctx, r, server, many); err != nil {
+			return err
+		}
 	}
 	r.Phases = server.phases()
 	r.print(os.Stdout)

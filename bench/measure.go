@@ -161,12 +161,21 @@ func benchTransfer(ctx context.Context, r *report, s *installation, _ *stockRunt
 		return err
 	}
 	payload := bytes.Repeat([]byte("0123456789abcdef"), transferSize/16)
+	// The anchor does the same work: it keeps the upload in a file and sends it.
+	stored := filepath.Join(s.dir, "transfer")
 	plain := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodPost {
-			_, _ = io.Copy(io.Discard, r.Body)
+		if r.Method != http.MethodPost {
+			http.ServeFile(w, r, stored)
 			return
 		}
-		_, _ = w.Write(payload)
+		f, err := os.Create(stored)
+		if err == nil {
+			_, err = io.Copy(f, r.Body)
+			f.Close()
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		}
 	})}
 	go func() { _ = plain.Serve(listener) }()
 	defer plain.Close()
@@ -211,7 +220,7 @@ func benchTransfer(ctx context.Context, r *report, s *installation, _ *stockRunt
 		name        string
 		ours, plain times
 	}{{"upload of 100 MB", up, plainUp}, {"download of 100 MB", down, plainDown}} {
-		f := figure{Name: c.name, Unit: "MB/s", Ours: rate(c.ours), Anchor: rate(c.plain), Of: "HTTP copy on loopback", Target: "at least × 0.5"}
+		f := figure{Name: c.name, Unit: "MB/s", Ours: rate(c.ours), Anchor: rate(c.plain), Of: "HTTP copy of a file on loopback", Target: "at least × 0.5"}
 		f.Ratio = f.Ours / f.Anchor
 		f.Met = f.Ratio >= 0.5
 		r.add(f)

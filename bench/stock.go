@@ -77,7 +77,7 @@ func (st *stockRuntime) build() error {
 		return err
 	}
 	cmd := exec.Command("go", "build", "-mod=mod", "-trimpath", "-ldflags", "-s -w", "-o", st.binary, "gvisor.dev/gvisor/runsc")
-	cmd.Dir = dir
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "CGO_ENABLED=0") // with cgo its helpers do not start
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the stock runsc: %w\n%s", err, out)
 	}
@@ -120,8 +120,10 @@ func (st *stockRuntime) start(ctx context.Context, id string) (time.Duration, er
 	}
 	begin := time.Now()
 	// Not CombinedOutput: the sandbox would hold the pipe open.
-	if err := st.runsc(ctx, "run", "--detach", "--bundle", st.bundle, id).Run(); err != nil {
-		return 0, fmt.Errorf("runsc run: %w", err)
+	cmd := st.runsc(ctx, "--log="+filepath.Join(st.dir, "runsc.log"), "run", "--detach", "--bundle", st.bundle, id)
+	if err := cmd.Run(); err != nil {
+		said, _ := os.ReadFile(filepath.Join(st.dir, "runsc.log"))
+		return 0, fmt.Errorf("runsc run: %w\n%s", err, said)
 	}
 	if err := awaitHealth(ctx, "http://"+stockGuest+":49983"); err != nil {
 		return 0, err

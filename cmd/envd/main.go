@@ -55,7 +55,7 @@ func run(args []string) error {
 	}
 
 	// The port comes first: the platform retries until somebody answers there.
-	listener, err := net.Listen("tcp", net.JoinHostPort("", strconv.Itoa(*port)))
+	listener, err := listen(net.JoinHostPort("", strconv.Itoa(*port)))
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
@@ -76,4 +76,20 @@ func newLog(verbose bool) *slog.Logger {
 		level = slog.LevelDebug
 	}
 	return slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+}
+
+// socketBuffer lets the network go on while a file is read or written, in bytes.
+const socketBuffer = 4 << 20
+
+// listen sets the buffers before the socket listens: the window that a connection
+// may ever have is agreed upon when it opens.
+func listen(addr string) (net.Listener, error) {
+	config := net.ListenConfig{Control: func(_, _ string, conn syscall.RawConn) error {
+		return conn.Control(func(fd uintptr) {
+			// Where the kernel refuses, transfers are slower and nothing else.
+			_ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, socketBuffer)
+			_ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF, socketBuffer)
+		})
+	}}
+	return config.Listen(context.Background(), "tcp", addr)
 }

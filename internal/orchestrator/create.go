@@ -90,13 +90,15 @@ func (o *Orchestrator) bootNew(ctx context.Context, sb *sandbox) error {
 	if err := o.saveView(sb); err != nil {
 		return err
 	}
-	endEgress := telemetry.Begin(ctx, "egress")
-	err = slot.SetEgress(egress)
-	endEgress()
-	if err != nil {
-		return err
-	}
-	if err := o.startGuest(ctx, sb, ""); err != nil {
+	// The rules are set while the guest's kernel starts. Until then the slot lets
+	// nothing out, and nothing of the client's runs before initialise.
+	ruled := make(chan error, 1)
+	go func() {
+		defer telemetry.Begin(ctx, "egress")()
+		ruled <- slot.SetEgress(egress)
+	}()
+	err = o.startGuest(ctx, sb, "")
+	if err = errors.Join(err, <-ruled); err != nil {
 		return err
 	}
 	return o.initialise(ctx, sb, spec)

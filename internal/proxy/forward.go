@@ -29,6 +29,9 @@ const (
 	// ServerIdle is how long a listener of this proxy keeps an idle connection.
 	ServerIdle = 620 * time.Second
 	dialTime   = 30 * time.Second
+	// streamBuffer is what is read or written at once, in bytes. A guest's network
+	// takes long packets much faster than many, so writes to it are long.
+	streamBuffer = 256 << 10
 )
 
 // dialPauses are waited for before each further attempt at a refused port: a
@@ -61,7 +64,7 @@ type execution struct {
 
 func newUpstream() *upstream {
 	return &upstream{executions: map[string]*execution{}, ended: map[string]struct{}{}, buffers: bufferPool{pool: sync.Pool{New: func() any {
-		b := make([]byte, 64<<10)
+		b := make([]byte, streamBuffer)
 		return &b
 	}}}}
 }
@@ -88,8 +91,8 @@ func (e *execution) newTransport(idle time.Duration) *http.Transport {
 		MaxIdleConnsPerHost: 64,
 		IdleConnTimeout:     idle,
 		ForceAttemptHTTP2:   false,
-		WriteBufferSize:     64 << 10,
-		ReadBufferSize:      64 << 10,
+		WriteBufferSize:     streamBuffer,
+		ReadBufferSize:      streamBuffer,
 	}
 }
 

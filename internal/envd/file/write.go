@@ -17,7 +17,7 @@ var ErrIsDirectory = errors.New("is a directory")
 
 // copyBuffers hold one write each. A write is a system call, which is dear in
 // a guest, and each one is an event for watchers; so writes are large.
-var copyBuffers = sync.Pool{New: func() any { b := make([]byte, 128<<10); return &b }}
+var copyBuffers = sync.Pool{New: func() any { b := make([]byte, 1<<20); return &b }}
 
 // Writer stores content for users. Made runs after it created a directory, so
 // that recursive watchers can look into it before a file appears there.
