@@ -1,5 +1,7 @@
 package shoal
 
+//go:generate env UPDATE_ERRORS=1 go test -run TestErrorsPage .
+
 // Catalogue lists every error kind, in the order of docs/errors.md, which is
 // generated from it.
 var Catalogue []*Kind
