@@ -6,13 +6,17 @@ GO      ?= go
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w
 
-.PHONY: help up down build test test-unit test-root test-e2e bench generate lint setup setup-test clean
+.PHONY: help packages sdk-versions up down build test test-unit test-root test-e2e bench generate lint setup setup-test clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-up: setup build ## set up, build, make the base template, serve on loopback with the development key
+up: setup ## set up, build, make the base template, serve on loopback with the development key
+	@$(MAKE) --no-print-directory -j2 build packages
 	@bin/shoal up --dev || { status=$$?; [ $$status -gt 128 ] || bin/shoal doctor --dev; exit $$status; }
+
+packages: ## install the base template's packages; `up` does it beside the build
+	@$(GO) run ./cmd/base
 
 down: ## end everything that `make up` left running
 	@bin/shoal down --dev
@@ -53,6 +57,9 @@ generate: ## regenerate what is generated
 lint: ## vet and format check
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
+
+sdk-versions: ## move the tests to the newest SDKs
+	@scripts/sdk-versions
 
 clean: ## remove what the build made
 	rm -rf bin cmd/shoal/assets/envd cmd/shoal/assets/kernel

@@ -79,7 +79,7 @@ func (m *machine) open(ended func(string)) error {
 	if err != nil {
 		return fmt.Errorf("prepare gVisor: %w", err)
 	}
-	if m.images, err = image.Open(m.imageDir()); err != nil {
+	if m.images, err = image.Open(m.cfg.Images()); err != nil {
 		return err
 	}
 	m.orch = orchestrator.New(orchestrator.Config{
@@ -97,13 +97,6 @@ func (m *machine) networkName() string {
 		return ""
 	}
 	return m.cfg.Instance
-}
-
-func (m *machine) imageDir() string {
-	if m.cfg.ImageDir != "" {
-		return m.cfg.ImageDir
-	}
-	return m.cfg.DataDir
 }
 
 // sandboxAt identifies a guest that asks its node something.

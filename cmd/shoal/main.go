@@ -45,7 +45,7 @@ func run() int {
 		kong.Description("A self-hosted, E2B-compatible sandbox cloud."),
 		kong.UsageOnError(),
 		kong.DefaultEnvars(config.EnvPrefix),
-		kong.Configuration(config.LoadFile, "/etc/shoal/shoal.conf"),
+		kong.Configuration(config.LoadFile, config.DefaultFile),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 	)
 	kctx, err := parser.Parse(os.Args[1:])

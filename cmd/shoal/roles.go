@@ -11,6 +11,7 @@ import (
 
 	"shoal/internal/config"
 	"shoal/internal/fleet"
+	"shoal/internal/image"
 	"shoal/internal/orchestrator/rpc"
 	"shoal/internal/proxy"
 	"shoal/internal/shoal"
@@ -42,7 +43,7 @@ func (orchestratorCmd) Run(ctx context.Context, cfg *config.Config) error {
 	if err := m.orch.Recover(ctx); err != nil {
 		return err
 	}
-	if _, err := m.base(ctx, showProgress(console)); err != nil {
+	if _, err := m.base(ctx, image.PrintProgress(console)); err != nil {
 		return err
 	}
 	g, running := errgroup.WithContext(ctx)

@@ -44,7 +44,7 @@ func (u *upCmd) Run(ctx context.Context, cfg *config.Config) error {
 	if err := m.orch.Recover(ctx); err != nil {
 		return err
 	}
-	build, err := m.base(ctx, showProgress(console))
+	build, err := m.base(ctx, image.PrintProgress(console))
 	if err != nil {
 		return err
 	}
@@ -109,33 +109,6 @@ func reachable(addr string) string {
 		host = "localhost"
 	}
 	return net.JoinHostPort(host, port)
-}
-
-// showProgress prints a build's steps: over each other on a terminal, else one
-// line for every tenth.
-func showProgress(console *os.File) func(image.Progress) {
-	terminal, shown, first := isTerminal(console), -1, true
-	return func(p image.Progress) {
-		if first {
-			fmt.Fprintln(console, "Building the base template; this happens once.")
-			first = false
-		}
-		percent := 0
-		if p.Total > 0 {
-			percent = 100 * p.Done / p.Total
-		}
-		if terminal {
-			fmt.Fprintf(console, "\r\x1b[K  %-8s %3d %%  %.60s", p.Stage, percent, p.Message)
-			if p.Stage == "image" {
-				fmt.Fprintln(console)
-			}
-			return
-		}
-		if p.Stage == "image" || percent/10 > shown {
-			shown = percent / 10
-			fmt.Fprintf(console, "  %-8s %3d %%  %s\n", p.Stage, percent, p.Message)
-		}
-	}
 }
 
 func listenAll(addrs ...string) ([]net.Listener, error) {

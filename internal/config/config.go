@@ -11,6 +11,9 @@ import (
 // EnvPrefix starts every environment variable.
 const EnvPrefix = "SHOAL"
 
+// DefaultFile is read if it exists and no other file is named.
+const DefaultFile = "/etc/shoal/shoal.conf"
+
 // DefaultInstance is the name of a machine's own installation.
 const DefaultInstance = "shoal"
 
@@ -52,4 +55,12 @@ type Config struct {
 	SandboxDisk  int64         `default:"10240" placeholder:"MIB" help:"Writable disk of a sandbox of the base template, in MiB."`
 
 	TrustCA []string `placeholder:"FILE,…" help:"Certificate authorities (PEM) that every guest trusts, besides those that the host's operator added to the host's trust store."`
+}
+
+// Images is the directory of root images.
+func (c *Config) Images() string {
+	if c.ImageDir != "" {
+		return c.ImageDir
+	}
+	return c.DataDir
 }

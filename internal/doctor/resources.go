@@ -134,11 +134,7 @@ func checkBootstrap(_ context.Context, cfg *config.Config) Result {
 }
 
 func checkBase(_ context.Context, cfg *config.Config) Result {
-	dir := cfg.ImageDir
-	if dir == "" {
-		dir = cfg.DataDir
-	}
-	dir = filepath.Join(dir, "images")
+	dir := filepath.Join(cfg.Images(), "images")
 	images, _ := filepath.Glob(filepath.Join(dir, "sha256-*.erofs"))
 	if len(images) == 0 {
 		return Note.because("", "not built yet; the first start builds it")

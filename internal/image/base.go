@@ -101,6 +101,23 @@ func (b *Builder) EnsureBase(ctx context.Context, o Options) (Result, error) {
 	return r, nil
 }
 
+// EnsurePackages does the first stage of EnsureBase alone. It needs none of the
+// other inputs, so it can run while they are being made.
+func (b *Builder) EnsurePackages(ctx context.Context, progress func(Progress)) error {
+	unlock, err := b.store.lock()
+	if err != nil {
+		return shoal.ErrImageBuild.Wrap(err, "the image directory cannot be used")
+	}
+	defer unlock()
+	if err := b.store.removeUnfinished(); err != nil {
+		return shoal.ErrImageBuild.Wrap(err, "the image directory cannot be cleaned")
+	}
+	if _, _, err := b.packages(ctx, progress); err != nil {
+		return shoal.ErrImageBuild.Wrap(err, "the base template's packages cannot be installed")
+	}
+	return nil
+}
+
 func (b *Builder) build(ctx context.Context, key string, o Options, authorities []authority) (Result, error) {
 	start := time.Now()
 	root, fresh, err := b.packages(ctx, o.Progress)

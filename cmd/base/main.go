@@ -1,0 +1,39 @@
+// Command base installs the base template's packages ahead of shoal's first
+// start, while shoal is still being compiled. Shoal does the same if it was not
+// run; it only takes longer.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"shoal/internal/config"
+	"shoal/internal/image"
+)
+
+func main() {
+	var c struct {
+		config.Config
+	}
+	kong.Parse(&c, kong.Name("base"), kong.DefaultEnvars(config.EnvPrefix), kong.Configuration(config.LoadFile, config.DefaultFile))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, &c.Config); err != nil {
+		fmt.Fprintln(os.Stderr, "base:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, cfg *config.Config) error {
+	store, err := image.Open(cfg.Images())
+	if err != nil {
+		return err
+	}
+	return image.NewBuilder(store, slog.Default()).EnsurePackages(ctx, image.PrintProgress(os.Stdout))
+}

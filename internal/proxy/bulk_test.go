@@ -1,0 +1,66 @@
+package proxy
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// TestBulkDownloadDoesNotStall: a file arrives in full, and its last bytes as soon
+// as they are sent, though the kernel was asked to wait for more. The connection
+// then serves small answers at once.
+func TestBulkDownloadDoesNotStall(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.9:49983")
+	if err != nil {
+		t.Skipf("the daemon's port is taken here: %v", err)
+	}
+	const size, tail = 12 << 20, 100
+	release := make(chan struct{})
+	backend := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/files" {
+			_, _ = io.WriteString(w, "small")
+			return
+		}
+		w.Header().Set("Content-Length", strconv.Itoa(size))
+		_, _ = w.Write(bytes.Repeat([]byte("x"), size-tail))
+		w.(http.Flusher).Flush()
+		<-release
+		_, _ = w.Write(bytes.Repeat([]byte("y"), tail))
+	})}
+	go func() { _ = backend.Serve(listener) }()
+	defer backend.Close()
+	h := New(&fixed{target: Target{ExecutionID: "e", Host: netip.MustParseAddr("127.0.0.9")}}, quiet())
+	front := httptest.NewServer(h)
+	defer front.Close()
+	host := "49983-" + testID + ".test"
+	for range 2 {
+		resp := request(t, front, "GET", host, "/files?path=x", nil, nil)
+		got := make(chan error, 1)
+		go func() {
+			_, err := io.CopyN(io.Discard, resp.Body, size-tail)
+			got <- err
+		}()
+		select {
+		case err := <-got:
+			if err != nil {
+				t.Fatal(err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("what was sent does not arrive")
+		}
+		release <- struct{}{}
+		rest, err := io.ReadAll(resp.Body)
+		if err != nil || len(rest) != tail {
+			t.Fatalf("the end: %d bytes, %v", len(rest), err)
+		}
+		if body, _ := io.ReadAll(request(t, front, "GET", host, "/other", nil, nil).Body); string(body) != "small" {
+			t.Errorf("afterwards: %q", body)
+		}
+	}
+}

@@ -1,0 +1,138 @@
+package e2e
+
+import (
+	"encoding/json"
+	"net"
+	"net/http"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// internet is a namespace behind the host with a public address and a web server.
+func internet(t *testing.T) (address string) {
+	t.Helper()
+	ip := func(args ...string) {
+		t.Helper()
+		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+			t.Fatalf("ip %v: %v\n%s", args, err, out)
+		}
+	}
+	ip("netns", "add", "e2e-inet")
+	t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", "e2e-inet").Run() })
+	ip("link", "add", "e2e-i0", "type", "veth", "peer", "name", "eth0", "netns", "e2e-inet")
+	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", "e2e-i0").Run() })
+	ip("addr", "add", "198.51.100.254/24", "dev", "e2e-i0")
+	ip("link", "set", "e2e-i0", "up")
+	ip("-n", "e2e-inet", "addr", "add", "198.51.100.1/24", "dev", "eth0")
+	ip("-n", "e2e-inet", "link", "set", "eth0", "up")
+	server := exec.Command("ip", "netns", "exec", "e2e-inet", "python3", "-m", "http.server", "80", "--directory", t.TempDir())
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = server.Process.Kill()
+		_ = server.Wait()
+	})
+	eventually(t, 10*time.Second, "the web server answers the host", func() bool {
+		conn, err := net.DialTimeout("tcp", "198.51.100.1:80", time.Second)
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	})
+	return "198.51.100.1"
+}
+
+// TestEgress asks real guests what they reach, before and after a change.
+func TestEgress(t *testing.T) {
+	inet := internet(t)
+	host, err := net.Listen("tcp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer host.Close()
+	hostServer := &http.Server{Handler: http.NotFoundHandler()}
+	go func() { _ = hostServer.Serve(host) }()
+	defer hostServer.Close()
+	_, port, _ := net.SplitHostPort(host.Addr().String())
+	neighbour := server.create(t)
+	neighbourHost := strings.TrimPrefix(neighbour.EnvdURL, "http://")
+
+	boot := func(network string) created {
+		t.Helper()
+		status, body := server.call(t, "POST", "/v2/sandboxes", `{"templateID":"base"`+network+`}`)
+		if status != 201 {
+			t.Fatalf("create: %d %s", status, body)
+		}
+		var c created
+		if err := json.Unmarshal([]byte(body), &c); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { server.call(t, "DELETE", "/sandboxes/"+c.SandboxID, "") })
+		return c
+	}
+	reaches := func(c created, want bool, addresses ...string) {
+		t.Helper()
+		for _, a := range addresses {
+			out := server.python(t, `
+from e2b import Sandbox
+s = Sandbox.connect("`+c.SandboxID+`")
+print(s.commands.run("curl -s -o /dev/null --connect-timeout 1 -m 2 http://`+a+` && echo reached || echo blocked").stdout)
+`)
+			if got := strings.Contains(out, "reached"); got != want {
+				t.Errorf("%s: reached = %v, want %v", a, got, want)
+			}
+		}
+	}
+	open := boot("")
+	reaches(open, true, inet)
+	reaches(open, false, "198.51.100.254:"+port, "10.61.0.1:"+port, neighbourHost, "169.254.169.254", "169.254.0.22:"+port)
+	if out := server.python(t, `
+from e2b import Sandbox
+print(Sandbox.connect("`+open.SandboxID+`").commands.run("curl -s http://192.0.2.1/me; curl -s http://events.e2b.local/me").stdout)
+`); strings.Count(out, open.SandboxID) != 2 {
+		t.Errorf("who am I: %q", out)
+	}
+	reaches(boot(`,"allow_internet_access":false`), false, inet)
+	reaches(boot(`,"network":{"denyOut":["0.0.0.0/0"],"allowOut":["`+inet+`"]}`), true, inet)
+
+	for policy, want := range map[string]bool{`{"denyOut":["` + inet + `"]}`: false, `{}`: true, `{"allow_internet_access":false}`: false} {
+		if status, body := server.call(t, "PUT", "/sandboxes/"+open.SandboxID+"/network", policy); status != 204 {
+			t.Fatalf("PUT %s: %d %s", policy, status, body)
+		}
+		reaches(open, want, inet)
+		// Back to open for the next round, whatever the order.
+		server.call(t, "PUT", "/sandboxes/"+open.SandboxID+"/network", `{"allow_internet_access":true}`)
+	}
+}
+
+// TestRequestIDs follows one ID from the client's call to the answer and the log.
+func TestRequestIDs(t *testing.T) {
+	req, _ := http.NewRequest("GET", "http://"+server.api+"/sandboxes/inotthere00000000000a", nil)
+	req.Header.Set("X-API-Key", "e2b_53ae1fed82754c17ad8077fbc8bcdd90")
+	req.Header.Set("X-Request-Id", "follow-me-1234")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var body map[string]any
+	if err := json.NewDecoder(resp.Body).Decode(&body); err != nil {
+		t.Fatal(err)
+	}
+	for _, field := range []string{"code", "message", "error_code", "cause", "fix", "requestId"} {
+		if body[field] == nil {
+			t.Errorf("the answer lacks %s: %v", field, body)
+		}
+	}
+	id, _ := body["requestId"].(string)
+	if id == "" || resp.Header.Get("X-Request-Id") != id || resp.Header.Get("X-E2B-Trace-ID") != id {
+		t.Errorf("IDs differ: body %q, headers %q %q", id, resp.Header.Get("X-Request-Id"), resp.Header.Get("X-E2B-Trace-ID"))
+	}
+	eventually(t, 5*time.Second, "the ID is in the log", func() bool {
+		log, _ := up.out.state()
+		return strings.Contains(log, id)
+	})
+}
