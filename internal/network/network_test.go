@@ -178,9 +178,12 @@ func (w *world) attach(s *Slot, ns string) {
 }
 
 // get fetches a URL from inside a namespace; "" for the host's own.
-func (w *world) get(ns, url string) (string, error) {
-	dialer := &net.Dialer{Timeout: 700 * time.Millisecond}
-	client := &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true,
+func (w *world) get(ns, url string) (string, error) { return w.getWithin(10*time.Second, ns, url) }
+
+// getWithin gives up after a limit: a short one where no answer is expected.
+func (w *world) getWithin(limit time.Duration, ns, url string) (string, error) {
+	dialer := &net.Dialer{Timeout: limit}
+	client := &http.Client{Timeout: limit + 2*time.Second, Transport: &http.Transport{DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, network, addr string) (c net.Conn, err error) {
 			dial := func() error {
 				c, err = dialer.DialContext(ctx, "tcp4", addr)
@@ -210,7 +213,7 @@ func (w *world) reaches(url string) {
 
 func (w *world) blocked(url string) {
 	w.t.Helper()
-	if body, err := w.get("t-guest", url); err == nil {
+	if body, err := w.getWithin(700*time.Millisecond, "t-guest", url); err == nil {
 		w.t.Errorf("the guest reaches %s: %s", url, body)
 	}
 }
@@ -235,7 +238,7 @@ func TestReachability(t *testing.T) {
 	if body, err := w.get("", "http://"+w.slot.HostIP().String()+":8080"); err != nil || !strings.HasPrefix(body, "guest") {
 		t.Errorf("the host reaches the guest: %q %v", body, err)
 	}
-	if _, err := w.get("t-inet", "http://"+w.slot.HostIP().String()+":8080"); err == nil {
+	if _, err := w.getWithin(700*time.Millisecond, "t-inet", "http://"+w.slot.HostIP().String()+":8080"); err == nil {
 		t.Error("the internet reaches the guest")
 	}
 

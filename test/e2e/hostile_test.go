@@ -91,7 +91,7 @@ while True:
 			neighbour, hostile := server.create(t), server.create(t)
 			server.start(t, hostile, c.user, c.command)
 			for end := time.Now().Add(8 * time.Second); time.Now().Before(end); time.Sleep(250 * time.Millisecond) {
-				if err := neighbour.healthy(3 * time.Second); err != nil {
+				if err := neighbour.healthy(10 * time.Second); err != nil {
 					t.Fatalf("the neighbour suffers: %v", err)
 				}
 			}
@@ -119,7 +119,7 @@ func TestManyAtOnce(t *testing.T) {
 		boxes = append(boxes, server.create(t))
 	}
 	for n, b := range boxes {
-		if err := b.healthy(5 * time.Second); err != nil {
+		if err := b.healthy(10 * time.Second); err != nil {
 			t.Errorf("sandbox %d of %d: %v", n+1, count, err)
 		}
 	}
