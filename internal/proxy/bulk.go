@@ -1,83 +1,134 @@
 package proxy
 
 import (
+	"bufio"
+	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptrace"
+	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"shoal/internal/shoal"
 )
 
-// A file that comes out of a guest comes in packets of 64 KiB, and being woken for
-// each costs more than copying it. So for the bulk of a file the kernel is asked
-// to wake this process for more at once.
+// Files come out of a guest as fast as its daemon can send, and what limits them
+// is how often their bytes are copied and how often this process is woken. So a
+// download over HTTP/1.1 has a connection of its own, from which the kernel moves
+// the body to the client without showing it to this process, and it wakes this
+// process for more than a packet at once.
 //
-// Only downloads from the daemon are read this way: it sends as fast as it can,
-// while another service may be slow on purpose, and must not be held back.
+// Only the daemon's files go this way: another service may be slow on purpose,
+// and must not be held back.
 const (
-	bulkFrom = 4 << 20   // bytes of a body that is worth it
+	bulkFrom = 4 << 20   // bytes of a body that is worth waking for in bulk
 	bulkWake = 512 << 10 // bytes to be woken for
+	bulkTail = 2 * bulkWake
 )
 
-// isBulk tells a request whose answer may be a large file.
-func isBulk(r *http.Request, rt route) bool {
-	return rt.port == envdPort && r.Method == http.MethodGet && r.URL.Path == "/files"
+// isBulk tells a request whose answer may be a large file, on a connection that
+// its bytes can be moved to.
+func isBulk(r *http.Request, rt route, target Target) bool {
+	return rt.port == envdPort && r.Method == http.MethodGet && r.URL.Path == "/files" && r.ProtoMajor == 1 && target.Node == ""
 }
 
-// watchConn returns a request that reports the connection it is sent on.
-func watchConn(r *http.Request, conn *net.Conn) *http.Request {
-	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { *conn = info.Conn }}
-	return r.WithContext(httptrace.WithClientTrace(r.Context(), trace))
-}
-
-// readInBulk wraps the body of an answer that is long enough.
-func readInBulk(resp *http.Response, conn net.Conn) {
-	tracked, ok := conn.(*trackedConn)
-	if !ok || resp.ContentLength < bulkFrom {
+// download forwards a request for a file. The client is answered in any case.
+func (h *Handler) download(w http.ResponseWriter, r *http.Request, rt route, target Target) {
+	address := net.JoinHostPort(target.Host.String(), fmt.Sprint(envdPort))
+	execution := h.upstream.of(target.ExecutionID)
+	if execution == nil {
+		notFoundPage(rt.sandboxID, shoal.ErrSandboxNotFound.Code).write(w, r)
 		return
 	}
-	tcp, ok := tracked.Conn.(*net.TCPConn)
-	if !ok {
+	conn, err := execution.dial(r.Context(), "tcp", address)
+	if err != nil {
+		h.upstreamFailed(w, r, rt, target, err)
 		return
 	}
-	b := &bulkBody{ReadCloser: resp.Body, tcp: tcp, left: resp.ContentLength}
-	b.wakeFor(bulkWake)
-	resp.Body = b
-}
-
-// bulkBody restores the socket before the end, where fewer bytes come than would
-// wake anybody.
-type bulkBody struct {
-	io.ReadCloser
-	tcp  *net.TCPConn
-	left int64
-	done bool
-}
-
-func (b *bulkBody) Read(p []byte) (int, error) {
-	if !b.done && b.left < 2*bulkWake {
-		b.restore()
+	defer conn.Close()
+	stop := context.AfterFunc(r.Context(), func() { conn.Close() }) // the client is gone
+	defer stop()
+	resp, reader, err := ask(conn, r)
+	if err != nil {
+		h.upstreamFailed(w, r, rt, target, err)
+		return
 	}
-	n, err := b.ReadCloser.Read(p)
-	b.left -= int64(n)
-	return n, err
-}
-
-func (b *bulkBody) Close() error {
-	b.restore()
-	return b.ReadCloser.Close()
-}
-
-func (b *bulkBody) restore() {
-	if !b.done {
-		b.done = true
-		b.wakeFor(1)
+	defer resp.Body.Close()
+	for name, values := range resp.Header {
+		if !hopByHop[name] {
+			w.Header()[name] = values
+		}
+	}
+	if resp.ContentLength >= 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(resp.ContentLength))
+	}
+	w.WriteHeader(resp.StatusCode)
+	if err := move(w, resp, reader, conn.(*trackedConn)); err != nil {
+		h.log.Debug("a download was cut off", "sandbox", rt.sandboxID, "error", err)
+		panic(http.ErrAbortHandler) // the status is sent: only a cut connection can say it
 	}
 }
 
-func (b *bulkBody) wakeFor(bytes int) {
-	raw, err := b.tcp.SyscallConn()
+// hopByHop headers concern one connection, not the answer.
+var hopByHop = map[string]bool{"Connection": true, "Keep-Alive": true, "Transfer-Encoding": true, "Upgrade": true, "Trailer": true, "Content-Length": true}
+
+// ask sends the request, as the client sent it but for what concerns its own
+// connection, and reads the head of the answer.
+func ask(conn net.Conn, r *http.Request) (*http.Response, *bufio.Reader, error) {
+	out := r.Clone(r.Context())
+	for _, name := range strings.Split(r.Header.Get("Connection"), ",") {
+		out.Header.Del(strings.TrimSpace(name))
+	}
+	for name := range hopByHop {
+		out.Header.Del(name)
+	}
+	if _, ok := out.Header["User-Agent"]; !ok {
+		out.Header["User-Agent"] = nil // or Go's own is put in its place
+	}
+	out.Header.Set("X-Request-Id", requestID(r))
+	out.URL.Host, out.URL.Scheme, out.Close = r.Host, "http", true
+	out.Body, out.ContentLength = nil, 0
+	if err := out.Write(conn); err != nil {
+		return nil, nil, err
+	}
+	reader := bufio.NewReaderSize(conn, 4<<10)
+	resp, err := http.ReadResponse(reader, out)
+	return resp, reader, err
+}
+
+// move copies the body to the client. One of known length is taken from the
+// connection itself, behind what was read with the head.
+func move(w http.ResponseWriter, resp *http.Response, reader *bufio.Reader, conn *trackedConn) error {
+	tcp, ok := conn.Conn.(*net.TCPConn)
+	if resp.ContentLength < bulkFrom || !ok {
+		_, err := io.Copy(w, resp.Body)
+		return err
+	}
+	buffered := int64(reader.Buffered())
+	if _, err := io.CopyN(w, resp.Body, buffered); err != nil {
+		return err
+	}
+	left := resp.ContentLength - buffered
+	wakeFor(tcp, bulkWake)
+	if err := copyExactly(w, tcp, left-bulkTail); err != nil {
+		return err
+	}
+	wakeFor(tcp, 1) // fewer bytes are left than would wake anybody
+	return copyExactly(w, tcp, bulkTail)
+}
+
+func copyExactly(w io.Writer, tcp *net.TCPConn, n int64) error {
+	copied, err := io.Copy(w, &io.LimitedReader{R: tcp, N: n})
+	if err == nil && copied != n {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+func wakeFor(tcp *net.TCPConn, bytes int) {
+	raw, err := tcp.SyscallConn()
 	if err != nil {
 		return
 	}

@@ -221,7 +221,6 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, rt route, targ
 	// anyway.
 	_ = http.NewResponseController(w).EnableFullDuplex()
 	masked := maskedHost(r, rt, target)
-	var conn net.Conn
 	reverse := httputil.ReverseProxy{
 		Transport:     transport,
 		FlushInterval: -1, // streams reach the client as they are written
@@ -250,13 +249,6 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, rt route, targ
 			if rt.port == envdPort {
 				p.Out.Header.Set("X-Request-Id", requestID(r))
 			}
-			if isBulk(r, rt) {
-				p.Out = watchConn(p.Out, &conn)
-			}
-		},
-		ModifyResponse: func(resp *http.Response) error {
-			readInBulk(resp, conn)
-			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			h.upstreamFailed(w, r, rt, target, err)

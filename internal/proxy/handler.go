@@ -98,6 +98,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		closedPortPage(rt).write(w, r)
 		return
 	}
+	if isBulk(r, rt, target) {
+		h.download(w, r, rt, target)
+		return
+	}
 	h.forward(w, r, rt, target)
 }
 

@@ -21,6 +21,10 @@ import (
 // while it boots; a boot allocates less.
 const bootHeapBytes = 64 << 20
 
+// runGCPercent lets the heap, of which an idle kernel has a few MiB, grow further
+// between collections than Go's 100: packets pass through it.
+const runGCPercent = 300
+
 // Run turns this process into a sandbox kernel, or its unmount helper, if it was
 // executed as one, and then never returns. In a program that is more than the
 // kernel it must be the first thing that main does.
@@ -48,7 +52,7 @@ func relaxCollector() {
 	debug.SetGCPercent(-1)
 	debug.SetMemoryLimit(bootHeapBytes)
 	time.AfterFunc(2*time.Second, func() {
-		debug.SetGCPercent(100)
+		debug.SetGCPercent(runGCPercent)
 		debug.SetMemoryLimit(1 << 62)
 		debug.FreeOSMemory()
 	})
