@@ -29,9 +29,11 @@ const (
 )
 
 // isBulk tells a request whose answer may be a large file, on a connection that
-// its bytes can be moved to.
+// its bytes can be moved to. A compressed file has no length beforehand and is
+// streamed like anything else.
 func isBulk(r *http.Request, rt route, target Target) bool {
-	return rt.port == envdPort && r.Method == http.MethodGet && r.URL.Path == "/files" && r.ProtoMajor == 1 && target.Node == ""
+	compressed := strings.Contains(strings.ToLower(strings.Join(r.Header.Values("Accept-Encoding"), ",")), "gzip")
+	return rt.port == envdPort && r.Method == http.MethodGet && r.URL.Path == "/files" && r.ProtoMajor == 1 && target.Node == "" && !compressed
 }
 
 // download forwards a request for a file. The client is answered in any case.

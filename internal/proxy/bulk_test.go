@@ -40,7 +40,7 @@ func TestBulkDownloadDoesNotStall(t *testing.T) {
 	defer front.Close()
 	host := "49983-" + testID + ".test"
 	for range 2 {
-		resp := request(t, front, "GET", host, "/files?path=x", nil, nil)
+		resp := request(t, front, "GET", host, "/files?path=x", http.Header{"Accept-Encoding": {"identity"}}, nil)
 		got := make(chan error, 1)
 		go func() {
 			_, err := io.CopyN(io.Discard, resp.Body, size-tail)
@@ -61,6 +61,30 @@ func TestBulkDownloadDoesNotStall(t *testing.T) {
 		}
 		if body, _ := io.ReadAll(request(t, front, "GET", host, "/other", nil, nil).Body); string(body) != "small" {
 			t.Errorf("afterwards: %q", body)
+		}
+	}
+}
+
+// TestOnlyPlainFilesAreBulk: what has no length, or is another service's, streams.
+func TestOnlyPlainFilesAreBulk(t *testing.T) {
+	for _, c := range []struct {
+		method, path, encoding string
+		port                   uint64
+		want                   bool
+	}{
+		{"GET", "/files", "", envdPort, true},
+		{"GET", "/files", "identity", envdPort, true},
+		{"GET", "/files", "br, GZIP;q=0.5", envdPort, false},
+		{"POST", "/files", "", envdPort, false},
+		{"GET", "/health", "", envdPort, false},
+		{"GET", "/files", "", 8080, false},
+	} {
+		r := httptest.NewRequest(c.method, c.path, nil)
+		if c.encoding != "" {
+			r.Header.Set("Accept-Encoding", c.encoding)
+		}
+		if got := isBulk(r, route{sandboxID: testID, port: c.port}, Target{}); got != c.want {
+			t.Errorf("%+v: %v", c, got)
 		}
 	}
 }
