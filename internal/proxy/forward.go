@@ -60,6 +60,8 @@ type execution struct {
 	mu       sync.Mutex
 	ended    bool
 	conns    map[net.Conn]struct{}
+	life     context.Context // ends with the execution
+	end      context.CancelFunc
 }
 
 func newUpstream() *upstream {
@@ -77,6 +79,7 @@ func (u *upstream) of(id string) *execution {
 	e := u.executions[id]
 	if _, ended := u.ended[id]; e == nil && !ended {
 		e = &execution{conns: map[net.Conn]struct{}{}}
+		e.life, e.end = context.WithCancel(context.Background())
 		e.daemon, e.services = e.newTransport(upstreamIdle), e.newTransport(serviceIdle)
 		u.executions[id] = e
 	}
@@ -116,6 +119,10 @@ func (u *upstream) forget(id string) {
 
 // dial repeats while the port is refused.
 func (e *execution) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	// The address of a sandbox that has ended answers nothing, not even a refusal.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(e.life, cancel)()
 	dialer := net.Dialer{Timeout: dialTime, KeepAlive: 20 * time.Second}
 	conn, err := dialer.DialContext(ctx, network, addr)
 	for _, pause := range dialPauses {
@@ -126,7 +133,7 @@ func (e *execution) dial(ctx context.Context, network, addr string) (net.Conn, e
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return nil, ctx.Err()
+			return nil, &dialError{ctx.Err()}
 		case <-timer.C:
 		}
 		conn, err = dialer.DialContext(ctx, network, addr)
@@ -148,6 +155,7 @@ func (e *execution) dial(ctx context.Context, network, addr string) (net.Conn, e
 // reset closes every connection with a reset: the guest's address is about to
 // belong to another sandbox.
 func (e *execution) reset() {
+	e.end()
 	e.mu.Lock()
 	e.ended = true
 	conns := e.conns
@@ -267,6 +275,8 @@ func (h *Handler) upstreamFailed(w http.ResponseWriter, r *http.Request, rt rout
 	case target.Node != "":
 		h.log.Warn("a node's proxy cannot be reached", "node", target.Node, "error", err)
 		http.Error(w, "Failed to route request to sandbox", http.StatusBadGateway)
+	case errors.As(err, &dial) && h.upstream.of(target.ExecutionID) == nil:
+		notFoundPage(rt.sandboxID, shoal.ErrSandboxNotFound.Code).write(w, r)
 	case errors.As(err, &dial):
 		closedPortPage(rt).write(w, r)
 	default:
