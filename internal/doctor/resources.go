@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"shoal/internal/config"
+	"shoal/internal/network"
 )
 
 const (
@@ -55,7 +56,7 @@ func checkDisk(_ context.Context, cfg *config.Config) Result {
 
 // checkRoute looks for the way to the internet that guests share.
 func checkRoute(context.Context, *config.Config) Result {
-	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
+	routes, err := network.Dump(func() ([]netlink.Route, error) { return netlink.RouteList(nil, netlink.FAMILY_V4) })
 	if err != nil {
 		return Warn.because("", "cannot list routes: %v", err)
 	}
@@ -70,7 +71,7 @@ func checkRoute(context.Context, *config.Config) Result {
 // checkRanges finds host routes that the sandboxes' addresses would hide.
 func checkRanges(_ context.Context, cfg *config.Config) Result {
 	host, veth, _ := cfg.Prefixes()
-	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
+	routes, err := network.Dump(func() ([]netlink.Route, error) { return netlink.RouteList(nil, netlink.FAMILY_V4) })
 	if err != nil {
 		return Warn.because("", "cannot list routes: %v", err)
 	}

@@ -483,7 +483,7 @@ func hostTables(t *testing.T) []string {
 	for _, table := range tables {
 		list = append(list, table.Name)
 	}
-	links, _ := netlink.LinkList()
+	links, _ := Dump(netlink.LinkList)
 	for _, l := range links {
 		list = append(list, l.Attrs().Name)
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
+
+	"shoal/internal/network"
 )
 
 // hostState is everything on the host that a sandbox or its orchestrator makes.
@@ -23,14 +25,14 @@ func readHost() (hostState, error) {
 		"cgroups":    append(glob("/sys/fs/cgroup/*/shoal*"), glob("/sys/fs/cgroup/shoal*")...),
 		"mounts":     mounts(),
 	}
-	links, err := netlink.LinkList()
+	links, err := network.Dump(netlink.LinkList)
 	if err != nil {
 		return nil, err
 	}
 	for _, l := range links {
 		state["links"] = append(state["links"], l.Attrs().Name)
 	}
-	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
+	routes, err := network.Dump(func() ([]netlink.Route, error) { return netlink.RouteList(nil, netlink.FAMILY_V4) })
 	if err != nil {
 		return nil, err
 	}
