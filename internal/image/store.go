@@ -1,11 +1,13 @@
 package image
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,28 +20,60 @@ const (
 )
 
 // Store keeps root images by content below one directory. What is there is
-// complete. Several processes may share it: making is done under a file lock.
+// complete. Several processes may share it: the base template is made under a
+// file lock, and each unfinished image is locked by who writes it.
 type Store struct{ dir string }
 
-// Open prepares the directory.
+// Open prepares the directory, and removes what an interrupted process left there.
 func Open(dir string) (*Store, error) {
 	for _, sub := range []string{imagesDir, rootsDir} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
 			return nil, fmt.Errorf("make the image directory: %w", err)
 		}
 	}
-	return &Store{dir: dir}, nil
+	s := &Store{dir: dir}
+	unlock, err := s.tryLock()
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return s, nil // somebody is making the base template, and has cleaned up
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock the image directory: %w", err)
+	}
+	defer unlock()
+	return s, s.removeUnfinished()
 }
 
-// lock waits until this process alone makes images here.
-func (s *Store) lock() (unlock func(), err error) {
+// lockEvery is how often a held lock is tried again.
+const lockEvery = 50 * time.Millisecond
+
+// lock waits until this process alone makes the base template here.
+func (s *Store) lock(ctx context.Context) (unlock func(), err error) {
+	again := time.NewTicker(lockEvery)
+	defer again.Stop()
+	for {
+		unlock, err := s.tryLock()
+		if err == nil {
+			return unlock, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("lock the image directory: %w", err)
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("wait for another process that makes the base template: %w", ctx.Err())
+		}
+	}
+}
+
+func (s *Store) tryLock() (unlock func(), err error) {
 	f, err := os.OpenFile(filepath.Join(s.dir, imagesDir, ".lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+	if err := flock(f, unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("lock the image directory: %w", err)
+		return nil, err
 	}
 	return func() { f.Close() }, nil
 }
@@ -66,14 +100,14 @@ func (s *Store) Path(digest string) (string, error) {
 }
 
 // Put writes an image and returns its digest, "sha256:" and 64 hex digits, and
-// its size in bytes.
+// its size in bytes. An equal image that is already there stays as it is.
 func (s *Store) Put(t *Tree) (digest string, size int64, err error) {
-	f, err := os.CreateTemp(filepath.Join(s.dir, imagesDir), tempMark)
+	f, err := s.unfinished()
 	if err != nil {
 		return "", 0, fmt.Errorf("make an image: %w", err)
 	}
-	defer os.Remove(f.Name())
 	defer f.Close()
+	defer os.Remove(f.Name())
 	hex, size, err := writeErofs(f, t)
 	if err != nil {
 		return "", 0, fmt.Errorf("write an image: %w", err)
@@ -83,6 +117,9 @@ func (s *Store) Put(t *Tree) (digest string, size int64, err error) {
 	if err != nil {
 		return "", 0, err
 	}
+	if _, err := os.Stat(path); err == nil {
+		return digest, size, nil
+	}
 	if err := errors.Join(f.Chmod(0o644), f.Sync()); err != nil {
 		return "", 0, fmt.Errorf("write an image: %w", err)
 	}
@@ -90,6 +127,34 @@ func (s *Store) Put(t *Tree) (digest string, size int64, err error) {
 		return "", 0, fmt.Errorf("write an image: %w", err)
 	}
 	return digest, size, syncDir(filepath.Dir(path))
+}
+
+// unfinished makes a file for an image. It is locked until it is closed or this
+// process ends, so that others know that it is in use.
+func (s *Store) unfinished() (*os.File, error) {
+	for {
+		f, err := os.CreateTemp(filepath.Join(s.dir, imagesDir), tempMark)
+		if err != nil {
+			return nil, err
+		}
+		if err := flock(f, unix.LOCK_EX); err != nil {
+			return nil, errors.Join(err, os.Remove(f.Name()), f.Close())
+		}
+		// Another process may have cleaned it up just before the lock.
+		if _, err := os.Stat(f.Name()); err == nil {
+			return f, nil
+		}
+		f.Close()
+	}
+}
+
+// flock is flock(2), again after a signal.
+func flock(f *os.File, how int) error {
+	for {
+		if err := unix.Flock(int(f.Fd()), how); err != unix.EINTR {
+			return err
+		}
+	}
 }
 
 // List returns the digests of all images.
@@ -112,10 +177,7 @@ func (s *Store) Remove(digest string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return nil
+	return ignoreMissing(os.Remove(path))
 }
 
 // removeUnfinished deletes what an interrupted process left. The lock is held.
@@ -125,7 +187,7 @@ func (s *Store) removeUnfinished() error {
 		left, err := filepath.Glob(filepath.Join(s.dir, sub, tempMark+"*"))
 		errs = errors.Join(errs, err)
 		for _, path := range left {
-			errs = errors.Join(errs, unmountBelow(path), os.RemoveAll(path))
+			errs = errors.Join(errs, removeLeft(path))
 		}
 	}
 	if errs != nil {
@@ -134,8 +196,35 @@ func (s *Store) removeUnfinished() error {
 	return nil
 }
 
-// unmountBelow detaches what a bootstrap may have mounted, deepest first.
+// removeLeft deletes a file or directory, but not one that is being written.
+func removeLeft(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return ignoreMissing(err)
+	}
+	defer f.Close() // not before the file is gone, see unfinished
+	if err := flock(f, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil
+	}
+	if err := unmountBelow(path); err != nil {
+		return err // what is mounted there is not ours to delete
+	}
+	return os.RemoveAll(path)
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// unmountBelow detaches what a bootstrap may have mounted, the latest first.
 func unmountBelow(dir string) error {
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return ignoreMissing(err)
+	}
 	data, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return err
@@ -143,14 +232,22 @@ func unmountBelow(dir string) error {
 	lines := strings.Split(string(data), "\n")
 	for n := len(lines) - 1; n >= 0; n-- {
 		fields := strings.Fields(lines[n])
-		if len(fields) > 4 && (fields[4] == dir || strings.HasPrefix(fields[4], dir+"/")) {
-			if err := unix.Unmount(fields[4], unix.MNT_DETACH); err != nil {
-				return fmt.Errorf("unmount %s: %w", fields[4], err)
-			}
+		if len(fields) < 5 {
+			continue
+		}
+		point := unescapeMount.Replace(fields[4])
+		if point != dir && !strings.HasPrefix(point, dir+"/") {
+			continue
+		}
+		if err := unix.Unmount(point, unix.MNT_DETACH); err != nil {
+			return fmt.Errorf("unmount %s: %w", point, err)
 		}
 	}
 	return nil
 }
+
+// unescapeMount undoes what mountinfo does to white space and backslashes.
+var unescapeMount = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
 
 func syncDir(dir string) error {
 	d, err := os.Open(dir)

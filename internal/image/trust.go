@@ -3,6 +3,7 @@ package image
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -22,7 +23,7 @@ const (
 
 // authority is a certificate authority that guests trust besides the public ones.
 type authority struct {
-	name string // file name without its ending
+	name string // of the file it came from, and its own first digits
 	pem  []byte // one certificate
 }
 
@@ -30,26 +31,35 @@ type authority struct {
 // does not depend on that of the files.
 func readAuthorities(files []string) ([]authority, error) {
 	var list []authority
-	seen := map[string]bool{}
+	seen := map[[sha256.Size]byte]bool{}
 	for _, file := range files {
 		data, err := os.ReadFile(file)
 		if err != nil {
 			return nil, err
 		}
 		name := strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))
-		for n := 0; ; n++ {
+		found := false
+		for {
 			var block *pem.Block
 			if block, data = pem.Decode(data); block == nil {
-				if n == 0 {
-					return nil, fmt.Errorf("%s contains no PEM certificate", file)
-				}
 				break
 			}
-			if block.Type != "CERTIFICATE" || seen[string(block.Bytes)] {
+			if block.Type != "CERTIFICATE" {
 				continue
 			}
-			seen[string(block.Bytes)] = true
-			list = append(list, authority{name: fmt.Sprintf("%s-%d", name, n), pem: pem.EncodeToMemory(block)})
+			found = true
+			sum := sha256.Sum256(block.Bytes)
+			if seen[sum] {
+				continue
+			}
+			seen[sum] = true
+			list = append(list, authority{
+				name: fmt.Sprintf("%s-%x", name, sum[:4]),
+				pem:  pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes}),
+			})
+		}
+		if !found {
+			return nil, fmt.Errorf("%s contains no PEM certificate", file)
 		}
 	}
 	sort.Slice(list, func(i, j int) bool { return bytes.Compare(list[i].pem, list[j].pem) < 0 })
@@ -72,7 +82,7 @@ func trust(ctx context.Context, t *Tree, root string, authorities []authority) e
 	for _, a := range authorities {
 		bundle = append(bundle, a.pem...)
 		anchor := anchorsDir + "/" + a.name + ".crt"
-		hash, err := subjectHash(ctx, root, a.pem)
+		hash, err := subjectHash(ctx, root, a)
 		if err != nil {
 			return err
 		}
@@ -103,17 +113,21 @@ func (t *Tree) freeHash(hash string) string {
 	}
 }
 
-func subjectHash(ctx context.Context, root string, certificate []byte) (string, error) {
+// subjectHash is the name by which OpenSSL looks an authority up.
+func subjectHash(ctx context.Context, root string, a authority) (string, error) {
 	cmd := exec.CommandContext(ctx, "chroot", root, "openssl", "x509", "-noout", "-subject_hash")
-	cmd.Stdin = bytes.NewReader(certificate)
+	cmd.Stdin = bytes.NewReader(a.pem)
+	var complaint bytes.Buffer
+	cmd.Stderr = &complaint
 	out, err := cmd.Output()
 	if err != nil {
-		return "", fmt.Errorf("hash a certificate authority: %w", err)
+		return "", fmt.Errorf("read the certificate authority %s: %w: %s", a.name, err, bytes.TrimSpace(complaint.Bytes()))
 	}
 	return strings.TrimSpace(string(out)), nil
 }
 
-// TrustEnv makes runtimes that bring a store of their own use the system's.
+// TrustEnv makes runtimes that bring a store of their own use the system's. It is
+// for guests whose image trusts more than the public authorities.
 func TrustEnv() map[string]string {
 	return map[string]string{
 		"SSL_CERT_FILE":       bundleInUse,

@@ -1,0 +1,159 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"shoal/templates"
+)
+
+const userID = 1000
+
+// leftOut are the packages' files that guests do not get: what the kernel or
+// envd mounts over, the bootstrap's settings, the identity of one machine, and
+// Debian's refusal of system-wide pip installs.
+var leftOut = []string{
+	"dev", "proc", "sys", "run", "tmp", "var/tmp", "boot", "media", "mnt", "srv",
+	"etc/machine-id", "var/lib/dbus/machine-id",
+	"etc/apt/apt.conf.d/99mmdebstrap", "var/lib/apt/lists",
+	"usr/lib/python3.11/EXTERNALLY-MANAGED",
+}
+
+// emptyDirs are made in their place, with these permissions.
+var emptyDirs = map[string]uint32{
+	"dev": 0o755, "proc": 0o555, "sys": 0o555, "run": 0o755, "run/e2b": 0o755, "run/lock": 0o1777,
+	"tmp": 0o1777, "var/tmp": 0o1777, "mnt": 0o755, "media": 0o755, "srv": 0o755, "code": 0o777,
+	"var/lib/apt/lists": 0o755, "var/lib/apt/lists/partial": 0o755,
+	// Over an empty /tmp gVisor would mount a file system in memory.
+	"tmp/.X11-unix": 0o1777,
+}
+
+// baseTree lays the template's own files over the packages below root.
+func baseTree(ctx context.Context, root string, envd []byte, authorities []authority) (*Tree, error) {
+	t, err := FromDir(root, leftOut...)
+	if err != nil {
+		return nil, err
+	}
+	for name, perm := range emptyDirs {
+		if err := t.Put(name, NewDir(perm)); err != nil {
+			return nil, err
+		}
+	}
+	if err := layFiles(t); err != nil {
+		return nil, err
+	}
+	if err := addUser(t); err != nil {
+		return nil, err
+	}
+	put := map[string]*Node{
+		"usr/bin/envd":   NewFile(0o755, envd),
+		"usr/bin/python": NewLink("python3"),
+		"etc/mtab":       NewLink("../proc/self/mounts"),
+		".e2b":           NewFile(0o644, []byte("ENV_ID=base\nTEMPLATE_ID=base\n")),
+	}
+	for name, node := range put {
+		if err := t.Put(name, node); err != nil {
+			return nil, err
+		}
+	}
+	if err := openLocal(t); err != nil {
+		return nil, err
+	}
+	return t, trust(ctx, t, root, authorities)
+}
+
+// layFiles adds the embedded files: 0644 and root's, but for sudo's.
+func layFiles(t *Tree) error {
+	const top = "base/files"
+	return fs.WalkDir(templates.Base, top, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := templates.Base.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		name := strings.TrimPrefix(path, top+"/")
+		perm := uint32(0o644)
+		if strings.HasPrefix(name, "etc/sudoers.d/") {
+			perm = 0o440
+		}
+		return t.Put(name, NewFile(perm, data))
+	})
+}
+
+// addUser adds the default user: passwordless like root, with sudo.
+func addUser(t *Tree) error {
+	edit := func(name, line string, change func(string) string) error {
+		data, err := t.Read(name)
+		if err != nil {
+			return err
+		}
+		old, err := t.lookup(name)
+		if err != nil {
+			return err
+		}
+		node := NewFile(old.Mode&0o7777, []byte(change(string(data))+line))
+		node.UID, node.GID = old.UID, old.GID
+		return t.Put(name, node)
+	}
+	same := func(s string) string { return s }
+	emptyRoot := func(s string) string {
+		return strings.NewReplacer("root:*:", "root::", "root:!:", "root::", "root:x:", "root::").Replace(s)
+	}
+	err := errors.Join(
+		edit("etc/passwd", fmt.Sprintf("%s:x:%d:%d::%s:/bin/bash\n", DefaultUser, userID, userID, DefaultWorkdir), same),
+		edit("etc/group", fmt.Sprintf("%s:x:%d:\n", DefaultUser, userID), func(s string) string {
+			return strings.Replace(s, "sudo:x:27:\n", "sudo:x:27:"+DefaultUser+"\n", 1)
+		}),
+		edit("etc/shadow", DefaultUser+"::19000:0:99999:7:::\n", emptyRoot),
+		edit("etc/gshadow", DefaultUser+":!::\n", func(s string) string {
+			return strings.Replace(s, "sudo:*::\n", "sudo:*::"+DefaultUser+"\n", 1)
+		}),
+	)
+	if err != nil {
+		return err
+	}
+	home := NewDir(0o755)
+	home.UID, home.GID = userID, userID
+	if err := t.Put(DefaultWorkdir, home); err != nil {
+		return err
+	}
+	for _, name := range []string{".bashrc", ".profile"} {
+		data, err := t.Read("etc/skel/" + name)
+		if err != nil {
+			return err
+		}
+		node := NewFile(0o644, data)
+		node.UID, node.GID = userID, userID
+		if err := t.Put(DefaultWorkdir+"/"+name, node); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openLocal lets every user install below /usr/local.
+func openLocal(t *Tree) error {
+	local, err := t.lookup("usr/local")
+	if err != nil {
+		return err
+	}
+	var open func(n *Node)
+	open = func(n *Node) {
+		if n.children == nil {
+			return
+		}
+		n.Mode = unix.S_IFDIR | 0o777
+		for _, kid := range n.children {
+			open(kid)
+		}
+	}
+	open(local)
+	return nil
+}
