@@ -57,6 +57,9 @@ func openControlPlane(ctx context.Context, cfg *config.Config, secrets config.Se
 	}
 	p.auth = auth.New(st, admin, log)
 	p.fleet = fleet.New(fleet.Config{Nodes: nodes, OnBuild: func(ctx context.Context, b shoal.Build) error {
+		if b.TemplateID != shoal.BaseTemplateID {
+			return nil // made at the api's request, which registered it
+		}
 		return st.UpsertBase(ctx, b, p.team)
 	}}, log)
 	if err := p.fleet.Sync(ctx); err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"shoal/internal/artifact"
 	"shoal/internal/config"
 	"shoal/internal/envd"
 	"shoal/internal/image"
@@ -82,11 +83,15 @@ func (m *machine) open(ended func(string)) error {
 	if m.images, err = image.Open(m.cfg.Images()); err != nil {
 		return err
 	}
+	artifacts, err := artifact.Open(filepath.Join(m.cfg.DataDir, "artifacts"))
+	if err != nil {
+		return err
+	}
 	m.orch = orchestrator.New(orchestrator.Config{
 		NodeID: m.nodeID(), Version: version, DataDir: m.cfg.DataDir, RunDir: m.cfg.RunDir,
 		MaxProcesses: m.cfg.MaxProcesses, MaxSandboxes: m.cfg.MaxSandboxes, EnvdTimeout: m.cfg.EnvdTimeout,
-		GuestEnv: m.guestEnv(), Ended: ended,
-	}, m.driver, m.slots, m.images, m.log)
+		RestTime: m.cfg.RestTime, GuestEnv: m.guestEnv(), Ended: ended,
+	}, m.driver, m.slots, m.images, artifacts, m.log)
 	return nil
 }
 

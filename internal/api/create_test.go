@@ -123,7 +123,6 @@ func TestCreateRefusals(t *testing.T) {
 		{`{"templateID":"base","autoResume":true}`, 400, v},
 		{`{"templateID":"base","autoPauseMemory":false}`, 400, "autoPauseMemory=false only applies when autoPause is true."},
 		{`{"templateID":"base","autoPause":true,"autoPauseMemory":false,"autoResume":{"enabled":true}}`, 400, "autoPauseMemory=false (filesystem-only auto-pause) cannot be combined with autoResume"},
-		{`{"templateID":"base","autoPause":true}`, 501, "autoPause"},
 		{`{"templateID":"ba se"}`, 400, "Invalid template reference: invalid template ID: ba se"},
 		{`{"templateID":""}`, 400, "Invalid template reference: invalid template ID: "},
 		{`{"templateID":"../base"}`, 400, "Invalid template reference: invalid namespace: .."},

@@ -7,23 +7,22 @@ import (
 	"shoal/internal/shoal"
 )
 
-// canPause says whether machines can pause sandboxes; create refuses autoPause
-// without it, because killing in its place would lose the guest's work.
-const canPause = false
-
-// PauseSandbox is not available yet.
+// PauseSandbox keeps a sandbox and returns when it can be resumed. Only memory:
+// false gives up its processes.
 func (s *Server) PauseSandbox(ctx context.Context, req gen.PauseSandboxRequestObject) (gen.PauseSandboxResponseObject, error) {
-	return nil, s.notYet(ctx, req.SandboxID, "Pausing a sandbox")
-}
-
-// notYet answers 404 for an unknown sandbox and 501 for the others.
-func (s *Server) notYet(ctx context.Context, pathID, what string) error {
-	_, sb, err := s.find(ctx, pathID)
+	node, sb, err := s.find(ctx, req.SandboxID)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if sb.State == shoal.StateKilling {
-		return shoal.NotFound(sb.SandboxID)
+		return nil, shoal.ErrSandboxState.New("Sandbox '%s' cannot be paused while in 'killing' state", sb.SandboxID)
 	}
-	return shoal.ErrNotImplemented.New("%s is not available in this version", what)
+	memory := true
+	if req.Body != nil && req.Body.Memory != nil {
+		memory = *req.Body.Memory
+	}
+	if err := s.fleet.Pause(ctx, node, sb, memory); err != nil {
+		return nil, err
+	}
+	return gen.PauseSandbox204Response{}, nil
 }

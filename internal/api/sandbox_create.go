@@ -58,7 +58,7 @@ func (s *Server) plan(ctx context.Context, team shoal.Team, body gen.NewSandbox,
 	if err != nil {
 		return shoal.Spec{}, err
 	}
-	lifecycle, err := parseLifecycle(body)
+	lifecycle, err := parseLifecycle(body, timeout)
 	if err != nil {
 		return shoal.Spec{}, err
 	}
@@ -84,7 +84,8 @@ func (s *Server) plan(ctx context.Context, team shoal.Team, body gen.NewSandbox,
 		EnvdVersion: build.EnvdVersion, Resources: build.Resources,
 		Metadata: deref(body.Metadata), EnvVars: deref(body.EnvVars),
 		Timeout: timeout, MaxLength: team.Limits.MaxLength, Lifecycle: lifecycle, Network: network,
-		DefaultUser: build.DefaultUser, DefaultWorkdir: build.DefaultWorkdir}
+		DefaultUser: build.DefaultUser, DefaultWorkdir: build.DefaultWorkdir,
+		TeamLimit: team.Limits.ConcurrentSandboxes}
 	if len(template.Aliases) > 0 {
 		spec.Alias = template.Aliases[0].Name
 	}
@@ -113,7 +114,7 @@ func boundedTimeout(seconds int32, team shoal.Team) (time.Duration, error) {
 	return timeout, nil
 }
 
-func parseLifecycle(body gen.NewSandbox) (shoal.Lifecycle, error) {
+func parseLifecycle(body gen.NewSandbox, timeout time.Duration) (shoal.Lifecycle, error) {
 	autoPause := body.AutoPause != nil && *body.AutoPause
 	diskOnly := body.AutoPauseMemory != nil && !*body.AutoPauseMemory
 	autoResume := body.AutoResume != nil && body.AutoResume.Enabled != nil && *body.AutoResume.Enabled
@@ -122,10 +123,8 @@ func parseLifecycle(body gen.NewSandbox) (shoal.Lifecycle, error) {
 		return shoal.Lifecycle{}, shoal.ErrBadRequest.New("autoPauseMemory=false only applies when autoPause is true.")
 	case diskOnly && autoResume:
 		return shoal.Lifecycle{}, shoal.ErrBadRequest.New("autoPauseMemory=false (filesystem-only auto-pause) cannot be combined with autoResume: a filesystem-only snapshot cannot be auto-resumed by traffic and must be resumed explicitly.")
-	case autoPause && !canPause:
-		return shoal.Lifecycle{}, shoal.ErrNotImplemented.New("Pausing at the timeout (autoPause) is not available in this version")
 	}
-	return shoal.Lifecycle{AutoPause: autoPause, AutoPauseNoMem: diskOnly, AutoResume: autoResume}, nil
+	return shoal.Lifecycle{AutoPause: autoPause, AutoPauseNoMem: diskOnly, AutoResume: autoResume, AutoResumeAfter: timeout}, nil
 }
 
 // refuseUnavailable answers options of later versions as E2B answers a team that

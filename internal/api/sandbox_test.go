@@ -216,18 +216,6 @@ func TestSetNetwork(t *testing.T) {
 	w.call("PUT", path, `{"egressProxy":{"address":"p:1"}}`).wants(t, 403, "Egress proxy (egressProxy) is not enabled for this team.")
 }
 
-func TestNotYet(t *testing.T) {
-	w := newWorld(t)
-	id := w.create(`{"templateID":"base"}`)
-	for _, action := range []string{"pause", "resume", "fork", "snapshots"} {
-		w.call("POST", "/sandboxes/"+id+"/"+action, "{}").wants(t, 501, "is not available in this version")
-		w.call("POST", "/sandboxes/unknown/"+action, "{}").wants(t, 404, "doesn't exist")
-	}
-	if r := w.call("GET", "/snapshots?sandboxID=x&limit=100", ""); r.status != 200 || strings.TrimSpace(r.body) != "[]" {
-		t.Errorf("%d %s", r.status, r.body)
-	}
-}
-
 func TestLogsAreEmpty(t *testing.T) {
 	w := newWorld(t)
 	for path, want := range map[string]string{"/sandboxes/iany/logs?start=5&limit=1000": `{"logEntries":[],"logs":[]}`,

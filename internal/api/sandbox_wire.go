@@ -11,7 +11,8 @@ import (
 func (s *Server) wireSandbox(sb shoal.Sandbox) gen.Sandbox {
 	return gen.Sandbox{TemplateID: sb.TemplateID, SandboxID: sb.SandboxID, ClientID: shoal.ClientID,
 		EnvdVersion: sb.EnvdVersion, Alias: optional(sb.Alias), EnvdAccessToken: optional(sb.EnvdAccessToken),
-		TrafficAccessToken: optional(sb.Network.TrafficAccessToken), Domain: optional(s.domain), EnvdURL: optional(sb.EnvdURL())}
+		TrafficAccessToken: optional(sb.Network.TrafficAccessToken), Domain: optional(s.domain), EnvdURL: optional(sb.EnvdURL()),
+		ColdBoot: onlyTrue(sb.ColdBoot)}
 }
 
 func (s *Server) wireListed(sb shoal.Sandbox) gen.ListedSandbox {
@@ -36,7 +37,7 @@ func (s *Server) wireDetail(sb shoal.Sandbox) gen.SandboxDetail {
 	detail := gen.SandboxDetail{TemplateID: l.TemplateID, SandboxID: l.SandboxID, ClientID: l.ClientID, Alias: l.Alias,
 		StartedAt: l.StartedAt, EndAt: l.EndAt, CpuCount: l.CpuCount, MemoryMB: l.MemoryMB, DiskSizeMB: l.DiskSizeMB,
 		State: l.State, EnvdVersion: l.EnvdVersion, EnvdURL: l.EnvdURL, Metadata: l.Metadata, VolumeMounts: l.VolumeMounts,
-		EnvdAccessToken: optional(sb.EnvdAccessToken), AllowInternetAccess: sb.Network.AllowInternet,
+		ColdBoot: onlyTrue(sb.ColdBoot), EnvdAccessToken: optional(sb.EnvdAccessToken), AllowInternetAccess: sb.Network.AllowInternet,
 		Domain: optional(s.domain), Network: wireNetwork(sb.Network),
 		Lifecycle: &gen.Lifecycle{AutoResume: sb.Lifecycle.AutoResume, OnTimeout: gen.Kill}}
 	if sb.Lifecycle.AutoPause {
@@ -71,6 +72,14 @@ func optional(s string) *string {
 		return nil
 	}
 	return &s
+}
+
+// onlyTrue leaves out what is false.
+func onlyTrue(b bool) *bool {
+	if !b {
+		return nil
+	}
+	return &b
 }
 
 // wireTime has the resolution that list filters and cursors have.

@@ -2,16 +2,166 @@ package api
 
 import (
 	"context"
+	"errors"
+	"net/http"
+	"slices"
 
 	"shoal/internal/api/gen"
+	"shoal/internal/shoal"
+	"shoal/internal/store"
 )
 
-// CreateSnapshot is not available yet.
+// CreateSnapshot makes a template of a running sandbox, which goes on. A name that
+// is used again leads to the newest snapshot from then on.
 func (s *Server) CreateSnapshot(ctx context.Context, req gen.CreateSnapshotRequestObject) (gen.CreateSnapshotResponseObject, error) {
-	return nil, s.notYet(ctx, req.SandboxID, "Making a snapshot")
+	team := callerOf(ctx).Team
+	t, tag, err := s.snapshotTemplate(ctx, team, deref(req.Body.Name))
+	if err != nil {
+		return nil, err
+	}
+	node, sb, err := s.find(ctx, req.SandboxID)
+	if err != nil {
+		return nil, err
+	}
+	if sb.State == shoal.StatePaused {
+		return nil, shoal.NotFound(sb.SandboxID)
+	}
+	build, err := node.Snapshot(ctx, sb.SandboxID, shoal.SnapshotTarget{TemplateID: t.ID, BuildID: shoal.NewBuildID()})
+	if err != nil {
+		return nil, err
+	}
+	if t.CreatedAt.IsZero() {
+		t.CreatedAt, t.UpdatedAt = build.CreatedAt, build.CreatedAt
+	}
+	superseded, err := s.store.SaveSnapshot(ctx, t, build, tag)
+	if err != nil {
+		return nil, errors.Join(err, node.RemoveBuild(context.WithoutCancel(ctx), build.ID))
+	}
+	if err := s.fleet.RemoveBuilds(ctx, superseded...); err != nil {
+		s.log.Warn("a superseded snapshot is left on a machine", "template", t.ID, "error", err)
+	}
+	if err := s.fleet.Sync(ctx); err != nil { // so that the build can be placed at once
+		s.log.Warn("not every machine answered", "error", err)
+	}
+	return gen.CreateSnapshot201JSONResponse(wireSnapshot(t, tag)), nil
 }
 
-// ListSnapshots lists none, for none can be made yet.
-func (s *Server) ListSnapshots(context.Context, gen.ListSnapshotsRequestObject) (gen.ListSnapshotsResponseObject, error) {
-	return gen.ListSnapshots200JSONResponse{}, nil
+// snapshotTemplate finds the template that a snapshot goes to, or plans a new one.
+func (s *Server) snapshotTemplate(ctx context.Context, team shoal.Team, name string) (shoal.Template, string, error) {
+	t := shoal.Template{ID: shoal.NewTemplateID(), TeamID: team.ID, Source: shoal.SourceSnapshot}
+	if name == "" {
+		return t, shoal.DefaultTag, nil
+	}
+	ref, err := parseReference(name)
+	if err != nil {
+		return t, "", shoal.ErrTemplateReference.New("Invalid name: %s", err)
+	}
+	if ref.namespace != "" && ref.namespace != team.Slug {
+		return t, "", shoal.ErrTemplateReference.New("namespace '%s' must match your team '%s'", ref.namespace, team.Slug)
+	}
+	if ref.tag == "" {
+		ref.tag = shoal.DefaultTag
+	}
+	alias := shoal.Alias{Namespace: team.Slug, Name: ref.name}
+	have, err := s.store.TemplateByAlias(ctx, alias)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		t.Aliases = []shoal.Alias{alias}
+		return t, ref.tag, nil
+	case err != nil:
+		return t, "", err
+	case have.Source != shoal.SourceSnapshot:
+		return t, "", shoal.ErrTemplateReference.New("Invalid name: '%s' is the name of a template", ref.name)
+	}
+	return have, ref.tag, nil
+}
+
+// ListSnapshots lists the team's snapshots in pages, newest first.
+func (s *Server) ListSnapshots(ctx context.Context, req gen.ListSnapshotsRequestObject) (gen.ListSnapshotsResponseObject, error) {
+	team, p := callerOf(ctx).Team, req.Params
+	after, err := storePosition(p.NextToken)
+	if err != nil {
+		return nil, err
+	}
+	if name := deref(p.Name); name != "" {
+		rows, err := s.snapshotsOfName(ctx, team, name, deref(p.SandboxID))
+		return snapshotPage{rows: rows}, err
+	}
+	sandboxID := deref(p.SandboxID)
+	if sandboxID != "" {
+		if sandboxID, err = shoal.ParseSandboxID(sandboxID); err != nil {
+			return snapshotPage{rows: []gen.Snapshot{}}, nil // no sandbox has such an ID
+		}
+	}
+	size := pageSize(p.Limit)
+	templates, err := s.store.SnapshotsAfter(ctx, team.ID, sandboxID, after, size+1)
+	if err != nil {
+		return nil, err
+	}
+	page := snapshotPage{rows: []gen.Snapshot{}}
+	if len(templates) > size {
+		templates = templates[:size]
+		page.next = encodeCursor(cursor{at: templates[size-1].CreatedAt, id: templates[size-1].ID}, false)
+	}
+	for _, t := range templates {
+		tags, err := s.store.Tags(ctx, t.ID)
+		if err != nil {
+			return nil, err
+		}
+		if len(tags) > 0 {
+			page.rows = append(page.rows, wireSnapshot(t, tags[0].Tag))
+		}
+	}
+	return page, nil
+}
+
+// snapshotsOfName finds the one snapshot of a name, under its tag or, without one,
+// its newest; none is an empty list. An ID serves as a name too.
+func (s *Server) snapshotsOfName(ctx context.Context, team shoal.Team, name, sandboxID string) ([]gen.Snapshot, error) {
+	none := []gen.Snapshot{}
+	ref, err := parseReference(name)
+	if err != nil {
+		return nil, shoal.ErrTemplateReference.New("Invalid name: %s", err)
+	}
+	t, err := s.resolve(ctx, team, ref)
+	if shoal.ErrTemplateNotFound.Matches(err) || (err == nil && (t.TeamID != team.ID || t.Source != shoal.SourceSnapshot)) {
+		return none, nil
+	} else if err != nil {
+		return nil, err
+	}
+	tags, err := s.store.Tags(ctx, t.ID)
+	if err != nil {
+		return nil, err
+	}
+	at := slices.IndexFunc(tags, func(a store.TagAssignment) bool { return ref.tag == "" || a.Tag == ref.tag })
+	if at < 0 {
+		return none, nil
+	}
+	if sandboxID != "" {
+		b, err := s.store.Build(ctx, t.ID, tags[at].BuildID)
+		if err != nil || b.SandboxID != sandboxID {
+			return none, err
+		}
+	}
+	return []gen.Snapshot{wireSnapshot(t, tags[at].Tag)}, nil
+}
+
+type snapshotPage struct {
+	rows []gen.Snapshot
+	next string
+}
+
+// VisitListSnapshotsResponse writes the page.
+func (p snapshotPage) VisitListSnapshotsResponse(w http.ResponseWriter) error {
+	return writePage(w, p.rows, map[string]string{"X-Next-Token": p.next})
+}
+
+// wireSnapshot names a snapshot so that it can be used as a template (api.md
+// §3.11): by its name if it has one.
+func wireSnapshot(t shoal.Template, tag string) gen.Snapshot {
+	if len(t.Aliases) == 0 {
+		return gen.Snapshot{SnapshotID: t.ID + ":" + tag, Names: []string{}}
+	}
+	name := reference{namespace: t.Aliases[0].Namespace, name: t.Aliases[0].Name}.String()
+	return gen.Snapshot{SnapshotID: name + ":" + tag, Names: []string{name}}
 }

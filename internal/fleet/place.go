@@ -18,12 +18,13 @@ const (
 // returns when its daemon answers. limit is how many sandboxes the team may have
 // at once; starts in flight count. Its errors are those of api.md §3.1.
 func (f *Fleet) Place(ctx context.Context, spec shoal.Spec, limit int) (shoal.Sandbox, error) {
-	if err := f.reserve(ctx, spec.TeamID, limit); err != nil {
+	p := place{spec.TeamID, spec.SandboxID}
+	if err := f.reserve(ctx, p, limit); err != nil {
 		return shoal.Sandbox{}, err
 	}
 	sb, on, err := f.start(ctx, spec)
 	if err != nil {
-		f.sandboxes.release(spec.TeamID)
+		f.sandboxes.release(p)
 		return shoal.Sandbox{}, err
 	}
 	f.sandboxes.settle(sb, on)
@@ -32,12 +33,12 @@ func (f *Fleet) Place(ctx context.Context, spec shoal.Spec, limit int) (shoal.Sa
 
 // reserve asks the machines again before it refuses: sandboxes may have ended
 // since the last sync.
-func (f *Fleet) reserve(ctx context.Context, teamID string, limit int) error {
-	if f.sandboxes.reserve(teamID, limit) {
+func (f *Fleet) reserve(ctx context.Context, p place, limit int) error {
+	if f.sandboxes.reserve(p, limit) {
 		return nil
 	}
 	syncErr := f.Sync(ctx)
-	if f.sandboxes.reserve(teamID, limit) {
+	if f.sandboxes.reserve(p, limit) {
 		return nil
 	}
 	return shoal.ErrConcurrencyLimit.Wrap(syncErr, "you have reached the maximum number of concurrent E2B sandboxes (%d). If you need more, please visit 'https://e2b.dev/docs/billing'", limit)
@@ -87,7 +88,8 @@ func (p *placement) judge(ctx context.Context, m *member, err error) error {
 	case ctx.Err() != nil:
 		p.attempts++
 		return shoal.ErrPlacementTimeout.Wrap(err, "Failed to place sandbox: placement timed out after %d attempt(s), please retry", p.attempts)
-	case known.Status >= 400 && known.Status < 500, known.Kind == shoal.ErrNotImplemented:
+	case known.Status >= 400 && known.Status < 500, known.Kind == shoal.ErrNotImplemented,
+		known.Kind == shoal.ErrSnapshotMissing, known.Kind == shoal.ErrSnapshotDamaged:
 		return known
 	case known.Kind == shoal.ErrCapacity, known.Kind == shoal.ErrNetworkExhausted, known.Kind == shoal.ErrUnavailable:
 		p.refused = append(p.refused, err)

@@ -13,8 +13,11 @@ type registry struct {
 	mu       sync.Mutex // guards the rest; nothing is locked while it is held
 	clock    uint64     // counts changes
 	entries  map[string]entry
-	starting map[string]int // reservations by team
+	starting map[place]int // reservations; starts of the same sandbox share a place
 }
+
+// place is one of a team's places.
+type place struct{ teamID, sandboxID string }
 
 type entry struct {
 	sandbox shoal.Sandbox
@@ -23,7 +26,7 @@ type entry struct {
 }
 
 func newRegistry() *registry {
-	return &registry{entries: map[string]entry{}, starting: map[string]int{}}
+	return &registry{entries: map[string]entry{}, starting: map[place]int{}}
 }
 
 // mark returns the present moment for replace.
@@ -53,40 +56,51 @@ func (r *registry) replace(on *member, list []shoal.Sandbox, asked uint64) {
 
 // reserve takes one of a team's places; false if all are taken. It is followed
 // by either settle or release.
-func (r *registry) reserve(teamID string, limit int) bool {
+func (r *registry) reserve(p place, limit int) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	n := r.starting[teamID]
-	for _, e := range r.entries {
-		if e.sandbox.TeamID == teamID && e.sandbox.State.Public() == shoal.StateRunning {
-			n++
-		}
-	}
-	if n >= limit {
+	if r.starting[p] == 0 && r.taken(p) >= limit {
 		return false
 	}
-	r.starting[teamID]++
+	r.starting[p]++
 	return true
 }
 
-func (r *registry) release(teamID string) {
+// taken counts the team's places that other sandboxes have.
+func (r *registry) taken(p place) int {
+	n := 0
+	for other := range r.starting {
+		if other.teamID == p.teamID && other != p {
+			n++
+		}
+	}
+	for id, e := range r.entries {
+		counted := r.starting[place{p.teamID, id}] > 0 || id == p.sandboxID
+		if !counted && e.sandbox.TeamID == p.teamID && e.sandbox.State.Public() == shoal.StateRunning {
+			n++
+		}
+	}
+	return n
+}
+
+func (r *registry) release(p place) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.unreserve(teamID)
+	r.unreserve(p)
 }
 
 // settle turns a reservation into a sandbox.
 func (r *registry) settle(sb shoal.Sandbox, on *member) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.unreserve(sb.TeamID)
+	r.unreserve(place{sb.TeamID, sb.SandboxID})
 	r.clock++
 	r.entries[sb.SandboxID] = entry{sandbox: sb, on: on, at: r.clock}
 }
 
-func (r *registry) unreserve(teamID string) {
-	if r.starting[teamID]--; r.starting[teamID] == 0 {
-		delete(r.starting, teamID)
+func (r *registry) unreserve(p place) {
+	if r.starting[p]--; r.starting[p] == 0 {
+		delete(r.starting, p)
 	}
 }
 
@@ -113,14 +127,14 @@ func (r *registry) find(sandboxID string) (*member, bool) {
 }
 
 // of returns what is remembered of a machine's sandboxes, without those whose
-// time is over.
+// time is over; a paused one has no end.
 func (r *registry) of(on *member) []shoal.Sandbox {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
 	var list []shoal.Sandbox
 	for _, e := range r.entries {
-		if e.on == on && e.sandbox.EndAt.After(now) {
+		if e.on == on && (e.sandbox.State == shoal.StatePaused || e.sandbox.EndAt.After(now)) {
 			list = append(list, e.sandbox)
 		}
 	}

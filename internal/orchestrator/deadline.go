@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"shoal/internal/shoal"
@@ -14,6 +15,11 @@ func (o *Orchestrator) SetDeadline(ctx context.Context, sandboxID string, change
 	if err != nil {
 		return shoal.Sandbox{}, err
 	}
+	if change.Wait {
+		if err := sb.settled(ctx); err != nil {
+			return shoal.Sandbox{}, err
+		}
+	}
 	view, err := sb.moveDeadline(time.Now().UTC(), change)
 	if err != nil {
 		return shoal.Sandbox{}, err
@@ -23,6 +29,18 @@ func (o *Orchestrator) SetDeadline(ctx context.Context, sandboxID string, change
 	}
 	o.nudge()
 	return view, nil
+}
+
+// settled waits for the transition that is under way, if any. How it ends is not
+// the caller's matter.
+func (s *sandbox) settled(ctx context.Context) error {
+	s.mu.Lock()
+	t := s.current
+	s.mu.Unlock()
+	if t != nil {
+		_ = t.wait(ctx)
+	}
+	return ctx.Err()
 }
 
 func (s *sandbox) moveDeadline(now time.Time, change shoal.DeadlineChange) (shoal.Sandbox, error) {
@@ -74,28 +92,47 @@ func (o *Orchestrator) holdDeadlines(ctx context.Context) error {
 func (o *Orchestrator) expireDue() time.Duration {
 	now, next := time.Now(), time.Hour
 	for _, sb := range o.all() {
-		if sb.expired(now) {
-			o.background.Add(1)
-			go func() {
-				defer o.background.Done()
-				o.expire(sb)
-			}()
+		at := sb.deadline()
+		if at.IsZero() {
 			continue
 		}
-		if at := sb.deadline(); !at.IsZero() {
+		if at.After(now) {
 			next = min(next, max(at.Sub(now), time.Millisecond))
+			continue
 		}
+		o.background.Add(1)
+		go func() {
+			defer o.background.Done()
+			o.expire(sb)
+		}()
 	}
 	return next
 }
 
+// errExtended means that a deadline was moved before it was acted upon.
+var errExtended = errors.New("the deadline was moved")
+
 // expire does what the sandbox's lifecycle wants at its deadline.
 func (o *Orchestrator) expire(sb *sandbox) {
 	ctx := context.Background()
-	if !sb.expired(time.Now()) {
-		return // extended meanwhile
+	if !sb.resting().IsZero() {
+		o.cool(ctx, sb)
+		return
 	}
-	if err := o.Kill(ctx, sb.id, shoal.KillTimeout); err != nil && !shoal.ErrSandboxNotFound.Matches(err) {
+	due := func(state shoal.State) error { // called with sb.mu held
+		if state != shoal.StateRunning || sb.view.EndAt.After(time.Now()) {
+			return errExtended
+		}
+		return nil
+	}
+	lifecycle := sb.snapshotView().Lifecycle
+	var err error
+	if lifecycle.AutoPause {
+		err = o.pause(ctx, sb, !lifecycle.AutoPauseNoMem, due)
+	} else {
+		err = o.kill(ctx, sb, shoal.KillTimeout, due)
+	}
+	if err != nil && !errors.Is(err, errExtended) {
 		o.log.Error("could not end an expired sandbox", "sandbox", sb.id, "error", err)
 	}
 }

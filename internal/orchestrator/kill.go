@@ -17,12 +17,16 @@ func (o *Orchestrator) Kill(ctx context.Context, sandboxID string, reason shoal.
 	if err != nil {
 		return err
 	}
-	t, own, err := sb.begin(ctx, shoal.StateKilling, func(s shoal.State) error {
+	return o.kill(ctx, sb, reason, func(s shoal.State) error {
 		if s == shoal.StateKilling {
 			return shoal.NotFound(sandboxID)
 		}
 		return nil
 	})
+}
+
+func (o *Orchestrator) kill(ctx context.Context, sb *sandbox, reason shoal.KillReason, allowed func(shoal.State) error) error {
+	t, own, err := sb.begin(ctx, shoal.StateKilling, allowed)
 	if err != nil {
 		return err
 	}
@@ -34,7 +38,7 @@ func (o *Orchestrator) Kill(ctx context.Context, sandboxID string, reason shoal.
 	err = o.dismantle(ctx, sb)
 	sb.end(t, shoal.StateKilling, err)
 	o.nudge()
-	log := o.log.With("sandbox", sandboxID, "request", shoal.RequestID(ctx), "reason", reason)
+	log := o.log.With("sandbox", sb.id, "request", shoal.RequestID(ctx), "reason", reason)
 	if err != nil {
 		log.Error("sandbox killed, but something of it is left", "error", err)
 		return shoal.ErrInternal.Wrap(err, "Error killing sandbox")
@@ -43,11 +47,17 @@ func (o *Orchestrator) Kill(ctx context.Context, sandboxID string, reason shoal.
 	return nil
 }
 
-// dismantle removes the guest, its slot, its files, its record and its entry, in
-// this order: what has a record is found again after a crash.
+// dismantle removes the guest, its slot, its files, its record, its snapshot and
+// its entry, in this order: what has a record is found again after a crash.
 func (o *Orchestrator) dismantle(ctx context.Context, sb *sandbox) error {
 	err := o.stopGuest(ctx, sb)
-	err = errors.Join(err, o.removeRecord(sb.id))
+	err = errors.Join(err, o.forget(sb))
+	sb.mu.Lock()
+	left := sb.saved
+	sb.mu.Unlock()
+	if left != nil {
+		err = errors.Join(err, o.artifacts.Remove(left.Artifact))
+	}
 	o.mu.Lock()
 	delete(o.sandboxes, sb.id)
 	o.mu.Unlock()
@@ -90,18 +100,28 @@ func (o *Orchestrator) watch(sb *sandbox, guest runtime.Guest) {
 		case <-o.stopped:
 			return
 		}
-		sb.mu.Lock()
-		expected := sb.guest != guest
-		sb.mu.Unlock()
-		if expected {
-			return
-		}
-		console := guest.Console()
-		err := o.Kill(context.Background(), sb.id, shoal.KillCrashed)
-		if !shoal.ErrSandboxNotFound.Matches(err) {
-			o.log.Warn("a guest ended by itself", "sandbox", sb.id, "console", console, "error", err)
-		}
+		o.crashed(sb, guest)
 	}()
+}
+
+// errOtherGuest means that a guest's end was expected.
+var errOtherGuest = errors.New("the sandbox has another guest, or none")
+
+// crashed ends a sandbox whose guest ended by itself. One that rested is paused
+// as before.
+func (o *Orchestrator) crashed(sb *sandbox, guest runtime.Guest) {
+	console, ctx := guest.Console(), context.Background()
+	err := o.kill(ctx, sb, shoal.KillCrashed, func(state shoal.State) error { // called with sb.mu held
+		if sb.guest != guest || state == shoal.StatePaused {
+			return errOtherGuest
+		}
+		return nil
+	})
+	if errors.Is(err, errOtherGuest) {
+		o.cool(ctx, sb)
+		return
+	}
+	o.log.Warn("a guest ended by itself", "sandbox", sb.id, "console", console, "error", err)
 }
 
 // Get returns one sandbox.
@@ -133,10 +153,15 @@ func isListed(view shoal.Sandbox) bool {
 	return view.State != shoal.StateCreating && view.State != shoal.StateKilling
 }
 
-// KillAll ends every sandbox, for `shoal down` and --ephemeral.
+// KillAll ends every sandbox that runs, for `shoal down` and --ephemeral. The
+// paused ones are kept, on disk only.
 func (o *Orchestrator) KillAll(ctx context.Context, reason shoal.KillReason) error {
 	var errs error
 	for _, sb := range o.all() {
+		if sb.snapshotView().State == shoal.StatePaused {
+			o.cool(ctx, sb)
+			continue
+		}
 		if err := o.Kill(ctx, sb.id, reason); err != nil && !shoal.ErrSandboxNotFound.Matches(err) {
 			errs = errors.Join(errs, err)
 		}

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"shoal/internal/artifact"
 	"shoal/internal/network"
 	"shoal/internal/runtime"
 	"shoal/internal/shoal"
@@ -52,6 +53,9 @@ type Config struct {
 	MaxSandboxes int
 	// EnvdTimeout bounds the wait for a started guest's daemon.
 	EnvdTimeout time.Duration
+	// RestTime is how long a paused sandbox's guest is kept frozen in memory, so
+	// that a resume soon after is instant. 0 is never.
+	RestTime time.Duration
 	// GuestEnv is in every sandbox's environment unless the client sets the same
 	// names.
 	GuestEnv map[string]string
@@ -61,15 +65,16 @@ type Config struct {
 
 // Orchestrator implements shoal.Node.
 //
-// Lock order: Orchestrator.mu before sandbox.mu. Neither is held during a call
-// into the runtime, the network or a guest.
+// Lock order: Orchestrator.mu before sandbox.recording before sandbox.mu. None is
+// held during a call into the runtime, the network or a guest.
 type Orchestrator struct {
-	cfg     Config
-	log     *slog.Logger
-	runtime runtime.Runtime
-	slots   Slots
-	images  Images
-	envd    *envdClient
+	cfg       Config
+	log       *slog.Logger
+	runtime   runtime.Runtime
+	slots     Slots
+	images    Images
+	artifacts *artifact.Store
+	envd      *envdClient
 
 	mu        sync.Mutex
 	sandboxes map[string]*sandbox
@@ -90,9 +95,9 @@ type Orchestrator struct {
 var _ shoal.Node = (*Orchestrator)(nil)
 
 // New makes an orchestrator. Recover must be called before anything else.
-func New(cfg Config, rt runtime.Runtime, slots Slots, images Images, log *slog.Logger) *Orchestrator {
+func New(cfg Config, rt runtime.Runtime, slots Slots, images Images, artifacts *artifact.Store, log *slog.Logger) *Orchestrator {
 	return &Orchestrator{
-		cfg: cfg, log: log, runtime: rt, slots: slots, images: images,
+		cfg: cfg, log: log, runtime: rt, slots: slots, images: images, artifacts: artifacts,
 		envd:      newEnvdClient(),
 		sandboxes: map[string]*sandbox{},
 		builds:    map[string]shoal.Build{},
@@ -137,7 +142,7 @@ func (o *Orchestrator) Info(ctx context.Context) (shoal.NodeInfo, error) {
 	info := shoal.NodeInfo{
 		ID: o.cfg.NodeID, Version: o.cfg.Version, Status: shoal.NodeReady,
 		CPUCount: cpus, MemoryTotal: memory,
-		Sandboxes: len(o.sandboxes), Starting: int(o.starting.Load()),
+		Sandboxes: o.aliveLocked(), Starting: int(o.starting.Load()),
 		CreateOK: o.createOK.Load(), CreateFail: o.createFail.Load(),
 	}
 	if o.draining {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"shoal/internal/artifact"
 	"shoal/internal/image"
 	"shoal/internal/network"
 	"shoal/internal/runtime/gvisor"
@@ -95,13 +96,20 @@ func (n *node) open() {
 	n.driver, err = gvisor.New(gvisor.Options{RunDir: filepath.Join(n.dir, "gvisor"), CgroupParent: fmt.Sprintf("shoal-test-%d-%s", os.Getpid(), n.t.Name())}, n.log)
 	n.must(err)
 	n.orch = New(Config{NodeID: "n", DataDir: filepath.Join(n.dir, "data"), RunDir: filepath.Join(n.dir, "run"), MaxProcesses: 200,
-		MaxSandboxes: 10, EnvdTimeout: 20 * time.Second, GuestEnv: map[string]string{"FROM_NODE": "1"}}, n.driver, n.pool, n.store, n.log)
+		MaxSandboxes: 10, EnvdTimeout: 20 * time.Second, GuestEnv: map[string]string{"FROM_NODE": "1"}}, n.driver, n.pool, n.store, n.artifacts(), n.log)
 	n.orch.AddBuild(n.build)
 	n.must(n.orch.Recover(context.Background()))
 	ctx, cancel := context.WithCancel(context.Background())
 	n.stop, n.stopped = cancel, make(chan error, 2)
 	go func() { n.stopped <- n.orch.Run(ctx) }()
 	go func() { n.stopped <- n.pool.Run(ctx) }()
+}
+
+func (n *node) artifacts() *artifact.Store {
+	n.t.Helper()
+	store, err := artifact.Open(filepath.Join(n.dir, "data", "artifacts"))
+	n.must(err)
+	return store
 }
 
 // close ends the process; sandboxes live on.
@@ -279,9 +287,17 @@ func TestSurvival(t *testing.T) {
 	n.must(n.orch.Kill(context.Background(), second.SandboxID, shoal.KillRequest))
 }
 
-// kernels finds the sandbox kernels of a sandbox.
+// kernels finds the sandbox kernels of a sandbox, of which there must be one.
 func kernels(t *testing.T, sandboxID string) []int {
 	t.Helper()
+	pids := liveKernels(sandboxID)
+	if len(pids) == 0 {
+		t.Fatalf("no kernel of %s runs", sandboxID)
+	}
+	return pids
+}
+
+func liveKernels(sandboxID string) []int {
 	var pids []int
 	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, f := range files {
@@ -291,9 +307,6 @@ func kernels(t *testing.T, sandboxID string) []int {
 			fmt.Sscanf(f, "/proc/%d/", &pid)
 			pids = append(pids, pid)
 		}
-	}
-	if len(pids) == 0 {
-		t.Fatalf("no kernel of %s runs", sandboxID)
 	}
 	return pids
 }

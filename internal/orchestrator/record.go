@@ -15,32 +15,67 @@ import (
 // it, after this process was killed at any point.
 type record struct {
 	Sandbox shoal.Sandbox `json:"sandbox"`
-	// GuestID, SlotIndex and Image belong to the current boot. A slot index of 0
-	// means that none was taken yet.
+	// GuestID, SlotIndex, Image and Kernel belong to the current boot. A slot index
+	// of 0 means that none was taken yet.
 	GuestID   string `json:"guestID"`
 	SlotIndex int    `json:"slotIndex"`
 	Image     string `json:"image"`
+	Kernel    string `json:"kernel,omitempty"`
+	Saved     *saved `json:"saved,omitempty"`
 }
 
 func (o *Orchestrator) recordPath(sandboxID string) string {
 	return filepath.Join(o.recordsDir(), sandboxID+".json")
 }
 
-// writeRecord replaces the record as a whole. It need not reach the disk: what
-// it describes does not survive the machine either.
+// writeRecord replaces the record as a whole. It reaches the disk at once only if
+// a snapshot is named: what else it describes does not survive the machine.
 func (o *Orchestrator) writeRecord(r record) error {
 	data, err := json.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("encode a sandbox record: %w", err)
 	}
 	path := o.recordPath(r.Sandbox.SandboxID)
-	if err := os.WriteFile(path+".tmp", data, 0o600); err != nil {
-		return fmt.Errorf("write a sandbox record: %w", err)
+	durable := r.Saved != nil && r.Sandbox.State == shoal.StatePaused
+	err = writeFile(path+".tmp", data, durable)
+	if err == nil {
+		err = os.Rename(path+".tmp", path)
 	}
-	if err := os.Rename(path+".tmp", path); err != nil {
+	if err == nil && durable {
+		err = syncDir(o.recordsDir())
+	}
+	if err != nil {
 		return fmt.Errorf("write a sandbox record: %w", err)
 	}
 	return nil
+}
+
+func writeFile(path string, data []byte, durable bool) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil && durable {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// forget removes a sandbox's record for good.
+func (o *Orchestrator) forget(s *sandbox) error {
+	s.recording.Lock()
+	defer s.recording.Unlock()
+	s.forgotten = true
+	return o.removeRecord(s.id)
 }
 
 func (o *Orchestrator) removeRecord(sandboxID string) error {
@@ -71,6 +106,15 @@ func (o *Orchestrator) readRecords() ([]record, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read a sandbox record: %w", err)
 		}
+		if len(data) == 0 {
+			// A power cut came before its bytes reached the disk. Only records of guests
+			// are written so, and those did not survive it either.
+			o.log.Warn("a sandbox ended with the machine's power", "record", path)
+			if err := os.Remove(path); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		var r record
 		if err := json.Unmarshal(data, &r); err != nil {
 			return nil, fmt.Errorf("read sandbox record %s: %w", path, err)
@@ -80,13 +124,27 @@ func (o *Orchestrator) readRecords() ([]record, error) {
 	return records, nil
 }
 
-// saveView writes the record of a sandbox as it is now.
+// saveView writes the record of a sandbox as it is now; none any more once it was
+// removed.
 func (o *Orchestrator) saveView(s *sandbox) error {
+	s.recording.Lock()
+	defer s.recording.Unlock()
+	if s.forgotten {
+		return nil
+	}
 	s.mu.Lock()
-	r := record{Sandbox: s.view, GuestID: s.guestID, Image: s.image}
+	r := record{Sandbox: s.view, GuestID: s.guestID, Image: s.image, Kernel: s.kernel, Saved: s.saved}
 	if s.slot != nil {
 		r.SlotIndex = s.slot.Index()
 	}
 	s.mu.Unlock()
 	return o.writeRecord(r)
+}
+
+// settle enters a state into the record before the transition to it ends.
+func (o *Orchestrator) settle(s *sandbox, state shoal.State) error {
+	s.mu.Lock()
+	s.view.State = state
+	s.mu.Unlock()
+	return o.saveView(s)
 }

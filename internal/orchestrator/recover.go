@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
+	"shoal/internal/artifact"
 	"shoal/internal/shoal"
 )
 
@@ -24,34 +26,87 @@ func (o *Orchestrator) Recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	guests, slots := map[string]bool{}, map[int]bool{}
+	keep := kept{guests: map[string]bool{}, slots: map[int]bool{}, artifacts: map[string]bool{}}
 	for _, r := range records {
-		if r.Sandbox.State != shoal.StateRunning {
-			// A create or a kill that was cut off: its caller got no answer.
-			if err := o.removeRecord(r.Sandbox.SandboxID); err != nil {
-				return err
-			}
-			continue
+		if err := o.recoverOne(ctx, r, keep); err != nil {
+			return err
 		}
-		if err := o.adopt(ctx, r); err != nil {
-			o.log.Warn("a sandbox did not survive", "sandbox", r.Sandbox.SandboxID, "error", err)
-			if err := o.removeRecord(r.Sandbox.SandboxID); err != nil {
-				return err
-			}
-			continue
-		}
-		guests[r.GuestID], slots[r.SlotIndex] = true, true
 	}
+	snapshots, err := o.artifacts.List()
+	if err != nil {
+		return err
+	}
+	o.loadBuilds(snapshots)
 	err = errors.Join(
-		o.runtime.Reclaim(ctx, func(id string) bool { return guests[id] }),
-		o.slots.Reclaim(func(index int) bool { return slots[index] }),
-		removeOthers(filepath.Join(o.cfg.RunDir, "guests"), guests),
+		o.runtime.Reclaim(ctx, func(id string) bool { return keep.guests[id] }),
+		o.slots.Reclaim(func(index int) bool { return keep.slots[index] }),
+		removeOthers(filepath.Join(o.cfg.RunDir, "guests"), keep.guests),
+		o.removeUnused(snapshots, keep.artifacts),
 	)
 	if err != nil {
 		return fmt.Errorf("remove what belongs to no sandbox: %w", err)
 	}
-	o.log.Info("recovered", "adopted", len(guests), "records", len(records))
+	o.log.Info("recovered", "adopted", len(keep.guests), "paused", len(keep.artifacts), "records", len(records))
 	return nil
+}
+
+// kept is what belongs to the sandboxes that were recovered.
+type kept struct {
+	guests    map[string]bool
+	slots     map[int]bool
+	artifacts map[string]bool
+}
+
+// recoverOne finishes or undoes what an earlier process had begun with a sandbox.
+func (o *Orchestrator) recoverOne(ctx context.Context, r record, keep kept) error {
+	id := r.Sandbox.SandboxID
+	switch r.Sandbox.State {
+	case shoal.StateRunning, shoal.StateSnapshotting, shoal.StatePausing:
+		// A pause that was cut off is undone while the guest lives.
+		err := o.adopt(ctx, r)
+		if err == nil {
+			keep.guests[r.GuestID], keep.slots[r.SlotIndex] = true, true
+			return nil
+		}
+		if r.Saved != nil {
+			if _, _, saved := o.readCapture(r.Saved.Artifact); saved == nil {
+				return o.recoverPaused(r, keep) // its guest ended, but all of it was kept
+			}
+		}
+		o.log.Warn("a sandbox did not survive", "sandbox", id, "error", err)
+		return o.removeRecord(id)
+	case shoal.StatePaused, shoal.StateResuming:
+		// A resume that was cut off is undone: its caller got no answer.
+		if r.Saved != nil {
+			return o.recoverPaused(r, keep)
+		}
+	}
+	// A create or a kill that was cut off: its caller got no answer.
+	return o.removeRecord(id)
+}
+
+func (o *Orchestrator) recoverPaused(r record, keep kept) error {
+	sb := &sandbox{id: r.Sandbox.SandboxID, view: r.Sandbox, image: r.Image, kernel: r.Kernel, saved: r.Saved}
+	sb.view.NodeID, sb.view.HostIP = o.cfg.NodeID, ""
+	keep.artifacts[r.Saved.Artifact] = true
+	o.mu.Lock()
+	o.sandboxes[sb.id] = sb
+	o.mu.Unlock()
+	if r.Sandbox.State == shoal.StatePaused {
+		return nil
+	}
+	return o.settle(sb, shoal.StatePaused)
+}
+
+// removeUnused deletes the snapshots of pauses that no record names.
+func (o *Orchestrator) removeUnused(list []artifact.Manifest, used map[string]bool) error {
+	var errs error
+	for _, m := range list {
+		if strings.HasPrefix(m.ID, pausePrefix) && !used[m.ID] {
+			errs = errors.Join(errs, o.artifacts.Remove(m.ID))
+		}
+	}
+	return errs
 }
 
 // adopt takes over a running sandbox.
@@ -60,13 +115,21 @@ func (o *Orchestrator) adopt(ctx context.Context, r record) error {
 	if err != nil {
 		return err
 	}
-	sb := &sandbox{id: r.Sandbox.SandboxID, view: r.Sandbox, guestID: r.GuestID, image: r.Image, slot: slot}
+	sb := &sandbox{id: r.Sandbox.SandboxID, view: r.Sandbox, guestID: r.GuestID, image: r.Image, kernel: r.Kernel, slot: slot}
 	sb.view.NodeID = o.cfg.NodeID
 	guest, err := o.runtime.Adopt(ctx, o.guestSpec(sb))
 	if err != nil {
 		return err
 	}
 	sb.guest = guest
+	if r.Sandbox.State != shoal.StateRunning {
+		if err := guest.Thaw(ctx); err != nil {
+			return err
+		}
+		if err := o.settle(sb, shoal.StateRunning); err != nil {
+			return err
+		}
+	}
 	o.mu.Lock()
 	o.sandboxes[sb.id] = sb
 	o.mu.Unlock()

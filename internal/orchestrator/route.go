@@ -2,7 +2,9 @@ package orchestrator
 
 import (
 	"context"
+	"crypto/subtle"
 	"net/url"
+	"time"
 
 	"shoal/internal/auth"
 	"shoal/internal/proxy"
@@ -17,24 +19,101 @@ var _ proxy.Resolver = (*Router)(nil)
 // Router returns the resolver of this machine's proxy.
 func (o *Orchestrator) Router() *Router { return &Router{orch: o} }
 
-// Resolve finds a running sandbox.
+// A request waits this long for a sandbox that is changing its state, and for at
+// most so many changes (runtime.md §1.8).
+const (
+	changeTime  = time.Minute
+	changeLimit = 3
+)
+
+// Resolve finds a sandbox that runs. One that is paused is woken, if it wants to
+// be and the request could use it; all requests that arrive meanwhile wait.
 func (r *Router) Resolve(ctx context.Context, req proxy.Request) (proxy.Target, error) {
 	sb, err := r.orch.find(req.SandboxID)
 	if err != nil {
 		return proxy.Target{}, err
 	}
-	sb.mu.Lock()
-	defer sb.mu.Unlock()
-	if sb.slot == nil || sb.view.State != shoal.StateRunning {
-		return proxy.Target{}, shoal.NotFound(req.SandboxID)
+	ctx, cancel := context.WithTimeout(ctx, changeTime)
+	defer cancel()
+	for range changeLimit {
+		target, change, err := sb.target()
+		switch {
+		case err != nil:
+			return proxy.Target{}, err
+		case target.ExecutionID != "":
+			return target, nil
+		case change != nil:
+			if err := change.wait(ctx); ctx.Err() != nil {
+				return proxy.Target{}, shoal.ErrSandboxState.Wrap(err, "sandbox is still transitioning")
+			}
+			continue
+		}
+		if err := r.orch.wakeFor(ctx, sb, req); err != nil && !shoal.ErrSandboxRunning.Matches(err) {
+			return proxy.Target{}, err
+		}
 	}
-	return proxy.Target{
-		ExecutionID:        sb.view.ExecutionID,
-		Host:               sb.slot.HostIP(),
-		TrafficAccessToken: sb.view.Network.TrafficAccessToken,
-		MaskRequestHost:    sb.view.Network.MaskRequestHost,
-		HTTPSPorts:         sb.view.Network.HTTPSPorts,
-	}, nil
+	return proxy.Target{}, shoal.ErrSandboxState.New("sandbox is still transitioning")
+}
+
+// target is where the sandbox's traffic goes, or the change to wait for. Neither
+// means that it is paused.
+func (s *sandbox) target() (proxy.Target, *transition, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch s.view.State {
+	case shoal.StateRunning, shoal.StateSnapshotting:
+		if s.slot == nil {
+			return proxy.Target{}, nil, shoal.NotFound(s.id)
+		}
+		return proxy.Target{
+			ExecutionID:        s.view.ExecutionID,
+			Host:               s.slot.HostIP(),
+			TrafficAccessToken: s.view.Network.TrafficAccessToken,
+			MaskRequestHost:    s.view.Network.MaskRequestHost,
+			HTTPSPorts:         s.view.Network.HTTPSPorts,
+		}, nil, nil
+	case shoal.StatePausing, shoal.StateResuming, shoal.StatePaused:
+		return proxy.Target{}, s.current, nil
+	default:
+		return proxy.Target{}, nil, shoal.NotFound(s.id)
+	}
+}
+
+// wakeFor resumes a paused sandbox for a request from outside. One that may not
+// be woken seems not to exist, and stays as it is.
+func (o *Orchestrator) wakeFor(ctx context.Context, sb *sandbox, req proxy.Request) error {
+	sb.mu.Lock()
+	view, from := sb.view, sb.saved
+	sb.mu.Unlock()
+	if !view.Lifecycle.AutoResume || from == nil || !from.Memory {
+		return shoal.NotFound(sb.id)
+	}
+	want, got := view.Network.TrafficAccessToken, req.TrafficToken
+	if req.Port == proxy.EnvdPort {
+		want, got = view.EnvdAccessToken, req.EnvdToken
+	}
+	if want != "" && subtle.ConstantTimeCompare([]byte(want), []byte(got)) != 1 {
+		return shoal.ErrForbidden.New("The sandbox is paused, and the request does not have the token that it takes to resume it")
+	}
+	if limit := view.TeamLimit; limit > 0 && o.runningOf(view.TeamID) >= limit {
+		return shoal.ErrConcurrencyLimit.New("you have reached the maximum number of concurrent E2B sandboxes (%d). If you need more, please visit 'https://e2b.dev/docs/billing'", limit)
+	}
+	_, err := o.Resume(ctx, sb.id, shoal.ResumeOptions{Timeout: max(view.Lifecycle.AutoResumeAfter, minWake)})
+	return err
+}
+
+// minWake is the shortest time that a sandbox woken by traffic gets (api.md §4.5).
+const minWake = 300 * time.Second
+
+// runningOf counts a team's sandboxes that run on this machine.
+func (o *Orchestrator) runningOf(teamID string) int {
+	n := 0
+	for _, sb := range o.all() {
+		if view := sb.snapshotView(); view.TeamID == teamID && view.State.Public() == shoal.StateRunning {
+			n++
+		}
+	}
+	return n
 }
 
 // ResolveSigned finds the sandbox whose token made a file URL's signature.

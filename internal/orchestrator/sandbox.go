@@ -15,14 +15,23 @@ import (
 type sandbox struct {
 	id string
 
+	// recording lets one writer at a time at the record; it is taken before mu.
+	recording sync.Mutex
+	forgotten bool // guarded by recording: the record was removed
+
 	mu      sync.Mutex
 	view    shoal.Sandbox // what others may see; State is kept here
 	guestID string        // of the current boot
 	image   string        // path of the current boot's root image
-	guest   runtime.Guest // nil unless running
-	slot    *network.Slot // nil unless running
+	kernel  string        // that runs the current boot
+	guest   runtime.Guest // nil unless running, or paused and resting
+	slot    *network.Slot // nil when guest is, but for a start under way
 	current *transition   // nil when nothing is going on
-	samples samples
+	// saved is what it comes back from; nil unless paused, or on the way there or
+	// back.
+	saved     *saved
+	restUntil time.Time // while paused: when its resting guest ends
+	samples   samples
 }
 
 // transition is one change of state under way. Whoever started it ends it.
@@ -78,6 +87,23 @@ func (s *sandbox) begin(ctx context.Context, to shoal.State, allowed func(shoal.
 	}
 }
 
+// beginAlone starts a transition if none is under way, and otherwise asks allowed
+// about the one that is.
+func (s *sandbox) beginAlone(to shoal.State, allowed func(shoal.State) error) (*transition, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := allowed(s.view.State); err != nil {
+		return nil, err
+	}
+	if s.current != nil {
+		return nil, shoal.ErrSandboxState.New("Sandbox %q is changing its state", s.id)
+	}
+	t := &transition{to: to, done: make(chan struct{})}
+	s.current = t
+	s.view.State = to
+	return t, nil
+}
+
 // end finishes a transition with the state that holds from now on.
 func (s *sandbox) end(t *transition, state shoal.State, err error) {
 	s.mu.Lock()
@@ -98,15 +124,12 @@ func (t *transition) wait(ctx context.Context) error {
 	}
 }
 
-// expired reports whether the deadline has passed while the sandbox runs.
-func (s *sandbox) expired(now time.Time) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.view.State == shoal.StateRunning && !s.view.EndAt.After(now)
-}
-
-// deadline is the time of expiry, or zero if the sandbox does not run.
+// deadline is when something is to be done with the sandbox: the end of its time
+// while it runs, the end of its rest while it is paused; else zero.
 func (s *sandbox) deadline() time.Time {
+	if until := s.resting(); !until.IsZero() {
+		return until
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.view.State != shoal.StateRunning {

@@ -72,11 +72,11 @@ func TestOnlyPlainFilesAreBulk(t *testing.T) {
 		port                   uint64
 		want                   bool
 	}{
-		{"GET", "/files", "", envdPort, true},
-		{"GET", "/files", "identity", envdPort, true},
-		{"GET", "/files", "br, GZIP;q=0.5", envdPort, false},
-		{"POST", "/files", "", envdPort, false},
-		{"GET", "/health", "", envdPort, false},
+		{"GET", "/files", "", EnvdPort, true},
+		{"GET", "/files", "identity", EnvdPort, true},
+		{"GET", "/files", "br, GZIP;q=0.5", EnvdPort, false},
+		{"POST", "/files", "", EnvdPort, false},
+		{"GET", "/health", "", EnvdPort, false},
 		{"GET", "/files", "", 8080, false},
 	} {
 		r := httptest.NewRequest(c.method, c.path, nil)

@@ -14,8 +14,8 @@ const (
 	headerPort    = "E2b-Sandbox-Port"
 )
 
-// envdPort is the guest daemon's, with rules of its own.
-const envdPort = 49983
+// EnvdPort is the guest daemon's, with rules of its own.
+const EnvdPort = 49983
 
 // route is where a request wants to go.
 type route struct {

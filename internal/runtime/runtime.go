@@ -12,8 +12,12 @@ import (
 	"shoal/internal/shoal"
 )
 
-// ErrGone means that the guest does not run (any more).
-var ErrGone = errors.New("guest is gone")
+var (
+	// ErrGone means that the guest does not run (any more).
+	ErrGone = errors.New("guest is gone")
+	// ErrKernelMissing means that the program that a snapshot is bound to is gone.
+	ErrKernelMissing = errors.New("the snapshot's kernel is missing")
+)
 
 // Spec describes one boot of a guest.
 type Spec struct {
@@ -28,7 +32,10 @@ type Spec struct {
 	UpperDir string
 	// Image is the path of the root image. It must not change while guests or
 	// snapshots use it.
-	Image     string
+	Image string
+	// Kernel is the program to run the guest, as Runtime.Kernel named it when its
+	// checkpoint was taken. Empty means the present one.
+	Kernel    string
 	Hostname  string
 	Resources shoal.Resources
 	// MaxProcesses bounds processes and threads inside the guest.
@@ -60,6 +67,9 @@ type Runtime interface {
 	// Name and Version identify what a snapshot can be restored by.
 	Name() string
 	Version() string
+	// Kernel names the program that runs new guests; a checkpoint is restored by
+	// the program that took it. Empty if there is only one.
+	Kernel() string
 	// Start boots a guest. It returns when the guest's first process runs;
 	// waiting for the daemon inside is the caller's.
 	Start(ctx context.Context, spec Spec) (Guest, error)
@@ -75,11 +85,13 @@ type Runtime interface {
 
 // Guest is one running isolated machine.
 type Guest interface {
-	// Freeze stops every task; Thaw lets them go on.
+	// Freeze stops every task; Thaw lets them go on. Freezing a frozen guest and
+	// thawing a running one do nothing, also on a guest that was adopted.
 	Freeze(ctx context.Context) error
 	Thaw(ctx context.Context) error
 	// Checkpoint writes memory and writable layer into the empty directory dir.
-	// The guest must be frozen and stays so, also when Checkpoint fails.
+	// A frozen guest stays frozen; a running one stands still meanwhile and then
+	// goes on. Both also hold when Checkpoint fails.
 	Checkpoint(ctx context.Context, dir string) error
 	Stats(ctx context.Context) (Stats, error)
 	// Kill ends the guest and returns when nothing of it is left on the host.

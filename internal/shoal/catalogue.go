@@ -58,6 +58,21 @@ var (
 	ErrSandboxState = kind("sandbox.state", 409,
 		"The sandbox is in a state, or on the way to one, that excludes this request.",
 		"Wait for the transition to finish, then repeat.")
+	ErrSandboxRunning = kind("sandbox.running", 409,
+		"The sandbox runs already.",
+		"Use it, or extend its time with connect.")
+	ErrPauseFailed = kind("sandbox.pause_failed", 500,
+		"The sandbox could not be kept on disk; it was not stopped and runs on.",
+		"The cause names the step; often the disk is full, or a process holds a device that cannot be saved.")
+	ErrSnapshotFailed = kind("snapshot.failed", 500,
+		"The sandbox's memory and disk could not be written; the sandbox goes on.",
+		"The cause names the step; often the disk is full, or a process holds a device that cannot be saved.")
+	ErrSnapshotMissing = kind("snapshot.missing", 500,
+		"The data of this snapshot or paused sandbox is not on the machine.",
+		"Make the snapshot again; a paused sandbox without its data can only be killed.")
+	ErrSnapshotDamaged = kind("snapshot.damaged", 500,
+		"The data of this snapshot or paused sandbox is not what was stored.",
+		"Check the disk; make the snapshot again. Other sandboxes are not affected.")
 	ErrConcurrencyLimit = kind("sandbox.concurrency_limit", 429,
 		"The team runs as many sandboxes as it may at once.",
 		"Kill or pause some, or raise the team's limit.")

@@ -26,8 +26,7 @@ type NodeInfo struct {
 	Starting    int
 	CreateOK    int64
 	CreateFail  int64
-	// Builds are the template builds that this machine made by itself (the base
-	// template) and can start.
+	// Builds are the template builds that this machine can start.
 	Builds []Build
 }
 
@@ -43,6 +42,21 @@ type Node interface {
 	Kill(ctx context.Context, sandboxID string, reason KillReason) error
 	SetDeadline(ctx context.Context, sandboxID string, change DeadlineChange) (Sandbox, error)
 	SetNetwork(ctx context.Context, sandboxID string, network Network) error
+	// Pause keeps a running sandbox, with its memory or only its disk, and returns
+	// when it can be resumed. Pauses of the same sandbox join. After an error it
+	// runs on.
+	Pause(ctx context.Context, sandboxID string, memory bool) error
+	// Resume brings a paused sandbox back and returns when it can be used. Resumes
+	// join. A sandbox that runs is ErrSandboxRunning.
+	Resume(ctx context.Context, sandboxID string, opts ResumeOptions) (Sandbox, error)
+	// Snapshot makes a build of a running sandbox, which goes on.
+	Snapshot(ctx context.Context, sandboxID string, into SnapshotTarget) (Build, error)
+	// Fork starts a copy of a running sandbox for each specification; each may fail
+	// by itself. The sandbox goes on.
+	Fork(ctx context.Context, sandboxID string, specs []Spec) ([]ForkResult, error)
+	// RemoveBuild forgets a build that was made of a sandbox. An unknown one is no
+	// error.
+	RemoveBuild(ctx context.Context, buildID string) error
 	// Metrics returns the kept samples in [from, to], oldest first.
 	Metrics(ctx context.Context, sandboxID string, from, to time.Time) ([]Metrics, error)
 	Info(ctx context.Context) (NodeInfo, error)

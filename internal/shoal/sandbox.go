@@ -68,6 +68,9 @@ type Spec struct {
 	VolumeMounts    []VolumeMount `json:"volumeMounts,omitempty"`
 	DefaultUser     string        `json:"defaultUser,omitempty"`
 	DefaultWorkdir  string        `json:"defaultWorkdir,omitempty"`
+	// TeamLimit is how many sandboxes the team might run at once when this one was
+	// made. It holds for wake-ups by traffic, which no api decides about.
+	TeamLimit int `json:"teamLimit,omitempty"`
 }
 
 // Sandbox is a placed sandbox as its node knows it.
@@ -80,6 +83,9 @@ type Sandbox struct {
 	EndAt       time.Time `json:"endAt"`     // deadline, UTC
 	// HostIP is the address at which the node's host reaches every guest port.
 	HostIP string `json:"hostIP,omitempty"`
+	// ColdBoot means that this execution began from the disk of a paused sandbox,
+	// without the memory that it had.
+	ColdBoot bool `json:"coldBoot,omitempty"`
 }
 
 // EnvdURL is the daemon's address as seen from the node's host.
@@ -122,6 +128,28 @@ type DeadlineChange struct {
 	Timeout time.Duration // from now
 	// ExtendOnly keeps the later of the two deadlines (connect, refreshes).
 	ExtendOnly bool
+	// Wait lets a change of state that is under way finish first, instead of
+	// refusing.
+	Wait bool
+}
+
+// ResumeOptions is how a paused sandbox comes back.
+type ResumeOptions struct {
+	Timeout time.Duration
+	// ColdBoot ignores the memory that was kept: the guest boots from its disk.
+	ColdBoot bool
+}
+
+// SnapshotTarget names the build that a snapshot becomes.
+type SnapshotTarget struct {
+	TemplateID string
+	BuildID    string
+}
+
+// ForkResult is one copy of a sandbox, or why there is none.
+type ForkResult struct {
+	Sandbox Sandbox
+	Err     error
 }
 
 // Metrics is one sample of a guest's use, as envd reports it.

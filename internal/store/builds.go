@@ -120,7 +120,8 @@ func insertBuild(ctx context.Context, q *sqlcgen.Queries, b shoal.Build) error {
 		CpuCount: int64(b.Resources.CPUCount), MemoryMb: b.Resources.MemoryMB, DiskMb: b.Resources.DiskMB,
 		EnvdVersion: b.EnvdVersion, ImageDigest: b.ImageDigest,
 		DefaultUser: b.DefaultUser, DefaultWorkdir: b.DefaultWorkdir,
-		CreatedAt: micros(b.CreatedAt), UpdatedAt: micros(b.UpdatedAt), FinishedAt: micros(b.FinishedAt)})
+		CreatedAt: micros(b.CreatedAt), UpdatedAt: micros(b.UpdatedAt), FinishedAt: micros(b.FinishedAt),
+		Snapshot: b.Snapshot, SandboxID: b.SandboxID})
 	if err := changed(n, err, ErrExists, "create build "+b.ID); err != nil {
 		return err
 	}
@@ -146,7 +147,7 @@ func assign(ctx context.Context, q *sqlcgen.Queries, b shoal.Build, tag string) 
 func buildOf(row sqlcgen.Build) shoal.Build {
 	return shoal.Build{ID: row.ID, TemplateID: row.TemplateID, Status: shoal.BuildStatus(row.Status),
 		Resources:   shoal.Resources{CPUCount: int(row.CpuCount), MemoryMB: row.MemoryMb, DiskMB: row.DiskMb},
-		EnvdVersion: row.EnvdVersion, ImageDigest: row.ImageDigest,
+		EnvdVersion: row.EnvdVersion, ImageDigest: row.ImageDigest, Snapshot: row.Snapshot, SandboxID: row.SandboxID,
 		DefaultUser: row.DefaultUser, DefaultWorkdir: row.DefaultWorkdir,
 		CreatedAt: fromMicros(row.CreatedAt), UpdatedAt: fromMicros(row.UpdatedAt), FinishedAt: fromMicros(row.FinishedAt)}
 }

@@ -144,7 +144,7 @@ func TestTemplates(t *testing.T) {
 		if err := s.CountSpawns(ctx, "t1", 3, start.Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
-		want := shoal.Template{ID: "t1", TeamID: team.ID, CreatedAt: start, UpdatedAt: start,
+		want := shoal.Template{ID: "t1", TeamID: team.ID, Source: shoal.SourceTemplate, CreatedAt: start, UpdatedAt: start,
 			LastSpawnedAt: start.Add(time.Minute), SpawnCount: 3,
 			Aliases: []shoal.Alias{{Name: "api"}, {Namespace: "alpha", Name: "web"}}}
 		if got, err := s.TemplateByAlias(ctx, shoal.Alias{Namespace: "alpha", Name: "web"}); err != nil || !reflect.DeepEqual(got, want) {

@@ -31,7 +31,10 @@ func (s *Store) CreateTemplate(ctx context.Context, t shoal.Template) error {
 }
 
 func insertTemplate(ctx context.Context, q *sqlcgen.Queries, t shoal.Template) error {
-	n, err := q.InsertTemplate(ctx, sqlcgen.InsertTemplateParams{ID: t.ID, TeamID: t.TeamID,
+	if t.Source == "" {
+		t.Source = shoal.SourceTemplate
+	}
+	n, err := q.InsertTemplate(ctx, sqlcgen.InsertTemplateParams{ID: t.ID, TeamID: t.TeamID, Source: string(t.Source),
 		Public: t.Public, CreatedAt: micros(t.CreatedAt), UpdatedAt: micros(t.UpdatedAt)})
 	return changed(n, err, ErrExists, "create template "+t.ID)
 }
@@ -61,7 +64,8 @@ func (s *Store) TemplateByAlias(ctx context.Context, alias shoal.Alias) (shoal.T
 	return s.withAliases(ctx, row)
 }
 
-// Templates returns a team's templates, oldest first.
+// Templates returns a team's templates, oldest first, without those made of
+// sandboxes.
 func (s *Store) Templates(ctx context.Context, teamID string) ([]shoal.Template, error) {
 	rows, err := s.q.ListTemplates(ctx, teamID)
 	if err != nil {
@@ -100,7 +104,7 @@ func (s *Store) allWithAliases(ctx context.Context, rows []sqlcgen.Template) ([]
 }
 
 func (s *Store) withAliases(ctx context.Context, row sqlcgen.Template) (shoal.Template, error) {
-	t := shoal.Template{ID: row.ID, TeamID: row.TeamID, Public: row.Public,
+	t := shoal.Template{ID: row.ID, TeamID: row.TeamID, Source: shoal.TemplateSource(row.Source), Public: row.Public,
 		CreatedAt: fromMicros(row.CreatedAt), UpdatedAt: fromMicros(row.UpdatedAt),
 		LastSpawnedAt: fromMicros(row.LastSpawnedAt), SpawnCount: row.SpawnCount, BuildCount: int32(row.BuildCount)}
 	aliases, err := s.q.AliasesOf(ctx, row.ID)

@@ -350,8 +350,11 @@ type NodeStatus string
 
 // Sandbox defines model for Sandbox.
 type Sandbox struct {
-	Alias           *string `json:"alias,omitempty"`
-	ClientID        string  `json:"clientID"`
+	Alias    *string `json:"alias,omitempty"`
+	ClientID string  `json:"clientID"`
+
+	// ColdBoot The sandbox came back from its disk alone
+	ColdBoot        *bool   `json:"coldBoot,omitempty"`
 	Domain          *string `json:"domain,omitempty"`
 	EnvdAccessToken *string `json:"envdAccessToken,omitempty"`
 
@@ -365,25 +368,28 @@ type Sandbox struct {
 
 // SandboxDetail defines model for SandboxDetail.
 type SandboxDetail struct {
-	Alias               *string        `json:"alias,omitempty"`
-	AllowInternetAccess *bool          `json:"allowInternetAccess,omitempty"`
-	ClientID            string         `json:"clientID"`
-	CpuCount            int32          `json:"cpuCount"`
-	DiskSizeMB          int64          `json:"diskSizeMB"`
-	Domain              *string        `json:"domain,omitempty"`
-	EndAt               time.Time      `json:"endAt"`
-	EnvdAccessToken     *string        `json:"envdAccessToken,omitempty"`
-	EnvdURL             *string        `json:"envdURL,omitempty"`
-	EnvdVersion         string         `json:"envdVersion"`
-	Lifecycle           *Lifecycle     `json:"lifecycle,omitempty"`
-	MemoryMB            int64          `json:"memoryMB"`
-	Metadata            *StringMap     `json:"metadata,omitempty"`
-	Network             *Network       `json:"network,omitempty"`
-	SandboxID           string         `json:"sandboxID"`
-	StartedAt           time.Time      `json:"startedAt"`
-	State               SandboxState   `json:"state"`
-	TemplateID          string         `json:"templateID"`
-	VolumeMounts        *[]VolumeMount `json:"volumeMounts,omitempty"`
+	Alias               *string `json:"alias,omitempty"`
+	AllowInternetAccess *bool   `json:"allowInternetAccess,omitempty"`
+	ClientID            string  `json:"clientID"`
+
+	// ColdBoot This execution began from the disk alone
+	ColdBoot        *bool          `json:"coldBoot,omitempty"`
+	CpuCount        int32          `json:"cpuCount"`
+	DiskSizeMB      int64          `json:"diskSizeMB"`
+	Domain          *string        `json:"domain,omitempty"`
+	EndAt           time.Time      `json:"endAt"`
+	EnvdAccessToken *string        `json:"envdAccessToken,omitempty"`
+	EnvdURL         *string        `json:"envdURL,omitempty"`
+	EnvdVersion     string         `json:"envdVersion"`
+	Lifecycle       *Lifecycle     `json:"lifecycle,omitempty"`
+	MemoryMB        int64          `json:"memoryMB"`
+	Metadata        *StringMap     `json:"metadata,omitempty"`
+	Network         *Network       `json:"network,omitempty"`
+	SandboxID       string         `json:"sandboxID"`
+	StartedAt       time.Time      `json:"startedAt"`
+	State           SandboxState   `json:"state"`
+	TemplateID      string         `json:"templateID"`
+	VolumeMounts    *[]VolumeMount `json:"volumeMounts,omitempty"`
 }
 
 // SandboxLogs defines model for SandboxLogs.
@@ -4025,72 +4031,73 @@ func (sh *strictHandler) ListTemplatesV2(w http.ResponseWriter, r *http.Request,
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7F1bb9y2l/8qhHaB7gJyZuw0eXCwD86lrbd2asROWiBrBBzpzIi1RKokNePZwN/9D150pzTSjOy0//Zt",
-	"YvF6zu9cech89QKWpIwClcI7/eqlmOMEJHD9rwuSEKl+EOqden9kwLee71GcgHfqxfqj74kgggSrVkvG",
-	"Eyy9U49Q+fzE870E35MkS7zT4/nc9xJC7b98T25TMA1hBdx7ePC9S5A4xFKPFIIIOEklYWriO9j+zxrH",
-	"GaAUEy7Q74xQCNFii/4vm89PXvoIaMBCCBGjAaCEcUBYIIw2EYvhle2V4C1aQNEUrzChagwZQSIgXoPw",
-	"fOdGk3xh1b3aDQjJCV3p9b+He3nD7oB2EYwWDfoHusY0XLD787fFQCmWUTmOKL77Hoc/MsIh9E4lz6B/",
-	"3BvASWXQxuqk+bpriCSNsYTOtcmywZjFPajGImVUgAbeO84ZVz8CRiVQjUGcpjEJsMLE7HfBNJnLEf+T",
-	"w9I79f5jVuJ5Zr6KmRlNz1IH1q8RlmgDVKINZ3aLtpMa8yyT7AOITO3sq5dylgKXxKwQKF7EamvFZhaM",
-	"xYCpHsT+iS1+h0B6D773OiNxeC2xzGxvJQefvQ0mUlHA9xaqgfnJAYeKMaCXfes3qeV7bxilEEgLlPbi",
-	"EkgY37rW5nuSJMAy6ZbXXELnTgkt+fm5GObWsdn68j6dPNkCWyt5t+IgxBVn93oymsWxYlsOyPqicBiq",
-	"1g58+l6KhdgwHjo/ZgK4wb9LZqpUy6dwUa3AfH1VAc4EOKdVeqytLG8iQD/d3FwhYdDmt6nYpJyF2hf3",
-	"gNdSkewVEgAoZIGY6cbiWRJ6Dmguyb1zsQkIgVfujSgKgZDn4W4C6iWWo7noeH522aaiVHo35zJRO8Px",
-	"Va1FAwtZSIAG7vXqwW70X3cyPB+n2su16sYfXGC+IEsItkEMruVWNVVbphi9KaUqVz53JI49BW0FsLaa",
-	"ae2kmKI63q1zoUJC2KmdcEywW8qCmACVxri0P6bZG5ZRt2JoQzok4u6a/D9cvm52ePm9WwZoeFYfPMQS",
-	"jpQ6cgEd6Dr8+OHCuVT17RNwQYyVcgiDUn+DV5ZUPKM+O3etJ7jEqeokql5EawVCYi5h1IaVPoGdSzCz",
-	"Xuu2CsQ1h6E15prFWQKXiq0aEURCInbN8ansVJEczDnets1U1R+pOk4F1Kq0yEFQAVuFWTVM5fSoM9sp",
-	"DWz1jkpj7eqCsCQQh2IUV2NYQ7yrxwVbXeh2O/Su4rSQOEmHgsDhA5j++cLK+fx8dx0kucg3kmujEBbZ",
-	"SnvgS+b53gZz2usDqTEIdejC2P61bRY5BIyHKjT43+tf3iMJ99IF9EnJohbjIsF7kBvG71zaMWabX4ym",
-	"LsShvcYa6H3T6ypbxCS44Xi5JIHbEIRAt6MHh7oX1etqV5o++F4kZSquGG9IdxEXvnzx4vmL/siwvZwE",
-	"i7sPxmX4iQnpdimyGHZKluXBB93WaXJrLXqch2JnDa+DYyoUgtqfIsChjbIHCv8wJ6FJrK4tfUxDq84n",
-	"g98XxTNOQX7BQVB3pL8dAicDwqbHnxm8eeVEXTUcetfny574qO7r9W2rEr8ap+QT5uPMDcHJrvbK3VZC",
-	"GaTdAmKirWb01SLyXn4OLRXpABZrRwaCjDtMxPoYMRpvX6H1CcLxBm8FMk0FwjREZEWZ+k0qRqMatvZ7",
-	"OvtGtU/rIzktlY0KG2FpnAkJvMtXZ4nNHLY/ccASfsAkFgPdX9PjOtNyBUN7EXesnuAgIhTOlZfR3lSa",
-	"nfEgIhICaSHiCkN+wAmJt11fL1loPJvOj+8H5QrKiSrDNgbxW0u+dcsVJ4Fwa64ASwjfXH0cSNaii1FR",
-	"r7dyMEdGBnBBml0BD6DRIWSZ0iFFD5olizLiEy670m0do2wFV3gFyqkfs5W8n/gAAvja5AHH9LthEsdj",
-	"O30UgycyQYueZcy+TDc1z/BezTxBFVMdeKkx1xFslQtw7KRFxSaFXOxxsTpHjEtkbKg4Bq+iCH25JHQ1",
-	"qivwNQngnAqJaQDdMXsjfZxnikOOCTXJ48DkXs0/MhoBjmW0NeEqDRdbZyxlRn4TYboalxNYdyY5Gqgg",
-	"igXtbfoVO1KOVtiPYs/tJTZY1EH+tvGoG6C6PSg1pQsSU+ezQpZgQjvzR2d6xcWBUl/+qR3phhgSRlWk",
-	"KyNAljTfCRQxIREHHEQNR2Z47qo/r7TLCzKxaf/e9kjh7MrBWN69BYlJPIaD2rc/t679WY9n/01Tl71Q",
-	"Gp3VHIG80eiJqzns3hxW0fCJ8qV7xBH/ZFj/HBlWS5ILtnL4uLFJvzYTNTvypyZj6/AYYzvJ0IF0jnIX",
-	"DfWgfnWpPdu81DbKGbyMdK+Vt3QVjHGvx7itqv04j/WNskvDm49ZTALJiLWMzgBXunyk5gR0rN9czRrX",
-	"B6vJSoVt5a4q5KgQssKCKvd6oHWdK6DCwcyo9Sv1KWHo9B6vKU5FxGQbkhQnIMZl+oQdzKnOGiSrtPXt",
-	"XM7NFWq+J4PbtbBymBvAjjwuTsnP4M4FEPEWljiLpdtj6KgY8PNKnAGOka3YoSYVYJdSnfjWuQ+jsDvc",
-	"oLEM04UrYxSP7tBhrRb1Mpk+3VqtqNkjuaCDgFHW2XZ5PaCSBBLrZnakPCsYCQfGTmZIFz/3OOje4aNh",
-	"Ia9TvKG99Nm5tZFO2x66ItXnXW7pEmoDTkR06fx+PyrT5yUjANPnJuUiMMgLsrv0C/HMaVVFcXWBVag2",
-	"uVkjTE1467ioi2KfGtFy2NYlfVL++LI6uUwsCSUiGreIkQIg9lF7h8KyRGKRaekElQOqfcC4wauRsBjP",
-	"Z2nm2CF6eFWXuWKevuX/SmSkiS2mNJTDY4e6fDnG24NcE2n2v5Oq3kP77ta4bo1ajbqdrnRHZaqMdsuA",
-	"dRF141tXIYE+6SRye63gZ6Y8CxNC6xXtpmqhLPf+7Ug3OsrL2nO2G0/0wffOCve4q//V+ZHxWht91aKI",
-	"PaWTRCo4etcR0yFOkXb25s+On811hWMKFKfEO/WeP5s/e273qvcxM0lw9XMFmrSKsLqQ/Dz0Tr0fQf5k",
-	"WjSq0E/m80YNuoR7OUtjm2zrrWdvFNECX+d8yUntnX6+9T2RJQnmW12NDjICrlO2Z1fnKMAU6eOLV+jF",
-	"/DnKqCQxwshmrBERyCb7IdTjzigLzcKd27wgQr7XLXZus7/UfpD60qfG7bxHizCXZjfClIYU4ZJr6GLR",
-	"RUF/jZZ1wH6+fagR9yaCnHKmxGNmc1U7KHZdtPJrl2M+u9dYNpkV91nUQh6f4PWi2wGU/2Bie1TSYU8W",
-	"FDRujegjChsQEi0JF0r73R8tYhbcQXgkdTRt8uug7Vtqa7nqPHhjzm/stopa8dcs3E52P6RS3PNQV5zK",
-	"AD60uHc82cy1advHOOXBTX6gQ8VGwe9QTulTMoTzCdB/rY+RHVCgI3T8AineMWkLYML/bojMrFJSsEt0",
-	"Lm3TlvzAfRrr2pIljgW4717ZGb+QUPReKBroifheRskfGZyb5pa9Qm61edGVegdLa91u17RMV/JpAERs",
-	"1tdZBFjLiRXzOcx82yzhJI1BoMU2h8IrJCMmAG2IjFgmkdJgCHNAMSwlYpk8GHsK2Mq9EhIJPT1iSwQ4",
-	"iJDieZgvpFdb1MH4tTh2eDDHoTGY9FYdkz+TOK4qkhqPv28fpP7ITOp+j9326bkuH6RzafOp1Y09Bu1X",
-	"Oo+w83H2s7wG+XDbye+ZdYGad1fHDd9pfOr37B7H+jQmGWSB5k9sgRT3nt7uHaxq3t1LoCHCiNc9Ex8x",
-	"jriujEUYmaMNpKW9G2jLvFp/cpT9wPjd4RBrHAaOyK9Nd+GyfZF3LGg6Cukhvxs54JpvcQo9HIQ76+jb",
-	"MP2FAgIq+RYtGTfma2nrAkZDtgd1+XHzDqNxYQ6QG9h0OlTK8+u8ta8TLv083/8xgL5hbx9fxWkaOTh5",
-	"wVYoVmGhj1gcltHKX8P+7XLES4x0+uFPCBOg4QGDPkkc3eVvd2oC60P/JdFTKXo6yK5lDuRdF8jLa6Ye",
-	"K3qvXmga5D45nP1zqvR3AIcnQSCNcQA6i2euLaGUxSTY9jkXaX4naHrvQt8nmtq96H6/YZhT4GDAlSkw",
-	"mdh+clhyEBGIxyHuBzP81OQNMzNH/6M6z1/WXtXZ20NzMOOSmaJ5xnWozhGOTa35Kc3i+FARUaMb+aCh",
-	"Gd/rZWHxAssj8E+NPTX7dtzye5rHTw73xb9RANcDhbzg65Gk2eaa83K2qeDQ/TSMIz/3hLnnfJ9dPCy+",
-	"T8vECsSnZ2HpdOQPlEzFxUd/N2lPx8Wo6ilVso8A85gAR7n6t+q5Kn3dWf+i1bBAo1Ix3vPyWMeLauZU",
-	"u7ffDlCZJ+4GNCyfd3uiOKQifkOSESleQeO8beoYRIFA/a0fADe6xVOQSFfkDiCPWdEU5xZq94gttaTc",
-	"6aqFXdQypSS7KJa3Ghvl2Sf9ngaRReHwIJLnW5qK7N8JVFCzEWsP5sLMFvHMvuofD31Zk3wHZ/pumFuX",
-	"1d8+xLbl8GcPpz1q7Kux6i2ZGlD/NOQwscIptqEFtw5GQF4Xg/UBISICSXwH1NevMiy2aBPhMRj4Wu5v",
-	"EAD2EMqCfn9SAzREyiv1j528Ni01H5g1QUo7mhq3SYxRiYKzcr7FFhEp0PlbXx9T63/Yurr9YDCTeDVM",
-	"Rd/glTgIEE+qqW/wapCyVpuaQk9bhmteFKf6Eq9eGcllHGmd0s+i9fHMXhQ/CokI2Br4dkdp21vb7m9V",
-	"3uZ/Laor+4rdfH1AteR6+6FAMsISpSyOkYyIQMqEGSnC2qMxLDhxVsfVt/bbkdJIpvRTKWW8EEAlYlR7",
-	"RzEWUiuEV+i3I33x7CgvD9Nnk+Zmen4uyygIhJcSOFqSWAnNM8/vq8b7dHJAPZ4/sPbIXj/d7wChvKDb",
-	"vOFWqzbqiGwYN3Wy5dz5lTwsAs+gzPlmZ89xDoRnisLuA5je8uiuF6MLA/lvGYGNrqjMw7DJCimVYbXV",
-	"CYU8IkL1JOLwckotRP8UVD5OQeVJtaDy+XyOhF9/VSwvqqwq229V2vRoSGhN48xL/1PONMwFFmh9bH1e",
-	"UG6RjLTxTE1N6Q44jSglcVlXlwUIMi4Y/zbVJJX/WmK+3ywh4RBIc9uxbWeXjG8wDz3fW+DgTv8cbm/z",
-	"13CHwad8r7fTfgPmQVQbMMH3F0BXMvJOT1689B85tzD22YuO9zNc714MSS1csJWutiJ7e9KPV1mxPhmb",
-	"5tvDec0TfX9hd2pM+nAyT8qVPSw8qBHXU9rBWCX0evhXAAAA//8=",
+	"7F1bbxu3l/8qxOwC3QXGkew0eXCwD86lrbd2asROWiBrBNTMkYb1DDklOZK1gb/7H7zMnXOTJaf9t2+O",
+	"htdzfufKQ+arF7AkZRSoFN7pVy/FHCcgget/XZCESPUHod6p90cGfOv5HsUJeKderD/6nggiSLBqtWQ8",
+	"wdI79QiVz08830vwPUmyxDs9ns99LyHU/sv35DYF0xBWwL2HB9+7BIlDLPVIIYiAk1QSpia+g+3/rHGc",
+	"AUox4QL9zgiFEC226P+y+fzkpY+ABiyEEDEaAEoYB4QFwmgTsRhe2V4J3qIFFE3xChOqxpARJALiNQjP",
+	"d240yRdW3avdgJCc0JVe/3u4lzfsDmgXwWjRoH+ga0zDBbs/f1sMlGIZleOI4rvvcfgjIxxC71TyDPrH",
+	"vQGcVAZtrE6ar0NDJGmMJXSuTZYNpizuQTUWKaMCNPDecc64+iNgVALVGMRpGpMAK0zMfhdMk7kc8T85",
+	"LL1T7z9mJZ5n5quYmdH0LHVg/RphiTZAJdpwZrdoO6kxzzLJPoDI1M6+eilnKXBJzAqB4kWstlZsZsFY",
+	"DJjqQexPbPE7BNJ78L3XGYnDa4llZnsrOfjsbTCRigK+t1ANzJ8ccKgYA3rZt36TWr73hlEKgbRAaS8u",
+	"gYTxrWttvidJAiyTbnnNJXTulNCSn5+LYW4dm60v79PJky2wtZJ3Kw5CXHF2ryejWRwrtuWArC8Kh6Fq",
+	"7cCn76VYiA3jofNjJoAb/Ltkpkq1fAoX1QrM11cV4EyAc1qlx9rK8iYC9NPNzRUSBm1+m4pNylmofXEP",
+	"eC0VyV4hAYBCFoiZbiyeJaHngOaS3DsXm4AQeOXeiKIQCHkeDhNQL7EczUXH87PLNhWl0rs5l4naGY6v",
+	"ai0aWMhCAjRwr1cPdqN/HWR4Pk61l2vVjR9cYL4gSwi2QQyu5VY1VVumGL0ppSpXPnckjj0FbQWwtppp",
+	"7aSYojrerXOhQkLYqZ1wTLBbyoKYAJXGuLQ/ptkbllG3YmhDOiTi7pr8P1y+bnZ4+b1bBmh4Vh88xBKO",
+	"lDpyAR3oOvz44cK5VPXtE3BBjJVyCINSf6NXllQ8oz47d60nuMSp6iSqXkRrBUJiLmHShpU+gcElmFmv",
+	"dVsF4prD0BpzzeIsgUvFVo0IIiERQ3N8KjtVJAdzjrdtM1X1R6qOUwG1Ki1yEFTAVmFWDVM5PerMdkoD",
+	"W72j0li7uiAsCcShmMTVGNYQD/W4YKsL3W5A7ypOC4mTdCwIHD6A6Z8vrJzPz3fXQZKLfCO5Ngphka20",
+	"B75knu9tMKe9PpAag1CHLoztr22zyCFgPFShwf9e//IeSbiXLqDvlSxqMS4SvAe5YfzOpR1jtvnFaOpC",
+	"HNprrIHeN72uskVMghuOl0sSuA1BCHQ7eXCoe1G9rnal6YPvRVKm4orxhnQXceHLFy+ev+iPDNvLSbC4",
+	"+2Bchp+YkG6XIothULIsDz7otk6TW2vR4zwUO2t4HRxToRDU/hQBDm2UPVL4xzkJTWJ1beljGlp1vjf4",
+	"fVE84xTkFxwEdUf62yFwb0DY9PgzozevnKirhkPv+nzZEx/Vfb2+bVXiV+OUfMJ8mrkhOBlqr9xtJZRB",
+	"2i0gJtpqRl8tIu/k59BSkY5gsXZkIMi4w0SsjxGj8fYVWp8gHG/wViDTVCBMQ0RWlKm/ScVoVMPWfk9n",
+	"16j2aX0kp6WyUWEjLI0zIYF3+eossZnD9icOWMIPmMRipPtrelxnWq5gbC/ijtUTHESEwrnyMtqbSrMz",
+	"HkREQiAtRFxhyA84IfG26+slC41n0/nx/ahcQTlRZdjGIH5rybduueIkEG7NFWAJ4ZurjyPJWnQxKur1",
+	"Vo7myMQALkizK+ABNDqELFM6pOhBs2RRRnzCZVe6rWOUreAKr0A59VO2kvcTH0AAX5s84JR+N0zieGqn",
+	"j2L0RCZo0bNM2ZfppuYZ36uZJ6hiqgMvNeY6gq1yAY6dtKjYpJCLPS5W54hxiYwNFafgVRShL5eEriZ1",
+	"Bb4mAZxTITENoDtmb6SP80xxyDGhJnkcmNyr+UdGI8CxjLYmXKXhYuuMpczIbyJMV9NyAuvOJEcDFUSx",
+	"oL1Nv2JHytEK+1Hsub3EBos6yN82HnUDVLcHpaZ0QWLv+SwWh68Zk+5Y1W4HBTgBtMDBHVpyliAiBVKo",
+	"RThmVLFE/ZByZnaHQhIiqoZUvpbLSwlZggntTFqdaTIVp1h9Sa/2kkMMCaMqvJblBr4TKGJCIg44iBre",
+	"0/iEWX8ya8j1MgFx/952yBsNJX4sYN6CxCSeAhsdUJzbeOKsJ5zYGV9EILiHIFM/oAWsMDXwUoyrwcsx",
+	"54HTsL0InZyhnQDoyaCMq/n43nxc0fCJcr87xET/ZIv/HNliS5ILtnL467FJJTeTTgO5YJN9dni/sZ1k",
+	"7EA63zpEQz2oX11qzzYvtb11BmITQwXl+V0FU0KFKS64aj/N+36jzN345lMWk0AyYS2Ts9mVLh+pOc2d",
+	"GgNUM+D1wWqyUmFbuasKOSqErLCgyr0eaF3nCqhwljNqfWR94hk6PeFrilMRGaNZhyTFCYhpWUthB3Oq",
+	"swbJKm19O5dzc4Wa78lGdy2sHOYGsCMnjVPyM7jzGkS8hSXOYul2RDqqH/y8qmiEv2Wrj6hJa9ilVCe+",
+	"de7DKOwO72oqw3QRzhTFozt0WKtFveSnT7dWq4N2SJTogGaSdbZdXo+oioHEeq8d6dsKRsKRcaAZ0sXP",
+	"HQ7tB3w0LOR1ije0lz6DW5votO2gK1J9dueWLqE24EREl87v96MyffYzATB9blIuAqO8ILtLvxDPnFZV",
+	"FFcXWIVqk5s1wtSEt46Luij2qREth21d0iflh5fVvcvEklAiommLmCgAYhe191hYlkgsskadoHJAtQ8Y",
+	"N3g1ERbT+SzNHAOih1d1mSvm6Vv+r0RGmthin4ZyfOxQly/HeDuQa0+a/e+kqnfQvsMa161Rq1G305Xu",
+	"qLKV0bAMWBdRN751FUXoU1sit9cKfmbKszAhtF6dbyowytL13450o6O8RD9nu/FEH3zvrHCPu/pfnR8Z",
+	"r7XRVy2K2BNHSaSCo3cdMR3iFCl0b/7s+NlcV2umQHFKvFPv+bP5s+d2r3ofM5PQV3+uQJNWEVYXxZ+H",
+	"3qn3I8ifTItGRf3JfN6op5dwL2dpbJNtvbX5jYJg4OucLzmpvdPPt74nsiTBfKsr60FGwHVC8ezqHAWY",
+	"In0U8wq9mD9HGZUkRhjZ7DsiAtmDCwj1uDPKQrNw5zYviJDvdYvBbfZfGxilvvQJeDvv0SLMpdmNMGUu",
+	"RbjkGrpYdHE5oUbLOmA/3z7UiHsTQU45U64ys7mqAYpdF6382kWfz+41lk1mxd0ctZDDE7xeQDyC8h9M",
+	"bI9KOuzIgoLGrRF9RGEDQqIl4UJpv/ujRcyCOwiPpI6mTdoetH1LbV1anQdvzFmU3VZR9/6ahdu93XWp",
+	"FCo91BWnMoAPLe4d723m2rSdB1rfieKciIqNgt9jOaVP/BAuTsz+a32M7IACHaHjF0jxjklbzBP+d0Nk",
+	"ZpXyiCHRubRNW/ID92ms62SWOBbgvkdmZ/xCQtF7OWqkJ+J7GSV/ZHBumlv2CrnV5kVXHT5aWut2u6Zl",
+	"upJPIyBis77OgsZaTqyYz2Hm22YJJ2kMAi22ORReIRkxAWhDZMQyiZQGQ5gDimEpEcvko7GngK3cKyGR",
+	"0NMjtkSAgwgpnof5Qnq1RR2MX4tjhwdzcBeDSW/VMfkzieOqIqnx+Pv2kd+PzKTud9htn57r8kE6lzbf",
+	"t7qxp6v9SucAO59mP8srnQ+3nfyeWReoeQ932vCdxqd+Z/Aw1qcxySgLNH9iC6S49/R279Gq5t29BBoi",
+	"jHjdM/ER44jrKl+EkTnaQFrau4G2zG8e7B1lPzB+93iINQ4DJ+TX+spshy+Mti8iTwVKx0UAyO92jrim",
+	"XJw8jwfe4D2ANjR/oYCASr5FS8aNyVraWoDJMO1BWn7EPGAoLsyhcQOPTidKeXudrw7oJEv/JeHdHzPo",
+	"G/b28GpN08jByQu2QrEKBX3E4rCMUP4aNm/I+S4x0ul7PyFMgIaPGPRJYucuH7tTE1i/+S+Jnkqh06Ns",
+	"WeZA3nWBvLxO6lARe/VC1iiXyeHgn1OlvwN4fOID0hgHoDN35toVSllMgm2fQ5Hmd5r271Ho+1D7dim6",
+	"358Y5xQ4GHBlikr2bD85LDmICMRhiPvBDL9v8oaZmaP/UaDnL2uvAs139dAczLhkpuifcR2ec4RjUyuv",
+	"C6MfKyJqdCMfNDTje70sLF6QOQD/1Nj7Zt/ALcWnebzl8b74NwraeqCQF3kdSJptfjkvYdsXHLqftnHk",
+	"5J4w35zvs4uHxff9MrEC8f2zsHQ68gdW9sXFg7/7tKPjYlT1PlWyjwDzmABHufq36rkqfd2Z/qLVuECj",
+	"UiXe83Jax4tw5iS7t98AqMwTfSMals/TPVEcUhG/McmIFK+gcca27xhEgUD91g+AG93iKUikq3BHkMes",
+	"aB9nFWr3iC21pNzpSoUhapnykSGK5a2mRnn2ScKnQWRRLDyK5PmW9kX27wQqqNmItUdzYWYLd2Zf9R8P",
+	"fVmTfAdn+pqZW5fV327EtuX4Zxv3e7zYV1fVWyY1ouZpzAFihVNsQwtuPRoBeS0M1oeCiAgk8R1QX78q",
+	"sdiiTYSnYOBrub9RANhBKAv6/UkN0Bgpr9Q8dvLatNR8YNYEKe1o6tr2YoxKFJyV8y22+h7v+VtfH03r",
+	"f9haut1gMJN4NU5F3+CVeBQgnlRT3+DVKGWtNrUPPW0ZrnlRnORLvHplJJdxpHVKP4vWxzN70f0oJCJg",
+	"a+DbgXK2t7bd36qkzf9aVFT2Fbj5+oBqyfX2Q4FkhCVKWRwjGRGBlAkzUoS1R2NYcOKsiKtv7bcjpZFM",
+	"uadSynghgErEqPaOYiykVgiv0G9H+rLZUV4Sps8jzSX3/CyWURAILyVwtCSxEppnnt9Xgffp5BE1eP7I",
+	"eiN75XS3A4TyUm7zVlutwqgjsmHc1MaWc+fX8LAIPIMy55ujPcc5EJ4pCrsPYHpLortevC4M5L9lBDa5",
+	"ijIPw/ZWPKkMq61IKOQREaonEY8vodRC9E8R5WGKKE+qRZTP53Mk/PqraHkhZVXZfqtypoMhoTWNMy/9",
+	"TwnTOBdYoPWx9XlBuUUy0sYzNXWkA3CaUErisq4uCxBkXDD+bapJKv81xny3WULCIZDmhmPbzi4Z32Ae",
+	"er63wMGd/nO8vc1f8x0Hn/K94U77DZgHUW3ABN9fAF3JyDs9efHSP3BuYepTFx1vZrjeuhiTWrhgK11t",
+	"RXb2pA9XWbE+mZrm28F5zRN9f2F3akr6cG+elCt7WHhQE66ktIOxSuj18K8AAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

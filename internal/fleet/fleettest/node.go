@@ -23,6 +23,7 @@ type Node struct {
 	onCreate  func(context.Context, shoal.Spec) error
 	down      error
 	kills     map[string]shoal.KillReason
+	diskOnly  map[string]bool
 }
 
 var _ shoal.Node = (*Node)(nil)
@@ -34,6 +35,7 @@ func New(id string, builds ...shoal.Build) *Node {
 			MemoryTotal: 8 << 30, Builds: builds},
 		sandboxes: map[string]shoal.Sandbox{}, specs: map[string]shoal.Spec{},
 		metrics: map[string][]shoal.Metrics{}, networks: map[string]shoal.Network{}, kills: map[string]shoal.KillReason{},
+		diskOnly: map[string]bool{},
 	}
 }
 
@@ -211,6 +213,90 @@ func (n *Node) SetNetwork(_ context.Context, sandboxID string, policy shoal.Netw
 	}
 	n.sandboxes[sandboxID] = sb
 	return nil
+}
+
+// Pause marks a running sandbox as paused.
+func (n *Node) Pause(_ context.Context, sandboxID string, memory bool) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	sb, err := n.find(sandboxID)
+	switch {
+	case err != nil:
+		return err
+	case sb.State == shoal.StatePaused:
+		return shoal.ErrSandboxState.New("Error pausing sandbox - sandbox '%s' is already paused", sandboxID)
+	case sb.State != shoal.StateRunning:
+		return shoal.ErrSandboxState.New("Sandbox '%s' cannot be paused while in '%s' state", sandboxID, sb.State)
+	}
+	sb.State, sb.EndAt, sb.HostIP = shoal.StatePaused, time.Now().UTC(), ""
+	n.sandboxes[sandboxID] = sb
+	n.diskOnly[sandboxID] = !memory
+	return nil
+}
+
+// DiskOnly tells whether the last pause of a sandbox was without its memory.
+func (n *Node) DiskOnly(sandboxID string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.diskOnly[sandboxID]
+}
+
+// Resume marks a paused sandbox as running.
+func (n *Node) Resume(_ context.Context, sandboxID string, opts shoal.ResumeOptions) (shoal.Sandbox, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	sb, err := n.find(sandboxID)
+	switch {
+	case err != nil:
+		return sb, err
+	case sb.State == shoal.StateRunning || sb.State == shoal.StateSnapshotting:
+		return sb, shoal.ErrSandboxRunning.New("Sandbox %s is already running", sandboxID)
+	case sb.State == shoal.StateKilling:
+		return sb, shoal.ErrSandboxState.New("Sandbox %q is being killed", sandboxID)
+	}
+	now := time.Now().UTC()
+	sb.State, sb.StartedAt, sb.EndAt, sb.HostIP = shoal.StateRunning, now, now.Add(opts.Timeout), "10.11.0.9"
+	sb.ExecutionID, sb.ColdBoot = shoal.NewExecutionID(), opts.ColdBoot || n.diskOnly[sandboxID]
+	n.sandboxes[sandboxID] = sb
+	return sb, nil
+}
+
+// Snapshot offers a build with the sandbox's resources.
+func (n *Node) Snapshot(_ context.Context, sandboxID string, into shoal.SnapshotTarget) (shoal.Build, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	sb, err := n.find(sandboxID)
+	if err != nil {
+		return shoal.Build{}, err
+	}
+	if sb.State != shoal.StateRunning {
+		return shoal.Build{}, shoal.ErrSandboxState.New("Sandbox '%s' cannot be snapshotted while in '%s' state", sandboxID, sb.State)
+	}
+	now := time.Now().UTC()
+	b := shoal.Build{ID: into.BuildID, TemplateID: into.TemplateID, Status: shoal.BuildReady, Snapshot: true, SandboxID: sandboxID, Resources: sb.Resources,
+		EnvdVersion: sb.EnvdVersion, DefaultUser: sb.DefaultUser, DefaultWorkdir: sb.DefaultWorkdir, CreatedAt: now, UpdatedAt: now, FinishedAt: now}
+	n.info.Builds = append(slices.Clone(n.info.Builds), b)
+	return b, nil
+}
+
+// Fork makes running sandboxes; OnCreate's error is that copy's.
+func (n *Node) Fork(ctx context.Context, sandboxID string, specs []shoal.Spec) ([]shoal.ForkResult, error) {
+	if _, err := n.Get(ctx, sandboxID); err != nil {
+		return nil, err
+	}
+	results := make([]shoal.ForkResult, len(specs))
+	for i, spec := range specs {
+		results[i].Sandbox, results[i].Err = n.Create(ctx, spec)
+	}
+	return results, nil
+}
+
+// RemoveBuild forgets a build.
+func (n *Node) RemoveBuild(_ context.Context, buildID string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.info.Builds = slices.DeleteFunc(slices.Clone(n.info.Builds), func(b shoal.Build) bool { return b.ID == buildID })
+	return n.down
 }
 
 // Metrics returns the samples that PutMetrics set.

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -107,12 +108,56 @@ func (c *Client) Kill(ctx context.Context, sandboxID string, reason shoal.KillRe
 
 func (c *Client) SetDeadline(ctx context.Context, sandboxID string, change shoal.DeadlineChange) (shoal.Sandbox, error) {
 	out, err := call(ctx, c, c.service.SetDeadline, &nodev1.SetDeadlineRequest{SandboxId: sandboxID,
-		Timeout: durationpb.New(change.Timeout), ExtendOnly: change.ExtendOnly})
+		Timeout: durationpb.New(change.Timeout), ExtendOnly: change.ExtendOnly, Wait: change.Wait})
 	return sandboxOr(out, err)
 }
 
 func (c *Client) SetNetwork(ctx context.Context, sandboxID string, network shoal.Network) error {
 	_, err := call(ctx, c, c.service.SetNetwork, &nodev1.SetNetworkRequest{SandboxId: sandboxID, Network: encodeNetwork(network)})
+	return err
+}
+
+func (c *Client) Pause(ctx context.Context, sandboxID string, memory bool) error {
+	_, err := call(ctx, c, c.service.Pause, &nodev1.PauseRequest{SandboxId: sandboxID, Memory: memory})
+	return err
+}
+
+func (c *Client) Resume(ctx context.Context, sandboxID string, opts shoal.ResumeOptions) (shoal.Sandbox, error) {
+	out, err := call(ctx, c, c.service.Resume, &nodev1.ResumeRequest{SandboxId: sandboxID,
+		Timeout: durationpb.New(opts.Timeout), ColdBoot: opts.ColdBoot})
+	return sandboxOr(out, err)
+}
+
+func (c *Client) Snapshot(ctx context.Context, sandboxID string, into shoal.SnapshotTarget) (shoal.Build, error) {
+	out, err := call(ctx, c, c.service.Snapshot, &nodev1.SnapshotRequest{SandboxId: sandboxID, TemplateId: into.TemplateID, BuildId: into.BuildID})
+	if err != nil {
+		return shoal.Build{}, err
+	}
+	return decodeBuild(out), nil
+}
+
+func (c *Client) Fork(ctx context.Context, sandboxID string, specs []shoal.Spec) ([]shoal.ForkResult, error) {
+	in := &nodev1.ForkRequest{SandboxId: sandboxID}
+	for _, spec := range specs {
+		in.Specs = append(in.Specs, encodeSpec(spec))
+	}
+	out, err := call(ctx, c, c.service.Fork, in)
+	if err != nil {
+		return nil, err
+	}
+	results := make([]shoal.ForkResult, len(out.Results))
+	for i, r := range out.Results {
+		if r.Error == nil {
+			results[i].Sandbox = decodeSandbox(r.Sandbox)
+		} else if results[i].Err = decodeKnown(r.Error); results[i].Err == nil {
+			results[i].Err = errors.New(r.Error.Message)
+		}
+	}
+	return results, nil
+}
+
+func (c *Client) RemoveBuild(ctx context.Context, buildID string) error {
+	_, err := call(ctx, c, c.service.RemoveBuild, &nodev1.RemoveBuildRequest{BuildId: buildID})
 	return err
 }
 

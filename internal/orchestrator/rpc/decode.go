@@ -43,7 +43,7 @@ func decodeSpec(s *nodev1.Spec) shoal.Spec {
 		Lifecycle: shoal.Lifecycle{AutoPause: l.GetAutoPause(), AutoPauseNoMem: l.GetAutoPauseWithoutMemory(),
 			AutoResume: l.GetAutoResume(), AutoResumeAfter: l.GetAutoResumeAfter().AsDuration()},
 		Network: decodeNetwork(s.GetNetwork()), EnvdAccessToken: s.GetEnvdAccessToken(),
-		DefaultUser: s.GetDefaultUser(), DefaultWorkdir: s.GetDefaultWorkdir(),
+		DefaultUser: s.GetDefaultUser(), DefaultWorkdir: s.GetDefaultWorkdir(), TeamLimit: int(s.GetTeamLimit()),
 	}
 	for _, m := range s.GetVolumeMounts() {
 		out.VolumeMounts = append(out.VolumeMounts, shoal.VolumeMount{Name: m.Name, Path: m.Path})
@@ -53,7 +53,7 @@ func decodeSpec(s *nodev1.Spec) shoal.Spec {
 
 func decodeSandbox(s *nodev1.Sandbox) shoal.Sandbox {
 	return shoal.Sandbox{Spec: decodeSpec(s.GetSpec()), State: shoal.State(s.GetState()), ExecutionID: s.GetExecutionId(),
-		NodeID: s.GetNodeId(), StartedAt: decodeTime(s.GetStartedAt()), EndAt: decodeTime(s.GetEndAt()), HostIP: s.GetHostIp()}
+		NodeID: s.GetNodeId(), StartedAt: decodeTime(s.GetStartedAt()), EndAt: decodeTime(s.GetEndAt()), HostIP: s.GetHostIp(), ColdBoot: s.GetColdBoot()}
 }
 
 func decodeSample(m *nodev1.Sample) shoal.Metrics {
@@ -63,7 +63,7 @@ func decodeSample(m *nodev1.Sample) shoal.Metrics {
 
 func decodeBuild(b *nodev1.Build) shoal.Build {
 	return shoal.Build{ID: b.GetId(), TemplateID: b.GetTemplateId(), Status: shoal.BuildStatus(b.GetStatus()), Resources: decodeResources(b.GetResources()),
-		EnvdVersion: b.GetEnvdVersion(), ImageDigest: b.GetImageDigest(), DefaultUser: b.GetDefaultUser(), DefaultWorkdir: b.GetDefaultWorkdir(),
+		EnvdVersion: b.GetEnvdVersion(), ImageDigest: b.GetImageDigest(), Snapshot: b.GetSnapshot(), SandboxID: b.GetSandboxId(), DefaultUser: b.GetDefaultUser(), DefaultWorkdir: b.GetDefaultWorkdir(),
 		CreatedAt: decodeTime(b.GetCreatedAt()), UpdatedAt: decodeTime(b.GetUpdatedAt()), FinishedAt: decodeTime(b.GetFinishedAt())}
 }
 

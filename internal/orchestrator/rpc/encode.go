@@ -41,7 +41,7 @@ func encodeSpec(s shoal.Spec) *nodev1.Spec {
 		Lifecycle: &nodev1.Lifecycle{AutoPause: s.Lifecycle.AutoPause, AutoPauseWithoutMemory: s.Lifecycle.AutoPauseNoMem,
 			AutoResume: s.Lifecycle.AutoResume, AutoResumeAfter: durationpb.New(s.Lifecycle.AutoResumeAfter)},
 		Network: encodeNetwork(s.Network), EnvdAccessToken: s.EnvdAccessToken,
-		DefaultUser: s.DefaultUser, DefaultWorkdir: s.DefaultWorkdir,
+		DefaultUser: s.DefaultUser, DefaultWorkdir: s.DefaultWorkdir, TeamLimit: int32(s.TeamLimit),
 	}
 	for _, m := range s.VolumeMounts {
 		out.VolumeMounts = append(out.VolumeMounts, &nodev1.VolumeMount{Name: m.Name, Path: m.Path})
@@ -51,7 +51,7 @@ func encodeSpec(s shoal.Spec) *nodev1.Spec {
 
 func encodeSandbox(s shoal.Sandbox) *nodev1.Sandbox {
 	return &nodev1.Sandbox{Spec: encodeSpec(s.Spec), State: string(s.State), ExecutionId: s.ExecutionID, NodeId: s.NodeID,
-		StartedAt: encodeTime(s.StartedAt), EndAt: encodeTime(s.EndAt), HostIp: s.HostIP}
+		StartedAt: encodeTime(s.StartedAt), EndAt: encodeTime(s.EndAt), HostIp: s.HostIP, ColdBoot: s.ColdBoot}
 }
 
 func encodeSample(m shoal.Metrics) *nodev1.Sample {
@@ -61,7 +61,7 @@ func encodeSample(m shoal.Metrics) *nodev1.Sample {
 
 func encodeBuild(b shoal.Build) *nodev1.Build {
 	return &nodev1.Build{Id: b.ID, TemplateId: b.TemplateID, Status: string(b.Status), Resources: encodeResources(b.Resources),
-		EnvdVersion: b.EnvdVersion, ImageDigest: b.ImageDigest, DefaultUser: b.DefaultUser, DefaultWorkdir: b.DefaultWorkdir,
+		EnvdVersion: b.EnvdVersion, ImageDigest: b.ImageDigest, Snapshot: b.Snapshot, SandboxId: b.SandboxID, DefaultUser: b.DefaultUser, DefaultWorkdir: b.DefaultWorkdir,
 		CreatedAt: encodeTime(b.CreatedAt), UpdatedAt: encodeTime(b.UpdatedAt), FinishedAt: encodeTime(b.FinishedAt)}
 }
 

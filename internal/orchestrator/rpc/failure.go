@@ -27,14 +27,33 @@ func encodeError(err error) error {
 		code = connect.CodeInternal
 	}
 	out := connect.NewError(code, errors.New(known.Message))
-	detail := &nodev1.CatalogueError{Code: known.Code, Message: known.Message}
-	if known.Err != nil {
-		detail.Cause = known.Err.Error()
-	}
-	if d, err := connect.NewErrorDetail(detail); err == nil {
+	if d, err := connect.NewErrorDetail(encodeKnown(known)); err == nil {
 		out.AddDetail(d)
 	}
 	return out
+}
+
+func encodeKnown(known *shoal.Error) *nodev1.CatalogueError {
+	out := &nodev1.CatalogueError{Code: known.Code, Message: known.Message}
+	if known.Err != nil {
+		out.Cause = known.Err.Error()
+	}
+	return out
+}
+
+// decodeKnown finds the entry of the catalogue; nil if this version has none of
+// that code.
+func decodeKnown(detail *nodev1.CatalogueError) error {
+	for _, k := range shoal.Catalogue {
+		if k.Code == detail.Code {
+			known := &shoal.Error{Kind: k, Message: detail.Message}
+			if detail.Cause != "" {
+				known.Err = errors.New(detail.Cause)
+			}
+			return known
+		}
+	}
+	return nil
 }
 
 // decodeError turns a failure back into its catalogue entry; one that has none
@@ -53,14 +72,8 @@ func decodeError(address string, err error) error {
 		if !ok {
 			continue
 		}
-		for _, k := range shoal.Catalogue {
-			if k.Code == detail.Code {
-				known := &shoal.Error{Kind: k, Message: detail.Message}
-				if detail.Cause != "" {
-					known.Err = errors.New(detail.Cause)
-				}
-				return known
-			}
+		if known := decodeKnown(detail); known != nil {
+			return known
 		}
 	}
 	switch failure.Code() {

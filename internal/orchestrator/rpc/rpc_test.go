@@ -54,6 +54,26 @@ func (e *echo) SetNetwork(ctx context.Context, id string, n shoal.Network) error
 	e.ask(ctx, id, n)
 	return e.err
 }
+func (e *echo) Pause(ctx context.Context, id string, memory bool) error {
+	e.ask(ctx, id, memory)
+	return e.err
+}
+func (e *echo) Resume(ctx context.Context, id string, opts shoal.ResumeOptions) (shoal.Sandbox, error) {
+	e.ask(ctx, id, opts)
+	return e.sandbox, e.err
+}
+func (e *echo) Snapshot(ctx context.Context, id string, into shoal.SnapshotTarget) (shoal.Build, error) {
+	e.ask(ctx, id, into)
+	return e.info.Builds[0], e.err
+}
+func (e *echo) Fork(ctx context.Context, id string, specs []shoal.Spec) ([]shoal.ForkResult, error) {
+	e.ask(ctx, id, specs)
+	return []shoal.ForkResult{{Sandbox: e.sandbox}, {Err: shoal.ErrCapacity.New("full")}}, e.err
+}
+func (e *echo) RemoveBuild(ctx context.Context, id string) error {
+	e.ask(ctx, id)
+	return e.err
+}
 func (e *echo) Metrics(ctx context.Context, id string, from, to time.Time) ([]shoal.Metrics, error) {
 	e.ask(ctx, id, from, to)
 	return e.samples, e.err
@@ -154,13 +174,28 @@ func TestRoundTrip(t *testing.T) {
 	same("List", list, []shoal.Sandbox{node.sandbox, node.sandbox}, err)
 	same("Kill", nil, nil, c.Kill(ctx, "id", shoal.KillAdmin))
 	asked("Kill", "id", shoal.KillAdmin)
-	change := shoal.DeadlineChange{Timeout: 1234 * time.Millisecond, ExtendOnly: true}
+	change := shoal.DeadlineChange{Timeout: 1234 * time.Millisecond, ExtendOnly: true, Wait: true}
 	got, err = c.SetDeadline(ctx, "id", change)
 	same("SetDeadline", got, node.sandbox, err)
 	asked("SetDeadline", "id", change)
 	network := filled[shoal.Network]()
 	same("SetNetwork", nil, nil, c.SetNetwork(ctx, "id", network))
 	asked("SetNetwork", "id", network)
+	same("Pause", nil, nil, c.Pause(ctx, "id", true))
+	asked("Pause", "id", true)
+	options := filled[shoal.ResumeOptions]()
+	got, err = c.Resume(ctx, "id", options)
+	same("Resume", got, node.sandbox, err)
+	asked("Resume", "id", options)
+	target := shoal.SnapshotTarget{TemplateID: "t", BuildID: "b"}
+	build, err := c.Snapshot(ctx, "id", target)
+	same("Snapshot", build, node.info.Builds[0], err)
+	asked("Snapshot", "id", target)
+	forks, err := c.Fork(ctx, "id", []shoal.Spec{spec, spec})
+	same("Fork", forks, []shoal.ForkResult{{Sandbox: node.sandbox}, {Err: shoal.ErrCapacity.New("full")}}, err)
+	asked("Fork", "id", []shoal.Spec{spec, spec})
+	same("RemoveBuild", nil, nil, c.RemoveBuild(ctx, "b"))
+	asked("RemoveBuild", "b")
 	from, to := time.Unix(1, 2).UTC(), time.Unix(3, 4).UTC()
 	samples, err := c.Metrics(ctx, "id", from, to)
 	same("Metrics", samples, node.samples, err)

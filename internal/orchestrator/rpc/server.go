@@ -128,12 +128,47 @@ func (s *server) Kill(ctx context.Context, r *connect.Request[nodev1.KillRequest
 }
 
 func (s *server) SetDeadline(ctx context.Context, r *connect.Request[nodev1.SetDeadlineRequest]) (*connect.Response[nodev1.Sandbox], error) {
-	sb, err := s.node.SetDeadline(ctx, r.Msg.SandboxId, shoal.DeadlineChange{Timeout: r.Msg.Timeout.AsDuration(), ExtendOnly: r.Msg.ExtendOnly})
+	sb, err := s.node.SetDeadline(ctx, r.Msg.SandboxId, shoal.DeadlineChange{Timeout: r.Msg.Timeout.AsDuration(), ExtendOnly: r.Msg.ExtendOnly, Wait: r.Msg.Wait})
 	return reply(encodeSandbox(sb), err)
 }
 
 func (s *server) SetNetwork(ctx context.Context, r *connect.Request[nodev1.SetNetworkRequest]) (*connect.Response[nodev1.SetNetworkResponse], error) {
 	return reply(&nodev1.SetNetworkResponse{}, s.node.SetNetwork(ctx, r.Msg.SandboxId, decodeNetwork(r.Msg.Network)))
+}
+
+func (s *server) Pause(ctx context.Context, r *connect.Request[nodev1.PauseRequest]) (*connect.Response[nodev1.PauseResponse], error) {
+	return reply(&nodev1.PauseResponse{}, s.node.Pause(ctx, r.Msg.SandboxId, r.Msg.Memory))
+}
+
+func (s *server) Resume(ctx context.Context, r *connect.Request[nodev1.ResumeRequest]) (*connect.Response[nodev1.Sandbox], error) {
+	sb, err := s.node.Resume(ctx, r.Msg.SandboxId, shoal.ResumeOptions{Timeout: r.Msg.Timeout.AsDuration(), ColdBoot: r.Msg.ColdBoot})
+	return reply(encodeSandbox(sb), err)
+}
+
+func (s *server) Snapshot(ctx context.Context, r *connect.Request[nodev1.SnapshotRequest]) (*connect.Response[nodev1.Build], error) {
+	build, err := s.node.Snapshot(ctx, r.Msg.SandboxId, shoal.SnapshotTarget{TemplateID: r.Msg.TemplateId, BuildID: r.Msg.BuildId})
+	return reply(encodeBuild(build), err)
+}
+
+func (s *server) Fork(ctx context.Context, r *connect.Request[nodev1.ForkRequest]) (*connect.Response[nodev1.ForkResponse], error) {
+	specs := make([]shoal.Spec, len(r.Msg.Specs))
+	for i, spec := range r.Msg.Specs {
+		specs[i] = decodeSpec(spec)
+	}
+	results, err := s.node.Fork(ctx, r.Msg.SandboxId, specs)
+	out := &nodev1.ForkResponse{}
+	for _, result := range results {
+		if result.Err != nil {
+			out.Results = append(out.Results, &nodev1.ForkResult{Error: encodeKnown(shoal.AsError(result.Err))})
+			continue
+		}
+		out.Results = append(out.Results, &nodev1.ForkResult{Sandbox: encodeSandbox(result.Sandbox)})
+	}
+	return reply(out, err)
+}
+
+func (s *server) RemoveBuild(ctx context.Context, r *connect.Request[nodev1.RemoveBuildRequest]) (*connect.Response[nodev1.RemoveBuildResponse], error) {
+	return reply(&nodev1.RemoveBuildResponse{}, s.node.RemoveBuild(ctx, r.Msg.BuildId))
 }
 
 func (s *server) Metrics(ctx context.Context, r *connect.Request[nodev1.MetricsRequest]) (*connect.Response[nodev1.MetricsResponse], error) {

@@ -32,7 +32,12 @@ func (d *Driver) Adopt(ctx context.Context, s runtime.Spec) (runtime.Guest, erro
 	if !isKernelOf(box.Getpid(), s.ID) {
 		return nil, errors.Join(runtime.ErrGone, d.removeLeftovers(ctx, s.ID))
 	}
-	return d.newGuest(s, d.buildSpec(s), box, nil)
+	g, err := d.newGuest(s, d.buildSpec(s), box, nil)
+	if err != nil {
+		return nil, err
+	}
+	g.frozen = nil
+	return g, nil
 }
 
 // isKernelOf guards against a process ID that was given to another process.

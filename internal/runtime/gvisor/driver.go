@@ -33,8 +33,9 @@ type Options struct {
 	// CgroupParent is the cgroup below which each guest gets its own, by name
 	// relative to the root of every controller.
 	CgroupParent string
-	// Kernel is the path of the sandbox kernel's program, executable by everybody:
-	// it runs as nobody. Empty means this very program, whose main must then call
+	// Kernel is the path of the sandbox kernel's program, in a directory named by
+	// its content hash, beside those of other kernels. It is executable by
+	// everybody, for it runs as nobody. Empty means this very program, whose main must then call
 	// kernel.Run.
 	Kernel string
 	// DebugLogDir makes every kernel write its log there. Empty means none.
@@ -48,9 +49,10 @@ type Driver struct {
 	log     *slog.Logger
 	opts    Options
 
-	// stdio guards the process-wide os.Stdout and os.Stderr, which runsc gives to
-	// the guest it creates. Nothing is locked while it is held.
-	stdio sync.Mutex
+	// creating guards what runsc takes from the process as a whole when it creates
+	// a guest: os.Stdout, os.Stderr and the kernel's path. Nothing is locked while
+	// it is held.
+	creating sync.Mutex
 }
 
 var _ runtime.Runtime = (*Driver)(nil)
@@ -94,6 +96,27 @@ func (*Driver) Name() string { return "gvisor" }
 
 // Version is the gVisor version that checkpoints are bound to.
 func (*Driver) Version() string { return pin.Version }
+
+// Kernel is the name of the directory that the kernel's program lies in, which is
+// its content hash.
+func (d *Driver) Kernel() string {
+	if d.opts.Kernel == "" {
+		return ""
+	}
+	return filepath.Base(filepath.Dir(d.opts.Kernel))
+}
+
+// kernelPath finds the program of a kernel beside the present one's.
+func (d *Driver) kernelPath(name string) (string, error) {
+	if name == "" || name == d.Kernel() {
+		return d.opts.Kernel, nil
+	}
+	path := filepath.Join(filepath.Dir(filepath.Dir(d.opts.Kernel)), filepath.Base(name), filepath.Base(d.opts.Kernel))
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("%w: %s", runtime.ErrKernelMissing, name)
+	}
+	return path, nil
+}
 
 func newConfig(opts Options) (*config.Config, error) {
 	fs := flag.NewFlagSet("runsc", flag.ContinueOnError)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -32,6 +33,10 @@ type guest struct {
 	pidfd  *os.File // of the kernel
 	pid    int
 
+	// freezing guards frozen; it is held during the calls that change it.
+	freezing sync.Mutex
+	frozen   *bool // nil on an adopted guest until the kernel was asked
+
 	done    chan struct{}
 	endOnce sync.Once
 	endErr  error // set before done is closed
@@ -49,7 +54,7 @@ func (d *Driver) newGuest(s runtime.Spec, oci *specs.Spec, box *sandbox.Sandbox,
 		return nil, fmt.Errorf("watch the sandbox kernel: %w", err)
 	}
 	g := &guest{driver: d, spec: s, oci: oci, box: box, upper: upper, pid: box.Getpid(),
-		pidfd: os.NewFile(uintptr(fd), "pidfd"), done: make(chan struct{})}
+		pidfd: os.NewFile(uintptr(fd), "pidfd"), frozen: new(bool), done: make(chan struct{})}
 	go g.watch()
 	return g, nil
 }
@@ -111,27 +116,62 @@ func (g *guest) Kill(ctx context.Context) error {
 }
 
 func (g *guest) Freeze(ctx context.Context) error {
-	if g.ended() {
-		return runtime.ErrGone
-	}
-	if err := g.box.Pause(g.spec.ID); err != nil {
-		return fmt.Errorf("freeze the guest: %w", err)
-	}
-	return nil
+	return g.setFrozen(true, g.box.Pause)
 }
 
 func (g *guest) Thaw(ctx context.Context) error {
+	return g.setFrozen(false, g.box.Resume)
+}
+
+// setFrozen asks the kernel only for a change: it counts freezes, and a thaw too
+// many ends it.
+func (g *guest) setFrozen(want bool, change func(id string) error) error {
 	if g.ended() {
 		return runtime.ErrGone
 	}
-	if err := g.box.Resume(g.spec.ID); err != nil {
-		return fmt.Errorf("thaw the guest: %w", err)
+	g.freezing.Lock()
+	defer g.freezing.Unlock()
+	if g.frozen == nil {
+		frozen, err := g.stopped()
+		if err != nil {
+			return fmt.Errorf("ask whether the guest is frozen: %w", err)
+		}
+		g.frozen = &frozen
 	}
+	if *g.frozen == want {
+		return nil
+	}
+	if err := change(g.spec.ID); err != nil {
+		return fmt.Errorf("change whether the guest is frozen: %w", err)
+	}
+	*g.frozen = want
 	return nil
 }
 
+// stopped tells whether the kernel holds all of its tasks. Nothing says so
+// directly; a held task waits in a function of its own.
+func (g *guest) stopped() (bool, error) {
+	stacks, err := g.box.Stacks()
+	if err != nil {
+		return false, err
+	}
+	tasks, held := 0, 0
+	for stack := range strings.SplitSeq(stacks, "\n\n") {
+		if strings.Contains(stack, "kernel.(*Task).run(") {
+			tasks++
+			if strings.Contains(stack, "kernel.(*Task).doStop(") {
+				held++
+			}
+		}
+	}
+	if tasks == 0 {
+		return false, errors.New("the kernel shows no task")
+	}
+	return tasks == held, nil
+}
+
 // Checkpoint keeps the guest: without Resume, a failed checkpoint would end it.
-// A frozen kernel stays frozen.
+// A frozen kernel stays frozen, because freezes are counted.
 func (g *guest) Checkpoint(ctx context.Context, dir string) error {
 	if g.ended() {
 		return runtime.ErrGone

@@ -274,3 +274,54 @@ func TestAdopt(t *testing.T) {
 		t.Error("the reclaimed guest lives")
 	}
 }
+
+// TestAdoptFrozen: a process that takes a guest over cannot know whether it was
+// frozen; thawing must work either way, and a thaw too many would end it.
+func TestAdoptFrozen(t *testing.T) {
+	h := newHost(t)
+	b := h.start("frozen", "")
+	b.want("/count", "1")
+	ctx := context.Background()
+	adopt := func() runtime.Guest {
+		t.Helper()
+		g, err := h.driver.Adopt(ctx, b.spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return g
+	}
+	if err := adopt().Thaw(ctx); err != nil {
+		t.Fatal(err)
+	}
+	b.want("/count", "2")
+	for range 2 {
+		if err := b.Freeze(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again := adopt()
+	for range 2 {
+		if err := again.Thaw(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.want("/count", "3")
+}
+
+// TestCheckpointOfARunningGuest lets it go on, whether it succeeds or not.
+func TestCheckpointOfARunningGuest(t *testing.T) {
+	h := newHost(t)
+	b := h.start("running", "")
+	b.want("/count", "1")
+	ctx := context.Background()
+	if err := b.Checkpoint(ctx, filepath.Join(t.TempDir(), "missing")); err == nil {
+		t.Error("a checkpoint into nowhere succeeded")
+	}
+	b.want("/count", "2")
+	dir := t.TempDir()
+	if err := b.Checkpoint(ctx, dir); err != nil {
+		t.Fatal(err)
+	}
+	b.want("/count", "3")
+	h.start("copy-of-running", dir).want("/count", "3")
+}

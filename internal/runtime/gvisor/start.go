@@ -79,6 +79,10 @@ func (d *Driver) create(ctx context.Context, s runtime.Spec) (*guest, error) {
 // newSandbox executes the kernel with the image and a fresh writable layer, and
 // returns when its control server answers.
 func (d *Driver) newSandbox(s runtime.Spec, spec *specs.Spec) (*sandbox.Sandbox, *os.File, error) {
+	kernel, err := d.kernelPath(s.Kernel)
+	if err != nil {
+		return nil, nil, err
+	}
 	image, err := os.Open(s.Image)
 	if err != nil {
 		return nil, nil, fmt.Errorf("open the root image: %w", err)
@@ -111,12 +115,7 @@ func (d *Driver) newSandbox(s runtime.Spec, spec *specs.Spec) (*sandbox.Sandbox,
 		MountHints:          &boot.PodMountHints{},
 		Cgroup:              guestLimits(s.Resources),
 	}
-	d.stdio.Lock()
-	stdout, stderr := os.Stdout, os.Stderr
-	os.Stdout, os.Stderr = console, console
-	box, err := sandbox.New(d.conf, args)
-	os.Stdout, os.Stderr = stdout, stderr
-	d.stdio.Unlock()
+	box, err := d.execute(kernel, console, args)
 	if err != nil {
 		probe.Close()
 		return nil, nil, err
@@ -124,6 +123,19 @@ func (d *Driver) newSandbox(s runtime.Spec, spec *specs.Spec) (*sandbox.Sandbox,
 	// The limits were needed for the kernel's flags only.
 	box.CgroupJSON.Cgroup = nil
 	return box, probe, nil
+}
+
+// execute starts a kernel with the given console.
+func (d *Driver) execute(kernel string, console *os.File, args *sandbox.Args) (*sandbox.Sandbox, error) {
+	d.creating.Lock()
+	defer d.creating.Unlock()
+	stdout, stderr, present := os.Stdout, os.Stderr, specutils.ExePath
+	defer func() { os.Stdout, os.Stderr, specutils.ExePath = stdout, stderr, present }()
+	os.Stdout, os.Stderr = console, console
+	if kernel != "" {
+		specutils.ExePath = kernel
+	}
+	return sandbox.New(d.conf, args)
 }
 
 // mountConfs says: the root is the EROFS image under a file-backed, bounded

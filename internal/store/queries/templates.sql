@@ -1,6 +1,6 @@
 -- name: InsertTemplate :execrows
-INSERT INTO templates (id, team_id, public, created_at, updated_at)
-VALUES ($1, $2, $3, $4, $5)
+INSERT INTO templates (id, team_id, source, public, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT DO NOTHING;
 
 -- name: TemplateByID :one
@@ -12,11 +12,11 @@ JOIN template_aliases ON template_aliases.template_id = templates.id
 WHERE template_aliases.namespace = $1 AND template_aliases.name = $2;
 
 -- name: ListTemplates :many
-SELECT * FROM templates WHERE team_id = $1 ORDER BY created_at, id;
+SELECT * FROM templates WHERE team_id = $1 AND source = 'template' ORDER BY created_at, id;
 
 -- name: ListTemplatesBefore :many
 SELECT * FROM templates
-WHERE team_id = $1 AND (created_at < $2 OR (created_at = $2 AND id > $3))
+WHERE team_id = $1 AND source = 'template' AND (created_at < $2 OR (created_at = $2 AND id > $3))
 ORDER BY created_at DESC, id
 LIMIT $4;
 

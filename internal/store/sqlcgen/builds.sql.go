@@ -45,7 +45,7 @@ func (q *Queries) AssignmentsOf(ctx context.Context, templateID string) ([]Assig
 }
 
 const buildByID = `-- name: BuildByID :one
-SELECT id, template_id, status, cpu_count, memory_mb, disk_mb, envd_version, image_digest, default_user, default_workdir, created_at, updated_at, finished_at FROM builds WHERE template_id = $1 AND id = $2
+SELECT id, template_id, status, cpu_count, memory_mb, disk_mb, envd_version, image_digest, default_user, default_workdir, created_at, updated_at, finished_at, snapshot, sandbox_id FROM builds WHERE template_id = $1 AND id = $2
 `
 
 type BuildByIDParams struct {
@@ -70,6 +70,8 @@ func (q *Queries) BuildByID(ctx context.Context, arg BuildByIDParams) (Build, er
 		&i.CreatedAt,
 		&i.UpdatedAt,
 		&i.FinishedAt,
+		&i.Snapshot,
+		&i.SandboxID,
 	)
 	return i, err
 }
@@ -97,8 +99,8 @@ func (q *Queries) InsertAssignment(ctx context.Context, arg InsertAssignmentPara
 
 const insertBuild = `-- name: InsertBuild :execrows
 INSERT INTO builds (id, template_id, status, cpu_count, memory_mb, disk_mb, envd_version, image_digest,
-                    default_user, default_workdir, created_at, updated_at, finished_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+                    default_user, default_workdir, created_at, updated_at, finished_at, snapshot, sandbox_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 ON CONFLICT DO NOTHING
 `
 
@@ -116,6 +118,8 @@ type InsertBuildParams struct {
 	CreatedAt      int64
 	UpdatedAt      int64
 	FinishedAt     int64
+	Snapshot       bool
+	SandboxID      string
 }
 
 func (q *Queries) InsertBuild(ctx context.Context, arg InsertBuildParams) (int64, error) {
@@ -133,6 +137,8 @@ func (q *Queries) InsertBuild(ctx context.Context, arg InsertBuildParams) (int64
 		arg.CreatedAt,
 		arg.UpdatedAt,
 		arg.FinishedAt,
+		arg.Snapshot,
+		arg.SandboxID,
 	)
 	if err != nil {
 		return 0, err
@@ -141,7 +147,7 @@ func (q *Queries) InsertBuild(ctx context.Context, arg InsertBuildParams) (int64
 }
 
 const listBuildsBefore = `-- name: ListBuildsBefore :many
-SELECT id, template_id, status, cpu_count, memory_mb, disk_mb, envd_version, image_digest, default_user, default_workdir, created_at, updated_at, finished_at FROM builds
+SELECT id, template_id, status, cpu_count, memory_mb, disk_mb, envd_version, image_digest, default_user, default_workdir, created_at, updated_at, finished_at, snapshot, sandbox_id FROM builds
 WHERE template_id = $1 AND (created_at < $2 OR (created_at = $2 AND id > $3))
 ORDER BY created_at DESC, id
 LIMIT $4
@@ -182,6 +188,8 @@ func (q *Queries) ListBuildsBefore(ctx context.Context, arg ListBuildsBeforePara
 			&i.CreatedAt,
 			&i.UpdatedAt,
 			&i.FinishedAt,
+			&i.Snapshot,
+			&i.SandboxID,
 		); err != nil {
 			return nil, err
 		}
@@ -197,7 +205,7 @@ func (q *Queries) ListBuildsBefore(ctx context.Context, arg ListBuildsBeforePara
 }
 
 const newestBuildOfTag = `-- name: NewestBuildOfTag :one
-SELECT builds.id, builds.template_id, builds.status, builds.cpu_count, builds.memory_mb, builds.disk_mb, builds.envd_version, builds.image_digest, builds.default_user, builds.default_workdir, builds.created_at, builds.updated_at, builds.finished_at, build_assignments.created_at AS assigned_at
+SELECT builds.id, builds.template_id, builds.status, builds.cpu_count, builds.memory_mb, builds.disk_mb, builds.envd_version, builds.image_digest, builds.default_user, builds.default_workdir, builds.created_at, builds.updated_at, builds.finished_at, builds.snapshot, builds.sandbox_id, build_assignments.created_at AS assigned_at
 FROM build_assignments JOIN builds ON builds.id = build_assignments.build_id
 WHERE build_assignments.template_id = $1 AND build_assignments.tag = $2
 ORDER BY build_assignments.created_at DESC, build_assignments.build_id DESC
@@ -231,13 +239,15 @@ func (q *Queries) NewestBuildOfTag(ctx context.Context, arg NewestBuildOfTagPara
 		&i.Build.CreatedAt,
 		&i.Build.UpdatedAt,
 		&i.Build.FinishedAt,
+		&i.Build.Snapshot,
+		&i.Build.SandboxID,
 		&i.AssignedAt,
 	)
 	return i, err
 }
 
 const newestBuildOfTagWithStatus = `-- name: NewestBuildOfTagWithStatus :one
-SELECT builds.id, builds.template_id, builds.status, builds.cpu_count, builds.memory_mb, builds.disk_mb, builds.envd_version, builds.image_digest, builds.default_user, builds.default_workdir, builds.created_at, builds.updated_at, builds.finished_at
+SELECT builds.id, builds.template_id, builds.status, builds.cpu_count, builds.memory_mb, builds.disk_mb, builds.envd_version, builds.image_digest, builds.default_user, builds.default_workdir, builds.created_at, builds.updated_at, builds.finished_at, builds.snapshot, builds.sandbox_id
 FROM build_assignments JOIN builds ON builds.id = build_assignments.build_id
 WHERE build_assignments.template_id = $1 AND build_assignments.tag = $2 AND builds.status = $3
 ORDER BY build_assignments.created_at DESC, build_assignments.build_id DESC
@@ -267,6 +277,8 @@ func (q *Queries) NewestBuildOfTagWithStatus(ctx context.Context, arg NewestBuil
 		&i.CreatedAt,
 		&i.UpdatedAt,
 		&i.FinishedAt,
+		&i.Snapshot,
+		&i.SandboxID,
 	)
 	return i, err
 }

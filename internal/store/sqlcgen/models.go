@@ -30,6 +30,8 @@ type Build struct {
 	CreatedAt      int64
 	UpdatedAt      int64
 	FinishedAt     int64
+	Snapshot       bool
+	SandboxID      string
 }
 
 type Team struct {
@@ -57,4 +59,5 @@ type Template struct {
 	LastSpawnedAt int64
 	SpawnCount    int64
 	BuildCount    int64
+	Source        string
 }

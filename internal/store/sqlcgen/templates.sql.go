@@ -90,14 +90,15 @@ func (q *Queries) InsertAlias(ctx context.Context, arg InsertAliasParams) (int64
 }
 
 const insertTemplate = `-- name: InsertTemplate :execrows
-INSERT INTO templates (id, team_id, public, created_at, updated_at)
-VALUES ($1, $2, $3, $4, $5)
+INSERT INTO templates (id, team_id, source, public, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT DO NOTHING
 `
 
 type InsertTemplateParams struct {
 	ID        string
 	TeamID    string
+	Source    string
 	Public    bool
 	CreatedAt int64
 	UpdatedAt int64
@@ -107,6 +108,7 @@ func (q *Queries) InsertTemplate(ctx context.Context, arg InsertTemplateParams) 
 	result, err := q.db.ExecContext(ctx, insertTemplate,
 		arg.ID,
 		arg.TeamID,
+		arg.Source,
 		arg.Public,
 		arg.CreatedAt,
 		arg.UpdatedAt,
@@ -118,7 +120,7 @@ func (q *Queries) InsertTemplate(ctx context.Context, arg InsertTemplateParams) 
 }
 
 const listTemplates = `-- name: ListTemplates :many
-SELECT id, team_id, public, created_at, updated_at, last_spawned_at, spawn_count, build_count FROM templates WHERE team_id = $1 ORDER BY created_at, id
+SELECT id, team_id, public, created_at, updated_at, last_spawned_at, spawn_count, build_count, source FROM templates WHERE team_id = $1 AND source = 'template' ORDER BY created_at, id
 `
 
 func (q *Queries) ListTemplates(ctx context.Context, teamID string) ([]Template, error) {
@@ -139,6 +141,7 @@ func (q *Queries) ListTemplates(ctx context.Context, teamID string) ([]Template,
 			&i.LastSpawnedAt,
 			&i.SpawnCount,
 			&i.BuildCount,
+			&i.Source,
 		); err != nil {
 			return nil, err
 		}
@@ -154,8 +157,8 @@ func (q *Queries) ListTemplates(ctx context.Context, teamID string) ([]Template,
 }
 
 const listTemplatesBefore = `-- name: ListTemplatesBefore :many
-SELECT id, team_id, public, created_at, updated_at, last_spawned_at, spawn_count, build_count FROM templates
-WHERE team_id = $1 AND (created_at < $2 OR (created_at = $2 AND id > $3))
+SELECT id, team_id, public, created_at, updated_at, last_spawned_at, spawn_count, build_count, source FROM templates
+WHERE team_id = $1 AND source = 'template' AND (created_at < $2 OR (created_at = $2 AND id > $3))
 ORDER BY created_at DESC, id
 LIMIT $4
 `
@@ -190,6 +193,7 @@ func (q *Queries) ListTemplatesBefore(ctx context.Context, arg ListTemplatesBefo
 			&i.LastSpawnedAt,
 			&i.SpawnCount,
 			&i.BuildCount,
+			&i.Source,
 		); err != nil {
 			return nil, err
 		}
@@ -205,7 +209,7 @@ func (q *Queries) ListTemplatesBefore(ctx context.Context, arg ListTemplatesBefo
 }
 
 const templateByAlias = `-- name: TemplateByAlias :one
-SELECT templates.id, templates.team_id, templates.public, templates.created_at, templates.updated_at, templates.last_spawned_at, templates.spawn_count, templates.build_count FROM templates
+SELECT templates.id, templates.team_id, templates.public, templates.created_at, templates.updated_at, templates.last_spawned_at, templates.spawn_count, templates.build_count, templates.source FROM templates
 JOIN template_aliases ON template_aliases.template_id = templates.id
 WHERE template_aliases.namespace = $1 AND template_aliases.name = $2
 `
@@ -227,12 +231,13 @@ func (q *Queries) TemplateByAlias(ctx context.Context, arg TemplateByAliasParams
 		&i.LastSpawnedAt,
 		&i.SpawnCount,
 		&i.BuildCount,
+		&i.Source,
 	)
 	return i, err
 }
 
 const templateByID = `-- name: TemplateByID :one
-SELECT id, team_id, public, created_at, updated_at, last_spawned_at, spawn_count, build_count FROM templates WHERE id = $1
+SELECT id, team_id, public, created_at, updated_at, last_spawned_at, spawn_count, build_count, source FROM templates WHERE id = $1
 `
 
 func (q *Queries) TemplateByID(ctx context.Context, id string) (Template, error) {
@@ -247,6 +252,7 @@ func (q *Queries) TemplateByID(ctx context.Context, id string) (Template, error)
 		&i.LastSpawnedAt,
 		&i.SpawnCount,
 		&i.BuildCount,
+		&i.Source,
 	)
 	return i, err
 }

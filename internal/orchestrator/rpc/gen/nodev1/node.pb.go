@@ -308,6 +308,7 @@ type Spec struct {
 	VolumeMounts    []*VolumeMount         `protobuf:"bytes,15,rep,name=volume_mounts,json=volumeMounts,proto3" json:"volume_mounts,omitempty"`
 	DefaultUser     string                 `protobuf:"bytes,16,opt,name=default_user,json=defaultUser,proto3" json:"default_user,omitempty"`
 	DefaultWorkdir  string                 `protobuf:"bytes,17,opt,name=default_workdir,json=defaultWorkdir,proto3" json:"default_workdir,omitempty"`
+	TeamLimit       int32                  `protobuf:"varint,18,opt,name=team_limit,json=teamLimit,proto3" json:"team_limit,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -461,6 +462,13 @@ func (x *Spec) GetDefaultWorkdir() string {
 	return ""
 }
 
+func (x *Spec) GetTeamLimit() int32 {
+	if x != nil {
+		return x.TeamLimit
+	}
+	return 0
+}
+
 type Sandbox struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Spec          *Spec                  `protobuf:"bytes,1,opt,name=spec,proto3" json:"spec,omitempty"`
@@ -470,6 +478,7 @@ type Sandbox struct {
 	StartedAt     *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
 	EndAt         *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=end_at,json=endAt,proto3" json:"end_at,omitempty"`
 	HostIp        string                 `protobuf:"bytes,7,opt,name=host_ip,json=hostIp,proto3" json:"host_ip,omitempty"`
+	ColdBoot      bool                   `protobuf:"varint,8,opt,name=cold_boot,json=coldBoot,proto3" json:"cold_boot,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -551,6 +560,13 @@ func (x *Sandbox) GetHostIp() string {
 		return x.HostIp
 	}
 	return ""
+}
+
+func (x *Sandbox) GetColdBoot() bool {
+	if x != nil {
+		return x.ColdBoot
+	}
+	return false
 }
 
 type CreateRequest struct {
@@ -814,6 +830,7 @@ type SetDeadlineRequest struct {
 	SandboxId     string                 `protobuf:"bytes,1,opt,name=sandbox_id,json=sandboxId,proto3" json:"sandbox_id,omitempty"`
 	Timeout       *durationpb.Duration   `protobuf:"bytes,2,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	ExtendOnly    bool                   `protobuf:"varint,3,opt,name=extend_only,json=extendOnly,proto3" json:"extend_only,omitempty"`
+	Wait          bool                   `protobuf:"varint,4,opt,name=wait,proto3" json:"wait,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -865,6 +882,13 @@ func (x *SetDeadlineRequest) GetTimeout() *durationpb.Duration {
 func (x *SetDeadlineRequest) GetExtendOnly() bool {
 	if x != nil {
 		return x.ExtendOnly
+	}
+	return false
+}
+
+func (x *SetDeadlineRequest) GetWait() bool {
+	if x != nil {
+		return x.Wait
 	}
 	return false
 }
@@ -957,6 +981,443 @@ func (*SetNetworkResponse) Descriptor() ([]byte, []int) {
 	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
+type PauseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SandboxId     string                 `protobuf:"bytes,1,opt,name=sandbox_id,json=sandboxId,proto3" json:"sandbox_id,omitempty"`
+	Memory        bool                   `protobuf:"varint,2,opt,name=memory,proto3" json:"memory,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseRequest) Reset() {
+	*x = PauseRequest{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseRequest) ProtoMessage() {}
+
+func (x *PauseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseRequest.ProtoReflect.Descriptor instead.
+func (*PauseRequest) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *PauseRequest) GetSandboxId() string {
+	if x != nil {
+		return x.SandboxId
+	}
+	return ""
+}
+
+func (x *PauseRequest) GetMemory() bool {
+	if x != nil {
+		return x.Memory
+	}
+	return false
+}
+
+type PauseResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseResponse) Reset() {
+	*x = PauseResponse{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseResponse) ProtoMessage() {}
+
+func (x *PauseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseResponse.ProtoReflect.Descriptor instead.
+func (*PauseResponse) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{16}
+}
+
+type ResumeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SandboxId     string                 `protobuf:"bytes,1,opt,name=sandbox_id,json=sandboxId,proto3" json:"sandbox_id,omitempty"`
+	Timeout       *durationpb.Duration   `protobuf:"bytes,2,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	ColdBoot      bool                   `protobuf:"varint,3,opt,name=cold_boot,json=coldBoot,proto3" json:"cold_boot,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeRequest) Reset() {
+	*x = ResumeRequest{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeRequest) ProtoMessage() {}
+
+func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeRequest.ProtoReflect.Descriptor instead.
+func (*ResumeRequest) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ResumeRequest) GetSandboxId() string {
+	if x != nil {
+		return x.SandboxId
+	}
+	return ""
+}
+
+func (x *ResumeRequest) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+func (x *ResumeRequest) GetColdBoot() bool {
+	if x != nil {
+		return x.ColdBoot
+	}
+	return false
+}
+
+type SnapshotRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SandboxId     string                 `protobuf:"bytes,1,opt,name=sandbox_id,json=sandboxId,proto3" json:"sandbox_id,omitempty"`
+	TemplateId    string                 `protobuf:"bytes,2,opt,name=template_id,json=templateId,proto3" json:"template_id,omitempty"`
+	BuildId       string                 `protobuf:"bytes,3,opt,name=build_id,json=buildId,proto3" json:"build_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotRequest) Reset() {
+	*x = SnapshotRequest{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotRequest) ProtoMessage() {}
+
+func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotRequest.ProtoReflect.Descriptor instead.
+func (*SnapshotRequest) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *SnapshotRequest) GetSandboxId() string {
+	if x != nil {
+		return x.SandboxId
+	}
+	return ""
+}
+
+func (x *SnapshotRequest) GetTemplateId() string {
+	if x != nil {
+		return x.TemplateId
+	}
+	return ""
+}
+
+func (x *SnapshotRequest) GetBuildId() string {
+	if x != nil {
+		return x.BuildId
+	}
+	return ""
+}
+
+type ForkRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SandboxId     string                 `protobuf:"bytes,1,opt,name=sandbox_id,json=sandboxId,proto3" json:"sandbox_id,omitempty"`
+	Specs         []*Spec                `protobuf:"bytes,2,rep,name=specs,proto3" json:"specs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForkRequest) Reset() {
+	*x = ForkRequest{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForkRequest) ProtoMessage() {}
+
+func (x *ForkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForkRequest.ProtoReflect.Descriptor instead.
+func (*ForkRequest) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ForkRequest) GetSandboxId() string {
+	if x != nil {
+		return x.SandboxId
+	}
+	return ""
+}
+
+func (x *ForkRequest) GetSpecs() []*Spec {
+	if x != nil {
+		return x.Specs
+	}
+	return nil
+}
+
+// ForkResult has either a sandbox or an error.
+type ForkResult struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sandbox       *Sandbox               `protobuf:"bytes,1,opt,name=sandbox,proto3" json:"sandbox,omitempty"`
+	Error         *CatalogueError        `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForkResult) Reset() {
+	*x = ForkResult{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForkResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForkResult) ProtoMessage() {}
+
+func (x *ForkResult) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForkResult.ProtoReflect.Descriptor instead.
+func (*ForkResult) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ForkResult) GetSandbox() *Sandbox {
+	if x != nil {
+		return x.Sandbox
+	}
+	return nil
+}
+
+func (x *ForkResult) GetError() *CatalogueError {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+type ForkResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Results       []*ForkResult          `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForkResponse) Reset() {
+	*x = ForkResponse{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForkResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForkResponse) ProtoMessage() {}
+
+func (x *ForkResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForkResponse.ProtoReflect.Descriptor instead.
+func (*ForkResponse) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ForkResponse) GetResults() []*ForkResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+type RemoveBuildRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	BuildId       string                 `protobuf:"bytes,1,opt,name=build_id,json=buildId,proto3" json:"build_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveBuildRequest) Reset() {
+	*x = RemoveBuildRequest{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveBuildRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveBuildRequest) ProtoMessage() {}
+
+func (x *RemoveBuildRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveBuildRequest.ProtoReflect.Descriptor instead.
+func (*RemoveBuildRequest) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *RemoveBuildRequest) GetBuildId() string {
+	if x != nil {
+		return x.BuildId
+	}
+	return ""
+}
+
+type RemoveBuildResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveBuildResponse) Reset() {
+	*x = RemoveBuildResponse{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveBuildResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveBuildResponse) ProtoMessage() {}
+
+func (x *RemoveBuildResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveBuildResponse.ProtoReflect.Descriptor instead.
+func (*RemoveBuildResponse) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{23}
+}
+
 type MetricsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	SandboxId     string                 `protobuf:"bytes,1,opt,name=sandbox_id,json=sandboxId,proto3" json:"sandbox_id,omitempty"`
@@ -968,7 +1429,7 @@ type MetricsRequest struct {
 
 func (x *MetricsRequest) Reset() {
 	*x = MetricsRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[15]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -980,7 +1441,7 @@ func (x *MetricsRequest) String() string {
 func (*MetricsRequest) ProtoMessage() {}
 
 func (x *MetricsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[15]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -993,7 +1454,7 @@ func (x *MetricsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetricsRequest.ProtoReflect.Descriptor instead.
 func (*MetricsRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *MetricsRequest) GetSandboxId() string {
@@ -1033,7 +1494,7 @@ type Sample struct {
 
 func (x *Sample) Reset() {
 	*x = Sample{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[16]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1045,7 +1506,7 @@ func (x *Sample) String() string {
 func (*Sample) ProtoMessage() {}
 
 func (x *Sample) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[16]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1058,7 +1519,7 @@ func (x *Sample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sample.ProtoReflect.Descriptor instead.
 func (*Sample) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Sample) GetTime() *timestamppb.Timestamp {
@@ -1126,7 +1587,7 @@ type MetricsResponse struct {
 
 func (x *MetricsResponse) Reset() {
 	*x = MetricsResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[17]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1138,7 +1599,7 @@ func (x *MetricsResponse) String() string {
 func (*MetricsResponse) ProtoMessage() {}
 
 func (x *MetricsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[17]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1151,7 +1612,7 @@ func (x *MetricsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetricsResponse.ProtoReflect.Descriptor instead.
 func (*MetricsResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *MetricsResponse) GetSamples() []*Sample {
@@ -1169,7 +1630,7 @@ type InfoRequest struct {
 
 func (x *InfoRequest) Reset() {
 	*x = InfoRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[18]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1181,7 +1642,7 @@ func (x *InfoRequest) String() string {
 func (*InfoRequest) ProtoMessage() {}
 
 func (x *InfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[18]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1194,7 +1655,7 @@ func (x *InfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoRequest.ProtoReflect.Descriptor instead.
 func (*InfoRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 type Build struct {
@@ -1210,13 +1671,15 @@ type Build struct {
 	CreatedAt      *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	UpdatedAt      *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
 	FinishedAt     *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=finished_at,json=finishedAt,proto3" json:"finished_at,omitempty"`
+	Snapshot       bool                   `protobuf:"varint,12,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	SandboxId      string                 `protobuf:"bytes,13,opt,name=sandbox_id,json=sandboxId,proto3" json:"sandbox_id,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Build) Reset() {
 	*x = Build{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[19]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1228,7 +1691,7 @@ func (x *Build) String() string {
 func (*Build) ProtoMessage() {}
 
 func (x *Build) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[19]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1241,7 +1704,7 @@ func (x *Build) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Build.ProtoReflect.Descriptor instead.
 func (*Build) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Build) GetId() string {
@@ -1321,6 +1784,20 @@ func (x *Build) GetFinishedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Build) GetSnapshot() bool {
+	if x != nil {
+		return x.Snapshot
+	}
+	return false
+}
+
+func (x *Build) GetSandboxId() string {
+	if x != nil {
+		return x.SandboxId
+	}
+	return ""
+}
+
 type NodeInfo struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1339,7 +1816,7 @@ type NodeInfo struct {
 
 func (x *NodeInfo) Reset() {
 	*x = NodeInfo{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[20]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1351,7 +1828,7 @@ func (x *NodeInfo) String() string {
 func (*NodeInfo) ProtoMessage() {}
 
 func (x *NodeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[20]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1364,7 +1841,7 @@ func (x *NodeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeInfo.ProtoReflect.Descriptor instead.
 func (*NodeInfo) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *NodeInfo) GetId() string {
@@ -1450,7 +1927,7 @@ type CatalogueError struct {
 
 func (x *CatalogueError) Reset() {
 	*x = CatalogueError{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[21]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1462,7 +1939,7 @@ func (x *CatalogueError) String() string {
 func (*CatalogueError) ProtoMessage() {}
 
 func (x *CatalogueError) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[21]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1475,7 +1952,7 @@ func (x *CatalogueError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatalogueError.ProtoReflect.Descriptor instead.
 func (*CatalogueError) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CatalogueError) GetCode() string {
@@ -1526,7 +2003,7 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\x0f_allow_internet\"5\n" +
 	"\vVolumeMount\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04path\x18\x02 \x01(\tR\x04path\"\xf2\x06\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\"\x91\a\n" +
 	"\x04Spec\x12\x1d\n" +
 	"\n" +
 	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x12\x17\n" +
@@ -1548,13 +2025,15 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\x11envd_access_token\x18\x0e \x01(\tR\x0fenvdAccessToken\x12?\n" +
 	"\rvolume_mounts\x18\x0f \x03(\v2\x1a.shoal.node.v1.VolumeMountR\fvolumeMounts\x12!\n" +
 	"\fdefault_user\x18\x10 \x01(\tR\vdefaultUser\x12'\n" +
-	"\x0fdefault_workdir\x18\x11 \x01(\tR\x0edefaultWorkdir\x1a;\n" +
+	"\x0fdefault_workdir\x18\x11 \x01(\tR\x0edefaultWorkdir\x12\x1d\n" +
+	"\n" +
+	"team_limit\x18\x12 \x01(\x05R\tteamLimit\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
 	"\fEnvVarsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8b\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa8\x02\n" +
 	"\aSandbox\x12'\n" +
 	"\x04spec\x18\x01 \x01(\v2\x13.shoal.node.v1.SpecR\x04spec\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12!\n" +
@@ -1563,7 +2042,8 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\n" +
 	"started_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x121\n" +
 	"\x06end_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05endAt\x12\x17\n" +
-	"\ahost_ip\x18\a \x01(\tR\x06hostIp\"8\n" +
+	"\ahost_ip\x18\a \x01(\tR\x06hostIp\x12\x1b\n" +
+	"\tcold_boot\x18\b \x01(\bR\bcoldBoot\"8\n" +
 	"\rCreateRequest\x12'\n" +
 	"\x04spec\x18\x01 \x01(\v2\x13.shoal.node.v1.SpecR\x04spec\"+\n" +
 	"\n" +
@@ -1577,18 +2057,48 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\n" +
 	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x0e\n" +
-	"\fKillResponse\"\x89\x01\n" +
+	"\fKillResponse\"\x9d\x01\n" +
 	"\x12SetDeadlineRequest\x12\x1d\n" +
 	"\n" +
 	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x123\n" +
 	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12\x1f\n" +
 	"\vextend_only\x18\x03 \x01(\bR\n" +
-	"extendOnly\"d\n" +
+	"extendOnly\x12\x12\n" +
+	"\x04wait\x18\x04 \x01(\bR\x04wait\"d\n" +
 	"\x11SetNetworkRequest\x12\x1d\n" +
 	"\n" +
 	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x120\n" +
 	"\anetwork\x18\x02 \x01(\v2\x16.shoal.node.v1.NetworkR\anetwork\"\x14\n" +
-	"\x12SetNetworkResponse\"\x8b\x01\n" +
+	"\x12SetNetworkResponse\"E\n" +
+	"\fPauseRequest\x12\x1d\n" +
+	"\n" +
+	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x12\x16\n" +
+	"\x06memory\x18\x02 \x01(\bR\x06memory\"\x0f\n" +
+	"\rPauseResponse\"\x80\x01\n" +
+	"\rResumeRequest\x12\x1d\n" +
+	"\n" +
+	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x123\n" +
+	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12\x1b\n" +
+	"\tcold_boot\x18\x03 \x01(\bR\bcoldBoot\"l\n" +
+	"\x0fSnapshotRequest\x12\x1d\n" +
+	"\n" +
+	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x12\x1f\n" +
+	"\vtemplate_id\x18\x02 \x01(\tR\n" +
+	"templateId\x12\x19\n" +
+	"\bbuild_id\x18\x03 \x01(\tR\abuildId\"W\n" +
+	"\vForkRequest\x12\x1d\n" +
+	"\n" +
+	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x12)\n" +
+	"\x05specs\x18\x02 \x03(\v2\x13.shoal.node.v1.SpecR\x05specs\"s\n" +
+	"\n" +
+	"ForkResult\x120\n" +
+	"\asandbox\x18\x01 \x01(\v2\x16.shoal.node.v1.SandboxR\asandbox\x123\n" +
+	"\x05error\x18\x02 \x01(\v2\x1d.shoal.node.v1.CatalogueErrorR\x05error\"C\n" +
+	"\fForkResponse\x123\n" +
+	"\aresults\x18\x01 \x03(\v2\x19.shoal.node.v1.ForkResultR\aresults\"/\n" +
+	"\x12RemoveBuildRequest\x12\x19\n" +
+	"\bbuild_id\x18\x01 \x01(\tR\abuildId\"\x15\n" +
+	"\x13RemoveBuildResponse\"\x8b\x01\n" +
 	"\x0eMetricsRequest\x12\x1d\n" +
 	"\n" +
 	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x12.\n" +
@@ -1607,7 +2117,7 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"disk_total\x18\b \x01(\x03R\tdiskTotal\"B\n" +
 	"\x0fMetricsResponse\x12/\n" +
 	"\asamples\x18\x01 \x03(\v2\x15.shoal.node.v1.SampleR\asamples\"\r\n" +
-	"\vInfoRequest\"\xcd\x03\n" +
+	"\vInfoRequest\"\x88\x04\n" +
 	"\x05Build\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
 	"\vtemplate_id\x18\x02 \x01(\tR\n" +
@@ -1624,7 +2134,10 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"updated_at\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\x12;\n" +
 	"\vfinished_at\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"finishedAt\"\xb2\x02\n" +
+	"finishedAt\x12\x1a\n" +
+	"\bsnapshot\x18\f \x01(\bR\bsnapshot\x12\x1d\n" +
+	"\n" +
+	"sandbox_id\x18\r \x01(\tR\tsandboxId\"\xb2\x02\n" +
 	"\bNodeInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x16\n" +
@@ -1641,7 +2154,7 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\x0eCatalogueError\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
-	"\x05cause\x18\x03 \x01(\tR\x05cause2\xad\x04\n" +
+	"\x05cause\x18\x03 \x01(\tR\x05cause2\x8a\a\n" +
 	"\vNodeService\x12>\n" +
 	"\x06Create\x12\x1c.shoal.node.v1.CreateRequest\x1a\x16.shoal.node.v1.Sandbox\x128\n" +
 	"\x03Get\x12\x19.shoal.node.v1.GetRequest\x1a\x16.shoal.node.v1.Sandbox\x12?\n" +
@@ -1649,7 +2162,12 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\x04Kill\x12\x1a.shoal.node.v1.KillRequest\x1a\x1b.shoal.node.v1.KillResponse\x12H\n" +
 	"\vSetDeadline\x12!.shoal.node.v1.SetDeadlineRequest\x1a\x16.shoal.node.v1.Sandbox\x12Q\n" +
 	"\n" +
-	"SetNetwork\x12 .shoal.node.v1.SetNetworkRequest\x1a!.shoal.node.v1.SetNetworkResponse\x12H\n" +
+	"SetNetwork\x12 .shoal.node.v1.SetNetworkRequest\x1a!.shoal.node.v1.SetNetworkResponse\x12B\n" +
+	"\x05Pause\x12\x1b.shoal.node.v1.PauseRequest\x1a\x1c.shoal.node.v1.PauseResponse\x12>\n" +
+	"\x06Resume\x12\x1c.shoal.node.v1.ResumeRequest\x1a\x16.shoal.node.v1.Sandbox\x12@\n" +
+	"\bSnapshot\x12\x1e.shoal.node.v1.SnapshotRequest\x1a\x14.shoal.node.v1.Build\x12?\n" +
+	"\x04Fork\x12\x1a.shoal.node.v1.ForkRequest\x1a\x1b.shoal.node.v1.ForkResponse\x12T\n" +
+	"\vRemoveBuild\x12!.shoal.node.v1.RemoveBuildRequest\x1a\".shoal.node.v1.RemoveBuildResponse\x12H\n" +
 	"\aMetrics\x12\x1d.shoal.node.v1.MetricsRequest\x1a\x1e.shoal.node.v1.MetricsResponse\x12;\n" +
 	"\x04Info\x12\x1a.shoal.node.v1.InfoRequest\x1a\x17.shoal.node.v1.NodeInfoB3Z1shoal/internal/orchestrator/rpc/gen/nodev1;nodev1b\x06proto3"
 
@@ -1665,7 +2183,7 @@ func file_shoal_node_v1_node_proto_rawDescGZIP() []byte {
 	return file_shoal_node_v1_node_proto_rawDescData
 }
 
-var file_shoal_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_shoal_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_shoal_node_v1_node_proto_goTypes = []any{
 	(*Resources)(nil),             // 0: shoal.node.v1.Resources
 	(*Lifecycle)(nil),             // 1: shoal.node.v1.Lifecycle
@@ -1682,65 +2200,89 @@ var file_shoal_node_v1_node_proto_goTypes = []any{
 	(*SetDeadlineRequest)(nil),    // 12: shoal.node.v1.SetDeadlineRequest
 	(*SetNetworkRequest)(nil),     // 13: shoal.node.v1.SetNetworkRequest
 	(*SetNetworkResponse)(nil),    // 14: shoal.node.v1.SetNetworkResponse
-	(*MetricsRequest)(nil),        // 15: shoal.node.v1.MetricsRequest
-	(*Sample)(nil),                // 16: shoal.node.v1.Sample
-	(*MetricsResponse)(nil),       // 17: shoal.node.v1.MetricsResponse
-	(*InfoRequest)(nil),           // 18: shoal.node.v1.InfoRequest
-	(*Build)(nil),                 // 19: shoal.node.v1.Build
-	(*NodeInfo)(nil),              // 20: shoal.node.v1.NodeInfo
-	(*CatalogueError)(nil),        // 21: shoal.node.v1.CatalogueError
-	nil,                           // 22: shoal.node.v1.Spec.MetadataEntry
-	nil,                           // 23: shoal.node.v1.Spec.EnvVarsEntry
-	(*durationpb.Duration)(nil),   // 24: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
+	(*PauseRequest)(nil),          // 15: shoal.node.v1.PauseRequest
+	(*PauseResponse)(nil),         // 16: shoal.node.v1.PauseResponse
+	(*ResumeRequest)(nil),         // 17: shoal.node.v1.ResumeRequest
+	(*SnapshotRequest)(nil),       // 18: shoal.node.v1.SnapshotRequest
+	(*ForkRequest)(nil),           // 19: shoal.node.v1.ForkRequest
+	(*ForkResult)(nil),            // 20: shoal.node.v1.ForkResult
+	(*ForkResponse)(nil),          // 21: shoal.node.v1.ForkResponse
+	(*RemoveBuildRequest)(nil),    // 22: shoal.node.v1.RemoveBuildRequest
+	(*RemoveBuildResponse)(nil),   // 23: shoal.node.v1.RemoveBuildResponse
+	(*MetricsRequest)(nil),        // 24: shoal.node.v1.MetricsRequest
+	(*Sample)(nil),                // 25: shoal.node.v1.Sample
+	(*MetricsResponse)(nil),       // 26: shoal.node.v1.MetricsResponse
+	(*InfoRequest)(nil),           // 27: shoal.node.v1.InfoRequest
+	(*Build)(nil),                 // 28: shoal.node.v1.Build
+	(*NodeInfo)(nil),              // 29: shoal.node.v1.NodeInfo
+	(*CatalogueError)(nil),        // 30: shoal.node.v1.CatalogueError
+	nil,                           // 31: shoal.node.v1.Spec.MetadataEntry
+	nil,                           // 32: shoal.node.v1.Spec.EnvVarsEntry
+	(*durationpb.Duration)(nil),   // 33: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 34: google.protobuf.Timestamp
 }
 var file_shoal_node_v1_node_proto_depIdxs = []int32{
-	24, // 0: shoal.node.v1.Lifecycle.auto_resume_after:type_name -> google.protobuf.Duration
+	33, // 0: shoal.node.v1.Lifecycle.auto_resume_after:type_name -> google.protobuf.Duration
 	0,  // 1: shoal.node.v1.Spec.resources:type_name -> shoal.node.v1.Resources
-	22, // 2: shoal.node.v1.Spec.metadata:type_name -> shoal.node.v1.Spec.MetadataEntry
-	23, // 3: shoal.node.v1.Spec.env_vars:type_name -> shoal.node.v1.Spec.EnvVarsEntry
-	24, // 4: shoal.node.v1.Spec.timeout:type_name -> google.protobuf.Duration
-	24, // 5: shoal.node.v1.Spec.max_length:type_name -> google.protobuf.Duration
+	31, // 2: shoal.node.v1.Spec.metadata:type_name -> shoal.node.v1.Spec.MetadataEntry
+	32, // 3: shoal.node.v1.Spec.env_vars:type_name -> shoal.node.v1.Spec.EnvVarsEntry
+	33, // 4: shoal.node.v1.Spec.timeout:type_name -> google.protobuf.Duration
+	33, // 5: shoal.node.v1.Spec.max_length:type_name -> google.protobuf.Duration
 	1,  // 6: shoal.node.v1.Spec.lifecycle:type_name -> shoal.node.v1.Lifecycle
 	2,  // 7: shoal.node.v1.Spec.network:type_name -> shoal.node.v1.Network
 	3,  // 8: shoal.node.v1.Spec.volume_mounts:type_name -> shoal.node.v1.VolumeMount
 	4,  // 9: shoal.node.v1.Sandbox.spec:type_name -> shoal.node.v1.Spec
-	25, // 10: shoal.node.v1.Sandbox.started_at:type_name -> google.protobuf.Timestamp
-	25, // 11: shoal.node.v1.Sandbox.end_at:type_name -> google.protobuf.Timestamp
+	34, // 10: shoal.node.v1.Sandbox.started_at:type_name -> google.protobuf.Timestamp
+	34, // 11: shoal.node.v1.Sandbox.end_at:type_name -> google.protobuf.Timestamp
 	4,  // 12: shoal.node.v1.CreateRequest.spec:type_name -> shoal.node.v1.Spec
 	5,  // 13: shoal.node.v1.ListResponse.sandboxes:type_name -> shoal.node.v1.Sandbox
-	24, // 14: shoal.node.v1.SetDeadlineRequest.timeout:type_name -> google.protobuf.Duration
+	33, // 14: shoal.node.v1.SetDeadlineRequest.timeout:type_name -> google.protobuf.Duration
 	2,  // 15: shoal.node.v1.SetNetworkRequest.network:type_name -> shoal.node.v1.Network
-	25, // 16: shoal.node.v1.MetricsRequest.from:type_name -> google.protobuf.Timestamp
-	25, // 17: shoal.node.v1.MetricsRequest.to:type_name -> google.protobuf.Timestamp
-	25, // 18: shoal.node.v1.Sample.time:type_name -> google.protobuf.Timestamp
-	16, // 19: shoal.node.v1.MetricsResponse.samples:type_name -> shoal.node.v1.Sample
-	0,  // 20: shoal.node.v1.Build.resources:type_name -> shoal.node.v1.Resources
-	25, // 21: shoal.node.v1.Build.created_at:type_name -> google.protobuf.Timestamp
-	25, // 22: shoal.node.v1.Build.updated_at:type_name -> google.protobuf.Timestamp
-	25, // 23: shoal.node.v1.Build.finished_at:type_name -> google.protobuf.Timestamp
-	19, // 24: shoal.node.v1.NodeInfo.builds:type_name -> shoal.node.v1.Build
-	6,  // 25: shoal.node.v1.NodeService.Create:input_type -> shoal.node.v1.CreateRequest
-	7,  // 26: shoal.node.v1.NodeService.Get:input_type -> shoal.node.v1.GetRequest
-	8,  // 27: shoal.node.v1.NodeService.List:input_type -> shoal.node.v1.ListRequest
-	10, // 28: shoal.node.v1.NodeService.Kill:input_type -> shoal.node.v1.KillRequest
-	12, // 29: shoal.node.v1.NodeService.SetDeadline:input_type -> shoal.node.v1.SetDeadlineRequest
-	13, // 30: shoal.node.v1.NodeService.SetNetwork:input_type -> shoal.node.v1.SetNetworkRequest
-	15, // 31: shoal.node.v1.NodeService.Metrics:input_type -> shoal.node.v1.MetricsRequest
-	18, // 32: shoal.node.v1.NodeService.Info:input_type -> shoal.node.v1.InfoRequest
-	5,  // 33: shoal.node.v1.NodeService.Create:output_type -> shoal.node.v1.Sandbox
-	5,  // 34: shoal.node.v1.NodeService.Get:output_type -> shoal.node.v1.Sandbox
-	9,  // 35: shoal.node.v1.NodeService.List:output_type -> shoal.node.v1.ListResponse
-	11, // 36: shoal.node.v1.NodeService.Kill:output_type -> shoal.node.v1.KillResponse
-	5,  // 37: shoal.node.v1.NodeService.SetDeadline:output_type -> shoal.node.v1.Sandbox
-	14, // 38: shoal.node.v1.NodeService.SetNetwork:output_type -> shoal.node.v1.SetNetworkResponse
-	17, // 39: shoal.node.v1.NodeService.Metrics:output_type -> shoal.node.v1.MetricsResponse
-	20, // 40: shoal.node.v1.NodeService.Info:output_type -> shoal.node.v1.NodeInfo
-	33, // [33:41] is the sub-list for method output_type
-	25, // [25:33] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	33, // 16: shoal.node.v1.ResumeRequest.timeout:type_name -> google.protobuf.Duration
+	4,  // 17: shoal.node.v1.ForkRequest.specs:type_name -> shoal.node.v1.Spec
+	5,  // 18: shoal.node.v1.ForkResult.sandbox:type_name -> shoal.node.v1.Sandbox
+	30, // 19: shoal.node.v1.ForkResult.error:type_name -> shoal.node.v1.CatalogueError
+	20, // 20: shoal.node.v1.ForkResponse.results:type_name -> shoal.node.v1.ForkResult
+	34, // 21: shoal.node.v1.MetricsRequest.from:type_name -> google.protobuf.Timestamp
+	34, // 22: shoal.node.v1.MetricsRequest.to:type_name -> google.protobuf.Timestamp
+	34, // 23: shoal.node.v1.Sample.time:type_name -> google.protobuf.Timestamp
+	25, // 24: shoal.node.v1.MetricsResponse.samples:type_name -> shoal.node.v1.Sample
+	0,  // 25: shoal.node.v1.Build.resources:type_name -> shoal.node.v1.Resources
+	34, // 26: shoal.node.v1.Build.created_at:type_name -> google.protobuf.Timestamp
+	34, // 27: shoal.node.v1.Build.updated_at:type_name -> google.protobuf.Timestamp
+	34, // 28: shoal.node.v1.Build.finished_at:type_name -> google.protobuf.Timestamp
+	28, // 29: shoal.node.v1.NodeInfo.builds:type_name -> shoal.node.v1.Build
+	6,  // 30: shoal.node.v1.NodeService.Create:input_type -> shoal.node.v1.CreateRequest
+	7,  // 31: shoal.node.v1.NodeService.Get:input_type -> shoal.node.v1.GetRequest
+	8,  // 32: shoal.node.v1.NodeService.List:input_type -> shoal.node.v1.ListRequest
+	10, // 33: shoal.node.v1.NodeService.Kill:input_type -> shoal.node.v1.KillRequest
+	12, // 34: shoal.node.v1.NodeService.SetDeadline:input_type -> shoal.node.v1.SetDeadlineRequest
+	13, // 35: shoal.node.v1.NodeService.SetNetwork:input_type -> shoal.node.v1.SetNetworkRequest
+	15, // 36: shoal.node.v1.NodeService.Pause:input_type -> shoal.node.v1.PauseRequest
+	17, // 37: shoal.node.v1.NodeService.Resume:input_type -> shoal.node.v1.ResumeRequest
+	18, // 38: shoal.node.v1.NodeService.Snapshot:input_type -> shoal.node.v1.SnapshotRequest
+	19, // 39: shoal.node.v1.NodeService.Fork:input_type -> shoal.node.v1.ForkRequest
+	22, // 40: shoal.node.v1.NodeService.RemoveBuild:input_type -> shoal.node.v1.RemoveBuildRequest
+	24, // 41: shoal.node.v1.NodeService.Metrics:input_type -> shoal.node.v1.MetricsRequest
+	27, // 42: shoal.node.v1.NodeService.Info:input_type -> shoal.node.v1.InfoRequest
+	5,  // 43: shoal.node.v1.NodeService.Create:output_type -> shoal.node.v1.Sandbox
+	5,  // 44: shoal.node.v1.NodeService.Get:output_type -> shoal.node.v1.Sandbox
+	9,  // 45: shoal.node.v1.NodeService.List:output_type -> shoal.node.v1.ListResponse
+	11, // 46: shoal.node.v1.NodeService.Kill:output_type -> shoal.node.v1.KillResponse
+	5,  // 47: shoal.node.v1.NodeService.SetDeadline:output_type -> shoal.node.v1.Sandbox
+	14, // 48: shoal.node.v1.NodeService.SetNetwork:output_type -> shoal.node.v1.SetNetworkResponse
+	16, // 49: shoal.node.v1.NodeService.Pause:output_type -> shoal.node.v1.PauseResponse
+	5,  // 50: shoal.node.v1.NodeService.Resume:output_type -> shoal.node.v1.Sandbox
+	28, // 51: shoal.node.v1.NodeService.Snapshot:output_type -> shoal.node.v1.Build
+	21, // 52: shoal.node.v1.NodeService.Fork:output_type -> shoal.node.v1.ForkResponse
+	23, // 53: shoal.node.v1.NodeService.RemoveBuild:output_type -> shoal.node.v1.RemoveBuildResponse
+	26, // 54: shoal.node.v1.NodeService.Metrics:output_type -> shoal.node.v1.MetricsResponse
+	29, // 55: shoal.node.v1.NodeService.Info:output_type -> shoal.node.v1.NodeInfo
+	43, // [43:56] is the sub-list for method output_type
+	30, // [30:43] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_shoal_node_v1_node_proto_init() }
@@ -1755,7 +2297,7 @@ func file_shoal_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shoal_node_v1_node_proto_rawDesc), len(file_shoal_node_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

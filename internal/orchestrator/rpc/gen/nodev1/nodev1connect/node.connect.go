@@ -47,6 +47,16 @@ const (
 	NodeServiceSetDeadlineProcedure = "/shoal.node.v1.NodeService/SetDeadline"
 	// NodeServiceSetNetworkProcedure is the fully-qualified name of the NodeService's SetNetwork RPC.
 	NodeServiceSetNetworkProcedure = "/shoal.node.v1.NodeService/SetNetwork"
+	// NodeServicePauseProcedure is the fully-qualified name of the NodeService's Pause RPC.
+	NodeServicePauseProcedure = "/shoal.node.v1.NodeService/Pause"
+	// NodeServiceResumeProcedure is the fully-qualified name of the NodeService's Resume RPC.
+	NodeServiceResumeProcedure = "/shoal.node.v1.NodeService/Resume"
+	// NodeServiceSnapshotProcedure is the fully-qualified name of the NodeService's Snapshot RPC.
+	NodeServiceSnapshotProcedure = "/shoal.node.v1.NodeService/Snapshot"
+	// NodeServiceForkProcedure is the fully-qualified name of the NodeService's Fork RPC.
+	NodeServiceForkProcedure = "/shoal.node.v1.NodeService/Fork"
+	// NodeServiceRemoveBuildProcedure is the fully-qualified name of the NodeService's RemoveBuild RPC.
+	NodeServiceRemoveBuildProcedure = "/shoal.node.v1.NodeService/RemoveBuild"
 	// NodeServiceMetricsProcedure is the fully-qualified name of the NodeService's Metrics RPC.
 	NodeServiceMetricsProcedure = "/shoal.node.v1.NodeService/Metrics"
 	// NodeServiceInfoProcedure is the fully-qualified name of the NodeService's Info RPC.
@@ -61,6 +71,11 @@ type NodeServiceClient interface {
 	Kill(context.Context, *connect.Request[nodev1.KillRequest]) (*connect.Response[nodev1.KillResponse], error)
 	SetDeadline(context.Context, *connect.Request[nodev1.SetDeadlineRequest]) (*connect.Response[nodev1.Sandbox], error)
 	SetNetwork(context.Context, *connect.Request[nodev1.SetNetworkRequest]) (*connect.Response[nodev1.SetNetworkResponse], error)
+	Pause(context.Context, *connect.Request[nodev1.PauseRequest]) (*connect.Response[nodev1.PauseResponse], error)
+	Resume(context.Context, *connect.Request[nodev1.ResumeRequest]) (*connect.Response[nodev1.Sandbox], error)
+	Snapshot(context.Context, *connect.Request[nodev1.SnapshotRequest]) (*connect.Response[nodev1.Build], error)
+	Fork(context.Context, *connect.Request[nodev1.ForkRequest]) (*connect.Response[nodev1.ForkResponse], error)
+	RemoveBuild(context.Context, *connect.Request[nodev1.RemoveBuildRequest]) (*connect.Response[nodev1.RemoveBuildResponse], error)
 	Metrics(context.Context, *connect.Request[nodev1.MetricsRequest]) (*connect.Response[nodev1.MetricsResponse], error)
 	Info(context.Context, *connect.Request[nodev1.InfoRequest]) (*connect.Response[nodev1.NodeInfo], error)
 }
@@ -112,6 +127,36 @@ func NewNodeServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(nodeServiceMethods.ByName("SetNetwork")),
 			connect.WithClientOptions(opts...),
 		),
+		pause: connect.NewClient[nodev1.PauseRequest, nodev1.PauseResponse](
+			httpClient,
+			baseURL+NodeServicePauseProcedure,
+			connect.WithSchema(nodeServiceMethods.ByName("Pause")),
+			connect.WithClientOptions(opts...),
+		),
+		resume: connect.NewClient[nodev1.ResumeRequest, nodev1.Sandbox](
+			httpClient,
+			baseURL+NodeServiceResumeProcedure,
+			connect.WithSchema(nodeServiceMethods.ByName("Resume")),
+			connect.WithClientOptions(opts...),
+		),
+		snapshot: connect.NewClient[nodev1.SnapshotRequest, nodev1.Build](
+			httpClient,
+			baseURL+NodeServiceSnapshotProcedure,
+			connect.WithSchema(nodeServiceMethods.ByName("Snapshot")),
+			connect.WithClientOptions(opts...),
+		),
+		fork: connect.NewClient[nodev1.ForkRequest, nodev1.ForkResponse](
+			httpClient,
+			baseURL+NodeServiceForkProcedure,
+			connect.WithSchema(nodeServiceMethods.ByName("Fork")),
+			connect.WithClientOptions(opts...),
+		),
+		removeBuild: connect.NewClient[nodev1.RemoveBuildRequest, nodev1.RemoveBuildResponse](
+			httpClient,
+			baseURL+NodeServiceRemoveBuildProcedure,
+			connect.WithSchema(nodeServiceMethods.ByName("RemoveBuild")),
+			connect.WithClientOptions(opts...),
+		),
 		metrics: connect.NewClient[nodev1.MetricsRequest, nodev1.MetricsResponse](
 			httpClient,
 			baseURL+NodeServiceMetricsProcedure,
@@ -135,6 +180,11 @@ type nodeServiceClient struct {
 	kill        *connect.Client[nodev1.KillRequest, nodev1.KillResponse]
 	setDeadline *connect.Client[nodev1.SetDeadlineRequest, nodev1.Sandbox]
 	setNetwork  *connect.Client[nodev1.SetNetworkRequest, nodev1.SetNetworkResponse]
+	pause       *connect.Client[nodev1.PauseRequest, nodev1.PauseResponse]
+	resume      *connect.Client[nodev1.ResumeRequest, nodev1.Sandbox]
+	snapshot    *connect.Client[nodev1.SnapshotRequest, nodev1.Build]
+	fork        *connect.Client[nodev1.ForkRequest, nodev1.ForkResponse]
+	removeBuild *connect.Client[nodev1.RemoveBuildRequest, nodev1.RemoveBuildResponse]
 	metrics     *connect.Client[nodev1.MetricsRequest, nodev1.MetricsResponse]
 	info        *connect.Client[nodev1.InfoRequest, nodev1.NodeInfo]
 }
@@ -169,6 +219,31 @@ func (c *nodeServiceClient) SetNetwork(ctx context.Context, req *connect.Request
 	return c.setNetwork.CallUnary(ctx, req)
 }
 
+// Pause calls shoal.node.v1.NodeService.Pause.
+func (c *nodeServiceClient) Pause(ctx context.Context, req *connect.Request[nodev1.PauseRequest]) (*connect.Response[nodev1.PauseResponse], error) {
+	return c.pause.CallUnary(ctx, req)
+}
+
+// Resume calls shoal.node.v1.NodeService.Resume.
+func (c *nodeServiceClient) Resume(ctx context.Context, req *connect.Request[nodev1.ResumeRequest]) (*connect.Response[nodev1.Sandbox], error) {
+	return c.resume.CallUnary(ctx, req)
+}
+
+// Snapshot calls shoal.node.v1.NodeService.Snapshot.
+func (c *nodeServiceClient) Snapshot(ctx context.Context, req *connect.Request[nodev1.SnapshotRequest]) (*connect.Response[nodev1.Build], error) {
+	return c.snapshot.CallUnary(ctx, req)
+}
+
+// Fork calls shoal.node.v1.NodeService.Fork.
+func (c *nodeServiceClient) Fork(ctx context.Context, req *connect.Request[nodev1.ForkRequest]) (*connect.Response[nodev1.ForkResponse], error) {
+	return c.fork.CallUnary(ctx, req)
+}
+
+// RemoveBuild calls shoal.node.v1.NodeService.RemoveBuild.
+func (c *nodeServiceClient) RemoveBuild(ctx context.Context, req *connect.Request[nodev1.RemoveBuildRequest]) (*connect.Response[nodev1.RemoveBuildResponse], error) {
+	return c.removeBuild.CallUnary(ctx, req)
+}
+
 // Metrics calls shoal.node.v1.NodeService.Metrics.
 func (c *nodeServiceClient) Metrics(ctx context.Context, req *connect.Request[nodev1.MetricsRequest]) (*connect.Response[nodev1.MetricsResponse], error) {
 	return c.metrics.CallUnary(ctx, req)
@@ -187,6 +262,11 @@ type NodeServiceHandler interface {
 	Kill(context.Context, *connect.Request[nodev1.KillRequest]) (*connect.Response[nodev1.KillResponse], error)
 	SetDeadline(context.Context, *connect.Request[nodev1.SetDeadlineRequest]) (*connect.Response[nodev1.Sandbox], error)
 	SetNetwork(context.Context, *connect.Request[nodev1.SetNetworkRequest]) (*connect.Response[nodev1.SetNetworkResponse], error)
+	Pause(context.Context, *connect.Request[nodev1.PauseRequest]) (*connect.Response[nodev1.PauseResponse], error)
+	Resume(context.Context, *connect.Request[nodev1.ResumeRequest]) (*connect.Response[nodev1.Sandbox], error)
+	Snapshot(context.Context, *connect.Request[nodev1.SnapshotRequest]) (*connect.Response[nodev1.Build], error)
+	Fork(context.Context, *connect.Request[nodev1.ForkRequest]) (*connect.Response[nodev1.ForkResponse], error)
+	RemoveBuild(context.Context, *connect.Request[nodev1.RemoveBuildRequest]) (*connect.Response[nodev1.RemoveBuildResponse], error)
 	Metrics(context.Context, *connect.Request[nodev1.MetricsRequest]) (*connect.Response[nodev1.MetricsResponse], error)
 	Info(context.Context, *connect.Request[nodev1.InfoRequest]) (*connect.Response[nodev1.NodeInfo], error)
 }
@@ -234,6 +314,36 @@ func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(nodeServiceMethods.ByName("SetNetwork")),
 		connect.WithHandlerOptions(opts...),
 	)
+	nodeServicePauseHandler := connect.NewUnaryHandler(
+		NodeServicePauseProcedure,
+		svc.Pause,
+		connect.WithSchema(nodeServiceMethods.ByName("Pause")),
+		connect.WithHandlerOptions(opts...),
+	)
+	nodeServiceResumeHandler := connect.NewUnaryHandler(
+		NodeServiceResumeProcedure,
+		svc.Resume,
+		connect.WithSchema(nodeServiceMethods.ByName("Resume")),
+		connect.WithHandlerOptions(opts...),
+	)
+	nodeServiceSnapshotHandler := connect.NewUnaryHandler(
+		NodeServiceSnapshotProcedure,
+		svc.Snapshot,
+		connect.WithSchema(nodeServiceMethods.ByName("Snapshot")),
+		connect.WithHandlerOptions(opts...),
+	)
+	nodeServiceForkHandler := connect.NewUnaryHandler(
+		NodeServiceForkProcedure,
+		svc.Fork,
+		connect.WithSchema(nodeServiceMethods.ByName("Fork")),
+		connect.WithHandlerOptions(opts...),
+	)
+	nodeServiceRemoveBuildHandler := connect.NewUnaryHandler(
+		NodeServiceRemoveBuildProcedure,
+		svc.RemoveBuild,
+		connect.WithSchema(nodeServiceMethods.ByName("RemoveBuild")),
+		connect.WithHandlerOptions(opts...),
+	)
 	nodeServiceMetricsHandler := connect.NewUnaryHandler(
 		NodeServiceMetricsProcedure,
 		svc.Metrics,
@@ -260,6 +370,16 @@ func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption
 			nodeServiceSetDeadlineHandler.ServeHTTP(w, r)
 		case NodeServiceSetNetworkProcedure:
 			nodeServiceSetNetworkHandler.ServeHTTP(w, r)
+		case NodeServicePauseProcedure:
+			nodeServicePauseHandler.ServeHTTP(w, r)
+		case NodeServiceResumeProcedure:
+			nodeServiceResumeHandler.ServeHTTP(w, r)
+		case NodeServiceSnapshotProcedure:
+			nodeServiceSnapshotHandler.ServeHTTP(w, r)
+		case NodeServiceForkProcedure:
+			nodeServiceForkHandler.ServeHTTP(w, r)
+		case NodeServiceRemoveBuildProcedure:
+			nodeServiceRemoveBuildHandler.ServeHTTP(w, r)
 		case NodeServiceMetricsProcedure:
 			nodeServiceMetricsHandler.ServeHTTP(w, r)
 		case NodeServiceInfoProcedure:
@@ -295,6 +415,26 @@ func (UnimplementedNodeServiceHandler) SetDeadline(context.Context, *connect.Req
 
 func (UnimplementedNodeServiceHandler) SetNetwork(context.Context, *connect.Request[nodev1.SetNetworkRequest]) (*connect.Response[nodev1.SetNetworkResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("shoal.node.v1.NodeService.SetNetwork is not implemented"))
+}
+
+func (UnimplementedNodeServiceHandler) Pause(context.Context, *connect.Request[nodev1.PauseRequest]) (*connect.Response[nodev1.PauseResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("shoal.node.v1.NodeService.Pause is not implemented"))
+}
+
+func (UnimplementedNodeServiceHandler) Resume(context.Context, *connect.Request[nodev1.ResumeRequest]) (*connect.Response[nodev1.Sandbox], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("shoal.node.v1.NodeService.Resume is not implemented"))
+}
+
+func (UnimplementedNodeServiceHandler) Snapshot(context.Context, *connect.Request[nodev1.SnapshotRequest]) (*connect.Response[nodev1.Build], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("shoal.node.v1.NodeService.Snapshot is not implemented"))
+}
+
+func (UnimplementedNodeServiceHandler) Fork(context.Context, *connect.Request[nodev1.ForkRequest]) (*connect.Response[nodev1.ForkResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("shoal.node.v1.NodeService.Fork is not implemented"))
+}
+
+func (UnimplementedNodeServiceHandler) RemoveBuild(context.Context, *connect.Request[nodev1.RemoveBuildRequest]) (*connect.Response[nodev1.RemoveBuildResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("shoal.node.v1.NodeService.RemoveBuild is not implemented"))
 }
 
 func (UnimplementedNodeServiceHandler) Metrics(context.Context, *connect.Request[nodev1.MetricsRequest]) (*connect.Response[nodev1.MetricsResponse], error) {

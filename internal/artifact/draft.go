@@ -1,0 +1,200 @@
+package artifact
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+)
+
+// Draft is an artifact in the making. Either Commit or Discard must be called.
+type Draft struct {
+	store *Store
+	id    string
+	dir   string
+
+	// flushing owns the goroutine that keeps pages from piling up.
+	flushing sync.WaitGroup
+	finished chan struct{}
+	once     sync.Once
+}
+
+// flushPeriod is how often written pages are pushed towards the disk while a
+// draft grows, so that Commit finds few left.
+const flushPeriod = 20 * time.Millisecond
+
+// Draft begins an artifact. The caller puts plain files into Dir.
+func (s *Store) Draft(id string) (*Draft, error) {
+	if _, err := s.path(id); err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp(s.dir, draftPrefix+id+"-")
+	if err != nil {
+		return nil, fmt.Errorf("begin artifact %s: %w", id, err)
+	}
+	d := &Draft{store: s, id: id, dir: dir, finished: make(chan struct{})}
+	d.flushing.Go(d.flush)
+	return d, nil
+}
+
+// Dir is where the files go.
+func (d *Draft) Dir() string { return d.dir }
+
+// flush starts the writing of what is dirty, without waiting for it.
+func (d *Draft) flush() {
+	tick := time.NewTicker(flushPeriod)
+	defer tick.Stop()
+	for {
+		select {
+		case <-d.finished:
+			return
+		case <-tick.C:
+		}
+		entries, err := os.ReadDir(d.dir)
+		if err != nil {
+			return
+		}
+		for _, e := range entries {
+			f, err := os.Open(filepath.Join(d.dir, e.Name()))
+			if err != nil {
+				continue
+			}
+			// Best effort: Commit syncs in any case.
+			_ = unix.SyncFileRange(int(f.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WRITE)
+			f.Close()
+		}
+	}
+}
+
+func (d *Draft) stopFlushing() {
+	d.once.Do(func() { close(d.finished) })
+	d.flushing.Wait()
+}
+
+// Discard removes the draft; after Commit it does nothing.
+func (d *Draft) Discard() error {
+	d.stopFlushing()
+	return os.RemoveAll(d.dir)
+}
+
+// Commit makes the draft the artifact of its name, durably. One that is there
+// already is replaced. meta is the owner's, kept as JSON. After an error the
+// draft can only be discarded.
+func (d *Draft) Commit(meta any) (*Artifact, error) {
+	d.stopFlushing()
+	a, err := d.commit(meta)
+	if err != nil {
+		return nil, fmt.Errorf("store artifact %s: %w", d.id, err)
+	}
+	return a, nil
+}
+
+func (d *Draft) commit(meta any) (*Artifact, error) {
+	raw, err := json.Marshal(meta)
+	if err != nil {
+		return nil, err
+	}
+	m := Manifest{ID: d.id, CreatedAt: time.Now().UTC(), Meta: raw}
+	if m.Files, err = seal(d.dir); err != nil {
+		return nil, err
+	}
+	data, err := json.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	if err := writeSynced(filepath.Join(d.dir, manifestFile), data); err != nil {
+		return nil, err
+	}
+	if err := syncDir(d.dir); err != nil {
+		return nil, err
+	}
+	path, err := d.store.path(d.id)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Rename(d.dir, path); errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EEXIST) {
+		if err := d.store.Remove(d.id); err != nil {
+			return nil, err
+		}
+		if err := os.Rename(d.dir, path); err != nil {
+			return nil, err
+		}
+	} else if err != nil {
+		return nil, err
+	}
+	return &Artifact{Manifest: m, Dir: path}, syncDir(d.store.dir)
+}
+
+// seal syncs each file while its checksum is made.
+func seal(dir string) ([]File, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	files := make([]File, len(entries))
+	var g errgroup.Group
+	for i, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		g.Go(func() error { return syncFile(path) })
+		g.Go(func() (err error) {
+			files[i], err = sum(path)
+			return err
+		})
+	}
+	return files, g.Wait()
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func sum(path string) (File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return File{}, err
+	}
+	defer f.Close()
+	hash := crc32.New(castagnoli)
+	size, err := io.CopyBuffer(struct{ io.Writer }{hash}, struct{ io.Reader }{f}, make([]byte, 1<<20))
+	return File{Name: filepath.Base(path), Size: size, CRC32C: hash.Sum32()}, err
+}
+
+// Verify reads every file and compares; a difference is a CorruptError.
+func (a *Artifact) Verify() error {
+	for _, want := range a.Files {
+		got, err := sum(filepath.Join(a.Dir, want.Name))
+		if err != nil {
+			return fmt.Errorf("read artifact %s: %w", a.ID, err)
+		}
+		if got != want {
+			return &CorruptError{ID: a.ID, Reason: want.Name + " does not have the checksum that it was stored with"}
+		}
+	}
+	return nil
+}
+
+func syncFile(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
+
+func syncDir(path string) error { return syncFile(path) }
+
+func writeSynced(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Sync(), f.Close())
+}

@@ -1,0 +1,172 @@
+// Package artifact keeps the bytes of snapshots on local disk, by name: an
+// artifact is a directory that is either whole or not there. It is written as a
+// draft, synced, described by a manifest with a checksum of each file, and then
+// gets its name in one step.
+package artifact
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// ErrMissing means that there is no artifact of that name.
+var ErrMissing = errors.New("artifact is missing")
+
+// CorruptError is an artifact whose files are not what was stored.
+type CorruptError struct {
+	ID     string
+	Reason string
+}
+
+func (e *CorruptError) Error() string {
+	return fmt.Sprintf("artifact %s is damaged: %s", e.ID, e.Reason)
+}
+
+const (
+	manifestFile = "manifest.json"
+	draftPrefix  = ".draft-"
+	trashPrefix  = ".trash-"
+)
+
+// Manifest describes an artifact; it is written last.
+type Manifest struct {
+	ID        string    `json:"id"`
+	CreatedAt time.Time `json:"createdAt"`
+	Files     []File    `json:"files"`
+	// Meta is the owner's.
+	Meta json.RawMessage `json:"meta"`
+}
+
+// File is one file of an artifact.
+type File struct {
+	Name   string `json:"name"`
+	Size   int64  `json:"size"`   // bytes
+	CRC32C uint32 `json:"crc32c"` // Castagnoli
+}
+
+// Size is the sum of the files' sizes, in bytes.
+func (m Manifest) Size() int64 {
+	var sum int64
+	for _, f := range m.Files {
+		sum += f.Size
+	}
+	return sum
+}
+
+// Store is a directory of artifacts. It is safe for concurrent use; one process
+// at a time may own the directory.
+type Store struct{ dir string }
+
+// Open makes the directory if needed and removes what an interrupted process
+// left unfinished.
+func Open(dir string) (*Store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the artifacts' directory: %w", err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("read the artifacts' directory: %w", err)
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), draftPrefix) || strings.HasPrefix(e.Name(), trashPrefix) {
+			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+				return nil, fmt.Errorf("remove an unfinished artifact: %w", err)
+			}
+		}
+	}
+	return &Store{dir: dir}, nil
+}
+
+// idForm keeps names inside the directory and apart from drafts.
+var idForm = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_-]{0,127}$`)
+
+func (s *Store) path(id string) (string, error) {
+	if !idForm.MatchString(id) {
+		return "", fmt.Errorf("%q is no artifact name", id)
+	}
+	return filepath.Join(s.dir, id), nil
+}
+
+// Artifact is a whole artifact.
+type Artifact struct {
+	Manifest
+	// Dir holds the files. They must not be changed.
+	Dir string
+}
+
+// Get finds an artifact, or returns ErrMissing. The files are there with their
+// sizes; Verify reads them.
+func (s *Store) Get(id string) (*Artifact, error) {
+	path, err := s.path(id)
+	if err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(filepath.Join(path, manifestFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %s", ErrMissing, id)
+	} else if err != nil {
+		return nil, fmt.Errorf("read artifact %s: %w", id, err)
+	}
+	a := &Artifact{Dir: path}
+	if err := json.Unmarshal(data, &a.Manifest); err != nil {
+		return nil, &CorruptError{ID: id, Reason: "its manifest cannot be read"}
+	}
+	for _, f := range a.Files {
+		info, err := os.Stat(filepath.Join(path, f.Name))
+		if err != nil || info.Size() != f.Size {
+			return nil, &CorruptError{ID: id, Reason: f.Name + " is missing or has another size"}
+		}
+	}
+	return a, nil
+}
+
+// List returns the manifests of all artifacts that can be read, in the order of
+// their names.
+func (s *Store) List() ([]Manifest, error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, fmt.Errorf("read the artifacts' directory: %w", err)
+	}
+	var list []Manifest
+	for _, e := range entries {
+		if !idForm.MatchString(e.Name()) {
+			continue
+		}
+		m := Manifest{ID: e.Name()}
+		if data, err := os.ReadFile(filepath.Join(s.dir, e.Name(), manifestFile)); err == nil {
+			// A manifest that cannot be read leaves only the name, which is enough to
+			// remove the artifact by.
+			_ = json.Unmarshal(data, &m)
+		}
+		m.ID = e.Name()
+		list = append(list, m)
+	}
+	return list, nil
+}
+
+// Remove deletes an artifact; one that is not there is no error. It is gone from
+// the moment that its name is.
+func (s *Store) Remove(id string) error {
+	path, err := s.path(id)
+	if err != nil {
+		return err
+	}
+	trash, err := os.MkdirTemp(s.dir, trashPrefix)
+	if err != nil {
+		return fmt.Errorf("remove artifact %s: %w", id, err)
+	}
+	err = os.Rename(path, filepath.Join(trash, id))
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	if err = errors.Join(err, os.RemoveAll(trash)); err != nil {
+		return fmt.Errorf("remove artifact %s: %w", id, err)
+	}
+	return nil
+}

@@ -1,0 +1,87 @@
+package fleet
+
+import (
+	"context"
+
+	"shoal/internal/shoal"
+)
+
+// Resume brings a paused sandbox back on its machine. It takes one of the team's
+// places, as Place does.
+func (f *Fleet) Resume(ctx context.Context, node shoal.Node, sb shoal.Sandbox, opts shoal.ResumeOptions, limit int) (shoal.Sandbox, error) {
+	p := place{sb.TeamID, sb.SandboxID}
+	if err := f.reserve(ctx, p, limit); err != nil {
+		return shoal.Sandbox{}, err
+	}
+	defer f.sandboxes.release(p)
+	sb, err := node.Resume(ctx, sb.SandboxID, opts)
+	if err != nil {
+		return shoal.Sandbox{}, err
+	}
+	f.noteOn(node, sb)
+	return sb, nil
+}
+
+// Pause keeps a sandbox; its place is free from then on.
+func (f *Fleet) Pause(ctx context.Context, node shoal.Node, sb shoal.Sandbox, memory bool) error {
+	if err := node.Pause(ctx, sb.SandboxID, memory); err != nil {
+		return err
+	}
+	sb.State = shoal.StatePaused
+	f.noteOn(node, sb)
+	return nil
+}
+
+// Fork starts copies of a sandbox on its machine, one per specification, as far
+// as the team has places; the results are in the order of the specifications.
+func (f *Fleet) Fork(ctx context.Context, node shoal.Node, sandboxID string, specs []shoal.Spec, limit int) ([]shoal.ForkResult, error) {
+	results := make([]shoal.ForkResult, len(specs))
+	admitted := 0
+	for i, spec := range specs {
+		p := place{spec.TeamID, spec.SandboxID}
+		if err := f.reserve(ctx, p, limit); err != nil {
+			results[i].Err = err
+			continue
+		}
+		defer f.sandboxes.release(p)
+		specs[admitted] = spec
+		admitted++
+	}
+	started, err := node.Fork(ctx, sandboxID, specs[:admitted])
+	if err != nil {
+		return nil, err
+	}
+	next := 0
+	for i := range results {
+		if results[i].Err != nil {
+			continue
+		}
+		results[i] = started[next]
+		next++
+		if results[i].Err == nil {
+			f.noteOn(node, results[i].Sandbox)
+		}
+	}
+	return results, nil
+}
+
+// RemoveBuilds makes every machine forget builds that were made of sandboxes.
+func (f *Fleet) RemoveBuilds(ctx context.Context, buildIDs ...string) error {
+	for _, m := range f.members {
+		for _, id := range buildIDs {
+			if err := m.node.RemoveBuild(ctx, id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// noteOn keeps a sandbox as its machine has just described it.
+func (f *Fleet) noteOn(node shoal.Node, sb shoal.Sandbox) {
+	for _, m := range f.members {
+		if m.node == node {
+			f.sandboxes.note(sb, m)
+		}
+	}
+}

@@ -1,0 +1,179 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"shoal/internal/network"
+	"shoal/internal/runtime"
+	"shoal/internal/shoal"
+	"shoal/internal/telemetry"
+)
+
+// origin is what a guest starts from: a root image, and for a guest that comes
+// back the directory of its checkpoint and the kernel that took it.
+type origin struct {
+	image      string
+	kernel     string
+	checkpoint string // "" is a cold boot
+	// verify, if set, reads what the checkpoint's files should be.
+	verify func() error
+}
+
+// lease is what one execution of a sandbox gets.
+type lease struct {
+	timeout time.Duration
+	// env replaces the guest's environment; nil leaves it.
+	env map[string]string
+}
+
+// boot takes a sandbox to a guest that answers, in a new slot and under a new
+// execution ID.
+func (o *Orchestrator) boot(ctx context.Context, sb *sandbox, from origin, l lease) error {
+	spec := sb.snapshotView().Spec
+	egress, err := network.ParsePolicy(spec.Network)
+	if err != nil {
+		return err
+	}
+	endSlot := telemetry.Begin(ctx, "slot")
+	slot, err := o.slots.Acquire(ctx)
+	endSlot()
+	if err != nil {
+		return err
+	}
+	sb.mu.Lock()
+	sb.slot, sb.image, sb.kernel = slot, from.image, from.kernel
+	if sb.kernel == "" {
+		sb.kernel = o.runtime.Kernel()
+	}
+	sb.guestID = spec.SandboxID + "-" + shoal.NewExecutionID()[:8]
+	sb.view.ExecutionID = shoal.NewExecutionID()
+	sb.view.HostIP = slot.HostIP().String()
+	sb.mu.Unlock()
+	// From here on a killed orchestrator finds what it has to remove.
+	if err := o.saveView(sb); err != nil {
+		return err
+	}
+	// The rules are set and the snapshot is read while the guest's kernel starts.
+	// Until then the slot lets nothing out, and no client can reach the guest.
+	beside := make(chan error, 2)
+	go func() {
+		defer telemetry.Begin(ctx, "egress")()
+		beside <- slot.SetEgress(egress)
+	}()
+	go func() {
+		if from.verify == nil {
+			beside <- nil
+			return
+		}
+		defer telemetry.Begin(ctx, "verify")()
+		beside <- from.verify()
+	}()
+	err = o.startGuest(ctx, sb, from.checkpoint)
+	if err = errors.Join(err, <-beside, <-beside); err != nil {
+		return err
+	}
+	return o.initialise(ctx, sb, l)
+}
+
+// startGuest boots the sandbox's guest in its slot, restored if there is a
+// checkpoint, and watches it.
+func (o *Orchestrator) startGuest(ctx context.Context, sb *sandbox, checkpoint string) error {
+	spec := o.guestSpec(sb)
+	if err := os.MkdirAll(spec.Dir, 0o700); err != nil {
+		return fmt.Errorf("make the guest's directory: %w", err)
+	}
+	var guest runtime.Guest
+	var err error
+	if checkpoint == "" {
+		guest, err = o.runtime.Start(ctx, spec)
+	} else {
+		guest, err = o.runtime.Restore(ctx, spec, checkpoint)
+	}
+	if err != nil {
+		return shoal.ErrCreateFailed.Wrap(err, "the guest did not start")
+	}
+	sb.mu.Lock()
+	sb.guest = guest
+	sb.mu.Unlock()
+	o.watch(sb, guest)
+	return nil
+}
+
+// guestSpec describes the current boot; it is the same before and after a
+// restart of this process.
+func (o *Orchestrator) guestSpec(sb *sandbox) runtime.Spec {
+	sb.mu.Lock()
+	defer sb.mu.Unlock()
+	link := sb.slot.Link()
+	return runtime.Spec{
+		ID: sb.guestID, Dir: o.guestDir(sb.guestID), UpperDir: o.upperDir(),
+		Image: sb.image, Kernel: sb.kernel, Hostname: "e2b.local",
+		Resources: sb.view.Resources, MaxProcesses: o.cfg.MaxProcesses,
+		Args: []string{"/usr/bin/envd", "-isnotfc", "-no-cgroups"},
+		Env: []string{
+			"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+			"HOME=/root", "USER=root",
+			"E2B_SANDBOX=true",
+			"E2B_SANDBOX_ID=" + sb.id,
+			"E2B_TEMPLATE_ID=" + sb.view.TemplateID,
+			"E2B_ACCESS_TOKEN_HASH=" + tokenHash(sb.view.EnvdAccessToken),
+		},
+		Link: runtime.Link{
+			Address: netip.PrefixFrom(link.GuestIP, link.PrefixLen), Gateway: link.Gateway,
+			MAC: net.HardwareAddr(link.GuestMAC), MTU: link.MTU, Open: sb.slot.PacketSocket,
+		},
+	}
+}
+
+// initialise makes the guest's daemon the sandbox's own and starts its clock.
+func (o *Orchestrator) initialise(ctx context.Context, sb *sandbox, l lease) error {
+	defer telemetry.Begin(ctx, "envd_init")()
+	view := sb.snapshotView()
+	body := envdInit{EnvVars: l.env, HyperloopIP: hyperloopIP,
+		DefaultUser: view.DefaultUser, DefaultWorkdir: view.DefaultWorkdir, LifecycleID: view.ExecutionID}
+	if view.EnvdAccessToken != "" {
+		body.AccessToken = &view.EnvdAccessToken
+	}
+	initCtx, cancel := context.WithTimeout(ctx, o.cfg.EnvdTimeout)
+	defer cancel()
+	initCtx, stop := cancelWhenDone(initCtx, sb.guest.Done())
+	defer stop()
+	if err := o.envd.init(initCtx, view.HostIP, body); err != nil {
+		return shoal.ErrEnvdTimeout.Wrap(err, "the guest's daemon did not answer within %s; its console ends with:\n%s",
+			o.cfg.EnvdTimeout, sb.guest.Console())
+	}
+	now := time.Now().UTC()
+	sb.mu.Lock()
+	sb.view.StartedAt = now
+	sb.view.EndAt = now.Add(min(l.timeout, sb.view.MaxLength))
+	sb.view.EnvVars = nil // the guest has them; they are kept nowhere else
+	sb.mu.Unlock()
+	return nil
+}
+
+// errGuestEnded is the cause of a context that ended with its guest.
+var errGuestEnded = errors.New("the guest ended")
+
+// cancelWhenDone ends a context when done is closed. Its goroutine ends with stop.
+func cancelWhenDone(ctx context.Context, done <-chan struct{}) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		select {
+		case <-done:
+			cancel(errGuestEnded)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		cancel(nil)
+		<-stopped
+	}
+}

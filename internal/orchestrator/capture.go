@@ -1,0 +1,133 @@
+package orchestrator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"shoal/internal/artifact"
+	"shoal/internal/runtime"
+	"shoal/internal/shoal"
+	"shoal/internal/telemetry"
+)
+
+// capture describes a snapshot, in its artifact's manifest: what it takes to
+// bring a guest back from it.
+type capture struct {
+	Runtime string `json:"runtime"`
+	Version string `json:"version"`
+	Kernel  string `json:"kernel"`
+	Image   string `json:"image"`
+	// Memory means that the artifact holds a checkpoint.
+	Memory bool `json:"memory"`
+	// Build is set if sandboxes are made from the snapshot.
+	Build *shoal.Build `json:"build,omitempty"`
+}
+
+// Names of artifacts. A pause has a name of its own each time, so that the
+// sandbox's record says which of them it means.
+const (
+	pausePrefix = "pause-"
+	buildPrefix = "build-"
+	forkPrefix  = "fork-"
+)
+
+func pauseArtifact(sandboxID string) string {
+	return pausePrefix + sandboxID + "-" + shoal.NewExecutionID()[:8]
+}
+
+func buildArtifact(buildID string) string { return buildPrefix + buildID }
+
+// captureOf describes a snapshot of the sandbox's present guest.
+func (o *Orchestrator) captureOf(sb *sandbox) capture {
+	sb.mu.Lock()
+	defer sb.mu.Unlock()
+	return capture{Runtime: o.runtime.Name(), Version: o.runtime.Version(), Kernel: sb.kernel, Image: sb.image, Memory: true}
+}
+
+// checkpoint writes the guest's memory and disk into a draft.
+func (o *Orchestrator) checkpoint(ctx context.Context, guest runtime.Guest, name string) (*artifact.Draft, error) {
+	defer telemetry.Begin(ctx, "checkpoint")()
+	draft, err := o.artifacts.Draft(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := guest.Checkpoint(ctx, draft.Dir()); err != nil {
+		return nil, errors.Join(err, draft.Discard())
+	}
+	return draft, nil
+}
+
+func (o *Orchestrator) commit(ctx context.Context, draft *artifact.Draft, c capture) error {
+	defer telemetry.Begin(ctx, "commit")()
+	if _, err := draft.Commit(c); err != nil {
+		return errors.Join(err, draft.Discard())
+	}
+	return nil
+}
+
+// openCapture finds a snapshot and says how a guest starts from it.
+func (o *Orchestrator) openCapture(name string) (origin, error) {
+	a, c, err := o.readCapture(name)
+	if err != nil {
+		return origin{}, err
+	}
+	from := origin{image: c.Image, kernel: c.Kernel}
+	if c.Memory {
+		from.checkpoint, from.verify = a.Dir, func() error { return snapshotError(name, a.Verify()) }
+	}
+	return from, nil
+}
+
+func (o *Orchestrator) readCapture(name string) (*artifact.Artifact, capture, error) {
+	var c capture
+	a, err := o.artifacts.Get(name)
+	if err != nil {
+		return nil, c, snapshotError(name, err)
+	}
+	if err := json.Unmarshal(a.Meta, &c); err != nil {
+		return nil, c, snapshotError(name, &artifact.CorruptError{ID: name, Reason: "its description cannot be read"})
+	}
+	return a, c, nil
+}
+
+// snapshotError names what is wrong with a snapshot's bytes.
+func snapshotError(name string, err error) error {
+	var corrupt *artifact.CorruptError
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, artifact.ErrMissing):
+		return shoal.ErrSnapshotMissing.Wrap(err, "the snapshot's data is missing")
+	case errors.As(err, &corrupt):
+		return shoal.ErrSnapshotDamaged.Wrap(err, "the snapshot's data is damaged")
+	default:
+		return fmt.Errorf("snapshot %s: %w", name, err)
+	}
+}
+
+// loadBuilds offers the builds whose snapshots are on this machine.
+func (o *Orchestrator) loadBuilds(list []artifact.Manifest) {
+	for _, m := range list {
+		var c capture
+		if err := json.Unmarshal(m.Meta, &c); err == nil && c.Build != nil && m.ID == buildArtifact(c.Build.ID) {
+			o.AddBuild(*c.Build)
+		}
+	}
+}
+
+// RemoveBuild forgets a build that was made from a sandbox, with its bytes.
+// Sandboxes that were started from it are not affected.
+func (o *Orchestrator) RemoveBuild(ctx context.Context, buildID string) error {
+	o.mu.Lock()
+	build, ok := o.builds[buildID]
+	if ok && build.Snapshot {
+		delete(o.builds, buildID)
+	}
+	o.mu.Unlock()
+	if !ok || !build.Snapshot {
+		return nil
+	}
+	return o.artifacts.Remove(buildArtifact(buildID))
+}

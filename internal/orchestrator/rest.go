@@ -1,0 +1,83 @@
+package orchestrator
+
+import (
+	"context"
+	"time"
+
+	"shoal/internal/shoal"
+)
+
+// A paused sandbox rests for a while: its guest stays frozen in memory, although
+// all of it is on disk, so that a resume soon after costs next to nothing. A
+// resting guest gives way to whatever needs its place, and to a restart.
+
+// rest keeps the guest of a sandbox that has just been paused, or ends it.
+func (o *Orchestrator) rest(ctx context.Context, sb *sandbox) {
+	sb.mu.Lock()
+	execution, memory := sb.view.ExecutionID, sb.saved.Memory
+	keep := memory && o.cfg.RestTime > 0
+	if keep {
+		sb.restUntil = time.Now().Add(o.cfg.RestTime)
+	}
+	sb.view.HostIP = ""
+	sb.mu.Unlock()
+	if !keep {
+		if err := o.stopGuest(ctx, sb); err != nil {
+			o.log.Error("something of a paused sandbox's guest is left", "sandbox", sb.id, "error", err)
+		}
+		return
+	}
+	if o.cfg.Ended != nil {
+		o.cfg.Ended(execution) // nobody answers on its connections any more
+	}
+}
+
+// cool ends the guest of a resting sandbox.
+func (o *Orchestrator) cool(ctx context.Context, sb *sandbox) {
+	t, own, err := sb.begin(ctx, shoal.StatePaused, func(state shoal.State) error {
+		if state != shoal.StatePaused || sb.guest == nil {
+			return shoal.ErrSandboxState.New("Sandbox %q does not rest", sb.id)
+		}
+		return nil
+	})
+	if err != nil {
+		return // resumed, killed or cooled meanwhile
+	}
+	if !own {
+		_ = t.wait(ctx)
+		return
+	}
+	if err := o.stopGuest(ctx, sb); err != nil {
+		o.log.Error("something of a paused sandbox's guest is left", "sandbox", sb.id, "error", err)
+	}
+	sb.end(t, shoal.StatePaused, nil)
+}
+
+// coolFor makes room in memory: the guests that rest longest end first, until
+// their memory limits sum up to at least need bytes.
+func (o *Orchestrator) coolFor(ctx context.Context, need int64) {
+	for need > 0 {
+		var oldest *sandbox
+		var since time.Time
+		for _, sb := range o.all() {
+			if until := sb.resting(); !until.IsZero() && (oldest == nil || until.Before(since)) {
+				oldest, since = sb, until
+			}
+		}
+		if oldest == nil {
+			return
+		}
+		need -= oldest.snapshotView().Resources.MemoryMB << 20
+		o.cool(ctx, oldest)
+	}
+}
+
+// resting is until when the sandbox rests; zero if it does not.
+func (s *sandbox) resting() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.view.State != shoal.StatePaused || s.guest == nil || s.current != nil {
+		return time.Time{}
+	}
+	return s.restUntil
+}

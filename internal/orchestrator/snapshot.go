@@ -1,0 +1,121 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"shoal/internal/artifact"
+	"shoal/internal/runtime"
+	"shoal/internal/shoal"
+	"shoal/internal/telemetry"
+)
+
+// Snapshot makes a build from a running sandbox, which goes on: new sandboxes of
+// the build begin where this one stands now.
+func (o *Orchestrator) Snapshot(ctx context.Context, sandboxID string, into shoal.SnapshotTarget) (shoal.Build, error) {
+	ctx, phases := telemetry.WithPhases(context.WithoutCancel(ctx))
+	var build shoal.Build
+	err := o.standStill(ctx, sandboxID, "snapshotted", func(sb *sandbox, guest runtime.Guest) error {
+		draft, err := o.checkpoint(ctx, guest, buildArtifact(into.BuildID))
+		if err != nil {
+			return err
+		}
+		c, view, now := o.captureOf(sb), sb.snapshotView(), time.Now().UTC()
+		build = shoal.Build{ID: into.BuildID, TemplateID: into.TemplateID, Status: shoal.BuildReady, Snapshot: true, SandboxID: view.SandboxID,
+			Resources: view.Resources, EnvdVersion: view.EnvdVersion, ImageDigest: o.imageDigest(view.BuildID),
+			DefaultUser: view.DefaultUser, DefaultWorkdir: view.DefaultWorkdir, CreatedAt: now, UpdatedAt: now, FinishedAt: now}
+		c.Build = &build
+		return o.commit(ctx, draft, c)
+	})
+	if err != nil {
+		return shoal.Build{}, snapshotFailure(err, "Error creating snapshot template")
+	}
+	o.AddBuild(build)
+	o.log.Info("snapshot made", "sandbox", sandboxID, "build", build.ID, "request", shoal.RequestID(ctx), "phases_ms", phases)
+	return build, nil
+}
+
+func (o *Orchestrator) imageDigest(buildID string) string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.builds[buildID].ImageDigest
+}
+
+// forkWorkers bounds how many copies of one sandbox start at once.
+const forkWorkers = 4
+
+// Fork starts a copy of a running sandbox for each specification, with its memory
+// and disk; the sandbox goes on. The results are in the order of the specifications.
+func (o *Orchestrator) Fork(ctx context.Context, sandboxID string, specs []shoal.Spec) ([]shoal.ForkResult, error) {
+	ctx, phases := telemetry.WithPhases(context.WithoutCancel(ctx))
+	var draft *artifact.Draft
+	var c capture
+	err := o.standStill(ctx, sandboxID, "forked", func(sb *sandbox, guest runtime.Guest) (err error) {
+		c = o.captureOf(sb)
+		draft, err = o.checkpoint(ctx, guest, forkPrefix+sb.id)
+		return err
+	})
+	if err != nil {
+		return nil, snapshotFailure(err, "Error forking sandbox")
+	}
+	from := origin{image: c.Image, kernel: c.Kernel, checkpoint: draft.Dir()}
+	results := make([]shoal.ForkResult, len(specs))
+	var g errgroup.Group
+	g.SetLimit(forkWorkers)
+	for i, spec := range specs {
+		g.Go(func() error {
+			results[i].Sandbox, results[i].Err = o.createFrom(ctx, spec, func(spec shoal.Spec) (origin, error) { return from, nil })
+			return nil
+		})
+	}
+	_ = g.Wait()
+	if err := draft.Discard(); err != nil {
+		o.log.Warn("a used snapshot is left", "sandbox", sandboxID, "error", err)
+	}
+	o.log.Info("sandbox forked", "sandbox", sandboxID, "count", len(specs), "request", shoal.RequestID(ctx), "phases_ms", phases)
+	return results, nil
+}
+
+// standStill runs f while a running sandbox is in no other transition. Nothing of
+// it is on record: if this process ends meanwhile, the sandbox runs on.
+func (o *Orchestrator) standStill(ctx context.Context, sandboxID, participle string, f func(*sandbox, runtime.Guest) error) error {
+	sb, err := o.find(sandboxID)
+	if err != nil {
+		return err
+	}
+	t, err := sb.beginAlone(shoal.StateSnapshotting, func(state shoal.State) error {
+		switch {
+		case state == shoal.StateRunning:
+			return nil
+		case state == shoal.StateCreating, state == shoal.StatePaused && participle == "snapshotted":
+			return shoal.NotFound(sb.id)
+		case state == shoal.StatePaused:
+			return shoal.ErrSandboxState.New("Sandbox '%s' is paused and cannot be forked; resume it first", sb.id)
+		default:
+			return shoal.ErrSandboxState.New("Sandbox '%s' cannot be %s while in '%s' state", sb.id, participle, state)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	sb.mu.Lock()
+	guest := sb.guest
+	sb.mu.Unlock()
+	err = f(sb, guest)
+	sb.end(t, shoal.StateRunning, err)
+	o.nudge()
+	return err
+}
+
+// snapshotFailure keeps what the caller did wrong, and wraps what the machine did.
+func snapshotFailure(err error, message string) error {
+	var known *shoal.Error
+	if errors.As(err, &known) && known.Status < 500 {
+		return known
+	}
+	return shoal.ErrSnapshotFailed.Wrap(fmt.Errorf("the sandbox goes on: %w", err), "%s", message)
+}
