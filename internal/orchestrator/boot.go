@@ -21,6 +21,7 @@ type origin struct {
 	image      string
 	kernel     string
 	checkpoint string // "" is a cold boot
+	upper      string // what the disk begins with, at a cold boot
 	// verify, if set, reads what the checkpoint's files should be.
 	verify func() error
 }
@@ -35,11 +36,37 @@ type lease struct {
 // boot takes a sandbox to a guest that answers, in a new slot and under a new
 // execution ID.
 func (o *Orchestrator) boot(ctx context.Context, sb *sandbox, from origin, l lease) error {
-	spec := sb.snapshotView().Spec
-	egress, err := network.ParsePolicy(spec.Network)
+	egress, err := network.ParsePolicy(sb.snapshotView().Network)
 	if err != nil {
 		return err
 	}
+	if err := o.prepare(ctx, sb, from); err != nil {
+		return err
+	}
+	// The rules are set and the snapshot is read while the guest's kernel starts.
+	// Until then the slot lets nothing out, and no client can reach the guest.
+	beside := make(chan error, 2)
+	go func() {
+		defer telemetry.Begin(ctx, "egress")()
+		beside <- sb.slot.SetEgress(egress)
+	}()
+	go func() {
+		if from.verify == nil {
+			beside <- nil
+			return
+		}
+		defer telemetry.Begin(ctx, "verify")()
+		beside <- from.verify()
+	}()
+	err = o.startGuest(ctx, sb, from)
+	if err = errors.Join(err, <-beside, <-beside); err != nil {
+		return err
+	}
+	return o.initialise(ctx, sb, l)
+}
+
+// prepare gives the sandbox a slot and the names of a new boot, and records them.
+func (o *Orchestrator) prepare(ctx context.Context, sb *sandbox, from origin) error {
 	endSlot := telemetry.Begin(ctx, "slot")
 	slot, err := o.slots.Acquire(ctx)
 	endSlot()
@@ -51,49 +78,28 @@ func (o *Orchestrator) boot(ctx context.Context, sb *sandbox, from origin, l lea
 	if sb.kernel == "" {
 		sb.kernel = o.runtime.Kernel()
 	}
-	sb.guestID = spec.SandboxID + "-" + shoal.NewExecutionID()[:8]
+	sb.guestID = sb.id + "-" + shoal.NewExecutionID()[:8]
 	sb.view.ExecutionID = shoal.NewExecutionID()
 	sb.view.HostIP = slot.HostIP().String()
 	sb.mu.Unlock()
 	// From here on a killed orchestrator finds what it has to remove.
-	if err := o.saveView(sb); err != nil {
-		return err
-	}
-	// The rules are set and the snapshot is read while the guest's kernel starts.
-	// Until then the slot lets nothing out, and no client can reach the guest.
-	beside := make(chan error, 2)
-	go func() {
-		defer telemetry.Begin(ctx, "egress")()
-		beside <- slot.SetEgress(egress)
-	}()
-	go func() {
-		if from.verify == nil {
-			beside <- nil
-			return
-		}
-		defer telemetry.Begin(ctx, "verify")()
-		beside <- from.verify()
-	}()
-	err = o.startGuest(ctx, sb, from.checkpoint)
-	if err = errors.Join(err, <-beside, <-beside); err != nil {
-		return err
-	}
-	return o.initialise(ctx, sb, l)
+	return o.saveView(sb)
 }
 
 // startGuest boots the sandbox's guest in its slot, restored if there is a
 // checkpoint, and watches it.
-func (o *Orchestrator) startGuest(ctx context.Context, sb *sandbox, checkpoint string) error {
+func (o *Orchestrator) startGuest(ctx context.Context, sb *sandbox, from origin) error {
 	spec := o.guestSpec(sb)
+	spec.Upper = from.upper
 	if err := os.MkdirAll(spec.Dir, 0o700); err != nil {
 		return fmt.Errorf("make the guest's directory: %w", err)
 	}
 	var guest runtime.Guest
 	var err error
-	if checkpoint == "" {
+	if from.checkpoint == "" {
 		guest, err = o.runtime.Start(ctx, spec)
 	} else {
-		guest, err = o.runtime.Restore(ctx, spec, checkpoint)
+		guest, err = o.runtime.Restore(ctx, spec, from.checkpoint)
 	}
 	if err != nil {
 		return shoal.ErrCreateFailed.Wrap(err, "the guest did not start")

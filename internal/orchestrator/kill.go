@@ -56,7 +56,7 @@ func (o *Orchestrator) dismantle(ctx context.Context, sb *sandbox) error {
 	left := sb.saved
 	sb.mu.Unlock()
 	if left != nil {
-		err = errors.Join(err, o.artifacts.Remove(left.Artifact))
+		err = errors.Join(err, o.removeSaved(*left))
 	}
 	o.mu.Lock()
 	delete(o.sandboxes, sb.id)

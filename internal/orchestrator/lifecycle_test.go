@@ -3,6 +3,7 @@ package orchestrator
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -102,8 +103,10 @@ func TestPauseAndResume(t *testing.T) {
 			if err := n.orch.Pause(context.Background(), sb.SandboxID, true); !shoal.ErrSandboxState.Matches(err) || !strings.Contains(err.Error(), "is already paused") {
 				t.Errorf("a second pause: %v", err)
 			}
-			if resting := !n.orch.all()[0].resting().IsZero(); resting != (rest > 0) {
-				t.Errorf("resting = %v", resting)
+			if rest == noRest {
+				n.eventually("the guest ends", func() bool { return len(liveKernels(sb.SandboxID)) == 0 })
+			} else if n.orch.all()[0].resting().IsZero() {
+				t.Error("it does not rest")
 			}
 			back := n.resume(sb)
 			if back.State != shoal.StateRunning || back.ExecutionID == sb.ExecutionID || back.StartedAt.Before(sb.StartedAt) || back.ColdBoot {
@@ -184,25 +187,40 @@ func TestFailedPauseLosesNothing(t *testing.T) {
 	n.resume(sb)
 }
 
+// rested waits until the guest of a paused sandbox has ended.
+func (n *node) rested(sb shoal.Sandbox) {
+	n.t.Helper()
+	n.eventually("the resting guest ends", func() bool { return len(liveKernels(sb.SandboxID)) == 0 })
+}
+
+// damage flips a bit of an artifact, or removes it.
+func (n *node) damage(artifact string, remove bool) {
+	n.t.Helper()
+	a, err := n.orch.artifacts.Get(artifact)
+	n.must(err)
+	if remove {
+		n.must(os.RemoveAll(a.Dir))
+		return
+	}
+	path := filepath.Join(a.Dir, a.Files[0].Name)
+	data, err := os.ReadFile(path)
+	n.must(err)
+	data[len(data)-1] ^= 1
+	n.must(os.WriteFile(path, data, 0o600))
+}
+
 // TestDamagedSnapshotIsNamed and concerns its sandbox alone.
 func TestDamagedSnapshotIsNamed(t *testing.T) {
 	n := newNode(t)
 	sb, other := n.create(), n.create()
 	n.pause(sb)
 	n.pause(other)
+	n.rested(sb)
+	name := n.orch.sandboxes[sb.SandboxID].saved.Artifact
+	n.damage(name+diskSuffix, true)
 	for i, want := range []*shoal.Kind{shoal.ErrSnapshotDamaged, shoal.ErrSnapshotMissing} {
-		a, err := n.orch.artifacts.Get(n.orch.sandboxes[sb.SandboxID].saved.Artifact)
-		n.must(err)
-		if i == 0 {
-			path := filepath.Join(a.Dir, a.Files[0].Name)
-			data, err := os.ReadFile(path)
-			n.must(err)
-			data[len(data)-1] ^= 1
-			n.must(os.WriteFile(path, data, 0o600))
-		} else {
-			n.must(os.RemoveAll(a.Dir))
-		}
-		_, err = n.orch.Resume(context.Background(), sb.SandboxID, shoal.ResumeOptions{Timeout: time.Minute})
+		n.damage(name, i == 1)
+		_, err := n.orch.Resume(context.Background(), sb.SandboxID, shoal.ResumeOptions{Timeout: time.Minute})
 		if !want.Matches(err) {
 			t.Errorf("got %v, want %s", err, want.Code)
 		}
@@ -213,6 +231,80 @@ func TestDamagedSnapshotIsNamed(t *testing.T) {
 	n.resume(other)
 	n.must(n.orch.Kill(context.Background(), sb.SandboxID, shoal.KillRequest))
 	n.gone(sb)
+}
+
+// TestMemoryLost: the sandbox boots from its disk, and says so.
+func TestMemoryLost(t *testing.T) {
+	for name, spoil := range map[string]func(n *node, artifact string){
+		"damaged": func(n *node, artifact string) { n.damage(artifact, false) },
+		"missing": func(n *node, artifact string) { n.damage(artifact, true) },
+		"no kernel": func(n *node, artifact string) {
+			a, c, err := n.orch.readCapture(artifact)
+			n.must(err)
+			c.Kernel = "another"
+			draft, err := n.orch.artifacts.Draft(artifact)
+			n.must(err)
+			for _, f := range a.Files {
+				n.must(os.Link(filepath.Join(a.Dir, f.Name), filepath.Join(draft.Dir(), f.Name)))
+			}
+			_, err = draft.Commit(c)
+			n.must(err)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newNode(t)
+			sb := n.create()
+			n.write(sb, "/root/kept", "x")
+			n.pause(sb)
+			n.rested(sb)
+			spoil(n, n.orch.sandboxes[sb.SandboxID].saved.Artifact)
+			back := n.resume(sb)
+			if !back.ColdBoot || n.read(back, "/root/kept") != "x" || !n.answers(back) {
+				t.Errorf("%+v", back)
+			}
+			n.noSnapshots()
+			// From here on it has memory again.
+			n.write(back, "/root/more", "y")
+			n.pause(back)
+			n.rested(back)
+			back = n.resume(back)
+			if back.ColdBoot || n.read(back, "/root/kept") != "x" || n.read(back, "/root/more") != "y" {
+				t.Errorf("the second time: %+v", back)
+			}
+		})
+	}
+}
+
+// TestWithoutMemory: the pause keeps only the disk, or the resume ignores the rest.
+func TestWithoutMemory(t *testing.T) {
+	n := newNode(t)
+	ctx := context.Background()
+	sb := n.create()
+	for i, c := range []struct{ memory, cold bool }{{false, false}, {true, true}, {false, true}, {true, false}} {
+		n.write(sb, fmt.Sprintf("/root/%d", i), "x")
+		boot := n.read(sb, "/proc/sys/kernel/random/boot_id")
+		n.must(n.orch.Pause(ctx, sb.SandboxID, c.memory))
+		if i == 1 {
+			n.rested(sb)
+			n.damage(n.orch.sandboxes[sb.SandboxID].saved.Artifact+diskSuffix, true) // it is read out of the checkpoint
+		}
+		back, err := n.orch.Resume(ctx, sb.SandboxID, shoal.ResumeOptions{Timeout: time.Minute, ColdBoot: c.cold})
+		n.must(err)
+		cold := !c.memory || c.cold
+		if again := n.read(back, "/proc/sys/kernel/random/boot_id"); back.ColdBoot != cold || (again == boot) == cold {
+			t.Errorf("%d: cold boot %v, boot ID %q then %q", i, back.ColdBoot, boot, again)
+		}
+		for j := range i + 1 {
+			if got := n.read(back, fmt.Sprintf("/root/%d", j)); got != "x" {
+				t.Errorf("%d: file %d: %q", i, j, got)
+			}
+		}
+		if !n.answers(back) {
+			t.Errorf("%d: the daemon does not answer with the token", i)
+		}
+		sb = back
+	}
+	n.noSnapshots()
 }
 
 // TestConcurrentCallers join, wait or are told why not; one guest comes of it.

@@ -39,9 +39,6 @@ func (o *Orchestrator) Pause(ctx context.Context, sandboxID string, memory bool)
 }
 
 func (o *Orchestrator) pause(ctx context.Context, sb *sandbox, memory bool, allowed func(shoal.State) error) error {
-	if !memory && !o.canCaptureDisk() {
-		return shoal.ErrNotImplemented.New("Pausing without memory is not available on this machine")
-	}
 	t, own, err := sb.begin(ctx, shoal.StatePausing, allowed)
 	if err != nil {
 		return err
@@ -122,7 +119,7 @@ func (o *Orchestrator) undoPause(ctx context.Context, sb *sandbox, before shoal.
 	}
 	errs = errors.Join(errs, o.settle(sb, shoal.StateRunning))
 	if left != nil {
-		errs = errors.Join(errs, o.artifacts.Remove(left.Artifact))
+		errs = errors.Join(errs, o.removeSaved(*left))
 	}
 	return errs
 }

@@ -102,7 +102,7 @@ func (o *Orchestrator) recoverPaused(r record, keep kept) error {
 func (o *Orchestrator) removeUnused(list []artifact.Manifest, used map[string]bool) error {
 	var errs error
 	for _, m := range list {
-		if strings.HasPrefix(m.ID, pausePrefix) && !used[m.ID] {
+		if strings.HasPrefix(m.ID, pausePrefix) && !used[strings.TrimSuffix(m.ID, diskSuffix)] {
 			errs = errors.Join(errs, o.artifacts.Remove(m.ID))
 		}
 	}

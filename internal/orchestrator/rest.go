@@ -11,17 +11,19 @@ import (
 // all of it is on disk, so that a resume soon after costs next to nothing. A
 // resting guest gives way to whatever needs its place, and to a restart.
 
-// rest keeps the guest of a sandbox that has just been paused, or ends it.
+// rest keeps the guest of a sandbox that has just been paused with its memory, at
+// least until its disk is written apart, and ends that of another.
 func (o *Orchestrator) rest(ctx context.Context, sb *sandbox) {
 	sb.mu.Lock()
-	execution, memory := sb.view.ExecutionID, sb.saved.Memory
-	keep := memory && o.cfg.RestTime > 0
-	if keep {
-		sb.restUntil = time.Now().Add(o.cfg.RestTime)
-	}
+	guest, execution, from := sb.guest, sb.view.ExecutionID, *sb.saved
 	sb.view.HostIP = ""
+	if from.Memory {
+		sb.restUntil = time.Now().Add(o.cfg.RestTime)
+		sb.keeping = make(chan struct{})
+	}
+	keeping := sb.keeping
 	sb.mu.Unlock()
-	if !keep {
+	if !from.Memory {
 		if err := o.stopGuest(ctx, sb); err != nil {
 			o.log.Error("something of a paused sandbox's guest is left", "sandbox", sb.id, "error", err)
 		}
@@ -30,6 +32,12 @@ func (o *Orchestrator) rest(ctx context.Context, sb *sandbox) {
 	if o.cfg.Ended != nil {
 		o.cfg.Ended(execution) // nobody answers on its connections any more
 	}
+	o.background.Add(1)
+	go func() {
+		defer o.background.Done()
+		o.keepDisk(context.WithoutCancel(ctx), sb, guest, from)
+		close(keeping)
+	}()
 }
 
 // cool ends the guest of a resting sandbox.
@@ -46,6 +54,12 @@ func (o *Orchestrator) cool(ctx context.Context, sb *sandbox) {
 	if !own {
 		_ = t.wait(ctx)
 		return
+	}
+	sb.mu.Lock()
+	keeping := sb.keeping
+	sb.mu.Unlock()
+	if keeping != nil {
+		<-keeping
 	}
 	if err := o.stopGuest(ctx, sb); err != nil {
 		o.log.Error("something of a paused sandbox's guest is left", "sandbox", sb.id, "error", err)

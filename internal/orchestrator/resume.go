@@ -105,15 +105,19 @@ func (o *Orchestrator) revive(ctx context.Context, sb *sandbox, opts shoal.Resum
 	if err := o.admit(ctx, sb); err != nil {
 		return err
 	}
-	if from.Memory && !cold {
-		err := o.restore(ctx, sb, from, l)
-		if err == nil || !o.hasDisk(from) || shoal.ErrNetworkExhausted.Matches(err) {
-			return err
-		}
-		o.log.Warn("memory could not be restored; the sandbox boots from its disk", "sandbox", sb.id, "error", err)
-		if err := o.stopGuest(ctx, sb); err != nil {
-			return err
-		}
+	if !from.Memory || cold {
+		return o.bootDisk(ctx, sb, from, l)
+	}
+	err := o.restore(ctx, sb, from, l)
+	if err == nil || shoal.ErrNetworkExhausted.Matches(err) {
+		return err
+	}
+	if _, _, noDisk := o.diskOf(from); noDisk != nil {
+		return err
+	}
+	o.log.Warn("memory could not be restored; the sandbox boots from its disk", "sandbox", sb.id, "error", err)
+	if err := o.stopGuest(ctx, sb); err != nil {
+		return err
 	}
 	return o.bootDisk(ctx, sb, from, l)
 }
@@ -163,7 +167,7 @@ func (o *Orchestrator) discard(from *saved) {
 	o.background.Add(1)
 	go func() {
 		defer o.background.Done()
-		if err := o.artifacts.Remove(from.Artifact); err != nil {
+		if err := o.removeSaved(*from); err != nil {
 			o.log.Warn("a used snapshot is left", "artifact", from.Artifact, "error", err)
 		}
 	}()

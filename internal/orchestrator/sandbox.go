@@ -30,7 +30,8 @@ type sandbox struct {
 	// saved is what it comes back from; nil unless paused, or on the way there or
 	// back.
 	saved     *saved
-	restUntil time.Time // while paused: when its resting guest ends
+	restUntil time.Time     // while paused: when its resting guest ends
+	keeping   chan struct{} // closed when a resting guest's disk is written apart
 	samples   samples
 }
 

@@ -33,6 +33,9 @@ type Spec struct {
 	// Image is the path of the root image. It must not change while guests or
 	// snapshots use it.
 	Image string
+	// Upper is the path of what Guest.Upper wrote, with which the writable layer
+	// begins. Empty means an empty layer. A restored guest has its layer already.
+	Upper string
 	// Kernel is the program to run the guest, as Runtime.Kernel named it when its
 	// checkpoint was taken. Empty means the present one.
 	Kernel    string
@@ -93,6 +96,9 @@ type Guest interface {
 	// A frozen guest stays frozen; a running one stands still meanwhile and then
 	// goes on. Both also hold when Checkpoint fails.
 	Checkpoint(ctx context.Context, dir string) error
+	// Upper writes the writable layer to a file, in a form that any version of the
+	// runtime can start from. The guest must be frozen, or nothing may write to it.
+	Upper(ctx context.Context, to *os.File) error
 	Stats(ctx context.Context) (Stats, error)
 	// Kill ends the guest and returns when nothing of it is left on the host.
 	Kill(ctx context.Context) error

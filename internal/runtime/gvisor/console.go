@@ -17,8 +17,10 @@ const (
 )
 
 // Console returns the last lines that the first process wrote.
-func (g *guest) Console() string {
-	f, err := os.Open(filepath.Join(g.spec.Dir, consoleFile))
+func (g *guest) Console() string { return readConsole(g.spec.Dir) }
+
+func readConsole(dir string) string {
+	f, err := os.Open(filepath.Join(dir, consoleFile))
 	if err != nil {
 		return ""
 	}

@@ -57,11 +57,19 @@ type Driver struct {
 
 var _ runtime.Runtime = (*Driver)(nil)
 
+const (
+	guestIDLength    = 30  // of the longest guest ID in use: a sandbox's and 9 more
+	socketPathLength = 107 // what the kernel takes
+)
+
 // New prepares the run directory and the parent cgroups. Afterwards this
 // process's os.Stdin, os.Stdout and os.Stderr are the null device: runsc hands
 // them to guests and changes their owner. Loggers keep handles of their own.
 func New(opts Options, log *slog.Logger) (*Driver, error) {
 	silenceKernelLog()
+	if longest := len(opts.RunDir) + len("/runsc-.sock") + guestIDLength; longest > socketPathLength {
+		return nil, fmt.Errorf("the run directory %s is too long: a socket below it would have %d characters of at most %d", opts.RunDir, longest, socketPathLength)
+	}
 	if opts.Kernel != "" {
 		if err := checkReachable(opts.Kernel); err != nil {
 			return nil, err

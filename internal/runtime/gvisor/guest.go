@@ -183,6 +183,17 @@ func (g *guest) Checkpoint(ctx context.Context, dir string) error {
 	return nil
 }
 
+// Upper writes a tar.
+func (g *guest) Upper(ctx context.Context, to *os.File) error {
+	if g.ended() {
+		return runtime.ErrGone
+	}
+	if err := g.box.TarRootfsUpperLayer(g.spec.ID, to); err != nil {
+		return fmt.Errorf("read the guest's writable layer: %w", err)
+	}
+	return nil
+}
+
 func (g *guest) Stats(ctx context.Context) (runtime.Stats, error) {
 	if g.ended() {
 		return runtime.Stats{}, runtime.ErrGone

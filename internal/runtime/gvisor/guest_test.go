@@ -275,6 +275,58 @@ func TestAdopt(t *testing.T) {
 	}
 }
 
+// TestUpper: the writable layer of one guest is the beginning of another's, which
+// can be checkpointed and restored without it.
+func TestUpper(t *testing.T) {
+	h := newHost(t)
+	b := h.start("writes", "")
+	b.want("/fill?path=/kept&mb=1", "ok")
+	b.want("/remove?path=/image-file", "ok")
+	ctx := context.Background()
+	if err := b.Freeze(ctx); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "upper.tar")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Upper(ctx, f); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	spec, slot := h.spec("begins")
+	spec.Upper = path
+	g, err := h.driver.Start(ctx, spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := &booted{host: h, Guest: g, slot: slot, spec: spec}
+	t.Cleanup(func() {
+		if err := g.Kill(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	check := func(b *booted) {
+		t.Helper()
+		if _, data := b.ask("/read?path=/kept"); len(data) != 1<<20 {
+			t.Errorf("the written file has %d bytes", len(data))
+		}
+		if status, text := b.ask("/read?path=/image-file"); status != 500 {
+			t.Errorf("the removed file is there: %s", text)
+		}
+	}
+	check(second)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := g.Checkpoint(ctx, dir); err != nil {
+		t.Fatal(err)
+	}
+	check(h.start("restored", dir))
+}
+
 // TestAdoptFrozen: a process that takes a guest over cannot know whether it was
 // frozen; thawing must work either way, and a thaw too many would end it.
 func TestAdoptFrozen(t *testing.T) {

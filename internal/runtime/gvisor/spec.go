@@ -54,6 +54,18 @@ func (d *Driver) buildSpec(s runtime.Spec) *specs.Spec {
 	}
 }
 
+// withUpper is the spec that makes runsc pass a writable layer to the kernel. The
+// kernel itself reads the bundle's, which does not name it: else a checkpoint
+// could only be restored with the same file at the same place.
+func withUpper(spec *specs.Spec, path string) *specs.Spec {
+	if path == "" {
+		return spec
+	}
+	with := *spec
+	with.Annotations = map[string]string{specutils.AnnotationRootfsUpperTar: path}
+	return &with
+}
+
 // writeBundle stores the spec where the kernel reads it.
 func writeBundle(dir string, spec *specs.Spec) error {
 	data, err := json.Marshal(spec)

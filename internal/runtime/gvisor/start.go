@@ -60,7 +60,8 @@ func (d *Driver) create(ctx context.Context, s runtime.Spec) (*guest, error) {
 	}
 	box, upper, err := d.newSandbox(s, spec)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start the sandbox kernel: %w", err), d.cgroups.remove(context.WithoutCancel(ctx), s.ID))
+		err = fmt.Errorf("start the sandbox kernel: %w; it said: %q", err, readConsole(s.Dir))
+		return nil, errors.Join(err, d.cgroups.remove(context.WithoutCancel(ctx), s.ID))
 	}
 	g, err := d.newGuest(s, spec, box, upper)
 	if err != nil {
@@ -107,7 +108,7 @@ func (d *Driver) newSandbox(s runtime.Spec, spec *specs.Spec) (*sandbox.Sandbox,
 
 	args := &sandbox.Args{
 		ID:                  s.ID,
-		Spec:                spec,
+		Spec:                withUpper(spec, s.Upper),
 		BundleDir:           s.Dir,
 		IOFiles:             []*os.File{image},
 		GoferFilestoreFiles: []*os.File{upper},

@@ -4,6 +4,7 @@
 package kernel
 
 import (
+	"fmt"
 	"os"
 	"runtime/debug"
 	"time"
@@ -25,6 +26,9 @@ const bootHeapBytes = 64 << 20
 // between collections than Go's 100: packets pass through it.
 const runGCPercent = 300
 
+// linkedDynamically is set where the build tells.
+var linkedDynamically bool
+
 // Run turns this process into a sandbox kernel, or its unmount helper, if it was
 // executed as one, and then never returns. In a program that is more than the
 // kernel it must be the first thing that main does.
@@ -33,6 +37,10 @@ func Run() {
 	isUnmount := len(os.Args) > 1 && os.Args[1] == "umount"
 	if !isKernel && !isUnmount {
 		return
+	}
+	if linkedDynamically {
+		fmt.Fprintln(os.Stderr, "the sandbox kernel executes itself where no library is: build it with CGO_ENABLED=0")
+		os.Exit(1)
 	}
 	if isKernel {
 		relaxCollector()

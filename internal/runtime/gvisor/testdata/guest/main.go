@@ -37,6 +37,9 @@ func main() {
 		}
 		reply(w, err, "ok")
 	})
+	http.HandleFunc("/remove", func(w http.ResponseWriter, r *http.Request) {
+		reply(w, os.Remove(r.URL.Query().Get("path")), "ok")
+	})
 	http.HandleFunc("/fork", func(w http.ResponseWriter, r *http.Request) {
 		n, _ := strconv.Atoi(r.URL.Query().Get("n"))
 		var err error

@@ -1,0 +1,5 @@
+//go:build cgo
+
+package kernel
+
+func init() { linkedDynamically = true }
