@@ -90,7 +90,8 @@ func (m *machine) open(ended func(string)) error {
 	m.orch = orchestrator.New(orchestrator.Config{
 		NodeID: m.nodeID(), Version: version, DataDir: m.cfg.DataDir, RunDir: m.cfg.RunDir,
 		MaxProcesses: m.cfg.MaxProcesses, MaxSandboxes: m.cfg.MaxSandboxes, EnvdTimeout: m.cfg.EnvdTimeout,
-		RestTime: m.cfg.RestTime, GuestEnv: m.guestEnv(), Ended: ended,
+		RestTime: m.cfg.RestTime, WarmMin: m.cfg.Warm, WarmMax: m.cfg.WarmMax,
+		GuestEnv: m.guestEnv(), Ended: ended,
 	}, m.driver, m.slots, m.images, artifacts, m.log)
 	return nil
 }

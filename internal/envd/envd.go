@@ -88,6 +88,7 @@ type Server struct {
 	log       *slog.Logger
 	token     *access.Token
 	authority access.Authority
+	claimed   *identity // of a guest that was started ahead; held by the init turn
 	accounts  *account.Database
 	settings  *settings.Settings
 	callers   access.Callers

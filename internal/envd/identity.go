@@ -8,6 +8,35 @@ import (
 	"shoal/internal/envd/settings"
 )
 
+// identity is whose a guest is that was started ahead. It is Shoal's own field of
+// /init.
+type identity struct {
+	SandboxID  string `json:"sandboxID"`
+	TemplateID string `json:"templateID"`
+	TokenHash  string `json:"accessTokenHash"`
+
+	boot string // the start that it was given to
+}
+
+// facts are the host's statements about the sandbox. Those that the container's
+// specification could not make yet come with the first /init of a boot, when
+// nobody but the host has reached the guest, and hold until the next one. The
+// caller holds the init turn.
+func (s *Server) facts(given *identity) access.Facts {
+	facts := s.authority.Read()
+	if facts.SandboxID != "" || facts.Boot == "" {
+		return facts
+	}
+	if given != nil && (s.claimed == nil || s.claimed.boot != facts.Boot) {
+		s.claimed = given
+		s.claimed.boot = facts.Boot
+	}
+	if s.claimed != nil && s.claimed.boot == facts.Boot {
+		facts.SandboxID, facts.TemplateID, facts.TokenHash = s.claimed.SandboxID, s.claimed.TemplateID, s.claimed.TokenHash
+	}
+	return facts
+}
+
 // refresh takes over what the host says of the sandbox: its variables at once,
 // and the files that scripts read soon after. A restored or forked guest has a
 // new identity.

@@ -30,6 +30,7 @@ type initRequest struct {
 	CABundle       string            `json:"caBundle"`
 	VolumeMounts   []volumeMount     `json:"volumeMounts"`
 	LifecycleID    string            `json:"lifecycleID"`
+	Identity       *identity         `json:"identity"`
 
 	token string // the decoded accessToken; "" means absent
 }
@@ -74,7 +75,7 @@ func (s *Server) handleInit(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
-	facts := s.authority.Read()
+	facts := s.facts(req.Identity)
 	if !s.token.MayRotate(req.token, facts.TokenHash) {
 		answer.Text(w, http.StatusUnauthorized, "not authorized to change the access token")
 		return

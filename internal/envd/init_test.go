@@ -410,3 +410,36 @@ func TestDiskFreeze(t *testing.T) {
 		}
 	}
 }
+
+// TestIdentityOfAGuestStartedAhead: the first /init of a boot says whose it is,
+// and nobody can change it before the next boot.
+func TestIdentityOfAGuestStartedAhead(t *testing.T) {
+	g := newGuest(t)
+	g.facts.Store("SHOAL_BOOT_ID", "one")
+	identity := func(id, token string) string {
+		return fmt.Sprintf(`{"accessToken":%q,"identity":{"sandboxID":%q,"templateID":"t","accessTokenHash":%q}}`, token, id, hash(token))
+	}
+	g.mustInit(identity("ifirst", "first"))
+	if got := g.envs2("first"); got["E2B_SANDBOX_ID"] != "ifirst" || got["E2B_TEMPLATE_ID"] != "t" {
+		t.Errorf("claimed: %v", got)
+	}
+	if a := g.init(identity("isecond", "second")); a.status != 401 {
+		t.Errorf("a second claim: %d", a.status)
+	}
+	g.mustInit(`{"accessToken":"first"}`)
+	if got := g.envs2("first")["E2B_SANDBOX_ID"]; got != "ifirst" {
+		t.Errorf("after a second claim: %q", got)
+	}
+	g.facts.Store("SHOAL_BOOT_ID", "two") // a copy of its memory, started ahead again
+	g.mustInit(identity("ithird", "third"))
+	if got := g.envs2("third")["E2B_SANDBOX_ID"]; got != "ithird" {
+		t.Errorf("the copy: %q", got)
+	}
+	// What the specification says counts before all that.
+	g.facts.Store("E2B_SANDBOX_ID", "ifourth")
+	g.facts.Store("E2B_ACCESS_TOKEN_HASH", hash("fourth"))
+	g.mustInit(identity("ififth", "fourth"))
+	if got := g.envs2("fourth")["E2B_SANDBOX_ID"]; got != "ifourth" {
+		t.Errorf("with a specification: %q", got)
+	}
+}

@@ -116,23 +116,30 @@ func (o *Orchestrator) startGuest(ctx context.Context, sb *sandbox, from origin)
 func (o *Orchestrator) guestSpec(sb *sandbox) runtime.Spec {
 	sb.mu.Lock()
 	defer sb.mu.Unlock()
-	link := sb.slot.Link()
+	spec := o.specOf(sb.guestID, sb.image, sb.kernel, sb.view.Resources, sb.slot)
+	spec.Env = append(spec.Env,
+		"E2B_SANDBOX_ID="+sb.id,
+		"E2B_TEMPLATE_ID="+sb.view.TemplateID,
+		"E2B_ACCESS_TOKEN_HASH="+tokenHash(sb.view.EnvdAccessToken))
+	return spec
+}
+
+// specOf describes a boot of whatever sandbox.
+func (o *Orchestrator) specOf(guestID, image, kernel string, resources shoal.Resources, slot *network.Slot) runtime.Spec {
+	link := slot.Link()
 	return runtime.Spec{
-		ID: sb.guestID, Dir: o.guestDir(sb.guestID), UpperDir: o.upperDir(),
-		Image: sb.image, Kernel: sb.kernel, Hostname: "e2b.local",
-		Resources: sb.view.Resources, MaxProcesses: o.cfg.MaxProcesses,
+		ID: guestID, Dir: o.guestDir(guestID), UpperDir: o.upperDir(),
+		Image: image, Kernel: kernel, Hostname: "e2b.local",
+		Resources: resources, MaxProcesses: o.cfg.MaxProcesses,
 		Args: []string{"/usr/bin/envd", "-isnotfc", "-no-cgroups"},
 		Env: []string{
 			"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 			"HOME=/root", "USER=root",
 			"E2B_SANDBOX=true",
-			"E2B_SANDBOX_ID=" + sb.id,
-			"E2B_TEMPLATE_ID=" + sb.view.TemplateID,
-			"E2B_ACCESS_TOKEN_HASH=" + tokenHash(sb.view.EnvdAccessToken),
 		},
 		Link: runtime.Link{
 			Address: netip.PrefixFrom(link.GuestIP, link.PrefixLen), Gateway: link.Gateway,
-			MAC: net.HardwareAddr(link.GuestMAC), MTU: link.MTU, Open: sb.slot.PacketSocket,
+			MAC: net.HardwareAddr(link.GuestMAC), MTU: link.MTU, Open: slot.PacketSocket,
 		},
 	}
 }
@@ -143,6 +150,7 @@ func (o *Orchestrator) initialise(ctx context.Context, sb *sandbox, l lease) err
 	view := sb.snapshotView()
 	body := envdInit{EnvVars: l.env, HyperloopIP: hyperloopIP,
 		DefaultUser: view.DefaultUser, DefaultWorkdir: view.DefaultWorkdir, LifecycleID: view.ExecutionID}
+	body.Identity = &envdIdentity{SandboxID: sb.id, TemplateID: view.TemplateID, TokenHash: tokenHash(view.EnvdAccessToken)}
 	if view.EnvdAccessToken != "" {
 		body.AccessToken = &view.EnvdAccessToken
 	}

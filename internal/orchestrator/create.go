@@ -3,7 +3,9 @@ package orchestrator
 import (
 	"context"
 	"maps"
+	"time"
 
+	"shoal/internal/network"
 	"shoal/internal/shoal"
 	"shoal/internal/telemetry"
 )
@@ -11,11 +13,11 @@ import (
 // Create starts a new sandbox. It returns when the guest's daemon has been
 // initialised; when it fails nothing of the sandbox is left.
 func (o *Orchestrator) Create(ctx context.Context, spec shoal.Spec) (shoal.Sandbox, error) {
-	return o.createFrom(ctx, spec, func(spec shoal.Spec) (origin, error) { return o.originOf(spec.BuildID) })
+	return o.createFrom(ctx, spec, o.bootNew)
 }
 
-// createFrom is Create of a guest that starts from find's answer.
-func (o *Orchestrator) createFrom(ctx context.Context, spec shoal.Spec, find func(shoal.Spec) (origin, error)) (shoal.Sandbox, error) {
+// createFrom is Create by a given way to a guest that answers.
+func (o *Orchestrator) createFrom(ctx context.Context, spec shoal.Spec, boot func(context.Context, *sandbox) error) (shoal.Sandbox, error) {
 	ctx, phases := telemetry.WithPhases(ctx)
 	o.starting.Add(1)
 	defer o.starting.Add(-1)
@@ -29,7 +31,11 @@ func (o *Orchestrator) createFrom(ctx context.Context, spec shoal.Spec, find fun
 	if err != nil {
 		return shoal.Sandbox{}, err
 	}
-	if err := o.bootNew(ctx, sb, find); err != nil {
+	err = boot(ctx, sb)
+	if err == nil {
+		err = o.settle(sb, shoal.StateRunning)
+	}
+	if err != nil {
 		o.createFail.Add(1)
 		cleanup := o.dismantle(context.WithoutCancel(ctx), sb)
 		sb.end(t, shoal.StateKilling, err)
@@ -80,29 +86,41 @@ func (o *Orchestrator) aliveLocked() int {
 	return n
 }
 
-// bootNew takes a sandbox from its specification to a guest that answers.
-func (o *Orchestrator) bootNew(ctx context.Context, sb *sandbox, find func(shoal.Spec) (origin, error)) error {
+// bootNew takes a sandbox from its specification to a guest that answers: one that
+// was started ahead, or a new one.
+func (o *Orchestrator) bootNew(ctx context.Context, sb *sandbox) error {
 	spec := sb.snapshotView().Spec
-	from, err := find(spec)
+	egress, err := network.ParsePolicy(spec.Network)
 	if err != nil {
 		return err
 	}
-	if err := o.boot(ctx, sb, from, lease{timeout: spec.Timeout, env: o.guestEnv(spec, from)}); err != nil {
+	if w := o.warm.take(spec.BuildID, spec.Resources, time.Now()); w != nil {
+		err := o.claim(ctx, sb, w, egress, o.firstLease(spec, w.restored))
+		if err == nil {
+			return nil
+		}
+		o.log.Warn("a guest started ahead was of no use", "sandbox", sb.id, "error", err)
+		if err := o.stopGuest(ctx, sb); err != nil {
+			return err
+		}
+	}
+	from, err := o.originOf(spec.BuildID)
+	if err != nil {
 		return err
 	}
-	return o.settle(sb, shoal.StateRunning)
+	return o.boot(ctx, sb, from, o.firstLease(spec, from.checkpoint != ""))
 }
 
-// guestEnv is what a new sandbox's processes find in their environment; nil
-// leaves what a snapshot has.
-func (o *Orchestrator) guestEnv(spec shoal.Spec, from origin) map[string]string {
-	if from.checkpoint != "" && len(spec.EnvVars) == 0 {
-		return nil
+// firstLease is a new sandbox's. Its environment is what the client gave; without
+// that, a guest with the memory of a snapshot keeps its own.
+func (o *Orchestrator) firstLease(spec shoal.Spec, restored bool) lease {
+	if restored && len(spec.EnvVars) == 0 {
+		return lease{timeout: spec.Timeout}
 	}
 	env := map[string]string{}
 	maps.Copy(env, o.cfg.GuestEnv)
 	maps.Copy(env, spec.EnvVars)
-	return env
+	return lease{timeout: spec.Timeout, env: env}
 }
 
 // originOf finds what sandboxes of a build start from.

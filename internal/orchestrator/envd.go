@@ -46,24 +46,50 @@ type envdInit struct {
 	DefaultUser    string            `json:"defaultUser,omitempty"`
 	DefaultWorkdir string            `json:"defaultWorkdir,omitempty"`
 	LifecycleID    string            `json:"lifecycleID,omitempty"`
+	// Identity is Shoal's own: it counts in a guest that was started ahead.
+	Identity *envdIdentity `json:"identity,omitempty"`
+}
+
+type envdIdentity struct {
+	SandboxID  string `json:"sandboxID"`
+	TemplateID string `json:"templateID"`
+	TokenHash  string `json:"accessTokenHash"`
 }
 
 // hyperloopIP is the address at which a guest finds its node (envd.md §4.1).
 const hyperloopIP = "192.0.2.1"
 
-// init repeats POST /init until the daemon answers. The daemon binds a moment
-// after the guest started; until then the connection is refused or lost.
+// init repeats POST /init until the daemon answers.
 func (c *envdClient) init(ctx context.Context, host string, body envdInit) error {
+	return c.repeat(ctx, "/init", func() (int, error) { return c.tryInit(ctx, host, body) })
+}
+
+// ready repeats GET /health until the daemon answers.
+func (c *envdClient) ready(ctx context.Context, host string) error {
+	return c.repeat(ctx, "/health", func() (int, error) {
+		ctx, cancel := context.WithTimeout(ctx, initTry)
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, envdPort)+"/health", nil)
+		if err != nil {
+			return 0, err
+		}
+		return c.status(req)
+	})
+}
+
+// repeat tries until there is an answer. The daemon binds a moment after the
+// guest started; until then the connection is refused or lost.
+func (c *envdClient) repeat(ctx context.Context, what string, try func() (int, error)) error {
 	tick := time.NewTicker(initPause)
 	defer tick.Stop()
 	var last error
 	for {
-		status, err := c.tryInit(ctx, host, body)
+		status, err := try()
 		switch {
 		case err == nil && status == http.StatusNoContent:
 			return nil
 		case err == nil:
-			return fmt.Errorf("envd refused /init with status %d", status)
+			return fmt.Errorf("envd refused %s with status %d", what, status)
 		}
 		last = err
 		select {
@@ -90,6 +116,10 @@ func (c *envdClient) tryInit(ctx context.Context, host string, body envdInit) (i
 	if id := shoal.RequestID(ctx); id != "" {
 		req.Header.Set(shoal.RequestIDHeader, id)
 	}
+	return c.status(req)
+}
+
+func (c *envdClient) status(req *http.Request) (int, error) {
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return 0, err

@@ -56,6 +56,10 @@ type Config struct {
 	// RestTime is how long a paused sandbox's guest is kept frozen in memory, so
 	// that a resume soon after is instant. 0 is never.
 	RestTime time.Duration
+	// WarmMin is how many guests are kept started ahead, by template ID; WarmMax
+	// bounds them together with those that recent demand asks for. 0 is none.
+	WarmMin map[string]int
+	WarmMax int
 	// GuestEnv is in every sandbox's environment unless the client sets the same
 	// names.
 	GuestEnv map[string]string
@@ -79,7 +83,10 @@ type Orchestrator struct {
 	mu        sync.Mutex
 	sandboxes map[string]*sandbox
 	builds    map[string]shoal.Build // by build ID; what this machine can start
+	newest    map[string]string      // by template ID: the build that was added last
 	draining  bool
+
+	warm *warmPool
 
 	// wake tells the deadline loop that the nearest deadline may have changed.
 	wake chan struct{}
@@ -101,6 +108,8 @@ func New(cfg Config, rt runtime.Runtime, slots Slots, images Images, artifacts *
 		envd:      newEnvdClient(),
 		sandboxes: map[string]*sandbox{},
 		builds:    map[string]shoal.Build{},
+		newest:    map[string]string{},
+		warm:      newWarmPool(),
 		wake:      make(chan struct{}, 1),
 		stopped:   make(chan struct{}),
 	}
@@ -111,6 +120,7 @@ func (o *Orchestrator) AddBuild(b shoal.Build) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.builds[b.ID] = b
+	o.newest[b.TemplateID] = b.ID
 }
 
 // Run holds deadlines and samples metrics until ctx ends, then waits for what
@@ -119,6 +129,7 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return o.holdDeadlines(ctx) })
 	g.Go(func() error { return o.sampleMetrics(ctx) })
+	g.Go(func() error { return o.keepWarm(ctx) })
 	err := g.Wait()
 	o.mu.Lock()
 	o.draining = true

@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -34,6 +35,7 @@ type node struct {
 	dir     string
 	store   *image.Store
 	build   shoal.Build
+	warm    map[string]int // guests to start ahead
 	log     *slog.Logger
 	orch    *Orchestrator
 	pool    *network.Pool
@@ -82,7 +84,8 @@ func (n *node) makeImage() {
 	n.must(err)
 	digest, _, err := n.store.Put(tree)
 	n.must(err)
-	n.build = shoal.Build{ID: shoal.NewBuildID(), TemplateID: "t", Status: shoal.BuildReady, ImageDigest: digest}
+	n.build = shoal.Build{ID: "t-build", TemplateID: "t", Status: shoal.BuildReady, ImageDigest: digest,
+		Resources: shoal.Resources{CPUCount: 1, MemoryMB: 256, DiskMB: 128}}
 }
 
 // open starts the machine's process, so to speak; records of an earlier one are
@@ -96,7 +99,8 @@ func (n *node) open() {
 	n.driver, err = gvisor.New(gvisor.Options{RunDir: filepath.Join(n.dir, "gvisor"), CgroupParent: fmt.Sprintf("shoal-test-%d-%s", os.Getpid(), n.t.Name())}, n.log)
 	n.must(err)
 	n.orch = New(Config{NodeID: "n", DataDir: filepath.Join(n.dir, "data"), RunDir: filepath.Join(n.dir, "run"), MaxProcesses: 200,
-		MaxSandboxes: 10, EnvdTimeout: 20 * time.Second, GuestEnv: map[string]string{"FROM_NODE": "1"}}, n.driver, n.pool, n.store, n.artifacts(), n.log)
+		MaxSandboxes: 10, EnvdTimeout: 20 * time.Second, GuestEnv: map[string]string{"FROM_NODE": "1"},
+		WarmMin: n.warm, WarmMax: 8 * len(n.warm)}, n.driver, n.pool, n.store, n.artifacts(), n.log)
 	n.orch.AddBuild(n.build)
 	n.must(n.orch.Recover(context.Background()))
 	ctx, cancel := context.WithCancel(context.Background())
@@ -139,7 +143,7 @@ func (n *node) must(err error) {
 
 func (n *node) spec() shoal.Spec {
 	return shoal.Spec{SandboxID: shoal.NewSandboxID(), TeamID: "team", TemplateID: "t", BuildID: n.build.ID,
-		Resources: shoal.Resources{CPUCount: 1, MemoryMB: 256, DiskMB: 128}, Timeout: time.Minute, MaxLength: time.Hour,
+		Resources: n.build.Resources, Timeout: time.Minute, MaxLength: time.Hour,
 		EnvdAccessToken: "secret", EnvVars: map[string]string{"FROM_CLIENT": "2"}, DefaultUser: "user", DefaultWorkdir: "/home/user"}
 }
 
@@ -151,17 +155,34 @@ func (n *node) create() shoal.Sandbox {
 }
 
 // answers tells whether the sandbox's daemon does, with its token.
-func (n *node) answers(sb shoal.Sandbox) bool {
+func (n *node) answers(sb shoal.Sandbox) bool { return n.answersTo(sb, sb.EnvdAccessToken) }
+
+func (n *node) answersTo(sb shoal.Sandbox, token string) bool {
+	_, ok := n.getEnvs(sb, token)
+	return ok
+}
+
+// envs is what every process in the sandbox finds in its environment.
+func (n *node) envs(sb shoal.Sandbox) map[string]string {
+	n.t.Helper()
+	envs, ok := n.getEnvs(sb, sb.EnvdAccessToken)
+	if !ok {
+		n.t.Error("the daemon does not answer")
+	}
+	return envs
+}
+
+func (n *node) getEnvs(sb shoal.Sandbox, token string) (envs map[string]string, ok bool) {
 	req, err := http.NewRequest("GET", sb.EnvdURL()+"/envs", nil)
 	n.must(err)
-	req.Header.Set("X-Access-Token", "secret")
+	req.Header.Set("X-Access-Token", token)
 	client := &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
 	if err != nil {
-		return false
+		return nil, false
 	}
 	defer resp.Body.Close()
-	return resp.StatusCode == 200
+	return envs, resp.StatusCode == 200 && json.NewDecoder(resp.Body).Decode(&envs) == nil
 }
 
 func (n *node) gone(sb shoal.Sandbox) {

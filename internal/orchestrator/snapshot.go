@@ -68,7 +68,9 @@ func (o *Orchestrator) Fork(ctx context.Context, sandboxID string, specs []shoal
 	g.SetLimit(forkWorkers)
 	for i, spec := range specs {
 		g.Go(func() error {
-			results[i].Sandbox, results[i].Err = o.createFrom(ctx, spec, func(spec shoal.Spec) (origin, error) { return from, nil })
+			results[i].Sandbox, results[i].Err = o.createFrom(ctx, spec, func(ctx context.Context, sb *sandbox) error {
+				return o.boot(ctx, sb, from, o.firstLease(spec, true))
+			})
 			return nil
 		})
 	}

@@ -25,7 +25,7 @@ class H(http.server.BaseHTTPRequestHandler):
         n += 1
         self.send_response(200); self.end_headers(); self.wfile.write(str(n).encode())
     def log_message(self, *a): pass
-http.server.ThreadingHTTPServer(("0.0.0.0", 8000), H).serve_forever()
+http.server.HTTPServer(("0.0.0.0", 8000), H).serve_forever()
 '`
 
 async function serveCounter(sandbox) {

@@ -30,6 +30,9 @@ type Facts struct {
 	Sandbox    string
 	SandboxID  string
 	TemplateID string
+	// Boot names the start of a guest that was made before it was known for which
+	// sandbox; its first /init says that.
+	Boot string
 }
 
 // Read returns the present facts.
@@ -45,6 +48,7 @@ func (a Authority) Read() Facts {
 		Sandbox:    lookup("E2B_SANDBOX"),
 		SandboxID:  lookup("E2B_SANDBOX_ID"),
 		TemplateID: lookup("E2B_TEMPLATE_ID"),
+		Boot:       lookup("SHOAL_BOOT_ID"),
 	}
 }
 

@@ -1,0 +1,166 @@
+package orchestrator
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	keepPeriod = time.Second // between looks at demand and memory
+	// A machine with less than this part of its memory available is under
+	// pressure: nothing is started ahead, and what was gives its memory back.
+	pressure = 0.10
+	// warmShare is the part of the machine's memory that guests started ahead may
+	// be promised, each counted with warmMemory.
+	warmShare  = 0.25
+	warmMemory = 64 << 20 // bytes
+)
+
+// keepWarm starts and ends guests ahead of demand until ctx ends, one at a time
+// and never while a create is under way.
+func (o *Orchestrator) keepWarm(ctx context.Context) error {
+	defer o.drainWarm()
+	tick := time.NewTicker(keepPeriod)
+	defer tick.Stop()
+	failed := map[string]time.Time{}
+	for {
+		if err := o.relieve(ctx); err != nil {
+			o.log.Warn("memory pressure is not known", "error", err)
+		}
+		wanted := o.wantedWarm(time.Now())
+		for _, w := range o.warm.surplus(wanted) {
+			if err := o.stopWarm(ctx, w); err != nil {
+				o.log.Warn("something of an unclaimed guest is left", "guest", w.id, "error", err)
+			}
+		}
+		for id, at := range failed {
+			if time.Since(at) < halfLife {
+				delete(wanted, id) // it will hardly go better at once
+			}
+		}
+		id, ok := o.warm.missing(wanted)
+		if !ok || o.starting.Load() > 0 {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-tick.C:
+			case <-o.warm.wake:
+				o.pauseFilling(ctx)
+			}
+			continue
+		}
+		if err := o.fillWarm(ctx, id); err != nil && ctx.Err() == nil {
+			failed[id] = time.Now()
+			o.log.Warn("a guest could not be started ahead", "build", id, "error", err)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// pauseFilling lets a burst of creates pass before its guests are replaced.
+func (o *Orchestrator) pauseFilling(ctx context.Context) {
+	const quiet = 50 * time.Millisecond
+	timer := time.NewTimer(quiet)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-o.warm.wake:
+			timer.Reset(quiet)
+		case <-timer.C:
+			return
+		}
+	}
+}
+
+func (o *Orchestrator) fillWarm(ctx context.Context, buildID string) error {
+	o.mu.Lock()
+	build, ok := o.builds[buildID]
+	o.mu.Unlock()
+	if !ok {
+		return nil
+	}
+	w, err := o.startWarm(ctx, build)
+	if err != nil {
+		return err
+	}
+	o.warm.add(w)
+	return nil
+}
+
+// wantedWarm is how many guests each build should have ready: the configured
+// minimum, or as many as were asked for lately, within the machine's bounds.
+func (o *Orchestrator) wantedWarm(now time.Time) map[string]int {
+	wanted := map[string]int{}
+	scores := o.warm.scores(now)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	room := min(o.cfg.WarmMax, o.cfg.MaxSandboxes-o.aliveLocked())
+	if _, memory, err := machine(); err == nil {
+		room = min(room, int(float64(memory)*warmShare/warmMemory))
+	}
+	for id, build := range o.builds {
+		n := 0
+		if o.newest[build.TemplateID] == id { // of a template only its present build
+			n = o.cfg.WarmMin[build.TemplateID]
+		}
+		n = max(n, int(math.Round(scores[id])))
+		if n = min(n, room); n > 0 {
+			wanted[id] = n
+			room -= n
+		}
+	}
+	return wanted
+}
+
+// relieve gives memory back when the machine is short of it.
+func (o *Orchestrator) relieve(ctx context.Context) error {
+	available, total, err := availableMemory()
+	if err != nil || float64(available) > pressure*float64(total) {
+		return err
+	}
+	for _, w := range o.warm.surplus(nil) {
+		err = errors.Join(err, o.stopWarm(ctx, w))
+	}
+	o.coolFor(ctx, int64(pressure*float64(total)))
+	return err
+}
+
+// drainWarm ends what nobody claimed.
+func (o *Orchestrator) drainWarm() {
+	for _, w := range o.warm.surplus(nil) {
+		if err := o.stopWarm(context.Background(), w); err != nil {
+			o.log.Warn("something of an unclaimed guest is left", "guest", w.id, "error", err)
+		}
+	}
+}
+
+// availableMemory is what the kernel thinks can be had without swapping, in bytes.
+func availableMemory() (available, total int64, err error) {
+	f, err := os.Open("/proc/meminfo")
+	if err != nil {
+		return 0, 0, err
+	}
+	defer f.Close()
+	values := map[string]int64{}
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		name, rest, _ := strings.Cut(lines.Text(), ":")
+		if fields := strings.Fields(rest); len(fields) > 0 {
+			n, _ := strconv.ParseInt(fields[0], 10, 64) // a line without a number is none of ours
+			values[name] = n << 10
+		}
+	}
+	if values["MemTotal"] == 0 {
+		return 0, 0, errors.New("/proc/meminfo has no MemTotal")
+	}
+	return values["MemAvailable"], values["MemTotal"], nil
+}

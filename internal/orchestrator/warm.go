@@ -1,0 +1,245 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"shoal/internal/network"
+	"shoal/internal/runtime"
+	"shoal/internal/shoal"
+	"shoal/internal/telemetry"
+)
+
+// Guests are started ahead for the builds that are asked for often, and stand
+// frozen with their daemon ready. A create claims one: it thaws the guest and
+// tells it whose it is. A client sees nothing of this but the speed.
+
+// warmGuest is a guest without a sandbox.
+type warmGuest struct {
+	id       string
+	build    shoal.Build
+	image    string
+	kernel   string
+	guest    runtime.Guest
+	slot     *network.Slot
+	restored bool // it has the memory, and thus the environment, of a snapshot
+}
+
+func (w *warmGuest) ended() bool {
+	select {
+	case <-w.guest.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// warmPool holds the guests that were started ahead, and remembers what is asked
+// for. Nothing is locked while mu is held.
+type warmPool struct {
+	mu     sync.Mutex
+	ready  map[string][]*warmGuest // by build ID
+	demand map[string]demand       // by build ID
+	wake   chan struct{}           // a claim has made room
+}
+
+// demand is how often a build was asked for lately: each create counts 1, and
+// half of it after halfLife.
+type demand struct {
+	score float64
+	at    time.Time
+}
+
+// halfLife is how fast past creates lose their weight.
+const halfLife = time.Minute
+
+func newWarmPool() *warmPool {
+	return &warmPool{ready: map[string][]*warmGuest{}, demand: map[string]demand{}, wake: make(chan struct{}, 1)}
+}
+
+// take returns a guest of a build, or nil, and counts the demand.
+func (p *warmPool) take(buildID string, resources shoal.Resources, now time.Time) *warmGuest {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	d := p.demand[buildID]
+	p.demand[buildID] = demand{score: d.now(now) + 1, at: now}
+	list := p.ready[buildID]
+	at := slices.IndexFunc(list, func(w *warmGuest) bool { return !w.ended() && w.build.Resources == resources })
+	if at < 0 {
+		return nil
+	}
+	w := list[at]
+	p.ready[buildID] = slices.Delete(list, at, at+1)
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+	return w
+}
+
+func (d demand) now(now time.Time) float64 {
+	if d.at.IsZero() {
+		return 0
+	}
+	return d.score * math.Exp2(-now.Sub(d.at).Seconds()/halfLife.Seconds())
+}
+
+func (p *warmPool) add(w *warmGuest) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ready[w.build.ID] = append(p.ready[w.build.ID], w)
+}
+
+func (p *warmPool) size() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for _, list := range p.ready {
+		n += len(list)
+	}
+	return n
+}
+
+// surplus takes out the guests that have ended, and those beyond what is wanted
+// of their build.
+func (p *warmPool) surplus(wanted map[string]int) []*warmGuest {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []*warmGuest
+	for id, list := range p.ready {
+		var kept []*warmGuest
+		for _, w := range list {
+			if w.ended() || len(kept) >= wanted[id] {
+				out = append(out, w)
+				continue
+			}
+			kept = append(kept, w)
+		}
+		if len(kept) == 0 {
+			delete(p.ready, id)
+			continue
+		}
+		p.ready[id] = kept
+	}
+	return out
+}
+
+// missing returns a build that has fewer guests than wanted, the emptiest first.
+func (p *warmPool) missing(wanted map[string]int) (buildID string, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	most := 0
+	for id, n := range wanted {
+		if lack := n - len(p.ready[id]); lack > most {
+			buildID, most, ok = id, lack, true
+		}
+	}
+	return buildID, ok
+}
+
+// scores forgets builds that nobody has asked for in a long time.
+func (p *warmPool) scores(now time.Time) map[string]float64 {
+	const forgotten = 0.1
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := map[string]float64{}
+	for id, d := range p.demand {
+		if out[id] = d.now(now); out[id] < forgotten {
+			delete(p.demand, id)
+			delete(out, id)
+		}
+	}
+	return out
+}
+
+// startWarm boots a guest of a build without a sandbox and freezes it when its
+// daemon answers.
+func (o *Orchestrator) startWarm(ctx context.Context, build shoal.Build) (*warmGuest, error) {
+	from, err := o.originOf(build.ID)
+	if err != nil {
+		return nil, err
+	}
+	slot, err := o.slots.Acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w := &warmGuest{id: "warm-" + shoal.NewExecutionID()[:18], build: build, image: from.image, kernel: from.kernel,
+		slot: slot, restored: from.checkpoint != ""}
+	if w.kernel == "" {
+		w.kernel = o.runtime.Kernel()
+	}
+	if err := o.bootWarm(ctx, w, from); err != nil {
+		return nil, errors.Join(err, o.stopWarm(context.WithoutCancel(ctx), w))
+	}
+	return w, nil
+}
+
+func (o *Orchestrator) bootWarm(ctx context.Context, w *warmGuest, from origin) (err error) {
+	spec := o.specOf(w.id, w.image, w.kernel, w.build.Resources, w.slot)
+	spec.Env = append(spec.Env, "SHOAL_BOOT_ID="+w.id)
+	if err := os.MkdirAll(spec.Dir, 0o700); err != nil {
+		return fmt.Errorf("make the guest's directory: %w", err)
+	}
+	if from.checkpoint == "" {
+		w.guest, err = o.runtime.Start(ctx, spec)
+	} else {
+		w.guest, err = o.runtime.Restore(ctx, spec, from.checkpoint)
+	}
+	if err != nil {
+		return err
+	}
+	if from.verify != nil {
+		if err := from.verify(); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.cfg.EnvdTimeout)
+	defer cancel()
+	ctx, stop := cancelWhenDone(ctx, w.guest.Done())
+	defer stop()
+	if err := o.envd.ready(ctx, w.slot.HostIP().String()); err != nil {
+		return err
+	}
+	return w.guest.Freeze(ctx)
+}
+
+// stopWarm ends a guest that nobody claimed.
+func (o *Orchestrator) stopWarm(ctx context.Context, w *warmGuest) error {
+	var err error
+	if w.guest != nil {
+		err = w.guest.Kill(ctx)
+	}
+	o.slots.Release(w.slot)
+	return errors.Join(err, os.RemoveAll(o.guestDir(w.id)))
+}
+
+// claim makes a guest that was started ahead the sandbox's.
+func (o *Orchestrator) claim(ctx context.Context, sb *sandbox, w *warmGuest, egress network.Egress, l lease) error {
+	sb.mu.Lock()
+	sb.slot, sb.image, sb.kernel, sb.guestID, sb.guest = w.slot, w.image, w.kernel, w.id, w.guest
+	sb.view.ExecutionID = shoal.NewExecutionID()
+	sb.view.HostIP = w.slot.HostIP().String()
+	sb.mu.Unlock()
+	if err := o.saveView(sb); err != nil {
+		return err
+	}
+	o.watch(sb, w.guest)
+	ruled := make(chan error, 1)
+	go func() {
+		defer telemetry.Begin(ctx, "egress")()
+		ruled <- w.slot.SetEgress(egress)
+	}()
+	end := telemetry.Begin(ctx, "thaw")
+	err := w.guest.Thaw(ctx)
+	end()
+	if err = errors.Join(err, <-ruled); err != nil {
+		return err
+	}
+	return o.initialise(ctx, sb, l)
+}

@@ -1,0 +1,164 @@
+package orchestrator
+
+import (
+	"context"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"shoal/internal/shoal"
+)
+
+// warmed is a machine that keeps guests started ahead.
+func warmed(t *testing.T, count int) *node {
+	t.Helper()
+	n := newNode(t)
+	n.close() // its keeper looks at the configuration as it runs
+	n.warm = map[string]int{"t": count}
+	n.open()
+	n.eventually("guests are started ahead", func() bool { return n.orch.warm.size() >= count })
+	return n
+}
+
+// TestClaim: a client cannot tell a guest that was started ahead.
+func TestClaim(t *testing.T) {
+	n := warmed(t, 2)
+	ctx := context.Background()
+	spec := n.spec()
+	spec.Metadata, spec.Network.DenyOut = map[string]string{"k": "v"}, []string{"0.0.0.0/0"}
+	before := time.Now()
+	sb, err := n.orch.Create(ctx, spec)
+	n.must(err)
+	if !strings.HasPrefix(n.orch.sandboxes[sb.SandboxID].guestID, "warm-") {
+		t.Fatal("the create took a new guest")
+	}
+	if sb.StartedAt.Before(before) || sb.EndAt.Sub(sb.StartedAt) != spec.Timeout || sb.Metadata["k"] != "v" {
+		t.Errorf("created: %+v", sb)
+	}
+	if got := n.read(sb, "/run/e2b/.E2B_SANDBOX_ID"); got != sb.SandboxID {
+		t.Errorf("it knows itself as %q", got)
+	}
+	if envs := n.envs(sb); envs["FROM_CLIENT"] != "2" || envs["FROM_NODE"] != "1" || envs["E2B_TEMPLATE_ID"] != "t" {
+		t.Errorf("environment: %v", envs)
+	}
+	wrong := sb
+	wrong.EnvdAccessToken = "other"
+	if n.answersTo(wrong, "other") {
+		t.Error("the daemon takes any token")
+	}
+	// It lives on as any other: paused, resumed, adopted.
+	n.write(sb, "/root/kept", "x")
+	n.pause(sb)
+	sb = n.resume(sb)
+	n.close()
+	n.open()
+	n.pause(sb)
+	n.rested(sb)
+	if got := n.read(n.resume(sb), "/root/kept"); got != "x" {
+		t.Errorf("the file: %q", got)
+	}
+	// Other resources than the guests ahead have.
+	spec = n.spec()
+	spec.Resources.MemoryMB *= 2
+	other, err := n.orch.Create(ctx, spec)
+	n.must(err)
+	if strings.HasPrefix(n.orch.sandboxes[other.SandboxID].guestID, "warm-") {
+		t.Error("a guest of other resources was taken")
+	}
+	// A refused create takes none.
+	n.eventually("they are replaced", func() bool { return n.orch.warm.size() == 2 })
+	spec = n.spec()
+	spec.Network.DenyOut = []string{"nonsense"}
+	if _, err := n.orch.Create(ctx, spec); !shoal.ErrNetworkPolicy.Matches(err) || n.orch.warm.size() != 2 {
+		t.Errorf("%v, %d left", err, n.orch.warm.size())
+	}
+}
+
+// TestWarmGuestsAreKeptAndDrained: the dead are replaced, and nothing is left of
+// the others at the end.
+func TestWarmGuestsAreKeptAndDrained(t *testing.T) {
+	n := warmed(t, 2)
+	for _, pid := range kernels(t, "warm") {
+		p, err := os.FindProcess(pid)
+		n.must(err)
+		n.must(p.Kill())
+	}
+	n.eventually("the dead are replaced", func() bool {
+		n.orch.warm.mu.Lock()
+		defer n.orch.warm.mu.Unlock()
+		alive := 0
+		for _, w := range n.orch.warm.ready["t-build"] {
+			if !w.ended() {
+				alive++
+			}
+		}
+		return alive == 2
+	})
+	var wg sync.WaitGroup
+	for range 6 { // more than there are
+		wg.Go(func() {
+			if _, err := n.orch.Create(context.Background(), n.spec()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	n.eventually("they are replaced", func() bool { return n.orch.warm.size() >= 2 })
+	n.must(n.orch.KillAll(context.Background(), shoal.KillDown))
+	n.close()
+	if left := liveKernels("warm"); len(left) != 0 {
+		t.Errorf("guests are left: %v", left)
+	}
+	n.warm = nil
+	n.open()
+}
+
+// TestWarmGuestsOfASnapshot have the memory of the snapshot and the identity of
+// whoever claims them.
+func TestWarmGuestsOfASnapshot(t *testing.T) {
+	n := newNode(t)
+	ctx := context.Background()
+	source := n.create()
+	n.write(source, "/root/shared", "one")
+	build, err := n.orch.Snapshot(ctx, source.SandboxID, shoal.SnapshotTarget{TemplateID: "snap", BuildID: shoal.NewBuildID()})
+	n.must(err)
+	n.close()
+	n.warm = map[string]int{"snap": 1}
+	n.open()
+	n.eventually("one is started ahead", func() bool { return n.orch.warm.size() == 1 })
+	spec := n.spec()
+	spec.BuildID, spec.TemplateID, spec.EnvdAccessToken, spec.EnvVars = build.ID, "snap", "another", nil
+	sb, err := n.orch.Create(ctx, spec)
+	n.must(err)
+	if !strings.HasPrefix(n.orch.sandboxes[sb.SandboxID].guestID, "warm-") {
+		t.Fatal("the create took a new guest")
+	}
+	if got := n.read(sb, "/root/shared"); got != "one" {
+		t.Errorf("the file: %q", got)
+	}
+	if envs := n.envs(sb); envs["E2B_SANDBOX_ID"] != sb.SandboxID || envs["FROM_CLIENT"] != "2" {
+		t.Errorf("environment: %v", envs)
+	}
+	if n.answersTo(sb, "secret") {
+		t.Error("it takes the token of the sandbox that it was made of")
+	}
+	n.must(n.orch.RemoveBuild(ctx, build.ID))
+	n.eventually("the removed build's guests end", func() bool { return n.orch.warm.size() == 0 })
+}
+
+func TestDemand(t *testing.T) {
+	p, start := newWarmPool(), time.Now()
+	for range 8 {
+		p.take("b", shoal.Resources{}, start)
+	}
+	for after, want := range map[time.Duration]float64{0: 8, halfLife: 4, 3 * halfLife: 1} {
+		if got := p.scores(start.Add(after))["b"]; got < want-0.01 || got > want+0.01 {
+			t.Errorf("after %s: %f, want %f", after, got, want)
+		}
+	}
+	if got := p.scores(start.Add(time.Hour)); len(got) != 0 || len(p.demand) != 0 {
+		t.Errorf("after an hour: %v", got)
+	}
+}
