@@ -9,13 +9,14 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 )
 
 func main() {
 	rounds := flag.Int("rounds", 20, "measurements of each kind; medians are reported")
 	many := flag.Int("many", 50, "sandboxes alive at once for the memory figure")
-	only := flag.String("only", "", "measure only this: create, command, transfer or memory")
+	only := flag.String("only", "", "measure only this: create, command, transfer, pause, memory or warm")
 	output := flag.String("json", "bin/bench.json", "file for the machine-readable report")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -26,29 +27,57 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, rounds, many int, only, output string) (err error) {
-	server, err := newInstallation()
+func run(ctx context.Context, rounds, many int, only, output string) error {
+	r := &report{Machine: describeMachine(), Rounds: rounds}
+	if only != "warm" {
+		// Nothing is started ahead, and nothing rests: every create and every resume
+		// goes the whole way.
+		err := with(ctx, []string{"SHOAL_WARM_MAX=0", "SHOAL_REST_TIME=0s"}, func(s *installation) error {
+			return measureCold(ctx, r, s, many, only)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if only == "" || only == "warm" {
+		err := with(ctx, []string{fmt.Sprintf("SHOAL_WARM=base=%d", warmGuests), "SHOAL_WARM_MAX=" + strconv.Itoa(warmGuests)}, func(s *installation) error {
+			return benchWarm(ctx, r, s)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	r.print(os.Stdout)
+	return r.save(output)
+}
+
+// with measures an installation that ends afterwards.
+func with(ctx context.Context, env []string, measure func(*installation) error) (err error) {
+	s, err := newInstallation(env...)
 	if err != nil {
 		return err
 	}
-	if err := server.start(ctx); err != nil {
+	if err := s.start(ctx); err != nil {
 		return err
 	}
 	defer func() {
-		if stopErr := server.stop(); err == nil {
+		if stopErr := s.stop(); err == nil {
 			err = stopErr
 		}
 	}()
+	return measure(s)
+}
+
+func measureCold(ctx context.Context, r *report, server *installation, many int, only string) error {
 	stock, err := newStock(server)
 	if err != nil {
 		return err
 	}
 	defer stock.close()
-	r := &report{Machine: describeMachine(), Rounds: rounds}
 	for _, part := range []struct {
 		name string
 		run  func(context.Context, *report, *installation, *stockRuntime) error
-	}{{"create", benchCreate}, {"command", benchCommand}, {"transfer", benchTransfer}} {
+	}{{"create", benchCreate}, {"command", benchCommand}, {"transfer", benchTransfer}, {"pause", benchPause}} {
 		if only == "" || only == part.name {
 			if err := part.run(ctx, r, server, stock); err != nil {
 				return err
@@ -61,6 +90,5 @@ func run(ctx context.Context, rounds, many int, only, output string) (err error)
 		}
 	}
 	r.Phases = server.phases()
-	r.print(os.Stdout)
-	return r.save(output)
+	return nil
 }

@@ -261,16 +261,23 @@ func benchMemory(ctx context.Context, r *report, s *installation, many int) erro
 // privateMemory sums the private pages of a sandbox's kernel and stubs, in bytes.
 func privateMemory(sandboxID string) int64 {
 	var total int64
-	for _, pattern := range []string{"/sys/fs/cgroup/memory/bench/" + sandboxID + "-*/cgroup.procs", "/sys/fs/cgroup/bench/" + sandboxID + "-*/cgroup.procs"} {
-		files, _ := filepath.Glob(pattern)
-		for _, f := range files {
-			data, _ := os.ReadFile(f)
-			for _, pid := range strings.Fields(string(data)) {
-				total += sumKB("/proc/"+pid+"/smaps_rollup", "Private_Clean:", "Private_Dirty:")
-			}
+	for _, group := range guestGroups(sandboxID) {
+		data, _ := os.ReadFile(filepath.Join(group, "cgroup.procs"))
+		for _, pid := range strings.Fields(string(data)) {
+			total += sumKB("/proc/"+pid+"/smaps_rollup", "Private_Clean:", "Private_Dirty:")
 		}
 	}
 	return total
+}
+
+// guestGroups are the cgroups of the guests whose IDs begin so.
+func guestGroups(prefix string) []string {
+	for _, root := range []string{"/sys/fs/cgroup/memory/bench/", "/sys/fs/cgroup/bench/"} {
+		if groups, _ := filepath.Glob(root + prefix + "-*"); len(groups) > 0 {
+			return groups
+		}
+	}
+	return nil
 }
 
 func residentMemory(pid int) int64 { return sumKB(fmt.Sprintf("/proc/%d/status", pid), "VmRSS:") }

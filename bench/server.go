@@ -57,7 +57,8 @@ func (l *lines) state() (string, <-chan struct{}) {
 	return l.buf.String(), l.change
 }
 
-func newInstallation() (*installation, error) {
+// newInstallation adds env to the settings.
+func newInstallation(env ...string) (*installation, error) {
 	dir, err := os.MkdirTemp("", "shoal-bench-")
 	if err != nil {
 		return nil, err
@@ -84,6 +85,7 @@ func newInstallation() (*installation, error) {
 		"SHOAL_DATA_DIR="+filepath.Join(dir, "data"), "SHOAL_RUN_DIR="+filepath.Join(dir, "run"), "SHOAL_LOG_FORMAT=json",
 		"SHOAL_API_LISTEN="+ports[0], "SHOAL_PROXY_LISTEN="+ports[1], "SHOAL_HEALTH_LISTEN="+ports[2], "SHOAL_NODE_LISTEN="+ports[3],
 		"SHOAL_HOST_CIDR=10.81.0.0/16", "SHOAL_VETH_CIDR=10.82.0.0/16")
+	s.env = append(s.env, env...)
 	s.cmd = exec.Command("bin/shoal", "up")
 	s.cmd.Env, s.cmd.Stdout, s.cmd.Stderr, s.cmd.WaitDelay = s.env, &s.log, &s.log, time.Second
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -56,7 +57,7 @@ func newStock(s *installation) (*stockRuntime, error) {
 	spec := specs.Spec{Version: specs.Version, Root: &specs.Root{Path: "rootfs"}, Hostname: "stock",
 		Process: &specs.Process{Args: []string{"/usr/bin/envd", "-isnotfc", "-no-cgroups"}, Cwd: "/",
 			Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"}},
-		Mounts: []specs.Mount{{Destination: "/proc", Type: "proc", Source: "proc"}},
+		Mounts: []specs.Mount{{Destination: "/proc", Type: "proc", Source: "proc"}, {Destination: "/dev/shm", Type: "tmpfs", Source: "tmpfs"}},
 		Linux: &specs.Linux{Namespaces: []specs.LinuxNamespace{{Type: specs.PIDNamespace}, {Type: specs.MountNamespace}, {Type: specs.IPCNamespace},
 			{Type: specs.UTSNamespace}, {Type: specs.NetworkNamespace, Path: "/run/netns/" + stockNamespace}}}}
 	data, err := json.Marshal(spec)
@@ -135,7 +136,11 @@ func (st *stockRuntime) remove(ctx context.Context, id string) error {
 	return st.runsc(ctx, "delete", "--force", id).Run()
 }
 
-func (st *stockRuntime) close() { st.removeNamespace() }
+func (st *stockRuntime) close() {
+	st.removeNamespace()
+	// runsc keeps an empty namespace mounted in its directory.
+	_ = syscall.Unmount(filepath.Join(st.dir, "stock", "null-netns"), 0)
+}
 
 var pollClient = &http.Client{Timeout: 100 * time.Millisecond, Transport: &http.Transport{DisableKeepAlives: true}}
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha512"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -117,6 +118,32 @@ func (c *envdClient) tryInit(ctx context.Context, host string, body envdInit) (i
 		req.Header.Set(shoal.RequestIDHeader, id)
 	}
 	return c.status(req)
+}
+
+// run lets the daemon run a command line in a login shell, as clients do, and
+// waits for its end, however it ends.
+func (c *envdClient) run(ctx context.Context, host, user, command string) error {
+	message, err := json.Marshal(map[string]any{"process": map[string]any{"cmd": "/bin/bash", "args": []string{"-l", "-c", command}}})
+	if err != nil {
+		return err
+	}
+	envelope := append([]byte{0}, binary.BigEndian.AppendUint32(nil, uint32(len(message)))...)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+net.JoinHostPort(host, envdPort)+"/process.Process/Start",
+		bytes.NewReader(append(envelope, message...)))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/connect+json")
+	if user != "" {
+		req.SetBasicAuth(user, "")
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(io.Discard, resp.Body)
+	return err
 }
 
 func (c *envdClient) status(req *http.Request) (int, error) {

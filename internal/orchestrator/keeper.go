@@ -65,18 +65,22 @@ func (o *Orchestrator) keepWarm(ctx context.Context) error {
 	}
 }
 
-// pauseFilling lets a burst of creates pass before its guests are replaced.
+// pauseFilling lets a burst of creates, and what clients do first with the new
+// sandboxes, have the machine before the guests are replaced.
 func (o *Orchestrator) pauseFilling(ctx context.Context) {
-	const quiet = 50 * time.Millisecond
-	timer := time.NewTimer(quiet)
-	defer timer.Stop()
+	const quiet, atMost = 300 * time.Millisecond, 2 * time.Second
+	idle, end := time.NewTimer(quiet), time.NewTimer(atMost)
+	defer idle.Stop()
+	defer end.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-o.warm.wake:
-			timer.Reset(quiet)
-		case <-timer.C:
+			idle.Reset(quiet)
+		case <-idle.C:
+			return
+		case <-end.C:
 			return
 		}
 	}

@@ -86,7 +86,8 @@ type Orchestrator struct {
 	newest    map[string]string      // by template ID: the build that was added last
 	draining  bool
 
-	warm *warmPool
+	warm       *warmPool
+	openEgress network.Egress // of a sandbox that asks for no restriction
 
 	// wake tells the deadline loop that the nearest deadline may have changed.
 	wake chan struct{}
@@ -103,8 +104,13 @@ var _ shoal.Node = (*Orchestrator)(nil)
 
 // New makes an orchestrator. Recover must be called before anything else.
 func New(cfg Config, rt runtime.Runtime, slots Slots, images Images, artifacts *artifact.Store, log *slog.Logger) *Orchestrator {
+	open, err := network.ParsePolicy(shoal.Network{})
+	if err != nil {
+		panic(err) // the empty policy is a policy
+	}
 	return &Orchestrator{
-		cfg: cfg, log: log, runtime: rt, slots: slots, images: images, artifacts: artifacts,
+		openEgress: open,
+		cfg:        cfg, log: log, runtime: rt, slots: slots, images: images, artifacts: artifacts,
 		envd:      newEnvdClient(),
 		sandboxes: map[string]*sandbox{},
 		builds:    map[string]shoal.Build{},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -203,10 +204,20 @@ func (o *Orchestrator) bootWarm(ctx context.Context, w *warmGuest, from origin) 
 	defer cancel()
 	ctx, stop := cancelWhenDone(ctx, w.guest.Done())
 	defer stop()
-	if err := o.envd.ready(ctx, w.slot.HostIP().String()); err != nil {
+	host := w.slot.HostIP().String()
+	if err := o.envd.ready(ctx, host); err != nil {
 		return err
 	}
-	return w.guest.Freeze(ctx)
+	if from.checkpoint == "" {
+		// The first shell of a guest takes several times as long as the next one.
+		if err := o.envd.run(ctx, host, w.build.DefaultUser, "true"); err != nil {
+			o.log.Debug("a guest started ahead ran no shell", "build", w.build.ID, "error", err)
+		}
+	}
+	if err := w.guest.Freeze(ctx); err != nil {
+		return err
+	}
+	return w.slot.SetEgress(o.openEgress)
 }
 
 // stopWarm ends a guest that nobody claimed.
@@ -230,15 +241,19 @@ func (o *Orchestrator) claim(ctx context.Context, sb *sandbox, w *warmGuest, egr
 		return err
 	}
 	o.watch(sb, w.guest)
-	ruled := make(chan error, 1)
-	go func() {
-		defer telemetry.Begin(ctx, "egress")()
-		ruled <- w.slot.SetEgress(egress)
-	}()
+	if !reflect.DeepEqual(egress, o.openEgress) {
+		// Before anything in the guest can move.
+		end := telemetry.Begin(ctx, "egress")
+		err := w.slot.SetEgress(egress)
+		end()
+		if err != nil {
+			return err
+		}
+	}
 	end := telemetry.Begin(ctx, "thaw")
 	err := w.guest.Thaw(ctx)
 	end()
-	if err = errors.Join(err, <-ruled); err != nil {
+	if err != nil {
 		return err
 	}
 	return o.initialise(ctx, sb, l)

@@ -1,0 +1,276 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// dirty is how much random memory a sandbox holds when it is paused.
+type dirty struct {
+	name    string
+	mb      int
+	pauseMs float64 // target of the median; 0 is none
+	backMs  float64
+	atMost  int // rounds: the large ones take long
+}
+
+var dirties = []dirty{{"idle", 0, 60, 60, 100}, {"64 MB", 64, 0, 0, 10}, {"512 MB", 512, 0.6 * 512 / 1.024, 0, 5}}
+
+// fill makes a sandbox hold memory that cannot be compressed or shared.
+func (d dirty) command() string {
+	return fmt.Sprintf("head -c %d /dev/urandom > /dev/shm/dirty", d.mb<<20)
+}
+
+// benchPause compares pause and resume, from disk, with runsc's own checkpoint
+// and restore of the same files.
+func benchPause(ctx context.Context, r *report, s *installation, st *stockRuntime) error {
+	for _, d := range dirties {
+		var pause, resume, checkpoint, restore times
+		for n := range min(r.Rounds, d.atMost) + 1 {
+			p, b, err := s.pauseAndResume(ctx, d, true)
+			if err != nil {
+				return err
+			}
+			c, t, err := st.checkpointAndRestore(ctx, fmt.Sprintf("pause-%d-%d", d.mb, n), d)
+			if err != nil {
+				return err
+			}
+			if n > 0 {
+				pause, resume = append(pause, p), append(resume, b)
+				checkpoint, restore = append(checkpoint, c), append(restore, t)
+			}
+		}
+		r.compare("pause, "+d.name, pause, checkpoint, "runsc checkpoint", d.pauseMs)
+		r.compare("resume from disk, "+d.name, resume, restore, "runsc restore, until envd answers", d.backMs)
+	}
+	return nil
+}
+
+// compare adds a figure with an upper bound in ms; 0 is none.
+func (r *report) compare(name string, ours, anchor times, of string, atMost float64) {
+	f := figure{Name: name, Unit: "ms", Ours: ours.median(), P95: ours.p95(), Of: of}
+	if anchor != nil {
+		f.Anchor = anchor.median()
+		f.Ratio = f.Ours / f.Anchor
+	}
+	if atMost > 0 {
+		f.Target, f.Met = fmt.Sprintf("at most %.0f ms", atMost), f.Ours <= atMost
+	}
+	r.add(f)
+}
+
+// pauseAndResume times both on a new sandbox. From disk, its guest has ended
+// before it is resumed.
+func (s *installation) pauseAndResume(ctx context.Context, d dirty, fromDisk bool) (pause, resume time.Duration, err error) {
+	sb, err := s.create(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { _ = s.kill(context.WithoutCancel(ctx), sb) }()
+	if d.mb > 0 {
+		if _, err := s.command(ctx, sb, d.command()); err != nil {
+			return 0, 0, err
+		}
+	}
+	begin := time.Now()
+	if err := s.call(ctx, "POST", "/sandboxes/"+sb.ID+"/pause", "{}", 204, nil); err != nil {
+		return 0, 0, err
+	}
+	pause = time.Since(begin)
+	if fromDisk {
+		if err := s.awaitEnd(ctx, sb); err != nil {
+			return 0, 0, err
+		}
+	}
+	begin = time.Now()
+	err = s.call(ctx, "POST", "/v2/sandboxes/"+sb.ID+"/connect", `{"timeout":3600}`, 201, nil)
+	return pause, time.Since(begin), err
+}
+
+// awaitEnd waits until a paused sandbox has no guest any more.
+func (s *installation) awaitEnd(ctx context.Context, sb sandbox) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for len(guestGroups(sb.ID)) > 0 {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+// checkpointAndRestore is what runsc alone needs for the same.
+func (st *stockRuntime) checkpointAndRestore(ctx context.Context, id string, d dirty) (checkpoint, restore time.Duration, err error) {
+	if _, err := st.start(ctx, id); err != nil {
+		return 0, 0, err
+	}
+	image := filepath.Join(st.dir, "checkpoint")
+	back := id + "-back"
+	defer func() {
+		ctx := context.WithoutCancel(ctx)
+		_ = st.remove(ctx, id)
+		_ = st.remove(ctx, back)
+		_ = os.RemoveAll(image)
+	}()
+	if d.mb > 0 {
+		if out, err := st.runsc(ctx, "exec", id, "/bin/sh", "-c", d.command()).CombinedOutput(); err != nil {
+			return 0, 0, fmt.Errorf("fill the stock container: %w\n%s", err, out)
+		}
+	}
+	if err := os.MkdirAll(image, 0o755); err != nil {
+		return 0, 0, err
+	}
+	begin := time.Now()
+	if out, err := st.runsc(ctx, "checkpoint", "--image-path", image, id).CombinedOutput(); err != nil {
+		return 0, 0, fmt.Errorf("runsc checkpoint: %w\n%s", err, out)
+	}
+	checkpoint = time.Since(begin)
+	if err := st.remove(ctx, id); err != nil {
+		return 0, 0, err
+	}
+	if err := st.prepare(); err != nil {
+		return 0, 0, err
+	}
+	begin = time.Now()
+	if err := st.runsc(ctx, "--log="+filepath.Join(st.dir, "runsc.log"), "restore", "--detach", "--image-path", image, "--bundle", st.bundle, back).Run(); err != nil {
+		said, _ := os.ReadFile(filepath.Join(st.dir, "runsc.log"))
+		return 0, 0, fmt.Errorf("runsc restore: %w\n%s", err, said)
+	}
+	if err := awaitHealth(ctx, "http://"+stockGuest+":49983"); err != nil {
+		return 0, 0, err
+	}
+	return checkpoint, time.Since(begin), nil
+}
+
+// warmGuests is how many guests the second installation keeps started ahead.
+const warmGuests = 20
+
+// benchWarm measures what is prepared: creates of guests started ahead, one after
+// the other and all at once, and the resume of a guest that still rests.
+func benchWarm(ctx context.Context, r *report, s *installation) error {
+	if err := s.awaitWarm(ctx); err != nil {
+		return err
+	}
+	var first times
+	for range min(r.Rounds, warmGuests) {
+		begin := time.Now()
+		sb, err := s.create(ctx)
+		if err != nil {
+			return err
+		}
+		if _, err := s.command(ctx, sb, "true"); err != nil {
+			return err
+		}
+		first = append(first, time.Since(begin))
+		if err := s.kill(ctx, sb); err != nil {
+			return err
+		}
+	}
+	r.compare("create of a warm guest, first command done", first, nil, "", 30)
+	r.add(figure{Name: "the same, 95th percentile", Unit: "ms", Ours: first.p95(), Target: "at most 80 ms", Met: first.p95() <= 80})
+	if err := s.benchBurst(ctx, r); err != nil {
+		return err
+	}
+	var rested times
+	for n := range r.Rounds + 1 {
+		_, back, err := s.pauseAndResume(ctx, dirty{name: "idle"}, false)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			rested = append(rested, back)
+		}
+	}
+	r.compare("resume of a resting sandbox", rested, nil, "", 20)
+	return s.benchFork(ctx, r)
+}
+
+// benchBurst creates as many sandboxes at once as there are warm guests.
+func (s *installation) benchBurst(ctx context.Context, r *report) error {
+	var all times
+	for range 3 {
+		if err := s.awaitWarm(ctx); err != nil {
+			return err
+		}
+		burst, boxes, errs := make(times, warmGuests), make([]sandbox, warmGuests), make([]error, warmGuests)
+		var wg sync.WaitGroup
+		for i := range warmGuests {
+			wg.Go(func() {
+				begin := time.Now()
+				boxes[i], errs[i] = s.create(ctx)
+				burst[i] = time.Since(begin)
+			})
+		}
+		wg.Wait()
+		for i, err := range errs {
+			if err == nil {
+				err = s.kill(ctx, boxes[i])
+			}
+			if err != nil {
+				return err
+			}
+		}
+		all = append(all, burst...)
+	}
+	r.add(figure{Name: fmt.Sprintf("burst of %d creates, 95th percentile", warmGuests), Unit: "ms", Ours: all.p95(), Target: "at most 400 ms", Met: all.p95() <= 400})
+	return nil
+}
+
+// awaitWarm waits until the pool is full, and notes what its guests cost.
+func (s *installation) awaitWarm(ctx context.Context) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for len(guestGroups("warm")) < warmGuests {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+	// The kernels tidy their heaps 2 s after their start.
+	timer := time.NewTimer(3 * time.Second)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+const forks = 10
+
+func (s *installation) benchFork(ctx context.Context, r *report) error {
+	var all times
+	for range 3 {
+		sb, err := s.create(ctx)
+		if err != nil {
+			return err
+		}
+		var made []struct{ Sandbox sandbox }
+		begin := time.Now()
+		if err := s.call(ctx, "POST", "/sandboxes/"+sb.ID+"/fork", fmt.Sprintf(`{"count":%d,"timeout":600}`, forks), 201, &made); err != nil {
+			return err
+		}
+		all = append(all, time.Since(begin))
+		for _, m := range made {
+			if err := awaitHealth(ctx, m.Sandbox.URL); err != nil {
+				return err
+			}
+			if err := s.kill(ctx, m.Sandbox); err != nil {
+				return err
+			}
+		}
+		if err := s.kill(ctx, sb); err != nil {
+			return err
+		}
+	}
+	r.add(figure{Name: fmt.Sprintf("fork × %d, all of them answering", forks), Unit: "ms", Ours: all.median()})
+	return nil
+}
