@@ -115,6 +115,7 @@ func (p *controlPlane) run(ctx context.Context) error {
 	g.Go(func() error { return p.auth.Run(ctx) })
 	g.Go(func() error { return p.fleet.Run(ctx) })
 	g.Go(func() error { return p.api.Run(ctx) })
+	g.Go(func() error { return p.collectAlways(ctx) })
 	return g.Wait()
 }
 

@@ -40,6 +40,8 @@ type machine struct {
 	driver *gvisor.Driver
 	images *image.Store
 	orch   *orchestrator.Orchestrator
+
+	artifacts *artifact.Store
 }
 
 // openMachine takes the machine's lock and prepares runtime and network. No
@@ -83,17 +85,31 @@ func (m *machine) open(ended func(string)) error {
 	if m.images, err = image.Open(m.cfg.Images()); err != nil {
 		return err
 	}
-	artifacts, err := artifact.Open(filepath.Join(m.cfg.DataDir, "artifacts"))
-	if err != nil {
+	if m.artifacts, err = m.openArtifacts(); err != nil {
 		return err
 	}
 	m.orch = orchestrator.New(orchestrator.Config{
 		NodeID: m.nodeID(), Version: version, DataDir: m.cfg.DataDir, RunDir: m.cfg.RunDir,
+		KernelDir: filepath.Join(m.cfg.DataDir, "kernels"), OwnImages: m.cfg.ImageDir == "",
 		MaxProcesses: m.cfg.MaxProcesses, MaxSandboxes: m.cfg.MaxSandboxes, EnvdTimeout: m.cfg.EnvdTimeout,
 		RestTime: m.cfg.RestTime, WarmMin: m.cfg.Warm, WarmMax: m.cfg.WarmMax,
 		GuestEnv: m.guestEnv(), Ended: ended,
-	}, m.driver, m.slots, m.images, artifacts, m.log)
+	}, m.driver, m.slots, m.images, m.artifacts, m.log)
 	return nil
+}
+
+// openArtifacts opens the snapshots on the local disk, and the depot that they are
+// copied to, if there is one: a machine has a directory of its own in it.
+func (m *machine) openArtifacts() (*artifact.Store, error) {
+	s, err := artifact.Open(filepath.Join(m.cfg.DataDir, "artifacts"))
+	if err != nil || m.cfg.ArtifactDir == "" {
+		return s, err
+	}
+	depot, err := artifact.NewDepot(filepath.Join(m.cfg.ArtifactDir, m.nodeID()), m.cfg.ArtifactCache<<20, m.log)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.WithDepot(depot)
 }
 
 // networkName tells installations apart in names that are short of room; the
@@ -201,6 +217,7 @@ func (m *machine) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return m.slots.Run(ctx) })
 	g.Go(func() error { return m.orch.Run(ctx) })
+	g.Go(func() error { return m.artifacts.Run(ctx) })
 	return g.Wait()
 }
 

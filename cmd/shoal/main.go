@@ -31,6 +31,7 @@ type commands struct {
 	Orchestrator orchestratorCmd `cmd:"" help:"Run the orchestrator of this machine only."`
 	Proxy        proxyCmd        `cmd:"" help:"Run the sandbox traffic proxy only."`
 	Doctor       doctorCmd       `cmd:"" help:"Check what this machine needs, with cause and fix of each failure."`
+	GC           gcCmd           `cmd:"" name:"gc" help:"Remove snapshots, images and kernels that nothing refers to."`
 	Key          keyCmd          `cmd:"" help:"Make, list and remove API keys."`
 	Check        checkCmd        `cmd:"" help:"Check the configuration and print it."`
 	Version      versionCmd      `cmd:"" help:"Print the version."`

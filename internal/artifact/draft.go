@@ -106,31 +106,42 @@ func (d *Draft) commit(meta any) (*Artifact, error) {
 	if m.Files, err = seal(d.dir); err != nil {
 		return nil, err
 	}
+	if err := d.finish(m); err != nil {
+		return nil, err
+	}
+	if d.store.depot != nil {
+		d.store.depot.note(d.id)
+	}
+	return &Artifact{Manifest: m, Dir: filepath.Join(d.store.dir, d.id)}, nil
+}
+
+// finish describes the sealed files and gives the draft its name.
+func (d *Draft) finish(m Manifest) error {
 	data, err := json.Marshal(m)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := writeSynced(filepath.Join(d.dir, manifestFile), data); err != nil {
-		return nil, err
+		return err
 	}
 	if err := syncDir(d.dir); err != nil {
-		return nil, err
+		return err
 	}
 	path, err := d.store.path(d.id)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := os.Rename(d.dir, path); errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EEXIST) {
-		if err := d.store.Remove(d.id); err != nil {
-			return nil, err
+	err = os.Rename(d.dir, path)
+	if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EEXIST) {
+		if err := d.store.removeLocal(d.id); err != nil {
+			return err
 		}
-		if err := os.Rename(d.dir, path); err != nil {
-			return nil, err
-		}
-	} else if err != nil {
-		return nil, err
+		err = os.Rename(d.dir, path)
 	}
-	return &Artifact{Manifest: m, Dir: path}, syncDir(d.store.dir)
+	if err != nil {
+		return err
+	}
+	return syncDir(d.store.dir)
 }
 
 // seal syncs each file while its checksum is made.

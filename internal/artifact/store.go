@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -61,7 +62,10 @@ func (m Manifest) Size() int64 {
 
 // Store is a directory of artifacts. It is safe for concurrent use; one process
 // at a time may own the directory.
-type Store struct{ dir string }
+type Store struct {
+	dir   string
+	depot *Depot // nil if what is here is all there is
+}
 
 // Open makes the directory if needed and removes what an interrupted process
 // left unfinished.
@@ -101,8 +105,20 @@ type Artifact struct {
 }
 
 // Get finds an artifact, or returns ErrMissing. The files are there with their
-// sizes; Verify reads them.
+// sizes; Verify reads them. With a depot, what is not here or damaged here is
+// fetched.
 func (s *Store) Get(id string) (*Artifact, error) {
+	a, err := s.getLocal(id)
+	if s.depot != nil && err != nil && !s.depot.isPending(id) {
+		a, err = s.fetch(id)
+	}
+	if err == nil {
+		s.touch(a.Dir)
+	}
+	return a, err
+}
+
+func (s *Store) getLocal(id string) (*Artifact, error) {
 	path, err := s.path(id)
 	if err != nil {
 		return nil, err
@@ -126,7 +142,22 @@ func (s *Store) Get(id string) (*Artifact, error) {
 	return a, nil
 }
 
-// List returns the manifests of all artifacts that can be read, in the order of
+// ListAll is List with what is only in the depot.
+func (s *Store) ListAll() ([]Manifest, error) {
+	list, err := s.List()
+	if err != nil || s.depot == nil {
+		return list, err
+	}
+	there, err := s.depot.remote.List()
+	for _, m := range there {
+		if !slices.ContainsFunc(list, func(have Manifest) bool { return have.ID == m.ID }) {
+			list = append(list, m)
+		}
+	}
+	return list, err
+}
+
+// List returns the manifests of all artifacts that are here, in the order of
 // their names.
 func (s *Store) List() ([]Manifest, error) {
 	entries, err := os.ReadDir(s.dir)
@@ -150,9 +181,18 @@ func (s *Store) List() ([]Manifest, error) {
 	return list, nil
 }
 
-// Remove deletes an artifact; one that is not there is no error. It is gone from
-// the moment that its name is.
+// Remove deletes an artifact, here and in the depot; one that is not there is no
+// error. It is gone from the moment that its name is.
 func (s *Store) Remove(id string) error {
+	err := s.removeLocal(id)
+	if s.depot != nil {
+		s.depot.settle(id)
+		err = errors.Join(err, s.depot.remote.Remove(id))
+	}
+	return err
+}
+
+func (s *Store) removeLocal(id string) error {
 	path, err := s.path(id)
 	if err != nil {
 		return err

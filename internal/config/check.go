@@ -3,10 +3,12 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -102,8 +104,11 @@ func (c *Config) Lines() []string {
 	for i := range v.NumField() {
 		name := flagName(v.Type().Field(i).Name)
 		value := fmt.Sprint(v.Field(i).Interface())
-		if list, ok := v.Field(i).Interface().([]string); ok {
+		switch list := v.Field(i).Interface().(type) {
+		case []string:
 			value = strings.Join(list, ",")
+		case map[string]int:
+			value = pairs(list)
 		}
 		if value != "" && (strings.HasSuffix(name, "secret") || strings.HasSuffix(name, "token") || strings.HasSuffix(name, "seed")) {
 			value = "(set)"
@@ -111,6 +116,15 @@ func (c *Config) Lines() []string {
 		lines = append(lines, name+" = "+value)
 	}
 	return lines
+}
+
+// pairs writes a map as its flag takes it.
+func pairs(m map[string]int) string {
+	var list []string
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		list = append(list, fmt.Sprintf("%s=%d", key, m[key]))
+	}
+	return strings.Join(list, ";")
 }
 
 // flagName turns a field's name into its flag's, as kong does: a dash before

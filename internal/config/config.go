@@ -49,13 +49,16 @@ type Config struct {
 	DNS           []string `placeholder:"IP[:PORT],…" help:"Resolvers that sandboxes' DNS queries are forwarded to. Those of the host by default."`
 	SlotPool      int      `default:"16" help:"Network slots kept ready."`
 
-	MaxSandboxes int            `default:"1000" help:"Sandboxes alive at once on one machine."`
-	MaxProcesses int            `default:"2048" help:"Processes and threads inside one sandbox."`
-	Warm         map[string]int `default:"base=1" placeholder:"TEMPLATE=N;…" help:"Guests started ahead, by template ID, so that a create takes milliseconds. More are kept of what is asked for often."`
-	WarmMax      int            `default:"24" help:"Guests started ahead at most, of all templates together. 0 is none."`
-	EnvdTimeout  time.Duration  `default:"20s" help:"How long a started guest's daemon may take to answer."`
-	RestTime     time.Duration  `default:"60s" help:"How long a paused sandbox stays frozen in memory too, so that a resume soon after is instant. 0 is never."`
-	SandboxDisk  int64          `default:"10240" placeholder:"MIB" help:"Writable disk of a sandbox of the base template, in MiB."`
+	MaxSandboxes  int            `default:"1000" help:"Sandboxes alive at once on one machine."`
+	MaxProcesses  int            `default:"2048" help:"Processes and threads inside one sandbox."`
+	Warm          map[string]int `default:"base=1" placeholder:"TEMPLATE=N;…" help:"Guests started ahead, by template ID, so that a create takes milliseconds. More are kept of what is asked for often."`
+	WarmMax       int            `default:"24" help:"Guests started ahead at most, of all templates together. 0 is none."`
+	ArtifactDir   string         `placeholder:"DIR" help:"Where snapshots are kept for good, for example on a network file system. The data directory is then only a cache of it. Without it they are in the data directory alone."`
+	ArtifactCache int64          `default:"20480" placeholder:"MIB" help:"Bound of that cache, in MiB."`
+
+	EnvdTimeout time.Duration `default:"20s" help:"How long a started guest's daemon may take to answer."`
+	RestTime    time.Duration `default:"60s" help:"How long a paused sandbox stays frozen in memory too, so that a resume soon after is instant. 0 is never."`
+	SandboxDisk int64         `default:"10240" placeholder:"MIB" help:"Writable disk of a sandbox of the base template, in MiB."`
 
 	TrustCA []string `placeholder:"FILE,…" help:"Certificate authorities (PEM) that every guest trusts, besides those that the host's operator added to the host's trust store."`
 }

@@ -92,7 +92,7 @@ func TestCheck(t *testing.T) {
 
 // TestLinesAreAFile: what check prints can be read back, and shows no secret.
 func TestLinesAreAFile(t *testing.T) {
-	a, err := parse(t, "--token-seed=hush", "--dns=1.1.1.1,9.9.9.9", "--api-listen=127.0.0.1:9")
+	a, err := parse(t, "--token-seed=hush", "--dns=1.1.1.1,9.9.9.9", "--api-listen=127.0.0.1:9", "--warm=base=3;other=1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func TestLinesAreAFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again.APIListen != a.APIListen || len(again.DNS) != 2 {
+	if again.APIListen != a.APIListen || len(again.DNS) != 2 || again.Warm["base"] != 3 || again.Warm["other"] != 1 {
 		t.Errorf("read back: %+v", again.Config)
 	}
 }

@@ -37,6 +37,9 @@ var _ Slots = (*network.Pool)(nil)
 type Images interface {
 	// Path returns the root image of a digest, or an error if it is not here.
 	Path(digest string) (string, error)
+	// List returns the digests of all images here.
+	List() ([]string, error)
+	Remove(digest string) error
 }
 
 // Config configures one machine's orchestrator.
@@ -47,6 +50,11 @@ type Config struct {
 	// files of running guests.
 	DataDir string
 	RunDir  string
+	// KernelDir has the sandbox kernels, each in a directory named as the runtime
+	// names it; those that nothing needs are removed. Empty keeps them.
+	KernelDir string
+	// OwnImages allows to remove root images that nothing here needs.
+	OwnImages bool
 	// MaxProcesses bounds processes and threads inside each guest.
 	MaxProcesses int
 	// MaxSandboxes bounds the guests alive at once on this machine.

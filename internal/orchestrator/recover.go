@@ -32,7 +32,7 @@ func (o *Orchestrator) Recover(ctx context.Context) error {
 			return err
 		}
 	}
-	snapshots, err := o.artifacts.List()
+	snapshots, err := o.artifacts.ListAll()
 	if err != nil {
 		return err
 	}

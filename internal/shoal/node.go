@@ -30,6 +30,15 @@ type NodeInfo struct {
 	Builds []Build
 }
 
+// Collected counts what was removed because nothing referred to it.
+type Collected struct {
+	Builds    int // snapshots that sandboxes could be made from
+	Snapshots int // of pauses
+	Images    int
+	Kernels   int
+	Bytes     int64
+}
+
 // Node is one machine that runs sandboxes. The orchestrator implements it, and
 // so does the RPC client in fleet; callers need not know which they hold.
 // All methods return catalogue errors; an unknown sandbox is ErrSandboxNotFound.
@@ -57,6 +66,9 @@ type Node interface {
 	// RemoveBuild forgets a build that was made of a sandbox. An unknown one is no
 	// error.
 	RemoveBuild(ctx context.Context, buildID string) error
+	// Collect removes what nothing refers to any more. known are all builds that
+	// the store has.
+	Collect(ctx context.Context, known []string) (Collected, error)
 	// Metrics returns the kept samples in [from, to], oldest first.
 	Metrics(ctx context.Context, sandboxID string, from, to time.Time) ([]Metrics, error)
 	Info(ctx context.Context) (NodeInfo, error)

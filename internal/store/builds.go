@@ -98,6 +98,12 @@ func (s *Store) BuildsAfter(ctx context.Context, templateID string, after Positi
 	return list, nil
 }
 
+// BuildIDs returns the IDs of all builds of all templates.
+func (s *Store) BuildIDs(ctx context.Context) ([]string, error) {
+	ids, err := s.q.BuildIDs(ctx)
+	return ids, lookup(err, "list builds")
+}
+
 // Tags returns the newest assignment of each tag of a template, newest first.
 func (s *Store) Tags(ctx context.Context, templateID string) ([]TagAssignment, error) {
 	rows, err := s.q.AssignmentsOf(ctx, templateID)

@@ -299,6 +299,15 @@ func (n *Node) RemoveBuild(_ context.Context, buildID string) error {
 	return n.down
 }
 
+// Collect removes builds that are not known.
+func (n *Node) Collect(_ context.Context, known []string) (shoal.Collected, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	before := len(n.info.Builds)
+	n.info.Builds = slices.DeleteFunc(slices.Clone(n.info.Builds), func(b shoal.Build) bool { return b.Snapshot && !slices.Contains(known, b.ID) })
+	return shoal.Collected{Builds: before - len(n.info.Builds)}, n.down
+}
+
 // Metrics returns the samples that PutMetrics set.
 func (n *Node) Metrics(_ context.Context, sandboxID string, from, to time.Time) ([]shoal.Metrics, error) {
 	n.mu.Lock()

@@ -161,6 +161,14 @@ func (c *Client) RemoveBuild(ctx context.Context, buildID string) error {
 	return err
 }
 
+func (c *Client) Collect(ctx context.Context, known []string) (shoal.Collected, error) {
+	out, err := call(ctx, c, c.service.Collect, &nodev1.CollectRequest{KnownBuildIds: known})
+	if err != nil {
+		return shoal.Collected{}, err
+	}
+	return shoal.Collected{Builds: int(out.Builds), Snapshots: int(out.Snapshots), Images: int(out.Images), Kernels: int(out.Kernels), Bytes: out.Bytes}, nil
+}
+
 func (c *Client) Metrics(ctx context.Context, sandboxID string, from, to time.Time) ([]shoal.Metrics, error) {
 	out, err := call(ctx, c, c.service.Metrics, &nodev1.MetricsRequest{SandboxId: sandboxID, From: encodeTime(from), To: encodeTime(to)})
 	if err != nil {

@@ -171,6 +171,12 @@ func (s *server) RemoveBuild(ctx context.Context, r *connect.Request[nodev1.Remo
 	return reply(&nodev1.RemoveBuildResponse{}, s.node.RemoveBuild(ctx, r.Msg.BuildId))
 }
 
+func (s *server) Collect(ctx context.Context, r *connect.Request[nodev1.CollectRequest]) (*connect.Response[nodev1.CollectResponse], error) {
+	c, err := s.node.Collect(ctx, r.Msg.KnownBuildIds)
+	return reply(&nodev1.CollectResponse{Builds: int32(c.Builds), Snapshots: int32(c.Snapshots), Images: int32(c.Images),
+		Kernels: int32(c.Kernels), Bytes: c.Bytes}, err)
+}
+
 func (s *server) Metrics(ctx context.Context, r *connect.Request[nodev1.MetricsRequest]) (*connect.Response[nodev1.MetricsResponse], error) {
 	samples, err := s.node.Metrics(ctx, r.Msg.SandboxId, decodeTime(r.Msg.From), decodeTime(r.Msg.To))
 	out := &nodev1.MetricsResponse{}

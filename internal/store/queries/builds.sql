@@ -39,3 +39,6 @@ LIMIT 1;
 SELECT tag, build_id, created_at FROM build_assignments
 WHERE template_id = $1
 ORDER BY created_at DESC, build_id DESC;
+
+-- name: BuildIDs :many
+SELECT id FROM builds;

@@ -76,6 +76,33 @@ func (q *Queries) BuildByID(ctx context.Context, arg BuildByIDParams) (Build, er
 	return i, err
 }
 
+const buildIDs = `-- name: BuildIDs :many
+SELECT id FROM builds
+`
+
+func (q *Queries) BuildIDs(ctx context.Context) ([]string, error) {
+	rows, err := q.db.QueryContext(ctx, buildIDs)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const insertAssignment = `-- name: InsertAssignment :exec
 INSERT INTO build_assignments (template_id, tag, created_at, build_id) VALUES ($1, $2, $3, $4)
 `

@@ -1418,6 +1418,126 @@ func (*RemoveBuildResponse) Descriptor() ([]byte, []int) {
 	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
+type CollectRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	KnownBuildIds []string               `protobuf:"bytes,1,rep,name=known_build_ids,json=knownBuildIds,proto3" json:"known_build_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CollectRequest) Reset() {
+	*x = CollectRequest{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CollectRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CollectRequest) ProtoMessage() {}
+
+func (x *CollectRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CollectRequest.ProtoReflect.Descriptor instead.
+func (*CollectRequest) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *CollectRequest) GetKnownBuildIds() []string {
+	if x != nil {
+		return x.KnownBuildIds
+	}
+	return nil
+}
+
+type CollectResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Builds        int32                  `protobuf:"varint,1,opt,name=builds,proto3" json:"builds,omitempty"`
+	Snapshots     int32                  `protobuf:"varint,2,opt,name=snapshots,proto3" json:"snapshots,omitempty"`
+	Images        int32                  `protobuf:"varint,3,opt,name=images,proto3" json:"images,omitempty"`
+	Kernels       int32                  `protobuf:"varint,4,opt,name=kernels,proto3" json:"kernels,omitempty"`
+	Bytes         int64                  `protobuf:"varint,5,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CollectResponse) Reset() {
+	*x = CollectResponse{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CollectResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CollectResponse) ProtoMessage() {}
+
+func (x *CollectResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CollectResponse.ProtoReflect.Descriptor instead.
+func (*CollectResponse) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *CollectResponse) GetBuilds() int32 {
+	if x != nil {
+		return x.Builds
+	}
+	return 0
+}
+
+func (x *CollectResponse) GetSnapshots() int32 {
+	if x != nil {
+		return x.Snapshots
+	}
+	return 0
+}
+
+func (x *CollectResponse) GetImages() int32 {
+	if x != nil {
+		return x.Images
+	}
+	return 0
+}
+
+func (x *CollectResponse) GetKernels() int32 {
+	if x != nil {
+		return x.Kernels
+	}
+	return 0
+}
+
+func (x *CollectResponse) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
 type MetricsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	SandboxId     string                 `protobuf:"bytes,1,opt,name=sandbox_id,json=sandboxId,proto3" json:"sandbox_id,omitempty"`
@@ -1429,7 +1549,7 @@ type MetricsRequest struct {
 
 func (x *MetricsRequest) Reset() {
 	*x = MetricsRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[24]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1441,7 +1561,7 @@ func (x *MetricsRequest) String() string {
 func (*MetricsRequest) ProtoMessage() {}
 
 func (x *MetricsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[24]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1454,7 +1574,7 @@ func (x *MetricsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetricsRequest.ProtoReflect.Descriptor instead.
 func (*MetricsRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *MetricsRequest) GetSandboxId() string {
@@ -1494,7 +1614,7 @@ type Sample struct {
 
 func (x *Sample) Reset() {
 	*x = Sample{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[25]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1506,7 +1626,7 @@ func (x *Sample) String() string {
 func (*Sample) ProtoMessage() {}
 
 func (x *Sample) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[25]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1519,7 +1639,7 @@ func (x *Sample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sample.ProtoReflect.Descriptor instead.
 func (*Sample) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Sample) GetTime() *timestamppb.Timestamp {
@@ -1587,7 +1707,7 @@ type MetricsResponse struct {
 
 func (x *MetricsResponse) Reset() {
 	*x = MetricsResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[26]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1599,7 +1719,7 @@ func (x *MetricsResponse) String() string {
 func (*MetricsResponse) ProtoMessage() {}
 
 func (x *MetricsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[26]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1612,7 +1732,7 @@ func (x *MetricsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetricsResponse.ProtoReflect.Descriptor instead.
 func (*MetricsResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *MetricsResponse) GetSamples() []*Sample {
@@ -1630,7 +1750,7 @@ type InfoRequest struct {
 
 func (x *InfoRequest) Reset() {
 	*x = InfoRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[27]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1642,7 +1762,7 @@ func (x *InfoRequest) String() string {
 func (*InfoRequest) ProtoMessage() {}
 
 func (x *InfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[27]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1655,7 +1775,7 @@ func (x *InfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoRequest.ProtoReflect.Descriptor instead.
 func (*InfoRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 type Build struct {
@@ -1679,7 +1799,7 @@ type Build struct {
 
 func (x *Build) Reset() {
 	*x = Build{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[28]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1691,7 +1811,7 @@ func (x *Build) String() string {
 func (*Build) ProtoMessage() {}
 
 func (x *Build) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[28]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1704,7 +1824,7 @@ func (x *Build) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Build.ProtoReflect.Descriptor instead.
 func (*Build) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Build) GetId() string {
@@ -1816,7 +1936,7 @@ type NodeInfo struct {
 
 func (x *NodeInfo) Reset() {
 	*x = NodeInfo{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[29]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1828,7 +1948,7 @@ func (x *NodeInfo) String() string {
 func (*NodeInfo) ProtoMessage() {}
 
 func (x *NodeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[29]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1841,7 +1961,7 @@ func (x *NodeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeInfo.ProtoReflect.Descriptor instead.
 func (*NodeInfo) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *NodeInfo) GetId() string {
@@ -1927,7 +2047,7 @@ type CatalogueError struct {
 
 func (x *CatalogueError) Reset() {
 	*x = CatalogueError{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[30]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1939,7 +2059,7 @@ func (x *CatalogueError) String() string {
 func (*CatalogueError) ProtoMessage() {}
 
 func (x *CatalogueError) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[30]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1952,7 +2072,7 @@ func (x *CatalogueError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatalogueError.ProtoReflect.Descriptor instead.
 func (*CatalogueError) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CatalogueError) GetCode() string {
@@ -2098,7 +2218,15 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\aresults\x18\x01 \x03(\v2\x19.shoal.node.v1.ForkResultR\aresults\"/\n" +
 	"\x12RemoveBuildRequest\x12\x19\n" +
 	"\bbuild_id\x18\x01 \x01(\tR\abuildId\"\x15\n" +
-	"\x13RemoveBuildResponse\"\x8b\x01\n" +
+	"\x13RemoveBuildResponse\"8\n" +
+	"\x0eCollectRequest\x12&\n" +
+	"\x0fknown_build_ids\x18\x01 \x03(\tR\rknownBuildIds\"\x8f\x01\n" +
+	"\x0fCollectResponse\x12\x16\n" +
+	"\x06builds\x18\x01 \x01(\x05R\x06builds\x12\x1c\n" +
+	"\tsnapshots\x18\x02 \x01(\x05R\tsnapshots\x12\x16\n" +
+	"\x06images\x18\x03 \x01(\x05R\x06images\x12\x18\n" +
+	"\akernels\x18\x04 \x01(\x05R\akernels\x12\x14\n" +
+	"\x05bytes\x18\x05 \x01(\x03R\x05bytes\"\x8b\x01\n" +
 	"\x0eMetricsRequest\x12\x1d\n" +
 	"\n" +
 	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x12.\n" +
@@ -2154,7 +2282,7 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\x0eCatalogueError\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
-	"\x05cause\x18\x03 \x01(\tR\x05cause2\x8a\a\n" +
+	"\x05cause\x18\x03 \x01(\tR\x05cause2\xd4\a\n" +
 	"\vNodeService\x12>\n" +
 	"\x06Create\x12\x1c.shoal.node.v1.CreateRequest\x1a\x16.shoal.node.v1.Sandbox\x128\n" +
 	"\x03Get\x12\x19.shoal.node.v1.GetRequest\x1a\x16.shoal.node.v1.Sandbox\x12?\n" +
@@ -2168,6 +2296,7 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\bSnapshot\x12\x1e.shoal.node.v1.SnapshotRequest\x1a\x14.shoal.node.v1.Build\x12?\n" +
 	"\x04Fork\x12\x1a.shoal.node.v1.ForkRequest\x1a\x1b.shoal.node.v1.ForkResponse\x12T\n" +
 	"\vRemoveBuild\x12!.shoal.node.v1.RemoveBuildRequest\x1a\".shoal.node.v1.RemoveBuildResponse\x12H\n" +
+	"\aCollect\x12\x1d.shoal.node.v1.CollectRequest\x1a\x1e.shoal.node.v1.CollectResponse\x12H\n" +
 	"\aMetrics\x12\x1d.shoal.node.v1.MetricsRequest\x1a\x1e.shoal.node.v1.MetricsResponse\x12;\n" +
 	"\x04Info\x12\x1a.shoal.node.v1.InfoRequest\x1a\x17.shoal.node.v1.NodeInfoB3Z1shoal/internal/orchestrator/rpc/gen/nodev1;nodev1b\x06proto3"
 
@@ -2183,7 +2312,7 @@ func file_shoal_node_v1_node_proto_rawDescGZIP() []byte {
 	return file_shoal_node_v1_node_proto_rawDescData
 }
 
-var file_shoal_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_shoal_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_shoal_node_v1_node_proto_goTypes = []any{
 	(*Resources)(nil),             // 0: shoal.node.v1.Resources
 	(*Lifecycle)(nil),             // 1: shoal.node.v1.Lifecycle
@@ -2209,49 +2338,51 @@ var file_shoal_node_v1_node_proto_goTypes = []any{
 	(*ForkResponse)(nil),          // 21: shoal.node.v1.ForkResponse
 	(*RemoveBuildRequest)(nil),    // 22: shoal.node.v1.RemoveBuildRequest
 	(*RemoveBuildResponse)(nil),   // 23: shoal.node.v1.RemoveBuildResponse
-	(*MetricsRequest)(nil),        // 24: shoal.node.v1.MetricsRequest
-	(*Sample)(nil),                // 25: shoal.node.v1.Sample
-	(*MetricsResponse)(nil),       // 26: shoal.node.v1.MetricsResponse
-	(*InfoRequest)(nil),           // 27: shoal.node.v1.InfoRequest
-	(*Build)(nil),                 // 28: shoal.node.v1.Build
-	(*NodeInfo)(nil),              // 29: shoal.node.v1.NodeInfo
-	(*CatalogueError)(nil),        // 30: shoal.node.v1.CatalogueError
-	nil,                           // 31: shoal.node.v1.Spec.MetadataEntry
-	nil,                           // 32: shoal.node.v1.Spec.EnvVarsEntry
-	(*durationpb.Duration)(nil),   // 33: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 34: google.protobuf.Timestamp
+	(*CollectRequest)(nil),        // 24: shoal.node.v1.CollectRequest
+	(*CollectResponse)(nil),       // 25: shoal.node.v1.CollectResponse
+	(*MetricsRequest)(nil),        // 26: shoal.node.v1.MetricsRequest
+	(*Sample)(nil),                // 27: shoal.node.v1.Sample
+	(*MetricsResponse)(nil),       // 28: shoal.node.v1.MetricsResponse
+	(*InfoRequest)(nil),           // 29: shoal.node.v1.InfoRequest
+	(*Build)(nil),                 // 30: shoal.node.v1.Build
+	(*NodeInfo)(nil),              // 31: shoal.node.v1.NodeInfo
+	(*CatalogueError)(nil),        // 32: shoal.node.v1.CatalogueError
+	nil,                           // 33: shoal.node.v1.Spec.MetadataEntry
+	nil,                           // 34: shoal.node.v1.Spec.EnvVarsEntry
+	(*durationpb.Duration)(nil),   // 35: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 36: google.protobuf.Timestamp
 }
 var file_shoal_node_v1_node_proto_depIdxs = []int32{
-	33, // 0: shoal.node.v1.Lifecycle.auto_resume_after:type_name -> google.protobuf.Duration
+	35, // 0: shoal.node.v1.Lifecycle.auto_resume_after:type_name -> google.protobuf.Duration
 	0,  // 1: shoal.node.v1.Spec.resources:type_name -> shoal.node.v1.Resources
-	31, // 2: shoal.node.v1.Spec.metadata:type_name -> shoal.node.v1.Spec.MetadataEntry
-	32, // 3: shoal.node.v1.Spec.env_vars:type_name -> shoal.node.v1.Spec.EnvVarsEntry
-	33, // 4: shoal.node.v1.Spec.timeout:type_name -> google.protobuf.Duration
-	33, // 5: shoal.node.v1.Spec.max_length:type_name -> google.protobuf.Duration
+	33, // 2: shoal.node.v1.Spec.metadata:type_name -> shoal.node.v1.Spec.MetadataEntry
+	34, // 3: shoal.node.v1.Spec.env_vars:type_name -> shoal.node.v1.Spec.EnvVarsEntry
+	35, // 4: shoal.node.v1.Spec.timeout:type_name -> google.protobuf.Duration
+	35, // 5: shoal.node.v1.Spec.max_length:type_name -> google.protobuf.Duration
 	1,  // 6: shoal.node.v1.Spec.lifecycle:type_name -> shoal.node.v1.Lifecycle
 	2,  // 7: shoal.node.v1.Spec.network:type_name -> shoal.node.v1.Network
 	3,  // 8: shoal.node.v1.Spec.volume_mounts:type_name -> shoal.node.v1.VolumeMount
 	4,  // 9: shoal.node.v1.Sandbox.spec:type_name -> shoal.node.v1.Spec
-	34, // 10: shoal.node.v1.Sandbox.started_at:type_name -> google.protobuf.Timestamp
-	34, // 11: shoal.node.v1.Sandbox.end_at:type_name -> google.protobuf.Timestamp
+	36, // 10: shoal.node.v1.Sandbox.started_at:type_name -> google.protobuf.Timestamp
+	36, // 11: shoal.node.v1.Sandbox.end_at:type_name -> google.protobuf.Timestamp
 	4,  // 12: shoal.node.v1.CreateRequest.spec:type_name -> shoal.node.v1.Spec
 	5,  // 13: shoal.node.v1.ListResponse.sandboxes:type_name -> shoal.node.v1.Sandbox
-	33, // 14: shoal.node.v1.SetDeadlineRequest.timeout:type_name -> google.protobuf.Duration
+	35, // 14: shoal.node.v1.SetDeadlineRequest.timeout:type_name -> google.protobuf.Duration
 	2,  // 15: shoal.node.v1.SetNetworkRequest.network:type_name -> shoal.node.v1.Network
-	33, // 16: shoal.node.v1.ResumeRequest.timeout:type_name -> google.protobuf.Duration
+	35, // 16: shoal.node.v1.ResumeRequest.timeout:type_name -> google.protobuf.Duration
 	4,  // 17: shoal.node.v1.ForkRequest.specs:type_name -> shoal.node.v1.Spec
 	5,  // 18: shoal.node.v1.ForkResult.sandbox:type_name -> shoal.node.v1.Sandbox
-	30, // 19: shoal.node.v1.ForkResult.error:type_name -> shoal.node.v1.CatalogueError
+	32, // 19: shoal.node.v1.ForkResult.error:type_name -> shoal.node.v1.CatalogueError
 	20, // 20: shoal.node.v1.ForkResponse.results:type_name -> shoal.node.v1.ForkResult
-	34, // 21: shoal.node.v1.MetricsRequest.from:type_name -> google.protobuf.Timestamp
-	34, // 22: shoal.node.v1.MetricsRequest.to:type_name -> google.protobuf.Timestamp
-	34, // 23: shoal.node.v1.Sample.time:type_name -> google.protobuf.Timestamp
-	25, // 24: shoal.node.v1.MetricsResponse.samples:type_name -> shoal.node.v1.Sample
+	36, // 21: shoal.node.v1.MetricsRequest.from:type_name -> google.protobuf.Timestamp
+	36, // 22: shoal.node.v1.MetricsRequest.to:type_name -> google.protobuf.Timestamp
+	36, // 23: shoal.node.v1.Sample.time:type_name -> google.protobuf.Timestamp
+	27, // 24: shoal.node.v1.MetricsResponse.samples:type_name -> shoal.node.v1.Sample
 	0,  // 25: shoal.node.v1.Build.resources:type_name -> shoal.node.v1.Resources
-	34, // 26: shoal.node.v1.Build.created_at:type_name -> google.protobuf.Timestamp
-	34, // 27: shoal.node.v1.Build.updated_at:type_name -> google.protobuf.Timestamp
-	34, // 28: shoal.node.v1.Build.finished_at:type_name -> google.protobuf.Timestamp
-	28, // 29: shoal.node.v1.NodeInfo.builds:type_name -> shoal.node.v1.Build
+	36, // 26: shoal.node.v1.Build.created_at:type_name -> google.protobuf.Timestamp
+	36, // 27: shoal.node.v1.Build.updated_at:type_name -> google.protobuf.Timestamp
+	36, // 28: shoal.node.v1.Build.finished_at:type_name -> google.protobuf.Timestamp
+	30, // 29: shoal.node.v1.NodeInfo.builds:type_name -> shoal.node.v1.Build
 	6,  // 30: shoal.node.v1.NodeService.Create:input_type -> shoal.node.v1.CreateRequest
 	7,  // 31: shoal.node.v1.NodeService.Get:input_type -> shoal.node.v1.GetRequest
 	8,  // 32: shoal.node.v1.NodeService.List:input_type -> shoal.node.v1.ListRequest
@@ -2263,23 +2394,25 @@ var file_shoal_node_v1_node_proto_depIdxs = []int32{
 	18, // 38: shoal.node.v1.NodeService.Snapshot:input_type -> shoal.node.v1.SnapshotRequest
 	19, // 39: shoal.node.v1.NodeService.Fork:input_type -> shoal.node.v1.ForkRequest
 	22, // 40: shoal.node.v1.NodeService.RemoveBuild:input_type -> shoal.node.v1.RemoveBuildRequest
-	24, // 41: shoal.node.v1.NodeService.Metrics:input_type -> shoal.node.v1.MetricsRequest
-	27, // 42: shoal.node.v1.NodeService.Info:input_type -> shoal.node.v1.InfoRequest
-	5,  // 43: shoal.node.v1.NodeService.Create:output_type -> shoal.node.v1.Sandbox
-	5,  // 44: shoal.node.v1.NodeService.Get:output_type -> shoal.node.v1.Sandbox
-	9,  // 45: shoal.node.v1.NodeService.List:output_type -> shoal.node.v1.ListResponse
-	11, // 46: shoal.node.v1.NodeService.Kill:output_type -> shoal.node.v1.KillResponse
-	5,  // 47: shoal.node.v1.NodeService.SetDeadline:output_type -> shoal.node.v1.Sandbox
-	14, // 48: shoal.node.v1.NodeService.SetNetwork:output_type -> shoal.node.v1.SetNetworkResponse
-	16, // 49: shoal.node.v1.NodeService.Pause:output_type -> shoal.node.v1.PauseResponse
-	5,  // 50: shoal.node.v1.NodeService.Resume:output_type -> shoal.node.v1.Sandbox
-	28, // 51: shoal.node.v1.NodeService.Snapshot:output_type -> shoal.node.v1.Build
-	21, // 52: shoal.node.v1.NodeService.Fork:output_type -> shoal.node.v1.ForkResponse
-	23, // 53: shoal.node.v1.NodeService.RemoveBuild:output_type -> shoal.node.v1.RemoveBuildResponse
-	26, // 54: shoal.node.v1.NodeService.Metrics:output_type -> shoal.node.v1.MetricsResponse
-	29, // 55: shoal.node.v1.NodeService.Info:output_type -> shoal.node.v1.NodeInfo
-	43, // [43:56] is the sub-list for method output_type
-	30, // [30:43] is the sub-list for method input_type
+	24, // 41: shoal.node.v1.NodeService.Collect:input_type -> shoal.node.v1.CollectRequest
+	26, // 42: shoal.node.v1.NodeService.Metrics:input_type -> shoal.node.v1.MetricsRequest
+	29, // 43: shoal.node.v1.NodeService.Info:input_type -> shoal.node.v1.InfoRequest
+	5,  // 44: shoal.node.v1.NodeService.Create:output_type -> shoal.node.v1.Sandbox
+	5,  // 45: shoal.node.v1.NodeService.Get:output_type -> shoal.node.v1.Sandbox
+	9,  // 46: shoal.node.v1.NodeService.List:output_type -> shoal.node.v1.ListResponse
+	11, // 47: shoal.node.v1.NodeService.Kill:output_type -> shoal.node.v1.KillResponse
+	5,  // 48: shoal.node.v1.NodeService.SetDeadline:output_type -> shoal.node.v1.Sandbox
+	14, // 49: shoal.node.v1.NodeService.SetNetwork:output_type -> shoal.node.v1.SetNetworkResponse
+	16, // 50: shoal.node.v1.NodeService.Pause:output_type -> shoal.node.v1.PauseResponse
+	5,  // 51: shoal.node.v1.NodeService.Resume:output_type -> shoal.node.v1.Sandbox
+	30, // 52: shoal.node.v1.NodeService.Snapshot:output_type -> shoal.node.v1.Build
+	21, // 53: shoal.node.v1.NodeService.Fork:output_type -> shoal.node.v1.ForkResponse
+	23, // 54: shoal.node.v1.NodeService.RemoveBuild:output_type -> shoal.node.v1.RemoveBuildResponse
+	25, // 55: shoal.node.v1.NodeService.Collect:output_type -> shoal.node.v1.CollectResponse
+	28, // 56: shoal.node.v1.NodeService.Metrics:output_type -> shoal.node.v1.MetricsResponse
+	31, // 57: shoal.node.v1.NodeService.Info:output_type -> shoal.node.v1.NodeInfo
+	44, // [44:58] is the sub-list for method output_type
+	30, // [30:44] is the sub-list for method input_type
 	30, // [30:30] is the sub-list for extension type_name
 	30, // [30:30] is the sub-list for extension extendee
 	0,  // [0:30] is the sub-list for field type_name
@@ -2297,7 +2430,7 @@ func file_shoal_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shoal_node_v1_node_proto_rawDesc), len(file_shoal_node_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   33,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

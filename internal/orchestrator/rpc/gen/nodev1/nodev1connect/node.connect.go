@@ -57,6 +57,8 @@ const (
 	NodeServiceForkProcedure = "/shoal.node.v1.NodeService/Fork"
 	// NodeServiceRemoveBuildProcedure is the fully-qualified name of the NodeService's RemoveBuild RPC.
 	NodeServiceRemoveBuildProcedure = "/shoal.node.v1.NodeService/RemoveBuild"
+	// NodeServiceCollectProcedure is the fully-qualified name of the NodeService's Collect RPC.
+	NodeServiceCollectProcedure = "/shoal.node.v1.NodeService/Collect"
 	// NodeServiceMetricsProcedure is the fully-qualified name of the NodeService's Metrics RPC.
 	NodeServiceMetricsProcedure = "/shoal.node.v1.NodeService/Metrics"
 	// NodeServiceInfoProcedure is the fully-qualified name of the NodeService's Info RPC.
@@ -76,6 +78,7 @@ type NodeServiceClient interface {
 	Snapshot(context.Context, *connect.Request[nodev1.SnapshotRequest]) (*connect.Response[nodev1.Build], error)
 	Fork(context.Context, *connect.Request[nodev1.ForkRequest]) (*connect.Response[nodev1.ForkResponse], error)
 	RemoveBuild(context.Context, *connect.Request[nodev1.RemoveBuildRequest]) (*connect.Response[nodev1.RemoveBuildResponse], error)
+	Collect(context.Context, *connect.Request[nodev1.CollectRequest]) (*connect.Response[nodev1.CollectResponse], error)
 	Metrics(context.Context, *connect.Request[nodev1.MetricsRequest]) (*connect.Response[nodev1.MetricsResponse], error)
 	Info(context.Context, *connect.Request[nodev1.InfoRequest]) (*connect.Response[nodev1.NodeInfo], error)
 }
@@ -157,6 +160,12 @@ func NewNodeServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(nodeServiceMethods.ByName("RemoveBuild")),
 			connect.WithClientOptions(opts...),
 		),
+		collect: connect.NewClient[nodev1.CollectRequest, nodev1.CollectResponse](
+			httpClient,
+			baseURL+NodeServiceCollectProcedure,
+			connect.WithSchema(nodeServiceMethods.ByName("Collect")),
+			connect.WithClientOptions(opts...),
+		),
 		metrics: connect.NewClient[nodev1.MetricsRequest, nodev1.MetricsResponse](
 			httpClient,
 			baseURL+NodeServiceMetricsProcedure,
@@ -185,6 +194,7 @@ type nodeServiceClient struct {
 	snapshot    *connect.Client[nodev1.SnapshotRequest, nodev1.Build]
 	fork        *connect.Client[nodev1.ForkRequest, nodev1.ForkResponse]
 	removeBuild *connect.Client[nodev1.RemoveBuildRequest, nodev1.RemoveBuildResponse]
+	collect     *connect.Client[nodev1.CollectRequest, nodev1.CollectResponse]
 	metrics     *connect.Client[nodev1.MetricsRequest, nodev1.MetricsResponse]
 	info        *connect.Client[nodev1.InfoRequest, nodev1.NodeInfo]
 }
@@ -244,6 +254,11 @@ func (c *nodeServiceClient) RemoveBuild(ctx context.Context, req *connect.Reques
 	return c.removeBuild.CallUnary(ctx, req)
 }
 
+// Collect calls shoal.node.v1.NodeService.Collect.
+func (c *nodeServiceClient) Collect(ctx context.Context, req *connect.Request[nodev1.CollectRequest]) (*connect.Response[nodev1.CollectResponse], error) {
+	return c.collect.CallUnary(ctx, req)
+}
+
 // Metrics calls shoal.node.v1.NodeService.Metrics.
 func (c *nodeServiceClient) Metrics(ctx context.Context, req *connect.Request[nodev1.MetricsRequest]) (*connect.Response[nodev1.MetricsResponse], error) {
 	return c.metrics.CallUnary(ctx, req)
@@ -267,6 +282,7 @@ type NodeServiceHandler interface {
 	Snapshot(context.Context, *connect.Request[nodev1.SnapshotRequest]) (*connect.Response[nodev1.Build], error)
 	Fork(context.Context, *connect.Request[nodev1.ForkRequest]) (*connect.Response[nodev1.ForkResponse], error)
 	RemoveBuild(context.Context, *connect.Request[nodev1.RemoveBuildRequest]) (*connect.Response[nodev1.RemoveBuildResponse], error)
+	Collect(context.Context, *connect.Request[nodev1.CollectRequest]) (*connect.Response[nodev1.CollectResponse], error)
 	Metrics(context.Context, *connect.Request[nodev1.MetricsRequest]) (*connect.Response[nodev1.MetricsResponse], error)
 	Info(context.Context, *connect.Request[nodev1.InfoRequest]) (*connect.Response[nodev1.NodeInfo], error)
 }
@@ -344,6 +360,12 @@ func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(nodeServiceMethods.ByName("RemoveBuild")),
 		connect.WithHandlerOptions(opts...),
 	)
+	nodeServiceCollectHandler := connect.NewUnaryHandler(
+		NodeServiceCollectProcedure,
+		svc.Collect,
+		connect.WithSchema(nodeServiceMethods.ByName("Collect")),
+		connect.WithHandlerOptions(opts...),
+	)
 	nodeServiceMetricsHandler := connect.NewUnaryHandler(
 		NodeServiceMetricsProcedure,
 		svc.Metrics,
@@ -380,6 +402,8 @@ func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption
 			nodeServiceForkHandler.ServeHTTP(w, r)
 		case NodeServiceRemoveBuildProcedure:
 			nodeServiceRemoveBuildHandler.ServeHTTP(w, r)
+		case NodeServiceCollectProcedure:
+			nodeServiceCollectHandler.ServeHTTP(w, r)
 		case NodeServiceMetricsProcedure:
 			nodeServiceMetricsHandler.ServeHTTP(w, r)
 		case NodeServiceInfoProcedure:
@@ -435,6 +459,10 @@ func (UnimplementedNodeServiceHandler) Fork(context.Context, *connect.Request[no
 
 func (UnimplementedNodeServiceHandler) RemoveBuild(context.Context, *connect.Request[nodev1.RemoveBuildRequest]) (*connect.Response[nodev1.RemoveBuildResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("shoal.node.v1.NodeService.RemoveBuild is not implemented"))
+}
+
+func (UnimplementedNodeServiceHandler) Collect(context.Context, *connect.Request[nodev1.CollectRequest]) (*connect.Response[nodev1.CollectResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("shoal.node.v1.NodeService.Collect is not implemented"))
 }
 
 func (UnimplementedNodeServiceHandler) Metrics(context.Context, *connect.Request[nodev1.MetricsRequest]) (*connect.Response[nodev1.MetricsResponse], error) {

@@ -1,0 +1,81 @@
+package orchestrator
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"shoal/internal/image"
+	"shoal/internal/shoal"
+)
+
+// TestCollect removes what nothing refers to, and only that.
+func TestCollect(t *testing.T) {
+	n := newNode(t)
+	ctx := context.Background()
+	n.orch.cfg.OwnImages, n.orch.cfg.KernelDir = true, filepath.Join(n.dir, "kernels")
+	sb := n.create()
+	snapshot := func() string {
+		t.Helper()
+		b, err := n.orch.Snapshot(ctx, sb.SandboxID, shoal.SnapshotTarget{TemplateID: "snap", BuildID: shoal.NewBuildID()})
+		n.must(err)
+		return b.ID
+	}
+	known, forgotten := snapshot(), snapshot()
+	paused := n.create()
+	n.pause(paused)
+	n.rested(paused)
+	draft, err := n.orch.artifacts.Draft(pausePrefix + "iunknown")
+	n.must(err)
+	_, err = draft.Commit(capture{Image: "/gone"})
+	n.must(err)
+	tree := image.NewTree()
+	n.must(tree.Put("file", image.NewFile(0o644, []byte("of no build"))))
+	unused, _, err := n.store.Put(tree)
+	n.must(err)
+	n.must(os.MkdirAll(filepath.Join(n.orch.cfg.KernelDir, "old"), 0o755))
+
+	if c, err := n.orch.Collect(ctx, nil); err != nil || c.Builds+c.Snapshots+c.Images != 0 || c.Kernels != 1 {
+		t.Errorf("of new things: %+v %v", c, err)
+	}
+	n.age()
+	path, err := n.store.Path(unused)
+	n.must(err)
+	long := time.Now().Add(-time.Hour)
+	for _, digest := range []string{unused, n.build.ImageDigest} {
+		path, err := n.store.Path(digest)
+		n.must(err)
+		n.must(os.Chtimes(path, long, long))
+	}
+	if c, err := n.orch.Collect(ctx, []string{known}); err != nil || c.Builds != 1 || c.Snapshots != 1 || c.Images != 1 {
+		t.Errorf("of old things: %+v %v", c, err)
+	}
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Error("the unused image is left")
+	}
+	for id, want := range map[string]bool{known: true, forgotten: false} {
+		spec := n.spec()
+		spec.BuildID = id
+		if _, err := n.orch.Create(ctx, spec); (err == nil) != want {
+			t.Errorf("a sandbox of a build that is known: %v, %v", want, err)
+		}
+	}
+	n.resume(paused)
+}
+
+// age makes every snapshot an hour old.
+func (n *node) age() {
+	n.t.Helper()
+	list, err := n.orch.artifacts.List()
+	n.must(err)
+	for _, m := range list {
+		path := filepath.Join(n.dir, "data", "artifacts", m.ID, "manifest.json")
+		m.CreatedAt = m.CreatedAt.Add(-time.Hour)
+		data, err := json.Marshal(m)
+		n.must(err)
+		n.must(os.WriteFile(path, data, 0o600))
+	}
+}
