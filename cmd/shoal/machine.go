@@ -92,7 +92,7 @@ func (m *machine) open(ended func(string)) error {
 		NodeID: m.nodeID(), Version: version, DataDir: m.cfg.DataDir, RunDir: m.cfg.RunDir,
 		KernelDir: filepath.Join(m.cfg.DataDir, "kernels"), OwnImages: m.cfg.ImageDir == "",
 		MaxProcesses: m.cfg.MaxProcesses, MaxSandboxes: m.cfg.MaxSandboxes, EnvdTimeout: m.cfg.EnvdTimeout,
-		RestTime: m.cfg.RestTime, WarmMin: m.cfg.Warm, WarmMax: m.cfg.WarmMax,
+		RestTime: m.cfg.RestTime, WarmMin: m.cfg.Warm, WarmMax: m.cfg.WarmMax, Shells: m.cfg.Shells,
 		GuestEnv: m.guestEnv(), Ended: ended,
 	}, m.driver, m.slots, m.images, m.artifacts, m.log)
 	return nil

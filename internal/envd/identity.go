@@ -1,6 +1,9 @@
 package envd
 
 import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
 	"os"
 	"path/filepath"
 
@@ -9,29 +12,33 @@ import (
 )
 
 // identity is whose a guest is that was started ahead. It is Shoal's own field of
-// /init.
+// /init, and counts only with the secret of this start, which the guest cannot
+// know.
 type identity struct {
+	Secret     string `json:"secret"`
 	SandboxID  string `json:"sandboxID"`
 	TemplateID string `json:"templateID"`
 	TokenHash  string `json:"accessTokenHash"`
 
-	boot string // the start that it was given to
+	boot string // the start that it belongs to
 }
 
-// facts are the host's statements about the sandbox. Those that the container's
-// specification could not make yet come with the first /init of a boot, when
-// nobody but the host has reached the guest, and hold until the next one. The
-// caller holds the init turn.
+// facts are the host's statements about the sandbox: those of the container's
+// specification, or of the identity that came later. The caller holds the init
+// turn.
 func (s *Server) facts(given *identity) access.Facts {
 	facts := s.authority.Read()
-	if facts.SandboxID != "" || facts.Boot == "" {
+	if facts.BootHash == "" {
 		return facts
 	}
-	if given != nil && (s.claimed == nil || s.claimed.boot != facts.Boot) {
-		s.claimed = given
-		s.claimed.boot = facts.Boot
+	if given != nil {
+		sum := sha256.Sum256([]byte(given.Secret))
+		if subtle.ConstantTimeCompare([]byte(hex.EncodeToString(sum[:])), []byte(facts.BootHash)) == 1 {
+			s.claimed = given
+			s.claimed.boot = facts.BootHash
+		}
 	}
-	if s.claimed != nil && s.claimed.boot == facts.Boot {
+	if s.claimed != nil && s.claimed.boot == facts.BootHash {
 		facts.SandboxID, facts.TemplateID, facts.TokenHash = s.claimed.SandboxID, s.claimed.TemplateID, s.claimed.TokenHash
 	}
 	return facts

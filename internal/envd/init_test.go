@@ -2,6 +2,7 @@ package envd
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/hex"
 	"encoding/json"
@@ -411,34 +412,44 @@ func TestDiskFreeze(t *testing.T) {
 	}
 }
 
-// TestIdentityOfAGuestStartedAhead: the first /init of a boot says whose it is,
-// and nobody can change it before the next boot.
+// TestIdentityOfAGuestStartedAhead: who knows the secret of its start says whose
+// it is, and nobody else.
 func TestIdentityOfAGuestStartedAhead(t *testing.T) {
 	g := newGuest(t)
-	g.facts.Store("SHOAL_BOOT_ID", "one")
-	identity := func(id, token string) string {
-		return fmt.Sprintf(`{"accessToken":%q,"identity":{"sandboxID":%q,"templateID":"t","accessTokenHash":%q}}`, token, id, hash(token))
+	boot := func(secret string) {
+		sum := sha256.Sum256([]byte(secret))
+		g.facts.Store("SHOAL_BOOT_HASH", hex.EncodeToString(sum[:]))
 	}
-	g.mustInit(identity("ifirst", "first"))
+	boot("one")
+	identity := func(secret, id, token string) string {
+		return fmt.Sprintf(`{"accessToken":%q,"identity":{"secret":%q,"sandboxID":%q,"templateID":"t","accessTokenHash":%q}}`, token, secret, id, hash(token))
+	}
+	g.mustInit(identity("one", "ifirst", "first"))
 	if got := g.envs2("first"); got["E2B_SANDBOX_ID"] != "ifirst" || got["E2B_TEMPLATE_ID"] != "t" {
 		t.Errorf("claimed: %v", got)
 	}
-	if a := g.init(identity("isecond", "second")); a.status != 401 {
-		t.Errorf("a second claim: %d", a.status)
+	for _, wrong := range []string{"", "two"} {
+		if a := g.init(identity(wrong, "isecond", "second")); a.status != 401 {
+			t.Errorf("with the secret %q: %d", wrong, a.status)
+		}
 	}
 	g.mustInit(`{"accessToken":"first"}`)
 	if got := g.envs2("first")["E2B_SANDBOX_ID"]; got != "ifirst" {
-		t.Errorf("after a second claim: %q", got)
+		t.Errorf("after wrong claims: %q", got)
 	}
-	g.facts.Store("SHOAL_BOOT_ID", "two") // a copy of its memory, started ahead again
-	g.mustInit(identity("ithird", "third"))
+	boot("two") // a copy of its memory, in another guest started ahead
+	if a := g.init(identity("one", "ithird", "third")); a.status != 401 {
+		t.Errorf("with the secret of another start: %d", a.status)
+	}
+	g.mustInit(identity("two", "ithird", "third"))
 	if got := g.envs2("third")["E2B_SANDBOX_ID"]; got != "ithird" {
 		t.Errorf("the copy: %q", got)
 	}
-	// What the specification says counts before all that.
+	// A guest with a specification of its own takes no other's word.
+	g.facts.Delete("SHOAL_BOOT_HASH")
 	g.facts.Store("E2B_SANDBOX_ID", "ifourth")
 	g.facts.Store("E2B_ACCESS_TOKEN_HASH", hash("fourth"))
-	g.mustInit(identity("ififth", "fourth"))
+	g.mustInit(identity("two", "ififth", "fourth"))
 	if got := g.envs2("fourth")["E2B_SANDBOX_ID"]; got != "ifourth" {
 		t.Errorf("with a specification: %q", got)
 	}

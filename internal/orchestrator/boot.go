@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"reflect"
 	"time"
 
 	"shoal/internal/network"
@@ -40,15 +41,48 @@ func (o *Orchestrator) boot(ctx context.Context, sb *sandbox, from origin, l lea
 	if err != nil {
 		return err
 	}
-	if err := o.prepare(ctx, sb, from); err != nil {
+	if ahead := o.takeShell(sb, from); ahead != nil {
+		err := o.bootIn(ctx, sb, from, l, egress, ahead)
+		if err == nil || shoal.ErrSnapshotDamaged.Matches(err) {
+			return err
+		}
+		o.log.Warn("a kernel started ahead was of no use", "sandbox", sb.id, "error", err)
+		if err := o.stopGuest(ctx, sb); err != nil {
+			return err
+		}
+	}
+	return o.bootIn(ctx, sb, from, l, egress, nil)
+}
+
+// takeShell returns a kernel that was started ahead and fits, or nil.
+func (o *Orchestrator) takeShell(sb *sandbox, from origin) *bootShell {
+	if from.upper != "" || (from.kernel != "" && from.kernel != o.runtime.Kernel()) {
+		return nil
+	}
+	return o.shells.take(shellKey{image: from.image, resources: sb.snapshotView().Resources}, time.Now())
+}
+
+// bootIn is boot in a kernel that was started ahead, or, without one, in a new
+// one.
+func (o *Orchestrator) bootIn(ctx context.Context, sb *sandbox, from origin, l lease, egress network.Egress, ahead *bootShell) error {
+	if err := o.prepare(ctx, sb, from, ahead); err != nil {
 		return err
 	}
-	// The rules are set and the snapshot is read while the guest's kernel starts.
-	// Until then the slot lets nothing out, and no client can reach the guest.
+	if ahead != nil && !reflect.DeepEqual(egress, o.openEgress) {
+		// A kernel started ahead has an open slot, and its guest may begin at once.
+		if err := o.restrict(ctx, sb.slot, egress); err != nil {
+			return err
+		}
+	}
+	// In a new slot the rules are set while the guest's kernel starts: until then it
+	// lets nothing out. The snapshot is read meanwhile, too.
 	beside := make(chan error, 2)
 	go func() {
-		defer telemetry.Begin(ctx, "egress")()
-		beside <- sb.slot.SetEgress(egress)
+		if ahead != nil {
+			beside <- nil
+			return
+		}
+		beside <- o.restrict(ctx, sb.slot, egress)
 	}()
 	go func() {
 		if from.verify == nil {
@@ -58,27 +92,38 @@ func (o *Orchestrator) boot(ctx context.Context, sb *sandbox, from origin, l lea
 		defer telemetry.Begin(ctx, "verify")()
 		beside <- from.verify()
 	}()
-	err = o.startGuest(ctx, sb, from)
+	err := o.startGuest(ctx, sb, from, ahead)
 	if err = errors.Join(err, <-beside, <-beside); err != nil {
 		return err
 	}
 	return o.initialise(ctx, sb, l)
 }
 
+func (o *Orchestrator) restrict(ctx context.Context, slot *network.Slot, egress network.Egress) error {
+	defer telemetry.Begin(ctx, "egress")()
+	return slot.SetEgress(egress)
+}
+
 // prepare gives the sandbox a slot and the names of a new boot, and records them.
-func (o *Orchestrator) prepare(ctx context.Context, sb *sandbox, from origin) error {
-	endSlot := telemetry.Begin(ctx, "slot")
-	slot, err := o.slots.Acquire(ctx)
-	endSlot()
-	if err != nil {
-		return err
+func (o *Orchestrator) prepare(ctx context.Context, sb *sandbox, from origin, ahead *bootShell) error {
+	id, slot, secret := sb.id+"-"+shoal.NewExecutionID()[:8], (*network.Slot)(nil), ""
+	if ahead != nil {
+		id, slot, secret = ahead.id, ahead.slot, ahead.secret
+	} else {
+		end := telemetry.Begin(ctx, "slot")
+		var err error
+		slot, err = o.slots.Acquire(ctx)
+		end()
+		if err != nil {
+			return err
+		}
 	}
 	sb.mu.Lock()
-	sb.slot, sb.image, sb.kernel = slot, from.image, from.kernel
+	sb.slot, sb.guestID, sb.bootSecret = slot, id, secret
+	sb.image, sb.kernel = from.image, from.kernel
 	if sb.kernel == "" {
 		sb.kernel = o.runtime.Kernel()
 	}
-	sb.guestID = sb.id + "-" + shoal.NewExecutionID()[:8]
 	sb.view.ExecutionID = shoal.NewExecutionID()
 	sb.view.HostIP = slot.HostIP().String()
 	sb.mu.Unlock()
@@ -88,19 +133,8 @@ func (o *Orchestrator) prepare(ctx context.Context, sb *sandbox, from origin) er
 
 // startGuest boots the sandbox's guest in its slot, restored if there is a
 // checkpoint, and watches it.
-func (o *Orchestrator) startGuest(ctx context.Context, sb *sandbox, from origin) error {
-	spec := o.guestSpec(sb)
-	spec.Upper = from.upper
-	if err := os.MkdirAll(spec.Dir, 0o700); err != nil {
-		return fmt.Errorf("make the guest's directory: %w", err)
-	}
-	var guest runtime.Guest
-	var err error
-	if from.checkpoint == "" {
-		guest, err = o.runtime.Start(ctx, spec)
-	} else {
-		guest, err = o.runtime.Restore(ctx, spec, from.checkpoint)
-	}
+func (o *Orchestrator) startGuest(ctx context.Context, sb *sandbox, from origin, ahead *bootShell) error {
+	guest, err := o.startIn(ctx, sb, from, ahead)
 	if err != nil {
 		return shoal.ErrCreateFailed.Wrap(err, "the guest did not start")
 	}
@@ -109,6 +143,24 @@ func (o *Orchestrator) startGuest(ctx context.Context, sb *sandbox, from origin)
 	sb.mu.Unlock()
 	o.watch(sb, guest)
 	return nil
+}
+
+func (o *Orchestrator) startIn(ctx context.Context, sb *sandbox, from origin, ahead *bootShell) (runtime.Guest, error) {
+	switch {
+	case ahead != nil && from.checkpoint != "":
+		return ahead.shell.Restore(ctx, from.checkpoint)
+	case ahead != nil:
+		return ahead.shell.Start(ctx)
+	}
+	spec := o.guestSpec(sb)
+	spec.Upper = from.upper
+	if err := os.MkdirAll(spec.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the guest's directory: %w", err)
+	}
+	if from.checkpoint != "" {
+		return o.runtime.Restore(ctx, spec, from.checkpoint)
+	}
+	return o.runtime.Start(ctx, spec)
 }
 
 // guestSpec describes the current boot; it is the same before and after a
@@ -150,7 +202,9 @@ func (o *Orchestrator) initialise(ctx context.Context, sb *sandbox, l lease) err
 	view := sb.snapshotView()
 	body := envdInit{EnvVars: l.env, HyperloopIP: hyperloopIP,
 		DefaultUser: view.DefaultUser, DefaultWorkdir: view.DefaultWorkdir, LifecycleID: view.ExecutionID}
-	body.Identity = &envdIdentity{SandboxID: sb.id, TemplateID: view.TemplateID, TokenHash: tokenHash(view.EnvdAccessToken)}
+	if sb.bootSecret != "" {
+		body.Identity = &envdIdentity{Secret: sb.bootSecret, SandboxID: sb.id, TemplateID: view.TemplateID, TokenHash: tokenHash(view.EnvdAccessToken)}
+	}
 	if view.EnvdAccessToken != "" {
 		body.AccessToken = &view.EnvdAccessToken
 	}

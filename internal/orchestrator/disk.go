@@ -110,10 +110,10 @@ func (o *Orchestrator) extractDisk(ctx context.Context, sb *sandbox, from saved)
 	if err != nil {
 		return nil, capture{}, err
 	}
-	if err := o.prepare(ctx, sb, start); err != nil {
+	if err := o.prepare(ctx, sb, start, nil); err != nil {
 		return nil, capture{}, err
 	}
-	err = o.startGuest(ctx, sb, start)
+	err = o.startGuest(ctx, sb, start, nil)
 	if err == nil {
 		err = errors.Join(sb.guest.Freeze(ctx), start.verify())
 	}

@@ -52,6 +52,7 @@ type envdInit struct {
 }
 
 type envdIdentity struct {
+	Secret     string `json:"secret"`
 	SandboxID  string `json:"sandboxID"`
 	TemplateID string `json:"templateID"`
 	TokenHash  string `json:"accessTokenHash"`

@@ -28,7 +28,7 @@ func (o *Orchestrator) keepWarm(ctx context.Context) error {
 	defer o.drainWarm()
 	tick := time.NewTicker(keepPeriod)
 	defer tick.Stop()
-	failed := map[string]time.Time{}
+	failed, failedShell := map[string]time.Time{}, time.Time{}
 	for {
 		if err := o.relieve(ctx); err != nil {
 			o.log.Warn("memory pressure is not known", "error", err)
@@ -39,18 +39,37 @@ func (o *Orchestrator) keepWarm(ctx context.Context) error {
 				o.log.Warn("something of an unclaimed guest is left", "guest", w.id, "error", err)
 			}
 		}
+		shells := o.wantedShells(time.Now())
+		for _, b := range o.shells.surplus(shells) {
+			if err := o.stopShell(ctx, b); err != nil {
+				o.log.Warn("something of an unused kernel is left", "guest", b.id, "error", err)
+			}
+		}
 		for id, at := range failed {
 			if time.Since(at) < halfLife {
 				delete(wanted, id) // it will hardly go better at once
 			}
 		}
 		id, ok := o.warm.missing(wanted)
+		key, bare := o.shells.missing(shells)
+		if bare && o.starting.Load() == 0 && time.Since(failedShell) > halfLife {
+			b, err := o.startShell(ctx, key)
+			if err == nil {
+				o.shells.add(b)
+				continue
+			}
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			failedShell = time.Now()
+			o.log.Warn("a kernel could not be started ahead", "image", key.image, "error", err)
+		}
 		if !ok || o.starting.Load() > 0 {
 			select {
 			case <-ctx.Done():
 				return ctx.Err()
 			case <-tick.C:
-			case <-o.warm.wake:
+			case <-o.taken:
 				o.pauseFilling(ctx)
 			}
 			continue
@@ -76,7 +95,7 @@ func (o *Orchestrator) pauseFilling(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-o.warm.wake:
+		case <-o.taken:
 			idle.Reset(quiet)
 		case <-idle.C:
 			return
@@ -126,6 +145,27 @@ func (o *Orchestrator) wantedWarm(now time.Time) map[string]int {
 	return wanted
 }
 
+// wantedShells are kernels for the images that were asked for lately, and for those
+// of the templates that guests are kept ready for.
+func (o *Orchestrator) wantedShells(now time.Time) map[shellKey]int {
+	wanted := map[shellKey]int{}
+	if o.cfg.Shells == 0 {
+		return wanted
+	}
+	for _, key := range o.shells.asked(now) {
+		wanted[key] = o.cfg.Shells
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for template := range o.cfg.WarmMin {
+		build, ok := o.builds[o.newest[template]]
+		if path, err := o.images.Path(build.ImageDigest); ok && err == nil {
+			wanted[shellKey{image: path, resources: build.Resources}] = o.cfg.Shells
+		}
+	}
+	return wanted
+}
+
 // relieve gives memory back when the machine is short of it.
 func (o *Orchestrator) relieve(ctx context.Context) error {
 	available, total, err := availableMemory()
@@ -134,6 +174,9 @@ func (o *Orchestrator) relieve(ctx context.Context) error {
 	}
 	for _, w := range o.warm.surplus(nil) {
 		err = errors.Join(err, o.stopWarm(ctx, w))
+	}
+	for _, b := range o.shells.surplus(nil) {
+		err = errors.Join(err, o.stopShell(ctx, b))
 	}
 	o.coolFor(ctx, int64(pressure*float64(total)))
 	return err
@@ -144,6 +187,11 @@ func (o *Orchestrator) drainWarm() {
 	for _, w := range o.warm.surplus(nil) {
 		if err := o.stopWarm(context.Background(), w); err != nil {
 			o.log.Warn("something of an unclaimed guest is left", "guest", w.id, "error", err)
+		}
+	}
+	for _, b := range o.shells.surplus(nil) {
+		if err := o.stopShell(context.Background(), b); err != nil {
+			o.log.Warn("something of an unused kernel is left", "guest", b.id, "error", err)
 		}
 	}
 }

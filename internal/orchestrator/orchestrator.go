@@ -68,6 +68,9 @@ type Config struct {
 	// bounds them together with those that recent demand asks for. 0 is none.
 	WarmMin map[string]int
 	WarmMax int
+	// Shells is how many sandbox kernels are kept started ahead, without a guest,
+	// for each root image that is in use. 0 is none.
+	Shells int
 	// GuestEnv is in every sandbox's environment unless the client sets the same
 	// names.
 	GuestEnv map[string]string
@@ -95,6 +98,8 @@ type Orchestrator struct {
 	draining  bool
 
 	warm       *warmPool
+	shells     *shellPool
+	taken      chan struct{}  // something started ahead was taken
 	openEgress network.Egress // of a sandbox that asks for no restriction
 
 	// wake tells the deadline loop that the nearest deadline may have changed.
@@ -112,6 +117,7 @@ var _ shoal.Node = (*Orchestrator)(nil)
 
 // New makes an orchestrator. Recover must be called before anything else.
 func New(cfg Config, rt runtime.Runtime, slots Slots, images Images, artifacts *artifact.Store, log *slog.Logger) *Orchestrator {
+	taken := make(chan struct{}, 1)
 	open, err := network.ParsePolicy(shoal.Network{})
 	if err != nil {
 		panic(err) // the empty policy is a policy
@@ -123,7 +129,9 @@ func New(cfg Config, rt runtime.Runtime, slots Slots, images Images, artifacts *
 		sandboxes: map[string]*sandbox{},
 		builds:    map[string]shoal.Build{},
 		newest:    map[string]string{},
-		warm:      newWarmPool(),
+		warm:      newWarmPool(taken),
+		shells:    newShellPool(taken),
+		taken:     taken,
 		wake:      make(chan struct{}, 1),
 		stopped:   make(chan struct{}),
 	}

@@ -36,6 +36,7 @@ type node struct {
 	store   *image.Store
 	build   shoal.Build
 	warm    map[string]int // guests to start ahead
+	shells  int            // kernels to start ahead
 	log     *slog.Logger
 	orch    *Orchestrator
 	pool    *network.Pool
@@ -100,7 +101,7 @@ func (n *node) open() {
 	n.must(err)
 	n.orch = New(Config{NodeID: "n", DataDir: filepath.Join(n.dir, "data"), RunDir: filepath.Join(n.dir, "run"), MaxProcesses: 200,
 		MaxSandboxes: 10, EnvdTimeout: 20 * time.Second, GuestEnv: map[string]string{"FROM_NODE": "1"},
-		WarmMin: n.warm, WarmMax: 8 * len(n.warm)}, n.driver, n.pool, n.store, n.artifacts(), n.log)
+		WarmMin: n.warm, WarmMax: 8 * len(n.warm), Shells: n.shells}, n.driver, n.pool, n.store, n.artifacts(), n.log)
 	n.orch.AddBuild(n.build)
 	n.must(n.orch.Recover(context.Background()))
 	ctx, cancel := context.WithCancel(context.Background())
@@ -364,5 +365,16 @@ func TestCapacity(t *testing.T) {
 	n.create()
 	if _, err := n.orch.Create(context.Background(), n.spec()); !shoal.ErrCapacity.Matches(err) {
 		t.Errorf("one more than the maximum: %v", err)
+	}
+}
+
+func kill(t *testing.T, pid int) {
+	t.Helper()
+	p, err := os.FindProcess(pid)
+	if err == nil {
+		err = p.Kill()
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }

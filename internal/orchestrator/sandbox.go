@@ -24,9 +24,12 @@ type sandbox struct {
 	guestID string        // of the current boot
 	image   string        // path of the current boot's root image
 	kernel  string        // that runs the current boot
-	guest   runtime.Guest // nil unless running, or paused and resting
-	slot    *network.Slot // nil when guest is, but for a start under way
-	current *transition   // nil when nothing is going on
+	// bootSecret proves the host to a guest that was started ahead; "" in others, and
+	// in adopted ones, which know whose they are.
+	bootSecret string
+	guest      runtime.Guest // nil unless running, or paused and resting
+	slot       *network.Slot // nil when guest is, but for a start under way
+	current    *transition   // nil when nothing is going on
 	// saved is what it comes back from; nil unless paused, or on the way there or
 	// back.
 	saved     *saved

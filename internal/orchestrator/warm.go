@@ -24,6 +24,7 @@ import (
 // warmGuest is a guest without a sandbox.
 type warmGuest struct {
 	id       string
+	secret   string
 	build    shoal.Build
 	image    string
 	kernel   string
@@ -47,7 +48,7 @@ type warmPool struct {
 	mu     sync.Mutex
 	ready  map[string][]*warmGuest // by build ID
 	demand map[string]demand       // by build ID
-	wake   chan struct{}           // a claim has made room
+	taken  chan<- struct{}         // tells the keeper, which may be busy
 }
 
 // demand is how often a build was asked for lately: each create counts 1, and
@@ -60,8 +61,16 @@ type demand struct {
 // halfLife is how fast past creates lose their weight.
 const halfLife = time.Minute
 
-func newWarmPool() *warmPool {
-	return &warmPool{ready: map[string][]*warmGuest{}, demand: map[string]demand{}, wake: make(chan struct{}, 1)}
+func newWarmPool(taken chan<- struct{}) *warmPool {
+	return &warmPool{ready: map[string][]*warmGuest{}, demand: map[string]demand{}, taken: taken}
+}
+
+// tell sends without waiting for the receiver.
+func tell(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 // take returns a guest of a build, or nil, and counts the demand.
@@ -77,10 +86,7 @@ func (p *warmPool) take(buildID string, resources shoal.Resources, now time.Time
 	}
 	w := list[at]
 	p.ready[buildID] = slices.Delete(list, at, at+1)
-	select {
-	case p.wake <- struct{}{}:
-	default:
-	}
+	tell(p.taken)
 	return w
 }
 
@@ -183,7 +189,9 @@ func (o *Orchestrator) startWarm(ctx context.Context, build shoal.Build) (*warmG
 
 func (o *Orchestrator) bootWarm(ctx context.Context, w *warmGuest, from origin) (err error) {
 	spec := o.specOf(w.id, w.image, w.kernel, w.build.Resources, w.slot)
-	spec.Env = append(spec.Env, "SHOAL_BOOT_ID="+w.id)
+	var variable string
+	w.secret, variable = bootSecret()
+	spec.Env = append(spec.Env, variable)
 	if err := os.MkdirAll(spec.Dir, 0o700); err != nil {
 		return fmt.Errorf("make the guest's directory: %w", err)
 	}
@@ -233,7 +241,7 @@ func (o *Orchestrator) stopWarm(ctx context.Context, w *warmGuest) error {
 // claim makes a guest that was started ahead the sandbox's.
 func (o *Orchestrator) claim(ctx context.Context, sb *sandbox, w *warmGuest, egress network.Egress, l lease) error {
 	sb.mu.Lock()
-	sb.slot, sb.image, sb.kernel, sb.guestID, sb.guest = w.slot, w.image, w.kernel, w.id, w.guest
+	sb.slot, sb.image, sb.kernel, sb.guestID, sb.guest, sb.bootSecret = w.slot, w.image, w.kernel, w.id, w.guest, w.secret
 	sb.view.ExecutionID = shoal.NewExecutionID()
 	sb.view.HostIP = w.slot.HostIP().String()
 	sb.mu.Unlock()

@@ -149,7 +149,7 @@ func TestWarmGuestsOfASnapshot(t *testing.T) {
 }
 
 func TestDemand(t *testing.T) {
-	p, start := newWarmPool(), time.Now()
+	p, start := newWarmPool(make(chan struct{}, 1)), time.Now()
 	for range 8 {
 		p.take("b", shoal.Resources{}, start)
 	}

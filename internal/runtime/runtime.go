@@ -73,6 +73,9 @@ type Runtime interface {
 	// Kernel names the program that runs new guests; a checkpoint is restored by
 	// the program that took it. Empty if there is only one.
 	Kernel() string
+	// Prepare starts the kernel of a guest without the guest. It costs most of the
+	// time of a start, and can be done before it is known what the guest will be.
+	Prepare(ctx context.Context, spec Spec) (Shell, error)
 	// Start boots a guest. It returns when the guest's first process runs;
 	// waiting for the daemon inside is the caller's.
 	Start(ctx context.Context, spec Spec) (Guest, error)
@@ -84,6 +87,17 @@ type Runtime interface {
 	Adopt(ctx context.Context, spec Spec) (Guest, error)
 	// Reclaim ends and removes every guest that inUse does not name.
 	Reclaim(ctx context.Context, inUse func(id string) bool) error
+}
+
+// Shell is a kernel that waits for its guest. Start and Restore are those of
+// Runtime, with the specification that it was prepared with; one of them may be
+// called, once. When it fails, the shell is gone.
+type Shell interface {
+	Start(ctx context.Context) (Guest, error)
+	Restore(ctx context.Context, checkpoint string) (Guest, error)
+	// Kill ends an unused shell.
+	Kill(ctx context.Context) error
+	Done() <-chan struct{}
 }
 
 // Guest is one running isolated machine.

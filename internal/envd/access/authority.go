@@ -30,9 +30,9 @@ type Facts struct {
 	Sandbox    string
 	SandboxID  string
 	TemplateID string
-	// Boot names the start of a guest that was made before it was known for which
-	// sandbox; its first /init says that.
-	Boot string
+	// BootHash is set in a guest that was started before it was known for which
+	// sandbox: the SHA-256, in hex, of the secret that says so in /init.
+	BootHash string
 }
 
 // Read returns the present facts.
@@ -48,7 +48,7 @@ func (a Authority) Read() Facts {
 		Sandbox:    lookup("E2B_SANDBOX"),
 		SandboxID:  lookup("E2B_SANDBOX_ID"),
 		TemplateID: lookup("E2B_TEMPLATE_ID"),
-		Boot:       lookup("SHOAL_BOOT_ID"),
+		BootHash:   strings.ToLower(lookup("SHOAL_BOOT_HASH")),
 	}
 }
 

@@ -26,27 +26,56 @@ import (
 
 // Start boots a guest. When it fails nothing of the guest is left.
 func (d *Driver) Start(ctx context.Context, s runtime.Spec) (runtime.Guest, error) {
+	sh, err := d.Prepare(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	return sh.Start(ctx)
+}
+
+// Restore brings a guest back from a checkpoint.
+func (d *Driver) Restore(ctx context.Context, s runtime.Spec, checkpoint string) (runtime.Guest, error) {
+	sh, err := d.Prepare(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	return sh.Restore(ctx, checkpoint)
+}
+
+// Prepare starts the kernel alone.
+func (d *Driver) Prepare(ctx context.Context, s runtime.Spec) (runtime.Shell, error) {
 	g, err := d.create(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	if err := g.boot(ctx, d.conf, false, ""); err != nil {
+	return &shell{g}, nil
+}
+
+// shell is a guest whose kernel has no tasks yet.
+type shell struct{ guest *guest }
+
+var _ runtime.Shell = (*shell)(nil)
+
+func (s *shell) Start(ctx context.Context) (runtime.Guest, error) { return s.boot(ctx, false, "") }
+
+func (s *shell) Restore(ctx context.Context, checkpoint string) (runtime.Guest, error) {
+	return s.boot(ctx, true, checkpoint)
+}
+
+func (s *shell) boot(ctx context.Context, restore bool, checkpoint string) (runtime.Guest, error) {
+	g := s.guest
+	if g.ended() {
+		return nil, runtime.ErrGone
+	}
+	if err := g.boot(ctx, g.driver.conf, restore, checkpoint); err != nil {
 		return nil, errors.Join(err, g.Kill(context.WithoutCancel(ctx)))
 	}
 	return g, nil
 }
 
-// Restore brings a guest back from a checkpoint.
-func (d *Driver) Restore(ctx context.Context, s runtime.Spec, checkpoint string) (runtime.Guest, error) {
-	g, err := d.create(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	if err := g.boot(ctx, d.conf, true, checkpoint); err != nil {
-		return nil, errors.Join(err, g.Kill(context.WithoutCancel(ctx)))
-	}
-	return g, nil
-}
+func (s *shell) Kill(ctx context.Context) error { return s.guest.Kill(ctx) }
+
+func (s *shell) Done() <-chan struct{} { return s.guest.done }
 
 // create starts the guest's kernel, in its cgroup, without the guest.
 func (d *Driver) create(ctx context.Context, s runtime.Spec) (*guest, error) {

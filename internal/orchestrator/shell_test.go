@@ -1,0 +1,86 @@
+package orchestrator
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"shoal/internal/shoal"
+)
+
+func (n *node) startedAhead(sb shoal.Sandbox) bool {
+	return strings.HasPrefix(n.orch.sandboxes[sb.SandboxID].guestID, "shell-")
+}
+
+func (n *node) awaitShell() {
+	n.t.Helper()
+	n.eventually("a kernel is started ahead", func() bool {
+		n.orch.shells.mu.Lock()
+		defer n.orch.shells.mu.Unlock()
+		for _, list := range n.orch.shells.ready {
+			if len(list) > 0 {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// TestShells: new, resumed and forked guests begin in kernels started ahead, and
+// nobody can tell.
+func TestShells(t *testing.T) {
+	n := newNode(t)
+	ctx := context.Background()
+	n.close()
+	n.shells = 1
+	n.open()
+	first := n.create() // makes the demand known
+	n.awaitShell()
+	spec := n.spec()
+	spec.Network.DenyOut = []string{"8.8.8.8"}
+	sb, err := n.orch.Create(ctx, spec)
+	n.must(err)
+	check := func(what string, sb shoal.Sandbox) {
+		t.Helper()
+		if !n.startedAhead(sb) {
+			t.Errorf("%s: in a new kernel", what)
+		}
+		if envs := n.envs(sb); envs["E2B_SANDBOX_ID"] != sb.SandboxID || envs["E2B_TEMPLATE_ID"] != "t" || envs["FROM_CLIENT"] != "2" {
+			t.Errorf("%s: environment %v", what, envs)
+		}
+		if n.answersTo(sb, "other") {
+			t.Errorf("%s: takes any token", what)
+		}
+	}
+	check("created", sb)
+	n.write(sb, "/root/kept", "x")
+	n.pause(sb)
+	n.rested(sb)
+	n.awaitShell()
+	sb = n.resume(sb)
+	check("resumed", sb)
+	if got := n.read(sb, "/root/kept"); got != "x" {
+		t.Errorf("the file: %q", got)
+	}
+	n.awaitShell()
+	forked := n.spec()
+	forked.EnvdAccessToken, forked.EnvVars = "third", nil
+	results, err := n.orch.Fork(ctx, sb.SandboxID, []shoal.Spec{forked})
+	n.must(err)
+	n.must(results[0].Err)
+	check("forked", results[0].Sandbox)
+	// A kernel that died is of no use, and of no harm.
+	n.awaitShell()
+	for _, pid := range kernels(t, "shell") {
+		kill(t, pid)
+	}
+	n.must(n.orch.Kill(ctx, first.SandboxID, shoal.KillRequest))
+	n.create()
+	n.must(n.orch.KillAll(ctx, shoal.KillDown))
+	n.close()
+	if left := liveKernels("shell"); len(left) != 0 {
+		t.Errorf("kernels are left: %v", left)
+	}
+	n.shells = 0
+	n.open()
+}
