@@ -30,6 +30,15 @@ type Build struct {
 	CreatedAt      int64
 	UpdatedAt      int64
 	FinishedAt     int64
+	Layers         string
+	Origin         string
+	Context        string
+	StartCmd       string
+	ReadyCmd       string
+	StartContext   string
+	ReasonMessage  string
+	ReasonStep     string
+	Builder        string
 }
 
 type Team struct {
@@ -57,4 +66,6 @@ type Template struct {
 	LastSpawnedAt int64
 	SpawnCount    int64
 	BuildCount    int64
+	Source        string
+	DeletedAt     int64
 }
