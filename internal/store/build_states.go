@@ -56,6 +56,12 @@ func failAll(ctx context.Context, q *sqlcgen.Queries, ids []string, reason shoal
 	return nil
 }
 
+// ExpireBuild is FailBuild for a build that must still wait.
+func (s *Store) ExpireBuild(ctx context.Context, buildID, reason string, at time.Time) error {
+	n, err := s.q.ExpireBuild(ctx, sqlcgen.ExpireBuildParams{ID: buildID, ReasonMessage: reason, UpdatedAt: micros(at)})
+	return changed(n, err, ErrNotFound, "expire build "+buildID)
+}
+
 // Rivals returns the building builds of the same template that share a tag with
 // this one.
 func (s *Store) Rivals(ctx context.Context, buildID string) ([]string, error) {

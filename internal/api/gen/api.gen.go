@@ -48,6 +48,27 @@ func (e BuildStatus) Valid() bool {
 	}
 }
 
+// Defines values for ImageRegistryType.
+const (
+	Aws      ImageRegistryType = "aws"
+	Gcp      ImageRegistryType = "gcp"
+	Registry ImageRegistryType = "registry"
+)
+
+// Valid indicates whether the value is a known member of the ImageRegistryType enum.
+func (e ImageRegistryType) Valid() bool {
+	switch e {
+	case Aws:
+		return true
+	case Gcp:
+		return true
+	case Registry:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for LifecycleOnTimeout.
 const (
 	Kill  LifecycleOnTimeout = "kill"
@@ -135,6 +156,42 @@ func (e SandboxState) Valid() bool {
 	}
 }
 
+// Defines values for GetTemplateBuildLogsParamsDirection.
+const (
+	GetTemplateBuildLogsParamsDirectionBackward GetTemplateBuildLogsParamsDirection = "backward"
+	GetTemplateBuildLogsParamsDirectionForward  GetTemplateBuildLogsParamsDirection = "forward"
+)
+
+// Valid indicates whether the value is a known member of the GetTemplateBuildLogsParamsDirection enum.
+func (e GetTemplateBuildLogsParamsDirection) Valid() bool {
+	switch e {
+	case GetTemplateBuildLogsParamsDirectionBackward:
+		return true
+	case GetTemplateBuildLogsParamsDirectionForward:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GetTemplateBuildLogsParamsSource.
+const (
+	Persistent GetTemplateBuildLogsParamsSource = "persistent"
+	Temporary  GetTemplateBuildLogsParamsSource = "temporary"
+)
+
+// Valid indicates whether the value is a known member of the GetTemplateBuildLogsParamsSource enum.
+func (e GetTemplateBuildLogsParamsSource) Valid() bool {
+	switch e {
+	case Persistent:
+		return true
+	case Temporary:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ListSandboxesV2ParamsOrder.
 const (
 	Asc  ListSandboxesV2ParamsOrder = "asc"
@@ -155,16 +212,16 @@ func (e ListSandboxesV2ParamsOrder) Valid() bool {
 
 // Defines values for GetSandboxLogsV2ParamsDirection.
 const (
-	Backward GetSandboxLogsV2ParamsDirection = "backward"
-	Forward  GetSandboxLogsV2ParamsDirection = "forward"
+	GetSandboxLogsV2ParamsDirectionBackward GetSandboxLogsV2ParamsDirection = "backward"
+	GetSandboxLogsV2ParamsDirectionForward  GetSandboxLogsV2ParamsDirection = "forward"
 )
 
 // Valid indicates whether the value is a known member of the GetSandboxLogsV2ParamsDirection enum.
 func (e GetSandboxLogsV2ParamsDirection) Valid() bool {
 	switch e {
-	case Backward:
+	case GetSandboxLogsV2ParamsDirectionBackward:
 		return true
-	case Forward:
+	case GetSandboxLogsV2ParamsDirectionForward:
 		return true
 	default:
 		return false
@@ -176,8 +233,25 @@ type AutoResume struct {
 	Enabled *bool `json:"enabled,omitempty"`
 }
 
+// BuildLogEntry defines model for BuildLogEntry.
+type BuildLogEntry struct {
+	Level     LogLevel  `json:"level"`
+	Message   string    `json:"message"`
+	Step      *string   `json:"step,omitempty"`
+	Timestamp time.Time `json:"timestamp"`
+}
+
 // BuildStatus defines model for BuildStatus.
 type BuildStatus string
+
+// BuildStatusReason defines model for BuildStatusReason.
+type BuildStatusReason struct {
+	LogEntries []BuildLogEntry `json:"logEntries"`
+	Message    string          `json:"message"`
+
+	// Step base, the number of a step, or finalize
+	Step *string `json:"step,omitempty"`
+}
 
 // ConnectSandbox defines model for ConnectSandbox.
 type ConnectSandbox struct {
@@ -219,6 +293,20 @@ type IAM struct {
 		TokenType string `json:"tokenType"`
 	} `json:"tokens,omitempty"`
 }
+
+// ImageRegistry A login; which fields count depends on the type
+type ImageRegistry struct {
+	AwsAccessKeyId     *string           `json:"awsAccessKeyId,omitempty"`
+	AwsRegion          *string           `json:"awsRegion,omitempty"`
+	AwsSecretAccessKey *string           `json:"awsSecretAccessKey,omitempty"`
+	Password           *string           `json:"password,omitempty"`
+	ServiceAccountJson *string           `json:"serviceAccountJson,omitempty"`
+	Type               ImageRegistryType `json:"type"`
+	Username           *string           `json:"username,omitempty"`
+}
+
+// ImageRegistryType defines model for ImageRegistry.Type.
+type ImageRegistryType string
 
 // Lifecycle defines model for Lifecycle.
 type Lifecycle struct {
@@ -461,11 +549,98 @@ type TemplateBuild struct {
 	UpdatedAt   time.Time   `json:"updatedAt"`
 }
 
+// TemplateBuildInfo defines model for TemplateBuildInfo.
+type TemplateBuildInfo struct {
+	BuildID    string          `json:"buildID"`
+	LogEntries []BuildLogEntry `json:"logEntries"`
+
+	// Logs Always empty
+	Logs       []string           `json:"logs"`
+	Reason     *BuildStatusReason `json:"reason,omitempty"`
+	Status     BuildStatus        `json:"status"`
+	TemplateID string             `json:"templateID"`
+}
+
+// TemplateBuildRequest defines model for TemplateBuildRequest.
+type TemplateBuildRequest struct {
+	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	Alias *string `json:"alias,omitempty"`
+
+	// CpuCount 2 by default
+	CpuCount *int32 `json:"cpuCount,omitempty"`
+
+	// MemoryMB 1024 by default
+	MemoryMB *int64 `json:"memoryMB,omitempty"`
+
+	// MinFreeDiskMb The team's default if it is left out
+	MinFreeDiskMb *int64 `json:"minFreeDiskMb,omitempty"`
+
+	// Name [namespace/]name[:tag]
+	Name *string   `json:"name,omitempty"`
+	Tags *[]string `json:"tags,omitempty"`
+	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	TeamID *string `json:"teamID,omitempty"`
+}
+
+// TemplateBuildStart Exactly one of fromImage and fromTemplate
+type TemplateBuildStart struct {
+	Force     *bool   `json:"force,omitempty"`
+	FromImage *string `json:"fromImage,omitempty"`
+
+	// FromImageRegistry A login; which fields count depends on the type
+	FromImageRegistry *ImageRegistry  `json:"fromImageRegistry,omitempty"`
+	FromTemplate      *string         `json:"fromTemplate,omitempty"`
+	ReadyCmd          *string         `json:"readyCmd,omitempty"`
+	StartCmd          *string         `json:"startCmd,omitempty"`
+	Steps             *[]TemplateStep `json:"steps,omitempty"`
+}
+
+// TemplateLegacy defines model for TemplateLegacy.
+type TemplateLegacy struct {
+	Aliases       []string                `json:"aliases"`
+	BuildCount    int32                   `json:"buildCount"`
+	BuildID       string                  `json:"buildID"`
+	CpuCount      int32                   `json:"cpuCount"`
+	CreatedAt     time.Time               `json:"createdAt"`
+	CreatedBy     *map[string]interface{} `json:"createdBy"`
+	DiskSizeMB    int64                   `json:"diskSizeMB"`
+	EnvdVersion   string                  `json:"envdVersion"`
+	LastSpawnedAt *time.Time              `json:"lastSpawnedAt"`
+	MemoryMB      int64                   `json:"memoryMB"`
+	Public        bool                    `json:"public"`
+	SpawnCount    int64                   `json:"spawnCount"`
+	TemplateID    string                  `json:"templateID"`
+	UpdatedAt     time.Time               `json:"updatedAt"`
+}
+
+// TemplateRegistration defines model for TemplateRegistration.
+type TemplateRegistration struct {
+	Aliases    []string `json:"aliases"`
+	BuildID    string   `json:"buildID"`
+	Names      []string `json:"names"`
+	Public     bool     `json:"public"`
+	Tags       []string `json:"tags"`
+	TemplateID string   `json:"templateID"`
+}
+
+// TemplateStep defines model for TemplateStep.
+type TemplateStep struct {
+	Args      *[]string `json:"args,omitempty"`
+	FilesHash *string   `json:"filesHash,omitempty"`
+	Force     *bool     `json:"force,omitempty"`
+	Type      string    `json:"type"`
+}
+
 // TemplateTag defines model for TemplateTag.
 type TemplateTag struct {
 	BuildID   string    `json:"buildID"`
 	CreatedAt time.Time `json:"createdAt"`
 	Tag       string    `json:"tag"`
+}
+
+// TemplateUpdate defines model for TemplateUpdate.
+type TemplateUpdate struct {
+	Public *bool `json:"public,omitempty"`
 }
 
 // TemplateWithBuilds defines model for TemplateWithBuilds.
@@ -487,11 +662,20 @@ type VolumeMount struct {
 	Path string `json:"path"`
 }
 
+// BuildID defines model for BuildID.
+type BuildID = string
+
 // Limit defines model for Limit.
 type Limit = int32
 
+// LogLimit defines model for LogLimit.
+type LogLimit = int32
+
 // Metadata defines model for Metadata.
 type Metadata = string
+
+// MinLevel defines model for MinLevel.
+type MinLevel = LogLevel
 
 // NextToken defines model for NextToken.
 type NextToken = string
@@ -574,10 +758,56 @@ type ListTemplatesParams struct {
 	TeamID *TeamID `form:"teamID,omitempty" json:"teamID,omitempty"`
 }
 
+// RemoveTemplateTagsJSONBody defines parameters for RemoveTemplateTags.
+type RemoveTemplateTagsJSONBody struct {
+	Name string   `json:"name"`
+	Tags []string `json:"tags"`
+}
+
+// AssignTemplateTagsJSONBody defines parameters for AssignTemplateTags.
+type AssignTemplateTagsJSONBody struct {
+	Tags []string `json:"tags"`
+
+	// Target name[:tag]; the tag may be a build ID
+	Target string `json:"target"`
+}
+
 // GetTemplateParams defines parameters for GetTemplate.
 type GetTemplateParams struct {
 	Limit     *Limit     `form:"limit,omitempty" json:"limit,omitempty"`
 	NextToken *NextToken `form:"nextToken,omitempty" json:"nextToken,omitempty"`
+}
+
+// GetTemplateBuildLogsParams defines parameters for GetTemplateBuildLogs.
+type GetTemplateBuildLogsParams struct {
+	// Cursor Unix milliseconds; the log's end of the direction by default
+	Cursor *int64    `form:"cursor,omitempty" json:"cursor,omitempty"`
+	Limit  *LogLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Direction forward (default) is from the cursor on, oldest first; backward is before it, newest first
+	Direction *GetTemplateBuildLogsParamsDirection `form:"direction,omitempty" json:"direction,omitempty"`
+
+	// Level The least severe level to answer with
+	Level *MinLevel `form:"level,omitempty" json:"level,omitempty"`
+
+	// Source Accepted for E2B clients; there is one source
+	Source *GetTemplateBuildLogsParamsSource `form:"source,omitempty" json:"source,omitempty"`
+}
+
+// GetTemplateBuildLogsParamsDirection defines parameters for GetTemplateBuildLogs.
+type GetTemplateBuildLogsParamsDirection string
+
+// GetTemplateBuildLogsParamsSource defines parameters for GetTemplateBuildLogs.
+type GetTemplateBuildLogsParamsSource string
+
+// GetTemplateBuildStatusParams defines parameters for GetTemplateBuildStatus.
+type GetTemplateBuildStatusParams struct {
+	// LogsOffset Entries to leave out, counted after the level filter
+	LogsOffset *int32    `form:"logsOffset,omitempty" json:"logsOffset,omitempty"`
+	Limit      *LogLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Level The least severe level to answer with
+	Level *MinLevel `form:"level,omitempty" json:"level,omitempty"`
 }
 
 // ListSandboxesV2Params defines parameters for ListSandboxesV2.
@@ -614,6 +844,14 @@ type ListTemplatesV2Params struct {
 	NextToken *NextToken `form:"nextToken,omitempty" json:"nextToken,omitempty"`
 }
 
+// RegisterTemplateBuildV2JSONBody defines parameters for RegisterTemplateBuildV2.
+type RegisterTemplateBuildV2JSONBody struct {
+	Alias    string  `json:"alias"`
+	CpuCount *int32  `json:"cpuCount,omitempty"`
+	MemoryMB *int64  `json:"memoryMB,omitempty"`
+	TeamID   *string `json:"teamID,omitempty"`
+}
+
 // CreateSandboxJSONRequestBody defines body for CreateSandbox for application/json ContentType.
 type CreateSandboxJSONRequestBody = NewSandbox
 
@@ -641,14 +879,42 @@ type CreateSnapshotJSONRequestBody CreateSnapshotJSONBody
 // SetSandboxTimeoutJSONRequestBody defines body for SetSandboxTimeout for application/json ContentType.
 type SetSandboxTimeoutJSONRequestBody SetSandboxTimeoutJSONBody
 
+// RemoveTemplateTagsJSONRequestBody defines body for RemoveTemplateTags for application/json ContentType.
+type RemoveTemplateTagsJSONRequestBody RemoveTemplateTagsJSONBody
+
+// AssignTemplateTagsJSONRequestBody defines body for AssignTemplateTags for application/json ContentType.
+type AssignTemplateTagsJSONRequestBody AssignTemplateTagsJSONBody
+
+// UpdateTemplateJSONRequestBody defines body for UpdateTemplate for application/json ContentType.
+//
+// Deprecated: this type has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+type UpdateTemplateJSONRequestBody = TemplateUpdate
+
 // CreateSandboxV2JSONRequestBody defines body for CreateSandboxV2 for application/json ContentType.
 type CreateSandboxV2JSONRequestBody = NewSandbox
 
 // ConnectSandboxV2JSONRequestBody defines body for ConnectSandboxV2 for application/json ContentType.
 type ConnectSandboxV2JSONRequestBody = ConnectSandboxV2
 
+// RegisterTemplateBuildV2JSONRequestBody defines body for RegisterTemplateBuildV2 for application/json ContentType.
+//
+// Deprecated: this type has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+type RegisterTemplateBuildV2JSONRequestBody RegisterTemplateBuildV2JSONBody
+
+// UpdateTemplateV2JSONRequestBody defines body for UpdateTemplateV2 for application/json ContentType.
+type UpdateTemplateV2JSONRequestBody = TemplateUpdate
+
+// StartTemplateBuildJSONRequestBody defines body for StartTemplateBuild for application/json ContentType.
+type StartTemplateBuildJSONRequestBody = TemplateBuildStart
+
+// RegisterTemplateBuildJSONRequestBody defines body for RegisterTemplateBuild for application/json ContentType.
+type RegisterTemplateBuildJSONRequestBody = TemplateBuildRequest
+
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// CancelTeamBuilds End all waiting and running builds of a team
+	// (POST /admin/teams/{teamID}/builds/cancel)
+	CancelTeamBuilds(w http.ResponseWriter, r *http.Request, teamID string)
 	// GetHealth Whether the API can serve; 503 until a machine is connected
 	// (GET /health)
 	GetHealth(w http.ResponseWriter, r *http.Request)
@@ -712,9 +978,32 @@ type ServerInterface interface {
 	// GetTemplateAlias Whether a name is taken, and by what
 	// (GET /templates/aliases/{alias})
 	GetTemplateAlias(w http.ResponseWriter, r *http.Request, alias string)
+	// RemoveTemplateTags Remove tags from a template
+	// (DELETE /templates/tags)
+	RemoveTemplateTags(w http.ResponseWriter, r *http.Request)
+	// AssignTemplateTags Make tags point to the ready build of another tag
+	// (POST /templates/tags)
+	AssignTemplateTags(w http.ResponseWriter, r *http.Request)
+	// DeleteTemplate Delete a template that no sandbox uses; name or ID
+	// (DELETE /templates/{templateID})
+	DeleteTemplate(w http.ResponseWriter, r *http.Request, templateID TemplateID)
 	// GetTemplate A template by its ID, with its builds
 	// (GET /templates/{templateID})
 	GetTemplate(w http.ResponseWriter, r *http.Request, templateID TemplateID, params GetTemplateParams)
+	// UpdateTemplate As v2; publishing also claims the name without a namespace
+	// (PATCH /templates/{templateID})
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	UpdateTemplate(w http.ResponseWriter, r *http.Request, templateID TemplateID)
+	// GetTemplateBuildLogs The log of a build by time
+	// (GET /templates/{templateID}/builds/{buildID}/logs)
+	GetTemplateBuildLogs(w http.ResponseWriter, r *http.Request, templateID TemplateID, buildID BuildID, params GetTemplateBuildLogsParams)
+	// GetTemplateBuildStatus How a build is doing, and its log from an entry on
+	// (GET /templates/{templateID}/builds/{buildID}/status)
+	GetTemplateBuildStatus(w http.ResponseWriter, r *http.Request, templateID TemplateID, buildID BuildID, params GetTemplateBuildStatusParams)
+	// GetTemplateFiles Where to put the files of a COPY step, and whether they are there already
+	// (GET /templates/{templateID}/files/{hash})
+	GetTemplateFiles(w http.ResponseWriter, r *http.Request, templateID TemplateID, hash string)
 	// ListTemplateTags The newest build of each tag; name or ID
 	// (GET /templates/{templateID}/tags)
 	ListTemplateTags(w http.ResponseWriter, r *http.Request, templateID TemplateID)
@@ -736,6 +1025,20 @@ type ServerInterface interface {
 	// ListTemplatesV2 The team's templates in pages, newest first
 	// (GET /v2/templates)
 	ListTemplatesV2(w http.ResponseWriter, r *http.Request, params ListTemplatesV2Params)
+	// RegisterTemplateBuildV2 As v3, for JavaScript SDKs 2.1 to 2.5
+	// (POST /v2/templates)
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	RegisterTemplateBuildV2(w http.ResponseWriter, r *http.Request)
+	// UpdateTemplateV2 Show a template to every team, or hide it; name or ID
+	// (PATCH /v2/templates/{templateID})
+	UpdateTemplateV2(w http.ResponseWriter, r *http.Request, templateID TemplateID)
+	// StartTemplateBuild Start a registered build
+	// (POST /v2/templates/{templateID}/builds/{buildID})
+	StartTemplateBuild(w http.ResponseWriter, r *http.Request, templateID TemplateID, buildID BuildID)
+	// RegisterTemplateBuild Make a build of the template of a name, and the template if it is new
+	// (POST /v3/templates)
+	RegisterTemplateBuild(w http.ResponseWriter, r *http.Request)
 }
 
 // ServerInterfaceWrapper converts contexts to parameters.
@@ -746,6 +1049,32 @@ type ServerInterfaceWrapper struct {
 }
 
 type MiddlewareFunc func(http.Handler) http.Handler
+
+// CancelTeamBuilds operation middleware
+func (siw *ServerInterfaceWrapper) CancelTeamBuilds(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "teamID" -------------
+	var teamID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "teamID", r.PathValue("teamID"), &teamID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "teamID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CancelTeamBuilds(w, r, teamID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
 
 // GetHealth operation middleware
 func (siw *ServerInterfaceWrapper) GetHealth(w http.ResponseWriter, r *http.Request) {
@@ -1370,6 +1699,60 @@ func (siw *ServerInterfaceWrapper) GetTemplateAlias(w http.ResponseWriter, r *ht
 	handler.ServeHTTP(w, r)
 }
 
+// RemoveTemplateTags operation middleware
+func (siw *ServerInterfaceWrapper) RemoveTemplateTags(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RemoveTemplateTags(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// AssignTemplateTags operation middleware
+func (siw *ServerInterfaceWrapper) AssignTemplateTags(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.AssignTemplateTags(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteTemplate operation middleware
+func (siw *ServerInterfaceWrapper) DeleteTemplate(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "templateID" -------------
+	var templateID TemplateID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "templateID", r.PathValue("templateID"), &templateID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "templateID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteTemplate(w, r, templateID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // GetTemplate operation middleware
 func (siw *ServerInterfaceWrapper) GetTemplate(w http.ResponseWriter, r *http.Request) {
 
@@ -1416,6 +1799,247 @@ func (siw *ServerInterfaceWrapper) GetTemplate(w http.ResponseWriter, r *http.Re
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetTemplate(w, r, templateID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UpdateTemplate operation middleware
+func (siw *ServerInterfaceWrapper) UpdateTemplate(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "templateID" -------------
+	var templateID TemplateID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "templateID", r.PathValue("templateID"), &templateID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "templateID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UpdateTemplate(w, r, templateID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetTemplateBuildLogs operation middleware
+func (siw *ServerInterfaceWrapper) GetTemplateBuildLogs(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "templateID" -------------
+	var templateID TemplateID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "templateID", r.PathValue("templateID"), &templateID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "templateID", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "buildID" -------------
+	var buildID BuildID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "buildID", r.PathValue("buildID"), &buildID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "buildID", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetTemplateBuildLogsParams
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "direction" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "direction", r.URL.Query(), &params.Direction, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "direction"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "direction", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "level" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "level", r.URL.Query(), &params.Level, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "level"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "level", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "source" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "source", r.URL.Query(), &params.Source, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "source"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "source", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetTemplateBuildLogs(w, r, templateID, buildID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetTemplateBuildStatus operation middleware
+func (siw *ServerInterfaceWrapper) GetTemplateBuildStatus(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "templateID" -------------
+	var templateID TemplateID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "templateID", r.PathValue("templateID"), &templateID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "templateID", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "buildID" -------------
+	var buildID BuildID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "buildID", r.PathValue("buildID"), &buildID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "buildID", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetTemplateBuildStatusParams
+
+	// ------------- Optional query parameter "logsOffset" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "logsOffset", r.URL.Query(), &params.LogsOffset, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "logsOffset"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "logsOffset", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "level" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "level", r.URL.Query(), &params.Level, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "level"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "level", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetTemplateBuildStatus(w, r, templateID, buildID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetTemplateFiles operation middleware
+func (siw *ServerInterfaceWrapper) GetTemplateFiles(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "templateID" -------------
+	var templateID TemplateID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "templateID", r.PathValue("templateID"), &templateID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "templateID", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "hash" -------------
+	var hash string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "hash", r.PathValue("hash"), &hash, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "hash", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetTemplateFiles(w, r, templateID, hash)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -1769,6 +2393,95 @@ func (siw *ServerInterfaceWrapper) ListTemplatesV2(w http.ResponseWriter, r *htt
 	handler.ServeHTTP(w, r)
 }
 
+// RegisterTemplateBuildV2 operation middleware
+func (siw *ServerInterfaceWrapper) RegisterTemplateBuildV2(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RegisterTemplateBuildV2(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UpdateTemplateV2 operation middleware
+func (siw *ServerInterfaceWrapper) UpdateTemplateV2(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "templateID" -------------
+	var templateID TemplateID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "templateID", r.PathValue("templateID"), &templateID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "templateID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UpdateTemplateV2(w, r, templateID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// StartTemplateBuild operation middleware
+func (siw *ServerInterfaceWrapper) StartTemplateBuild(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "templateID" -------------
+	var templateID TemplateID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "templateID", r.PathValue("templateID"), &templateID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "templateID", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "buildID" -------------
+	var buildID BuildID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "buildID", r.PathValue("buildID"), &buildID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "buildID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.StartTemplateBuild(w, r, templateID, buildID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RegisterTemplateBuild operation middleware
+func (siw *ServerInterfaceWrapper) RegisterTemplateBuild(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RegisterTemplateBuild(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 type UnescapedCookieParamError struct {
 	ParamName string
 	Err       error
@@ -1912,7 +2625,19 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v2/sandboxes/{sandboxID}/logs", wrapper.GetSandboxLogsV2)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/templates", wrapper.ListTemplates)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v2/templates", wrapper.ListTemplatesV2)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v2/templates", wrapper.RegisterTemplateBuildV2)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v3/templates", wrapper.RegisterTemplateBuild)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v2/templates/{templateID}/builds/{buildID}", wrapper.StartTemplateBuild)
+	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/v2/templates/{templateID}", wrapper.UpdateTemplateV2)
+	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/templates/tags", wrapper.RemoveTemplateTags)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/templates/tags", wrapper.AssignTemplateTags)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/templates/{templateID}/files/{hash}", wrapper.GetTemplateFiles)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/templates/{templateID}/builds/{buildID}/status", wrapper.GetTemplateBuildStatus)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/templates/{templateID}/builds/{buildID}/logs", wrapper.GetTemplateBuildLogs)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/admin/teams/{teamID}/builds/cancel", wrapper.CancelTeamBuilds)
+	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/templates/{templateID}", wrapper.DeleteTemplate)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/templates/{templateID}", wrapper.GetTemplate)
+	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/templates/{templateID}", wrapper.UpdateTemplate)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/templates/{templateID}/tags", wrapper.ListTemplateTags)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/templates/aliases/{alias}", wrapper.GetTemplateAlias)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/teams", wrapper.ListTeams)
@@ -1923,6 +2648,48 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 }
 
 type ErrorJSONResponse Error
+
+type CancelTeamBuildsRequestObject struct {
+	TeamID string `json:"teamID"`
+}
+
+type CancelTeamBuildsResponseObject interface {
+	VisitCancelTeamBuildsResponse(w http.ResponseWriter) error
+}
+
+type CancelTeamBuilds200JSONResponse struct {
+	CancelledCount int `json:"cancelledCount"`
+	FailedCount    int `json:"failedCount"`
+}
+
+func (response CancelTeamBuilds200JSONResponse) VisitCancelTeamBuildsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelTeamBuildsdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CancelTeamBuildsdefaultJSONResponse) VisitCancelTeamBuildsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
 
 type GetHealthRequestObject struct {
 }
@@ -2722,6 +3489,114 @@ func (response GetTemplateAliasdefaultJSONResponse) VisitGetTemplateAliasRespons
 	return err
 }
 
+type RemoveTemplateTagsRequestObject struct {
+	Body *RemoveTemplateTagsJSONRequestBody
+}
+
+type RemoveTemplateTagsResponseObject interface {
+	VisitRemoveTemplateTagsResponse(w http.ResponseWriter) error
+}
+
+type RemoveTemplateTags204Response struct {
+}
+
+func (response RemoveTemplateTags204Response) VisitRemoveTemplateTagsResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type RemoveTemplateTagsdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response RemoveTemplateTagsdefaultJSONResponse) VisitRemoveTemplateTagsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AssignTemplateTagsRequestObject struct {
+	Body *AssignTemplateTagsJSONRequestBody
+}
+
+type AssignTemplateTagsResponseObject interface {
+	VisitAssignTemplateTagsResponse(w http.ResponseWriter) error
+}
+
+type AssignTemplateTags201JSONResponse struct {
+	BuildID string   `json:"buildID"`
+	Tags    []string `json:"tags"`
+}
+
+func (response AssignTemplateTags201JSONResponse) VisitAssignTemplateTagsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AssignTemplateTagsdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response AssignTemplateTagsdefaultJSONResponse) VisitAssignTemplateTagsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteTemplateRequestObject struct {
+	TemplateID TemplateID `json:"templateID"`
+}
+
+type DeleteTemplateResponseObject interface {
+	VisitDeleteTemplateResponse(w http.ResponseWriter) error
+}
+
+type DeleteTemplate204Response struct {
+}
+
+func (response DeleteTemplate204Response) VisitDeleteTemplateResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteTemplatedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteTemplatedefaultJSONResponse) VisitDeleteTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetTemplateRequestObject struct {
 	TemplateID TemplateID `json:"templateID"`
 	Params     GetTemplateParams
@@ -2751,6 +3626,173 @@ type GetTemplatedefaultJSONResponse struct {
 }
 
 func (response GetTemplatedefaultJSONResponse) VisitGetTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTemplateRequestObject struct {
+	TemplateID TemplateID `json:"templateID"`
+	Body       *UpdateTemplateJSONRequestBody
+}
+
+type UpdateTemplateResponseObject interface {
+	VisitUpdateTemplateResponse(w http.ResponseWriter) error
+}
+
+type UpdateTemplate200JSONResponse map[string]interface{}
+
+func (response UpdateTemplate200JSONResponse) VisitUpdateTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTemplatedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response UpdateTemplatedefaultJSONResponse) VisitUpdateTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTemplateBuildLogsRequestObject struct {
+	TemplateID TemplateID `json:"templateID"`
+	BuildID    BuildID    `json:"buildID"`
+	Params     GetTemplateBuildLogsParams
+}
+
+type GetTemplateBuildLogsResponseObject interface {
+	VisitGetTemplateBuildLogsResponse(w http.ResponseWriter) error
+}
+
+type GetTemplateBuildLogs200JSONResponse struct {
+	Logs []BuildLogEntry `json:"logs"`
+}
+
+func (response GetTemplateBuildLogs200JSONResponse) VisitGetTemplateBuildLogsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTemplateBuildLogsdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetTemplateBuildLogsdefaultJSONResponse) VisitGetTemplateBuildLogsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTemplateBuildStatusRequestObject struct {
+	TemplateID TemplateID `json:"templateID"`
+	BuildID    BuildID    `json:"buildID"`
+	Params     GetTemplateBuildStatusParams
+}
+
+type GetTemplateBuildStatusResponseObject interface {
+	VisitGetTemplateBuildStatusResponse(w http.ResponseWriter) error
+}
+
+type GetTemplateBuildStatus200JSONResponse TemplateBuildInfo
+
+func (response GetTemplateBuildStatus200JSONResponse) VisitGetTemplateBuildStatusResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTemplateBuildStatusdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetTemplateBuildStatusdefaultJSONResponse) VisitGetTemplateBuildStatusResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTemplateFilesRequestObject struct {
+	TemplateID TemplateID `json:"templateID"`
+	Hash       string     `json:"hash"`
+}
+
+type GetTemplateFilesResponseObject interface {
+	VisitGetTemplateFilesResponse(w http.ResponseWriter) error
+}
+
+type GetTemplateFiles201JSONResponse struct {
+	Present bool   `json:"present"`
+	Url     string `json:"url"`
+}
+
+func (response GetTemplateFiles201JSONResponse) VisitGetTemplateFilesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTemplateFilesdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetTemplateFilesdefaultJSONResponse) VisitGetTemplateFilesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3052,8 +4094,166 @@ func (response ListTemplatesV2defaultJSONResponse) VisitListTemplatesV2Response(
 	return err
 }
 
+type RegisterTemplateBuildV2RequestObject struct {
+	Body *RegisterTemplateBuildV2JSONRequestBody
+}
+
+type RegisterTemplateBuildV2ResponseObject interface {
+	VisitRegisterTemplateBuildV2Response(w http.ResponseWriter) error
+}
+
+type RegisterTemplateBuildV2202JSONResponse TemplateLegacy
+
+func (response RegisterTemplateBuildV2202JSONResponse) VisitRegisterTemplateBuildV2Response(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RegisterTemplateBuildV2defaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response RegisterTemplateBuildV2defaultJSONResponse) VisitRegisterTemplateBuildV2Response(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTemplateV2RequestObject struct {
+	TemplateID TemplateID `json:"templateID"`
+	Body       *UpdateTemplateV2JSONRequestBody
+}
+
+type UpdateTemplateV2ResponseObject interface {
+	VisitUpdateTemplateV2Response(w http.ResponseWriter) error
+}
+
+type UpdateTemplateV2200JSONResponse struct {
+	Names []string `json:"names"`
+}
+
+func (response UpdateTemplateV2200JSONResponse) VisitUpdateTemplateV2Response(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTemplateV2defaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response UpdateTemplateV2defaultJSONResponse) VisitUpdateTemplateV2Response(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartTemplateBuildRequestObject struct {
+	TemplateID TemplateID `json:"templateID"`
+	BuildID    BuildID    `json:"buildID"`
+	Body       *StartTemplateBuildJSONRequestBody
+}
+
+type StartTemplateBuildResponseObject interface {
+	VisitStartTemplateBuildResponse(w http.ResponseWriter) error
+}
+
+type StartTemplateBuild202Response struct {
+}
+
+func (response StartTemplateBuild202Response) VisitStartTemplateBuildResponse(w http.ResponseWriter) error {
+	w.WriteHeader(202)
+	return nil
+}
+
+type StartTemplateBuilddefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response StartTemplateBuilddefaultJSONResponse) VisitStartTemplateBuildResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RegisterTemplateBuildRequestObject struct {
+	Body *RegisterTemplateBuildJSONRequestBody
+}
+
+type RegisterTemplateBuildResponseObject interface {
+	VisitRegisterTemplateBuildResponse(w http.ResponseWriter) error
+}
+
+type RegisterTemplateBuild202JSONResponse TemplateRegistration
+
+func (response RegisterTemplateBuild202JSONResponse) VisitRegisterTemplateBuildResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RegisterTemplateBuilddefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response RegisterTemplateBuilddefaultJSONResponse) VisitRegisterTemplateBuildResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
+	// CancelTeamBuilds End all waiting and running builds of a team
+	// (POST /admin/teams/{teamID}/builds/cancel)
+	CancelTeamBuilds(ctx context.Context, request CancelTeamBuildsRequestObject) (CancelTeamBuildsResponseObject, error)
 	// GetHealth Whether the API can serve; 503 until a machine is connected
 	// (GET /health)
 	GetHealth(ctx context.Context, request GetHealthRequestObject) (GetHealthResponseObject, error)
@@ -3117,9 +4317,32 @@ type StrictServerInterface interface {
 	// GetTemplateAlias Whether a name is taken, and by what
 	// (GET /templates/aliases/{alias})
 	GetTemplateAlias(ctx context.Context, request GetTemplateAliasRequestObject) (GetTemplateAliasResponseObject, error)
+	// RemoveTemplateTags Remove tags from a template
+	// (DELETE /templates/tags)
+	RemoveTemplateTags(ctx context.Context, request RemoveTemplateTagsRequestObject) (RemoveTemplateTagsResponseObject, error)
+	// AssignTemplateTags Make tags point to the ready build of another tag
+	// (POST /templates/tags)
+	AssignTemplateTags(ctx context.Context, request AssignTemplateTagsRequestObject) (AssignTemplateTagsResponseObject, error)
+	// DeleteTemplate Delete a template that no sandbox uses; name or ID
+	// (DELETE /templates/{templateID})
+	DeleteTemplate(ctx context.Context, request DeleteTemplateRequestObject) (DeleteTemplateResponseObject, error)
 	// GetTemplate A template by its ID, with its builds
 	// (GET /templates/{templateID})
 	GetTemplate(ctx context.Context, request GetTemplateRequestObject) (GetTemplateResponseObject, error)
+	// UpdateTemplate As v2; publishing also claims the name without a namespace
+	// (PATCH /templates/{templateID})
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	UpdateTemplate(ctx context.Context, request UpdateTemplateRequestObject) (UpdateTemplateResponseObject, error)
+	// GetTemplateBuildLogs The log of a build by time
+	// (GET /templates/{templateID}/builds/{buildID}/logs)
+	GetTemplateBuildLogs(ctx context.Context, request GetTemplateBuildLogsRequestObject) (GetTemplateBuildLogsResponseObject, error)
+	// GetTemplateBuildStatus How a build is doing, and its log from an entry on
+	// (GET /templates/{templateID}/builds/{buildID}/status)
+	GetTemplateBuildStatus(ctx context.Context, request GetTemplateBuildStatusRequestObject) (GetTemplateBuildStatusResponseObject, error)
+	// GetTemplateFiles Where to put the files of a COPY step, and whether they are there already
+	// (GET /templates/{templateID}/files/{hash})
+	GetTemplateFiles(ctx context.Context, request GetTemplateFilesRequestObject) (GetTemplateFilesResponseObject, error)
 	// ListTemplateTags The newest build of each tag; name or ID
 	// (GET /templates/{templateID}/tags)
 	ListTemplateTags(ctx context.Context, request ListTemplateTagsRequestObject) (ListTemplateTagsResponseObject, error)
@@ -3141,6 +4364,20 @@ type StrictServerInterface interface {
 	// ListTemplatesV2 The team's templates in pages, newest first
 	// (GET /v2/templates)
 	ListTemplatesV2(ctx context.Context, request ListTemplatesV2RequestObject) (ListTemplatesV2ResponseObject, error)
+	// RegisterTemplateBuildV2 As v3, for JavaScript SDKs 2.1 to 2.5
+	// (POST /v2/templates)
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	RegisterTemplateBuildV2(ctx context.Context, request RegisterTemplateBuildV2RequestObject) (RegisterTemplateBuildV2ResponseObject, error)
+	// UpdateTemplateV2 Show a template to every team, or hide it; name or ID
+	// (PATCH /v2/templates/{templateID})
+	UpdateTemplateV2(ctx context.Context, request UpdateTemplateV2RequestObject) (UpdateTemplateV2ResponseObject, error)
+	// StartTemplateBuild Start a registered build
+	// (POST /v2/templates/{templateID}/builds/{buildID})
+	StartTemplateBuild(ctx context.Context, request StartTemplateBuildRequestObject) (StartTemplateBuildResponseObject, error)
+	// RegisterTemplateBuild Make a build of the template of a name, and the template if it is new
+	// (POST /v3/templates)
+	RegisterTemplateBuild(ctx context.Context, request RegisterTemplateBuildRequestObject) (RegisterTemplateBuildResponseObject, error)
 }
 
 type StrictHandlerFunc func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error)
@@ -3180,6 +4417,32 @@ type strictHandler struct {
 	ssi         StrictServerInterface
 	middlewares []StrictMiddlewareFunc
 	options     StrictHTTPServerOptions
+}
+
+// CancelTeamBuilds operation middleware
+func (sh *strictHandler) CancelTeamBuilds(w http.ResponseWriter, r *http.Request, teamID string) {
+	var request CancelTeamBuildsRequestObject
+
+	request.TeamID = teamID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CancelTeamBuilds(ctx, request.(CancelTeamBuildsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CancelTeamBuilds")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CancelTeamBuildsResponseObject); ok {
+		if err := validResponse.VisitCancelTeamBuildsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
 }
 
 // GetHealth operation middleware
@@ -3797,6 +5060,94 @@ func (sh *strictHandler) GetTemplateAlias(w http.ResponseWriter, r *http.Request
 	}
 }
 
+// RemoveTemplateTags operation middleware
+func (sh *strictHandler) RemoveTemplateTags(w http.ResponseWriter, r *http.Request) {
+	var request RemoveTemplateTagsRequestObject
+
+	var body RemoveTemplateTagsJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RemoveTemplateTags(ctx, request.(RemoveTemplateTagsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RemoveTemplateTags")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RemoveTemplateTagsResponseObject); ok {
+		if err := validResponse.VisitRemoveTemplateTagsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// AssignTemplateTags operation middleware
+func (sh *strictHandler) AssignTemplateTags(w http.ResponseWriter, r *http.Request) {
+	var request AssignTemplateTagsRequestObject
+
+	var body AssignTemplateTagsJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.AssignTemplateTags(ctx, request.(AssignTemplateTagsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AssignTemplateTags")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(AssignTemplateTagsResponseObject); ok {
+		if err := validResponse.VisitAssignTemplateTagsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteTemplate operation middleware
+func (sh *strictHandler) DeleteTemplate(w http.ResponseWriter, r *http.Request, templateID TemplateID) {
+	var request DeleteTemplateRequestObject
+
+	request.TemplateID = templateID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteTemplate(ctx, request.(DeleteTemplateRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteTemplate")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteTemplateResponseObject); ok {
+		if err := validResponse.VisitDeleteTemplateResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // GetTemplate operation middleware
 func (sh *strictHandler) GetTemplate(w http.ResponseWriter, r *http.Request, templateID TemplateID, params GetTemplateParams) {
 	var request GetTemplateRequestObject
@@ -3817,6 +5168,125 @@ func (sh *strictHandler) GetTemplate(w http.ResponseWriter, r *http.Request, tem
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetTemplateResponseObject); ok {
 		if err := validResponse.VisitGetTemplateResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UpdateTemplate operation middleware
+func (sh *strictHandler) UpdateTemplate(w http.ResponseWriter, r *http.Request, templateID TemplateID) {
+	var request UpdateTemplateRequestObject
+
+	request.TemplateID = templateID
+
+	var body UpdateTemplateJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateTemplate(ctx, request.(UpdateTemplateRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateTemplate")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UpdateTemplateResponseObject); ok {
+		if err := validResponse.VisitUpdateTemplateResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetTemplateBuildLogs operation middleware
+func (sh *strictHandler) GetTemplateBuildLogs(w http.ResponseWriter, r *http.Request, templateID TemplateID, buildID BuildID, params GetTemplateBuildLogsParams) {
+	var request GetTemplateBuildLogsRequestObject
+
+	request.TemplateID = templateID
+	request.BuildID = buildID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetTemplateBuildLogs(ctx, request.(GetTemplateBuildLogsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetTemplateBuildLogs")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetTemplateBuildLogsResponseObject); ok {
+		if err := validResponse.VisitGetTemplateBuildLogsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetTemplateBuildStatus operation middleware
+func (sh *strictHandler) GetTemplateBuildStatus(w http.ResponseWriter, r *http.Request, templateID TemplateID, buildID BuildID, params GetTemplateBuildStatusParams) {
+	var request GetTemplateBuildStatusRequestObject
+
+	request.TemplateID = templateID
+	request.BuildID = buildID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetTemplateBuildStatus(ctx, request.(GetTemplateBuildStatusRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetTemplateBuildStatus")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetTemplateBuildStatusResponseObject); ok {
+		if err := validResponse.VisitGetTemplateBuildStatusResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetTemplateFiles operation middleware
+func (sh *strictHandler) GetTemplateFiles(w http.ResponseWriter, r *http.Request, templateID TemplateID, hash string) {
+	var request GetTemplateFilesRequestObject
+
+	request.TemplateID = templateID
+	request.Hash = hash
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetTemplateFiles(ctx, request.(GetTemplateFilesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetTemplateFiles")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetTemplateFilesResponseObject); ok {
+		if err := validResponse.VisitGetTemplateFilesResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -4020,77 +5490,236 @@ func (sh *strictHandler) ListTemplatesV2(w http.ResponseWriter, r *http.Request,
 	}
 }
 
+// RegisterTemplateBuildV2 operation middleware
+func (sh *strictHandler) RegisterTemplateBuildV2(w http.ResponseWriter, r *http.Request) {
+	var request RegisterTemplateBuildV2RequestObject
+
+	var body RegisterTemplateBuildV2JSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RegisterTemplateBuildV2(ctx, request.(RegisterTemplateBuildV2RequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RegisterTemplateBuildV2")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RegisterTemplateBuildV2ResponseObject); ok {
+		if err := validResponse.VisitRegisterTemplateBuildV2Response(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UpdateTemplateV2 operation middleware
+func (sh *strictHandler) UpdateTemplateV2(w http.ResponseWriter, r *http.Request, templateID TemplateID) {
+	var request UpdateTemplateV2RequestObject
+
+	request.TemplateID = templateID
+
+	var body UpdateTemplateV2JSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateTemplateV2(ctx, request.(UpdateTemplateV2RequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateTemplateV2")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UpdateTemplateV2ResponseObject); ok {
+		if err := validResponse.VisitUpdateTemplateV2Response(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// StartTemplateBuild operation middleware
+func (sh *strictHandler) StartTemplateBuild(w http.ResponseWriter, r *http.Request, templateID TemplateID, buildID BuildID) {
+	var request StartTemplateBuildRequestObject
+
+	request.TemplateID = templateID
+	request.BuildID = buildID
+
+	var body StartTemplateBuildJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.StartTemplateBuild(ctx, request.(StartTemplateBuildRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "StartTemplateBuild")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(StartTemplateBuildResponseObject); ok {
+		if err := validResponse.VisitStartTemplateBuildResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RegisterTemplateBuild operation middleware
+func (sh *strictHandler) RegisterTemplateBuild(w http.ResponseWriter, r *http.Request) {
+	var request RegisterTemplateBuildRequestObject
+
+	var body RegisterTemplateBuildJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RegisterTemplateBuild(ctx, request.(RegisterTemplateBuildRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RegisterTemplateBuild")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RegisterTemplateBuildResponseObject); ok {
+		if err := validResponse.VisitRegisterTemplateBuildResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // Base64 encoded, compressed with deflate, json marshaled OpenAPI spec.
 // Stored as a slice of fixed-width chunks rather than one concatenated
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7F1bb9y2l/8qhHaB7gJyZuw0eXCwD86lrbd2asROWiBrBBzpzIi1RKokNePZwN/9D150pzTSjOy0//Zt",
-	"YvF6zu9cech89QKWpIwClcI7/eqlmOMEJHD9rwuSEKl+EOqden9kwLee71GcgHfqxfqj74kgggSrVkvG",
-	"Eyy9U49Q+fzE870E35MkS7zT4/nc9xJC7b98T25TMA1hBdx7ePC9S5A4xFKPFIIIOEklYWriO9j+zxrH",
-	"GaAUEy7Q74xQCNFii/4vm89PXvoIaMBCCBGjAaCEcUBYIIw2EYvhle2V4C1aQNEUrzChagwZQSIgXoPw",
-	"fOdGk3xh1b3aDQjJCV3p9b+He3nD7oB2EYwWDfoHusY0XLD787fFQCmWUTmOKL77Hoc/MsIh9E4lz6B/",
-	"3BvASWXQxuqk+bpriCSNsYTOtcmywZjFPajGImVUgAbeO84ZVz8CRiVQjUGcpjEJsMLE7HfBNJnLEf+T",
-	"w9I79f5jVuJ5Zr6KmRlNz1IH1q8RlmgDVKINZ3aLtpMa8yyT7AOITO3sq5dylgKXxKwQKF7EamvFZhaM",
-	"xYCpHsT+iS1+h0B6D773OiNxeC2xzGxvJQefvQ0mUlHA9xaqgfnJAYeKMaCXfes3qeV7bxilEEgLlPbi",
-	"EkgY37rW5nuSJMAy6ZbXXELnTgkt+fm5GObWsdn68j6dPNkCWyt5t+IgxBVn93oymsWxYlsOyPqicBiq",
-	"1g58+l6KhdgwHjo/ZgK4wb9LZqpUy6dwUa3AfH1VAc4EOKdVeqytLG8iQD/d3FwhYdDmt6nYpJyF2hf3",
-	"gNdSkewVEgAoZIGY6cbiWRJ6Dmguyb1zsQkIgVfujSgKgZDn4W4C6iWWo7noeH522aaiVHo35zJRO8Px",
-	"Va1FAwtZSIAG7vXqwW70X3cyPB+n2su16sYfXGC+IEsItkEMruVWNVVbphi9KaUqVz53JI49BW0FsLaa",
-	"ae2kmKI63q1zoUJC2KmdcEywW8qCmACVxri0P6bZG5ZRt2JoQzok4u6a/D9cvm52ePm9WwZoeFYfPMQS",
-	"jpQ6cgEd6Dr8+OHCuVT17RNwQYyVcgiDUn+DV5ZUPKM+O3etJ7jEqeokql5EawVCYi5h1IaVPoGdSzCz",
-	"Xuu2CsQ1h6E15prFWQKXiq0aEURCInbN8ansVJEczDnets1U1R+pOk4F1Kq0yEFQAVuFWTVM5fSoM9sp",
-	"DWz1jkpj7eqCsCQQh2IUV2NYQ7yrxwVbXeh2O/Su4rSQOEmHgsDhA5j++cLK+fx8dx0kucg3kmujEBbZ",
-	"SnvgS+b53gZz2usDqTEIdejC2P61bRY5BIyHKjT43+tf3iMJ99IF9EnJohbjIsF7kBvG71zaMWabX4ym",
-	"LsShvcYa6H3T6ypbxCS44Xi5JIHbEIRAt6MHh7oX1etqV5o++F4kZSquGG9IdxEXvnzx4vmL/siwvZwE",
-	"i7sPxmX4iQnpdimyGHZKluXBB93WaXJrLXqch2JnDa+DYyoUgtqfIsChjbIHCv8wJ6FJrK4tfUxDq84n",
-	"g98XxTNOQX7BQVB3pL8dAicDwqbHnxm8eeVEXTUcetfny574qO7r9W2rEr8ap+QT5uPMDcHJrvbK3VZC",
-	"GaTdAmKirWb01SLyXn4OLRXpABZrRwaCjDtMxPoYMRpvX6H1CcLxBm8FMk0FwjREZEWZ+k0qRqMatvZ7",
-	"OvtGtU/rIzktlY0KG2FpnAkJvMtXZ4nNHLY/ccASfsAkFgPdX9PjOtNyBUN7EXesnuAgIhTOlZfR3lSa",
-	"nfEgIhICaSHiCkN+wAmJt11fL1loPJvOj+8H5QrKiSrDNgbxW0u+dcsVJ4Fwa64ASwjfXH0cSNaii1FR",
-	"r7dyMEdGBnBBml0BD6DRIWSZ0iFFD5olizLiEy670m0do2wFV3gFyqkfs5W8n/gAAvja5AHH9LthEsdj",
-	"O30UgycyQYueZcy+TDc1z/BezTxBFVMdeKkx1xFslQtw7KRFxSaFXOxxsTpHjEtkbKg4Bq+iCH25JHQ1",
-	"qivwNQngnAqJaQDdMXsjfZxnikOOCTXJ48DkXs0/MhoBjmW0NeEqDRdbZyxlRn4TYboalxNYdyY5Gqgg",
-	"igXtbfoVO1KOVtiPYs/tJTZY1EH+tvGoG6C6PSg1pQsSU+ezQpZgQjvzR2d6xcWBUl/+qR3phhgSRlWk",
-	"KyNAljTfCRQxIREHHEQNR2Z47qo/r7TLCzKxaf/e9kjh7MrBWN69BYlJPIaD2rc/t679WY9n/01Tl71Q",
-	"Gp3VHIG80eiJqzns3hxW0fCJ8qV7xBH/ZFj/HBlWS5ILtnL4uLFJvzYTNTvypyZj6/AYYzvJ0IF0jnIX",
-	"DfWgfnWpPdu81DbKGbyMdK+Vt3QVjHGvx7itqv04j/WNskvDm49ZTALJiLWMzgBXunyk5gR0rN9czRrX",
-	"B6vJSoVt5a4q5KgQssKCKvd6oHWdK6DCwcyo9Sv1KWHo9B6vKU5FxGQbkhQnIMZl+oQdzKnOGiSrtPXt",
-	"XM7NFWq+J4PbtbBymBvAjjwuTsnP4M4FEPEWljiLpdtj6KgY8PNKnAGOka3YoSYVYJdSnfjWuQ+jsDvc",
-	"oLEM04UrYxSP7tBhrRb1Mpk+3VqtqNkjuaCDgFHW2XZ5PaCSBBLrZnakPCsYCQfGTmZIFz/3OOje4aNh",
-	"Ia9TvKG99Nm5tZFO2x66ItXnXW7pEmoDTkR06fx+PyrT5yUjANPnJuUiMMgLsrv0C/HMaVVFcXWBVag2",
-	"uVkjTE1467ioi2KfGtFy2NYlfVL++LI6uUwsCSUiGreIkQIg9lF7h8KyRGKRaekElQOqfcC4wauRsBjP",
-	"Z2nm2CF6eFWXuWKevuX/SmSkiS2mNJTDY4e6fDnG24NcE2n2v5Oq3kP77ta4bo1ajbqdrnRHZaqMdsuA",
-	"dRF141tXIYE+6SRye63gZ6Y8CxNC6xXtpmqhLPf+7Ug3OsrL2nO2G0/0wffOCve4q//V+ZHxWht91aKI",
-	"PaWTRCo4etcR0yFOkXb25s+On811hWMKFKfEO/WeP5s/e273qvcxM0lw9XMFmrSKsLqQ/Dz0Tr0fQf5k",
-	"WjSq0E/m80YNuoR7OUtjm2zrrWdvFNECX+d8yUntnX6+9T2RJQnmW12NDjICrlO2Z1fnKMAU6eOLV+jF",
-	"/DnKqCQxwshmrBERyCb7IdTjzigLzcKd27wgQr7XLXZus7/UfpD60qfG7bxHizCXZjfClIYU4ZJr6GLR",
-	"RUF/jZZ1wH6+fagR9yaCnHKmxGNmc1U7KHZdtPJrl2M+u9dYNpkV91nUQh6f4PWi2wGU/2Bie1TSYU8W",
-	"FDRujegjChsQEi0JF0r73R8tYhbcQXgkdTRt8uug7Vtqa7nqPHhjzm/stopa8dcs3E52P6RS3PNQV5zK",
-	"AD60uHc82cy1advHOOXBTX6gQ8VGwe9QTulTMoTzCdB/rY+RHVCgI3T8AineMWkLYML/bojMrFJSsEt0",
-	"Lm3TlvzAfRrr2pIljgW4717ZGb+QUPReKBroifheRskfGZyb5pa9Qm61edGVegdLa91u17RMV/JpAERs",
-	"1tdZBFjLiRXzOcx82yzhJI1BoMU2h8IrJCMmAG2IjFgmkdJgCHNAMSwlYpk8GHsK2Mq9EhIJPT1iSwQ4",
-	"iJDieZgvpFdb1MH4tTh2eDDHoTGY9FYdkz+TOK4qkhqPv28fpP7ITOp+j9326bkuH6RzafOp1Y09Bu1X",
-	"Oo+w83H2s7wG+XDbye+ZdYGad1fHDd9pfOr37B7H+jQmGWSB5k9sgRT3nt7uHaxq3t1LoCHCiNc9Ex8x",
-	"jriujEUYmaMNpKW9G2jLvFp/cpT9wPjd4RBrHAaOyK9Nd+GyfZF3LGg6Cukhvxs54JpvcQo9HIQ76+jb",
-	"MP2FAgIq+RYtGTfma2nrAkZDtgd1+XHzDqNxYQ6QG9h0OlTK8+u8ta8TLv083/8xgL5hbx9fxWkaOTh5",
-	"wVYoVmGhj1gcltHKX8P+7XLES4x0+uFPCBOg4QGDPkkc3eVvd2oC60P/JdFTKXo6yK5lDuRdF8jLa6Ye",
-	"K3qvXmga5D45nP1zqvR3AIcnQSCNcQA6i2euLaGUxSTY9jkXaX4naHrvQt8nmtq96H6/YZhT4GDAlSkw",
-	"mdh+clhyEBGIxyHuBzP81OQNMzNH/6M6z1/WXtXZ20NzMOOSmaJ5xnWozhGOTa35Kc3i+FARUaMb+aCh",
-	"Gd/rZWHxAssj8E+NPTX7dtzye5rHTw73xb9RANcDhbzg65Gk2eaa83K2qeDQ/TSMIz/3hLnnfJ9dPCy+",
-	"T8vECsSnZ2HpdOQPlEzFxUd/N2lPx8Wo6ilVso8A85gAR7n6t+q5Kn3dWf+i1bBAo1Ix3vPyWMeLauZU",
-	"u7ffDlCZJ+4GNCyfd3uiOKQifkOSESleQeO8beoYRIFA/a0fADe6xVOQSFfkDiCPWdEU5xZq94gttaTc",
-	"6aqFXdQypSS7KJa3Ghvl2Sf9ngaRReHwIJLnW5qK7N8JVFCzEWsP5sLMFvHMvuofD31Zk3wHZ/pumFuX",
-	"1d8+xLbl8GcPpz1q7Kux6i2ZGlD/NOQwscIptqEFtw5GQF4Xg/UBISICSXwH1NevMiy2aBPhMRj4Wu5v",
-	"EAD2EMqCfn9SAzREyiv1j528Ni01H5g1QUo7mhq3SYxRiYKzcr7FFhEp0PlbXx9T63/Yurr9YDCTeDVM",
-	"Rd/glTgIEE+qqW/wapCyVpuaQk9bhmteFKf6Eq9eGcllHGmd0s+i9fHMXhQ/CokI2Br4dkdp21vb7m9V",
-	"3uZ/Laor+4rdfH1AteR6+6FAMsISpSyOkYyIQMqEGSnC2qMxLDhxVsfVt/bbkdJIpvRTKWW8EEAlYlR7",
-	"RzEWUiuEV+i3I33x7CgvD9Nnk+Zmen4uyygIhJcSOFqSWAnNM8/vq8b7dHJAPZ4/sPbIXj/d7wChvKDb",
-	"vOFWqzbqiGwYN3Wy5dz5lTwsAs+gzPlmZ89xDoRnisLuA5je8uiuF6MLA/lvGYGNrqjMw7DJCimVYbXV",
-	"CYU8IkL1JOLwckotRP8UVD5OQeVJtaDy+XyOhF9/VSwvqqwq229V2vRoSGhN48xL/1PONMwFFmh9bH1e",
-	"UG6RjLTxTE1N6Q44jSglcVlXlwUIMi4Y/zbVJJX/WmK+3ywh4RBIc9uxbWeXjG8wDz3fW+DgTv8cbm/z",
-	"13CHwad8r7fTfgPmQVQbMMH3F0BXMvJOT1689B85tzD22YuO9zNc714MSS1csJWutiJ7e9KPV1mxPhmb",
-	"5tvDec0TfX9hd2pM+nAyT8qVPSw8qBHXU9rBWCX0evhXAAAA//8=",
+	"7D1pb9xGsn+lwfeA7AKUdTgOHiS8D/KRtRLJETxykgc/Iegha2Y6IruZ7qZGs4L++6IP3s1rhiM7m/1k",
+	"jdnso+6qrio+egGLE0aBSuGdPnoJ5jgGCVz/ep2SKLx4q/4k1Dv1EixXnu9RHIN36s3tU9/j8EdKOITe",
+	"qeQp+J4IVhBj9ZrcJGqokJzQpff05HuXJCYyn/GPFPimmDLSD8sTLBiPsfROPULlyxPP92L8QOI09k6P",
+	"j458LybU/vKztQiVsARuFmPLPa135FzvCiQOsdQzhSACThJJmFr4Djb/e4+jFFCCCRfod0YohGi+Qf+f",
+	"Hh2dfOcjoAELIUSMBoBixgFhgTBar1gEZ/atGG/QHPKheIkJVXPIFcQConsQnu88aJxtrBs5V4Rewj1E",
+	"zf3frABFgIVEAu6Bqx/3ECHJEKZiDRytiaYNJ5T1lOWV/5vDwjv1/uuwoL5D81QcKpzpF9SGPsCDvGF3",
+	"QNswSPMB3SebYRrO2UMrMYv8+ThyvgEclyat7U6ap31TxEmEJbTuTRYDxmzuSQ0WCaMCNDe/45xx9UfA",
+	"qASqmQInSUQCrJB8+LtgGszD0GRm06tUKeWXFZZoDVSiNWf2iPYlNed5KtlHEKk62aOXcJYAl8TsECie",
+	"R+po+WHmjEWAqZ7E/heb/w6B9J58I54u2fIdlXzTnC3KKHkYtfleDELgJThg6XtCQuJ8IEkMQuI4qUiP",
+	"EEs4UI8834HxAoefS+8XG/Dt3m/bDj2TWKYWZEoaffbWmEg1vW/EsvmTAw4VNYLG1a3f3H1pto+ALQHU",
+	"wGgAbH8RCbHoA2oVMQXqMOd4MxTSVaqaYwG+knOIpvEcOGILhJEa6yPG0YJQHJF/9oO7BOLiXC44v2GU",
+	"QiCt3GiCJYaYGaqrk6qhCZZKtz7p1iB10lDT9G/v55Nn22BjJ++WHIS45uxBL0bTKFJcnMmn6qZwGKrR",
+	"TsQnWIg146HzYSqAG3H42IPhbAkX1HIRWN1VgFPhJkalZ93K8P3NzTUShg/9JhTrkLNM+Jt7wplUIDtD",
+	"AgCFLBCHerB4EYeeg2kX5MG52S6uUhACIS/CfgDqLRazueB4cX7VhKJUajjDMlEnw9F1ZUSNFtKQAA3c",
+	"+9WT3ej/7UV4Nk/5Ldeua//hIuaLGC/hIyyJsCqliqdzFLEloWdovSLBCi0IRKFAAUupRCEkQEOBGNVi",
+	"Sk/dIP+1OA8CEOJH2Fy4CR2vhVrfSGLX0xkEHGQ+zXhWEsDvSQDngd73D6JlKWmBn2kYnkFF78LzvWWQ",
+	"OHXKcFaVbZi6JAsINkEELqop2w9N0cboTSHcsr3fkUgZoInm81u/l6DyJcrzuTcqJIStSgJHBLuFXRAR",
+	"oNKYfM2HSfpG4cYpn5uSJSTibkb+CVev6y98961bFNHwXA61V9Tw+/DTx0vnVtWzn4GLNoI1WmjwzuKS",
+	"A9VlYcz0Alc40QRdtu0d9gTmEkYdWIl16N2CWXWmxyp+qZjxjTnvWZTGcKXQOtyQ+rl4qWlG1Zmp7CWU",
+	"3Zmc1MqwyIigRGwlZFVoKoNHFdlObmi1xY2kHIXVSc33Ka30zJ0tTEl7uhaQ5B51Jo1CmKdL7SsvmOd7",
+	"a8xpp5GuoxjUIQsj+79N64RDwHiIsEA/zH76gCQ8SBehTwoWtRkXCD6AXDN+55KOEVv/ZCR1zg4teqjw",
+	"HfRb1+k8IsENx4sFCdyKIAS6GT05VI3ZTge4NPTJ91ZSJuKa8Rp35+Gj7169evmqO2Dl8JOwuPtoLLf3",
+	"TEi3ZZdG0MtZFgcf9Vin5VMZ0WHD5SerGX8cU6EoqPloBTi0AcWBzD/MVqsDq+1In5LQivPJyO83hTNO",
+	"Qf6GtR32VVDgZISw7rBnBh9eGVHXNb/K9fiqw02t2npdxypFlYxR8jPm49QNwXHfeOX1KKYMknYGMU5v",
+	"3QluAHkrO4cWgnQAio2pH6TcoSLujxGj0eYM3Z8gHK3xRiAzVCBMQ0SWlKm/SUlplKMH3ZbOtsGF57WR",
+	"nJrKOue16ECUCgm8zVZnsb1gaD7igCV8j0kkBpq/5o1ZqvkKhr5F3H5ejIMVoXChrIzmoZL0nAcrIiGQ",
+	"lkRcbsj3OCbRpu3pFQuNZdP68MMgP7BYqDRtbRK/seVbN19xEgi35AqwhPDN9aeBYM1fMSLq9UYOxshI",
+	"By5I0mvgAdReCFmqZEj+hol8Zh6fcOmVdu24SpdwjZegjPoxR8neEx9BAL830fkx790wiaOxL30Sgxcy",
+	"ToteZcy5zGtqneFv1eMEZZpqoZcKch3OVrEBx0kaUKxDyIUeF6ozinGxjHUVx9CryF1fLgldjnrVBJ8u",
+	"qJCYBtDus9fuN7KrjJBjQs3tRmBC4OZHSleAI7naGHeVhvON05cyM79ZYbocFxO4bw1y1KiCKBQ0j+mX",
+	"9EgxW64/8jM3t1hDUQv4m8qjqoCq+qCQlC6SmDqeFbIYE9oaPzKxzPyatyv+1PR0Qwwxo8rTlStAFjTf",
+	"CLRiQiIOOFjVDJnhsavuuFKfFWR80+6zbRHC6YvBWNy9BYlJNAaD2ra/sKb9eYdl/0VDl52kNDqqOYLy",
+	"RlNPVI5hd8aw8oHPFC/dwo/4T4T164iwWpBcsqWY5Ka+65I+sosMnUjHKPtgqCftvXy3x7zSOsrpvIw0",
+	"r5W1dB2MMa/HmK1q/DiL9Y3SS8OHj9lMDPGIvYyOAJde+UTNRfRYu7kcNa5OVuGVEtqKU5XAUQJkCQVl",
+	"7HWQ1iwTQLmBmVJrV+pbwtBpPc4oTsSKySZJUhyDGBfpE3Yypzirgaw01rdrOQ+Xi/mOCG7bxoppbgA7",
+	"4rg4IW33zUS8hQVOI+m2GFpug/0sP26AYWTz6KgJBditlBe+dZ7DCOwWM2gswnRm1RjBMy/yZxuTz6t5",
+	"XL3pVHboFsEF7QSM0s72ldcDEnogtmZmS8izRCPhQN/JTOnC5xYX3T02GhZyluA17YRP79FGGm1byIpE",
+	"33e5uUuoAzgpok3md9tRqb4vGUEwXWZSkSQ+wAqyp/Rz9sxgVabi8gbLpFrHZgUwFeat0kWVFbvEiObD",
+	"pizp4vL98+rkPLEglIjVuE2MZACxjdjblSwLSswjLa1E5SDVXsJwx9m7iGMfmbWZ0V7LWzN3PBAnUmvN",
+	"wXKH50nBAzFls4i3RXKnaBomZ3LsDnM1Kji0d+0dYZMQEg46yptpgxg/XAJdypV3enzyP363DKii5QTN",
+	"Nyi0BsygJNIyo1XnOj46+bZ9ujZfgdDvOcBbIu6u5u74mjK9vhHZtIgsEJGICBTBQiKWOhfqvuXLrMHq",
+	"Wp+1pE9wAIe36s/PpxIvb70B8JV4OVKbFmZnE51NmusmGR2FbR7n3QMOZLRBjAJiC7TgLNa5pfp+Vf3K",
+	"bdO6RbVgPGi5NM9ncQvu7Gk5f7XzPrsy2M5QtpkdWcQ43LyJw/YwUPtDSIaLuWwTMwmJM6TQipNLWOJg",
+	"8zUa/F/YbP93Nab/spbx/iziLjVpxQWWxFUrtD2XtUB8YldpG1Wxs0GS4y7zZfQuClR2gXtmi6FqYOZj",
+	"j7EgEYj3WKzcmqNd5chBJRitifzZOW7wcqTjNF78SbNGz07xssp7+Tpd229LIWyntS4d9QuRK207iCk5",
+	"aLx2Nf6sY74tgD+R8P8rhUa2iHb0y3O3OCnfcjlD1y1VRHLVz1E2JKsH37oSd3VmIZGbmSI/s+R5GBNa",
+	"res2WcJF0fOvB3rQQVbcnaHdRH6ffO88D0e3vX99cWCixLV31aaI9dYlkYocvdmK6SuFPM3DO3px/OJI",
+	"VxQlQHFCvFPv5YujFy/tWfU5DrHa46HyJ8Tho3Erng4NIg4DTAOTHpfY3G0Fda05L0Lv1Hujn98Ajq0w",
+	"8CvtFz631ILbSPjwOvDbWh34ydHRqCrweq2k2nUEhV3c5KIFJl0D6tl/1RmrrzsoqlFx/p6tUYzpBq2B",
+	"AwIaQmjSr/MrCZc0zGGSl7IXpKqhXybSz7cKjCKNY6z8Ku8dDRGOImTLrrVXZ2+QkEG/KVBW6NIzH5r0",
+	"JLWZJTiI4R8g35sRvdiS8CAPk8imQXTW/9eqTIHfZxxcOmnlYL+sQK6A62Sa8+sLFGCKdGLZGXp19BKl",
+	"VJIIYWRziRARyKZhKZirc1IWmo07j3lJhPygR+xIlIMUnc7nbbqPDcBcmdOIfVPNzQoyyJnk+0ObRdAD",
+	"sVk+qiEiXHsshhzmDUl2lgLDsgAq5ZADIP/R8kwBhy1RkMO4MaOPKKxBSLQgXCjx8nAwj1hwB+GB5s5T",
+	"k/lkZEaLpDaZdfZYeTH1axZuJuunUSq7eKpKSCXfnxrYO55s5cqyzQBgkVKXpdrphi+7Y0pHzhDOFkB/",
+	"uz/OwowCHaDjV0jhjklbmhD+vcYyh6Vk7z7WubJDG/wDD0mks/4XOBLg7l9jV/yNhKJT8Q60WX0vpeSP",
+	"FC7McIteITfaENE1VBPr7IqUaUsLGEAiNh/HWZ5VyVbI1xuivmc4TiIQaL7JSOEMyRUToHsKsVQiJcEQ",
+	"1k2HbNB5V9rT7YywVGJB6OWVugYcrJDCeZhtpFNaVInxMU8IezLR4AiMx1ilyR9JFJUFSQXH3zbjyP9g",
+	"Jqlqi9N2ybk2G6R1a0dTixuboNotdPZw8nH6s2gb9XTbiu9DawLVG6iNm75V+VQb0exH+9QWGaSBjp5Z",
+	"AynsPb/e21nUvHuQoLyF3D+wE+u+RVzXLCKMTNIZ0tzeTmiLrI56cir7nvG73Ums5iqOuO6YriNRs/HZ",
+	"WKJpKXGGrHnQgLZoeX7wcCLsrXBukulPVLm7km/QgnGjvhY2Y3s0yXZQXZZT0KM0Ls19uyuGUTeo9J1p",
+	"W9vF3ivkJ3/7bo5d097uX8RpGDkwecmWKFJuoY9YFBbeyp9D//UZ4gWNtNrhz0gmQMMdJn0WP7rN3m6V",
+	"BNaG/lNST6kcZSe9ljoob5ZTXlbNsi/vvdxqYpD55DD2LygyV3E7B0EgiXAAOopnGkqghEUk2HQZF0nW",
+	"rWF660J3epjavGhvcDjMKHAg4Nqk/k+sPzksOIgViP0A96OZfmrwhmlxy9/eFfnldwPaIm+HjCtmypkZ",
+	"1646RzgyVcCnNI2iXVlEzW74g4Zmfq8ThXnH2j3gT809Nfp6+q88T3fQ3W3xL+TAdZBCVoqzJ262seas",
+	"0GgqcmhvyOiIzz1j7Dk7ZxsO8+fTIrFE4tOjsDA6staRU2Fx742FtzRcjKieUiT7CDCPCHCUiX8rnsvc",
+	"1x71z0cNczRKtbwdndpbOtCb/IfO93qIynyjYMDAoh3+M/khJfYbEoxI8BJq921T+yCKCHS+RScB3OgR",
+	"zwEiXSs5ADxmR1PcW6jTI7bQnHKn81v6oGWSjvoglo0a6+XZTyA8D0Xm6emDQJ4daSqwfyNQDs2arz0Y",
+	"C4c23evwUf/x1BU1yU5wrstPhuQHYTvyS6UHdWbfbptLaycdcplYwhRb0xxbO1NAlheD9QUhIgJJfAfU",
+	"15k/8w1ar/AYGsgSkduuCT9CzO6hlD0r9m0Jjk+OducB6lkmMywMOg0UUMhA6ISAFTaGggCkl9s9XBJr",
+	"0wMvha7N0YlbeXnO+HyRcyHIku4Fe1tksGNuxUsVtEWR1ZlpWI+X2feFsMlhQ5r5+vKp9ew74f14B3h0",
+	"5ZDvSNA2TT9bYYj0MYifwhTGd5YeE0aoRJJpHOn4h0UOWyBMmUnWw8u6gHksBGhnPsJb/f/lYrSRuj8X",
+	"0w5F4mBos97uADLzlBgVyRWWiLI8nSgVIM6MtGbckPI2GRGTgObrdAGG2FmlWoVWbWsRoDQhs06Aok6T",
+	"BzuJO1Dg/bxYb75BRAp08dbXiUL6xzzLpO6+xJDByl39WUW/CedPxxzT3zvUClScAbdxRNFTN9ikgbfb",
+	"ZyiV0CrQ/ckZ0oaeWOmM6kgwFESYxKazn2bkLCHMWGG6WrhL8GWZ+I9WhvdfZVdKY9wX2pOyffaFRTW0",
+	"CtZPlDygmEQRERAwGgqjpSO2/EbomLX1AEPCIVDvVIu/XZGKIOWC8d0uVPvEWPbBxeaBFoyvMQ/R3+wm",
+	"/66MaG1tqWOYvSFGq27VGZrj4E6/RwSaw4JxQEQ2cnpdx80hUzlx1u/JbkcpeLuC88Mw/RnW2ScTmyc+",
+	"DwJIJIQ6O+PdyWtk+sQZTHLtRCh5KVjK9deLnKGp7GHzBIrQGcd6dAJcEKE53HGKaV28UX3hehpWuLrD",
+	"DTG0so4Ok+SBsqUp1jB21XyDbC3XUGeuW+QUfTAGCZ1Z1r7iy4gdC1hlcEag3CyWSt984QpChBfS1oaY",
+	"z38uSCR10ZUzHYctxU+LhYBdcnJGipzBzPoctlPRFqbtdiPve7ITEb9n65x6iUAhI3RpAhPKJFLkbZxa",
+	"apPFtETcirh1GfHh4wqL1aC41fdq/K607IhyqQ3sGOTaxelMOAigLc3uUh71h7eyGczwQa4ligi906pE",
+	"KY3rTze5NRRwCIFKgiPhoyVjRuG8PEIxoekU4c9ftLqSDCWp1Nyv6cAIzTc/Xf+f/Q6norh1UT+20Sn7",
+	"RtVlV/ddxJW5670hahtQmdJT3WOk+gYvBwWrpwhkKaFiLaM8SKDTQiVeDvaFFYrujw9tC/ODkIiA3QPf",
+	"9JT2vbXj/lLlff5jXofcVezna45ccH38UJhYRcKiCMkVEUgJN+PDYn2jY1Bw4qwOrB7t14MP8CBNkbSS",
+	"/XiuxEr2DcoIC6nd8TP064FuiXqQlcdpjW48qywvnVEQVsMbvS5eeH5XNeLPJzvUI/oDa69sY+TtEiiL",
+	"1tH13quVaquWm13GTUV50/TGIvAMlbU4Da3prBCeLyS0OGGdjQTavjCeByf+LW+gR1eUZtfQkxWSKq1m",
+	"qzNyfkSE6kXE7uWkmon+U1C6n4LSk3JB6cujIyT86veusqLSsrD9UqVde6OExjIThAn/suVc5wLdH9uI",
+	"MyizSOpwJUtMTW0POY0opXFp131F9batpsmygI+P+rOAH/cZpHMewH6ndRj5FF+SbdXfgHmwqkxY6k15",
+	"8uq7ryrwNn3M7ZItdQBh+7jb/ipL7k/GpjltYbxmiU5/YnNqTPrUZJaUK3sqt6C2as/Rd3FnuhQCr0Ti",
+	"dtKvLe2ARzX/Hdnfd1C7smHfTzD73S4742TyuKjt0dqiqE3gYo2JFNprVv+aSsApVPdL44r/gO/xTC+M",
+	"Zm9/FOjkxTGSDJ28eJUr8PZcivz+uOu2eCv58ie8L97xMyiOJDIxItHPnOYbYe6Dd/cgVjqUXuSUMGPj",
+	"afGlC/ZXJAREZCWY1k0xjRuh9o5w2oGpdmd8pnugPZNbqVP2cJnTJhqIQCkNgaO1ieVM4jNyqzEgNKtY",
+	"pL6smhVtBVwObeM9A0SzdvVfSI5XegE/uzTXKXK4iHPLci6SvppQLGpuJSrP8hb2FNZm29UIbyme+/Sv",
+	"AAAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -24,6 +24,10 @@ WHERE id = $1 AND status = 'building';
 UPDATE builds SET status = 'error', reason_message = $2, reason_step = $3, updated_at = $4, finished_at = $4
 WHERE id = $1 AND status IN ('waiting', 'building');
 
+-- name: ExpireBuild :execrows
+UPDATE builds SET status = 'error', reason_message = $2, updated_at = $3, finished_at = $3
+WHERE id = $1 AND status = 'waiting';
+
 -- name: BuildByID :one
 SELECT * FROM builds WHERE template_id = $1 AND id = $2;
 

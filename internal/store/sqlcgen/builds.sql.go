@@ -142,6 +142,25 @@ func (q *Queries) DeleteAssignments(ctx context.Context, arg DeleteAssignmentsPa
 	return err
 }
 
+const expireBuild = `-- name: ExpireBuild :execrows
+UPDATE builds SET status = 'error', reason_message = $2, updated_at = $3, finished_at = $3
+WHERE id = $1 AND status = 'waiting'
+`
+
+type ExpireBuildParams struct {
+	ID            string
+	ReasonMessage string
+	UpdatedAt     int64
+}
+
+func (q *Queries) ExpireBuild(ctx context.Context, arg ExpireBuildParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, expireBuild, arg.ID, arg.ReasonMessage, arg.UpdatedAt)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
 const failBuild = `-- name: FailBuild :execrows
 UPDATE builds SET status = 'error', reason_message = $2, reason_step = $3, updated_at = $4, finished_at = $4
 WHERE id = $1 AND status IN ('waiting', 'building')
