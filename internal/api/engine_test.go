@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"shoal/internal/build"
 	"shoal/internal/shoal"
@@ -74,4 +75,86 @@ func (w *world) runBuilds(log *slog.Logger) Builds {
 		}
 	})
 	return Builds{Queue: w.queue, Logs: logs, Files: files}
+}
+
+// registration is what POST /v3/templates answers.
+type registration struct {
+	TemplateID, BuildID  string
+	Public               bool
+	Names, Tags, Aliases []string
+}
+
+func (w *world) register(body string, headers ...string) registration {
+	w.t.Helper()
+	r := w.call("POST", "/v3/templates", body, headers...)
+	if r.status != 202 {
+		w.t.Fatalf("register %s: %d %s", body, r.status, r.body)
+	}
+	var reg registration
+	r.json(w.t, &reg)
+	return reg
+}
+
+func (w *world) start(reg registration, body string, headers ...string) reply {
+	w.t.Helper()
+	return w.call("POST", "/v2/templates/"+reg.TemplateID+"/builds/"+reg.BuildID, body, headers...)
+}
+
+// buildStatus is what the status route answers.
+type buildStatus struct {
+	TemplateID, BuildID, Status string
+	Logs                        []string
+	LogEntries                  []logEntry
+	Reason                      *struct {
+		Message, Step string
+		LogEntries    []logEntry
+	}
+}
+
+type logEntry struct{ Timestamp, Message, Level, Step string }
+
+func (w *world) status(reg registration, query string) buildStatus {
+	w.t.Helper()
+	r := w.call("GET", "/templates/"+reg.TemplateID+"/builds/"+reg.BuildID+"/status"+query, "")
+	r.wants(w.t, 200, "")
+	var s buildStatus
+	r.json(w.t, &s)
+	if s.Logs == nil || s.LogEntries == nil || len(s.Logs) > 0 {
+		w.t.Errorf("logs must be empty lists, not null: %s", r.body)
+	}
+	return s
+}
+
+// ended polls until a build has ended.
+func (w *world) ended(reg registration) buildStatus {
+	w.t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		s := w.status(reg, "")
+		if s.Status == "ready" || s.Status == "error" {
+			return s
+		}
+		if time.Now().After(end) {
+			w.t.Fatalf("the build is still %s", s.Status)
+		}
+	}
+}
+
+// built makes a ready build of a template.
+func (w *world) built(body string, headers ...string) registration {
+	w.t.Helper()
+	reg := w.register(body, headers...)
+	w.start(reg, `{"fromImage":"debian:12"}`, headers...).wants(w.t, 202, "")
+	w.eventually(func() bool {
+		b, err := w.store.Build(w.t.Context(), reg.TemplateID, reg.BuildID)
+		return err == nil && b.Status == shoal.BuildReady
+	})
+	return reg
+}
+
+// waits lets builds run until they are cancelled.
+func (w *world) waits() {
+	w.engine.runs(func(ctx context.Context, _ build.Job, _ build.Log) (build.Result, error) {
+		<-ctx.Done()
+		return build.Result{}, ctx.Err()
+	})
 }
