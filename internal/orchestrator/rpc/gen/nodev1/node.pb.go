@@ -1210,6 +1210,12 @@ type Build struct {
 	CreatedAt      *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	UpdatedAt      *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
 	FinishedAt     *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=finished_at,json=finishedAt,proto3" json:"finished_at,omitempty"`
+	Layers         []string               `protobuf:"bytes,12,rep,name=layers,proto3" json:"layers,omitempty"`
+	Origin         string                 `protobuf:"bytes,13,opt,name=origin,proto3" json:"origin,omitempty"`
+	Context        *BuildContext          `protobuf:"bytes,14,opt,name=context,proto3" json:"context,omitempty"`
+	Start          *StartBlock            `protobuf:"bytes,15,opt,name=start,proto3" json:"start,omitempty"`
+	ReasonMessage  string                 `protobuf:"bytes,16,opt,name=reason_message,json=reasonMessage,proto3" json:"reason_message,omitempty"`
+	ReasonStep     string                 `protobuf:"bytes,17,opt,name=reason_step,json=reasonStep,proto3" json:"reason_step,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1321,6 +1327,168 @@ func (x *Build) GetFinishedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Build) GetLayers() []string {
+	if x != nil {
+		return x.Layers
+	}
+	return nil
+}
+
+func (x *Build) GetOrigin() string {
+	if x != nil {
+		return x.Origin
+	}
+	return ""
+}
+
+func (x *Build) GetContext() *BuildContext {
+	if x != nil {
+		return x.Context
+	}
+	return nil
+}
+
+func (x *Build) GetStart() *StartBlock {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *Build) GetReasonMessage() string {
+	if x != nil {
+		return x.ReasonMessage
+	}
+	return ""
+}
+
+func (x *Build) GetReasonStep() string {
+	if x != nil {
+		return x.ReasonStep
+	}
+	return ""
+}
+
+type BuildContext struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	User          string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	Workdir       string                 `protobuf:"bytes,2,opt,name=workdir,proto3" json:"workdir,omitempty"`
+	Env           map[string]string      `protobuf:"bytes,3,rep,name=env,proto3" json:"env,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BuildContext) Reset() {
+	*x = BuildContext{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BuildContext) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BuildContext) ProtoMessage() {}
+
+func (x *BuildContext) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BuildContext.ProtoReflect.Descriptor instead.
+func (*BuildContext) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *BuildContext) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *BuildContext) GetWorkdir() string {
+	if x != nil {
+		return x.Workdir
+	}
+	return ""
+}
+
+func (x *BuildContext) GetEnv() map[string]string {
+	if x != nil {
+		return x.Env
+	}
+	return nil
+}
+
+type StartBlock struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Command       string                 `protobuf:"bytes,1,opt,name=command,proto3" json:"command,omitempty"`
+	Ready         string                 `protobuf:"bytes,2,opt,name=ready,proto3" json:"ready,omitempty"`
+	Context       *BuildContext          `protobuf:"bytes,3,opt,name=context,proto3" json:"context,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StartBlock) Reset() {
+	*x = StartBlock{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StartBlock) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StartBlock) ProtoMessage() {}
+
+func (x *StartBlock) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StartBlock.ProtoReflect.Descriptor instead.
+func (*StartBlock) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *StartBlock) GetCommand() string {
+	if x != nil {
+		return x.Command
+	}
+	return ""
+}
+
+func (x *StartBlock) GetReady() string {
+	if x != nil {
+		return x.Ready
+	}
+	return ""
+}
+
+func (x *StartBlock) GetContext() *BuildContext {
+	if x != nil {
+		return x.Context
+	}
+	return nil
+}
+
 type NodeInfo struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1339,7 +1507,7 @@ type NodeInfo struct {
 
 func (x *NodeInfo) Reset() {
 	*x = NodeInfo{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[20]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1351,7 +1519,7 @@ func (x *NodeInfo) String() string {
 func (*NodeInfo) ProtoMessage() {}
 
 func (x *NodeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[20]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1364,7 +1532,7 @@ func (x *NodeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeInfo.ProtoReflect.Descriptor instead.
 func (*NodeInfo) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *NodeInfo) GetId() string {
@@ -1450,7 +1618,7 @@ type CatalogueError struct {
 
 func (x *CatalogueError) Reset() {
 	*x = CatalogueError{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[21]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1462,7 +1630,7 @@ func (x *CatalogueError) String() string {
 func (*CatalogueError) ProtoMessage() {}
 
 func (x *CatalogueError) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[21]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1475,7 +1643,7 @@ func (x *CatalogueError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatalogueError.ProtoReflect.Descriptor instead.
 func (*CatalogueError) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CatalogueError) GetCode() string {
@@ -1607,7 +1775,7 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"disk_total\x18\b \x01(\x03R\tdiskTotal\"B\n" +
 	"\x0fMetricsResponse\x12/\n" +
 	"\asamples\x18\x01 \x03(\v2\x15.shoal.node.v1.SampleR\asamples\"\r\n" +
-	"\vInfoRequest\"\xcd\x03\n" +
+	"\vInfoRequest\"\xad\x05\n" +
 	"\x05Build\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
 	"\vtemplate_id\x18\x02 \x01(\tR\n" +
@@ -1624,7 +1792,26 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"updated_at\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\x12;\n" +
 	"\vfinished_at\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"finishedAt\"\xb2\x02\n" +
+	"finishedAt\x12\x16\n" +
+	"\x06layers\x18\f \x03(\tR\x06layers\x12\x16\n" +
+	"\x06origin\x18\r \x01(\tR\x06origin\x125\n" +
+	"\acontext\x18\x0e \x01(\v2\x1b.shoal.node.v1.BuildContextR\acontext\x12/\n" +
+	"\x05start\x18\x0f \x01(\v2\x19.shoal.node.v1.StartBlockR\x05start\x12%\n" +
+	"\x0ereason_message\x18\x10 \x01(\tR\rreasonMessage\x12\x1f\n" +
+	"\vreason_step\x18\x11 \x01(\tR\n" +
+	"reasonStep\"\xac\x01\n" +
+	"\fBuildContext\x12\x12\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\x12\x18\n" +
+	"\aworkdir\x18\x02 \x01(\tR\aworkdir\x126\n" +
+	"\x03env\x18\x03 \x03(\v2$.shoal.node.v1.BuildContext.EnvEntryR\x03env\x1a6\n" +
+	"\bEnvEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"s\n" +
+	"\n" +
+	"StartBlock\x12\x18\n" +
+	"\acommand\x18\x01 \x01(\tR\acommand\x12\x14\n" +
+	"\x05ready\x18\x02 \x01(\tR\x05ready\x125\n" +
+	"\acontext\x18\x03 \x01(\v2\x1b.shoal.node.v1.BuildContextR\acontext\"\xb2\x02\n" +
 	"\bNodeInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x16\n" +
@@ -1665,7 +1852,7 @@ func file_shoal_node_v1_node_proto_rawDescGZIP() []byte {
 	return file_shoal_node_v1_node_proto_rawDescData
 }
 
-var file_shoal_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_shoal_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_shoal_node_v1_node_proto_goTypes = []any{
 	(*Resources)(nil),             // 0: shoal.node.v1.Resources
 	(*Lifecycle)(nil),             // 1: shoal.node.v1.Lifecycle
@@ -1687,60 +1874,67 @@ var file_shoal_node_v1_node_proto_goTypes = []any{
 	(*MetricsResponse)(nil),       // 17: shoal.node.v1.MetricsResponse
 	(*InfoRequest)(nil),           // 18: shoal.node.v1.InfoRequest
 	(*Build)(nil),                 // 19: shoal.node.v1.Build
-	(*NodeInfo)(nil),              // 20: shoal.node.v1.NodeInfo
-	(*CatalogueError)(nil),        // 21: shoal.node.v1.CatalogueError
-	nil,                           // 22: shoal.node.v1.Spec.MetadataEntry
-	nil,                           // 23: shoal.node.v1.Spec.EnvVarsEntry
-	(*durationpb.Duration)(nil),   // 24: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
+	(*BuildContext)(nil),          // 20: shoal.node.v1.BuildContext
+	(*StartBlock)(nil),            // 21: shoal.node.v1.StartBlock
+	(*NodeInfo)(nil),              // 22: shoal.node.v1.NodeInfo
+	(*CatalogueError)(nil),        // 23: shoal.node.v1.CatalogueError
+	nil,                           // 24: shoal.node.v1.Spec.MetadataEntry
+	nil,                           // 25: shoal.node.v1.Spec.EnvVarsEntry
+	nil,                           // 26: shoal.node.v1.BuildContext.EnvEntry
+	(*durationpb.Duration)(nil),   // 27: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
 }
 var file_shoal_node_v1_node_proto_depIdxs = []int32{
-	24, // 0: shoal.node.v1.Lifecycle.auto_resume_after:type_name -> google.protobuf.Duration
+	27, // 0: shoal.node.v1.Lifecycle.auto_resume_after:type_name -> google.protobuf.Duration
 	0,  // 1: shoal.node.v1.Spec.resources:type_name -> shoal.node.v1.Resources
-	22, // 2: shoal.node.v1.Spec.metadata:type_name -> shoal.node.v1.Spec.MetadataEntry
-	23, // 3: shoal.node.v1.Spec.env_vars:type_name -> shoal.node.v1.Spec.EnvVarsEntry
-	24, // 4: shoal.node.v1.Spec.timeout:type_name -> google.protobuf.Duration
-	24, // 5: shoal.node.v1.Spec.max_length:type_name -> google.protobuf.Duration
+	24, // 2: shoal.node.v1.Spec.metadata:type_name -> shoal.node.v1.Spec.MetadataEntry
+	25, // 3: shoal.node.v1.Spec.env_vars:type_name -> shoal.node.v1.Spec.EnvVarsEntry
+	27, // 4: shoal.node.v1.Spec.timeout:type_name -> google.protobuf.Duration
+	27, // 5: shoal.node.v1.Spec.max_length:type_name -> google.protobuf.Duration
 	1,  // 6: shoal.node.v1.Spec.lifecycle:type_name -> shoal.node.v1.Lifecycle
 	2,  // 7: shoal.node.v1.Spec.network:type_name -> shoal.node.v1.Network
 	3,  // 8: shoal.node.v1.Spec.volume_mounts:type_name -> shoal.node.v1.VolumeMount
 	4,  // 9: shoal.node.v1.Sandbox.spec:type_name -> shoal.node.v1.Spec
-	25, // 10: shoal.node.v1.Sandbox.started_at:type_name -> google.protobuf.Timestamp
-	25, // 11: shoal.node.v1.Sandbox.end_at:type_name -> google.protobuf.Timestamp
+	28, // 10: shoal.node.v1.Sandbox.started_at:type_name -> google.protobuf.Timestamp
+	28, // 11: shoal.node.v1.Sandbox.end_at:type_name -> google.protobuf.Timestamp
 	4,  // 12: shoal.node.v1.CreateRequest.spec:type_name -> shoal.node.v1.Spec
 	5,  // 13: shoal.node.v1.ListResponse.sandboxes:type_name -> shoal.node.v1.Sandbox
-	24, // 14: shoal.node.v1.SetDeadlineRequest.timeout:type_name -> google.protobuf.Duration
+	27, // 14: shoal.node.v1.SetDeadlineRequest.timeout:type_name -> google.protobuf.Duration
 	2,  // 15: shoal.node.v1.SetNetworkRequest.network:type_name -> shoal.node.v1.Network
-	25, // 16: shoal.node.v1.MetricsRequest.from:type_name -> google.protobuf.Timestamp
-	25, // 17: shoal.node.v1.MetricsRequest.to:type_name -> google.protobuf.Timestamp
-	25, // 18: shoal.node.v1.Sample.time:type_name -> google.protobuf.Timestamp
+	28, // 16: shoal.node.v1.MetricsRequest.from:type_name -> google.protobuf.Timestamp
+	28, // 17: shoal.node.v1.MetricsRequest.to:type_name -> google.protobuf.Timestamp
+	28, // 18: shoal.node.v1.Sample.time:type_name -> google.protobuf.Timestamp
 	16, // 19: shoal.node.v1.MetricsResponse.samples:type_name -> shoal.node.v1.Sample
 	0,  // 20: shoal.node.v1.Build.resources:type_name -> shoal.node.v1.Resources
-	25, // 21: shoal.node.v1.Build.created_at:type_name -> google.protobuf.Timestamp
-	25, // 22: shoal.node.v1.Build.updated_at:type_name -> google.protobuf.Timestamp
-	25, // 23: shoal.node.v1.Build.finished_at:type_name -> google.protobuf.Timestamp
-	19, // 24: shoal.node.v1.NodeInfo.builds:type_name -> shoal.node.v1.Build
-	6,  // 25: shoal.node.v1.NodeService.Create:input_type -> shoal.node.v1.CreateRequest
-	7,  // 26: shoal.node.v1.NodeService.Get:input_type -> shoal.node.v1.GetRequest
-	8,  // 27: shoal.node.v1.NodeService.List:input_type -> shoal.node.v1.ListRequest
-	10, // 28: shoal.node.v1.NodeService.Kill:input_type -> shoal.node.v1.KillRequest
-	12, // 29: shoal.node.v1.NodeService.SetDeadline:input_type -> shoal.node.v1.SetDeadlineRequest
-	13, // 30: shoal.node.v1.NodeService.SetNetwork:input_type -> shoal.node.v1.SetNetworkRequest
-	15, // 31: shoal.node.v1.NodeService.Metrics:input_type -> shoal.node.v1.MetricsRequest
-	18, // 32: shoal.node.v1.NodeService.Info:input_type -> shoal.node.v1.InfoRequest
-	5,  // 33: shoal.node.v1.NodeService.Create:output_type -> shoal.node.v1.Sandbox
-	5,  // 34: shoal.node.v1.NodeService.Get:output_type -> shoal.node.v1.Sandbox
-	9,  // 35: shoal.node.v1.NodeService.List:output_type -> shoal.node.v1.ListResponse
-	11, // 36: shoal.node.v1.NodeService.Kill:output_type -> shoal.node.v1.KillResponse
-	5,  // 37: shoal.node.v1.NodeService.SetDeadline:output_type -> shoal.node.v1.Sandbox
-	14, // 38: shoal.node.v1.NodeService.SetNetwork:output_type -> shoal.node.v1.SetNetworkResponse
-	17, // 39: shoal.node.v1.NodeService.Metrics:output_type -> shoal.node.v1.MetricsResponse
-	20, // 40: shoal.node.v1.NodeService.Info:output_type -> shoal.node.v1.NodeInfo
-	33, // [33:41] is the sub-list for method output_type
-	25, // [25:33] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	28, // 21: shoal.node.v1.Build.created_at:type_name -> google.protobuf.Timestamp
+	28, // 22: shoal.node.v1.Build.updated_at:type_name -> google.protobuf.Timestamp
+	28, // 23: shoal.node.v1.Build.finished_at:type_name -> google.protobuf.Timestamp
+	20, // 24: shoal.node.v1.Build.context:type_name -> shoal.node.v1.BuildContext
+	21, // 25: shoal.node.v1.Build.start:type_name -> shoal.node.v1.StartBlock
+	26, // 26: shoal.node.v1.BuildContext.env:type_name -> shoal.node.v1.BuildContext.EnvEntry
+	20, // 27: shoal.node.v1.StartBlock.context:type_name -> shoal.node.v1.BuildContext
+	19, // 28: shoal.node.v1.NodeInfo.builds:type_name -> shoal.node.v1.Build
+	6,  // 29: shoal.node.v1.NodeService.Create:input_type -> shoal.node.v1.CreateRequest
+	7,  // 30: shoal.node.v1.NodeService.Get:input_type -> shoal.node.v1.GetRequest
+	8,  // 31: shoal.node.v1.NodeService.List:input_type -> shoal.node.v1.ListRequest
+	10, // 32: shoal.node.v1.NodeService.Kill:input_type -> shoal.node.v1.KillRequest
+	12, // 33: shoal.node.v1.NodeService.SetDeadline:input_type -> shoal.node.v1.SetDeadlineRequest
+	13, // 34: shoal.node.v1.NodeService.SetNetwork:input_type -> shoal.node.v1.SetNetworkRequest
+	15, // 35: shoal.node.v1.NodeService.Metrics:input_type -> shoal.node.v1.MetricsRequest
+	18, // 36: shoal.node.v1.NodeService.Info:input_type -> shoal.node.v1.InfoRequest
+	5,  // 37: shoal.node.v1.NodeService.Create:output_type -> shoal.node.v1.Sandbox
+	5,  // 38: shoal.node.v1.NodeService.Get:output_type -> shoal.node.v1.Sandbox
+	9,  // 39: shoal.node.v1.NodeService.List:output_type -> shoal.node.v1.ListResponse
+	11, // 40: shoal.node.v1.NodeService.Kill:output_type -> shoal.node.v1.KillResponse
+	5,  // 41: shoal.node.v1.NodeService.SetDeadline:output_type -> shoal.node.v1.Sandbox
+	14, // 42: shoal.node.v1.NodeService.SetNetwork:output_type -> shoal.node.v1.SetNetworkResponse
+	17, // 43: shoal.node.v1.NodeService.Metrics:output_type -> shoal.node.v1.MetricsResponse
+	22, // 44: shoal.node.v1.NodeService.Info:output_type -> shoal.node.v1.NodeInfo
+	37, // [37:45] is the sub-list for method output_type
+	29, // [29:37] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_shoal_node_v1_node_proto_init() }
@@ -1755,7 +1949,7 @@ func file_shoal_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shoal_node_v1_node_proto_rawDesc), len(file_shoal_node_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
