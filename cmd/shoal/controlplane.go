@@ -14,6 +14,7 @@ import (
 
 	"shoal/internal/api"
 	"shoal/internal/auth"
+	"shoal/internal/build"
 	"shoal/internal/config"
 	"shoal/internal/fleet"
 	"shoal/internal/network"
@@ -27,6 +28,7 @@ type controlPlane struct {
 	auth  *auth.Authenticator
 	fleet *fleet.Fleet
 	api   *api.Server
+	queue *build.Queue
 	team  string // owner of the shipped templates
 	key   string // to print; "" if the operator has one
 	log   *slog.Logger
@@ -42,7 +44,7 @@ func domain(cfg *config.Config) string {
 }
 
 // openControlPlane opens the store, makes the first key, and meets the machines.
-func openControlPlane(ctx context.Context, cfg *config.Config, secrets config.Secrets, nodes []shoal.Node, log *slog.Logger) (*controlPlane, error) {
+func openControlPlane(ctx context.Context, cfg *config.Config, secrets config.Secrets, nodes []shoal.Node, engine build.Engine, log *slog.Logger) (*controlPlane, error) {
 	st, err := openStore(ctx, cfg)
 	if err != nil {
 		return nil, err
@@ -66,7 +68,13 @@ func openControlPlane(ctx context.Context, cfg *config.Config, secrets config.Se
 		log.Warn("not every orchestrator is connected yet", "error", err)
 	}
 	p.log = log
+	builds, err := openBuilds(ctx, cfg, st, engine, log)
+	if err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	p.queue = builds.Queue
 	p.api, err = api.New(api.Config{Store: st, Auth: p.auth, Fleet: p.fleet, Tokens: auth.NewTokens(secrets.TokenSeed), Domain: domain(cfg),
+		Builds: builds, PublicURL: cfg.PublicAPI, UploadLimit: cfg.UploadLimit << 20,
 		CheckPolicy: func(n shoal.Network) error {
 			_, err := network.ParsePolicy(n)
 			return err
@@ -116,6 +124,7 @@ func (p *controlPlane) run(ctx context.Context) error {
 	g.Go(func() error { return p.fleet.Run(ctx) })
 	g.Go(func() error { return p.api.Run(ctx) })
 	g.Go(func() error { return p.collectAlways(ctx) })
+	g.Go(func() error { return p.queue.Run(ctx) })
 	return g.Wait()
 }
 

@@ -75,7 +75,7 @@ func (apiCmd) Run(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	plane, err := openControlPlane(ctx, cfg, secrets, nodes, log)
+	plane, err := openControlPlane(ctx, cfg, secrets, nodes, newEngine(nil), log)
 	if err != nil {
 		return err
 	}

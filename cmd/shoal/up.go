@@ -48,7 +48,7 @@ func (u *upCmd) Run(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	plane, err := openControlPlane(ctx, cfg, secrets, fleetOf(m.orch), log)
+	plane, err := openControlPlane(ctx, cfg, secrets, fleetOf(m.orch), newEngine(m), log)
 	if err != nil {
 		return err
 	}

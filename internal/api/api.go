@@ -11,10 +11,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync/atomic"
 
 	"shoal/internal/api/gen"
 	"shoal/internal/auth"
+	"shoal/internal/build"
 	"shoal/internal/fleet"
 	"shoal/internal/shoal"
 	"shoal/internal/store"
@@ -32,6 +34,19 @@ type Config struct {
 	// Domain is the public domain of sandboxes, "host" or "host:port". If it is
 	// empty, clients use the domain of their own configuration.
 	Domain string
+	Builds Builds
+	// PublicURL is where clients reach the API, without a path at its end; upload
+	// links start with it. If it is empty, each request's own host is taken.
+	PublicURL string
+	// UploadLimit is the most that one upload may have, in bytes.
+	UploadLimit int64
+}
+
+// Builds is what template builds stand on.
+type Builds struct {
+	Queue *build.Queue
+	Logs  *build.Logs
+	Files *build.Files
 }
 
 // Server answers the routes. Run must be running for sandboxes to be counted.
@@ -42,6 +57,9 @@ type Server struct {
 	tokens      auth.Tokens
 	checkPolicy func(shoal.Network) error
 	domain      string
+	builds      Builds
+	publicURL   string
+	uploadLimit int64
 	log         *slog.Logger
 	handler     http.Handler
 	spawns      *spawns
@@ -55,7 +73,11 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 	if cfg.CheckPolicy == nil {
 		return nil, errors.New("the api needs a way to check egress policies")
 	}
-	s := &Server{store: cfg.Store, fleet: cfg.Fleet, auth: cfg.Auth, tokens: cfg.Tokens,
+	if cfg.Builds.Queue == nil || cfg.Builds.Logs == nil || cfg.Builds.Files == nil || cfg.UploadLimit <= 0 {
+		return nil, errors.New("the api needs a queue, logs, files and an upload limit for template builds")
+	}
+	s := &Server{builds: cfg.Builds, publicURL: strings.TrimSuffix(cfg.PublicURL, "/"), uploadLimit: cfg.UploadLimit,
+		store: cfg.Store, fleet: cfg.Fleet, auth: cfg.Auth, tokens: cfg.Tokens,
 		checkPolicy: cfg.CheckPolicy, domain: cfg.Domain, log: log, spawns: newSpawns()}
 	spec, err := gen.GetSpec()
 	if err != nil {
@@ -70,7 +92,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 	if err := routes.err; err != nil {
 		return nil, err
 	}
-	s.handler = s.observe(withCORS(withBounds(refuseDeprecated(routes))))
+	s.handler = s.observe(withCORS(s.withUploads(withBounds(refuseDeprecated(routes)))))
 	return s, nil
 }
 
@@ -96,6 +118,6 @@ func (s *Server) guard(op operation, next http.HandlerFunc) http.HandlerFunc {
 			writeError(w, r, err)
 			return
 		}
-		next(w, r)
+		next(w, withOrigin(r))
 	}
 }

@@ -22,7 +22,7 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
-	if known.Kind == shoal.ErrConcurrencyLimit || known.Kind == shoal.ErrPlacementTimeout {
+	if known.Kind == shoal.ErrConcurrencyLimit || known.Kind == shoal.ErrBuildLimit || known.Kind == shoal.ErrPlacementTimeout {
 		// Python SDKs since 2.63 repeat every 429 and 504 that does not forbid it.
 		// A full team stays full, and a timed-out start has had its minute.
 		h.Set("Should-Retry", "false")

@@ -21,6 +21,9 @@ var (
 	tagForm  = regexp.MustCompile(`^[a-z0-9_.-]+$`)
 )
 
+// errTag means that the name is fine but its tag is not.
+var errTag = errors.New("invalid tag")
+
 // parseReference checks the grammar. The error has no prefix, because callers
 // name differently what they parse.
 func parseReference(text string) (reference, error) {
@@ -37,7 +40,7 @@ func parseReference(text string) (reference, error) {
 		return ref, fmt.Errorf("invalid template ID: %s", rest)
 	}
 	if tagged && !tagForm.MatchString(tag) {
-		return ref, fmt.Errorf("invalid tag: %s", tag)
+		return ref, fmt.Errorf("%w: %s", errTag, tag)
 	}
 	ref.name, ref.tag = rest, tag
 	return ref, nil

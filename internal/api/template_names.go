@@ -36,29 +36,3 @@ func (s *Server) GetTemplateAlias(ctx context.Context, req gen.GetTemplateAliasR
 	}
 	return gen.GetTemplateAlias200JSONResponse{TemplateID: t.ID, Public: t.Public}, nil
 }
-
-// ListTemplateTags lists the newest build of each tag. A tag in the name, as
-// snapshot IDs have it, is ignored.
-func (s *Server) ListTemplateTags(ctx context.Context, req gen.ListTemplateTagsRequestObject) (gen.ListTemplateTagsResponseObject, error) {
-	team := callerOf(ctx).Team
-	ref, err := parseReference(req.TemplateID)
-	if err != nil {
-		return nil, shoal.ErrTemplateReference.New("Invalid template reference: %s", err)
-	}
-	t, err := s.resolve(ctx, team, ref)
-	if err != nil {
-		return nil, err
-	}
-	if t.TeamID != team.ID {
-		return nil, noAccess(ref.String())
-	}
-	tags, err := s.store.Tags(ctx, t.ID)
-	if err != nil {
-		return nil, err
-	}
-	rows := make(gen.ListTemplateTags200JSONResponse, len(tags))
-	for i, tag := range tags {
-		rows[i] = gen.TemplateTag{Tag: tag.Tag, BuildID: tag.BuildID, CreatedAt: tag.CreatedAt}
-	}
-	return rows, nil
-}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"shoal/internal/api/gen"
@@ -164,12 +165,15 @@ func wireTemplateWithBuilds(t shoal.Template, builds []shoal.Build) gen.Template
 	return wire
 }
 
-// wireNames returns the bare names and the names with their namespaces.
+// wireNames returns the bare names, each once, and the names with their
+// namespaces. A promoted template has one name in two namespaces.
 func wireNames(list []shoal.Alias) (aliases, names []string) {
-	aliases, names = make([]string, len(list)), make([]string, len(list))
-	for i, a := range list {
-		aliases[i] = a.Name
-		names[i] = reference{namespace: a.Namespace, name: a.Name}.String()
+	aliases, names = []string{}, []string{}
+	for _, a := range list {
+		if !slices.Contains(aliases, a.Name) {
+			aliases = append(aliases, a.Name)
+		}
+		names = append(names, reference{namespace: a.Namespace, name: a.Name}.String())
 	}
 	return aliases, names
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"shoal/internal/auth"
+	"shoal/internal/build"
 	"shoal/internal/fleet"
 	"shoal/internal/fleet/fleettest"
 	"shoal/internal/shoal"
@@ -42,6 +43,9 @@ type world struct {
 	server *Server
 	url    string
 	log    *syncBuffer
+	engine *scriptedEngine
+	queue  *build.Queue
+	data   string // directory of logs and files
 }
 
 func newWorld(t *testing.T) *world {
@@ -51,7 +55,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { st.Close() })
-	w := &world{t: t, store: st, log: &syncBuffer{}}
+	w := &world{t: t, store: st, log: &syncBuffer{}, engine: &scriptedEngine{}, data: t.TempDir()}
 	if err := auth.NewKeys(st).EnsureDev(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +68,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w.auth = auth.New(st, shoal.DevAdminToken, log)
 	w.server, err = New(Config{Store: st, Fleet: w.fleet, Auth: w.auth, Tokens: auth.NewTokens(shoal.DevTokenSeed),
-		CheckPolicy: checkPolicy}, log)
+		CheckPolicy: checkPolicy, Builds: w.runBuilds(log), UploadLimit: testUploadLimit}, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,25 +97,25 @@ func (w *world) fill() []shoal.Build {
 	small.ConcurrentSandboxes, small.MaxLength = 2, time.Hour
 	w.team(smallTeam, "small", smallKey, small)
 
-	base := build("base", readyBuild, created.Add(time.Hour))
-	w.must(w.store.UpsertBase(w.t.Context(), build("base", oldBuild, created), shoal.DevTeamID))
+	base := makeBuild("base", readyBuild, created.Add(time.Hour))
+	w.must(w.store.UpsertBase(w.t.Context(), makeBuild("base", oldBuild, created), shoal.DevTeamID))
 	w.must(w.store.UpsertBase(w.t.Context(), base, shoal.DevTeamID))
-	failed := build("base", badBuild, created.Add(2*time.Hour))
+	failed := makeBuild("base", badBuild, created.Add(2*time.Hour))
 	failed.Status = shoal.BuildError
 	w.must(w.store.AddBuild(w.t.Context(), failed, shoal.DefaultTag, "broken"))
 
-	ancient := build("ancient", "bbbbbbbb-0000-4000-8000-000000000001", created)
+	ancient := makeBuild("ancient", "bbbbbbbb-0000-4000-8000-000000000001", created)
 	ancient.EnvdVersion = "0.1.5"
-	unknown := build("unversioned", "bbbbbbbb-0000-4000-8000-000000000002", created)
+	unknown := makeBuild("unversioned", "bbbbbbbb-0000-4000-8000-000000000002", created)
 	unknown.EnvdVersion = ""
-	secret := build("otherprivate", "bbbbbbbb-0000-4000-8000-000000000003", created)
-	shared := build("otherpublic", "bbbbbbbb-0000-4000-8000-000000000004", created)
+	secret := makeBuild("otherprivate", "bbbbbbbb-0000-4000-8000-000000000003", created)
+	shared := makeBuild("otherpublic", "bbbbbbbb-0000-4000-8000-000000000004", created)
 	w.template("ancient", shoal.DevTeamID, false, shoal.Alias{Namespace: "local-dev-team", Name: "old"}, ancient, "v1.2")
 	w.template("unversioned", shoal.DevTeamID, false, shoal.Alias{Namespace: "local-dev-team", Name: "nover"}, unknown)
 	w.template("otherprivate", otherTeam, false, shoal.Alias{Namespace: "other", Name: "secret"}, secret)
 	w.template("otherpublic", otherTeam, true, shoal.Alias{Namespace: "other", Name: "shared"}, shared)
 	w.must(w.store.CreateTemplate(w.t.Context(), shoal.Template{ID: "unbuilt", TeamID: shoal.DevTeamID, CreatedAt: created.Add(-time.Hour), UpdatedAt: created}))
-	return []shoal.Build{base, build("base", oldBuild, created), ancient, unknown, secret, shared}
+	return []shoal.Build{base, makeBuild("base", oldBuild, created), ancient, unknown, secret, shared}
 }
 
 func (w *world) team(id, slug, key string, limits shoal.TeamLimits) {
@@ -128,7 +132,7 @@ func (w *world) template(id, teamID string, public bool, alias shoal.Alias, b sh
 	w.must(w.store.AddBuild(ctx, b, append(tags, shoal.DefaultTag)...))
 }
 
-func build(template, id string, at time.Time) shoal.Build {
+func makeBuild(template, id string, at time.Time) shoal.Build {
 	return shoal.Build{ID: id, TemplateID: template, Status: shoal.BuildReady, EnvdVersion: "0.6.13",
 		Resources:   shoal.Resources{CPUCount: 2, MemoryMB: 1024, DiskMB: 10240},
 		DefaultUser: "user", DefaultWorkdir: "/home/user", CreatedAt: at, UpdatedAt: at, FinishedAt: at}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
+	"strconv"
 )
 
 // Tokens derives the access tokens of sandboxes. They are functions of the seed
@@ -21,6 +22,12 @@ func (t Tokens) Envd(sandboxID string) string { return t.derive(sandboxID) }
 // Traffic returns the token that requests to a private sandbox's ports must
 // carry (header e2b-traffic-access-token).
 func (t Tokens) Traffic(sandboxID string) string { return t.derive("sandbox-traffic-" + sandboxID) }
+
+// Upload returns the token of a link that allows one path to be written until a
+// time in Unix seconds (templates.md §1.7).
+func (t Tokens) Upload(path string, expires int64) string {
+	return t.derive("template-upload\x00" + path + "\x00" + strconv.FormatInt(expires, 10))
+}
 
 func (t Tokens) derive(message string) string {
 	mac := hmac.New(sha256.New, t.seed)

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -59,6 +60,12 @@ func (c *Config) Check() error {
 	}
 	if c.MaxSandboxes < 1 || c.MaxProcesses < 16 || c.SlotPool < 0 || c.SandboxDisk < 64 {
 		bad("max-sandboxes, max-processes, slot-pool, sandbox-disk", "must be at least 1, 16, 0 and 64")
+	}
+	if u, err := url.Parse(c.PublicAPI); c.PublicAPI != "" && (err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "") {
+		bad("public-api", "%q must be http:// or https:// and a host", c.PublicAPI)
+	}
+	if c.BuildSlots < 1 || c.UploadLimit < 1 || c.UploadLimit > 1<<30 {
+		bad("build-slots, upload-limit", "must be at least 1")
 	}
 	return errors.Join(errs...)
 }

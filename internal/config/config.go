@@ -40,6 +40,7 @@ type Config struct {
 
 	Database   string `placeholder:"URL" help:"Database: a file, or postgres://…. A file in the data directory by default."`
 	Domain     string `placeholder:"HOST[:PORT]" help:"Public domain of sandboxes: port P of sandbox S is at P-S.DOMAIN. Clients build host names from it."`
+	PublicAPI  string `placeholder:"URL" help:"Where clients reach the REST API, if it is not the host that they name, for example behind a proxy that ends TLS. Upload links start with it."`
 	TokenSeed  string `placeholder:"SECRET" help:"Seed of the sandboxes' access tokens. Generated in the data directory by default."`
 	AdminToken string `placeholder:"SECRET" help:"Token of the admin routes. None by default: the routes are then closed."`
 
@@ -60,6 +61,9 @@ type Config struct {
 	EnvdTimeout time.Duration `default:"20s" help:"How long a started guest's daemon may take to answer."`
 	RestTime    time.Duration `default:"60s" help:"How long a paused sandbox stays frozen in memory too, so that a resume soon after is instant. 0 is never."`
 	SandboxDisk int64         `default:"10240" placeholder:"MIB" help:"Writable disk of a sandbox of the base template, in MiB."`
+
+	BuildSlots  int   `default:"2" help:"Template builds that run at once; further ones wait their turn."`
+	UploadLimit int64 `default:"4096" placeholder:"MIB" help:"Size of the files of one COPY step of a template, in MiB."`
 
 	TrustCA []string `placeholder:"FILE,…" help:"Certificate authorities (PEM) that every guest trusts, besides those that the host's operator added to the host's trust store."`
 }

@@ -78,6 +78,10 @@ func TestCheck(t *testing.T) {
 		"resolvers":          {[]string{"--dns=1.1.1.1,[::1]:54"}, ""},
 		"domain with scheme": {[]string{"--domain=https://x"}, "domain"},
 		"nothing may run":    {[]string{"--max-sandboxes=0"}, "max-sandboxes"},
+		"no builds":          {[]string{"--build-slots=0"}, "build-slots"},
+		"no uploads":         {[]string{"--upload-limit=0"}, "upload-limit"},
+		"public address":     {[]string{"--public-api=https://api.example/v0"}, ""},
+		"public name":        {[]string{"--public-api=api.example"}, "public-api"},
 	} {
 		a, err := parse(t, c.args...)
 		if err != nil {

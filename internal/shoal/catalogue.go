@@ -117,6 +117,30 @@ var (
 	ErrTemplateInUse = kind("template.in_use", 400,
 		"Sandboxes made from the template are alive.",
 		"Kill them, then delete the template.")
+	ErrTemplateNameTaken = kind("template.name_taken", 409,
+		"Another template has this name, or has it as its ID.",
+		"Choose another name.")
+	ErrBuildNotFound = kind("build.not_found", 404,
+		"The template has no build of this ID.",
+		"Register a build with `POST /v3/templates`, and use the IDs that it returned.")
+	ErrBuildRequest = kind("build.invalid", 400,
+		"The build's ID, its state, or what it shall be made from is not what this endpoint takes.",
+		"Correct what the message names; each registered build can be started once.")
+	ErrBuildLimit = kind("build.concurrency_limit", 429,
+		"The team has as many builds waiting or under way as it may.",
+		"Wait for some to end, or raise the team's limit.")
+	ErrBuildLegacy = kind("build.legacy", 410,
+		"This client builds templates by pushing to a Docker registry, which no longer exists.",
+		"Update the SDK or CLI, and build with `Template.build` or `e2b template create`.")
+	ErrUploadLink = kind("upload.link", 403,
+		"The upload link is older than 30 minutes, or was changed.",
+		"Ask for a new one with `GET /templates/{id}/files/{hash}`.")
+	ErrUploadTooLarge = kind("upload.too_large", 413,
+		"The uploaded files are larger than upload-limit allows.",
+		"Leave files out with fileIgnorePatterns or .dockerignore, or raise upload-limit.")
+	ErrUploadBroken = kind("upload.broken", 400,
+		"The connection ended or stalled before all of the files had arrived.",
+		"Repeat the build; nothing was kept of the broken upload.")
 	ErrImageMissing = kind("image.missing", 500,
 		"The root image of this build is not on the machine.",
 		"Rebuild the template; for `base`, restart shoal, which rebuilds it.")

@@ -18,7 +18,8 @@ const NilBuildID = "00000000-0000-0000-0000-000000000000"
 // DefaultTag is the tag of a reference that names none.
 const DefaultTag = "default"
 
-// TemplateSource is what a template was made from.
+// TemplateSource is what a template was made from. Those made of sandboxes are
+// not listed among templates.
 type TemplateSource string
 
 const (
@@ -30,7 +31,6 @@ const (
 type Template struct {
 	ID        string
 	TeamID    string
-	Source    TemplateSource // "" is SourceTemplate
 	Public    bool
 	CreatedAt time.Time
 	UpdatedAt time.Time
@@ -39,6 +39,8 @@ type Template struct {
 	SpawnCount    int64
 	BuildCount    int32
 	Aliases       []Alias
+	// Source is never empty in what the store returns; "" stores SourceTemplate.
+	Source TemplateSource
 }
 
 // Alias is a name of a template. An empty namespace is the global one.
@@ -64,7 +66,51 @@ type Build struct {
 	// DefaultUser and DefaultWorkdir become envd's defaults in every sandbox.
 	DefaultUser    string
 	DefaultWorkdir string
-	CreatedAt      time.Time
-	UpdatedAt      time.Time
-	FinishedAt     time.Time // zero while unfinished
+	// Layers are the content addresses of all images, lowest first; nil means
+	// ImageDigest alone, otherwise ImageDigest is the first of them.
+	Layers []string
+	// Origin is what the build stands on: "image:<reference>" or
+	// "template:<buildID>"; empty for what Shoal makes by itself.
+	Origin string
+	// Context is what the steps left behind; a child build goes on from it.
+	Context BuildContext
+	Start   StartBlock
+	// Reason says why the build failed; zero unless Status is BuildError.
+	Reason     BuildReason
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+	FinishedAt time.Time // zero while unfinished
+}
+
+// Images returns the content addresses of the build's images, lowest first.
+func (b Build) Images() []string {
+	if len(b.Layers) > 0 {
+		return b.Layers
+	}
+	if b.ImageDigest == "" {
+		return nil
+	}
+	return []string{b.ImageDigest}
+}
+
+// BuildContext is what a step of a build runs in (templates.md §3.3).
+type BuildContext struct {
+	User    string            `json:"user,omitempty"`
+	Workdir string            `json:"workdir,omitempty"` // empty is the user's home
+	Env     map[string]string `json:"env,omitempty"`
+}
+
+// StartBlock is what runs inside a template, with the context of the build that
+// named it, which may be an ancestor's (templates.md §3.7).
+type StartBlock struct {
+	Command string       `json:"command,omitempty"`
+	Ready   string       `json:"ready,omitempty"`
+	Context BuildContext `json:"context"`
+}
+
+// BuildReason is why a build failed.
+type BuildReason struct {
+	Message string
+	// Step is "base", "1" to the number of steps, "finalize", or empty.
+	Step string
 }

@@ -67,20 +67,20 @@ func (s *Store) UpsertBase(ctx context.Context, b shoal.Build, teamID string) er
 // Build returns one build of a template.
 func (s *Store) Build(ctx context.Context, templateID, buildID string) (shoal.Build, error) {
 	row, err := s.q.BuildByID(ctx, sqlcgen.BuildByIDParams{TemplateID: templateID, ID: buildID})
-	return buildOf(row), lookup(err, "find build "+buildID)
+	return found(row, err, "find build "+buildID)
 }
 
 // NewestBuild returns the newest build of a tag, whatever its status.
 func (s *Store) NewestBuild(ctx context.Context, templateID, tag string) (shoal.Build, error) {
 	row, err := s.q.NewestBuildOfTag(ctx, sqlcgen.NewestBuildOfTagParams{TemplateID: templateID, Tag: tag})
-	return buildOf(row.Build), lookup(err, "find a build of "+templateID+":"+tag)
+	return found(row.Build, err, "find a build of "+templateID+":"+tag)
 }
 
 // ReadyBuild returns the newest build of a tag that sandboxes can start from.
 func (s *Store) ReadyBuild(ctx context.Context, templateID, tag string) (shoal.Build, error) {
 	row, err := s.q.NewestBuildOfTagWithStatus(ctx, sqlcgen.NewestBuildOfTagWithStatusParams{
 		TemplateID: templateID, Tag: tag, Status: string(shoal.BuildReady)})
-	return buildOf(row), lookup(err, "find a ready build of "+templateID+":"+tag)
+	return found(row, err, "find a ready build of "+templateID+":"+tag)
 }
 
 // BuildsAfter returns up to limit of a template's builds that follow the
@@ -93,12 +93,27 @@ func (s *Store) BuildsAfter(ctx context.Context, templateID string, after Positi
 	}
 	list := make([]shoal.Build, len(rows))
 	for i, row := range rows {
-		list[i] = buildOf(row)
+		if list[i], err = decodeBuild(row); err != nil {
+			return nil, err
+		}
 	}
 	return list, nil
 }
 
-// BuildIDs returns the IDs of all builds of all templates.
+// BuildsOf returns the IDs of a template's builds, also of a deleted one.
+func (s *Store) BuildsOf(ctx context.Context, templateID string) ([]string, error) {
+	rows, err := s.q.BuildsOf(ctx, templateID)
+	if err != nil {
+		return nil, fmt.Errorf("list the builds of template %s: %w", templateID, err)
+	}
+	ids := make([]string, len(rows))
+	for i, row := range rows {
+		ids[i] = row.ID
+	}
+	return ids, nil
+}
+
+// BuildIDs returns the IDs of all builds of all templates that are not deleted.
 func (s *Store) BuildIDs(ctx context.Context) ([]string, error) {
 	ids, err := s.q.BuildIDs(ctx)
 	return ids, lookup(err, "list builds")
@@ -122,11 +137,17 @@ func (s *Store) Tags(ctx context.Context, templateID string) ([]TagAssignment, e
 }
 
 func insertBuild(ctx context.Context, q *sqlcgen.Queries, b shoal.Build) error {
+	text, err := encodeBuild(b)
+	if err != nil {
+		return err
+	}
 	n, err := q.InsertBuild(ctx, sqlcgen.InsertBuildParams{ID: b.ID, TemplateID: b.TemplateID, Status: string(b.Status),
 		CpuCount: int64(b.Resources.CPUCount), MemoryMb: b.Resources.MemoryMB, DiskMb: b.Resources.DiskMB,
 		EnvdVersion: b.EnvdVersion, ImageDigest: b.ImageDigest,
 		DefaultUser: b.DefaultUser, DefaultWorkdir: b.DefaultWorkdir,
 		CreatedAt: micros(b.CreatedAt), UpdatedAt: micros(b.UpdatedAt), FinishedAt: micros(b.FinishedAt),
+		Layers: text.layers, Origin: b.Origin, Context: text.context,
+		StartCmd: b.Start.Command, ReadyCmd: b.Start.Ready, StartContext: text.startContext,
 		Snapshot: b.Snapshot, SandboxID: b.SandboxID})
 	if err := changed(n, err, ErrExists, "create build "+b.ID); err != nil {
 		return err
@@ -145,15 +166,11 @@ func updateBuild(ctx context.Context, q *sqlcgen.Queries, b shoal.Build) error {
 }
 
 func assign(ctx context.Context, q *sqlcgen.Queries, b shoal.Build, tag string) error {
-	err := q.InsertAssignment(ctx, sqlcgen.InsertAssignmentParams{TemplateID: b.TemplateID, Tag: tag,
-		CreatedAt: micros(b.CreatedAt), BuildID: b.ID})
-	return lookup(err, "tag build "+b.ID)
+	return assignAt(ctx, q, b, tag, b.CreatedAt)
 }
 
-func buildOf(row sqlcgen.Build) shoal.Build {
-	return shoal.Build{ID: row.ID, TemplateID: row.TemplateID, Status: shoal.BuildStatus(row.Status),
-		Resources:   shoal.Resources{CPUCount: int(row.CpuCount), MemoryMB: row.MemoryMb, DiskMB: row.DiskMb},
-		EnvdVersion: row.EnvdVersion, ImageDigest: row.ImageDigest, Snapshot: row.Snapshot, SandboxID: row.SandboxID,
-		DefaultUser: row.DefaultUser, DefaultWorkdir: row.DefaultWorkdir,
-		CreatedAt: fromMicros(row.CreatedAt), UpdatedAt: fromMicros(row.UpdatedAt), FinishedAt: fromMicros(row.FinishedAt)}
+func assignAt(ctx context.Context, q *sqlcgen.Queries, b shoal.Build, tag string, at time.Time) error {
+	err := q.InsertAssignment(ctx, sqlcgen.InsertAssignmentParams{TemplateID: b.TemplateID, Tag: tag,
+		CreatedAt: micros(at), BuildID: b.ID})
+	return lookup(err, "tag build "+b.ID)
 }

@@ -144,8 +144,8 @@ func TestTemplates(t *testing.T) {
 		if err := s.CountSpawns(ctx, "t1", 3, start.Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
-		want := shoal.Template{ID: "t1", TeamID: team.ID, Source: shoal.SourceTemplate, CreatedAt: start, UpdatedAt: start,
-			LastSpawnedAt: start.Add(time.Minute), SpawnCount: 3,
+		want := shoal.Template{ID: "t1", TeamID: team.ID, CreatedAt: start, UpdatedAt: start,
+			LastSpawnedAt: start.Add(time.Minute), SpawnCount: 3, Source: shoal.SourceTemplate,
 			Aliases: []shoal.Alias{{Name: "api"}, {Namespace: "alpha", Name: "web"}}}
 		if got, err := s.TemplateByAlias(ctx, shoal.Alias{Namespace: "alpha", Name: "web"}); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("got %+v, %v", got, err)
@@ -195,10 +195,10 @@ func TestBuildsAndTags(t *testing.T) {
 		if err := s.AddBuild(ctx, old); !errors.Is(err, ErrExists) {
 			t.Errorf("same build: %v", err)
 		}
-		if got, err := s.ReadyBuild(ctx, "t1", "default"); err != nil || got != old {
+		if got, err := s.ReadyBuild(ctx, "t1", "default"); err != nil || !reflect.DeepEqual(got, old) {
 			t.Errorf("a failed rebuild displaced the ready build: %+v, %v", got, err)
 		}
-		if got, err := s.NewestBuild(ctx, "t1", "default"); err != nil || got != failed {
+		if got, err := s.NewestBuild(ctx, "t1", "default"); err != nil || !reflect.DeepEqual(got, failed) {
 			t.Errorf("got %+v, %v", got, err)
 		}
 		if _, err := s.ReadyBuild(ctx, "t1", "vb2"); !errors.Is(err, ErrNotFound) {
@@ -217,7 +217,7 @@ func TestBuildsAndTags(t *testing.T) {
 			}
 		}
 		page, err := s.BuildsAfter(ctx, "t1", Position{CreatedAt: failed.CreatedAt, ID: failed.ID}, 10)
-		if err != nil || len(page) != 1 || page[0] != old {
+		if err != nil || len(page) != 1 || !reflect.DeepEqual(page[0], old) {
 			t.Errorf("got %+v, %v", page, err)
 		}
 		if tpl, err := s.Template(ctx, "t1"); err != nil || tpl.BuildCount != 2 {

@@ -46,7 +46,34 @@ func (s *Store) AddAlias(ctx context.Context, templateID string, alias shoal.Ali
 	return changed(n, err, ErrExists, "name template "+templateID)
 }
 
-// Template returns a template by its ID.
+// DeleteTemplate hides a template and frees its names; its ID stays taken. It
+// returns the builds that were under way, which it turned into errors for the
+// given reason. ErrNotFound if it is gone already.
+func (s *Store) DeleteTemplate(ctx context.Context, id, reason string, at time.Time) (stopped []string, err error) {
+	err = s.inTx(ctx, func(q *sqlcgen.Queries) error {
+		n, err := q.DeleteTemplate(ctx, sqlcgen.DeleteTemplateParams{ID: id, DeletedAt: micros(at)})
+		if err := changed(n, err, ErrNotFound, "delete template "+id); err != nil {
+			return err
+		}
+		if err := q.DeleteAliases(ctx, id); err != nil {
+			return fmt.Errorf("free the names of template %s: %w", id, err)
+		}
+		if stopped, err = q.ListActiveBuildsOf(ctx, id); err != nil {
+			return fmt.Errorf("list the builds of template %s: %w", id, err)
+		}
+		return failAll(ctx, q, stopped, shoal.BuildReason{Message: reason}, at)
+	})
+	return stopped, err
+}
+
+// SetPublic shows a template to every team, or hides it; ErrNotFound if there is
+// none.
+func (s *Store) SetPublic(ctx context.Context, id string, public bool, at time.Time) error {
+	n, err := s.q.SetTemplatePublic(ctx, sqlcgen.SetTemplatePublicParams{ID: id, Public: public, UpdatedAt: micros(at)})
+	return changed(n, err, ErrNotFound, "change template "+id)
+}
+
+// Template returns a template by its ID. A deleted one is ErrNotFound.
 func (s *Store) Template(ctx context.Context, id string) (shoal.Template, error) {
 	row, err := s.q.TemplateByID(ctx, id)
 	if err != nil {
@@ -104,10 +131,14 @@ func (s *Store) allWithAliases(ctx context.Context, rows []sqlcgen.Template) ([]
 }
 
 func (s *Store) withAliases(ctx context.Context, row sqlcgen.Template) (shoal.Template, error) {
-	t := shoal.Template{ID: row.ID, TeamID: row.TeamID, Source: shoal.TemplateSource(row.Source), Public: row.Public,
+	return withAliases(ctx, s.q, row)
+}
+
+func withAliases(ctx context.Context, q *sqlcgen.Queries, row sqlcgen.Template) (shoal.Template, error) {
+	t := shoal.Template{ID: row.ID, TeamID: row.TeamID, Public: row.Public, Source: shoal.TemplateSource(row.Source),
 		CreatedAt: fromMicros(row.CreatedAt), UpdatedAt: fromMicros(row.UpdatedAt),
 		LastSpawnedAt: fromMicros(row.LastSpawnedAt), SpawnCount: row.SpawnCount, BuildCount: int32(row.BuildCount)}
-	aliases, err := s.q.AliasesOf(ctx, row.ID)
+	aliases, err := q.AliasesOf(ctx, row.ID)
 	if err != nil {
 		return t, fmt.Errorf("list the names of template %s: %w", row.ID, err)
 	}

@@ -48,6 +48,27 @@ func (e BuildStatus) Valid() bool {
 	}
 }
 
+// Defines values for ImageRegistryType.
+const (
+	Aws      ImageRegistryType = "aws"
+	Gcp      ImageRegistryType = "gcp"
+	Registry ImageRegistryType = "registry"
+)
+
+// Valid indicates whether the value is a known member of the ImageRegistryType enum.
+func (e ImageRegistryType) Valid() bool {
+	switch e {
+	case Aws:
+		return true
+	case Gcp:
+		return true
+	case Registry:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for LifecycleOnTimeout.
 const (
 	Kill  LifecycleOnTimeout = "kill"
@@ -135,6 +156,42 @@ func (e SandboxState) Valid() bool {
 	}
 }
 
+// Defines values for GetTemplateBuildLogsParamsDirection.
+const (
+	GetTemplateBuildLogsParamsDirectionBackward GetTemplateBuildLogsParamsDirection = "backward"
+	GetTemplateBuildLogsParamsDirectionForward  GetTemplateBuildLogsParamsDirection = "forward"
+)
+
+// Valid indicates whether the value is a known member of the GetTemplateBuildLogsParamsDirection enum.
+func (e GetTemplateBuildLogsParamsDirection) Valid() bool {
+	switch e {
+	case GetTemplateBuildLogsParamsDirectionBackward:
+		return true
+	case GetTemplateBuildLogsParamsDirectionForward:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GetTemplateBuildLogsParamsSource.
+const (
+	Persistent GetTemplateBuildLogsParamsSource = "persistent"
+	Temporary  GetTemplateBuildLogsParamsSource = "temporary"
+)
+
+// Valid indicates whether the value is a known member of the GetTemplateBuildLogsParamsSource enum.
+func (e GetTemplateBuildLogsParamsSource) Valid() bool {
+	switch e {
+	case Persistent:
+		return true
+	case Temporary:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ListSandboxesV2ParamsOrder.
 const (
 	Asc  ListSandboxesV2ParamsOrder = "asc"
@@ -155,16 +212,16 @@ func (e ListSandboxesV2ParamsOrder) Valid() bool {
 
 // Defines values for GetSandboxLogsV2ParamsDirection.
 const (
-	Backward GetSandboxLogsV2ParamsDirection = "backward"
-	Forward  GetSandboxLogsV2ParamsDirection = "forward"
+	GetSandboxLogsV2ParamsDirectionBackward GetSandboxLogsV2ParamsDirection = "backward"
+	GetSandboxLogsV2ParamsDirectionForward  GetSandboxLogsV2ParamsDirection = "forward"
 )
 
 // Valid indicates whether the value is a known member of the GetSandboxLogsV2ParamsDirection enum.
 func (e GetSandboxLogsV2ParamsDirection) Valid() bool {
 	switch e {
-	case Backward:
+	case GetSandboxLogsV2ParamsDirectionBackward:
 		return true
-	case Forward:
+	case GetSandboxLogsV2ParamsDirectionForward:
 		return true
 	default:
 		return false
@@ -176,8 +233,25 @@ type AutoResume struct {
 	Enabled *bool `json:"enabled,omitempty"`
 }
 
+// BuildLogEntry defines model for BuildLogEntry.
+type BuildLogEntry struct {
+	Level     LogLevel  `json:"level"`
+	Message   string    `json:"message"`
+	Step      *string   `json:"step,omitempty"`
+	Timestamp time.Time `json:"timestamp"`
+}
+
 // BuildStatus defines model for BuildStatus.
 type BuildStatus string
+
+// BuildStatusReason defines model for BuildStatusReason.
+type BuildStatusReason struct {
+	LogEntries []BuildLogEntry `json:"logEntries"`
+	Message    string          `json:"message"`
+
+	// Step base, the number of a step, or finalize
+	Step *string `json:"step,omitempty"`
+}
 
 // ConnectSandbox defines model for ConnectSandbox.
 type ConnectSandbox struct {
@@ -219,6 +293,20 @@ type IAM struct {
 		TokenType string `json:"tokenType"`
 	} `json:"tokens,omitempty"`
 }
+
+// ImageRegistry A login; which fields count depends on the type
+type ImageRegistry struct {
+	AwsAccessKeyId     *string           `json:"awsAccessKeyId,omitempty"`
+	AwsRegion          *string           `json:"awsRegion,omitempty"`
+	AwsSecretAccessKey *string           `json:"awsSecretAccessKey,omitempty"`
+	Password           *string           `json:"password,omitempty"`
+	ServiceAccountJson *string           `json:"serviceAccountJson,omitempty"`
+	Type               ImageRegistryType `json:"type"`
+	Username           *string           `json:"username,omitempty"`
+}
+
+// ImageRegistryType defines model for ImageRegistry.Type.
+type ImageRegistryType string
 
 // Lifecycle defines model for Lifecycle.
 type Lifecycle struct {
@@ -467,11 +555,98 @@ type TemplateBuild struct {
 	UpdatedAt   time.Time   `json:"updatedAt"`
 }
 
+// TemplateBuildInfo defines model for TemplateBuildInfo.
+type TemplateBuildInfo struct {
+	BuildID    string          `json:"buildID"`
+	LogEntries []BuildLogEntry `json:"logEntries"`
+
+	// Logs Always empty
+	Logs       []string           `json:"logs"`
+	Reason     *BuildStatusReason `json:"reason,omitempty"`
+	Status     BuildStatus        `json:"status"`
+	TemplateID string             `json:"templateID"`
+}
+
+// TemplateBuildRequest defines model for TemplateBuildRequest.
+type TemplateBuildRequest struct {
+	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	Alias *string `json:"alias,omitempty"`
+
+	// CpuCount 2 by default
+	CpuCount *int32 `json:"cpuCount,omitempty"`
+
+	// MemoryMB 1024 by default
+	MemoryMB *int64 `json:"memoryMB,omitempty"`
+
+	// MinFreeDiskMb The team's default if it is left out
+	MinFreeDiskMb *int64 `json:"minFreeDiskMb,omitempty"`
+
+	// Name [namespace/]name[:tag]
+	Name *string   `json:"name,omitempty"`
+	Tags *[]string `json:"tags,omitempty"`
+	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	TeamID *string `json:"teamID,omitempty"`
+}
+
+// TemplateBuildStart Exactly one of fromImage and fromTemplate
+type TemplateBuildStart struct {
+	Force     *bool   `json:"force,omitempty"`
+	FromImage *string `json:"fromImage,omitempty"`
+
+	// FromImageRegistry A login; which fields count depends on the type
+	FromImageRegistry *ImageRegistry  `json:"fromImageRegistry,omitempty"`
+	FromTemplate      *string         `json:"fromTemplate,omitempty"`
+	ReadyCmd          *string         `json:"readyCmd,omitempty"`
+	StartCmd          *string         `json:"startCmd,omitempty"`
+	Steps             *[]TemplateStep `json:"steps,omitempty"`
+}
+
+// TemplateLegacy defines model for TemplateLegacy.
+type TemplateLegacy struct {
+	Aliases       []string                `json:"aliases"`
+	BuildCount    int32                   `json:"buildCount"`
+	BuildID       string                  `json:"buildID"`
+	CpuCount      int32                   `json:"cpuCount"`
+	CreatedAt     time.Time               `json:"createdAt"`
+	CreatedBy     *map[string]interface{} `json:"createdBy"`
+	DiskSizeMB    int64                   `json:"diskSizeMB"`
+	EnvdVersion   string                  `json:"envdVersion"`
+	LastSpawnedAt *time.Time              `json:"lastSpawnedAt"`
+	MemoryMB      int64                   `json:"memoryMB"`
+	Public        bool                    `json:"public"`
+	SpawnCount    int64                   `json:"spawnCount"`
+	TemplateID    string                  `json:"templateID"`
+	UpdatedAt     time.Time               `json:"updatedAt"`
+}
+
+// TemplateRegistration defines model for TemplateRegistration.
+type TemplateRegistration struct {
+	Aliases    []string `json:"aliases"`
+	BuildID    string   `json:"buildID"`
+	Names      []string `json:"names"`
+	Public     bool     `json:"public"`
+	Tags       []string `json:"tags"`
+	TemplateID string   `json:"templateID"`
+}
+
+// TemplateStep defines model for TemplateStep.
+type TemplateStep struct {
+	Args      *[]string `json:"args,omitempty"`
+	FilesHash *string   `json:"filesHash,omitempty"`
+	Force     *bool     `json:"force,omitempty"`
+	Type      string    `json:"type"`
+}
+
 // TemplateTag defines model for TemplateTag.
 type TemplateTag struct {
 	BuildID   string    `json:"buildID"`
 	CreatedAt time.Time `json:"createdAt"`
 	Tag       string    `json:"tag"`
+}
+
+// TemplateUpdate defines model for TemplateUpdate.
+type TemplateUpdate struct {
+	Public *bool `json:"public,omitempty"`
 }
 
 // TemplateWithBuilds defines model for TemplateWithBuilds.
@@ -493,11 +668,20 @@ type VolumeMount struct {
 	Path string `json:"path"`
 }
 
+// BuildID defines model for BuildID.
+type BuildID = string
+
 // Limit defines model for Limit.
 type Limit = int32
 
+// LogLimit defines model for LogLimit.
+type LogLimit = int32
+
 // Metadata defines model for Metadata.
 type Metadata = string
+
+// MinLevel defines model for MinLevel.
+type MinLevel = LogLevel
 
 // NextToken defines model for NextToken.
 type NextToken = string
@@ -580,10 +764,56 @@ type ListTemplatesParams struct {
 	TeamID *TeamID `form:"teamID,omitempty" json:"teamID,omitempty"`
 }
 
+// RemoveTemplateTagsJSONBody defines parameters for RemoveTemplateTags.
+type RemoveTemplateTagsJSONBody struct {
+	Name string   `json:"name"`
+	Tags []string `json:"tags"`
+}
+
+// AssignTemplateTagsJSONBody defines parameters for AssignTemplateTags.
+type AssignTemplateTagsJSONBody struct {
+	Tags []string `json:"tags"`
+
+	// Target name[:tag]; the tag may be a build ID
+	Target string `json:"target"`
+}
+
 // GetTemplateParams defines parameters for GetTemplate.
 type GetTemplateParams struct {
 	Limit     *Limit     `form:"limit,omitempty" json:"limit,omitempty"`
 	NextToken *NextToken `form:"nextToken,omitempty" json:"nextToken,omitempty"`
+}
+
+// GetTemplateBuildLogsParams defines parameters for GetTemplateBuildLogs.
+type GetTemplateBuildLogsParams struct {
+	// Cursor Unix milliseconds; the log's end of the direction by default
+	Cursor *int64    `form:"cursor,omitempty" json:"cursor,omitempty"`
+	Limit  *LogLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Direction forward (default) is from the cursor on, oldest first; backward is before it, newest first
+	Direction *GetTemplateBuildLogsParamsDirection `form:"direction,omitempty" json:"direction,omitempty"`
+
+	// Level The least severe level to answer with
+	Level *MinLevel `form:"level,omitempty" json:"level,omitempty"`
+
+	// Source Accepted for E2B clients; there is one source
+	Source *GetTemplateBuildLogsParamsSource `form:"source,omitempty" json:"source,omitempty"`
+}
+
+// GetTemplateBuildLogsParamsDirection defines parameters for GetTemplateBuildLogs.
+type GetTemplateBuildLogsParamsDirection string
+
+// GetTemplateBuildLogsParamsSource defines parameters for GetTemplateBuildLogs.
+type GetTemplateBuildLogsParamsSource string
+
+// GetTemplateBuildStatusParams defines parameters for GetTemplateBuildStatus.
+type GetTemplateBuildStatusParams struct {
+	// LogsOffset Entries to leave out, counted after the level filter
+	LogsOffset *int32    `form:"logsOffset,omitempty" json:"logsOffset,omitempty"`
+	Limit      *LogLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Level The least severe level to answer with
+	Level *MinLevel `form:"level,omitempty" json:"level,omitempty"`
 }
 
 // ListSandboxesV2Params defines parameters for ListSandboxesV2.
@@ -620,6 +850,14 @@ type ListTemplatesV2Params struct {
 	NextToken *NextToken `form:"nextToken,omitempty" json:"nextToken,omitempty"`
 }
 
+// RegisterTemplateBuildV2JSONBody defines parameters for RegisterTemplateBuildV2.
+type RegisterTemplateBuildV2JSONBody struct {
+	Alias    string  `json:"alias"`
+	CpuCount *int32  `json:"cpuCount,omitempty"`
+	MemoryMB *int64  `json:"memoryMB,omitempty"`
+	TeamID   *string `json:"teamID,omitempty"`
+}
+
 // CreateSandboxJSONRequestBody defines body for CreateSandbox for application/json ContentType.
 type CreateSandboxJSONRequestBody = NewSandbox
 
@@ -647,14 +885,42 @@ type CreateSnapshotJSONRequestBody CreateSnapshotJSONBody
 // SetSandboxTimeoutJSONRequestBody defines body for SetSandboxTimeout for application/json ContentType.
 type SetSandboxTimeoutJSONRequestBody SetSandboxTimeoutJSONBody
 
+// RemoveTemplateTagsJSONRequestBody defines body for RemoveTemplateTags for application/json ContentType.
+type RemoveTemplateTagsJSONRequestBody RemoveTemplateTagsJSONBody
+
+// AssignTemplateTagsJSONRequestBody defines body for AssignTemplateTags for application/json ContentType.
+type AssignTemplateTagsJSONRequestBody AssignTemplateTagsJSONBody
+
+// UpdateTemplateJSONRequestBody defines body for UpdateTemplate for application/json ContentType.
+//
+// Deprecated: this type has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+type UpdateTemplateJSONRequestBody = TemplateUpdate
+
 // CreateSandboxV2JSONRequestBody defines body for CreateSandboxV2 for application/json ContentType.
 type CreateSandboxV2JSONRequestBody = NewSandbox
 
 // ConnectSandboxV2JSONRequestBody defines body for ConnectSandboxV2 for application/json ContentType.
 type ConnectSandboxV2JSONRequestBody = ConnectSandboxV2
 
+// RegisterTemplateBuildV2JSONRequestBody defines body for RegisterTemplateBuildV2 for application/json ContentType.
+//
+// Deprecated: this type has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+type RegisterTemplateBuildV2JSONRequestBody RegisterTemplateBuildV2JSONBody
+
+// UpdateTemplateV2JSONRequestBody defines body for UpdateTemplateV2 for application/json ContentType.
+type UpdateTemplateV2JSONRequestBody = TemplateUpdate
+
+// StartTemplateBuildJSONRequestBody defines body for StartTemplateBuild for application/json ContentType.
+type StartTemplateBuildJSONRequestBody = TemplateBuildStart
+
+// RegisterTemplateBuildJSONRequestBody defines body for RegisterTemplateBuild for application/json ContentType.
+type RegisterTemplateBuildJSONRequestBody = TemplateBuildRequest
+
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// CancelTeamBuilds End all waiting and running builds of a team
+	// (POST /admin/teams/{teamID}/builds/cancel)
+	CancelTeamBuilds(w http.ResponseWriter, r *http.Request, teamID string)
 	// GetHealth Whether the API can serve; 503 until a machine is connected
 	// (GET /health)
 	GetHealth(w http.ResponseWriter, r *http.Request)
@@ -718,9 +984,32 @@ type ServerInterface interface {
 	// GetTemplateAlias Whether a name is taken, and by what
 	// (GET /templates/aliases/{alias})
 	GetTemplateAlias(w http.ResponseWriter, r *http.Request, alias string)
+	// RemoveTemplateTags Remove tags from a template
+	// (DELETE /templates/tags)
+	RemoveTemplateTags(w http.ResponseWriter, r *http.Request)
+	// AssignTemplateTags Make tags point to the ready build of another tag
+	// (POST /templates/tags)
+	AssignTemplateTags(w http.ResponseWriter, r *http.Request)
+	// DeleteTemplate Delete a template that no sandbox uses; name or ID
+	// (DELETE /templates/{templateID})
+	DeleteTemplate(w http.ResponseWriter, r *http.Request, templateID TemplateID)
 	// GetTemplate A template by its ID, with its builds
 	// (GET /templates/{templateID})
 	GetTemplate(w http.ResponseWriter, r *http.Request, templateID TemplateID, params GetTemplateParams)
+	// UpdateTemplate As v2; publishing also claims the name without a namespace
+	// (PATCH /templates/{templateID})
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	UpdateTemplate(w http.ResponseWriter, r *http.Request, templateID TemplateID)
+	// GetTemplateBuildLogs The log of a build by time
+	// (GET /templates/{templateID}/builds/{buildID}/logs)
+	GetTemplateBuildLogs(w http.ResponseWriter, r *http.Request, templateID TemplateID, buildID BuildID, params GetTemplateBuildLogsParams)
+	// GetTemplateBuildStatus How a build is doing, and its log from an entry on
+	// (GET /templates/{templateID}/builds/{buildID}/status)
+	GetTemplateBuildStatus(w http.ResponseWriter, r *http.Request, templateID TemplateID, buildID BuildID, params GetTemplateBuildStatusParams)
+	// GetTemplateFiles Where to put the files of a COPY step, and whether they are there already
+	// (GET /templates/{templateID}/files/{hash})
+	GetTemplateFiles(w http.ResponseWriter, r *http.Request, templateID TemplateID, hash string)
 	// ListTemplateTags The newest build of each tag; name or ID
 	// (GET /templates/{templateID}/tags)
 	ListTemplateTags(w http.ResponseWriter, r *http.Request, templateID TemplateID)
@@ -742,6 +1031,20 @@ type ServerInterface interface {
 	// ListTemplatesV2 The team's templates in pages, newest first
 	// (GET /v2/templates)
 	ListTemplatesV2(w http.ResponseWriter, r *http.Request, params ListTemplatesV2Params)
+	// RegisterTemplateBuildV2 As v3, for JavaScript SDKs 2.1 to 2.5
+	// (POST /v2/templates)
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	RegisterTemplateBuildV2(w http.ResponseWriter, r *http.Request)
+	// UpdateTemplateV2 Show a template to every team, or hide it; name or ID
+	// (PATCH /v2/templates/{templateID})
+	UpdateTemplateV2(w http.ResponseWriter, r *http.Request, templateID TemplateID)
+	// StartTemplateBuild Start a registered build
+	// (POST /v2/templates/{templateID}/builds/{buildID})
+	StartTemplateBuild(w http.ResponseWriter, r *http.Request, templateID TemplateID, buildID BuildID)
+	// RegisterTemplateBuild Make a build of the template of a name, and the template if it is new
+	// (POST /v3/templates)
+	RegisterTemplateBuild(w http.ResponseWriter, r *http.Request)
 }
 
 // ServerInterfaceWrapper converts contexts to parameters.
@@ -752,6 +1055,32 @@ type ServerInterfaceWrapper struct {
 }
 
 type MiddlewareFunc func(http.Handler) http.Handler
+
+// CancelTeamBuilds operation middleware
+func (siw *ServerInterfaceWrapper) CancelTeamBuilds(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "teamID" -------------
+	var teamID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "teamID", r.PathValue("teamID"), &teamID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "teamID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CancelTeamBuilds(w, r, teamID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
 
 // GetHealth operation middleware
 func (siw *ServerInterfaceWrapper) GetHealth(w http.ResponseWriter, r *http.Request) {
@@ -1376,6 +1705,60 @@ func (siw *ServerInterfaceWrapper) GetTemplateAlias(w http.ResponseWriter, r *ht
 	handler.ServeHTTP(w, r)
 }
 
+// RemoveTemplateTags operation middleware
+func (siw *ServerInterfaceWrapper) RemoveTemplateTags(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RemoveTemplateTags(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// AssignTemplateTags operation middleware
+func (siw *ServerInterfaceWrapper) AssignTemplateTags(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.AssignTemplateTags(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteTemplate operation middleware
+func (siw *ServerInterfaceWrapper) DeleteTemplate(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "templateID" -------------
+	var templateID TemplateID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "templateID", r.PathValue("templateID"), &templateID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "templateID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteTemplate(w, r, templateID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // GetTemplate operation middleware
 func (siw *ServerInterfaceWrapper) GetTemplate(w http.ResponseWriter, r *http.Request) {
 
@@ -1422,6 +1805,247 @@ func (siw *ServerInterfaceWrapper) GetTemplate(w http.ResponseWriter, r *http.Re
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetTemplate(w, r, templateID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UpdateTemplate operation middleware
+func (siw *ServerInterfaceWrapper) UpdateTemplate(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "templateID" -------------
+	var templateID TemplateID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "templateID", r.PathValue("templateID"), &templateID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "templateID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UpdateTemplate(w, r, templateID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetTemplateBuildLogs operation middleware
+func (siw *ServerInterfaceWrapper) GetTemplateBuildLogs(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "templateID" -------------
+	var templateID TemplateID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "templateID", r.PathValue("templateID"), &templateID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "templateID", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "buildID" -------------
+	var buildID BuildID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "buildID", r.PathValue("buildID"), &buildID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "buildID", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetTemplateBuildLogsParams
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "direction" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "direction", r.URL.Query(), &params.Direction, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "direction"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "direction", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "level" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "level", r.URL.Query(), &params.Level, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "level"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "level", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "source" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "source", r.URL.Query(), &params.Source, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "source"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "source", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetTemplateBuildLogs(w, r, templateID, buildID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetTemplateBuildStatus operation middleware
+func (siw *ServerInterfaceWrapper) GetTemplateBuildStatus(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "templateID" -------------
+	var templateID TemplateID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "templateID", r.PathValue("templateID"), &templateID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "templateID", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "buildID" -------------
+	var buildID BuildID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "buildID", r.PathValue("buildID"), &buildID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "buildID", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetTemplateBuildStatusParams
+
+	// ------------- Optional query parameter "logsOffset" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "logsOffset", r.URL.Query(), &params.LogsOffset, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "logsOffset"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "logsOffset", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "level" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "level", r.URL.Query(), &params.Level, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "level"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "level", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetTemplateBuildStatus(w, r, templateID, buildID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetTemplateFiles operation middleware
+func (siw *ServerInterfaceWrapper) GetTemplateFiles(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "templateID" -------------
+	var templateID TemplateID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "templateID", r.PathValue("templateID"), &templateID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "templateID", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "hash" -------------
+	var hash string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "hash", r.PathValue("hash"), &hash, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "hash", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetTemplateFiles(w, r, templateID, hash)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -1775,6 +2399,95 @@ func (siw *ServerInterfaceWrapper) ListTemplatesV2(w http.ResponseWriter, r *htt
 	handler.ServeHTTP(w, r)
 }
 
+// RegisterTemplateBuildV2 operation middleware
+func (siw *ServerInterfaceWrapper) RegisterTemplateBuildV2(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RegisterTemplateBuildV2(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UpdateTemplateV2 operation middleware
+func (siw *ServerInterfaceWrapper) UpdateTemplateV2(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "templateID" -------------
+	var templateID TemplateID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "templateID", r.PathValue("templateID"), &templateID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "templateID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UpdateTemplateV2(w, r, templateID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// StartTemplateBuild operation middleware
+func (siw *ServerInterfaceWrapper) StartTemplateBuild(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "templateID" -------------
+	var templateID TemplateID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "templateID", r.PathValue("templateID"), &templateID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "templateID", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "buildID" -------------
+	var buildID BuildID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "buildID", r.PathValue("buildID"), &buildID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "buildID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.StartTemplateBuild(w, r, templateID, buildID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RegisterTemplateBuild operation middleware
+func (siw *ServerInterfaceWrapper) RegisterTemplateBuild(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RegisterTemplateBuild(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 type UnescapedCookieParamError struct {
 	ParamName string
 	Err       error
@@ -1918,7 +2631,19 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v2/sandboxes/{sandboxID}/logs", wrapper.GetSandboxLogsV2)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/templates", wrapper.ListTemplates)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v2/templates", wrapper.ListTemplatesV2)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v2/templates", wrapper.RegisterTemplateBuildV2)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v3/templates", wrapper.RegisterTemplateBuild)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v2/templates/{templateID}/builds/{buildID}", wrapper.StartTemplateBuild)
+	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/v2/templates/{templateID}", wrapper.UpdateTemplateV2)
+	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/templates/tags", wrapper.RemoveTemplateTags)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/templates/tags", wrapper.AssignTemplateTags)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/templates/{templateID}/files/{hash}", wrapper.GetTemplateFiles)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/templates/{templateID}/builds/{buildID}/status", wrapper.GetTemplateBuildStatus)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/templates/{templateID}/builds/{buildID}/logs", wrapper.GetTemplateBuildLogs)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/admin/teams/{teamID}/builds/cancel", wrapper.CancelTeamBuilds)
+	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/templates/{templateID}", wrapper.DeleteTemplate)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/templates/{templateID}", wrapper.GetTemplate)
+	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/templates/{templateID}", wrapper.UpdateTemplate)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/templates/{templateID}/tags", wrapper.ListTemplateTags)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/templates/aliases/{alias}", wrapper.GetTemplateAlias)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/teams", wrapper.ListTeams)
@@ -1929,6 +2654,48 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 }
 
 type ErrorJSONResponse Error
+
+type CancelTeamBuildsRequestObject struct {
+	TeamID string `json:"teamID"`
+}
+
+type CancelTeamBuildsResponseObject interface {
+	VisitCancelTeamBuildsResponse(w http.ResponseWriter) error
+}
+
+type CancelTeamBuilds200JSONResponse struct {
+	CancelledCount int `json:"cancelledCount"`
+	FailedCount    int `json:"failedCount"`
+}
+
+func (response CancelTeamBuilds200JSONResponse) VisitCancelTeamBuildsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelTeamBuildsdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CancelTeamBuildsdefaultJSONResponse) VisitCancelTeamBuildsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
 
 type GetHealthRequestObject struct {
 }
@@ -2728,6 +3495,114 @@ func (response GetTemplateAliasdefaultJSONResponse) VisitGetTemplateAliasRespons
 	return err
 }
 
+type RemoveTemplateTagsRequestObject struct {
+	Body *RemoveTemplateTagsJSONRequestBody
+}
+
+type RemoveTemplateTagsResponseObject interface {
+	VisitRemoveTemplateTagsResponse(w http.ResponseWriter) error
+}
+
+type RemoveTemplateTags204Response struct {
+}
+
+func (response RemoveTemplateTags204Response) VisitRemoveTemplateTagsResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type RemoveTemplateTagsdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response RemoveTemplateTagsdefaultJSONResponse) VisitRemoveTemplateTagsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AssignTemplateTagsRequestObject struct {
+	Body *AssignTemplateTagsJSONRequestBody
+}
+
+type AssignTemplateTagsResponseObject interface {
+	VisitAssignTemplateTagsResponse(w http.ResponseWriter) error
+}
+
+type AssignTemplateTags201JSONResponse struct {
+	BuildID string   `json:"buildID"`
+	Tags    []string `json:"tags"`
+}
+
+func (response AssignTemplateTags201JSONResponse) VisitAssignTemplateTagsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AssignTemplateTagsdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response AssignTemplateTagsdefaultJSONResponse) VisitAssignTemplateTagsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteTemplateRequestObject struct {
+	TemplateID TemplateID `json:"templateID"`
+}
+
+type DeleteTemplateResponseObject interface {
+	VisitDeleteTemplateResponse(w http.ResponseWriter) error
+}
+
+type DeleteTemplate204Response struct {
+}
+
+func (response DeleteTemplate204Response) VisitDeleteTemplateResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteTemplatedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteTemplatedefaultJSONResponse) VisitDeleteTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetTemplateRequestObject struct {
 	TemplateID TemplateID `json:"templateID"`
 	Params     GetTemplateParams
@@ -2757,6 +3632,173 @@ type GetTemplatedefaultJSONResponse struct {
 }
 
 func (response GetTemplatedefaultJSONResponse) VisitGetTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTemplateRequestObject struct {
+	TemplateID TemplateID `json:"templateID"`
+	Body       *UpdateTemplateJSONRequestBody
+}
+
+type UpdateTemplateResponseObject interface {
+	VisitUpdateTemplateResponse(w http.ResponseWriter) error
+}
+
+type UpdateTemplate200JSONResponse map[string]interface{}
+
+func (response UpdateTemplate200JSONResponse) VisitUpdateTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTemplatedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response UpdateTemplatedefaultJSONResponse) VisitUpdateTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTemplateBuildLogsRequestObject struct {
+	TemplateID TemplateID `json:"templateID"`
+	BuildID    BuildID    `json:"buildID"`
+	Params     GetTemplateBuildLogsParams
+}
+
+type GetTemplateBuildLogsResponseObject interface {
+	VisitGetTemplateBuildLogsResponse(w http.ResponseWriter) error
+}
+
+type GetTemplateBuildLogs200JSONResponse struct {
+	Logs []BuildLogEntry `json:"logs"`
+}
+
+func (response GetTemplateBuildLogs200JSONResponse) VisitGetTemplateBuildLogsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTemplateBuildLogsdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetTemplateBuildLogsdefaultJSONResponse) VisitGetTemplateBuildLogsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTemplateBuildStatusRequestObject struct {
+	TemplateID TemplateID `json:"templateID"`
+	BuildID    BuildID    `json:"buildID"`
+	Params     GetTemplateBuildStatusParams
+}
+
+type GetTemplateBuildStatusResponseObject interface {
+	VisitGetTemplateBuildStatusResponse(w http.ResponseWriter) error
+}
+
+type GetTemplateBuildStatus200JSONResponse TemplateBuildInfo
+
+func (response GetTemplateBuildStatus200JSONResponse) VisitGetTemplateBuildStatusResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTemplateBuildStatusdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetTemplateBuildStatusdefaultJSONResponse) VisitGetTemplateBuildStatusResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTemplateFilesRequestObject struct {
+	TemplateID TemplateID `json:"templateID"`
+	Hash       string     `json:"hash"`
+}
+
+type GetTemplateFilesResponseObject interface {
+	VisitGetTemplateFilesResponse(w http.ResponseWriter) error
+}
+
+type GetTemplateFiles201JSONResponse struct {
+	Present bool   `json:"present"`
+	Url     string `json:"url"`
+}
+
+func (response GetTemplateFiles201JSONResponse) VisitGetTemplateFilesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTemplateFilesdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetTemplateFilesdefaultJSONResponse) VisitGetTemplateFilesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3058,8 +4100,166 @@ func (response ListTemplatesV2defaultJSONResponse) VisitListTemplatesV2Response(
 	return err
 }
 
+type RegisterTemplateBuildV2RequestObject struct {
+	Body *RegisterTemplateBuildV2JSONRequestBody
+}
+
+type RegisterTemplateBuildV2ResponseObject interface {
+	VisitRegisterTemplateBuildV2Response(w http.ResponseWriter) error
+}
+
+type RegisterTemplateBuildV2202JSONResponse TemplateLegacy
+
+func (response RegisterTemplateBuildV2202JSONResponse) VisitRegisterTemplateBuildV2Response(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RegisterTemplateBuildV2defaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response RegisterTemplateBuildV2defaultJSONResponse) VisitRegisterTemplateBuildV2Response(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTemplateV2RequestObject struct {
+	TemplateID TemplateID `json:"templateID"`
+	Body       *UpdateTemplateV2JSONRequestBody
+}
+
+type UpdateTemplateV2ResponseObject interface {
+	VisitUpdateTemplateV2Response(w http.ResponseWriter) error
+}
+
+type UpdateTemplateV2200JSONResponse struct {
+	Names []string `json:"names"`
+}
+
+func (response UpdateTemplateV2200JSONResponse) VisitUpdateTemplateV2Response(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTemplateV2defaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response UpdateTemplateV2defaultJSONResponse) VisitUpdateTemplateV2Response(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartTemplateBuildRequestObject struct {
+	TemplateID TemplateID `json:"templateID"`
+	BuildID    BuildID    `json:"buildID"`
+	Body       *StartTemplateBuildJSONRequestBody
+}
+
+type StartTemplateBuildResponseObject interface {
+	VisitStartTemplateBuildResponse(w http.ResponseWriter) error
+}
+
+type StartTemplateBuild202Response struct {
+}
+
+func (response StartTemplateBuild202Response) VisitStartTemplateBuildResponse(w http.ResponseWriter) error {
+	w.WriteHeader(202)
+	return nil
+}
+
+type StartTemplateBuilddefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response StartTemplateBuilddefaultJSONResponse) VisitStartTemplateBuildResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RegisterTemplateBuildRequestObject struct {
+	Body *RegisterTemplateBuildJSONRequestBody
+}
+
+type RegisterTemplateBuildResponseObject interface {
+	VisitRegisterTemplateBuildResponse(w http.ResponseWriter) error
+}
+
+type RegisterTemplateBuild202JSONResponse TemplateRegistration
+
+func (response RegisterTemplateBuild202JSONResponse) VisitRegisterTemplateBuildResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RegisterTemplateBuilddefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response RegisterTemplateBuilddefaultJSONResponse) VisitRegisterTemplateBuildResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
+	// CancelTeamBuilds End all waiting and running builds of a team
+	// (POST /admin/teams/{teamID}/builds/cancel)
+	CancelTeamBuilds(ctx context.Context, request CancelTeamBuildsRequestObject) (CancelTeamBuildsResponseObject, error)
 	// GetHealth Whether the API can serve; 503 until a machine is connected
 	// (GET /health)
 	GetHealth(ctx context.Context, request GetHealthRequestObject) (GetHealthResponseObject, error)
@@ -3123,9 +4323,32 @@ type StrictServerInterface interface {
 	// GetTemplateAlias Whether a name is taken, and by what
 	// (GET /templates/aliases/{alias})
 	GetTemplateAlias(ctx context.Context, request GetTemplateAliasRequestObject) (GetTemplateAliasResponseObject, error)
+	// RemoveTemplateTags Remove tags from a template
+	// (DELETE /templates/tags)
+	RemoveTemplateTags(ctx context.Context, request RemoveTemplateTagsRequestObject) (RemoveTemplateTagsResponseObject, error)
+	// AssignTemplateTags Make tags point to the ready build of another tag
+	// (POST /templates/tags)
+	AssignTemplateTags(ctx context.Context, request AssignTemplateTagsRequestObject) (AssignTemplateTagsResponseObject, error)
+	// DeleteTemplate Delete a template that no sandbox uses; name or ID
+	// (DELETE /templates/{templateID})
+	DeleteTemplate(ctx context.Context, request DeleteTemplateRequestObject) (DeleteTemplateResponseObject, error)
 	// GetTemplate A template by its ID, with its builds
 	// (GET /templates/{templateID})
 	GetTemplate(ctx context.Context, request GetTemplateRequestObject) (GetTemplateResponseObject, error)
+	// UpdateTemplate As v2; publishing also claims the name without a namespace
+	// (PATCH /templates/{templateID})
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	UpdateTemplate(ctx context.Context, request UpdateTemplateRequestObject) (UpdateTemplateResponseObject, error)
+	// GetTemplateBuildLogs The log of a build by time
+	// (GET /templates/{templateID}/builds/{buildID}/logs)
+	GetTemplateBuildLogs(ctx context.Context, request GetTemplateBuildLogsRequestObject) (GetTemplateBuildLogsResponseObject, error)
+	// GetTemplateBuildStatus How a build is doing, and its log from an entry on
+	// (GET /templates/{templateID}/builds/{buildID}/status)
+	GetTemplateBuildStatus(ctx context.Context, request GetTemplateBuildStatusRequestObject) (GetTemplateBuildStatusResponseObject, error)
+	// GetTemplateFiles Where to put the files of a COPY step, and whether they are there already
+	// (GET /templates/{templateID}/files/{hash})
+	GetTemplateFiles(ctx context.Context, request GetTemplateFilesRequestObject) (GetTemplateFilesResponseObject, error)
 	// ListTemplateTags The newest build of each tag; name or ID
 	// (GET /templates/{templateID}/tags)
 	ListTemplateTags(ctx context.Context, request ListTemplateTagsRequestObject) (ListTemplateTagsResponseObject, error)
@@ -3147,6 +4370,20 @@ type StrictServerInterface interface {
 	// ListTemplatesV2 The team's templates in pages, newest first
 	// (GET /v2/templates)
 	ListTemplatesV2(ctx context.Context, request ListTemplatesV2RequestObject) (ListTemplatesV2ResponseObject, error)
+	// RegisterTemplateBuildV2 As v3, for JavaScript SDKs 2.1 to 2.5
+	// (POST /v2/templates)
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	RegisterTemplateBuildV2(ctx context.Context, request RegisterTemplateBuildV2RequestObject) (RegisterTemplateBuildV2ResponseObject, error)
+	// UpdateTemplateV2 Show a template to every team, or hide it; name or ID
+	// (PATCH /v2/templates/{templateID})
+	UpdateTemplateV2(ctx context.Context, request UpdateTemplateV2RequestObject) (UpdateTemplateV2ResponseObject, error)
+	// StartTemplateBuild Start a registered build
+	// (POST /v2/templates/{templateID}/builds/{buildID})
+	StartTemplateBuild(ctx context.Context, request StartTemplateBuildRequestObject) (StartTemplateBuildResponseObject, error)
+	// RegisterTemplateBuild Make a build of the template of a name, and the template if it is new
+	// (POST /v3/templates)
+	RegisterTemplateBuild(ctx context.Context, request RegisterTemplateBuildRequestObject) (RegisterTemplateBuildResponseObject, error)
 }
 
 type StrictHandlerFunc func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error)
@@ -3186,6 +4423,32 @@ type strictHandler struct {
 	ssi         StrictServerInterface
 	middlewares []StrictMiddlewareFunc
 	options     StrictHTTPServerOptions
+}
+
+// CancelTeamBuilds operation middleware
+func (sh *strictHandler) CancelTeamBuilds(w http.ResponseWriter, r *http.Request, teamID string) {
+	var request CancelTeamBuildsRequestObject
+
+	request.TeamID = teamID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CancelTeamBuilds(ctx, request.(CancelTeamBuildsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CancelTeamBuilds")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CancelTeamBuildsResponseObject); ok {
+		if err := validResponse.VisitCancelTeamBuildsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
 }
 
 // GetHealth operation middleware
@@ -3803,6 +5066,94 @@ func (sh *strictHandler) GetTemplateAlias(w http.ResponseWriter, r *http.Request
 	}
 }
 
+// RemoveTemplateTags operation middleware
+func (sh *strictHandler) RemoveTemplateTags(w http.ResponseWriter, r *http.Request) {
+	var request RemoveTemplateTagsRequestObject
+
+	var body RemoveTemplateTagsJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RemoveTemplateTags(ctx, request.(RemoveTemplateTagsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RemoveTemplateTags")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RemoveTemplateTagsResponseObject); ok {
+		if err := validResponse.VisitRemoveTemplateTagsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// AssignTemplateTags operation middleware
+func (sh *strictHandler) AssignTemplateTags(w http.ResponseWriter, r *http.Request) {
+	var request AssignTemplateTagsRequestObject
+
+	var body AssignTemplateTagsJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.AssignTemplateTags(ctx, request.(AssignTemplateTagsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AssignTemplateTags")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(AssignTemplateTagsResponseObject); ok {
+		if err := validResponse.VisitAssignTemplateTagsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteTemplate operation middleware
+func (sh *strictHandler) DeleteTemplate(w http.ResponseWriter, r *http.Request, templateID TemplateID) {
+	var request DeleteTemplateRequestObject
+
+	request.TemplateID = templateID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteTemplate(ctx, request.(DeleteTemplateRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteTemplate")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteTemplateResponseObject); ok {
+		if err := validResponse.VisitDeleteTemplateResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // GetTemplate operation middleware
 func (sh *strictHandler) GetTemplate(w http.ResponseWriter, r *http.Request, templateID TemplateID, params GetTemplateParams) {
 	var request GetTemplateRequestObject
@@ -3823,6 +5174,125 @@ func (sh *strictHandler) GetTemplate(w http.ResponseWriter, r *http.Request, tem
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetTemplateResponseObject); ok {
 		if err := validResponse.VisitGetTemplateResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UpdateTemplate operation middleware
+func (sh *strictHandler) UpdateTemplate(w http.ResponseWriter, r *http.Request, templateID TemplateID) {
+	var request UpdateTemplateRequestObject
+
+	request.TemplateID = templateID
+
+	var body UpdateTemplateJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateTemplate(ctx, request.(UpdateTemplateRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateTemplate")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UpdateTemplateResponseObject); ok {
+		if err := validResponse.VisitUpdateTemplateResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetTemplateBuildLogs operation middleware
+func (sh *strictHandler) GetTemplateBuildLogs(w http.ResponseWriter, r *http.Request, templateID TemplateID, buildID BuildID, params GetTemplateBuildLogsParams) {
+	var request GetTemplateBuildLogsRequestObject
+
+	request.TemplateID = templateID
+	request.BuildID = buildID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetTemplateBuildLogs(ctx, request.(GetTemplateBuildLogsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetTemplateBuildLogs")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetTemplateBuildLogsResponseObject); ok {
+		if err := validResponse.VisitGetTemplateBuildLogsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetTemplateBuildStatus operation middleware
+func (sh *strictHandler) GetTemplateBuildStatus(w http.ResponseWriter, r *http.Request, templateID TemplateID, buildID BuildID, params GetTemplateBuildStatusParams) {
+	var request GetTemplateBuildStatusRequestObject
+
+	request.TemplateID = templateID
+	request.BuildID = buildID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetTemplateBuildStatus(ctx, request.(GetTemplateBuildStatusRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetTemplateBuildStatus")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetTemplateBuildStatusResponseObject); ok {
+		if err := validResponse.VisitGetTemplateBuildStatusResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetTemplateFiles operation middleware
+func (sh *strictHandler) GetTemplateFiles(w http.ResponseWriter, r *http.Request, templateID TemplateID, hash string) {
+	var request GetTemplateFilesRequestObject
+
+	request.TemplateID = templateID
+	request.Hash = hash
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetTemplateFiles(ctx, request.(GetTemplateFilesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetTemplateFiles")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetTemplateFilesResponseObject); ok {
+		if err := validResponse.VisitGetTemplateFilesResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -4026,78 +5496,237 @@ func (sh *strictHandler) ListTemplatesV2(w http.ResponseWriter, r *http.Request,
 	}
 }
 
+// RegisterTemplateBuildV2 operation middleware
+func (sh *strictHandler) RegisterTemplateBuildV2(w http.ResponseWriter, r *http.Request) {
+	var request RegisterTemplateBuildV2RequestObject
+
+	var body RegisterTemplateBuildV2JSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RegisterTemplateBuildV2(ctx, request.(RegisterTemplateBuildV2RequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RegisterTemplateBuildV2")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RegisterTemplateBuildV2ResponseObject); ok {
+		if err := validResponse.VisitRegisterTemplateBuildV2Response(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UpdateTemplateV2 operation middleware
+func (sh *strictHandler) UpdateTemplateV2(w http.ResponseWriter, r *http.Request, templateID TemplateID) {
+	var request UpdateTemplateV2RequestObject
+
+	request.TemplateID = templateID
+
+	var body UpdateTemplateV2JSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateTemplateV2(ctx, request.(UpdateTemplateV2RequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateTemplateV2")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UpdateTemplateV2ResponseObject); ok {
+		if err := validResponse.VisitUpdateTemplateV2Response(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// StartTemplateBuild operation middleware
+func (sh *strictHandler) StartTemplateBuild(w http.ResponseWriter, r *http.Request, templateID TemplateID, buildID BuildID) {
+	var request StartTemplateBuildRequestObject
+
+	request.TemplateID = templateID
+	request.BuildID = buildID
+
+	var body StartTemplateBuildJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.StartTemplateBuild(ctx, request.(StartTemplateBuildRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "StartTemplateBuild")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(StartTemplateBuildResponseObject); ok {
+		if err := validResponse.VisitStartTemplateBuildResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RegisterTemplateBuild operation middleware
+func (sh *strictHandler) RegisterTemplateBuild(w http.ResponseWriter, r *http.Request) {
+	var request RegisterTemplateBuildRequestObject
+
+	var body RegisterTemplateBuildJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RegisterTemplateBuild(ctx, request.(RegisterTemplateBuildRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RegisterTemplateBuild")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RegisterTemplateBuildResponseObject); ok {
+		if err := validResponse.VisitRegisterTemplateBuildResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // Base64 encoded, compressed with deflate, json marshaled OpenAPI spec.
 // Stored as a slice of fixed-width chunks rather than one concatenated
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7F1bbxu3l/8qxOwC3QXGkew0eXCwD86lrbd2asROWiBrBNTMkYb1DDklOZK1gb/7H7zMnXOTJaf9t2+O",
-	"htdzfufKQ+arF7AkZRSoFN7pVy/FHCcgget/XZCESPUHod6p90cGfOv5HsUJeKderD/6nggiSLBqtWQ8",
-	"wdI79QiVz08830vwPUmyxDs9ns99LyHU/sv35DYF0xBWwL2HB9+7BIlDLPVIIYiAk1QSpia+g+3/rHGc",
-	"AUox4QL9zgiFEC226P+y+fzkpY+ABiyEEDEaAEoYB4QFwmgTsRhe2V4J3qIFFE3xChOqxpARJALiNQjP",
-	"d240yRdW3avdgJCc0JVe/3u4lzfsDmgXwWjRoH+ga0zDBbs/f1sMlGIZleOI4rvvcfgjIxxC71TyDPrH",
-	"vQGcVAZtrE6ar0NDJGmMJXSuTZYNpizuQTUWKaMCNPDecc64+iNgVALVGMRpGpMAK0zMfhdMk7kc8T85",
-	"LL1T7z9mJZ5n5quYmdH0LHVg/RphiTZAJdpwZrdoO6kxzzLJPoDI1M6+eilnKXBJzAqB4kWstlZsZsFY",
-	"DJjqQexPbPE7BNJ78L3XGYnDa4llZnsrOfjsbTCRigK+t1ANzJ8ccKgYA3rZt36TWr73hlEKgbRAaS8u",
-	"gYTxrWttvidJAiyTbnnNJXTulNCSn5+LYW4dm60v79PJky2wtZJ3Kw5CXHF2ryejWRwrtuWArC8Kh6Fq",
-	"7cCn76VYiA3jofNjJoAb/Ltkpkq1fAoX1QrM11cV4EyAc1qlx9rK8iYC9NPNzRUSBm1+m4pNylmofXEP",
-	"eC0VyV4hAYBCFoiZbiyeJaHngOaS3DsXm4AQeOXeiKIQCHkeDhNQL7EczUXH87PLNhWl0rs5l4naGY6v",
-	"ai0aWMhCAjRwr1cPdqN/HWR4Pk61l2vVjR9cYL4gSwi2QQyu5VY1VVumGL0ppSpXPnckjj0FbQWwtppp",
-	"7aSYojrerXOhQkLYqZ1wTLBbyoKYAJXGuLQ/ptkbllG3YmhDOiTi7pr8P1y+bnZ4+b1bBmh4Vh88xBKO",
-	"lDpyAR3oOvz44cK5VPXtE3BBjJVyCINSf6NXllQ8oz47d60nuMSp6iSqXkRrBUJiLmHShpU+gcElmFmv",
-	"dVsF4prD0BpzzeIsgUvFVo0IIiERQ3N8KjtVJAdzjrdtM1X1R6qOUwG1Ki1yEFTAVmFWDVM5PerMdkoD",
-	"W72j0li7uiAsCcShmMTVGNYQD/W4YKsL3W5A7ypOC4mTdCwIHD6A6Z8vrJzPz3fXQZKLfCO5Ngphka20",
-	"B75knu9tMKe9PpAag1CHLoztr22zyCFgPFShwf9e//IeSbiXLqDvlSxqMS4SvAe5YfzOpR1jtvnFaOpC",
-	"HNprrIHeN72uskVMghuOl0sSuA1BCHQ7eXCoe1G9rnal6YPvRVKm4orxhnQXceHLFy+ev+iPDNvLSbC4",
-	"+2Bchp+YkG6XIothULIsDz7otk6TW2vR4zwUO2t4HRxToRDU/hQBDm2UPVL4xzkJTWJ1beljGlp1vjf4",
-	"fVE84xTkFxwEdUf62yFwb0DY9PgzozevnKirhkPv+nzZEx/Vfb2+bVXiV+OUfMJ8mrkhOBlqr9xtJZRB",
-	"2i0gJtpqRl8tIu/k59BSkY5gsXZkIMi4w0SsjxGj8fYVWp8gHG/wViDTVCBMQ0RWlKm/ScVoVMPWfk9n",
-	"16j2aX0kp6WyUWEjLI0zIYF3+eossZnD9icOWMIPmMRipPtrelxnWq5gbC/ijtUTHESEwrnyMtqbSrMz",
-	"HkREQiAtRFxhyA84IfG26+slC41n0/nx/ahcQTlRZdjGIH5rybduueIkEG7NFWAJ4ZurjyPJWnQxKur1",
-	"Vo7myMQALkizK+ABNDqELFM6pOhBs2RRRnzCZVe6rWOUreAKr0A59VO2kvcTH0AAX5s84JR+N0zieGqn",
-	"j2L0RCZo0bNM2ZfppuYZ36uZJ6hiqgMvNeY6gq1yAY6dtKjYpJCLPS5W54hxiYwNFafgVRShL5eEriZ1",
-	"Bb4mAZxTITENoDtmb6SP80xxyDGhJnkcmNyr+UdGI8CxjLYmXKXhYuuMpczIbyJMV9NyAuvOJEcDFUSx",
-	"oL1Nv2JHytEK+1Hsub3EBos6yN82HnUDVLcHpaZ0QWLv+SwWh68Zk+5Y1W4HBTgBtMDBHVpyliAiBVKo",
-	"RThmVLFE/ZByZnaHQhIiqoZUvpbLSwlZggntTFqdaTIVp1h9Sa/2kkMMCaMqvJblBr4TKGJCIg44iBre",
-	"0/iEWX8ya8j1MgFx/952yBsNJX4sYN6CxCSeAhsdUJzbeOKsJ5zYGV9EILiHIFM/oAWsMDXwUoyrwcsx",
-	"54HTsL0InZyhnQDoyaCMq/n43nxc0fCJcr87xET/ZIv/HNliS5ILtnL467FJJTeTTgO5YJN9dni/sZ1k",
-	"7EA63zpEQz2oX11qzzYvtb11BmITQwXl+V0FU0KFKS64aj/N+36jzN345lMWk0AyYS2Ts9mVLh+pOc2d",
-	"GgNUM+D1wWqyUmFbuasKOSqErLCgyr0eaF3nCqhwljNqfWR94hk6PeFrilMRGaNZhyTFCYhpWUthB3Oq",
-	"swbJKm19O5dzc4Wa78lGdy2sHOYGsCMnjVPyM7jzGkS8hSXOYul2RDqqH/y8qmiEv2Wrj6hJa9ilVCe+",
-	"de7DKOwO72oqw3QRzhTFozt0WKtFveSnT7dWq4N2SJTogGaSdbZdXo+oioHEeq8d6dsKRsKRcaAZ0sXP",
-	"HQ7tB3w0LOR1ije0lz6DW5votO2gK1J9dueWLqE24EREl87v96MyffYzATB9blIuAqO8ILtLvxDPnFZV",
-	"FFcXWIVqk5s1wtSEt46Luij2qREth21d0iflh5fVvcvEklAiommLmCgAYhe191hYlkgsskadoHJAtQ8Y",
-	"N3g1ERbT+SzNHAOih1d1mSvm6Vv+r0RGmthin4ZyfOxQly/HeDuQa0+a/e+kqnfQvsMa161Rq1G305Xu",
-	"qLKV0bAMWBdRN751FUXoU1sit9cKfmbKszAhtF6dbyowytL13450o6O8RD9nu/FEH3zvrHCPu/pfnR8Z",
-	"r7XRVy2K2BNHSaSCo3cdMR3iFCl0b/7s+NlcV2umQHFKvFPv+bP5s+d2r3ofM5PQV3+uQJNWEVYXxZ+H",
-	"3qn3I8ifTItGRf3JfN6op5dwL2dpbJNtvbX5jYJg4OucLzmpvdPPt74nsiTBfKsr60FGwHVC8ezqHAWY",
-	"In0U8wq9mD9HGZUkRhjZ7DsiAtmDCwj1uDPKQrNw5zYviJDvdYvBbfZfGxilvvQJeDvv0SLMpdmNMGUu",
-	"RbjkGrpYdHE5oUbLOmA/3z7UiHsTQU45U64ys7mqAYpdF6382kWfz+41lk1mxd0ctZDDE7xeQDyC8h9M",
-	"bI9KOuzIgoLGrRF9RGEDQqIl4UJpv/ujRcyCOwiPpI6mTdoetH1LbV1anQdvzFmU3VZR9/6ahdu93XWp",
-	"FCo91BWnMoAPLe4d723m2rSdB1rfieKciIqNgt9jOaVP/BAuTsz+a32M7IACHaHjF0jxjklbzBP+d0Nk",
-	"ZpXyiCHRubRNW/ID92ms62SWOBbgvkdmZ/xCQtF7OWqkJ+J7GSV/ZHBumlv2CrnV5kVXHT5aWut2u6Zl",
-	"upJPIyBis77OgsZaTqyYz2Hm22YJJ2kMAi22ORReIRkxAWhDZMQyiZQGQ5gDimEpEcvko7GngK3cKyGR",
-	"0NMjtkSAgwgpnof5Qnq1RR2MX4tjhwdzcBeDSW/VMfkzieOqIqnx+Pv2kd+PzKTud9htn57r8kE6lzbf",
-	"t7qxp6v9SucAO59mP8srnQ+3nfyeWReoeQ932vCdxqd+Z/Aw1qcxySgLNH9iC6S49/R279Gq5t29BBoi",
-	"jHjdM/ER44jrKl+EkTnaQFrau4G2zG8e7B1lPzB+93iINQ4DJ+TX+spshy+Mti8iTwVKx0UAyO92jrim",
-	"XJw8jwfe4D2ANjR/oYCASr5FS8aNyVraWoDJMO1BWn7EPGAoLsyhcQOPTidKeXudrw7oJEv/JeHdHzPo",
-	"G/b28GpN08jByQu2QrEKBX3E4rCMUP4aNm/I+S4x0ul7PyFMgIaPGPRJYucuH7tTE1i/+S+Jnkqh06Ns",
-	"WeZA3nWBvLxO6lARe/VC1iiXyeHgn1OlvwN4fOID0hgHoDN35toVSllMgm2fQ5Hmd5r271Ho+1D7dim6",
-	"358Y5xQ4GHBlikr2bD85LDmICMRhiPvBDL9v8oaZmaP/UaDnL2uvAs139dAczLhkpuifcR2ec4RjUyuv",
-	"C6MfKyJqdCMfNDTje70sLF6QOQD/1Nj7Zt/ALcWnebzl8b74NwraeqCQF3kdSJptfjkvYdsXHLqftnHk",
-	"5J4w35zvs4uHxff9MrEC8f2zsHQ68gdW9sXFg7/7tKPjYlT1PlWyjwDzmABHufq36rkqfd2Z/qLVuECj",
-	"UiXe83Jax4tw5iS7t98AqMwTfSMals/TPVEcUhG/McmIFK+gcca27xhEgUD91g+AG93iKUikq3BHkMes",
-	"aB9nFWr3iC21pNzpSoUhapnykSGK5a2mRnn2ScKnQWRRLDyK5PmW9kX27wQqqNmItUdzYWYLd2Zf9R8P",
-	"fVmTfAdn+pqZW5fV327EtuX4Zxv3e7zYV1fVWyY1ouZpzAFihVNsQwtuPRoBeS0M1oeCiAgk8R1QX78q",
-	"sdiiTYSnYOBrub9RANhBKAv6/UkN0Bgpr9Q8dvLatNR8YNYEKe1o6tr2YoxKFJyV8y22+h7v+VtfH03r",
-	"f9haut1gMJN4NU5F3+CVeBQgnlRT3+DVKGWtNrUPPW0ZrnlRnORLvHplJJdxpHVKP4vWxzN70f0oJCJg",
-	"a+DbgXK2t7bd36qkzf9aVFT2Fbj5+oBqyfX2Q4FkhCVKWRwjGRGBlAkzUoS1R2NYcOKsiKtv7bcjpZFM",
-	"uadSynghgErEqPaOYiykVgiv0G9H+rLZUV4Sps8jzSX3/CyWURAILyVwtCSxEppnnt9Xgffp5BE1eP7I",
-	"eiN75XS3A4TyUm7zVlutwqgjsmHc1MaWc+fX8LAIPIMy55ujPcc5EJ4pCrsPYHpLortevC4M5L9lBDa5",
-	"ijIPw/ZWPKkMq61IKOQREaonEY8vodRC9E8R5WGKKE+qRZTP53Mk/PqraHkhZVXZfqtypoMhoTWNMy/9",
-	"TwnTOBdYoPWx9XlBuUUy0sYzNXWkA3CaUErisq4uCxBkXDD+bapJKv81xny3WULCIZDmhmPbzi4Z32Ae",
-	"er63wMGd/nO8vc1f8x0Hn/K94U77DZgHUW3ABN9fAF3JyDs9efHSP3BuYepTFx1vZrjeuhiTWrhgK11t",
-	"RXb2pA9XWbE+mZrm28F5zRN9f2F3akr6cG+elCt7WHhQE66ktIOxSuj18K8AAAD//w==",
+	"7D1pb9xGsn+lwfcA7wKUdTgOHiS8D/KRtRLJETxykgc/Iegha2Y6IruZ7qZGs4L++6IP3s1rhiMnm/1k",
+	"a9jso+6qrio+egGLE0aBSuGdPnoJ5jgGCVz/9SYlUXjxTv2XUO/US7Bceb5HcQzeqTe3T32Pw+8p4RB6",
+	"p5Kn4HsiWEGM1Wtyk6ihQnJCl97Tk+9dkpjIfMbfU+CbYspIPyxPsGA8xtI79QiVr04834vxA4nT2Ds9",
+	"PjryvZhQ+5efrUWohCVwsxhb7mm9I+d6VyBxiKWeKQQRcJJIwtTCd7D533scpYASTLhAvzFCIUTzDfr/",
+	"9Ojo5FsfAQ1YCCFiNAAUMw4IC4TResUiOLNvxXiD5pAPxUtMqJpDriAWEN2D8HznQeNsY93IuSL0Eu4h",
+	"au7/ZgUoAiwkEnAPXP1xDxGSDGEq1sDRmmjacEJZT1le+b85LLxT778OC+o7NE/FocKZfkFt6CM8yBt2",
+	"B7QNgzQf0H2yGabhnD20ErPIn48j5xvAcWnS2u6kedo3RZxEWELr3mQxYMzmntRgkTAqQHPze84ZV/8J",
+	"GJVANVPgJIlIgBWSD38TTIN5GJrMbHqVKqX8vMISrYFKtObMHtG+pOY8TyX7BCJVJ3v0Es4S4JKYHQLF",
+	"80gdLT/MnLEIMNWT2J/Y/DcIpPfkG/F0yZbvqeSb5mxRRsnDqM33YhACL8EBS98TEhLnA0liEBLHSUV6",
+	"hFjCgXrk+Q6MFzj8Unq/2IBv937bduiZxDK1IFPS6Iu3xkSq6X0jls1/OeBQUSNoXN36zd2XZvsE2BJA",
+	"DYwGwPYvIiEWfUCtIqZAHeYcb4ZCukpVcyzAV3IO0TSeA0dsgTBSY33EOFoQiiPyz35wl0BcnMsF57eM",
+	"UgiklRtNsMQQM0N1dVI1NMFS6dYn3RqkThpqmv7t/XTybBts7OT9koMQ15w96MVoGkWKizP5VN0UDkM1",
+	"2on4BAuxZjx0PkwFcCMOH3swnC3hglouAqu7CnAq3MSo9KxbGX64ublGwvCh34RiHXKWCX91TziTCmRn",
+	"SACgkAXiUA8WL+PQczDtgjw4N9vFVQpCIORF2A9AvcViNhccL86vmlCUSg1nWCbqZDi6royo0UIaEqCB",
+	"e796shv9ay/Cs3nKb7l2XfvBRcwXMV7CJ1gSYVVKFU/nKGJLQs/QekWCFVoQiEKBApZSiUJIgIYCMarF",
+	"lJ66Qf5rcR4EIMQPsLlwEzpeC7W+kcSupzMIOMh8mvGsJIDfkwDOA73v70XLUtICP9MwPIOK3oXne8sg",
+	"ceqU4awq2zB1SRYQbIIIXFRTth+aoo3Rm0K4ZXu/I5EyQBPN57d+L0HlS5Tnc29USAhblQSOCHYLuyAi",
+	"QKUx+ZoPk/Stwo1TPjclS0jE3Yz8E67e1F/49hu3KKLhuRxqr6jh9+HnT5fOrapnPwEXbQRrtNDgncUl",
+	"B6rLwpjpBa5wogm6bNs77AnMJYw6sBLr0LsFs+pMj1X8UjHjG3PesyiN4Uqhdbgh9VPxUtOMqjNT2Uso",
+	"uzM5qZVhkRFBidhKyKrQVAaPKrKd3NBqixtJOQqrk5rvU1rpmTtbmJL2dC0gyT3qTBqFME+X2ldeMM/3",
+	"1pjTTiNdRzGoQxZG9temdcIhYDxEWKDvZz9+RBIepIvQJwWL2owLBB9Brhm/c0nHiK1/NJI6Z4cWPVT4",
+	"Dvqt63QekeCG48WCBG5FEALdjJ4cqsZspwNcGvrkeyspE3HNeI278/DRt69fv3rdHbBy+ElY3H0yltsH",
+	"JqTbsksj6OUsi4NPeqzT8qmM6LDh8pPVjD+OqVAU1Hy0AhzagOJA5h9mq9WB1Xakz0loxflk5Perwhmn",
+	"IH/F2g77Q1DgZISw7rBnBh9eGVHXNb/K9fiqw02t2npdxypFlYxR8hPm49QNwXHfeOX1KKYMknYGMU5v",
+	"3QluAHkrO4cWgnQAio2pH6TcoSLujxGj0eYM3Z8gHK3xRiAzVCBMQ0SWlKn/k5LSKEcPui2dbYMLz2sj",
+	"OTWVdc5r0YEoFRJ4m63OYnvB0HzEAUv4DpNIDDR/zRuzVPMVDH2LuP28GAcrQuFCWRnNQyXpOQ9WREIg",
+	"LYm43JDvcEyiTdvTKxYay6b14cdBfmCxUGna2iR+Y8u3br7iJBBuyRVgCeHb688DwZq/YkTUm40cjJGR",
+	"DlyQpNfAA6i9ELJUyZD8DRP5zDw+4dIr7dpxlS7hGi9BGfVjjpK9Jz6BAH5vovNj3rthEkdjX/osBi9k",
+	"nBa9yphzmdfUOsPfqscJyjTVQi8V5DqcrWIDjpM0oFiHkAs9LlRnFONiGesqjqFXkbu+XBK6HPWqCT5d",
+	"UCExDaDdZ6/db2RXGSHHhJrbjcCEwM0fKV0BjuRqY9xVGs43Tl/KzPx2helyXEzgvjXIUaMKolDQPKZf",
+	"0iPFbLn+yM/c3GINRS3gbyqPqgKq6oNCUrpIYvJ4FovCN4xJt69qj4MCHAOa4+AOLTiLEZECKapFOGJU",
+	"oUT9kHBmTodCEiKqplS2lstKCVmMCW0NWpkAan633BX0am45xBAzqtxrWRzghUArJiTigINVzXoaHjDr",
+	"Dmb1mV7GIe4+2xZxo77AjyWYdyAxicaQjXYoLqw/cd7hTmxNX0QgeIAgVT+gOSwxNeSlEFchL8eaew7D",
+	"dlLo6AjtCIIeTZRROR7fGY/LBz5T7HcLn+g/0eI/RrTYguSSLcUkWQddCQeRXWToRDre2gdDPWlvIoE9",
+	"5pXWt05HbKSroCy/62CMqzDGBFfjx1nfb5W6Gz58zGZiiEfsZXQ0u/TKZ2ou1cf6AOUIeHWyCq+U0Fac",
+	"qgSOEiBLKChjr4O0ZpkAyo3llFobWd94hk5LeEZxIlZGaVZJkuIYxLiopbCTOcVZDWSlsb5dy3m4XMx3",
+	"RKPbNlZMcwPYEZPGCWm7OyfiHSxwGkm3IdJys+1nuX4D7C2bE0hNWMNupbzwrfMcRmC3WFdjEaazxMYI",
+	"nnmRC9yYfF7NSetNDbNDtwiUaIdmlHa2r7wZkJwEsbVeW8K3JRoJB/qBZkoXPre4tO+x0bCQswSvaSd8",
+	"eo820mjbQlYk+u7OzV1CHcBJEW0yv9uOSvXdzwiC6TKTioT3AVaQPaWfs2cGqzIVlzdYJtU6NiuAqTBv",
+	"lS6qrNglRjQfNmVJF5fvn1cn54kFoUSsxm1iJAOIbcTermRZUGIeNWolKgep9hKG+86gizj2kSWcGe21",
+	"HDxzXwVxIrXWHCx3eJ7gPBBTNiN6WyR3iqZhcibH7jBXo4JDmzfQEY0JIeGgI9aZNojxwyXQpVx5p8cn",
+	"/+N3y4AqWk7QfINCa8AMSogtM1p1ruOjk2/ap2vzFQj9jgO8I+Luau4O2ynT64XIpkVkgYhERKAIFhKx",
+	"1LlQ941lZg1W1/qiJX2CAzi8Vf/9cirx8tYbAF+JlyO1aWF2NtHZpLluktER5eZx3j/gQEYbxCggttDh",
+	"M50nq++K1V+5bVq3qBaMBy0JAPksbsGdPS3n4nbezVcG2xnKNrMjIxqHm7dx2B4Gan8IyXAxl21iJiFx",
+	"hhRacXIJSxxs/ogG/1c22/9djem/rGW8P4u4S01acYElcdU9bc9lLRCf2FXaRlXsbJDkuMt8Gb2LApVd",
+	"4J7Zwq4amPnYYyxIBOIDFiu35mhXOXJQOUlrUUJ2jhu8HOk4jRd/0qzRs1O8rPJevk7X9tvSIdtprUtH",
+	"/UzkStsOYkoOGq9djT/rmG8L4E8k/P9KoZEtoh398twtTsq3XM7QdUtFlFz1c5QNyerBt64kZJ0lSeRm",
+	"psjPLHkexoRWa9RNxnNRwP3LgR50kBWqZ2g3kd8n3zvPw9Ft719fHJgoce1dtSlivXVJpCJHb7Zi+koh",
+	"T1nxjl4evzzS1VEJUJwQ79R79fLo5St7Vn2OQ6z2eKj8CXH4aNyKp0ODiMMA08Ck+iU2D11BXWvOi9A7",
+	"9d7q5zeAYysM/EoriS8tde02Ej68pv22VtN+cnQ0qqK9Xvepdh1BYRc3uWiBSdeAeiZjdcbq6w6KalTP",
+	"f2BrFGO6QWvggICGEJpU8vxKwiUNc5jkZfkFqWrol4n0y60Co0jjGCu/yntPQ4SjCNkScu3V2RskZNBv",
+	"iq0VuvTMhybVSm1mCQ5i+AfID2ZEL7YkPMjDJLJpEJ29DGoVs8DvMw4unbRysJ9XIFfAdarH+fUFCjBF",
+	"OknuDL0+eoVSKkmEMLJ5UYgIZFPKFMzVOSkLzcadx7wkQn7UI3YkykGKTucmN93HBmCuzGnEvqnmZgUZ",
+	"5EwhwaHNIuiB2Cwf1RARrj0WQw7z5io7S4FhWQCV0s4BkP9keaaAw5YoyGHcmNFHFNYgJFoQLpR4eTiY",
+	"Ryy4g/BAc+epSagyMqNFUpssQXusvDD8DQs3k/UGKZWQPFUlpJLvTw3sHU+2cmXZ1lTDFyLP4NPNa3bH",
+	"lI6cIZznMv7t/jgLMwp0gI5fI4U7Jm2ZRfj3GssclhLX+1jnyg5t8A88JJGuYFjgSIC7F49d8VcSik7F",
+	"O9Bm9b2Ukt9TuDDDLXqF3GhDRNeDTayzK1KmLS1gAInYfBxnqVklWyFfb4j6nuE4iUCg+SYjhTMkV0yA",
+	"7o/EUomUBENYN1CyQeddaU+3ZsJSiQWhl1fqGnCwQgrnYbaRTmlRJcbHPCHsyUSDIzAeY5UmfyBRVBYk",
+	"FRx/04wj/4OZpKotTtsl59pskNatHU0tbmzea7fQ2cPJx+nPogXW020rvg+tCVRvBjdu+lblU22qsx/t",
+	"U1tkkAY6emYNpLD3/HpvZ1Hz/kGC8hZy/8BOrHswcV1/iTAySWdIc3s7oS2ymvDJqew7xu92J7Gaqzji",
+	"uqOrALK/o1KzcdtYQmkp0Yas+dGAtm55TvBwwuut0G6S5o9UubiSb9CCcaOyFjZLezSZdlBalkfQoygu",
+	"zR27K25RN6L0PWlb28jea+Mnf/tulF3T3u5frGkYOTB5yZYoUq6gj1gUFh7Kn0Pn9RnfBY202t7PSCZA",
+	"wx0mfRbfuc3GbpUE1m7+U1JPqQRlJ12WOihvllNeVsGyL4+93CpjkMnkMPAvKDLXbzsHPiCJcAA6cmca",
+	"YqCERSTYdBkUSdZtYnqLQneqmNqkaG/QOMwocCDg2qT7T6w/OSw4iBWI/QD3k5l+avCGaXGz397V+dW3",
+	"A9o6b4eMK2bKsRnX7jlHODJVzLpkdVcWUbMb/qChmd/rRGHecXcP+FNzT42+nv4xz9PddHdb/Cs5bR2k",
+	"kJXf7ImbbXw5Ky6aihzaG0o6YnLPGG/OztmGw/z5tEgskfj0KCyMjqz15VRY3Htj5C0NFyOqpxTJPgLM",
+	"IwIcZeLfiucy97VH+vNRwxyNUv1uR6f5lg76Jueh870eojLfWBgwsGjn/0x+SIn9hgQjEryE2h3b1D6I",
+	"IgKdY9FJADd6xHOASNdHDgCP2dEUdxXq9IgtNKfc6ZyWPmiZRKM+iGWjxnp59hMOz0OReUr6IJBnR5oK",
+	"7C8EyqFZ87UHY+HQpngdPur/PHVFTbITnOuSkyE5QdiO/FopQZ0Zt9vmz9pJh1wgljDF1jTH1s4UkOXC",
+	"YH0piIhAEt8B9XW2z3yD1is8hgay5OO2q8FPELN7KGXMin1bguMTot25f3qWyQwLg04DBRQyEDoJYIWN",
+	"oSAA6eV2D5fE2vTAS2Ga2+CCcLbJETkXgizpXrC3RdY65la8VEFbFFadmYb7eJl9HwmbvDWkma8vh1rP",
+	"vhPej3eAR1fe+I4EbVPzsxWGSB+D+ClMYXxn6TFhhEokmcaRjn9Y5LAFwpSZBD28rAuYx0KAduYgvNO/",
+	"lwvQRur+XEw7FImDoc16uwPIzFNiVCRXWCLK8hSiVIA4M9KacUPK22RBTAKaP6YLMMTOKtUntGpbiwCl",
+	"CZl1AhR1mtzXSdyBAu/nxXrzje5xd/HO18lB+o95lj3dfYkhg5W74rOKfhPOn445pr93qBWlOANu44ii",
+	"p1awSQPvts9KKqFVoPuTM6QNPbHSWdSRYCiIMIlNk0DNyFkSmLHCdIVwl+DLsu8frQzvv8qulMO4L7Qn",
+	"ZfvsC5FqaBWsnyl5QDGJIiIgYDQURktHbPlC6Ji19QBDwiEwzfnKBd+uSEWQcsH4bheqfWIs+2Bk80AL",
+	"xteYh+hvdpN/V0Z03krQ7A0xWnWrznRDS/0eEWgOC8YBEdnI43UdN4dM5cRZjye7HaXg7QrOD9v0Z1Vn",
+	"n3xsnvg8CCCREOrsjPcnb5DpDWcwybUToeSlYCnXX19yhqayh80TKEJnHOvRCXBBhOZwxymmdfFG9YLr",
+	"aVLh6gg3xNDKujhMkvvJlqZAw9hV8w2y9VtDnblukVP0vhgkdGZZy4qvI3YsYJXBGYFys1gqffOFLggR",
+	"XkhbD2I+X7ogkdSFVs50HLYUPy4WAnbJyRkpcgYz63PYTkUrmLbbjbzXyU5E/IGtc+olAoWM0KUJTCiT",
+	"SJG3cWqpTRbTEnEr4talw4ePKyxWg+JW36nxu9KyI8qlNrBjkGsXpzPhIIC2NLhLedQf3spmMMMHuZYo",
+	"IvROqxKlNK4/3+TWUMAhBCoJjoSPlowZhfPqCMWEplOEP3/W6koylKRSc7+mAyM03/54/X/2O6KK4tZF",
+	"zdhGp+kbVZdd3XcRV+au94aobUBlSk91j5HqG7wcFKyeIpClhIq1jPIggU4LlXg52BdWKLo/PrQt2A9C",
+	"IgJ2D3zTU873zo77S5X0+Y957XFXgZ+vOXLB9fFDYWIVCYsiJFdEICXcjA+L9Y2OQcGJsyKwerRfDj7C",
+	"gzSF0Ur247kSK9k3NCMspHbHz9AvB7oN6kFWEqc1uvGsslx0RkFYDW/0unjp+V0ViD+d7FCD6A+st7LN",
+	"kLdLoCzaRdf7rVYqrFpudhk3VeRN0xuLwDNU1uI0tKazQni+kNDihHU2D2j7QnoenPi3vIEeXUWaXUNP",
+	"VjyqtJqtyMj5ERGqFxG7l5BqJvpPEel+ikhPykWkr46OkPCr3+vKCknLwvZrlXPtjRIay0wQJvzLlnCd",
+	"C3R/bCPOoMwiqcOVLDF1tD3kNKKUxqVd9xXV27aaJssCPj7qzwJ+3GeQznkA+53ZYeRTfAm3VX8D5sGq",
+	"MmGpH+XJ62//UIG36WNul2ypAwjbx932V1lyfzI2zWkL4zVLdPoTm1Nj0qcms6Rc2VO5BbVVS46+izvT",
+	"mRB4JRK3k35taQE8quHvyJ6+g1qUDftmgtnvdtkZJ5PHRW1f1hZFbQIXa0yk0F6z+tdUAk6hul8ZV/x7",
+	"fI9nemE0e/eDQCcvj5Fk6OTl61yBt+dS5PfHXbfFW8mXP+F98Y6fPnEkkYkRiX7mNC+EuQ/e3YNY6VB6",
+	"kVPCjI2nxZcu0l+REBCRlWBaN8U0boTau8BpB6bakfGZ7oH2TG6l7tjDZU6baCACpTQEjtYmljOJz8it",
+	"xoDQrGKR+qpqVrQVcDm0jfcMEM1a1H8lOV7p//vs0lynyOEizi3LuUj6akKxqLmVqDzL29ZTWJttVyO8",
+	"pXju078CAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -63,8 +63,17 @@ func decodeSample(m *nodev1.Sample) shoal.Metrics {
 
 func decodeBuild(b *nodev1.Build) shoal.Build {
 	return shoal.Build{ID: b.GetId(), TemplateID: b.GetTemplateId(), Status: shoal.BuildStatus(b.GetStatus()), Resources: decodeResources(b.GetResources()),
-		EnvdVersion: b.GetEnvdVersion(), ImageDigest: b.GetImageDigest(), Snapshot: b.GetSnapshot(), SandboxID: b.GetSandboxId(), DefaultUser: b.GetDefaultUser(), DefaultWorkdir: b.GetDefaultWorkdir(),
-		CreatedAt: decodeTime(b.GetCreatedAt()), UpdatedAt: decodeTime(b.GetUpdatedAt()), FinishedAt: decodeTime(b.GetFinishedAt())}
+		EnvdVersion: b.GetEnvdVersion(), ImageDigest: b.GetImageDigest(), Snapshot: b.GetSnapshot(), SandboxID: b.GetSandboxId(),
+		DefaultUser: b.GetDefaultUser(), DefaultWorkdir: b.GetDefaultWorkdir(),
+		CreatedAt: decodeTime(b.GetCreatedAt()), UpdatedAt: decodeTime(b.GetUpdatedAt()), FinishedAt: decodeTime(b.GetFinishedAt()),
+		Layers: b.GetLayers(), Origin: b.GetOrigin(), Context: decodeContext(b.GetContext()),
+		Start: shoal.StartBlock{Command: b.GetStart().GetCommand(), Ready: b.GetStart().GetReady(),
+			Context: decodeContext(b.GetStart().GetContext())},
+		Reason: shoal.BuildReason{Message: b.GetReasonMessage(), Step: b.GetReasonStep()}}
+}
+
+func decodeContext(c *nodev1.BuildContext) shoal.BuildContext {
+	return shoal.BuildContext{User: c.GetUser(), Workdir: c.GetWorkdir(), Env: c.GetEnv()}
 }
 
 func decodeInfo(i *nodev1.NodeInfo) shoal.NodeInfo {

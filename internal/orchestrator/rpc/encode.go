@@ -61,8 +61,16 @@ func encodeSample(m shoal.Metrics) *nodev1.Sample {
 
 func encodeBuild(b shoal.Build) *nodev1.Build {
 	return &nodev1.Build{Id: b.ID, TemplateId: b.TemplateID, Status: string(b.Status), Resources: encodeResources(b.Resources),
-		EnvdVersion: b.EnvdVersion, ImageDigest: b.ImageDigest, Snapshot: b.Snapshot, SandboxId: b.SandboxID, DefaultUser: b.DefaultUser, DefaultWorkdir: b.DefaultWorkdir,
-		CreatedAt: encodeTime(b.CreatedAt), UpdatedAt: encodeTime(b.UpdatedAt), FinishedAt: encodeTime(b.FinishedAt)}
+		EnvdVersion: b.EnvdVersion, ImageDigest: b.ImageDigest, Snapshot: b.Snapshot, SandboxId: b.SandboxID,
+		DefaultUser: b.DefaultUser, DefaultWorkdir: b.DefaultWorkdir,
+		CreatedAt: encodeTime(b.CreatedAt), UpdatedAt: encodeTime(b.UpdatedAt), FinishedAt: encodeTime(b.FinishedAt),
+		Layers: b.Layers, Origin: b.Origin, Context: encodeContext(b.Context),
+		Start:         &nodev1.StartBlock{Command: b.Start.Command, Ready: b.Start.Ready, Context: encodeContext(b.Start.Context)},
+		ReasonMessage: b.Reason.Message, ReasonStep: b.Reason.Step}
+}
+
+func encodeContext(c shoal.BuildContext) *nodev1.BuildContext {
+	return &nodev1.BuildContext{User: c.User, Workdir: c.Workdir, Env: c.Env}
 }
 
 func encodeInfo(i shoal.NodeInfo) *nodev1.NodeInfo {

@@ -1,13 +1,32 @@
 -- name: InsertBuild :execrows
 INSERT INTO builds (id, template_id, status, cpu_count, memory_mb, disk_mb, envd_version, image_digest,
-                    default_user, default_workdir, created_at, updated_at, finished_at, snapshot, sandbox_id)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+                    default_user, default_workdir, created_at, updated_at, finished_at,
+                    layers, origin, context, start_cmd, ready_cmd, start_context, snapshot, sandbox_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
 ON CONFLICT DO NOTHING;
 
 -- name: UpdateBuild :exec
 UPDATE builds SET status = $2, cpu_count = $3, memory_mb = $4, disk_mb = $5, envd_version = $6,
                   image_digest = $7, default_user = $8, default_workdir = $9, updated_at = $10, finished_at = $11
 WHERE id = $1;
+
+-- name: StartBuild :execrows
+UPDATE builds SET status = 'building', builder = $2, updated_at = $3, origin = $4, start_cmd = $5, ready_cmd = $6
+WHERE id = $1 AND status = 'waiting';
+
+-- name: CompleteBuild :execrows
+UPDATE builds SET status = 'ready', disk_mb = $2, envd_version = $3, image_digest = $4, default_user = $5,
+                  default_workdir = $6, updated_at = $7, finished_at = $8, layers = $9, context = $10,
+                  start_cmd = $11, ready_cmd = $12, start_context = $13
+WHERE id = $1 AND status = 'building';
+
+-- name: FailBuild :execrows
+UPDATE builds SET status = 'error', reason_message = $2, reason_step = $3, updated_at = $4, finished_at = $4
+WHERE id = $1 AND status IN ('waiting', 'building');
+
+-- name: ExpireBuild :execrows
+UPDATE builds SET status = 'error', reason_message = $2, updated_at = $3, finished_at = $3
+WHERE id = $1 AND status = 'waiting';
 
 -- name: BuildByID :one
 SELECT * FROM builds WHERE template_id = $1 AND id = $2;
@@ -18,8 +37,32 @@ WHERE template_id = $1 AND (created_at < $2 OR (created_at = $2 AND id > $3))
 ORDER BY created_at DESC, id
 LIMIT $4;
 
+-- name: ListSiblings :many
+SELECT DISTINCT builds.id, builds.status
+FROM build_assignments mine
+JOIN build_assignments theirs ON theirs.template_id = mine.template_id AND theirs.tag = mine.tag
+JOIN builds ON builds.id = theirs.build_id
+WHERE mine.build_id = $1 AND builds.id <> $1 AND builds.status IN ('waiting', 'building');
+
+-- name: ListActiveBuilds :many
+SELECT builds.id, builds.template_id, builds.status FROM builds JOIN templates ON templates.id = builds.template_id
+WHERE templates.team_id = $1 AND builds.status IN ('waiting', 'building') AND builds.created_at > $2;
+
+-- name: ListActiveBuildsOf :many
+SELECT id FROM builds WHERE template_id = $1 AND status IN ('waiting', 'building');
+
+-- name: ListBuildsOfBuilder :many
+SELECT id FROM builds WHERE builder = $1 AND status = 'building';
+
+-- name: ListStaleBuilds :many
+SELECT id FROM builds WHERE status = $1 AND created_at < $2;
+
 -- name: InsertAssignment :exec
-INSERT INTO build_assignments (template_id, tag, created_at, build_id) VALUES ($1, $2, $3, $4);
+INSERT INTO build_assignments (template_id, tag, created_at, build_id) VALUES ($1, $2, $3, $4)
+ON CONFLICT DO NOTHING;
+
+-- name: DeleteAssignments :exec
+DELETE FROM build_assignments WHERE template_id = $1 AND tag = $2;
 
 -- name: NewestBuildOfTag :one
 SELECT sqlc.embed(builds), build_assignments.created_at AS assigned_at
@@ -41,4 +84,5 @@ WHERE template_id = $1
 ORDER BY created_at DESC, build_id DESC;
 
 -- name: BuildIDs :many
-SELECT id FROM builds;
+SELECT builds.id FROM builds JOIN templates ON templates.id = builds.template_id
+WHERE templates.deleted_at = 0;

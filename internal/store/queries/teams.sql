@@ -20,3 +20,6 @@ SELECT * FROM teams ORDER BY created_at, id;
 
 -- name: SetTeamStanding :execrows
 UPDATE teams SET blocked = $2, blocked_reason = $3, banned = $4 WHERE id = $1;
+
+-- name: LockTeam :execrows
+UPDATE teams SET name = name WHERE id = $1;

@@ -45,7 +45,7 @@ func (q *Queries) AssignmentsOf(ctx context.Context, templateID string) ([]Assig
 }
 
 const buildByID = `-- name: BuildByID :one
-SELECT id, template_id, status, cpu_count, memory_mb, disk_mb, envd_version, image_digest, default_user, default_workdir, created_at, updated_at, finished_at, snapshot, sandbox_id FROM builds WHERE template_id = $1 AND id = $2
+SELECT id, template_id, status, cpu_count, memory_mb, disk_mb, envd_version, image_digest, default_user, default_workdir, created_at, updated_at, finished_at, snapshot, sandbox_id, layers, origin, context, start_cmd, ready_cmd, start_context, reason_message, reason_step, builder FROM builds WHERE template_id = $1 AND id = $2
 `
 
 type BuildByIDParams struct {
@@ -72,12 +72,22 @@ func (q *Queries) BuildByID(ctx context.Context, arg BuildByIDParams) (Build, er
 		&i.FinishedAt,
 		&i.Snapshot,
 		&i.SandboxID,
+		&i.Layers,
+		&i.Origin,
+		&i.Context,
+		&i.StartCmd,
+		&i.ReadyCmd,
+		&i.StartContext,
+		&i.ReasonMessage,
+		&i.ReasonStep,
+		&i.Builder,
 	)
 	return i, err
 }
 
 const buildIDs = `-- name: BuildIDs :many
-SELECT id FROM builds
+SELECT builds.id FROM builds JOIN templates ON templates.id = builds.template_id
+WHERE templates.deleted_at = 0
 `
 
 func (q *Queries) BuildIDs(ctx context.Context) ([]string, error) {
@@ -103,8 +113,112 @@ func (q *Queries) BuildIDs(ctx context.Context) ([]string, error) {
 	return items, nil
 }
 
+const completeBuild = `-- name: CompleteBuild :execrows
+UPDATE builds SET status = 'ready', disk_mb = $2, envd_version = $3, image_digest = $4, default_user = $5,
+                  default_workdir = $6, updated_at = $7, finished_at = $8, layers = $9, context = $10,
+                  start_cmd = $11, ready_cmd = $12, start_context = $13
+WHERE id = $1 AND status = 'building'
+`
+
+type CompleteBuildParams struct {
+	ID             string
+	DiskMb         int64
+	EnvdVersion    string
+	ImageDigest    string
+	DefaultUser    string
+	DefaultWorkdir string
+	UpdatedAt      int64
+	FinishedAt     int64
+	Layers         string
+	Context        string
+	StartCmd       string
+	ReadyCmd       string
+	StartContext   string
+}
+
+func (q *Queries) CompleteBuild(ctx context.Context, arg CompleteBuildParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, completeBuild,
+		arg.ID,
+		arg.DiskMb,
+		arg.EnvdVersion,
+		arg.ImageDigest,
+		arg.DefaultUser,
+		arg.DefaultWorkdir,
+		arg.UpdatedAt,
+		arg.FinishedAt,
+		arg.Layers,
+		arg.Context,
+		arg.StartCmd,
+		arg.ReadyCmd,
+		arg.StartContext,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+const deleteAssignments = `-- name: DeleteAssignments :exec
+DELETE FROM build_assignments WHERE template_id = $1 AND tag = $2
+`
+
+type DeleteAssignmentsParams struct {
+	TemplateID string
+	Tag        string
+}
+
+func (q *Queries) DeleteAssignments(ctx context.Context, arg DeleteAssignmentsParams) error {
+	_, err := q.db.ExecContext(ctx, deleteAssignments, arg.TemplateID, arg.Tag)
+	return err
+}
+
+const expireBuild = `-- name: ExpireBuild :execrows
+UPDATE builds SET status = 'error', reason_message = $2, updated_at = $3, finished_at = $3
+WHERE id = $1 AND status = 'waiting'
+`
+
+type ExpireBuildParams struct {
+	ID            string
+	ReasonMessage string
+	UpdatedAt     int64
+}
+
+func (q *Queries) ExpireBuild(ctx context.Context, arg ExpireBuildParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, expireBuild, arg.ID, arg.ReasonMessage, arg.UpdatedAt)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+const failBuild = `-- name: FailBuild :execrows
+UPDATE builds SET status = 'error', reason_message = $2, reason_step = $3, updated_at = $4, finished_at = $4
+WHERE id = $1 AND status IN ('waiting', 'building')
+`
+
+type FailBuildParams struct {
+	ID            string
+	ReasonMessage string
+	ReasonStep    string
+	UpdatedAt     int64
+}
+
+func (q *Queries) FailBuild(ctx context.Context, arg FailBuildParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, failBuild,
+		arg.ID,
+		arg.ReasonMessage,
+		arg.ReasonStep,
+		arg.UpdatedAt,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
 const insertAssignment = `-- name: InsertAssignment :exec
 INSERT INTO build_assignments (template_id, tag, created_at, build_id) VALUES ($1, $2, $3, $4)
+ON CONFLICT DO NOTHING
 `
 
 type InsertAssignmentParams struct {
@@ -126,8 +240,9 @@ func (q *Queries) InsertAssignment(ctx context.Context, arg InsertAssignmentPara
 
 const insertBuild = `-- name: InsertBuild :execrows
 INSERT INTO builds (id, template_id, status, cpu_count, memory_mb, disk_mb, envd_version, image_digest,
-                    default_user, default_workdir, created_at, updated_at, finished_at, snapshot, sandbox_id)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+                    default_user, default_workdir, created_at, updated_at, finished_at,
+                    layers, origin, context, start_cmd, ready_cmd, start_context, snapshot, sandbox_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
 ON CONFLICT DO NOTHING
 `
 
@@ -145,6 +260,12 @@ type InsertBuildParams struct {
 	CreatedAt      int64
 	UpdatedAt      int64
 	FinishedAt     int64
+	Layers         string
+	Origin         string
+	Context        string
+	StartCmd       string
+	ReadyCmd       string
+	StartContext   string
 	Snapshot       bool
 	SandboxID      string
 }
@@ -164,6 +285,12 @@ func (q *Queries) InsertBuild(ctx context.Context, arg InsertBuildParams) (int64
 		arg.CreatedAt,
 		arg.UpdatedAt,
 		arg.FinishedAt,
+		arg.Layers,
+		arg.Origin,
+		arg.Context,
+		arg.StartCmd,
+		arg.ReadyCmd,
+		arg.StartContext,
 		arg.Snapshot,
 		arg.SandboxID,
 	)
@@ -173,8 +300,74 @@ func (q *Queries) InsertBuild(ctx context.Context, arg InsertBuildParams) (int64
 	return result.RowsAffected()
 }
 
+const listActiveBuilds = `-- name: ListActiveBuilds :many
+SELECT builds.id, builds.template_id, builds.status FROM builds JOIN templates ON templates.id = builds.template_id
+WHERE templates.team_id = $1 AND builds.status IN ('waiting', 'building') AND builds.created_at > $2
+`
+
+type ListActiveBuildsParams struct {
+	TeamID    string
+	CreatedAt int64
+}
+
+type ListActiveBuildsRow struct {
+	ID         string
+	TemplateID string
+	Status     string
+}
+
+func (q *Queries) ListActiveBuilds(ctx context.Context, arg ListActiveBuildsParams) ([]ListActiveBuildsRow, error) {
+	rows, err := q.db.QueryContext(ctx, listActiveBuilds, arg.TeamID, arg.CreatedAt)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListActiveBuildsRow
+	for rows.Next() {
+		var i ListActiveBuildsRow
+		if err := rows.Scan(&i.ID, &i.TemplateID, &i.Status); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listActiveBuildsOf = `-- name: ListActiveBuildsOf :many
+SELECT id FROM builds WHERE template_id = $1 AND status IN ('waiting', 'building')
+`
+
+func (q *Queries) ListActiveBuildsOf(ctx context.Context, templateID string) ([]string, error) {
+	rows, err := q.db.QueryContext(ctx, listActiveBuildsOf, templateID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listBuildsBefore = `-- name: ListBuildsBefore :many
-SELECT id, template_id, status, cpu_count, memory_mb, disk_mb, envd_version, image_digest, default_user, default_workdir, created_at, updated_at, finished_at, snapshot, sandbox_id FROM builds
+SELECT id, template_id, status, cpu_count, memory_mb, disk_mb, envd_version, image_digest, default_user, default_workdir, created_at, updated_at, finished_at, snapshot, sandbox_id, layers, origin, context, start_cmd, ready_cmd, start_context, reason_message, reason_step, builder FROM builds
 WHERE template_id = $1 AND (created_at < $2 OR (created_at = $2 AND id > $3))
 ORDER BY created_at DESC, id
 LIMIT $4
@@ -217,6 +410,15 @@ func (q *Queries) ListBuildsBefore(ctx context.Context, arg ListBuildsBeforePara
 			&i.FinishedAt,
 			&i.Snapshot,
 			&i.SandboxID,
+			&i.Layers,
+			&i.Origin,
+			&i.Context,
+			&i.StartCmd,
+			&i.ReadyCmd,
+			&i.StartContext,
+			&i.ReasonMessage,
+			&i.ReasonStep,
+			&i.Builder,
 		); err != nil {
 			return nil, err
 		}
@@ -231,8 +433,103 @@ func (q *Queries) ListBuildsBefore(ctx context.Context, arg ListBuildsBeforePara
 	return items, nil
 }
 
+const listBuildsOfBuilder = `-- name: ListBuildsOfBuilder :many
+SELECT id FROM builds WHERE builder = $1 AND status = 'building'
+`
+
+func (q *Queries) ListBuildsOfBuilder(ctx context.Context, builder string) ([]string, error) {
+	rows, err := q.db.QueryContext(ctx, listBuildsOfBuilder, builder)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listSiblings = `-- name: ListSiblings :many
+SELECT DISTINCT builds.id, builds.status
+FROM build_assignments mine
+JOIN build_assignments theirs ON theirs.template_id = mine.template_id AND theirs.tag = mine.tag
+JOIN builds ON builds.id = theirs.build_id
+WHERE mine.build_id = $1 AND builds.id <> $1 AND builds.status IN ('waiting', 'building')
+`
+
+type ListSiblingsRow struct {
+	ID     string
+	Status string
+}
+
+func (q *Queries) ListSiblings(ctx context.Context, buildID string) ([]ListSiblingsRow, error) {
+	rows, err := q.db.QueryContext(ctx, listSiblings, buildID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListSiblingsRow
+	for rows.Next() {
+		var i ListSiblingsRow
+		if err := rows.Scan(&i.ID, &i.Status); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listStaleBuilds = `-- name: ListStaleBuilds :many
+SELECT id FROM builds WHERE status = $1 AND created_at < $2
+`
+
+type ListStaleBuildsParams struct {
+	Status    string
+	CreatedAt int64
+}
+
+func (q *Queries) ListStaleBuilds(ctx context.Context, arg ListStaleBuildsParams) ([]string, error) {
+	rows, err := q.db.QueryContext(ctx, listStaleBuilds, arg.Status, arg.CreatedAt)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const newestBuildOfTag = `-- name: NewestBuildOfTag :one
-SELECT builds.id, builds.template_id, builds.status, builds.cpu_count, builds.memory_mb, builds.disk_mb, builds.envd_version, builds.image_digest, builds.default_user, builds.default_workdir, builds.created_at, builds.updated_at, builds.finished_at, builds.snapshot, builds.sandbox_id, build_assignments.created_at AS assigned_at
+SELECT builds.id, builds.template_id, builds.status, builds.cpu_count, builds.memory_mb, builds.disk_mb, builds.envd_version, builds.image_digest, builds.default_user, builds.default_workdir, builds.created_at, builds.updated_at, builds.finished_at, builds.snapshot, builds.sandbox_id, builds.layers, builds.origin, builds.context, builds.start_cmd, builds.ready_cmd, builds.start_context, builds.reason_message, builds.reason_step, builds.builder, build_assignments.created_at AS assigned_at
 FROM build_assignments JOIN builds ON builds.id = build_assignments.build_id
 WHERE build_assignments.template_id = $1 AND build_assignments.tag = $2
 ORDER BY build_assignments.created_at DESC, build_assignments.build_id DESC
@@ -268,13 +565,22 @@ func (q *Queries) NewestBuildOfTag(ctx context.Context, arg NewestBuildOfTagPara
 		&i.Build.FinishedAt,
 		&i.Build.Snapshot,
 		&i.Build.SandboxID,
+		&i.Build.Layers,
+		&i.Build.Origin,
+		&i.Build.Context,
+		&i.Build.StartCmd,
+		&i.Build.ReadyCmd,
+		&i.Build.StartContext,
+		&i.Build.ReasonMessage,
+		&i.Build.ReasonStep,
+		&i.Build.Builder,
 		&i.AssignedAt,
 	)
 	return i, err
 }
 
 const newestBuildOfTagWithStatus = `-- name: NewestBuildOfTagWithStatus :one
-SELECT builds.id, builds.template_id, builds.status, builds.cpu_count, builds.memory_mb, builds.disk_mb, builds.envd_version, builds.image_digest, builds.default_user, builds.default_workdir, builds.created_at, builds.updated_at, builds.finished_at, builds.snapshot, builds.sandbox_id
+SELECT builds.id, builds.template_id, builds.status, builds.cpu_count, builds.memory_mb, builds.disk_mb, builds.envd_version, builds.image_digest, builds.default_user, builds.default_workdir, builds.created_at, builds.updated_at, builds.finished_at, builds.snapshot, builds.sandbox_id, builds.layers, builds.origin, builds.context, builds.start_cmd, builds.ready_cmd, builds.start_context, builds.reason_message, builds.reason_step, builds.builder
 FROM build_assignments JOIN builds ON builds.id = build_assignments.build_id
 WHERE build_assignments.template_id = $1 AND build_assignments.tag = $2 AND builds.status = $3
 ORDER BY build_assignments.created_at DESC, build_assignments.build_id DESC
@@ -306,8 +612,46 @@ func (q *Queries) NewestBuildOfTagWithStatus(ctx context.Context, arg NewestBuil
 		&i.FinishedAt,
 		&i.Snapshot,
 		&i.SandboxID,
+		&i.Layers,
+		&i.Origin,
+		&i.Context,
+		&i.StartCmd,
+		&i.ReadyCmd,
+		&i.StartContext,
+		&i.ReasonMessage,
+		&i.ReasonStep,
+		&i.Builder,
 	)
 	return i, err
+}
+
+const startBuild = `-- name: StartBuild :execrows
+UPDATE builds SET status = 'building', builder = $2, updated_at = $3, origin = $4, start_cmd = $5, ready_cmd = $6
+WHERE id = $1 AND status = 'waiting'
+`
+
+type StartBuildParams struct {
+	ID        string
+	Builder   string
+	UpdatedAt int64
+	Origin    string
+	StartCmd  string
+	ReadyCmd  string
+}
+
+func (q *Queries) StartBuild(ctx context.Context, arg StartBuildParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, startBuild,
+		arg.ID,
+		arg.Builder,
+		arg.UpdatedAt,
+		arg.Origin,
+		arg.StartCmd,
+		arg.ReadyCmd,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
 }
 
 const updateBuild = `-- name: UpdateBuild :exec

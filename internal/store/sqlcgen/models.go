@@ -32,6 +32,15 @@ type Build struct {
 	FinishedAt     int64
 	Snapshot       bool
 	SandboxID      string
+	Layers         string
+	Origin         string
+	Context        string
+	StartCmd       string
+	ReadyCmd       string
+	StartContext   string
+	ReasonMessage  string
+	ReasonStep     string
+	Builder        string
 }
 
 type Team struct {
@@ -60,4 +69,5 @@ type Template struct {
 	SpawnCount    int64
 	BuildCount    int64
 	Source        string
+	DeletedAt     int64
 }

@@ -10,7 +10,7 @@ import (
 )
 
 const buildsOf = `-- name: BuildsOf :many
-SELECT id, template_id, status, cpu_count, memory_mb, disk_mb, envd_version, image_digest, default_user, default_workdir, created_at, updated_at, finished_at, snapshot, sandbox_id FROM builds WHERE template_id = $1 ORDER BY created_at DESC, id
+SELECT id, template_id, status, cpu_count, memory_mb, disk_mb, envd_version, image_digest, default_user, default_workdir, created_at, updated_at, finished_at, snapshot, sandbox_id, layers, origin, context, start_cmd, ready_cmd, start_context, reason_message, reason_step, builder FROM builds WHERE template_id = $1 ORDER BY created_at DESC, id
 `
 
 func (q *Queries) BuildsOf(ctx context.Context, templateID string) ([]Build, error) {
@@ -38,6 +38,15 @@ func (q *Queries) BuildsOf(ctx context.Context, templateID string) ([]Build, err
 			&i.FinishedAt,
 			&i.Snapshot,
 			&i.SandboxID,
+			&i.Layers,
+			&i.Origin,
+			&i.Context,
+			&i.StartCmd,
+			&i.ReadyCmd,
+			&i.StartContext,
+			&i.ReasonMessage,
+			&i.ReasonStep,
+			&i.Builder,
 		); err != nil {
 			return nil, err
 		}
@@ -71,8 +80,9 @@ func (q *Queries) DeleteBuild(ctx context.Context, id string) error {
 }
 
 const listSnapshotsBefore = `-- name: ListSnapshotsBefore :many
-SELECT id, team_id, public, created_at, updated_at, last_spawned_at, spawn_count, build_count, source FROM templates
-WHERE team_id = $1 AND source = 'snapshot_template' AND (created_at < $2 OR (created_at = $2 AND id > $3))
+SELECT id, team_id, public, created_at, updated_at, last_spawned_at, spawn_count, build_count, source, deleted_at FROM templates
+WHERE team_id = $1 AND source = 'snapshot_template' AND deleted_at = 0
+  AND (created_at < $2 OR (created_at = $2 AND id > $3))
 ORDER BY created_at DESC, id
 LIMIT $4
 `
@@ -108,6 +118,7 @@ func (q *Queries) ListSnapshotsBefore(ctx context.Context, arg ListSnapshotsBefo
 			&i.SpawnCount,
 			&i.BuildCount,
 			&i.Source,
+			&i.DeletedAt,
 		); err != nil {
 			return nil, err
 		}
@@ -123,8 +134,8 @@ func (q *Queries) ListSnapshotsBefore(ctx context.Context, arg ListSnapshotsBefo
 }
 
 const listSnapshotsOfSandboxBefore = `-- name: ListSnapshotsOfSandboxBefore :many
-SELECT id, team_id, public, created_at, updated_at, last_spawned_at, spawn_count, build_count, source FROM templates
-WHERE templates.team_id = $1 AND templates.source = 'snapshot_template'
+SELECT id, team_id, public, created_at, updated_at, last_spawned_at, spawn_count, build_count, source, deleted_at FROM templates
+WHERE templates.team_id = $1 AND templates.source = 'snapshot_template' AND templates.deleted_at = 0
   AND (templates.created_at < $2 OR (templates.created_at = $2 AND templates.id > $3))
   AND templates.id IN (SELECT builds.template_id FROM builds WHERE builds.sandbox_id = $4)
 ORDER BY templates.created_at DESC, templates.id
@@ -164,6 +175,7 @@ func (q *Queries) ListSnapshotsOfSandboxBefore(ctx context.Context, arg ListSnap
 			&i.SpawnCount,
 			&i.BuildCount,
 			&i.Source,
+			&i.DeletedAt,
 		); err != nil {
 			return nil, err
 		}

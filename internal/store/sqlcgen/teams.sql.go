@@ -89,6 +89,18 @@ func (q *Queries) ListTeams(ctx context.Context) ([]Team, error) {
 	return items, nil
 }
 
+const lockTeam = `-- name: LockTeam :execrows
+UPDATE teams SET name = name WHERE id = $1
+`
+
+func (q *Queries) LockTeam(ctx context.Context, id string) (int64, error) {
+	result, err := q.db.ExecContext(ctx, lockTeam, id)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
 const setTeamStanding = `-- name: SetTeamStanding :execrows
 UPDATE teams SET blocked = $2, blocked_reason = $3, banned = $4 WHERE id = $1
 `

@@ -70,6 +70,32 @@ func (q *Queries) CountSpawns(ctx context.Context, arg CountSpawnsParams) error 
 	return err
 }
 
+const deleteAliases = `-- name: DeleteAliases :exec
+DELETE FROM template_aliases WHERE template_id = $1
+`
+
+func (q *Queries) DeleteAliases(ctx context.Context, templateID string) error {
+	_, err := q.db.ExecContext(ctx, deleteAliases, templateID)
+	return err
+}
+
+const deleteTemplate = `-- name: DeleteTemplate :execrows
+UPDATE templates SET deleted_at = $2, updated_at = $2 WHERE id = $1 AND deleted_at = 0
+`
+
+type DeleteTemplateParams struct {
+	ID        string
+	DeletedAt int64
+}
+
+func (q *Queries) DeleteTemplate(ctx context.Context, arg DeleteTemplateParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, deleteTemplate, arg.ID, arg.DeletedAt)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
 const insertAlias = `-- name: InsertAlias :execrows
 INSERT INTO template_aliases (namespace, name, template_id) VALUES ($1, $2, $3)
 ON CONFLICT DO NOTHING
@@ -120,7 +146,8 @@ func (q *Queries) InsertTemplate(ctx context.Context, arg InsertTemplateParams) 
 }
 
 const listTemplates = `-- name: ListTemplates :many
-SELECT id, team_id, public, created_at, updated_at, last_spawned_at, spawn_count, build_count, source FROM templates WHERE team_id = $1 AND source = 'template' ORDER BY created_at, id
+SELECT id, team_id, public, created_at, updated_at, last_spawned_at, spawn_count, build_count, source, deleted_at FROM templates WHERE team_id = $1 AND source = 'template' AND deleted_at = 0
+ORDER BY created_at, id
 `
 
 func (q *Queries) ListTemplates(ctx context.Context, teamID string) ([]Template, error) {
@@ -142,6 +169,7 @@ func (q *Queries) ListTemplates(ctx context.Context, teamID string) ([]Template,
 			&i.SpawnCount,
 			&i.BuildCount,
 			&i.Source,
+			&i.DeletedAt,
 		); err != nil {
 			return nil, err
 		}
@@ -157,8 +185,9 @@ func (q *Queries) ListTemplates(ctx context.Context, teamID string) ([]Template,
 }
 
 const listTemplatesBefore = `-- name: ListTemplatesBefore :many
-SELECT id, team_id, public, created_at, updated_at, last_spawned_at, spawn_count, build_count, source FROM templates
-WHERE team_id = $1 AND source = 'template' AND (created_at < $2 OR (created_at = $2 AND id > $3))
+SELECT id, team_id, public, created_at, updated_at, last_spawned_at, spawn_count, build_count, source, deleted_at FROM templates
+WHERE team_id = $1 AND source = 'template' AND deleted_at = 0
+  AND (created_at < $2 OR (created_at = $2 AND id > $3))
 ORDER BY created_at DESC, id
 LIMIT $4
 `
@@ -194,6 +223,7 @@ func (q *Queries) ListTemplatesBefore(ctx context.Context, arg ListTemplatesBefo
 			&i.SpawnCount,
 			&i.BuildCount,
 			&i.Source,
+			&i.DeletedAt,
 		); err != nil {
 			return nil, err
 		}
@@ -208,10 +238,28 @@ func (q *Queries) ListTemplatesBefore(ctx context.Context, arg ListTemplatesBefo
 	return items, nil
 }
 
+const setTemplatePublic = `-- name: SetTemplatePublic :execrows
+UPDATE templates SET public = $2, updated_at = $3 WHERE id = $1 AND deleted_at = 0
+`
+
+type SetTemplatePublicParams struct {
+	ID        string
+	Public    bool
+	UpdatedAt int64
+}
+
+func (q *Queries) SetTemplatePublic(ctx context.Context, arg SetTemplatePublicParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, setTemplatePublic, arg.ID, arg.Public, arg.UpdatedAt)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
 const templateByAlias = `-- name: TemplateByAlias :one
-SELECT templates.id, templates.team_id, templates.public, templates.created_at, templates.updated_at, templates.last_spawned_at, templates.spawn_count, templates.build_count, templates.source FROM templates
+SELECT templates.id, templates.team_id, templates.public, templates.created_at, templates.updated_at, templates.last_spawned_at, templates.spawn_count, templates.build_count, templates.source, templates.deleted_at FROM templates
 JOIN template_aliases ON template_aliases.template_id = templates.id
-WHERE template_aliases.namespace = $1 AND template_aliases.name = $2
+WHERE template_aliases.namespace = $1 AND template_aliases.name = $2 AND templates.deleted_at = 0
 `
 
 type TemplateByAliasParams struct {
@@ -232,12 +280,13 @@ func (q *Queries) TemplateByAlias(ctx context.Context, arg TemplateByAliasParams
 		&i.SpawnCount,
 		&i.BuildCount,
 		&i.Source,
+		&i.DeletedAt,
 	)
 	return i, err
 }
 
 const templateByID = `-- name: TemplateByID :one
-SELECT id, team_id, public, created_at, updated_at, last_spawned_at, spawn_count, build_count, source FROM templates WHERE id = $1
+SELECT id, team_id, public, created_at, updated_at, last_spawned_at, spawn_count, build_count, source, deleted_at FROM templates WHERE id = $1 AND deleted_at = 0
 `
 
 func (q *Queries) TemplateByID(ctx context.Context, id string) (Template, error) {
@@ -253,6 +302,7 @@ func (q *Queries) TemplateByID(ctx context.Context, id string) (Template, error)
 		&i.SpawnCount,
 		&i.BuildCount,
 		&i.Source,
+		&i.DeletedAt,
 	)
 	return i, err
 }

@@ -1793,6 +1793,12 @@ type Build struct {
 	FinishedAt     *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=finished_at,json=finishedAt,proto3" json:"finished_at,omitempty"`
 	Snapshot       bool                   `protobuf:"varint,12,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
 	SandboxId      string                 `protobuf:"bytes,13,opt,name=sandbox_id,json=sandboxId,proto3" json:"sandbox_id,omitempty"`
+	Layers         []string               `protobuf:"bytes,14,rep,name=layers,proto3" json:"layers,omitempty"`
+	Origin         string                 `protobuf:"bytes,15,opt,name=origin,proto3" json:"origin,omitempty"`
+	Context        *BuildContext          `protobuf:"bytes,16,opt,name=context,proto3" json:"context,omitempty"`
+	Start          *StartBlock            `protobuf:"bytes,17,opt,name=start,proto3" json:"start,omitempty"`
+	ReasonMessage  string                 `protobuf:"bytes,18,opt,name=reason_message,json=reasonMessage,proto3" json:"reason_message,omitempty"`
+	ReasonStep     string                 `protobuf:"bytes,19,opt,name=reason_step,json=reasonStep,proto3" json:"reason_step,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1918,6 +1924,168 @@ func (x *Build) GetSandboxId() string {
 	return ""
 }
 
+func (x *Build) GetLayers() []string {
+	if x != nil {
+		return x.Layers
+	}
+	return nil
+}
+
+func (x *Build) GetOrigin() string {
+	if x != nil {
+		return x.Origin
+	}
+	return ""
+}
+
+func (x *Build) GetContext() *BuildContext {
+	if x != nil {
+		return x.Context
+	}
+	return nil
+}
+
+func (x *Build) GetStart() *StartBlock {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *Build) GetReasonMessage() string {
+	if x != nil {
+		return x.ReasonMessage
+	}
+	return ""
+}
+
+func (x *Build) GetReasonStep() string {
+	if x != nil {
+		return x.ReasonStep
+	}
+	return ""
+}
+
+type BuildContext struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	User          string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	Workdir       string                 `protobuf:"bytes,2,opt,name=workdir,proto3" json:"workdir,omitempty"`
+	Env           map[string]string      `protobuf:"bytes,3,rep,name=env,proto3" json:"env,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BuildContext) Reset() {
+	*x = BuildContext{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BuildContext) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BuildContext) ProtoMessage() {}
+
+func (x *BuildContext) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BuildContext.ProtoReflect.Descriptor instead.
+func (*BuildContext) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *BuildContext) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *BuildContext) GetWorkdir() string {
+	if x != nil {
+		return x.Workdir
+	}
+	return ""
+}
+
+func (x *BuildContext) GetEnv() map[string]string {
+	if x != nil {
+		return x.Env
+	}
+	return nil
+}
+
+type StartBlock struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Command       string                 `protobuf:"bytes,1,opt,name=command,proto3" json:"command,omitempty"`
+	Ready         string                 `protobuf:"bytes,2,opt,name=ready,proto3" json:"ready,omitempty"`
+	Context       *BuildContext          `protobuf:"bytes,3,opt,name=context,proto3" json:"context,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StartBlock) Reset() {
+	*x = StartBlock{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StartBlock) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StartBlock) ProtoMessage() {}
+
+func (x *StartBlock) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StartBlock.ProtoReflect.Descriptor instead.
+func (*StartBlock) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *StartBlock) GetCommand() string {
+	if x != nil {
+		return x.Command
+	}
+	return ""
+}
+
+func (x *StartBlock) GetReady() string {
+	if x != nil {
+		return x.Ready
+	}
+	return ""
+}
+
+func (x *StartBlock) GetContext() *BuildContext {
+	if x != nil {
+		return x.Context
+	}
+	return nil
+}
+
 type NodeInfo struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1936,7 +2104,7 @@ type NodeInfo struct {
 
 func (x *NodeInfo) Reset() {
 	*x = NodeInfo{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[31]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1948,7 +2116,7 @@ func (x *NodeInfo) String() string {
 func (*NodeInfo) ProtoMessage() {}
 
 func (x *NodeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[31]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1961,7 +2129,7 @@ func (x *NodeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeInfo.ProtoReflect.Descriptor instead.
 func (*NodeInfo) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *NodeInfo) GetId() string {
@@ -2047,7 +2215,7 @@ type CatalogueError struct {
 
 func (x *CatalogueError) Reset() {
 	*x = CatalogueError{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[32]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2059,7 +2227,7 @@ func (x *CatalogueError) String() string {
 func (*CatalogueError) ProtoMessage() {}
 
 func (x *CatalogueError) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[32]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2072,7 +2240,7 @@ func (x *CatalogueError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatalogueError.ProtoReflect.Descriptor instead.
 func (*CatalogueError) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{32}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *CatalogueError) GetCode() string {
@@ -2245,7 +2413,7 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"disk_total\x18\b \x01(\x03R\tdiskTotal\"B\n" +
 	"\x0fMetricsResponse\x12/\n" +
 	"\asamples\x18\x01 \x03(\v2\x15.shoal.node.v1.SampleR\asamples\"\r\n" +
-	"\vInfoRequest\"\x88\x04\n" +
+	"\vInfoRequest\"\xe8\x05\n" +
 	"\x05Build\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
 	"\vtemplate_id\x18\x02 \x01(\tR\n" +
@@ -2265,7 +2433,26 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"finishedAt\x12\x1a\n" +
 	"\bsnapshot\x18\f \x01(\bR\bsnapshot\x12\x1d\n" +
 	"\n" +
-	"sandbox_id\x18\r \x01(\tR\tsandboxId\"\xb2\x02\n" +
+	"sandbox_id\x18\r \x01(\tR\tsandboxId\x12\x16\n" +
+	"\x06layers\x18\x0e \x03(\tR\x06layers\x12\x16\n" +
+	"\x06origin\x18\x0f \x01(\tR\x06origin\x125\n" +
+	"\acontext\x18\x10 \x01(\v2\x1b.shoal.node.v1.BuildContextR\acontext\x12/\n" +
+	"\x05start\x18\x11 \x01(\v2\x19.shoal.node.v1.StartBlockR\x05start\x12%\n" +
+	"\x0ereason_message\x18\x12 \x01(\tR\rreasonMessage\x12\x1f\n" +
+	"\vreason_step\x18\x13 \x01(\tR\n" +
+	"reasonStep\"\xac\x01\n" +
+	"\fBuildContext\x12\x12\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\x12\x18\n" +
+	"\aworkdir\x18\x02 \x01(\tR\aworkdir\x126\n" +
+	"\x03env\x18\x03 \x03(\v2$.shoal.node.v1.BuildContext.EnvEntryR\x03env\x1a6\n" +
+	"\bEnvEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"s\n" +
+	"\n" +
+	"StartBlock\x12\x18\n" +
+	"\acommand\x18\x01 \x01(\tR\acommand\x12\x14\n" +
+	"\x05ready\x18\x02 \x01(\tR\x05ready\x125\n" +
+	"\acontext\x18\x03 \x01(\v2\x1b.shoal.node.v1.BuildContextR\acontext\"\xb2\x02\n" +
 	"\bNodeInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x16\n" +
@@ -2312,7 +2499,7 @@ func file_shoal_node_v1_node_proto_rawDescGZIP() []byte {
 	return file_shoal_node_v1_node_proto_rawDescData
 }
 
-var file_shoal_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_shoal_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_shoal_node_v1_node_proto_goTypes = []any{
 	(*Resources)(nil),             // 0: shoal.node.v1.Resources
 	(*Lifecycle)(nil),             // 1: shoal.node.v1.Lifecycle
@@ -2345,77 +2532,84 @@ var file_shoal_node_v1_node_proto_goTypes = []any{
 	(*MetricsResponse)(nil),       // 28: shoal.node.v1.MetricsResponse
 	(*InfoRequest)(nil),           // 29: shoal.node.v1.InfoRequest
 	(*Build)(nil),                 // 30: shoal.node.v1.Build
-	(*NodeInfo)(nil),              // 31: shoal.node.v1.NodeInfo
-	(*CatalogueError)(nil),        // 32: shoal.node.v1.CatalogueError
-	nil,                           // 33: shoal.node.v1.Spec.MetadataEntry
-	nil,                           // 34: shoal.node.v1.Spec.EnvVarsEntry
-	(*durationpb.Duration)(nil),   // 35: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 36: google.protobuf.Timestamp
+	(*BuildContext)(nil),          // 31: shoal.node.v1.BuildContext
+	(*StartBlock)(nil),            // 32: shoal.node.v1.StartBlock
+	(*NodeInfo)(nil),              // 33: shoal.node.v1.NodeInfo
+	(*CatalogueError)(nil),        // 34: shoal.node.v1.CatalogueError
+	nil,                           // 35: shoal.node.v1.Spec.MetadataEntry
+	nil,                           // 36: shoal.node.v1.Spec.EnvVarsEntry
+	nil,                           // 37: shoal.node.v1.BuildContext.EnvEntry
+	(*durationpb.Duration)(nil),   // 38: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 39: google.protobuf.Timestamp
 }
 var file_shoal_node_v1_node_proto_depIdxs = []int32{
-	35, // 0: shoal.node.v1.Lifecycle.auto_resume_after:type_name -> google.protobuf.Duration
+	38, // 0: shoal.node.v1.Lifecycle.auto_resume_after:type_name -> google.protobuf.Duration
 	0,  // 1: shoal.node.v1.Spec.resources:type_name -> shoal.node.v1.Resources
-	33, // 2: shoal.node.v1.Spec.metadata:type_name -> shoal.node.v1.Spec.MetadataEntry
-	34, // 3: shoal.node.v1.Spec.env_vars:type_name -> shoal.node.v1.Spec.EnvVarsEntry
-	35, // 4: shoal.node.v1.Spec.timeout:type_name -> google.protobuf.Duration
-	35, // 5: shoal.node.v1.Spec.max_length:type_name -> google.protobuf.Duration
+	35, // 2: shoal.node.v1.Spec.metadata:type_name -> shoal.node.v1.Spec.MetadataEntry
+	36, // 3: shoal.node.v1.Spec.env_vars:type_name -> shoal.node.v1.Spec.EnvVarsEntry
+	38, // 4: shoal.node.v1.Spec.timeout:type_name -> google.protobuf.Duration
+	38, // 5: shoal.node.v1.Spec.max_length:type_name -> google.protobuf.Duration
 	1,  // 6: shoal.node.v1.Spec.lifecycle:type_name -> shoal.node.v1.Lifecycle
 	2,  // 7: shoal.node.v1.Spec.network:type_name -> shoal.node.v1.Network
 	3,  // 8: shoal.node.v1.Spec.volume_mounts:type_name -> shoal.node.v1.VolumeMount
 	4,  // 9: shoal.node.v1.Sandbox.spec:type_name -> shoal.node.v1.Spec
-	36, // 10: shoal.node.v1.Sandbox.started_at:type_name -> google.protobuf.Timestamp
-	36, // 11: shoal.node.v1.Sandbox.end_at:type_name -> google.protobuf.Timestamp
+	39, // 10: shoal.node.v1.Sandbox.started_at:type_name -> google.protobuf.Timestamp
+	39, // 11: shoal.node.v1.Sandbox.end_at:type_name -> google.protobuf.Timestamp
 	4,  // 12: shoal.node.v1.CreateRequest.spec:type_name -> shoal.node.v1.Spec
 	5,  // 13: shoal.node.v1.ListResponse.sandboxes:type_name -> shoal.node.v1.Sandbox
-	35, // 14: shoal.node.v1.SetDeadlineRequest.timeout:type_name -> google.protobuf.Duration
+	38, // 14: shoal.node.v1.SetDeadlineRequest.timeout:type_name -> google.protobuf.Duration
 	2,  // 15: shoal.node.v1.SetNetworkRequest.network:type_name -> shoal.node.v1.Network
-	35, // 16: shoal.node.v1.ResumeRequest.timeout:type_name -> google.protobuf.Duration
+	38, // 16: shoal.node.v1.ResumeRequest.timeout:type_name -> google.protobuf.Duration
 	4,  // 17: shoal.node.v1.ForkRequest.specs:type_name -> shoal.node.v1.Spec
 	5,  // 18: shoal.node.v1.ForkResult.sandbox:type_name -> shoal.node.v1.Sandbox
-	32, // 19: shoal.node.v1.ForkResult.error:type_name -> shoal.node.v1.CatalogueError
+	34, // 19: shoal.node.v1.ForkResult.error:type_name -> shoal.node.v1.CatalogueError
 	20, // 20: shoal.node.v1.ForkResponse.results:type_name -> shoal.node.v1.ForkResult
-	36, // 21: shoal.node.v1.MetricsRequest.from:type_name -> google.protobuf.Timestamp
-	36, // 22: shoal.node.v1.MetricsRequest.to:type_name -> google.protobuf.Timestamp
-	36, // 23: shoal.node.v1.Sample.time:type_name -> google.protobuf.Timestamp
+	39, // 21: shoal.node.v1.MetricsRequest.from:type_name -> google.protobuf.Timestamp
+	39, // 22: shoal.node.v1.MetricsRequest.to:type_name -> google.protobuf.Timestamp
+	39, // 23: shoal.node.v1.Sample.time:type_name -> google.protobuf.Timestamp
 	27, // 24: shoal.node.v1.MetricsResponse.samples:type_name -> shoal.node.v1.Sample
 	0,  // 25: shoal.node.v1.Build.resources:type_name -> shoal.node.v1.Resources
-	36, // 26: shoal.node.v1.Build.created_at:type_name -> google.protobuf.Timestamp
-	36, // 27: shoal.node.v1.Build.updated_at:type_name -> google.protobuf.Timestamp
-	36, // 28: shoal.node.v1.Build.finished_at:type_name -> google.protobuf.Timestamp
-	30, // 29: shoal.node.v1.NodeInfo.builds:type_name -> shoal.node.v1.Build
-	6,  // 30: shoal.node.v1.NodeService.Create:input_type -> shoal.node.v1.CreateRequest
-	7,  // 31: shoal.node.v1.NodeService.Get:input_type -> shoal.node.v1.GetRequest
-	8,  // 32: shoal.node.v1.NodeService.List:input_type -> shoal.node.v1.ListRequest
-	10, // 33: shoal.node.v1.NodeService.Kill:input_type -> shoal.node.v1.KillRequest
-	12, // 34: shoal.node.v1.NodeService.SetDeadline:input_type -> shoal.node.v1.SetDeadlineRequest
-	13, // 35: shoal.node.v1.NodeService.SetNetwork:input_type -> shoal.node.v1.SetNetworkRequest
-	15, // 36: shoal.node.v1.NodeService.Pause:input_type -> shoal.node.v1.PauseRequest
-	17, // 37: shoal.node.v1.NodeService.Resume:input_type -> shoal.node.v1.ResumeRequest
-	18, // 38: shoal.node.v1.NodeService.Snapshot:input_type -> shoal.node.v1.SnapshotRequest
-	19, // 39: shoal.node.v1.NodeService.Fork:input_type -> shoal.node.v1.ForkRequest
-	22, // 40: shoal.node.v1.NodeService.RemoveBuild:input_type -> shoal.node.v1.RemoveBuildRequest
-	24, // 41: shoal.node.v1.NodeService.Collect:input_type -> shoal.node.v1.CollectRequest
-	26, // 42: shoal.node.v1.NodeService.Metrics:input_type -> shoal.node.v1.MetricsRequest
-	29, // 43: shoal.node.v1.NodeService.Info:input_type -> shoal.node.v1.InfoRequest
-	5,  // 44: shoal.node.v1.NodeService.Create:output_type -> shoal.node.v1.Sandbox
-	5,  // 45: shoal.node.v1.NodeService.Get:output_type -> shoal.node.v1.Sandbox
-	9,  // 46: shoal.node.v1.NodeService.List:output_type -> shoal.node.v1.ListResponse
-	11, // 47: shoal.node.v1.NodeService.Kill:output_type -> shoal.node.v1.KillResponse
-	5,  // 48: shoal.node.v1.NodeService.SetDeadline:output_type -> shoal.node.v1.Sandbox
-	14, // 49: shoal.node.v1.NodeService.SetNetwork:output_type -> shoal.node.v1.SetNetworkResponse
-	16, // 50: shoal.node.v1.NodeService.Pause:output_type -> shoal.node.v1.PauseResponse
-	5,  // 51: shoal.node.v1.NodeService.Resume:output_type -> shoal.node.v1.Sandbox
-	30, // 52: shoal.node.v1.NodeService.Snapshot:output_type -> shoal.node.v1.Build
-	21, // 53: shoal.node.v1.NodeService.Fork:output_type -> shoal.node.v1.ForkResponse
-	23, // 54: shoal.node.v1.NodeService.RemoveBuild:output_type -> shoal.node.v1.RemoveBuildResponse
-	25, // 55: shoal.node.v1.NodeService.Collect:output_type -> shoal.node.v1.CollectResponse
-	28, // 56: shoal.node.v1.NodeService.Metrics:output_type -> shoal.node.v1.MetricsResponse
-	31, // 57: shoal.node.v1.NodeService.Info:output_type -> shoal.node.v1.NodeInfo
-	44, // [44:58] is the sub-list for method output_type
-	30, // [30:44] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	39, // 26: shoal.node.v1.Build.created_at:type_name -> google.protobuf.Timestamp
+	39, // 27: shoal.node.v1.Build.updated_at:type_name -> google.protobuf.Timestamp
+	39, // 28: shoal.node.v1.Build.finished_at:type_name -> google.protobuf.Timestamp
+	31, // 29: shoal.node.v1.Build.context:type_name -> shoal.node.v1.BuildContext
+	32, // 30: shoal.node.v1.Build.start:type_name -> shoal.node.v1.StartBlock
+	37, // 31: shoal.node.v1.BuildContext.env:type_name -> shoal.node.v1.BuildContext.EnvEntry
+	31, // 32: shoal.node.v1.StartBlock.context:type_name -> shoal.node.v1.BuildContext
+	30, // 33: shoal.node.v1.NodeInfo.builds:type_name -> shoal.node.v1.Build
+	6,  // 34: shoal.node.v1.NodeService.Create:input_type -> shoal.node.v1.CreateRequest
+	7,  // 35: shoal.node.v1.NodeService.Get:input_type -> shoal.node.v1.GetRequest
+	8,  // 36: shoal.node.v1.NodeService.List:input_type -> shoal.node.v1.ListRequest
+	10, // 37: shoal.node.v1.NodeService.Kill:input_type -> shoal.node.v1.KillRequest
+	12, // 38: shoal.node.v1.NodeService.SetDeadline:input_type -> shoal.node.v1.SetDeadlineRequest
+	13, // 39: shoal.node.v1.NodeService.SetNetwork:input_type -> shoal.node.v1.SetNetworkRequest
+	15, // 40: shoal.node.v1.NodeService.Pause:input_type -> shoal.node.v1.PauseRequest
+	17, // 41: shoal.node.v1.NodeService.Resume:input_type -> shoal.node.v1.ResumeRequest
+	18, // 42: shoal.node.v1.NodeService.Snapshot:input_type -> shoal.node.v1.SnapshotRequest
+	19, // 43: shoal.node.v1.NodeService.Fork:input_type -> shoal.node.v1.ForkRequest
+	22, // 44: shoal.node.v1.NodeService.RemoveBuild:input_type -> shoal.node.v1.RemoveBuildRequest
+	24, // 45: shoal.node.v1.NodeService.Collect:input_type -> shoal.node.v1.CollectRequest
+	26, // 46: shoal.node.v1.NodeService.Metrics:input_type -> shoal.node.v1.MetricsRequest
+	29, // 47: shoal.node.v1.NodeService.Info:input_type -> shoal.node.v1.InfoRequest
+	5,  // 48: shoal.node.v1.NodeService.Create:output_type -> shoal.node.v1.Sandbox
+	5,  // 49: shoal.node.v1.NodeService.Get:output_type -> shoal.node.v1.Sandbox
+	9,  // 50: shoal.node.v1.NodeService.List:output_type -> shoal.node.v1.ListResponse
+	11, // 51: shoal.node.v1.NodeService.Kill:output_type -> shoal.node.v1.KillResponse
+	5,  // 52: shoal.node.v1.NodeService.SetDeadline:output_type -> shoal.node.v1.Sandbox
+	14, // 53: shoal.node.v1.NodeService.SetNetwork:output_type -> shoal.node.v1.SetNetworkResponse
+	16, // 54: shoal.node.v1.NodeService.Pause:output_type -> shoal.node.v1.PauseResponse
+	5,  // 55: shoal.node.v1.NodeService.Resume:output_type -> shoal.node.v1.Sandbox
+	30, // 56: shoal.node.v1.NodeService.Snapshot:output_type -> shoal.node.v1.Build
+	21, // 57: shoal.node.v1.NodeService.Fork:output_type -> shoal.node.v1.ForkResponse
+	23, // 58: shoal.node.v1.NodeService.RemoveBuild:output_type -> shoal.node.v1.RemoveBuildResponse
+	25, // 59: shoal.node.v1.NodeService.Collect:output_type -> shoal.node.v1.CollectResponse
+	28, // 60: shoal.node.v1.NodeService.Metrics:output_type -> shoal.node.v1.MetricsResponse
+	33, // 61: shoal.node.v1.NodeService.Info:output_type -> shoal.node.v1.NodeInfo
+	48, // [48:62] is the sub-list for method output_type
+	34, // [34:48] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_shoal_node_v1_node_proto_init() }
@@ -2430,7 +2624,7 @@ func file_shoal_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shoal_node_v1_node_proto_rawDesc), len(file_shoal_node_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   35,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

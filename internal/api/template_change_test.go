@@ -1,0 +1,131 @@
+package api
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"shoal/internal/shoal"
+)
+
+func TestDeleteTemplate(t *testing.T) {
+	w := newWorld(t)
+	reg := w.built(`{"name":"web","tags":["v1"]}`)
+	theirs := w.built(`{"name":"theirs"}`, "X-API-Key", otherKey)
+	for _, c := range []struct {
+		path, key string
+		status    int
+		message   string
+	}{
+		{"nothing", shoal.DevAPIKey, 404, "template 'nothing' not found"},
+		{"a%20b", shoal.DevAPIKey, 400, "Invalid template reference: "},
+		{"other%2Ftheirs", shoal.DevAPIKey, 404, "template 'other/theirs' not found"},
+		{theirs.TemplateID, shoal.DevAPIKey, 403, "You don't have access to template '" + theirs.TemplateID + "'"},
+		{"otherpublic", shoal.DevAPIKey, 403, "You don't have access to template 'otherpublic'"},
+		{"base", otherKey, 403, "You don't have access to template 'base'"},
+		{"base", shoal.DevAPIKey, 403, "belongs to the installation"},
+		{"web", "e2b_ffff", 401, ""},
+	} {
+		w.call("DELETE", "/templates/"+c.path, "", "X-API-Key", c.key).wants(t, c.status, c.message)
+	}
+	for state, text := range map[shoal.State]string{shoal.StateRunning: "running", shoal.StateCreating: "running", shoal.StatePaused: "paused"} {
+		w.node.Put(shoal.Sandbox{Spec: shoal.Spec{SandboxID: "iuser", TeamID: otherTeam, TemplateID: reg.TemplateID}, State: state})
+		w.call("DELETE", "/templates/web", "").wants(t, 400,
+			"cannot delete template '"+reg.TemplateID+"' because there are "+text+" sandboxes using it")
+	}
+	w.node.Drop("iuser")
+	w.call("DELETE", "/templates/local-dev-team%2FWeb%3Av1", "").wants(t, 204, "")
+	for _, path := range []string{"/templates/web", "/templates/" + reg.TemplateID} {
+		w.call("DELETE", path, "").wants(t, 404, "not found")
+	}
+	w.call("GET", "/templates/"+reg.TemplateID, "").wants(t, 404, "Template "+reg.TemplateID+" not found")
+	w.call("GET", "/templates/aliases/web", "").wants(t, 404, "")
+	w.call("GET", "/templates/web/tags", "").wants(t, 404, "")
+	w.call("POST", "/v2/sandboxes", `{"templateID":"`+reg.TemplateID+`"}`).wants(t, 404, "not found")
+	if r := w.call("GET", "/templates", ""); strings.Contains(r.body, reg.TemplateID) {
+		t.Error("a deleted template is listed")
+	}
+	if again := w.register(`{"name":"web"}`); again.TemplateID == reg.TemplateID {
+		t.Error("the deleted template came back")
+	}
+	w.call("DELETE", "/templates/ancient", "").wants(t, 204, "") // by ID
+}
+
+func TestDeleteEndsBuilds(t *testing.T) {
+	w := newWorld(t)
+	w.waits()
+	reg := w.register(`{"name":"web"}`)
+	w.start(reg, `{"fromImage":"x"}`).wants(t, 202, "")
+	w.eventually(func() bool { return w.engine.job().BuildID == reg.BuildID })
+	w.call("DELETE", "/templates/web", "").wants(t, 204, "")
+	w.call("GET", "/templates/"+reg.TemplateID+"/builds/"+reg.BuildID+"/status", "").wants(t, 400, "not found")
+	if b, err := w.store.Build(t.Context(), reg.TemplateID, reg.BuildID); err != nil || b.Status != shoal.BuildError {
+		t.Errorf("%+v %v", b, err)
+	}
+}
+
+func TestPublish(t *testing.T) {
+	w := newWorld(t)
+	reg := w.built(`{"name":"web"}`)
+	public := func() bool {
+		r := w.call("GET", "/templates/"+reg.TemplateID, "")
+		r.wants(t, 200, "")
+		return r.field(t, "public").(bool)
+	}
+	for _, c := range []struct {
+		path, body string
+		want       bool
+	}{
+		{"web", `{"public":true}`, true}, {"web", ``, true}, {"local-dev-team%2Fweb", `{}`, true},
+		{reg.TemplateID, `{"public":false}`, false}, {reg.TemplateID, `{"public":false}`, false},
+	} {
+		r := w.call("PATCH", "/v2/templates/"+c.path, c.body)
+		if r.wants(t, 200, ""); strings.TrimSpace(r.body) != `{"names":["local-dev-team/web"]}` {
+			t.Errorf("%s", r.body)
+		}
+		if got := public(); got != c.want {
+			t.Errorf("%s %s: %v", c.path, c.body, got)
+		}
+	}
+	w.must(w.store.CreateTemplate(t.Context(), shoal.Template{ID: "asnapshot", TeamID: shoal.DevTeamID, Source: shoal.SourceSnapshot}))
+	for _, version := range []string{"", "/v2"} {
+		for _, c := range []struct {
+			path, body string
+			status     int
+		}{
+			{"nothing", `{"public":true}`, 404}, {"other%2Fshared", `{"public":true}`, 404}, {"otherpublic", `{"public":true}`, 403},
+			{"asnapshot", `{"public":true}`, 404}, {"a%20b", `{}`, 400}, {"web", `{"public":"yes"}`, 400}, {"web", `{`, 400},
+		} {
+			w.call("PATCH", version+"/templates/"+c.path, c.body).wants(t, c.status, "")
+		}
+		w.call("PATCH", version+"/templates/web", `{"public":true}`, "X-API-Key", "e2b_ffff").wants(t, 401, "")
+	}
+	if public() {
+		t.Error("a refusal published it")
+	}
+}
+
+func TestPublishV1ClaimsTheBareName(t *testing.T) {
+	w := newWorld(t)
+	w.built(`{"name":"web"}`)
+	w.built(`{"name":"web"}`, "X-API-Key", otherKey)
+	w.call("GET", "/templates/aliases/web", "", "X-API-Key", smallKey).wants(t, 404, "")
+	for range 2 {
+		if r := w.call("PATCH", "/templates/web", `{"public":true}`); r.status != 200 || strings.TrimSpace(r.body) != "null" {
+			t.Errorf("%d %s", r.status, r.body)
+		}
+	}
+	w.call("GET", "/templates/aliases/web", "", "X-API-Key", smallKey).wants(t, 403, "You don't have access to this template alias")
+	w.call("PATCH", "/templates/web", `{"public":true}`, "X-API-Key", otherKey).wants(t, 409,
+		"Public template name 'web' is already taken. Your template is available at 'other/web'. Please update your CLI to remove this error message.")
+	r := w.call("PATCH", "/v2/templates/web", ``)
+	if strings.TrimSpace(r.body) != `{"names":["web","local-dev-team/web"]}` {
+		t.Errorf("%s", r.body)
+	}
+	var rows []templateRow
+	w.call("GET", "/templates", "").json(t, &rows)
+	i := slices.IndexFunc(rows, func(row templateRow) bool { return slices.Contains(row.Aliases, "web") })
+	if i < 0 || !slices.Equal(rows[i].Aliases, []string{"web"}) {
+		t.Errorf("%+v", rows)
+	}
+}

@@ -1,0 +1,153 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"shoal/internal/api/gen"
+	"shoal/internal/build"
+	"shoal/internal/shoal"
+	"shoal/internal/store"
+)
+
+// RegisterTemplateBuild makes a waiting build of the team's template of a name,
+// and the template if there is none (templates.md §1.6).
+func (s *Server) RegisterTemplateBuild(ctx context.Context, req gen.RegisterTemplateBuildRequestObject) (gen.RegisterTemplateBuildResponseObject, error) {
+	body := *req.Body
+	name := deref(body.Name)
+	if name == "" {
+		name = deref(body.Alias)
+	}
+	reg, err := planRegistration(callerOf(ctx).Team, name, deref(body.Tags),
+		wanted{cpu: body.CpuCount, memory: body.MemoryMB, disk: body.MinFreeDiskMb, teamID: body.TeamID})
+	if err != nil {
+		return nil, err
+	}
+	t, err := s.register(ctx, reg)
+	if err != nil {
+		return nil, err
+	}
+	aliases, names := wireNames(t.Aliases)
+	return gen.RegisterTemplateBuild202JSONResponse{TemplateID: t.ID, BuildID: reg.Build.ID, Public: t.Public,
+		Names: names, Tags: reg.Tags, Aliases: aliases}, nil
+}
+
+// RegisterTemplateBuildV2 is the same for SDKs that know no names and tags.
+func (s *Server) RegisterTemplateBuildV2(ctx context.Context, req gen.RegisterTemplateBuildV2RequestObject) (gen.RegisterTemplateBuildV2ResponseObject, error) {
+	reg, err := planRegistration(callerOf(ctx).Team, req.Body.Alias, nil,
+		wanted{cpu: req.Body.CpuCount, memory: req.Body.MemoryMB, teamID: req.Body.TeamID})
+	if err != nil {
+		return nil, err
+	}
+	t, err := s.register(ctx, reg)
+	if err != nil {
+		return nil, err
+	}
+	aliases, _ := wireNames(t.Aliases)
+	return gen.RegisterTemplateBuildV2202JSONResponse{TemplateID: t.ID, BuildID: reg.Build.ID, Public: t.Public,
+		CpuCount: int32(reg.Build.Resources.CPUCount), MemoryMB: reg.Build.Resources.MemoryMB, DiskSizeMB: reg.Build.Resources.DiskMB,
+		Aliases: aliases, CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt, LastSpawnedAt: optionalTime(t.LastSpawnedAt),
+		SpawnCount: t.SpawnCount, BuildCount: t.BuildCount}, nil
+}
+
+func (s *Server) register(ctx context.Context, reg store.Registration) (shoal.Template, error) {
+	t, err := s.store.RegisterBuild(ctx, reg)
+	switch {
+	case errors.Is(err, store.ErrNameIsID):
+		err = shoal.ErrTemplateNameTaken.New("Alias '%s' is already used", reg.Alias.Name)
+	case errors.Is(err, store.ErrNameTaken):
+		err = shoal.ErrTemplateForbidden.New("Alias '%s' already used", reg.Alias.Name)
+	case errors.Is(err, store.ErrTooManyBuilds):
+		err = shoal.ErrBuildLimit.New("you have reached the maximum number of concurrent template builds (%d). Please wait for existing builds to complete or contact support if you need more concurrent builds.",
+			reg.Team.Limits.ConcurrentBuilds)
+	}
+	return t, err
+}
+
+// wanted is what a client may leave out.
+type wanted struct {
+	cpu    *int32
+	memory *int64
+	disk   *int64
+	teamID *string
+}
+
+// planRegistration checks a request in the order of templates.md §1.6.
+func planRegistration(team shoal.Team, name string, tags []string, w wanted) (store.Registration, error) {
+	if strings.TrimSpace(name) == "" {
+		return store.Registration{}, shoal.ErrBadRequest.New("Name is required")
+	}
+	ref, err := parseReference(name)
+	switch {
+	case errors.Is(err, errTag):
+		return store.Registration{}, shoal.ErrTemplateReference.New("Invalid tag: %s", name)
+	case err != nil:
+		return store.Registration{}, shoal.ErrTemplateReference.New("Invalid name: %s", err)
+	}
+	if ref.tag != "" {
+		tags = append([]string{ref.tag}, tags...)
+	}
+	if len(tags) == 0 {
+		tags = []string{shoal.DefaultTag}
+	}
+	if tags, err = parseTags(tags); err != nil {
+		return store.Registration{}, err
+	}
+	if ref.namespace != "" && ref.namespace != team.Slug {
+		return store.Registration{}, shoal.ErrTemplateReference.New("namespace '%s' must match your team '%s'", ref.namespace, team.Slug)
+	}
+	if err := checkTeamID(w.teamID, team); err != nil {
+		return store.Registration{}, err
+	}
+	resources, err := planResources(team, w)
+	if err != nil {
+		return store.Registration{}, err
+	}
+	now := time.Now().UTC()
+	return store.Registration{Team: team, Alias: shoal.Alias{Namespace: team.Slug, Name: ref.name},
+		Tags: slices.Clip(tags), Superseded: build.MessageSuperseded,
+		Build: shoal.Build{ID: shoal.NewBuildID(), Status: shoal.BuildWaiting, Resources: resources, CreatedAt: now, UpdatedAt: now}}, nil
+}
+
+// The limits that are the same for all teams (templates.md §1.12, clients.md D30).
+const (
+	defaultCPU, maxCPU       = 2, 32
+	defaultMemory, minMemory = 1024, 128 // MiB
+	minDisk                  = 512       // MiB; less would leave a sandbox no room to work
+)
+
+// planResources applies the defaults and the team's limits.
+func planResources(team shoal.Team, w wanted) (shoal.Resources, error) {
+	r := shoal.Resources{CPUCount: defaultCPU, MemoryMB: defaultMemory, DiskMB: team.Limits.DiskMB}
+	if w.cpu != nil {
+		r.CPUCount = int(*w.cpu)
+	}
+	if w.memory != nil {
+		r.MemoryMB = *w.memory
+	}
+	if w.disk != nil {
+		r.DiskMB = min(max(*w.disk, minDisk), team.Limits.DiskMB)
+	}
+	const advice = "(if you need to increase this limit, please contact support)"
+	bad := shoal.ErrBadRequest.New
+	switch {
+	case r.CPUCount < 1:
+		return r, bad("CPU count must be at least 1")
+	case r.CPUCount > maxCPU:
+		return r, bad("CPU count must be at most %d", maxCPU)
+	case r.CPUCount != 1 && r.CPUCount%2 != 0:
+		return r, bad("CPU count must be 1 or an even number")
+	case r.CPUCount > team.Limits.MaxCPU:
+		return r, bad("CPU count can't be higher than %d %s", team.Limits.MaxCPU, advice)
+	case r.MemoryMB < minMemory:
+		return r, bad("Memory must be at least %d MiB", minMemory)
+	case r.MemoryMB%2 != 0:
+		return r, bad("Memory must be divisible by 2")
+	case r.MemoryMB > team.Limits.MaxMemoryMB:
+		return r, bad("Memory can't be higher than %d MiB %s", team.Limits.MaxMemoryMB, advice)
+	}
+	return r, nil
+}

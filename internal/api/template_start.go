@@ -1,0 +1,152 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"shoal/internal/api/gen"
+	"shoal/internal/build"
+	"shoal/internal/shoal"
+	"shoal/internal/store"
+)
+
+// rootBuildBefore is the first SDK version whose builds do not run as root
+// (templates.md §3.4).
+var rootBuildBefore = []int{2, 3, 0}
+
+// StartTemplateBuild hands a waiting build to the queue. Its status reads
+// "building", or how it ended, before the answer is sent: SDKs ask at once.
+func (s *Server) StartTemplateBuild(ctx context.Context, req gen.StartTemplateBuildRequestObject) (gen.StartTemplateBuildResponseObject, error) {
+	b, err := s.waitingBuild(ctx, req.TemplateID, req.BuildID)
+	if err != nil {
+		return nil, err
+	}
+	job, err := planJob(*req.Body)
+	if err != nil {
+		return nil, err
+	}
+	team := callerOf(ctx).Team
+	job.TeamID, job.CacheScope, job.TemplateID, job.BuildID = team.ID, team.ID, b.TemplateID, b.ID
+	job.Resources, job.RootBuild = b.Resources, originOf(ctx).olderSDK(rootBuildBefore...)
+	failure, err := s.resolveBase(ctx, team, &job)
+	if err != nil {
+		return nil, err
+	}
+	if failure != nil {
+		err = s.builds.Queue.Refuse(ctx, job, *failure)
+	} else {
+		err = s.builds.Queue.Start(ctx, job)
+	}
+	if errors.Is(err, store.ErrNotFound) { // another call was faster
+		err = errNotWaiting()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return gen.StartTemplateBuild202Response{}, nil
+}
+
+// waitingBuild finds a build of the team's by the IDs of a path. Names do not
+// count here (templates.md §1.8).
+func (s *Server) waitingBuild(ctx context.Context, templateID, buildID string) (shoal.Build, error) {
+	id, err := uuid.Parse(buildID)
+	if err != nil {
+		return shoal.Build{}, shoal.ErrBuildRequest.New("Invalid build ID: %s", buildID)
+	}
+	t, err := s.store.Template(ctx, templateID)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return shoal.Build{}, shoal.ErrTemplateNotFound.New("Template '%s' not found", templateID)
+	case err != nil:
+		return shoal.Build{}, err
+	case t.TeamID != callerOf(ctx).Team.ID:
+		return shoal.Build{}, shoal.ErrTemplateForbidden.New("User does not have access to the template")
+	}
+	b, err := s.store.Build(ctx, t.ID, id.String())
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return b, shoal.ErrBuildNotFound.New("Build '%s' not found", id)
+	case err == nil && b.Status != shoal.BuildWaiting:
+		return b, errNotWaiting()
+	}
+	return b, err
+}
+
+func errNotWaiting() error { return shoal.ErrBuildRequest.New("build is not in waiting state") }
+
+// planJob turns a request into a job without its base. What is wrong with a
+// single step is the build's failure, blamed on the step, and not the request's.
+func planJob(body gen.TemplateBuildStart) (build.Job, error) {
+	job := build.Job{FromImage: strings.TrimSpace(deref(body.FromImage)), FromReference: strings.TrimSpace(deref(body.FromTemplate)),
+		StartCmd: deref(body.StartCmd), ReadyCmd: deref(body.ReadyCmd), Force: deref(body.Force)}
+	const prefix = "Error when starting template build: "
+	switch {
+	case job.FromImage != "" && job.FromReference != "":
+		return job, shoal.ErrBuildRequest.New(prefix + "cannot specify both fromImage and fromTemplate")
+	case job.FromImage == "" && job.FromReference == "":
+		return job, shoal.ErrBuildRequest.New(prefix + "must specify either fromImage or fromTemplate")
+	}
+	for _, step := range deref(body.Steps) {
+		job.Steps = append(job.Steps, build.Step{Type: strings.ToUpper(step.Type), Args: deref(step.Args),
+			FilesHash: deref(step.FilesHash), Force: deref(step.Force)})
+	}
+	if r := body.FromImageRegistry; r != nil && job.FromImage != "" {
+		var err error
+		if job.Registry, err = planRegistry(*r); err != nil {
+			return job, err
+		}
+	}
+	return job, nil
+}
+
+func planRegistry(r gen.ImageRegistry) (*build.Registry, error) {
+	login := &build.Registry{Type: string(r.Type), Username: deref(r.Username), Password: deref(r.Password),
+		AWSAccessKeyID: deref(r.AwsAccessKeyId), AWSSecretAccessKey: deref(r.AwsSecretAccessKey), AWSRegion: deref(r.AwsRegion),
+		ServiceAccountJSON: deref(r.ServiceAccountJson)}
+	var complete bool
+	var fields string
+	switch r.Type {
+	case gen.Registry:
+		complete, fields = login.Username != "" && login.Password != "", "username and password"
+	case gen.Aws:
+		complete = login.AWSAccessKeyID != "" && login.AWSSecretAccessKey != "" && login.AWSRegion != ""
+		fields = "awsAccessKeyId, awsSecretAccessKey and awsRegion"
+	case gen.Gcp:
+		complete, fields = login.ServiceAccountJSON != "", "serviceAccountJson"
+	}
+	if !complete {
+		return nil, shoal.ErrBuildRequest.New("fromImageRegistry of type '%s' needs %s", r.Type, fields)
+	}
+	return login, nil
+}
+
+// resolveBase looks the job's base template up. That there is none, or that the
+// team may not use it, is the build's failure.
+func (s *Server) resolveBase(ctx context.Context, team shoal.Team, job *build.Job) (*build.Failure, error) {
+	if job.FromReference == "" {
+		return nil, nil
+	}
+	ref, err := parseReference(job.FromReference)
+	if err != nil {
+		return &build.Failure{Message: "invalid template reference: " + err.Error(), Step: build.StepBase}, nil
+	}
+	var b shoal.Build
+	t, err := s.resolve(ctx, team, ref)
+	if err == nil {
+		if !t.Public && t.TeamID != team.ID {
+			return &build.Failure{Message: "you don't have access to template '" + ref.String() + "'", Step: build.StepBase}, nil
+		}
+		b, err = s.readyBuild(ctx, t, ref)
+	}
+	if shoal.ErrTemplateNotFound.Matches(err) {
+		return &build.Failure{Message: shoal.AsError(err).Message, Step: build.StepBase}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	job.FromTemplate = &b
+	return nil, nil
+}

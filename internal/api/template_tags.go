@@ -1,0 +1,142 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"shoal/internal/api/gen"
+	"shoal/internal/shoal"
+)
+
+// ListTemplateTags lists the newest build of each tag. A tag in the name, as
+// snapshot IDs have it, is ignored.
+func (s *Server) ListTemplateTags(ctx context.Context, req gen.ListTemplateTagsRequestObject) (gen.ListTemplateTagsResponseObject, error) {
+	team := callerOf(ctx).Team
+	ref, err := parseReference(req.TemplateID)
+	if err != nil {
+		return nil, shoal.ErrTemplateReference.New("Invalid template reference: %s", err)
+	}
+	t, err := s.resolve(ctx, team, ref)
+	if err != nil {
+		return nil, err
+	}
+	if t.TeamID != team.ID {
+		return nil, noAccess(ref.String())
+	}
+	tags, err := s.store.Tags(ctx, t.ID)
+	if err != nil {
+		return nil, err
+	}
+	rows := make(gen.ListTemplateTags200JSONResponse, len(tags))
+	for i, tag := range tags {
+		rows[i] = gen.TemplateTag{Tag: tag.Tag, BuildID: tag.BuildID, CreatedAt: tag.CreatedAt}
+	}
+	return rows, nil
+}
+
+// AssignTemplateTags makes tags point to the ready build of another tag, which is
+// the default one unless the target names it.
+func (s *Server) AssignTemplateTags(ctx context.Context, req gen.AssignTemplateTagsRequestObject) (gen.AssignTemplateTagsResponseObject, error) {
+	tags, err := parseTags(req.Body.Tags)
+	if err != nil {
+		return nil, err
+	}
+	ref, err := parseReference(req.Body.Target)
+	if err != nil {
+		return nil, shoal.ErrTemplateReference.New("Invalid target: %s", err)
+	}
+	if ref.tag == "" {
+		ref.tag = shoal.DefaultTag
+	}
+	missing := shoal.ErrTemplateNotFound.New("Template '%s' with tag '%s' not found", ref, ref.tag)
+	t, err := s.resolve(ctx, callerOf(ctx).Team, ref)
+	switch {
+	case shoal.ErrTemplateNotFound.Matches(err):
+		return nil, missing
+	case err != nil:
+		return nil, err
+	case t.TeamID != callerOf(ctx).Team.ID:
+		return nil, noAccess(ref.String())
+	}
+	b, err := s.readyBuild(ctx, t, ref)
+	if shoal.ErrTemplateNotFound.Matches(err) {
+		return nil, missing
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := s.store.AssignTags(ctx, b, time.Now(), tags...); err != nil {
+		return nil, err
+	}
+	return gen.AssignTemplateTags201JSONResponse{Tags: tags, BuildID: b.ID}, nil
+}
+
+// RemoveTemplateTags removes tags; one that the template does not have is fine.
+func (s *Server) RemoveTemplateTags(ctx context.Context, req gen.RemoveTemplateTagsRequestObject) (gen.RemoveTemplateTagsResponseObject, error) {
+	tags, err := parseTags(req.Body.Tags)
+	if err != nil {
+		return nil, err
+	}
+	ref, err := parseReference(req.Body.Name)
+	switch {
+	case err != nil && !errors.Is(err, errTag):
+		return nil, shoal.ErrTemplateReference.New("Invalid name: %s", err)
+	case err != nil || ref.tag != "":
+		return nil, shoal.ErrBadRequest.New("Template name should not contain a tag, use the 'tags' field instead")
+	case slices.Contains(tags, shoal.DefaultTag):
+		return nil, shoal.ErrBadRequest.New("Cannot delete the 'default' tag")
+	}
+	t, err := s.resolve(ctx, callerOf(ctx).Team, ref)
+	if err != nil {
+		return nil, err
+	}
+	if t.TeamID != callerOf(ctx).Team.ID {
+		return nil, noAccess(ref.String())
+	}
+	if err := s.store.RemoveTags(ctx, t.ID, tags...); err != nil {
+		return nil, err
+	}
+	return gen.RemoveTemplateTags204Response{}, nil
+}
+
+// maxTags is the most that one request may name, and maxTag the longest one.
+const maxTags, maxTag = 100, 128
+
+// parseTags normalises tags and drops repeated ones; there must be one.
+func parseTags(list []string) ([]string, error) {
+	var tags []string
+	for _, text := range list {
+		tag, err := parseTag(text)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(tags, tag) {
+			tags = append(tags, tag)
+		}
+		if len(tags) > maxTags {
+			return nil, shoal.ErrBadRequest.New("At most %d tags are allowed", maxTags)
+		}
+	}
+	if len(tags) == 0 {
+		return nil, shoal.ErrBadRequest.New("At least one tag is required")
+	}
+	return tags, nil
+}
+
+// parseTag normalises a tag that is to be assigned. A build's ID is none, because
+// in references it names the build (templates.md §1.10).
+func parseTag(text string) (string, error) {
+	tag := strings.ToLower(strings.TrimSpace(text))
+	switch {
+	case !tagForm.MatchString(tag) || len(tag) > maxTag:
+		return "", shoal.ErrTemplateReference.New("Invalid tag: %s", text)
+	case uuid.Validate(tag) == nil:
+		return "", shoal.ErrTemplateReference.New("Invalid tag: %s: a tag cannot be a UUID", text)
+	}
+	return tag, nil
+}

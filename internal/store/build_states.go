@@ -1,0 +1,134 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"shoal/internal/shoal"
+	"shoal/internal/store/sqlcgen"
+)
+
+// A build goes from waiting to building to ready or error. Each change names the
+// state that it leaves, so that of two that race, in this process or in another,
+// one gets ErrNotFound and changes nothing.
+
+// StartBuild turns a waiting build into a building one of the named builder, and
+// stores its origin and commands. ErrNotFound if it does not wait.
+func (s *Store) StartBuild(ctx context.Context, b shoal.Build, builder string) error {
+	n, err := s.q.StartBuild(ctx, sqlcgen.StartBuildParams{ID: b.ID, Builder: builder, UpdatedAt: micros(b.UpdatedAt),
+		Origin: b.Origin, StartCmd: b.Start.Command, ReadyCmd: b.Start.Ready})
+	return changed(n, err, ErrNotFound, "start build "+b.ID)
+}
+
+// CompleteBuild turns a building build into a ready one with everything that was
+// made. ErrNotFound if it was cancelled meanwhile.
+func (s *Store) CompleteBuild(ctx context.Context, b shoal.Build) error {
+	text, err := encodeBuild(b)
+	if err != nil {
+		return err
+	}
+	n, err := s.q.CompleteBuild(ctx, sqlcgen.CompleteBuildParams{ID: b.ID, DiskMb: b.Resources.DiskMB,
+		EnvdVersion: b.EnvdVersion, ImageDigest: b.ImageDigest, DefaultUser: b.DefaultUser, DefaultWorkdir: b.DefaultWorkdir,
+		UpdatedAt: micros(b.FinishedAt), FinishedAt: micros(b.FinishedAt), Layers: text.layers, Context: text.context,
+		StartCmd: b.Start.Command, ReadyCmd: b.Start.Ready, StartContext: text.startContext})
+	return changed(n, err, ErrNotFound, "complete build "+b.ID)
+}
+
+// FailBuild turns a waiting or building build into a failed one. ErrNotFound if
+// it has ended already.
+func (s *Store) FailBuild(ctx context.Context, buildID string, reason shoal.BuildReason, at time.Time) error {
+	return failBuild(ctx, s.q, buildID, reason, at)
+}
+
+func failBuild(ctx context.Context, q *sqlcgen.Queries, buildID string, reason shoal.BuildReason, at time.Time) error {
+	n, err := q.FailBuild(ctx, sqlcgen.FailBuildParams{ID: buildID, ReasonMessage: reason.Message,
+		ReasonStep: reason.Step, UpdatedAt: micros(at)})
+	return changed(n, err, ErrNotFound, "fail build "+buildID)
+}
+
+func failAll(ctx context.Context, q *sqlcgen.Queries, ids []string, reason shoal.BuildReason, at time.Time) error {
+	for _, id := range ids {
+		if err := failBuild(ctx, q, id, reason, at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ExpireBuild is FailBuild for a build that must still wait.
+func (s *Store) ExpireBuild(ctx context.Context, buildID, reason string, at time.Time) error {
+	n, err := s.q.ExpireBuild(ctx, sqlcgen.ExpireBuildParams{ID: buildID, ReasonMessage: reason, UpdatedAt: micros(at)})
+	return changed(n, err, ErrNotFound, "expire build "+buildID)
+}
+
+// Rivals returns the building builds of the same template that share a tag with
+// this one.
+func (s *Store) Rivals(ctx context.Context, buildID string) ([]string, error) {
+	rows, err := s.q.ListSiblings(ctx, buildID)
+	if err != nil {
+		return nil, fmt.Errorf("list the rivals of build %s: %w", buildID, err)
+	}
+	var ids []string
+	for _, row := range rows {
+		if row.Status == string(shoal.BuildBuilding) {
+			ids = append(ids, row.ID)
+		}
+	}
+	return ids, nil
+}
+
+// ActiveBuilds returns a team's builds that wait or build, however old.
+func (s *Store) ActiveBuilds(ctx context.Context, teamID string) ([]string, error) {
+	rows, err := s.q.ListActiveBuilds(ctx, sqlcgen.ListActiveBuildsParams{TeamID: teamID})
+	if err != nil {
+		return nil, fmt.Errorf("list the builds under way: %w", err)
+	}
+	ids := make([]string, len(rows))
+	for i, row := range rows {
+		ids[i] = row.ID
+	}
+	return ids, nil
+}
+
+// BuildingOf returns the builds that the named builder runs.
+func (s *Store) BuildingOf(ctx context.Context, builder string) ([]string, error) {
+	ids, err := s.q.ListBuildsOfBuilder(ctx, builder)
+	if err != nil {
+		return nil, fmt.Errorf("list the builds of %s: %w", builder, err)
+	}
+	return ids, nil
+}
+
+// StaleBuilds returns the builds of a status that were created before a time.
+func (s *Store) StaleBuilds(ctx context.Context, status shoal.BuildStatus, before time.Time) ([]string, error) {
+	ids, err := s.q.ListStaleBuilds(ctx, sqlcgen.ListStaleBuildsParams{Status: string(status), CreatedAt: micros(before)})
+	if err != nil {
+		return nil, fmt.Errorf("list old builds: %w", err)
+	}
+	return ids, nil
+}
+
+// AssignTags makes the tags point to the build.
+func (s *Store) AssignTags(ctx context.Context, b shoal.Build, at time.Time, tags ...string) error {
+	return s.inTx(ctx, func(q *sqlcgen.Queries) error {
+		for _, tag := range tags {
+			if err := assignAt(ctx, q, b, tag, at); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// RemoveTags removes tags from a template; it may not have them.
+func (s *Store) RemoveTags(ctx context.Context, templateID string, tags ...string) error {
+	return s.inTx(ctx, func(q *sqlcgen.Queries) error {
+		for _, tag := range tags {
+			if err := q.DeleteAssignments(ctx, sqlcgen.DeleteAssignmentsParams{TemplateID: templateID, Tag: tag}); err != nil {
+				return fmt.Errorf("remove tag %s of template %s: %w", tag, templateID, err)
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,55 @@
+"""What the SDK makes of the template routes, without a machine.
+
+An engine in the test that starts this script plays the builds
+(internal/api/sdk_test.go). The SDK parses only the documented success codes and
+fails on a missing key, which is the point.
+"""
+
+import os
+import tempfile
+
+from e2b import BuildException, Template
+
+context = tempfile.mkdtemp(prefix="shoal-template-")
+with open(os.path.join(context, "run.sh"), "w") as f:
+    f.write("echo hello\n")
+
+
+def template():
+    return Template(file_context_path=context)
+
+
+messages = []
+full = (
+    template()
+    .from_image("ubuntu:22.04")
+    .copy("run.sh", "dst/", mode=0o755)
+    .run_cmd("cat dst/run.sh")
+    .set_envs({"A": "1"})
+    .set_start_cmd("sleep 100", "true")
+)
+built = Template.build(full, "py-full:v1", tags=["v2"], cpu_count=1, memory_mb=512,
+                       on_build_logs=lambda entry: messages.append(entry.message))
+assert built.tags == ["v1", "v2"], built
+assert any(m == f"Building template {built.template_id}/{built.build_id}" for m in messages), messages
+assert any(m.startswith("Build finished, took ") for m in messages), messages
+assert [m for m in messages if m.startswith("line ")] == [f"line {i}" for i in range(250)]
+
+try:
+    Template.build(template().from_image("ubuntu:22.04").run_cmd("whoami", user="root123"), "py-failing")
+except BuildException as e:
+    assert str(e) == "failed to run command 'whoami': command failed: unauthenticated: invalid username: 'root123'", e
+else:
+    raise AssertionError("the build did not fail")
+
+background = Template.build_in_background(template().from_image("ubuntu:22.04").run_cmd("sleep 60"), "py-slow")
+status = Template.get_build_status(background)
+assert status.status.value == "building", status
+
+assert Template.exists("py-full:v1") is True
+assert Template.exists("py-nobody") is False
+assigned = Template.assign_tags("py-full:v1", ["production"])
+assert assigned.tags == ["production"] and assigned.build_id == built.build_id, assigned
+Template.remove_tags("py-full", ["production"])
+assert sorted(t.tag for t in Template.get_tags("py-full")) == ["v1", "v2"]
+print("done")
