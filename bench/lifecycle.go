@@ -27,7 +27,7 @@ func (d dirty) command() string {
 
 // benchPause compares pause and resume, from disk, with runsc's own checkpoint
 // and restore of the same files.
-func benchPause(ctx context.Context, r *report, s *installation, st *stockRuntime) error {
+func benchPause(ctx context.Context, r *report, s *server, st *stockRuntime) error {
 	for _, d := range dirties {
 		var pause, resume, checkpoint, restore times
 		for n := range min(r.Rounds, d.atMost) + 1 {
@@ -65,7 +65,7 @@ func (r *report) compare(name string, ours, anchor times, of string, atMost floa
 
 // pauseAndResume times both on a new sandbox. From disk, its guest has ended
 // before it is resumed.
-func (s *installation) pauseAndResume(ctx context.Context, d dirty, fromDisk bool) (pause, resume time.Duration, err error) {
+func (s *server) pauseAndResume(ctx context.Context, d dirty, fromDisk bool) (pause, resume time.Duration, err error) {
 	sb, err := s.create(ctx)
 	if err != nil {
 		return 0, 0, err
@@ -92,7 +92,7 @@ func (s *installation) pauseAndResume(ctx context.Context, d dirty, fromDisk boo
 }
 
 // awaitEnd waits until a paused sandbox has no guest any more.
-func (s *installation) awaitEnd(ctx context.Context, sb sandbox) error {
+func (s *server) awaitEnd(ctx context.Context, sb sandbox) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for len(guestGroups(sb.ID)) > 0 {
@@ -153,7 +153,7 @@ const warmGuests = 20
 
 // benchWarm measures what is prepared: creates of guests started ahead, one after
 // the other and all at once, and the resume of a guest that still rests.
-func benchWarm(ctx context.Context, r *report, s *installation) error {
+func benchWarm(ctx context.Context, r *report, s *server) error {
 	if err := s.awaitWarm(ctx); err != nil {
 		return err
 	}
@@ -192,7 +192,7 @@ func benchWarm(ctx context.Context, r *report, s *installation) error {
 }
 
 // benchBurst creates as many sandboxes at once as there are warm guests.
-func (s *installation) benchBurst(ctx context.Context, r *report) error {
+func (s *server) benchBurst(ctx context.Context, r *report) error {
 	var all times
 	for range 3 {
 		if err := s.awaitWarm(ctx); err != nil {
@@ -223,7 +223,7 @@ func (s *installation) benchBurst(ctx context.Context, r *report) error {
 }
 
 // awaitWarm waits until the pool is full, and notes what its guests cost.
-func (s *installation) awaitWarm(ctx context.Context) error {
+func (s *server) awaitWarm(ctx context.Context) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for len(guestGroups("warm")) < warmGuests {
@@ -246,7 +246,7 @@ func (s *installation) awaitWarm(ctx context.Context) error {
 
 const forks = 10
 
-func (s *installation) benchFork(ctx context.Context, r *report) error {
+func (s *server) benchFork(ctx context.Context, r *report) error {
 	var all times
 	for range 3 {
 		sb, err := s.create(ctx)

@@ -32,7 +32,7 @@ func run(ctx context.Context, rounds, many int, only, output string) error {
 	if only != "warm" {
 		// Nothing is started ahead, and nothing rests: every create and every resume
 		// goes the whole way.
-		err := with(ctx, []string{"SHOAL_WARM_MAX=0", "SHOAL_REST_TIME=0s"}, func(s *installation) error {
+		err := with([]string{"SHOAL_WARM_MAX=0", "SHOAL_REST_TIME=0s"}, func(s *server) error {
 			return measureCold(ctx, r, s, many, only)
 		})
 		if err != nil {
@@ -40,7 +40,7 @@ func run(ctx context.Context, rounds, many int, only, output string) error {
 		}
 	}
 	if only == "" || only == "warm" {
-		err := with(ctx, []string{fmt.Sprintf("SHOAL_WARM=base=%d", warmGuests), "SHOAL_WARM_MAX=" + strconv.Itoa(warmGuests)}, func(s *installation) error {
+		err := with([]string{fmt.Sprintf("SHOAL_WARM=base=%d", warmGuests), "SHOAL_WARM_MAX=" + strconv.Itoa(warmGuests)}, func(s *server) error {
 			return benchWarm(ctx, r, s)
 		})
 		if err != nil {
@@ -52,12 +52,9 @@ func run(ctx context.Context, rounds, many int, only, output string) error {
 }
 
 // with measures an installation that ends afterwards.
-func with(ctx context.Context, env []string, measure func(*installation) error) (err error) {
-	s, err := newInstallation(env...)
+func with(env []string, measure func(*server) error) (err error) {
+	s, err := newServer(env...)
 	if err != nil {
-		return err
-	}
-	if err := s.start(ctx); err != nil {
 		return err
 	}
 	defer func() {
@@ -68,27 +65,27 @@ func with(ctx context.Context, env []string, measure func(*installation) error) 
 	return measure(s)
 }
 
-func measureCold(ctx context.Context, r *report, server *installation, many int, only string) error {
-	stock, err := newStock(server)
+func measureCold(ctx context.Context, r *report, s *server, many int, only string) error {
+	stock, err := newStock(s)
 	if err != nil {
 		return err
 	}
 	defer stock.close()
 	for _, part := range []struct {
 		name string
-		run  func(context.Context, *report, *installation, *stockRuntime) error
+		run  func(context.Context, *report, *server, *stockRuntime) error
 	}{{"create", benchCreate}, {"command", benchCommand}, {"transfer", benchTransfer}, {"pause", benchPause}} {
 		if only == "" || only == part.name {
-			if err := part.run(ctx, r, server, stock); err != nil {
+			if err := part.run(ctx, r, s, stock); err != nil {
 				return err
 			}
 		}
 	}
 	if only == "" || only == "memory" {
-		if err := benchMemory(ctx, r, server, many); err != nil {
+		if err := benchMemory(ctx, r, s, many); err != nil {
 			return err
 		}
 	}
-	r.Phases = server.phases()
+	r.Phases = s.phases()
 	return nil
 }

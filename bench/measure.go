@@ -19,7 +19,7 @@ import (
 
 // benchCreate interleaves creates with stock starts, so that both see the same
 // machine.
-func benchCreate(ctx context.Context, r *report, s *installation, st *stockRuntime) error {
+func benchCreate(ctx context.Context, r *report, s *server, st *stockRuntime) error {
 	var ours, stock times
 	for n := range r.Rounds + 1 {
 		begin := time.Now()
@@ -53,7 +53,7 @@ func benchCreate(ctx context.Context, r *report, s *installation, st *stockRunti
 
 // benchCommand compares a command through proxy and SDK protocol with runsc exec,
 // and with what the guest itself needs to spawn it.
-func benchCommand(ctx context.Context, r *report, s *installation, st *stockRuntime) error {
+func benchCommand(ctx context.Context, r *report, s *server, st *stockRuntime) error {
 	sb, err := s.create(ctx)
 	if err != nil {
 		return err
@@ -105,7 +105,7 @@ print(t[len(t)//2] * 1000)"`, r.Rounds+3))
 }
 
 // command runs a shell command as the SDKs do and returns its standard output.
-func (s *installation) command(ctx context.Context, sb sandbox, command string) (string, error) {
+func (s *server) command(ctx context.Context, sb sandbox, command string) (string, error) {
 	message, err := json.Marshal(map[string]any{"process": map[string]any{"cmd": "/bin/bash", "args": []string{"-l", "-c", command}}, "stdin": false})
 	if err != nil {
 		return "", err
@@ -150,7 +150,7 @@ func (s *installation) command(ctx context.Context, sb sandbox, command string) 
 const transferSize = 100 << 20
 
 // benchTransfer compares uploads and downloads with a plain HTTP copy on loopback.
-func benchTransfer(ctx context.Context, r *report, s *installation, _ *stockRuntime) error {
+func benchTransfer(ctx context.Context, r *report, s *server, _ *stockRuntime) error {
 	sb, err := s.create(ctx)
 	if err != nil {
 		return err
@@ -162,7 +162,7 @@ func benchTransfer(ctx context.Context, r *report, s *installation, _ *stockRunt
 	}
 	payload := bytes.Repeat([]byte("0123456789abcdef"), transferSize/16)
 	// The anchor does the same work: it keeps the upload in a file and sends it.
-	stored := filepath.Join(s.dir, "transfer")
+	stored := filepath.Join(s.Dir, "transfer")
 	plain := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodPost {
 			http.ServeFile(w, r, stored)
@@ -182,7 +182,7 @@ func benchTransfer(ctx context.Context, r *report, s *installation, _ *stockRunt
 	base := "http://" + listener.Addr().String()
 	const file = "/files?path=/home/user/transfer"
 	var up, down, plainUp, plainDown times
-	before := residentMemory(s.cmd.Process.Pid)
+	before := residentMemory(s.process.PID())
 	measure := func(list *times, f func() (*http.Response, error)) error {
 		begin := time.Now()
 		resp, err := f()
@@ -225,13 +225,13 @@ func benchTransfer(ctx context.Context, r *report, s *installation, _ *stockRunt
 		f.Met = f.Ratio >= 0.5
 		r.add(f)
 	}
-	grown := float64(residentMemory(s.cmd.Process.Pid)-before) / (1 << 20)
+	grown := float64(residentMemory(s.process.PID())-before) / (1 << 20)
 	r.add(figure{Name: "growth of shoal's memory over the transfers", Unit: "MiB", Ours: grown, Target: "flat: at most 50 MiB", Met: grown <= 50})
 	return nil
 }
 
 // benchMemory keeps many sandboxes alive and counts what each has for itself.
-func benchMemory(ctx context.Context, r *report, s *installation, many int) error {
+func benchMemory(ctx context.Context, r *report, s *server, many int) error {
 	var boxes []sandbox
 	defer func() {
 		for _, sb := range boxes {

@@ -1,129 +1,41 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"shoal/internal/shoal"
+	"shoal/test/installation"
 )
 
-// installation is the Shoal that is measured, apart from any other on the machine.
-type installation struct {
-	dir, images string
-	api, proxy  string
-	env         []string
-	cmd         *exec.Cmd
-	done        chan error
-	log         lines
-	http        *http.Client
+// server is the Shoal that is measured.
+type server struct {
+	*installation.Installation
+	process *installation.Process
+	http    *http.Client
 }
 
-// lines collects the log and wakes whoever waits for a line.
-type lines struct {
-	mu     sync.Mutex
-	buf    bytes.Buffer
-	change chan struct{}
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.change != nil {
-		close(l.change)
-	}
-	l.change = make(chan struct{})
-	return l.buf.Write(p)
-}
-
-func (l *lines) state() (string, <-chan struct{}) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.change == nil {
-		l.change = make(chan struct{})
-	}
-	return l.buf.String(), l.change
-}
-
-// newInstallation adds env to the settings.
-func newInstallation(env ...string) (*installation, error) {
-	dir, err := os.MkdirTemp("", "shoal-bench-")
+// newServer starts an installation; env are more settings.
+func newServer(env ...string) (*server, error) {
+	i, err := installation.New(".", "bench", 81, append([]string{"SHOAL_LOG_FORMAT=json"}, env...)...)
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(dir, 0o755); err != nil {
-		return nil, err
-	}
-	images, err := filepath.Abs("bin/test-images")
-	if err != nil {
-		return nil, err
-	}
-	var ports []string
-	for range 4 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().String())
-	}
-	s := &installation{dir: dir, images: images, api: ports[0], proxy: ports[1], done: make(chan error, 1),
-		http: &http.Client{Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 8}}}
-	s.env = append(os.Environ(), "SHOAL_DEV=true", "SHOAL_INSTANCE=bench", "SHOAL_IMAGE_DIR="+images,
-		"SHOAL_DATA_DIR="+filepath.Join(dir, "data"), "SHOAL_RUN_DIR="+filepath.Join(dir, "run"), "SHOAL_LOG_FORMAT=json",
-		"SHOAL_API_LISTEN="+ports[0], "SHOAL_PROXY_LISTEN="+ports[1], "SHOAL_HEALTH_LISTEN="+ports[2], "SHOAL_NODE_LISTEN="+ports[3],
-		"SHOAL_HOST_CIDR=10.81.0.0/16", "SHOAL_VETH_CIDR=10.82.0.0/16")
-	s.env = append(s.env, env...)
-	s.cmd = exec.Command("bin/shoal", "up")
-	s.cmd.Env, s.cmd.Stdout, s.cmd.Stderr, s.cmd.WaitDelay = s.env, &s.log, &s.log, time.Second
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	return s, nil
+	s := &server{Installation: i, http: &http.Client{Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 8}}}
+	s.process, err = s.Up()
+	return s, err
 }
 
-func (s *installation) start(ctx context.Context) error {
-	if err := s.cmd.Start(); err != nil {
-		return err
-	}
-	go func() { s.done <- s.cmd.Wait() }()
-	for {
-		text, change := s.log.state()
-		if strings.Contains(text, "export E2B_API_KEY") {
-			return nil
-		}
-		select {
-		case <-change:
-		case err := <-s.done:
-			return fmt.Errorf("shoal up ended: %v\n%s", err, text)
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-func (s *installation) stop() error {
-	defer os.RemoveAll(s.dir)
-	err := s.cmd.Process.Signal(syscall.SIGTERM)
-	if err == nil {
-		<-s.done
-	}
-	down := exec.Command("bin/shoal", "down")
-	down.Env, down.WaitDelay = s.env, time.Second
-	if out, downErr := down.CombinedOutput(); downErr != nil {
-		return fmt.Errorf("shoal down: %w\n%s", downErr, out)
-	}
-	return err
+func (s *server) stop() error {
+	err := errors.Join(s.process.Stop(syscall.SIGTERM, time.Minute), s.Down())
+	return errors.Join(err, s.Remove())
 }
 
 // sandbox is a created sandbox.
@@ -133,8 +45,8 @@ type sandbox struct {
 	URL   string `json:"envdURL"`
 }
 
-func (s *installation) call(ctx context.Context, method, path, body string, want int, out any) error {
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+s.api+path, strings.NewReader(body))
+func (s *server) call(ctx context.Context, method, path, body string, want int, out any) error {
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+s.API+path, strings.NewReader(body))
 	if err != nil {
 		return err
 	}
@@ -158,17 +70,17 @@ func (s *installation) call(ctx context.Context, method, path, body string, want
 	return json.Unmarshal(data, out)
 }
 
-func (s *installation) create(ctx context.Context) (sb sandbox, err error) {
+func (s *server) create(ctx context.Context) (sb sandbox, err error) {
 	return sb, s.call(ctx, "POST", "/v2/sandboxes", `{"templateID":"base","timeout":3600}`, 201, &sb)
 }
 
-func (s *installation) kill(ctx context.Context, sb sandbox) error {
+func (s *server) kill(ctx context.Context, sb sandbox) error {
 	return s.call(ctx, "DELETE", "/sandboxes/"+sb.ID, "", 204, nil)
 }
 
 // envd makes a request to the sandbox's daemon through the proxy, as SDKs do.
-func (s *installation) envd(ctx context.Context, sb sandbox, method, path, contentType string, body io.Reader) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+s.proxy+path, body)
+func (s *server) envd(ctx context.Context, sb sandbox, method, path, contentType string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+s.Proxy+path, body)
 	if err != nil {
 		return nil, err
 	}
@@ -191,8 +103,8 @@ func (s *installation) envd(ctx context.Context, sb sandbox, method, path, conte
 }
 
 // phases reads the phase timers of all creates from the log: medians in ms.
-func (s *installation) phases() map[string]float64 {
-	text, _ := s.log.state()
+func (s *server) phases() map[string]float64 {
+	text := s.process.Output()
 	all := map[string]times{}
 	for _, line := range strings.Split(text, "\n") {
 		var entry struct {

@@ -30,14 +30,14 @@ const (
 
 // newStock builds runsc from the pinned module and copies the base template's
 // packages by hard links.
-func newStock(s *installation) (*stockRuntime, error) {
-	st := &stockRuntime{dir: s.dir, binary: filepath.Join(s.dir, "runsc"), bundle: filepath.Join(s.dir, "bundle")}
+func newStock(s *server) (*stockRuntime, error) {
+	st := &stockRuntime{dir: s.Dir, binary: filepath.Join(s.Dir, "runsc"), bundle: filepath.Join(s.Dir, "bundle")}
 	if err := st.build(); err != nil {
 		return nil, err
 	}
-	roots, err := filepath.Glob(filepath.Join(s.images, "roots", "*"))
+	roots, err := filepath.Glob(filepath.Join(s.ImageDir, "roots", "*"))
 	if err != nil || len(roots) == 0 {
-		return nil, fmt.Errorf("no package root in %s: %v", s.images, err)
+		return nil, fmt.Errorf("no package root in %s: %v", s.ImageDir, err)
 	}
 	root := filepath.Join(st.bundle, "rootfs")
 	if err := os.MkdirAll(st.bundle, 0o755); err != nil {

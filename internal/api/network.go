@@ -11,9 +11,6 @@ import (
 	"shoal/internal/shoal"
 )
 
-// envdPort belongs to the daemon; it never speaks TLS.
-const envdPort = 49983
-
 // parseNetwork checks the network options of a create.
 func (s *Server) parseNetwork(sandboxID string, body gen.NewSandbox, secure bool) (shoal.Network, error) {
 	policy := shoal.Network{AllowInternet: body.AllowInternetAccess}
@@ -31,8 +28,8 @@ func (s *Server) parseNetwork(sandboxID string, body gen.NewSandbox, secure bool
 			policy.MaskRequestHost = *n.MaskRequestHost
 		}
 		for _, port := range deref(n.HttpsPorts) {
-			if port == envdPort {
-				return policy, shoal.ErrBadRequest.New("network.httpsPorts: port %d is reserved for the sandbox's daemon", envdPort)
+			if port == shoal.EnvdPort {
+				return policy, shoal.ErrBadRequest.New("network.httpsPorts: port %d is reserved for the sandbox's daemon", shoal.EnvdPort)
 			}
 			policy.HTTPSPorts = append(policy.HTTPSPorts, port)
 		}

@@ -12,13 +12,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"time"
 
 	"shoal/internal/shoal"
 )
 
-// envdPort is where the guest's daemon listens (envd.md §0).
-const envdPort = "49983"
+var envdPort = strconv.Itoa(shoal.EnvdPort)
 
 // initTry bounds one attempt at /init, and initPause separates two (runtime.md §3.5).
 const (

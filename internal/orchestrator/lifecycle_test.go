@@ -381,7 +381,7 @@ func TestAutoPause(t *testing.T) {
 	n.must(err)
 	n.eventually("it is paused at its deadline", func() bool { return n.state(sb) == shoal.StatePaused })
 
-	request := proxy.Request{SandboxID: sb.SandboxID, Port: proxy.EnvdPort, EnvdToken: "wrong"}
+	request := proxy.Request{SandboxID: sb.SandboxID, Port: shoal.EnvdPort, EnvdToken: "wrong"}
 	if _, err := n.orch.Router().Resolve(ctx, request); !shoal.ErrForbidden.Matches(err) || n.state(sb) != shoal.StatePaused {
 		t.Errorf("with a wrong token: %v, %s", err, n.state(sb))
 	}
@@ -405,7 +405,7 @@ func TestAutoPause(t *testing.T) {
 	// Without auto-resume a paused sandbox seems not to exist, and stays paused.
 	other := n.create()
 	n.pause(other)
-	_, err = n.orch.Router().Resolve(ctx, proxy.Request{SandboxID: other.SandboxID, Port: proxy.EnvdPort, EnvdToken: "secret"})
+	_, err = n.orch.Router().Resolve(ctx, proxy.Request{SandboxID: other.SandboxID, Port: shoal.EnvdPort, EnvdToken: "secret"})
 	if !shoal.ErrSandboxNotFound.Matches(err) || n.state(other) != shoal.StatePaused {
 		t.Errorf("traffic to a paused sandbox: %v, %s", err, n.state(other))
 	}

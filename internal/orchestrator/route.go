@@ -89,7 +89,7 @@ func (o *Orchestrator) wakeFor(ctx context.Context, sb *sandbox, req proxy.Reque
 		return shoal.NotFound(sb.id)
 	}
 	want, got := view.Network.TrafficAccessToken, req.TrafficToken
-	if req.Port == proxy.EnvdPort {
+	if req.Port == shoal.EnvdPort {
 		want, got = view.EnvdAccessToken, req.EnvdToken
 	}
 	if want != "" && subtle.ConstantTimeCompare([]byte(want), []byte(got)) != 1 {

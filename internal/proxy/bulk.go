@@ -33,12 +33,12 @@ const (
 // streamed like anything else.
 func isBulk(r *http.Request, rt route, target Target) bool {
 	compressed := strings.Contains(strings.ToLower(strings.Join(r.Header.Values("Accept-Encoding"), ",")), "gzip")
-	return rt.port == EnvdPort && r.Method == http.MethodGet && r.URL.Path == "/files" && r.ProtoMajor == 1 && target.Node == "" && !compressed
+	return rt.port == shoal.EnvdPort && r.Method == http.MethodGet && r.URL.Path == "/files" && r.ProtoMajor == 1 && target.Node == "" && !compressed
 }
 
 // download forwards a request for a file. The client is answered in any case.
 func (h *Handler) download(w http.ResponseWriter, r *http.Request, rt route, target Target) {
-	address := net.JoinHostPort(target.Host.String(), fmt.Sprint(EnvdPort))
+	address := net.JoinHostPort(target.Host.String(), fmt.Sprint(shoal.EnvdPort))
 	execution := h.upstream.of(target.ExecutionID)
 	if execution == nil {
 		notFoundPage(rt.sandboxID, shoal.ErrSandboxNotFound.Code).write(w, r)

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"shoal/internal/shoal"
 )
 
 // TestBulkDownloadDoesNotStall: a file arrives in full, and its last bytes as soon
@@ -72,11 +74,11 @@ func TestOnlyPlainFilesAreBulk(t *testing.T) {
 		port                   uint64
 		want                   bool
 	}{
-		{"GET", "/files", "", EnvdPort, true},
-		{"GET", "/files", "identity", EnvdPort, true},
-		{"GET", "/files", "br, GZIP;q=0.5", EnvdPort, false},
-		{"POST", "/files", "", EnvdPort, false},
-		{"GET", "/health", "", EnvdPort, false},
+		{"GET", "/files", "", shoal.EnvdPort, true},
+		{"GET", "/files", "identity", shoal.EnvdPort, true},
+		{"GET", "/files", "br, GZIP;q=0.5", shoal.EnvdPort, false},
+		{"POST", "/files", "", shoal.EnvdPort, false},
+		{"GET", "/health", "", shoal.EnvdPort, false},
 		{"GET", "/files", "", 8080, false},
 	} {
 		r := httptest.NewRequest(c.method, c.path, nil)

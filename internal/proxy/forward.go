@@ -212,7 +212,7 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, rt route, targ
 	scheme, address, key := "http", target.Node, "node:"+target.Node
 	if target.Node == "" {
 		address, key = net.JoinHostPort(target.Host.String(), port), target.ExecutionID
-		if slices.Contains(target.HTTPSPorts, int(rt.port)) && rt.port != EnvdPort {
+		if slices.Contains(target.HTTPSPorts, int(rt.port)) && rt.port != shoal.EnvdPort {
 			scheme = "https"
 		}
 	}
@@ -222,7 +222,7 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, rt route, targ
 		return
 	}
 	transport := execution.services
-	if target.Node != "" || rt.port == EnvdPort {
+	if target.Node != "" || rt.port == shoal.EnvdPort {
 		transport = execution.daemon
 	}
 	// An answer may begin before the request's body ends. HTTP/2 refuses, and is so
@@ -254,7 +254,7 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, rt route, targ
 				p.Out.Host = masked
 				p.Out.Header.Set("X-Forwarded-Host", r.Host)
 			}
-			if rt.port == EnvdPort {
+			if rt.port == shoal.EnvdPort {
 				p.Out.Header.Set("X-Request-Id", requestID(r))
 			}
 		},

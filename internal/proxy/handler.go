@@ -78,7 +78,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	if rt.port == EnvdPort && isInternalRoute(r.URL) {
+	if rt.port == shoal.EnvdPort && isInternalRoute(r.URL) {
 		internalRoutePage(r.URL.Path).write(w, r)
 		return
 	}
@@ -115,7 +115,7 @@ func (h *Handler) route(r *http.Request) (route, error) {
 	if signedErr != nil {
 		return route{}, err
 	}
-	return route{sandboxID: id, port: EnvdPort}, nil
+	return route{sandboxID: id, port: shoal.EnvdPort}, nil
 }
 
 // internalRoutes of envd are for the orchestrator alone (runtime.md §1.5).
@@ -129,7 +129,7 @@ func isInternalRoute(u *url.URL) bool {
 // checkTraffic holds the rules of a sandbox without public traffic. The daemon
 // has a token of its own.
 func checkTraffic(r *http.Request, rt route, target Target) (page, bool) {
-	if target.TrafficAccessToken == "" || rt.port == EnvdPort {
+	if target.TrafficAccessToken == "" || rt.port == shoal.EnvdPort {
 		return page{}, false
 	}
 	got := r.Header.Get(trafficTokenHeader)
@@ -144,7 +144,7 @@ func checkTraffic(r *http.Request, rt route, target Target) (page, bool) {
 
 // maskedHost is the Host header that the guest's service sees.
 func maskedHost(r *http.Request, rt route, target Target) string {
-	if target.MaskRequestHost == "" || rt.port == EnvdPort {
+	if target.MaskRequestHost == "" || rt.port == shoal.EnvdPort {
 		return ""
 	}
 	return strings.ReplaceAll(target.MaskRequestHost, "${PORT}", strconv.FormatUint(rt.port, 10))

@@ -270,7 +270,7 @@ func TestSignedURLFindsItsSandbox(t *testing.T) {
 		t.Errorf("a foreign signature: %d", resp.StatusCode)
 	}
 	request(t, front, "GET", "localhost", "/files?path=a&signature=v1_good", nil, nil)
-	if len(f.asked) == 0 || f.asked[0].SandboxID != testID || f.asked[0].Port != EnvdPort {
+	if len(f.asked) == 0 || f.asked[0].SandboxID != testID || f.asked[0].Port != shoal.EnvdPort {
 		t.Errorf("asked for %+v", f.asked)
 	}
 }

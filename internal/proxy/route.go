@@ -14,9 +14,6 @@ const (
 	headerPort    = "E2b-Sandbox-Port"
 )
 
-// EnvdPort is the guest daemon's, with rules of its own.
-const EnvdPort = 49983
-
 // route is where a request wants to go.
 type route struct {
 	sandboxID string

@@ -1,6 +1,9 @@
 package shoal
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // State is what a sandbox is doing. Clients see only running and paused.
 type State string
@@ -88,12 +91,15 @@ type Sandbox struct {
 	ColdBoot bool `json:"coldBoot,omitempty"`
 }
 
+// EnvdPort is where the guest's daemon listens (envd.md §0). It never speaks TLS.
+const EnvdPort = 49983
+
 // EnvdURL is the daemon's address as seen from the node's host.
 func (s Sandbox) EnvdURL() string {
 	if s.HostIP == "" {
 		return ""
 	}
-	return "http://" + s.HostIP + ":49983"
+	return fmt.Sprintf("http://%s:%d", s.HostIP, EnvdPort)
 }
 
 // Lifecycle is what happens at the deadline and on traffic afterwards.

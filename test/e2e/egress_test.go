@@ -110,7 +110,7 @@ print(Sandbox.connect("`+open.SandboxID+`").commands.run("curl -s http://192.0.2
 
 // TestRequestIDs follows one ID from the client's call to the answer and the log.
 func TestRequestIDs(t *testing.T) {
-	req, _ := http.NewRequest("GET", "http://"+server.api+"/sandboxes/inotthere00000000000a", nil)
+	req, _ := http.NewRequest("GET", "http://"+server.API+"/sandboxes/inotthere00000000000a", nil)
 	req.Header.Set("X-API-Key", "e2b_53ae1fed82754c17ad8077fbc8bcdd90")
 	req.Header.Set("X-Request-Id", "follow-me-1234")
 	resp, err := http.DefaultClient.Do(req)
@@ -132,7 +132,7 @@ func TestRequestIDs(t *testing.T) {
 		t.Errorf("IDs differ: body %q, headers %q %q", id, resp.Header.Get("X-Request-Id"), resp.Header.Get("X-E2B-Trace-ID"))
 	}
 	eventually(t, 5*time.Second, "the ID is in the log", func() bool {
-		log, _ := up.out.state()
+		log := up.Output()
 		return strings.Contains(log, id)
 	})
 }

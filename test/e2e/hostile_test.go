@@ -19,7 +19,7 @@ type created struct {
 	EnvdURL         string `json:"envdURL"`
 }
 
-func (i *installation) create(t *testing.T) created {
+func (i *box) create(t *testing.T) created {
 	t.Helper()
 	status, body := i.call(t, "POST", "/v2/sandboxes", `{"templateID":"base","timeout":300}`)
 	if status != 201 {
@@ -34,7 +34,7 @@ func (i *installation) create(t *testing.T) created {
 }
 
 // start runs a shell command in the sandbox and does not wait for it.
-func (i *installation) start(t *testing.T, c created, user, command string) {
+func (i *box) start(t *testing.T, c created, user, command string) {
 	t.Helper()
 	python := `
 import os, sys
@@ -43,7 +43,7 @@ s = Sandbox.connect(sys.argv[1])
 s.commands.run(sys.argv[3], user=sys.argv[2], background=True, timeout=0)
 `
 	cmd := exec.Command("../python/.venv/bin/python", "-c", python, c.SandboxID, user, command)
-	cmd.Env = i.sdkEnv()
+	cmd.Env = i.SDKEnv()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Logf("starting %q: %v\n%s", command, err, out) // it may already have taken its daemon down
 	}

@@ -4,51 +4,43 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
+
+	"shoal/test/installation"
 )
+
+const repository = "../.."
 
 var (
-	binary   string        // the shoal under test
-	imageDir string        // base images, kept between runs
-	server   *installation // runs `shoal up` during all tests
-	up       *process
+	server *box // runs `shoal up` during all tests
+	up     *installation.Process
 )
 
-// firstStart bounds the first start, which builds the base template.
-const firstStart = 5 * time.Minute
+// box is an installation with what these tests ask of one.
+type box struct{ *installation.Installation }
 
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
 func testMain(m *testing.M) int {
-	root, err := filepath.Abs("../..")
+	i, err := installation.New(repository, "e2e", 61, "SHOAL_LOG_FORMAT=text")
 	if err != nil {
 		return complain(err)
 	}
-	binary, imageDir = filepath.Join(root, "bin", "shoal"), filepath.Join(root, "bin", "test-images")
-	if _, err := os.Stat(binary); err != nil || os.Geteuid() != 0 {
-		fmt.Println("skipped: the end-to-end tests need root and bin/shoal; run `make test-e2e`")
+	defer i.Remove()
+	if err := i.Runnable(); err != nil {
+		fmt.Println("skipped; run `make test-e2e`:", err)
 		return 0
 	}
-	dir, err := os.MkdirTemp("", "shoal-e2e-")
+	before, err := installation.ReadHost()
 	if err != nil {
 		return complain(err)
 	}
-	defer os.RemoveAll(dir)
-	if err := os.Chmod(dir, 0o755); err != nil { // sandbox kernels run as nobody
-		return complain(err)
-	}
-	before, err := readHost()
-	if err != nil {
-		return complain(err)
-	}
-	if server, err = newInstallation(dir); err != nil {
-		return complain(err)
-	}
+	server = &box{i}
 	if err := startServer(); err != nil {
 		return complain(err)
 	}
@@ -56,7 +48,7 @@ func testMain(m *testing.M) int {
 	if err := stopServer(); err != nil {
 		code = complain(err)
 	}
-	if leaks := awaitQuiet(before); len(leaks) > 0 {
+	if leaks := before.AwaitQuiet(); len(leaks) > 0 {
 		for _, leak := range leaks {
 			fmt.Println("LEAK", leak)
 		}
@@ -71,41 +63,37 @@ func complain(err error) int {
 }
 
 func startServer() (err error) {
-	if up, err = server.shoal("up"); err != nil {
-		return err
-	}
-	return up.awaitLine("export E2B_API_KEY", firstStart)
+	up, err = server.Up()
+	return err
 }
 
 // stopServer ends the process and then, by `shoal down`, what it left running.
 func stopServer() error {
-	err := up.stop(syscall.SIGTERM, 30*time.Second)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	out, downErr := server.run(ctx, "down")
+	err := up.Stop(syscall.SIGTERM, 30*time.Second)
 	if err != nil {
-		log, _ := up.out.state()
-		return fmt.Errorf("shoal up did not end well: %w\n%s", err, tail(log))
+		err = fmt.Errorf("shoal up did not end well: %w\n%s", err, up.Tail())
 	}
-	if downErr != nil {
-		return fmt.Errorf("shoal down: %w\n%s", downErr, out)
-	}
-	return nil
+	return errors.Join(err, server.Down())
 }
 
-// awaitQuiet gives the kernel a moment to finish what it does after the last
-// process is gone, then says what is still there.
-func awaitQuiet(before hostState) []string {
-	var leaks []string
-	for range 50 {
-		after, err := readHost()
-		if err != nil {
-			return []string{err.Error()}
-		}
-		if leaks = before.diff(after); len(leaks) == 0 {
-			return nil
-		}
-		time.Sleep(100 * time.Millisecond)
+// call makes an API request with the development key.
+func (b *box) call(t *testing.T, method, path, body string) (int, string) {
+	t.Helper()
+	status, data, err := b.Call(context.Background(), method, path, body)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return leaks
+	return status, string(data)
+}
+
+// eventually polls until probe is true.
+func eventually(t *testing.T, limit time.Duration, what string, probe func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(limit)
+	for !probe() {
+		if time.Now().After(deadline) {
+			t.Fatalf("did not happen within %s: %s", limit, what)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 }

@@ -1,49 +1,48 @@
 package e2e
 
 import (
-	"context"
 	"net/http"
-	"os"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"shoal/test/installation"
 )
 
 // TestRolesApart runs orchestrator, api and proxy as three processes, and a
 // program by the SDK through all of them.
 func TestRolesApart(t *testing.T) {
-	dir := publicTempDir(t)
-	i, err := newInstallation(dir)
+	apart, err := installation.New(repository, "apart", 63)
 	if err != nil {
 		t.Fatal(err)
 	}
-	i.env = append(i.env, "SHOAL_INSTANCE=apart", "SHOAL_HOST_CIDR=10.63.0.0/16", "SHOAL_VETH_CIDR=10.64.0.0/16", "SHOAL_NODES="+i.node)
+	t.Cleanup(func() { apart.Remove() })
+	i := &box{apart}
+	i.Env = append(i.Env, "SHOAL_NODES="+i.Node)
 	for _, role := range []struct{ name, ready string }{
 		{"orchestrator", "orchestrator ready"}, {"api", "api ready"}, {"proxy", "proxy ready"},
 	} {
-		p, err := i.shoal(role.name)
+		p, err := i.Start(role.name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() {
-			if err := p.stop(syscall.SIGTERM, 30*time.Second); err != nil {
+			if err := p.Stop(syscall.SIGTERM, 30*time.Second); err != nil {
 				t.Errorf("%s: %v", role.name, err)
 			}
 		})
-		if err := p.awaitLine(role.ready, firstStart); err != nil {
+		if err := p.AwaitLine(role.ready, installation.FirstStart); err != nil {
 			t.Fatalf("%s: %v", role.name, err)
 		}
 	}
 	t.Cleanup(func() {
 		// Runs before the roles are stopped: down ends the orchestrator itself.
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		if out, err := i.run(ctx, "down"); err != nil {
-			t.Errorf("down: %v\n%s", err, out)
+		if err := i.Down(); err != nil {
+			t.Error(err)
 		}
 	})
-	resp, err := http.Get("http://" + i.node + "/health")
+	resp, err := http.Get("http://" + i.Node + "/health")
 	if err != nil || resp.StatusCode != 200 {
 		t.Fatalf("the orchestrator's health: %v %v", resp, err)
 	}
@@ -61,7 +60,7 @@ s.commands.run("python3 -m http.server 8000", background=True, timeout=0)
 		t.Errorf("got %q", out)
 	}
 	eventually(t, 10*time.Second, "a port of the sandbox answers through both proxies", func() bool {
-		req, _ := http.NewRequest("GET", "http://"+i.proxy+"/f", nil)
+		req, _ := http.NewRequest("GET", "http://"+i.Proxy+"/f", nil)
 		req.Host = "8000-" + c.SandboxID + ".shoal.test"
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
@@ -70,19 +69,4 @@ s.commands.run("python3 -m http.server 8000", background=True, timeout=0)
 		defer resp.Body.Close()
 		return resp.StatusCode == 200
 	})
-}
-
-// publicTempDir is a temporary directory that sandbox kernels, which run as
-// nobody, can reach.
-func publicTempDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "shoal-e2e-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return dir
 }

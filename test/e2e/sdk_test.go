@@ -36,7 +36,7 @@ func TestPythonSDK(t *testing.T) {
 func run(t *testing.T, dir, name string, args ...string) {
 	t.Helper()
 	cmd := exec.Command(name, args...)
-	cmd.Dir, cmd.Env, cmd.WaitDelay = dir, server.sdkEnv(), 5*time.Second
+	cmd.Dir, cmd.Env, cmd.WaitDelay = dir, server.SDKEnv(), 5*time.Second
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)
 	if err != nil {

@@ -10,10 +10,10 @@ import (
 )
 
 // python runs a program with the SDK and what a user exports.
-func (i *installation) python(t *testing.T, program string) string {
+func (i *box) python(t *testing.T, program string) string {
 	t.Helper()
 	cmd := exec.Command("../python/.venv/bin/python", "-c", program)
-	cmd.Env, cmd.WaitDelay = i.sdkEnv(), time.Second
+	cmd.Env, cmd.WaitDelay = i.SDKEnv(), time.Second
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("python: %v\n%s", err, out)
@@ -33,11 +33,11 @@ s = Sandbox.connect("`+c.SandboxID+`")
 s.commands.run("i=0; while true; do i=$((i+1)); echo $i > /tmp/count; sleep 0.1; done", background=True, timeout=0)
 `)
 			end := detail(t, c.SandboxID)["endAt"]
-			_ = up.stop(sig, 30*time.Second)
+			_ = up.Stop(sig, 30*time.Second)
 			if err := startServer(); err != nil {
 				t.Fatal(err)
 			}
-			if out, _ := up.out.state(); strings.Contains(out, "Building the base template") {
+			if out := up.Output(); strings.Contains(out, "Building the base template") {
 				t.Error("the second start built the base template again")
 			}
 			after := detail(t, c.SandboxID)

@@ -226,11 +226,14 @@ describe('snapshots', () => {
       await sandbox.files.write(`generation-${generation}`, 'x')
       const snapshot = await sandbox.createSnapshot()
       names.push(snapshot.snapshotId)
+      const parent = sandbox
       sandbox = await Sandbox.create(snapshot.snapshotId, { timeoutMs: 60_000 })
+      await parent.kill()
     }
+    await assert.rejects(Sandbox.deleteSnapshot(names[2]), /there are running sandboxes using it/)
     assert.equal((await sandbox.commands.run('ls generation-*')).stdout, 'generation-0\ngeneration-1\ngeneration-2\n')
     await sandbox.kill()
-    for (const name of names) await Sandbox.deleteSnapshot(name)
+    for (const name of names) assert.equal(await Sandbox.deleteSnapshot(name), true)
   })
 })
 

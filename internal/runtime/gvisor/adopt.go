@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -42,12 +44,21 @@ func (d *Driver) Adopt(ctx context.Context, s runtime.Spec) (runtime.Guest, erro
 
 // isKernelOf guards against a process ID that was given to another process.
 func isKernelOf(pid int, id string) bool {
+	args := kernelArgs(pid)
+	return len(args) > 0 && args[len(args)-1] == id
+}
+
+// kernelArgs returns the arguments of a sandbox kernel; nil if the process is none.
+func kernelArgs(pid int) []string {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	if err != nil {
-		return false
+		return nil
 	}
 	args := strings.Split(strings.TrimRight(string(data), "\x00"), "\x00")
-	return len(args) > 1 && args[0] == pin.Argv0 && args[len(args)-1] == id
+	if len(args) < 2 || args[0] != pin.Argv0 {
+		return nil
+	}
+	return args[1:]
 }
 
 // Reclaim kills and removes every guest of this driver's run directory and
@@ -63,11 +74,40 @@ func (d *Driver) Reclaim(ctx context.Context, inUse func(id string) bool) error 
 			errs = errors.Join(errs, d.removeLeftovers(ctx, id))
 		}
 	}
+	errs = errors.Join(errs, d.killStrays(inUse))
 	sockets, _ := filepath.Glob(filepath.Join(d.opts.RunDir, "runsc-*.sock"))
 	for _, path := range sockets {
 		id := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(path), "runsc-"), ".sock")
 		if !inUse(id) {
 			errs = errors.Join(errs, os.Remove(path))
+		}
+	}
+	return errs
+}
+
+// killStrays ends kernels of this run directory that are in no cgroup yet, because
+// whoever started them was killed before it could put them there.
+func (d *Driver) killStrays(inUse func(id string) bool) error {
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return err
+	}
+	var errs error
+	for _, file := range files {
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if err != nil {
+			continue
+		}
+		args := kernelArgs(pid)
+		if !slices.Contains(args, "--root="+d.conf.RootDir) || inUse(args[len(args)-1]) {
+			continue
+		}
+		family, err := descendants(pid)
+		errs = errors.Join(errs, err)
+		for _, p := range family {
+			if err := unix.Kill(p, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+				errs = errors.Join(errs, fmt.Errorf("kill a stray sandbox kernel: %w", err))
+			}
 		}
 	}
 	return errs

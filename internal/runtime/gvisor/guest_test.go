@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -272,6 +273,32 @@ func TestAdopt(t *testing.T) {
 	case <-b.Done():
 	case <-time.After(20 * time.Second):
 		t.Error("the reclaimed guest lives")
+	}
+}
+
+// TestReclaimStray: a kernel whose starter died before it put it into its cgroup.
+func TestReclaimStray(t *testing.T) {
+	h := newHost(t)
+	b := h.start("stray", "")
+	for _, root := range h.driver.cgroups.roots {
+		for _, pid := range h.driver.cgroups.processes("stray") {
+			_ = os.WriteFile(filepath.Join(root, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0)
+		}
+	}
+	if left := h.driver.cgroups.processes("stray"); len(left) > 0 {
+		t.Fatalf("still in the cgroup: %v", left)
+	}
+	if err := h.driver.Reclaim(context.Background(), func(id string) bool { return id == "stray" }); err != nil {
+		t.Fatal(err)
+	}
+	b.want("/count", "1")
+	if err := h.driver.Reclaim(context.Background(), func(string) bool { return false }); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-b.Done():
+	case <-time.After(20 * time.Second):
+		t.Error("the stray guest lives")
 	}
 }
 

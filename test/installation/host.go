@@ -1,4 +1,4 @@
-package e2e
+package installation
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
@@ -14,12 +15,13 @@ import (
 	"shoal/internal/network"
 )
 
-// hostState is everything on the host that a sandbox or its orchestrator makes.
+// Host is everything on the host that a sandbox or its orchestrator makes.
 // Two states of a quiet machine are equal unless something leaked.
-type hostState map[string][]string
+type Host map[string][]string
 
-func readHost() (hostState, error) {
-	state := hostState{
+// ReadHost reads the present state.
+func ReadHost() (Host, error) {
+	state := Host{
 		"processes":  processes("runsc-sandbox", "bin/shoal"),
 		"namespaces": glob("/run/netns/*"),
 		"cgroups":    append(glob("/sys/fs/cgroup/*/shoal*"), glob("/sys/fs/cgroup/shoal*")...),
@@ -64,8 +66,8 @@ func readHost() (hostState, error) {
 	return state, nil
 }
 
-// diff says what one state has that the other lacks.
-func (before hostState) diff(after hostState) []string {
+// Diff says what one state has that the other lacks.
+func (before Host) Diff(after Host) []string {
 	var found []string
 	for kind, list := range after {
 		for _, item := range list {
@@ -84,6 +86,23 @@ func (before hostState) diff(after hostState) []string {
 	return found
 }
 
+// AwaitQuiet gives the kernel a moment to finish what it does after the last
+// process is gone, then says what is still there.
+func (before Host) AwaitQuiet() []string {
+	var leaks []string
+	for range 50 {
+		after, err := ReadHost()
+		if err != nil {
+			return []string{err.Error()}
+		}
+		if leaks = before.Diff(after); len(leaks) == 0 {
+			return nil
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return leaks
+}
+
 func glob(pattern string) []string {
 	list, _ := filepath.Glob(pattern)
 	return list
@@ -99,7 +118,7 @@ func processes(names ...string) []string {
 		}
 		line := strings.ReplaceAll(string(data), "\x00", " ")
 		for _, name := range names {
-			if strings.Contains(line, name) && !strings.Contains(line, "e2e.test") && !strings.Contains(line, "make ") {
+			if strings.Contains(line, name) && !strings.Contains(line, ".test ") && !strings.HasSuffix(line, ".test") && !strings.Contains(line, "make ") {
 				found = append(found, strings.Split(file, "/")[2]+" "+line)
 			}
 		}

@@ -1,0 +1,161 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"shoal/test/installation"
+)
+
+// population bounds the sandboxes alive at once.
+const population = 6
+
+func TestChaos(t *testing.T) {
+	if *seed == 0 {
+		*seed = rand.Uint64()
+	}
+	for n, course := range []struct {
+		name string
+		verb string // of the process that is killed
+		open func(*installation.Installation) (*victim, error)
+	}{{"all", "up", whole}, {"orchestrator", "orchestrator", orchestratorOnly}} {
+		t.Run(course.name, func(t *testing.T) {
+			i, err := installation.New("../..", "chaos", 71)
+			if err != nil {
+				t.Fatal(err)
+			}
+			i.Env = append(i.Env, settings...)
+			if err := i.Runnable(); err != nil {
+				t.Skip("run `make test-chaos`:", err)
+			}
+			v, err := course.open(i)
+			t.Cleanup(func() {
+				if err := v.end(); err != nil {
+					t.Error(err)
+				}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("seed %d; repeat with -run TestChaos/%s -seed %d", *seed, course.name, *seed)
+			w := &world{t: t, v: v, ctx: context.Background(), random: rand.New(rand.NewPCG(*seed, uint64(n))),
+				marks: map[string]bool{}, open: map[string]bool{}}
+			w.populate()
+			times := typical{}
+			for w.round = 1; w.round <= (*rounds+1)/2; w.round++ {
+				w.kill(course.verb, times)
+				w.check()
+				w.prune()
+			}
+			w.finish()
+		})
+	}
+}
+
+// kill begins one to three operations on different sandboxes, kills Shoal somewhere
+// in or shortly after them, and starts it again.
+func (w *world) kill(verb string, times typical) {
+	w.lately = nil
+	type begun struct {
+		operation
+		sb     *sandbox
+		settle func()
+	}
+	var all []*begun
+	targets := slices.Clone(w.sandboxes)
+	w.random.Shuffle(len(targets), func(i, j int) { targets[i], targets[j] = targets[j], targets[i] })
+	longest := time.Duration(0)
+	for _, sb := range targets[:min(len(targets), 1+w.random.IntN(3))] {
+		op := operations[w.random.IntN(len(operations))]
+		for !op.applies(w, sb) {
+			op = operations[w.random.IntN(len(operations))]
+		}
+		all = append(all, &begun{operation: op, sb: sb})
+		longest = max(longest, times.of(op.name))
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex // guards times and lately
+	for i, b := range all {
+		wg.Go(func() {
+			begin := time.Now()
+			var status int
+			status, b.settle = b.run(w, b.sb, i)
+			mu.Lock()
+			defer mu.Unlock()
+			w.lately = append(w.lately, fmt.Sprintf("%s %s: %d after %s", b.name, b.sb.id, status, time.Since(begin).Round(time.Millisecond)))
+			if status != 0 {
+				times.note(b.name, time.Since(begin))
+			}
+		})
+	}
+	time.Sleep(time.Duration(w.random.Int64N(int64(longest * 5 / 4)))) // the moment is the point
+	w.v.target.Kill()
+	wg.Wait()
+	err := w.v.restartAfter(verb, w.random)
+	if err != nil {
+		w.fail("Shoal does not start again: %v", err)
+	}
+	for _, b := range all {
+		b.settle()
+	}
+}
+
+// restartAfter starts the victim again; now and then it is killed while it recovers.
+func (v *victim) restartAfter(verb string, random *rand.Rand) error {
+	if random.IntN(5) == 0 {
+		return v.restartDisturbed(verb, time.Duration(random.Int64N(int64(600*time.Millisecond))))
+	}
+	return v.restart()
+}
+
+// populate makes the first sandboxes.
+func (w *world) populate() {
+	for n := range population / 2 {
+		status, settle := create(w, nil, n)
+		if settle(); status/100 != 2 {
+			w.fail("create: status %d", status)
+		}
+	}
+}
+
+// prune ends what is too many.
+func (w *world) prune() {
+	for len(w.sandboxes) > population {
+		last := w.sandboxes[len(w.sandboxes)-1]
+		w.must("DELETE", "/sandboxes/"+last.id)
+		w.sandboxes = w.sandboxes[:len(w.sandboxes)-1]
+	}
+	if len(w.snapshots) > 4 && w.unused(w.snapshots[0].id) {
+		w.must("DELETE", "/templates/"+w.snapshots[0].id)
+		w.snapshots = w.snapshots[1:]
+	}
+	for len(w.sandboxes) < population/2 {
+		status, settle := create(w, nil, 100+len(w.sandboxes))
+		if settle(); status/100 != 2 {
+			w.fail("create: status %d", status)
+		}
+	}
+}
+
+// finish resumes what is paused, reads every mark a last time, and starts a sandbox
+// from each snapshot.
+func (w *world) finish() {
+	for _, sb := range w.sandboxes {
+		if status := w.call("POST", "/sandboxes/"+sb.id+"/connect", `{"timeout":3600}`, nil); status/100 != 2 {
+			w.fail("%s does not resume at the end: status %d", sb.id, status)
+		}
+		w.read(sb.id, sb.mark)
+	}
+	for _, snap := range w.snapshots {
+		status, settle := w.copyFrom(snap)
+		if settle(); status/100 != 2 {
+			w.fail("snapshot %s does not start: status %d", snap.id, status)
+		}
+		w.read(w.sandboxes[len(w.sandboxes)-1].id, snap.mark)
+	}
+}

@@ -1,0 +1,33 @@
+// Package chaos kills Shoal at random moments of random transitions and then asks
+// whether any sandbox was lost, doubled or damaged. It needs root and bin/shoal;
+// `make test-chaos` provides both, and -rounds and -seed reach further.
+package chaos
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"testing"
+
+	"shoal/test/installation"
+)
+
+var (
+	rounds = flag.Int("rounds", 200, "kills, half of them of all of Shoal and half of the orchestrator alone")
+	seed   = flag.Uint64("seed", 0, "repeat a course; 0 chooses one")
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	before, err := installation.ReadHost()
+	if err != nil {
+		fmt.Println("chaos:", err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	for _, leak := range before.AwaitQuiet() {
+		fmt.Println("LEAK", leak)
+		code = 1
+	}
+	os.Exit(code)
+}

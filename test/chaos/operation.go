@@ -1,0 +1,135 @@
+package chaos
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// operation is one request whose answer may never come. It returns what must hold
+// afterwards in the form of changes to the world; they are applied when Shoal is
+// up again, so that operations of one round don't disturb each other.
+type operation struct {
+	name string
+	// run makes the request and returns its status (0: cut off) and what to do to
+	// the world because of it.
+	run func(w *world, sb *sandbox, number int) (status int, settle func())
+}
+
+var operations = []operation{
+	{"create", create},
+	{"pause", transition("POST", "/pause", `{}`, http.StatusNoContent, "paused", "running")},
+	{"pause", transition("POST", "/pause", `{}`, http.StatusNoContent, "paused", "running")},
+	{"resume", transition("POST", "/resume", `{"timeout":3600}`, http.StatusCreated, "running", "paused")},
+	{"resume", transition("POST", "/resume", `{"timeout":3600}`, http.StatusCreated, "running", "paused")},
+	{"kill", transition("DELETE", "", "", http.StatusNoContent, "gone", "running", "paused")},
+	{"snapshot", takeSnapshot},
+	{"fork", fork},
+	{"copy", copyOf},
+}
+
+// applies tells whether an operation makes sense for a sandbox in this state.
+func (o operation) applies(w *world, sb *sandbox) bool {
+	state := sb.may[0]
+	switch o.name {
+	case "create":
+		return len(w.sandboxes) < population
+	case "resume":
+		return state == "paused"
+	case "kill":
+		return len(w.sandboxes) > population/2
+	case "fork":
+		return state == "running" && len(w.sandboxes) < population
+	case "copy":
+		return len(w.snapshots) > 0 && len(w.sandboxes) < population
+	default:
+		return state == "running"
+	}
+}
+
+func create(w *world, _ *sandbox, number int) (int, func()) {
+	mark := fmt.Sprintf("round-%d-%d", w.round, number)
+	var made struct{ SandboxID string }
+	status := w.call("POST", "/v2/sandboxes", fmt.Sprintf(`{"templateID":"base","timeout":3600,"metadata":{"mark":%q}}`, mark), &made)
+	return status, func() {
+		if status != http.StatusCreated {
+			w.open[mark] = true
+			return
+		}
+		sb := &sandbox{id: made.SandboxID, mark: mark, may: []string{"running"}}
+		w.await(sb.id, sb.may)
+		w.write(sb)
+		w.sandboxes = append(w.sandboxes, sb)
+	}
+}
+
+// transition is a request after which the sandbox is in a state if it was answered
+// well, and there or where it was if not.
+func transition(method, suffix, body string, want int, to string, from ...string) func(*world, *sandbox, int) (int, func()) {
+	return func(w *world, sb *sandbox, _ int) (int, func()) {
+		status := w.call(method, "/sandboxes/"+sb.id+suffix, body, nil)
+		return status, func() {
+			if status == want {
+				sb.may = []string{to}
+			} else {
+				sb.may = append([]string{to}, from...)
+			}
+		}
+	}
+}
+
+func takeSnapshot(w *world, sb *sandbox, _ int) (int, func()) {
+	var made struct{ SnapshotID string }
+	status := w.call("POST", "/sandboxes/"+sb.id+"/snapshots", `{}`, &made)
+	return status, func() {
+		if status == http.StatusCreated {
+			w.snapshots = append(w.snapshots, snapshot{made.SnapshotID, sb.mark})
+		}
+	}
+}
+
+func fork(w *world, sb *sandbox, _ int) (int, func()) {
+	var made []struct{ Sandbox struct{ SandboxID string } }
+	status := w.call("POST", "/sandboxes/"+sb.id+"/fork", `{"count":2,"timeout":3600}`, &made)
+	return status, func() {
+		if status != http.StatusCreated {
+			return // any number of them may exist
+		}
+		for _, f := range made {
+			if f.Sandbox.SandboxID == "" {
+				continue // it failed by itself, as the answer says
+			}
+			w.sandboxes = append(w.sandboxes, &sandbox{id: f.Sandbox.SandboxID, mark: sb.mark, may: []string{"running"}})
+		}
+	}
+}
+
+// copyOf starts a sandbox from a snapshot.
+func copyOf(w *world, _ *sandbox, _ int) (int, func()) {
+	return w.copyFrom(w.snapshots[w.round%len(w.snapshots)])
+}
+
+func (w *world) copyFrom(snap snapshot) (int, func()) {
+	var made struct{ SandboxID string }
+	status := w.call("POST", "/v2/sandboxes", fmt.Sprintf(`{"templateID":%q,"timeout":3600,"metadata":{"mark":%q}}`, snap.id, snap.mark), &made)
+	return status, func() {
+		switch status {
+		case http.StatusCreated:
+			w.sandboxes = append(w.sandboxes, &sandbox{id: made.SandboxID, mark: snap.mark, may: []string{"running"}})
+		case http.StatusNotFound:
+			w.fail("snapshot %s is lost", snap.id)
+		}
+	}
+}
+
+// typical learns how long an operation takes, so that kills fall into it.
+type typical map[string]time.Duration
+
+func (t typical) note(name string, took time.Duration) {
+	if t[name] == 0 {
+		t[name] = took
+	}
+	t[name] += (took - t[name]) / 4
+}
+
+func (t typical) of(name string) time.Duration { return max(t[name], 100*time.Millisecond) }

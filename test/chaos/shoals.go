@@ -1,0 +1,80 @@
+package chaos
+
+import (
+	"errors"
+	"syscall"
+	"time"
+
+	"shoal/test/installation"
+)
+
+// victim is a Shoal of which a part can be killed and started again.
+type victim struct {
+	*installation.Installation
+	target *installation.Process   // what is killed
+	others []*installation.Process // what stays
+	start  func() (*installation.Process, error)
+}
+
+// settings make every way of starting and keeping a guest happen: warm guests,
+// kernels started ahead, and paused guests that rest for a moment.
+var settings = []string{"SHOAL_WARM=base=1", "SHOAL_WARM_MAX=2", "SHOAL_SHELLS=1", "SHOAL_REST_TIME=1s", "SHOAL_LOG_FORMAT=text"}
+
+// whole is `shoal up`: everything dies at once.
+func whole(i *installation.Installation) (*victim, error) {
+	v := &victim{Installation: i, start: i.Up}
+	return v, v.restart()
+}
+
+// orchestratorOnly is three processes, of which the api and the proxy stay.
+func orchestratorOnly(i *installation.Installation) (*victim, error) {
+	i.Env = append(i.Env, "SHOAL_NODES="+i.Node)
+	role := func(name string) (*installation.Process, error) {
+		p, err := i.Start(name)
+		if err != nil {
+			return nil, err
+		}
+		return p, p.AwaitLine(name+" ready", installation.FirstStart)
+	}
+	v := &victim{Installation: i, start: func() (*installation.Process, error) { return role("orchestrator") }}
+	if err := v.restart(); err != nil {
+		return v, err
+	}
+	for _, name := range []string{"api", "proxy"} {
+		p, err := role(name)
+		if p != nil {
+			v.others = append(v.others, p)
+		}
+		if err != nil {
+			return v, err
+		}
+	}
+	return v, nil
+}
+
+func (v *victim) restart() (err error) {
+	v.target, err = v.start()
+	return err
+}
+
+// restartDisturbed kills the new process once while it recovers.
+func (v *victim) restartDisturbed(verb string, after time.Duration) error {
+	p, err := v.Start(verb)
+	if err != nil {
+		return err
+	}
+	time.Sleep(after) // the moment is the point
+	p.Kill()
+	return v.restart()
+}
+
+// end stops everything as an operator would.
+func (v *victim) end() error {
+	var err error
+	for _, p := range append(v.others, v.target) {
+		if p != nil {
+			err = errors.Join(err, p.Stop(syscall.SIGTERM, time.Minute))
+		}
+	}
+	return errors.Join(err, v.Down(), v.Remove())
+}

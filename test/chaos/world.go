@@ -1,0 +1,215 @@
+package chaos
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// patience bounds every single answer, and the time after a start until all of the
+// world is as it must be.
+const patience = 20 * time.Second
+
+// sandbox is what must be true of one. Its mark is in its metadata, on its disk and
+// in its memory; forks and copies share it.
+type sandbox struct {
+	id   string
+	mark string
+	may  []string // states that it may be in: "running", "paused", "gone"
+}
+
+// world is all sandboxes and snapshots that ought to exist.
+type world struct {
+	t         *testing.T
+	v         *victim
+	random    *rand.Rand
+	ctx       context.Context
+	round     int
+	sandboxes []*sandbox
+	snapshots []snapshot
+	marks     map[string]bool // those that have been written
+	open      map[string]bool // those of creates that were not answered
+	lately    []string        // what was done in this round, for whoever reads a failure
+}
+
+type snapshot struct{ id, mark string }
+
+func (w *world) fail(format string, args ...any) {
+	w.t.Helper()
+	w.t.Fatalf("round %d (%s): %s\n--- log of the process\n%s", w.round, strings.Join(w.lately, "; "), fmt.Sprintf(format, args...), w.v.target.Tail())
+}
+
+// call returns status 0 if the request was cut off.
+func (w *world) call(method, path, body string, out any) int {
+	ctx, cancel := context.WithTimeout(w.ctx, patience)
+	defer cancel()
+	status, data, err := w.v.Call(ctx, method, path, body)
+	if err != nil {
+		return 0
+	}
+	if out != nil && status/100 == 2 {
+		if err := json.Unmarshal(data, out); err != nil {
+			return 0
+		}
+	}
+	return status
+}
+
+// must makes a request that has to succeed.
+func (w *world) must(method, path string) {
+	if status := w.call(method, path, "", nil); status/100 != 2 {
+		w.fail("%s %s: status %d", method, path, status)
+	}
+}
+
+// unused tells that no sandbox stems from the snapshot.
+func (w *world) unused(id string) bool {
+	var list []struct{ SandboxID string }
+	status := w.call("GET", "/v2/sandboxes?limit=1&state=running,paused&template="+url.QueryEscape(id), "", &list)
+	return status == http.StatusOK && len(list) == 0
+}
+
+// state asks for the state of a sandbox: "running", "paused", "gone", or "" if it
+// cannot be told at the moment.
+func (w *world) state(id string) string {
+	var detail struct{ State string }
+	switch w.call("GET", "/sandboxes/"+id, "", &detail) {
+	case http.StatusOK:
+		return detail.State
+	case http.StatusNotFound:
+		return "gone"
+	}
+	return ""
+}
+
+// token returns the sandbox's envd token.
+func (w *world) token(id string) string {
+	var detail struct{ EnvdAccessToken string }
+	w.call("GET", "/sandboxes/"+id, "", &detail)
+	return detail.EnvdAccessToken
+}
+
+var places = []string{"/home/user/mark", "/dev/shm/mark"} // disk and memory
+
+// write puts the mark into a sandbox.
+func (w *world) write(sb *sandbox) {
+	token := w.token(sb.id)
+	for _, path := range places {
+		status, data, err := w.v.Envd(w.ctx, sb.id, token, "POST", "/files?username=root&path="+url.QueryEscape(path), bytes.NewBufferString(sb.mark))
+		if err != nil || status != http.StatusOK {
+			w.fail("writing %s to %s: %d %s %v", path, sb.id, status, data, err)
+		}
+	}
+	w.marks[sb.mark] = true
+}
+
+// read checks the mark in a running sandbox.
+func (w *world) read(id, mark string) {
+	token := w.token(id)
+	for _, path := range places {
+		ctx, cancel := context.WithTimeout(w.ctx, patience)
+		status, data, err := w.v.Envd(ctx, id, token, "GET", "/files?username=root&path="+url.QueryEscape(path), nil)
+		cancel()
+		if err != nil || status != http.StatusOK || string(data) != mark {
+			w.fail("%s has lost %s: %d %q %v; want %q", id, path, status, data, err, mark)
+		}
+	}
+}
+
+// await polls until a sandbox is in one of the states.
+func (w *world) await(id string, states []string) string {
+	var have string
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if have = w.state(id); slices.Contains(states, have) {
+			return have
+		}
+	}
+	w.fail("%s is %q, want one of %q", id, have, states)
+	return ""
+}
+
+// listed returns the metadata of all sandboxes of the team by their IDs; an ID that
+// is listed twice is a failure.
+func (w *world) listed() map[string]string {
+	var list []struct {
+		SandboxID string
+		Metadata  map[string]string
+	}
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		if w.call("GET", "/v2/sandboxes?limit=100&state=running,paused", "", &list) == http.StatusOK {
+			break
+		}
+		if time.Now().After(deadline) {
+			w.fail("the list of sandboxes is not answered")
+		}
+	}
+	all := map[string]string{}
+	for _, l := range list {
+		if _, twice := all[l.SandboxID]; twice {
+			w.fail("%s is listed twice", l.SandboxID)
+		}
+		all[l.SandboxID] = l.Metadata["mark"]
+	}
+	return all
+}
+
+// check compares the world with what ought to be, and settles what was open.
+func (w *world) check() {
+	var left []*sandbox
+	for _, sb := range w.sandboxes {
+		state := w.await(sb.id, sb.may)
+		if state == "gone" {
+			continue
+		}
+		if state == "paused" && w.random.IntN(3) == 0 {
+			if status := w.call("POST", "/sandboxes/"+sb.id+"/connect", `{"timeout":3600}`, nil); status/100 != 2 {
+				w.fail("%s is paused and does not resume: status %d", sb.id, status)
+			}
+			state = "running"
+		}
+		if state == "running" {
+			w.read(sb.id, sb.mark)
+		}
+		sb.may = []string{state}
+		left = append(left, sb)
+	}
+	w.sandboxes = left
+	w.settle()
+}
+
+// settle takes in sandboxes whose create or fork was not answered: they must be
+// whole. What nobody can have asked for is a failure.
+func (w *world) settle() {
+	known := map[string]int{}
+	for _, sb := range w.sandboxes {
+		known[sb.id]++
+	}
+	for id, mark := range w.listed() {
+		if known[id] > 0 {
+			delete(known, id)
+			continue
+		}
+		w.await(id, []string{"running"})
+		switch {
+		case w.marks[mark]:
+			w.read(id, mark) // a copy that was not answered
+		case w.open[mark]:
+			delete(w.open, mark)
+			w.write(&sandbox{id: id, mark: mark})
+		default:
+			w.fail("nobody asked for %s with mark %q", id, mark)
+		}
+		w.sandboxes = append(w.sandboxes, &sandbox{id: id, mark: mark, may: []string{"running"}})
+	}
+	for id := range known {
+		w.fail("%s is not listed", id)
+	}
+}

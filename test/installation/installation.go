@@ -1,0 +1,190 @@
+// Package installation runs Shoals of the tests' own: with directories, ports,
+// addresses and names that no other installation on the machine uses.
+package installation
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"shoal/internal/shoal"
+)
+
+// FirstStart bounds a start that may have to build the base template.
+const FirstStart = 5 * time.Minute
+
+// Ready is what `shoal up` prints last when it serves.
+const Ready = "export E2B_API_KEY"
+
+// Installation is one Shoal. Base images are shared with other installations and
+// kept between runs, and nothing else.
+type Installation struct {
+	Binary, ImageDir string
+	Dir              string // holds the next two; removed by Remove
+	DataDir, RunDir  string
+	API, Proxy       string // host:port
+	Health, Node     string
+	NodeProxy        string
+	Env              []string // of every process
+}
+
+// New plans an installation for the repository at root. The name keeps it apart
+// from others, as does the subnet, which with its successor is the second number
+// of the addresses 10.x.0.0/16 that it uses. More settings follow as SHOAL_NAME=value.
+func New(root, name string, subnet int, env ...string) (*Installation, error) {
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "shoal-"+name+"-")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { // sandbox kernels run as nobody
+		return nil, err
+	}
+	ports, err := freePorts(5)
+	if err != nil {
+		return nil, err
+	}
+	i := &Installation{Binary: filepath.Join(root, "bin", "shoal"), ImageDir: filepath.Join(root, "bin", "test-images"),
+		Dir: dir, DataDir: filepath.Join(dir, "data"), RunDir: filepath.Join(dir, "run"),
+		API: ports[0], Proxy: ports[1], Health: ports[2], Node: ports[3], NodeProxy: ports[4]}
+	i.Env = append(os.Environ(),
+		"SHOAL_DEV=true", "SHOAL_INSTANCE="+name, "SHOAL_IMAGE_DIR="+i.ImageDir,
+		"SHOAL_DATA_DIR="+i.DataDir, "SHOAL_RUN_DIR="+i.RunDir,
+		"SHOAL_API_LISTEN="+i.API, "SHOAL_PROXY_LISTEN="+i.Proxy, "SHOAL_HEALTH_LISTEN="+i.Health,
+		"SHOAL_NODE_LISTEN="+i.Node, "SHOAL_NODE_PROXY_LISTEN="+i.NodeProxy,
+		fmt.Sprintf("SHOAL_HOST_CIDR=10.%d.0.0/16", subnet), fmt.Sprintf("SHOAL_VETH_CIDR=10.%d.0.0/16", subnet+1))
+	i.Env = append(i.Env, env...)
+	return i, nil
+}
+
+// Runnable says why no installation can run here; nil if one can.
+func (i *Installation) Runnable() error {
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("sandboxes need root")
+	}
+	_, err := os.Stat(i.Binary)
+	return err
+}
+
+// Remove deletes the installation's files.
+func (i *Installation) Remove() error { return os.RemoveAll(i.Dir) }
+
+// freePorts finds ports that nobody listens on, all at once so that they differ.
+func freePorts(n int) ([]string, error) {
+	var addrs []string
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close()
+		addrs = append(addrs, l.Addr().String())
+	}
+	return addrs, nil
+}
+
+// Up starts `shoal up` and waits until it serves.
+func (i *Installation) Up() (*Process, error) {
+	p, err := i.Start("up")
+	if err != nil {
+		return nil, err
+	}
+	return p, p.AwaitLine(Ready, FirstStart)
+}
+
+// Down ends all that the installation left running.
+func (i *Installation) Down() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if out, err := i.Run(ctx, "down"); err != nil {
+		return fmt.Errorf("shoal down: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// Start starts a command of the binary under test.
+func (i *Installation) Start(args ...string) (*Process, error) {
+	p := &Process{cmd: exec.Command(i.Binary, args...), out: newOutput(), done: make(chan struct{})}
+	p.cmd.Env = i.Env
+	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
+	// Its own group: an interrupt of the tests must not reach it before they stop it.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// Guests inherit nothing of it, so Wait must not wait for their descriptors.
+	p.cmd.WaitDelay = time.Second
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.done)
+	}()
+	return p, nil
+}
+
+// Run executes a command to its end and returns what it printed.
+func (i *Installation) Run(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, i.Binary, args...)
+	cmd.Env, cmd.WaitDelay = i.Env, time.Second
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// SDKEnv is what a user exports, and nothing else of E2B's.
+func (i *Installation) SDKEnv() []string {
+	var env []string
+	for _, e := range os.Environ() {
+		if !strings.HasPrefix(e, "E2B_") {
+			env = append(env, e)
+		}
+	}
+	return append(env, "E2B_API_URL=http://"+i.API, "E2B_SANDBOX_URL=http://"+i.Proxy, "E2B_API_KEY="+shoal.DevAPIKey)
+}
+
+// Call makes an API request with the development key.
+func (i *Installation) Call(ctx context.Context, method, path, body string) (int, []byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+i.API+path, strings.NewReader(body))
+	if err != nil {
+		return 0, nil, err
+	}
+	req.Header.Set("X-API-Key", shoal.DevAPIKey)
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	return answer(req)
+}
+
+// Envd makes a request to a sandbox's daemon through the proxy, as SDKs do.
+func (i *Installation) Envd(ctx context.Context, sandboxID, token, method, path string, body io.Reader) (int, []byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+i.Proxy+path, body)
+	if err != nil {
+		return 0, nil, err
+	}
+	req.Header.Set("E2b-Sandbox-Id", sandboxID)
+	req.Header.Set("E2b-Sandbox-Port", fmt.Sprint(shoal.EnvdPort))
+	req.Header.Set("X-Access-Token", token)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/octet-stream")
+	}
+	return answer(req)
+}
+
+func answer(req *http.Request) (int, []byte, error) {
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, data, err
+}
