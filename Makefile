@@ -6,7 +6,7 @@ GO      ?= go
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w
 
-.PHONY: help packages sdk-versions up down build test test-unit test-root test-e2e bench generate lint setup setup-test clean
+.PHONY: help packages sdk-versions up down build test test-unit test-root test-e2e test-chaos bench generate lint setup setup-test clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,7 +36,7 @@ setup: ## install the Debian packages that `make up` needs
 setup-test: ## install what `make test` needs besides
 	@scripts/setup test
 
-test: setup-test build ## everything; see the next three for less
+test: setup-test build ## everything; see the next four for less
 	@scripts/test all
 
 test-unit: ## tests that need no root: seconds to a few minutes
@@ -47,6 +47,9 @@ test-root: setup-test build ## tests of the runtime, the network and the image t
 
 test-e2e: setup-test build ## the real SDKs against the real binary
 	@scripts/test e2e
+
+test-chaos: setup-test build ## kill Shoal 200 times (CHAOS_ROUNDS) at random moments, and look for what was lost
+	@scripts/test chaos
 
 bench: setup-test build ## measure, as ratios within one run
 	@scripts/bench

@@ -19,12 +19,12 @@ func TestChaos(t *testing.T) {
 	if *seed == 0 {
 		*seed = rand.Uint64()
 	}
-	for n, course := range []struct {
+	for n, part := range []struct {
 		name string
 		verb string // of the process that is killed
 		open func(*installation.Installation) (*victim, error)
 	}{{"all", "up", whole}, {"orchestrator", "orchestrator", orchestratorOnly}} {
-		t.Run(course.name, func(t *testing.T) {
+		t.Run(part.name, func(t *testing.T) {
 			i, err := installation.New("../..", "chaos", 71)
 			if err != nil {
 				t.Fatal(err)
@@ -33,7 +33,7 @@ func TestChaos(t *testing.T) {
 			if err := i.Runnable(); err != nil {
 				t.Skip("run `make test-chaos`:", err)
 			}
-			v, err := course.open(i)
+			v, err := part.open(i)
 			t.Cleanup(func() {
 				if err := v.end(); err != nil {
 					t.Error(err)
@@ -42,24 +42,26 @@ func TestChaos(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Logf("seed %d; repeat with -run TestChaos/%s -seed %d", *seed, course.name, *seed)
+			t.Logf("seed %d; repeat with -run TestChaos/%s -seed %d", *seed, part.name, *seed)
 			w := &world{t: t, v: v, ctx: context.Background(), random: rand.New(rand.NewPCG(*seed, uint64(n))),
-				marks: map[string]bool{}, open: map[string]bool{}}
+				marks: map[string]bool{}, open: map[string]bool{}, courses: map[string]*course{}}
 			w.populate()
-			times := typical{}
 			for w.round = 1; w.round <= (*rounds+1)/2; w.round++ {
-				w.kill(course.verb, times)
+				w.kill(part.verb)
 				w.check()
 				w.prune()
 			}
 			w.finish()
+			for name, c := range w.courses {
+				t.Logf("%-8s %s", name, c)
+			}
 		})
 	}
 }
 
 // kill begins one to three operations on different sandboxes, kills Shoal somewhere
 // in or shortly after them, and starts it again.
-func (w *world) kill(verb string, times typical) {
+func (w *world) kill(verb string) {
 	w.lately = nil
 	type begun struct {
 		operation
@@ -76,10 +78,13 @@ func (w *world) kill(verb string, times typical) {
 			op = operations[w.random.IntN(len(operations))]
 		}
 		all = append(all, &begun{operation: op, sb: sb})
-		longest = max(longest, times.of(op.name))
+		if w.courses[op.name] == nil {
+			w.courses[op.name] = &course{typical: 400 * time.Millisecond} // a guess at first
+		}
+		longest = max(longest, w.courses[op.name].typical)
 	}
 	var wg sync.WaitGroup
-	var mu sync.Mutex // guards times and lately
+	var mu sync.Mutex // guards courses and lately
 	for i, b := range all {
 		wg.Go(func() {
 			begin := time.Now()
@@ -88,12 +93,10 @@ func (w *world) kill(verb string, times typical) {
 			mu.Lock()
 			defer mu.Unlock()
 			w.lately = append(w.lately, fmt.Sprintf("%s %s: %d after %s", b.name, b.sb.id, status, time.Since(begin).Round(time.Millisecond)))
-			if status != 0 {
-				times.note(b.name, time.Since(begin))
-			}
+			w.courses[b.name].note(status, time.Since(begin))
 		})
 	}
-	time.Sleep(time.Duration(w.random.Int64N(int64(longest * 5 / 4)))) // the moment is the point
+	time.Sleep(time.Duration(w.random.Int64N(int64(longest * 3 / 2)))) // the moment is the point
 	w.v.target.Kill()
 	wg.Wait()
 	err := w.v.restartAfter(verb, w.random)

@@ -122,14 +122,26 @@ func (w *world) copyFrom(snap snapshot) (int, func()) {
 	}
 }
 
-// typical learns how long an operation takes, so that kills fall into it.
-type typical map[string]time.Duration
-
-func (t typical) note(name string, took time.Duration) {
-	if t[name] == 0 {
-		t[name] = took
-	}
-	t[name] += (took - t[name]) / 4
+// course is what happened to the operations of one name so far.
+type course struct {
+	answered, refused, cut int
+	typical                time.Duration // of those that were answered
 }
 
-func (t typical) of(name string) time.Duration { return max(t[name], 100*time.Millisecond) }
+// note learns how long an operation takes, so that kills fall into it.
+func (c *course) note(status int, took time.Duration) {
+	switch {
+	case status == 0:
+		c.cut++
+		return
+	case status/100 != 2:
+		c.refused++
+		return
+	}
+	c.answered++
+	c.typical += (took - c.typical) / 4
+}
+
+func (c *course) String() string {
+	return fmt.Sprintf("%d answered (%s), %d refused, %d cut off", c.answered, c.typical.Round(time.Millisecond), c.refused, c.cut)
+}

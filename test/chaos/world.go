@@ -37,7 +37,8 @@ type world struct {
 	snapshots []snapshot
 	marks     map[string]bool // those that have been written
 	open      map[string]bool // those of creates that were not answered
-	lately    []string        // what was done in this round, for whoever reads a failure
+	courses   map[string]*course
+	lately    []string // what was done in this round, for whoever reads a failure
 }
 
 type snapshot struct{ id, mark string }
