@@ -22,66 +22,99 @@ const (
 	warmMemory = 64 << 20 // bytes
 )
 
-// keepWarm starts and ends guests ahead of demand until ctx ends, one at a time
-// and never while a create is under way.
+// ahead is what should be started ahead of demand.
+type ahead struct {
+	guests map[string]int // by build
+	shells map[shellKey]int
+}
+
+// keepWarm starts and ends guests and kernels ahead of demand until ctx ends, one
+// at a time and never while a create is under way.
 func (o *Orchestrator) keepWarm(ctx context.Context) error {
-	defer o.drainWarm()
+	defer o.shrink(context.Background(), ahead{})
 	tick := time.NewTicker(keepPeriod)
 	defer tick.Stop()
-	failed, failedShell := map[string]time.Time{}, time.Time{}
-	for {
-		if err := o.relieve(ctx); err != nil {
-			o.log.Warn("memory pressure is not known", "error", err)
-		}
-		wanted := o.wantedWarm(time.Now())
-		for _, w := range o.warm.surplus(wanted) {
-			if err := o.stopWarm(ctx, w); err != nil {
-				o.log.Warn("something of an unclaimed guest is left", "guest", w.id, "error", err)
+	failed := map[any]time.Time{} // by build or shellKey
+	for ctx.Err() == nil {
+		want := o.wantedAhead(ctx)
+		o.shrink(ctx, want)
+		for what, at := range failed {
+			if time.Since(at) < halfLife { // it will hardly go better at once
+				delete(want.guests, asBuild(what))
+				delete(want.shells, asShell(what))
 			}
 		}
-		shells := o.wantedShells(time.Now())
-		for _, b := range o.shells.surplus(shells) {
-			if err := o.stopShell(ctx, b); err != nil {
-				o.log.Warn("something of an unused kernel is left", "guest", b.id, "error", err)
+		if o.starting.Load() == 0 {
+			what, err := o.growOne(ctx, want)
+			if err != nil && ctx.Err() == nil {
+				failed[what] = time.Now()
+				o.log.Warn("a guest could not be started ahead", "of", what, "error", err)
 			}
-		}
-		for id, at := range failed {
-			if time.Since(at) < halfLife {
-				delete(wanted, id) // it will hardly go better at once
-			}
-		}
-		id, ok := o.warm.missing(wanted)
-		key, bare := o.shells.missing(shells)
-		if bare && o.starting.Load() == 0 && time.Since(failedShell) > halfLife {
-			b, err := o.startShell(ctx, key)
-			if err == nil {
-				o.shells.add(b)
+			if what != nil {
 				continue
 			}
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			failedShell = time.Now()
-			o.log.Warn("a kernel could not be started ahead", "image", key.image, "error", err)
 		}
-		if !ok || o.starting.Load() > 0 {
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-tick.C:
-			case <-o.taken:
-				o.pauseFilling(ctx)
-			}
-			continue
-		}
-		if err := o.fillWarm(ctx, id); err != nil && ctx.Err() == nil {
-			failed[id] = time.Now()
-			o.log.Warn("a guest could not be started ahead", "build", id, "error", err)
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		case <-o.taken:
+			o.pauseFilling(ctx)
 		}
 	}
+	return ctx.Err()
+}
+
+func asBuild(what any) string {
+	id, _ := what.(string)
+	return id
+}
+
+func asShell(what any) shellKey {
+	key, _ := what.(shellKey)
+	return key
+}
+
+// wantedAhead is nothing while the machine is short of memory.
+func (o *Orchestrator) wantedAhead(ctx context.Context) ahead {
+	short, err := o.relieve(ctx)
+	if err != nil {
+		o.log.Warn("memory pressure is not known", "error", err)
+	}
+	if short {
+		return ahead{}
+	}
+	now := time.Now()
+	return ahead{guests: o.wantedWarm(now), shells: o.wantedShells(now)}
+}
+
+// shrink ends what is not wanted.
+func (o *Orchestrator) shrink(ctx context.Context, want ahead) {
+	for _, w := range o.warm.surplus(want.guests) {
+		if err := o.stopWarm(ctx, w); err != nil {
+			o.log.Warn("something of an unclaimed guest is left", "guest", w.id, "error", err)
+		}
+	}
+	for _, b := range o.shells.surplus(want.shells) {
+		if err := o.stopShell(ctx, b); err != nil {
+			o.log.Warn("something of an unused kernel is left", "guest", b.id, "error", err)
+		}
+	}
+}
+
+// growOne starts one of the missing; it returns of what, nil if none is missing.
+// Kernels come first: every kind of start is quicker with them.
+func (o *Orchestrator) growOne(ctx context.Context, want ahead) (what any, err error) {
+	if key, ok := o.shells.missing(want.shells); ok {
+		b, err := o.startShell(ctx, key)
+		if err == nil {
+			o.shells.add(b)
+		}
+		return key, err
+	}
+	if id, ok := o.warm.missing(want.guests); ok {
+		return id, o.fillWarm(ctx, id)
+	}
+	return nil, nil
 }
 
 // pauseFilling lets a burst of creates, and what clients do first with the new
@@ -166,34 +199,14 @@ func (o *Orchestrator) wantedShells(now time.Time) map[shellKey]int {
 	return wanted
 }
 
-// relieve gives memory back when the machine is short of it.
-func (o *Orchestrator) relieve(ctx context.Context) error {
+// relieve gives memory back when the machine is short of it, and tells whether it is.
+func (o *Orchestrator) relieve(ctx context.Context) (short bool, err error) {
 	available, total, err := availableMemory()
 	if err != nil || float64(available) > pressure*float64(total) {
-		return err
-	}
-	for _, w := range o.warm.surplus(nil) {
-		err = errors.Join(err, o.stopWarm(ctx, w))
-	}
-	for _, b := range o.shells.surplus(nil) {
-		err = errors.Join(err, o.stopShell(ctx, b))
+		return false, err
 	}
 	o.coolFor(ctx, int64(pressure*float64(total)))
-	return err
-}
-
-// drainWarm ends what nobody claimed.
-func (o *Orchestrator) drainWarm() {
-	for _, w := range o.warm.surplus(nil) {
-		if err := o.stopWarm(context.Background(), w); err != nil {
-			o.log.Warn("something of an unclaimed guest is left", "guest", w.id, "error", err)
-		}
-	}
-	for _, b := range o.shells.surplus(nil) {
-		if err := o.stopShell(context.Background(), b); err != nil {
-			o.log.Warn("something of an unused kernel is left", "guest", b.id, "error", err)
-		}
-	}
+	return true, nil
 }
 
 // availableMemory is what the kernel thinks can be had without swapping, in bytes.

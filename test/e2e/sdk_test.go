@@ -30,7 +30,7 @@ func TestPythonSDK(t *testing.T) {
 	if _, err := os.Stat(python); err != nil {
 		t.Fatalf("the Python SDK is not installed; run `make test-e2e`: %v", err)
 	}
-	run(t, "../python", python, "-W", "ignore", "-m", "unittest", "-v", "test_sandbox")
+	run(t, "../python", python, "-W", "ignore", "-m", "unittest", "-v", "test_sandbox", "test_lifecycle")
 }
 
 func run(t *testing.T, dir, name string, args ...string) {

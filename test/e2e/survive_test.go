@@ -22,7 +22,7 @@ func (i *box) python(t *testing.T, program string) string {
 }
 
 // TestSurvival kills `shoal up` with SIGKILL under a sandbox that works, and ends
-// it by signal under another. Both go on under the next one.
+// it by signal under another. Both go on under the next one, and so do paused ones.
 func TestSurvival(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGINT} {
 		t.Run(sig.String(), func(t *testing.T) {
@@ -31,6 +31,13 @@ func TestSurvival(t *testing.T) {
 from e2b import Sandbox
 s = Sandbox.connect("`+c.SandboxID+`")
 s.commands.run("i=0; while true; do i=$((i+1)); echo $i > /tmp/count; sleep 0.1; done", background=True, timeout=0)
+`)
+			paused := server.create(t)
+			server.python(t, `
+from e2b import Sandbox
+s = Sandbox.connect("`+paused.SandboxID+`")
+s.files.write("/dev/shm/mark", "in memory")
+s.pause()
 `)
 			end := detail(t, c.SandboxID)["endAt"]
 			_ = up.Stop(sig, 30*time.Second)
@@ -54,6 +61,16 @@ print(int(s.files.read("/tmp/count")) > first, len(s.commands.list()))
 `)
 			if strings.TrimSpace(out) != "True 1" {
 				t.Errorf("the process in the sandbox: %q", out)
+			}
+			if state := detail(t, paused.SandboxID)["state"]; state != "paused" {
+				t.Errorf("the paused sandbox is %v", state)
+			}
+			out = server.python(t, `
+from e2b import Sandbox
+print(Sandbox.connect("`+paused.SandboxID+`").files.read("/dev/shm/mark"))
+`)
+			if strings.TrimSpace(out) != "in memory" {
+				t.Errorf("the memory of the paused sandbox: %q", out)
 			}
 		})
 	}

@@ -11,7 +11,7 @@ const (
 	consoleFile  = "console.log"
 	consoleLines = 50
 	consoleTail  = 16 << 10 // bytes read to find the last lines
-	// ConsoleLimit is the size at which TrimConsole empties the file: a guest's
+	// consoleLimit is the size at which trimConsole empties the file: a guest's
 	// root can write to it without end.
 	consoleLimit = 1 << 20
 )

@@ -198,6 +198,7 @@ func (g *guest) Stats(ctx context.Context) (runtime.Stats, error) {
 	if g.ended() {
 		return runtime.Stats{}, runtime.ErrGone
 	}
+	g.trimConsole() // here, because it is asked regularly of every guest
 	var s runtime.Stats
 	s.MemoryBytes, s.CPUSeconds = g.driver.cgroups.usage(g.spec.ID)
 	if g.upper != nil {

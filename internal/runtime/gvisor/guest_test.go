@@ -276,6 +276,22 @@ func TestAdopt(t *testing.T) {
 	}
 }
 
+// TestConsoleIsBounded: the guest's root may write to it without end.
+func TestConsoleIsBounded(t *testing.T) {
+	h := newHost(t)
+	b := h.start("talks", "")
+	path := filepath.Join(b.spec.Dir, consoleFile)
+	if err := os.WriteFile(path, make([]byte, consoleLimit+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Stats(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Size() > 0 {
+		t.Errorf("%v %v", info, err)
+	}
+}
+
 // TestReclaimStray: a kernel whose starter died before it put it into its cgroup.
 func TestReclaimStray(t *testing.T) {
 	h := newHost(t)

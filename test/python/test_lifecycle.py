@@ -1,0 +1,153 @@
+"""Pause, resume, snapshots and forks by the official Python SDK, sync and async."""
+
+import asyncio
+import os
+import unittest
+
+from e2b import AsyncSandbox, Sandbox, SandboxNotFoundException
+
+from test_sandbox import eventually
+
+COUNT = "i=0; while true; do i=$((i+1)); echo $i > /dev/shm/count; sleep 0.05; done"
+
+
+def count(sandbox):
+    return int(sandbox.files.read("/dev/shm/count").strip() or 0)
+
+
+def started(case, **options):
+    """A sandbox with a process that counts in memory, and a file."""
+    sandbox = Sandbox.create(timeout=120, **options)
+    case.addCleanup(sandbox.kill)
+    sandbox.files.write("mark.txt", "mine")
+    sandbox.commands.run(COUNT, background=True, timeout=0)
+    eventually(lambda: sandbox.files.exists("/dev/shm/count") and count(sandbox) > 1, "it counts")
+    return sandbox
+
+
+class Pause(unittest.TestCase):
+    def test_memory_and_disk_come_back(self):
+        sandbox = started(self, envs={"LEVEL": "sandbox"}, metadata={"m": "1"})
+        self.assertTrue(sandbox.pause())
+        self.assertFalse(sandbox.pause())
+        self.assertEqual(sandbox.get_info().state.value, "paused")
+        self.assertFalse(sandbox.is_running())
+        sandbox.connect(timeout=60)
+        before = count(sandbox)
+        eventually(lambda: count(sandbox) > before, "it counts on")
+        self.assertEqual(sandbox.commands.run("echo $LEVEL; cat mark.txt").stdout, "sandbox\nmine")
+        self.assertEqual(sandbox.get_info().metadata, {"m": "1"})
+
+    def test_stream_is_attached_again(self):
+        sandbox = started(self)
+        process = next(p for p in sandbox.commands.list() if "count" in " ".join(p.args))
+        sandbox.pause()
+        again = Sandbox.connect(sandbox.sandbox_id)
+        again.commands.connect(process.pid, timeout=0)
+        self.assertTrue(again.commands.kill(process.pid))
+
+    def test_disk_only(self):
+        sandbox = started(self)
+        self.assertTrue(sandbox.pause(mode="filesystem"))
+        sandbox.connect()
+        self.assertEqual(sandbox.files.read("mark.txt"), "mine")
+        self.assertFalse(sandbox.files.exists("/dev/shm/count"))
+
+    def test_reboot(self):
+        sandbox = started(self)
+        sandbox.pause()
+        sandbox.connect(on_resume="reboot")
+        self.assertEqual(sandbox.files.read("mark.txt"), "mine")
+        self.assertFalse(sandbox.files.exists("/dev/shm/count"))
+
+    def test_time_out_pauses_and_traffic_resumes(self):
+        sandbox = Sandbox.create(timeout=1, lifecycle={"on_timeout": "pause", "auto_resume": True})
+        self.addCleanup(sandbox.kill)
+        eventually(lambda: sandbox.get_info().state.value == "paused", "the time-out pauses it")
+        self.assertEqual(sandbox.commands.run("echo awake").stdout, "awake\n")
+        self.assertEqual(sandbox.get_info().state.value, "running")
+
+    def test_kill_of_a_paused_one(self):
+        sandbox = started(self)
+        sandbox.pause()
+        self.assertTrue(sandbox.kill())
+        self.assertFalse(sandbox.kill())
+        with self.assertRaises(SandboxNotFoundException):
+            sandbox.connect()
+        with self.assertRaises(SandboxNotFoundException):
+            sandbox.pause()
+
+
+class Snapshots(unittest.TestCase):
+    def test_copies_outlive_their_source(self):
+        sandbox = started(self)
+        name = "py-" + os.urandom(6).hex()
+        snapshot = sandbox.create_snapshot(name=name)
+        self.addCleanup(Sandbox.delete_snapshot, snapshot.snapshot_id)
+        self.assertTrue(sandbox.is_running())
+        self.assertEqual([s.snapshot_id for s in sandbox.list_snapshots().next_items()], [snapshot.snapshot_id])
+        sandbox.kill()
+        copy = Sandbox.create(name, timeout=60)
+        self.addCleanup(copy.kill)
+        self.assertEqual(copy.files.read("mark.txt"), "mine")
+        before = count(copy)
+        eventually(lambda: count(copy) > before, "its process goes on")
+        copy.kill()
+        self.assertTrue(Sandbox.delete_snapshot(snapshot.snapshot_id))
+        self.assertFalse(Sandbox.delete_snapshot(snapshot.snapshot_id))
+
+    def test_unnamed(self):
+        sandbox = started(self)
+        snapshot = sandbox.create_snapshot()
+        self.assertEqual(snapshot.names, [])
+        self.assertTrue(Sandbox.delete_snapshot(snapshot.snapshot_id))
+
+
+class Fork(unittest.TestCase):
+    def test_copies_diverge(self):
+        sandbox = started(self)
+        forks = sandbox.fork(count=3, timeout=60)
+        for i, fork in enumerate(forks):
+            self.assertIsInstance(fork, Sandbox)
+            self.addCleanup(fork.kill)
+            fork.files.write("mark.txt", f"of {i}")
+        self.assertEqual([f.files.read("mark.txt") for f in forks], ["of 0", "of 1", "of 2"])
+        self.assertEqual(sandbox.files.read("mark.txt"), "mine")
+        self.assertEqual(len({sandbox.sandbox_id, *(f.sandbox_id for f in forks)}), 4)
+        before = count(forks[0])
+        eventually(lambda: count(forks[0]) > before, "a fork's process goes on")
+
+
+class Together(unittest.IsolatedAsyncioTestCase):
+    async def test_ten_connects_resume_once(self):
+        sandbox = await AsyncSandbox.create(timeout=120)
+        try:
+            await sandbox.files.write("/dev/shm/mark", "in memory")
+            await sandbox.pause()
+            again = await asyncio.gather(*(AsyncSandbox.connect(sandbox.sandbox_id) for _ in range(10)))
+            marks = await asyncio.gather(*(s.files.read("/dev/shm/mark") for s in again))
+            self.assertEqual(set(marks), {"in memory"})
+        finally:
+            await sandbox.kill()
+
+    async def test_pauses_join_and_a_kill_wins(self):
+        sandbox = await AsyncSandbox.create(timeout=120)
+        await asyncio.gather(*(sandbox.pause() for _ in range(3)), sandbox.kill(), return_exceptions=True)
+        with self.assertRaises(SandboxNotFoundException):
+            await sandbox.connect()
+
+    async def test_a_pause_waits_for_a_snapshot(self):
+        sandbox = await AsyncSandbox.create(timeout=120)
+        try:
+            await sandbox.files.write("mark", "x")
+            snapshot, paused = await asyncio.gather(sandbox.create_snapshot(), sandbox.pause())
+            self.assertTrue(paused)
+            await AsyncSandbox.delete_snapshot(snapshot.snapshot_id)
+            await sandbox.connect()
+            self.assertEqual(await sandbox.files.read("mark"), "x")
+        finally:
+            await sandbox.kill()
+
+
+if __name__ == "__main__":
+    unittest.main()
