@@ -104,7 +104,7 @@ func TestPauseAndResume(t *testing.T) {
 				t.Errorf("a second pause: %v", err)
 			}
 			if rest == noRest {
-				n.eventually("the guest ends", func() bool { return len(liveKernels(sb.SandboxID)) == 0 })
+				n.eventually("the guest ends", func() bool { return len(n.liveKernels(sb.SandboxID)) == 0 })
 			} else if n.orch.all()[0].resting().IsZero() {
 				t.Error("it does not rest")
 			}
@@ -137,7 +137,7 @@ func TestRestEnds(t *testing.T) {
 	sb := n.create()
 	n.write(sb, "/root/kept", "x")
 	n.pause(sb)
-	n.eventually("the resting guest ends", func() bool { return len(liveKernels(sb.SandboxID)) == 0 })
+	n.eventually("the resting guest ends", func() bool { return len(n.liveKernels(sb.SandboxID)) == 0 })
 	if got := n.state(sb); got != shoal.StatePaused {
 		t.Fatalf("state = %s", got)
 	}
@@ -153,7 +153,7 @@ func TestRestingGuestDies(t *testing.T) {
 	sb := n.create()
 	n.write(sb, "/root/kept", "x")
 	n.pause(sb)
-	for _, pid := range kernels(t, sb.SandboxID) {
+	for _, pid := range n.kernels(sb.SandboxID) {
 		p, err := os.FindProcess(pid)
 		n.must(err)
 		n.must(p.Kill())
@@ -190,7 +190,7 @@ func TestFailedPauseLosesNothing(t *testing.T) {
 // rested waits until the guest of a paused sandbox has ended.
 func (n *node) rested(sb shoal.Sandbox) {
 	n.t.Helper()
-	n.eventually("the resting guest ends", func() bool { return len(liveKernels(sb.SandboxID)) == 0 })
+	n.eventually("the resting guest ends", func() bool { return len(n.liveKernels(sb.SandboxID)) == 0 })
 }
 
 // damage flips a bit of an artifact, or removes it.
@@ -350,7 +350,7 @@ func TestConcurrentCallers(t *testing.T) {
 				t.Errorf("one of several resumes: %v", err)
 			}
 		}
-		if got := len(kernels(t, sb.SandboxID)); got != 1 || resumed == 0 {
+		if got := len(n.kernels(sb.SandboxID)); got != 1 || resumed == 0 {
 			t.Errorf("%d guests of %d resumes", got, resumed)
 		}
 	}
@@ -504,7 +504,7 @@ func TestInterruptedTransitions(t *testing.T) {
 			}
 			switch c.want {
 			case shoal.StatePaused:
-				if len(liveKernels(sb.SandboxID)) != 0 {
+				if len(n.liveKernels(sb.SandboxID)) != 0 {
 					t.Error("a guest of the paused sandbox lives")
 				}
 				sb = n.resume(sb)

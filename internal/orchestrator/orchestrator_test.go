@@ -266,7 +266,7 @@ func TestSurvival(t *testing.T) {
 	n.close()
 	record, err := os.ReadFile(n.orch.recordPath(died.SandboxID))
 	n.must(err)
-	for _, pid := range kernels(t, died.SandboxID) {
+	for _, pid := range n.kernels(died.SandboxID) {
 		p, err := os.FindProcess(pid)
 		n.must(err)
 		n.must(p.Kill())
@@ -297,7 +297,7 @@ func TestSurvival(t *testing.T) {
 	}
 	// It can still be killed, and its own end is seen.
 	second := n.create()
-	for _, pid := range kernels(t, kept.SandboxID) {
+	for _, pid := range n.kernels(kept.SandboxID) {
 		p, err := os.FindProcess(pid)
 		n.must(err)
 		n.must(p.Kill())
@@ -310,21 +310,23 @@ func TestSurvival(t *testing.T) {
 }
 
 // kernels finds the sandbox kernels of a sandbox, of which there must be one.
-func kernels(t *testing.T, sandboxID string) []int {
-	t.Helper()
-	pids := liveKernels(sandboxID)
+// kernels returns the processes of this node's guests whose ID starts with name.
+func (n *node) kernels(name string) []int {
+	n.t.Helper()
+	pids := n.liveKernels(name)
 	if len(pids) == 0 {
-		t.Fatalf("no kernel of %s runs", sandboxID)
+		n.t.Fatalf("no kernel of %s runs", name)
 	}
 	return pids
 }
 
-func liveKernels(sandboxID string) []int {
+func (n *node) liveKernels(name string) []int {
 	var pids []int
 	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, f := range files {
 		data, err := os.ReadFile(f)
-		if err == nil && strings.HasPrefix(string(data), "runsc-sandbox\x00") && strings.Contains(string(data), sandboxID+"-") {
+		args := "\x00" + string(data)
+		if err == nil && strings.Contains(args, "\x00--root="+filepath.Join(n.dir, "gvisor")+"\x00") && strings.Contains(args, "\x00"+name+"-") {
 			var pid int
 			fmt.Sscanf(f, "/proc/%d/", &pid)
 			pids = append(pids, pid)

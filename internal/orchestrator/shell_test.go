@@ -71,14 +71,14 @@ func TestShells(t *testing.T) {
 	check("forked", results[0].Sandbox)
 	// A kernel that died is of no use, and of no harm.
 	n.awaitShell()
-	for _, pid := range kernels(t, "shell") {
+	for _, pid := range n.kernels("shell") {
 		kill(t, pid)
 	}
 	n.must(n.orch.Kill(ctx, first.SandboxID, shoal.KillRequest))
 	n.create()
 	n.must(n.orch.KillAll(ctx, shoal.KillDown))
 	n.close()
-	if left := liveKernels("shell"); len(left) != 0 {
+	if left := n.liveKernels("shell"); len(left) != 0 {
 		t.Errorf("kernels are left: %v", left)
 	}
 	n.shells = 0

@@ -80,7 +80,7 @@ func TestClaim(t *testing.T) {
 // the others at the end.
 func TestWarmGuestsAreKeptAndDrained(t *testing.T) {
 	n := warmed(t, 2)
-	for _, pid := range kernels(t, "warm") {
+	for _, pid := range n.kernels("warm") {
 		p, err := os.FindProcess(pid)
 		n.must(err)
 		n.must(p.Kill())
@@ -108,7 +108,7 @@ func TestWarmGuestsAreKeptAndDrained(t *testing.T) {
 	n.eventually("they are replaced", func() bool { return n.orch.warm.size() >= 2 })
 	n.must(n.orch.KillAll(context.Background(), shoal.KillDown))
 	n.close()
-	if left := liveKernels("warm"); len(left) != 0 {
+	if left := n.liveKernels("warm"); len(left) != 0 {
 		t.Errorf("guests are left: %v", left)
 	}
 	n.warm = nil
