@@ -16,7 +16,7 @@ import (
 // anotherRelease builds a shoal whose sandbox kernel has another content hash, as
 // the one of a later release has. Bytes behind the end of an ELF file change
 // nothing else.
-func anotherRelease(t *testing.T) string {
+func (b *box) anotherRelease(t *testing.T) string {
 	t.Helper()
 	root, err := filepath.Abs(repository)
 	if err != nil {
@@ -27,7 +27,10 @@ func anotherRelease(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
+	dir := filepath.Join(b.Dir, "release")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	changed, overlay := filepath.Join(dir, "kernel"), filepath.Join(dir, "overlay.json")
 	if err := os.WriteFile(changed, append(kernel, "another release"...), 0o755); err != nil {
 		t.Fatal(err)
@@ -100,7 +103,7 @@ print(s.files.exists("/dev/shm/mark"), s.files.read("mark"))
 			t.Errorf("%s: %q, want %q", c.SandboxID, out, want)
 		}
 	}
-	next(anotherRelease(t))
+	next(b.anotherRelease(t))
 	expect(running, "True on disk")
 	expect(first, "True on disk")
 	if b.create(t).SandboxID == "" {
