@@ -319,7 +319,7 @@ func copyContent(out io.Writer, n *Node) error {
 		return err
 	}
 	defer f.Close()
-	copied, err := io.Copy(out, io.LimitReader(f, n.Size))
+	copied, err := io.Copy(out, io.NewSectionReader(f, n.Offset, n.Size))
 	if err == nil && copied != n.Size {
 		err = fmt.Errorf("%s shrank while it was read", n.Path)
 	}

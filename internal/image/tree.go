@@ -3,6 +3,7 @@
 package image
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,12 +25,14 @@ type Node struct {
 	MTime    time.Time
 	Target   string // of a symbolic link
 	Device   uint64 // of a device node, as stat(2) encodes it
-	// Content is Data, or Size bytes of the host file Path.
-	Data []byte
-	Path string
-	Size int64
+	// Content is Data, or Size bytes of the host file Path from Offset on.
+	Data   []byte
+	Path   string
+	Offset int64
+	Size   int64
 
 	children map[string]*Node // of a directory
+	opaque   bool             // a directory that hides what lower layers have there
 }
 
 // Tree is what an image will contain.
@@ -190,10 +193,9 @@ func (t *Tree) Read(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n.Path != "" {
-		return os.ReadFile(n.Path)
-	}
-	return n.Data, nil
+	var data bytes.Buffer
+	err = copyContent(&data, n)
+	return data.Bytes(), err
 }
 
 func split(name string) []string {

@@ -1,0 +1,123 @@
+package image
+
+import (
+	"archive/tar"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// archive writes a tar file of the given entries.
+func archive(t *testing.T, entries ...tar.Header) *os.File {
+	t.Helper()
+	f, err := os.Create(filepath.Join(t.TempDir(), "archive.tar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	w := tar.NewWriter(f)
+	for _, h := range entries {
+		content := h.Uname // carries the content of a file
+		h.Uname = ""
+		h.Size = int64(len(content))
+		if err := w.WriteHeader(&h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write([]byte(content)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Seek(0, 0); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func dir(name string) tar.Header { return tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: 0o755} }
+
+func opaqueDir(name string) tar.Header {
+	h := dir(name)
+	h.PAXRecords = map[string]string{opaqueRecord: "y"}
+	return h
+}
+
+func file(name, content string) tar.Header {
+	return tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o640, Uid: 7, Gid: 8, Uname: content}
+}
+
+func whiteout(name string) tar.Header { return tar.Header{Typeflag: tar.TypeChar, Name: name} }
+
+// layer writes an archive as an image on top of others.
+func layer(t *testing.T, s *Store, below []string, entries ...tar.Header) string {
+	t.Helper()
+	tree, err := FromTar(archive(t, entries...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tree.Rest(below...); err != nil {
+		t.Fatal(err)
+	}
+	digest, _, err := s.Put(tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, err := s.Path(digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestFromTar(t *testing.T) {
+	tree, err := FromTar(archive(t, dir("./"), dir("./a/"), file("./a/f", "content"), file("no/parent", "x"),
+		tar.Header{Typeflag: tar.TypeLink, Name: "./a/hard", Linkname: "./a/f"},
+		tar.Header{Typeflag: tar.TypeSymlink, Name: "./a/soft", Linkname: "f"}, whiteout("./gone")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := tree.lookup("a/f")
+	if err != nil || f.UID != 7 || f.GID != 8 || f.Mode != unix.S_IFREG|0o640 {
+		t.Errorf("%+v %v", f, err)
+	}
+	if data, err := tree.Read("a/hard"); string(data) != "content" || err != nil {
+		t.Errorf("%q %v", data, err)
+	}
+	if hard, _ := tree.lookup("a/hard"); hard != f {
+		t.Error("a hard link is a file of its own")
+	}
+	if gone, err := tree.lookup("gone"); err != nil || !gone.isWhiteout() {
+		t.Errorf("%+v %v", gone, err)
+	}
+	if data, err := tree.Read("no/parent"); string(data) != "x" || err != nil {
+		t.Errorf("%q %v", data, err)
+	}
+}
+
+// TestOpaqueDirectories: what an opaque directory hides is hidden name by name.
+func TestOpaqueDirectories(t *testing.T) {
+	s, err := Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := layer(t, s, nil, dir("d/"), file("d/old", ""), file("d/both", ""), dir("d/sub/"), file("d/sub/deep", ""), file("d/plain", ""), dir("kept/"), file("kept/f", ""))
+	middle := layer(t, s, []string{base}, dir("d/"), whiteout("d/plain"), file("d/middle", ""))
+	top := layer(t, s, []string{base, middle}, opaqueDir("d/"), file("d/both", "new"), opaqueDir("d/sub/"), file("d/sub/new", ""), opaqueDir("fresh/"), file("fresh/f", ""))
+	for name, want := range map[string][]string{"": {"d", "fresh", "kept"}, "d": {"both", "sub"}, "d/sub": {"new"}, "fresh": {"f"}, "kept": {"f"}, "kept/f": nil, "nowhere": nil} {
+		all, err := openStack([]string{base, middle, top})
+		if err != nil {
+			t.Fatal(err)
+		}
+		names, err := all.list(name)
+		all.close()
+		if got := slices.Sorted(maps.Keys(names)); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%q: %q, want %q (%v)", name, got, want, err)
+		}
+	}
+}
