@@ -20,9 +20,10 @@ type dirty struct {
 
 var dirties = []dirty{{"idle", 0, 60, 60, 100}, {"64 MB", 64, 0, 0, 10}, {"512 MB", 512, 0.6 * 512 / 1.024, 0, 5}}
 
-// fill makes a sandbox hold memory that cannot be compressed or shared.
+// command makes a sandbox hold memory that cannot be compressed or shared.
 func (d dirty) command() string {
-	return fmt.Sprintf("head -c %d /dev/urandom > /dev/shm/dirty", d.mb<<20)
+	return fmt.Sprintf(`python3 -c 'import os, time; held = os.urandom(%d); os.close(os.open("/tmp/held", os.O_CREAT)); time.sleep(1e6)' </dev/null >/dev/null 2>&1 &
+while [ ! -e /tmp/held ]; do sleep 0.05; done`, d.mb<<20)
 }
 
 // benchPause compares pause and resume, from disk, with runsc's own checkpoint

@@ -78,7 +78,7 @@ func (st *stockRuntime) build() error {
 		return err
 	}
 	cmd := exec.Command("go", "build", "-mod=mod", "-trimpath", "-ldflags", "-s -w", "-o", st.binary, "gvisor.dev/gvisor/runsc")
-	cmd.Dir, cmd.Env = dir, append(os.Environ(), "CGO_ENABLED=0") // with cgo its helpers do not start
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=") // with cgo its helpers do not start
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the stock runsc: %w\n%s", err, out)
 	}
