@@ -161,7 +161,7 @@ func copyArtifact(ctx context.Context, a *Artifact, to *Store) error {
 		}
 	}
 	draft.stopFlushing()
-	files, err := seal(draft.Dir())
+	files, err := seal(draft.Dir(), a.Files)
 	if err == nil && !slices.Equal(files, a.Files) {
 		err = &CorruptError{ID: a.ID, Reason: "its files do not have the checksums that they were stored with"}
 	}

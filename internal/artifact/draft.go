@@ -103,7 +103,11 @@ func (d *Draft) commit(meta any) (*Artifact, error) {
 		return nil, err
 	}
 	m := Manifest{ID: d.id, CreatedAt: time.Now().UTC(), Meta: raw}
-	if m.Files, err = seal(d.dir); err != nil {
+	names, err := d.files()
+	if err != nil {
+		return nil, err
+	}
+	if m.Files, err = seal(d.dir, names); err != nil {
 		return nil, err
 	}
 	if err := d.finish(m); err != nil {
@@ -127,6 +131,31 @@ func (d *Draft) finish(m Manifest) error {
 	if err := syncDir(d.dir); err != nil {
 		return err
 	}
+	if err := d.rename(); err != nil {
+		return err
+	}
+	return syncDir(d.store.dir)
+}
+
+// files lists what the caller has written.
+func (d *Draft) files() ([]File, error) {
+	entries, err := os.ReadDir(d.dir)
+	if err != nil {
+		return nil, err
+	}
+	var files []File
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, File{Name: e.Name(), Size: info.Size()})
+	}
+	return files, nil
+}
+
+// rename gives the draft its name; an artifact that has it is replaced.
+func (d *Draft) rename() error {
 	path, err := d.store.path(d.id)
 	if err != nil {
 		return err
@@ -138,22 +167,15 @@ func (d *Draft) finish(m Manifest) error {
 		}
 		err = os.Rename(d.dir, path)
 	}
-	if err != nil {
-		return err
-	}
-	return syncDir(d.store.dir)
+	return err
 }
 
 // seal syncs each file while its checksum is made.
-func seal(dir string) ([]File, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	files := make([]File, len(entries))
+func seal(dir string, names []File) ([]File, error) {
+	files := make([]File, len(names))
 	var g errgroup.Group
-	for i, e := range entries {
-		path := filepath.Join(dir, e.Name())
+	for i, f := range names {
+		path := filepath.Join(dir, f.Name)
 		g.Go(func() error { return syncFile(path) })
 		g.Go(func() (err error) {
 			files[i], err = sum(path)
@@ -178,6 +200,9 @@ func sum(path string) (File, error) {
 
 // Verify reads every file and compares; a difference is a CorruptError.
 func (a *Artifact) Verify() error {
+	if a.Boot != "" {
+		return a.checkBoot()
+	}
 	for _, want := range a.Files {
 		got, err := sum(filepath.Join(a.Dir, want.Name))
 		if err != nil {

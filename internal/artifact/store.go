@@ -1,7 +1,7 @@
 // Package artifact keeps the bytes of snapshots on local disk, by name: an
 // artifact is a directory that is either whole or not there. It is written as a
 // draft, synced, described by a manifest with a checksum of each file, and then
-// gets its name in one step.
+// gets its name in one step. A loose artifact (loose.go) gets its name first.
 package artifact
 
 import (
@@ -40,6 +40,8 @@ type Manifest struct {
 	ID        string    `json:"id"`
 	CreatedAt time.Time `json:"createdAt"`
 	Files     []File    `json:"files"`
+	// Boot is the run of the machine that wrote a loose artifact; "" is a sealed one.
+	Boot string `json:"boot,omitempty"`
 	// Meta is the owner's.
 	Meta json.RawMessage `json:"meta"`
 }

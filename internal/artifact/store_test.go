@@ -32,6 +32,64 @@ func put(t *testing.T, s *Store, id, text string) *Artifact {
 	return a
 }
 
+// TestLooseArtifacts are whole while the machine runs, and verified once sealed.
+func TestLooseArtifacts(t *testing.T) {
+	s := open(t, t.TempDir())
+	loosely := func(id string) *Artifact {
+		t.Helper()
+		d, err := s.Draft(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(d.Dir(), "data"), []byte("hello"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.CommitLoose(id); err != nil {
+			t.Fatal(err)
+		}
+		a, err := s.Get(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	a := loosely("sealed")
+	if err := a.Verify(); err != nil || a.Size() != 5 {
+		t.Errorf("before: %v", err)
+	}
+	for range 2 {
+		if err := s.Seal("sealed"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, err := s.Get("sealed")
+	if err != nil || a.Boot != "" || a.Verify() != nil {
+		t.Fatalf("sealed: %+v %v", a, err)
+	}
+	if err := os.WriteFile(filepath.Join(a.Dir, "data"), []byte("hellO"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Verify(); err == nil {
+		t.Error("damage was not seen")
+	}
+
+	a = loosely("lost")
+	a.Boot = "another run of the machine"
+	if err := a.replaceManifest(); err != nil {
+		t.Fatal(err)
+	}
+	var corrupt *CorruptError
+	if a, err := s.Get("lost"); err != nil || !errors.As(a.Verify(), &corrupt) || !errors.As(s.Seal("lost"), &corrupt) {
+		t.Errorf("what the machine lost counts as whole: %v", err)
+	}
+	if err := s.Seal("never was"); err == nil {
+		t.Error("a name that is none")
+	}
+	if err := s.Seal("never-was"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestCommittedArtifactIsFoundAgain(t *testing.T) {
 	dir := t.TempDir()
 	put(t, open(t, dir), "one", "hello")
