@@ -6,7 +6,10 @@ GO      ?= go
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w
 
-.PHONY: help packages sdk-versions up down build test test-unit test-root test-e2e test-chaos bench generate lint setup setup-test clean
+# Builds with our changes to gVisor, which scripts/gvisor prepares.
+export GOFLAGS := -modfile=$(CURDIR)/bin/go.mod
+
+.PHONY: help gvisor packages sdk-versions up down build test test-unit test-root test-e2e test-chaos bench generate lint setup setup-test clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -15,7 +18,7 @@ up: setup ## set up, build, make the base template, serve on loopback with the d
 	@$(MAKE) --no-print-directory -j2 build packages
 	@bin/shoal up --dev || { status=$$?; [ $$status -gt 128 ] || bin/shoal doctor --dev; exit $$status; }
 
-packages: ## install the base template's packages; `up` does it beside the build
+packages: gvisor ## install the base template's packages; `up` does it beside the build
 	@$(GO) run ./cmd/base
 
 down: ## end everything that `make up` left running
@@ -23,8 +26,10 @@ down: ## end everything that `make up` left running
 
 build: bin/shoal ## build bin/shoal with envd inside
 
-bin/shoal: FORCE
-	@mkdir -p bin
+gvisor:
+	@scripts/gvisor
+
+bin/shoal: gvisor FORCE
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o cmd/shoal/assets/envd ./cmd/envd
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o cmd/shoal/assets/kernel ./cmd/kernel
 	$(GO) build -trimpath -ldflags '$(LDFLAGS) -X main.version=$(VERSION)' -o bin/shoal ./cmd/shoal
@@ -54,10 +59,10 @@ test-chaos: setup-test build ## kill Shoal 200 times (CHAOS_ROUNDS) at random mo
 bench: setup-test build ## measure, as ratios within one run
 	@scripts/bench
 
-generate: ## regenerate what is generated
+generate: gvisor ## regenerate what is generated
 	$(GO) generate ./...
 
-lint: ## vet and format check
+lint: gvisor ## vet and format check
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
 

@@ -16,10 +16,10 @@ import (
 	"shoal/internal/telemetry"
 )
 
-// origin is what a guest starts from: a root image, and for a guest that comes
+// origin is what a guest starts from: a root file system, and for a guest that comes
 // back the directory of its checkpoint and the kernel that took it.
 type origin struct {
-	image      string
+	root       runtime.Root
 	kernel     string
 	checkpoint string // "" is a cold boot
 	upper      string // what the disk begins with, at a cold boot
@@ -59,7 +59,7 @@ func (o *Orchestrator) takeShell(sb *sandbox, from origin) *bootShell {
 	if from.upper != "" || (from.kernel != "" && from.kernel != o.runtime.Kernel()) {
 		return nil
 	}
-	return o.shells.take(shellKey{image: from.image, resources: sb.snapshotView().Resources}, time.Now())
+	return o.shells.take(shellKey{root: from.root, resources: sb.snapshotView().Resources}, time.Now())
 }
 
 // bootIn is boot in a kernel that was started ahead, or, without one, in a new
@@ -120,7 +120,7 @@ func (o *Orchestrator) prepare(ctx context.Context, sb *sandbox, from origin, ah
 	}
 	sb.mu.Lock()
 	sb.slot, sb.guestID, sb.bootSecret = slot, id, secret
-	sb.image, sb.kernel = from.image, from.kernel
+	sb.root, sb.kernel = from.root, from.kernel
 	if sb.kernel == "" {
 		sb.kernel = o.runtime.Kernel()
 	}
@@ -168,7 +168,7 @@ func (o *Orchestrator) startIn(ctx context.Context, sb *sandbox, from origin, ah
 func (o *Orchestrator) guestSpec(sb *sandbox) runtime.Spec {
 	sb.mu.Lock()
 	defer sb.mu.Unlock()
-	spec := o.specOf(sb.guestID, sb.image, sb.kernel, sb.view.Resources, sb.slot)
+	spec := o.specOf(sb.guestID, sb.root, sb.kernel, sb.view.Resources, sb.slot)
 	spec.Env = append(spec.Env,
 		"E2B_SANDBOX_ID="+sb.id,
 		"E2B_TEMPLATE_ID="+sb.view.TemplateID,
@@ -177,11 +177,11 @@ func (o *Orchestrator) guestSpec(sb *sandbox) runtime.Spec {
 }
 
 // specOf describes a boot of whatever sandbox.
-func (o *Orchestrator) specOf(guestID, image, kernel string, resources shoal.Resources, slot *network.Slot) runtime.Spec {
+func (o *Orchestrator) specOf(guestID string, root runtime.Root, kernel string, resources shoal.Resources, slot *network.Slot) runtime.Spec {
 	link := slot.Link()
 	return runtime.Spec{
 		ID: guestID, Dir: o.guestDir(guestID), UpperDir: o.upperDir(),
-		Image: image, Kernel: kernel, Hostname: "e2b.local",
+		Root: root, Kernel: kernel, Hostname: "e2b.local",
 		Resources: resources, MaxProcesses: o.cfg.MaxProcesses,
 		Args: []string{"/usr/bin/envd", "-isnotfc", "-no-cgroups"},
 		Env: []string{

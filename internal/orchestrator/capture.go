@@ -15,10 +15,10 @@ import (
 // capture describes a snapshot, in its artifact's manifest: what it takes to
 // bring a guest back from it.
 type capture struct {
-	Runtime string `json:"runtime"`
-	Version string `json:"version"`
-	Kernel  string `json:"kernel"`
-	Image   string `json:"image"`
+	Runtime string       `json:"runtime"`
+	Version string       `json:"version"`
+	Kernel  string       `json:"kernel"`
+	Root    runtime.Root `json:"root"`
 	// Memory means that the artifact holds a checkpoint.
 	Memory bool `json:"memory"`
 	// Build is set if sandboxes are made from the snapshot.
@@ -43,7 +43,7 @@ func buildArtifact(buildID string) string { return buildPrefix + buildID }
 func (o *Orchestrator) captureOf(sb *sandbox) capture {
 	sb.mu.Lock()
 	defer sb.mu.Unlock()
-	return capture{Runtime: o.runtime.Name(), Version: o.runtime.Version(), Kernel: sb.kernel, Image: sb.image, Memory: true}
+	return capture{Runtime: o.runtime.Name(), Version: o.runtime.Version(), Kernel: sb.kernel, Root: sb.root, Memory: true}
 }
 
 // checkpoint writes the guest's memory and disk into a draft.
@@ -67,13 +67,22 @@ func (o *Orchestrator) commit(ctx context.Context, draft *artifact.Draft, c capt
 	return nil
 }
 
+// commitLoose is commit without waiting for the disk; seal follows.
+func (o *Orchestrator) commitLoose(ctx context.Context, draft *artifact.Draft, c capture) error {
+	defer telemetry.Begin(ctx, "commit")()
+	if _, err := draft.CommitLoose(c); err != nil {
+		return errors.Join(err, draft.Discard())
+	}
+	return nil
+}
+
 // openCapture finds a snapshot and says how a guest starts from it.
 func (o *Orchestrator) openCapture(name string) (origin, error) {
 	a, c, err := o.readCapture(name)
 	if err != nil {
 		return origin{}, err
 	}
-	from := origin{image: c.Image, kernel: c.Kernel}
+	from := origin{root: c.Root, kernel: c.Kernel}
 	if c.Memory {
 		from.checkpoint, from.verify = a.Dir, func() error { return snapshotError(name, a.Verify()) }
 	}

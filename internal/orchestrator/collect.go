@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"shoal/internal/artifact"
+	"shoal/internal/runtime"
 	"shoal/internal/shoal"
 )
 
@@ -81,18 +82,25 @@ type references struct {
 	kernels map[string]bool
 }
 
+func (r references) add(root runtime.Root, kernel string) {
+	for _, path := range root.Images() {
+		r.images[path] = true
+	}
+	r.kernels[kernel] = true
+}
+
 func (o *Orchestrator) references() (references, error) {
 	used := references{images: map[string]bool{}, kernels: map[string]bool{o.runtime.Kernel(): true}}
 	o.mu.Lock()
 	for _, b := range o.builds {
-		if path, err := o.images.Path(b.ImageDigest); err == nil {
-			used.images[path] = true
+		if root, err := o.rootOf(b); err == nil {
+			used.add(root, "")
 		}
 	}
 	o.mu.Unlock()
 	for _, sb := range o.all() {
 		sb.mu.Lock()
-		used.images[sb.image], used.kernels[sb.kernel] = true, true
+		used.add(sb.root, sb.kernel)
 		sb.mu.Unlock()
 	}
 	list, err := o.artifacts.ListAll()
@@ -104,7 +112,7 @@ func (o *Orchestrator) references() (references, error) {
 		if err := json.Unmarshal(m.Meta, &c); err != nil {
 			return used, &artifact.CorruptError{ID: m.ID, Reason: "its description cannot be read, so nothing that it might need is removed"}
 		}
-		used.images[c.Image], used.kernels[c.Kernel] = true, true
+		used.add(c.Root, c.Kernel)
 	}
 	return used, nil
 }

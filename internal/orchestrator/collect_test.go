@@ -30,7 +30,7 @@ func TestCollect(t *testing.T) {
 	n.rested(paused)
 	draft, err := n.orch.artifacts.Draft(pausePrefix + "iunknown")
 	n.must(err)
-	_, err = draft.Commit(capture{Image: "/gone"})
+	_, err = draft.Commit(capture{Root: "/gone"})
 	n.must(err)
 	tree := image.NewTree()
 	n.must(tree.Put("file", image.NewFile(0o644, []byte("of no build"))))

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"shoal/internal/network"
+	"shoal/internal/runtime"
 	"shoal/internal/shoal"
 	"shoal/internal/telemetry"
 )
@@ -134,9 +135,22 @@ func (o *Orchestrator) originOf(buildID string) (origin, error) {
 	if build.Snapshot {
 		return o.openCapture(buildArtifact(buildID))
 	}
-	path, err := o.images.Path(build.ImageDigest)
+	root, err := o.rootOf(build)
 	if err != nil {
-		return origin{}, shoal.ErrImageMissing.Wrap(err, "the root image of build %s is missing", buildID)
+		return origin{}, shoal.ErrImageMissing.Wrap(err, "a root image of build %s is missing", buildID)
 	}
-	return origin{image: path}, nil
+	return origin{root: root}, nil
+}
+
+// rootOf finds the images of a build.
+func (o *Orchestrator) rootOf(b shoal.Build) (runtime.Root, error) {
+	var paths []string
+	for _, digest := range b.Images() {
+		path, err := o.images.Path(digest)
+		if err != nil {
+			return "", err
+		}
+		paths = append(paths, path)
+	}
+	return runtime.NewRoot(paths...), nil
 }

@@ -99,7 +99,7 @@ func (o *Orchestrator) bootDisk(ctx context.Context, sb *sandbox, from saved, l 
 	if l.env == nil {
 		l.env = o.cfg.GuestEnv // what the client gave was in memory alone
 	}
-	return o.boot(ctx, sb, origin{image: c.Image, upper: filepath.Join(a.Dir, diskFile)}, l)
+	return o.boot(ctx, sb, origin{root: c.Root, upper: filepath.Join(a.Dir, diskFile)}, l)
 }
 
 // extractDisk reads the disk out of a checkpoint, by way of a guest that is

@@ -192,8 +192,8 @@ func (o *Orchestrator) wantedShells(now time.Time) map[shellKey]int {
 	defer o.mu.Unlock()
 	for template := range o.cfg.WarmMin {
 		build, ok := o.builds[o.newest[template]]
-		if path, err := o.images.Path(build.ImageDigest); ok && err == nil {
-			wanted[shellKey{image: path, resources: build.Resources}] = o.cfg.Shells
+		if root, err := o.rootOf(build); ok && err == nil {
+			wanted[shellKey{root: root, resources: build.Resources}] = o.cfg.Shells
 		}
 	}
 	return wanted

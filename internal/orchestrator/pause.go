@@ -66,7 +66,8 @@ func (o *Orchestrator) pause(ctx context.Context, sb *sandbox, memory bool, allo
 }
 
 // suspend freezes the guest, and returns when everything that it takes to bring
-// it back is durable.
+// it back is written, so that it outlives every process. The disk has it before the
+// guest ends (rest.go).
 func (o *Orchestrator) suspend(ctx context.Context, sb *sandbox, memory bool) error {
 	sb.mu.Lock()
 	guest := sb.guest
@@ -90,7 +91,7 @@ func (o *Orchestrator) suspend(ctx context.Context, sb *sandbox, memory bool) er
 		if err != nil {
 			return err
 		}
-		if err := o.commit(ctx, draft, o.captureOf(sb)); err != nil {
+		if err := o.commitLoose(ctx, draft, o.captureOf(sb)); err != nil {
 			return err
 		}
 	} else if err := o.captureDisk(ctx, sb, guest, name); err != nil {

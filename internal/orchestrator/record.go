@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"shoal/internal/runtime"
 	"shoal/internal/shoal"
 )
 
@@ -15,13 +16,13 @@ import (
 // it, after this process was killed at any point.
 type record struct {
 	Sandbox shoal.Sandbox `json:"sandbox"`
-	// GuestID, SlotIndex, Image and Kernel belong to the current boot. A slot index
+	// GuestID, SlotIndex, Root and Kernel belong to the current boot. A slot index
 	// of 0 means that none was taken yet.
-	GuestID   string `json:"guestID"`
-	SlotIndex int    `json:"slotIndex"`
-	Image     string `json:"image"`
-	Kernel    string `json:"kernel,omitempty"`
-	Saved     *saved `json:"saved,omitempty"`
+	GuestID   string       `json:"guestID"`
+	SlotIndex int          `json:"slotIndex"`
+	Root      runtime.Root `json:"root"`
+	Kernel    string       `json:"kernel,omitempty"`
+	Saved     *saved       `json:"saved,omitempty"`
 }
 
 func (o *Orchestrator) recordPath(sandboxID string) string {
@@ -133,7 +134,7 @@ func (o *Orchestrator) saveView(s *sandbox) error {
 		return nil
 	}
 	s.mu.Lock()
-	r := record{Sandbox: s.view, GuestID: s.guestID, Image: s.image, Kernel: s.kernel, Saved: s.saved}
+	r := record{Sandbox: s.view, GuestID: s.guestID, Root: s.root, Kernel: s.kernel, Saved: s.saved}
 	if s.slot != nil {
 		r.SlotIndex = s.slot.Index()
 	}

@@ -37,6 +37,7 @@ func (o *Orchestrator) Recover(ctx context.Context) error {
 		return err
 	}
 	o.loadBuilds(snapshots)
+	o.sealLeft(keep.artifacts)
 	err = errors.Join(
 		o.runtime.Reclaim(ctx, func(id string) bool { return keep.guests[id] }),
 		o.slots.Reclaim(func(index int) bool { return keep.slots[index] }),
@@ -86,7 +87,7 @@ func (o *Orchestrator) recoverOne(ctx context.Context, r record, keep kept) erro
 }
 
 func (o *Orchestrator) recoverPaused(r record, keep kept) error {
-	sb := &sandbox{id: r.Sandbox.SandboxID, view: r.Sandbox, image: r.Image, kernel: r.Kernel, saved: r.Saved}
+	sb := &sandbox{id: r.Sandbox.SandboxID, view: r.Sandbox, root: r.Root, kernel: r.Kernel, saved: r.Saved}
 	sb.view.NodeID, sb.view.HostIP = o.cfg.NodeID, ""
 	keep.artifacts[r.Saved.Artifact] = true
 	o.mu.Lock()
@@ -96,6 +97,17 @@ func (o *Orchestrator) recoverPaused(r record, keep kept) error {
 		return nil
 	}
 	return o.settle(sb, shoal.StatePaused)
+}
+
+// sealLeft brings to the disk what an earlier process had no time for.
+func (o *Orchestrator) sealLeft(names map[string]bool) {
+	o.background.Go(func() {
+		for name := range names {
+			if err := o.artifacts.Seal(name); err != nil {
+				o.log.Error("the snapshot of a paused sandbox is not on the disk", "snapshot", name, "error", err)
+			}
+		}
+	})
 }
 
 // removeUnused deletes the snapshots of pauses that no record names.
@@ -115,7 +127,7 @@ func (o *Orchestrator) adopt(ctx context.Context, r record) error {
 	if err != nil {
 		return err
 	}
-	sb := &sandbox{id: r.Sandbox.SandboxID, view: r.Sandbox, guestID: r.GuestID, image: r.Image, kernel: r.Kernel, slot: slot}
+	sb := &sandbox{id: r.Sandbox.SandboxID, view: r.Sandbox, guestID: r.GuestID, root: r.Root, kernel: r.Kernel, slot: slot}
 	sb.view.NodeID = o.cfg.NodeID
 	guest, err := o.runtime.Adopt(ctx, o.guestSpec(sb))
 	if err != nil {

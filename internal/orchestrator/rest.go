@@ -12,7 +12,8 @@ import (
 // resting guest gives way to whatever needs its place, and to a restart.
 
 // rest keeps the guest of a sandbox that has just been paused with its memory, at
-// least until its disk is written apart, and ends that of another.
+// least until its snapshot is on the disk and its own disk is written apart, and
+// ends that of another.
 func (o *Orchestrator) rest(ctx context.Context, sb *sandbox) {
 	sb.mu.Lock()
 	guest, execution, from := sb.guest, sb.view.ExecutionID, *sb.saved
@@ -35,10 +36,36 @@ func (o *Orchestrator) rest(ctx context.Context, sb *sandbox) {
 	o.background.Add(1)
 	go func() {
 		defer o.background.Done()
+		defer close(keeping)
+		o.seal(sb, from)
 		o.keepDisk(context.WithoutCancel(ctx), sb, guest, from)
-		close(keeping)
 	}()
 }
+
+// seal waits until the snapshot of a pause is on the disk. While it is not, the
+// guest is not ended.
+func (o *Orchestrator) seal(sb *sandbox, from saved) {
+	again := time.NewTicker(sealRetry)
+	defer again.Stop()
+	for range sealTries {
+		err := o.artifacts.Seal(from.Artifact)
+		if err == nil {
+			return
+		}
+		o.log.Error("the snapshot of a paused sandbox is not on the disk yet", "sandbox", sb.id, "error", err)
+		select {
+		case <-o.stopped:
+			return // the next start goes on with it
+		case <-again.C:
+		}
+	}
+}
+
+// A disk that refused a snapshot is left alone for sealRetry, sealTries times.
+const (
+	sealTries = 3
+	sealRetry = 5 * time.Second
+)
 
 // cool ends the guest of a resting sandbox.
 func (o *Orchestrator) cool(ctx context.Context, sb *sandbox) {

@@ -22,7 +22,7 @@ type sandbox struct {
 	mu      sync.Mutex
 	view    shoal.Sandbox // what others may see; State is kept here
 	guestID string        // of the current boot
-	image   string        // path of the current boot's root image
+	root    runtime.Root  // the current boot's
 	kernel  string        // that runs the current boot
 	// bootSecret proves the host to a guest that was started ahead; "" in others, and
 	// in adopted ones, which know whose they are.

@@ -29,7 +29,7 @@ type bootShell struct {
 
 // shellKey is what a kernel is told when it starts.
 type shellKey struct {
-	image     string
+	root      runtime.Root
 	resources shoal.Resources
 }
 
@@ -153,7 +153,7 @@ func (o *Orchestrator) startShell(ctx context.Context, key shellKey) (*bootShell
 }
 
 func (o *Orchestrator) prepareShell(ctx context.Context, b *bootShell) (runtime.Shell, error) {
-	spec := o.specOf(b.id, b.key.image, "", b.key.resources, b.slot)
+	spec := o.specOf(b.id, b.key.root, "", b.key.resources, b.slot)
 	var variable string
 	b.secret, variable = bootSecret()
 	spec.Env = append(spec.Env, variable)

@@ -62,7 +62,7 @@ func (o *Orchestrator) Fork(ctx context.Context, sandboxID string, specs []shoal
 	if err != nil {
 		return nil, snapshotFailure(err, "Error forking sandbox")
 	}
-	from := origin{image: c.Image, kernel: c.Kernel, checkpoint: draft.Dir()}
+	from := origin{root: c.Root, kernel: c.Kernel, checkpoint: draft.Dir()}
 	results := make([]shoal.ForkResult, len(specs))
 	var g errgroup.Group
 	g.SetLimit(forkWorkers)

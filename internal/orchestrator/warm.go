@@ -26,7 +26,7 @@ type warmGuest struct {
 	id       string
 	secret   string
 	build    shoal.Build
-	image    string
+	root     runtime.Root
 	kernel   string
 	guest    runtime.Guest
 	slot     *network.Slot
@@ -176,7 +176,7 @@ func (o *Orchestrator) startWarm(ctx context.Context, build shoal.Build) (*warmG
 	if err != nil {
 		return nil, err
 	}
-	w := &warmGuest{id: "warm-" + shoal.NewExecutionID()[:18], build: build, image: from.image, kernel: from.kernel,
+	w := &warmGuest{id: "warm-" + shoal.NewExecutionID()[:18], build: build, root: from.root, kernel: from.kernel,
 		slot: slot, restored: from.checkpoint != ""}
 	if w.kernel == "" {
 		w.kernel = o.runtime.Kernel()
@@ -188,7 +188,7 @@ func (o *Orchestrator) startWarm(ctx context.Context, build shoal.Build) (*warmG
 }
 
 func (o *Orchestrator) bootWarm(ctx context.Context, w *warmGuest, from origin) (err error) {
-	spec := o.specOf(w.id, w.image, w.kernel, w.build.Resources, w.slot)
+	spec := o.specOf(w.id, w.root, w.kernel, w.build.Resources, w.slot)
 	var variable string
 	w.secret, variable = bootSecret()
 	spec.Env = append(spec.Env, variable)
@@ -241,7 +241,7 @@ func (o *Orchestrator) stopWarm(ctx context.Context, w *warmGuest) error {
 // claim makes a guest that was started ahead the sandbox's.
 func (o *Orchestrator) claim(ctx context.Context, sb *sandbox, w *warmGuest, egress network.Egress, l lease) error {
 	sb.mu.Lock()
-	sb.slot, sb.image, sb.kernel, sb.guestID, sb.guest, sb.bootSecret = w.slot, w.image, w.kernel, w.id, w.guest, w.secret
+	sb.slot, sb.root, sb.kernel, sb.guestID, sb.guest, sb.bootSecret = w.slot, w.root, w.kernel, w.id, w.guest, w.secret
 	sb.view.ExecutionID = shoal.NewExecutionID()
 	sb.view.HostIP = w.slot.HostIP().String()
 	sb.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 
 	"shoal/internal/shoal"
 )
@@ -30,9 +31,9 @@ type Spec struct {
 	// UpperDir is an existing host directory on a disk; the backing file of the
 	// guest's writable layer is made in it, unnamed.
 	UpperDir string
-	// Image is the path of the root image. It must not change while guests or
-	// snapshots use it.
-	Image string
+	// Root is the guest's root file system. Its images must not change while guests
+	// or snapshots use them.
+	Root Root
 	// Upper is the path of what Guest.Upper wrote, with which the writable layer
 	// begins. Empty means an empty layer. A restored guest has its layer already.
 	Upper string
@@ -47,6 +48,16 @@ type Spec struct {
 	Env          []string
 	Link         Link
 }
+
+// Root is the paths of the images that a root file system consists of, lowest
+// first, joined by colons as in $PATH.
+type Root string
+
+// NewRoot joins paths that contain no colon.
+func NewRoot(paths ...string) Root { return Root(strings.Join(paths, ":")) }
+
+// Images returns the paths, lowest first.
+func (r Root) Images() []string { return strings.Split(string(r), ":") }
 
 // Link is the guest's network interface.
 type Link struct {
@@ -80,7 +91,7 @@ type Runtime interface {
 	// waiting for the daemon inside is the caller's.
 	Start(ctx context.Context, spec Spec) (Guest, error)
 	// Restore brings a guest back from a directory that Guest.Checkpoint filled
-	// under the same Name and Version, with the same Image.
+	// under the same Name and Version, with the same Root.
 	Restore(ctx context.Context, spec Spec, checkpoint string) (Guest, error)
 	// Adopt takes over a guest that outlived the process that started it. Spec
 	// is the one it was started with. A guest that does not run is ErrGone.

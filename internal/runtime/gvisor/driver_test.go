@@ -55,7 +55,7 @@ func testSpec(t *testing.T, id string) runtime.Spec {
 	if err := os.WriteFile(image, make([]byte, 8192), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	return runtime.Spec{ID: id, Dir: t.TempDir(), UpperDir: t.TempDir(), Image: image, Hostname: "test",
+	return runtime.Spec{ID: id, Dir: t.TempDir(), UpperDir: t.TempDir(), Root: runtime.NewRoot(image), Hostname: "test",
 		Resources: shoal.Resources{CPUCount: 1, MemoryMB: 256, DiskMB: 64}, MaxProcesses: 64, Args: []string{"/init"}}
 }
 

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"shoal/internal/image"
 	"shoal/internal/network"
 	"shoal/internal/runtime"
@@ -26,7 +28,8 @@ type host struct {
 	t      *testing.T
 	driver *Driver
 	pool   *network.Pool
-	image  string
+	images *image.Store
+	root   runtime.Root
 }
 
 func newHost(t *testing.T) *host {
@@ -43,11 +46,13 @@ func newHost(t *testing.T) *host {
 			t.Error(err)
 		}
 	})
-	h.image = guestImage(t)
+	var path string
+	h.images, path = guestImage(t)
+	h.root = runtime.NewRoot(path)
 	return h
 }
 
-func guestImage(t *testing.T) string {
+func guestImage(t *testing.T) (*image.Store, string) {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "init")
 	build := exec.Command("go", "build", "-o", program, "./testdata/guest")
@@ -76,6 +81,11 @@ func guestImage(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return store, putImage(t, store, tree)
+}
+
+func putImage(t *testing.T, store *image.Store, tree *image.Tree) string {
+	t.Helper()
 	digest, _, err := store.Put(tree)
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +113,7 @@ func (h *host) spec(id string) (runtime.Spec, *network.Slot) {
 	}
 	h.t.Cleanup(func() { h.pool.Release(slot) })
 	l := slot.Link()
-	return runtime.Spec{ID: id, Dir: h.t.TempDir(), UpperDir: h.t.TempDir(), Image: h.image, Hostname: "name-of-" + id,
+	return runtime.Spec{ID: id, Dir: h.t.TempDir(), UpperDir: h.t.TempDir(), Root: h.root, Hostname: "name-of-" + id,
 		Resources: shoal.Resources{CPUCount: 2, MemoryMB: 512, DiskMB: 64}, MaxProcesses: 100, Args: []string{"/init"},
 		Link: runtime.Link{Address: netip.PrefixFrom(l.GuestIP, l.PrefixLen), Gateway: l.Gateway, MAC: l.GuestMAC, MTU: l.MTU, Open: slot.PacketSocket},
 	}, slot
@@ -274,6 +284,49 @@ func TestAdopt(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Error("the reclaimed guest lives")
 	}
+}
+
+// TestLayers: several images make one root, of which a checkpoint remembers all. It
+// needs Shoal's changes to gVisor (scripts/gvisor), as every test run has them.
+func TestLayers(t *testing.T) {
+	h := newHost(t)
+	paths := h.root.Images()
+	for _, files := range []map[string]*image.Node{
+		{"dir/first": image.NewFile(0o644, []byte("1")), "dir/both": image.NewFile(0o644, []byte("1"))},
+		{"dir/second": image.NewFile(0o644, []byte("2")), "dir/both": image.NewFile(0o644, []byte("2")),
+			"image-file": {Mode: unix.S_IFCHR}, "dir/first": {Mode: unix.S_IFCHR}},
+	} {
+		tree := image.NewTree()
+		for name, node := range files {
+			if err := tree.Put(name, node); err != nil {
+				t.Fatal(err)
+			}
+		}
+		paths = append(paths, putImage(t, h.images, tree))
+	}
+	h.root = runtime.NewRoot(paths...)
+	look := func(b *booted) {
+		t.Helper()
+		b.want("/read?path=/dir/second", "2")
+		b.want("/read?path=/dir/both", "2")
+		for _, gone := range []string{"/image-file", "/dir/first"} {
+			if status, body := b.ask("/read?path=" + gone); status != 500 || !strings.Contains(body, "no such file") {
+				t.Errorf("%s: %d %s", gone, status, body)
+			}
+		}
+	}
+	b := h.start("layers", "")
+	b.want("/count", "1")
+	look(b)
+	b.want("/fill?path=/dir/first&mb=1", "ok")
+	checkpoint := t.TempDir()
+	if err := b.Checkpoint(t.Context(), checkpoint); err != nil {
+		t.Fatal(err)
+	}
+	again := h.start("again", checkpoint)
+	again.want("/count", "2")
+	again.want("/remove?path=/dir/first", "ok")
+	look(again)
 }
 
 // TestConsoleIsBounded: the guest's root may write to it without end.

@@ -113,11 +113,11 @@ func (d *Driver) newSandbox(s runtime.Spec, spec *specs.Spec) (*sandbox.Sandbox,
 	if err != nil {
 		return nil, nil, err
 	}
-	image, err := os.Open(s.Image)
+	images, err := openAll(s.Root.Images())
 	if err != nil {
 		return nil, nil, fmt.Errorf("open the root image: %w", err)
 	}
-	defer image.Close()
+	defer closeAll(images)
 	upper, err := unnamedFile(s.UpperDir)
 	if err != nil {
 		return nil, nil, fmt.Errorf("make the writable layer: %w", err)
@@ -139,7 +139,7 @@ func (d *Driver) newSandbox(s runtime.Spec, spec *specs.Spec) (*sandbox.Sandbox,
 		ID:                  s.ID,
 		Spec:                withUpper(spec, s.Upper),
 		BundleDir:           s.Dir,
-		IOFiles:             []*os.File{image},
+		IOFiles:             images,
 		GoferFilestoreFiles: []*os.File{upper},
 		GoferMountConfs:     mountConfs(s, spec),
 		MountHints:          &boot.PodMountHints{},
@@ -174,6 +174,25 @@ func mountConfs(s runtime.Spec, spec *specs.Spec) specutils.GoferMountConfFlags 
 	root := specutils.GoferMountConf{Lower: specutils.Erofs, Upper: specutils.AnonOverlay,
 		Size: strconv.FormatInt(s.Resources.DiskMB, 10) + "m"}
 	return specutils.GoferMountConfFlags{root}
+}
+
+func openAll(paths []string) ([]*os.File, error) {
+	var files []*os.File
+	for _, path := range paths {
+		f, err := os.Open(path)
+		if err != nil {
+			closeAll(files)
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
 }
 
 func unnamedFile(dir string) (*os.File, error) {
