@@ -9,13 +9,67 @@ import (
 
 	"shoal/internal/api"
 	"shoal/internal/build"
+	"shoal/internal/build/engine"
 	"shoal/internal/config"
+	"shoal/internal/image"
+	"shoal/internal/registry"
+	"shoal/internal/shoal"
 	"shoal/internal/store"
 )
 
-// newEngine returns what makes the images of template builds. A process without a
-// machine (nil) has nowhere to make them.
-func newEngine(*machine) build.Engine { return build.NoEngine{} }
+// openEngine prepares template builds on this machine, on top of the base template.
+func (m *machine) openEngine(base shoal.Build) (build.Engine, error) {
+	names, standIns := m.cfg.StandIns, map[string]registry.Image{}
+	if len(names) == 0 && m.cfg.Dev {
+		names = []string{"ubuntu", "debian", "python", "node"}
+	}
+	for _, name := range names {
+		standIns[name] = registry.Image{Name: base.TemplateID, Digest: base.ImageDigest}
+	}
+	library, err := openLibrary(m.cfg, m.images, standIns)
+	if err != nil {
+		return nil, err
+	}
+	files, err := build.OpenFiles(filesDir(m.cfg))
+	if err != nil {
+		return nil, err
+	}
+	daemon, err := assets.ReadFile("assets/envd")
+	if err != nil {
+		return nil, err
+	}
+	e, err := engine.New(engine.Config{Machine: m.orch, Images: m.images, Library: library, Files: files,
+		Dir: filepath.Join(m.cfg.DataDir, "builds"), Base: base, Env: m.cfg.BuildEnv,
+		Provision: image.Provision{Envd: daemon, CAFiles: m.certificateAuthorities()}}, m.log)
+	if err != nil {
+		return nil, err
+	}
+	m.library, m.engine = library, e
+	return e, nil
+}
+
+func openLibrary(cfg *config.Config, images *image.Store, standIns map[string]registry.Image) (*registry.Library, error) {
+	return registry.Open(registry.Config{Images: images, Dir: filepath.Join(cfg.Images(), "library"),
+		Mirrors: cfg.RegistryMirrors, StandIns: standIns})
+}
+
+// pinned are the images that builds need, now or to begin with.
+func (m *machine) pinned() ([]string, error) {
+	if m.engine == nil {
+		return nil, errors.New("it is not known yet which images builds need")
+	}
+	list, err := m.engine.Pinned()
+	if err != nil {
+		return nil, err
+	}
+	imported, err := m.library.List()
+	for _, i := range imported {
+		list = append(list, i.Digest)
+	}
+	return list, err
+}
+
+func filesDir(cfg *config.Config) string { return filepath.Join(cfg.DataDir, "builds", "files") }
 
 // openBuilds prepares template builds, and ends those that the last process of
 // this data directory left.
@@ -30,7 +84,7 @@ func openBuilds(ctx context.Context, cfg *config.Config, st *store.Store, engine
 	if err != nil {
 		return api.Builds{}, err
 	}
-	files, err := build.OpenFiles(filepath.Join(dir, "files"))
+	files, err := build.OpenFiles(filesDir(cfg))
 	if err != nil {
 		return api.Builds{}, err
 	}

@@ -16,11 +16,13 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"shoal/internal/artifact"
+	"shoal/internal/build/engine"
 	"shoal/internal/config"
 	"shoal/internal/envd"
 	"shoal/internal/image"
 	"shoal/internal/network"
 	"shoal/internal/orchestrator"
+	"shoal/internal/registry"
 	"shoal/internal/runtime/gvisor"
 	"shoal/internal/shoal"
 )
@@ -42,6 +44,9 @@ type machine struct {
 	orch   *orchestrator.Orchestrator
 
 	artifacts *artifact.Store
+
+	library *registry.Library
+	engine  *engine.Engine // nil until the base template is there
 }
 
 // openMachine takes the machine's lock and prepares runtime and network. No
@@ -90,7 +95,7 @@ func (m *machine) open(ended func(string)) error {
 	}
 	m.orch = orchestrator.New(orchestrator.Config{
 		NodeID: m.nodeID(), Version: version, DataDir: m.cfg.DataDir, RunDir: m.cfg.RunDir,
-		KernelDir: filepath.Join(m.cfg.DataDir, "kernels"), OwnImages: m.cfg.ImageDir == "",
+		KernelDir: filepath.Join(m.cfg.DataDir, "kernels"), OwnImages: m.cfg.ImageDir == "", Pinned: m.pinned,
 		MaxProcesses: m.cfg.MaxProcesses, MaxSandboxes: m.cfg.MaxSandboxes, EnvdTimeout: m.cfg.EnvdTimeout,
 		RestTime: m.cfg.RestTime, WarmMin: m.cfg.Warm, WarmMax: m.cfg.WarmMax, Shells: m.cfg.Shells,
 		GuestEnv: m.guestEnv(), Ended: ended,
@@ -218,6 +223,9 @@ func (m *machine) run(ctx context.Context) error {
 	g.Go(func() error { return m.slots.Run(ctx) })
 	g.Go(func() error { return m.orch.Run(ctx) })
 	g.Go(func() error { return m.artifacts.Run(ctx) })
+	if m.engine != nil {
+		g.Go(func() error { return m.engine.Run(ctx) })
+	}
 	return g.Wait()
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"shoal/internal/build"
 	"shoal/internal/config"
 	"shoal/internal/fleet"
 	"shoal/internal/image"
@@ -43,7 +44,11 @@ func (orchestratorCmd) Run(ctx context.Context, cfg *config.Config) error {
 	if err := m.orch.Recover(ctx); err != nil {
 		return err
 	}
-	if _, err := m.base(ctx, image.PrintProgress(console)); err != nil {
+	base, err := m.base(ctx, image.PrintProgress(console))
+	if err != nil {
+		return err
+	}
+	if _, err := m.openEngine(base); err != nil { // for what its cache holds
 		return err
 	}
 	g, running := errgroup.WithContext(ctx)
@@ -75,7 +80,7 @@ func (apiCmd) Run(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	plane, err := openControlPlane(ctx, cfg, secrets, nodes, newEngine(nil), log)
+	plane, err := openControlPlane(ctx, cfg, secrets, nodes, build.NoEngine{}, log)
 	if err != nil {
 		return err
 	}

@@ -48,7 +48,11 @@ func (u *upCmd) Run(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	plane, err := openControlPlane(ctx, cfg, secrets, fleetOf(m.orch), newEngine(m), log)
+	engine, err := m.openEngine(build)
+	if err != nil {
+		return err
+	}
+	plane, err := openControlPlane(ctx, cfg, secrets, fleetOf(m.orch), engine, log)
 	if err != nil {
 		return err
 	}

@@ -62,8 +62,11 @@ type Config struct {
 	RestTime    time.Duration `default:"60s" help:"How long a paused sandbox stays frozen in memory too, so that a resume soon after is instant. 0 is never."`
 	SandboxDisk int64         `default:"10240" placeholder:"MIB" help:"Writable disk of a sandbox of the base template, in MiB."`
 
-	BuildSlots  int   `default:"2" help:"Template builds that run at once; further ones wait their turn."`
-	UploadLimit int64 `default:"4096" placeholder:"MIB" help:"Size of the files of one COPY step of a template, in MiB."`
+	BuildSlots      int               `default:"2" help:"Template builds that run at once; further ones wait their turn."`
+	BuildEnv        map[string]string `placeholder:"NAME=VALUE;…" help:"Environment of every step of a template build, such as mirrors and proxies: PIP_INDEX_URL, npm_config_registry, https_proxy. A template's own ENV comes first."`
+	RegistryMirrors map[string]string `placeholder:"REGISTRY=HOST;…" help:"Container registries to ask in place of others, such as docker.io=mirror.example:5000."`
+	StandIns        []string          `placeholder:"NAME,…" help:"Images, such as ubuntu, that the base template stands in for when their registry cannot be reached. With --dev: ubuntu, debian, python and node. A build's log says so."`
+	UploadLimit     int64             `default:"4096" placeholder:"MIB" help:"Size of the files of one COPY step of a template, in MiB."`
 
 	TrustCA []string `placeholder:"FILE,…" help:"Certificate authorities (PEM) that every guest trusts, besides those that the host's operator added to the host's trust store."`
 }

@@ -95,11 +95,7 @@ func trust(ctx context.Context, t *Tree, root string, authorities []authority) e
 	config(bundleFile, string(bundle))
 	config("etc/pip.conf", "[global]\ncert = "+bundleInUse+"\n")
 	config("usr/local/etc/npmrc", "cafile="+bundleInUse+"\n")
-	var env strings.Builder
-	for _, name := range trustNames() {
-		fmt.Fprintf(&env, "%s=%s\n", name, TrustEnv()[name])
-	}
-	config("etc/environment", env.String())
+	config("etc/environment", trustEnvironment())
 	return errs
 }
 
@@ -139,6 +135,15 @@ func TrustEnv() map[string]string {
 		"NODE_EXTRA_CA_CERTS": bundleInUse,
 		"DENO_TLS_CA_STORE":   "system",
 	}
+}
+
+// trustEnvironment is TrustEnv as /etc/environment has it.
+func trustEnvironment() string {
+	var env strings.Builder
+	for _, name := range trustNames() {
+		fmt.Fprintf(&env, "%s=%s\n", name, TrustEnv()[name])
+	}
+	return env.String()
 }
 
 func trustNames() []string {

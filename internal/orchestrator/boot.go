@@ -25,6 +25,10 @@ type origin struct {
 	upper      string // what the disk begins with, at a cold boot
 	// verify, if set, reads what the checkpoint's files should be.
 	verify func() error
+	// cold, if set, is what a template's guest starts from when its memory cannot be
+	// restored; start has to run in it then.
+	cold  *origin
+	start shoal.StartBlock
 }
 
 // lease is what one execution of a sandbox gets.

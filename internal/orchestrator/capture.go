@@ -126,16 +126,16 @@ func (o *Orchestrator) loadBuilds(list []artifact.Manifest) {
 	}
 }
 
-// RemoveBuild forgets a build that was made from a sandbox, with its bytes.
-// Sandboxes that were started from it are not affected.
+// RemoveBuild forgets a build, with the memory that was kept for it. Sandboxes that
+// were started from it are not affected. The base template stays.
 func (o *Orchestrator) RemoveBuild(ctx context.Context, buildID string) error {
 	o.mu.Lock()
 	build, ok := o.builds[buildID]
-	if ok && build.Snapshot {
+	if ok = ok && build.TemplateID != shoal.BaseTemplateID; ok {
 		delete(o.builds, buildID)
 	}
 	o.mu.Unlock()
-	if !ok || !build.Snapshot {
+	if !ok {
 		return nil
 	}
 	return o.artifacts.Remove(buildArtifact(buildID))

@@ -103,6 +103,17 @@ func (o *Orchestrator) references() (references, error) {
 		used.add(sb.root, sb.kernel)
 		sb.mu.Unlock()
 	}
+	if o.cfg.Pinned != nil {
+		digests, err := o.cfg.Pinned()
+		if err != nil {
+			return used, err
+		}
+		for _, digest := range digests {
+			if path, err := o.images.Path(digest); err == nil {
+				used.images[path] = true
+			}
+		}
+	}
 	list, err := o.artifacts.ListAll()
 	if err != nil {
 		return used, err

@@ -109,7 +109,7 @@ func (o *Orchestrator) bootNew(ctx context.Context, sb *sandbox) error {
 	if err != nil {
 		return err
 	}
-	return o.boot(ctx, sb, from, o.firstLease(spec, from.checkpoint != ""))
+	return o.bootTemplate(ctx, sb, from, o.firstLease(spec, from.checkpoint != ""))
 }
 
 // firstLease is a new sandbox's. Its environment is what the client gave; without
@@ -139,7 +139,16 @@ func (o *Orchestrator) originOf(buildID string) (origin, error) {
 	if err != nil {
 		return origin{}, shoal.ErrImageMissing.Wrap(err, "a root image of build %s is missing", buildID)
 	}
-	return origin{root: root}, nil
+	cold := origin{root: root}
+	if _, c, err := o.readCapture(buildArtifact(buildID)); err != nil || !c.Memory {
+		return cold, nil
+	}
+	warm, err := o.openCapture(buildArtifact(buildID))
+	if err != nil {
+		return origin{}, err
+	}
+	warm.cold, warm.start = &cold, build.Start
+	return warm, nil
 }
 
 // rootOf finds the images of a build.

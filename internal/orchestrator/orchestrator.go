@@ -55,6 +55,9 @@ type Config struct {
 	KernelDir string
 	// OwnImages allows to remove root images that nothing here needs.
 	OwnImages bool
+	// Pinned are images that must stay although no build or sandbox needs them; nil is
+	// none.
+	Pinned func() ([]string, error)
 	// MaxProcesses bounds processes and threads inside each guest.
 	MaxProcesses int
 	// MaxSandboxes bounds the guests alive at once on this machine.

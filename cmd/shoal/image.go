@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"text/tabwriter"
+
+	"shoal/internal/config"
+	"shoal/internal/image"
+	"shoal/internal/registry"
+)
+
+type imageCmd struct {
+	Import imageImportCmd `cmd:"" help:"Enter an image under a name, so that templates can be built from it without a registry."`
+	List   imageListCmd   `cmd:"" help:"List the imported images."`
+	Rm     imageRmCmd     `cmd:"" help:"Remove an imported image. Templates that were built from it stay."`
+}
+
+type imageImportCmd struct {
+	Name string `arg:"" help:"The name that templates use, such as ubuntu:22.04."`
+	File string `arg:"" help:"An OCI layout (directory or tar), the output of 'docker save', or a tar of a root file system; gzip is fine."`
+}
+
+type imageListCmd struct{}
+
+type imageRmCmd struct {
+	Name string `arg:"" help:"The image's name."`
+}
+
+// Run imports an image.
+func (c *imageImportCmd) Run(ctx context.Context, cfg *config.Config) error {
+	library, err := localLibrary(cfg)
+	if err != nil {
+		return err
+	}
+	i, err := library.Import(ctx, c.Name, c.File, func(text string) { fmt.Println(text) })
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s: %d MiB\n", i.Name, i.Size>>20)
+	return nil
+}
+
+// Run lists images.
+func (imageListCmd) Run(cfg *config.Config) error {
+	library, err := localLibrary(cfg)
+	if err != nil {
+		return err
+	}
+	list, err := library.List()
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, "NAME\tMIB\tIMPORTED\tFROM")
+	for _, i := range list {
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", i.Name, i.Size>>20, i.At.Format("2006-01-02 15:04"), i.From)
+	}
+	return w.Flush()
+}
+
+// Run removes an image.
+func (c *imageRmCmd) Run(cfg *config.Config) error {
+	library, err := localLibrary(cfg)
+	if err != nil {
+		return err
+	}
+	return library.Remove(c.Name)
+}
+
+func localLibrary(cfg *config.Config) (*registry.Library, error) {
+	images, err := image.Open(cfg.Images())
+	if err != nil {
+		return nil, err
+	}
+	return openLibrary(cfg, images, nil)
+}

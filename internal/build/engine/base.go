@@ -1,0 +1,139 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+
+	"shoal/internal/build"
+	"shoal/internal/image"
+	"shoal/internal/registry"
+	"shoal/internal/shoal"
+)
+
+// layoutVersion changes when the same steps shall give other images.
+const layoutVersion = "1"
+
+// base finds what the steps stand on, and makes the default user.
+func (r *run) base(ctx context.Context) error {
+	var err error
+	switch {
+	case r.job.FromTemplate != nil:
+		err = r.fromTemplate(*r.job.FromTemplate)
+	case isBase(r.job.FromImage):
+		err = r.fromBase()
+	default:
+		err = r.fromImage(ctx)
+	}
+	if err != nil || r.job.RootBuild {
+		return err
+	}
+	return r.phase(ctx, phase{step: build.StepBase, title: "[base] DEFAULT USER " + image.DefaultUser, disk: true, debug: true,
+		parts: []string{"DEFAULT USER", image.DefaultUser, script("user")},
+		do: func(ctx context.Context, _ *lines) error {
+			if r.onBase() {
+				r.context.User = image.DefaultUser // it is there
+				return nil
+			}
+			return r.user(ctx, image.DefaultUser, true)
+		}})
+}
+
+// onBase reports whether the images are those of the base template alone.
+func (r *run) onBase() bool {
+	return len(r.layers) == 1 && r.layers[0] == r.e.cfg.Base.ImageDigest
+}
+
+// isBase tells the names of the image that Shoal makes itself (templates.md §1.8).
+func isBase(reference string) bool {
+	name, _, _ := strings.Cut(reference, ":")
+	switch strings.TrimPrefix(name, "docker.io/") {
+	case "e2bdev/base", "base":
+		return true
+	}
+	return false
+}
+
+func (r *run) fromBase() error {
+	b := r.e.cfg.Base
+	r.layers, r.context = b.Images(), shoal.BuildContext{User: "root"}
+	r.key = key("").next(layoutVersion, "base", b.ID)
+	r.log.Write(build.Info, build.StepBase, fmt.Sprintf("[base] FROM %s [%s]", r.job.FromImage, r.key[:16]))
+	return nil
+}
+
+// fromTemplate goes on from a build; its user counts anew.
+func (r *run) fromTemplate(b shoal.Build) error {
+	for _, digest := range b.Images() {
+		if _, err := r.e.cfg.Images.Path(digest); err != nil {
+			return &build.Failure{Message: fmt.Sprintf("the images of template '%s' are not on this machine; build it again", r.job.FromReference)}
+		}
+	}
+	if len(b.Images()) == 0 || b.Snapshot {
+		return &build.Failure{Message: fmt.Sprintf("template '%s' is a snapshot of a sandbox, which no template can be built from", r.job.FromReference)}
+	}
+	r.layers = b.Images()
+	r.context = shoal.BuildContext{User: "root", Workdir: b.Context.Workdir, Env: maps.Clone(b.Context.Env)}
+	r.key = key("").next(layoutVersion, "template", b.ID)
+	r.log.Write(build.Info, build.StepBase, fmt.Sprintf("[base] FROM TEMPLATE %s [%s]", r.job.FromReference, r.key[:16]))
+	return nil
+}
+
+// fromImage pulls an image, unless the library has it, and makes it a guest's root.
+func (r *run) fromImage(ctx context.Context) error {
+	provision, err := r.e.cfg.Provision.Key()
+	if err != nil {
+		return err
+	}
+	return r.phase(ctx, phase{step: build.StepBase, title: "[base] FROM " + r.job.FromImage, disk: true, debug: true,
+		parts: []string{layoutVersion, "image", r.job.FromImage, provision, script("provision"), r.e.cfg.Library.Version(r.job.FromImage)},
+		do: func(ctx context.Context, out *lines) error {
+			say := func(text string) { r.log.Write(build.Info, build.StepBase, text) }
+			say("Creating file system and pulling Docker image")
+			found, err := r.e.cfg.Library.Get(ctx, r.job.FromImage, login(r.job.Registry), say)
+			var refused *registry.Error
+			if errors.As(err, &refused) {
+				return &build.Failure{Message: refused.Message}
+			}
+			if err != nil {
+				return err
+			}
+			say(fmt.Sprintf("Base Docker image size: %d MiB", found.Size>>20))
+			say("Provisioning sandbox template")
+			if err := r.provision(ctx, found, out); err != nil {
+				return err
+			}
+			say("Sandbox template provisioned")
+			return nil
+		}})
+}
+
+// provision puts what a guest needs over an image, and lets the image's own package
+// manager add the rest.
+func (r *run) provision(ctx context.Context, found registry.Image, out *lines) error {
+	tree, err := r.e.cfg.Provision.Tree()
+	if err != nil {
+		return err
+	}
+	digest, _, err := r.e.cfg.Images.Put(tree)
+	if err != nil {
+		return err
+	}
+	r.closeBench()
+	r.layers = []string{found.Digest, digest}
+	r.context = shoal.BuildContext{User: "root", Env: found.Env}
+	if err := r.runLogged(ctx, "provision", out); err != nil {
+		return failed("provisioning failed", err)
+	}
+	return nil
+}
+
+func login(r *build.Registry) *registry.Login {
+	if r == nil {
+		return nil
+	}
+	return &registry.Login{Type: r.Type, Username: r.Username, Password: r.Password, AWSAccessKeyID: r.AWSAccessKeyID,
+		AWSSecretAccessKey: r.AWSSecretAccessKey, AWSRegion: r.AWSRegion, ServiceAccountJSON: r.ServiceAccountJSON}
+}

@@ -1,0 +1,98 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"time"
+
+	"shoal/internal/build"
+	"shoal/internal/envd"
+	"shoal/internal/envd/client"
+	"shoal/internal/image"
+	"shoal/internal/shoal"
+)
+
+// finalize makes the build startable: it sets the template's files, and starts what
+// shall run in it (templates.md §3.7).
+func (r *run) finalize(ctx context.Context) (build.Result, error) {
+	start := r.startBlock()
+	r.log.Write(build.Info, build.StepFinalize, "[finalize] Finalizing template build ["+string(r.key[:16])+"]")
+	if _, err := r.runScript(ctx, "configure", r.job.TemplateID, r.job.BuildID); err != nil {
+		return build.Result{}, failed("configuration script failed", err)
+	}
+	if err := r.commit(ctx); err != nil {
+		return build.Result{}, err
+	}
+	result := build.Result{Layers: r.layers, EnvdVersion: envd.Version, DiskMB: r.job.Resources.DiskMB,
+		DefaultUser: r.context.User, DefaultWorkdir: r.context.Workdir, Context: r.context, Start: start}
+	if r.job.RootBuild {
+		result.DefaultUser, result.DefaultWorkdir = image.DefaultUser, ""
+	}
+	b := r.buildOf(result.Layers)
+	b.Status, b.EnvdVersion, b.Origin = shoal.BuildReady, result.EnvdVersion, r.job.Origin()
+	b.DefaultUser, b.DefaultWorkdir, b.Context, b.Start = result.DefaultUser, result.DefaultWorkdir, result.Context, start
+	b.CreatedAt = time.Now().UTC()
+	b.UpdatedAt, b.FinishedAt = b.CreatedAt, b.CreatedAt
+	if start.Command == "" && start.Ready == "" {
+		return result, r.e.cfg.Machine.KeepBuild(ctx, b)
+	}
+	return result, r.keepRunning(ctx, b)
+}
+
+// startBlock is the job's, or that of the template below, which runs as it did there.
+func (r *run) startBlock() shoal.StartBlock {
+	if r.job.StartCmd == "" && r.job.ReadyCmd == "" && r.job.FromTemplate != nil {
+		return r.job.FromTemplate.Start
+	}
+	if r.job.StartCmd == "" && r.job.ReadyCmd == "" {
+		return shoal.StartBlock{}
+	}
+	c := r.context
+	c.Env = withStandardPath(maps.Clone(c.Env))
+	return shoal.StartBlock{Command: r.job.StartCmd, Ready: r.job.ReadyCmd, Context: c}
+}
+
+// keepRunning starts the template's command in a guest of its own on the finished
+// images, and keeps the guest's memory.
+func (r *run) keepRunning(ctx context.Context, b shoal.Build) error {
+	r.closeBench()
+	guest, err := r.guest(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.startup(ctx, guest, b.Start); err != nil {
+		return err
+	}
+	r.log.Write(build.Info, build.StepFinalize, "[optimize] Optimizing template ["+string(r.key[:16])+"]")
+	return r.bench.Keep(ctx, b)
+}
+
+func (r *run) startup(ctx context.Context, guest *client.Client, block shoal.StartBlock) error {
+	say := func(level build.Level, text string) { r.log.Write(level, build.StepFinalize, text) }
+	start := &lines{log: r.log, level: build.Info, step: build.StepFinalize, prefix: "[start]"}
+	ready := &lines{log: r.log, level: build.Debug, step: build.StepFinalize, prefix: "[ready]"}
+	if block.Command != "" {
+		say(build.Info, "Running start command: "+block.Command)
+	}
+	err := guest.Startup(ctx, block, client.Listener{
+		Start: start.take, Ready: ready.take,
+		Waiting:  func(cmd string) { say(build.Info, "Waiting for template to be ready: "+cmd) },
+		NotReady: func(why error) { say(build.Debug, "Template is not ready: "+why.Error()) },
+	})
+	start.end()
+	ready.end()
+	var wrong *client.StartError
+	if errors.As(err, &wrong) {
+		for _, l := range []*lines{start, ready} {
+			if words := l.words(); words != "" {
+				say(build.Warn, l.prefix+" printed last:\n"+words)
+			}
+		}
+		return &build.Failure{Message: wrong.Message}
+	}
+	if err == nil {
+		say(build.Info, "Template is ready")
+	}
+	return err
+}

@@ -1,0 +1,81 @@
+package engine
+
+import (
+	"strings"
+	"sync"
+
+	"shoal/internal/build"
+	"shoal/internal/envd/client"
+)
+
+// lastLines is how much of a failed step's output its failure repeats.
+const lastLines = 10
+
+// lines turns what a command prints into lines of the build's log.
+type lines struct {
+	log    build.Log
+	level  build.Level
+	step   string
+	prefix string
+
+	mu   sync.Mutex
+	rest [2]string // unfinished lines of standard output and error
+	last []string
+}
+
+func (l *lines) take(stderr bool, data []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at := 0
+	if stderr {
+		at = 1
+	}
+	text := l.rest[at] + string(data)
+	for {
+		line, after, ended := strings.Cut(text, "\n")
+		if !ended {
+			break
+		}
+		l.write(at, line)
+		text = after
+	}
+	const longest = 32 << 10
+	if len(text) > longest {
+		l.write(at, text)
+		text = ""
+	}
+	l.rest[at] = text
+}
+
+// write logs a line; mu is held. Of a line that was drawn over itself, as progress
+// bars do, the last state counts.
+func (l *lines) write(at int, line string) {
+	line = strings.TrimRight(line, "\r")
+	line = line[strings.LastIndexByte(line, '\r')+1:]
+	name := [2]string{"stdout", "stderr"}[at]
+	l.log.Write(l.level, l.step, l.prefix+" ["+name+"]: "+line)
+	if l.last = append(l.last, line); len(l.last) > lastLines {
+		l.last = l.last[1:]
+	}
+}
+
+// end logs what has no end of line.
+func (l *lines) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for at, text := range l.rest {
+		if text != "" {
+			l.write(at, text)
+		}
+	}
+	l.rest = [2]string{}
+}
+
+// words are the last lines in one text.
+func (l *lines) words() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(l.last, "\n")
+}
+
+var _ client.Output = (*lines)(nil).take

@@ -1,0 +1,213 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"shoal/internal/build"
+	"shoal/internal/envd/client"
+	"shoal/internal/image"
+	"shoal/internal/orchestrator"
+	"shoal/internal/shoal"
+)
+
+// run is one build on its way. One goroutine has it.
+type run struct {
+	e   *Engine
+	job build.Job
+	log build.Log
+
+	layers  []string // the images that all steps so far have made, lowest first
+	context shoal.BuildContext
+	key     key
+	forced  bool // nothing is taken from the cache any more
+
+	bench *bench // nil while no step has needed a guest
+}
+
+// bench is a guest whose disk is what the steps have changed over its images.
+type bench struct {
+	*orchestrator.Workbench
+	client *client.Client
+	lower  []string
+}
+
+// phase is a part of a build whose outcome is cached.
+type phase struct {
+	step  string   // as build.Failure has it
+	title string   // its line in the log
+	parts []string // of its key
+	force bool
+	do    func(ctx context.Context, out *lines) error
+	// disk says that do may change the disk.
+	disk  bool
+	debug bool // what it prints is of little interest
+}
+
+// phase carries one out, unless its outcome is known.
+func (r *run) phase(ctx context.Context, p phase) error {
+	r.key = r.key.next(p.parts...)
+	r.forced = r.forced || p.force
+	title := fmt.Sprintf("%s [%s]", p.title, r.key[:16])
+	if o, ok := r.cached(); ok {
+		r.log.Write(build.Info, p.step, "CACHED "+title)
+		if !slices.Equal(o.Layers, r.layers) {
+			r.closeBench()
+		}
+		r.layers, r.context = o.Layers, o.Context
+		return nil
+	}
+	r.log.Write(build.Info, p.step, title)
+	prefix, _, _ := strings.Cut(p.title, "]")
+	out := &lines{log: r.log, level: build.Info, step: p.step, prefix: prefix + "]"}
+	if p.debug {
+		out.level = build.Debug
+	}
+	r.context.Env = maps.Clone(r.context.Env) // others may hold the old one
+	err := p.do(ctx, out)
+	out.end()
+	if err != nil {
+		if words := out.words(); words != "" {
+			r.log.Write(build.Warn, p.step, out.prefix+" it printed last:\n"+words)
+		}
+		return err
+	}
+	if p.disk && r.bench != nil {
+		if err := r.commit(ctx); err != nil {
+			return err
+		}
+	}
+	return r.e.cache.put(r.job.CacheScope, r.key, outcome{Layers: r.layers, Context: r.context})
+}
+
+func (r *run) cached() (outcome, bool) {
+	if r.forced {
+		return outcome{}, false
+	}
+	return r.e.cache.get(r.job.CacheScope, r.key, func(digest string) bool {
+		_, err := r.e.cfg.Images.Path(digest)
+		return err == nil
+	})
+}
+
+// guest returns the way into a guest that stands where the build stands.
+func (r *run) guest(ctx context.Context) (*client.Client, error) {
+	if r.bench == nil {
+		w, err := r.e.cfg.Machine.OpenWorkbench(ctx, r.buildOf(r.layers))
+		if err != nil {
+			return nil, err
+		}
+		r.bench = &bench{Workbench: w, client: w.Guest(), lower: r.layers}
+	}
+	return r.bench.client, nil
+}
+
+func (r *run) buildOf(layers []string) shoal.Build {
+	return shoal.Build{ID: r.job.BuildID, TemplateID: r.job.TemplateID, Resources: r.job.Resources, ImageDigest: layers[0], Layers: layers}
+}
+
+func (r *run) closeBench() {
+	if r.bench == nil {
+		return
+	}
+	if err := r.bench.Close(); err != nil {
+		r.e.log.Error("something of a build's guest is left", "build", r.job.BuildID, "error", err)
+	}
+	r.bench = nil
+}
+
+// largeLayer is from which size on, in bytes, a layer is not written again with
+// every step that follows: a new guest stands on it.
+const largeLayer = 32 << 20
+
+// commit makes an image of all that the guest's disk has over its images.
+func (r *run) commit(ctx context.Context) error {
+	f, err := os.CreateTemp(filepath.Join(r.e.cfg.Dir, "work"), r.job.BuildID+"-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	if err := r.bench.Disk(ctx, f); err != nil {
+		return fmt.Errorf("read what the step has changed: %w", err)
+	}
+	if _, err := f.Seek(0, 0); err != nil {
+		return err
+	}
+	tree, err := image.FromTar(f)
+	if err != nil {
+		return err
+	}
+	tree.Remove("run") // what runs is not part of a template
+	var below []string
+	for _, digest := range r.bench.lower {
+		path, err := r.e.cfg.Images.Path(digest)
+		if err != nil {
+			return err
+		}
+		below = append(below, path)
+	}
+	if err := tree.Rest(below...); err != nil {
+		return err
+	}
+	r.layers = r.bench.lower
+	if tree.Empty() {
+		return nil
+	}
+	digest, size, err := r.e.cfg.Images.Put(tree)
+	if err != nil {
+		return err
+	}
+	r.layers = append(slices.Clone(r.bench.lower), digest)
+	if size > largeLayer {
+		r.closeBench()
+	}
+	return nil
+}
+
+// runScript runs one of the engine's own programs as root.
+func (r *run) runScript(ctx context.Context, name string, args ...string) (string, error) {
+	guest, err := r.guest(ctx)
+	if err != nil {
+		return "", err
+	}
+	return guest.Text(ctx, client.Command{User: "root", Dir: "/", Env: r.e.stepEnv(r.context),
+		Args: append([]string{"/bin/sh", "-c", script(name), name}, args...)})
+}
+
+// blame makes an error the step's. A guest that has ended explains whatever else went
+// wrong.
+func (r *run) blame(ctx context.Context, step string, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if r.bench != nil && !errors.As(err, new(*build.Failure)) {
+		select {
+		case <-r.bench.Ended():
+			err = &build.Failure{Message: fmt.Sprintf("the build's sandbox ended unexpectedly; it may have needed more than its %d MiB of memory or %d MiB of disk",
+				r.job.Resources.MemoryMB, r.job.Resources.DiskMB)}
+		default:
+		}
+	}
+	var f *build.Failure
+	if errors.As(err, &f) {
+		return &build.Failure{Message: f.Message, Step: step}
+	}
+	return fmt.Errorf("step %s: %w", step, err)
+}
+
+// runLogged is runScript for one that prints much.
+func (r *run) runLogged(ctx context.Context, name string, out *lines) error {
+	guest, err := r.guest(ctx)
+	if err != nil {
+		return err
+	}
+	return guest.Run(ctx, client.Command{User: "root", Dir: "/", Env: r.e.stepEnv(r.context),
+		Args: []string{"/bin/sh", "-c", script(name), name}}, nil, out.take)
+}

@@ -1,0 +1,28 @@
+# copy <archive> <source in it> <destination> <directory it is relative to, or ""> <owner> <mode, or "">
+archive=$1 source=$2 dest=$3 dir=$4 user=${5%%:*} owner=$(ids "$5") mode=$6
+work=$(mktemp -d /tmp/copy-XXXXXX)
+trap 'rm -rf "$work" "$archive"' EXIT
+tar -xpf "$archive" -C "$work" --no-same-owner
+rm -f "$archive"
+from=$work
+[ -z "$source" ] || from=$work/$source
+[ -e "$from" ] || [ -L "$from" ] || fail "'$source' is not among the files that were uploaded"
+chown -hR "$owner" "$from"
+[ -z "$mode" ] || find "$from" ! -type l -exec chmod "$mode" {} +
+case $dest in
+/*) ;;
+*) [ -n "$dir" ] || dir=$(home_of "$user")
+   [ -d "$dir" ] || fail "the working directory '$dir' does not exist"
+   dest=$dir/$dest ;;
+esac
+if [ -d "$from" ] && [ ! -L "$from" ]; then
+    make_dir "$dest" "$owner"
+    tar -C "$from" --exclude=./copy.archive -cf - . |
+        tar -C "$dest" -xpf - --same-owner --keep-directory-symlink --no-overwrite-dir
+    exit
+fi
+case $dest in
+*/) make_dir "$dest" "$owner"; dest=$dest$(basename "$from") ;;
+*) if [ -d "$dest" ]; then dest=$dest/$(basename "$from"); else make_dir "$(dirname "$dest")" "$owner"; fi ;;
+esac
+mv -fT "$from" "$dest"

@@ -1,0 +1,157 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+
+	"connectrpc.com/connect"
+
+	"shoal/internal/build"
+	"shoal/internal/envd/client"
+)
+
+// step carries out one step of the template (templates.md §3.5).
+func (r *run) step(ctx context.Context, index int, s build.Step) error {
+	p := phase{step: build.StepNumber(index), force: s.Force, disk: true,
+		title: fmt.Sprintf("[builder %d/%d] %s", index+1, len(r.job.Steps), s),
+		parts: []string{s.Type, strings.Join(s.Args, " "), s.FilesHash}}
+	switch s.Type {
+	case "RUN":
+		p.do = func(ctx context.Context, out *lines) error { return r.command(ctx, s.Args, out) }
+	case "COPY", "ADD":
+		p.debug = true
+		p.do = func(ctx context.Context, out *lines) error { return r.copy(ctx, s) }
+	case "WORKDIR":
+		p.do = func(ctx context.Context, out *lines) error { return r.workdir(ctx, s.Args[0]) }
+	case "USER":
+		p.do = func(ctx context.Context, out *lines) error {
+			return r.user(ctx, expand(s.Args[0], r.context.Env), len(s.Args) > 1 && s.Args[1] == "true")
+		}
+	case "ENV", "ARG":
+		p.disk = false
+		p.do = func(context.Context, *lines) error { r.env(s.Args); return nil }
+	default:
+		return fmt.Errorf("a step of type %s", s.Type) // the queue lets none through
+	}
+	return r.phase(ctx, p)
+}
+
+// command is RUN.
+func (r *run) command(ctx context.Context, args []string, out *lines) error {
+	guest, err := r.guest(ctx)
+	if err != nil {
+		return err
+	}
+	cmd := client.Command{User: r.context.User, Args: client.Shell(args[0]), Env: r.e.stepEnv(r.context), Dir: r.context.Workdir}
+	if len(args) > 1 && args[1] != "" {
+		cmd.User = args[1]
+	}
+	err = guest.Run(ctx, cmd, nil, out.take)
+	var exit *client.ExitError
+	var refused *connect.Error
+	switch {
+	case errors.As(err, &exit):
+		return &build.Failure{Message: fmt.Sprintf("failed to run command '%s': %s", args[0], exit.Status)}
+	case errors.As(err, &refused) && refused.Code() != connect.CodeUnavailable && refused.Code() != connect.CodeCanceled:
+		return &build.Failure{Message: fmt.Sprintf("failed to run command '%s': command failed: %v", args[0], refused)}
+	}
+	return err
+}
+
+func (r *run) env(pairs []string) {
+	if r.context.Env == nil {
+		r.context.Env = map[string]string{}
+	}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		r.context.Env[pairs[i]] = expand(pairs[i+1], r.context.Env)
+	}
+}
+
+func (r *run) workdir(ctx context.Context, dir string) error {
+	dir = expand(dir, r.context.Env)
+	if !path.IsAbs(dir) {
+		dir = path.Join("/", r.context.Workdir, dir)
+	}
+	at, err := r.runScript(ctx, "workdir", dir, r.context.User)
+	if err != nil {
+		return failed("failed to set the working directory '"+dir+"'", err)
+	}
+	r.context.Workdir = strings.TrimSuffix(at, "\n")
+	return nil
+}
+
+func (r *run) user(ctx context.Context, name string, sudo bool) error {
+	if name == "" || strings.HasPrefix(name, "-") {
+		return &build.Failure{Message: fmt.Sprintf("failed to create user: '%s' is no user name", name)}
+	}
+	if _, err := r.runScript(ctx, "user", name, fmt.Sprint(sudo)); err != nil {
+		return failed("failed to create user", err)
+	}
+	r.context.User = name
+	return nil
+}
+
+// copy is COPY (templates.md §2.4).
+func (r *run) copy(ctx context.Context, s build.Step) error {
+	archive, err := r.e.cfg.Files.Open(r.job.CacheScope, s.FilesHash)
+	if errors.Is(err, build.ErrNoFiles) {
+		return &build.Failure{Message: fmt.Sprintf("the files of '%s' were not uploaded; build again, with forceUpload if it persists", s.Args[0])}
+	}
+	if err != nil {
+		return err
+	}
+	defer archive.Close()
+	guest, err := r.guest(ctx)
+	if err != nil {
+		return err
+	}
+	const inside = "/tmp/copy.archive"
+	if err := guest.Put(ctx, inside, archive); err != nil {
+		return failed("failed to copy '"+s.Args[0]+"'", err)
+	}
+	arg := func(n int) string {
+		if n < len(s.Args) {
+			return expand(s.Args[n], r.context.Env)
+		}
+		return ""
+	}
+	owner := arg(2)
+	if owner == "" {
+		owner = r.context.User
+	}
+	_, err = r.runScript(ctx, "copy", inside, sourceInArchive(s.Args[0]), arg(1), r.context.Workdir, owner, arg(3))
+	if err != nil {
+		return failed("failed to copy '"+s.Args[0]+"' to '"+s.Args[1]+"'", err)
+	}
+	return nil
+}
+
+// sourceInArchive is what lies before the first part with a wildcard.
+func sourceInArchive(source string) string {
+	var parts []string
+	for part := range strings.SplitSeq(path.Clean(source), "/") {
+		if strings.ContainsAny(part, "*?[{") {
+			break
+		}
+		parts = append(parts, part)
+	}
+	if joined := path.Join(parts...); joined != "." {
+		return joined
+	}
+	return ""
+}
+
+// failed blames the template for what one of the engine's programs could not do;
+// anything else that went wrong is not its fault.
+func failed(what string, err error) error {
+	var exit *client.ExitError
+	var refused *connect.Error
+	if errors.As(err, &exit) || errors.As(err, &refused) && refused.Code() != connect.CodeUnavailable {
+		return &build.Failure{Message: what + ": " + err.Error()}
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
