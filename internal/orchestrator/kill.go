@@ -110,6 +110,9 @@ var errOtherGuest = errors.New("the sandbox has another guest, or none")
 // crashed ends a sandbox whose guest ended by itself. One that rested is paused
 // as before.
 func (o *Orchestrator) crashed(sb *sandbox, guest runtime.Guest) {
+	if sb.snapshotView().State == shoal.StateKilling {
+		return // that is why
+	}
 	console, ctx := guest.Console(), context.Background()
 	err := o.kill(ctx, sb, shoal.KillCrashed, func(state shoal.State) error { // called with sb.mu held
 		if sb.guest != guest || state == shoal.StatePaused {

@@ -100,7 +100,8 @@ func (l *Library) remote(ctx context.Context, ref name.Reference, auth authn.Aut
 		}
 		break
 	}
-	return remote.Image(ref, remote.WithContext(ctx), remote.WithAuth(auth),
+	again := remote.Backoff{Duration: 500 * time.Millisecond, Factor: 3, Steps: 2}
+	return remote.Image(ref, remote.WithContext(ctx), remote.WithAuth(auth), remote.WithRetryBackoff(again),
 		remote.WithPlatform(v1.Platform{OS: "linux", Architecture: "amd64"}))
 }
 

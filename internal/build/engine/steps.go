@@ -154,4 +154,3 @@ func failed(what string, err error) error {
 	}
 	return fmt.Errorf("%s: %w", what, err)
 }
-

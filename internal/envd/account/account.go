@@ -15,7 +15,7 @@ import (
 )
 
 // ErrUnknown says that no such user exists in the guest.
-var ErrUnknown = errors.New("unknown user")
+var ErrUnknown = errors.New("invalid username")
 
 // User is one record of /etc/passwd with the groups of /etc/group.
 type User struct {
@@ -78,7 +78,7 @@ func (d *Database) Lookup(name string) (User, error) {
 		u, ok = User{Name: "root", Home: "/root"}, true
 	}
 	if !ok {
-		return User{}, fmt.Errorf("%w: %q", ErrUnknown, name)
+		return User{}, fmt.Errorf("%w: '%s'", ErrUnknown, name)
 	}
 	group, err := d.group.load(d.groupPath, parseGroup)
 	if err != nil {

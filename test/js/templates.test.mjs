@@ -1,0 +1,216 @@
+// Template builds, as programs with the SDK make them.
+import assert from 'node:assert/strict'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { BuildError, Sandbox, Template, waitForPort, waitForTimeout } from 'e2b'
+import { eventually, hostRequest } from './sandbox.mjs'
+import { request } from 'node:http'
+
+const unique = Date.now().toString(36)
+const names = []
+let context
+
+before(() => {
+  context = mkdtempSync(join(tmpdir(), 'shoal-builds-'))
+  mkdirSync(join(context, 'folder', 'sub'), { recursive: true })
+  writeFileSync(join(context, 'folder', 'test.txt'), 'This is a test file.\n')
+  writeFileSync(join(context, 'folder', 'sub', 'deep.txt'), 'deep\n')
+  writeFileSync(join(context, 'run.sh'), '#!/bin/sh\necho ran\n')
+  chmodSync(join(context, 'run.sh'), 0o755)
+  symlinkSync('test.txt', join(context, 'folder', 'relative.txt'))
+  symlinkSync('/folder/test.txt', join(context, 'folder', 'absolute.txt'))
+  symlinkSync('missing.txt', join(context, 'folder', 'broken.txt'))
+})
+
+after(async () => {
+  rmSync(context, { recursive: true, force: true })
+  for (const name of names) await remove(name)
+})
+
+/** Deletes a template; the SDK has no call for it. */
+async function remove(name) {
+  await fetch(`${process.env.E2B_API_URL}/templates/${encodeURIComponent(name)}`, { method: 'DELETE', headers: { 'X-API-Key': process.env.E2B_API_KEY } })
+}
+
+const template = () => Template({ fileContextPath: context })
+
+/** Builds under a name of its own; returns the name and the lines of the log. */
+async function build(steps, name, opts = {}) {
+  name = `${name}-${unique}`
+  if (!names.includes(name)) names.push(name)
+  const lines = []
+  const built = await Template.build(steps, name, { cpuCount: 1, memoryMB: 1024, ...opts, onBuildLogs: (e) => lines.push(`${e.level}: ${e.message}`) })
+  return { name, lines, ...built }
+}
+
+const printed = (lines, at) => lines.filter((l) => l.includes(`[builder ${at}] [stdout]: `)).map((l) => l.replace(/^.*\[stdout\]: /, ''))
+
+test('copies files, runs commands and keeps the outcome', async () => {
+  const { name, lines } = await build(
+    template().fromBaseImage().skipCache()
+      .copy('folder/*', 'folder', { forceUpload: true }).runCmd('cat folder/test.txt; readlink folder/broken.txt; cat folder/sub/deep.txt')
+      .copy('run.sh', 'dst/').copy('run.sh', '/opt/deep/tool', { user: 'root', mode: 0o700 }).copy('.', '/all/')
+      .runCmd('dst/run.sh; sudo stat -c "%U %a" /opt/deep/tool; stat -c %U /all/run.sh dst; ls /all')
+      .setWorkdir('/app'),
+    'copies')
+  assert.deepEqual(printed(lines, '2/7'), ['This is a test file.', 'missing.txt', 'deep'])
+  assert.deepEqual(printed(lines, '6/7'), ['ran', 'root 700', 'user', 'user', 'folder', 'run.sh'])
+  const sandbox = await Sandbox.create(name)
+  try {
+    assert.equal((await sandbox.commands.run('pwd; cat ~/folder/relative.txt; cat ~/folder/absolute.txt 2>/dev/null || echo broken')).stdout,
+      '/app\nThis is a test file.\nbroken\n')
+    assert.match((await sandbox.commands.run('cat /.e2b')).stdout, /^ENV_ID=\w{20}\nTEMPLATE_ID=\w{20}\nBUILD_ID=[0-9a-f-]{36}\n$/)
+  } finally {
+    await sandbox.kill()
+  }
+})
+
+test('resolves links when asked to', async () => {
+  const { lines } = await build(template().fromBaseImage().copy('folder/relative.txt', 'folder/real.txt', { resolveSymlinks: true })
+    .runCmd('test ! -L folder/real.txt && cat folder/real.txt'), 'links')
+  assert.deepEqual(printed(lines, '2/2'), ['This is a test file.'])
+})
+
+test('runs commands as whoever is asked for', async () => {
+  const { lines } = await build(template().fromBaseImage().runCmd('whoami; pwd; sudo id -un').runCmd('whoami; pwd', { user: 'root' })
+    .setUser('bob').runCmd('whoami; echo $HOME'), 'users')
+  assert.deepEqual(printed(lines, '1/4'), ['user', '/home/user', 'root'])
+  assert.deepEqual(printed(lines, '2/4'), ['root', '/root'])
+  assert.deepEqual(printed(lines, '4/4'), ['bob', '/home/bob'])
+})
+
+test('keeps values of variables as they are, but for other variables', async () => {
+  const value = 'a"b\'c\\d\n-----BEGIN $(touch /tmp/no) `id`-----'
+  const { name, lines } = await build(template().fromBaseImage().setEnvs({ SECRET: value, PATH: '${PATH}:/my/path' }).setEnvs({ TWICE: '$SECRET' })
+    .runCmd('printf %s "$SECRET" | sha256sum; printf %s "$TWICE" | sha256sum; echo $PATH; ls /tmp/no 2>&1 || true'), 'env')
+  const [first, second, path, no] = printed(lines, '3/3')
+  const digest = Buffer.from(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(value))).toString('hex')
+  assert.equal(first, `${digest}  -`)
+  assert.equal(second, first)
+  assert.ok(path.split(':').includes('/my/path') && path.split(':').includes('/usr/bin'), path)
+  assert.match(no, /No such file/)
+  const sandbox = await Sandbox.create(name)
+  try {
+    assert.equal((await sandbox.commands.run('echo "[$SECRET]"')).stdout, '[]\n')
+  } finally {
+    await sandbox.kill()
+  }
+})
+
+test('takes unchanged steps from the cache, up to one that is forced', async () => {
+  const steps = (last, force) => {
+    let t = template().fromBaseImage().setEnvs({ ENV_VAR: 'Hello, World!', SEED: unique }).runCmd('date +%N > stamp; cat stamp')
+    if (force) t = t.skipCache()
+    return t.runCmd(`ln -sf .bashrc .bashrc.local; readlink .bashrc.local; cat stamp; echo ${last}`)
+  }
+  const first = await build(steps('one'), 'cached')
+  const second = await build(steps('two'), 'cached')
+  assert.ok(second.lines.some((l) => l.startsWith(`info: CACHED [builder 1/3] ENV ENV_VAR Hello, World! SEED ${unique} [`)), second.lines.join('\n'))
+  const stamp = printed(first.lines, '2/3')[0]
+  assert.deepEqual(printed(second.lines, '3/3'), ['.bashrc', stamp, 'two'])
+  const third = await build(steps('two', true), 'cached')
+  assert.ok(third.lines.some((l) => l.startsWith('info: CACHED [builder 2/3] RUN')))
+  assert.ok(third.lines.some((l) => l.startsWith('info: [builder 3/3] RUN')))
+  assert.notEqual(third.buildId, second.buildId)
+  assert.equal(third.templateId, second.templateId)
+})
+
+test('starts sandboxes with the start command running, in its own environment', async () => {
+  const { name, lines } = await build(template().fromBaseImage().setEnvs({ GREETING: 'hello' }).setWorkdir('/srv/site')
+    .runCmd('echo $GREETING > index.html').setStartCmd('echo "starting $GREETING in $(pwd)"; exec python3 -m http.server 8000', waitForPort(8000)), 'server')
+  const at = (text) => lines.findIndex((l) => l.startsWith('info: ') && l.includes(text))
+  assert.ok(at('Running start command: echo') > 0)
+  assert.ok(at('Waiting for template to be ready: ') > at('Running start command: echo'))
+  assert.ok(at('Template is ready') > at('Waiting for template to be ready: '))
+  assert.ok(at('[start] [stdout]: starting hello in /srv/site') > 0, lines.join('\n'))
+  const sandbox = await Sandbox.create(name, { envs: { MINE: 'yes' } })
+  try {
+    const body = await new Promise((resolve, reject) => request(hostRequest(sandbox, 8000, '/index.html'), (r) => r.setEncoding('utf8').on('data', resolve)).on('error', reject).end())
+    assert.equal(body, 'hello\n')
+    assert.equal((await sandbox.commands.run('echo $MINE$GREETING; pwd')).stdout, 'yes\n/srv/site\n')
+    const pids = (await sandbox.commands.run('pgrep -f http.server')).stdout.trim()
+    assert.equal((await sandbox.commands.run(`tr "\\0" "\\n" < /proc/${pids.split('\n')[0]}/environ | grep -c -e ^GREETING -e ^MINE`)).stdout, '1\n')
+  } finally {
+    await sandbox.kill()
+  }
+  const child = await build(template().fromTemplate(name).runCmd('cat /srv/site/index.html; pwd; echo $GREETING'), 'server-child')
+  assert.deepEqual(printed(child.lines, '1/1'), ['hello', '/srv/site', 'hello'])
+  assert.ok(child.lines.some((l) => l.includes('[start] [stdout]: starting hello in /srv/site')))
+  const own = await build(template().fromTemplate(name).setStartCmd('echo other; sleep 1000', waitForTimeout(200)), 'server-own')
+  assert.ok(own.lines.some((l) => l.includes('[start] [stdout]: other')))
+  assert.ok(!own.lines.some((l) => l.includes('starting hello')))
+})
+
+test('says which step failed, and why', async () => {
+  const failures = {
+    'exit status': [(t) => t.runCmd('true').runCmd('echo first; echo last >&2; exit 3'), "failed to run command 'echo first; echo last >&2; exit 3': exit status 3"],
+    'unknown user': [(t) => t.runCmd('whoami', { user: 'root123' }), "failed to run command 'whoami': command failed: unauthenticated: invalid username: 'root123'"],
+    'start command': [(t) => t.setStartCmd('exit 4', waitForTimeout(10_000)), 'start command failed: error running start command: exit status 4'],
+    'no such owner': [(t) => t.copy('run.sh', '/x', { user: 'nobody-here' }), /^failed to copy 'run.sh' to '\/x': .*user 'nobody-here' does not exist/],
+    'working directory': [(t) => t.setWorkdir('/etc/passwd'), /^failed to set the working directory '\/etc\/passwd'/],
+  }
+  for (const [what, [steps, want]] of Object.entries(failures)) {
+    const lines = []
+    await assert.rejects(Template.build(steps(template().fromBaseImage()), `failing-${unique}`, { onBuildLogs: (e) => lines.push(e.message) }), (e) => {
+      assert.ok(e instanceof BuildError, `${what}: ${e}`)
+      if (want instanceof RegExp) assert.match(e.message, want)
+      else assert.equal(e.message, want)
+      assert.match(e.stack, /templates\.test\.mjs/)
+      return true
+    })
+    if (what === 'exit status') assert.ok(lines.some((l) => l.includes('it printed last:\nfirst\nlast')), lines.join('\n'))
+  }
+  names.push(`failing-${unique}`)
+  await assert.rejects(Template.build(template().fromTemplate('no-such-template'), `failing-${unique}`), /template 'no-such-template' not found/)
+  await assert.rejects(Template.build(template().fromImage('127.0.0.1:1/no/image'), `failing-${unique}`), /failed to pull image '127.0.0.1:1\/no\/image'/)
+  await assert.rejects(Sandbox.create(`failing-${unique}`), /does not exist for template/)
+})
+
+test('a failed rebuild leaves what there was', async () => {
+  const { name } = await build(template().fromBaseImage().runCmd('echo good > state'), 'rebuilt')
+  const sandbox = await Sandbox.create(name)
+  try {
+    await assert.rejects(build(template().fromBaseImage().runCmd('exit 1'), 'rebuilt'))
+    await build(template().fromBaseImage().runCmd('echo better > state'), 'rebuilt')
+    assert.equal((await sandbox.commands.run('cat state')).stdout, 'good\n')
+  } finally {
+    await sandbox.kill()
+  }
+  const next = await Sandbox.create(name)
+  try {
+    assert.equal((await next.commands.run('cat state')).stdout, 'better\n')
+  } finally {
+    await next.kill()
+  }
+})
+
+test('builds in the background, under tags, and many at once', async () => {
+  const tagged = `tagged-${unique}`
+  names.push(tagged)
+  const started = await Template.buildInBackground(template().fromBaseImage().runCmd('sleep 1'), `${tagged}:v1`, { cpuCount: 1, memoryMB: 512 })
+  const status = (o = {}) => Template.getBuildStatus({ templateId: started.templateId, buildId: started.buildId, ...o })
+  assert.equal((await status()).status, 'building')
+  await eventually(async () => (await status()).status === 'ready', 'the background build', 20_000)
+  await Template.assignTags(`${tagged}:v1`, ['production', 'latest'])
+  assert.deepEqual((await Template.getTags(tagged)).map((t) => t.tag).sort(), ['latest', 'production', 'v1'])
+  assert.equal(await Template.exists(tagged), true)
+  assert.equal(await Template.exists(`nothing-${unique}`), false)
+  const sandbox = await Sandbox.create(`${tagged}:production`)
+  await sandbox.kill()
+
+  const many = await Promise.all([...Array(10).keys()].map((n) =>
+    build(template().fromBaseImage().runCmd(`echo ${n} > n`).runCmd('cat n'), `many-${n}`, { memoryMB: 512 })))
+  for (const [n, { lines }] of many.entries()) assert.deepEqual(printed(lines, '2/2'), [`${n}`])
+})
+
+test('a newer build takes the place of one under way', async () => {
+  const name = `superseded-${unique}`
+  names.push(name)
+  const slow = Template.build(template().fromBaseImage().runCmd('sleep 60'), name)
+  const outcome = assert.rejects(slow, /cancel/)
+  await new Promise((resolve) => setTimeout(resolve, 1500))
+  await build(template().fromBaseImage().runCmd('true'), 'superseded')
+  await outcome
+})
