@@ -49,7 +49,7 @@ func (m *machine) openEngine(base shoal.Build) (build.Engine, error) {
 }
 
 func openLibrary(cfg *config.Config, images *image.Store, standIns map[string]registry.Image) (*registry.Library, error) {
-	return registry.Open(registry.Config{Images: images, Dir: filepath.Join(cfg.Images(), "library"),
+	return registry.Open(registry.Config{Images: images, Dir: filepath.Join(cfg.DataDir, "library"),
 		Mirrors: cfg.RegistryMirrors, StandIns: standIns})
 }
 

@@ -70,7 +70,7 @@ func (c *imageRmCmd) Run(cfg *config.Config) error {
 }
 
 func localLibrary(cfg *config.Config) (*registry.Library, error) {
-	images, err := image.Open(cfg.Images())
+	images, err := image.Open(cfg.DataDir)
 	if err != nil {
 		return nil, err
 	}

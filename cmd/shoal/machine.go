@@ -40,6 +40,7 @@ type machine struct {
 	lock   *machineLock
 	slots  *network.Pool
 	driver *gvisor.Driver
+	shared *image.Store // of base images; the same as images, or under it
 	images *image.Store
 	orch   *orchestrator.Orchestrator
 
@@ -87,7 +88,7 @@ func (m *machine) open(ended func(string)) error {
 	if err != nil {
 		return fmt.Errorf("prepare gVisor: %w", err)
 	}
-	if m.images, err = image.Open(m.cfg.Images()); err != nil {
+	if m.shared, m.images, err = openImages(m.cfg); err != nil {
 		return err
 	}
 	if m.artifacts, err = m.openArtifacts(); err != nil {
@@ -95,12 +96,25 @@ func (m *machine) open(ended func(string)) error {
 	}
 	m.orch = orchestrator.New(orchestrator.Config{
 		NodeID: m.nodeID(), Version: version, DataDir: m.cfg.DataDir, RunDir: m.cfg.RunDir,
-		KernelDir: filepath.Join(m.cfg.DataDir, "kernels"), OwnImages: m.cfg.ImageDir == "", Pinned: m.pinned,
+		KernelDir: filepath.Join(m.cfg.DataDir, "kernels"), Pinned: m.pinned,
 		MaxProcesses: m.cfg.MaxProcesses, MaxSandboxes: m.cfg.MaxSandboxes, EnvdTimeout: m.cfg.EnvdTimeout,
 		RestTime: m.cfg.RestTime, WarmMin: m.cfg.Warm, WarmMax: m.cfg.WarmMax, Shells: m.cfg.Shells,
 		GuestEnv: m.guestEnv(), Ended: ended,
 	}, m.driver, m.slots, m.images, m.artifacts, m.log)
 	return nil
+}
+
+// openImages opens the store of base images, which installations may share, and that
+// of the layers that are made here.
+func openImages(cfg *config.Config) (shared, own *image.Store, err error) {
+	if shared, err = image.Open(cfg.Images()); err != nil || cfg.ImageDir == "" {
+		return shared, shared, err
+	}
+	own, err = image.Open(cfg.DataDir)
+	if err != nil {
+		return nil, nil, err
+	}
+	return shared, own.Over(shared), nil
 }
 
 // openArtifacts opens the snapshots on the local disk, and the depot that they are
@@ -199,7 +213,7 @@ func (m *machine) base(ctx context.Context, progress func(image.Progress)) (shoa
 	if err != nil {
 		return shoal.Build{}, errors.New("this binary was built without envd; build it with `make build`")
 	}
-	result, err := image.NewBuilder(m.images, m.log).EnsureBase(ctx, image.Options{
+	result, err := image.NewBuilder(m.shared, m.log).EnsureBase(ctx, image.Options{
 		Envd: daemon, CAFiles: m.certificateAuthorities(), Progress: progress,
 	})
 	if err != nil {

@@ -33,6 +33,7 @@ type commands struct {
 	Doctor       doctorCmd       `cmd:"" help:"Check what this machine needs, with cause and fix of each failure."`
 	GC           gcCmd           `cmd:"" name:"gc" help:"Remove snapshots, images and kernels that nothing refers to."`
 	Key          keyCmd          `cmd:"" help:"Make, list and remove API keys."`
+	Template     templateCmd     `cmd:"" help:"Build the templates that Shoal ships."`
 	Image        imageCmd        `cmd:"" help:"Import, list and remove the images that templates are built from."`
 	Check        checkCmd        `cmd:"" help:"Check the configuration and print it."`
 	Version      versionCmd      `cmd:"" help:"Print the version."`

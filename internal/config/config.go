@@ -23,7 +23,7 @@ type Config struct {
 	Dev       bool   `help:"Development mode: listen on loopback only, with the fixed development key."`
 	DataDir   string `default:"/var/lib/shoal" placeholder:"DIR" help:"Durable state: database, images, records, writable layers. On a disk."`
 	RunDir    string `default:"/run/shoal" placeholder:"DIR" help:"State of running guests. On tmpfs."`
-	ImageDir  string `placeholder:"DIR" help:"Root images and what they are made from; installations may share it. In the data directory by default."`
+	ImageDir  string `placeholder:"DIR" help:"Base images and what they are made from; installations may share it. In the data directory by default."`
 	Instance  string `default:"shoal" placeholder:"NAME" help:"Name of this installation in cgroups, namespaces and rules, for several on one machine. 1 to 8 letters or digits."`
 	LogLevel  string `default:"info" enum:"debug,info,warn,error" help:"Least severe level that is logged: debug, info, warn or error."`
 	LogFormat string `default:"auto" enum:"auto,text,json" help:"text, json, or auto: text on a terminal, else json."`

@@ -29,6 +29,8 @@ var emptyDirs = map[string]uint32{
 	"dev": 0o755, "proc": 0o555, "sys": 0o555, "run": 0o755, "run/e2b": 0o755, "run/lock": 0o1777,
 	"tmp": 0o1777, "var/tmp": 0o1777, "mnt": 0o755, "media": 0o755, "srv": 0o755, "code": 0o777,
 	"var/lib/apt/lists": 0o755, "var/lib/apt/lists/partial": 0o755,
+	// Packages link their manuals' alternatives into it, or fail to install.
+	"usr/share/man/man1": 0o755,
 	// Over an empty /tmp gVisor would mount a file system in memory.
 	"tmp/.X11-unix": 0o1777,
 }

@@ -22,7 +22,13 @@ const (
 // Store keeps root images by content below one directory. What is there is
 // complete. Several processes may share it: the base template is made under a
 // file lock, and each unfinished image is locked by who writes it.
-type Store struct{ dir string }
+type Store struct {
+	dir   string
+	below *Store // has images that are only read; nil if there is none
+}
+
+// Over lets the images of another store be found here, too.
+func (s *Store) Over(below *Store) *Store { return &Store{dir: s.dir, below: below} }
 
 // Open prepares the directory, and removes what an interrupted process left there.
 func Open(dir string) (*Store, error) {
@@ -93,7 +99,11 @@ func (s *Store) Path(digest string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if _, err := os.Stat(path); err != nil {
+	_, err = os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) && s.below != nil {
+		return s.below.Path(digest)
+	}
+	if err != nil {
 		return "", err
 	}
 	return path, nil
@@ -157,7 +167,7 @@ func flock(f *os.File, how int) error {
 	}
 }
 
-// List returns the digests of all images.
+// List returns the digests of the images that are not only read.
 func (s *Store) List() ([]string, error) {
 	files, err := filepath.Glob(filepath.Join(s.dir, imagesDir, "sha256-*"+suffix))
 	if err != nil {

@@ -129,9 +129,6 @@ func (o *Orchestrator) references() (references, error) {
 }
 
 func (o *Orchestrator) collectImages(used map[string]bool, out *shoal.Collected) error {
-	if !o.cfg.OwnImages {
-		return nil // other installations may use them
-	}
 	digests, err := o.images.List()
 	if err != nil {
 		return err

@@ -16,7 +16,7 @@ import (
 func TestCollect(t *testing.T) {
 	n := newNode(t)
 	ctx := context.Background()
-	n.orch.cfg.OwnImages, n.orch.cfg.KernelDir = true, filepath.Join(n.dir, "kernels")
+	n.orch.cfg.KernelDir = filepath.Join(n.dir, "kernels")
 	sb := n.create()
 	snapshot := func() string {
 		t.Helper()

@@ -53,8 +53,6 @@ type Config struct {
 	// KernelDir has the sandbox kernels, each in a directory named as the runtime
 	// names it; those that nothing needs are removed. Empty keeps them.
 	KernelDir string
-	// OwnImages allows to remove root images that nothing here needs.
-	OwnImages bool
 	// Pinned are images that must stay although no build or sandbox needs them; nil is
 	// none.
 	Pinned func() ([]string, error)

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"text/tabwriter"
+
+	"shoal/internal/config"
+	"shoal/internal/shipped"
+	"shoal/internal/shoal"
+	"shoal/templates"
+)
+
+type templateCmd struct {
+	Build templateBuildCmd `cmd:"" help:"Build a template that Shoal ships, for all teams, on the API that runs."`
+	List  templateListCmd  `cmd:"" help:"List the templates that Shoal ships."`
+}
+
+type templateBuildCmd struct {
+	Name []string `arg:"" help:"Names, as 'template list' shows them."`
+	API  string   `name:"api" env:"E2B_API_URL" placeholder:"URL" help:"The API. That of this machine by default."`
+	Key  string   `env:"E2B_API_KEY" placeholder:"KEY" help:"The API key. With --dev the development key by default."`
+}
+
+type templateListCmd struct{}
+
+// Run builds templates, one after the other.
+func (c *templateBuildCmd) Run(ctx context.Context, cfg *config.Config) error {
+	client := &shipped.Client{API: c.API, Key: c.Key, Log: func(level, message string) {
+		if level != "debug" {
+			fmt.Println(message)
+		}
+	}}
+	if client.API == "" {
+		client.API = "http://" + reachable(cfg.APIListen)
+	}
+	if client.Key == "" && cfg.Dev {
+		client.Key = shoal.DevAPIKey
+	}
+	if client.Key == "" {
+		return errors.New("an API key is needed: export E2B_API_KEY, or give --key")
+	}
+	for _, name := range c.Name {
+		t, err := shipped.Find(name)
+		if err != nil {
+			return err
+		}
+		if err := client.Build(ctx, t); err != nil {
+			return fmt.Errorf("template %s: %w", name, err)
+		}
+		fmt.Printf("Template %s is ready.\n", name)
+	}
+	return nil
+}
+
+// Run lists.
+func (templateListCmd) Run() error {
+	w := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
+	for _, t := range templates.Shipped {
+		fmt.Fprintf(w, "%s\t%d CPU, %d MB\t%s\n", t.Name, t.CPUCount, t.MemoryMB, t.About)
+	}
+	return w.Flush()
+}

@@ -1,0 +1,201 @@
+// Package shipped builds the templates that come with Shoal, through the API, as the
+// SDKs build those of users.
+package shipped
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"shoal/templates"
+)
+
+// Client speaks to an API with a team's key.
+type Client struct {
+	API string // http://host:port
+	Key string
+	// Log takes the lines of the build's log.
+	Log func(level, message string)
+}
+
+// Find returns a shipped template.
+func Find(name string) (templates.Template, error) {
+	var names []string
+	for _, t := range templates.Shipped {
+		if t.Name == name {
+			return t, nil
+		}
+		names = append(names, t.Name)
+	}
+	return templates.Template{}, fmt.Errorf("there is no shipped template %q, but %s", name, strings.Join(names, ", "))
+}
+
+// build is what a registration answers.
+type build struct {
+	TemplateID string `json:"templateID"`
+	BuildID    string `json:"buildID"`
+}
+
+// Build builds a template, and makes it public under its bare name.
+func (c *Client) Build(ctx context.Context, t templates.Template) error {
+	var b build
+	err := c.call(ctx, http.MethodPost, "/v3/templates", map[string]any{"name": t.Name, "cpuCount": t.CPUCount, "memoryMB": t.MemoryMB}, &b)
+	if err != nil {
+		return err
+	}
+	steps := []map[string]any{}
+	for _, s := range t.Steps {
+		step := map[string]any{"type": s.Type, "args": s.Args}
+		if s.Type == "COPY" {
+			if step["filesHash"], err = c.upload(ctx, b, t.Files, s); err != nil {
+				return err
+			}
+		}
+		steps = append(steps, step)
+	}
+	at := "/templates/" + b.TemplateID + "/builds/" + b.BuildID
+	err = c.call(ctx, http.MethodPost, "/v2"+at, map[string]any{"fromImage": t.Image, "steps": steps, "startCmd": t.Start, "readyCmd": t.Ready}, nil)
+	if err != nil {
+		return err
+	}
+	if err := c.follow(ctx, at); err != nil {
+		return err
+	}
+	return c.call(ctx, http.MethodPatch, "/templates/"+b.TemplateID, map[string]any{"public": true}, nil)
+}
+
+// upload sends a COPY step's files, unless they are there, and returns their hash.
+func (c *Client) upload(ctx context.Context, b build, files fs.FS, s templates.Step) (string, error) {
+	archive, err := pack(files, s.Args[0])
+	if err != nil {
+		return "", fmt.Errorf("pack %s: %w", s.Args[0], err)
+	}
+	sum := sha256.Sum256(archive)
+	hash := hex.EncodeToString(sum[:])
+	var link struct {
+		Present bool   `json:"present"`
+		URL     string `json:"url"`
+	}
+	if err := c.call(ctx, http.MethodGet, "/templates/"+b.TemplateID+"/files/"+hash, nil, &link); err != nil || link.Present {
+		return hash, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, link.URL, bytes.NewReader(archive))
+	if err != nil {
+		return "", err
+	}
+	return hash, do(req, nil)
+}
+
+// pack makes an archive of a file, or of all below a directory. Embedded files have no
+// modes: a script is what begins like one.
+func pack(files fs.FS, source string) ([]byte, error) {
+	var out bytes.Buffer
+	z := gzip.NewWriter(&out)
+	w := tar.NewWriter(z)
+	err := fs.WalkDir(files, source, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if path.Base(name) == "__pycache__" {
+				return fs.SkipDir
+			}
+			return w.WriteHeader(&tar.Header{Name: name + "/", Typeflag: tar.TypeDir, Mode: 0o755})
+		}
+		data, err := fs.ReadFile(files, name)
+		if err != nil {
+			return err
+		}
+		mode := int64(0o644)
+		if bytes.HasPrefix(data, []byte("#!")) {
+			mode = 0o755
+		}
+		if err := w.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: mode, Size: int64(len(data))}); err != nil {
+			return err
+		}
+		_, err = w.Write(data)
+		return err
+	})
+	err = errors.Join(err, w.Close(), z.Close())
+	return out.Bytes(), err
+}
+
+// pollPeriod is how often the build is asked for.
+const pollPeriod = 200 * time.Millisecond
+
+// follow reads the log until the build has ended.
+func (c *Client) follow(ctx context.Context, at string) error {
+	tick := time.NewTicker(pollPeriod)
+	defer tick.Stop()
+	for offset := 0; ; {
+		var status struct {
+			Status     string `json:"status"`
+			LogEntries []struct{ Level, Message string }
+			Reason     struct{ Message, Step string }
+		}
+		if err := c.call(ctx, http.MethodGet, fmt.Sprintf("%s/status?logsOffset=%d", at, offset), nil, &status); err != nil {
+			return err
+		}
+		for _, e := range status.LogEntries {
+			c.Log(e.Level, e.Message)
+		}
+		offset += len(status.LogEntries)
+		switch {
+		case len(status.LogEntries) > 0:
+			continue
+		case status.Status == "ready":
+			return nil
+		case status.Status == "error":
+			return fmt.Errorf("the build failed in step %q: %s", status.Reason.Step, status.Reason.Message)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+func (c *Client) call(ctx context.Context, method, path string, body, answer any) error {
+	data, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.API, "/")+path, bytes.NewReader(data))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("X-API-Key", c.Key)
+	req.Header.Set("Content-Type", "application/json")
+	return do(req, answer)
+}
+
+// do sends a request and decodes its answer, unless answer is nil.
+func do(req *http.Request, answer any) error {
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= 300 {
+		var wrong struct{ Message string }
+		_ = json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&wrong) // the status says enough
+		return fmt.Errorf("%s %s: status %d: %s", req.Method, req.URL.Path, resp.StatusCode, wrong.Message)
+	}
+	if answer == nil {
+		return nil
+	}
+	return json.NewDecoder(resp.Body).Decode(answer)
+}

@@ -1,0 +1,204 @@
+"""The HTTP routes of the code interpreter."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from . import events
+from .context import Context
+from .kernel import KernelFailed
+from .languages import LANGUAGES, normalise
+
+log = logging.getLogger(__name__)
+
+HOME = "/home/user"
+DEFAULTS = ("python", "javascript")  # ready before the first request
+QUIET = 5.0  # seconds without an event, after which a keepalive looks for the client
+ENVD = "http://localhost:49983/envs"
+ANY_ORIGIN = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "*",
+    "Access-Control-Allow-Headers": "*",
+}
+
+
+class Interpreter:
+    """All contexts of a sandbox."""
+
+    def __init__(self) -> None:
+        self._contexts: dict[str, Context] = {}  # in the order of their creation
+        self._defaults: dict[str, Context] = {}  # by language
+        self._creating: dict[str, asyncio.Lock] = {name: asyncio.Lock() for name in LANGUAGES}
+
+    async def start(self) -> None:
+        for language in DEFAULTS:
+            await self._default(language)
+
+    async def close(self) -> None:
+        await asyncio.gather(*(c.close() for c in self._contexts.values()), return_exceptions=True)
+
+    async def create(self, language: str, cwd: str) -> Context:
+        if language not in LANGUAGES:
+            raise KernelFailed(f"Failed to create context: there is no language {language!r}; there are {', '.join(LANGUAGES)}")
+        context = Context(language, cwd)
+        await context.start()
+        self._contexts[context.id] = context
+        return context
+
+    async def _default(self, language: str) -> Context:
+        if language not in LANGUAGES:
+            return await self.create(language, HOME)  # says what is wrong
+        async with self._creating[language]:
+            if language not in self._defaults:
+                self._defaults[language] = await self.create(language, HOME)
+            return self._defaults[language]
+
+    async def remove(self, context: Context) -> None:
+        del self._contexts[context.id]
+        if self._defaults.get(context.language) is context:
+            del self._defaults[context.language]
+        await context.close()
+
+    def list(self) -> list[Context]:
+        return list(self._contexts.values())
+
+    def find(self, ident: str) -> Context:
+        try:
+            return self._contexts[ident]
+        except KeyError:
+            raise web.HTTPNotFound(text=f"Context {ident} not found") from None
+
+    async def choose(self, ident: str | None, language: str | None) -> Context:
+        if ident and language:
+            raise web.HTTPBadRequest(text="Only one of context_id or language can be provided")
+        if ident:
+            return self.find(ident)
+        return await self._default(normalise(language))
+
+
+routes = web.RouteTableDef()
+INTERPRETER = web.AppKey("interpreter", Interpreter)
+CLIENT = web.AppKey("client", aiohttp.ClientSession)
+
+
+def describe(context: Context) -> dict[str, str]:
+    return {"id": context.id, "language": context.language, "cwd": context.cwd}
+
+
+async def body_of(request: web.Request) -> dict[str, Any]:
+    try:
+        body = await request.json() if request.can_read_body else {}
+    except ValueError:
+        raise web.HTTPBadRequest(text="The body is not JSON") from None
+    if not isinstance(body, dict):
+        raise web.HTTPBadRequest(text="The body is not a JSON object")
+    return body
+
+
+@routes.get("/health")
+async def health(_: web.Request) -> web.Response:
+    return web.json_response("OK")
+
+
+@routes.get("/contexts")
+async def list_contexts(request: web.Request) -> web.Response:
+    return web.json_response([describe(c) for c in request.app[INTERPRETER].list()])
+
+
+@routes.post("/contexts")
+async def create_context(request: web.Request) -> web.Response:
+    body = await body_of(request)
+    context = await request.app[INTERPRETER].create(normalise(body.get("language")), body.get("cwd") or HOME)
+    return web.json_response(describe(context))
+
+
+@routes.post("/contexts/{id}/restart")
+async def restart_context(request: web.Request) -> web.Response:
+    context = request.app[INTERPRETER].find(request.match_info["id"])
+    await context.restart()
+    return web.json_response(None)
+
+
+@routes.delete("/contexts/{id}")
+async def remove_context(request: web.Request) -> web.Response:
+    interpreter = request.app[INTERPRETER]
+    await interpreter.remove(interpreter.find(request.match_info["id"]))
+    return web.json_response(None)
+
+
+@routes.post("/execute")
+async def execute(request: web.Request) -> web.StreamResponse:
+    body = await body_of(request)
+    code, env = body.get("code"), body.get("env_vars") or {}
+    if not isinstance(code, str):
+        raise web.HTTPBadRequest(text="code must be a string")
+    context = await request.app[INTERPRETER].choose(body.get("context_id"), body.get("language"))
+    token = request.headers.get("X-Access-Token")
+
+    async def sandbox_env() -> dict[str, str]:
+        headers = {"X-Access-Token": token} if token else {}
+        try:
+            async with request.app[CLIENT].get(ENVD, headers=headers) as answer:
+                return await answer.json() if answer.status == 200 else {}
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            log.warning("the sandbox's variables are not known: %s", error)
+            return {}
+
+    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson", **ANY_ORIGIN})
+    await response.prepare(request)
+    stream = context.execute(code, env, sandbox_env)
+    try:
+        pending = asyncio.ensure_future(anext(stream))
+        while True:
+            done, _ = await asyncio.wait({pending}, timeout=QUIET)
+            event = pending.result() if done else events.KEEPALIVE
+            await response.write(json.dumps(event).encode() + b"\n")
+            if event is events.END:
+                break
+            if done:
+                pending = asyncio.ensure_future(anext(stream))
+    finally:
+        pending.cancel()
+        await asyncio.gather(pending, return_exceptions=True)
+        await stream.aclose()
+    await response.write_eof()
+    return response
+
+
+@web.middleware
+async def edges(request: web.Request, handler) -> web.StreamResponse:
+    """Allows any origin, and turns what kernels could not do into plain texts."""
+    if request.method == "OPTIONS":
+        return web.Response(headers=ANY_ORIGIN)
+    try:
+        response = await handler(request)
+    except web.HTTPException as answer:
+        answer.headers.update(ANY_ORIGIN)
+        raise
+    except KernelFailed as error:
+        return web.Response(status=500, text=str(error), headers=ANY_ORIGIN)
+    if not response.prepared:
+        response.headers.update(ANY_ORIGIN)
+    return response
+
+
+async def with_interpreter(app: web.Application):
+    """Holds the contexts, and the connection to envd, while the server runs."""
+    interpreter = app[INTERPRETER] = Interpreter()
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as app[CLIENT]:
+        await interpreter.start()
+        yield
+        await interpreter.close()
+
+
+def make_app() -> web.Application:
+    app = web.Application(middlewares=[edges], client_max_size=1 << 30)
+    app.add_routes(routes)
+    app.cleanup_ctx.append(with_interpreter)
+    return app

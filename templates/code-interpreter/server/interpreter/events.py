@@ -1,0 +1,74 @@
+"""The lines that clients read, made of what kernels say."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from .kernel import Message
+
+_FORMATS = {
+    "text/plain": "text",
+    "text/html": "html",
+    "text/markdown": "markdown",
+    "image/svg+xml": "svg",
+    "image/png": "png",
+    "image/jpeg": "jpeg",
+    "application/pdf": "pdf",
+    "text/latex": "latex",
+    "application/json": "json",
+    "application/javascript": "javascript",
+    "e2b/data": "data",
+    "e2b/chart": "chart",
+}
+
+END = {"type": "end_of_execution"}
+KEEPALIVE = {"type": "keepalive"}
+
+
+def error(name: str, value: str, traceback: str = "") -> dict[str, Any]:
+    return {"type": "error", "name": name, "value": value, "traceback": traceback}
+
+
+def result(data: dict[str, Any], *, main: bool) -> dict[str, Any]:
+    event: dict[str, Any] = {"type": "result"}
+    extra = {}
+    for mime, content in data.items():
+        if isinstance(content, list) and all(isinstance(line, str) for line in content) and mime != "application/json":
+            content = "".join(content)  # Jupyter allows texts in lines
+        if mime not in _FORMATS:
+            extra[mime] = content
+            continue
+        if mime == "text/plain" and isinstance(content, str):
+            content = unquote(content)
+        event[_FORMATS[mime]] = content
+    return {**event, "extra": extra, "is_main_result": main}
+
+
+def unquote(text: str) -> str:
+    """Strips one pair of matching quotes."""
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        return text[1:-1]
+    return text
+
+
+def translate(message: Message, *, failed: bool) -> dict[str, Any] | None:
+    """The event of a message; None if clients need none. failed says that the
+    execution's error was sent already."""
+    content = message.content
+    match message.kind:
+        case "execute_input":
+            return {"type": "number_of_executions", "execution_count": content.get("execution_count", 0)}
+        case "stream":
+            name = "stderr" if content.get("name") == "stderr" else "stdout"
+            return {"type": name, "text": content.get("text", ""), "timestamp": datetime.now(UTC).isoformat()}
+        case "execute_result":
+            return result(content.get("data", {}), main=True)
+        case "display_data":
+            return result(content.get("data", {}), main=False)
+        case "error" | "execute_reply" if not failed:
+            if content.get("status") == "aborted":
+                return error("ExecutionAborted", "Execution was aborted")
+            if message.kind == "error" or content.get("status") == "error":
+                return error(content.get("ename", ""), content.get("evalue", ""), "".join(content.get("traceback", [])))
+    return None

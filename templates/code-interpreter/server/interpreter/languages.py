@@ -1,0 +1,100 @@
+"""What differs between the languages: how a kernel starts, and how a variable is set."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .jupyter import JupyterKernel
+from .kernel import Kernel
+
+HERE = Path("/opt/code-interpreter")
+RUN = Path("/run/code-interpreter")  # connection files and sockets of kernels
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """How to start a kernel and to say things in its language."""
+
+    argv: list[str]
+    set_variable: Callable[[str, str], str]
+    unset_variable: Callable[[str], str]
+    env: dict[str, str] = field(default_factory=dict)
+    transport: str = "tcp"
+    interrupt_by_message: bool = False
+
+    def kernel(self, cwd: str) -> Kernel:
+        """Makes a kernel that has not started yet."""
+        return JupyterKernel(
+            self.argv,
+            cwd=cwd,
+            env={"HOME": "/root", **self.env},
+            directory=RUN / uuid.uuid4().hex,
+            transport=self.transport,
+            interrupt_by_message=self.interrupt_by_message,
+        )
+
+
+def _script(text: str) -> str:
+    """A string literal of JavaScript, R and Java."""
+    return json.dumps(text)
+
+
+_DENO = Language(
+    argv=["deno", "jupyter", "--kernel", "--conn", "{connection_file}"],
+    set_variable=lambda k, v: f"process.env[{_script(k)}] = {_script(v)};",
+    unset_variable=lambda k: f"delete process.env[{_script(k)}];",
+    env={
+        "NO_COLOR": "1",
+        "DENO_DIR": "/root/.cache/deno",
+        "DENO_NO_UPDATE_CHECK": "1",
+        "DENO_UNSTABLE_BARE_NODE_BUILTINS": "1",
+    },
+    interrupt_by_message=True,
+)
+
+LANGUAGES: dict[str, Language] = {
+    "python": Language(
+        argv=["/usr/bin/python3", "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        set_variable=lambda k, v: f"import os; os.environ[{k!r}] = {v!r}; del os",
+        unset_variable=lambda k: f"import os; os.environ.pop({k!r}, None); del os",
+        env={
+            "IPYTHONDIR": str(HERE / "ipython"),
+            "MATPLOTLIBRC": str(HERE / "matplotlibrc"),
+            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+            "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        },
+        transport="ipc",
+    ),
+    "javascript": _DENO,
+    "typescript": _DENO,
+    "r": Language(
+        argv=["R", "--slave", "-e", "IRkernel::main()", "--args", "{connection_file}"],
+        set_variable=lambda k, v: f"do.call(Sys.setenv, setNames(list({_script(v)}), {_script(k)}))",
+        unset_variable=lambda k: f"Sys.unsetenv({_script(k)})",
+    ),
+    "java": Language(
+        argv=["jjava", "{connection_file}"],  # replaced by its kernel specification, see spec()
+        set_variable=lambda k, v: f"System.setProperty({_script(k)}, {_script(v)});",
+        unset_variable=lambda k: f"System.clearProperty({_script(k)});",
+        interrupt_by_message=True,
+    ),
+    "bash": Language(
+        argv=["/usr/bin/python3", "-m", "bash_kernel", "-f", "{connection_file}"],
+        set_variable=lambda k, v: f"export {k}={shlex.quote(v)}",
+        unset_variable=lambda k: f"unset {k}",
+        transport="ipc",
+    ),
+}
+
+_ALIASES = {"": "python", "js": "javascript", "ts": "typescript"}
+
+
+def normalise(name: str | None) -> str:
+    """The language that a client means; it need not exist."""
+    name = (name or "").strip().lower()
+    return _ALIASES.get(name, name)

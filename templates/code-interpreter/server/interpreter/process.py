@@ -1,0 +1,92 @@
+"""The operating system's side of kernels: starting, signalling and ending processes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+# What the kernels of one server have in their environment, so that the next
+# server finds those that its predecessor left behind when it was killed.
+MARK = "CODE_INTERPRETER_KERNEL"
+
+
+class Process:
+    """A kernel's process, the leader of its own session.
+
+    on_exit is called once, from the event loop, when the process has ended.
+    """
+
+    def __init__(self, child: asyncio.subprocess.Process, on_exit: Callable[[], None]) -> None:
+        self._child = child
+        self._on_exit = on_exit
+        self._watcher = asyncio.create_task(self._watch())
+
+    @classmethod
+    async def spawn(
+        cls,
+        argv: Sequence[str],
+        *,
+        cwd: str,
+        env: Mapping[str, str],
+        on_exit: Callable[[], None],
+        pass_fds: Sequence[int] = (),
+    ) -> Process:
+        """Starts argv in cwd. What it prints goes to the server's own log."""
+        child = await asyncio.create_subprocess_exec(
+            *argv,
+            cwd=cwd,
+            env={**os.environ, **env, MARK: str(os.getpid())},
+            stdin=asyncio.subprocess.DEVNULL,
+            pass_fds=pass_fds,
+            start_new_session=True,
+        )
+        return cls(child, on_exit)
+
+    @property
+    def alive(self) -> bool:
+        return self._child.returncode is None
+
+    def interrupt(self) -> None:
+        """Sends SIGINT to the process and to the children in its group."""
+        if self.alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._child.pid, signal.SIGINT)
+
+    async def end(self) -> None:
+        """Kills the process with its group and waits until it is gone."""
+        if self.alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._child.pid, signal.SIGKILL)
+        await self._watcher
+
+    async def _watch(self) -> None:
+        code = await self._child.wait()
+        log.info("kernel process %d ended with %s", self._child.pid, code)
+        self._on_exit()
+
+
+def end_leftovers(proc: Path = Path("/proc")) -> list[int]:
+    """Kills the kernels of servers that are gone; returns their process ids."""
+    mark = f"{MARK}=".encode()
+    ended: list[int] = []
+    for entry in proc.iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            environ = (entry / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue  # gone meanwhile, or not ours to look at
+        owner = next((e.removeprefix(mark) for e in environ if e.startswith(mark)), None)
+        if owner is None or owner == str(os.getpid()).encode():
+            continue
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(int(entry.name), signal.SIGKILL)
+            ended.append(int(entry.name))
+    return ended

@@ -1,0 +1,88 @@
+package templates
+
+import (
+	"embed"
+	"io/fs"
+	"strings"
+)
+
+// Template is a template that Shoal ships, in the terms of the SDKs: `shoal template
+// build` builds it as a program of a user's would.
+type Template struct {
+	Name     string
+	About    string // one line
+	CPUCount int
+	MemoryMB int
+	Image    string
+	Steps    []Step
+	Start    string
+	Ready    string
+	Files    fs.FS // what COPY steps take
+}
+
+// Step is one step, as it is sent.
+type Step struct {
+	Type string
+	Args []string
+}
+
+// Shipped are all of them.
+var Shipped = []Template{codeInterpreter}
+
+// baseImage is what SDKs call the base template's image.
+const baseImage = "e2bdev/base"
+
+func user(name string) Step { return Step{"USER", []string{name}} }
+
+func workdir(dir string) Step { return Step{"WORKDIR", []string{dir}} }
+
+// run joins lines to one command of the step's user.
+func run(lines ...string) Step { return Step{"RUN", []string{strings.Join(lines, " && ")}} }
+
+func copyFiles(source, dest string) Step { return Step{"COPY", []string{source, dest, "", ""}} }
+
+// aptInstall takes the names of packages, or one text that the shell makes them of.
+func aptInstall(packages ...string) Step {
+	return run("apt-get update -qq",
+		"DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "+strings.Join(packages, " "),
+		"rm -rf /var/lib/apt/lists/*")
+}
+
+// waitForURL succeeds when a request is answered with 200.
+func waitForURL(url string) string {
+	return `curl -s -o /dev/null -w "%{http_code}" ` + url + ` | grep -q "200"`
+}
+
+//go:embed all:code-interpreter
+var codeInterpreterFiles embed.FS
+
+// codeInterpreter is what the code interpreter SDKs start: kernels of six languages
+// behind an HTTP server on port 49999.
+var codeInterpreter = Template{
+	Name: "code-interpreter-v1", About: "Python, JavaScript, TypeScript, R, Java and bash for the code interpreter SDKs",
+	CPUCount: 2, MemoryMB: 2048, Image: baseImage, Files: below(codeInterpreterFiles, "code-interpreter"),
+	Steps: []Step{
+		user("root"),
+		copyFiles("packages", "/opt/code-interpreter/packages"),
+		aptInstall(`$(grep -v "^#" /opt/code-interpreter/packages)`),
+		run("npm install -g --no-fund --no-audit deno@2.9.6", "deno --version"),
+		copyFiles("requirements.txt", "/opt/code-interpreter/requirements.txt"),
+		run("pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore -r /opt/code-interpreter/requirements.txt"),
+		copyFiles(".", "/opt/code-interpreter/"),
+		run("cd /opt/code-interpreter", "chmod 755 run", "python3 -m venv --without-pip venv",
+			"pip --python venv/bin/python install --no-cache-dir --disable-pip-version-check -q -r server/requirements.txt",
+			"venv/bin/python -m compileall -q server"),
+		user("user"),
+		workdir("/home/user"),
+	},
+	Start: "sudo /opt/code-interpreter/run",
+	Ready: waitForURL("http://localhost:49999/health"),
+}
+
+func below(files embed.FS, dir string) fs.FS {
+	sub, err := fs.Sub(files, dir)
+	if err != nil {
+		panic(err) // it is in the binary
+	}
+	return sub
+}
