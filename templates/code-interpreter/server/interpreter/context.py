@@ -60,7 +60,7 @@ class Context:
                     await self._prepare(env, sandbox_env)
                     failed = False
                     async for message in self._kernel.execute(code):
-                        event = events.translate(message, failed=failed)
+                        event = events.translate(message, failed=failed, displayed=self._speech.displays_results)
                         if event is not None:
                             failed |= event["type"] == "error"
                             out.put_nowait(event)

@@ -52,9 +52,9 @@ def unquote(text: str) -> str:
     return text
 
 
-def translate(message: Message, *, failed: bool) -> dict[str, Any] | None:
+def translate(message: Message, *, failed: bool, displayed: bool) -> dict[str, Any] | None:
     """The event of a message; None if clients need none. failed says that the
-    execution's error was sent already."""
+    execution's error was sent already, displayed that displays are results."""
     content = message.content
     match message.kind:
         case "execute_input":
@@ -65,7 +65,7 @@ def translate(message: Message, *, failed: bool) -> dict[str, Any] | None:
         case "execute_result":
             return result(content.get("data", {}), main=True)
         case "display_data":
-            return result(content.get("data", {}), main=False)
+            return result(content.get("data", {}), main=displayed)
         case "error" | "execute_reply" if not failed:
             if content.get("status") == "aborted":
                 return error("ExecutionAborted", "Execution was aborted")

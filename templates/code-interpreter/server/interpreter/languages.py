@@ -26,6 +26,7 @@ class Language:
     env: dict[str, str] = field(default_factory=dict)
     transport: str = "tcp"
     interrupt_by_message: bool = False
+    displays_results: bool = False  # what others send as a result, it sends as a display
 
     def kernel(self, cwd: str) -> Kernel:
         """Makes a kernel that has not started yet."""
@@ -43,6 +44,8 @@ def _script(text: str) -> str:
     """A string literal of JavaScript, R and Java."""
     return json.dumps(text)
 
+
+_JJAVA = "/usr/local/share/jupyter/kernels/java"
 
 _DENO = Language(
     argv=["deno", "jupyter", "--kernel", "--conn", "{connection_file}"],
@@ -76,9 +79,10 @@ LANGUAGES: dict[str, Language] = {
         argv=["R", "--slave", "-e", "IRkernel::main()", "--args", "{connection_file}"],
         set_variable=lambda k, v: f"do.call(Sys.setenv, setNames(list({_script(v)}), {_script(k)}))",
         unset_variable=lambda k: f"Sys.unsetenv({_script(k)})",
+        displays_results=True,
     ),
     "java": Language(
-        argv=["jjava", "{connection_file}"],  # replaced by its kernel specification, see spec()
+        argv=["java", "-jar", f"{_JJAVA}/jjava-launcher.jar", f"{_JJAVA}/jjava.jar", "{connection_file}"],
         set_variable=lambda k, v: f"System.setProperty({_script(k)}, {_script(v)});",
         unset_variable=lambda k: f"System.clearProperty({_script(k)});",
         interrupt_by_message=True,

@@ -5,6 +5,7 @@ data, figures as charts, lists and dicts as JSON, and images that are saved or s
 def _install():
     import json
     import os
+    import sys
 
     from IPython import get_ipython
     from IPython.core.formatters import BaseFormatter
@@ -23,6 +24,11 @@ def _install():
         format_type = Unicode("e2b/chart")
         print_method = ObjectName("_repr_e2b_chart_")
         _return_type = (dict, str)
+
+        def __call__(self, obj):
+            # Not for_type: the inline backend drops what others registered for figures.
+            figures = sys.modules.get("matplotlib.figure")
+            return chart(obj) if figures and isinstance(obj, figures.Figure) else None
 
     for kind in (DataFormatter, ChartFormatter):
         formatter = kind(parent=shell.display_formatter)
@@ -56,7 +62,6 @@ def _install():
 
     formatters["e2b/data"].for_type_by_name("pandas.core.frame", "DataFrame", data)
     formatters["e2b/data"].for_type_by_name("pandas", "DataFrame", data)
-    formatters["e2b/chart"].for_type_by_name("matplotlib.figure", "Figure", chart)
     for kind in (list, dict):
         formatters["application/json"].for_type(kind, plain)
 
