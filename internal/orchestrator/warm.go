@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"shoal/internal/envd/client"
 	"shoal/internal/network"
 	"shoal/internal/runtime"
 	"shoal/internal/shoal"
@@ -222,11 +223,29 @@ func (o *Orchestrator) bootWarm(ctx context.Context, w *warmGuest, from origin) 
 			o.log.Debug("a guest started ahead ran no shell", "build", w.build.ID, "error", err)
 		}
 	}
+	if from.start.Ready != "" {
+		o.touch(ctx, host, from.start)
+	}
 	if err := w.guest.Freeze(ctx); err != nil {
 		return err
 	}
 	return w.slot.SetEgress(o.openEgress)
 }
+
+// touch runs a template's ready command in a restored guest: what the template runs
+// then has its memory in place when the first client comes.
+func (o *Orchestrator) touch(ctx context.Context, host string, start shoal.StartBlock) {
+	ctx, cancel := context.WithTimeout(ctx, touchLimit)
+	defer cancel()
+	err := client.New(host, "").Run(ctx, client.Command{User: start.Context.User, Args: client.Shell(start.Ready),
+		Env: start.Context.Env, Dir: start.Context.Workdir}, nil, func(bool, []byte) {})
+	if err != nil { // such as one that only sleeps
+		o.log.Debug("a template started ahead is not ready again", "error", err)
+	}
+}
+
+// touchLimit is what a ready command may take in a guest where it has succeeded before.
+const touchLimit = time.Second
 
 // stopWarm ends a guest that nobody claimed.
 func (o *Orchestrator) stopWarm(ctx context.Context, w *warmGuest) error {

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 HOME = "/home/user"
 DEFAULTS = ("python", "javascript")  # ready before the first request
 QUIET = 5.0  # seconds without an event, after which a keepalive looks for the client
-ENVD = "http://localhost:49983/envs"
+ENVD = "http://127.0.0.1:49983/envs"
 ANY_ORIGIN = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "*",
@@ -58,6 +58,10 @@ class Interpreter:
             if language not in self._defaults:
                 self._defaults[language] = await self.create(language, HOME)
             return self._defaults[language]
+
+    async def touch(self) -> None:
+        """Makes the idle default kernels do something, so that they are known to."""
+        await asyncio.gather(*(c.touch() for c in self._defaults.values() if c.language in DEFAULTS))
 
     async def remove(self, context: Context) -> None:
         del self._contexts[context.id]
@@ -101,8 +105,22 @@ async def body_of(request: web.Request) -> dict[str, Any]:
     return body
 
 
+async def variables(request: web.Request) -> dict[str, str]:
+    """The sandbox's environment, by envd, which asks for the token of the request."""
+    token = request.headers.get("X-Access-Token")
+    headers = {"X-Access-Token": token} if token else {}
+    try:
+        async with request.app[CLIENT].get(ENVD, headers=headers) as answer:
+            return await answer.json() if answer.status == 200 else {}
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        log.warning("the sandbox's variables are not known: %s", error)
+        return {}
+
+
 @routes.get("/health")
-async def health(_: web.Request) -> web.Response:
+async def health(request: web.Request) -> web.Response:
+    # All that a first execution takes is done once, for sandboxes that start here.
+    await asyncio.gather(request.app[INTERPRETER].touch(), variables(request))
     return web.json_response("OK")
 
 
@@ -139,20 +157,9 @@ async def execute(request: web.Request) -> web.StreamResponse:
     if not isinstance(code, str):
         raise web.HTTPBadRequest(text="code must be a string")
     context = await request.app[INTERPRETER].choose(body.get("context_id"), body.get("language"))
-    token = request.headers.get("X-Access-Token")
-
-    async def sandbox_env() -> dict[str, str]:
-        headers = {"X-Access-Token": token} if token else {}
-        try:
-            async with request.app[CLIENT].get(ENVD, headers=headers) as answer:
-                return await answer.json() if answer.status == 200 else {}
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            log.warning("the sandbox's variables are not known: %s", error)
-            return {}
-
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson", **ANY_ORIGIN})
     await response.prepare(request)
-    stream = context.execute(code, env, sandbox_env)
+    stream = context.execute(code, env, lambda: variables(request))
     try:
         pending = asyncio.ensure_future(anext(stream))
         while True:

@@ -40,6 +40,16 @@ class Context:
         self._sandbox_env = None
         await self._kernel.restart()
 
+    async def touch(self) -> None:
+        """Runs nothing, if nothing runs."""
+        if self._turn.locked():
+            return
+        async with self._turn:
+            try:
+                await self._silently(["0"])
+            except KernelDied:
+                await self._revive()
+
     async def execute(self, code: str, env: Mapping[str, str], sandbox_env) -> AsyncIterator[dict[str, Any]]:
         """Runs code and yields events, the last of which is the end. sandbox_env is a
         coroutine function that is asked once for each kernel process."""
