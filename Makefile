@@ -50,7 +50,7 @@ test-unit: ## tests that need no root: seconds to a few minutes
 test-root: setup-test build ## tests of the runtime, the network and the image that need root
 	@scripts/test root
 
-test-e2e: setup-test build ## the real SDKs against the real binary
+test-e2e: setup-test build ## the real SDKs against the real binary; SHORT=1 leaves out whole templates, which take minutes
 	@scripts/test e2e
 
 test-chaos: setup-test build ## kill Shoal 200 times (CHAOS_ROUNDS) at random moments, and look for what was lost

@@ -21,7 +21,13 @@ type created struct {
 
 func (i *box) create(t *testing.T) created {
 	t.Helper()
-	status, body := i.call(t, "POST", "/v2/sandboxes", `{"templateID":"base","timeout":300}`)
+	return i.createOf(t, "base")
+}
+
+// createOf creates a sandbox of a template.
+func (i *box) createOf(t *testing.T, template string) created {
+	t.Helper()
+	status, body := i.call(t, "POST", "/v2/sandboxes", `{"templateID":"`+template+`","timeout":300}`)
 	if status != 201 {
 		t.Fatalf("create: %d %s", status, body)
 	}

@@ -1,0 +1,182 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestInterruptedBuild ends with an error when its server dies, and leaves nothing that
+// the next build could meet; the leak check of this package is the rest of it.
+func TestInterruptedBuild(t *testing.T) {
+	out := server.python(t, `
+import time
+from e2b import Template
+steps = Template().from_base_image().run_cmd("echo half > half; echo begun; sleep 300")
+b = Template.build_in_background(steps, "interrupted", cpu_count=1, memory_mb=512)
+while not any("[stdout]: begun" in e.message for e in Template.get_build_status(b).log_entries):
+    time.sleep(0.1)
+print(b.template_id, b.build_id)
+`)
+	ids := strings.Fields(out)
+	if len(ids) != 2 {
+		t.Fatalf("the build: %q", out)
+	}
+	_ = up.Stop(syscall.SIGKILL, 10*time.Second)
+	if err := startServer(); err != nil {
+		t.Fatal(err)
+	}
+	status, body := server.call(t, "GET", "/templates/"+ids[0]+"/builds/"+ids[1]+"/status", "")
+	if status != 200 || !strings.Contains(body, `"status":"error"`) || !strings.Contains(body, "interrupted") {
+		t.Errorf("after the crash: %d %s", status, body)
+	}
+	if left, _ := filepath.Glob(filepath.Join(server.RunDir, "guests", "build-*")); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+	out = server.python(t, `
+from e2b import Sandbox, Template
+Template.build(Template().from_base_image().run_cmd("test ! -e half && echo whole > whole"), "interrupted", cpu_count=1, memory_mb=512)
+s = Sandbox.create("interrupted")
+print(s.files.read("whole"))
+s.kill()
+`)
+	if strings.TrimSpace(out) != "whole" {
+		t.Errorf("the next build: %q", out)
+	}
+	if status, body := server.call(t, "DELETE", "/templates/interrupted", ""); status != 204 {
+		t.Errorf("delete: %d %s", status, body)
+	}
+}
+
+// TestImageLibrary builds from an image that was imported, without any registry.
+func TestImageLibrary(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	file := filepath.Join(t.TempDir(), "root.tar.gz")
+	packages, err := filepath.Glob(filepath.Join(server.ImageDir, "roots", "*"))
+	if err != nil || len(packages) == 0 {
+		t.Fatalf("the base template's packages: %v %v", packages, err)
+	}
+	// A Debian without a user, envd, or Shoal's settings.
+	cmd := exec.CommandContext(ctx, "tar", "-C", packages[0], "--exclude=./proc/*", "--exclude=./sys/*", "--exclude=./dev/*", "-czf", file, ".")
+	cmd.Env = append(os.Environ(), "GZIP=-1")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("tar: %v\n%s", err, out)
+	}
+	if out, err := server.Run(ctx, "image", "import", "example.test/debian:12", file); err != nil {
+		t.Fatalf("import: %v\n%s", err, out)
+	}
+	if out, err := server.Run(ctx, "image", "list"); err != nil || !strings.Contains(out, "example.test/debian:12") {
+		t.Errorf("list: %v\n%s", err, out)
+	}
+	out := server.python(t, `
+from e2b import Sandbox, Template
+Template.build(Template().from_image("example.test/debian:12").run_cmd("whoami; sudo id -un > who; python3 -c 'print(6*7)' > answer"), "imported", cpu_count=1, memory_mb=512)
+s = Sandbox.create("imported")
+print(s.files.read("who"), s.files.read("answer"), s.commands.run("whoami; pwd").stdout)
+s.kill()
+`)
+	if got := strings.Fields(out); strings.Join(got, " ") != "root 42 user /home/user" {
+		t.Errorf("a sandbox of an imported image: %q", out)
+	}
+	server.call(t, "DELETE", "/templates/imported", "")
+	if out, err := server.Run(ctx, "image", "rm", "example.test/debian:12"); err != nil {
+		t.Errorf("rm: %v\n%s", err, out)
+	}
+	if out, err := server.Run(ctx, "image", "rm", "example.test/debian:12"); err == nil || !strings.Contains(out, "there is no image") {
+		t.Errorf("rm of nothing: %v\n%s", err, out)
+	}
+}
+
+// cli runs the official command line with what a user exports.
+func (i *box) cli(t *testing.T, dir string, args ...string) (string, error) {
+	t.Helper()
+	binary, err := filepath.Abs("../js/node_modules/.bin/e2b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd.Dir, cmd.WaitDelay = dir, time.Second
+	cmd.Env = append(i.SDKEnv(), "HOME="+t.TempDir(), "NO_COLOR=1")
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// TestCommandLine creates, lists and deletes templates and sandboxes with e2b's own.
+func TestCommandLine(t *testing.T) {
+	dir := t.TempDir()
+	dockerfile := "FROM e2bdev/base\nENV GREETING=hello\nRUN echo $GREETING > /greeting\nCOPY file.txt /data/\n"
+	for name, text := range map[string]string{"e2b.Dockerfile": dockerfile, "file.txt": "from the context\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	must := func(want string, args ...string) string {
+		t.Helper()
+		out, err := server.cli(t, dir, args...)
+		if err != nil || !strings.Contains(out, want) {
+			t.Fatalf("e2b %s: %v, want %q\n%s", strings.Join(args, " "), err, want, out)
+		}
+		return out
+	}
+	must("✅ Building sandbox template", "template", "create", "by-cli", "--path", dir)
+	must("by-cli", "template", "list")
+	out := must("by-cli", "template", "list", "--format", "json")
+	if at := strings.IndexByte(out, '['); at < 0 || !json.Valid([]byte(strings.TrimSpace(out[at:]))) {
+		t.Errorf("the list is no JSON:\n%s", out)
+	}
+	must("", "template", "publish", "--yes", "by-cli")
+	must("", "template", "unpublish", "--yes", "by-cli")
+	c := server.createOf(t, "by-cli")
+	must(c.SandboxID, "sandbox", "list")
+	if got := must("", "sandbox", "exec", c.SandboxID, "cat", "/greeting", "/data/file.txt"); !strings.Contains(got, "hello\nfrom the context\n") {
+		t.Errorf("exec: %q", got)
+	}
+	must("", "sandbox", "metrics", c.SandboxID, "--format", "json")
+	must("", "sandbox", "kill", c.SandboxID)
+	must("", "template", "delete", "--yes", "by-cli")
+	if out, err := server.cli(t, dir, "template", "delete", "--yes", "by-cli"); err == nil && !strings.Contains(out, "not found") {
+		t.Errorf("a second delete:\n%s", out)
+	}
+}
+
+// TestCodeInterpreter builds the shipped template, which takes minutes, and runs the
+// suites of its SDKs.
+func TestCodeInterpreter(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds a whole template; not with -short")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+	defer cancel()
+	start := time.Now()
+	if out, err := server.Run(ctx, "template", "build", "code-interpreter-v1"); err != nil {
+		if len(out) > 4000 {
+			out = out[len(out)-4000:]
+		}
+		t.Fatalf("template build: %v\n%s", err, out)
+	}
+	t.Logf("the template took %s", time.Since(start).Round(time.Second))
+	run(t, "../js/interpreter", "node", "--test", "--test-force-exit", "--test-concurrency=1", "--test-timeout=120000", "--test-reporter=spec", "interpreter.test.mjs")
+	out := server.python(t, `
+from e2b_code_interpreter import Sandbox
+s = Sandbox.create()
+seen = []
+e = s.run_code("print('hi')\nx = 20\nx + 1", on_stdout=lambda o: seen.append(o.line))
+c = s.create_code_context(language="javascript")
+plot = s.run_code("import matplotlib.pyplot as plt\nplt.scatter([1, 2], [3, 4]); plt.show()").results[0]
+print(e.text, seen, s.run_code("[1, 2].length", context=c).text, plot.chart.type.value, bool(plot.png), s.run_code("1/0").error.name)
+s.kill()
+`)
+	if want := "21 ['hi\\n'] 2 scatter True ZeroDivisionError"; strings.TrimSpace(out) != want {
+		t.Errorf("Python: %q, want %q", out, want)
+	}
+}
+
