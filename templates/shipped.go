@@ -27,7 +27,7 @@ type Step struct {
 }
 
 // Shipped are all of them.
-var Shipped = []Template{codeInterpreter}
+var Shipped = []Template{codeInterpreter, desktop}
 
 // baseImage is what SDKs call the base template's image.
 const baseImage = "e2bdev/base"
@@ -77,6 +77,27 @@ var codeInterpreter = Template{
 	},
 	Start: "sudo /opt/code-interpreter/run",
 	Ready: waitForURL("http://localhost:49999/health"),
+}
+
+//go:embed all:desktop
+var desktopFiles embed.FS
+
+// desktop is what the desktop SDKs start: they bring up X, XFCE and VNC by themselves.
+var desktop = Template{
+	Name: "desktop", About: "XFCE with a browser, screen, mouse, keyboard and VNC stream for the desktop SDKs",
+	CPUCount: 4, MemoryMB: 4096, Image: baseImage, Files: below(desktopFiles, "desktop"),
+	Steps: []Step{
+		user("root"),
+		copyFiles("packages", "/opt/desktop/packages"),
+		aptInstall(`$(grep -v "^#" /opt/desktop/packages)`),
+		// The SDKs look for noVNC where its authors' archive would be unpacked.
+		run("ln -s /usr/share/novnc /opt/noVNC", "ln -sf vnc.html /usr/share/novnc/index.html",
+			"mkdir -p /usr/share/novnc/utils", "test -x /usr/share/novnc/utils/novnc_proxy"),
+		copyFiles("system", "/"),
+		user("user"),
+		workdir("/home/user"),
+		copyFiles("home", "/home/user"),
+	},
 }
 
 func below(files embed.FS, dir string) fs.FS {

@@ -116,6 +116,8 @@ func (c *Config) Lines() []string {
 			value = strings.Join(list, ",")
 		case map[string]int:
 			value = pairs(list)
+		case map[string]string:
+			value = pairs(list)
 		}
 		if value != "" && (strings.HasSuffix(name, "secret") || strings.HasSuffix(name, "token") || strings.HasSuffix(name, "seed")) {
 			value = "(set)"
@@ -126,10 +128,10 @@ func (c *Config) Lines() []string {
 }
 
 // pairs writes a map as its flag takes it.
-func pairs(m map[string]int) string {
+func pairs[V any](m map[string]V) string {
 	var list []string
 	for _, key := range slices.Sorted(maps.Keys(m)) {
-		list = append(list, fmt.Sprintf("%s=%d", key, m[key]))
+		list = append(list, fmt.Sprintf("%s=%v", key, m[key]))
 	}
 	return strings.Join(list, ";")
 }
