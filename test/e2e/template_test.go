@@ -148,23 +148,39 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-// TestCodeInterpreter builds the shipped template, which takes minutes, and runs the
-// suites of its SDKs.
-func TestCodeInterpreter(t *testing.T) {
+// buildShipped builds a template that Shoal ships, which takes minutes.
+func buildShipped(t *testing.T, name string) {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("builds a whole template; not with -short")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
 	start := time.Now()
-	if out, err := server.Run(ctx, "template", "build", "code-interpreter-v1"); err != nil {
-		if len(out) > 4000 {
-			out = out[len(out)-4000:]
-		}
-		t.Fatalf("template build: %v\n%s", err, out)
+	out, err := server.Run(ctx, "template", "build", name)
+	if err != nil {
+		t.Fatalf("template build %s: %v\n%s", name, err, out[max(0, len(out)-4000):])
 	}
 	t.Logf("the template took %s", time.Since(start).Round(time.Second))
-	run(t, "../js/interpreter", "node", "--test", "--test-force-exit", "--test-concurrency=1", "--test-timeout=120000", "--test-reporter=spec", "interpreter.test.mjs")
+}
+
+// suite runs one of the JavaScript suites. It is forced to an end: the SDK keeps the
+// timers of requests that were given up.
+func suite(t *testing.T, name string) {
+	t.Helper()
+	run(t, "../js/"+name, "node", "--test", "--test-force-exit", "--test-concurrency=1", "--test-timeout=120000", "--test-reporter=spec", name+".test.mjs")
+}
+
+// TestDesktop runs the suite of the desktop SDK.
+func TestDesktop(t *testing.T) {
+	buildShipped(t, "desktop")
+	suite(t, "desktop")
+}
+
+// TestCodeInterpreter runs the suites of the code interpreter's SDKs.
+func TestCodeInterpreter(t *testing.T) {
+	buildShipped(t, "code-interpreter-v1")
+	suite(t, "interpreter")
 	out := server.python(t, `
 from e2b_code_interpreter import Sandbox
 s = Sandbox.create()

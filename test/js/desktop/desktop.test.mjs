@@ -37,7 +37,7 @@ test('moves the mouse', async () => {
 })
 
 test('types into a program', async () => {
-  await desktop.launch('gedit')
+  await desktop.launch('org.gnome.gedit')
   const [window] = await eventually(async () => {
     const windows = await desktop.getApplicationWindows('gedit').catch(() => [])
     return windows.length > 0 && windows
