@@ -396,7 +396,8 @@ func TestAutoPause(t *testing.T) {
 	}
 	wg.Wait()
 	view, err := n.orch.Get(ctx, sb.SandboxID)
-	if lease := view.EndAt.Sub(view.StartedAt); err != nil || view.State != shoal.StateRunning || lease != 7*time.Minute {
+	// Those who joined the resume count from when they were answered.
+	if lease := view.EndAt.Sub(view.StartedAt); err != nil || view.State != shoal.StateRunning || lease < 7*time.Minute || lease > 8*time.Minute {
 		t.Errorf("woken for %s: %s %v", lease, view.State, err)
 	}
 	if !view.Lifecycle.AutoPause {

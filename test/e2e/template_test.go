@@ -195,4 +195,3 @@ s.kill()
 		t.Errorf("Python: %q, want %q", out, want)
 	}
 }
-
