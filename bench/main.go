@@ -16,7 +16,7 @@ import (
 func main() {
 	rounds := flag.Int("rounds", 20, "measurements of each kind; medians are reported")
 	many := flag.Int("many", 50, "sandboxes alive at once for the memory figure")
-	only := flag.String("only", "", "measure only this: create, command, transfer, pause, memory or warm")
+	only := flag.String("only", "", "measure only this: create, command, transfer, pause, memory, warm, templates, or interpreter, which takes a long build and is not measured otherwise")
 	output := flag.String("json", "bin/bench.json", "file for the machine-readable report")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -29,7 +29,8 @@ func main() {
 
 func run(ctx context.Context, rounds, many int, only, output string) error {
 	r := &report{Machine: describeMachine(), Rounds: rounds}
-	if only != "warm" {
+	apart := map[string]func(context.Context, *report, *server) error{"templates": benchTemplates, "interpreter": benchInterpreter}
+	if only != "warm" && apart[only] == nil {
 		// Nothing is started ahead, and nothing rests: every create and every resume
 		// goes the whole way.
 		err := with([]string{"SHOAL_WARM_MAX=0", "SHOAL_REST_TIME=0s"}, func(s *server) error {
@@ -44,6 +45,14 @@ func run(ctx context.Context, rounds, many int, only, output string) error {
 			return benchWarm(ctx, r, s)
 		})
 		if err != nil {
+			return err
+		}
+	}
+	for name, measure := range apart {
+		if only != name && (only != "" || name == "interpreter") {
+			continue
+		}
+		if err := with(nil, func(s *server) error { return measure(ctx, r, s) }); err != nil {
 			return err
 		}
 	}

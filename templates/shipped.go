@@ -27,7 +27,7 @@ type Step struct {
 }
 
 // Shipped are all of them.
-var Shipped = []Template{codeInterpreter, desktop}
+var Shipped = append([]Template{codeInterpreter, desktop}, fragments...)
 
 // baseImage is what SDKs call the base template's image.
 const baseImage = "e2bdev/base"
