@@ -15,7 +15,9 @@ var fragments = []Template{
 		Steps: []Step{
 			workdir("/home/user/nextjs-app"),
 			run(`npx -y create-next-app@14.2.33 . --ts --tailwind --no-eslint --import-alias "@/*" --use-npm --no-app --no-src-dir`),
-			run("npx -y shadcn@2.1.7 init -d", "npx -y shadcn@2.1.7 add --all"),
+			// The components come from a site of their own, which not every network reaches.
+			run("{ npx -y shadcn@2.1.7 init -d", "npx -y shadcn@2.1.7 add --all; } || echo 'WARNING: ui.shadcn.com was not reached: the template has no shadcn components'"),
+			env("NEXT_TELEMETRY_DISABLED", "1"),
 			run("mv /home/user/nextjs-app/* /home/user/nextjs-app/.[!.]* /home/user/", "rm -rf /home/user/nextjs-app"),
 			workdir("/home/user"),
 		},
@@ -25,11 +27,11 @@ var fragments = []Template{
 		Name: "vue-developer", About: "Nuxt on port 3000, app/app.vue, for Fragments",
 		CPUCount: 4, MemoryMB: 4096, Image: baseImage, Files: below(fragmentsFiles, "fragments/vue"),
 		Steps: []Step{
-			workdir("/home/user/vue-app"),
-			run("npx -y nuxi@latest init . --packageManager=npm --gitInit=no -f --modules tailwindcss"),
-			copyFiles("nuxt.config.ts", "/home/user/vue-app/nuxt.config.ts"),
-			run("mv /home/user/vue-app/* /home/user/vue-app/.[!.]* /home/user/", "rm -rf /home/user/vue-app"),
+			// What nuxi init would fetch is here: it comes from no package registry.
 			workdir("/home/user"),
+			copyFiles(".", "/home/user"),
+			run("npm install --no-fund --no-audit nuxt@4 vue vue-router @nuxtjs/tailwindcss@6 tailwindcss@3"),
+			env("NUXT_TELEMETRY_DISABLED", "1"),
 		},
 		Start: "npm run dev", Ready: waitForURL("http://localhost:3000"),
 	},

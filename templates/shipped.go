@@ -36,6 +36,8 @@ func user(name string) Step { return Step{"USER", []string{name}} }
 
 func workdir(dir string) Step { return Step{"WORKDIR", []string{dir}} }
 
+func env(pairs ...string) Step { return Step{"ENV", pairs} }
+
 // run joins lines to one command of the step's user.
 func run(lines ...string) Step { return Step{"RUN", []string{strings.Join(lines, " && ")}} }
 
