@@ -5,15 +5,18 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"shoal/internal/envd"
+	"shoal/internal/envd/report"
 )
 
 // commit is set by the linker.
@@ -41,7 +44,7 @@ func run(args []string) error {
 	local := flags.Bool("isnotfc", false, "no metadata service is there to ask")
 	flags.Bool("no-cgroups", false, "accepted for compatibility; no cgroups are made")
 	flags.String("cgroup-root", "", "accepted for compatibility; no cgroups are made")
-	verbose := flags.Bool("verbose", false, "log every process")
+	verbose := flags.Bool("verbose", false, "log more")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -65,17 +68,30 @@ func run(args []string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 
-	config := envd.DefaultConfig(newLog(*verbose))
-	config.Local = *local
+	lines := report.New()
+	config := envd.DefaultConfig(newLog(*verbose, lines))
+	config.Local, config.Report = *local, lines
 	return envd.New(config).Run(ctx, listener)
 }
 
-func newLog(verbose bool) *slog.Logger {
+// newLog writes to the console and to what goes to the node, in the keys that
+// clients know (api.md §3.14).
+func newLog(verbose bool, also io.Writer) *slog.Logger {
 	level := slog.LevelInfo
 	if verbose {
 		level = slog.LevelDebug
 	}
-	return slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	names := map[string]string{slog.TimeKey: "timestamp", slog.MessageKey: "message"}
+	return slog.New(slog.NewJSONHandler(io.MultiWriter(os.Stderr, also), &slog.HandlerOptions{Level: level,
+		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+			if name, ok := names[a.Key]; ok && len(groups) == 0 {
+				a.Key = name
+			}
+			if a.Key == slog.LevelKey && len(groups) == 0 {
+				a.Value = slog.StringValue(strings.ToLower(a.Value.String()))
+			}
+			return a
+		}})).With("logger", "envd")
 }
 
 // socketBuffer lets the network go on while a file is read or written, in bytes.

@@ -25,6 +25,7 @@ import (
 	"shoal/internal/registry"
 	"shoal/internal/runtime/gvisor"
 	"shoal/internal/shoal"
+	"shoal/internal/telemetry/sandboxlog"
 )
 
 //go:embed assets
@@ -45,6 +46,7 @@ type machine struct {
 	orch   *orchestrator.Orchestrator
 
 	artifacts *artifact.Store
+	logs      *sandboxlog.Store
 
 	library *registry.Library
 	engine  *engine.Engine // nil until the base template is there
@@ -76,7 +78,7 @@ func (m *machine) open(ended func(string)) error {
 		return err
 	}
 	m.slots, err = network.NewPool(network.Config{HostCIDR: host, VethCIDR: veth, DNSUpstreams: resolvers,
-		AllowInternal: internal, PoolSize: m.cfg.SlotPool, StateDir: m.cfg.RunDir, Name: m.networkName(), Identify: m.sandboxAt}, m.log)
+		AllowInternal: internal, PoolSize: m.cfg.SlotPool, StateDir: m.cfg.RunDir, Name: m.networkName(), Identify: m.sandboxAt, KeepLog: m.keepLog}, m.log)
 	if err != nil {
 		return err
 	}
@@ -94,12 +96,15 @@ func (m *machine) open(ended func(string)) error {
 	if m.artifacts, err = m.openArtifacts(); err != nil {
 		return err
 	}
+	if m.logs, err = sandboxlog.Open(context.Background(), filepath.Join(m.cfg.DataDir, "logs.db"), m.log); err != nil {
+		return err
+	}
 	m.orch = orchestrator.New(orchestrator.Config{
 		NodeID: m.nodeID(), Version: version, DataDir: m.cfg.DataDir, RunDir: m.cfg.RunDir,
 		KernelDir: filepath.Join(m.cfg.DataDir, "kernels"), Pinned: m.pinned,
 		MaxProcesses: m.cfg.MaxProcesses, MaxSandboxes: m.cfg.MaxSandboxes, EnvdTimeout: m.cfg.EnvdTimeout,
 		RestTime: m.cfg.RestTime, WarmMin: m.cfg.Warm, WarmMax: m.cfg.WarmMax, Shells: m.cfg.Shells,
-		GuestEnv: m.guestEnv(), Ended: ended,
+		GuestEnv: m.guestEnv(), Ended: ended, Logs: m.logs,
 	}, m.driver, m.slots, m.images, m.artifacts, m.log)
 	return nil
 }
@@ -146,6 +151,10 @@ func (m *machine) sandboxAt(host netip.Addr) (string, bool) {
 		return "", false
 	}
 	return m.orch.SandboxAt(host)
+}
+
+func (m *machine) keepLog(ctx context.Context, sandboxID string, lines []byte) error {
+	return m.orch.KeepLog(ctx, sandboxID, lines)
 }
 
 // alive counts the sandboxes.
@@ -237,6 +246,7 @@ func (m *machine) run(ctx context.Context) error {
 	g.Go(func() error { return m.slots.Run(ctx) })
 	g.Go(func() error { return m.orch.Run(ctx) })
 	g.Go(func() error { return m.artifacts.Run(ctx) })
+	g.Go(func() error { return m.logs.Run(ctx) })
 	if m.engine != nil {
 		g.Go(func() error { return m.engine.Run(ctx) })
 	}
@@ -244,7 +254,12 @@ func (m *machine) run(ctx context.Context) error {
 }
 
 // close leaves sandboxes running.
-func (m *machine) close() { m.lock.release() }
+func (m *machine) close() {
+	if err := m.logs.Close(); err != nil {
+		m.log.Warn("the sandboxes' logs were not closed", "error", err)
+	}
+	m.lock.release()
+}
 
 // teardown ends every sandbox and removes everything that Shoal has put on the
 // host but its data.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -228,6 +229,42 @@ func TestLogsAreEmpty(t *testing.T) {
 		w.call("GET", "/v2/sandboxes/iany/logs?"+query, "").wants(t, 400, validationPrefix)
 	}
 	w.call("GET", "/sandboxes/BAD/logs", "").wants(t, 400, "Invalid sandbox ID")
+}
+
+func TestLogs(t *testing.T) {
+	w := newWorld(t)
+	at := func(n int64) time.Time { return time.UnixMilli(n).UTC() }
+	w.node.PutLog("ione", shoal.DevTeamID,
+		shoal.LogEntry{Time: at(1000), Level: shoal.LogInfo, Message: "first", Fields: map[string]string{"pid": "7"}, Line: `{"message":"first"}`},
+		shoal.LogEntry{Time: at(2000), Level: shoal.LogError, Message: "second", Line: `{"message":"second"}`})
+	w.node.PutLog("ione", otherTeam, shoal.LogEntry{Time: at(1000), Message: "another team's"})
+	for path, want := range map[string]string{
+		"/sandboxes/ione/logs": `{"logEntries":[{"fields":{"pid":"7"},"level":"info","message":"first","timestamp":"1970-01-01T00:00:01Z"},` +
+			`{"fields":{},"level":"error","message":"second","timestamp":"1970-01-01T00:00:02Z"}],` +
+			`"logs":[{"line":"{\"message\":\"first\"}","timestamp":"1970-01-01T00:00:01Z"},{"line":"{\"message\":\"second\"}","timestamp":"1970-01-01T00:00:02Z"}]}`,
+		"/sandboxes/ione-6532622b/logs?limit=0": `{"logEntries":[],"logs":[]}`,
+		"/v2/sandboxes/ione/logs?level=error":   `{"logs":[{"fields":{},"level":"error","message":"second","timestamp":"1970-01-01T00:00:02Z"}]}`,
+	} {
+		if r := w.call("GET", path, ""); r.status != 200 || strings.TrimSpace(r.body) != want {
+			t.Errorf("%s: %d\n got %s\nwant %s", path, r.status, r.body, want)
+		}
+	}
+	for query, want := range map[string]string{"": "second first", "cursor=1999": "first", "cursor=1000": "first", "direction=forward": "first second",
+		"direction=forward&cursor=1001": "second", "limit=1": "second", "direction=backward&limit=1": "second"} {
+		var answer struct{ Logs []struct{ Message string } }
+		w.call("GET", "/v2/sandboxes/ione/logs?"+query, "").json(t, &answer)
+		var got []string
+		for _, e := range answer.Logs {
+			got = append(got, e.Message)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %q, want %q", query, got, want)
+		}
+	}
+	w.node.SetDown(errors.New("away"))
+	if r := w.call("GET", "/v2/sandboxes/ione/logs", ""); r.status != 200 || strings.TrimSpace(r.body) != `{"logs":[]}` {
+		t.Errorf("while the machine is away: %d %s", r.status, r.body)
+	}
 }
 
 func TestNodeAway(t *testing.T) {

@@ -4,25 +4,19 @@ import (
 	"encoding/json"
 	"strings"
 	"time"
+
+	"shoal/internal/shoal"
 )
 
-// Level is how important a line is; the texts are the wire's.
-type Level string
+// Level is how important a line is.
+type Level = shoal.LogLevel
 
 const (
-	Debug Level = "debug"
-	Info  Level = "info"
-	Warn  Level = "warn"
-	Error Level = "error"
+	Debug = shoal.LogDebug
+	Info  = shoal.LogInfo
+	Warn  = shoal.LogWarn
+	Error = shoal.LogError
 )
-
-var ranks = map[Level]int{Debug: 0, Info: 1, Warn: 2, Error: 3}
-
-// AtLeast reports whether l is min or worse. An unknown level is below all.
-func (l Level) AtLeast(min Level) bool {
-	rank, ok := ranks[l]
-	return ok && rank >= ranks[min]
-}
 
 // Entry is one line of a build's log. Its JSON form is what log files contain.
 type Entry struct {

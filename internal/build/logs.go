@@ -14,10 +14,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-)
 
-// LogRetention is how long the log of a build is kept after its last line.
-const LogRetention = 7 * 24 * time.Hour
+	"shoal/internal/shoal"
+)
 
 // Logs are the log files of builds, one each, named by the build's ID.
 type Logs struct {
@@ -191,7 +190,7 @@ func (l *Logs) remember(key placeKey, p place) {
 	l.places[key] = p
 }
 
-// Sweep removes logs whose last line is older than LogRetention.
+// Sweep removes logs whose last line is older than shoal.LogRetention.
 func (l *Logs) Sweep() error {
 	entries, err := os.ReadDir(l.dir)
 	if err != nil {
@@ -200,7 +199,7 @@ func (l *Logs) Sweep() error {
 	var errs []error
 	for _, e := range entries {
 		info, err := e.Info()
-		if err != nil || !strings.HasSuffix(e.Name(), ".jsonl") || l.now().Sub(info.ModTime()) < LogRetention {
+		if err != nil || !strings.HasSuffix(e.Name(), ".jsonl") || l.now().Sub(info.ModTime()) < shoal.LogRetention {
 			continue // err: somebody removed it
 		}
 		if err := os.Remove(filepath.Join(l.dir, e.Name())); err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"shoal/internal/shoal"
 )
 
 const someBuild = "aaaaaaaa-0000-4000-8000-000000000001"
@@ -199,14 +201,14 @@ func TestLogsAreSwept(t *testing.T) {
 	logs := openLogs(t)
 	openLog(t, logs).Write(Info, "", "x")
 	path, _ := logs.path(someBuild)
-	logs.now = func() time.Time { return time.Now().Add(LogRetention - time.Minute) }
+	logs.now = func() time.Time { return time.Now().Add(shoal.LogRetention - time.Minute) }
 	if err := logs.Sweep(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(path); err != nil {
 		t.Error(err)
 	}
-	logs.now = func() time.Time { return time.Now().Add(LogRetention + time.Minute) }
+	logs.now = func() time.Time { return time.Now().Add(shoal.LogRetention + time.Minute) }
 	if err := logs.Sweep(); err != nil {
 		t.Fatal(err)
 	}

@@ -29,6 +29,7 @@ import (
 	"shoal/internal/envd/metrics"
 	"shoal/internal/envd/port"
 	"shoal/internal/envd/process"
+	"shoal/internal/envd/report"
 	"shoal/internal/envd/settings"
 	"shoal/internal/envd/transfer"
 	"shoal/internal/envd/trust"
@@ -63,6 +64,7 @@ type Config struct {
 
 	Authority access.Authority
 	Log       *slog.Logger
+	Report    *report.Queue // brings the log to the node; nil if nobody collects it
 }
 
 // DefaultConfig is for a daemon that is a sandbox's first process.
@@ -168,6 +170,9 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	})
 	if s.config.ForwardPorts {
 		running.Go(func() { s.forwarder.Run(parts) })
+	}
+	if s.config.Report != nil {
+		running.Go(func() { s.config.Report.Run(parts) })
 	}
 
 	var err error

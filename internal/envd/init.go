@@ -137,7 +137,11 @@ func (s *Server) setEvents(ip string) {
 		if err := mapEventsHost(s.config.HostsFile, addr.Unmap()); err != nil {
 			s.log.Warn("events host", "err", err)
 		}
-		s.settings.SetInternal(settings.EventsAddr, fmt.Sprintf("http://%s", literal(addr.Unmap())))
+		node := fmt.Sprintf("http://%s", literal(addr.Unmap()))
+		s.settings.SetInternal(settings.EventsAddr, node)
+		if s.config.Report != nil {
+			s.config.Report.SendTo(node)
+		}
 	})
 }
 

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net"
@@ -17,17 +18,18 @@ const maxLogBody = 1 << 20
 // (envd.md §4.1): who they are, and where their daemon's log lines go.
 type hyperloop struct {
 	identify func(netip.Addr) (string, bool)
+	keep     func(ctx context.Context, sandboxID string, lines []byte) error
 	listener net.Listener
 	server   *http.Server
 	closing  sync.Once
 }
 
-func newHyperloop(identify func(netip.Addr) (string, bool)) (*hyperloop, error) {
+func newHyperloop(cfg Config) (*hyperloop, error) {
 	listener, err := net.Listen("tcp4", ":0")
 	if err != nil {
 		return nil, err
 	}
-	h := &hyperloop{identify: identify, listener: listener}
+	h := &hyperloop{identify: cfg.Identify, keep: cfg.KeepLog, listener: listener}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /me", h.me)
 	mux.HandleFunc("POST /logs", h.logs)
@@ -68,15 +70,23 @@ func (h *hyperloop) me(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]string{"sandboxID": id})
 }
 
-// logs takes and drops what the daemon sends: there is no log store yet.
+// logs takes what the daemon, or another program of the guest, has to say.
 func (h *hyperloop) logs(w http.ResponseWriter, r *http.Request) {
-	if _, ok := h.sandbox(r); !ok {
+	id, ok := h.sandbox(r)
+	if !ok {
 		http.Error(w, "unknown caller", http.StatusForbidden)
 		return
 	}
-	if _, err := io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, maxLogBody)); err != nil {
+	lines, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxLogBody))
+	if err != nil {
 		http.Error(w, "too large", http.StatusRequestEntityTooLarge)
 		return
+	}
+	if h.keep != nil {
+		if err := h.keep(r.Context(), id, lines); err != nil {
+			http.Error(w, err.Error(), http.StatusTooManyRequests)
+			return
+		}
 	}
 	w.WriteHeader(http.StatusNoContent)
 }

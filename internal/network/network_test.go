@@ -321,7 +321,14 @@ func TestSpoofedSourceIsDropped(t *testing.T) {
 
 func TestDNSAndNodeService(t *testing.T) {
 	resolver := startResolver(t)
-	w := newWorld(t, func(c *Config) { c.DNSUpstreams = []netip.AddrPort{resolver} })
+	logged := make(chan string, 1)
+	w := newWorld(t, func(c *Config) {
+		c.DNSUpstreams = []netip.AddrPort{resolver}
+		c.KeepLog = func(_ context.Context, sandboxID string, lines []byte) error {
+			logged <- sandboxID + ": " + string(lines)
+			return nil
+		}
+	})
 	w.egress(shoal.Network{})
 	ask := func(network string) (*dns.Msg, error) {
 		q := new(dns.Msg).SetQuestion("name.test.", dns.TypeA)
@@ -349,6 +356,21 @@ func TestDNSAndNodeService(t *testing.T) {
 	body, err := w.get("t-guest", "http://192.0.2.1/me")
 	if want := fmt.Sprintf("{\"sandboxID\":%q}\n", "sandbox-at-"+w.slot.HostIP().String()); err != nil || body != want {
 		t.Errorf("/me = %q %v, want %q", body, err, want)
+	}
+	w.must(inNamespace("t-guest", func() error {
+		conn, err := net.DialTimeout("tcp4", "192.0.2.1:80", 2*time.Second)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		_, err = io.WriteString(conn, "POST /logs HTTP/1.1\r\nHost: node\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}")
+		if err == nil {
+			_, err = io.Copy(io.Discard, conn)
+		}
+		return err
+	}))
+	if got, want := <-logged, "sandbox-at-"+w.slot.HostIP().String()+": {}"; got != want {
+		t.Errorf("logged %q, want %q", got, want)
 	}
 }
 

@@ -38,6 +38,9 @@ type Config struct {
 	StateDir string
 	// Identify tells which sandbox has a slot address, for requests from inside.
 	Identify func(netip.Addr) (sandboxID string, ok bool)
+	// KeepLog takes log lines of a sandbox, one JSON object each; nil drops them. An
+	// error asks the guest to wait.
+	KeepLog func(ctx context.Context, sandboxID string, lines []byte) error
 }
 
 // hostCheck is how often the host's rules are looked at, in case another program
@@ -69,12 +72,16 @@ func NewPool(cfg Config, log *slog.Logger) (*Pool, error) {
 	if err != nil {
 		return nil, shoal.ErrNetworkSetup.Wrap(err, "the network settings are wrong")
 	}
+	mounted, err := prepareNamespaceDir(namespaceDir)
+	if err != nil {
+		return nil, shoal.ErrNetworkSetup.Wrap(err, "the directory of network namespaces cannot be prepared")
+	}
 	p := &Pool{cfg: cfg, plan: pl, log: log, taken: map[int]bool{}, next: 1, refill: make(chan struct{}, 1),
-		host: &host{plan: pl, state: filepath.Join(cfg.StateDir, "network.json")}}
+		host: &host{plan: pl, state: filepath.Join(cfg.StateDir, "network.json"), mounted: mounted}}
 	if p.dns, err = newForwarder(cfg.DNSUpstreams, pl.host, log); err != nil {
 		return nil, shoal.ErrNetworkSetup.Wrap(err, "the DNS forwarder cannot listen")
 	}
-	if p.loop, err = newHyperloop(cfg.Identify); err != nil {
+	if p.loop, err = newHyperloop(cfg); err != nil {
 		p.dns.close()
 		return nil, shoal.ErrNetworkSetup.Wrap(err, "the guests' node service cannot listen")
 	}

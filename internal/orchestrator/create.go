@@ -46,6 +46,7 @@ func (o *Orchestrator) createFrom(ctx context.Context, spec shoal.Spec, boot fun
 	sb.end(t, shoal.StateRunning, nil)
 	o.createOK.Add(1)
 	o.nudge()
+	o.note(sb, shoal.LogInfo, "Sandbox created", map[string]any{"template": spec.TemplateID})
 	log.Info("sandbox created", "total_ms", telemetry.Milliseconds(phases.Total()), "phases_ms", phases)
 	return sb.snapshotView(), nil
 }
@@ -63,7 +64,7 @@ func (o *Orchestrator) reserve(spec shoal.Spec) (*sandbox, error) {
 	if err := o.roomLocked(); err != nil {
 		return nil, err
 	}
-	sb := &sandbox{id: spec.SandboxID, view: shoal.Sandbox{Spec: spec, State: shoal.StateCreating, NodeID: o.cfg.NodeID}}
+	sb := &sandbox{id: spec.SandboxID, createdAt: time.Now().UTC(), view: shoal.Sandbox{Spec: spec, State: shoal.StateCreating, NodeID: o.cfg.NodeID}}
 	o.sandboxes[spec.SandboxID] = sb
 	return sb, nil
 }

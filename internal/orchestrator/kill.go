@@ -43,6 +43,7 @@ func (o *Orchestrator) kill(ctx context.Context, sb *sandbox, reason shoal.KillR
 		log.Error("sandbox killed, but something of it is left", "error", err)
 		return shoal.ErrInternal.Wrap(err, "Error killing sandbox")
 	}
+	o.note(sb, shoal.LogInfo, "Sandbox ended", map[string]any{"reason": string(reason)})
 	log.Info("sandbox killed")
 	return nil
 }
@@ -124,6 +125,7 @@ func (o *Orchestrator) crashed(sb *sandbox, guest runtime.Guest) {
 		o.cool(ctx, sb)
 		return
 	}
+	o.note(sb, shoal.LogError, "The sandbox ended by itself: it ran out of memory, or its first process was killed", nil)
 	o.log.Warn("a guest ended by itself", "sandbox", sb.id, "console", console, "error", err)
 }
 

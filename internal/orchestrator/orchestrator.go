@@ -21,6 +21,7 @@ import (
 	"shoal/internal/network"
 	"shoal/internal/runtime"
 	"shoal/internal/shoal"
+	"shoal/internal/telemetry/sandboxlog"
 )
 
 // Slots is what the orchestrator needs of the network pool.
@@ -77,6 +78,8 @@ type Config struct {
 	GuestEnv map[string]string
 	// Ended is called after a guest of this execution has ended; may be nil.
 	Ended func(executionID string)
+	// Logs keeps the sandboxes' logs; nil keeps none.
+	Logs *sandboxlog.Store
 }
 
 // Orchestrator implements shoal.Node.

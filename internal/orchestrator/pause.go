@@ -55,12 +55,14 @@ func (o *Orchestrator) pause(ctx context.Context, sb *sandbox, memory bool, allo
 		err = shoal.ErrPauseFailed.Wrap(errors.Join(err, o.undoPause(ctx, sb, before)), "Error pausing sandbox")
 		sb.end(t, shoal.StateRunning, err)
 		o.nudge()
+		o.note(sb, shoal.LogError, "Sandbox could not be paused and goes on", nil)
 		log.Error("pause failed, the sandbox goes on", "error", err, "phases_ms", phases)
 		return err
 	}
 	o.rest(ctx, sb)
 	sb.end(t, shoal.StatePaused, nil)
 	o.nudge()
+	o.note(sb, shoal.LogInfo, "Sandbox paused", map[string]any{"memory": memory})
 	log.Info("sandbox paused", "total_ms", telemetry.Milliseconds(phases.Total()), "phases_ms", phases)
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"shoal/internal/runtime"
 	"shoal/internal/shoal"
@@ -15,7 +16,8 @@ import (
 // record is a sandbox on disk: enough to adopt it, or to remove what is left of
 // it, after this process was killed at any point.
 type record struct {
-	Sandbox shoal.Sandbox `json:"sandbox"`
+	Sandbox   shoal.Sandbox `json:"sandbox"`
+	CreatedAt time.Time     `json:"createdAt"`
 	// GuestID, SlotIndex, Root and Kernel belong to the current boot. A slot index
 	// of 0 means that none was taken yet.
 	GuestID   string       `json:"guestID"`
@@ -134,7 +136,7 @@ func (o *Orchestrator) saveView(s *sandbox) error {
 		return nil
 	}
 	s.mu.Lock()
-	r := record{Sandbox: s.view, GuestID: s.guestID, Root: s.root, Kernel: s.kernel, Saved: s.saved}
+	r := record{Sandbox: s.view, CreatedAt: s.createdAt, GuestID: s.guestID, Root: s.root, Kernel: s.kernel, Saved: s.saved}
 	if s.slot != nil {
 		r.SlotIndex = s.slot.Index()
 	}

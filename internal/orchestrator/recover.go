@@ -87,7 +87,7 @@ func (o *Orchestrator) recoverOne(ctx context.Context, r record, keep kept) erro
 }
 
 func (o *Orchestrator) recoverPaused(r record, keep kept) error {
-	sb := &sandbox{id: r.Sandbox.SandboxID, view: r.Sandbox, root: r.Root, kernel: r.Kernel, saved: r.Saved}
+	sb := &sandbox{id: r.Sandbox.SandboxID, createdAt: r.CreatedAt, view: r.Sandbox, root: r.Root, kernel: r.Kernel, saved: r.Saved}
 	sb.view.NodeID, sb.view.HostIP = o.cfg.NodeID, ""
 	keep.artifacts[r.Saved.Artifact] = true
 	o.mu.Lock()
@@ -127,7 +127,7 @@ func (o *Orchestrator) adopt(ctx context.Context, r record) error {
 	if err != nil {
 		return err
 	}
-	sb := &sandbox{id: r.Sandbox.SandboxID, view: r.Sandbox, guestID: r.GuestID, root: r.Root, kernel: r.Kernel, slot: slot}
+	sb := &sandbox{id: r.Sandbox.SandboxID, createdAt: r.CreatedAt, view: r.Sandbox, guestID: r.GuestID, root: r.Root, kernel: r.Kernel, slot: slot}
 	sb.view.NodeID = o.cfg.NodeID
 	guest, err := o.runtime.Adopt(ctx, o.guestSpec(sb))
 	if err != nil {

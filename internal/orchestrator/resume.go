@@ -49,6 +49,7 @@ func (o *Orchestrator) Resume(ctx context.Context, sandboxID string, opts shoal.
 	sb.end(t, shoal.StateRunning, nil)
 	o.nudge()
 	view := sb.snapshotView()
+	o.note(sb, shoal.LogInfo, "Sandbox resumed", map[string]any{"coldBoot": view.ColdBoot})
 	log.Info("sandbox resumed", "cold_boot", view.ColdBoot, "total_ms", telemetry.Milliseconds(phases.Total()), "phases_ms", phases)
 	return view, nil
 }

@@ -13,7 +13,8 @@ import (
 
 // sandbox is one sandbox of this machine.
 type sandbox struct {
-	id string
+	id        string
+	createdAt time.Time // UTC; zero if an older version of Shoal made it
 
 	// recording lets one writer at a time at the record; it is taken before mu.
 	recording sync.Mutex

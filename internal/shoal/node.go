@@ -71,5 +71,8 @@ type Node interface {
 	Collect(ctx context.Context, known []string) (Collected, error)
 	// Metrics returns the kept samples in [from, to], oldest first.
 	Metrics(ctx context.Context, sandboxID string, from, to time.Time) ([]Metrics, error)
+	// Logs returns a part of the log of a team's sandbox, which may have ended. There
+	// is none of an unknown one, or of another team's.
+	Logs(ctx context.Context, sandboxID, teamID string, q LogQuery) ([]LogEntry, error)
 	Info(ctx context.Context) (NodeInfo, error)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -38,6 +39,7 @@ type Process struct {
 	pid    uint32
 	config *pb.ProcessConfig // as the client sent it
 	tag    *string
+	log    *slog.Logger
 
 	reaper  *Reaper
 	exit    <-chan syscall.WaitStatus
@@ -103,6 +105,7 @@ func (p *Process) supervise(retire func()) {
 	}
 	p.closeFiles()
 	p.end = endEvent(status)
+	p.log.Info("Process ended", "exit_code", p.end.ExitCode, "status", p.end.Status)
 	retire()
 	p.output.close()
 	close(p.finished)

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -40,7 +41,6 @@ func (s *Service) Start(ctx context.Context, req *connect.Request[pb.StartReques
 	if !s.Table.add(p) {
 		return connect.NewError(connect.CodeUnavailable, errors.New("the daemon is ending"))
 	}
-	s.Log.Debug("process started", "pid", p.pid, "cmd", c.name, "user", c.user.Name)
 	err = follow(ctx, p, sub, stream.Keepalive(req.Header()), func(e *pb.ProcessEvent) error {
 		return resp.Send(&pb.StartResponse{Event: e})
 	})
@@ -137,6 +137,23 @@ func (s *Service) command(ctx context.Context, config *pb.ProcessConfig) (*comma
 	return c, nil
 }
 
+// maxLogged bounds what the log tells of a command line, in bytes.
+const maxLogged = 1 << 10
+
+// line is the command as a person would have typed it; clients wrap theirs in a login
+// shell.
+func (c *command) line() string {
+	words := append([]string{c.name}, c.args...)
+	if n := len(words); n == 4 && words[1] == "-l" && words[2] == "-c" {
+		words = words[3:]
+	}
+	text := strings.Join(words, " ")
+	if len(text) > maxLogged {
+		text = strings.ToValidUTF8(text[:maxLogged], "") + " [cut]"
+	}
+	return text
+}
+
 func (s *Service) environment(u account.User, dir string, request map[string]string) map[string]string {
 	env := map[string]string{"PATH": s.Path, "HOME": u.Home, "USER": u.Name, "LOGNAME": u.Name}
 	maps.Copy(env, s.Settings.Environment())
@@ -165,6 +182,8 @@ func (s *Service) launch(c *command, req *pb.StartRequest) (*Process, *subscribe
 		return nil, nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("start %q in %s: %w", c.name, c.dir, err))
 	}
 	p.pid, p.exit = uint32(pid), exit
+	p.log = s.Log.With("logger", "process", "pid", p.pid)
+	p.log.Info("Process started", "command", c.line(), "user", c.user.Name, "cwd", c.dir)
 	s.settle(pid)
 	return p, p.output.subscribe(), nil
 }

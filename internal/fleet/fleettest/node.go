@@ -19,6 +19,7 @@ type Node struct {
 	sandboxes map[string]shoal.Sandbox
 	specs     map[string]shoal.Spec // as given to Create, with its secrets
 	metrics   map[string][]shoal.Metrics
+	logs      map[string][]shoal.LogEntry
 	networks  map[string]shoal.Network
 	onCreate  func(context.Context, shoal.Spec) error
 	down      error
@@ -34,7 +35,7 @@ func New(id string, builds ...shoal.Build) *Node {
 		info: shoal.NodeInfo{ID: id, Version: "test", Status: shoal.NodeReady, CPUCount: 4,
 			MemoryTotal: 8 << 30, Builds: builds},
 		sandboxes: map[string]shoal.Sandbox{}, specs: map[string]shoal.Spec{},
-		metrics: map[string][]shoal.Metrics{}, networks: map[string]shoal.Network{}, kills: map[string]shoal.KillReason{},
+		metrics: map[string][]shoal.Metrics{}, logs: map[string][]shoal.LogEntry{}, networks: map[string]shoal.Network{}, kills: map[string]shoal.KillReason{},
 		diskOnly: map[string]bool{},
 	}
 }
@@ -81,6 +82,13 @@ func (n *Node) PutMetrics(sandboxID string, samples ...shoal.Metrics) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.metrics[sandboxID] = samples
+}
+
+// PutLog sets the log of a team's sandbox, oldest first.
+func (n *Node) PutLog(sandboxID, teamID string, entries ...shoal.LogEntry) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.logs[sandboxID+" of "+teamID] = entries
 }
 
 // Spec returns what Create was given for a sandbox.
@@ -322,6 +330,29 @@ func (n *Node) Metrics(_ context.Context, sandboxID string, from, to time.Time) 
 		}
 	}
 	return list, nil
+}
+
+// Logs returns what PutLog set, by time and level alone.
+func (n *Node) Logs(_ context.Context, sandboxID, teamID string, q shoal.LogQuery) ([]shoal.LogEntry, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.down != nil {
+		return nil, n.down
+	}
+	var list []shoal.LogEntry
+	for _, e := range n.logs[sandboxID+" of "+teamID] {
+		after := !e.Time.Before(q.From)
+		if q.Backward {
+			after = q.From.IsZero() || !e.Time.After(q.From)
+		}
+		if after && (q.Level == "" || e.Level.AtLeast(q.Level)) {
+			list = append(list, e)
+		}
+	}
+	if q.Backward {
+		slices.Reverse(list)
+	}
+	return list[:min(len(list), q.Limit)], nil
 }
 
 // Info describes the machine.

@@ -181,6 +181,20 @@ func (c *Client) Metrics(ctx context.Context, sandboxID string, from, to time.Ti
 	return samples, nil
 }
 
+func (c *Client) Logs(ctx context.Context, sandboxID, teamID string, q shoal.LogQuery) ([]shoal.LogEntry, error) {
+	in := encodeLogQuery(q)
+	in.SandboxId, in.TeamId = sandboxID, teamID
+	out, err := call(ctx, c, c.service.Logs, in)
+	if err != nil {
+		return nil, err
+	}
+	var list []shoal.LogEntry
+	for _, e := range out.Entries {
+		list = append(list, decodeLogEntry(e))
+	}
+	return list, nil
+}
+
 func (c *Client) Info(ctx context.Context) (shoal.NodeInfo, error) {
 	out, err := call(ctx, c, c.service.Info, &nodev1.InfoRequest{})
 	if err != nil {

@@ -61,6 +61,14 @@ func decodeSample(m *nodev1.Sample) shoal.Metrics {
 		MemTotal: m.GetMemTotal(), MemCache: m.GetMemCache(), DiskUsed: m.GetDiskUsed(), DiskTotal: m.GetDiskTotal()}
 }
 
+func decodeLogQuery(q *nodev1.LogsRequest) shoal.LogQuery {
+	return shoal.LogQuery{From: decodeTime(q.GetFrom()), Backward: q.GetBackward(), Level: shoal.LogLevel(q.GetLevel()), Search: q.GetSearch(), Limit: int(q.GetLimit())}
+}
+
+func decodeLogEntry(e *nodev1.LogEntry) shoal.LogEntry {
+	return shoal.LogEntry{Time: decodeTime(e.GetTime()), Level: shoal.LogLevel(e.GetLevel()), Message: e.GetMessage(), Fields: e.GetFields(), Line: e.GetLine()}
+}
+
 func decodeBuild(b *nodev1.Build) shoal.Build {
 	return shoal.Build{ID: b.GetId(), TemplateID: b.GetTemplateId(), Status: shoal.BuildStatus(b.GetStatus()), Resources: decodeResources(b.GetResources()),
 		EnvdVersion: b.GetEnvdVersion(), ImageDigest: b.GetImageDigest(), Snapshot: b.GetSnapshot(), SandboxID: b.GetSandboxId(),

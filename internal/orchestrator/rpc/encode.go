@@ -59,6 +59,14 @@ func encodeSample(m shoal.Metrics) *nodev1.Sample {
 		MemTotal: m.MemTotal, MemCache: m.MemCache, DiskUsed: m.DiskUsed, DiskTotal: m.DiskTotal}
 }
 
+func encodeLogQuery(q shoal.LogQuery) *nodev1.LogsRequest {
+	return &nodev1.LogsRequest{From: encodeTime(q.From), Backward: q.Backward, Level: string(q.Level), Search: q.Search, Limit: int32(q.Limit)}
+}
+
+func encodeLogEntry(e shoal.LogEntry) *nodev1.LogEntry {
+	return &nodev1.LogEntry{Time: encodeTime(e.Time), Level: string(e.Level), Message: e.Message, Fields: e.Fields, Line: e.Line}
+}
+
 func encodeBuild(b shoal.Build) *nodev1.Build {
 	return &nodev1.Build{Id: b.ID, TemplateId: b.TemplateID, Status: string(b.Status), Resources: encodeResources(b.Resources),
 		EnvdVersion: b.EnvdVersion, ImageDigest: b.ImageDigest, Snapshot: b.Snapshot, SandboxId: b.SandboxID,

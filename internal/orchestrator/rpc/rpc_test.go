@@ -82,6 +82,10 @@ func (e *echo) Metrics(ctx context.Context, id string, from, to time.Time) ([]sh
 	e.ask(ctx, id, from, to)
 	return e.samples, e.err
 }
+func (e *echo) Logs(ctx context.Context, id, team string, q shoal.LogQuery) ([]shoal.LogEntry, error) {
+	e.ask(ctx, id, team, q)
+	return filled[[]shoal.LogEntry](), e.err
+}
 func (e *echo) Info(ctx context.Context) (shoal.NodeInfo, error) {
 	e.ask(ctx)
 	return e.info, e.err
@@ -207,6 +211,10 @@ func TestRoundTrip(t *testing.T) {
 	samples, err := c.Metrics(ctx, "id", from, to)
 	same("Metrics", samples, node.samples, err)
 	asked("Metrics", "id", from, to)
+	query := filled[shoal.LogQuery]()
+	lines, err := c.Logs(ctx, "id", "team", query)
+	same("Logs", lines, filled[[]shoal.LogEntry](), err)
+	asked("Logs", "id", "team", query)
 	info, err := c.Info(ctx)
 	same("Info", info, node.info, err)
 }

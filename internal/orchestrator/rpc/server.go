@@ -186,6 +186,15 @@ func (s *server) Metrics(ctx context.Context, r *connect.Request[nodev1.MetricsR
 	return reply(out, err)
 }
 
+func (s *server) Logs(ctx context.Context, r *connect.Request[nodev1.LogsRequest]) (*connect.Response[nodev1.LogsResponse], error) {
+	list, err := s.node.Logs(ctx, r.Msg.SandboxId, r.Msg.TeamId, decodeLogQuery(r.Msg))
+	out := &nodev1.LogsResponse{}
+	for _, e := range list {
+		out.Entries = append(out.Entries, encodeLogEntry(e))
+	}
+	return reply(out, err)
+}
+
 func (s *server) Info(ctx context.Context, r *connect.Request[nodev1.InfoRequest]) (*connect.Response[nodev1.NodeInfo], error) {
 	info, err := s.node.Info(ctx)
 	return reply(encodeInfo(info), err)

@@ -61,6 +61,8 @@ const (
 	NodeServiceCollectProcedure = "/shoal.node.v1.NodeService/Collect"
 	// NodeServiceMetricsProcedure is the fully-qualified name of the NodeService's Metrics RPC.
 	NodeServiceMetricsProcedure = "/shoal.node.v1.NodeService/Metrics"
+	// NodeServiceLogsProcedure is the fully-qualified name of the NodeService's Logs RPC.
+	NodeServiceLogsProcedure = "/shoal.node.v1.NodeService/Logs"
 	// NodeServiceInfoProcedure is the fully-qualified name of the NodeService's Info RPC.
 	NodeServiceInfoProcedure = "/shoal.node.v1.NodeService/Info"
 )
@@ -80,6 +82,7 @@ type NodeServiceClient interface {
 	RemoveBuild(context.Context, *connect.Request[nodev1.RemoveBuildRequest]) (*connect.Response[nodev1.RemoveBuildResponse], error)
 	Collect(context.Context, *connect.Request[nodev1.CollectRequest]) (*connect.Response[nodev1.CollectResponse], error)
 	Metrics(context.Context, *connect.Request[nodev1.MetricsRequest]) (*connect.Response[nodev1.MetricsResponse], error)
+	Logs(context.Context, *connect.Request[nodev1.LogsRequest]) (*connect.Response[nodev1.LogsResponse], error)
 	Info(context.Context, *connect.Request[nodev1.InfoRequest]) (*connect.Response[nodev1.NodeInfo], error)
 }
 
@@ -172,6 +175,12 @@ func NewNodeServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(nodeServiceMethods.ByName("Metrics")),
 			connect.WithClientOptions(opts...),
 		),
+		logs: connect.NewClient[nodev1.LogsRequest, nodev1.LogsResponse](
+			httpClient,
+			baseURL+NodeServiceLogsProcedure,
+			connect.WithSchema(nodeServiceMethods.ByName("Logs")),
+			connect.WithClientOptions(opts...),
+		),
 		info: connect.NewClient[nodev1.InfoRequest, nodev1.NodeInfo](
 			httpClient,
 			baseURL+NodeServiceInfoProcedure,
@@ -196,6 +205,7 @@ type nodeServiceClient struct {
 	removeBuild *connect.Client[nodev1.RemoveBuildRequest, nodev1.RemoveBuildResponse]
 	collect     *connect.Client[nodev1.CollectRequest, nodev1.CollectResponse]
 	metrics     *connect.Client[nodev1.MetricsRequest, nodev1.MetricsResponse]
+	logs        *connect.Client[nodev1.LogsRequest, nodev1.LogsResponse]
 	info        *connect.Client[nodev1.InfoRequest, nodev1.NodeInfo]
 }
 
@@ -264,6 +274,11 @@ func (c *nodeServiceClient) Metrics(ctx context.Context, req *connect.Request[no
 	return c.metrics.CallUnary(ctx, req)
 }
 
+// Logs calls shoal.node.v1.NodeService.Logs.
+func (c *nodeServiceClient) Logs(ctx context.Context, req *connect.Request[nodev1.LogsRequest]) (*connect.Response[nodev1.LogsResponse], error) {
+	return c.logs.CallUnary(ctx, req)
+}
+
 // Info calls shoal.node.v1.NodeService.Info.
 func (c *nodeServiceClient) Info(ctx context.Context, req *connect.Request[nodev1.InfoRequest]) (*connect.Response[nodev1.NodeInfo], error) {
 	return c.info.CallUnary(ctx, req)
@@ -284,6 +299,7 @@ type NodeServiceHandler interface {
 	RemoveBuild(context.Context, *connect.Request[nodev1.RemoveBuildRequest]) (*connect.Response[nodev1.RemoveBuildResponse], error)
 	Collect(context.Context, *connect.Request[nodev1.CollectRequest]) (*connect.Response[nodev1.CollectResponse], error)
 	Metrics(context.Context, *connect.Request[nodev1.MetricsRequest]) (*connect.Response[nodev1.MetricsResponse], error)
+	Logs(context.Context, *connect.Request[nodev1.LogsRequest]) (*connect.Response[nodev1.LogsResponse], error)
 	Info(context.Context, *connect.Request[nodev1.InfoRequest]) (*connect.Response[nodev1.NodeInfo], error)
 }
 
@@ -372,6 +388,12 @@ func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(nodeServiceMethods.ByName("Metrics")),
 		connect.WithHandlerOptions(opts...),
 	)
+	nodeServiceLogsHandler := connect.NewUnaryHandler(
+		NodeServiceLogsProcedure,
+		svc.Logs,
+		connect.WithSchema(nodeServiceMethods.ByName("Logs")),
+		connect.WithHandlerOptions(opts...),
+	)
 	nodeServiceInfoHandler := connect.NewUnaryHandler(
 		NodeServiceInfoProcedure,
 		svc.Info,
@@ -406,6 +428,8 @@ func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption
 			nodeServiceCollectHandler.ServeHTTP(w, r)
 		case NodeServiceMetricsProcedure:
 			nodeServiceMetricsHandler.ServeHTTP(w, r)
+		case NodeServiceLogsProcedure:
+			nodeServiceLogsHandler.ServeHTTP(w, r)
 		case NodeServiceInfoProcedure:
 			nodeServiceInfoHandler.ServeHTTP(w, r)
 		default:
@@ -467,6 +491,10 @@ func (UnimplementedNodeServiceHandler) Collect(context.Context, *connect.Request
 
 func (UnimplementedNodeServiceHandler) Metrics(context.Context, *connect.Request[nodev1.MetricsRequest]) (*connect.Response[nodev1.MetricsResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("shoal.node.v1.NodeService.Metrics is not implemented"))
+}
+
+func (UnimplementedNodeServiceHandler) Logs(context.Context, *connect.Request[nodev1.LogsRequest]) (*connect.Response[nodev1.LogsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("shoal.node.v1.NodeService.Logs is not implemented"))
 }
 
 func (UnimplementedNodeServiceHandler) Info(context.Context, *connect.Request[nodev1.InfoRequest]) (*connect.Response[nodev1.NodeInfo], error) {

@@ -1,0 +1,39 @@
+package orchestrator
+
+import (
+	"context"
+
+	"shoal/internal/shoal"
+	"shoal/internal/telemetry/sandboxlog"
+)
+
+// KeepLog keeps lines that a program in a sandbox reports, one JSON object each. An
+// error means that there are too many.
+func (o *Orchestrator) KeepLog(ctx context.Context, sandboxID string, lines []byte) error {
+	sb, err := o.find(sandboxID)
+	if err != nil || o.cfg.Logs == nil {
+		return nil //nolint:nilerr // a guest whose sandbox has just ended
+	}
+	return o.cfg.Logs.Add(ctx, sb.source(), lines)
+}
+
+// Logs returns a part of the log of a team's sandbox, which may have ended long ago.
+func (o *Orchestrator) Logs(ctx context.Context, sandboxID, teamID string, q shoal.LogQuery) ([]shoal.LogEntry, error) {
+	if o.cfg.Logs == nil {
+		return nil, nil
+	}
+	return o.cfg.Logs.Query(ctx, sandboxID, teamID, q)
+}
+
+// note adds a line to a sandbox's log.
+func (o *Orchestrator) note(sb *sandbox, level shoal.LogLevel, message string, fields map[string]any) {
+	if o.cfg.Logs != nil {
+		o.cfg.Logs.Note(sb.source(), level, message, fields)
+	}
+}
+
+func (s *sandbox) source() sandboxlog.Source {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return sandboxlog.Source{SandboxID: s.id, TeamID: s.view.TeamID, TemplateID: s.view.TemplateID, Since: s.createdAt}
+}
