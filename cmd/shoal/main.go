@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -60,22 +61,24 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	kctx.BindTo(ctx, (*context.Context)(nil))
+	// The runtime replaces os.Stderr, and what ends a command comes after that.
+	stderr := os.NewFile(uintptr(copyDescriptor(os.Stderr)), "stderr")
 	if err := kctx.Run(&c.Config, &c); err != nil {
-		report(err)
+		report(stderr, err)
 		return 1
 	}
 	return 0
 }
 
 // report prints an error with what is known of its cause and its fix.
-func report(err error) {
+func report(w io.Writer, err error) {
 	if errors.Is(err, errReported) {
 		return
 	}
-	fmt.Fprintf(os.Stderr, "shoal: %v\n", err)
+	fmt.Fprintf(w, "shoal: %v\n", err)
 	var known *shoal.Error
 	if errors.As(err, &known) {
-		fmt.Fprintf(os.Stderr, "  code:  %s\n  cause: %s\n  fix:   %s\n", known.Code, known.Cause, known.Fix)
+		fmt.Fprintf(w, "  code:  %s\n  cause: %s\n  fix:   %s\n", known.Code, known.Cause, known.Fix)
 	}
 }
 

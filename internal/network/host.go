@@ -20,11 +20,15 @@ const forwardSetting = "/proc/sys/net/ipv4/ip_forward"
 type host struct {
 	plan  plan
 	state string // file that remembers what to put back
+	// mounted means that the directory of namespaces was made a mount by this process.
+	mounted bool
 }
 
 // hostState is what the host had before.
 type hostState struct {
 	Forward string `json:"ipForward"`
+	// Mounted means that the directory of namespaces was no mount.
+	Mounted bool `json:"namespacesMounted,omitempty"`
 }
 
 // install makes the host's table anew and switches forwarding on. DNS and
@@ -105,7 +109,7 @@ func (h *host) enableForwarding() error {
 	}
 	value := strings.TrimSpace(string(data))
 	if _, err := os.Stat(h.state); errors.Is(err, os.ErrNotExist) {
-		saved, err := json.Marshal(hostState{Forward: value})
+		saved, err := json.Marshal(hostState{Forward: value, Mounted: h.mounted})
 		if err != nil {
 			return err
 		}
@@ -142,6 +146,9 @@ func (h *host) remove() error {
 	}
 	if err == nil && saved.Forward != "" {
 		err = os.WriteFile(forwardSetting, []byte(saved.Forward), 0)
+	}
+	if err == nil && saved.Mounted {
+		err = releaseNamespaceDir(namespaceDir)
 	}
 	return errors.Join(errs, err, os.Remove(h.state))
 }

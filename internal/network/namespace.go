@@ -20,12 +20,37 @@ const namespaceDir = "/run/netns"
 
 const threadNamespace = "/proc/thread-self/ns/net"
 
+// prepareNamespaceDir makes the directory a mount of its own, shared, as iproute2 does
+// before its first namespace. Were it done later, it would hide the names that exist:
+// they could not be unmounted any more. It tells whether the mount is new.
+func prepareNamespaceDir(dir string) (made bool, err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return false, err
+	}
+	err = unix.Mount("", dir, "none", unix.MS_SHARED|unix.MS_REC, "")
+	if !errors.Is(err, unix.EINVAL) { // EINVAL: no mount yet
+		return false, err
+	}
+	if err := unix.Mount(dir, dir, "none", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return false, fmt.Errorf("make %s a mount: %w", dir, err)
+	}
+	return true, unix.Mount("", dir, "none", unix.MS_SHARED|unix.MS_REC, "")
+}
+
+// releaseNamespaceDir takes the mount back, unless somebody's namespaces are in it.
+func releaseNamespaceDir(dir string) error {
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		return err
+	}
+	if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("unmount %s: %w", dir, err)
+	}
+	return nil
+}
+
 // createNamespace makes a named network namespace and runs setup in it. The
 // name's file is made exclusively, which decides between two processes.
 func createNamespace(name string, setup func(own int) error) error {
-	if err := os.MkdirAll(namespaceDir, 0o755); err != nil {
-		return err
-	}
 	path := filepath.Join(namespaceDir, name)
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDONLY, 0o444)
 	if err != nil {
