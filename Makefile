@@ -6,8 +6,9 @@ GO      ?= go
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w
 
-# Builds with our changes to gVisor, which scripts/gvisor prepares.
-export GOFLAGS := -modfile=$(CURDIR)/bin/go.mod
+# Builds with our changes to gVisor, which scripts/gvisor prepares. All that is built
+# here is built in the same way, so that nothing is compiled twice.
+export GOFLAGS := -modfile=$(CURDIR)/bin/go.mod -trimpath
 
 .PHONY: help gvisor packages sdk-versions up down build test test-unit test-root test-e2e test-chaos bench generate lint setup setup-test clean
 
@@ -30,9 +31,9 @@ gvisor:
 	@scripts/gvisor
 
 bin/shoal: gvisor FORCE
-	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o cmd/shoal/assets/envd ./cmd/envd
-	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o cmd/shoal/assets/kernel ./cmd/kernel
-	$(GO) build -trimpath -ldflags '$(LDFLAGS) -X main.version=$(VERSION)' -o bin/shoal ./cmd/shoal
+	$(GO) build -ldflags '$(LDFLAGS)' -o cmd/shoal/assets/envd ./cmd/envd
+	$(GO) build -ldflags '$(LDFLAGS)' -o cmd/shoal/assets/kernel ./cmd/kernel
+	$(GO) build -ldflags '$(LDFLAGS) -X main.version=$(VERSION)' -o bin/shoal ./cmd/shoal
 FORCE:
 
 setup: ## install the Debian packages that `make up` needs
