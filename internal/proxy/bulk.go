@@ -36,26 +36,24 @@ func isBulk(r *http.Request, rt route, target Target) bool {
 	return rt.port == shoal.EnvdPort && r.Method == http.MethodGet && r.URL.Path == "/files" && r.ProtoMajor == 1 && target.Node == "" && !compressed
 }
 
-// download forwards a request for a file. The client is answered in any case.
-func (h *Handler) download(w http.ResponseWriter, r *http.Request, rt route, target Target) {
+// download forwards a request for a file. Like forward it returns true if nothing was
+// sent.
+func (h *Handler) download(w http.ResponseWriter, r *http.Request, rt route, target Target) (again bool) {
 	address := net.JoinHostPort(target.Host.String(), fmt.Sprint(shoal.EnvdPort))
 	execution := h.upstream.of(target.ExecutionID)
 	if execution == nil {
-		notFoundPage(rt.sandboxID, shoal.ErrSandboxNotFound.Code).write(w, r)
-		return
+		return true
 	}
 	conn, err := execution.dial(r.Context(), "tcp", address)
 	if err != nil {
-		h.upstreamFailed(w, r, rt, target, err)
-		return
+		return h.upstreamFailed(w, r, rt, target, err)
 	}
 	defer conn.Close()
 	stop := context.AfterFunc(r.Context(), func() { conn.Close() }) // the client is gone
 	defer stop()
 	resp, reader, err := ask(conn, r)
 	if err != nil {
-		h.upstreamFailed(w, r, rt, target, err)
-		return
+		return h.upstreamFailed(w, r, rt, target, err)
 	}
 	defer resp.Body.Close()
 	for name, values := range resp.Header {
@@ -71,6 +69,7 @@ func (h *Handler) download(w http.ResponseWriter, r *http.Request, rt route, tar
 		h.log.Debug("a download was cut off", "sandbox", rt.sandboxID, "error", err)
 		panic(http.ErrAbortHandler) // the status is sent: only a cut connection can say it
 	}
+	return false
 }
 
 // hopByHop headers concern one connection, not the answer.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -206,8 +207,9 @@ var _ httputil.BufferPool = (*bufferPool)(nil)
 func (p *bufferPool) Get() []byte  { return *p.pool.Get().(*[]byte) }
 func (p *bufferPool) Put(b []byte) { p.pool.Put(&b) }
 
-// forward streams the request to the guest, or to the proxy in front of it.
-func (h *Handler) forward(w http.ResponseWriter, r *http.Request, rt route, target Target) {
+// forward streams the request to the guest, or to the proxy in front of it. It returns
+// true if nothing was sent because the sandbox's run has ended.
+func (h *Handler) forward(w http.ResponseWriter, r *http.Request, rt route, target Target) (again bool) {
 	port := strconv.FormatUint(rt.port, 10)
 	scheme, address, key := "http", target.Node, "node:"+target.Node
 	if target.Node == "" {
@@ -218,8 +220,7 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, rt route, targ
 	}
 	execution := h.upstream.of(key)
 	if execution == nil {
-		notFoundPage(rt.sandboxID, shoal.ErrSandboxNotFound.Code).write(w, r)
-		return
+		return true
 	}
 	transport := execution.services
 	if target.Node != "" || rt.port == shoal.EnvdPort {
@@ -236,6 +237,9 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, rt route, targ
 		ErrorLog:      slog.NewLogLogger(h.log.Handler(), slog.LevelDebug), // streams that a side has cut
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.Out.URL.Scheme, p.Out.URL.Host = scheme, address
+			if p.Out.Body != nil {
+				p.Out.Body = io.NopCloser(p.Out.Body) // a failed attempt must not close it
+			}
 			p.Out.Host = r.Host
 			p.Out.URL.RawQuery = p.In.URL.RawQuery // the default drops what it cannot parse
 			// Unlike the default, what the client sent of these is passed on.
@@ -259,16 +263,18 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, rt route, targ
 			}
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			h.upstreamFailed(w, r, rt, target, err)
+			again = h.upstreamFailed(w, r, rt, target, err)
 		},
 	}
 	reverse.ServeHTTP(w, r)
+	return again
 }
 
-// upstreamFailed answers for an upstream that did not.
-func (h *Handler) upstreamFailed(w http.ResponseWriter, r *http.Request, rt route, target Target, err error) {
+// upstreamFailed answers for an upstream that did not, unless nothing was sent because
+// the sandbox's run has ended: then it returns true.
+func (h *Handler) upstreamFailed(w http.ResponseWriter, r *http.Request, rt route, target Target, err error) (again bool) {
 	if r.Context().Err() != nil {
-		return // the client is gone
+		return false // the client is gone
 	}
 	var dial *dialError
 	switch {
@@ -276,16 +282,17 @@ func (h *Handler) upstreamFailed(w http.ResponseWriter, r *http.Request, rt rout
 		h.log.Warn("a node's proxy cannot be reached", "node", target.Node, "error", err)
 		http.Error(w, "Failed to route request to sandbox", http.StatusBadGateway)
 	case errors.As(err, &dial) && h.upstream.of(target.ExecutionID) == nil:
-		notFoundPage(rt.sandboxID, shoal.ErrSandboxNotFound.Code).write(w, r)
+		return true
 	case errors.As(err, &dial):
 		closedPortPage(rt).write(w, r)
 	default:
 		// The sandbox ended, or its service closed the connection without an answer.
 		p := notFoundPage(rt.sandboxID, "connection_lost")
-		if _, resolveErr := h.resolver.Resolve(r.Context(), Request{SandboxID: rt.sandboxID, Port: rt.port}); resolveErr == nil {
+		if _, err := h.resolver.Resolve(r.Context(), Request{SandboxID: rt.sandboxID, Port: rt.port, Passive: true}); err == nil {
 			p = closedPortPage(rt)
 			p.reason = "connection_lost"
 		}
 		p.write(w, r)
 	}
+	return false
 }

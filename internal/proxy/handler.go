@@ -29,6 +29,8 @@ type Request struct {
 	// caller who could not use it.
 	TrafficToken string
 	EnvdToken    string
+	// Passive is a question that shall not wake a paused sandbox.
+	Passive bool
 }
 
 // Target is a running sandbox as the proxy sees it. Either Host is set, or, where
@@ -82,27 +84,41 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		internalRoutePage(r.URL.Path).write(w, r)
 		return
 	}
+	for range maxResolves {
+		if !h.serve(w, r, rt) {
+			return
+		}
+	}
+	notFoundPage(rt.sandboxID, shoal.ErrSandboxNotFound.Code).write(w, r)
+}
+
+// maxResolves bounds how often a request looks for its sandbox anew, because the run
+// that it found had ended before it got there: the sandbox was paused just then.
+const maxResolves = 3
+
+// serve answers a request. It returns true if nothing of it was sent because the run
+// of the sandbox that it found had ended.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rt route) (again bool) {
 	target, err := h.resolver.Resolve(r.Context(), Request{SandboxID: rt.sandboxID, Port: rt.port,
 		TrafficToken: r.Header.Get(trafficTokenHeader), EnvdToken: r.Header.Get("X-Access-Token")})
 	if err != nil {
 		errorPage(rt.sandboxID, err).write(w, r)
-		return
+		return false
 	}
 	if target.Node == "" {
 		if p, refused := checkTraffic(r, rt, target); refused {
 			p.write(w, r)
-			return
+			return false
 		}
 	}
 	if rt.port > 65535 {
 		closedPortPage(rt).write(w, r)
-		return
+		return false
 	}
 	if isBulk(r, rt, target) {
-		h.download(w, r, rt, target)
-		return
+		return h.download(w, r, rt, target)
 	}
-	h.forward(w, r, rt, target)
+	return h.forward(w, r, rt, target)
 }
 
 // route adds to routeOf what needs a look at the sandboxes.
