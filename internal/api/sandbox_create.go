@@ -44,6 +44,14 @@ func (s *Server) create(ctx context.Context, body gen.NewSandbox, f family) (sho
 		return shoal.Sandbox{}, err
 	}
 	sb, err := s.fleet.Place(ctx, spec, team.Limits.ConcurrentSandboxes)
+	if err != nil && ctx.Err() == nil {
+		// What the reference led to may have been replaced, and removed, meanwhile.
+		if _, now, resolveErr := s.resolveBuild(ctx, team, body.TemplateID); resolveErr == nil && now.ID != spec.BuildID {
+			if spec, err = s.plan(ctx, team, body, f); err == nil {
+				sb, err = s.fleet.Place(ctx, spec, team.Limits.ConcurrentSandboxes)
+			}
+		}
+	}
 	if err != nil {
 		return sb, err
 	}

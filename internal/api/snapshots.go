@@ -14,11 +14,6 @@ import (
 // CreateSnapshot makes a template of a running sandbox, which goes on. A name that
 // is used again leads to the newest snapshot from then on.
 func (s *Server) CreateSnapshot(ctx context.Context, req gen.CreateSnapshotRequestObject) (gen.CreateSnapshotResponseObject, error) {
-	team := callerOf(ctx).Team
-	t, tag, err := s.snapshotTemplate(ctx, team, deref(req.Body.Name))
-	if err != nil {
-		return nil, err
-	}
 	node, sb, err := s.find(ctx, req.SandboxID)
 	if err != nil {
 		return nil, err
@@ -26,24 +21,41 @@ func (s *Server) CreateSnapshot(ctx context.Context, req gen.CreateSnapshotReque
 	if sb.State == shoal.StatePaused {
 		return nil, shoal.NotFound(sb.SandboxID)
 	}
-	build, err := node.Snapshot(ctx, sb.SandboxID, shoal.SnapshotTarget{TemplateID: t.ID, BuildID: shoal.NewBuildID()})
+	t, tag, err := s.snapshot(ctx, node, sb, deref(req.Body.Name))
+	if errors.Is(err, store.ErrExists) {
+		// Another request has just made the template of this name: now it is known.
+		t, tag, err = s.snapshot(ctx, node, sb, deref(req.Body.Name))
+	}
 	if err != nil {
 		return nil, err
+	}
+	if err := s.fleet.Sync(ctx); err != nil { // so that the build can be placed at once
+		s.log.Warn("not every machine answered", "error", err)
+	}
+	return gen.CreateSnapshot201JSONResponse(wireSnapshot(t, tag)), nil
+}
+
+// snapshot takes a snapshot and registers it under a name, "" for none.
+func (s *Server) snapshot(ctx context.Context, node shoal.Node, sb shoal.Sandbox, name string) (shoal.Template, string, error) {
+	t, tag, err := s.snapshotTemplate(ctx, callerOf(ctx).Team, name)
+	if err != nil {
+		return t, "", err
+	}
+	build, err := node.Snapshot(ctx, sb.SandboxID, shoal.SnapshotTarget{TemplateID: t.ID, BuildID: shoal.NewBuildID()})
+	if err != nil {
+		return t, "", err
 	}
 	if t.CreatedAt.IsZero() {
 		t.CreatedAt, t.UpdatedAt = build.CreatedAt, build.CreatedAt
 	}
 	superseded, err := s.store.SaveSnapshot(ctx, t, build, tag)
 	if err != nil {
-		return nil, errors.Join(err, node.RemoveBuild(context.WithoutCancel(ctx), build.ID))
+		return t, "", errors.Join(err, node.RemoveBuild(context.WithoutCancel(ctx), build.ID))
 	}
 	if err := s.fleet.RemoveBuilds(ctx, superseded...); err != nil {
 		s.log.Warn("a superseded snapshot is left on a machine", "template", t.ID, "error", err)
 	}
-	if err := s.fleet.Sync(ctx); err != nil { // so that the build can be placed at once
-		s.log.Warn("not every machine answered", "error", err)
-	}
-	return gen.CreateSnapshot201JSONResponse(wireSnapshot(t, tag)), nil
+	return t, tag, nil
 }
 
 // snapshotTemplate finds the template that a snapshot goes to, or plans a new one.

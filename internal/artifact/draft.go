@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -203,14 +204,33 @@ func (a *Artifact) Verify() error {
 	if a.Boot != "" {
 		return a.checkBoot()
 	}
-	for _, want := range a.Files {
-		got, err := sum(filepath.Join(a.Dir, want.Name))
-		if err != nil {
-			return fmt.Errorf("read artifact %s: %w", a.ID, err)
+	for _, f := range a.Files {
+		if err := a.verifyFile(f); err != nil {
+			return err
 		}
-		if got != want {
-			return &CorruptError{ID: a.ID, Reason: want.Name + " does not have the checksum that it was stored with"}
-		}
+	}
+	return nil
+}
+
+// VerifyFile is Verify for one file; one that the artifact does not have is ErrMissing.
+func (a *Artifact) VerifyFile(name string) error {
+	if a.Boot != "" {
+		return a.checkBoot()
+	}
+	at := slices.IndexFunc(a.Files, func(f File) bool { return f.Name == name })
+	if at < 0 {
+		return fmt.Errorf("%w: %s of %s", ErrMissing, name, a.ID)
+	}
+	return a.verifyFile(a.Files[at])
+}
+
+func (a *Artifact) verifyFile(want File) error {
+	got, err := sum(filepath.Join(a.Dir, want.Name))
+	if err != nil {
+		return fmt.Errorf("read artifact %s: %w", a.ID, err)
+	}
+	if got != want {
+		return &CorruptError{ID: a.ID, Reason: want.Name + " does not have the checksum that it was stored with"}
 	}
 	return nil
 }

@@ -53,6 +53,9 @@ type File struct {
 	CRC32C uint32 `json:"crc32c"` // Castagnoli
 }
 
+// Readable is false of what List knows by its name alone.
+func (m Manifest) Readable() bool { return len(m.Meta) > 0 }
+
 // Size is the sum of the files' sizes, in bytes.
 func (m Manifest) Size() int64 {
 	var sum int64
@@ -144,7 +147,7 @@ func (s *Store) getLocal(id string) (*Artifact, error) {
 	return a, nil
 }
 
-// ListAll is List with what is only in the depot.
+// ListAll is List with what is only in the depot, or cannot be read here.
 func (s *Store) ListAll() ([]Manifest, error) {
 	list, err := s.List()
 	if err != nil || s.depot == nil {
@@ -152,8 +155,12 @@ func (s *Store) ListAll() ([]Manifest, error) {
 	}
 	there, err := s.depot.remote.List()
 	for _, m := range there {
-		if !slices.ContainsFunc(list, func(have Manifest) bool { return have.ID == m.ID }) {
+		at := slices.IndexFunc(list, func(have Manifest) bool { return have.ID == m.ID })
+		switch {
+		case at < 0:
 			list = append(list, m)
+		case !list[at].Readable():
+			list[at] = m
 		}
 	}
 	return list, err
@@ -175,7 +182,9 @@ func (s *Store) List() ([]Manifest, error) {
 		if data, err := os.ReadFile(filepath.Join(s.dir, e.Name(), manifestFile)); err == nil {
 			// A manifest that cannot be read leaves only the name, which is enough to
 			// remove the artifact by.
-			_ = json.Unmarshal(data, &m)
+			if json.Unmarshal(data, &m) != nil {
+				m = Manifest{}
+			}
 		}
 		m.ID = e.Name()
 		list = append(list, m)

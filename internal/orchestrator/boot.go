@@ -80,24 +80,25 @@ func (o *Orchestrator) bootIn(ctx context.Context, sb *sandbox, from origin, l l
 	}
 	// In a new slot the rules are set while the guest's kernel starts: until then it
 	// lets nothing out. The snapshot is read meanwhile, too.
-	beside := make(chan error, 2)
+	restricted, verified := make(chan error, 1), make(chan error, 1)
 	go func() {
 		if ahead != nil {
-			beside <- nil
+			restricted <- nil
 			return
 		}
-		beside <- o.restrict(ctx, sb.slot, egress)
+		restricted <- o.restrict(ctx, sb.slot, egress)
 	}()
 	go func() {
 		if from.verify == nil {
-			beside <- nil
+			verified <- nil
 			return
 		}
 		defer telemetry.Begin(ctx, "verify")()
-		beside <- from.verify()
+		verified <- from.verify()
 	}()
 	err := o.startGuest(ctx, sb, from, ahead)
-	if err = errors.Join(err, <-beside, <-beside); err != nil {
+	// A damaged snapshot explains whatever else went wrong, so it comes first.
+	if err = errors.Join(<-verified, err, <-restricted); err != nil {
 		return err
 	}
 	return o.initialise(ctx, sb, l)

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"shoal/internal/artifact"
 	"shoal/internal/runtime"
@@ -89,6 +91,27 @@ func (o *Orchestrator) openCapture(name string) (origin, error) {
 	return from, nil
 }
 
+// openSnapshot is openCapture for the snapshot of a sandbox. Where its disk is kept by
+// itself as well, that will do if the memory cannot be restored.
+func (o *Orchestrator) openSnapshot(buildID string) (origin, error) {
+	name := buildArtifact(buildID)
+	from, err := o.openCapture(name)
+	if err != nil || from.checkpoint == "" {
+		return from, err
+	}
+	disk := filepath.Join(from.checkpoint, diskFile)
+	if _, err := os.Stat(disk); err == nil {
+		from.cold = &origin{root: from.root, upper: disk, verify: func() error {
+			a, _, err := o.readCapture(name)
+			if err == nil {
+				err = snapshotError(name, a.VerifyFile(diskFile))
+			}
+			return err
+		}}
+	}
+	return from, nil
+}
+
 func (o *Orchestrator) readCapture(name string) (*artifact.Artifact, capture, error) {
 	var c capture
 	a, err := o.artifacts.Get(name)
@@ -129,13 +152,7 @@ func (o *Orchestrator) loadBuilds(list []artifact.Manifest) {
 // RemoveBuild forgets a build, with the memory that was kept for it. Sandboxes that
 // were started from it are not affected. The base template stays.
 func (o *Orchestrator) RemoveBuild(ctx context.Context, buildID string) error {
-	o.mu.Lock()
-	build, ok := o.builds[buildID]
-	if ok = ok && build.TemplateID != shoal.BaseTemplateID; ok {
-		delete(o.builds, buildID)
-	}
-	o.mu.Unlock()
-	if !ok {
+	if !o.dropBuild(buildID) {
 		return nil
 	}
 	return o.artifacts.Remove(buildArtifact(buildID))

@@ -57,7 +57,11 @@ func (o *Orchestrator) collectSnapshots(ctx context.Context, known []string, out
 			continue
 		}
 		var c capture
-		_ = json.Unmarshal(m.Meta, &c) // what cannot be read refers to no build
+		if json.Unmarshal(m.Meta, &c) != nil {
+			// It may be in use: only its name is known.
+			o.log.Warn("the description of a snapshot cannot be read; it stays", "snapshot", m.ID)
+			continue
+		}
 		switch {
 		case c.Build != nil:
 			if slices.Contains(known, c.Build.ID) {

@@ -134,7 +134,7 @@ func (o *Orchestrator) originOf(buildID string) (origin, error) {
 		return origin{}, shoal.ErrImageMissing.New("build %s is not on machine %s", buildID, o.cfg.NodeID)
 	}
 	if build.Snapshot {
-		return o.openCapture(buildArtifact(buildID))
+		return o.openSnapshot(buildID)
 	}
 	root, err := o.rootOf(build)
 	if err != nil {

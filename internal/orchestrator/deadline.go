@@ -46,16 +46,8 @@ func (s *sandbox) settled(ctx context.Context) error {
 func (s *sandbox) moveDeadline(now time.Time, change shoal.DeadlineChange) (shoal.Sandbox, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch s.view.State {
-	case shoal.StateRunning:
-	case shoal.StateKilling:
-		return shoal.Sandbox{}, shoal.ErrSandboxState.New("Sandbox %q is being killed", s.id)
-	case shoal.StatePausing:
-		return shoal.Sandbox{}, shoal.ErrSandboxState.New("Sandbox %q is being paused", s.id)
-	case shoal.StateSnapshotting:
-		return shoal.Sandbox{}, shoal.ErrSandboxState.New("Sandbox %q is being snapshotted", s.id)
-	default:
-		return shoal.Sandbox{}, shoal.NotFound(s.id)
+	if err := s.changeable(); err != nil {
+		return shoal.Sandbox{}, err
 	}
 	last := s.view.StartedAt.Add(s.view.MaxLength)
 	if !now.Before(last) {
@@ -69,6 +61,23 @@ func (s *sandbox) moveDeadline(now time.Time, change shoal.DeadlineChange) (shoa
 		s.view.EndAt = end
 	}
 	return s.view, nil
+}
+
+// changeable says why the settings of a sandbox cannot be changed now (api.md §4.4).
+// The caller holds mu.
+func (s *sandbox) changeable() error {
+	switch s.view.State {
+	case shoal.StateRunning:
+		return nil
+	case shoal.StateKilling:
+		return shoal.ErrSandboxState.New("Sandbox %q is being killed", s.id)
+	case shoal.StatePausing:
+		return shoal.ErrSandboxState.New("Sandbox %q is being paused", s.id)
+	case shoal.StateSnapshotting:
+		return shoal.ErrSandboxState.New("Sandbox %q is being snapshotted", s.id)
+	default:
+		return shoal.NotFound(s.id)
+	}
 }
 
 // holdDeadlines ends sandboxes at their deadlines until ctx ends. It sleeps

@@ -129,14 +129,15 @@ func (o *Orchestrator) crashed(sb *sandbox, guest runtime.Guest) {
 	o.log.Warn("a guest ended by itself", "sandbox", sb.id, "console", console, "error", err)
 }
 
-// Get returns one sandbox.
+// Get returns one sandbox, also while it is being killed: callers tell that from one
+// that never was.
 func (o *Orchestrator) Get(ctx context.Context, sandboxID string) (shoal.Sandbox, error) {
 	sb, err := o.find(sandboxID)
 	if err != nil {
 		return shoal.Sandbox{}, err
 	}
 	view := sb.snapshotView()
-	if !isListed(view) {
+	if view.State == shoal.StateCreating {
 		return shoal.Sandbox{}, shoal.NotFound(sandboxID)
 	}
 	return view, nil
@@ -159,7 +160,7 @@ func isListed(view shoal.Sandbox) bool {
 }
 
 // KillAll ends every sandbox that runs, for `shoal down` and --ephemeral. The
-// paused ones are kept, on disk only.
+// paused ones are kept, and are on the disk when it returns.
 func (o *Orchestrator) KillAll(ctx context.Context, reason shoal.KillReason) error {
 	var errs error
 	for _, sb := range o.all() {
@@ -171,5 +172,6 @@ func (o *Orchestrator) KillAll(ctx context.Context, reason shoal.KillReason) err
 			errs = errors.Join(errs, err)
 		}
 	}
+	o.sealing.Wait()
 	return errs
 }

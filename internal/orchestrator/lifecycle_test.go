@@ -202,11 +202,31 @@ func (n *node) damage(artifact string, remove bool) {
 		n.must(os.RemoveAll(a.Dir))
 		return
 	}
-	path := filepath.Join(a.Dir, a.Files[0].Name)
+	n.flip(filepath.Join(a.Dir, a.Files[0].Name), -1)
+}
+
+// flip changes a byte of a file; a negative place counts from the end.
+func (n *node) flip(path string, at int) {
+	n.t.Helper()
 	data, err := os.ReadFile(path)
 	n.must(err)
-	data[len(data)-1] ^= 1
+	if at < 0 {
+		at += len(data)
+	}
+	data[at] ^= 1
 	n.must(os.WriteFile(path, data, 0o600))
+}
+
+// wreck makes a checkpoint unfit even to begin with.
+func (n *node) wreck(artifact string) {
+	n.t.Helper()
+	a, err := n.orch.artifacts.Get(artifact)
+	n.must(err)
+	for _, f := range a.Files {
+		if f.Name != diskFile {
+			n.flip(filepath.Join(a.Dir, f.Name), 0)
+		}
+	}
 }
 
 // TestDamagedSnapshotIsNamed and concerns its sandbox alone.
@@ -218,8 +238,12 @@ func TestDamagedSnapshotIsNamed(t *testing.T) {
 	n.rested(sb)
 	name := n.orch.sandboxes[sb.SandboxID].saved.Artifact
 	n.damage(name+diskSuffix, true)
-	for i, want := range []*shoal.Kind{shoal.ErrSnapshotDamaged, shoal.ErrSnapshotMissing} {
-		n.damage(name, i == 1)
+	for i, want := range []*shoal.Kind{shoal.ErrSnapshotDamaged, shoal.ErrSnapshotDamaged, shoal.ErrSnapshotMissing} {
+		if i == 1 {
+			n.wreck(name)
+		} else {
+			n.damage(name, i == 2)
+		}
 		_, err := n.orch.Resume(context.Background(), sb.SandboxID, shoal.ResumeOptions{Timeout: time.Minute})
 		if !want.Matches(err) {
 			t.Errorf("got %v, want %s", err, want.Code)
@@ -517,5 +541,138 @@ func TestInterruptedTransitions(t *testing.T) {
 			}
 			n.noSnapshots()
 		})
+	}
+}
+
+// TestDamagedSnapshotBoots: sandboxes of a snapshot begin with its disk if its memory is
+// of no use, and say so; without either they are refused, and nothing else is.
+func TestDamagedSnapshotBoots(t *testing.T) {
+	n := newNode(t)
+	ctx := context.Background()
+	sb := n.create()
+	n.write(sb, "/root/kept", "x")
+	build, err := n.orch.Snapshot(ctx, sb.SandboxID, shoal.SnapshotTarget{TemplateID: "snap", BuildID: shoal.NewBuildID()})
+	n.must(err)
+	if n.state(sb) != shoal.StateRunning || n.read(sb, "/root/kept") != "x" {
+		t.Error("the original does not go on")
+	}
+	create := func() (shoal.Sandbox, error) {
+		spec := n.spec()
+		spec.BuildID, spec.TemplateID, spec.EnvVars = build.ID, "snap", nil
+		return n.orch.Create(ctx, spec)
+	}
+	n.wreck(buildArtifact(build.ID))
+	cold, err := create()
+	n.must(err)
+	if !cold.ColdBoot || n.read(cold, "/root/kept") != "x" || !n.answers(cold) {
+		t.Errorf("%+v", cold)
+	}
+	a, err := n.orch.artifacts.Get(buildArtifact(build.ID))
+	n.must(err)
+	n.flip(filepath.Join(a.Dir, diskFile), -1)
+	if refused, err := create(); !shoal.ErrSnapshotDamaged.Matches(err) {
+		t.Errorf("%+v %v", refused, err)
+	}
+	if again := n.create(); !n.answers(again) {
+		t.Error("the machine does not go on")
+	}
+}
+
+// TestWhileChanging: what a sandbox is doing decides what callers are told (api.md §4.4).
+func TestWhileChanging(t *testing.T) {
+	n := newNode(t)
+	n.orch.cfg.RestTime = longRest
+	ctx := context.Background()
+	sb := n.create()
+	s := n.orch.sandboxes[sb.SandboxID]
+	network := func() error { return n.orch.SetNetwork(ctx, sb.SandboxID, shoal.Network{}) }
+	deadline := func() error {
+		_, err := n.orch.SetDeadline(ctx, sb.SandboxID, shoal.DeadlineChange{Timeout: time.Minute})
+		return err
+	}
+	for state, want := range map[shoal.State]string{shoal.StatePausing: "is being paused", shoal.StateSnapshotting: "is being snapshotted", shoal.StateKilling: "is being killed"} {
+		ch, _, err := s.begin(ctx, state, func(shoal.State) error { return nil })
+		n.must(err)
+		for _, err := range []error{network(), deadline()} {
+			if !shoal.ErrSandboxState.Matches(err) || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v", state, err)
+			}
+		}
+		if view, err := n.orch.Get(ctx, sb.SandboxID); err != nil || view.State != state {
+			t.Errorf("%s: %+v %v", state, view, err)
+		}
+		list, err := n.orch.List(ctx)
+		if n.must(err); len(list) != 1 == (state != shoal.StateKilling) {
+			t.Errorf("%s: %d are listed", state, len(list))
+		}
+		s.end(ch, shoal.StateRunning, nil)
+	}
+	n.pause(sb)
+	for _, err := range []error{network(), deadline()} {
+		if !shoal.ErrSandboxNotFound.Matches(err) {
+			t.Errorf("paused: %v", err)
+		}
+	}
+	// A start with memory is under way: one without cannot join it.
+	ch, _, err := s.begin(ctx, shoal.StateResuming, func(shoal.State) error { return nil })
+	n.must(err)
+	if _, err := n.orch.Resume(ctx, sb.SandboxID, shoal.ResumeOptions{ColdBoot: true}); !shoal.ErrStartInFlight.Matches(err) {
+		t.Errorf("a cold boot joins: %v", err)
+	}
+	s.end(ch, shoal.StatePaused, nil)
+	// A question that wakes nobody.
+	s.mu.Lock()
+	s.view.Lifecycle.AutoResume = true
+	s.mu.Unlock()
+	ask := proxy.Request{SandboxID: sb.SandboxID, Port: shoal.EnvdPort, EnvdToken: sb.EnvdAccessToken, Passive: true}
+	if _, err := n.orch.Router().Resolve(ctx, ask); !shoal.ErrSandboxNotFound.Matches(err) || n.state(sb) != shoal.StatePaused {
+		t.Errorf("a passive question: %v, then %s", err, n.state(sb))
+	}
+	ask.Passive = false
+	if target, err := n.orch.Router().Resolve(ctx, ask); err != nil || target.ExecutionID == "" {
+		t.Errorf("then: %+v %v", target, err)
+	}
+	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancel()
+	ch, _, err = s.begin(ctx, shoal.StatePausing, func(shoal.State) error { return nil })
+	n.must(err)
+	if _, err := n.orch.Router().Resolve(short, ask); !shoal.ErrSandboxState.Matches(err) || !strings.Contains(err.Error(), "still transitioning") {
+		t.Errorf("while it changes: %v", err)
+	}
+	s.end(ch, shoal.StateRunning, nil)
+}
+
+// TestRecordsThatFail: one sandbox whose record or guest cannot be had now neither keeps
+// the machine from its start nor is removed.
+func TestRecordsThatFail(t *testing.T) {
+	n := newNode(t)
+	odd, fine := n.create(), n.create()
+	n.write(fine, "/root/kept", "x")
+	n.close()
+	path := filepath.Join(n.dir, "data", "sandboxes", "iunreadable.json")
+	n.must(os.WriteFile(path, []byte("{"), 0o600))
+	files, err := filepath.Glob(filepath.Join(n.dir, "run", "guests", odd.SandboxID+"-*", "guest.json"))
+	if n.must(err); len(files) != 1 {
+		t.Fatalf("the runtime's record: %v", files)
+	}
+	whole, err := os.ReadFile(files[0])
+	n.must(err)
+	n.must(os.WriteFile(files[0], whole[:len(whole)/2], 0o600))
+	n.open()
+	if _, err := os.Stat(path + asideSuffix); err != nil {
+		t.Error(err)
+	}
+	if n.state(odd) != "" || len(n.liveKernels(odd.SandboxID)) != 1 {
+		t.Errorf("state %q, %d kernels", n.state(odd), len(n.liveKernels(odd.SandboxID)))
+	}
+	n.open()
+	if got := n.read(fine, "/root/kept"); got != "x" {
+		t.Errorf("the file: %q", got)
+	}
+	n.close()
+	n.must(os.WriteFile(files[0], whole, 0o600))
+	n.open()
+	if n.state(odd) != shoal.StateRunning || !n.answers(odd) {
+		t.Errorf("the next start: %q", n.state(odd))
 	}
 }

@@ -14,8 +14,10 @@ func (o *Orchestrator) SetNetwork(ctx context.Context, sandboxID string, policy 
 	if err != nil {
 		return err
 	}
-	view := sb.snapshotView()
-	merged := view.Network
+	// One change at a time: the kernel's rules and the record say the same.
+	sb.policing.Lock()
+	defer sb.policing.Unlock()
+	merged := sb.snapshotView().Network
 	merged.AllowOut, merged.DenyOut = policy.AllowOut, policy.DenyOut
 	if policy.AllowInternet != nil {
 		merged.AllowInternet = policy.AllowInternet
@@ -25,10 +27,10 @@ func (o *Orchestrator) SetNetwork(ctx context.Context, sandboxID string, policy 
 		return err
 	}
 	sb.mu.Lock()
-	slot, state := sb.slot, sb.view.State
+	slot, err := sb.slot, sb.changeable()
 	sb.mu.Unlock()
-	if state != shoal.StateRunning || slot == nil {
-		return shoal.ErrSandboxState.New("Sandbox %q is not running", sandboxID)
+	if err != nil {
+		return err
 	}
 	if err := slot.SetEgress(egress); err != nil {
 		return err

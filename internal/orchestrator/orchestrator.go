@@ -84,8 +84,9 @@ type Config struct {
 
 // Orchestrator implements shoal.Node.
 //
-// Lock order: Orchestrator.mu before sandbox.recording before sandbox.mu. None is
-// held during a call into the runtime, the network or a guest.
+// Lock order: Orchestrator.mu before sandbox.policing before sandbox.recording before
+// sandbox.mu. None but policing is held during a call into the runtime, the network or
+// a guest.
 type Orchestrator struct {
 	cfg       Config
 	log       *slog.Logger
@@ -98,7 +99,7 @@ type Orchestrator struct {
 	mu        sync.Mutex
 	sandboxes map[string]*sandbox
 	builds    map[string]shoal.Build // by build ID; what this machine can start
-	newest    map[string]string      // by template ID: the build that was added last
+	newest    map[string]string      // by template ID: the latest of builds
 	draining  bool
 
 	warm       *warmPool
@@ -112,6 +113,7 @@ type Orchestrator struct {
 	// Watchers end with their guest or when stopped is closed.
 	background sync.WaitGroup
 	stopped    chan struct{}
+	sealing    sync.WaitGroup // snapshots of an earlier process on their way to the disk
 
 	starting             atomic.Int64
 	createOK, createFail atomic.Int64
@@ -146,7 +148,33 @@ func (o *Orchestrator) AddBuild(b shoal.Build) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.builds[b.ID] = b
-	o.newest[b.TemplateID] = b.ID
+	if have, ok := o.builds[o.newest[b.TemplateID]]; !ok || !b.CreatedAt.Before(have.CreatedAt) {
+		o.newest[b.TemplateID] = b.ID
+	}
+}
+
+// dropBuild is the contrary of AddBuild, but for the base template, which stays.
+func (o *Orchestrator) dropBuild(buildID string) (dropped bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	gone, ok := o.builds[buildID]
+	if !ok || gone.TemplateID == shoal.BaseTemplateID {
+		return false
+	}
+	delete(o.builds, buildID)
+	if o.newest[gone.TemplateID] != buildID {
+		return true
+	}
+	delete(o.newest, gone.TemplateID)
+	for id, b := range o.builds {
+		if b.TemplateID != gone.TemplateID {
+			continue
+		}
+		if have, ok := o.builds[o.newest[b.TemplateID]]; !ok || b.CreatedAt.After(have.CreatedAt) {
+			o.newest[b.TemplateID] = id
+		}
+	}
+	return true
 }
 
 // Run holds deadlines and samples metrics until ctx ends, then waits for what
@@ -162,6 +190,7 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 	o.mu.Unlock()
 	close(o.stopped)
 	o.background.Wait()
+	o.sealing.Wait()
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}

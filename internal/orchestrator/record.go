@@ -89,8 +89,8 @@ func (o *Orchestrator) removeRecord(sandboxID string) error {
 }
 
 // readRecords returns every record. A temporary file is a write that never
-// happened and is removed; a record that cannot be read is an error, for it may
-// be the only trace of a sandbox.
+// happened and is removed; a record that cannot be understood is put aside, for it may
+// be the only trace of a sandbox, and must not keep the others from their start.
 func (o *Orchestrator) readRecords() ([]record, error) {
 	entries, err := os.ReadDir(o.recordsDir())
 	if err != nil {
@@ -99,6 +99,9 @@ func (o *Orchestrator) readRecords() ([]record, error) {
 	var records []record
 	for _, e := range entries {
 		path := filepath.Join(o.recordsDir(), e.Name())
+		if strings.HasSuffix(e.Name(), asideSuffix) {
+			continue
+		}
 		if strings.HasSuffix(e.Name(), ".tmp") {
 			if err := os.Remove(path); err != nil {
 				return nil, err
@@ -120,12 +123,19 @@ func (o *Orchestrator) readRecords() ([]record, error) {
 		}
 		var r record
 		if err := json.Unmarshal(data, &r); err != nil {
-			return nil, fmt.Errorf("read sandbox record %s: %w", path, err)
+			o.log.Error("a sandbox is lost: its record cannot be understood and is put aside", "record", path+asideSuffix, "error", err)
+			if err := os.Rename(path, path+asideSuffix); err != nil {
+				return nil, err
+			}
+			continue
 		}
 		records = append(records, r)
 	}
 	return records, nil
 }
+
+// asideSuffix is of records that nobody understands.
+const asideSuffix = ".unreadable"
 
 // saveView writes the record of a sandbox as it is now; none any more once it was
 // removed.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"shoal/internal/artifact"
+	"shoal/internal/runtime"
 	"shoal/internal/shoal"
 )
 
@@ -65,8 +66,16 @@ func (o *Orchestrator) recoverOne(ctx context.Context, r record, keep kept) erro
 	case shoal.StateRunning, shoal.StateSnapshotting, shoal.StatePausing:
 		// A pause that was cut off is undone while the guest lives.
 		err := o.adopt(ctx, r)
+		if err != nil && !isGone(err) {
+			// It may live: nothing of it is removed, and the next start tries again.
+			o.log.Error("a sandbox cannot be taken over now", "sandbox", id, "error", err)
+			err = nil
+		}
 		if err == nil {
 			keep.guests[r.GuestID], keep.slots[r.SlotIndex] = true, true
+			if r.Saved != nil {
+				keep.artifacts[r.Saved.Artifact] = true
+			}
 			return nil
 		}
 		if r.Saved != nil {
@@ -86,6 +95,11 @@ func (o *Orchestrator) recoverOne(ctx context.Context, r record, keep kept) erro
 	return o.removeRecord(id)
 }
 
+// isGone tells whether there is nothing any more that could be adopted.
+func isGone(err error) bool {
+	return errors.Is(err, runtime.ErrGone) || errors.Is(err, os.ErrNotExist)
+}
+
 func (o *Orchestrator) recoverPaused(r record, keep kept) error {
 	sb := &sandbox{id: r.Sandbox.SandboxID, createdAt: r.CreatedAt, view: r.Sandbox, root: r.Root, kernel: r.Kernel, saved: r.Saved}
 	sb.view.NodeID, sb.view.HostIP = o.cfg.NodeID, ""
@@ -96,12 +110,16 @@ func (o *Orchestrator) recoverPaused(r record, keep kept) error {
 	if r.Sandbox.State == shoal.StatePaused {
 		return nil
 	}
-	return o.settle(sb, shoal.StatePaused)
+	if err := o.settle(sb, shoal.StatePaused); err != nil {
+		// The record says less than it could; the next start comes to the same.
+		o.log.Error("the record of a paused sandbox cannot be written", "sandbox", sb.id, "error", err)
+	}
+	return nil
 }
 
 // sealLeft brings to the disk what an earlier process had no time for.
 func (o *Orchestrator) sealLeft(names map[string]bool) {
-	o.background.Go(func() {
+	o.sealing.Go(func() {
 		for name := range names {
 			if err := o.artifacts.Seal(name); err != nil {
 				o.log.Error("the snapshot of a paused sandbox is not on the disk", "snapshot", name, "error", err)
@@ -139,7 +157,7 @@ func (o *Orchestrator) adopt(ctx context.Context, r record) error {
 			return err
 		}
 		if err := o.settle(sb, shoal.StateRunning); err != nil {
-			return err
+			o.log.Error("the record of a running sandbox cannot be written", "sandbox", sb.id, "error", err)
 		}
 	}
 	o.mu.Lock()

@@ -69,8 +69,14 @@ const (
 
 // cool ends the guest of a resting sandbox.
 func (o *Orchestrator) cool(ctx context.Context, sb *sandbox) {
+	sb.mu.Lock()
+	keeping := sb.keeping
+	sb.mu.Unlock()
+	if keeping != nil {
+		<-keeping // before the transition: a resume must not wait for it
+	}
 	t, own, err := sb.begin(ctx, shoal.StatePaused, func(state shoal.State) error {
-		if state != shoal.StatePaused || sb.guest == nil {
+		if state != shoal.StatePaused || sb.guest == nil || sb.keeping != keeping { // or paused anew
 			return shoal.ErrSandboxState.New("Sandbox %q does not rest", sb.id)
 		}
 		return nil
@@ -81,12 +87,6 @@ func (o *Orchestrator) cool(ctx context.Context, sb *sandbox) {
 	if !own {
 		_ = t.wait(ctx)
 		return
-	}
-	sb.mu.Lock()
-	keeping := sb.keeping
-	sb.mu.Unlock()
-	if keeping != nil {
-		<-keeping
 	}
 	if err := o.stopGuest(ctx, sb); err != nil {
 		o.log.Error("something of a paused sandbox's guest is left", "sandbox", sb.id, "error", err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"shoal/internal/runtime"
 	"shoal/internal/shoal"
 	"shoal/internal/telemetry"
 )
@@ -32,6 +33,9 @@ func (o *Orchestrator) Resume(ctx context.Context, sandboxID string, opts shoal.
 		return shoal.Sandbox{}, err
 	}
 	if !own {
+		if opts.ColdBoot && sb.hasMemory() {
+			return shoal.Sandbox{}, shoal.ErrStartInFlight.New("Sandbox %q is being started already, with its memory", sb.id)
+		}
 		if err := t.wait(ctx); err != nil {
 			return shoal.Sandbox{}, err
 		}
@@ -52,6 +56,13 @@ func (o *Orchestrator) Resume(ctx context.Context, sandboxID string, opts shoal.
 	o.note(sb, shoal.LogInfo, "Sandbox resumed", map[string]any{"coldBoot": view.ColdBoot})
 	log.Info("sandbox resumed", "cold_boot", view.ColdBoot, "total_ms", telemetry.Milliseconds(phases.Total()), "phases_ms", phases)
 	return view, nil
+}
+
+// hasMemory tells whether what a sandbox comes back from has its memory.
+func (s *sandbox) hasMemory() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.saved != nil && s.saved.Memory
 }
 
 // bringBack takes a paused sandbox to a guest that answers; the caller runs the
@@ -90,6 +101,9 @@ func (o *Orchestrator) revive(ctx context.Context, sb *sandbox, opts shoal.Resum
 	from, resting := *sb.saved, sb.guest != nil
 	sb.view.ColdBoot = false
 	sb.mu.Unlock()
+	if err := o.admit(ctx, sb); err != nil {
+		return err
+	}
 	cold := opts.ColdBoot && from.Memory
 	if resting && !cold {
 		err := o.thaw(ctx, sb, l)
@@ -103,13 +117,18 @@ func (o *Orchestrator) revive(ctx context.Context, sb *sandbox, opts shoal.Resum
 			return err
 		}
 	}
-	if err := o.admit(ctx, sb); err != nil {
-		return err
-	}
 	if !from.Memory || cold {
 		return o.bootDisk(ctx, sb, from, l)
 	}
 	err := o.restore(ctx, sb, from, l)
+	if err != nil && isPassing(err) {
+		// What is lost with the memory is worth a second try.
+		o.log.Warn("memory could not be restored; it is tried again", "sandbox", sb.id, "error", err)
+		if err := o.stopGuest(ctx, sb); err != nil {
+			return err
+		}
+		err = o.restore(ctx, sb, from, l)
+	}
 	if err == nil || shoal.ErrNetworkExhausted.Matches(err) {
 		return err
 	}
@@ -121,6 +140,12 @@ func (o *Orchestrator) revive(ctx context.Context, sb *sandbox, opts shoal.Resum
 		return err
 	}
 	return o.bootDisk(ctx, sb, from, l)
+}
+
+// isPassing tells a failure that may be of the moment from one of the snapshot.
+func isPassing(err error) bool {
+	return !shoal.ErrSnapshotDamaged.Matches(err) && !shoal.ErrSnapshotMissing.Matches(err) &&
+		!shoal.ErrNetworkExhausted.Matches(err) && !errors.Is(err, runtime.ErrKernelMissing)
 }
 
 func (o *Orchestrator) thaw(ctx context.Context, sb *sandbox, l lease) error {

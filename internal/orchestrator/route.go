@@ -35,24 +35,33 @@ func (r *Router) Resolve(ctx context.Context, req proxy.Request) (proxy.Target, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, changeTime)
 	defer cancel()
-	for range changeLimit {
+	for changes := 0; ; changes++ {
 		target, change, err := sb.target()
 		switch {
 		case err != nil:
 			return proxy.Target{}, err
 		case target.ExecutionID != "":
 			return target, nil
+		case changes == changeLimit:
+			return proxy.Target{}, stillChanging(nil)
 		case change != nil:
-			if err := change.wait(ctx); ctx.Err() != nil {
-				return proxy.Target{}, shoal.ErrSandboxState.Wrap(err, "sandbox is still transitioning")
-			}
-			continue
+			_ = change.wait(ctx) // how it ends shows in the state
+		case req.Passive:
+			return proxy.Target{}, shoal.NotFound(sb.id)
+		default:
+			err = r.orch.wakeFor(ctx, sb, req)
 		}
-		if err := r.orch.wakeFor(ctx, sb, req); err != nil && !shoal.ErrSandboxRunning.Matches(err) {
+		if ctx.Err() != nil {
+			return proxy.Target{}, stillChanging(ctx.Err())
+		}
+		if err != nil && !shoal.ErrSandboxRunning.Matches(err) {
 			return proxy.Target{}, err
 		}
 	}
-	return proxy.Target{}, shoal.ErrSandboxState.New("sandbox is still transitioning")
+}
+
+func stillChanging(cause error) error {
+	return shoal.ErrSandboxState.Wrap(cause, "sandbox is still transitioning")
 }
 
 // target is where the sandbox's traffic goes, or the change to wait for. Neither
@@ -80,11 +89,15 @@ func (s *sandbox) target() (proxy.Target, *transition, error) {
 }
 
 // wakeFor resumes a paused sandbox for a request from outside. One that may not
-// be woken seems not to exist, and stays as it is.
+// be woken seems not to exist, and stays as it is. Another request may have woken it
+// meanwhile.
 func (o *Orchestrator) wakeFor(ctx context.Context, sb *sandbox, req proxy.Request) error {
 	sb.mu.Lock()
 	view, from := sb.view, sb.saved
 	sb.mu.Unlock()
+	if view.State != shoal.StatePaused {
+		return nil
+	}
 	if !view.Lifecycle.AutoResume || from == nil || !from.Memory {
 		return shoal.NotFound(sb.id)
 	}

@@ -16,6 +16,9 @@ type sandbox struct {
 	id        string
 	createdAt time.Time // UTC; zero if an older version of Shoal made it
 
+	// policing lets one change of the network policy at a time happen; it is taken
+	// before recording.
+	policing sync.Mutex
 	// recording lets one writer at a time at the record; it is taken before mu.
 	recording sync.Mutex
 	forgotten bool // guarded by recording: the record was removed

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -20,7 +21,7 @@ func (o *Orchestrator) Snapshot(ctx context.Context, sandboxID string, into shoa
 	ctx, phases := telemetry.WithPhases(context.WithoutCancel(ctx))
 	var build shoal.Build
 	err := o.standStill(ctx, sandboxID, "snapshotted", func(sb *sandbox, guest runtime.Guest) error {
-		draft, err := o.checkpoint(ctx, guest, buildArtifact(into.BuildID))
+		draft, err := o.checkpointWithDisk(ctx, sb, guest, buildArtifact(into.BuildID))
 		if err != nil {
 			return err
 		}
@@ -38,6 +39,36 @@ func (o *Orchestrator) Snapshot(ctx context.Context, sandboxID string, into shoa
 	o.log.Info("snapshot made", "sandbox", sandboxID, "build", build.ID, "request", shoal.RequestID(ctx), "phases_ms", phases)
 	return build, nil
 }
+
+// checkpointWithDisk is a checkpoint with the disk, by itself, beside it: sandboxes can
+// be made of it even if the memory cannot be restored. The guest is frozen meanwhile,
+// so a large disk is left out.
+func (o *Orchestrator) checkpointWithDisk(ctx context.Context, sb *sandbox, guest runtime.Guest, name string) (draft *artifact.Draft, err error) {
+	if stats, err := guest.Stats(ctx); err != nil || stats.DiskBytes > maxFrozenDisk {
+		return o.checkpoint(ctx, guest, name)
+	}
+	// The next process thaws a guest whose record says so.
+	if err := o.saveView(sb); err != nil {
+		return nil, err
+	}
+	if err := guest.Freeze(ctx); err != nil {
+		return nil, err
+	}
+	draft, err = o.checkpoint(ctx, guest, name)
+	if err == nil {
+		end := telemetry.Begin(ctx, "disk")
+		err = writeUpper(ctx, guest, filepath.Join(draft.Dir(), diskFile))
+		end()
+	}
+	if err = errors.Join(err, guest.Thaw(ctx)); err != nil && draft != nil {
+		err = errors.Join(err, draft.Discard())
+	}
+	return draft, err
+}
+
+// maxFrozenDisk bounds the disk that is written while a guest stands still for a
+// snapshot, in bytes.
+const maxFrozenDisk = 256 << 20
 
 func (o *Orchestrator) imageDigest(buildID string) string {
 	o.mu.Lock()
@@ -82,8 +113,8 @@ func (o *Orchestrator) Fork(ctx context.Context, sandboxID string, specs []shoal
 	return results, nil
 }
 
-// standStill runs f while a running sandbox is in no other transition. Nothing of
-// it is on record: if this process ends meanwhile, the sandbox runs on.
+// standStill runs f while a running sandbox is in no other transition. If this process
+// ends meanwhile, the sandbox runs on.
 func (o *Orchestrator) standStill(ctx context.Context, sandboxID, participle string, f func(*sandbox, runtime.Guest) error) error {
 	sb, err := o.find(sandboxID)
 	if err != nil {
@@ -109,6 +140,9 @@ func (o *Orchestrator) standStill(ctx context.Context, sandboxID, participle str
 	sb.mu.Unlock()
 	err = f(sb, guest)
 	sb.end(t, shoal.StateRunning, err)
+	if recordErr := o.saveView(sb); recordErr != nil { // it may say that the guest stands still
+		o.log.Error("the record of a running sandbox cannot be written", "sandbox", sb.id, "error", recordErr)
+	}
 	o.nudge()
 	return err
 }

@@ -120,9 +120,9 @@ func (o *Orchestrator) describe(root runtime.Root, build shoal.Build) capture {
 	return capture{Runtime: o.runtime.Name(), Version: o.runtime.Version(), Root: root, Build: &build}
 }
 
-// bootTemplate takes a sandbox of a template to a guest that answers. If the memory
-// of the template cannot be restored, the guest boots, and what runs in the template
-// is started again.
+// bootTemplate takes a sandbox of a template or snapshot to a guest that answers. If the
+// memory cannot be restored, the guest boots, and what runs in the template is started
+// again.
 func (o *Orchestrator) bootTemplate(ctx context.Context, sb *sandbox, from origin, l lease) error {
 	err := o.boot(ctx, sb, from, l)
 	if err == nil || from.cold == nil || shoal.ErrNetworkExhausted.Matches(err) {
@@ -138,8 +138,11 @@ func (o *Orchestrator) bootTemplate(ctx context.Context, sb *sandbox, from origi
 	if l.env == nil {
 		l.env = o.cfg.GuestEnv
 	}
-	if err := o.boot(ctx, sb, *from.cold, l); err != nil {
-		return err
+	if coldErr := o.boot(ctx, sb, *from.cold, l); coldErr != nil {
+		return errors.Join(err, coldErr)
+	}
+	if from.start.Command == "" && from.start.Ready == "" {
+		return nil
 	}
 	return o.startAgain(ctx, sb, from.start)
 }

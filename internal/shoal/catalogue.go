@@ -61,6 +61,9 @@ var (
 	ErrSandboxRunning = kind("sandbox.running", 409,
 		"The sandbox runs already.",
 		"Use it, or extend its time with connect.")
+	ErrStartInFlight = kind("sandbox_start_in_flight", 409,
+		"Another request is starting the sandbox with its memory, so it cannot be booted without.",
+		"Wait until it runs; pause it again to boot it from its disk.")
 	ErrPauseFailed = kind("sandbox.pause_failed", 500,
 		"The sandbox could not be kept on disk; it was not stopped and runs on.",
 		"The cause names the step; often the disk is full, or a process holds a device that cannot be saved.")
