@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"net/url"
 	"strings"
@@ -281,4 +282,50 @@ func snapshotIDs(t *testing.T, r reply) string {
 		list = append(list, row.SnapshotID)
 	}
 	return strings.Join(list, " ")
+}
+
+// TestSnapshotsOfOneNewName: of two that are taken at once, neither fails, and the
+// template is one.
+func TestSnapshotsOfOneNewName(t *testing.T) {
+	w := newWorld(t)
+	id := w.create(`{"templateID":"base"}`)
+	replies := make([]reply, 4)
+	var group sync.WaitGroup
+	for i := range replies {
+		group.Go(func() { replies[i] = w.call("POST", "/sandboxes/"+id+"/snapshots", `{"name":"together"}`) })
+	}
+	group.Wait()
+	for _, r := range replies {
+		if r.status != 201 || r.field(t, "snapshotID") != "local-dev-team/together:default" {
+			t.Errorf("%d %s", r.status, r.body)
+		}
+	}
+	var rows []any
+	if w.call("GET", "/snapshots", "").json(t, &rows); len(rows) != 1 {
+		t.Errorf("snapshots: %v", rows)
+	}
+}
+
+// TestReplacedWhilePlaced: a create whose snapshot was replaced, and removed, on its way
+// to the machine begins with the new one.
+func TestReplacedWhilePlaced(t *testing.T) {
+	w := newWorld(t)
+	id := w.create(`{"templateID":"base"}`)
+	w.call("POST", "/sandboxes/"+id+"/snapshots", `{"name":"moving"}`).wants(t, 201, "")
+	var first string
+	w.node.OnCreate(func(_ context.Context, spec shoal.Spec) error {
+		if first != "" {
+			return nil
+		}
+		first = spec.BuildID
+		w.call("POST", "/sandboxes/"+id+"/snapshots", `{"name":"moving"}`).wants(t, 201, "")
+		return shoal.ErrImageMissing.New("build %s is not here", spec.BuildID)
+	})
+	r := w.call("POST", "/v2/sandboxes", `{"templateID":"moving"}`)
+	if r.status != 201 {
+		t.Fatalf("%d %s", r.status, r.body)
+	}
+	if now := w.node.Spec(r.field(t, "sandboxID").(string)).BuildID; first == "" || now == first {
+		t.Errorf("build %q, then %q", first, now)
+	}
 }

@@ -2,13 +2,17 @@ package proxy
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
+	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -39,6 +43,66 @@ func TestLateRequestAfterForget(t *testing.T) {
 	}
 	if resp.StatusCode != 502 || body["message"] != "The sandbox was not found" || served.Load() != 0 {
 		t.Errorf("%d %v, %d requests served", resp.StatusCode, body, served.Load())
+	}
+}
+
+// moving resolves a sandbox to one run after the other.
+type moving struct {
+	fixed
+	mu   sync.Mutex
+	runs []Target
+}
+
+func (m *moving) Resolve(ctx context.Context, r Request) (Target, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.target = m.runs[0]
+	if len(m.runs) > 1 {
+		m.runs = m.runs[1:]
+	}
+	return m.fixed.Resolve(ctx, r)
+}
+
+// TestPausedAsItCame: a request that found a run which ended before anything was sent
+// reaches the next one, with its body.
+func TestPausedAsItCame(t *testing.T) {
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }))
+	t.Cleanup(backend.Close)
+	address := netip.MustParseAddr("127.0.0.1")
+	for _, path := range []string{"/", "/files?path=x"} {
+		resolver := &moving{runs: []Target{{ExecutionID: "first", Host: address}, {ExecutionID: "second", Host: address}}}
+		h := New(resolver, quiet())
+		h.Forget("first")
+		front := httptest.NewServer(h)
+		t.Cleanup(front.Close)
+		host := strconv.Itoa(backend.Listener.Addr().(*net.TCPAddr).Port) + "-" + testID + ".test"
+		resp := request(t, front, "POST", host, path, nil, strings.NewReader("the body"))
+		body, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != 200 || string(body) != "the body" || len(resolver.asked) != 2 {
+			t.Errorf("%s: %d %q %v, asked %d times", path, resp.StatusCode, body, err, len(resolver.asked))
+		}
+	}
+}
+
+// TestCutRequestAsksPassively: what a pause cuts off must not wake the sandbox again.
+func TestCutRequestAsksPassively(t *testing.T) {
+	entered := make(chan struct{})
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		close(entered)
+		<-r.Context().Done()
+	}))
+	t.Cleanup(backend.Close)
+	resolver := &fixed{target: Target{ExecutionID: "paused", Host: netip.MustParseAddr("127.0.0.1")}}
+	h := New(resolver, quiet())
+	front := httptest.NewServer(h)
+	t.Cleanup(front.Close)
+	go func() {
+		<-entered
+		h.Forget("paused")
+	}()
+	resp := request(t, front, "GET", strconv.Itoa(backend.Listener.Addr().(*net.TCPAddr).Port)+"-"+testID+".test", "/", nil, nil)
+	if resp.StatusCode != 502 || len(resolver.asked) != 2 || resolver.asked[0].Passive || !resolver.asked[1].Passive {
+		t.Errorf("%d, asked %+v", resp.StatusCode, resolver.asked)
 	}
 }
 
