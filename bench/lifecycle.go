@@ -54,7 +54,7 @@ func benchPause(ctx context.Context, r *report, s *server, st *stockRuntime) err
 // compare adds a figure with an upper bound in ms; 0 is none.
 func (r *report) compare(name string, ours, anchor times, of string, atMost float64) {
 	f := figure{Name: name, Unit: "ms", Ours: ours.median(), P95: ours.p95(), Of: of}
-	if anchor != nil {
+	if len(anchor) > 0 {
 		f.Anchor = anchor.median()
 		f.Ratio = f.Ours / f.Anchor
 	}
@@ -158,6 +158,11 @@ func benchWarm(ctx context.Context, r *report, s *server) error {
 	if err := s.awaitWarm(ctx); err != nil {
 		return err
 	}
+	var frozen int64
+	for _, group := range guestGroups("warm") {
+		frozen += privateOf(group)
+	}
+	r.add(figure{Name: fmt.Sprintf("frozen private memory, each of %d", warmGuests), Unit: "MiB", Ours: float64(frozen) / warmGuests / (1 << 20)})
 	var first times
 	for range min(r.Rounds, warmGuests) {
 		begin := time.Now()
@@ -176,6 +181,9 @@ func benchWarm(ctx context.Context, r *report, s *server) error {
 	r.compare("create of a warm guest, first command done", first, nil, "", 30)
 	r.add(figure{Name: "the same, 95th percentile", Unit: "ms", Ours: first.p95(), Target: "at most 80 ms", Met: first.p95() <= 80})
 	if err := s.benchBurst(ctx, r); err != nil {
+		return err
+	}
+	if err := s.benchEmptyPool(ctx, r); err != nil {
 		return err
 	}
 	var rested times
@@ -223,7 +231,39 @@ func (s *server) benchBurst(ctx context.Context, r *report) error {
 	return nil
 }
 
-// awaitWarm waits until the pool is full, and notes what its guests cost.
+// benchEmptyPool compares the create that finds the pool empty with one where there is
+// no pool.
+func (s *server) benchEmptyPool(ctx context.Context, r *report) error {
+	var beyond times
+	for range 5 {
+		if err := s.awaitWarm(ctx); err != nil {
+			return err
+		}
+		var boxes []sandbox
+		for range warmGuests {
+			sb, err := s.create(ctx)
+			if err != nil {
+				return err
+			}
+			boxes = append(boxes, sb)
+		}
+		begin := time.Now()
+		sb, err := s.create(ctx)
+		if err != nil {
+			return err
+		}
+		beyond = append(beyond, time.Since(begin))
+		for _, sb := range append(boxes, sb) {
+			if err := s.kill(ctx, sb); err != nil {
+				return err
+			}
+		}
+	}
+	r.compare("create that finds the pool empty", beyond, r.cold, "create where there is no pool", 0)
+	return nil
+}
+
+// awaitWarm waits until the pool is full and at rest.
 func (s *server) awaitWarm(ctx context.Context) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

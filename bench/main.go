@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -29,6 +30,12 @@ func main() {
 
 func run(ctx context.Context, rounds, many int, only, output string) error {
 	r := &report{Machine: describeMachine(), Rounds: rounds}
+	err := measureAll(ctx, r, many, only)
+	r.print(os.Stdout) // of a run that broke off, too
+	return errors.Join(err, r.save(output))
+}
+
+func measureAll(ctx context.Context, r *report, many int, only string) error {
 	apart := map[string]func(context.Context, *report, *server) error{"templates": benchTemplates, "interpreter": benchInterpreter}
 	if only != "warm" && apart[only] == nil {
 		// Nothing is started ahead, and nothing rests: every create and every resume
@@ -56,8 +63,7 @@ func run(ctx context.Context, rounds, many int, only, output string) error {
 			return err
 		}
 	}
-	r.print(os.Stdout)
-	return r.save(output)
+	return nil
 }
 
 // with measures an installation that ends afterwards.

@@ -18,6 +18,8 @@ type report struct {
 	Rounds  int                `json:"rounds"`
 	Figures []figure           `json:"figures"`
 	Phases  map[string]float64 `json:"createPhasesMs"`
+
+	cold times // creates where nothing is started ahead
 }
 
 type machine struct {
