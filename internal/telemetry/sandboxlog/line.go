@@ -23,6 +23,7 @@ const (
 	keyLevel    = "level"
 	keyMessage  = "message"
 	keyCategory = "category"
+	keyLogger   = "logger" // which part of the sandbox speaks
 	keySandbox  = "instanceID"
 	keyTemplate = "envID"
 	keyTeam     = "teamID"
@@ -48,7 +49,7 @@ func decode(from Source, body []byte, now time.Time) []shoal.LogEntry {
 
 // compose makes a line of the node's own.
 func compose(from Source, level shoal.LogLevel, message string, fields map[string]any, now time.Time) shoal.LogEntry {
-	doc := map[string]any{"logger": "orchestrator", keyLevel: string(level), keyMessage: message}
+	doc := map[string]any{keyLogger: "orchestrator", keyLevel: string(level), keyMessage: message}
 	for key, value := range fields {
 		doc[key] = value
 	}
@@ -73,6 +74,9 @@ func entryOf(from Source, doc map[string]any, now time.Time) shoal.LogEntry {
 	e.Message, _ = doc[keyMessage].(string)
 	if len(e.Message) > maxMessage {
 		e.Message = strings.ToValidUTF8(e.Message[:maxMessage], "") + " [cut]"
+	}
+	if _, ok := doc[keyLogger].(string); !ok {
+		doc[keyLogger] = "sandbox" // the command line wants one
 	}
 	for key, value := range doc {
 		if _, ok := flat(value); !ok {

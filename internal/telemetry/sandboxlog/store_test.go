@@ -107,7 +107,7 @@ func TestLinesAreMadeWhole(t *testing.T) {
 	if e.Level != shoal.LogInfo || e.Time.Before(begin.Add(-time.Second)) || list[1].Time.After(time.Now()) {
 		t.Errorf("%+v", list)
 	}
-	if len(e.Fields) != 5 || e.Fields["pid"] != "7" || e.Fields["ok"] != "true" || e.Fields["instanceID"] != "one" || e.Fields["teamID"] != "team" || e.Fields["envID"] != "base" {
+	if len(e.Fields) != 6 || e.Fields["logger"] != "sandbox" || e.Fields["pid"] != "7" || e.Fields["ok"] != "true" || e.Fields["instanceID"] != "one" || e.Fields["teamID"] != "team" || e.Fields["envID"] != "base" {
 		t.Errorf("fields %v", e.Fields)
 	}
 	var doc map[string]any
