@@ -98,6 +98,22 @@ describe('commands', () => {
     assert.deepEqual(results.map((r) => r.stdout), Array.from({ length: 20 }, (_, i) => `${i}\n`))
   })
 
+  test('a user can serve a file system of its own', async () => {
+    // Mounting is what takes root or, as here, a user namespace; the device does not.
+    await sandbox.files.write('/tmp/fuse.py', `
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+os.mkdir("/tmp/mounted")
+device = os.open("/dev/fuse", os.O_RDWR)
+options = f"fd={device},rootmode=40000,user_id={os.getuid()},group_id={os.getgid()}"
+if libc.mount(b"fuse", b"/tmp/mounted", b"fuse", 0, options.encode()):
+    raise OSError(ctypes.get_errno(), "mount")
+init = 26 # the kernel's first request
+print(int.from_bytes(os.read(device, 65536)[4:8], "little") == init)
+`)
+    assert.equal((await sandbox.commands.run(`python3 -c 'import os; os.open("/dev/fuse", os.O_RDWR)' && unshare -rm python3 /tmp/fuse.py`)).stdout, 'True\n')
+  })
+
   test('a megabyte of output is complete', async () => {
     const result = await sandbox.commands.run('head -c 1000000 /dev/zero | tr "\\0" x')
     assert.equal(result.stdout.length, 1_000_000)

@@ -1,7 +1,7 @@
 import { before, describe, test } from 'node:test'
 import assert from 'node:assert/strict'
 import { AuthenticationError, Sandbox, SandboxError, SandboxNotFoundError, Template } from 'e2b'
-import { create, eventually } from './sandbox.mjs'
+import { api, create, eventually } from './sandbox.mjs'
 
 async function all(paginator) {
   const list = []
@@ -61,15 +61,57 @@ describe('lifecycle', () => {
     await assert.rejects(Sandbox.connect('inotthere00000000000a'), SandboxNotFoundError)
   })
 
+  test('a refresh only lengthens', async () => {
+    const sandbox = await create({ timeoutMs: 60_000 })
+    const refresh = (duration, id = sandbox.sandboxId) => api('POST', `/sandboxes/${id}/refreshes`, duration === undefined ? undefined : { duration })
+    const endAt = async () => (await sandbox.getInfo()).endAt
+    const before = await endAt()
+    for (const duration of [0, 30, undefined]) {
+      assert.equal((await refresh(duration)).status, 204)
+      assert.equal((await endAt()).getTime(), before.getTime())
+    }
+    await sandbox.setTimeout(5_000)
+    assert.equal((await refresh(0)).status, 204)
+    const least = await endAt() - Date.now()
+    assert.ok(least > 10_000 && least <= 15_000, `${least} ms`)
+    assert.equal((await refresh(600)).status, 204)
+    assert.ok(Math.abs(await endAt() - Date.now() - 600_000) < 5_000)
+    assert.equal((await refresh(3601)).status, 400)
+    assert.equal((await refresh(-1)).status, 400)
+    assert.equal((await refresh(10, 'inotthere00000000000a')).status, 404)
+    await sandbox.pause()
+    assert.equal((await refresh(10)).status, 404)
+    assert.equal((await api('POST', `/sandboxes/${sandbox.sandboxId}/timeout`, { timeout: 10 })).status, 404)
+  })
+
   test('metrics arrive', async () => {
-    const sandbox = await create()
+    const [sandbox, other] = [await create(), await create()]
+    await sandbox.commands.run('setsid sh -c "while true; do :; done" > /dev/null 2>&1 &')
     const metrics = await eventually(async () => {
       const list = await sandbox.getMetrics()
-      return list.length > 0 && list
-    }, 'a first sample', 15_000)
-    for (const field of ['cpuCount', 'memTotal', 'memUsed', 'diskTotal', 'diskUsed']) {
+      return list.some((m) => m.cpuUsedPct > 0) && list
+    }, 'a sample of a busy sandbox', 15_000)
+    for (const field of ['cpuCount', 'cpuUsedPct', 'memTotal', 'memUsed', 'diskTotal', 'diskUsed']) {
       assert.ok(metrics.at(-1)[field] > 0, `${field} is ${metrics.at(-1)[field]}`)
     }
+    const { startedAt } = await sandbox.getInfo()
+    for (const { timestamp } of metrics) assert.ok(timestamp >= startedAt - 1000 && timestamp <= Date.now() + 1000, `${timestamp}`)
+    assert.deepEqual(await sandbox.getMetrics({ start: new Date(Date.now() - 7200_000), end: new Date(Date.now() - 3600_000) }), [])
+    const ids = [sandbox, other].map((s) => s.sandboxId)
+    const batch = await eventually(async () => {
+      const { status, body } = await api('GET', `/sandboxes/metrics?sandbox_ids=${ids}`)
+      assert.equal(status, 200)
+      return Object.keys(body.sandboxes).length === 2 && body.sandboxes
+    }, 'a sample of each', 15_000)
+    assert.deepEqual(Object.keys(batch).sort(), ids.toSorted())
+    assert.ok(batch[sandbox.sandboxId].cpuUsedPct > 0)
+  })
+
+  test('a sandbox whose MCP gateway does not start is not left behind', async () => {
+    const mark = `mcp-${Math.random()}`
+    // The base template has no gateway, so the SDK fails to start it.
+    await assert.rejects(Sandbox.create('base', { metadata: { mark }, mcp: { duckduckgo: {} } }), (err) => err instanceof SandboxError && /Failed to start MCP gateway/.test(err.message))
+    assert.deepEqual(await all(Sandbox.list({ query: { metadata: { mark }, state: ['running'] } })), [])
   })
 
   test('bad keys, templates and time-outs are refused by name', async () => {

@@ -1,39 +1,7 @@
 import { describe, test } from 'node:test'
 import assert from 'node:assert/strict'
-import http from 'node:http'
-import { randomUUID } from 'node:crypto'
 import { Sandbox, SandboxNotFoundError } from 'e2b'
-import { create, eventually, hostRequest } from './sandbox.mjs'
-
-function get(sandbox, port, path = '/') {
-  return new Promise((resolve, reject) => {
-    http.get({ ...hostRequest(sandbox, port, path), agent: false }, (response) => {
-      let body = ''
-      response.on('data', (chunk) => { body += chunk })
-      response.on('end', () => resolve({ status: response.statusCode, body }))
-    }).on('error', reject)
-  })
-}
-
-/** A web server that counts its requests in memory. */
-const counter = `python3 -u -c '
-import http.server
-n = 0
-class H(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        global n
-        n += 1
-        self.send_response(200); self.end_headers(); self.wfile.write(str(n).encode())
-    def log_message(self, *a): pass
-http.server.HTTPServer(("0.0.0.0", 8000), H).serve_forever()
-'`
-
-async function serveCounter(sandbox) {
-  await sandbox.commands.run(counter, { background: true, timeoutMs: 0 })
-  await eventually(async () => (await get(sandbox, 8000)).body === '1', 'the counter serves')
-}
-
-const bootID = async (sandbox) => (await sandbox.commands.run('cat /proc/sys/kernel/random/boot_id')).stdout
+import { api, bootID, create, eventually, fill, get, serveCounter, stateOf } from './sandbox.mjs'
 
 describe('pause and resume', () => {
   test('memory, processes, files, environment, clock and identity come back', async () => {
@@ -159,124 +127,147 @@ describe('pause and resume', () => {
 
   test('the network policy holds after a resume', async () => {
     const sandbox = await create({ network: { allowPublicTraffic: false } })
-    await serveCounterPrivately(sandbox)
+    await serveCounter(sandbox)
     await sandbox.pause()
     await sandbox.connect()
     assert.equal((await get(sandbox, 8000)).status, 403)
     assert.deepEqual((await sandbox.getInfo()).network?.allowPublicTraffic, false)
   })
-})
 
-async function serveCounterPrivately(sandbox) {
-  await sandbox.commands.run(counter, { background: true, timeoutMs: 0 })
-  await eventually(async () => (await sandbox.commands.run('curl -s localhost:8000 || true')).stdout === '1', 'the counter serves')
-}
-
-describe('snapshots', () => {
-  test('sandboxes begin where the snapshot was taken; the original goes on', async () => {
-    const sandbox = await create({ envs: { KEPT: 'yes' } })
-    await serveCounter(sandbox)
-    await sandbox.files.write('state.txt', 'at the snapshot')
-    const snapshot = await sandbox.createSnapshot()
-    assert.match(snapshot.snapshotId, /^[a-z0-9]{20}:default$/)
-    await sandbox.files.write('state.txt', 'later')
-    const copies = await Promise.all([1, 2].map(async () => {
-      const copy = await Sandbox.create(snapshot.snapshotId, { timeoutMs: 60_000 })
-      assert.equal(await copy.files.read('state.txt'), 'at the snapshot')
-      assert.equal((await get(copy, 8000)).body, '2')
-      assert.equal((await copy.commands.run('echo $E2B_SANDBOX_ID')).stdout, `${copy.sandboxId}\n`)
-      return copy
-    }))
-    await copies[0].files.write('state.txt', 'mine')
-    assert.equal(await copies[1].files.read('state.txt'), 'at the snapshot')
-    assert.equal(await sandbox.files.read('state.txt'), 'later')
-    assert.equal((await get(sandbox, 8000)).body, '2')
-    const listed = await sandbox.listSnapshots().nextItems()
-    assert.deepEqual(listed.map((s) => s.snapshotId), [snapshot.snapshotId])
-    await Promise.all(copies.map((copy) => copy.kill()))
-    // It survives its source.
-    await sandbox.kill()
-    const late = await Sandbox.create(snapshot.snapshotId)
-    assert.equal(await late.files.read('state.txt'), 'at the snapshot')
-    await late.kill()
-    assert.equal(await Sandbox.deleteSnapshot(snapshot.snapshotId), true)
-    assert.equal(await Sandbox.deleteSnapshot(snapshot.snapshotId), false)
-    await assert.rejects(Sandbox.create(snapshot.snapshotId))
-  })
-
-  test('a name leads to the newest snapshot at once', async () => {
-    const sandbox = await create()
-    const name = `snap-${randomUUID()}`
-    for (const text of ['one', 'two']) {
-      await sandbox.files.write('state.txt', text)
-      const snapshot = await sandbox.createSnapshot({ name })
-      assert.deepEqual(snapshot.names, [`local-dev-team/${name}`])
-      assert.equal(snapshot.snapshotId, `local-dev-team/${name}:default`)
-      const copy = await Sandbox.create(name, { timeoutMs: 60_000 })
-      assert.equal(await copy.files.read('state.txt'), text)
-      await copy.kill()
+  test('what is said about it is the same before, during and after', async () => {
+    const sandbox = await create({ metadata: { m: '1' }, lifecycle: { onTimeout: 'pause', autoResume: true },
+      network: { allowPublicTraffic: false, maskRequestHost: 'masked.example.com', denyOut: ['203.0.113.9'] } })
+    const path = `/sandboxes/${sandbox.sandboxId}`
+    const fixed = async () => {
+      const { startedAt, endAt, state, coldBoot, envdURL, ...rest } = (await api('GET', path)).body
+      return rest
     }
-    assert.equal(await Sandbox.deleteSnapshot(`local-dev-team/${name}:default`), true)
-  })
-
-  test('a chain of snapshots keeps every generation', async () => {
-    let sandbox = await create()
-    const names = []
-    for (let generation = 0; generation < 3; generation++) {
-      await sandbox.files.write(`generation-${generation}`, 'x')
-      const snapshot = await sandbox.createSnapshot()
-      names.push(snapshot.snapshotId)
-      const parent = sandbox
-      sandbox = await Sandbox.create(snapshot.snapshotId, { timeoutMs: 60_000 })
-      await parent.kill()
+    const before = await fixed()
+    assert.deepEqual(before.metadata, { m: '1' })
+    assert.deepEqual(before.lifecycle, { autoResume: true, onTimeout: 'pause' })
+    assert.deepEqual(before.network.denyOut, ['203.0.113.9'])
+    assert.ok(before.envdAccessToken)
+    for (const keepMemory of [true, false]) {
+      await sandbox.pause({ keepMemory })
+      assert.equal(await stateOf(sandbox), 'paused')
+      assert.deepEqual(await fixed(), before)
+      const again = await Sandbox.connect(sandbox.sandboxId)
+      assert.deepEqual(await fixed(), before)
+      assert.deepEqual([again.envdAccessToken, again.trafficAccessToken], [sandbox.envdAccessToken, sandbox.trafficAccessToken])
     }
-    await assert.rejects(Sandbox.deleteSnapshot(names[2]), /there are running sandboxes using it/)
-    assert.equal((await sandbox.commands.run('ls generation-*')).stdout, 'generation-0\ngeneration-1\ngeneration-2\n')
-    await sandbox.kill()
-    for (const name of names) assert.equal(await Sandbox.deleteSnapshot(name), true)
   })
 })
 
-describe('fork', () => {
-  test('copies have memory, disk and identity of their own', async () => {
-    const sandbox = await create({ metadata: { of: 'all' } })
-    await serveCounter(sandbox)
-    await sandbox.files.write('state.txt', 'common')
-    const forks = await sandbox.fork({ count: 3, timeoutMs: 60_000 })
-    assert.equal(forks.length, 3)
-    assert.equal(new Set([sandbox, ...forks].map((s) => s.sandboxId)).size, 4)
-    for (const [i, fork] of forks.entries()) {
-      assert.ok(fork instanceof Sandbox, String(fork))
-      assert.equal(await fork.files.read('state.txt'), 'common')
-      await fork.files.write('state.txt', `of ${i}`)
-      assert.equal((await get(fork, 8000)).body, '2')
-      assert.deepEqual((await fork.getInfo()).metadata, { of: 'all' })
-    }
-    const random = await Promise.all([sandbox, ...forks].map(async (s) => (await s.commands.run('head -c 16 /dev/urandom | xxd -p || head -c 16 /dev/urandom | od -An -tx1')).stdout))
-    assert.equal(new Set(random).size, 4)
-    for (const [i, fork] of forks.entries()) assert.equal(await fork.files.read('state.txt'), `of ${i}`)
-    assert.equal(await sandbox.files.read('state.txt'), 'common')
-    assert.equal((await get(sandbox, 8000)).body, '2')
-    await Promise.all(forks.map((fork) => fork.kill()))
-    assert.equal(await sandbox.isRunning(), true)
+describe('the requests by hand', { concurrency: 3 }, () => {
+  const pause = (sandbox, body) => api('POST', `/sandboxes/${sandbox.sandboxId}/pause`, body)
+
+  test('pauses at once all succeed, a later one does not', async () => {
+    const sandbox = await create()
+    await fill(sandbox, 128) // so that none comes after the end of the first
+    const all = await Promise.all(Array.from({ length: 5 }, () => pause(sandbox)))
+    assert.deepEqual(all.map((a) => a.status), Array(5).fill(204))
+    const second = await pause(sandbox)
+    assert.deepEqual([second.status, second.body.message], [409, `Error pausing sandbox - sandbox '${sandbox.sandboxId}' is already paused`])
+    assert.equal((await api('POST', '/sandboxes/not-found/pause')).status, 404)
   })
 
-  test('a fork during writes is whole', async () => {
+  test('resumes at once make one sandbox, and each answer means that it can be used', async () => {
     const sandbox = await create()
-    await sandbox.commands.run('i=0; while true; do i=$((i+1)); echo $i > a.tmp; mv a.tmp a; echo $i > b.tmp; mv b.tmp b; done', { background: true, timeoutMs: 0 })
-    await eventually(() => sandbox.files.exists('b'), 'it writes')
-    const [fork] = await sandbox.fork()
-    const [a, b] = (await fork.commands.run('pkill -f [a].tmp; cat a b')).stdout.trim().split('\n').map(Number)
-    assert.ok(a - b === 0 || a - b === 1, `${a} ${b}`)
-    await fork.kill()
-  })
-
-  test('paused and killed sandboxes are not forked', async () => {
-    const sandbox = await create()
+    const path = `/sandboxes/${sandbox.sandboxId}/resume`
+    assert.equal((await api('POST', path, { timeout: 60 })).status, 409)
     await sandbox.pause()
-    await assert.rejects(sandbox.fork(), /paused and cannot be forked/)
+    const seen = await Promise.all(Array.from({ length: 5 }, async () => {
+      const { status } = await api('POST', path, { timeout: 60 })
+      const health = await get(sandbox, 49983, '/health', { headers: { 'X-Access-Token': sandbox.envdAccessToken } })
+      return [status, health.status]
+    }))
+    assert.ok(seen.some(([status]) => status === 201))
+    for (const [status, health] of seen) {
+      assert.ok(status === 201 || status === 409, `${status}`)
+      assert.equal(health, 204)
+    }
     await sandbox.kill()
-    await assert.rejects(sandbox.fork(), SandboxNotFoundError)
-    await assert.rejects(sandbox.createSnapshot(), SandboxNotFoundError)
+    assert.equal((await api('POST', path, { timeout: 60 })).status, 404)
+    const unknown = await api('POST', '/sandboxes/inotthere00000000000a-6532622b/resume', { timeout: 60 })
+    assert.equal(unknown.status, 404)
+    assert.match(unknown.body.message, /doesn't exist or you don't have access to it/)
+  })
+
+  test('a pause keeps the memory unless told otherwise', async () => {
+    const sandbox = await create()
+    const boot = await bootID(sandbox)
+    const empty = { 'X-API-Key': process.env.E2B_API_KEY, 'Content-Type': 'application/json' }
+    const url = `${process.env.E2B_API_URL}/sandboxes/${sandbox.sandboxId}/pause`
+    for (const say of [() => pause(sandbox), () => pause(sandbox, {}), () => pause(sandbox, { memory: true }), () => fetch(url, { method: 'POST', headers: empty })]) {
+      assert.equal((await say()).status, 204)
+      await sandbox.connect()
+      assert.equal(await bootID(sandbox), boot)
+    }
+    assert.equal((await pause(sandbox, { memory: false })).status, 204)
+    await sandbox.connect()
+    assert.notEqual(await bootID(sandbox), boot)
+  })
+
+  test('a connect without a body gives a paused sandbox five minutes and a running one what it has', async () => {
+    const sandbox = await create({ timeoutMs: 3600_000 })
+    const connect = (body) => api('POST', `/v2/sandboxes/${sandbox.sandboxId}/connect`, body)
+    const before = (await sandbox.getInfo()).endAt
+    for (const body of [undefined, {}]) {
+      assert.equal((await connect(body)).status, 200)
+      assert.equal((await sandbox.getInfo()).endAt.getTime(), before.getTime())
+      await sandbox.pause()
+      assert.equal((await connect(body)).status, 201)
+      assert.ok(Math.abs((await sandbox.getInfo()).endAt - Date.now() - 300_000) < 10_000)
+      await sandbox.setTimeout(before - Date.now())
+      before.setTime((await sandbox.getInfo()).endAt.getTime())
+    }
+    const boot = await bootID(sandbox)
+    await sandbox.pause()
+    assert.equal((await connect({ memory: false })).status, 201)
+    assert.notEqual(await bootID(sandbox), boot)
+    assert.equal((await connect({ timeout: 72 * 3600 })).status, 400)
+    assert.equal((await api('POST', '/v2/sandboxes/inotthere00000000000a/connect', {})).status, 404)
+  })
+
+  test('a time-out that is set during a pause neither spoils it nor undoes it', async () => {
+    const sandbox = await create()
+    await fill(sandbox, 256)
+    const hash = (await sandbox.commands.run('head -c 20000000 /dev/urandom > /dev/shm/big && sha256sum /dev/shm/big')).stdout
+    let pausing = true
+    const paused = pause(sandbox).finally(() => { pausing = false })
+    const seen = new Set()
+    while (pausing) {
+      for (const timeout of [600, 0]) seen.add((await api('POST', `/sandboxes/${sandbox.sandboxId}/timeout`, { timeout: seen.has(409) ? timeout : 600 })).status)
+    }
+    assert.equal((await paused).status, 204)
+    assert.ok(seen.has(409), `no request fell into the pause: ${[...seen]}`)
+    seen.delete(204) // before it
+    seen.delete(404) // after it
+    assert.deepEqual([...seen], [409])
+    assert.equal(await stateOf(sandbox), 'paused')
+    await sandbox.connect({ timeoutMs: 60_000 })
+    assert.equal((await sandbox.commands.run('sha256sum /dev/shm/big')).stdout, hash)
+    const info = await sandbox.getInfo()
+    assert.ok(Math.abs(info.endAt - info.startedAt - 60_000) < 1000)
+  })
+
+  test('time-outs that keep the disk only do so again and again', async () => {
+    const sandbox = await create({ lifecycle: { onTimeout: { action: 'pause', keepMemory: false } } })
+    const boots = new Set()
+    for (let round = 0; round < 3; round++) {
+      boots.add(await bootID(sandbox))
+      await sandbox.files.write(`round-${round}`, 'on disk')
+      await sandbox.commands.run('touch /dev/shm/gone')
+      await sandbox.setTimeout(0)
+      await eventually(async () => (await stateOf(sandbox)) === 'paused', 'its time-out pauses it')
+      assert.deepEqual((await sandbox.getInfo()).lifecycle, { autoResume: false, onTimeout: 'pause' })
+      const again = await Sandbox.connect(sandbox.sandboxId)
+      assert.equal(again.envdAccessToken, sandbox.envdAccessToken)
+      assert.equal((await get(sandbox, 49983, '/metrics')).status, 401)
+      const said = await sandbox.commands.run('whoami; pwd; ls round-*; ls /dev/shm')
+      assert.equal(said.stdout, ['user', '/home/user', ...Array.from({ length: round + 1 }, (_, i) => `round-${i}`), ''].join('\n'))
+    }
+    boots.add(await bootID(sandbox))
+    assert.equal(boots.size, 4)
   })
 })

@@ -2,19 +2,10 @@ import { before, describe, test } from 'node:test'
 import assert from 'node:assert/strict'
 import http from 'node:http'
 import WebSocket from 'ws'
-import { create, eventually, hostRequest } from './sandbox.mjs'
+import { Sandbox } from 'e2b'
+import { create, eventually, get, hostRequest, serveCounter } from './sandbox.mjs'
 
 const browser = { 'User-Agent': 'Mozilla/5.0 Chrome/120', Accept: 'text/html' }
-
-function get(sandbox, port, path, init) {
-  return new Promise((resolve, reject) => {
-    const request = http.request(hostRequest(sandbox, port, path, init), (response) => {
-      let body = ''
-      response.setEncoding('utf8').on('data', (d) => { body += d }).on('end', () => resolve({ status: response.statusCode, headers: response.headers, body }))
-    })
-    request.on('error', reject).end(init?.body)
-  })
-}
 
 describe('traffic by host name', () => {
   let sandbox
@@ -118,6 +109,32 @@ http.server.HTTPServer(("0.0.0.0", 8200), H).serve_forever()
   })
 })
 
+test('a port of a killed sandbox leads to no sandbox', async () => {
+  const sandbox = await create()
+  await serveCounter(sandbox)
+  assert.equal((await get(sandbox, 8000)).status, 200)
+  await sandbox.kill()
+  for (const port of [8000, 49983]) {
+    const answer = await get(sandbox, port)
+    assert.equal(answer.status, 502)
+    assert.match(answer.headers['content-type'], /application\/json/)
+    const { sandboxId, message, code } = JSON.parse(answer.body)
+    assert.deepEqual({ sandboxId, message, code }, { sandboxId: sandbox.sandboxId, message: 'The sandbox was not found', code: 502 })
+  }
+})
+
+test('the address of a port does not depend on where the daemon is reached', async () => {
+  const sandbox = await create()
+  const seen = await Promise.all(['http://localhost:' + new URL(process.env.E2B_SANDBOX_URL).port, process.env.E2B_SANDBOX_URL].map(async (sandboxUrl) => {
+    const again = await Sandbox.connect(sandbox.sandboxId, { sandboxUrl })
+    assert.equal((await again.commands.run('echo reached')).stdout, 'reached\n')
+    assert.ok((await again.downloadUrl('f')).startsWith(`${sandboxUrl}/files?`))
+    return again.getHost(8000)
+  }))
+  assert.equal(seen[0], seen[1])
+  assert.ok(seen[0].startsWith(`8000-${sandbox.sandboxId}.`), seen[0])
+})
+
 describe('private traffic', () => {
   test('needs the traffic token', async () => {
     const sandbox = await create({ network: { allowPublicTraffic: false } })
@@ -126,6 +143,16 @@ describe('private traffic', () => {
     assert.equal((await get(sandbox, 8000)).status, 403)
     assert.equal((await get(sandbox, 8000, '/', { headers: { 'e2b-traffic-access-token': 'wrong' } })).status, 403)
     await eventually(async () => (await get(sandbox, 8000, '/', { headers: { 'e2b-traffic-access-token': sandbox.trafficAccessToken } })).status === 200, 'the token opens the port')
+  })
+
+  test('is still told which port is closed, and leaves the daemon to its own token', async () => {
+    const sandbox = await create({ network: { allowPublicTraffic: false } })
+    const closed = await get(sandbox, 9999, '/', { headers: { 'e2b-traffic-access-token': sandbox.trafficAccessToken } })
+    assert.equal(closed.status, 502)
+    const { sandboxId, message, port, code } = JSON.parse(closed.body)
+    assert.deepEqual({ sandboxId, message, port, code }, { sandboxId: sandbox.sandboxId, message: 'The sandbox is running but port is not open', port: 9999, code: 502 })
+    assert.equal((await get(sandbox, 49983, '/health')).status, 204)
+    assert.equal((await get(sandbox, 49983, '/metrics', { headers: { 'X-Access-Token': sandbox.envdAccessToken } })).status, 200)
   })
 
   test('the Host header can be masked', async () => {
