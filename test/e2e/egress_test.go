@@ -62,16 +62,7 @@ func TestEgress(t *testing.T) {
 
 	boot := func(network string) created {
 		t.Helper()
-		status, body := server.call(t, "POST", "/v2/sandboxes", `{"templateID":"base"`+network+`}`)
-		if status != 201 {
-			t.Fatalf("create: %d %s", status, body)
-		}
-		var c created
-		if err := json.Unmarshal([]byte(body), &c); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { server.call(t, "DELETE", "/sandboxes/"+c.SandboxID, "") })
-		return c
+		return server.createWith(t, `{"templateID":"base"`+network+`}`)
 	}
 	reaches := func(c created, want bool, addresses ...string) {
 		t.Helper()
@@ -95,8 +86,10 @@ print(Sandbox.connect("`+open.SandboxID+`").commands.run("curl -s http://192.0.2
 `); strings.Count(out, open.SandboxID) != 2 {
 		t.Errorf("who am I: %q", out)
 	}
-	reaches(boot(`,"allow_internet_access":false`), false, inet)
-	reaches(boot(`,"network":{"denyOut":["0.0.0.0/0"],"allowOut":["`+inet+`"]}`), true, inet)
+	shut := boot(`,"allow_internet_access":false`)
+	reaches(shut, false, inet)
+	listed := boot(`,"network":{"denyOut":["0.0.0.0/0"],"allowOut":["` + inet + `"]}`)
+	reaches(listed, true, inet)
 
 	for policy, want := range map[string]bool{`{"denyOut":["` + inet + `"]}`: false, `{}`: true, `{"allow_internet_access":false}`: false} {
 		if status, body := server.call(t, "PUT", "/sandboxes/"+open.SandboxID+"/network", policy); status != 204 {
@@ -105,6 +98,58 @@ print(Sandbox.connect("`+open.SandboxID+`").commands.run("curl -s http://192.0.2
 		reaches(open, want, inet)
 		// Back to open for the next round, whatever the order.
 		server.call(t, "PUT", "/sandboxes/"+open.SandboxID+"/network", `{"allow_internet_access":true}`)
+	}
+
+	// Each rule holds in the next guest of the sandbox, with memory and without, and
+	// in its copies; so does what a PUT changed.
+	put := func(c created, policy string) {
+		t.Helper()
+		server.demand(t, 204, "PUT", "/sandboxes/"+c.SandboxID+"/network", policy)
+	}
+	put(open, `{"denyOut":["`+inet+`"]}`)
+	for _, memory := range []string{`{}`, `{"memory":false}`} {
+		for _, c := range []created{shut, listed, open} {
+			server.demand(t, 204, "POST", "/sandboxes/"+c.SandboxID+"/pause", memory)
+			server.demand(t, 201, "POST", "/sandboxes/"+c.SandboxID+"/connect", `{"timeout":300}`)
+		}
+		reaches(shut, false, inet)
+		reaches(listed, true, inet)
+		reaches(listed, false, "198.51.100.254:"+port)
+		reaches(open, false, inet)
+	}
+	for _, c := range []created{shut, open} {
+		var forks []struct{ Sandbox created }
+		if err := json.Unmarshal([]byte(server.demand(t, 201, "POST", "/sandboxes/"+c.SandboxID+"/fork", `{}`)), &forks); err != nil {
+			t.Fatal(err)
+		}
+		reaches(forks[0].Sandbox, false, inet)
+		server.demand(t, 204, "DELETE", "/sandboxes/"+forks[0].Sandbox.SandboxID, "")
+	}
+	put(open, `{}`)
+	reaches(open, true, inet)
+	put(shut, `{"denyOut":[]}`) // which does not say that it may reach the internet
+	reaches(shut, false, inet)
+	put(shut, `{"allow_internet_access":true}`)
+	reaches(shut, true, inet)
+
+	out := server.python(t, `
+from e2b import Sandbox
+s = Sandbox.connect("`+open.SandboxID+`")
+def ask():
+    r = s.commands.run("curl -s -o /dev/null --connect-timeout 1 -m 2 http://`+inet+` && echo reached || echo blocked")
+    print(r.stdout.strip())
+ask()
+s.update_network({"deny_out": ["`+inet+`"]})
+ask()
+s.update_network({})
+ask()
+s.update_network({"deny_out": ["198.51.100.0/24"]})
+ask()
+s.update_network({"deny_out": ["198.51.100.0/24"], "allow_out": ["`+inet+`"]})
+ask()
+`)
+	if got := strings.Fields(out); strings.Join(got, " ") != "reached blocked reached blocked reached" {
+		t.Errorf("after the SDK's updates: %v", got)
 	}
 }
 

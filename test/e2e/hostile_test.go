@@ -27,7 +27,13 @@ func (i *box) create(t *testing.T) created {
 // createOf creates a sandbox of a template.
 func (i *box) createOf(t *testing.T, template string) created {
 	t.Helper()
-	status, body := i.call(t, "POST", "/v2/sandboxes", `{"templateID":"`+template+`","timeout":300}`)
+	return i.createWith(t, `{"templateID":"`+template+`","timeout":300}`)
+}
+
+// createWith creates a sandbox by a request of the caller's.
+func (i *box) createWith(t *testing.T, request string) created {
+	t.Helper()
+	status, body := i.call(t, "POST", "/v2/sandboxes", request)
 	if status != 201 {
 		t.Fatalf("create: %d %s", status, body)
 	}

@@ -20,21 +20,27 @@ func TestRolesApart(t *testing.T) {
 	t.Cleanup(func() { apart.Remove() })
 	i := &box{apart}
 	i.Env = append(i.Env, "SHOAL_NODES="+i.Node)
-	for _, role := range []struct{ name, ready string }{
-		{"orchestrator", "orchestrator ready"}, {"api", "api ready"}, {"proxy", "proxy ready"},
-	} {
-		p, err := i.Start(role.name)
+	roles := map[string]*installation.Process{}
+	start := func(role string) {
+		t.Helper()
+		p, err := i.Start(role)
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() {
-			if err := p.Stop(syscall.SIGTERM, 30*time.Second); err != nil {
-				t.Errorf("%s: %v", role.name, err)
-			}
-		})
-		if err := p.AwaitLine(role.ready, installation.FirstStart); err != nil {
-			t.Fatalf("%s: %v", role.name, err)
+		roles[role] = p
+		if err := p.AwaitLine(role+" ready", installation.FirstStart); err != nil {
+			t.Fatalf("%s: %v", role, err)
 		}
+	}
+	t.Cleanup(func() {
+		for role, p := range roles {
+			if err := p.Stop(syscall.SIGTERM, 30*time.Second); err != nil {
+				t.Errorf("%s: %v", role, err)
+			}
+		}
+	})
+	for _, role := range []string{"orchestrator", "api", "proxy"} {
+		start(role)
 	}
 	t.Cleanup(func() {
 		// Runs before the roles are stopped: down ends the orchestrator itself.
@@ -59,7 +65,7 @@ s.commands.run("python3 -m http.server 8000", background=True, timeout=0)
 	if !strings.Contains(out, "through three processes") {
 		t.Errorf("got %q", out)
 	}
-	eventually(t, 10*time.Second, "a port of the sandbox answers through both proxies", func() bool {
+	serves := func() bool {
 		req, _ := http.NewRequest("GET", "http://"+i.Proxy+"/f", nil)
 		req.Host = "8000-" + c.SandboxID + ".shoal.test"
 		resp, err := http.DefaultClient.Do(req)
@@ -68,5 +74,34 @@ s.commands.run("python3 -m http.server 8000", background=True, timeout=0)
 		}
 		defer resp.Body.Close()
 		return resp.StatusCode == 200
-	})
+	}
+	eventually(t, 10*time.Second, "a port of the sandbox answers through both proxies", serves)
+
+	// Neither the api nor the proxy takes a sandbox with it, nor each other.
+	paused := i.create(t)
+	i.write(t, paused, "/dev/shm/mark", "in memory")
+	i.demand(t, 204, "POST", "/sandboxes/"+paused.SandboxID+"/pause", `{}`)
+	end := i.endOf(t, c)
+	roles["api"].Kill()
+	if !serves() {
+		t.Error("no traffic without the api")
+	}
+	i.read(t, c, "/home/user/f", "through three processes")
+	start("api")
+	if now := i.endOf(t, c); !now.Equal(end) {
+		t.Errorf("the new api moved the end from %s to %s", end, now)
+	}
+	roles["proxy"].Kill()
+	if serves() {
+		t.Error("traffic without a proxy")
+	}
+	if err := c.healthy(10 * time.Second); err != nil {
+		t.Errorf("without the proxy: %v", err)
+	}
+	i.demand(t, 201, "POST", "/sandboxes/"+paused.SandboxID+"/connect", `{"timeout":300}`)
+	start("proxy")
+	if !serves() {
+		t.Error("no traffic through the new proxy")
+	}
+	i.read(t, paused, "/dev/shm/mark", "in memory")
 }

@@ -17,8 +17,14 @@ func TestJavaScriptSDK(t *testing.T) {
 	for i := range files {
 		files[i] = filepath.Base(files[i])
 	}
+	server.node(t, files...)
+}
+
+// node runs tests by the JavaScript SDK.
+func (b *box) node(t *testing.T, files ...string) {
+	t.Helper()
 	args := append([]string{"--test", "--test-concurrency=1", "--test-timeout=120000", "--test-reporter=spec"}, files...)
-	run(t, "../js", "node", args...)
+	b.run(t, "../js", "node", args...)
 }
 
 // TestPythonSDK runs the suite in test/python.
@@ -30,13 +36,14 @@ func TestPythonSDK(t *testing.T) {
 	if _, err := os.Stat(python); err != nil {
 		t.Fatalf("the Python SDK is not installed; run `make test-e2e`: %v", err)
 	}
-	run(t, "../python", python, "-W", "ignore", "-m", "unittest", "-v", "test_sandbox", "test_lifecycle")
+	server.run(t, "../python", python, "-W", "ignore", "-m", "unittest", "-v", "test_sandbox", "test_lifecycle")
 }
 
-func run(t *testing.T, dir, name string, args ...string) {
+// run runs a program with what a user exports.
+func (b *box) run(t *testing.T, dir, name string, args ...string) {
 	t.Helper()
 	cmd := exec.Command(name, args...)
-	cmd.Dir, cmd.Env, cmd.WaitDelay = dir, server.SDKEnv(), 5*time.Second
+	cmd.Dir, cmd.Env, cmd.WaitDelay = dir, b.SDKEnv(), 5*time.Second
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)
 	if err != nil {

@@ -32,6 +32,12 @@ from e2b import Sandbox
 s = Sandbox.connect("`+c.SandboxID+`")
 s.commands.run("i=0; while true; do i=$((i+1)); echo $i > /tmp/count; sleep 0.1; done", background=True, timeout=0)
 `)
+			pid := strings.TrimSpace(server.python(t, `
+from e2b import Sandbox
+s = Sandbox.connect("`+c.SandboxID+`")
+h = s.commands.run("echo before; while [ ! -e /tmp/go ]; do sleep 0.1; done; echo later; echo wrong >&2; exit 7", background=True, timeout=0)
+print(h.pid)
+`))
 			paused := server.create(t)
 			server.python(t, `
 from e2b import Sandbox
@@ -52,6 +58,17 @@ s.pause()
 				t.Errorf("after the restart: %v; the deadline was %v", after, end)
 			}
 			out := server.python(t, `
+from e2b import CommandExitException, Sandbox
+s = Sandbox.connect("`+c.SandboxID+`")
+h = s.commands.connect(`+pid+`, timeout=0)
+s.files.write("/tmp/go", "")
+try: h.wait()
+except CommandExitException as e: print(e.exit_code, e.stdout.splitlines()[-1:], e.stderr.splitlines())
+`)
+			if strings.TrimSpace(out) != "7 ['later'] ['wrong']" {
+				t.Errorf("the stream that was attached again: %q", out)
+			}
+			out = server.python(t, `
 import time
 from e2b import Sandbox
 s = Sandbox.connect("`+c.SandboxID+`")
@@ -74,6 +91,28 @@ print(Sandbox.connect("`+paused.SandboxID+`").files.read("/dev/shm/mark"))
 			}
 		})
 	}
+}
+
+// TestDeadlinesWhileDown lets the time of two sandboxes end while there is no Shoal:
+// the next one ends or pauses them at its start.
+func TestDeadlinesWhileDown(t *testing.T) {
+	kills := server.create(t)
+	pauses := server.createWith(t, `{"templateID":"base","timeout":300,"autoPause":true}`)
+	server.write(t, pauses, "/dev/shm/mark", "in memory")
+	for _, c := range []created{kills, pauses} {
+		server.demand(t, 204, "POST", "/sandboxes/"+c.SandboxID+"/timeout", `{"timeout":1}`)
+	}
+	deadline := time.Now().Add(time.Second)
+	up.Kill()
+	time.Sleep(time.Until(deadline)) // that it passes is the point
+	if err := startServer(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 10*time.Second, "one is ended, the other is paused", func() bool {
+		return server.state(t, kills) == "gone" && server.state(t, pauses) == "paused"
+	})
+	server.demand(t, 201, "POST", "/sandboxes/"+pauses.SandboxID+"/connect", `{"timeout":300}`)
+	server.read(t, pauses, "/dev/shm/mark", "in memory")
 }
 
 func detail(t *testing.T, id string) map[string]any {

@@ -168,7 +168,7 @@ func buildShipped(t *testing.T, name string) {
 // timers of requests that were given up.
 func suite(t *testing.T, name string) {
 	t.Helper()
-	run(t, "../js/"+name, "node", "--test", "--test-force-exit", "--test-concurrency=1", "--test-timeout=120000", "--test-reporter=spec", name+".test.mjs")
+	server.run(t, "../js/"+name, "node", "--test", "--test-force-exit", "--test-concurrency=1", "--test-timeout=120000", "--test-reporter=spec", name+".test.mjs")
 }
 
 // TestDesktop runs the suite of the desktop SDK.

@@ -107,9 +107,9 @@ describe('traffic to a paused sandbox', { concurrency: 3 }, () => {
     let pausing = true
     const paused = api('POST', `/sandboxes/${sandbox.sandboxId}/pause`).finally(() => { pausing = false })
     const answers = []
-    while (pausing && answers.length < 40) {
+    while (pausing && answers.length < 100) {
       answers.push(get(sandbox, 8000))
-      await sleep(10)
+      await sleep(2)
     }
     // Ten more that find it paused or on its way back.
     for (let i = 0; i < 10; i++) answers.push(get(sandbox, 8000))

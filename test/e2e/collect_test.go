@@ -1,0 +1,102 @@
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestCollect runs `shoal gc` beside a running Shoal: what nothing refers to goes,
+// what something refers to or what is new stays.
+func TestCollect(t *testing.T) {
+	r := another(t, "gc", nil, "SHOAL_REST_TIME=0")
+	c := r.create(t)
+	r.write(t, c, "/dev/shm/mark", "in memory")
+	snapshot, build := r.snapshot(t, c)
+	r.demand(t, 204, "POST", "/sandboxes/"+c.SandboxID+"/pause", `{}`)
+	pauses := r.artifacts(t, "pause-"+c.SandboxID)
+	if len(pauses) == 0 {
+		t.Fatal("the pause left no files")
+	}
+
+	artifact := func(name string) string { return filepath.Join(r.DataDir, "artifacts", name) }
+	forgotten := artifact("build-11111111-1111-4111-8111-111111111111")
+	unborn := artifact("build-22222222-2222-4222-8222-222222222222")
+	orphan := artifact("pause-inotthere00000000000a-12345678")
+	for _, dir := range []string{forgotten, unborn, orphan} {
+		duplicate(t, build, dir)
+	}
+	long := time.Now().Add(-time.Hour)
+	for _, dir := range append(pauses, build, forgotten, orphan) {
+		describe(t, dir, func(manifest map[string]any) { manifest["createdAt"] = long })
+	}
+	describe(t, orphan, func(manifest map[string]any) { delete(manifest["meta"].(map[string]any), "build") })
+
+	kernel := filepath.Join(r.DataDir, "kernels", strings.Repeat("a", 64))
+	if err := os.Mkdir(kernel, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	image := filepath.Join(r.DataDir, "images", "sha256-"+strings.Repeat("b", 64)+".erofs")
+	if err := os.WriteFile(image, make([]byte, 1<<20), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(image, long, long); err != nil {
+		t.Fatal(err)
+	}
+
+	for _, want := range []string{"removed 1 build(s), 1 snapshot(s), 1 image(s), 1 kernel(s)", "removed 0 build(s), 0 snapshot(s), 0 image(s), 0 kernel(s)"} {
+		if out, err := r.Run(t.Context(), "gc"); err != nil || !strings.Contains(out, want) {
+			t.Errorf("gc: %v\n%s\nwant %q", err, out, want)
+		}
+	}
+	for _, path := range []string{forgotten, orphan, kernel, image} {
+		if _, err := os.Stat(path); !os.IsNotExist(err) {
+			t.Errorf("%s is still there (%v)", path, err)
+		}
+	}
+	for _, path := range append(pauses, build, unborn) {
+		if _, err := os.Stat(path); err != nil {
+			t.Errorf("%v", err)
+		}
+	}
+	r.copyOf(t, snapshot)
+	r.demand(t, 201, "POST", "/sandboxes/"+c.SandboxID+"/connect", `{"timeout":300}`)
+	r.read(t, c, "/dev/shm/mark", "in memory")
+}
+
+// duplicate makes a snapshot that nobody asked for out of one that somebody did.
+func duplicate(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+	describe(t, to, func(manifest map[string]any) {
+		name := filepath.Base(to)
+		manifest["id"] = name
+		manifest["meta"].(map[string]any)["build"].(map[string]any)["ID"] = strings.TrimPrefix(name, "build-")
+	})
+}
+
+// describe changes the description of a snapshot's files.
+func describe(t *testing.T, dir string, change func(map[string]any)) {
+	t.Helper()
+	path := filepath.Join(dir, "manifest.json")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var manifest map[string]any
+	if err := json.Unmarshal(data, &manifest); err != nil {
+		t.Fatal(err)
+	}
+	change(manifest)
+	if data, err = json.Marshal(manifest); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

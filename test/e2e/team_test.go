@@ -1,0 +1,114 @@
+package e2e
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"shoal/internal/auth"
+	"shoal/internal/shoal"
+	"shoal/internal/store"
+)
+
+// otherTeam makes a team with a key in the store of the running server.
+func otherTeam(t *testing.T) (key string) {
+	t.Helper()
+	st, err := store.Open(t.Context(), filepath.Join(server.DataDir, "shoal.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	team := shoal.Team{ID: uuid.NewString(), Name: "others", Slug: "others-" + uuid.NewString()[:8], Limits: shoal.DefaultTeamLimits()}
+	if err := st.CreateTeam(t.Context(), team); err != nil {
+		t.Fatal(err)
+	}
+	key, _, err = auth.NewKeys(st).Create(t.Context(), team.ID, "foreign")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// callAs makes an API request with a key of the caller's.
+func (b *box) callAs(t *testing.T, key, method, path, body string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+b.API+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-API-Key", key)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(data)
+}
+
+// TestForeignTeam asks for everything that can be done to another team's sandboxes
+// and snapshots. To a stranger the sandboxes don't exist, and nothing happens to any.
+func TestForeignTeam(t *testing.T) {
+	key := otherTeam(t)
+	runs, paused := server.create(t), server.create(t)
+	for _, c := range []created{runs, paused} {
+		server.write(t, c, "/dev/shm/mark", "in memory")
+	}
+	snapshot, _ := server.snapshot(t, runs)
+	server.demand(t, 204, "POST", "/sandboxes/"+paused.SandboxID+"/pause", `{}`)
+	end := server.endOf(t, runs)
+
+	absent := func(method, path, body string) {
+		t.Helper()
+		status, answer := server.callAs(t, key, method, path, body)
+		var r refusal
+		if err := json.Unmarshal([]byte(answer), &r); err != nil || status != 404 || r.Code != 404 || r.Message == "" {
+			t.Errorf("%s %s: %d %s, want 404", method, path, status, answer)
+		}
+	}
+	for _, c := range []created{runs, paused} {
+		path := "/sandboxes/" + c.SandboxID
+		absent("GET", path, "")
+		absent("POST", path+"/connect", `{"timeout":3600}`)
+		absent("POST", "/v2"+path+"/connect", `{}`)
+		absent("POST", path+"/resume", `{"timeout":3600}`)
+		absent("POST", path+"/pause", `{}`)
+		absent("POST", path+"/timeout", `{"timeout":0}`)
+		absent("POST", path+"/refreshes", `{"duration":3600}`)
+		absent("POST", path+"/fork", `{"count":1}`)
+		absent("POST", path+"/snapshots", `{}`)
+		absent("PUT", path+"/network", `{"denyOut":["0.0.0.0/0"]}`)
+		absent("DELETE", path, "")
+	}
+	absent("POST", "/v2/sandboxes", `{"templateID":"`+snapshot+`"}`)
+	if status, answer := server.callAs(t, key, "DELETE", "/templates/"+snapshot, ""); status != 403 {
+		t.Errorf("DELETE of a template by its ID: %d %s, want 403", status, answer)
+	}
+	for _, path := range []string{"/v2/sandboxes?state=running,paused", "/sandboxes", "/snapshots", "/snapshots?sandboxID=" + runs.SandboxID, "/snapshots?name=" + snapshot} {
+		if status, answer := server.callAs(t, key, "GET", path, ""); status != 200 || strings.TrimSpace(answer) != "[]" {
+			t.Errorf("GET %s: %d %s, want an empty list", path, status, answer)
+		}
+	}
+
+	if state := server.state(t, runs); state != "running" {
+		t.Errorf("the running sandbox is %s", state)
+	}
+	if now := server.endOf(t, runs); !now.Equal(end) {
+		t.Errorf("its end moved from %s to %s", end, now)
+	}
+	server.read(t, runs, "/dev/shm/mark", "in memory")
+	if state := server.state(t, paused); state != "paused" {
+		t.Errorf("the paused sandbox is %s", state)
+	}
+	server.copyOf(t, snapshot)
+	server.demand(t, 204, "DELETE", "/templates/"+snapshot, "")
+}
