@@ -44,7 +44,7 @@ func TestChaos(t *testing.T) {
 			}
 			t.Logf("seed %d; repeat with -run TestChaos/%s -seed %d", *seed, part.name, *seed)
 			w := &world{t: t, v: v, ctx: context.Background(), random: rand.New(rand.NewPCG(*seed, uint64(n))),
-				marks: map[string]bool{}, open: map[string]bool{}, courses: map[string]*course{}}
+				named: []string{""}, marks: map[string]bool{}, open: map[string]bool{}, courses: map[string]*course{}}
 			w.populate()
 			for w.round = 1; w.round <= (*rounds+1)/2; w.round++ {
 				w.kill(part.verb)
@@ -152,7 +152,7 @@ func (w *world) finish() {
 		if status := w.call("POST", "/sandboxes/"+sb.id+"/connect", `{"timeout":3600}`, nil); status/100 != 2 {
 			w.fail("%s does not resume at the end: status %d", sb.id, status)
 		}
-		w.read(sb.id, sb.mark)
+		w.examine(sb)
 	}
 	for _, snap := range w.snapshots {
 		status, settle := w.copyFrom(snap)

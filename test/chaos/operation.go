@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"time"
@@ -23,7 +24,12 @@ var operations = []operation{
 	{"resume", transition("POST", "/resume", `{"timeout":3600}`, http.StatusCreated, "running", "paused")},
 	{"resume", transition("POST", "/resume", `{"timeout":3600}`, http.StatusCreated, "running", "paused")},
 	{"kill", transition("DELETE", "", "", http.StatusNoContent, "gone", "running", "paused")},
+	{"expire", expire},
+	{"forget", forget},
+	{"wake", wake},
+	{"connect", connect},
 	{"snapshot", takeSnapshot},
+	{"replace", replaceSnapshot},
 	{"fork", fork},
 	{"copy", copyOf},
 }
@@ -36,6 +42,10 @@ func (o operation) applies(w *world, sb *sandbox) bool {
 		return len(w.sandboxes) < population
 	case "resume":
 		return state == "paused"
+	case "wake":
+		return state == "paused" && !sb.forgot
+	case "connect":
+		return true
 	case "kill":
 		return len(w.sandboxes) > population/2
 	case "fork":
@@ -47,10 +57,13 @@ func (o operation) applies(w *world, sb *sandbox) bool {
 	}
 }
 
+// lifecycle makes all sandboxes pause when their time ends and wake for traffic.
+const lifecycle = `"timeout":3600,"autoPause":true,"autoResume":{"enabled":true}`
+
 func create(w *world, _ *sandbox, number int) (int, func()) {
 	mark := fmt.Sprintf("round-%d-%d", w.round, number)
 	var made struct{ SandboxID string }
-	status := w.call("POST", "/v2/sandboxes", fmt.Sprintf(`{"templateID":"base","timeout":3600,"metadata":{"mark":%q}}`, mark), &made)
+	status := w.call("POST", "/v2/sandboxes", fmt.Sprintf(`{"templateID":"base",%s,"metadata":{"mark":%q}}`, lifecycle, mark), &made)
 	return status, func() {
 		if status != http.StatusCreated {
 			w.open[mark] = true
@@ -75,6 +88,79 @@ func transition(method, suffix, body string, want int, to string, from ...string
 				sb.may = append([]string{to}, from...)
 			}
 		}
+	}
+}
+
+// expire ends the sandbox's time, so that it is paused by itself, and watches that.
+func expire(w *world, sb *sandbox, _ int) (int, func()) {
+	end := func() int { return w.call("POST", "/sandboxes/"+sb.id+"/timeout", `{"timeout":0}`, nil) }
+	status := end()
+	if status == http.StatusNoContent {
+		for w.state(sb.id) == "running" {
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+	return status, func() {
+		sb.may = []string{"paused"}
+		if status == http.StatusNoContent {
+			return // it was promised, whoever keeps the promise
+		}
+		if status := end(); status/100 == 5 || status == 0 {
+			w.fail("the time of %s cannot be ended: status %d", sb.id, status)
+		}
+	}
+}
+
+// forget is a pause that keeps the disk only.
+func forget(w *world, sb *sandbox, number int) (int, func()) {
+	status, settle := transition("POST", "/pause", `{"memory":false}`, http.StatusNoContent, "paused", "running")(w, sb, number)
+	return status, func() {
+		settle()
+		sb.forgot, sb.doubt = status == http.StatusNoContent, status != http.StatusNoContent
+	}
+}
+
+// wake sends traffic to a paused sandbox.
+func wake(w *world, sb *sandbox, _ int) (int, func()) {
+	ctx, cancel := context.WithTimeout(w.ctx, patience)
+	defer cancel()
+	status, _, err := w.v.Envd(ctx, sb.id, w.token(sb.id), "GET", "/health", nil)
+	if err != nil {
+		status = 0
+	}
+	return status, func() {
+		sb.short = true // what traffic wakes does not live for long
+		sb.may = []string{"running"}
+		if status != http.StatusNoContent {
+			sb.may = append(sb.may, "paused")
+		}
+	}
+}
+
+func connect(w *world, sb *sandbox, _ int) (int, func()) {
+	status := w.call("POST", "/sandboxes/"+sb.id+"/connect", `{"timeout":3600}`, nil)
+	return status, func() {
+		if was := sb.may[0]; status/100 == 2 {
+			sb.may = []string{"running"}
+		} else {
+			sb.may = []string{"running", was}
+		}
+	}
+}
+
+// named is the name that replaceSnapshot gives.
+const named = "chaos"
+
+// replaceSnapshot gives the name of an older snapshot to a new one.
+func replaceSnapshot(w *world, sb *sandbox, _ int) (int, func()) {
+	status := w.call("POST", "/sandboxes/"+sb.id+"/snapshots", fmt.Sprintf(`{"name":%q}`, named), nil)
+	return status, func() {
+		if status == http.StatusCreated {
+			w.named = []string{sb.mark}
+		} else {
+			w.named = append(w.named, sb.mark)
+		}
+		w.renamed = true
 	}
 }
 
@@ -111,7 +197,7 @@ func copyOf(w *world, _ *sandbox, _ int) (int, func()) {
 
 func (w *world) copyFrom(snap snapshot) (int, func()) {
 	var made struct{ SandboxID string }
-	status := w.call("POST", "/v2/sandboxes", fmt.Sprintf(`{"templateID":%q,"timeout":3600,"metadata":{"mark":%q}}`, snap.id, snap.mark), &made)
+	status := w.call("POST", "/v2/sandboxes", fmt.Sprintf(`{"templateID":%q,%s,"metadata":{"mark":%q}}`, snap.id, lifecycle, snap.mark), &made)
 	return status, func() {
 		switch status {
 		case http.StatusCreated:

@@ -24,6 +24,10 @@ type sandbox struct {
 	id   string
 	mark string
 	may  []string // states that it may be in: "running", "paused", "gone"
+	// forgot means that its memory was not kept; doubt, that it was not if it is paused.
+	forgot, doubt bool
+	// short means that, if it runs, its time ends soon.
+	short bool
 }
 
 // world is all sandboxes and snapshots that ought to exist.
@@ -35,6 +39,8 @@ type world struct {
 	round     int
 	sandboxes []*sandbox
 	snapshots []snapshot
+	named     []string        // marks of which the named snapshot has one; "" is none
+	renamed   bool            // in this round
 	marks     map[string]bool // those that have been written
 	open      map[string]bool // those of creates that were not answered
 	courses   map[string]*course
@@ -116,12 +122,39 @@ func (w *world) write(sb *sandbox) {
 func (w *world) read(id, mark string) {
 	token := w.token(id)
 	for _, path := range places {
-		ctx, cancel := context.WithTimeout(w.ctx, patience)
-		status, data, err := w.v.Envd(ctx, id, token, "GET", "/files?username=root&path="+url.QueryEscape(path), nil)
-		cancel()
-		if err != nil || status != http.StatusOK || string(data) != mark {
-			w.fail("%s has lost %s: %d %q %v; want %q", id, path, status, data, err, mark)
+		if status, got, err := w.readFile(id, token, path); err != nil || status != http.StatusOK || got != mark {
+			w.fail("%s has lost %s: %d %q %v; want %q", id, path, status, got, err, mark)
 		}
+	}
+}
+
+func (w *world) readFile(id, token, path string) (int, string, error) {
+	ctx, cancel := context.WithTimeout(w.ctx, patience)
+	defer cancel()
+	status, data, err := w.v.Envd(ctx, id, token, "GET", "/files?username=root&path="+url.QueryEscape(path), nil)
+	return status, string(data), err
+}
+
+// examine checks a running sandbox, gives back what it was to lose, and lets it live
+// on.
+func (w *world) examine(sb *sandbox) {
+	if sb.forgot {
+		token := w.token(sb.id)
+		if status, got, err := w.readFile(sb.id, token, places[0]); err != nil || got != sb.mark {
+			w.fail("%s has lost its disk: %d %q %v; want %q", sb.id, status, got, err, sb.mark)
+		}
+		if status, got, err := w.readFile(sb.id, token, places[1]); err != nil || status != http.StatusNotFound {
+			w.fail("%s has memory that was not kept: %d %q %v", sb.id, status, got, err)
+		}
+		w.write(sb)
+		sb.forgot = false
+	}
+	w.read(sb.id, sb.mark)
+	if sb.short {
+		if status := w.call("POST", "/sandboxes/"+sb.id+"/timeout", `{"timeout":3600}`, nil); status != http.StatusNoContent {
+			w.fail("the time of %s cannot be extended: status %d", sb.id, status)
+		}
+		sb.short = false
 	}
 }
 
@@ -170,6 +203,9 @@ func (w *world) check() {
 		if state == "gone" {
 			continue
 		}
+		if sb.doubt {
+			sb.forgot, sb.doubt = state == "paused", false
+		}
 		if state == "paused" && w.random.IntN(3) == 0 {
 			if status := w.call("POST", "/sandboxes/"+sb.id+"/connect", `{"timeout":3600}`, nil); status/100 != 2 {
 				w.fail("%s is paused and does not resume: status %d", sb.id, status)
@@ -177,13 +213,38 @@ func (w *world) check() {
 			state = "running"
 		}
 		if state == "running" {
-			w.read(sb.id, sb.mark)
+			w.examine(sb)
 		}
 		sb.may = []string{state}
 		left = append(left, sb)
 	}
 	w.sandboxes = left
 	w.settle()
+	w.checkName()
+}
+
+// checkName starts a sandbox by the name that was given to another snapshot.
+func (w *world) checkName() {
+	if !w.renamed {
+		return
+	}
+	w.renamed = false
+	var made struct{ SandboxID, EnvdAccessToken string }
+	status := w.call("POST", "/v2/sandboxes", fmt.Sprintf(`{"templateID":%q,%s}`, named, lifecycle), &made)
+	if status == http.StatusNotFound && slices.Contains(w.named, "") {
+		w.named = []string{""}
+		return
+	}
+	if status != http.StatusCreated {
+		w.fail("the named snapshot does not start: status %d", status)
+	}
+	_, mark, err := w.readFile(made.SandboxID, made.EnvdAccessToken, places[0])
+	if err != nil || mark == "" || !slices.Contains(w.named, mark) {
+		w.fail("the named snapshot has the mark %q (%v), want one of %q", mark, err, w.named)
+	}
+	w.read(made.SandboxID, mark)
+	w.named = []string{mark}
+	w.must("DELETE", "/sandboxes/"+made.SandboxID)
 }
 
 // settle takes in sandboxes whose create or fork was not answered: they must be

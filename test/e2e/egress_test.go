@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"os/exec"
@@ -45,6 +46,49 @@ func internet(t *testing.T) (address string) {
 	return "198.51.100.1"
 }
 
+// reach is whether a sandbox shall reach an address.
+type reach struct {
+	from    created
+	want    bool
+	address string
+}
+
+// reach asks guests what they reach, all at once.
+func (b *box) reach(t *testing.T, all ...reach) {
+	t.Helper()
+	var asked strings.Builder
+	for _, r := range all {
+		fmt.Fprintf(&asked, "(%q, %q),", r.from.SandboxID, r.address)
+	}
+	out := b.python(t, `
+from concurrent.futures import ThreadPoolExecutor
+from e2b import Sandbox
+def ask(q):
+    curl = "curl -s -o /dev/null --connect-timeout 1 -m 2 http://" + q[1]
+    return Sandbox.connect(q[0]).commands.run(curl + " && echo reached || echo blocked").stdout.strip()
+with ThreadPoolExecutor(8) as pool: print(*pool.map(ask, [`+asked.String()+`]))
+`)
+	answers := strings.Fields(out)
+	if len(answers) != len(all) {
+		t.Fatalf("%d answers for %d questions: %q", len(answers), len(all), out)
+	}
+	for i, r := range all {
+		if got := answers[i] == "reached"; got != r.want {
+			t.Errorf("%s, %s: reached = %v, want %v", r.from.SandboxID, r.address, got, r.want)
+		}
+	}
+}
+
+// reaches asks one guest.
+func (b *box) reaches(t *testing.T, c created, want bool, addresses ...string) {
+	t.Helper()
+	var all []reach
+	for _, a := range addresses {
+		all = append(all, reach{c, want, a})
+	}
+	b.reach(t, all...)
+}
+
 // TestEgress asks real guests what they reach, before and after a change.
 func TestEgress(t *testing.T) {
 	inet := internet(t)
@@ -64,22 +108,9 @@ func TestEgress(t *testing.T) {
 		t.Helper()
 		return server.createWith(t, `{"templateID":"base"`+network+`}`)
 	}
-	reaches := func(c created, want bool, addresses ...string) {
-		t.Helper()
-		for _, a := range addresses {
-			out := server.python(t, `
-from e2b import Sandbox
-s = Sandbox.connect("`+c.SandboxID+`")
-print(s.commands.run("curl -s -o /dev/null --connect-timeout 1 -m 2 http://`+a+` && echo reached || echo blocked").stdout)
-`)
-			if got := strings.Contains(out, "reached"); got != want {
-				t.Errorf("%s: reached = %v, want %v", a, got, want)
-			}
-		}
-	}
 	open := boot("")
-	reaches(open, true, inet)
-	reaches(open, false, "198.51.100.254:"+port, "10.61.0.1:"+port, neighbourHost, "169.254.169.254", "169.254.0.22:"+port)
+	server.reaches(t, open, true, inet)
+	server.reaches(t, open, false, "198.51.100.254:"+port, "10.61.0.1:"+port, neighbourHost, "169.254.169.254", "169.254.0.22:"+port)
 	if out := server.python(t, `
 from e2b import Sandbox
 print(Sandbox.connect("`+open.SandboxID+`").commands.run("curl -s http://192.0.2.1/me; curl -s http://events.e2b.local/me").stdout)
@@ -87,15 +118,14 @@ print(Sandbox.connect("`+open.SandboxID+`").commands.run("curl -s http://192.0.2
 		t.Errorf("who am I: %q", out)
 	}
 	shut := boot(`,"allow_internet_access":false`)
-	reaches(shut, false, inet)
 	listed := boot(`,"network":{"denyOut":["0.0.0.0/0"],"allowOut":["` + inet + `"]}`)
-	reaches(listed, true, inet)
+	server.reach(t, reach{shut, false, inet}, reach{listed, true, inet})
 
 	for policy, want := range map[string]bool{`{"denyOut":["` + inet + `"]}`: false, `{}`: true, `{"allow_internet_access":false}`: false} {
 		if status, body := server.call(t, "PUT", "/sandboxes/"+open.SandboxID+"/network", policy); status != 204 {
 			t.Fatalf("PUT %s: %d %s", policy, status, body)
 		}
-		reaches(open, want, inet)
+		server.reaches(t, open, want, inet)
 		// Back to open for the next round, whatever the order.
 		server.call(t, "PUT", "/sandboxes/"+open.SandboxID+"/network", `{"allow_internet_access":true}`)
 	}
@@ -112,25 +142,23 @@ print(Sandbox.connect("`+open.SandboxID+`").commands.run("curl -s http://192.0.2
 			server.demand(t, 204, "POST", "/sandboxes/"+c.SandboxID+"/pause", memory)
 			server.demand(t, 201, "POST", "/sandboxes/"+c.SandboxID+"/connect", `{"timeout":300}`)
 		}
-		reaches(shut, false, inet)
-		reaches(listed, true, inet)
-		reaches(listed, false, "198.51.100.254:"+port)
-		reaches(open, false, inet)
+		server.reach(t, reach{shut, false, inet}, reach{listed, true, inet}, reach{listed, false, "198.51.100.254:" + port}, reach{open, false, inet})
 	}
+	var copies []reach
 	for _, c := range []created{shut, open} {
 		var forks []struct{ Sandbox created }
 		if err := json.Unmarshal([]byte(server.demand(t, 201, "POST", "/sandboxes/"+c.SandboxID+"/fork", `{}`)), &forks); err != nil {
 			t.Fatal(err)
 		}
-		reaches(forks[0].Sandbox, false, inet)
-		server.demand(t, 204, "DELETE", "/sandboxes/"+forks[0].Sandbox.SandboxID, "")
+		t.Cleanup(func() { server.call(t, "DELETE", "/sandboxes/"+forks[0].Sandbox.SandboxID, "") })
+		copies = append(copies, reach{forks[0].Sandbox, false, inet})
 	}
+	server.reach(t, copies...)
 	put(open, `{}`)
-	reaches(open, true, inet)
 	put(shut, `{"denyOut":[]}`) // which does not say that it may reach the internet
-	reaches(shut, false, inet)
+	server.reach(t, reach{open, true, inet}, reach{shut, false, inet})
 	put(shut, `{"allow_internet_access":true}`)
-	reaches(shut, true, inet)
+	server.reaches(t, shut, true, inet)
 
 	out := server.python(t, `
 from e2b import Sandbox

@@ -24,7 +24,7 @@ func TestFullDisk(t *testing.T) {
 from e2b import Sandbox
 s = Sandbox.connect("`+c.SandboxID+`")
 s.commands.run("setsid sh -c 'i=0; while true; do i=$((i+1)); echo $i > /dev/shm/next; mv /dev/shm/next /dev/shm/count; sleep 0.05; done' > /dev/null 2>&1 &")
-s.commands.run("head -c 32M /dev/urandom > /dev/shm/big; head -c 32M /dev/urandom > big")
+s.commands.run("head -c 16M /dev/urandom > /dev/shm/big; head -c 16M /dev/urandom > big")
 `)
 	hash := func(paths ...string) [sha256.Size]byte {
 		t.Helper()
@@ -82,7 +82,7 @@ s.commands.run("head -c 32M /dev/urandom > /dev/shm/big; head -c 32M /dev/urando
 		})
 	}
 
-	empty := fill(16 << 20)
+	empty := fill(8 << 20)
 	end := r.endOf(t, c)
 	for _, try := range []struct{ suffix, body, code string }{
 		{"/pause", `{}`, "sandbox.pause_failed"},

@@ -67,6 +67,16 @@ class Pause(unittest.TestCase):
         self.assertEqual(sandbox.commands.run("echo awake").stdout, "awake\n")
         self.assertEqual(sandbox.get_info().state.value, "running")
 
+    def test_time_out_keeps_the_disk_only(self):
+        sandbox = started(self, lifecycle={"on_timeout": {"action": "pause", "mode": "filesystem"}})
+        for generation in range(2):
+            sandbox.set_timeout(0)
+            eventually(lambda: sandbox.get_info().state.value == "paused", "the time-out pauses it")
+            self.assertFalse(sandbox.is_running())
+            sandbox.connect(timeout=60)
+            self.assertEqual(sandbox.commands.run("whoami; cat mark.txt").stdout, "user\nmine")
+            self.assertFalse(sandbox.files.exists("/dev/shm/count"))
+
     def test_kill_of_a_paused_one(self):
         sandbox = started(self)
         sandbox.pause()
@@ -95,6 +105,22 @@ class Snapshots(unittest.TestCase):
         copy.kill()
         self.assertTrue(Sandbox.delete_snapshot(snapshot.snapshot_id))
         self.assertFalse(Sandbox.delete_snapshot(snapshot.snapshot_id))
+
+    def test_tags(self):
+        sandbox = started(self)
+        name = "py-" + os.urandom(6).hex()
+        for tag in ("v1", "v2"):
+            sandbox.files.write("mark.txt", tag)
+            self.assertEqual(sandbox.create_snapshot(name=f"{name}:{tag}").snapshot_id, f"local-dev-team/{name}:{tag}")
+        listed = [s.snapshot_id for s in Sandbox.list_snapshots(name=f"{name}:v1").next_items()]
+        self.assertEqual(listed, [f"local-dev-team/{name}:v1"])
+        for tag in ("v1", "v2"):
+            copy = Sandbox.create(f"{name}:{tag}", timeout=60)
+            self.addCleanup(copy.kill)
+            self.assertEqual(copy.files.read("mark.txt"), tag)
+            copy.kill()
+        self.assertTrue(Sandbox.delete_snapshot(name))
+        self.assertEqual(Sandbox.list_snapshots(name=name).next_items(), [])
 
     def test_unnamed(self):
         sandbox = started(self)
@@ -127,6 +153,16 @@ class Together(unittest.IsolatedAsyncioTestCase):
             again = await asyncio.gather(*(AsyncSandbox.connect(sandbox.sandbox_id) for _ in range(10)))
             marks = await asyncio.gather(*(s.files.read("/dev/shm/mark") for s in again))
             self.assertEqual(set(marks), {"in memory"})
+        finally:
+            await sandbox.kill()
+
+    async def test_pauses_at_once_all_succeed(self):
+        sandbox = await AsyncSandbox.create(timeout=120)
+        try:
+            # So that none of them comes after the end of the first.
+            await sandbox.commands.run("head -c 128M /dev/urandom > /dev/shm/fill")
+            self.assertEqual(await asyncio.gather(*(sandbox.pause() for _ in range(5))), [True] * 5)
+            self.assertFalse(await sandbox.pause())
         finally:
             await sandbox.kill()
 
