@@ -229,6 +229,41 @@ describe('the requests by hand', { concurrency: 3 }, () => {
     assert.equal((await api('POST', '/v2/sandboxes/inotthere00000000000a/connect', {})).status, 404)
   })
 
+  test('kills that come during a pause wait for it and all succeed', async () => {
+    const sandbox = await create()
+    await fill(sandbox, 256)
+    const path = `/sandboxes/${sandbox.sandboxId}`
+    const paused = pause(sandbox)
+    await eventually(async () => (await stateOf(sandbox)) === 'paused', 'the pause has begun')
+    const kills = await Promise.all(Array.from({ length: 3 }, () => api('DELETE', path)))
+    assert.deepEqual(kills.map((k) => k.status), [204, 204, 204])
+    assert.equal((await paused).status, 204)
+    assert.deepEqual([(await api('GET', path)).status, (await api('DELETE', path)).status], [404, 404])
+  })
+
+  test('a connect that asks for a reboot never joins a resume with memory', async () => {
+    const sandbox = await create()
+    const boot = await bootID(sandbox)
+    await fill(sandbox, 128)
+    await sandbox.pause()
+    const connect = (body) => api('POST', `/sandboxes/${sandbox.sandboxId}/connect`, { timeout: 60, ...body })
+    const [first, second] = await Promise.all([connect({}), connect({ memory: false })])
+    const rebooted = (await bootID(sandbox)) !== boot
+    const joined = [first, second].map((a) => [a.status, a.body.error_code].filter(Boolean).join(' '))
+    // The second finds the first under way or done; or it is the first, which the other may join.
+    const allowed = rebooted ? ['200,201', '201,201'] : ['201,409 sandbox_start_in_flight', '201,200']
+    assert.ok(allowed.includes(joined.join()), joined.join())
+  })
+
+  test('a paused sandbox takes neither a time nor a network', async () => {
+    const sandbox = await create()
+    await sandbox.pause()
+    for (const [method, suffix, body] of [['POST', 'timeout', { timeout: 60 }], ['POST', 'refreshes', { duration: 60 }], ['PUT', 'network', {}]]) {
+      assert.equal((await api(method, `/sandboxes/${sandbox.sandboxId}/${suffix}`, body)).status, 404, suffix)
+    }
+    assert.equal(await stateOf(sandbox), 'paused')
+  })
+
   test('a time-out that is set during a pause neither spoils it nor undoes it', async () => {
     const sandbox = await create()
     await fill(sandbox, 256)

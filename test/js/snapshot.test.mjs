@@ -93,6 +93,46 @@ describe('snapshots', () => {
     await assert.rejects(Sandbox.create(`${name}:v1`), /not found/)
   })
 
+  test('a new name that two snapshots take at once leads to one of them', async () => {
+    const both = [await create(), await create()]
+    const name = `snap-${randomUUID()}`
+    await Promise.all(both.map((sandbox, i) => sandbox.files.write('state.txt', `${i}`)))
+    const made = await Promise.all(both.map((sandbox) => sandbox.createSnapshot({ name })))
+    assert.deepEqual(made.map((s) => s.snapshotId), Array(2).fill(`local-dev-team/${name}:default`))
+    const copy = await Sandbox.create(name, { timeoutMs: 60_000 })
+    assert.match(await copy.files.read('state.txt'), /^[01]$/)
+    await copy.kill()
+    assert.equal((await Sandbox.listSnapshots({ name }).nextItems()).length, 1)
+    assert.equal(await Sandbox.deleteSnapshot(name), true)
+  })
+
+  test('a name can be given to another snapshot while sandboxes are made from it', async () => {
+    const sandbox = await create()
+    const name = `snap-${randomUUID()}`
+    await sandbox.files.write('state.txt', '0')
+    await sandbox.createSnapshot({ name })
+    let latest = 0
+    let done = false
+    const maker = async () => {
+      while (!done) {
+        const from = latest
+        const copy = await Sandbox.create(name, { timeoutMs: 60_000 })
+        const got = Number(await copy.files.read('state.txt'))
+        await copy.kill()
+        assert.ok(got >= from && got <= latest + 1, `${got} after ${from} was told`)
+      }
+    }
+    const makers = Promise.all([maker(), maker()])
+    for (let n = 1; n <= 5; n++) {
+      await sandbox.files.write('state.txt', `${n}`)
+      await sandbox.createSnapshot({ name })
+      latest = n
+    }
+    done = true
+    await makers
+    await Sandbox.deleteSnapshot(name)
+  })
+
   test('lists: by sandbox, by name, by ID, in pages', async () => {
     const [one, two] = [await create(), await create()]
     const first = await one.createSnapshot()
@@ -214,6 +254,7 @@ describe('fork', () => {
     const sandbox = await create()
     await sandbox.pause()
     await assert.rejects(sandbox.fork(), /paused and cannot be forked/)
+    await assert.rejects(sandbox.createSnapshot(), SandboxNotFoundError)
     await sandbox.kill()
     await assert.rejects(sandbox.fork(), SandboxNotFoundError)
     await assert.rejects(sandbox.createSnapshot(), SandboxNotFoundError)
