@@ -10,14 +10,19 @@ import (
 	"time"
 )
 
-// damages of a snapshot's files, each with the error that names it.
+// damages of a snapshot's files, each with the error that names it; none if sandboxes
+// can still be made, from the disk.
 var damages = []struct {
 	name, code string
 	do         func(t *testing.T, dir string)
 }{
-	{"in the middle of the memory", "snapshot.damaged", func(t *testing.T, dir string) { overwrite(t, filepath.Join(dir, "pages.img"), 1<<20) }},
-	{"at the head of the state", "snapshot.damaged", func(t *testing.T, dir string) { overwrite(t, filepath.Join(dir, "checkpoint.img"), 0) }},
-	{"in the middle of the state", "snapshot.damaged", func(t *testing.T, dir string) { overwrite(t, filepath.Join(dir, "checkpoint.img"), 100_000) }},
+	{"in the middle of the memory", "", func(t *testing.T, dir string) { overwrite(t, filepath.Join(dir, "pages.img"), 1<<20) }},
+	{"at the head of the state", "", func(t *testing.T, dir string) { overwrite(t, filepath.Join(dir, "checkpoint.img"), 0) }},
+	{"in the middle of the state", "", func(t *testing.T, dir string) { overwrite(t, filepath.Join(dir, "checkpoint.img"), 100_000) }},
+	{"in the state and on the disk", "snapshot.damaged", func(t *testing.T, dir string) {
+		overwrite(t, filepath.Join(dir, "checkpoint.img"), 0)
+		overwrite(t, filepath.Join(dir, "disk.tar"), 512)
+	}},
 	{"cut short", "snapshot.damaged", func(t *testing.T, dir string) {
 		if err := os.Truncate(filepath.Join(dir, "pages.img"), 4096); err != nil {
 			t.Fatal(err)
@@ -83,9 +88,24 @@ func (b *box) copyOf(t *testing.T, snapshot string) {
 	b.demand(t, 204, "DELETE", "/sandboxes/"+c.SandboxID, "")
 }
 
-// TestDamage spoils the files of one snapshot after the other. Only creates from it
-// fail, by name; the machine and everything else is as before. A paused sandbox of
-// which the memory is lost boots from its disk.
+// coldCopyOf starts a sandbox from a snapshot of which the memory is damaged: it has the
+// disk alone, and says so.
+func (b *box) coldCopyOf(t *testing.T, snapshot string) {
+	t.Helper()
+	c := b.createOf(t, snapshot)
+	if detail := b.demand(t, 200, "GET", "/sandboxes/"+c.SandboxID, ""); !strings.Contains(detail, `"coldBoot":true`) {
+		t.Errorf("the detail does not say that the memory is lost: %s", detail)
+	}
+	b.read(t, c, "/home/user/mark", "on disk")
+	if status, text := b.file(t, c, "GET", "/dev/shm/mark", nil); status != 404 {
+		t.Errorf("the memory is there: %d %s", status, text)
+	}
+	b.demand(t, 204, "DELETE", "/sandboxes/"+c.SandboxID, "")
+}
+
+// TestDamage spoils the files of one snapshot after the other. Sandboxes are made from
+// its disk if that is whole, or not at all, by a named error; the machine and everything
+// else is as before. A paused sandbox of which the memory is lost boots from its disk.
 func TestDamage(t *testing.T) {
 	r := another(t, "damage", nil, "SHOAL_REST_TIME=0")
 	source := r.create(t)
@@ -97,7 +117,11 @@ func TestDamage(t *testing.T) {
 			bad, dir := r.snapshot(t, source)
 			d.do(t, dir)
 			for range 2 {
-				r.refused(t, d.code, "POST", "/v2/sandboxes", `{"templateID":"`+bad+`","timeout":60}`)
+				if d.code != "" {
+					r.refused(t, d.code, "POST", "/v2/sandboxes", `{"templateID":"`+bad+`","timeout":60}`)
+				} else {
+					r.coldCopyOf(t, bad)
+				}
 			}
 			r.demand(t, 200, "GET", "/health", "")
 			r.copyOf(t, good)

@@ -49,7 +49,8 @@ describe('lifecycle', () => {
     assert.ok(longer.endAt - Date.now() > 250_000)
     await sandbox.setTimeout(1_000)
     await eventually(async () => !(await sandbox.isRunning()), 'the sandbox ends at its time-out')
-    await assert.rejects(Sandbox.setTimeout(sandbox.sandboxId, 10_000), SandboxNotFoundError)
+    // Until it is gone it is being killed, which is another refusal.
+    await eventually(() => Sandbox.setTimeout(sandbox.sandboxId, 10_000).then(() => false, (err) => err instanceof SandboxNotFoundError), 'it cannot be found')
   })
 
   test('connect keeps the longer time-out', async () => {
