@@ -61,24 +61,24 @@ func (l *Library) read(ctx context.Context, file string, say func(string)) (Imag
 		if err != nil {
 			return Image{}, &Error{fmt.Sprintf("%s: %v", file, err)}
 		}
-		return l.unpack(ctx, img, say)
+		return l.unpackLocal(ctx, img, say)
 	case "oci-layout":
-		dir, err := os.MkdirTemp(l.workspaceDir, "layout-")
+		work, err := l.workspace()
 		if err != nil {
 			return Image{}, err
 		}
-		defer os.RemoveAll(dir)
-		if err := extractFiles(file, dir); err != nil {
+		defer work.remove()
+		if err := extractFiles(file, work.dir); err != nil {
 			return Image{}, err
 		}
-		return l.readLayout(ctx, dir, say)
+		return l.readLayout(ctx, work.dir, say)
 	default:
 		r, closeAll, err := openTar(file)
 		if err != nil {
 			return Image{}, err
 		}
 		defer closeAll()
-		return l.store(r)
+		return l.store(untilDone(ctx, r))
 	}
 }
 
@@ -95,7 +95,47 @@ func (l *Library) readLayout(ctx context.Context, dir string, say func(string)) 
 	if err != nil {
 		return Image{}, err
 	}
-	return l.unpack(ctx, img, say)
+	return l.unpackLocal(ctx, img, say)
+}
+
+// unpackLocal checks the layers of a local image, and unpacks it.
+func (l *Library) unpackLocal(ctx context.Context, img v1.Image, say func(string)) (Image, error) {
+	config, err := img.ConfigFile()
+	if err != nil {
+		return Image{}, err
+	}
+	layers, err := img.Layers()
+	if err != nil {
+		return Image{}, err
+	}
+	for n, layer := range layers {
+		err := checkLayer(ctx, layer, config.RootFS.DiffIDs, n)
+		if ctx.Err() != nil {
+			return Image{}, ctx.Err()
+		}
+		if err != nil {
+			return Image{}, &Error{fmt.Sprintf("layer %d of %d is damaged: %v; export the image again", n+1, len(layers), err)}
+		}
+		say(fmt.Sprintf("Layer %d/%d is whole", n+1, len(layers)))
+	}
+	return l.unpack(ctx, img)
+}
+
+// checkLayer compares what a layer holds with what the image says of it.
+func checkLayer(ctx context.Context, layer v1.Layer, want []v1.Hash, n int) error {
+	if n >= len(want) {
+		return errors.New("the image does not say what it holds")
+	}
+	r, err := layer.Uncompressed()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	got, _, err := v1.SHA256(untilDone(ctx, r))
+	if err == nil && got != want[n] {
+		err = fmt.Errorf("it has the digest %s, not %s", got, want[n])
+	}
+	return err
 }
 
 // pick finds the one image for this machine, in an index of indexes too.

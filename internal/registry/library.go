@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sort"
@@ -50,29 +51,49 @@ type Config struct {
 	// StandIns are imported images that are used when the registry of another cannot
 	// be reached, by the repository's last name: "ubuntu".
 	StandIns map[string]Image
+	// CAFiles are PEM files of authorities that registries' certificates may be
+	// signed by, besides the system's.
+	CAFiles []string
+	// ECR is asked for logins of type "aws", in place of AWS's own address.
+	ECR string
 }
 
 // Library has imported images by name. Safe for concurrent use, also by several
 // processes.
 type Library struct {
 	images       *image.Store
-	dir, blobs   string
+	dir          string
+	blobs        *blobs
 	mirrors      map[string]string
 	standIns     map[string]Image
+	ecr          string
+	transport    *http.Transport
+	away         *absence
 	workspaceDir string
 }
 
-// Open prepares the library's directory.
+// Open prepares the library's directory, and removes what was left unfinished there.
 func Open(cfg Config) (*Library, error) {
-	l := &Library{images: cfg.Images, dir: filepath.Join(cfg.Dir, "names"), blobs: filepath.Join(cfg.Dir, "blobs"),
-		workspaceDir: filepath.Join(cfg.Dir, "work"), mirrors: cfg.Mirrors, standIns: cfg.StandIns}
-	for _, dir := range []string{l.dir, l.blobs, l.workspaceDir} {
+	l := &Library{images: cfg.Images, dir: filepath.Join(cfg.Dir, "names"), workspaceDir: filepath.Join(cfg.Dir, "work"),
+		mirrors: cfg.Mirrors, standIns: cfg.StandIns, ecr: cfg.ECR, away: newAbsence()}
+	var err error
+	if l.transport, err = newTransport(cfg.CAFiles); err != nil {
+		return nil, fmt.Errorf("prepare pulls of images: %w", err)
+	}
+	if l.blobs, err = openBlobs(filepath.Join(cfg.Dir, "blobs")); err != nil {
+		return nil, fmt.Errorf("make the image library's directory: %w", err)
+	}
+	for _, dir := range []string{l.dir, l.workspaceDir} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("make the image library's directory: %w", err)
 		}
 	}
-	return l, nil
+	return l, l.removeUnfinished()
 }
+
+// Sweep removes pulled layers that were not used since a time. Images that were made
+// of them stay.
+func (l *Library) Sweep(since time.Time) error { return l.blobs.sweep(since) }
 
 // parse gives a name its full form: registry, repository, tag or digest.
 func parse(reference string) (name.Reference, error) {

@@ -9,16 +9,17 @@ import (
 	"net/http"
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/cache"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"shoal/internal/image"
 )
@@ -26,64 +27,93 @@ import (
 // maxImage bounds an image's files, in bytes (templates.md §1.12).
 const maxImage = 25_000 << 20
 
-// Login is what a registry asks for (templates.md §1.3).
-type Login struct {
-	Type string // "registry", "aws" or "gcp"
+// Source is where the image of a name comes from: what was found before anything
+// large is moved.
+type Source struct {
+	// StandIn is the content of the image that takes the place of one that cannot be
+	// had. "" is the real one.
+	StandIn string
 
-	Username, Password string
-
-	AWSAccessKeyID, AWSSecretAccessKey, AWSRegion string
-
-	ServiceAccountJSON string
+	l         *Library
+	reference string
+	ref       name.Reference
+	known     *Image   // imported, or the one that stands in
+	remote    v1.Image // of a registry
+	layers    *http.Client
+	blobs     string // URL of the repository's blobs
 }
 
-func (l *Login) authenticator() (authn.Authenticator, error) {
-	switch {
-	case l == nil:
-		return authn.Anonymous, nil
-	case l.Type == "registry":
-		return &authn.Basic{Username: l.Username, Password: l.Password}, nil
-	case l.Type == "gcp":
-		return &authn.Basic{Username: "_json_key", Password: l.ServiceAccountJSON}, nil
-	default:
-		return nil, &Error{fmt.Sprintf("this installation cannot log in to registries of type '%s'; give the user name and password of a registry instead (for ECR, AWS and the output of `aws ecr get-login-password`)", l.Type)}
-	}
-}
-
-// Get returns the image of a name: an imported one, or what its registry has. say
-// hears how it goes on.
-func (l *Library) Get(ctx context.Context, reference string, login *Login, say func(string)) (Image, error) {
+// Find looks a name up: in the library, then at the image's registry. say hears of an
+// image that stands in.
+func (l *Library) Find(ctx context.Context, reference string, login *Login, say func(string)) (*Source, error) {
 	ref, err := parse(reference)
 	if err != nil {
-		return Image{}, err
+		return nil, err
 	}
+	s := &Source{l: l, reference: reference, ref: ref}
 	if i, err := l.find(ref); err == nil {
-		return i, nil
+		s.known = &i
+		return s, nil
 	} else if !errors.Is(err, fs.ErrNotExist) {
-		return Image{}, err
+		return nil, err
 	}
-	auth, err := login.authenticator()
-	if err != nil {
-		return Image{}, err
-	}
-	img, err := l.remote(ctx, ref, auth)
-	if err != nil {
-		if i, ok := l.standIns[path.Base(ref.Context().RepositoryStr())]; ok && unreachable(err) {
-			say(fmt.Sprintf("The registry of %s cannot be reached; the image %s stands in for it. `shoal image import` provides the real one", reference, i.Name))
-			return i, nil
+	standIn, replaceable := l.standIns[path.Base(ref.Context().RepositoryStr())]
+	if !replaceable || !l.away.lately(ref.Context().RegistryStr()) {
+		if err = s.ask(ctx, login); err == nil {
+			return s, nil
 		}
-		return Image{}, pullError(ref, reference, err)
+		if !replaceable || !unreachable(ctx, err) {
+			return nil, pullError(ref, reference, err)
+		}
+		l.away.note(ref.Context().RegistryStr())
 	}
-	i, err := l.unpack(ctx, cache.Image(img, cache.NewFilesystemCache(l.blobs)), say)
+	say(fmt.Sprintf("The registry of %s cannot be reached; the image %s stands in for it. `shoal image import` provides the real one", reference, standIn.Name))
+	s.known, s.StandIn = &standIn, standIn.Digest
+	return s, nil
+}
+
+// Get returns the image as a root image; it moves what is missing.
+func (s *Source) Get(ctx context.Context, say func(string)) (Image, error) {
+	if s.known != nil {
+		return *s.known, nil
+	}
+	layers, err := s.fetch(ctx, say)
 	if err != nil {
-		return Image{}, pullError(ref, reference, err)
+		return Image{}, pullError(s.ref, s.reference, err)
 	}
-	i.Name, i.From, i.At = ref.Name(), ref.Context().RegistryStr(), time.Now().UTC()
+	i, err := s.l.unpack(ctx, layeredImage{s.remote, layers})
+	if err != nil {
+		return Image{}, pullError(s.ref, s.reference, err)
+	}
+	i.Name, i.From, i.At = s.ref.Name(), s.ref.Context().RegistryStr(), time.Now().UTC()
 	return i, nil
 }
 
-// remote asks a registry, or its mirror, for this machine's variant of an image.
-func (l *Library) remote(ctx context.Context, ref name.Reference, auth authn.Authenticator) (v1.Image, error) {
+// ask lets the registry, or its mirror, describe this machine's variant of the image.
+func (s *Source) ask(ctx context.Context, login *Login) error {
+	auth, err := s.l.authenticator(ctx, login)
+	if err != nil {
+		return err
+	}
+	at, err := s.l.mirrored(s.ref)
+	if err != nil {
+		return err
+	}
+	repository := at.Context()
+	again := transport.NewRetry(s.l.transport, transport.WithRetryBackoff(remote.Backoff{Duration: 500 * time.Millisecond, Factor: 3, Steps: 2}))
+	way, err := transport.NewWithContext(ctx, repository.Registry, auth, again, []string{repository.Scope(transport.PullScope)})
+	if err != nil {
+		return err
+	}
+	s.layers = &http.Client{Transport: way}
+	s.blobs = fmt.Sprintf("%s://%s/v2/%s/blobs/", repository.Scheme(), repository.RegistryStr(), repository.RepositoryStr())
+	s.remote, err = remote.Image(at, remote.WithContext(ctx), remote.WithTransport(way),
+		remote.WithPlatform(v1.Platform{OS: "linux", Architecture: "amd64"}))
+	return err
+}
+
+// mirrored is where to ask for an image.
+func (l *Library) mirrored(ref name.Reference) (name.Reference, error) {
 	registry := ref.Context().RegistryStr()
 	for _, known := range []string{registry, strings.TrimPrefix(registry, "index.")} {
 		mirror, ok := l.mirrors[known]
@@ -94,60 +124,86 @@ func (l *Library) remote(ctx context.Context, ref name.Reference, auth authn.Aut
 		if strings.HasPrefix(ref.Identifier(), "sha256:") {
 			separator = "@"
 		}
-		var err error
-		if ref, err = name.ParseReference(mirror + "/" + ref.Context().RepositoryStr() + separator + ref.Identifier()); err != nil {
+		at, err := name.ParseReference(mirror + "/" + ref.Context().RepositoryStr() + separator + ref.Identifier())
+		if err != nil {
 			return nil, fmt.Errorf("the mirror of %s: %w", registry, err)
 		}
-		break
+		return at, nil
 	}
-	again := remote.Backoff{Duration: 500 * time.Millisecond, Factor: 3, Steps: 2}
-	return remote.Image(ref, remote.WithContext(ctx), remote.WithAuth(auth), remote.WithRetryBackoff(again),
-		remote.WithPlatform(v1.Platform{OS: "linux", Architecture: "amd64"}))
+	return ref, nil
 }
 
+// fetch brings the layers here.
+func (s *Source) fetch(ctx context.Context, say func(string)) ([]v1.Layer, error) {
+	manifest, err := s.remote.Manifest()
+	if err != nil {
+		return nil, err
+	}
+	var total int64
+	for _, d := range manifest.Layers {
+		total += d.Size
+	}
+	if total > maxImage {
+		return nil, tooLarge()
+	}
+	var layers []v1.Layer
+	for n, d := range manifest.Layers {
+		want := blob{url: s.blobs + d.Digest.String(), digest: d.Digest.String(), size: d.Size,
+			name: fmt.Sprintf("layer %d/%d", n+1, len(manifest.Layers))}
+		file, err := s.l.blobs.get(ctx, s.layers, want, say)
+		if err != nil {
+			return nil, err
+		}
+		layer, err := partial.CompressedToLayer(fileLayer{file, d})
+		if err != nil {
+			return nil, err
+		}
+		layers = append(layers, layer)
+		say(fmt.Sprintf("Layer %d/%d: %s MiB", n+1, len(manifest.Layers), mib(d.Size)))
+	}
+	return layers, nil
+}
+
+// fileLayer is a layer whose bytes are in a file.
+type fileLayer struct {
+	file string
+	v1.Descriptor
+}
+
+func (l fileLayer) Digest() (v1.Hash, error)            { return l.Descriptor.Digest, nil }
+func (l fileLayer) Size() (int64, error)                { return l.Descriptor.Size, nil }
+func (l fileLayer) MediaType() (types.MediaType, error) { return l.Descriptor.MediaType, nil }
+func (l fileLayer) Compressed() (io.ReadCloser, error)  { return os.Open(l.file) }
+
+// layeredImage is an image with other ways to its layers.
+type layeredImage struct {
+	v1.Image
+	layers []v1.Layer
+}
+
+func (i layeredImage) Layers() ([]v1.Layer, error) { return i.layers, nil }
+
 // unpack turns an image's layers into one root image.
-func (l *Library) unpack(ctx context.Context, img v1.Image, say func(string)) (Image, error) {
+func (l *Library) unpack(ctx context.Context, img v1.Image) (Image, error) {
 	config, err := img.ConfigFile()
 	if err != nil {
 		return Image{}, err
 	}
-	layers, err := img.Layers()
-	if err != nil {
-		return Image{}, err
-	}
-	for n, layer := range layers {
-		if err := fetch(ctx, layer, fmt.Sprintf("%d/%d", n+1, len(layers)), say); err != nil {
-			return Image{}, err
-		}
-	}
 	flat := mutate.Extract(img)
 	defer flat.Close()
-	i, err := l.store(flat)
+	i, err := l.store(untilDone(ctx, flat))
 	i.Env = environment(config.Config.Env)
 	return i, err
 }
 
-// fetch reads a layer once, so that it is checked and in the cache.
-func fetch(ctx context.Context, layer v1.Layer, which string, say func(string)) error {
-	size, err := layer.Size()
-	if err != nil {
-		return err
-	}
-	r, err := layer.Uncompressed()
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	if _, err := io.Copy(io.Discard, readerFunc(func(p []byte) (int, error) {
+// untilDone reads until ctx ends.
+func untilDone(ctx context.Context, r io.Reader) io.Reader {
+	return readerFunc(func(p []byte) (int, error) {
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
 		return r.Read(p)
-	})); err != nil {
-		return err
-	}
-	say(fmt.Sprintf("Layer %s: %.1f MiB", which, float64(size)/(1<<20)))
-	return nil
+	})
 }
 
 type readerFunc func(p []byte) (int, error)
@@ -156,18 +212,22 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // store writes a tar of a root file system as a root image.
 func (l *Library) store(flat io.Reader) (Image, error) {
-	f, err := os.CreateTemp(l.workspaceDir, "root-")
+	work, err := l.workspace()
 	if err != nil {
 		return Image{}, err
 	}
-	defer os.Remove(f.Name())
+	defer work.remove()
+	f, err := os.Create(filepath.Join(work.dir, "root"))
+	if err != nil {
+		return Image{}, err
+	}
 	defer f.Close()
 	n, err := io.Copy(f, io.LimitReader(flat, maxImage+1))
 	if err != nil {
 		return Image{}, err
 	}
 	if n > maxImage {
-		return Image{}, &Error{fmt.Sprintf("the image is larger than %d MB", maxImage>>20)}
+		return Image{}, tooLarge()
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return Image{}, err
@@ -184,6 +244,10 @@ func (l *Library) store(flat io.Reader) (Image, error) {
 	return i, err
 }
 
+func tooLarge() error {
+	return &Error{fmt.Sprintf("the image is larger than %d MB, which is the most that a template can be built from", maxImage>>20)}
+}
+
 // environment reads an image's variables (templates.md §3.2).
 func environment(list []string) map[string]string {
 	env := map[string]string{}
@@ -197,19 +261,19 @@ func environment(list []string) map[string]string {
 }
 
 // unreachable reports whether there was no answer at all.
-func unreachable(err error) bool {
-	return !errors.As(err, new(*transport.Error))
+func unreachable(ctx context.Context, err error) bool {
+	return ctx.Err() == nil && !errors.As(err, new(*transport.Error)) && !errors.As(err, new(*Error))
 }
 
 // pullError words what a registry has answered.
 func pullError(ref name.Reference, reference string, err error) error {
 	var known *Error
-	if errors.As(err, &known) || errors.Is(err, context.Canceled) {
+	if errors.As(err, &known) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	var answer *transport.Error
 	if !errors.As(err, &answer) {
-		return &Error{fmt.Sprintf("failed to pull image '%s': %v", reference, err)}
+		return &Error{fmt.Sprintf("failed to pull image '%s': %v%s", reference, err, otherWays)}
 	}
 	for _, d := range answer.Errors {
 		switch d.Code {
@@ -229,5 +293,8 @@ func pullError(ref name.Reference, reference string, err error) error {
 	case http.StatusNotFound:
 		return &Error{fmt.Sprintf("image '%s' not found: the image or tag does not exist in the registry", reference)}
 	}
-	return &Error{fmt.Sprintf("failed to pull image '%s': %v", reference, err)}
+	return &Error{fmt.Sprintf("failed to pull image '%s': %v%s", reference, err, otherWays)}
 }
+
+// otherWays is what to do about a registry that does not do its part.
+const otherWays = ". Try again; or let the operator provide the image by `shoal image import`, or another registry by --registry-mirrors"

@@ -3,6 +3,7 @@ package registry
 import (
 	"archive/tar"
 	"bytes"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -97,6 +98,15 @@ func testImage(t *testing.T) v1.Image {
 
 func quiet(string) {}
 
+func get(t *testing.T, l *Library, reference string, login *Login, say func(string)) (Image, error) {
+	t.Helper()
+	s, err := l.Find(t.Context(), reference, login, say)
+	if err != nil {
+		return Image{}, err
+	}
+	return s.Get(t.Context(), say)
+}
+
 // TestEverySourceGivesTheSameRoot: a registry, a mirror, what docker saves, a layout
 // as directory and as tar, and the plain files.
 func TestEverySourceGivesTheSameRoot(t *testing.T) {
@@ -119,7 +129,7 @@ func TestEverySourceGivesTheSameRoot(t *testing.T) {
 
 	l := open(t, Config{Mirrors: map[string]string{"docker.io": host}})
 	var said []string
-	pulled, err := l.Get(t.Context(), host+"/some/image:v1", nil, func(s string) { said = append(said, s) })
+	pulled, err := get(t, l, host+"/some/image:v1", nil, func(s string) { said = append(said, s) })
 	must(t, err)
 	if len(said) != 2 || !strings.HasPrefix(said[1], "Layer 2/2: ") {
 		t.Errorf("progress: %q", said)
@@ -128,7 +138,7 @@ func TestEverySourceGivesTheSameRoot(t *testing.T) {
 		t.Errorf("environment: %v", pulled.Env)
 	}
 	for what, get := range map[string]func() (Image, error){
-		"mirror":     func() (Image, error) { return l.Get(t.Context(), "some/image:v1", nil, quiet) },
+		"mirror":     func() (Image, error) { return get(t, l, "some/image:v1", nil, quiet) },
 		"docker":     func() (Image, error) { return l.Import(t.Context(), "saved", saved, quiet) },
 		"layout":     func() (Image, error) { return l.Import(t.Context(), "layout", filepath.Join(dir, "layout"), quiet) },
 		"layout.tar": func() (Image, error) { return l.Import(t.Context(), "packed", packed, quiet) },
@@ -147,7 +157,7 @@ func TestLibrary(t *testing.T) {
 	first, err := l.Import(t.Context(), "ubuntu:22.04", file, quiet)
 	must(t, err)
 	for _, alias := range []string{"ubuntu:22.04", "docker.io/library/ubuntu:22.04", " ubuntu:22.04"} {
-		if got, err := l.Get(t.Context(), alias, nil, quiet); err != nil || got.Digest != first.Digest {
+		if got, err := get(t, l, alias, nil, quiet); err != nil || got.Digest != first.Digest {
 			t.Errorf("%q: %v %v", alias, got, err)
 		}
 	}
@@ -204,10 +214,10 @@ func TestRefusals(t *testing.T) {
 	for reference, want := range map[string]string{
 		"No/Such Name":         "invalid image reference 'No/Such Name': ",
 		host + "/no/such:v1":   "not found: ",
-		"127.0.0.1:1/no/image": "failed to pull image '127.0.0.1:1/no/image': ",
+		"127.0.0.1:1/no/image": "`shoal image import`",
 	} {
 		var wrong *Error
-		if _, err := l.Get(t.Context(), reference, nil, quiet); !errors.As(err, &wrong) || !strings.Contains(wrong.Message, want) {
+		if _, err := get(t, l, reference, nil, quiet); !errors.As(err, &wrong) || !strings.Contains(wrong.Message, want) {
 			t.Errorf("%s: %v, want %q", reference, err, want)
 		}
 	}
@@ -220,16 +230,19 @@ func TestRefusals(t *testing.T) {
 		if user != "" {
 			login = &Login{Type: "registry", Username: user, Password: "secret"}
 		}
-		_, err := l.Get(t.Context(), host+"/private/image", login, quiet)
+		_, err := get(t, l, host+"/private/image", login, quiet)
 		if got := fmt.Sprint(err); want == "" && err != nil || want != "" && got != want {
 			t.Errorf("%q: %v, want %q", user, err, want)
 		}
 	}
-	if _, err := l.Get(t.Context(), "127.0.0.1:1/x", &Login{Type: "aws"}, quiet); err == nil || !strings.Contains(err.Error(), "'aws'") {
-		t.Errorf("aws: %v", err)
+	if _, err := get(t, l, "127.0.0.1:1/x", &Login{Type: "ftp"}, quiet); err == nil || !strings.Contains(err.Error(), "'ftp'") {
+		t.Errorf("login of an unknown type: %v", err)
 	}
 	said := ""
-	i, err := l.Get(t.Context(), "127.0.0.1:1/library/ubuntu:22.04", nil, func(s string) { said = s })
+	if s, err := l.Find(t.Context(), "127.0.0.1:1/library/ubuntu:22.04", nil, quiet); err != nil || s.StandIn != "sha256:stand-in" {
+		t.Errorf("stand-in: %+v %v", s, err)
+	}
+	i, err := get(t, l, "127.0.0.1:1/library/ubuntu:22.04", nil, func(s string) { said = s })
 	if err != nil || i.Digest != "sha256:stand-in" || !strings.Contains(said, "stands in") {
 		t.Errorf("stand-in: %v %v %q", i, err, said)
 	}
@@ -260,4 +273,8 @@ func must(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func pemOf(der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }

@@ -1,0 +1,68 @@
+package registry
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+)
+
+// newTransport is the way to registries; it takes proxies from this process's own
+// environment.
+func newTransport(caFiles []string) (*http.Transport, error) {
+	t := &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ResponseHeaderTimeout: time.Minute,
+		IdleConnTimeout:       time.Minute,
+		ForceAttemptHTTP2:     true,
+	}
+	if len(caFiles) == 0 {
+		return t, nil
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		return nil, fmt.Errorf("read the system's certificate authorities: %w", err)
+	}
+	for _, file := range caFiles {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		if !pool.AppendCertsFromPEM(data) {
+			return nil, fmt.Errorf("%s contains no PEM certificate", file)
+		}
+	}
+	t.TLSClientConfig = &tls.Config{RootCAs: pool}
+	return t, nil
+}
+
+// awayFor is how long a registry that could not be reached is not asked again, if
+// there is something that stands in for its images.
+const awayFor = time.Minute
+
+// absence remembers registries that could not be reached.
+type absence struct {
+	mu    sync.Mutex // guards since
+	since map[string]time.Time
+}
+
+func newAbsence() *absence { return &absence{since: map[string]time.Time{}} }
+
+func (a *absence) note(registry string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.since[registry] = time.Now()
+}
+
+func (a *absence) lately(registry string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	at, ok := a.since[registry]
+	return ok && time.Since(at) < awayFor
+}
