@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"shoal/internal/config"
 	"shoal/internal/image"
 	"shoal/internal/registry"
+	"shoal/internal/shipped"
 	"shoal/internal/shoal"
 	"shoal/internal/store"
 )
@@ -26,7 +28,7 @@ func (m *machine) openEngine(base shoal.Build) (build.Engine, error) {
 	for _, name := range names {
 		standIns[name] = registry.Image{Name: base.TemplateID, Digest: base.ImageDigest}
 	}
-	library, err := openLibrary(m.cfg, m.images, standIns)
+	library, err := openLibrary(m.cfg, m.images, standIns, m.certificateAuthorities())
 	if err != nil {
 		return nil, err
 	}
@@ -40,6 +42,7 @@ func (m *machine) openEngine(base shoal.Build) (build.Engine, error) {
 	}
 	e, err := engine.New(engine.Config{Machine: m.orch, Images: m.images, Library: library, Files: files,
 		Dir: filepath.Join(m.cfg.DataDir, "builds"), Base: base, Env: m.cfg.BuildEnv,
+		Mirrors: m.cfg.PackageMirrors, CacheSize: m.cfg.LayerCache << 20,
 		Provision: image.Provision{Envd: daemon, CAFiles: m.certificateAuthorities()}}, m.log)
 	if err != nil {
 		return nil, err
@@ -48,9 +51,9 @@ func (m *machine) openEngine(base shoal.Build) (build.Engine, error) {
 	return e, nil
 }
 
-func openLibrary(cfg *config.Config, images *image.Store, standIns map[string]registry.Image) (*registry.Library, error) {
+func openLibrary(cfg *config.Config, images *image.Store, standIns map[string]registry.Image, authorities []string) (*registry.Library, error) {
 	return registry.Open(registry.Config{Images: images, Dir: filepath.Join(cfg.DataDir, "library"),
-		Mirrors: cfg.RegistryMirrors, StandIns: standIns})
+		Mirrors: cfg.RegistryMirrors, StandIns: standIns, CAFiles: authorities})
 }
 
 // pinned are the images that builds need, now or to begin with.
@@ -95,4 +98,26 @@ func openBuilds(ctx context.Context, cfg *config.Config, st *store.Store, engine
 	queue := build.New(build.QueueConfig{Store: st, Engine: engine, Logs: logs, Files: files,
 		Builder: host + ":" + cfg.DataDir, Slots: cfg.BuildSlots}, log)
 	return api.Builds{Queue: queue, Logs: logs, Files: files}, queue.Recover(ctx)
+}
+
+// offerShipped lets the shipped templates be built when they are first asked for, as
+// the team that owns them, if templates are built here.
+func (p *controlPlane) offerShipped(ctx context.Context, cfg *config.Config, engine build.Engine) error {
+	if _, none := engine.(build.NoEngine); none || !cfg.ShippedOnUse {
+		return nil
+	}
+	team, err := p.store.Team(ctx, p.team)
+	if err != nil {
+		return fmt.Errorf("find the team of the shipped templates: %w", err)
+	}
+	p.first = shipped.NewFirstUse(p.api.As(team), p.log)
+	return nil
+}
+
+// askShipped answers for a template that has no build.
+func (p *controlPlane) askShipped(ctx context.Context, name string) error {
+	if p.first == nil {
+		return shipped.NotBuilt(ctx, name)
+	}
+	return p.first.Ask(ctx, name)
 }

@@ -18,6 +18,7 @@ import (
 	"shoal/internal/config"
 	"shoal/internal/fleet"
 	"shoal/internal/network"
+	"shoal/internal/shipped"
 	"shoal/internal/shoal"
 	"shoal/internal/store"
 )
@@ -29,8 +30,9 @@ type controlPlane struct {
 	fleet *fleet.Fleet
 	api   *api.Server
 	queue *build.Queue
-	team  string // owner of the shipped templates
-	key   string // to print; "" if the operator has one
+	first *shipped.FirstUse // nil where nothing is built on first use
+	team  string            // owner of the shipped templates
+	key   string            // to print; "" if the operator has one
 	log   *slog.Logger
 }
 
@@ -74,7 +76,7 @@ func openControlPlane(ctx context.Context, cfg *config.Config, secrets config.Se
 	}
 	p.queue = builds.Queue
 	p.api, err = api.New(api.Config{Store: st, Auth: p.auth, Fleet: p.fleet, Tokens: auth.NewTokens(secrets.TokenSeed), Domain: domain(cfg),
-		Builds: builds, PublicURL: cfg.PublicAPI, UploadLimit: cfg.UploadLimit << 20,
+		Builds: builds, Shipped: p.askShipped, PublicURL: cfg.PublicAPI, UploadLimit: cfg.UploadLimit << 20,
 		CheckPolicy: func(n shoal.Network) error {
 			_, err := network.ParsePolicy(n)
 			return err
@@ -82,7 +84,7 @@ func openControlPlane(ctx context.Context, cfg *config.Config, secrets config.Se
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
-	return p, nil
+	return p, p.offerShipped(ctx, cfg, engine)
 }
 
 func openStore(ctx context.Context, cfg *config.Config) (*store.Store, error) {
@@ -125,6 +127,9 @@ func (p *controlPlane) run(ctx context.Context) error {
 	g.Go(func() error { return p.api.Run(ctx) })
 	g.Go(func() error { return p.collectAlways(ctx) })
 	g.Go(func() error { return p.queue.Run(ctx) })
+	if p.first != nil {
+		g.Go(func() error { return p.first.Run(ctx) })
+	}
 	return g.Wait()
 }
 

@@ -74,5 +74,5 @@ func localLibrary(cfg *config.Config) (*registry.Library, error) {
 	if err != nil {
 		return nil, err
 	}
-	return openLibrary(cfg, images, nil)
+	return openLibrary(cfg, images, nil, nil)
 }

@@ -40,6 +40,10 @@ type Config struct {
 	PublicURL string
 	// UploadLimit is the most that one upload may have, in bytes.
 	UploadLimit int64
+	// Shipped says what is to be done about a template that comes with Shoal and is
+	// not built yet; nil is a name that does not. It may begin the build. Without it,
+	// no template comes with Shoal.
+	Shipped func(ctx context.Context, name string) error
 }
 
 // Builds is what template builds stand on.
@@ -60,6 +64,7 @@ type Server struct {
 	builds      Builds
 	publicURL   string
 	uploadLimit int64
+	shipped     func(ctx context.Context, name string) error
 	log         *slog.Logger
 	handler     http.Handler
 	spawns      *spawns
@@ -78,7 +83,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 	}
 	s := &Server{builds: cfg.Builds, publicURL: strings.TrimSuffix(cfg.PublicURL, "/"), uploadLimit: cfg.UploadLimit,
 		store: cfg.Store, fleet: cfg.Fleet, auth: cfg.Auth, tokens: cfg.Tokens,
-		checkPolicy: cfg.CheckPolicy, domain: cfg.Domain, log: log, spawns: newSpawns()}
+		checkPolicy: cfg.CheckPolicy, domain: cfg.Domain, shipped: cfg.Shipped, log: log, spawns: newSpawns()}
 	spec, err := gen.GetSpec()
 	if err != nil {
 		return nil, fmt.Errorf("read the API's specification: %w", err)

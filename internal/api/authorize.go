@@ -22,7 +22,7 @@ func callerOf(ctx context.Context) auth.Caller {
 // of the caller's team, and puts the caller into the request.
 func (s *Server) authorize(op operation, r *http.Request) (*http.Request, error) {
 	schemes := op.schemes()
-	if len(schemes) == 0 {
+	if len(schemes) == 0 || callerOf(r.Context()).Team.ID != "" { // the process itself calls, see As
 		return r, nil
 	}
 	if slices.Contains(schemes, "AdminToken") {

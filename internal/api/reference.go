@@ -89,11 +89,26 @@ func (s *Server) resolveBuild(ctx context.Context, team shoal.Team, text string)
 	if err == nil && !t.Public && t.TeamID != team.ID {
 		err = templateNotFound(ref)
 	}
-	if err != nil {
-		return t, shoal.Build{}, err
+	var b shoal.Build
+	if err == nil {
+		b, err = s.readyBuild(ctx, t, ref)
 	}
-	b, err := s.readyBuild(ctx, t, ref)
+	if shoal.ErrTemplateNotFound.Matches(err) {
+		err = s.orShipped(ctx, ref, err)
+	}
 	return t, b, err
+}
+
+// orShipped replaces the answer for a template that comes with Shoal and has no build
+// yet: it is on its way, or can be.
+func (s *Server) orShipped(ctx context.Context, ref reference, notFound error) error {
+	if s.shipped == nil || ref.namespace != "" || ref.tag != "" && ref.tag != shoal.DefaultTag {
+		return notFound
+	}
+	if err := s.shipped(ctx, ref.name); err != nil {
+		return err
+	}
+	return notFound
 }
 
 // readyBuild finds the newest ready build of the reference's tag, which may also

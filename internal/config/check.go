@@ -67,6 +67,21 @@ func (c *Config) Check() error {
 	if c.BuildSlots < 1 || c.UploadLimit < 1 || c.UploadLimit > 1<<30 {
 		bad("build-slots, upload-limit", "must be at least 1")
 	}
+	targets := map[string]bool{}
+	for from, to := range c.PackageMirrors {
+		for _, text := range []string{from, to} {
+			if u, err := url.Parse(text); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+				bad("package-mirrors", "%q must be http:// or https:// and a host", text)
+			}
+		}
+		if targets[to] {
+			bad("package-mirrors", "%q stands for two others, and so could not be told back into them; give the two their paths", to)
+		}
+		targets[to] = true
+	}
+	if c.LayerCache < 0 {
+		bad("layer-cache", "must not be negative")
+	}
 	return errors.Join(errs...)
 }
 

@@ -65,6 +65,9 @@ type Config struct {
 	BuildSlots      int               `default:"2" help:"Template builds that run at once; further ones wait their turn."`
 	BuildEnv        map[string]string `placeholder:"NAME=VALUE;…" help:"Environment of every step of a template build, such as mirrors and proxies: PIP_INDEX_URL, npm_config_registry, https_proxy. A template's own ENV comes first."`
 	RegistryMirrors map[string]string `placeholder:"REGISTRY=HOST;…" help:"Container registries to ask in place of others, such as docker.io=mirror.example:5000."`
+	PackageMirrors  map[string]string `placeholder:"URL=URL;…" help:"Package sources of images (apt, apk, dnf, pacman) to read elsewhere while templates are built, such as http://deb.debian.org=http://mirror.example. Templates keep their own."`
+	LayerCache      int64             `default:"30720" placeholder:"MIB" help:"Bound of what is kept of builds for later ones, in MiB, beside what templates need. 0 is no bound."`
+	ShippedOnUse    bool              `default:"true" negatable:"" help:"Build a template that Shoal ships when a sandbox of it is first asked for."`
 	StandIns        []string          `placeholder:"NAME,…" help:"Images, such as ubuntu, that the base template stands in for when their registry cannot be reached. With --dev: ubuntu, debian, python and node. A build's log says so."`
 	UploadLimit     int64             `default:"4096" placeholder:"MIB" help:"Size of the files of one COPY step of a template, in MiB."`
 

@@ -80,6 +80,9 @@ func TestCheck(t *testing.T) {
 		"nothing may run":    {[]string{"--max-sandboxes=0"}, "max-sandboxes"},
 		"no builds":          {[]string{"--build-slots=0"}, "build-slots"},
 		"no uploads":         {[]string{"--upload-limit=0"}, "upload-limit"},
+		"package mirrors":    {[]string{"--package-mirrors=http://a=http://m/a;http://b=http://m/b"}, ""},
+		"one mirror for two": {[]string{"--package-mirrors=http://a=http://m;http://b=http://m"}, "package-mirrors"},
+		"mirror without URL": {[]string{"--package-mirrors=a=http://m"}, "package-mirrors"},
 		"public address":     {[]string{"--public-api=https://api.example/v0"}, ""},
 		"public name":        {[]string{"--public-api=api.example"}, "public-api"},
 	} {
@@ -96,7 +99,7 @@ func TestCheck(t *testing.T) {
 
 // TestLinesAreAFile: what check prints can be read back, and shows no secret.
 func TestLinesAreAFile(t *testing.T) {
-	a, err := parse(t, "--token-seed=hush", "--dns=1.1.1.1,9.9.9.9", "--api-listen=127.0.0.1:9", "--warm=base=3;other=1", "--build-env=A=b c;PIP_INDEX_URL=http://x/?y=z", "--registry-mirrors=docker.io=m:5000")
+	a, err := parse(t, "--token-seed=hush", "--dns=1.1.1.1,9.9.9.9", "--api-listen=127.0.0.1:9", "--warm=base=3;other=1", "--build-env=A=b c;PIP_INDEX_URL=http://x/?y=z", "--registry-mirrors=docker.io=m:5000", "--no-shipped-on-use")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +112,7 @@ func TestLinesAreAFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if again.APIListen != a.APIListen || len(again.DNS) != 2 || again.Warm["base"] != 3 || again.Warm["other"] != 1 ||
-		again.BuildEnv["A"] != "b c" || again.BuildEnv["PIP_INDEX_URL"] != "http://x/?y=z" || again.RegistryMirrors["docker.io"] != "m:5000" {
+		again.BuildEnv["A"] != "b c" || again.BuildEnv["PIP_INDEX_URL"] != "http://x/?y=z" || again.RegistryMirrors["docker.io"] != "m:5000" || again.ShippedOnUse {
 		t.Errorf("read back: %+v", again.Config)
 	}
 }

@@ -23,7 +23,7 @@ const (
 )
 
 // layoutVersion changes when the same packages and files shall give another image.
-const layoutVersion = "3"
+const layoutVersion = "4"
 
 // Options are the inputs of the base image besides its recipe.
 type Options struct {

@@ -63,9 +63,7 @@ func baseTree(ctx context.Context, root string, envd []byte, authorities []autho
 			return nil, err
 		}
 	}
-	if err := openLocal(t); err != nil {
-		return nil, err
-	}
+	t.Share(SharedDir)
 	return t, trust(ctx, t, root, authorities)
 }
 
@@ -140,22 +138,26 @@ func addUser(t *Tree) error {
 	return nil
 }
 
-// openLocal lets every user install below /usr/local.
-func openLocal(t *Tree) error {
-	local, err := t.lookup("usr/local")
+// SharedDir is where every user may install and replace what is there (templates.md
+// §3.7).
+const SharedDir = "usr/local"
+
+// Share gives everybody all rights to a directory and to what is below it. In a guest
+// the same would copy each file into the layer that is being made.
+func (t *Tree) Share(dir string) {
+	n, err := t.lookup(dir)
 	if err != nil {
-		return err
+		return
 	}
-	var open func(n *Node)
-	open = func(n *Node) {
-		if n.children == nil {
-			return
-		}
-		n.Mode = unix.S_IFDIR | 0o777
-		for _, kid := range n.children {
-			open(kid)
-		}
+	n.share()
+}
+
+func (n *Node) share() {
+	switch n.Mode & unix.S_IFMT {
+	case unix.S_IFDIR, unix.S_IFREG:
+		n.Mode = n.Mode&unix.S_IFMT | 0o777
 	}
-	open(local)
-	return nil
+	for _, kid := range n.children {
+		kid.share()
+	}
 }

@@ -128,7 +128,9 @@ func (s *Store) Put(t *Tree) (digest string, size int64, err error) {
 		return "", 0, err
 	}
 	if _, err := os.Stat(path); err == nil {
-		return digest, size, nil
+		now := time.Now()
+		// Until its user is known, its age protects it from being collected.
+		return digest, size, ignoreMissing(os.Chtimes(path, now, now))
 	}
 	if err := errors.Join(f.Chmod(0o644), f.Sync()); err != nil {
 		return "", 0, fmt.Errorf("write an image: %w", err)

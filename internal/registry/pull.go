@@ -239,6 +239,7 @@ func (l *Library) store(flat io.Reader) (Image, error) {
 	for _, name := range []string{"dev", "proc", "sys", "run"} { // mounted over
 		tree.Remove(name)
 	}
+	tree.Share(image.SharedDir)
 	var i Image
 	i.Digest, i.Size, err = l.images.Put(tree)
 	return i, err

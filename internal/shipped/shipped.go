@@ -28,6 +28,10 @@ type Client struct {
 	Key string
 	// Log takes the lines of the build's log.
 	Log func(level, message string)
+	// Begun, if set, is called when the build is under way.
+	Begun func(templateID, buildID string)
+	// HTTP is http.DefaultClient if it is not set.
+	HTTP *http.Client
 }
 
 // Find returns a shipped template.
@@ -48,32 +52,75 @@ type build struct {
 	BuildID    string `json:"buildID"`
 }
 
-// Build builds a template, and makes it public under its bare name.
+// Build builds a template, and makes it public under its bare name. A build of it that
+// is under way is joined.
 func (c *Client) Build(ctx context.Context, t templates.Template) error {
+	b, found, err := c.underWay(ctx, t.Name)
+	if err != nil {
+		return err
+	}
+	if !found {
+		if b, err = c.start(ctx, t); err != nil {
+			return err
+		}
+	}
+	if c.Begun != nil {
+		c.Begun(b.TemplateID, b.BuildID)
+	}
+	if err := c.follow(ctx, b.path()); err != nil {
+		return err
+	}
+	return c.call(ctx, http.MethodPatch, "/templates/"+b.TemplateID, map[string]any{"public": true}, nil)
+}
+
+// underWay finds a build of the caller's team that has begun and not ended.
+func (c *Client) underWay(ctx context.Context, name string) (build, bool, error) {
+	var owned struct {
+		TemplateID string `json:"templateID"`
+	}
+	if err := c.call(ctx, http.MethodGet, "/templates/aliases/"+name, nil, &owned); err != nil {
+		if status := (*statusError)(nil); errors.As(err, &status) && (status.code == http.StatusNotFound || status.code == http.StatusForbidden) {
+			return build{}, false, nil
+		}
+		return build{}, false, err
+	}
+	var template struct {
+		Builds []struct {
+			BuildID string `json:"buildID"`
+			Status  string `json:"status"`
+		} `json:"builds"`
+	}
+	if err := c.call(ctx, http.MethodGet, "/templates/"+owned.TemplateID, nil, &template); err != nil {
+		return build{}, false, err
+	}
+	for _, b := range template.Builds {
+		if b.Status == "building" {
+			return build{owned.TemplateID, b.BuildID}, true, nil
+		}
+	}
+	return build{}, false, nil
+}
+
+func (b build) path() string { return "/templates/" + b.TemplateID + "/builds/" + b.BuildID }
+
+// start registers a build, sends its files and starts it.
+func (c *Client) start(ctx context.Context, t templates.Template) (build, error) {
 	var b build
 	err := c.call(ctx, http.MethodPost, "/v3/templates", map[string]any{"name": t.Name, "cpuCount": t.CPUCount, "memoryMB": t.MemoryMB}, &b)
 	if err != nil {
-		return err
+		return b, err
 	}
 	steps := []map[string]any{}
 	for _, s := range t.Steps {
 		step := map[string]any{"type": s.Type, "args": s.Args}
 		if s.Type == "COPY" {
 			if step["filesHash"], err = c.upload(ctx, b, t.Files, s); err != nil {
-				return err
+				return b, err
 			}
 		}
 		steps = append(steps, step)
 	}
-	at := "/templates/" + b.TemplateID + "/builds/" + b.BuildID
-	err = c.call(ctx, http.MethodPost, "/v2"+at, map[string]any{"fromImage": t.Image, "steps": steps, "startCmd": t.Start, "readyCmd": t.Ready}, nil)
-	if err != nil {
-		return err
-	}
-	if err := c.follow(ctx, at); err != nil {
-		return err
-	}
-	return c.call(ctx, http.MethodPatch, "/templates/"+b.TemplateID, map[string]any{"public": true}, nil)
+	return b, c.call(ctx, http.MethodPost, "/v2"+b.path(), map[string]any{"fromImage": t.Image, "steps": steps, "startCmd": t.Start, "readyCmd": t.Ready}, nil)
 }
 
 // upload sends a COPY step's files, unless they are there, and returns their hash.
@@ -95,7 +142,7 @@ func (c *Client) upload(ctx context.Context, b build, files fs.FS, s templates.S
 	if err != nil {
 		return "", err
 	}
-	return hash, do(req, nil)
+	return hash, c.do(req, nil)
 }
 
 // pack makes an archive of a file, or of all below a directory. Embedded files have no
@@ -179,12 +226,30 @@ func (c *Client) call(ctx context.Context, method, path string, body, answer any
 	}
 	req.Header.Set("X-API-Key", c.Key)
 	req.Header.Set("Content-Type", "application/json")
-	return do(req, answer)
+	return c.do(req, answer)
+}
+
+// statusError is an answer that is no success.
+type statusError struct {
+	request string
+	code    int
+	message string
+}
+
+var _ error = (*statusError)(nil)
+
+// Error returns the request, the status and what the API said.
+func (e *statusError) Error() string {
+	return fmt.Sprintf("%s: status %d: %s", e.request, e.code, e.message)
 }
 
 // do sends a request and decodes its answer, unless answer is nil.
-func do(req *http.Request, answer any) error {
-	resp, err := http.DefaultClient.Do(req)
+func (c *Client) do(req *http.Request, answer any) error {
+	client := c.HTTP
+	if client == nil {
+		client = http.DefaultClient
+	}
+	resp, err := client.Do(req)
 	if err != nil {
 		return err
 	}
@@ -192,7 +257,7 @@ func do(req *http.Request, answer any) error {
 	if resp.StatusCode >= 300 {
 		var wrong struct{ Message string }
 		_ = json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&wrong) // the status says enough
-		return fmt.Errorf("%s %s: status %d: %s", req.Method, req.URL.Path, resp.StatusCode, wrong.Message)
+		return &statusError{req.Method + " " + req.URL.Path, resp.StatusCode, wrong.Message}
 	}
 	if answer == nil {
 		return nil

@@ -111,6 +111,14 @@ var (
 	ErrTemplateNotFound = kind("template.not_found", 404,
 		"No template of this name or ID is visible to the team, or the tag has no ready build.",
 		"Check the spelling with `GET /templates`, or build the template first.")
+	// 404, as for any name that has no ready build yet: nothing is too busy, and a
+	// client that asks again at once gains nothing.
+	ErrTemplateFirstBuild = kind("template.first_build", 404,
+		"The template ships with Shoal and is built when it is first asked for, which takes minutes.",
+		"Create the sandbox again when the build is ready; `shoal template build NAME` shows its log and waits for it.")
+	ErrTemplateNotBuilt = kind("template.not_built", 404,
+		"The template ships with Shoal, but has not been built on this installation.",
+		"Build it with `shoal template build NAME`, where NAME is the template's.")
 	ErrTemplateForbidden = kind("template.forbidden", 403,
 		"The template belongs to another team.",
 		"Use a key of the owning team.")

@@ -7,14 +7,18 @@ import (
 	"maps"
 	"strings"
 
+	"connectrpc.com/connect"
+
 	"shoal/internal/build"
+	"shoal/internal/envd/client"
 	"shoal/internal/image"
 	"shoal/internal/registry"
 	"shoal/internal/shoal"
+	"shoal/templates"
 )
 
 // layoutVersion changes when the same steps shall give other images.
-const layoutVersion = "1"
+const layoutVersion = "2"
 
 // base finds what the steps stand on, and makes the default user.
 func (r *run) base(ctx context.Context) error {
@@ -87,28 +91,71 @@ func (r *run) fromImage(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return r.phase(ctx, phase{step: build.StepBase, title: "[base] FROM " + r.job.FromImage, disk: true, debug: true,
-		parts: []string{layoutVersion, "image", r.job.FromImage, provision, script("provision"), r.e.cfg.Library.Version(r.job.FromImage)},
-		do: func(ctx context.Context, out *lines) error {
-			say := func(text string) { r.log.Write(build.Info, build.StepBase, text) }
-			say("Creating file system and pulling Docker image")
-			found, err := r.e.cfg.Library.Get(ctx, r.job.FromImage, login(r.job.Registry), say)
-			var refused *registry.Error
-			if errors.As(err, &refused) {
-				return &build.Failure{Message: refused.Message}
-			}
-			if err != nil {
-				return err
-			}
-			say(fmt.Sprintf("Base Docker image size: %d MiB", found.Size>>20))
-			say("Provisioning sandbox template")
-			if err := r.provision(ctx, found, out); err != nil {
-				return err
-			}
-			say("Sandbox template provisioned")
-			return nil
-		}})
+	keep, err := templates.Base.ReadFile(environmentFile)
+	if err != nil {
+		return err
+	}
+	say := func(text string) { r.log.Write(build.Info, build.StepBase, text) }
+	p := phase{step: build.StepBase, title: "[base] FROM " + r.job.FromImage, disk: true, debug: true,
+		parts: []string{layoutVersion, "image", r.job.FromImage, provision, script("provision"), string(keep), r.e.cfg.Library.Version(r.job.FromImage)}}
+	if r.knows(p) {
+		return r.phase(ctx, p)
+	}
+	var source *registry.Source
+	err = within(ctx, lookupLimit, "looking up '"+r.job.FromImage+"'", pullAdvice, func(ctx context.Context) error {
+		source, err = r.e.cfg.Library.Find(ctx, r.job.FromImage, login(r.job.Registry), say)
+		return refusal(err)
+	})
+	if err != nil {
+		return err
+	}
+	if source.StandIn != "" {
+		// Its outcome has a name of its own: the real image is asked for every time, and
+		// another stand-in is another image.
+		p.parts = append(p.parts, "stand-in", source.StandIn)
+	}
+	p.do = func(ctx context.Context, out *lines) error {
+		say("Creating file system and pulling Docker image")
+		var found registry.Image
+		err := within(ctx, pullLimit, "pulling '"+r.job.FromImage+"'", pullAdvice, func(ctx context.Context) error {
+			found, err = source.Get(ctx, say)
+			return refusal(err)
+		})
+		if err != nil {
+			return err
+		}
+		say(fmt.Sprintf("Base Docker image size: %d MiB", found.Size>>20))
+		say("Provisioning sandbox template")
+		err = within(ctx, provisionLimit, "provisioning the image", "its package mirrors may be slow: name nearer ones by --package-mirrors, or import an image that has the packages",
+			func(ctx context.Context) error { return r.provision(ctx, found, out) })
+		if err != nil {
+			return err
+		}
+		say("Provisioning was successful, cleaning up")
+		say("Sandbox template provisioned")
+		return nil
+	}
+	if err := r.phase(ctx, p); err != nil {
+		return err
+	}
+	r.closeBench() // the next step's layer is not this one again: all that use the image share it
+	return nil
 }
+
+const pullAdvice = "what has come is kept, and the next build goes on there; or import the image by `shoal image import`"
+
+// refusal makes what the image's name or its registry is to blame for the template's
+// failure.
+func refusal(err error) error {
+	var refused *registry.Error
+	if errors.As(err, &refused) {
+		return &build.Failure{Message: refused.Message}
+	}
+	return err
+}
+
+// environmentFile is what sudo keeps of the environment, in every image.
+const environmentFile = "base/files/etc/sudoers.d/environment"
 
 // provision puts what a guest needs over an image, and lets the image's own package
 // manager add the rest.
@@ -124,10 +171,21 @@ func (r *run) provision(ctx context.Context, found registry.Image, out *lines) e
 	r.closeBench()
 	r.layers = []string{found.Digest, digest}
 	r.context = shoal.BuildContext{User: "root", Env: found.Env}
-	if err := r.runLogged(ctx, "provision", out); err != nil {
-		return failed("provisioning failed", err)
+	keep, err := templates.Base.ReadFile(environmentFile)
+	if err != nil {
+		return err
 	}
-	return nil
+	err = r.runLogged(ctx, "provision", out, string(keep))
+	var exit *client.ExitError
+	var refused *connect.Error
+	switch {
+	case errors.As(err, &exit):
+		out.end()
+		return &build.Failure{Message: fmt.Sprintf("provisioning failed with %s: %s", exit.Status, out.complaint())}
+	case errors.As(err, &refused) && refused.Code() != connect.CodeUnavailable && refused.Code() != connect.CodeCanceled && refused.Code() != connect.CodeDeadlineExceeded:
+		return &build.Failure{Message: fmt.Sprintf("provisioning failed: the image's /bin/sh cannot be run (%v). Templates need an image of a Linux distribution for x86-64 with a shell and a package manager", refused)}
+	}
+	return err
 }
 
 func login(r *build.Registry) *registry.Login {

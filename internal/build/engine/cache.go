@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -149,4 +150,40 @@ func (c *Cache) sweep(since time.Time) error {
 		}
 		return nil
 	})
+}
+
+// bound removes the entries that were not used for longest, until the images of the
+// others, of the sizes given, are within a limit in bytes. No limit is 0.
+func (c *Cache) bound(limit int64, size func(digest string) int64) error {
+	if limit == 0 {
+		return nil
+	}
+	type entry struct {
+		path string
+		used time.Time
+	}
+	var entries []entry
+	err := c.each(func(path string, info fs.FileInfo) error {
+		entries = append(entries, entry{path, info.ModTime()})
+		return nil
+	})
+	slices.SortFunc(entries, func(a, b entry) int { return b.used.Compare(a.used) })
+	var total int64
+	counted := map[string]bool{}
+	for _, e := range entries {
+		o, readErr := readOutcome(e.path)
+		if readErr != nil {
+			continue // it is being written, or gone
+		}
+		for _, digest := range o.Layers {
+			if !counted[digest] {
+				counted[digest] = true
+				total += size(digest)
+			}
+		}
+		if total > limit {
+			err = errors.Join(err, os.Remove(e.path))
+		}
+	}
+	return err
 }

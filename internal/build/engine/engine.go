@@ -6,6 +6,7 @@ package engine
 import (
 	"context"
 	"embed"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -50,6 +51,10 @@ type Config struct {
 	// Env is in the environment of every step, unless the template sets the same
 	// names: mirrors and proxies, for example.
 	Env map[string]string
+	// Mirrors are URLs of package sources, and those that steps read in their place.
+	Mirrors map[string]string
+	// CacheSize bounds the images that only cached layers need, in bytes; 0 is no bound.
+	CacheSize int64
 }
 
 // Engine runs builds on this machine.
@@ -99,12 +104,30 @@ func (e *Engine) Build(ctx context.Context, job build.Job, log build.Log) (build
 // forget is how long a layer stays that no build has asked for.
 const forget = 14 * 24 * time.Hour
 
-// Run forgets cached layers that are not asked for any more, until ctx ends.
+// sizeOf is what a cached image takes, in bytes; the base template's is there anyway.
+func (e *Engine) sizeOf(digest string) int64 {
+	if digest == e.cfg.Base.ImageDigest {
+		return 0
+	}
+	path, err := e.cfg.Images.Path(digest)
+	if err != nil {
+		return 0
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// Run forgets cached layers that are not asked for any more, or that are too many, until
+// ctx ends.
 func (e *Engine) Run(ctx context.Context) error {
 	tick := time.NewTicker(time.Hour)
 	defer tick.Stop()
 	for {
-		if err := e.cache.sweep(time.Now().Add(-forget)); err != nil {
+		since := time.Now().Add(-forget)
+		if err := errors.Join(e.cache.sweep(since), e.cache.bound(e.cfg.CacheSize, e.sizeOf), e.cfg.Library.Sweep(since)); err != nil {
 			e.log.Warn("old layers of builds are left", "error", err)
 		}
 		select {

@@ -18,8 +18,9 @@ import (
 func (r *run) finalize(ctx context.Context) (build.Result, error) {
 	start := r.startBlock()
 	r.log.Write(build.Info, build.StepFinalize, "[finalize] Finalizing template build ["+string(r.key[:16])+"]")
-	if _, err := r.runScript(ctx, "configure", r.job.TemplateID, r.job.BuildID); err != nil {
-		return build.Result{}, failed("configuration script failed", err)
+	err := within(ctx, configureLimit, "the configuration script", "there may be very many files in /home/user and /usr/local: put them elsewhere", r.configure)
+	if err != nil {
+		return build.Result{}, err
 	}
 	if err := r.commit(ctx); err != nil {
 		return build.Result{}, err
@@ -34,10 +35,25 @@ func (r *run) finalize(ctx context.Context) (build.Result, error) {
 	b.DefaultUser, b.DefaultWorkdir, b.Context, b.Start = result.DefaultUser, result.DefaultWorkdir, result.Context, start
 	b.CreatedAt = time.Now().UTC()
 	b.UpdatedAt, b.FinishedAt = b.CreatedAt, b.CreatedAt
+	r.log.Write(build.Info, build.StepFinalize, "[optimize] Optimizing template ["+string(r.key[:16])+"]")
 	if start.Command == "" && start.Ready == "" {
 		return result, r.e.cfg.Machine.KeepBuild(ctx, b)
 	}
 	return result, r.keepRunning(ctx, b)
+}
+
+// configure sets the template's files. A build of SDKs before 2.3.0 has no default
+// user phase, but its sandboxes have the default user.
+func (r *run) configure(ctx context.Context) error {
+	if r.job.RootBuild && !r.onBase() {
+		if _, err := r.runScript(ctx, "user", image.DefaultUser, "true"); err != nil {
+			return failed("configuration script failed: the default user", err)
+		}
+	}
+	if _, err := r.runScript(ctx, "configure", r.job.TemplateID, r.job.BuildID); err != nil {
+		return failed("configuration script failed", err)
+	}
+	return nil
 }
 
 // startBlock is the job's, or that of the template below, which runs as it did there.
@@ -57,14 +73,12 @@ func (r *run) startBlock() shoal.StartBlock {
 // images, and keeps the guest's memory.
 func (r *run) keepRunning(ctx context.Context, b shoal.Build) error {
 	r.closeBench()
-	guest, err := r.guest(ctx)
-	if err != nil {
+	if err := r.openBench(ctx); err != nil { // without what steps get
 		return err
 	}
-	if err := r.startup(ctx, guest, b.Start); err != nil {
+	if err := r.startup(ctx, r.bench.client, b.Start); err != nil {
 		return err
 	}
-	r.log.Write(build.Info, build.StepFinalize, "[optimize] Optimizing template ["+string(r.key[:16])+"]")
 	return r.bench.Keep(ctx, b)
 }
 

@@ -11,6 +11,9 @@ import (
 // lastLines is how much of a failed step's output its failure repeats.
 const lastLines = 10
 
+// lastCries is how much of its standard error a failure's reason has.
+const lastCries = 3
+
 // lines turns what a command prints into lines of the build's log.
 type lines struct {
 	log    build.Log
@@ -21,6 +24,7 @@ type lines struct {
 	mu   sync.Mutex
 	rest [2]string // unfinished lines of standard output and error
 	last []string
+	cry  []string // the last of standard error
 }
 
 func (l *lines) take(stderr bool, data []byte) {
@@ -57,6 +61,21 @@ func (l *lines) write(at int, line string) {
 	if l.last = append(l.last, line); len(l.last) > lastLines {
 		l.last = l.last[1:]
 	}
+	if at == 1 && strings.TrimSpace(line) != "" {
+		if l.cry = append(l.cry, strings.TrimSpace(line)); len(l.cry) > lastCries {
+			l.cry = l.cry[1:]
+		}
+	}
+}
+
+// complaint is the end of standard error, in one text.
+func (l *lines) complaint() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.cry) == 0 {
+		return strings.Join(l.last, "\n")
+	}
+	return strings.Join(l.cry, "\n")
 }
 
 // end logs what has no end of line.

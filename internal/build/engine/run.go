@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"shoal/internal/build"
 	"shoal/internal/envd/client"
 	"shoal/internal/image"
@@ -34,8 +36,9 @@ type run struct {
 // bench is a guest whose disk is what the steps have changed over its images.
 type bench struct {
 	*orchestrator.Workbench
-	client *client.Client
-	lower  []string
+	client   *client.Client
+	lower    []string
+	mirrored bool // its package sources are the operator's mirrors
 }
 
 // phase is a part of a build whose outcome is cached.
@@ -86,26 +89,46 @@ func (r *run) phase(ctx context.Context, p phase) error {
 	return r.e.cache.put(r.job.CacheScope, r.key, outcome{Layers: r.layers, Context: r.context})
 }
 
+// knows reports whether a phase would be taken from the cache.
+func (r *run) knows(p phase) bool {
+	if r.forced || p.force {
+		return false
+	}
+	_, ok := r.lookup(r.key.next(p.parts...))
+	return ok
+}
+
 func (r *run) cached() (outcome, bool) {
 	if r.forced {
 		return outcome{}, false
 	}
-	return r.e.cache.get(r.job.CacheScope, r.key, func(digest string) bool {
+	return r.lookup(r.key)
+}
+
+func (r *run) lookup(k key) (outcome, bool) {
+	return r.e.cache.get(r.job.CacheScope, k, func(digest string) bool {
 		_, err := r.e.cfg.Images.Path(digest)
 		return err == nil
 	})
 }
 
-// guest returns the way into a guest that stands where the build stands.
+// guest returns the way into a guest that stands where the build stands, for a step.
 func (r *run) guest(ctx context.Context) (*client.Client, error) {
 	if r.bench == nil {
-		w, err := r.e.cfg.Machine.OpenWorkbench(ctx, r.buildOf(r.layers))
-		if err != nil {
+		if err := r.openBench(ctx); err != nil {
 			return nil, err
 		}
-		r.bench = &bench{Workbench: w, client: w.Guest(), lower: r.layers}
 	}
-	return r.bench.client, nil
+	return r.bench.client, r.useMirrors(ctx)
+}
+
+func (r *run) openBench(ctx context.Context) error {
+	w, err := r.e.cfg.Machine.OpenWorkbench(ctx, r.buildOf(r.layers))
+	if err != nil {
+		return err
+	}
+	r.bench = &bench{Workbench: w, client: w.Guest(), lower: r.layers}
+	return nil
 }
 
 func (r *run) buildOf(layers []string) shoal.Build {
@@ -128,6 +151,9 @@ const largeLayer = 32 << 20
 
 // commit makes an image of all that the guest's disk has over its images.
 func (r *run) commit(ctx context.Context) error {
+	if err := r.leaveMirrors(ctx); err != nil {
+		return err
+	}
 	f, err := os.CreateTemp(filepath.Join(r.e.cfg.Dir, "work"), r.job.BuildID+"-")
 	if err != nil {
 		return err
@@ -145,6 +171,7 @@ func (r *run) commit(ctx context.Context) error {
 		return err
 	}
 	tree.Remove("run") // what runs is not part of a template
+	tree.Share(image.SharedDir)
 	var below []string
 	for _, digest := range r.bench.lower {
 		path, err := r.e.cfg.Images.Path(digest)
@@ -199,15 +226,31 @@ func (r *run) blame(ctx context.Context, step string, err error) error {
 	if errors.As(err, &f) {
 		return &build.Failure{Message: f.Message, Step: step}
 	}
+	if message := machineFailure(err); message != "" {
+		r.e.log.Error("a template build failed for want of something on this machine", "build", r.job.BuildID, "step", step, "error", err)
+		return &build.Failure{Message: message, Step: step}
+	}
 	return fmt.Errorf("step %s: %w", step, err)
 }
 
+// machineFailure words what this machine could not do, if there is a word for it.
+func machineFailure(err error) string {
+	var known *shoal.Error
+	switch {
+	case errors.Is(err, unix.ENOSPC):
+		return "the disk of the machine that builds is full. The operator can free space: `shoal gc` removes what nothing refers to, and --layer-cache bounds what builds keep"
+	case errors.As(err, &known) && known.Kind != shoal.ErrInternal:
+		return fmt.Sprintf("%s. %s %s", strings.TrimSuffix(strings.SplitN(known.Message, "\n", 2)[0], "."), known.Cause, known.Fix)
+	}
+	return ""
+}
+
 // runLogged is runScript for one that prints much.
-func (r *run) runLogged(ctx context.Context, name string, out *lines) error {
+func (r *run) runLogged(ctx context.Context, name string, out *lines, args ...string) error {
 	guest, err := r.guest(ctx)
 	if err != nil {
 		return err
 	}
 	return guest.Run(ctx, client.Command{User: "root", Dir: "/", Env: r.e.stepEnv(r.context),
-		Args: []string{"/bin/sh", "-c", script(name), name}}, nil, out.take)
+		Args: append([]string{"/bin/sh", "-c", script(name), name}, args...)}, nil, out.take)
 }

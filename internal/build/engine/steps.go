@@ -23,7 +23,10 @@ func (r *run) step(ctx context.Context, index int, s build.Step) error {
 		p.do = func(ctx context.Context, out *lines) error { return r.command(ctx, s.Args, out) }
 	case "COPY", "ADD":
 		p.debug = true
-		p.do = func(ctx context.Context, out *lines) error { return r.copy(ctx, s) }
+		p.do = func(ctx context.Context, out *lines) error {
+			return within(ctx, transferLimit, "copying '"+s.Args[0]+"'", "leave out what the template does not need, by .dockerignore for example",
+				func(ctx context.Context) error { return r.copy(ctx, s) })
+		}
 	case "WORKDIR":
 		p.do = func(ctx context.Context, out *lines) error { return r.workdir(ctx, s.Args[0]) }
 	case "USER":
@@ -108,9 +111,10 @@ func (r *run) copy(ctx context.Context, s build.Step) error {
 	if err != nil {
 		return err
 	}
-	const inside = "/tmp/copy.archive"
+	const inside = "/tmp/.shoal-copy-archive"
+	what := "failed to copy '" + s.Args[0] + "' to '" + s.Args[1] + "'"
 	if err := guest.Put(ctx, inside, archive); err != nil {
-		return failed("failed to copy '"+s.Args[0]+"'", err)
+		return failed(what, err)
 	}
 	arg := func(n int) string {
 		if n < len(s.Args) {
@@ -122,9 +126,9 @@ func (r *run) copy(ctx context.Context, s build.Step) error {
 	if owner == "" {
 		owner = r.context.User
 	}
-	_, err = r.runScript(ctx, "copy", inside, sourceInArchive(s.Args[0]), arg(1), r.context.Workdir, owner, arg(3))
+	_, err = r.runScript(ctx, "copy", inside, sourceInArchive(s.Args[0]), arg(1), r.context.Workdir, r.context.User, owner, arg(3))
 	if err != nil {
-		return failed("failed to copy '"+s.Args[0]+"' to '"+s.Args[1]+"'", err)
+		return failed(what, err)
 	}
 	return nil
 }

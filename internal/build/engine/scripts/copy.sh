@@ -1,5 +1,5 @@
-# copy <archive> <source in it> <destination> <directory it is relative to, or ""> <owner> <mode, or "">
-archive=$1 source=$2 dest=$3 dir=$4 user=${5%%:*} owner=$(ids "$5") mode=$6
+# copy <archive> <source in it> <destination> <working directory, or ""> <the build's user> <owner> <mode, or "">
+archive=$1 source=$2 dest=$3 dir=$4 user=$5 owner=$(ids "$6") mode=$7
 work=$(mktemp -d /tmp/copy-XXXXXX)
 trap 'rm -rf "$work" "$archive"' EXIT
 tar -xpf "$archive" -C "$work" --no-same-owner
@@ -17,7 +17,7 @@ case $dest in
 esac
 if [ -d "$from" ] && [ ! -L "$from" ]; then
     make_dir "$dest" "$owner"
-    tar -C "$from" --exclude=./copy.archive -cf - . |
+    tar -C "$from" -cf - . |
         tar -C "$dest" -xpf - --same-owner --keep-directory-symlink --no-overwrite-dir
     exit
 fi

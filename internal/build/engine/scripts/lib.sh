@@ -20,4 +20,4 @@ make_dir() {
     chown -R "$2" "$new"
 }
 
-home_of() { getent passwd "$1" | cut -d: -f6; }
+home_of() { { getent passwd "$1" 2>/dev/null || grep "^$1:" /etc/passwd; } | cut -d: -f6; }

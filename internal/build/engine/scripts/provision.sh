@@ -1,10 +1,11 @@
-# provision: adds what every sandbox has to an image that came from elsewhere.
+# provision <sudo's settings>: adds what every sandbox has to an image that came from
+# elsewhere.
 . /etc/os-release 2>/dev/null || ID=unknown
 
 family=
 for id in $ID ${ID_LIKE:-}; do
     case $id in
-    rhel | ol | amzn) [ "$id" != "$ID" ] || fail "distribution with ID='$ID' is not supported." ;;
+    rhel | ol | amzn) [ "$id" != "$ID" ] || break ;;
     debian | ubuntu) family=debian ;;
     fedora | centos | rocky | almalinux) family=fedora ;;
     arch | archarm) family=arch ;;
@@ -12,53 +13,108 @@ for id in $ID ${ID_LIKE:-}; do
     esac
     [ -z "$family" ] || break
 done
-[ -n "$family" ] || fail "distribution with ID='$ID' is not supported."
+[ -n "$family" ] || fail "distribution with ID='$ID' is not supported. Use an image of Debian, Ubuntu, Fedora, CentOS, Rocky, AlmaLinux, Arch or Alpine, or one that is made from those"
 
 # What is there already is not asked for: many images need no package at all.
 missing=
 want() { command -v "$1" >/dev/null 2>&1 || [ -e "$1" ] || missing="$missing $2"; }
+unreachable() { fail "the packages$missing could not be installed from the image's package sources. Builds reach those through the network of sandboxes: name mirrors by --package-mirrors, a proxy by --build-env http_proxy=..., or import an image that has the packages by 'shoal image import'"; }
 want bash bash
 want sudo sudo
 want curl curl
-want tar tar
 want jq jq
 want git git
 want less less
 want /etc/ssl/certs/ca-certificates.crt ca-certificates
+# Copies need more of tar than busybox has.
+tar --version 2>/dev/null | grep -q GNU || missing="$missing tar"
+
+# What Debian's family has besides in E2B's sandboxes. No command needs it, so a build
+# without a network goes on.
+customary() {
+    rest=
+    for package in systemd systemd-sysv openssh-server sudo chrony socat curl ca-certificates fuse3 iptables git \
+        less nftables iputils-ping jq iproute2; do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || rest="$rest $package"
+    done
+    [ -n "$rest" ] || return 0
+    update || { echo "WARNING: these packages are missing, and the package sources are not reachable:$rest"; return 0; }
+    # shellcheck disable=SC2086 # these are words
+    apt_install $rest || echo "WARNING: these packages could not be installed:$rest"
+}
+
+updated=
+update() {
+    [ -z "$updated" ] || return 0
+    apt-get update -qq -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 -o APT::Update::Error-Mode=any && updated=yes
+}
+
+# Services must not start where nobody will stop them, and the guest's own settings of
+# its network stay.
+apt_install() {
+    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+    chmod 0755 /usr/sbin/policy-rc.d
+    for file in hosts hostname resolv.conf; do cp "/etc/$file" "/run/shoal-$file"; done
+    result=0
+    apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 "$@" || result=$?
+    for file in hosts hostname resolv.conf; do
+        cmp -s "/etc/$file" "/run/shoal-$file" && [ ! -L "/etc/$file" ] && continue
+        rm -f "/etc/$file"
+        cp "/run/shoal-$file" "/etc/$file"
+    done
+    rm -f /usr/sbin/policy-rc.d
+    return "$result"
+}
+
 case $family in
 debian)
+    export DEBIAN_FRONTEND=noninteractive DEBCONF_NOWARNINGS=yes
+    had_policy=
+    [ ! -e /usr/sbin/policy-rc.d ] || { had_policy=yes; mv /usr/sbin/policy-rc.d /run/shoal-policy-rc.d; }
     want ss iproute2
     want ping iputils-ping
+    want pgrep procps
     want find findutils
     want useradd passwd
     want socat socat
     if [ -n "$missing" ]; then
-        export DEBIAN_FRONTEND=noninteractive
-        apt-get update -qq
-        # shellcheck disable=SC2086 # these are words
-        apt-get install -y -qq --no-install-recommends $missing
-        apt-get clean
-        rm -rf /var/lib/apt/lists/*
-    fi ;;
+        # shellcheck disable=SC2086
+        update && apt_install $missing || unreachable
+    fi
+    had_keys=$(ls /etc/ssh/ssh_host_* 2>/dev/null || true)
+    had_id=$(ls /etc/machine-id 2>/dev/null || true)
+    customary
+    [ -z "$had_policy" ] || mv /run/shoal-policy-rc.d /usr/sbin/policy-rc.d
+    [ -z "$updated" ] || { apt-get clean; rm -rf /var/lib/apt/lists/*; }
+    # A new identity would be that of every sandbox; ssh-keygen -A makes keys.
+    [ -n "$had_keys" ] || rm -f /etc/ssh/ssh_host_*
+    [ -n "$had_id" ] || rm -f /etc/machine-id /var/lib/dbus/machine-id
+    mkdir -p /etc/tmpfiles.d
+    echo 'z /dev/fuse 0666 root root -' >/etc/tmpfiles.d/fuse.conf ;;
 fedora)
     want ss iproute
+    want pgrep procps-ng
     want find findutils
     want useradd shadow-utils
     # shellcheck disable=SC2086
-    [ -z "$missing" ] || dnf install -y -q $missing ;;
+    [ -z "$missing" ] || dnf install -y -q $missing || unreachable ;;
 arch)
     want ss iproute2
+    want pgrep procps-ng
     # shellcheck disable=SC2086
-    [ -z "$missing" ] || pacman -Sy --noconfirm --needed $missing ;;
+    [ -z "$missing" ] || pacman -Sy --noconfirm --needed $missing || unreachable ;;
 alpine)
     want ss iproute2-ss
+    want pgrep procps
     want useradd shadow
     want usermod shadow
     # shellcheck disable=SC2086
-    [ -z "$missing" ] || apk add --no-cache $missing findutils coreutils ;;
+    [ -z "$missing" ] || apk add --no-cache $missing findutils coreutils || unreachable ;;
 esac
 
-if command -v update-ca-certificates >/dev/null; then
+if [ -z "$(ls /usr/local/share/ca-certificates/*.crt 2>/dev/null)" ] && [ -s /etc/ssl/certs/ca-certificates.crt ]; then
+    : # it trusts what it did
+elif command -v update-ca-certificates >/dev/null; then
     update-ca-certificates >/dev/null 2>&1
 elif command -v update-ca-trust >/dev/null; then
     cp /usr/local/share/ca-certificates/*.crt /etc/pki/ca-trust/source/anchors/ 2>/dev/null || true
@@ -67,3 +123,8 @@ fi
 [ -e /etc/ssl/certs/ca-certificates.crt ] || [ ! -e /etc/ssl/certs/ca-bundle.crt ] ||
     ln -s ca-bundle.crt /etc/ssl/certs/ca-certificates.crt
 passwd -d root >/dev/null 2>&1 || true
+
+# What the operator sets for builds reaches commands under sudo as well.
+mkdir -p /etc/sudoers.d
+printf %s "$1" >/etc/sudoers.d/environment
+chmod 0440 /etc/sudoers.d/environment

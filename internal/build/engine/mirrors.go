@@ -1,0 +1,50 @@
+package engine
+
+import (
+	"context"
+	"sort"
+
+	"shoal/internal/envd/client"
+)
+
+// Package sources of an image are read from the operator's mirrors while steps run. The
+// template gets the image's own back before a layer is made of it: sandboxes may be in
+// another network.
+
+func (r *run) useMirrors(ctx context.Context) error {
+	if r.bench.mirrored || len(r.e.cfg.Mirrors) == 0 {
+		return nil
+	}
+	if err := r.mirrors(ctx, "use"); err != nil {
+		return err
+	}
+	r.bench.mirrored = true
+	return nil
+}
+
+func (r *run) leaveMirrors(ctx context.Context) error {
+	if !r.bench.mirrored {
+		return nil
+	}
+	if err := r.mirrors(ctx, "leave"); err != nil {
+		return err
+	}
+	r.bench.mirrored = false
+	return nil
+}
+
+func (r *run) mirrors(ctx context.Context, what string) error {
+	var from []string
+	for url := range r.e.cfg.Mirrors {
+		from = append(from, url)
+	}
+	sort.Slice(from, func(a, b int) bool { // the longest first: it may begin with another
+		return len(from[a]) > len(from[b]) || len(from[a]) == len(from[b]) && from[a] < from[b]
+	})
+	args := []string{"/bin/sh", "-c", script("mirrors"), "mirrors", what}
+	for _, url := range from {
+		args = append(args, url, r.e.cfg.Mirrors[url])
+	}
+	_, err := r.bench.client.Text(ctx, client.Command{User: "root", Dir: "/", Args: args})
+	return err
+}

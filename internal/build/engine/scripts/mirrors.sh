@@ -1,0 +1,39 @@
+# mirrors use|leave [<URL> <the mirror's URL>]...: changes where package managers fetch
+# from, and changes it back. What a step has written itself meanwhile stays.
+what=$1
+shift
+same() { [ "$(cat "$1")" = "$(cat "$2")" ]; } # cmp is not in every image
+saved=/run/shoal-package-sources
+[ "$what" = use ] && rm -rf "$saved"
+mkdir -p "$saved"
+for file in /etc/apt/sources.list /etc/apt/sources.list.d/* /etc/apk/repositories /etc/pacman.d/mirrorlist /etc/yum.repos.d/*; do
+    [ -f "$file" ] && [ ! -L "$file" ] || continue
+    copy=$saved/$(echo "$file" | tr / _)
+    if [ "$what" = leave ] && [ -e "$copy" ] && same "$file" "$copy.used"; then
+        cat "$copy" >"$file"
+        touch -r "$copy" "$file"
+        continue
+    fi
+    cp -p "$file" "$copy.new"
+    for_each=$#
+    while [ "$for_each" -gt 0 ]; do
+        from=$1 to=$2
+        shift 2
+        set -- "$@" "$from" "$to"
+        for_each=$((for_each - 2))
+        [ "$what" = use ] || { swap=$from from=$to to=$swap; }
+        # The URLs are texts, not patterns.
+        from=$(printf %s "$from" | sed 's/[][\\.*^$|]/\\&/g') to=$(printf %s "$to" | sed 's/[\\&|]/\\&/g')
+        sed "s|$from|$to|g" "$copy.new" >"$copy.next"
+        cat "$copy.next" >"$copy.new"
+    done
+    if same "$file" "$copy.new"; then
+        rm -f "$copy.new" "$copy.next"
+        continue
+    fi
+    if [ "$what" = use ]; then
+        cp -p "$file" "$copy"
+        cp "$copy.new" "$copy.used"
+    fi
+    cat "$copy.new" >"$file"
+done

@@ -1,0 +1,150 @@
+package shipped
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"shoal/internal/shoal"
+	"shoal/templates"
+)
+
+// restAfterFailure is how long a template whose first build failed is not built again
+// because somebody asks for it.
+const restAfterFailure = 10 * time.Minute
+
+// FirstUse builds shipped templates when they are first asked for. Run must be running.
+type FirstUse struct {
+	api  http.RoundTripper
+	log  *slog.Logger
+	todo chan *use
+
+	mu   sync.Mutex // guards uses
+	uses map[string]*use
+}
+
+// use is one template that was asked for.
+type use struct {
+	template templates.Template
+	asked    time.Time
+	begun    chan struct{} // closed when the build is under way, or has failed before
+
+	mu     sync.Mutex // guards the rest
+	build  build
+	failed error
+	ended  time.Time
+}
+
+// NewFirstUse builds by way of an API that needs no key.
+func NewFirstUse(api http.RoundTripper, log *slog.Logger) *FirstUse {
+	return &FirstUse{api: api, log: log, todo: make(chan *use), uses: map[string]*use{}}
+}
+
+// Run builds what is asked for, until ctx ends.
+func (f *FirstUse) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for {
+		select {
+		case u := <-f.todo:
+			g.Go(func() error { f.build(ctx, u); return nil })
+		case <-ctx.Done():
+			return g.Wait()
+		}
+	}
+}
+
+// Ask begins the build of a shipped template, or joins it, and says how far it is: it
+// always returns an error, except for a name that is not shipped.
+func (f *FirstUse) Ask(ctx context.Context, name string) error {
+	t, err := Find(name)
+	if err != nil {
+		return nil
+	}
+	u, isNew := f.use(t)
+	if isNew {
+		select {
+		case f.todo <- u:
+		case <-ctx.Done():
+			f.forget(u)
+			return ctx.Err()
+		}
+	}
+	select {
+	case <-u.begun:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return u.answer()
+}
+
+// NotBuilt is the answer where nothing is built on first use.
+func NotBuilt(_ context.Context, name string) error {
+	if _, err := Find(name); err != nil {
+		return nil
+	}
+	return shoal.ErrTemplateNotBuilt.New("template '%s' not found: it ships with Shoal and is not built here yet; `shoal template build %s` builds it", name, name)
+}
+
+// use returns what is under way for a template, or something new.
+func (f *FirstUse) use(t templates.Template) (u *use, isNew bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if u := f.uses[t.Name]; u != nil && !u.over() {
+		return u, false
+	}
+	u = &use{template: t, asked: time.Now(), begun: make(chan struct{})}
+	f.uses[t.Name] = u
+	return u, true
+}
+
+func (f *FirstUse) forget(u *use) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.uses[u.template.Name] == u {
+		delete(f.uses, u.template.Name)
+	}
+}
+
+func (f *FirstUse) build(ctx context.Context, u *use) {
+	var once sync.Once
+	began := func() { once.Do(func() { close(u.begun) }) }
+	c := &Client{API: "http://shoal", HTTP: &http.Client{Transport: f.api}, Log: func(string, string) {},
+		Begun: func(templateID, buildID string) {
+			u.mu.Lock()
+			u.build = build{templateID, buildID}
+			u.mu.Unlock()
+			f.log.Info("building a template that is asked for the first time", "template", u.template.Name, "build", buildID)
+			began()
+		}}
+	err := c.Build(ctx, u.template)
+	u.mu.Lock()
+	u.failed, u.ended = err, time.Now()
+	u.mu.Unlock()
+	began()
+	if err != nil && ctx.Err() == nil {
+		f.log.Warn("a template that was asked for could not be built", "template", u.template.Name, "error", err)
+	}
+}
+
+// over reports whether the template may be built again.
+func (u *use) over() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return !u.ended.IsZero() && (u.failed == nil || time.Since(u.ended) > restAfterFailure)
+}
+
+func (u *use) answer() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	name := u.template.Name
+	if u.failed != nil {
+		return shoal.ErrTemplateFirstBuild.New("template '%s' not found: it ships with Shoal, and its first build failed: %v. `shoal template build %s` builds it again and shows the log", name, u.failed, name)
+	}
+	return shoal.ErrTemplateFirstBuild.New("template '%s' is being built for the first time, since %s: build %s. Wait for it with `shoal template build %s` or GET %s/status, and create the sandbox again",
+		name, time.Since(u.asked).Round(time.Second), u.build.BuildID, name, fmt.Sprint(u.build.path()))
+}
