@@ -25,15 +25,16 @@ import (
 
 // controlPlane is the api and what it stands on.
 type controlPlane struct {
-	store *store.Store
-	auth  *auth.Authenticator
-	fleet *fleet.Fleet
-	api   *api.Server
-	queue *build.Queue
-	first *shipped.FirstUse // nil where nothing is built on first use
-	team  string            // owner of the shipped templates
-	key   string            // to print; "" if the operator has one
-	log   *slog.Logger
+	store    *store.Store
+	auth     *auth.Authenticator
+	fleet    *fleet.Fleet
+	api      *api.Server
+	queue    *build.Queue
+	first    *shipped.FirstUse // nil where nothing is built on first use
+	untagged time.Duration     // how long builds without a tag stay; 0 is for ever
+	team     string            // owner of the shipped templates
+	key      string            // to print; "" if the operator has one
+	log      *slog.Logger
 }
 
 // domain is the public domain of sandboxes. In development it is the proxy's own
@@ -69,7 +70,7 @@ func openControlPlane(ctx context.Context, cfg *config.Config, secrets config.Se
 	if err := p.fleet.Sync(ctx); err != nil {
 		log.Warn("not every orchestrator is connected yet", "error", err)
 	}
-	p.log = log
+	p.log, p.untagged = log, cfg.UntaggedTime
 	builds, err := openBuilds(ctx, cfg, st, engine, log)
 	if err != nil {
 		return nil, errors.Join(err, st.Close())

@@ -60,8 +60,42 @@ func (p *controlPlane) collectAlways(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
+		if err := p.retireBuilds(ctx); err != nil && !errors.Is(err, context.Canceled) {
+			p.log.Warn("earlier builds of templates could not be given up", "error", err)
+		}
 		if _, err := collect(ctx, p.store, p.fleet); err != nil && !errors.Is(err, context.Canceled) {
 			p.log.Warn("not everything that nothing refers to could be removed", "error", err)
 		}
 	}
+}
+
+// retireBuilds gives up builds that no tag leads to any more and no sandbox uses, so
+// that rebuilding a template does not keep every earlier memory of it.
+func (p *controlPlane) retireBuilds(ctx context.Context) error {
+	if p.untagged == 0 {
+		return nil
+	}
+	ids, err := p.store.Untagged(ctx, time.Now().Add(-p.untagged))
+	if err != nil || len(ids) == 0 {
+		return err
+	}
+	sandboxes, err := p.fleet.List(ctx)
+	if err != nil {
+		return err
+	}
+	used := map[string]bool{}
+	for _, sb := range sandboxes {
+		used[sb.BuildID] = true
+	}
+	for _, id := range ids {
+		if used[id] {
+			continue
+		}
+		reason := fmt.Sprintf("No tag has led to this build for %s, so it was removed. Build the template again.", p.untagged)
+		if err := p.store.RetireBuild(ctx, id, reason, time.Now()); err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		p.log.Info("a build that no tag leads to is given up", "build", id)
+	}
+	return nil
 }

@@ -35,6 +35,21 @@ func (s *Store) CompleteBuild(ctx context.Context, b shoal.Build) error {
 	return changed(n, err, ErrNotFound, "complete build "+b.ID)
 }
 
+// Untagged returns ready builds that no tag has led to since a time: newer builds have
+// all their tags, or the tags are gone. Those of sandboxes and of the base template are
+// not among them.
+func (s *Store) Untagged(ctx context.Context, since time.Time) ([]string, error) {
+	ids, err := s.q.ListUntagged(ctx, micros(since))
+	return ids, lookup(err, "list builds without tags")
+}
+
+// RetireBuild turns a ready build into a failed one, because what it consists of is
+// going to be removed. ErrNotFound if it is not ready.
+func (s *Store) RetireBuild(ctx context.Context, buildID, reason string, at time.Time) error {
+	n, err := s.q.RetireBuild(ctx, sqlcgen.RetireBuildParams{ID: buildID, ReasonMessage: reason, UpdatedAt: micros(at)})
+	return changed(n, err, ErrNotFound, "retire build "+buildID)
+}
+
 // FailBuild turns a waiting or building build into a failed one. ErrNotFound if
 // it has ended already.
 func (s *Store) FailBuild(ctx context.Context, buildID string, reason shoal.BuildReason, at time.Time) error {

@@ -113,7 +113,8 @@ func (s *Store) BuildsOf(ctx context.Context, templateID string) ([]string, erro
 	return ids, nil
 }
 
-// BuildIDs returns the IDs of all builds of all templates that are not deleted.
+// BuildIDs returns the IDs of all builds of all templates that are not deleted, but for
+// failed ones.
 func (s *Store) BuildIDs(ctx context.Context) ([]string, error) {
 	ids, err := s.q.BuildIDs(ctx)
 	return ids, lookup(err, "list builds")

@@ -27,7 +27,12 @@ type box struct{ *installation.Installation }
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
 func testMain(m *testing.M) int {
-	i, err := installation.New(repository, "e2e", 61, "SHOAL_LOG_FORMAT=text")
+	i, err := installation.New(repository, "e2e", 61, "SHOAL_LOG_FORMAT=text",
+		// What an operator may set for builds; TestImageLibrary looks for it.
+		"SHOAL_PACKAGE_MIRRORS=http://original.example/packages=http://mirror.example/packages",
+		"SHOAL_BUILD_ENV=PIP_SHOAL_TEST=kept",
+		// Templates that take minutes are built by the tests that need them.
+		"SHOAL_SHIPPED_ON_USE=false")
 	if err != nil {
 		return complain(err)
 	}

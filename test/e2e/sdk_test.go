@@ -36,7 +36,7 @@ func TestPythonSDK(t *testing.T) {
 	if _, err := os.Stat(python); err != nil {
 		t.Fatalf("the Python SDK is not installed; run `make test-e2e`: %v", err)
 	}
-	server.run(t, "../python", python, "-W", "ignore", "-m", "unittest", "-v", "test_sandbox", "test_lifecycle")
+	server.run(t, "../python", python, "-W", "ignore", "-m", "unittest", "-v", "test_sandbox", "test_lifecycle", "test_templates")
 }
 
 // run runs a program with what a user exports.

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"shoal/internal/shoal"
 )
 
 // TestInterruptedBuild ends with an error when its server dies, and leaves nothing that
@@ -77,20 +80,122 @@ func TestImageLibrary(t *testing.T) {
 	}
 	out := server.python(t, `
 from e2b import Sandbox, Template
-Template.build(Template().from_image("example.test/debian:12").run_cmd("whoami; sudo id -un > who; python3 -c 'print(6*7)' > answer"), "imported", cpu_count=1, memory_mb=512)
+lines = []
+Template.build(Template().from_image("example.test/debian:12").run_cmd("whoami; sudo id -un > who; python3 -c 'print(6*7)' > answer")
+    .run_cmd("sudo sh -c 'echo $PIP_SHOAL_TEST' > kept; echo deb http://original.example/packages x main > /tmp/list; sudo mv /tmp/list /etc/apt/sources.list.d/test.list")
+    .run_cmd("cat /etc/apt/sources.list.d/test.list > while-building"),
+    "imported", cpu_count=1, memory_mb=512, on_build_logs=lambda e: lines.append(e.message))
+assert "Provisioning was successful, cleaning up" in lines, lines
 s = Sandbox.create("imported")
 print(s.files.read("who"), s.files.read("answer"), s.commands.run("whoami; pwd").stdout)
+print(s.files.read("kept"), s.files.read("while-building"), s.files.read("/etc/apt/sources.list.d/test.list"))
+s.commands.run("dpkg-query -W systemd systemd-sysv openssh-server sudo chrony socat curl ca-certificates fuse3 iptables git less nftables iputils-ping jq iproute2")
+print(s.commands.run("pgrep -o . >/dev/null; stat -c %a /dev/fuse; cat /etc/tmpfiles.d/fuse.conf; ls /etc/ssh/ssh_host_* /etc/machine-id 2>/dev/null | wc -l").stdout)
+print(s.commands.run("stat -c %a /usr/local/bin $(find /usr/local -type f | head -n 1)").stdout)
 s.kill()
 `)
-	if got := strings.Fields(out); strings.Join(got, " ") != "root 42 user /home/user" {
-		t.Errorf("a sandbox of an imported image: %q", out)
+	want := "root 42 user /home/user kept deb http://mirror.example/packages x main deb http://original.example/packages x main" +
+		" 666 z /dev/fuse 0666 root root - 0 777 777"
+	if got := strings.Join(strings.Fields(out), " "); got != want {
+		t.Errorf("a sandbox of an imported image:\n%s\nwant\n%s", got, want)
 	}
+	oldClient(t)
 	server.call(t, "DELETE", "/templates/imported", "")
 	if out, err := server.Run(ctx, "image", "rm", "example.test/debian:12"); err != nil {
 		t.Errorf("rm: %v\n%s", err, out)
 	}
 	if out, err := server.Run(ctx, "image", "rm", "example.test/debian:12"); err == nil || !strings.Contains(out, "there is no image") {
 		t.Errorf("rm of nothing: %v\n%s", err, out)
+	}
+}
+
+// oldClient builds as SDKs before 2.3.0 do: the steps are root's, and sandboxes have
+// the default user all the same.
+func oldClient(t *testing.T) {
+	t.Helper()
+	var ids struct{ TemplateID, BuildID string }
+	status, body := server.call(t, "POST", "/v3/templates", `{"name":"by-old-client","cpuCount":1,"memoryMB":512}`)
+	if err := json.Unmarshal([]byte(body), &ids); err != nil || status != 202 {
+		t.Fatalf("register: %d %s", status, body)
+	}
+	at := "/templates/" + ids.TemplateID + "/builds/" + ids.BuildID
+	req, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+server.API+"/v2"+at,
+		strings.NewReader(`{"fromImage":"example.test/debian:12","steps":[{"type":"RUN","args":["id -un > /who; ! id user"]}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]string{"User-Agent": "e2b-js-sdk/2.2.9", "X-API-Key": shoal.DevAPIKey, "Content-Type": "application/json"} {
+		req.Header.Set(name, value)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	eventually(t, 2*time.Minute, "the old client's build", func() bool {
+		_, body = server.call(t, "GET", at+"/status", "")
+		return strings.Contains(body, `"status":"ready"`) || strings.Contains(body, `"status":"error"`)
+	})
+	out := server.python(t, `
+from e2b import Sandbox
+s = Sandbox.create("by-old-client")
+print(s.files.read("/who"), s.commands.run("whoami; pwd; sudo id -un; ls -A ~").stdout)
+s.kill()
+`)
+	if got := strings.Join(strings.Fields(out), " "); got != "root user /home/user root .bash_logout .bashrc .profile" {
+		t.Errorf("a sandbox of an old client's template: %q; the build: %s", got, body)
+	}
+	server.call(t, "DELETE", "/templates/by-old-client", "")
+}
+
+// TestUnsupportedImages fail with the cause and what to do about it.
+func TestUnsupportedImages(t *testing.T) {
+	dir := t.TempDir()
+	root := filepath.Join(dir, "root")
+	if err := os.MkdirAll(filepath.Join(root, "etc"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(root, "etc", "os-release"), []byte("ID=ol\nID_LIKE=fedora\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	// A shell is all that it has.
+	packages, err := filepath.Glob(filepath.Join(server.ImageDir, "roots", "*", "bin", "dash"))
+	if err != nil || len(packages) == 0 {
+		t.Fatalf("the base template's packages: %v %v", packages, err)
+	}
+	base := filepath.Dir(filepath.Dir(packages[0]))
+	pack := func(image string, more ...string) {
+		t.Helper()
+		file := filepath.Join(dir, image+".tar")
+		args := append([]string{"-cf", file, "-C", root, "."}, more...)
+		if out, err := exec.CommandContext(t.Context(), "tar", args...).CombinedOutput(); err != nil {
+			t.Fatalf("tar: %v\n%s", err, out)
+		}
+		if out, err := server.Run(t.Context(), "image", "import", "example.test/"+image, file); err != nil {
+			t.Fatalf("import: %v\n%s", err, out)
+		}
+	}
+	shell := []string{"-C", base, "--transform=s,dash$,sh,", "--dereference", "./bin/dash", "./usr/lib/x86_64-linux-gnu/libc.so.6", "./lib64/ld-linux-x86-64.so.2"}
+	pack("oracle", shell...)
+	pack("shell-less")
+	out := server.python(t, `
+from e2b import Template, BuildException
+for image in "oracle", "shell-less":
+    try:
+        Template.build(Template().from_image("example.test/" + image), "unsupported", cpu_count=1, memory_mb=512)
+    except BuildException as e:
+        print(e)
+`)
+	for _, want := range []string{"ID='ol' is not supported. Use an image of Debian", "the image's /bin/sh cannot be run"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("want %q in\n%s", want, out)
+		}
+	}
+	server.call(t, "DELETE", "/templates/unsupported", "")
+	for _, image := range []string{"oracle", "shell-less"} {
+		if out, err := server.Run(t.Context(), "image", "rm", "example.test/"+image); err != nil {
+			t.Errorf("rm: %v\n%s", err, out)
+		}
 	}
 }
 

@@ -1,5 +1,6 @@
 // Template builds, as programs with the SDK make them.
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -213,4 +214,102 @@ test('a newer build takes the place of one under way', async () => {
   await new Promise((resolve) => setTimeout(resolve, 1500))
   await build(template().fromBaseImage().runCmd('true'), 'superseded')
   await outcome
+})
+
+// The rows of the contract's test matrix, as its own suites ask them.
+
+test('T1: copies a folder with links, and takes what the start command prints', async () => {
+  const { lines } = await build(template().fromBaseImage().copy('folder/*', 'folder', { forceUpload: true }).runCmd('cat folder/test.txt')
+    .setWorkdir('/app').setStartCmd('echo "Hello, world!"', waitForTimeout(10_000)), 't1', { skipCache: true })
+  assert.deepEqual(printed(lines, '2/3'), ['This is a test file.'])
+  assert.ok(lines.includes('info: [start] [stdout]: Hello, world!'), lines.join('\n'))
+  assert.ok(lines.includes('info: Waiting for template to be ready: sleep 10'))
+  assert.ok(!lines.some((l) => l.includes('CACHED')))
+  assert.ok(lines.some((l) => l.startsWith('info: [optimize] ')))
+})
+
+test('T2: a template of the base template and nothing else', async () => {
+  const { name, lines } = await build(Template().fromTemplate('base'), 't2', { skipCache: true })
+  assert.ok(lines.some((l) => l.startsWith('info: [base] FROM TEMPLATE base [')))
+  const sandbox = await Sandbox.create(name)
+  try {
+    assert.equal((await sandbox.commands.run('whoami; pwd')).stdout, 'user\n/home/user\n')
+  } finally {
+    await sandbox.kill()
+  }
+})
+
+test('T5: links stay, and are replaced by force in a later step', async () => {
+  const check = 'test "$(readlink .bashrc.local)" = ".bashrc"'
+  await build(template().fromBaseImage().makeSymlink('.bashrc', '.bashrc.local').runCmd(check)
+    .skipCache().makeSymlink('.bashrc', '.bashrc.local', { force: true }).runCmd(check), 't5')
+  await assert.rejects(build(template().fromBaseImage().makeSymlink('.bashrc', '.bashrc.local').makeSymlink('.bashrc', '.bashrc.local'), 't5'), /exit status 1/)
+})
+
+test('T6: a background build is building by the very next request', async () => {
+  const name = `e2b-test-${unique}`
+  names.push(name)
+  const started = await Template.buildInBackground(template().fromUbuntuImage('22.04').runCmd('sleep 600'), `${name}:v1`, { cpuCount: 1, memoryMB: 1024 })
+  assert.equal((await Template.getBuildStatus(started)).status, 'building')
+  await remove(name) // ends it
+})
+
+test('P6: a start command that is inherited runs where it was set', async () => {
+  const first = await build(template().fromBaseImage().setEnvs({ ONE: 'first' }).setWorkdir('/srv/first')
+    .setStartCmd('echo "start $ONE$TWO in $(pwd)"; sleep 1000', waitForTimeout(1000)), 'level-1')
+  const second = await build(template().fromTemplate(first.name).setEnvs({ TWO: 'second', ONE: 'changed' }).setWorkdir('/srv/second'), 'level-2')
+  assert.ok(second.lines.includes('info: [start] [stdout]: start first in /srv/first'), second.lines.join('\n'))
+  const third = await build(template().fromTemplate(second.name).setEnvs({ THREE: 'third' }).runCmd('echo $ONE $TWO $THREE; pwd'), 'level-3')
+  assert.deepEqual(printed(third.lines, '2/2'), ['changed second third', '/srv/second'])
+  assert.ok(third.lines.includes('info: [start] [stdout]: start first in /srv/first'))
+})
+
+test('P7: what a start command printed before it was ready is in the log', async () => {
+  const { lines } = await build(template().fromBaseImage()
+    .setStartCmd('for i in 1 2 3; do echo early $i; done; touch /tmp/printed; sleep 1000', '[ -f /tmp/printed ]'), 'early')
+  for (const n of [1, 2, 3]) assert.ok(lines.includes(`info: [start] [stdout]: early ${n}`), lines.join('\n'))
+})
+
+/** Calls the API as it is; the answer's body is returned. */
+async function call(method, path, body, want) {
+  const answer = await fetch(process.env.E2B_API_URL + path, { method, body: body && JSON.stringify(body),
+    headers: { 'X-API-Key': process.env.E2B_API_KEY, 'Content-Type': 'application/json', 'User-Agent': 'e2b-js-sdk/2.51.0' } })
+  const text = await answer.text()
+  assert.equal(answer.status, want, text)
+  return text && JSON.parse(text)
+}
+
+/** Starts a build by raw requests, with a plain tar of the context under any hash. */
+async function rawBuild(name, start, headers = {}) {
+  name = `${name}-${unique}`
+  names.push(name)
+  const { templateID, buildID } = await call('POST', '/v3/templates', { name, cpuCount: 1, memoryMB: 512 }, 202)
+  const hash = [...crypto.getRandomValues(new Uint8Array(32))].map((b) => b.toString(16).padStart(2, '0')).join('')
+  const link = await call('GET', `/templates/${templateID}/files/${hash}`, undefined, 201)
+  assert.equal(link.present, false)
+  const put = await fetch(link.url, { method: 'PUT', body: execFileSync('tar', ['-C', context, '-cf', '-', '.']), headers: { 'Content-Type': 'application/octet-stream' } })
+  assert.equal(put.status, 200)
+  const answer = await fetch(`${process.env.E2B_API_URL}/v2/templates/${templateID}/builds/${buildID}`, { method: 'POST',
+    headers: { 'X-API-Key': process.env.E2B_API_KEY, 'Content-Type': 'application/json', ...headers }, body: JSON.stringify(start(hash)) })
+  assert.equal(answer.status, 202)
+  const lines = []
+  let status
+  await eventually(async () => {
+    status = await call('GET', `/templates/${templateID}/builds/${buildID}/status?logsOffset=${lines.length}`, undefined, 200)
+    lines.push(...status.logEntries.map((e) => `${e.level}: ${e.message}`))
+    return ['ready', 'error'].includes(status.status) && status.logEntries.length === 0
+  }, `the build of ${name}`, 120_000)
+  assert.equal(status.status, 'ready', lines.join('\n'))
+  return { name, lines }
+}
+
+test('P9: files are taken as they come, under any hash', async () => {
+  writeFileSync(join(context, 'copy.archive'), 'a file of the user\'s\n')
+  const { lines } = await rawBuild('raw', (hash) => ({ fromImage: 'e2bdev/base', steps: [
+    { type: 'copy', args: ['.', '/app/', '', ''], filesHash: hash },
+    { type: 'RUN', args: ['cat /app/folder/test.txt /app/copy.archive; stat -c %U /app/run.sh'] },
+    { type: 'COPY', args: ['run.sh', 'mine/', 'root', '0700'], filesHash: hash },
+    { type: 'RUN', args: ['sudo stat -c "%U %a" /home/user/mine/run.sh'] }] }))
+  assert.deepEqual(printed(lines, '2/4'), ['This is a test file.', "a file of the user's", 'user'])
+  assert.deepEqual(printed(lines, '4/4'), ['root 700'])
 })

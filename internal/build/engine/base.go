@@ -110,9 +110,9 @@ func (r *run) fromImage(ctx context.Context) error {
 		return err
 	}
 	if source.StandIn != "" {
-		// Its outcome has a name of its own: the real image is asked for every time, and
-		// another stand-in is another image.
-		p.parts = append(p.parts, "stand-in", source.StandIn)
+		// Its outcome has a name of its own, the same for all that it stands in for: the
+		// real image is asked for every time, and another stand-in is another image.
+		p.parts = []string{layoutVersion, "stand-in", source.StandIn, provision, script("provision"), string(keep)}
 	}
 	p.do = func(ctx context.Context, out *lines) error {
 		say("Creating file system and pulling Docker image")

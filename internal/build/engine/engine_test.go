@@ -1,11 +1,17 @@
 package engine
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"shoal/internal/build"
 	"shoal/internal/shoal"
@@ -127,5 +133,82 @@ func TestCache(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(c.dir, "*", "*")); len(left) > 0 {
 		t.Errorf("left: %v", left)
+	}
+}
+
+// TestCacheBound: what was used last stays.
+func TestCacheBound(t *testing.T) {
+	c, err := OpenCache(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const scope = "0b8a3ded-4489-4722-afd1-1d82e64ec2d5"
+	for n, layers := range [][]string{{"base", "old"}, {"base", "middle"}, {"base", "new"}} {
+		k := key("").next(layers...)
+		if err := c.put(scope, k, outcome{Layers: layers}); err != nil {
+			t.Fatal(err)
+		}
+		path, err := c.path(scope, k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		used := time.Now().Add(time.Duration(n-3) * time.Hour)
+		if err := os.Chtimes(path, used, used); err != nil {
+			t.Fatal(err)
+		}
+	}
+	size := func(digest string) int64 {
+		if digest == "base" {
+			return 0
+		}
+		return 10
+	}
+	for _, step := range []struct {
+		limit int64
+		left  int
+	}{{0, 3}, {30, 3}, {29, 2}, {10, 1}} {
+		if err := c.bound(step.limit, size); err != nil {
+			t.Fatal(err)
+		}
+		if images, err := c.images(); err != nil || len(images) != 2*step.left || !slices.Contains(images, "new") {
+			t.Errorf("limit %d: %v %v", step.limit, images, err)
+		}
+	}
+}
+
+// TestWithin names what took too long and what to do; other ends are not the limit's.
+func TestWithin(t *testing.T) {
+	wait := func(ctx context.Context) error { <-ctx.Done(); return fmt.Errorf("stopped: %w", ctx.Err()) }
+	err := within(t.Context(), time.Millisecond, "packing", "pack less", wait)
+	var failure *build.Failure
+	if !errors.As(err, &failure) || failure.Message != "packing took longer than 1ms, which is the limit; pack less" {
+		t.Errorf("%v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := within(ctx, time.Hour, "packing", "pack less", wait); errors.As(err, &failure) || !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	if err := within(t.Context(), time.Hour, "packing", "", func(context.Context) error { return nil }); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestMachineFailure: what this machine lacks has a cause and a fix, and no details of
+// the machine.
+func TestMachineFailure(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{fmt.Errorf("open: %w", shoal.ErrNetworkExhausted.New("no network slot is free")), "no network slot is free. Every network slot of the machine is in use. Kill sandboxes, or widen network.host_cidr."},
+		{shoal.ErrEnvdTimeout.Wrap(errors.New("x"), "the guest's daemon did not answer; its console ends with:\nsecret"), "the guest's daemon did not answer; its console ends with. The guest started"},
+		{fmt.Errorf("write: %w", unix.ENOSPC), "`shoal gc`"},
+		{errors.New("what?"), ""},
+	} {
+		got := machineFailure(c.err)
+		if !strings.Contains(got, c.want) || c.want == "" && got != "" || strings.Contains(got, "secret") {
+			t.Errorf("%v: %q", c.err, got)
+		}
 	}
 }

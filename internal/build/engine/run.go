@@ -240,7 +240,7 @@ func machineFailure(err error) string {
 	case errors.Is(err, unix.ENOSPC):
 		return "the disk of the machine that builds is full. The operator can free space: `shoal gc` removes what nothing refers to, and --layer-cache bounds what builds keep"
 	case errors.As(err, &known) && known.Kind != shoal.ErrInternal:
-		return fmt.Sprintf("%s. %s %s", strings.TrimSuffix(strings.SplitN(known.Message, "\n", 2)[0], "."), known.Cause, known.Fix)
+		return fmt.Sprintf("%s. %s %s", strings.TrimRight(strings.SplitN(known.Message, "\n", 2)[0], ".: "), known.Cause, known.Fix)
 	}
 	return ""
 }

@@ -85,4 +85,22 @@ ORDER BY created_at DESC, build_id DESC;
 
 -- name: BuildIDs :many
 SELECT builds.id FROM builds JOIN templates ON templates.id = builds.template_id
-WHERE templates.deleted_at = 0;
+WHERE templates.deleted_at = 0 AND builds.status <> 'error';
+
+-- name: ListUntagged :many
+SELECT builds.id FROM builds JOIN templates ON templates.id = builds.template_id
+WHERE templates.deleted_at = 0 AND templates.id <> 'base' AND builds.sandbox_id = ''
+  AND builds.status = 'ready' AND builds.finished_at < $1
+  AND NOT EXISTS (
+    SELECT 1 FROM build_assignments mine
+    WHERE mine.build_id = builds.id AND NOT EXISTS (
+      SELECT 1 FROM build_assignments later JOIN builds newer ON newer.id = later.build_id
+      WHERE later.template_id = mine.template_id AND later.tag = mine.tag AND newer.status = 'ready'
+        AND later.created_at < $1
+        AND (later.created_at > mine.created_at OR (later.created_at = mine.created_at AND later.build_id > mine.build_id))
+    )
+  );
+
+-- name: RetireBuild :execrows
+UPDATE builds SET status = 'error', reason_message = $2, updated_at = $3
+WHERE id = $1 AND status = 'ready';

@@ -87,7 +87,7 @@ func (q *Queries) BuildByID(ctx context.Context, arg BuildByIDParams) (Build, er
 
 const buildIDs = `-- name: BuildIDs :many
 SELECT builds.id FROM builds JOIN templates ON templates.id = builds.template_id
-WHERE templates.deleted_at = 0
+WHERE templates.deleted_at = 0 AND builds.status <> 'error'
 `
 
 func (q *Queries) BuildIDs(ctx context.Context) ([]string, error) {
@@ -528,6 +528,44 @@ func (q *Queries) ListStaleBuilds(ctx context.Context, arg ListStaleBuildsParams
 	return items, nil
 }
 
+const listUntagged = `-- name: ListUntagged :many
+SELECT builds.id FROM builds JOIN templates ON templates.id = builds.template_id
+WHERE templates.deleted_at = 0 AND templates.id <> 'base' AND builds.sandbox_id = ''
+  AND builds.status = 'ready' AND builds.finished_at < $1
+  AND NOT EXISTS (
+    SELECT 1 FROM build_assignments mine
+    WHERE mine.build_id = builds.id AND NOT EXISTS (
+      SELECT 1 FROM build_assignments later JOIN builds newer ON newer.id = later.build_id
+      WHERE later.template_id = mine.template_id AND later.tag = mine.tag AND newer.status = 'ready'
+        AND later.created_at < $1
+        AND (later.created_at > mine.created_at OR (later.created_at = mine.created_at AND later.build_id > mine.build_id))
+    )
+  )
+`
+
+func (q *Queries) ListUntagged(ctx context.Context, finishedAt int64) ([]string, error) {
+	rows, err := q.db.QueryContext(ctx, listUntagged, finishedAt)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const newestBuildOfTag = `-- name: NewestBuildOfTag :one
 SELECT builds.id, builds.template_id, builds.status, builds.cpu_count, builds.memory_mb, builds.disk_mb, builds.envd_version, builds.image_digest, builds.default_user, builds.default_workdir, builds.created_at, builds.updated_at, builds.finished_at, builds.snapshot, builds.sandbox_id, builds.layers, builds.origin, builds.context, builds.start_cmd, builds.ready_cmd, builds.start_context, builds.reason_message, builds.reason_step, builds.builder, build_assignments.created_at AS assigned_at
 FROM build_assignments JOIN builds ON builds.id = build_assignments.build_id
@@ -623,6 +661,25 @@ func (q *Queries) NewestBuildOfTagWithStatus(ctx context.Context, arg NewestBuil
 		&i.Builder,
 	)
 	return i, err
+}
+
+const retireBuild = `-- name: RetireBuild :execrows
+UPDATE builds SET status = 'error', reason_message = $2, updated_at = $3
+WHERE id = $1 AND status = 'ready'
+`
+
+type RetireBuildParams struct {
+	ID            string
+	ReasonMessage string
+	UpdatedAt     int64
+}
+
+func (q *Queries) RetireBuild(ctx context.Context, arg RetireBuildParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, retireBuild, arg.ID, arg.ReasonMessage, arg.UpdatedAt)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
 }
 
 const startBuild = `-- name: StartBuild :execrows
