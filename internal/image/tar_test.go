@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -119,5 +120,60 @@ func TestOpaqueDirectories(t *testing.T) {
 		if got := slices.Sorted(maps.Keys(names)); err != nil || !slices.Equal(got, want) {
 			t.Errorf("%q: %q, want %q (%v)", name, got, want, err)
 		}
+	}
+}
+
+// TestShare gives rights to files and directories below one, and to nothing else.
+func TestShare(t *testing.T) {
+	tree := NewTree()
+	file, link, outside := NewFile(0o4644, nil), NewLink("x"), NewFile(0o600, nil)
+	for name, n := range map[string]*Node{"usr/local/lib/file": file, "usr/local/link": link, "usr/file": outside} {
+		if err := tree.Put(name, n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tree.Put("usr/local/gone", newWhiteout()); err != nil {
+		t.Fatal(err)
+	}
+	tree.Share(SharedDir)
+	tree.Share("not/there")
+	dir, err := tree.lookup("usr/local/lib")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, err := tree.lookup("usr/local/gone")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if file.Mode != unix.S_IFREG|0o777 || dir.Mode != unix.S_IFDIR|0o777 || link.Mode != unix.S_IFLNK|0o777 ||
+		outside.Mode != unix.S_IFREG|0o600 || !gone.isWhiteout() || gone.Mode != unix.S_IFCHR {
+		t.Errorf("file %o, directory %o, link %o, outside %o, whiteout %o", file.Mode, dir.Mode, link.Mode, outside.Mode, gone.Mode)
+	}
+}
+
+// TestPutKeepsYoung: an image that is made again counts as new, so that it is not
+// collected before its user is known.
+func TestPutKeepsYoung(t *testing.T) {
+	s, err := Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, _, err := s.Put(NewTree())
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, err := s.Path(digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(path, old, old); err != nil {
+		t.Fatal(err)
+	}
+	if again, _, err := s.Put(NewTree()); err != nil || again != digest {
+		t.Fatalf("%s %v", again, err)
+	}
+	if info, err := os.Stat(path); err != nil || time.Since(info.ModTime()) > time.Minute {
+		t.Errorf("%v %v", info, err)
 	}
 }
