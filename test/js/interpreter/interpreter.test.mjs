@@ -1,190 +1,138 @@
-// The code interpreter SDK against the template code-interpreter-v1, which must be built.
+// Languages, results and variables of the code interpreter, through its SDK, against
+// the template code-interpreter-v1, which must be built.
 import assert from 'node:assert/strict'
-import { after, before, test } from 'node:test'
-import { Sandbox } from '@e2b/code-interpreter'
+import { before, test } from 'node:test'
+import { create, request, run } from './execution.mjs'
 
 let sandbox
-before(async () => { sandbox = await Sandbox.create({ timeoutMs: 600_000, envs: { FROM_SANDBOX: 'sandbox' } }) })
-after(() => sandbox?.kill())
+before(async () => { sandbox = await create({ envs: { FROM_SANDBOX: 'sandbox' } }) })
 
-test('runs Python and keeps its state', async () => {
-  const seen = { results: 0, stdout: [], stderr: [] }
-  const first = await sandbox.runCode('import sys\nx = 1\nprint("hello")\nprint("oops", file=sys.stderr)\nx', {
-    onResult: () => seen.results++, onStdout: (o) => seen.stdout.push(o.line), onStderr: (o) => seen.stderr.push(o.line) })
+test('runs Python, reports each thing once, and keeps its state', async () => {
+  const seen = { results: 0, stdout: [], stderr: [], errors: [] }
+  const callbacks = { onResult: () => seen.results++, onStdout: (o) => seen.stdout.push(o.line), onStderr: (o) => seen.stderr.push(o.line), onError: (e) => seen.errors.push(e.name) }
+  const first = await run(sandbox, 'import sys\nx = 1\nprint("hello")\nprint("oops", file=sys.stderr)\nx', callbacks)
   assert.equal(first.text, '1')
   assert.deepEqual(first.logs, { stdout: ['hello\n'], stderr: ['oops\n'] })
-  assert.deepEqual(seen, { results: 1, stdout: ['hello\n'], stderr: ['oops\n'] })
-  const second = await sandbox.runCode('x += 1; x')
-  assert.equal(second.text, '2')
-  assert.equal(second.executionCount, first.executionCount + 1)
-})
-
-test('reports errors once', async () => {
-  const errors = []
-  const { error, results } = await sandbox.runCode('xyz', { onError: (e) => errors.push(e.name) })
-  assert.equal(error.name, 'NameError')
-  assert.match(error.value, /name 'xyz' is not defined/)
+  assert.equal((await run(sandbox, 'x += 1; x')).executionCount, 2)
+  const { error, results } = await sandbox.runCode('xyz', callbacks)
+  assert.deepEqual([error.name, error.value], ['NameError', "name 'xyz' is not defined"])
   assert.doesNotMatch(error.traceback, /\u001b/)
-  assert.deepEqual(errors, ['NameError'])
   assert.deepEqual(results, [])
+  assert.deepEqual(seen, { results: 1, stdout: ['hello\n'], stderr: ['oops\n'], errors: ['NameError'] })
+  assert.deepEqual((await run(sandbox, 'for i in range(3): print(i)')).logs.stdout, ['0\n1\n2\n'])
 })
 
-test('knows all languages', async () => {
-  const expected = {
-    python: ['import os; os.getcwd()', '/home/user'], javascript: ['process.cwd()', '/home/user'], js: ['const a: number = 41; a + 1', '42'],
-    typescript: ['interface P { x: number }\nconst p: P = { x: 7 }\nawait Promise.resolve(p.x)', '7'],
+test('begins in the home directory in every language', async () => {
+  const results = {
+    js: ['process.cwd()', '/home/user'], ts: ['process.cwd()', '/home/user'], typescript: ['process.cwd()', '/home/user'],
     r: ['getwd()', '[1] "/home/user"'], java: ['System.getProperty("user.dir")', '/home/user'],
   }
-  for (const [language, [code, text]] of Object.entries(expected)) {
-    const execution = await sandbox.runCode(code, { language })
-    assert.equal(execution.error, undefined, `${language}: ${execution.error?.value}`)
-    assert.equal(execution.text, text, language)
-  }
-  const printed = {
-    javascript: ['console.log("Hello World!")', 'Hello World!\n'], r: ['print("Hello, World!")', '[1] "Hello, World!"\n'],
-    java: ['System.out.println("Hello, World!")', 'Hello, World!'], bash: ['pwd', '/home/user\n'],
-  }
-  for (const [language, [code, text]] of Object.entries(printed)) {
-    const { logs, error } = await sandbox.runCode(code, { language })
-    assert.equal(error, undefined, `${language}: ${error?.value}`)
-    assert.equal(logs.stdout[0].trimEnd(), text.trimEnd(), language)
+  for (const [language, [code, text]] of Object.entries(results)) assert.equal((await run(sandbox, code, { language })).text, text, language)
+  for (const [language, code] of [['python', 'import os; print(os.getcwd())'], ['python', '!pwd'], ['bash', 'pwd']]) {
+    const { logs } = await run(sandbox, code, { language })
+    assert.equal(logs.stdout.join('').trim(), '/home/user', code)
   }
 })
 
-test('imports modules in JavaScript', async () => {
-  const { text, error } = await sandbox.runCode('import { basename } from "node:path"\nbasename("/a/b.txt")', { language: 'js' })
-  assert.equal(error, undefined)
-  assert.equal(text, 'b.txt')
-  const failed = await sandbox.runCode('throw new TypeError("no")', { language: 'js' })
-  assert.equal(failed.error.name, 'TypeError')
+test('changes the directory of a Python context', async () => {
+  await run(sandbox, 'import os; os.makedirs("/tmp/elsewhere", exist_ok=True)\n%cd /tmp/elsewhere')
+  assert.equal((await run(sandbox, 'os.getcwd()')).text, '/tmp/elsewhere')
+  await run(sandbox, '%cd /home/user')
+})
+
+test('speaks JavaScript and TypeScript', async () => {
+  assert.deepEqual((await run(sandbox, 'console.log("Hello World!")', { language: 'js' })).logs.stdout, ['Hello World!\n'])
+  assert.equal((await run(sandbox, 'import { basename } from "node:path"\nbasename("/a/b.txt")', { language: 'js' })).text, 'b.txt')
+  assert.equal((await run(sandbox, 'async function five() { return 5 }\nawait five()', { language: 'javascript' })).text, '5')
+  assert.equal((await run(sandbox, 'interface P { x: number }\nconst p: P = { x: 7 }\nawait Promise.resolve(p.x)', { language: ' TypeScript ' })).text, '7')
+  assert.equal((await sandbox.runCode('throw new TypeError("no")', { language: 'js' })).error.name, 'TypeError')
+  assert.equal((await sandbox.runCode('p', { language: 'js' })).error.name, 'ReferenceError')
+})
+
+test('speaks R, Java and bash', async () => {
+  assert.deepEqual((await run(sandbox, 'print("Hello, World!")', { language: 'r' })).logs.stdout, ['[1] "Hello, World!"\n'])
+  const { logs } = await run(sandbox, 'System.out.println("Hello, World!");', { language: 'java' })
+  assert.equal(logs.stdout[0].trimEnd(), 'Hello, World!')
+  assert.equal((await run(sandbox, 'for i in 1 2; do echo $i; done', { language: 'bash' })).logs.stdout.join(''), '1\n2\n')
+  await assert.rejects(sandbox.runCode('1', { language: 'klingon' }), /500/)
 })
 
 test('gives results in all forms', async () => {
-  const frame = (await sandbox.runCode('import pandas as pd\npd.DataFrame({"a": [1, 2, 3], "t": pd.to_datetime(["2026-01-01"] * 3)})')).results[0]
-  assert.deepEqual(frame.data.a, [1, 2, 3])
-  assert.equal(frame.data.t[0], '2026-01-01T00:00:00')
+  const frame = (await run(sandbox, 'import pandas as pd\npd.DataFrame({"a": [1, 2, 3], "t": pd.to_datetime(["2026-01-01"] * 3)})')).results[0]
+  assert.deepEqual(frame.data, { a: [1, 2, 3], t: Array(3).fill('2026-01-01T00:00:00') })
   assert.match(frame.html, /<table/)
-  const json = (await sandbox.runCode('{"a": [1, {"b": None}], 2: "x"}')).results[0]
-  assert.deepEqual(json.json, { a: [1, { b: null }], 2: 'x' })
-  assert.deepEqual((await sandbox.runCode('[1, 2]')).results[0].json, [1, 2])
-  const latex = (await sandbox.runCode('from IPython.display import display, Latex\ndisplay(Latex("$x$"))\nNone')).results
-  assert.deepEqual(latex[0].formats().filter((f) => f !== 'text'), ['latex'])
-  const long = await sandbox.runCode('list(range(5000))')
-  assert.ok(long.text.endsWith('4999]'), long.text.slice(-40))
-  const text = await sandbox.runCode('"quoted"')
-  assert.equal(text.text, 'quoted')
+  assert.deepEqual((await run(sandbox, '{"a": [1, {"b": None}], 2: "x"}')).results[0].json, { a: [1, { b: null }], 2: 'x' })
+  assert.deepEqual((await run(sandbox, '[1, 2]')).results[0].json, [1, 2])
+  assert.ok((await run(sandbox, 'list(range(5000))')).text.endsWith('4999]'))
+  assert.equal((await run(sandbox, '"quoted"')).text, 'quoted')
 })
 
-test('draws charts', async () => {
-  const { results } = await sandbox.runCode(`
-import matplotlib.pyplot as plt
-plt.plot([1, 2, 3], [4, 5, 6], label="up")
-plt.title("Title"); plt.xlabel("x (s)")
-plt.show()
-x = 5
-x`)
-  assert.equal(results.length, 2)
-  const [figure, five] = results
-  assert.ok(figure.png.startsWith('iVBOR'))
-  assert.ok(figure.text.startsWith('<Figure'))
-  assert.deepEqual(figure.extra, {})
-  assert.equal(figure.chart.type, 'line')
-  assert.equal(figure.chart.title, 'Title')
-  assert.equal(figure.chart.x_unit, 's')
-  assert.deepEqual(figure.chart.elements[0].points, [[1, 4], [2, 5], [3, 6]])
-  assert.equal(five.text, '5')
-  const bar = await sandbox.runCode('plt.bar(["a", "b"], [1, 2]); plt.show()')
-  assert.equal(bar.results[0].chart.type, 'bar')
+test('gives what was displayed, and no more', async () => {
+  const raw = { latex: 'text/latex', markdown: 'text/markdown', svg: 'image/svg+xml', html: 'text/html', javascript: 'application/javascript' }
+  for (const [format, mime] of Object.entries(raw)) {
+    const { results } = await run(sandbox, `from IPython.display import display\ndisplay({${JSON.stringify(mime)}: "<x>"}, raw=True)`)
+    assert.deepEqual(results.map((r) => r.formats()), [[format]])
+    assert.equal(results[0][format], '<x>')
+    assert.equal(results[0].isMainResult, false)
+  }
+  const { results } = await run(sandbox, 'display({"application/x-own": "mine"}, raw=True)')
+  assert.deepEqual(results[0].raw.extra, { 'application/x-own': 'mine' }) // the SDK's own extra leaves it out
 })
 
-test('shows images', async () => {
+test('shows images, in code that is indented', async () => {
   for (const code of ['    image.show()', '    image', '    image.save("test.png")']) {
-    const { results, error } = await sandbox.runCode(`    from PIL import Image\n    image = Image.new("RGB", (60, 30), color="red")\n${code}`)
-    assert.equal(error, undefined, error?.traceback)
-    assert.ok(results[0]?.png, code)
+    for (const envs of [undefined, { INDENTED: 'yes' }]) {
+      const { results } = await run(sandbox, `\n    from PIL import Image\n    image = Image.new("RGB", (60, 30), color="red")\n${code}\n    `, { envs })
+      assert.ok(results[0]?.png?.startsWith('iVBOR'), code)
+    }
   }
 })
 
 test('sets variables of the sandbox and of one call', async () => {
   const read = {
     python: (n) => `import os; print(os.getenv("${n}", "none"))`, js: (n) => `console.log(process.env.${n} ?? "none")`,
-    r: (n) => `cat(Sys.getenv("${n}", "none"))`, java: (n) => `System.out.println(System.getProperty("${n}", "none"))`, bash: (n) => `echo \${${n}:-none}`,
+    ts: (n) => `console.log(process.env.${n} ?? "none")`, r: (n) => `cat(Sys.getenv("${n}", "none"))`,
+    java: (n) => `System.out.println(System.getProperty("${n}", "none"))`, bash: (n) => `echo \${${n}:-none}`,
   }
   const value = 'it\'s "odd" \\ $HOME'
   for (const [language, code] of Object.entries(read)) {
-    const print = async (name, envs) => {
-      const { logs, error } = await sandbox.runCode(code(name), { language, envs })
-      assert.equal(error, undefined, `${language}: ${error?.value}`)
-      return logs.stdout.join('').trim()
-    }
+    const print = async (name, envs) => (await run(sandbox, code(name), { language, envs })).logs.stdout.join('').trim()
     assert.equal(await print('FROM_SANDBOX'), 'sandbox', language)
     assert.equal(await print('MINE', { MINE: value }), value, language)
     assert.equal(await print('MINE'), 'none', language)
     assert.equal(await print('FROM_SANDBOX', { FROM_SANDBOX: 'call' }), 'call', language)
     assert.equal(await print('FROM_SANDBOX'), 'sandbox', language)
   }
+  const paths = []
+  for (const envs of [undefined, { PATH: '/usr/bin:/bin' }, undefined]) paths.push((await run(sandbox, 'echo $PATH', { language: 'bash', envs })).logs.stdout.join(''))
+  assert.equal(paths[1], '/usr/bin:/bin\n')
+  assert.equal(paths[2], paths[0], 'the kernel has its own path again')
 })
 
-test('keeps contexts apart', async () => {
-  const defaults = await sandbox.listCodeContexts()
-  assert.deepEqual(defaults.slice(0, 2).map((c) => c.language), ['python', 'javascript'])
-  const context = await sandbox.createCodeContext({ cwd: '/root', language: 'python' })
-  assert.deepEqual((await sandbox.listCodeContexts()).at(-1), context)
-  assert.equal(context.cwd, '/root')
-  assert.equal((await sandbox.runCode('import os; os.getcwd()', { context })).text, '/root')
-  await sandbox.runCode('only_here = 1', { context })
-  assert.equal((await sandbox.runCode('only_here')).error.name, 'NameError')
-  await sandbox.restartCodeContext(context)
-  const gone = await sandbox.runCode('only_here', { context })
-  assert.equal(gone.error.value, "name 'only_here' is not defined")
-  await sandbox.removeCodeContext(context)
-  await assert.rejects(sandbox.runCode('1', { context }), /not found/)
-  await assert.rejects(sandbox.runCode('1', { context: defaults[0], language: 'python' }))
-  await assert.rejects(sandbox.runCode('1', { language: 'klingon' }), /500/)
-})
-
-test('gives up what its client gives up', async () => {
-  await sandbox.runCode('kept = 1')
-  await assert.rejects(sandbox.runCode('import time; time.sleep(300)', { timeoutMs: 2000 }), /timed out/)
-  const started = Date.now()
-  assert.equal((await sandbox.runCode('kept + 1')).text, '2')
-  assert.ok(Date.now() - started < 5000)
-  await assert.rejects(sandbox.runCode('while (true) {}', { language: 'js', timeoutMs: 1000 }), /timed out/)
-  assert.equal((await sandbox.runCode('1 + 1', { language: 'js', timeoutMs: 20_000 })).text, '2')
-})
-
-test('survives a killed kernel and a killed server', async () => {
-  const { error } = await sandbox.runCode('import os; os.kill(os.getpid(), 9)')
-  assert.equal(error.name, 'ContextRestarting')
-  assert.equal((await sandbox.runCode('1 + 1')).text, '2')
-  await sandbox.commands.run("kill -9 $(pgrep -f 'python -m interpreter')", { user: 'root' }).catch(() => {})
-  const end = Date.now() + 30_000
-  for (;;) {
-    const ok = (await sandbox.commands.run('curl -s -o /dev/null -w "%{http_code}" http://localhost:49999/health || true')).stdout === '200'
-    if (ok) break
-    assert.ok(Date.now() < end, 'the server is not back')
-    await new Promise((resolve) => setTimeout(resolve, 300))
+test('answers as its routes are described', async () => {
+  const plain = async (path, init) => {
+    const answer = await request(sandbox, path, init)
+    assert.equal(answer.headers.get('access-control-allow-origin'), '*', path)
+    return [answer.status, await answer.text()]
   }
-  assert.equal((await sandbox.runCode('1 + 1')).text, '2')
-})
-
-test('works in pauses, with private traffic, and after a connect', async () => {
-  await sandbox.runCode('kept = "yes"')
-  await sandbox.pause()
-  const again = await Sandbox.connect(sandbox.sandboxId)
-  assert.equal((await again.runCode('kept')).text, 'yes')
-  const secret = await Sandbox.create({ secure: true, network: { allowPublicTraffic: false }, envs: { FROM_SANDBOX: 'private' } })
-  try {
-    assert.equal((await secret.runCode('import os; os.environ["FROM_SANDBOX"]')).text, 'private')
-  } finally {
-    await secret.kill()
+  const post = (body) => ({ method: 'POST', body: JSON.stringify(body) })
+  assert.deepEqual(await plain('/health?source=ci'), [200, '"OK"'])
+  assert.deepEqual(await plain('/execute', post({ code: '1', context_id: 'x', language: 'python' })), [400, 'Only one of context_id or language can be provided'])
+  assert.deepEqual(await plain('/execute', post({ code: '1', context_id: 'x', language: null, unknown: [] })), [404, 'Context x not found'])
+  assert.deepEqual(await plain('/contexts/x', { method: 'DELETE' }), [404, 'Context x not found'])
+  assert.deepEqual(await plain('/contexts/x/restart', { method: 'POST' }), [404, 'Context x not found'])
+  for (const body of [{ code: 1 }, { language: 'python' }, { code: '1', env_vars: { A: 1 } }, { code: '1', language: 5 }]) {
+    assert.equal((await plain('/execute', post(body)))[0], 400, JSON.stringify(body))
   }
-})
-
-test('says that the sandbox was killed during an execution', async () => {
-  const own = await Sandbox.create()
-  const running = assert.rejects(own.runCode('import time; time.sleep(60)'), /sandbox was killed|terminated|not found/i)
-  await new Promise((resolve) => setTimeout(resolve, 1000))
-  await own.kill()
-  await running
+  const preflight = await request(sandbox, '/execute', { method: 'OPTIONS', headers: { Origin: 'https://site.test', 'Access-Control-Request-Method': 'POST' } })
+  assert.equal(preflight.status, 200)
+  assert.equal(preflight.headers.get('access-control-allow-headers'), '*')
+  const [status, lines] = await plain('/execute', post({ code: 'x = 1; print("a"); x', env_vars: null, context_id: null }))
+  assert.equal(status, 200)
+  const [count, stdout, result, end, ...rest] = lines.trim().split('\n').map((line) => JSON.parse(line))
+  assert.equal(count.type, 'number_of_executions')
+  assert.match(stdout.timestamp, /^\d{4}-\d\d-\d\dT.*\+00:00$/)
+  assert.deepEqual({ ...stdout, timestamp: '' }, { type: 'stdout', text: 'a\n', timestamp: '' })
+  assert.deepEqual(result, { type: 'result', text: '1', extra: {}, is_main_result: true })
+  assert.deepEqual([end, rest], [{ type: 'end_of_execution' }, []])
 })

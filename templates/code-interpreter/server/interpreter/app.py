@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from typing import Any
+from collections.abc import Awaitable
+from typing import Any, TypeVar
 
 import aiohttp
 from aiohttp import web
@@ -86,6 +87,9 @@ class Interpreter:
         return await self._default(normalise(language))
 
 
+T = TypeVar("T")
+_unfinished: set[asyncio.Future] = set()  # nobody else may hold them
+
 routes = web.RouteTableDef()
 INTERPRETER = web.AppKey("interpreter", Interpreter)
 CLIENT = web.AppKey("client", aiohttp.ClientSession)
@@ -95,14 +99,30 @@ def describe(context: Context) -> dict[str, str]:
     return {"id": context.id, "language": context.language, "cwd": context.cwd}
 
 
+async def whole(work: Awaitable[T]) -> T:
+    """Does work to its end, even if the client goes away in the middle: a kernel that
+    half started or half ended would be nobody's."""
+    task = asyncio.ensure_future(work)
+    _unfinished.add(task)
+    task.add_done_callback(_unfinished.discard)
+    return await asyncio.shield(task)
+
+
 async def body_of(request: web.Request) -> dict[str, Any]:
+    """The members of the body, of which those that are null count as absent."""
     try:
         body = await request.json() if request.can_read_body else {}
     except ValueError:
         raise web.HTTPBadRequest(text="The body is not JSON") from None
     if not isinstance(body, dict):
         raise web.HTTPBadRequest(text="The body is not a JSON object")
-    return body
+    for name in ("code", "context_id", "language", "cwd"):
+        if not isinstance(body.get(name) or "", str):
+            raise web.HTTPBadRequest(text=f"{name} must be a string")
+    env = body.get("env_vars") or {}
+    if not isinstance(env, dict) or not all(isinstance(value, str) for value in env.values()):
+        raise web.HTTPBadRequest(text="env_vars must be an object of strings")
+    return {name: value for name, value in body.items() if value is not None}
 
 
 async def variables(request: web.Request) -> dict[str, str]:
@@ -132,21 +152,30 @@ async def list_contexts(request: web.Request) -> web.Response:
 @routes.post("/contexts")
 async def create_context(request: web.Request) -> web.Response:
     body = await body_of(request)
-    context = await request.app[INTERPRETER].create(normalise(body.get("language")), body.get("cwd") or HOME)
+    context = await whole(request.app[INTERPRETER].create(normalise(body.get("language")), body.get("cwd") or HOME))
     return web.json_response(describe(context))
 
 
 @routes.post("/contexts/{id}/restart")
 async def restart_context(request: web.Request) -> web.Response:
     context = request.app[INTERPRETER].find(request.match_info["id"])
-    await context.restart()
+    try:
+        await whole(context.restart())
+    except Exception:
+        log.exception("a restart failed")
+        raise web.HTTPInternalServerError(text=f"Failed to restart context {context.id}") from None
     return web.json_response(None)
 
 
 @routes.delete("/contexts/{id}")
 async def remove_context(request: web.Request) -> web.Response:
     interpreter = request.app[INTERPRETER]
-    await interpreter.remove(interpreter.find(request.match_info["id"]))
+    context = interpreter.find(request.match_info["id"])
+    try:
+        await whole(interpreter.remove(context))
+    except Exception:
+        log.exception("a removal failed")
+        raise web.HTTPInternalServerError(text=f"Failed to remove context {context.id}") from None
     return web.json_response(None)
 
 
@@ -154,9 +183,9 @@ async def remove_context(request: web.Request) -> web.Response:
 async def execute(request: web.Request) -> web.StreamResponse:
     body = await body_of(request)
     code, env = body.get("code"), body.get("env_vars") or {}
-    if not isinstance(code, str):
+    if code is None:
         raise web.HTTPBadRequest(text="code must be a string")
-    context = await request.app[INTERPRETER].choose(body.get("context_id"), body.get("language"))
+    context = await whole(request.app[INTERPRETER].choose(body.get("context_id"), body.get("language")))
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson", **ANY_ORIGIN})
     await response.prepare(request)
     stream = context.execute(code, env, lambda: variables(request))
@@ -190,6 +219,9 @@ async def edges(request: web.Request, handler) -> web.StreamResponse:
         raise
     except KernelFailed as error:
         return web.Response(status=500, text=str(error), headers=ANY_ORIGIN)
+    except Exception:
+        log.exception("%s %s", request.method, request.path)
+        return web.Response(status=500, text="Internal Server Error", headers=ANY_ORIGIN)
     if not response.prepared:
         response.headers.update(ANY_ORIGIN)
     return response

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from . import events
@@ -17,9 +19,25 @@ log = logging.getLogger(__name__)
 PATIENCE = 4.0  # seconds that an interrupted kernel has to give up
 
 
+@dataclass(eq=False, slots=True)
+class _Execution:
+    """What a client asked for, and what it has not read of the answer."""
+
+    code: str
+    env: Mapping[str, str]
+    sandbox_env: Callable[[], Awaitable[Mapping[str, str]]]
+    out: asyncio.Queue[dict[str, Any]] = field(default_factory=asyncio.Queue)
+    given_up: bool = False  # nobody reads any more
+
+
 class Context:
     """One kernel. Executions run one after the other, in tasks of their own: a
-    client that goes away interrupts its execution and leaves nothing half done."""
+    client that goes away interrupts its execution and leaves nothing half done.
+
+    The kernel's process starts and ends under one lock, whoever wants it: a client
+    that restarts or removes the context, or an execution that finds it dead. None of
+    them holds up, or is held up by, the execution that runs.
+    """
 
     def __init__(self, language: str, cwd: str) -> None:
         self.id = str(uuid.uuid4())
@@ -27,18 +45,31 @@ class Context:
         self.cwd = cwd
         self._speech = LANGUAGES[language]
         self._kernel = self._speech.kernel(cwd)
+        self._life = asyncio.Lock()
+        self._closed = False
+        self._generation = 0  # of the kernel's process
         self._turn = asyncio.Lock()
-        self._sandbox_env: dict[str, str] | None = None  # None: the kernel has not got it yet
+        self._running: _Execution | None = None  # whose turn it is
+        self._sandbox_env: Mapping[str, str] = {}
+        self._informed = -1  # the generation that has got the sandbox's variables
+        self._tasks: set[asyncio.Task[None]] = set()  # nobody else holds them
 
     async def start(self) -> None:
-        await self._kernel.start()
+        async with self._life:
+            await self._kernel.start()
 
     async def close(self) -> None:
-        await self._kernel.close()
+        """Ends the kernel for good; what runs or waits in it ends with an error."""
+        async with self._life:
+            self._closed = True
+            await self._kernel.close()
 
     async def restart(self) -> None:
-        self._sandbox_env = None
-        await self._kernel.restart()
+        """Gives the context a new process. Raises KernelFailed."""
+        async with self._life:
+            if self._closed:
+                raise KernelFailed("the context was removed")
+            await self._replace()
 
     async def touch(self) -> None:
         """Runs nothing, if nothing runs."""
@@ -46,6 +77,7 @@ class Context:
             return
         async with self._turn:
             try:
+                await self._revive()
                 await self._silently(["0"])
             except KernelDied:
                 await self._revive()
@@ -53,65 +85,95 @@ class Context:
     async def execute(self, code: str, env: Mapping[str, str], sandbox_env) -> AsyncIterator[dict[str, Any]]:
         """Runs code and yields events, the last of which is the end. sandbox_env is a
         coroutine function that is asked once for each kernel process."""
-        queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        task = asyncio.create_task(self._run(code, env, sandbox_env, queue))
+        execution = _Execution(code, env, sandbox_env)
+        task = self._keep(self._take_turn(execution))
         try:
-            while (event := await queue.get()) is not events.END:
+            while (event := await execution.out.get()) is not events.END:
                 yield event
             yield events.END
         finally:
             if not task.done():
-                asyncio.create_task(self._abandon(task))
+                self._keep(self._give_up(execution, task))
 
-    async def _run(self, code: str, env: Mapping[str, str], sandbox_env, out: asyncio.Queue) -> None:
+    def _keep(self, work) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _take_turn(self, execution: _Execution) -> None:
         try:
             async with self._turn:
+                self._running = execution
                 try:
-                    await self._prepare(env, sandbox_env)
-                    failed = False
-                    async for message in self._kernel.execute(code):
-                        event = events.translate(message, failed=failed, displayed=self._speech.displays_results)
-                        if event is not None:
-                            failed |= event["type"] == "error"
-                            out.put_nowait(event)
-                    await self._restore(env)
-                except KernelDied:
-                    out.put_nowait(events.error("ContextRestarting", "Context was restarted"))
-                    await self._revive()
-                except KernelFailed as why:
-                    out.put_nowait(events.error("ContextRestarting", str(why)))
-        except asyncio.CancelledError:
-            raise
+                    await self._run(execution)
+                finally:
+                    self._running = None
+        except KernelFailed as why:
+            execution.out.put_nowait(events.error("ContextRestarting", str(why)))
         except Exception:
             log.exception("an execution failed")
-            out.put_nowait(events.error("UnexpectedEndOfExecution", "Connection to the execution was closed before the execution was finished"))
+            execution.out.put_nowait(events.UNEXPECTED_END)
         finally:
-            out.put_nowait(events.END)
+            execution.out.put_nowait(events.END)
 
-    async def _abandon(self, task: asyncio.Task) -> None:
+    async def _run(self, execution: _Execution) -> None:
+        try:
+            await self._revive()  # it may have died while nothing ran
+            await self._prepare(execution)
+            failed = False
+            if not execution.given_up:
+                async for message in self._kernel.execute(execution.code):
+                    event = events.translate(message, failed=failed, displayed=self._speech.displays_results)
+                    if event is not None:
+                        failed |= event["type"] == "error"
+                        execution.out.put_nowait(event)
+            await self._restore(execution.env)
+        except KernelDied:
+            execution.out.put_nowait(events.UNEXPECTED_END if self._closed else events.RESTARTED)
+            await self._revive()
+
+    async def _give_up(self, execution: _Execution, task: asyncio.Task[None]) -> None:
         """Ends an execution that nobody listens to any more."""
+        execution.given_up = True
+        if self._running is not execution:
+            task.cancel()  # it waits for its turn: what runs is somebody else's
+            return
+        generation = self._generation
         for _ in range(2):
             await self._kernel.interrupt()
             done, _ = await asyncio.wait({task}, timeout=PATIENCE / 2)
             if done:
                 return
-        await self.restart()  # the execution sees its kernel die
+        async with self._life:
+            if not self._closed and self._generation == generation:
+                await self._replace()  # the execution sees its kernel die
 
     async def _revive(self) -> None:
         """Starts a kernel that died, unless somebody has already."""
-        if not self._kernel.alive:
-            await self.restart()
+        async with self._life:
+            if not self._closed and not self._kernel.alive:
+                await self._replace()
 
-    async def _prepare(self, env: Mapping[str, str], sandbox_env) -> None:
-        code = []
-        if self._sandbox_env is None:
-            self._sandbox_env = await sandbox_env()
-            code += [self._speech.set_variable(k, v) for k, v in self._sandbox_env.items()]
-        code += [self._speech.set_variable(k, v) for k, v in env.items()]
-        await self._silently(code)
+    async def _replace(self) -> None:
+        """Starts the next process. The caller holds the lock of the kernel's life."""
+        self._generation += 1
+        await self._kernel.restart()
+
+    async def _prepare(self, execution: _Execution) -> None:
+        generation, lines = self._generation, []
+        if self._informed != generation:
+            self._sandbox_env = await execution.sandbox_env()
+            lines += [self._speech.set_variable(k, v) for k, v in self._sandbox_env.items()]
+        lines += [self._speech.set_variable(k, v) for k, v in execution.env.items()]
+        await self._silently(lines)
+        self._informed = generation
 
     async def _restore(self, env: Mapping[str, str]) -> None:
-        known = self._sandbox_env or {}
+        """Gives variables the values that they have between executions."""
+        known = dict(self._sandbox_env)
+        if self._speech.inherits_variables:
+            known = {**os.environ, **known}
         await self._silently(
             self._speech.set_variable(k, known[k]) if k in known else self._speech.unset_variable(k) for k in env
         )

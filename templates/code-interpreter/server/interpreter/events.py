@@ -30,6 +30,11 @@ def error(name: str, value: str, traceback: str = "") -> dict[str, Any]:
     return {"type": "error", "name": name, "value": value, "traceback": traceback}
 
 
+# What clients know by these names.
+RESTARTED = error("ContextRestarting", "Context was restarted")
+UNEXPECTED_END = error("UnexpectedEndOfExecution", "Connection to the execution was closed before the execution was finished")
+
+
 def result(data: dict[str, Any], *, main: bool) -> dict[str, Any]:
     event: dict[str, Any] = {"type": "result"}
     extra = {}

@@ -52,6 +52,7 @@ class JupyterKernel:
         self._transport = transport
         self._interrupt_by_message = interrupt_by_message
         self._process: Process | None = None
+        self._ready = False  # the process has answered, and nobody has begun to end it
         self._sockets: dict[str, zmq.asyncio.Socket] = {}
         self._readers: list[asyncio.Task[None]] = []
         # By the request's id; None says that the process has ended.
@@ -67,6 +68,7 @@ class JupyterKernel:
         except (OSError, TimeoutError, KernelDied) as error:
             await self.close()
             raise KernelFailed(f"Failed to start the kernel: {error or 'it did not answer'}") from error
+        self._ready = True
 
     async def execute(self, code: str, *, silent: bool = False) -> AsyncIterator[Message]:
         content = {
@@ -78,7 +80,9 @@ class JupyterKernel:
             # Nothing is ever queued in the kernel, so there is nothing to stop.
             "stop_on_error": False,
         }
-        with self._expect() as (ident, packets, send):
+        if not self._ready:
+            raise KernelDied
+        with self._expect() as (_, packets, send):
             await send("shell", "execute_request", content)
             idle, reply = False, None
             while not idle or reply is None:
@@ -98,7 +102,7 @@ class JupyterKernel:
         return self._process is not None and self._process.alive
 
     async def interrupt(self) -> None:
-        if self._process is None:
+        if not self._ready or self._process is None:
             return
         if self._interrupt_by_message:
             _, frames = self._wire.pack("interrupt_request", {})
@@ -111,6 +115,7 @@ class JupyterKernel:
         await self.start()
 
     async def close(self) -> None:
+        self._ready = False
         if self._process is not None:
             await self._process.end()
             self._process = None

@@ -26,6 +26,7 @@ class Language:
     env: dict[str, str] = field(default_factory=dict)
     transport: str = "tcp"
     interrupt_by_message: bool = False
+    inherits_variables: bool = True  # the environment of its process
     displays_results: bool = False  # what others send as a result, it sends as a display
 
     def kernel(self, cwd: str) -> Kernel:
@@ -85,6 +86,7 @@ LANGUAGES: dict[str, Language] = {
         argv=["java", "-jar", f"{_JJAVA}/jjava-launcher.jar", f"{_JJAVA}/jjava.jar", "{connection_file}"],
         set_variable=lambda k, v: f"System.setProperty({_script(k)}, {_script(v)});",
         unset_variable=lambda k: f"System.clearProperty({_script(k)});",
+        inherits_variables=False,  # they are properties
         interrupt_by_message=True,
     ),
     "bash": Language(
