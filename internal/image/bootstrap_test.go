@@ -29,7 +29,7 @@ func TestBootstrap(t *testing.T) {
 	}}
 	r := ensure(t, s, options)
 	t.Logf("packages %s, image %s, %d MiB; %s", r.PackagesTook, r.ImageTook, r.Size>>20, message)
-	if r.Size > 450<<20 {
+	if r.Size > 750<<20 {
 		t.Errorf("the image has %d MiB", r.Size>>20)
 	}
 	start := time.Now()
@@ -54,7 +54,7 @@ func TestBootstrap(t *testing.T) {
 		}
 	}
 	for name, script := range map[string]string{
-		"tools":    `for t in bash python3 python pip git curl wget ss ping node npm npx socat jq less nano vi tput findmnt ssh xz bzip2 unzip zip realpath sudo lsof; do command -v $t >/dev/null || { echo "no $t"; exit 1; }; done`,
+		"tools":    `for t in bash python3 python pip git curl wget ss ping node npm npx socat jq less nano vi tput findmnt ssh xz bzip2 unzip zip realpath sudo lsof gcc g++ make gh yarn; do command -v $t >/dev/null || { echo "no $t"; exit 1; }; done`,
 		"versions": `python -c 'import sys, ssl, venv, ensurepip; assert sys.version_info >= (3, 11)' && node -e 'process.exit(+process.versions.node.split(".")[0] >= 18 ? 0 : 1)' && npm --version`,
 		"identity": `[ "$(id)" = "uid=1000(user) gid=1000(user) groups=1000(user),27(sudo)" ] || id`,
 		"sudo":     `sudo -n -l >/dev/null`,
