@@ -86,16 +86,23 @@ var desktopFiles embed.FS
 
 // desktop is what the desktop SDKs start: they bring up X, XFCE and VNC by themselves.
 var desktop = Template{
-	Name: "desktop", About: "XFCE with a browser, screen, mouse, keyboard and VNC stream for the desktop SDKs",
+	Name: "desktop", About: "XFCE with Chromium and LibreOffice, screen, mouse, keyboard and VNC stream for the desktop SDKs",
 	CPUCount: 4, MemoryMB: 4096, Image: baseImage, Files: below(desktopFiles, "desktop"),
 	Steps: []Step{
 		user("root"),
 		copyFiles("packages", "/opt/desktop/packages"),
 		aptInstall(`$(grep -v "^#" /opt/desktop/packages)`),
+		aptInstall("libreoffice", "libreoffice-gtk3"),
 		// The SDKs look for noVNC where its authors' archive would be unpacked.
 		run("ln -s /usr/share/novnc /opt/noVNC", "ln -sf vnc.html /usr/share/novnc/index.html",
-			"mkdir -p /usr/share/novnc/utils", "test -x /usr/share/novnc/utils/novnc_proxy"),
+			"mkdir -p /opt/noVNC/utils/websockify", "ln -s /usr/bin/websockify /opt/noVNC/utils/websockify/run",
+			"test -x /opt/noVNC/utils/novnc_proxy"),
 		copyFiles("system", "/"),
+		run("mkdir -p /usr/share/backgrounds/xfce",
+			"ffmpeg -v error -f lavfi -i gradients=s=1920x1080:c0=0x16324f:c1=0x4f7cac:x0=0:y0=0:x1=1919:y1=1079 -frames:v 1 /usr/share/backgrounds/xfce/wallpaper.png",
+			"update-alternatives --set x-terminal-emulator /usr/bin/xfce4-terminal.wrapper",
+			"update-alternatives --set x-www-browser /usr/bin/chromium",
+			"ln -s /usr/bin/chromium /usr/local/bin/google-chrome", "ln -s /usr/bin/chromium /usr/local/bin/google-chrome-stable"),
 		user("user"),
 		workdir("/home/user"),
 		copyFiles("home", "/home/user"),

@@ -1,0 +1,114 @@
+package e2e
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// buildShipped builds a template that Shoal ships, which takes minutes.
+func buildShipped(t *testing.T, name string) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("builds a whole template; not with -short")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+	defer cancel()
+	start := time.Now()
+	out, err := server.Run(ctx, "template", "build", name)
+	if err != nil {
+		t.Fatalf("template build %s: %v\n%s", name, err, out[max(0, len(out)-4000):])
+	}
+	t.Logf("the template took %s", time.Since(start).Round(time.Second))
+}
+
+// suite runs the JavaScript suites of a directory. They are forced to an end: the SDK
+// keeps the timers of requests that were given up.
+func suite(t *testing.T, name string) {
+	t.Helper()
+	dir := filepath.Join("../js", name)
+	files, err := filepath.Glob(filepath.Join(dir, "*.test.mjs"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no tests in %s: %v", dir, err)
+	}
+	args := []string{"--test", "--test-force-exit", "--test-concurrency=1", "--test-timeout=600000", "--test-reporter=spec"}
+	for _, file := range files {
+		args = append(args, filepath.Base(file))
+	}
+	server.run(t, dir, "node", args...)
+}
+
+// pythonSuite runs one of the modules in test/python.
+func pythonSuite(t *testing.T, module string) {
+	t.Helper()
+	python, err := filepath.Abs("../python/.venv/bin/python")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.run(t, "../python", python, "-W", "ignore", "-m", "unittest", "-v", module)
+}
+
+// TestDesktop runs the suites of the desktop's SDKs.
+func TestDesktop(t *testing.T) {
+	buildShipped(t, "desktop")
+	suite(t, "desktop")
+	pythonSuite(t, "test_desktop")
+}
+
+// TestCodeInterpreter runs the suites of the code interpreter's SDKs.
+func TestCodeInterpreter(t *testing.T) {
+	buildShipped(t, "code-interpreter-v1")
+	suite(t, "interpreter")
+	pythonSuite(t, "test_interpreter")
+}
+
+// TestFragments runs the suite of the Fragments app's templates. Two are built unless
+// SHOAL_TEST_FRAGMENTS names others: one of each language. Of Python's, Gradio serves on
+// localhost only; of JavaScript's, Nuxt watches files by itself and is the quicker one.
+func TestFragments(t *testing.T) {
+	names := strings.Fields(os.Getenv("SHOAL_TEST_FRAGMENTS"))
+	if len(names) == 0 {
+		names = []string{"vue-developer", "gradio-developer"}
+	}
+	for _, name := range names {
+		buildShipped(t, name)
+	}
+	t.Setenv("FRAGMENTS", strings.Join(names, " "))
+	suite(t, "fragments")
+}
+
+// TestBaseTemplate builds programs of several languages with what a plain sandbox has,
+// and installs a Python package that comes as source with C in it.
+func TestBaseTemplate(t *testing.T) {
+	out := server.python(t, `
+from e2b import Sandbox
+s = Sandbox.create(timeout=300)
+s.files.write("c/main.c", '#include <stdio.h>\nint main(void) { puts("C"); }\n')
+s.files.write("c/more.cc", '#include <iostream>\nint main() { std::cout << "C++\\n"; }\n')
+s.files.write("c/Makefile", "all: main more\n")
+s.files.write("six/setup.py", 'from setuptools import Extension, setup\nsetup(name="six7", version="1", ext_modules=[Extension("six7", ["six7.c"])])\n')
+s.files.write("six/six7.c", '''
+#include <Python.h>
+static PyObject *answer(PyObject *self, PyObject *none) { return PyLong_FromLong(6 * 7); }
+static PyMethodDef methods[] = {{"answer", answer, METH_NOARGS, ""}, {NULL}};
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "six7", "", -1, methods};
+PyMODINIT_FUNC PyInit_six7(void) { return PyModule_Create(&module); }
+''')
+def sh(command):
+    return s.commands.run(command, timeout=180).stdout.strip()
+sh("cd c && make -s")
+print(sh("c/main"), sh("c/more"), sh("yarn --version"), sh("gh --version | head -1 | cut -d' ' -f1,2"))
+sh("cd six && python3 setup.py -q sdist && pip install -q --no-index --no-build-isolation --no-deps dist/six7-1.tar.gz")
+print(sh("python3 -c 'import six7; print(six7.answer())'"))
+for tool in ("git", "curl", "npm", "npx", "node", "python3.11", "pip", "jq"):
+    sh(f"command -v {tool}")
+s.kill()
+`)
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if len(lines) != 2 || !strings.HasPrefix(lines[0], "C C++ 1.22.") || !strings.HasSuffix(strings.Fields(lines[0])[3], "gh") || lines[1] != "42" {
+		t.Errorf("what a plain sandbox builds: %q", out)
+	}
+}

@@ -1,0 +1,66 @@
+// The programs of the desktop, as people and their agents start them.
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { Sandbox } from '@e2b/desktop'
+import { Template } from 'e2b'
+import { eventually } from '../sandbox.mjs'
+import { decode } from './screen.mjs'
+
+let desktop
+before(async () => { desktop = await Sandbox.create({ timeoutMs: 600_000 }) }, { timeout: 60_000 })
+after(() => desktop?.kill())
+
+/** Resolves with the visible window of a program. */
+async function windowOf(program) {
+  return eventually(async () => (await desktop.getApplicationWindows(program).catch(() => []))[0], `${program} has a window`, 90_000)
+}
+
+test('has the programs that people look for', async () => {
+  const programs = ['chromium', 'no-such-program', 'gedit', 'xpdf', 'xpaint', 'pcmanfm', 'galculator', 'tint2', 'xclock', 'ffmpeg', 'nc', 'libreoffice',
+    'google-chrome', 'xfce4-taskmanager', 'mousepad', 'xauth', 'netstat', 'gtk-launch', 'wget', 'git', 'sudo', 'pip3']
+  const { stdout } = await desktop.commands.run(`for p in ${programs.join(' ')}; do command -v $p >/dev/null || echo $p; done; python3 -c 'import numpy'`)
+  assert.deepEqual(stdout.trim().split('\n'), ['no-such-program'])
+  const links = await desktop.commands.run('readlink /etc/alternatives/x-terminal-emulator /etc/alternatives/x-www-browser; test ! -e ~/.vnc; ls /opt/noVNC/utils/websockify/run /opt/noVNC/utils/novnc_proxy /opt/noVNC/vnc.html /opt/noVNC/index.html')
+  assert.deepEqual(links.stdout.trim().split('\n').slice(0, 2), ['/usr/bin/xfce4-terminal.wrapper', '/usr/bin/chromium'])
+  const saver = await eventually(async () => (await desktop.commands.run('xset q')).stdout.match(/timeout:\s+0/) && desktop.commands.run('xset q'), 'the screen saver is off', 30_000)
+  assert.match(saver.stdout, /DPMS is Disabled|Server does not have the DPMS/)
+})
+
+test('types into a program', async () => {
+  await desktop.launch('org.gnome.gedit')
+  const window = await windowOf('gedit')
+  assert.match(await desktop.getWindowTitle(window), /gedit/i)
+  await eventually(async () => (await desktop.getWindowTitle(await desktop.getCurrentWindowId()).catch(() => '')).match(/gedit/i), 'gedit has the focus', 20_000)
+  await desktop.write('typed by a program')
+  await eventually(async () => (await desktop.getWindowTitle(window)).startsWith('*'), 'gedit has a changed document', 20_000)
+  await desktop.commands.run('pkill gedit')
+})
+
+test('launches google-chrome on a page', async () => {
+  await desktop.files.write('/home/user/page.html', `<title>a page for Chrome</title><body style="background: #0a0">`)
+  await desktop.launch('google-chrome', 'file:///home/user/page.html')
+  await eventually(async () => {
+    const windows = await desktop.getApplicationWindows('chromium').catch(() => [])
+    const titles = await Promise.all(windows.map((w) => desktop.getWindowTitle(w).catch(() => '')))
+    return titles.some((title) => title.includes(`a page for Chrome`))
+  }, `Chrome shows the page, and nothing before it`, 110_000)
+  await eventually(async () => {
+    const { points, channels } = decode(Buffer.from(await desktop.screenshot()))
+    let green = 0
+    for (let at = 0; at < points.length; at += channels) if (points[at] === 0 && points[at + 1] === 0xaa && points[at + 2] === 0) green++
+    return green > 50_000
+  }, 'the page is seen', 60_000)
+  await desktop.commands.run(`pkill -f chromium`).catch(() => {})
+})
+
+test('is gone when its session cannot start', { timeout: 300_000 }, async () => {
+  const name = 'desktop-without-windows'
+  await Template.build(Template().fromTemplate('desktop').runCmd('mv /usr/bin/xfwm4 /usr/bin/xfwm4-away', { user: 'root' }), name, { cpuCount: 4, memoryMB: 4096 })
+  try {
+    const metadata = { session: 'broken' }
+    await assert.rejects(Sandbox.create(name, { metadata, timeoutMs: 300_000 }), /Could not start XFCE/)
+    assert.deepEqual(await Sandbox.list({ query: { metadata } }).nextItems(), [])
+  } finally {
+    await fetch(new URL(`/templates/${name}`, process.env.E2B_API_URL), { method: 'DELETE', headers: { 'X-API-Key': process.env.E2B_API_KEY } })
+  }
+})

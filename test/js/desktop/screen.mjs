@@ -1,0 +1,38 @@
+// What the desktop's suites share: pictures of its screen as points.
+import { inflateSync } from 'node:zlib'
+
+/** The points of a PNG of 8 bits a channel that is not interlaced, as scrot makes them. */
+export function decode(png) {
+  const width = png.readUInt32BE(16), height = png.readUInt32BE(20)
+  const channels = { 2: 3, 6: 4 }[png[25]]
+  if (png[24] !== 8 || !channels || png[28] !== 0) throw new Error('not a picture that scrot makes')
+  const data = []
+  for (let at = 8; at < png.length; at += 12 + png.readUInt32BE(at)) {
+    if (png.toString('latin1', at + 4, at + 8) === 'IDAT') data.push(png.subarray(at + 8, at + 8 + png.readUInt32BE(at)))
+  }
+  const packed = inflateSync(Buffer.concat(data)), stride = width * channels, points = Buffer.alloc(stride * height)
+  for (let y = 0; y < height; y++) {
+    const filter = packed[y * (stride + 1)], row = y * stride
+    for (let x = 0; x < stride; x++) {
+      const left = x < channels ? 0 : points[row + x - channels], up = y === 0 ? 0 : points[row + x - stride]
+      const corner = x < channels || y === 0 ? 0 : points[row + x - stride - channels]
+      points[row + x] = packed[y * (stride + 1) + 1 + x] + [0, left, up, (left + up) >> 1, paeth(left, up, corner)][filter]
+    }
+  }
+  return { width, height, channels, points }
+}
+
+function paeth(left, up, corner) {
+  const byLeft = Math.abs(up - corner), byUp = Math.abs(left - corner), byCorner = Math.abs(left + up - 2 * corner)
+  return byLeft <= byUp && byLeft <= byCorner ? left : byUp <= byCorner ? up : corner
+}
+
+/** The points of a square round (x, y). */
+export function box({ width, channels, points }, x, y, size) {
+  const rows = []
+  for (let row = y - size / 2; row < y + size / 2; row++) {
+    const start = (row * width + x - size / 2) * channels
+    rows.push(points.subarray(start, start + size * channels))
+  }
+  return Buffer.concat(rows)
+}

@@ -1,0 +1,99 @@
+// The desktop's stream, as a person sees it: a real Chromium opens the stream's URL
+// through Shoal's proxy.
+import assert from 'node:assert/strict'
+import { after, afterEach, before, test } from 'node:test'
+import { Sandbox } from '@e2b/desktop'
+import { address, browse } from '../browser.mjs'
+import { eventually } from '../sandbox.mjs'
+
+let desktop, browser
+before(async () => {
+  desktop = await Sandbox.create({ timeoutMs: 600_000 })
+  browser = await browse()
+}, { timeout: 120_000 })
+after(async () => {
+  await browser?.close()
+  await desktop?.kill()
+})
+
+afterEach(() => desktop.stream.stop().catch(() => {})) // it may have been stopped
+
+/** Opens a stream's URL, with the name and the port at which the proxy serves here. */
+async function open(url) {
+  const there = new URL(url)
+  assert.equal(there.host, `6080-${desktop.sandboxId}.${desktop.sandboxDomain}`)
+  const page = await browser.newPage()
+  await page.goto(address(desktop, 6080) + there.pathname + there.search)
+  return page
+}
+
+/** Resolves when a page is connected to the desktop. */
+async function connected(page) {
+  await page.waitForSelector('html.noVNC_connected', { state: 'attached', timeout: 60_000 }).catch(async (error) => {
+    const status = await page.evaluate(() => [document.documentElement.className, document.querySelector('#noVNC_status').textContent])
+    const { stdout } = await desktop.commands.run('tail -n 20 /tmp/novnc.log /tmp/x11vnc_stderr.log; netstat -tn')
+    throw new Error(`the page says ${status}, and the desktop\n${stdout}`, { cause: error })
+  })
+}
+
+/** How many colours the canvas of a page shows, of the desktop's 1024 × 768 points. */
+const colours = (page) => page.evaluate(() => {
+  const canvas = document.querySelector('#noVNC_container canvas')
+  if (canvas?.width !== 1024 || canvas?.height !== 768) return 0
+  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height)
+  return new Set(new Uint32Array(data.buffer)).size
+})
+
+/** Moves the page's mouse to a place of the desktop. */
+async function point(page, x, y) {
+  const frame = await page.locator('#noVNC_container canvas').boundingBox()
+  await page.mouse.move(frame.x + (x * frame.width) / 1024, frame.y + (y * frame.height) / 768, { steps: 5 })
+}
+
+const near = ({ x, y }, wantX, wantY) => Math.abs(x - wantX) <= 3 && Math.abs(y - wantY) <= 3
+
+test('has no URL before it starts', () => {
+  assert.throws(() => desktop.stream.getUrl(), /Server is not running/)
+})
+
+test('shows the desktop, and takes the mouse and the keyboard', async () => {
+  await desktop.stream.start()
+  await assert.rejects(desktop.stream.start(), /Stream is already running/)
+  const page = await open(desktop.stream.getUrl())
+  await connected(page)
+  await eventually(async () => (await colours(page)) > 50, 'the page shows the desktop', 60_000)
+  await point(page, 200, 300)
+  await eventually(async () => near(await desktop.getCursorPosition(), 200, 300), 'the mouse follows', 20_000)
+  const watcher = await open(desktop.stream.getUrl({ viewOnly: true }))
+  await connected(watcher)
+  await eventually(async () => (await colours(watcher)) > 50, 'a second page shows the desktop', 60_000)
+  await point(watcher, 700, 600)
+  await point(page, 500, 500)
+  await eventually(async () => near(await desktop.getCursorPosition(), 500, 500), 'the mouse follows the first page only', 20_000)
+  await desktop.commands.run('xfce4-terminal --disable-server --command "sh -c \'read line; echo \\$line > typed\'"', { background: true, timeoutMs: 0 })
+  await eventually(async () => (await desktop.getWindowTitle(await desktop.getCurrentWindowId()).catch(() => '')).match(/terminal/i), 'a terminal has the focus', 60_000)
+  await page.bringToFront()
+  await page.locator('#noVNC_container canvas').focus()
+  await page.keyboard.type('by hand', { delay: 30 })
+  await page.keyboard.press('Enter')
+  await eventually(async () => (await desktop.files.read('typed').catch(() => '')) === 'by hand\n', 'the keys arrive', 30_000)
+  await page.close()
+  await watcher.close()
+  await desktop.stream.stop()
+  assert.throws(() => desktop.stream.getAuthKey())
+})
+
+test('asks for the key that it was started with', async () => {
+  await desktop.stream.start({ requireAuth: true })
+  const key = desktop.stream.getAuthKey()
+  assert.match(key, /^[A-Za-z0-9]{16}$/)
+  const stranger = await open(desktop.stream.getUrl({ authKey: 'wrong' }))
+  await stranger.waitForSelector('#noVNC_status.noVNC_status_error, #noVNC_status.noVNC_status_warn', { timeout: 60_000 })
+  assert.equal(await stranger.locator('html.noVNC_connected').count(), 0)
+  await stranger.close()
+  const page = await open(desktop.stream.getUrl({ authKey: key }))
+  await connected(page)
+  await eventually(async () => (await colours(page)) > 50, 'the page shows the desktop', 60_000)
+  await page.close()
+  await desktop.stream.stop()
+})
