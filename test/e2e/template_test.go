@@ -3,6 +3,8 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -139,10 +141,10 @@ func oldClient(t *testing.T) {
 	out := server.python(t, `
 from e2b import Sandbox
 s = Sandbox.create("by-old-client")
-print(s.files.read("/who"), s.commands.run("whoami; pwd; sudo id -un; ls -A ~").stdout)
+print(s.files.read("/who"), s.commands.run("whoami; pwd; ls -A ~; sudo id -un").stdout)
 s.kill()
 `)
-	if got := strings.Join(strings.Fields(out), " "); got != "root user /home/user root .bash_logout .bashrc .profile" {
+	if got := strings.Join(strings.Fields(out), " "); got != "root user /home/user .bash_logout .bashrc .profile root" {
 		t.Errorf("a sandbox of an old client's template: %q; the build: %s", got, body)
 	}
 	server.call(t, "DELETE", "/templates/by-old-client", "")
@@ -250,5 +252,38 @@ func TestCommandLine(t *testing.T) {
 	must("", "template", "delete", "--yes", "by-cli")
 	if out, err := server.cli(t, dir, "template", "delete", "--yes", "by-cli"); err == nil && !strings.Contains(out, "not found") {
 		t.Errorf("a second delete:\n%s", out)
+	}
+}
+
+// TestTemplatesShareTheirBase: several templates take what they differ by.
+func TestTemplatesShareTheirBase(t *testing.T) {
+	size := func() (total int64) {
+		err := filepath.WalkDir(filepath.Join(server.DataDir, "images"), func(_ string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			info, err := d.Info()
+			if err == nil {
+				total += info.Size()
+			}
+			return nil // what ends meanwhile takes nothing
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return total
+	}
+	before := size()
+	server.python(t, `
+from e2b import Template
+for n in range(5):
+    Template.build(Template().from_base_image().run_cmd(f"head -c 1000000 /dev/urandom > blob-{n}"), f"sharing-{n}", cpu_count=1, memory_mb=512)
+`)
+	// Each has its megabyte in the layer of the step, and in that of the template.
+	if grown := size() - before; grown < 5_000_000 || grown > 5*4_000_000 {
+		t.Errorf("five templates with a megabyte each take %d bytes", grown)
+	}
+	for n := range 5 {
+		server.call(t, "DELETE", fmt.Sprintf("/templates/sharing-%d", n), "")
 	}
 }
