@@ -23,17 +23,29 @@ async function open(url) {
   const there = new URL(url)
   assert.equal(there.host, `6080-${desktop.sandboxId}.${desktop.sandboxDomain}`)
   const page = await browser.newPage()
+  page.troubles = [] // what the page could not load
+  page.on('requestfailed', (request) => page.troubles.push(`${request.url()}: ${request.failure().errorText}`))
+  page.on('response', (answer) => { if (answer.status() >= 400) page.troubles.push(`${answer.url()}: ${answer.status()}`) })
   await page.goto(address(desktop, 6080) + there.pathname + there.search)
   return page
 }
 
-/** Resolves when a page is connected to the desktop. */
+/** Resolves when a page is connected to the desktop. On a busy machine some first loads
+ * never got past noVNC_loading, why is not known yet; then this says what it saw and
+ * loads the page again. */
 async function connected(page) {
-  await page.waitForSelector('html.noVNC_connected', { state: 'attached', timeout: 60_000 }).catch(async (error) => {
-    const status = await page.evaluate(() => [document.documentElement.className, document.querySelector('#noVNC_status').textContent])
-    const { stdout } = await desktop.commands.run('tail -n 20 /tmp/novnc.log /tmp/x11vnc_stderr.log; netstat -tn')
-    throw new Error(`the page says ${status}, and the desktop\n${stdout}`, { cause: error })
-  })
+  for (let tries = 1; ; tries++) {
+    try {
+      return await page.waitForSelector('html.noVNC_connected', { state: 'attached', timeout: 30_000 })
+    } catch (error) {
+      const status = await page.evaluate(() => document.documentElement.className)
+      const { stdout } = await desktop.commands.run('tail -n 5 /tmp/novnc.log; netstat -tn')
+      const what = `the page says ${status}; it could not load: ${page.troubles.join(', ')}; the desktop:\n${stdout}`
+      if (tries === 3 || !status.includes('noVNC_loading')) throw new Error(what, { cause: error })
+      console.error(what)
+      await page.reload()
+    }
+  }
 }
 
 /** How many colours the canvas of a page shows, of the desktop's 1024 × 768 points. */

@@ -1,1 +1,1 @@
-"""Runs code in kernels and streams what comes out. See README.md, one level up."""
+"""Runs code in kernels and streams what comes out."""
