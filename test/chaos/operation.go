@@ -155,9 +155,9 @@ const named = "chaos"
 func replaceSnapshot(w *world, sb *sandbox, _ int) (int, func()) {
 	status := w.call("POST", "/sandboxes/"+sb.id+"/snapshots", fmt.Sprintf(`{"name":%q}`, named), nil)
 	return status, func() {
-		if status == http.StatusCreated {
+		if status == http.StatusCreated && !w.renamed {
 			w.named = []string{sb.mark}
-		} else {
+		} else { // not answered, or beside another whose turn may have come later
 			w.named = append(w.named, sb.mark)
 		}
 		w.renamed = true
