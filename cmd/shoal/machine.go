@@ -157,13 +157,18 @@ func (m *machine) keepLog(ctx context.Context, sandboxID string, lines []byte) e
 	return m.orch.KeepLog(ctx, sandboxID, lines)
 }
 
-// alive counts the sandboxes.
-func (m *machine) alive() int {
+// alive counts the sandboxes that run.
+func (m *machine) alive() (n int) {
 	list, err := m.orch.List(context.Background())
 	if err != nil {
 		return 0
 	}
-	return len(list)
+	for _, sb := range list {
+		if sb.State != shoal.StatePaused {
+			n++
+		}
+	}
+	return n
 }
 
 // extractKernel puts the embedded sandbox kernel below the data directory, named

@@ -22,6 +22,7 @@ const (
 
 // call is what the log says about a request. Only the request's goroutine uses it.
 type call struct {
+	start       time.Time
 	route, team string
 	err         error
 }
@@ -32,7 +33,7 @@ func callOf(ctx context.Context) *call {
 	if c, ok := ctx.Value(callKey{}).(*call); ok {
 		return c
 	}
-	return &call{}
+	return &call{start: time.Now()}
 }
 
 // foreignID is what a request ID from outside may look like; it goes into logs
@@ -50,7 +51,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		}
 		w.Header().Set(shoal.RequestIDHeader, id)
 		w.Header().Set(traceHeader, id)
-		c := &call{}
+		c := &call{start: start}
 		r = r.WithContext(context.WithValue(shoal.WithRequestID(r.Context(), id), callKey{}, c))
 		rec := &recorder{ResponseWriter: w}
 		defer func() {

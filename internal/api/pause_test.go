@@ -329,3 +329,20 @@ func TestReplacedWhilePlaced(t *testing.T) {
 		t.Errorf("build %q, then %q", first, now)
 	}
 }
+
+// TestPauseThatWasQuicker: a request that came before the sandbox was paused, but got to
+// the machine after, has what it wanted; one that came later is refused.
+func TestPauseThatWasQuicker(t *testing.T) {
+	w := newWorld(t)
+	id := w.create(`{"templateID":"base"}`)
+	came := time.Now()
+	w.call("POST", "/sandboxes/"+id+"/pause", "").wants(t, 204, "")
+	w.call("POST", "/sandboxes/"+id+"/pause", "").wants(t, 409, "is already paused")
+	for start, want := range map[time.Time]bool{came: true, time.Now(): false} {
+		ctx := context.WithValue(t.Context(), callKey{}, &call{start: start})
+		ctx = context.WithValue(ctx, callerKey{}, auth.Caller{Team: shoal.Team{ID: shoal.DevTeamID}})
+		if got := w.server.pausedSince(ctx, id); got != want {
+			t.Errorf("paused since %s: %v", start, got)
+		}
+	}
+}

@@ -39,24 +39,30 @@ func (s *Server) CreateSandboxV2(ctx context.Context, req gen.CreateSandboxV2Req
 
 func (s *Server) create(ctx context.Context, body gen.NewSandbox, f family) (shoal.Sandbox, error) {
 	team := callerOf(ctx).Team
-	spec, err := s.plan(ctx, team, body, f)
-	if err != nil {
-		return shoal.Sandbox{}, err
-	}
-	sb, err := s.fleet.Place(ctx, spec, team.Limits.ConcurrentSandboxes)
-	if err != nil && ctx.Err() == nil {
-		// What the reference led to may have been replaced, and removed, meanwhile.
-		if _, now, resolveErr := s.resolveBuild(ctx, team, body.TemplateID); resolveErr == nil && now.ID != spec.BuildID {
-			if spec, err = s.plan(ctx, team, body, f); err == nil {
-				sb, err = s.fleet.Place(ctx, spec, team.Limits.ConcurrentSandboxes)
-			}
+	for tries := 0; ; tries++ {
+		spec, err := s.plan(ctx, team, body, f)
+		if err != nil {
+			return shoal.Sandbox{}, err
+		}
+		sb, err := s.fleet.Place(ctx, spec, team.Limits.ConcurrentSandboxes)
+		if err == nil {
+			s.spawns.note(sb.TemplateID, sb.StartedAt)
+			return sb, nil
+		}
+		if tries == maxReplaced || ctx.Err() != nil || !s.replaced(ctx, team, body.TemplateID, spec.BuildID) {
+			return sb, err
 		}
 	}
-	if err != nil {
-		return sb, err
-	}
-	s.spawns.note(sb.TemplateID, sb.StartedAt)
-	return sb, nil
+}
+
+// maxReplaced bounds how often a create begins anew because the snapshot that it was to
+// begin with has been replaced meanwhile.
+const maxReplaced = 5
+
+// replaced tells whether a reference leads to another build by now.
+func (s *Server) replaced(ctx context.Context, team shoal.Team, reference, buildID string) bool {
+	_, now, err := s.resolveBuild(ctx, team, reference)
+	return err == nil && now.ID != buildID
 }
 
 // plan turns a request into a specification, or says what is wrong with it

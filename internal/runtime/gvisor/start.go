@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/control/client"
@@ -227,7 +228,7 @@ func (g *guest) boot(ctx context.Context, conf *config.Config, restore bool, che
 	defer link.FilePayload.Files[0].Close()
 	if restore {
 		defer telemetry.Begin(ctx, "guest_restore")()
-		if err := g.box.Restore(conf, g.oci, g.spec.ID, checkpoint, false, false, link); err != nil {
+		if err := firstLine(g.box.Restore(conf, g.oci, g.spec.ID, checkpoint, false, false, link)); err != nil {
 			return fmt.Errorf("restore the guest: %w", err)
 		}
 		return nil
@@ -305,3 +306,24 @@ func protectKernel(pid int) {
 		_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", p), []byte(score), 0)
 	}
 }
+
+// firstLine is an error without the stacks that a kernel adds when it cannot read a
+// checkpoint. It is still the same error.
+func firstLine(err error) error {
+	if err == nil {
+		return nil
+	}
+	text, _, cut := strings.Cut(err.Error(), "\n")
+	if !cut {
+		return err
+	}
+	return &shortError{text: text, error: err}
+}
+
+type shortError struct {
+	text string
+	error
+}
+
+func (e *shortError) Error() string { return e.text }
+func (e *shortError) Unwrap() error { return e.error }
