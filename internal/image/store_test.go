@@ -1,8 +1,11 @@
 package image
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -51,13 +54,6 @@ func TestStore(t *testing.T) {
 	}
 }
 
-// slowTree has a file whose content never comes: it is a pipe without a writer.
-func slowTree(pipe string) *Tree {
-	t := NewTree()
-	_ = t.Put("slow", &Node{Mode: unix.S_IFREG | 0o644, Path: pipe, Size: 1 << 20})
-	return t
-}
-
 // TestKilledWriter kills a process in the middle of an image.
 func TestKilledWriter(t *testing.T) {
 	if dir := os.Getenv("IMAGE_TEST_WRITER"); dir != "" {
@@ -65,15 +61,24 @@ func TestKilledWriter(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, _, err = s.Put(slowTree(filepath.Join(dir, "pipe")))
-		t.Fatalf("the image was written: %v", err)
+		f, err := s.unfinished()
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Println("writing")
+		_, _ = io.Copy(f, os.Stdin) // until it is killed
+		t.Fatal("it was not killed")
 	}
 	dir := t.TempDir()
-	if err := unix.Mkfifo(filepath.Join(dir, "pipe"), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	writer := exec.Command(os.Args[0], "-test.run=^TestKilledWriter$")
 	writer.Env = append(os.Environ(), "IMAGE_TEST_WRITER="+dir)
+	said, err := writer.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := writer.StdinPipe(); err != nil { // open until the writer was waited for
+		t.Fatal(err)
+	}
 	if err := writer.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -91,19 +96,8 @@ func TestKilledWriter(t *testing.T) {
 		}
 		return len(files)
 	}
-	// It reads the content once the pipe can be opened for writing, and the lock
-	// was taken before that.
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		fd, err := unix.Open(filepath.Join(dir, "pipe"), unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-		if err == nil {
-			defer unix.Close(fd)
-			break
-		}
-		if !errors.Is(err, unix.ENXIO) || time.Now().After(deadline) {
-			t.Fatalf("the writer does not write: %v", err)
-		}
-		time.Sleep(5 * time.Millisecond)
+	if line, err := bufio.NewReader(said).ReadString('\n'); line != "writing\n" {
+		t.Fatalf("the writer does not write: %q %v", line, err)
 	}
 	s, err := Open(dir)
 	if err != nil {
