@@ -30,21 +30,16 @@ async function open(url) {
   return page
 }
 
-/** Resolves when a page is connected to the desktop. On a busy machine some first loads
- * never got past noVNC_loading, why is not known yet; then this says what it saw and
- * loads the page again. */
+/** Resolves when a page is connected to the desktop. noVNC is some fifty files, and the
+ * desktop's server begins a process for each connection, which takes long on a busy
+ * machine; if it never ends, this says what was seen. */
 async function connected(page) {
-  for (let tries = 1; ; tries++) {
-    try {
-      return await page.waitForSelector('html.noVNC_connected', { state: 'attached', timeout: 30_000 })
-    } catch (error) {
-      const status = await page.evaluate(() => document.documentElement.className)
-      const { stdout } = await desktop.commands.run('tail -n 5 /tmp/novnc.log; netstat -tn')
-      const what = `the page says ${status}; it could not load: ${page.troubles.join(', ')}; the desktop:\n${stdout}`
-      if (tries === 3 || !status.includes('noVNC_loading')) throw new Error(what, { cause: error })
-      console.error(what)
-      await page.reload()
-    }
+  try {
+    return await page.waitForSelector('html.noVNC_connected', { state: 'attached', timeout: 150_000 })
+  } catch (error) {
+    const status = await page.evaluate(() => document.documentElement.className)
+    const { stdout } = await desktop.commands.run('tail -n 5 /tmp/novnc.log; netstat -tn')
+    throw new Error(`the page says ${status}; it could not load: ${page.troubles.join(', ')}; the desktop:\n${stdout}`, { cause: error })
   }
 }
 
