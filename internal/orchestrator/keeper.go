@@ -201,7 +201,7 @@ func (o *Orchestrator) wantedShells(now time.Time) map[shellKey]int {
 
 // relieve gives memory back when the machine is short of it, and tells whether it is.
 func (o *Orchestrator) relieve(ctx context.Context) (short bool, err error) {
-	available, total, err := availableMemory()
+	available, total, err := o.cfg.Memory()
 	if err != nil || float64(available) > pressure*float64(total) {
 		return false, err
 	}

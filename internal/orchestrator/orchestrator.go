@@ -80,6 +80,9 @@ type Config struct {
 	Ended func(executionID string)
 	// Logs keeps the sandboxes' logs; nil keeps none.
 	Logs *sandboxlog.Store
+	// Memory is what can be had of the machine's memory, and all of it, in bytes; nil
+	// asks the machine.
+	Memory func() (available, total int64, err error)
 }
 
 // Orchestrator implements shoal.Node.
@@ -124,6 +127,9 @@ var _ shoal.Node = (*Orchestrator)(nil)
 // New makes an orchestrator. Recover must be called before anything else.
 func New(cfg Config, rt runtime.Runtime, slots Slots, images Images, artifacts *artifact.Store, log *slog.Logger) *Orchestrator {
 	taken := make(chan struct{}, 1)
+	if cfg.Memory == nil {
+		cfg.Memory = availableMemory
+	}
 	open, err := network.ParsePolicy(shoal.Network{})
 	if err != nil {
 		panic(err) // the empty policy is a policy

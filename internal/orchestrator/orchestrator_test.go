@@ -37,6 +37,8 @@ type node struct {
 	build   shoal.Build
 	warm    map[string]int // guests to start ahead
 	shells  int            // kernels to start ahead
+	rest    time.Duration
+	memory  func() (available, total int64, err error)
 	log     *slog.Logger
 	orch    *Orchestrator
 	pool    *network.Pool
@@ -101,7 +103,7 @@ func (n *node) open() {
 	n.must(err)
 	n.orch = New(Config{NodeID: "n", DataDir: filepath.Join(n.dir, "data"), RunDir: filepath.Join(n.dir, "run"), MaxProcesses: 200,
 		MaxSandboxes: 10, EnvdTimeout: 20 * time.Second, GuestEnv: map[string]string{"FROM_NODE": "1"},
-		WarmMin: n.warm, WarmMax: 8 * len(n.warm), Shells: n.shells}, n.driver, n.pool, n.store, n.artifacts(), n.log)
+		WarmMin: n.warm, WarmMax: 8 * len(n.warm), Shells: n.shells, RestTime: n.rest, Memory: n.memory}, n.driver, n.pool, n.store, n.artifacts(), n.log)
 	n.orch.AddBuild(n.build)
 	n.must(n.orch.Recover(context.Background()))
 	ctx, cancel := context.WithCancel(context.Background())

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -113,6 +114,60 @@ func TestWarmGuestsAreKeptAndDrained(t *testing.T) {
 	}
 	n.warm = nil
 	n.open()
+}
+
+// TestMemoryPressure: what was started ahead, and what rests, gives its memory back, and
+// nothing is started ahead until there is memory again.
+func TestMemoryPressure(t *testing.T) {
+	n := newNode(t)
+	n.close()
+	var short atomic.Bool
+	n.warm, n.shells, n.rest = map[string]int{"t": 2}, 1, longRest
+	n.memory = func() (available, total int64, err error) {
+		if short.Load() {
+			return 5, 100, nil
+		}
+		return 50, 100, nil
+	}
+	n.open()
+	full := func() bool { return n.orch.warm.size() == 2 && len(n.liveKernels("shell")) > 0 }
+	n.eventually("guests and kernels are started ahead", full)
+	sb := n.create()
+	n.write(sb, "/root/kept", "x")
+	n.pause(sb)
+	n.eventually("they are replaced", full)
+	short.Store(true)
+	n.eventually("they and the resting guest end", func() bool {
+		return n.orch.warm.size() == 0 && len(n.liveKernels("warm"))+len(n.liveKernels("shell"))+len(n.liveKernels(sb.SandboxID)) == 0
+	})
+	sb = n.resume(sb)
+	if got := n.read(sb, "/root/kept"); got != "x" || sb.ColdBoot {
+		t.Errorf("the file: %q, cold boot %v", got, sb.ColdBoot)
+	}
+	if len(n.liveKernels("warm")) != 0 {
+		t.Error("guests are started ahead without memory")
+	}
+	short.Store(false)
+	n.eventually("they come back", full)
+}
+
+// TestNewBuildDrainsTheOld: of a template that guests are kept of, only the present build
+// has them, also when an older build is heard of later.
+func TestNewBuildDrainsTheOld(t *testing.T) {
+	n := warmed(t, 2)
+	newer := n.build
+	newer.ID, newer.CreatedAt = "t-newer", n.build.CreatedAt.Add(time.Hour)
+	n.orch.AddBuild(newer)
+	n.orch.AddBuild(n.build)
+	of := func(buildID string) int {
+		n.orch.warm.mu.Lock()
+		defer n.orch.warm.mu.Unlock()
+		return len(n.orch.warm.ready[buildID])
+	}
+	n.eventually("the new build's take their place", func() bool { return of("t-newer") == 2 && of("t-build") == 0 })
+	n.eventually("the old ones end", func() bool { return len(n.liveKernels("warm")) == 2 })
+	n.orch.dropBuild("t-newer")
+	n.eventually("without it the old one is the present one", func() bool { return of("t-build") == 2 && of("t-newer") == 0 })
 }
 
 // TestWarmGuestsOfASnapshot have the memory of the snapshot and the identity of
