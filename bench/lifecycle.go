@@ -77,13 +77,17 @@ func (s *server) pauseAndResume(ctx context.Context, d dirty, fromDisk bool) (pa
 			return 0, 0, err
 		}
 	}
+	guest, err := s.guestOf(sb)
+	if err != nil {
+		return 0, 0, err
+	}
 	begin := time.Now()
 	if err := s.call(ctx, "POST", "/sandboxes/"+sb.ID+"/pause", "{}", 204, nil); err != nil {
 		return 0, 0, err
 	}
 	pause = time.Since(begin)
 	if fromDisk {
-		if err := s.awaitEnd(ctx, sb); err != nil {
+		if err := s.awaitEnd(ctx, guest); err != nil {
 			return 0, 0, err
 		}
 	}
@@ -92,11 +96,11 @@ func (s *server) pauseAndResume(ctx context.Context, d dirty, fromDisk bool) (pa
 	return pause, time.Since(begin), err
 }
 
-// awaitEnd waits until a paused sandbox has no guest any more.
-func (s *server) awaitEnd(ctx context.Context, sb sandbox) error {
+// awaitEnd waits until the guest of a paused sandbox has ended.
+func (s *server) awaitEnd(ctx context.Context, guest string) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for len(guestGroups(sb.ID)) > 0 {
+	for len(guestGroups(guest)) > 0 {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -159,7 +163,7 @@ func benchWarm(ctx context.Context, r *report, s *server) error {
 		return err
 	}
 	var frozen int64
-	for _, group := range guestGroups("warm") {
+	for _, group := range guestGroups("warm-*") {
 		frozen += privateOf(group)
 	}
 	r.add(figure{Name: fmt.Sprintf("frozen private memory, each of %d", warmGuests), Unit: "MiB", Ours: float64(frozen) / warmGuests / (1 << 20)})
@@ -267,7 +271,7 @@ func (s *server) benchEmptyPool(ctx context.Context, r *report) error {
 func (s *server) awaitWarm(ctx context.Context) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for len(guestGroups("warm")) < warmGuests {
+	for len(guestGroups("warm-*")) < warmGuests {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

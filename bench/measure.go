@@ -253,21 +253,30 @@ func benchMemory(ctx context.Context, r *report, s *server, many int) error {
 	}
 	var private int64
 	for _, sb := range boxes {
-		private += privateMemory(sb.ID)
+		guest, err := s.guestOf(sb)
+		if err != nil {
+			return err
+		}
+		for _, group := range guestGroups(guest) {
+			private += privateOf(group)
+		}
 	}
 	r.add(figure{Name: fmt.Sprintf("idle private memory, each of %d alive", many), Unit: "MiB", Ours: float64(private) / float64(many) / (1 << 20)})
 	return nil
 }
 
-// privateMemory sums the private pages of a sandbox's kernel and stubs, in bytes.
-func privateMemory(sandboxID string) int64 {
-	var total int64
-	for _, group := range guestGroups(sandboxID) {
-		total += privateOf(group)
+// guestOf is the ID of a sandbox's present guest. It says nothing of the sandbox: the
+// guest, or its kernel, may have been started ahead of it.
+func (s *server) guestOf(sb sandbox) (string, error) {
+	data, err := os.ReadFile(filepath.Join(s.DataDir, "sandboxes", sb.ID+".json"))
+	if err != nil {
+		return "", err
 	}
-	return total
+	var record struct{ GuestID string }
+	return record.GuestID, json.Unmarshal(data, &record)
 }
 
+// privateOf sums the private pages of a guest's kernel and stubs, in bytes.
 func privateOf(group string) (total int64) {
 	data, _ := os.ReadFile(filepath.Join(group, "cgroup.procs"))
 	for _, pid := range strings.Fields(string(data)) {
@@ -276,10 +285,10 @@ func privateOf(group string) (total int64) {
 	return total
 }
 
-// guestGroups are the cgroups of the guests whose IDs begin so.
-func guestGroups(prefix string) []string {
+// guestGroups are the cgroups of the guests whose IDs match.
+func guestGroups(pattern string) []string {
 	for _, root := range []string{"/sys/fs/cgroup/memory/bench/", "/sys/fs/cgroup/bench/"} {
-		if groups, _ := filepath.Glob(root + prefix + "-*"); len(groups) > 0 {
+		if groups, _ := filepath.Glob(root + pattern); len(groups) > 0 {
 			return groups
 		}
 	}

@@ -69,20 +69,21 @@ func run(args []string) error {
 	defer stop()
 
 	lines := report.New()
-	config := envd.DefaultConfig(newLog(*verbose, lines))
+	config := envd.DefaultConfig(newLog(*verbose, io.MultiWriter(os.Stderr, lines)))
+	// The console is for the daemon's own troubles, and writing to it takes time.
+	config.Processes = newLog(*verbose, lines)
 	config.Local, config.Report = *local, lines
 	return envd.New(config).Run(ctx, listener)
 }
 
-// newLog writes to the console and to what goes to the node, in the keys that
-// clients know (api.md §3.14).
-func newLog(verbose bool, also io.Writer) *slog.Logger {
+// newLog writes lines in the keys that clients know (api.md §3.14).
+func newLog(verbose bool, to io.Writer) *slog.Logger {
 	level := slog.LevelInfo
 	if verbose {
 		level = slog.LevelDebug
 	}
 	names := map[string]string{slog.TimeKey: "timestamp", slog.MessageKey: "message"}
-	return slog.New(slog.NewJSONHandler(io.MultiWriter(os.Stderr, also), &slog.HandlerOptions{Level: level,
+	return slog.New(slog.NewJSONHandler(to, &slog.HandlerOptions{Level: level,
 		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
 			if name, ok := names[a.Key]; ok && len(groups) == 0 {
 				a.Key = name

@@ -41,10 +41,13 @@ func (s *Store) Draft(id string) (*Draft, error) {
 	if err != nil {
 		return nil, fmt.Errorf("begin artifact %s: %w", id, err)
 	}
-	d := &Draft{store: s, id: id, dir: dir, finished: make(chan struct{})}
-	d.flushing.Go(d.flush)
-	return d, nil
+	return &Draft{store: s, id: id, dir: dir, finished: make(chan struct{})}, nil
 }
+
+// FlushEarly pushes what is written towards the disk while the draft grows. It makes a
+// Commit quicker, and the writing slower, so it is not for what is committed loosely or
+// discarded. It may be called once.
+func (d *Draft) FlushEarly() { d.flushing.Go(d.flush) }
 
 // Dir is where the files go.
 func (d *Draft) Dir() string { return d.dir }

@@ -7,6 +7,7 @@ package envd
 //go:generate sh -c "cd ../../spec/envd && go run github.com/bufbuild/buf/cmd/buf@v1.75.0 generate"
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -65,6 +66,7 @@ type Config struct {
 	Authority access.Authority
 	Log       *slog.Logger
 	Report    *report.Queue // brings the log to the node; nil if nobody collects it
+	Processes *slog.Logger  // of what clients start; nil is Log
 }
 
 // DefaultConfig is for a daemon that is a sandbox's first process.
@@ -145,7 +147,7 @@ func New(config Config) *Server {
 func (s *Server) routeRPCs(rt *router) {
 	rt.handleRPC(processconnect.NewProcessHandler(&process.Service{
 		Callers: s.callers, Settings: s.settings, Reaper: s.reaper, Table: s.table,
-		Path: s.config.Path, OOMScore: ownOOMScore(), Nice: ownNice(), Log: s.log}))
+		Path: s.config.Path, OOMScore: ownOOMScore(), Nice: ownNice(), Log: cmp.Or(s.config.Processes, s.log)}))
 	rt.handleRPC(filesystemconnect.NewFilesystemHandler(filesystem.New(s.callers, s.watchers)))
 }
 

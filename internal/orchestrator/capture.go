@@ -48,12 +48,16 @@ func (o *Orchestrator) captureOf(sb *sandbox) capture {
 	return capture{Runtime: o.runtime.Name(), Version: o.runtime.Version(), Kernel: sb.kernel, Root: sb.root, Memory: true}
 }
 
-// checkpoint writes the guest's memory and disk into a draft.
-func (o *Orchestrator) checkpoint(ctx context.Context, guest runtime.Guest, name string) (*artifact.Draft, error) {
+// checkpoint writes the guest's memory and disk into a draft. toStay means that the
+// draft will be waited for until the disk has it.
+func (o *Orchestrator) checkpoint(ctx context.Context, guest runtime.Guest, name string, toStay bool) (*artifact.Draft, error) {
 	defer telemetry.Begin(ctx, "checkpoint")()
 	draft, err := o.artifacts.Draft(name)
 	if err != nil {
 		return nil, err
+	}
+	if toStay {
+		draft.FlushEarly()
 	}
 	if err := guest.Checkpoint(ctx, draft.Dir()); err != nil {
 		return nil, errors.Join(err, draft.Discard())

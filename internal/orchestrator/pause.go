@@ -15,6 +15,9 @@ type saved struct {
 	Artifact string `json:"artifact"`
 	// Memory is false if only the disk was kept.
 	Memory bool `json:"memory"`
+	// onDisk means that the artifact outlives the machine's power, so that the record
+	// that names it should too.
+	onDisk bool
 }
 
 // Pause keeps a running sandbox on disk and gives back what it uses. Pauses of
@@ -89,7 +92,7 @@ func (o *Orchestrator) suspend(ctx context.Context, sb *sandbox, memory bool) er
 		return err
 	}
 	if memory {
-		draft, err := o.checkpoint(ctx, guest, name)
+		draft, err := o.checkpoint(ctx, guest, name, false)
 		if err != nil {
 			return err
 		}
@@ -100,6 +103,7 @@ func (o *Orchestrator) suspend(ctx context.Context, sb *sandbox, memory bool) er
 		return err
 	}
 	sb.mu.Lock()
+	sb.saved.onDisk = !memory
 	sb.view.EndAt = time.Now().UTC() // of a paused sandbox: when it was paused
 	sb.mu.Unlock()
 	return o.settle(sb, shoal.StatePaused)

@@ -31,15 +31,16 @@ func (o *Orchestrator) recordPath(sandboxID string) string {
 	return filepath.Join(o.recordsDir(), sandboxID+".json")
 }
 
-// writeRecord replaces the record as a whole. It reaches the disk at once only if
-// a snapshot is named: what else it describes does not survive the machine.
+// writeRecord replaces the record as a whole. It is waited for until the disk has it only
+// if it names a snapshot that the disk has: nothing else that it describes survives the
+// machine, and the wait would be for the snapshot's pages, too.
 func (o *Orchestrator) writeRecord(r record) error {
 	data, err := json.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("encode a sandbox record: %w", err)
 	}
 	path := o.recordPath(r.Sandbox.SandboxID)
-	durable := r.Saved != nil && r.Sandbox.State == shoal.StatePaused
+	durable := r.Saved != nil && r.Saved.onDisk && r.Sandbox.State == shoal.StatePaused
 	err = writeFile(path+".tmp", data, durable)
 	if err == nil {
 		err = os.Rename(path+".tmp", path)
@@ -146,7 +147,11 @@ func (o *Orchestrator) saveView(s *sandbox) error {
 		return nil
 	}
 	s.mu.Lock()
-	r := record{Sandbox: s.view, CreatedAt: s.createdAt, GuestID: s.guestID, Root: s.root, Kernel: s.kernel, Saved: s.saved}
+	r := record{Sandbox: s.view, CreatedAt: s.createdAt, GuestID: s.guestID, Root: s.root, Kernel: s.kernel}
+	if s.saved != nil {
+		from := *s.saved
+		r.Saved = &from
+	}
 	if s.slot != nil {
 		r.SlotIndex = s.slot.Index()
 	}

@@ -50,6 +50,9 @@ func (o *Orchestrator) seal(sb *sandbox, from saved) {
 	for range sealTries {
 		err := o.artifacts.Seal(from.Artifact)
 		if err == nil {
+			err = o.recordSealed(sb, from)
+		}
+		if err == nil {
 			return
 		}
 		o.log.Error("the snapshot of a paused sandbox is not on the disk yet", "sandbox", sb.id, "error", err)
@@ -59,6 +62,20 @@ func (o *Orchestrator) seal(sb *sandbox, from saved) {
 		case <-again.C:
 		}
 	}
+}
+
+// recordSealed brings the record of a pause to the disk after its snapshot.
+func (o *Orchestrator) recordSealed(sb *sandbox, from saved) error {
+	sb.mu.Lock()
+	same := sb.saved != nil && sb.saved.Artifact == from.Artifact
+	if same {
+		sb.saved.onDisk = true
+	}
+	sb.mu.Unlock()
+	if !same {
+		return nil // resumed or killed meanwhile
+	}
+	return o.saveView(sb)
 }
 
 // A disk that refused a snapshot is left alone for sealRetry, sealTries times.

@@ -45,7 +45,7 @@ func (o *Orchestrator) Snapshot(ctx context.Context, sandboxID string, into shoa
 // so a large disk is left out.
 func (o *Orchestrator) checkpointWithDisk(ctx context.Context, sb *sandbox, guest runtime.Guest, name string) (draft *artifact.Draft, err error) {
 	if stats, err := guest.Stats(ctx); err != nil || stats.DiskBytes > maxFrozenDisk {
-		return o.checkpoint(ctx, guest, name)
+		return o.checkpoint(ctx, guest, name, true)
 	}
 	// The next process thaws a guest whose record says so.
 	if err := o.saveView(sb); err != nil {
@@ -54,7 +54,7 @@ func (o *Orchestrator) checkpointWithDisk(ctx context.Context, sb *sandbox, gues
 	if err := guest.Freeze(ctx); err != nil {
 		return nil, err
 	}
-	draft, err = o.checkpoint(ctx, guest, name)
+	draft, err = o.checkpoint(ctx, guest, name, true)
 	if err == nil {
 		end := telemetry.Begin(ctx, "disk")
 		err = writeUpper(ctx, guest, filepath.Join(draft.Dir(), diskFile))
@@ -87,7 +87,7 @@ func (o *Orchestrator) Fork(ctx context.Context, sandboxID string, specs []shoal
 	var c capture
 	err := o.standStill(ctx, sandboxID, "forked", func(sb *sandbox, guest runtime.Guest) (err error) {
 		c = o.captureOf(sb)
-		draft, err = o.checkpoint(ctx, guest, forkPrefix+sb.id)
+		draft, err = o.checkpoint(ctx, guest, forkPrefix+sb.id, false)
 		return err
 	})
 	if err != nil {

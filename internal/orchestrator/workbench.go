@@ -83,7 +83,7 @@ func (b *Workbench) Disk(ctx context.Context, to *os.File) error {
 // Keep makes a build of the guest as it stands now, with its memory: sandboxes of
 // the build begin there.
 func (b *Workbench) Keep(ctx context.Context, build shoal.Build) error {
-	draft, err := b.o.checkpoint(ctx, b.w.guest, buildArtifact(build.ID))
+	draft, err := b.o.checkpoint(ctx, b.w.guest, buildArtifact(build.ID), true)
 	if err != nil {
 		return err
 	}

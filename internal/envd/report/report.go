@@ -18,7 +18,7 @@ const (
 
 	// gather is how long lines are collected before they are sent: a connection costs
 	// a guest more than a line does.
-	gather  = 250 * time.Millisecond
+	gather  = time.Second
 	retry   = time.Second
 	tries   = 3 // of one request; then its lines are dropped
 	timeout = 5 * time.Second
