@@ -99,7 +99,7 @@ func (n *node) open() {
 	n.pool, err = network.NewPool(network.Config{Name: "or", HostCIDR: netip.MustParsePrefix("10.75.0.0/16"),
 		VethCIDR: netip.MustParsePrefix("10.76.0.0/16"), StateDir: n.dir, PoolSize: 2}, n.log)
 	n.must(err)
-	n.driver, err = gvisor.New(gvisor.Options{RunDir: filepath.Join(n.dir, "gvisor"), CgroupParent: fmt.Sprintf("shoal-test-%d-%s", os.Getpid(), n.t.Name())}, n.log)
+	n.driver, err = gvisor.New(gvisor.Options{RunDir: filepath.Join(n.dir, "gvisor"), CgroupParent: fmt.Sprintf("shoal-test-%d-%s", os.Getpid(), strings.ReplaceAll(n.t.Name(), "/", "-"))}, n.log)
 	n.must(err)
 	n.orch = New(Config{NodeID: "n", DataDir: filepath.Join(n.dir, "data"), RunDir: filepath.Join(n.dir, "run"), MaxProcesses: 200,
 		MaxSandboxes: 10, EnvdTimeout: 20 * time.Second, GuestEnv: map[string]string{"FROM_NODE": "1"},
