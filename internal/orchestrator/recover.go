@@ -66,15 +66,14 @@ func (o *Orchestrator) recoverOne(ctx context.Context, r record, keep kept) erro
 	case shoal.StateRunning, shoal.StateSnapshotting, shoal.StatePausing:
 		// A pause that was cut off is undone while the guest lives.
 		err := o.adopt(ctx, r)
-		if err != nil && !isGone(err) {
-			// It may live: nothing of it is removed, and the next start tries again.
-			o.log.Error("a sandbox cannot be taken over now", "sandbox", id, "error", err)
-			err = nil
-		}
-		if err == nil {
+		if err == nil || !isGone(err) {
 			keep.guests[r.GuestID], keep.slots[r.SlotIndex] = true, true
-			if r.Saved != nil {
-				keep.artifacts[r.Saved.Artifact] = true
+			if err != nil {
+				// It may live: nothing of it is removed, and the next start tries again.
+				o.log.Error("a sandbox cannot be taken over now", "sandbox", id, "error", err)
+				if r.Saved != nil {
+					keep.artifacts[r.Saved.Artifact] = true
+				}
 			}
 			return nil
 		}
