@@ -129,6 +129,7 @@ type Guest interface {
 	Kill(ctx context.Context) error
 	// Done is closed when the guest has ended, by Kill or by itself.
 	Done() <-chan struct{}
-	// Console returns the last lines that the guest's first process wrote.
+	// Console returns the last lines that the guest's first process wrote and, once
+	// it has ended, how.
 	Console() string
 }

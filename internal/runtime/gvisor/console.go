@@ -1,6 +1,7 @@
 package gvisor
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 
 const (
 	consoleFile  = "console.log"
+	panicFile    = "panic.log" // what the kernel's own program says when it fails
+	panicHead    = 2 << 10     // bytes; the stacks of all goroutines follow
 	consoleLines = 50
 	consoleTail  = 16 << 10 // bytes read to find the last lines
 	// consoleLimit is the size at which trimConsole empties the file: a guest's
@@ -16,8 +19,34 @@ const (
 	consoleLimit = 1 << 20
 )
 
-// Console returns the last lines that the first process wrote.
-func (g *guest) Console() string { return readConsole(g.spec.Dir) }
+// Console returns the last lines that the first process wrote and, of a guest that
+// has ended, how its kernel did.
+func (g *guest) Console() string {
+	text := readConsole(g.spec.Dir)
+	if !g.ended() {
+		return text
+	}
+	if g.exit.Signaled() {
+		text += "\nthe sandbox kernel was ended by a signal: " + g.exit.Signal().String()
+	} else if code := g.exit.ExitStatus(); code != 0 {
+		text += fmt.Sprintf("\nthe sandbox kernel ended with exit code %d", code)
+	}
+	if words := readPanic(g.spec.Dir); words != "" {
+		text += "\nits last words: " + words
+	}
+	return strings.TrimPrefix(text, "\n")
+}
+
+// readPanic returns the beginning of what a kernel's program said when it failed.
+func readPanic(dir string) string {
+	f, err := os.Open(filepath.Join(dir, panicFile))
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	data, _ := io.ReadAll(io.LimitReader(f, panicHead))
+	return strings.TrimSpace(string(data))
+}
 
 func readConsole(dir string) string {
 	f, err := os.Open(filepath.Join(dir, consoleFile))

@@ -37,9 +37,9 @@ type guest struct {
 	freezing sync.Mutex
 	frozen   *bool // nil on an adopted guest until the kernel was asked
 
-	done    chan struct{}
-	endOnce sync.Once
-	endErr  error // set before done is closed
+	done   chan struct{}
+	endErr error           // set before done is closed
+	exit   unix.WaitStatus // likewise, and 0 if the kernel was adopted: its status is not ours to read
 }
 
 var _ runtime.Guest = (*guest)(nil)
@@ -65,6 +65,7 @@ func (g *guest) watch() {
 	if err == nil {
 		// Reaps a child, or only removes the socket of an adopted kernel.
 		err = g.box.DestroyContainer(g.spec.ID)
+		g.exit, _ = g.box.Wait(g.spec.ID) // has ended: only tells the status, if it can
 	}
 	g.endErr = errors.Join(err, g.driver.cgroups.remove(context.Background(), g.spec.ID))
 	g.pidfd.Close()

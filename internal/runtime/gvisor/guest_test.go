@@ -190,6 +190,38 @@ func TestGuestRuns(t *testing.T) {
 	}
 }
 
+// TestLastWords: how a kernel ended is kept, with what it said then.
+func TestLastWords(t *testing.T) {
+	h := newHost(t)
+	for sig, want := range map[unix.Signal]string{
+		unix.SIGKILL: "the sandbox kernel was ended by a signal: killed",
+		unix.SIGSEGV: "the sandbox kernel ended with exit code", // passed on to the first process
+	} {
+		b := h.start("last-words", "")
+		b.want("/count", "1")
+		pid := b.Guest.(*guest).pid
+		stderr, err := os.OpenFile(fmt.Sprintf("/proc/%d/fd/2", pid), os.O_WRONLY|os.O_APPEND, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintln(stderr, "panic: of the kernel")
+		stderr.Close()
+		if err := unix.Kill(pid, sig); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-b.Done():
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%v does not end the kernel", sig)
+		}
+		for _, text := range []string{"guest begins", want, "its last words: panic: of the kernel"} {
+			if !strings.Contains(b.Console(), text) {
+				t.Errorf("after %v the console lacks %q:\n%s", sig, text, b.Console())
+			}
+		}
+	}
+}
+
 // TestGuestLimits: disk and processes end in an error inside, and the guest goes on.
 func TestGuestLimits(t *testing.T) {
 	b := newHost(t).start("limits", "")

@@ -166,7 +166,9 @@ func (d *Driver) execute(kernel string, console *os.File, args *sandbox.Args) (*
 	if kernel != "" {
 		specutils.ExePath = kernel
 	}
-	return sandbox.New(d.conf, args)
+	conf := *d.conf
+	conf.PanicLog = filepath.Join(args.BundleDir, panicFile)
+	return sandbox.New(&conf, args)
 }
 
 // mountConfs says: the root is the EROFS image under a file-backed, bounded
