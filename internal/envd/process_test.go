@@ -263,6 +263,23 @@ func TestProcessEnvironment(t *testing.T) {
 	}
 }
 
+// TestLoginShell: a login shell is told of itself, as the system's login would.
+func TestLoginShell(t *testing.T) {
+	g := newGuest(t)
+	show := []string{"--noprofile", "-l", "-c", "env | grep ^SHELL="}
+	for want, envs := range map[string]map[string]string{
+		"SHELL=/bin/bash\n": nil,
+		"SHELL=/bin/own\n":  {"SHELL": "/bin/own"},
+	} {
+		req := &pb.StartRequest{Process: &pb.ProcessConfig{Cmd: "/bin/bash", Args: show, Envs: envs}}
+		r := g.start(g.context(), unary(req))
+		r.mustEnd()
+		if r.stdout.String() != want {
+			t.Errorf("with %v: %q, want %q", envs, r.stdout.String(), want)
+		}
+	}
+}
+
 func TestWorkingDirectory(t *testing.T) {
 	g := newGuest(t)
 	work := g.home + "/work"

@@ -20,7 +20,7 @@ import (
 const suite = "bookworm"
 
 // packagesVersion changes when the same recipe shall give another root directory.
-const packagesVersion = "2"
+const packagesVersion = "3"
 
 // recipeFiles are what the packages' root directory is made from.
 var recipeFiles = []string{"packages", "dpkg.cfg", "slim-root", "node", "install-node"}
@@ -98,6 +98,9 @@ func bootstrap(ctx context.Context, root, work string, progress func(Progress)) 
 		"--dpkgopt=force-unsafe-io",
 		`--extract-hook=sh "$SHOAL_RECIPE/slim-root" "$1"`,
 		`--customize-hook=sh "$SHOAL_RECIPE/install-node" "$1"`,
+		// One file instead of twelve: every program that asks for its language reads it,
+		// the shell of every command among them.
+		`--customize-hook=chroot "$1" localedef --add-to-archive /usr/lib/locale/C.utf8`,
 	}
 	for _, option := range aptOptions(ctx) {
 		args = append(args, "--aptopt="+option)

@@ -24,6 +24,7 @@ type User struct {
 	GID    uint32
 	Groups []uint32 // supplementary, without GID; do not modify
 	Home   string
+	Shell  string // "" in a record without one
 }
 
 // Database answers look-ups from the two files. A file is parsed again only
@@ -141,7 +142,11 @@ func parsePasswd(data []byte) passwdTable {
 		}
 		// The first record of a name or an ID counts, as in the C library.
 		if _, taken := t.byName[f[0]]; !taken {
-			t.byName[f[0]] = User{Name: f[0], UID: uint32(uid), GID: uint32(gid), Home: f[5]}
+			u := User{Name: f[0], UID: uint32(uid), GID: uint32(gid), Home: f[5]}
+			if len(f) > 6 {
+				u.Shell = f[6]
+			}
+			t.byName[f[0]] = u
 		}
 		if _, taken := t.names[uint32(uid)]; !taken {
 			t.names[uint32(uid)] = f[0]
