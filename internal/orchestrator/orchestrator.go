@@ -106,6 +106,7 @@ type Orchestrator struct {
 	draining  bool
 
 	warm       *warmPool
+	claims     turns
 	shells     *shellPool
 	taken      chan struct{}  // something started ahead was taken
 	openEgress network.Egress // of a sandbox that asks for no restriction
@@ -142,6 +143,7 @@ func New(cfg Config, rt runtime.Runtime, slots Slots, images Images, artifacts *
 		builds:    map[string]shoal.Build{},
 		newest:    map[string]string{},
 		warm:      newWarmPool(taken),
+		claims:    newTurns(),
 		shells:    newShellPool(taken),
 		taken:     taken,
 		wake:      make(chan struct{}, 1),

@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"reflect"
+	goruntime "runtime"
 	"slices"
 	"sync"
 	"time"
@@ -257,6 +258,31 @@ func (o *Orchestrator) stopWarm(ctx context.Context, w *warmGuest) error {
 	return errors.Join(err, os.RemoveAll(o.guestDir(w.id)))
 }
 
+// turns are for work that needs nothing but processors: more of it at once than there
+// are processors makes all of it slower. They are given in the order of asking.
+type turns chan struct{}
+
+// turnLimit is when a turn ends, work or not: a guest that hangs holds up nobody.
+const turnLimit = 250 * time.Millisecond
+
+func newTurns() turns { return make(turns, goruntime.NumCPU()) }
+
+// take waits for a turn; done ends it.
+func (t turns) take(ctx context.Context) (done func(), err error) {
+	defer telemetry.Begin(ctx, "turn")()
+	select {
+	case t <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	end := sync.OnceFunc(func() { <-t })
+	limit := time.AfterFunc(turnLimit, end)
+	return func() {
+		limit.Stop()
+		end()
+	}, nil
+}
+
 // claim makes a guest that was started ahead the sandbox's.
 func (o *Orchestrator) claim(ctx context.Context, sb *sandbox, w *warmGuest, egress network.Egress, l lease) error {
 	sb.mu.Lock()
@@ -268,6 +294,11 @@ func (o *Orchestrator) claim(ctx context.Context, sb *sandbox, w *warmGuest, egr
 		return err
 	}
 	o.watch(sb, w.guest)
+	done, err := o.claims.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
 	if !reflect.DeepEqual(egress, o.openEgress) {
 		// Before anything in the guest can move.
 		end := telemetry.Begin(ctx, "egress")
@@ -278,7 +309,7 @@ func (o *Orchestrator) claim(ctx context.Context, sb *sandbox, w *warmGuest, egr
 		}
 	}
 	end := telemetry.Begin(ctx, "thaw")
-	err := w.guest.Thaw(ctx)
+	err = w.guest.Thaw(ctx)
 	end()
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"context"
+	"errors"
 	"os"
 	"strings"
 	"sync"
@@ -216,4 +217,39 @@ func TestDemand(t *testing.T) {
 	if got := p.scores(start.Add(time.Hour)); len(got) != 0 || len(p.demand) != 0 {
 		t.Errorf("after an hour: %v", got)
 	}
+}
+
+// TestTurns: there are as many turns as processors, they are given in order, and one
+// that hangs is given on.
+func TestTurns(t *testing.T) {
+	turns := newTurns()
+	var first []func()
+	for range cap(turns) {
+		done, err := turns.take(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		first = append(first, done)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := turns.take(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("one turn more than there are: %v", err)
+	}
+	first[0]()
+	first[0]() // ends nobody else's
+	next, err := turns.take(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next()
+	if len(turns) != cap(turns) {
+		t.Errorf("%d turns are taken, want %d", len(turns), cap(turns))
+	}
+	// None ends its turn, so this one comes when a limit is reached.
+	late, err := turns.take(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	late()
 }
