@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"context"
+	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,20 +11,48 @@ import (
 	"time"
 )
 
-// buildShipped builds a template that Shoal ships, which takes minutes.
-func buildShipped(t *testing.T, name string) {
+// built is how the builds of templates that Shoal ships have ended. Only the test that
+// runs uses it.
+var built = map[string]error{}
+
+// buildShipped builds templates that Shoal ships. Each takes minutes and mostly one
+// processor, so a whole run builds all of them together when it needs the first.
+func buildShipped(t *testing.T, names ...string) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("builds a whole template; not with -short")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+	wanted := names
+	if flag.Lookup("test.run").Value.String() == "" {
+		wanted = append([]string{"desktop", "code-interpreter-v1"}, fragments()...)
+	}
+	start, ends := time.Now(), map[string]chan error{}
+	for _, name := range wanted {
+		if _, done := built[name]; !done {
+			end := make(chan error)
+			ends[name] = end
+			go func() { end <- buildTemplate(t.Context(), name) }()
+		}
+	}
+	for name, end := range ends {
+		built[name] = <-end
+	}
+	for _, name := range names {
+		if err := built[name]; err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("%d builds took %s", len(ends), time.Since(start).Round(time.Second))
+}
+
+func buildTemplate(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Minute)
 	defer cancel()
-	start := time.Now()
 	out, err := server.Run(ctx, "template", "build", name)
 	if err != nil {
-		t.Fatalf("template build %s: %v\n%s", name, err, out[max(0, len(out)-4000):])
+		return fmt.Errorf("template build %s: %w\n%s", name, err, out[max(0, len(out)-4000):])
 	}
-	t.Logf("the template took %s", time.Since(start).Round(time.Second))
+	return nil
 }
 
 // suite runs the JavaScript suites of a directory. They are forced to an end: the SDK
@@ -65,18 +95,20 @@ func TestCodeInterpreter(t *testing.T) {
 	pythonSuite(t, "test_interpreter")
 }
 
-// TestFragments runs the suite of the Fragments app's templates. Two are built unless
-// SHOAL_TEST_FRAGMENTS names others: one of each language. Of Python's, Gradio serves on
+// fragments are the templates of the Fragments app that are tested: two unless
+// SHOAL_TEST_FRAGMENTS names others, one of each language. Of Python's, Gradio serves on
 // localhost only; of JavaScript's, Nuxt watches files by itself and is the quicker one.
+func fragments() []string {
+	if names := strings.Fields(os.Getenv("SHOAL_TEST_FRAGMENTS")); len(names) > 0 {
+		return names
+	}
+	return []string{"vue-developer", "gradio-developer"}
+}
+
+// TestFragments runs the suite of the Fragments app's templates.
 func TestFragments(t *testing.T) {
-	names := strings.Fields(os.Getenv("SHOAL_TEST_FRAGMENTS"))
-	if len(names) == 0 {
-		names = []string{"vue-developer", "gradio-developer"}
-	}
-	for _, name := range names {
-		buildShipped(t, name)
-	}
-	t.Setenv("FRAGMENTS", strings.Join(names, " "))
+	buildShipped(t, fragments()...)
+	t.Setenv("FRAGMENTS", strings.Join(fragments(), " "))
 	suite(t, "fragments")
 }
 
