@@ -55,6 +55,16 @@ func (o *Orchestrator) boot(ctx context.Context, sb *sandbox, from origin, l lea
 			return err
 		}
 	}
+	err = o.bootIn(ctx, sb, from, l, egress, nil)
+	if err == nil || !errors.Is(err, errGuestEnded) || from.checkpoint != "" {
+		return err
+	}
+	// Envd does not end by itself, so this is a fault of the moment, like a machine that
+	// was short of memory. It is logged with the kernel's last words.
+	o.log.Warn("a guest ended while it booted; another is tried", "sandbox", sb.id, "error", err)
+	if err := o.stopGuest(ctx, sb); err != nil {
+		return err
+	}
 	return o.bootIn(ctx, sb, from, l, egress, nil)
 }
 
@@ -218,6 +228,9 @@ func (o *Orchestrator) initialise(ctx context.Context, sb *sandbox, l lease) err
 	initCtx, stop := cancelWhenDone(initCtx, sb.guest.Done())
 	defer stop()
 	if err := o.envd.init(initCtx, view.HostIP, body); err != nil {
+		if errors.Is(err, errGuestEnded) {
+			return shoal.ErrEnvdTimeout.Wrap(err, "the guest ended before its daemon answered; its console ends with:\n%s", sb.guest.Console())
+		}
 		return shoal.ErrEnvdTimeout.Wrap(err, "the guest's daemon did not answer within %s; its console ends with:\n%s",
 			o.cfg.EnvdTimeout, sb.guest.Console())
 	}

@@ -96,7 +96,7 @@ func (c *envdClient) repeat(ctx context.Context, what string, try func() (int, e
 		last = err
 		select {
 		case <-ctx.Done():
-			return errors.Join(ctx.Err(), last)
+			return errors.Join(context.Cause(ctx), last)
 		case <-tick.C:
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"shoal/internal/artifact"
 	"shoal/internal/image"
 	"shoal/internal/network"
+	"shoal/internal/runtime"
 	"shoal/internal/runtime/gvisor"
 	"shoal/internal/runtime/gvisor/kernel"
 	"shoal/internal/shoal"
@@ -43,6 +44,7 @@ type node struct {
 	orch    *Orchestrator
 	pool    *network.Pool
 	driver  *gvisor.Driver
+	wrap    func(runtime.Runtime) runtime.Runtime // nil is as it is
 	stop    context.CancelFunc
 	stopped chan error
 }
@@ -101,9 +103,13 @@ func (n *node) open() {
 	n.must(err)
 	n.driver, err = gvisor.New(gvisor.Options{RunDir: filepath.Join(n.dir, "gvisor"), CgroupParent: fmt.Sprintf("shoal-test-%d-%s", os.Getpid(), strings.ReplaceAll(n.t.Name(), "/", "-"))}, n.log)
 	n.must(err)
+	var rt runtime.Runtime = n.driver
+	if n.wrap != nil {
+		rt = n.wrap(rt)
+	}
 	n.orch = New(Config{NodeID: "n", DataDir: filepath.Join(n.dir, "data"), RunDir: filepath.Join(n.dir, "run"), MaxProcesses: 200,
 		MaxSandboxes: 10, EnvdTimeout: 20 * time.Second, GuestEnv: map[string]string{"FROM_NODE": "1"},
-		WarmMin: n.warm, WarmMax: 8 * len(n.warm), Shells: n.shells, RestTime: n.rest, Memory: n.memory}, n.driver, n.pool, n.store, n.artifacts(), n.log)
+		WarmMin: n.warm, WarmMax: 8 * len(n.warm), Shells: n.shells, RestTime: n.rest, Memory: n.memory}, rt, n.pool, n.store, n.artifacts(), n.log)
 	n.orch.AddBuild(n.build)
 	n.must(n.orch.Recover(context.Background()))
 	ctx, cancel := context.WithCancel(context.Background())
