@@ -79,15 +79,17 @@ func benchCommand(ctx context.Context, r *report, s *server, st *stockRuntime) e
 			ours, exec = append(ours, took), append(exec, time.Since(begin))
 		}
 	}
+	// At the same pace: what runs all the time is awake, and quicker.
 	inside, err := s.command(ctx, sb, fmt.Sprintf(`python3 -c "
 import subprocess, time
 t = []
 for i in range(%d):
+    time.sleep(%f)
     b = time.monotonic()
     subprocess.run(['/bin/bash', '-l', '-c', 'true'], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     t.append(time.monotonic() - b)
 t.sort()
-print(t[len(t)//2] * 1000)"`, r.Rounds+3))
+print(t[len(t)//2] * 1000)"`, r.Rounds+3, exec.median()/1000))
 	if err != nil {
 		return err
 	}
