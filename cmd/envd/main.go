@@ -65,6 +65,7 @@ func run(args []string) error {
 	debug.SetGCPercent(gcPercent)
 	debug.SetMemoryLimit(memoryLimit)
 	syscall.Umask(0o022)
+	limitFiles()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 
@@ -74,6 +75,19 @@ func run(args []string) error {
 	config.Processes = newLog(*verbose, lines)
 	config.Local, config.Report = *local, lines
 	return envd.New(config).Run(ctx, listener)
+}
+
+// openFiles is the soft limit of open files that commands begin with.
+const openFiles = 65536
+
+// limitFiles takes back what the language's runtime did at the start: it raised the soft
+// limit to the hard one, and commands inherit ours. Where it fails they keep that.
+func limitFiles() {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err == nil {
+		limit.Cur = min(openFiles, limit.Max)
+		_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
+	}
 }
 
 // newLog writes lines in the keys that clients know (api.md §3.14).

@@ -23,7 +23,7 @@ const suite = "bookworm"
 const packagesVersion = "3"
 
 // recipeFiles are what the packages' root directory is made from.
-var recipeFiles = []string{"packages", "dpkg.cfg", "slim-root", "node", "install-node"}
+var recipeFiles = []string{"packages", "dpkg.cfg", "slim-root", "node", "install-node", "quick-shell"}
 
 // recipeKey names the packages' root directory by what it is made from.
 func recipeKey() (string, error) {
@@ -98,9 +98,7 @@ func bootstrap(ctx context.Context, root, work string, progress func(Progress)) 
 		"--dpkgopt=force-unsafe-io",
 		`--extract-hook=sh "$SHOAL_RECIPE/slim-root" "$1"`,
 		`--customize-hook=sh "$SHOAL_RECIPE/install-node" "$1"`,
-		// One file instead of twelve: every program that asks for its language reads it,
-		// the shell of every command among them.
-		`--customize-hook=chroot "$1" localedef --add-to-archive /usr/lib/locale/C.utf8`,
+		`--customize-hook=sh "$SHOAL_RECIPE/quick-shell" "$1"`,
 	}
 	for _, option := range aptOptions(ctx) {
 		args = append(args, "--aptopt="+option)

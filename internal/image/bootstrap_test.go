@@ -60,6 +60,7 @@ func TestBootstrap(t *testing.T) {
 		"sudo":     `sudo -n -l >/dev/null`,
 		"profile":  `[ "$SHELL:$PS1:$LANG" = '/bin/bash:\w \$ :C.UTF-8' ]`,
 		"locale":   `[ "$(localedef --list-archive)" = C.utf8 ] && [ "$(locale charmap)" = UTF-8 ]`,
+		"shell":    `[ "$(readlink -f /bin/bash)" = /usr/bin/bash-static ] && [ "$(dpkg-divert --truename /bin/bash)" = /bin/bash.dynamic ] && [ "$(/bin/bash -c 'x=żółć; echo ${#x}')" = 4 ] && /bin/bash.dynamic -c true`,
 		"trust":    `test -e /etc/ssl/certs/$(openssl x509 -noout -subject_hash -in /usr/local/share/ca-certificates/operator-*.crt).0 && openssl verify -no-CAfile -CApath /etc/ssl/certs /usr/local/share/ca-certificates/operator-*.crt`,
 		"bundle":   `openssl verify -no-CApath -CAfile /etc/ssl/certs/ca-certificates.crt /usr/local/share/ca-certificates/operator-*.crt`,
 		"apt":      `apt-get --version >/dev/null && [ ! -e /usr/sbin/policy-rc.d ] && dpkg --audit && [ "$(grep -c deb.debian.org /etc/apt/sources.list)" = 3 ]`,

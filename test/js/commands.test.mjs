@@ -31,8 +31,8 @@ describe('commands', () => {
   })
 
   test('runs as user in its home by default', async () => {
-    const result = await sandbox.commands.run('whoami; pwd; echo $HOME $SHELL; sudo whoami')
-    assert.equal(result.stdout, 'user\n/home/user\n/home/user /bin/bash\nroot\n')
+    const result = await sandbox.commands.run('whoami; pwd; echo $HOME $SHELL; sudo whoami; ulimit -Sn')
+    assert.equal(result.stdout, 'user\n/home/user\n/home/user /bin/bash\nroot\n65536\n')
   })
 
   test('user, cwd and environment of one command', async () => {

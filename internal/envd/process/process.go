@@ -11,7 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
 
 	pb "shoal/internal/envd/gen/process"
@@ -230,22 +229,4 @@ func endEvent(status syscall.WaitStatus) *pb.ProcessEvent_EndEvent {
 		end.Error = proto.String(end.Status)
 	}
 	return end
-}
-
-// pipe returns a pipe whose parent end does not block its thread, and whose
-// other end is an ordinary blocking descriptor for a child.
-func pipe(parentReads bool) (parent, child *os.File, err error) {
-	var fds [2]int
-	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
-		return nil, nil, fmt.Errorf("make a pipe: %w", err)
-	}
-	ours, theirs := fds[0], fds[1]
-	if !parentReads {
-		ours, theirs = theirs, ours
-	}
-	if err := unix.SetNonblock(ours, true); err != nil {
-		_, _ = unix.Close(ours), unix.Close(theirs)
-		return nil, nil, fmt.Errorf("make a pipe: %w", err)
-	}
-	return os.NewFile(uintptr(ours), "pipe"), os.NewFile(uintptr(theirs), "pipe"), nil
 }

@@ -13,6 +13,9 @@ import (
 // shell stands in for a command that the kernel refuses to execute.
 const shell = "/bin/sh"
 
+// isRoot says whether commands can be run as others. It does not change.
+var isRoot = os.Geteuid() == 0
+
 // command is what a process is made of.
 type command struct {
 	name  string
@@ -20,8 +23,8 @@ type command struct {
 	env   map[string]string
 	dir   string
 	user  account.User
-	stdio [3]*os.File // nil is not allowed
-	tty   bool        // stdio is a terminal and shall control the new session
+	stdio stdio
+	tty   bool // stdio is a terminal and shall control the new session
 }
 
 // fork starts the command and returns its process ID. There is no shell in
@@ -48,18 +51,17 @@ func refused(err error) bool {
 	return false
 }
 
-// exec uses vfork and execve. All the work between the two is the runtime's.
+// exec uses vfork and execve.
 func (c *command) exec(path string, argv []string) (int, error) {
-	sys := &syscall.SysProcAttr{Setsid: true, Setctty: c.tty, Ctty: 0}
-	if os.Geteuid() == 0 {
-		sys.Credential = &syscall.Credential{Uid: c.user.UID, Gid: c.user.GID, Groups: c.user.Groups}
+	p, err := newProgram(path, argv, c.environ(), c.dir)
+	if err != nil {
+		return 0, err
 	}
-	return syscall.ForkExec(path, argv, &syscall.ProcAttr{
-		Dir:   c.dir,
-		Env:   c.environ(),
-		Files: []uintptr{c.stdio[0].Fd(), c.stdio[1].Fd(), c.stdio[2].Fd()},
-		Sys:   sys,
-	})
+	p.stdio, p.tty = c.stdio, c.tty
+	if isRoot {
+		p.credentials, p.uid, p.gid, p.groups = true, c.user.UID, c.user.GID, c.user.Groups
+	}
+	return p.start()
 }
 
 func (c *command) environ() []string {

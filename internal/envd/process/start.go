@@ -180,15 +180,12 @@ func (s *Service) launch(c *command, req *pb.StartRequest) (*Process, *subscribe
 		inputTurn: make(chan struct{}, 1), signalled: make(chan struct{}), finished: make(chan struct{})}
 	p.inputTurn <- struct{}{}
 	p.signal = sync.OnceFunc(func() { close(p.signalled) })
-	children, err := p.open(c, req)
-	if err != nil {
+	if err := p.open(c, req); err != nil {
 		p.closeFiles()
 		return nil, nil, connect.NewError(connect.CodeInvalidArgument, err)
 	}
 	pid, exit, err := s.Reaper.Spawn(c.fork)
-	for _, f := range children {
-		_ = f.Close()
-	}
+	c.stdio.close()
 	if err != nil {
 		p.closeFiles()
 		return nil, nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("start %q in %s: %w", c.name, c.dir, err))
@@ -198,45 +195,6 @@ func (s *Service) launch(c *command, req *pb.StartRequest) (*Process, *subscribe
 	p.log.Info("Process started", "command", c.line(), "user", c.user.Name, "cwd", c.dir)
 	s.settle(pid)
 	return p, p.output.subscribe(), nil
-}
-
-// open makes the descriptors of both sides. It returns those that only the
-// child needs.
-func (p *Process) open(c *command, req *pb.StartRequest) (children []*os.File, err error) {
-	defer func() {
-		if err != nil {
-			for _, f := range children {
-				_ = f.Close()
-			}
-		}
-	}()
-	if req.Pty != nil {
-		master, slave, err := openTerminal(c.user, req.Pty.GetSize().GetCols(), req.Pty.GetSize().GetRows())
-		if err != nil {
-			return nil, err
-		}
-		p.master, p.outputs = master, []*os.File{master}
-		c.tty, c.stdio = true, [3]*os.File{slave, slave, slave}
-		return []*os.File{slave}, nil
-	}
-	if req.Stdin == nil || *req.Stdin {
-		p.stdin, c.stdio[0], err = pipe(false)
-	} else {
-		c.stdio[0], err = os.Open(os.DevNull)
-	}
-	if err != nil {
-		return nil, err
-	}
-	children = append(children, c.stdio[0])
-	for i := 1; i <= 2; i++ {
-		ours, theirs, err := pipe(true)
-		if err != nil {
-			return children, err
-		}
-		p.outputs, c.stdio[i] = append(p.outputs, ours), theirs
-		children = append(children, theirs)
-	}
-	return children, nil
 }
 
 // workloadOOMScore makes the kernel end a command before the daemon.

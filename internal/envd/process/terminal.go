@@ -12,10 +12,10 @@ import (
 
 // openTerminal allocates a terminal for the user. The master does not block
 // its thread; the slave is for the child alone.
-func openTerminal(u account.User, cols, rows uint32) (master, slave *os.File, err error) {
+func openTerminal(u account.User, cols, rows uint32) (master *os.File, slave int, err error) {
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, nil, fmt.Errorf("open /dev/ptmx: %w", err)
+		return nil, -1, fmt.Errorf("open /dev/ptmx: %w", err)
 	}
 	defer func() {
 		if err != nil {
@@ -24,27 +24,27 @@ func openTerminal(u account.User, cols, rows uint32) (master, slave *os.File, er
 	}()
 	number, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
 	if err != nil {
-		return nil, nil, fmt.Errorf("number of the terminal: %w", err)
+		return nil, -1, fmt.Errorf("number of the terminal: %w", err)
 	}
 	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
-		return nil, nil, fmt.Errorf("unlock the terminal: %w", err)
+		return nil, -1, fmt.Errorf("unlock the terminal: %w", err)
 	}
 	if err := setSize(fd, cols, rows); err != nil {
-		return nil, nil, err
+		return nil, -1, err
 	}
 	name := "/dev/pts/" + strconv.Itoa(number)
-	slaveFD, err := unix.Open(name, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	slave, err = unix.Open(name, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, nil, fmt.Errorf("open %s: %w", name, err)
+		return nil, -1, fmt.Errorf("open %s: %w", name, err)
 	}
-	if os.Geteuid() == 0 {
+	if isRoot {
 		// Programs open their terminal by name, too.
-		if err := unix.Fchown(slaveFD, int(u.UID), -1); err != nil {
-			_ = unix.Close(slaveFD)
-			return nil, nil, fmt.Errorf("give %s to the user: %w", name, err)
+		if err := unix.Fchown(slave, int(u.UID), -1); err != nil {
+			_ = unix.Close(slave)
+			return nil, -1, fmt.Errorf("give %s to the user: %w", name, err)
 		}
 	}
-	return os.NewFile(uintptr(fd), "/dev/ptmx"), os.NewFile(uintptr(slaveFD), name), nil
+	return os.NewFile(uintptr(fd), "/dev/ptmx"), slave, nil
 }
 
 // resize changes the size of an open terminal.
