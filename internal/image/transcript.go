@@ -31,7 +31,7 @@ var phases = []struct {
 	{"running --extract-hook", 24, "removing manuals"},
 	{"installing essential packages", 25, ""},
 	{"installing remaining packages", 50, ""},
-	{"running --customize-hook", 90, "installing Node"},
+	{"running --customize-hook", 90, "installing Node, preparing the shell"},
 	{"cleaning package lists", 98, ""},
 	{"success", 100, ""},
 }
