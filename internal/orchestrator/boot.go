@@ -111,7 +111,7 @@ func (o *Orchestrator) bootIn(ctx context.Context, sb *sandbox, from origin, l l
 	if err = errors.Join(<-verified, err, <-restricted); err != nil {
 		return err
 	}
-	return o.initialise(ctx, sb, l)
+	return o.initialise(ctx, sb, l, o.envd)
 }
 
 func (o *Orchestrator) restrict(ctx context.Context, slot *network.Slot, egress network.Egress) error {
@@ -211,8 +211,9 @@ func (o *Orchestrator) specOf(guestID string, root runtime.Root, kernel string, 
 	}
 }
 
-// initialise makes the guest's daemon the sandbox's own and starts its clock.
-func (o *Orchestrator) initialise(ctx context.Context, sb *sandbox, l lease) error {
+// initialise makes the guest's daemon, to which by speaks, the sandbox's own and starts
+// the sandbox's clock.
+func (o *Orchestrator) initialise(ctx context.Context, sb *sandbox, l lease, by *envdClient) error {
 	defer telemetry.Begin(ctx, "envd_init")()
 	view := sb.snapshotView()
 	body := envdInit{EnvVars: l.env, HyperloopIP: hyperloopIP,
@@ -227,7 +228,7 @@ func (o *Orchestrator) initialise(ctx context.Context, sb *sandbox, l lease) err
 	defer cancel()
 	initCtx, stop := cancelWhenDone(initCtx, sb.guest.Done())
 	defer stop()
-	if err := o.envd.init(initCtx, view.HostIP, body); err != nil {
+	if err := by.init(initCtx, view.HostIP, body); err != nil {
 		if errors.Is(err, errGuestEnded) {
 			return shoal.ErrEnvdTimeout.Wrap(err, "the guest ended before its daemon answered; its console ends with:\n%s", sb.guest.Console())
 		}

@@ -30,13 +30,27 @@ const (
 type envdClient struct{ http *http.Client }
 
 func newEnvdClient() *envdClient {
-	return &envdClient{http: &http.Client{Transport: &http.Transport{
-		DialContext:            (&net.Dialer{Timeout: time.Second}).DialContext,
-		DisableKeepAlives:      true, // a slot's address may have a new guest next time
+	transport := newEnvdTransport()
+	transport.DisableKeepAlives = true // a slot's address may have a new guest next time
+	return &envdClient{http: &http.Client{Transport: transport}}
+}
+
+// newGuestClient is for one guest and keeps its connection, which costs the guest a
+// dozen system calls to make. It is to be closed before the guest's address is another's.
+func newGuestClient() *envdClient {
+	return &envdClient{http: &http.Client{Transport: newEnvdTransport()}}
+}
+
+func newEnvdTransport() *http.Transport {
+	return &http.Transport{
+		// No probes: a frozen guest would not answer them.
+		DialContext:            (&net.Dialer{Timeout: time.Second, KeepAlive: -1}).DialContext,
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: 64 << 10,
-	}}}
+	}
 }
+
+func (c *envdClient) close() { c.http.CloseIdleConnections() }
 
 // envdInit is the body of POST /init (envd.md §1.4).
 type envdInit struct {

@@ -163,7 +163,7 @@ func (o *Orchestrator) thaw(ctx context.Context, sb *sandbox, l lease) error {
 	if err != nil {
 		return err
 	}
-	return o.initialise(ctx, sb, l)
+	return o.initialise(ctx, sb, l, o.envd)
 }
 
 func (o *Orchestrator) restore(ctx context.Context, sb *sandbox, from saved, l lease) error {

@@ -31,6 +31,7 @@ type warmGuest struct {
 	root     runtime.Root
 	kernel   string
 	guest    runtime.Guest
+	envd     *envdClient
 	slot     *network.Slot
 	restored bool // it has the memory, and thus the environment, of a snapshot
 }
@@ -179,7 +180,7 @@ func (o *Orchestrator) startWarm(ctx context.Context, build shoal.Build) (*warmG
 		return nil, err
 	}
 	w := &warmGuest{id: "warm-" + shoal.NewExecutionID()[:18], build: build, root: from.root, kernel: from.kernel,
-		slot: slot, restored: from.checkpoint != ""}
+		slot: slot, envd: newGuestClient(), restored: from.checkpoint != ""}
 	if w.kernel == "" {
 		w.kernel = o.runtime.Kernel()
 	}
@@ -215,14 +216,13 @@ func (o *Orchestrator) bootWarm(ctx context.Context, w *warmGuest, from origin) 
 	ctx, stop := cancelWhenDone(ctx, w.guest.Done())
 	defer stop()
 	host := w.slot.HostIP().String()
-	if err := o.envd.ready(ctx, host); err != nil {
-		return err
-	}
 	if from.checkpoint == "" {
-		// The first shell of a guest takes several times as long as the next one.
-		if err := o.envd.run(ctx, host, w.build.DefaultUser, "true"); err != nil {
-			o.log.Debug("a guest started ahead ran no shell", "build", w.build.ID, "error", err)
-		}
+		err = o.warmDaemon(ctx, w, host)
+	} else {
+		err = w.envd.ready(ctx, host)
+	}
+	if err != nil {
+		return err
 	}
 	if from.start.Ready != "" {
 		o.touch(ctx, host, from.start)
@@ -231,6 +231,20 @@ func (o *Orchestrator) bootWarm(ctx context.Context, w *warmGuest, from origin) 
 		return err
 	}
 	return w.slot.SetEgress(o.openEgress)
+}
+
+// warmDaemon waits for the daemon of a new guest and lets it do once what its first
+// client will ask for: the first time takes several times as long as the second.
+func (o *Orchestrator) warmDaemon(ctx context.Context, w *warmGuest, host string) error {
+	// Not where its node is: nobody has a use for its log yet.
+	err := w.envd.init(ctx, host, envdInit{DefaultUser: w.build.DefaultUser, DefaultWorkdir: w.build.DefaultWorkdir})
+	if err != nil {
+		return err
+	}
+	if err := w.envd.run(ctx, host, w.build.DefaultUser, "true"); err != nil {
+		o.log.Debug("a guest started ahead ran no shell", "build", w.build.ID, "error", err)
+	}
+	return nil
 }
 
 // touch runs a template's ready command in a restored guest: what the template runs
@@ -251,6 +265,7 @@ const touchLimit = time.Second
 // stopWarm ends a guest that nobody claimed.
 func (o *Orchestrator) stopWarm(ctx context.Context, w *warmGuest) error {
 	var err error
+	w.envd.close()
 	if w.guest != nil {
 		err = w.guest.Kill(ctx)
 	}
@@ -285,6 +300,7 @@ func (t turns) take(ctx context.Context) (done func(), err error) {
 
 // claim makes a guest that was started ahead the sandbox's.
 func (o *Orchestrator) claim(ctx context.Context, sb *sandbox, w *warmGuest, egress network.Egress, l lease) error {
+	defer w.envd.close()
 	sb.mu.Lock()
 	sb.slot, sb.root, sb.kernel, sb.guestID, sb.guest, sb.bootSecret = w.slot, w.root, w.kernel, w.id, w.guest, w.secret
 	sb.view.ExecutionID = shoal.NewExecutionID()
@@ -314,5 +330,5 @@ func (o *Orchestrator) claim(ctx context.Context, sb *sandbox, w *warmGuest, egr
 	if err != nil {
 		return err
 	}
-	return o.initialise(ctx, sb, l)
+	return o.initialise(ctx, sb, l, w.envd)
 }
