@@ -7,8 +7,10 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w
 
 # Builds with our changes to gVisor, which scripts/gvisor prepares. All that is built
-# here is built in the same way, so that nothing is compiled twice.
-export GOFLAGS := -modfile=$(CURDIR)/bin/go.mod -trimpath
+# here is built in the same way, so that nothing is compiled twice. Without the commit
+# inside, envd and the kernel are the same while their source is, and so are the base
+# image and the kernel that snapshots need.
+export GOFLAGS := -modfile=$(CURDIR)/bin/go.mod -trimpath -buildvcs=false
 
 .PHONY: help gvisor packages sdk-versions up down build test test-unit test-root test-e2e test-chaos bench generate lint setup setup-test clean
 

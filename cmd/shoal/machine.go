@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -233,13 +234,17 @@ func (m *machine) base(ctx context.Context, progress func(image.Progress)) (shoa
 	if err != nil {
 		return shoal.Build{}, err
 	}
+	since, err := offerSince(m.cfg.DataDir, result.Digest, time.Now())
+	if err != nil {
+		return shoal.Build{}, err
+	}
 	build := shoal.Build{
 		ID:         buildIDOf(result.Digest),
 		TemplateID: shoal.BaseTemplateID, Status: shoal.BuildReady,
 		Resources:   shoal.Resources{CPUCount: 2, MemoryMB: 1024, DiskMB: m.cfg.SandboxDisk},
 		EnvdVersion: envd.Version, ImageDigest: result.Digest,
 		DefaultUser: result.DefaultUser, DefaultWorkdir: result.DefaultWorkdir,
-		CreatedAt: result.BuiltAt, UpdatedAt: result.BuiltAt, FinishedAt: result.BuiltAt,
+		CreatedAt: since, UpdatedAt: since, FinishedAt: result.BuiltAt,
 	}
 	m.orch.AddBuild(build)
 	return build, nil

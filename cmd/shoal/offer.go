@@ -1,0 +1,46 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// offer is which base image this machine's sandboxes begin with, and since when. After a
+// return to an earlier Shoal its image, which is older, is the newest offer again.
+type offer struct {
+	Digest string    `json:"digest"`
+	Since  time.Time `json:"since"`
+}
+
+// offerSince returns since when the machine offers the image: now, if it offered another
+// one before.
+func offerSince(dataDir, digest string, now time.Time) (time.Time, error) {
+	path := filepath.Join(dataDir, "base.json")
+	var last offer
+	data, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(data, &last)
+	}
+	if err == nil && last.Digest == digest {
+		return last.Since, nil
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) && data == nil {
+		return time.Time{}, fmt.Errorf("read which base image was offered: %w", err)
+	}
+	last = offer{Digest: digest, Since: now.UTC()}
+	if data, err = json.Marshal(last); err != nil {
+		return time.Time{}, err
+	}
+	err = os.WriteFile(path+".tmp", data, 0o600)
+	if err == nil {
+		err = os.Rename(path+".tmp", path)
+	}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("write which base image is offered: %w", err)
+	}
+	return last.Since, nil
+}
