@@ -34,7 +34,7 @@ func (o *Orchestrator) OpenWorkbench(ctx context.Context, build shoal.Build) (*W
 	if err != nil {
 		return nil, err
 	}
-	b := &Workbench{o: o, w: &warmGuest{id: "build-" + shoal.NewExecutionID()[:18], build: build, root: root, kernel: o.runtime.Kernel(), slot: slot}}
+	b := &Workbench{o: o, w: &warmGuest{id: "build-" + shoal.NewExecutionID()[:18], build: build, root: root, kernel: o.runtime.Kernel(), slot: slot, envd: o.envd}}
 	if err := b.boot(ctx); err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
@@ -59,7 +59,7 @@ func (b *Workbench) boot(ctx context.Context) error {
 	ctx, stop := cancelWhenDone(ctx, b.w.guest.Done())
 	defer stop()
 	host := b.w.slot.HostIP().String()
-	if err := b.o.envd.init(ctx, host, envdInit{EnvVars: b.o.cfg.GuestEnv, HyperloopIP: hyperloopIP}); err != nil {
+	if err := b.w.envd.init(ctx, host, envdInit{EnvVars: b.o.cfg.GuestEnv, HyperloopIP: hyperloopIP}); err != nil {
 		return shoal.ErrEnvdTimeout.Wrap(err, "the guest's daemon did not answer; its console ends with:\n%s", b.w.guest.Console())
 	}
 	return nil
