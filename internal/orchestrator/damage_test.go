@@ -173,6 +173,7 @@ func TestRecordsThatFail(t *testing.T) {
 	if n.state(odd) != "" || len(n.liveKernels(odd.SandboxID)) != 1 {
 		t.Errorf("state %q, %d kernels", n.state(odd), len(n.liveKernels(odd.SandboxID)))
 	}
+	n.close()
 	n.open()
 	if got := n.read(fine, "/root/kept"); got != "x" {
 		t.Errorf("the file: %q", got)
