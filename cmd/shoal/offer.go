@@ -20,16 +20,13 @@ type offer struct {
 // one before.
 func offerSince(dataDir, digest string, now time.Time) (time.Time, error) {
 	path := filepath.Join(dataDir, "base.json")
-	var last offer
 	data, err := os.ReadFile(path)
-	if err == nil {
-		err = json.Unmarshal(data, &last)
-	}
-	if err == nil && last.Digest == digest {
-		return last.Since, nil
-	}
-	if err != nil && !errors.Is(err, os.ErrNotExist) && data == nil {
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return time.Time{}, fmt.Errorf("read which base image was offered: %w", err)
+	}
+	var last offer
+	if err == nil && json.Unmarshal(data, &last) == nil && last.Digest == digest {
+		return last.Since, nil
 	}
 	last = offer{Digest: digest, Since: now.UTC()}
 	if data, err = json.Marshal(last); err != nil {
