@@ -7,7 +7,6 @@ import (
 	"math"
 	"os"
 	"reflect"
-	goruntime "runtime"
 	"slices"
 	"sync"
 	"time"
@@ -271,31 +270,6 @@ func (o *Orchestrator) stopWarm(ctx context.Context, w *warmGuest) error {
 	}
 	o.slots.Release(w.slot)
 	return errors.Join(err, os.RemoveAll(o.guestDir(w.id)))
-}
-
-// turns are for work that needs nothing but processors: more of it at once than there
-// are processors makes all of it slower. They are given in the order of asking.
-type turns chan struct{}
-
-// turnLimit is when a turn ends, work or not: a guest that hangs holds up nobody.
-const turnLimit = 250 * time.Millisecond
-
-func newTurns() turns { return make(turns, goruntime.NumCPU()) }
-
-// take waits for a turn; done ends it.
-func (t turns) take(ctx context.Context) (done func(), err error) {
-	defer telemetry.Begin(ctx, "turn")()
-	select {
-	case t <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	end := sync.OnceFunc(func() { <-t })
-	limit := time.AfterFunc(turnLimit, end)
-	return func() {
-		limit.Stop()
-		end()
-	}, nil
 }
 
 // claim makes a guest that was started ahead the sandbox's.
