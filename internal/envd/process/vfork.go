@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"syscall"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // The standard library's fork resets every signal handler by a system call of its own,
@@ -53,7 +55,7 @@ func (p *program) start() (int, error) {
 	// Descriptors that are not yet marked to be closed must not reach the child.
 	syscall.ForkLock.Lock()
 	defer syscall.ForkLock.Unlock()
-	args := &cloneArgs{flags: syscall.CLONE_VFORK | syscall.CLONE_VM | cloneClearSighand, exitSignal: uint64(syscall.SIGCHLD)}
+	args := &cloneArgs{flags: unix.CLONE_VFORK | unix.CLONE_VM | unix.CLONE_CLEAR_SIGHAND, exitSignal: uint64(syscall.SIGCHLD)}
 	pid, errno := p.fork(args)
 	afterFork()
 	runtime.KeepAlive(p)
@@ -116,7 +118,7 @@ func (p *program) fork(args *cloneArgs) (pid, errno uintptr) {
 			goto failed
 		}
 	}
-	if _, _, err = syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, sigSetmask, uintptr(unsafe.Pointer(&p.signals)), 0, unsafe.Sizeof(p.signals), 0, 0); err != 0 {
+	if _, _, err = syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&p.signals)), 0, unsafe.Sizeof(p.signals), 0, 0); err != 0 {
 		goto failed
 	}
 	_, _, err = syscall.RawSyscall(syscall.SYS_EXECVE, uintptr(unsafe.Pointer(p.path)), uintptr(unsafe.Pointer(&p.argv[0])), uintptr(unsafe.Pointer(&p.envv[0])))
@@ -127,11 +129,6 @@ failed:
 		syscall.RawSyscall(syscall.SYS_EXIT, 127, 0, 0)
 	}
 }
-
-const (
-	cloneClearSighand = 1 << 32
-	sigSetmask        = 2
-)
 
 // cloneArgs is struct clone_args in its first version.
 type cloneArgs struct {
