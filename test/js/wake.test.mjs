@@ -106,6 +106,8 @@ describe('traffic to a paused sandbox', { concurrency: 3 }, () => {
     await fill(sandbox, 256)
     let pausing = true
     const paused = api('POST', `/sandboxes/${sandbox.sandboxId}/pause`).finally(() => { pausing = false })
+    // A request that the guest has when it freezes is cut, so the first one waits for this.
+    await eventually(async () => (await stateOf(sandbox)) === 'paused', 'the pause has begun')
     const answers = []
     while (pausing && answers.length < 100) {
       answers.push(get(sandbox, 8000))
