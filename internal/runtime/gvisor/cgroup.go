@@ -285,6 +285,23 @@ func (c cgroups) usage(id string) (memory int64, cpu float64) {
 	return memory, cpu
 }
 
+// shared is how much memory of the guest's own the group has, in bytes: it lies in a
+// file without a name. 0 if that is not known.
+func (c cgroups) shared(id string) int64 {
+	root := c.roots["memory"]
+	if c.unified {
+		root = c.roots[""]
+	}
+	data, _ := os.ReadFile(filepath.Join(root, c.parent, id, "memory.stat"))
+	for line := range strings.Lines(string(data)) {
+		if n, ok := strings.CutPrefix(line, "shmem "); ok {
+			bytes, _ := strconv.ParseInt(strings.TrimSpace(n), 10, 64)
+			return bytes
+		}
+	}
+	return 0
+}
+
 func readInt(file string) int64 {
 	data, err := os.ReadFile(file)
 	if err != nil {

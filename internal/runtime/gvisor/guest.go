@@ -12,7 +12,6 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
-	"gvisor.dev/gvisor/pkg/state/statefile"
 	"gvisor.dev/gvisor/runsc/sandbox"
 
 	"shoal/internal/runtime"
@@ -171,19 +170,6 @@ func (g *guest) stopped() (bool, error) {
 	return tasks == held, nil
 }
 
-// Checkpoint keeps the guest: without Resume, a failed checkpoint would end it.
-// A frozen kernel stays frozen, because freezes are counted.
-func (g *guest) Checkpoint(ctx context.Context, dir string) error {
-	if g.ended() {
-		return runtime.ErrGone
-	}
-	opts := sandbox.CheckpointOpts{Resume: true, Compression: statefile.CompressionLevelNone}
-	if err := g.box.Checkpoint(g.driver.conf, g.spec.ID, dir, opts); err != nil {
-		return fmt.Errorf("checkpoint the guest: %w", err)
-	}
-	return nil
-}
-
 // Upper writes a tar.
 func (g *guest) Upper(ctx context.Context, to *os.File) error {
 	if g.ended() {
@@ -202,13 +188,20 @@ func (g *guest) Stats(ctx context.Context) (runtime.Stats, error) {
 	g.trimConsole() // here, because it is asked regularly of every guest
 	var s runtime.Stats
 	s.MemoryBytes, s.CPUSeconds = g.driver.cgroups.usage(g.spec.ID)
-	if g.upper != nil {
-		var st unix.Stat_t
-		if err := unix.Fstat(int(g.upper.Fd()), &st); err == nil {
-			s.DiskBytes = st.Blocks * 512
-		}
-	}
+	s.DiskBytes = g.diskBytes()
 	return s, nil
+}
+
+// diskBytes is how large the guest's writable layer is, in bytes; 0 if that is not known.
+func (g *guest) diskBytes() int64 {
+	if g.upper == nil {
+		return 0
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(g.upper.Fd()), &st); err != nil {
+		return 0
+	}
+	return st.Blocks * 512
 }
 
 // save writes what Adopt needs.

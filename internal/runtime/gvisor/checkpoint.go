@@ -1,0 +1,67 @@
+package gvisor
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/sentry/control"
+	"gvisor.dev/gvisor/pkg/sentry/state/checkpointfiles"
+	"gvisor.dev/gvisor/pkg/state/statefile"
+	"gvisor.dev/gvisor/runsc/boot"
+
+	"shoal/internal/runtime"
+)
+
+// Checkpoint keeps the guest: without Resume, a failed checkpoint would end it.
+// A frozen kernel stays frozen, because freezes are counted.
+func (g *guest) Checkpoint(ctx context.Context, dir string) error {
+	if g.ended() {
+		return runtime.ErrGone
+	}
+	files, err := createAll(dir, checkpointfiles.StateFileName, checkpointfiles.PagesMetadataFileName, checkpointfiles.PagesFileName)
+	if err != nil {
+		return fmt.Errorf("make the checkpoint's files: %w", err)
+	}
+	defer closeAll(files)
+	pages := files[2]
+	g.reserve(pages)
+	opts := control.SaveOpts{Resume: true, Metadata: statefile.CompressionLevelNone.ToMetadata(), HavePagesFile: true}
+	opts.FilePayload.Files = files
+	if err := g.call(boot.ContMgrCheckpoint, &opts); err != nil {
+		return fmt.Errorf("checkpoint the guest: %w", err)
+	}
+	return trim(pages)
+}
+
+// reserve gives a file the blocks that the guest's memory will take. To write into
+// blocks that are there is quicker by a quarter.
+func (g *guest) reserve(pages *os.File) {
+	// Best effort: not every file system can, and one that is full says so later.
+	_ = unix.Fallocate(int(pages.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, g.driver.cgroups.shared(g.spec.ID)+g.diskBytes())
+}
+
+// trim gives back the blocks of a file beyond its end.
+func trim(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	return f.Truncate(info.Size())
+}
+
+// createAll makes new files, which the guest's kernel writes to.
+func createAll(dir string, names ...string) ([]*os.File, error) {
+	var files []*os.File
+	for _, name := range names {
+		f, err := os.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+		if err != nil {
+			closeAll(files)
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
