@@ -4,11 +4,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // An artifact may be given its name before it is on the disk: a loose one is whole
@@ -66,7 +70,12 @@ func (s *Store) Seal(id string) error {
 		return err
 	}
 	a.Boot = ""
-	if a.Files, err = seal(a.Dir, a.Files); err == nil {
+	for i, f := range a.Files {
+		if err == nil {
+			a.Files[i], err = a.settle(f.Name)
+		}
+	}
+	if err == nil {
 		err = a.replaceManifest()
 	}
 	if errors.Is(err, os.ErrNotExist) {
@@ -79,6 +88,39 @@ func (s *Store) Seal(id string) error {
 		s.depot.note(id)
 	}
 	return syncDir(s.dir)
+}
+
+// settleStep is how much is on its way to the disk at once, in bytes. All of it at once
+// would make whoever else writes wait behind it, such as a sandbox that is resumed.
+const settleStep = 8 << 20
+
+// settle brings a file to the disk, bit by bit, while its checksum is made. It stops if
+// the artifact is removed meanwhile.
+func (a *Artifact) settle(name string) (File, error) {
+	path := filepath.Join(a.Dir, name)
+	f, err := os.Open(path)
+	if err != nil {
+		return File{}, err
+	}
+	defer f.Close()
+	file, hash := File{Name: name}, crc32.New(castagnoli)
+	for buffer := make([]byte, 1<<20); ; {
+		n, err := io.CopyBuffer(struct{ io.Writer }{hash}, io.LimitReader(f, settleStep), buffer)
+		if err != nil {
+			return File{}, err
+		}
+		if n == 0 {
+			break
+		}
+		// Best effort: not every file system can, and Sync comes in any case.
+		_ = unix.SyncFileRange(int(f.Fd()), file.Size, n, unix.SYNC_FILE_RANGE_WAIT_BEFORE|unix.SYNC_FILE_RANGE_WRITE|unix.SYNC_FILE_RANGE_WAIT_AFTER)
+		file.Size += n
+		if _, err := os.Stat(path); err != nil {
+			return File{}, err
+		}
+	}
+	file.CRC32C = hash.Sum32()
+	return file, f.Sync()
 }
 
 func (a *Artifact) replaceManifest() error {

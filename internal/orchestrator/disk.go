@@ -54,21 +54,26 @@ func writeUpper(ctx context.Context, guest runtime.Guest, path string) error {
 // does not depend on it.
 func (o *Orchestrator) keepDisk(ctx context.Context, sb *sandbox, guest runtime.Guest, from saved) {
 	stats, err := guest.Stats(ctx)
-	if err == nil && stats.DiskBytes > maxSpareDisk {
+	if stats.DiskBytes > maxSpareDisk || !sb.isSavedAs(from) {
 		return
 	}
 	if err == nil {
 		err = o.captureDisk(ctx, sb, guest, from.Artifact+diskSuffix)
 	}
-	sb.mu.Lock()
-	stale := sb.saved == nil || sb.saved.Artifact != from.Artifact || sb.view.State != shoal.StatePaused
-	sb.mu.Unlock()
+	stale := !sb.isSavedAs(from)
 	if stale { // resumed meanwhile, so that what was read may be torn; or killed
 		err = errors.Join(err, o.artifacts.Remove(from.Artifact+diskSuffix))
 	}
 	if err != nil && !stale {
 		o.log.Warn("the disk of a paused sandbox is only in its checkpoint", "sandbox", sb.id, "error", err)
 	}
+}
+
+// isSavedAs tells whether the sandbox is paused still, or again, with this snapshot.
+func (s *sandbox) isSavedAs(from saved) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.saved != nil && s.saved.Artifact == from.Artifact && s.view.State == shoal.StatePaused
 }
 
 // diskOf finds the artifact that holds the disk alone.
