@@ -270,7 +270,7 @@ func benchMemory(ctx context.Context, r *report, s *server, many int) error {
 // guestOf is the ID of a sandbox's present guest. It says nothing of the sandbox: the
 // guest, or its kernel, may have been started ahead of it.
 func (s *server) guestOf(sb sandbox) (string, error) {
-	data, err := os.ReadFile(filepath.Join(s.DataDir, "sandboxes", sb.ID+".json"))
+	data, err := os.ReadFile(filepath.Join(s.RunDir, "sandboxes", sb.ID+".json"))
 	if err != nil {
 		return "", err
 	}

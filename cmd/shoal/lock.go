@@ -21,7 +21,7 @@ var errLocked = errors.New("another shoal uses this run directory")
 func lockPath(runDir string) string { return filepath.Join(runDir, "lock") }
 
 func lockMachine(runDir string) (*machineLock, error) {
-	if err := os.MkdirAll(runDir, 0o711); err != nil {
+	if err := ownDir(runDir); err != nil {
 		return nil, fmt.Errorf("make the run directory: %w", err)
 	}
 	f, err := os.OpenFile(lockPath(runDir), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
@@ -43,6 +43,22 @@ func lockMachine(runDir string) (*machineLock, error) {
 		}
 	}
 	return &machineLock{file: f}, nil
+}
+
+// ownDir makes a directory that only this user can change things in. One that is there
+// may lie where everybody can make some, and must not be somebody else's.
+func ownDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(dir, &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR || int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 {
+		return fmt.Errorf("%s belongs to somebody else, or others may write to it: remove it, or name another with --run-dir", dir)
+	}
+	return nil
 }
 
 // lockHolder is the process ID in the lock's file, or 0.

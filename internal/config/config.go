@@ -22,7 +22,7 @@ const DefaultInstance = "shoal"
 type Config struct {
 	Dev       bool   `help:"Development mode: listen on loopback only, with the fixed development key."`
 	DataDir   string `default:"/var/lib/shoal" placeholder:"DIR" help:"Durable state: database, images, records, writable layers. On a disk."`
-	RunDir    string `default:"/run/shoal" placeholder:"DIR" help:"State of running guests. On tmpfs."`
+	RunDir    string `placeholder:"DIR" help:"State of running guests. On tmpfs, or pauses and resumes wait for the disk. /run/shoal by default, or /dev/shm/shoal where only that is on tmpfs."`
 	ImageDir  string `placeholder:"DIR" help:"Base images and what they are made from; installations may share it. In the data directory by default."`
 	Instance  string `default:"shoal" placeholder:"NAME" help:"Name of this installation in cgroups, namespaces and rules, for several on one machine. 1 to 8 letters or digits."`
 	LogLevel  string `default:"info" enum:"debug,info,warn,error" help:"Least severe level that is logged: debug, info, warn or error."`
@@ -73,6 +73,14 @@ type Config struct {
 	UploadLimit     int64             `default:"4096" placeholder:"MIB" help:"Size of the files of one COPY step of a template, in MiB."`
 
 	TrustCA []string `placeholder:"FILE,…" help:"Certificate authorities (PEM) that every guest trusts, besides those that the host's operator added to the host's trust store."`
+}
+
+// AfterApply is called when the settings have been read.
+func (c *Config) AfterApply() error {
+	if c.RunDir == "" {
+		c.RunDir = defaultRunDir()
+	}
+	return nil
 }
 
 // Images is the directory of root images.

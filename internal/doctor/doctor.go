@@ -60,6 +60,7 @@ var checks = []check{
 	{"kvm", checkKVM},
 	{"memory", checkMemory},
 	{"disk", checkDisk},
+	{"run directory", checkRunDir},
 	{"ports", checkPorts},
 	{"bootstrap tool", checkBootstrap},
 	{"base template", checkBase},

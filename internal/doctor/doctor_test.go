@@ -39,7 +39,7 @@ func settings(t *testing.T) *config.Config {
 		defer l.Close()
 		return l.Addr().String()
 	}
-	return &config.Config{DataDir: t.TempDir(), Instance: "none", HostCIDR: "10.91.0.0/16", VethCIDR: "10.92.0.0/16",
+	return &config.Config{DataDir: t.TempDir(), RunDir: t.TempDir(), Instance: "none", HostCIDR: "10.91.0.0/16", VethCIDR: "10.92.0.0/16",
 		APIListen: free(), ProxyListen: free(), HealthListen: free(), NodeListen: free()}
 }
 

@@ -35,14 +35,28 @@ func checkMemory(context.Context, *config.Config) Result {
 	return ok("%d MiB in all", total>>20)
 }
 
-func checkDisk(_ context.Context, cfg *config.Config) Result {
-	dir := cfg.DataDir
+// existing is the directory, or the nearest above it that there is.
+func existing(dir string) string {
 	for dir != "/" {
 		if _, err := os.Stat(dir); err == nil {
 			break
 		}
 		dir = filepath.Dir(dir)
 	}
+	return dir
+}
+
+// checkRunDir looks for what makes pauses and resumes wait behind whatever else is
+// written to the disk.
+func checkRunDir(_ context.Context, cfg *config.Config) Result {
+	if !config.OnMemory(existing(cfg.RunDir)) {
+		return Warn.because("set --run-dir to a directory on tmpfs, such as /dev/shm/shoal", "%s is on a disk, and pauses and resumes wait for it", cfg.RunDir)
+	}
+	return ok("%s is on tmpfs", cfg.RunDir)
+}
+
+func checkDisk(_ context.Context, cfg *config.Config) Result {
+	dir := existing(cfg.DataDir)
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
 		return Fail.because("set --data-dir to a usable directory", "%s: %v", dir, err)

@@ -47,8 +47,8 @@ type Images interface {
 type Config struct {
 	NodeID  string
 	Version string
-	// DataDir keeps records and writable layers; RunDir, on tmpfs, the runtime's
-	// files of running guests.
+	// DataDir keeps the records of paused sandboxes, and writable layers; RunDir, on
+	// tmpfs, every record and the runtime's files of running guests.
 	DataDir string
 	RunDir  string
 	// KernelDir has the sandbox kernels, each in a directory named as the runtime
@@ -267,8 +267,7 @@ func (o *Orchestrator) nudge() {
 	}
 }
 
-func (o *Orchestrator) recordsDir() string { return filepath.Join(o.cfg.DataDir, "sandboxes") }
-func (o *Orchestrator) upperDir() string   { return filepath.Join(o.cfg.DataDir, "upper") }
+func (o *Orchestrator) upperDir() string { return filepath.Join(o.cfg.DataDir, "upper") }
 func (o *Orchestrator) guestDir(guestID string) string {
 	return filepath.Join(o.cfg.RunDir, "guests", guestID)
 }

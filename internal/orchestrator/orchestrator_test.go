@@ -199,7 +199,7 @@ func (n *node) gone(sb shoal.Sandbox) {
 	if _, err := n.orch.Get(context.Background(), sb.SandboxID); !shoal.ErrSandboxNotFound.Matches(err) {
 		n.t.Errorf("Get of a dead sandbox: %v", err)
 	}
-	if _, err := os.Stat(n.orch.recordPath(sb.SandboxID)); !os.IsNotExist(err) {
+	if _, err := os.Stat(recordPath(n.orch.liveDir(), sb.SandboxID)); !os.IsNotExist(err) {
 		n.t.Errorf("its record is left: %v", err)
 	}
 }
@@ -272,7 +272,7 @@ func TestSurvival(t *testing.T) {
 	n := newNode(t)
 	kept, died := n.create(), n.create()
 	n.close()
-	record, err := os.ReadFile(n.orch.recordPath(died.SandboxID))
+	record, err := os.ReadFile(recordPath(n.orch.liveDir(), died.SandboxID))
 	n.must(err)
 	for _, pid := range n.kernels(died.SandboxID) {
 		p, err := os.FindProcess(pid)
@@ -282,8 +282,8 @@ func TestSurvival(t *testing.T) {
 	// A create that was cut off leaves a record and whatever it had made.
 	half := strings.ReplaceAll(string(record), died.SandboxID, "ihalfmade0000000000000")
 	half = strings.Replace(half, `"state":"running"`, `"state":"creating"`, 1)
-	n.must(os.WriteFile(n.orch.recordPath("ihalfmade0000000000000"), []byte(half), 0o600))
-	n.must(os.WriteFile(n.orch.recordPath("x")+".tmp", []byte("{"), 0o600))
+	n.must(os.WriteFile(recordPath(n.orch.liveDir(), "ihalfmade0000000000000"), []byte(half), 0o600))
+	n.must(os.WriteFile(recordPath(n.orch.liveDir(), "x")+".tmp", []byte("{"), 0o600))
 	leftover := filepath.Join(n.dir, "run", "guests", "nobody")
 	n.must(os.MkdirAll(leftover, 0o700))
 
@@ -300,7 +300,7 @@ func TestSurvival(t *testing.T) {
 	if _, err := os.Stat(leftover); !os.IsNotExist(err) {
 		t.Error("files of no sandbox are left")
 	}
-	if entries, _ := os.ReadDir(n.orch.recordsDir()); len(entries) != 1 {
+	if entries, _ := os.ReadDir(n.orch.liveDir()); len(entries) != 1 {
 		t.Errorf("records: %v", entries)
 	}
 	// It can still be killed, and its own end is seen.
@@ -360,7 +360,7 @@ func TestRefusals(t *testing.T) {
 		if err == nil || (c.kind != nil && !c.kind.Matches(err)) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if entries, _ := os.ReadDir(n.orch.recordsDir()); len(entries) != 0 {
+		if entries, _ := os.ReadDir(n.orch.liveDir()); len(entries) != 0 {
 			t.Errorf("%s: records are left: %v", name, entries)
 		}
 	}

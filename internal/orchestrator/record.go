@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,8 +14,13 @@ import (
 	"shoal/internal/shoal"
 )
 
-// record is a sandbox on disk: enough to adopt it, or to remove what is left of
+// record is a sandbox as files tell it: enough to adopt it, or to remove what is left of
 // it, after this process was killed at any point.
+//
+// It is written to two places. The live one, on tmpfs, has every state: it outlives any
+// process, as guests do, and a write to it never waits behind the disk. The kept one has
+// a paused sandbox whose snapshot is on the disk: it outlives the machine. Where both
+// exist the live one is right.
 type record struct {
 	Sandbox   shoal.Sandbox `json:"sandbox"`
 	CreatedAt time.Time     `json:"createdAt"`
@@ -27,26 +33,27 @@ type record struct {
 	Saved     *saved       `json:"saved,omitempty"`
 }
 
-func (o *Orchestrator) recordPath(sandboxID string) string {
-	return filepath.Join(o.recordsDir(), sandboxID+".json")
+// isKept tells whether the record is one for the disk.
+func (r record) isKept() bool {
+	return r.Saved != nil && r.Saved.onDisk && r.Sandbox.State == shoal.StatePaused
 }
 
-// writeRecord replaces the record as a whole. It is waited for until the disk has it only
-// if it names a snapshot that the disk has: nothing else that it describes survives the
-// machine, and the wait would be for the snapshot's pages, too.
+func (o *Orchestrator) liveDir() string { return filepath.Join(o.cfg.RunDir, "sandboxes") }
+func (o *Orchestrator) keptDir() string { return filepath.Join(o.cfg.DataDir, "sandboxes") }
+
+func recordPath(dir, sandboxID string) string { return filepath.Join(dir, sandboxID+".json") }
+
+// writeRecord replaces the record as a whole.
 func (o *Orchestrator) writeRecord(r record) error {
 	data, err := json.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("encode a sandbox record: %w", err)
 	}
-	path := o.recordPath(r.Sandbox.SandboxID)
-	durable := r.Saved != nil && r.Saved.onDisk && r.Sandbox.State == shoal.StatePaused
-	err = writeFile(path+".tmp", data, durable)
-	if err == nil {
-		err = os.Rename(path+".tmp", path)
+	if r.isKept() {
+		err = keepFile(recordPath(o.keptDir(), r.Sandbox.SandboxID), data)
 	}
-	if err == nil && durable {
-		err = syncDir(o.recordsDir())
+	if err == nil {
+		err = replaceFile(recordPath(o.liveDir(), r.Sandbox.SandboxID), data, false)
 	}
 	if err != nil {
 		return fmt.Errorf("write a sandbox record: %w", err)
@@ -54,8 +61,17 @@ func (o *Orchestrator) writeRecord(r record) error {
 	return nil
 }
 
-func writeFile(path string, data []byte, durable bool) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+// keepFile is replaceFile for what the disk shall have, and mostly has.
+func keepFile(path string, data []byte) error {
+	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, data) {
+		return nil
+	}
+	return replaceFile(path, data, true)
+}
+
+// replaceFile changes a file as a whole; a durable one is on the disk afterwards.
+func replaceFile(path string, data []byte, durable bool) error {
+	f, err := os.OpenFile(path+".tmp", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
@@ -63,15 +79,31 @@ func writeFile(path string, data []byte, durable bool) error {
 	if err == nil && durable {
 		err = f.Sync()
 	}
-	return errors.Join(err, f.Close())
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(path+".tmp", path); err != nil || !durable {
+		return err
+	}
+	d, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+// unkeep removes what the disk says of a sandbox that is paused no more: its snapshot
+// is about to go.
+func (o *Orchestrator) unkeep(s *sandbox) error {
+	s.recording.Lock()
+	defer s.recording.Unlock()
+	s.mu.Lock()
+	kept := s.recordLocked().isKept() // paused anew meanwhile
+	s.mu.Unlock()
+	if kept {
+		return nil
+	}
+	return removeRecordIn(o.keptDir(), s.id)
 }
 
 // forget removes a sandbox's record for good.
@@ -82,24 +114,51 @@ func (o *Orchestrator) forget(s *sandbox) error {
 	return o.removeRecord(s.id)
 }
 
+// removeRecord begins with the kept one, which would be believed without the live one.
 func (o *Orchestrator) removeRecord(sandboxID string) error {
-	if err := os.Remove(o.recordPath(sandboxID)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := removeRecordIn(o.keptDir(), sandboxID); err != nil {
+		return err
+	}
+	return removeRecordIn(o.liveDir(), sandboxID)
+}
+
+func removeRecordIn(dir, sandboxID string) error {
+	if err := os.Remove(recordPath(dir, sandboxID)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("remove a sandbox record: %w", err)
 	}
 	return nil
 }
 
-// readRecords returns every record. A temporary file is a write that never
-// happened and is removed; a record that cannot be understood is put aside, for it may
-// be the only trace of a sandbox, and must not keep the others from their start.
+// readRecords returns the record of every sandbox.
 func (o *Orchestrator) readRecords() ([]record, error) {
-	entries, err := os.ReadDir(o.recordsDir())
+	records, err := o.readRecordsIn(o.liveDir())
+	if err != nil {
+		return nil, err
+	}
+	live := map[string]bool{}
+	for _, r := range records {
+		live[r.Sandbox.SandboxID] = true
+	}
+	kept, err := o.readRecordsIn(o.keptDir())
+	for _, r := range kept {
+		if !live[r.Sandbox.SandboxID] {
+			records = append(records, r)
+		}
+	}
+	return records, err
+}
+
+// readRecordsIn reads a directory. A temporary file is a write that never happened and
+// is removed; a record that cannot be understood is put aside, for it may be the only
+// trace of a sandbox, and must not keep the others from their start.
+func (o *Orchestrator) readRecordsIn(dir string) ([]record, error) {
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("read sandbox records: %w", err)
 	}
 	var records []record
 	for _, e := range entries {
-		path := filepath.Join(o.recordsDir(), e.Name())
+		path := filepath.Join(dir, e.Name())
 		if strings.HasSuffix(e.Name(), asideSuffix) {
 			continue
 		}
@@ -112,15 +171,6 @@ func (o *Orchestrator) readRecords() ([]record, error) {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			return nil, fmt.Errorf("read a sandbox record: %w", err)
-		}
-		if len(data) == 0 {
-			// A power cut came before its bytes reached the disk. Only records of guests
-			// are written so, and those did not survive it either.
-			o.log.Warn("a sandbox ended with the machine's power", "record", path)
-			if err := os.Remove(path); err != nil {
-				return nil, err
-			}
-			continue
 		}
 		var r record
 		if err := json.Unmarshal(data, &r); err != nil {
@@ -147,6 +197,13 @@ func (o *Orchestrator) saveView(s *sandbox) error {
 		return nil
 	}
 	s.mu.Lock()
+	r := s.recordLocked()
+	s.mu.Unlock()
+	return o.writeRecord(r)
+}
+
+// recordLocked is what there is to write; s.mu is held.
+func (s *sandbox) recordLocked() record {
 	r := record{Sandbox: s.view, CreatedAt: s.createdAt, GuestID: s.guestID, Root: s.root, Kernel: s.kernel}
 	if s.saved != nil {
 		from := *s.saved
@@ -155,8 +212,7 @@ func (o *Orchestrator) saveView(s *sandbox) error {
 	if s.slot != nil {
 		r.SlotIndex = s.slot.Index()
 	}
-	s.mu.Unlock()
-	return o.writeRecord(r)
+	return r
 }
 
 // settle enters a state into the record before the transition to it ends.

@@ -18,7 +18,7 @@ import (
 // removes every guest, slot and file that belongs to no record. It must finish
 // before the orchestrator is used.
 func (o *Orchestrator) Recover(ctx context.Context) error {
-	for _, dir := range []string{o.recordsDir(), o.upperDir(), filepath.Join(o.cfg.RunDir, "guests")} {
+	for _, dir := range []string{o.liveDir(), o.keptDir(), o.upperDir(), filepath.Join(o.cfg.RunDir, "guests")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fmt.Errorf("make a state directory: %w", err)
 		}
@@ -27,7 +27,7 @@ func (o *Orchestrator) Recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	keep := kept{guests: map[string]bool{}, slots: map[int]bool{}, artifacts: map[string]bool{}}
+	keep := &kept{guests: map[string]bool{}, slots: map[int]bool{}, artifacts: map[string]bool{}}
 	for _, r := range records {
 		if err := o.recoverOne(ctx, r, keep); err != nil {
 			return err
@@ -38,7 +38,7 @@ func (o *Orchestrator) Recover(ctx context.Context) error {
 		return err
 	}
 	o.loadBuilds(snapshots)
-	o.sealLeft(keep.artifacts)
+	o.sealLeft(keep.paused)
 	err = errors.Join(
 		o.runtime.Reclaim(ctx, func(id string) bool { return keep.guests[id] }),
 		o.slots.Reclaim(func(index int) bool { return keep.slots[index] }),
@@ -57,10 +57,11 @@ type kept struct {
 	guests    map[string]bool
 	slots     map[int]bool
 	artifacts map[string]bool
+	paused    []*sandbox
 }
 
 // recoverOne finishes or undoes what an earlier process had begun with a sandbox.
-func (o *Orchestrator) recoverOne(ctx context.Context, r record, keep kept) error {
+func (o *Orchestrator) recoverOne(ctx context.Context, r record, keep *kept) error {
 	id := r.Sandbox.SandboxID
 	switch r.Sandbox.State {
 	case shoal.StateRunning, shoal.StateSnapshotting, shoal.StatePausing:
@@ -99,10 +100,11 @@ func isGone(err error) bool {
 	return errors.Is(err, runtime.ErrGone) || errors.Is(err, os.ErrNotExist)
 }
 
-func (o *Orchestrator) recoverPaused(r record, keep kept) error {
+func (o *Orchestrator) recoverPaused(r record, keep *kept) error {
 	sb := &sandbox{id: r.Sandbox.SandboxID, createdAt: r.CreatedAt, view: r.Sandbox, root: r.Root, kernel: r.Kernel, saved: r.Saved}
 	sb.view.NodeID, sb.view.HostIP = o.cfg.NodeID, ""
 	keep.artifacts[r.Saved.Artifact] = true
+	keep.paused = append(keep.paused, sb)
 	o.mu.Lock()
 	o.sandboxes[sb.id] = sb
 	o.mu.Unlock()
@@ -117,11 +119,21 @@ func (o *Orchestrator) recoverPaused(r record, keep kept) error {
 }
 
 // sealLeft brings to the disk what an earlier process had no time for.
-func (o *Orchestrator) sealLeft(names map[string]bool) {
+func (o *Orchestrator) sealLeft(paused []*sandbox) {
 	o.sealing.Go(func() {
-		for name := range names {
-			if err := o.artifacts.Seal(name); err != nil {
-				o.log.Error("the snapshot of a paused sandbox is not on the disk", "snapshot", name, "error", err)
+		for _, sb := range paused {
+			sb.mu.Lock()
+			from := sb.saved
+			sb.mu.Unlock()
+			if from == nil {
+				continue // resumed or killed meanwhile
+			}
+			err := o.artifacts.Seal(from.Artifact)
+			if err == nil {
+				err = o.recordSealed(sb, *from)
+			}
+			if err != nil {
+				o.log.Error("the snapshot of a paused sandbox is not on the disk", "sandbox", sb.id, "error", err)
 			}
 		}
 	})

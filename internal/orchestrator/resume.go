@@ -79,7 +79,7 @@ func (o *Orchestrator) bringBack(ctx context.Context, sb *sandbox, opts shoal.Re
 		sb.saved, sb.restUntil = nil, time.Time{}
 		sb.mu.Unlock()
 		if err = o.settle(sb, shoal.StateRunning); err == nil {
-			o.discard(from)
+			o.discard(sb, from)
 			return nil
 		}
 		sb.mu.Lock()
@@ -189,11 +189,15 @@ func (o *Orchestrator) admit(ctx context.Context, sb *sandbox) error {
 
 // discard removes a snapshot that nothing needs any more, beside what the caller
 // does. What is left after a crash is removed at the next start.
-func (o *Orchestrator) discard(from *saved) {
+func (o *Orchestrator) discard(sb *sandbox, from *saved) {
 	o.background.Add(1)
 	go func() {
 		defer o.background.Done()
-		if err := o.removeSaved(*from); err != nil {
+		err := o.unkeep(sb)
+		if err == nil {
+			err = o.removeSaved(*from)
+		}
+		if err != nil {
 			o.log.Warn("a used snapshot is left", "artifact", from.Artifact, "error", err)
 		}
 	}()

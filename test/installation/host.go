@@ -26,6 +26,7 @@ func ReadHost() (Host, error) {
 		"namespaces": glob("/run/netns/*"),
 		"cgroups":    append(glob("/sys/fs/cgroup/*/shoal*"), glob("/sys/fs/cgroup/shoal*")...),
 		"mounts":     mounts(),
+		"files":      append(glob("/dev/shm/shoal*"), glob(filepath.Join(os.TempDir(), "shoal-*"))...),
 	}
 	links, err := network.Dump(netlink.LinkList)
 	if err != nil {

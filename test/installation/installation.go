@@ -4,6 +4,7 @@ package installation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"shoal/internal/config"
 	"shoal/internal/shoal"
 )
 
@@ -28,7 +30,7 @@ const Ready = "export E2B_API_KEY"
 // kept between runs, and nothing else.
 type Installation struct {
 	Binary, ImageDir string
-	Dir              string // holds the next two; removed by Remove
+	Dir              string // holds DataDir; Remove deletes both, and RunDir
 	DataDir, RunDir  string
 	API, Proxy       string // host:port
 	Health, Node     string
@@ -44,19 +46,22 @@ func New(root, name string, subnet int, env ...string) (*Installation, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "shoal-"+name+"-")
+	dir, err := makeDir("", name)
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(dir, 0o755); err != nil { // sandbox kernels run as nobody
-		return nil, err
+	runDir := filepath.Join(dir, "run")
+	if config.OnMemory("/dev/shm") {
+		if runDir, err = makeDir("/dev/shm", name); err != nil {
+			return nil, err
+		}
 	}
 	ports, err := freePorts(5)
 	if err != nil {
 		return nil, err
 	}
 	i := &Installation{Binary: filepath.Join(root, "bin", "shoal"), ImageDir: filepath.Join(root, "bin", "test-images"),
-		Dir: dir, DataDir: filepath.Join(dir, "data"), RunDir: filepath.Join(dir, "run"),
+		Dir: dir, DataDir: filepath.Join(dir, "data"), RunDir: runDir,
 		API: ports[0], Proxy: ports[1], Health: ports[2], Node: ports[3], NodeProxy: ports[4]}
 	i.Env = append(os.Environ(),
 		"SHOAL_DEV=true", "SHOAL_INSTANCE="+name, "SHOAL_IMAGE_DIR="+i.ImageDir,
@@ -66,6 +71,15 @@ func New(root, name string, subnet int, env ...string) (*Installation, error) {
 		fmt.Sprintf("SHOAL_HOST_CIDR=10.%d.0.0/16", subnet), fmt.Sprintf("SHOAL_VETH_CIDR=10.%d.0.0/16", subnet+1))
 	i.Env = append(i.Env, env...)
 	return i, nil
+}
+
+// makeDir makes a directory that sandbox kernels, which run as nobody, can enter.
+func makeDir(parent, name string) (string, error) {
+	dir, err := os.MkdirTemp(parent, "shoal-"+name+"-")
+	if err == nil {
+		err = os.Chmod(dir, 0o755)
+	}
+	return dir, err
 }
 
 // Runnable says why no installation can run here; nil if one can.
@@ -78,7 +92,9 @@ func (i *Installation) Runnable() error {
 }
 
 // Remove deletes the installation's files.
-func (i *Installation) Remove() error { return os.RemoveAll(i.Dir) }
+func (i *Installation) Remove() error {
+	return errors.Join(os.RemoveAll(i.Dir), os.RemoveAll(i.RunDir))
+}
 
 // freePorts finds ports that nobody listens on, all at once so that they differ.
 func freePorts(n int) ([]string, error) {
