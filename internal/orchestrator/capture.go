@@ -52,6 +52,8 @@ func (o *Orchestrator) captureOf(sb *sandbox) capture {
 // draft will be waited for until the disk has it.
 func (o *Orchestrator) checkpoint(ctx context.Context, guest runtime.Guest, name string, toStay bool) (*artifact.Draft, error) {
 	defer telemetry.Begin(ctx, "checkpoint")()
+	o.saving.Add(1)
+	defer o.saving.Add(-1)
 	draft, err := o.artifacts.Draft(name)
 	if err != nil {
 		return nil, err

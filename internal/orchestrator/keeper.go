@@ -29,7 +29,7 @@ type ahead struct {
 }
 
 // keepWarm starts and ends guests and kernels ahead of demand until ctx ends, one
-// at a time and never while a create is under way.
+// at a time and never while a create, a resume or a checkpoint is under way.
 func (o *Orchestrator) keepWarm(ctx context.Context) error {
 	defer o.shrink(context.Background(), ahead{})
 	tick := time.NewTicker(keepPeriod)
@@ -44,7 +44,7 @@ func (o *Orchestrator) keepWarm(ctx context.Context) error {
 				delete(want.shells, asShell(what))
 			}
 		}
-		if o.starting.Load() == 0 {
+		if o.starting.Load() == 0 && o.saving.Load() == 0 {
 			what, err := o.growOne(ctx, want)
 			if err != nil && ctx.Err() == nil {
 				failed[what] = time.Now()

@@ -26,7 +26,7 @@ func (s *samples) add(m shoal.Metrics) {
 	s.list = append(s.list, m)
 }
 
-// sampleMetrics asks every running guest for its use until ctx ends.
+// sampleMetrics asks every running guest for its use, and tidies it, until ctx ends.
 func (o *Orchestrator) sampleMetrics(ctx context.Context) error {
 	tick := time.NewTicker(samplePeriod)
 	defer tick.Stop()
@@ -49,10 +49,13 @@ func (o *Orchestrator) sampleMetrics(ctx context.Context) error {
 }
 
 func (o *Orchestrator) sample(ctx context.Context, sb *sandbox) {
-	view := sb.snapshotView()
-	if view.State != shoal.StateRunning {
+	sb.mu.Lock()
+	view, guest := sb.view, sb.guest
+	sb.mu.Unlock()
+	if view.State != shoal.StateRunning || guest == nil {
 		return
 	}
+	guest.Tidy()
 	ctx, cancel := context.WithTimeout(ctx, sampleTimeout)
 	defer cancel()
 	m, err := o.envd.metrics(ctx, view.HostIP, view.EnvdAccessToken)

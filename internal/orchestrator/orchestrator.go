@@ -119,7 +119,8 @@ type Orchestrator struct {
 	stopped    chan struct{}
 	sealing    sync.WaitGroup // snapshots of an earlier process on their way to the disk
 
-	starting             atomic.Int64
+	starting             atomic.Int64 // creates and resumes under way
+	saving               atomic.Int64 // checkpoints under way
 	createOK, createFail atomic.Int64
 }
 

@@ -125,6 +125,9 @@ type Guest interface {
 	// runtime can start from. The guest must be frozen, or nothing may write to it.
 	Upper(ctx context.Context, to *os.File) error
 	Stats(ctx context.Context) (Stats, error)
+	// Tidy bounds what the host holds for a running guest. It is to be called every few
+	// seconds, and cheap.
+	Tidy()
 	// Kill ends the guest and returns when nothing of it is left on the host.
 	Kill(ctx context.Context) error
 	// Done is closed when the guest has ended, by Kill or by itself.

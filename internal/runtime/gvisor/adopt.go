@@ -39,6 +39,7 @@ func (d *Driver) Adopt(ctx context.Context, s runtime.Spec) (runtime.Guest, erro
 		return nil, err
 	}
 	g.frozen = nil
+	g.wide.Store(true)
 	return g, nil
 }
 

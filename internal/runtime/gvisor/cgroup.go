@@ -122,19 +122,16 @@ func (c cgroups) create(id string, r shoal.Resources) error {
 }
 
 func (c cgroups) limit(id string, r shoal.Resources) error {
-	memory, quota := strconv.FormatInt(r.MemoryMB<<20, 10), r.CPUCount*cpuPeriod
-	values := map[string]string{}
+	if err := c.limitMemory(id, r.MemoryMB<<20); err != nil {
+		return err
+	}
+	quota, values := r.CPUCount*cpuPeriod, map[string]string{}
 	if c.unified {
-		dir := filepath.Join(c.roots[""], c.parent, id)
-		values[filepath.Join(dir, "memory.max")] = memory
-		values[filepath.Join(dir, "cpu.max")] = fmt.Sprintf("%d %d", quota, cpuPeriod)
-	} else {
-		values[filepath.Join(c.roots["memory"], c.parent, id, "memory.limit_in_bytes")] = memory
-		if root, ok := c.roots["cpu"]; ok {
-			dir := filepath.Join(root, c.parent, id)
-			values[filepath.Join(dir, "cpu.cfs_period_us")] = strconv.Itoa(cpuPeriod)
-			values[filepath.Join(dir, "cpu.cfs_quota_us")] = strconv.Itoa(quota)
-		}
+		values[filepath.Join(c.roots[""], c.parent, id, "cpu.max")] = fmt.Sprintf("%d %d", quota, cpuPeriod)
+	} else if root, ok := c.roots["cpu"]; ok {
+		dir := filepath.Join(root, c.parent, id)
+		values[filepath.Join(dir, "cpu.cfs_period_us")] = strconv.Itoa(cpuPeriod)
+		values[filepath.Join(dir, "cpu.cfs_quota_us")] = strconv.Itoa(quota)
 	}
 	for file, value := range values {
 		if err := os.WriteFile(file, []byte(value), 0); err != nil {
@@ -283,23 +280,6 @@ func (c cgroups) usage(id string) (memory int64, cpu float64) {
 		cpu = float64(readInt(filepath.Join(root, c.parent, id, "cpuacct.usage"))) / 1e9
 	}
 	return memory, cpu
-}
-
-// shared is how much memory of the guest's own the group has, in bytes: it lies in a
-// file without a name. 0 if that is not known.
-func (c cgroups) shared(id string) int64 {
-	root := c.roots["memory"]
-	if c.unified {
-		root = c.roots[""]
-	}
-	data, _ := os.ReadFile(filepath.Join(root, c.parent, id, "memory.stat"))
-	for line := range strings.Lines(string(data)) {
-		if n, ok := strings.CutPrefix(line, "shmem "); ok {
-			bytes, _ := strconv.ParseInt(strings.TrimSpace(n), 10, 64)
-			return bytes
-		}
-	}
-	return 0
 }
 
 func readInt(file string) int64 {

@@ -26,8 +26,9 @@ func (g *guest) Checkpoint(ctx context.Context, dir string) error {
 		return fmt.Errorf("make the checkpoint's files: %w", err)
 	}
 	defer closeAll(files)
-	pages := files[2]
-	g.reserve(pages)
+	pages, size := files[2], g.driver.cgroups.memoryOf(g.spec.ID).shared+g.diskBytes()
+	g.widen(size)
+	reserve(pages, size)
 	opts := control.SaveOpts{Resume: true, Metadata: statefile.CompressionLevelNone.ToMetadata(), HavePagesFile: true}
 	opts.FilePayload.Files = files
 	if err := g.call(boot.ContMgrCheckpoint, &opts); err != nil {
@@ -36,11 +37,11 @@ func (g *guest) Checkpoint(ctx context.Context, dir string) error {
 	return trim(pages)
 }
 
-// reserve gives a file the blocks that the guest's memory will take. To write into
-// blocks that are there is quicker by a quarter.
-func (g *guest) reserve(pages *os.File) {
+// reserve gives a file the blocks that so many bytes will take. To write into blocks that
+// are there is quicker by a quarter.
+func reserve(f *os.File, size int64) {
 	// Best effort: not every file system can, and one that is full says so later.
-	_ = unix.Fallocate(int(pages.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, g.driver.cgroups.shared(g.spec.ID)+g.diskBytes())
+	_ = unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, size)
 }
 
 // trim gives back the blocks of a file beyond its end.

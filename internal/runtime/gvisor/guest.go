@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -35,6 +36,8 @@ type guest struct {
 	// freezing guards frozen; it is held during the calls that change it.
 	freezing sync.Mutex
 	frozen   *bool // nil on an adopted guest until the kernel was asked
+
+	wide atomic.Bool // its memory limit may be wider than the guest's
 
 	done   chan struct{}
 	endErr error           // set before done is closed
@@ -185,11 +188,17 @@ func (g *guest) Stats(ctx context.Context) (runtime.Stats, error) {
 	if g.ended() {
 		return runtime.Stats{}, runtime.ErrGone
 	}
-	g.trimConsole() // here, because it is asked regularly of every guest
 	var s runtime.Stats
 	s.MemoryBytes, s.CPUSeconds = g.driver.cgroups.usage(g.spec.ID)
 	s.DiskBytes = g.diskBytes()
 	return s, nil
+}
+
+func (g *guest) Tidy() {
+	if !g.ended() {
+		g.trimConsole()
+		g.narrow()
+	}
 }
 
 // diskBytes is how large the guest's writable layer is, in bytes; 0 if that is not known.

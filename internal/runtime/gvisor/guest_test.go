@@ -265,6 +265,43 @@ func TestFreezeCheckpointRestore(t *testing.T) {
 	b.want("/count", "3")
 }
 
+// TestCheckpointOfAFullGuest: its memory and the checkpoint's pages together are more
+// than it may have.
+func TestCheckpointOfAFullGuest(t *testing.T) {
+	h := newHost(t)
+	b := h.start("full", "")
+	limit := b.spec.Resources.MemoryMB
+	b.want(fmt.Sprintf("/hold?mb=%d", limit*7/10), "ok")
+	allowed := func() int64 {
+		dir := h.driver.cgroups.memoryDir(b.spec.ID)
+		return max(readInt(filepath.Join(dir, "memory.max")), readInt(filepath.Join(dir, "memory.limit_in_bytes"))) >> 20
+	}
+	ctx, dir := t.Context(), t.TempDir()
+	if err := b.Freeze(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Checkpoint(ctx, dir); err != nil {
+		t.Fatal(err)
+	}
+	if got := allowed(); got < limit*17/10 {
+		t.Errorf("with the checkpoint's pages it may have %d MiB", got)
+	}
+	b.Tidy()
+	if used := h.driver.cgroups.memoryOf(b.spec.ID); used.all-used.clean > limit<<20 && allowed() == limit {
+		t.Error("the limit is back although the guest would not survive it")
+	}
+	unix.Sync() // now the pages can go
+	b.Tidy()
+	if got := allowed(); got != limit {
+		t.Errorf("it may have %d MiB, of %d", got, limit)
+	}
+	if err := b.Thaw(ctx); err != nil {
+		t.Fatal(err)
+	}
+	b.want("/count", "1")
+	h.start("copy-of-full", dir).want("/count", "1")
+}
+
 // TestFailedCheckpoint leaves the guest frozen and alive.
 func TestFailedCheckpoint(t *testing.T) {
 	b := newHost(t).start("fails", "")
@@ -369,9 +406,7 @@ func TestConsoleIsBounded(t *testing.T) {
 	if err := os.WriteFile(path, make([]byte, consoleLimit+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Stats(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	b.Tidy()
 	if info, err := os.Stat(path); err != nil || info.Size() > 0 {
 		t.Errorf("%v %v", info, err)
 	}

@@ -12,7 +12,10 @@ import (
 	"time"
 )
 
-var counter atomic.Int64
+var (
+	counter atomic.Int64
+	held    []byte
+)
 
 func main() {
 	fmt.Fprintln(os.Stderr, "guest begins")
@@ -36,6 +39,14 @@ func main() {
 			f.Close()
 		}
 		reply(w, err, "ok")
+	})
+	http.HandleFunc("/hold", func(w http.ResponseWriter, r *http.Request) {
+		n, _ := strconv.ParseInt(r.URL.Query().Get("mb"), 10, 64)
+		held = make([]byte, n<<20)
+		for i := range held {
+			held[i] = byte(i>>12) | 1
+		}
+		fmt.Fprint(w, "ok")
 	})
 	http.HandleFunc("/remove", func(w http.ResponseWriter, r *http.Request) {
 		reply(w, os.Remove(r.URL.Query().Get("path")), "ok")
