@@ -102,13 +102,6 @@ func (s *Slot) cutConnections(e Egress) error {
 	return nil
 }
 
-type connectionFilter func(*netlink.ConntrackFlow) bool
-
-var _ netlink.CustomConntrackFilter = connectionFilter(nil)
-
-// MatchConntrackFlow selects what is deleted.
-func (f connectionFilter) MatchConntrackFlow(flow *netlink.ConntrackFlow) bool { return f(flow) }
-
 // elements turns ranges into the elements of an interval set, which may not
 // overlap: they are merged first.
 func elements(ranges []netip.Prefix) []nftables.SetElement {

@@ -162,19 +162,8 @@ func (s *Slot) remove() error {
 		}
 	}
 	errs = errors.Join(errs, removeNamespace(s.plan.namespaceName(s.index)))
-	s.forgetConnections()
+	forgetConnections(s.HostIP()) // the next sandbox at this address gets none of their packets
 	return errs
-}
-
-// forgetConnections drops the host's tracked connections of the slot, so that
-// the next sandbox at this address gets none of their packets.
-func (s *Slot) forgetConnections() {
-	ours := net.IP(s.HostIP().AsSlice())
-	filter := connectionFilter(func(f *netlink.ConntrackFlow) bool {
-		return f.Forward.SrcIP.Equal(ours) || f.Forward.DstIP.Equal(ours)
-	})
-	// A kernel without this interface forgets them by time.
-	_, _ = netlink.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, filter)
 }
 
 // PacketSocket opens the guest's end of the wire for a sandbox kernel. Frames

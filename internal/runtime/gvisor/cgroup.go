@@ -141,13 +141,9 @@ func (c cgroups) limit(id string, r shoal.Resources) error {
 	return nil
 }
 
-// enter moves a kernel and the stubs that it has made so far. Later stubs are
-// born in the group.
-func (c cgroups) enter(id string, pid int) error {
-	pids, err := descendants(pid)
-	if err != nil {
-		return err
-	}
+// enter moves a kernel and the stubs that it has made so far, which pids are. Later
+// stubs are born in the group.
+func (c cgroups) enter(id string, pid int, pids []int) error {
 	for _, dir := range c.dirs(id) {
 		for _, p := range pids {
 			err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(p)), 0)

@@ -97,14 +97,23 @@ func (d *Driver) create(ctx context.Context, s runtime.Spec) (*guest, error) {
 	if err != nil {
 		return nil, errors.Join(err, box.DestroyContainer(s.ID), d.cgroups.remove(context.WithoutCancel(ctx), s.ID))
 	}
-	if err := d.cgroups.enter(s.ID, box.Getpid()); err != nil {
-		return nil, errors.Join(err, g.Kill(context.WithoutCancel(ctx)))
-	}
-	protectKernel(box.Getpid())
-	if err := g.save(); err != nil {
+	if err := g.settleIn(); err != nil {
 		return nil, errors.Join(err, g.Kill(context.WithoutCancel(ctx)))
 	}
 	return g, nil
+}
+
+// settleIn puts a new kernel where it belongs and records it.
+func (g *guest) settleIn() error {
+	pids, err := descendants(g.pid)
+	if err != nil {
+		return err
+	}
+	if err := g.driver.cgroups.enter(g.spec.ID, g.pid, pids); err != nil {
+		return err
+	}
+	protectKernel(g.pid, pids)
+	return g.save()
 }
 
 // newSandbox executes the kernel with the image and a fresh writable layer, and
@@ -294,11 +303,7 @@ func linkArgs(l runtime.Link, restore bool) (*boot.CreateLinksAndRoutesArgs, err
 
 // protectKernel makes the host's out-of-memory killer prefer a guest process
 // over the kernel, whose end is the sandbox's end.
-func protectKernel(pid int) {
-	pids, err := descendants(pid)
-	if err != nil {
-		return
-	}
+func protectKernel(pid int, pids []int) {
 	// Best effort: a host that forbids it loses nothing but the preference.
 	for _, p := range pids {
 		score := "1000"
