@@ -16,7 +16,12 @@ after(async () => {
   await desktop?.kill()
 })
 
-afterEach(() => desktop.stream.stop().catch(() => {})) // it may have been stopped
+// The stream may have been stopped, and its server ends a moment after that; until then no
+// other stream can be started.
+afterEach(async () => {
+  await desktop.stream.stop().catch(() => {})
+  await eventually(async () => (await desktop.commands.run('pgrep -x x11vnc || true')).stdout === '', 'the stream has ended', 30_000)
+})
 
 /** Opens a stream's URL, with the name and the port at which the proxy serves here. */
 async function open(url) {
@@ -30,12 +35,14 @@ async function open(url) {
   return page
 }
 
-/** Resolves when a page is connected to the desktop. noVNC is some fifty files, and the
+const connected = (page) => shows(page, 'html.noVNC_connected', 'attached')
+
+/** Resolves when a page shows what the selector says. noVNC is some fifty files, and the
  * desktop's server begins a process for each connection, which takes long on a busy
  * machine; if it never ends, this says what was seen. */
-async function connected(page) {
+async function shows(page, selector, state) {
   try {
-    return await page.waitForSelector('html.noVNC_connected', { state: 'attached', timeout: 150_000 })
+    return await page.waitForSelector(selector, { state, timeout: 150_000 })
   } catch (error) {
     const status = await page.evaluate(() => document.documentElement.className)
     const { stdout } = await desktop.commands.run('tail -n 5 /tmp/novnc.log; netstat -tn')
@@ -95,7 +102,7 @@ test('asks for the key that it was started with', async () => {
   const key = desktop.stream.getAuthKey()
   assert.match(key, /^[A-Za-z0-9]{16}$/)
   const stranger = await open(desktop.stream.getUrl({ authKey: 'wrong' }))
-  await stranger.waitForSelector('#noVNC_status.noVNC_status_error, #noVNC_status.noVNC_status_warn', { timeout: 60_000 })
+  await shows(stranger, '#noVNC_status.noVNC_status_error, #noVNC_status.noVNC_status_warn', 'visible')
   assert.equal(await stranger.locator('html.noVNC_connected').count(), 0)
   await stranger.close()
   const page = await open(desktop.stream.getUrl({ authKey: key }))
