@@ -1,6 +1,7 @@
 package artifact
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -53,6 +54,23 @@ func TestLooseArtifacts(t *testing.T) {
 		}
 		return a
 	}
+	// More than one step on its way to the disk.
+	large, err := s.Draft("large")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(large.Dir(), "data"), bytes.Repeat([]byte("hello"), settleStep/2), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := large.CommitLoose(nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Seal("large"); err != nil {
+		t.Fatal(err)
+	}
+	if a, err := s.Get("large"); err != nil || a.Boot != "" || a.Verify() != nil {
+		t.Errorf("large: %v", err)
+	}
 	a := loosely("sealed")
 	if err := a.Verify(); err != nil || a.Size() != 5 {
 		t.Errorf("before: %v", err)
@@ -62,7 +80,7 @@ func TestLooseArtifacts(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	a, err := s.Get("sealed")
+	a, err = s.Get("sealed")
 	if err != nil || a.Boot != "" || a.Verify() != nil {
 		t.Fatalf("sealed: %+v %v", a, err)
 	}

@@ -4,7 +4,7 @@ import asyncio
 import os
 import unittest
 
-from e2b import AsyncSandbox, Sandbox, SandboxNotFoundException
+from e2b import AsyncSandbox, Sandbox, SandboxException, SandboxNotFoundException
 
 from test_sandbox import eventually
 
@@ -144,6 +144,15 @@ class Fork(unittest.TestCase):
         eventually(lambda: count(forks[0]) > before, "a fork's process goes on")
 
 
+async def begun(sandbox, snapshot):
+    """Returns once the sandbox is in its snapshot, during which its time is not changed."""
+    while not snapshot.done():
+        try:
+            await sandbox.set_timeout(120)
+        except SandboxException:
+            return
+
+
 class Together(unittest.IsolatedAsyncioTestCase):
     async def test_ten_connects_resume_once(self):
         sandbox = await AsyncSandbox.create(timeout=120)
@@ -176,9 +185,11 @@ class Together(unittest.IsolatedAsyncioTestCase):
         sandbox = await AsyncSandbox.create(timeout=120)
         try:
             await sandbox.files.write("mark", "x")
-            snapshot, paused = await asyncio.gather(sandbox.create_snapshot(), sandbox.pause())
-            self.assertTrue(paused)
-            await AsyncSandbox.delete_snapshot(snapshot.snapshot_id)
+            await sandbox.commands.run("head -c 128M /dev/urandom > /dev/shm/fill")
+            snapshot = asyncio.create_task(sandbox.create_snapshot())
+            await begun(sandbox, snapshot)
+            self.assertTrue(await sandbox.pause())
+            await AsyncSandbox.delete_snapshot((await snapshot).snapshot_id)
             await sandbox.connect()
             self.assertEqual(await sandbox.files.read("mark"), "x")
         finally:
