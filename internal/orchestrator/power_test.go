@@ -38,8 +38,17 @@ func TestPowerCut(t *testing.T) {
 	if n.kept(running) {
 		t.Error("the disk has a record of a sandbox that runs")
 	}
+	record, err := os.ReadFile(recordPath(n.orch.keptDir(), resumed.SandboxID))
+	n.must(err)
 	n.resume(resumed)
 	n.eventually("the record of the earlier pause is gone", func() bool { return !n.kept(resumed) })
+	// If the process dies before that, the next one removes it.
+	n.close()
+	n.must(os.WriteFile(recordPath(n.orch.keptDir(), resumed.SandboxID), record, 0o600))
+	n.open()
+	if n.kept(resumed) || n.state(resumed) != shoal.StateRunning {
+		t.Errorf("a stale record: kept %v, %q", n.kept(resumed), n.state(resumed))
+	}
 
 	n.cutPower()
 	if n.state(running) != "" || n.state(resumed) != "" || n.state(paused) != shoal.StatePaused {

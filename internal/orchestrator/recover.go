@@ -167,9 +167,12 @@ func (o *Orchestrator) adopt(ctx context.Context, r record) error {
 		if err := guest.Thaw(ctx); err != nil {
 			return err
 		}
-		if err := o.settle(sb, shoal.StateRunning); err != nil {
-			o.log.Error("the record of a running sandbox cannot be written", "sandbox", sb.id, "error", err)
-		}
+	}
+	if err = o.settle(sb, shoal.StateRunning); err == nil {
+		err = o.unkeep(sb) // the record of a pause that is over may be left on the disk
+	}
+	if err != nil {
+		o.log.Error("the record of a running sandbox cannot be written", "sandbox", sb.id, "error", err)
 	}
 	o.mu.Lock()
 	o.sandboxes[sb.id] = sb
