@@ -54,7 +54,7 @@ func TestPowerCut(t *testing.T) {
 	if n.state(running) != "" || n.state(resumed) != "" || n.state(paused) != shoal.StatePaused {
 		t.Errorf("after the power cut: %q, %q, %q", n.state(running), n.state(resumed), n.state(paused))
 	}
-	n.resume(paused)
+	paused = n.resume(paused)
 	if got := n.read(paused, "/root/kept"); got != "x" {
 		t.Errorf("the file: %q", got)
 	}
@@ -65,7 +65,7 @@ func TestPowerCut(t *testing.T) {
 	n.open()
 	n.eventually("the next process keeps it", func() bool { return n.kept(paused) })
 	n.cutPower()
-	n.resume(paused)
+	paused = n.resume(paused)
 	if err := n.orch.Kill(t.Context(), paused.SandboxID, shoal.KillRequest); err != nil || n.kept(paused) {
 		t.Errorf("after its end: %v, kept %v", err, n.kept(paused))
 	}
