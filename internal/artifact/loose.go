@@ -71,8 +71,8 @@ func (s *Store) Seal(id string) error {
 	}
 	a.Boot = ""
 	for i, f := range a.Files {
-		if err == nil {
-			a.Files[i], err = a.settle(f.Name)
+		if a.Files[i], err = a.settle(f.Name); err != nil {
+			break
 		}
 	}
 	if err == nil {

@@ -128,11 +128,7 @@ func (o *Orchestrator) sealLeft(paused []*sandbox) {
 			if from == nil {
 				continue // resumed or killed meanwhile
 			}
-			err := o.artifacts.Seal(from.Artifact)
-			if err == nil {
-				err = o.recordSealed(sb, *from)
-			}
-			if err != nil {
+			if err := o.trySeal(sb, *from); err != nil {
 				o.log.Error("the snapshot of a paused sandbox is not on the disk", "sandbox", sb.id, "error", err)
 			}
 		}

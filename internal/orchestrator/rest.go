@@ -48,10 +48,7 @@ func (o *Orchestrator) seal(sb *sandbox, from saved) {
 	again := time.NewTicker(sealRetry)
 	defer again.Stop()
 	for range sealTries {
-		err := o.artifacts.Seal(from.Artifact)
-		if err == nil {
-			err = o.recordSealed(sb, from)
-		}
+		err := o.trySeal(sb, from)
 		if err == nil {
 			return
 		}
@@ -64,8 +61,11 @@ func (o *Orchestrator) seal(sb *sandbox, from saved) {
 	}
 }
 
-// recordSealed brings the record of a pause to the disk after its snapshot.
-func (o *Orchestrator) recordSealed(sb *sandbox, from saved) error {
+// trySeal brings the snapshot of a pause to the disk, and then the record of the pause.
+func (o *Orchestrator) trySeal(sb *sandbox, from saved) error {
+	if err := o.artifacts.Seal(from.Artifact); err != nil {
+		return err
+	}
 	sb.mu.Lock()
 	same := sb.saved != nil && sb.saved.Artifact == from.Artifact
 	if same {

@@ -259,10 +259,9 @@ func (c cgroups) removeParent() error {
 
 // usage returns memory in bytes and CPU time in seconds charged to the guest.
 func (c cgroups) usage(id string) (memory int64, cpu float64) {
+	memory = c.memoryUsed(id)
 	if c.unified {
-		dir := filepath.Join(c.roots[""], c.parent, id)
-		memory = readInt(filepath.Join(dir, "memory.current"))
-		data, _ := os.ReadFile(filepath.Join(dir, "cpu.stat"))
+		data, _ := os.ReadFile(filepath.Join(c.roots[""], c.parent, id, "cpu.stat"))
 		for _, line := range strings.Split(string(data), "\n") {
 			if usec, ok := strings.CutPrefix(line, "usage_usec "); ok {
 				n, _ := strconv.ParseInt(usec, 10, 64)
@@ -271,7 +270,6 @@ func (c cgroups) usage(id string) (memory int64, cpu float64) {
 		}
 		return memory, cpu
 	}
-	memory = readInt(filepath.Join(c.roots["memory"], c.parent, id, "memory.usage_in_bytes"))
 	if root, ok := c.roots["cpuacct"]; ok {
 		cpu = float64(readInt(filepath.Join(root, c.parent, id, "cpuacct.usage"))) / 1e9
 	}

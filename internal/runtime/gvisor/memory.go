@@ -32,6 +32,15 @@ func (c cgroups) limitMemory(id string, bytes int64) error {
 	return nil
 }
 
+// memoryUsed is all that the guest's group uses, in bytes.
+func (c cgroups) memoryUsed(id string) int64 {
+	file := "memory.usage_in_bytes"
+	if c.unified {
+		file = "memory.current"
+	}
+	return readInt(filepath.Join(c.memoryDir(id), file))
+}
+
 // memory is what a guest's group uses, in bytes.
 type memory struct {
 	all    int64
@@ -40,18 +49,18 @@ type memory struct {
 }
 
 func (c cgroups) memoryOf(id string) memory {
-	dir, usage, cache, prefix := c.memoryDir(id), "memory.usage_in_bytes", "cache", ""
+	cache, prefix := "cache", ""
 	if c.unified {
-		usage, cache, prefix = "memory.current", "file", "file_"
+		cache, prefix = "file", "file_"
 	}
-	data, _ := os.ReadFile(filepath.Join(dir, "memory.stat"))
+	data, _ := os.ReadFile(filepath.Join(c.memoryDir(id), "memory.stat"))
 	stat := map[string]int64{}
 	for line := range strings.Lines(string(data)) {
 		if name, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
 			stat[name], _ = strconv.ParseInt(value, 10, 64)
 		}
 	}
-	return memory{all: readInt(filepath.Join(dir, usage)), shared: stat["shmem"],
+	return memory{all: c.memoryUsed(id), shared: stat["shmem"],
 		clean: stat[cache] - stat["shmem"] - stat[prefix+"dirty"] - stat[prefix+"writeback"]}
 }
 
