@@ -46,8 +46,11 @@ func destination(ip netip.Addr) words {
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: ip.AsSlice()}}
 }
 
-func destinationIn(set *nftables.Set) words {
-	return words{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 16, Len: 4},
+func sourceIn(set *nftables.Set) words      { return addressIn(set, 12) }
+func destinationIn(set *nftables.Set) words { return addressIn(set, 16) }
+
+func addressIn(set *nftables.Set, offset uint32) words {
+	return words{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: 4},
 		&expr.Lookup{SourceRegister: 1, SetName: set.Name, SetID: set.ID}}
 }
 
@@ -69,12 +72,22 @@ func toPort(proto byte, port uint16) words {
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(port)}})
 }
 
-// established matches packets of known connections.
-func established() words {
+// inState matches packets by what they are to a connection, CtStateBit's words.
+func inState(bits uint32) words {
 	return words{&expr.Ct{Register: 1, Key: expr.CtKeySTATE},
-		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4,
-			Mask: binaryutil.NativeEndian.PutUint32(expr.CtStateBitESTABLISHED | expr.CtStateBitRELATED), Xor: make([]byte, 4)},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: binaryutil.NativeEndian.PutUint32(bits), Xor: make([]byte, 4)},
 		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: make([]byte, 4)}}
+}
+
+// established matches packets of known connections.
+func established() words { return inState(expr.CtStateBitESTABLISHED | expr.CtStateBitRELATED) }
+
+// answering matches packets of known connections, to who opened them.
+func answering() words {
+	const reply = 1 // IP_CT_DIR_REPLY
+	return rule(established(), words{
+		&expr.Ct{Register: 1, Key: expr.CtKeyDIRECTION},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{reply}}})
 }
 
 // translated matches packets whose destination was rewritten on the way in.
@@ -87,7 +100,7 @@ func translated() words {
 
 // moreThan matches packets of new connections beyond a number of them.
 func moreThan(connections uint32) words {
-	return words{&expr.Connlimit{Count: connections, Flags: expr.NFT_CONNLIMIT_F_INV}}
+	return rule(inState(expr.CtStateBitNEW), words{&expr.Connlimit{Count: connections, Flags: expr.NFT_CONNLIMIT_F_INV}})
 }
 
 // counted changes nothing; it is how iptables writes its rules.

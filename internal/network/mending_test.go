@@ -55,24 +55,37 @@ func arrives(from, to net.Conn) bool {
 	return err == nil
 }
 
-// TestNewPolicyCutsConnections: what the new policy forbids ends in both
-// directions, whoever speaks first; what it allows goes on.
-func TestNewPolicyCutsConnections(t *testing.T) {
+// TestNewPolicyEndsConnections: what the new policy forbids ends in both directions,
+// whoever speaks first; what it allows goes on, and so do visitors and what the guest
+// has of its node.
+func TestNewPolicyEndsConnections(t *testing.T) {
 	w := newWorld(t, nil)
 	w.egress(shoal.Network{})
 	farFirst, guestFirst, allowed := w.talkTo(internetIP), w.talkTo(internetIP), w.talkTo(otherIP)
 	if !arrives(farFirst.far, farFirst.guest) || !arrives(guestFirst.guest, guestFirst.far) || !arrives(allowed.far, allowed.guest) {
 		t.Fatal("the connections do not work to begin with")
 	}
-	w.egress(shoal.Network{DenyOut: []string{internetIP}})
-	if arrives(farFirst.far, farFirst.guest) {
-		t.Error("the far end still reaches the guest")
+	for _, policy := range []shoal.Network{
+		{DenyOut: []string{internetIP}},
+		{DenyOut: []string{everything.String()}, AllowOut: []string{otherIP}},
+	} {
+		w.egress(policy)
+		if arrives(farFirst.far, farFirst.guest) {
+			t.Errorf("%v: the far end still reaches the guest", policy)
+		}
+		if arrives(farFirst.guest, farFirst.far) || arrives(guestFirst.guest, guestFirst.far) {
+			t.Errorf("%v: the guest still reaches the far end", policy)
+		}
+		if !arrives(allowed.far, allowed.guest) || !arrives(allowed.guest, allowed.far) {
+			t.Errorf("%v: an allowed connection has ended", policy)
+		}
 	}
-	if arrives(farFirst.guest, farFirst.far) || arrives(guestFirst.guest, guestFirst.far) {
-		t.Error("the guest still reaches the far end")
+	w.serveIn("t-guest", ":8080", "guest")
+	if body, err := w.get("", "http://"+w.slot.HostIP().String()+":8080"); err != nil || !strings.HasPrefix(body, "guest") {
+		t.Errorf("a visitor gets %q %v", body, err)
 	}
-	if !arrives(allowed.far, allowed.guest) || !arrives(allowed.guest, allowed.far) {
-		t.Error("an allowed connection was cut")
+	if _, err := w.get("t-guest", "http://192.0.2.1/me"); err != nil {
+		t.Errorf("the guest gets nothing of its node: %v", err)
 	}
 }
 

@@ -8,8 +8,6 @@ import (
 	"strings"
 
 	"github.com/google/nftables"
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"shoal/internal/shoal"
 )
@@ -75,31 +73,6 @@ func parseRange(s string) (netip.Prefix, bool) {
 
 func isDomain(s string) bool {
 	return len(s) <= 253 && domainPattern.MatchString(s)
-}
-
-// allows is the decision that the kernel's rules make about a destination.
-func (e Egress) allows(ip netip.Addr) bool {
-	within := func(list []netip.Prefix) bool {
-		return slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(ip) })
-	}
-	return within(e.Allow) || !within(e.Deny)
-}
-
-// cutConnections runs in the slot's namespace: it forgets tracked connections of
-// the guest that the policy no longer allows, so that their packets meet the
-// rules again.
-func (s *Slot) cutConnections(e Egress) error {
-	if len(e.Deny) == 0 {
-		return nil
-	}
-	filter := connectionFilter(func(f *netlink.ConntrackFlow) bool {
-		from, _ := netip.AddrFromSlice(f.Forward.SrcIP.To4())
-		to, ok := netip.AddrFromSlice(f.Forward.DstIP.To4())
-		return ok && from == guestIP && to != hyperloopIP && !e.allows(to)
-	})
-	// A kernel without this interface keeps them until they end.
-	_, _ = netlink.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, filter)
-	return nil
 }
 
 // elements turns ranges into the elements of an interval set, which may not

@@ -55,8 +55,8 @@ func (s *Slot) installRules() error {
 	guest, host := fromLink(exactly(gatewayName)), fromLink(exactly(hostLinkName))
 
 	in := c.AddChain(chain(t, "prerouting", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest, nftables.ChainPolicyAccept))
-	// From the host alone: the far end of a connection that the guest opened, and
-	// that a new policy has cut, must not come back in as a visitor.
+	// From the host alone: the far end of a connection that the guest opened must not
+	// come back in as a visitor when the connection is forgotten.
 	add(in, host, source(expr.CmpOpEq, s.plan.vethHost(s.index)), destination(s.HostIP()), rewrite(expr.NATTypeDestNAT, guestIP))
 	out := c.AddChain(chain(t, "postrouting", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource, nftables.ChainPolicyAccept))
 	add(out, toLink(exactly(hostLinkName)), source(expr.CmpOpEq, guestIP), rewrite(expr.NATTypeSourceNAT, s.HostIP()))
@@ -67,8 +67,18 @@ func (s *Slot) installRules() error {
 
 	fwd := c.AddChain(chain(t, "forward", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter, nftables.ChainPolicyDrop))
 	add(fwd, guest, source(expr.CmpOpNeq, guestIP), drop())
-	add(fwd, established(), accept())
+	// Visitors, and what the guest answers them.
 	add(fwd, host, translated(), accept())
+	add(fwd, guest, answering(), accept())
+	// What others answer the guest. Not only a connection's first packet meets the
+	// policy: a new one ends what is open. Errors on the way come from anywhere.
+	add(fwd, host, inState(expr.CtStateBitRELATED), accept())
+	add(fwd, host, answering(), source(expr.CmpOpEq, hyperloopIP), accept())
+	add(fwd, host, answering(), sourceIn(internal), accept())
+	add(fwd, host, answering(), sourceIn(allowUser), accept())
+	add(fwd, host, answering(), sourceIn(denyUser), drop())
+	add(fwd, host, answering(), accept())
+	// What the guest asks for.
 	add(fwd, guest, moreThan(maxFlows), drop())
 	add(fwd, guest, destination(hyperloopIP), toPort(unix.IPPROTO_TCP, 80), moreThan(maxNodeFlows), drop())
 	add(fwd, guest, destination(hyperloopIP), toPort(unix.IPPROTO_TCP, 80), accept())
@@ -92,8 +102,8 @@ func slotSets(t *nftables.Table) (internal, denied, allowUser, denyUser *nftable
 	return set(1, "internal"), set(2, "denied"), set(3, "allow"), set(4, "deny")
 }
 
-// SetEgress replaces what the guest may reach, in one step. Connections that
-// exist and are no longer allowed are cut.
+// SetEgress replaces what the guest may reach, in one step. Nothing more passes on
+// connections that exist and are no longer allowed.
 func (s *Slot) SetEgress(e Egress) error {
 	err := inNamespace(s.plan.namespaceName(s.index), func() error {
 		c, err := nftables.New()
@@ -109,10 +119,7 @@ func (s *Slot) SetEgress(e Egress) error {
 				return err
 			}
 		}
-		if err := c.Flush(); err != nil {
-			return err
-		}
-		return s.cutConnections(e)
+		return c.Flush()
 	})
 	if err != nil {
 		return shoal.ErrNetworkSetup.Wrap(err, "the egress rules of slot %d cannot be set", s.index)
