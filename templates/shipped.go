@@ -92,7 +92,6 @@ var desktop = Template{
 		user("root"),
 		copyFiles("packages", "/opt/desktop/packages"),
 		aptInstall(`$(grep -v "^#" /opt/desktop/packages)`),
-		aptInstall("libreoffice", "libreoffice-gtk3"),
 		// The SDKs look for noVNC where its authors' archive would be unpacked.
 		run("ln -s /usr/share/novnc /opt/noVNC", "ln -sf vnc.html /usr/share/novnc/index.html",
 			"mkdir -p /opt/noVNC/utils/websockify", "ln -s /usr/bin/websockify /opt/noVNC/utils/websockify/run",

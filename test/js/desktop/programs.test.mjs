@@ -31,6 +31,11 @@ test('has the programs that people look for', async () => {
   assert.match(saver.stdout, /DPMS is Disabled|Server does not have the DPMS/)
 })
 
+test('carries no packages that are installed already', async () => {
+  const { stdout } = await desktop.commands.run('find /var/cache/apt/archives -name "*.deb"')
+  assert.equal(stdout, '')
+})
+
 test('types into a program', async () => {
   await desktop.launch('org.gnome.gedit')
   const window = await windowOf('gedit')
