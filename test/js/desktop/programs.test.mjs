@@ -32,7 +32,7 @@ test('has the programs that people look for', async () => {
 })
 
 test('carries no packages that are installed already', async () => {
-  const { stdout } = await desktop.commands.run('find /var/cache/apt/archives -name "*.deb"')
+  const { stdout } = await desktop.commands.run('find /var/cache/apt/archives -name "*.deb"', { user: 'root' })
   assert.equal(stdout, '')
 })
 
