@@ -43,10 +43,10 @@ func run(lines ...string) Step { return Step{"RUN", []string{strings.Join(lines,
 
 func copyFiles(source, dest string) Step { return Step{"COPY", []string{source, dest, "", ""}} }
 
-// aptInstall takes the names of packages, or one text that the shell makes them of.
-func aptInstall(packages ...string) Step {
+// aptInstall installs what a file in the guest lists, a package a line.
+func aptInstall(list string) Step {
 	return run("apt-get update -qq",
-		"DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "+strings.Join(packages, " "),
+		"DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(grep -v \"^#\" "+list+")",
 		"rm -rf /var/lib/apt/lists/*")
 }
 
@@ -66,7 +66,7 @@ var codeInterpreter = Template{
 	Steps: []Step{
 		user("root"),
 		copyFiles("packages", "/opt/code-interpreter/packages"),
-		aptInstall(`$(grep -v "^#" /opt/code-interpreter/packages)`),
+		aptInstall("/opt/code-interpreter/packages"),
 		run("npm install -g --no-fund --no-audit deno@2.9.6", "deno --version"),
 		copyFiles("requirements.txt", "/opt/code-interpreter/requirements.txt"),
 		run("pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore -r /opt/code-interpreter/requirements.txt"),
@@ -91,7 +91,7 @@ var desktop = Template{
 	Steps: []Step{
 		user("root"),
 		copyFiles("packages", "/opt/desktop/packages"),
-		aptInstall(`$(grep -v "^#" /opt/desktop/packages)`),
+		aptInstall("/opt/desktop/packages"),
 		// The SDKs look for noVNC where its authors' archive would be unpacked.
 		run("ln -s /usr/share/novnc /opt/noVNC", "ln -sf vnc.html /usr/share/novnc/index.html",
 			"mkdir -p /opt/noVNC/utils/websockify", "ln -s /usr/bin/websockify /opt/noVNC/utils/websockify/run",
