@@ -44,6 +44,7 @@ func (o *Orchestrator) OpenWorkbench(ctx context.Context, build shoal.Build) (*W
 func (b *Workbench) boot(ctx context.Context) error {
 	spec := b.o.specOf(b.w.id, b.w.root, b.w.kernel, b.w.build.Resources, b.w.slot)
 	spec.Env = append(spec.Env, "E2B_TEMPLATE_ID="+b.w.build.TemplateID, "E2B_ACCESS_TOKEN_HASH="+tokenHash(""))
+	spec.Background = true // somebody waits for an answer of each sandbox
 	if err := os.MkdirAll(spec.Dir, 0o700); err != nil {
 		return fmt.Errorf("make the guest's directory: %w", err)
 	}

@@ -42,6 +42,9 @@ type Spec struct {
 	Kernel    string
 	Hostname  string
 	Resources shoal.Resources
+	// Background makes the guest leave the host's processors to others that want them.
+	// It has all of its Resources where nobody does.
+	Background bool
 	// MaxProcesses bounds processes and threads inside the guest.
 	MaxProcesses int
 	Args         []string // of the guest's first process; Args[0] is its path

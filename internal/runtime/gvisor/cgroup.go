@@ -112,26 +112,33 @@ func (c cgroups) dirs(id string) []string {
 }
 
 // create makes the guest's groups with its limits.
-func (c cgroups) create(id string, r shoal.Resources) error {
+func (c cgroups) create(id string, r shoal.Resources, background bool) error {
 	for _, dir := range c.dirs(id) {
 		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 			return fmt.Errorf("make cgroup: %w", err)
 		}
 	}
-	return c.limit(id, r)
-}
-
-func (c cgroups) limit(id string, r shoal.Resources) error {
 	if err := c.limitMemory(id, r.MemoryMB<<20); err != nil {
 		return err
 	}
-	quota, values := r.CPUCount*cpuPeriod, map[string]string{}
+	return c.limitCPU(id, r.CPUCount, background)
+}
+
+func (c cgroups) limitCPU(id string, count int, background bool) error {
+	quota, values := count*cpuPeriod, map[string]string{}
 	if c.unified {
-		values[filepath.Join(c.roots[""], c.parent, id, "cpu.max")] = fmt.Sprintf("%d %d", quota, cpuPeriod)
+		dir := filepath.Join(c.roots[""], c.parent, id)
+		values[filepath.Join(dir, "cpu.max")] = fmt.Sprintf("%d %d", quota, cpuPeriod)
+		if background {
+			values[filepath.Join(dir, "cpu.weight")] = "20" // of 100 that others have
+		}
 	} else if root, ok := c.roots["cpu"]; ok {
 		dir := filepath.Join(root, c.parent, id)
 		values[filepath.Join(dir, "cpu.cfs_period_us")] = strconv.Itoa(cpuPeriod)
 		values[filepath.Join(dir, "cpu.cfs_quota_us")] = strconv.Itoa(quota)
+		if background {
+			values[filepath.Join(dir, "cpu.shares")] = "204" // of 1024
+		}
 	}
 	for file, value := range values {
 		if err := os.WriteFile(file, []byte(value), 0); err != nil {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	goruntime "runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -122,6 +123,11 @@ func (h *host) spec(id string) (runtime.Spec, *network.Slot) {
 func (h *host) start(id, checkpoint string) *booted {
 	h.t.Helper()
 	spec, slot := h.spec(id)
+	return h.boot(spec, slot, checkpoint)
+}
+
+func (h *host) boot(spec runtime.Spec, slot *network.Slot, checkpoint string) *booted {
+	h.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var g runtime.Guest
@@ -137,7 +143,7 @@ func (h *host) start(id, checkpoint string) *booted {
 	b := &booted{host: h, Guest: g, slot: slot, spec: spec}
 	h.t.Cleanup(func() {
 		if err := g.Kill(context.Background()); err != nil {
-			h.t.Errorf("kill %s: %v", id, err)
+			h.t.Errorf("kill %s: %v", spec.ID, err)
 		}
 	})
 	return b
@@ -232,6 +238,35 @@ func TestGuestLimits(t *testing.T) {
 		t.Errorf("forking without end: %d %s", status, text)
 	}
 	b.want("/count", "1")
+}
+
+// TestBackground: a guest in the background gets less of the processors than one that
+// is not, where both want all of them.
+func TestBackground(t *testing.T) {
+	h := newHost(t)
+	var guests [2]*booted
+	var used [2]float64
+	for n, id := range []string{"front", "back"} {
+		spec, slot := h.spec(id)
+		spec.Resources.CPUCount, spec.Background = goruntime.NumCPU(), id == "back"
+		guests[n] = h.boot(spec, slot, "")
+		guests[n].want("/burn", "ok")
+	}
+	read := func(sign float64) {
+		for n, b := range guests {
+			stats, err := b.Stats(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			used[n] += sign * stats.CPUSeconds
+		}
+	}
+	read(-1)
+	time.Sleep(2 * time.Second) // long enough to be measured
+	read(+1)
+	if front, back := used[0], used[1]; back <= 0 || front < 2*back {
+		t.Errorf("in two seconds one has had %.2f s of the processors, and the one in the background %.2f s", front, back)
+	}
 }
 
 // TestFreezeCheckpointRestore keeps memory and disk, twice, under other names and

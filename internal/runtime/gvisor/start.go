@@ -85,7 +85,7 @@ func (d *Driver) create(ctx context.Context, s runtime.Spec) (*guest, error) {
 	if err := writeBundle(s.Dir, spec); err != nil {
 		return nil, err
 	}
-	if err := d.cgroups.create(s.ID, s.Resources); err != nil {
+	if err := d.cgroups.create(s.ID, s.Resources, s.Background); err != nil {
 		return nil, err
 	}
 	box, upper, err := d.newSandbox(s, spec)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -45,6 +46,16 @@ func main() {
 		held = make([]byte, n<<20)
 		for i := range held {
 			held[i] = byte(i>>12) | 1
+		}
+		fmt.Fprint(w, "ok")
+	})
+	http.HandleFunc("/burn", func(w http.ResponseWriter, r *http.Request) {
+		for range runtime.NumCPU() {
+			go func() {
+				for {
+					counter.Load()
+				}
+			}()
 		}
 		fmt.Fprint(w, "ok")
 	})
