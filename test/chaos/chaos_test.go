@@ -25,7 +25,8 @@ func TestChaos(t *testing.T) {
 		open func(*installation.Installation) (*victim, error)
 	}{{"all", "up", whole}, {"orchestrator", "orchestrator", orchestratorOnly}} {
 		t.Run(part.name, func(t *testing.T) {
-			i, err := installation.New("../..", "chaos", 71)
+			t.Parallel()
+			i, err := installation.New("../..", fmt.Sprintf("chaos%d", n), 71+2*n)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -100,6 +100,7 @@ while True:
     l.append(s)"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			neighbour, hostile := server.create(t), server.create(t)
 			server.start(t, hostile, c.user, c.command)
 			for end := time.Now().Add(8 * time.Second); time.Now().Before(end); time.Sleep(250 * time.Millisecond) {

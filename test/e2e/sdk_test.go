@@ -8,8 +8,19 @@ import (
 	"time"
 )
 
-// TestJavaScriptSDK runs the suite in test/js with what a user exports.
-func TestJavaScriptSDK(t *testing.T) {
+// TestSDKs runs the suites in test/js and test/python beside each other, with what a
+// user exports.
+func TestSDKs(t *testing.T) {
+	for name, suite := range map[string]func(*testing.T){"JavaScript": javaScriptSDK, "Python": pythonSDK} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			suite(t)
+		})
+	}
+}
+
+func javaScriptSDK(t *testing.T) {
+	t.Helper()
 	files, err := filepath.Glob("../js/*.test.mjs")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no tests: %v", err)
@@ -24,11 +35,11 @@ func TestJavaScriptSDK(t *testing.T) {
 func (b *box) node(t *testing.T, files ...string) {
 	t.Helper()
 	args := append([]string{"--test", "--test-concurrency=1", "--test-timeout=120000", "--test-reporter=spec"}, files...)
-	b.run(t, "../js", "node", args...)
+	b.run(t, "../js", nil, "node", args...)
 }
 
-// TestPythonSDK runs the suite in test/python.
-func TestPythonSDK(t *testing.T) {
+func pythonSDK(t *testing.T) {
+	t.Helper()
 	python, err := filepath.Abs("../python/.venv/bin/python")
 	if err != nil {
 		t.Fatal(err)
@@ -36,14 +47,14 @@ func TestPythonSDK(t *testing.T) {
 	if _, err := os.Stat(python); err != nil {
 		t.Fatalf("the Python SDK is not installed; run `make test-e2e`: %v", err)
 	}
-	server.run(t, "../python", python, "-W", "ignore", "-m", "unittest", "-v", "test_sandbox", "test_lifecycle", "test_templates")
+	server.run(t, "../python", nil, python, "-W", "ignore", "-m", "unittest", "-v", "test_sandbox", "test_lifecycle", "test_templates")
 }
 
-// run runs a program with what a user exports.
-func (b *box) run(t *testing.T, dir, name string, args ...string) {
+// run runs a program with what a user exports, and env.
+func (b *box) run(t *testing.T, dir string, env []string, name string, args ...string) {
 	t.Helper()
 	cmd := exec.Command(name, args...)
-	cmd.Dir, cmd.Env, cmd.WaitDelay = dir, b.SDKEnv(), 5*time.Second
+	cmd.Dir, cmd.Env, cmd.WaitDelay = dir, append(b.SDKEnv(), env...), 5*time.Second
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)
 	if err != nil {

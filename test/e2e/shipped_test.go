@@ -2,47 +2,33 @@ package e2e
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
-// built is how the builds of templates that Shoal ships have ended. Only the test that
-// runs uses it.
-var built = map[string]error{}
-
-// buildShipped builds templates that Shoal ships. Each takes minutes and mostly one
-// processor, so a whole run builds all of them together when it needs the first.
+// buildShipped builds templates that Shoal ships, all at once. Each takes minutes and
+// mostly one processor, so their tests run beside each other after all others.
 func buildShipped(t *testing.T, names ...string) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("builds a whole template; not with -short")
 	}
-	wanted := names
-	if flag.Lookup("test.run").Value.String() == "" {
-		wanted = append([]string{"desktop", "code-interpreter-v1"}, fragments()...)
-	}
-	start, ends := time.Now(), map[string]chan error{}
-	for _, name := range wanted {
-		if _, done := built[name]; !done {
-			end := make(chan error)
-			ends[name] = end
-			go func() { end <- buildTemplate(t.Context(), name) }()
-		}
-	}
-	for name, end := range ends {
-		built[name] = <-end
-	}
+	t.Parallel()
+	start := time.Now()
+	var builds errgroup.Group
 	for _, name := range names {
-		if err := built[name]; err != nil {
-			t.Fatal(err)
-		}
+		builds.Go(func() error { return buildTemplate(t.Context(), name) })
 	}
-	t.Logf("%d builds took %s", len(ends), time.Since(start).Round(time.Second))
+	if err := builds.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("built in %s: %s", time.Since(start).Round(time.Second), strings.Join(names, ", "))
 }
 
 func buildTemplate(ctx context.Context, name string) error {
@@ -57,7 +43,7 @@ func buildTemplate(ctx context.Context, name string) error {
 
 // suite runs the JavaScript suites of a directory. They are forced to an end: the SDK
 // keeps the timers of requests that were given up.
-func suite(t *testing.T, name string) {
+func suite(t *testing.T, name string, env ...string) {
 	t.Helper()
 	dir := filepath.Join("../js", name)
 	files, err := filepath.Glob(filepath.Join(dir, "*.test.mjs"))
@@ -68,7 +54,7 @@ func suite(t *testing.T, name string) {
 	for _, file := range files {
 		args = append(args, filepath.Base(file))
 	}
-	server.run(t, dir, "node", args...)
+	server.run(t, dir, env, "node", args...)
 }
 
 // pythonSuite runs one of the modules in test/python.
@@ -78,7 +64,7 @@ func pythonSuite(t *testing.T, module string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server.run(t, "../python", python, "-W", "ignore", "-m", "unittest", "-v", module)
+	server.run(t, "../python", nil, python, "-W", "ignore", "-m", "unittest", "-v", module)
 }
 
 // TestDesktop runs the suites of the desktop's SDKs.
@@ -108,8 +94,7 @@ func fragments() []string {
 // TestFragments runs the suite of the Fragments app's templates.
 func TestFragments(t *testing.T) {
 	buildShipped(t, fragments()...)
-	t.Setenv("FRAGMENTS", strings.Join(fragments(), " "))
-	suite(t, "fragments")
+	suite(t, "fragments", "FRAGMENTS="+strings.Join(fragments(), " "))
 }
 
 // TestBaseTemplate builds programs of several languages with what a plain sandbox has,

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -96,16 +97,22 @@ func (i *Installation) Remove() error {
 	return errors.Join(os.RemoveAll(i.Dir), os.RemoveAll(i.RunDir))
 }
 
-// freePorts finds ports that nobody listens on, all at once so that they differ.
+// given are the ports of all installations of this process: nobody listens on one
+// between its choice and the start, nor while an installation is down.
+var given sync.Map
+
+// freePorts finds ports that nobody listens on and no other installation has.
 func freePorts(n int) ([]string, error) {
 	var addrs []string
-	for range n {
+	for len(addrs) < n {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, err
 		}
 		defer l.Close()
-		addrs = append(addrs, l.Addr().String())
+		if _, taken := given.LoadOrStore(l.Addr().String(), true); !taken {
+			addrs = append(addrs, l.Addr().String())
+		}
 	}
 	return addrs, nil
 }
