@@ -72,10 +72,7 @@ func (u *upCmd) Run(ctx context.Context, cfg *config.Config) error {
 			endpoint{"rpc", listeners[3], rpc.NewServer(rpc.NewHandler(m.orch, secrets.NodeSecret, m.orch.HealthHandler()))})
 	})
 	fmt.Fprint(console, welcome(cfg, plane.key, time.Since(start)))
-	err = g.Wait()
-	if ctx.Err() != nil {
-		err = nil // asked to end
-	}
+	err = asked(ctx, g.Wait())
 	if u.Ephemeral {
 		return m.teardown(context.WithoutCancel(ctx))
 	}
