@@ -78,6 +78,14 @@ describe('files', () => {
     assert.equal(await sandbox.files.exists('tree'), false)
   })
 
+  test('what links of processes lead to stays when they cannot be removed', async () => {
+    await sandbox.files.write('worked-in/file', 'kept')
+    const process = await sandbox.commands.run('exec sleep 100', { background: true, cwd: '/home/user/worked-in' })
+    await assert.rejects(sandbox.files.remove(`/proc/${process.pid}/cwd`), /not permitted/)
+    assert.equal(await sandbox.files.read('worked-in/file'), 'kept')
+    await process.kill()
+  })
+
   test('metadata', async () => {
     await sandbox.files.write('meta', 'x', { metadata: { author: 'me', kind: 'test' } })
     assert.deepEqual((await sandbox.files.getInfo('meta')).metadata, { author: 'me', kind: 'test' })

@@ -240,6 +240,19 @@ func TestGuestLimits(t *testing.T) {
 	b.want("/count", "1")
 }
 
+// TestLinksAreNoDirectories: a program that asks for a directory that is no link, as
+// every careful removal of a tree does, is not given the one that a link leads to.
+func TestLinksAreNoDirectories(t *testing.T) {
+	b := newHost(t).start("links", "")
+	b.want("/open?path=/proc/self/", "ok") // the slash follows it
+	b.want("/open?path=/proc", "ok")
+	for _, link := range []string{"/proc/self", "/proc/self/cwd", "/proc/self/root"} {
+		if status, text := b.ask("/open?path=" + link); status != 500 || !strings.Contains(text, "not a directory") {
+			t.Errorf("opening %s: %d %s", link, status, text)
+		}
+	}
+}
+
 // TestBackground: a guest in the background gets less of the processors than one that
 // is not, where both want all of them.
 func TestBackground(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -58,6 +59,13 @@ func main() {
 			}()
 		}
 		fmt.Fprint(w, "ok")
+	})
+	http.HandleFunc("/open", func(w http.ResponseWriter, r *http.Request) {
+		f, err := os.OpenFile(r.URL.Query().Get("path"), syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+		if err == nil {
+			f.Close()
+		}
+		reply(w, err, "ok")
 	})
 	http.HandleFunc("/remove", func(w http.ResponseWriter, r *http.Request) {
 		reply(w, os.Remove(r.URL.Query().Get("path")), "ok")
