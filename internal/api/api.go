@@ -94,6 +94,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 		ResponseErrorHandlerFunc: writeError,
 	})
 	gen.HandlerWithOptions(strict, gen.StdHTTPServerOptions{BaseRouter: routes, ErrorHandlerFunc: writeRequestError})
+	s.refuseUnserved(routes)
 	if err := routes.err; err != nil {
 		return nil, err
 	}
@@ -115,7 +116,7 @@ func (s *Server) Run(ctx context.Context) error {
 func (s *Server) guard(op operation, next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		callOf(r.Context()).route = op.name
-		r, err := s.authorize(op, r)
+		r, err := s.authorize(r, op.schemes(), op.allowsBlocked())
 		if err == nil {
 			err = op.validate(r)
 		}

@@ -18,10 +18,9 @@ func callerOf(ctx context.Context) auth.Caller {
 	return caller
 }
 
-// authorize checks the credentials that the operation asks for and the standing
-// of the caller's team, and puts the caller into the request.
-func (s *Server) authorize(op operation, r *http.Request) (*http.Request, error) {
-	schemes := op.schemes()
+// authorize checks the credentials that a route asks for and the standing of the
+// caller's team, and puts the caller into the request.
+func (s *Server) authorize(r *http.Request, schemes []string, allowsBlocked bool) (*http.Request, error) {
 	if len(schemes) == 0 || callerOf(r.Context()).Team.ID != "" { // the process itself calls, see As
 		return r, nil
 	}
@@ -36,7 +35,7 @@ func (s *Server) authorize(op operation, r *http.Request) (*http.Request, error)
 		return r, err
 	}
 	callOf(r.Context()).team = caller.Team.ID
-	if caller.Team.Blocked && !op.allowsBlocked() {
+	if caller.Team.Blocked && !allowsBlocked {
 		return r, blocked(caller.Team)
 	}
 	return r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)), nil

@@ -67,6 +67,50 @@ func TestEveryErrorIsJSON(t *testing.T) {
 	}
 }
 
+// TestUnserved: what this version does not have is refused for what it is, to those
+// who may ask.
+func TestUnserved(t *testing.T) {
+	w := newWorld(t)
+	const volumes, secrets = "use of volumes is not enabled", "Secrets are not available for this team"
+	admin := []string{"X-Admin-Token", shoal.DevAdminToken}
+	for _, c := range []struct {
+		method, path string
+		headers      []string
+		status       int
+		code         string
+		message      string
+	}{
+		{"GET", "/volumes", nil, 403, "request.feature_forbidden", volumes},
+		{"POST", "/volumes", nil, 403, "request.feature_forbidden", volumes},
+		{"DELETE", "/volumes/x", nil, 403, "request.feature_forbidden", volumes},
+		{"PUT", "/volumecontent/x/file?path=/a", nil, 403, "request.feature_forbidden", volumes},
+		{"GET", "/secrets?limit=2", nil, 403, "request.feature_forbidden", secrets},
+		{"POST", "/secrets/a%2Fb", nil, 403, "request.feature_forbidden", secrets},
+		{"GET", "/secrets", []string{"X-API-Key", ""}, 401, "auth.unauthorized", "authorization header is missing"},
+		{"GET", "/teams/x/metrics", nil, 501, "request.not_implemented", "Metrics of teams"},
+		{"GET", "/teams/x/metrics/max?metric=concurrent_sandboxes", nil, 501, "request.not_implemented", "Metrics of teams"},
+		{"POST", "/api-keys", nil, 501, "request.not_implemented", "`shoal key`"},
+		{"PATCH", "/api-keys/x", nil, 501, "request.not_implemented", "`shoal key`"},
+		{"DELETE", "/access-tokens/x", nil, 501, "request.not_implemented", "Access tokens"},
+		{"GET", "/events/webhooks/x", nil, 501, "request.not_implemented", "webhooks"},
+		{"POST", "/admin/teams/x/api-keys", admin, 501, "request.not_implemented", "`shoal key`"},
+		{"DELETE", "/admin/teams/x/api-keys/y", admin, 501, "request.not_implemented", "`shoal key`"},
+		{"POST", "/admin/teams/x/sandboxes/kill", admin, 501, "request.not_implemented", "sandboxes of a team"},
+		{"POST", "/admin/teams/x/sandboxes/kill", nil, 401, "auth.unauthorized", "Invalid Access token."},
+		{"POST", "/nodes/n1", admin, 501, "request.not_implemented", "status of a machine"},
+		{"DELETE", "/nodes/n1", admin, 405, "request.method", "not allowed"},
+		{"GET", "/volumesx", nil, 404, "request.route", "was not found"},
+	} {
+		t.Run(c.method+" "+c.path, func(t *testing.T) {
+			r := w.call(c.method, c.path, "", c.headers...)
+			r.wants(t, c.status, c.message)
+			if code := r.field(t, "error_code"); code != c.code {
+				t.Errorf("error_code %v", code)
+			}
+		})
+	}
+}
+
 func TestChunkedBodyTooLarge(t *testing.T) {
 	w := newWorld(t)
 	body := io.MultiReader(strings.NewReader(`{"templateID":"`), strings.NewReader(strings.Repeat("x", maxBody)), strings.NewReader(`"}`))

@@ -18,6 +18,31 @@ func (s *Server) DiscoverNodes(context.Context, gen.DiscoverNodesRequestObject) 
 	return gen.DiscoverNodes200JSONResponse(s.nodes()), nil
 }
 
+// GetNode describes one machine to the operator.
+func (s *Server) GetNode(_ context.Context, req gen.GetNodeRequestObject) (gen.GetNodeResponseObject, error) {
+	for _, v := range s.fleet.Nodes() {
+		if v.Info.ID == req.NodeID {
+			return gen.GetNode200JSONResponse(wireNode(v)), nil
+		}
+	}
+	return nil, shoal.ErrNodeNotFound.New("Node '%s' not found", req.NodeID)
+}
+
+// CountRunningSandboxes counts what runs by team, for the operator.
+func (s *Server) CountRunningSandboxes(ctx context.Context, _ gen.CountRunningSandboxesRequestObject) (gen.CountRunningSandboxesResponseObject, error) {
+	list, err := s.fleet.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	counts := gen.CountRunningSandboxes200JSONResponse{}
+	for _, sb := range list {
+		if sb.State.Public() == shoal.StateRunning {
+			counts[sb.TeamID]++
+		}
+	}
+	return counts, nil
+}
+
 func (s *Server) nodes() []gen.Node {
 	views := s.fleet.Nodes()
 	list := make([]gen.Node, len(views))

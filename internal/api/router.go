@@ -20,13 +20,16 @@ type router struct {
 	// muxes are asked in turn. Aliases come first: /templates/aliases/{alias} and
 	// /templates/{templateID}/tags overlap, which one ServeMux does not allow.
 	muxes [2]*http.ServeMux
-	err   error // of HandleFunc
+	// unserved has the routes that are only refused, see refuseUnserved. It is asked
+	// last.
+	unserved *http.ServeMux
+	err      error // of HandleFunc
 }
 
 var _ gen.ServeMux = (*router)(nil)
 
 func newRouter(spec *openapi3.T, guard func(operation, http.HandlerFunc) http.HandlerFunc) *router {
-	return &router{spec: spec, guard: guard, muxes: [2]*http.ServeMux{http.NewServeMux(), http.NewServeMux()}}
+	return &router{spec: spec, guard: guard, unserved: http.NewServeMux(), muxes: [2]*http.ServeMux{http.NewServeMux(), http.NewServeMux()}}
 }
 
 // HandleFunc registers the handler of a pattern such as "GET /nodes".
@@ -48,7 +51,7 @@ func (rt *router) HandleFunc(pattern string, handler func(http.ResponseWriter, *
 // path does not have with 405, both as JSON.
 func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if clean(r.URL.EscapedPath()) {
-		for _, mux := range rt.muxes {
+		for _, mux := range append(rt.muxes[:], rt.unserved) {
 			if _, pattern := mux.Handler(r); pattern != "" {
 				mux.ServeHTTP(w, r)
 				return

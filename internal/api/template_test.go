@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -204,6 +205,28 @@ func TestNodes(t *testing.T) {
 			t.Errorf("%s", metrics)
 		}
 	}
+	admin := []string{"X-API-Key", "", "X-Admin-Token", shoal.DevAdminToken}
+	if one := w.call("GET", "/nodes/n1", "", admin...); one.status != 200 || one.field(t, "sandboxCount") != 1.0 {
+		t.Errorf("%d %s", one.status, one.body)
+	}
+	w.call("GET", "/nodes/n2", "", admin...).wants(t, 404, "Node 'n2' not found")
+	w.call("GET", "/nodes/n1", "").wants(t, 401, "Invalid Access token.")
 	w.call("GET", "/v1/service-discovery/nodes", "").wants(t, 200, "")
 	w.call("GET", "/v1/service-discovery/nodes", "", "X-API-Key", "").wants(t, 401, "")
+}
+
+func TestRunningCounts(t *testing.T) {
+	w := newWorld(t)
+	w.create(`{"templateID":"base"}`)
+	w.create(`{"templateID":"base"}`)
+	w.create(`{"templateID":"base"}`, "X-API-Key", smallKey)
+	paused := w.create(`{"templateID":"base"}`, "X-API-Key", otherKey)
+	w.call("POST", "/sandboxes/"+paused+"/pause", "", "X-API-Key", otherKey).wants(t, 204, "")
+	r := w.call("GET", "/admin/sandboxes/running-counts", "", "X-API-Key", "", "X-Admin-Token", shoal.DevAdminToken)
+	var counts map[string]int
+	r.json(t, &counts)
+	if want := map[string]int{shoal.DevTeamID: 2, smallTeam: 1}; !maps.Equal(counts, want) {
+		t.Errorf("%d %s, want %v", r.status, r.body, want)
+	}
+	w.call("GET", "/admin/sandboxes/running-counts", "").wants(t, 401, "Invalid Access token.")
 }

@@ -30,8 +30,11 @@ var (
 		"The request body is larger than 16 MiB.",
 		"Send less; files go to the sandbox, not to the API.")
 	ErrNotImplemented = kind("request.not_implemented", 501,
-		"This installation's version does not have the feature.",
-		"See CHANGELOG for the version that brings it, or leave the option out.")
+		"This version of Shoal does not have the feature.",
+		"Do without it. Keys are made and listed with `shoal key`; CHANGELOG names what each version brings.")
+	ErrFeatureForbidden = kind("request.feature_forbidden", 403,
+		"This version of Shoal does not have the feature, whatever the team.",
+		"Do without it: no key, team or setting brings it. CHANGELOG names what each version brings.")
 )
 
 // Authentication.
@@ -101,6 +104,9 @@ var (
 	ErrEnvdTimeout = kind("sandbox.envd_timeout", 500,
 		"The guest started but its daemon did not answer in time.",
 		"The cause ends with the guest's last console lines; the image may lack envd or be too large for the memory limit.")
+	ErrNodeNotFound = kind("node.not_found", 404,
+		"No machine of this installation has the ID.",
+		"List the machines with `GET /nodes`.")
 	ErrNodeUnreachable = kind("node.unreachable", 503,
 		"The orchestrator of this machine does not answer.",
 		"Start it, and check the address and the shared secret.")

@@ -918,6 +918,9 @@ type RegisterTemplateBuildJSONRequestBody = TemplateBuildRequest
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// CountRunningSandboxes How many sandboxes of each team run; teams without any are left out
+	// (GET /admin/sandboxes/running-counts)
+	CountRunningSandboxes(w http.ResponseWriter, r *http.Request)
 	// CancelTeamBuilds End all waiting and running builds of a team
 	// (POST /admin/teams/{teamID}/builds/cancel)
 	CancelTeamBuilds(w http.ResponseWriter, r *http.Request, teamID string)
@@ -927,6 +930,9 @@ type ServerInterface interface {
 	// ListNodes The machines
 	// (GET /nodes)
 	ListNodes(w http.ResponseWriter, r *http.Request)
+	// GetNode One machine
+	// (GET /nodes/{nodeID})
+	GetNode(w http.ResponseWriter, r *http.Request, nodeID string)
 	// ListSandboxes Running sandboxes, newest first
 	// (GET /sandboxes)
 	ListSandboxes(w http.ResponseWriter, r *http.Request, params ListSandboxesParams)
@@ -1056,6 +1062,20 @@ type ServerInterfaceWrapper struct {
 
 type MiddlewareFunc func(http.Handler) http.Handler
 
+// CountRunningSandboxes operation middleware
+func (siw *ServerInterfaceWrapper) CountRunningSandboxes(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CountRunningSandboxes(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // CancelTeamBuilds operation middleware
 func (siw *ServerInterfaceWrapper) CancelTeamBuilds(w http.ResponseWriter, r *http.Request) {
 
@@ -1101,6 +1121,32 @@ func (siw *ServerInterfaceWrapper) ListNodes(w http.ResponseWriter, r *http.Requ
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListNodes(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetNode operation middleware
+func (siw *ServerInterfaceWrapper) GetNode(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "nodeID" -------------
+	var nodeID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "nodeID", r.PathValue("nodeID"), &nodeID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "nodeID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetNode(w, r, nodeID)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -2648,12 +2694,52 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/templates/aliases/{alias}", wrapper.GetTemplateAlias)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/teams", wrapper.ListTeams)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/nodes", wrapper.ListNodes)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/nodes/{nodeID}", wrapper.GetNode)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/admin/sandboxes/running-counts", wrapper.CountRunningSandboxes)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/service-discovery/nodes", wrapper.DiscoverNodes)
 
 	return m
 }
 
 type ErrorJSONResponse Error
+
+type CountRunningSandboxesRequestObject struct {
+}
+
+type CountRunningSandboxesResponseObject interface {
+	VisitCountRunningSandboxesResponse(w http.ResponseWriter) error
+}
+
+type CountRunningSandboxes200JSONResponse map[string]int
+
+func (response CountRunningSandboxes200JSONResponse) VisitCountRunningSandboxesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CountRunningSandboxesdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CountRunningSandboxesdefaultJSONResponse) VisitCountRunningSandboxesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
 
 type CancelTeamBuildsRequestObject struct {
 	TeamID string `json:"teamID"`
@@ -2742,6 +2828,45 @@ type ListNodesdefaultJSONResponse struct {
 }
 
 func (response ListNodesdefaultJSONResponse) VisitListNodesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetNodeRequestObject struct {
+	NodeID string `json:"nodeID"`
+}
+
+type GetNodeResponseObject interface {
+	VisitGetNodeResponse(w http.ResponseWriter) error
+}
+
+type GetNode200JSONResponse Node
+
+func (response GetNode200JSONResponse) VisitGetNodeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetNodedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetNodedefaultJSONResponse) VisitGetNodeResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4257,6 +4382,9 @@ func (response RegisterTemplateBuilddefaultJSONResponse) VisitRegisterTemplateBu
 
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
+	// CountRunningSandboxes How many sandboxes of each team run; teams without any are left out
+	// (GET /admin/sandboxes/running-counts)
+	CountRunningSandboxes(ctx context.Context, request CountRunningSandboxesRequestObject) (CountRunningSandboxesResponseObject, error)
 	// CancelTeamBuilds End all waiting and running builds of a team
 	// (POST /admin/teams/{teamID}/builds/cancel)
 	CancelTeamBuilds(ctx context.Context, request CancelTeamBuildsRequestObject) (CancelTeamBuildsResponseObject, error)
@@ -4266,6 +4394,9 @@ type StrictServerInterface interface {
 	// ListNodes The machines
 	// (GET /nodes)
 	ListNodes(ctx context.Context, request ListNodesRequestObject) (ListNodesResponseObject, error)
+	// GetNode One machine
+	// (GET /nodes/{nodeID})
+	GetNode(ctx context.Context, request GetNodeRequestObject) (GetNodeResponseObject, error)
 	// ListSandboxes Running sandboxes, newest first
 	// (GET /sandboxes)
 	ListSandboxes(ctx context.Context, request ListSandboxesRequestObject) (ListSandboxesResponseObject, error)
@@ -4425,6 +4556,30 @@ type strictHandler struct {
 	options     StrictHTTPServerOptions
 }
 
+// CountRunningSandboxes operation middleware
+func (sh *strictHandler) CountRunningSandboxes(w http.ResponseWriter, r *http.Request) {
+	var request CountRunningSandboxesRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CountRunningSandboxes(ctx, request.(CountRunningSandboxesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CountRunningSandboxes")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CountRunningSandboxesResponseObject); ok {
+		if err := validResponse.VisitCountRunningSandboxesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // CancelTeamBuilds operation middleware
 func (sh *strictHandler) CancelTeamBuilds(w http.ResponseWriter, r *http.Request, teamID string) {
 	var request CancelTeamBuildsRequestObject
@@ -4492,6 +4647,32 @@ func (sh *strictHandler) ListNodes(w http.ResponseWriter, r *http.Request) {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ListNodesResponseObject); ok {
 		if err := validResponse.VisitListNodesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetNode operation middleware
+func (sh *strictHandler) GetNode(w http.ResponseWriter, r *http.Request, nodeID string) {
+	var request GetNodeRequestObject
+
+	request.NodeID = nodeID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetNode(ctx, request.(GetNodeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetNode")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetNodeResponseObject); ok {
+		if err := validResponse.VisitGetNodeResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -5633,100 +5814,101 @@ func (sh *strictHandler) RegisterTemplateBuild(w http.ResponseWriter, r *http.Re
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7D1pb9xGsn+lwfcA7wKUdTgOHiS8D/KRtRLJETxykgc/Iegha2Y6IruZ7qZGs4L++6IP3s1rhiMnm/1k",
-	"a9jso+6qrio+egGLE0aBSuGdPnoJ5jgGCVz/9SYlUXjxTv2XUO/US7Bceb5HcQzeqTe3T32Pw+8p4RB6",
-	"p5Kn4HsiWEGM1Wtyk6ihQnJCl97Tk+9dkpjIfMbfU+CbYspIPyxPsGA8xtI79QiVr04834vxA4nT2Ds9",
-	"PjryvZhQ+5efrUWohCVwsxhb7mm9I+d6VyBxiKWeKQQRcJJIwtTCd7D533scpYASTLhAvzFCIUTzDfr/",
-	"9Ojo5FsfAQ1YCCFiNAAUMw4IC4TResUiOLNvxXiD5pAPxUtMqJpDriAWEN2D8HznQeNsY93IuSL0Eu4h",
-	"au7/ZgUoAiwkEnAPXP1xDxGSDGEq1sDRmmjacEJZT1le+b85LLxT778OC+o7NE/FocKZfkFt6CM8yBt2",
-	"B7QNgzQf0H2yGabhnD20ErPIn48j5xvAcWnS2u6kedo3RZxEWELr3mQxYMzmntRgkTAqQHPze84ZV/8J",
-	"GJVANVPgJIlIgBWSD38TTIN5GJrMbHqVKqX8vMISrYFKtObMHtG+pOY8TyX7BCJVJ3v0Es4S4JKYHQLF",
-	"80gdLT/MnLEIMNWT2J/Y/DcIpPfkG/F0yZbvqeSb5mxRRsnDqM33YhACL8EBS98TEhLnA0liEBLHSUV6",
-	"hFjCgXrk+Q6MFzj8Unq/2IBv937bduiZxDK1IFPS6Iu3xkSq6X0jls1/OeBQUSNoXN36zd2XZvsE2BJA",
-	"DYwGwPYvIiEWfUCtIqZAHeYcb4ZCukpVcyzAV3IO0TSeA0dsgTBSY33EOFoQiiPyz35wl0BcnMsF57eM",
-	"UgiklRtNsMQQM0N1dVI1NMFS6dYn3RqkThpqmv7t/XTybBts7OT9koMQ15w96MVoGkWKizP5VN0UDkM1",
-	"2on4BAuxZjx0PkwFcCMOH3swnC3hglouAqu7CnAq3MSo9KxbGX64ublGwvCh34RiHXKWCX91TziTCmRn",
-	"SACgkAXiUA8WL+PQczDtgjw4N9vFVQpCIORF2A9AvcViNhccL86vmlCUSg1nWCbqZDi6royo0UIaEqCB",
-	"e796shv9ay/Cs3nKb7l2XfvBRcwXMV7CJ1gSYVVKFU/nKGJLQs/QekWCFVoQiEKBApZSiUJIgIYCMarF",
-	"lJ66Qf5rcR4EIMQPsLlwEzpeC7W+kcSupzMIOMh8mvGsJIDfkwDOA73v70XLUtICP9MwPIOK3oXne8sg",
-	"ceqU4awq2zB1SRYQbIIIXFRTth+aoo3Rm0K4ZXu/I5EyQBPN57d+L0HlS5Tnc29USAhblQSOCHYLuyAi",
-	"QKUx+ZoPk/Stwo1TPjclS0jE3Yz8E67e1F/49hu3KKLhuRxqr6jh9+HnT5fOrapnPwEXbQRrtNDgncUl",
-	"B6rLwpjpBa5wogm6bNs77AnMJYw6sBLr0LsFs+pMj1X8UjHjG3PesyiN4Uqhdbgh9VPxUtOMqjNT2Uso",
-	"uzM5qZVhkRFBidhKyKrQVAaPKrKd3NBqixtJOQqrk5rvU1rpmTtbmJL2dC0gyT3qTBqFME+X2ldeMM/3",
-	"1pjTTiNdRzGoQxZG9temdcIhYDxEWKDvZz9+RBIepIvQJwWL2owLBB9Brhm/c0nHiK1/NJI6Z4cWPVT4",
-	"Dvqt63QekeCG48WCBG5FEALdjJ4cqsZspwNcGvrkeyspE3HNeI278/DRt69fv3rdHbBy+ElY3H0yltsH",
-	"JqTbsksj6OUsi4NPeqzT8qmM6LDh8pPVjD+OqVAU1Hy0AhzagOJA5h9mq9WB1Xakz0loxflk5Perwhmn",
-	"IH/F2g77Q1DgZISw7rBnBh9eGVHXNb/K9fiqw02t2npdxypFlYxR8hPm49QNwXHfeOX1KKYMknYGMU5v",
-	"3QluAHkrO4cWgnQAio2pH6TcoSLujxGj0eYM3Z8gHK3xRiAzVCBMQ0SWlKn/k5LSKEcPui2dbYMLz2sj",
-	"OTWVdc5r0YEoFRJ4m63OYnvB0HzEAUv4DpNIDDR/zRuzVPMVDH2LuP28GAcrQuFCWRnNQyXpOQ9WREIg",
-	"LYm43JDvcEyiTdvTKxYay6b14cdBfmCxUGna2iR+Y8u3br7iJBBuyRVgCeHb688DwZq/YkTUm40cjJGR",
-	"DlyQpNfAA6i9ELJUyZD8DRP5zDw+4dIr7dpxlS7hGi9BGfVjjpK9Jz6BAH5vovNj3rthEkdjX/osBi9k",
-	"nBa9yphzmdfUOsPfqscJyjTVQi8V5DqcrWIDjpM0oFiHkAs9LlRnFONiGesqjqFXkbu+XBK6HPWqCT5d",
-	"UCExDaDdZ6/db2RXGSHHhJrbjcCEwM0fKV0BjuRqY9xVGs43Tl/KzPx2helyXEzgvjXIUaMKolDQPKZf",
-	"0iPFbLn+yM/c3GINRS3gbyqPqgKq6oNCUrpIYvJ4FovCN4xJt69qj4MCHAOa4+AOLTiLEZECKapFOGJU",
-	"oUT9kHBmTodCEiKqplS2lstKCVmMCW0NWpkAan633BX0am45xBAzqtxrWRzghUArJiTigINVzXoaHjDr",
-	"Dmb1mV7GIe4+2xZxo77AjyWYdyAxicaQjXYoLqw/cd7hTmxNX0QgeIAgVT+gOSwxNeSlEFchL8eaew7D",
-	"dlLo6AjtCIIeTZRROR7fGY/LBz5T7HcLn+g/0eI/RrTYguSSLcUkWQddCQeRXWToRDre2gdDPWlvIoE9",
-	"5pXWt05HbKSroCy/62CMqzDGBFfjx1nfb5W6Gz58zGZiiEfsZXQ0u/TKZ2ou1cf6AOUIeHWyCq+U0Fac",
-	"qgSOEiBLKChjr4O0ZpkAyo3llFobWd94hk5LeEZxIlZGaVZJkuIYxLiopbCTOcVZDWSlsb5dy3m4XMx3",
-	"RKPbNlZMcwPYEZPGCWm7OyfiHSxwGkm3IdJys+1nuX4D7C2bE0hNWMNupbzwrfMcRmC3WFdjEaazxMYI",
-	"nnmRC9yYfF7NSetNDbNDtwiUaIdmlHa2r7wZkJwEsbVeW8K3JRoJB/qBZkoXPre4tO+x0bCQswSvaSd8",
-	"eo820mjbQlYk+u7OzV1CHcBJEW0yv9uOSvXdzwiC6TKTioT3AVaQPaWfs2cGqzIVlzdYJtU6NiuAqTBv",
-	"lS6qrNglRjQfNmVJF5fvn1cn54kFoUSsxm1iJAOIbcTermRZUGIeNWolKgep9hKG+86gizj2kSWcGe21",
-	"HDxzXwVxIrXWHCx3eJ7gPBBTNiN6WyR3iqZhcibH7jBXo4JDmzfQEY0JIeGgI9aZNojxwyXQpVx5p8cn",
-	"/+N3y4AqWk7QfINCa8AMSogtM1p1ruOjk2/ap2vzFQj9jgO8I+Luau4O2ynT64XIpkVkgYhERKAIFhKx",
-	"1LlQ941lZg1W1/qiJX2CAzi8Vf/9cirx8tYbAF+JlyO1aWF2NtHZpLluktER5eZx3j/gQEYbxCggttDh",
-	"M50nq++K1V+5bVq3qBaMBy0JAPksbsGdPS3n4nbezVcG2xnKNrMjIxqHm7dx2B4Gan8IyXAxl21iJiFx",
-	"hhRacXIJSxxs/ogG/1c22/9djem/rGW8P4u4S01acYElcdU9bc9lLRCf2FXaRlXsbJDkuMt8Gb2LApVd",
-	"4J7Zwq4amPnYYyxIBOIDFiu35mhXOXJQOUlrUUJ2jhu8HOk4jRd/0qzRs1O8rPJevk7X9tvSIdtprUtH",
-	"/UzkStsOYkoOGq9djT/rmG8L4E8k/P9KoZEtoh398twtTsq3XM7QdUtFlFz1c5QNyerBt64kZJ0lSeRm",
-	"psjPLHkexoRWa9RNxnNRwP3LgR50kBWqZ2g3kd8n3zvPw9Ft719fHJgoce1dtSlivXVJpCJHb7Zi+koh",
-	"T1nxjl4evzzS1VEJUJwQ79R79fLo5St7Vn2OQ6z2eKj8CXH4aNyKp0ODiMMA08Ck+iU2D11BXWvOi9A7",
-	"9d7q5zeAYysM/EoriS8tde02Ej68pv22VtN+cnQ0qqK9Xvepdh1BYRc3uWiBSdeAeiZjdcbq6w6KalTP",
-	"f2BrFGO6QWvggICGEJpU8vxKwiUNc5jkZfkFqWrol4n0y60Co0jjGCu/yntPQ4SjCNkScu3V2RskZNBv",
-	"iq0VuvTMhybVSm1mCQ5i+AfID2ZEL7YkPMjDJLJpEJ29DGoVs8DvMw4unbRysJ9XIFfAdarH+fUFCjBF",
-	"OknuDL0+eoVSKkmEMLJ5UYgIZFPKFMzVOSkLzcadx7wkQn7UI3YkykGKTucmN93HBmCuzGnEvqnmZgUZ",
-	"5EwhwaHNIuiB2Cwf1RARrj0WQw7z5io7S4FhWQCV0s4BkP9keaaAw5YoyGHcmNFHFNYgJFoQLpR4eTiY",
-	"Ryy4g/BAc+epSagyMqNFUpssQXusvDD8DQs3k/UGKZWQPFUlpJLvTw3sHU+2cmXZ1lTDFyLP4NPNa3bH",
-	"lI6cIZznMv7t/jgLMwp0gI5fI4U7Jm2ZRfj3GssclhLX+1jnyg5t8A88JJGuYFjgSIC7F49d8VcSik7F",
-	"O9Bm9b2Ukt9TuDDDLXqF3GhDRNeDTayzK1KmLS1gAInYfBxnqVklWyFfb4j6nuE4iUCg+SYjhTMkV0yA",
-	"7o/EUomUBENYN1CyQeddaU+3ZsJSiQWhl1fqGnCwQgrnYbaRTmlRJcbHPCHsyUSDIzAeY5UmfyBRVBYk",
-	"FRx/04wj/4OZpKotTtsl59pskNatHU0tbmzea7fQ2cPJx+nPogXW020rvg+tCVRvBjdu+lblU22qsx/t",
-	"U1tkkAY6emYNpLD3/HpvZ1Hz/kGC8hZy/8BOrHswcV1/iTAySWdIc3s7oS2ymvDJqew7xu92J7Gaqzji",
-	"uqOrALK/o1KzcdtYQmkp0Yas+dGAtm55TvBwwuut0G6S5o9UubiSb9CCcaOyFjZLezSZdlBalkfQoygu",
-	"zR27K25RN6L0PWlb28jea+Mnf/tulF3T3u5frGkYOTB5yZYoUq6gj1gUFh7Kn0Pn9RnfBY202t7PSCZA",
-	"wx0mfRbfuc3GbpUE1m7+U1JPqQRlJ12WOihvllNeVsGyL4+93CpjkMnkMPAvKDLXbzsHPiCJcAA6cmca",
-	"YqCERSTYdBkUSdZtYnqLQneqmNqkaG/QOMwocCDg2qT7T6w/OSw4iBWI/QD3k5l+avCGaXGz397V+dW3",
-	"A9o6b4eMK2bKsRnX7jlHODJVzLpkdVcWUbMb/qChmd/rRGHecXcP+FNzT42+nv4xz9PddHdb/Cs5bR2k",
-	"kJXf7ImbbXw5Ky6aihzaG0o6YnLPGG/OztmGw/z5tEgskfj0KCyMjqz15VRY3Htj5C0NFyOqpxTJPgLM",
-	"IwIcZeLfiucy97VH+vNRwxyNUv1uR6f5lg76Jueh870eojLfWBgwsGjn/0x+SIn9hgQjEryE2h3b1D6I",
-	"IgKdY9FJADd6xHOASNdHDgCP2dEUdxXq9IgtNKfc6ZyWPmiZRKM+iGWjxnp59hMOz0OReUr6IJBnR5oK",
-	"7C8EyqFZ87UHY+HQpngdPur/PHVFTbITnOuSkyE5QdiO/FopQZ0Zt9vmz9pJh1wgljDF1jTH1s4UkOXC",
-	"YH0piIhAEt8B9XW2z3yD1is8hgay5OO2q8FPELN7KGXMin1bguMTot25f3qWyQwLg04DBRQyEDoJYIWN",
-	"oSAA6eV2D5fE2vTAS2Ga2+CCcLbJETkXgizpXrC3RdY65la8VEFbFFadmYb7eJl9HwmbvDWkma8vh1rP",
-	"vhPej3eAR1fe+I4EbVPzsxWGSB+D+ClMYXxn6TFhhEokmcaRjn9Y5LAFwpSZBD28rAuYx0KAduYgvNO/",
-	"lwvQRur+XEw7FImDoc16uwPIzFNiVCRXWCLK8hSiVIA4M9KacUPK22RBTAKaP6YLMMTOKtUntGpbiwCl",
-	"CZl1AhR1mtzXSdyBAu/nxXrzje5xd/HO18lB+o95lj3dfYkhg5W74rOKfhPOn445pr93qBWlOANu44ii",
-	"p1awSQPvts9KKqFVoPuTM6QNPbHSWdSRYCiIMIlNk0DNyFkSmLHCdIVwl+DLsu8frQzvv8qulMO4L7Qn",
-	"ZfvsC5FqaBWsnyl5QDGJIiIgYDQURktHbPlC6Ji19QBDwiEwzfnKBd+uSEWQcsH4bheqfWIs+2Bk80AL",
-	"xteYh+hvdpN/V0Z03krQ7A0xWnWrznRDS/0eEWgOC8YBEdnI43UdN4dM5cRZjye7HaXg7QrOD9v0Z1Vn",
-	"n3xsnvg8CCCREOrsjPcnb5DpDWcwybUToeSlYCnXX19yhqayh80TKEJnHOvRCXBBhOZwxymmdfFG9YLr",
-	"aVLh6gg3xNDKujhMkvvJlqZAw9hV8w2y9VtDnblukVP0vhgkdGZZy4qvI3YsYJXBGYFys1gqffOFLggR",
-	"XkhbD2I+X7ogkdSFVs50HLYUPy4WAnbJyRkpcgYz63PYTkUrmLbbjbzXyU5E/IGtc+olAoWM0KUJTCiT",
-	"SJG3cWqpTRbTEnEr4talw4ePKyxWg+JW36nxu9KyI8qlNrBjkGsXpzPhIIC2NLhLedQf3spmMMMHuZYo",
-	"IvROqxKlNK4/3+TWUMAhBCoJjoSPlowZhfPqCMWEplOEP3/W6koylKRSc7+mAyM03/54/X/2O6KK4tZF",
-	"zdhGp+kbVZdd3XcRV+au94aobUBlSk91j5HqG7wcFKyeIpClhIq1jPIggU4LlXg52BdWKLo/PrQt2A9C",
-	"IgJ2D3zTU873zo77S5X0+Y957XFXgZ+vOXLB9fFDYWIVCYsiJFdEICXcjA+L9Y2OQcGJsyKwerRfDj7C",
-	"gzSF0Ur247kSK9k3NCMspHbHz9AvB7oN6kFWEqc1uvGsslx0RkFYDW/0unjp+V0ViD+d7FCD6A+st7LN",
-	"kLdLoCzaRdf7rVYqrFpudhk3VeRN0xuLwDNU1uI0tKazQni+kNDihHU2D2j7QnoenPi3vIEeXUWaXUNP",
-	"VjyqtJqtyMj5ERGqFxG7l5BqJvpPEel+ikhPykWkr46OkPCr3+vKCknLwvZrlXPtjRIay0wQJvzLlnCd",
-	"C3R/bCPOoMwiqcOVLDF1tD3kNKKUxqVd9xXV27aaJssCPj7qzwJ+3GeQznkA+53ZYeRTfAm3VX8D5sGq",
-	"MmGpH+XJ62//UIG36WNul2ypAwjbx932V1lyfzI2zWkL4zVLdPoTm1Nj0qcms6Rc2VO5BbVVS46+izvT",
-	"mRB4JRK3k35taQE8quHvyJ6+g1qUDftmgtnvdtkZJ5PHRW1f1hZFbQIXa0yk0F6z+tdUAk6hul8ZV/x7",
-	"fI9nemE0e/eDQCcvj5Fk6OTl61yBt+dS5PfHXbfFW8mXP+F98Y6fPnEkkYkRiX7mNC+EuQ/e3YNY6VB6",
-	"kVPCjI2nxZcu0l+REBCRlWBaN8U0boTau8BpB6bakfGZ7oH2TG6l7tjDZU6baCACpTQEjtYmljOJz8it",
-	"xoDQrGKR+qpqVrQVcDm0jfcMEM1a1H8lOV7p//vs0lynyOEizi3LuUj6akKxqLmVqDzL29ZTWJttVyO8",
-	"pXju078CAAD//w==",
+	"7D1pb+Q2sn+F0HvA7ALy+JhM8GDjffAc2XFiT4xpT5KHeUbAlqq7GUukQlJu9xr+7wseuqmrW+1JNvvJ",
+	"hygedVexqvToBSxOGAUqhXf66CWY4xgkcP3Xm5RE4cU79Suh3qmXYLnyfI/iGLxTb26f+h6H31PCIfRO",
+	"JU/B90Swghir1+QmUUOF5IQuvacn37skMZH5jL+nwDfFlJF+WJ5gwXiMpXfqESpfnXi+F+MHEqexd3p8",
+	"dOR7MaH2Lz9bi1AJS+BmMbbc03pHzvWuQOIQSz1TCCLgJJGEqYXvYPO/9zhKASWYcIF+Y4RCiOYb9P/p",
+	"0dHJtz4CGrAQQsRoAChmHBAWCKP1ikVwZt+K8QbNIR+Kl5hQNYdcQSwgugfh+c6DxtnGupFzRegl3EPU",
+	"3P/NClAEWEgk4B64+uMeIiQZwlSsgaM10bThhLKesrzyf3NYeKfefx0W1HdonopDhTP9gtrQR3iQN+wO",
+	"aBsGaT6g+2QzTMM5e2glZpE/H0fON4Dj0qS13UnztG+KOImwhNa9yWLAmM09qcEiYVSA5ub3nDOufgkY",
+	"lUA1U+AkiUiAFZIPfxNMg3kYmsxsepUqpfy8whKtgUq05swe0b6k5jxPJfsEIlUne/QSzhLgkpgdAsXz",
+	"SB0tP8ycsQgw1ZPYf7H5bxBI78k34umSLd9TyTfN2aKMkodRm+/FIAReggOWvickJM4HksQgJI6TivQI",
+	"sYQD9cjzHRgvcPil9H6xAd/u/bbt0DOJZWpBpqTRF2+NiVTT+0Ysm1854FBRI2hc3frN3Zdm+wTYEkAN",
+	"jAbA9i8iIRZ9QK0ipkAd5hxvhkK6SlVzLMBXcg7RNJ4DR2yBMFJjfcQ4WhCKI/LPfnCXQFycywXnt4xS",
+	"CKSVG02wxBAzQ3V1UjU0wVLp1ifdGqROGmqa/u39dPJsG2zs5P2SgxDXnD3oxWgaRYqLM/lU3RQOQzXa",
+	"ifgEC7FmPHQ+TAVwIw4fezCcLeGCWi4Cq7sKcCrcxKj0rFsZfri5uUbC8KHfhGIdcpYJf3VPOJMKZGdI",
+	"AKCQBeJQDxYv49BzMO2CPDg328VVCkIg5EXYD0C9xWI2Fxwvzq+aUJRKDWdYJupkOLqujKjRQhoSoIF7",
+	"v3qyG/3fXoRn85Tfcu269g8XMV/EeAmfYEmEVSlVPJ2jiC0JPUPrFQlWaEEgCgUKWEolCiEBGgrEqBZT",
+	"euoG+a/FeRCAED/A5sJN6Hgt1PpGErueziDgIPNpxrOSAH5PAjgP9L6/Fy1LSQv8TMPwDCp6F57vLYPE",
+	"qVOGs6psw9QlWUCwCSJwUU3ZfmiKNkZvCuGW7f2ORMoATTSf3/q9BJUvUZ7PvVEhIWxVEjgi2C3sgogA",
+	"lcbkaz5M0rcKN0753JQsIRF3M/JPuHpTf+Hbb9yiiIbncqi9oobfh58/XTq3qp79BFy0EazRQoN3Fpcc",
+	"qC4LY6YXuMKJJuiybe+wJzCXMOrASqxD7xbMqjM9VvFLxYxvzHnPojSGK4XW4YbUT8VLTTOqzkxlL6Hs",
+	"zuSkVoZFRgQlYishq0JTGTyqyHZyQ6stbiTlKKxOar5PaaVn7mxhStrTtYAk96gzaRTCPF1qX3nBPN9b",
+	"Y047jXQdxaAOWRjZ/zatEw4B4yHCAn0/+/EjkvAgXYQ+KVjUZlwg+AhyzfidSzpGbP2jkdQ5O7ToocJ3",
+	"0G9dp/OIBDccLxYkcCuCEOhm9ORQNWY7HeDS0CffW0mZiGvGa9ydh4++ff361evugJXDT8Li7pOx3D4w",
+	"Id2WXRpBL2dZHHzSY52WT2VEhw2Xn6xm/HFMhaKg5qMV4NAGFAcy/zBbrQ6stiN9TkIrzicjv18VzjgF",
+	"+SvWdtgfggInI4R1hz0z+PDKiLqu+VWux1cdbmrV1us6VimqZIySnzAfp24IjvvGK69HMWWQtDOIcXrr",
+	"TnADyFvZObQQpANQbEz9IOUOFXF/jBiNNmfo/gThaI03ApmhAmEaIrKkTP1OSkqjHD3otnS2DS48r43k",
+	"1FTWOa9FB6JUSOBttjqL7QVD8xEHLOE7TCIx0Pw1b8xSzVcw9C3i9vNiHKwIhQtlZTQPlaTnPFgRCYG0",
+	"JOJyQ77DMYk2bU+vWGgsm9aHHwf5gcVCpWlrk/iNLd+6+YqTQLglV4AlhG+vPw8Ea/6KEVFvNnIwRkY6",
+	"cEGSXgMPoPZCyFIlQ/I3TOQz8/iES6+0a8dVuoRrvARl1I85Svae+AQC+L2Jzo9574ZJHI196bMYvJBx",
+	"WvQqY85lXlPrDH+rHico01QLvVSQ63C2ig04TtKAYh1CLvS4UJ1RjItlrKs4hl5F7vpySehy1Ksm+HRB",
+	"hcQ0gHafvXa/kV1lhBwTam43AhMCN3+kdAU4kquNcVdpON84fSkz89sVpstxMYH71iBHjSqIQkHzmH5J",
+	"jxSz5fojP3NzizUUtYC/qTyqCqiqDwpJ6SKJyeNZLArfMCbdvqo9DgpwDGiOgzu04CxGRAqkqBbhiFGF",
+	"EvWPhDNzOhSSEFE1pbK1XFZKyGJMaGvQygRQ87vlrqBXc8shhphR5V7L4gAvBFoxIREHHKxq1tPwgFl3",
+	"MKvP9DIOcffZtogb9QV+LMG8A4lJNIZstENxYf2J8w53Ymv6IgLBAwSp+geawxJTQ14KcRXycqy55zBs",
+	"J4WOjtCOIOjRRBmV4/Gd8bh84DPFfrfwif4TLf5jRIstSC7ZUkySddCVcBDZRYZOpOOtfTDUk/YmEthj",
+	"Xml963TERroKyvK7Dsa4CmNMcDV+nPX9Vqm74cPHbCaGeMReRkezS698puZSfawPUI6AVyer8EoJbcWp",
+	"SuAoAbKEgjL2Okhrlgmg3FhOqbWR9Y1n6LSEZxQnYmWUZpUkKY5BjItaCjuZU5zVQFYa69u1nIfLxXxH",
+	"NLptY8U0N4AdMWmckLa7cyLewQKnkXQbIi03236W6zfA3rI5gdSENexWygvfOs9hBHaLdTUWYTpLbIzg",
+	"mRe5wI3J59WctN7UMDt0i0CJdmhGaWf7ypsByUkQW+u1JXxbopFwoB9opnThc4tL+x4bDQs5S/CadsKn",
+	"92gjjbYtZEWi7+7c3CXUAZwU0Sbzu+2oVN/9jCCYLjOpSHgfYAXZU/o5e2awKlNxeYNlUq1jswKYCvNW",
+	"6aLKil1iRPNhU5Z0cfn+eXVynlgQSsRq3CZGMoDYRuztSpYFJeZRo1aicpBqL2G47wy6iGMfWcKZ0V7L",
+	"wTP3VRAnUmvNwXKH5wnOAzFlM6K3RXKnaBomZ3LsDnM1Kji0eQMd0ZgQEg46Yp1pgxg/XAJdypV3enzy",
+	"P363DKii5QTNNyi0BsyghNgyo1XnOj46+aZ9ujZfgdDvOMA7Iu6u5u6wnTK9XohsWkQWiEhEBIpgIRFL",
+	"nQt131hm1mB1rS9a0ic4gMNb9euXU4mXt94A+Eq8HKlNC7Ozic4mzXWTjI4oN4/z/gEHMtogRgGxhQ6f",
+	"6TxZfVes/spt07pFtWA8aEkAyGdxC+7saTkXt/NuvjLYzlC2mR0Z0TjcvI3D9jBQ+0NIhou5bBMzCYkz",
+	"pNCKk0tY4mDzRzT4v7LZ/u9qTP9lLeP9WcRdatKKCyyJq+5pey5rgfjErtI2qmJngyTHXebL6F0UqOwC",
+	"98wWdtXAzMceY0EiEB+wWLk1R7vKkYPKSVqLErJz3ODlSMdpvPiTZo2eneJllffydbq235YO2U5rXTrq",
+	"ZyJX2nYQU3LQeO1q/FnHfFsAfyLh/1cKjWwR7eiX525xUr7lcoauWyqi5Kqfo2xIVg++dSUh6yxJIjcz",
+	"RX5myfMwJrRao24ynosC7l8O9KCDrFA9Q7uJ/D753nkejm57//riwESJa++qTRHrrUsiFTl6sxXTVwp5",
+	"yop39PL45ZGujkqA4oR4p96rl0cvX9mz6nMcYrXHQ3sXCOLQ3iIcBPkt5BI0yBXAtdK8CL1TT6Pskxk7",
+	"y172arXnJ0dHoyrPe+L9zZT5HEeNenS9P6G7JACO0cU7k5qdh/hd0iXfe17mXqDeO/1SRfqX26db3xNp",
+	"HGPlp3gf2BrFmG5QDkrlNQEOVmYHPKVn+jehmyawVCI1GuumCtYRVQtahOiRh4/Gz3s6NJxxGGAamNzL",
+	"xBYG1LCin98Ajq109iu9Pb60NBqwVxPDmwzc7ojoeiGu2nUEhaPSRPgCk64B9dTS6ozV128HkE+OzTVw",
+	"QEBDCPdNQO9piHAUIVvTr91sy4zIoN9Uvyt0GUoxuW+tLPoPkB/MiF5sSXiQh0lk81I6m0vUSpiB32ci",
+	"tXTSysF+XoFcAde5N+fXFyjAFOmsxTP0+ugVSqkkEcLIJqohIpDN8VMwV+ekLIR2SXRJhPyoR+xIlIMs",
+	"D50s3vTnG4C5MqcR+6aamxVkkBMlaB0+qh8X7566qOOjKfnulxBmrmeVEP04aMK8BIt9g/1HWlpKQT2X",
+	"+p10WtaUNbC7tlgMOcx7DO0M2WHJMJUK5wH0bk2BQvtti4EcxI0ZfURhDUKiBeFCCfWHg3nEgjsID7RM",
+	"PDV5hUZSt+hHkyxrj5X3R3jDws101FlUUj1V9ZLimacG9o4nW7mybGvG7QuRJ7LqHk67Y0oHkBHOU3r/",
+	"dn+cRdsFOkDHr5HCHZO22ij8e41lDkv1G32sc2WHNvgHHpJIF/IscCTA3ZLKrvgrCUWnMBvouvleSsnv",
+	"KVyY4Ra9Qm60Pa7LIie2lCpSps1aHkAiNi3NWXFZSdrJ1xtiNM1wnESgjW774hmSKyYgt3iVBKuZvDvS",
+	"nu5QhqUSC0Ivn1vdCudhtpFOaVElxsc8L/LJXIpEYAInVZr8gURRWZBUcPxN8zrlH2xrrdQl59p0e+vW",
+	"jqYWNzb9u1vo7OHk4/Rn0Qnu6bYV34fW8Kz3RBw3favyqfaW2o/2qS0ySAMdPbMGUth7fr23s6h5/yBB",
+	"+Wi5V2Yn1q3IuC5DRhiZ3EvEGoZhhdAWWWuEyansO8bvdiexmoM+4tavqw64v7FYs3/hWEJp6VQAWQ+w",
+	"Ad0N89T44YTX26igSZrKhQAq+QYtGDcqa2GLFUaTaQelZek0PYri0qSauHzBuhGl0wXauqf2Zk88+ds3",
+	"Ze2a9nb/Yk3DyIHJS7ZEkXLAfcSisPBQ/hw6r8/4Lmik1fZ+RjIBGu4w6bP4zm02dqsksHbzn5J6SpVY",
+	"O+my1EF5s5zyskKufXns5Y4xg0wmh4F/QZG5hd458AFJhAPQ8VLTFwYlLCLBpsugSLKmK9NbFLphy9Qm",
+	"RXuf0mFGgQMB16bqZWL9yWHBQaxA7Ae4n8z0U4M3TIsEl/bm5q++HdDdfDtkXDHTlYBx7Z5zhCNTzK8r",
+	"t3dlETW74Q8amvm9ThTmjaf3gD8199To62mj9DxNfne3xb+S09ZBClkV2p642caXsxq7qcihva+qIyb3",
+	"jPHm7JxtOMyfT4vEEolPj8LC6Mg6wE6Fxb33B9/ScDGiekqR7CPAPCLAUSb+rXguc197pD8fNczRKJWx",
+	"d3xwoeVDEib1p/O9HqIynxoZMLD4qsUz+SEl9hsSjEjwEmp3bFP7IIoIdGZLJwHc6BHPASJdJjwAPGZH",
+	"U9xV6FwgttCccqdTu/qgZfLt+iCWjRrr5dkvmTwPReaVGYNAnh1pKrC/ECiHZs3XHoyFQ5vpePiof+lM",
+	"r8hOcK4rr4bkWWA78mslYnUmnm+bRm4nHXKBWMIUW9McWztTQJaBhPWlICICSXwH1Nc5VvMNWq/wGBrI",
+	"cvDbrgY/QczuoZQ4LvZtCY6vC3CnwOpZJjMsDDoNFFDIQOgkgBU2hoIApJfbPVwSa9MDL4Xp8YQLwtkm",
+	"R+RcCLKke8HeFsUbmFvxUgVtUV94Zr47gZfZZ8KwyRZEmvn6Sgn07Dvh/XgHeHSVT+xI0LZCJVthiPQx",
+	"iJ/CFMZ3lh4TRqhEkmkc6fiHRQ5bIEyZSYvEy7qAeSwEaGcOwjv9/3Id5kjdn4tphyJxMLRZb3cAmXlK",
+	"jIrkCktEWZ5ClAoQZ0ZaM25IeZssiElA88d0AYbYWaUynVZtaxGgNCGzToCiTpNxPIk7UOD9vFhvvtGt",
+	"Hi/e+To5SP8xz3LWuy8xZLByFz5X0W/C+dMxx/T3DrXaLGfAbRxR9JTMNmng3fZZSSW0CnR/coa0oSdW",
+	"Onc9EgwFESax6ZWpGTkve0B5oXyX4MtqHh6tDO+/yq5UhbkvtCdl++xDqWpoFayfKXlAMYkiIiBgNBRG",
+	"S0ds+ULomLX1AEPCITA9Kst9D1yRiiDlgvHdLlT7xFj23dTmgRaMrzEP0d/sJv+ujOi8o6bZG2K06lad",
+	"6b6u+j0i0BwWjAMispHH6zpuDpnKibNWZ3Y7SsHbFZzfd+rPqs6+fNo88XkQQCIh1NkZ70/eINMi0WCS",
+	"aydCyUvBUq4/QuYMTWUPmydQhM441qMT4IIIzeGOU0zr4o1qidjTq8XVGHGIoZU1M5kk95MtTVmMsavm",
+	"G2TLGIc6c90ip2gBM0jozLLOLV9H7FjAKoMzAuVmsVT65kN1ECK8kLYKx3zFd0EiqesNnek4bCl+XCwE",
+	"7JKTM1LkDGbW57Cdio5IbbcbecufnYj4A1vn1EsEChmhSxOYUCaRIm/j1FKbLKYl4lbErSvoDx9XWKwG",
+	"xa2+U+N3pWVHlEttYMcg1y5OZ8JBAG3p85jyqD+8lc1ghg9yLVFE6J1WJUppXH++ya2hgEMIVBIcCR8t",
+	"GTMK59URiglNpwh//qzVlWQoSaXmfk0HRmi+/fH6/+zndBXFrYtKPVOZalRddnXfRVyZu94borYBlSk9",
+	"1T1Gqm/wclCweopAlhIq1jLKgwSmfhgvB/vCCkX3x4f2SwQHIREBuwe+6SmifGfH/aUKKf3HvAS/q6zS",
+	"1xy54Pr4oTCxioRFEZIrIpASbsaHxfpGx6DgxFkRWD3aLwcf4UGa/gBK9uO5EivZp2QjLKR2x8/QLwe6",
+	"G/BBVhJnavNNUMn+i1EQVsMbvS5een5XBeJPJzvUIPoD661sT/DtEiiLrun1tsOVCquWm13GTTOFpumN",
+	"ReAZKmtxGlrTWSE8X0hoccI6e2i4Jy3Fqf8tb6BHV5Fm19CTFY8qrWYrMoq+DITqRcTuJaSaif5TRLqf",
+	"ItKTchHpq6MjJPzqZ+uyQtKysP1a5Vx7o4TGMhOECf+yJVznAt0f24gzKLNI6nAlS0wdbQ85jSilcWnX",
+	"fUX1tq2mybKAj4/6s4Af9xmkcx7Afm55GPkUH4Ru1d+AebCqTFhqy3ry+ts/VOBt+pjbJVvqAML2cbf9",
+	"VZbcn4xNc9rCeM0Snf7E5tSY9KnJLClX9lRuQW3VkqPv4s406AReicTtpF9bOmGP6ns9srX1oE59wz4d",
+	"Yva7XXbGyeRxUdueuEVRm8DFGhMptNesfppKwClU9yvjin+P7/FML4xm734Q6OTlMZIMnbx8nSvw9lyK",
+	"/P6467Z4K/nyJ7wv3vELQI4kMjEi0c+c5oUw98G7exArHUovckqYsfG0+NJF+isSAiKyEkzrppjGjVB7",
+	"7z3twFQbkz7TPdCeya3UJH64zGkTDUSglIbA0drEcibxGbnVGBCaVSxSX1XNirYCLoe28Z4BotmXGr6S",
+	"HK+0wX52aa5T5HAR55blXCR9NaFY1NxKVJ7lX2+gsDbbrkZ4S/Hcp38FAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
