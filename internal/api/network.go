@@ -70,10 +70,10 @@ func (s *Server) SetSandboxNetwork(ctx context.Context, req gen.SetSandboxNetwor
 // out, which this version does not have.
 func refuseInterception(rules *gen.NetworkRules, proxy *gen.EgressProxy, field string) error {
 	if rules != nil && len(*rules) > 0 {
-		return shoal.ErrBadRequest.New("Network transform rules are not available for your team.")
+		return shoal.ErrFeatureOption.New("Network transform rules are not available for your team.")
 	}
 	if proxy != nil {
-		return shoal.ErrForbidden.New("Egress proxy (%s) is not enabled for this team.", field)
+		return shoal.ErrFeatureForbidden.New("Egress proxy (%s) is not enabled for this team.", field)
 	}
 	return nil
 }

@@ -131,7 +131,14 @@ func (s *Server) readyBuild(ctx context.Context, t shoal.Template, ref reference
 	return b, resolveError(err, ref)
 }
 
+// mcpGateway is the template that SDKs ask for when a sandbox shall have MCP servers.
+const mcpGateway = "mcp-gateway"
+
 func templateNotFound(ref reference) error {
+	if ref.name == mcpGateway && ref.namespace == "" {
+		return shoal.ErrTemplateNotFound.Wrap(errors.New("sandboxes with MCP servers need a template that is not part of Shoal"),
+			"template '%s' not found: the MCP gateway is not shipped with this version of Shoal", ref)
+	}
 	return shoal.ErrTemplateNotFound.New("template '%s' not found", ref)
 }
 

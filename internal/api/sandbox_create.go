@@ -145,10 +145,10 @@ func parseLifecycle(body gen.NewSandbox, timeout time.Duration) (shoal.Lifecycle
 // does not have them, because dropping them silently would be worse.
 func refuseUnavailable(body gen.NewSandbox) error {
 	if body.Iam != nil && body.Iam.Tokens != nil && len(*body.Iam.Tokens) > 0 {
-		return shoal.ErrBadRequest.New("Sandbox IAM workload tokens are not available for your team.")
+		return shoal.ErrFeatureOption.New("Sandbox IAM workload tokens are not available for your team.")
 	}
 	if body.VolumeMounts != nil && len(*body.VolumeMounts) > 0 {
-		return shoal.ErrBadRequest.New("Volume mounts are not enabled.")
+		return shoal.ErrFeatureOption.New("Volume mounts are not enabled.")
 	}
 	return nil
 }

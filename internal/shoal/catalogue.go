@@ -32,9 +32,12 @@ var (
 	ErrNotImplemented = kind("request.not_implemented", 501,
 		"This version of Shoal does not have the feature.",
 		"Do without it. Keys are made and listed with `shoal key`; CHANGELOG names what each version brings.")
+	ErrFeatureOption = kind("request.feature_option", 400,
+		"This version of Shoal does not have the feature that the option asks for, whatever the team.",
+		"Leave the option out: no key, team or setting brings it. CHANGELOG names what each version brings.")
 	ErrFeatureForbidden = kind("request.feature_forbidden", 403,
 		"This version of Shoal does not have the feature, whatever the team.",
-		"Do without it: no key, team or setting brings it. CHANGELOG names what each version brings.")
+		"Do without it, or leave the option out: no key, team or setting brings it. CHANGELOG names what each version brings.")
 )
 
 // Authentication.
