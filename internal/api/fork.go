@@ -40,7 +40,7 @@ func (s *Server) ForkSandbox(ctx context.Context, req gen.ForkSandboxRequestObje
 	switch sb.State {
 	case shoal.StateRunning:
 	case shoal.StatePaused:
-		return nil, shoal.ErrSandboxState.New("Sandbox '%s' is paused and cannot be forked; resume it first", sb.SandboxID)
+		return nil, shoal.ErrSandboxPaused.New("Sandbox '%s' is paused and cannot be forked; resume it first", sb.SandboxID)
 	default:
 		return nil, shoal.ErrSandboxState.New("Sandbox '%s' cannot be forked while in '%s' state", sb.SandboxID, sb.State)
 	}

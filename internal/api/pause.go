@@ -22,7 +22,7 @@ func (s *Server) PauseSandbox(ctx context.Context, req gen.PauseSandboxRequestOb
 		memory = *req.Body.Memory
 	}
 	err = s.fleet.Pause(ctx, node, sb, memory)
-	if shoal.ErrSandboxState.Matches(err) && s.pausedSince(ctx, sb.SandboxID) {
+	if (shoal.ErrSandboxPaused.Matches(err) || shoal.ErrSandboxState.Matches(err)) && s.pausedSince(ctx, sb.SandboxID) {
 		err = nil // it would have joined that pause, had it been slower
 	}
 	if err != nil {

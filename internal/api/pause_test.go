@@ -26,7 +26,11 @@ func TestPauseAndConnect(t *testing.T) {
 	if w.node.DiskOnly(id) {
 		t.Error("the memory was given up without being asked to")
 	}
-	w.call("POST", "/sandboxes/"+id+"/pause", "{}").wants(t, 409, "Error pausing sandbox - sandbox '"+id+"' is already paused")
+	again := w.call("POST", "/sandboxes/"+id+"/pause", "{}")
+	again.wants(t, 409, "Error pausing sandbox - sandbox '"+id+"' is already paused")
+	if again.field(t, "error_code") != "sandbox.paused" {
+		t.Error(again.body)
+	}
 	paused := w.call("GET", "/sandboxes/"+id, "")
 	if paused.field(t, "state") != "paused" || paused.field(t, "envdAccessToken") != before.field(t, "envdAccessToken") {
 		t.Error(paused.body)
@@ -39,7 +43,11 @@ func TestPauseAndConnect(t *testing.T) {
 	for _, action := range []string{"timeout", "refreshes", "snapshots"} {
 		w.call("POST", "/sandboxes/"+id+"/"+action, `{"timeout":60}`).wants(t, 404, "doesn't exist")
 	}
-	w.call("POST", "/sandboxes/"+id+"/fork", "").wants(t, 409, "Sandbox '"+id+"' is paused and cannot be forked; resume it first")
+	fork := w.call("POST", "/sandboxes/"+id+"/fork", "")
+	fork.wants(t, 409, "Sandbox '"+id+"' is paused and cannot be forked; resume it first")
+	if fork.field(t, "error_code") != "sandbox.paused" {
+		t.Error(fork.body)
+	}
 
 	back := w.call("POST", "/v2/sandboxes/"+id+"/connect", "")
 	if back.status != 201 || back.field(t, "envdAccessToken") != before.field(t, "envdAccessToken") || back.field(t, "trafficAccessToken") == nil {

@@ -100,7 +100,7 @@ func TestPauseAndResume(t *testing.T) {
 			if got := n.state(sb); got != shoal.StatePaused {
 				t.Fatalf("state = %s", got)
 			}
-			if err := n.orch.Pause(context.Background(), sb.SandboxID, true); !shoal.ErrSandboxState.Matches(err) || !strings.Contains(err.Error(), "is already paused") {
+			if err := n.orch.Pause(context.Background(), sb.SandboxID, true); !shoal.ErrSandboxPaused.Matches(err) || !strings.Contains(err.Error(), "is already paused") {
 				t.Errorf("a second pause: %v", err)
 			}
 			if rest == noRest {
@@ -246,7 +246,7 @@ func TestConcurrentCallers(t *testing.T) {
 			switch {
 			case err == nil:
 				paused++
-			case !shoal.ErrSandboxState.Matches(err):
+			case !shoal.ErrSandboxPaused.Matches(err):
 				t.Errorf("one of several pauses: %v", err)
 			}
 		}

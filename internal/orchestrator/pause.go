@@ -32,7 +32,7 @@ func (o *Orchestrator) Pause(ctx context.Context, sandboxID string, memory bool)
 		case shoal.StateRunning:
 			return nil
 		case shoal.StatePaused:
-			return shoal.ErrSandboxState.New("Error pausing sandbox - sandbox '%s' is already paused", sb.id)
+			return shoal.ErrSandboxPaused.New("Error pausing sandbox - sandbox '%s' is already paused", sb.id)
 		case shoal.StateCreating:
 			return shoal.NotFound(sb.id)
 		default:

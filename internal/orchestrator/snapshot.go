@@ -127,7 +127,7 @@ func (o *Orchestrator) standStill(ctx context.Context, sandboxID, participle str
 		case state == shoal.StateCreating, state == shoal.StatePaused && participle == "snapshotted":
 			return shoal.NotFound(sb.id)
 		case state == shoal.StatePaused:
-			return shoal.ErrSandboxState.New("Sandbox '%s' is paused and cannot be forked; resume it first", sb.id)
+			return shoal.ErrSandboxPaused.New("Sandbox '%s' is paused and cannot be forked; resume it first", sb.id)
 		default:
 			return shoal.ErrSandboxState.New("Sandbox '%s' cannot be %s while in '%s' state", sb.id, participle, state)
 		}

@@ -64,6 +64,9 @@ var (
 	ErrSandboxState = kind("sandbox.state", 409,
 		"The sandbox is in a state, or on the way to one, that excludes this request.",
 		"Wait for the transition to finish, then repeat.")
+	ErrSandboxPaused = kind("sandbox.paused", 409,
+		"The sandbox is paused already.",
+		"There is nothing left to pause; to fork it, connect to it first, which resumes it.")
 	ErrSandboxRunning = kind("sandbox.running", 409,
 		"The sandbox runs already.",
 		"Use it, or extend its time with connect.")

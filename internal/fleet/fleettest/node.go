@@ -232,7 +232,7 @@ func (n *Node) Pause(_ context.Context, sandboxID string, memory bool) error {
 	case err != nil:
 		return err
 	case sb.State == shoal.StatePaused:
-		return shoal.ErrSandboxState.New("Error pausing sandbox - sandbox '%s' is already paused", sandboxID)
+		return shoal.ErrSandboxPaused.New("Error pausing sandbox - sandbox '%s' is already paused", sandboxID)
 	case sb.State != shoal.StateRunning:
 		return shoal.ErrSandboxState.New("Sandbox '%s' cannot be paused while in '%s' state", sandboxID, sb.State)
 	}
@@ -289,8 +289,14 @@ func (n *Node) Snapshot(_ context.Context, sandboxID string, into shoal.Snapshot
 
 // Fork makes running sandboxes; OnCreate's error is that copy's.
 func (n *Node) Fork(ctx context.Context, sandboxID string, specs []shoal.Spec) ([]shoal.ForkResult, error) {
-	if _, err := n.Get(ctx, sandboxID); err != nil {
+	sb, err := n.Get(ctx, sandboxID)
+	switch {
+	case err != nil:
 		return nil, err
+	case sb.State == shoal.StatePaused:
+		return nil, shoal.ErrSandboxPaused.New("Sandbox '%s' is paused and cannot be forked; resume it first", sandboxID)
+	case sb.State != shoal.StateRunning:
+		return nil, shoal.ErrSandboxState.New("Sandbox '%s' cannot be forked while in '%s' state", sandboxID, sb.State)
 	}
 	results := make([]shoal.ForkResult, len(specs))
 	for i, spec := range specs {
