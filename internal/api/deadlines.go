@@ -35,7 +35,7 @@ func (s *Server) setDeadline(ctx context.Context, pathID string, change shoal.De
 		return err
 	}
 	if sb.State == shoal.StatePaused { // old SDKs take this for "resume it" (clients.md §4.1)
-		return shoal.NotFound(sb.SandboxID)
+		return shoal.NotRunning(sb.SandboxID)
 	}
 	_, err = node.SetDeadline(ctx, sb.SandboxID, change)
 	return err

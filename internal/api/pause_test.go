@@ -40,8 +40,12 @@ func TestPauseAndConnect(t *testing.T) {
 			t.Errorf("%s: %q, want %q", path, got, want)
 		}
 	}
-	for _, action := range []string{"timeout", "refreshes", "snapshots"} {
-		w.call("POST", "/sandboxes/"+id+"/"+action, `{"timeout":60}`).wants(t, 404, "doesn't exist")
+	for action, method := range map[string]string{"timeout": "POST", "refreshes": "POST", "snapshots": "POST", "network": "PUT"} {
+		r := w.call(method, "/sandboxes/"+id+"/"+action, `{"timeout":60}`)
+		r.wants(t, 404, "doesn't exist")
+		if r.field(t, "error_code") != "sandbox.not_running" {
+			t.Errorf("%s: %s", action, r.body)
+		}
 	}
 	fork := w.call("POST", "/sandboxes/"+id+"/fork", "")
 	fork.wants(t, 409, "Sandbox '"+id+"' is paused and cannot be forked; resume it first")
@@ -352,5 +356,20 @@ func TestPauseThatWasQuicker(t *testing.T) {
 		if got := w.server.pausedSince(ctx, id); got != want {
 			t.Errorf("paused since %s: %v", start, got)
 		}
+	}
+}
+
+// TestConnectThatCameLate: a sandbox that is paused between the look at it and the
+// change of its time is resumed.
+func TestConnectThatCameLate(t *testing.T) {
+	w := newWorld(t)
+	id := w.create(`{"templateID":"base"}`)
+	var once sync.Once
+	w.node.OnDeadline(func(string) {
+		once.Do(func() { w.must(w.node.Pause(context.Background(), id, true)) })
+	})
+	w.call("POST", "/v2/sandboxes/"+id+"/connect", "").wants(t, 201, "")
+	if state := w.state(id); state != "running" {
+		t.Errorf("state %v", state)
 	}
 }

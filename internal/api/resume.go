@@ -70,11 +70,16 @@ func (s *Server) connect(ctx context.Context, pathID string, seconds *int32, mem
 			continue // somebody else resumed it
 		}
 		sb, err = node.SetDeadline(ctx, id, shoal.DeadlineChange{Timeout: timeout, ExtendOnly: true, Wait: true})
-		if err == nil || !(shoal.ErrSandboxNotFound.Matches(err) || shoal.ErrSandboxState.Matches(err)) {
+		if !movedOn(err) {
 			return sb, false, err
-		} // paused or killed meanwhile
+		}
 	}
 	return sb, false, err
+}
+
+// movedOn tells that a sandbox was paused or killed before a request reached it.
+func movedOn(err error) bool {
+	return shoal.ErrSandboxNotRunning.Matches(err) || shoal.ErrSandboxNotFound.Matches(err) || shoal.ErrSandboxState.Matches(err)
 }
 
 // ResumeSandbox is the deprecated connect that refuses a running sandbox.

@@ -19,7 +19,7 @@ func (s *Server) CreateSnapshot(ctx context.Context, req gen.CreateSnapshotReque
 		return nil, err
 	}
 	if sb.State == shoal.StatePaused {
-		return nil, shoal.NotFound(sb.SandboxID)
+		return nil, shoal.NotRunning(sb.SandboxID)
 	}
 	t, tag, err := s.snapshot(ctx, node, sb, deref(req.Body.Name))
 	if errors.Is(err, store.ErrExists) {

@@ -75,6 +75,8 @@ func (s *sandbox) changeable() error {
 		return shoal.ErrSandboxState.New("Sandbox %q is being paused", s.id)
 	case shoal.StateSnapshotting:
 		return shoal.ErrSandboxState.New("Sandbox %q is being snapshotted", s.id)
+	case shoal.StatePaused, shoal.StateResuming:
+		return shoal.NotRunning(s.id)
 	default:
 		return shoal.NotFound(s.id)
 	}

@@ -124,8 +124,10 @@ func (o *Orchestrator) standStill(ctx context.Context, sandboxID, participle str
 		switch {
 		case state == shoal.StateRunning:
 			return nil
-		case state == shoal.StateCreating, state == shoal.StatePaused && participle == "snapshotted":
+		case state == shoal.StateCreating:
 			return shoal.NotFound(sb.id)
+		case state == shoal.StatePaused && participle == "snapshotted":
+			return shoal.NotRunning(sb.id)
 		case state == shoal.StatePaused:
 			return shoal.ErrSandboxPaused.New("Sandbox '%s' is paused and cannot be forked; resume it first", sb.id)
 		default:

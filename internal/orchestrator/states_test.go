@@ -41,7 +41,7 @@ func TestWhileChanging(t *testing.T) {
 	}
 	n.pause(sb)
 	for _, err := range []error{network(), deadline()} {
-		if !shoal.ErrSandboxNotFound.Matches(err) {
+		if !shoal.ErrSandboxNotRunning.Matches(err) {
 			t.Errorf("paused: %v", err)
 		}
 	}

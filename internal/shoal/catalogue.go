@@ -61,6 +61,10 @@ var (
 	ErrSandboxNotFound = kind("sandbox.not_found", 404,
 		"The sandbox was killed, timed out, never existed or belongs to another team.",
 		"List sandboxes to see what lives; raise the timeout if it ended too early.")
+	// 404, as the contract has it: SDKs tell the caller that the sandbox does not run.
+	ErrSandboxNotRunning = kind("sandbox.not_running", 404,
+		"The sandbox is paused, or on its way back from a pause; the request is for running ones.",
+		"Connect to it first, which resumes it, then repeat.")
 	ErrSandboxState = kind("sandbox.state", 409,
 		"The sandbox is in a state, or on the way to one, that excludes this request.",
 		"Wait for the transition to finish, then repeat.")

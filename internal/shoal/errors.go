@@ -67,6 +67,10 @@ func AsError(err error) *Error {
 
 // NotFound is the answer for a sandbox that the caller may not see or that does
 // not exist; the wording is E2B's (api.md §3).
-func NotFound(sandboxID string) *Error {
-	return ErrSandboxNotFound.New("Sandbox %q doesn't exist or you don't have access to it", sandboxID)
-}
+func NotFound(sandboxID string) *Error { return ErrSandboxNotFound.New(notFound, sandboxID) }
+
+// NotRunning is the answer for a paused sandbox to what is for running ones. E2B
+// words it as NotFound.
+func NotRunning(sandboxID string) *Error { return ErrSandboxNotRunning.New(notFound, sandboxID) }
+
+const notFound = "Sandbox %q doesn't exist or you don't have access to it"

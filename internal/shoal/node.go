@@ -41,7 +41,8 @@ type Collected struct {
 
 // Node is one machine that runs sandboxes. The orchestrator implements it, and
 // so does the RPC client in fleet; callers need not know which they hold.
-// All methods return catalogue errors; an unknown sandbox is ErrSandboxNotFound.
+// All methods return catalogue errors; an unknown sandbox is ErrSandboxNotFound,
+// and a paused one is ErrSandboxNotRunning to what needs a running one.
 type Node interface {
 	// Create returns when the guest's envd answers and has been initialised.
 	Create(ctx context.Context, spec Spec) (Sandbox, error)

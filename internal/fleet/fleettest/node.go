@@ -14,17 +14,18 @@ import (
 
 // Node is a machine in memory. Its zero value is not ready; use New.
 type Node struct {
-	mu        sync.Mutex // guards the rest
-	info      shoal.NodeInfo
-	sandboxes map[string]shoal.Sandbox
-	specs     map[string]shoal.Spec // as given to Create, with its secrets
-	metrics   map[string][]shoal.Metrics
-	logs      map[string][]shoal.LogEntry
-	networks  map[string]shoal.Network
-	onCreate  func(context.Context, shoal.Spec) error
-	down      error
-	kills     map[string]shoal.KillReason
-	diskOnly  map[string]bool
+	mu         sync.Mutex // guards the rest
+	info       shoal.NodeInfo
+	sandboxes  map[string]shoal.Sandbox
+	specs      map[string]shoal.Spec // as given to Create, with its secrets
+	metrics    map[string][]shoal.Metrics
+	logs       map[string][]shoal.LogEntry
+	networks   map[string]shoal.Network
+	onCreate   func(context.Context, shoal.Spec) error
+	onDeadline func(sandboxID string)
+	down       error
+	kills      map[string]shoal.KillReason
+	diskOnly   map[string]bool
 }
 
 var _ shoal.Node = (*Node)(nil)
@@ -46,6 +47,13 @@ func (n *Node) OnCreate(fn func(context.Context, shoal.Spec) error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.onCreate = fn
+}
+
+// OnDeadline is called by each SetDeadline before it looks at the sandbox.
+func (n *Node) OnDeadline(fn func(sandboxID string)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.onDeadline = fn
 }
 
 // SetDown makes every call fail with err, until it is nil.
@@ -180,16 +188,19 @@ func (n *Node) Kill(_ context.Context, sandboxID string, reason shoal.KillReason
 // SetDeadline moves a running sandbox's end as a real machine does.
 func (n *Node) SetDeadline(_ context.Context, sandboxID string, change shoal.DeadlineChange) (shoal.Sandbox, error) {
 	n.mu.Lock()
+	hook := n.onDeadline
+	n.mu.Unlock()
+	if hook != nil {
+		hook(sandboxID)
+	}
+	n.mu.Lock()
 	defer n.mu.Unlock()
 	sb, err := n.find(sandboxID)
 	if err != nil {
 		return sb, err
 	}
-	switch sb.State {
-	case shoal.StateKilling:
-		return sb, shoal.ErrSandboxState.New("Sandbox %q is being killed", sandboxID)
-	case shoal.StatePausing:
-		return sb, shoal.ErrSandboxState.New("Sandbox %q is being paused", sandboxID)
+	if err := changeable(sb); err != nil {
+		return sb, err
 	}
 	last := sb.StartedAt.Add(sb.MaxLength)
 	end := time.Now().UTC().Add(change.Timeout)
@@ -203,6 +214,24 @@ func (n *Node) SetDeadline(_ context.Context, sandboxID string, change shoal.Dea
 	return sb, nil
 }
 
+// changeable says why a sandbox takes no new settings, as a real machine does.
+func changeable(sb shoal.Sandbox) error {
+	switch sb.State {
+	case shoal.StateRunning:
+		return nil
+	case shoal.StateKilling:
+		return shoal.ErrSandboxState.New("Sandbox %q is being killed", sb.SandboxID)
+	case shoal.StatePausing:
+		return shoal.ErrSandboxState.New("Sandbox %q is being paused", sb.SandboxID)
+	case shoal.StateSnapshotting:
+		return shoal.ErrSandboxState.New("Sandbox %q is being snapshotted", sb.SandboxID)
+	case shoal.StatePaused, shoal.StateResuming:
+		return shoal.NotRunning(sb.SandboxID)
+	default:
+		return shoal.NotFound(sb.SandboxID)
+	}
+}
+
 // SetNetwork keeps the policy.
 func (n *Node) SetNetwork(_ context.Context, sandboxID string, policy shoal.Network) error {
 	n.mu.Lock()
@@ -211,8 +240,8 @@ func (n *Node) SetNetwork(_ context.Context, sandboxID string, policy shoal.Netw
 	if err != nil {
 		return err
 	}
-	if sb.State != shoal.StateRunning {
-		return shoal.ErrSandboxState.New("Sandbox %q is not running", sandboxID)
+	if err := changeable(sb); err != nil {
+		return err
 	}
 	n.networks[sandboxID] = policy
 	sb.Network.AllowOut, sb.Network.DenyOut = policy.AllowOut, policy.DenyOut
@@ -277,7 +306,11 @@ func (n *Node) Snapshot(_ context.Context, sandboxID string, into shoal.Snapshot
 	if err != nil {
 		return shoal.Build{}, err
 	}
-	if sb.State != shoal.StateRunning {
+	switch sb.State {
+	case shoal.StateRunning:
+	case shoal.StatePaused:
+		return shoal.Build{}, shoal.NotRunning(sandboxID)
+	default:
 		return shoal.Build{}, shoal.ErrSandboxState.New("Sandbox '%s' cannot be snapshotted while in '%s' state", sandboxID, sb.State)
 	}
 	now := time.Now().UTC()
