@@ -321,11 +321,11 @@ func TestAutoPause(t *testing.T) {
 	if !view.Lifecycle.AutoPause {
 		t.Error("it would not pause again")
 	}
-	// Without auto-resume a paused sandbox seems not to exist, and stays paused.
+	// Without auto-resume a paused sandbox stays paused.
 	other := n.create()
 	n.pause(other)
 	_, err = n.orch.Router().Resolve(ctx, proxy.Request{SandboxID: other.SandboxID, Port: shoal.EnvdPort, EnvdToken: "secret"})
-	if !shoal.ErrSandboxNotFound.Matches(err) || n.state(other) != shoal.StatePaused {
+	if !shoal.ErrSandboxNotRunning.Matches(err) || n.state(other) != shoal.StatePaused {
 		t.Errorf("traffic to a paused sandbox: %v, %s", err, n.state(other))
 	}
 }

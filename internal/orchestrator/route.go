@@ -47,7 +47,7 @@ func (r *Router) Resolve(ctx context.Context, req proxy.Request) (proxy.Target, 
 		case change != nil:
 			_ = change.wait(ctx) // how it ends shows in the state
 		case req.Passive:
-			return proxy.Target{}, shoal.NotFound(sb.id)
+			return proxy.Target{}, shoal.NotRunning(sb.id)
 		default:
 			err = r.orch.wakeFor(ctx, sb, req)
 		}
@@ -89,7 +89,7 @@ func (s *sandbox) target() (proxy.Target, *transition, error) {
 }
 
 // wakeFor resumes a paused sandbox for a request from outside. One that may not
-// be woken seems not to exist, and stays as it is. Another request may have woken it
+// be woken stays as it is. Another request may have woken it
 // meanwhile.
 func (o *Orchestrator) wakeFor(ctx context.Context, sb *sandbox, req proxy.Request) error {
 	sb.mu.Lock()
@@ -99,7 +99,7 @@ func (o *Orchestrator) wakeFor(ctx context.Context, sb *sandbox, req proxy.Reque
 		return nil
 	}
 	if !view.Lifecycle.AutoResume || from == nil || !from.Memory {
-		return shoal.NotFound(sb.id)
+		return shoal.NotRunning(sb.id)
 	}
 	want, got := view.Network.TrafficAccessToken, req.TrafficToken
 	if req.Port == shoal.EnvdPort {

@@ -57,7 +57,7 @@ func TestWhileChanging(t *testing.T) {
 	s.view.Lifecycle.AutoResume = true
 	s.mu.Unlock()
 	ask := proxy.Request{SandboxID: sb.SandboxID, Port: shoal.EnvdPort, EnvdToken: sb.EnvdAccessToken, Passive: true}
-	if _, err := n.orch.Router().Resolve(ctx, ask); !shoal.ErrSandboxNotFound.Matches(err) || n.state(sb) != shoal.StatePaused {
+	if _, err := n.orch.Router().Resolve(ctx, ask); !shoal.ErrSandboxNotRunning.Matches(err) || n.state(sb) != shoal.StatePaused {
 		t.Errorf("a passive question: %v, then %s", err, n.state(sb))
 	}
 	ask.Passive = false

@@ -46,8 +46,8 @@ type Target struct {
 	HTTPSPorts         []int
 }
 
-// Resolver finds sandboxes. Errors are catalogue errors; a sandbox that does not
-// run is ErrSandboxNotFound.
+// Resolver finds sandboxes. Errors are catalogue errors; one that is
+// paused, and stays so, is ErrSandboxNotRunning.
 type Resolver interface {
 	Resolve(ctx context.Context, r Request) (Target, error)
 	// ResolveSigned finds the sandbox whose token signed a file URL, for requests

@@ -49,6 +49,13 @@ func invalidTokenPage(id string) page {
 		message: "Sandbox is secured with traffic access token. Provided token in header 'e2b-traffic-access-token' is invalid"}
 }
 
+// pausedPage differs from notFoundPage for those who look closely (runtime.md §1.9).
+func pausedPage(id string) page {
+	p := notFoundPage(id, "paused")
+	p.detail = "It is paused, and not set to be resumed by traffic; connect to it to resume it."
+	return p
+}
+
 // errorPage turns a resolver's error into its page.
 func errorPage(id string, err error) page {
 	known := shoal.AsError(err)
@@ -56,6 +63,8 @@ func errorPage(id string, err error) page {
 	switch known.Kind {
 	case shoal.ErrSandboxNotFound:
 		return notFoundPage(id, known.Code)
+	case shoal.ErrSandboxNotRunning:
+		return pausedPage(id)
 	case shoal.ErrForbidden:
 		p.title = "Unable to Resume Sandbox"
 	case shoal.ErrSandboxState:

@@ -155,18 +155,20 @@ func TestErrorPages(t *testing.T) {
 		status   int
 		message  string
 		title    string
+		reason   string
 	}{
-		{"unknown", &fixed{err: shoal.NotFound(testID)}, "80", "/", nil, 502, "The sandbox was not found", "Sandbox Not Found"},
-		{"closed port", &fixed{target: target}, "1", "/", nil, 502, "The sandbox is running but port is not open", "Closed Port Error"},
-		{"impossible port", &fixed{target: target}, "70000", "/", nil, 502, "The sandbox is running but port is not open", "Closed Port Error"},
-		{"resume denied", &fixed{err: shoal.ErrForbidden.New("no")}, "80", "/", nil, 403, "no", "Unable to Resume Sandbox"},
-		{"transition", &fixed{err: shoal.ErrSandboxState.New("sandbox is still transitioning")}, "80", "/", nil, 409, "sandbox is still transitioning", "Sandbox Still Transitioning"},
-		{"limit", &fixed{err: shoal.ErrConcurrencyLimit.New("Sandbox limit reached")}, "80", "/", nil, 429, "Sandbox limit reached", "Sandbox Limit Reached"},
-		{"internal route", &fixed{err: shoal.NotFound(testID)}, "49983", "/init", nil, 404, "This endpoint is reserved for the E2B control plane", "Endpoint Not Available"},
-		{"internal route, unclean", &fixed{target: target}, "49983", "//x/../fr%65eze", nil, 404, "This endpoint is reserved for the E2B control plane", "Endpoint Not Available"},
-		{"no token", &fixed{target: private}, "1", "/", nil, 403, "Sandbox is secured with traffic access token. Token header 'e2b-traffic-access-token' is missing", "Missing Traffic Access Token"},
-		{"wrong token", &fixed{target: private}, "1", "/", http.Header{trafficTokenHeader: {"wrong"}}, 403, "Sandbox is secured with traffic access token. Provided token in header 'e2b-traffic-access-token' is invalid", "Invalid Traffic Access Token"},
-		{"right token, closed port", &fixed{target: private}, "1", "/", http.Header{trafficTokenHeader: {"right"}}, 502, "The sandbox is running but port is not open", "Closed Port Error"},
+		{"unknown", &fixed{err: shoal.NotFound(testID)}, "80", "/", nil, 502, "The sandbox was not found", "Sandbox Not Found", "sandbox.not_found"},
+		{"paused", &fixed{err: shoal.NotRunning(testID)}, "80", "/", nil, 502, "The sandbox was not found", "Sandbox Not Found", "paused"},
+		{"closed port", &fixed{target: target}, "1", "/", nil, 502, "The sandbox is running but port is not open", "Closed Port Error", "port_closed"},
+		{"impossible port", &fixed{target: target}, "70000", "/", nil, 502, "The sandbox is running but port is not open", "Closed Port Error", "port_closed"},
+		{"resume denied", &fixed{err: shoal.ErrForbidden.New("no")}, "80", "/", nil, 403, "no", "Unable to Resume Sandbox", "auth.forbidden"},
+		{"transition", &fixed{err: shoal.ErrSandboxState.New("sandbox is still transitioning")}, "80", "/", nil, 409, "sandbox is still transitioning", "Sandbox Still Transitioning", "sandbox.state"},
+		{"limit", &fixed{err: shoal.ErrConcurrencyLimit.New("Sandbox limit reached")}, "80", "/", nil, 429, "Sandbox limit reached", "Sandbox Limit Reached", "sandbox.concurrency_limit"},
+		{"internal route", &fixed{err: shoal.NotFound(testID)}, "49983", "/init", nil, 404, "This endpoint is reserved for the E2B control plane", "Endpoint Not Available", "internal_route"},
+		{"internal route, unclean", &fixed{target: target}, "49983", "//x/../fr%65eze", nil, 404, "This endpoint is reserved for the E2B control plane", "Endpoint Not Available", "internal_route"},
+		{"no token", &fixed{target: private}, "1", "/", nil, 403, "Sandbox is secured with traffic access token. Token header 'e2b-traffic-access-token' is missing", "Missing Traffic Access Token", "traffic_token_missing"},
+		{"wrong token", &fixed{target: private}, "1", "/", http.Header{trafficTokenHeader: {"wrong"}}, 403, "Sandbox is secured with traffic access token. Provided token in header 'e2b-traffic-access-token' is invalid", "Invalid Traffic Access Token", "traffic_token_invalid"},
+		{"right token, closed port", &fixed{target: private}, "1", "/", http.Header{trafficTokenHeader: {"right"}}, 502, "The sandbox is running but port is not open", "Closed Port Error", "port_closed"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			front := httptest.NewServer(New(c.resolver, quiet()))
@@ -177,7 +179,7 @@ func TestErrorPages(t *testing.T) {
 			if err := json.NewDecoder(resp.Body).Decode(&body); err != nil {
 				t.Fatal(err)
 			}
-			if resp.StatusCode != c.status || body["message"] != c.message || body["code"] != float64(c.status) {
+			if resp.StatusCode != c.status || body["message"] != c.message || body["code"] != float64(c.status) || body["reason"] != c.reason {
 				t.Errorf("JSON: %d %v", resp.StatusCode, body)
 			}
 			if ct := resp.Header.Get("Content-Type"); ct != "application/json; charset=utf-8" {
