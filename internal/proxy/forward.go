@@ -214,7 +214,7 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, rt route, targ
 	scheme, address, key := "http", target.Node, "node:"+target.Node
 	if target.Node == "" {
 		address, key = net.JoinHostPort(target.Host.String(), port), target.ExecutionID
-		if slices.Contains(target.HTTPSPorts, int(rt.port)) && rt.port != shoal.EnvdPort {
+		if speaksTLS(rt, target) {
 			scheme = "https"
 		}
 	}
@@ -270,6 +270,11 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, rt route, targ
 	return again
 }
 
+// speaksTLS tells a port that the sandbox's maker has named in httpsPorts.
+func speaksTLS(rt route, target Target) bool {
+	return rt.port != shoal.EnvdPort && slices.Contains(target.HTTPSPorts, int(rt.port))
+}
+
 // upstreamFailed answers for an upstream that did not, unless nothing was sent because
 // the sandbox's run has ended: then it returns true.
 func (h *Handler) upstreamFailed(w http.ResponseWriter, r *http.Request, rt route, target Target, err error) (again bool) {
@@ -289,8 +294,7 @@ func (h *Handler) upstreamFailed(w http.ResponseWriter, r *http.Request, rt rout
 		// The sandbox ended, or its service closed the connection without an answer.
 		p := notFoundPage(rt.sandboxID, "connection_lost")
 		if _, err := h.resolver.Resolve(r.Context(), Request{SandboxID: rt.sandboxID, Port: rt.port, Passive: true}); err == nil {
-			p = closedPortPage(rt)
-			p.reason = "connection_lost"
+			p = noAnswerPage(rt, speaksTLS(rt, target))
 		}
 		p.write(w, r)
 	}

@@ -18,7 +18,7 @@ type page struct {
 	// detail is the sentence for people; the message by default.
 	detail    string
 	sandboxID string
-	port      uint64 // 0 if it does not matter
+	port      *uint64 // nil if it does not matter
 	path      string
 	reason    string // stable word of ours, besides E2B's fields
 }
@@ -30,8 +30,23 @@ func notFoundPage(id, reason string) page {
 
 func closedPortPage(rt route) page {
 	return page{status: 502, title: "Closed Port Error", message: "The sandbox is running but port is not open",
-		sandboxID: rt.sandboxID, port: rt.port, reason: "port_closed",
+		sandboxID: rt.sandboxID, port: &rt.port, reason: "port_closed",
 		detail: "The sandbox is running, but no service is running on this port."}
+}
+
+// noAnswerPage is for a port that is open, but whose service closed the connection or
+// sent something else than HTTP.
+func noAnswerPage(rt route, tls bool) page {
+	p := page{status: 502, title: "No HTTP Answer", sandboxID: rt.sandboxID, port: &rt.port, reason: "connection_lost",
+		message: "The sandbox is running, but the service on the port closed the connection without an HTTP answer"}
+	switch {
+	case rt.port == shoal.EnvdPort:
+	case tls:
+		p.message += "; the port is named in network.httpsPorts, so the service has to speak TLS"
+	default:
+		p.message += "; if it speaks TLS, name the port in network.httpsPorts"
+	}
+	return p
 }
 
 func internalRoutePage(path string) page {
@@ -102,7 +117,7 @@ func (p page) write(w http.ResponseWriter, r *http.Request) {
 	if p.sandboxID != "" {
 		body["sandboxId"] = p.sandboxID
 	}
-	if p.port != 0 {
+	if p.port != nil {
 		body["port"] = p.port
 	}
 	if p.path != "" {

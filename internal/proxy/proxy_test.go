@@ -264,6 +264,72 @@ func TestHTTPSPort(t *testing.T) {
 	}
 }
 
+// TestNoAnswer: a port that is open but does not answer in HTTP is not called closed.
+func TestNoAnswer(t *testing.T) {
+	for name, c := range map[string]struct {
+		says  string // to whoever connects
+		https bool
+		want  string
+	}{
+		"closes":          {"", false, "if it speaks TLS, name the port in network.httpsPorts"},
+		"a TLS alert":     {"\x15\x03\x01\x00\x02\x02\x46", false, "if it speaks TLS, name the port in network.httpsPorts"},
+		"no TLS as named": {"220 mail\r\n", true, "so the service has to speak TLS"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				for {
+					conn, err := listener.Accept()
+					if err != nil {
+						return
+					}
+					_, _ = conn.Read(make([]byte, 4096))
+					_, _ = io.WriteString(conn, c.says)
+					conn.Close()
+				}
+			}()
+			defer func() { listener.Close(); <-done }()
+			port := listener.Addr().(*net.TCPAddr).Port
+			target := Target{ExecutionID: "e", Host: netip.MustParseAddr("127.0.0.1")}
+			if c.https {
+				target.HTTPSPorts = []int{port}
+			}
+			front := httptest.NewServer(New(&fixed{target: target}, quiet()))
+			defer front.Close()
+			resp := request(t, front, "GET", fmt.Sprintf("%d-%s.test", port, testID), "/", nil, nil)
+			var body map[string]any
+			if err := json.NewDecoder(resp.Body).Decode(&body); err != nil {
+				t.Fatal(err)
+			}
+			message, _ := body["message"].(string)
+			if resp.StatusCode != 502 || body["reason"] != "connection_lost" || body["port"] != float64(port) ||
+				!strings.Contains(message, "without an HTTP answer") || !strings.Contains(message, c.want) {
+				t.Errorf("%d %v", resp.StatusCode, body)
+			}
+		})
+	}
+}
+
+// TestPortZero: no port 0 is ever open, and the answer names it like any other.
+func TestPortZero(t *testing.T) {
+	front := httptest.NewServer(New(&fixed{target: Target{ExecutionID: "e", Host: netip.MustParseAddr("127.0.0.1")}}, quiet()))
+	defer front.Close()
+	var body map[string]any
+	resp := request(t, front, "GET", "0-"+testID+".test", "/", nil, nil)
+	if err := json.NewDecoder(resp.Body).Decode(&body); err != nil || resp.StatusCode != 502 || body["port"] != 0.0 || body["reason"] != "port_closed" {
+		t.Errorf("%d %v %v", resp.StatusCode, body, err)
+	}
+	page, _ := io.ReadAll(request(t, front, "GET", "0-"+testID+".test", "/", http.Header{"User-Agent": {"Mozilla/5.0"}}, nil).Body)
+	if !strings.Contains(string(page), "port <code>0</code>") {
+		t.Errorf("%s", page)
+	}
+}
+
 func TestSignedURLFindsItsSandbox(t *testing.T) {
 	f := &fixed{target: Target{ExecutionID: "e", Host: netip.MustParseAddr("127.0.0.1")}, signed: "v1_good"}
 	front := httptest.NewServer(New(f, quiet()))
