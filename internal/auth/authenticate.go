@@ -65,7 +65,7 @@ func New(st *store.Store, adminToken string, log *slog.Logger) *Authenticator {
 // The first lines of rejections, one for each scheme (api.md §2.3).
 const (
 	keyRejected    = "Invalid API key, please visit https://e2b.dev/docs/api-key for more information."
-	tokenRejected  = "Invalid Access token, try to login again by running `e2b auth login`."
+	tokenRejected  = "E2B_ACCESS_TOKEN is deprecated and no longer accepted. Use an API key (E2B_API_KEY) instead. See https://e2b.dev/docs/migration/access-token-deprecation"
 	jwtRejected    = "Invalid auth provider token."
 	adminRejected  = "Invalid Access token."
 	adminTeamWrong = "Invalid admin token teamID."
@@ -174,14 +174,14 @@ func (a *Authenticator) asTeam(ctx context.Context, h http.Header) (Caller, erro
 }
 
 // rejectBearer words the refusal of user credentials, which need an identity
-// provider.
+// provider, and of access tokens, of which there are none.
 func rejectBearer(header string) error {
 	value, ok := strings.CutPrefix(header, "Bearer ")
 	switch {
 	case !ok:
 		return rejected(jwtRejected, "authorization header is malformed")
 	case strings.HasPrefix(value, "sk_e2b_"):
-		return rejected(tokenRejected, "Cannot get the user for the given access token")
+		return shoal.ErrUnauthorized.New(tokenRejected)
 	default:
 		return rejected(jwtRejected, "Backend authentication failed")
 	}
