@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -55,16 +56,26 @@ func (s *Server) RegisterTemplateBuildV2(ctx context.Context, req gen.RegisterTe
 
 func (s *Server) register(ctx context.Context, reg store.Registration) (shoal.Template, error) {
 	t, err := s.store.RegisterBuild(ctx, reg)
+	var full *store.TooManyBuilds
 	switch {
 	case errors.Is(err, store.ErrNameIsID):
 		err = shoal.ErrTemplateNameTaken.New("Alias '%s' is already used", reg.Alias.Name)
 	case errors.Is(err, store.ErrNameTaken):
 		err = shoal.ErrTemplateForbidden.New("Alias '%s' already used", reg.Alias.Name)
-	case errors.Is(err, store.ErrTooManyBuilds):
-		err = shoal.ErrBuildLimit.New("you have reached the maximum number of concurrent template builds (%d). Please wait for existing builds to complete or contact support if you need more concurrent builds.",
+	case errors.As(err, &full):
+		err = shoal.ErrBuildLimit.Wrap(neverStarted(full.Waiting), "you have reached the maximum number of concurrent template builds (%d). Please wait for existing builds to complete or contact support if you need more concurrent builds.",
 			reg.Team.Limits.ConcurrentBuilds)
 	}
 	return t, err
+}
+
+// neverStarted explains a full team to one who sees no build run; nil if all do.
+func neverStarted(waiting int) error {
+	if waiting == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d of the team's builds are registered and wait for a start that has not come; each ends when its name is built again, or %.0f minutes after its registration",
+		waiting, build.WaitingLimit.Minutes())
 }
 
 // wanted is what a client may leave out.

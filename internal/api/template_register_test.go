@@ -125,6 +125,9 @@ func TestRegisterTeamLimits(t *testing.T) {
 	call(`{"name":"y"}`).wants(t, 202, "")
 	r := call(`{"name":"z"}`)
 	r.wants(t, 429, "you have reached the maximum number of concurrent template builds (2). Please wait for existing builds to complete or contact support if you need more concurrent builds.")
+	if cause := r.field(t, "cause").(string); !strings.HasPrefix(cause, "2 of the team's builds are registered and wait for a start") || !strings.Contains(cause, "or 40 minutes") {
+		t.Errorf("cause %q", cause)
+	}
 	if r.header.Get("Should-Retry") != "false" || r.header.Get("Retry-After") != "" {
 		t.Errorf("clients would repeat it: %v", r.header)
 	}

@@ -24,15 +24,16 @@ func (s *Server) StartTemplateBuild(ctx context.Context, req gen.StartTemplateBu
 	if err != nil {
 		return nil, err
 	}
-	job, err := planJob(*req.Body)
-	if err != nil {
-		return nil, err
-	}
 	team := callerOf(ctx).Team
+	job, refusal := planJob(*req.Body)
 	job.TeamID, job.CacheScope, job.TemplateID, job.BuildID = team.ID, team.ID, b.TemplateID, b.ID
 	job.Resources, job.RootBuild = b.Resources, originOf(ctx).olderSDK(rootBuildBefore...)
-	failure, err := s.resolveBase(ctx, team, &job)
-	if err != nil {
+	var failure *build.Failure
+	if refusal != nil {
+		// The client has its answer, and will not start this build again. One that
+		// waits would count against the team's limit.
+		failure = &build.Failure{Message: refusal.Message, Step: build.StepBase}
+	} else if failure, err = s.resolveBase(ctx, team, &job); err != nil {
 		return nil, err
 	}
 	if failure != nil {
@@ -40,11 +41,13 @@ func (s *Server) StartTemplateBuild(ctx context.Context, req gen.StartTemplateBu
 	} else {
 		err = s.builds.Queue.Start(ctx, job)
 	}
-	if errors.Is(err, store.ErrNotFound) { // another call was faster
-		err = errNotWaiting()
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, store.ErrNotFound): // another call was faster
+		return nil, errNotWaiting()
+	case err != nil:
 		return nil, err
+	case refusal != nil:
+		return nil, refusal
 	}
 	return gen.StartTemplateBuild202Response{}, nil
 }
@@ -79,7 +82,7 @@ func errNotWaiting() error { return shoal.ErrBuildRequest.New("build is not in w
 
 // planJob turns a request into a job without its base. What is wrong with a
 // single step is the build's failure, blamed on the step, and not the request's.
-func planJob(body gen.TemplateBuildStart) (build.Job, error) {
+func planJob(body gen.TemplateBuildStart) (build.Job, *shoal.Error) {
 	job := build.Job{FromImage: strings.TrimSpace(deref(body.FromImage)), FromReference: strings.TrimSpace(deref(body.FromTemplate)),
 		StartCmd: deref(body.StartCmd), ReadyCmd: deref(body.ReadyCmd), Force: deref(body.Force)}
 	const prefix = "Error when starting template build: "
@@ -94,15 +97,15 @@ func planJob(body gen.TemplateBuildStart) (build.Job, error) {
 			FilesHash: deref(step.FilesHash), Force: deref(step.Force)})
 	}
 	if r := body.FromImageRegistry; r != nil && job.FromImage != "" {
-		var err error
-		if job.Registry, err = planRegistry(*r); err != nil {
-			return job, err
+		var refusal *shoal.Error
+		if job.Registry, refusal = planRegistry(*r); refusal != nil {
+			return job, refusal
 		}
 	}
 	return job, nil
 }
 
-func planRegistry(r gen.ImageRegistry) (*build.Registry, error) {
+func planRegistry(r gen.ImageRegistry) (*build.Registry, *shoal.Error) {
 	login := &build.Registry{Type: string(r.Type), Username: deref(r.Username), Password: deref(r.Password),
 		AWSAccessKeyID: deref(r.AwsAccessKeyId), AWSSecretAccessKey: deref(r.AwsSecretAccessKey), AWSRegion: deref(r.AwsRegion),
 		ServiceAccountJSON: deref(r.ServiceAccountJson)}

@@ -72,15 +72,9 @@ func TestStartRefuses(t *testing.T) {
 		{"/v2/templates/" + theirs.TemplateID + "/builds/" + theirs.BuildID, image, 403, "User does not have access to the template"},
 		{"/v2/templates/base/builds/" + readyBuild, image, 400, "build is not in waiting state"},
 		{path + reg.BuildID, ``, 400, validationPrefix},
-		{path + reg.BuildID, `{}`, 400, "must specify either fromImage or fromTemplate"},
-		{path + reg.BuildID, `{"fromImage":" "}`, 400, "must specify either fromImage or fromTemplate"},
-		{path + reg.BuildID, `{"fromImage":"x","fromTemplate":"base"}`, 400, "cannot specify both fromImage and fromTemplate"},
 		{path + reg.BuildID, `{"fromImage":"x","steps":[{"args":[]}]}`, 400, validationPrefix},
 		{path + reg.BuildID, `{"fromImage":"x","steps":[{"type":"RUN","args":[1]}]}`, 400, validationPrefix},
 		{path + reg.BuildID, `{"fromImage":"x","fromImageRegistry":{"type":"ftp"}}`, 400, validationPrefix},
-		{path + reg.BuildID, `{"fromImage":"x","fromImageRegistry":{"type":"aws","awsRegion":"r"}}`, 400, "needs awsAccessKeyId, awsSecretAccessKey and awsRegion"},
-		{path + reg.BuildID, `{"fromImage":"x","fromImageRegistry":{"type":"gcp"}}`, 400, "needs serviceAccountJson"},
-		{path + reg.BuildID, `{"fromImage":"x","fromImageRegistry":{"type":"registry","username":"u"}}`, 400, "needs username and password"},
 	} {
 		t.Run(c.path+c.body, func(t *testing.T) {
 			w.call("POST", c.path, c.body, "Content-Type", "application/json").wants(t, c.status, c.message)
@@ -92,6 +86,29 @@ func TestStartRefuses(t *testing.T) {
 	w.must(w.store.SetStanding(t.Context(), shoal.Team{ID: otherTeam, Blocked: true}))
 	w.auth.Forget()
 	w.start(theirs, image, "X-API-Key", otherKey).wants(t, 403, "team is blocked")
+}
+
+// TestRefusedStartEndsTheBuild, so that it does not go on to count against the team's
+// limit.
+func TestRefusedStartEndsTheBuild(t *testing.T) {
+	w := newWorld(t)
+	for i, c := range []struct{ body, message string }{
+		{`{}`, "Error when starting template build: must specify either fromImage or fromTemplate"},
+		{`{"fromImage":" "}`, "Error when starting template build: must specify either fromImage or fromTemplate"},
+		{`{"fromImage":"x","fromTemplate":"base"}`, "Error when starting template build: cannot specify both fromImage and fromTemplate"},
+		{`{"fromImage":"x","fromImageRegistry":{"type":"aws","awsRegion":"r"}}`, "fromImageRegistry of type 'aws' needs awsAccessKeyId, awsSecretAccessKey and awsRegion"},
+		{`{"fromImage":"x","fromImageRegistry":{"type":"gcp"}}`, "fromImageRegistry of type 'gcp' needs serviceAccountJson"},
+		{`{"fromImage":"x","fromImageRegistry":{"type":"registry","username":"u"}}`, "fromImageRegistry of type 'registry' needs username and password"},
+	} {
+		t.Run(c.body, func(t *testing.T) {
+			reg := w.register(fmt.Sprintf(`{"name":"web%d"}`, i))
+			w.start(reg, c.body).wants(t, 400, c.message)
+			if s := w.status(reg, ""); s.Status != "error" || s.Reason == nil || s.Reason.Message != c.message || s.Reason.Step != build.StepBase {
+				t.Errorf("%+v", s)
+			}
+			w.start(reg, `{"fromImage":"x"}`).wants(t, 400, "build is not in waiting state")
+		})
+	}
 }
 
 func TestStartFromTemplate(t *testing.T) {

@@ -10,9 +10,11 @@ import (
 	"shoal/internal/store"
 )
 
+// WaitingLimit is how long a registered build may wait for its start.
+const WaitingLimit = 40 * time.Minute
+
 const (
-	waitingLimit = 40 * time.Minute // from the registration to the start
-	lostLimit    = 24 * time.Hour   // of a build that another process has
+	lostLimit    = 24 * time.Hour // of a build that another process has
 	sweepPeriod  = time.Minute
 	litterPeriod = time.Hour // between removals of old logs and files
 )
@@ -47,7 +49,7 @@ func (q *Queue) endForgotten(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	waiting, err := q.cfg.Store.StaleBuilds(ctx, shoal.BuildWaiting, now.Add(-waitingLimit))
+	waiting, err := q.cfg.Store.StaleBuilds(ctx, shoal.BuildWaiting, now.Add(-WaitingLimit))
 	if err != nil {
 		return err
 	}

@@ -17,9 +17,16 @@ var (
 	ErrNameIsID = errors.New("the name is a template's ID")
 	// ErrNameTaken means that the name leads to what cannot be rebuilt by it.
 	ErrNameTaken = errors.New("the name is taken")
-	// ErrTooManyBuilds means that the team has as many builds under way as it may.
-	ErrTooManyBuilds = errors.New("too many builds are under way")
 )
+
+// TooManyBuilds means that the team has as many builds under way as it may.
+type TooManyBuilds struct {
+	Waiting int // those of them that were registered and never started
+}
+
+func (e *TooManyBuilds) Error() string {
+	return fmt.Sprintf("too many builds are under way, of which %d wait for their start", e.Waiting)
+}
 
 // activeFor is how long an unfinished build counts against its team's limit
 // (templates.md §1.12).
@@ -119,14 +126,18 @@ func supersede(ctx context.Context, q *sqlcgen.Queries, r Registration) error {
 	if err != nil {
 		return fmt.Errorf("count the builds under way: %w", err)
 	}
-	others := 0
+	others, waiting := 0, 0
 	for _, row := range active {
-		if !slices.Contains(ours, row.ID) {
-			others++
+		if slices.Contains(ours, row.ID) {
+			continue
+		}
+		others++
+		if row.Status == string(shoal.BuildWaiting) {
+			waiting++
 		}
 	}
 	if others >= r.Team.Limits.ConcurrentBuilds {
-		return ErrTooManyBuilds
+		return &TooManyBuilds{Waiting: waiting}
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -100,8 +101,11 @@ func TestBuildLimit(t *testing.T) {
 				switch {
 				case err == nil:
 					accepted++
-				case errors.Is(err, ErrTooManyBuilds):
+				case errors.As(err, new(*TooManyBuilds)):
 					refused++
+					if want := "of which 3 wait"; !strings.Contains(err.Error(), want) {
+						t.Errorf("%v, want %s", err, want)
+					}
 				default:
 					t.Error(err)
 				}
