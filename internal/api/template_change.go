@@ -38,7 +38,7 @@ func (s *Server) DeleteTemplate(ctx context.Context, req gen.DeleteTemplateReque
 		return nil, err
 	}
 	if t.ID == shoal.BaseTemplateID {
-		return nil, shoal.ErrTemplateForbidden.New("cannot delete template '%s' because it belongs to the installation", t.ID)
+		return nil, installations("delete", t)
 	}
 	sandboxes, err := s.fleet.List(ctx)
 	if err != nil {
@@ -63,6 +63,11 @@ func (s *Server) DeleteTemplate(ctx context.Context, req gen.DeleteTemplateReque
 		s.log.Warn("a deleted snapshot is left on a machine until it is collected", "template", t.ID, "error", err)
 	}
 	return gen.DeleteTemplate204Response{}, nil
+}
+
+// installations refuses what would take the base template from the teams.
+func installations(deed string, t shoal.Template) error {
+	return shoal.ErrTemplateInstallation.New("cannot %s template '%s' because it belongs to the installation", deed, t.ID)
 }
 
 // removeSnapshots removes what the builds of a deleted template, made of sandboxes,
@@ -114,6 +119,9 @@ func (s *Server) setPublic(ctx context.Context, id string, body *gen.TemplateUpd
 	}
 	if err != nil || body == nil || body.Public == nil || *body.Public == t.Public {
 		return t, err
+	}
+	if t.ID == shoal.BaseTemplateID && !*body.Public {
+		return t, installations("hide", t)
 	}
 	t.Public = *body.Public
 	return t, s.store.SetPublic(ctx, t.ID, t.Public, time.Now())

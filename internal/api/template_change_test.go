@@ -129,3 +129,25 @@ func TestPublishV1ClaimsTheBareName(t *testing.T) {
 		t.Errorf("%+v", rows)
 	}
 }
+
+// TestBaseStays: nobody takes the base template from the other teams.
+func TestBaseStays(t *testing.T) {
+	w := newWorld(t)
+	for _, c := range []struct {
+		method, path, body string
+		status             int
+	}{
+		{"DELETE", "/templates/base", "", 403},
+		{"PATCH", "/v2/templates/base", `{"public":false}`, 403},
+		{"PATCH", "/templates/base", `{"public":false}`, 403},
+		{"PATCH", "/v2/templates/base", `{"public":true}`, 200},
+		{"PATCH", "/v2/templates/base", `{}`, 200},
+	} {
+		r := w.call(c.method, c.path, c.body)
+		r.wants(t, c.status, "because it belongs to the installation")
+		if c.status == 403 && r.field(t, "error_code") != "template.installation" {
+			t.Error(r.body)
+		}
+	}
+	w.create(`{"templateID":"base"}`, "X-API-Key", otherKey)
+}

@@ -138,6 +138,9 @@ var (
 	ErrTemplateForbidden = kind("template.forbidden", 403,
 		"The template belongs to another team.",
 		"Use a key of the owning team.")
+	ErrTemplateInstallation = kind("template.installation", 403,
+		"The template belongs to the installation: sandboxes that name no template begin with it.",
+		"Leave it as it is, and build a template of another name for what shall be changed or hidden.")
 	ErrTemplateReference = kind("template.reference", 400,
 		"A template reference is [namespace/]name[:tag] in lower-case letters, digits, - and _.",
 		"Correct the reference.")
