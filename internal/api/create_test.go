@@ -124,10 +124,10 @@ func TestCreateRefusals(t *testing.T) {
 		{`{"templateID":"base","autoPauseMemory":false}`, 400, "autoPauseMemory=false only applies when autoPause is true."},
 		{`{"templateID":"base","autoPause":true,"autoPauseMemory":false,"autoResume":{"enabled":true}}`, 400, "autoPauseMemory=false (filesystem-only auto-pause) cannot be combined with autoResume"},
 		{`{"templateID":"ba se"}`, 400, "Invalid template reference: invalid template ID: ba se"},
-		{`{"templateID":""}`, 400, "Invalid template reference: invalid template ID: "},
+		{`{"templateID":""}`, 400, "Invalid template reference: invalid template ID: it is empty"},
 		{`{"templateID":"../base"}`, 400, "Invalid template reference: invalid namespace: .."},
 		{`{"templateID":"a/b/c"}`, 400, "Invalid template reference: invalid template ID: b/c"},
-		{`{"templateID":"base:"}`, 400, "Invalid template reference: invalid tag: "},
+		{`{"templateID":"base:"}`, 400, "Invalid template reference: invalid tag: a tag is missing after ':'"},
 		{`{"templateID":"base:a:b"}`, 400, "Invalid template reference: invalid tag: a:b"},
 		{`{"templateID":"nothing"}`, 404, "template 'nothing' not found"},
 		{`{"templateID":"other/secret"}`, 404, "template 'other/secret' not found"},
@@ -295,6 +295,24 @@ func TestFeatureNotThere(t *testing.T) {
 		cause, _ := r.field(t, "cause").(string)
 		if r.field(t, "error_code") != c.code || !strings.Contains(cause, "This version of Shoal does not have") {
 			t.Errorf("%s %s: %s", c.path, c.body, r.body)
+		}
+	}
+}
+
+// TestNoReadyBuild: the cause says why a tag that is listed does not exist.
+func TestNoReadyBuild(t *testing.T) {
+	w := newWorld(t)
+	waiting := w.register(`{"name":"slow"}`)
+	for reference, want := range map[string]string{
+		"base:nope":        "No template of this name or ID is visible",
+		"base:broken":      "the last one, " + badBuild + ", failed",
+		"base:" + badBuild: "the last one, " + badBuild + ", failed",
+		"slow":             "the last one, " + waiting.BuildID + ", is not ready yet (waiting)",
+	} {
+		r := w.call("POST", "/v2/sandboxes", `{"templateID":"`+reference+`"}`)
+		r.wants(t, 404, "does not exist for template")
+		if cause := r.field(t, "cause").(string); !strings.Contains(cause, want) {
+			t.Errorf("%s: cause %q, want %q", reference, cause, want)
 		}
 	}
 }

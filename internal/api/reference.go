@@ -21,8 +21,15 @@ var (
 	tagForm  = regexp.MustCompile(`^[a-z0-9_.-]+$`)
 )
 
-// errTag means that the name is fine but its tag is not.
-var errTag = errors.New("invalid tag")
+// What names and tags consist of, for those who tried something else.
+const (
+	nameRule = "a name has only letters, digits, - and _"
+	tagRule  = "a tag has only letters, digits, -, _ and ."
+)
+
+// errTag means that the name is fine but its tag is not, and errName that the name is
+// not. The words are E2B's (api.md §4.7).
+var errTag, errName = errors.New("invalid tag"), errors.New("invalid template ID")
 
 // parseReference checks the grammar. The error has no prefix, because callers
 // name differently what they parse.
@@ -36,14 +43,24 @@ func parseReference(text string) (reference, error) {
 		}
 		ref.namespace, rest = namespace, name
 	}
-	if !nameForm.MatchString(rest) {
-		return ref, fmt.Errorf("invalid template ID: %s", rest)
-	}
-	if tagged && !tagForm.MatchString(tag) {
-		return ref, fmt.Errorf("%w: %s", errTag, tag)
+	switch {
+	case rest == "":
+		return ref, fmt.Errorf("%w: it is empty", errName)
+	case !nameForm.MatchString(rest):
+		return ref, fmt.Errorf("%w: %s (%s)", errName, rest, nameRule)
+	case tagged && tag == "":
+		return ref, fmt.Errorf("%w: a tag is missing after ':'", errTag)
+	case tagged && !tagForm.MatchString(tag):
+		return ref, fmt.Errorf("%w: %s (%s)", errTag, tag, tagRule)
 	}
 	ref.name, ref.tag = rest, tag
 	return ref, nil
+}
+
+// invalidName words parseReference's error for the name of what is to be made. "ID"
+// would speak of something that the caller has not given.
+func invalidName(err error) error {
+	return shoal.ErrTemplateReference.New("Invalid name: %s", strings.TrimPrefix(err.Error(), errName.Error()+": "))
 }
 
 // String is the reference without its tag.
@@ -126,9 +143,29 @@ func (s *Server) readyBuild(ctx context.Context, t shoal.Template, ref reference
 		}
 	}
 	if errors.Is(err, store.ErrNotFound) {
-		return b, shoal.ErrTemplateNotFound.New("tag '%s' does not exist for template '%s'", tag, ref)
+		return b, s.notReady(ctx, t, ref, tag)
 	}
 	return b, resolveError(err, ref)
+}
+
+// notReady has one message, E2B's, for a tag that does not exist and one without a
+// ready build; the cause tells them apart.
+func (s *Server) notReady(ctx context.Context, t shoal.Template, ref reference, tag string) error {
+	newest, err := s.store.NewestBuild(ctx, t.ID, tag)
+	if errors.Is(err, store.ErrNotFound) && uuid.Validate(tag) == nil {
+		newest, err = s.store.Build(ctx, t.ID, tag)
+	}
+	var cause error
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+	case err != nil:
+		return resolveError(err, ref)
+	case newest.Status == shoal.BuildError:
+		cause = fmt.Errorf("the template has no ready build under this tag: the last one, %s, failed", newest.ID)
+	default:
+		cause = fmt.Errorf("the template has no ready build under this tag: the last one, %s, is not ready yet (%s)", newest.ID, newest.Status)
+	}
+	return shoal.ErrTemplateNotFound.Wrap(cause, "tag '%s' does not exist for template '%s'", tag, ref)
 }
 
 // mcpGateway is the template that SDKs ask for when a sandbox shall have MCP servers.

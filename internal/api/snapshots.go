@@ -66,7 +66,7 @@ func (s *Server) snapshotTemplate(ctx context.Context, team shoal.Team, name str
 	}
 	ref, err := parseReference(name)
 	if err != nil {
-		return t, "", shoal.ErrTemplateReference.New("Invalid name: %s", err)
+		return t, "", invalidName(err)
 	}
 	if ref.namespace != "" && ref.namespace != team.Slug {
 		return t, "", shoal.ErrTemplateReference.New("namespace '%s' must match your team '%s'", ref.namespace, team.Slug)
@@ -133,7 +133,7 @@ func (s *Server) snapshotsOfName(ctx context.Context, team shoal.Team, name, san
 	none := []gen.Snapshot{}
 	ref, err := parseReference(name)
 	if err != nil {
-		return nil, shoal.ErrTemplateReference.New("Invalid name: %s", err)
+		return nil, invalidName(err)
 	}
 	t, err := s.resolve(ctx, team, ref)
 	if shoal.ErrTemplateNotFound.Matches(err) || (err == nil && (t.TeamID != team.ID || t.Source != shoal.SourceSnapshot)) {

@@ -94,9 +94,9 @@ func planRegistration(team shoal.Team, name string, tags []string, w wanted) (st
 	ref, err := parseReference(name)
 	switch {
 	case errors.Is(err, errTag):
-		return store.Registration{}, shoal.ErrTemplateReference.New("Invalid tag: %s", name)
+		return store.Registration{}, shoal.ErrTemplateReference.New("Invalid tag: %s", strings.TrimPrefix(err.Error(), errTag.Error()+": "))
 	case err != nil:
-		return store.Registration{}, shoal.ErrTemplateReference.New("Invalid name: %s", err)
+		return store.Registration{}, invalidName(err)
 	}
 	if ref.tag != "" {
 		tags = append([]string{ref.tag}, tags...)

@@ -85,7 +85,7 @@ func (s *Server) RemoveTemplateTags(ctx context.Context, req gen.RemoveTemplateT
 	ref, err := parseReference(req.Body.Name)
 	switch {
 	case err != nil && !errors.Is(err, errTag):
-		return nil, shoal.ErrTemplateReference.New("Invalid name: %s", err)
+		return nil, invalidName(err)
 	case err != nil || ref.tag != "":
 		return nil, shoal.ErrBadRequest.New("Template name should not contain a tag, use the 'tags' field instead")
 	case slices.Contains(tags, shoal.DefaultTag):
@@ -133,8 +133,12 @@ func parseTags(list []string) ([]string, error) {
 func parseTag(text string) (string, error) {
 	tag := strings.ToLower(strings.TrimSpace(text))
 	switch {
-	case !tagForm.MatchString(tag) || len(tag) > maxTag:
-		return "", shoal.ErrTemplateReference.New("Invalid tag: %s", text)
+	case tag == "":
+		return "", shoal.ErrTemplateReference.New("Invalid tag: it is empty")
+	case !tagForm.MatchString(tag):
+		return "", shoal.ErrTemplateReference.New("Invalid tag: %s (%s)", text, tagRule)
+	case len(tag) > maxTag:
+		return "", shoal.ErrTemplateReference.New("Invalid tag: %s (a tag has at most %d characters)", text, maxTag)
 	case uuid.Validate(tag) == nil:
 		return "", shoal.ErrTemplateReference.New("Invalid tag: %s: a tag cannot be a UUID", text)
 	}
