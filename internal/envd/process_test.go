@@ -315,6 +315,36 @@ func TestWorkingDirectory(t *testing.T) {
 	}
 }
 
+// TestTooLong: what the kernel does not take is named, and what it takes runs.
+func TestTooLong(t *testing.T) {
+	g := newGuest(t)
+	env := func(size int) *pb.StartRequest {
+		req := sh("true")
+		req.Process.Envs = map[string]string{"BIG": strings.Repeat("v", size)}
+		return req
+	}
+	const limit = 128 << 10
+	for want, req := range map[string]*pb.StartRequest{
+		`start "/bin/sh" in ` + g.home + `: the command line is longer than 128 KiB; write it to a file and run the file`: sh("#" + strings.Repeat("x", limit)),
+		`start "/bin/sh" in ` + g.home + `: the environment variable "BIG" is longer than 128 KiB; write it to a file`:    env(limit),
+	} {
+		s, err := g.process.Start(g.context(), unary(req))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = startStream{s}.next()
+		wantCode(t, err, connect.CodeInvalidArgument)
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	for _, req := range []*pb.StartRequest{sh("#" + strings.Repeat("x", limit-2)), env(limit - len("BIG=") - 1)} {
+		if end := g.start(g.context(), unary(req)).mustEnd(); end.GetExitCode() != 0 {
+			t.Errorf("one byte less: %v", end)
+		}
+	}
+}
+
 func TestUsers(t *testing.T) {
 	g := newGuest(t)
 	s, err := g.process.Start(g.context(), as("nobody-here", unary(sh("true"))))

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -62,6 +63,28 @@ func (c *command) exec(path string, argv []string) (int, error) {
 		p.credentials, p.uid, p.gid, p.groups = true, c.user.UID, c.user.GID, c.user.Groups
 	}
 	return p.start()
+}
+
+// maxString is the most that a kernel takes as one argument or variable, in bytes, with
+// the NUL at its end. Linux refuses more as E2BIG, gVisor as ENAMETOOLONG.
+const maxString = 128 << 10
+
+// explain says what was too long for the kernel, of which its error tells nothing.
+func (c *command) explain(err error) error {
+	if err != syscall.E2BIG && err != syscall.ENAMETOOLONG {
+		return err
+	}
+	for _, arg := range c.args {
+		if len(arg) >= maxString {
+			return errors.New("the command line is longer than 128 KiB; write it to a file and run the file")
+		}
+	}
+	for key, value := range c.env {
+		if len(key)+len("=")+len(value) >= maxString {
+			return fmt.Errorf("the environment variable %q is longer than 128 KiB; write it to a file", key)
+		}
+	}
+	return err
 }
 
 func (c *command) environ() []string {

@@ -188,7 +188,7 @@ func (s *Service) launch(c *command, req *pb.StartRequest) (*Process, *subscribe
 	c.stdio.close()
 	if err != nil {
 		p.closeFiles()
-		return nil, nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("start %q in %s: %w", c.name, c.dir, err))
+		return nil, nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("start %q in %s: %w", c.name, c.dir, c.explain(err)))
 	}
 	p.pid, p.exit = uint32(pid), exit
 	p.log = s.Log.With("logger", "process", "pid", p.pid)
