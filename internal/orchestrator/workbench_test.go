@@ -118,7 +118,7 @@ func TestStartupFailures(t *testing.T) {
 		var wrong *client.StartError
 		err := w.Guest().Startup(ctx, block, client.Silent)
 		// The two commands of the last are refused at the same time.
-		if !errors.As(err, &wrong) || (wrong.Message != want && block.Command != "x") {
+		if !errors.As(err, &wrong) || (wrong.Error() != want && block.Command != "x") {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}

@@ -169,6 +169,23 @@ test('says which step failed, and why', async () => {
   await assert.rejects(Sandbox.create(`failing-${unique}`), /does not exist for template/)
 })
 
+test('says that memory ran out, and what gives more', async () => {
+  const eat = `python3 -c "x=b'a'*(900*1024*1024)"`
+  const cases = {
+    [`failed to run command '${eat}': `]: (t) => t.runCmd(eat),
+    [`failed to run command '${eat} && true': `]: (t) => t.runCmd(`${eat} && true`),
+    'start command failed: error running start command: ': (t) => t.setStartCmd(eat, 'test -f /never'),
+    'ready command failed: ': (t) => t.setReadyCmd(eat),
+  }
+  for (const [begin, steps] of Object.entries(cases)) {
+    await assert.rejects(build(steps(template().fromBaseImage()), 'hungry', { memoryMB: 256 }), (e) => {
+      assert.ok(e instanceof BuildError && e.message.startsWith(begin), `${e}`)
+      assert.match(e.message, /256 MiB of memory\. Build with a larger memoryMB \(memory_mb in Python\)$/)
+      return true
+    })
+  }
+})
+
 test('a failed rebuild leaves what there was', async () => {
   const { name } = await build(template().fromBaseImage().runCmd('echo good > state'), 'rebuilt')
   const sandbox = await Sandbox.create(name)

@@ -177,15 +177,16 @@ func (r *run) provision(ctx context.Context, found registry.Image, out *lines) e
 	}
 	err = r.runLogged(ctx, "provision", out, string(keep))
 	var exit *client.ExitError
-	var refused *connect.Error
 	switch {
 	case errors.As(err, &exit):
 		out.end()
 		return &build.Failure{Message: fmt.Sprintf("provisioning failed with %s: %s", exit.Status, out.complaint())}
-	case errors.As(err, &refused) && refused.Code() != connect.CodeUnavailable && refused.Code() != connect.CodeCanceled && refused.Code() != connect.CodeDeadlineExceeded:
-		return &build.Failure{Message: fmt.Sprintf("provisioning failed: the image's /bin/sh cannot be run (%v). Templates need an image of a Linux distribution for x86-64 with a shell and a package manager", refused)}
+	case connect.IsWireError(err) && connect.CodeOf(err) != connect.CodeDeadlineExceeded:
+		return &build.Failure{Message: fmt.Sprintf("provisioning failed: the image's /bin/sh cannot be run (%v). Templates need an image of a Linux distribution for x86-64 with a shell and a package manager", err)}
+	case err != nil:
+		return r.failed(ctx, "provisioning failed", err)
 	}
-	return err
+	return nil
 }
 
 func login(r *build.Registry) *registry.Login {

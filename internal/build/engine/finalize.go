@@ -47,11 +47,11 @@ func (r *run) finalize(ctx context.Context) (build.Result, error) {
 func (r *run) configure(ctx context.Context) error {
 	if r.job.RootBuild && !r.onBase() {
 		if _, err := r.runScript(ctx, "user", image.DefaultUser, "true"); err != nil {
-			return failed("configuration script failed: the default user", err)
+			return r.failed(ctx, "configuration script failed: the default user", err)
 		}
 	}
 	if _, err := r.runScript(ctx, "configure", r.job.TemplateID, r.job.BuildID); err != nil {
-		return failed("configuration script failed", err)
+		return r.failed(ctx, "configuration script failed", err)
 	}
 	return nil
 }
@@ -103,7 +103,7 @@ func (r *run) startup(ctx context.Context, guest *client.Client, block shoal.Sta
 				say(build.Warn, l.prefix+" printed last:\n"+words)
 			}
 		}
-		return &build.Failure{Message: wrong.Message}
+		return &build.Failure{Message: wrong.What + ": " + r.reason(ctx, wrong.Err)}
 	}
 	if err == nil {
 		say(build.Info, "Template is ready")

@@ -52,7 +52,7 @@ func (r *run) mirrors(ctx context.Context, what string) error {
 		return nil // it has no shell; the step says so
 	}
 	if err != nil {
-		return failed("the package mirrors cannot be set in the image", err)
+		return r.failed(ctx, "the package mirrors cannot be set in the image", err)
 	}
 	return nil
 }

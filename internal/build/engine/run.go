@@ -2,15 +2,12 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"shoal/internal/build"
 	"shoal/internal/envd/client"
@@ -206,43 +203,6 @@ func (r *run) runScript(ctx context.Context, name string, args ...string) (strin
 	}
 	return guest.Text(ctx, client.Command{User: "root", Dir: "/", Env: r.e.stepEnv(r.context),
 		Args: append([]string{"/bin/sh", "-c", script(name), name}, args...)})
-}
-
-// blame makes an error the step's. A guest that has ended explains whatever else went
-// wrong.
-func (r *run) blame(ctx context.Context, step string, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if r.bench != nil && !errors.As(err, new(*build.Failure)) {
-		select {
-		case <-r.bench.Ended():
-			err = &build.Failure{Message: fmt.Sprintf("the build's sandbox ended unexpectedly; it may have needed more than its %d MiB of memory or %d MiB of disk",
-				r.job.Resources.MemoryMB, r.job.Resources.DiskMB)}
-		default:
-		}
-	}
-	var f *build.Failure
-	if errors.As(err, &f) {
-		return &build.Failure{Message: f.Message, Step: step}
-	}
-	if message := machineFailure(err); message != "" {
-		r.e.log.Error("a template build failed for want of something on this machine", "build", r.job.BuildID, "step", step, "error", err)
-		return &build.Failure{Message: message, Step: step}
-	}
-	return fmt.Errorf("step %s: %w", step, err)
-}
-
-// machineFailure words what this machine could not do, if there is a word for it.
-func machineFailure(err error) string {
-	var known *shoal.Error
-	switch {
-	case errors.Is(err, unix.ENOSPC):
-		return "the disk of the machine that builds is full. The operator can free space: `shoal gc` removes what nothing refers to, and --layer-cache bounds what builds keep"
-	case errors.As(err, &known) && known.Kind != shoal.ErrInternal:
-		return fmt.Sprintf("%s. %s %s", strings.TrimRight(strings.SplitN(known.Message, "\n", 2)[0], ".: "), known.Cause, known.Fix)
-	}
-	return ""
 }
 
 // runLogged is runScript for one that prints much.

@@ -52,16 +52,14 @@ func (r *run) command(ctx context.Context, args []string, out *lines) error {
 	if len(args) > 1 && args[1] != "" {
 		cmd.User = args[1]
 	}
-	err = guest.Run(ctx, cmd, nil, out.take)
-	var exit *client.ExitError
-	var refused *connect.Error
-	switch {
-	case errors.As(err, &exit):
-		return &build.Failure{Message: fmt.Sprintf("failed to run command '%s': %s", args[0], exit.Status)}
-	case errors.As(err, &refused) && refused.Code() != connect.CodeUnavailable && refused.Code() != connect.CodeCanceled:
-		return &build.Failure{Message: fmt.Sprintf("failed to run command '%s': command failed: %v", args[0], refused)}
+	if err = guest.Run(ctx, cmd, nil, out.take); err == nil {
+		return nil
 	}
-	return err
+	what := "failed to run command '" + args[0] + "'"
+	if connect.IsWireError(err) {
+		what += ": command failed" // it did not begin
+	}
+	return r.failed(ctx, what, err)
 }
 
 func (r *run) env(pairs []string) {
@@ -80,7 +78,7 @@ func (r *run) workdir(ctx context.Context, dir string) error {
 	}
 	at, err := r.runScript(ctx, "workdir", dir, r.context.User)
 	if err != nil {
-		return failed("failed to set the working directory '"+dir+"'", err)
+		return r.failed(ctx, "failed to set the working directory '"+dir+"'", err)
 	}
 	r.context.Workdir = strings.TrimSuffix(at, "\n")
 	return nil
@@ -91,7 +89,7 @@ func (r *run) user(ctx context.Context, name string, sudo bool) error {
 		return &build.Failure{Message: fmt.Sprintf("failed to create user: '%s' is no user name", name)}
 	}
 	if _, err := r.runScript(ctx, "user", name, fmt.Sprint(sudo)); err != nil {
-		return failed("failed to create user", err)
+		return r.failed(ctx, "failed to create user", err)
 	}
 	r.context.User = name
 	return nil
@@ -114,7 +112,7 @@ func (r *run) copy(ctx context.Context, s build.Step) error {
 	const inside = "/tmp/.shoal-copy-archive"
 	what := "failed to copy '" + s.Args[0] + "' to '" + s.Args[1] + "'"
 	if err := guest.Put(ctx, inside, archive); err != nil {
-		return failed(what, err)
+		return r.failed(ctx, what, err)
 	}
 	arg := func(n int) string {
 		if n < len(s.Args) {
@@ -128,7 +126,7 @@ func (r *run) copy(ctx context.Context, s build.Step) error {
 	}
 	_, err = r.runScript(ctx, "copy", inside, sourceInArchive(s.Args[0]), arg(1), r.context.Workdir, r.context.User, owner, arg(3))
 	if err != nil {
-		return failed(what, err)
+		return r.failed(ctx, what, err)
 	}
 	return nil
 }
@@ -146,15 +144,4 @@ func sourceInArchive(source string) string {
 		return joined
 	}
 	return ""
-}
-
-// failed blames the template for what one of the engine's programs could not do;
-// anything else that went wrong is not its fault.
-func failed(what string, err error) error {
-	var exit *client.ExitError
-	var refused *connect.Error
-	if errors.As(err, &exit) || errors.As(err, &refused) && refused.Code() != connect.CodeUnavailable {
-		return &build.Failure{Message: what + ": " + err.Error()}
-	}
-	return fmt.Errorf("%s: %w", what, err)
 }

@@ -38,12 +38,18 @@ var Silent = Listener{
 }
 
 // StartError is a start or ready command that failed. The texts are E2B's.
-type StartError struct{ Message string }
+type StartError struct {
+	What string // "start command failed: error running start command"
+	Err  error
+}
 
 var _ error = (*StartError)(nil)
 
-// Error returns the message.
-func (e *StartError) Error() string { return e.Message }
+// Error says what failed and why.
+func (e *StartError) Error() string { return e.What + ": " + e.Err.Error() }
+
+// Unwrap returns why.
+func (e *StartError) Unwrap() error { return e.Err }
 
 // Startup runs a template's start command, and its ready command until that
 // succeeds. The start command goes on. What the commands did wrong is a *StartError.
@@ -101,7 +107,7 @@ func (c *Client) untilReady(ctx context.Context, ready Command, started <-chan e
 				return readyTimeout(ctx, begin)
 			}
 			if exit := (*ExitError)(nil); !errors.As(err, &exit) { // it cannot be run
-				return &StartError{fmt.Sprintf("ready command failed: %v", err)}
+				return &StartError{"ready command failed", err}
 			}
 			l.NotReady(err)
 			again = time.After(pause)
@@ -129,12 +135,12 @@ func (c *Client) hearOut(started <-chan error) error {
 }
 
 func startFailure(err error) error {
-	return &StartError{fmt.Sprintf("start command failed: error running start command: %v", err)}
+	return &StartError{"start command failed: error running start command", err}
 }
 
 func readyTimeout(ctx context.Context, begin time.Time) error {
 	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return ctx.Err()
 	}
-	return &StartError{fmt.Sprintf("ready command failed: ready command timed out after %s", time.Since(begin).Round(time.Second))}
+	return &StartError{"ready command failed", fmt.Errorf("ready command timed out after %s", time.Since(begin).Round(time.Second))}
 }
