@@ -18,7 +18,7 @@ import (
 )
 
 // layoutVersion changes when the same steps shall give other images.
-const layoutVersion = "2"
+const layoutVersion = "3"
 
 // base finds what the steps stand on, and makes the default user.
 func (r *run) base(ctx context.Context) error {

@@ -18,7 +18,7 @@ import (
 )
 
 func TestExpand(t *testing.T) {
-	env := map[string]string{"A": "one", "LONG_1": "$A"}
+	env := map[string]string{"A": "one", "LONG_1": "$A", "EMPTY": ""}
 	for in, want := range map[string]string{
 		"":                        "",
 		"$A-${A}":                 "one-one",
@@ -27,8 +27,21 @@ func TestExpand(t *testing.T) {
 		"$LONG_1":                 "$A", // once
 		"$UNKNOWN.":               ".",
 		"$(id) `id` \\$A 'x\"":    "$(id) `id` \\one 'x\"",
-		"$ $$ $1 ${A ${A:-b} ${}": "$ $$ $1 ${A ${A:-b} ${}",
+		"$ $$ $1 ${A ${A:-b} ${}": "$ $$ $1 ${A one ${}",
 		"a\nb$":                   "a\nb$",
+
+		"${NO:-b}${NO-b}${NO:+b}${NO+b}|":             "bb|",
+		"${A:-b}${A-b}${A:+b}${A+b}|":                 "oneonebb|",
+		"${EMPTY:-b}${EMPTY-b}${EMPTY:+b}${EMPTY+b}|": "bb|",
+		"/lib${NO:+:$NO}:${A:+$A:}x":                  "/lib:one:x",
+		"${NO:-$A/${A}/$NO}":                          "one/one/",
+		"${NO:-${NONE:-${A}}}}":                       "one}",
+		"${NO:-{x}}":                                  "{x}", // a brace alone opens nothing
+		"${NO:-a-b:+c}${NO:-}${NO-}":                  "a-b:+c",
+		"${NO:-$LONG_1}":                              "$A",
+		"${NO:-'$A' $(id)}":                           "'one' $(id)",
+		"${NO:-b ${A":                                 "${NO:-b ${A", // never closed
+		"${A:=b}${A:?b}${A%b}${#A}${A:1}${!A}${:-b}":  "${A:=b}${A:?b}${A%b}${#A}${A:1}${!A}${:-b}",
 	} {
 		if got := expand(in, env); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)

@@ -9,11 +9,16 @@ import (
 
 const standardPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// expand replaces $NAME and ${NAME} by what a step's shell would know; all else,
-// quotes and $(…) included, stays as it is (templates.md §3.5).
+// expand replaces $NAME, ${NAME}, and ${NAME:-word}, ${NAME-word}, ${NAME:+word} and
+// ${NAME+word} with the meaning that a shell gives them; all else, quotes and $(…)
+// included, stays as it is (templates.md §3.5).
 func expand(text string, env map[string]string) string {
 	known := map[string]string{"PATH": standardPath, "HOME": "/root"}
 	maps.Copy(known, env)
+	return substitute(text, known)
+}
+
+func substitute(text string, known map[string]string) string {
 	var out strings.Builder
 	for {
 		before, rest, found := strings.Cut(text, "$")
@@ -21,28 +26,82 @@ func expand(text string, env map[string]string) string {
 		if !found {
 			return out.String()
 		}
-		name, length := variable(rest)
+		v, length := readVariable(rest)
 		if length == 0 {
 			out.WriteByte('$')
 		} else {
-			out.WriteString(known[name])
+			out.WriteString(v.value(known))
 		}
 		text = rest[length:]
 	}
 }
 
-// variable reads a name, or one in braces, at the beginning of a text. A length of 0
-// says that there is none.
-func variable(text string) (name string, length int) {
-	if inside, braced := strings.CutPrefix(text, "{"); braced {
-		name, _, closed := strings.Cut(inside, "}")
-		if !closed || name == "" || nameLength(name) != len(name) {
-			return "", 0
-		}
-		return name, len(name) + 2
+// variable is one use of a variable in a text.
+type variable struct {
+	name     string
+	operator string // ":-", "-", ":+", "+", or "" without a word
+	word     string
+}
+
+// value is what stands for the use; a word may use variables itself.
+func (v variable) value(known map[string]string) string {
+	value, set := known[v.name]
+	if strings.HasPrefix(v.operator, ":") {
+		set = value != "" // with the colon an empty value is none
 	}
-	n := nameLength(text)
-	return text[:n], n
+	switch {
+	case v.operator == "":
+		return value
+	case strings.HasSuffix(v.operator, "+") == set:
+		return substitute(v.word, known)
+	case set:
+		return value
+	}
+	return ""
+}
+
+// readVariable reads a name, or what is in braces, at the beginning of a text, which is
+// what follows a $. A length of 0 says that there is none.
+func readVariable(text string) (v variable, length int) {
+	inside, braced := strings.CutPrefix(text, "{")
+	n := nameLength(inside)
+	v.name = inside[:n]
+	if !braced {
+		return v, n
+	}
+	end := closing(inside)
+	if end < 0 || n == 0 {
+		return variable{}, 0
+	}
+	rest := inside[n:end]
+	for _, v.operator = range []string{":-", "-", ":+", "+"} {
+		if word, found := strings.CutPrefix(rest, v.operator); found {
+			v.word = word
+			return v, end + len("{}")
+		}
+	}
+	if v.operator = ""; rest != "" {
+		return variable{}, 0
+	}
+	return v, end + len("{}")
+}
+
+// closing finds the brace that ends what a ${ has begun, beyond those that are begun
+// inside, or -1.
+func closing(inside string) int {
+	depth := 1
+	for i := 0; i < len(inside); i++ {
+		switch {
+		case strings.HasPrefix(inside[i:], "${"):
+			depth++
+			i++
+		case inside[i] == '}':
+			if depth--; depth == 0 {
+				return i
+			}
+		}
+	}
+	return -1
 }
 
 // nameLength counts the bytes at the beginning that can be a variable's name.
