@@ -186,6 +186,13 @@ test('says that memory ran out, and what gives more', async () => {
   }
 })
 
+test('says that a step waits for what its command left behind', async () => {
+  const warning = /^warn: \[builder 1\/2\] the command has ended, but a process .*>\/dev\/null 2>&1/
+  const { lines } = await build(template().fromBaseImage().skipCache().runCmd('(sleep 12 &); echo begun').runCmd('sleep 8'), 'leftover')
+  assert.equal(lines.filter((l) => warning.test(l)).length, 1, lines.join('\n'))
+  assert.ok(!lines.some((l) => l.startsWith('warn: [builder 2/2]')), lines.join('\n'))
+})
+
 test('a failed rebuild leaves what there was', async () => {
   const { name } = await build(template().fromBaseImage().runCmd('echo good > state'), 'rebuilt')
   const sandbox = await Sandbox.create(name)

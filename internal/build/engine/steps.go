@@ -52,7 +52,7 @@ func (r *run) command(ctx context.Context, args []string, out *lines) error {
 	if len(args) > 1 && args[1] != "" {
 		cmd.User = args[1]
 	}
-	if err = guest.Run(ctx, cmd, nil, out.take); err == nil {
+	if err = runWatched(ctx, guest, cmd, out); err == nil {
 		return nil
 	}
 	what := "failed to run command '" + args[0] + "'"

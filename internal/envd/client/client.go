@@ -18,6 +18,8 @@ import (
 	"connectrpc.com/connect"
 
 	"shoal/internal/envd/access"
+	"shoal/internal/envd/gen/filesystem"
+	"shoal/internal/envd/gen/filesystem/filesystemconnect"
 	"shoal/internal/envd/gen/process"
 	"shoal/internal/envd/gen/process/processconnect"
 	"shoal/internal/shoal"
@@ -29,6 +31,7 @@ type Client struct {
 	token string // "" if the daemon asks for none
 	http  *http.Client
 	calls processconnect.ProcessClient
+	files filesystemconnect.FilesystemClient
 }
 
 // New returns a client for the guest at an address of the host's side. token is
@@ -40,7 +43,7 @@ func New(host, token string) *Client {
 		DisableCompression: true,
 	}}
 	base := "http://" + net.JoinHostPort(host, strconv.Itoa(shoal.EnvdPort))
-	return &Client{base: base, token: token, http: h, calls: processconnect.NewProcessClient(h, base)}
+	return &Client{base: base, token: token, http: h, calls: processconnect.NewProcessClient(h, base), files: filesystemconnect.NewFilesystemClient(h, base)}
 }
 
 // Command is a program to run in a guest.
@@ -70,21 +73,17 @@ var _ error = (*ExitError)(nil)
 func (e *ExitError) Error() string { return e.Status }
 
 // Run runs a command and waits for its end, which is an *ExitError unless it is 0.
-// started, if set, is called when it runs. When ctx ends, Run returns, and the
-// command goes on.
-func (c *Client) Run(ctx context.Context, cmd Command, started func(), out Output) error {
+// Its output ends when all have ended that hold it, which may be long after the command.
+// started, if set, is called with its process ID when it runs. When ctx ends, Run
+// returns, and the command goes on.
+func (c *Client) Run(ctx context.Context, cmd Command, started func(pid uint32), out Output) error {
 	stdin := false
 	config := &process.ProcessConfig{Cmd: cmd.Args[0], Args: cmd.Args[1:], Envs: cmd.Env}
 	if cmd.Dir != "" {
 		config.Cwd = &cmd.Dir
 	}
 	req := connect.NewRequest(&process.StartRequest{Process: config, Stdin: &stdin})
-	if c.token != "" {
-		req.Header().Set(access.TokenHeader, c.token)
-	}
-	if cmd.User != "" {
-		req.Header().Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(cmd.User+":")))
-	}
+	c.identify(req.Header(), cmd.User)
 	stream, err := c.calls.Start(ctx, req)
 	if err != nil {
 		return err
@@ -94,7 +93,7 @@ func (c *Client) Run(ctx context.Context, cmd Command, started func(), out Outpu
 		switch event := stream.Msg().GetEvent().GetEvent().(type) {
 		case *process.ProcessEvent_Start:
 			if started != nil {
-				started()
+				started(event.Start.GetPid())
 			}
 		case *process.ProcessEvent_Data:
 			if data := event.Data.GetStdout(); len(data) > 0 {
@@ -114,6 +113,28 @@ func (c *Client) Run(ctx context.Context, cmd Command, started func(), out Outpu
 		return err
 	}
 	return errors.New("the connection to the guest was lost")
+}
+
+// identify adds what lets a request in, and whose it is.
+func (c *Client) identify(header http.Header, user string) {
+	if c.token != "" {
+		header.Set(access.TokenHeader, c.token)
+	}
+	if user != "" {
+		header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(user+":")))
+	}
+}
+
+// Lives reports whether a process of the guest has not ended yet, whoever holds its
+// output.
+func (c *Client) Lives(ctx context.Context, pid uint32) (bool, error) {
+	req := connect.NewRequest(&filesystem.StatRequest{Path: fmt.Sprintf("/proc/%d", pid)})
+	c.identify(req.Header(), "root")
+	_, err := c.files.Stat(ctx, req)
+	if connect.CodeOf(err) == connect.CodeNotFound {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Text runs a command that prints little and returns its standard output; an error

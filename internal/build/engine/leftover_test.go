@@ -1,0 +1,36 @@
+package engine
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestOutlived: a command has been outlived by its output when it is gone at two looks
+// in a row, and its output is still open.
+func TestOutlived(t *testing.T) {
+	for _, c := range []struct {
+		lives []bool // at each look; soon after the last the output ends
+		want  bool
+	}{
+		{nil, false},
+		{[]bool{true, true, true}, false},
+		{[]bool{true, true, false}, false},
+		{[]bool{false, true, false}, false},
+		{[]bool{true, false, false}, true},
+		{[]bool{false, false}, true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(len(c.lives))*time.Second+time.Millisecond)
+			defer cancel()
+			tick := time.NewTicker(time.Second)
+			defer tick.Stop()
+			n := 0
+			lives := func() bool { n++; return c.lives[n-1] }
+			if got := outlived(ctx, tick.C, lives); got != c.want || n != len(c.lives) {
+				t.Errorf("%v: %v after %d looks", c.lives, got, n)
+			}
+		})
+	}
+}
