@@ -303,15 +303,15 @@ async function call(method, path, body, want) {
   return text && JSON.parse(text)
 }
 
-/** Starts a build by raw requests, with a plain tar of the context under any hash. */
-async function rawBuild(name, start, headers = {}) {
+/** Builds by raw requests, with an upload under any hash; of the context, if none is given. */
+async function rawBuild(name, start, { body = execFileSync('tar', ['-C', context, '-cf', '-', '.']), headers = {} } = {}) {
   name = `${name}-${unique}`
   names.push(name)
   const { templateID, buildID } = await call('POST', '/v3/templates', { name, cpuCount: 1, memoryMB: 512 }, 202)
   const hash = [...crypto.getRandomValues(new Uint8Array(32))].map((b) => b.toString(16).padStart(2, '0')).join('')
   const link = await call('GET', `/templates/${templateID}/files/${hash}`, undefined, 201)
   assert.equal(link.present, false)
-  const put = await fetch(link.url, { method: 'PUT', body: execFileSync('tar', ['-C', context, '-cf', '-', '.']), headers: { 'Content-Type': 'application/octet-stream' } })
+  const put = await fetch(link.url, { method: 'PUT', body, headers: { 'Content-Type': 'application/octet-stream' } })
   assert.equal(put.status, 200)
   const answer = await fetch(`${process.env.E2B_API_URL}/v2/templates/${templateID}/builds/${buildID}`, { method: 'POST',
     headers: { 'X-API-Key': process.env.E2B_API_KEY, 'Content-Type': 'application/json', ...headers }, body: JSON.stringify(start(hash)) })
@@ -323,17 +323,31 @@ async function rawBuild(name, start, headers = {}) {
     lines.push(...status.logEntries.map((e) => `${e.level}: ${e.message}`))
     return ['ready', 'error'].includes(status.status) && status.logEntries.length === 0
   }, `the build of ${name}`, 120_000)
-  assert.equal(status.status, 'ready', lines.join('\n'))
-  return { name, lines }
+  const { present } = await call('GET', `/templates/${templateID}/files/${hash}`, undefined, 201)
+  return { name, lines, status, present }
 }
 
 test('P9: files are taken as they come, under any hash', async () => {
   writeFileSync(join(context, 'copy.archive'), 'a file of the user\'s\n')
-  const { lines } = await rawBuild('raw', (hash) => ({ fromImage: 'e2bdev/base', steps: [
+  const { lines, status, present } = await rawBuild('raw', (hash) => ({ fromImage: 'e2bdev/base', steps: [
     { type: 'copy', args: ['.', '/app/', '', ''], filesHash: hash },
     { type: 'RUN', args: ['cat /app/folder/test.txt /app/copy.archive; stat -c %U /app/run.sh'] },
     { type: 'COPY', args: ['run.sh', 'mine/', 'root', '0700'], filesHash: hash },
     { type: 'RUN', args: ['sudo stat -c "%U %a" /home/user/mine/run.sh'] }] }))
+  assert.equal(status.status, 'ready', lines.join('\n'))
+  assert.equal(present, true)
   assert.deepEqual(printed(lines, '2/4'), ['This is a test file.', "a file of the user's", 'user'])
   assert.deepEqual(printed(lines, '4/4'), ['root 700'])
+})
+
+test('files that cannot be used are asked for again', async () => {
+  const copy = (source) => (hash) => ({ fromImage: 'e2bdev/base', steps: [{ type: 'COPY', args: [source, '/app/', '', ''], filesHash: hash }] })
+  const begin = "failed to copy 'run.sh' to '/app/': "
+  for (const [what, body] of [['This does not look like a tar archive', 'not a tar at all'], ["'run.sh' is not among the files", execFileSync('tar', ['-C', context, '-czf', '-', 'folder'])]]) {
+    const { status, present } = await rawBuild('unusable', copy('run.sh'), { body })
+    assert.equal(status.reason?.step, '1')
+    assert.ok(status.reason.message.startsWith(begin) && status.reason.message.includes(what), status.reason.message)
+    assert.match(status.reason.message, /build again, with forceUpload if it persists$/)
+    assert.equal(present, false, what)
+  }
 })

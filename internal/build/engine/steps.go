@@ -99,7 +99,7 @@ func (r *run) user(ctx context.Context, name string, sudo bool) error {
 func (r *run) copy(ctx context.Context, s build.Step) error {
 	archive, err := r.e.cfg.Files.Open(r.job.CacheScope, s.FilesHash)
 	if errors.Is(err, build.ErrNoFiles) {
-		return &build.Failure{Message: fmt.Sprintf("the files of '%s' were not uploaded; build again, with forceUpload if it persists", s.Args[0])}
+		return &build.Failure{Message: fmt.Sprintf("the files of '%s' were not uploaded; %s", s.Args[0], uploadAgain)}
 	}
 	if err != nil {
 		return err
@@ -124,12 +124,30 @@ func (r *run) copy(ctx context.Context, s build.Step) error {
 	if owner == "" {
 		owner = r.context.User
 	}
-	_, err = r.runScript(ctx, "copy", inside, sourceInArchive(s.Args[0]), arg(1), r.context.Workdir, r.context.User, owner, arg(3))
-	if err != nil {
-		return r.failed(ctx, what, err)
+	source := sourceInArchive(s.Args[0])
+	_, err = r.runScript(ctx, "copy", inside, source, arg(1), r.context.Workdir, r.context.User, owner, arg(3))
+	var exit *client.ExitError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &exit) && exit.Code == noSource:
+		good, checkErr := r.e.cfg.Files.Check(ctx, r.job.CacheScope, s.FilesHash, source)
+		if checkErr != nil {
+			return checkErr
+		}
+		if !good {
+			return &build.Failure{Message: fmt.Sprintf("%s: %v; what was uploaded is not what the step needs: %s", what, err, uploadAgain)}
+		}
 	}
-	return nil
+	return r.failed(ctx, what, err)
 }
+
+// uploadAgain is what helps against files that did not arrive as they are.
+const uploadAgain = "build again, with forceUpload if it persists"
+
+// noSource is how copy.sh ends when it did not find the source in the archive, or could
+// not unpack that.
+const noSource = 3
 
 // sourceInArchive is what lies before the first part with a wildcard.
 func sourceInArchive(source string) string {

@@ -2,11 +2,11 @@
 archive=$1 source=$2 dest=$3 dir=$4 user=$5 owner=$(ids "$6") mode=$7
 work=$(mktemp -d /tmp/copy-XXXXXX)
 trap 'rm -rf "$work" "$archive"' EXIT
-tar -xpf "$archive" -C "$work" --no-same-owner
+tar -xpf "$archive" -C "$work" --no-same-owner || exit 3 # the archive is looked at then
 rm -f "$archive"
 from=$work
 [ -z "$source" ] || from=$work/$source
-[ -e "$from" ] || [ -L "$from" ] || fail "'$source' is not among the files that were uploaded"
+[ -e "$from" ] || [ -L "$from" ] || { echo "'$source' is not among the files that were uploaded" >&2; exit 3; }
 chown -hR "$owner" "$from"
 [ -z "$mode" ] || find "$from" ! -type l -exec chmod "$mode" {} +
 case $dest in
