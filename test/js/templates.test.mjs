@@ -292,6 +292,8 @@ test('P7: what a start command printed before it was ready is in the log', async
   const { lines } = await build(template().fromBaseImage()
     .setStartCmd('for i in 1 2 3; do echo early $i; done; touch /tmp/printed; sleep 1000', '[ -f /tmp/printed ]'), 'early')
   for (const n of [1, 2, 3]) assert.ok(lines.includes(`info: [start] [stdout]: early ${n}`), lines.join('\n'))
+  const phases = lines.map((l) => l.match(/^info: (\[finalize\]|\[optimize\]|Running start|Template is ready)/)?.[1]).filter(Boolean)
+  assert.deepEqual(phases, ['[finalize]', 'Running start', 'Template is ready', '[optimize]'])
 })
 
 /** Calls the API as it is; the answer's body is returned. */

@@ -35,8 +35,8 @@ func (r *run) finalize(ctx context.Context) (build.Result, error) {
 	b.DefaultUser, b.DefaultWorkdir, b.Context, b.Start = result.DefaultUser, result.DefaultWorkdir, result.Context, start
 	b.CreatedAt = time.Now().UTC()
 	b.UpdatedAt, b.FinishedAt = b.CreatedAt, b.CreatedAt
-	r.log.Write(build.Info, build.StepFinalize, "[optimize] Optimizing template ["+string(r.key[:16])+"]")
 	if start.Command == "" && start.Ready == "" {
+		r.sayOptimize()
 		return result, r.e.cfg.Machine.KeepBuild(ctx, b)
 	}
 	return result, r.keepRunning(ctx, b)
@@ -79,7 +79,13 @@ func (r *run) keepRunning(ctx context.Context, b shoal.Build) error {
 	if err := r.startup(ctx, r.bench.client, b.Start); err != nil {
 		return err
 	}
+	r.sayOptimize()
 	return r.bench.Keep(ctx, b)
+}
+
+// sayOptimize begins the last phase, which makes the template of what is finished.
+func (r *run) sayOptimize() {
+	r.log.Write(build.Info, build.StepFinalize, "[optimize] Optimizing template ["+string(r.key[:16])+"]")
 }
 
 func (r *run) startup(ctx context.Context, guest *client.Client, block shoal.StartBlock) error {
