@@ -85,8 +85,11 @@ func (r *run) workdir(ctx context.Context, dir string) error {
 }
 
 func (r *run) user(ctx context.Context, name string, sudo bool) error {
-	if name == "" || strings.HasPrefix(name, "-") {
+	switch {
+	case name == "", strings.HasPrefix(name, "-"):
 		return &build.Failure{Message: fmt.Sprintf("failed to create user: '%s' is no user name", name)}
+	case strings.Contains(name, ":"):
+		return &build.Failure{Message: fmt.Sprintf("failed to create user: '%s' is no user name; USER takes a name alone, without `:group`", name)}
 	}
 	if _, err := r.runScript(ctx, "user", name, fmt.Sprint(sudo)); err != nil {
 		return r.failed(ctx, "failed to create user", err)
