@@ -336,11 +336,13 @@ test('P9: files are taken as they come, under any hash', async () => {
     { type: 'copy', args: ['.', '/app/', '', ''], filesHash: hash },
     { type: 'RUN', args: ['cat /app/folder/test.txt /app/copy.archive; stat -c %U /app/run.sh'] },
     { type: 'COPY', args: ['run.sh', 'mine/', 'root', '0700'], filesHash: hash },
-    { type: 'RUN', args: ['sudo stat -c "%U %a" /home/user/mine/run.sh'] }] }))
+    { type: 'RUN', args: ['sudo stat -c "%U %a" /home/user/mine/run.sh'] },
+    { type: 'COPY', args: ['run.sh', '/numbered', '4242', ''], filesHash: hash }, { type: 'RUN', args: ['stat -c %u:%g /numbered'] }] }))
   assert.equal(status.status, 'ready', lines.join('\n'))
   assert.equal(present, true)
-  assert.deepEqual(printed(lines, '2/4'), ['This is a test file.', "a file of the user's", 'user'])
-  assert.deepEqual(printed(lines, '4/4'), ['root 700'])
+  assert.deepEqual(printed(lines, '2/6'), ['This is a test file.', "a file of the user's", 'user'])
+  assert.deepEqual(printed(lines, '4/6'), ['root 700'])
+  assert.deepEqual(printed(lines, '6/6'), ['4242:4242'])
 })
 
 test('files that cannot be used are asked for again', async () => {

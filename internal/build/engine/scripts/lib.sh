@@ -2,12 +2,15 @@
 set -eu
 fail() { echo "$*" >&2; exit 1; }
 
-# ids <user[:group]>: the owner as chown takes it; a user alone means his own group.
+# ids <user[:group]>: the owner as chown takes it; a user alone means his own group. A
+# number alone is the group's as well, and needs no account.
 ids() {
     case $1 in
     *:*) echo "$1" ;;
-    *) id -u "$1" >/dev/null 2>&1 || fail "user '$1' does not exist"
+    "" | *[!0-9]*)
+       id -u "$1" >/dev/null 2>&1 || fail "user '$1' does not exist"
        echo "$1:$(id -g "$1")" ;;
+    *) echo "$1:$1" ;;
     esac
 }
 
