@@ -192,5 +192,5 @@ var _ Engine = NoEngine{}
 
 // Build says that there is no engine.
 func (NoEngine) Build(context.Context, Job, Log) (Result, error) {
-	return Result{}, &Failure{Message: "build engine not available", Step: StepBase}
+	return Result{}, &Failure{Message: "build engine not available: this API runs apart from the builder; use that of a `shoal up`", Step: StepBase}
 }

@@ -389,4 +389,9 @@ func TestECR(t *testing.T) {
 	if _, err := get(t, l, reference, &login, quiet); !errors.As(err, &wrong) || !strings.Contains(err.Error(), "no AWS region") {
 		t.Errorf("no region: %v", err)
 	}
+	login.AWSRegion = "us-east-1"
+	aws.Close()
+	if _, err := get(t, l, reference, &login, quiet); !errors.As(err, &wrong) || !strings.Contains(err.Error(), "AWS was not reached") || !strings.HasSuffix(err.Error(), otherWays) {
+		t.Errorf("AWS is away: %v", err)
+	}
 }

@@ -47,7 +47,7 @@ func (l *Library) ecrLogin(ctx context.Context, login Login) (authn.Authenticato
 	sign(req, body, login, "ecr", time.Now())
 	resp, err := (&http.Client{Transport: l.transport, Timeout: time.Minute}).Do(req)
 	if err != nil {
-		return nil, &Error{fmt.Sprintf("AWS was not reached for a login to ECR: %v", err)}
+		return nil, &Error{fmt.Sprintf("AWS was not reached for a login to ECR: %v%s", err, otherWays)}
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))

@@ -159,7 +159,7 @@ func pick(index v1.ImageIndex) (v1.Image, error) {
 			return index.Image(d.Digest)
 		}
 	}
-	return nil, &Error{"it has no image for linux/amd64"}
+	return nil, &Error{"it has no image for linux/amd64; build it with --platform linux/amd64"}
 }
 
 type readCloser struct {

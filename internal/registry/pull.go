@@ -246,7 +246,7 @@ func (l *Library) store(flat io.Reader) (Image, error) {
 }
 
 func tooLarge() error {
-	return &Error{fmt.Sprintf("the image is larger than %d MB, which is the most that a template can be built from", maxImage>>20)}
+	return &Error{fmt.Sprintf("the image is larger than %d MB, which is the most that a template can be built from; take a smaller one, or remove from it what sandboxes do not need", maxImage>>20)}
 }
 
 // environment reads an image's variables (templates.md §3.2).

@@ -150,6 +150,7 @@ test('says which step failed, and why', async () => {
     'unknown user': [(t) => t.runCmd('whoami', { user: 'root123' }), "failed to run command 'whoami': command failed: unauthenticated: invalid username: 'root123'"],
     'start command': [(t) => t.setStartCmd('exit 4', waitForTimeout(10_000)), 'start command failed: error running start command: exit status 4'],
     'no such owner': [(t) => t.copy('run.sh', '/x', { user: 'nobody-here' }), /^failed to copy 'run.sh' to '\/x': .*user 'nobody-here' does not exist/],
+    'no user': [(t) => t.setUser('$NEVER_SET'), 'failed to create user: the name is empty; it may be a variable that no ENV before it sets'],
     'user with a group': [(t) => t.setUser('app:app'), "failed to create user: 'app:app' is no user name; USER takes a name alone, without `:group`"],
     'working directory': [(t) => t.setWorkdir('/etc/passwd'), /^failed to set the working directory '\/etc\/passwd'/],
   }

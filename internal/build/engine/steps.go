@@ -86,7 +86,9 @@ func (r *run) workdir(ctx context.Context, dir string) error {
 
 func (r *run) user(ctx context.Context, name string, sudo bool) error {
 	switch {
-	case name == "", strings.HasPrefix(name, "-"):
+	case name == "":
+		return &build.Failure{Message: "failed to create user: the name is empty; it may be a variable that no ENV before it sets"}
+	case strings.HasPrefix(name, "-"):
 		return &build.Failure{Message: fmt.Sprintf("failed to create user: '%s' is no user name", name)}
 	case strings.Contains(name, ":"):
 		return &build.Failure{Message: fmt.Sprintf("failed to create user: '%s' is no user name; USER takes a name alone, without `:group`", name)}
