@@ -1,4 +1,4 @@
-"""Kernels that speak Jupyter's protocol over ZeroMQ: python, r, java, bash."""
+"""Kernels that speak Jupyter's protocol over ZeroMQ."""
 
 from __future__ import annotations
 
@@ -71,20 +71,11 @@ class JupyterKernel:
         self._ready = True
 
     async def execute(self, code: str, *, silent: bool = False) -> AsyncIterator[Message]:
-        content = {
-            "code": code,
-            "silent": silent,
-            "store_history": not silent,
-            "user_expressions": {},
-            "allow_stdin": False,
-            # Nothing is ever queued in the kernel, so there is nothing to stop.
-            "stop_on_error": False,
-        }
         if not self._ready:
             raise KernelDied
         with self._expect() as (_, packets, send):
-            await send("shell", "execute_request", content)
-            idle, reply = False, None
+            await send("shell", "execute_request", execute_request(code, silent=silent))
+            idle, reply, result = False, None, False
             while not idle or reply is None:
                 packet = await packets.get()
                 if packet is None:
@@ -94,8 +85,18 @@ class JupyterKernel:
                 elif packet.kind == "status":
                     idle = packet.content.get("execution_state") == "idle"
                 else:
+                    result |= packet.kind == "execute_result"
                     yield Message(packet.kind, packet.content)
+            if not silent and not result:  # a result is the last that a cell says
+                async for message in self._belated(packets, send):
+                    yield message
             yield Message("execute_reply", reply.content)
+
+    async def _belated(self, packets: asyncio.Queue[Packet | None], send) -> AsyncIterator[Message]:
+        """What a cell has said, and what comes only after its end. Most kernels send
+        everything in order; those that do not have their own way to know."""
+        return
+        yield  # a generator, of nothing
 
     @property
     def alive(self) -> bool:
@@ -214,6 +215,18 @@ class JupyterKernel:
     def _lost(self) -> None:
         for packets in self._waiting.values():
             packets.put_nowait(None)
+
+
+def execute_request(code: str, *, silent: bool) -> dict[str, Any]:
+    return {
+        "code": code,
+        "silent": silent,
+        "store_history": not silent,
+        "user_expressions": {},
+        "allow_stdin": False,
+        # Nothing that matters is ever queued in the kernel, so there is nothing to stop.
+        "stop_on_error": False,
+    }
 
 
 def free_ports(count: int) -> list[int]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .deno import DenoKernel
 from .jupyter import JupyterKernel
 from .kernel import Kernel
 
@@ -24,6 +25,7 @@ class Language:
     set_variable: Callable[[str, str], str]
     unset_variable: Callable[[str], str]
     env: dict[str, str] = field(default_factory=dict)
+    make: type[JupyterKernel] = JupyterKernel
     transport: str = "tcp"
     interrupt_by_message: bool = False
     inherits_variables: bool = True  # the environment of its process
@@ -31,7 +33,7 @@ class Language:
 
     def kernel(self, cwd: str) -> Kernel:
         """Makes a kernel that has not started yet."""
-        return JupyterKernel(
+        return self.make(
             self.argv,
             cwd=cwd,
             env={"HOME": "/root", **self.env},
@@ -58,6 +60,7 @@ _DENO = Language(
         "DENO_NO_UPDATE_CHECK": "1",
         "DENO_UNSTABLE_BARE_NODE_BUILTINS": "1",
     },
+    make=DenoKernel,
     interrupt_by_message=True,
 )
 
