@@ -57,6 +57,20 @@ test('speaks R, Java and bash', async () => {
   await assert.rejects(sandbox.runCode('1', { language: 'klingon' }), /500/)
 })
 
+test('says that input for bash is incomplete, and keeps its shell', async () => {
+  await run(sandbox, 'kept=1', { language: 'bash' })
+  for (const code of ['if true; then', 'echo "abc', 'cat <<END\nx']) {
+    const { error } = await sandbox.runCode(code, { language: 'bash' })
+    assert.equal(error?.name, 'IncompleteInput', code)
+    assert.deepEqual((await run(sandbox, 'echo $kept', { language: 'bash' })).logs.stdout, ['1\n'])
+  }
+})
+
+test('gives a new shell the variables of the sandbox', async () => {
+  await sandbox.runCode('own=1; exit', { language: 'bash' })
+  assert.deepEqual((await run(sandbox, 'echo "$FROM_SANDBOX $own"', { language: 'bash' })).logs.stdout, ['sandbox \n'])
+})
+
 test('gives results in all forms', async () => {
   const frame = (await run(sandbox, 'import pandas as pd\npd.DataFrame({"a": [1, 2, 3], "t": pd.to_datetime(["2026-01-01"] * 3)})')).results[0]
   assert.deepEqual(frame.data, { a: [1, 2, 3], t: Array(3).fill('2026-01-01T00:00:00') })

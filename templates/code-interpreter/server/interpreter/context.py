@@ -124,6 +124,8 @@ class Context:
             failed = False
             if not execution.given_up:
                 async for message in self._kernel.execute(execution.code):
+                    if message.content.get("new_shell"):
+                        self._informed = -1  # the old one took the variables with it
                     event = events.translate(message, failed=failed, displayed=self._speech.displays_results)
                     if event is not None:
                         failed |= event["type"] == "error"

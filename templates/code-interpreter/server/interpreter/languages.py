@@ -93,7 +93,7 @@ LANGUAGES: dict[str, Language] = {
         interrupt_by_message=True,
     ),
     "bash": Language(
-        argv=["/usr/bin/python3", "-m", "bash_kernel", "-f", "{connection_file}"],
+        argv=["/usr/bin/python3", str(HERE / "bash/kernel.py"), "-f", "{connection_file}"],
         set_variable=lambda k, v: f"export {k}={shlex.quote(v)}",
         unset_variable=lambda k: f"unset {k}",
         transport="ipc",

@@ -1,0 +1,29 @@
+"""bash_kernel, the way the server needs it: an answer to every cell, and word of a
+shell that was replaced."""
+
+from bash_kernel.kernel import BashKernel
+from ipykernel.kernelapp import IPKernelApp
+
+
+class Kernel(BashKernel):
+    shells = 0
+
+    def _start_bash(self):
+        super()._start_bash()
+        self.shells += 1  # after `exit` there is a new one, without the old one's variables
+
+    def do_execute(self, code, silent, store_history=True, user_expressions=None, allow_stdin=False):
+        before = self.shells
+        try:
+            reply = super().do_execute(code, silent, store_history, user_expressions, allow_stdin)
+        except ValueError:  # bash asks for more
+            reply = self._fail("IncompleteInput", "The input is incomplete: a quote, a command or a heredoc in it has no end")
+        return {**reply, "new_shell": self.shells > before}
+
+    def _fail(self, name, value):
+        error = {"ename": name, "evalue": value, "traceback": [f"{name}: {value}"]}
+        self.send_response(self.iopub_socket, "error", error)
+        return {"status": "error", "execution_count": self.execution_count, **error}
+
+
+IPKernelApp.launch_instance(kernel_class=Kernel)
