@@ -123,6 +123,11 @@ test('sets variables of the sandbox and of one call', async () => {
   assert.equal(paths[2], paths[0], 'the kernel has its own path again')
 })
 
+test('keeps the names of Python code that runs with variables', async () => {
+  await run(sandbox, 'import os', { envs: { MINE: '1' } })
+  assert.equal((await run(sandbox, 'os.getenv("MINE", "none")')).text, 'none')
+})
+
 test('answers as its routes are described', async () => {
   const plain = async (path, init) => {
     const answer = await request(sandbox, path, init)

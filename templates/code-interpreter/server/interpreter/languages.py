@@ -67,8 +67,9 @@ _DENO = Language(
 LANGUAGES: dict[str, Language] = {
     "python": Language(
         argv=["/usr/bin/python3", "-m", "ipykernel_launcher", "-f", "{connection_file}"],
-        set_variable=lambda k, v: f"import os; os.environ[{k!r}] = {v!r}; del os",
-        unset_variable=lambda k: f"import os; os.environ.pop({k!r}, None); del os",
+        # Names of user code, like os, stay as they are.
+        set_variable=lambda k, v: f"__import__('os').environ[{k!r}] = {v!r}",
+        unset_variable=lambda k: f"__import__('os').environ.pop({k!r}, None)",
         env={
             "IPYTHONDIR": str(HERE / "ipython"),
             "MATPLOTLIBRC": str(HERE / "matplotlibrc"),
