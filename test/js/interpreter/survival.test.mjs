@@ -19,6 +19,12 @@ test('gives up what its client gives up', async () => {
   assert.equal((await run(sandbox, '1 + 1', { language: 'js', timeoutMs: 20_000 })).text, '2')
 })
 
+test('keeps the state of Python that awaited something', async () => {
+  await run(sandbox, 'kept = 2')
+  await assert.rejects(sandbox.runCode('import asyncio; await asyncio.sleep(300)', { timeoutMs: 1000 }), /timed out/)
+  assert.equal((await run(sandbox, 'kept')).text, '2')
+})
+
 test('restores variables after an execution that was given up', async () => {
   const code = 'import os, time; time.sleep(300)'
   await assert.rejects(sandbox.runCode(code, { envs: { MINE: 'x' }, timeoutMs: 1000 }), /timed out/)

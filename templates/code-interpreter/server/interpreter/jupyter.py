@@ -110,6 +110,9 @@ class JupyterKernel:
             await self._sockets["control"].send_multipart(frames)
         else:
             self._process.interrupt()
+            # A kernel that awaits something sleeps on until it gets a message.
+            _, frames = self._wire.pack("kernel_info_request", {})
+            await self._sockets["shell"].send_multipart(frames)
 
     async def restart(self) -> None:
         await self.close()
