@@ -75,6 +75,9 @@ test('gives results in all forms', async () => {
   const frame = (await run(sandbox, 'import pandas as pd\npd.DataFrame({"a": [1, 2, 3], "t": pd.to_datetime(["2026-01-01"] * 3)})')).results[0]
   assert.deepEqual(frame.data, { a: [1, 2, 3], t: Array(3).fill('2026-01-01T00:00:00') })
   assert.match(frame.html, /<table/)
+  const odd = (await run(sandbox, 'import decimal\npd.DataFrame({"delta": [pd.Timedelta("1d")], "period": [pd.Period("2026-01")], "decimal": [decimal.Decimal("1.5")], "complex": [1j], "list": [[1, 2]]})')).results[0]
+  assert.deepEqual(odd.data, { delta: ['1 days 00:00:00'], period: ['2026-01'], decimal: ['1.5'], complex: ['1j'], list: [[1, 2]] })
+  assert.match(odd.html, /<table/)
   assert.deepEqual((await run(sandbox, '{"a": [1, {"b": None}], 2: "x"}')).results[0].json, { a: [1, { b: null }], 2: 'x' })
   assert.deepEqual((await run(sandbox, '[1, 2]')).results[0].json, [1, 2])
   assert.ok((await run(sandbox, 'list(range(5000))')).text.endsWith('4999]'))

@@ -39,9 +39,16 @@ def _install():
 
         columns = frame.to_dict(orient="list")
         return {
-            str(name): [v.isoformat() if isinstance(v, pandas.Timestamp) else v for v in values]
+            str(name): [v.isoformat() if isinstance(v, pandas.Timestamp) else cell(v) for v in values]
             for name, values in columns.items()
         }
+
+    def cell(value):
+        """What JSON can hold; texts of other values, which would spoil the result."""
+        if value is None or isinstance(value, (bool, int, float, str)):
+            return value
+        form = plain(value)
+        return str(value) if form is None else form
 
     def chart(figure):
         try:
