@@ -11,8 +11,9 @@ before(async () => {
 
 /** Draws, and returns the chart of the one figure, whose picture is there too. */
 async function chart(code) {
-  const { results } = await run(sandbox, `plt.close("all")\n${code}\nplt.show()`)
+  const { results, logs } = await run(sandbox, `plt.close("all")\n${code}\nplt.show()`)
   assert.equal(results.length, 1, code)
+  assert.deepEqual(logs.stderr, [], code)
   assert.ok(results[0].png.startsWith('iVBOR'), code)
   assert.ok(results[0].text.startsWith('<Figure'), code)
   assert.deepEqual(results[0].extra, {}, code)
@@ -57,6 +58,7 @@ test('boxes with whiskers', async () => {
   assert.deepEqual(box.elements, [
     { label: 'a', min: 1, first_quartile: 2, median: 3, third_quartile: 4, max: 5, outliers: [] },
     { label: 'b', min: 10, first_quartile: 22.5, median: 35, third_quartile: 47.5, max: 50, outliers: [200] }])
+  await chart('plt.boxplot([[1, 2, 3]])') // has labels that are NumPy's, of which the chart's models warn
 })
 
 test('scales', async () => {

@@ -6,6 +6,7 @@ def _install():
     import json
     import os
     import sys
+    import warnings
 
     from IPython import get_ipython
     from IPython.core.formatters import BaseFormatter
@@ -54,7 +55,9 @@ def _install():
         try:
             from e2b_charts import chart_figure_to_dict
 
-            return chart_figure_to_dict(figure)
+            with warnings.catch_warnings():  # about its own models, no business of the user's
+                warnings.simplefilter("ignore")
+                return chart_figure_to_dict(figure)
         except Exception:
             return {}
 
