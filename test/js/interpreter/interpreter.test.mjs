@@ -53,6 +53,7 @@ test('speaks R, Java and bash', async () => {
   assert.deepEqual((await run(sandbox, 'print("Hello, World!")', { language: 'r' })).logs.stdout, ['[1] "Hello, World!"\n'])
   const { logs } = await run(sandbox, 'System.out.println("Hello, World!");', { language: 'java' })
   assert.equal(logs.stdout[0].trimEnd(), 'Hello, World!')
+  assert.match((await sandbox.runCode('undefinedName', { language: 'java' })).error.traceback, /^[^\u001b]*cannot find symbol[^\u001b]*$/)
   assert.equal((await run(sandbox, 'for i in 1 2; do echo $i; done', { language: 'bash' })).logs.stdout.join(''), '1\n2\n')
   await assert.rejects(sandbox.runCode('1', { language: 'klingon' }), /500/)
 })

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +22,8 @@ _FORMATS = {
     "e2b/data": "data",
     "e2b/chart": "chart",
 }
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # Java's kernel has them, for a terminal
 
 END = {"type": "end_of_execution"}
 KEEPALIVE = {"type": "keepalive"}
@@ -75,5 +78,6 @@ def translate(message: Message, *, failed: bool, displayed: bool) -> dict[str, A
             if content.get("status") == "aborted":
                 return error("ExecutionAborted", "Execution was aborted")
             if message.kind == "error" or content.get("status") == "error":
-                return error(content.get("ename", ""), content.get("evalue", ""), "".join(content.get("traceback", [])))
+                traceback = _COLOURS.sub("", "".join(content.get("traceback", [])))
+                return error(content.get("ename", ""), content.get("evalue", ""), traceback)
     return None
