@@ -85,3 +85,8 @@ test('others, and none', async () => {
   const { results } = await run(sandbox, 'plt.close("all")\nplt.plot([1, 2]); plt.show()\n"after"')
   assert.deepEqual(results.map((r) => r.chart?.type ?? r.text), ['line', 'after'])
 })
+
+test('figures of Plotly', async () => {
+  const { results } = await run(sandbox, 'import plotly.graph_objects as go\ngo.Figure(data=[go.Bar(y=[2, 1, 3])]).show()')
+  assert.ok(results.some((r) => 'application/vnd.plotly.v1+json' in r.raw.extra), JSON.stringify(results.map((r) => r.formats())))
+})
