@@ -18,3 +18,15 @@ test('gives all output and the result of a cell that prints much', async () => {
     }
   }
 })
+
+test('says what is wrong with code that cannot be parsed', async () => {
+  for (const [language, code, value] of [['js', 'console.log("ran")\nlet x = ;', 'Expression expected (line 2, column 9)'], ['ts', 'const n: number = (', /line 1/]]) {
+    const { error, logs } = await sandbox.runCode(code, { language })
+    assert.equal(error.name, 'SyntaxError')
+    assert.match(error.value, value instanceof RegExp ? value : new RegExp(value.replace(/[()]/g, '\\$&')))
+    assert.match(error.traceback, /line \d+, column \d+$/)
+    assert.deepEqual(logs.stdout, [])
+  }
+  const { error } = await sandbox.runCode('throw new Error("Execution failed")', { language: 'js' })
+  assert.equal(error.name, 'Error')
+})

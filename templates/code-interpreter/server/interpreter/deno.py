@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 
 from .jupyter import JupyterKernel, execute_request
 from .kernel import KernelDied, Message
+from .syntax import syntax_error
 from .wire import Packet
 
 
@@ -17,6 +18,14 @@ class DenoKernel(JupyterKernel):
     another queue, which may be far behind. What the next cell prints is behind them in
     that queue, so one that prints a word tells when the queue is empty. Meanwhile what
     is left in the queue counts as an answer to either cell."""
+
+    async def execute(self, code: str, *, silent: bool = False) -> AsyncIterator[Message]:
+        async for message in super().execute(code, silent=silent):
+            content = message.content
+            # All that Deno says of code that it cannot parse, in the reply alone.
+            if content.get("evalue") == "Execution failed" and not any(content.get("traceback", [])):
+                content = {**content, **(await syntax_error(code, self._env) or {})}
+            yield Message(message.kind, content)
 
     async def _belated(self, packets: asyncio.Queue[Packet | None], send) -> AsyncIterator[Message]:
         word = uuid.uuid4().hex
