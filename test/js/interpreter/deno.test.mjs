@@ -30,3 +30,8 @@ test('says what is wrong with code that cannot be parsed', async () => {
   const { error } = await sandbox.runCode('throw new Error("Execution failed")', { language: 'js' })
   assert.equal(error.name, 'Error')
 })
+
+test('gives what is written to the streams of Node', async () => {
+  const { logs } = await run(sandbox, 'process.stdout.write("out\\n"); process.stderr.write(Buffer.from("err\\n"))\nawait new Promise((done) => process.stdout.write("more", done))', { language: 'js' })
+  assert.deepEqual([logs.stdout.join(''), logs.stderr.join('')], ['out\nmore', 'err\n'])
+})

@@ -6,11 +6,14 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from .jupyter import JupyterKernel, execute_request
-from .kernel import KernelDied, Message
+from .kernel import KernelDied, KernelFailed, Message
 from .syntax import syntax_error
 from .wire import Packet
+
+START = Path(__file__).parents[2] / "deno" / "start.js"
 
 
 class DenoKernel(JupyterKernel):
@@ -18,6 +21,14 @@ class DenoKernel(JupyterKernel):
     another queue, which may be far behind. What the next cell prints is behind them in
     that queue, so one that prints a word tells when the queue is empty. Meanwhile what
     is left in the queue counts as an answer to either cell."""
+
+    async def start(self) -> None:
+        await super().start()
+        try:
+            async for _ in self.execute(START.read_text(), silent=True):
+                pass
+        except KernelDied as error:
+            raise KernelFailed("Failed to start the kernel: it ended") from error
 
     async def execute(self, code: str, *, silent: bool = False) -> AsyncIterator[Message]:
         async for message in super().execute(code, silent=silent):

@@ -1,0 +1,17 @@
+// What every kernel of Deno's runs before user code, as a silent cell.
+{
+  const { core } = Deno[Deno.internal]
+
+  // Deno's kernel sends what the console prints. Node's streams write to the process's
+  // own output, which nobody reads.
+  const writer = (isError) => {
+    const decoder = new TextDecoder()
+    return (chunk, encoding, done = encoding) => {
+      core.print(typeof chunk === 'string' ? chunk : decoder.decode(chunk, { stream: true }), isError)
+      if (typeof done === 'function') process.nextTick(done)
+      return true
+    }
+  }
+  process.stdout.write = writer(false)
+  process.stderr.write = writer(true)
+}
