@@ -1,6 +1,7 @@
 // What every kernel of Deno's runs before user code, as a silent cell.
 {
   const { core } = Deno[Deno.internal]
+  const { error } = console
 
   // Deno's kernel sends what the console prints. Node's streams write to the process's
   // own output, which nobody reads.
@@ -14,4 +15,15 @@
   }
   process.stdout.write = writer(false)
   process.stderr.write = writer(true)
+
+  // What fails outside of a cell is told. Deno's kernel keeps silent about it, and does
+  // not answer a later cell that fails.
+  globalThis.addEventListener('unhandledrejection', (event) => {
+    event.preventDefault()
+    error('Uncaught (in promise)', event.reason)
+  })
+  globalThis.addEventListener('error', (event) => {
+    event.preventDefault()
+    error('Uncaught', event.error)
+  })
 }

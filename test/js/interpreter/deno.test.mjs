@@ -35,3 +35,14 @@ test('gives what is written to the streams of Node', async () => {
   const { logs } = await run(sandbox, 'process.stdout.write("out\\n"); process.stderr.write(Buffer.from("err\\n"))\nawait new Promise((done) => process.stdout.write("more", done))', { language: 'js' })
   assert.deepEqual([logs.stdout.join(''), logs.stderr.join('')], ['out\nmore', 'err\n'])
 })
+
+test('tells of errors outside of cells, and goes on', async () => {
+  const settled = 'await new Promise((done) => setTimeout(done, 50))'
+  const rejected = await run(sandbox, `Promise.reject(new Error("nobody waits"))\n${settled}\n1`, { language: 'js' })
+  assert.equal(rejected.text, '1')
+  assert.match(rejected.logs.stderr.join(''), /Uncaught \(in promise\) Error: nobody waits/)
+  const thrown = await run(sandbox, `setTimeout(() => { throw new Error("too late") })\n${settled}\n2`, { language: 'js' })
+  assert.equal(thrown.text, '2')
+  assert.match(thrown.logs.stderr.join(''), /Uncaught Error: too late/)
+  assert.equal((await sandbox.runCode(`${settled}\nthrow new TypeError("no")`, { language: 'js' })).error.name, 'TypeError')
+})
