@@ -26,4 +26,12 @@
     event.preventDefault()
     error('Uncaught', event.error)
   })
+
+  // As in a CommonJS module in the context's directory.
+  const file = `${process.cwd()}/cell.js`
+  globalThis.module = { exports: {}, id: file, filename: file }
+  globalThis.exports = module.exports
+  globalThis.require = process.getBuiltinModule('node:module').createRequire(file)
+  globalThis.__filename = file
+  globalThis.__dirname = process.cwd()
 }

@@ -46,3 +46,9 @@ test('tells of errors outside of cells, and goes on', async () => {
   assert.match(thrown.logs.stderr.join(''), /Uncaught Error: too late/)
   assert.equal((await sandbox.runCode(`${settled}\nthrow new TypeError("no")`, { language: 'js' })).error.name, 'TypeError')
 })
+
+test('has what CommonJS modules have', async () => {
+  assert.equal((await run(sandbox, 'const path = require("path")\npath.basename(__filename) && module.exports && path.basename(__dirname)', { language: 'js' })).text, 'user')
+  const context = await sandbox.createCodeContext({ language: 'js', cwd: '/tmp' })
+  assert.equal((await run(sandbox, '__dirname', { context })).text, '/tmp')
+})
