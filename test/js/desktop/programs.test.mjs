@@ -31,6 +31,10 @@ test('has the programs that people look for', async () => {
   assert.match(saver.stdout, /DPMS is Disabled|Server does not have the DPMS/)
 })
 
+test('does not repeat keys', async () => {
+  await eventually(async () => (await desktop.commands.run('xset q')).stdout.match(/auto repeat:\s+off/), 'held keys do not repeat', 30_000)
+})
+
 test('carries no packages that are installed already', async () => {
   const { stdout } = await desktop.commands.run('find /var/cache/apt/archives -name "*.deb"', { user: 'root' })
   assert.equal(stdout, '')
