@@ -35,6 +35,11 @@ test('does not repeat keys', async () => {
   await eventually(async () => (await desktop.commands.run('xset q')).stdout.match(/auto repeat:\s+off/), 'held keys do not repeat', 30_000)
 })
 
+test('has letters of Chinese, Japanese and Korean', async () => {
+  const { stdout } = await desktop.commands.run('fc-list :charset=4e2d file; fc-list :charset=3042 file; fc-list :charset=ac00 file')
+  assert.equal(stdout.match(/wqy-microhei/g)?.length, 3, stdout)
+})
+
 test('carries no packages that are installed already', async () => {
   const { stdout } = await desktop.commands.run('find /var/cache/apt/archives -name "*.deb"', { user: 'root' })
   assert.equal(stdout, '')
