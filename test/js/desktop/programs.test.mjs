@@ -40,6 +40,15 @@ test('has letters of Chinese, Japanese and Korean', async () => {
   assert.equal(stdout.match(/wqy-microhei/g)?.length, 3, stdout)
 })
 
+test('opens texts in an editor and PDFs in the browser', async () => {
+  const { stdout } = await desktop.commands.run('xdg-mime query default text/plain; xdg-mime query default application/pdf')
+  assert.equal(stdout, 'org.xfce.mousepad.desktop\nchromium.desktop\n')
+  await desktop.files.write('/home/user/words.txt', 'a note')
+  await desktop.open('/home/user/words.txt')
+  assert.match(await desktop.getWindowTitle(await windowOf('mousepad')), /words\.txt/)
+  await desktop.commands.run('pkill mousepad')
+})
+
 test('carries no packages that are installed already', async () => {
   const { stdout } = await desktop.commands.run('find /var/cache/apt/archives -name "*.deb"', { user: 'root' })
   assert.equal(stdout, '')
