@@ -61,6 +61,13 @@ class Interpreter(unittest.TestCase):
         self.assertEqual(self.run_code("pwd", language="bash").logs.stdout, ["/home/user\n"])
         self.assertEqual("".join(self.run_code("!pwd").logs.stdout).strip(), "/home/user")
 
+    def test_ends_of_cells(self):
+        for _ in range(10):
+            execution = self.run_code("for (let i = 0; i < 20; i++) console.log(i)\n42", language="js")
+            self.assertEqual(("".join(execution.logs.stdout).split(), execution.text), ([str(i) for i in range(20)], "42"))
+        self.assertEqual(self.sandbox.run_code("let x = ;", language="js").error.name, "SyntaxError")
+        self.assertEqual(self.sandbox.run_code('echo "open', language="bash", timeout=20).error.name, "IncompleteInput")
+
     def test_data(self):
         result = self.run_code('import pandas as pd\npd.DataFrame({"a": [1, 2, 3]})').results[0]
         self.assertEqual(result.data, {"a": [1, 2, 3]})
