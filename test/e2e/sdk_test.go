@@ -34,7 +34,7 @@ func javaScriptSDK(t *testing.T) {
 // node runs tests by the JavaScript SDK.
 func (b *box) node(t *testing.T, files ...string) {
 	t.Helper()
-	args := append([]string{"--test", "--test-concurrency=1", "--test-timeout=120000", "--test-reporter=spec"}, files...)
+	args := append([]string{"--test", "--test-concurrency=1", "--test-timeout=600000", "--test-reporter=spec"}, files...)
 	b.run(t, "../js", nil, "node", args...)
 }
 
