@@ -177,7 +177,6 @@ test('says that memory ran out, and what gives more', async () => {
     [`failed to run command '${eat}': `]: (t) => t.runCmd(eat),
     [`failed to run command '${eat} && true': `]: (t) => t.runCmd(`${eat} && true`),
     'start command failed: error running start command: ': (t) => t.setStartCmd(eat, 'test -f /never'),
-    'ready command failed: ': (t) => t.setReadyCmd(eat),
   }
   for (const [begin, steps] of Object.entries(cases)) {
     await assert.rejects(build(steps(template().fromBaseImage()), 'hungry', { memoryMB: 256 }), (e) => {
