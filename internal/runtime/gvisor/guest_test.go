@@ -490,8 +490,11 @@ func TestReclaimStray(t *testing.T) {
 // can be checkpointed and restored without it.
 func TestUpper(t *testing.T) {
 	h := newHost(t)
-	b := h.start("writes", "")
+	spec, slot := h.spec("writes")
+	spec.Resources.MemoryMB, spec.Resources.DiskMB = 256, 1024
+	b := h.boot(spec, slot, "")
 	b.want("/fill?path=/kept&mb=1", "ok")
+	b.want("/fill?path=/large&mb=600", "ok") // more than the guest's memory
 	b.want("/remove?path=/image-file", "ok")
 	ctx := context.Background()
 	if err := b.Freeze(ctx); err != nil {
@@ -506,18 +509,9 @@ func TestUpper(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Close()
-	spec, slot := h.spec("begins")
-	spec.Upper = path
-	g, err := h.driver.Start(ctx, spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	second := &booted{host: h, Guest: g, slot: slot, spec: spec}
-	t.Cleanup(func() {
-		if err := g.Kill(ctx); err != nil {
-			t.Error(err)
-		}
-	})
+	next, slot := h.spec("begins")
+	next.Resources, next.Upper = spec.Resources, path
+	second := h.boot(next, slot, "")
 	check := func(b *booted) {
 		t.Helper()
 		if _, data := b.ask("/read?path=/kept"); len(data) != 1<<20 {
@@ -532,10 +526,12 @@ func TestUpper(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	if err := g.Checkpoint(ctx, dir); err != nil {
+	if err := second.Checkpoint(ctx, dir); err != nil {
 		t.Fatal(err)
 	}
-	check(h.start("restored", dir))
+	last, slot := h.spec("restored")
+	last.Resources = spec.Resources
+	check(h.boot(last, slot, dir))
 }
 
 // TestAdoptFrozen: a process that takes a guest over cannot know whether it was
