@@ -51,7 +51,7 @@ func (rt *router) HandleFunc(pattern string, handler func(http.ResponseWriter, *
 // path does not have with 405, both as JSON.
 func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if clean(r.URL.EscapedPath()) {
-		for _, mux := range append(rt.muxes[:], rt.unserved) {
+		for _, mux := range [...]*http.ServeMux{rt.muxes[0], rt.muxes[1], rt.unserved} {
 			if _, pattern := mux.Handler(r); pattern != "" {
 				mux.ServeHTTP(w, r)
 				return

@@ -46,7 +46,7 @@ func (s *sandbox) settled(ctx context.Context) error {
 func (s *sandbox) moveDeadline(now time.Time, change shoal.DeadlineChange) (shoal.Sandbox, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.changeable(); err != nil {
+	if err := shoal.Changeable(s.id, s.view.State); err != nil {
 		return shoal.Sandbox{}, err
 	}
 	last := s.view.StartedAt.Add(s.view.MaxLength)
@@ -61,25 +61,6 @@ func (s *sandbox) moveDeadline(now time.Time, change shoal.DeadlineChange) (shoa
 		s.view.EndAt = end
 	}
 	return s.view, nil
-}
-
-// changeable says why the settings of a sandbox cannot be changed now (api.md §4.4).
-// The caller holds mu.
-func (s *sandbox) changeable() error {
-	switch s.view.State {
-	case shoal.StateRunning:
-		return nil
-	case shoal.StateKilling:
-		return shoal.ErrSandboxState.New("Sandbox %q is being killed", s.id)
-	case shoal.StatePausing:
-		return shoal.ErrSandboxState.New("Sandbox %q is being paused", s.id)
-	case shoal.StateSnapshotting:
-		return shoal.ErrSandboxState.New("Sandbox %q is being snapshotted", s.id)
-	case shoal.StatePaused, shoal.StateResuming:
-		return shoal.NotRunning(s.id)
-	default:
-		return shoal.NotFound(s.id)
-	}
 }
 
 // holdDeadlines ends sandboxes at their deadlines until ctx ends. It sleeps

@@ -27,7 +27,7 @@ func (o *Orchestrator) SetNetwork(ctx context.Context, sandboxID string, policy 
 		return err
 	}
 	sb.mu.Lock()
-	slot, err := sb.slot, sb.changeable()
+	slot, err := sb.slot, shoal.Changeable(sb.id, sb.view.State)
 	sb.mu.Unlock()
 	if err != nil {
 		return err

@@ -74,3 +74,22 @@ func NotFound(sandboxID string) *Error { return ErrSandboxNotFound.New(notFound,
 func NotRunning(sandboxID string) *Error { return ErrSandboxNotRunning.New(notFound, sandboxID) }
 
 const notFound = "Sandbox %q doesn't exist or you don't have access to it"
+
+// Changeable says why the settings of a sandbox in a state cannot be changed now
+// (api.md §4.4); nil if they can.
+func Changeable(sandboxID string, state State) error {
+	switch state {
+	case StateRunning:
+		return nil
+	case StateKilling:
+		return ErrSandboxState.New("Sandbox %q is being killed", sandboxID)
+	case StatePausing:
+		return ErrSandboxState.New("Sandbox %q is being paused", sandboxID)
+	case StateSnapshotting:
+		return ErrSandboxState.New("Sandbox %q is being snapshotted", sandboxID)
+	case StatePaused, StateResuming:
+		return NotRunning(sandboxID)
+	default:
+		return NotFound(sandboxID)
+	}
+}

@@ -199,7 +199,7 @@ func (n *Node) SetDeadline(_ context.Context, sandboxID string, change shoal.Dea
 	if err != nil {
 		return sb, err
 	}
-	if err := changeable(sb); err != nil {
+	if err := shoal.Changeable(sandboxID, sb.State); err != nil {
 		return sb, err
 	}
 	last := sb.StartedAt.Add(sb.MaxLength)
@@ -214,24 +214,6 @@ func (n *Node) SetDeadline(_ context.Context, sandboxID string, change shoal.Dea
 	return sb, nil
 }
 
-// changeable says why a sandbox takes no new settings, as a real machine does.
-func changeable(sb shoal.Sandbox) error {
-	switch sb.State {
-	case shoal.StateRunning:
-		return nil
-	case shoal.StateKilling:
-		return shoal.ErrSandboxState.New("Sandbox %q is being killed", sb.SandboxID)
-	case shoal.StatePausing:
-		return shoal.ErrSandboxState.New("Sandbox %q is being paused", sb.SandboxID)
-	case shoal.StateSnapshotting:
-		return shoal.ErrSandboxState.New("Sandbox %q is being snapshotted", sb.SandboxID)
-	case shoal.StatePaused, shoal.StateResuming:
-		return shoal.NotRunning(sb.SandboxID)
-	default:
-		return shoal.NotFound(sb.SandboxID)
-	}
-}
-
 // SetNetwork keeps the policy.
 func (n *Node) SetNetwork(_ context.Context, sandboxID string, policy shoal.Network) error {
 	n.mu.Lock()
@@ -240,7 +222,7 @@ func (n *Node) SetNetwork(_ context.Context, sandboxID string, policy shoal.Netw
 	if err != nil {
 		return err
 	}
-	if err := changeable(sb); err != nil {
+	if err := shoal.Changeable(sandboxID, sb.State); err != nil {
 		return err
 	}
 	n.networks[sandboxID] = policy
