@@ -51,6 +51,11 @@ func (f *Fleet) Fork(ctx context.Context, node shoal.Node, sandboxID string, spe
 	}
 	started, err := node.Fork(ctx, sandboxID, specs[:admitted])
 	if err != nil {
+		if m := f.memberOf(node); m != nil && unanswered(ctx, err) {
+			for _, spec := range specs[:admitted] {
+				f.lose(m, spec.SandboxID)
+			}
+		}
 		return nil, err
 	}
 	next := 0
@@ -100,9 +105,17 @@ func (f *Fleet) Collect(ctx context.Context, known []string) (shoal.Collected, e
 
 // noteOn keeps a sandbox as its machine has just described it.
 func (f *Fleet) noteOn(node shoal.Node, sb shoal.Sandbox) {
+	if m := f.memberOf(node); m != nil {
+		f.sandboxes.note(sb, m)
+	}
+}
+
+// memberOf finds a machine; nil if it is none of the fleet's.
+func (f *Fleet) memberOf(node shoal.Node) *member {
 	for _, m := range f.members {
 		if m.node == node {
-			f.sandboxes.note(sb, m)
+			return m
 		}
 	}
+	return nil
 }

@@ -41,11 +41,12 @@ type Fleet struct {
 	onBuild   func(context.Context, shoal.Build) error
 	syncing   sync.Mutex // one sync at a time; taken before member.mu and registry.mu
 	connected atomic.Bool
+	hurry     chan struct{} // asks Run for a sync soon
 }
 
 // New returns a fleet that knows nothing yet of its machines' state.
 func New(cfg Config, log *slog.Logger) *Fleet {
-	f := &Fleet{log: log, sandboxes: newRegistry(), onBuild: cfg.OnBuild}
+	f := &Fleet{log: log, sandboxes: newRegistry(), onBuild: cfg.OnBuild, hurry: make(chan struct{}, 1)}
 	for i, node := range cfg.Nodes {
 		f.members = append(f.members, newMember(node, fmt.Sprintf("node %d", i+1)))
 	}
@@ -59,16 +60,24 @@ func (f *Fleet) Ready() bool { return f.connected.Load() }
 func (f *Fleet) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	soon := true // the timer ends within retryTime
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-f.hurry:
+			if !soon {
+				soon = true
+				timer.Reset(retryTime)
+			}
+			continue
 		case <-timer.C:
 		}
 		period := syncPeriod
 		if err := f.Sync(ctx); err != nil {
 			period = retryTime
 		}
+		soon = period == retryTime
 		timer.Reset(period)
 	}
 }
@@ -146,15 +155,26 @@ func (f *Fleet) announce(ctx context.Context, m *member, builds []shoal.Build) {
 	}
 }
 
-// killLost ends sandboxes whose placement failed without an answer, so that the
-// machine may or may not have started them.
+// lose notes that a machine may or may not have made sandboxes that nobody will ask for.
+func (f *Fleet) lose(m *member, sandboxIDs ...string) {
+	m.addLost(sandboxIDs...)
+	select {
+	case f.hurry <- struct{}{}:
+	default: // somebody has asked already
+	}
+}
+
+// killLost ends sandboxes whose start or fork failed without an answer, so that the
+// machine may or may not have made them.
 func (f *Fleet) killLost(ctx context.Context, m *member) {
 	for _, id := range m.takeLost() {
 		err := m.node.Kill(ctx, id, shoal.KillOrphaned)
 		if err != nil && !shoal.ErrSandboxNotFound.Matches(err) {
 			f.log.Warn("an orphaned sandbox could not be ended", "sandbox", id, "error", err)
-			m.addLost(id)
+			f.lose(m, id)
+			continue
 		}
+		f.sandboxes.forget(id)
 	}
 }
 

@@ -285,6 +285,83 @@ func TestUnansweredStartIsKilled(t *testing.T) {
 	}
 }
 
+// TestLostIsKilledSoon: nobody waits for the next regular sync with it.
+func TestLostIsKilledSoon(t *testing.T) {
+	n := fleettest.New("n1", build)
+	first := make(chan struct{})
+	f := New(Config{Nodes: []shoal.Node{n}, OnBuild: func(context.Context, shoal.Build) error {
+		close(first)
+		return nil
+	}}, slog.New(slog.DiscardHandler))
+	var g sync.WaitGroup
+	ctx, cancel := context.WithCancel(t.Context())
+	defer g.Wait()
+	defer cancel()
+	g.Go(func() { _ = f.Run(ctx) })
+	<-first
+	n.OnCreate(refuse(shoal.ErrNodeUnreachable.New("connection reset")))
+	s := spec("team")
+	if _, err := f.Place(t.Context(), s, 1); !shoal.ErrCreateFailed.Matches(err) {
+		t.Fatalf("got %v", err)
+	}
+	n.Put(shoal.Sandbox{Spec: s, State: shoal.StateRunning})
+	for deadline := time.Now().Add(syncPeriod / 2); n.Killed(s.SandboxID) == ""; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it lives on until the next sync")
+		}
+	}
+}
+
+// TestUnansweredForkIsKilled: and so may each of a fork's copies.
+func TestUnansweredForkIsKilled(t *testing.T) {
+	n := fleettest.New("n1", build)
+	f := newFleet(t, n)
+	source := spec("team")
+	n.Put(shoal.Sandbox{Spec: source, State: shoal.StateRunning})
+	n.SetDown(shoal.ErrNodeUnreachable.New("connection reset"))
+	copies := []shoal.Spec{spec("team"), spec("team")}
+	if _, err := f.Fork(t.Context(), n, source.SandboxID, copies, 5); !shoal.ErrNodeUnreachable.Matches(err) {
+		t.Fatalf("got %v", err)
+	}
+	n.SetDown(nil)
+	for _, s := range copies {
+		n.Put(shoal.Sandbox{Spec: s, State: shoal.StateRunning})
+	}
+	if err := f.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range copies {
+		if got := n.Killed(s.SandboxID); got != shoal.KillOrphaned {
+			t.Errorf("copy %s killed: %q", s.SandboxID, got)
+		}
+	}
+	if got := n.Killed(source.SandboxID); got != "" {
+		t.Errorf("the source was killed: %q", got)
+	}
+}
+
+// TestAbandonedStartIsKilled: nobody waits for the answer of a start any more.
+func TestAbandonedStartIsKilled(t *testing.T) {
+	n := fleettest.New("n1", build)
+	f := newFleet(t, n)
+	ctx, cancel := context.WithCancel(t.Context())
+	n.OnCreate(func(context.Context, shoal.Spec) error {
+		cancel()
+		return ctx.Err()
+	})
+	s := spec("team")
+	if _, err := f.Place(ctx, s, 1); !shoal.ErrPlacementTimeout.Matches(err) {
+		t.Fatalf("got %v", err)
+	}
+	n.Put(shoal.Sandbox{Spec: s, State: shoal.StateRunning})
+	if err := f.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := n.Killed(s.SandboxID); got != shoal.KillOrphaned {
+		t.Errorf("killed: %q", got)
+	}
+}
+
 func TestRunFollowsMachines(t *testing.T) {
 	n := fleettest.New("n1", build)
 	n.SetDown(shoal.ErrNodeUnreachable.New("starting"))

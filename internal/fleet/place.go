@@ -68,6 +68,9 @@ func (f *Fleet) start(ctx context.Context, spec shoal.Spec) (shoal.Sandbox, *mem
 			return sb, m, nil
 		}
 		p.tried[m] = true
+		if unanswered(ctx, err) {
+			f.lose(m, spec.SandboxID)
+		}
 		if final := p.judge(ctx, m, err); final != nil {
 			return shoal.Sandbox{}, nil, final
 		}
@@ -81,7 +84,6 @@ func (p *placement) judge(ctx context.Context, m *member, err error) error {
 	known := shoal.AsError(err)
 	err = fmt.Errorf("machine %s: %w", m.view().Info.ID, err)
 	if known.Kind == shoal.ErrNodeUnreachable {
-		m.addLost(p.spec.SandboxID) // it may have started there nevertheless
 		m.disconnect(err)
 	}
 	switch {
@@ -100,6 +102,11 @@ func (p *placement) judge(ctx context.Context, m *member, err error) error {
 		p.failed = append(p.failed, err)
 	}
 	return nil
+}
+
+// unanswered tells whether what failed may have happened on the machine nevertheless.
+func unanswered(ctx context.Context, err error) bool {
+	return ctx.Err() != nil || shoal.ErrNodeUnreachable.Matches(err)
 }
 
 // verdict explains why no machine was left to try.
