@@ -35,10 +35,14 @@ func (o *Orchestrator) kill(ctx context.Context, sb *sandbox, reason shoal.KillR
 	}
 	// Once begun the end does not depend on the caller's patience.
 	ctx = context.WithoutCancel(ctx)
+	log := o.log.With("sandbox", sb.id, "request", shoal.RequestID(ctx), "reason", reason)
+	// Whoever recovers must not take over a guest that is about to end.
+	if err := o.saveView(sb); err != nil {
+		log.Warn("the record does not say that a sandbox is being killed", "error", err)
+	}
 	err = o.dismantle(ctx, sb)
 	sb.end(t, shoal.StateKilling, err)
 	o.nudge()
-	log := o.log.With("sandbox", sb.id, "request", shoal.RequestID(ctx), "reason", reason)
 	if err != nil {
 		log.Error("sandbox killed, but something of it is left", "error", err)
 		return shoal.ErrInternal.Wrap(err, "Error killing sandbox")

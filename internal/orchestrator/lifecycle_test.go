@@ -437,3 +437,25 @@ func TestInterruptedTransitions(t *testing.T) {
 		})
 	}
 }
+
+// TestKillIsRecordedFirst: a guest that was told to end may still seem to live when the
+// next process looks for what it should take over.
+func TestKillIsRecordedFirst(t *testing.T) {
+	n := newNode(t)
+	sb := n.create()
+	var recorded shoal.State
+	n.orch.cfg.Ended = func(string) {
+		records, err := n.orch.readRecordsIn(n.orch.liveDir())
+		n.must(err)
+		for _, r := range records {
+			if r.Sandbox.SandboxID == sb.SandboxID {
+				recorded = r.Sandbox.State
+			}
+		}
+	}
+	n.must(n.orch.Kill(context.Background(), sb.SandboxID, shoal.KillRequest))
+	if recorded != shoal.StateKilling {
+		t.Errorf("when the guest had ended, its record said %q", recorded)
+	}
+	n.gone(sb)
+}
