@@ -20,10 +20,14 @@ import (
 
 var envdPort = strconv.Itoa(shoal.EnvdPort)
 
-// initTry bounds one attempt at /init, and initPause separates two (runtime.md §3.5).
+// initTry bounds one of the first attempts at /init, and initPause separates two
+// (runtime.md §3.5). A packet that came before the guest has its address is lost, hence
+// short attempts; a guest that has little processor needs longer ones, so that they grow
+// to initShare of the time that went by.
 const (
 	initTry   = 50 * time.Millisecond
 	initPause = 2 * time.Millisecond
+	initShare = 4
 )
 
 // envdClient speaks to the daemons of this machine's guests.
@@ -77,14 +81,12 @@ const hyperloopIP = "192.0.2.1"
 
 // init repeats POST /init until the daemon answers.
 func (c *envdClient) init(ctx context.Context, host string, body envdInit) error {
-	return c.repeat(ctx, "/init", func() (int, error) { return c.tryInit(ctx, host, body) })
+	return c.repeat(ctx, "/init", func(ctx context.Context) (int, error) { return c.tryInit(ctx, host, body) })
 }
 
 // ready repeats GET /health until the daemon answers.
 func (c *envdClient) ready(ctx context.Context, host string) error {
-	return c.repeat(ctx, "/health", func() (int, error) {
-		ctx, cancel := context.WithTimeout(ctx, initTry)
-		defer cancel()
+	return c.repeat(ctx, "/health", func(ctx context.Context) (int, error) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, envdPort)+"/health", nil)
 		if err != nil {
 			return 0, err
@@ -95,12 +97,14 @@ func (c *envdClient) ready(ctx context.Context, host string) error {
 
 // repeat tries until there is an answer. The daemon binds a moment after the
 // guest started; until then the connection is refused or lost.
-func (c *envdClient) repeat(ctx context.Context, what string, try func() (int, error)) error {
+func (c *envdClient) repeat(ctx context.Context, what string, try func(context.Context) (int, error)) error {
 	tick := time.NewTicker(initPause)
 	defer tick.Stop()
 	var last error
-	for {
-		status, err := try()
+	for begin := time.Now(); ; {
+		limited, cancel := context.WithTimeout(ctx, max(initTry, time.Since(begin)/initShare))
+		status, err := try(limited)
+		cancel()
 		switch {
 		case err == nil && status == http.StatusNoContent:
 			return nil
@@ -117,8 +121,6 @@ func (c *envdClient) repeat(ctx context.Context, what string, try func() (int, e
 }
 
 func (c *envdClient) tryInit(ctx context.Context, host string, body envdInit) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, initTry)
-	defer cancel()
 	body.Timestamp = time.Now().UTC()
 	data, err := json.Marshal(body)
 	if err != nil {
