@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,6 +22,27 @@ var errLocked = errors.New("another shoal uses this run directory")
 func lockPath(runDir string) string { return filepath.Join(runDir, "lock") }
 
 func lockMachine(runDir string) (*machineLock, error) {
+	l, err := tryLockMachine(runDir)
+	for deadline := time.Now().Add(lockPatience); errors.Is(err, errLocked) && !holderLives(runDir) && time.Now().Before(deadline); {
+		time.Sleep(lockPoll)
+		l, err = tryLockMachine(runDir)
+	}
+	return l, err
+}
+
+// A holder that was killed may leave its lock for a moment to a child that it had forked
+// and that has not executed its program yet.
+const (
+	lockPatience = 5 * time.Second
+	lockPoll     = 5 * time.Millisecond
+)
+
+func holderLives(runDir string) bool {
+	pid := lockHolder(runDir)
+	return pid > 0 && unix.Kill(pid, 0) == nil
+}
+
+func tryLockMachine(runDir string) (*machineLock, error) {
 	if err := ownDir(runDir); err != nil {
 		return nil, fmt.Errorf("make the run directory: %w", err)
 	}

@@ -197,8 +197,12 @@ func (c cgroups) remove(ctx context.Context, id string) error {
 	return errs
 }
 
+// emptyTime bounds how long the kernel takes to end a guest's last process, whose memory
+// it gives back first.
+const emptyTime = 15 * time.Second
+
 func removeGroup(ctx context.Context, dir string) error {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, emptyTime)
 	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
