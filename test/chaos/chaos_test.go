@@ -20,12 +20,14 @@ func TestChaos(t *testing.T) {
 		*seed = rand.Uint64()
 	}
 	for n, part := range []struct {
-		name string
-		verb string // of the process that is killed
-		open func(*installation.Installation) (*victim, error)
-	}{{"all", "up", whole}, {"orchestrator", "orchestrator", orchestratorOnly}} {
+		name   string
+		verb   string // of the process that is killed
+		subnet int
+		open   func(*installation.Installation) (*victim, error)
+	}{{"all", "up", 71, whole}, {"orchestrator", "orchestrator", 73, orchestratorOnly}} {
 		t.Run(part.name, func(t *testing.T) {
-			i, err := installation.New("../..", "chaos", 71)
+			t.Parallel() // each mostly waits for starts
+			i, err := installation.New("../..", fmt.Sprint("chaos", n+1), part.subnet)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"sync"
 	"testing"
 
 	"shoal/test/installation"
@@ -17,6 +18,12 @@ var (
 	seed   = flag.Uint64("seed", 0, "repeat a course; 0 chooses one")
 )
 
+// failures are said again at the very end, where logs are cut last.
+var failures struct {
+	sync.Mutex // guards lines
+	lines      []string
+}
+
 func TestMain(m *testing.M) {
 	flag.Parse()
 	before, err := installation.ReadHost()
@@ -25,6 +32,9 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	code := m.Run()
+	for _, line := range failures.lines {
+		fmt.Println("LOST", line)
+	}
 	for _, leak := range before.AwaitQuiet() {
 		fmt.Println("LEAK", leak)
 		code = 1

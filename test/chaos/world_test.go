@@ -51,7 +51,11 @@ type snapshot struct{ id, mark string }
 
 func (w *world) fail(format string, args ...any) {
 	w.t.Helper()
-	w.t.Fatalf("round %d (%s): %s\n--- log of the process\n%s", w.round, strings.Join(w.lately, "; "), fmt.Sprintf(format, args...), w.v.target.Tail())
+	what := fmt.Sprintf("%s, seed %d, round %d (%s): %s", w.t.Name(), *seed, w.round, strings.Join(w.lately, "; "), fmt.Sprintf(format, args...))
+	failures.Lock()
+	failures.lines = append(failures.lines, what)
+	failures.Unlock()
+	w.t.Fatalf("%s\n--- log of the process\n%s", what, w.v.target.Tail())
 }
 
 // call returns status 0 if the request was cut off.
@@ -247,18 +251,15 @@ func (w *world) checkName() {
 	w.must("DELETE", "/sandboxes/"+made.SandboxID)
 }
 
-// settle takes in sandboxes whose create or fork was not answered: they must be
-// whole. What nobody can have asked for is a failure.
+// settle deals with sandboxes whose create, copy or fork was not answered. Where the
+// api went on it ends them, for nobody knows of them; where it died too they stay, and
+// must be whole. What nobody can have asked for is a failure.
 func (w *world) settle() {
-	known := map[string]int{}
-	for _, sb := range w.sandboxes {
-		known[sb.id]++
+	if len(w.v.others) > 0 {
+		w.awaitNone()
+		return
 	}
-	for id, mark := range w.listed() {
-		if known[id] > 0 {
-			delete(known, id)
-			continue
-		}
+	for id, mark := range w.unknown() {
 		w.await(id, []string{"running"})
 		switch {
 		case w.marks[mark]:
@@ -271,7 +272,30 @@ func (w *world) settle() {
 		}
 		w.sandboxes = append(w.sandboxes, &sandbox{id: id, mark: mark, may: []string{"running"}})
 	}
-	for id := range known {
-		w.fail("%s is not listed", id)
+}
+
+// awaitNone polls until no sandbox is left that the world does not know.
+func (w *world) awaitNone() {
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		left := w.unknown()
+		if len(left) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			w.fail("not answered for and not ended: %v", left)
+		}
 	}
+}
+
+// unknown returns the marks of listed sandboxes that the world does not have, by their
+// IDs; one that it has must be listed.
+func (w *world) unknown() map[string]string {
+	list := w.listed()
+	for _, sb := range w.sandboxes {
+		if _, ok := list[sb.id]; !ok {
+			w.fail("%s is not listed", sb.id)
+		}
+		delete(list, sb.id)
+	}
+	return list
 }
