@@ -267,6 +267,23 @@ func TestListRemembersASilentMachine(t *testing.T) {
 	}
 }
 
+// endsLost makes sandboxes exist of which the fleet got no answer, and looks whether it
+// ends them.
+func endsLost(t *testing.T, f *Fleet, n *fleettest.Node, specs ...shoal.Spec) {
+	t.Helper()
+	for _, s := range specs {
+		n.Put(shoal.Sandbox{Spec: s, State: shoal.StateRunning})
+	}
+	if err := f.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range specs {
+		if got := n.Killed(s.SandboxID); got != shoal.KillOrphaned {
+			t.Errorf("%s killed: %q", s.SandboxID, got)
+		}
+	}
+}
+
 // TestUnansweredStartIsKilled: a start whose answer was lost may have happened.
 func TestUnansweredStartIsKilled(t *testing.T) {
 	n := fleettest.New("n1", build)
@@ -276,13 +293,7 @@ func TestUnansweredStartIsKilled(t *testing.T) {
 	if _, err := f.Place(t.Context(), s, 1); !shoal.ErrCreateFailed.Matches(err) {
 		t.Fatalf("got %v", err)
 	}
-	n.Put(shoal.Sandbox{Spec: s, State: shoal.StateRunning})
-	if err := f.Sync(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if got := n.Killed(s.SandboxID); got != shoal.KillOrphaned {
-		t.Errorf("killed: %q", got)
-	}
+	endsLost(t, f, n, s)
 }
 
 // TestLostIsKilledSoon: nobody waits for the next regular sync with it.
@@ -324,17 +335,7 @@ func TestUnansweredForkIsKilled(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 	n.SetDown(nil)
-	for _, s := range copies {
-		n.Put(shoal.Sandbox{Spec: s, State: shoal.StateRunning})
-	}
-	if err := f.Sync(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range copies {
-		if got := n.Killed(s.SandboxID); got != shoal.KillOrphaned {
-			t.Errorf("copy %s killed: %q", s.SandboxID, got)
-		}
-	}
+	endsLost(t, f, n, copies...)
 	if got := n.Killed(source.SandboxID); got != "" {
 		t.Errorf("the source was killed: %q", got)
 	}
@@ -353,13 +354,7 @@ func TestAbandonedStartIsKilled(t *testing.T) {
 	if _, err := f.Place(ctx, s, 1); !shoal.ErrPlacementTimeout.Matches(err) {
 		t.Fatalf("got %v", err)
 	}
-	n.Put(shoal.Sandbox{Spec: s, State: shoal.StateRunning})
-	if err := f.Sync(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if got := n.Killed(s.SandboxID); got != shoal.KillOrphaned {
-		t.Errorf("killed: %q", got)
-	}
+	endsLost(t, f, n, s)
 }
 
 func TestRunFollowsMachines(t *testing.T) {
