@@ -30,7 +30,7 @@ func TestSurvival(t *testing.T) {
 			server.python(t, `
 from e2b import Sandbox
 s = Sandbox.connect("`+c.SandboxID+`")
-s.commands.run("i=0; while true; do i=$((i+1)); echo $i > /tmp/count; sleep 0.1; done", background=True, timeout=0)
+s.commands.run("i=0; while true; do i=$((i+1)); echo $i > /tmp/next; mv /tmp/next /tmp/count; sleep 0.1; done", background=True, timeout=0)
 `)
 			pid := strings.TrimSpace(server.python(t, `
 from e2b import Sandbox

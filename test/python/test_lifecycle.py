@@ -8,11 +8,11 @@ from e2b import AsyncSandbox, Sandbox, SandboxException, SandboxNotFoundExceptio
 
 from test_sandbox import eventually
 
-COUNT = "i=0; while true; do i=$((i+1)); echo $i > /dev/shm/count; sleep 0.05; done"
+COUNT = "i=0; while true; do i=$((i+1)); echo $i > /dev/shm/next; mv /dev/shm/next /dev/shm/count; sleep 0.05; done"
 
 
 def count(sandbox):
-    return int(sandbox.files.read("/dev/shm/count").strip() or 0)
+    return int(sandbox.files.read("/dev/shm/count"))
 
 
 def started(case, **options):
