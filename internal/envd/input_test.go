@@ -170,9 +170,7 @@ func TestTerminalKillAndMissingCommand(t *testing.T) {
 	if err := g.signal(r.pid, pb.Signal_SIGNAL_SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	if !gone(r.pid) {
-		t.Error("the shell is still there")
-	}
+	eventually(t, "the shell is gone", func() bool { return gone(r.pid) })
 	if end := r.mustEnd(); end.GetExitCode() != -1 {
 		t.Errorf("end %v", end)
 	}

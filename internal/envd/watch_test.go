@@ -180,7 +180,7 @@ func TestWatchDirStream(t *testing.T) {
 	must(t, g.makeDir("w"))
 	req := unary(&pb.WatchDirRequest{Path: "w"})
 	req.Header().Set("Keepalive-Ping-Interval", "1")
-	ctx, cancel := context.WithTimeout(context.Background(), 2500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	s, err := g.filesystem.WatchDir(ctx, req)
 	must(t, err)

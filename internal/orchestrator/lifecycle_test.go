@@ -57,7 +57,7 @@ func (n *node) pause(sb shoal.Sandbox) {
 
 func (n *node) resume(sb shoal.Sandbox) shoal.Sandbox {
 	n.t.Helper()
-	back, err := n.orch.Resume(context.Background(), sb.SandboxID, shoal.ResumeOptions{Timeout: time.Minute})
+	back, err := n.orch.Resume(context.Background(), sb.SandboxID, shoal.ResumeOptions{Timeout: sandboxTime})
 	n.must(err)
 	return back
 }
@@ -206,7 +206,7 @@ func TestWithoutMemory(t *testing.T) {
 			n.rested(sb)
 			n.damage(n.orch.sandboxes[sb.SandboxID].saved.Artifact+diskSuffix, true) // it is read out of the checkpoint
 		}
-		back, err := n.orch.Resume(ctx, sb.SandboxID, shoal.ResumeOptions{Timeout: time.Minute, ColdBoot: c.cold})
+		back, err := n.orch.Resume(ctx, sb.SandboxID, shoal.ResumeOptions{Timeout: sandboxTime, ColdBoot: c.cold})
 		n.must(err)
 		cold := !c.memory || c.cold
 		if again := n.read(back, "/proc/sys/kernel/random/boot_id"); back.ColdBoot != cold || (again == boot) == cold {
@@ -255,7 +255,7 @@ func TestConcurrentCallers(t *testing.T) {
 		}
 		resumed := 0
 		for _, err := range all(10, func() error {
-			view, err := n.orch.Resume(ctx, sb.SandboxID, shoal.ResumeOptions{Timeout: time.Minute})
+			view, err := n.orch.Resume(ctx, sb.SandboxID, shoal.ResumeOptions{Timeout: sandboxTime})
 			if err == nil && !n.answers(view) {
 				return errors.New("resumed, but it does not answer")
 			}

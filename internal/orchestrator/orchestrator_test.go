@@ -150,9 +150,12 @@ func (n *node) must(err error) {
 	}
 }
 
+// sandboxTime is longer than any test that uses a sandbox.
+const sandboxTime = 5 * time.Minute
+
 func (n *node) spec() shoal.Spec {
 	return shoal.Spec{SandboxID: shoal.NewSandboxID(), TeamID: "team", TemplateID: "t", BuildID: n.build.ID,
-		Resources: n.build.Resources, Timeout: time.Minute, MaxLength: time.Hour,
+		Resources: n.build.Resources, Timeout: sandboxTime, MaxLength: time.Hour,
 		EnvdAccessToken: "secret", EnvVars: map[string]string{"FROM_CLIENT": "2"}, DefaultUser: "user", DefaultWorkdir: "/home/user"}
 }
 
@@ -185,7 +188,7 @@ func (n *node) getEnvs(sb shoal.Sandbox, token string) (envs map[string]string, 
 	req, err := http.NewRequest("GET", sb.EnvdURL()+"/envs", nil)
 	n.must(err)
 	req.Header.Set("X-Access-Token", token)
-	client := &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
 	if err != nil {
 		return nil, false
@@ -207,7 +210,7 @@ func (n *node) gone(sb shoal.Sandbox) {
 func TestCreateAndKill(t *testing.T) {
 	n := newNode(t)
 	sb := n.create()
-	if sb.State != shoal.StateRunning || sb.EndAt.Sub(sb.StartedAt) != time.Minute || sb.EnvVars != nil {
+	if sb.State != shoal.StateRunning || sb.EndAt.Sub(sb.StartedAt) != sandboxTime || sb.EnvVars != nil {
 		t.Errorf("created: %+v", sb)
 	}
 	if !n.answers(sb) {
@@ -279,6 +282,7 @@ func TestSurvival(t *testing.T) {
 		n.must(err)
 		n.must(p.Kill())
 	}
+	n.eventually("it is dead", func() bool { return len(n.liveKernels(died.SandboxID)) == 0 })
 	// A create that was cut off leaves a record and whatever it had made.
 	half := strings.ReplaceAll(string(record), died.SandboxID, "ihalfmade0000000000000")
 	half = strings.Replace(half, `"state":"running"`, `"state":"creating"`, 1)

@@ -76,7 +76,7 @@ func (n *node) keepTemplate() shoal.Build {
 func (n *node) createOf(b shoal.Build, id string) shoal.Sandbox {
 	n.t.Helper()
 	sb, err := n.orch.Create(context.Background(), shoal.Spec{SandboxID: id, TemplateID: b.TemplateID, BuildID: b.ID,
-		Resources: b.Resources, Timeout: time.Minute, MaxLength: time.Hour, EnvdAccessToken: "token-" + id})
+		Resources: b.Resources, Timeout: sandboxTime, MaxLength: time.Hour, EnvdAccessToken: "token-" + id})
 	n.must(err)
 	return sb
 }

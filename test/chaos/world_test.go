@@ -16,7 +16,7 @@ import (
 
 // patience bounds every single answer, and the time after a start until all of the
 // world is as it must be.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // sandbox is what must be true of one. Its mark is in its metadata, on its disk and
 // in its memory; forks and copies share it.

@@ -58,13 +58,17 @@ func (b *box) reach(t *testing.T, all ...reach) {
 	t.Helper()
 	var asked strings.Builder
 	for _, r := range all {
-		fmt.Fprintf(&asked, "(%q, %q),", r.from.SandboxID, r.address)
+		limit := 1 // for what shall be blocked
+		if r.want {
+			limit = 15
+		}
+		fmt.Fprintf(&asked, "(%q, %q, %d),", r.from.SandboxID, r.address, limit)
 	}
 	out := b.python(t, `
 from concurrent.futures import ThreadPoolExecutor
 from e2b import Sandbox
 def ask(q):
-    curl = "curl -s -o /dev/null --connect-timeout 1 -m 2 http://" + q[1]
+    curl = f"curl -s -o /dev/null --connect-timeout {q[2]} -m {2 * q[2]} http://{q[1]}"
     return Sandbox.connect(q[0]).commands.run(curl + " && echo reached || echo blocked").stdout.strip()
 with ThreadPoolExecutor(8) as pool: print(*pool.map(ask, [`+asked.String()+`]))
 `)
@@ -163,18 +167,18 @@ print(Sandbox.connect("`+open.SandboxID+`").commands.run("curl -s http://192.0.2
 	out := server.python(t, `
 from e2b import Sandbox
 s = Sandbox.connect("`+open.SandboxID+`")
-def ask():
-    r = s.commands.run("curl -s -o /dev/null --connect-timeout 1 -m 2 http://`+inet+` && echo reached || echo blocked")
+def ask(limit):
+    r = s.commands.run(f"curl -s -o /dev/null --connect-timeout {limit} -m {2 * limit} http://`+inet+` && echo reached || echo blocked")
     print(r.stdout.strip())
-ask()
+ask(15)
 s.update_network({"deny_out": ["`+inet+`"]})
-ask()
+ask(1)
 s.update_network({})
-ask()
+ask(15)
 s.update_network({"deny_out": ["198.51.100.0/24"]})
-ask()
+ask(1)
 s.update_network({"deny_out": ["198.51.100.0/24"], "allow_out": ["`+inet+`"]})
-ask()
+ask(15)
 `)
 	if got := strings.Fields(out); strings.Join(got, " ") != "reached blocked reached blocked reached" {
 		t.Errorf("after the SDK's updates: %v", got)

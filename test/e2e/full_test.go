@@ -108,6 +108,7 @@ s.commands.run("head -c 16M /dev/urandom > /dev/shm/big; head -c 16M /dev/urando
 	whole("after its time")
 	noArtifacts("the pause at the deadline")
 
+	r.demand(t, 204, "POST", path+"/timeout", `{"timeout":600}`) // not to be tried again meanwhile
 	empty()
 	for _, body := range []string{`{}`, `{"memory":false}`} {
 		r.demand(t, 204, "POST", path+"/pause", body)

@@ -50,7 +50,7 @@ func suite(t *testing.T, name string, env ...string) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no tests in %s: %v", dir, err)
 	}
-	args := []string{"--test", "--test-force-exit", "--test-concurrency=1", "--test-timeout=600000", "--test-reporter=spec"}
+	args := []string{"--test", "--test-force-exit", "--test-concurrency=1", "--test-timeout=1500000", "--test-reporter=spec"}
 	for _, file := range files {
 		args = append(args, filepath.Base(file))
 	}

@@ -72,9 +72,10 @@ except CommandExitException as e: print(e.exit_code, e.stdout.splitlines()[-1:],
 import time
 from e2b import Sandbox
 s = Sandbox.connect("`+c.SandboxID+`")
-first = int(s.files.read("/tmp/count"))
-time.sleep(1)
-print(int(s.files.read("/tmp/count")) > first, len(s.commands.list()))
+first = now = int(s.files.read("/tmp/count"))
+end = time.monotonic() + 30
+while now == first and time.monotonic() < end: now = int(s.files.read("/tmp/count"))
+print(now > first, len(s.commands.list()))
 `)
 			if strings.TrimSpace(out) != "True 1" {
 				t.Errorf("the process in the sandbox: %q", out)

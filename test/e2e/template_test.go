@@ -61,7 +61,7 @@ s.kill()
 
 // TestImageLibrary builds from an image that was imported, without any registry.
 func TestImageLibrary(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	file := filepath.Join(t.TempDir(), "root.tar.gz")
 	packages, err := filepath.Glob(filepath.Join(server.ImageDir, "roots", "*"))

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -101,17 +102,23 @@ func (i *Installation) Remove() error {
 // between its choice and the start, nor while an installation is down.
 var given sync.Map
 
-// freePorts finds ports that nobody listens on and no other installation has.
+// freePorts finds ports that nobody listens on and no other installation has. They are
+// below those that a kernel gives away by itself: while an installation is down, or in
+// the middle of its start, a listener or a connection might be given one of its ports.
 func freePorts(n int) ([]string, error) {
+	const lowest, end = 20000, 32768
 	var addrs []string
-	for len(addrs) < n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
+	for tries := 0; len(addrs) < n; tries++ {
+		addr := fmt.Sprintf("127.0.0.1:%d", lowest+rand.IntN(end-lowest))
+		l, err := net.Listen("tcp", addr)
+		if err != nil && tries < 100 {
+			continue // somebody listens
+		} else if err != nil {
 			return nil, err
 		}
 		defer l.Close()
-		if _, taken := given.LoadOrStore(l.Addr().String(), true); !taken {
-			addrs = append(addrs, l.Addr().String())
+		if _, taken := given.LoadOrStore(addr, true); !taken {
+			addrs = append(addrs, addr)
 		}
 	}
 	return addrs, nil

@@ -20,8 +20,9 @@ describe('pause and resume', () => {
     assert.equal((await get(sandbox, 8000)).body, '2')
     assert.equal((await sandbox.commands.run('sha256sum /dev/shm/big big')).stdout, hash)
     assert.equal((await sandbox.commands.run('echo $FROM_CREATE $E2B_SANDBOX_ID')).stdout, `kept ${sandbox.sandboxId}\n`)
+    const from = Date.now()
     const clock = Number((await sandbox.commands.run('date +%s%3N')).stdout)
-    assert.ok(Math.abs(clock - Date.now()) < 3000, `the guest's clock is ${clock - Date.now()} ms off`)
+    assert.ok(clock > from - 1000 && clock < Date.now() + 1000, `the guest's clock says ${clock} between ${from} and ${Date.now()}`)
     const info = await sandbox.getInfo()
     assert.equal(info.state, 'running')
     assert.deepEqual(info.metadata, { m: '1' })
@@ -163,9 +164,14 @@ describe('the requests by hand', { concurrency: 3 }, () => {
 
   test('pauses at once all succeed, a later one does not', async () => {
     const sandbox = await create()
-    await fill(sandbox, 128) // so that none comes after the end of the first
-    const all = await Promise.all(Array.from({ length: 5 }, () => pause(sandbox)))
-    assert.deepEqual(all.map((a) => a.status), Array(5).fill(204))
+    await fill(sandbox, 256)
+    for (let tries = 1; ; tries++) {
+      const all = await Promise.all(Array.from({ length: 5 }, () => pause(sandbox)))
+      for (const { status } of all) assert.ok([204, 409].includes(status), String(status))
+      if (all.every((a) => a.status === 204)) break
+      assert.ok(tries < 10, 'each time one came after the end of the first')
+      await sandbox.connect()
+    }
     const second = await pause(sandbox)
     assert.deepEqual([second.status, second.body.message], [409, `Error pausing sandbox - sandbox '${sandbox.sandboxId}' is already paused`])
     assert.equal((await api('POST', '/sandboxes/not-found/pause')).status, 404)

@@ -8,13 +8,13 @@ after(() => Promise.all(made.map((sandbox) => sandbox.kill())))
 
 /** Creates a sandbox that is killed after the file's tests. */
 export async function create(opts = {}) {
-  const sandbox = await Sandbox.create({ timeoutMs: 120_000, ...opts })
+  const sandbox = await Sandbox.create({ timeoutMs: 600_000, ...opts })
   made.push(sandbox)
   return sandbox
 }
 
 /** Resolves when probe returns a truthy value, which it returns. */
-export async function eventually(probe, what, timeoutMs = 10_000) {
+export async function eventually(probe, what, timeoutMs = 60_000) {
   const end = Date.now() + timeoutMs
   for (;;) {
     const value = await probe()

@@ -139,7 +139,7 @@ test('starts sandboxes with the start command running, in its own environment', 
   const child = await build(template().fromTemplate(name).runCmd('cat /srv/site/index.html; pwd; echo $GREETING'), 'server-child')
   assert.deepEqual(printed(child.lines, '1/1'), ['hello', '/srv/site', 'hello'])
   assert.ok(child.lines.some((l) => l.includes('[start] [stdout]: starting hello in /srv/site')))
-  const own = await build(template().fromTemplate(name).setStartCmd('echo other; sleep 1000', waitForTimeout(200)), 'server-own')
+  const own = await build(template().fromTemplate(name).setStartCmd('echo other; sleep 1; touch /dev/shm/said; sleep 1000', '[ -f /dev/shm/said ]'), 'server-own')
   assert.ok(own.lines.some((l) => l.includes('[start] [stdout]: other')))
   assert.ok(!own.lines.some((l) => l.includes('starting hello')))
 })
@@ -215,10 +215,10 @@ test('a failed rebuild leaves what there was', async () => {
 test('builds in the background, under tags, and many at once', async () => {
   const tagged = `tagged-${unique}`
   names.push(tagged)
-  const started = await Template.buildInBackground(template().fromBaseImage().runCmd('sleep 1'), `${tagged}:v1`, { cpuCount: 1, memoryMB: 512 })
+  const started = await Template.buildInBackground(template().fromBaseImage().runCmd('sleep 5'), `${tagged}:v1`, { cpuCount: 1, memoryMB: 512 })
   const status = (o = {}) => Template.getBuildStatus({ templateId: started.templateId, buildId: started.buildId, ...o })
   assert.equal((await status()).status, 'building')
-  await eventually(async () => (await status()).status === 'ready', 'the background build', 20_000)
+  await eventually(async () => (await status()).status === 'ready', 'the background build', 120_000)
   await Template.assignTags(`${tagged}:v1`, ['production', 'latest'])
   assert.deepEqual((await Template.getTags(tagged)).map((t) => t.tag).sort(), ['latest', 'production', 'v1'])
   assert.equal(await Template.exists(tagged), true)
@@ -234,9 +234,11 @@ test('builds in the background, under tags, and many at once', async () => {
 test('a newer build takes the place of one under way', async () => {
   const name = `superseded-${unique}`
   names.push(name)
-  const slow = Template.build(template().fromBaseImage().runCmd('sleep 60'), name)
+  let begin
+  const begun = new Promise((resolve) => { begin = resolve })
+  const slow = Template.build(template().fromBaseImage().runCmd('sleep 60'), name, { onBuildLogs: (entry) => { if (entry.message.includes('RUN sleep 60')) begin() } })
   const outcome = assert.rejects(slow, /cancel/)
-  await new Promise((resolve) => setTimeout(resolve, 1500))
+  await Promise.race([begun, outcome])
   await build(template().fromBaseImage().runCmd('true'), 'superseded')
   await outcome
 })
@@ -281,7 +283,7 @@ test('T6: a background build is building by the very next request', async () => 
 
 test('P6: a start command that is inherited runs where it was set', async () => {
   const first = await build(template().fromBaseImage().setEnvs({ ONE: 'first' }).setWorkdir('/srv/first')
-    .setStartCmd('echo "start $ONE$TWO in $(pwd)"; sleep 1000', waitForTimeout(1000)), 'level-1')
+    .setStartCmd('echo "start $ONE$TWO in $(pwd)"; sleep 1; touch /dev/shm/said; sleep 1000', '[ -f /dev/shm/said ]'), 'level-1')
   const second = await build(template().fromTemplate(first.name).setEnvs({ TWO: 'second', ONE: 'changed' }).setWorkdir('/srv/second'), 'level-2')
   assert.ok(second.lines.includes('info: [start] [stdout]: start first in /srv/first'), second.lines.join('\n'))
   const third = await build(template().fromTemplate(second.name).setEnvs({ THREE: 'third' }).runCmd('echo $ONE $TWO $THREE; pwd'), 'level-3')
@@ -291,7 +293,7 @@ test('P6: a start command that is inherited runs where it was set', async () => 
 
 test('P7: what a start command printed before it was ready is in the log', async () => {
   const { lines } = await build(template().fromBaseImage()
-    .setStartCmd('for i in 1 2 3; do echo early $i; done; touch /tmp/printed; sleep 1000', '[ -f /tmp/printed ]'), 'early')
+    .setStartCmd('for i in 1 2 3; do echo early $i; done; sleep 1; touch /tmp/printed; sleep 1000', '[ -f /tmp/printed ]'), 'early')
   for (const n of [1, 2, 3]) assert.ok(lines.includes(`info: [start] [stdout]: early ${n}`), lines.join('\n'))
   const phases = lines.map((l) => l.match(/^info: (\[finalize\]|\[optimize\]|Running start|Template is ready)/)?.[1]).filter(Boolean)
   assert.deepEqual(phases, ['[finalize]', 'Running start', 'Template is ready', '[optimize]'])

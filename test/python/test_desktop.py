@@ -7,6 +7,8 @@ import unittest
 from e2b_desktop import Sandbox
 from PIL import Image
 
+from test_sandbox import eventually
+
 
 class Desktop(unittest.TestCase):
     @classmethod
@@ -25,14 +27,19 @@ class Desktop(unittest.TestCase):
         self.assertEqual(self.screen().size, (1024, 768))
 
     def test_2_menu(self):
-        time.sleep(5)  # as long as E2B's own suite leaves to XFCE
+        eventually(lambda: len(self.screen().getcolors(1 << 20)) > 50, "the wallpaper", 90)
         x, y = self.desktop.get_cursor_position()
         around = (x - 50, y - 50, x + 50, y + 50)
         before = self.screen().crop(around).tobytes()
-        self.desktop.right_click()
-        time.sleep(5)
-        self.assertNotEqual(self.screen().crop(around).tobytes(), before)
-        self.desktop.press("esc")
+
+        def menu():
+            self.desktop.right_click()  # a session that has just begun may not hear the first
+            time.sleep(5)  # as long as E2B's own suite leaves to XFCE
+            seen = self.screen().crop(around).tobytes() != before
+            self.desktop.press("esc")
+            return seen
+
+        eventually(menu, "the menu", 90)
 
     def test_3_mouse(self):
         self.desktop.move_mouse(100, 200)

@@ -66,7 +66,7 @@ class Interpreter(unittest.TestCase):
             execution = self.run_code("for (let i = 0; i < 20; i++) console.log(i)\n42", language="js")
             self.assertEqual(("".join(execution.logs.stdout).split(), execution.text), ([str(i) for i in range(20)], "42"))
         self.assertEqual(self.sandbox.run_code("let x = ;", language="js").error.name, "SyntaxError")
-        self.assertEqual(self.sandbox.run_code('echo "open', language="bash", timeout=20).error.name, "IncompleteInput")
+        self.assertEqual(self.sandbox.run_code('echo "open', language="bash", timeout=60).error.name, "IncompleteInput")
 
     def test_data(self):
         result = self.run_code('import pandas as pd\npd.DataFrame({"a": [1, 2, 3]})').results[0]
@@ -111,7 +111,7 @@ class Interpreter(unittest.TestCase):
     def test_gives_up(self):
         with self.assertRaisesRegex(TimeoutException, "timed out"):
             self.sandbox.run_code("import time; time.sleep(300)", timeout=3)
-        self.assertEqual(self.run_code("1 + 1", timeout=10).text, "2")
+        self.assertEqual(self.run_code("1 + 1", timeout=60).text, "2")
 
     def test_connect(self):
         self.run_code("kept = 5")
@@ -178,7 +178,7 @@ class Survival(unittest.TestCase):
                 sandbox.commands.run(f"kill -9 $(pgrep -f '{pattern}')", user="root")
             except Exception:  # the shell's own command line has the words too
                 pass
-            end = time.monotonic() + 30
+            end = time.monotonic() + 120
             while True:
                 new = sandbox.commands.run(find, user="root").stdout
                 health = 'curl -s -o /dev/null -w "%{http_code}" http://localhost:49999/health || true'

@@ -29,7 +29,7 @@ class Templates(unittest.TestCase):
         """Builds under a name that goes with the test; returns it and the log."""
         name = f"py-{uuid.uuid4().hex[:12]}"
         self.addCleanup(httpx.delete, f"{os.environ['E2B_API_URL']}/templates/{name}",
-                        headers={"X-API-Key": os.environ["E2B_API_KEY"]})
+                        headers={"X-API-Key": os.environ["E2B_API_KEY"]}, timeout=60)
         lines = []
         Template.build(steps, name, cpu_count=1, memory_mb=1024, on_build_logs=lambda e: lines.append(e.message), **options)
         return name, lines

@@ -57,15 +57,15 @@ func TestBusy(t *testing.T) {
 }
 
 func TestCPUUsed(t *testing.T) {
-	m := proc(t, map[string]string{"stat": "cpu  0 0 100 0\n"})
-	m.previous = cpuTime{at: time.Now().Add(-4 * time.Second)}
+	m := proc(t, map[string]string{"stat": "cpu  0 0 10000 0\n"})
+	m.previous = cpuTime{at: time.Now().Add(-400 * time.Second)}
 	if got := m.cpuUsed(2); got < 12 || got > 12.5 {
-		t.Errorf("1 s on 2 CPUs in 4 s: %v%%", got)
+		t.Errorf("100 s on 2 CPUs in 400 s: %v%%", got)
 	}
 	if got := m.cpuUsed(2); got != 0 {
 		t.Errorf("nothing since: %v%%", got)
 	}
-	m.previous = cpuTime{at: time.Now().Add(-time.Millisecond)}
+	m.previous = cpuTime{at: time.Now().Add(-time.Second)}
 	if got := m.cpuUsed(1); got != 100 {
 		t.Errorf("more than possible: %v%%", got)
 	}

@@ -15,7 +15,7 @@ const apps = {
 }
 
 let browser
-before(async () => { browser = await browse() }, { timeout: 60_000 })
+before(async () => { browser = await browse() }, { timeout: 240_000 })
 after(() => browser?.close())
 
 /** The status of a page, by the name of its host. */
@@ -34,7 +34,7 @@ async function shows(sandbox, port, text) {
   try {
     await eventually(async () => {
       await page.goto(address(sandbox, port), { timeout: 60_000 }).catch(() => {}) // it may reload itself meanwhile
-      return page.getByText(text).first().waitFor({ timeout: 5000 }).then(() => true, () => false)
+      return page.getByText(text).first().waitFor({ timeout: 20_000 }).then(() => true, () => false)
     }, `the page shows ${text}`, 150_000)
   } finally {
     await page.close()
@@ -43,7 +43,7 @@ async function shows(sandbox, port, text) {
 
 for (const name of process.env.FRAGMENTS.split(' ')) {
   const { port, file, code, first = 'Hello' } = apps[name]
-  test(`${name} shows what is written into ${file}`, { timeout: 400_000 }, async () => {
+  test(`${name} shows what is written into ${file}`, { timeout: 600_000 }, async () => {
     const sandbox = await Sandbox.create(name, { metadata: { template: name, userID: 'u', teamID: 't' }, timeoutMs: 600_000 })
     try {
       assert.equal(await status(sandbox, port), 200, 'right after the create')
