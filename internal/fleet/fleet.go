@@ -155,9 +155,9 @@ func (f *Fleet) announce(ctx context.Context, m *member, builds []shoal.Build) {
 	}
 }
 
-// lose notes that a machine may or may not have made sandboxes that nobody will ask for.
-func (f *Fleet) lose(m *member, sandboxIDs ...string) {
-	m.addLost(sandboxIDs...)
+// lose notes that a machine may or may not have made a sandbox that nobody will ask for.
+func (f *Fleet) lose(m *member, sandboxID string) {
+	m.addLost(sandboxID)
 	select {
 	case f.hurry <- struct{}{}:
 	default: // somebody has asked already

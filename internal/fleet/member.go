@@ -92,10 +92,10 @@ func (m *member) load(allocated, cpus int) float64 {
 	return float64(cpus+allocated+m.placing) / float64(overcommit*max(m.info.CPUCount, 1))
 }
 
-func (m *member) addLost(sandboxIDs ...string) {
+func (m *member) addLost(sandboxID string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.lost = append(m.lost, sandboxIDs...)
+	m.lost = append(m.lost, sandboxID)
 }
 
 func (m *member) takeLost() []string {

@@ -165,13 +165,22 @@ func (w *world) examine(sb *sandbox) {
 // await polls until a sandbox is in one of the states.
 func (w *world) await(id string, states []string) string {
 	var have string
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if have = w.state(id); slices.Contains(states, have) {
-			return have
+	if !poll(func() bool { have = w.state(id); return slices.Contains(states, have) }) {
+		w.fail("%s is %q, want one of %q", id, have, states)
+	}
+	return have
+}
+
+// poll asks until the answer is yes, and tells whether that was in time.
+func poll(probe func() bool) bool {
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		if probe() {
+			return true
+		}
+		if time.Now().After(deadline) {
+			return false
 		}
 	}
-	w.fail("%s is %q, want one of %q", id, have, states)
-	return ""
 }
 
 // listed returns the metadata of all sandboxes of the team by their IDs; an ID that
@@ -181,13 +190,10 @@ func (w *world) listed() map[string]string {
 		SandboxID string
 		Metadata  map[string]string
 	}
-	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-		if w.call("GET", "/v2/sandboxes?limit=100&state=running,paused", "", &list) == http.StatusOK {
-			break
-		}
-		if time.Now().After(deadline) {
-			w.fail("the list of sandboxes is not answered")
-		}
+	if !poll(func() bool {
+		return w.call("GET", "/v2/sandboxes?limit=100&state=running,paused", "", &list) == http.StatusOK
+	}) {
+		w.fail("the list of sandboxes is not answered")
 	}
 	all := map[string]string{}
 	for _, l := range list {
@@ -276,14 +282,9 @@ func (w *world) settle() {
 
 // awaitNone polls until no sandbox is left that the world does not know.
 func (w *world) awaitNone() {
-	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-		left := w.unknown()
-		if len(left) == 0 {
-			return
-		}
-		if time.Now().After(deadline) {
-			w.fail("not answered for and not ended: %v", left)
-		}
+	var left map[string]string
+	if !poll(func() bool { left = w.unknown(); return len(left) == 0 }) {
+		w.fail("not answered for and not ended: %v", left)
 	}
 }
 
