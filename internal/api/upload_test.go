@@ -203,7 +203,7 @@ func TestConcurrentUploads(t *testing.T) {
 func TestUploadOutlivesRequestLimits(t *testing.T) {
 	w := newWorld(t)
 	srv := httptest.NewUnstartedServer(w.server)
-	srv.Config.ReadTimeout, srv.Config.WriteTimeout = 100*time.Millisecond, 100*time.Millisecond
+	srv.Config.ReadTimeout, srv.Config.WriteTimeout = time.Second, time.Second
 	srv.Start()
 	defer srv.Close()
 	reg := w.register(`{"name":"web"}`)
@@ -213,7 +213,7 @@ func TestUploadOutlivesRequestLimits(t *testing.T) {
 	body, feed := io.Pipe()
 	go func() {
 		for range 4 {
-			time.Sleep(60 * time.Millisecond) // the slowness is the point
+			time.Sleep(400 * time.Millisecond) // the slowness is the point
 			fmt.Fprint(feed, "slow ")
 		}
 		feed.Close()

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"shoal/internal/shoal"
@@ -222,34 +223,36 @@ func TestDemand(t *testing.T) {
 // TestTurns: there are as many turns as processors, they are given in order, and one
 // that hangs is given on.
 func TestTurns(t *testing.T) {
-	turns := newTurns()
-	var first []func()
-	for range cap(turns) {
-		done, err := turns.take(t.Context())
+	synctest.Test(t, func(t *testing.T) { // a slow machine ends no turn early
+		turns := newTurns()
+		var first []func()
+		for range cap(turns) {
+			done, err := turns.take(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			first = append(first, done)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := turns.take(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("one turn more than there are: %v", err)
+		}
+		first[0]()
+		first[0]() // ends nobody else's
+		next, err := turns.take(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		first = append(first, done)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := turns.take(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("one turn more than there are: %v", err)
-	}
-	first[0]()
-	first[0]() // ends nobody else's
-	next, err := turns.take(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer next()
-	if len(turns) != cap(turns) {
-		t.Errorf("%d turns are taken, want %d", len(turns), cap(turns))
-	}
-	// None ends its turn, so this one comes when a limit is reached.
-	late, err := turns.take(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	late()
+		defer next()
+		if len(turns) != cap(turns) {
+			t.Errorf("%d turns are taken, want %d", len(turns), cap(turns))
+		}
+		// None ends its turn, so this one comes when a limit is reached.
+		late, err := turns.take(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		late()
+	})
 }
