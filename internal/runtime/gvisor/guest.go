@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -119,23 +120,23 @@ func (g *guest) Kill(ctx context.Context) error {
 }
 
 func (g *guest) Freeze(ctx context.Context) error {
-	return g.setFrozen(true, g.box.Pause)
+	return g.setFrozen(ctx, true, g.box.Pause)
 }
 
 func (g *guest) Thaw(ctx context.Context) error {
-	return g.setFrozen(false, g.box.Resume)
+	return g.setFrozen(ctx, false, g.box.Resume)
 }
 
 // setFrozen asks the kernel only for a change: it counts freezes, and a thaw too
 // many ends it.
-func (g *guest) setFrozen(want bool, change func(id string) error) error {
+func (g *guest) setFrozen(ctx context.Context, want bool, change func(id string) error) error {
 	if g.ended() {
 		return runtime.ErrGone
 	}
 	g.freezing.Lock()
 	defer g.freezing.Unlock()
 	if g.frozen == nil {
-		frozen, err := g.stopped()
+		frozen, err := g.stopped(ctx)
 		if err != nil {
 			return fmt.Errorf("ask whether the guest is frozen: %w", err)
 		}
@@ -151,26 +152,53 @@ func (g *guest) setFrozen(want bool, change func(id string) error) error {
 	return nil
 }
 
-// stopped tells whether the kernel holds all of its tasks. Nothing says so
-// directly; a held task waits in a function of its own.
-func (g *guest) stopped() (bool, error) {
-	stacks, err := g.box.Stacks()
-	if err != nil {
-		return false, err
+// stopped tells whether the kernel was frozen. Nothing says so directly, but a held
+// task waits in a function of its own. There is no telling while the kernel freezes, or
+// holds its tasks for a checkpoint, both for an orchestrator that is gone, and while
+// tasks are on their way into that function or out of it.
+func (g *guest) stopped(ctx context.Context) (bool, error) {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		stacks, err := g.box.Stacks()
+		if err != nil {
+			return false, err
+		}
+		if !strings.Contains(stacks, "kernel.(*Kernel).Pause(") && !strings.Contains(stacks, savingFrame) {
+			switch tasks, stopped, held := countTasks(stacks); {
+			case tasks == 0:
+				return false, errors.New("the kernel shows no task")
+			case held == tasks || stopped < tasks:
+				return held == tasks, nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-tick.C:
+		}
 	}
-	tasks, held := 0, 0
+}
+
+// savingFrame is in the stacks of a kernel that makes a checkpoint.
+const savingFrame = "state.(*SaveOpts).Save("
+
+// countTasks counts the tasks among a kernel's goroutines: those stopped are in the
+// function of held tasks, and those held wait there.
+func countTasks(stacks string) (tasks, stopped, held int) {
 	for stack := range strings.SplitSeq(stacks, "\n\n") {
-		if strings.Contains(stack, "kernel.(*Task).run(") {
-			tasks++
-			if strings.Contains(stack, "kernel.(*Task).doStop(") {
+		if !strings.Contains(stack, "kernel.(*Task).run(") {
+			continue
+		}
+		tasks++
+		if strings.Contains(stack, "kernel.(*Task).doStop(") {
+			stopped++
+			if head, _, _ := strings.Cut(stack, "\n"); strings.Contains(head, "[sync.Cond.Wait") {
 				held++
 			}
 		}
 	}
-	if tasks == 0 {
-		return false, errors.New("the kernel shows no task")
-	}
-	return tasks == held, nil
+	return tasks, stopped, held
 }
 
 // Upper writes a tar.

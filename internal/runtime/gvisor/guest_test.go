@@ -433,6 +433,42 @@ func TestAdopt(t *testing.T) {
 	}
 }
 
+// TestAdoptInACheckpoint: whoever takes a guest over while a checkpoint holds its tasks,
+// which one who is gone has asked for, does not take that for a freeze.
+func TestAdoptInACheckpoint(t *testing.T) {
+	h := newHost(t)
+	b := h.start("saved", "")
+	b.want("/hold?mb=300", "ok")
+	box, done := b.Guest.(*guest).box, make(chan error, 1)
+	go func() { done <- b.Checkpoint(context.Background(), t.TempDir()) }()
+	stacks := func() string {
+		text, err := box.Stacks()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	for !strings.Contains(stacks(), savingFrame) && len(done) == 0 {
+	}
+	again, err := h.driver.Adopt(context.Background(), b.spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Freeze(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if tasks, stopped, _ := countTasks(stacks()); tasks == 0 || stopped < tasks {
+		t.Errorf("after the freeze %d of %d tasks run", tasks-stopped, tasks)
+	}
+	if err := again.Thaw(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	b.want("/count", "1")
+}
+
 // TestLayers: several images make one root, of which a checkpoint remembers all. It
 // needs Shoal's changes to gVisor (scripts/gvisor), as every test run has them.
 func TestLayers(t *testing.T) {
