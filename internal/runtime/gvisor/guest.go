@@ -157,6 +157,8 @@ func (g *guest) setFrozen(ctx context.Context, want bool, change func(id string)
 // holds its tasks for a checkpoint, both for an orchestrator that is gone, and while
 // tasks are on their way into that function or out of it.
 func (g *guest) stopped(ctx context.Context) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, heldTime)
+	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -179,6 +181,10 @@ func (g *guest) stopped(ctx context.Context) (bool, error) {
 		}
 	}
 }
+
+// heldTime bounds how long a checkpoint may go on that is found under way. One takes
+// about half a second for each GiB of memory, and longer on a slow disk.
+const heldTime = time.Minute
 
 // savingFrame is in the stacks of a kernel that makes a checkpoint.
 const savingFrame = "state.(*SaveOpts).Save("
