@@ -71,7 +71,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 func (s *Server) logCall(r *http.Request, c *call, status int, took time.Duration) {
 	level := slog.LevelInfo
 	switch {
-	case status >= 500:
+	case status >= 500 && status != http.StatusNotImplemented: // what is not there is no fault
 		level = slog.LevelError
 	case c.route == "GET /health":
 		level = slog.LevelDebug
