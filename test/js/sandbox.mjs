@@ -63,7 +63,9 @@ class H(http.server.BaseHTTPRequestHandler):
             time.sleep(60)
         self.send_response(200); self.end_headers(); self.wfile.write(str(mine).encode())
     def log_message(self, *a): pass
-http.server.ThreadingHTTPServer(("0.0.0.0", 8000), H).serve_forever()
+class S(http.server.ThreadingHTTPServer):
+    request_queue_size = 256 # a connection beyond it is tried again after 1, 3, 7, 15 s
+S(("0.0.0.0", 8000), H).serve_forever()
 `
 
 /**
