@@ -35,6 +35,9 @@ async function remove(name) {
   await fetch(`${process.env.E2B_API_URL}/templates/${encodeURIComponent(name)}`, { method: 'DELETE', headers: { 'X-API-Key': process.env.E2B_API_KEY } })
 }
 
+/** A start command that goes on after what a command prints, and is ready when that was read. */
+const saying = (command) => [`${command}; sleep 1; touch /dev/shm/said; sleep 1000`, '[ -f /dev/shm/said ]']
+
 const template = () => Template({ fileContextPath: context })
 
 /** Builds under a name of its own; returns the name and the lines of the log. */
@@ -139,7 +142,7 @@ test('starts sandboxes with the start command running, in its own environment', 
   const child = await build(template().fromTemplate(name).runCmd('cat /srv/site/index.html; pwd; echo $GREETING'), 'server-child')
   assert.deepEqual(printed(child.lines, '1/1'), ['hello', '/srv/site', 'hello'])
   assert.ok(child.lines.some((l) => l.includes('[start] [stdout]: starting hello in /srv/site')))
-  const own = await build(template().fromTemplate(name).setStartCmd('echo other; sleep 1; touch /dev/shm/said; sleep 1000', '[ -f /dev/shm/said ]'), 'server-own')
+  const own = await build(template().fromTemplate(name).setStartCmd(...saying('echo other')), 'server-own')
   assert.ok(own.lines.some((l) => l.includes('[start] [stdout]: other')))
   assert.ok(!own.lines.some((l) => l.includes('starting hello')))
 })
@@ -283,7 +286,7 @@ test('T6: a background build is building by the very next request', async () => 
 
 test('P6: a start command that is inherited runs where it was set', async () => {
   const first = await build(template().fromBaseImage().setEnvs({ ONE: 'first' }).setWorkdir('/srv/first')
-    .setStartCmd('echo "start $ONE$TWO in $(pwd)"; sleep 1; touch /dev/shm/said; sleep 1000', '[ -f /dev/shm/said ]'), 'level-1')
+    .setStartCmd(...saying('echo "start $ONE$TWO in $(pwd)"')), 'level-1')
   const second = await build(template().fromTemplate(first.name).setEnvs({ TWO: 'second', ONE: 'changed' }).setWorkdir('/srv/second'), 'level-2')
   assert.ok(second.lines.includes('info: [start] [stdout]: start first in /srv/first'), second.lines.join('\n'))
   const third = await build(template().fromTemplate(second.name).setEnvs({ THREE: 'third' }).runCmd('echo $ONE $TWO $THREE; pwd'), 'level-3')
@@ -293,7 +296,7 @@ test('P6: a start command that is inherited runs where it was set', async () => 
 
 test('P7: what a start command printed before it was ready is in the log', async () => {
   const { lines } = await build(template().fromBaseImage()
-    .setStartCmd('for i in 1 2 3; do echo early $i; done; sleep 1; touch /tmp/printed; sleep 1000', '[ -f /tmp/printed ]'), 'early')
+    .setStartCmd(...saying('for i in 1 2 3; do echo early $i; done')), 'early')
   for (const n of [1, 2, 3]) assert.ok(lines.includes(`info: [start] [stdout]: early ${n}`), lines.join('\n'))
   const phases = lines.map((l) => l.match(/^info: (\[finalize\]|\[optimize\]|Running start|Template is ready)/)?.[1]).filter(Boolean)
   assert.deepEqual(phases, ['[finalize]', 'Running start', 'Template is ready', '[optimize]'])

@@ -7,20 +7,26 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"shoal/internal/runtime"
 )
+
+// adopt takes the guest over as a new process would.
+func (b *booted) adopt() runtime.Guest {
+	b.t.Helper()
+	g, err := b.driver.Adopt(context.Background(), b.spec)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return g
+}
 
 // TestAdopt takes a guest over with nothing but its spec, as a new process would.
 func TestAdopt(t *testing.T) {
 	h := newHost(t)
 	b := h.start("adopted", "")
 	b.want("/count", "1")
-	again, err := h.driver.Adopt(context.Background(), b.spec)
-	if err != nil {
-		t.Fatal(err)
-	}
+	again := b.adopt()
 	if err := again.Freeze(context.Background()); err != nil {
 		t.Fatal(err)
 	}
@@ -41,11 +47,7 @@ func TestAdopt(t *testing.T) {
 	if err := h.driver.Reclaim(context.Background(), func(string) bool { return false }); err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case <-b.Done():
-	case <-time.After(2 * emptyTime):
-		t.Error("the reclaimed guest lives")
-	}
+	b.ends("a reclaim that does not name it")
 }
 
 // TestAdoptInACheckpoint: whoever takes a guest over while a checkpoint holds its tasks,
@@ -65,10 +67,7 @@ func TestAdoptInACheckpoint(t *testing.T) {
 	}
 	for !strings.Contains(stacks(), savingFrame) && len(done) == 0 {
 	}
-	again, err := h.driver.Adopt(context.Background(), b.spec)
-	if err != nil {
-		t.Fatal(err)
-	}
+	again := b.adopt()
 	if err := again.Freeze(context.Background()); err != nil {
 		t.Fatal(err)
 	}
@@ -104,11 +103,7 @@ func TestReclaimStray(t *testing.T) {
 	if err := h.driver.Reclaim(context.Background(), func(string) bool { return false }); err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case <-b.Done():
-	case <-time.After(2 * emptyTime):
-		t.Error("the stray guest lives")
-	}
+	b.ends("a reclaim that does not name it")
 }
 
 // TestAdoptFrozen: a process that takes a guest over cannot know whether it was
@@ -118,15 +113,7 @@ func TestAdoptFrozen(t *testing.T) {
 	b := h.start("frozen", "")
 	b.want("/count", "1")
 	ctx := context.Background()
-	adopt := func() runtime.Guest {
-		t.Helper()
-		g, err := h.driver.Adopt(ctx, b.spec)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return g
-	}
-	if err := adopt().Thaw(ctx); err != nil {
+	if err := b.adopt().Thaw(ctx); err != nil {
 		t.Fatal(err)
 	}
 	b.want("/count", "2")
@@ -135,7 +122,7 @@ func TestAdoptFrozen(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	again := adopt()
+	again := b.adopt()
 	for range 2 {
 		if err := again.Thaw(ctx); err != nil {
 			t.Fatal(err)

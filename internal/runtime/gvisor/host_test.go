@@ -172,3 +172,13 @@ func (b *booted) want(path, want string) {
 		b.t.Errorf("%s = %d %q, want %q", path, status, got, want)
 	}
 }
+
+// ends waits for the guest's end, which something is to bring about.
+func (b *booted) ends(by string) {
+	b.t.Helper()
+	select {
+	case <-b.Done():
+	case <-time.After(2 * emptyTime):
+		b.t.Fatalf("%s does not end the guest", by)
+	}
+}
