@@ -9,7 +9,7 @@ import (
 )
 
 // writeError answers with the JSON that every client parses: code and message,
-// and what a person needs to mend it (api.md §1.4, architecture §7).
+// and what a person needs to mend it (api.md §1.4).
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	known := shoal.AsError(err)
 	callOf(r.Context()).err = err

@@ -64,7 +64,7 @@ func invalidTokenPage(id string) page {
 		message: "Sandbox is secured with traffic access token. Provided token in header 'e2b-traffic-access-token' is invalid"}
 }
 
-// pausedPage differs from notFoundPage for those who look closely (runtime.md §1.9).
+// pausedPage differs from notFoundPage for those who look closely (runtime.md §1.7).
 func pausedPage(id string) page {
 	p := notFoundPage(id, "paused")
 	p.detail = "It is paused, and not set to be resumed by traffic; connect to it to resume it."
