@@ -13,7 +13,7 @@ func (s *Server) ListNodes(context.Context, gen.ListNodesRequestObject) (gen.Lis
 	return gen.ListNodes200JSONResponse(s.nodes()), nil
 }
 
-// DiscoverNodes is ListNodes for frontends that poll this path (runtime.md P8).
+// DiscoverNodes is ListNodes for frontends that poll this path.
 func (s *Server) DiscoverNodes(context.Context, gen.DiscoverNodesRequestObject) (gen.DiscoverNodesResponseObject, error) {
 	return gen.DiscoverNodes200JSONResponse(s.nodes()), nil
 }

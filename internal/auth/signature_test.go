@@ -2,7 +2,7 @@ package auth
 
 import "testing"
 
-// TestFileSignature is envd.md's own vector.
+// TestFileSignature is the vector of envd.md §3.2.
 func TestFileSignature(t *testing.T) {
 	got := FileSignature("hello.txt", "read", "user", "0tQG31xiMp0IOQfaz9dcwi72L1CPo8e0", "")
 	if want := "v1_gUtH/s9YCJWgCizjfUxuWfhFE4QSydOWEIIvfLwDr6E"; got != want {

@@ -70,7 +70,7 @@ type sections map[string]bool
 
 var (
 	heading = regexp.MustCompile(`(?m)^#+ (\d+(?:\.\d+)*)\.? `)
-	row     = regexp.MustCompile(`(?m)^\| ([DE]\d+) \|`)
+	row     = regexp.MustCompile(`(?m)^\| ([A-Z]\d+) \|`)
 )
 
 func readContract(t *testing.T) map[string]sections {
@@ -102,7 +102,7 @@ func parse(text string) sections {
 
 var (
 	// A file's name, a section or the rest of a range of sections, or a row of a table of differences.
-	token = regexp.MustCompile("`?([a-z][a-z0-9.-]*\\.md)`?|§(\\d+(?:\\.\\d+)*)(?:[–-](\\d+(?:\\.\\d+)*))?|§|\\b([DE]\\d+)\\b")
+	token = regexp.MustCompile("`?([a-z][a-z0-9.-]*\\.md)`?|§(\\d+(?:\\.\\d+)*)(?:[–-](\\d+(?:\\.\\d+)*))?|§|\\b([A-Z]\\d+)\\b")
 	// What may stand between a file's name and its sections: spaces, the mark of a comment that goes on
 	// in the next line, and the words and signs of a list.
 	joint = regexp.MustCompile(`^(?:\s|//|#|\*|,|;|–|-|/|\band\b|\bto\b|\bor\b)*$`)
