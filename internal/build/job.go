@@ -1,6 +1,6 @@
 // Package build is what happens between the request for a template build and the
 // template: jobs, their log, the files that clients upload for them, and the queue
-// that runs them one after the other in an Engine, which makes the images.
+// that runs a few at a time in an Engine, which makes the images.
 package build
 
 import (

@@ -1,5 +1,4 @@
-// Package telemetry records what the product does: phase timers, and the logs
-// that carry a request's ID.
+// Package telemetry times the phases of what the product does.
 package telemetry
 
 import (

@@ -3,9 +3,10 @@
 // socket. Every gVisor internal that Shoal uses is touched here and there only.
 //
 // The driver calls runsc's sandbox package directly, one layer below its
-// container package. That layer takes the image and the backing file of the
-// writable layer as open files, so neither a gofer process nor a patch is
-// needed, and it keeps no state files of its own.
+// container package. That layer takes the images and the backing file of the
+// writable layer as open files, so no gofer process is needed, and it keeps no
+// state files of its own. gVisor itself has small changes: _patch, which
+// scripts/gvisor lays over the pinned module.
 package gvisor
 
 import (
