@@ -25,8 +25,6 @@ import (
 	"shoal/internal/envd/account"
 	"shoal/internal/envd/file"
 	"shoal/internal/envd/filesystem"
-	"shoal/internal/envd/gen/filesystem/filesystemconnect"
-	"shoal/internal/envd/gen/process/processconnect"
 	"shoal/internal/envd/metrics"
 	"shoal/internal/envd/port"
 	"shoal/internal/envd/process"
@@ -35,6 +33,8 @@ import (
 	"shoal/internal/envd/transfer"
 	"shoal/internal/envd/trust"
 	"shoal/internal/envd/watch"
+	"shoal/internal/envdapi/gen/filesystem/filesystemconnect"
+	"shoal/internal/envdapi/gen/process/processconnect"
 )
 
 // Version is the version of E2B's daemon whose behaviour this one has. Clients

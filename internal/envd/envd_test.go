@@ -22,8 +22,8 @@ import (
 	"connectrpc.com/connect"
 
 	"shoal/internal/envd/access"
-	"shoal/internal/envd/gen/filesystem/filesystemconnect"
-	"shoal/internal/envd/gen/process/processconnect"
+	"shoal/internal/envdapi/gen/filesystem/filesystemconnect"
+	"shoal/internal/envdapi/gen/process/processconnect"
 )
 
 // patience bounds every wait of a test. Nothing should take that long.

@@ -10,7 +10,7 @@ import (
 	"connectrpc.com/connect"
 	"golang.org/x/sys/unix"
 
-	pb "shoal/internal/envd/gen/filesystem"
+	pb "shoal/internal/envdapi/gen/filesystem"
 )
 
 func (g *guest) stat(path string) (*pb.EntryInfo, error) {

@@ -20,7 +20,7 @@ import (
 	"connectrpc.com/connect"
 	"golang.org/x/sys/unix"
 
-	pb "shoal/internal/envd/gen/process"
+	pb "shoal/internal/envdapi/gen/process"
 )
 
 func hash(token string) string {

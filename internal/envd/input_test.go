@@ -7,7 +7,7 @@ import (
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
 
-	pb "shoal/internal/envd/gen/process"
+	pb "shoal/internal/envdapi/gen/process"
 )
 
 func stdin(text string) *pb.ProcessInput {

@@ -10,7 +10,7 @@ import (
 
 	"connectrpc.com/connect"
 
-	pb "shoal/internal/envd/gen/filesystem"
+	pb "shoal/internal/envdapi/gen/filesystem"
 )
 
 func (g *guest) watcher(req *pb.CreateWatcherRequest) string {

@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"shoal/internal/envd/client"
+	"shoal/internal/envdapi/client"
 	"shoal/internal/network"
 	"shoal/internal/runtime"
 	"shoal/internal/shoal"

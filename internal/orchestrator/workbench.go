@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"os"
 
-	"shoal/internal/envd/client"
+	"shoal/internal/envdapi/client"
 	"shoal/internal/runtime"
 	"shoal/internal/shoal"
 	"shoal/internal/telemetry"

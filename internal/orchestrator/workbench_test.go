@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"shoal/internal/envd/client"
+	"shoal/internal/envdapi/client"
 	"shoal/internal/image"
 	"shoal/internal/shoal"
 )

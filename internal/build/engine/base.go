@@ -10,7 +10,7 @@ import (
 	"connectrpc.com/connect"
 
 	"shoal/internal/build"
-	"shoal/internal/envd/client"
+	"shoal/internal/envdapi/client"
 	"shoal/internal/image"
 	"shoal/internal/registry"
 	"shoal/internal/shoal"

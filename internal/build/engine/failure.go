@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"shoal/internal/build"
-	"shoal/internal/envd/client"
+	"shoal/internal/envdapi/client"
 	"shoal/internal/shoal"
 )
 

@@ -8,7 +8,7 @@ import (
 	"connectrpc.com/connect"
 
 	"shoal/internal/build"
-	"shoal/internal/envd/client"
+	"shoal/internal/envdapi/client"
 	"shoal/internal/shoal"
 )
 

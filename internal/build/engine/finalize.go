@@ -8,7 +8,7 @@ import (
 
 	"shoal/internal/build"
 	"shoal/internal/envd"
-	"shoal/internal/envd/client"
+	"shoal/internal/envdapi/client"
 	"shoal/internal/image"
 	"shoal/internal/shoal"
 )

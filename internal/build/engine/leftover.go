@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"shoal/internal/build"
-	"shoal/internal/envd/client"
+	"shoal/internal/envdapi/client"
 )
 
 // lookEvery is how often a step's command is looked at while it runs.

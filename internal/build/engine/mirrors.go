@@ -6,7 +6,7 @@ import (
 
 	"connectrpc.com/connect"
 
-	"shoal/internal/envd/client"
+	"shoal/internal/envdapi/client"
 )
 
 // Package sources of an image are read from the operator's mirrors while steps run. The

@@ -5,7 +5,7 @@ import (
 	"sync"
 
 	"shoal/internal/build"
-	"shoal/internal/envd/client"
+	"shoal/internal/envdapi/client"
 )
 
 // lastLines is how much of a failed step's output its failure repeats.

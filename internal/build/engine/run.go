@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"shoal/internal/build"
-	"shoal/internal/envd/client"
+	"shoal/internal/envdapi/client"
 	"shoal/internal/image"
 	"shoal/internal/orchestrator"
 	"shoal/internal/shoal"

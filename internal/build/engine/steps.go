@@ -10,7 +10,7 @@ import (
 	"connectrpc.com/connect"
 
 	"shoal/internal/build"
-	"shoal/internal/envd/client"
+	"shoal/internal/envdapi/client"
 )
 
 // step carries out one step of the template (templates.md §3.5).

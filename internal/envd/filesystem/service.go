@@ -15,10 +15,10 @@ import (
 	"shoal/internal/envd/access"
 	"shoal/internal/envd/account"
 	"shoal/internal/envd/file"
-	pb "shoal/internal/envd/gen/filesystem"
-	"shoal/internal/envd/gen/filesystem/filesystemconnect"
 	"shoal/internal/envd/settings"
 	"shoal/internal/envd/watch"
+	pb "shoal/internal/envdapi/gen/filesystem"
+	"shoal/internal/envdapi/gen/filesystem/filesystemconnect"
 )
 
 // Service serves the RPCs. Use New.

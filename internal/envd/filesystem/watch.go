@@ -13,9 +13,9 @@ import (
 	"connectrpc.com/connect"
 
 	"shoal/internal/envd/file"
-	pb "shoal/internal/envd/gen/filesystem"
 	"shoal/internal/envd/stream"
 	"shoal/internal/envd/watch"
+	pb "shoal/internal/envdapi/gen/filesystem"
 )
 
 // watchRequest is what WatchDir and CreateWatcher have in common.

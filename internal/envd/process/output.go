@@ -3,7 +3,7 @@ package process
 import (
 	"sync"
 
-	pb "shoal/internal/envd/gen/process"
+	pb "shoal/internal/envdapi/gen/process"
 )
 
 // queueLength is how many chunks a subscriber may lag behind before the

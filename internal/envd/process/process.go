@@ -13,7 +13,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	pb "shoal/internal/envd/gen/process"
+	pb "shoal/internal/envdapi/gen/process"
 )
 
 const (

@@ -12,9 +12,9 @@ import (
 	"connectrpc.com/connect"
 
 	"shoal/internal/envd/access"
-	pb "shoal/internal/envd/gen/process"
-	"shoal/internal/envd/gen/process/processconnect"
 	"shoal/internal/envd/settings"
+	pb "shoal/internal/envdapi/gen/process"
+	"shoal/internal/envdapi/gen/process/processconnect"
 )
 
 // killWait bounds how long SendSignal waits for a killed process to be gone.

@@ -17,8 +17,8 @@ import (
 	"connectrpc.com/connect"
 
 	"shoal/internal/envd/account"
-	pb "shoal/internal/envd/gen/process"
 	"shoal/internal/envd/stream"
+	pb "shoal/internal/envdapi/gen/process"
 )
 
 // Start runs a command and streams its events. The call's deadline is the

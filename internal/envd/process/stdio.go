@@ -6,7 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	pb "shoal/internal/envd/gen/process"
+	pb "shoal/internal/envdapi/gen/process"
 )
 
 // stdio are a child's first three descriptors, as we have them. They are numbers because

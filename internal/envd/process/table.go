@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"time"
 
-	pb "shoal/internal/envd/gen/process"
+	pb "shoal/internal/envdapi/gen/process"
 )
 
 // retention is how long a process that ended still answers Connect.

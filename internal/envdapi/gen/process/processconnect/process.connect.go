@@ -12,7 +12,7 @@ import (
 	context "context"
 	errors "errors"
 	http "net/http"
-	process "shoal/internal/envd/gen/process"
+	process "shoal/internal/envdapi/gen/process"
 	strings "strings"
 )
 

@@ -18,10 +18,10 @@ import (
 	"connectrpc.com/connect"
 
 	"shoal/internal/envd/access"
-	"shoal/internal/envd/gen/filesystem"
-	"shoal/internal/envd/gen/filesystem/filesystemconnect"
-	"shoal/internal/envd/gen/process"
-	"shoal/internal/envd/gen/process/processconnect"
+	"shoal/internal/envdapi/gen/filesystem"
+	"shoal/internal/envdapi/gen/filesystem/filesystemconnect"
+	"shoal/internal/envdapi/gen/process"
+	"shoal/internal/envdapi/gen/process/processconnect"
 	"shoal/internal/shoal"
 )
 

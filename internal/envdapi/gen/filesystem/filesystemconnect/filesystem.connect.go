@@ -12,7 +12,7 @@ import (
 	context "context"
 	errors "errors"
 	http "net/http"
-	filesystem "shoal/internal/envd/gen/filesystem"
+	filesystem "shoal/internal/envdapi/gen/filesystem"
 	strings "strings"
 )
 
