@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"shoal/internal/envdapi"
 )
 
 // dirty is how much random memory a sandbox holds when it is paused.
@@ -147,7 +149,7 @@ func (st *stockRuntime) checkpointAndRestore(ctx context.Context, id string, d d
 		said, _ := os.ReadFile(filepath.Join(st.dir, "runsc.log"))
 		return 0, 0, fmt.Errorf("runsc restore: %w\n%s", err, said)
 	}
-	if err := awaitHealth(ctx, "http://"+stockGuest+":49983"); err != nil {
+	if err := awaitHealth(ctx, envdapi.URL(stockGuest)); err != nil {
 		return 0, 0, err
 	}
 	return checkpoint, time.Since(begin), nil

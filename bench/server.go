@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"shoal/internal/envdapi"
 	"shoal/internal/shoal"
 	"shoal/test/installation"
 )
@@ -85,8 +87,8 @@ func (s *server) envd(ctx context.Context, sb sandbox, method, path, contentType
 		return nil, err
 	}
 	req.Header.Set("E2b-Sandbox-Id", sb.ID)
-	req.Header.Set("E2b-Sandbox-Port", "49983")
-	req.Header.Set("X-Access-Token", sb.Token)
+	req.Header.Set("E2b-Sandbox-Port", strconv.Itoa(envdapi.Port))
+	req.Header.Set(envdapi.TokenHeader, sb.Token)
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"shoal/internal/envdapi"
 	"shoal/internal/runtime/gvisor/pin"
 )
 
@@ -51,11 +52,11 @@ func newStock(s *server) (*stockRuntime, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(filepath.Join(root, "usr/bin/envd"), envd, 0o755); err != nil {
+	if err := os.WriteFile(filepath.Join(root, envdapi.Executable), envd, 0o755); err != nil {
 		return nil, err
 	}
 	spec := specs.Spec{Version: specs.Version, Root: &specs.Root{Path: "rootfs"}, Hostname: "stock",
-		Process: &specs.Process{Args: []string{"/usr/bin/envd", "-isnotfc", "-no-cgroups"}, Cwd: "/",
+		Process: &specs.Process{Args: envdapi.Command(), Cwd: "/",
 			Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"}},
 		Mounts: []specs.Mount{{Destination: "/proc", Type: "proc", Source: "proc"}, {Destination: "/dev/shm", Type: "tmpfs", Source: "tmpfs"}},
 		Linux: &specs.Linux{Namespaces: []specs.LinuxNamespace{{Type: specs.PIDNamespace}, {Type: specs.MountNamespace}, {Type: specs.IPCNamespace},
@@ -126,7 +127,7 @@ func (st *stockRuntime) start(ctx context.Context, id string) (time.Duration, er
 		said, _ := os.ReadFile(filepath.Join(st.dir, "runsc.log"))
 		return 0, fmt.Errorf("runsc run: %w\n%s", err, said)
 	}
-	if err := awaitHealth(ctx, "http://"+stockGuest+":49983"); err != nil {
+	if err := awaitHealth(ctx, envdapi.URL(stockGuest)); err != nil {
 		return 0, err
 	}
 	return time.Since(begin), nil

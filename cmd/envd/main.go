@@ -17,6 +17,7 @@ import (
 
 	"shoal/internal/envd"
 	"shoal/internal/envd/report"
+	"shoal/internal/envdapi"
 )
 
 // commit is set by the linker.
@@ -38,11 +39,11 @@ func main() {
 
 func run(args []string) error {
 	flags := flag.NewFlagSet("envd", flag.ExitOnError)
-	port := flags.Int("port", envd.Port, "TCP port to listen on, all addresses")
+	port := flags.Int("port", envdapi.Port, "TCP port to listen on, all addresses")
 	version := flags.Bool("version", false, "print the version and exit")
 	printCommit := flags.Bool("commit", false, "print the source commit and exit")
-	local := flags.Bool("isnotfc", false, "no metadata service is there to ask")
-	flags.Bool("no-cgroups", false, "accepted for compatibility; no cgroups are made")
+	local := flags.Bool(envdapi.LocalFlag, false, "no metadata service is there to ask")
+	flags.Bool(envdapi.NoCgroupsFlag, false, "accepted for compatibility; no cgroups are made")
 	flags.String("cgroup-root", "", "accepted for compatibility; no cgroups are made")
 	verbose := flags.Bool("verbose", false, "log more")
 	if err := flags.Parse(args); err != nil {
@@ -50,7 +51,7 @@ func run(args []string) error {
 	}
 	switch {
 	case *version:
-		fmt.Println(envd.Version)
+		fmt.Println(envdapi.Version)
 		return nil
 	case *printCommit:
 		fmt.Println(commit)

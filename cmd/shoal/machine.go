@@ -19,7 +19,7 @@ import (
 	"shoal/internal/artifact"
 	"shoal/internal/build/engine"
 	"shoal/internal/config"
-	"shoal/internal/envd"
+	"shoal/internal/envdapi"
 	"shoal/internal/image"
 	"shoal/internal/network"
 	"shoal/internal/orchestrator"
@@ -242,7 +242,7 @@ func (m *machine) base(ctx context.Context, progress func(image.Progress)) (shoa
 		ID:         buildIDOf(result.Digest),
 		TemplateID: shoal.BaseTemplateID, Status: shoal.BuildReady,
 		Resources:   shoal.Resources{CPUCount: 2, MemoryMB: 1024, DiskMB: m.cfg.SandboxDisk},
-		EnvdVersion: envd.Version, ImageDigest: result.Digest,
+		EnvdVersion: envdapi.Version, ImageDigest: result.Digest,
 		DefaultUser: result.DefaultUser, DefaultWorkdir: result.DefaultWorkdir,
 		CreatedAt: since, UpdatedAt: since, FinishedAt: result.BuiltAt,
 	}

@@ -4,8 +4,6 @@
 // filesystem, transfer, watch, port, access, trust and metrics.
 package envd
 
-//go:generate sh -c "cd ../../spec/envd && go run github.com/bufbuild/buf/cmd/buf@v1.75.0 generate"
-
 import (
 	"cmp"
 	"context"
@@ -37,13 +35,6 @@ import (
 	"shoal/internal/envdapi/gen/process/processconnect"
 )
 
-// Version is the version of E2B's daemon whose behaviour this one has. Clients
-// switch features on by it, so it must stay X.Y.Z and not promise more.
-const Version = "0.6.13"
-
-// Port is where clients and the platform expect the daemon.
-const Port = 49983
-
 const (
 	idleTime  = 640 * time.Second // of a kept-alive connection; longer than the edge keeps it
 	drainTime = 2 * time.Second   // for requests in flight when the daemon ends
@@ -51,7 +42,7 @@ const (
 
 // Config says where the daemon is. DefaultConfig fits a sandbox.
 type Config struct {
-	Local        bool // no sandbox around it: E2B_SANDBOX is "false"
+	Local        bool // no metadata service is there: E2B_SANDBOX is "false" if nobody says otherwise
 	ReapOrphans  bool // it is process 1
 	ForwardPorts bool // make loopback servers reachable from outside
 
@@ -92,7 +83,7 @@ type Server struct {
 	log       *slog.Logger
 	token     *access.Token
 	authority access.Authority
-	claimed   *identity // of a guest that was started ahead; held by the init turn
+	claimed   *claim // of a guest that was started ahead; held by the init turn
 	accounts  *account.Database
 	settings  *settings.Settings
 	callers   access.Callers

@@ -6,17 +6,16 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+
+	"shoal/internal/envdapi"
 )
 
-// eventsHost is the name of the node's event server inside a guest.
-const eventsHost = "events.e2b.local"
-
-// mapEventsHost makes the hosts file map eventsHost to the address. It replaces
+// mapEventsHost makes the hosts file map envdapi.EventsHost to the address. It replaces
 // an entry of the same address family and keeps everything else.
 func mapEventsHost(path string, addr netip.Addr) error {
 	data, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("map %s: %w", eventsHost, err)
+		return fmt.Errorf("map %s: %w", envdapi.EventsHost, err)
 	}
 	text := withEventsHost(string(data), addr)
 	if text == string(data) {
@@ -24,13 +23,13 @@ func mapEventsHost(path string, addr netip.Addr) error {
 	}
 	// In place, because the file may be a mount of its own.
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		return fmt.Errorf("map %s: %w", eventsHost, err)
+		return fmt.Errorf("map %s: %w", envdapi.EventsHost, err)
 	}
 	return nil
 }
 
 func withEventsHost(text string, addr netip.Addr) string {
-	entry := addr.String() + "\t" + eventsHost + "\n"
+	entry := addr.String() + "\t" + envdapi.EventsHost + "\n"
 	var out strings.Builder
 	for line := range strings.Lines(text) {
 		kept := withoutEventsHost(line, addr)
@@ -59,7 +58,7 @@ func withoutEventsHost(line string, addr netip.Addr) string {
 	}
 	kept := fields[:1]
 	for _, name := range fields[1:] {
-		if name != eventsHost {
+		if name != envdapi.EventsHost {
 			kept = append(kept, name)
 		}
 	}

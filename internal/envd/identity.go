@@ -1,45 +1,35 @@
 package envd
 
 import (
-	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/hex"
 	"os"
 	"path/filepath"
 
-	"shoal/internal/envd/access"
-	"shoal/internal/envd/settings"
+	"shoal/internal/envdapi"
 )
 
-// identity is whose a guest is that was started ahead. It is Shoal's own field of
-// /init, and counts only with the secret of this start, which the guest cannot
-// know.
-type identity struct {
-	Secret     string `json:"secret"`
-	SandboxID  string `json:"sandboxID"`
-	TemplateID string `json:"templateID"`
-	TokenHash  string `json:"accessTokenHash"`
-
-	boot string // the start that it belongs to
+// claim is the identity that a guest started ahead was given.
+type claim struct {
+	envdapi.Identity
+	boot string // the BootHash of the start that it belongs to
 }
 
 // facts are the host's statements about the sandbox: those of the container's
 // specification, or of the identity that came later. The caller holds the init
 // turn.
-func (s *Server) facts(given *identity) access.Facts {
+func (s *Server) facts(given *envdapi.Identity) envdapi.Facts {
 	facts := s.authority.Read()
 	if facts.BootHash == "" {
 		return facts
 	}
 	if given != nil {
-		sum := sha256.Sum256([]byte(given.Secret))
-		if subtle.ConstantTimeCompare([]byte(hex.EncodeToString(sum[:])), []byte(facts.BootHash)) == 1 {
-			s.claimed = given
-			s.claimed.boot = facts.BootHash
+		hash := envdapi.BootHash(given.Secret)
+		if subtle.ConstantTimeCompare([]byte(hash), []byte(facts.BootHash)) == 1 {
+			s.claimed = &claim{*given, hash}
 		}
 	}
-	if s.claimed != nil && s.claimed.boot == facts.BootHash {
-		facts.SandboxID, facts.TemplateID, facts.TokenHash = s.claimed.SandboxID, s.claimed.TemplateID, s.claimed.TokenHash
+	if c := s.claimed; c != nil && c.boot == facts.BootHash {
+		facts.SandboxID, facts.TemplateID, facts.TokenHash = c.SandboxID, c.TemplateID, c.TokenHash
 	}
 	return facts
 }
@@ -47,7 +37,7 @@ func (s *Server) facts(given *identity) access.Facts {
 // refresh takes over what the host says of the sandbox: its variables at once,
 // and the files that scripts read soon after. A restored or forked guest has a
 // new identity.
-func (s *Server) refresh(facts access.Facts) {
+func (s *Server) refresh(facts envdapi.Facts) {
 	if facts.Sandbox == "" {
 		facts.Sandbox = "true"
 		if s.config.Local {
@@ -56,9 +46,9 @@ func (s *Server) refresh(facts access.Facts) {
 	}
 	changed := false
 	for _, v := range []struct{ key, value string }{
-		{settings.Sandbox, facts.Sandbox},
-		{settings.SandboxID, facts.SandboxID},
-		{settings.TemplateID, facts.TemplateID},
+		{envdapi.SandboxVariable, facts.Sandbox},
+		{envdapi.SandboxIDVariable, facts.SandboxID},
+		{envdapi.TemplateIDVariable, facts.TemplateID},
 	} {
 		if v.value != "" && s.settings.SetInternal(v.key, v.value) {
 			changed = true
@@ -78,7 +68,7 @@ func (s *Server) writeIdentity() {
 		s.log.Warn("write the sandbox's identity", "err", err)
 		return
 	}
-	for _, key := range []string{settings.Sandbox, settings.SandboxID, settings.TemplateID} {
+	for _, key := range []string{envdapi.SandboxVariable, envdapi.SandboxIDVariable, envdapi.TemplateIDVariable} {
 		value, known := env[key]
 		if !known {
 			continue

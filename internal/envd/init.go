@@ -8,52 +8,21 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
-	"strings"
 	"time"
 
 	"shoal/internal/envd/answer"
-	"shoal/internal/envd/settings"
 	"shoal/internal/envd/trust"
+	"shoal/internal/envdapi"
 )
 
 // maxInitBody bounds the body of /init, in bytes.
 const maxInitBody = 16 << 20
 
-// initRequest is the body of POST /init (envd.md §1.4).
-type initRequest struct {
-	Timestamp      *time.Time        `json:"timestamp"`
-	EnvVars        map[string]string `json:"envVars"`
-	AccessToken    json.RawMessage   `json:"accessToken"`
-	HyperloopIP    string            `json:"hyperloopIP"`
-	DefaultUser    string            `json:"defaultUser"`
-	DefaultWorkdir string            `json:"defaultWorkdir"`
-	CABundle       string            `json:"caBundle"`
-	VolumeMounts   []volumeMount     `json:"volumeMounts"`
-	LifecycleID    string            `json:"lifecycleID"`
-	Identity       *identity         `json:"identity"`
-
-	token string // the decoded accessToken; "" means absent
-}
-
 // readInit parses a body; an empty one is {}.
-func readInit(body io.Reader) (*initRequest, error) {
-	req := &initRequest{}
+func readInit(body io.Reader) (*envdapi.Init, error) {
+	req := &envdapi.Init{}
 	if err := json.NewDecoder(body).Decode(req); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
-	}
-	raw := string(req.AccessToken)
-	if raw == "" || raw == "null" {
-		return req, nil
-	}
-	// A token with an escape would not be the same bytes everywhere.
-	if strings.Contains(raw, `\`) {
-		return nil, errors.New("the access token contains an escape")
-	}
-	if err := json.Unmarshal(req.AccessToken, &req.token); err != nil {
-		return nil, err
-	}
-	if req.token == "" {
-		return nil, errors.New("the access token is empty")
 	}
 	return req, nil
 }
@@ -62,7 +31,7 @@ func readInit(body io.Reader) (*initRequest, error) {
 // brings it back after a resume. It must be fast and may be repeated.
 func (s *Server) handleInit(w http.ResponseWriter, r *http.Request) {
 	begin := time.Now()
-	w.Header().Set("X-Envd-Version", Version)
+	w.Header().Set(envdapi.VersionHeader, envdapi.Version)
 	req, err := readInit(http.MaxBytesReader(w, r.Body, maxInitBody))
 	if err != nil {
 		w.WriteHeader(http.StatusBadRequest)
@@ -76,12 +45,12 @@ func (s *Server) handleInit(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	facts := s.facts(req.Identity)
-	if !s.token.MayRotate(req.token, facts.TokenHash) {
+	if !s.token.MayRotate(string(req.AccessToken), facts.TokenHash) {
 		answer.Text(w, http.StatusUnauthorized, "not authorized to change the access token")
 		return
 	}
 	if status, err := s.initialize(r.Context(), req); err != nil {
-		s.log.Warn("init failed", "request_id", r.Header.Get("X-Request-Id"), "err", err)
+		s.log.Warn("init failed", "request_id", r.Header.Get(envdapi.RequestIDHeader), "err", err)
 		answer.Text(w, status, err.Error())
 		return
 	}
@@ -89,12 +58,12 @@ func (s *Server) handleInit(w http.ResponseWriter, r *http.Request) {
 	s.forwarder.Rebind()
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusNoContent)
-	s.log.Info("initialized", "request_id", r.Header.Get("X-Request-Id"), "took", time.Since(begin))
+	s.log.Info("initialized", "request_id", r.Header.Get(envdapi.RequestIDHeader), "took", time.Since(begin))
 }
 
 // initialize applies an authorized request. The caller holds the init turn.
 // A request older than one that was applied changes nothing.
-func (s *Server) initialize(ctx context.Context, req *initRequest) (status int, err error) {
+func (s *Server) initialize(ctx context.Context, req *envdapi.Init) (status int, err error) {
 	if req.Timestamp != nil {
 		if req.Timestamp.Before(s.newestInit) {
 			return 0, nil
@@ -105,7 +74,7 @@ func (s *Server) initialize(ctx context.Context, req *initRequest) (status int, 
 	if req.EnvVars != nil {
 		s.settings.ReplaceUser(req.EnvVars)
 	}
-	s.token.Set(req.token)
+	s.token.Set(string(req.AccessToken))
 	s.setEvents(req.HyperloopIP)
 	s.settings.SetDefaults(req.DefaultUser, req.DefaultWorkdir)
 	if req.CABundle != "" {
@@ -138,7 +107,7 @@ func (s *Server) setEvents(ip string) {
 			s.log.Warn("events host", "err", err)
 		}
 		node := fmt.Sprintf("http://%s", literal(addr.Unmap()))
-		s.settings.SetInternal(settings.EventsAddr, node)
+		s.settings.SetInternal(envdapi.EventsVariable, node)
 		if s.config.Report != nil {
 			s.config.Report.SendTo(node)
 		}

@@ -20,6 +20,7 @@ import (
 	"connectrpc.com/connect"
 	"golang.org/x/sys/unix"
 
+	"shoal/internal/envdapi"
 	pb "shoal/internal/envdapi/gen/process"
 )
 
@@ -43,7 +44,7 @@ func TestInitEnvironment(t *testing.T) {
 	g.facts.Store("E2B_SANDBOX_ID", "sandbox1")
 	g.facts.Store("E2B_TEMPLATE_ID", "template1")
 	a := g.init("")
-	if a.status != 204 || a.header.Get("X-Envd-Version") != Version || a.header.Get("Cache-Control") != "no-store" || a.body != "" {
+	if a.status != 204 || a.header.Get("X-Envd-Version") != envdapi.Version || a.header.Get("Cache-Control") != "no-store" || a.body != "" {
 		t.Fatalf("%+v", a)
 	}
 	g.mustInit(`{"envVars":{"A":"1","B":"2","E2B_SANDBOX_ID":"forged"},"unknown":1}`)
@@ -321,7 +322,7 @@ func TestVolumes(t *testing.T) {
 	g := newGuest(t)
 	var attached []string
 	failing := errors.New("no server")
-	g.server.volumes.attach = func(m volumeMount) error {
+	g.server.volumes.attach = func(m envdapi.VolumeMount) error {
 		attached = append(attached, m.Path)
 		if m.Target == "bad:/x" {
 			return failing
@@ -343,10 +344,10 @@ func TestVolumes(t *testing.T) {
 			t.Errorf("%s: %d %q, attached %v", c.body, a.status, a.body, attached)
 		}
 	}
-	if err := attachVolume(volumeMount{Target: "10.0.0.1,evil:/v", Path: g.home}); err == nil {
+	if err := attachVolume(envdapi.VolumeMount{Target: "10.0.0.1,evil:/v", Path: g.home}); err == nil {
 		t.Error("a target with a comma could add mount options")
 	}
-	if err := attachVolume(volumeMount{Path: g.home + "/made"}); err != nil {
+	if err := attachVolume(envdapi.VolumeMount{Path: g.home + "/made"}); err != nil {
 		t.Errorf("a volume that the platform mounted: %v", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"shoal/internal/envd/answer"
+	"shoal/internal/envdapi"
 )
 
 // router goes by the exact path and method. The standard mux would clean
@@ -57,19 +58,19 @@ func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // routes builds the handler: origins, then the token, then the user.
 func (s *Server) routes() http.Handler {
 	rt := &router{}
-	rt.handle(http.MethodGet, "/health", func(w http.ResponseWriter, _ *http.Request) { noContent(w) })
-	rt.handle(http.MethodGet, "/metrics", s.handleMetrics)
-	rt.handle(http.MethodGet, "/envs", s.handleEnvs)
-	rt.handle(http.MethodPost, "/init", s.handleInit)
-	rt.handle(http.MethodGet, "/files", s.transfer.Download)
-	rt.handle(http.MethodPost, "/files", s.transfer.Upload)
-	rt.handle(http.MethodPost, "/files/compose", s.transfer.Compose)
-	rt.handle(http.MethodPost, "/freeze", handleFreeze)
-	rt.handle(http.MethodPost, "/unfreeze", handleUnfreeze)
-	rt.handle(http.MethodPost, "/collapse", handleCollapse)
-	rt.handle(http.MethodPost, "/fsfreeze", s.disk.handleFreeze)
-	rt.handle(http.MethodPost, "/fsthaw", s.disk.handleThaw)
-	rt.handle(http.MethodPost, "/upgrade", handleUpgrade)
+	rt.handle(http.MethodGet, envdapi.HealthPath, func(w http.ResponseWriter, _ *http.Request) { noContent(w) })
+	rt.handle(http.MethodGet, envdapi.MetricsPath, s.handleMetrics)
+	rt.handle(http.MethodGet, envdapi.EnvsPath, s.handleEnvs)
+	rt.handle(http.MethodPost, envdapi.InitPath, s.handleInit)
+	rt.handle(http.MethodGet, envdapi.FilesPath, s.transfer.Download)
+	rt.handle(http.MethodPost, envdapi.FilesPath, s.transfer.Upload)
+	rt.handle(http.MethodPost, envdapi.ComposePath, s.transfer.Compose)
+	rt.handle(http.MethodPost, envdapi.FreezePath, handleFreeze)
+	rt.handle(http.MethodPost, envdapi.UnfreezePath, handleUnfreeze)
+	rt.handle(http.MethodPost, envdapi.CollapsePath, handleCollapse)
+	rt.handle(http.MethodPost, envdapi.FsfreezePath, s.disk.handleFreeze)
+	rt.handle(http.MethodPost, envdapi.FsthawPath, s.disk.handleThaw)
+	rt.handle(http.MethodPost, envdapi.UpgradePath, handleUpgrade)
 	s.routeRPCs(rt)
 	return allowOrigins(s.token.Gate(s.callers.Select(rt)))
 }

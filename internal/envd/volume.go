@@ -10,18 +10,12 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"shoal/internal/envdapi"
 )
 
 // mountBudget bounds all mounts of one /init.
 const mountBudget = 10 * time.Second
-
-// volumeMount is one volume of the sandbox. A target "<ip>:/<name>" is mounted
-// by NFS. Without a target the platform has mounted it from outside of the
-// guest, which is how a kernel without NFS gets its volumes.
-type volumeMount struct {
-	Target string `json:"nfs_target"`
-	Path   string `json:"path"`
-}
 
 // volumes remembers in which life of the sandbox a path was mounted.
 type volumes struct {
@@ -29,7 +23,7 @@ type volumes struct {
 	mu        sync.Mutex // guards lifecycle
 	lifecycle map[string]string
 	mounting  sync.WaitGroup
-	attach    func(volumeMount) error // replaced in tests
+	attach    func(envdapi.VolumeMount) error // replaced in tests
 }
 
 func newVolumes() *volumes {
@@ -38,7 +32,7 @@ func newVolumes() *volumes {
 
 // mount mounts, all at a time, what this life of the sandbox has not mounted
 // yet. It outlasts the request, which may give up sooner than a server answers.
-func (v *volumes) mount(ctx context.Context, mounts []volumeMount, lifecycleID string) error {
+func (v *volumes) mount(ctx context.Context, mounts []envdapi.VolumeMount, lifecycleID string) error {
 	if len(mounts) == 0 || !v.turn.TryLock() {
 		return nil
 	}
@@ -73,7 +67,7 @@ func (v *volumes) done(path, lifecycleID string) bool {
 	return ok && known == lifecycleID
 }
 
-func (v *volumes) mountOne(m volumeMount, lifecycleID string) error {
+func (v *volumes) mountOne(m envdapi.VolumeMount, lifecycleID string) error {
 	if !strings.HasPrefix(m.Path, "/") || m.Path == "/" {
 		return fmt.Errorf("mount a volume at %q: the path must be absolute", m.Path)
 	}
@@ -86,7 +80,7 @@ func (v *volumes) mountOne(m volumeMount, lifecycleID string) error {
 	return nil
 }
 
-func attachVolume(m volumeMount) error {
+func attachVolume(m envdapi.VolumeMount) error {
 	if m.Target == "" {
 		return os.MkdirAll(m.Path, 0o755)
 	}

@@ -53,7 +53,7 @@ func baseTree(ctx context.Context, root string, envd []byte, authorities []autho
 		return nil, err
 	}
 	put := map[string]*Node{
-		"usr/bin/envd":   NewFile(0o755, envd),
+		envdPath:         NewFile(0o755, envd),
 		"usr/bin/python": NewLink("python3"),
 		"etc/mtab":       NewLink("../proc/self/mounts"),
 		".e2b":           NewFile(0o644, []byte("ENV_ID=base\nTEMPLATE_ID=base\n")),

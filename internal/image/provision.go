@@ -5,7 +5,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 
+	"shoal/internal/envdapi"
 	"shoal/templates"
 )
 
@@ -16,6 +18,9 @@ type Provision struct {
 	Envd    []byte
 	CAFiles []string
 }
+
+// envdPath is where the daemon lies in an image.
+var envdPath = strings.TrimPrefix(envdapi.Executable, "/")
 
 // provisioned are the base template's own files that every guest gets.
 var provisioned = []string{"etc/hosts", "etc/hostname", "etc/resolv.conf"}
@@ -56,5 +61,5 @@ func (p Provision) Tree() (*Tree, error) {
 	}
 	return t, errors.Join(err,
 		t.Put("etc/mtab", NewLink("../proc/self/mounts")),
-		t.Put("usr/bin/envd", NewFile(0o755, p.Envd)))
+		t.Put(envdPath, NewFile(0o755, p.Envd)))
 }

@@ -13,6 +13,8 @@ import (
 	"net"
 	"net/netip"
 	"regexp"
+
+	"shoal/internal/envdapi"
 )
 
 // The wire between a namespace and its guest, the same in all of them (runtime.md §2.1).
@@ -21,7 +23,7 @@ var (
 	gatewayIP    = netip.MustParseAddr("169.254.0.22")
 	guestMAC     = net.HardwareAddr{0x02, 0xfc, 0, 0, 0, 0x05}
 	gatewayMAC   = net.HardwareAddr{0x02, 0xfc, 0, 0, 0, 0x06}
-	hyperloopIP  = netip.MustParseAddr("192.0.2.1")
+	hyperloopIP  = netip.MustParseAddr(envdapi.HyperloopIP)
 	linkBits     = 30
 	linkMTU      = 1500
 	hostLinkName = "eth0" // inside the namespace, towards the host

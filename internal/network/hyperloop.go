@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"shoal/internal/envdapi"
 )
 
 // maxLogBody bounds one POST /logs of a guest, in bytes.
@@ -31,8 +33,8 @@ func newHyperloop(cfg Config) (*hyperloop, error) {
 	}
 	h := &hyperloop{identify: cfg.Identify, keep: cfg.KeepLog, listener: listener}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /me", h.me)
-	mux.HandleFunc("POST /logs", h.logs)
+	mux.HandleFunc("GET "+envdapi.MePath, h.me)
+	mux.HandleFunc("POST "+envdapi.LogsPath, h.logs)
 	h.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
 		WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
 	return h, nil

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"shoal/internal/envdapi"
 	"shoal/internal/shoal"
 )
 
@@ -33,7 +34,7 @@ const (
 // streamed like anything else.
 func isBulk(r *http.Request, rt route, target Target) bool {
 	compressed := strings.Contains(strings.ToLower(strings.Join(r.Header.Values("Accept-Encoding"), ",")), "gzip")
-	return rt.port == shoal.EnvdPort && r.Method == http.MethodGet && r.URL.Path == "/files" && r.ProtoMajor == 1 && target.Node == "" && !compressed
+	return rt.port == shoal.EnvdPort && r.Method == http.MethodGet && r.URL.Path == envdapi.FilesPath && r.ProtoMajor == 1 && target.Node == "" && !compressed
 }
 
 // download forwards a request for a file. Like forward it returns true if nothing was

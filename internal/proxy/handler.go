@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 
+	"shoal/internal/envdapi"
 	"shoal/internal/shoal"
 )
 
@@ -100,7 +101,7 @@ const maxResolves = 3
 // of the sandbox that it found had ended.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rt route) (again bool) {
 	target, err := h.resolver.Resolve(r.Context(), Request{SandboxID: rt.sandboxID, Port: rt.port,
-		TrafficToken: r.Header.Get(trafficTokenHeader), EnvdToken: r.Header.Get("X-Access-Token")})
+		TrafficToken: r.Header.Get(trafficTokenHeader), EnvdToken: r.Header.Get(envdapi.TokenHeader)})
 	if err != nil {
 		errorPage(rt.sandboxID, err).write(w, r)
 		return false
@@ -135,8 +136,8 @@ func (h *Handler) route(r *http.Request) (route, error) {
 }
 
 // internalRoutes of envd are for the orchestrator alone (runtime.md §1.5).
-var internalRoutes = map[string]bool{"/init": true, "/freeze": true, "/unfreeze": true, "/collapse": true,
-	"/fsfreeze": true, "/fsthaw": true, "/upgrade": true}
+var internalRoutes = map[string]bool{envdapi.InitPath: true, envdapi.FreezePath: true, envdapi.UnfreezePath: true,
+	envdapi.CollapsePath: true, envdapi.FsfreezePath: true, envdapi.FsthawPath: true, envdapi.UpgradePath: true}
 
 func isInternalRoute(u *url.URL) bool {
 	return internalRoutes[path.Clean("/"+u.Path)]

@@ -4,7 +4,7 @@ import "context"
 
 type requestIDKey struct{}
 
-// RequestIDHeader carries the request ID between roles and into the guest's init.
+// RequestIDHeader carries the request ID between roles.
 const RequestIDHeader = "X-Request-Id"
 
 // WithRequestID returns a context that carries the ID of the client's call.

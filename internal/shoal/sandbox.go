@@ -1,8 +1,9 @@
 package shoal
 
 import (
-	"fmt"
 	"time"
+
+	"shoal/internal/envdapi"
 )
 
 // State is what a sandbox is doing. Clients see only running and paused.
@@ -91,15 +92,15 @@ type Sandbox struct {
 	ColdBoot bool `json:"coldBoot,omitempty"`
 }
 
-// EnvdPort is where the guest's daemon listens (envd.md §0). It never speaks TLS.
-const EnvdPort = 49983
+// EnvdPort is the port of every sandbox that belongs to its daemon.
+const EnvdPort = envdapi.Port
 
 // EnvdURL is the daemon's address as seen from the node's host.
 func (s Sandbox) EnvdURL() string {
 	if s.HostIP == "" {
 		return ""
 	}
-	return fmt.Sprintf("http://%s:%d", s.HostIP, EnvdPort)
+	return envdapi.URL(s.HostIP)
 }
 
 // Lifecycle is what happens at the deadline and on traffic afterwards.

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"shoal/internal/build"
-	"shoal/internal/envd"
+	"shoal/internal/envdapi"
 	"shoal/internal/envdapi/client"
 	"shoal/internal/image"
 	"shoal/internal/shoal"
@@ -25,7 +25,7 @@ func (r *run) finalize(ctx context.Context) (build.Result, error) {
 	if err := r.commit(ctx); err != nil {
 		return build.Result{}, err
 	}
-	result := build.Result{Layers: r.layers, EnvdVersion: envd.Version, DiskMB: r.job.Resources.DiskMB,
+	result := build.Result{Layers: r.layers, EnvdVersion: envdapi.Version, DiskMB: r.job.Resources.DiskMB,
 		DefaultUser: r.context.User, DefaultWorkdir: r.context.Workdir, Context: r.context, Start: start}
 	if r.job.RootBuild {
 		result.DefaultUser, result.DefaultWorkdir = image.DefaultUser, ""

@@ -4,10 +4,9 @@ import (
 	"bytes"
 	"os"
 	"strings"
-)
 
-// hashVariable carries the host's authority to change the token.
-const hashVariable = "E2B_ACCESS_TOKEN_HASH"
+	"shoal/internal/envdapi"
+)
 
 // Authority is what the host says about the sandbox outside of the guest's
 // reach: variables in the environment of the container's specification. On a
@@ -24,32 +23,15 @@ func NewAuthority() Authority {
 	return Authority{Path: "/proc/gvisor/spec_environ", Lookup: os.Getenv}
 }
 
-// Facts are the host's statements; an empty string says nothing.
-type Facts struct {
-	TokenHash  string // lower-case hex SHA-512
-	Sandbox    string
-	SandboxID  string
-	TemplateID string
-	// BootHash is set in a guest that was started before it was known for which
-	// sandbox: the SHA-256, in hex, of the secret that says so in /init.
-	BootHash string
-}
-
 // Read returns the present facts.
-func (a Authority) Read() Facts {
+func (a Authority) Read() envdapi.Facts {
 	lookup := a.Lookup
 	// A kernel that lost the specification serves an empty file.
 	if data, err := os.ReadFile(a.Path); err == nil && len(data) > 0 {
 		vars := parseEnvironment(data)
 		lookup = func(key string) string { return vars[key] }
 	}
-	return Facts{
-		TokenHash:  strings.ToLower(lookup(hashVariable)),
-		Sandbox:    lookup("E2B_SANDBOX"),
-		SandboxID:  lookup("E2B_SANDBOX_ID"),
-		TemplateID: lookup("E2B_TEMPLATE_ID"),
-		BootHash:   strings.ToLower(lookup("SHOAL_BOOT_HASH")),
-	}
+	return envdapi.ReadFacts(lookup)
 }
 
 // parseEnvironment takes entries that end with NUL or, as some kernels print

@@ -1,19 +1,13 @@
 package access
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
 	"time"
-)
 
-// The operations that a signed file URL can allow.
-const (
-	OperationRead  = "read"
-	OperationWrite = "write"
+	"shoal/internal/envdapi"
 )
 
 // Why CheckFile refused. Clients compare the texts of the last two
@@ -46,7 +40,7 @@ func (t *Token) CheckFile(r *http.Request, query url.Values, operation string, e
 	if !t.Required() {
 		return nil
 	}
-	if token := r.Header.Get(TokenHeader); token != "" {
+	if token := r.Header.Get(envdapi.TokenHeader); token != "" {
 		if !t.Matches(token) {
 			return ErrTokenWrong
 		}
@@ -56,7 +50,12 @@ func (t *Token) CheckFile(r *http.Request, query url.Values, operation string, e
 	if signature == "" {
 		return ErrSignatureMissing
 	}
-	want := sign(query.Get("path"), operation, query.Get("username"), t.get(), expiration)
+	expires := ""
+	if expiration != nil {
+		expires = strconv.FormatInt(*expiration, 10)
+	}
+	// The path is signed as the client sent it, before it is resolved.
+	want := envdapi.FileSignature(query.Get("path"), operation, query.Get("username"), t.get(), expires)
 	if !equal(signature, want) {
 		return ErrSignatureInvalid
 	}
@@ -64,14 +63,4 @@ func (t *Token) CheckFile(r *http.Request, query url.Values, operation string, e
 		return ErrSignatureExpired
 	}
 	return nil
-}
-
-// sign covers the path as the client sent it, before it is resolved.
-func sign(path, operation, user, token string, expiration *int64) string {
-	raw := path + ":" + operation + ":" + user + ":" + token
-	if expiration != nil {
-		raw += ":" + strconv.FormatInt(*expiration, 10)
-	}
-	sum := sha256.Sum256([]byte(raw))
-	return "v1_" + base64.RawStdEncoding.EncodeToString(sum[:])
 }

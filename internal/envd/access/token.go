@@ -3,17 +3,13 @@
 package access
 
 import (
-	"crypto/sha512"
 	"crypto/subtle"
-	"encoding/hex"
 	"net/http"
 	"sync"
 
 	"shoal/internal/envd/answer"
+	"shoal/internal/envdapi"
 )
-
-// TokenHeader carries the access token of a secured sandbox.
-const TokenHeader = "X-Access-Token"
 
 // Token is the sandbox's access token. The zero value is "no token", with
 // which everything is open.
@@ -47,15 +43,14 @@ func (t *Token) get() string {
 func equal(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
 // MayRotate decides whether /init may make request the token, "" meaning none
-// (envd.md §3.3). Hash is the hex SHA-512 of the token that the host expects,
-// or "" when the host said nothing.
+// (envd.md §3.3). Hash is that of the token that the host expects, or "" when
+// the host said nothing.
 func (t *Token) MayRotate(request, hash string) bool {
 	if request != "" && t.Matches(request) {
 		return true
 	}
 	if hash != "" {
-		sum := sha512.Sum512([]byte(request))
-		return equal(hex.EncodeToString(sum[:]), hash)
+		return equal(envdapi.TokenHash(request), hash)
 	}
 	return !t.Required()
 }
@@ -64,9 +59,9 @@ func (t *Token) MayRotate(request, hash string) bool {
 // when its endpoint does its own check.
 func (t *Token) Gate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if t.Required() && !exempt(r) && !t.Matches(r.Header.Get(TokenHeader)) {
+		if t.Required() && !exempt(r) && !t.Matches(r.Header.Get(envdapi.TokenHeader)) {
 			// Not a Connect error even for RPCs: clients go by the number.
-			answer.Error(w, http.StatusUnauthorized, "the access token is missing or wrong; send it as "+TokenHeader)
+			answer.Error(w, http.StatusUnauthorized, "the access token is missing or wrong; send it as "+envdapi.TokenHeader)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -75,7 +70,8 @@ func (t *Token) Gate(next http.Handler) http.Handler {
 
 func exempt(r *http.Request) bool {
 	switch r.Method + r.URL.Path {
-	case "GET/health", "GET/files", "POST/files", "POST/init":
+	case http.MethodGet + envdapi.HealthPath, http.MethodGet + envdapi.FilesPath,
+		http.MethodPost + envdapi.FilesPath, http.MethodPost + envdapi.InitPath:
 		return true
 	}
 	return false

@@ -11,24 +11,12 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"shoal/internal/envdapi"
 )
 
 // ticksPerSecond is the unit of CPU times in /proc, the same on all Linux.
 const ticksPerSecond = 100
-
-// Reading is one sample. Sizes are in bytes unless the name says otherwise.
-type Reading struct {
-	Timestamp   int64   `json:"ts"` // Unix seconds
-	CPUCount    int     `json:"cpu_count"`
-	CPUUsedPct  float64 `json:"cpu_used_pct"` // of all CPUs, since the previous sample
-	MemTotal    uint64  `json:"mem_total"`
-	MemUsed     uint64  `json:"mem_used"`
-	MemCache    uint64  `json:"mem_cache"`
-	MemTotalMiB uint64  `json:"mem_total_mib"`
-	MemUsedMiB  uint64  `json:"mem_used_mib"`
-	DiskTotal   uint64  `json:"disk_total"` // of the root file system
-	DiskUsed    uint64  `json:"disk_used"`
-}
 
 // Meter takes samples. Use New.
 type Meter struct {
@@ -55,8 +43,8 @@ func New() *Meter {
 func (m *Meter) Begin() { m.cpuUsed(1) }
 
 // Read takes a sample.
-func (m *Meter) Read() (Reading, error) {
-	r := Reading{Timestamp: time.Now().Unix(), CPUCount: runtime.NumCPU()}
+func (m *Meter) Read() (envdapi.Metrics, error) {
+	r := envdapi.Metrics{Timestamp: time.Now().Unix(), CPUCount: runtime.NumCPU()}
 	if err := m.readMemory(&r); err != nil {
 		return r, err
 	}
@@ -70,7 +58,7 @@ func (m *Meter) Read() (Reading, error) {
 	return r, nil
 }
 
-func (m *Meter) readMemory(r *Reading) error {
+func (m *Meter) readMemory(r *envdapi.Metrics) error {
 	data, err := os.ReadFile(m.proc + "/meminfo")
 	if err != nil {
 		return fmt.Errorf("read memory use: %w", err)

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"shoal/internal/envdapi"
 )
 
 const (
@@ -118,7 +120,7 @@ func (q *Queue) send(ctx context.Context, address string, body []byte) {
 }
 
 func (q *Queue) post(ctx context.Context, address string, body []byte) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address+"/logs", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address+envdapi.LogsPath, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}

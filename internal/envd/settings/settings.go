@@ -7,15 +7,6 @@ import (
 	"sync"
 )
 
-// The variables that belong to the platform. A user's variable of such a name
-// is dropped once the platform has set it (envd.md §1.4).
-const (
-	Sandbox    = "E2B_SANDBOX"
-	SandboxID  = "E2B_SANDBOX_ID"
-	TemplateID = "E2B_TEMPLATE_ID"
-	EventsAddr = "E2B_EVENTS_ADDRESS"
-)
-
 // Settings may be used by several goroutines. The zero value is not ready.
 type Settings struct {
 	mu       sync.RWMutex
@@ -41,7 +32,7 @@ func (s *Settings) Environment() map[string]string {
 }
 
 // SetInternal sets one of the platform's variables and reports whether that
-// changed anything.
+// changed anything. It hides a user's variable of the same name (envd.md §1.4).
 func (s *Settings) SetInternal(key, value string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

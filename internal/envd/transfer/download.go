@@ -12,13 +12,13 @@ import (
 	"sync"
 	"syscall"
 
-	"shoal/internal/envd/access"
 	"shoal/internal/envd/file"
+	"shoal/internal/envdapi"
 )
 
 // Download serves GET /files.
 func (h *Handler) Download(w http.ResponseWriter, r *http.Request) {
-	query, ok := h.authorize(w, r, access.OperationRead)
+	query, ok := h.authorize(w, r, envdapi.OperationRead)
 	if !ok {
 		return
 	}

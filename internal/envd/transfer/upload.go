@@ -11,10 +11,10 @@ import (
 	"path/filepath"
 	"strings"
 
-	"shoal/internal/envd/access"
 	"shoal/internal/envd/account"
 	"shoal/internal/envd/answer"
 	"shoal/internal/envd/file"
+	"shoal/internal/envdapi"
 )
 
 // written is one file of an upload's answer. Clients compare it as a whole, so
@@ -37,7 +37,7 @@ type upload struct {
 
 // Upload serves POST /files.
 func (h *Handler) Upload(w http.ResponseWriter, r *http.Request) {
-	query, ok := h.authorize(w, r, access.OperationWrite)
+	query, ok := h.authorize(w, r, envdapi.OperationWrite)
 	if !ok {
 		return
 	}
