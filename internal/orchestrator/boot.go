@@ -10,6 +10,8 @@ import (
 	"reflect"
 	"time"
 
+	"shoal/internal/envdapi"
+	"shoal/internal/envdapi/client"
 	"shoal/internal/network"
 	"shoal/internal/runtime"
 	"shoal/internal/shoal"
@@ -111,7 +113,7 @@ func (o *Orchestrator) bootIn(ctx context.Context, sb *sandbox, from origin, l l
 	if err = errors.Join(<-verified, err, <-restricted); err != nil {
 		return err
 	}
-	return o.initialise(ctx, sb, l, o.envd)
+	return o.initialise(ctx, sb, l, client.New(sb.snapshotView().HostIP, ""))
 }
 
 func (o *Orchestrator) restrict(ctx context.Context, slot *network.Slot, egress network.Egress) error {
@@ -184,10 +186,8 @@ func (o *Orchestrator) guestSpec(sb *sandbox) runtime.Spec {
 	sb.mu.Lock()
 	defer sb.mu.Unlock()
 	spec := o.specOf(sb.guestID, sb.root, sb.kernel, sb.view.Resources, sb.slot)
-	spec.Env = append(spec.Env,
-		"E2B_SANDBOX_ID="+sb.id,
-		"E2B_TEMPLATE_ID="+sb.view.TemplateID,
-		"E2B_ACCESS_TOKEN_HASH="+tokenHash(sb.view.EnvdAccessToken))
+	spec.Env = append(spec.Env, envdapi.Facts{SandboxID: sb.id, TemplateID: sb.view.TemplateID,
+		TokenHash: envdapi.TokenHash(sb.view.EnvdAccessToken)}.Environ()...)
 	return spec
 }
 
@@ -198,11 +198,11 @@ func (o *Orchestrator) specOf(guestID string, root runtime.Root, kernel string, 
 		ID: guestID, Dir: o.guestDir(guestID), UpperDir: o.upperDir(),
 		Root: root, Kernel: kernel, Hostname: "e2b.local",
 		Resources: resources, MaxProcesses: o.cfg.MaxProcesses,
-		Args: []string{"/usr/bin/envd", "-isnotfc", "-no-cgroups"},
+		Args: envdapi.Command(),
 		Env: []string{
 			"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 			"HOME=/root", "USER=root",
-			"E2B_SANDBOX=true",
+			envdapi.SandboxVariable + "=true",
 		},
 		Link: runtime.Link{
 			Address: netip.PrefixFrom(link.GuestIP, link.PrefixLen), Gateway: link.Gateway,
@@ -213,22 +213,21 @@ func (o *Orchestrator) specOf(guestID string, root runtime.Root, kernel string, 
 
 // initialise makes the guest's daemon, to which by speaks, the sandbox's own and starts
 // the sandbox's clock.
-func (o *Orchestrator) initialise(ctx context.Context, sb *sandbox, l lease, by *envdClient) error {
+func (o *Orchestrator) initialise(ctx context.Context, sb *sandbox, l lease, by *client.Client) error {
 	defer telemetry.Begin(ctx, "envd_init")()
 	view := sb.snapshotView()
-	body := envdInit{EnvVars: l.env, HyperloopIP: hyperloopIP,
-		DefaultUser: view.DefaultUser, DefaultWorkdir: view.DefaultWorkdir, LifecycleID: view.ExecutionID}
+	body := envdapi.Init{EnvVars: l.env, HyperloopIP: envdapi.HyperloopIP,
+		DefaultUser: view.DefaultUser, DefaultWorkdir: view.DefaultWorkdir,
+		AccessToken: envdapi.AccessToken(view.EnvdAccessToken), LifecycleID: view.ExecutionID}
 	if sb.bootSecret != "" {
-		body.Identity = &envdIdentity{Secret: sb.bootSecret, SandboxID: sb.id, TemplateID: view.TemplateID, TokenHash: tokenHash(view.EnvdAccessToken)}
-	}
-	if view.EnvdAccessToken != "" {
-		body.AccessToken = &view.EnvdAccessToken
+		body.Identity = &envdapi.Identity{Secret: sb.bootSecret, SandboxID: sb.id, TemplateID: view.TemplateID,
+			TokenHash: envdapi.TokenHash(view.EnvdAccessToken)}
 	}
 	initCtx, cancel := context.WithTimeout(ctx, o.cfg.EnvdTimeout)
 	defer cancel()
 	initCtx, stop := cancelWhenDone(initCtx, sb.guest.Done())
 	defer stop()
-	if err := by.init(initCtx, view.HostIP, body); err != nil {
+	if err := by.Init(initCtx, body); err != nil {
 		if errors.Is(err, errGuestEnded) {
 			return shoal.ErrEnvdTimeout.Wrap(err, "the guest ended before its daemon answered; its console ends with:\n%s", sb.guest.Console())
 		}

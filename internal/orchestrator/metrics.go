@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"shoal/internal/envdapi/client"
 	"shoal/internal/shoal"
 )
 
@@ -58,7 +59,7 @@ func (o *Orchestrator) sample(ctx context.Context, sb *sandbox) {
 	guest.Tidy()
 	ctx, cancel := context.WithTimeout(ctx, sampleTimeout)
 	defer cancel()
-	m, err := o.envd.metrics(ctx, view.HostIP, view.EnvdAccessToken)
+	m, err := client.New(view.HostIP, view.EnvdAccessToken).Metrics(ctx)
 	if err != nil {
 		o.log.Debug("no metrics from a sandbox", "sandbox", sb.id, "error", err)
 		return

@@ -97,7 +97,6 @@ type Orchestrator struct {
 	slots     Slots
 	images    Images
 	artifacts *artifact.Store
-	envd      *envdClient
 
 	mu        sync.Mutex
 	sandboxes map[string]*sandbox
@@ -139,7 +138,6 @@ func New(cfg Config, rt runtime.Runtime, slots Slots, images Images, artifacts *
 	return &Orchestrator{
 		openEgress: open,
 		cfg:        cfg, log: log, runtime: rt, slots: slots, images: images, artifacts: artifacts,
-		envd:      newEnvdClient(),
 		sandboxes: map[string]*sandbox{},
 		builds:    map[string]shoal.Build{},
 		newest:    map[string]string{},

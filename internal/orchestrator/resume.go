@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"shoal/internal/envdapi/client"
 	"shoal/internal/runtime"
 	"shoal/internal/shoal"
 	"shoal/internal/telemetry"
@@ -163,7 +164,7 @@ func (o *Orchestrator) thaw(ctx context.Context, sb *sandbox, l lease) error {
 	if err != nil {
 		return err
 	}
-	return o.initialise(ctx, sb, l, o.envd)
+	return o.initialise(ctx, sb, l, client.New(sb.snapshotView().HostIP, ""))
 }
 
 func (o *Orchestrator) restore(ctx context.Context, sb *sandbox, from saved, l lease) error {

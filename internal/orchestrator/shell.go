@@ -3,7 +3,6 @@ package orchestrator
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"shoal/internal/envdapi"
 	"shoal/internal/network"
 	"shoal/internal/runtime"
 	"shoal/internal/shoal"
@@ -131,8 +131,7 @@ func bootSecret() (secret, variable string) {
 	var b [32]byte
 	_, _ = rand.Read(b[:]) // never fails
 	secret = hex.EncodeToString(b[:])
-	sum := sha256.Sum256([]byte(secret))
-	return secret, "SHOAL_BOOT_HASH=" + hex.EncodeToString(sum[:])
+	return secret, envdapi.BootHashVariable + "=" + envdapi.BootHash(secret)
 }
 
 // startShell starts a kernel ahead.

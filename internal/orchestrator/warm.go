@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"shoal/internal/envdapi"
 	"shoal/internal/envdapi/client"
 	"shoal/internal/network"
 	"shoal/internal/runtime"
@@ -30,7 +31,7 @@ type warmGuest struct {
 	root     runtime.Root
 	kernel   string
 	guest    runtime.Guest
-	envd     *envdClient
+	envd     *client.Client
 	slot     *network.Slot
 	restored bool // it has the memory, and thus the environment, of a snapshot
 }
@@ -179,7 +180,7 @@ func (o *Orchestrator) startWarm(ctx context.Context, build shoal.Build) (*warmG
 		return nil, err
 	}
 	w := &warmGuest{id: "warm-" + shoal.NewExecutionID()[:18], build: build, root: from.root, kernel: from.kernel,
-		slot: slot, envd: newGuestClient(), restored: from.checkpoint != ""}
+		slot: slot, envd: client.New(slot.HostIP().String(), "", client.KeepAlive()), restored: from.checkpoint != ""}
 	if w.kernel == "" {
 		w.kernel = o.runtime.Kernel()
 	}
@@ -214,17 +215,16 @@ func (o *Orchestrator) bootWarm(ctx context.Context, w *warmGuest, from origin) 
 	defer cancel()
 	ctx, stop := cancelWhenDone(ctx, w.guest.Done())
 	defer stop()
-	host := w.slot.HostIP().String()
 	if from.checkpoint == "" {
-		err = o.warmDaemon(ctx, w, host)
+		err = o.warmDaemon(ctx, w)
 	} else {
-		err = w.envd.ready(ctx, host)
+		err = w.envd.Ready(ctx)
 	}
 	if err != nil {
 		return err
 	}
 	if from.start.Ready != "" {
-		o.touch(ctx, host, from.start)
+		o.touch(ctx, w.slot.HostIP().String(), from.start)
 	}
 	if err := w.guest.Freeze(ctx); err != nil {
 		return err
@@ -234,13 +234,13 @@ func (o *Orchestrator) bootWarm(ctx context.Context, w *warmGuest, from origin) 
 
 // warmDaemon waits for the daemon of a new guest and lets it do once what its first
 // client will ask for: the first time takes several times as long as the second.
-func (o *Orchestrator) warmDaemon(ctx context.Context, w *warmGuest, host string) error {
+func (o *Orchestrator) warmDaemon(ctx context.Context, w *warmGuest) error {
 	// Not where its node is: nobody has a use for its log yet.
-	err := w.envd.init(ctx, host, envdInit{DefaultUser: w.build.DefaultUser, DefaultWorkdir: w.build.DefaultWorkdir})
+	err := w.envd.Init(ctx, envdapi.Init{DefaultUser: w.build.DefaultUser, DefaultWorkdir: w.build.DefaultWorkdir})
 	if err != nil {
 		return err
 	}
-	if err := w.envd.run(ctx, host, w.build.DefaultUser, "true"); err != nil {
+	if err := w.envd.WarmUp(ctx, w.build.DefaultUser); err != nil {
 		o.log.Debug("a guest started ahead ran no shell", "build", w.build.ID, "error", err)
 	}
 	return nil
@@ -264,7 +264,7 @@ const touchLimit = time.Second
 // stopWarm ends a guest that nobody claimed.
 func (o *Orchestrator) stopWarm(ctx context.Context, w *warmGuest) error {
 	var err error
-	w.envd.close()
+	w.envd.Close()
 	if w.guest != nil {
 		err = w.guest.Kill(ctx)
 	}
@@ -274,7 +274,7 @@ func (o *Orchestrator) stopWarm(ctx context.Context, w *warmGuest) error {
 
 // claim makes a guest that was started ahead the sandbox's.
 func (o *Orchestrator) claim(ctx context.Context, sb *sandbox, w *warmGuest, egress network.Egress, l lease) error {
-	defer w.envd.close()
+	defer w.envd.Close()
 	sb.mu.Lock()
 	sb.slot, sb.root, sb.kernel, sb.guestID, sb.guest, sb.bootSecret = w.slot, w.root, w.kernel, w.id, w.guest, w.secret
 	sb.view.ExecutionID = shoal.NewExecutionID()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 
+	"shoal/internal/envdapi"
 	"shoal/internal/envdapi/client"
 	"shoal/internal/runtime"
 	"shoal/internal/shoal"
@@ -34,7 +35,7 @@ func (o *Orchestrator) OpenWorkbench(ctx context.Context, build shoal.Build) (*W
 	if err != nil {
 		return nil, err
 	}
-	b := &Workbench{o: o, w: &warmGuest{id: "build-" + shoal.NewExecutionID()[:18], build: build, root: root, kernel: o.runtime.Kernel(), slot: slot, envd: o.envd}}
+	b := &Workbench{o: o, w: &warmGuest{id: "build-" + shoal.NewExecutionID()[:18], build: build, root: root, kernel: o.runtime.Kernel(), slot: slot, envd: client.New(slot.HostIP().String(), "")}}
 	if err := b.boot(ctx); err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
@@ -43,7 +44,7 @@ func (o *Orchestrator) OpenWorkbench(ctx context.Context, build shoal.Build) (*W
 
 func (b *Workbench) boot(ctx context.Context) error {
 	spec := b.o.specOf(b.w.id, b.w.root, b.w.kernel, b.w.build.Resources, b.w.slot)
-	spec.Env = append(spec.Env, "E2B_TEMPLATE_ID="+b.w.build.TemplateID, "E2B_ACCESS_TOKEN_HASH="+tokenHash(""))
+	spec.Env = append(spec.Env, envdapi.Facts{TemplateID: b.w.build.TemplateID, TokenHash: envdapi.TokenHash("")}.Environ()...)
 	spec.Background = true // somebody waits for an answer of each sandbox
 	if err := os.MkdirAll(spec.Dir, 0o700); err != nil {
 		return fmt.Errorf("make the guest's directory: %w", err)
@@ -59,15 +60,14 @@ func (b *Workbench) boot(ctx context.Context) error {
 	defer cancel()
 	ctx, stop := cancelWhenDone(ctx, b.w.guest.Done())
 	defer stop()
-	host := b.w.slot.HostIP().String()
-	if err := b.w.envd.init(ctx, host, envdInit{EnvVars: b.o.cfg.GuestEnv, HyperloopIP: hyperloopIP}); err != nil {
+	if err := b.w.envd.Init(ctx, envdapi.Init{EnvVars: b.o.cfg.GuestEnv, HyperloopIP: envdapi.HyperloopIP}); err != nil {
 		return shoal.ErrEnvdTimeout.Wrap(err, "the guest's daemon did not answer; its console ends with:\n%s", b.w.guest.Console())
 	}
 	return nil
 }
 
 // Guest is the way into the guest.
-func (b *Workbench) Guest() *client.Client { return client.New(b.w.slot.HostIP().String(), "") }
+func (b *Workbench) Guest() *client.Client { return b.w.envd }
 
 // Ended is closed when the guest has ended by itself.
 func (b *Workbench) Ended() <-chan struct{} { return b.w.guest.Done() }
