@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"shoal/internal/artifact"
+	"shoal/internal/atomicfile"
 	"shoal/internal/build/engine"
 	"shoal/internal/config"
 	"shoal/internal/envdapi"
@@ -191,11 +192,10 @@ func (m *machine) extractKernel() (string, error) {
 			return "", fmt.Errorf("make the kernels' directory: %w", err)
 		}
 	}
-	tmp := fmt.Sprintf("%s.%d", path, os.Getpid())
-	if err := os.WriteFile(tmp, data, 0o755); err != nil {
+	if err := atomicfile.WriteFile(path, data, 0o755, atomicfile.Durable); err != nil {
 		return "", fmt.Errorf("extract the sandbox kernel: %w", err)
 	}
-	return path, os.Rename(tmp, path)
+	return path, nil
 }
 
 func (m *machine) nodeID() string {

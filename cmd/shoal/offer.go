@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"shoal/internal/atomicfile"
 )
 
 // offer is which base image this machine's sandboxes begin with, and since when. After a
@@ -32,11 +34,7 @@ func offerSince(dataDir, digest string, now time.Time) (time.Time, error) {
 	if data, err = json.Marshal(last); err != nil {
 		return time.Time{}, err
 	}
-	err = os.WriteFile(path+".tmp", data, 0o600)
-	if err == nil {
-		err = os.Rename(path+".tmp", path)
-	}
-	if err != nil {
+	if err := atomicfile.WriteFile(path, data, 0o600, atomicfile.Volatile); err != nil {
 		return time.Time{}, fmt.Errorf("write which base image is offered: %w", err)
 	}
 	return last.Since, nil

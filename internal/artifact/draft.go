@@ -14,6 +14,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"shoal/internal/atomicfile"
 )
 
 // Draft is an artifact in the making. Either Commit or Discard must be called.
@@ -129,16 +131,10 @@ func (d *Draft) finish(m Manifest) error {
 	if err != nil {
 		return err
 	}
-	if err := writeSynced(filepath.Join(d.dir, manifestFile), data); err != nil {
+	if err := atomicfile.WriteFile(filepath.Join(d.dir, manifestFile), data, 0o600, atomicfile.Durable); err != nil {
 		return err
 	}
-	if err := syncDir(d.dir); err != nil {
-		return err
-	}
-	if err := d.rename(); err != nil {
-		return err
-	}
-	return syncDir(d.store.dir)
+	return d.rename(atomicfile.Durable)
 }
 
 // files lists what the caller has written.
@@ -159,17 +155,17 @@ func (d *Draft) files() ([]File, error) {
 }
 
 // rename gives the draft its name; an artifact that has it is replaced.
-func (d *Draft) rename() error {
+func (d *Draft) rename(durability atomicfile.Durability) error {
 	path, err := d.store.path(d.id)
 	if err != nil {
 		return err
 	}
-	err = os.Rename(d.dir, path)
+	err = atomicfile.Rename(d.dir, path, durability)
 	if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EEXIST) {
 		if err := d.store.removeLocal(d.id); err != nil {
 			return err
 		}
-		err = os.Rename(d.dir, path)
+		err = atomicfile.Rename(d.dir, path, durability)
 	}
 	return err
 }
@@ -245,15 +241,4 @@ func syncFile(path string) error {
 	}
 	defer f.Close()
 	return f.Sync()
-}
-
-func syncDir(path string) error { return syncFile(path) }
-
-func writeSynced(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	return errors.Join(err, f.Sync(), f.Close())
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"shoal/internal/atomicfile"
 )
 
 // An artifact may be given its name before it is on the disk: a loose one is whole
@@ -49,7 +51,7 @@ func (d *Draft) commitLoose(meta any) (*Artifact, error) {
 	if err := os.WriteFile(filepath.Join(d.dir, manifestFile), data, 0o600); err != nil {
 		return nil, err
 	}
-	if err := d.rename(); err != nil {
+	if err := d.rename(atomicfile.Volatile); err != nil {
 		return nil, err
 	}
 	return &Artifact{Manifest: m, Dir: filepath.Join(d.store.dir, d.id)}, nil
@@ -87,7 +89,7 @@ func (s *Store) Seal(id string) error {
 	if s.depot != nil {
 		s.depot.note(id)
 	}
-	return syncDir(s.dir)
+	return atomicfile.SyncDir(s.dir)
 }
 
 // settleStep is how much is on its way to the disk at once, in bytes. All of it at once
@@ -128,17 +130,7 @@ func (a *Artifact) replaceManifest() error {
 	if err != nil {
 		return err
 	}
-	next := filepath.Join(a.Dir, draftPrefix+manifestFile)
-	if err := os.Remove(next); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	if err := writeSynced(next, data); err != nil {
-		return err
-	}
-	if err := os.Rename(next, filepath.Join(a.Dir, manifestFile)); err != nil {
-		return err
-	}
-	return syncDir(a.Dir)
+	return atomicfile.WriteFile(filepath.Join(a.Dir, manifestFile), data, 0o600, atomicfile.Durable)
 }
 
 // checkBoot tells whether the machine has run since a loose artifact was written.

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"shoal/internal/atomicfile"
 )
 
 // FileRetention is how long an uploaded archive is kept after its last use.
@@ -104,36 +106,18 @@ func (f *Files) Put(scope, hash string, content io.Reader) (err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make the directory of uploaded files: %w", err)
 	}
-	tmp, err := os.CreateTemp(dir, tempPrefix+"*")
+	file, err := atomicfile.Create(dir)
 	if err != nil {
 		return fmt.Errorf("store uploaded files: %w", err)
 	}
-	defer func() {
-		if err != nil {
-			_ = tmp.Close()
-			_ = os.Remove(tmp.Name())
-		}
-	}()
-	if _, err := io.Copy(tmp, content); err != nil {
+	defer func() { err = errors.Join(err, file.Discard()) }()
+	if _, err := io.Copy(file, content); err != nil {
 		return fmt.Errorf("store uploaded files: %w", err)
 	}
-	if err := errors.Join(tmp.Sync(), tmp.Close()); err != nil {
+	if err := file.Commit(path, 0o600, atomicfile.Durable); err != nil {
 		return fmt.Errorf("store uploaded files: %w", err)
 	}
-	if err := os.Rename(tmp.Name(), path); err != nil {
-		return fmt.Errorf("store uploaded files: %w", err)
-	}
-	return syncDir(dir)
-}
-
-const tempPrefix = "upload-"
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("store uploaded files: %w", err)
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return nil
 }
 
 // Sweep removes archives that nobody used for FileRetention, and what crashed
@@ -150,7 +134,7 @@ func (f *Files) Sweep() error {
 			return nil
 		}
 		keep := FileRetention
-		if strings.HasPrefix(e.Name(), tempPrefix) {
+		if strings.HasSuffix(e.Name(), atomicfile.Suffix) {
 			keep = tempRetention
 		}
 		info, err := e.Info()

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/iotest"
 	"time"
+
+	"shoal/internal/atomicfile"
 )
 
 const scope = "11111111-1111-4111-8111-111111111111"
@@ -125,7 +127,7 @@ func TestFilesAreSwept(t *testing.T) {
 		}
 	}
 	old, used, recent := put(someHash), put(strings.Repeat("cd", 32)), put(strings.Repeat("ef", 32))
-	litter, upload := filepath.Join(files.dir, scope, tempPrefix+"1"), filepath.Join(files.dir, scope, tempPrefix+"2")
+	litter, upload := filepath.Join(files.dir, scope, "1"+atomicfile.Suffix), filepath.Join(files.dir, scope, "2"+atomicfile.Suffix)
 	for _, path := range []string{litter, upload} {
 		if err := os.WriteFile(path, nil, 0o600); err != nil {
 			t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"shoal/internal/atomicfile"
 	"shoal/internal/shoal"
 	"shoal/templates"
 )
@@ -188,10 +189,6 @@ func (b *Builder) remember(key string, r Result) error {
 	if err != nil {
 		return err
 	}
-	path := b.recordPath(key)
-	tmp := filepath.Join(filepath.Dir(path), tempMark+filepath.Base(path))
-	if err := os.WriteFile(tmp, data, 0o644); err != nil {
-		return err
-	}
-	return os.Rename(tmp, path)
+	// A damaged record only has the image made again.
+	return atomicfile.WriteFile(b.recordPath(key), data, 0o644, atomicfile.Volatile)
 }

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"shoal/internal/atomicfile"
 	"shoal/templates"
 )
 
@@ -64,10 +65,7 @@ func (b *Builder) packages(ctx context.Context, progress func(Progress)) (dir st
 	if err := syncFileSystem(root); err != nil {
 		return "", false, fmt.Errorf("write the packages to disk: %w", err)
 	}
-	if err := os.Rename(root, dir); err != nil {
-		return "", false, err
-	}
-	return dir, true, syncDir(filepath.Dir(dir))
+	return dir, true, atomicfile.Rename(root, dir, atomicfile.Durable)
 }
 
 // bootstrap runs mmdebstrap. It runs in process and mount namespaces of its own,

@@ -10,12 +10,14 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"shoal/internal/atomicfile"
 )
 
 const (
 	imagesDir = "images"
 	rootsDir  = "roots"
-	tempMark  = ".tmp-" // starts the names of what is being made
+	tempMark  = ".tmp-" // starts the names of directories that are being made
 	suffix    = ".erofs"
 )
 
@@ -116,9 +118,8 @@ func (s *Store) Put(t *Tree) (digest string, size int64, err error) {
 	if err != nil {
 		return "", 0, fmt.Errorf("make an image: %w", err)
 	}
-	defer f.Close()
-	defer os.Remove(f.Name())
-	hex, size, err := writeErofs(f, t)
+	defer func() { err = errors.Join(err, f.Discard()) }()
+	hex, size, err := writeErofs(f.File, t)
 	if err != nil {
 		return "", 0, fmt.Errorf("write an image: %w", err)
 	}
@@ -132,25 +133,22 @@ func (s *Store) Put(t *Tree) (digest string, size int64, err error) {
 		// Until its user is known, its age protects it from being collected.
 		return digest, size, ignoreMissing(os.Chtimes(path, now, now))
 	}
-	if err := errors.Join(f.Chmod(0o644), f.Sync()); err != nil {
+	if err := f.Commit(path, 0o644, atomicfile.Durable); err != nil {
 		return "", 0, fmt.Errorf("write an image: %w", err)
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return "", 0, fmt.Errorf("write an image: %w", err)
-	}
-	return digest, size, syncDir(filepath.Dir(path))
+	return digest, size, nil
 }
 
 // unfinished makes a file for an image. It is locked until it is closed or this
 // process ends, so that others know that it is in use.
-func (s *Store) unfinished() (*os.File, error) {
+func (s *Store) unfinished() (*atomicfile.File, error) {
 	for {
-		f, err := os.CreateTemp(filepath.Join(s.dir, imagesDir), tempMark)
+		f, err := atomicfile.Create(filepath.Join(s.dir, imagesDir))
 		if err != nil {
 			return nil, err
 		}
-		if err := flock(f, unix.LOCK_EX); err != nil {
-			return nil, errors.Join(err, os.Remove(f.Name()), f.Close())
+		if err := flock(f.File, unix.LOCK_EX); err != nil {
+			return nil, errors.Join(err, f.Discard())
 		}
 		// Another process may have cleaned it up just before the lock.
 		if _, err := os.Stat(f.Name()); err == nil {
@@ -195,8 +193,11 @@ func (s *Store) Remove(digest string) error {
 // removeUnfinished deletes what an interrupted process left. The lock is held.
 func (s *Store) removeUnfinished() error {
 	var errs error
-	for _, sub := range []string{imagesDir, rootsDir} {
-		left, err := filepath.Glob(filepath.Join(s.dir, sub, tempMark+"*"))
+	for _, pattern := range []string{
+		filepath.Join(imagesDir, ".*"+atomicfile.Suffix), filepath.Join(imagesDir, tempMark+"*"), // the latter of earlier versions
+		filepath.Join(rootsDir, tempMark+"*"),
+	} {
+		left, err := filepath.Glob(filepath.Join(s.dir, pattern))
 		errs = errors.Join(errs, err)
 		for _, path := range left {
 			errs = errors.Join(errs, removeLeft(path))
@@ -260,12 +261,3 @@ func unmountBelow(dir string) error {
 
 // unescapeMount undoes what mountinfo does to white space and backslashes.
 var unescapeMount = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
-}

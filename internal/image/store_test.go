@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"shoal/internal/atomicfile"
 )
 
 func TestStore(t *testing.T) {
@@ -90,7 +92,7 @@ func TestKilledWriter(t *testing.T) {
 		}
 	}()
 	unfinished := func() int {
-		files, err := filepath.Glob(filepath.Join(dir, imagesDir, tempMark+"*"))
+		files, err := filepath.Glob(filepath.Join(dir, imagesDir, ".*"+atomicfile.Suffix))
 		if err != nil {
 			t.Fatal(err)
 		}

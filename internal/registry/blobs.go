@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"shoal/internal/atomicfile"
 )
 
 const (
@@ -153,7 +155,7 @@ func (b *blobs) pull(ctx context.Context, client *http.Client, want blob, path s
 		// Nobody can tell where it went wrong: the next pull begins anew.
 		return errors.Join(err, os.Remove(part.Name()))
 	}
-	return os.Rename(part.Name(), path)
+	return atomicfile.Rename(part.Name(), path, atomicfile.Durable)
 }
 
 // request asks for a blob from an offset on and writes what comes. It returns how much

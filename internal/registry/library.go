@@ -19,6 +19,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 
+	"shoal/internal/atomicfile"
 	"shoal/internal/image"
 )
 
@@ -185,13 +186,5 @@ func (l *Library) put(ref name.Reference, i Image) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(l.dir, ".new-")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return os.Rename(f.Name(), l.path(ref))
+	return atomicfile.WriteFile(l.path(ref), data, 0o600, atomicfile.Durable)
 }

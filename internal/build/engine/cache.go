@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"shoal/internal/atomicfile"
 	"shoal/internal/shoal"
 )
 
@@ -89,15 +90,7 @@ func (c *Cache) put(scope string, k key, o outcome) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return os.Rename(f.Name(), path)
+	return atomicfile.WriteFile(path, data, 0o600, atomicfile.Volatile)
 }
 
 func readOutcome(path string) (outcome, error) {
