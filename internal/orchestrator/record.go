@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"shoal/internal/atomicfile"
 	"shoal/internal/runtime"
 	"shoal/internal/shoal"
 )
@@ -53,7 +54,7 @@ func (o *Orchestrator) writeRecord(r record) error {
 		err = keepFile(recordPath(o.keptDir(), r.Sandbox.SandboxID), data)
 	}
 	if err == nil {
-		err = replaceFile(recordPath(o.liveDir(), r.Sandbox.SandboxID), data, false)
+		err = atomicfile.WriteFile(recordPath(o.liveDir(), r.Sandbox.SandboxID), data, 0o600, atomicfile.Volatile)
 	}
 	if err != nil {
 		return fmt.Errorf("write a sandbox record: %w", err)
@@ -61,35 +62,12 @@ func (o *Orchestrator) writeRecord(r record) error {
 	return nil
 }
 
-// keepFile is replaceFile for what the disk shall have, and mostly has.
+// keepFile writes what the disk shall have, and mostly has.
 func keepFile(path string, data []byte) error {
 	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, data) {
 		return nil
 	}
-	return replaceFile(path, data, true)
-}
-
-// replaceFile changes a file as a whole; a durable one is on the disk afterwards.
-func replaceFile(path string, data []byte, durable bool) error {
-	f, err := os.OpenFile(path+".tmp", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil && durable {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(path+".tmp", path); err != nil || !durable {
-		return err
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return atomicfile.WriteFile(path, data, 0o600, atomicfile.Durable)
 }
 
 // unkeep removes what the disk says of a sandbox that is paused no more: its snapshot
@@ -162,7 +140,7 @@ func (o *Orchestrator) readRecordsIn(dir string) ([]record, error) {
 		if strings.HasSuffix(e.Name(), asideSuffix) {
 			continue
 		}
-		if strings.HasSuffix(e.Name(), ".tmp") {
+		if strings.HasSuffix(e.Name(), atomicfile.Suffix) {
 			if err := os.Remove(path); err != nil {
 				return nil, err
 			}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/runsc/sandbox"
 
+	"shoal/internal/atomicfile"
 	"shoal/internal/runtime"
 )
 
@@ -254,8 +255,8 @@ func (g *guest) save() error {
 		return fmt.Errorf("encode the guest's record: %w", err)
 	}
 	path := filepath.Join(g.spec.Dir, recordFile)
-	if err := os.WriteFile(path+".tmp", data, 0o600); err != nil {
+	if err := atomicfile.WriteFile(path, data, 0o600, atomicfile.Volatile); err != nil {
 		return fmt.Errorf("write the guest's record: %w", err)
 	}
-	return os.Rename(path+".tmp", path)
+	return nil
 }
