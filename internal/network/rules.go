@@ -112,7 +112,7 @@ func (s *Slot) SetEgress(e Egress) error {
 		}
 		t := &nftables.Table{Name: slotTable, Family: nftables.TableFamilyIPv4}
 		_, _, allowUser, denyUser := slotSets(t)
-		for set, ranges := range map[*nftables.Set][]netip.Prefix{allowUser: e.Allow, denyUser: e.Deny} {
+		for set, ranges := range map[*nftables.Set][]netip.Prefix{allowUser: e.allow, denyUser: e.deny} {
 			set.ID = 0 // by name: it exists already
 			c.FlushSet(set)
 			if err := c.SetAddElements(set, elements(ranges)); err != nil {

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"cmp"
 	"encoding/binary"
 	"net/netip"
 	"regexp"
@@ -12,10 +13,17 @@ import (
 	"shoal/internal/shoal"
 )
 
-// Egress says what a guest may reach: Allow wins over Deny, and what neither
-// names is reached. Private ranges are denied besides.
+// Egress is a policy that was parsed, by ParsePolicy: what a guest may reach. What it
+// allows wins over what it denies, and what neither names is reached. Private ranges are
+// denied besides. The zero value restricts nothing more.
 type Egress struct {
-	Allow, Deny []netip.Prefix
+	allow, deny []netip.Prefix // IPv4, masked; in no order, and they may overlap
+}
+
+// Equal reports whether both allow the same addresses and deny the same, in whatever
+// words their clients put it.
+func (e Egress) Equal(other Egress) bool {
+	return slices.Equal(merge(e.allow), merge(other.allow)) && slices.Equal(merge(e.deny), merge(other.deny))
 }
 
 var (
@@ -23,9 +31,9 @@ var (
 	domainPattern = regexp.MustCompile(`^(\*|(\*\.)?([A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?\.)*[A-Za-z]([A-Za-z0-9-]*[A-Za-z0-9])?)$`)
 )
 
-// ParsePolicy checks a client's policy and returns what the kernel is told. The
-// messages are E2B's (api.md §3.1); errors are ErrNetworkPolicy, and
-// ErrNotImplemented for domains.
+// ParsePolicy checks what a client asks for. Whoever needs it later is given the Egress,
+// and does not parse again. The messages are E2B's (api.md §3.1); errors are
+// ErrNetworkPolicy, and ErrNotImplemented for domains.
 func ParsePolicy(n shoal.Network) (Egress, error) {
 	var e Egress
 	for _, entry := range n.DenyOut {
@@ -33,12 +41,12 @@ func ParsePolicy(n shoal.Network) (Egress, error) {
 		if !ok {
 			return Egress{}, shoal.ErrNetworkPolicy.New("invalid denied CIDR %s", entry)
 		}
-		e.Deny = append(e.Deny, p)
+		e.deny = append(e.deny, p)
 	}
 	var domains []string
 	for _, entry := range n.AllowOut {
 		if p, ok := parseRange(entry); ok {
-			e.Allow = append(e.Allow, p)
+			e.allow = append(e.allow, p)
 		} else if isDomain(entry) {
 			domains = append(domains, entry)
 		} else {
@@ -46,13 +54,13 @@ func ParsePolicy(n shoal.Network) (Egress, error) {
 		}
 	}
 	if len(domains) > 0 {
-		if !slices.Contains(e.Deny, everything) {
+		if !slices.Contains(e.deny, everything) {
 			return Egress{}, shoal.ErrNetworkPolicy.New("When specifying allowed domains in allow out, you must include 'ALL_TRAFFIC' in deny out to block all other traffic.")
 		}
 		return Egress{}, shoal.ErrNotImplemented.New("Domains in allowOut (%s) are not available in this version; use IP addresses or CIDRs.", strings.Join(domains, ", "))
 	}
 	if n.AllowInternet != nil && !*n.AllowInternet {
-		e.Deny = []netip.Prefix{everything}
+		e.deny = []netip.Prefix{everything}
 	}
 	return e, nil
 }
@@ -75,23 +83,18 @@ func isDomain(s string) bool {
 	return len(s) <= 253 && domainPattern.MatchString(s)
 }
 
-// elements turns ranges into the elements of an interval set, which may not
-// overlap: they are merged first.
-func elements(ranges []netip.Prefix) []nftables.SetElement {
-	type span struct{ first, last uint32 }
+// span is a range of IPv4 addresses, both ends included.
+type span struct{ first, last uint32 }
+
+// merge returns the spans of the ranges in order, without overlaps and without two that
+// could be one.
+func merge(ranges []netip.Prefix) []span {
 	var spans []span
 	for _, p := range ranges {
 		first := binary.BigEndian.Uint32(p.Masked().Addr().AsSlice())
 		spans = append(spans, span{first, first | uint32(uint64(1)<<(32-p.Bits())-1)})
 	}
-	slices.SortFunc(spans, func(a, b span) int {
-		if a.first < b.first {
-			return -1
-		} else if a.first > b.first {
-			return 1
-		}
-		return 0
-	})
+	slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.first, b.first) })
 	var merged []span
 	for _, sp := range spans {
 		if n := len(merged); n > 0 && uint64(sp.first) <= uint64(merged[n-1].last)+1 {
@@ -100,8 +103,13 @@ func elements(ranges []netip.Prefix) []nftables.SetElement {
 			merged = append(merged, sp)
 		}
 	}
+	return merged
+}
+
+// elements turns ranges into the elements of an interval set, which may not overlap.
+func elements(ranges []netip.Prefix) []nftables.SetElement {
 	var out []nftables.SetElement
-	for _, sp := range merged {
+	for _, sp := range merge(ranges) {
 		out = append(out, nftables.SetElement{Key: binary.BigEndian.AppendUint32(nil, sp.first)})
 		if sp.last != ^uint32(0) { // the last address has no next one: the interval stays open
 			out = append(out, nftables.SetElement{Key: binary.BigEndian.AppendUint32(nil, sp.last+1), IntervalEnd: true})

@@ -35,6 +35,34 @@ func TestParsePolicy(t *testing.T) {
 	}
 }
 
+func TestEgressEqual(t *testing.T) {
+	no, yes := false, true
+	open := shoal.Network{}
+	for _, c := range []struct {
+		name string
+		a, b shoal.Network
+		want bool
+	}{
+		{"nothing asked for", open, open, true},
+		{"nothing, said in other words", open, shoal.Network{AllowOut: []string{}, DenyOut: []string{}, AllowInternet: &yes}, true},
+		{"no internet", shoal.Network{AllowInternet: &no}, shoal.Network{DenyOut: []string{"0.0.0.0/0"}}, true},
+		{"no internet and open", shoal.Network{AllowInternet: &no}, open, false},
+		{"another order, twice", shoal.Network{DenyOut: []string{"1.1.1.1", "8.8.8.0/24"}}, shoal.Network{DenyOut: []string{"8.8.8.8", "8.8.8.0/24", "1.1.1.1"}}, true},
+		{"two halves", shoal.Network{AllowOut: []string{"8.8.8.0/25", "8.8.8.128/25"}}, shoal.Network{AllowOut: []string{"8.8.8.0/24"}}, true},
+		{"another address", shoal.Network{DenyOut: []string{"1.1.1.1"}}, shoal.Network{DenyOut: []string{"1.1.1.2"}}, false},
+		{"allowed and denied", shoal.Network{AllowOut: []string{"1.1.1.1"}}, shoal.Network{DenyOut: []string{"1.1.1.1"}}, false},
+	} {
+		a, errA := ParsePolicy(c.a)
+		b, errB := ParsePolicy(c.b)
+		if errA != nil || errB != nil {
+			t.Fatal(c.name, errA, errB)
+		}
+		if a.Equal(b) != c.want || b.Equal(a) != c.want {
+			t.Errorf("%s: equal is not %v", c.name, c.want)
+		}
+	}
+}
+
 func message(err error) string {
 	if err == nil {
 		return ""
