@@ -13,6 +13,7 @@ import (
 	"shoal/internal/build/engine"
 	"shoal/internal/config"
 	"shoal/internal/image"
+	"shoal/internal/imagelibrary"
 	"shoal/internal/registry"
 	"shoal/internal/shipped"
 	"shoal/internal/shoal"
@@ -21,14 +22,19 @@ import (
 
 // openEngine prepares template builds on this machine, on top of the base template.
 func (m *machine) openEngine(base shoal.Build) (build.Engine, error) {
-	names, standIns := m.cfg.StandIns, map[string]registry.Image{}
+	names, standIns := m.cfg.StandIns, map[string]imagelibrary.Image{}
 	if len(names) == 0 && m.cfg.Dev {
 		names = []string{"ubuntu", "debian", "python", "node"}
 	}
 	for _, name := range names {
-		standIns[name] = registry.Image{Name: base.TemplateID, Digest: base.ImageDigest}
+		standIns[name] = imagelibrary.Image{Name: base.TemplateID, Digest: base.ImageDigest}
 	}
-	library, err := openLibrary(m.cfg, m.images, standIns, m.certificateAuthorities())
+	registries, err := registry.NewClient(registry.Config{Dir: filepath.Join(libraryDir(m.cfg), "blobs"),
+		Mirrors: m.cfg.RegistryMirrors, CAFiles: m.certificateAuthorities()})
+	if err != nil {
+		return nil, err
+	}
+	library, err := imagelibrary.Open(imagelibrary.Config{Images: m.images, Dir: libraryDir(m.cfg), Registries: registries, StandIns: standIns})
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +46,7 @@ func (m *machine) openEngine(base shoal.Build) (build.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := engine.New(engine.Config{Machine: m.orch, Images: m.images, Library: library, Files: files,
+	e, err := engine.New(engine.Config{Machine: m.orch, Images: m.images, Library: library, Registries: registries, Files: files,
 		Dir: filepath.Join(m.cfg.DataDir, "builds"), Base: base, Env: m.cfg.BuildEnv,
 		Mirrors: m.cfg.PackageMirrors, CacheSize: m.cfg.LayerCache << 20,
 		Provision: image.Provision{Envd: daemon, CAFiles: m.certificateAuthorities()}}, m.log)
@@ -51,10 +57,7 @@ func (m *machine) openEngine(base shoal.Build) (build.Engine, error) {
 	return e, nil
 }
 
-func openLibrary(cfg *config.Config, images *image.Store, standIns map[string]registry.Image, authorities []string) (*registry.Library, error) {
-	return registry.Open(registry.Config{Images: images, Dir: filepath.Join(cfg.DataDir, "library"),
-		Mirrors: cfg.RegistryMirrors, StandIns: standIns, CAFiles: authorities})
-}
+func libraryDir(cfg *config.Config) string { return filepath.Join(cfg.DataDir, "library") }
 
 // pinned are the images that builds need, now or to begin with.
 func (m *machine) pinned() ([]string, error) {

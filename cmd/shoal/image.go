@@ -8,7 +8,7 @@ import (
 
 	"shoal/internal/config"
 	"shoal/internal/image"
-	"shoal/internal/registry"
+	"shoal/internal/imagelibrary"
 )
 
 type imageCmd struct {
@@ -69,10 +69,10 @@ func (c *imageRmCmd) Run(cfg *config.Config) error {
 	return library.Remove(c.Name)
 }
 
-func localLibrary(cfg *config.Config) (*registry.Library, error) {
+func localLibrary(cfg *config.Config) (*imagelibrary.Library, error) {
 	images, err := image.Open(cfg.DataDir)
 	if err != nil {
 		return nil, err
 	}
-	return openLibrary(cfg, images, nil, nil)
+	return imagelibrary.Open(imagelibrary.Config{Images: images, Dir: libraryDir(cfg)})
 }

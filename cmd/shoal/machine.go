@@ -22,9 +22,9 @@ import (
 	"shoal/internal/config"
 	"shoal/internal/envdapi"
 	"shoal/internal/image"
+	"shoal/internal/imagelibrary"
 	"shoal/internal/network"
 	"shoal/internal/orchestrator"
-	"shoal/internal/registry"
 	"shoal/internal/runtime/gvisor"
 	"shoal/internal/shoal"
 	"shoal/internal/telemetry/sandboxlog"
@@ -50,7 +50,7 @@ type machine struct {
 	artifacts *artifact.Store
 	logs      *sandboxlog.Store
 
-	library *registry.Library
+	library *imagelibrary.Library
 	engine  *engine.Engine // nil until the base template is there
 }
 

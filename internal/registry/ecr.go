@@ -26,11 +26,11 @@ import (
 var regionForm = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]+$`)
 
 // ecrLogin exchanges AWS credentials for a password of the account's registry.
-func (l *Library) ecrLogin(ctx context.Context, login Login) (authn.Authenticator, error) {
+func (c *Client) ecrLogin(ctx context.Context, login Login) (authn.Authenticator, error) {
 	if !regionForm.MatchString(login.AWSRegion) {
-		return nil, &Error{fmt.Sprintf("'%s' is no AWS region; it looks like us-east-1", login.AWSRegion)}
+		return nil, &Error{Message: fmt.Sprintf("'%s' is no AWS region; it looks like us-east-1", login.AWSRegion)}
 	}
-	endpoint := l.ecr
+	endpoint := c.ecr
 	if endpoint == "" {
 		endpoint = "https://api.ecr." + login.AWSRegion + ".amazonaws.com"
 		if strings.HasPrefix(login.AWSRegion, "cn-") {
@@ -45,9 +45,9 @@ func (l *Library) ecrLogin(ctx context.Context, login Login) (authn.Authenticato
 	req.Header.Set("Content-Type", "application/x-amz-json-1.1")
 	req.Header.Set("X-Amz-Target", "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken")
 	sign(req, body, login, "ecr", time.Now())
-	resp, err := (&http.Client{Transport: l.transport, Timeout: time.Minute}).Do(req)
+	resp, err := (&http.Client{Transport: c.transport, Timeout: time.Minute}).Do(req)
 	if err != nil {
-		return nil, &Error{fmt.Sprintf("AWS was not reached for a login to ECR: %v%s", err, otherWays)}
+		return nil, &Error{Message: fmt.Sprintf("AWS was not reached for a login to ECR: %v%s", err, otherWays)}
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
@@ -64,7 +64,7 @@ func (l *Library) ecrLogin(ctx context.Context, login Login) (authn.Authenticato
 		return nil, fmt.Errorf("AWS's answer to a login to ECR: %w", err)
 	}
 	if resp.StatusCode != http.StatusOK || len(answer.AuthorizationData) == 0 {
-		return nil, &Error{fmt.Sprintf("AWS refused a login to ECR with status %d: %s; check the access key, its secret, the region, and that it may call ecr:GetAuthorizationToken", resp.StatusCode, answer.Message)}
+		return nil, &Error{Message: fmt.Sprintf("AWS refused a login to ECR with status %d: %s; check the access key, its secret, the region, and that it may call ecr:GetAuthorizationToken", resp.StatusCode, answer.Message)}
 	}
 	token, err := base64.StdEncoding.DecodeString(answer.AuthorizationData[0].AuthorizationToken)
 	if err != nil {

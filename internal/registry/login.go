@@ -19,7 +19,7 @@ type Login struct {
 }
 
 // authenticator turns a login into what is sent to the registry. Nil is nobody.
-func (l *Library) authenticator(ctx context.Context, login *Login) (authn.Authenticator, error) {
+func (c *Client) authenticator(ctx context.Context, login *Login) (authn.Authenticator, error) {
 	switch {
 	case login == nil:
 		return authn.Anonymous, nil
@@ -28,8 +28,8 @@ func (l *Library) authenticator(ctx context.Context, login *Login) (authn.Authen
 	case login.Type == "gcp":
 		return &authn.Basic{Username: "_json_key", Password: login.ServiceAccountJSON}, nil
 	case login.Type == "aws":
-		return l.ecrLogin(ctx, *login)
+		return c.ecrLogin(ctx, *login)
 	default:
-		return nil, &Error{fmt.Sprintf("registries of type '%s' are not known; there are 'registry', 'aws' and 'gcp'", login.Type)}
+		return nil, &Error{Message: fmt.Sprintf("registries of type '%s' are not known; there are 'registry', 'aws' and 'gcp'", login.Type)}
 	}
 }

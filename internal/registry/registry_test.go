@@ -1,272 +1,164 @@
 package registry
 
 import (
-	"archive/tar"
-	"bytes"
-	"encoding/pem"
-	"errors"
-	"fmt"
+	"context"
+	"crypto/rand"
 	"io"
 	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	ociregistry "github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
-	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
-	"shoal/internal/image"
+	"shoal/internal/registry/registrytest"
 )
 
-func open(t *testing.T, cfg Config) *Library {
-	t.Helper()
-	images, err := image.Open(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.Images, cfg.Dir = images, t.TempDir()
-	l, err := Open(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
+// frail is a registry whose connections break.
+type frail struct {
+	inner http.Handler
+	big   string // digest of the layer that this is about
+
+	mu     sync.Mutex
+	asked  []string // the Range of every request for it
+	cut    int      // bytes after which a request for it breaks off, while cuts is above 0
+	cuts   int
+	refuse bool          // ranges are not understood
+	hold   chan struct{} // if set, requests for it wait, once they have sent the bytes of cut
 }
 
-// layerOf is a layer of plain files, or, with a nil content, of directories.
-func layerOf(t *testing.T, files ...[2]string) v1.Layer {
-	t.Helper()
-	data := tarOf(t, files...)
-	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil })
-	if err != nil {
-		t.Fatal(err)
+func (f *frail) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet || !strings.HasSuffix(r.URL.Path, f.big) {
+		f.inner.ServeHTTP(w, r)
+		return
 	}
-	return layer
+	f.mu.Lock()
+	f.asked = append(f.asked, r.Header.Get("Range"))
+	cut, hold := -1, f.hold
+	if f.cuts > 0 {
+		f.cuts--
+		cut = f.cut
+	}
+	if f.refuse {
+		r.Header.Del("Range")
+	}
+	f.mu.Unlock()
+	f.serveRange(&cutWriter{ResponseWriter: w, left: cut, hold: hold, done: r.Context().Done()}, r)
 }
 
-func tarOf(t *testing.T, files ...[2]string) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	w := tar.NewWriter(&b)
-	for _, f := range files {
-		h := &tar.Header{Name: f[0], Mode: 0o644, Size: int64(len(f[1])), Typeflag: tar.TypeReg, ModTime: time.Unix(1e9, 0)}
-		if err := w.WriteHeader(h); err != nil {
-			t.Fatal(err)
+// serveRange does what registries do, and go-containerregistry's does not: it answers
+// a range with a part of the blob.
+func (f *frail) serveRange(w http.ResponseWriter, r *http.Request) {
+	whole := httptest.NewRecorder()
+	asked := r.Header.Get("Range")
+	r.Header.Del("Range")
+	f.inner.ServeHTTP(whole, r)
+	if asked != "" {
+		r.Header.Set("Range", asked)
+	}
+	http.ServeContent(w, r, "", time.Time{}, strings.NewReader(whole.Body.String()))
+}
+
+// cutWriter breaks the connection after some bytes.
+type cutWriter struct {
+	http.ResponseWriter
+	left int // -1 is all
+	hold chan struct{}
+	done <-chan struct{}
+}
+
+func (w *cutWriter) Write(p []byte) (int, error) {
+	if w.left >= 0 && len(p) > w.left {
+		_, _ = w.ResponseWriter.Write(p[:w.left])
+		w.ResponseWriter.(http.Flusher).Flush()
+		if w.hold != nil {
+			select {
+			case <-w.hold:
+			case <-w.done:
+			}
 		}
-		if _, err := io.WriteString(w, f[1]); err != nil {
-			t.Fatal(err)
-		}
+		panic(http.ErrAbortHandler)
 	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
+	if w.left >= 0 {
+		w.left -= len(p)
 	}
-	return b.Bytes()
+	return w.ResponseWriter.Write(p)
 }
 
-// testImage has a file that its second layer removes.
-func testImage(t *testing.T) v1.Image {
+const bigSize = 3 << 20
+
+// bigImage has one layer that is large and does not compress.
+func bigImage(t *testing.T) (v1.Image, string) {
 	t.Helper()
-	img, err := mutate.AppendLayers(empty.Image,
-		layerOf(t, [2]string{"etc/os-release", "ID=debian\n"}, [2]string{"gone", "x"}),
-		layerOf(t, [2]string{".wh.gone", ""}, [2]string{"bin/sh", "#!"}))
+	content := make([]byte, bigSize)
+	rand.Read(content)
+	layer := registrytest.Layer(t, [2]string{"big", string(content)})
+	img, err := mutate.AppendLayers(registrytest.Image(t), layer)
+	must(t, err)
+	digest, err := layer.Digest()
+	must(t, err)
+	return img, digest.String()
+}
+
+// frailRegistry serves bigImage; it returns the image's name too.
+func frailRegistry(t *testing.T) (*frail, string) {
+	t.Helper()
+	img, digest := bigImage(t)
+	f := &frail{inner: ociregistry.New(ociregistry.Logger(log.New(io.Discard, "", 0)))}
+	server := httptest.NewServer(f)
+	t.Cleanup(server.Close)
+	reference := strings.TrimPrefix(server.URL, "http://") + "/some/image:v1"
+	ref, err := name.ParseReference(reference)
+	must(t, err)
+	must(t, remote.Write(ref, img))
+	f.big, f.asked = digest, nil
+	return f, reference
+}
+
+func open(t *testing.T, cfg Config) *Client {
+	t.Helper()
+	cfg.Dir = t.TempDir()
+	c, err := NewClient(cfg)
+	must(t, err)
+	return c
+}
+
+// content is what was pulled: the digest of all its files.
+type content struct{ Digest string }
+
+func get(t *testing.T, c *Client, reference string, login *Login, say func(string)) (content, error) {
+	t.Helper()
+	return getUntil(t.Context(), c, reference, login, say)
+}
+
+func getUntil(ctx context.Context, c *Client, reference string, login *Login, say func(string)) (got content, err error) {
+	ref, err := ParseName(reference)
 	if err != nil {
-		t.Fatal(err)
+		return content{}, err
 	}
-	img, err = mutate.Config(img, v1.Config{Env: []string{"PATH=/image/bin", " ", "A=b=c"}, User: "ignored"})
+	i, err := c.Find(ctx, ref, reference, login)
 	if err != nil {
-		t.Fatal(err)
+		return content{}, err
 	}
-	config, err := img.ConfigFile()
-	if err != nil {
-		t.Fatal(err)
-	}
-	config.OS, config.Architecture = "linux", "amd64"
-	if img, err = mutate.ConfigFile(img, config); err != nil {
-		t.Fatal(err)
-	}
-	return img
+	err = i.Pull(ctx, say, func(pulled v1.Image) error {
+		files := mutate.Extract(pulled)
+		defer files.Close()
+		digest, _, err := v1.SHA256(files)
+		got.Digest = digest.String()
+		return err
+	})
+	return got, err
 }
 
 func quiet(string) {}
-
-func get(t *testing.T, l *Library, reference string, login *Login, say func(string)) (Image, error) {
-	t.Helper()
-	s, err := l.Find(t.Context(), reference, login, say)
-	if err != nil {
-		return Image{}, err
-	}
-	return s.Get(t.Context(), say)
-}
-
-// TestEverySourceGivesTheSameRoot: a registry, a mirror, what docker saves, a layout
-// as directory and as tar, and the plain files.
-func TestEverySourceGivesTheSameRoot(t *testing.T) {
-	img, dir := testImage(t), t.TempDir()
-	server := httptest.NewServer(ociregistry.New(ociregistry.Logger(log.New(io.Discard, "", 0))))
-	defer server.Close()
-	host := strings.TrimPrefix(server.URL, "http://")
-	ref, err := name.ParseReference(host + "/some/image:v1")
-	must(t, err)
-	must(t, remote.Write(ref, img))
-	saved := filepath.Join(dir, "saved.tar")
-	must(t, tarball.WriteToFile(saved, ref, img))
-	oci, err := layout.Write(filepath.Join(dir, "layout"), empty.Index)
-	must(t, err)
-	must(t, oci.AppendImage(img))
-	packed := filepath.Join(dir, "layout.tar")
-	must(t, packDir(filepath.Join(dir, "layout"), packed))
-	plain := filepath.Join(dir, "root.tar")
-	must(t, os.WriteFile(plain, tarOf(t, [2]string{"etc/os-release", "ID=debian\n"}, [2]string{"bin/sh", "#!"}), 0o600))
-
-	l := open(t, Config{Mirrors: map[string]string{"docker.io": host}})
-	var said []string
-	pulled, err := get(t, l, host+"/some/image:v1", nil, func(s string) { said = append(said, s) })
-	must(t, err)
-	if len(said) != 2 || !strings.HasPrefix(said[1], "Layer 2/2: ") {
-		t.Errorf("progress: %q", said)
-	}
-	if pulled.Env["PATH"] != "/image/bin" || pulled.Env["A"] != "b=c" || len(pulled.Env) != 2 {
-		t.Errorf("environment: %v", pulled.Env)
-	}
-	for what, get := range map[string]func() (Image, error){
-		"mirror":     func() (Image, error) { return get(t, l, "some/image:v1", nil, quiet) },
-		"docker":     func() (Image, error) { return l.Import(t.Context(), "saved", saved, quiet) },
-		"layout":     func() (Image, error) { return l.Import(t.Context(), "layout", filepath.Join(dir, "layout"), quiet) },
-		"layout.tar": func() (Image, error) { return l.Import(t.Context(), "packed", packed, quiet) },
-		"files":      func() (Image, error) { return l.Import(t.Context(), "plain", plain, quiet) },
-	} {
-		if i, err := get(); err != nil || i.Digest != pulled.Digest {
-			t.Errorf("%s: %v %v, want %s", what, i.Digest, err, pulled.Digest)
-		}
-	}
-}
-
-func TestLibrary(t *testing.T) {
-	l := open(t, Config{})
-	file := filepath.Join(t.TempDir(), "root.tar")
-	must(t, os.WriteFile(file, tarOf(t, [2]string{"one", "1"}), 0o600))
-	first, err := l.Import(t.Context(), "ubuntu:22.04", file, quiet)
-	must(t, err)
-	for _, alias := range []string{"ubuntu:22.04", "docker.io/library/ubuntu:22.04", " ubuntu:22.04"} {
-		if got, err := get(t, l, alias, nil, quiet); err != nil || got.Digest != first.Digest {
-			t.Errorf("%q: %v %v", alias, got, err)
-		}
-	}
-	if l.Version("ubuntu:22.04") != first.Digest || l.Version("ubuntu:24.04") != "" {
-		t.Error("versions")
-	}
-	must(t, os.WriteFile(file, tarOf(t, [2]string{"one", "2"}), 0o600))
-	second, err := l.Import(t.Context(), "ubuntu:22.04", file, quiet)
-	must(t, err)
-	if l.Version("ubuntu:22.04") != second.Digest || second.Digest == first.Digest {
-		t.Error("an import did not replace the image")
-	}
-	list, err := l.List()
-	if err != nil || len(list) != 1 || list[0].Name != "index.docker.io/library/ubuntu:22.04" {
-		t.Errorf("list: %v %v", list, err)
-	}
-	must(t, l.Remove("ubuntu:22.04"))
-	var wrong *Error
-	if err := l.Remove("ubuntu:22.04"); !errors.As(err, &wrong) {
-		t.Errorf("removed twice: %v", err)
-	}
-	must(t, os.WriteFile(file, []byte("no archive at all, but long enough to be looked at"), 0o600))
-	if _, err := l.Import(t.Context(), "x", file, quiet); !errors.As(err, &wrong) {
-		t.Errorf("no archive: %v", err)
-	}
-	if _, err := l.Import(t.Context(), "No Name", file, quiet); !errors.As(err, &wrong) {
-		t.Errorf("no name: %v", err)
-	}
-}
-
-// TestRefusals are worded as the SDKs' users know them.
-func TestRefusals(t *testing.T) {
-	images := ociregistry.New(ociregistry.Logger(log.New(io.Discard, "", 0)))
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		user, password, _ := r.BasicAuth()
-		switch {
-		case !strings.Contains(r.URL.Path, "private") || user == "me" && password == "secret":
-			images.ServeHTTP(w, r)
-		case user == "other":
-			w.WriteHeader(http.StatusForbidden)
-		default:
-			w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
-			w.WriteHeader(http.StatusUnauthorized)
-		}
-	}))
-	defer server.Close()
-	host := strings.TrimPrefix(server.URL, "http://")
-	l := open(t, Config{StandIns: map[string]Image{"ubuntu": {Name: "base", Digest: "sha256:stand-in"}}})
-	ref, err := name.ParseReference(host + "/private/image")
-	must(t, err)
-	// The registry of the test asks for a login by path only, and pings have none.
-	must(t, writeDirect(images, ref, testImage(t)))
-
-	for reference, want := range map[string]string{
-		"No/Such Name":         "invalid image reference 'No/Such Name': ",
-		host + "/no/such:v1":   "not found: ",
-		"127.0.0.1:1/no/image": "`shoal image import`",
-	} {
-		var wrong *Error
-		if _, err := get(t, l, reference, nil, quiet); !errors.As(err, &wrong) || !strings.Contains(wrong.Message, want) {
-			t.Errorf("%s: %v, want %q", reference, err, want)
-		}
-	}
-	for user, want := range map[string]string{
-		"":      "access denied to '" + host + "/private/image': authentication required or insufficient permissions",
-		"other": "access denied to '" + host + "/private/image': you don't have permission to pull this image",
-		"me":    "",
-	} {
-		var login *Login
-		if user != "" {
-			login = &Login{Type: "registry", Username: user, Password: "secret"}
-		}
-		_, err := get(t, l, host+"/private/image", login, quiet)
-		if got := fmt.Sprint(err); want == "" && err != nil || want != "" && got != want {
-			t.Errorf("%q: %v, want %q", user, err, want)
-		}
-	}
-	if _, err := get(t, l, "127.0.0.1:1/x", &Login{Type: "ftp"}, quiet); err == nil || !strings.Contains(err.Error(), "'ftp'") {
-		t.Errorf("login of an unknown type: %v", err)
-	}
-	said := ""
-	if s, err := l.Find(t.Context(), "127.0.0.1:1/library/ubuntu:22.04", nil, quiet); err != nil || s.StandIn != "sha256:stand-in" {
-		t.Errorf("stand-in: %+v %v", s, err)
-	}
-	i, err := get(t, l, "127.0.0.1:1/library/ubuntu:22.04", nil, func(s string) { said = s })
-	if err != nil || i.Digest != "sha256:stand-in" || !strings.Contains(said, "stands in") {
-		t.Errorf("stand-in: %v %v %q", i, err, said)
-	}
-}
-
-// writeDirect puts an image into a registry behind its own login.
-func writeDirect(handler http.Handler, ref name.Reference, img v1.Image) error {
-	server := httptest.NewServer(handler)
-	defer server.Close()
-	inside, err := name.ParseReference(strings.TrimPrefix(server.URL, "http://") + "/" + ref.Context().RepositoryStr())
-	if err != nil {
-		return err
-	}
-	return remote.Write(inside, img)
-}
-
-func packDir(dir, file string) error {
-	f, err := os.Create(file)
-	if err != nil {
-		return err
-	}
-	w := tar.NewWriter(f)
-	return errors.Join(w.AddFS(os.DirFS(dir)), w.Close(), f.Close())
-}
 
 func must(t *testing.T, err error) {
 	t.Helper()
@@ -275,6 +167,43 @@ func must(t *testing.T, err error) {
 	}
 }
 
-func pemOf(der []byte) []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+func (f *frail) requests() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]string(nil), f.asked...)
+}
+
+func (f *frail) breakOff(times, after int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.cuts, f.cut, f.asked = times, after, nil
+}
+
+// wholeNames are the names of layers under which there would be a whole blob.
+func wholeNames(t *testing.T, c *Client) (whole, parts []string) {
+	t.Helper()
+	entries, err := os.ReadDir(c.layers.dir)
+	must(t, err)
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), partSuffix) {
+			parts = append(parts, e.Name())
+		} else {
+			whole = append(whole, e.Name())
+		}
+	}
+	return whole, parts
+}
+
+// await polls for what another goroutine does.
+func await(t *testing.T, done func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for limit := time.After(20 * time.Second); !done(); {
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatal("it does not happen")
+		}
+	}
 }

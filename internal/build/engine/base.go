@@ -12,6 +12,7 @@ import (
 	"shoal/internal/build"
 	"shoal/internal/envdapi/client"
 	"shoal/internal/image"
+	"shoal/internal/imagelibrary"
 	"shoal/internal/registry"
 	"shoal/internal/shoal"
 	"shoal/templates"
@@ -101,7 +102,7 @@ func (r *run) fromImage(ctx context.Context) error {
 	if r.knows(p) {
 		return r.phase(ctx, p)
 	}
-	var source *registry.Source
+	var source *imagelibrary.Source
 	err = within(ctx, lookupLimit, "looking up '"+r.job.FromImage+"'", pullAdvice, func(ctx context.Context) error {
 		source, err = r.e.cfg.Library.Find(ctx, r.job.FromImage, login(r.job.Registry), say)
 		return refusal(err)
@@ -116,7 +117,7 @@ func (r *run) fromImage(ctx context.Context) error {
 	}
 	p.do = func(ctx context.Context, out *lines) error {
 		say("Creating file system and pulling Docker image")
-		var found registry.Image
+		var found imagelibrary.Image
 		err := within(ctx, pullLimit, "pulling '"+r.job.FromImage+"'", pullAdvice, func(ctx context.Context) error {
 			found, err = source.Get(ctx, say)
 			return refusal(err)
@@ -147,7 +148,7 @@ const pullAdvice = "what has come is kept, and the next build goes on there; or 
 // refusal makes what the image's name or its registry is to blame for the template's
 // failure.
 func refusal(err error) error {
-	var refused *registry.Error
+	var refused *imagelibrary.Error
 	if errors.As(err, &refused) {
 		return &build.Failure{Message: refused.Message}
 	}
@@ -159,7 +160,7 @@ const environmentFile = "base/files/etc/sudoers.d/environment"
 
 // provision puts what a guest needs over an image, and lets the image's own package
 // manager add the rest.
-func (r *run) provision(ctx context.Context, found registry.Image, out *lines) error {
+func (r *run) provision(ctx context.Context, found imagelibrary.Image, out *lines) error {
 	tree, err := r.e.cfg.Provision.Tree()
 	if err != nil {
 		return err

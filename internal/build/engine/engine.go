@@ -14,6 +14,7 @@ import (
 
 	"shoal/internal/build"
 	"shoal/internal/image"
+	"shoal/internal/imagelibrary"
 	"shoal/internal/orchestrator"
 	"shoal/internal/registry"
 	"shoal/internal/shoal"
@@ -39,8 +40,10 @@ func script(name string) string {
 type Config struct {
 	Machine *orchestrator.Orchestrator
 	Images  *image.Store
-	Library *registry.Library
-	Files   *build.Files
+	Library *imagelibrary.Library
+	// Registries is swept of layers that no build needs any more.
+	Registries *registry.Client
+	Files      *build.Files
 	// Dir keeps the layer cache.
 	Dir string
 	// Base is the build of the base template, which stands for the image that SDKs
@@ -127,7 +130,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		since := time.Now().Add(-forget)
-		if err := errors.Join(e.cache.sweep(since), e.cache.bound(e.cfg.CacheSize, e.sizeOf), e.cfg.Library.Sweep(since)); err != nil {
+		if err := errors.Join(e.cache.sweep(since), e.cache.bound(e.cfg.CacheSize, e.sizeOf), e.cfg.Registries.Sweep(since)); err != nil {
 			e.log.Warn("old layers of builds are left", "error", err)
 		}
 		select {

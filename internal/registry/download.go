@@ -2,17 +2,11 @@ package registry
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"os"
-	"path/filepath"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
@@ -21,8 +15,6 @@ import (
 )
 
 const (
-	// partSuffix ends the name of a blob that is not whole yet.
-	partSuffix = ".part"
 	// fruitless is how many requests in a row may bring nothing before a pull fails.
 	fruitless = 3
 	// pullPause is the wait between two requests for the same blob.
@@ -33,18 +25,7 @@ const (
 	sayEvery = 3 * time.Second
 )
 
-// blobs keeps the layers of images by their digests. A name without a suffix is a
-// whole blob; what a pull that broke off has is kept beside it, and the next one goes
-// on there. A file's modification time is that of its last use. One process pulls into
-// a directory: that which has the machine's lock.
-type blobs struct {
-	dir string
-
-	mu   sync.Mutex               // guards busy
-	busy map[string]chan struct{} // by digest; closed when its pull has ended
-}
-
-// blob is one to have.
+// blob is a layer to have, as it lies in a registry.
 type blob struct {
 	url    string
 	digest string // "sha256:" and hex
@@ -52,66 +33,9 @@ type blob struct {
 	name   string // for people: "layer 2/5"
 }
 
-func openBlobs(dir string) (*blobs, error) {
-	return &blobs{dir: dir, busy: map[string]chan struct{}{}}, os.MkdirAll(dir, 0o700)
-}
-
-// get returns the file of a blob, whose content has its digest; it asks for what is
-// missing. Of several who want the same at once, one asks.
-func (b *blobs) get(ctx context.Context, client *http.Client, want blob, say func(string)) (string, error) {
-	hexDigest, ok := strings.CutPrefix(want.digest, "sha256:")
-	if !ok || len(hexDigest) != sha256.Size*2 || strings.Trim(hexDigest, "0123456789abcdef") != "" {
-		return "", &Error{fmt.Sprintf("the image names a layer by '%s', which is not a SHA-256 digest", want.digest)}
-	}
-	release, err := b.claim(ctx, want.digest)
-	if err != nil {
-		return "", err
-	}
-	defer release()
-	path := filepath.Join(b.dir, hexDigest)
-	if err := verify(path, want); err == nil {
-		now := time.Now()
-		return path, os.Chtimes(path, now, now)
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		say(fmt.Sprintf("The kept copy of %s is damaged; it is pulled again", want.name))
-		if err := os.Remove(path); err != nil {
-			return "", err
-		}
-	}
-	if err := b.pull(ctx, client, want, path, say); err != nil {
-		return "", err
-	}
-	return path, nil
-}
-
-// claim waits until nobody else has a digest's files.
-func (b *blobs) claim(ctx context.Context, digest string) (release func(), err error) {
-	for {
-		b.mu.Lock()
-		other := b.busy[digest]
-		if other == nil {
-			mine := make(chan struct{})
-			b.busy[digest] = mine
-			b.mu.Unlock()
-			return func() {
-				b.mu.Lock()
-				delete(b.busy, digest)
-				b.mu.Unlock()
-				close(mine)
-			}, nil
-		}
-		b.mu.Unlock()
-		select {
-		case <-other:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-}
-
 // pull brings a part to its end, by as many requests as it takes, and gives it its
 // name once it is checked and on the disk.
-func (b *blobs) pull(ctx context.Context, client *http.Client, want blob, path string, say func(string)) error {
+func (s *layerStore) pull(ctx context.Context, client *http.Client, want blob, path string, say func(string)) error {
 	part, err := os.OpenFile(path+partSuffix, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
@@ -216,44 +140,6 @@ func (w *writerAt) Write(p []byte) (int, error) {
 	w.at += int64(n)
 	w.wrote(w.at)
 	return n, err
-}
-
-// verify compares a file with what a blob must be.
-func verify(path string, want blob) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return err
-	}
-	if got := "sha256:" + hex.EncodeToString(h.Sum(nil)); got != want.digest {
-		return fmt.Errorf("%s has the digest %s, and %s was asked for", want.name, got, want.digest)
-	}
-	return nil
-}
-
-// sweep removes what was not used since a time, whole or not.
-func (b *blobs) sweep(since time.Time) error {
-	entries, err := os.ReadDir(b.dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		info, infoErr := e.Info()
-		if infoErr != nil || !info.ModTime().Before(since) {
-			continue
-		}
-		digest := "sha256:" + strings.TrimSuffix(e.Name(), partSuffix)
-		b.mu.Lock()
-		if b.busy[digest] == nil {
-			err = errors.Join(err, os.Remove(filepath.Join(b.dir, e.Name())))
-		}
-		b.mu.Unlock()
-	}
-	return err
 }
 
 func mib(bytes int64) string { return fmt.Sprintf("%.1f", float64(bytes)/(1<<20)) }

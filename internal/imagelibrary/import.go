@@ -1,4 +1,4 @@
-package registry
+package imagelibrary
 
 import (
 	"archive/tar"
@@ -17,13 +17,15 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"shoal/internal/registry"
 )
 
 // Import enters a local image under a name: an OCI layout, as a directory or a tar,
 // what `docker save` writes, or a tar of a root file system. What is wrong with the
 // file is an *Error.
 func (l *Library) Import(ctx context.Context, reference, file string, say func(string)) (Image, error) {
-	ref, err := parse(reference)
+	ref, err := registry.ParseName(reference)
 	if err != nil {
 		return Image{}, err
 	}
@@ -38,7 +40,7 @@ func (l *Library) Import(ctx context.Context, reference, file string, say func(s
 func (l *Library) read(ctx context.Context, file string, say func(string)) (Image, error) {
 	info, err := os.Stat(file)
 	if err != nil {
-		return Image{}, &Error{err.Error()}
+		return Image{}, &Error{Message: err.Error()}
 	}
 	if info.IsDir() {
 		return l.readLayout(ctx, file, say)
@@ -50,7 +52,7 @@ func (l *Library) read(ctx context.Context, file string, say func(string)) (Imag
 	defer closeAll()
 	kind, err := kindOf(f)
 	if err != nil {
-		return Image{}, &Error{fmt.Sprintf("%s is not a tar archive: %v", file, err)}
+		return Image{}, &Error{Message: fmt.Sprintf("%s is not a tar archive: %v", file, err)}
 	}
 	switch kind {
 	case "manifest.json":
@@ -59,7 +61,7 @@ func (l *Library) read(ctx context.Context, file string, say func(string)) (Imag
 			return readCloser{r, closeAll}, err
 		}, nil)
 		if err != nil {
-			return Image{}, &Error{fmt.Sprintf("%s: %v", file, err)}
+			return Image{}, &Error{Message: fmt.Sprintf("%s: %v", file, err)}
 		}
 		return l.unpackLocal(ctx, img, say)
 	case "oci-layout":
@@ -85,7 +87,7 @@ func (l *Library) read(ctx context.Context, file string, say func(string)) (Imag
 func (l *Library) readLayout(ctx context.Context, dir string, say func(string)) (Image, error) {
 	p, err := layout.FromPath(dir)
 	if err != nil {
-		return Image{}, &Error{fmt.Sprintf("%s is not an OCI layout: %v", dir, err)}
+		return Image{}, &Error{Message: fmt.Sprintf("%s is not an OCI layout: %v", dir, err)}
 	}
 	index, err := p.ImageIndex()
 	if err != nil {
@@ -114,7 +116,7 @@ func (l *Library) unpackLocal(ctx context.Context, img v1.Image, say func(string
 			return Image{}, ctx.Err()
 		}
 		if err != nil {
-			return Image{}, &Error{fmt.Sprintf("layer %d of %d is damaged: %v; export the image again", n+1, len(layers), err)}
+			return Image{}, &Error{Message: fmt.Sprintf("layer %d of %d is damaged: %v; export the image again", n+1, len(layers), err)}
 		}
 		say(fmt.Sprintf("Layer %d/%d is whole", n+1, len(layers)))
 	}
@@ -159,7 +161,7 @@ func pick(index v1.ImageIndex) (v1.Image, error) {
 			return index.Image(d.Digest)
 		}
 	}
-	return nil, &Error{"it has no image for linux/amd64; build it with --platform linux/amd64"}
+	return nil, &Error{Message: "it has no image for linux/amd64; build it with --platform linux/amd64"}
 }
 
 type readCloser struct {

@@ -1,7 +1,7 @@
-// Package registry gets the images that templates are built from: out of a library
-// of imported ones, by name, or from container registries. Each becomes one root
-// image in the image store.
-package registry
+// Package imagelibrary gets the images that templates are built from: those that were
+// imported, by name, and else those of container registries. Each becomes one root image
+// in the image store.
+package imagelibrary
 
 import (
 	"crypto/sha256"
@@ -10,17 +10,16 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/http"
 	"os"
 	"path/filepath"
 	"sort"
-	"strings"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 
 	"shoal/internal/atomicfile"
 	"shoal/internal/image"
+	"shoal/internal/registry"
 )
 
 // Image is a container image as a root image.
@@ -33,30 +32,19 @@ type Image struct {
 	At     time.Time         `json:"at"`
 }
 
-// Error is a failure that the one who named the image can mend. The texts are E2B's
-// where it has one (templates.md §3.2).
-type Error struct{ Message string }
-
-var _ error = (*Error)(nil)
-
-// Error returns the message.
-func (e *Error) Error() string { return e.Message }
+// Error is a failure that whoever named the image can mend.
+type Error = registry.Error
 
 // Config is where a library keeps what it has.
 type Config struct {
 	Images *image.Store
 	// Dir is the library's own.
 	Dir string
-	// Mirrors are registries to ask in another's place, by its name: "docker.io".
-	Mirrors map[string]string
+	// Registries is the client for images that were not imported. Only Find needs it.
+	Registries *registry.Client
 	// StandIns are imported images that are used when the registry of another cannot
 	// be reached, by the repository's last name: "ubuntu".
 	StandIns map[string]Image
-	// CAFiles are PEM files of authorities that registries' certificates may be
-	// signed by, besides the system's.
-	CAFiles []string
-	// ECR is asked for logins of type "aws", in place of AWS's own address.
-	ECR string
 }
 
 // Library has imported images by name. Safe for concurrent use, also by several
@@ -64,11 +52,8 @@ type Config struct {
 type Library struct {
 	images       *image.Store
 	dir          string
-	blobs        *blobs
-	mirrors      map[string]string
+	registries   *registry.Client
 	standIns     map[string]Image
-	ecr          string
-	transport    *http.Transport
 	away         *absence
 	workspaceDir string
 }
@@ -76,33 +61,13 @@ type Library struct {
 // Open prepares the library's directory, and removes what was left unfinished there.
 func Open(cfg Config) (*Library, error) {
 	l := &Library{images: cfg.Images, dir: filepath.Join(cfg.Dir, "names"), workspaceDir: filepath.Join(cfg.Dir, "work"),
-		mirrors: cfg.Mirrors, standIns: cfg.StandIns, ecr: cfg.ECR, away: newAbsence()}
-	var err error
-	if l.transport, err = newTransport(cfg.CAFiles); err != nil {
-		return nil, fmt.Errorf("prepare pulls of images: %w", err)
-	}
-	if l.blobs, err = openBlobs(filepath.Join(cfg.Dir, "blobs")); err != nil {
-		return nil, fmt.Errorf("make the image library's directory: %w", err)
-	}
+		registries: cfg.Registries, standIns: cfg.StandIns, away: newAbsence()}
 	for _, dir := range []string{l.dir, l.workspaceDir} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("make the image library's directory: %w", err)
 		}
 	}
 	return l, l.removeUnfinished()
-}
-
-// Sweep removes pulled layers that were not used since a time. Images that were made
-// of them stay.
-func (l *Library) Sweep(since time.Time) error { return l.blobs.sweep(since) }
-
-// parse gives a name its full form: registry, repository, tag or digest.
-func parse(reference string) (name.Reference, error) {
-	ref, err := name.ParseReference(strings.TrimSpace(reference))
-	if err != nil {
-		return nil, &Error{fmt.Sprintf("invalid image reference '%s': %v", reference, err)}
-	}
-	return ref, nil
 }
 
 func (l *Library) path(ref name.Reference) string {
@@ -134,7 +99,7 @@ func readEntry(path string) (Image, error) {
 // Version tells imported images of the same name apart. It is "" for one that comes
 // from a registry.
 func (l *Library) Version(reference string) string {
-	ref, err := parse(reference)
+	ref, err := registry.ParseName(reference)
 	if err != nil {
 		return ""
 	}
@@ -169,13 +134,13 @@ func (l *Library) List() ([]Image, error) {
 // Remove forgets an imported image. Templates that were built from it keep what they
 // need. An unknown name is an *Error.
 func (l *Library) Remove(reference string) error {
-	ref, err := parse(reference)
+	ref, err := registry.ParseName(reference)
 	if err != nil {
 		return err
 	}
 	err = os.Remove(l.path(ref))
 	if errors.Is(err, fs.ErrNotExist) {
-		return &Error{fmt.Sprintf("there is no image '%s'; `shoal image list` shows which there are", reference)}
+		return &Error{Message: fmt.Sprintf("there is no image '%s'; `shoal image list` shows which there are", reference)}
 	}
 	return err
 }

@@ -1,0 +1,126 @@
+package registry
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+// partSuffix ends the name of a blob that is not whole yet.
+const partSuffix = ".part"
+
+// layerStore keeps the layers of images by their digests. A name without a suffix is a
+// whole blob; what a pull that broke off has is kept beside it, and the next one goes
+// on there. A file's modification time is that of its last use. One process pulls into
+// a directory: that which has the machine's lock.
+type layerStore struct {
+	dir string
+
+	mu   sync.Mutex               // guards busy
+	busy map[string]chan struct{} // by digest; closed when its pull has ended
+}
+
+func openLayers(dir string) (*layerStore, error) {
+	return &layerStore{dir: dir, busy: map[string]chan struct{}{}}, os.MkdirAll(dir, 0o700)
+}
+
+// get returns the file of a blob, whose content has its digest; it asks for what is
+// missing. Of several who want the same at once, one asks.
+func (s *layerStore) get(ctx context.Context, client *http.Client, want blob, say func(string)) (string, error) {
+	hexDigest, ok := strings.CutPrefix(want.digest, "sha256:")
+	if !ok || len(hexDigest) != sha256.Size*2 || strings.Trim(hexDigest, "0123456789abcdef") != "" {
+		return "", &Error{Message: fmt.Sprintf("the image names a layer by '%s', which is not a SHA-256 digest", want.digest)}
+	}
+	release, err := s.claim(ctx, want.digest)
+	if err != nil {
+		return "", err
+	}
+	defer release()
+	path := filepath.Join(s.dir, hexDigest)
+	if err := verify(path, want); err == nil {
+		now := time.Now()
+		return path, os.Chtimes(path, now, now)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		say(fmt.Sprintf("The kept copy of %s is damaged; it is pulled again", want.name))
+		if err := os.Remove(path); err != nil {
+			return "", err
+		}
+	}
+	if err := s.pull(ctx, client, want, path, say); err != nil {
+		return "", err
+	}
+	return path, nil
+}
+
+// claim waits until nobody else has a digest's files.
+func (s *layerStore) claim(ctx context.Context, digest string) (release func(), err error) {
+	for {
+		s.mu.Lock()
+		other := s.busy[digest]
+		if other == nil {
+			mine := make(chan struct{})
+			s.busy[digest] = mine
+			s.mu.Unlock()
+			return func() {
+				s.mu.Lock()
+				delete(s.busy, digest)
+				s.mu.Unlock()
+				close(mine)
+			}, nil
+		}
+		s.mu.Unlock()
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// verify compares a file with what a blob must be.
+func verify(path string, want blob) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return err
+	}
+	if got := "sha256:" + hex.EncodeToString(h.Sum(nil)); got != want.digest {
+		return fmt.Errorf("%s has the digest %s, and %s was asked for", want.name, got, want.digest)
+	}
+	return nil
+}
+
+// sweep removes what was not used since a time, whole or not.
+func (s *layerStore) sweep(since time.Time) error {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		info, infoErr := e.Info()
+		if infoErr != nil || !info.ModTime().Before(since) {
+			continue
+		}
+		digest := "sha256:" + strings.TrimSuffix(e.Name(), partSuffix)
+		s.mu.Lock()
+		if s.busy[digest] == nil {
+			err = errors.Join(err, os.Remove(filepath.Join(s.dir, e.Name())))
+		}
+		s.mu.Unlock()
+	}
+	return err
+}
