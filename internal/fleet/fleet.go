@@ -37,16 +37,16 @@ type Config struct {
 type Fleet struct {
 	log       *slog.Logger
 	members   []*member
-	sandboxes *registry
+	sandboxes *locations
 	onBuild   func(context.Context, shoal.Build) error
-	syncing   sync.Mutex // one sync at a time; taken before member.mu and registry.mu
+	syncing   sync.Mutex // one sync at a time; taken before member.mu and locations.mu
 	connected atomic.Bool
 	hurry     chan struct{} // asks Run for a sync soon
 }
 
 // New returns a fleet that knows nothing yet of its machines' state.
 func New(cfg Config, log *slog.Logger) *Fleet {
-	f := &Fleet{log: log, sandboxes: newRegistry(), onBuild: cfg.OnBuild, hurry: make(chan struct{}, 1)}
+	f := &Fleet{log: log, sandboxes: newLocations(), onBuild: cfg.OnBuild, hurry: make(chan struct{}, 1)}
 	for i, node := range cfg.Nodes {
 		f.members = append(f.members, newMember(node, fmt.Sprintf("node %d", i+1)))
 	}

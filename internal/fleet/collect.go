@@ -1,0 +1,40 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"shoal/internal/shoal"
+)
+
+// RemoveBuilds makes every machine forget builds that were made of sandboxes.
+func (f *Fleet) RemoveBuilds(ctx context.Context, buildIDs ...string) error {
+	for _, m := range f.members {
+		for _, id := range buildIDs {
+			if err := m.node.RemoveBuild(ctx, id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Collect makes every machine remove what nothing refers to. known are all builds
+// that the store has.
+func (f *Fleet) Collect(ctx context.Context, known []string) (shoal.Collected, error) {
+	var sum shoal.Collected
+	var errs error
+	for _, m := range f.members {
+		c, err := m.node.Collect(ctx, known)
+		sum.Builds += c.Builds
+		sum.Snapshots += c.Snapshots
+		sum.Images += c.Images
+		sum.Kernels += c.Kernels
+		sum.Bytes += c.Bytes
+		if err != nil {
+			errs = errors.Join(errs, fmt.Errorf("machine %s: %w", m.view().Info.ID, err))
+		}
+	}
+	return sum, errs
+}

@@ -1,0 +1,155 @@
+package fleet
+
+import (
+	"sync"
+	"time"
+
+	"shoal/internal/shoal"
+)
+
+// locations remembers which sandbox is where, and counts each team's sandboxes
+// together with those that are being started.
+type locations struct {
+	mu       sync.Mutex // guards the rest; nothing is locked while it is held
+	clock    uint64     // counts changes
+	entries  map[string]entry
+	starting map[place]int // reservations; starts of the same sandbox share a place
+}
+
+// place is one of a team's places.
+type place struct{ teamID, sandboxID string }
+
+type entry struct {
+	sandbox shoal.Sandbox
+	on      *member
+	at      uint64 // the clock when it was entered
+}
+
+func newLocations() *locations {
+	return &locations{entries: map[string]entry{}, starting: map[place]int{}}
+}
+
+// mark returns the present moment for replace.
+func (l *locations) mark() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.clock++
+	return l.clock
+}
+
+// replace takes a machine's list that was asked for at the given mark. Entries
+// made since then are newer than the list.
+func (l *locations) replace(on *member, list []shoal.Sandbox, asked uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id, e := range l.entries {
+		if e.on == on && e.at < asked {
+			delete(l.entries, id)
+		}
+	}
+	for _, sb := range list {
+		if _, newer := l.entries[sb.SandboxID]; !newer && sb.State != shoal.StateCreating {
+			l.entries[sb.SandboxID] = entry{sandbox: sb, on: on, at: asked - 1}
+		}
+	}
+}
+
+// reserve takes one of a team's places; false if all are taken. It is followed
+// by either settle or release.
+func (l *locations) reserve(p place, limit int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.starting[p] == 0 && l.taken(p) >= limit {
+		return false
+	}
+	l.starting[p]++
+	return true
+}
+
+// taken counts the team's places that other sandboxes have.
+func (l *locations) taken(p place) int {
+	n := 0
+	for other := range l.starting {
+		if other.teamID == p.teamID && other != p {
+			n++
+		}
+	}
+	for id, e := range l.entries {
+		counted := l.starting[place{p.teamID, id}] > 0 || id == p.sandboxID
+		if !counted && e.sandbox.TeamID == p.teamID && e.sandbox.State.Public() == shoal.StateRunning {
+			n++
+		}
+	}
+	return n
+}
+
+func (l *locations) release(p place) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.unreserve(p)
+}
+
+// settle turns a reservation into a sandbox.
+func (l *locations) settle(sb shoal.Sandbox, on *member) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.unreserve(place{sb.TeamID, sb.SandboxID})
+	l.clock++
+	l.entries[sb.SandboxID] = entry{sandbox: sb, on: on, at: l.clock}
+}
+
+func (l *locations) unreserve(p place) {
+	if l.starting[p]--; l.starting[p] == 0 {
+		delete(l.starting, p)
+	}
+}
+
+// note keeps a sandbox as a machine has just described it.
+func (l *locations) note(sb shoal.Sandbox, on *member) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.clock++
+	l.entries[sb.SandboxID] = entry{sandbox: sb, on: on, at: l.clock}
+}
+
+// forget drops a sandbox that its machine no longer has.
+func (l *locations) forget(sandboxID string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.entries, sandboxID)
+}
+
+func (l *locations) find(sandboxID string) (*member, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e, ok := l.entries[sandboxID]
+	return e.on, ok
+}
+
+// of returns what is remembered of a machine's sandboxes, without those whose
+// time is over; a paused one has no end.
+func (l *locations) of(on *member) []shoal.Sandbox {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	var list []shoal.Sandbox
+	for _, e := range l.entries {
+		if e.on == on && (e.sandbox.State == shoal.StatePaused || e.sandbox.EndAt.After(now)) {
+			list = append(list, e.sandbox)
+		}
+	}
+	return list
+}
+
+// allocated is the sum of the CPUs of a machine's sandboxes.
+func (l *locations) allocated(on *member) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	cpus := 0
+	for _, e := range l.entries {
+		if e.on == on && e.sandbox.State.Public() == shoal.StateRunning {
+			cpus += e.sandbox.Resources.CPUCount
+		}
+	}
+	return cpus
+}
