@@ -46,7 +46,7 @@ func (m *machine) openEngine(base shoal.Build) (build.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := engine.New(engine.Config{Machine: m.orch, Images: m.images, Library: library, Registries: registries, Files: files,
+	e, err := engine.New(engine.Config{Machine: workshop{m.orch.Workshop()}, Images: m.images, Library: library, Registries: registries, Files: files,
 		Dir: filepath.Join(m.cfg.DataDir, "builds"), Base: base, Env: m.cfg.BuildEnv,
 		Mirrors: m.cfg.PackageMirrors, CacheSize: m.cfg.LayerCache << 20,
 		Provision: image.Provision{Envd: daemon, CAFiles: m.certificateAuthorities()}}, m.log)

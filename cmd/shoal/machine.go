@@ -25,6 +25,7 @@ import (
 	"shoal/internal/imagelibrary"
 	"shoal/internal/network"
 	"shoal/internal/orchestrator"
+	"shoal/internal/runtime"
 	"shoal/internal/runtime/gvisor"
 	"shoal/internal/shoal"
 	"shoal/internal/telemetry/sandboxlog"
@@ -103,11 +104,11 @@ func (m *machine) open(ended func(string)) error {
 	}
 	m.orch = orchestrator.New(orchestrator.Config{
 		NodeID: m.nodeID(), Version: version, DataDir: m.cfg.DataDir, RunDir: m.cfg.RunDir,
-		KernelDir: filepath.Join(m.cfg.DataDir, "kernels"), Pinned: m.pinned,
+		Pinned:       m.pinned,
 		MaxProcesses: m.cfg.MaxProcesses, MaxSandboxes: m.cfg.MaxSandboxes, EnvdTimeout: m.cfg.EnvdTimeout,
 		RestTime: m.cfg.RestTime, WarmMin: m.cfg.Warm, WarmMax: m.cfg.WarmMax, Shells: m.cfg.Shells,
 		GuestEnv: m.guestEnv(), Ended: ended, Logs: m.logs,
-	}, m.driver, m.slots, m.images, m.artifacts, m.log)
+	}, runtime.Set{m.driver}, m.slots, m.images, m.artifacts, m.log)
 	return nil
 }
 
@@ -301,3 +302,22 @@ func listen(addr string) (net.Listener, error) {
 	}
 	return l, nil
 }
+
+// workshop is this machine's, as an engine wants it.
+type workshop struct{ *orchestrator.Workshop }
+
+var _ engine.Machine = workshop{}
+
+// Open boots a guest from the images of a build.
+func (w workshop) Open(ctx context.Context, build shoal.Build) (engine.Workbench, error) {
+	bench, err := w.Workshop.Open(ctx, build)
+	if err != nil {
+		return nil, err
+	}
+	return workbench{bench}, nil
+}
+
+type workbench struct{ *orchestrator.Workbench }
+
+// Guest is the way into the guest.
+func (b workbench) Guest() engine.Guest { return b.Workbench.Guest() }

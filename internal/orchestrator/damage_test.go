@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"shoal/internal/shoal"
+	"shoal/internal/snapshot"
 )
 
 // damage flips a bit of an artifact, or removes it.
 func (n *node) damage(artifact string, remove bool) {
 	n.t.Helper()
-	a, err := n.orch.artifacts.Get(artifact)
+	a, err := n.orch.snapshots.Artifacts().Get(artifact)
 	n.must(err)
 	if remove {
 		n.must(os.RemoveAll(a.Dir))
@@ -37,10 +38,10 @@ func (n *node) flip(path string, at int) {
 // wreck makes a checkpoint unfit even to begin with.
 func (n *node) wreck(artifact string) {
 	n.t.Helper()
-	a, err := n.orch.artifacts.Get(artifact)
+	a, err := n.orch.snapshots.Artifacts().Get(artifact)
 	n.must(err)
 	for _, f := range a.Files {
-		if f.Name != diskFile {
+		if f.Name != snapshot.DiskFile {
 			n.flip(filepath.Join(a.Dir, f.Name), 0)
 		}
 	}
@@ -53,8 +54,8 @@ func TestDamagedSnapshotIsNamed(t *testing.T) {
 	n.pause(sb)
 	n.pause(other)
 	n.rested(sb)
-	name := n.orch.sandboxes[sb.SandboxID].saved.Artifact
-	n.damage(name+diskSuffix, true)
+	name := n.orch.table.byID[sb.SandboxID].saved.Artifact
+	n.damage(snapshot.Saved{Artifact: name, Memory: true}.DiskName(), true)
 	for i, want := range []*shoal.Kind{shoal.ErrSnapshotDamaged, shoal.ErrSnapshotDamaged, shoal.ErrSnapshotMissing} {
 		if i == 1 {
 			n.wreck(name)
@@ -80,10 +81,10 @@ func TestMemoryLost(t *testing.T) {
 		"damaged": func(n *node, artifact string) { n.damage(artifact, false) },
 		"missing": func(n *node, artifact string) { n.damage(artifact, true) },
 		"no kernel": func(n *node, artifact string) {
-			a, c, err := n.orch.readCapture(artifact)
+			a, c, err := n.orch.snapshots.Get(artifact)
 			n.must(err)
 			c.Kernel = "another"
-			draft, err := n.orch.artifacts.Draft(artifact)
+			draft, err := n.orch.snapshots.Artifacts().Draft(artifact)
 			n.must(err)
 			for _, f := range a.Files {
 				n.must(os.Link(filepath.Join(a.Dir, f.Name), filepath.Join(draft.Dir(), f.Name)))
@@ -98,7 +99,7 @@ func TestMemoryLost(t *testing.T) {
 			n.write(sb, "/root/kept", "x")
 			n.pause(sb)
 			n.rested(sb)
-			spoil(n, n.orch.sandboxes[sb.SandboxID].saved.Artifact)
+			spoil(n, n.orch.table.byID[sb.SandboxID].saved.Artifact)
 			back := n.resume(sb)
 			if !back.ColdBoot || n.read(back, "/root/kept") != "x" || !n.answers(back) {
 				t.Errorf("%+v", back)
@@ -133,15 +134,15 @@ func TestDamagedSnapshotBoots(t *testing.T) {
 		spec.BuildID, spec.TemplateID, spec.EnvVars = build.ID, "snap", nil
 		return n.orch.Create(ctx, spec)
 	}
-	n.wreck(buildArtifact(build.ID))
+	n.wreck(snapshot.BuildName(build.ID))
 	cold, err := create()
 	n.must(err)
 	if !cold.ColdBoot || n.read(cold, "/root/kept") != "x" || !n.answers(cold) {
 		t.Errorf("%+v", cold)
 	}
-	a, err := n.orch.artifacts.Get(buildArtifact(build.ID))
+	a, err := n.orch.snapshots.Artifacts().Get(snapshot.BuildName(build.ID))
 	n.must(err)
-	n.flip(filepath.Join(a.Dir, diskFile), -1)
+	n.flip(filepath.Join(a.Dir, snapshot.DiskFile), -1)
 	if refused, err := create(); !shoal.ErrSnapshotDamaged.Matches(err) {
 		t.Errorf("%+v %v", refused, err)
 	}

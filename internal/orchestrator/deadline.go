@@ -11,7 +11,7 @@ import (
 // SetDeadline moves the end of a running sandbox, never past its start plus the
 // team's maximum length.
 func (o *Orchestrator) SetDeadline(ctx context.Context, sandboxID string, change shoal.DeadlineChange) (shoal.Sandbox, error) {
-	sb, err := o.find(sandboxID)
+	sb, err := o.table.find(sandboxID)
 	if err != nil {
 		return shoal.Sandbox{}, err
 	}
@@ -24,7 +24,7 @@ func (o *Orchestrator) SetDeadline(ctx context.Context, sandboxID string, change
 	if err != nil {
 		return shoal.Sandbox{}, err
 	}
-	if err := o.saveView(sb); err != nil {
+	if err := o.records.save(sb); err != nil {
 		return shoal.Sandbox{}, err
 	}
 	o.nudge()
@@ -63,6 +63,28 @@ func (s *sandbox) moveDeadline(now time.Time, change shoal.DeadlineChange) (shoa
 	return s.view, nil
 }
 
+// deadline is when something is to be done with the sandbox: the end of its time
+// while it runs, the end of its rest while it is paused; else zero.
+func (s *sandbox) deadline() time.Time {
+	if until := s.resting(); !until.IsZero() {
+		return until
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.view.State != shoal.StateRunning {
+		return time.Time{}
+	}
+	return s.view.EndAt
+}
+
+// nudge tells holdDeadlines that the nearest deadline may have changed.
+func (o *Orchestrator) nudge() {
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
 // holdDeadlines ends sandboxes at their deadlines until ctx ends. It sleeps
 // until the nearest one.
 func (o *Orchestrator) holdDeadlines(ctx context.Context) error {
@@ -83,7 +105,7 @@ func (o *Orchestrator) holdDeadlines(ctx context.Context) error {
 // until the next one is.
 func (o *Orchestrator) expireDue() time.Duration {
 	now, next := time.Now(), time.Hour
-	for _, sb := range o.all() {
+	for _, sb := range o.table.all() {
 		at := sb.deadline()
 		if at.IsZero() {
 			continue
@@ -92,11 +114,7 @@ func (o *Orchestrator) expireDue() time.Duration {
 			next = min(next, max(at.Sub(now), time.Millisecond))
 			continue
 		}
-		o.background.Add(1)
-		go func() {
-			defer o.background.Done()
-			o.expire(sb)
-		}()
+		o.tasks.Go(func() { o.expire(sb) })
 	}
 	return next
 }
@@ -108,7 +126,7 @@ var errExtended = errors.New("the deadline was moved")
 func (o *Orchestrator) expire(sb *sandbox) {
 	ctx := context.Background()
 	if !sb.resting().IsZero() {
-		o.cool(ctx, sb)
+		o.pauses.cool(ctx, sb)
 		return
 	}
 	due := func(state shoal.State) error { // called with sb.mu held
@@ -117,7 +135,7 @@ func (o *Orchestrator) expire(sb *sandbox) {
 		}
 		return nil
 	}
-	lifecycle := sb.snapshotView().Lifecycle
+	lifecycle := sb.viewNow().Lifecycle
 	var err error
 	if lifecycle.AutoPause {
 		err = o.pause(ctx, sb, !lifecycle.AutoPauseNoMem, due)

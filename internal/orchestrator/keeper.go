@@ -1,14 +1,15 @@
 package orchestrator
 
 import (
-	"bufio"
 	"context"
-	"errors"
+	"log/slog"
 	"math"
-	"os"
-	"strconv"
-	"strings"
 	"time"
+
+	"shoal/internal/ahead"
+	"shoal/internal/guest"
+	"shoal/internal/network"
+	"shoal/internal/shoal"
 )
 
 const (
@@ -22,104 +23,196 @@ const (
 	warmMemory = 64 << 20 // bytes
 )
 
-// ahead is what should be started ahead of demand.
-type ahead struct {
-	guests map[string]int // by build
+// keeper starts and ends guests and kernels ahead of demand. One goroutine runs it; others
+// take from its pools.
+type keeper struct {
+	cfg    *Config
+	log    *slog.Logger
+	host   *guest.Host
+	builds *builds
+	table  *table
+	warm   *ahead.Pool[string, *warmGuest] // by build ID
+	shells *ahead.Pool[shellKey, *guest.Guest]
+	taken  chan struct{} // something started ahead was asked for
+
+	openEgress network.Egress // of a sandbox that asks for no restriction
+	// isBusy tells whether a create, a resume or a checkpoint is under way.
+	isBusy func() bool
+	// cool ends resting guests whose memory limits sum up to at least need bytes.
+	cool func(ctx context.Context, need int64)
+}
+
+// wanted is what should be started ahead of demand.
+type wanted struct {
+	warm   map[string]int // by build
 	shells map[shellKey]int
 }
 
-// keepWarm starts and ends guests and kernels ahead of demand until ctx ends, one
+// Run starts and ends guests and kernels ahead of demand until ctx ends, one
 // at a time and never while a create, a resume or a checkpoint is under way.
-func (o *Orchestrator) keepWarm(ctx context.Context) error {
-	defer o.shrink(context.Background(), ahead{})
+func (k *keeper) Run(ctx context.Context) error {
+	defer k.shrink(context.Background(), wanted{})
 	tick := time.NewTicker(keepPeriod)
 	defer tick.Stop()
-	failed := map[any]time.Time{} // by build or shellKey
+	failed := failures{warm: map[string]time.Time{}, shells: map[shellKey]time.Time{}}
 	for ctx.Err() == nil {
-		want := o.wantedAhead(ctx)
-		o.shrink(ctx, want)
-		for what, at := range failed {
-			if time.Since(at) < halfLife { // it will hardly go better at once
-				delete(want.guests, asBuild(what))
-				delete(want.shells, asShell(what))
-			}
-		}
-		if o.starting.Load() == 0 && o.saving.Load() == 0 {
-			what, err := o.growOne(ctx, want)
-			if err != nil && ctx.Err() == nil {
-				failed[what] = time.Now()
-				o.log.Warn("a guest could not be started ahead", "of", what, "error", err)
-			}
-			if what != nil {
-				continue
-			}
+		want := k.want(ctx)
+		k.shrink(ctx, want)
+		failed.strike(want)
+		if !k.isBusy() && k.growOne(ctx, want, failed) {
+			continue
 		}
 		select {
 		case <-ctx.Done():
 		case <-tick.C:
-		case <-o.taken:
-			o.pauseFilling(ctx)
+		case <-k.taken:
+			k.pauseFilling(ctx)
 		}
 	}
 	return ctx.Err()
 }
 
-func asBuild(what any) string {
-	id, _ := what.(string)
-	return id
+// failures are when starts ahead have failed last.
+type failures struct {
+	warm   map[string]time.Time
+	shells map[shellKey]time.Time
 }
 
-func asShell(what any) shellKey {
-	key, _ := what.(shellKey)
-	return key
+// strike takes out of what is wanted what has just failed: it will hardly go better at once.
+func (f failures) strike(want wanted) {
+	for id, at := range f.warm {
+		if time.Since(at) < ahead.HalfLife {
+			delete(want.warm, id)
+		}
+	}
+	for key, at := range f.shells {
+		if time.Since(at) < ahead.HalfLife {
+			delete(want.shells, key)
+		}
+	}
 }
 
-// wantedAhead is nothing while the machine is short of memory.
-func (o *Orchestrator) wantedAhead(ctx context.Context) ahead {
-	short, err := o.relieve(ctx)
+// want is nothing while the machine is short of memory.
+func (k *keeper) want(ctx context.Context) wanted {
+	short, err := k.relieve(ctx)
 	if err != nil {
-		o.log.Warn("memory pressure is not known", "error", err)
+		k.log.Warn("it is not known how much memory the machine has left", "error", err)
 	}
 	if short {
-		return ahead{}
+		return wanted{}
 	}
 	now := time.Now()
-	return ahead{guests: o.wantedWarm(now), shells: o.wantedShells(now)}
+	return wanted{warm: k.wantWarm(now), shells: k.wantShells(now)}
+}
+
+// relieve gives memory back when the machine is short of it, and tells whether it is.
+func (k *keeper) relieve(ctx context.Context) (short bool, err error) {
+	available, total, err := k.cfg.Memory()
+	if err != nil || float64(available) > pressure*float64(total) {
+		return false, err
+	}
+	k.cool(ctx, int64(pressure*float64(total)))
+	return true, nil
+}
+
+// wantWarm is how many guests each build should have ready: the configured
+// minimum, or as many as were asked for lately, within the machine's bounds.
+func (k *keeper) wantWarm(now time.Time) map[string]int {
+	want := map[string]int{}
+	scores := k.warm.Demand(now)
+	room := min(k.cfg.WarmMax, k.cfg.MaxSandboxes-k.table.alive())
+	if _, memory, err := machine(); err == nil {
+		room = min(room, int(float64(memory)*warmShare/warmMemory))
+	}
+	for _, build := range k.builds.all() {
+		n := 0
+		if present, ok := k.builds.present(build.TemplateID); ok && present.ID == build.ID {
+			n = k.cfg.WarmMin[build.TemplateID]
+		}
+		n = max(n, int(math.Round(scores[build.ID])))
+		if n = min(n, room); n > 0 {
+			want[build.ID] = n
+			room -= n
+		}
+	}
+	return want
+}
+
+// wantShells are kernels for the images that were asked for lately, and for those
+// of the templates that guests are kept ready for.
+func (k *keeper) wantShells(now time.Time) map[shellKey]int {
+	want := map[shellKey]int{}
+	if k.cfg.Shells == 0 {
+		return want
+	}
+	for key := range k.shells.Demand(now) {
+		want[key] = k.cfg.Shells
+	}
+	for template := range k.cfg.WarmMin {
+		build, ok := k.builds.present(template)
+		if !ok {
+			continue
+		}
+		root, err := k.builds.root(build)
+		if err != nil {
+			continue
+		}
+		from := guest.Source{Root: root, Runtime: build.Runtime}
+		if key, ok := shellFor(k.host.Runtimes(), from, build.Resources); ok {
+			want[key] = k.cfg.Shells
+		}
+	}
+	return want
 }
 
 // shrink ends what is not wanted.
-func (o *Orchestrator) shrink(ctx context.Context, want ahead) {
-	for _, w := range o.warm.surplus(want.guests) {
-		if err := o.stopWarm(ctx, w); err != nil {
-			o.log.Warn("something of an unclaimed guest is left", "guest", w.id, "error", err)
+func (k *keeper) shrink(ctx context.Context, want wanted) {
+	for _, w := range k.warm.Surplus(want.warm) {
+		if err := w.Stop(ctx); err != nil {
+			k.log.Warn("a guest that nobody claimed has left something behind", "guest", w.ID(), "error", err)
 		}
 	}
-	for _, b := range o.shells.surplus(want.shells) {
-		if err := o.stopShell(ctx, b); err != nil {
-			o.log.Warn("something of an unused kernel is left", "guest", b.id, "error", err)
+	for _, shell := range k.shells.Surplus(want.shells) {
+		if err := shell.Stop(ctx); err != nil {
+			k.log.Warn("a kernel that nobody used has left something behind", "guest", shell.ID(), "error", err)
 		}
 	}
 }
 
-// growOne starts one of the missing; it returns of what, nil if none is missing.
-// Kernels come first: every kind of start is quicker with them.
-func (o *Orchestrator) growOne(ctx context.Context, want ahead) (what any, err error) {
-	if key, ok := o.shells.missing(want.shells); ok {
-		b, err := o.startShell(ctx, key)
+// growOne starts one of the missing, and tells whether any was missing. Kernels come
+// first: every kind of start is quicker with them.
+func (k *keeper) growOne(ctx context.Context, want wanted, failed failures) bool {
+	if key, ok := k.shells.Missing(want.shells); ok {
+		shell, err := k.startShell(ctx, key)
 		if err == nil {
-			o.shells.add(b)
+			k.shells.Add(key, shell)
+		} else if ctx.Err() == nil {
+			failed.shells[key] = time.Now()
+			k.log.Warn("a kernel could not be started ahead", "root", key.root, "error", err)
 		}
-		return key, err
+		return true
 	}
-	if id, ok := o.warm.missing(want.guests); ok {
-		return id, o.fillWarm(ctx, id)
+	id, ok := k.warm.Missing(want.warm)
+	if !ok {
+		return false
 	}
-	return nil, nil
+	build, ok := k.builds.get(id)
+	if !ok {
+		return true // removed meanwhile
+	}
+	w, err := k.startWarm(ctx, build)
+	if err == nil {
+		k.warm.Add(id, w)
+	} else if ctx.Err() == nil {
+		failed.warm[id] = time.Now()
+		k.log.Warn("a guest could not be started ahead", "build", id, "error", err)
+	}
+	return true
 }
 
 // pauseFilling lets a burst of creates, and what clients do first with the new
 // sandboxes, have the machine before the guests are replaced.
-func (o *Orchestrator) pauseFilling(ctx context.Context) {
+func (k *keeper) pauseFilling(ctx context.Context) {
 	const quiet, atMost = 300 * time.Millisecond, 2 * time.Second
 	idle, end := time.NewTimer(quiet), time.NewTimer(atMost)
 	defer idle.Stop()
@@ -128,7 +221,7 @@ func (o *Orchestrator) pauseFilling(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-o.taken:
+		case <-k.taken:
 			idle.Reset(quiet)
 		case <-idle.C:
 			return
@@ -138,94 +231,13 @@ func (o *Orchestrator) pauseFilling(ctx context.Context) {
 	}
 }
 
-func (o *Orchestrator) fillWarm(ctx context.Context, buildID string) error {
-	o.mu.Lock()
-	build, ok := o.builds[buildID]
-	o.mu.Unlock()
-	if !ok {
-		return nil
-	}
-	w, err := o.startWarm(ctx, build)
+// newKeeper makes a keeper with empty pools. isBusy and cool are to be set before Run.
+func newKeeper(cfg *Config, host *guest.Host, builds *builds, table *table, log *slog.Logger) *keeper {
+	taken := make(chan struct{}, 1)
+	open, err := network.ParsePolicy(shoal.Network{})
 	if err != nil {
-		return err
+		panic(err) // the empty policy is a policy
 	}
-	o.warm.add(w)
-	return nil
-}
-
-// wantedWarm is how many guests each build should have ready: the configured
-// minimum, or as many as were asked for lately, within the machine's bounds.
-func (o *Orchestrator) wantedWarm(now time.Time) map[string]int {
-	wanted := map[string]int{}
-	scores := o.warm.scores(now)
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	room := min(o.cfg.WarmMax, o.cfg.MaxSandboxes-o.aliveLocked())
-	if _, memory, err := machine(); err == nil {
-		room = min(room, int(float64(memory)*warmShare/warmMemory))
-	}
-	for id, build := range o.builds {
-		n := 0
-		if o.newest[build.TemplateID] == id { // of a template only its present build
-			n = o.cfg.WarmMin[build.TemplateID]
-		}
-		n = max(n, int(math.Round(scores[id])))
-		if n = min(n, room); n > 0 {
-			wanted[id] = n
-			room -= n
-		}
-	}
-	return wanted
-}
-
-// wantedShells are kernels for the images that were asked for lately, and for those
-// of the templates that guests are kept ready for.
-func (o *Orchestrator) wantedShells(now time.Time) map[shellKey]int {
-	wanted := map[shellKey]int{}
-	if o.cfg.Shells == 0 {
-		return wanted
-	}
-	for _, key := range o.shells.asked(now) {
-		wanted[key] = o.cfg.Shells
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for template := range o.cfg.WarmMin {
-		build, ok := o.builds[o.newest[template]]
-		if root, err := o.rootOf(build); ok && err == nil {
-			wanted[shellKey{root: root, resources: build.Resources}] = o.cfg.Shells
-		}
-	}
-	return wanted
-}
-
-// relieve gives memory back when the machine is short of it, and tells whether it is.
-func (o *Orchestrator) relieve(ctx context.Context) (short bool, err error) {
-	available, total, err := o.cfg.Memory()
-	if err != nil || float64(available) > pressure*float64(total) {
-		return false, err
-	}
-	o.coolFor(ctx, int64(pressure*float64(total)))
-	return true, nil
-}
-
-// availableMemory is what the kernel thinks can be had without swapping, in bytes.
-func availableMemory() (available, total int64, err error) {
-	f, err := os.Open("/proc/meminfo")
-	if err != nil {
-		return 0, 0, err
-	}
-	defer f.Close()
-	values := map[string]int64{}
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		name, rest, _ := strings.Cut(lines.Text(), ":")
-		if fields := strings.Fields(rest); len(fields) > 0 {
-			n, _ := strconv.ParseInt(fields[0], 10, 64) // a line without a number is none of ours
-			values[name] = n << 10
-		}
-	}
-	if values["MemTotal"] == 0 {
-		return 0, 0, errors.New("/proc/meminfo has no MemTotal")
-	}
-	return values["MemAvailable"], values["MemTotal"], nil
+	return &keeper{cfg: cfg, log: log, host: host, builds: builds, table: table, taken: taken, openEgress: open,
+		warm: ahead.NewPool[string, *warmGuest](taken), shells: ahead.NewPool[shellKey, *guest.Guest](taken)}
 }

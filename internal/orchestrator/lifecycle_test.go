@@ -16,6 +16,7 @@ import (
 
 	"shoal/internal/proxy"
 	"shoal/internal/shoal"
+	"shoal/internal/snapshot"
 )
 
 const noRest, longRest = 0, time.Minute
@@ -74,7 +75,7 @@ func (n *node) state(sb shoal.Sandbox) shoal.State {
 
 func (n *node) snapshots() []string {
 	n.t.Helper()
-	list, err := n.orch.artifacts.List()
+	list, err := n.orch.snapshots.Artifacts().List()
 	n.must(err)
 	var names []string
 	for _, m := range list {
@@ -105,7 +106,7 @@ func TestPauseAndResume(t *testing.T) {
 			}
 			if rest == noRest {
 				n.eventually("the guest ends", func() bool { return len(n.liveKernels(sb.SandboxID)) == 0 })
-			} else if n.orch.all()[0].resting().IsZero() {
+			} else if n.orch.table.all()[0].resting().IsZero() {
 				t.Error("it does not rest")
 			}
 			back := n.resume(sb)
@@ -158,7 +159,7 @@ func TestRestingGuestDies(t *testing.T) {
 		n.must(err)
 		n.must(p.Kill())
 	}
-	n.eventually("its end is seen", func() bool { return n.orch.all()[0].resting().IsZero() })
+	n.eventually("its end is seen", func() bool { return n.orch.table.all()[0].resting().IsZero() })
 	if got := n.read(n.resume(sb), "/root/kept"); got != "x" {
 		t.Errorf("the file: %q", got)
 	}
@@ -204,7 +205,7 @@ func TestWithoutMemory(t *testing.T) {
 		n.must(n.orch.Pause(ctx, sb.SandboxID, c.memory))
 		if i == 1 {
 			n.rested(sb)
-			n.damage(n.orch.sandboxes[sb.SandboxID].saved.Artifact+diskSuffix, true) // it is read out of the checkpoint
+			n.damage(n.orch.table.byID[sb.SandboxID].saved.DiskName(), true) // it is read out of the checkpoint
 		}
 		back, err := n.orch.Resume(ctx, sb.SandboxID, shoal.ResumeOptions{Timeout: sandboxTime, ColdBoot: c.cold})
 		n.must(err)
@@ -397,12 +398,12 @@ func TestInterruptedTransitions(t *testing.T) {
 		want    shoal.State
 	}{
 		{shoal.StatePausing, func(n *node, sb shoal.Sandbox) {
-			s := n.orch.sandboxes[sb.SandboxID]
-			s.saved = &saved{Artifact: pauseArtifact(sb.SandboxID), Memory: true}
+			s := n.orch.table.byID[sb.SandboxID]
+			s.saved = &snapshot.Saved{Artifact: snapshot.PauseName(sb.SandboxID), Memory: true}
 			n.must(s.guest.Freeze(context.Background()))
 		}, shoal.StateRunning},
 		{shoal.StatePausing, func(n *node, sb shoal.Sandbox) {
-			n.orch.sandboxes[sb.SandboxID].saved = &saved{Artifact: pauseArtifact(sb.SandboxID), Memory: true}
+			n.orch.table.byID[sb.SandboxID].saved = &snapshot.Saved{Artifact: snapshot.PauseName(sb.SandboxID), Memory: true}
 		}, shoal.StateRunning},
 		{shoal.StatePaused, func(n *node, sb shoal.Sandbox) { n.pause(sb) }, shoal.StatePaused},
 		{shoal.StateResuming, func(n *node, sb shoal.Sandbox) { n.pause(sb) }, shoal.StatePaused},
@@ -415,7 +416,7 @@ func TestInterruptedTransitions(t *testing.T) {
 			sb := n.create()
 			n.write(sb, "/root/kept", "x")
 			c.prepare(n, sb)
-			n.must(n.orch.settle(n.orch.sandboxes[sb.SandboxID], c.state))
+			n.must(n.orch.records.settle(n.orch.table.byID[sb.SandboxID], c.state))
 			n.close()
 			n.open()
 			if got := n.state(sb); got != c.want {
@@ -445,7 +446,7 @@ func TestKillIsRecordedFirst(t *testing.T) {
 	sb := n.create()
 	var recorded shoal.State
 	n.orch.cfg.Ended = func(string) {
-		records, err := n.orch.readRecordsIn(n.orch.liveDir())
+		records, err := n.orch.records.read(n.orch.records.live)
 		n.must(err)
 		for _, r := range records {
 			if r.Sandbox.SandboxID == sb.SandboxID {

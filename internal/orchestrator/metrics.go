@@ -2,11 +2,11 @@ package orchestrator
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"shoal/internal/envdapi/client"
 	"shoal/internal/shoal"
 )
 
@@ -27,8 +27,14 @@ func (s *samples) add(m shoal.Metrics) {
 	s.list = append(s.list, m)
 }
 
-// sampleMetrics asks every running guest for its use, and tidies it, until ctx ends.
-func (o *Orchestrator) sampleMetrics(ctx context.Context) error {
+// sampler asks running guests for their use.
+type sampler struct {
+	table *table
+	log   *slog.Logger
+}
+
+// Run samples every running guest, and tidies it, until ctx ends.
+func (s *sampler) Run(ctx context.Context) error {
 	tick := time.NewTicker(samplePeriod)
 	defer tick.Stop()
 	for {
@@ -39,9 +45,9 @@ func (o *Orchestrator) sampleMetrics(ctx context.Context) error {
 		}
 		g := new(errgroup.Group)
 		g.SetLimit(sampleWorkers)
-		for _, sb := range o.all() {
+		for _, sb := range s.table.all() {
 			g.Go(func() error {
-				o.sample(ctx, sb)
+				s.sample(ctx, sb)
 				return nil
 			})
 		}
@@ -49,19 +55,19 @@ func (o *Orchestrator) sampleMetrics(ctx context.Context) error {
 	}
 }
 
-func (o *Orchestrator) sample(ctx context.Context, sb *sandbox) {
+func (s *sampler) sample(ctx context.Context, sb *sandbox) {
 	sb.mu.Lock()
-	view, guest := sb.view, sb.guest
+	view, own := sb.view, sb.guest
 	sb.mu.Unlock()
-	if view.State != shoal.StateRunning || guest == nil {
+	if view.State != shoal.StateRunning || own == nil {
 		return
 	}
-	guest.Tidy()
+	own.Tidy()
 	ctx, cancel := context.WithTimeout(ctx, sampleTimeout)
 	defer cancel()
-	m, err := client.New(view.HostIP, view.EnvdAccessToken).Metrics(ctx)
+	m, err := own.Client(view.EnvdAccessToken).Metrics(ctx)
 	if err != nil {
-		o.log.Debug("no metrics from a sandbox", "sandbox", sb.id, "error", err)
+		s.log.Debug("no metrics from a sandbox", "sandbox", sb.id, "error", err)
 		return
 	}
 	sb.mu.Lock()
@@ -71,7 +77,7 @@ func (o *Orchestrator) sample(ctx context.Context, sb *sandbox) {
 
 // Metrics returns the kept samples of a sandbox.
 func (o *Orchestrator) Metrics(ctx context.Context, sandboxID string, from, to time.Time) ([]shoal.Metrics, error) {
-	sb, err := o.find(sandboxID)
+	sb, err := o.table.find(sandboxID)
 	if err != nil {
 		return nil, err
 	}

@@ -93,6 +93,26 @@ func (n *node) makeImage() {
 		Resources: shoal.Resources{CPUCount: 1, MemoryMB: 256, DiskMB: 128}}
 }
 
+// kernel is this program as the sandbox kernel, where a machine has its kernels.
+func (n *node) kernel() string {
+	n.t.Helper()
+	path := filepath.Join(n.dir, "kernels", "test", "kernel")
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
+	n.must(os.MkdirAll(filepath.Dir(path), 0o755))
+	n.must(os.Chmod(filepath.Dir(n.dir), 0o755)) // it runs as nobody
+	program, err := os.Executable()
+	n.must(err)
+	if os.Link(program, path) == nil {
+		return path
+	}
+	data, err := os.ReadFile(program) // on another file system
+	n.must(err)
+	n.must(os.WriteFile(path, data, 0o755))
+	return path
+}
+
 // open starts the machine's process, so to speak; records of an earlier one are
 // found.
 func (n *node) open() {
@@ -101,7 +121,8 @@ func (n *node) open() {
 	n.pool, err = network.NewPool(network.Config{Name: "or", HostCIDR: netip.MustParsePrefix("10.75.0.0/16"),
 		VethCIDR: netip.MustParsePrefix("10.76.0.0/16"), StateDir: n.dir, PoolSize: 2}, n.log)
 	n.must(err)
-	n.driver, err = gvisor.New(gvisor.Options{RunDir: filepath.Join(n.dir, "gvisor"), CgroupParent: fmt.Sprintf("shoal-test-%d-%s", os.Getpid(), strings.ReplaceAll(n.t.Name(), "/", "-"))}, n.log)
+	n.driver, err = gvisor.New(gvisor.Options{RunDir: filepath.Join(n.dir, "gvisor"), Kernel: n.kernel(),
+		CgroupParent: fmt.Sprintf("shoal-test-%d-%s", os.Getpid(), strings.ReplaceAll(n.t.Name(), "/", "-"))}, n.log)
 	n.must(err)
 	var rt runtime.Runtime = n.driver
 	if n.wrap != nil {
@@ -109,7 +130,7 @@ func (n *node) open() {
 	}
 	n.orch = New(Config{NodeID: "n", DataDir: filepath.Join(n.dir, "data"), RunDir: filepath.Join(n.dir, "run"), MaxProcesses: 200,
 		MaxSandboxes: 10, EnvdTimeout: 20 * time.Second, GuestEnv: map[string]string{"FROM_NODE": "1"},
-		WarmMin: n.warm, WarmMax: 8 * len(n.warm), Shells: n.shells, RestTime: n.rest, Memory: n.memory}, rt, n.pool, n.store, n.artifacts(), n.log)
+		WarmMin: n.warm, WarmMax: 8 * len(n.warm), Shells: n.shells, RestTime: n.rest, Memory: n.memory}, runtime.Set{rt}, n.pool, n.store, n.artifacts(), n.log)
 	n.orch.AddBuild(n.build)
 	n.must(n.orch.Recover(context.Background()))
 	ctx, cancel := context.WithCancel(context.Background())
@@ -202,7 +223,7 @@ func (n *node) gone(sb shoal.Sandbox) {
 	if _, err := n.orch.Get(context.Background(), sb.SandboxID); !shoal.ErrSandboxNotFound.Matches(err) {
 		n.t.Errorf("Get of a dead sandbox: %v", err)
 	}
-	if _, err := os.Stat(recordPath(n.orch.liveDir(), sb.SandboxID)); !os.IsNotExist(err) {
+	if _, err := os.Stat(recordPath(n.orch.records.live, sb.SandboxID)); !os.IsNotExist(err) {
 		n.t.Errorf("its record is left: %v", err)
 	}
 }
@@ -275,7 +296,7 @@ func TestSurvival(t *testing.T) {
 	n := newNode(t)
 	kept, died := n.create(), n.create()
 	n.close()
-	record, err := os.ReadFile(recordPath(n.orch.liveDir(), died.SandboxID))
+	record, err := os.ReadFile(recordPath(n.orch.records.live, died.SandboxID))
 	n.must(err)
 	for _, pid := range n.kernels(died.SandboxID) {
 		p, err := os.FindProcess(pid)
@@ -286,8 +307,8 @@ func TestSurvival(t *testing.T) {
 	// A create that was cut off leaves a record and whatever it had made.
 	half := strings.ReplaceAll(string(record), died.SandboxID, "ihalfmade0000000000000")
 	half = strings.Replace(half, `"state":"running"`, `"state":"creating"`, 1)
-	n.must(os.WriteFile(recordPath(n.orch.liveDir(), "ihalfmade0000000000000"), []byte(half), 0o600))
-	n.must(os.WriteFile(recordPath(n.orch.liveDir(), "x")+".tmp", []byte("{"), 0o600))
+	n.must(os.WriteFile(recordPath(n.orch.records.live, "ihalfmade0000000000000"), []byte(half), 0o600))
+	n.must(os.WriteFile(recordPath(n.orch.records.live, "x")+".tmp", []byte("{"), 0o600))
 	leftover := filepath.Join(n.dir, "run", "guests", "nobody")
 	n.must(os.MkdirAll(leftover, 0o700))
 
@@ -304,7 +325,7 @@ func TestSurvival(t *testing.T) {
 	if _, err := os.Stat(leftover); !os.IsNotExist(err) {
 		t.Error("files of no sandbox are left")
 	}
-	if entries, _ := os.ReadDir(n.orch.liveDir()); len(entries) != 1 {
+	if entries, _ := os.ReadDir(n.orch.records.live); len(entries) != 1 {
 		t.Errorf("records: %v", entries)
 	}
 	// It can still be killed, and its own end is seen.
@@ -364,7 +385,7 @@ func TestRefusals(t *testing.T) {
 		if err == nil || (c.kind != nil && !c.kind.Matches(err)) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if entries, _ := os.ReadDir(n.orch.liveDir()); len(entries) != 0 {
+		if entries, _ := os.ReadDir(n.orch.records.live); len(entries) != 0 {
 			t.Errorf("%s: records are left: %v", name, entries)
 		}
 	}

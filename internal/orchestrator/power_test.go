@@ -11,7 +11,7 @@ import (
 
 // kept tells whether the disk has a record of the sandbox.
 func (n *node) kept(sb shoal.Sandbox) bool {
-	_, err := os.Stat(recordPath(n.orch.keptDir(), sb.SandboxID))
+	_, err := os.Stat(recordPath(n.orch.records.kept, sb.SandboxID))
 	return err == nil
 }
 
@@ -38,13 +38,13 @@ func TestPowerCut(t *testing.T) {
 	if n.kept(running) {
 		t.Error("the disk has a record of a sandbox that runs")
 	}
-	record, err := os.ReadFile(recordPath(n.orch.keptDir(), resumed.SandboxID))
+	record, err := os.ReadFile(recordPath(n.orch.records.kept, resumed.SandboxID))
 	n.must(err)
 	n.resume(resumed)
 	n.eventually("the record of the earlier pause is gone", func() bool { return !n.kept(resumed) })
 	// If the process dies before that, the next one removes it.
 	n.close()
-	n.must(os.WriteFile(recordPath(n.orch.keptDir(), resumed.SandboxID), record, 0o600))
+	n.must(os.WriteFile(recordPath(n.orch.records.kept, resumed.SandboxID), record, 0o600))
 	n.open()
 	if n.kept(resumed) || n.state(resumed) != shoal.StateRunning {
 		t.Errorf("a stale record: kept %v, %q", n.kept(resumed), n.state(resumed))
@@ -61,7 +61,7 @@ func TestPowerCut(t *testing.T) {
 	// Once more, without a process that sees the first pause to its end.
 	n.pause(paused)
 	n.close()
-	n.must(os.Remove(recordPath(n.orch.keptDir(), paused.SandboxID)))
+	n.must(os.Remove(recordPath(n.orch.records.kept, paused.SandboxID)))
 	n.open()
 	n.eventually("the next process keeps it", func() bool { return n.kept(paused) })
 	n.cutPower()

@@ -2,9 +2,12 @@ package orchestrator
 
 import (
 	"context"
+	"errors"
 	"time"
 
+	"shoal/internal/guest"
 	"shoal/internal/shoal"
+	"shoal/internal/snapshot"
 )
 
 // A paused sandbox rests for a while: its guest stays frozen in memory, although
@@ -14,47 +17,45 @@ import (
 // rest keeps the guest of a sandbox that has just been paused with its memory, at
 // least until its snapshot is on the disk and its own disk is written apart, and
 // ends that of another.
-func (o *Orchestrator) rest(ctx context.Context, sb *sandbox) {
+func (p *pauses) rest(ctx context.Context, sb *sandbox) {
 	sb.mu.Lock()
-	guest, execution, from := sb.guest, sb.view.ExecutionID, *sb.saved
+	own, execution, from := sb.guest, sb.view.ExecutionID, *sb.saved
 	sb.view.HostIP = ""
 	if from.Memory {
-		sb.restUntil = time.Now().Add(o.cfg.RestTime)
+		sb.restUntil = time.Now().Add(p.cfg.RestTime)
 		sb.keeping = make(chan struct{})
 	}
 	keeping := sb.keeping
 	sb.mu.Unlock()
 	if !from.Memory {
-		if err := o.stopGuest(ctx, sb); err != nil {
-			o.log.Error("something of a paused sandbox's guest is left", "sandbox", sb.id, "error", err)
+		if err := p.guests.stop(ctx, sb); err != nil {
+			p.log.Error("the guest of a paused sandbox has left something behind", "sandbox", sb.id, "error", err)
 		}
 		return
 	}
-	if o.cfg.Ended != nil {
-		o.cfg.Ended(execution) // nobody answers on its connections any more
+	if p.cfg.Ended != nil {
+		p.cfg.Ended(execution) // nobody answers on its connections any more
 	}
-	o.background.Add(1)
-	go func() {
-		defer o.background.Done()
+	p.tasks.Go(func() {
 		defer close(keeping)
-		o.seal(sb, from)
-		o.keepDisk(context.WithoutCancel(ctx), sb, guest, from)
-	}()
+		p.seal(sb, from)
+		p.keepDisk(context.WithoutCancel(ctx), sb, own, from)
+	})
 }
 
 // seal waits until the snapshot of a pause is on the disk. While it is not, the
 // guest is not ended.
-func (o *Orchestrator) seal(sb *sandbox, from saved) {
+func (p *pauses) seal(sb *sandbox, from snapshot.Saved) {
 	again := time.NewTicker(sealRetry)
 	defer again.Stop()
 	for range sealTries {
-		err := o.trySeal(sb, from)
+		err := p.trySeal(sb, from)
 		if err == nil {
 			return
 		}
-		o.log.Error("the snapshot of a paused sandbox is not on the disk yet", "sandbox", sb.id, "error", err)
+		p.log.Error("the snapshot of a paused sandbox is not on the disk yet", "sandbox", sb.id, "error", err)
 		select {
-		case <-o.stopped:
+		case <-p.tasks.stopped:
 			return // the next start goes on with it
 		case <-again.C:
 		}
@@ -62,20 +63,37 @@ func (o *Orchestrator) seal(sb *sandbox, from saved) {
 }
 
 // trySeal brings the snapshot of a pause to the disk, and then the record of the pause.
-func (o *Orchestrator) trySeal(sb *sandbox, from saved) error {
-	if err := o.artifacts.Seal(from.Artifact); err != nil {
+func (p *pauses) trySeal(sb *sandbox, from snapshot.Saved) error {
+	if err := p.snapshots.Seal(from.Artifact); err != nil {
 		return err
 	}
 	sb.mu.Lock()
 	same := sb.saved != nil && sb.saved.Artifact == from.Artifact
 	if same {
-		sb.saved.onDisk = true
+		sb.saved.OnDisk = true
 	}
 	sb.mu.Unlock()
 	if !same {
 		return nil // resumed or killed meanwhile
 	}
-	return o.saveView(sb)
+	return p.records.save(sb)
+}
+
+// sealLeft brings to the disk what an earlier process had no time for.
+func (p *pauses) sealLeft(paused []*sandbox) {
+	p.sealing.Go(func() {
+		for _, sb := range paused {
+			sb.mu.Lock()
+			from := sb.saved
+			sb.mu.Unlock()
+			if from == nil {
+				continue // resumed or killed meanwhile
+			}
+			if err := p.trySeal(sb, *from); err != nil {
+				p.log.Error("the snapshot of a paused sandbox is not on the disk", "sandbox", sb.id, "error", err)
+			}
+		}
+	})
 }
 
 // A disk that refused a snapshot is left alone for sealRetry, sealTries times.
@@ -84,8 +102,38 @@ const (
 	sealRetry = 5 * time.Second
 )
 
-// cool ends the guest of a resting sandbox.
-func (o *Orchestrator) cool(ctx context.Context, sb *sandbox) {
+// maxSpareDisk bounds what is written twice, in bytes. A larger disk is only in the
+// checkpoint.
+const maxSpareDisk = 2 << 30
+
+// keepDisk writes the disk of a resting guest. It is a help for bad days: a pause
+// does not depend on it.
+func (p *pauses) keepDisk(ctx context.Context, sb *sandbox, own *guest.Guest, from snapshot.Saved) {
+	stats, err := own.Stats(ctx)
+	if stats.DiskBytes > maxSpareDisk || !sb.isSavedAs(from) {
+		return
+	}
+	if err == nil {
+		err = p.snapshots.KeepDisk(ctx, own, from.DiskName())
+	}
+	stale := !sb.isSavedAs(from)
+	if stale { // resumed meanwhile, so that what was read may be torn; or killed
+		err = errors.Join(err, p.snapshots.DropDisk(from))
+	}
+	if err != nil && !stale {
+		p.log.Warn("the disk of a paused sandbox is only in its checkpoint", "sandbox", sb.id, "error", err)
+	}
+}
+
+// isSavedAs tells whether the sandbox is paused still, or again, with this snapshot.
+func (s *sandbox) isSavedAs(from snapshot.Saved) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.saved != nil && s.saved.Artifact == from.Artifact && s.view.State == shoal.StatePaused
+}
+
+// cool ends the guest of a resting sandbox. Anybody may call it.
+func (p *pauses) cool(ctx context.Context, sb *sandbox) {
 	sb.mu.Lock()
 	keeping := sb.keeping
 	sb.mu.Unlock()
@@ -105,19 +153,19 @@ func (o *Orchestrator) cool(ctx context.Context, sb *sandbox) {
 		_ = t.wait(ctx)
 		return
 	}
-	if err := o.stopGuest(ctx, sb); err != nil {
-		o.log.Error("something of a paused sandbox's guest is left", "sandbox", sb.id, "error", err)
+	if err := p.guests.stop(ctx, sb); err != nil {
+		p.log.Error("the guest of a paused sandbox has left something behind", "sandbox", sb.id, "error", err)
 	}
 	sb.end(t, shoal.StatePaused, nil)
 }
 
-// coolFor makes room in memory: the guests that rest longest end first, until
+// coolFor, which anybody may call, makes room in memory: the guests that rest longest end first, until
 // their memory limits sum up to at least need bytes.
-func (o *Orchestrator) coolFor(ctx context.Context, need int64) {
+func (p *pauses) coolFor(ctx context.Context, need int64) {
 	for need > 0 {
 		var oldest *sandbox
 		var since time.Time
-		for _, sb := range o.all() {
+		for _, sb := range p.table.all() {
 			if until := sb.resting(); !until.IsZero() && (oldest == nil || until.Before(since)) {
 				oldest, since = sb, until
 			}
@@ -125,8 +173,8 @@ func (o *Orchestrator) coolFor(ctx context.Context, need int64) {
 		if oldest == nil {
 			return
 		}
-		need -= oldest.snapshotView().Resources.MemoryMB << 20
-		o.cool(ctx, oldest)
+		need -= oldest.viewNow().Resources.MemoryMB << 20
+		p.cool(ctx, oldest)
 	}
 }
 

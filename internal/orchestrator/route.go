@@ -29,7 +29,7 @@ const (
 // Resolve finds a sandbox that runs. One that is paused is woken, if it wants to
 // be and the request could use it; all requests that arrive meanwhile wait.
 func (r *Router) Resolve(ctx context.Context, req proxy.Request) (proxy.Target, error) {
-	sb, err := r.orch.find(req.SandboxID)
+	sb, err := r.orch.table.find(req.SandboxID)
 	if err != nil {
 		return proxy.Target{}, err
 	}
@@ -49,7 +49,7 @@ func (r *Router) Resolve(ctx context.Context, req proxy.Request) (proxy.Target, 
 		case req.Passive:
 			return proxy.Target{}, shoal.NotRunning(sb.id)
 		default:
-			err = r.orch.wakeFor(ctx, sb, req)
+			err = r.wakeFor(ctx, sb, req)
 		}
 		if ctx.Err() != nil {
 			return proxy.Target{}, stillChanging(ctx.Err())
@@ -71,12 +71,12 @@ func (s *sandbox) target() (proxy.Target, *transition, error) {
 	defer s.mu.Unlock()
 	switch s.view.State {
 	case shoal.StateRunning, shoal.StateSnapshotting:
-		if s.slot == nil {
+		if s.guest == nil {
 			return proxy.Target{}, nil, shoal.NotFound(s.id)
 		}
 		return proxy.Target{
 			ExecutionID:        s.view.ExecutionID,
-			Host:               s.slot.HostIP(),
+			Host:               s.guest.Address(),
 			TrafficAccessToken: s.view.Network.TrafficAccessToken,
 			MaskRequestHost:    s.view.Network.MaskRequestHost,
 			HTTPSPorts:         s.view.Network.HTTPSPorts,
@@ -91,7 +91,7 @@ func (s *sandbox) target() (proxy.Target, *transition, error) {
 // wakeFor resumes a paused sandbox for a request from outside. One that may not
 // be woken stays as it is. Another request may have woken it
 // meanwhile.
-func (o *Orchestrator) wakeFor(ctx context.Context, sb *sandbox, req proxy.Request) error {
+func (r *Router) wakeFor(ctx context.Context, sb *sandbox, req proxy.Request) error {
 	sb.mu.Lock()
 	view, from := sb.view, sb.saved
 	sb.mu.Unlock()
@@ -108,26 +108,15 @@ func (o *Orchestrator) wakeFor(ctx context.Context, sb *sandbox, req proxy.Reque
 	if want != "" && subtle.ConstantTimeCompare([]byte(want), []byte(got)) != 1 {
 		return shoal.ErrForbidden.New("The sandbox is paused, and the request does not have the token that it takes to resume it")
 	}
-	if limit := view.TeamLimit; limit > 0 && o.runningOf(view.TeamID) >= limit {
+	if limit := view.TeamLimit; limit > 0 && r.orch.table.runningOf(view.TeamID) >= limit {
 		return shoal.ErrConcurrencyLimit.New("you have reached the maximum number of concurrent E2B sandboxes (%d). If you need more, please visit 'https://e2b.dev/docs/billing'", limit)
 	}
-	_, err := o.Resume(ctx, sb.id, shoal.ResumeOptions{Timeout: max(view.Lifecycle.AutoResumeAfter, minWake)})
+	_, err := r.orch.Resume(ctx, sb.id, shoal.ResumeOptions{Timeout: max(view.Lifecycle.AutoResumeAfter, minWake)})
 	return err
 }
 
 // minWake is the shortest time that a sandbox woken by traffic gets (api.md §4.5).
 const minWake = 300 * time.Second
-
-// runningOf counts a team's sandboxes that run on this machine.
-func (o *Orchestrator) runningOf(teamID string) int {
-	n := 0
-	for _, sb := range o.all() {
-		if view := sb.snapshotView(); view.TeamID == teamID && view.State.Public() == shoal.StateRunning {
-			n++
-		}
-	}
-	return n
-}
 
 // ResolveSigned finds the sandbox whose token made a file URL's signature.
 func (r *Router) ResolveSigned(ctx context.Context, method string, query url.Values) (string, error) {

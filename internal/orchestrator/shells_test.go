@@ -9,21 +9,12 @@ import (
 )
 
 func (n *node) startedAhead(sb shoal.Sandbox) bool {
-	return strings.HasPrefix(n.orch.sandboxes[sb.SandboxID].guestID, "shell-")
+	return strings.HasPrefix(n.orch.table.byID[sb.SandboxID].guest.ID(), "shell-")
 }
 
 func (n *node) awaitShell() {
 	n.t.Helper()
-	n.eventually("a kernel is started ahead", func() bool {
-		n.orch.shells.mu.Lock()
-		defer n.orch.shells.mu.Unlock()
-		for _, list := range n.orch.shells.ready {
-			if len(list) > 0 {
-				return true
-			}
-		}
-		return false
-	})
+	n.eventually("a kernel is started ahead", func() bool { return n.orch.keeper.shells.Size() > 0 })
 }
 
 // TestShells: new, resumed and forked guests begin in kernels started ahead, and

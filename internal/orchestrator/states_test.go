@@ -16,7 +16,7 @@ func TestWhileChanging(t *testing.T) {
 	n.orch.cfg.RestTime = longRest
 	ctx := context.Background()
 	sb := n.create()
-	s := n.orch.sandboxes[sb.SandboxID]
+	s := n.orch.table.byID[sb.SandboxID]
 	network := func() error { return n.orch.SetNetwork(ctx, sb.SandboxID, shoal.Network{}) }
 	deadline := func() error {
 		_, err := n.orch.SetDeadline(ctx, sb.SandboxID, shoal.DeadlineChange{Timeout: time.Minute})

@@ -21,7 +21,7 @@ func warmed(t *testing.T, count int) *node {
 	n.close() // its keeper looks at the configuration as it runs
 	n.warm = map[string]int{"t": count}
 	n.open()
-	n.eventually("guests are started ahead", func() bool { return n.orch.warm.size() >= count })
+	n.eventually("guests are started ahead", func() bool { return n.orch.keeper.warm.Size() >= count })
 	return n
 }
 
@@ -34,7 +34,7 @@ func TestClaim(t *testing.T) {
 	before := time.Now()
 	sb, err := n.orch.Create(ctx, spec)
 	n.must(err)
-	if !strings.HasPrefix(n.orch.sandboxes[sb.SandboxID].guestID, "warm-") {
+	if !strings.HasPrefix(n.orch.table.byID[sb.SandboxID].guest.ID(), "warm-") {
 		t.Fatal("the create took a new guest")
 	}
 	if sb.StartedAt.Before(before) || sb.EndAt.Sub(sb.StartedAt) != spec.Timeout || sb.Metadata["k"] != "v" {
@@ -67,15 +67,15 @@ func TestClaim(t *testing.T) {
 	spec.Resources.MemoryMB *= 2
 	other, err := n.orch.Create(ctx, spec)
 	n.must(err)
-	if strings.HasPrefix(n.orch.sandboxes[other.SandboxID].guestID, "warm-") {
+	if strings.HasPrefix(n.orch.table.byID[other.SandboxID].guest.ID(), "warm-") {
 		t.Error("a guest of other resources was taken")
 	}
 	// A refused create takes none.
-	n.eventually("they are replaced", func() bool { return n.orch.warm.size() == 2 })
+	n.eventually("they are replaced", func() bool { return n.orch.keeper.warm.Size() == 2 })
 	spec = n.spec()
 	spec.Network.DenyOut = []string{"nonsense"}
-	if _, err := n.orch.Create(ctx, spec); !shoal.ErrNetworkPolicy.Matches(err) || n.orch.warm.size() != 2 {
-		t.Errorf("%v, %d left", err, n.orch.warm.size())
+	if _, err := n.orch.Create(ctx, spec); !shoal.ErrNetworkPolicy.Matches(err) || n.orch.keeper.warm.Size() != 2 {
+		t.Errorf("%v, %d left", err, n.orch.keeper.warm.Size())
 	}
 }
 
@@ -89,15 +89,7 @@ func TestWarmGuestsAreKeptAndDrained(t *testing.T) {
 		n.must(p.Kill())
 	}
 	n.eventually("the dead are replaced", func() bool {
-		n.orch.warm.mu.Lock()
-		defer n.orch.warm.mu.Unlock()
-		alive := 0
-		for _, w := range n.orch.warm.ready["t-build"] {
-			if !w.ended() {
-				alive++
-			}
-		}
-		return alive == 2
+		return n.orch.keeper.warm.Ready("t-build") == 2
 	})
 	var wg sync.WaitGroup
 	for range 6 { // more than there are
@@ -108,7 +100,7 @@ func TestWarmGuestsAreKeptAndDrained(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	n.eventually("they are replaced", func() bool { return n.orch.warm.size() >= 2 })
+	n.eventually("they are replaced", func() bool { return n.orch.keeper.warm.Size() >= 2 })
 	n.must(n.orch.KillAll(context.Background(), shoal.KillDown))
 	n.close()
 	if left := n.liveKernels("warm"); len(left) != 0 {
@@ -132,7 +124,7 @@ func TestMemoryPressure(t *testing.T) {
 		return 50, 100, nil
 	}
 	n.open()
-	full := func() bool { return n.orch.warm.size() == 2 && len(n.liveKernels("shell")) > 0 }
+	full := func() bool { return n.orch.keeper.warm.Size() == 2 && len(n.liveKernels("shell")) > 0 }
 	n.eventually("guests and kernels are started ahead", full)
 	sb := n.create()
 	n.write(sb, "/root/kept", "x")
@@ -140,7 +132,7 @@ func TestMemoryPressure(t *testing.T) {
 	n.eventually("they are replaced", full)
 	short.Store(true)
 	n.eventually("they and the resting guest end", func() bool {
-		return n.orch.warm.size() == 0 && len(n.liveKernels("warm"))+len(n.liveKernels("shell"))+len(n.liveKernels(sb.SandboxID)) == 0
+		return n.orch.keeper.warm.Size() == 0 && len(n.liveKernels("warm"))+len(n.liveKernels("shell"))+len(n.liveKernels(sb.SandboxID)) == 0
 	})
 	sb = n.resume(sb)
 	if got := n.read(sb, "/root/kept"); got != "x" || sb.ColdBoot {
@@ -161,14 +153,10 @@ func TestNewBuildDrainsTheOld(t *testing.T) {
 	newer.ID, newer.CreatedAt = "t-newer", n.build.CreatedAt.Add(time.Hour)
 	n.orch.AddBuild(newer)
 	n.orch.AddBuild(n.build)
-	of := func(buildID string) int {
-		n.orch.warm.mu.Lock()
-		defer n.orch.warm.mu.Unlock()
-		return len(n.orch.warm.ready[buildID])
-	}
+	of := n.orch.keeper.warm.Ready
 	n.eventually("the new build's take their place", func() bool { return of("t-newer") == 2 && of("t-build") == 0 })
 	n.eventually("the old ones end", func() bool { return len(n.liveKernels("warm")) == 2 })
-	n.orch.dropBuild("t-newer")
+	n.orch.builds.drop("t-newer")
 	n.eventually("without it the old one is the present one", func() bool { return of("t-build") == 2 && of("t-newer") == 0 })
 }
 
@@ -184,12 +172,12 @@ func TestWarmGuestsOfASnapshot(t *testing.T) {
 	n.close()
 	n.warm = map[string]int{"snap": 1}
 	n.open()
-	n.eventually("one is started ahead", func() bool { return n.orch.warm.size() == 1 })
+	n.eventually("one is started ahead", func() bool { return n.orch.keeper.warm.Size() == 1 })
 	spec := n.spec()
 	spec.BuildID, spec.TemplateID, spec.EnvdAccessToken, spec.EnvVars = build.ID, "snap", "another", nil
 	sb, err := n.orch.Create(ctx, spec)
 	n.must(err)
-	if !strings.HasPrefix(n.orch.sandboxes[sb.SandboxID].guestID, "warm-") {
+	if !strings.HasPrefix(n.orch.table.byID[sb.SandboxID].guest.ID(), "warm-") {
 		t.Fatal("the create took a new guest")
 	}
 	if got := n.read(sb, "/root/shared"); got != "one" {
@@ -202,22 +190,7 @@ func TestWarmGuestsOfASnapshot(t *testing.T) {
 		t.Error("it takes the token of the sandbox that it was made of")
 	}
 	n.must(n.orch.RemoveBuild(ctx, build.ID))
-	n.eventually("the removed build's guests end", func() bool { return n.orch.warm.size() == 0 })
-}
-
-func TestDemand(t *testing.T) {
-	p, start := newWarmPool(make(chan struct{}, 1)), time.Now()
-	for range 8 {
-		p.take("b", shoal.Resources{}, start)
-	}
-	for after, want := range map[time.Duration]float64{0: 8, halfLife: 4, 3 * halfLife: 1} {
-		if got := p.scores(start.Add(after))["b"]; got < want-0.01 || got > want+0.01 {
-			t.Errorf("after %s: %f, want %f", after, got, want)
-		}
-	}
-	if got := p.scores(start.Add(time.Hour)); len(got) != 0 || len(p.demand) != 0 {
-		t.Errorf("after an hour: %v", got)
-	}
+	n.eventually("the removed build's guests end", func() bool { return n.orch.keeper.warm.Size() == 0 })
 }
 
 // TestTurns: there are as many turns as processors, they are given in order, and one

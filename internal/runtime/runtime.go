@@ -16,8 +16,10 @@ import (
 var (
 	// ErrGone means that the guest does not run (any more).
 	ErrGone = errors.New("guest is gone")
-	// ErrKernelMissing means that the program that a snapshot is bound to is gone.
-	ErrKernelMissing = errors.New("the snapshot's kernel is missing")
+	// ErrUnfit means that a checkpoint cannot be restored by what this machine has: its
+	// runtime, the runtime's version, or the kernel that it is bound to. Trying again is
+	// of no use.
+	ErrUnfit = errors.New("the checkpoint does not fit this machine's runtime")
 )
 
 // Spec describes one boot of a guest.
@@ -37,8 +39,8 @@ type Spec struct {
 	// Upper is the path of what Guest.Upper wrote, with which the writable layer
 	// begins. Empty means an empty layer. A restored guest has its layer already.
 	Upper string
-	// Kernel is the program to run the guest, as Runtime.Kernel named it when its
-	// checkpoint was taken. Empty means the present one.
+	// Kernel is the program that runs the guest, as Maker.Kernel names it. Empty means
+	// the present one.
 	Kernel    string
 	Hostname  string
 	Resources shoal.Resources
@@ -47,9 +49,24 @@ type Spec struct {
 	Background bool
 	// MaxProcesses bounds processes and threads inside the guest.
 	MaxProcesses int
-	Args         []string // of the guest's first process; Args[0] is its path
-	Env          []string
+	First        Process // whose end is the guest's
 	Link         Link
+}
+
+// Process is a program to run in a guest.
+type Process struct {
+	Args []string // Args[0] is its path in the guest
+	Env  []string // NAME=value
+}
+
+// Maker identifies what took a checkpoint, and so what can restore it.
+type Maker struct {
+	// Runtime is the runtime's name.
+	Runtime string `json:"runtime"`
+	// Version is the runtime's, in a form of its own.
+	Version string `json:"version"`
+	// Kernel names the program that ran the guest. Empty if the runtime has only one.
+	Kernel string `json:"kernel"`
 }
 
 // Root is the paths of the images that a root file system consists of, lowest
@@ -62,14 +79,21 @@ func NewRoot(paths ...string) Root { return Root(strings.Join(paths, ":")) }
 // Images returns the paths, lowest first.
 func (r Root) Images() []string { return strings.Split(string(r), ":") }
 
-// Link is the guest's network interface.
+// Link is the guest's network interface, and the two ways in which a runtime can hold the
+// other end of its wire.
 type Link struct {
 	Address netip.Prefix // of the guest
 	Gateway netip.Addr
 	MAC     net.HardwareAddr // of the guest
-	MTU     int
-	// Open returns a new packet socket that is the guest's end of the wire.
-	Open func() (*os.File, error)
+	MTU     int              // bytes
+	// Namespace is the path of the network namespace in which the wire ends.
+	Namespace string
+	// PacketSocket opens a new packet socket on the wire, for a runtime with a network
+	// stack of its own. Nil if the slot has none.
+	PacketSocket func() (*os.File, error)
+	// Tap is the name of a tap device in Namespace, for a runtime whose guests have a
+	// network card. Empty if the slot has none.
+	Tap string
 }
 
 // Stats is what the host sees a guest use.
@@ -79,28 +103,31 @@ type Stats struct {
 	DiskBytes   int64 // allocated by the writable layer
 }
 
-// Runtime runs guests on this machine.
+// Runtime runs guests on this machine. runtimetest.Run holds an implementation to what is
+// promised here.
 type Runtime interface {
-	// Name and Version identify what a snapshot can be restored by.
-	Name() string
-	Version() string
-	// Kernel names the program that runs new guests; a checkpoint is restored by
-	// the program that took it. Empty if there is only one.
-	Kernel() string
+	// Maker is what takes the checkpoints of guests that start now.
+	Maker() Maker
+	// Fits tells whether a checkpoint can be restored here: nil, or an ErrUnfit that
+	// says why not.
+	Fits(made Maker) error
 	// Prepare starts the kernel of a guest without the guest. It costs most of the
 	// time of a start, and can be done before it is known what the guest will be.
 	Prepare(ctx context.Context, spec Spec) (Shell, error)
 	// Start boots a guest. It returns when the guest's first process runs;
 	// waiting for the daemon inside is the caller's.
 	Start(ctx context.Context, spec Spec) (Guest, error)
-	// Restore brings a guest back from a directory that Guest.Checkpoint filled
-	// under the same Name and Version, with the same Root.
+	// Restore brings a guest back from a directory that Guest.Checkpoint filled, with the
+	// same Root. Spec.Kernel is the one that took the checkpoint.
 	Restore(ctx context.Context, spec Spec, checkpoint string) (Guest, error)
 	// Adopt takes over a guest that outlived the process that started it. Spec
 	// is the one it was started with. A guest that does not run is ErrGone.
 	Adopt(ctx context.Context, spec Spec) (Guest, error)
 	// Reclaim ends and removes every guest that inUse does not name.
 	Reclaim(ctx context.Context, inUse func(id string) bool) error
+	// RemoveKernels removes the programs of earlier versions that needed does not name,
+	// and returns how many those were and their size in bytes.
+	RemoveKernels(needed func(kernel string) bool) (removed int, bytes int64, err error)
 }
 
 // Shell is a kernel that waits for its guest. Start and Restore are those of

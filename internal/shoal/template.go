@@ -75,11 +75,21 @@ type Build struct {
 	// Context is what the steps left behind; a child build goes on from it.
 	Context BuildContext
 	Start   StartBlock
+	// Runtime is by which isolation runtime its guests run.
+	Runtime RuntimeWish
 	// Reason says why the build failed; zero unless Status is BuildError.
 	Reason     BuildReason
 	CreatedAt  time.Time
 	UpdatedAt  time.Time
 	FinishedAt time.Time // zero while unfinished
+}
+
+// RuntimeWish says by which isolation runtime guests should run. The zero value leaves the
+// choice to the machine.
+type RuntimeWish struct {
+	Name string `json:"name,omitempty"`
+	// Needed means that no other runtime will do; otherwise the name is a preference.
+	Needed bool `json:"needed,omitempty"`
 }
 
 // Images returns the content addresses of the build's images, lowest first.

@@ -15,7 +15,6 @@ import (
 	"shoal/internal/build"
 	"shoal/internal/image"
 	"shoal/internal/imagelibrary"
-	"shoal/internal/orchestrator"
 	"shoal/internal/registry"
 	"shoal/internal/shoal"
 )
@@ -38,7 +37,7 @@ func script(name string) string {
 
 // Config is what an engine stands on.
 type Config struct {
-	Machine *orchestrator.Orchestrator
+	Machine Machine
 	Images  *image.Store
 	Library *imagelibrary.Library
 	// Registries is swept of layers that no build needs any more.

@@ -76,7 +76,7 @@ func (r *run) keepRunning(ctx context.Context, b shoal.Build) error {
 	if err := r.openBench(ctx); err != nil { // without what steps get
 		return err
 	}
-	if err := r.startup(ctx, r.bench.client, b.Start); err != nil {
+	if err := r.startup(ctx, r.bench.guest, b.Start); err != nil {
 		return err
 	}
 	r.sayOptimize()
@@ -88,7 +88,7 @@ func (r *run) sayOptimize() {
 	r.log.Write(build.Info, build.StepFinalize, "[optimize] Optimizing template ["+string(r.key[:16])+"]")
 }
 
-func (r *run) startup(ctx context.Context, guest *client.Client, block shoal.StartBlock) error {
+func (r *run) startup(ctx context.Context, guest Guest, block shoal.StartBlock) error {
 	say := func(level build.Level, text string) { r.log.Write(level, build.StepFinalize, text) }
 	start := &lines{log: r.log, level: build.Info, step: build.StepFinalize, prefix: "[start]"}
 	ready := &lines{log: r.log, level: build.Debug, step: build.StepFinalize, prefix: "[ready]"}

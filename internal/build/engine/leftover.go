@@ -17,7 +17,7 @@ const leftover = "the command has ended, but a process that it left in the backg
 
 // runWatched runs a command of a step. What the command leaves in the background can
 // keep its output open, and the step waiting, long after its end; the log says so.
-func runWatched(ctx context.Context, guest *client.Client, cmd client.Command, out *lines) error {
+func runWatched(ctx context.Context, guest Guest, cmd client.Command, out *lines) error {
 	watched, stop := context.WithCancel(ctx)
 	var watching sync.WaitGroup
 	defer watching.Wait()

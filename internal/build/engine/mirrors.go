@@ -47,7 +47,7 @@ func (r *run) mirrors(ctx context.Context, what string) error {
 	for _, url := range from {
 		args = append(args, url, r.e.cfg.Mirrors[url])
 	}
-	_, err := r.bench.client.Text(ctx, client.Command{User: "root", Dir: "/", Args: args})
+	_, err := r.bench.guest.Text(ctx, client.Command{User: "root", Dir: "/", Args: args})
 	if connect.CodeOf(err) == connect.CodeInvalidArgument {
 		return nil // it has no shell; the step says so
 	}

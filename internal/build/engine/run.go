@@ -12,7 +12,6 @@ import (
 	"shoal/internal/build"
 	"shoal/internal/envdapi/client"
 	"shoal/internal/image"
-	"shoal/internal/orchestrator"
 	"shoal/internal/shoal"
 )
 
@@ -32,8 +31,8 @@ type run struct {
 
 // bench is a guest whose disk is what the steps have changed over its images.
 type bench struct {
-	*orchestrator.Workbench
-	client   *client.Client
+	Workbench
+	guest    Guest
 	lower    []string
 	mirrored bool // its package sources are the operator's mirrors
 }
@@ -110,21 +109,21 @@ func (r *run) lookup(k key) (outcome, bool) {
 }
 
 // guest returns the way into a guest that stands where the build stands, for a step.
-func (r *run) guest(ctx context.Context) (*client.Client, error) {
+func (r *run) guest(ctx context.Context) (Guest, error) {
 	if r.bench == nil {
 		if err := r.openBench(ctx); err != nil {
 			return nil, err
 		}
 	}
-	return r.bench.client, r.useMirrors(ctx)
+	return r.bench.guest, r.useMirrors(ctx)
 }
 
 func (r *run) openBench(ctx context.Context) error {
-	w, err := r.e.cfg.Machine.OpenWorkbench(ctx, r.buildOf(r.layers))
+	w, err := r.e.cfg.Machine.Open(ctx, r.buildOf(r.layers))
 	if err != nil {
 		return err
 	}
-	r.bench = &bench{Workbench: w, client: w.Guest(), lower: r.layers}
+	r.bench = &bench{Workbench: w, guest: w.Guest(), lower: r.layers}
 	return nil
 }
 

@@ -77,7 +77,8 @@ func decodeBuild(b *nodev1.Build) shoal.Build {
 		Layers: b.GetLayers(), Origin: b.GetOrigin(), Context: decodeContext(b.GetContext()),
 		Start: shoal.StartBlock{Command: b.GetStart().GetCommand(), Ready: b.GetStart().GetReady(),
 			Context: decodeContext(b.GetStart().GetContext())},
-		Reason: shoal.BuildReason{Message: b.GetReasonMessage(), Step: b.GetReasonStep()}}
+		Runtime: shoal.RuntimeWish{Name: b.GetRuntime(), Needed: b.GetRuntimeNeeded()},
+		Reason:  shoal.BuildReason{Message: b.GetReasonMessage(), Step: b.GetReasonStep()}}
 }
 
 func decodeContext(c *nodev1.BuildContext) shoal.BuildContext {

@@ -74,7 +74,8 @@ func encodeBuild(b shoal.Build) *nodev1.Build {
 		CreatedAt: encodeTime(b.CreatedAt), UpdatedAt: encodeTime(b.UpdatedAt), FinishedAt: encodeTime(b.FinishedAt),
 		Layers: b.Layers, Origin: b.Origin, Context: encodeContext(b.Context),
 		Start:         &nodev1.StartBlock{Command: b.Start.Command, Ready: b.Start.Ready, Context: encodeContext(b.Start.Context)},
-		ReasonMessage: b.Reason.Message, ReasonStep: b.Reason.Step}
+		ReasonMessage: b.Reason.Message, ReasonStep: b.Reason.Step,
+		Runtime: b.Runtime.Name, RuntimeNeeded: b.Runtime.Needed}
 }
 
 func encodeContext(c shoal.BuildContext) *nodev1.BuildContext {

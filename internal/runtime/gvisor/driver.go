@@ -5,8 +5,7 @@
 // The driver calls runsc's sandbox package directly, one layer below its
 // container package. That layer takes the images and the backing file of the
 // writable layer as open files, so no gofer process is needed, and it keeps no
-// state files of its own. gVisor itself has small changes: _patch, which
-// scripts/gvisor lays over the pinned module.
+// state files of its own. What gVisor lacks is in _patch.
 package gvisor
 
 import (
@@ -23,7 +22,6 @@ import (
 	"gvisor.dev/gvisor/runsc/specutils"
 
 	"shoal/internal/runtime"
-	"shoal/internal/runtime/gvisor/pin"
 )
 
 // Options configures the driver.
@@ -98,33 +96,6 @@ func New(opts Options, log *slog.Logger) (*Driver, error) {
 	}
 	holdDescriptorTable()
 	return &Driver{conf: conf, cgroups: groups, log: log, opts: opts}, nil
-}
-
-// Name is the runtime's name in records of snapshots.
-func (*Driver) Name() string { return "gvisor" }
-
-// Version is the gVisor version that checkpoints are bound to.
-func (*Driver) Version() string { return pin.Version }
-
-// Kernel is the name of the directory that the kernel's program lies in, which is
-// its content hash.
-func (d *Driver) Kernel() string {
-	if d.opts.Kernel == "" {
-		return ""
-	}
-	return filepath.Base(filepath.Dir(d.opts.Kernel))
-}
-
-// kernelPath finds the program of a kernel beside the present one's.
-func (d *Driver) kernelPath(name string) (string, error) {
-	if name == "" || name == d.Kernel() {
-		return d.opts.Kernel, nil
-	}
-	path := filepath.Join(filepath.Dir(filepath.Dir(d.opts.Kernel)), filepath.Base(name), filepath.Base(d.opts.Kernel))
-	if _, err := os.Stat(path); err != nil {
-		return "", fmt.Errorf("%w: %s", runtime.ErrKernelMissing, name)
-	}
-	return path, nil
 }
 
 func newConfig(opts Options) (*config.Config, error) {

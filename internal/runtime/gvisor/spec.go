@@ -29,8 +29,8 @@ func (d *Driver) buildSpec(s runtime.Spec) *specs.Spec {
 		Hostname: s.Hostname,
 		Root:     &specs.Root{Path: filepath.Join(d.opts.RunDir, emptyDir)},
 		Process: &specs.Process{
-			Args: s.Args,
-			Env:  s.Env,
+			Args: s.First.Args,
+			Env:  s.First.Env,
 			Cwd:  "/",
 			// Capabilities are the sandbox kernel's own; the host grants none.
 			Capabilities: &specs.LinuxCapabilities{Bounding: capabilities, Effective: capabilities,

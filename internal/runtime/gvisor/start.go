@@ -279,7 +279,10 @@ func (g *guest) call(method string, arg any) error {
 const gsoMaxSize = 65536 // bytes; the packet socket carries virtio-net headers
 
 func linkArgs(l runtime.Link, restore bool) (*boot.CreateLinksAndRoutesArgs, error) {
-	socket, err := l.Open()
+	if l.PacketSocket == nil {
+		return nil, errors.New("the network slot has no packet socket")
+	}
+	socket, err := l.PacketSocket()
 	if err != nil {
 		return nil, err
 	}

@@ -2011,8 +2011,12 @@ type Build struct {
 	Start          *StartBlock            `protobuf:"bytes,17,opt,name=start,proto3" json:"start,omitempty"`
 	ReasonMessage  string                 `protobuf:"bytes,18,opt,name=reason_message,json=reasonMessage,proto3" json:"reason_message,omitempty"`
 	ReasonStep     string                 `protobuf:"bytes,19,opt,name=reason_step,json=reasonStep,proto3" json:"reason_step,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The isolation runtime that its guests run by; "" leaves the choice to the machine.
+	Runtime string `protobuf:"bytes,20,opt,name=runtime,proto3" json:"runtime,omitempty"`
+	// No other runtime will do.
+	RuntimeNeeded bool `protobuf:"varint,21,opt,name=runtime_needed,json=runtimeNeeded,proto3" json:"runtime_needed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Build) Reset() {
@@ -2176,6 +2180,20 @@ func (x *Build) GetReasonStep() string {
 		return x.ReasonStep
 	}
 	return ""
+}
+
+func (x *Build) GetRuntime() string {
+	if x != nil {
+		return x.Runtime
+	}
+	return ""
+}
+
+func (x *Build) GetRuntimeNeeded() bool {
+	if x != nil {
+		return x.RuntimeNeeded
+	}
+	return false
 }
 
 type BuildContext struct {
@@ -2645,7 +2663,7 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"A\n" +
 	"\fLogsResponse\x121\n" +
 	"\aentries\x18\x01 \x03(\v2\x17.shoal.node.v1.LogEntryR\aentries\"\r\n" +
-	"\vInfoRequest\"\xe8\x05\n" +
+	"\vInfoRequest\"\xa9\x06\n" +
 	"\x05Build\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
 	"\vtemplate_id\x18\x02 \x01(\tR\n" +
@@ -2672,7 +2690,9 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\x05start\x18\x11 \x01(\v2\x19.shoal.node.v1.StartBlockR\x05start\x12%\n" +
 	"\x0ereason_message\x18\x12 \x01(\tR\rreasonMessage\x12\x1f\n" +
 	"\vreason_step\x18\x13 \x01(\tR\n" +
-	"reasonStep\"\xac\x01\n" +
+	"reasonStep\x12\x18\n" +
+	"\aruntime\x18\x14 \x01(\tR\aruntime\x12%\n" +
+	"\x0eruntime_needed\x18\x15 \x01(\bR\rruntimeNeeded\"\xac\x01\n" +
 	"\fBuildContext\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x18\n" +
 	"\aworkdir\x18\x02 \x01(\tR\aworkdir\x126\n" +

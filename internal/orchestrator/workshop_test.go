@@ -12,6 +12,7 @@ import (
 	"shoal/internal/envdapi/client"
 	"shoal/internal/image"
 	"shoal/internal/shoal"
+	"shoal/internal/snapshot"
 )
 
 // shellSource is all the shell that the tests' templates need: "mark FILE" writes it
@@ -65,7 +66,7 @@ func (n *node) withShell() shoal.Build {
 func (n *node) keepTemplate() shoal.Build {
 	n.t.Helper()
 	ctx, b := context.Background(), n.withShell()
-	w, err := n.orch.OpenWorkbench(ctx, b)
+	w, err := n.orch.Workshop().Open(ctx, b)
 	n.must(err)
 	n.must(w.Guest().Startup(ctx, b.Start, client.Silent))
 	n.must(w.Keep(ctx, b))
@@ -93,7 +94,7 @@ func TestTemplateStartsRunning(t *testing.T) {
 	if sb := n.createOf(b, "again"); sb.ColdBoot || n.read(sb, "/root/started") != "" {
 		t.Error("the template was forgotten")
 	}
-	n.damage(buildArtifact(b.ID), false)
+	n.damage(snapshot.BuildName(b.ID), false)
 	if sb := n.createOf(b, "cold"); !sb.ColdBoot || n.read(sb, "/root/started") != "" {
 		t.Error("the start command was not run again")
 	}
@@ -108,7 +109,7 @@ func TestTemplateStartsRunning(t *testing.T) {
 func TestStartupFailures(t *testing.T) {
 	n := newNode(t)
 	ctx := context.Background()
-	w, err := n.orch.OpenWorkbench(ctx, n.withShell())
+	w, err := n.orch.Workshop().Open(ctx, n.withShell())
 	n.must(err)
 	for want, block := range map[string]shoal.StartBlock{
 		"start command failed: error running start command: exit status 1":                                    {Command: "marked /nothing", Ready: "marked /nothing"},

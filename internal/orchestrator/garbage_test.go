@@ -10,33 +10,33 @@ import (
 
 	"shoal/internal/image"
 	"shoal/internal/shoal"
+	"shoal/internal/snapshot"
 )
 
 // TestCollect removes what nothing refers to, and only that.
 func TestCollect(t *testing.T) {
 	n := newNode(t)
 	ctx := context.Background()
-	n.orch.cfg.KernelDir = filepath.Join(n.dir, "kernels")
 	sb := n.create()
-	snapshot := func() string {
+	take := func() string {
 		t.Helper()
 		b, err := n.orch.Snapshot(ctx, sb.SandboxID, shoal.SnapshotTarget{TemplateID: "snap", BuildID: shoal.NewBuildID()})
 		n.must(err)
 		return b.ID
 	}
-	known, forgotten := snapshot(), snapshot()
+	known, forgotten := take(), take()
 	paused := n.create()
 	n.pause(paused)
 	n.rested(paused)
-	draft, err := n.orch.artifacts.Draft(pausePrefix + "iunknown")
+	draft, err := n.orch.snapshots.Artifacts().Draft(snapshot.PauseName("iunknown"))
 	n.must(err)
-	_, err = draft.Commit(capture{Root: "/gone"})
+	_, err = draft.Commit(snapshot.Capture{Root: "/gone"})
 	n.must(err)
 	tree := image.NewTree()
 	n.must(tree.Put("file", image.NewFile(0o644, []byte("of no build"))))
 	unused, _, err := n.store.Put(tree)
 	n.must(err)
-	n.must(os.MkdirAll(filepath.Join(n.orch.cfg.KernelDir, "old"), 0o755))
+	n.must(os.MkdirAll(filepath.Join(n.dir, "kernels", "old"), 0o755))
 
 	if c, err := n.orch.Collect(ctx, nil); err != nil || c.Builds+c.Snapshots+c.Images != 0 || c.Kernels != 1 {
 		t.Errorf("of new things: %+v %v", c, err)
@@ -69,7 +69,7 @@ func TestCollect(t *testing.T) {
 // age makes every snapshot an hour old.
 func (n *node) age() {
 	n.t.Helper()
-	list, err := n.orch.artifacts.List()
+	list, err := n.orch.snapshots.Artifacts().List()
 	n.must(err)
 	for _, m := range list {
 		path := filepath.Join(n.dir, "data", "artifacts", m.ID, "manifest.json")

@@ -10,14 +10,14 @@ import (
 // SetNetwork replaces a running sandbox's egress policy; what concerns traffic
 // into it stays. The kernel's rules change in one step.
 func (o *Orchestrator) SetNetwork(ctx context.Context, sandboxID string, policy shoal.Network) error {
-	sb, err := o.find(sandboxID)
+	sb, err := o.table.find(sandboxID)
 	if err != nil {
 		return err
 	}
 	// One change at a time: the kernel's rules and the record say the same.
 	sb.policing.Lock()
 	defer sb.policing.Unlock()
-	merged := sb.snapshotView().Network
+	merged := sb.viewNow().Network
 	merged.AllowOut, merged.DenyOut = policy.AllowOut, policy.DenyOut
 	if policy.AllowInternet != nil {
 		merged.AllowInternet = policy.AllowInternet
@@ -27,16 +27,16 @@ func (o *Orchestrator) SetNetwork(ctx context.Context, sandboxID string, policy 
 		return err
 	}
 	sb.mu.Lock()
-	slot, err := sb.slot, shoal.Changeable(sb.id, sb.view.State)
+	own, err := sb.guest, shoal.Changeable(sb.id, sb.view.State)
 	sb.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	if err := slot.SetEgress(egress); err != nil {
+	if err := own.SetEgress(ctx, egress); err != nil {
 		return err
 	}
 	sb.mu.Lock()
-	sb.view.Network = merged
+	sb.view.Network, sb.egress = merged, egress
 	sb.mu.Unlock()
-	return o.saveView(sb)
+	return o.records.save(sb)
 }

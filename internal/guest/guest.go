@@ -1,0 +1,192 @@
+package guest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+
+	"shoal/internal/network"
+	"shoal/internal/runtime"
+	"shoal/internal/shoal"
+	"shoal/internal/telemetry"
+)
+
+// Guest is one guest in its slot, from the slot's reservation to its release.
+//
+// It has one owner, who calls Prepare, Start, Init, Kill and Release, one after the other.
+// What is said of others holds for any goroutine that the owner has told of the guest
+// after Start.
+type Guest struct {
+	host    *Host
+	plan    Plan
+	runtime runtime.Runtime
+	root    runtime.Root
+	kernel  string
+	slot    *network.Slot
+	claim   claim
+
+	shell   runtime.Shell // nil unless prepared and not started
+	running runtime.Guest // nil until started
+}
+
+// ID is the guest's name on this machine.
+func (g *Guest) ID() string { return g.plan.ID }
+
+// Address is where the host reaches every port of the guest.
+func (g *Guest) Address() netip.Addr { return g.slot.HostIP() }
+
+// Resources is what the guest may use at most.
+func (g *Guest) Resources() shoal.Resources { return g.plan.Resources }
+
+// Root is the guest's root file system.
+func (g *Guest) Root() runtime.Root { return g.root }
+
+// Maker is what takes the guest's checkpoints.
+func (g *Guest) Maker() runtime.Maker {
+	m := g.runtime.Maker()
+	m.Kernel = g.kernel
+	return m
+}
+
+// Identity is what a record says of the guest.
+func (g *Guest) Identity() Identity {
+	return Identity{GuestID: g.plan.ID, SlotIndex: g.slot.Index(), Root: g.root,
+		Runtime: g.runtime.Maker().Runtime, Kernel: g.kernel}
+}
+
+// SetEgress replaces what the guest may reach. Before it nothing is reached.
+func (g *Guest) SetEgress(ctx context.Context, e network.Egress) error {
+	defer telemetry.Begin(ctx, "egress")()
+	return g.slot.SetEgress(e)
+}
+
+// Prepare starts the guest's kernel alone, ahead of Start.
+func (g *Guest) Prepare(ctx context.Context) (err error) {
+	if err := g.makeDir(); err != nil {
+		return err
+	}
+	g.shell, err = g.runtime.Prepare(ctx, g.spec())
+	return err
+}
+
+// Start boots the guest, or restores it if the source has a checkpoint, in the kernel
+// that Prepare has started or in a new one. A prepared guest's source has the root and
+// the kernel that it was reserved with, and no writable layer.
+func (g *Guest) Start(ctx context.Context, from Source) (err error) {
+	if g.shell != nil {
+		if from.Checkpoint != "" {
+			g.running, err = g.shell.Restore(ctx, from.Checkpoint)
+		} else {
+			g.running, err = g.shell.Start(ctx)
+		}
+		g.shell = nil // gone, or the guest's
+		return startFailure(err)
+	}
+	if err := g.makeDir(); err != nil {
+		return startFailure(err)
+	}
+	spec := g.spec()
+	spec.Upper = from.Upper
+	if from.Checkpoint != "" {
+		g.running, err = g.runtime.Restore(ctx, spec, from.Checkpoint)
+	} else {
+		g.running, err = g.runtime.Start(ctx, spec)
+	}
+	return startFailure(err)
+}
+
+func startFailure(err error) error {
+	if err == nil {
+		return nil
+	}
+	return shoal.ErrCreateFailed.Wrap(err, "the guest did not start")
+}
+
+func (g *Guest) makeDir() error {
+	if err := os.MkdirAll(g.host.dir(g.plan.ID), 0o700); err != nil {
+		return fmt.Errorf("make the guest's directory: %w", err)
+	}
+	return nil
+}
+
+// Started tells whether Start, or Adopt, has succeeded. Where it has not there is nothing
+// to freeze, thaw or look at.
+func (g *Guest) Started() bool { return g.running != nil }
+
+// Done is closed when the guest, or the kernel that waits for it, has ended. Others may
+// call it, and the methods up to Kill.
+func (g *Guest) Done() <-chan struct{} {
+	if g.shell != nil {
+		return g.shell.Done()
+	}
+	return g.running.Done()
+}
+
+// Ended tells whether Done is closed.
+func (g *Guest) Ended() bool {
+	select {
+	case <-g.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// Freeze stops every task in the guest; Thaw lets them go on. Both do nothing where that
+// is so already.
+func (g *Guest) Freeze(ctx context.Context) error {
+	defer telemetry.Begin(ctx, "freeze")()
+	return g.running.Freeze(ctx)
+}
+
+// Thaw is the contrary of Freeze.
+func (g *Guest) Thaw(ctx context.Context) error {
+	defer telemetry.Begin(ctx, "thaw")()
+	return g.running.Thaw(ctx)
+}
+
+// Checkpoint writes memory and disk into the empty directory dir. A frozen guest stays
+// frozen; a running one stands still meanwhile and then goes on.
+func (g *Guest) Checkpoint(ctx context.Context, dir string) error {
+	return g.running.Checkpoint(ctx, dir)
+}
+
+// Upper writes what is on the guest's disk over its images, as a tar. The guest is frozen.
+func (g *Guest) Upper(ctx context.Context, to *os.File) error { return g.running.Upper(ctx, to) }
+
+// Stats is what the host sees the guest use.
+func (g *Guest) Stats(ctx context.Context) (runtime.Stats, error) { return g.running.Stats(ctx) }
+
+// Tidy bounds what the host holds for the guest; it is to be called every few seconds.
+func (g *Guest) Tidy() { g.running.Tidy() }
+
+// Console is the last that the first process has written and, once it has ended, how.
+func (g *Guest) Console() string { return g.running.Console() }
+
+// Kill ends the guest and returns when nothing of it runs. Its slot is its own until
+// Release.
+func (g *Guest) Kill(ctx context.Context) (err error) {
+	switch {
+	case g.running != nil:
+		err = g.running.Kill(ctx)
+	case g.shell != nil:
+		err = g.shell.Kill(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("end the guest: %w", err)
+	}
+	return nil
+}
+
+// Release gives back the slot of a guest that has ended, or never begun, and removes its
+// files.
+func (g *Guest) Release() error {
+	g.claim.hangUp()
+	g.host.slots.Release(g.slot)
+	return os.RemoveAll(g.host.dir(g.plan.ID))
+}
+
+// Stop is Kill and Release.
+func (g *Guest) Stop(ctx context.Context) error { return errors.Join(g.Kill(ctx), g.Release()) }

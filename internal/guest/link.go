@@ -1,0 +1,19 @@
+package guest
+
+import (
+	"net"
+	"net/netip"
+
+	"shoal/internal/network"
+	"shoal/internal/runtime"
+)
+
+// LinkOf describes a slot to a runtime.
+func LinkOf(slot *network.Slot) runtime.Link {
+	l := slot.Link()
+	return runtime.Link{
+		Address: netip.PrefixFrom(l.GuestIP, l.PrefixLen), Gateway: l.Gateway,
+		MAC: net.HardwareAddr(l.GuestMAC), MTU: l.MTU,
+		Namespace: slot.Namespace(), PacketSocket: slot.PacketSocket,
+	}
+}

@@ -1,0 +1,140 @@
+package orchestrator
+
+import (
+	"maps"
+	"slices"
+	"sync"
+
+	"shoal/internal/artifact"
+	"shoal/internal/guest"
+	"shoal/internal/runtime"
+	"shoal/internal/shoal"
+	"shoal/internal/snapshot"
+)
+
+// Images is what the orchestrator needs of the image store.
+type Images interface {
+	// Path returns the root image of a digest, or an error if it is not here.
+	Path(digest string) (string, error)
+	// List returns the digests of all images here.
+	List() ([]string, error)
+	Remove(digest string) error
+}
+
+// builds is what this machine can start.
+type builds struct {
+	cfg       *Config
+	images    Images
+	snapshots *snapshot.Store
+
+	mu     sync.Mutex
+	byID   map[string]shoal.Build
+	newest map[string]string // by template ID: the latest of byID
+}
+
+func newBuilds(cfg *Config, images Images, snapshots *snapshot.Store) *builds {
+	return &builds{cfg: cfg, images: images, snapshots: snapshots, byID: map[string]shoal.Build{}, newest: map[string]string{}}
+}
+
+// add makes a build startable here.
+func (b *builds) add(build shoal.Build) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.byID[build.ID] = build
+	if have, ok := b.byID[b.newest[build.TemplateID]]; !ok || !build.CreatedAt.Before(have.CreatedAt) {
+		b.newest[build.TemplateID] = build.ID
+	}
+}
+
+// load adds the builds whose captures are on this machine.
+func (b *builds) load(list []artifact.Manifest) {
+	for _, m := range list {
+		c, err := snapshot.Parse(m)
+		if err == nil && c.Build != nil && m.ID == snapshot.BuildName(c.Build.ID) {
+			b.add(*c.Build)
+		}
+	}
+}
+
+// drop is the contrary of add, but for the base template, which stays.
+func (b *builds) drop(buildID string) (dropped bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	gone, ok := b.byID[buildID]
+	if !ok || gone.TemplateID == shoal.BaseTemplateID {
+		return false
+	}
+	delete(b.byID, buildID)
+	if b.newest[gone.TemplateID] != buildID {
+		return true
+	}
+	delete(b.newest, gone.TemplateID)
+	for id, other := range b.byID {
+		if other.TemplateID != gone.TemplateID {
+			continue
+		}
+		if have, ok := b.byID[b.newest[other.TemplateID]]; !ok || other.CreatedAt.After(have.CreatedAt) {
+			b.newest[other.TemplateID] = id
+		}
+	}
+	return true
+}
+
+func (b *builds) get(buildID string) (shoal.Build, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	build, ok := b.byID[buildID]
+	return build, ok
+}
+
+// present returns the latest build of a template.
+func (b *builds) present(templateID string) (shoal.Build, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	build, ok := b.byID[b.newest[templateID]]
+	return build, ok
+}
+
+func (b *builds) all() []shoal.Build {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Collect(maps.Values(b.byID))
+}
+
+// source finds what sandboxes of a build start from.
+func (b *builds) source(buildID string) (guest.Source, error) {
+	build, ok := b.get(buildID)
+	if !ok {
+		return guest.Source{}, shoal.ErrImageMissing.New("build %s is not on machine %s", buildID, b.cfg.NodeID)
+	}
+	if build.Snapshot {
+		return b.snapshots.BuildSource(buildID)
+	}
+	root, err := b.root(build)
+	if err != nil {
+		return guest.Source{}, shoal.ErrImageMissing.Wrap(err, "a root image of build %s is missing", buildID)
+	}
+	cold := guest.Source{Root: root, Runtime: build.Runtime}
+	if _, c, err := b.snapshots.Get(snapshot.BuildName(buildID)); err != nil || !c.Memory {
+		return cold, nil
+	}
+	warm, err := b.snapshots.Source(snapshot.BuildName(buildID))
+	if err != nil {
+		return guest.Source{}, err
+	}
+	warm.Cold, warm.Start = &cold, build.Start
+	return warm, nil
+}
+
+// root finds the images of a build.
+func (b *builds) root(build shoal.Build) (runtime.Root, error) {
+	var paths []string
+	for _, digest := range build.Images() {
+		path, err := b.images.Path(digest)
+		if err != nil {
+			return "", err
+		}
+		paths = append(paths, path)
+	}
+	return runtime.NewRoot(paths...), nil
+}

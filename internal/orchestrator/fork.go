@@ -1,0 +1,50 @@
+package orchestrator
+
+import (
+	"context"
+
+	"golang.org/x/sync/errgroup"
+
+	"shoal/internal/artifact"
+	"shoal/internal/guest"
+	"shoal/internal/shoal"
+	"shoal/internal/snapshot"
+	"shoal/internal/telemetry"
+)
+
+// forkWorkers bounds how many copies of one sandbox start at once.
+const forkWorkers = 4
+
+// Fork starts a copy of a running sandbox for each specification, with its memory
+// and disk; the sandbox goes on. The results are in the order of the specifications.
+func (o *Orchestrator) Fork(ctx context.Context, sandboxID string, specs []shoal.Spec) ([]shoal.ForkResult, error) {
+	ctx, phases := telemetry.WithPhases(context.WithoutCancel(ctx))
+	var draft *artifact.Draft
+	var c snapshot.Capture
+	err := o.standStill(ctx, sandboxID, "forked", func(sb *sandbox, own *guest.Guest) (err error) {
+		c = snapshot.Of(own)
+		draft, err = o.snapshots.Checkpoint(ctx, own, snapshot.ForkName(sb.id), false)
+		return err
+	})
+	if err != nil {
+		return nil, snapshotFailure(err, "Error forking sandbox")
+	}
+	from := guest.Source{Root: c.Root, Made: c.Maker, Checkpoint: draft.Dir()}
+	results := make([]shoal.ForkResult, len(specs))
+	var g errgroup.Group
+	g.SetLimit(forkWorkers)
+	for i, spec := range specs {
+		g.Go(func() error {
+			results[i].Sandbox, results[i].Err = o.createBy(ctx, spec, func(ctx context.Context, sb *sandbox) error {
+				return o.guests.start(ctx, sb, from, o.guests.firstLease(spec, true))
+			})
+			return nil
+		})
+	}
+	_ = g.Wait()
+	if err := draft.Discard(); err != nil {
+		o.log.Warn("a used snapshot is left", "sandbox", sandboxID, "error", err)
+	}
+	o.log.Info("sandbox forked", "sandbox", sandboxID, "count", len(specs), "request", shoal.RequestID(ctx), "phases_ms", phases)
+	return results, nil
+}

@@ -1,0 +1,87 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"shoal/internal/shoal"
+	"shoal/internal/snapshot"
+)
+
+// pauses keeps sandboxes' guests, and lets them rest. Its methods are called by whoever
+// runs a transition of the sandbox, but for those of rest.go that say otherwise.
+type pauses struct {
+	cfg       *Config
+	log       *slog.Logger
+	table     *table
+	records   *records
+	snapshots *snapshot.Store
+	guests    *guests
+	tasks     *tasks
+	// sealing is the snapshots of an earlier process on their way to the disk.
+	sealing sync.WaitGroup
+}
+
+// suspend freezes the guest, and returns when everything that it takes to bring
+// it back is written, so that it outlives every process. The disk has it before the
+// guest ends (rest.go).
+func (p *pauses) suspend(ctx context.Context, sb *sandbox, memory bool) error {
+	sb.mu.Lock()
+	own := sb.guest
+	sb.saved = &snapshot.Saved{Artifact: snapshot.PauseName(sb.id), Memory: memory}
+	name := sb.saved.Artifact
+	sb.mu.Unlock()
+	if own == nil {
+		return shoal.NotFound(sb.id)
+	}
+	if err := p.records.save(sb); err != nil {
+		return err
+	}
+	if err := own.Freeze(ctx); err != nil {
+		return err
+	}
+	if memory {
+		draft, err := p.snapshots.Checkpoint(ctx, own, name, false)
+		if err != nil {
+			return err
+		}
+		if err := p.snapshots.CommitLoose(ctx, draft, snapshot.Of(own)); err != nil {
+			return err
+		}
+	} else if err := p.snapshots.KeepDisk(ctx, own, name); err != nil {
+		return err
+	}
+	sb.mu.Lock()
+	sb.saved.OnDisk = !memory
+	sb.view.EndAt = time.Now().UTC() // of a paused sandbox: when it was paused
+	sb.mu.Unlock()
+	return p.records.settle(sb, shoal.StatePaused)
+}
+
+// undo lets the guest go on as if nothing had been.
+func (p *pauses) undo(ctx context.Context, sb *sandbox, before shoal.Sandbox) error {
+	sb.mu.Lock()
+	own, left := sb.guest, sb.saved
+	sb.saved = nil
+	sb.view.EndAt = before.EndAt
+	if now := time.Now().UTC(); !sb.view.EndAt.After(now) {
+		// It was to be paused at its deadline: that is tried again later.
+		sb.view.EndAt = now.Add(retryPause)
+	}
+	sb.mu.Unlock()
+	var errs error
+	if own != nil {
+		errs = own.Thaw(ctx)
+	}
+	errs = errors.Join(errs, p.records.settle(sb, shoal.StateRunning))
+	if left != nil {
+		errs = errors.Join(errs, p.snapshots.Drop(*left))
+	}
+	return errs
+}
+
+// retryPause is how long a sandbox lives on whose pause at the deadline failed.
+const retryPause = 30 * time.Second

@@ -1,0 +1,207 @@
+// Package runtimetest holds implementations of runtime.Runtime to one set of promises
+// (Run), and is a machine for the tests that an implementation has of its own (Host).
+package runtimetest
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"shoal/internal/guest"
+	"shoal/internal/image"
+	"shoal/internal/network"
+	"shoal/internal/runtime"
+	"shoal/internal/shoal"
+)
+
+// Host is a machine for guests: a runtime, network slots and the image of a guest that
+// does what it is asked.
+type Host struct {
+	T       *testing.T
+	Runtime runtime.Runtime
+	Images  *image.Store
+	Root    runtime.Root // of guests that start from now on
+	pool    *network.Pool
+}
+
+// NewHost needs root. All of the host is gone when the test ends.
+func NewHost(t *testing.T, rt runtime.Runtime) *Host {
+	t.Helper()
+	h := &Host{T: t, Runtime: rt}
+	pool, err := network.NewPool(network.Config{Name: "rt", HostCIDR: netip.MustParsePrefix("10.73.0.0/16"),
+		VethCIDR: netip.MustParsePrefix("10.74.0.0/16"), StateDir: t.TempDir()}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.pool = pool
+	t.Cleanup(func() {
+		if err := pool.Teardown(); err != nil {
+			t.Error(err)
+		}
+	})
+	if h.Images, err = image.Open(t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	h.Root = runtime.NewRoot(h.PutImage(map[string]*image.Node{
+		"init":       image.NewFile(0o755, guestProgram(t)),
+		"image-file": image.NewFile(0o644, []byte("from the image")),
+		"proc":       image.NewDir(0o755), "sys": image.NewDir(0o755), "dev": image.NewDir(0o755),
+		// Over an empty /tmp gVisor mounts a file system in memory.
+		"tmp/.keep": image.NewFile(0o644, nil),
+	}))
+	return h
+}
+
+// guestProgram is the first process of the guests.
+func guestProgram(t *testing.T) []byte {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "init")
+	build := exec.Command("go", "build", "-o", program, "shoal/internal/runtime/runtimetest/guest")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the test guest: %v\n%s", err, out)
+	}
+	data, err := os.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// PutImage makes an image of files and returns its path.
+func (h *Host) PutImage(files map[string]*image.Node) string {
+	h.T.Helper()
+	tree := image.NewTree()
+	for name, node := range files {
+		if err := tree.Put(name, node); err != nil {
+			h.T.Fatal(err)
+		}
+	}
+	digest, _, err := h.Images.Put(tree)
+	if err != nil {
+		h.T.Fatal(err)
+	}
+	path, err := h.Images.Path(digest)
+	if err != nil {
+		h.T.Fatal(err)
+	}
+	return path
+}
+
+// Guest is a started guest with its slot.
+type Guest struct {
+	runtime.Guest
+	Spec runtime.Spec
+	host *Host
+	slot *network.Slot
+}
+
+// Spec describes a guest in a slot of its own.
+func (h *Host) Spec(id string) (runtime.Spec, *network.Slot) {
+	h.T.Helper()
+	slot, err := h.pool.Acquire(context.Background())
+	if err != nil {
+		h.T.Fatal(err)
+	}
+	h.T.Cleanup(func() { h.pool.Release(slot) })
+	return runtime.Spec{ID: id, Dir: h.T.TempDir(), UpperDir: h.T.TempDir(), Root: h.Root, Hostname: "name-of-" + id,
+		Resources: shoal.Resources{CPUCount: 2, MemoryMB: 512, DiskMB: 64}, MaxProcesses: 100,
+		First: runtime.Process{Args: []string{"/init"}}, Link: guest.LinkOf(slot)}, slot
+}
+
+// Start starts a guest; checkpoint is what it is restored from, "" is a boot.
+func (h *Host) Start(id, checkpoint string) *Guest {
+	h.T.Helper()
+	spec, slot := h.Spec(id)
+	return h.Boot(spec, slot, checkpoint)
+}
+
+// Boot is Start by a given description. The guest ends with the test.
+func (h *Host) Boot(spec runtime.Spec, slot *network.Slot, checkpoint string) *Guest {
+	h.T.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	var g runtime.Guest
+	var err error
+	if checkpoint == "" {
+		g, err = h.Runtime.Start(ctx, spec)
+	} else {
+		g, err = h.Runtime.Restore(ctx, spec, checkpoint)
+	}
+	if err != nil {
+		h.T.Fatal(err)
+	}
+	return h.watch(g, spec, slot)
+}
+
+// watch makes sure that a guest ends with the test.
+func (h *Host) watch(g runtime.Guest, spec runtime.Spec, slot *network.Slot) *Guest {
+	h.T.Cleanup(func() {
+		if err := g.Kill(context.Background()); err != nil {
+			h.T.Errorf("kill %s: %v", spec.ID, err)
+		}
+	})
+	return &Guest{Guest: g, Spec: spec, host: h, slot: slot}
+}
+
+var guestClient = &http.Client{Timeout: 2 * time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
+
+// Ask waits for the guest to listen and returns the answer and its status.
+func (g *Guest) Ask(path string) (int, string) {
+	t := g.host.T
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		resp, err := guestClient.Get("http://" + g.slot.HostIP().String() + ":49983" + path)
+		if err == nil {
+			defer resp.Body.Close()
+			body, err := io.ReadAll(resp.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return resp.StatusCode, string(body)
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: %v; console:\n%s", path, err, g.Console())
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// Want fails the test if the guest answers otherwise.
+func (g *Guest) Want(path, want string) {
+	g.host.T.Helper()
+	if status, got := g.Ask(path); status != 200 || got != want {
+		g.host.T.Errorf("%s = %d %q, want %q", path, status, got, want)
+	}
+}
+
+// Ends waits for the guest's end, which something is to bring about.
+func (g *Guest) Ends(by string) {
+	g.host.T.Helper()
+	select {
+	case <-g.Done():
+	case <-time.After(endTime):
+		g.host.T.Fatalf("%s does not end the guest", by)
+	}
+}
+
+// endTime bounds the wait for an end, and for what the host removes after it.
+const endTime = time.Minute
+
+// Adopt takes the guest over as a new process would, with nothing but its description.
+func (g *Guest) Adopt() runtime.Guest {
+	g.host.T.Helper()
+	again, err := g.host.Runtime.Adopt(context.Background(), g.Spec)
+	if err != nil {
+		g.host.T.Fatal(err)
+	}
+	return again
+}

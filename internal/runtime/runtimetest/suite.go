@@ -1,0 +1,27 @@
+package runtimetest
+
+import (
+	"testing"
+
+	"shoal/internal/runtime"
+)
+
+// promise is one thing that a runtime is held to.
+type promise struct {
+	name string // short: it is part of paths that the kernel limits
+	what string // is promised
+	hold func(t *testing.T, h *Host)
+}
+
+// Run holds a runtime to what package runtime promises. open makes a runtime that nothing
+// else uses and that is closed when the test ends.
+func Run(t *testing.T, open func(t *testing.T) runtime.Runtime) {
+	for _, list := range [][]promise{starts, checkpoints, adoptions} {
+		for _, p := range list {
+			t.Run(p.name, func(t *testing.T) {
+				t.Log(p.what)
+				p.hold(t, NewHost(t, open(t)))
+			})
+		}
+	}
+}

@@ -1,0 +1,46 @@
+package runtime
+
+import (
+	"fmt"
+
+	"shoal/internal/shoal"
+)
+
+// Set is the runtimes of one machine, the preferred one first. It is never empty.
+type Set []Runtime
+
+// Preferred is the runtime of guests that ask for none.
+func (s Set) Preferred() Runtime { return s[0] }
+
+// Named finds a runtime. "" is the preferred one: it is what records of machines with one
+// runtime say. An unknown one is ErrUnfit.
+func (s Set) Named(name string) (Runtime, error) {
+	if name == "" {
+		return s.Preferred(), nil
+	}
+	for _, r := range s {
+		if r.Maker().Runtime == name {
+			return r, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: it needs %s", ErrUnfit, name)
+}
+
+// Choose finds the runtime for guests of a template. One that the template needs and the
+// machine lacks is ErrUnfit.
+func (s Set) Choose(wish shoal.RuntimeWish) (Runtime, error) {
+	r, err := s.Named(wish.Name)
+	if err != nil && !wish.Needed {
+		return s.Preferred(), nil
+	}
+	return r, err
+}
+
+// Restorer finds the runtime that can restore a checkpoint. Errors are ErrUnfit.
+func (s Set) Restorer(made Maker) (Runtime, error) {
+	r, err := s.Named(made.Runtime)
+	if err != nil {
+		return nil, err
+	}
+	return r, r.Fits(made)
+}

@@ -1,0 +1,52 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"shoal/internal/shoal"
+)
+
+// named is a runtime that restores what it has made at one version.
+type named struct {
+	Runtime
+	maker Maker
+}
+
+func (n named) Maker() Maker { return n.maker }
+
+func (n named) Fits(made Maker) error {
+	if made != n.maker {
+		return fmt.Errorf("%w: another version", ErrUnfit)
+	}
+	return nil
+}
+
+// TestSet: a machine with two runtimes starts a guest by the one that its template asks
+// for, and restores it by the one that took the checkpoint or not at all.
+func TestSet(t *testing.T) {
+	first, second := named{maker: Maker{Runtime: "first", Version: "1"}}, named{maker: Maker{Runtime: "second", Version: "1"}}
+	set := Set{first, second}
+	for wish, want := range map[shoal.RuntimeWish]string{
+		{}: "first", {Name: "second"}: "second", {Name: "second", Needed: true}: "second",
+		{Name: "third"}: "first", {Name: "third", Needed: true}: "",
+	} {
+		got, err := set.Choose(wish)
+		switch {
+		case want == "" && !errors.Is(err, ErrUnfit):
+			t.Errorf("%+v: %v", wish, err)
+		case want != "" && (err != nil || got.Maker().Runtime != want):
+			t.Errorf("%+v: %v %v, want %s", wish, got, err, want)
+		}
+	}
+	for made, want := range map[Maker]bool{
+		first.maker: true, second.maker: true,
+		{Runtime: "second", Version: "2"}: false, {Runtime: "third", Version: "1"}: false,
+	} {
+		got, err := set.Restorer(made)
+		if (err == nil) != want || (err != nil && !errors.Is(err, ErrUnfit)) || (want && got.Maker() != made) {
+			t.Errorf("%+v: %v %v", made, got, err)
+		}
+	}
+}

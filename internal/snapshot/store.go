@@ -1,0 +1,105 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+
+	"shoal/internal/artifact"
+	"shoal/internal/guest"
+	"shoal/internal/shoal"
+	"shoal/internal/telemetry"
+)
+
+// Names of captures. A pause has a name of its own each time, so that the sandbox's record
+// says which of them it means.
+const (
+	pausePrefix = "pause-"
+	buildPrefix = "build-"
+	forkPrefix  = "fork-"
+)
+
+// PauseName is a new name for a pause of a sandbox.
+func PauseName(sandboxID string) string {
+	return pausePrefix + sandboxID + "-" + shoal.NewExecutionID()[:8]
+}
+
+// BuildName is the name of a build that begins with a guest's memory or images.
+func BuildName(buildID string) string { return buildPrefix + buildID }
+
+// ForkName is the name of a capture that forks of a sandbox start from.
+func ForkName(sandboxID string) string { return forkPrefix + sandboxID }
+
+// PauseOf tells whether a name is that of a pause, or of the disk kept beside one, and which
+// pause it is.
+func PauseOf(name string) (pause string, ok bool) {
+	return strings.TrimSuffix(name, diskSuffix), strings.HasPrefix(name, pausePrefix)
+}
+
+// Store makes and finds captures.
+type Store struct {
+	artifacts *artifact.Store
+	saving    atomic.Int64
+}
+
+// NewStore keeps captures among the artifacts of a machine.
+func NewStore(artifacts *artifact.Store) *Store { return &Store{artifacts: artifacts} }
+
+// Saving is how many checkpoints are under way.
+func (s *Store) Saving() int { return int(s.saving.Load()) }
+
+// Artifacts are the captures' bytes.
+func (s *Store) Artifacts() *artifact.Store { return s.artifacts }
+
+// Checkpoint writes a guest's memory and disk into a draft. toStay means that the draft
+// will be waited for until the disk has it.
+func (s *Store) Checkpoint(ctx context.Context, g *guest.Guest, name string, toStay bool) (*artifact.Draft, error) {
+	defer telemetry.Begin(ctx, "checkpoint")()
+	s.saving.Add(1)
+	defer s.saving.Add(-1)
+	draft, err := s.artifacts.Draft(name)
+	if err != nil {
+		return nil, err
+	}
+	if toStay {
+		draft.FlushEarly()
+	}
+	if err := g.Checkpoint(ctx, draft.Dir()); err != nil {
+		return nil, errors.Join(err, draft.Discard())
+	}
+	return draft, nil
+}
+
+// Commit makes a draft a capture that is on the disk.
+func (s *Store) Commit(ctx context.Context, draft *artifact.Draft, c Capture) error {
+	defer telemetry.Begin(ctx, "commit")()
+	if _, err := draft.Commit(c); err != nil {
+		return errors.Join(err, draft.Discard())
+	}
+	return nil
+}
+
+// CommitLoose is Commit without waiting for the disk; Seal follows.
+func (s *Store) CommitLoose(ctx context.Context, draft *artifact.Draft, c Capture) error {
+	defer telemetry.Begin(ctx, "commit")()
+	if _, err := draft.CommitLoose(c); err != nil {
+		return errors.Join(err, draft.Discard())
+	}
+	return nil
+}
+
+// KeepBuild makes a capture of a build's images alone.
+func (s *Store) KeepBuild(ctx context.Context, c Capture) error {
+	draft, err := s.artifacts.Draft(BuildName(c.Build.ID))
+	if err != nil {
+		return err
+	}
+	return s.Commit(ctx, draft, c)
+}
+
+// Seal waits until a loose capture is on the disk.
+func (s *Store) Seal(name string) error { return s.artifacts.Seal(name) }
+
+// RemoveBuild removes what was kept of a build. Nothing is no error.
+func (s *Store) RemoveBuild(buildID string) error { return s.artifacts.Remove(BuildName(buildID)) }
