@@ -5,8 +5,9 @@ import "net/http"
 // What a page of any origin may do (envd.md §3.1).
 const (
 	corsMethods = "HEAD, GET, POST, PUT, PATCH, DELETE"
-	corsExposed = "Grpc-Status, Grpc-Message, Grpc-Status-Details-Bin, Location, Cache-Control, X-Content-Type-Options"
-	corsMaxAge  = "7200" // seconds
+	corsExposed = "Grpc-Status, Grpc-Message, Grpc-Status-Details-Bin, Location, Cache-Control, " +
+		"X-Content-Type-Options"
+	corsMaxAge = "7200" // seconds
 )
 
 // allowOrigins answers preflights itself, which carry no token.

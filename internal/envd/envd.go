@@ -138,7 +138,8 @@ func New(config Config) *Server {
 func (s *Server) routeRPCs(rt *router) {
 	rt.handleRPC(processconnect.NewProcessHandler(&process.Service{
 		Callers: s.callers, Settings: s.settings, Reaper: s.reaper, Table: s.table,
-		Path: s.config.Path, OOMScore: ownOOMScore(), Nice: ownNice(), Log: cmp.Or(s.config.Processes, s.log)}))
+		Path: s.config.Path, OOMScore: ownOOMScore(), Nice: ownNice(),
+		Log: cmp.Or(s.config.Processes, s.log)}))
 	rt.handleRPC(filesystemconnect.NewFilesystemHandler(filesystem.New(s.callers, s.watchers)))
 }
 

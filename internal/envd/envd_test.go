@@ -64,14 +64,16 @@ func newGuest(t *testing.T) *guest {
 	if err := os.Chown(g.home, g.uid, gid); err != nil {
 		t.Fatal(err)
 	}
-	passwd := fmt.Sprintf("user:x:%d:%d::%s:/bin/bash\nroot:x:0:0:root:%s:/bin/bash\n", g.uid, gid, g.home, rootHome)
+	passwd := fmt.Sprintf("user:x:%d:%d::%s:/bin/bash\nroot:x:0:0:root:%s:/bin/bash\n", g.uid, gid, g.home,
+		rootHome)
 	config := DefaultConfig(slog.New(slog.DiscardHandler))
 	config.ForwardPorts, config.ReapOrphans = false, false
 	config.PasswdFile = g.write(dir, "passwd", passwd)
 	config.GroupFile = g.write(dir, "group", fmt.Sprintf("root:x:0:\nuser:x:%d:\n", gid))
 	config.HostsFile = g.write(dir, "hosts", "127.0.0.1 localhost\n")
 	config.RunDir = filepath.Join(dir, "run")
-	config.CABundle, config.CAExtra = filepath.Join(dir, "certs", "bundle.crt"), filepath.Join(dir, "extra", "ca.crt")
+	config.CABundle, config.CAExtra = filepath.Join(dir, "certs", "bundle.crt"),
+		filepath.Join(dir, "extra", "ca.crt")
 	config.Authority = access.Authority{Path: filepath.Join(dir, "none"), Lookup: g.fact}
 	g.server = New(config)
 	g.run()
@@ -208,7 +210,8 @@ func wantError(t *testing.T, a answered, status int, text string) {
 	if err := json.Unmarshal([]byte(a.body), &body); err != nil {
 		t.Fatalf("%d %q is no JSON error: %v", a.status, a.body, err)
 	}
-	if a.status != status || body.Code != status || (text != "" && body.Message != text) || body.Message == "" {
+	if a.status != status || body.Code != status || (text != "" && body.Message != text) ||
+		body.Message == "" {
 		t.Fatalf("got %d %q, want %d %q", a.status, a.body, status, text)
 	}
 	if got := a.header.Get("Content-Type"); got != "application/json; charset=utf-8" {
@@ -251,7 +254,8 @@ func TestHealthAndRouting(t *testing.T) {
 	} {
 		a := g.do(c.method, c.path, nil)
 		if a.status != c.status || a.header.Get("Allow") != c.allow {
-			t.Errorf("%s %s: %d, Allow %q; want %d, %q", c.method, c.path, a.status, a.header.Get("Allow"), c.status, c.allow)
+			t.Errorf("%s %s: %d, Allow %q; want %d, %q", c.method, c.path, a.status, a.header.Get("Allow"),
+				c.status, c.allow)
 		}
 		if c.status == 405 && a.body != "" {
 			t.Errorf("%s %s: a 405 has the body %q", c.method, c.path, a.body)
@@ -266,7 +270,8 @@ func TestMetrics(t *testing.T) {
 	if err := json.Unmarshal([]byte(a.body), &got); err != nil || a.status != 200 {
 		t.Fatalf("%d %q: %v", a.status, a.body, err)
 	}
-	for _, key := range []string{"ts", "cpu_count", "mem_total", "mem_used", "mem_cache", "mem_total_mib", "mem_used_mib", "disk_total", "disk_used"} {
+	for _, key := range []string{"ts", "cpu_count", "mem_total", "mem_used", "mem_cache", "mem_total_mib",
+		"mem_used_mib", "disk_total", "disk_used"} {
 		if got[key] <= 0 {
 			t.Errorf("%s = %v", key, got[key])
 		}
@@ -306,7 +311,8 @@ func TestCORS(t *testing.T) {
 	g := newGuest(t)
 	g.mustInit(`{"accessToken":"secret"}`)
 	pre := g.do("OPTIONS", "/process.Process/Start", nil, "Origin", "https://a.example",
-		"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "x-access-token, connect-protocol-version")
+		"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers",
+		"x-access-token, connect-protocol-version")
 	for key, want := range map[string]string{
 		"Access-Control-Allow-Origin":  "*",
 		"Access-Control-Allow-Headers": "x-access-token, connect-protocol-version",
@@ -324,7 +330,8 @@ func TestCORS(t *testing.T) {
 		t.Errorf("an OPTIONS that is no preflight passed the token check: %d", a.status)
 	}
 	a := g.do("GET", "/health", nil, "Origin", "https://a.example")
-	if a.header.Get("Access-Control-Allow-Origin") != "*" || !strings.Contains(a.header.Get("Access-Control-Expose-Headers"), "Grpc-Status") {
+	if a.header.Get("Access-Control-Allow-Origin") != "*" ||
+		!strings.Contains(a.header.Get("Access-Control-Expose-Headers"), "Grpc-Status") {
 		t.Errorf("actual request: %v", a.header)
 	}
 }

@@ -105,18 +105,21 @@ func (g *guest) owner(path string) (uid int, mode os.FileMode) {
 func TestUploadRaw(t *testing.T) {
 	g := newGuest(t)
 	files := parseUpload(t, g.upload("x.txt", "content"))
-	if len(files) != 1 || files[0].Name != "x.txt" || files[0].Path != g.home+"/x.txt" || files[0].Type != "file" {
+	if len(files) != 1 || files[0].Name != "x.txt" || files[0].Path != g.home+"/x.txt" ||
+		files[0].Type != "file" {
 		t.Fatalf("%+v", files)
 	}
 	a := g.upload("x.txt", "other")
-	if want := fmt.Sprintf(`[{"name":"x.txt","path":"%s/x.txt","type":"file"}]`, g.home); strings.TrimSpace(a.body) != want {
+	want := fmt.Sprintf(`[{"name":"x.txt","path":"%s/x.txt","type":"file"}]`, g.home)
+	if strings.TrimSpace(a.body) != want {
 		t.Errorf("answer %s, want %s", a.body, want)
 	}
 	if got := g.download("x.txt").body; got != "other" {
 		t.Errorf("downloaded %q", got)
 	}
 	g.mustUpload("new/deep/file", "x")
-	for path, want := range map[string]os.FileMode{"/new": 0o755 | os.ModeDir, "/new/deep": 0o755 | os.ModeDir, "/new/deep/file": 0o644} {
+	for path, want := range map[string]os.FileMode{"/new": 0o755 | os.ModeDir,
+		"/new/deep": 0o755 | os.ModeDir, "/new/deep/file": 0o644} {
 		if uid, mode := g.owner(g.home + path); uid != g.uid || mode != want {
 			t.Errorf("%s: uid %d, mode %v", path, uid, mode)
 		}
@@ -132,7 +135,8 @@ func TestUploadRaw(t *testing.T) {
 	if g.mustUpload("large", large); g.download("large").body != large {
 		t.Error("a large file is damaged")
 	}
-	if g.mustUpload("zipped", zip(t, large), "Content-Encoding", "GZIP; x=1"); g.download("zipped").body != large {
+	g.mustUpload("zipped", zip(t, large), "Content-Encoding", "GZIP; x=1")
+	if g.download("zipped").body != large {
 		t.Error("a gzip upload is damaged")
 	}
 }
@@ -140,7 +144,8 @@ func TestUploadRaw(t *testing.T) {
 func TestUploadForm(t *testing.T) {
 	g := newGuest(t)
 	abs := filepath.Join(g.home, "abs", "b.txt")
-	body, kind := form(t, part{"file", "dir/a.txt", "A"}, part{"note", "ignored", "-"}, part{"file", abs, "B"})
+	body, kind := form(t, part{"file", "dir/a.txt", "A"}, part{"note", "ignored", "-"},
+		part{"file", abs, "B"})
 	files := parseUpload(t, g.do("POST", "/files", body, "Content-Type", kind))
 	if len(files) != 2 || files[0].Path != g.home+"/dir/a.txt" || files[1].Path != abs {
 		t.Fatalf("%+v", files)
@@ -166,11 +171,13 @@ func TestUploadForm(t *testing.T) {
 	}
 	raw, kind := form(t, part{"file", "z.txt", "zipped form"})
 	plain, _ := io.ReadAll(raw)
-	parseUpload(t, g.do("POST", "/files", strings.NewReader(zip(t, string(plain))), "Content-Type", kind, "Content-Encoding", "gzip"))
+	parseUpload(t, g.do("POST", "/files", strings.NewReader(zip(t, string(plain))), "Content-Type", kind,
+		"Content-Encoding", "gzip"))
 	if g.download("z.txt").body != "zipped form" {
 		t.Error("a gzip form is damaged")
 	}
-	wantError(t, g.do("POST", "/files", strings.NewReader("--b\r\nbroken"), "Content-Type", "multipart/form-data; boundary=b"), 500, "")
+	wantError(t, g.do("POST", "/files", strings.NewReader("--b\r\nbroken"), "Content-Type",
+		"multipart/form-data; boundary=b"), 500, "")
 }
 
 func TestUploadRefusals(t *testing.T) {
@@ -182,20 +189,22 @@ func TestUploadRefusals(t *testing.T) {
 		headers []string
 		status  int
 	}{
-		"no path":              {"", octets, 400},
-		"directory":            {"?path=.", octets, 400},
-		"below a file":         {"?path=file/x", octets, 500},
-		"other home":           {"?path=~other/x", octets, 400},
-		"unknown user":         {"?path=x&username=nobody-here", octets, 401},
-		"empty user":           {"?path=x&username=", octets, 401},
-		"content type":         {"?path=x", []string{"Content-Type", "text/plain"}, 400},
-		"no content type":      {"?path=x", nil, 400},
-		"no boundary":          {"?path=x", []string{"Content-Type", "multipart/form-data"}, 400},
-		"coding":               {"?path=x", append([]string{"Content-Encoding", "br"}, octets...), 400},
-		"not gzip":             {"?path=x", append([]string{"Content-Encoding", "gzip"}, octets...), 400},
-		"metadata key too big": {"?path=x", append([]string{"X-Metadata-" + strings.Repeat("k", 247), "v"}, octets...), 400},
-		"metadata too big":     {"?path=x", append([]string{"X-Metadata-k", strings.Repeat("v", 4096)}, octets...), 400},
-		"metadata not ascii":   {"?path=x", append([]string{"X-Metadata-k", "\xc3\xa4"}, octets...), 400},
+		"no path":         {"", octets, 400},
+		"directory":       {"?path=.", octets, 400},
+		"below a file":    {"?path=file/x", octets, 500},
+		"other home":      {"?path=~other/x", octets, 400},
+		"unknown user":    {"?path=x&username=nobody-here", octets, 401},
+		"empty user":      {"?path=x&username=", octets, 401},
+		"content type":    {"?path=x", []string{"Content-Type", "text/plain"}, 400},
+		"no content type": {"?path=x", nil, 400},
+		"no boundary":     {"?path=x", []string{"Content-Type", "multipart/form-data"}, 400},
+		"coding":          {"?path=x", append([]string{"Content-Encoding", "br"}, octets...), 400},
+		"not gzip":        {"?path=x", append([]string{"Content-Encoding", "gzip"}, octets...), 400},
+		"metadata key too big": {"?path=x", append([]string{"X-Metadata-" + strings.Repeat("k", 247), "v"},
+			octets...), 400},
+		"metadata too big": {"?path=x", append([]string{"X-Metadata-k", strings.Repeat("v", 4096)},
+			octets...), 400},
+		"metadata not ascii": {"?path=x", append([]string{"X-Metadata-k", "\xc3\xa4"}, octets...), 400},
 	} {
 		t.Run(name, func(t *testing.T) {
 			wantError(t, g.do("POST", "/files"+c.query, strings.NewReader("new"), c.headers...), c.status, "")
@@ -242,14 +251,19 @@ func TestDownload(t *testing.T) {
 		body       string // "" is not checked
 		want       []string
 	}{
-		{"plain", "a.txt", nil, 200, "0123456789", []string{"Content-Length", "10", "Vary", "Accept-Encoding", "Accept-Ranges", "bytes", "Content-Disposition", "inline; filename=a.txt"}},
+		{"plain", "a.txt", nil, 200, "0123456789",
+			[]string{"Content-Length", "10", "Vary", "Accept-Encoding", "Accept-Ranges", "bytes",
+				"Content-Disposition", "inline; filename=a.txt"}},
 		{"link", "link", nil, 200, "0123456789", nil},
-		{"range", "a.txt", []string{"Range", "bytes=2-4", "Accept-Encoding", "gzip"}, 206, "234", []string{"Content-Encoding", ""}},
+		{"range", "a.txt", []string{"Range", "bytes=2-4", "Accept-Encoding", "gzip"}, 206, "234",
+			[]string{"Content-Encoding", ""}},
 		{"bad range", "a.txt", []string{"Range", "bytes=20-"}, 416, "", nil},
-		{"range without identity", "a.txt", []string{"Range", "bytes=2-4", "Accept-Encoding", "gzip, identity;q=0"}, 406, "", nil},
+		{"range without identity", "a.txt", []string{"Range", "bytes=2-4", "Accept-Encoding",
+			"gzip, identity;q=0"}, 406, "", nil},
 		{"nothing acceptable", "a.txt", []string{"Accept-Encoding", "br, *;q=0"}, 406, "", nil},
 		{"empty", "empty", nil, 200, "", []string{"Content-Length", "0"}},
-		{"empty by a gzip client", "empty", []string{"Accept-Encoding", "gzip"}, 200, "", []string{"Content-Length", "0"}},
+		{"empty by a gzip client", "empty", []string{"Accept-Encoding", "gzip"}, 200, "",
+			[]string{"Content-Length", "0"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := g.download(c.path, c.headers...)
@@ -272,8 +286,9 @@ func TestDownload(t *testing.T) {
 		t.Errorf("unchanged file: %d", a.status)
 	}
 	g.mustUpload("ä ö.txt", "x")
-	if got := g.download("ä ö.txt").header.Get("Content-Disposition"); got != "inline; filename*=utf-8''%C3%A4%20%C3%B6.txt" {
-		t.Errorf("disposition %q", got)
+	disposition := g.download("ä ö.txt").header.Get("Content-Disposition")
+	if disposition != "inline; filename*=utf-8''%C3%A4%20%C3%B6.txt" {
+		t.Errorf("disposition %q", disposition)
 	}
 	wantError(t, g.download("missing.txt"), 404, "path '"+g.home+"/missing.txt' does not exist")
 	wantError(t, g.download(""), 400, "")
@@ -296,7 +311,8 @@ func TestDownloadVirtualFile(t *testing.T) {
 	if got := g.download("/proc/sys/kernel/random/boot_id").body; got != string(want) {
 		t.Errorf("identity: %q", got)
 	}
-	if got := unzip(t, g.download("/proc/sys/kernel/random/boot_id", "Accept-Encoding", "gzip").body); got != string(want) {
+	zipped := g.download("/proc/sys/kernel/random/boot_id", "Accept-Encoding", "gzip")
+	if got := unzip(t, zipped.body); got != string(want) {
 		t.Errorf("gzip: %q", got)
 	}
 }
@@ -329,7 +345,8 @@ func TestMetadata(t *testing.T) {
 		t.Fatalf("%+v", files)
 	}
 	// Other tools may add, and anything that is no text is left out.
-	for name, value := range map[string]string{"user.e2b.tool": "t", "user.e2b.raw": "\xff", "user.other": "o"} {
+	for name, value := range map[string]string{"user.e2b.tool": "t", "user.e2b.raw": "\xff",
+		"user.other": "o"} {
 		if err := unix.Setxattr(g.home+"/m", name, []byte(value), 0); err != nil {
 			t.Fatal(err)
 		}
@@ -345,7 +362,8 @@ func TestMetadata(t *testing.T) {
 		t.Error("metadata is still there")
 	}
 	body, kind := form(t, part{"file", "m1", "1"}, part{"file", "m2", "2"})
-	for _, f := range parseUpload(t, g.do("POST", "/files", body, "Content-Type", kind, "X-Metadata-K", "v")) {
+	for _, f := range parseUpload(t, g.do("POST", "/files", body, "Content-Type", kind, "X-Metadata-K",
+		"v")) {
 		if f.Metadata["k"] != "v" {
 			t.Errorf("%s has %v", f.Name, f.Metadata)
 		}
@@ -379,7 +397,8 @@ func TestCompose(t *testing.T) {
 		t.Fatal("a refused compose changed something")
 	}
 	a := compose(`{"source_paths":["p1","~/p2"],"destination":"all/of/it"}`)
-	if want := fmt.Sprintf(`{"name":"it","path":"%s/all/of/it","type":"file"}`, g.home); a.status != 200 || strings.TrimSpace(a.body) != want {
+	if want := fmt.Sprintf(`{"name":"it","path":"%s/all/of/it","type":"file"}`, g.home); a.status != 200 ||
+		strings.TrimSpace(a.body) != want {
 		t.Fatalf("%d %s", a.status, a.body)
 	}
 	if got := g.download("all/of/it").body; got != "part 1\npart 2\n" {

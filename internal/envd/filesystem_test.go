@@ -38,7 +38,8 @@ func (g *guest) makeDir(path string) error {
 func TestStat(t *testing.T) {
 	g := newGuest(t)
 	g.mustUpload("a.txt", "data")
-	for name, target := range map[string]string{"link": "a.txt", "dirlink": "..", "broken": "nowhere", "cycle": "cycle"} {
+	for name, target := range map[string]string{"link": "a.txt", "dirlink": "..", "broken": "nowhere",
+		"cycle": "cycle"} {
 		if err := os.Symlink(target, g.home+"/"+name); err != nil {
 			t.Fatal(err)
 		}
@@ -52,7 +53,8 @@ func TestStat(t *testing.T) {
 	if err := os.Chmod(g.home+"/sticky", 0o777|os.ModeSticky); err != nil {
 		t.Fatal(err)
 	}
-	const file, dir, other = pb.FileType_FILE_TYPE_FILE, pb.FileType_FILE_TYPE_DIRECTORY, pb.FileType_FILE_TYPE_UNSPECIFIED
+	const file, dir, other = pb.FileType_FILE_TYPE_FILE, pb.FileType_FILE_TYPE_DIRECTORY,
+		pb.FileType_FILE_TYPE_UNSPECIFIED
 	none := "-"
 	for _, c := range []struct {
 		path        string
@@ -74,7 +76,8 @@ func TestStat(t *testing.T) {
 		if e.GetType() != c.kind || e.GetMode() != c.mode || e.GetPermissions() != c.permissions {
 			t.Errorf("%s: %v", c.path, e)
 		}
-		if (c.target == none) != (e.SymlinkTarget == nil) || (c.target != none && e.GetSymlinkTarget() != c.target) {
+		if (c.target == none) != (e.SymlinkTarget == nil) ||
+			(c.target != none && e.GetSymlinkTarget() != c.target) {
 			t.Errorf("%s: target %v", c.path, e.SymlinkTarget)
 		}
 		if e.GetSize() != c.size && (c.size >= 0 || e.GetSize() <= 0) {
@@ -89,10 +92,12 @@ func TestStat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e.GetName() != "a.txt" || e.GetPath() != g.home+"/a.txt" || e.GetOwner() != "user" || e.GetGroup() != "user" || !e.GetModifiedTime().AsTime().Equal(info.ModTime()) {
+	if e.GetName() != "a.txt" || e.GetPath() != g.home+"/a.txt" || e.GetOwner() != "user" ||
+		e.GetGroup() != "user" || !e.GetModifiedTime().AsTime().Equal(info.ModTime()) {
 		t.Errorf("%v", e)
 	}
-	for path, code := range map[string]connect.Code{"missing": connect.CodeNotFound, "a.txt/x": connect.CodeInternal, "~other": connect.CodeInvalidArgument} {
+	for path, code := range map[string]connect.Code{"missing": connect.CodeNotFound,
+		"a.txt/x": connect.CodeInternal, "~other": connect.CodeInvalidArgument} {
 		_, err := g.stat(path)
 		wantCode(t, err, code)
 	}
@@ -121,7 +126,8 @@ func TestMakeDirAndMoveAndRemove(t *testing.T) {
 		return resp.Msg.GetEntry(), nil
 	}
 	e, err := move("file", "x/y/renamed")
-	if err != nil || e.GetName() != "renamed" || e.GetPath() != g.home+"/x/y/renamed" || e.GetType() != pb.FileType_FILE_TYPE_FILE {
+	if err != nil || e.GetName() != "renamed" || e.GetPath() != g.home+"/x/y/renamed" ||
+		e.GetType() != pb.FileType_FILE_TYPE_FILE {
 		t.Fatalf("%v, %v", e, err)
 	}
 	_, err = g.stat("file")
@@ -156,7 +162,8 @@ func TestMakeDirAndMoveAndRemove(t *testing.T) {
 
 func TestListDir(t *testing.T) {
 	g := newGuest(t)
-	for _, path := range []string{"d/subdir1/subdir1_1/deep.txt", "d/subdir1/subdir1_2/x", "d/subdir2/y", "d/file1.txt"} {
+	for _, path := range []string{"d/subdir1/subdir1_1/deep.txt", "d/subdir1/subdir1_2/x", "d/subdir2/y",
+		"d/file1.txt"} {
 		g.mustUpload(path, "")
 	}
 	for name, target := range map[string]string{"d/to-dir": "subdir1", "entry": "d", "loop": "loop"} {
@@ -181,7 +188,8 @@ func TestListDir(t *testing.T) {
 	}
 	one := "[file1.txt subdir1 subdir2 to-dir]"
 	two := "[file1.txt subdir1 subdir1/subdir1_1 subdir1/subdir1_2 subdir2 subdir2/y to-dir]"
-	three := "[file1.txt subdir1 subdir1/subdir1_1 subdir1/subdir1_1/deep.txt subdir1/subdir1_2 subdir1/subdir1_2/x subdir2 subdir2/y to-dir]"
+	three := "[file1.txt subdir1 subdir1/subdir1_1 subdir1/subdir1_1/deep.txt subdir1/subdir1_2 " +
+		"subdir1/subdir1_2/x subdir2 subdir2/y to-dir]"
 	for _, c := range []struct {
 		path  string
 		depth uint32
@@ -192,18 +200,24 @@ func TestListDir(t *testing.T) {
 			t.Errorf("%s, %d: %v, %v", c.path, c.depth, got, err)
 		}
 	}
-	for path, code := range map[string]connect.Code{"missing": connect.CodeNotFound, "d/file1.txt": connect.CodeInvalidArgument, "loop": connect.CodeFailedPrecondition} {
+	for path, code := range map[string]connect.Code{"missing": connect.CodeNotFound,
+		"d/file1.txt": connect.CodeInvalidArgument, "loop": connect.CodeFailedPrecondition} {
 		_, err := list(path, 1)
 		wantCode(t, err, code)
 	}
-	a := g.do("POST", "/filesystem.Filesystem/ListDir", strings.NewReader(`{"path":"d/subdir2","depth":1,"unknown":true}`), "Content-Type", "application/json")
-	if a.status != 200 || !strings.Contains(a.body, `"FILE_TYPE_FILE"`) || strings.Contains(a.body, `"size"`) {
+	a := g.do("POST", "/filesystem.Filesystem/ListDir",
+		strings.NewReader(`{"path":"d/subdir2","depth":1,"unknown":true}`), "Content-Type",
+		"application/json")
+	if a.status != 200 || !strings.Contains(a.body, `"FILE_TYPE_FILE"`) ||
+		strings.Contains(a.body, `"size"`) {
 		t.Errorf("JSON: %d %s", a.status, a.body)
 	}
 	if err := g.makeDir("void"); err != nil {
 		t.Fatal(err)
 	}
-	if a := g.do("POST", "/filesystem.Filesystem/ListDir", strings.NewReader(`{"path":"void"}`), "Content-Type", "application/json"); a.body != "{}" {
+	a = g.do("POST", "/filesystem.Filesystem/ListDir", strings.NewReader(`{"path":"void"}`),
+		"Content-Type", "application/json")
+	if a.body != "{}" {
 		t.Errorf("empty directory: %s", a.body)
 	}
 }
@@ -233,7 +247,8 @@ func TestWireErrors(t *testing.T) {
 		contains               string
 	}{
 		{"malformed JSON", "/filesystem.Filesystem/Stat", "application/json", "{", 400, `"invalid_argument"`},
-		{"not found", "/filesystem.Filesystem/Stat", "application/json; charset=utf-8", `{"path":"/missing/x"}`, 404, `"not_found"`},
+		{"not found", "/filesystem.Filesystem/Stat", "application/json; charset=utf-8",
+			`{"path":"/missing/x"}`, 404, `"not_found"`},
 		{"content type", "/filesystem.Filesystem/Stat", "text/plain", "", 415, ""},
 		{"stream as unary", "/process.Process/Start", "application/json", "{}", 415, ""},
 	} {
@@ -245,7 +260,8 @@ func TestWireErrors(t *testing.T) {
 			t.Errorf("%s: no Accept-Post", c.name)
 		}
 	}
-	a := g.do("POST", "/filesystem.Filesystem/Stat", strings.NewReader("{}"), "Content-Type", "application/json", "Connect-Timeout-Ms", "12345678901")
+	a := g.do("POST", "/filesystem.Filesystem/Stat", strings.NewReader("{}"), "Content-Type",
+		"application/json", "Connect-Timeout-Ms", "12345678901")
 	if a.status != 400 || !strings.Contains(a.body, "invalid_argument") {
 		t.Errorf("timeout: %d %q", a.status, a.body)
 	}

@@ -82,7 +82,8 @@ func handleCollapse(w http.ResponseWriter, _ *http.Request) { answer.JSON(w, col
 
 // handleUpgrade refuses: the platform replaces the daemon with its template.
 func handleUpgrade(w http.ResponseWriter, _ *http.Request) {
-	answer.Error(w, http.StatusNotImplemented, "this daemon is replaced by rebuilding its template, not in place")
+	answer.Error(w, http.StatusNotImplemented,
+		"this daemon is replaced by rebuilding its template, not in place")
 }
 
 // The ioctl numbers of linux/fs.h, the same on all supported machines.
@@ -132,7 +133,8 @@ func answerDisk(w http.ResponseWriter, err, already error) {
 	case err == nil, errors.Is(err, already):
 		noContent(w)
 	case incapable(err):
-		answer.Error(w, http.StatusNotImplemented, fmt.Sprintf("this kernel cannot freeze its root file system (%v); it was flushed", err))
+		answer.Error(w, http.StatusNotImplemented,
+			fmt.Sprintf("this kernel cannot freeze its root file system (%v); it was flushed", err))
 	default:
 		answer.Error(w, http.StatusInternalServerError, err.Error())
 	}

@@ -68,7 +68,8 @@ func (s *Server) writeIdentity() {
 		s.log.Warn("write the sandbox's identity", "err", err)
 		return
 	}
-	for _, key := range []string{envdapi.SandboxVariable, envdapi.SandboxIDVariable, envdapi.TemplateIDVariable} {
+	for _, key := range []string{envdapi.SandboxVariable, envdapi.SandboxIDVariable,
+		envdapi.TemplateIDVariable} {
 		value, known := env[key]
 		if !known {
 			continue

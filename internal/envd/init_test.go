@@ -44,11 +44,13 @@ func TestInitEnvironment(t *testing.T) {
 	g.facts.Store("E2B_SANDBOX_ID", "sandbox1")
 	g.facts.Store("E2B_TEMPLATE_ID", "template1")
 	a := g.init("")
-	if a.status != 204 || a.header.Get("X-Envd-Version") != envdapi.Version || a.header.Get("Cache-Control") != "no-store" || a.body != "" {
+	if a.status != 204 || a.header.Get("X-Envd-Version") != envdapi.Version ||
+		a.header.Get("Cache-Control") != "no-store" || a.body != "" {
 		t.Fatalf("%+v", a)
 	}
 	g.mustInit(`{"envVars":{"A":"1","B":"2","E2B_SANDBOX_ID":"forged"},"unknown":1}`)
-	if env := g.envs(); env["A"] != "1" || env["E2B_SANDBOX_ID"] != "sandbox1" || env["E2B_TEMPLATE_ID"] != "template1" || env["E2B_SANDBOX"] != "true" {
+	if env := g.envs(); env["A"] != "1" || env["E2B_SANDBOX_ID"] != "sandbox1" ||
+		env["E2B_TEMPLATE_ID"] != "template1" || env["E2B_SANDBOX"] != "true" {
 		t.Errorf("%v", env)
 	}
 	g.mustInit(`{}`)
@@ -65,7 +67,8 @@ func TestInitEnvironment(t *testing.T) {
 	if env := g.envs(); env["E2B_SANDBOX_ID"] != "sandbox2" {
 		t.Errorf("%v", env)
 	}
-	for file, want := range map[string]string{".E2B_SANDBOX": "true", ".E2B_SANDBOX_ID": "sandbox2", ".E2B_TEMPLATE_ID": "template1"} {
+	for file, want := range map[string]string{".E2B_SANDBOX": "true", ".E2B_SANDBOX_ID": "sandbox2",
+		".E2B_TEMPLATE_ID": "template1"} {
 		path := filepath.Join(g.server.config.RunDir, file)
 		eventually(t, file, func() bool {
 			data, err := os.ReadFile(path)
@@ -79,7 +82,8 @@ func TestInitEnvironment(t *testing.T) {
 
 func TestInitRefusals(t *testing.T) {
 	g := newGuest(t)
-	for _, body := range []string{`{`, `[]`, `{"accessToken":""}`, `{"accessToken":"a\u0062"}`, `{"accessToken":1}`, `{"timestamp":"yesterday"}`} {
+	for _, body := range []string{`{`, `[]`, `{"accessToken":""}`, `{"accessToken":"a\u0062"}`,
+		`{"accessToken":1}`, `{"timestamp":"yesterday"}`} {
 		a := g.init(body)
 		if a.status != 400 || a.body != "" || a.header.Get("X-Envd-Version") == "" {
 			t.Errorf("%s: %d %q", body, a.status, a.body)
@@ -198,7 +202,8 @@ func TestAuthorityFile(t *testing.T) {
 	path := g.server.authority.Path
 	for i, separator := range []string{"\x00", "\n"} {
 		token := fmt.Sprintf("new%d", i)
-		text := "PATH=/bin" + separator + "E2B_ACCESS_TOKEN_HASH=" + hash(token) + separator + "E2B_SANDBOX_ID=i" + token + separator
+		text := "PATH=/bin" + separator + "E2B_ACCESS_TOKEN_HASH=" + hash(token) + separator +
+			"E2B_SANDBOX_ID=i" + token + separator
 		must(t, os.WriteFile(path, []byte(text), 0o644))
 		if a := g.init(`{"accessToken":"stale"}`); a.status != 401 {
 			t.Errorf("the environment counted: %d", a.status)
@@ -216,7 +221,8 @@ func TestAccessToken(t *testing.T) {
 	g.mustInit(`{"accessToken":"secret"}`)
 	for _, c := range []struct{ method, path string }{
 		{"GET", "/metrics"}, {"GET", "/envs"}, {"POST", "/files/compose"}, {"POST", "/freeze"},
-		{"POST", "/process.Process/List"}, {"POST", "/filesystem.Filesystem/Stat"}, {"GET", "/files/"}, {"HEAD", "/health"}, {"GET", "//health"},
+		{"POST", "/process.Process/List"}, {"POST", "/filesystem.Filesystem/Stat"}, {"GET", "/files/"},
+		{"HEAD", "/health"}, {"GET", "//health"},
 	} {
 		for _, token := range []string{"", "wrong", "secre", "secret "} {
 			a := g.do(c.method, c.path, nil, "X-Access-Token", token, "Content-Type", "application/json")
@@ -235,7 +241,9 @@ func TestAccessToken(t *testing.T) {
 	if err == nil || err.Error() != "unauthenticated: 401 Unauthorized" {
 		t.Errorf("a Go client sees %v", err)
 	}
-	if a := g.do("POST", "/process.Process/List", strings.NewReader("{}"), "Content-Type", "application/json", "X-Access-Token", "secret"); a.status != 200 {
+	a := g.do("POST", "/process.Process/List", strings.NewReader("{}"), "Content-Type", "application/json",
+		"X-Access-Token", "secret")
+	if a.status != 200 {
 		t.Errorf("with the token: %d", a.status)
 	}
 	wantError(t, g.download("f"), 401, "")
@@ -255,11 +263,13 @@ func TestUnknownBasicUser(t *testing.T) {
 	if a.status != 401 || !strings.Contains(a.body, `"code":"unauthenticated"`) {
 		t.Errorf("plain: %d %q", a.status, a.body)
 	}
-	a = g.do("POST", "/process.Process/List", strings.NewReader("{}"), "Content-Type", "application/json", "Authorization", nobody)
+	a = g.do("POST", "/process.Process/List", strings.NewReader("{}"), "Content-Type", "application/json",
+		"Authorization", nobody)
 	if a.status != 401 || !strings.Contains(a.body, `"unauthenticated"`) {
 		t.Errorf("unary: %d %q", a.status, a.body)
 	}
-	a = g.do("POST", "/process.Process/Start", strings.NewReader(""), "Content-Type", "application/connect+json", "Authorization", nobody)
+	a = g.do("POST", "/process.Process/Start", strings.NewReader(""), "Content-Type",
+		"application/connect+json", "Authorization", nobody)
 	if a.status != 200 || !strings.Contains(a.body, `"unauthenticated"`) {
 		t.Errorf("stream: %d %q", a.status, a.body)
 	}
@@ -270,7 +280,8 @@ func TestUnknownBasicUser(t *testing.T) {
 
 func TestEventsHost(t *testing.T) {
 	g := newGuest(t)
-	must(t, os.WriteFile(g.server.config.HostsFile, []byte("127.0.0.1 localhost\n10.0.0.1 events.e2b.local other\n::1 events.e2b.local # v6"), 0o644))
+	must(t, os.WriteFile(g.server.config.HostsFile,
+		[]byte("127.0.0.1 localhost\n10.0.0.1 events.e2b.local other\n::1 events.e2b.local # v6"), 0o644))
 	g.mustInit(`{"hyperloopIP":"not an address"}`)
 	g.mustInit(`{"hyperloopIP":"192.0.2.1"}`)
 	eventually(t, "the address", func() bool { return g.envs()["E2B_EVENTS_ADDRESS"] == "http://192.0.2.1" })
@@ -310,7 +321,8 @@ func TestCABundle(t *testing.T) {
 	}
 	must(t, os.Remove(bundle))
 	must(t, os.Mkdir(bundle, 0o755))
-	if a := g.init(`{"caBundle":"THIRD","envVars":{"APPLIED":"yes"}}`); a.status != 400 || !strings.HasPrefix(a.header.Get("Content-Type"), "text/plain") {
+	if a := g.init(`{"caBundle":"THIRD","envVars":{"APPLIED":"yes"}}`); a.status != 400 ||
+		!strings.HasPrefix(a.header.Get("Content-Type"), "text/plain") {
 		t.Errorf("a bundle that cannot be written: %d %q", a.status, a.body)
 	}
 	if g.envs()["APPLIED"] != "yes" {
@@ -423,7 +435,8 @@ func TestIdentityOfAGuestStartedAhead(t *testing.T) {
 	}
 	boot("one")
 	identity := func(secret, id, token string) string {
-		return fmt.Sprintf(`{"accessToken":%q,"identity":{"secret":%q,"sandboxID":%q,"templateID":"t","accessTokenHash":%q}}`, token, secret, id, hash(token))
+		const body = `{"accessToken":%q,"identity":{"secret":%q,"sandboxID":%q,"templateID":"t","accessTokenHash":%q}}`
+		return fmt.Sprintf(body, token, secret, id, hash(token))
 	}
 	g.mustInit(identity("one", "ifirst", "first"))
 	if got := g.envs2("first"); got["E2B_SANDBOX_ID"] != "ifirst" || got["E2B_TEMPLATE_ID"] != "t" {

@@ -92,6 +92,12 @@ func TestStdinOfAProcessThatDoesNotRead(t *testing.T) {
 	r.mustEnd()
 }
 
+// inputData is a message of StreamInput with bytes for stdin.
+func inputData(text string) *pb.StreamInputRequest {
+	data := &pb.StreamInputRequest_DataEvent{Input: stdin(text)}
+	return &pb.StreamInputRequest{Event: &pb.StreamInputRequest_Data{Data: data}}
+}
+
 func TestStreamInput(t *testing.T) {
 	g := newGuest(t)
 	r := g.start(g.context(), unary(cat(nil)))
@@ -102,10 +108,11 @@ func TestStreamInput(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	send(&pb.StreamInputRequest{Event: &pb.StreamInputRequest_Start{Start: &pb.StreamInputRequest_StartEvent{Process: byPid(r.pid)}}})
-	send(&pb.StreamInputRequest{Event: &pb.StreamInputRequest_Keepalive{Keepalive: &pb.StreamInputRequest_KeepAlive{}}})
+	start, alive := &pb.StreamInputRequest_StartEvent{Process: byPid(r.pid)}, &pb.StreamInputRequest_KeepAlive{}
+	send(&pb.StreamInputRequest{Event: &pb.StreamInputRequest_Start{Start: start}})
+	send(&pb.StreamInputRequest{Event: &pb.StreamInputRequest_Keepalive{Keepalive: alive}})
 	for _, part := range []string{"one ", "two ", "three\n"} {
-		send(&pb.StreamInputRequest{Event: &pb.StreamInputRequest_Data{Data: &pb.StreamInputRequest_DataEvent{Input: stdin(part)}}})
+		send(inputData(part))
 	}
 	if _, err := in.CloseAndReceive(); err != nil {
 		t.Fatal(err)
@@ -119,15 +126,16 @@ func TestStreamInput(t *testing.T) {
 	}
 
 	lost := g.process.StreamInput(g.context())
-	_ = lost.Send(&pb.StreamInputRequest{Event: &pb.StreamInputRequest_Data{Data: &pb.StreamInputRequest_DataEvent{Input: stdin("x")}}})
+	_ = lost.Send(inputData("x"))
 	_, err := lost.CloseAndReceive()
 	wantCode(t, err, connect.CodeUnimplemented)
 }
 
 func bash(cols, rows uint32) *pb.StartRequest {
 	return &pb.StartRequest{
-		Process: &pb.ProcessConfig{Cmd: "/bin/sh", Args: []string{"-i"}, Envs: map[string]string{"TERM": "xterm-256color", "PS1": "> ", "ABC": "123"}},
-		Pty:     &pb.PTY{Size: &pb.PTY_Size{Cols: cols, Rows: rows}},
+		Process: &pb.ProcessConfig{Cmd: "/bin/sh", Args: []string{"-i"},
+			Envs: map[string]string{"TERM": "xterm-256color", "PS1": "> ", "ABC": "123"}},
+		Pty: &pb.PTY{Size: &pb.PTY_Size{Cols: cols, Rows: rows}},
 	}
 }
 
@@ -142,9 +150,11 @@ func TestTerminal(t *testing.T) {
 	}
 	enter("stty size; echo a=$ABC. $(tty)")
 	r.until("the size", func() bool {
-		return strings.Contains(r.pty.String(), "24 80") && strings.Contains(r.pty.String(), "a=123. /dev/pts/")
+		return strings.Contains(r.pty.String(), "24 80") &&
+			strings.Contains(r.pty.String(), "a=123. /dev/pts/")
 	})
-	_, err := g.process.Update(g.context(), unary(&pb.UpdateRequest{Process: byPid(r.pid), Pty: &pb.PTY{Size: &pb.PTY_Size{Cols: 100, Rows: 30}}}))
+	_, err := g.process.Update(g.context(), unary(&pb.UpdateRequest{Process: byPid(r.pid),
+		Pty: &pb.PTY{Size: &pb.PTY_Size{Cols: 100, Rows: 30}}}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +168,8 @@ func TestTerminal(t *testing.T) {
 
 	again := g.connect(g.context(), r.pid)
 	enter("echo re-attached; exit 7")
-	if end := again.mustEnd(); end.GetExitCode() != 7 || !strings.Contains(again.pty.String(), "re-attached") {
+	if end := again.mustEnd(); end.GetExitCode() != 7 ||
+		!strings.Contains(again.pty.String(), "re-attached") {
 		t.Errorf("end %v, output %q", end, again.pty.String())
 	}
 	r.mustEnd()
@@ -174,8 +185,10 @@ func TestTerminalKillAndMissingCommand(t *testing.T) {
 	if end := r.mustEnd(); end.GetExitCode() != -1 {
 		t.Errorf("end %v", end)
 	}
-	missing := g.start(g.context(), unary(&pb.StartRequest{Process: &pb.ProcessConfig{Cmd: "nothing-here"}, Pty: &pb.PTY{}}))
-	if end := missing.mustEnd(); end.GetExitCode() != 127 || !strings.Contains(missing.pty.String(), "nothing-here") {
+	missing := g.start(g.context(), unary(&pb.StartRequest{Process: &pb.ProcessConfig{Cmd: "nothing-here"},
+		Pty: &pb.PTY{}}))
+	if end := missing.mustEnd(); end.GetExitCode() != 127 ||
+		!strings.Contains(missing.pty.String(), "nothing-here") {
 		t.Errorf("end %v, output %q", end, missing.pty.String())
 	}
 }

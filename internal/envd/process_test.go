@@ -34,11 +34,16 @@ func TestEndEvents(t *testing.T) {
 		{"non-zero", sh("echo bad >&2; exit 3"), 3, true, "exit status 3", "", "bad\n"},
 		{"killed", sh("kill -9 $$"), -1, false, "signal: killed", "", ""},
 		{"terminated", sh("kill -15 $$"), -1, false, "signal: terminated", "", ""},
-		{"argv without shell", &pb.StartRequest{Process: &pb.ProcessConfig{Cmd: "echo", Args: []string{"a  b", "$HOME"}}}, 0, true, "exit status 0", "a  b $HOME\n", ""},
-		{"missing", &pb.StartRequest{Process: &pb.ProcessConfig{Cmd: "no-such-command", Args: []string{"x"}}}, 127, true, "exit status 127", "", "no-such-command"},
-		{"missing path", &pb.StartRequest{Process: &pb.ProcessConfig{Cmd: "/no/such/command"}}, 127, true, "exit status 127", "", "/no/such/command"},
-		{"not executable", &pb.StartRequest{Process: &pb.ProcessConfig{Cmd: plain}}, 126, true, "exit status 126", "", plain},
-		{"without interpreter line", &pb.StartRequest{Process: &pb.ProcessConfig{Cmd: noBang}}, 0, true, "exit status 0", "ran\n", ""},
+		{"argv without shell", &pb.StartRequest{Process: &pb.ProcessConfig{Cmd: "echo",
+			Args: []string{"a  b", "$HOME"}}}, 0, true, "exit status 0", "a  b $HOME\n", ""},
+		{"missing", &pb.StartRequest{Process: &pb.ProcessConfig{Cmd: "no-such-command", Args: []string{"x"}}},
+			127, true, "exit status 127", "", "no-such-command"},
+		{"missing path", &pb.StartRequest{Process: &pb.ProcessConfig{Cmd: "/no/such/command"}}, 127, true,
+			"exit status 127", "", "/no/such/command"},
+		{"not executable", &pb.StartRequest{Process: &pb.ProcessConfig{Cmd: plain}}, 126, true,
+			"exit status 126", "", plain},
+		{"without interpreter line", &pb.StartRequest{Process: &pb.ProcessConfig{Cmd: noBang}}, 0, true,
+			"exit status 0", "ran\n", ""},
 		{"stdin off", sh("read x; echo $?"), 0, true, "exit status 0", "1\n", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -48,7 +53,8 @@ func TestEndEvents(t *testing.T) {
 			if end.GetExitCode() != c.code || end.GetExited() != c.exited || end.GetStatus() != c.status {
 				t.Errorf("end %v", end)
 			}
-			if wantErr := c.code != 0; wantErr != (end.Error != nil) || (wantErr && end.GetError() != c.status) {
+			if wantErr := c.code != 0; wantErr != (end.Error != nil) ||
+				(wantErr && end.GetError() != c.status) {
 				t.Errorf("error %v", end.Error)
 			}
 			if r.stdout.String() != c.stdout || !strings.Contains(r.stderr.String(), c.stderr) {
@@ -63,7 +69,8 @@ func TestEndEvents(t *testing.T) {
 
 func TestOutputIsUntouched(t *testing.T) {
 	g := newGuest(t)
-	r := g.start(g.context(), unary(sh(`head -c 8191 /dev/zero | tr '\0' a; printf '\342'; head -c 300000 /dev/zero | tr '\0' b`)))
+	r := g.start(g.context(),
+		unary(sh(`head -c 8191 /dev/zero | tr '\0' a; printf '\342'; head -c 300000 /dev/zero | tr '\0' b`)))
 	r.mustEnd()
 	want := strings.Repeat("a", 8191) + "\xe2" + strings.Repeat("b", 300000)
 	if r.stdout.String() != want {
@@ -74,7 +81,8 @@ func TestOutputIsUntouched(t *testing.T) {
 func TestProcessEnvironment(t *testing.T) {
 	g := newGuest(t)
 	g.mustInit(`{"envVars":{"GLOBAL":"g","BOTH":"global","E2B_SANDBOX":"forged"}}`)
-	req := &pb.StartRequest{Process: &pb.ProcessConfig{Cmd: "env", Envs: map[string]string{"BOTH": "request", "OWN": "o"}}}
+	req := &pb.StartRequest{Process: &pb.ProcessConfig{Cmd: "env",
+		Envs: map[string]string{"BOTH": "request", "OWN": "o"}}}
 	r := g.start(g.context(), unary(req))
 	r.mustEnd()
 	got := map[string]string{}
@@ -82,8 +90,9 @@ func TestProcessEnvironment(t *testing.T) {
 		key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
 		got[key] = value
 	}
-	want := map[string]string{"GLOBAL": "g", "BOTH": "request", "OWN": "o", "HOME": g.home, "USER": "user", "LOGNAME": "user",
-		"PWD": g.home, "PATH": g.server.config.Path, "E2B_SANDBOX": "true"}
+	want := map[string]string{"GLOBAL": "g", "BOTH": "request", "OWN": "o", "HOME": g.home, "USER": "user",
+		"LOGNAME": "user",
+		"PWD":     g.home, "PATH": g.server.config.Path, "E2B_SANDBOX": "true"}
 	for key, value := range want {
 		if got[key] != value {
 			t.Errorf("%s=%q, want %q", key, got[key], value)
@@ -130,7 +139,8 @@ func TestWorkingDirectory(t *testing.T) {
 		req.Process.Cwd = cwd
 		return req
 	}
-	for cwd, want := range map[string]string{"": g.home, "work": work, "~/work": work, "~": g.home, work: work} {
+	for cwd, want := range map[string]string{"": g.home, "work": work, "~/work": work, "~": g.home,
+		work: work} {
 		r := g.start(g.context(), unary(pwd(&cwd)))
 		r.mustEnd()
 		if got, _, _ := strings.Cut(r.stdout.String(), "\n"); got != want {
@@ -163,8 +173,11 @@ func TestTooLong(t *testing.T) {
 	}
 	const limit = 128 << 10
 	for want, req := range map[string]*pb.StartRequest{
-		`start "/bin/sh" in ` + g.home + `: the command line is longer than 128 KiB; write it to a file and run the file`: sh("#" + strings.Repeat("x", limit)),
-		`start "/bin/sh" in ` + g.home + `: the environment variable "BIG" is longer than 128 KiB; write it to a file`:    env(limit),
+		`start "/bin/sh" in ` + g.home +
+			`: the command line is longer than 128 KiB; write it to a file and run the file`: sh("#" +
+			strings.Repeat("x", limit)),
+		`start "/bin/sh" in ` + g.home +
+			`: the environment variable "BIG" is longer than 128 KiB; write it to a file`: env(limit),
 	} {
 		s, err := g.process.Start(g.context(), unary(req))
 		if err != nil {
@@ -176,7 +189,8 @@ func TestTooLong(t *testing.T) {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
-	for _, req := range []*pb.StartRequest{sh("#" + strings.Repeat("x", limit-2)), env(limit - len("BIG=") - 1)} {
+	for _, req := range []*pb.StartRequest{sh("#" + strings.Repeat("x", limit-2)),
+		env(limit - len("BIG=") - 1)} {
 		if end := g.start(g.context(), unary(req)).mustEnd(); end.GetExitCode() != 0 {
 			t.Errorf("one byte less: %v", end)
 		}
@@ -261,7 +275,8 @@ func TestZeroTimeoutStartsNothing(t *testing.T) {
 	mark := g.home + "/mark"
 	frame := append([]byte{0, 0, 0, 0, 0}, `{"process":{"cmd":"touch","args":["`+mark+`"]}}`...)
 	frame[4] = byte(len(frame) - 5)
-	a := g.do("POST", "/process.Process/Start", bytes.NewReader(frame), "Content-Type", "application/connect+json", "Connect-Timeout-Ms", "0")
+	a := g.do("POST", "/process.Process/Start", bytes.NewReader(frame), "Content-Type",
+		"application/connect+json", "Connect-Timeout-Ms", "0")
 	if a.status != 200 || !strings.Contains(a.body, "deadline_exceeded") {
 		t.Fatalf("%d %q", a.status, a.body)
 	}
@@ -304,7 +319,8 @@ func TestConnect(t *testing.T) {
 			t.Errorf("late: pid %d, end %v", late.pid, end)
 		}
 	}
-	for selector, code := range map[*pb.ProcessSelector]connect.Code{byPid(1 << 30): connect.CodeNotFound, byTag("other"): connect.CodeNotFound, {}: connect.CodeUnimplemented} {
+	for selector, code := range map[*pb.ProcessSelector]connect.Code{byPid(1 << 30): connect.CodeNotFound,
+		byTag("other"): connect.CodeNotFound, {}: connect.CodeUnimplemented} {
 		s, err := g.process.Connect(g.context(), unary(&pb.ConnectRequest{Process: selector}))
 		if err != nil {
 			t.Fatal(err)
@@ -359,7 +375,8 @@ func TestSignals(t *testing.T) {
 		if err := g.signal(r.pid, c.signal); err != nil {
 			t.Fatal(err)
 		}
-		if c.signal == pb.Signal_SIGNAL_SIGKILL && time.Since(begin) < time.Second && (!gone(r.pid) || list() != 0) {
+		if c.signal == pb.Signal_SIGNAL_SIGKILL && time.Since(begin) < time.Second &&
+			(!gone(r.pid) || list() != 0) {
 			t.Error("the process is still there right after SIGKILL")
 		}
 		if end := r.mustEnd(); end.GetStatus() != c.status || end.GetExitCode() != -1 || end.GetExited() {
@@ -372,7 +389,8 @@ func TestSignals(t *testing.T) {
 	}
 
 	// A process that traps SIGTERM goes on streaming.
-	r := g.start(g.context(), unary(sh("trap 'echo trapped; exit 5' TERM; echo on; while :; do sleep 0.05; done")))
+	r := g.start(g.context(),
+		unary(sh("trap 'echo trapped; exit 5' TERM; echo on; while :; do sleep 0.05; done")))
 	r.until("the trap", func() bool { return r.stdout.Len() > 0 })
 	wantCode(t, g.signal(r.pid, pb.Signal_SIGNAL_UNSPECIFIED), connect.CodeUnimplemented)
 	if err := g.signal(r.pid, pb.Signal_SIGNAL_SIGTERM); err != nil {
@@ -405,7 +423,8 @@ func TestEndWaitsForOutput(t *testing.T) {
 func TestListEchoesTheRequest(t *testing.T) {
 	g := newGuest(t)
 	cwd := "~"
-	req := &pb.StartRequest{Process: &pb.ProcessConfig{Cmd: "cat", Args: []string{"-"}, Envs: map[string]string{"A": "1"}, Cwd: &cwd}, Tag: proto.String("t")}
+	req := &pb.StartRequest{Process: &pb.ProcessConfig{Cmd: "cat", Args: []string{"-"},
+		Envs: map[string]string{"A": "1"}, Cwd: &cwd}, Tag: proto.String("t")}
 	r := g.start(g.context(), unary(req))
 	resp, err := g.process.List(g.context(), unary(&pb.ListRequest{}))
 	if err != nil {

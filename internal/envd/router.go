@@ -58,7 +58,8 @@ func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // routes builds the handler: origins, then the token, then the user.
 func (s *Server) routes() http.Handler {
 	rt := &router{}
-	rt.handle(http.MethodGet, envdapi.HealthPath, func(w http.ResponseWriter, _ *http.Request) { noContent(w) })
+	rt.handle(http.MethodGet, envdapi.HealthPath,
+		func(w http.ResponseWriter, _ *http.Request) { noContent(w) })
 	rt.handle(http.MethodGet, envdapi.MetricsPath, s.handleMetrics)
 	rt.handle(http.MethodGet, envdapi.EnvsPath, s.handleEnvs)
 	rt.handle(http.MethodPost, envdapi.InitPath, s.handleInit)

@@ -16,7 +16,8 @@ import (
 
 // sh makes a request for a shell command without stdin.
 func sh(script string) *pb.StartRequest {
-	return &pb.StartRequest{Process: &pb.ProcessConfig{Cmd: "/bin/sh", Args: []string{"-c", script}}, Stdin: proto.Bool(false)}
+	return &pb.StartRequest{Process: &pb.ProcessConfig{Cmd: "/bin/sh", Args: []string{"-c", script}},
+		Stdin: proto.Bool(false)}
 }
 
 // events is what Start and Connect streams have in common.
@@ -133,7 +134,8 @@ func (r *run) until(what string, ok func() bool) {
 	for !ok() {
 		e, err := r.stream.next()
 		if err != nil {
-			r.t.Fatalf("%s: the stream ended first: %v (stdout %q, pty %q)", what, err, r.stdout.String(), r.pty.String())
+			r.t.Fatalf("%s: the stream ended first: %v (stdout %q, pty %q)", what, err, r.stdout.String(),
+				r.pty.String())
 		}
 		r.take(e)
 	}
@@ -160,7 +162,8 @@ func byTag(tag string) *pb.ProcessSelector {
 }
 
 func (g *guest) signal(pid uint32, sig pb.Signal) error {
-	_, err := g.process.SendSignal(g.context(), unary(&pb.SendSignalRequest{Process: byPid(pid), Signal: sig}))
+	_, err := g.process.SendSignal(g.context(),
+		unary(&pb.SendSignalRequest{Process: byPid(pid), Signal: sig}))
 	return err
 }
 

@@ -25,7 +25,8 @@ func TestSignatureVector(t *testing.T) {
 	g := newGuest(t)
 	g.mustUpload("hello.txt", "hello")
 	g.mustInit(`{"accessToken":"` + vectorToken + `"}`)
-	a := g.do("GET", "/files?path=hello.txt&username=user&signature="+url.QueryEscape("v1_gUtH/s9YCJWgCizjfUxuWfhFE4QSydOWEIIvfLwDr6E"), nil)
+	const signature = "v1_gUtH/s9YCJWgCizjfUxuWfhFE4QSydOWEIIvfLwDr6E"
+	a := g.do("GET", "/files?path=hello.txt&username=user&signature="+url.QueryEscape(signature), nil)
 	if a.status != 200 || a.body != "hello" {
 		t.Fatalf("%d %q", a.status, a.body)
 	}
@@ -35,10 +36,12 @@ func TestSignedURLs(t *testing.T) {
 	g := newGuest(t)
 	g.mustUpload("f", "content")
 	g.mustInit(`{"accessToken":"secret"}`)
-	future, past := fmt.Sprint(time.Now().Add(time.Hour).Unix()), fmt.Sprint(time.Now().Add(-time.Hour).Unix())
+	future, past := fmt.Sprint(time.Now().Add(time.Hour).Unix()),
+		fmt.Sprint(time.Now().Add(-time.Hour).Unix())
 	query := func(path, user, signature, expiration string) string {
 		q := url.Values{}
-		for key, value := range map[string]string{"path": path, "username": user, "signature": signature, "signature_expiration": expiration} {
+		for key, value := range map[string]string{"path": path, "username": user, "signature": signature,
+			"signature_expiration": expiration} {
 			if value != "" {
 				q.Set(key, value)
 			}
@@ -55,15 +58,20 @@ func TestSignedURLs(t *testing.T) {
 		{"future", "GET", query("f", "user", signed("f", "read", "user", "secret", future), future), 200, ""},
 		{"past", "GET", query("f", "", signed("f", "read", "", "secret", past), past), 401, expired},
 		{"past upload", "POST", query("f", "", signed("f", "write", "", "secret", past), past), 401, expired},
-		{"signed without, sent with", "GET", query("f", "", signed("f", "read", "", "secret", ""), past), 401, invalid},
-		{"signed with, sent without", "GET", query("f", "", signed("f", "read", "", "secret", future), ""), 401, invalid},
+		{"signed without, sent with", "GET", query("f", "", signed("f", "read", "", "secret", ""), past), 401,
+			invalid},
+		{"signed with, sent without", "GET", query("f", "", signed("f", "read", "", "secret", future), ""),
+			401, invalid},
 		{"other path", "GET", query("g", "", signed("f", "read", "", "secret", ""), ""), 401, invalid},
-		{"resolved path", "GET", query(g.home+"/f", "", signed("f", "read", "", "secret", ""), ""), 401, invalid},
+		{"resolved path", "GET", query(g.home+"/f", "", signed("f", "read", "", "secret", ""), ""), 401,
+			invalid},
 		{"other operation", "POST", query("f", "", signed("f", "read", "", "secret", ""), ""), 401, invalid},
-		{"other user", "GET", query("f", "root", signed("f", "read", "user", "secret", ""), ""), 401, invalid},
+		{"other user", "GET", query("f", "root", signed("f", "read", "user", "secret", ""), ""), 401,
+			invalid},
 		{"other token", "GET", query("f", "", signed("f", "read", "", "other", ""), ""), 401, invalid},
 		{"no signature", "GET", query("f", "", "", ""), 401, ""},
-		{"missing file", "GET", query("demo/test.txt", "", signed("demo/test.txt", "read", "", "secret", ""), ""), 404, "path '" + g.home + "/demo/test.txt' does not exist"},
+		{"missing file", "GET", query("demo/test.txt", "", signed("demo/test.txt", "read", "", "secret", ""),
+			""), 404, "path '" + g.home + "/demo/test.txt' does not exist"},
 		{"upload", "POST", query("up", "", signed("up", "write", "", "secret", future), future), 200, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -80,8 +88,10 @@ func TestSignedURLs(t *testing.T) {
 	valid := query("f", "", signed("f", "read", "", "secret", ""), "")
 	wantError(t, g.do("GET", valid, nil, "X-Access-Token", "wrong"), 401, "")
 	body, kind := form(t, part{"file", "named.txt", "x"})
-	if a := g.do("POST", query("", "", signed("", "write", "", "secret", ""), ""), body, "Content-Type", kind); a.status != 200 || !strings.Contains(a.body, g.home+"/named.txt") {
+	a := g.do("POST", query("", "", signed("", "write", "", "secret", ""), ""), body, "Content-Type", kind)
+	if a.status != 200 || !strings.Contains(a.body, g.home+"/named.txt") {
 		t.Errorf("an upload URL without a path: %d %q", a.status, a.body)
 	}
-	wantError(t, g.do("POST", "/files/compose?signature="+signed("", "write", "", "secret", ""), strings.NewReader("{}")), 401, "")
+	wantError(t, g.do("POST", "/files/compose?signature="+signed("", "write", "", "secret", ""),
+		strings.NewReader("{}")), 401, "")
 }

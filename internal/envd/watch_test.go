@@ -66,8 +66,10 @@ func TestWatchEvents(t *testing.T) {
 				}
 			}
 			step("nothing", "", func() {})
-			step("upload new", "CREATE a.txt, CHMOD a.txt, WRITE a.txt", func() { g.mustUpload("w/a.txt", "content") })
-			step("rename inside", "RENAME a.txt, CREATE b.txt", func() { must(t, os.Rename(w+"/a.txt", w+"/b.txt")) })
+			step("upload new", "CREATE a.txt, CHMOD a.txt, WRITE a.txt",
+				func() { g.mustUpload("w/a.txt", "content") })
+			step("rename inside", "RENAME a.txt, CREATE b.txt",
+				func() { must(t, os.Rename(w+"/a.txt", w+"/b.txt")) })
 			step("move out", "RENAME b.txt", func() { must(t, os.Rename(w+"/b.txt", out+"/b.txt")) })
 			step("move in", "CREATE c.txt", func() { must(t, os.Rename(out+"/b.txt", w+"/c.txt")) })
 			step("chmod", "CHMOD c.txt", func() { must(t, os.Chmod(w+"/c.txt", 0o600)) })
@@ -113,20 +115,25 @@ func TestWatchTree(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, brief(got), want)
 		}
 	}
-	step("in an old directory", "CREATE old/er/f, CHMOD old/er/f, WRITE old/er/f", func() { g.mustUpload("w/old/er/f", "x") })
-	step("nested directories", "CREATE a, CREATE a/b, CREATE a/b/c", func() { must(t, os.MkdirAll(w+"/a/b/c", 0o755)) })
+	step("in an old directory", "CREATE old/er/f, CHMOD old/er/f, WRITE old/er/f",
+		func() { g.mustUpload("w/old/er/f", "x") })
+	step("nested directories", "CREATE a, CREATE a/b, CREATE a/b/c",
+		func() { must(t, os.MkdirAll(w+"/a/b/c", 0o755)) })
 	step("in a new directory", "CREATE a/b/c/f", func() { must(t, os.Symlink("x", w+"/a/b/c/f")) })
 	step("rename of a tree", "RENAME a, CREATE z", func() { must(t, os.Rename(w+"/a", w+"/z")) })
 	step("in the renamed tree", "CREATE z/b/c/g", func() { must(t, os.Symlink("x", w+"/z/b/c/g")) })
 	step("a tree leaves", "RENAME z", func() { must(t, os.Rename(w+"/z", g.home+"/z")) })
 	step("in the tree that left", "", func() { must(t, os.Symlink("x", g.home+"/z/b/h")) })
-	step("the tree comes back", "CREATE y, CREATE y/b, CREATE y/b/c, CREATE y/b/c/f, CREATE y/b/c/g, CREATE y/b/h", func() { must(t, os.Rename(g.home+"/z", w+"/y")) })
+	step("the tree comes back",
+		"CREATE y, CREATE y/b, CREATE y/b/c, CREATE y/b/c/f, CREATE y/b/c/g, CREATE y/b/h",
+		func() { must(t, os.Rename(g.home+"/z", w+"/y")) })
 	step("in the tree that is back", "CREATE y/i", func() { must(t, os.Symlink("x", w+"/y/i")) })
-	step("a directory is replaced", "REMOVE old/er/f, REMOVE old/er, CREATE old/er, CREATE old/er/new", func() {
-		must(t, os.RemoveAll(w+"/old/er"))
-		must(t, os.Mkdir(w+"/old/er", 0o755))
-		must(t, os.Symlink("x", w+"/old/er/new"))
-	})
+	step("a directory is replaced", "REMOVE old/er/f, REMOVE old/er, CREATE old/er, CREATE old/er/new",
+		func() {
+			must(t, os.RemoveAll(w+"/old/er"))
+			must(t, os.Mkdir(w+"/old/er", 0o755))
+			must(t, os.Symlink("x", w+"/old/er/new"))
+		})
 }
 
 // An upload into a directory made a moment before must not lose its WRITE.
@@ -165,7 +172,8 @@ func TestWatchEntries(t *testing.T) {
 				t.Errorf("%v %s has an entry", e.GetType(), name)
 			}
 		default:
-			if name == "h" && (entry.GetPath() != g.home+"/w/h" || entry.GetName() != "h" || entry.GetType() != pb.FileType_FILE_TYPE_FILE) {
+			if name == "h" && (entry.GetPath() != g.home+"/w/h" || entry.GetName() != "h" ||
+				entry.GetType() != pb.FileType_FILE_TYPE_FILE) {
 				t.Errorf("%v %s: %v", e.GetType(), name, entry)
 			}
 		}
@@ -209,7 +217,8 @@ func TestWatchDirStream(t *testing.T) {
 func TestWatchRefusals(t *testing.T) {
 	g := newGuest(t)
 	g.mustUpload("file", "")
-	for path, code := range map[string]connect.Code{"missing": connect.CodeNotFound, "file": connect.CodeInvalidArgument, "~x": connect.CodeInvalidArgument} {
+	for path, code := range map[string]connect.Code{"missing": connect.CodeNotFound,
+		"file": connect.CodeInvalidArgument, "~x": connect.CodeInvalidArgument} {
 		_, err := g.filesystem.CreateWatcher(g.context(), unary(&pb.CreateWatcherRequest{Path: path}))
 		wantCode(t, err, code)
 		s, err := g.filesystem.WatchDir(g.context(), unary(&pb.WatchDirRequest{Path: path}))

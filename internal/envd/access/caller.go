@@ -59,7 +59,8 @@ func (c Callers) User(ctx context.Context) (account.User, error) {
 	}
 	u, err := c.Accounts.Lookup(c.Settings.DefaultUser())
 	if err != nil {
-		return account.User{}, connect.NewError(connect.CodeUnauthenticated, fmt.Errorf("default user: %w", err))
+		return account.User{}, connect.NewError(connect.CodeUnauthenticated,
+			fmt.Errorf("default user: %w", err))
 	}
 	return u, nil
 }

@@ -36,7 +36,8 @@ func Expiration(query url.Values) (*int64, error) {
 
 // CheckFile authorizes a request to /files by its token or, if it has none, by
 // the signature in its query.
-func (t *Token) CheckFile(r *http.Request, query url.Values, operation string, expiration *int64, now time.Time) error {
+func (t *Token) CheckFile(r *http.Request, query url.Values, operation string, expiration *int64,
+	now time.Time) error {
 	if !t.Required() {
 		return nil
 	}

@@ -61,7 +61,8 @@ func (t *Token) Gate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if t.Required() && !exempt(r) && !t.Matches(r.Header.Get(envdapi.TokenHeader)) {
 			// Not a Connect error even for RPCs: clients go by the number.
-			answer.Error(w, http.StatusUnauthorized, "the access token is missing or wrong; send it as "+envdapi.TokenHeader)
+			answer.Error(w, http.StatusUnauthorized,
+				"the access token is missing or wrong; send it as "+envdapi.TokenHeader)
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -34,7 +34,8 @@ func database(t *testing.T) (*Database, string) {
 func TestLookup(t *testing.T) {
 	d, _ := database(t)
 	u, err := d.Lookup("user")
-	if err != nil || u.UID != 1000 || u.GID != 1001 || u.Home != "/home/user" || u.Shell != "/bin/bash" || !slices.Equal(u.Groups, []uint32{100, 27}) {
+	if err != nil || u.UID != 1000 || u.GID != 1001 || u.Home != "/home/user" || u.Shell != "/bin/bash" ||
+		!slices.Equal(u.Groups, []uint32{100, 27}) {
 		t.Errorf("%+v, %v", u, err)
 	}
 	again, _ := d.Lookup("user")

@@ -32,7 +32,8 @@ func ParseMetadata(header http.Header) (map[string]string, error) {
 	total := 0
 	for _, name := range slices.Sorted(maps.Keys(header)) {
 		values := header[name]
-		if len(name) <= len(metadataHeader) || !strings.EqualFold(name[:len(metadataHeader)], metadataHeader) || len(values) == 0 {
+		if len(name) <= len(metadataHeader) ||
+			!strings.EqualFold(name[:len(metadataHeader)], metadataHeader) || len(values) == 0 {
 			continue
 		}
 		key, value := strings.ToLower(name[len(metadataHeader):]), values[0]
@@ -88,7 +89,8 @@ func ReplaceMetadata(path string, metadata map[string]string) error {
 		if _, keep := metadata[attr[len(metadataPrefix):]]; keep {
 			continue
 		}
-		if err := unix.Removexattr(path, attr); err != nil && !errors.Is(err, unix.ENODATA) && !unsupported(err) {
+		if err := unix.Removexattr(path, attr); err != nil && !errors.Is(err, unix.ENODATA) &&
+			!unsupported(err) {
 			return fmt.Errorf("remove metadata: %w", err)
 		}
 	}
@@ -104,7 +106,8 @@ func ReplaceMetadata(path string, metadata map[string]string) error {
 // unsupported covers file systems without user attributes; EPERM is what
 // special files answer.
 func unsupported(err error) bool {
-	return errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM)
+	return errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) ||
+		errors.Is(err, unix.EPERM)
 }
 
 // attributes lists the names of the file's metadata attributes.

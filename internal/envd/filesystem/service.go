@@ -34,7 +34,8 @@ var _ filesystemconnect.FilesystemHandler = (*Service)(nil)
 
 // New returns a service whose watchers belong to the group.
 func New(callers access.Callers, watchers *watch.Group) *Service {
-	return &Service{callers: callers, accounts: callers.Accounts, settings: callers.Settings, watchers: watchers}
+	return &Service{callers: callers, accounts: callers.Accounts, settings: callers.Settings,
+		watchers: watchers}
 }
 
 // resolve returns the calling user and the path it means. Errors are Connect errors.
@@ -66,7 +67,8 @@ func refuse(err error) error {
 }
 
 // Stat describes a path without following a final link.
-func (s *Service) Stat(ctx context.Context, req *connect.Request[pb.StatRequest]) (*connect.Response[pb.StatResponse], error) {
+func (s *Service) Stat(ctx context.Context, req *connect.Request[pb.StatRequest],
+) (*connect.Response[pb.StatResponse], error) {
 	_, path, err := s.resolve(ctx, req.Msg.GetPath())
 	if err != nil {
 		return nil, err
@@ -79,14 +81,16 @@ func (s *Service) Stat(ctx context.Context, req *connect.Request[pb.StatRequest]
 }
 
 // MakeDir creates a directory with its ancestors.
-func (s *Service) MakeDir(ctx context.Context, req *connect.Request[pb.MakeDirRequest]) (*connect.Response[pb.MakeDirResponse], error) {
+func (s *Service) MakeDir(ctx context.Context, req *connect.Request[pb.MakeDirRequest],
+) (*connect.Response[pb.MakeDirResponse], error) {
 	u, path, err := s.resolve(ctx, req.Msg.GetPath())
 	if err != nil {
 		return nil, err
 	}
 	if info, err := os.Stat(path); err == nil {
 		if info.IsDir() {
-			return nil, connect.NewError(connect.CodeAlreadyExists, errors.New("the directory exists already: "+path))
+			return nil, connect.NewError(connect.CodeAlreadyExists,
+				errors.New("the directory exists already: "+path))
 		}
 		return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("a file is in the way: "+path))
 	}
@@ -111,7 +115,8 @@ func (s *Service) makeAll(path string, u account.User) error {
 }
 
 // Move renames; an existing file at the destination is replaced.
-func (s *Service) Move(ctx context.Context, req *connect.Request[pb.MoveRequest]) (*connect.Response[pb.MoveResponse], error) {
+func (s *Service) Move(ctx context.Context, req *connect.Request[pb.MoveRequest],
+) (*connect.Response[pb.MoveResponse], error) {
 	u, source, err := s.resolve(ctx, req.Msg.GetSource())
 	if err != nil {
 		return nil, err
@@ -137,7 +142,8 @@ func (s *Service) Move(ctx context.Context, req *connect.Request[pb.MoveRequest]
 }
 
 // ListDir describes what is below a directory.
-func (s *Service) ListDir(ctx context.Context, req *connect.Request[pb.ListDirRequest]) (*connect.Response[pb.ListDirResponse], error) {
+func (s *Service) ListDir(ctx context.Context, req *connect.Request[pb.ListDirRequest],
+) (*connect.Response[pb.ListDirResponse], error) {
 	_, path, err := s.resolve(ctx, req.Msg.GetPath())
 	if err != nil {
 		return nil, err
@@ -154,7 +160,8 @@ func (s *Service) ListDir(ctx context.Context, req *connect.Request[pb.ListDirRe
 }
 
 // Remove deletes a file or a tree; what is absent is deleted already.
-func (s *Service) Remove(ctx context.Context, req *connect.Request[pb.RemoveRequest]) (*connect.Response[pb.RemoveResponse], error) {
+func (s *Service) Remove(ctx context.Context, req *connect.Request[pb.RemoveRequest],
+) (*connect.Response[pb.RemoveResponse], error) {
 	_, path, err := s.resolve(ctx, req.Msg.GetPath())
 	if err != nil {
 		return nil, err

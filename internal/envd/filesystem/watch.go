@@ -45,7 +45,8 @@ func (s *Service) watch(ctx context.Context, req watchRequest) (*watch.Watcher, 
 	}
 	if kind != "" && !req.GetAllowNetworkMounts() {
 		return nil, connect.NewError(connect.CodeInvalidArgument,
-			fmt.Errorf("%s is on a network mount (%s), where changes made elsewhere are not seen; allow network mounts to watch it nevertheless", path, kind))
+			fmt.Errorf("%s is on a network mount (%s), where changes made elsewhere are not seen; "+
+				"allow network mounts to watch it nevertheless", path, kind))
 	}
 	opts := watch.Options{Recursive: req.GetRecursive()}
 	if req.GetIncludeEntry() {
@@ -60,7 +61,8 @@ func (s *Service) watch(ctx context.Context, req watchRequest) (*watch.Watcher, 
 
 // WatchDir streams events until the client leaves, the call's deadline or the
 // watcher's failure.
-func (s *Service) WatchDir(ctx context.Context, req *connect.Request[pb.WatchDirRequest], resp *connect.ServerStream[pb.WatchDirResponse]) error {
+func (s *Service) WatchDir(ctx context.Context, req *connect.Request[pb.WatchDirRequest],
+	resp *connect.ServerStream[pb.WatchDirResponse]) error {
 	if err := stream.Ended(ctx); err != nil {
 		return err
 	}
@@ -69,9 +71,11 @@ func (s *Service) WatchDir(ctx context.Context, req *connect.Request[pb.WatchDir
 		return err
 	}
 	defer w.Close()
-	if err := resp.Send(&pb.WatchDirResponse{Event: &pb.WatchDirResponse_Start{Start: &pb.WatchDirResponse_StartEvent{}}}); err != nil {
+	start := &pb.WatchDirResponse_Start{Start: &pb.WatchDirResponse_StartEvent{}}
+	if err := resp.Send(&pb.WatchDirResponse{Event: start}); err != nil {
 		return err
 	}
+	alive := &pb.WatchDirResponse_Keepalive{Keepalive: &pb.WatchDirResponse_KeepAlive{}}
 	keepalive := stream.Keepalive(req.Header())
 	idle := time.NewTimer(keepalive)
 	defer idle.Stop()
@@ -80,7 +84,7 @@ func (s *Service) WatchDir(ctx context.Context, req *connect.Request[pb.WatchDir
 		case <-w.Notify():
 			err = sendEvents(w, resp)
 		case <-idle.C:
-			err = resp.Send(&pb.WatchDirResponse{Event: &pb.WatchDirResponse_Keepalive{Keepalive: &pb.WatchDirResponse_KeepAlive{}}})
+			err = resp.Send(&pb.WatchDirResponse{Event: alive})
 		case <-ctx.Done():
 			return stream.Ended(ctx)
 		}
@@ -97,7 +101,8 @@ func sendEvents(w *watch.Watcher, resp *connect.ServerStream[pb.WatchDirResponse
 		return connect.NewError(connect.CodeInternal, err)
 	}
 	for _, e := range events {
-		if err := resp.Send(&pb.WatchDirResponse{Event: &pb.WatchDirResponse_Filesystem{Filesystem: event(e)}}); err != nil {
+		change := &pb.WatchDirResponse_Filesystem{Filesystem: event(e)}
+		if err := resp.Send(&pb.WatchDirResponse{Event: change}); err != nil {
 			return err
 		}
 	}
@@ -111,7 +116,8 @@ type polled struct {
 }
 
 // CreateWatcher starts a watcher that outlives the call.
-func (s *Service) CreateWatcher(ctx context.Context, req *connect.Request[pb.CreateWatcherRequest]) (*connect.Response[pb.CreateWatcherResponse], error) {
+func (s *Service) CreateWatcher(ctx context.Context, req *connect.Request[pb.CreateWatcherRequest],
+) (*connect.Response[pb.CreateWatcherResponse], error) {
 	w, err := s.watch(ctx, req.Msg)
 	if err != nil {
 		return nil, err
@@ -127,7 +133,8 @@ func (s *Service) CreateWatcher(ctx context.Context, req *connect.Request[pb.Cre
 }
 
 // GetWatcherEvents returns what happened since the last call.
-func (s *Service) GetWatcherEvents(_ context.Context, req *connect.Request[pb.GetWatcherEventsRequest]) (*connect.Response[pb.GetWatcherEventsResponse], error) {
+func (s *Service) GetWatcherEvents(_ context.Context, req *connect.Request[pb.GetWatcherEventsRequest],
+) (*connect.Response[pb.GetWatcherEventsResponse], error) {
 	s.polled.mu.Lock()
 	w, ok := s.polled.byID[req.Msg.GetWatcherId()]
 	s.polled.mu.Unlock()
@@ -146,7 +153,8 @@ func (s *Service) GetWatcherEvents(_ context.Context, req *connect.Request[pb.Ge
 }
 
 // RemoveWatcher ends a watcher.
-func (s *Service) RemoveWatcher(_ context.Context, req *connect.Request[pb.RemoveWatcherRequest]) (*connect.Response[pb.RemoveWatcherResponse], error) {
+func (s *Service) RemoveWatcher(_ context.Context, req *connect.Request[pb.RemoveWatcherRequest],
+) (*connect.Response[pb.RemoveWatcherResponse], error) {
 	s.polled.mu.Lock()
 	w, ok := s.polled.byID[req.Msg.GetWatcherId()]
 	delete(s.polled.byID, req.Msg.GetWatcherId())

@@ -23,12 +23,14 @@ func proc(t *testing.T, files map[string]string) *Meter {
 }
 
 func TestMemory(t *testing.T) {
-	m := proc(t, map[string]string{"meminfo": "MemTotal: 2048000 kB\nMemFree: 1024000 kB\nBuffers: 1000 kB\nCached: 23000 kB\n\nodd\n"})
+	m := proc(t, map[string]string{"meminfo": "MemTotal: 2048000 kB\nMemFree: 1024000 kB\n" +
+		"Buffers: 1000 kB\nCached: 23000 kB\n\nodd\n"})
 	r, err := m.Read()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.MemTotal != 2048000<<10 || r.MemUsed != 1000000<<10 || r.MemCache != 23000<<10 || r.MemTotalMiB != 2000 || r.MemUsedMiB != 976 {
+	if r.MemTotal != 2048000<<10 || r.MemUsed != 1000000<<10 || r.MemCache != 23000<<10 ||
+		r.MemTotalMiB != 2000 || r.MemUsedMiB != 976 {
 		t.Errorf("%+v", r)
 	}
 	if r.DiskTotal == 0 || r.DiskUsed == 0 || r.CPUCount < 1 {
@@ -45,10 +47,13 @@ func TestBusy(t *testing.T) {
 		files map[string]string
 		want  time.Duration
 	}{
-		"system":                {map[string]string{"stat": "cpu  100 10 50 9999 9999 5 5 30 70 70\ncpu0 1\n", "7/stat": self}, 2 * time.Second},
-		"no times in stat":      {map[string]string{"stat": "cpu  0 0 0 0 0 0 0 0 0 0\n", "7/stat": self, "8/stat": self}, 2 * time.Second},
-		"no stat":               {map[string]string{"7/stat": self}, time.Second},
-		"a process that vanish": {map[string]string{"7/stat": "", "8/stat": self, "net/stat": self}, time.Second},
+		"system": {map[string]string{"stat": "cpu  100 10 50 9999 9999 5 5 30 70 70\ncpu0 1\n",
+			"7/stat": self}, 2 * time.Second},
+		"no times in stat": {map[string]string{"stat": "cpu  0 0 0 0 0 0 0 0 0 0\n", "7/stat": self,
+			"8/stat": self}, 2 * time.Second},
+		"no stat": {map[string]string{"7/stat": self}, time.Second},
+		"a process that vanish": {map[string]string{"7/stat": "", "8/stat": self, "net/stat": self},
+			time.Second},
 	} {
 		if got := proc(t, c.files).busy(); got != c.want {
 			t.Errorf("%s: %v, want %v", name, got, c.want)

@@ -47,7 +47,8 @@ func runReaper(orphans bool) (r *Reaper, stop func()) {
 
 func shellChild(r *Reaper, script string) (int, <-chan syscall.WaitStatus, error) {
 	return r.Spawn(func() (int, error) {
-		return syscall.ForkExec(shell, []string{shell, "-c", script}, &syscall.ProcAttr{Files: []uintptr{0, 1, 2}})
+		return syscall.ForkExec(shell, []string{shell, "-c", script},
+			&syscall.ProcAttr{Files: []uintptr{0, 1, 2}})
 	})
 }
 

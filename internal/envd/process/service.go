@@ -51,7 +51,8 @@ func (s *Service) find(selector *pb.ProcessSelector) (*Process, error) {
 }
 
 // List returns what runs, with the configuration as it was requested.
-func (s *Service) List(context.Context, *connect.Request[pb.ListRequest]) (*connect.Response[pb.ListResponse], error) {
+func (s *Service) List(context.Context, *connect.Request[pb.ListRequest],
+) (*connect.Response[pb.ListResponse], error) {
 	resp := &pb.ListResponse{}
 	for _, p := range s.Table.list() {
 		resp.Processes = append(resp.Processes, &pb.ProcessInfo{Config: p.config, Pid: p.pid, Tag: p.tag})
@@ -60,7 +61,8 @@ func (s *Service) List(context.Context, *connect.Request[pb.ListRequest]) (*conn
 }
 
 // Update resizes a terminal.
-func (s *Service) Update(_ context.Context, req *connect.Request[pb.UpdateRequest]) (*connect.Response[pb.UpdateResponse], error) {
+func (s *Service) Update(_ context.Context, req *connect.Request[pb.UpdateRequest],
+) (*connect.Response[pb.UpdateResponse], error) {
 	p, err := s.find(req.Msg.GetProcess())
 	if err != nil {
 		return nil, err
@@ -78,7 +80,8 @@ func (s *Service) Update(_ context.Context, req *connect.Request[pb.UpdateReques
 
 // SendSignal signals the process itself. After SIGKILL it waits until the
 // process was collected, so that its ID no longer answers.
-func (s *Service) SendSignal(ctx context.Context, req *connect.Request[pb.SendSignalRequest]) (*connect.Response[pb.SendSignalResponse], error) {
+func (s *Service) SendSignal(ctx context.Context, req *connect.Request[pb.SendSignalRequest],
+) (*connect.Response[pb.SendSignalResponse], error) {
 	p, err := s.find(req.Msg.GetProcess())
 	if err != nil {
 		return nil, err
@@ -90,7 +93,8 @@ func (s *Service) SendSignal(ctx context.Context, req *connect.Request[pb.SendSi
 	case pb.Signal_SIGNAL_SIGTERM:
 		sig = syscall.SIGTERM
 	default:
-		return nil, connect.NewError(connect.CodeUnimplemented, errors.New("only SIGKILL and SIGTERM can be sent"))
+		return nil, connect.NewError(connect.CodeUnimplemented,
+			errors.New("only SIGKILL and SIGTERM can be sent"))
 	}
 	if err := p.kill(sig); err != nil {
 		return nil, connect.NewError(connect.CodeInternal, err)
@@ -108,7 +112,8 @@ func (s *Service) SendSignal(ctx context.Context, req *connect.Request[pb.SendSi
 }
 
 // SendInput writes to stdin or the terminal.
-func (s *Service) SendInput(ctx context.Context, req *connect.Request[pb.SendInputRequest]) (*connect.Response[pb.SendInputResponse], error) {
+func (s *Service) SendInput(ctx context.Context, req *connect.Request[pb.SendInputRequest],
+) (*connect.Response[pb.SendInputResponse], error) {
 	p, err := s.find(req.Msg.GetProcess())
 	if err != nil {
 		return nil, err
@@ -120,7 +125,8 @@ func (s *Service) SendInput(ctx context.Context, req *connect.Request[pb.SendInp
 }
 
 // StreamInput is SendInput for a stream that first names its process.
-func (s *Service) StreamInput(ctx context.Context, stream *connect.ClientStream[pb.StreamInputRequest]) (*connect.Response[pb.StreamInputResponse], error) {
+func (s *Service) StreamInput(ctx context.Context, stream *connect.ClientStream[pb.StreamInputRequest],
+) (*connect.Response[pb.StreamInputResponse], error) {
 	var p *Process
 	for stream.Receive() {
 		switch event := stream.Msg().GetEvent().(type) {
@@ -139,7 +145,8 @@ func (s *Service) StreamInput(ctx context.Context, stream *connect.ClientStream[
 			}
 		case *pb.StreamInputRequest_Keepalive:
 		default:
-			return nil, connect.NewError(connect.CodeUnimplemented, errors.New("the message has no known event"))
+			return nil, connect.NewError(connect.CodeUnimplemented,
+				errors.New("the message has no known event"))
 		}
 	}
 	if err := stream.Err(); err != nil {
@@ -156,7 +163,8 @@ func input(ctx context.Context, p *Process, in *pb.ProcessInput) error {
 	case *pb.ProcessInput_Pty:
 		err = p.write(ctx, data.Pty, true)
 	default:
-		return connect.NewError(connect.CodeUnimplemented, errors.New("the input is neither for stdin nor for a terminal"))
+		return connect.NewError(connect.CodeUnimplemented,
+			errors.New("the input is neither for stdin nor for a terminal"))
 	}
 	if err != nil {
 		return connect.NewError(connect.CodeInternal, err)
@@ -165,7 +173,8 @@ func input(ctx context.Context, p *Process, in *pb.ProcessInput) error {
 }
 
 // CloseStdin ends the process's input.
-func (s *Service) CloseStdin(_ context.Context, req *connect.Request[pb.CloseStdinRequest]) (*connect.Response[pb.CloseStdinResponse], error) {
+func (s *Service) CloseStdin(_ context.Context, req *connect.Request[pb.CloseStdinRequest],
+) (*connect.Response[pb.CloseStdinResponse], error) {
 	p, err := s.find(req.Msg.GetProcess())
 	if err != nil {
 		return nil, err

@@ -153,7 +153,8 @@ func (c *command) checkStrings() error {
 	}
 	for key, value := range c.env {
 		if strings.ContainsAny(key, "=\x00") || strings.IndexByte(value, 0) >= 0 {
-			return fmt.Errorf("environment variable %q: a name must not contain = or NUL, nor a value NUL", key)
+			return fmt.Errorf("environment variable %q: a name must not contain = or NUL, nor a value NUL",
+				key)
 		}
 	}
 	return nil

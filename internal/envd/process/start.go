@@ -23,7 +23,8 @@ import (
 
 // Start runs a command and streams its events. The call's deadline is the
 // process's lifetime; the end of the call is not.
-func (s *Service) Start(ctx context.Context, req *connect.Request[pb.StartRequest], resp *connect.ServerStream[pb.StartResponse]) error {
+func (s *Service) Start(ctx context.Context, req *connect.Request[pb.StartRequest],
+	resp *connect.ServerStream[pb.StartResponse]) error {
 	if err := stream.Ended(ctx); err != nil {
 		return err // a timeout of 0 starts nothing
 	}
@@ -51,7 +52,8 @@ func (s *Service) Start(ctx context.Context, req *connect.Request[pb.StartReques
 
 // Connect attaches to a process that runs, or ended a moment ago. The call's
 // deadline ends the stream only.
-func (s *Service) Connect(ctx context.Context, req *connect.Request[pb.ConnectRequest], resp *connect.ServerStream[pb.ConnectResponse]) error {
+func (s *Service) Connect(ctx context.Context, req *connect.Request[pb.ConnectRequest],
+	resp *connect.ServerStream[pb.ConnectResponse]) error {
 	p, err := s.find(req.Msg.GetProcess())
 	if connect.CodeOf(err) == connect.CodeNotFound {
 		// It may have ended between the two look-ups, so this one is second.
@@ -71,12 +73,13 @@ func (s *Service) Connect(ctx context.Context, req *connect.Request[pb.ConnectRe
 
 // follow sends start, then what the process prints, then its end. Between, it
 // sends a keepalive when nothing was sent for that long.
-func follow(ctx context.Context, p *Process, sub *subscriber, keepalive time.Duration, send func(*pb.ProcessEvent) error) error {
+func follow(ctx context.Context, p *Process, sub *subscriber, keepalive time.Duration,
+	send func(*pb.ProcessEvent) error) error {
 	// A send that hangs in a dead connection must not hold the process up.
 	stop := context.AfterFunc(ctx, sub.leave)
 	defer stop()
-	err := send(&pb.ProcessEvent{Event: &pb.ProcessEvent_Start{Start: &pb.ProcessEvent_StartEvent{Pid: p.pid}}})
-	if err != nil {
+	start := &pb.ProcessEvent_StartEvent{Pid: p.pid}
+	if err := send(&pb.ProcessEvent{Event: &pb.ProcessEvent_Start{Start: start}}); err != nil {
 		return err
 	}
 	idle := time.NewTimer(keepalive)
@@ -90,7 +93,8 @@ func follow(ctx context.Context, p *Process, sub *subscriber, keepalive time.Dur
 			}
 			event = &pb.ProcessEvent{Event: &pb.ProcessEvent_Data{Data: chunk}}
 		case <-idle.C:
-			event = &pb.ProcessEvent{Event: &pb.ProcessEvent_Keepalive{Keepalive: &pb.ProcessEvent_KeepAlive{}}}
+			alive := &pb.ProcessEvent_KeepAlive{}
+			event = &pb.ProcessEvent{Event: &pb.ProcessEvent_Keepalive{Keepalive: alive}}
 		case <-ctx.Done():
 			return stream.Ended(ctx)
 		}
@@ -125,7 +129,8 @@ func (s *Service) command(ctx context.Context, config *pb.ProcessConfig) (*comma
 	if err != nil {
 		return nil, connect.NewError(connect.CodeInvalidArgument, err)
 	}
-	c := &command{name: config.GetCmd(), args: config.GetArgs(), dir: dir, user: u, env: s.environment(u, dir, config.GetEnvs())}
+	c := &command{name: config.GetCmd(), args: config.GetArgs(), dir: dir, user: u,
+		env: s.environment(u, dir, config.GetEnvs())}
 	if c.isLogin() && c.env["SHELL"] == "" && u.Shell != "" {
 		// As login does. A shell that is not told looks for it in all places where users
 		// may be known, which costs a guest a fifth of a short command.
@@ -188,7 +193,8 @@ func (s *Service) launch(c *command, req *pb.StartRequest) (*Process, *subscribe
 	c.stdio.close()
 	if err != nil {
 		p.closeFiles()
-		return nil, nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("start %q in %s: %w", c.name, c.dir, c.explain(err)))
+		return nil, nil, connect.NewError(connect.CodeInvalidArgument,
+			fmt.Errorf("start %q in %s: %w", c.name, c.dir, c.explain(err)))
 	}
 	p.pid, p.exit = uint32(pid), exit
 	p.log = s.Log.With("logger", "process", "pid", p.pid)
@@ -204,7 +210,8 @@ const workloadOOMScore = 100
 // priority. It may be gone already, and then nothing is to be done.
 func (s *Service) settle(pid int) {
 	if s.OOMScore != 0 {
-		_ = os.WriteFile("/proc/"+strconv.Itoa(pid)+"/oom_score_adj", []byte(strconv.Itoa(workloadOOMScore)), 0)
+		path := "/proc/" + strconv.Itoa(pid) + "/oom_score_adj"
+		_ = os.WriteFile(path, []byte(strconv.Itoa(workloadOOMScore)), 0)
 	}
 	if s.Nice != 0 {
 		_ = syscall.Setpriority(syscall.PRIO_PROCESS, pid, 0)

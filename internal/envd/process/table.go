@@ -46,7 +46,8 @@ func (t *Table) add(p *Process) bool {
 	t.running[p.pid] = p
 	// A retained process gives way to one with its ID or tag.
 	t.ended = slices.DeleteFunc(t.ended, func(e endedProcess) bool {
-		return e.pid == p.pid || (p.tag != nil && e.tag != nil && *p.tag == *e.tag) || time.Since(e.at) > retention
+		return e.pid == p.pid || (p.tag != nil && e.tag != nil && *p.tag == *e.tag) ||
+			time.Since(e.at) > retention
 	})
 	t.alive.Go(func() { p.supervise(func() { t.retire(p) }) })
 	return true
@@ -65,7 +66,8 @@ func (t *Table) retire(p *Process) {
 func (t *Table) list() []*Process {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return slices.SortedFunc(maps.Values(t.running), func(a, b *Process) int { return cmp.Compare(a.pid, b.pid) })
+	return slices.SortedFunc(maps.Values(t.running),
+		func(a, b *Process) int { return cmp.Compare(a.pid, b.pid) })
 }
 
 // find returns a running process, or nil.

@@ -55,7 +55,8 @@ func (p *program) start() (int, error) {
 	// Descriptors that are not yet marked to be closed must not reach the child.
 	syscall.ForkLock.Lock()
 	defer syscall.ForkLock.Unlock()
-	args := &cloneArgs{flags: unix.CLONE_VFORK | unix.CLONE_VM | unix.CLONE_CLEAR_SIGHAND, exitSignal: uint64(syscall.SIGCHLD)}
+	args := &cloneArgs{flags: unix.CLONE_VFORK | unix.CLONE_VM | unix.CLONE_CLEAR_SIGHAND,
+		exitSignal: uint64(syscall.SIGCHLD)}
 	pid, errno := p.fork(args)
 	afterFork()
 	runtime.KeepAlive(p)
@@ -95,7 +96,8 @@ func (p *program) fork(args *cloneArgs) (pid, errno uintptr) {
 		if len(p.groups) > 0 {
 			groups = unsafe.Pointer(&p.groups[0])
 		}
-		if _, _, err = syscall.RawSyscall(syscall.SYS_SETGROUPS, uintptr(len(p.groups)), uintptr(groups), 0); err != 0 {
+		_, _, err = syscall.RawSyscall(syscall.SYS_SETGROUPS, uintptr(len(p.groups)), uintptr(groups), 0)
+		if err != 0 {
 			goto failed
 		}
 		if _, _, err = syscall.RawSyscall(syscall.SYS_SETGID, uintptr(p.gid), 0, 0); err != 0 {
@@ -118,10 +120,13 @@ func (p *program) fork(args *cloneArgs) (pid, errno uintptr) {
 			goto failed
 		}
 	}
-	if _, _, err = syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&p.signals)), 0, unsafe.Sizeof(p.signals), 0, 0); err != 0 {
+	_, _, err = syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK,
+		uintptr(unsafe.Pointer(&p.signals)), 0, unsafe.Sizeof(p.signals), 0, 0)
+	if err != 0 {
 		goto failed
 	}
-	_, _, err = syscall.RawSyscall(syscall.SYS_EXECVE, uintptr(unsafe.Pointer(p.path)), uintptr(unsafe.Pointer(&p.argv[0])), uintptr(unsafe.Pointer(&p.envv[0])))
+	_, _, err = syscall.RawSyscall(syscall.SYS_EXECVE, uintptr(unsafe.Pointer(p.path)),
+		uintptr(unsafe.Pointer(&p.argv[0])), uintptr(unsafe.Pointer(&p.envv[0])))
 
 failed:
 	p.errno = uintptr(err)

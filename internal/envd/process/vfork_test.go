@@ -44,7 +44,8 @@ func execute(dir string, args ...string) (string, syscall.WaitStatus, error) {
 
 // TestProgramBeginsClean: no signal is blocked or caught, and the session is its own.
 func TestProgramBeginsClean(t *testing.T) {
-	script := `sed -n '/^Sig[BC]/p' /proc/self/status; pwd; [ "$(cut -d' ' -f6 /proc/$$/stat)" = $$ ] && echo leads; echo $A`
+	script := `sed -n '/^Sig[BC]/p' /proc/self/status; pwd; ` +
+		`[ "$(cut -d' ' -f6 /proc/$$/stat)" = $$ ] && echo leads; echo $A`
 	out, status, err := execute("/usr", "/bin/sh", "-c", script)
 	if err != nil || status != 0 {
 		t.Fatalf("%v, status %v", err, status)
@@ -91,7 +92,8 @@ func TestProgramsAtOnce(t *testing.T) {
 	for range workers {
 		g.Go(func() {
 			for range rounds {
-				if out, status, err := execute("/", "/bin/echo", "-n", text); err != nil || status != 0 || out != text {
+				if out, status, err := execute("/", "/bin/echo", "-n", text); err != nil || status != 0 ||
+					out != text {
 					t.Errorf("%d bytes, status %v, %v", len(out), status, err)
 					return
 				}

@@ -42,7 +42,8 @@ var _ io.Writer = (*Queue)(nil)
 // New returns a queue that sends nothing before SendTo.
 func New() *Queue {
 	// A connection that is kept would be cut by every pause.
-	return &Queue{wake: make(chan struct{}, 1), http: &http.Client{Timeout: timeout, Transport: &http.Transport{DisableKeepAlives: true}}}
+	return &Queue{wake: make(chan struct{}, 1),
+		http: &http.Client{Timeout: timeout, Transport: &http.Transport{DisableKeepAlives: true}}}
 }
 
 // Write takes one line. It never fails.
@@ -120,7 +121,8 @@ func (q *Queue) send(ctx context.Context, address string, body []byte) {
 }
 
 func (q *Queue) post(ctx context.Context, address string, body []byte) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address+envdapi.LogsPath, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address+envdapi.LogsPath,
+		bytes.NewReader(body))
 	if err != nil {
 		return err
 	}

@@ -54,7 +54,8 @@ func (h *Handler) Download(w http.ResponseWriter, r *http.Request) {
 }
 
 func answerNotAcceptable(w http.ResponseWriter) {
-	reject(w, failf(http.StatusNotAcceptable, "the file can be sent as it is or gzipped, and the request accepts neither"))
+	reject(w, failf(http.StatusNotAcceptable,
+		"the file can be sent as it is or gzipped, and the request accepts neither"))
 }
 
 // openRegular follows links. It does not wait for the writer of a fifo.

@@ -74,7 +74,8 @@ func (h *Handler) receive(r *http.Request, query url.Values) ([]written, error) 
 	case err == nil && strings.HasPrefix(kind, "multipart/") && params["boundary"] != "":
 		err = up.parts(multipart.NewReader(body, params["boundary"]))
 	default:
-		err = failf(http.StatusBadRequest, "the content type must be application/octet-stream or multipart/form-data with a boundary")
+		err = failf(http.StatusBadRequest,
+			"the content type must be application/octet-stream or multipart/form-data with a boundary")
 	}
 	return up.files, err
 }
@@ -92,7 +93,8 @@ func decode(r *http.Request) (io.Reader, error) {
 		}
 		return body, nil
 	}
-	return nil, failf(http.StatusBadRequest, "content encoding %q is not supported; use gzip or identity", coding)
+	return nil, failf(http.StatusBadRequest, "content encoding %q is not supported; use gzip or identity",
+		coding)
 }
 
 // raw takes the whole body as one file.
@@ -143,7 +145,8 @@ func (up *upload) target(part *multipart.Part) (string, error) {
 	if path == "" {
 		_, params, err := mime.ParseMediaType(part.Header.Get("Content-Disposition"))
 		if err != nil || params["filename"] == "" {
-			return "", failf(http.StatusBadRequest, "a file has no name; give the path parameter or a file name")
+			return "", failf(http.StatusBadRequest,
+				"a file has no name; give the path parameter or a file name")
 		}
 		path = params["filename"]
 	}

@@ -37,7 +37,8 @@ type Option func(*Client)
 func KeepAlive() Option {
 	return func(c *Client) {
 		// The guest may be frozen meanwhile, and would not answer probes.
-		c.http = &http.Client{Transport: drained{newTransport(net.Dialer{Timeout: dialTimeout, KeepAlive: -1})}}
+		dialer := net.Dialer{Timeout: dialTimeout, KeepAlive: -1}
+		c.http = &http.Client{Transport: drained{newTransport(dialer)}}
 	}
 }
 
@@ -72,7 +73,8 @@ var singleUse = &http.Client{Transport: func() *http.Transport {
 }()}
 
 func newTransport(dialer net.Dialer) *http.Transport {
-	return &http.Transport{DialContext: dialer.DialContext, DisableCompression: true, MaxResponseHeaderBytes: 64 << 10}
+	return &http.Transport{DialContext: dialer.DialContext, DisableCompression: true,
+		MaxResponseHeaderBytes: 64 << 10}
 }
 
 // uncompressed makes RPCs what DisableCompression makes other calls: compressing would cost

@@ -38,7 +38,8 @@ func startDaemon(t *testing.T, host string, facts envdapi.Facts) *daemon {
 	config := envd.DefaultConfig(slog.New(slog.DiscardHandler))
 	config.ForwardPorts, config.ReapOrphans = false, false
 	config.HostsFile, config.RunDir = filepath.Join(dir, "hosts"), filepath.Join(dir, "run")
-	config.Authority = access.Authority{Path: filepath.Join(dir, "none"), Lookup: func(key string) string { return env[key] }}
+	config.Authority = access.Authority{Path: filepath.Join(dir, "none"),
+		Lookup: func(key string) string { return env[key] }}
 	listener, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(envdapi.Port)))
 	if err != nil {
 		t.Fatal(err)
@@ -91,8 +92,10 @@ func TestClaim(t *testing.T) {
 	must(t, ahead.Ready(ctx))
 	must(t, ahead.Init(ctx, envdapi.Init{DefaultUser: "root"}))
 	must(t, ahead.WarmUp(ctx, "root"))
-	identity := envdapi.Identity{Secret: "wrong", SandboxID: "i1", TemplateID: "t", TokenHash: envdapi.TokenHash("token")}
-	body := envdapi.Init{EnvVars: map[string]string{"FROM_CLIENT": "2"}, AccessToken: "token", Identity: &identity}
+	identity := envdapi.Identity{Secret: "wrong", SandboxID: "i1", TemplateID: "t",
+		TokenHash: envdapi.TokenHash("token")}
+	body := envdapi.Init{EnvVars: map[string]string{"FROM_CLIENT": "2"}, AccessToken: "token",
+		Identity: &identity}
 	body.HyperloopIP = envdapi.HyperloopIP
 	if err := ahead.Init(ctx, body); err != nil {
 		t.Errorf("the first token was refused: %v", err)
@@ -108,7 +111,8 @@ func TestClaim(t *testing.T) {
 	}
 
 	guest := New(d.host, "token")
-	out, err := guest.Text(ctx, Command{Args: []string{"/bin/sh", "-c", "echo $FROM_CLIENT $E2B_SANDBOX_ID $E2B_TEMPLATE_ID"}})
+	out, err := guest.Text(ctx, Command{Args: []string{"/bin/sh", "-c",
+		"echo $FROM_CLIENT $E2B_SANDBOX_ID $E2B_TEMPLATE_ID"}})
 	must(t, err)
 	if out != "2 i1 t\n" {
 		t.Errorf("the guest knows of itself: %q", out)
@@ -120,7 +124,8 @@ func TestClaim(t *testing.T) {
 		t.Error("metrics without the token")
 	}
 	m, err := guest.Metrics(ctx)
-	if err != nil || m.CPUCount < 1 || m.MemTotal <= 0 || m.MemUsed <= 0 || m.DiskTotal <= 0 || time.Since(m.Time) > patience {
+	if err != nil || m.CPUCount < 1 || m.MemTotal <= 0 || m.MemUsed <= 0 || m.DiskTotal <= 0 ||
+		time.Since(m.Time) > patience {
 		t.Errorf("metrics %+v, error %v", m, err)
 	}
 }
@@ -176,8 +181,8 @@ func TestRun(t *testing.T) {
 	if alive, err := c.Lives(ctx, uint32(os.Getpid())); !alive || err != nil {
 		t.Errorf("this process lives: %v, error %v", alive, err)
 	}
-	if _, err := c.Text(ctx, Command{Args: []string{"/bin/sh", "-c", "echo why >&2; kill -9 $$"}}); err == nil ||
-		err.Error() != "signal: killed: why" {
+	_, err = c.Text(ctx, Command{Args: []string{"/bin/sh", "-c", "echo why >&2; kill -9 $$"}})
+	if err == nil || err.Error() != "signal: killed: why" {
 		t.Errorf("error %v", err)
 	}
 }

@@ -13,7 +13,8 @@ import (
 // Put writes a file in the guest as root.
 func (c *Client) Put(ctx context.Context, path string, content io.Reader) error {
 	query := url.Values{"username": {"root"}, "path": {path}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+envdapi.FilesPath+"?"+query.Encode(), content)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+envdapi.FilesPath+"?"+query.Encode(),
+		content)
 	if err != nil {
 		return err
 	}

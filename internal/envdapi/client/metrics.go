@@ -25,7 +25,8 @@ func (c *Client) Metrics(ctx context.Context) (shoal.Metrics, error) {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return shoal.Metrics{}, fmt.Errorf("envd answered %s with status %d", envdapi.MetricsPath, resp.StatusCode)
+		return shoal.Metrics{}, fmt.Errorf("envd answered %s with status %d", envdapi.MetricsPath,
+			resp.StatusCode)
 	}
 	var m envdapi.Metrics
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&m); err != nil {

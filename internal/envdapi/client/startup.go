@@ -55,7 +55,8 @@ func (e *StartError) Unwrap() error { return e.Err }
 // succeeds. The start command goes on. What the commands did wrong is a *StartError.
 func (c *Client) Startup(ctx context.Context, block shoal.StartBlock, l Listener) error {
 	command := func(line string) Command {
-		return Command{User: block.Context.User, Args: Shell(line), Env: block.Context.Env, Dir: block.Context.Workdir}
+		return Command{User: block.Context.User, Args: Shell(line), Env: block.Context.Env,
+			Dir: block.Context.Workdir}
 	}
 	// A deadline of the call would be that of the process.
 	running, leave := context.WithCancel(context.WithoutCancel(ctx))
@@ -142,5 +143,6 @@ func readyTimeout(ctx context.Context, begin time.Time) error {
 	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return ctx.Err()
 	}
-	return &StartError{"ready command failed", fmt.Errorf("ready command timed out after %s", time.Since(begin).Round(time.Second))}
+	return &StartError{"ready command failed",
+		fmt.Errorf("ready command timed out after %s", time.Since(begin).Round(time.Second))}
 }
