@@ -23,8 +23,8 @@ import (
 // commit is set by the linker.
 var commit = "unknown"
 
-// A guest's memory belongs to its workload, so the daemon collects early. The
-// limit is soft: above it, it only collects more often.
+// A guest's memory belongs to its workload, so the daemon collects early. The limit is
+// soft: above it, the collector only runs more often.
 const (
 	gcPercent   = 50
 	memoryLimit = 64 << 20 // bytes
@@ -42,7 +42,7 @@ func run(args []string) error {
 	port := flags.Int("port", envdapi.Port, "TCP port to listen on, all addresses")
 	version := flags.Bool("version", false, "print the version and exit")
 	printCommit := flags.Bool("commit", false, "print the source commit and exit")
-	local := flags.Bool(envdapi.LocalFlag, false, "no metadata service is there to ask")
+	local := flags.Bool(envdapi.LocalFlag, false, "there is no metadata service to ask")
 	flags.Bool(envdapi.NoCgroupsFlag, false, "accepted for compatibility; no cgroups are made")
 	flags.String("cgroup-root", "", "accepted for compatibility; no cgroups are made")
 	verbose := flags.Bool("verbose", false, "log more")
@@ -58,7 +58,7 @@ func run(args []string) error {
 		return nil
 	}
 
-	// The port comes first: the platform retries until somebody answers there.
+	// The port comes first: the platform retries until something answers there.
 	listener, err := listen(net.JoinHostPort("", strconv.Itoa(*port)))
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
@@ -72,7 +72,7 @@ func run(args []string) error {
 
 	lines := report.New()
 	config := envd.DefaultConfig(newLog(*verbose, io.MultiWriter(os.Stderr, lines)))
-	// The console is for the daemon's own troubles, and writing to it takes time.
+	// Writing to the console takes time, so it gets only what concerns the daemon itself.
 	config.Processes = newLog(*verbose, lines)
 	config.Local, config.Report = *local, lines
 	return envd.New(config).Run(ctx, listener)
@@ -81,8 +81,8 @@ func run(args []string) error {
 // openFiles is the soft limit of open files that commands begin with.
 const openFiles = 65536
 
-// limitFiles takes back what the language's runtime did at the start: it raised the soft
-// limit to the hard one, and commands inherit ours. Where it fails they keep that.
+// limitFiles undoes what Go's runtime does when it starts: it raises the soft limit to the
+// hard one, which commands would inherit. If that fails, they do.
 func limitFiles() {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err == nil {
@@ -110,15 +110,15 @@ func newLog(verbose bool, to io.Writer) *slog.Logger {
 		}})).With("logger", "envd")
 }
 
-// socketBuffer lets the network go on while a file is read or written, in bytes.
+// socketBuffer, in bytes, lets the network go on while a file is read or written.
 const socketBuffer = 4 << 20
 
-// listen sets the buffers before the socket listens: the window that a connection
-// may ever have is agreed upon when it opens.
+// listen sets the buffers before the socket listens, because the largest window of a
+// connection is negotiated when it opens.
 func listen(addr string) (net.Listener, error) {
 	config := net.ListenConfig{Control: func(_, _ string, conn syscall.RawConn) error {
 		return conn.Control(func(fd uintptr) {
-			// Where the kernel refuses, transfers are slower and nothing else.
+			// If the kernel refuses, transfers are slower; nothing else changes.
 			_ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, socketBuffer)
 			_ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF, socketBuffer)
 		})

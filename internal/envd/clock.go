@@ -25,15 +25,15 @@ func newClock(log *slog.Logger) *clock {
 	return &clock{now: time.Now, set: setClock, log: log}
 }
 
-// step sets the clock if it is off. Some kernels, as gVisor's, refuse that and
-// follow the host's clock anyway; so a failure is told once.
+// step sets the clock if it is off. Some kernels, such as gVisor's, refuse that and follow
+// the host's clock anyway, so a failure is logged only once.
 func (c *clock) step(host time.Time) {
 	ahead := c.now().Sub(host)
 	if ahead >= -maxBehind && ahead <= maxAhead {
 		return
 	}
 	if err := c.set(host); err != nil {
-		c.complain.Do(func() { c.log.Warn("the clock cannot be set", "ahead", ahead, "err", err) })
+		c.complain.Do(func() { c.log.Warn("the clock cannot be set", "ahead", ahead, "error", err) })
 	}
 }
 

@@ -40,9 +40,9 @@ const (
 	drainTime = 2 * time.Second   // for requests in flight when the daemon ends
 )
 
-// Config says where the daemon is. DefaultConfig fits a sandbox.
+// Config is the daemon's surroundings. DefaultConfig fits a sandbox.
 type Config struct {
-	Local        bool // no metadata service is there: E2B_SANDBOX is "false" if nobody says otherwise
+	Local        bool // E2B_SANDBOX is "false" unless the node states otherwise
 	ReapOrphans  bool // it is process 1
 	ForwardPorts bool // make loopback servers reachable from outside
 
@@ -56,8 +56,8 @@ type Config struct {
 
 	Authority access.Authority
 	Log       *slog.Logger
-	Report    *report.Queue // brings the log to the node; nil if nobody collects it
-	Processes *slog.Logger  // of what clients start; nil is Log
+	Report    *report.Queue // sends the log to the node; nil if nobody collects it
+	Processes *slog.Logger  // logs what clients start; nil means Log
 }
 
 // DefaultConfig is for a daemon that is a sandbox's first process.
@@ -107,8 +107,7 @@ type Server struct {
 	background sync.WaitGroup // short work that no request waits for
 }
 
-// New builds a daemon. It touches nothing outside of itself, so that the time
-// until Run serves is short.
+// New builds a daemon. It touches nothing outside its own memory, so that Run serves soon.
 func New(config Config) *Server {
 	s := &Server{
 		config:    config,

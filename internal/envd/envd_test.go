@@ -46,7 +46,7 @@ type guest struct {
 func newGuest(t *testing.T) *guest {
 	t.Helper()
 	dir := t.TempDir()
-	// The parent is closed to others, and commands of "user" are others.
+	// The parent directory is closed to other users, such as "user".
 	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -301,7 +301,7 @@ func TestDownload(t *testing.T) {
 	wantError(t, g.download("fifo"), 400, "")
 }
 
-// The kernel's files have size 0 and content all the same.
+// The kernel's files have content although their size is 0.
 func TestDownloadVirtualFile(t *testing.T) {
 	g := newGuest(t)
 	want, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
@@ -344,7 +344,7 @@ func TestMetadata(t *testing.T) {
 	if len(files) != 1 || len(files[0].Metadata) != 2 || files[0].Metadata["author"] != "me" {
 		t.Fatalf("%+v", files)
 	}
-	// Other tools may add, and anything that is no text is left out.
+	// Other tools may add metadata; what is not text is left out.
 	for name, value := range map[string]string{"user.e2b.tool": "t", "user.e2b.raw": "\xff",
 		"user.other": "o"} {
 		if err := unix.Setxattr(g.home+"/m", name, []byte(value), 0); err != nil {

@@ -13,9 +13,8 @@ import (
 	"shoal/internal/envd/answer"
 )
 
-// The platform freezes whole guests from outside and this daemon makes no
-// cgroups, so the endpoints here have nothing to do but to say so in the shape
-// that their callers know (envd.md §7).
+// The platform freezes whole guests from outside and this daemon makes no cgroups, so the
+// endpoints here do nothing, and say so in the form that their callers expect (envd.md §7).
 
 // freezeReport is the answer to a freeze that waits. All counts are zero.
 type freezeReport struct {
@@ -67,8 +66,8 @@ func handleFreeze(w http.ResponseWriter, r *http.Request) {
 
 func handleUnfreeze(w http.ResponseWriter, _ *http.Request) { noContent(w) }
 
-// collapseReport is the answer of /collapse. The daemon's heap is far smaller
-// than one huge page is worth.
+// collapseReport is the answer of /collapse. All counts are zero: the daemon's heap is too
+// small for huge pages to be of use.
 type collapseReport struct {
 	Regions     int   `json:"regions"`
 	Chunks      int   `json:"chunks"`
@@ -80,7 +79,7 @@ type collapseReport struct {
 
 func handleCollapse(w http.ResponseWriter, _ *http.Request) { answer.JSON(w, collapseReport{}) }
 
-// handleUpgrade refuses: the platform replaces the daemon with its template.
+// handleUpgrade refuses: the daemon is replaced by building its template anew.
 func handleUpgrade(w http.ResponseWriter, _ *http.Request) {
 	answer.Error(w, http.StatusNotImplemented,
 		"this daemon is replaced by rebuilding its template, not in place")
@@ -110,8 +109,8 @@ func rootIoctl(request uint) error {
 	return unix.IoctlSetInt(int(root.Fd()), request, 0)
 }
 
-// handleFreeze answers 204 when the file system is frozen, and 501 when the
-// kernel cannot freeze it; then everything was flushed, at least.
+// handleFreeze answers 204 when the file system is frozen, and 501 when the kernel cannot
+// freeze it; then it has at least flushed everything.
 func (d *disk) handleFreeze(w http.ResponseWriter, _ *http.Request) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -44,8 +44,8 @@ func withEventsHost(text string, addr netip.Addr) string {
 	return out.String() + entry
 }
 
-// withoutEventsHost takes the name out of a line of the same family; other
-// names of the line stay.
+// withoutEventsHost removes the name from a line of the same address family and keeps the
+// line's other names.
 func withoutEventsHost(line string, addr netip.Addr) string {
 	entry, _, _ := strings.Cut(line, "#")
 	fields := strings.Fields(entry)

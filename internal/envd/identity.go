@@ -14,9 +14,8 @@ type claim struct {
 	boot string // the BootHash of the start that it belongs to
 }
 
-// facts are the host's statements about the sandbox: those of the container's
-// specification, or of the identity that came later. The caller holds the init
-// turn.
+// facts returns what the node states about the sandbox, in the container's specification or
+// in an identity that it gave later. The caller holds the init turn.
 func (s *Server) facts(given *envdapi.Identity) envdapi.Facts {
 	facts := s.authority.Read()
 	if facts.BootHash == "" {
@@ -34,9 +33,8 @@ func (s *Server) facts(given *envdapi.Identity) envdapi.Facts {
 	return facts
 }
 
-// refresh takes over what the host says of the sandbox: its variables at once,
-// and the files that scripts read soon after. A restored or forked guest has a
-// new identity.
+// refresh applies what the node states about the sandbox, which changes when a guest is
+// restored or forked: the variables at once, the files that scripts read in the background.
 func (s *Server) refresh(facts envdapi.Facts) {
 	if facts.Sandbox == "" {
 		facts.Sandbox = "true"
@@ -65,7 +63,7 @@ func (s *Server) writeIdentity() {
 	defer s.identityMu.Unlock()
 	env := s.settings.Environment()
 	if err := os.MkdirAll(s.config.RunDir, 0o755); err != nil {
-		s.log.Warn("write the sandbox's identity", "err", err)
+		s.log.Warn("the sandbox's identity files could not be written", "error", err)
 		return
 	}
 	for _, key := range []string{envdapi.SandboxVariable, envdapi.SandboxIDVariable,
@@ -75,12 +73,12 @@ func (s *Server) writeIdentity() {
 			continue
 		}
 		if err := replaceReadOnly(filepath.Join(s.config.RunDir, "."+key), value); err != nil {
-			s.log.Warn("write the sandbox's identity", "err", err)
+			s.log.Warn("the sandbox's identity files could not be written", "error", err)
 		}
 	}
 }
 
-// replaceReadOnly writes a file of mode 0444 over one that may be there.
+// replaceReadOnly puts a file of mode 0444 in place of one that may be there.
 func replaceReadOnly(path, text string) error {
 	temporary := path + ".new"
 	if err := os.WriteFile(temporary, []byte(text), 0o444); err != nil {

@@ -27,8 +27,8 @@ func readInit(body io.Reader) (*envdapi.Init, error) {
 	return req, nil
 }
 
-// handleInit serves POST /init, by which the host sets the sandbox up and
-// brings it back after a resume. It must be fast and may be repeated.
+// handleInit serves POST /init, by which the node sets the sandbox up and brings it back
+// after a resume. It must be fast and may be repeated.
 func (s *Server) handleInit(w http.ResponseWriter, r *http.Request) {
 	begin := time.Now()
 	w.Header().Set(envdapi.VersionHeader, envdapi.Version)
@@ -50,7 +50,7 @@ func (s *Server) handleInit(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if status, err := s.initialize(r.Context(), req); err != nil {
-		s.log.Warn("init failed", "request_id", r.Header.Get(envdapi.RequestIDHeader), "err", err)
+		s.log.Warn("init failed", "request_id", r.Header.Get(envdapi.RequestIDHeader), "error", err)
 		answer.Text(w, status, err.Error())
 		return
 	}
@@ -90,21 +90,21 @@ func (s *Server) initialize(ctx context.Context, req *envdapi.Init) (status int,
 	return 0, nil
 }
 
-// setEvents makes the node's event server known, off the path of the caller.
+// setEvents makes the node's address known in the guest, without holding up the caller.
 func (s *Server) setEvents(ip string) {
 	if ip == "" {
 		return
 	}
 	addr, err := netip.ParseAddr(ip)
 	if err != nil {
-		s.log.Warn("hyperloopIP is ignored", "err", err)
+		s.log.Warn("hyperloopIP is not an address and is ignored", "error", err)
 		return
 	}
 	s.background.Go(func() {
 		s.eventsMu.Lock()
 		defer s.eventsMu.Unlock()
 		if err := mapEventsHost(s.config.HostsFile, addr.Unmap()); err != nil {
-			s.log.Warn("events host", "err", err)
+			s.log.Warn("the node's name could not be added to the hosts file", "error", err)
 		}
 		node := fmt.Sprintf("http://%s", literal(addr.Unmap()))
 		s.settings.SetInternal(envdapi.EventsVariable, node)

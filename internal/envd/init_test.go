@@ -194,7 +194,7 @@ func (g *guest) envs2(token string) map[string]string {
 	return env
 }
 
-// The file of the kernel counts before the environment, and is read each time.
+// The kernel's file comes before the environment, and is read each time.
 func TestAuthorityFile(t *testing.T) {
 	g := newGuest(t)
 	g.mustInit(`{"accessToken":"old"}`)
@@ -252,7 +252,7 @@ func TestAccessToken(t *testing.T) {
 		t.Errorf("download with the token: %d", a.status)
 	}
 	wantError(t, g.upload("f", "x"), 401, "")
-	// The call of the host itself still works.
+	// The node's own call still works.
 	g.mustInit(`{"accessToken":"secret"}`)
 }
 
@@ -425,8 +425,8 @@ func TestDiskFreeze(t *testing.T) {
 	}
 }
 
-// TestIdentityOfAGuestStartedAhead: who knows the secret of its start says whose
-// it is, and nobody else.
+// TestIdentityOfAGuestStartedAhead: only who knows the secret of its start can say whose it
+// is.
 func TestIdentityOfAGuestStartedAhead(t *testing.T) {
 	g := newGuest(t)
 	boot := func(secret string) {
@@ -459,7 +459,7 @@ func TestIdentityOfAGuestStartedAhead(t *testing.T) {
 	if got := g.envs2("third")["E2B_SANDBOX_ID"]; got != "ithird" {
 		t.Errorf("the copy: %q", got)
 	}
-	// A guest with a specification of its own takes no other's word.
+	// A guest whose specification names its sandbox ignores any other identity.
 	g.facts.Delete("SHOAL_BOOT_HASH")
 	g.facts.Store("E2B_SANDBOX_ID", "ifourth")
 	g.facts.Store("E2B_ACCESS_TOKEN_HASH", hash("fourth"))

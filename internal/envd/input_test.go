@@ -74,8 +74,8 @@ func TestStdinOff(t *testing.T) {
 	}
 }
 
-// A process that does not read must not hold its writers for ever, and what it
-// did take stays in order.
+// A process that does not read must not hold its writers for ever, and what it has read
+// stays in order.
 func TestStdinOfAProcessThatDoesNotRead(t *testing.T) {
 	g := newGuest(t)
 	req := sh("exec sleep 300")

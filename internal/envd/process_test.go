@@ -110,7 +110,7 @@ func TestProcessEnvironment(t *testing.T) {
 	}
 }
 
-// TestLoginShell: a login shell is told of itself, as the system's login would.
+// TestLoginShell: a login shell finds itself in SHELL, as after a login.
 func TestLoginShell(t *testing.T) {
 	g := newGuest(t)
 	show := []string{"--noprofile", "-l", "-c", "env | grep ^SHELL="}
@@ -163,7 +163,8 @@ func TestWorkingDirectory(t *testing.T) {
 	}
 }
 
-// TestTooLong: what the kernel does not take is named, and what it takes runs.
+// TestTooLong: what is too long for the kernel is named, and the longest that it takes
+// runs.
 func TestTooLong(t *testing.T) {
 	g := newGuest(t)
 	env := func(size int) *pb.StartRequest {
@@ -388,7 +389,7 @@ func TestSignals(t *testing.T) {
 		wantCode(t, g.signal(r.pid, c.signal), connect.CodeNotFound)
 	}
 
-	// A process that traps SIGTERM goes on streaming.
+	// A process that traps SIGTERM keeps its stream.
 	r := g.start(g.context(),
 		unary(sh("trap 'echo trapped; exit 5' TERM; echo on; while :; do sleep 0.05; done")))
 	r.until("the trap", func() bool { return r.stdout.Len() > 0 })

@@ -10,8 +10,8 @@ import (
 	"shoal/internal/envdapi"
 )
 
-// router goes by the exact path and method. The standard mux would clean
-// paths, answer HEAD for GET, and put a text into a 405.
+// router matches paths and methods exactly. The standard mux would clean paths, answer HEAD
+// where there is a GET, and give a 405 a body.
 type router struct {
 	routes map[string]map[string]http.HandlerFunc // by path, then method
 	rpcs   map[string]http.Handler                // by prefix "/package.Service/"
@@ -55,7 +55,7 @@ func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	http.NotFound(w, r)
 }
 
-// routes builds the handler: origins, then the token, then the user.
+// routes builds the handler, which checks the origin, then the token, then the user.
 func (s *Server) routes() http.Handler {
 	rt := &router{}
 	rt.handle(http.MethodGet, envdapi.HealthPath,
@@ -79,7 +79,7 @@ func (s *Server) routes() http.Handler {
 func (s *Server) handleMetrics(w http.ResponseWriter, _ *http.Request) {
 	reading, err := s.meter.Read()
 	if err != nil {
-		s.log.Warn("metrics", "err", err)
+		s.log.Warn("metrics could not be read", "error", err)
 		w.WriteHeader(http.StatusInternalServerError)
 		return
 	}

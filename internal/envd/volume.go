@@ -17,7 +17,7 @@ import (
 // mountBudget bounds all mounts of one /init.
 const mountBudget = 10 * time.Second
 
-// volumes remembers in which life of the sandbox a path was mounted.
+// volumes remembers in which run of the sandbox each path was mounted.
 type volumes struct {
 	turn      sync.Mutex // held while mounting; a second attempt is skipped
 	mu        sync.Mutex // guards lifecycle
@@ -30,8 +30,8 @@ func newVolumes() *volumes {
 	return &volumes{lifecycle: map[string]string{}, attach: attachVolume}
 }
 
-// mount mounts, all at a time, what this life of the sandbox has not mounted
-// yet. It outlasts the request, which may give up sooner than a server answers.
+// mount mounts, all at once, what this run of the sandbox has not mounted yet. It goes on
+// after the request, which may be given up before a server answers.
 func (v *volumes) mount(ctx context.Context, mounts []envdapi.VolumeMount, lifecycleID string) error {
 	if len(mounts) == 0 || !v.turn.TryLock() {
 		return nil
@@ -103,8 +103,7 @@ func attachVolume(m envdapi.VolumeMount) error {
 	return err
 }
 
-// detach unmounts what is left of an earlier life, by force, or lazily when
-// it is in use.
+// detach unmounts what an earlier run left, by force, or lazily if it is in use.
 func detach(path string) error {
 	err := unix.Unmount(path, unix.MNT_FORCE)
 	if errors.Is(err, unix.EBUSY) {

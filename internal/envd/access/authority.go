@@ -8,11 +8,10 @@ import (
 	"shoal/internal/envdapi"
 )
 
-// Authority is what the host says about the sandbox outside of the guest's
-// reach: variables in the environment of the container's specification. On a
-// restore the kernel serves the new specification, while the environment of
-// this process is still the old one; so the file goes first, and it is read
-// anew each time.
+// Authority reads what the node states about the sandbox where the guest cannot change it:
+// in the environment of the container's specification. After a restore the kernel serves
+// the new specification, while this process still has its old environment. So the kernel's
+// file comes first, and is read each time.
 type Authority struct {
 	Path   string              // "/proc/gvisor/spec_environ"; need not exist
 	Lookup func(string) string // the environment of this process
@@ -23,7 +22,7 @@ func NewAuthority() Authority {
 	return Authority{Path: "/proc/gvisor/spec_environ", Lookup: os.Getenv}
 }
 
-// Read returns the present facts.
+// Read returns what the node states now.
 func (a Authority) Read() envdapi.Facts {
 	lookup := a.Lookup
 	// A kernel that lost the specification serves an empty file.

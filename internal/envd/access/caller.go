@@ -14,8 +14,8 @@ import (
 
 type callerKey struct{}
 
-// Callers selects the user of a request: the name in its Basic authorization,
-// whose password means nothing, or the sandbox's default user.
+// Callers selects the user of a request: the name in its Basic authorization, whose
+// password is ignored, or the sandbox's default user.
 type Callers struct {
 	Accounts *account.Database
 	Settings *settings.Settings

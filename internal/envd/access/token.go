@@ -11,8 +11,8 @@ import (
 	"shoal/internal/envdapi"
 )
 
-// Token is the sandbox's access token. The zero value is "no token", with
-// which everything is open.
+// Token is the sandbox's access token. The zero value is no token, which leaves everything
+// open.
 type Token struct {
 	mu    sync.RWMutex
 	value string
@@ -42,9 +42,9 @@ func (t *Token) get() string {
 
 func equal(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
-// MayRotate decides whether /init may make request the token, "" meaning none
-// (envd.md §3.3). Hash is that of the token that the host expects, or "" when
-// the host said nothing.
+// MayRotate reports whether /init may replace the token by request, where "" means none
+// (envd.md §3.3). hash is the envdapi.TokenHash of the token that the node expects, or ""
+// if the node states none.
 func (t *Token) MayRotate(request, hash string) bool {
 	if request != "" && t.Matches(request) {
 		return true
@@ -60,7 +60,7 @@ func (t *Token) MayRotate(request, hash string) bool {
 func (t *Token) Gate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if t.Required() && !exempt(r) && !t.Matches(r.Header.Get(envdapi.TokenHeader)) {
-			// Not a Connect error even for RPCs: clients go by the number.
+			// Not a Connect error even for RPCs: clients look at the number.
 			answer.Error(w, http.StatusUnauthorized,
 				"the access token is missing or wrong; send it as "+envdapi.TokenHeader)
 			return

@@ -59,9 +59,9 @@ func NewDatabase(passwdPath, groupPath string) *Database {
 	return &Database{passwdPath: passwdPath, groupPath: groupPath}
 }
 
-// Lookup returns the user of that name. A number that is no name is taken as a
-// user ID, as image definitions may name users so. Without any record root is
-// still known, because an image may come without /etc/passwd.
+// Lookup returns the user of that name. A number that is not a name is taken as a user ID,
+// since images may name their user so. Root is known even without a record, because an
+// image may come without /etc/passwd.
 func (d *Database) Lookup(name string) (User, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -174,8 +174,8 @@ func parseGroup(data []byte) groupTable {
 	return t
 }
 
-// records yields the colon-separated lines that have at least n fields and a
-// name; comments and damaged lines are passed over.
+// records yields the colon-separated lines that have at least n fields and a name; comments
+// and damaged lines are skipped.
 func records(data []byte, n int) func(yield func([]string) bool) {
 	return func(yield func([]string) bool) {
 		lines := bufio.NewScanner(bytes.NewReader(data))

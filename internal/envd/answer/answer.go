@@ -27,7 +27,7 @@ func JSON(w http.ResponseWriter, value any) {
 	_ = json.NewEncoder(w).Encode(value)
 }
 
-// Text answers with a plain text, which some errors are by contract.
+// Text answers with plain text, as the contract demands for some errors.
 func Text(w http.ResponseWriter, status int, message string) {
 	h := w.Header()
 	h.Set("Content-Type", "text/plain; charset=utf-8")

@@ -1,6 +1,6 @@
-// Package file does what the daemon's two file interfaces share: directories
-// and files on behalf of a user, entry information and metadata attributes.
-// Everything happens as root; the user only decides who owns what is new.
+// Package file does what the daemon's two file interfaces share: directories and files on
+// behalf of a user, entry information and metadata attributes. Everything is done as root;
+// the user only becomes the owner of what is new.
 package file
 
 import (
@@ -13,7 +13,7 @@ import (
 	"shoal/internal/envd/account"
 )
 
-// ErrNotDirectory says that a path needs a directory where a file is.
+// ErrNotDirectory says that a file is where a path needs a directory.
 var ErrNotDirectory = errors.New("not a directory")
 
 // MakeAll creates the directory and its missing ancestors with mode 0755, and

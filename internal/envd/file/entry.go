@@ -10,8 +10,8 @@ import (
 	"shoal/internal/envd/account"
 )
 
-// Type is what a name finally leads to. Links, fifos, sockets, devices and
-// broken links are Other when they do not lead to a file or a directory.
+// Type is what a name leads to once its links are followed. What is neither a file nor a
+// directory is Other, and so is a broken link.
 type Type int
 
 // The values of an entry's type.
@@ -45,7 +45,7 @@ func Stat(path string, names *account.Database) (Entry, error) {
 	return Describe(path, info, names), nil
 }
 
-// Describe is Stat for a path whose lstat the caller has.
+// Describe is Stat for a caller that already has the path's lstat.
 func Describe(path string, info os.FileInfo, names *account.Database) Entry {
 	e := Entry{
 		Name:        filepath.Base(path),
@@ -66,7 +66,7 @@ func Describe(path string, info os.FileInfo, names *account.Database) Entry {
 	return e
 }
 
-// follow fills in what a link's target decides.
+// follow fills in what depends on a link's target.
 func (e *Entry) follow(path string) {
 	e.Type, e.Mode, e.Target = Other, 0, path
 	if target, err := os.Stat(path); err == nil {
@@ -92,10 +92,9 @@ func typeOf(mode os.FileMode) Type {
 // ErrCycle says that links lead in a circle.
 var ErrCycle = errors.New("symbolic links form a cycle")
 
-// List describes what is below a directory, depth levels deep, each directory
-// before its content and names in lexical order. The directory itself may be
-// reached by a link, but links below are not descended. Entries that vanish
-// meanwhile are left out.
+// List describes what is below a directory, depth levels deep, each directory before its
+// content and names in lexical order. The directory itself may be a link, but links below
+// it are not followed. Entries that vanish meanwhile are left out.
 func List(dir string, depth uint32, names *account.Database) ([]Entry, error) {
 	info, err := os.Stat(dir)
 	if errors.Is(err, syscall.ELOOP) {

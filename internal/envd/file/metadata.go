@@ -81,9 +81,8 @@ func ReadMetadata(path string) map[string]string {
 	return metadata
 }
 
-// ReplaceMetadata makes the file's metadata equal to the given. It touches no
-// attribute when nothing is to be added or removed, because each change is a
-// CHMOD event for watchers.
+// ReplaceMetadata replaces the file's metadata. It touches no attribute when nothing is to
+// be added or removed, because each change is a CHMOD event for watchers.
 func ReplaceMetadata(path string, metadata map[string]string) error {
 	for _, attr := range attributes(path) {
 		if _, keep := metadata[attr[len(metadataPrefix):]]; keep {
@@ -103,8 +102,8 @@ func ReplaceMetadata(path string, metadata map[string]string) error {
 	return nil
 }
 
-// unsupported covers file systems without user attributes; EPERM is what
-// special files answer.
+// unsupported covers file systems without user attributes, and special files, which answer
+// EPERM.
 func unsupported(err error) bool {
 	return errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) ||
 		errors.Is(err, unix.EPERM)

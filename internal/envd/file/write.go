@@ -12,11 +12,11 @@ import (
 	"shoal/internal/envd/account"
 )
 
-// ErrIsDirectory says that a file was to be written or read where a directory is.
+// ErrIsDirectory says that a directory is where a file was to be written or read.
 var ErrIsDirectory = errors.New("is a directory")
 
-// copyBuffers hold one write each. A write is a system call, which is dear in
-// a guest, and each one is an event for watchers; so writes are large.
+// copyBuffers hold one write each. Writes are large, because system calls are expensive in
+// a guest and each write is an event for watchers.
 var copyBuffers = sync.Pool{New: func() any { b := make([]byte, 1<<20); return &b }}
 
 // Writer stores content for users. Made runs after it created a directory, so
@@ -115,8 +115,8 @@ func Copy(to io.Writer, content io.Reader) error {
 	}
 }
 
-// fill reads until the buffer is full or the reader fails. It returns the
-// reader's own error, so that a body cut off is not taken for a body's end.
+// fill reads until the buffer is full or the reader fails. It returns the reader's own
+// error, so that a truncated body is not taken for a complete one.
 func fill(r io.Reader, buf []byte) (int, error) {
 	n := 0
 	for n < len(buf) {

@@ -38,7 +38,7 @@ func New(callers access.Callers, watchers *watch.Group) *Service {
 		watchers: watchers}
 }
 
-// resolve returns the calling user and the path it means. Errors are Connect errors.
+// resolve returns the calling user and the absolute path. Errors are Connect errors.
 func (s *Service) resolve(ctx context.Context, path string) (account.User, string, error) {
 	u, err := s.callers.User(ctx)
 	if err != nil {
@@ -51,7 +51,7 @@ func (s *Service) resolve(ctx context.Context, path string) (account.User, strin
 	return u, resolved, nil
 }
 
-// refuse maps an error of the file system; only a missing name and a few
+// refuse makes a Connect error of one of the file system. Only a missing name and a few
 // conditions have a code of their own.
 func refuse(err error) error {
 	code := connect.CodeInternal
@@ -104,8 +104,8 @@ func (s *Service) MakeDir(ctx context.Context, req *connect.Request[pb.MakeDirRe
 	return connect.NewResponse(&pb.MakeDirResponse{Entry: message(entry)}), nil
 }
 
-// makeAll lets recursive watchers take a new directory in before the caller
-// can put anything there.
+// makeAll creates a directory, and lets recursive watchers notice it before the caller can
+// put anything there.
 func (s *Service) makeAll(path string, u account.User) error {
 	made, err := file.MakeAll(path, u)
 	if made {
@@ -159,7 +159,7 @@ func (s *Service) ListDir(ctx context.Context, req *connect.Request[pb.ListDirRe
 	return connect.NewResponse(resp), nil
 }
 
-// Remove deletes a file or a tree; what is absent is deleted already.
+// Remove deletes a file or a tree. To remove what does not exist is no error.
 func (s *Service) Remove(ctx context.Context, req *connect.Request[pb.RemoveRequest],
 ) (*connect.Response[pb.RemoveResponse], error) {
 	_, path, err := s.resolve(ctx, req.Msg.GetPath())

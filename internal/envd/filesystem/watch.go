@@ -109,7 +109,7 @@ func sendEvents(w *watch.Watcher, resp *connect.ServerStream[pb.WatchDirResponse
 	return nil
 }
 
-// polled are the watchers that clients ask for their events.
+// polled holds the watchers whose events clients poll.
 type polled struct {
 	mu   sync.Mutex
 	byID map[string]*watch.Watcher

@@ -38,8 +38,8 @@ func New() *Meter {
 	return &Meter{proc: "/proc", root: "/", previous: cpuTime{at: time.Now()}}
 }
 
-// Begin makes the first sample's CPU use cover the time since now. Without it
-// that is the time since boot.
+// Begin makes the first sample's CPU use cover the time from now on. Without it that is the
+// time since boot.
 func (m *Meter) Begin() { m.cpuUsed(1) }
 
 // Read takes a sample.
@@ -99,8 +99,8 @@ func (m *Meter) cpuUsed(cpus int) float64 {
 	return math.Round(min(share, 1)*10000) / 100
 }
 
-// busy is the CPU time used since boot. A kernel that does not count it in
-// /proc/stat, as gVisor's, counts it for each process.
+// busy is the CPU time used since boot. Kernels that do not count it in /proc/stat, such as
+// gVisor's, count it for each process.
 func (m *Meter) busy() time.Duration {
 	if busy := m.systemTicks(); busy > 0 {
 		return busy * time.Second / ticksPerSecond
@@ -127,7 +127,7 @@ func (m *Meter) systemTicks() time.Duration {
 	return busy
 }
 
-// processTicks adds up all living processes with the children they waited for.
+// processTicks adds up all living processes and the children that they waited for.
 func (m *Meter) processTicks() time.Duration {
 	dir, err := os.Open(m.proc)
 	if err != nil {

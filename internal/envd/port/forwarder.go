@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// period is how often listeners are looked for.
+// period separates two looks for listeners.
 const period = time.Second
 
 // Forwarder keeps one relay per loopback listener. Use New.
@@ -22,8 +22,8 @@ type Forwarder struct {
 
 	// Only Run's goroutine uses the rest.
 	external net.IP
-	relays   map[listener]*relay // nil value: not possible, logged once
-	stopped  []*relay            // with connections that may still last
+	relays   map[listener]*relay // nil if it could not be opened, which was logged
+	stopped  []*relay            // their connections may still last
 	scanErr  string
 }
 
@@ -33,7 +33,7 @@ func New(log *slog.Logger) *Forwarder {
 		rebind: make(chan struct{}, 1), relays: map[listener]*relay{}}
 }
 
-// Rebind tells that the guest's address may have changed, as on a resume.
+// Rebind says that the guest's address may have changed, as by a resume.
 func (f *Forwarder) Rebind() {
 	select {
 	case f.rebind <- struct{}{}:
@@ -59,14 +59,14 @@ func (f *Forwarder) Run(ctx context.Context) {
 	}
 }
 
-// look brings the relays in line with the listeners.
+// look opens and closes relays until they match the listeners.
 func (f *Forwarder) look() {
 	found := map[listener]bool{}
 	for _, t := range f.tables {
 		if err := t.scan(found); err != nil {
-			if err.Error() != f.scanErr { // once a second is too often to repeat
+			if err.Error() != f.scanErr { // once a second would be too often
 				f.scanErr = err.Error()
-				f.log.Warn("look for listeners", "err", err)
+				f.log.Warn("listeners cannot be found", "error", err)
 			}
 			return
 		}
@@ -97,7 +97,7 @@ func (f *Forwarder) open(l listener) {
 	}
 	f.relays[l] = r
 	if err != nil {
-		f.log.Info("port is not forwarded", "port", l.port, "err", err)
+		f.log.Info("a port is not forwarded", "port", l.port, "error", err)
 	}
 }
 
@@ -123,7 +123,7 @@ func (f *Forwarder) sweep() {
 	f.stopped = kept
 }
 
-// move opens all relays anew if the guest's address is another one.
+// move opens all relays anew if the guest's address has changed.
 func (f *Forwarder) move() {
 	if len(f.relays) == 0 {
 		return

@@ -25,8 +25,8 @@ func (l listener) target() string {
 	return "127.0.0.1:" + strconv.Itoa(int(l.port))
 }
 
-// table is one of the kernel's lists of TCP sockets. It stays open, since one
-// read per look is all it then costs; that matters for an idle guest.
+// table is one of the kernel's lists of TCP sockets. It stays open, so that each look costs
+// one read: that matters in an idle guest.
 type table struct {
 	path  string
 	ipv6  bool

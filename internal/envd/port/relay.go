@@ -30,7 +30,7 @@ type relay struct {
 	open     atomic.Int64 // connections
 }
 
-// openRelay listens at the address; the runtime sets SO_REUSEADDR.
+// openRelay listens at the address; Go sets SO_REUSEADDR.
 func openRelay(ip net.IP, l listener) (*relay, error) {
 	ln, err := net.Listen("tcp4", net.JoinHostPort(ip.String(), strconv.Itoa(int(l.port))))
 	if err != nil {
@@ -83,7 +83,7 @@ func (r *relay) serve(client net.Conn) {
 	dialer := net.Dialer{Timeout: dialTime}
 	server, err := dialer.DialContext(r.context, "tcp", r.target)
 	if err != nil {
-		return // the client sees what it would see: no server
+		return // the client sees its connection closed
 	}
 	defer server.Close()
 	stop := context.AfterFunc(r.context, func() {

@@ -10,9 +10,9 @@ import (
 // process has to wait for it (envd.md §2.4).
 const queueLength = 64
 
-// output hands each chunk of a process to all who are subscribed at that
-// moment. A chunk nobody is there for is dropped. It is blocked by a slow
-// subscriber, but not by one that left, nor after abandon.
+// output hands each chunk that a process prints to all who are subscribed at that moment.
+// Without a subscriber the chunk is dropped. A slow subscriber blocks the process until it
+// leaves or abandon is called.
 type output struct {
 	abandoned chan struct{}
 	abandon   func() // closes abandoned once

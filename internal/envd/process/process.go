@@ -110,7 +110,7 @@ func (p *Process) supervise(retire func()) {
 	close(p.finished)
 }
 
-// drain gives the readers a last moment for what is in the pipes already.
+// drain gives the readers a last moment to read what is already in the pipes.
 func (p *Process) drain() {
 	deadline := time.Now().Add(drainTime)
 	for _, f := range p.outputs {

@@ -113,7 +113,7 @@ func TestFirstProcess(t *testing.T) {
 	}
 }
 
-// Otherwise the children of others are left to them.
+// Otherwise other children are left to those who started them.
 func TestReaperLeavesOthersAlone(t *testing.T) {
 	r, stop := runReaper(false)
 	defer stop()

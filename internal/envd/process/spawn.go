@@ -11,13 +11,13 @@ import (
 	"shoal/internal/envd/account"
 )
 
-// shell stands in for a command that the kernel refuses to execute.
+// shell is executed in place of a command that the kernel refuses to execute.
 const shell = "/bin/sh"
 
-// isRoot says whether commands can be run as others. It does not change.
+// isRoot says whether commands can be run as other users. It does not change.
 var isRoot = os.Geteuid() == 0
 
-// command is what a process is made of.
+// command is what a process is started from.
 type command struct {
 	name  string
 	args  []string
@@ -28,11 +28,11 @@ type command struct {
 	tty   bool // stdio is a terminal and shall control the new session
 }
 
-// fork starts the command and returns its process ID. There is no shell in
-// between, because forking twice is slow in a guest; but a command that cannot
-// be executed still ends as a shell would end it, with a line on stderr and
-// exit code 127 or 126, and a script without an interpreter line runs. So an
-// error that is left concerns the directory, the user or the machine.
+// fork starts the command and returns its process ID. There is no shell in between, because
+// forking twice is slow in a guest; but a command that cannot be executed still ends as a
+// shell would end it, with a line on stderr and exit code 127 or 126, and a script without
+// an interpreter line runs. So the errors that remain concern the directory, the user or
+// the machine.
 func (c *command) fork() (int, error) {
 	pid, err := c.exec(c.path(), append([]string{c.name}, c.args...))
 	if err == nil || !refused(err) {
@@ -41,8 +41,8 @@ func (c *command) fork() (int, error) {
 	return c.exec(shell, append([]string{shell, "-c", `exec "$@"`, shell, c.name}, c.args...))
 }
 
-// refused covers what execve says of the file. The same errors come from the
-// directory; then the shell fails, too.
+// refused covers what execve says of the file. The working directory can cause the same
+// errors; then the shell fails, too.
 func refused(err error) bool {
 	switch err {
 	case syscall.ENOENT, syscall.EACCES, syscall.ENOEXEC, syscall.ENOTDIR, syscall.ELOOP,
@@ -65,11 +65,11 @@ func (c *command) exec(path string, argv []string) (int, error) {
 	return p.start()
 }
 
-// maxString is the most that a kernel takes as one argument or variable, in bytes, with
-// the NUL at its end. Linux refuses more as E2BIG, gVisor as ENAMETOOLONG.
+// maxString is the longest argument or variable that a kernel takes, in bytes, with the NUL
+// at its end. Linux refuses more as E2BIG, gVisor as ENAMETOOLONG.
 const maxString = 128 << 10
 
-// explain says what was too long for the kernel, of which its error tells nothing.
+// explain says what was too long for the kernel, whose error does not.
 func (c *command) explain(err error) error {
 	if err != syscall.E2BIG && err != syscall.ENAMETOOLONG {
 		return err
@@ -119,8 +119,8 @@ func (c *command) path() string {
 	return "/nonexistent/" + c.name // never a file of the working directory
 }
 
-// executable goes by the permission bits, which decides between several files
-// of one name; the kernel has the last word.
+// executable looks at the permission bits, to choose among several files of one name. The
+// kernel has the last word.
 func executable(info os.FileInfo, u account.User) bool {
 	if !info.Mode().IsRegular() {
 		return false
@@ -144,7 +144,7 @@ func executable(info os.FileInfo, u account.User) bool {
 	return mode&0o001 != 0
 }
 
-// checkStrings refuses what no process can be given.
+// checkStrings refuses what cannot be passed to any process.
 func (c *command) checkStrings() error {
 	for _, s := range append([]string{c.name, c.dir}, c.args...) {
 		if strings.IndexByte(s, 0) >= 0 {

@@ -71,8 +71,8 @@ func (s *Service) Connect(ctx context.Context, req *connect.Request[pb.ConnectRe
 	})
 }
 
-// follow sends start, then what the process prints, then its end. Between, it
-// sends a keepalive when nothing was sent for that long.
+// follow sends start, then what the process prints, then its end. When it has sent nothing
+// for the period of keepalive, it sends that.
 func follow(ctx context.Context, p *Process, sub *subscriber, keepalive time.Duration,
 	send func(*pb.ProcessEvent) error) error {
 	// A send that hangs in a dead connection must not hold the process up.
@@ -105,8 +105,8 @@ func follow(ctx context.Context, p *Process, sub *subscriber, keepalive time.Dur
 	}
 }
 
-// finish sends the end. On the stream whose deadline killed the process there
-// is no end but the deadline, else a client would see a failed command.
+// finish sends the end. A stream whose own deadline killed the process ends with that as
+// its error instead: the client would take the end for that of a failed command.
 func finish(ctx context.Context, p *Process, send func(*pb.ProcessEvent) error) error {
 	if err := stream.Ended(ctx); err != nil {
 		return err
@@ -132,8 +132,8 @@ func (s *Service) command(ctx context.Context, config *pb.ProcessConfig) (*comma
 	c := &command{name: config.GetCmd(), args: config.GetArgs(), dir: dir, user: u,
 		env: s.environment(u, dir, config.GetEnvs())}
 	if c.isLogin() && c.env["SHELL"] == "" && u.Shell != "" {
-		// As login does. A shell that is not told looks for it in all places where users
-		// may be known, which costs a guest a fifth of a short command.
+		// As login does. Otherwise the shell looks the user up wherever users may be
+		// listed, which takes a fifth of a short command's time in a guest.
 		c.env["SHELL"] = u.Shell
 	}
 	if err := c.checkStrings(); err != nil {
@@ -149,12 +149,12 @@ func (s *Service) command(ctx context.Context, config *pb.ProcessConfig) (*comma
 	return c, nil
 }
 
-// isLogin says whether the command is a login shell, as the SDKs wrap everything in.
+// isLogin says whether the command is a login shell, in which the SDKs wrap every command.
 func (c *command) isLogin() bool {
 	return filepath.Base(c.name) == "bash" && slices.Contains(c.args, "-l")
 }
 
-// maxLogged bounds what the log tells of a command line, in bytes.
+// maxLogged bounds how much of a command line is logged, in bytes.
 const maxLogged = 1 << 10
 
 // line is the command as a person would have typed it; clients wrap theirs in a login
@@ -206,8 +206,8 @@ func (s *Service) launch(c *command, req *pb.StartRequest) (*Process, *subscribe
 // workloadOOMScore makes the kernel end a command before the daemon.
 const workloadOOMScore = 100
 
-// settle undoes what a child inherited from a daemon with a privileged
-// priority. It may be gone already, and then nothing is to be done.
+// settle undoes what a child inherited from a daemon with a privileged priority. If the
+// child is gone already, there is nothing to undo.
 func (s *Service) settle(pid int) {
 	if s.OOMScore != 0 {
 		path := "/proc/" + strconv.Itoa(pid) + "/oom_score_adj"

@@ -13,7 +13,7 @@ import (
 // an os.File asks the kernel about each.
 type stdio [3]int
 
-// none is what close has nothing to do with.
+// none has no descriptor.
 var none = stdio{-1, -1, -1}
 
 func (s *stdio) close() {
@@ -25,8 +25,7 @@ func (s *stdio) close() {
 	*s = none
 }
 
-// open makes the descriptors of both sides: the command's, and those that we read and
-// write.
+// open makes the descriptors of both ends: the command's, and those that we read and write.
 func (p *Process) open(c *command, req *pb.StartRequest) (err error) {
 	c.stdio = none
 	defer func() {

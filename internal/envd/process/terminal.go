@@ -10,8 +10,8 @@ import (
 	"shoal/internal/envd/account"
 )
 
-// openTerminal allocates a terminal for the user. The master does not block
-// its thread; the slave is for the child alone.
+// openTerminal allocates a terminal for the user. The master does not block its thread; the
+// slave is for the child alone.
 func openTerminal(u account.User, cols, rows uint32) (master *os.File, slave int, err error) {
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {

@@ -10,10 +10,10 @@ import (
 )
 
 // The standard library's fork resets every signal handler by a system call of its own,
-// sixty of them, in the child, and reports a failure through a pipe. In a guest, where
-// a call costs 25 µs and more, that is most of the time that a start takes. Here the
-// kernel resets the handlers (CLONE_CLEAR_SIGHAND, Linux 5.5) and the child, which has
-// our memory until it executes its program, leaves its error there.
+// sixty of them, in the child, and reports a failure through a pipe. In a guest, where a
+// call costs 25 µs and more, that is most of what a start costs. Here the kernel resets the
+// handlers (CLONE_CLEAR_SIGHAND, Linux 5.5) and the child, which has our memory until it
+// executes its program, leaves its error there.
 
 // program is what a child executes, made before the fork: afterwards nothing may be
 // allocated.
@@ -73,9 +73,9 @@ func (p *program) start() (int, error) {
 	}
 }
 
-// fork returns in the parent only, and at once: the child uses this frame meanwhile.
-// What runs in the child allocates nothing, takes no lock and does not grow the stack,
-// which the runtime checks; all signals are blocked until its end.
+// fork returns in the parent only, which must do nothing else here: the child has used the
+// same frame. What runs in the child allocates nothing, takes no lock and does not grow the
+// stack, which the runtime checks; all signals are blocked until its end.
 //
 //go:noinline
 //go:norace

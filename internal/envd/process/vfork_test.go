@@ -56,7 +56,7 @@ func TestProgramBeginsClean(t *testing.T) {
 	}
 }
 
-// TestProgramThatFails: the child's error is told, and the child is gone.
+// TestProgramThatFails: the child's error is returned, and the child is gone.
 func TestProgramThatFails(t *testing.T) {
 	for want, c := range map[error][2]string{
 		unix.ENOENT:  {"/nowhere", "/bin/true"},
@@ -72,8 +72,8 @@ func TestProgramThatFails(t *testing.T) {
 	}
 }
 
-// TestProgramsAtOnce starts programs from many goroutines while memory is collected:
-// what a child does to the memory that it shares must not be seen.
+// TestProgramsAtOnce starts programs from many goroutines while memory is collected: what a
+// child does to the shared memory must go unnoticed.
 func TestProgramsAtOnce(t *testing.T) {
 	const workers, rounds = 8, 50
 	stop := make(chan struct{})

@@ -1,4 +1,4 @@
-// Package report brings the daemon's log to the sandbox's node (envd.md §4.7).
+// Package report sends the daemon's log to the sandbox's node (envd.md §4.7).
 package report
 
 import (
@@ -26,7 +26,7 @@ const (
 	timeout = 5 * time.Second
 )
 
-// Queue takes lines and sends them when it knows where to. It never blocks who logs.
+// Queue takes lines and sends them once it knows where to. It never blocks its callers.
 type Queue struct {
 	http *http.Client
 	wake chan struct{} // there is something to send, and somewhere to send it
@@ -41,7 +41,7 @@ var _ io.Writer = (*Queue)(nil)
 
 // New returns a queue that sends nothing before SendTo.
 func New() *Queue {
-	// A connection that is kept would be cut by every pause.
+	// Every pause would cut a connection that is kept.
 	return &Queue{wake: make(chan struct{}, 1),
 		http: &http.Client{Timeout: timeout, Transport: &http.Transport{DisableKeepAlives: true}}}
 }

@@ -16,7 +16,7 @@ import (
 const DefaultKeepalive = 90 * time.Second
 
 // Keepalive is the period the client asks for, in seconds, in the header
-// Keepalive-Ping-Interval. What is not a positive number is the default.
+// Keepalive-Ping-Interval. Anything but a positive number means the default.
 func Keepalive(header http.Header) time.Duration {
 	seconds, err := strconv.ParseUint(header.Get("Keepalive-Ping-Interval"), 10, 31)
 	if err != nil || seconds == 0 {

@@ -93,7 +93,7 @@ func disposition(path string) string {
 func serve(w http.ResponseWriter, r *http.Request, f *os.File, info os.FileInfo, path, coding string) {
 	var content io.Reader = f
 	if info.Size() == 0 {
-		// The kernel's virtual files say 0 and have content nevertheless.
+		// The kernel's virtual files have content although their size is 0.
 		head, err := io.ReadAll(io.LimitReader(f, 4<<10))
 		if err != nil {
 			reject(w, err)
@@ -121,8 +121,8 @@ func serve(w http.ResponseWriter, r *http.Request, f *os.File, info os.FileInfo,
 	compress(w, content)
 }
 
-// contentType goes by the extension of the requested path, then by the content
-// as far as it is known.
+// contentType is told from the extension of the requested path, or else from the content as
+// far as it is known.
 func contentType(path string, head []byte) string {
 	if byName := mime.TypeByExtension(filepath.Ext(path)); byName != "" {
 		return byName

@@ -63,8 +63,8 @@ func quality(params string) float64 {
 	return 1
 }
 
-// refused reports whether the client excluded the coding, by name or, where it
-// has no name for it, by the asterisk. Only identity is acceptable unasked.
+// refused reports whether the client excludes the coding, by its name or, if it is not
+// listed, by the asterisk. Only identity is acceptable without being listed.
 func (a accepted) refused(coding string) bool {
 	if q, named := a.q[coding]; named {
 		return q == 0

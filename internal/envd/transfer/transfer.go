@@ -37,8 +37,8 @@ func failf(status int, format string, args ...any) error {
 	return &failure{status, fmt.Errorf(format, args...)}
 }
 
-// reject answers with the error's status; an error without one is a full disk
-// or the daemon's own trouble.
+// reject answers with the error's status; an error without one is a full disk or an
+// internal error.
 func reject(w http.ResponseWriter, err error) {
 	status := http.StatusInternalServerError
 	if f, ok := errors.AsType[*failure](err); ok {
@@ -65,8 +65,8 @@ func (h *Handler) authorize(w http.ResponseWriter, r *http.Request, operation st
 	return query, true
 }
 
-// username is the user the query names, or the default one. An empty name that
-// is present is looked up, and not found.
+// username is the user the query names, or the default one. A name that is present but
+// empty is looked up, and not found.
 func (h *Handler) username(query url.Values) (string, error) {
 	if query.Has("username") {
 		return query.Get("username"), nil

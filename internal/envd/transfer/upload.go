@@ -26,7 +26,7 @@ type written struct {
 	Metadata map[string]string `json:"metadata,omitempty"`
 }
 
-// upload is one POST /files after its head was checked.
+// upload is one POST /files whose headers have been checked.
 type upload struct {
 	h        *Handler
 	user     account.User

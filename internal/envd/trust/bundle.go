@@ -17,8 +17,7 @@ import (
 // cleaning up.
 var ErrBusy = errors.New("another installation of a certificate authority is in progress")
 
-// Store is the guest's trust store. Use New. Its background work belongs to
-// the caller of Wait.
+// Store is the guest's trust store. Use New. Wait waits for what it does in the background.
 type Store struct {
 	bundle string // the file that programs read
 	extra  string // where update-ca-certificates looks for additions
@@ -67,8 +66,7 @@ func (s *Store) Install(ctx context.Context, pem string) error {
 // Wait waits for the background work.
 func (s *Store) Wait() { s.background.Wait() }
 
-// append leaves a bundle alone that has the text from an earlier life of the
-// daemon on the same disk.
+// append adds the PEM to the bundle, unless an earlier daemon on the same disk has done so.
 func (s *Store) append(pem string) error {
 	if data, err := os.ReadFile(s.bundle); err == nil && strings.Contains(string(data), pem) {
 		return nil
@@ -94,10 +92,10 @@ func (s *Store) cleanUp() {
 	s.stale = nil
 	s.mu.Unlock()
 	if err := s.writeExtra(current); err != nil {
-		s.log.Warn("certificate authority will not survive update-ca-certificates", "err", err)
+		s.log.Warn("a certificate authority will not survive update-ca-certificates", "error", err)
 	}
 	if err := s.remove(stale, current); err != nil {
-		s.log.Warn("replaced certificate authority stays in the bundle", "err", err)
+		s.log.Warn("a replaced certificate authority stays in the bundle", "error", err)
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watchMask is what a client can learn of (envd.md §2.6).
+// watchMask is what clients are told of (envd.md §2.6).
 const watchMask = unix.IN_CREATE | unix.IN_MOVED_TO | unix.IN_MODIFY | unix.IN_DELETE | unix.IN_DELETE_SELF |
 	unix.IN_MOVED_FROM | unix.IN_MOVE_SELF | unix.IN_ATTRIB
 

@@ -10,9 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tree maps the kernel's watch descriptors to paths, follows directories that
-// come, move and go, and turns raw events into Events. Its Watcher's lock
-// guards it.
+// tree maps the kernel's watch descriptors to paths, follows directories as they are made,
+// moved and removed, and turns raw events into Events. Its Watcher's lock guards it.
 type tree struct {
 	fd   int
 	root string
@@ -24,8 +23,8 @@ type tree struct {
 	moving map[uint32]string // cookie of a directory that left, to its old path
 	moved  map[int32]bool    // directories renamed within, until their IN_MOVE_SELF
 
-	// found holds names that a scan reported as created. Their own event may
-	// still be in the queue, and would be a second one.
+	// found holds names that a scan has reported as created. Their own event may still be
+	// in the queue, and must not be reported again.
 	found map[string]bool
 }
 
@@ -65,8 +64,8 @@ func (t *tree) path(rel string) string {
 	return filepath.Join(t.root, rel)
 }
 
-// scan watches the directories below rel and reports all it finds to add, if
-// that is given. What vanishes meanwhile is passed over.
+// scan watches the directories below rel and reports all it finds to add, unless that is
+// nil. What vanishes meanwhile is skipped.
 func (t *tree) scan(rel string, add func(Event)) error {
 	children, err := os.ReadDir(t.path(rel))
 	if gone(err) {
@@ -100,8 +99,8 @@ func gone(err error) bool {
 	return errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOTDIR)
 }
 
-// settled is told that the queue is empty: the events that a scan ran ahead of
-// have all been seen.
+// settled is called when the queue is empty: then all events that a scan anticipated have
+// been seen.
 func (t *tree) settled() { clear(t.found) }
 
 // apply takes one raw event. An error breaks the watcher.
@@ -171,7 +170,7 @@ func (t *tree) inPlace(rel string, wd int32) bool {
 	return err == nil && now == wd
 }
 
-// follow keeps the watches in step with a subdirectory's fate.
+// follow keeps the watches in step with what happens to subdirectories.
 func (t *tree) follow(e rawEvent, name string, add func(Event)) error {
 	switch {
 	case e.has(unix.IN_MOVED_FROM):
@@ -220,7 +219,7 @@ func (t *tree) unwatch(name string) {
 	}
 }
 
-// forget drops what is recorded of a name that gets a new watch.
+// forget drops what is recorded about a name that gets a new watch.
 func (t *tree) forget(rel string) {
 	if wd, ok := t.wds[rel]; ok {
 		t.forgetWatch(rel, wd)

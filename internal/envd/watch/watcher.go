@@ -10,16 +10,16 @@ import (
 	"shoal/internal/envd/file"
 )
 
-// ErrOverflow says that the kernel dropped events, so the watcher is of no use.
+// ErrOverflow says that the kernel dropped events, so the watcher is of no use any more.
 var ErrOverflow = errors.New("the event queue overflowed")
 
 // Event is one change.
 type Event struct {
 	Name string // relative to the watched directory; "." is the directory itself
 	Op   Op
-	// Entry describes what was created, written or chmoded, if that was asked
-	// for and it still exists. A removed or renamed name has none, even when
-	// something new has taken its place.
+	// Entry describes what was created, written or got another mode, if that was asked for
+	// and it still exists. A removed or renamed name has none, even when something new has
+	// taken its place.
 	Entry *file.Entry
 }
 
@@ -82,9 +82,9 @@ func (g *Group) New(dir string, opts Options) (*Watcher, error) {
 	return w, nil
 }
 
-// Settle makes every watcher take in what the kernel has queued. After the
-// daemon created a directory this puts it under watch before any file in it is
-// written, so that no WRITE is missed.
+// Settle makes every watcher read what the kernel has queued. After the daemon created a
+// directory this puts it under watch before any file in it is written, so that no WRITE is
+// missed.
 func (g *Group) Settle() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

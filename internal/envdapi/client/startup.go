@@ -16,8 +16,8 @@ const (
 	// lastPause.
 	firstPause = 100 * time.Millisecond
 	lastPause  = 2 * time.Second
-	// lastWords is how long output that a start command has printed may be on its
-	// way once it is ready.
+	// lastWords is how long to wait, once the template is ready, for what its start command
+	// has printed.
 	lastWords = 100 * time.Millisecond
 )
 
@@ -25,8 +25,8 @@ const (
 // several goroutines.
 type Listener struct {
 	Start, Ready Output
-	// Waiting is called before the ready command is run first, NotReady each time
-	// that it failed.
+	// Waiting is called before the ready command is first run, NotReady each time it has
+	// failed.
 	Waiting  func(ready string)
 	NotReady func(why error)
 }
@@ -51,14 +51,14 @@ func (e *StartError) Error() string { return e.What + ": " + e.Err.Error() }
 // Unwrap returns why.
 func (e *StartError) Unwrap() error { return e.Err }
 
-// Startup runs a template's start command, and its ready command until that
-// succeeds. The start command goes on. What the commands did wrong is a *StartError.
+// Startup runs a template's start command, and its ready command until that succeeds. The
+// start command keeps running. A *StartError says which of the two failed.
 func (c *Client) Startup(ctx context.Context, block shoal.StartBlock, l Listener) error {
 	command := func(line string) Command {
 		return Command{User: block.Context.User, Args: Shell(line), Env: block.Context.Env,
 			Dir: block.Context.Workdir}
 	}
-	// A deadline of the call would be that of the process.
+	// A deadline of the call would become that of the process.
 	running, leave := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan error, 1)
 	defer func() {
@@ -119,8 +119,8 @@ func (c *Client) untilReady(ctx context.Context, ready Command, started <-chan e
 	}
 }
 
-// hearOut lets the last output arrive, or the failure of a start command that ended
-// as the ready command succeeded.
+// hearOut waits a moment for the last output, and for the failure of a start command that
+// ended just as the ready command succeeded.
 func (c *Client) hearOut(started <-chan error) error {
 	if started == nil {
 		return nil
