@@ -10,7 +10,9 @@ const (
 	corsMaxAge = "7200" // seconds
 )
 
-// allowOrigins answers preflights itself, which carry no token.
+// allowOrigins answers preflights itself, which carry no token. github.com/rs/cors would
+// send other headers: of the methods only the one that was asked for, and Vary: Origin with
+// every answer.
 func allowOrigins(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Origin") == "" {

@@ -1,4 +1,6 @@
-// Package metrics reads the guest's use of CPU, memory and disk (envd.md §1.2).
+// Package metrics reads the guest's use of CPU, memory and disk (envd.md §1.2). It takes
+// the few numbers that it needs from /proc itself: github.com/prometheus/procfs parses
+// whole files, with several times the garbage, and makes the daemon 110 KiB larger.
 package metrics
 
 import (

@@ -26,7 +26,8 @@ func (l listener) target() string {
 }
 
 // table is one of the kernel's lists of TCP sockets. It stays open, so that each look costs
-// one read: that matters in an idle guest.
+// little more than a read: that matters in an idle guest, and github.com/prometheus/procfs
+// opens it each time.
 type table struct {
 	path  string
 	ipv6  bool

@@ -11,7 +11,8 @@ import (
 )
 
 // openTerminal allocates a terminal for the user. The master does not block its thread; the
-// slave is for the child alone.
+// slave is for the child alone. github.com/creack/pty makes the master block, so that a
+// read could have no deadline.
 func openTerminal(u account.User, cols, rows uint32) (master *os.File, slave int, err error) {
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
