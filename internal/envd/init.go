@@ -56,8 +56,7 @@ func (s *Server) handleInit(w http.ResponseWriter, r *http.Request) {
 	}
 	s.refresh(facts)
 	s.forwarder.Rebind()
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(http.StatusNoContent)
+	answer.NoContent(w)
 	s.log.Info("initialized", "request_id", r.Header.Get(envdapi.RequestIDHeader), "took", time.Since(begin))
 }
 

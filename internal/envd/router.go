@@ -59,7 +59,7 @@ func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) routes() http.Handler {
 	rt := &router{}
 	rt.handle(http.MethodGet, envdapi.HealthPath,
-		func(w http.ResponseWriter, _ *http.Request) { noContent(w) })
+		func(w http.ResponseWriter, _ *http.Request) { answer.NoContent(w) })
 	rt.handle(http.MethodGet, envdapi.MetricsPath, s.handleMetrics)
 	rt.handle(http.MethodGet, envdapi.EnvsPath, s.handleEnvs)
 	rt.handle(http.MethodPost, envdapi.InitPath, s.handleInit)
@@ -90,4 +90,10 @@ func (s *Server) handleMetrics(w http.ResponseWriter, _ *http.Request) {
 func (s *Server) handleEnvs(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	answer.JSON(w, s.settings.Environment())
+}
+
+// handleUpgrade refuses: the daemon is replaced by building its template anew.
+func handleUpgrade(w http.ResponseWriter, _ *http.Request) {
+	answer.Error(w, http.StatusNotImplemented,
+		"this daemon is replaced by rebuilding its template, not in place")
 }

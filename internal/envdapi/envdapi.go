@@ -1,7 +1,7 @@
-// Package envdapi is the contract between envd, the daemon inside every sandbox, and
-// the node that runs the sandbox: what they call each other by, and what they say.
-// Both sides use these definitions. The protocol is that of E2B's daemon (envd.md), and
-// so are all names, except those that begin with Shoal's.
+// Package envdapi is the contract between envd, the daemon inside every sandbox, and the
+// node that runs the sandbox: the port, paths, headers, variables and messages by which
+// they talk. Both sides use these definitions. The protocol is that of E2B's daemon
+// (envd.md) with a few additions, which are marked as Shoal's own.
 package envdapi
 
 //go:generate sh -c "cd ../../spec/envd && go run github.com/bufbuild/buf/cmd/buf@v1.75.0 generate"
@@ -18,7 +18,7 @@ const Version = "0.6.13"
 // Port is the TCP port on which the daemon listens (envd.md §0). It never speaks TLS.
 const Port = 49983
 
-// URL is the daemon's address for one who reaches the guest at host.
+// URL is the daemon's base URL for a caller that reaches the guest at host.
 func URL(host string) string { return "http://" + net.JoinHostPort(host, strconv.Itoa(Port)) }
 
 // Executable is where the daemon's program lies in a guest.

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// The variables by which the node and the daemon tell a guest who it is. The first five
-// are in the environment of the guest's first process, where nobody in the guest can
-// change them. Commands get the first three and the last (envd.md §4.1).
+// The variables that say which sandbox a guest is. The first five are in the environment of
+// the guest's first process, where nobody in the guest can change them; that of the boot
+// hash is Shoal's own. Commands get the first three and the last (envd.md §4.1).
 const (
 	SandboxVariable    = "E2B_SANDBOX" // "true"
 	SandboxIDVariable  = "E2B_SANDBOX_ID"
@@ -28,8 +28,8 @@ type Facts struct {
 	// TokenHash authorizes the daemon to take a token, or none, that it does not know
 	// yet (envd.md §3.3).
 	TokenHash string
-	// BootHash is set in a guest that was started before it was known for which sandbox:
-	// who knows the secret that it is the hash of says so in Init.
+	// BootHash is set in a guest that was started before it was known for which sandbox.
+	// Whoever sends the secret that it is the hash of may say so, in Init.
 	BootHash string
 }
 

@@ -1,4 +1,4 @@
-// Package answer writes the JSON bodies of the daemon's plain HTTP endpoints.
+// Package answer writes the answers of the daemon's plain HTTP endpoints.
 package answer
 
 import (
@@ -34,4 +34,10 @@ func Text(w http.ResponseWriter, status int, message string) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	_, _ = w.Write([]byte(message + "\n"))
+}
+
+// NoContent answers 204, which must not be cached.
+func NoContent(w http.ResponseWriter) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusNoContent)
 }

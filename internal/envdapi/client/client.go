@@ -1,5 +1,5 @@
-// Package client is a node's side of the contract with its guests' daemons: it sets a
-// guest up, asks it for its use, runs commands in it and sends files to it.
+// Package client is the node's side of the contract with the daemons of its guests: it sets
+// a guest up, asks for its metrics, runs commands in it and sends files to it.
 package client
 
 import (
@@ -77,8 +77,8 @@ func newTransport(dialer net.Dialer) *http.Transport {
 		MaxResponseHeaderBytes: 64 << 10}
 }
 
-// uncompressed makes RPCs what DisableCompression makes other calls: compressing would cost
-// the guest more than it saves on the way to its own machine.
+// uncompressed is to RPCs what DisableCompression is to other calls: to compress an answer
+// costs the guest more than it saves, since it does not leave the machine.
 var uncompressed = connect.WithAcceptCompression("gzip", nil, nil)
 
 // drained reads an answer to its end before it is closed. Otherwise the connection would be
@@ -105,8 +105,7 @@ func (b drainedBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// identify adds what lets a request in, and whose it is. An empty user is the guest's
-// default.
+// identify adds the token and the user of a request. An empty user is the guest's default.
 func (c *Client) identify(header http.Header, user string) {
 	if c.token != "" {
 		header.Set(envdapi.TokenHeader, c.token)

@@ -12,7 +12,7 @@ import (
 	"shoal/internal/shoal"
 )
 
-// Metrics asks the guest for its use. The sample's time is that of this machine.
+// Metrics asks the guest how much it uses. The sample's time is that of this machine.
 func (c *Client) Metrics(ctx context.Context) (shoal.Metrics, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+envdapi.MetricsPath, nil)
 	if err != nil {

@@ -21,7 +21,7 @@ type Command struct {
 	Dir  string            // "" is the user's home
 }
 
-// Shell is a command line for a login shell, as clients' commands are.
+// Shell is a command line in a login shell, in which the SDKs wrap every command.
 func Shell(line string) []string { return []string{"/bin/bash", "-l", "-c", line} }
 
 // Output takes what a command prints, in pieces as they come. It is called by one
@@ -40,9 +40,9 @@ var _ error = (*ExitError)(nil)
 func (e *ExitError) Error() string { return e.Status }
 
 // Run runs a command without input and waits for its end, which is an *ExitError unless it
-// is 0. Its output ends when all have ended that hold it, which may be long after the
-// command. started, if set, is called with its process ID when it runs. When ctx ends, Run
-// returns, and the command goes on; a deadline of ctx, however, ends the command.
+// is 0. The output ends when all processes that hold it have ended, which may be long after
+// the command. started, if set, is called with its process ID when it runs. When ctx ends,
+// Run returns, and the command goes on; a deadline of ctx, however, ends the command.
 func (c *Client) Run(ctx context.Context, cmd Command, started func(pid uint32), out Output) error {
 	return c.run(ctx, c.process(), cmd, started, out)
 }
