@@ -52,8 +52,7 @@ func (g *Guest) WarmUp(ctx context.Context, body envdapi.Init) (shell, err error
 		if err := g.claim.line.Init(ctx, body); err != nil {
 			return err
 		}
-		command := client.Command{User: body.DefaultUser, Args: client.Shell("true")}
-		shell = g.claim.line.Run(ctx, command, nil, func(bool, []byte) {})
+		shell = g.claim.line.WarmUp(ctx, body.DefaultUser)
 		return nil
 	})
 	return shell, err

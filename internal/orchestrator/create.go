@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"context"
+	"errors"
 
 	"shoal/internal/network"
 	"shoal/internal/shoal"
@@ -40,7 +41,7 @@ func (o *Orchestrator) createBy(ctx context.Context, spec shoal.Spec, start func
 		o.load.failed.Add(1)
 		cleanup := o.dismantle(context.WithoutCancel(ctx), sb)
 		sb.end(t, shoal.StateKilling, err)
-		log.Error("create failed", "error", err, "cleanup", cleanup, "phases_ms", phases)
+		log.Error("create failed", "error", errors.Join(err, cleanup), "phases_ms", phases)
 		return shoal.Sandbox{}, err
 	}
 	sb.end(t, shoal.StateRunning, nil)
