@@ -55,7 +55,7 @@ func (d *Driver) kernelPath(name string) (string, error) {
 	}
 	path := filepath.Join(d.kernelsDir(), filepath.Base(name), filepath.Base(d.opts.Kernel))
 	if _, err := os.Stat(path); err != nil {
-		return "", fmt.Errorf("%w: its kernel %s is not here", runtime.ErrUnfit, name)
+		return "", fmt.Errorf("%w: its sandbox kernel %s is not here", runtime.ErrUnfit, name)
 	}
 	return path, nil
 }
