@@ -31,7 +31,7 @@ func main() {
 }
 
 func run(ctx context.Context, cfg *config.Config) error {
-	store, err := image.Open(cfg.Images())
+	store, err := image.Open(cfg.BaseImages())
 	if err != nil {
 		return err
 	}

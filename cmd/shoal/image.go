@@ -74,5 +74,5 @@ func localLibrary(cfg *config.Config) (*imagelibrary.Library, error) {
 	if err != nil {
 		return nil, err
 	}
-	return imagelibrary.Open(imagelibrary.Config{Images: images, Dir: libraryDir(cfg)})
+	return imagelibrary.Open(imagelibrary.Config{Images: images, Dir: cfg.ImageLibrary()})
 }

@@ -8,6 +8,7 @@ import (
 
 	"shoal/internal/auth"
 	"shoal/internal/config"
+	"shoal/internal/controlplane"
 	"shoal/internal/shoal"
 	"shoal/internal/store"
 )
@@ -68,21 +69,17 @@ func (c *keyRmCmd) Run(ctx context.Context, cfg *config.Config, all *commands) e
 // withTeam opens the store and finds the team, by slug or the first one. A store
 // without any gets its first.
 func withTeam(ctx context.Context, cfg *config.Config, slug string, f func(*store.Store, shoal.Team) error) error {
-	st, err := openStore(ctx, cfg)
+	st, err := controlplane.OpenStore(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	defer st.Close()
-	p := &controlPlane{store: st}
-	if err := p.firstKey(ctx, cfg); err != nil {
+	first, _, err := controlplane.FirstTeam(ctx, st, cfg)
+	if err != nil {
 		return err
 	}
 	if slug == "" {
-		team, err := st.Team(ctx, p.team)
-		if err != nil {
-			return err
-		}
-		return f(st, team)
+		return f(st, first)
 	}
 	team, err := st.TeamBySlug(ctx, slug)
 	if err != nil {

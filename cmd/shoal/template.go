@@ -34,7 +34,7 @@ func (c *templateBuildCmd) Run(ctx context.Context, cfg *config.Config) error {
 		}
 	}}
 	if client.API == "" {
-		client.API = "http://" + reachable(cfg.APIListen)
+		client.API = "http://" + config.Reachable(cfg.APIListen)
 	}
 	if client.Key == "" && cfg.Dev {
 		client.Key = shoal.DevAPIKey

@@ -3,14 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
-	"os"
 	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"shoal/internal/config"
+	"shoal/internal/controlplane"
+	"shoal/internal/endpoint"
 	"shoal/internal/image"
 	"shoal/internal/orchestrator/rpc"
 	"shoal/internal/proxy"
@@ -23,13 +23,13 @@ type upCmd struct {
 
 // Run is a sandbox cloud in one process: machine, api and proxy.
 func (u *upCmd) Run(ctx context.Context, cfg *config.Config) error {
-	console, log := os.NewFile(uintptr(copyDescriptor(os.Stdout)), "console"), newLogger(cfg)
+	console, log := openConsole(cfg)
 	start := time.Now()
-	listeners, err := listenAll(cfg.APIListen, cfg.ProxyListen, cfg.HealthListen, cfg.NodeListen)
+	listeners, err := endpoint.Listen(cfg.APIListen, cfg.ProxyListen, cfg.HealthListen, cfg.NodeListen)
 	if err != nil {
 		return err
 	}
-	defer closeAll(listeners)
+	defer listeners.Close()
 	secrets, err := cfg.LoadSecrets(shoal.DevTokenSeed)
 	if err != nil {
 		return err
@@ -39,94 +39,54 @@ func (u *upCmd) Run(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	defer m.close()
-	front = proxy.New(m.orch.Router(), log)
-	if err := m.orch.Recover(ctx); err != nil {
-		return err
-	}
-	build, err := m.base(ctx, image.PrintProgress(console))
+	defer m.Close()
+	orch := m.Orchestrator()
+	front = proxy.New(orch.Router(), log)
+	base, err := m.Start(ctx, image.PrintProgress(console))
 	if err != nil {
 		return err
 	}
-	engine, err := m.openEngine(build)
+	plane, err := controlplane.Open(ctx, cfg, secrets, []shoal.Node{orch}, m.Engine(), log)
 	if err != nil {
 		return err
 	}
-	plane, err := openControlPlane(ctx, cfg, secrets, fleetOf(m.orch), engine, log)
-	if err != nil {
-		return err
-	}
-	defer plane.close()
-	if err := plane.store.UpsertBase(ctx, build, plane.team); err != nil {
+	defer plane.Close()
+	if err := plane.OfferBase(ctx, base); err != nil {
 		return err
 	}
 
 	g, running := errgroup.WithContext(ctx)
-	g.Go(func() error { return m.run(running) })
-	g.Go(func() error { return plane.run(running) })
+	g.Go(func() error { return m.Run(running) })
+	g.Go(func() error { return plane.Run(running) })
 	g.Go(func() error {
-		return serve(running, log,
-			endpoint{"api", listeners[0], plane.server()},
-			endpoint{"proxy", listeners[1], proxy.NewServer(front)},
-			endpoint{"health", listeners[2], healthServer()},
-			endpoint{"rpc", listeners[3], rpc.NewServer(rpc.NewHandler(m.orch, secrets.NodeSecret, m.orch.HealthHandler()))})
+		return endpoint.Serve(running, log,
+			endpoint.Endpoint{Name: "api", Listener: listeners[0], Server: plane.Server()},
+			endpoint.Endpoint{Name: "proxy", Listener: listeners[1], Server: proxy.NewServer(front)},
+			endpoint.Endpoint{Name: "health", Listener: listeners[2], Server: endpoint.NewHealthServer()},
+			endpoint.Endpoint{Name: "rpc", Listener: listeners[3],
+				Server: rpc.NewServer(rpc.NewHandler(orch, secrets.NodeSecret, orch.HealthHandler()))})
 	})
-	fmt.Fprint(console, welcome(cfg, plane.key, time.Since(start)))
+	fmt.Fprint(console, welcome(cfg, plane.Key(), time.Since(start)))
 	err = asked(ctx, g.Wait())
 	if u.Ephemeral {
-		return m.teardown(context.WithoutCancel(ctx))
+		return m.Teardown(context.WithoutCancel(ctx))
 	}
-	if n := m.alive(); n > 0 {
+	if n := m.Running(); n > 0 {
 		fmt.Fprintf(console, "\n%d sandbox(es) go on; `shoal up` takes them over again, `shoal down` ends them.\n", n)
 	}
 	return err
 }
 
-// fleetOf is the fleet of one machine in this process.
-func fleetOf(node shoal.Node) []shoal.Node { return []shoal.Node{node} }
-
 // welcome says that the product is ready, and what to export.
 func welcome(cfg *config.Config, key string, took time.Duration) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nShoal %s is ready (%.1f s). In another terminal:\n\n", version, took.Seconds())
-	fmt.Fprintf(&b, "  export E2B_API_URL=http://%s\n", reachable(cfg.APIListen))
-	fmt.Fprintf(&b, "  export E2B_SANDBOX_URL=http://%s\n", reachable(cfg.ProxyListen))
+	fmt.Fprintf(&b, "  export E2B_API_URL=http://%s\n", config.Reachable(cfg.APIListen))
+	fmt.Fprintf(&b, "  export E2B_SANDBOX_URL=http://%s\n", config.Reachable(cfg.ProxyListen))
 	if key == "" {
 		fmt.Fprintf(&b, "  export E2B_API_KEY=…            # yours, or a new one by `shoal key create`\n\n")
 	} else {
 		fmt.Fprintf(&b, "  export E2B_API_KEY=%s\n\n", key)
 	}
 	return b.String()
-}
-
-// reachable turns a listen address into one to connect to.
-func reachable(addr string) string {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return addr
-	}
-	switch host {
-	case "", "0.0.0.0", "::", "127.0.0.1":
-		host = "localhost"
-	}
-	return net.JoinHostPort(host, port)
-}
-
-func listenAll(addrs ...string) ([]net.Listener, error) {
-	var list []net.Listener
-	for _, addr := range addrs {
-		l, err := listen(addr)
-		if err != nil {
-			closeAll(list)
-			return nil, err
-		}
-		list = append(list, l)
-	}
-	return list, nil
-}
-
-func closeAll(list []net.Listener) {
-	for _, l := range list {
-		l.Close()
-	}
 }

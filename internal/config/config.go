@@ -4,9 +4,7 @@
 // wins over the file.
 package config
 
-import (
-	"time"
-)
+import "time"
 
 // EnvPrefix starts every environment variable.
 const EnvPrefix = "SHOAL"
@@ -81,12 +79,4 @@ func (c *Config) AfterApply() error {
 		c.RunDir = defaultRunDir()
 	}
 	return nil
-}
-
-// Images is the directory of root images.
-func (c *Config) Images() string {
-	if c.ImageDir != "" {
-		return c.ImageDir
-	}
-	return c.DataDir
 }

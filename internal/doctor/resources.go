@@ -149,7 +149,7 @@ func checkBootstrap(_ context.Context, cfg *config.Config) Result {
 }
 
 func checkBase(_ context.Context, cfg *config.Config) Result {
-	dir := filepath.Join(cfg.Images(), "images")
+	dir := filepath.Join(cfg.BaseImages(), "images")
 	images, _ := filepath.Glob(filepath.Join(dir, "sha256-*.erofs"))
 	if len(images) == 0 {
 		return Note.because("", "not built yet; the first start builds it")

@@ -62,7 +62,7 @@ func skipped(name string) bool {
 	if name == ".ci" || name == ".github" {
 		return false
 	}
-	return strings.HasPrefix(name, ".") || name == "bin" || name == "node_modules" || name == "__pycache__"
+	return strings.HasPrefix(name, ".") || name == "bin" || name == "assets" || name == "node_modules" || name == "__pycache__"
 }
 
 // sections are the numbers of a file's headings ("3.1") and the names of its rows ("D25").

@@ -55,6 +55,22 @@ func NewClient(address, secret string) (*Client, error) {
 	return &Client{address: address, service: nodev1connect.NewNodeServiceClient(c, base)}, nil
 }
 
+// NewClients is NewClient for each of a fleet's machines, of which there must be one.
+func NewClients(addresses []string, secret string) ([]shoal.Node, error) {
+	if len(addresses) == 0 {
+		return nil, errors.New("--nodes must name at least one orchestrator, as HOST:PORT")
+	}
+	var nodes []shoal.Node
+	for _, address := range addresses {
+		c, err := NewClient(address, secret)
+		if err != nil {
+			return nil, err
+		}
+		nodes = append(nodes, c)
+	}
+	return nodes, nil
+}
+
 // credentials adds the secret and the request's ID to every call.
 type credentials struct {
 	secret string

@@ -1,4 +1,4 @@
-package main
+package machine
 
 import (
 	"errors"
@@ -12,16 +12,16 @@ import (
 
 func TestLockOfALivingProcess(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
-	first, err := lockMachine(dir)
+	first, err := takeLock(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	begin := time.Now()
-	if _, err := lockMachine(dir); !errors.Is(err, errLocked) || time.Since(begin) > lockPatience/2 {
+	if _, err := takeLock(dir); !errors.Is(err, errLocked) || time.Since(begin) > lockPatience/2 {
 		t.Errorf("the second got %v after %s", err, time.Since(begin))
 	}
 	first.release()
-	second, err := lockMachine(dir)
+	second, err := takeLock(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +31,7 @@ func TestLockOfALivingProcess(t *testing.T) {
 // TestLockLeftToAChild: the holder is dead, and what it had forked still holds the lock.
 func TestLockLeftToAChild(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
-	held, err := lockMachine(dir)
+	held, err := takeLock(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func TestLockLeftToAChild(t *testing.T) {
 		t.Fatal(err)
 	}
 	time.AfterFunc(10*lockPoll, held.release)
-	next, err := lockMachine(dir)
+	next, err := takeLock(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package main
+package machine
 
 import (
 	"errors"
@@ -12,20 +12,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// machineLock keeps two orchestrators from one machine's state. Its file holds
+// lock keeps two orchestrators from one machine's state. Its file holds
 // the holder's process ID.
-type machineLock struct{ file *os.File }
+type lock struct{ file *os.File }
 
 // errLocked means that another process holds the lock.
 var errLocked = errors.New("another shoal uses this run directory")
 
 func lockPath(runDir string) string { return filepath.Join(runDir, "lock") }
 
-func lockMachine(runDir string) (*machineLock, error) {
-	l, err := tryLockMachine(runDir)
+func takeLock(runDir string) (*lock, error) {
+	l, err := tryLock(runDir)
 	for deadline := time.Now().Add(lockPatience); errors.Is(err, errLocked) && !holderLives(runDir) && time.Now().Before(deadline); {
 		time.Sleep(lockPoll)
-		l, err = tryLockMachine(runDir)
+		l, err = tryLock(runDir)
 	}
 	return l, err
 }
@@ -42,7 +42,7 @@ func holderLives(runDir string) bool {
 	return pid > 0 && unix.Kill(pid, 0) == nil
 }
 
-func tryLockMachine(runDir string) (*machineLock, error) {
+func tryLock(runDir string) (*lock, error) {
 	if err := ownDir(runDir); err != nil {
 		return nil, fmt.Errorf("make the run directory: %w", err)
 	}
@@ -64,7 +64,7 @@ func tryLockMachine(runDir string) (*machineLock, error) {
 			return nil, fmt.Errorf("write the lock: %w", err)
 		}
 	}
-	return &machineLock{file: f}, nil
+	return &lock{file: f}, nil
 }
 
 // ownDir makes a directory that only this user can change things in. One that is there
@@ -93,4 +93,4 @@ func lockHolder(runDir string) int {
 	return pid
 }
 
-func (l *machineLock) release() { l.file.Close() }
+func (l *lock) release() { l.file.Close() }

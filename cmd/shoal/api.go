@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+
+	"shoal/internal/build"
+	"shoal/internal/config"
+	"shoal/internal/controlplane"
+	"shoal/internal/endpoint"
+	"shoal/internal/orchestrator/rpc"
+	"shoal/internal/shoal"
+)
+
+type apiCmd struct{}
+
+// Run serves the REST API for the orchestrators in --nodes.
+func (apiCmd) Run(ctx context.Context, cfg *config.Config) error {
+	console, log := openConsole(cfg)
+	listeners, err := endpoint.Listen(cfg.APIListen)
+	if err != nil {
+		return err
+	}
+	defer listeners.Close()
+	secrets, err := cfg.LoadSecrets(shoal.DevTokenSeed)
+	if err != nil {
+		return err
+	}
+	nodes, err := rpc.NewClients(cfg.Nodes, secrets.NodeSecret)
+	if err != nil {
+		return err
+	}
+	plane, err := controlplane.Open(ctx, cfg, secrets, nodes, build.NoEngine{}, log)
+	if err != nil {
+		return err
+	}
+	defer plane.Close()
+	g, running := errgroup.WithContext(ctx)
+	g.Go(func() error { return plane.Run(running) })
+	g.Go(func() error {
+		return endpoint.Serve(running, log, endpoint.Endpoint{Name: "api", Listener: listeners[0], Server: plane.Server()})
+	})
+	fmt.Fprintf(console, "api ready on %s\n", cfg.APIListen)
+	if plane.Key() != "" {
+		fmt.Fprintf(console, "  export E2B_API_KEY=%s\n", plane.Key())
+	}
+	return asked(ctx, g.Wait())
+}

@@ -1,0 +1,27 @@
+package main
+
+import (
+	"embed"
+	"log/slog"
+
+	"shoal/internal/config"
+	"shoal/internal/machine"
+)
+
+//go:embed assets
+var assets embed.FS
+
+// asset returns a program that is embedded in this binary; nil if it was built without.
+func asset(name string) []byte {
+	data, err := assets.ReadFile("assets/" + name)
+	if err != nil {
+		return nil
+	}
+	return data
+}
+
+// openMachine opens this host's machine with the programs in this binary. ended, if set,
+// hears of each run of a sandbox that ends.
+func openMachine(cfg *config.Config, log *slog.Logger, ended func(executionID string)) (*machine.Machine, error) {
+	return machine.Open(cfg, machine.Options{Version: version, Kernel: asset("kernel"), Envd: asset("envd"), Ended: ended}, log)
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+
+	"shoal/internal/config"
+	"shoal/internal/endpoint"
+	"shoal/internal/image"
+	"shoal/internal/orchestrator/rpc"
+	"shoal/internal/proxy"
+	"shoal/internal/shoal"
+)
+
+// The roles apart (orchestrator, api, proxy) are the same parts as `up`, joined by RPC.
+
+type orchestratorCmd struct{}
+
+// Run serves this machine's sandboxes to the api and the proxy.
+func (orchestratorCmd) Run(ctx context.Context, cfg *config.Config) error {
+	console, log := openConsole(cfg)
+	listeners, err := endpoint.Listen(cfg.NodeListen, cfg.NodeProxyListen)
+	if err != nil {
+		return err
+	}
+	defer listeners.Close()
+	secrets, err := cfg.LoadSecrets(shoal.DevTokenSeed)
+	if err != nil {
+		return err
+	}
+	var inner *proxy.Handler
+	m, err := openMachine(cfg, log, func(executionID string) { inner.Forget(executionID) })
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	orch := m.Orchestrator()
+	inner = proxy.New(orch.Router(), log)
+	if _, err := m.Start(ctx, image.PrintProgress(console)); err != nil {
+		return err
+	}
+	g, running := errgroup.WithContext(ctx)
+	g.Go(func() error { return m.Run(running) })
+	g.Go(func() error {
+		return endpoint.Serve(running, log,
+			endpoint.Endpoint{Name: "rpc", Listener: listeners[0],
+				Server: rpc.NewServer(rpc.NewHandler(orch, secrets.NodeSecret, orch.HealthHandler()))},
+			endpoint.Endpoint{Name: "node proxy", Listener: listeners[1], Server: proxy.NewServer(inner)})
+	})
+	fmt.Fprintf(console, "orchestrator ready: RPC on %s, sandbox traffic on %s\n", cfg.NodeListen, cfg.NodeProxyListen)
+	return asked(ctx, g.Wait())
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+
+	"golang.org/x/sync/errgroup"
+
+	"shoal/internal/config"
+	"shoal/internal/endpoint"
+	"shoal/internal/fleet"
+	"shoal/internal/orchestrator/rpc"
+	"shoal/internal/proxy"
+	"shoal/internal/shoal"
+)
+
+type proxyCmd struct{}
+
+// Run carries traffic to the machines in --nodes.
+func (proxyCmd) Run(ctx context.Context, cfg *config.Config) error {
+	console, log := openConsole(cfg)
+	listeners, err := endpoint.Listen(cfg.ProxyListen, cfg.HealthListen)
+	if err != nil {
+		return err
+	}
+	defer listeners.Close()
+	secrets, err := cfg.LoadSecrets(shoal.DevTokenSeed)
+	if err != nil {
+		return err
+	}
+	nodes, err := rpc.NewClients(cfg.Nodes, secrets.NodeSecret)
+	if err != nil {
+		return err
+	}
+	_, port, err := net.SplitHostPort(cfg.NodeProxyListen)
+	if err != nil {
+		return err
+	}
+	machines := fleet.New(fleet.Config{Nodes: nodes}, log)
+	router, err := fleet.NewRouter(machines, cfg.Nodes, port)
+	if err != nil {
+		return err
+	}
+	g, running := errgroup.WithContext(ctx)
+	g.Go(func() error { return machines.Run(running) })
+	g.Go(func() error {
+		return endpoint.Serve(running, log,
+			endpoint.Endpoint{Name: "proxy", Listener: listeners[0], Server: proxy.NewServer(proxy.New(router, log))},
+			endpoint.Endpoint{Name: "health", Listener: listeners[1], Server: endpoint.NewHealthServer()})
+	})
+	fmt.Fprintf(console, "proxy ready on %s\n", cfg.ProxyListen)
+	return asked(ctx, g.Wait())
+}

@@ -1,0 +1,118 @@
+// Package controlplane is the api and what it stands on: the store, the fleet, the queue of
+// template builds, and what removes old builds from time to time.
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+
+	"golang.org/x/sync/errgroup"
+
+	"shoal/internal/api"
+	"shoal/internal/auth"
+	"shoal/internal/build"
+	"shoal/internal/config"
+	"shoal/internal/fleet"
+	"shoal/internal/network"
+	"shoal/internal/retention"
+	"shoal/internal/shipped"
+	"shoal/internal/shoal"
+	"shoal/internal/store"
+)
+
+// ControlPlane is one process's part of the installation that callers of the API speak to. Its
+// life is Open, Run, Close.
+type ControlPlane struct {
+	store     *store.Store
+	auth      *auth.Authenticator
+	fleet     *fleet.Fleet
+	api       *api.Server
+	queue     *build.Queue
+	first     *shipped.FirstUse // nil where nothing is built on first use
+	retention *retention.Retention
+	team      shoal.Team // owner of the shipped templates
+	key       string     // to print; "" if the operator has one
+	log       *slog.Logger
+}
+
+// Open opens the store, makes the first key, and meets the machines.
+func Open(ctx context.Context, cfg *config.Config, secrets config.Secrets, nodes []shoal.Node, engine build.Engine, log *slog.Logger) (*ControlPlane, error) {
+	st, err := OpenStore(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	p := &ControlPlane{store: st, log: log}
+	if err := p.open(ctx, cfg, secrets, nodes, engine); err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	return p, nil
+}
+
+func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets config.Secrets,
+	nodes []shoal.Node, engine build.Engine) (err error) {
+	if p.team, p.key, err = FirstTeam(ctx, p.store, cfg); err != nil {
+		return err
+	}
+	admin := cfg.AdminToken
+	if admin == "" && cfg.Dev {
+		admin = shoal.DevAdminToken
+	}
+	p.auth = auth.New(p.store, admin, p.log)
+	p.fleet = fleet.New(fleet.Config{Nodes: nodes, OnBuild: func(ctx context.Context, b shoal.Build) error {
+		if b.TemplateID != shoal.BaseTemplateID {
+			return nil // made at the api's request, which registered it
+		}
+		return p.OfferBase(ctx, b)
+	}}, p.log)
+	if err := p.fleet.Sync(ctx); err != nil {
+		p.log.Warn("not every orchestrator is connected yet", "error", err)
+	}
+	p.retention = retention.New(p.store, p.fleet, cfg.UntaggedTime, p.log)
+	builds, err := openBuilds(ctx, cfg, p.store, engine, p.log)
+	if err != nil {
+		return err
+	}
+	p.queue = builds.Queue
+	p.api, err = api.New(api.Config{Store: p.store, Auth: p.auth, Fleet: p.fleet,
+		Tokens: auth.NewTokens(secrets.TokenSeed), Domain: cfg.SandboxDomain(),
+		Builds: builds, Shipped: p.askShipped, PublicURL: cfg.PublicAPI, UploadLimit: cfg.UploadLimit << 20,
+		CheckPolicy: func(n shoal.Network) error {
+			_, err := network.ParsePolicy(n)
+			return err
+		}}, p.log)
+	if err != nil {
+		return err
+	}
+	p.offerShipped(cfg, engine)
+	return nil
+}
+
+// Key is the first API key, to be shown once; "" if the operator has one.
+func (p *ControlPlane) Key() string { return p.key }
+
+// OfferBase makes a build the present one of the base template.
+func (p *ControlPlane) OfferBase(ctx context.Context, b shoal.Build) error {
+	return p.store.UpsertBase(ctx, b, p.team.ID)
+}
+
+// Server answers the API's callers.
+func (p *ControlPlane) Server() *http.Server { return api.NewHTTPServer(p.api, p.log) }
+
+// Run holds the control plane until ctx ends.
+func (p *ControlPlane) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return p.auth.Run(ctx) })
+	g.Go(func() error { return p.fleet.Run(ctx) })
+	g.Go(func() error { return p.api.Run(ctx) })
+	g.Go(func() error { return p.retention.Run(ctx) })
+	g.Go(func() error { return p.queue.Run(ctx) })
+	if p.first != nil {
+		g.Go(func() error { return p.first.Run(ctx) })
+	}
+	return g.Wait()
+}
+
+// Close closes the store.
+func (p *ControlPlane) Close() error { return p.store.Close() }

@@ -1,0 +1,47 @@
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"shoal/internal/auth"
+	"shoal/internal/config"
+	"shoal/internal/shoal"
+	"shoal/internal/store"
+)
+
+// OpenStore opens the installation's database.
+func OpenStore(ctx context.Context, cfg *config.Config) (*store.Store, error) {
+	if cfg.Database == "" {
+		if err := os.MkdirAll(cfg.DataDir, 0o711); err != nil {
+			return nil, fmt.Errorf("make the data directory: %w", err)
+		}
+	}
+	return store.Open(ctx, cfg.DatabaseLocation())
+}
+
+// FirstTeam makes sure that somebody can call the API: the fixed development identity, or
+// one team with a random key, which is returned when it is made and never again.
+func FirstTeam(ctx context.Context, st *store.Store, cfg *config.Config) (team shoal.Team, key string, err error) {
+	keys := auth.NewKeys(st)
+	if cfg.Dev {
+		if err := keys.EnsureDev(ctx); err != nil {
+			return shoal.Team{}, "", err
+		}
+		team, err = st.Team(ctx, shoal.DevTeamID)
+		return team, shoal.DevAPIKey, err
+	}
+	if key, err = keys.EnsureFirst(ctx); err != nil {
+		return shoal.Team{}, "", err
+	}
+	teams, err := st.Teams(ctx)
+	if err != nil {
+		return shoal.Team{}, "", err
+	}
+	if len(teams) == 0 {
+		return shoal.Team{}, "", errors.New("the database has no team")
+	}
+	return teams[0], key, nil
+}

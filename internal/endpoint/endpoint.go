@@ -1,0 +1,85 @@
+// Package endpoint opens the addresses that the roles listen on, serves HTTP there, and
+// lets the requests that are under way come to their end.
+package endpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"shoal/internal/doctor"
+)
+
+// drainTime is how long requests in flight may take after the end was asked for.
+const drainTime = 10 * time.Second
+
+// Listeners are open TCP listeners.
+type Listeners []net.Listener
+
+// Listen opens all addresses, in their order, or none. The error of a port that is taken
+// names its holder.
+func Listen(addrs ...string) (Listeners, error) {
+	var list Listeners
+	for _, addr := range addrs {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			list.Close()
+			return nil, explain(addr, err)
+		}
+		list = append(list, l)
+	}
+	return list, nil
+}
+
+// Close closes all of them; a server may have closed some already.
+func (list Listeners) Close() {
+	for _, l := range list {
+		l.Close()
+	}
+}
+
+func explain(addr string, err error) error {
+	if errors.Is(err, unix.EADDRINUSE) {
+		return fmt.Errorf("%s is in use by %s; end it or choose another address (see shoal up --help)", addr, doctor.PortHolder(addr))
+	}
+	return fmt.Errorf("listen on %s: %w", addr, err)
+}
+
+// Endpoint is an HTTP server with its listener.
+type Endpoint struct {
+	Name     string // in logs and errors
+	Listener net.Listener
+	Server   *http.Server
+}
+
+// Serve runs endpoints until ctx ends or one of them fails, then drains all of them.
+func Serve(ctx context.Context, log *slog.Logger, endpoints ...Endpoint) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, e := range endpoints {
+		g.Go(func() error {
+			err := e.Server.Serve(e.Listener)
+			if errors.Is(err, http.ErrServerClosed) {
+				return nil
+			}
+			return fmt.Errorf("serve %s: %w", e.Name, err)
+		})
+		g.Go(func() error {
+			<-ctx.Done()
+			drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+			defer cancel()
+			if err := e.Server.Shutdown(drain); err != nil {
+				log.Warn("requests were cut off", "server", e.Name, "error", err)
+				return e.Server.Close()
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}

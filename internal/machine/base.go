@@ -1,0 +1,47 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"shoal/internal/envdapi"
+	"shoal/internal/image"
+	"shoal/internal/shoal"
+)
+
+// offerBase makes sure that the base template's image is here, and offers it.
+func (m *Machine) offerBase(ctx context.Context, progress func(image.Progress)) (shoal.Build, error) {
+	if len(m.options.Envd) == 0 {
+		return shoal.Build{}, errors.New("this binary was built without envd; build it with `make build`")
+	}
+	result, err := image.NewBuilder(m.shared, m.log).EnsureBase(ctx, image.Options{
+		Envd: m.options.Envd, CAFiles: m.certificateAuthorities(), Progress: progress,
+	})
+	if err != nil {
+		return shoal.Build{}, err
+	}
+	since, err := offerSince(m.cfg.DataDir, result.Digest, time.Now())
+	if err != nil {
+		return shoal.Build{}, err
+	}
+	build := shoal.Build{
+		ID:         buildIDOf(result.Digest),
+		TemplateID: shoal.BaseTemplateID, Status: shoal.BuildReady,
+		Resources:   shoal.Resources{CPUCount: 2, MemoryMB: 1024, DiskMB: m.cfg.SandboxDisk},
+		EnvdVersion: envdapi.Version, ImageDigest: result.Digest,
+		DefaultUser: result.DefaultUser, DefaultWorkdir: result.DefaultWorkdir,
+		CreatedAt: since, UpdatedAt: since, FinishedAt: result.BuiltAt,
+	}
+	m.orch.AddBuild(build)
+	return build, nil
+}
+
+// buildIDOf derives a stable build ID from an image's digest, so that a restart
+// offers the same build.
+func buildIDOf(digest string) string {
+	hex := strings.TrimPrefix(digest, "sha256:")
+	return fmt.Sprintf("%s-%s-4%s-8%s-%s", hex[0:8], hex[8:12], hex[13:16], hex[17:20], hex[20:32])
+}

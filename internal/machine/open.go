@@ -1,0 +1,121 @@
+package machine
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+
+	"shoal/internal/artifact"
+	"shoal/internal/config"
+	"shoal/internal/image"
+	"shoal/internal/network"
+	"shoal/internal/orchestrator"
+	"shoal/internal/runtime"
+	"shoal/internal/runtime/gvisor"
+	"shoal/internal/telemetry/sandboxlog"
+)
+
+// open prepares the parts, each before those that stand on it.
+func (m *Machine) open() error {
+	var err error
+	if m.slots, err = m.openNetwork(); err != nil {
+		return err
+	}
+	kernel, err := extractKernel(m.cfg.DataDir, m.options.Kernel)
+	if err != nil {
+		return err
+	}
+	m.driver, err = gvisor.New(gvisor.Options{RunDir: filepath.Join(m.cfg.RunDir, "gvisor"), CgroupParent: m.cfg.Instance, Kernel: kernel}, m.log)
+	if err != nil {
+		return fmt.Errorf("prepare gVisor: %w", err)
+	}
+	if m.shared, m.images, err = openImages(m.cfg); err != nil {
+		return err
+	}
+	if m.artifacts, err = m.openArtifacts(); err != nil {
+		return err
+	}
+	if m.logs, err = sandboxlog.Open(context.Background(), filepath.Join(m.cfg.DataDir, "logs.db"), m.log); err != nil {
+		return err
+	}
+	m.orch = orchestrator.New(orchestrator.Config{
+		NodeID: m.nodeID(), Version: m.options.Version, DataDir: m.cfg.DataDir, RunDir: m.cfg.RunDir,
+		Pinned:       m.pinned,
+		MaxProcesses: m.cfg.MaxProcesses, MaxSandboxes: m.cfg.MaxSandboxes, EnvdTimeout: m.cfg.EnvdTimeout,
+		RestTime: m.cfg.RestTime, WarmMin: m.cfg.Warm, WarmMax: m.cfg.WarmMax, Shells: m.cfg.Shells,
+		GuestEnv: m.guestEnv(), Ended: m.options.Ended, Logs: m.logs,
+	}, runtime.Set{m.driver}, m.slots, m.images, m.artifacts, m.log)
+	return nil
+}
+
+func (m *Machine) openNetwork() (*network.Pool, error) {
+	host, veth, internal := m.cfg.Prefixes()
+	resolvers, err := m.cfg.Resolvers()
+	if err != nil {
+		return nil, err
+	}
+	return network.NewPool(network.Config{HostCIDR: host, VethCIDR: veth, DNSUpstreams: resolvers,
+		AllowInternal: internal, PoolSize: m.cfg.SlotPool, StateDir: m.cfg.RunDir, Name: m.networkName(),
+		Identify: m.sandboxAt, KeepLog: m.keepLog}, m.log)
+}
+
+// networkName tells installations apart in names that are short of room; the host's
+// first one has none.
+func (m *Machine) networkName() string {
+	if m.cfg.Instance == config.DefaultInstance {
+		return ""
+	}
+	return m.cfg.Instance
+}
+
+// sandboxAt identifies a guest that asks its node something.
+func (m *Machine) sandboxAt(host netip.Addr) (string, bool) {
+	if m.orch == nil {
+		return "", false
+	}
+	return m.orch.SandboxAt(host)
+}
+
+func (m *Machine) keepLog(ctx context.Context, sandboxID string, lines []byte) error {
+	return m.orch.KeepLog(ctx, sandboxID, lines)
+}
+
+// openImages opens the store of base images, which installations may share, and that
+// of the layers that are made here.
+func openImages(cfg *config.Config) (shared, own *image.Store, err error) {
+	if shared, err = image.Open(cfg.BaseImages()); err != nil || cfg.ImageDir == "" {
+		return shared, shared, err
+	}
+	own, err = image.Open(cfg.DataDir)
+	if err != nil {
+		return nil, nil, err
+	}
+	return shared, own.Over(shared), nil
+}
+
+// openArtifacts opens the snapshots on the local disk, and the depot that they are
+// copied to, if there is one: a machine has a directory of its own in it.
+func (m *Machine) openArtifacts() (*artifact.Store, error) {
+	s, err := artifact.Open(filepath.Join(m.cfg.DataDir, "artifacts"))
+	if err != nil || m.cfg.ArtifactDir == "" {
+		return s, err
+	}
+	depot, err := artifact.NewDepot(filepath.Join(m.cfg.ArtifactDir, m.nodeID()), m.cfg.ArtifactCache<<20, m.log)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.WithDepot(depot)
+}
+
+func (m *Machine) nodeID() string {
+	if m.cfg.NodeID != "" {
+		return m.cfg.NodeID
+	}
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		return "local"
+	}
+	return name
+}

@@ -1,0 +1,23 @@
+package machine
+
+import (
+	"path/filepath"
+
+	"shoal/internal/image"
+)
+
+// trustStore is where the host's operator adds certificate authorities.
+const trustStore = "/usr/local/share/ca-certificates"
+
+// certificateAuthorities are the files whose authorities every guest trusts.
+func (m *Machine) certificateAuthorities() []string {
+	files, _ := filepath.Glob(filepath.Join(trustStore, "*.crt"))
+	return append(files, m.cfg.TrustCA...)
+}
+
+func (m *Machine) guestEnv() map[string]string {
+	if len(m.certificateAuthorities()) == 0 {
+		return nil
+	}
+	return image.TrustEnv()
+}
