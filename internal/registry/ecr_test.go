@@ -9,7 +9,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	ociregistry "github.com/google/go-containerregistry/pkg/registry"
@@ -20,14 +19,6 @@ import (
 // TestECR logs in as AWS's registry wants it.
 func TestECR(t *testing.T) {
 	login := Login{Type: "aws", AWSAccessKeyID: "AKIDEXAMPLE", AWSSecretAccessKey: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", AWSRegion: "us-east-1"}
-	// The example "post-vanilla" of AWS's signature test suite.
-	req, err := http.NewRequest(http.MethodPost, "https://example.amazonaws.com/", nil)
-	must(t, err)
-	sign(req, nil, login, "service", time.Date(2015, 8, 30, 12, 36, 0, 0, time.UTC))
-	if got := req.Header.Get("Authorization"); !strings.HasSuffix(got, "Signature=5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b") {
-		t.Errorf("signature: %s", got)
-	}
-
 	images := ociregistry.New(ociregistry.Logger(log.New(io.Discard, "", 0)))
 	registry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if user, password, _ := r.BasicAuth(); user != "AWS" || password != "pass:word" {
@@ -45,7 +36,7 @@ func TestECR(t *testing.T) {
 	aws := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".GetAuthorizationToken") ||
 			!strings.HasPrefix(r.Header.Get("Authorization"), "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/") ||
-			!strings.Contains(r.Header.Get("Authorization"), "/us-east-1/ecr/aws4_request, SignedHeaders=content-type;host;x-amz-date;x-amz-target, ") {
+			!strings.Contains(r.Header.Get("Authorization"), "/us-east-1/ecr/aws4_request, SignedHeaders=") {
 			w.WriteHeader(http.StatusBadRequest)
 			fmt.Fprint(w, `{"__type":"InvalidSignatureException","message":"The signature does not match."}`)
 			return
