@@ -1,13 +1,11 @@
 package orchestrator
 
 import (
-	"bufio"
 	"errors"
-	"os"
+	"fmt"
 	goruntime "runtime"
-	"strconv"
-	"strings"
 
+	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,23 +18,18 @@ func machine() (cpus int, memory int64, err error) {
 	return goruntime.NumCPU(), int64(info.Totalram) * int64(info.Unit), nil
 }
 
-// availableMemory is what the kernel thinks can be had without swapping, in bytes.
+// availableMemory is what the host's kernel thinks can be had without swapping, in bytes.
 func availableMemory() (available, total int64, err error) {
-	f, err := os.Open("/proc/meminfo")
+	fs, err := procfs.NewDefaultFS()
 	if err != nil {
 		return 0, 0, err
 	}
-	defer f.Close()
-	values := map[string]int64{}
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		name, rest, _ := strings.Cut(lines.Text(), ":")
-		if fields := strings.Fields(rest); len(fields) > 0 {
-			n, _ := strconv.ParseInt(fields[0], 10, 64) // a line without a number is none of ours
-			values[name] = n << 10
-		}
+	info, err := fs.Meminfo()
+	if err != nil {
+		return 0, 0, fmt.Errorf("read how much memory is available: %w", err)
 	}
-	if values["MemTotal"] == 0 {
-		return 0, 0, errors.New("/proc/meminfo has no MemTotal")
+	if info.MemAvailableBytes == nil || info.MemTotalBytes == nil {
+		return 0, 0, errors.New("the host's kernel does not say how much memory is available")
 	}
-	return values["MemAvailable"], values["MemTotal"], nil
+	return int64(*info.MemAvailableBytes), int64(*info.MemTotalBytes), nil
 }
