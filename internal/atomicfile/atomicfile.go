@@ -94,6 +94,28 @@ func WriteFile(path string, data []byte, mode fs.FileMode, d Durability) (err er
 	return f.Commit(path, mode, d)
 }
 
+// WriteNew is WriteFile for a file that must not be there yet, with mode 0600: one that is
+// there stays, and the error is fs.ErrExist. Of several who write at once one succeeds.
+func WriteNew(path string, data []byte, d Durability) (err error) {
+	f, err := Create(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Discard()) }()
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	if d == Durable {
+		if err := f.Sync(); err != nil {
+			return err
+		}
+	}
+	if err := os.Link(f.Name(), path); err != nil || d == Volatile {
+		return err
+	}
+	return SyncDir(filepath.Dir(path))
+}
+
 // Rename gives a finished file or directory its name. The caller has written its content,
 // to the disk if the change is to be Durable; the name follows here. Both paths lie on one
 // file system. A directory only takes the place of an empty one: see rename(2).

@@ -106,6 +106,34 @@ func TestFailedWrite(t *testing.T) {
 	wantNames(t, dir, "file")
 }
 
+// TestWriteNew lets one of many win, and leaves its content.
+func TestWriteNew(t *testing.T) {
+	for _, d := range []Durability{Volatile, Durable} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "file")
+		won := make(chan string, 8)
+		var writers sync.WaitGroup
+		for _, letter := range "abcdefgh" {
+			writers.Go(func() {
+				switch err := WriteNew(path, []byte(string(letter)), d); {
+				case err == nil:
+					won <- string(letter)
+				case !errors.Is(err, fs.ErrExist):
+					t.Error(err)
+				}
+			})
+		}
+		writers.Wait()
+		close(won)
+		got, err := os.ReadFile(path)
+		must(t, err)
+		if first := <-won; string(got) != first || len(won) != 0 {
+			t.Errorf("%q is there, %q won, and %d others did", got, first, len(won))
+		}
+		wantNames(t, dir, "file")
+	}
+}
+
 func TestRename(t *testing.T) {
 	for _, d := range []Durability{Volatile, Durable} {
 		dir := t.TempDir()

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"shoal/internal/atomicfile"
 )
 
 // Secrets are the settings that are generated once when the operator sets none.
@@ -42,26 +44,28 @@ func (c *Config) secret(name, configured string) (string, error) {
 		return "", fmt.Errorf("make the directory of secrets: %w", err)
 	}
 	path := filepath.Join(dir, name)
-	buf := make([]byte, 32)
-	rand.Read(buf)
-	value := hex.EncodeToString(buf)
-	// Two roles may start at once: the one that links its file first wins.
-	tmp := fmt.Sprintf("%s.%d", path, os.Getpid())
-	if err := os.WriteFile(tmp, []byte(value+"\n"), 0o600); err != nil {
-		return "", fmt.Errorf("write secret %s: %w", name, err)
-	}
-	defer os.Remove(tmp)
-	if err := os.Link(tmp, path); err == nil {
-		return value, nil
-	} else if !errors.Is(err, os.ErrExist) {
-		return "", fmt.Errorf("write secret %s: %w", name, err)
-	}
 	data, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("read secret %s: %w", name, err)
+	if errors.Is(err, os.ErrNotExist) {
+		// Two roles may start at once: the one that writes its file first wins.
+		data = newSecret()
+		err = atomicfile.WriteNew(path, data, atomicfile.Durable)
+		if errors.Is(err, os.ErrExist) {
+			data, err = os.ReadFile(path)
+		}
 	}
-	if value = strings.TrimSpace(string(data)); value == "" {
+	if err != nil {
+		return "", fmt.Errorf("read or make secret %s: %w", name, err)
+	}
+	value := strings.TrimSpace(string(data))
+	if value == "" {
 		return "", fmt.Errorf("secret file %s is empty", path)
 	}
 	return value, nil
+}
+
+// newSecret is a line of 32 random bytes in hex.
+func newSecret() []byte {
+	buf := make([]byte, 32)
+	rand.Read(buf)
+	return []byte(hex.EncodeToString(buf) + "\n")
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
+
+	"shoal/internal/atomicfile"
 )
 
 const forwardSetting = "/proc/sys/net/ipv4/ip_forward"
@@ -116,7 +118,7 @@ func (h *host) enableForwarding() error {
 		if err := os.MkdirAll(filepath.Dir(h.state), 0o711); err != nil {
 			return err
 		}
-		if err := os.WriteFile(h.state, saved, 0o600); err != nil {
+		if err := atomicfile.WriteFile(h.state, saved, 0o600, atomicfile.Volatile); err != nil {
 			return fmt.Errorf("remember the host's settings: %w", err)
 		}
 	}
