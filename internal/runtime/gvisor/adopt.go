@@ -18,8 +18,8 @@ import (
 	"shoal/internal/runtime/gvisor/pin"
 )
 
-// Adopt finds the kernel that an earlier process started. Its exit status is
-// not to be had; its end is seen all the same.
+// Adopt takes over the kernel that an earlier process started. It cannot learn the kernel's
+// exit status, but notices when the kernel exits.
 func (d *Driver) Adopt(ctx context.Context, s runtime.Spec) (runtime.Guest, error) {
 	data, err := os.ReadFile(filepath.Join(s.Dir, recordFile))
 	if errors.Is(err, os.ErrNotExist) {
@@ -43,13 +43,13 @@ func (d *Driver) Adopt(ctx context.Context, s runtime.Spec) (runtime.Guest, erro
 	return g, nil
 }
 
-// isKernelOf guards against a process ID that was given to another process.
+// isKernelOf guards against a process ID that has been reused by another process.
 func isKernelOf(pid int, id string) bool {
 	args := kernelArgs(pid)
 	return len(args) > 0 && args[len(args)-1] == id
 }
 
-// kernelArgs returns the arguments of a sandbox kernel; nil if the process is none.
+// kernelArgs returns the arguments of a sandbox kernel, or nil if the process is not one.
 func kernelArgs(pid int) []string {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	if err != nil {
@@ -62,8 +62,8 @@ func kernelArgs(pid int) []string {
 	return args[1:]
 }
 
-// Reclaim kills and removes every guest of this driver's run directory and
-// cgroup parent that inUse does not name.
+// Reclaim kills and removes every guest in this driver's run directory and parent cgroup
+// that is not in use.
 func (d *Driver) Reclaim(ctx context.Context, inUse func(id string) bool) error {
 	ids, err := d.cgroups.ids()
 	if err != nil {
@@ -86,8 +86,8 @@ func (d *Driver) Reclaim(ctx context.Context, inUse func(id string) bool) error 
 	return errs
 }
 
-// killStrays ends kernels of this run directory that are in no cgroup yet, because
-// whoever started them was killed before it could put them there.
+// killStrays kills kernels of this run directory that are in no cgroup yet, because the
+// process that started them was killed before it could move them.
 func (d *Driver) killStrays(inUse func(id string) bool) error {
 	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
@@ -114,8 +114,8 @@ func (d *Driver) killStrays(inUse func(id string) bool) error {
 	return errs
 }
 
-// removeLeftovers kills what runs in the guest's cgroups, which takes the stubs
-// with it, and removes the groups and the control socket.
+// removeLeftovers kills the processes in the guest's cgroups, which ends the stubs too, and
+// removes the cgroups and the control socket.
 func (d *Driver) removeLeftovers(ctx context.Context, id string) error {
 	for _, pid := range d.cgroups.processes(id) {
 		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestAdoptInACheckpoint: whoever takes a guest over while a checkpoint holds its tasks,
-// which one who is gone has asked for, does not take that for a freeze.
+// TestAdoptInACheckpoint: a checkpoint that a dead process requested holds the guest's
+// tasks. Whoever adopts the guest meanwhile must not mistake that for a freeze.
 func TestAdoptInACheckpoint(t *testing.T) {
 	h := newHost(t)
 	b := h.start("saved", "")
@@ -42,11 +42,11 @@ func TestAdoptInACheckpoint(t *testing.T) {
 	b.Want("/count", "1")
 }
 
-// TestReclaimStray: a kernel whose starter died before it put it into its cgroup.
+// TestReclaimStray: a kernel whose starter died before moving it into its cgroup.
 func TestReclaimStray(t *testing.T) {
 	h := newHost(t)
 	b := h.start("stray", "")
-	b.Want("/count", "1") // while it boots, stubs are born
+	b.Want("/count", "1") // stubs are created while it boots
 	for _, root := range h.driver.cgroups.roots {
 		for _, pid := range h.driver.cgroups.processes("stray") {
 			_ = os.WriteFile(filepath.Join(root, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0)
@@ -55,7 +55,8 @@ func TestReclaimStray(t *testing.T) {
 	if left := h.driver.cgroups.processes("stray"); len(left) > 0 {
 		t.Fatalf("still in the cgroup: %v", left)
 	}
-	if err := h.driver.Reclaim(context.Background(), func(id string) bool { return id == "stray" }); err != nil {
+	if err := h.driver.Reclaim(context.Background(),
+		func(id string) bool { return id == "stray" }); err != nil {
 		t.Fatal(err)
 	}
 	b.Want("/count", "2")

@@ -18,23 +18,23 @@ import (
 	"shoal/internal/shoal"
 )
 
-// cgroups limits guests' memory and CPU on the host, on cgroup v1 and v2.
+// cgroups limits the memory and CPU of guests on the host, on cgroup v1 and v2.
 //
-// runsc could do it, but on v1 it moves the calling process into the guest's
-// group and back, which breaks when two guests start at once. So runsc is given
-// only the numbers (see guestLimits), and a kernel is moved into its group after
-// it was created and before the guest starts.
+// runsc could do this, but on v1 it moves the calling process into the guest's group and
+// back, which breaks when two guests start at once. So runsc is given only the numbers (see
+// guestLimits), and a kernel is moved into its group after it was created and before the
+// guest starts.
 type cgroups struct {
 	unified bool
-	// roots are the mount points of the controllers used: "" on v2; "memory",
-	// "cpu" and "cpuacct" on v1.
+	// roots maps controllers to mount points: "" on v2; "memory", "cpu" and "cpuacct" on
+	// v1.
 	roots  map[string]string
 	parent string
 }
 
 const cpuPeriod = 100_000 // microseconds
 
-// newCgroups finds the controllers and makes the parent group.
+// newCgroups finds the controllers and creates the parent group.
 func newCgroups(parent string) (cgroups, error) {
 	c := cgroups{parent: parent, roots: map[string]string{}}
 	mounts, err := cgroupMounts()
@@ -66,7 +66,7 @@ func newCgroups(parent string) (cgroups, error) {
 	return c, nil
 }
 
-// delegate switches the controllers on for the parent and its children (v2).
+// delegate enables the controllers for the parent and its children (v2).
 func (c cgroups) delegate() error {
 	for _, dir := range []string{c.roots[""], filepath.Join(c.roots[""], c.parent)} {
 		file := filepath.Join(dir, "cgroup.subtree_control")
@@ -111,7 +111,7 @@ func (c cgroups) dirs(id string) []string {
 	return dirs
 }
 
-// create makes the guest's groups with its limits.
+// create creates the guest's groups and sets its limits.
 func (c cgroups) create(id string, r shoal.Resources, background bool) error {
 	for _, dir := range c.dirs(id) {
 		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
@@ -148,8 +148,8 @@ func (c cgroups) limitCPU(id string, count int, background bool) error {
 	return nil
 }
 
-// enter moves a kernel and the stubs that it has made so far, which pids are. Later
-// stubs are born in the group.
+// enter moves a kernel and the stubs that it has created so far (pids). Later stubs inherit
+// the group.
 func (c cgroups) enter(id string, pid int, pids []int) error {
 	for _, dir := range c.dirs(id) {
 		for _, p := range pids {
@@ -173,7 +173,7 @@ func descendants(pid int) ([]int, error) {
 		for _, file := range tasks {
 			data, err := os.ReadFile(file)
 			if err != nil {
-				continue // the thread ended
+				continue // the thread has exited
 			}
 			for _, field := range strings.Fields(string(data)) {
 				if child, err := strconv.Atoi(field); err == nil {
@@ -185,8 +185,8 @@ func descendants(pid int) ([]int, error) {
 	return pids, nil
 }
 
-// remove deletes the guest's groups. The kernel empties a group a moment after
-// its last process was reaped and gives no notice of it, hence the retries.
+// remove deletes the guest's groups. The host's kernel empties a group a moment after its
+// last process was reaped, and gives no notice of it; hence the retries.
 func (c cgroups) remove(ctx context.Context, id string) error {
 	var errs error
 	for _, dir := range c.dirs(id) {
@@ -197,8 +197,8 @@ func (c cgroups) remove(ctx context.Context, id string) error {
 	return errs
 }
 
-// emptyTime bounds how long the kernel takes to end a guest's last process, whose memory
-// it gives back first.
+// emptyTime bounds how long the host's kernel takes to end a guest's last process, whose
+// memory it frees first.
 const emptyTime = 15 * time.Second
 
 func removeGroup(ctx context.Context, dir string) error {
@@ -243,7 +243,7 @@ func (c cgroups) ids() ([]string, error) {
 	return ids, nil
 }
 
-// processes lists what runs in the guest's groups.
+// processes lists the processes in the guest's groups.
 func (c cgroups) processes(id string) []int {
 	var pids []int
 	for _, dir := range c.dirs(id) {
@@ -261,7 +261,8 @@ func (c cgroups) removeParent() error {
 	var errs error
 	for _, root := range c.roots {
 		err := unix.Rmdir(filepath.Join(root, c.parent))
-		if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.ENOTEMPTY) {
+		if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EBUSY) &&
+			!errors.Is(err, unix.ENOTEMPTY) {
 			errs = errors.Join(errs, err)
 		}
 	}
@@ -296,8 +297,8 @@ func readInt(file string) int64 {
 	return n
 }
 
-// guestLimits tells runsc what the guest's kernel shall report as its memory and
-// CPUs. It manages no group.
+// guestLimits tells runsc which memory and CPU count the guest's kernel reports. It manages
+// no group.
 type guestLimits shoal.Resources
 
 var _ cgroup.Cgroup = guestLimits{}

@@ -15,13 +15,14 @@ import (
 	"shoal/internal/runtime"
 )
 
-// Checkpoint keeps the guest: without Resume, a failed checkpoint would end it.
-// A frozen kernel stays frozen, because freezes are counted.
+// Checkpoint keeps the guest running: without Resume, a failed checkpoint would end it. A
+// frozen kernel stays frozen, because it counts freezes.
 func (g *guest) Checkpoint(ctx context.Context, dir string) error {
 	if g.ended() {
 		return runtime.ErrGone
 	}
-	files, err := createAll(dir, checkpointfiles.StateFileName, checkpointfiles.PagesMetadataFileName, checkpointfiles.PagesFileName)
+	files, err := createAll(dir, checkpointfiles.StateFileName, checkpointfiles.PagesMetadataFileName,
+		checkpointfiles.PagesFileName)
 	if err != nil {
 		return fmt.Errorf("make the checkpoint's files: %w", err)
 	}
@@ -29,7 +30,8 @@ func (g *guest) Checkpoint(ctx context.Context, dir string) error {
 	pages, size := files[2], g.driver.cgroups.memoryOf(g.spec.ID).shared+g.diskBytes()
 	g.widen(size)
 	reserve(pages, size)
-	opts := control.SaveOpts{Resume: true, Metadata: statefile.CompressionLevelNone.ToMetadata(), HavePagesFile: true}
+	opts := control.SaveOpts{Resume: true, Metadata: statefile.CompressionLevelNone.ToMetadata(),
+		HavePagesFile: true}
 	opts.FilePayload.Files = files
 	if err := g.call(boot.ContMgrCheckpoint, &opts); err != nil {
 		return fmt.Errorf("checkpoint the guest: %w", err)
@@ -37,14 +39,14 @@ func (g *guest) Checkpoint(ctx context.Context, dir string) error {
 	return trim(pages)
 }
 
-// reserve gives a file the blocks that so many bytes will take. To write into blocks that
-// are there is quicker by a quarter.
+// reserve allocates size bytes of blocks for a file. Writing into allocated blocks takes a
+// quarter less time.
 func reserve(f *os.File, size int64) {
-	// Best effort: not every file system can, and one that is full says so later.
+	// Best effort: not every file system supports it, and a full one fails the write later.
 	_ = unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, size)
 }
 
-// trim gives back the blocks of a file beyond its end.
+// trim frees the blocks beyond a file's end.
 func trim(f *os.File) error {
 	info, err := f.Stat()
 	if err != nil {
@@ -53,7 +55,7 @@ func trim(f *os.File) error {
 	return f.Truncate(info.Size())
 }
 
-// createAll makes new files, which the guest's kernel writes to.
+// createAll creates the files that the guest's kernel writes to.
 func createAll(dir string, names ...string) ([]*os.File, error) {
 	var files []*os.File
 	for _, name := range names {

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestCheckpointOfAFullGuest: its memory and the checkpoint's pages together are more
-// than it may have.
+// TestCheckpointOfAFullGuest: the guest's memory and the pages of the checkpoint together
+// exceed its limit.
 func TestCheckpointOfAFullGuest(t *testing.T) {
 	h := newHost(t)
 	b := h.start("full", "")
@@ -17,7 +17,8 @@ func TestCheckpointOfAFullGuest(t *testing.T) {
 	b.Want(fmt.Sprintf("/hold?mb=%d", limit*7/10), "ok")
 	allowed := func() int64 {
 		dir := h.driver.cgroups.memoryDir(b.Spec.ID)
-		return max(readInt(filepath.Join(dir, "memory.max")), readInt(filepath.Join(dir, "memory.limit_in_bytes"))) >> 20
+		return max(readInt(filepath.Join(dir, "memory.max")),
+			readInt(filepath.Join(dir, "memory.limit_in_bytes"))) >> 20
 	}
 	ctx, dir := t.Context(), t.TempDir()
 	if err := b.Freeze(ctx); err != nil {
@@ -27,16 +28,16 @@ func TestCheckpointOfAFullGuest(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := allowed(); got < limit*17/10 {
-		t.Errorf("with the checkpoint's pages it may have %d MiB", got)
+		t.Errorf("while the checkpoint's pages are cached, the limit is %d MiB", got)
 	}
 	b.Tidy()
 	if used := h.driver.cgroups.memoryOf(b.Spec.ID); used.all-used.clean > limit<<20 && allowed() == limit {
-		t.Error("the limit is back although the guest would not survive it")
+		t.Error("the limit was restored although the guest would not survive it")
 	}
-	unix.Sync() // now the pages can go
+	unix.Sync() // now the pages can be dropped
 	b.Tidy()
 	if got := allowed(); got != limit {
-		t.Errorf("it may have %d MiB, of %d", got, limit)
+		t.Errorf("the limit is %d MiB, want %d", got, limit)
 	}
 	if err := b.Thaw(ctx); err != nil {
 		t.Fatal(err)

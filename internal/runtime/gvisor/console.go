@@ -10,17 +10,17 @@ import (
 
 const (
 	consoleFile  = "console.log"
-	panicFile    = "panic.log" // what the kernel's own program says when it fails
+	panicFile    = "panic.log" // what the kernel's program writes when it crashes
 	panicHead    = 2 << 10     // bytes; the stacks of all goroutines follow
 	consoleLines = 50
 	consoleTail  = 16 << 10 // bytes read to find the last lines
-	// consoleLimit is the size at which trimConsole empties the file: a guest's
-	// root can write to it without end.
+	// consoleLimit is the size at which trimConsole empties the file, because root in the
+	// guest can write to it without end.
 	consoleLimit = 1 << 20
 )
 
-// Console returns the last lines that the first process wrote and, of a guest that
-// has ended, how its kernel did.
+// Console returns the last lines that the first process wrote and, once the guest has
+// ended, how its kernel ended.
 func (g *guest) Console() string {
 	text := readConsole(g.spec.Dir)
 	if !g.ended() {
@@ -37,7 +37,7 @@ func (g *guest) Console() string {
 	return strings.TrimPrefix(text, "\n")
 }
 
-// readPanic returns the beginning of what a kernel's program said when it failed.
+// readPanic returns the beginning of what a kernel's program wrote when it crashed.
 func readPanic(dir string) string {
 	f, err := os.Open(filepath.Join(dir, panicFile))
 	if err != nil {
@@ -70,8 +70,8 @@ func readConsole(dir string) string {
 	return strings.Join(lines, "\n")
 }
 
-// trimConsole empties a console that has grown too large. The kernel appends, so
-// it goes on at the new end.
+// trimConsole empties a console that has grown too large. The kernel opened it for
+// appending, so it goes on writing at the new end.
 func (g *guest) trimConsole() {
 	path := filepath.Join(g.spec.Dir, consoleFile)
 	if info, err := os.Stat(path); err == nil && info.Size() > consoleLimit {

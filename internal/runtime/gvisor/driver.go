@@ -1,11 +1,11 @@
-// Package gvisor runs guests under gVisor, driven in-process: the sandbox kernel
-// is a program of its own (see package kernel), commanded over its control
-// socket. Every gVisor internal that Shoal uses is touched here and there only.
+// Package gvisor runs guests under gVisor, driven in-process: the sandbox kernel is a
+// separate program (see package kernel), commanded over its control socket. Only these two
+// packages touch the gVisor internals that Shoal uses.
 //
-// The driver calls runsc's sandbox package directly, one layer below its
-// container package. That layer takes the images and the backing file of the
-// writable layer as open files, so no gofer process is needed, and it keeps no
-// state files of its own. What gVisor lacks is in _patch.
+// The driver calls runsc's sandbox package directly, one layer below its container package.
+// That layer takes the images and the backing file of the writable layer as open files, so
+// no gofer process is needed, and it keeps no state files of its own. Shoal's changes to
+// gVisor are in _patch.
 package gvisor
 
 import (
@@ -29,15 +29,15 @@ type Options struct {
 	// RunDir holds control sockets and the shared empty directory and network
 	// namespace. It must be on tmpfs: a reboot must empty it.
 	RunDir string
-	// CgroupParent is the cgroup below which each guest gets its own, by name
-	// relative to the root of every controller.
+	// CgroupParent is the cgroup under which each guest gets its own, relative to the root
+	// of every controller.
 	CgroupParent string
-	// Kernel is the path of the sandbox kernel's program, in a directory named by
-	// its content hash, beside those of other kernels. It is executable by
-	// everybody, for it runs as nobody. Empty means this very program, whose main must then call
-	// kernel.Run.
+	// Kernel is the path of the sandbox kernel's program, in a directory named after its
+	// content hash, beside those of other kernels. The kernel runs as nobody, so everybody
+	// must be able to execute it. Empty means this program itself, whose main must then
+	// call kernel.Run.
 	Kernel string
-	// DebugLogDir makes every kernel write its log there. Empty means none.
+	// DebugLogDir is where every kernel writes its log. Empty means no log.
 	DebugLogDir string
 }
 
@@ -48,26 +48,26 @@ type Driver struct {
 	log     *slog.Logger
 	opts    Options
 
-	// creating guards what runsc takes from the process as a whole when it creates
-	// a guest: os.Stdout, os.Stderr and the kernel's path. Nothing is locked while
-	// it is held.
+	// creating guards process-wide state that runsc uses when it creates a guest:
+	// os.Stdout, os.Stderr and the kernel's path. No other lock is taken while it is held.
 	creating sync.Mutex
 }
 
 var _ runtime.Runtime = (*Driver)(nil)
 
 const (
-	guestIDLength    = 30  // of the longest guest ID in use: a sandbox's and 9 more
-	socketPathLength = 107 // what the kernel takes
+	guestIDLength    = 30  // the longest guest ID in use: a sandbox's ID plus 9
+	socketPathLength = 107 // the host kernel's limit
 )
 
-// New prepares the run directory and the parent cgroups. Afterwards this
-// process's os.Stdin, os.Stdout and os.Stderr are the null device: runsc hands
-// them to guests and changes their owner. Loggers keep handles of their own.
+// New prepares the run directory and the parent cgroups. Afterwards this process's
+// os.Stdin, os.Stdout and os.Stderr are the null device, because runsc hands them to guests
+// and changes their owner. Loggers keep their own handles.
 func New(opts Options, log *slog.Logger) (*Driver, error) {
 	silenceKernelLog()
 	if longest := len(opts.RunDir) + len("/runsc-.sock") + guestIDLength; longest > socketPathLength {
-		return nil, fmt.Errorf("the run directory %s is too long: a socket below it would have %d characters of at most %d", opts.RunDir, longest, socketPathLength)
+		return nil, fmt.Errorf("the run directory %s is too long: a socket below it "+
+			"would have %d characters of at most %d", opts.RunDir, longest, socketPathLength)
 	}
 	if opts.Kernel != "" {
 		if err := checkReachable(opts.Kernel); err != nil {
@@ -121,8 +121,8 @@ func newConfig(opts Options) (*config.Config, error) {
 	return config.NewFromFlags(fs)
 }
 
-// hostNetworkConfig is what StartRoot is given when the link has been passed
-// already: on the parent's side "host" only means that no interface is scraped.
+// hostNetworkConfig is passed to StartRoot when the kernel already has its link: on the
+// parent's side "host" only means that runsc copies no interface.
 func hostNetworkConfig(conf *config.Config) *config.Config {
 	c := *conf
 	c.Network = config.NetworkHost
@@ -131,7 +131,7 @@ func hostNetworkConfig(conf *config.Config) *config.Config {
 
 var silenceOnce sync.Once
 
-// silenceKernelLog drops what runsc logs in this process; its errors are returned.
+// silenceKernelLog drops what runsc logs in this process; runsc returns its errors anyway.
 func silenceKernelLog() {
 	silenceOnce.Do(func() { glog.SetTarget(discardEmitter{}) })
 }
@@ -148,24 +148,24 @@ func detachStdio() (err error) {
 	return err
 }
 
-// tableSize is how many descriptors a kernel's table has from the start, so
-// that it need not grow, and stall, while it boots.
+// tableSize is the initial size of a kernel's descriptor table. A table that has to grow
+// while the kernel boots would stall it.
 const tableSize = 256
 
-// holdDescriptorTable occupies the last number of a table of tableSize; children
-// inherit the size, not the descriptor.
+// holdDescriptorTable occupies the last number of a table of tableSize; children inherit
+// the size, not the descriptor.
 func holdDescriptorTable() {
 	fd, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return
 	}
 	defer unix.Close(fd)
-	// Best effort: the number may be in use, and then the table has its size.
+	// Best effort: if the number is in use, the table has this size already.
 	_ = unix.Dup3(fd, tableSize-1, unix.O_CLOEXEC)
 }
 
-// checkReachable says early what would fail every start: the kernel is executed
-// as nobody, who needs every directory on the way.
+// checkReachable reports early what would fail every start: the kernel runs as nobody, who
+// must be able to pass every directory on the path.
 func checkReachable(path string) error {
 	for dir := path; ; dir = filepath.Dir(dir) {
 		info, err := os.Stat(dir)
@@ -173,7 +173,8 @@ func checkReachable(path string) error {
 			return fmt.Errorf("the sandbox kernel: %w", err)
 		}
 		if info.Mode().Perm()&0o001 == 0 {
-			return fmt.Errorf("the sandbox kernel %s runs as nobody, who cannot pass %s; run `chmod o+x %s` or choose another directory", path, dir, dir)
+			return fmt.Errorf("the sandbox kernel %s runs as nobody, who cannot pass %s; "+
+				"run `chmod o+x %s` or choose another directory", path, dir, dir)
 		}
 		if dir == "/" {
 			return nil

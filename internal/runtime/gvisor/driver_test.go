@@ -36,7 +36,8 @@ func needRoot(t *testing.T) {
 func testDriver(t *testing.T) *Driver {
 	t.Helper()
 	needRoot(t)
-	d, err := New(Options{RunDir: t.TempDir(), CgroupParent: fmt.Sprintf("shoal-test-%d-%s", os.Getpid(), strings.NewReplacer("/", "-", ",", "").Replace(t.Name()))},
+	d, err := New(Options{RunDir: t.TempDir(), CgroupParent: fmt.Sprintf("shoal-test-%d-%s", os.Getpid(),
+		strings.NewReplacer("/", "-", ",", "").Replace(t.Name()))},
 		slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +56,8 @@ func testSpec(t *testing.T, id string) runtime.Spec {
 	if err := os.WriteFile(image, make([]byte, 8192), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	return runtime.Spec{ID: id, Dir: t.TempDir(), UpperDir: t.TempDir(), Root: runtime.NewRoot(image), Hostname: "test",
+	return runtime.Spec{ID: id, Dir: t.TempDir(), UpperDir: t.TempDir(), Root: runtime.NewRoot(image),
+		Hostname:  "test",
 		Resources: shoal.Resources{CPUCount: 1, MemoryMB: 256, DiskMB: 64}, MaxProcesses: 64,
 		First: runtime.Process{Args: []string{"/init"}}}
 }

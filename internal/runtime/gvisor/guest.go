@@ -24,32 +24,33 @@ const recordFile = "guest.json"
 
 // guest is one sandbox kernel and what runs in it.
 //
-// watch is the one goroutine of a guest. It owns the end: it alone reaps the
-// kernel and removes the cgroups, then closes done.
+// watch is the guest's only goroutine. It owns the end: only watch reaps the kernel and
+// removes the cgroups, and then it closes done.
 type guest struct {
 	driver *Driver
 	spec   runtime.Spec
 	oci    *specs.Spec
 	box    *sandbox.Sandbox
-	upper  *os.File // O_PATH; nil if the kernel did not tell
+	upper  *os.File // O_PATH; nil for an adopted guest
 	pidfd  *os.File // of the kernel
 	pid    int
 
 	// freezing guards frozen; it is held during the calls that change it.
 	freezing sync.Mutex
-	frozen   *bool // nil on an adopted guest until the kernel was asked
+	frozen   *bool // nil for an adopted guest until the kernel was asked
 
-	wide atomic.Bool // its memory limit may be wider than the guest's
+	wide atomic.Bool // the memory limit may be above the guest's own
 
 	done   chan struct{}
 	endErr error           // set before done is closed
-	exit   unix.WaitStatus // likewise, and 0 if the kernel was adopted: its status is not ours to read
+	exit   unix.WaitStatus // likewise; 0 if the kernel was adopted, because only its parent can read it
 }
 
 var _ runtime.Guest = (*guest)(nil)
 
-// newGuest watches a running kernel. On success it owns upper.
-func (d *Driver) newGuest(s runtime.Spec, oci *specs.Spec, box *sandbox.Sandbox, upper *os.File) (*guest, error) {
+// newGuest watches a running kernel. On success the guest owns upper.
+func (d *Driver) newGuest(s runtime.Spec, oci *specs.Spec, box *sandbox.Sandbox,
+	upper *os.File) (*guest, error) {
 	fd, err := unix.PidfdOpen(box.Getpid(), unix.PIDFD_NONBLOCK)
 	if err != nil {
 		if upper != nil {
@@ -67,9 +68,9 @@ func (d *Driver) newGuest(s runtime.Spec, oci *specs.Spec, box *sandbox.Sandbox,
 func (g *guest) watch() {
 	err := waitExit(g.pidfd)
 	if err == nil {
-		// Reaps a child, or only removes the socket of an adopted kernel.
+		// Reaps a child; for an adopted kernel, only removes its socket.
 		err = g.box.DestroyContainer(g.spec.ID)
-		g.exit, _ = g.box.Wait(g.spec.ID) // has ended: only tells the status, if it can
+		g.exit, _ = g.box.Wait(g.spec.ID) // does not block; returns the status if it is known
 	}
 	g.endErr = errors.Join(err, g.driver.cgroups.remove(context.Background(), g.spec.ID))
 	g.pidfd.Close()
@@ -79,7 +80,7 @@ func (g *guest) watch() {
 	close(g.done)
 }
 
-// waitExit parks in the network poller, so that a guest costs no thread.
+// waitExit parks in the network poller, so that a waiting guest occupies no thread.
 func waitExit(pidfd *os.File) error {
 	conn, err := pidfd.SyscallConn()
 	if err != nil {
@@ -103,12 +104,12 @@ func (g *guest) ended() bool {
 	}
 }
 
-// Kill ends the guest and waits until nothing of it is left.
+// Kill ends the guest and waits until nothing is left of it.
 func (g *guest) Kill(ctx context.Context) error {
 	if !g.ended() {
 		conn, err := g.pidfd.SyscallConn()
 		if err == nil {
-			// An error means that the kernel has ended and watch is at work.
+			// An error means that the kernel has exited and watch is cleaning up.
 			_ = conn.Control(func(fd uintptr) { _ = unix.PidfdSendSignal(int(fd), unix.SIGKILL, nil, 0) })
 		}
 	}
@@ -128,7 +129,7 @@ func (g *guest) Thaw(ctx context.Context) error {
 	return g.setFrozen(ctx, false, g.box.Resume)
 }
 
-// setFrozen asks the kernel only for a change: it counts freezes, and a thaw too
+// setFrozen calls the kernel only for a change: the kernel counts freezes, and one thaw too
 // many ends it.
 func (g *guest) setFrozen(ctx context.Context, want bool, change func(id string) error) error {
 	if g.ended() {
@@ -153,10 +154,10 @@ func (g *guest) setFrozen(ctx context.Context, want bool, change func(id string)
 	return nil
 }
 
-// stopped tells whether the kernel was frozen. Nothing says so directly, but a held
-// task waits in a function of its own. There is no telling while the kernel freezes, or
-// holds its tasks for a checkpoint, both for an orchestrator that is gone, and while
-// tasks are on their way into that function or out of it.
+// stopped reports whether the kernel is frozen. The kernel has no call for that, but a held
+// task waits in a function of its own. The stacks do not tell while the kernel is freezing
+// or makes a checkpoint (both for an orchestrator that is gone), nor while tasks enter or
+// leave that function; then stopped looks again.
 func (g *guest) stopped(ctx context.Context) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, heldTime)
 	defer cancel()
@@ -183,15 +184,15 @@ func (g *guest) stopped(ctx context.Context) (bool, error) {
 	}
 }
 
-// heldTime bounds how long a checkpoint may go on that is found under way. One takes
-// about half a second for each GiB of memory, and longer on a slow disk.
+// heldTime bounds the wait for a checkpoint that is already under way. One takes about half
+// a second per GiB of memory, and longer on a slow disk.
 const heldTime = time.Minute
 
-// savingFrame is in the stacks of a kernel that makes a checkpoint.
+// savingFrame appears in the stacks of a kernel that is making a checkpoint.
 const savingFrame = "state.(*SaveOpts).Save("
 
-// countTasks counts the tasks among a kernel's goroutines: those stopped are in the
-// function of held tasks, and those held wait there.
+// countTasks counts the tasks among a kernel's goroutines. Stopped tasks are in the
+// function that holds tasks; held ones are waiting there.
 func countTasks(stacks string) (tasks, stopped, held int) {
 	for stack := range strings.SplitSeq(stacks, "\n\n") {
 		if !strings.Contains(stack, "kernel.(*Task).run(") {
@@ -208,7 +209,7 @@ func countTasks(stacks string) (tasks, stopped, held int) {
 	return tasks, stopped, held
 }
 
-// Upper writes a tar.
+// Upper writes the writable layer as a tar.
 func (g *guest) Upper(ctx context.Context, to *os.File) error {
 	if g.ended() {
 		return runtime.ErrGone
@@ -236,7 +237,7 @@ func (g *guest) Tidy() {
 	}
 }
 
-// diskBytes is how large the guest's writable layer is, in bytes; 0 if that is not known.
+// diskBytes is the size of the guest's writable layer in bytes, or 0 if it is unknown.
 func (g *guest) diskBytes() int64 {
 	if g.upper == nil {
 		return 0

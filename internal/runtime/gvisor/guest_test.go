@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestLastWords: how a kernel ended is kept, with what it said then.
+// TestLastWords: the console keeps how a kernel ended, and what it wrote then.
 func TestLastWords(t *testing.T) {
 	h := newHost(t)
 	for sig, want := range map[unix.Signal]string{
@@ -40,22 +40,23 @@ func TestLastWords(t *testing.T) {
 	}
 }
 
-// TestLinksAreNoDirectories: a program that asks for a directory that is no link, as
-// every careful removal of a tree does, is not given the one that a link leads to.
+// TestLinksAreNoDirectories: programs that remove trees with care open a directory and
+// refuse links. They must not be given the directory that a link leads to.
 func TestLinksAreNoDirectories(t *testing.T) {
 	b := newHost(t).start("links", "")
-	b.Want("/open?path=/proc/self/", "ok") // the slash follows it
+	b.Want("/open?path=/proc/self/", "ok") // the slash makes it follow the link
 	b.Want("/open?path=/proc", "ok")
 	for _, link := range []string{"/proc/self", "/proc/self/cwd", "/proc/self/root"} {
-		if status, text := b.Ask("/open?path=" + link); status != 500 || !strings.Contains(text, "not a directory") {
+		if status, text := b.Ask("/open?path=" + link); status != 500 ||
+			!strings.Contains(text, "not a directory") {
 			t.Errorf("opening %s: %d %s", link, status, text)
 		}
 	}
 }
 
-// TestBackground: a guest in the background gets less of a processor than one that is
-// not, where both want all of it. Both are held on one, because between several their
-// threads may be spread in a way that leaves the host's scheduler nothing to share out.
+// TestBackground: when both want the whole processor, a guest in the background gets less
+// of it than another. Both are pinned to one processor: across several, their threads may
+// be spread so that the host's scheduler has nothing to share out.
 func TestBackground(t *testing.T) {
 	h := newHost(t)
 	var guests [2]*booted
@@ -77,14 +78,14 @@ func TestBackground(t *testing.T) {
 		}
 	}
 	read(-1)
-	time.Sleep(3 * time.Second) // some hundred turns
+	time.Sleep(3 * time.Second) // some hundred time slices
 	read(+1)
 	if front, back := used[0], used[1]; back <= 0 || front < 2*back {
-		t.Errorf("one has had %.2f s of the processor, and the one in the background %.2f s", front, back)
+		t.Errorf("the guest in front used %.2f s of the processor, the one in the background %.2f s", front, back)
 	}
 }
 
-// pin holds all threads of the guest on the first processor that is this process's.
+// pin pins all threads of the guest to the first processor that this process may use.
 func (b *booted) pin() {
 	t := b.host.T
 	t.Helper()
@@ -97,7 +98,7 @@ func (b *booted) pin() {
 		cpu++
 	}
 	first.Set(cpu)
-	for moved := true; moved; { // until no thread was born of one that was not moved yet
+	for moved := true; moved; { // threads may be created while others are moved
 		moved = false
 		for _, pid := range b.host.driver.cgroups.processes(b.Spec.ID) {
 			tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
@@ -112,11 +113,11 @@ func (b *booted) pin() {
 	}
 }
 
-// TestConsoleIsBounded: the guest's root may write to it without end.
+// TestConsoleIsBounded: root in the guest may write to the console without end.
 func TestConsoleIsBounded(t *testing.T) {
 	h := newHost(t)
 	b := h.start("talks", "")
-	b.Want("/count", "1") // it has begun, which it says
+	b.Want("/count", "1") // it has started and written to the console
 	path := filepath.Join(b.Spec.Dir, consoleFile)
 	if err := os.WriteFile(path, make([]byte, consoleLimit+1), 0o600); err != nil {
 		t.Fatal(err)

@@ -8,13 +8,13 @@ import (
 	"shoal/internal/runtime/runtimetest"
 )
 
-// TestPromises holds the driver to what every runtime promises. Some of it needs Shoal's
-// changes to gVisor (scripts/gvisor), as every test run has them.
+// TestPromises checks the driver against the promises of every runtime. Some of them need
+// Shoal's changes to gVisor, which scripts/gvisor applies before every test run.
 func TestPromises(t *testing.T) {
 	runtimetest.Run(t, func(t *testing.T) runtime.Runtime { return testDriver(t) })
 }
 
-// host is a machine of the driver's, for tests that look into both.
+// host is a host with this driver, for tests that look into both.
 type host struct {
 	*runtimetest.Host
 	driver *Driver
@@ -42,5 +42,5 @@ func (h *host) boot(spec runtime.Spec, slot *network.Slot, checkpoint string) *b
 	return &booted{Guest: h.Boot(spec, slot, checkpoint), host: h}
 }
 
-// guest is the driver's side of it.
+// guest returns the driver's side of the guest.
 func (b *booted) guest() *guest { return b.Guest.Guest.(*guest) }

@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// A guest's kernel writes its checkpoints, so their pages in the host's cache count as
-// the guest's memory. Within its own limit a large guest would wait for the disk with
-// every page. Its limit is wider while it is frozen, until those pages can go.
+// A guest's kernel writes its checkpoints, so their pages in the host's cache are charged
+// to the guest. Within its own limit, a large guest would wait for the disk with every
+// page. So its limit is raised while it is frozen, until those pages can be dropped.
 
-// memoryDir is the guest's group of the memory controller.
+// memoryDir is the guest's group in the memory controller.
 func (c cgroups) memoryDir(id string) string {
 	if c.unified {
 		return filepath.Join(c.roots[""], c.parent, id)
@@ -20,19 +20,20 @@ func (c cgroups) memoryDir(id string) string {
 	return filepath.Join(c.roots["memory"], c.parent, id)
 }
 
-// limitMemory sets what the guest's group may have, in bytes.
+// limitMemory sets the memory limit of the guest's group, in bytes.
 func (c cgroups) limitMemory(id string, bytes int64) error {
 	file := "memory.limit_in_bytes"
 	if c.unified {
 		file = "memory.max"
 	}
-	if err := os.WriteFile(filepath.Join(c.memoryDir(id), file), []byte(strconv.FormatInt(bytes, 10)), 0); err != nil {
+	if err := os.WriteFile(filepath.Join(c.memoryDir(id), file),
+		[]byte(strconv.FormatInt(bytes, 10)), 0); err != nil {
 		return fmt.Errorf("set the memory limit: %w", err)
 	}
 	return nil
 }
 
-// memoryUsed is all that the guest's group uses, in bytes.
+// memoryUsed is all memory that the guest's group uses, in bytes.
 func (c cgroups) memoryUsed(id string) int64 {
 	file := "memory.usage_in_bytes"
 	if c.unified {
@@ -44,8 +45,8 @@ func (c cgroups) memoryUsed(id string) int64 {
 // memory is what a guest's group uses, in bytes.
 type memory struct {
 	all    int64
-	shared int64 // the guest's own: it lies in a file without a name
-	clean  int64 // cache that can go at once
+	shared int64 // the guest's own memory, which is an unnamed file
+	clean  int64 // cache that can be dropped at once
 }
 
 func (c cgroups) memoryOf(id string) memory {
@@ -64,14 +65,14 @@ func (c cgroups) memoryOf(id string) memory {
 		clean: stat[cache] - stat["shmem"] - stat[prefix+"dirty"] - stat[prefix+"writeback"]}
 }
 
-// widen lets the guest's group have so much more than the guest's limit, in bytes.
+// widen raises the limit of the guest's group to the guest's own plus by bytes.
 func (g *guest) widen(by int64) {
 	g.wide.Store(true)
-	// Best effort: the limit that there is only makes it slower.
+	// Best effort: with the old limit the checkpoint is only slower.
 	_ = g.driver.cgroups.limitMemory(g.spec.ID, g.spec.Resources.MemoryMB<<20+by)
 }
 
-// narrow brings back the guest's limit as soon as that ends no guest.
+// narrow restores the guest's own limit as soon as that would not kill it.
 func (g *guest) narrow() {
 	if !g.wide.Load() {
 		return

@@ -10,13 +10,13 @@ import (
 )
 
 const (
-	emptyDir   = "empty"       // root path of every spec; the image is mounted instead
+	emptyDir   = "empty"       // the root path in every spec; the image is mounted over it
 	emptyNetns = "empty-netns" // the network namespace of every sandbox kernel
 )
 
-// ensureEmptyNetns binds a new network namespace without any interface but a
-// loopback that is down to path. Kernels share it: their only link is the packet
-// socket that they are given.
+// ensureEmptyNetns binds a new network namespace to path. It has no interface but a
+// loopback that is down. All kernels share it: their only link is the packet socket that
+// they are given.
 func ensureEmptyNetns(path string) error {
 	if isNetns(path) {
 		return nil
@@ -31,10 +31,9 @@ func ensureEmptyNetns(path string) error {
 	return <-done
 }
 
-// bindNewNetns makes a namespace on this thread and returns the thread to its
-// own. The way back matters even if the thread ends: if it is the process's
-// first, it cannot end, and runsc takes the first thread's namespace for
-// everybody's.
+// bindNewNetns creates a namespace on this thread and then returns the thread to its own.
+// It must return even if the thread exits: the process's first thread cannot exit, and
+// runsc takes that thread's namespace for the whole process's.
 func bindNewNetns(path string) error {
 	goruntime.LockOSThread()
 	self := fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid())
@@ -50,7 +49,8 @@ func bindNewNetns(path string) error {
 	}
 	mountErr := unix.Mount(self, path, "", unix.MS_BIND, "")
 	if err := unix.Setns(int(own.Fd()), unix.CLONE_NEWNET); err != nil {
-		return errors.Join(mountErr, fmt.Errorf("return to the host's namespace: %w", err)) // stays locked: the thread is lost
+		// The thread stays locked, so it exits with its goroutine.
+		return errors.Join(mountErr, fmt.Errorf("return to the host's namespace: %w", err))
 	}
 	goruntime.UnlockOSThread()
 	return mountErr
@@ -62,7 +62,7 @@ func isNetns(path string) bool {
 	return unix.Statfs(path, &st) == nil && int64(st.Type) == nsfsMagic
 }
 
-// Close unbinds the shared namespace. Guests must be gone.
+// Close unbinds the shared namespace. No guest may be left.
 func (d *Driver) Close() error {
 	path := d.opts.RunDir + "/" + emptyNetns
 	err := unix.Unmount(path, unix.MNT_DETACH)

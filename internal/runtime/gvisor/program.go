@@ -14,17 +14,18 @@ import (
 // Name is the runtime's name in records and captures.
 const Name = "gvisor"
 
-// The programs of sandbox kernels lie side by side, each in a directory named by its
-// content hash: a checkpoint is restored by the very program that took it, which is kept
-// while a snapshot needs it.
+// The programs of sandbox kernels lie side by side, each in a directory named after its
+// content hash. A checkpoint can only be restored by the exact program that made it, so
+// that program is kept while a snapshot needs it.
 
-// Maker names this driver, the gVisor that it is built with, and the present kernel.
+// Maker names this driver, the gVisor version that it is built with, and the current
+// kernel.
 func (d *Driver) Maker() runtime.Maker {
 	return runtime.Maker{Runtime: Name, Version: pin.Version, Kernel: d.present()}
 }
 
-// present is the name of the directory that the present kernel's program lies in; "" if
-// this very program is the kernel.
+// present is the name of the directory with the current kernel's program, or "" if this
+// program itself is the kernel.
 func (d *Driver) present() string {
 	if d.opts.Kernel == "" {
 		return ""
@@ -32,8 +33,8 @@ func (d *Driver) present() string {
 	return filepath.Base(filepath.Dir(d.opts.Kernel))
 }
 
-// Fits wants the kernel that took the checkpoint, whatever its version. The present
-// kernel has the present version.
+// Fits requires the kernel that made the checkpoint, whatever its version. The current
+// kernel must also be of the current version.
 func (d *Driver) Fits(made runtime.Maker) error {
 	if made.Runtime != Name {
 		return fmt.Errorf("%w: it was made by %s", runtime.ErrUnfit, made.Runtime)
@@ -43,12 +44,13 @@ func (d *Driver) Fits(made runtime.Maker) error {
 		return err
 	}
 	if made.Version != pin.Version {
-		return fmt.Errorf("%w: it was made by version %s of %s, and this is %s", runtime.ErrUnfit, made.Version, Name, pin.Version)
+		return fmt.Errorf("%w: it was made by version %s of %s, and this is %s", runtime.ErrUnfit,
+			made.Version, Name, pin.Version)
 	}
 	return nil
 }
 
-// kernelPath finds the program of a kernel beside the present one's.
+// kernelPath finds the program of a kernel, beside the current one's.
 func (d *Driver) kernelPath(name string) (string, error) {
 	if name == "" || name == d.present() {
 		return d.opts.Kernel, nil
@@ -62,8 +64,8 @@ func (d *Driver) kernelPath(name string) (string, error) {
 
 func (d *Driver) kernelsDir() string { return filepath.Dir(filepath.Dir(d.opts.Kernel)) }
 
-// RemoveKernels removes the directories of programs that needed does not name. The
-// present one stays.
+// RemoveKernels removes the directories of programs that are not needed. The current one
+// stays.
 func (d *Driver) RemoveKernels(needed func(kernel string) bool) (removed int, bytes int64, err error) {
 	if d.opts.Kernel == "" {
 		return 0, 0, nil
@@ -84,11 +86,11 @@ func (d *Driver) RemoveKernels(needed func(kernel string) bool) (removed int, by
 	return removed, bytes, err
 }
 
-// sizeOf sums up the files of a tree, in bytes, as far as they can be seen.
+// sizeOf adds up the sizes of the files in a tree, in bytes, ignoring what it cannot read.
 func sizeOf(dir string) (bytes int64) {
 	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
 		if err != nil {
-			return nil //nolint:nilerr // it may just have gone
+			return nil //nolint:nilerr // it may just have been removed
 		}
 		if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
 			bytes += info.Size()

@@ -10,13 +10,14 @@ import (
 	"shoal/internal/runtime/gvisor/pin"
 )
 
-// TestKernelPrograms: a checkpoint fits as long as the kernel that took it is kept, and
-// kernels are kept as long as they are needed.
+// TestKernelPrograms: a checkpoint fits while the kernel that made it is kept, and a kernel
+// is kept while it is needed.
 func TestKernelPrograms(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"present", "needed", "old"} {
 		path := filepath.Join(dir, name, "kernel")
-		if err := errors.Join(os.Mkdir(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(name), 0o755)); err != nil {
+		if err := errors.Join(os.Mkdir(filepath.Dir(path), 0o755),
+			os.WriteFile(path, []byte(name), 0o755)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -33,7 +34,7 @@ func TestKernelPrograms(t *testing.T) {
 		t.Errorf("its own checkpoints do not fit: %+v", made)
 	}
 	if fits("another", "present") || !fits("another", "old") || fits(pin.Version, "lost") {
-		t.Error("a kernel fits what another version of it made, or what another made does not fit the kernel that did")
+		t.Error("a kernel must fit checkpoints of its own version, and of any kernel that is kept")
 	}
 	removed, size, err := d.RemoveKernels(func(name string) bool { return name == "needed" })
 	if err != nil || removed != 1 || size != int64(len("old")) {

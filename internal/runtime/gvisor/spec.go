@@ -18,9 +18,9 @@ const (
 	openFilesMax = 1_048_576 // hard limit
 )
 
-// buildSpec describes the guest to gVisor. A restore compares most of it with
-// what the checkpoint recorded, so nothing here may depend on the boot but for
-// hostname, environment and resources.
+// buildSpec describes the guest to gVisor. A restore compares most of it with what the
+// checkpoint recorded, so apart from hostname, environment and resources nothing here may
+// differ from one boot to the next.
 func (d *Driver) buildSpec(s runtime.Spec) *specs.Spec {
 	memory := s.Resources.MemoryMB << 20
 	capabilities := everyCapability()
@@ -32,7 +32,7 @@ func (d *Driver) buildSpec(s runtime.Spec) *specs.Spec {
 			Args: s.First.Args,
 			Env:  s.First.Env,
 			Cwd:  "/",
-			// Capabilities are the sandbox kernel's own; the host grants none.
+			// These are capabilities inside the sandbox kernel; the host grants none.
 			Capabilities: &specs.LinuxCapabilities{Bounding: capabilities, Effective: capabilities,
 				Inheritable: capabilities, Permitted: capabilities},
 			Rlimits: []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: openFiles, Hard: openFilesMax}},
@@ -42,11 +42,13 @@ func (d *Driver) buildSpec(s runtime.Spec) *specs.Spec {
 			{Destination: "/sys", Type: "sysfs", Source: "sysfs"},
 			{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup"},
 			{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"size=64m"}},
-			{Destination: "/dev/shm", Type: "tmpfs", Source: "tmpfs", Options: []string{fmt.Sprintf("size=%d", memory/4)}},
+			{Destination: "/dev/shm", Type: "tmpfs", Source: "tmpfs",
+				Options: []string{fmt.Sprintf("size=%d", memory/4)}},
 		},
 		Linux: &specs.Linux{
 			Namespaces: []specs.LinuxNamespace{
-				{Type: specs.PIDNamespace}, {Type: specs.MountNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace},
+				{Type: specs.PIDNamespace}, {Type: specs.MountNamespace}, {Type: specs.IPCNamespace},
+				{Type: specs.UTSNamespace},
 				{Type: specs.NetworkNamespace, Path: filepath.Join(d.opts.RunDir, emptyNetns)},
 			},
 			Resources: &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: &memory}},
@@ -54,9 +56,9 @@ func (d *Driver) buildSpec(s runtime.Spec) *specs.Spec {
 	}
 }
 
-// withUpper is the spec that makes runsc pass a writable layer to the kernel. The
-// kernel itself reads the bundle's, which does not name it: else a checkpoint
-// could only be restored with the same file at the same place.
+// withUpper returns the spec that makes runsc pass a writable layer to the kernel. The
+// kernel itself reads the bundle's spec, which does not name the layer; otherwise a
+// checkpoint could only be restored with the same file in the same place.
 func withUpper(spec *specs.Spec, path string) *specs.Spec {
 	if path == "" {
 		return spec
@@ -78,7 +80,7 @@ func writeBundle(dir string, spec *specs.Spec) error {
 	return nil
 }
 
-// everyCapability is sorted: a restore compares the lists as they stand.
+// everyCapability is sorted, because a restore compares the lists in order.
 func everyCapability() []string {
 	names := specutils.AllCapabilities().Bounding
 	slices.Sort(names)

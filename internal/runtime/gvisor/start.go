@@ -25,7 +25,7 @@ import (
 	"shoal/internal/telemetry"
 )
 
-// Start boots a guest. When it fails nothing of the guest is left.
+// Start boots a guest. If it fails, nothing of the guest is left.
 func (d *Driver) Start(ctx context.Context, s runtime.Spec) (runtime.Guest, error) {
 	sh, err := d.Prepare(ctx, s)
 	if err != nil {
@@ -43,7 +43,7 @@ func (d *Driver) Restore(ctx context.Context, s runtime.Spec, checkpoint string)
 	return sh.Restore(ctx, checkpoint)
 }
 
-// Prepare starts the kernel alone.
+// Prepare starts the kernel without a guest.
 func (d *Driver) Prepare(ctx context.Context, s runtime.Spec) (runtime.Shell, error) {
 	g, err := d.create(ctx, s)
 	if err != nil {
@@ -52,7 +52,7 @@ func (d *Driver) Prepare(ctx context.Context, s runtime.Spec) (runtime.Shell, er
 	return &shell{g}, nil
 }
 
-// shell is a guest whose kernel has no tasks yet.
+// shell is a kernel that runs no tasks yet.
 type shell struct{ guest *guest }
 
 var _ runtime.Shell = (*shell)(nil)
@@ -78,7 +78,7 @@ func (s *shell) Kill(ctx context.Context) error { return s.guest.Kill(ctx) }
 
 func (s *shell) Done() <-chan struct{} { return s.guest.done }
 
-// create starts the guest's kernel, in its cgroup, without the guest.
+// create starts the guest's kernel in its cgroup, without the guest.
 func (d *Driver) create(ctx context.Context, s runtime.Spec) (*guest, error) {
 	defer telemetry.Begin(ctx, "kernel_create")()
 	spec := d.buildSpec(s)
@@ -95,7 +95,8 @@ func (d *Driver) create(ctx context.Context, s runtime.Spec) (*guest, error) {
 	}
 	g, err := d.newGuest(s, spec, box, upper)
 	if err != nil {
-		return nil, errors.Join(err, box.DestroyContainer(s.ID), d.cgroups.remove(context.WithoutCancel(ctx), s.ID))
+		return nil, errors.Join(err, box.DestroyContainer(s.ID),
+			d.cgroups.remove(context.WithoutCancel(ctx), s.ID))
 	}
 	if err := g.settleIn(); err != nil {
 		return nil, errors.Join(err, g.Kill(context.WithoutCancel(ctx)))
@@ -103,7 +104,7 @@ func (d *Driver) create(ctx context.Context, s runtime.Spec) (*guest, error) {
 	return g, nil
 }
 
-// settleIn puts a new kernel where it belongs and records it.
+// settleIn moves a new kernel into its cgroup and records it.
 func (g *guest) settleIn() error {
 	pids, err := descendants(g.pid)
 	if err != nil {
@@ -116,8 +117,8 @@ func (g *guest) settleIn() error {
 	return g.save()
 }
 
-// newSandbox executes the kernel with the image and a fresh writable layer, and
-// returns when its control server answers.
+// newSandbox executes the kernel with the image and a new writable layer, and returns when
+// its control server answers.
 func (d *Driver) newSandbox(s runtime.Spec, spec *specs.Spec) (*sandbox.Sandbox, *os.File, error) {
 	kernel, err := d.kernelPath(s.Kernel)
 	if err != nil {
@@ -133,7 +134,7 @@ func (d *Driver) newSandbox(s runtime.Spec, spec *specs.Spec) (*sandbox.Sandbox,
 		return nil, nil, fmt.Errorf("make the writable layer: %w", err)
 	}
 	defer upper.Close()
-	// Kept to read how much the layer has grown; it does not keep the guest alive.
+	// The probe shows how much the layer has grown; it does not keep the guest alive.
 	probe, err := reopenPath(upper)
 	if err != nil {
 		return nil, nil, fmt.Errorf("make the writable layer: %w", err)
@@ -160,7 +161,7 @@ func (d *Driver) newSandbox(s runtime.Spec, spec *specs.Spec) (*sandbox.Sandbox,
 		probe.Close()
 		return nil, nil, err
 	}
-	// The limits were needed for the kernel's flags only.
+	// The limits were only needed for the kernel's flags.
 	box.CgroupJSON.Cgroup = nil
 	return box, probe, nil
 }
@@ -180,8 +181,8 @@ func (d *Driver) execute(kernel string, console *os.File, args *sandbox.Args) (*
 	return sandbox.New(&conf, args)
 }
 
-// mountConfs says: the root is the EROFS image under a file-backed, bounded
-// upper layer. Other mounts with a configuration do not occur.
+// mountConfs describes the root: the EROFS image under a file-backed, bounded upper layer.
+// No other mount has a configuration.
 func mountConfs(s runtime.Spec, spec *specs.Spec) specutils.GoferMountConfFlags {
 	root := specutils.GoferMountConf{Lower: specutils.Erofs, Upper: specutils.AnonOverlay,
 		Size: strconv.FormatInt(s.Resources.DiskMB, 10) + "m"}
@@ -216,12 +217,12 @@ func unnamedFile(dir string) (*os.File, error) {
 		f.Close()
 		return nil, err
 	}
-	// Outside of the kernel process, whose system call filter forbids it.
+	// This is done here, because the kernel's system call filter forbids it.
 	pgalloc.IMAWorkAroundForMemFile(f.Fd())
 	return f, nil
 }
 
-// reopenPath returns an O_PATH descriptor of the same file, good for stat only.
+// reopenPath returns an O_PATH descriptor of the same file, which is only good for stat.
 func reopenPath(f *os.File) (*os.File, error) {
 	fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -230,7 +231,7 @@ func reopenPath(f *os.File) (*os.File, error) {
 	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
-// boot gives the kernel its link and starts the guest, fresh or restored.
+// boot gives the kernel its link and starts the guest, either new or restored.
 func (g *guest) boot(ctx context.Context, conf *config.Config, restore bool, checkpoint string) error {
 	link, err := linkArgs(g.spec.Link, restore)
 	if err != nil {
@@ -239,7 +240,8 @@ func (g *guest) boot(ctx context.Context, conf *config.Config, restore bool, che
 	defer link.FilePayload.Files[0].Close()
 	if restore {
 		defer telemetry.Begin(ctx, "guest_restore")()
-		if err := firstLine(g.box.Restore(conf, g.oci, g.spec.ID, checkpoint, false, false, link)); err != nil {
+		if err := firstLine(g.box.Restore(conf, g.oci, g.spec.ID, checkpoint, false,
+			false, link)); err != nil {
 			return fmt.Errorf("restore the guest: %w", err)
 		}
 		return nil
@@ -254,8 +256,8 @@ func (g *guest) boot(ctx context.Context, conf *config.Config, restore bool, che
 	return g.limitProcesses()
 }
 
-// limitProcesses sets pids.max of the container's cgroup inside the sandbox; the
-// host's own pids limit would end the sandbox instead of refusing a fork.
+// limitProcesses sets pids.max of the container's cgroup inside the sandbox. A pids limit
+// on the host would kill the sandbox instead of refusing a fork.
 func (g *guest) limitProcesses() error {
 	if g.spec.MaxProcesses == 0 {
 		return nil
@@ -294,18 +296,20 @@ func linkArgs(l runtime.Link, restore bool) (*boot.CreateLinksAndRoutesArgs, err
 		FDBasedLinks: []boot.FDBasedLink{{
 			Name: "eth0", MTU: l.MTU, NumChannels: 1,
 			GSOMaxSize: gsoMaxSize, RXChecksumOffload: true, LinkAddress: l.MAC,
-			Addresses: []boot.IPWithPrefix{{Address: l.Address.Addr().AsSlice(), PrefixLen: l.Address.Bits()}},
+			Addresses: []boot.IPWithPrefix{{Address: l.Address.Addr().AsSlice(),
+				PrefixLen: l.Address.Bits()}},
 			Routes: []boot.Route{{Destination: net.IPNet{IP: subnet.Addr().AsSlice(),
 				Mask: net.CIDRMask(subnet.Bits(), 32)}}},
 		}},
-		Defaultv4Gateway: boot.DefaultRoute{Name: "eth0", Route: boot.Route{Destination: any4, Gateway: l.Gateway.AsSlice()}},
+		Defaultv4Gateway: boot.DefaultRoute{Name: "eth0",
+			Route: boot.Route{Destination: any4, Gateway: l.Gateway.AsSlice()}},
 	}
 	args.FilePayload.Files = []*os.File{socket}
 	return args, nil
 }
 
-// protectKernel makes the host's out-of-memory killer prefer a guest process
-// over the kernel, whose end is the sandbox's end.
+// protectKernel makes the host's out-of-memory killer prefer a guest's process to its
+// kernel, whose end would end the sandbox.
 func protectKernel(pid int, pids []int) {
 	// Best effort: a host that forbids it loses nothing but the preference.
 	for _, p := range pids {
@@ -317,8 +321,8 @@ func protectKernel(pid int, pids []int) {
 	}
 }
 
-// firstLine is an error without the stacks that a kernel adds when it cannot read a
-// checkpoint. It is still the same error.
+// firstLine strips the stacks that a kernel adds to its error when it cannot read a
+// checkpoint. errors.Is still finds the original.
 func firstLine(err error) error {
 	if err == nil {
 		return nil

@@ -11,21 +11,21 @@ import (
 
 //go:generate go run ./seccompgen seccomp_programs_amd64.go
 
-// kernelFilters is gVisor's table of ready filters, empty in its importable
+// kernelFilters is gVisor's table of precompiled filters, which is empty in its importable
 // branch. TestSeccompTable fails if the table moves.
 //
 //go:linkname kernelFilters gvisor.dev/gvisor/runsc/boot/filter.precompiledPrograms
 var kernelFilters map[string]precompiledseccomp.Program
 
-// kernelVersion is what a checkpoint records and a restore compares. Left unset
-// it is VERSION_MISSING, and incompatible checkpoints would match.
+// kernelVersion is what a checkpoint records and a restore compares. If it were not set, it
+// would be VERSION_MISSING, and incompatible checkpoints would match.
 //
 //go:linkname kernelVersion gvisor.dev/gvisor/runsc/version.version
 var kernelVersion string
 
 func init() {
 	kernelVersion = pin.Version
-	filter.ListPrecompiled() // makes the table; later calls leave it alone
+	filter.ListPrecompiled() // creates the table; later calls leave it unchanged
 	for _, p := range seccompPrograms {
 		kernelFilters[p.Name] = p
 	}

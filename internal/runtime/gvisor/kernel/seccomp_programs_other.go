@@ -4,6 +4,5 @@ package kernel
 
 import "gvisor.dev/gvisor/pkg/seccomp/precompiledseccomp"
 
-// seccompPrograms are made for amd64 only; elsewhere each start compiles its
-// filter.
+// seccompPrograms exist for amd64 only; on other platforms each start compiles its filter.
 var seccompPrograms []precompiledseccomp.Program

@@ -1,8 +1,8 @@
-// Package pin names the gVisor that Shoal is built with.
+// Package pin names the version of gVisor that Shoal is built with.
 package pin
 
-// Version is the module version of gvisor.dev/gvisor, which checkpoints are
-// bound to. A test compares it with go.mod.
+// Version is the module version of gvisor.dev/gvisor. Checkpoints are bound to it. A test
+// compares it with go.mod.
 const Version = "v0.0.0-20260905035102-160fafc42237"
 
 // Argv0 is how runsc names the sandbox kernel's process.

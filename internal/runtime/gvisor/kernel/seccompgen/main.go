@@ -1,6 +1,6 @@
-// Command seccompgen compiles the sandbox kernel's system call filters and
-// writes them as Go source. The importable gVisor branch ships none, and
-// compiling one costs every cold start 12-22 ms.
+// Command seccompgen compiles the sandbox kernel's system call filters and writes them as
+// Go source. The importable gVisor branch ships none, and compiling one costs every cold
+// start 12 to 22 ms.
 package main
 
 import (
@@ -46,8 +46,8 @@ func main() {
 	}
 }
 
-// isUsed keeps what the driver can ask for: systrap with the user-space network
-// stack, no accelerators and no direct host files.
+// isUsed selects the filters that the driver can need: systrap with the user-space network
+// stack, no accelerators and no direct access to host files.
 func isUsed(name string) bool {
 	for _, want := range []string{"systrap", "HostNetwork=false", "HostFilesystem=false",
 		"NVProxy=false", "TPUProxy=false", "RDMAProxy=false"} {

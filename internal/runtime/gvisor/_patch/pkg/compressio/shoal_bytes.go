@@ -4,7 +4,8 @@ import "io"
 
 var _ io.ByteReader = (*SimpleReader)(nil)
 
-// ReadByte implements io.ByteReader.ReadByte. Most of a kernel's state is read so.
+// ReadByte implements io.ByteReader.ReadByte. Most of a kernel's state is read one byte at
+// a time.
 func (r *SimpleReader) ReadByte() (byte, error) {
 	if r.h == nil {
 		return r.bin.ReadByte()

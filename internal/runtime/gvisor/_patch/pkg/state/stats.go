@@ -1,7 +1,7 @@
 package state
 
-// Stats keeps nothing, unlike the type that it stands in for, which reads the clock
-// twice for each of some ten thousand objects. Nobody reads them.
+// Stats records nothing. The type that it replaces reads the clock twice for each of some
+// ten thousand objects, for numbers that nobody reads.
 type Stats struct{}
 
 func (*Stats) init()                    {}
@@ -9,5 +9,5 @@ func (*Stats) fini(func(typeID) string) {}
 func (*Stats) start(typeID)             {}
 func (*Stats) done()                    {}
 
-// String is what the log gets.
+// String is what is written to the log.
 func (*Stats) String() string { return "not kept" }

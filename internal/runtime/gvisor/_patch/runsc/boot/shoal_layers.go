@@ -1,6 +1,6 @@
-// Package boot gets this file when the sandbox kernel is built (scripts/gvisor).
-// With vfs.patch it lets a root file system consist of several EROFS images: every
-// image that the kernel is given beyond the first lies on top of those before it.
+// This file is added to package boot when the sandbox kernel is built (scripts/gvisor).
+// With vfs.patch, a root file system can consist of several EROFS images: each image after
+// the first lies on top of those before it.
 package boot
 
 import (
@@ -19,9 +19,10 @@ func (c *containerMounter) layerID(n int) checkpoint.ResourceID {
 	return checkpoint.ResourceID{ContainerName: c.containerName, Path: fmt.Sprintf("layer %d", n)}
 }
 
-// mountLayers mounts all images that are left, and returns their roots, the topmost
-// first. No mount of Shoal's guests but the root takes an image.
-func (c *containerMounter) mountLayers(ctx context.Context, creds *auth.Credentials, cu *cleanup.Cleanup) ([]vfs.VirtualDentry, error) {
+// mountLayers mounts all remaining images and returns their roots, topmost first. In
+// Shoal's guests only the root mount takes images.
+func (c *containerMounter) mountLayers(ctx context.Context, creds *auth.Credentials,
+	cu *cleanup.Cleanup) ([]vfs.VirtualDentry, error) {
 	var roots []vfs.VirtualDentry
 	for n := 1; !c.goferFDs.empty(); n++ {
 		opts := &vfs.MountOptions{ReadOnly: true, GetFilesystemOptions: vfs.GetFilesystemOptions{
@@ -39,7 +40,7 @@ func (c *containerMounter) mountLayers(ctx context.Context, creds *auth.Credenti
 	return roots, nil
 }
 
-// restoreLayers hands the layers' images to a restore.
+// restoreLayers hands the images of the layers to a restore.
 func (c *containerMounter) restoreLayers(mounts *restoreMounts) {
 	for n := 1; !c.goferFDs.empty(); n++ {
 		mounts.fdmap[c.layerID(n)] = c.goferFDs.remove()

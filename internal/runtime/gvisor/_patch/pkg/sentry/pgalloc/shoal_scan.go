@@ -6,23 +6,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// populateStep is how much memory is mapped at once, in bytes, ahead of the scan and
-// of the writes that follow it.
+// populateStep is how many bytes are mapped at once, ahead of the scan and of the writes
+// that follow it.
 const populateStep = 4 << 20
 
-// dataScan tells which pages of a chunk were never touched, in rising order. To read
-// such a page would allocate it, only to find zeros and to free it again.
+// dataScan finds the pages of a chunk that were never touched, in ascending order. Reading
+// such a page would allocate it, only to find zeros and free it again.
 type dataScan struct {
 	fd    int
 	chunk []byte // the mapping
 	base  uint64 // its offset in the file
-	// start and end are of the last extent with data that was found.
+	// start and end delimit the last extent with data that was found.
 	start, end uint64
 	populated  uint64
 }
 
-// isHole tells whether the page at a file offset has never been written. A page with
-// data has its neighbours mapped as well.
+// isHole reports whether the page at a file offset has never been written. For a page with
+// data it also maps the pages that follow.
 func (s *dataScan) isHole(off uint64) bool {
 	if off >= s.end {
 		s.find(off)
@@ -32,13 +32,13 @@ func (s *dataScan) isHole(off uint64) bool {
 	}
 	if off >= s.populated {
 		s.populated = min(off+populateStep, s.end, s.base+uint64(len(s.chunk)))
-		// Best effort: what is not mapped yet is mapped when it is read.
+		// Best effort: a page that is not mapped now is mapped when it is read.
 		_ = unix.Madvise(s.chunk[off-s.base:s.populated-s.base], unix.MADV_POPULATE_READ)
 	}
 	return false
 }
 
-// find looks for the next data. A file that cannot tell is all data.
+// find looks for the next data. If the file system cannot tell, everything counts as data.
 func (s *dataScan) find(off uint64) {
 	start, err := unix.Seek(s.fd, int64(off), unix.SEEK_DATA)
 	if err == unix.ENXIO {

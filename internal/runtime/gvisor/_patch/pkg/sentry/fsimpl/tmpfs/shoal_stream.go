@@ -1,7 +1,7 @@
-// Package tmpfs gets this file when the sandbox kernel is built (scripts/gvisor).
-// With stream.patch a writable layer is read from and written to a tar piece by piece.
-// As a whole, a large file, or on the way in all files together, would have to fit into
-// the guest's memory, or end it.
+// This file is added to package tmpfs when the sandbox kernel is built (scripts/gvisor).
+// With stream.patch, a writable layer is written to and read from a tar piece by piece.
+// Otherwise a whole file (and when reading a tar, all files together) would have to fit
+// into the guest's memory; a guest without that much would be killed.
 package tmpfs
 
 import (
@@ -18,7 +18,7 @@ import (
 // streamStep is how much of a file is in memory at a time, in bytes.
 const streamStep = 1 << 20
 
-// streamedOut writes regular files to a tar.
+// streamedOut writes regular files to a tar, one piece at a time.
 type streamedOut struct{ tarDefaultWriterCallbacks }
 
 var _ tarWriterCallbacks = streamedOut{}
@@ -46,8 +46,8 @@ func (streamedOut) regularFileWrite(ctx context.Context, rf *regularFile, tw *ta
 	return nil
 }
 
-// streamedIn makes regular files of a tar as they are read, before the directories
-// that they belong to.
+// streamedIn creates the tar's regular files while it reads them, before the directories
+// that contain them.
 type streamedIn struct {
 	fs   *filesystem
 	made map[*tar.Header]*inode
@@ -56,7 +56,8 @@ type streamedIn struct {
 var _ tarReaderCallbacks = (*streamedIn)(nil)
 
 func (s *streamedIn) regularFileRead(ctx context.Context, hdr *tar.Header, tr *tar.Reader) error {
-	made, err := s.fs.newRegularFile(auth.KUID(hdr.Uid), auth.KGID(hdr.Gid), linux.FileMode(hdr.Mode), nil /* parentDir */)
+	made, err := s.fs.newRegularFile(auth.KUID(hdr.Uid), auth.KGID(hdr.Gid), linux.FileMode(hdr.Mode),
+		nil /* parentDir */)
 	if err != nil {
 		return err
 	}
@@ -76,22 +77,24 @@ func (s *streamedIn) regularFileRead(ctx context.Context, hdr *tar.Header, tr *t
 			return fmt.Errorf("failed to write file content: %w", err)
 		}
 		if n != int64(len(piece)) {
-			return fmt.Errorf("failed to write all file content to %v, %d bytes are missing", hdr.Name, left-n)
+			return fmt.Errorf("failed to write all file content to %v, %d bytes are missing", hdr.Name,
+				left-n)
 		}
 		left -= n
 	}
 	return nil
 }
 
-// regularFileSetContents has nothing left to do.
+// regularFileSetContents does nothing: regularFileRead has already written the contents.
 func (s *streamedIn) regularFileSetContents(context.Context, *tar.Header, *regularFile) error {
 	return nil
 }
 
-// regularFromTar is the regular file of a header.
+// regularFromTar returns the regular file that belongs to a tar header.
 func (fs *filesystem) regularFromTar(hdr *tar.Header, cb tarReaderCallbacks) (*inode, error) {
 	if s, ok := cb.(*streamedIn); ok {
 		return s.made[hdr], nil
 	}
-	return fs.newRegularFile(auth.KUID(hdr.Uid), auth.KGID(hdr.Gid), linux.FileMode(hdr.Mode), nil /* parentDir */)
+	return fs.newRegularFile(auth.KUID(hdr.Uid), auth.KGID(hdr.Gid), linux.FileMode(hdr.Mode),
+		nil /* parentDir */)
 }

@@ -2,10 +2,10 @@ package systrap
 
 import "runtime"
 
-// A guest and its kernel that wait for each other may spin instead of sleeping. That
-// quickens long runs of system calls, but takes the processor that other guests, the
-// proxy and the client need. Where processors are few, a command in an idle guest had
-// better be done without: it took a fifth longer.
+// While a guest and its kernel wait for each other they may spin instead of sleeping. That
+// speeds up long runs of system calls, but takes the processor from other guests, the proxy
+// and the client. With few processors, a command in an idle guest is faster without it;
+// with it, one took a fifth longer.
 const (
 	fewProcessors = 2
 	// burstPeriods is how many recordingPeriods of work after idleness pass without
@@ -13,7 +13,7 @@ const (
 	burstPeriods = 64
 )
 
-// beginSlowly puts spinning off when the guest has become idle.
+// beginSlowly delays spinning when the guest has become idle.
 func (s *fastPathState) beginSlowly() {
 	if runtime.NumCPU() > fewProcessors {
 		return

@@ -1,0 +1,68 @@
+// Package kernel is gVisor's sandbox kernel as a separate program: the host's side of a
+// guest. It starts faster than shoal would, and a copy of this exact kernel can be kept for
+// as long as a snapshot needs it.
+package kernel
+
+import (
+	"fmt"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"gvisor.dev/gvisor/pkg/cpuid"
+	"gvisor.dev/gvisor/pkg/sentry/seccheck"
+	"gvisor.dev/gvisor/runsc/cli"
+	"gvisor.dev/gvisor/runsc/cmd/sentry/sentrycmd"
+	"gvisor.dev/gvisor/runsc/cmd/util"
+
+	"shoal/internal/runtime/gvisor/pin"
+)
+
+// bootHeapBytes is how far the kernel's heap may grow before the collector runs while it
+// boots; a boot allocates less.
+const bootHeapBytes = 64 << 20
+
+// runGCPercent is above Go's default of 100, so that the heap may grow further between
+// collections: packets pass through it, and an idle kernel's is only a few MiB.
+const runGCPercent = 300
+
+// linkedDynamically is set by the build with cgo.
+var linkedDynamically bool
+
+// Run turns this process into a sandbox kernel, or its unmount helper, if it was executed
+// as one, and then never returns. In any other program it must be the first thing that main
+// calls.
+func Run() {
+	isKernel := os.Args[0] == pin.Argv0
+	isUnmount := len(os.Args) > 1 && os.Args[1] == "umount"
+	if !isKernel && !isUnmount {
+		return
+	}
+	if linkedDynamically {
+		fmt.Fprintln(os.Stderr,
+			"the sandbox kernel executes itself where there are no shared libraries: build it with CGO_ENABLED=0")
+		os.Exit(1)
+	}
+	if isKernel {
+		relaxCollector()
+		// Both run later anyway, but there they would delay the start.
+		go cpuid.Initialize()
+		go seccheck.Initialize()
+	}
+	cli.Run(nil, map[util.SubCommand]string{
+		new(sentrycmd.Boot):   "internal",
+		new(sentrycmd.Umount): "internal",
+	}, nil)
+}
+
+// relaxCollector keeps the garbage collector from running during the boot, and afterwards
+// frees what the boot allocated.
+func relaxCollector() {
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(bootHeapBytes)
+	time.AfterFunc(2*time.Second, func() {
+		debug.SetGCPercent(runGCPercent)
+		debug.SetMemoryLimit(1 << 62)
+		debug.FreeOSMemory()
+	})
+}
