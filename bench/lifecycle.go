@@ -15,21 +15,22 @@ import (
 type dirty struct {
 	name    string
 	mb      int
-	pauseMs float64 // target of the median; 0 is none
+	pauseMs float64 // target for the median; 0 means none
 	backMs  float64
-	atMost  int // rounds: the large ones take long
+	atMost  int // rounds, because large sandboxes take long
 }
 
-var dirties = []dirty{{"idle", 0, 60, 60, 100}, {"64 MB", 64, 0, 0, 10}, {"512 MB", 512, 0.6 * 512 / 1.024, 0, 5}}
+var dirties = []dirty{{"idle", 0, 60, 60, 100}, {"64 MB", 64, 0, 0, 10},
+	{"512 MB", 512, 0.6 * 512 / 1.024, 0, 5}}
 
-// command makes a sandbox hold memory that cannot be compressed or shared.
+// command makes a sandbox hold memory that can be neither compressed nor shared.
 func (d dirty) command() string {
 	return fmt.Sprintf(`python3 -c 'import os, time; held = os.urandom(%d); os.close(os.open("/tmp/held", os.O_CREAT)); time.sleep(1e6)' </dev/null >/dev/null 2>&1 &
 while [ ! -e /tmp/held ]; do sleep 0.05; done`, d.mb<<20)
 }
 
-// benchPause compares pause and resume, from disk, with runsc's own checkpoint
-// and restore of the same files.
+// benchPause compares pause and resume from disk with runsc's own checkpoint and restore of
+// the same files.
 func benchPause(ctx context.Context, r *report, s *server, st *stockRuntime) error {
 	for _, d := range dirties {
 		var pause, resume, checkpoint, restore times
@@ -53,7 +54,7 @@ func benchPause(ctx context.Context, r *report, s *server, st *stockRuntime) err
 	return nil
 }
 
-// compare adds a figure with an upper bound in ms; 0 is none.
+// compare adds a figure with an upper bound in ms; 0 means none.
 func (r *report) compare(name string, ours, anchor times, of string, atMost float64) {
 	f := figure{Name: name, Unit: "ms", Ours: ours.median(), P95: ours.p95(), Of: of}
 	if len(anchor) > 0 {
@@ -66,9 +67,10 @@ func (r *report) compare(name string, ours, anchor times, of string, atMost floa
 	r.add(f)
 }
 
-// pauseAndResume times both on a new sandbox. From disk, its guest has ended
-// before it is resumed.
-func (s *server) pauseAndResume(ctx context.Context, d dirty, fromDisk bool) (pause, resume time.Duration, err error) {
+// pauseAndResume times both for a new sandbox. With fromDisk, the guest has ended before
+// the resume.
+func (s *server) pauseAndResume(ctx context.Context, d dirty,
+	fromDisk bool) (pause, resume time.Duration, err error) {
 	sb, err := s.create(ctx)
 	if err != nil {
 		return 0, 0, err
@@ -112,8 +114,9 @@ func (s *server) awaitEnd(ctx context.Context, guest string) error {
 	return nil
 }
 
-// checkpointAndRestore is what runsc alone needs for the same.
-func (st *stockRuntime) checkpointAndRestore(ctx context.Context, id string, d dirty) (checkpoint, restore time.Duration, err error) {
+// checkpointAndRestore times the same with runsc alone.
+func (st *stockRuntime) checkpointAndRestore(ctx context.Context, id string,
+	d dirty) (checkpoint, restore time.Duration, err error) {
 	if _, err := st.start(ctx, id); err != nil {
 		return 0, 0, err
 	}
@@ -145,7 +148,8 @@ func (st *stockRuntime) checkpointAndRestore(ctx context.Context, id string, d d
 		return 0, 0, err
 	}
 	begin = time.Now()
-	if err := st.runsc(ctx, "--log="+filepath.Join(st.dir, "runsc.log"), "restore", "--detach", "--image-path", image, "--bundle", st.bundle, back).Run(); err != nil {
+	if err := st.runsc(ctx, "--log="+filepath.Join(st.dir, "runsc.log"), "restore", "--detach",
+		"--image-path", image, "--bundle", st.bundle, back).Run(); err != nil {
 		said, _ := os.ReadFile(filepath.Join(st.dir, "runsc.log"))
 		return 0, 0, fmt.Errorf("runsc restore: %w\n%s", err, said)
 	}
@@ -155,11 +159,11 @@ func (st *stockRuntime) checkpointAndRestore(ctx context.Context, id string, d d
 	return checkpoint, time.Since(begin), nil
 }
 
-// warmGuests is how many guests the second installation keeps started ahead.
+// warmGuests is how many guests the second installation starts ahead.
 const warmGuests = 20
 
-// benchWarm measures what is prepared: creates of guests started ahead, one after
-// the other and all at once, and the resume of a guest that still rests.
+// benchWarm measures what is started ahead: creates from the warm pool, one after the other
+// and all at once, and the resume of a guest that still rests.
 func benchWarm(ctx context.Context, r *report, s *server) error {
 	if err := s.awaitWarm(ctx); err != nil {
 		return err
@@ -168,7 +172,8 @@ func benchWarm(ctx context.Context, r *report, s *server) error {
 	for _, group := range guestGroups("warm-*") {
 		frozen += privateOf(group)
 	}
-	r.add(figure{Name: fmt.Sprintf("frozen private memory, each of %d", warmGuests), Unit: "MiB", Ours: float64(frozen) / warmGuests / (1 << 20)})
+	r.add(figure{Name: fmt.Sprintf("frozen private memory, each of %d", warmGuests), Unit: "MiB",
+		Ours: float64(frozen) / warmGuests / (1 << 20)})
 	var first times
 	for range min(r.Rounds, warmGuests) {
 		begin := time.Now()
@@ -188,7 +193,8 @@ func benchWarm(ctx context.Context, r *report, s *server) error {
 		}
 	}
 	r.compare("create of a warm guest, first command done", first, nil, "", 30)
-	r.add(figure{Name: "the same, 95th percentile", Unit: "ms", Ours: first.p95(), Target: "at most 80 ms", Met: first.p95() <= 80})
+	r.add(figure{Name: "the same, 95th percentile", Unit: "ms", Ours: first.p95(), Target: "at most 80 ms",
+		Met: first.p95() <= 80})
 	if err := s.benchBurst(ctx, r); err != nil {
 		return err
 	}
@@ -209,8 +215,8 @@ func benchWarm(ctx context.Context, r *report, s *server) error {
 	return s.benchFork(ctx, r)
 }
 
-// aftermath is how long the machine is busy with what a killed sandbox leaves. The next
-// create shall not be measured against it.
+// aftermath is how long the machine is busy cleaning up after a killed sandbox. It must not
+// count toward the next create.
 const aftermath = 100 * time.Millisecond
 
 func rest(ctx context.Context, d time.Duration) error {
@@ -251,11 +257,12 @@ func (s *server) benchBurst(ctx context.Context, r *report) error {
 		}
 		all = append(all, burst...)
 	}
-	r.add(figure{Name: fmt.Sprintf("burst of %d creates, 95th percentile", warmGuests), Unit: "ms", Ours: all.p95(), Target: "at most 400 ms", Met: all.p95() <= 400})
+	r.add(figure{Name: fmt.Sprintf("burst of %d creates, 95th percentile", warmGuests), Unit: "ms",
+		Ours: all.p95(), Target: "at most 400 ms", Met: all.p95() <= 400})
 	return nil
 }
 
-// benchEmptyPool compares the create that finds the pool empty with one where there is
+// benchEmptyPool compares a create that finds the pool empty with a create where there is
 // no pool.
 func (s *server) benchEmptyPool(ctx context.Context, r *report) error {
 	var beyond times
@@ -287,7 +294,7 @@ func (s *server) benchEmptyPool(ctx context.Context, r *report) error {
 	return nil
 }
 
-// awaitWarm waits until the pool is full and at rest.
+// awaitWarm waits until the pool is full and idle.
 func (s *server) awaitWarm(ctx context.Context) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -298,7 +305,7 @@ func (s *server) awaitWarm(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
-	// The kernels tidy their heaps 2 s after their start.
+	// The kernels free what their boot left 2 s after their start.
 	return rest(ctx, 3*time.Second)
 }
 
@@ -313,7 +320,8 @@ func (s *server) benchFork(ctx context.Context, r *report) error {
 		}
 		var made []struct{ Sandbox sandbox }
 		begin := time.Now()
-		if err := s.call(ctx, "POST", "/sandboxes/"+sb.ID+"/fork", fmt.Sprintf(`{"count":%d,"timeout":600}`, forks), 201, &made); err != nil {
+		if err := s.call(ctx, "POST", "/sandboxes/"+sb.ID+"/fork",
+			fmt.Sprintf(`{"count":%d,"timeout":600}`, forks), 201, &made); err != nil {
 			return err
 		}
 		all = append(all, time.Since(begin))
@@ -329,6 +337,7 @@ func (s *server) benchFork(ctx context.Context, r *report) error {
 			return err
 		}
 	}
-	r.add(figure{Name: fmt.Sprintf("fork × %d, all of them answering", forks), Unit: "ms", Ours: all.median()})
+	r.add(figure{Name: fmt.Sprintf("fork × %d, all of them answering", forks), Unit: "ms",
+		Ours: all.median()})
 	return nil
 }

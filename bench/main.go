@@ -1,6 +1,6 @@
-// Command bench measures Shoal against named anchors within one run, because
-// absolute times say more about a machine than about a program. It needs root and
-// bin/shoal; `make bench` provides both.
+// Command bench measures Shoal against named anchors within one run, because absolute times
+// say more about the machine than about the program. It needs root and bin/shoal; `make
+// bench` provides both.
 package main
 
 import (
@@ -17,7 +17,9 @@ import (
 func main() {
 	rounds := flag.Int("rounds", 20, "measurements of each kind; medians are reported")
 	many := flag.Int("many", 50, "sandboxes alive at once for the memory figure")
-	only := flag.String("only", "", "measure only this: create, command, transfer, pause, memory, warm, templates, or interpreter, which takes a long build and is not measured otherwise")
+	only := flag.String("only", "",
+		"measure only this: create, command, transfer, pause, memory, warm, templates, or interpreter,\n"+
+			"which takes a long build and is not measured otherwise")
 	output := flag.String("json", "bin/bench.json", "file for the machine-readable report")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -31,15 +33,16 @@ func main() {
 func run(ctx context.Context, rounds, many int, only, output string) error {
 	r := &report{Machine: describeMachine(), Rounds: rounds}
 	err := measureAll(ctx, r, many, only)
-	r.print(os.Stdout) // of a run that broke off, too
+	r.print(os.Stdout) // even if the run was cut short
 	return errors.Join(err, r.save(output))
 }
 
 func measureAll(ctx context.Context, r *report, many int, only string) error {
-	apart := map[string]func(context.Context, *report, *server) error{"templates": benchTemplates, "interpreter": benchInterpreter}
+	apart := map[string]func(context.Context, *report, *server) error{
+		"templates": benchTemplates, "interpreter": benchInterpreter}
 	if only != "warm" && apart[only] == nil {
-		// Nothing is started ahead, and nothing rests: every create and every resume
-		// goes the whole way.
+		// Nothing is started ahead and nothing rests, so every create and every resume does
+		// all of its work.
 		err := with([]string{"SHOAL_WARM_MAX=0", "SHOAL_REST_TIME=0s"}, func(s *server) error {
 			return measureCold(ctx, r, s, many, only)
 		})
@@ -48,7 +51,8 @@ func measureAll(ctx context.Context, r *report, many int, only string) error {
 		}
 	}
 	if only == "" || only == "warm" {
-		err := with([]string{fmt.Sprintf("SHOAL_WARM=base=%d", warmGuests), "SHOAL_WARM_MAX=" + strconv.Itoa(warmGuests)}, func(s *server) error {
+		err := with([]string{fmt.Sprintf("SHOAL_WARM=base=%d", warmGuests),
+			"SHOAL_WARM_MAX=" + strconv.Itoa(warmGuests)}, func(s *server) error {
 			return benchWarm(ctx, r, s)
 		})
 		if err != nil {
@@ -66,7 +70,7 @@ func measureAll(ctx context.Context, r *report, many int, only string) error {
 	return nil
 }
 
-// with measures an installation that ends afterwards.
+// with runs measure on an installation of its own.
 func with(env []string, measure func(*server) error) (err error) {
 	s, err := newServer(env...)
 	if err != nil {
@@ -89,7 +93,8 @@ func measureCold(ctx context.Context, r *report, s *server, many int, only strin
 	for _, part := range []struct {
 		name string
 		run  func(context.Context, *report, *server, *stockRuntime) error
-	}{{"create", benchCreate}, {"command", benchCommand}, {"transfer", benchTransfer}, {"pause", benchPause}} {
+	}{{"create", benchCreate}, {"command", benchCommand}, {"transfer", benchTransfer},
+		{"pause", benchPause}} {
 		if only == "" || only == part.name {
 			if err := part.run(ctx, r, s, stock); err != nil {
 				return err

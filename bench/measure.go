@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// benchCreate interleaves creates with stock starts, so that both see the same
+// benchCreate alternates creates with starts of stock runsc, so that both see the same
 // machine.
 func benchCreate(ctx context.Context, r *report, s *server, st *stockRuntime) error {
 	var ours, stock times
@@ -43,8 +43,8 @@ func benchCreate(ctx context.Context, r *report, s *server, st *stockRuntime) er
 			ours, stock = append(ours, took), append(stock, stockTook)
 		}
 	}
-	f := figure{Name: "create, until envd is initialised", Unit: "ms", Ours: ours.median(), P95: ours.p95(), Anchor: stock.median(),
-		Of: "runsc run, until envd answers", Target: "at most × 0.75"}
+	f := figure{Name: "create, until envd is initialized", Unit: "ms", Ours: ours.median(), P95: ours.p95(),
+		Anchor: stock.median(), Of: "runsc run, until envd answers", Target: "at most × 0.75"}
 	r.cold = ours
 	f.Ratio = f.Ours / f.Anchor
 	f.Met = f.Ratio <= 0.75
@@ -52,8 +52,8 @@ func benchCreate(ctx context.Context, r *report, s *server, st *stockRuntime) er
 	return nil
 }
 
-// benchCommand compares a command through proxy and SDK protocol with runsc exec,
-// and with what the guest itself needs to spawn it.
+// benchCommand compares a command through the proxy and the SDKs' protocol with runsc exec,
+// and with a spawn inside the guest.
 func benchCommand(ctx context.Context, r *report, s *server, st *stockRuntime) error {
 	sb, err := s.create(ctx)
 	if err != nil {
@@ -79,7 +79,7 @@ func benchCommand(ctx context.Context, r *report, s *server, st *stockRuntime) e
 			ours, exec = append(ours, took), append(exec, time.Since(begin))
 		}
 	}
-	// At the same pace: what runs all the time is awake, and quicker.
+	// At the same pace, because a process that runs all the time stays awake and is faster.
 	inside, err := s.command(ctx, sb, fmt.Sprintf(`python3 -c "
 import subprocess, time
 t = []
@@ -97,10 +97,12 @@ print(t[len(t)//2] * 1000)"`, r.Rounds+3, exec.median()/1000))
 	if err != nil {
 		return fmt.Errorf("the guest's own time: %w: %q", err, inside)
 	}
-	against := figure{Name: `commands.run("true")`, Unit: "ms", Ours: ours.median(), P95: ours.p95(), Anchor: exec.median(), Of: "runsc exec"}
+	against := figure{Name: `commands.run("true")`, Unit: "ms", Ours: ours.median(), P95: ours.p95(),
+		Anchor: exec.median(), Of: "runsc exec"}
 	against.Ratio = against.Ours / against.Anchor
 	r.add(against)
-	added := figure{Name: `commands.run("true")`, Unit: "ms", Ours: ours.median(), Anchor: spawn, Of: "spawned inside the guest", Target: "at most +5 ms"}
+	added := figure{Name: `commands.run("true")`, Unit: "ms", Ours: ours.median(), Anchor: spawn,
+		Of: "spawned inside the guest", Target: "at most +5 ms"}
 	added.Difference = added.Ours - added.Anchor
 	added.Met = added.Difference <= 5
 	r.add(added)
@@ -109,12 +111,14 @@ print(t[len(t)//2] * 1000)"`, r.Rounds+3, exec.median()/1000))
 
 // command runs a shell command as the SDKs do and returns its standard output.
 func (s *server) command(ctx context.Context, sb sandbox, command string) (string, error) {
-	message, err := json.Marshal(map[string]any{"process": map[string]any{"cmd": "/bin/bash", "args": []string{"-l", "-c", command}}, "stdin": false})
+	message, err := json.Marshal(map[string]any{"process": map[string]any{"cmd": "/bin/bash",
+		"args": []string{"-l", "-c", command}}, "stdin": false})
 	if err != nil {
 		return "", err
 	}
 	envelope := append([]byte{0}, binary.BigEndian.AppendUint32(nil, uint32(len(message)))...)
-	resp, err := s.envd(ctx, sb, "POST", "/process.Process/Start", "application/connect+json", bytes.NewReader(append(envelope, message...)))
+	resp, err := s.envd(ctx, sb, "POST", "/process.Process/Start", "application/connect+json",
+		bytes.NewReader(append(envelope, message...)))
 	if err != nil {
 		return "", err
 	}
@@ -164,7 +168,7 @@ func benchTransfer(ctx context.Context, r *report, s *server, _ *stockRuntime) e
 		return err
 	}
 	payload := bytes.Repeat([]byte("0123456789abcdef"), transferSize/16)
-	// The anchor does the same work: it keeps the upload in a file and sends it.
+	// The anchor does the same work: it stores the upload in a file and sends that back.
 	stored := filepath.Join(s.Dir, "transfer")
 	plain := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodPost {
@@ -223,17 +227,19 @@ func benchTransfer(ctx context.Context, r *report, s *server, _ *stockRuntime) e
 		name        string
 		ours, plain times
 	}{{"upload of 100 MB", up, plainUp}, {"download of 100 MB", down, plainDown}} {
-		f := figure{Name: c.name, Unit: "MB/s", Ours: rate(c.ours), Anchor: rate(c.plain), Of: "HTTP copy of a file on loopback", Target: "at least × 0.5"}
+		f := figure{Name: c.name, Unit: "MB/s", Ours: rate(c.ours), Anchor: rate(c.plain),
+			Of: "HTTP copy of a file on loopback", Target: "at least × 0.5"}
 		f.Ratio = f.Ours / f.Anchor
 		f.Met = f.Ratio >= 0.5
 		r.add(f)
 	}
 	grown := float64(residentMemory(s.process.PID())-before) / (1 << 20)
-	r.add(figure{Name: "growth of shoal's memory over the transfers", Unit: "MiB", Ours: grown, Target: "flat: at most 50 MiB", Met: grown <= 50})
+	r.add(figure{Name: "growth of shoal's memory over the transfers", Unit: "MiB", Ours: grown,
+		Target: "flat: at most 50 MiB", Met: grown <= 50})
 	return nil
 }
 
-// benchMemory keeps many sandboxes alive and counts what each has for itself.
+// benchMemory keeps many sandboxes alive and measures the private memory of each.
 func benchMemory(ctx context.Context, r *report, s *server, many int) error {
 	var boxes []sandbox
 	defer func() {
@@ -263,12 +269,13 @@ func benchMemory(ctx context.Context, r *report, s *server, many int) error {
 			private += privateOf(group)
 		}
 	}
-	r.add(figure{Name: fmt.Sprintf("idle private memory, each of %d alive", many), Unit: "MiB", Ours: float64(private) / float64(many) / (1 << 20)})
+	r.add(figure{Name: fmt.Sprintf("idle private memory, each of %d alive", many), Unit: "MiB",
+		Ours: float64(private) / float64(many) / (1 << 20)})
 	return nil
 }
 
-// guestOf is the ID of a sandbox's present guest. It says nothing of the sandbox: the
-// guest, or its kernel, may have been started ahead of it.
+// guestOf returns the ID of a sandbox's current guest. It cannot be derived from the
+// sandbox's, because the guest or its kernel may have been started ahead.
 func (s *server) guestOf(sb sandbox) (string, error) {
 	data, err := os.ReadFile(filepath.Join(s.RunDir, "sandboxes", sb.ID+".json"))
 	if err != nil {
@@ -287,7 +294,7 @@ func privateOf(group string) (total int64) {
 	return total
 }
 
-// guestGroups are the cgroups of the guests whose IDs match.
+// guestGroups returns the cgroups of the guests whose IDs match.
 func guestGroups(pattern string) []string {
 	for _, root := range []string{"/sys/fs/cgroup/memory/bench/", "/sys/fs/cgroup/bench/"} {
 		if groups, _ := filepath.Glob(root + pattern); len(groups) > 0 {

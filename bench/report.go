@@ -12,14 +12,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// report is what a run found.
+// report is the result of a run.
 type report struct {
 	Machine machine            `json:"machine"`
 	Rounds  int                `json:"rounds"`
 	Figures []figure           `json:"figures"`
 	Phases  map[string]float64 `json:"createPhasesMs"`
 
-	cold times // creates where nothing is started ahead
+	cold times // creates with nothing started ahead
 }
 
 type machine struct {
@@ -37,8 +37,8 @@ type figure struct {
 	P95    float64 `json:"p95,omitempty"`
 	Anchor float64 `json:"anchor,omitempty"`
 	Of     string  `json:"of,omitempty"` // what the anchor is
-	// Ratio is Ours / Anchor, or Difference is Ours - Anchor, whichever the target is
-	// about.
+	// Ratio is Ours / Anchor and Difference is Ours - Anchor; only the one that the target
+	// refers to is set.
 	Ratio      float64 `json:"ratio,omitempty"`
 	Difference float64 `json:"difference,omitempty"`
 	Target     string  `json:"target,omitempty"`
@@ -48,7 +48,8 @@ type figure struct {
 func (r *report) add(f figure) { r.Figures = append(r.Figures, f) }
 
 func (r *report) print(w io.Writer) {
-	fmt.Fprintf(w, "\n%s, %d cores, %d MiB, Linux %s; medians of %d\n\n", r.Machine.CPU, r.Machine.Cores, r.Machine.MemoryMB, r.Machine.Kernel, r.Rounds)
+	fmt.Fprintf(w, "\n%s, %d cores, %d MiB, Linux %s; medians of %d\n\n", r.Machine.CPU, r.Machine.Cores,
+		r.Machine.MemoryMB, r.Machine.Kernel, r.Rounds)
 	fmt.Fprintf(w, "%-46s %10s %10s  %-34s %8s  %s\n", "", "ours", "anchor", "", "", "target")
 	for _, f := range r.Figures {
 		compared, verdict := "", "met"
@@ -67,7 +68,8 @@ func (r *report) print(w io.Writer) {
 		if f.Of != "" {
 			anchor = fmt.Sprintf("%.1f", f.Anchor)
 		}
-		fmt.Fprintf(w, "%-46s %7.1f %-3s %9s  %-34s %8s  %s %s\n", f.Name, f.Ours, f.Unit, anchor, f.Of, compared, f.Target, verdict)
+		fmt.Fprintf(w, "%-46s %7.1f %-3s %9s  %-34s %8s  %s %s\n", f.Name, f.Ours, f.Unit, anchor, f.Of,
+			compared, f.Target, verdict)
 	}
 	fmt.Fprintf(w, "\nphases of a create (median ms):")
 	names := make([]string, 0, len(r.Phases))

@@ -17,20 +17,21 @@ import (
 	"shoal/test/installation"
 )
 
-// server is the Shoal that is measured.
+// server is the installation of Shoal that is measured.
 type server struct {
 	*installation.Installation
 	process *installation.Process
 	http    *http.Client
 }
 
-// newServer starts an installation; env are more settings.
+// newServer starts an installation; env adds settings.
 func newServer(env ...string) (*server, error) {
 	i, err := installation.New(".", "bench", 81, append([]string{"SHOAL_LOG_FORMAT=json"}, env...)...)
 	if err != nil {
 		return nil, err
 	}
-	s := &server{Installation: i, http: &http.Client{Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 8}}}
+	s := &server{Installation: i, http: &http.Client{Transport: &http.Transport{DisableCompression: true,
+		MaxIdleConnsPerHost: 8}}}
 	s.process, err = s.Up()
 	return s, err
 }
@@ -81,7 +82,8 @@ func (s *server) kill(ctx context.Context, sb sandbox) error {
 }
 
 // envd makes a request to the sandbox's daemon through the proxy, as SDKs do.
-func (s *server) envd(ctx context.Context, sb sandbox, method, path, contentType string, body io.Reader) (*http.Response, error) {
+func (s *server) envd(ctx context.Context, sb sandbox, method, path, contentType string,
+	body io.Reader) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+s.Proxy+path, body)
 	if err != nil {
 		return nil, err

@@ -17,8 +17,8 @@ import (
 	"shoal/internal/runtime/gvisor/pin"
 )
 
-// stockRuntime is the anchor of starts and of exec: the unmodified runsc with the
-// same files as a directory, in a namespace with one address.
+// stockRuntime is the anchor for starts and exec: unmodified runsc with the same files as a
+// directory, in a namespace with one address.
 type stockRuntime struct {
 	dir, binary, bundle string
 }
@@ -29,10 +29,10 @@ const (
 	stockGuest     = "10.83.0.2"
 )
 
-// newStock builds runsc from the pinned module and copies the base template's
-// packages by hard links.
+// newStock builds runsc from the pinned module and copies the base template's packages.
 func newStock(s *server) (*stockRuntime, error) {
-	st := &stockRuntime{dir: s.Dir, binary: filepath.Join(s.Dir, "runsc"), bundle: filepath.Join(s.Dir, "bundle")}
+	st := &stockRuntime{dir: s.Dir, binary: filepath.Join(s.Dir, "runsc"),
+		bundle: filepath.Join(s.Dir, "bundle")}
 	if err := st.build(); err != nil {
 		return nil, err
 	}
@@ -58,9 +58,11 @@ func newStock(s *server) (*stockRuntime, error) {
 	spec := specs.Spec{Version: specs.Version, Root: &specs.Root{Path: "rootfs"}, Hostname: "stock",
 		Process: &specs.Process{Args: envdapi.Command(), Cwd: "/",
 			Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"}},
-		Mounts: []specs.Mount{{Destination: "/proc", Type: "proc", Source: "proc"}, {Destination: "/dev/shm", Type: "tmpfs", Source: "tmpfs"}},
-		Linux: &specs.Linux{Namespaces: []specs.LinuxNamespace{{Type: specs.PIDNamespace}, {Type: specs.MountNamespace}, {Type: specs.IPCNamespace},
-			{Type: specs.UTSNamespace}, {Type: specs.NetworkNamespace, Path: "/run/netns/" + stockNamespace}}}}
+		Mounts: []specs.Mount{{Destination: "/proc", Type: "proc", Source: "proc"},
+			{Destination: "/dev/shm", Type: "tmpfs", Source: "tmpfs"}},
+		Linux: &specs.Linux{Namespaces: []specs.LinuxNamespace{{Type: specs.PIDNamespace},
+			{Type: specs.MountNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace},
+			{Type: specs.NetworkNamespace, Path: "/run/netns/" + stockNamespace}}}}
 	data, err := json.Marshal(spec)
 	if err != nil {
 		return nil, err
@@ -68,7 +70,8 @@ func newStock(s *server) (*stockRuntime, error) {
 	return st, os.WriteFile(filepath.Join(st.bundle, "config.json"), data, 0o644)
 }
 
-// build compiles runsc in a module of its own: it needs more than Shoal does.
+// build compiles runsc in a module of its own, because it needs more dependencies than
+// Shoal.
 func (st *stockRuntime) build() error {
 	dir := filepath.Join(st.dir, "module")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -78,8 +81,10 @@ func (st *stockRuntime) build() error {
 	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte(mod), 0o644); err != nil {
 		return err
 	}
-	cmd := exec.Command("go", "build", "-mod=mod", "-trimpath", "-ldflags", "-s -w", "-o", st.binary, "gvisor.dev/gvisor/runsc")
-	cmd.Dir, cmd.Env = dir, append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=") // with cgo its helpers do not start
+	cmd := exec.Command("go", "build", "-mod=mod", "-trimpath", "-ldflags", "-s -w", "-o", st.binary,
+		"gvisor.dev/gvisor/runsc")
+	// With cgo, runsc's helpers do not start.
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the stock runsc: %w\n%s", err, out)
 	}
@@ -87,11 +92,13 @@ func (st *stockRuntime) build() error {
 }
 
 func (st *stockRuntime) runsc(ctx context.Context, args ...string) *exec.Cmd {
-	return exec.CommandContext(ctx, st.binary, append([]string{"--root=" + filepath.Join(st.dir, "stock"), "--network=sandbox", "--host-settings=ignore",
-		"--sidecar-usage-policy=LEGACY_DEPRECATED_SLOW_EMBEDDED_FALLBACK", "--sidecar-release-enforcement-policy=NEVER"}, args...)...)
+	return exec.CommandContext(ctx, st.binary, append([]string{"--root=" + filepath.Join(st.dir, "stock"),
+		"--network=sandbox", "--host-settings=ignore",
+		"--sidecar-usage-policy=LEGACY_DEPRECATED_SLOW_EMBEDDED_FALLBACK",
+		"--sidecar-release-enforcement-policy=NEVER"}, args...)...)
 }
 
-// prepare makes the namespace anew: runsc takes the address out of it.
+// prepare recreates the namespace, because runsc takes the address out of it.
 func (st *stockRuntime) prepare() error {
 	st.removeNamespace()
 	for _, args := range [][]string{
@@ -115,14 +122,15 @@ func (st *stockRuntime) removeNamespace() {
 	_ = exec.Command("ip", "netns", "del", stockNamespace).Run()
 }
 
-// start runs a container and returns how long it took until its daemon answered.
+// start runs a container and returns how long it took until the daemon answered.
 func (st *stockRuntime) start(ctx context.Context, id string) (time.Duration, error) {
 	if err := st.prepare(); err != nil {
 		return 0, err
 	}
 	begin := time.Now()
-	// Not CombinedOutput: the sandbox would hold the pipe open.
-	cmd := st.runsc(ctx, "--log="+filepath.Join(st.dir, "runsc.log"), "run", "--detach", "--bundle", st.bundle, id)
+	// Not CombinedOutput, because the sandbox would hold the pipe open.
+	cmd := st.runsc(ctx, "--log="+filepath.Join(st.dir, "runsc.log"), "run", "--detach", "--bundle",
+		st.bundle, id)
 	if err := cmd.Run(); err != nil {
 		said, _ := os.ReadFile(filepath.Join(st.dir, "runsc.log"))
 		return 0, fmt.Errorf("runsc run: %w\n%s", err, said)
@@ -143,7 +151,8 @@ func (st *stockRuntime) close() {
 	_ = syscall.Unmount(filepath.Join(st.dir, "stock", "null-netns"), 0)
 }
 
-var pollClient = &http.Client{Timeout: 100 * time.Millisecond, Transport: &http.Transport{DisableKeepAlives: true}}
+var pollClient = &http.Client{Timeout: 100 * time.Millisecond,
+	Transport: &http.Transport{DisableKeepAlives: true}}
 
 func awaitHealth(ctx context.Context, base string) error {
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(500 * time.Microsecond) {

@@ -13,8 +13,8 @@ import (
 	"shoal/templates"
 )
 
-// benchTemplates measures builds, from the request to "ready", and what a start
-// command in a template's memory saves.
+// benchTemplates measures builds, from the request to "ready", and what is saved by keeping
+// a start command in a template's memory.
 func benchTemplates(ctx context.Context, r *report, s *server) error {
 	if err := s.benchBuilds(ctx, r); err != nil {
 		return err
@@ -23,8 +23,10 @@ func benchTemplates(ctx context.Context, r *report, s *server) error {
 }
 
 // build builds a template of the base image and returns how long it took.
-func (s *server) build(ctx context.Context, name, start, ready string, commands ...string) (time.Duration, error) {
-	t := templates.Template{Name: name, CPUCount: 2, MemoryMB: 1024, Image: "e2bdev/base", Start: start, Ready: ready}
+func (s *server) build(ctx context.Context, name, start, ready string,
+	commands ...string) (time.Duration, error) {
+	t := templates.Template{Name: name, CPUCount: 2, MemoryMB: 1024, Image: "e2bdev/base", Start: start,
+		Ready: ready}
 	for _, c := range commands {
 		t.Steps = append(t.Steps, templates.Step{Type: "RUN", Args: []string{c}})
 	}
@@ -58,7 +60,8 @@ func (s *server) benchBuilds(ctx context.Context, r *report) error {
 		cold = append(cold, took)
 	}
 	for n := range r.Rounds {
-		commands := []string{fmt.Sprintf("echo %d > /tmp/round", buildRounds-1), install, fmt.Sprintf("echo %d > last", n)}
+		commands := []string{fmt.Sprintf("echo %d > /tmp/round", buildRounds-1), install,
+			fmt.Sprintf("echo %d > last", n)}
 		for _, into := range []*times{&last, &same} {
 			took, err := s.build(ctx, "bench-python", "", "", commands...)
 			if err != nil {
@@ -67,19 +70,21 @@ func (s *server) benchBuilds(ctx context.Context, r *report) error {
 			*into = append(*into, took)
 		}
 	}
-	r.compare(fmt.Sprintf("build of a Python template (median of %d)", buildRounds), cold, bare, "its pip install in a sandbox", 0)
+	r.compare(fmt.Sprintf("build of a Python template (median of %d)", buildRounds), cold, bare,
+		"its pip install in a sandbox", 0)
 	r.compare("rebuild, last line changed", last, nil, "", 5000)
 	r.compare("rebuild, nothing changed", same, nil, "", 2000)
 	return nil
 }
 
-// buildRounds is few, because each fetches packages.
+// buildRounds is small, because each round downloads packages.
 const buildRounds = 3
 
-// benchServing creates sandboxes of a template that serves HTTP, until the first
-// answer.
+// benchServing measures from the create of a sandbox whose template serves HTTP to the
+// first answer.
 func (s *server) benchServing(ctx context.Context, r *report) error {
-	_, err := s.build(ctx, "bench-server", "exec python3 -m http.server 8000", `curl -sf http://localhost:8000/ >/dev/null`, "echo hello > index.html")
+	_, err := s.build(ctx, "bench-server", "exec python3 -m http.server 8000",
+		`curl -sf http://localhost:8000/ >/dev/null`, "echo hello > index.html")
 	if err != nil {
 		return err
 	}
@@ -87,7 +92,8 @@ func (s *server) benchServing(ctx context.Context, r *report) error {
 	for range r.Rounds {
 		var sb sandbox
 		begin := time.Now()
-		if err := s.call(ctx, "POST", "/v2/sandboxes", `{"templateID":"bench-server","timeout":600}`, 201, &sb); err != nil {
+		if err := s.call(ctx, "POST", "/v2/sandboxes", `{"templateID":"bench-server","timeout":600}`, 201,
+			&sb); err != nil {
 			return err
 		}
 		if err := s.get(ctx, sb, 8000, "/index.html", "hello\n"); err != nil {
@@ -102,8 +108,8 @@ func (s *server) benchServing(ctx context.Context, r *report) error {
 	return nil
 }
 
-// benchInterpreter builds the code interpreter, which takes minutes, and measures from
-// a create to the answer of `1+1`.
+// benchInterpreter builds the code interpreter, which takes minutes, and measures from a
+// create to the answer of `1+1`.
 func benchInterpreter(ctx context.Context, r *report, s *server) error {
 	t, err := shipped.Find("code-interpreter-v1")
 	if err != nil {
@@ -117,18 +123,20 @@ func benchInterpreter(ctx context.Context, r *report, s *server) error {
 		name   string
 		pause  time.Duration
 		atMost float64
-	}{{"create to run_code(\"1+1\"), from the warm pool", 4 * time.Second, 100}, {"the same, one after the other", 0, 1000}} {
+	}{{"create to run_code(\"1+1\"), from the warm pool", 4 * time.Second, 100},
+		{"the same, one after the other", 0, 1000}} {
 		var all times
 		for n := range r.Rounds + 3 {
 			var sb sandbox
 			begin := time.Now()
-			if err := s.call(ctx, "POST", "/v2/sandboxes", `{"templateID":"code-interpreter-v1","timeout":600}`, 201, &sb); err != nil {
+			if err := s.call(ctx, "POST", "/v2/sandboxes",
+				`{"templateID":"code-interpreter-v1","timeout":600}`, 201, &sb); err != nil {
 				return err
 			}
 			if err := s.execute(ctx, sb); err != nil {
 				return err
 			}
-			if n > 2 { // by then the pool knows of the demand
+			if n > 2 { // by then the pool has seen the demand
 				all = append(all, time.Since(begin))
 			}
 			if err := s.kill(ctx, sb); err != nil {
@@ -157,7 +165,8 @@ func (s *server) get(ctx context.Context, sb sandbox, port int, path, want strin
 }
 
 // ask sends a request to a port of the sandbox, through the proxy.
-func (s *server) ask(ctx context.Context, sb sandbox, method string, port int, path, body string, right func(string) bool) error {
+func (s *server) ask(ctx context.Context, sb sandbox, method string, port int, path, body string,
+	right func(string) bool) error {
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+s.Proxy+path, strings.NewReader(body))
 	if err != nil {
 		return err
