@@ -15,29 +15,30 @@ import (
 	"shoal/internal/shoal"
 )
 
-// Files come out of a guest as fast as its daemon can send, and what limits them
-// is how often their bytes are copied and how often this process is woken. So a
-// download over HTTP/1.1 has a connection of its own, from which the kernel moves
-// the body to the client without showing it to this process, and it wakes this
-// process for more than a packet at once.
+// A guest's daemon sends a file faster than this process can copy it, and each wake-up of
+// this process costs time too. So a download over HTTP/1.1 gets a connection of its own.
+// The kernel moves the body from there to the client without copying it into this process,
+// and wakes the process for many packets at once.
 //
-// Only the daemon's files go this way: another service may be slow on purpose,
-// and must not be held back.
+// Only files of the daemon are sent this way: another service may be slow on purpose, and
+// its bytes must not be held back.
 const (
-	bulkFrom = 4 << 20   // bytes of a body that is worth waking for in bulk
-	bulkWake = 512 << 10 // bytes to be woken for
+	bulkFrom = 4 << 20   // bytes of the smallest body that is moved in bulk
+	bulkWake = 512 << 10 // how many bytes wake this process
 	bulkTail = 2 * bulkWake
 )
 
-// isBulk tells a request whose answer may be a large file, on a connection that
-// its bytes can be moved to. A compressed file has no length beforehand and is
-// streamed like anything else.
+// isBulk reports whether the answer to a request may be a large file that the kernel can
+// move to the client's connection. A compressed file has no known length, so it is streamed
+// like anything else.
 func isBulk(r *http.Request, rt route, target Target) bool {
-	compressed := strings.Contains(strings.ToLower(strings.Join(r.Header.Values("Accept-Encoding"), ",")), "gzip")
-	return rt.port == shoal.EnvdPort && r.Method == http.MethodGet && r.URL.Path == envdapi.FilesPath && r.ProtoMajor == 1 && target.Node == "" && !compressed
+	compressed := strings.Contains(strings.ToLower(strings.Join(r.Header.Values("Accept-Encoding"), ",")),
+		"gzip")
+	return rt.port == shoal.EnvdPort && r.Method == http.MethodGet && r.URL.Path == envdapi.FilesPath &&
+		r.ProtoMajor == 1 && target.Node == "" && !compressed
 }
 
-// download forwards a request for a file. Like forward it returns true if nothing was
+// download forwards a request for a file. Like forward, it returns true if nothing was
 // sent.
 func (h *Handler) download(w http.ResponseWriter, r *http.Request, rt route, target Target) (again bool) {
 	address := net.JoinHostPort(target.Host.String(), fmt.Sprint(shoal.EnvdPort))
@@ -50,7 +51,7 @@ func (h *Handler) download(w http.ResponseWriter, r *http.Request, rt route, tar
 		return h.upstreamFailed(w, r, rt, target, err)
 	}
 	defer conn.Close()
-	stop := context.AfterFunc(r.Context(), func() { conn.Close() }) // the client is gone
+	stop := context.AfterFunc(r.Context(), func() { conn.Close() }) // the client has gone
 	defer stop()
 	resp, reader, err := ask(conn, r)
 	if err != nil {
@@ -68,16 +69,18 @@ func (h *Handler) download(w http.ResponseWriter, r *http.Request, rt route, tar
 	w.WriteHeader(resp.StatusCode)
 	if err := move(w, resp, reader, conn.(*trackedConn)); err != nil {
 		h.log.Debug("a download was cut off", "sandbox", rt.sandboxID, "error", err)
-		panic(http.ErrAbortHandler) // the status is sent: only a cut connection can say it
+		// The status is already sent, so only a cut connection can report the failure.
+		panic(http.ErrAbortHandler)
 	}
 	return false
 }
 
 // hopByHop headers concern one connection, not the answer.
-var hopByHop = map[string]bool{"Connection": true, "Keep-Alive": true, "Transfer-Encoding": true, "Upgrade": true, "Trailer": true, "Content-Length": true}
+var hopByHop = map[string]bool{"Connection": true, "Keep-Alive": true, "Transfer-Encoding": true,
+	"Upgrade": true, "Trailer": true, "Content-Length": true}
 
-// ask sends the request, as the client sent it but for what concerns its own
-// connection, and reads the head of the answer.
+// ask sends the client's request, except for headers that concern only its own connection,
+// and reads the head of the answer.
 func ask(conn net.Conn, r *http.Request) (*http.Response, *bufio.Reader, error) {
 	out := r.Clone(r.Context())
 	for _, name := range strings.Split(r.Header.Get("Connection"), ",") {
@@ -87,7 +90,7 @@ func ask(conn net.Conn, r *http.Request) (*http.Response, *bufio.Reader, error) 
 		out.Header.Del(name)
 	}
 	if _, ok := out.Header["User-Agent"]; !ok {
-		out.Header["User-Agent"] = nil // or Go's own is put in its place
+		out.Header["User-Agent"] = nil // otherwise Go sends its own
 	}
 	out.Header.Set("X-Request-Id", requestID(r))
 	out.URL.Host, out.URL.Scheme, out.Close = r.Host, "http", true
@@ -100,8 +103,8 @@ func ask(conn net.Conn, r *http.Request) (*http.Response, *bufio.Reader, error) 
 	return resp, reader, err
 }
 
-// move copies the body to the client. One of known length is taken from the
-// connection itself, behind what was read with the head.
+// move copies the body to the client. If its length is known, it is taken directly from the
+// connection, after the part that was read together with the head.
 func move(w http.ResponseWriter, resp *http.Response, reader *bufio.Reader, conn *trackedConn) error {
 	tcp, ok := conn.Conn.(*net.TCPConn)
 	if resp.ContentLength < bulkFrom || !ok {
@@ -117,7 +120,7 @@ func move(w http.ResponseWriter, resp *http.Response, reader *bufio.Reader, conn
 	if err := copyExactly(w, tcp, left-bulkTail); err != nil {
 		return err
 	}
-	wakeFor(tcp, 1) // fewer bytes are left than would wake anybody
+	wakeFor(tcp, 1) // the rest is less than the threshold
 	return copyExactly(w, tcp, bulkTail)
 }
 
@@ -134,6 +137,8 @@ func wakeFor(tcp *net.TCPConn, bytes int) {
 	if err != nil {
 		return
 	}
-	// Where the kernel refuses, it wakes more often and nothing else.
-	_ = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, bytes) })
+	// Best effort: without it, the process is only woken more often.
+	_ = raw.Control(func(fd uintptr) {
+		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, bytes)
+	})
 }

@@ -14,9 +14,9 @@ import (
 	"shoal/internal/shoal"
 )
 
-// TestBulkDownloadDoesNotStall: a file arrives in full, and its last bytes as soon
-// as they are sent, though the kernel was asked to wait for more. The connection
-// then serves small answers at once.
+// TestBulkDownloadDoesNotStall: a file arrives completely, and its last bytes as soon as
+// they are sent, although the kernel was told to wait for more. Afterwards the connection
+// delivers small answers at once.
 func TestBulkDownloadDoesNotStall(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.9:49983")
 	if err != nil {
@@ -42,7 +42,8 @@ func TestBulkDownloadDoesNotStall(t *testing.T) {
 	defer front.Close()
 	host := "49983-" + testID + ".test"
 	for range 2 {
-		resp := request(t, front, "GET", host, "/files?path=x", http.Header{"Accept-Encoding": {"identity"}}, nil)
+		resp := request(t, front, "GET", host, "/files?path=x",
+			http.Header{"Accept-Encoding": {"identity"}}, nil)
 		got := make(chan error, 1)
 		go func() {
 			_, err := io.CopyN(io.Discard, resp.Body, size-tail)
@@ -54,20 +55,22 @@ func TestBulkDownloadDoesNotStall(t *testing.T) {
 				t.Fatal(err)
 			}
 		case <-time.After(10 * time.Second):
-			t.Fatal("what was sent does not arrive")
+			t.Fatal("the bytes that were sent do not arrive")
 		}
 		release <- struct{}{}
 		rest, err := io.ReadAll(resp.Body)
 		if err != nil || len(rest) != tail {
 			t.Fatalf("the end: %d bytes, %v", len(rest), err)
 		}
-		if body, _ := io.ReadAll(request(t, front, "GET", host, "/other", nil, nil).Body); string(body) != "small" {
+		if body, _ := io.ReadAll(request(t, front, "GET", host, "/other",
+			nil, nil).Body); string(body) != "small" {
 			t.Errorf("afterwards: %q", body)
 		}
 	}
 }
 
-// TestOnlyPlainFilesAreBulk: what has no length, or is another service's, streams.
+// TestOnlyPlainFilesAreBulk: answers without a length, and those of other services, are
+// streamed.
 func TestOnlyPlainFilesAreBulk(t *testing.T) {
 	for _, c := range []struct {
 		method, path, encoding string

@@ -19,61 +19,64 @@ import (
 	"shoal/internal/shoal"
 )
 
-// The ladder of idle times: each hop keeps its connections longer than the one
+// The idle times increase from hop to hop: each keeps its connections longer than the one
 // before, so that the upstream never closes first (runtime.md §1.6).
 const (
 	upstreamIdle = 610 * time.Second
-	// serviceIdle is how long an idle connection to a guest's own service is kept:
-	// less than what common servers keep it (from 2 s), because a request that meets
-	// their closing of it would be lost. envd and nodes keep theirs longer than we.
+	// serviceIdle is how long an idle connection to a guest's own service is kept. It is
+	// shorter than the limit of common servers (2 s and more), because a request would be
+	// lost if the server closed the connection just then. envd and nodes keep their
+	// connections longer than this proxy.
 	serviceIdle = time.Second
 	// ServerIdle is how long a listener of this proxy keeps an idle connection.
 	ServerIdle = 620 * time.Second
 	dialTime   = 30 * time.Second
-	// streamBuffer is what is read or written at once, in bytes. A guest's network
-	// takes long packets much faster than many, so writes to it are long.
+	// streamBuffer is how many bytes are read or written at once. A guest's network takes
+	// few long packets much faster than many short ones.
 	streamBuffer = 256 << 10
 )
 
-// dialPauses are waited for before each further attempt at a refused port: a
-// listener on the guest's loopback is relayed a moment after it appears.
-var dialPauses = []time.Duration{100 * time.Millisecond, 200 * time.Millisecond, 300 * time.Millisecond, 400 * time.Millisecond}
+// dialPauses are the waits before each further attempt at a refused port: a listener on the
+// guest's loopback is relayed a moment after it appears.
+var dialPauses = []time.Duration{100 * time.Millisecond, 200 * time.Millisecond, 300 * time.Millisecond,
+	400 * time.Millisecond}
 
 // upstream holds connections to guests and nodes.
 type upstream struct {
 	mu         sync.Mutex
 	executions map[string]*execution
-	// ended are the executions that were forgotten last. A request that found its
-	// sandbox just before must not open connections anew.
+	// ended holds the executions that were forgotten last. A request that found its sandbox
+	// just before that must not open new connections.
 	ended   map[string]struct{}
 	oldest  []string // the keys of ended, in order
 	buffers bufferPool
 }
 
-// endedKept bounds upstream.ended; a request takes far less time to get from
-// the resolver to a connection than this many sandboxes take to end.
+// endedKept bounds upstream.ended: a request gets from the resolver to a connection long
+// before this many sandboxes have ended.
 const endedKept = 4096
 
 // execution is one run of a sandbox and the connections to it.
 type execution struct {
 	daemon   *http.Transport // to envd, or to a node's proxy
-	services *http.Transport // to what else listens in the guest
+	services *http.Transport // to other services in the guest
 	mu       sync.Mutex
 	ended    bool
 	conns    map[net.Conn]struct{}
-	life     context.Context // ends with the execution
+	life     context.Context // canceled when the execution ends
 	end      context.CancelFunc
 }
 
 func newUpstream() *upstream {
-	return &upstream{executions: map[string]*execution{}, ended: map[string]struct{}{}, buffers: bufferPool{pool: sync.Pool{New: func() any {
-		b := make([]byte, streamBuffer)
-		return &b
-	}}}}
+	return &upstream{executions: map[string]*execution{}, ended: map[string]struct{}{},
+		buffers: bufferPool{pool: sync.Pool{New: func() any {
+			b := make([]byte, streamBuffer)
+			return &b
+		}}}}
 }
 
-// of returns the connections of an execution; those of a node are kept under the
-// node's address. It returns nil once the execution has ended.
+// of returns the connections of an execution; those of a node are kept under the node's
+// address. It returns nil once the execution has ended.
 func (u *upstream) of(id string) *execution {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -89,8 +92,9 @@ func (u *upstream) of(id string) *execution {
 
 func (e *execution) newTransport(idle time.Duration) *http.Transport {
 	return &http.Transport{
-		DialContext:         e.dial,
-		TLSClientConfig:     &tls.Config{InsecureSkipVerify: true}, // httpsPorts: the guest's own certificate, on a private wire
+		DialContext: e.dial,
+		// For httpsPorts: the guest's certificate is its own, and the link is private.
+		TLSClientConfig:     &tls.Config{InsecureSkipVerify: true},
 		DisableCompression:  true,
 		MaxIdleConnsPerHost: 64,
 		IdleConnTimeout:     idle,
@@ -118,9 +122,9 @@ func (u *upstream) forget(id string) {
 	}
 }
 
-// dial repeats while the port is refused.
+// dial retries while the port is refused.
 func (e *execution) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	// The address of a sandbox that has ended answers nothing, not even a refusal.
+	// The address of a sandbox that has ended answers nothing, not even with a refusal.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(e.life, cancel)()
@@ -153,7 +157,7 @@ func (e *execution) dial(ctx context.Context, network, addr string) (net.Conn, e
 	return tracked, nil
 }
 
-// reset closes every connection with a reset: the guest's address is about to
+// reset closes every connection with a TCP reset, because the guest's address is about to
 // belong to another sandbox.
 func (e *execution) reset() {
 	e.end()
@@ -173,7 +177,7 @@ func (e *execution) reset() {
 	e.services.CloseIdleConnections()
 }
 
-// trackedConn leaves its execution when it is closed.
+// trackedConn removes itself from its execution when it is closed.
 type trackedConn struct {
 	net.Conn
 	owner *execution
@@ -194,12 +198,12 @@ func (c *trackedConn) CloseWrite() error {
 	return nil
 }
 
-// dialError tells a port that is not open from an upstream that failed later.
+// dialError distinguishes a port that is not open from an upstream that failed later.
 type dialError struct{ error }
 
 func (e *dialError) Unwrap() error { return e.error }
 
-// bufferPool lends the copy buffers of streams.
+// bufferPool lends buffers for copying streams.
 type bufferPool struct{ pool sync.Pool }
 
 var _ httputil.BufferPool = (*bufferPool)(nil)
@@ -207,8 +211,8 @@ var _ httputil.BufferPool = (*bufferPool)(nil)
 func (p *bufferPool) Get() []byte  { return *p.pool.Get().(*[]byte) }
 func (p *bufferPool) Put(b []byte) { p.pool.Put(&b) }
 
-// forward streams the request to the guest, or to the proxy in front of it. It returns
-// true if nothing was sent because the sandbox's run has ended.
+// forward streams the request to the guest, or to the proxy in front of it. It returns true
+// if nothing was sent because that execution has ended.
 func (h *Handler) forward(w http.ResponseWriter, r *http.Request, rt route, target Target) (again bool) {
 	port := strconv.FormatUint(rt.port, 10)
 	scheme, address, key := "http", target.Node, "node:"+target.Node
@@ -226,24 +230,25 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, rt route, targ
 	if target.Node != "" || rt.port == shoal.EnvdPort {
 		transport = execution.daemon
 	}
-	// An answer may begin before the request's body ends. HTTP/2 refuses, and is so
-	// anyway.
+	// An answer may begin before the request's body ends. HTTP/2 always allows this, and
+	// returns an error here.
 	_ = http.NewResponseController(w).EnableFullDuplex()
 	masked := maskedHost(r, rt, target)
 	reverse := httputil.ReverseProxy{
 		Transport:     transport,
 		FlushInterval: -1, // streams reach the client as they are written
 		BufferPool:    &h.upstream.buffers,
-		ErrorLog:      slog.NewLogLogger(h.log.Handler(), slog.LevelDebug), // streams that a side has cut
+		ErrorLog:      slog.NewLogLogger(h.log.Handler(), slog.LevelDebug), // streams that one side has cut
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.Out.URL.Scheme, p.Out.URL.Host = scheme, address
 			if p.Out.Body != nil {
 				p.Out.Body = io.NopCloser(p.Out.Body) // a failed attempt must not close it
 			}
 			p.Out.Host = r.Host
-			p.Out.URL.RawQuery = p.In.URL.RawQuery // the default drops what it cannot parse
-			// Unlike the default, what the client sent of these is passed on.
-			for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
+			p.Out.URL.RawQuery = p.In.URL.RawQuery // by default, what cannot be parsed is dropped
+			// By default these headers of the client are dropped; here they are passed on.
+			for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host",
+				"X-Forwarded-Proto"} {
 				if v := r.Header.Values(name); v != nil {
 					p.Out.Header[name] = v
 				}
@@ -270,16 +275,17 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, rt route, targ
 	return again
 }
 
-// speaksTLS tells a port that the sandbox's maker has named in httpsPorts.
+// speaksTLS reports whether the sandbox's creator has named the port in httpsPorts.
 func speaksTLS(rt route, target Target) bool {
 	return rt.port != shoal.EnvdPort && slices.Contains(target.HTTPSPorts, int(rt.port))
 }
 
-// upstreamFailed answers for an upstream that did not, unless nothing was sent because
-// the sandbox's run has ended: then it returns true.
-func (h *Handler) upstreamFailed(w http.ResponseWriter, r *http.Request, rt route, target Target, err error) (again bool) {
+// upstreamFailed answers in place of an upstream that failed. If nothing was sent because
+// the execution has ended, it returns true instead.
+func (h *Handler) upstreamFailed(w http.ResponseWriter, r *http.Request, rt route, target Target,
+	err error) (again bool) {
 	if r.Context().Err() != nil {
-		return false // the client is gone
+		return false // the client has gone
 	}
 	var dial *dialError
 	switch {
@@ -293,7 +299,8 @@ func (h *Handler) upstreamFailed(w http.ResponseWriter, r *http.Request, rt rout
 	default:
 		// The sandbox ended, or its service closed the connection without an answer.
 		p := notFoundPage(rt.sandboxID, "connection_lost")
-		if _, err := h.resolver.Resolve(r.Context(), Request{SandboxID: rt.sandboxID, Port: rt.port, Passive: true}); err == nil {
+		if _, err := h.resolver.Resolve(r.Context(),
+			Request{SandboxID: rt.sandboxID, Port: rt.port, Passive: true}); err == nil {
 			p = noAnswerPage(rt, speaksTLS(rt, target))
 		}
 		p.write(w, r)

@@ -1,6 +1,6 @@
-// Package proxy carries public traffic to sandboxes: it finds the sandbox by
-// host name or headers, applies its rules for traffic from outside, and streams
-// both ways.
+// Package proxy carries public traffic to sandboxes: it finds the sandbox by host name or
+// headers, applies the sandbox's rules for incoming traffic, and streams in both
+// directions.
 package proxy
 
 import (
@@ -19,41 +19,40 @@ import (
 	"shoal/internal/shoal"
 )
 
-// trafficTokenHeader opens a sandbox whose public traffic is not allowed.
+// trafficTokenHeader carries the token for a sandbox whose public traffic is not allowed.
 const trafficTokenHeader = "E2b-Traffic-Access-Token"
 
-// Request is what a resolver is asked for.
+// Request is what a resolver is asked.
 type Request struct {
 	SandboxID string
 	Port      uint64
-	// The tokens that came with the request: a paused sandbox is not woken for a
+	// These tokens came with the request, so that a paused sandbox is not woken for a
 	// caller who could not use it.
 	TrafficToken string
 	EnvdToken    string
-	// Passive is a question that shall not wake a paused sandbox.
+	// Passive requests do not wake a paused sandbox.
 	Passive bool
 }
 
-// Target is a running sandbox as the proxy sees it. Either Host is set, or, where
-// the sandbox is behind another proxy, Node.
+// Target is a running sandbox as the proxy sees it. Either Host is set, or Node if the
+// sandbox is behind another proxy.
 type Target struct {
 	ExecutionID string
 	Host        netip.Addr
-	// Node is host:port of the proxy on the sandbox's machine; all rules below are
-	// then applied there.
+	// Node is host:port of the proxy on the sandbox's machine. That proxy then applies all
+	// rules below.
 	Node               string
 	TrafficAccessToken string
 	MaskRequestHost    string
 	HTTPSPorts         []int
 }
 
-// Resolver finds sandboxes. Errors are catalogue errors; one that is
-// paused, and stays so, is ErrSandboxNotRunning.
+// Resolver finds sandboxes. Its errors are from the catalogue; for a sandbox that is paused
+// and stays so it is ErrSandboxNotRunning.
 type Resolver interface {
 	Resolve(ctx context.Context, r Request) (Target, error)
-	// ResolveSigned finds the sandbox whose token signed a file URL, for requests
-	// on a shared address that carry no routing headers. It returns the sandbox's
-	// ID.
+	// ResolveSigned finds the sandbox whose token signed a file URL, for requests on a
+	// shared address without routing headers. It returns the sandbox's ID.
 	ResolveSigned(ctx context.Context, method string, query url.Values) (string, error)
 }
 
@@ -66,13 +65,13 @@ type Handler struct {
 
 var _ http.Handler = (*Handler)(nil)
 
-// New makes a proxy.
+// New returns a proxy.
 func New(resolver Resolver, log *slog.Logger) *Handler {
 	return &Handler{resolver: resolver, log: log, upstream: newUpstream()}
 }
 
-// Forget resets every connection to an execution that has ended, so that none
-// can reach the next sandbox at the same address.
+// Forget resets every connection to an execution that has ended, so that none can reach the
+// next sandbox at the same address.
 func (h *Handler) Forget(executionID string) { h.upstream.forget(executionID) }
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -93,12 +92,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	notFoundPage(rt.sandboxID, shoal.ErrSandboxNotFound.Code).write(w, r)
 }
 
-// maxResolves bounds how often a request looks for its sandbox anew, because the run
-// that it found had ended before it got there: the sandbox was paused just then.
+// maxResolves bounds how often a request looks up its sandbox again because the execution
+// that it found ended before the request got there: the sandbox was just being paused.
 const maxResolves = 3
 
-// serve answers a request. It returns true if nothing of it was sent because the run
-// of the sandbox that it found had ended.
+// serve answers a request. It returns true if nothing was sent because the execution that
+// it found had ended.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rt route) (again bool) {
 	target, err := h.resolver.Resolve(r.Context(), Request{SandboxID: rt.sandboxID, Port: rt.port,
 		TrafficToken: r.Header.Get(trafficTokenHeader), EnvdToken: r.Header.Get(envdapi.TokenHeader)})
@@ -122,7 +121,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rt route) (again
 	return h.forward(w, r, rt, target)
 }
 
-// route adds to routeOf what needs a look at the sandboxes.
+// route extends routeOf with signed file URLs, which need a lookup among the sandboxes.
 func (h *Handler) route(r *http.Request) (route, error) {
 	rt, err := routeOf(r)
 	if !errors.Is(err, errUnrouted) || r.URL.Path != "/files" || !r.URL.Query().Has("signature") {
@@ -135,16 +134,18 @@ func (h *Handler) route(r *http.Request) (route, error) {
 	return route{sandboxID: id, port: shoal.EnvdPort}, nil
 }
 
-// internalRoutes of envd are for the orchestrator alone (runtime.md §1.5).
-var internalRoutes = map[string]bool{envdapi.InitPath: true, envdapi.FreezePath: true, envdapi.UnfreezePath: true,
-	envdapi.CollapsePath: true, envdapi.FsfreezePath: true, envdapi.FsthawPath: true, envdapi.UpgradePath: true}
+// internalRoutes of envd are only for the orchestrator (runtime.md §1.5).
+var internalRoutes = map[string]bool{envdapi.InitPath: true, envdapi.FreezePath: true,
+	envdapi.UnfreezePath: true,
+	envdapi.CollapsePath: true, envdapi.FsfreezePath: true, envdapi.FsthawPath: true,
+	envdapi.UpgradePath: true}
 
 func isInternalRoute(u *url.URL) bool {
 	return internalRoutes[path.Clean("/"+u.Path)]
 }
 
-// checkTraffic holds the rules of a sandbox without public traffic. The daemon
-// has a token of its own.
+// checkTraffic applies the rules of a sandbox without public traffic. The daemon checks a
+// token of its own.
 func checkTraffic(r *http.Request, rt route, target Target) (page, bool) {
 	if target.TrafficAccessToken == "" || rt.port == shoal.EnvdPort {
 		return page{}, false
@@ -159,7 +160,7 @@ func checkTraffic(r *http.Request, rt route, target Target) (page, bool) {
 	return page{}, false
 }
 
-// maskedHost is the Host header that the guest's service sees.
+// maskedHost returns the Host header that the guest's service sees.
 func maskedHost(r *http.Request, rt route, target Target) string {
 	if target.MaskRequestHost == "" || rt.port == shoal.EnvdPort {
 		return ""
@@ -167,7 +168,7 @@ func maskedHost(r *http.Request, rt route, target Target) string {
 	return strings.ReplaceAll(target.MaskRequestHost, "${PORT}", strconv.FormatUint(rt.port, 10))
 }
 
-// requestID takes the caller's ID or makes one.
+// requestID returns the caller's ID or a new one.
 func requestID(r *http.Request) string {
 	if id := r.Header.Get(shoal.RequestIDHeader); id != "" && len(id) <= 128 {
 		return id

@@ -18,10 +18,11 @@ import (
 	"time"
 )
 
-// TestQueryIsUntouched: what a query means is the guest's business, also where
-// Go cannot parse it.
+// TestQueryIsUntouched: queries reach the guest unchanged, even those that Go cannot parse.
 func TestQueryIsUntouched(t *testing.T) {
-	front, _, port := guest(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.URL.RawQuery) }), Target{})
+	front, _, port := guest(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, r.URL.RawQuery)
+	}), Target{})
 	for _, query := range []string{"a=1;b=2", "x=%zz&y=1", "flag&=&b=%2F+%20", "z=2&a=1"} {
 		body, _ := io.ReadAll(request(t, front, "GET", port+"-"+testID+".test", "/?"+query, nil, nil).Body)
 		if string(body) != query {
@@ -30,12 +31,13 @@ func TestQueryIsUntouched(t *testing.T) {
 	}
 }
 
-// TestLateRequestAfterForget: a request that found the sandbox just before its end
-// must not reach whoever has the address next.
+// TestLateRequestAfterForget: a request that found the sandbox just before its end must not
+// reach the next one at that address.
 func TestLateRequestAfterForget(t *testing.T) {
 	var served atomic.Int32
-	front, h, port := guest(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served.Add(1) }), Target{ExecutionID: "ended"})
-	h.Forget("ended") // the resolver of this test still finds it, as one that was faster would have
+	front, h, port := guest(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served.Add(1) }),
+		Target{ExecutionID: "ended"})
+	h.Forget("ended") // this resolver still finds it, as if asked just before
 	resp := request(t, front, "GET", port+"-"+testID+".test", "/", nil, nil)
 	var body map[string]any
 	if err := json.NewDecoder(resp.Body).Decode(&body); err != nil {
@@ -46,7 +48,7 @@ func TestLateRequestAfterForget(t *testing.T) {
 	}
 }
 
-// moving resolves a sandbox to one run after the other.
+// moving resolves a sandbox to one execution after the other.
 type moving struct {
 	fixed
 	mu   sync.Mutex
@@ -63,14 +65,17 @@ func (m *moving) Resolve(ctx context.Context, r Request) (Target, error) {
 	return m.fixed.Resolve(ctx, r)
 }
 
-// TestPausedAsItCame: a request that found a run which ended before anything was sent
-// reaches the next one, with its body.
+// TestPausedAsItCame: a request whose execution ended before anything was sent reaches the
+// next one, with its body.
 func TestPausedAsItCame(t *testing.T) {
-	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }))
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(w, r.Body)
+	}))
 	t.Cleanup(backend.Close)
 	address := netip.MustParseAddr("127.0.0.1")
 	for _, path := range []string{"/", "/files?path=x"} {
-		resolver := &moving{runs: []Target{{ExecutionID: "first", Host: address}, {ExecutionID: "second", Host: address}}}
+		resolver := &moving{runs: []Target{{ExecutionID: "first", Host: address},
+			{ExecutionID: "second", Host: address}}}
 		h := New(resolver, quiet())
 		h.Forget("first")
 		front := httptest.NewServer(h)
@@ -84,7 +89,8 @@ func TestPausedAsItCame(t *testing.T) {
 	}
 }
 
-// TestCutRequestAsksPassively: what a pause cuts off must not wake the sandbox again.
+// TestCutRequestAsksPassively: a request that a pause cut off must not wake the sandbox
+// again.
 func TestCutRequestAsksPassively(t *testing.T) {
 	entered := make(chan struct{})
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -100,8 +106,10 @@ func TestCutRequestAsksPassively(t *testing.T) {
 		<-entered
 		h.Forget("paused")
 	}()
-	resp := request(t, front, "GET", strconv.Itoa(backend.Listener.Addr().(*net.TCPAddr).Port)+"-"+testID+".test", "/", nil, nil)
-	if resp.StatusCode != 502 || len(resolver.asked) != 2 || resolver.asked[0].Passive || !resolver.asked[1].Passive {
+	resp := request(t, front, "GET",
+		strconv.Itoa(backend.Listener.Addr().(*net.TCPAddr).Port)+"-"+testID+".test", "/", nil, nil)
+	if resp.StatusCode != 502 || len(resolver.asked) != 2 || resolver.asked[0].Passive ||
+		!resolver.asked[1].Passive {
 		t.Errorf("%d, asked %+v", resp.StatusCode, resolver.asked)
 	}
 }
@@ -112,12 +120,13 @@ func TestForgottenAreBounded(t *testing.T) {
 		u.forget(fmt.Sprint(i))
 		u.forget(fmt.Sprint(i))
 	}
-	if len(u.ended) != endedKept || len(u.oldest) != endedKept || u.of(fmt.Sprint(2*endedKept-1)) != nil || u.of("0") == nil {
+	if len(u.ended) != endedKept || len(u.oldest) != endedKept || u.of(fmt.Sprint(2*endedKept-1)) != nil ||
+		u.of("0") == nil {
 		t.Errorf("%d ended and %d in order are kept, want %d", len(u.ended), len(u.oldest), endedKept)
 	}
 }
 
-// TestHalfClose: a client that has said all still gets the answer.
+// TestHalfClose: a client that has closed its sending side still gets the answer.
 func TestHalfClose(t *testing.T) {
 	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		conn, buf, err := w.(http.Hijacker).Hijack()
@@ -136,7 +145,8 @@ func TestHalfClose(t *testing.T) {
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
-	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s-%s.test\r\nUpgrade: raw\r\nConnection: Upgrade\r\n\r\n", port, testID)
+	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s-%s.test\r\nUpgrade: raw\r\nConnection: Upgrade\r\n\r\n",
+		port, testID)
 	reader := bufio.NewReader(conn)
 	if resp, err := http.ReadResponse(reader, nil); err != nil || resp.StatusCode != 101 {
 		t.Fatalf("%v %v", resp, err)
@@ -148,8 +158,8 @@ func TestHalfClose(t *testing.T) {
 	}
 }
 
-// TestUploadStreams: the guest sees the first chunk of a body before the client
-// has sent the last, and the client the guest's answer to it.
+// TestUploadStreams: the guest sees the first chunk of a body before the client has sent
+// the last, and the client sees the guest's answer to it.
 func TestUploadStreams(t *testing.T) {
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rc := http.NewResponseController(w)
@@ -197,7 +207,7 @@ func TestUploadStreams(t *testing.T) {
 	}
 }
 
-// BenchmarkStream compares 100 MB through the proxy with the same without it.
+// BenchmarkStream compares 100 MB through the proxy with the same without a proxy.
 func BenchmarkStream(b *testing.B) {
 	const size = 100 << 20
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

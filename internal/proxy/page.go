@@ -10,34 +10,37 @@ import (
 	"shoal/internal/shoal"
 )
 
-// page is an error that the proxy answers itself (runtime.md §1.7).
+// page is an error that the proxy itself answers with (runtime.md §1.7).
 type page struct {
 	status  int
 	title   string
 	message string
-	// detail is the sentence for people; the message by default.
+	// detail is the sentence for people; if empty, the message is used.
 	detail    string
 	sandboxID string
-	port      *uint64 // nil if it does not matter
+	port      *uint64 // nil if no port is involved
 	path      string
-	reason    string // stable word of ours, besides E2B's fields
+	reason    string // a stable code of Shoal's own, in addition to E2B's fields
 }
 
 func notFoundPage(id, reason string) page {
-	return page{status: 502, title: "Sandbox Not Found", message: "The sandbox was not found", sandboxID: id, reason: reason,
+	return page{status: 502, title: "Sandbox Not Found", message: "The sandbox was not found", sandboxID: id,
+		reason: reason,
 		detail: "It has ended, or it never existed."}
 }
 
 func closedPortPage(rt route) page {
-	return page{status: 502, title: "Closed Port Error", message: "The sandbox is running but port is not open",
+	return page{status: 502, title: "Closed Port Error",
+		message:   "The sandbox is running but port is not open",
 		sandboxID: rt.sandboxID, port: &rt.port, reason: "port_closed",
 		detail: "The sandbox is running, but no service is running on this port."}
 }
 
-// noAnswerPage is for a port that is open, but whose service closed the connection or
-// sent something else than HTTP.
+// noAnswerPage is for an open port whose service closed the connection or sent something
+// other than HTTP.
 func noAnswerPage(rt route, tls bool) page {
-	p := page{status: 502, title: "No HTTP Answer", sandboxID: rt.sandboxID, port: &rt.port, reason: "connection_lost",
+	p := page{status: 502, title: "No HTTP Answer", sandboxID: rt.sandboxID, port: &rt.port,
+		reason:  "connection_lost",
 		message: "The sandbox is running, but the service on the port closed the connection without an HTTP answer"}
 	switch {
 	case rt.port == shoal.EnvdPort:
@@ -55,26 +58,29 @@ func internalRoutePage(path string) page {
 }
 
 func missingTokenPage(id string) page {
-	return page{status: 403, title: "Missing Traffic Access Token", sandboxID: id, reason: "traffic_token_missing",
+	return page{status: 403, title: "Missing Traffic Access Token", sandboxID: id,
+		reason:  "traffic_token_missing",
 		message: "Sandbox is secured with traffic access token. Token header 'e2b-traffic-access-token' is missing"}
 }
 
 func invalidTokenPage(id string) page {
-	return page{status: 403, title: "Invalid Traffic Access Token", sandboxID: id, reason: "traffic_token_invalid",
+	return page{status: 403, title: "Invalid Traffic Access Token", sandboxID: id,
+		reason:  "traffic_token_invalid",
 		message: "Sandbox is secured with traffic access token. Provided token in header 'e2b-traffic-access-token' is invalid"}
 }
 
-// pausedPage differs from notFoundPage for those who look closely (runtime.md §1.7).
+// pausedPage differs from notFoundPage only in the details (runtime.md §1.7).
 func pausedPage(id string) page {
 	p := notFoundPage(id, "paused")
 	p.detail = "It is paused, and not set to be resumed by traffic; connect to it to resume it."
 	return p
 }
 
-// errorPage turns a resolver's error into its page.
+// errorPage returns the page for a resolver's error.
 func errorPage(id string, err error) page {
 	known := shoal.AsError(err)
-	p := page{status: known.Status, sandboxID: id, message: known.Message, reason: known.Code, detail: known.Fix}
+	p := page{status: known.Status, sandboxID: id, message: known.Message, reason: known.Code,
+		detail: known.Fix}
 	switch known.Kind {
 	case shoal.ErrSandboxNotFound:
 		return notFoundPage(id, known.Code)
@@ -109,8 +115,9 @@ func (p page) write(w http.ResponseWriter, r *http.Request) {
 		}
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.WriteHeader(p.status)
-		// The client may be gone; there is nobody to tell.
-		_ = htmlPage.Execute(w, map[string]any{"Title": p.title, "Text": text, "ID": p.sandboxID, "Port": p.port})
+		// Best effort: the client may have gone.
+		_ = htmlPage.Execute(w, map[string]any{"Title": p.title, "Text": text, "ID": p.sandboxID,
+			"Port": p.port})
 		return
 	}
 	body := map[string]any{"message": p.message, "code": p.status, "reason": p.reason}
@@ -130,8 +137,8 @@ func (p page) write(w http.ResponseWriter, r *http.Request) {
 
 var browserAgent = regexp.MustCompile(`(?i)mozilla|chrome|safari|firefox|edge|opera|msie`)
 
-// wantsHTML tells a person's browser from a program, also from a script that
-// runs in a browser (runtime.md §1.7).
+// wantsHTML distinguishes a person's browser from a program, including a script in a
+// browser (runtime.md §1.7).
 func wantsHTML(r *http.Request) bool {
 	if !browserAgent.MatchString(r.UserAgent()) {
 		return false

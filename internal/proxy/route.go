@@ -14,25 +14,24 @@ const (
 	headerPort    = "E2b-Sandbox-Port"
 )
 
-// route is where a request wants to go.
+// route is the destination of a request.
 type route struct {
 	sandboxID string
-	port      uint64 // any number parses; no port above 65535 is ever open
+	port      uint64 // any number is accepted, but no port above 65535 is ever open
 }
 
-// routeError is a request that names no sandbox; it is answered in plain text
-// with status 400 as the reference does.
+// routeError means that a request names no sandbox. It is answered in plain text with
+// status 400, as by the reference implementation.
 type routeError string
 
 func (e routeError) Error() string { return string(e) }
 
-// errUnrouted is a request on a header-capable host without routing headers. A
-// signed file URL may still say whose it is.
+// errUnrouted means that a request has neither a sandbox in its host name nor routing
+// headers. A signed file URL may still identify the sandbox.
 const errUnrouted = routeError("Invalid host")
 
-// routeOf decides by host name, or by headers where the host cannot say it. More
-// than the reference, headers count on every host whose first label is not
-// <port>-<id>.
+// routeOf decides by the host name, or else by headers. Unlike in the reference
+// implementation, headers count on every host whose first label is not <port>-<id>.
 func routeOf(r *http.Request) (route, error) {
 	host := hostOnly(r.Host)
 	label, _, dotted := strings.Cut(host, ".")
