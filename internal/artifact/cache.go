@@ -15,34 +15,35 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Depot is where artifacts are kept for good when the local disk is only a cache
-// of them: another directory, for example on a network file system.
+// Depot keeps artifacts permanently when the local disk is only a cache: another directory,
+// for example on a network file system.
 //
-// What is committed locally is copied there beside the caller's work, and may be
-// evicted here from then on, the least recently used first, when the local
-// directory has more than its bound. Get fetches what is not here.
+// Artifacts that are committed locally are copied there in the background. From then on
+// they may be evicted here, least recently used first, when the local directory exceeds its
+// bound. Get fetches artifacts that are not here.
 type Depot struct {
 	remote *Store
-	bound  int64 // bytes that the local directory may hold; what is not copied yet counts, but stays
+	bound  int64 // of the local directory, in bytes; artifacts not yet copied count, but are never evicted
 	log    *slog.Logger
-	grace  time.Duration // what was used just now may be in the middle of being read
+	grace  time.Duration // a recently used artifact may still be read
 
 	mu      sync.Mutex
-	pending map[string]bool // committed here, not there yet
+	pending map[string]bool // committed here, but not yet copied
 	wake    chan struct{}
 }
 
-// NewDepot keeps artifacts in dir.
+// NewDepot returns a depot that keeps artifacts in dir.
 func NewDepot(dir string, bound int64, log *slog.Logger) (*Depot, error) {
 	remote, err := Open(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open the artifact depot: %w", err)
 	}
-	return &Depot{remote: remote, bound: bound, log: log, grace: time.Minute, pending: map[string]bool{}, wake: make(chan struct{}, 1)}, nil
+	return &Depot{remote: remote, bound: bound, log: log, grace: time.Minute, pending: map[string]bool{},
+		wake: make(chan struct{}, 1)}, nil
 }
 
-// WithDepot makes s a cache of d. Run must then be running, and the method must be
-// called before any other.
+// WithDepot makes s a cache of d. It must be called before any other method, and Run must
+// be running.
 func (s *Store) WithDepot(d *Depot) error {
 	s.depot = d
 	local, err := s.List()
@@ -57,7 +58,7 @@ func (s *Store) WithDepot(d *Depot) error {
 	return nil
 }
 
-// Run copies and evicts until ctx ends. Without a depot it only waits.
+// Run copies and evicts until ctx is done. Without a depot it only waits.
 func (s *Store) Run(ctx context.Context) error {
 	d := s.depot
 	if d == nil {
@@ -119,7 +120,7 @@ func (d *Depot) isPending(id string) bool {
 
 func (s *Store) upload(ctx context.Context, id string) error {
 	a, err := s.getLocal(id)
-	if errors.Is(err, ErrMissing) { // removed meanwhile
+	if errors.Is(err, ErrMissing) { // removed in the meantime
 		s.depot.settle(id)
 		return nil
 	} else if err != nil {
@@ -135,7 +136,7 @@ func (s *Store) upload(ctx context.Context, id string) error {
 	return nil
 }
 
-// fetch brings an artifact from the depot.
+// fetch copies an artifact from the depot.
 func (s *Store) fetch(id string) (*Artifact, error) {
 	a, err := s.depot.remote.Get(id)
 	if err != nil {
@@ -148,22 +149,24 @@ func (s *Store) fetch(id string) (*Artifact, error) {
 	return s.getLocal(id)
 }
 
-// copyArtifact copies the files and checks them on the way: what was damaged on
-// one side does not become whole on the other.
+// copyArtifact copies the files and verifies their checksums on the way, so that damage on
+// one side is never stored as valid on the other.
 func copyArtifact(ctx context.Context, a *Artifact, to *Store) error {
 	draft, err := to.Draft(a.ID)
 	if err != nil {
 		return err
 	}
 	for _, f := range a.Files {
-		if err := copyFile(ctx, filepath.Join(a.Dir, f.Name), filepath.Join(draft.Dir(), f.Name)); err != nil {
+		if err := copyFile(ctx, filepath.Join(a.Dir, f.Name),
+			filepath.Join(draft.Dir(), f.Name)); err != nil {
 			return errors.Join(err, draft.Discard())
 		}
 	}
 	draft.stopFlushing()
 	files, err := seal(draft.Dir(), a.Files)
 	if err == nil && !slices.Equal(files, a.Files) {
-		err = &CorruptError{ID: a.ID, Reason: "its files do not have the checksums that they were stored with"}
+		err = &CorruptError{ID: a.ID,
+			Reason: "its files do not have the checksums that they were stored with"}
 	}
 	if err == nil {
 		err = draft.finish(a.Manifest)
@@ -197,8 +200,8 @@ func copyFile(ctx context.Context, from, to string) error {
 	}
 }
 
-// evict removes what was used least recently, and is in the depot, until the rest
-// is within the bound.
+// evict removes the least recently used artifacts that are also in the depot, until the
+// local directory is within its bound.
 func (s *Store) evict() error {
 	local, err := s.List()
 	if err != nil {
@@ -224,16 +227,17 @@ func (s *Store) evict() error {
 	return nil
 }
 
-// evictable asks the depot: a pending mark may have been lost with a process.
+// evictable asks the depot, because a pending mark may have been lost with the process that
+// held it.
 func (s *Store) evictable(id string) bool {
 	_, err := s.depot.remote.Get(id)
 	return err == nil
 }
 
-// touch notes a use in the directory's access time, which survives a restart.
+// touch records a use in the directory's access time, which survives a restart.
 func (s *Store) touch(path string) {
 	now := unix.NsecToTimespec(time.Now().UnixNano())
-	// Best effort: an older time only makes it leave the cache earlier.
+	// Best effort: with an older time the artifact is only evicted sooner.
 	_ = unix.UtimesNanoAt(unix.AT_FDCWD, path, []unix.Timespec{now, {Nsec: unix.UTIME_OMIT}}, 0)
 }
 

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// cached is a store that caches a depot and may hold bound bytes.
+// cached returns a store that caches a depot and may hold bound bytes.
 func cached(t *testing.T, dir, depotDir string, bound int64) *Store {
 	t.Helper()
 	s := open(t, dir)
@@ -52,12 +52,13 @@ func isHere(s *Store, id string) bool {
 	return err == nil
 }
 
-// TestCacheIsBounded: the least recently used leaves, and comes back when asked for.
+// TestCacheIsBounded: the least recently used artifact is evicted, and comes back when it
+// is needed.
 func TestCacheIsBounded(t *testing.T) {
 	s := cached(t, t.TempDir(), t.TempDir(), 25)
 	put(t, s, "one", "0123456789")
 	put(t, s, "two", "0123456789")
-	if _, err := s.Get("one"); err != nil { // so that two is the older
+	if _, err := s.Get("one"); err != nil { // makes "two" the least recently used
 		t.Fatal(err)
 	}
 	run(t, s)
@@ -84,7 +85,8 @@ func TestCacheIsBounded(t *testing.T) {
 	}
 }
 
-// TestDamageHereIsMendedFromTheDepot, and damage there does not come here.
+// TestDamageHereIsMendedFromTheDepot: damage here is repaired from the depot, and damage in
+// the depot is not copied here.
 func TestDamageHereIsMendedFromTheDepot(t *testing.T) {
 	there := t.TempDir()
 	s := cached(t, t.TempDir(), there, 1000)
@@ -107,11 +109,11 @@ func TestDamageHereIsMendedFromTheDepot(t *testing.T) {
 	}
 	var corrupt *CorruptError
 	if _, err := s.Get("one"); !errors.As(err, &corrupt) || isHere(s, "one") {
-		t.Errorf("damage was fetched: %v", err)
+		t.Errorf("a damaged artifact was fetched: %v", err)
 	}
 }
 
-// TestUnsentArtifactsStay: a process that ended had not copied everything.
+// TestUnsentArtifactsStay: the previous process exited before it had copied everything.
 func TestUnsentArtifactsStay(t *testing.T) {
 	here, there := t.TempDir(), t.TempDir()
 	put(t, cached(t, here, there, 0), "one", "hello")
@@ -120,7 +122,7 @@ func TestUnsentArtifactsStay(t *testing.T) {
 		t.Fatalf("evicted before it was copied: %v", err)
 	}
 	run(t, s)
-	eventually(t, "it is copied and leaves", func() bool { return !isHere(s, "one") })
+	eventually(t, "the artifact is copied and evicted", func() bool { return !isHere(s, "one") })
 	if _, err := s.Get("one"); err != nil {
 		t.Error(err)
 	}

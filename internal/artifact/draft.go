@@ -18,23 +18,23 @@ import (
 	"shoal/internal/atomicfile"
 )
 
-// Draft is an artifact in the making. Either Commit or Discard must be called.
+// Draft is an artifact that is being written. The caller must call Commit or Discard.
 type Draft struct {
 	store *Store
 	id    string
 	dir   string
 
-	// flushing owns the goroutine that keeps pages from piling up.
+	// flushing waits for the goroutine that keeps dirty pages from piling up.
 	flushing sync.WaitGroup
 	finished chan struct{}
 	once     sync.Once
 }
 
-// flushPeriod is how often written pages are pushed towards the disk while a
-// draft grows, so that Commit finds few left.
+// flushPeriod is how often written pages are pushed to the disk while a draft grows, so
+// that little is left for Commit.
 const flushPeriod = 20 * time.Millisecond
 
-// Draft begins an artifact. The caller puts plain files into Dir.
+// Draft begins an artifact. The caller puts regular files into Dir.
 func (s *Store) Draft(id string) (*Draft, error) {
 	if _, err := s.path(id); err != nil {
 		return nil, err
@@ -46,15 +46,15 @@ func (s *Store) Draft(id string) (*Draft, error) {
 	return &Draft{store: s, id: id, dir: dir, finished: make(chan struct{})}, nil
 }
 
-// FlushEarly pushes what is written towards the disk while the draft grows. It makes a
-// Commit quicker, and the writing slower, so it is not for what is committed loosely or
-// discarded. It may be called once.
+// FlushEarly writes pages to the disk while the draft grows. That makes Commit faster and
+// the writing slower, so it is not for drafts that are committed loosely or discarded. It
+// may be called once.
 func (d *Draft) FlushEarly() { d.flushing.Go(d.flush) }
 
-// Dir is where the files go.
+// Dir is the directory for the files.
 func (d *Draft) Dir() string { return d.dir }
 
-// flush starts the writing of what is dirty, without waiting for it.
+// flush starts writing dirty pages, without waiting for the writes to finish.
 func (d *Draft) flush() {
 	tick := time.NewTicker(flushPeriod)
 	defer tick.Stop()
@@ -91,9 +91,9 @@ func (d *Draft) Discard() error {
 	return os.RemoveAll(d.dir)
 }
 
-// Commit makes the draft the artifact of its name, durably. One that is there
-// already is replaced. meta is the owner's, kept as JSON. After an error the
-// draft can only be discarded.
+// Commit durably makes the draft the artifact of its name, replacing one that exists. meta
+// belongs to the caller and is stored as JSON. After an error the draft can only be
+// discarded.
 func (d *Draft) Commit(meta any) (*Artifact, error) {
 	d.stopFlushing()
 	a, err := d.commit(meta)
@@ -125,19 +125,20 @@ func (d *Draft) commit(meta any) (*Artifact, error) {
 	return &Artifact{Manifest: m, Dir: filepath.Join(d.store.dir, d.id)}, nil
 }
 
-// finish describes the sealed files and gives the draft its name.
+// finish writes the manifest of the sealed files and gives the draft its name.
 func (d *Draft) finish(m Manifest) error {
 	data, err := json.Marshal(m)
 	if err != nil {
 		return err
 	}
-	if err := atomicfile.WriteFile(filepath.Join(d.dir, manifestFile), data, 0o600, atomicfile.Durable); err != nil {
+	if err := atomicfile.WriteFile(filepath.Join(d.dir, manifestFile), data, 0o600,
+		atomicfile.Durable); err != nil {
 		return err
 	}
 	return d.rename(atomicfile.Durable)
 }
 
-// files lists what the caller has written.
+// files lists the files that the caller has written.
 func (d *Draft) files() ([]File, error) {
 	entries, err := os.ReadDir(d.dir)
 	if err != nil {
@@ -154,7 +155,7 @@ func (d *Draft) files() ([]File, error) {
 	return files, nil
 }
 
-// rename gives the draft its name; an artifact that has it is replaced.
+// rename gives the draft its name, replacing an artifact that has it.
 func (d *Draft) rename(durability atomicfile.Durability) error {
 	path, err := d.store.path(d.id)
 	if err != nil {
@@ -170,7 +171,7 @@ func (d *Draft) rename(durability atomicfile.Durability) error {
 	return err
 }
 
-// seal syncs each file while its checksum is made.
+// seal syncs each file and computes its checksum.
 func seal(dir string, names []File) ([]File, error) {
 	files := make([]File, len(names))
 	var g errgroup.Group
@@ -198,7 +199,7 @@ func sum(path string) (File, error) {
 	return File{Name: filepath.Base(path), Size: size, CRC32C: hash.Sum32()}, err
 }
 
-// Verify reads every file and compares; a difference is a CorruptError.
+// Verify reads every file and compares checksums; a difference is a CorruptError.
 func (a *Artifact) Verify() error {
 	if a.Boot != "" {
 		return a.checkBoot()
@@ -211,7 +212,7 @@ func (a *Artifact) Verify() error {
 	return nil
 }
 
-// VerifyFile is Verify for one file; one that the artifact does not have is ErrMissing.
+// VerifyFile verifies one file; it returns ErrMissing if the artifact has no such file.
 func (a *Artifact) VerifyFile(name string) error {
 	if a.Boot != "" {
 		return a.checkBoot()
@@ -229,7 +230,8 @@ func (a *Artifact) verifyFile(want File) error {
 		return fmt.Errorf("read artifact %s: %w", a.ID, err)
 	}
 	if got != want {
-		return &CorruptError{ID: a.ID, Reason: want.Name + " does not have the checksum that it was stored with"}
+		return &CorruptError{ID: a.ID, Reason: want.Name +
+			" does not have the checksum that it was stored with"}
 	}
 	return nil
 }

@@ -17,12 +17,12 @@ import (
 	"shoal/internal/atomicfile"
 )
 
-// An artifact may be given its name before it is on the disk: a loose one is whole
-// for as long as the machine runs, whatever process dies, and is sealed soon after.
-// If the machine stops in between, it counts as damaged.
+// An artifact may get its name before it is on the disk. Such a loose artifact survives the
+// death of any process, but not of the machine, and is sealed soon after. If the machine
+// stops before that, the artifact counts as damaged.
 
-// CommitLoose is Commit without the wait for the disk and without checksums; Seal
-// makes up for both.
+// CommitLoose is Commit without waiting for the disk and without checksums; Seal does both
+// later.
 func (d *Draft) CommitLoose(meta any) (*Artifact, error) {
 	d.stopFlushing()
 	a, err := d.commitLoose(meta)
@@ -57,9 +57,9 @@ func (d *Draft) commitLoose(meta any) (*Artifact, error) {
 	return &Artifact{Manifest: m, Dir: filepath.Join(d.store.dir, d.id)}, nil
 }
 
-// Seal makes a loose artifact durable and able to be verified. One that is sealed,
-// or was removed, is left alone; one of an earlier run of the machine is a
-// CorruptError.
+// Seal makes a loose artifact durable and verifiable. It does nothing if the artifact is
+// sealed or was removed, and returns a CorruptError if it was written before the machine
+// last booted.
 func (s *Store) Seal(id string) error {
 	a, err := s.getLocal(id)
 	if errors.Is(err, ErrMissing) {
@@ -81,7 +81,7 @@ func (s *Store) Seal(id string) error {
 		err = a.replaceManifest()
 	}
 	if errors.Is(err, os.ErrNotExist) {
-		return nil // removed meanwhile
+		return nil // removed in the meantime
 	}
 	if err != nil {
 		return fmt.Errorf("seal artifact %s: %w", id, err)
@@ -92,12 +92,12 @@ func (s *Store) Seal(id string) error {
 	return atomicfile.SyncDir(s.dir)
 }
 
-// settleStep is how much is on its way to the disk at once, in bytes. All of it at once
-// would make whoever else writes wait behind it, such as a sandbox that is resumed.
+// settleStep is how many bytes are written to the disk at once. If it were the whole file,
+// other writers, such as a sandbox being resumed, would have to wait behind it.
 const settleStep = 8 << 20
 
-// settle brings a file to the disk, bit by bit, while its checksum is made. It stops if
-// the artifact is removed meanwhile.
+// settle writes a file to the disk step by step and computes its checksum. It stops if the
+// artifact is removed in the meantime.
 func (a *Artifact) settle(name string) (File, error) {
 	path := filepath.Join(a.Dir, name)
 	f, err := os.Open(path)
@@ -114,8 +114,9 @@ func (a *Artifact) settle(name string) (File, error) {
 		if n == 0 {
 			break
 		}
-		// Best effort: not every file system can, and Sync comes in any case.
-		_ = unix.SyncFileRange(int(f.Fd()), file.Size, n, unix.SYNC_FILE_RANGE_WAIT_BEFORE|unix.SYNC_FILE_RANGE_WRITE|unix.SYNC_FILE_RANGE_WAIT_AFTER)
+		// Best effort: not every file system supports it, and Sync follows in any case.
+		_ = unix.SyncFileRange(int(f.Fd()), file.Size, n,
+			unix.SYNC_FILE_RANGE_WAIT_BEFORE|unix.SYNC_FILE_RANGE_WRITE|unix.SYNC_FILE_RANGE_WAIT_AFTER)
 		file.Size += n
 		if _, err := os.Stat(path); err != nil {
 			return File{}, err
@@ -133,7 +134,7 @@ func (a *Artifact) replaceManifest() error {
 	return atomicfile.WriteFile(filepath.Join(a.Dir, manifestFile), data, 0o600, atomicfile.Durable)
 }
 
-// checkBoot tells whether the machine has run since a loose artifact was written.
+// checkBoot reports whether the machine has been up since a loose artifact was written.
 func (a *Artifact) checkBoot() error {
 	now, err := bootID()
 	if err != nil {
@@ -145,7 +146,7 @@ func (a *Artifact) checkBoot() error {
 	return nil
 }
 
-// bootID names this run of the machine.
+// bootID identifies the current boot of the machine.
 var bootID = sync.OnceValues(func() (string, error) {
 	data, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {

@@ -1,7 +1,7 @@
-// Package artifact keeps the bytes of snapshots on local disk, by name: an
-// artifact is a directory that is either whole or not there. It is written as a
-// draft, synced, described by a manifest with a checksum of each file, and then
-// gets its name in one step. A loose artifact (loose.go) gets its name first.
+// Package artifact keeps the bytes of snapshots on the local disk, by name. An artifact is
+// a directory that is either whole or absent: it is written as a draft, synced, described
+// by a manifest with a checksum of each file, and then gets its name in one step. A loose
+// artifact (loose.go) gets its name before it is synced.
 package artifact
 
 import (
@@ -16,10 +16,10 @@ import (
 	"time"
 )
 
-// ErrMissing means that there is no artifact of that name.
+// ErrMissing means that there is no artifact with that name.
 var ErrMissing = errors.New("artifact is missing")
 
-// CorruptError is an artifact whose files are not what was stored.
+// CorruptError means that an artifact's files differ from what was stored.
 type CorruptError struct {
 	ID     string
 	Reason string
@@ -35,14 +35,15 @@ const (
 	trashPrefix  = ".trash-"
 )
 
-// Manifest describes an artifact; it is written last.
+// Manifest describes an artifact. It is written last.
 type Manifest struct {
 	ID        string    `json:"id"`
 	CreatedAt time.Time `json:"createdAt"`
 	Files     []File    `json:"files"`
-	// Boot is the run of the machine that wrote a loose artifact; "" is a sealed one.
+	// Boot is the boot of the machine in which a loose artifact was written; "" if it is
+	// sealed.
 	Boot string `json:"boot,omitempty"`
-	// Meta is the owner's.
+	// Meta belongs to the caller.
 	Meta json.RawMessage `json:"meta"`
 }
 
@@ -53,7 +54,7 @@ type File struct {
 	CRC32C uint32 `json:"crc32c"` // Castagnoli
 }
 
-// Readable is false of what List knows by its name alone.
+// Readable is false for an artifact of which List knows only the name.
 func (m Manifest) Readable() bool { return len(m.Meta) > 0 }
 
 // Size is the sum of the files' sizes, in bytes.
@@ -69,11 +70,11 @@ func (m Manifest) Size() int64 {
 // at a time may own the directory.
 type Store struct {
 	dir   string
-	depot *Depot // nil if what is here is all there is
+	depot *Depot // nil if the directory is no cache
 }
 
-// Open makes the directory if needed and removes what an interrupted process
-// left unfinished.
+// Open creates the directory if needed and removes what an interrupted process left
+// unfinished.
 func Open(dir string) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the artifacts' directory: %w", err)
@@ -102,16 +103,16 @@ func (s *Store) path(id string) (string, error) {
 	return filepath.Join(s.dir, id), nil
 }
 
-// Artifact is a whole artifact.
+// Artifact is a complete artifact.
 type Artifact struct {
 	Manifest
 	// Dir holds the files. They must not be changed.
 	Dir string
 }
 
-// Get finds an artifact, or returns ErrMissing. The files are there with their
-// sizes; Verify reads them. With a depot, what is not here or damaged here is
-// fetched.
+// Get finds an artifact, or returns ErrMissing. It checks that the files exist with the
+// right sizes; Verify reads them. With a depot, it fetches an artifact that is missing or
+// damaged here.
 func (s *Store) Get(id string) (*Artifact, error) {
 	a, err := s.getLocal(id)
 	if s.depot != nil && err != nil && !s.depot.isPending(id) {
@@ -147,7 +148,7 @@ func (s *Store) getLocal(id string) (*Artifact, error) {
 	return a, nil
 }
 
-// ListAll is List with what is only in the depot, or cannot be read here.
+// ListAll is List plus the artifacts that are only in the depot or cannot be read here.
 func (s *Store) ListAll() ([]Manifest, error) {
 	list, err := s.List()
 	if err != nil || s.depot == nil {
@@ -166,8 +167,7 @@ func (s *Store) ListAll() ([]Manifest, error) {
 	return list, err
 }
 
-// List returns the manifests of all artifacts that are here, in the order of
-// their names.
+// List returns the manifests of all artifacts in the local directory, sorted by name.
 func (s *Store) List() ([]Manifest, error) {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
@@ -180,8 +180,8 @@ func (s *Store) List() ([]Manifest, error) {
 		}
 		m := Manifest{ID: e.Name()}
 		if data, err := os.ReadFile(filepath.Join(s.dir, e.Name(), manifestFile)); err == nil {
-			// A manifest that cannot be read leaves only the name, which is enough to
-			// remove the artifact by.
+			// If the manifest cannot be read, only the name is known, which is enough to
+			// remove the artifact.
 			if json.Unmarshal(data, &m) != nil {
 				m = Manifest{}
 			}
@@ -192,8 +192,8 @@ func (s *Store) List() ([]Manifest, error) {
 	return list, nil
 }
 
-// Remove deletes an artifact, here and in the depot; one that is not there is no
-// error. It is gone from the moment that its name is.
+// Remove deletes an artifact, here and in the depot; it is no error if there is none. The
+// artifact is gone as soon as its name is.
 func (s *Store) Remove(id string) error {
 	err := s.removeLocal(id)
 	if s.depot != nil {

@@ -33,7 +33,8 @@ func put(t *testing.T, s *Store, id, text string) *Artifact {
 	return a
 }
 
-// TestLooseArtifacts are whole while the machine runs, and verified once sealed.
+// TestLooseArtifacts: loose artifacts are whole while the machine is up, and can be
+// verified once they are sealed.
 func TestLooseArtifacts(t *testing.T) {
 	s := open(t, t.TempDir())
 	loosely := func(id string) *Artifact {
@@ -54,12 +55,13 @@ func TestLooseArtifacts(t *testing.T) {
 		}
 		return a
 	}
-	// More than one step on its way to the disk.
+	// More than one settleStep.
 	large, err := s.Draft("large")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(large.Dir(), "data"), bytes.Repeat([]byte("hello"), settleStep/2), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(large.Dir(), "data"),
+		bytes.Repeat([]byte("hello"), settleStep/2), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := large.CommitLoose(nil); err != nil {
@@ -88,7 +90,7 @@ func TestLooseArtifacts(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := a.Verify(); err == nil {
-		t.Error("damage was not seen")
+		t.Error("the damage was not detected")
 	}
 
 	a = loosely("lost")
@@ -97,11 +99,12 @@ func TestLooseArtifacts(t *testing.T) {
 		t.Fatal(err)
 	}
 	var corrupt *CorruptError
-	if a, err := s.Get("lost"); err != nil || !errors.As(a.Verify(), &corrupt) || !errors.As(s.Seal("lost"), &corrupt) {
-		t.Errorf("what the machine lost counts as whole: %v", err)
+	if a, err := s.Get("lost"); err != nil || !errors.As(a.Verify(), &corrupt) ||
+		!errors.As(s.Seal("lost"), &corrupt) {
+		t.Errorf("an artifact that was lost with the machine counts as whole: %v", err)
 	}
 	if err := s.Seal("never was"); err == nil {
-		t.Error("a name that is none")
+		t.Error("an unknown name was accepted")
 	}
 	if err := s.Seal("never-was"); err != nil {
 		t.Error(err)
@@ -146,7 +149,7 @@ func TestCommitReplaces(t *testing.T) {
 	}
 }
 
-// TestDraftsDoNotOutliveTheirProcess also covers a removal that was cut off.
+// TestDraftsDoNotOutliveTheirProcess also covers an interrupted removal.
 func TestDraftsDoNotOutliveTheirProcess(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
@@ -201,7 +204,7 @@ func TestNamesStayInside(t *testing.T) {
 	s := open(t, t.TempDir())
 	for _, id := range []string{"", ".", "..", "a/b", "../a", ".draft-x", "a b"} {
 		if _, err := s.Draft(id); err == nil {
-			t.Errorf("%q was taken", id)
+			t.Errorf("%q was accepted", id)
 		}
 		if err := s.Remove(id); err == nil {
 			t.Errorf("%q could be removed", id)
