@@ -1,5 +1,5 @@
-// Package doctor checks what a machine needs to run sandboxes, and says of each
-// failure what causes it and what mends it.
+// Package doctor checks what a machine needs to run sandboxes. For each failure it tells
+// the cause and the fix.
 package doctor
 
 import (
@@ -15,8 +15,8 @@ type Level int
 
 const (
 	OK   Level = iota // as it should be
-	Note              // not as good as it could be; everything works
-	Warn              // something will not work; the rest goes on
+	Note              // not ideal, but everything works
+	Warn              // something will not work, but sandboxes run
 	Fail              // no sandbox can run
 )
 
@@ -28,9 +28,9 @@ func (l Level) String() string {
 type Result struct {
 	Name  string
 	Level Level
-	// Found is what the machine has, or the cause of the failure.
+	// Found is the state of the machine, or the cause of the failure.
 	Found string
-	// Fix is a command or an act; empty when there is nothing to mend.
+	// Fix is a command to run or a thing to do; empty if nothing needs fixing.
 	Fix string
 }
 
@@ -48,7 +48,7 @@ func (l Level) because(fix, format string, args ...any) Result {
 	return Result{Level: l, Found: fmt.Sprintf(format, args...), Fix: fix}
 }
 
-// checks in the order of a start: what fails first explains what follows.
+// checks are in the order of a start: an early failure explains those that follow.
 var checks = []check{
 	{"root", checkRoot},
 	{"kernel", checkKernel},
@@ -66,7 +66,7 @@ var checks = []check{
 	{"base template", checkBase},
 }
 
-// Run makes every check, in order.
+// Run runs every check, in order.
 func Run(ctx context.Context, cfg *config.Config) []Result {
 	results := make([]Result, 0, len(checks))
 	for _, c := range checks {
@@ -77,7 +77,7 @@ func Run(ctx context.Context, cfg *config.Config) []Result {
 	return results
 }
 
-// Worst is the most severe level among results.
+// Worst returns the most severe level among results.
 func Worst(results []Result) Level {
 	worst := OK
 	for _, r := range results {

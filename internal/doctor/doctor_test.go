@@ -19,7 +19,7 @@ func TestPortHolder(t *testing.T) {
 	if holder := PortHolder(l.Addr().String()); !strings.Contains(holder, "doctor.test") {
 		t.Errorf("holder of our own port: %s", holder)
 	}
-	// Another address of the same port is not taken by it.
+	// It does not take the same port on another address.
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	if holder := PortHolder("127.0.0.2:" + port); strings.Contains(holder, "doctor.test") {
 		t.Errorf("holder of another address: %s", holder)
@@ -39,12 +39,12 @@ func settings(t *testing.T) *config.Config {
 		defer l.Close()
 		return l.Addr().String()
 	}
-	return &config.Config{DataDir: t.TempDir(), RunDir: t.TempDir(), Instance: "none", HostCIDR: "10.91.0.0/16", VethCIDR: "10.92.0.0/16",
+	return &config.Config{DataDir: t.TempDir(), RunDir: t.TempDir(), Instance: "none",
+		HostCIDR: "10.91.0.0/16", VethCIDR: "10.92.0.0/16",
 		APIListen: free(), ProxyListen: free(), HealthListen: free(), NodeListen: free()}
 }
 
-// TestEveryFailureHasAFix looks at what this machine answers, and at settings that
-// cannot work.
+// TestEveryFailureHasAFix checks this machine, and then settings that cannot work.
 func TestEveryFailureHasAFix(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

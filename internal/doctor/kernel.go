@@ -18,13 +18,14 @@ import (
 
 func checkRoot(context.Context, *config.Config) Result {
 	if uid := os.Geteuid(); uid != 0 {
-		return Fail.because("run the command as root, or with sudo", "user ID is %d; namespaces, links and cgroups need root", uid)
+		return Fail.because("run the command as root, or with sudo",
+			"user ID is %d; namespaces, links and cgroups need root", uid)
 	}
 	return ok("running as root")
 }
 
-// checkKernel wants 5.10: older kernels lack what the sandbox kernel's filters
-// and pidfds use.
+// checkKernel requires 5.10: older kernels lack system calls that the sandbox kernel's
+// filters and pidfds use.
 func checkKernel(context.Context, *config.Config) Result {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
@@ -41,16 +42,18 @@ func checkKernel(context.Context, *config.Config) Result {
 	return ok("Linux %s", release)
 }
 
-// checkNamespaces makes the namespaces that a guest gets, in a child.
+// checkNamespaces starts a child in the namespaces that a guest gets.
 func checkNamespaces(ctx context.Context, _ *config.Config) Result {
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", "version")
 	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
+		Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET |
+			unix.CLONE_NEWNS | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
 		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
 		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
 	}
 	if err := cmd.Run(); err != nil {
-		return Fail.because("sysctl -w kernel.unprivileged_userns_clone=1 user.max_user_namespaces=15000 user.max_net_namespaces=15000",
+		return Fail.because("sysctl -w kernel.unprivileged_userns_clone=1 user.max_user_namespaces=15000 "+
+			"user.max_net_namespaces=15000",
 			"a process in new user, PID, network, mount, IPC and UTS namespaces does not start: %v", err)
 	}
 	return ok("user, PID, network, mount, IPC and UTS namespaces work")
@@ -82,7 +85,8 @@ func checkCgroups(context.Context, *config.Config) Result {
 		return Fail.because("boot with cgroup_enable=memory, and delegate memory and cpu to this environment",
 			"version 2 without the memory or the cpu controller")
 	default:
-		return Fail.because("mount -t cgroup2 none /sys/fs/cgroup", "no memory controller is mounted; limits cannot hold")
+		return Fail.because("mount -t cgroup2 none /sys/fs/cgroup",
+			"no memory controller is mounted; limits cannot hold")
 	}
 }
 
@@ -92,25 +96,28 @@ func checkNftables(context.Context, *config.Config) Result {
 		_, err = conn.ListTables()
 	}
 	if err != nil {
-		return Fail.because("modprobe nf_tables nft_chain_nat nft_masq, or use a kernel that has them built in", "the kernel refuses nftables: %v", err)
+		return Fail.because("modprobe nf_tables nft_chain_nat nft_masq, or use a kernel that has them built in",
+			"the kernel refuses nftables: %v", err)
 	}
 	return ok("the kernel has nftables")
 }
 
-// checkKVM opens a virtual machine: a device that is there may still be unusable.
+// checkKVM creates a virtual machine: the device may exist and still be unusable.
 func checkKVM(context.Context, *config.Config) Result {
 	const kvmCreateVM = 0xAE01
 	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
 	if errors.Is(err, os.ErrNotExist) {
 		return Note.because("", "no /dev/kvm; guests run under gVisor, which needs none")
 	} else if err != nil {
-		return Note.because("", "/dev/kvm cannot be opened (%v); guests run under gVisor, which needs none", err)
+		return Note.because("",
+			"/dev/kvm cannot be opened (%v); guests run under gVisor, which needs none", err)
 	}
 	defer f.Close()
 	fd, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), kvmCreateVM, 0)
 	if errno != 0 {
-		return Note.because("", "/dev/kvm makes no machine (%v); guests run under gVisor, which needs none", errno)
+		return Note.because("",
+			"/dev/kvm cannot create a virtual machine (%v); guests run under gVisor, which needs none", errno)
 	}
 	unix.Close(int(fd))
-	return ok("/dev/kvm makes a machine; guests run under gVisor all the same")
+	return ok("/dev/kvm works; guests run under gVisor nevertheless")
 }

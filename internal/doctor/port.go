@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// PortHolder names the process that listens on a TCP address, or says that it
-// cannot be seen.
+// PortHolder names the process that listens on a TCP address, or returns "an unknown
+// process".
 func PortHolder(addr string) string {
 	const unknown = "an unknown process"
 	resolved, err := net.ResolveTCPAddr("tcp", addr)
@@ -28,9 +28,9 @@ func PortHolder(addr string) string {
 	return unknown
 }
 
-// listeningInode finds the listening socket that takes an address in the kernel's
-// table: the local address is field 1, the state field 3 (0A is listening), the
-// inode field 9.
+// listeningInode finds the listening socket for an address in the host kernel's table.
+// Field 1 is the local address, field 3 the state (0A means listening), and field 9 the
+// inode.
 func listeningInode(file string, want *net.TCPAddr) string {
 	f, err := os.Open(file)
 	if err != nil {
@@ -50,14 +50,14 @@ func listeningInode(file string, want *net.TCPAddr) string {
 	return ""
 }
 
-// collides tells whether a listener's address, as the kernel writes it, excludes
-// another listener at ip.
+// collides reports whether a listener's address, in the kernel's notation, excludes another
+// listener at ip.
 func collides(host string, ip net.IP) bool {
 	if strings.Trim(host, "0") == "" || ip == nil || ip.IsUnspecified() {
 		return true
 	}
 	v4 := ip.To4()
-	// IPv4 addresses are written as numbers of the machine's byte order.
+	// The kernel writes IPv4 addresses as numbers in the machine's byte order.
 	return v4 == nil || host == fmt.Sprintf("%08X", binary.NativeEndian.Uint32(v4))
 }
 

@@ -32,10 +32,10 @@ func checkMemory(context.Context, *config.Config) Result {
 	if total < minMemory {
 		return Warn.because("use a machine with at least 1 GiB", "%d MiB of memory", total>>20)
 	}
-	return ok("%d MiB in all", total>>20)
+	return ok("%d MiB in total", total>>20)
 }
 
-// existing is the directory, or the nearest above it that there is.
+// existing returns the directory, or its nearest parent that exists.
 func existing(dir string) string {
 	for dir != "/" {
 		if _, err := os.Stat(dir); err == nil {
@@ -46,11 +46,12 @@ func existing(dir string) string {
 	return dir
 }
 
-// checkRunDir looks for what makes pauses and resumes wait behind whatever else is
-// written to the disk.
+// checkRunDir warns of a run directory on a disk: pauses and resumes then wait behind
+// everything else that is written there.
 func checkRunDir(_ context.Context, cfg *config.Config) Result {
 	if !config.OnMemory(existing(cfg.RunDir)) {
-		return Warn.because("set --run-dir to a directory on tmpfs, such as /dev/shm/shoal", "%s is on a disk, and pauses and resumes wait for it", cfg.RunDir)
+		return Warn.because("set --run-dir to a directory on tmpfs, such as /dev/shm/shoal",
+			"%s is on a disk, and pauses and resumes wait for it", cfg.RunDir)
 	}
 	return ok("%s is on tmpfs", cfg.RunDir)
 }
@@ -63,14 +64,17 @@ func checkDisk(_ context.Context, cfg *config.Config) Result {
 	}
 	free := int64(st.Bavail) * st.Bsize
 	if free < minDisk {
-		return Fail.because("free some space, or set --data-dir to a larger file system", "%d MiB free in %s; the base template needs %d", free>>20, dir, minDisk>>20)
+		return Fail.because("free some space, or set --data-dir to a larger file system",
+			"%d MiB free in %s; the base template needs %d", free>>20, dir, minDisk>>20)
 	}
 	return ok("%d MiB free for %s", free>>20, cfg.DataDir)
 }
 
-// checkRoute looks for the way to the internet that guests share.
+// checkRoute looks for the default route, which guests use to reach the internet.
 func checkRoute(context.Context, *config.Config) Result {
-	routes, err := network.Dump(func() ([]netlink.Route, error) { return netlink.RouteList(nil, netlink.FAMILY_V4) })
+	routes, err := network.Dump(func() ([]netlink.Route, error) {
+		return netlink.RouteList(nil, netlink.FAMILY_V4)
+	})
 	if err != nil {
 		return Warn.because("", "cannot list routes: %v", err)
 	}
@@ -79,13 +83,15 @@ func checkRoute(context.Context, *config.Config) Result {
 			return ok("through %s", r.Gw)
 		}
 	}
-	return Warn.because("ip route add default via GATEWAY", "none; sandboxes run, but reach nothing outside")
+	return Warn.because("ip route add default via GATEWAY", "no default route; sandboxes run, but cannot reach the internet")
 }
 
-// checkRanges finds host routes that the sandboxes' addresses would hide.
+// checkRanges finds host routes that the sandboxes' address ranges would hide.
 func checkRanges(_ context.Context, cfg *config.Config) Result {
 	host, veth, _ := cfg.Prefixes()
-	routes, err := network.Dump(func() ([]netlink.Route, error) { return netlink.RouteList(nil, netlink.FAMILY_V4) })
+	routes, err := network.Dump(func() ([]netlink.Route, error) {
+		return netlink.RouteList(nil, netlink.FAMILY_V4)
+	})
 	if err != nil {
 		return Warn.because("", "cannot list routes: %v", err)
 	}
@@ -99,7 +105,8 @@ func checkRanges(_ context.Context, cfg *config.Config) Result {
 		}
 		ones, _ := r.Dst.Mask.Size()
 		route := netip.PrefixFrom(addr, ones)
-		if link, err := netlink.LinkByIndex(r.LinkIndex); err == nil && strings.HasPrefix(link.Attrs().Name, cfg.Instance+"-v") {
+		if link, err := netlink.LinkByIndex(r.LinkIndex); err == nil &&
+			strings.HasPrefix(link.Attrs().Name, cfg.Instance+"-v") {
 			continue // a sandbox's own
 		}
 		for _, own := range []netip.Prefix{host, veth} {
@@ -131,7 +138,8 @@ func checkPorts(_ context.Context, cfg *config.Config) Result {
 	}
 	for _, t := range taken {
 		if !strings.Contains(t, "shoal") {
-			return Fail.because("end the holder, or choose other addresses with --api-listen, --proxy-listen, --health-listen, --node-listen",
+			return Fail.because("stop the process, or choose other addresses with "+
+				"--api-listen, --proxy-listen, --health-listen, --node-listen",
 				"in use: %s", strings.Join(taken, "; "))
 		}
 	}
@@ -143,9 +151,11 @@ func checkBootstrap(_ context.Context, cfg *config.Config) Result {
 		return ok("%s", path)
 	}
 	if checkBase(nil, cfg).Level == OK {
-		return Note.because("apt-get install mmdebstrap", "mmdebstrap is missing; the base template is built already")
+		return Note.because("apt-get install mmdebstrap",
+			"mmdebstrap is missing; the base template is built already")
 	}
-	return Fail.because("apt-get install mmdebstrap", "mmdebstrap is missing; the base template cannot be built")
+	return Fail.because("apt-get install mmdebstrap",
+		"mmdebstrap is missing; the base template cannot be built")
 }
 
 func checkBase(_ context.Context, cfg *config.Config) Result {
