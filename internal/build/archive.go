@@ -14,9 +14,9 @@ import (
 	"strings"
 )
 
-// Check looks at an archive that a step could not use, and forgets it if that is the
-// archive's fault: it cannot be read, or has nothing at source, where "" is anything at
-// all. The client is then asked for it again. It reports whether the archive is good.
+// Check examines an archive that a step could not use, and forgets it if the archive is at
+// fault: it cannot be read, or contains nothing at source ("" means anything). The client
+// is then asked to upload it again. Check reports whether the archive is good.
 func (f *Files) Check(ctx context.Context, scope, hash, source string) (bool, error) {
 	file, err := f.Open(scope, hash)
 	if errors.Is(err, ErrNoFiles) {
@@ -36,7 +36,7 @@ func (f *Files) Check(ctx context.Context, scope, hash, source string) (bool, er
 	return false, f.forget(scope, hash, file)
 }
 
-// forget removes an archive, unless another has taken its place since it was opened.
+// forget removes an archive, unless it was replaced since it was opened.
 func (f *Files) forget(scope, hash string, opened *os.File) error {
 	name, err := f.path(scope, hash)
 	if err != nil {
@@ -56,8 +56,8 @@ func (f *Files) forget(scope, hash string, opened *os.File) error {
 	return nil
 }
 
-// holds reads an archive to its end, tar or tar.gz, and reports whether it has something
-// at source or below.
+// holds reads an archive (tar or tar.gz) to its end, and reports whether it contains source
+// or anything below it.
 func holds(archive io.Reader, source string) (bool, error) {
 	r := bufio.NewReader(archive)
 	if magic, _ := r.Peek(2); string(magic) == "\x1f\x8b" {
@@ -71,7 +71,7 @@ func holds(archive io.Reader, source string) (bool, error) {
 	for entries := tar.NewReader(r); ; {
 		entry, err := entries.Next()
 		if err == io.EOF {
-			_, err := io.Copy(io.Discard, r) // a checksum comes last
+			_, err := io.Copy(io.Discard, r) // the checksum is at the end
 			return found, err
 		}
 		if err != nil {
@@ -82,7 +82,7 @@ func holds(archive io.Reader, source string) (bool, error) {
 	}
 }
 
-// heedful stops reading when its context ends.
+// heedful is a reader that stops when its context is done.
 type heedful struct {
 	ctx context.Context
 	io.Reader

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// TestCheck: an archive of which a step cannot get its files is forgotten, and no other.
+// TestCheck: only archives from which a step cannot get its files are forgotten.
 func TestCheck(t *testing.T) {
 	files := openFiles(t)
 	plain := archiveOf(t, "./", "dir/a.txt", "b.txt")
@@ -49,7 +49,7 @@ func TestCheck(t *testing.T) {
 		}
 	}
 	if good, err := files.Check(t.Context(), scope, strings.Repeat("cd", 32), ""); good || err != nil {
-		t.Errorf("what is not there: %v %v", good, err)
+		t.Errorf("a missing archive: %v %v", good, err)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -60,11 +60,11 @@ func TestCheck(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	if has, _ := files.Has(scope, someHash); !has {
-		t.Error("what was not looked at was forgotten")
+		t.Error("an archive that was not checked was forgotten")
 	}
 }
 
-// TestForgetTheOpened: an archive that was uploaded meanwhile stays.
+// TestForgetTheOpened: an archive that was uploaded in the meantime stays.
 func TestForgetTheOpened(t *testing.T) {
 	files := openFiles(t)
 	if err := files.Put(scope, someHash, strings.NewReader("bad")); err != nil {

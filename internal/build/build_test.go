@@ -12,7 +12,7 @@ import (
 	"shoal/internal/store"
 )
 
-// world is a queue over a real store, with an engine that does what a test says.
+// world is a queue on a real store, with an engine that the test controls.
 type world struct {
 	t     *testing.T
 	store *store.Store
@@ -35,7 +35,8 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { st.Close() })
-	w := &world{t: t, store: st, team: shoal.Team{ID: "11111111-1111-4111-8111-111111111111", Slug: "alpha", Limits: shoal.DefaultTeamLimits()}}
+	w := &world{t: t, store: st, team: shoal.Team{ID: "11111111-1111-4111-8111-111111111111", Slug: "alpha",
+		Limits: shoal.DefaultTeamLimits()}}
 	w.must(st.CreateTeam(t.Context(), w.team))
 	w.logs, err = OpenLogs(filepath.Join(t.TempDir(), "logs"))
 	w.must(err)
@@ -51,13 +52,14 @@ func (w *world) must(err error) {
 	}
 }
 
-// open makes the queue of one process, which the test runs or not.
+// open creates the queue of one process; the test decides whether it runs.
 func (w *world) open(engine Engine, limit time.Duration) *Queue {
-	w.queue = New(QueueConfig{Store: w.store, Engine: engine, Logs: w.logs, Files: w.files, Builder: "me", Slots: 1, Limit: limit}, slog.New(slog.DiscardHandler))
+	w.queue = New(QueueConfig{Store: w.store, Engine: engine, Logs: w.logs, Files: w.files, Builder: "me",
+		Slots: 1, Limit: limit}, slog.New(slog.DiscardHandler))
 	return w.queue
 }
 
-// run runs the queue; the result ends it and waits for it.
+// run runs the queue. The returned function stops it and waits for it.
 func (w *world) run() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -75,7 +77,7 @@ func (w *world) run() (stop func()) {
 	return stop
 }
 
-// register makes a waiting build of the template of a name.
+// register registers a build of the named template, which then waits.
 func (w *world) register(name string, tags ...string) Job {
 	w.t.Helper()
 	return w.registerAt(time.Now(), name, tags...)
@@ -83,11 +85,14 @@ func (w *world) register(name string, tags ...string) Job {
 
 func (w *world) registerAt(at time.Time, name string, tags ...string) Job {
 	w.t.Helper()
-	b := shoal.Build{ID: shoal.NewBuildID(), CreatedAt: at, UpdatedAt: at, Resources: shoal.Resources{CPUCount: 2, MemoryMB: 1024, DiskMB: 512}}
+	b := shoal.Build{ID: shoal.NewBuildID(), CreatedAt: at, UpdatedAt: at,
+		Resources: shoal.Resources{CPUCount: 2, MemoryMB: 1024, DiskMB: 512}}
 	tpl, err := w.store.RegisterBuild(w.t.Context(), store.Registration{Team: w.team,
-		Alias: shoal.Alias{Namespace: w.team.Slug, Name: name}, Tags: append(tags, "default"), Build: b, Superseded: MessageSuperseded})
+		Alias: shoal.Alias{Namespace: w.team.Slug, Name: name}, Tags: append(tags, "default"), Build: b,
+		Superseded: MessageSuperseded})
 	w.must(err)
-	return Job{TeamID: w.team.ID, TemplateID: tpl.ID, BuildID: b.ID, Resources: b.Resources, FromImage: "debian:12", CacheScope: w.team.ID}
+	return Job{TeamID: w.team.ID, TemplateID: tpl.ID, BuildID: b.ID, Resources: b.Resources,
+		FromImage: "debian:12", CacheScope: w.team.ID}
 }
 
 func (w *world) build(job Job) shoal.Build {
@@ -111,7 +116,7 @@ func (w *world) wait(job Job) shoal.Build {
 	}
 }
 
-// lines returns "level step message" of a build's whole log.
+// lines returns the whole log of a build, each line as "level step message".
 func (w *world) lines(job Job) []string {
 	w.t.Helper()
 	page, err := w.logs.Page(context.Background(), job.BuildID, "", 0, 1000)

@@ -19,27 +19,27 @@ import (
 // FileRetention is how long an uploaded archive is kept after its last use.
 const FileRetention = 30 * 24 * time.Hour
 
-// tempRetention is how long an upload may take before what it left is litter.
+// tempRetention is how long an upload may take; older unfinished files are removed.
 const tempRetention = 24 * time.Hour
 
 var hashForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// ValidHash reports whether the text can name an uploaded archive. It is what the
-// client computed; nothing compares it with the content (templates.md §1.7).
+// ValidHash reports whether the text can name an uploaded archive. The client computed the
+// hash; it is never compared with the content (templates.md §1.7).
 func ValidHash(hash string) bool { return hashForm.MatchString(hash) }
 
-// ErrNoFiles means that no archive of this hash was uploaded.
+// ErrNoFiles means that no archive with this hash was uploaded.
 var ErrNoFiles = errors.New("the files were not uploaded")
 
-// Files are the archives that clients uploaded for COPY steps, in one directory
-// for each scope. A file is complete or absent. Safe for concurrent use, also by
+// Files holds the archives that clients uploaded for COPY steps, in one directory per
+// scope. A file is either complete or absent. It is safe for concurrent use, even by
 // several processes.
 type Files struct {
 	dir string
 	now func() time.Time
 }
 
-// OpenFiles makes the directory if it is missing.
+// OpenFiles creates the directory if it does not exist.
 func OpenFiles(dir string) (*Files, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the directory of uploaded files: %w", err)
@@ -47,7 +47,7 @@ func OpenFiles(dir string) (*Files, error) {
 	return &Files{dir: dir, now: time.Now}, nil
 }
 
-// path refuses every name that could leave the directory: both parts arrive in
+// path rejects every name that could leave the directory, because both parts come from
 // URLs.
 func (f *Files) path(scope, hash string) (string, error) {
 	id, err := uuid.Parse(scope)
@@ -60,8 +60,8 @@ func (f *Files) path(scope, hash string) (string, error) {
 	return filepath.Join(f.dir, id.String(), hash+".tar"), nil
 }
 
-// Has reports whether an archive is there, and keeps it for another
-// FileRetention, so that the build that asked finds it.
+// Has reports whether an archive exists, and keeps it for another FileRetention, so that
+// the build that asked will find it.
 func (f *Files) Has(scope, hash string) (bool, error) {
 	path, err := f.path(scope, hash)
 	if err != nil {
@@ -78,8 +78,8 @@ func (f *Files) Has(scope, hash string) (bool, error) {
 	return true, nil
 }
 
-// Open returns an archive for reading: tar or tar.gz. ErrNoFiles if it is not
-// there.
+// Open opens an archive (tar or tar.gz) for reading. It returns ErrNoFiles if there is
+// none.
 func (f *Files) Open(scope, hash string) (*os.File, error) {
 	path, err := f.path(scope, hash)
 	if err != nil {
@@ -95,8 +95,8 @@ func (f *Files) Open(scope, hash string) (*os.File, error) {
 	return file, nil
 }
 
-// Put stores an archive when all of it has been read and is on disk. Of several
-// puts at once each is whole, and the last to end stays.
+// Put stores an archive once all of it has been read and is on the disk. After concurrent
+// puts, the archive of the last one to finish stays; it is never a mixture.
 func (f *Files) Put(scope, hash string, content io.Reader) (err error) {
 	path, err := f.path(scope, hash)
 	if err != nil {
@@ -120,12 +120,12 @@ func (f *Files) Put(scope, hash string, content io.Reader) (err error) {
 	return nil
 }
 
-// Sweep removes archives that nobody used for FileRetention, and what crashed
-// uploads left.
+// Sweep removes archives that were not used for FileRetention, and the leftovers of crashed
+// uploads.
 func (f *Files) Sweep() error {
 	return filepath.WalkDir(f.dir, func(path string, e fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil // removed meanwhile
+			return nil // removed in the meantime
 		}
 		if err != nil {
 			return fmt.Errorf("list the uploaded files: %w", err)
@@ -139,7 +139,7 @@ func (f *Files) Sweep() error {
 		}
 		info, err := e.Info()
 		if err != nil || f.now().Sub(info.ModTime()) < keep {
-			return nil // err: removed meanwhile
+			return nil // err: removed in the meantime
 		}
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove old uploaded files: %w", err)

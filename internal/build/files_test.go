@@ -50,10 +50,11 @@ func TestFiles(t *testing.T) {
 			t.Errorf("%s: %v %v", c.scope, has, err)
 		}
 	}
-	for _, c := range [][2]string{{"../x", someHash}, {scope, "../" + someHash}, {scope, strings.ToUpper(someHash)}, {"", someHash}, {scope, ""}} {
+	for _, c := range [][2]string{{"../x", someHash}, {scope, "../" + someHash},
+		{scope, strings.ToUpper(someHash)}, {"", someHash}, {scope, ""}} {
 		_, err := files.Has(c[0], c[1])
 		if err == nil {
-			t.Errorf("%v was taken", c)
+			t.Errorf("%v was accepted", c)
 		}
 		if err := files.Put(c[0], c[1], strings.NewReader("x")); err == nil {
 			t.Errorf("%v was written", c)
@@ -75,7 +76,8 @@ func readFiles(t *testing.T, files *Files) string {
 	return string(data)
 }
 
-// TestBrokenPut: an upload that breaks off keeps what was there, and leaves nothing.
+// TestBrokenPut: an interrupted upload keeps the previous archive and leaves nothing
+// behind.
 func TestBrokenPut(t *testing.T) {
 	files := openFiles(t)
 	if err := files.Put(scope, someHash, strings.NewReader("good")); err != nil {
@@ -99,7 +101,8 @@ func TestConcurrentPuts(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
-			if err := files.Put(scope, someHash, bytes.NewReader(bytes.Repeat([]byte{byte('a' + i)}, 1<<20))); err != nil {
+			if err := files.Put(scope, someHash, bytes.NewReader(bytes.Repeat([]byte{byte('a' + i)},
+				1<<20))); err != nil {
 				t.Error(err)
 			}
 		})
@@ -127,7 +130,8 @@ func TestFilesAreSwept(t *testing.T) {
 		}
 	}
 	old, used, recent := put(someHash), put(strings.Repeat("cd", 32)), put(strings.Repeat("ef", 32))
-	litter, upload := filepath.Join(files.dir, scope, "1"+atomicfile.Suffix), filepath.Join(files.dir, scope, "2"+atomicfile.Suffix)
+	litter, upload := filepath.Join(files.dir, scope, "1"+atomicfile.Suffix),
+		filepath.Join(files.dir, scope, "2"+atomicfile.Suffix)
 	for _, path := range []string{litter, upload} {
 		if err := os.WriteFile(path, nil, 0o600); err != nil {
 			t.Fatal(err)
@@ -144,7 +148,8 @@ func TestFilesAreSwept(t *testing.T) {
 	if err := files.Sweep(); err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]bool{old: false, used: true, recent: true, litter: false, upload: true} {
+	for path, want := range map[string]bool{old: false, used: true, recent: true, litter: false,
+		upload: true} {
 		if _, err := os.Stat(path); (err == nil) != want {
 			t.Error(fmt.Sprintf("%s: %v, want it there: %v", filepath.Base(path), err, want))
 		}

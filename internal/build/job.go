@@ -1,6 +1,6 @@
-// Package build is what happens between the request for a template build and the
-// template: jobs, their log, the files that clients upload for them, and the queue
-// that runs a few at a time in an Engine, which makes the images.
+// Package build turns requests for template builds into templates: jobs, their logs, the
+// files that clients upload for them, and the queue that runs a few jobs at a time in an
+// Engine, which makes the images.
 package build
 
 import (
@@ -12,43 +12,44 @@ import (
 	"shoal/internal/shoal"
 )
 
-// The values of Failure.Step and Entry.Step that are not the number of a step.
-// Clients turn them into the line of the caller's program (templates.md §1.9).
+// Values of Failure.Step and Entry.Step other than the number of a step. Clients map them
+// to a line of the caller's program (templates.md §1.9).
 const (
 	StepBase     = "base"
 	StepFinalize = "finalize"
 )
 
-// Job is one build as it was asked for, with everything that could be looked up.
+// Job is a requested build, with everything that could be looked up in advance.
 type Job struct {
 	TeamID     string
 	TemplateID string
 	BuildID    string
-	// Resources are those of the sandboxes; DiskMB is the free space that the
-	// template should offer.
+	// Resources are those of the template's sandboxes; DiskMB is the free space that they
+	// should have.
 	Resources shoal.Resources
 
-	// Exactly one of FromImage and FromTemplate is set. FromTemplate is ready;
-	// FromReference is how the client named it.
+	// Exactly one of FromImage and FromTemplate is set. The build in FromTemplate is ready;
+	// FromReference is the name that the client used.
 	FromImage     string
-	Registry      *Registry // nil pulls anonymously
+	Registry      *Registry // nil means an anonymous pull
 	FromTemplate  *shoal.Build
 	FromReference string
 
 	Steps    []Step
-	StartCmd string // empty inherits FromTemplate's, if ReadyCmd is empty too
+	StartCmd string // if this and ReadyCmd are empty, FromTemplate's are used
 	ReadyCmd string
 
-	// Force rebuilds everything, the base included.
+	// Force rebuilds everything, including the base.
 	Force bool
-	// RootBuild is how SDKs before 2.3.0 want it: no default-user phase, steps run
-	// as root, the sandbox's user is "user", no default workdir (templates.md §3.4).
+	// RootBuild serves SDKs before 2.3.0: there is no default-user phase, steps run as
+	// root, the sandbox's user is "user", and there is no default workdir (templates.md
+	// §3.4).
 	RootBuild bool
-	// CacheScope names who shares layers and uploaded files with this build.
+	// CacheScope names the scope that shares layers and uploaded files with this build.
 	CacheScope string
 }
 
-// Origin is what the job stands on, as shoal.Build has it.
+// Origin is the image or template that the job builds on, in the form of shoal.Build.
 func (j Job) Origin() string {
 	if j.FromTemplate != nil {
 		return "template:" + j.FromTemplate.ID
@@ -56,7 +57,7 @@ func (j Job) Origin() string {
 	return "image:" + j.FromImage
 }
 
-// Registry is a login for pulling FromImage (templates.md §1.3). It is neither
+// Registry holds credentials for pulling FromImage (templates.md §1.3). It is neither
 // stored nor logged.
 type Registry struct {
 	Type string // "registry", "aws" or "gcp"
@@ -84,11 +85,11 @@ type Step struct {
 	Args []string
 	// FilesHash names the uploaded archive of a COPY.
 	FilesHash string
-	// Force rebuilds this step and all after it.
+	// Force rebuilds this step and all steps after it.
 	Force bool
 }
 
-// String is the step as build logs show it and as cache keys contain it.
+// String returns the step as it appears in build logs and cache keys.
 func (s Step) String() string { return s.Type + " " + strings.Join(s.Args, " ") }
 
 // check returns what is wrong with the arguments, or "" (templates.md §1.4).
@@ -133,7 +134,7 @@ func (s Step) check() string {
 	return ""
 }
 
-// checkSteps returns the failure of the first step that no engine could run.
+// checkSteps returns the failure of the first step that no engine could run, or nil.
 func checkSteps(steps []Step) *Failure {
 	for i, s := range steps {
 		if wrong := s.check(); wrong != "" {
@@ -143,12 +144,12 @@ func checkSteps(steps []Step) *Failure {
 	return nil
 }
 
-// StepNumber is the name of Job.Steps[index] in logs and failures: "1" and on.
+// StepNumber is the name of Job.Steps[index] in logs and failures, counted from "1".
 func StepNumber(index int) string { return strconv.Itoa(index + 1) }
 
-// Failure is an error of the user's template: its message is shown as it is, and
-// blamed on its step. Engines wrap it or return it bare; any other error is an
-// internal one, whose text only the server's log has.
+// Failure is an error in the user's template. The user sees its message, and the step to
+// blame. Engines return it bare or wrapped; any other error is internal, and its text
+// appears only in the server's log.
 type Failure struct {
 	Message string
 	// Step is StepBase, a StepNumber, StepFinalize, or "" if no step is to blame.
@@ -160,37 +161,38 @@ var _ error = (*Failure)(nil)
 // Error returns the message.
 func (f *Failure) Error() string { return f.Message }
 
-// Result is what a finished build stores.
+// Result is what the store keeps of a finished build.
 type Result struct {
-	// Layers are the content addresses of the images, lowest first; at least one.
+	// Layers are the digests of the images, lowest first; there is at least one.
 	Layers      []string
 	EnvdVersion string
-	// DiskMB is the writable space of sandboxes; 0 keeps the job's.
+	// DiskMB is the disk size of sandboxes; 0 keeps the job's.
 	DiskMB int64
 	// DefaultUser and DefaultWorkdir become envd's defaults in every sandbox.
 	DefaultUser    string
 	DefaultWorkdir string
-	// Context is what the last step left behind, for builds on top of this one.
+	// Context is the context after the last step, for builds on top of this one.
 	Context shoal.BuildContext
-	// Start is what has to run in each sandbox, inherited or the job's.
+	// Start is what to run in each sandbox: the job's own, or inherited.
 	Start shoal.StartBlock
 }
 
 // Engine makes images.
 type Engine interface {
-	// Build carries a job out. It logs what happens, but for the first and the last
-	// line, which are the queue's. When ctx ends it leaves nothing half made behind
-	// and returns soon; what it returns then is ignored. Errors of the user's
-	// template are Failures. It may be called for several jobs at once.
+	// Build carries out a job. It logs what happens, except for the first and the last
+	// line, which the queue writes. When ctx is done, it leaves nothing half made and
+	// returns soon; that result is ignored. Errors of the user's template are Failures.
+	// Several jobs may be built at once.
 	Build(ctx context.Context, job Job, log Log) (Result, error)
 }
 
-// NoEngine fails every build. It stands where no engine is.
+// NoEngine fails every build, for a process without an engine.
 type NoEngine struct{}
 
 var _ Engine = NoEngine{}
 
-// Build says that there is no engine.
+// Build fails, because there is no engine.
 func (NoEngine) Build(context.Context, Job, Log) (Result, error) {
-	return Result{}, &Failure{Message: "build engine not available: this API runs apart from the builder; use that of a `shoal up`", Step: StepBase}
+	return Result{}, &Failure{Message: "build engine not available: this API runs apart from the builder; " +
+		"use that of a `shoal up`", Step: StepBase}
 }

@@ -23,13 +23,13 @@ type Entry struct {
 	Time    time.Time `json:"t"`
 	Level   Level     `json:"l"`
 	Message string    `json:"m"`
-	Step    string    `json:"s,omitempty"` // as Failure.Step
+	Step    string    `json:"s,omitempty"` // as in Failure.Step
 }
 
-// Log takes the lines of one build. It is safe for concurrent use and never
-// fails: what cannot be kept is dropped, because a build must not depend on it.
+// Log receives the lines of one build. It is safe for concurrent use and never fails: lines
+// that cannot be kept are dropped, so that no build depends on its log.
 type Log interface {
-	// Write adds a line. step is as in Failure; the message may be cut.
+	// Write adds a line. step is as in Failure; a long message may be cut.
 	Write(level Level, step, message string)
 }
 
@@ -38,13 +38,13 @@ const (
 	maxLogFile = 64 << 20 // bytes of one build's log
 )
 
-// encode is the entry as a line of a log file.
+// encode returns the entry as a line of a log file.
 func (e Entry) encode() []byte {
 	if len(e.Message) > maxMessage {
 		e.Message = e.Message[:maxMessage] + " [cut]"
 	}
-	// JSON would replace bytes that are not UTF-8, too, but one by one.
+	// JSON also replaces bytes that are not UTF-8, but one by one.
 	e.Message = strings.ToValidUTF8(e.Message, "\uFFFD")
-	data, _ := json.Marshal(e) // strings and times always encode
+	data, _ := json.Marshal(e) // cannot fail for strings and times
 	return append(data, '\n')
 }

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// logFile is the writing end of one build's log. Lines are whole or absent: each
-// is one write at the file's end.
+// logFile is the writing end of one build's log. Lines are complete or absent, because each
+// is a single write at the end of the file.
 type logFile struct {
 	now func() time.Time
 
@@ -22,8 +22,8 @@ type logFile struct {
 
 var _ Log = (*logFile)(nil)
 
-// append opens a build's log for writing. A line that a crash tore is ended, so
-// that the next one stands by itself.
+// append opens a build's log for writing. If a crash left an incomplete line, append ends
+// it, so that the next line is separate.
 func (l *Logs) append(buildID string) (*logFile, error) {
 	path, err := l.path(buildID)
 	if err != nil {
@@ -47,7 +47,7 @@ func (l *Logs) append(buildID string) (*logFile, error) {
 	return &logFile{now: l.now, file: f, size: size}, nil
 }
 
-// Write adds a line. Lines after the close, or beyond the limit, are dropped.
+// Write adds a line. It drops lines after the close and beyond the limit.
 func (f *logFile) Write(level Level, step, message string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -69,8 +69,7 @@ func (f *logFile) write(level Level, step, message string) {
 	f.size += int64(n)
 }
 
-// finish adds the last line, which is never dropped for want of room, and makes
-// the log durable.
+// finish adds the last line, for which there is always room, and makes the log durable.
 func (f *logFile) finish(level Level, step, message string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -84,7 +83,7 @@ func (f *logFile) finish(level Level, step, message string) error {
 	return err
 }
 
-// drop closes a log that gets no last line.
+// drop closes a log without a last line.
 func (f *logFile) drop() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -18,7 +18,7 @@ import (
 	"shoal/internal/shoal"
 )
 
-// Logs are the log files of builds, one each, named by the build's ID.
+// Logs holds the log files of builds, one per build, named by its ID.
 type Logs struct {
 	dir string
 	now func() time.Time
@@ -27,23 +27,23 @@ type Logs struct {
 	places map[placeKey]place
 }
 
-// A client that follows a build asks for the entries after the last one it has,
-// many times. A place spares reading the file from its start.
+// A client that follows a build asks again and again for the entries after the last one it
+// has. A place saves reading the file from its start.
 type (
 	placeKey struct {
 		buildID string
 		level   Level
 	}
 	place struct {
-		entries int   // of this level or worse
+		entries int   // of at least this level
 		offset  int64 // in the file, after them
 	}
 )
 
-// maxPlaces bounds the memory; places can always be found again.
+// maxPlaces bounds the memory used; a place can always be found again.
 const maxPlaces = 1024
 
-// OpenLogs makes the directory if it is missing.
+// OpenLogs creates the directory if it does not exist.
 func OpenLogs(dir string) (*Logs, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the directory of build logs: %w", err)
@@ -51,8 +51,8 @@ func OpenLogs(dir string) (*Logs, error) {
 	return &Logs{dir: dir, now: time.Now, places: map[placeKey]place{}}, nil
 }
 
-// path returns the file of a build. The ID has come through a URL, so anything
-// but a UUID is refused.
+// path returns the log file of a build. The ID comes from a URL, so anything but a UUID is
+// rejected.
 func (l *Logs) path(buildID string) (string, error) {
 	id, err := uuid.Parse(buildID)
 	if err != nil {
@@ -61,8 +61,8 @@ func (l *Logs) path(buildID string) (string, error) {
 	return filepath.Join(l.dir, id.String()+".jsonl"), nil
 }
 
-// Page returns up to limit entries of a level or worse, oldest first, after the
-// first offset of them. A build without a log has none.
+// Page skips offset entries of at least the given level and returns up to limit of those
+// after them, oldest first. A build without a log has no entries.
 func (l *Logs) Page(ctx context.Context, buildID string, level Level, offset, limit int) ([]Entry, error) {
 	f, err := l.open(buildID)
 	if f == nil {
@@ -98,9 +98,10 @@ func (l *Logs) Page(ctx context.Context, buildID string, level Level, offset, li
 	return page, nil
 }
 
-// Range returns up to limit entries of a level or worse: forward the first ones
-// from a time on, oldest first; backward the last ones before it, newest first.
-func (l *Logs) Range(ctx context.Context, buildID string, level Level, from time.Time, backward bool, limit int) ([]Entry, error) {
+// Range returns up to limit entries of at least the given level: forward, the first ones at
+// or after from, oldest first; backward, the last ones before it, newest first.
+func (l *Logs) Range(ctx context.Context, buildID string, level Level, from time.Time, backward bool,
+	limit int) ([]Entry, error) {
 	f, err := l.open(buildID)
 	if f == nil {
 		return nil, err
@@ -146,8 +147,8 @@ func (l *Logs) open(buildID string) (*os.File, error) {
 	return f, nil
 }
 
-// eachLine calls fn with each whole line and its size until fn returns false. A
-// line that is still being written, or was torn by a crash, is left out.
+// eachLine calls fn with each complete line and its size until fn returns false. It skips a
+// line that is still being written, or that a crash cut short.
 func eachLine(ctx context.Context, r io.Reader, fn func(Entry, int64) bool) error {
 	lines := bufio.NewReaderSize(r, 64<<10)
 	for {
@@ -163,7 +164,7 @@ func eachLine(ctx context.Context, r io.Reader, fn func(Entry, int64) bool) erro
 		}
 		var e Entry
 		if json.Unmarshal(line, &e) != nil {
-			e = Entry{} // of no level, so it is skipped
+			e = Entry{} // has no level, so it is skipped
 		}
 		if !fn(e, int64(len(line))) {
 			return nil
@@ -171,7 +172,7 @@ func eachLine(ctx context.Context, r io.Reader, fn func(Entry, int64) bool) erro
 	}
 }
 
-// placeBefore returns the last known place that is not behind the wanted entry.
+// placeBefore returns the last known place that is not after the wanted entry.
 func (l *Logs) placeBefore(key placeKey, offset int) place {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -199,7 +200,8 @@ func (l *Logs) Sweep() error {
 	var errs []error
 	for _, e := range entries {
 		info, err := e.Info()
-		if err != nil || !strings.HasSuffix(e.Name(), ".jsonl") || l.now().Sub(info.ModTime()) < shoal.LogRetention {
+		if err != nil || !strings.HasSuffix(e.Name(), ".jsonl") ||
+			l.now().Sub(info.ModTime()) < shoal.LogRetention {
 			continue // err: somebody removed it
 		}
 		if err := os.Remove(filepath.Join(l.dir, e.Name())); err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -60,12 +60,12 @@ func TestPages(t *testing.T) {
 	}{
 		{"", 0, 100, []string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}},
 		{"", 8, 100, []string{"8", "9"}},
-		{"", 3, 2, []string{"3", "4"}}, // behind the last place
+		{"", 3, 2, []string{"3", "4"}}, // after the last place
 		{"", 10, 100, nil},
 		{"", 100, 100, nil},
 		{"", 9, 100, []string{"9"}},
 		{"", 0, 0, nil},
-		{Info, 2, 3, []string{"3", "4", "6"}}, // an unknown level is info
+		{Info, 2, 3, []string{"3", "4", "6"}}, // an unknown level counts as info
 		{Info, 5, 100, []string{"7", "8", "9"}},
 		{Warn, 1, 100, []string{"3", "7", "8"}},
 		{Error, 0, 100, []string{"3", "8"}},
@@ -84,11 +84,12 @@ func TestPages(t *testing.T) {
 	if got := messages(t, page, err); !slices.Equal(got, []string{"10"}) {
 		t.Errorf("a new line: %v", got)
 	}
-	if page, err := logs.Page(t.Context(), "bbbbbbbb-0000-4000-8000-000000000001", "", 0, 1); err != nil || page != nil {
+	if page, err := logs.Page(t.Context(), "bbbbbbbb-0000-4000-8000-000000000001", "", 0, 1); err != nil ||
+		page != nil {
 		t.Errorf("a build without a log: %v %v", page, err)
 	}
 	if _, err := logs.Page(t.Context(), "../../etc/passwd", "", 0, 1); err == nil {
-		t.Error("a path was taken for a build")
+		t.Error("a path was accepted as a build ID")
 	}
 }
 
@@ -126,7 +127,7 @@ func TestRange(t *testing.T) {
 	}
 }
 
-// TestTornLine: what a crash left of a line is skipped, and spoils no other.
+// TestTornLine: an incomplete line after a crash is skipped, and does not spoil others.
 func TestTornLine(t *testing.T) {
 	logs := openLogs(t)
 	f := openLog(t, logs)
@@ -161,7 +162,8 @@ func TestLogIsBounded(t *testing.T) {
 	f.Write(Info, "", "after the end")
 	page, err := logs.Page(t.Context(), someBuild, "", 0, 100)
 	got := messages(t, page, err)
-	if len(got) != 3 || len(got[0]) != maxMessage+len(" [cut]") || !strings.Contains(got[1], "full") || got[2] != "last" {
+	if len(got) != 3 || len(got[0]) != maxMessage+len(" [cut]") || !strings.Contains(got[1], "full") ||
+		got[2] != "last" {
 		t.Errorf("%d lines: %.40q", len(got), got)
 	}
 }
@@ -192,7 +194,7 @@ func TestFollow(t *testing.T) {
 	wg.Wait()
 	for text, n := range counts {
 		if n != 4 {
-			t.Errorf("line %s came %d times", text, n)
+			t.Errorf("line %s was delivered %d times", text, n)
 		}
 	}
 }

@@ -14,8 +14,8 @@ import (
 	"shoal/internal/store"
 )
 
-// The reasons that clients are shown; the wording is E2B's where it has one
-// (templates.md §1.6, §1.8, §1.12).
+// The reasons that clients are shown, in E2B's wording where it has one (templates.md §1.6,
+// §1.8, §1.12).
 const (
 	MessageSuperseded = "The build was canceled because it was superseded by a newer one."
 	MessageCancelled  = "build was cancelled"
@@ -31,26 +31,26 @@ const (
 const (
 	// DefaultLimit is how long one build may take.
 	DefaultLimit = time.Hour
-	settleTime   = 30 * time.Second // for storing how a build ended
+	settleTime   = 30 * time.Second // for storing the end of a build
 )
 
-// QueueConfig is what a queue stands on.
+// QueueConfig is what a queue needs.
 type QueueConfig struct {
 	Store  *store.Store
 	Engine Engine
 	Logs   *Logs
 	Files  *Files
-	// Builder names this process in the store, the same after a restart and
-	// different from every other process that shares the store.
+	// Builder names this process in the store. It is the same after a restart, and
+	// different from that of every other process that shares the store.
 	Builder string
-	// Slots is how many builds run at once; more wait their turn.
+	// Slots is how many builds run at once; further builds wait.
 	Slots int
-	// Limit bounds one build's run; 0 is DefaultLimit.
+	// Limit bounds how long one build may run; 0 means DefaultLimit.
 	Limit time.Duration
 }
 
-// Queue runs builds. What was accepted is in the store, so its end is stored as
-// well, whatever happens to the process.
+// Queue runs builds. Accepted builds are in the store, so their end is stored too, even if
+// this process dies.
 type Queue struct {
 	cfg QueueConfig
 	log *slog.Logger
@@ -59,12 +59,12 @@ type Queue struct {
 	active  map[string]*run
 	pending []*run // accepted, not yet running
 	closed  bool
-	wake    chan struct{} // has room for one: pending or a slot changed
+	wake    chan struct{} // capacity 1: signals that pending or the slots changed
 	busy    int
 }
 
-// New returns a queue. Before Run, Recover must have ended what the process's
-// predecessor left.
+// New returns a queue. Before Run, call Recover to end the builds that an earlier process
+// left.
 func New(cfg QueueConfig, log *slog.Logger) *Queue {
 	if cfg.Limit == 0 {
 		cfg.Limit = DefaultLimit
@@ -72,8 +72,8 @@ func New(cfg QueueConfig, log *slog.Logger) *Queue {
 	return &Queue{cfg: cfg, log: log, active: map[string]*run{}, wake: make(chan struct{}, 1)}
 }
 
-// Recover turns the builds that this builder had under way when it died into
-// errors. Call it before the first Start.
+// Recover fails the builds that this builder had under way when its process ended. Call it
+// before the first Start.
 func (q *Queue) Recover(ctx context.Context) error {
 	ids, err := q.cfg.Store.BuildingOf(ctx, q.cfg.Builder)
 	if err != nil {
@@ -88,10 +88,10 @@ func (q *Queue) Recover(ctx context.Context) error {
 	return nil
 }
 
-// Start accepts a build that waits: when it returns, the store says "building"
-// and the log has its first line. Builds under way that share a tag with it are
-// cancelled. store.ErrNotFound if it does not wait any more; ErrUnavailable if
-// the queue is closing, and then nothing has changed.
+// Start accepts a waiting build: when it returns, the store says "building" and the log has
+// its first line. It cancels builds under way that share a tag with it. It returns
+// store.ErrNotFound if the build no longer waits, and ErrUnavailable, without changing
+// anything, if the queue is closing.
 func (q *Queue) Start(ctx context.Context, job Job) error {
 	r, err := q.accept(ctx, job)
 	if err != nil {
@@ -103,8 +103,8 @@ func (q *Queue) Start(ctx context.Context, job Job) error {
 			err = errors.Join(err, q.Cancel(ctx, id, MessageCancelled))
 		}
 	}
-	if err != nil { // the new build matters more
-		q.log.Error("older builds were not cancelled", "build", job.BuildID, "error", err)
+	if err != nil { // the new build continues in any case
+		q.log.Error("older builds could not be canceled", "build", job.BuildID, "error", err)
 	}
 	if !q.enqueue(r) {
 		return r.settle(Failure{Message: messageInterrupted})
@@ -112,22 +112,22 @@ func (q *Queue) Start(ctx context.Context, job Job) error {
 	return nil
 }
 
-// enqueue refuses a run that drain, which has seen it or not, will not start.
+// enqueue rejects a run once drain has begun, because it would never start.
 func (q *Queue) enqueue(r *run) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
 		return false
 	}
-	if q.active[r.job.BuildID] == r { // not cancelled since accept
+	if q.active[r.job.BuildID] == r { // not canceled since accept
 		q.pending = append(q.pending, r)
 		q.poke()
 	}
 	return true
 }
 
-// Refuse accepts a build and ends it at once with a failure that was found while
-// the job was put together.
+// Refuse accepts a build and fails it at once, for a reason that was found while the job
+// was being put together.
 func (q *Queue) Refuse(ctx context.Context, job Job, failure Failure) error {
 	r, err := q.accept(ctx, job)
 	if err != nil {
@@ -136,7 +136,7 @@ func (q *Queue) Refuse(ctx context.Context, job Job, failure Failure) error {
 	return r.settle(failure)
 }
 
-// accept marks the build as building in the store and makes its run.
+// accept marks the build as building in the store and creates its run.
 func (q *Queue) accept(ctx context.Context, job Job) (*run, error) {
 	q.mu.Lock()
 	closed := q.closed
@@ -149,7 +149,8 @@ func (q *Queue) accept(ctx context.Context, job Job) (*run, error) {
 		return nil, err
 	}
 	r := newRun(q, job, out)
-	// Known before it is stored, so that a cancel that sees the one finds the other.
+	// The run is registered before the store changes, so that a cancel that sees "building"
+	// also finds the run.
 	q.mu.Lock()
 	if q.active[job.BuildID] != nil {
 		q.mu.Unlock()
@@ -157,8 +158,9 @@ func (q *Queue) accept(ctx context.Context, job Job) (*run, error) {
 	}
 	q.active[job.BuildID] = r
 	q.mu.Unlock()
-	err = q.cfg.Store.StartBuild(ctx, shoal.Build{ID: job.BuildID, Origin: job.Origin(), UpdatedAt: time.Now(),
-		Start: shoal.StartBlock{Command: job.StartCmd, Ready: job.ReadyCmd}}, q.cfg.Builder)
+	err = q.cfg.Store.StartBuild(ctx, shoal.Build{ID: job.BuildID, Origin: job.Origin(),
+		UpdatedAt: time.Now(),
+		Start:     shoal.StartBlock{Command: job.StartCmd, Ready: job.ReadyCmd}}, q.cfg.Builder)
 	if err != nil {
 		r.abandon()
 		return nil, err
@@ -168,9 +170,9 @@ func (q *Queue) accept(ctx context.Context, job Job) (*run, error) {
 	return r, nil
 }
 
-// Cancel ends a build that waits or builds, here or elsewhere, and returns when
-// its end is stored. The engine may take a while longer to let go. A build that
-// has ended is left as it is.
+// Cancel ends a build that is waiting or building, here or elsewhere, and returns when its
+// end is stored. The engine may take longer to stop. A build that has already ended is left
+// as it is.
 func (q *Queue) Cancel(ctx context.Context, buildID, message string) error {
 	q.mu.Lock()
 	r := q.active[buildID]
@@ -185,7 +187,7 @@ func (q *Queue) Cancel(ctx context.Context, buildID, message string) error {
 	return err
 }
 
-// end stores a failure of a build that nothing runs here, with its line of log.
+// end stores the failure of a build that does not run here, and logs it.
 func (q *Queue) end(ctx context.Context, buildID string, f Failure) error {
 	out, err := q.cfg.Logs.append(buildID)
 	if err == nil {
@@ -201,8 +203,8 @@ func (q *Queue) end(ctx context.Context, buildID string, f Failure) error {
 	return err
 }
 
-// Run runs builds until ctx ends; those that are under way then fail, and Run
-// returns when the engine has let go of them.
+// Run runs builds until ctx is done. Builds that are then under way fail, and Run returns
+// when the engine has stopped working on them.
 func (q *Queue) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return q.sweep(ctx) })
@@ -223,7 +225,7 @@ func (q *Queue) Run(ctx context.Context) error {
 	}
 }
 
-// next takes a pending run if there is a slot for it.
+// next returns a pending run if a slot is free.
 func (q *Queue) next() *run {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -243,7 +245,7 @@ func (q *Queue) free() {
 	q.poke()
 }
 
-// poke wakes Run; mu is held.
+// poke wakes Run. The caller holds mu.
 func (q *Queue) poke() {
 	select {
 	case q.wake <- struct{}{}:
@@ -251,7 +253,7 @@ func (q *Queue) poke() {
 	}
 }
 
-// drain refuses new builds and ends all that there are.
+// drain rejects new builds and ends all existing ones.
 func (q *Queue) drain() {
 	q.mu.Lock()
 	q.closed = true
@@ -271,7 +273,7 @@ func (q *Queue) drain() {
 	_ = g.Wait()
 }
 
-// forget removes an ended run.
+// forget removes a run that has ended.
 func (q *Queue) forget(r *run) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 	"shoal/internal/store"
 )
 
-// blocking is an engine that tells when it starts and ends with its context.
+// blocking is an engine that reports its start and end, and runs until its context is done.
 type blocking struct {
 	started chan string
 	ended   chan string
@@ -29,7 +29,7 @@ func (b *blocking) Build(ctx context.Context, job Job, log Log) (Result, error) 
 	<-ctx.Done()
 	log.Write(Info, "", "too late")
 	b.ended <- job.BuildID
-	return Result{Layers: []string{"sha256:x"}}, nil // an engine may be done just then
+	return Result{Layers: []string{"sha256:x"}}, nil // an engine may finish at that moment
 }
 
 func (b *blocking) wants(t *testing.T, ch chan string, job Job) {
@@ -40,13 +40,14 @@ func (b *blocking) wants(t *testing.T, ch chan string, job Job) {
 			t.Fatalf("build %s, want %s", id, job.BuildID)
 		}
 	case <-time.After(20 * time.Second):
-		t.Fatal("the engine does nothing")
+		t.Fatal("the engine was not called")
 	}
 }
 
 func TestBuildSucceeds(t *testing.T) {
 	w := newWorld(t)
-	result := Result{Layers: []string{"sha256:a", "sha256:b"}, EnvdVersion: "0.6.13", DiskMB: 900, DefaultUser: "user", DefaultWorkdir: "/app",
+	result := Result{Layers: []string{"sha256:a", "sha256:b"}, EnvdVersion: "0.6.13", DiskMB: 900,
+		DefaultUser: "user", DefaultWorkdir: "/app",
 		Context: shoal.BuildContext{User: "user", Workdir: "/app", Env: map[string]string{"A": "1"}},
 		Start:   shoal.StartBlock{Command: "srv", Ready: "true", Context: shoal.BuildContext{User: "root"}}}
 	var seen Job
@@ -59,22 +60,28 @@ func TestBuildSucceeds(t *testing.T) {
 	job := w.register("web", "v1")
 	job.Steps, job.StartCmd = []Step{{Type: "RUN", Args: []string{"true"}}}, "srv"
 	w.must(w.queue.Start(t.Context(), job))
-	if b := w.build(job); b.Status != shoal.BuildBuilding || b.Origin != "image:debian:12" || b.Start.Command != "srv" {
+	if b := w.build(job); b.Status != shoal.BuildBuilding || b.Origin != "image:debian:12" ||
+		b.Start.Command != "srv" {
 		t.Errorf("right after the start: %+v", b)
 	}
 	w.run()
 	b := w.wait(job)
-	if b.Status != shoal.BuildReady || !reflect.DeepEqual(b.Layers, result.Layers) || b.ImageDigest != "sha256:a" || b.EnvdVersion != "0.6.13" ||
-		b.Resources.DiskMB != 900 || b.Resources.CPUCount != 2 || b.DefaultUser != "user" || b.DefaultWorkdir != "/app" ||
-		!reflect.DeepEqual(b.Context, result.Context) || !reflect.DeepEqual(b.Start, result.Start) || b.FinishedAt.IsZero() {
+	if b.Status != shoal.BuildReady || !reflect.DeepEqual(b.Layers, result.Layers) ||
+		b.ImageDigest != "sha256:a" || b.EnvdVersion != "0.6.13" ||
+		b.Resources.DiskMB != 900 || b.Resources.CPUCount != 2 || b.DefaultUser != "user" ||
+		b.DefaultWorkdir != "/app" ||
+		!reflect.DeepEqual(b.Context, result.Context) || !reflect.DeepEqual(b.Start, result.Start) ||
+		b.FinishedAt.IsZero() {
 		t.Errorf("stored %+v", b)
 	}
 	if !reflect.DeepEqual(seen, job) {
 		t.Errorf("the engine got %+v", seen)
 	}
 	lines := w.lines(job)
-	if len(lines) != 4 || lines[0] != "info  Building template "+job.TemplateID+"/"+job.BuildID || lines[1] != "info 1 [builder 1/1] RUN true" ||
-		lines[2] != "debug 1 bytes \uFFFD that are no text" || !strings.HasPrefix(lines[3], "info  Build finished, took ") {
+	if len(lines) != 4 || lines[0] != "info  Building template "+job.TemplateID+"/"+job.BuildID ||
+		lines[1] != "info 1 [builder 1/1] RUN true" ||
+		lines[2] != "debug 1 bytes \uFFFD that are no text" ||
+		!strings.HasPrefix(lines[3], "info  Build finished, took ") {
 		t.Errorf("%q", lines)
 	}
 }
@@ -98,13 +105,16 @@ func TestBuildFails(t *testing.T) {
 		message string
 		step    string
 	}{
-		"step":     {answer: &Failure{"failed to run command 'x': exit status 2", "3"}, message: "failed to run command 'x': exit status 2", step: "3"},
-		"wrapped":  {answer: fmt.Errorf("run: %w", &Failure{"not ready", StepFinalize}), message: "not ready", step: StepFinalize},
+		"step": {answer: &Failure{"failed to run command 'x': exit status 2", "3"},
+			message: "failed to run command 'x': exit status 2", step: "3"},
+		"wrapped": {answer: fmt.Errorf("run: %w", &Failure{"not ready", StepFinalize}), message: "not ready",
+			step: StepFinalize},
 		"internal": {answer: errors.New("disk /dev/sda1 is on fire"), message: messageInternal},
 		"timeout":  {answer: fmt.Errorf("pull: %w", context.DeadlineExceeded), message: "build timed out"},
 		"panic":    {panics: true, message: messageInternal},
 		"no image": {message: messageInternal},
-		"bad step": {steps: []Step{{Type: "RUN", Args: []string{"true"}}, {Type: "RUN"}}, message: "RUN requires command argument", step: "2"},
+		"bad step": {steps: []Step{{Type: "RUN", Args: []string{"true"}}, {Type: "RUN"}},
+			message: "RUN requires command argument", step: "2"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -112,7 +122,8 @@ func TestBuildFails(t *testing.T) {
 			job := w.register("web")
 			job.Steps = c.steps
 			w.must(w.queue.Start(t.Context(), job))
-			if b := w.wait(job); b.Status != shoal.BuildError || b.Reason != (shoal.BuildReason{Message: c.message, Step: c.step}) || b.FinishedAt.IsZero() {
+			if b := w.wait(job); b.Status != shoal.BuildError ||
+				b.Reason != (shoal.BuildReason{Message: c.message, Step: c.step}) || b.FinishedAt.IsZero() {
 				t.Errorf("got %+v", b)
 			}
 			if lines := w.lines(job); lines[len(lines)-1] != "error "+c.step+" Build failed: "+c.message {
@@ -127,11 +138,12 @@ func TestRefuse(t *testing.T) {
 	w.open(NoEngine{}, 0)
 	job := w.register("web")
 	w.must(w.queue.Refuse(t.Context(), job, Failure{"template 'x' not found", StepBase}))
-	if b := w.build(job); b.Status != shoal.BuildError || b.Reason != (shoal.BuildReason{Message: "template 'x' not found", Step: "base"}) {
+	if b := w.build(job); b.Status != shoal.BuildError ||
+		b.Reason != (shoal.BuildReason{Message: "template 'x' not found", Step: "base"}) {
 		t.Errorf("got %+v", b)
 	}
 	if err := w.queue.Start(t.Context(), job); !errors.Is(err, store.ErrNotFound) {
-		t.Errorf("started after it had ended: %v", err)
+		t.Errorf("an ended build was started: %v", err)
 	}
 	if len(w.queue.active) != 0 {
 		t.Errorf("%v are left", w.queue.active)
@@ -157,8 +169,8 @@ func TestStartTwice(t *testing.T) {
 	}
 }
 
-// TestOneSlot: a build waits for its turn, one that is cancelled meanwhile never
-// runs, and what an engine does after a cancel counts for nothing.
+// TestOneSlot: a build waits for its slot; one that is canceled while it waits never runs;
+// and the result of an engine after a cancel is ignored.
 func TestOneSlot(t *testing.T) {
 	w := newWorld(t)
 	engine := newBlocking()
@@ -184,9 +196,9 @@ func TestOneSlot(t *testing.T) {
 		t.Errorf("%q", after)
 	}
 	if b := w.build(first); b.Status != shoal.BuildError {
-		t.Errorf("a cancelled build became %s", b.Status)
+		t.Errorf("a canceled build became %s", b.Status)
 	}
-	w.must(w.queue.Cancel(t.Context(), first.BuildID, MessageCancelled)) // nothing is left to do
+	w.must(w.queue.Cancel(t.Context(), first.BuildID, MessageCancelled)) // canceling again does nothing
 	if b := w.build(first); b.Reason.Message != MessageByAdmin {
 		t.Errorf("got %+v", b)
 	}
@@ -202,7 +214,7 @@ func TestNewerBuildCancelsOlder(t *testing.T) {
 	engine.wants(t, engine.started, older)
 	newer := w.register("web")
 	if b := w.build(older); b.Status != shoal.BuildBuilding {
-		t.Errorf("the registration ended it: %+v", b)
+		t.Errorf("registering another build ended it: %+v", b)
 	}
 	w.must(w.queue.Start(t.Context(), newer))
 	if b := w.build(older); b.Status != shoal.BuildError || b.Reason.Message != MessageCancelled {
@@ -215,7 +227,7 @@ func TestNewerBuildCancelsOlder(t *testing.T) {
 func TestTimeLimit(t *testing.T) {
 	w := newWorld(t)
 	release := make(chan struct{})
-	w.open(engineFunc(func(context.Context, Job, Log) (Result, error) { // heeds no context
+	w.open(engineFunc(func(context.Context, Job, Log) (Result, error) { // ignores its context
 		<-release
 		return Result{Layers: []string{"sha256:x"}}, nil
 	}), 20*time.Millisecond)
@@ -238,7 +250,7 @@ func TestStopEndsBuilds(t *testing.T) {
 	w.must(w.queue.Start(t.Context(), pending))
 	engine.wants(t, engine.started, running)
 	stop()
-	engine.wants(t, engine.ended, running) // Run has waited for it
+	engine.wants(t, engine.ended, running) // Run waited for it
 	for _, job := range []Job{running, pending} {
 		if b := w.build(job); b.Status != shoal.BuildError || b.Reason.Message != messageInterrupted {
 			t.Errorf("got %+v", b)
@@ -252,8 +264,8 @@ func TestStopEndsBuilds(t *testing.T) {
 	}
 }
 
-// TestRecover: a process that dies leaves builds that its next start ends, and no
-// other process's.
+// TestRecover: when a process starts again, it ends the builds that its predecessor left,
+// and no other process's.
 func TestRecover(t *testing.T) {
 	w := newWorld(t)
 	mine, other := w.register("mine"), w.register("other")
@@ -288,7 +300,8 @@ func TestForgottenBuilds(t *testing.T) {
 	}
 	unstored := w.register("unstored") // its end could not be stored
 	w.must(w.store.StartBuild(t.Context(), shoal.Build{ID: unstored.BuildID}, "me"))
-	late, early := w.registerAt(now.Add(-41*time.Minute), "late"), w.registerAt(now.Add(-39*time.Minute), "early")
+	late, early := w.registerAt(now.Add(-41*time.Minute), "late"),
+		w.registerAt(now.Add(-39*time.Minute), "early")
 
 	w.must(w.queue.endForgotten(t.Context(), now))
 	want := map[string]struct {
@@ -296,8 +309,10 @@ func TestForgottenBuilds(t *testing.T) {
 		status  shoal.BuildStatus
 		message string
 	}{
-		"here": {here, shoal.BuildBuilding, ""}, "elsewhere": {elsewhere, shoal.BuildBuilding, ""}, "early": {early, shoal.BuildWaiting, ""},
-		"gone": {gone, shoal.BuildError, messageLost}, "unstored": {unstored, shoal.BuildError, messageLost}, "late": {late, shoal.BuildError, messageWaited},
+		"here": {here, shoal.BuildBuilding, ""}, "elsewhere": {elsewhere, shoal.BuildBuilding, ""},
+		"early": {early, shoal.BuildWaiting, ""},
+		"gone":  {gone, shoal.BuildError, messageLost}, "unstored": {unstored, shoal.BuildError, messageLost},
+		"late": {late, shoal.BuildError, messageWaited},
 	}
 	for name, c := range want {
 		if b := w.build(c.job); b.Status != c.status || b.Reason.Message != c.message {
@@ -323,7 +338,8 @@ func TestSteps(t *testing.T) {
 		{Step{Type: "RUN", Args: []string{"true", "root"}}, ""},
 		{Step{Type: "RUN"}, "RUN requires command argument"},
 		{Step{Type: "COPY", Args: []string{".", "/app", "", ""}, FilesHash: hash}, ""},
-		{Step{Type: "COPY", Args: []string{"."}, FilesHash: hash}, "COPY requires a local path and a container path argument"},
+		{Step{Type: "COPY", Args: []string{"."}, FilesHash: hash},
+			"COPY requires a local path and a container path argument"},
 		{Step{Type: "COPY", Args: []string{".", "/app"}}, "COPY requires files hash to be set"},
 		{Step{Type: "ADD", Args: []string{".", "/app"}, FilesHash: "../../etc/passwd"}, "Invalid files hash"},
 		{Step{Type: "WORKDIR"}, "WORKDIR requires a path argument"},

@@ -13,16 +13,16 @@ import (
 	"shoal/internal/store"
 )
 
-// run is one accepted build. Its end is decided once, by whoever comes first: the
-// engine, a cancel, the time limit or the end of the process.
+// run is one accepted build. Its end is decided once, by whichever comes first: the engine,
+// a cancel, the time limit or the end of the process.
 type run struct {
 	q      *Queue
 	job    Job
 	out    *logFile
-	ctx    context.Context // ends when the build does
+	ctx    context.Context // canceled when the build ends
 	cancel context.CancelFunc
 
-	stored atomic.Bool // the store knows that it builds
+	stored atomic.Bool // the store says "building"
 
 	mu    sync.Mutex // guards ended; held while the end is stored; taken before Queue.mu
 	ended bool
@@ -33,11 +33,11 @@ func newRun(q *Queue, job Job, out *logFile) *run {
 	return &run{q: q, job: job, out: out, ctx: ctx, cancel: cancel}
 }
 
-// execute runs the engine, unless the build has ended while it was pending.
+// execute runs the engine, unless the build ended while it was pending.
 func (r *run) execute() {
 	ctx, cancel := context.WithTimeout(r.ctx, r.q.cfg.Limit)
 	defer cancel()
-	// The client hears of the limit even if the engine does not heed its context.
+	// The client is told of the limit even if the engine ignores its context.
 	watched := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(watched)
@@ -67,10 +67,11 @@ func (r *run) execute() {
 }
 
 func (r *run) timedOut() Failure {
-	return Failure{Message: fmt.Sprintf("build status polling timed out. Maximum build time is %s.", r.q.cfg.Limit)}
+	return Failure{Message: fmt.Sprintf("build status polling timed out. Maximum build time is %s.",
+		r.q.cfg.Limit)}
 }
 
-// build calls the engine with steps that it can run.
+// build checks the steps and calls the engine.
 func (r *run) build(ctx context.Context) (result Result, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -87,14 +88,15 @@ func (r *run) build(ctx context.Context) (result Result, err error) {
 	return result, err
 }
 
-// failureOf turns an engine's error into what the client may know.
+// failureOf turns an engine's error into a failure that the client may see.
 func (r *run) failureOf(err error) Failure {
 	var f *Failure
 	if errors.As(err, &f) {
 		return *f
 	}
 	if r.ctx.Err() == nil {
-		r.q.log.Error("a template build failed", "build", r.job.BuildID, "template", r.job.TemplateID, "error", err)
+		r.q.log.Error("a template build failed", "build", r.job.BuildID, "template", r.job.TemplateID,
+			"error", err)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return Failure{Message: "build timed out"}
@@ -102,8 +104,8 @@ func (r *run) failureOf(err error) Failure {
 	return Failure{Message: messageInternal}
 }
 
-// complete stores a result. The log is closed first, because clients stop reading
-// it soon after the status turned.
+// complete stores a result. It closes the log first, because clients stop reading it soon
+// after the status changes.
 func (r *run) complete(result Result, took time.Duration) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -111,8 +113,9 @@ func (r *run) complete(result Result, took time.Duration) error {
 		return nil
 	}
 	b := shoal.Build{ID: r.job.BuildID, Resources: r.job.Resources, EnvdVersion: result.EnvdVersion,
-		ImageDigest: result.Layers[0], Layers: result.Layers, DefaultUser: result.DefaultUser, DefaultWorkdir: result.DefaultWorkdir,
-		Context: result.Context, Start: result.Start, FinishedAt: time.Now()}
+		ImageDigest: result.Layers[0], Layers: result.Layers, DefaultUser: result.DefaultUser,
+		DefaultWorkdir: result.DefaultWorkdir,
+		Context:        result.Context, Start: result.Start, FinishedAt: time.Now()}
 	if result.DiskMB > 0 {
 		b.Resources.DiskMB = result.DiskMB
 	}
@@ -122,7 +125,7 @@ func (r *run) complete(result Result, took time.Duration) error {
 	return err
 }
 
-// settle ends the build with a failure, unless it has ended.
+// settle ends the build with a failure, unless it has already ended.
 func (r *run) settle(f Failure) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -131,7 +134,8 @@ func (r *run) settle(f Failure) error {
 	}
 	r.closeLog(Error, f.Step, "Build failed: "+f.Message)
 	err := persist(func(ctx context.Context) error {
-		return r.q.cfg.Store.FailBuild(ctx, r.job.BuildID, shoal.BuildReason{Message: f.Message, Step: f.Step}, time.Now())
+		return r.q.cfg.Store.FailBuild(ctx, r.job.BuildID,
+			shoal.BuildReason{Message: f.Message, Step: f.Step}, time.Now())
 	})
 	r.end()
 	return err
@@ -163,9 +167,9 @@ func (r *run) report(err error) {
 	}
 }
 
-// persist stores how a build ended, also when the client or the process is on its
-// way out, and again while the store does not answer. That somebody else, such as
-// another process, has ended the build is no error.
+// persist stores how a build ended, even when the client or the process is going away, and
+// retries while the store does not answer. It is no error if another process has ended the
+// build.
 func persist(write func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), settleTime)
 	defer cancel()

@@ -10,16 +10,16 @@ import (
 	"shoal/internal/store"
 )
 
-// WaitingLimit is how long a registered build may wait for its start.
+// WaitingLimit is how long a registered build may wait to be started.
 const WaitingLimit = 40 * time.Minute
 
 const (
-	lostLimit    = 24 * time.Hour // of a build that another process has
+	lostLimit    = 24 * time.Hour // for a build of another process
 	sweepPeriod  = time.Minute
 	litterPeriod = time.Hour // between removals of old logs and files
 )
 
-// sweep ends builds that nobody carries on, and removes old logs and files.
+// sweep ends builds that no process runs, and removes old logs and files.
 func (q *Queue) sweep(ctx context.Context) error {
 	tick := time.NewTicker(sweepPeriod)
 	defer tick.Stop()
@@ -28,11 +28,11 @@ func (q *Queue) sweep(ctx context.Context) error {
 		if time.Since(cleaned) >= litterPeriod {
 			cleaned = time.Now()
 			if err := errors.Join(q.cfg.Logs.Sweep(), q.cfg.Files.Sweep()); err != nil {
-				q.log.Warn("old build logs and files were not removed", "error", err)
+				q.log.Warn("old build logs and files could not be removed", "error", err)
 			}
 		}
 		if err := q.endForgotten(ctx, time.Now()); err != nil && ctx.Err() == nil {
-			q.log.Warn("forgotten builds were not ended", "error", err)
+			q.log.Warn("forgotten builds could not be ended", "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -42,9 +42,9 @@ func (q *Queue) sweep(ctx context.Context) error {
 	}
 }
 
-// endForgotten compares what the store says with what runs here.
+// endForgotten compares the builds in the store with those that run here.
 func (q *Queue) endForgotten(ctx context.Context, now time.Time) error {
-	here := q.running() // before the store is asked, so that no later start seems ended
+	here := q.running() // before the store is asked, so that a later start does not seem ended
 	ours, err := q.cfg.Store.BuildingOf(ctx, q.cfg.Builder)
 	if err != nil {
 		return err
@@ -67,12 +67,12 @@ func (q *Queue) endForgotten(ctx context.Context, now time.Time) error {
 	return errors.Join(append(errs, q.endLost(ctx, ours, now))...)
 }
 
-// endLost ends builds that the store has as building although nothing runs them:
-// ours whose end could not be stored, and those of a process that is gone.
+// endLost fails builds that the store has as building although nothing runs them: those of
+// this builder whose end could not be stored, and those of a process that is gone.
 func (q *Queue) endLost(ctx context.Context, ours []string, now time.Time) error {
 	ours = slices.DeleteFunc(ours, q.has)
 	if len(ours) > 0 {
-		// What has ended since the store was asked must not get a second end.
+		// A build that ended since the store was asked must not be ended again.
 		still, err := q.cfg.Store.BuildingOf(ctx, q.cfg.Builder)
 		if err != nil {
 			return err
@@ -90,7 +90,7 @@ func (q *Queue) endLost(ctx context.Context, ours []string, now time.Time) error
 	return errors.Join(errs...)
 }
 
-// running returns the runs that the store knows of.
+// running returns the runs that the store has as building.
 func (q *Queue) running() []*run {
 	q.mu.Lock()
 	defer q.mu.Unlock()

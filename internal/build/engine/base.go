@@ -18,10 +18,10 @@ import (
 	"shoal/templates"
 )
 
-// layoutVersion changes when the same steps shall give other images.
+// layoutVersion changes when the same steps are meant to result in different images.
 const layoutVersion = "3"
 
-// base finds what the steps stand on, and makes the default user.
+// base finds the images that the steps build on, and creates the default user.
 func (r *run) base(ctx context.Context) error {
 	var err error
 	switch {
@@ -35,11 +35,12 @@ func (r *run) base(ctx context.Context) error {
 	if err != nil || r.job.RootBuild {
 		return err
 	}
-	return r.phase(ctx, phase{step: build.StepBase, title: "[base] DEFAULT USER " + image.DefaultUser, disk: true, debug: true,
+	return r.phase(ctx, phase{step: build.StepBase, title: "[base] DEFAULT USER " + image.DefaultUser,
+		disk: true, debug: true,
 		parts: []string{"DEFAULT USER", image.DefaultUser, script("user")},
 		do: func(ctx context.Context, _ *lines) error {
 			if r.onBase() {
-				r.context.User = image.DefaultUser // it is there
+				r.context.User = image.DefaultUser // it exists
 				return nil
 			}
 			return r.user(ctx, image.DefaultUser, true)
@@ -51,7 +52,7 @@ func (r *run) onBase() bool {
 	return len(r.layers) == 1 && r.layers[0] == r.e.cfg.Base.ImageDigest
 }
 
-// isBase tells the names of the image that Shoal makes itself (templates.md §1.8).
+// isBase recognizes the names of the image that Shoal makes itself (templates.md §1.8).
 func isBase(reference string) bool {
 	name, _, _ := strings.Cut(reference, ":")
 	switch strings.TrimPrefix(name, "docker.io/") {
@@ -69,24 +70,27 @@ func (r *run) fromBase() error {
 	return nil
 }
 
-// fromTemplate goes on from a build; its user counts anew.
+// fromTemplate continues from another build. The user is reset to the default.
 func (r *run) fromTemplate(b shoal.Build) error {
 	for _, digest := range b.Images() {
 		if _, err := r.e.cfg.Images.Path(digest); err != nil {
-			return &build.Failure{Message: fmt.Sprintf("the images of template '%s' are not on this machine; build it again", r.job.FromReference)}
+			return &build.Failure{Message: fmt.Sprintf("the images of template '%s' are not on this machine; "+
+				"build it again", r.job.FromReference)}
 		}
 	}
 	if len(b.Images()) == 0 || b.Snapshot {
-		return &build.Failure{Message: fmt.Sprintf("template '%s' is a snapshot of a sandbox, which no template can be built from", r.job.FromReference)}
+		return &build.Failure{Message: fmt.Sprintf("template '%s' is a snapshot of a sandbox, "+
+			"which no template can be built from", r.job.FromReference)}
 	}
 	r.layers = b.Images()
 	r.context = shoal.BuildContext{User: "root", Workdir: b.Context.Workdir, Env: maps.Clone(b.Context.Env)}
 	r.key = key("").next(layoutVersion, "template", b.ID)
-	r.log.Write(build.Info, build.StepBase, fmt.Sprintf("[base] FROM TEMPLATE %s [%s]", r.job.FromReference, r.key[:16]))
+	r.log.Write(build.Info, build.StepBase, fmt.Sprintf("[base] FROM TEMPLATE %s [%s]", r.job.FromReference,
+		r.key[:16]))
 	return nil
 }
 
-// fromImage pulls an image, unless the library has it, and makes it a guest's root.
+// fromImage pulls an image, unless the library has it, and turns it into a guest's root.
 func (r *run) fromImage(ctx context.Context) error {
 	provision, err := r.e.cfg.Provision.Key()
 	if err != nil {
@@ -98,36 +102,43 @@ func (r *run) fromImage(ctx context.Context) error {
 	}
 	say := func(text string) { r.log.Write(build.Info, build.StepBase, text) }
 	p := phase{step: build.StepBase, title: "[base] FROM " + r.job.FromImage, disk: true, debug: true,
-		parts: []string{layoutVersion, "image", r.job.FromImage, provision, script("provision"), string(keep), r.e.cfg.Library.Version(r.job.FromImage)}}
+		parts: []string{layoutVersion, "image", r.job.FromImage, provision, script("provision"), string(keep),
+			r.e.cfg.Library.Version(r.job.FromImage)}}
 	if r.knows(p) {
 		return r.phase(ctx, p)
 	}
 	var source *imagelibrary.Source
-	err = within(ctx, lookupLimit, "looking up '"+r.job.FromImage+"'", pullAdvice, func(ctx context.Context) error {
-		source, err = r.e.cfg.Library.Find(ctx, r.job.FromImage, login(r.job.Registry), say)
-		return refusal(err)
-	})
+	err = within(ctx, lookupLimit, "looking up '"+r.job.FromImage+"'", pullAdvice,
+		func(ctx context.Context) error {
+			source, err = r.e.cfg.Library.Find(ctx, r.job.FromImage, login(r.job.Registry), say)
+			return refusal(err)
+		})
 	if err != nil {
 		return err
 	}
 	if source.StandIn != "" {
-		// Its outcome has a name of its own, the same for all that it stands in for: the
-		// real image is asked for every time, and another stand-in is another image.
-		p.parts = []string{layoutVersion, "stand-in", source.StandIn, provision, script("provision"), string(keep)}
+		// The outcome of a stand-in has a key of its own, shared by all images that it
+		// replaces: the real image is asked for every time, and another stand-in is another
+		// image.
+		p.parts = []string{layoutVersion, "stand-in", source.StandIn, provision, script("provision"),
+			string(keep)}
 	}
 	p.do = func(ctx context.Context, out *lines) error {
 		say("Creating file system and pulling Docker image")
 		var found imagelibrary.Image
-		err := within(ctx, pullLimit, "pulling '"+r.job.FromImage+"'", pullAdvice, func(ctx context.Context) error {
-			found, err = source.Get(ctx, say)
-			return refusal(err)
-		})
+		err := within(ctx, pullLimit, "pulling '"+r.job.FromImage+"'", pullAdvice,
+			func(ctx context.Context) error {
+				found, err = source.Get(ctx, say)
+				return refusal(err)
+			})
 		if err != nil {
 			return err
 		}
 		say(fmt.Sprintf("Base Docker image size: %d MiB", found.Size>>20))
 		say("Provisioning sandbox template")
-		err = within(ctx, provisionLimit, "provisioning the image", "its package mirrors may be slow: name nearer ones by --package-mirrors, or import an image that has the packages",
+		err = within(ctx, provisionLimit, "provisioning the image",
+			"its package mirrors may be slow: name nearer ones by --package-mirrors, "+
+				"or import an image that has the packages",
 			func(ctx context.Context) error { return r.provision(ctx, found, out) })
 		if err != nil {
 			return err
@@ -139,14 +150,15 @@ func (r *run) fromImage(ctx context.Context) error {
 	if err := r.phase(ctx, p); err != nil {
 		return err
 	}
-	r.closeBench() // the next step's layer is not this one again: all that use the image share it
+	r.closeBench() // all builds on the image share this layer, so the next step begins a new one
 	return nil
 }
 
-const pullAdvice = "what has come is kept, and the next build goes on there; or import the image by `shoal image import`"
+const pullAdvice = "what was downloaded is kept, and the next build continues from there; " +
+	"or import the image by `shoal image import`"
 
-// refusal makes what the image's name or its registry is to blame for the template's
-// failure.
+// refusal turns errors that the image's name or its registry causes into failures of the
+// template.
 func refusal(err error) error {
 	var refused *imagelibrary.Error
 	if errors.As(err, &refused) {
@@ -155,11 +167,11 @@ func refusal(err error) error {
 	return err
 }
 
-// environmentFile is what sudo keeps of the environment, in every image.
+// environmentFile tells sudo what to keep of the environment, in every image.
 const environmentFile = "base/files/etc/sudoers.d/environment"
 
-// provision puts what a guest needs over an image, and lets the image's own package
-// manager add the rest.
+// provision lays what a guest needs over an image, and has the image's own package manager
+// install the rest.
 func (r *run) provision(ctx context.Context, found imagelibrary.Image, out *lines) error {
 	tree, err := r.e.cfg.Provision.Tree()
 	if err != nil {
@@ -181,9 +193,12 @@ func (r *run) provision(ctx context.Context, found imagelibrary.Image, out *line
 	switch {
 	case errors.As(err, &exit):
 		out.end()
-		return &build.Failure{Message: fmt.Sprintf("provisioning failed with %s: %s", exit.Status, out.complaint())}
+		return &build.Failure{Message: fmt.Sprintf("provisioning failed with %s: %s",
+			exit.Status, out.complaint())}
 	case connect.IsWireError(err) && connect.CodeOf(err) != connect.CodeDeadlineExceeded:
-		return &build.Failure{Message: fmt.Sprintf("provisioning failed: the image's /bin/sh cannot be run (%v). Templates need an image of a Linux distribution for x86-64 with a shell and a package manager", err)}
+		return &build.Failure{Message: fmt.Sprintf("provisioning failed: the image's /bin/sh "+
+			"cannot be run (%v). Templates need an image of a Linux distribution for x86-64 with "+
+			"a shell and a package manager", err)}
 	case err != nil:
 		return r.failed(ctx, "provisioning failed", err)
 	}
@@ -194,6 +209,7 @@ func login(r *build.Registry) *registry.Login {
 	if r == nil {
 		return nil
 	}
-	return &registry.Login{Type: r.Type, Username: r.Username, Password: r.Password, AWSAccessKeyID: r.AWSAccessKeyID,
-		AWSSecretAccessKey: r.AWSSecretAccessKey, AWSRegion: r.AWSRegion, ServiceAccountJSON: r.ServiceAccountJSON}
+	return &registry.Login{Type: r.Type, Username: r.Username, Password: r.Password,
+		AWSAccessKeyID: r.AWSAccessKeyID, AWSSecretAccessKey: r.AWSSecretAccessKey,
+		AWSRegion: r.AWSRegion, ServiceAccountJSON: r.ServiceAccountJSON}
 }

@@ -19,10 +19,10 @@ import (
 	"shoal/internal/shoal"
 )
 
-// key names the outcome of a phase: everything that it depends on.
+// key identifies the outcome of a phase: a hash of everything that it depends on.
 type key string
 
-// next is the key of a phase after this one.
+// next returns the key of a phase that follows this one.
 func (k key) next(parts ...string) key {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\n", k)
@@ -32,17 +32,17 @@ func (k key) next(parts ...string) key {
 	return key(hex.EncodeToString(h.Sum(nil)))
 }
 
-// outcome is what a phase leaves behind.
+// outcome is the result of a phase.
 type outcome struct {
 	Layers  []string           `json:"layers"`
 	Context shoal.BuildContext `json:"context"`
 }
 
-// Cache remembers outcomes, for each scope by itself, in files that are complete or
-// absent. An entry's modification time is that of its last use.
+// Cache remembers outcomes, separately for each scope, in files that are complete or
+// absent. The modification time of an entry is that of its last use.
 type Cache struct{ dir string }
 
-// OpenCache makes the directory if it is missing.
+// OpenCache creates the directory if it does not exist.
 func OpenCache(dir string) (*Cache, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the directory of cached layers: %w", err)
@@ -58,7 +58,7 @@ func (c *Cache) path(scope string, k key) (string, error) {
 	return filepath.Join(c.dir, id.String(), string(k)+".json"), nil
 }
 
-// get returns an outcome whose images are all there.
+// get returns an outcome if all its images exist.
 func (c *Cache) get(scope string, k key, there func(digest string) bool) (outcome, bool) {
 	path, err := c.path(scope, k)
 	if err != nil {
@@ -74,7 +74,7 @@ func (c *Cache) get(scope string, k key, there func(digest string) bool) (outcom
 		}
 	}
 	now := time.Now()
-	_ = os.Chtimes(path, now, now) // a lost use only shortens its life
+	_ = os.Chtimes(path, now, now) // if this fails, the entry only expires earlier
 	return o, true
 }
 
@@ -135,7 +135,7 @@ func (c *Cache) images() ([]string, error) {
 	return list, err
 }
 
-// sweep removes what was not used since a time.
+// sweep removes entries that were last used before a time.
 func (c *Cache) sweep(since time.Time) error {
 	return c.each(func(path string, info fs.FileInfo) error {
 		if info.ModTime().Before(since) {
@@ -145,8 +145,8 @@ func (c *Cache) sweep(since time.Time) error {
 	})
 }
 
-// bound removes the entries that were not used for longest, until the images of the
-// others, of the sizes given, are within a limit in bytes. No limit is 0.
+// bound removes the entries that were used least recently, until the images of the others
+// take at most limit bytes. A limit of 0 means no limit.
 func (c *Cache) bound(limit int64, size func(digest string) int64) error {
 	if limit == 0 {
 		return nil
@@ -166,7 +166,7 @@ func (c *Cache) bound(limit int64, size func(digest string) int64) error {
 	for _, e := range entries {
 		o, readErr := readOutcome(e.path)
 		if readErr != nil {
-			continue // it is being written, or gone
+			continue // it is being written, or was removed
 		}
 		for _, digest := range o.Layers {
 			if !counted[digest] {

@@ -1,6 +1,6 @@
-// Package engine makes templates' images: it runs the steps of a build in guests,
-// keeps what each has changed as an image over those before it, and starts what the
-// template wants running.
+// Package engine makes the images of templates: it runs the steps of a build in guests,
+// keeps what each step has changed as an image over those before it, and starts what the
+// template wants to have running.
 package engine
 
 import (
@@ -22,11 +22,11 @@ import (
 //go:embed scripts
 var scripts embed.FS
 
-// script is the named program with the functions that all use.
+// script returns the named program, preceded by the functions that all of them share.
 func script(name string) string {
 	lib, err := scripts.ReadFile("scripts/lib.sh")
 	if err != nil {
-		panic(err) // it is in the binary
+		panic(err) // it is embedded, so this cannot fail
 	}
 	body, err := scripts.ReadFile("scripts/" + name + ".sh")
 	if err != nil {
@@ -35,7 +35,7 @@ func script(name string) string {
 	return string(lib) + string(body)
 }
 
-// Config is what an engine stands on.
+// Config is what an engine needs.
 type Config struct {
 	Machine Machine
 	Images  *image.Store
@@ -43,19 +43,19 @@ type Config struct {
 	// Registries is swept of layers that no build needs any more.
 	Registries *registry.Client
 	Files      *build.Files
-	// Dir keeps the layer cache.
+	// Dir is where the layer cache is kept.
 	Dir string
-	// Base is the build of the base template, which stands for the image that SDKs
-	// name when the user names none.
+	// Base is the build of the base template. It stands for the image that SDKs name when
+	// the user names none.
 	Base shoal.Build
-	// Provision is what every image gets, to be a guest's root (image.Provision).
+	// Provision is laid over every image to make it a guest's root (image.Provision).
 	Provision image.Provision
-	// Env is in the environment of every step, unless the template sets the same
-	// names: mirrors and proxies, for example.
+	// Env is added to the environment of every step, for mirrors and proxies, for example.
+	// Names that the template sets have priority.
 	Env map[string]string
-	// Mirrors are URLs of package sources, and those that steps read in their place.
+	// Mirrors maps URLs of package sources to the mirrors that steps read instead.
 	Mirrors map[string]string
-	// CacheSize bounds the images that only cached layers need, in bytes; 0 is no bound.
+	// CacheSize bounds the images that only cached layers need, in bytes; 0 means no bound.
 	CacheSize int64
 }
 
@@ -68,7 +68,7 @@ type Engine struct {
 
 var _ build.Engine = (*Engine)(nil)
 
-// New makes an engine; what an earlier process left unfinished is removed.
+// New returns an engine, and removes what an earlier process left unfinished.
 func New(cfg Config, log *slog.Logger) (*Engine, error) {
 	cache, err := OpenCache(filepath.Join(cfg.Dir, "cache"))
 	if err != nil {
@@ -81,10 +81,10 @@ func New(cfg Config, log *slog.Logger) (*Engine, error) {
 	return &Engine{cfg: cfg, cache: cache, log: log}, os.MkdirAll(work, 0o700)
 }
 
-// Pinned are the images that cached layers need.
+// Pinned returns the digests of images that cached layers need.
 func (e *Engine) Pinned() ([]string, error) { return e.cache.images() }
 
-// Build carries a job out.
+// Build carries out a job.
 func (e *Engine) Build(ctx context.Context, job build.Job, log build.Log) (build.Result, error) {
 	r := &run{e: e, job: job, log: log, forced: job.Force}
 	defer r.closeBench()
@@ -103,10 +103,11 @@ func (e *Engine) Build(ctx context.Context, job build.Job, log build.Log) (build
 	return result, nil
 }
 
-// forget is how long a layer stays that no build has asked for.
+// forget is how long an unused layer is kept.
 const forget = 14 * 24 * time.Hour
 
-// sizeOf is what a cached image takes, in bytes; the base template's is there anyway.
+// sizeOf is the size of a cached image in bytes, or 0 for the base template's, which exists
+// anyway.
 func (e *Engine) sizeOf(digest string) int64 {
 	if digest == e.cfg.Base.ImageDigest {
 		return 0
@@ -122,15 +123,16 @@ func (e *Engine) sizeOf(digest string) int64 {
 	return info.Size()
 }
 
-// Run forgets cached layers that are not asked for any more, or that are too many, until
-// ctx ends.
+// Run removes cached layers that are no longer used, or that are too many, until ctx is
+// done.
 func (e *Engine) Run(ctx context.Context) error {
 	tick := time.NewTicker(time.Hour)
 	defer tick.Stop()
 	for {
 		since := time.Now().Add(-forget)
-		if err := errors.Join(e.cache.sweep(since), e.cache.bound(e.cfg.CacheSize, e.sizeOf), e.cfg.Registries.Sweep(since)); err != nil {
-			e.log.Warn("old layers of builds are left", "error", err)
+		if err := errors.Join(e.cache.sweep(since), e.cache.bound(e.cfg.CacheSize, e.sizeOf),
+			e.cfg.Registries.Sweep(since)); err != nil {
+			e.log.Warn("old layers of builds could not be removed", "error", err)
 		}
 		select {
 		case <-ctx.Done():

@@ -24,7 +24,7 @@ func TestExpand(t *testing.T) {
 		"$A-${A}":                 "one-one",
 		"${PATH}:/my/path":        standardPath + ":/my/path",
 		"$HOME/x":                 "/root/x",
-		"$LONG_1":                 "$A", // once
+		"$LONG_1":                 "$A", // expanded only once
 		"$UNKNOWN.":               ".",
 		"$(id) `id` \\$A 'x\"":    "$(id) `id` \\one 'x\"",
 		"$ $$ $1 ${A ${A:-b} ${}": "$ $$ $1 ${A one ${}",
@@ -36,7 +36,7 @@ func TestExpand(t *testing.T) {
 		"/lib${NO:+:$NO}:${A:+$A:}x":                  "/lib:one:x",
 		"${NO:-$A/${A}/$NO}":                          "one/one/",
 		"${NO:-${NONE:-${A}}}}":                       "one}",
-		"${NO:-{x}}":                                  "{x}", // a brace alone opens nothing
+		"${NO:-{x}}":                                  "{x}", // a brace without a $ opens nothing
 		"${NO:-a-b:+c}${NO:-}${NO-}":                  "a-b:+c",
 		"${NO:-$LONG_1}":                              "$A",
 		"${NO:-'$A' $(id)}":                           "'one' $(id)",
@@ -51,7 +51,8 @@ func TestExpand(t *testing.T) {
 
 func TestSourceInArchive(t *testing.T) {
 	for source, want := range map[string]string{
-		".": "", "./": "", "*.txt": "", "folder/*": "folder", "a/b/c.txt": "a/b/c.txt", "./a/": "a", "a/**/b": "a", "a/[bc]/d": "a",
+		".": "", "./": "", "*.txt": "", "folder/*": "folder", "a/b/c.txt": "a/b/c.txt", "./a/": "a",
+		"a/**/b": "a", "a/[bc]/d": "a",
 	} {
 		if got := sourceInArchive(source); got != want {
 			t.Errorf("%q: %q, want %q", source, got, want)
@@ -73,8 +74,10 @@ func TestLines(t *testing.T) {
 	}
 	l.take(true, []byte("oops"))
 	l.end()
-	want := written{"info 2 [builder 2/3] [stdout]: one", "info 2 [builder 2/3] [stdout]: two", "info 2 [builder 2/3] [stdout]: ",
-		"info 2 [builder 2/3] [stdout]: 20%", "info 2 [builder 2/3] [stdout]: end", "info 2 [builder 2/3] [stderr]: oops"}
+	want := written{"info 2 [builder 2/3] [stdout]: one", "info 2 [builder 2/3] [stdout]: two",
+		"info 2 [builder 2/3] [stdout]: ",
+		"info 2 [builder 2/3] [stdout]: 20%", "info 2 [builder 2/3] [stdout]: end",
+		"info 2 [builder 2/3] [stderr]: oops"}
 	if !slices.Equal(log, want) {
 		t.Errorf("%q", log)
 	}
@@ -85,7 +88,7 @@ func TestLines(t *testing.T) {
 		l.take(false, []byte("x\n"))
 	}
 	if len(l.last) != lastLines {
-		t.Errorf("%d lines are remembered", len(l.last))
+		t.Errorf("%d lines were kept", len(l.last))
 	}
 }
 
@@ -97,26 +100,29 @@ func TestCache(t *testing.T) {
 	const scope, other = "0b8a3ded-4489-4722-afd1-1d82e64ec2d5", "0b8a3ded-4489-4722-afd1-1d82e64ec2d6"
 	yes := func(string) bool { return true }
 	k := key("").next("RUN", "x")
-	for _, different := range []key{key("").next("RUN", "y"), key("").next("RUNx"), k.next(), key("").next("RU", "Nx")} {
+	for _, different := range []key{key("").next("RUN", "y"), key("").next("RUNx"), k.next(),
+		key("").next("RU", "Nx")} {
 		if different == k {
 			t.Error("different phases have the same key")
 		}
 	}
-	o := outcome{Layers: []string{"sha256:1", "sha256:2"}, Context: shoal.BuildContext{User: "u", Env: map[string]string{"A": "1"}}}
+	o := outcome{Layers: []string{"sha256:1", "sha256:2"},
+		Context: shoal.BuildContext{User: "u", Env: map[string]string{"A": "1"}}}
 	if err := c.put(scope, k, o); err != nil {
 		t.Fatal(err)
 	}
-	if got, ok := c.get(scope, k, yes); !ok || !slices.Equal(got.Layers, o.Layers) || got.Context.Env["A"] != "1" {
+	if got, ok := c.get(scope, k, yes); !ok || !slices.Equal(got.Layers, o.Layers) ||
+		got.Context.Env["A"] != "1" {
 		t.Errorf("%v %v", got, ok)
 	}
 	if _, ok := c.get(other, k, yes); ok {
 		t.Error("another team's layer")
 	}
 	if _, ok := c.get(scope, k, func(d string) bool { return d == "sha256:1" }); ok {
-		t.Error("a layer whose image is gone")
+		t.Error("an outcome was returned although its image is gone")
 	}
 	if err := c.put("../escape", k, o); err == nil {
-		t.Error("a scope that is none")
+		t.Error("an invalid scope was accepted")
 	}
 	if images, err := c.images(); err != nil || !slices.Equal(images, o.Layers) {
 		t.Errorf("%v %v", images, err)
@@ -132,14 +138,14 @@ func TestCache(t *testing.T) {
 	if err := os.Chtimes(path, old, old); err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := c.get(scope, k, yes); !ok { // a use makes it young
+	if _, ok := c.get(scope, k, yes); !ok { // a use renews the entry
 		t.Error("lost")
 	}
 	if err := c.sweep(time.Now().Add(-time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chtimes(path, old, old); err != nil {
-		t.Error("what is used was forgotten")
+		t.Error("a used entry was removed")
 	}
 	if err := c.sweep(time.Now().Add(-time.Hour)); err != nil {
 		t.Fatal(err)
@@ -149,7 +155,7 @@ func TestCache(t *testing.T) {
 	}
 }
 
-// TestCacheBound: what was used last stays.
+// TestCacheBound: the entries that were used last stay.
 func TestCacheBound(t *testing.T) {
 	c, err := OpenCache(t.TempDir())
 	if err != nil {
@@ -183,39 +189,47 @@ func TestCacheBound(t *testing.T) {
 		if err := c.bound(step.limit, size); err != nil {
 			t.Fatal(err)
 		}
-		if images, err := c.images(); err != nil || len(images) != 2*step.left || !slices.Contains(images, "new") {
+		if images, err := c.images(); err != nil || len(images) != 2*step.left ||
+			!slices.Contains(images, "new") {
 			t.Errorf("limit %d: %v %v", step.limit, images, err)
 		}
 	}
 }
 
-// TestWithin names what took too long and what to do; other ends are not the limit's.
+// TestWithin: the error names what took too long and what to do, but only if the limit was
+// the cause.
 func TestWithin(t *testing.T) {
 	wait := func(ctx context.Context) error { <-ctx.Done(); return fmt.Errorf("stopped: %w", ctx.Err()) }
 	err := within(t.Context(), time.Millisecond, "packing", "pack less", wait)
 	var failure *build.Failure
-	if !errors.As(err, &failure) || failure.Message != "packing took longer than 1ms, which is the limit; pack less" {
+	if !errors.As(err, &failure) ||
+		failure.Message != "packing took longer than 1ms, which is the limit; pack less" {
 		t.Errorf("%v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := within(ctx, time.Hour, "packing", "pack less", wait); errors.As(err, &failure) || !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: %v", err)
+	if err := within(ctx, time.Hour, "packing", "pack less", wait); errors.As(err, &failure) ||
+		!errors.Is(err, context.Canceled) {
+		t.Errorf("canceled: %v", err)
 	}
-	if err := within(t.Context(), time.Hour, "packing", "", func(context.Context) error { return nil }); err != nil {
+	if err := within(t.Context(), time.Hour, "packing", "",
+		func(context.Context) error { return nil }); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestMachineFailure: what this machine lacks has a cause and a fix, and no details of
-// the machine.
+// TestMachineFailure: what this machine lacks is reported with a cause and a fix, but
+// without details of the machine.
 func TestMachineFailure(t *testing.T) {
 	for _, c := range []struct {
 		err  error
 		want string
 	}{
-		{fmt.Errorf("open: %w", shoal.ErrNetworkExhausted.New("no network slot is free")), "no network slot is free. Every network slot of the machine is in use. Kill sandboxes, or widen network.host_cidr."},
-		{shoal.ErrEnvdTimeout.Wrap(errors.New("x"), "the guest's daemon did not answer; its console ends with:\nsecret"), "the guest's daemon did not answer; its console ends with. The guest started"},
+		{fmt.Errorf("open: %w", shoal.ErrNetworkExhausted.New("no network slot is free")),
+			"no network slot is free. Every network slot of the machine is in use. Kill sandboxes, or widen network.host_cidr."},
+		{shoal.ErrEnvdTimeout.Wrap(errors.New("x"),
+			"the guest's daemon did not answer; its console ends with:\nsecret"),
+			"the guest's daemon did not answer; its console ends with. The guest started"},
 		{fmt.Errorf("write: %w", unix.ENOSPC), "`shoal gc`"},
 		{errors.New("what?"), ""},
 	} {

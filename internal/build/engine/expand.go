@@ -9,9 +9,9 @@ import (
 
 const standardPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// expand replaces $NAME, ${NAME}, and ${NAME:-word}, ${NAME-word}, ${NAME:+word} and
-// ${NAME+word} with the meaning that a shell gives them; all else, quotes and $(…)
-// included, stays as it is (templates.md §3.5).
+// expand replaces $NAME, ${NAME}, ${NAME:-word}, ${NAME-word}, ${NAME:+word} and
+// ${NAME+word} as a shell does. Everything else, including quotes and $(…), stays as it is
+// (templates.md §3.5).
 func expand(text string, env map[string]string) string {
 	known := map[string]string{"PATH": standardPath, "HOME": "/root"}
 	maps.Copy(known, env)
@@ -43,11 +43,11 @@ type variable struct {
 	word     string
 }
 
-// value is what stands for the use; a word may use variables itself.
+// value returns the replacement. A word may contain variables itself.
 func (v variable) value(known map[string]string) string {
 	value, set := known[v.name]
 	if strings.HasPrefix(v.operator, ":") {
-		set = value != "" // with the colon an empty value is none
+		set = value != "" // with a colon, an empty value counts as unset
 	}
 	switch {
 	case v.operator == "":
@@ -60,8 +60,8 @@ func (v variable) value(known map[string]string) string {
 	return ""
 }
 
-// readVariable reads a name, or what is in braces, at the beginning of a text, which is
-// what follows a $. A length of 0 says that there is none.
+// readVariable reads a name, or an expression in braces, at the beginning of a text that
+// follows a $. A length of 0 means that there is none.
 func readVariable(text string) (v variable, length int) {
 	inside, braced := strings.CutPrefix(text, "{")
 	n := nameLength(inside)
@@ -86,8 +86,8 @@ func readVariable(text string) (v variable, length int) {
 	return v, end + len("{}")
 }
 
-// closing finds the brace that ends what a ${ has begun, beyond those that are begun
-// inside, or -1.
+// closing returns the index of the brace that closes an open ${, skipping nested ones, or
+// -1.
 func closing(inside string) int {
 	depth := 1
 	for i := 0; i < len(inside); i++ {
@@ -104,7 +104,7 @@ func closing(inside string) int {
 	return -1
 }
 
-// nameLength counts the bytes at the beginning that can be a variable's name.
+// nameLength returns how many bytes at the beginning form a variable's name.
 func nameLength(text string) int {
 	for i, c := range []byte(text) {
 		letter := c == '_' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
@@ -115,8 +115,8 @@ func nameLength(text string) int {
 	return len(text)
 }
 
-// stepEnv is what a step's commands get: the operator's settings for builds, and over
-// them what the template has set.
+// stepEnv is the environment of a step's commands: the operator's settings for builds,
+// overridden by what the template has set.
 func (e *Engine) stepEnv(c shoal.BuildContext) map[string]string {
 	env := maps.Clone(e.cfg.Env)
 	if env == nil {
@@ -126,7 +126,7 @@ func (e *Engine) stepEnv(c shoal.BuildContext) map[string]string {
 	return withStandardPath(env)
 }
 
-// withStandardPath appends the system's directories to a PATH that was set.
+// withStandardPath appends the system's directories to a PATH that the template has set.
 func withStandardPath(env map[string]string) map[string]string {
 	if path, ok := env["PATH"]; ok && !strings.Contains(path, standardPath) {
 		env["PATH"] = path + ":" + standardPath

@@ -15,8 +15,8 @@ import (
 	"shoal/internal/shoal"
 )
 
-// failed blames the template for what one of its commands, or of the engine's programs,
-// could not do; anything else that went wrong is not its fault.
+// failed blames the template if one of its commands, or one of the engine's scripts,
+// failed. All other errors are not the template's fault.
 func (r *run) failed(ctx context.Context, what string, err error) error {
 	if r.guestEnded(ctx, err) || errors.As(err, new(*client.ExitError)) || connect.IsWireError(err) {
 		return &build.Failure{Message: what + ": " + r.reason(ctx, err)}
@@ -24,32 +24,35 @@ func (r *run) failed(ctx context.Context, what string, err error) error {
 	return fmt.Errorf("%s: %w", what, err)
 }
 
-// reason words why a command failed. A guest that has ended explains whatever else went
-// wrong.
+// reason describes why a command failed. If the guest has ended, that explains everything
+// else.
 func (r *run) reason(ctx context.Context, err error) string {
 	if r.guestEnded(ctx, err) {
 		return "the template's guest ended; it has most probably run out of its " + r.memory()
 	}
-	// 137 is how a shell passes on that a command of its was killed.
+	// A shell returns 137 if a command that it ran was killed.
 	var exit *client.ExitError
 	if errors.As(err, &exit) && (exit.Status == "signal: killed" || exit.Code == 137) {
-		return err.Error() + "; it was killed, most likely because the template's guest has run out of its " + r.memory()
+		return err.Error() + "; it was killed, most likely because the template's guest has run out of its " +
+			r.memory()
 	}
 	return err.Error()
 }
 
-// memory is what a template has that wants more, and how to give it more.
+// memory tells how much memory the template has, and how to give it more.
 func (r *run) memory() string {
-	return fmt.Sprintf("%d MiB of memory. Build with a larger memoryMB (memory_mb in Python)", r.job.Resources.MemoryMB)
+	return fmt.Sprintf("%d MiB of memory. Build with a larger memoryMB (memory_mb in Python)",
+		r.job.Resources.MemoryMB)
 }
 
-// endNotice is how long after the loss of its connections a guest's end may become known.
+// endNotice is how long after its connections are lost a guest's end may become known.
 const endNotice = 5 * time.Second
 
-// guestEnded reports whether the guest ended by itself, which is why a call into it
-// failed. An answer of the guest's, also of a command that failed, is no such case.
+// guestEnded reports whether a call failed because the guest ended on its own. If the guest
+// answered, even with the failure of a command, it had not ended.
 func (r *run) guestEnded(ctx context.Context, err error) bool {
-	if r.bench == nil || errors.As(err, new(*build.Failure)) || errors.As(err, new(*client.ExitError)) || connect.IsWireError(err) {
+	if r.bench == nil || errors.As(err, new(*build.Failure)) || errors.As(err, new(*client.ExitError)) ||
+		connect.IsWireError(err) {
 		return false
 	}
 	select {
@@ -61,7 +64,7 @@ func (r *run) guestEnded(ctx context.Context, err error) bool {
 	return false
 }
 
-// blame makes an error the step's.
+// blame attributes an error to a step.
 func (r *run) blame(ctx context.Context, step string, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -74,20 +77,24 @@ func (r *run) blame(ctx context.Context, step string, err error) error {
 		return &build.Failure{Message: r.reason(ctx, err), Step: step}
 	}
 	if message := machineFailure(err); message != "" {
-		r.e.log.Error("a template build failed for want of something on this machine", "build", r.job.BuildID, "step", step, "error", err)
+		r.e.log.Error("a template build failed because this machine lacks something", "build", r.job.BuildID,
+			"step", step, "error", err)
 		return &build.Failure{Message: message, Step: step}
 	}
 	return fmt.Errorf("step %s: %w", step, err)
 }
 
-// machineFailure words what this machine could not do, if there is a word for it.
+// machineFailure describes what this machine could not do, or returns "" if it has no words
+// for it.
 func machineFailure(err error) string {
 	var known *shoal.Error
 	switch {
 	case errors.Is(err, unix.ENOSPC):
-		return "the disk of the machine that builds is full. The operator can free space: `shoal gc` removes what nothing refers to, and --layer-cache bounds what builds keep"
+		return "the disk of the machine that builds is full. The operator can free space: " +
+			"`shoal gc` removes what nothing refers to, and --layer-cache bounds what builds keep"
 	case errors.As(err, &known) && known.Kind != shoal.ErrInternal:
-		return fmt.Sprintf("%s. %s %s", strings.TrimRight(strings.SplitN(known.Message, "\n", 2)[0], ".: "), known.Cause, known.Fix)
+		return fmt.Sprintf("%s. %s %s", strings.TrimRight(strings.SplitN(known.Message, "\n", 2)[0], ".: "),
+			known.Cause, known.Fix)
 	}
 	return ""
 }

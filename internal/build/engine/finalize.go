@@ -13,12 +13,14 @@ import (
 	"shoal/internal/shoal"
 )
 
-// finalize makes the build startable: it sets the template's files, and starts what
-// shall run in it (templates.md §3.7).
+// finalize makes the build startable: it sets the template's files, and starts what the
+// template wants to have running (templates.md §3.7).
 func (r *run) finalize(ctx context.Context) (build.Result, error) {
 	start := r.startBlock()
-	r.log.Write(build.Info, build.StepFinalize, "[finalize] Finalizing template build ["+string(r.key[:16])+"]")
-	err := within(ctx, configureLimit, "the configuration script", "there may be very many files in /home/user and /usr/local: put them elsewhere", r.configure)
+	r.log.Write(build.Info, build.StepFinalize,
+		"[finalize] Finalizing template build ["+string(r.key[:16])+"]")
+	err := within(ctx, configureLimit, "the configuration script",
+		"there may be very many files in /home/user and /usr/local: put them elsewhere", r.configure)
 	if err != nil {
 		return build.Result{}, err
 	}
@@ -32,7 +34,8 @@ func (r *run) finalize(ctx context.Context) (build.Result, error) {
 	}
 	b := r.buildOf(result.Layers)
 	b.Status, b.EnvdVersion, b.Origin = shoal.BuildReady, result.EnvdVersion, r.job.Origin()
-	b.DefaultUser, b.DefaultWorkdir, b.Context, b.Start = result.DefaultUser, result.DefaultWorkdir, result.Context, start
+	b.DefaultUser, b.DefaultWorkdir, b.Context, b.Start = result.DefaultUser, result.DefaultWorkdir,
+		result.Context, start
 	b.CreatedAt = time.Now().UTC()
 	b.UpdatedAt, b.FinishedAt = b.CreatedAt, b.CreatedAt
 	if start.Command == "" && start.Ready == "" {
@@ -42,8 +45,8 @@ func (r *run) finalize(ctx context.Context) (build.Result, error) {
 	return result, r.keepRunning(ctx, b)
 }
 
-// configure sets the template's files. A build of SDKs before 2.3.0 has no default
-// user phase, but its sandboxes have the default user.
+// configure sets the template's files. For SDKs before 2.3.0, builds have no default-user
+// phase, but the sandboxes have the default user.
 func (r *run) configure(ctx context.Context) error {
 	if r.job.RootBuild && !r.onBase() {
 		if _, err := r.runScript(ctx, "user", image.DefaultUser, "true"); err != nil {
@@ -56,7 +59,8 @@ func (r *run) configure(ctx context.Context) error {
 	return nil
 }
 
-// startBlock is the job's, or that of the template below, which runs as it did there.
+// startBlock is the job's, or else that of the template below, with the context it had
+// there.
 func (r *run) startBlock() shoal.StartBlock {
 	if r.job.StartCmd == "" && r.job.ReadyCmd == "" && r.job.FromTemplate != nil {
 		return r.job.FromTemplate.Start
@@ -69,11 +73,11 @@ func (r *run) startBlock() shoal.StartBlock {
 	return shoal.StartBlock{Command: r.job.StartCmd, Ready: r.job.ReadyCmd, Context: c}
 }
 
-// keepRunning starts the template's command in a guest of its own on the finished
-// images, and keeps the guest's memory.
+// keepRunning starts the template's command in a new guest on the finished images, and
+// keeps the guest's memory.
 func (r *run) keepRunning(ctx context.Context, b shoal.Build) error {
 	r.closeBench()
-	if err := r.openBench(ctx); err != nil { // without what steps get
+	if err := r.openBench(ctx); err != nil { // without the environment that steps get
 		return err
 	}
 	if err := r.startup(ctx, r.bench.guest, b.Start); err != nil {
@@ -83,7 +87,8 @@ func (r *run) keepRunning(ctx context.Context, b shoal.Build) error {
 	return r.bench.Keep(ctx, b)
 }
 
-// sayOptimize begins the last phase, which makes the template of what is finished.
+// sayOptimize logs the begin of the last phase, which turns the finished images into the
+// template.
 func (r *run) sayOptimize() {
 	r.log.Write(build.Info, build.StepFinalize, "[optimize] Optimizing template ["+string(r.key[:16])+"]")
 }

@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// TestOutlived: a command has been outlived by its output when it is gone at two looks
-// in a row, and its output is still open.
+// TestOutlived: output has outlived its command if the command was found exited twice in a
+// row and the output is still open.
 func TestOutlived(t *testing.T) {
 	for _, c := range []struct {
-		lives []bool // at each look; soon after the last the output ends
+		lives []bool // at each look; the output ends soon after the last one
 		want  bool
 	}{
 		{nil, false},
@@ -22,7 +22,8 @@ func TestOutlived(t *testing.T) {
 		{[]bool{false, false}, true},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(len(c.lives))*time.Second+time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(),
+				time.Duration(len(c.lives))*time.Second+time.Millisecond)
 			defer cancel()
 			tick := time.NewTicker(time.Second)
 			defer tick.Stop()

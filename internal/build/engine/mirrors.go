@@ -9,8 +9,8 @@ import (
 	"shoal/internal/envdapi/client"
 )
 
-// Package sources of an image are read from the operator's mirrors while steps run. The
-// template gets the image's own back before a layer is made of it: sandboxes may be in
+// While steps run, package sources of an image are replaced by the operator's mirrors. The
+// image's own sources are restored before a layer is made, because sandboxes may be in
 // another network.
 
 func (r *run) useMirrors(ctx context.Context) error {
@@ -40,7 +40,7 @@ func (r *run) mirrors(ctx context.Context, what string) error {
 	for url := range r.e.cfg.Mirrors {
 		from = append(from, url)
 	}
-	sort.Slice(from, func(a, b int) bool { // the longest first: it may begin with another
+	sort.Slice(from, func(a, b int) bool { // the longest first, because one may be a prefix of another
 		return len(from[a]) > len(from[b]) || len(from[a]) == len(from[b]) && from[a] < from[b]
 	})
 	args := []string{"/bin/sh", "-c", script("mirrors"), "mirrors", what}
@@ -49,7 +49,7 @@ func (r *run) mirrors(ctx context.Context, what string) error {
 	}
 	_, err := r.bench.guest.Text(ctx, client.Command{User: "root", Dir: "/", Args: args})
 	if connect.CodeOf(err) == connect.CodeInvalidArgument {
-		return nil // it has no shell; the step says so
+		return nil // there is no shell; the step will report that
 	}
 	if err != nil {
 		return r.failed(ctx, "the package mirrors cannot be set in the image", err)

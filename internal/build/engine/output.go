@@ -8,13 +8,13 @@ import (
 	"shoal/internal/envdapi/client"
 )
 
-// lastLines is how much of a failed step's output its failure repeats.
+// lastLines is how many lines of a failed step's output its failure repeats.
 const lastLines = 10
 
-// lastCries is how much of its standard error a failure's reason has.
+// lastCries is how many lines of standard error a failure's reason contains.
 const lastCries = 3
 
-// lines turns what a command prints into lines of the build's log.
+// lines turns the output of a command into lines of the build's log.
 type lines struct {
 	log    build.Log
 	level  build.Level
@@ -24,7 +24,7 @@ type lines struct {
 	mu   sync.Mutex
 	rest [2]string // unfinished lines of standard output and error
 	last []string
-	cry  []string // the last of standard error
+	cry  []string // the last lines of standard error
 }
 
 func (l *lines) take(stderr bool, data []byte) {
@@ -51,8 +51,8 @@ func (l *lines) take(stderr bool, data []byte) {
 	l.rest[at] = text
 }
 
-// write logs a line; mu is held. Of a line that was drawn over itself, as progress
-// bars do, the last state counts.
+// write logs a line. The caller holds mu. If a line was redrawn, as progress bars do, only
+// its last state is logged.
 func (l *lines) write(at int, line string) {
 	line = strings.TrimRight(line, "\r")
 	line = line[strings.LastIndexByte(line, '\r')+1:]
@@ -68,7 +68,7 @@ func (l *lines) write(at int, line string) {
 	}
 }
 
-// complaint is the end of standard error, in one text.
+// complaint returns the end of standard error as one text.
 func (l *lines) complaint() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -78,7 +78,7 @@ func (l *lines) complaint() string {
 	return strings.Join(l.cry, "\n")
 }
 
-// end logs what has no end of line.
+// end logs what is left without an end of line.
 func (l *lines) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -90,7 +90,7 @@ func (l *lines) end() {
 	l.rest = [2]string{}
 }
 
-// words are the last lines in one text.
+// words returns the last lines as one text.
 func (l *lines) words() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -15,13 +15,13 @@ import (
 	"shoal/internal/shoal"
 )
 
-// run is one build on its way. One goroutine has it.
+// run is one build in progress. A single goroutine uses it.
 type run struct {
 	e   *Engine
 	job build.Job
 	log build.Log
 
-	layers  []string // the images that all steps so far have made, lowest first
+	layers  []string // the images that the steps so far have made, lowest first
 	context shoal.BuildContext
 	key     key
 	forced  bool // nothing is taken from the cache any more
@@ -29,27 +29,27 @@ type run struct {
 	bench *bench // nil while no step has needed a guest
 }
 
-// bench is a guest whose disk is what the steps have changed over its images.
+// bench is a guest whose disk holds what the steps have changed over its images.
 type bench struct {
 	Workbench
 	guest    Guest
 	lower    []string
-	mirrored bool // its package sources are the operator's mirrors
+	mirrored bool // its package sources are replaced by mirrors
 }
 
 // phase is a part of a build whose outcome is cached.
 type phase struct {
-	step  string   // as build.Failure has it
+	step  string   // as in build.Failure
 	title string   // its line in the log
-	parts []string // of its key
+	parts []string // what its key is made of
 	force bool
 	do    func(ctx context.Context, out *lines) error
-	// disk says that do may change the disk.
+	// disk means that do may change the disk.
 	disk  bool
-	debug bool // what it prints is of little interest
+	debug bool // its output is logged at the debug level
 }
 
-// phase carries one out, unless its outcome is known.
+// phase carries out a phase, unless its outcome is cached.
 func (r *run) phase(ctx context.Context, p phase) error {
 	r.key = r.key.next(p.parts...)
 	r.forced = r.forced || p.force
@@ -68,7 +68,7 @@ func (r *run) phase(ctx context.Context, p phase) error {
 	if p.debug {
 		out.level = build.Debug
 	}
-	r.context.Env = maps.Clone(r.context.Env) // others may hold the old one
+	r.context.Env = maps.Clone(r.context.Env) // the old map may be shared
 	err := p.do(ctx, out)
 	out.end()
 	if err != nil {
@@ -108,7 +108,7 @@ func (r *run) lookup(k key) (outcome, bool) {
 	})
 }
 
-// guest returns the way into a guest that stands where the build stands, for a step.
+// guest returns a guest in the current state of the build, for a step.
 func (r *run) guest(ctx context.Context) (Guest, error) {
 	if r.bench == nil {
 		if err := r.openBench(ctx); err != nil {
@@ -128,7 +128,8 @@ func (r *run) openBench(ctx context.Context) error {
 }
 
 func (r *run) buildOf(layers []string) shoal.Build {
-	return shoal.Build{ID: r.job.BuildID, TemplateID: r.job.TemplateID, Resources: r.job.Resources, ImageDigest: layers[0], Layers: layers}
+	return shoal.Build{ID: r.job.BuildID, TemplateID: r.job.TemplateID, Resources: r.job.Resources,
+		ImageDigest: layers[0], Layers: layers}
 }
 
 func (r *run) closeBench() {
@@ -136,16 +137,16 @@ func (r *run) closeBench() {
 		return
 	}
 	if err := r.bench.Close(); err != nil {
-		r.e.log.Error("something of a build's guest is left", "build", r.job.BuildID, "error", err)
+		r.e.log.Error("a build's guest could not be removed completely", "build", r.job.BuildID, "error", err)
 	}
 	r.bench = nil
 }
 
-// largeLayer is from which size on, in bytes, a layer is not written again with
-// every step that follows: a new guest stands on it.
+// largeLayer is the size, in bytes, from which on a layer is not written again with every
+// step that follows; the next step gets a new guest on top of it.
 const largeLayer = 32 << 20
 
-// commit makes an image of all that the guest's disk has over its images.
+// commit makes an image of everything that the guest's disk has over its images.
 func (r *run) commit(ctx context.Context) error {
 	if err := r.leaveMirrors(ctx); err != nil {
 		return err
@@ -166,7 +167,7 @@ func (r *run) commit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tree.Remove("run") // what runs is not part of a template
+	tree.Remove("run") // runtime state is not part of a template
 	tree.Share(image.SharedDir)
 	var below []string
 	for _, digest := range r.bench.lower {
@@ -194,7 +195,7 @@ func (r *run) commit(ctx context.Context) error {
 	return nil
 }
 
-// runScript runs one of the engine's own programs as root.
+// runScript runs one of the engine's own scripts as root.
 func (r *run) runScript(ctx context.Context, name string, args ...string) (string, error) {
 	guest, err := r.guest(ctx)
 	if err != nil {
@@ -204,7 +205,7 @@ func (r *run) runScript(ctx context.Context, name string, args ...string) (strin
 		Args: append([]string{"/bin/sh", "-c", script(name), name}, args...)})
 }
 
-// runLogged is runScript for one that prints much.
+// runLogged is runScript for a script that prints much.
 func (r *run) runLogged(ctx context.Context, name string, out *lines, args ...string) error {
 	guest, err := r.guest(ctx)
 	if err != nil {

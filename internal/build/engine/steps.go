@@ -24,7 +24,8 @@ func (r *run) step(ctx context.Context, index int, s build.Step) error {
 	case "COPY", "ADD":
 		p.debug = true
 		p.do = func(ctx context.Context, out *lines) error {
-			return within(ctx, transferLimit, "copying '"+s.Args[0]+"'", "leave out what the template does not need, by .dockerignore for example",
+			return within(ctx, transferLimit, "copying '"+s.Args[0]+"'",
+				"leave out what the template does not need, by .dockerignore for example",
 				func(ctx context.Context) error { return r.copy(ctx, s) })
 		}
 	case "WORKDIR":
@@ -37,18 +38,19 @@ func (r *run) step(ctx context.Context, index int, s build.Step) error {
 		p.disk = false
 		p.do = func(context.Context, *lines) error { r.env(s.Args); return nil }
 	default:
-		return fmt.Errorf("a step of type %s", s.Type) // the queue lets none through
+		return fmt.Errorf("a step of type %s", s.Type) // the queue rejects these
 	}
 	return r.phase(ctx, p)
 }
 
-// command is RUN.
+// command carries out RUN.
 func (r *run) command(ctx context.Context, args []string, out *lines) error {
 	guest, err := r.guest(ctx)
 	if err != nil {
 		return err
 	}
-	cmd := client.Command{User: r.context.User, Args: client.Shell(args[0]), Env: r.e.stepEnv(r.context), Dir: r.context.Workdir}
+	cmd := client.Command{User: r.context.User, Args: client.Shell(args[0]), Env: r.e.stepEnv(r.context),
+		Dir: r.context.Workdir}
 	if len(args) > 1 && args[1] != "" {
 		cmd.User = args[1]
 	}
@@ -57,7 +59,7 @@ func (r *run) command(ctx context.Context, args []string, out *lines) error {
 	}
 	what := "failed to run command '" + args[0] + "'"
 	if connect.IsWireError(err) {
-		what += ": command failed" // it did not begin
+		what += ": command failed" // it could not be started
 	}
 	return r.failed(ctx, what, err)
 }
@@ -87,11 +89,13 @@ func (r *run) workdir(ctx context.Context, dir string) error {
 func (r *run) user(ctx context.Context, name string, sudo bool) error {
 	switch {
 	case name == "":
-		return &build.Failure{Message: "failed to create user: the name is empty; it may be a variable that no ENV before it sets"}
+		return &build.Failure{Message: "failed to create user: the name is empty; " +
+			"it may be a variable that no ENV before it sets"}
 	case strings.HasPrefix(name, "-"):
 		return &build.Failure{Message: fmt.Sprintf("failed to create user: '%s' is no user name", name)}
 	case strings.Contains(name, ":"):
-		return &build.Failure{Message: fmt.Sprintf("failed to create user: '%s' is no user name; USER takes a name alone, without `:group`", name)}
+		return &build.Failure{Message: fmt.Sprintf("failed to create user: '%s' is no user name; "+
+			"USER takes a name alone, without `:group`", name)}
 	}
 	if _, err := r.runScript(ctx, "user", name, fmt.Sprint(sudo)); err != nil {
 		return r.failed(ctx, "failed to create user", err)
@@ -100,11 +104,12 @@ func (r *run) user(ctx context.Context, name string, sudo bool) error {
 	return nil
 }
 
-// copy is COPY (templates.md §2.4).
+// copy carries out COPY (templates.md §2.4).
 func (r *run) copy(ctx context.Context, s build.Step) error {
 	archive, err := r.e.cfg.Files.Open(r.job.CacheScope, s.FilesHash)
 	if errors.Is(err, build.ErrNoFiles) {
-		return &build.Failure{Message: fmt.Sprintf("the files of '%s' were not uploaded; %s", s.Args[0], uploadAgain)}
+		return &build.Failure{Message: fmt.Sprintf("the files of '%s' were not uploaded; %s", s.Args[0],
+			uploadAgain)}
 	}
 	if err != nil {
 		return err
@@ -130,7 +135,8 @@ func (r *run) copy(ctx context.Context, s build.Step) error {
 		owner = r.context.User
 	}
 	source := sourceInArchive(s.Args[0])
-	_, err = r.runScript(ctx, "copy", inside, source, arg(1), r.context.Workdir, r.context.User, owner, arg(3))
+	_, err = r.runScript(ctx, "copy", inside, source, arg(1), r.context.Workdir, r.context.User, owner,
+		arg(3))
 	var exit *client.ExitError
 	switch {
 	case err == nil:
@@ -141,20 +147,21 @@ func (r *run) copy(ctx context.Context, s build.Step) error {
 			return checkErr
 		}
 		if !good {
-			return &build.Failure{Message: fmt.Sprintf("%s: %v; what was uploaded is not what the step needs: %s", what, err, uploadAgain)}
+			return &build.Failure{Message: fmt.Sprintf("%s: %v; what was uploaded is not what the step needs: %s",
+				what, err, uploadAgain)}
 		}
 	}
 	return r.failed(ctx, what, err)
 }
 
-// uploadAgain is what helps against files that did not arrive as they are.
+// uploadAgain is the advice for files that did not arrive unchanged.
 const uploadAgain = "build again, with forceUpload if it persists"
 
-// noSource is how copy.sh ends when it did not find the source in the archive, or could
-// not unpack that.
+// noSource is the exit code of copy.sh if it did not find the source in the archive, or
+// could not unpack the archive.
 const noSource = 3
 
-// sourceInArchive is what lies before the first part with a wildcard.
+// sourceInArchive returns the part of the path before the first element with a wildcard.
 func sourceInArchive(source string) string {
 	var parts []string
 	for part := range strings.SplitSeq(path.Clean(source), "/") {

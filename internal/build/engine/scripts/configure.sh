@@ -4,7 +4,7 @@ if [ -d /home/user ]; then
     find /home/user ! -user user -exec chown -h user:user {} +
 fi
 if [ -d /usr/local ]; then
-    # Files that came with an image or a step are so already: a change here would copy
+    # Files from an image or a step often have this mode already. A change here would copy
     # them into the template's own layer.
     find /usr/local \( -type d -o -type f \) ! -perm 0777 -exec chmod 0777 {} +
 fi

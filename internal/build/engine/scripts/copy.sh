@@ -2,7 +2,7 @@
 archive=$1 source=$2 dest=$3 dir=$4 user=$5 owner=$(ids "$6") mode=$7
 work=$(mktemp -d /tmp/copy-XXXXXX)
 trap 'rm -rf "$work" "$archive"' EXIT
-tar -xpf "$archive" -C "$work" --no-same-owner || exit 3 # the archive is looked at then
+tar -xpf "$archive" -C "$work" --no-same-owner || exit 3 # the engine then checks the archive
 rm -f "$archive"
 from=$work
 [ -z "$source" ] || from=$work/$source

@@ -1,9 +1,9 @@
-# Sourced by the other scripts, by being put in front of them.
+# The engine puts this file in front of each of the other scripts.
 set -eu
 fail() { echo "$*" >&2; exit 1; }
 
-# ids <user[:group]>: the owner as chown takes it; a user alone means his own group. A
-# number alone is the group's as well, and needs no account.
+# ids <user[:group]>: prints the owner for chown. A user alone stands for that user and its
+# group. A number alone is used for both, and needs no account.
 ids() {
     case $1 in
     *:*) echo "$1" ;;
@@ -14,7 +14,7 @@ ids() {
     esac
 }
 
-# make_dir <path> <owner>: directories that are new belong to the owner.
+# make_dir <path> <owner>: creates a directory; new directories belong to the owner.
 make_dir() {
     [ -d "$1" ] && return
     new=$1

@@ -1,11 +1,11 @@
-# mirrors use|leave [<URL> <the mirror's URL>]...: changes where package managers fetch
-# from, and changes it back. What a step has written itself meanwhile stays.
+# mirrors use|leave [<URL> <the mirror's URL>]...: makes package managers fetch from the
+# mirrors, or restores the original sources. Changes that a step made in the meantime stay.
 what=$1
 shift
-for tool in mkdir rm cat cp sed tr touch; do # where these are not, no package manager is
+for tool in mkdir rm cat cp sed tr touch; do # an image without these has no package manager
     command -v "$tool" >/dev/null 2>&1 || exit 0
 done
-same() { [ "$(cat "$1")" = "$(cat "$2")" ]; } # cmp is not in every image
+same() { [ "$(cat "$1")" = "$(cat "$2")" ]; } # not every image has cmp
 saved=/run/shoal-package-sources
 [ "$what" = use ] && rm -rf "$saved"
 mkdir -p "$saved"
@@ -25,7 +25,7 @@ for file in /etc/apt/sources.list /etc/apt/sources.list.d/* /etc/apk/repositorie
         set -- "$@" "$from" "$to"
         for_each=$((for_each - 2))
         [ "$what" = use ] || { swap=$from from=$to to=$swap; }
-        # The URLs are texts, not patterns.
+        # The URLs are literal text, not patterns.
         from=$(printf %s "$from" | sed 's/[][\\.*^$|]/\\&/g') to=$(printf %s "$to" | sed 's/[\\&|]/\\&/g')
         sed "s|$from|$to|g" "$copy.new" >"$copy.next"
         cat "$copy.next" >"$copy.new"

@@ -1,5 +1,4 @@
-# provision <sudo's settings>: adds what every sandbox has to an image that came from
-# elsewhere.
+# provision <sudo's settings>: adds what every sandbox has to an image from elsewhere.
 . /etc/os-release 2>/dev/null || ID=unknown
 
 family=
@@ -15,7 +14,7 @@ for id in $ID ${ID_LIKE:-}; do
 done
 [ -n "$family" ] || fail "distribution with ID='$ID' is not supported. Use an image of Debian, Ubuntu, Fedora, CentOS, Rocky, AlmaLinux, Arch or Alpine, or one that is made from those"
 
-# What is there already is not asked for: many images need no package at all.
+# Only what is missing is installed: many images need no package at all.
 missing=
 want() { command -v "$1" >/dev/null 2>&1 || [ -e "$1" ] || missing="$missing $2"; }
 unreachable() { fail "the packages$missing could not be installed from the image's package sources. Builds reach those through the network of sandboxes: name mirrors by --package-mirrors, a proxy by --build-env http_proxy=..., or import an image that has the packages by 'shoal image import'"; }
@@ -26,11 +25,11 @@ want jq jq
 want git git
 want less less
 want /etc/ssl/certs/ca-certificates.crt ca-certificates
-# Copies need more of tar than busybox has.
+# COPY needs more of tar than busybox provides.
 tar --version 2>/dev/null | grep -q GNU || missing="$missing tar"
 
-# What Debian's family has besides in E2B's sandboxes. No command needs it, so a build
-# without a network goes on.
+# Packages that E2B's sandboxes of the Debian family have in addition. No command needs
+# them, so a build without a network continues.
 customary() {
     rest=
     for package in systemd systemd-sysv openssh-server sudo chrony socat curl ca-certificates fuse3 iptables git \
@@ -49,8 +48,8 @@ update() {
     apt-get update -qq -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 -o APT::Update::Error-Mode=any && updated=yes
 }
 
-# Services must not start where nobody will stop them, and the guest's own settings of
-# its network stay.
+# Services must not start, because nothing would stop them, and the guest's own network
+# settings must stay.
 apt_install() {
     printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
     chmod 0755 /usr/sbin/policy-rc.d
@@ -86,7 +85,7 @@ debian)
     customary
     [ -z "$had_policy" ] || mv /run/shoal-policy-rc.d /usr/sbin/policy-rc.d
     [ -z "$updated" ] || { apt-get clean; rm -rf /var/lib/apt/lists/*; }
-    # A new identity would be that of every sandbox; ssh-keygen -A makes keys.
+    # A new identity would be shared by every sandbox; ssh-keygen -A creates keys.
     [ -n "$had_keys" ] || rm -f /etc/ssh/ssh_host_*
     [ -n "$had_id" ] || rm -f /etc/machine-id /var/lib/dbus/machine-id
     mkdir -p /etc/tmpfiles.d
@@ -112,13 +111,14 @@ alpine)
     [ -z "$missing" ] || apk add --no-cache $missing findutils coreutils || unreachable ;;
 esac
 
-# trusts reports whether the image has all authorities that it shall: updating takes long.
+# trusts reports whether the image has all the authorities that it should. It saves an
+# update, which takes long.
 trusts() {
     bundle=/etc/ssl/certs/ca-certificates.crt
     [ -s "$bundle" ] || return 1
     for authority in /usr/local/share/ca-certificates/*.crt; do
         [ -e "$authority" ] || continue
-        # The end of its signature tells one from another.
+        # The last line of a certificate identifies it.
         grep -qxF -e "$(grep -v -e '-----' "$authority" | grep . | tail -n 1)" "$bundle" || return 1
     done
 }
@@ -135,7 +135,7 @@ fi
     ln -s ca-bundle.crt /etc/ssl/certs/ca-certificates.crt
 passwd -d root >/dev/null 2>&1 || true
 
-# What the operator sets for builds reaches commands under sudo as well.
+# The operator's settings for builds also reach commands under sudo.
 mkdir -p /etc/sudoers.d
 printf %s "$1" >/etc/sudoers.d/environment
 chmod 0440 /etc/sudoers.d/environment

@@ -1,4 +1,4 @@
-# user <name> <sudo>: makes the user if there is none; "true" lets him be root.
+# user <name> <sudo>: creates the user if it does not exist; "true" lets it become root.
 if ! id -u "$1" >/dev/null 2>&1; then
     if command -v useradd >/dev/null; then
         useradd -m -s /bin/bash "$1"
