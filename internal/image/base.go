@@ -23,20 +23,21 @@ const (
 	DefaultWorkdir = "/home/user"
 )
 
-// layoutVersion changes when the same packages and files shall give another image.
+// layoutVersion changes when the same packages and files are meant to result in another
+// image.
 const layoutVersion = "4"
 
-// Options are the inputs of the base image besides its recipe.
+// Options are the inputs of the base image in addition to its recipe.
 type Options struct {
 	Envd     []byte   // the guest daemon's program
 	CAFiles  []string // PEM files whose authorities guests trust
 	Progress func(Progress)
 }
 
-// Progress is a step of a build, for people.
+// Progress is a step of a build, for display.
 type Progress struct {
 	Stage   string // "packages" or "image"
-	Done    int    // of Total, never falling within a stage; both 0 when unknown
+	Done    int    // of Total; never decreases within a stage; both are 0 if unknown
 	Total   int
 	Message string
 }
@@ -48,7 +49,7 @@ type Result struct {
 	DefaultUser    string        `json:"defaultUser"`
 	DefaultWorkdir string        `json:"defaultWorkdir"`
 	BuiltAt        time.Time     `json:"builtAt"`
-	PackagesTook   time.Duration `json:"packagesTook"` // 0 if they were there
+	PackagesTook   time.Duration `json:"packagesTook"` // 0 if they existed already
 	ImageTook      time.Duration `json:"imageTook"`
 }
 
@@ -58,12 +59,12 @@ type Builder struct {
 	log   *slog.Logger
 }
 
-// NewBuilder makes a builder that keeps its work in store.
+// NewBuilder returns a builder that keeps its work in store.
 func NewBuilder(store *Store, log *slog.Logger) *Builder { return &Builder{store: store, log: log} }
 
-// EnsureBase returns the base image for these inputs, and makes it if need be in
-// two stages, each complete or absent: the packages' root directory, which takes
-// a minute, and the image, which takes seconds. Errors are ErrImageBuild.
+// EnsureBase returns the base image for these inputs. If it does not exist, EnsureBase
+// makes it in two stages, each complete or absent: the root directory with the packages,
+// which takes a minute, and the image, which takes seconds. Its errors are ErrImageBuild.
 func (b *Builder) EnsureBase(ctx context.Context, o Options) (Result, error) {
 	if o.Progress == nil {
 		o.Progress = func(Progress) {}
@@ -84,7 +85,7 @@ func (b *Builder) EnsureBase(ctx context.Context, o Options) (Result, error) {
 		return Result{}, shoal.ErrImageBuild.Wrap(err, "the image directory cannot be used")
 	}
 	defer unlock()
-	if r, ok := b.finished(key); ok { // made while this waited
+	if r, ok := b.finished(key); ok { // made by another process in the meantime
 		return r, nil
 	}
 	if err := b.store.removeUnfinished(); err != nil {
@@ -97,8 +98,8 @@ func (b *Builder) EnsureBase(ctx context.Context, o Options) (Result, error) {
 	return r, nil
 }
 
-// EnsurePackages does the first stage of EnsureBase alone. It needs none of the
-// other inputs, so it can run while they are being made.
+// EnsurePackages does only the first stage of EnsureBase. It needs none of the other
+// inputs, so it can run while those are being made.
 func (b *Builder) EnsurePackages(ctx context.Context, progress func(Progress)) error {
 	if progress == nil {
 		progress = func(Progress) {}
@@ -123,7 +124,8 @@ func (b *Builder) build(ctx context.Context, key string, o Options, authorities 
 	if err != nil {
 		return Result{}, err
 	}
-	r := Result{DefaultUser: DefaultUser, DefaultWorkdir: DefaultWorkdir, BuiltAt: start.UTC().Truncate(time.Microsecond)}
+	r := Result{DefaultUser: DefaultUser, DefaultWorkdir: DefaultWorkdir,
+		BuiltAt: start.UTC().Truncate(time.Microsecond)}
 	if fresh {
 		r.PackagesTook = time.Since(start)
 	}
@@ -141,7 +143,7 @@ func (b *Builder) build(ctx context.Context, key string, o Options, authorities 
 	return r, b.remember(key, r)
 }
 
-// inputs hashes everything that the image depends on.
+// inputs returns a hash of everything that the image depends on.
 func (b *Builder) inputs(envd []byte, authorities []authority) (string, error) {
 	recipe, err := recipeKey()
 	if err != nil {
@@ -167,7 +169,7 @@ func (b *Builder) recordPath(key string) string {
 	return filepath.Join(b.store.dir, imagesDir, "base-"+key[:32]+".json")
 }
 
-// finished finds the image of earlier equal inputs.
+// finished finds an image that was made from the same inputs.
 func (b *Builder) finished(key string) (Result, bool) {
 	data, err := os.ReadFile(b.recordPath(key))
 	if err != nil {
@@ -189,6 +191,6 @@ func (b *Builder) remember(key string, r Result) error {
 	if err != nil {
 		return err
 	}
-	// A damaged record only has the image made again.
+	// If the record is damaged, the image is only made again.
 	return atomicfile.WriteFile(b.recordPath(key), data, 0o644, atomicfile.Volatile)
 }

@@ -10,7 +10,7 @@ import (
 	"shoal/internal/shoal"
 )
 
-// fakePackages is what little of a Debian root the layout edits.
+// fakePackages is the small part of a Debian root that the layout edits.
 var fakePackages = map[string]string{
 	"etc/passwd":                             "root:x:0:0:root:/root:/bin/bash\n",
 	"etc/group":                              "root:x:0:\nsudo:x:27:\n",
@@ -28,7 +28,7 @@ var fakePackages = map[string]string{
 	"var/lib/apt/lists/a_Packages":           "x",
 }
 
-// fakeStore has the packages' root directory, as if it was bootstrapped.
+// fakeStore has the root directory with the packages, as if it was bootstrapped.
 func fakeStore(t *testing.T) *Store {
 	t.Helper()
 	s, err := Open(t.TempDir())
@@ -60,7 +60,7 @@ func ensure(t *testing.T, s *Store, o Options) Result {
 	return r
 }
 
-// paths lists what an image holds.
+// paths lists the content of an image.
 func paths(t *testing.T, s *Store, digest string) map[string]string {
 	t.Helper()
 	path, err := s.Path(digest)
@@ -98,20 +98,23 @@ func TestBaseLayout(t *testing.T) {
 			t.Errorf("%s is %.60q, want %q", name, got[name], want)
 		}
 	}
-	for name, want := range map[string]string{"/usr/bin/python": "python3", "/etc/mtab": "../proc/self/mounts"} {
+	for name, want := range map[string]string{"/usr/bin/python": "python3",
+		"/etc/mtab": "../proc/self/mounts"} {
 		if !strings.HasSuffix(got[name], " -> "+want) {
 			t.Errorf("%s is %q", name, got[name])
 		}
 	}
-	for _, name := range []string{"/etc/machine-id", "/etc/apt/apt.conf.d/99mmdebstrap", "/run/leftover", "/tmp/leftover",
-		"/var/lib/apt/lists/a_Packages", "/usr/lib/python3.11/EXTERNALLY-MANAGED", "/etc/pip.conf", "/etc/environment"} {
+	for _, name := range []string{"/etc/machine-id", "/etc/apt/apt.conf.d/99mmdebstrap", "/run/leftover",
+		"/tmp/leftover",
+		"/var/lib/apt/lists/a_Packages", "/usr/lib/python3.11/EXTERNALLY-MANAGED", "/etc/pip.conf",
+		"/etc/environment"} {
 		if _, there := got[name]; there {
 			t.Errorf("%s is in the image", name)
 		}
 	}
 }
 
-// TestBaseFiles looks into files that the layout edits or replaces.
+// TestBaseFiles checks files that the layout edits or replaces.
 func TestBaseFiles(t *testing.T) {
 	s := fakeStore(t)
 	key, err := recipeKey()
@@ -145,7 +148,7 @@ func TestBaseFiles(t *testing.T) {
 	}
 }
 
-// TestBaseIsMadeOnce walks through the reasons to make an image again.
+// TestBaseIsMadeOnce goes through the reasons to make an image again.
 func TestBaseIsMadeOnce(t *testing.T) {
 	s := fakeStore(t)
 	steps := 0
@@ -155,7 +158,8 @@ func TestBaseIsMadeOnce(t *testing.T) {
 		t.Error("the first build shows no progress")
 	}
 	steps = 0
-	if again := ensure(t, s, Options{Envd: []byte("1"), Progress: count}); again.Digest != first.Digest || steps != 0 {
+	if again := ensure(t, s, Options{Envd: []byte("1"), Progress: count}); again.Digest != first.Digest ||
+		steps != 0 {
 		t.Errorf("equal inputs: %+v after %d steps", again, steps)
 	}
 	other := ensure(t, s, Options{Envd: []byte("2"), Progress: count})
@@ -166,7 +170,8 @@ func TestBaseIsMadeOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	steps = 0
-	if again := ensure(t, s, Options{Envd: []byte("1"), Progress: count}); again.Digest != first.Digest || steps == 0 {
+	if again := ensure(t, s, Options{Envd: []byte("1"), Progress: count}); again.Digest != first.Digest ||
+		steps == 0 {
 		t.Errorf("a lost image: %+v after %d steps", again, steps)
 	}
 	records, err := filepath.Glob(filepath.Join(s.dir, imagesDir, "base-*.json"))
@@ -174,12 +179,13 @@ func TestBaseIsMadeOnce(t *testing.T) {
 		t.Fatal(records, err)
 	}
 	for _, r := range records {
-		if err := os.WriteFile(r, nil, 0o644); err != nil { // as a power cut may leave it
+		if err := os.WriteFile(r, nil, 0o644); err != nil { // as a power failure may leave it
 			t.Fatal(err)
 		}
 	}
 	steps = 0
-	if again := ensure(t, s, Options{Envd: []byte("1"), Progress: count}); again.Digest != first.Digest || steps == 0 {
+	if again := ensure(t, s, Options{Envd: []byte("1"), Progress: count}); again.Digest != first.Digest ||
+		steps == 0 {
 		t.Errorf("a torn record: %+v after %d steps", again, steps)
 	}
 }
@@ -187,7 +193,8 @@ func TestBaseIsMadeOnce(t *testing.T) {
 func TestEnsureBaseRefuses(t *testing.T) {
 	s := fakeStore(t)
 	missing := filepath.Join(t.TempDir(), "missing.crt")
-	_, err := NewBuilder(s, slog.New(slog.DiscardHandler)).EnsureBase(t.Context(), Options{CAFiles: []string{missing}})
+	_, err := NewBuilder(s, slog.New(slog.DiscardHandler)).EnsureBase(t.Context(),
+		Options{CAFiles: []string{missing}})
 	if !shoal.ErrImageBuild.Matches(err) || !strings.Contains(err.Error(), missing) {
 		t.Errorf("a missing authority: %v", err)
 	}

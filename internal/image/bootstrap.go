@@ -20,13 +20,14 @@ import (
 
 const suite = "bookworm"
 
-// packagesVersion changes when the same recipe shall give another root directory.
+// packagesVersion changes when the same recipe is meant to result in another root
+// directory.
 const packagesVersion = "3"
 
-// recipeFiles are what the packages' root directory is made from.
+// recipeFiles are the files from which the root directory with the packages is made.
 var recipeFiles = []string{"packages", "dpkg.cfg", "slim-root", "node", "install-node", "quick-shell"}
 
-// recipeKey names the packages' root directory by what it is made from.
+// recipeKey identifies the root directory with the packages by a hash of the recipe.
 func recipeKey() (string, error) {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s %s %s\n", packagesVersion, suite, runtime.GOARCH)
@@ -40,8 +41,8 @@ func recipeKey() (string, error) {
 	return hex.EncodeToString(h.Sum(nil)[:16]), nil
 }
 
-// packages returns the root directory with the template's packages, and whether
-// it was made now. The lock is held.
+// packages returns the root directory with the template's packages, and whether it was made
+// just now. The caller holds the lock.
 func (b *Builder) packages(ctx context.Context, progress func(Progress)) (dir string, fresh bool, err error) {
 	key, err := recipeKey()
 	if err != nil {
@@ -60,17 +61,17 @@ func (b *Builder) packages(ctx context.Context, progress func(Progress)) (dir st
 	if err := bootstrap(ctx, root, tmp, progress); err != nil {
 		return "", false, err
 	}
-	// The name says that the content is whole, so the content must reach the disk
-	// before the name does.
+	// The name says that the content is complete, so the content must be on the disk before
+	// the directory gets its name.
 	if err := syncFileSystem(root); err != nil {
 		return "", false, fmt.Errorf("write the packages to disk: %w", err)
 	}
 	return dir, true, atomicfile.Rename(root, dir, atomicfile.Durable)
 }
 
-// bootstrap runs mmdebstrap. It runs in process and mount namespaces of its own,
-// so that nothing of it outlives this process, however that ends. work is a
-// directory for the recipe's files.
+// bootstrap runs mmdebstrap in process and mount namespaces of its own, so that it leaves
+// nothing running or mounted, even if this process is killed. work is a directory for the
+// recipe's files.
 func bootstrap(ctx context.Context, root, work string, progress func(Progress)) error {
 	tool, err := exec.LookPath("mmdebstrap")
 	if err != nil {
@@ -104,7 +105,7 @@ func bootstrap(ctx context.Context, root, work string, progress func(Progress)) 
 	args = append(args, suite, root)
 	args = append(args, hostSources()...)
 	cmd := exec.CommandContext(ctx, "unshare", args...)
-	// By the environment, because the hooks are a shell's.
+	// This goes through the environment, because the hooks are shell commands.
 	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "SHOAL_RECIPE="+work)
 	return runBootstrap(ctx, cmd, progress)
 }
@@ -123,7 +124,7 @@ func packageList() ([]string, error) {
 	return list, nil
 }
 
-// syncFileSystem writes everything of dir's file system to its disk.
+// syncFileSystem syncs the whole file system that contains dir.
 func syncFileSystem(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

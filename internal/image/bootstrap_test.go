@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestBootstrap builds the real thing; it needs root, the network and a minute.
+// TestBootstrap runs the real bootstrap; it needs root, the network and a minute.
 func TestBootstrap(t *testing.T) {
 	if os.Getenv("SHOAL_TEST_BOOTSTRAP") == "" || os.Geteuid() != 0 {
 		t.Skip("set SHOAL_TEST_BOOTSTRAP=1, as root; the end-to-end tests build the base template too")

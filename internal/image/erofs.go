@@ -13,15 +13,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The EROFS subset that gVisor's reader takes: blocks of 4096 bytes, no
-// compression, extended inodes without attributes, file contents in whole blocks.
-// Names follow the kernel's documentation of the format.
+// The subset of EROFS that gVisor's reader supports: blocks of 4096 bytes, no compression,
+// extended inodes without attributes, file contents in whole blocks. Names follow the Linux
+// kernel's documentation of the format.
 const (
 	blockSize        = 4096
 	superblockOffset = 1024
 	superblockMagic  = 0xE0F5E1E2
 	inodeSize        = 64
-	slotSize         = 32 // an inode's number counts these
+	slotSize         = 32 // an inode's number is its offset in these
 	direntSize       = 12
 
 	layoutExtended = 1
@@ -37,8 +37,8 @@ type inode struct {
 	links  uint32
 	parent *inode // of a directory
 	names  []string
-	kids   []*inode // in the order of names
-	inline []byte   // data behind the inode, for links
+	kids   []*inode // sorted by name
+	inline []byte   // data after the inode, for symbolic links
 	data   []byte   // a directory's blocks
 	size   int64
 	block  uint32 // of the first data block
@@ -53,8 +53,8 @@ type layout struct {
 	firstData uint32
 }
 
-// writeErofs writes t to w and returns the SHA-256 of what it wrote, in hex, and
-// the number of bytes. Equal trees give equal images.
+// writeErofs writes t to w and returns the SHA-256 of what it wrote, in hex, and the number
+// of bytes. Equal trees result in equal images.
 func writeErofs(w io.Writer, t *Tree) (digest string, size int64, err error) {
 	l := &layout{byNode: map[*Node]*inode{}}
 	root := l.collect(t.root, nil)
@@ -89,8 +89,8 @@ func (c *countingWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// collect numbers the nodes in depth-first order, so that the root is first: the
-// superblock has 16 bits for its number.
+// collect lists the nodes in depth-first order, so that the root comes first: the
+// superblock has only 16 bits for its number.
 func (l *layout) collect(n *Node, parent *inode) *inode {
 	if i := l.byNode[n]; i != nil {
 		i.links++
@@ -113,11 +113,12 @@ func (l *layout) collect(n *Node, parent *inode) *inode {
 	return i
 }
 
-// place gives each inode its number. Inline data must not cross a block.
+// place assigns inode numbers. Inline data must not cross a block boundary.
 func (l *layout) place() {
 	var offset int64
 	for _, i := range l.inodes {
-		if i.node.Mode&unix.S_IFMT == unix.S_IFLNK && len(i.node.Target) <= blockSize-inodeSize && i.node.Target != "" {
+		if i.node.Mode&unix.S_IFMT == unix.S_IFLNK && len(i.node.Target) <= blockSize-inodeSize &&
+			i.node.Target != "" {
 			i.inline = []byte(i.node.Target)
 		}
 		room := int64(inodeSize + len(i.inline))
@@ -130,8 +131,8 @@ func (l *layout) place() {
 	l.metaEnd = offset
 }
 
-// placeData gives directories and then files their blocks, behind the superblock
-// and the inodes.
+// placeData assigns blocks to directories and then to files, after the superblock and the
+// inodes.
 func (l *layout) placeData() {
 	next := uint32(1 + roundUp(l.metaEnd, blockSize)/blockSize)
 	l.firstData = next
@@ -161,8 +162,8 @@ func (l *layout) placeData() {
 	l.blocks = next
 }
 
-// direntBlocks renders a directory: in each block the entries, then their names.
-// Entries are in the order of names' bytes, "." and ".." among them.
+// direntBlocks encodes a directory: in each block first the entries, then their names.
+// Entries, including "." and "..", are sorted by the bytes of their names.
 func direntBlocks(dir *inode) []byte {
 	type entry struct {
 		name string
@@ -191,7 +192,7 @@ func direntBlocks(dir *inode) []byte {
 			used += direntSize + len(entries[count].name)
 			count++
 		}
-		if out.Len() > 0 { // the block before ends where this one starts
+		if out.Len() > 0 { // the previous block ends where this one starts
 			out.Write(make([]byte, roundUp(int64(out.Len()), blockSize)-int64(out.Len())))
 		}
 		var names []byte
@@ -303,7 +304,7 @@ func (i *inode) encode() []byte {
 	return b
 }
 
-// encodeDevice packs a device number as the kernel's new_encode_dev does.
+// encodeDevice packs a device number like the Linux kernel's new_encode_dev.
 func encodeDevice(dev uint64) uint32 {
 	major, minor := unix.Major(dev), unix.Minor(dev)
 	return minor&0xff | major<<8 | (minor&^0xff)<<12
@@ -328,7 +329,7 @@ func copyContent(out io.Writer, n *Node) error {
 
 var zeroes [blockSize]byte
 
-// pad writes zeroes up to an offset.
+// pad writes zeros up to an offset.
 func pad(out *countingWriter, to int64) error {
 	if out.n > to {
 		return fmt.Errorf("image layout: at %d, behind %d", out.n, to)

@@ -14,8 +14,8 @@ import (
 	"gvisor.dev/gvisor/pkg/erofs"
 )
 
-// readBack opens an image with gVisor's reader and lists every path with what it
-// is: mode, owner, links, and content, target or device.
+// readBack opens an image with gVisor's reader and describes every path: mode, owner,
+// links, and content, target or device.
 func readBack(t *testing.T, path string) map[string]string {
 	t.Helper()
 	f, err := os.Open(path)
@@ -58,7 +58,8 @@ func readBack(t *testing.T, path string) map[string]string {
 
 func describe(t *testing.T, ino *erofs.Inode) string {
 	t.Helper()
-	text := fmt.Sprintf("%o %d:%d links=%d mtime=%d", ino.Mode(), ino.UID(), ino.GID(), ino.Nlink(), ino.Mtime())
+	text := fmt.Sprintf("%o %d:%d links=%d mtime=%d", ino.Mode(), ino.UID(), ino.GID(), ino.Nlink(),
+		ino.Mtime())
 	switch {
 	case ino.IsSymlink():
 		target, err := ino.Readlink()
@@ -74,7 +75,8 @@ func describe(t *testing.T, ino *erofs.Inode) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text += fmt.Sprintf(" size=%d %x", ino.Size(), bytes.Join([][]byte{ranges[0].Bytes, ranges[1].Bytes}, nil))
+		text += fmt.Sprintf(" size=%d %x", ino.Size(),
+			bytes.Join([][]byte{ranges[0].Bytes, ranges[1].Bytes}, nil))
 	}
 	return text
 }
@@ -103,13 +105,14 @@ func store(t *testing.T, tree *Tree) string {
 	return path
 }
 
-// everyKind is a tree with every kind of node, and sizes around the format's
-// limits. It returns the node that has two names besides.
+// everyKind returns a tree with every kind of node, and with file sizes around the format's
+// limits, and also the node that has two names.
 func everyKind(t *testing.T) (tree *Tree, shared *Node) {
 	t.Helper()
 	tree = NewTree()
 	for _, size := range []int{0, 1, blockSize - 1, blockSize, blockSize + 1, 3*blockSize + 7} {
-		put(t, tree, fmt.Sprintf("sizes/%d", size), NewFile(0o640, bytes.Repeat([]byte{'x', byte(size)}, size)[:size]))
+		put(t, tree, fmt.Sprintf("sizes/%d", size),
+			NewFile(0o640, bytes.Repeat([]byte{'x', byte(size)}, size)[:size]))
 	}
 	for _, length := range []int{1, 31, 32, 33, 200, 4000, blockSize - inodeSize, blockSize - 1} {
 		put(t, tree, fmt.Sprintf("links/%d", length), NewLink(strings.Repeat("l", length)))
@@ -128,12 +131,13 @@ func everyKind(t *testing.T) (tree *Tree, shared *Node) {
 		put(t, tree, fmt.Sprintf("big/entry-%d", n*7919%3000), NewFile(0o600, []byte(fmt.Sprint(n))))
 	}
 	put(t, tree, "before-dots/!", NewFile(0o644, []byte("sorts before the dot")))
-	put(t, tree, "dev/disk", &Node{Mode: unix.S_IFBLK | 0o660, MTime: epoch.Add(time.Hour), Device: unix.Mkdev(259, 70000)})
+	put(t, tree, "dev/disk", &Node{Mode: unix.S_IFBLK | 0o660, MTime: epoch.Add(time.Hour),
+		Device: unix.Mkdev(259, 70000)})
 	put(t, tree, "empty", NewDir(0o1777))
 	return tree, shared
 }
 
-// linkCount is what stat(2) shall say of a node of everyKind.
+// linkCount is the link count that stat(2) must report for a node of everyKind.
 func linkCount(n, shared *Node) int {
 	if n == shared {
 		return 2
@@ -179,7 +183,7 @@ func TestReadersAgree(t *testing.T) {
 	}
 }
 
-// TestEqualTreesEqualImages: the digest is the content's, not the moment's.
+// TestEqualTreesEqualImages: the digest depends on the content, not on the time.
 func TestEqualTreesEqualImages(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"b", "a", "sub/c"} {
@@ -221,7 +225,7 @@ func TestFromDirSkips(t *testing.T) {
 	}
 }
 
-// TestShrunkFile: a file that changes under the writer must not make an image.
+// TestShrunkFile: no image may be made of a file that shrinks while it is written.
 func TestShrunkFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	if err := os.WriteFile(path, []byte("long enough"), 0o644); err != nil {
@@ -234,7 +238,7 @@ func TestShrunkFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, _, err := s.Put(tree); err == nil {
-		t.Error("an image was made of a file that is shorter than it was")
+		t.Error("an image was made of a file that had shrunk")
 	}
 	if list, _ := s.List(); len(list) != 0 {
 		t.Errorf("left: %v", list)

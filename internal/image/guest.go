@@ -14,9 +14,9 @@ import (
 
 const userID = 1000
 
-// leftOut are the packages' files that guests do not get: what the kernel or
-// envd mounts over, the bootstrap's settings, the identity of one machine, and
-// Debian's refusal of system-wide pip installs.
+// leftOut are files of the packages that guests do not get: those over which the kernel or
+// envd mounts, settings of the bootstrap, the identity of a single machine, and Debian's
+// refusal of system-wide pip installs.
 var leftOut = []string{
 	"dev", "proc", "sys", "run", "tmp", "var/tmp", "boot", "media", "mnt", "srv",
 	"etc/machine-id", "var/lib/dbus/machine-id",
@@ -24,18 +24,18 @@ var leftOut = []string{
 	"usr/lib/python3.11/EXTERNALLY-MANAGED",
 }
 
-// emptyDirs are made in their place, with these permissions.
+// emptyDirs are created in their place, with these permissions.
 var emptyDirs = map[string]uint32{
 	"dev": 0o755, "proc": 0o555, "sys": 0o555, "run": 0o755, "run/e2b": 0o755, "run/lock": 0o1777,
 	"tmp": 0o1777, "var/tmp": 0o1777, "mnt": 0o755, "media": 0o755, "srv": 0o755, "code": 0o777,
 	"var/lib/apt/lists": 0o755, "var/lib/apt/lists/partial": 0o755,
-	// Packages link their manuals' alternatives into it, or fail to install.
+	// Packages fail to install if they cannot link their manuals' alternatives here.
 	"usr/share/man/man1": 0o755,
-	// Over an empty /tmp gVisor would mount a file system in memory.
+	// If /tmp were empty, gVisor would mount a file system in memory over it.
 	"tmp/.X11-unix": 0o1777,
 }
 
-// baseTree lays the template's own files over the packages below root.
+// baseTree lays the template's own files over the packages in root.
 func baseTree(ctx context.Context, root string, envd []byte, authorities []authority) (*Tree, error) {
 	t, err := FromDir(root, leftOut...)
 	if err != nil {
@@ -67,7 +67,8 @@ func baseTree(ctx context.Context, root string, envd []byte, authorities []autho
 	return t, trust(ctx, t, root, authorities)
 }
 
-// layFiles adds the embedded files: 0644 and root's, but for sudo's.
+// layFiles adds the embedded files. They belong to root and have mode 0644, except for
+// sudo's.
 func layFiles(t *Tree) error {
 	const top = "base/files"
 	return fs.WalkDir(templates.Base, top, func(path string, d fs.DirEntry, err error) error {
@@ -87,7 +88,7 @@ func layFiles(t *Tree) error {
 	})
 }
 
-// addUser adds the default user: passwordless like root, with sudo.
+// addUser adds the default user, which like root has no password and may use sudo.
 func addUser(t *Tree) error {
 	edit := func(name, line string, change func(string) string) error {
 		data, err := t.Read(name)
@@ -107,7 +108,8 @@ func addUser(t *Tree) error {
 		return strings.NewReplacer("root:*:", "root::", "root:!:", "root::", "root:x:", "root::").Replace(s)
 	}
 	err := errors.Join(
-		edit("etc/passwd", fmt.Sprintf("%s:x:%d:%d::%s:/bin/bash\n", DefaultUser, userID, userID, DefaultWorkdir), same),
+		edit("etc/passwd", fmt.Sprintf("%s:x:%d:%d::%s:/bin/bash\n", DefaultUser, userID, userID,
+			DefaultWorkdir), same),
 		edit("etc/group", fmt.Sprintf("%s:x:%d:\n", DefaultUser, userID), func(s string) string {
 			return strings.Replace(s, "sudo:x:27:\n", "sudo:x:27:"+DefaultUser+"\n", 1)
 		}),
@@ -138,12 +140,11 @@ func addUser(t *Tree) error {
 	return nil
 }
 
-// SharedDir is where every user may install and replace what is there (templates.md
-// §3.7).
+// SharedDir is where every user may install and replace files (templates.md §3.7).
 const SharedDir = "usr/local"
 
-// Share gives everybody all rights to a directory and to what is below it. In a guest
-// the same would copy each file into the layer that is being made.
+// Share gives everybody all rights to a directory and everything below it. Doing the same
+// in a guest would copy each file into the layer that is being made.
 func (t *Tree) Share(dir string) {
 	n, err := t.lookup(dir)
 	if err != nil {

@@ -12,20 +12,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mountImage mounts an image with the host's kernel, or skips.
+// mountImage mounts an image with the host's kernel, or skips the test.
 func mountImage(t *testing.T, path string) string {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root to mount")
 	}
-	if kinds, err := os.ReadFile("/proc/filesystems"); err != nil || !strings.Contains(string(kinds), "\terofs\n") {
+	if kinds, err := os.ReadFile("/proc/filesystems"); err != nil ||
+		!strings.Contains(string(kinds), "\terofs\n") {
 		t.Skip("the kernel has no EROFS")
 	}
 	if _, err := os.Stat("/dev/loop-control"); err != nil {
 		t.Skip("the kernel has no loop devices")
 	}
 	dir := t.TempDir()
-	if out, err := exec.Command("mount", "-t", "erofs", "-o", "ro,loop", path, dir).CombinedOutput(); err != nil {
+	if out, err := exec.Command("mount", "-t", "erofs", "-o", "ro,loop",
+		path, dir).CombinedOutput(); err != nil {
 		t.Fatalf("mount: %v: %s", err, out)
 	}
 	t.Cleanup(func() {
@@ -36,8 +38,8 @@ func mountImage(t *testing.T, path string) string {
 	return dir
 }
 
-// TestKernelAgrees reads every kind of node with the format's own reader, which
-// shows what gVisor's does not: device numbers and link counts as stat(2) has them.
+// TestKernelAgrees reads every kind of node with the Linux kernel, which shows what
+// gVisor's reader does not: device numbers and link counts as in stat(2).
 func TestKernelAgrees(t *testing.T) {
 	tree, shared := everyKind(t)
 	dir := mountImage(t, store(t, tree))
@@ -48,8 +50,10 @@ func TestKernelAgrees(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		if st.Mode != n.Mode || st.Uid != n.UID || st.Gid != n.GID || st.Mtim.Sec != n.MTime.Unix() || int(st.Nlink) != linkCount(n, shared) {
-			t.Errorf("%.60s: mode %o, owner %d:%d, time %d, links %d", name, st.Mode, st.Uid, st.Gid, st.Mtim.Sec, st.Nlink)
+		if st.Mode != n.Mode || st.Uid != n.UID || st.Gid != n.GID || st.Mtim.Sec != n.MTime.Unix() ||
+			int(st.Nlink) != linkCount(n, shared) {
+			t.Errorf("%.60s: mode %o, owner %d:%d, time %d, links %d", name, st.Mode, st.Uid, st.Gid,
+				st.Mtim.Sec, st.Nlink)
 		}
 		switch n.Mode & unix.S_IFMT {
 		case unix.S_IFLNK:

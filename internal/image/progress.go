@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// PrintProgress returns a function that prints a build's steps: over each other on a terminal, else one
-// line for every tenth.
+// PrintProgress returns a function that prints the steps of a build: on a terminal over
+// each other, otherwise one line for every ten percent.
 func PrintProgress(console *os.File) func(Progress) {
 	terminal, shown, first := isTerminal(console), -1, true
 	return func(p Progress) {

@@ -11,21 +11,21 @@ import (
 	"shoal/templates"
 )
 
-// Provision is what lies over any image to make it a guest's root: the daemon, the
-// files that describe a guest's network, and the authorities it shall trust. What
-// needs the image's own programs is done in the guest.
+// Provision is laid over any image to make it a guest's root: the daemon, the files that
+// describe a guest's network, and the authorities that it trusts. Changes that need the
+// image's own programs are made in the guest.
 type Provision struct {
 	Envd    []byte
 	CAFiles []string
 }
 
-// envdPath is where the daemon lies in an image.
+// envdPath is the path of the daemon in an image.
 var envdPath = strings.TrimPrefix(envdapi.Executable, "/")
 
-// provisioned are the base template's own files that every guest gets.
+// provisioned are files of the base template that every guest gets.
 var provisioned = []string{"etc/hosts", "etc/hostname", "etc/resolv.conf"}
 
-// Key changes when Tree does.
+// Key changes whenever Tree does.
 func (p Provision) Key() (string, error) {
 	authorities, err := readAuthorities(p.CAFiles)
 	if err != nil {
@@ -39,14 +39,15 @@ func (p Provision) Key() (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// Tree is the image to lay over another.
+// Tree returns the image to lay over another.
 func (p Provision) Tree() (*Tree, error) {
 	authorities, err := readAuthorities(p.CAFiles)
 	if err != nil {
 		return nil, err
 	}
 	t := NewTree()
-	for _, name := range []string{"dev", "proc", "sys", "run", "run/e2b", "run/lock", "tmp", "tmp/.X11-unix", "var/tmp"} {
+	for _, name := range []string{"dev", "proc", "sys", "run", "run/e2b", "run/lock", "tmp", "tmp/.X11-unix",
+		"var/tmp"} {
 		err = errors.Join(err, t.Put(name, NewDir(emptyDirs[name])))
 	}
 	for _, name := range provisioned {

@@ -8,14 +8,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reader finds names in an image that this package has written.
+// reader looks up names in an image that this package has written.
 type reader struct {
 	f    *os.File
 	root uint64
 }
 
 const (
-	kindDir  = 2 // of a directory entry, see fileType
+	kindDir  = 2 // the type of a directory's entry, see fileType
 	kindChar = 3
 )
 
@@ -32,7 +32,8 @@ func openReader(path string) (*reader, error) {
 		return nil, err
 	}
 	sb := make([]byte, 128)
-	if _, err := f.ReadAt(sb, superblockOffset); err != nil || binary.LittleEndian.Uint32(sb) != superblockMagic {
+	if _, err := f.ReadAt(sb, superblockOffset); err != nil ||
+		binary.LittleEndian.Uint32(sb) != superblockMagic {
 		f.Close()
 		return nil, fmt.Errorf("%s is not a root image: %v", path, err)
 	}
@@ -41,7 +42,7 @@ func openReader(path string) (*reader, error) {
 
 func (r *reader) close() { r.f.Close() }
 
-// readInode returns the mode, the size, and the first block or the device.
+// readInode returns the mode, the size, and the first block or the device number.
 func (r *reader) readInode(nid uint64) (mode uint32, size int64, block uint32, err error) {
 	b := make([]byte, inodeSize)
 	if _, err := r.f.ReadAt(b, blockSize+int64(nid)*slotSize); err != nil {
@@ -51,8 +52,8 @@ func (r *reader) readInode(nid uint64) (mode uint32, size int64, block uint32, e
 	return uint32(le.Uint16(b[4:])), int64(le.Uint64(b[8:])), le.Uint32(b[16:]), nil
 }
 
-// list returns the entries of the directory at a path. ends reports that the path,
-// or a part of it, is here something else than a directory.
+// list returns the entries of the directory at a path. ends reports that the path, or a
+// part of it, exists but is not a directory.
 func (r *reader) list(path []string) (entries []dirEntry, ends bool, err error) {
 	nid := r.root
 	for _, part := range path {
@@ -86,7 +87,7 @@ func (r *reader) list(path []string) (entries []dirEntry, ends bool, err error) 
 	return entries, false, err
 }
 
-// entries reads a directory without "." and "..".
+// entries reads a directory, without "." and "..".
 func (r *reader) entries(nid uint64) ([]dirEntry, error) {
 	mode, size, block, err := r.readInode(nid)
 	if err != nil {

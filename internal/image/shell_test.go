@@ -10,10 +10,11 @@ import (
 	"shoal/templates"
 )
 
-// shellFiles are read before every command of an SDK.
-var shellFiles = []string{"etc/profile", "etc/bash.bashrc", "etc/skel/.profile", "etc/skel/.bashrc", "root/.profile", "root/.bashrc"}
+// shellFiles are read before every command that an SDK runs.
+var shellFiles = []string{"etc/profile", "etc/bash.bashrc", "etc/skel/.profile", "etc/skel/.bashrc",
+	"root/.profile", "root/.bashrc"}
 
-// TestLoginForksNothing: a fork costs a guest more than most commands do.
+// TestLoginForksNothing: in a guest, a fork takes longer than most commands.
 func TestLoginForksNothing(t *testing.T) {
 	for _, name := range shellFiles {
 		data, err := templates.Base.ReadFile("base/files/" + name)
@@ -30,7 +31,7 @@ func TestLoginForksNothing(t *testing.T) {
 	}
 }
 
-// TestLoginRunsNoProgram reads the files where no program can be found.
+// TestLoginRunsNoProgram reads the files in a shell that finds no programs.
 func TestLoginRunsNoProgram(t *testing.T) {
 	bash, err := exec.LookPath("bash")
 	if err != nil {
@@ -55,16 +56,19 @@ func TestLoginRunsNoProgram(t *testing.T) {
 	for name, flags := range map[string][]string{"command": nil, "interactive": {"-i"}} {
 		script := read("etc/profile") + read("etc/bash.bashrc") + read("etc/skel/.profile") +
 			`echo "$SHELL|$LANG|$PS1|$DROPPED|$PATH"`
-		cmd := exec.Command(bash, append(append([]string{"--noprofile", "--norc"}, flags...), "-c", script)...)
+		cmd := exec.Command(bash, append(append([]string{"--noprofile", "--norc"}, flags...),
+			"-c", script)...)
 		cmd.Env = []string{"HOME=" + home, "PATH=/nowhere"}
 		var complaints strings.Builder
 		cmd.Stderr = &complaints
 		out, err := cmd.Output()
-		if want := `/bin/bash|C.UTF-8|\w \$ |in|/nowhere`; err != nil || strings.TrimSpace(string(out)) != want {
+		if want := `/bin/bash|C.UTF-8|\w \$ |in|/nowhere`; err != nil ||
+			strings.TrimSpace(string(out)) != want {
 			t.Errorf("%s: %q %v, want %q", name, out, err, want)
 		}
 		for _, line := range strings.Split(complaints.String(), "\n") {
-			if line != "" && !strings.Contains(line, "job control") && !strings.Contains(line, "terminal process group") {
+			if line != "" && !strings.Contains(line, "job control") &&
+				!strings.Contains(line, "terminal process group") {
 				t.Errorf("%s complains: %s", name, line)
 			}
 		}

@@ -9,17 +9,18 @@ import (
 	"strings"
 )
 
-// aptOptions are the host's settings of how packages are fetched: proxies,
-// certificates, retries. The guest does not get them.
+// aptOptions are the host's settings for fetching packages: proxies, certificates, retries.
+// They are used for the bootstrap only, and not given to guests.
 func aptOptions(ctx context.Context) []string {
 	out, err := exec.CommandContext(ctx, "apt-config", "dump").Output()
 	if err != nil {
-		return nil // the defaults do where apt is not set up
+		return nil // without apt, the defaults are used
 	}
 	return fetchOptions(string(out))
 }
 
-// fetchOptions picks from what `apt-config dump` prints, a setting a line.
+// fetchOptions picks the settings from the output of `apt-config dump`, which has one per
+// line.
 func fetchOptions(dump string) []string {
 	var options []string
 	for _, line := range strings.Split(dump, "\n") {
@@ -28,7 +29,8 @@ func fetchOptions(dump string) []string {
 		if value == "" || value == `""` {
 			continue
 		}
-		for _, prefix := range []string{"acquire::http::", "acquire::https::", "acquire::retries", "acquire::forceipv"} {
+		for _, prefix := range []string{"acquire::http::", "acquire::https::", "acquire::retries",
+			"acquire::forceipv"} {
 			if strings.HasPrefix(name, prefix) {
 				options = append(options, strings.TrimSuffix(line, ";"))
 			}
@@ -37,8 +39,8 @@ func fetchOptions(dump string) []string {
 	return options
 }
 
-// hostSources are the host's own package sources for the suite; none if the host
-// runs another one, and then mmdebstrap uses Debian's.
+// hostSources returns the host's own package sources for the suite. If the host runs
+// another suite there are none, and mmdebstrap uses Debian's.
 func hostSources() []string {
 	var lines []string
 	files, _ := filepath.Glob("/etc/apt/sources.list.d/*")
@@ -87,7 +89,8 @@ func deb822Sources(text string) []string {
 				field[strings.ToLower(strings.TrimSpace(name))] = strings.TrimSpace(value)
 			}
 		}
-		if !hasWord(field["types"], "deb") || !hasWord(field["components"], "main") || field["enabled"] == "no" {
+		if !hasWord(field["types"], "deb") || !hasWord(field["components"], "main") ||
+			field["enabled"] == "no" {
 			continue
 		}
 		for _, uri := range strings.Fields(field["uris"]) {
@@ -101,8 +104,8 @@ func deb822Sources(text string) []string {
 	return lines
 }
 
-// source is one line of sources.list. Only a key in a file is named; mmdebstrap
-// finds the others as apt does.
+// source returns one line of sources.list. A key is only named if it is a file; mmdebstrap
+// finds others like apt does.
 func source(uri, suite, key string) string {
 	if strings.HasPrefix(key, "/") && !strings.ContainsAny(key, " ]") {
 		return "deb [signed-by=" + key + "] " + uri + " " + suite + " main"

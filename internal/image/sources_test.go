@@ -13,7 +13,8 @@ deb [arch=amd64 signed-by=/x.gpg] http://b.test/debian bookworm-updates main
 deb http://c.test/other stable main
 deb-src http://a.test/debian bookworm main
 `)
-	if want := []string{"deb http://a.test/debian bookworm main", "deb [signed-by=/x.gpg] http://b.test/debian bookworm-updates main"}; !reflect.DeepEqual(one, want) {
+	if want := []string{"deb http://a.test/debian bookworm main",
+		"deb [signed-by=/x.gpg] http://b.test/debian bookworm-updates main"}; !reflect.DeepEqual(one, want) {
 		t.Errorf("got %v", one)
 	}
 	stanzas := deb822Sources(`Types: deb deb-src

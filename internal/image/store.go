@@ -17,19 +17,20 @@ import (
 const (
 	imagesDir = "images"
 	rootsDir  = "roots"
-	tempMark  = ".tmp-" // starts the names of directories that are being made
+	tempMark  = ".tmp-" // the prefix of unfinished directories
 	suffix    = ".erofs"
 )
 
-// Store keeps root images by content below one directory. What is there is
-// complete. Several processes may share it: the base template is made under a
-// file lock, and each unfinished image is locked by who writes it.
+// Store keeps root images in one directory, named by their content. Every image in it is
+// complete. Several processes may share it: the base template is made under a file lock,
+// and each unfinished image is locked by the process that writes it.
 type Store struct {
 	dir   string
-	below *Store // has images that are only read; nil if there is none
+	below *Store // a second, read-only store; may be nil
 }
 
-// Over lets the images of another store be found here, too.
+// Over returns a store that also finds the images of another store, below, which it only
+// reads.
 func (s *Store) Over(below *Store) *Store { return &Store{dir: s.dir, below: below} }
 
 // Open prepares the directory, and removes what an interrupted process left there.
@@ -42,7 +43,7 @@ func Open(dir string) (*Store, error) {
 	s := &Store{dir: dir}
 	unlock, err := s.tryLock()
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return s, nil // somebody is making the base template, and has cleaned up
+		return s, nil // another process is making the base template, and has cleaned up
 	}
 	if err != nil {
 		return nil, fmt.Errorf("lock the image directory: %w", err)
@@ -51,10 +52,10 @@ func Open(dir string) (*Store, error) {
 	return s, s.removeUnfinished()
 }
 
-// lockEvery is how often a held lock is tried again.
+// lockEvery is how often a held lock is retried.
 const lockEvery = 50 * time.Millisecond
 
-// lock waits until this process alone makes the base template here.
+// lock waits until no other process is making the base template in this directory.
 func (s *Store) lock(ctx context.Context) (unlock func(), err error) {
 	again := time.NewTicker(lockEvery)
 	defer again.Stop()
@@ -86,7 +87,7 @@ func (s *Store) tryLock() (unlock func(), err error) {
 	return func() { f.Close() }, nil
 }
 
-// path is where the image of a digest is, or would be.
+// path returns where the image with a digest is, or would be.
 func (s *Store) path(digest string) (string, error) {
 	hex, ok := strings.CutPrefix(digest, "sha256:")
 	if !ok || len(hex) != 64 || strings.Trim(hex, "0123456789abcdef") != "" {
@@ -95,7 +96,7 @@ func (s *Store) path(digest string) (string, error) {
 	return filepath.Join(s.dir, imagesDir, "sha256-"+hex+suffix), nil
 }
 
-// Path returns the file of an image. A missing one is os.ErrNotExist.
+// Path returns the file of an image. If it is missing, the error is os.ErrNotExist.
 func (s *Store) Path(digest string) (string, error) {
 	path, err := s.path(digest)
 	if err != nil {
@@ -111,8 +112,8 @@ func (s *Store) Path(digest string) (string, error) {
 	return path, nil
 }
 
-// Put writes an image and returns its digest, "sha256:" and 64 hex digits, and
-// its size in bytes. An equal image that is already there stays as it is.
+// Put writes an image and returns its digest, "sha256:" and 64 hex digits, and its size in
+// bytes. If an equal image exists, that one is kept.
 func (s *Store) Put(t *Tree) (digest string, size int64, err error) {
 	f, err := s.unfinished()
 	if err != nil {
@@ -130,7 +131,7 @@ func (s *Store) Put(t *Tree) (digest string, size int64, err error) {
 	}
 	if _, err := os.Stat(path); err == nil {
 		now := time.Now()
-		// Until its user is known, its age protects it from being collected.
+		// Until its user is known, only its age protects the image from being collected.
 		return digest, size, ignoreMissing(os.Chtimes(path, now, now))
 	}
 	if err := f.Commit(path, 0o644, atomicfile.Durable); err != nil {
@@ -139,8 +140,8 @@ func (s *Store) Put(t *Tree) (digest string, size int64, err error) {
 	return digest, size, nil
 }
 
-// unfinished makes a file for an image. It is locked until it is closed or this
-// process ends, so that others know that it is in use.
+// unfinished creates a file for an image. It is locked until it is closed or this process
+// exits, so that others know that it is in use.
 func (s *Store) unfinished() (*atomicfile.File, error) {
 	for {
 		f, err := atomicfile.Create(filepath.Join(s.dir, imagesDir))
@@ -150,7 +151,7 @@ func (s *Store) unfinished() (*atomicfile.File, error) {
 		if err := flock(f.File, unix.LOCK_EX); err != nil {
 			return nil, errors.Join(err, f.Discard())
 		}
-		// Another process may have cleaned it up just before the lock.
+		// Another process may have removed the file just before it was locked.
 		if _, err := os.Stat(f.Name()); err == nil {
 			return f, nil
 		}
@@ -158,7 +159,7 @@ func (s *Store) unfinished() (*atomicfile.File, error) {
 	}
 }
 
-// flock is flock(2), again after a signal.
+// flock calls flock(2), again if a signal interrupts it.
 func flock(f *os.File, how int) error {
 	for {
 		if err := unix.Flock(int(f.Fd()), how); err != unix.EINTR {
@@ -167,7 +168,7 @@ func flock(f *os.File, how int) error {
 	}
 }
 
-// List returns the digests of the images that are not only read.
+// List returns the digests of the images in this store, without those of below.
 func (s *Store) List() ([]string, error) {
 	files, err := filepath.Glob(filepath.Join(s.dir, imagesDir, "sha256-*"+suffix))
 	if err != nil {
@@ -181,7 +182,7 @@ func (s *Store) List() ([]string, error) {
 	return digests, nil
 }
 
-// Remove deletes an image. Guests that run from it keep it until they end.
+// Remove deletes an image. Guests that run from it keep it open until they end.
 func (s *Store) Remove(digest string) error {
 	path, err := s.path(digest)
 	if err != nil {
@@ -190,11 +191,12 @@ func (s *Store) Remove(digest string) error {
 	return ignoreMissing(os.Remove(path))
 }
 
-// removeUnfinished deletes what an interrupted process left. The lock is held.
+// removeUnfinished deletes what an interrupted process left. The caller holds the lock.
 func (s *Store) removeUnfinished() error {
 	var errs error
 	for _, pattern := range []string{
-		filepath.Join(imagesDir, ".*"+atomicfile.Suffix), filepath.Join(imagesDir, tempMark+"*"), // the latter of earlier versions
+		// The second pattern is for files of earlier versions.
+		filepath.Join(imagesDir, ".*"+atomicfile.Suffix), filepath.Join(imagesDir, tempMark+"*"),
 		filepath.Join(rootsDir, tempMark+"*"),
 	} {
 		left, err := filepath.Glob(filepath.Join(s.dir, pattern))
@@ -209,18 +211,18 @@ func (s *Store) removeUnfinished() error {
 	return nil
 }
 
-// removeLeft deletes a file or directory, but not one that is being written.
+// removeLeft deletes a file or directory, unless it is being written.
 func removeLeft(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return ignoreMissing(err)
 	}
-	defer f.Close() // not before the file is gone, see unfinished
+	defer f.Close() // only after the file is removed, see unfinished
 	if err := flock(f, unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return nil
 	}
 	if err := unmountBelow(path); err != nil {
-		return err // what is mounted there is not ours to delete
+		return err // never delete what is mounted there
 	}
 	return os.RemoveAll(path)
 }
@@ -232,7 +234,7 @@ func ignoreMissing(err error) error {
 	return err
 }
 
-// unmountBelow detaches what a bootstrap may have mounted, the latest first.
+// unmountBelow detaches what a bootstrap may have mounted, the last mount first.
 func unmountBelow(dir string) error {
 	dir, err := filepath.EvalSymlinks(dir)
 	if err != nil {
@@ -259,5 +261,5 @@ func unmountBelow(dir string) error {
 	return nil
 }
 
-// unescapeMount undoes what mountinfo does to white space and backslashes.
+// unescapeMount decodes white space and backslashes in mountinfo.
 var unescapeMount = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)

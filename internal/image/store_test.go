@@ -33,7 +33,8 @@ func TestStore(t *testing.T) {
 	if list, err := s.List(); err != nil || len(list) != 1 || list[0] != digest {
 		t.Errorf("list = %v %v", list, err)
 	}
-	for _, bad := range []string{"", "sha256:../../etc/passwd", "sha256:" + strings.Repeat("A", 64), "md5:00"} {
+	for _, bad := range []string{"", "sha256:../../etc/passwd", "sha256:" + strings.Repeat("A", 64),
+		"md5:00"} {
 		if _, err := s.Path(bad); err == nil {
 			t.Errorf("%q is taken for a digest", bad)
 		}
@@ -56,7 +57,7 @@ func TestStore(t *testing.T) {
 	}
 }
 
-// TestKilledWriter kills a process in the middle of an image.
+// TestKilledWriter kills a process while it writes an image.
 func TestKilledWriter(t *testing.T) {
 	if dir := os.Getenv("IMAGE_TEST_WRITER"); dir != "" {
 		s, err := Open(dir)
@@ -78,7 +79,7 @@ func TestKilledWriter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := writer.StdinPipe(); err != nil { // open until the writer was waited for
+	if _, err := writer.StdinPipe(); err != nil { // stays open until Wait
 		t.Fatal(err)
 	}
 	if err := writer.Start(); err != nil {
@@ -150,8 +151,8 @@ func TestLockWaitsNoLongerThanItsContext(t *testing.T) {
 	again()
 }
 
-// TestUnfinishedRootIsUnmounted: a bootstrap's mounts go, and what was mounted
-// stays whole.
+// TestUnfinishedRootIsUnmounted: mounts of a bootstrap are removed, but not what was
+// mounted.
 func TestUnfinishedRootIsUnmounted(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root to mount")

@@ -11,13 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// opaqueRecord marks, in a tar of an overlay's upper layer, a directory that hides
-// what is below it (overlayfs's extended attribute in PAX form).
+// opaqueRecord marks, in a tar of an overlay's upper layer, a directory that hides the
+// lower layers (the extended attribute of overlayfs in PAX form).
 const opaqueRecord = "SCHILY.xattr.trusted.overlay.opaque"
 
-// FromTar describes an uncompressed tar file. Files' contents stay there, so it must
-// not change before the tree has been written. Directories that the archive does not
-// mention are root's.
+// FromTar describes an uncompressed tar file. The contents of files stay in the tar, so it
+// must not change before the tree has been written. Directories that the archive does not
+// mention belong to root.
 func FromTar(f *os.File) (*Tree, error) {
 	t := NewTree()
 	r := tar.NewReader(f)
@@ -47,7 +47,7 @@ func (t *Tree) putEntry(f *os.File, h *tar.Header) error {
 			return nil
 		}
 	case tar.TypeReg:
-		offset, err := f.Seek(0, io.SeekCurrent) // the reader stands where the content begins
+		offset, err := f.Seek(0, io.SeekCurrent) // the reader is where the content begins
 		if err != nil {
 			return err
 		}
@@ -77,13 +77,13 @@ func (t *Tree) putEntry(f *os.File, h *tar.Header) error {
 	return t.Put(h.Name, n)
 }
 
-// newWhiteout is what hides a name of the layers below.
+// newWhiteout returns a node that hides a name of the layers below.
 func newWhiteout() *Node { return &Node{Mode: unix.S_IFCHR, MTime: epoch} }
 
 func (n *Node) isWhiteout() bool { return n.Mode&unix.S_IFMT == unix.S_IFCHR && n.Device == 0 }
 
-// Rest writes opaque directories in the way that an image can express: whiteouts of
-// every name that they hide in the images below, lowest first.
+// Rest replaces opaque directories by what an image can express: a whiteout for every name
+// that they hide in the images below, which are given lowest first.
 func (t *Tree) Rest(below ...string) error {
 	s, err := openStack(below)
 	if err != nil {
@@ -111,8 +111,8 @@ func (n *Node) rest(name string, s stack) error {
 	return nil
 }
 
-// hide puts whiteouts over what the images below have in a directory. Directories
-// that both have become opaque in their turn.
+// hide adds whiteouts for what the images below have in a directory. Subdirectories that
+// exist in both become opaque in turn.
 func (n *Node) hide(name string, s stack) error {
 	n.opaque = false
 	below, err := s.list(name)
@@ -134,7 +134,7 @@ func (n *Node) hide(name string, s stack) error {
 // Empty reports whether the tree has nothing but its root.
 func (t *Tree) Empty() bool { return len(t.root.children) == 0 }
 
-// stack is images that lie on each other, lowest first.
+// stack is several images on top of each other, lowest first.
 type stack []*reader
 
 func openStack(paths []string) (stack, error) {
@@ -156,8 +156,8 @@ func (s stack) close() {
 	}
 }
 
-// list returns the names in a directory of the stack, and whether each is a
-// directory. What is no directory has none.
+// list returns the names in a directory of the stack, and whether each is a directory. It
+// returns none for anything that is not a directory.
 func (s stack) list(name string) (map[string]bool, error) {
 	names := map[string]bool{}
 	seen := map[string]bool{}
@@ -175,7 +175,7 @@ func (s stack) list(name string) (map[string]bool, error) {
 				names[e.name] = e.kind == kindDir
 			}
 		}
-		if ends { // something there hides what is below
+		if ends { // this image hides those below
 			return names, nil
 		}
 	}

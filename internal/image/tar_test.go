@@ -22,7 +22,7 @@ func archive(t *testing.T, entries ...tar.Header) *os.File {
 	t.Cleanup(func() { f.Close() })
 	w := tar.NewWriter(f)
 	for _, h := range entries {
-		content := h.Uname // carries the content of a file
+		content := h.Uname // Uname carries the content of a file
 		h.Uname = ""
 		h.Size = int64(len(content))
 		if err := w.WriteHeader(&h); err != nil {
@@ -101,16 +101,19 @@ func TestFromTar(t *testing.T) {
 	}
 }
 
-// TestOpaqueDirectories: what an opaque directory hides is hidden name by name.
+// TestOpaqueDirectories: each name that an opaque directory hides gets a whiteout.
 func TestOpaqueDirectories(t *testing.T) {
 	s, err := Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	base := layer(t, s, nil, dir("d/"), file("d/old", ""), file("d/both", ""), dir("d/sub/"), file("d/sub/deep", ""), file("d/plain", ""), dir("kept/"), file("kept/f", ""))
+	base := layer(t, s, nil, dir("d/"), file("d/old", ""), file("d/both", ""), dir("d/sub/"),
+		file("d/sub/deep", ""), file("d/plain", ""), dir("kept/"), file("kept/f", ""))
 	middle := layer(t, s, []string{base}, dir("d/"), whiteout("d/plain"), file("d/middle", ""))
-	top := layer(t, s, []string{base, middle}, opaqueDir("d/"), file("d/both", "new"), opaqueDir("d/sub/"), file("d/sub/new", ""), opaqueDir("fresh/"), file("fresh/f", ""))
-	for name, want := range map[string][]string{"": {"d", "fresh", "kept"}, "d": {"both", "sub"}, "d/sub": {"new"}, "fresh": {"f"}, "kept": {"f"}, "kept/f": nil, "nowhere": nil} {
+	top := layer(t, s, []string{base, middle}, opaqueDir("d/"), file("d/both", "new"), opaqueDir("d/sub/"),
+		file("d/sub/new", ""), opaqueDir("fresh/"), file("fresh/f", ""))
+	for name, want := range map[string][]string{"": {"d", "fresh", "kept"}, "d": {"both", "sub"},
+		"d/sub": {"new"}, "fresh": {"f"}, "kept": {"f"}, "kept/f": nil, "nowhere": nil} {
 		all, err := openStack([]string{base, middle, top})
 		if err != nil {
 			t.Fatal(err)
@@ -127,7 +130,8 @@ func TestOpaqueDirectories(t *testing.T) {
 func TestShare(t *testing.T) {
 	tree := NewTree()
 	file, link, outside := NewFile(0o4644, nil), NewLink("x"), NewFile(0o600, nil)
-	for name, n := range map[string]*Node{"usr/local/lib/file": file, "usr/local/link": link, "usr/file": outside} {
+	for name, n := range map[string]*Node{"usr/local/lib/file": file, "usr/local/link": link,
+		"usr/file": outside} {
 		if err := tree.Put(name, n); err != nil {
 			t.Fatal(err)
 		}
@@ -147,7 +151,8 @@ func TestShare(t *testing.T) {
 	}
 	if file.Mode != unix.S_IFREG|0o777 || dir.Mode != unix.S_IFDIR|0o777 || link.Mode != unix.S_IFLNK|0o777 ||
 		outside.Mode != unix.S_IFREG|0o600 || !gone.isWhiteout() || gone.Mode != unix.S_IFCHR {
-		t.Errorf("file %o, directory %o, link %o, outside %o, whiteout %o", file.Mode, dir.Mode, link.Mode, outside.Mode, gone.Mode)
+		t.Errorf("file %o, directory %o, link %o, outside %o, whiteout %o", file.Mode, dir.Mode, link.Mode,
+			outside.Mode, gone.Mode)
 	}
 }
 

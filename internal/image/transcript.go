@@ -14,16 +14,16 @@ import (
 	"syscall"
 )
 
-// lastLines are kept of the tool's output, for the error.
+// lastLines is how many lines of the tool's output an error contains.
 const lastLines = 25
 
-// phases are the steps that mmdebstrap announces, with the share of the whole, in
-// percent, that is done when each starts; they follow measured times. Hooks are
-// announced with their commands, which say little.
+// phases are the steps that mmdebstrap announces, with how many percent of the work are
+// done when each starts; the numbers are measured times. Hooks are announced by their
+// commands, which say little.
 var phases = []struct {
 	announced string
 	percent   int
-	message   string // instead of the announcement, if not empty
+	message   string // replaces the announcement if not empty
 }{
 	{"running apt-get update", 1, ""},
 	{"downloading packages", 7, ""},
@@ -44,10 +44,10 @@ type transcript struct {
 	last     []string
 	phase    int // of phases; -1 before the first
 	message  string
-	// steps of the phase, and how many it has at most: each package is unpacked
-	// and set up.
+	// steps of the phase that are done, and their maximum: each package is unpacked and set
+	// up.
 	done, total int
-	announced   int // packages that the latest plan installs
+	announced   int // how many packages the latest plan installs
 	percent     int
 }
 
@@ -81,8 +81,8 @@ func (t *transcript) line(line string) {
 	t.progress(Progress{Stage: "packages", Done: t.percent, Total: 100, Message: t.message})
 }
 
-// enter starts the phase that the tool announces, if it is one. Essential
-// packages are planned in an earlier phase than they are installed in.
+// enter starts a phase if the tool announces one. Essential packages are planned in an
+// earlier phase than the one that installs them.
 func (t *transcript) enter(announced string) {
 	t.message = announced
 	for i := t.phase + 1; i < len(phases); i++ {
@@ -96,7 +96,7 @@ func (t *transcript) enter(announced string) {
 	}
 }
 
-// reached is the share of the whole that is done, in percent.
+// reached returns how many percent of the work are done.
 func (t *transcript) reached() int {
 	if t.phase < 0 {
 		return 0
@@ -111,15 +111,15 @@ func (t *transcript) reached() int {
 	return from + (to-from)*min(t.done, t.total)/t.total
 }
 
-// runBootstrap runs the tool, shows its progress, and reports its last lines if
-// it fails.
+// runBootstrap runs the tool and shows its progress. If it fails, the error has its last
+// lines.
 func runBootstrap(ctx context.Context, cmd *exec.Cmd, progress func(Progress)) error {
 	reader, writer := io.Pipe()
 	cmd.Stdout, cmd.Stderr = writer, writer
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	finished := make(chan error, 1)
 	go func() {
-		// The signal is sent when the thread that started the child ends.
+		// The death signal is sent when the thread that started the child exits.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Run()
@@ -133,7 +133,7 @@ func runBootstrap(ctx context.Context, cmd *exec.Cmd, progress func(Progress)) e
 	for lines.Scan() {
 		t.line(lines.Text())
 	}
-	_, _ = io.Copy(io.Discard, reader) // behind a line that is too long
+	_, _ = io.Copy(io.Discard, reader) // after a line that is too long
 	err := <-finished
 	if err != nil && ctx.Err() != nil {
 		return fmt.Errorf("the installation was interrupted: %w", ctx.Err())
@@ -144,7 +144,7 @@ func runBootstrap(ctx context.Context, cmd *exec.Cmd, progress func(Progress)) e
 	return nil
 }
 
-// scanAnyLine splits at newlines and carriage returns.
+// scanAnyLine splits at newlines and at carriage returns.
 func scanAnyLine(data []byte, atEOF bool) (int, []byte, error) {
 	if at := bytes.IndexAny(data, "\r\n"); at >= 0 {
 		return at + 1, data[:at], nil

@@ -47,7 +47,8 @@ func TestTranscriptGrows(t *testing.T) {
 func TestFailedBootstrapSaysWhy(t *testing.T) {
 	cmd := exec.Command("sh", "-c", `seq 1 100; echo "E: the mirror is gone" >&2; exit 7`)
 	err := runBootstrap(t.Context(), cmd, func(Progress) {})
-	if err == nil || !strings.Contains(err.Error(), "E: the mirror is gone") || !strings.Contains(err.Error(), "exit status 7") || strings.Contains(err.Error(), "\n50\n") {
+	if err == nil || !strings.Contains(err.Error(), "E: the mirror is gone") ||
+		!strings.Contains(err.Error(), "exit status 7") || strings.Contains(err.Error(), "\n50\n") {
 		t.Errorf("got %v", err)
 	}
 }

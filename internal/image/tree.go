@@ -1,5 +1,5 @@
-// Package image makes and keeps root images: the base template's packages from
-// Debian, and EROFS files, by content, that guests are booted from.
+// Package image makes and keeps root images: it installs the base template's packages from
+// Debian, and writes the EROFS files that guests boot from, named by their content.
 package image
 
 import (
@@ -18,39 +18,39 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Node is a file of any kind. A node that several directories hold is a hard link.
+// Node is a file of any kind. A node that is in several directories is a hard link.
 type Node struct {
 	Mode     uint32 // type and permissions as in stat(2)
 	UID, GID uint32
 	MTime    time.Time
 	Target   string // of a symbolic link
 	Device   uint64 // of a device node, as stat(2) encodes it
-	// Content is Data, or Size bytes of the host file Path from Offset on.
+	// The content is Data, or Size bytes of the host file Path at Offset.
 	Data   []byte
 	Path   string
 	Offset int64
 	Size   int64
 
 	children map[string]*Node // of a directory
-	opaque   bool             // a directory that hides what lower layers have there
+	opaque   bool             // a directory that hides those of lower layers
 }
 
-// Tree is what an image will contain.
+// Tree is the future content of an image.
 type Tree struct{ root *Node }
 
-// epoch is the time of files that have no better one: images of the same content
-// are equal.
+// epoch is the modification time of files that have no other. It is fixed, so that images
+// of the same content are equal.
 var epoch = time.Unix(1_700_000_000, 0)
 
 // NewTree returns a tree with an empty root directory.
 func NewTree() *Tree { return &Tree{root: NewDir(0o755)} }
 
-// NewDir returns an empty directory of root's.
+// NewDir returns an empty directory that belongs to root.
 func NewDir(perm uint32) *Node {
 	return &Node{Mode: unix.S_IFDIR | perm, MTime: epoch, children: map[string]*Node{}}
 }
 
-// NewFile returns a regular file of root's.
+// NewFile returns a regular file that belongs to root.
 func NewFile(perm uint32, data []byte) *Node {
 	return &Node{Mode: unix.S_IFREG | perm, MTime: epoch, Data: data, Size: int64(len(data))}
 }
@@ -60,8 +60,8 @@ func NewLink(target string) *Node {
 	return &Node{Mode: unix.S_IFLNK | 0o777, MTime: epoch, Target: target}
 }
 
-// FromDir describes a host directory. Names in skip, relative to it, are left
-// out with what is below them.
+// FromDir describes a host directory. It leaves out the names in skip, which are relative
+// to dir, and everything below them.
 func FromDir(dir string, skip ...string) (*Tree, error) {
 	left := map[string]bool{}
 	for _, s := range skip {
@@ -104,7 +104,7 @@ func FromDir(dir string, skip ...string) (*Tree, error) {
 	return t, nil
 }
 
-// fromHost describes one host file; links remembers files with several names.
+// fromHost describes one host file; links holds the files with several names.
 func fromHost(file string, links map[[2]uint64]*Node) (*Node, error) {
 	info, err := os.Lstat(file)
 	if err != nil {
@@ -152,8 +152,8 @@ func (t *Tree) lookup(name string) (*Node, error) {
 	return n, nil
 }
 
-// Put sets the node at an absolute or relative name; missing parents are made. An
-// existing directory keeps its children when a directory is put on it.
+// Put sets the node at an absolute or relative name, creating missing parents. If both the
+// old and the new node are directories, the old children stay.
 func (t *Tree) Put(name string, node *Node) error {
 	parts := split(name)
 	if len(parts) == 0 {
@@ -172,14 +172,15 @@ func (t *Tree) Put(name string, node *Node) error {
 		dir = next
 	}
 	last := parts[len(parts)-1]
-	if old := dir.children[last]; old != nil && old.children != nil && node.children != nil && len(node.children) == 0 {
+	if old := dir.children[last]; old != nil && old.children != nil && node.children != nil &&
+		len(node.children) == 0 {
 		node.children = old.children
 	}
 	dir.children[last] = node
 	return nil
 }
 
-// Remove deletes a name with all below it. A missing name is no error.
+// Remove deletes a name with everything below it. A missing name is no error.
 func (t *Tree) Remove(name string) {
 	parent, err := t.lookup(path.Dir(path.Clean("/" + name)))
 	if err == nil && parent.children != nil {
@@ -206,7 +207,7 @@ func split(name string) []string {
 	return strings.Split(clean, "/")
 }
 
-// names returns a directory's entries in the order of their bytes.
+// names returns a directory's entries, sorted by their bytes.
 func (n *Node) names() []string {
 	list := make([]string, 0, len(n.children))
 	for name := range n.children {

@@ -14,21 +14,21 @@ import (
 	"strings"
 )
 
-// The system's trust store in the guest.
+// Paths of the system's trust store in the guest.
 const (
 	bundleFile  = "etc/ssl/certs/ca-certificates.crt"
 	anchorsDir  = "usr/local/share/ca-certificates"
 	bundleInUse = "/" + bundleFile
 )
 
-// authority is a certificate authority that guests trust besides the public ones.
+// authority is a certificate authority that guests trust in addition to the public ones.
 type authority struct {
-	name string // of the file it came from, and its own first digits
+	name string // from the file's name and the first digits of a hash
 	pem  []byte // one certificate
 }
 
-// readAuthorities reads PEM files; each may hold several certificates. The order
-// does not depend on that of the files.
+// readAuthorities reads PEM files; each may contain several certificates. The order of the
+// files does not matter.
 func readAuthorities(files []string) ([]authority, error) {
 	var list []authority
 	seen := map[[sha256.Size]byte]bool{}
@@ -66,9 +66,9 @@ func readAuthorities(files []string) ([]authority, error) {
 	return list, nil
 }
 
-// trust adds authorities to the guest's store as update-ca-certificates does:
-// the bundle, the anchors that a later update reads, and the hashed names. root is
-// the packages' directory, whose openssl computes them.
+// trust adds authorities to the guest's store like update-ca-certificates: to the bundle,
+// to the anchors that a later update reads, and to the hashed names. root is the root
+// directory with the packages, whose openssl computes the hashes.
 func trust(ctx context.Context, t *Tree, root string, authorities []authority) error {
 	if len(authorities) == 0 {
 		return nil
@@ -99,7 +99,7 @@ func trust(ctx context.Context, t *Tree, root string, authorities []authority) e
 	return errs
 }
 
-// freeHash appends the number that tells subjects of the same hash apart.
+// freeHash appends the number that distinguishes authorities with the same hash.
 func (t *Tree) freeHash(hash string) string {
 	for n := 0; ; n++ {
 		name := fmt.Sprintf("%s.%d", hash, n)
@@ -109,7 +109,7 @@ func (t *Tree) freeHash(hash string) string {
 	}
 }
 
-// subjectHash is the name by which OpenSSL looks an authority up.
+// subjectHash returns the hash by which OpenSSL looks an authority up.
 func subjectHash(ctx context.Context, root string, a authority) (string, error) {
 	cmd := exec.CommandContext(ctx, "chroot", root, "openssl", "x509", "-noout", "-subject_hash")
 	cmd.Stdin = bytes.NewReader(a.pem)
@@ -117,12 +117,13 @@ func subjectHash(ctx context.Context, root string, a authority) (string, error) 
 	cmd.Stderr = &complaint
 	out, err := cmd.Output()
 	if err != nil {
-		return "", fmt.Errorf("read the certificate authority %s: %w: %s", a.name, err, bytes.TrimSpace(complaint.Bytes()))
+		return "", fmt.Errorf("read the certificate authority %s: %w: %s", a.name, err,
+			bytes.TrimSpace(complaint.Bytes()))
 	}
 	return strings.TrimSpace(string(out)), nil
 }
 
-// TrustEnv makes runtimes that bring a store of their own use the system's. It is
+// TrustEnv makes language runtimes with a trust store of their own use the system's. It is
 // for guests whose image trusts more than the public authorities.
 func TrustEnv() map[string]string {
 	return map[string]string{
@@ -137,7 +138,7 @@ func TrustEnv() map[string]string {
 	}
 }
 
-// trustEnvironment is TrustEnv as /etc/environment has it.
+// trustEnvironment returns TrustEnv in the form of /etc/environment.
 func trustEnvironment() string {
 	var env strings.Builder
 	for _, name := range trustNames() {
