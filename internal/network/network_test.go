@@ -4,12 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -18,212 +16,9 @@ import (
 	"github.com/google/nftables"
 	"github.com/miekg/dns"
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"shoal/internal/shoal"
 )
-
-// world is a pool, a stand-in for a guest on a slot's wire, and namespaces that
-// play the internet and a private host behind the machine.
-type world struct {
-	t    *testing.T
-	pool *Pool
-	slot *Slot
-}
-
-const (
-	internetIP = "198.51.100.1"
-	otherIP    = "198.51.100.2"
-	privateIP  = "172.30.99.1"
-)
-
-func newWorld(t *testing.T, change func(*Config)) *world {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root")
-	}
-	cfg := Config{Name: "t", HostCIDR: netip.MustParsePrefix("10.71.0.0/16"), VethCIDR: netip.MustParsePrefix("10.72.0.0/16"),
-		StateDir: t.TempDir(), PoolSize: 1,
-		Identify: func(a netip.Addr) (string, bool) { return "sandbox-at-" + a.String(), true }}
-	if change != nil {
-		change(&cfg)
-	}
-	w := &world{t: t}
-	w.remote("t-inet", "t-i0", internetIP, "198.51.100.254", otherIP)
-	w.remote("t-priv", "t-p0", privateIP, "172.30.99.254")
-	pool, err := NewPool(cfg, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.pool = pool
-	ctx, cancel := context.WithCancel(context.Background())
-	ran := make(chan error, 1)
-	go func() { ran <- pool.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ran; err != nil {
-			t.Errorf("Run: %v", err)
-		}
-		if err := pool.Teardown(); err != nil {
-			t.Errorf("Teardown: %v", err)
-		}
-	})
-	w.slot = w.acquire()
-	w.attach(w.slot, "t-guest")
-	return w
-}
-
-func (w *world) acquire() *Slot {
-	w.t.Helper()
-	s, err := w.pool.Acquire(context.Background())
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return s
-}
-
-func (w *world) must(err error) {
-	w.t.Helper()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-}
-
-// remote makes a namespace with a web server, joined to the host by a link.
-func (w *world) remote(ns, link, ip, hostIP string, more ...string) {
-	w.t.Helper()
-	w.must(createNamespace(ns, func(host int) error {
-		h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-		if err != nil {
-			return err
-		}
-		defer h.Close()
-		if err := h.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "eth0"}, PeerName: link, PeerNamespace: netlink.NsFd(host)}); err != nil {
-			return err
-		}
-		for _, a := range append([]string{ip}, more...) {
-			if err := address(h, "eth0", netip.MustParseAddr(a), 24); err != nil {
-				return err
-			}
-		}
-		return up(h, "eth0")
-	}))
-	w.t.Cleanup(func() {
-		if l, err := netlink.LinkByName(link); err == nil {
-			_ = netlink.LinkDel(l)
-		}
-		if err := removeNamespace(ns); err != nil {
-			w.t.Error(err)
-		}
-	})
-	l, err := netlink.LinkByName(link)
-	w.must(err)
-	w.must(netlink.AddrAdd(l, &netlink.Addr{IPNet: ipNet(netip.MustParseAddr(hostIP), 24)}))
-	w.must(netlink.LinkSetUp(l))
-	w.serveIn(ns, ":80", "from "+ns)
-}
-
-// serveIn answers every request in a namespace with text.
-func (w *world) serveIn(ns, addr, text string) {
-	w.t.Helper()
-	var listener net.Listener
-	w.must(inNamespace(ns, func() (err error) {
-		listener, err = net.Listen("tcp4", addr)
-		return err
-	}))
-	server := &http.Server{Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { fmt.Fprintf(rw, "%s to %s", text, r.RemoteAddr) })}
-	go func() { _ = server.Serve(listener) }()
-	w.t.Cleanup(func() { server.Close() })
-}
-
-// attach moves the guest's end of a slot's wire into a namespace that plays the
-// guest.
-func (w *world) attach(s *Slot, ns string) {
-	w.t.Helper()
-	w.must(createNamespace(ns, func(int) error { return nil }))
-	w.t.Cleanup(func() {
-		if err := removeNamespace(ns); err != nil {
-			w.t.Error(err)
-		}
-	})
-	target, err := os.Open(filepath.Join(namespaceDir, ns))
-	w.must(err)
-	defer target.Close()
-	w.must(inNamespace(s.plan.namespaceName(s.index), func() error {
-		l, err := netlink.LinkByName(guestName)
-		if err != nil {
-			return err
-		}
-		return netlink.LinkSetNsFd(l, int(target.Fd()))
-	}))
-	w.must(inNamespace(ns, func() error {
-		l, err := netlink.LinkByName(guestName)
-		if err != nil {
-			return err
-		}
-		if err := netlink.LinkSetHardwareAddr(l, guestMAC); err != nil {
-			return err
-		}
-		if err := netlink.LinkSetARPOn(l); err != nil {
-			return err
-		}
-		if err := netlink.AddrAdd(l, &netlink.Addr{IPNet: ipNet(guestIP, linkBits)}); err != nil {
-			return err
-		}
-		if err := netlink.LinkSetUp(l); err != nil {
-			return err
-		}
-		return netlink.RouteAdd(&netlink.Route{Gw: gatewayIP.AsSlice()})
-	}))
-}
-
-// get fetches a URL from inside a namespace; "" for the host's own.
-func (w *world) get(ns, url string) (string, error) { return w.getWithin(10*time.Second, ns, url) }
-
-// getWithin gives up after a limit: a short one where no answer is expected.
-func (w *world) getWithin(limit time.Duration, ns, url string) (string, error) {
-	dialer := &net.Dialer{Timeout: limit}
-	client := &http.Client{Timeout: limit + 2*time.Second, Transport: &http.Transport{DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, network, addr string) (c net.Conn, err error) {
-			dial := func() error {
-				c, err = dialer.DialContext(ctx, "tcp4", addr)
-				return err
-			}
-			if ns == "" {
-				return c, dial()
-			}
-			err = inNamespace(ns, dial)
-			return c, err
-		}}}
-	resp, err := client.Get(url)
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	return string(body), err
-}
-
-func (w *world) reaches(url string) {
-	w.t.Helper()
-	if _, err := w.get("t-guest", url); err != nil {
-		w.t.Errorf("the guest does not reach %s: %v", url, err)
-	}
-}
-
-func (w *world) blocked(url string) {
-	w.t.Helper()
-	if body, err := w.getWithin(700*time.Millisecond, "t-guest", url); err == nil {
-		w.t.Errorf("the guest reaches %s: %s", url, body)
-	}
-}
-
-func (w *world) egress(n shoal.Network) {
-	w.t.Helper()
-	e, err := ParsePolicy(n)
-	w.must(err)
-	w.must(w.slot.SetEgress(e))
-}
 
 func TestReachability(t *testing.T) {
 	w := newWorld(t, nil)
@@ -235,14 +30,16 @@ func TestReachability(t *testing.T) {
 	}
 	w.blocked("http://" + privateIP)
 	w.serveIn("t-guest", ":8080", "guest")
-	if body, err := w.get("", "http://"+w.slot.HostIP().String()+":8080"); err != nil || !strings.HasPrefix(body, "guest") {
+	if body, err := w.get("", "http://"+w.slot.HostIP().String()+":8080"); err != nil ||
+		!strings.HasPrefix(body, "guest") {
 		t.Errorf("the host reaches the guest: %q %v", body, err)
 	}
-	if _, err := w.getWithin(700*time.Millisecond, "t-inet", "http://"+w.slot.HostIP().String()+":8080"); err == nil {
+	if _, err := w.getWithin(700*time.Millisecond, "t-inet",
+		"http://"+w.slot.HostIP().String()+":8080"); err == nil {
 		t.Error("the internet reaches the guest")
 	}
 
-	// The host itself, at every address that it has on the way.
+	// The host itself, at each of its addresses on the path.
 	listener, err := net.Listen("tcp4", ":0")
 	w.must(err)
 	defer listener.Close()
@@ -250,7 +47,8 @@ func TestReachability(t *testing.T) {
 	go func() { _ = server.Serve(listener) }()
 	defer server.Close()
 	port := listener.Addr().(*net.TCPAddr).Port
-	for _, ip := range []string{"198.51.100.254", w.slot.plan.vethHost(w.slot.index).String(), gatewayIP.String(), w.slot.HostIP().String()} {
+	for _, ip := range []string{"198.51.100.254", w.slot.plan.vethHost(w.slot.index).String(),
+		gatewayIP.String(), w.slot.HostIP().String()} {
 		w.blocked(fmt.Sprintf("http://%s:%d", ip, port))
 	}
 
@@ -275,8 +73,10 @@ func TestPolicies(t *testing.T) {
 		{"deny one", shoal.Network{DenyOut: []string{internetIP}}, false, true},
 		{"cleared", shoal.Network{}, true, true},
 		{"deny all", shoal.Network{DenyOut: []string{"0.0.0.0/0"}}, false, false},
-		{"allow beats deny", shoal.Network{DenyOut: []string{"0.0.0.0/0"}, AllowOut: []string{internetIP}}, true, false},
-		{"allow a range", shoal.Network{DenyOut: []string{"0.0.0.0/0", "0.0.0.0/0"}, AllowOut: []string{"198.51.100.2/31", otherIP}}, false, true},
+		{"allow beats deny", shoal.Network{DenyOut: []string{"0.0.0.0/0"}, AllowOut: []string{internetIP}},
+			true, false},
+		{"allow a range", shoal.Network{DenyOut: []string{"0.0.0.0/0", "0.0.0.0/0"},
+			AllowOut: []string{"198.51.100.2/31", otherIP}}, false, true},
 		{"allow alone blocks nothing", shoal.Network{AllowOut: []string{internetIP}}, true, true},
 		{"no internet", shoal.Network{AllowInternet: &no}, false, false},
 		{"no internet but one", shoal.Network{AllowInternet: &no, AllowOut: []string{otherIP}}, false, true},
@@ -311,10 +111,12 @@ func TestSpoofedSourceIsDropped(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if err := netlink.AddrReplace(l, &netlink.Addr{IPNet: ipNet(netip.MustParseAddr("198.51.100.77"), 32)}); err != nil {
+		if err := netlink.AddrReplace(l, &netlink.Addr{IPNet: ipNet(netip.MustParseAddr("198.51.100.77"),
+			32)}); err != nil {
 			return err
 		}
-		return netlink.RouteReplace(&netlink.Route{Gw: gatewayIP.AsSlice(), Src: net.ParseIP("198.51.100.77")})
+		return netlink.RouteReplace(&netlink.Route{Gw: gatewayIP.AsSlice(),
+			Src: net.ParseIP("198.51.100.77")})
 	}))
 	w.blocked("http://" + internetIP)
 }
@@ -354,7 +156,8 @@ func TestDNSAndNodeService(t *testing.T) {
 		t.Error("DNS works though everything is denied")
 	}
 	body, err := w.get("t-guest", "http://192.0.2.1/me")
-	if want := fmt.Sprintf("{\"sandboxID\":%q}\n", "sandbox-at-"+w.slot.HostIP().String()); err != nil || body != want {
+	if want := fmt.Sprintf("{\"sandboxID\":%q}\n", "sandbox-at-"+w.slot.HostIP().String()); err != nil ||
+		body != want {
 		t.Errorf("/me = %q %v, want %q", body, err, want)
 	}
 	w.must(inNamespace("t-guest", func() error {
@@ -363,7 +166,8 @@ func TestDNSAndNodeService(t *testing.T) {
 			return err
 		}
 		defer conn.Close()
-		_, err = io.WriteString(conn, "POST /logs HTTP/1.1\r\nHost: node\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}")
+		_, err = io.WriteString(conn,
+			"POST /logs HTTP/1.1\r\nHost: node\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}")
 		if err == nil {
 			_, err = io.Copy(io.Discard, conn)
 		}
@@ -390,15 +194,16 @@ func startResolver(t *testing.T) netip.AddrPort {
 		m.Answer = append(m.Answer, rr)
 		_ = w.WriteMsg(m)
 	})
-	for _, s := range []*dns.Server{{PacketConn: packets, Handler: answer}, {Listener: listener, Handler: answer}} {
+	for _, s := range []*dns.Server{{PacketConn: packets, Handler: answer},
+		{Listener: listener, Handler: answer}} {
 		go func() { _ = s.ActivateAndServe() }()
 		t.Cleanup(func() { _ = s.Shutdown() })
 	}
 	return netip.MustParseAddrPort(packets.LocalAddr().String())
 }
 
-// TestForeignDropPolicy plays Docker: another table's forward chain drops. The
-// pool must work all the same, and leave that table as it found it.
+// TestForeignDropPolicy plays Docker: another table's forward chain drops packets. The pool
+// must work nevertheless, and leave that table as it found it.
 func TestForeignDropPolicy(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
@@ -408,7 +213,8 @@ func TestForeignDropPolicy(t *testing.T) {
 		t.Fatal(err)
 	}
 	table := c.AddTable(&nftables.Table{Name: "t-foreign", Family: nftables.TableFamilyIPv4})
-	fwd := c.AddChain(chain(table, "FORWARD", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter, nftables.ChainPolicyDrop))
+	fwd := c.AddChain(chain(table, "FORWARD", nftables.ChainTypeFilter, nftables.ChainHookForward,
+		nftables.ChainPriorityFilter, nftables.ChainPolicyDrop))
 	c.AddRule(&nftables.Rule{Table: table, Chain: fwd, Exprs: rule(fromLink("docker0"), accept())})
 	if err := c.Flush(); err != nil {
 		t.Fatal(err)
@@ -453,9 +259,9 @@ func TestPoolsDoNotCollide(t *testing.T) {
 	}
 }
 
-// TestReclaim removes what an earlier process left, and only that.
+// TestReclaim: a reclaim removes only what an earlier process left.
 func TestReclaim(t *testing.T) {
-	w := newWorld(t, func(c *Config) { c.PoolSize = 0 }) // at a start nothing fills the pool yet
+	w := newWorld(t, func(c *Config) { c.PoolSize = 0 }) // nothing fills the pool before a reclaim
 	left := w.acquire()
 	if err := w.pool.Reclaim(func(index int) bool { return index == w.slot.index }); err != nil {
 		t.Fatal(err)
