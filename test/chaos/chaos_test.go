@@ -12,7 +12,7 @@ import (
 	"shoal/test/installation"
 )
 
-// population bounds the sandboxes alive at once.
+// population bounds how many sandboxes are alive at once.
 const population = 6
 
 func TestChaos(t *testing.T) {
@@ -21,12 +21,12 @@ func TestChaos(t *testing.T) {
 	}
 	for n, part := range []struct {
 		name   string
-		verb   string // of the process that is killed
+		verb   string // the command of the process that is killed
 		subnet int
 		open   func(*installation.Installation) (*victim, error)
 	}{{"all", "up", 71, whole}, {"orchestrator", "orchestrator", 73, orchestratorOnly}} {
 		t.Run(part.name, func(t *testing.T) {
-			t.Parallel() // each mostly waits for starts
+			t.Parallel() // each spends most of its time waiting for starts
 			i, err := installation.New("../..", fmt.Sprint("chaos", n+1), part.subnet)
 			if err != nil {
 				t.Fatal(err)
@@ -45,8 +45,10 @@ func TestChaos(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Logf("seed %d; repeat with -run TestChaos/%s -seed %d", *seed, part.name, *seed)
-			w := &world{t: t, v: v, ctx: context.Background(), random: rand.New(rand.NewPCG(*seed, uint64(n))),
-				named: []string{""}, marks: map[string]bool{}, open: map[string]bool{}, courses: map[string]*course{}}
+			w := &world{t: t, v: v, ctx: context.Background(),
+				random: rand.New(rand.NewPCG(*seed, uint64(n))),
+				named:  []string{""}, marks: map[string]bool{}, open: map[string]bool{},
+				courses: map[string]*course{}}
 			w.populate()
 			for w.round = 1; w.round <= (*rounds+1)/2; w.round++ {
 				w.kill(part.verb)
@@ -61,8 +63,8 @@ func TestChaos(t *testing.T) {
 	}
 }
 
-// kill begins one to three operations on different sandboxes, kills Shoal somewhere
-// in or shortly after them, and starts it again.
+// kill begins one to three operations on different sandboxes, kills Shoal during or shortly
+// after them, and starts it again.
 func (w *world) kill(verb string) {
 	w.lately = nil
 	type begun struct {
@@ -81,7 +83,7 @@ func (w *world) kill(verb string) {
 		}
 		all = append(all, &begun{operation: op, sb: sb})
 		if w.courses[op.name] == nil {
-			w.courses[op.name] = &course{typical: 400 * time.Millisecond} // a guess at first
+			w.courses[op.name] = &course{typical: 400 * time.Millisecond} // a first guess
 		}
 		longest = max(longest, w.courses[op.name].typical)
 	}
@@ -94,11 +96,13 @@ func (w *world) kill(verb string) {
 			status, b.settle = b.run(w, b.sb, i)
 			mu.Lock()
 			defer mu.Unlock()
-			w.lately = append(w.lately, fmt.Sprintf("%s %s: %d after %s", b.name, b.sb.id, status, time.Since(begin).Round(time.Millisecond)))
+			w.lately = append(w.lately, fmt.Sprintf("%s %s: %d after %s", b.name, b.sb.id, status,
+				time.Since(begin).Round(time.Millisecond)))
 			w.courses[b.name].note(status, time.Since(begin))
 		})
 	}
-	time.Sleep(time.Duration(w.random.Int64N(int64(longest * 3 / 2)))) // the moment is the point
+	// A random moment is the purpose of the test.
+	time.Sleep(time.Duration(w.random.Int64N(int64(longest * 3 / 2))))
 	w.v.target.Kill()
 	wg.Wait()
 	err := w.v.restartAfter(verb, w.random)
@@ -110,7 +114,8 @@ func (w *world) kill(verb string) {
 	}
 }
 
-// restartAfter starts the victim again; now and then it is killed while it recovers.
+// restartAfter starts the victim again. Now and then it kills the victim once more while
+// that recovers.
 func (v *victim) restartAfter(verb string, random *rand.Rand) error {
 	if random.IntN(5) == 0 {
 		return v.restartDisturbed(verb, time.Duration(random.Int64N(int64(600*time.Millisecond))))
@@ -118,7 +123,7 @@ func (v *victim) restartAfter(verb string, random *rand.Rand) error {
 	return v.restart()
 }
 
-// populate makes the first sandboxes.
+// populate creates the first sandboxes.
 func (w *world) populate() {
 	for n := range population / 2 {
 		status, settle := create(w, nil, n)
@@ -128,7 +133,7 @@ func (w *world) populate() {
 	}
 }
 
-// prune ends what is too many.
+// prune kills sandboxes beyond the population.
 func (w *world) prune() {
 	for len(w.sandboxes) > population {
 		last := w.sandboxes[len(w.sandboxes)-1]
@@ -147,11 +152,12 @@ func (w *world) prune() {
 	}
 }
 
-// finish resumes what is paused, reads every mark a last time, and starts a sandbox
-// from each snapshot.
+// finish resumes paused sandboxes, reads every mark a last time, and starts a sandbox from
+// each snapshot.
 func (w *world) finish() {
 	for _, sb := range w.sandboxes {
-		if status := w.call("POST", "/sandboxes/"+sb.id+"/connect", `{"timeout":3600}`, nil); status/100 != 2 {
+		if status := w.call("POST", "/sandboxes/"+sb.id+"/connect",
+			`{"timeout":3600}`, nil); status/100 != 2 {
 			w.fail("%s does not resume at the end: status %d", sb.id, status)
 		}
 		w.examine(sb)

@@ -1,6 +1,6 @@
-// Package chaos kills Shoal at random moments of random transitions and then asks
-// whether any sandbox was lost, doubled or damaged. It needs root and bin/shoal;
-// `make test-chaos` provides both, and -rounds and -seed reach further.
+// Package chaos kills Shoal at random moments of random transitions, and then checks that
+// no sandbox was lost, duplicated or damaged. It needs root and bin/shoal; `make
+// test-chaos` provides both. Use -rounds for longer runs and -seed to repeat one.
 package chaos
 
 import (
@@ -18,7 +18,7 @@ var (
 	seed   = flag.Uint64("seed", 0, "repeat a course; 0 chooses one")
 )
 
-// failures are said again at the very end, where logs are cut last.
+// failures are printed again at the very end, because logs are often cut before that.
 var failures struct {
 	sync.Mutex // guards lines
 	lines      []string

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// operation is one request whose answer may never come. It returns what must hold
-// afterwards in the form of changes to the world; they are applied when Shoal is
-// up again, so that operations of one round don't disturb each other.
+// operation is one request that may never be answered. It returns a function that changes
+// the world to what must be true afterwards. Those are called when Shoal is up again, so
+// that operations of one round do not disturb each other.
 type operation struct {
 	name string
-	// run makes the request and returns its status (0: cut off) and what to do to
+	// run makes the request and returns its status (0 if it was cut off) and how to change
 	// the world because of it.
 	run func(w *world, sb *sandbox, number int) (status int, settle func())
 }
@@ -34,7 +34,7 @@ var operations = []operation{
 	{"copy", copyOf},
 }
 
-// applies tells whether an operation makes sense for a sandbox in this state.
+// applies reports whether an operation makes sense for a sandbox in its state.
 func (o operation) applies(w *world, sb *sandbox) bool {
 	state := sb.may[0]
 	switch o.name {
@@ -57,13 +57,14 @@ func (o operation) applies(w *world, sb *sandbox) bool {
 	}
 }
 
-// lifecycle makes all sandboxes pause when their time ends and wake for traffic.
+// lifecycle makes every sandbox pause at its time-out and wake for traffic.
 const lifecycle = `"timeout":3600,"autoPause":true,"autoResume":{"enabled":true}`
 
 func create(w *world, _ *sandbox, number int) (int, func()) {
 	mark := fmt.Sprintf("round-%d-%d", w.round, number)
 	var made struct{ SandboxID string }
-	status := w.call("POST", "/v2/sandboxes", fmt.Sprintf(`{"templateID":"base",%s,"metadata":{"mark":%q}}`, lifecycle, mark), &made)
+	status := w.call("POST", "/v2/sandboxes", fmt.Sprintf(`{"templateID":"base",%s,"metadata":{"mark":%q}}`,
+		lifecycle, mark), &made)
 	return status, func() {
 		if status != http.StatusCreated {
 			w.open[mark] = true
@@ -76,9 +77,10 @@ func create(w *world, _ *sandbox, number int) (int, func()) {
 	}
 }
 
-// transition is a request after which the sandbox is in a state if it was answered
-// well, and there or where it was if not.
-func transition(method, suffix, body string, want int, to string, from ...string) func(*world, *sandbox, int) (int, func()) {
+// transition is a request that takes a sandbox to a state. If the request was not answered
+// well, the sandbox may be in that state or in its old one.
+func transition(method, suffix, body string, want int, to string,
+	from ...string) func(*world, *sandbox, int) (int, func()) {
 	return func(w *world, sb *sandbox, _ int) (int, func()) {
 		status := w.call(method, "/sandboxes/"+sb.id+suffix, body, nil)
 		return status, func() {
@@ -91,7 +93,8 @@ func transition(method, suffix, body string, want int, to string, from ...string
 	}
 }
 
-// expire ends the sandbox's time, so that it is paused by itself, and watches that.
+// expire sets the sandbox's time-out to zero, so that it pauses on its own, and waits for
+// that.
 func expire(w *world, sb *sandbox, _ int) (int, func()) {
 	end := func() int { return w.call("POST", "/sandboxes/"+sb.id+"/timeout", `{"timeout":0}`, nil) }
 	status := end()
@@ -103,7 +106,7 @@ func expire(w *world, sb *sandbox, _ int) (int, func()) {
 	return status, func() {
 		sb.may = []string{"paused"}
 		if status == http.StatusNoContent {
-			return // it was promised, whoever keeps the promise
+			return // it was promised, so check will look for it
 		}
 		if status := end(); status/100 == 5 || status == 0 {
 			w.fail("the time of %s cannot be ended: status %d", sb.id, status)
@@ -111,9 +114,10 @@ func expire(w *world, sb *sandbox, _ int) (int, func()) {
 	}
 }
 
-// forget is a pause that keeps the disk only.
+// forget is a pause that keeps only the disk.
 func forget(w *world, sb *sandbox, number int) (int, func()) {
-	status, settle := transition("POST", "/pause", `{"memory":false}`, http.StatusNoContent, "paused", "running")(w, sb, number)
+	status, settle := transition("POST", "/pause", `{"memory":false}`, http.StatusNoContent, "paused",
+		"running")(w, sb, number)
 	return status, func() {
 		settle()
 		sb.forgot, sb.doubt = status == http.StatusNoContent, status != http.StatusNoContent
@@ -129,7 +133,7 @@ func wake(w *world, sb *sandbox, _ int) (int, func()) {
 		status = 0
 	}
 	return status, func() {
-		sb.short = true // what traffic wakes does not live for long
+		sb.short = true // a sandbox that traffic has woken does not live long
 		sb.may = []string{"running"}
 		if status != http.StatusNoContent {
 			sb.may = append(sb.may, "paused")
@@ -148,7 +152,7 @@ func connect(w *world, sb *sandbox, _ int) (int, func()) {
 	}
 }
 
-// named is the name that replaceSnapshot gives.
+// named is the name that replaceSnapshot uses.
 const named = "chaos"
 
 // replaceSnapshot gives the name of an older snapshot to a new one.
@@ -157,7 +161,7 @@ func replaceSnapshot(w *world, sb *sandbox, _ int) (int, func()) {
 	return status, func() {
 		if status == http.StatusCreated && !w.renamed {
 			w.named = []string{sb.mark}
-		} else { // not answered, or beside another whose turn may have come later
+		} else { // not answered, or concurrent with another that may have come later
 			w.named = append(w.named, sb.mark)
 		}
 		w.renamed = true
@@ -183,9 +187,10 @@ func fork(w *world, sb *sandbox, _ int) (int, func()) {
 		}
 		for _, f := range made {
 			if f.Sandbox.SandboxID == "" {
-				continue // it failed by itself, as the answer says
+				continue // it failed on its own, as the answer says
 			}
-			w.sandboxes = append(w.sandboxes, &sandbox{id: f.Sandbox.SandboxID, mark: sb.mark, may: []string{"running"}})
+			w.sandboxes = append(w.sandboxes, &sandbox{id: f.Sandbox.SandboxID, mark: sb.mark,
+				may: []string{"running"}})
 		}
 	}
 }
@@ -197,24 +202,26 @@ func copyOf(w *world, _ *sandbox, _ int) (int, func()) {
 
 func (w *world) copyFrom(snap snapshot) (int, func()) {
 	var made struct{ SandboxID string }
-	status := w.call("POST", "/v2/sandboxes", fmt.Sprintf(`{"templateID":%q,%s,"metadata":{"mark":%q}}`, snap.id, lifecycle, snap.mark), &made)
+	status := w.call("POST", "/v2/sandboxes", fmt.Sprintf(`{"templateID":%q,%s,"metadata":{"mark":%q}}`,
+		snap.id, lifecycle, snap.mark), &made)
 	return status, func() {
 		switch status {
 		case http.StatusCreated:
-			w.sandboxes = append(w.sandboxes, &sandbox{id: made.SandboxID, mark: snap.mark, may: []string{"running"}})
+			w.sandboxes = append(w.sandboxes, &sandbox{id: made.SandboxID, mark: snap.mark,
+				may: []string{"running"}})
 		case http.StatusNotFound:
 			w.fail("snapshot %s is lost", snap.id)
 		}
 	}
 }
 
-// course is what happened to the operations of one name so far.
+// course is what has happened so far to the operations of one name.
 type course struct {
 	answered, refused, cut int
-	typical                time.Duration // of those that were answered
+	typical                time.Duration // of the answered ones
 }
 
-// note learns how long an operation takes, so that kills fall into it.
+// note records how long an operation takes, so that kills happen during it.
 func (c *course) note(status int, took time.Duration) {
 	switch {
 	case status == 0:
@@ -229,5 +236,6 @@ func (c *course) note(status int, took time.Duration) {
 }
 
 func (c *course) String() string {
-	return fmt.Sprintf("%d answered (%s), %d refused, %d cut off", c.answered, c.typical.Round(time.Millisecond), c.refused, c.cut)
+	return fmt.Sprintf("%d answered (%s), %d refused, %d cut off", c.answered,
+		c.typical.Round(time.Millisecond), c.refused, c.cut)
 }

@@ -14,23 +14,24 @@ import (
 	"time"
 )
 
-// patience bounds every single answer, and the time after a start until all of the
-// world is as it must be.
+// patience bounds every single answer, and the time after a start until the whole world is
+// as it must be.
 const patience = time.Minute
 
-// sandbox is what must be true of one. Its mark is in its metadata, on its disk and
-// in its memory; forks and copies share it.
+// sandbox is what must be true of a sandbox. Its mark is in its metadata, on its disk and
+// in its memory; its forks and copies have the same mark.
 type sandbox struct {
 	id   string
 	mark string
 	may  []string // states that it may be in: "running", "paused", "gone"
-	// forgot means that its memory was not kept; doubt, that it was not if it is paused.
+	// forgot means that its memory was not kept; doubt means that its memory was not kept
+	// if it is paused.
 	forgot, doubt bool
-	// short means that, if it runs, its time ends soon.
+	// short means that, if it is running, its time ends soon.
 	short bool
 }
 
-// world is all sandboxes and snapshots that ought to exist.
+// world is all sandboxes and snapshots that must exist.
 type world struct {
 	t         *testing.T
 	v         *victim
@@ -39,19 +40,20 @@ type world struct {
 	round     int
 	sandboxes []*sandbox
 	snapshots []snapshot
-	named     []string        // marks of which the named snapshot has one; "" is none
-	renamed   bool            // in this round
+	named     []string        // the named snapshot has one of these marks; "" means that there is none
+	renamed   bool            // whether replaceSnapshot ran in this round
 	marks     map[string]bool // those that have been written
-	open      map[string]bool // those of creates that were not answered
+	open      map[string]bool // those of unanswered creates
 	courses   map[string]*course
-	lately    []string // what was done in this round, for whoever reads a failure
+	lately    []string // the operations of this round, for the message of a failure
 }
 
 type snapshot struct{ id, mark string }
 
 func (w *world) fail(format string, args ...any) {
 	w.t.Helper()
-	what := fmt.Sprintf("%s, seed %d, round %d (%s): %s", w.t.Name(), *seed, w.round, strings.Join(w.lately, "; "), fmt.Sprintf(format, args...))
+	what := fmt.Sprintf("%s, seed %d, round %d (%s): %s", w.t.Name(), *seed, w.round,
+		strings.Join(w.lately, "; "), fmt.Sprintf(format, args...))
 	failures.Lock()
 	failures.lines = append(failures.lines, what)
 	failures.Unlock()
@@ -74,22 +76,23 @@ func (w *world) call(method, path, body string, out any) int {
 	return status
 }
 
-// must makes a request that has to succeed.
+// must makes a request that must succeed.
 func (w *world) must(method, path string) {
 	if status := w.call(method, path, "", nil); status/100 != 2 {
 		w.fail("%s %s: status %d", method, path, status)
 	}
 }
 
-// unused tells that no sandbox stems from the snapshot.
+// unused reports that no sandbox was made from the snapshot.
 func (w *world) unused(id string) bool {
 	var list []struct{ SandboxID string }
-	status := w.call("GET", "/v2/sandboxes?limit=1&state=running,paused&template="+url.QueryEscape(id), "", &list)
+	status := w.call("GET", "/v2/sandboxes?limit=1&state=running,paused&template="+url.QueryEscape(id), "",
+		&list)
 	return status == http.StatusOK && len(list) == 0
 }
 
-// state asks for the state of a sandbox: "running", "paused", "gone", or "" if it
-// cannot be told at the moment.
+// state returns the state of a sandbox: "running", "paused", "gone", or "" if it is unknown
+// at the moment.
 func (w *world) state(id string) string {
 	var detail struct{ State string }
 	switch w.call("GET", "/sandboxes/"+id, "", &detail) {
@@ -114,7 +117,8 @@ var places = []string{"/home/user/mark", "/dev/shm/mark"} // disk and memory
 func (w *world) write(sb *sandbox) {
 	token := w.token(sb.id)
 	for _, path := range places {
-		status, data, err := w.v.Envd(w.ctx, sb.id, token, "POST", "/files?username=root&path="+url.QueryEscape(path), bytes.NewBufferString(sb.mark))
+		status, data, err := w.v.Envd(w.ctx, sb.id, token, "POST",
+			"/files?username=root&path="+url.QueryEscape(path), bytes.NewBufferString(sb.mark))
 		if err != nil || status != http.StatusOK {
 			w.fail("writing %s to %s: %d %s %v", path, sb.id, status, data, err)
 		}
@@ -126,7 +130,8 @@ func (w *world) write(sb *sandbox) {
 func (w *world) read(id, mark string) {
 	token := w.token(id)
 	for _, path := range places {
-		if status, got, err := w.readFile(id, token, path); err != nil || status != http.StatusOK || got != mark {
+		if status, got, err := w.readFile(id, token, path); err != nil || status != http.StatusOK ||
+			got != mark {
 			w.fail("%s has lost %s: %d %q %v; want %q", id, path, status, got, err, mark)
 		}
 	}
@@ -135,19 +140,21 @@ func (w *world) read(id, mark string) {
 func (w *world) readFile(id, token, path string) (int, string, error) {
 	ctx, cancel := context.WithTimeout(w.ctx, patience)
 	defer cancel()
-	status, data, err := w.v.Envd(ctx, id, token, "GET", "/files?username=root&path="+url.QueryEscape(path), nil)
+	status, data, err := w.v.Envd(ctx, id, token, "GET",
+		"/files?username=root&path="+url.QueryEscape(path), nil)
 	return status, string(data), err
 }
 
-// examine checks a running sandbox, gives back what it was to lose, and lets it live
-// on.
+// examine checks a running sandbox, writes again what it was expected to lose, and extends
+// its time.
 func (w *world) examine(sb *sandbox) {
 	if sb.forgot {
 		token := w.token(sb.id)
 		if status, got, err := w.readFile(sb.id, token, places[0]); err != nil || got != sb.mark {
 			w.fail("%s has lost its disk: %d %q %v; want %q", sb.id, status, got, err, sb.mark)
 		}
-		if status, got, err := w.readFile(sb.id, token, places[1]); err != nil || status != http.StatusNotFound {
+		if status, got, err := w.readFile(sb.id, token, places[1]); err != nil ||
+			status != http.StatusNotFound {
 			w.fail("%s has memory that was not kept: %d %q %v", sb.id, status, got, err)
 		}
 		w.write(sb)
@@ -155,7 +162,8 @@ func (w *world) examine(sb *sandbox) {
 	}
 	w.read(sb.id, sb.mark)
 	if sb.short {
-		if status := w.call("POST", "/sandboxes/"+sb.id+"/timeout", `{"timeout":3600}`, nil); status != http.StatusNoContent {
+		if status := w.call("POST", "/sandboxes/"+sb.id+"/timeout",
+			`{"timeout":3600}`, nil); status != http.StatusNoContent {
 			w.fail("the time of %s cannot be extended: status %d", sb.id, status)
 		}
 		sb.short = false
@@ -171,7 +179,7 @@ func (w *world) await(id string, states []string) string {
 	return have
 }
 
-// poll asks until the answer is yes, and tells whether that was in time.
+// poll calls probe until it returns true, and reports whether that was in time.
 func poll(probe func() bool) bool {
 	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		if probe() {
@@ -183,8 +191,8 @@ func poll(probe func() bool) bool {
 	}
 }
 
-// listed returns the metadata of all sandboxes of the team by their IDs; an ID that
-// is listed twice is a failure.
+// listed returns the metadata of all sandboxes of the team by their IDs. It fails if an ID
+// is listed twice.
 func (w *world) listed() map[string]string {
 	var list []struct {
 		SandboxID string
@@ -193,7 +201,7 @@ func (w *world) listed() map[string]string {
 	if !poll(func() bool {
 		return w.call("GET", "/v2/sandboxes?limit=100&state=running,paused", "", &list) == http.StatusOK
 	}) {
-		w.fail("the list of sandboxes is not answered")
+		w.fail("the list of sandboxes was not answered")
 	}
 	all := map[string]string{}
 	for _, l := range list {
@@ -205,7 +213,7 @@ func (w *world) listed() map[string]string {
 	return all
 }
 
-// check compares the world with what ought to be, and settles what was open.
+// check compares the world with what must be, and settles what was open.
 func (w *world) check() {
 	var left []*sandbox
 	for _, sb := range w.sandboxes {
@@ -217,7 +225,8 @@ func (w *world) check() {
 			sb.forgot, sb.doubt = state == "paused", false
 		}
 		if state == "paused" && w.random.IntN(3) == 0 {
-			if status := w.call("POST", "/sandboxes/"+sb.id+"/connect", `{"timeout":3600}`, nil); status/100 != 2 {
+			if status := w.call("POST", "/sandboxes/"+sb.id+"/connect",
+				`{"timeout":3600}`, nil); status/100 != 2 {
 				w.fail("%s is paused and does not resume: status %d", sb.id, status)
 			}
 			state = "running"
@@ -233,7 +242,7 @@ func (w *world) check() {
 	w.checkName()
 }
 
-// checkName starts a sandbox by the name that was given to another snapshot.
+// checkName starts a sandbox by the name that was moved to another snapshot.
 func (w *world) checkName() {
 	if !w.renamed {
 		return
@@ -257,9 +266,9 @@ func (w *world) checkName() {
 	w.must("DELETE", "/sandboxes/"+made.SandboxID)
 }
 
-// settle deals with sandboxes whose create, copy or fork was not answered. Where the
-// api went on it ends them, for nobody knows of them; where it died too they stay, and
-// must be whole. What nobody can have asked for is a failure.
+// settle handles sandboxes whose create, copy or fork was not answered. If the api
+// survived, it kills them, because nobody knows of them. If the api died too, they stay and
+// must be intact. A sandbox that nobody can have asked for is a failure.
 func (w *world) settle() {
 	if len(w.v.others) > 0 {
 		w.awaitNone()
@@ -269,7 +278,7 @@ func (w *world) settle() {
 		w.await(id, []string{"running"})
 		switch {
 		case w.marks[mark]:
-			w.read(id, mark) // a copy that was not answered
+			w.read(id, mark) // a copy whose request was not answered
 		case w.open[mark]:
 			delete(w.open, mark)
 			w.write(&sandbox{id: id, mark: mark})
@@ -280,16 +289,16 @@ func (w *world) settle() {
 	}
 }
 
-// awaitNone polls until no sandbox is left that the world does not know.
+// awaitNone polls until there are no sandboxes that the world does not know.
 func (w *world) awaitNone() {
 	var left map[string]string
 	if !poll(func() bool { left = w.unknown(); return len(left) == 0 }) {
-		w.fail("not answered for and not ended: %v", left)
+		w.fail("unanswered sandboxes were not killed: %v", left)
 	}
 }
 
-// unknown returns the marks of listed sandboxes that the world does not have, by their
-// IDs; one that it has must be listed.
+// unknown returns the marks of listed sandboxes that the world does not know, by their IDs.
+// It fails if one that the world knows is not listed.
 func (w *world) unknown() map[string]string {
 	list := w.listed()
 	for _, sb := range w.sandboxes {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// TestCollect runs `shoal gc` beside a running Shoal: what nothing refers to goes,
-// what something refers to or what is new stays.
+// TestCollect runs `shoal gc` while Shoal is running: it removes what nothing refers to,
+// and keeps what something refers to and what is new.
 func TestCollect(t *testing.T) {
 	r := another(t, "gc", nil, "SHOAL_REST_TIME=0")
 	c := r.create(t)
@@ -47,7 +47,8 @@ func TestCollect(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	for _, want := range []string{"removed 1 build(s), 1 snapshot(s), 1 image(s), 1 kernel(s)", "removed 0 build(s), 0 snapshot(s), 0 image(s), 0 kernel(s)"} {
+	for _, want := range []string{"removed 1 build(s), 1 snapshot(s), 1 image(s), 1 kernel(s)",
+		"removed 0 build(s), 0 snapshot(s), 0 image(s), 0 kernel(s)"} {
 		if out, err := r.Run(t.Context(), "gc"); err != nil || !strings.Contains(out, want) {
 			t.Errorf("gc: %v\n%s\nwant %q", err, out, want)
 		}
@@ -67,7 +68,7 @@ func TestCollect(t *testing.T) {
 	r.read(t, c, "/dev/shm/mark", "in memory")
 }
 
-// duplicate makes a snapshot that nobody asked for out of one that somebody did.
+// duplicate copies a snapshot, which nothing refers to then.
 func duplicate(t *testing.T, from, to string) {
 	t.Helper()
 	if err := os.CopyFS(to, os.DirFS(from)); err != nil {

@@ -27,10 +27,12 @@ func TestCommands(t *testing.T) {
 	if out := expect("for-a-test", "key", "list"); strings.Contains(out, key) {
 		t.Error("the list shows a whole key")
 	}
-	if out, err := server.Run(ctx, "up"); err == nil || !strings.Contains(out, "in use by process") || !strings.Contains(out, "shoal up") {
+	if out, err := server.Run(ctx, "up"); err == nil || !strings.Contains(out, "in use by process") ||
+		!strings.Contains(out, "shoal up") {
 		t.Errorf("a second up on the same ports: %v %s", err, out)
 	}
-	if out, err := server.Run(ctx, "check", "--api-listen=0.0.0.0:1"); err == nil || !strings.Contains(out, "not a loopback address") {
+	if out, err := server.Run(ctx, "check", "--api-listen=0.0.0.0:1"); err == nil ||
+		!strings.Contains(out, "not a loopback address") {
 		t.Errorf("--dev on every address: %v %s", err, out)
 	}
 }

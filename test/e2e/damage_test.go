@@ -10,15 +10,18 @@ import (
 	"testing"
 )
 
-// damages of a snapshot's files, each with the error that names it; none if sandboxes
-// can still be made, from the disk.
+// damages are ways to damage a snapshot's files, each with the error that results, or none
+// if sandboxes can still be made from the disk.
 var damages = []struct {
 	name, code string
 	do         func(t *testing.T, dir string)
 }{
-	{"in the middle of the memory", "", func(t *testing.T, dir string) { overwrite(t, filepath.Join(dir, "pages.img"), 1<<20) }},
-	{"at the head of the state", "", func(t *testing.T, dir string) { overwrite(t, filepath.Join(dir, "checkpoint.img"), 0) }},
-	{"in the middle of the state", "", func(t *testing.T, dir string) { overwrite(t, filepath.Join(dir, "checkpoint.img"), 100_000) }},
+	{"in the middle of the memory", "",
+		func(t *testing.T, dir string) { overwrite(t, filepath.Join(dir, "pages.img"), 1<<20) }},
+	{"at the head of the state", "",
+		func(t *testing.T, dir string) { overwrite(t, filepath.Join(dir, "checkpoint.img"), 0) }},
+	{"in the middle of the state", "",
+		func(t *testing.T, dir string) { overwrite(t, filepath.Join(dir, "checkpoint.img"), 100_000) }},
 	{"in the state and on the disk", "snapshot.damaged", func(t *testing.T, dir string) {
 		overwrite(t, filepath.Join(dir, "checkpoint.img"), 0)
 		overwrite(t, filepath.Join(dir, "disk.tar"), 512)
@@ -55,7 +58,7 @@ func overwrite(t *testing.T, path string, at int64) {
 	}
 }
 
-// artifacts lists the directories of snapshots of an installation.
+// artifacts lists the directories of an installation's snapshots.
 func (b *box) artifacts(t *testing.T, prefix string) []string {
 	t.Helper()
 	list, err := filepath.Glob(filepath.Join(b.DataDir, "artifacts", prefix+"*"))
@@ -65,22 +68,24 @@ func (b *box) artifacts(t *testing.T, prefix string) []string {
 	return list
 }
 
-// snapshot makes a snapshot of a sandbox, and finds its files.
+// snapshot makes a snapshot of a sandbox and finds its files.
 func (b *box) snapshot(t *testing.T, c created) (id, dir string) {
 	t.Helper()
 	before := b.artifacts(t, "build-")
 	var made struct{ SnapshotID string }
-	if err := json.Unmarshal([]byte(b.demand(t, 201, "POST", "/sandboxes/"+c.SandboxID+"/snapshots", `{}`)), &made); err != nil {
+	if err := json.Unmarshal([]byte(b.demand(t, 201, "POST", "/sandboxes/"+c.SandboxID+"/snapshots", `{}`)),
+		&made); err != nil {
 		t.Fatal(err)
 	}
-	added := slices.DeleteFunc(b.artifacts(t, "build-"), func(d string) bool { return slices.Contains(before, d) })
+	added := slices.DeleteFunc(b.artifacts(t, "build-"),
+		func(d string) bool { return slices.Contains(before, d) })
 	if len(added) != 1 {
 		t.Fatalf("the snapshot's files: %v", added)
 	}
 	return made.SnapshotID, added[0]
 }
 
-// copyOf starts a sandbox from a snapshot, and expects the mark.
+// copyOf starts a sandbox from a snapshot and checks the mark.
 func (b *box) copyOf(t *testing.T, snapshot string) {
 	t.Helper()
 	c := b.createOf(t, snapshot)
@@ -88,12 +93,13 @@ func (b *box) copyOf(t *testing.T, snapshot string) {
 	b.demand(t, 204, "DELETE", "/sandboxes/"+c.SandboxID, "")
 }
 
-// coldCopyOf starts a sandbox from a snapshot of which the memory is damaged: it has the
-// disk alone, and says so.
+// coldCopyOf starts a sandbox from a snapshot whose memory is damaged. The sandbox has only
+// the disk, and says so.
 func (b *box) coldCopyOf(t *testing.T, snapshot string) {
 	t.Helper()
 	c := b.createOf(t, snapshot)
-	if detail := b.demand(t, 200, "GET", "/sandboxes/"+c.SandboxID, ""); !strings.Contains(detail, `"coldBoot":true`) {
+	if detail := b.demand(t, 200, "GET", "/sandboxes/"+c.SandboxID, ""); !strings.Contains(detail,
+		`"coldBoot":true`) {
 		t.Errorf("the detail does not say that the memory is lost: %s", detail)
 	}
 	b.read(t, c, "/home/user/mark", "on disk")
@@ -103,9 +109,10 @@ func (b *box) coldCopyOf(t *testing.T, snapshot string) {
 	b.demand(t, 204, "DELETE", "/sandboxes/"+c.SandboxID, "")
 }
 
-// TestDamage spoils the files of one snapshot after the other. Sandboxes are made from
-// its disk if that is whole, or not at all, by a named error; the machine and everything
-// else is as before. A paused sandbox of which the memory is lost boots from its disk.
+// TestDamage damages the files of one snapshot after the other. New sandboxes start from
+// its disk if that is intact; otherwise they fail with a named error. The machine and
+// everything else are not affected. A paused sandbox whose memory is lost boots from its
+// disk.
 func TestDamage(t *testing.T) {
 	r := another(t, "damage", nil, "SHOAL_REST_TIME=0")
 	source := r.create(t)
@@ -129,13 +136,14 @@ func TestDamage(t *testing.T) {
 			r.demand(t, 204, "DELETE", "/templates/"+bad, "")
 		})
 	}
-	if list := r.demand(t, 200, "GET", "/v2/sandboxes?state=running,paused", ""); strings.Count(list, `"sandboxID"`) != 1 {
+	if list := r.demand(t, 200, "GET", "/v2/sandboxes?state=running,paused", ""); strings.Count(list,
+		`"sandboxID"`) != 1 {
 		t.Errorf("a create that failed is listed: %s", list)
 	}
 
 	r.demand(t, 204, "POST", "/sandboxes/"+source.SandboxID+"/pause", `{}`)
 	memory := "pause-" + source.SandboxID + "-"
-	r.stop(syscall.SIGTERM) // a guest that rests still would come back with its memory
+	r.stop(syscall.SIGTERM) // a guest that is still resting would come back with its memory
 	r.up()
 	if n := len(r.artifacts(t, memory+"*-disk")); n != 1 {
 		t.Fatalf("%d disks are kept apart, want one", n)
@@ -147,7 +155,8 @@ func TestDamage(t *testing.T) {
 			}
 		}
 	}
-	if said := r.demand(t, 201, "POST", "/sandboxes/"+source.SandboxID+"/connect", `{"timeout":300}`); !strings.Contains(said, `"coldBoot":true`) {
+	if said := r.demand(t, 201, "POST", "/sandboxes/"+source.SandboxID+"/connect",
+		`{"timeout":300}`); !strings.Contains(said, `"coldBoot":true`) {
 		t.Errorf("the answer does not say that the memory is lost: %s", said)
 	}
 	r.read(t, source, "/home/user/mark", "on disk")

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestDown tells what outlives the ends of an installation: paused sandboxes outlive
-// all of them, running ones neither `shoal down` nor --ephemeral.
+// TestDown: paused sandboxes survive every way to stop an installation; running ones
+// survive neither `shoal down` nor --ephemeral.
 func TestDown(t *testing.T) {
 	r := another(t, "down", nil)
 	pausedOne := func() created {
@@ -18,7 +18,7 @@ func TestDown(t *testing.T) {
 		return c
 	}
 	paused, alive := pausedOne(), r.create(t)
-	if err := r.Down(); err != nil { // ends the process too
+	if err := r.Down(); err != nil { // stops the process too
 		t.Fatal(err)
 	}
 	r.process = nil
@@ -44,7 +44,7 @@ func TestDown(t *testing.T) {
 	r.read(t, second, "/dev/shm/mark", "in memory")
 }
 
-// nothingRuns looks for guests and namespaces of the installation.
+// nothingRuns checks that no guest and no namespace of the installation is left.
 func (b *box) nothingRuns(t *testing.T) {
 	t.Helper()
 	if out, _ := exec.Command("pgrep", "-af", b.RunDir).Output(); len(out) > 0 {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// internet is a namespace behind the host with a public address and a web server.
+// internet creates a namespace behind the host, with a public address and a web server.
 func internet(t *testing.T) (address string) {
 	t.Helper()
 	ip := func(args ...string) {
@@ -28,7 +28,8 @@ func internet(t *testing.T) (address string) {
 	ip("link", "set", "e2e-i0", "up")
 	ip("-n", "e2e-inet", "addr", "add", "198.51.100.1/24", "dev", "eth0")
 	ip("-n", "e2e-inet", "link", "set", "eth0", "up")
-	server := exec.Command("ip", "netns", "exec", "e2e-inet", "python3", "-m", "http.server", "80", "--directory", t.TempDir())
+	server := exec.Command("ip", "netns", "exec", "e2e-inet", "python3", "-m", "http.server", "80",
+		"--directory", t.TempDir())
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -46,19 +47,19 @@ func internet(t *testing.T) (address string) {
 	return "198.51.100.1"
 }
 
-// reach is whether a sandbox shall reach an address.
+// reach says whether a sandbox must be able to reach an address.
 type reach struct {
 	from    created
 	want    bool
 	address string
 }
 
-// reach asks guests what they reach, all at once.
+// reach checks what guests can reach, all at once.
 func (b *box) reach(t *testing.T, all ...reach) {
 	t.Helper()
 	var asked strings.Builder
 	for _, r := range all {
-		limit := 1 // for what shall be blocked
+		limit := 1 // for what must be blocked
 		if r.want {
 			limit = 15
 		}
@@ -83,7 +84,7 @@ with ThreadPoolExecutor(8) as pool: print(*pool.map(ask, [`+asked.String()+`]))
 	}
 }
 
-// reaches asks one guest.
+// reaches checks what one guest can reach.
 func (b *box) reaches(t *testing.T, c created, want bool, addresses ...string) {
 	t.Helper()
 	var all []reach
@@ -93,7 +94,7 @@ func (b *box) reaches(t *testing.T, c created, want bool, addresses ...string) {
 	b.reach(t, all...)
 }
 
-// TestEgress asks real guests what they reach, before and after a change.
+// TestEgress checks what real guests can reach, before and after a change.
 func TestEgress(t *testing.T) {
 	inet := internet(t)
 	host, err := net.Listen("tcp", ":0")
@@ -105,8 +106,8 @@ func TestEgress(t *testing.T) {
 	go func() { _ = hostServer.Serve(host) }()
 	defer hostServer.Close()
 	_, port, _ := net.SplitHostPort(host.Addr().String())
-	neighbour := server.create(t)
-	neighbourHost := strings.TrimPrefix(neighbour.EnvdURL, "http://")
+	neighbor := server.create(t)
+	neighborHost := strings.TrimPrefix(neighbor.EnvdURL, "http://")
 
 	boot := func(network string) created {
 		t.Helper()
@@ -114,7 +115,8 @@ func TestEgress(t *testing.T) {
 	}
 	open := boot("")
 	server.reaches(t, open, true, inet)
-	server.reaches(t, open, false, "198.51.100.254:"+port, "10.61.0.1:"+port, neighbourHost, "169.254.169.254", "169.254.0.22:"+port)
+	server.reaches(t, open, false, "198.51.100.254:"+port, "10.61.0.1:"+port, neighborHost,
+		"169.254.169.254", "169.254.0.22:"+port)
 	if out := server.python(t, `
 from e2b import Sandbox
 print(Sandbox.connect("`+open.SandboxID+`").commands.run("curl -s http://192.0.2.1/me; curl -s http://events.e2b.local/me").stdout)
@@ -125,17 +127,19 @@ print(Sandbox.connect("`+open.SandboxID+`").commands.run("curl -s http://192.0.2
 	listed := boot(`,"network":{"denyOut":["0.0.0.0/0"],"allowOut":["` + inet + `"]}`)
 	server.reach(t, reach{shut, false, inet}, reach{listed, true, inet})
 
-	for policy, want := range map[string]bool{`{"denyOut":["` + inet + `"]}`: false, `{}`: true, `{"allow_internet_access":false}`: false} {
-		if status, body := server.call(t, "PUT", "/sandboxes/"+open.SandboxID+"/network", policy); status != 204 {
+	for policy, want := range map[string]bool{`{"denyOut":["` + inet + `"]}`: false, `{}`: true,
+		`{"allow_internet_access":false}`: false} {
+		if status, body := server.call(t, "PUT", "/sandboxes/"+open.SandboxID+"/network",
+			policy); status != 204 {
 			t.Fatalf("PUT %s: %d %s", policy, status, body)
 		}
 		server.reaches(t, open, want, inet)
-		// Back to open for the next round, whatever the order.
+		// Open again for the next round, whatever the order.
 		server.call(t, "PUT", "/sandboxes/"+open.SandboxID+"/network", `{"allow_internet_access":true}`)
 	}
 
-	// Each rule holds in the next guest of the sandbox, with memory and without, and
-	// in its copies; so does what a PUT changed.
+	// Each rule holds in the next guest of the sandbox, with memory and without, and in its
+	// copies; so does a change by PUT.
 	put := func(c created, policy string) {
 		t.Helper()
 		server.demand(t, 204, "PUT", "/sandboxes/"+c.SandboxID+"/network", policy)
@@ -146,12 +150,14 @@ print(Sandbox.connect("`+open.SandboxID+`").commands.run("curl -s http://192.0.2
 			server.demand(t, 204, "POST", "/sandboxes/"+c.SandboxID+"/pause", memory)
 			server.demand(t, 201, "POST", "/sandboxes/"+c.SandboxID+"/connect", `{"timeout":300}`)
 		}
-		server.reach(t, reach{shut, false, inet}, reach{listed, true, inet}, reach{listed, false, "198.51.100.254:" + port}, reach{open, false, inet})
+		server.reach(t, reach{shut, false, inet}, reach{listed, true, inet},
+			reach{listed, false, "198.51.100.254:" + port}, reach{open, false, inet})
 	}
 	var copies []reach
 	for _, c := range []created{shut, open} {
 		var forks []struct{ Sandbox created }
-		if err := json.Unmarshal([]byte(server.demand(t, 201, "POST", "/sandboxes/"+c.SandboxID+"/fork", `{}`)), &forks); err != nil {
+		if err := json.Unmarshal([]byte(server.demand(t, 201, "POST", "/sandboxes/"+c.SandboxID+"/fork",
+			`{}`)), &forks); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { server.call(t, "DELETE", "/sandboxes/"+forks[0].Sandbox.SandboxID, "") })
@@ -159,7 +165,7 @@ print(Sandbox.connect("`+open.SandboxID+`").commands.run("curl -s http://192.0.2
 	}
 	server.reach(t, copies...)
 	put(open, `{}`)
-	put(shut, `{"denyOut":[]}`) // which does not say that it may reach the internet
+	put(shut, `{"denyOut":[]}`) // which does not allow it to reach the internet
 	server.reach(t, reach{open, true, inet}, reach{shut, false, inet})
 	put(shut, `{"allow_internet_access":true}`)
 	server.reaches(t, shut, true, inet)
@@ -185,7 +191,7 @@ ask(15)
 	}
 }
 
-// TestRequestIDs follows one ID from the client's call to the answer and the log.
+// TestRequestIDs follows an ID from the client's call to the answer and the log.
 func TestRequestIDs(t *testing.T) {
 	req, _ := http.NewRequest("GET", "http://"+server.API+"/sandboxes/inotthere00000000000a", nil)
 	req.Header.Set("X-API-Key", "e2b_53ae1fed82754c17ad8077fbc8bcdd90")
@@ -206,7 +212,8 @@ func TestRequestIDs(t *testing.T) {
 	}
 	id, _ := body["requestId"].(string)
 	if id == "" || resp.Header.Get("X-Request-Id") != id || resp.Header.Get("X-E2B-Trace-ID") != id {
-		t.Errorf("IDs differ: body %q, headers %q %q", id, resp.Header.Get("X-Request-Id"), resp.Header.Get("X-E2B-Trace-ID"))
+		t.Errorf("IDs differ: body %q, headers %q %q", id, resp.Header.Get("X-Request-Id"),
+			resp.Header.Get("X-E2B-Trace-ID"))
 	}
 	eventually(t, 5*time.Second, "the ID is in the log", func() bool {
 		log := up.Output()

@@ -12,12 +12,12 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// TestThousandCycles creates and kills sandboxes and compares the memory of Shoal
-// at the beginning, when all of its pools and caches are in use, and at the end.
+// TestThousandCycles creates and kills sandboxes. It compares Shoal's memory at the
+// beginning, when all pools and caches are in use, with that at the end.
 func TestThousandCycles(t *testing.T) {
 	const warmUp, cycles, atOnce = 200, 1000, 4
-	// A collected heap grows to twice its size again, hence some slack; a leak of one
-	// goroutine with its connection in every cycle is far beyond it.
+	// A collected heap may grow to twice its size again, hence the slack. A leak of one
+	// goroutine with its connection per cycle would exceed it by far.
 	const bound = 12 << 20
 	cycle := func(n int) {
 		t.Helper()
@@ -34,8 +34,9 @@ func TestThousandCycles(t *testing.T) {
 	before := residentMemory(t, up.PID())
 	cycle(cycles)
 	after := residentMemory(t, up.PID())
-	// What is garbage goes with the collector, which comes every two minutes at least.
-	for end := time.Now().Add(3 * time.Minute); after > before+bound && time.Now().Before(end); time.Sleep(time.Second) {
+	// Garbage remains until the collector runs, which it does at least every two minutes.
+	for end := time.Now().Add(3 * time.Minute); after > before+bound &&
+		time.Now().Before(end); time.Sleep(time.Second) {
 		after = residentMemory(t, up.PID())
 	}
 	t.Logf("%d MB before and %d MB after %d cycles", before>>20, after>>20, cycles)

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A sandbox that misbehaves may suffer; its neighbour and the host must not.
+// A sandbox that misbehaves may suffer; its neighbor and the host must not.
 
 type created struct {
 	SandboxID       string `json:"sandboxID"`
@@ -24,13 +24,13 @@ func (i *box) create(t *testing.T) created {
 	return i.createOf(t, "base")
 }
 
-// createOf creates a sandbox of a template.
+// createOf creates a sandbox from a template.
 func (i *box) createOf(t *testing.T, template string) created {
 	t.Helper()
 	return i.createWith(t, `{"templateID":"`+template+`","timeout":300}`)
 }
 
-// createWith creates a sandbox by a request of the caller's.
+// createWith creates a sandbox with the given request.
 func (i *box) createWith(t *testing.T, request string) created {
 	t.Helper()
 	status, body := i.call(t, "POST", "/v2/sandboxes", request)
@@ -57,11 +57,11 @@ s.commands.run(sys.argv[3], user=sys.argv[2], background=True, timeout=0)
 	cmd := exec.Command("../python/.venv/bin/python", "-c", python, c.SandboxID, user, command)
 	cmd.Env = i.SDKEnv()
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Logf("starting %q: %v\n%s", command, err, out) // it may already have taken its daemon down
+		t.Logf("starting %q: %v\n%s", command, err, out) // it may already have killed its daemon
 	}
 }
 
-// healthy measures the neighbour: its daemon must answer within the limit.
+// healthy checks the neighbor: its daemon must answer within the limit.
 func (c created) healthy(limit time.Duration) error {
 	client := &http.Client{Timeout: limit, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Get(c.EnvdURL + "/health")
@@ -101,27 +101,28 @@ while True:
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			neighbour, hostile := server.create(t), server.create(t)
+			neighbor, hostile := server.create(t), server.create(t)
 			server.start(t, hostile, c.user, c.command)
 			for end := time.Now().Add(8 * time.Second); time.Now().Before(end); time.Sleep(250 * time.Millisecond) {
-				if err := neighbour.healthy(10 * time.Second); err != nil {
-					t.Fatalf("the neighbour suffers: %v", err)
+				if err := neighbor.healthy(10 * time.Second); err != nil {
+					t.Fatalf("the neighbor suffers: %v", err)
 				}
 			}
-			// The host takes the hostile one down at once, and new ones start.
+			// The host can kill the hostile one at once, and new ones start.
 			status, body := server.call(t, "DELETE", "/sandboxes/"+hostile.SandboxID, "")
 			if status != 204 && status != 404 {
 				t.Errorf("kill: %d %s", status, body)
 			}
 			server.create(t)
-			if _, body := server.call(t, "GET", "/health", ""); !strings.Contains(body, "Health check successful") {
+			if _, body := server.call(t, "GET", "/health", ""); !strings.Contains(body,
+				"Health check successful") {
 				t.Errorf("the API's health: %s", body)
 			}
 		})
 	}
 }
 
-// TestManyAtOnce keeps 50 sandboxes alive, each answering.
+// TestManyAtOnce keeps 50 sandboxes alive, each of which answers.
 func TestManyAtOnce(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a while")

@@ -11,10 +11,11 @@ import (
 	"time"
 )
 
-// logged are the lines of a sandbox's log as the official command line prints them.
+// logged returns the lines of a sandbox's log as the official command line prints them.
 func logged(t *testing.T, sandboxID string, args ...string) (messages []string, lines []map[string]any) {
 	t.Helper()
-	out, err := server.cli(t, t.TempDir(), append([]string{"sandbox", "logs", "--format", "json", sandboxID}, args...)...)
+	out, err := server.cli(t, t.TempDir(), append([]string{"sandbox", "logs", "--format", "json", sandboxID},
+		args...)...)
 	if err != nil {
 		t.Fatalf("e2b sandbox logs: %v\n%s", err, out)
 	}
@@ -29,8 +30,8 @@ func logged(t *testing.T, sandboxID string, args ...string) (messages []string, 
 	return messages, lines
 }
 
-// TestLogs: what ran in a sandbox, and what became of it, also after its end; and what
-// a program in it reports.
+// TestLogs: the log has what ran in a sandbox and how it ended, even after the sandbox is
+// gone, and what a program in it reports.
 func TestLogs(t *testing.T) {
 	c := server.create(t)
 	server.python(t, `
@@ -56,7 +57,8 @@ s.commands.run("""curl -sf -X POST http://events.e2b.local/logs -d '{"level":"wa
 	}
 	eventually(t, 20*time.Second, "the last process is in the log", func() bool {
 		_, lines = logged(t, c.SandboxID, "--level", "DEBUG")
-		return has("Process ended", map[string]any{"exit_code": 3.0}) && has("my own words", map[string]any{"part": 7.0})
+		return has("Process ended", map[string]any{"exit_code": 3.0}) &&
+			has("my own words", map[string]any{"part": 7.0})
 	})
 	for what, fields := range map[string]map[string]any{"Sandbox created": {"logger": "orchestrator"},
 		"Process started": {"command": "exit 3", "user": "user", "cwd": "/home/user", "logger": "process"}} {
@@ -64,11 +66,12 @@ s.commands.run("""curl -sf -X POST http://events.e2b.local/logs -d '{"level":"wa
 			t.Errorf("no line %q with %v among\n%v", what, fields, lines)
 		}
 	}
-	if _, warnings := logged(t, c.SandboxID, "--level", "WARN"); len(warnings) != 1 || warnings[0]["message"] != "my own words" {
+	if _, warnings := logged(t, c.SandboxID, "--level", "WARN"); len(warnings) != 1 ||
+		warnings[0]["message"] != "my own words" {
 		t.Errorf("warnings: %v", warnings)
 	}
 
-	// Followed: every line once, until the sandbox ends.
+	// Following prints every line once, until the sandbox ends.
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	binary, err := filepath.Abs("../js/node_modules/.bin/e2b")

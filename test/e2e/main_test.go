@@ -21,17 +21,17 @@ var (
 	up     *installation.Process
 )
 
-// box is an installation with what these tests ask of one.
+// box is an installation with methods for these tests.
 type box struct{ *installation.Installation }
 
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
 func testMain(m *testing.M) int {
 	i, err := installation.New(repository, "e2e", 61, "SHOAL_LOG_FORMAT=text",
-		// What an operator may set for builds; TestImageLibrary looks for it.
+		// Settings for builds that an operator may make; TestImageLibrary checks them.
 		"SHOAL_PACKAGE_MIRRORS=http://original.example/packages=http://mirror.example/packages",
 		"SHOAL_BUILD_ENV=PIP_SHOAL_TEST=kept",
-		// Templates that take minutes are built by the tests that need them.
+		// Templates that take minutes are built only by the tests that need them.
 		"SHOAL_SHIPPED_ON_USE=false")
 	if err != nil {
 		return complain(err)
@@ -72,7 +72,7 @@ func startServer() (err error) {
 	return err
 }
 
-// stopServer ends the process and then, by `shoal down`, what it left running.
+// stopServer stops the process and then, by `shoal down`, what it left running.
 func stopServer() error {
 	err := up.Stop(syscall.SIGTERM, 30*time.Second)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"shoal/test/installation"
 )
 
-// TestRolesApart runs orchestrator, api and proxy as three processes, and a
-// program by the SDK through all of them.
+// TestRolesApart runs orchestrator, api and proxy as three processes, and an SDK program
+// through all of them.
 func TestRolesApart(t *testing.T) {
 	apart, err := installation.New(repository, "apart", 63)
 	if err != nil {
@@ -43,7 +43,7 @@ func TestRolesApart(t *testing.T) {
 		start(role)
 	}
 	t.Cleanup(func() {
-		// Runs before the roles are stopped: down ends the orchestrator itself.
+		// This must run before the roles are stopped: down stops the orchestrator itself.
 		if err := i.Down(); err != nil {
 			t.Error(err)
 		}
@@ -77,7 +77,7 @@ s.commands.run("python3 -m http.server 8000", background=True, timeout=0)
 	}
 	eventually(t, 10*time.Second, "a port of the sandbox answers through both proxies", serves)
 
-	// Neither the api nor the proxy takes a sandbox with it, nor each other.
+	// Stopping the api or the proxy affects neither sandboxes nor the other roles.
 	paused := i.create(t)
 	i.write(t, paused, "/dev/shm/mark", "in memory")
 	i.demand(t, 204, "POST", "/sandboxes/"+paused.SandboxID+"/pause", `{}`)

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestSDKs runs the suites in test/js and test/python beside each other, with what a
-// user exports.
+// TestSDKs runs the suites in test/js and test/python concurrently, with the environment
+// that a user exports.
 func TestSDKs(t *testing.T) {
 	for name, suite := range map[string]func(*testing.T){"JavaScript": javaScriptSDK, "Python": pythonSDK} {
 		t.Run(name, func(t *testing.T) {
@@ -31,10 +31,11 @@ func javaScriptSDK(t *testing.T) {
 	server.node(t, files...)
 }
 
-// node runs tests by the JavaScript SDK.
+// node runs test files that use the JavaScript SDK.
 func (b *box) node(t *testing.T, files ...string) {
 	t.Helper()
-	args := append([]string{"--test", "--test-concurrency=1", "--test-timeout=600000", "--test-reporter=spec"}, files...)
+	args := append([]string{"--test", "--test-concurrency=1", "--test-timeout=600000",
+		"--test-reporter=spec"}, files...)
 	b.run(t, "../js", nil, "node", args...)
 }
 
@@ -47,10 +48,11 @@ func pythonSDK(t *testing.T) {
 	if _, err := os.Stat(python); err != nil {
 		t.Fatalf("the Python SDK is not installed; run `make test-e2e`: %v", err)
 	}
-	server.run(t, "../python", nil, python, "-W", "ignore", "-m", "unittest", "-v", "test_sandbox", "test_lifecycle", "test_templates")
+	server.run(t, "../python", nil, python, "-W", "ignore", "-m", "unittest", "-v", "test_sandbox",
+		"test_lifecycle", "test_templates")
 }
 
-// run runs a program with what a user exports, and env.
+// run runs a program with the environment that a user exports, plus env.
 func (b *box) run(t *testing.T, dir string, env []string, name string, args ...string) {
 	t.Helper()
 	cmd := exec.Command(name, args...)

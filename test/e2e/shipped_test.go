@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// buildShipped builds templates that Shoal ships, all at once. Each takes minutes and
-// mostly one processor, so their tests run beside each other after all others.
+// buildShipped builds templates that Shoal ships, concurrently. Each takes minutes and uses
+// mostly one processor, so their tests run in parallel after all others.
 func buildShipped(t *testing.T, names ...string) {
 	t.Helper()
 	if testing.Short() {
@@ -41,8 +41,8 @@ func buildTemplate(ctx context.Context, name string) error {
 	return nil
 }
 
-// suite runs the JavaScript suites of a directory. They are forced to an end: the SDK
-// keeps the timers of requests that were given up.
+// suite runs the JavaScript suites of a directory. --test-force-exit ends them, because the
+// SDK keeps timers of abandoned requests.
 func suite(t *testing.T, name string, env ...string) {
 	t.Helper()
 	dir := filepath.Join("../js", name)
@@ -50,14 +50,15 @@ func suite(t *testing.T, name string, env ...string) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no tests in %s: %v", dir, err)
 	}
-	args := []string{"--test", "--test-force-exit", "--test-concurrency=1", "--test-timeout=1500000", "--test-reporter=spec"}
+	args := []string{"--test", "--test-force-exit", "--test-concurrency=1", "--test-timeout=1500000",
+		"--test-reporter=spec"}
 	for _, file := range files {
 		args = append(args, filepath.Base(file))
 	}
 	server.run(t, dir, env, "node", args...)
 }
 
-// pythonSuite runs one of the modules in test/python.
+// pythonSuite runs a module in test/python.
 func pythonSuite(t *testing.T, module string) {
 	t.Helper()
 	python, err := filepath.Abs("../python/.venv/bin/python")
@@ -67,23 +68,24 @@ func pythonSuite(t *testing.T, module string) {
 	server.run(t, "../python", nil, python, "-W", "ignore", "-m", "unittest", "-v", module)
 }
 
-// TestDesktop runs the suites of the desktop's SDKs.
+// TestDesktop runs the suites for the desktop SDKs.
 func TestDesktop(t *testing.T) {
 	buildShipped(t, "desktop")
 	suite(t, "desktop")
 	pythonSuite(t, "test_desktop")
 }
 
-// TestCodeInterpreter runs the suites of the code interpreter's SDKs.
+// TestCodeInterpreter runs the suites for the code interpreter SDKs.
 func TestCodeInterpreter(t *testing.T) {
 	buildShipped(t, "code-interpreter-v1")
 	suite(t, "interpreter")
 	pythonSuite(t, "test_interpreter")
 }
 
-// fragments are the templates of the Fragments app that are tested: two unless
-// SHOAL_TEST_FRAGMENTS names others, one of each language. Of Python's, Gradio serves on
-// localhost only; of JavaScript's, Nuxt watches files by itself and is the quicker one.
+// fragments are the templates of the Fragments app to test: two, one of each language,
+// unless SHOAL_TEST_FRAGMENTS names others. Of Python's, Gradio is chosen because it serves
+// on localhost only; of JavaScript's, Nuxt because it watches files itself and builds
+// faster.
 func fragments() []string {
 	if names := strings.Fields(os.Getenv("SHOAL_TEST_FRAGMENTS")); len(names) > 0 {
 		return names
@@ -91,14 +93,14 @@ func fragments() []string {
 	return []string{"vue-developer", "gradio-developer"}
 }
 
-// TestFragments runs the suite of the Fragments app's templates.
+// TestFragments runs the suite for the Fragments app's templates.
 func TestFragments(t *testing.T) {
 	buildShipped(t, fragments()...)
 	suite(t, "fragments", "FRAGMENTS="+strings.Join(fragments(), " "))
 }
 
-// TestBaseTemplate builds programs of several languages with what a plain sandbox has,
-// and installs a Python package that comes as source with C in it.
+// TestBaseTemplate builds programs in several languages with what a plain sandbox has, and
+// installs a Python package from source with C in it.
 func TestBaseTemplate(t *testing.T) {
 	out := server.python(t, `
 from e2b import Sandbox
@@ -125,7 +127,8 @@ for tool in ("git", "curl", "npm", "npx", "node", "python3.11", "pip", "jq"):
 s.kill()
 `)
 	lines := strings.Split(strings.TrimSpace(out), "\n")
-	if len(lines) != 2 || !strings.HasPrefix(lines[0], "C C++ 1.22.") || !strings.HasSuffix(strings.Fields(lines[0])[3], "gh") || lines[1] != "42" {
-		t.Errorf("what a plain sandbox builds: %q", out)
+	if len(lines) != 2 || !strings.HasPrefix(lines[0], "C C++ 1.22.") ||
+		!strings.HasSuffix(strings.Fields(lines[0])[3], "gh") || lines[1] != "42" {
+		t.Errorf("the programs printed %q", out)
 	}
 }

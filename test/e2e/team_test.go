@@ -15,7 +15,7 @@ import (
 	"shoal/internal/store"
 )
 
-// otherTeam makes a team with a key in the store of the running server.
+// otherTeam adds a team with a key to the store of the running server.
 func otherTeam(t *testing.T) (key string) {
 	t.Helper()
 	st, err := store.Open(t.Context(), filepath.Join(server.DataDir, "shoal.db"))
@@ -23,7 +23,8 @@ func otherTeam(t *testing.T) (key string) {
 		t.Fatal(err)
 	}
 	defer st.Close()
-	team := shoal.Team{ID: uuid.NewString(), Name: "others", Slug: "others-" + uuid.NewString()[:8], Limits: shoal.DefaultTeamLimits()}
+	team := shoal.Team{ID: uuid.NewString(), Name: "others", Slug: "others-" + uuid.NewString()[:8],
+		Limits: shoal.DefaultTeamLimits()}
 	if err := st.CreateTeam(t.Context(), team); err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +35,7 @@ func otherTeam(t *testing.T) (key string) {
 	return key
 }
 
-// callAs makes an API request with a key of the caller's.
+// callAs makes an API request with the given key.
 func (b *box) callAs(t *testing.T, key, method, path, body string) (int, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+b.API+path, strings.NewReader(body))
@@ -55,8 +56,8 @@ func (b *box) callAs(t *testing.T, key, method, path, body string) (int, string)
 	return resp.StatusCode, string(data)
 }
 
-// TestForeignTeam asks for everything that can be done to another team's sandboxes
-// and snapshots. To a stranger the sandboxes don't exist, and nothing happens to any.
+// TestForeignTeam tries everything that can be done to another team's sandboxes and
+// snapshots. To a stranger they do not exist, and nothing happens to them.
 func TestForeignTeam(t *testing.T) {
 	key := otherTeam(t)
 	runs, paused := server.create(t), server.create(t)
@@ -71,7 +72,8 @@ func TestForeignTeam(t *testing.T) {
 		t.Helper()
 		status, answer := server.callAs(t, key, method, path, body)
 		var r refusal
-		if err := json.Unmarshal([]byte(answer), &r); err != nil || status != 404 || r.Code != 404 || r.Message == "" {
+		if err := json.Unmarshal([]byte(answer), &r); err != nil || status != 404 || r.Code != 404 ||
+			r.Message == "" {
 			t.Errorf("%s %s: %d %s, want 404", method, path, status, answer)
 		}
 	}
@@ -93,8 +95,10 @@ func TestForeignTeam(t *testing.T) {
 	if status, answer := server.callAs(t, key, "DELETE", "/templates/"+snapshot, ""); status != 403 {
 		t.Errorf("DELETE of a template by its ID: %d %s, want 403", status, answer)
 	}
-	for _, path := range []string{"/v2/sandboxes?state=running,paused", "/sandboxes", "/snapshots", "/snapshots?sandboxID=" + runs.SandboxID, "/snapshots?name=" + snapshot} {
-		if status, answer := server.callAs(t, key, "GET", path, ""); status != 200 || strings.TrimSpace(answer) != "[]" {
+	for _, path := range []string{"/v2/sandboxes?state=running,paused", "/sandboxes", "/snapshots",
+		"/snapshots?sandboxID=" + runs.SandboxID, "/snapshots?name=" + snapshot} {
+		if status, answer := server.callAs(t, key, "GET", path, ""); status != 200 ||
+			strings.TrimSpace(answer) != "[]" {
 			t.Errorf("GET %s: %d %s, want an empty list", path, status, answer)
 		}
 	}

@@ -15,8 +15,8 @@ import (
 	"shoal/internal/shoal"
 )
 
-// bare runs the official command line with nothing in its environment but the path, a
-// home and what is given.
+// bare runs the official command line with no environment but the path, a home directory
+// and the given variables.
 func (i *box) bare(t *testing.T, home, stdin string, env []string, args ...string) (string, error) {
 	t.Helper()
 	binary, err := filepath.Abs("../js/node_modules/.bin/e2b")
@@ -27,7 +27,8 @@ func (i *box) bare(t *testing.T, home, stdin string, env []string, args ...strin
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Dir, cmd.WaitDelay = home, time.Second
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "E2B_API_URL=http://" + i.API, "E2B_SANDBOX_URL=http://" + i.Proxy}, env...)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "E2B_API_URL=http://" + i.API,
+		"E2B_SANDBOX_URL=http://" + i.Proxy}, env...)
 	if stdin != "" {
 		cmd.Stdin = strings.NewReader(stdin)
 	}
@@ -39,8 +40,8 @@ func (i *box) bare(t *testing.T, home, stdin string, env []string, args ...strin
 
 var withKey = []string{"E2B_API_KEY=" + shoal.DevAPIKey}
 
-// TestCommandLineTemplates builds from one line of a Dockerfile (C1), and writes the
-// files of a new project.
+// TestCommandLineTemplates builds from a Dockerfile of one line (C1), and creates the files
+// of a new project.
 func TestCommandLineTemplates(t *testing.T) {
 	home := t.TempDir()
 	must := func(want string, args ...string) string {
@@ -55,12 +56,14 @@ func TestCommandLineTemplates(t *testing.T) {
 	if err := os.Mkdir(context, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(context, "e2b.Dockerfile"), []byte("FROM ubuntu:latest\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(context, "e2b.Dockerfile"),
+		[]byte("FROM ubuntu:latest\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	must("✅ Building sandbox template", "template", "create", "from-ubuntu", "--path", context)
 	must("", "template", "delete", "--yes", "from-ubuntu")
-	for language, file := range map[string]string{"typescript": "template.ts", "python-sync": "template.py", "python-async": "build_dev.py"} {
+	for language, file := range map[string]string{"typescript": "template.ts", "python-sync": "template.py",
+		"python-async": "build_dev.py"} {
 		name := "new-" + language
 		must("", "template", "init", "--name", name, "--language", language, "--path", home)
 		if _, err := os.Stat(filepath.Join(home, name, file)); err != nil {
@@ -69,7 +72,7 @@ func TestCommandLineTemplates(t *testing.T) {
 	}
 }
 
-// TestCommandLineSandboxes takes a sandbox through its life.
+// TestCommandLineSandboxes takes a sandbox through its whole life.
 func TestCommandLineSandboxes(t *testing.T) {
 	home := t.TempDir()
 	run := func(stdin string, args ...string) string {
@@ -99,7 +102,8 @@ func TestCommandLineSandboxes(t *testing.T) {
 	has(run("", "sandbox", "list", "--state", "paused"), id)
 	run("", "sandbox", "resume", id)
 	has(run("", "sandbox", "exec", id, "cat", "kept"), "kept")
-	snapshot := regexp.MustCompile(`[a-z0-9_/-]+:[a-z0-9-]+|[a-z0-9]{20}`).FindString(run("", "sandbox", "snapshot", "create", id))
+	snapshot := regexp.MustCompile(`[a-z0-9_/-]+:[a-z0-9-]+|[a-z0-9]{20}`).FindString(run("", "sandbox",
+		"snapshot", "create", id))
 	if snapshot == "" {
 		t.Fatal("snapshot create printed no snapshot")
 	}
@@ -108,7 +112,7 @@ func TestCommandLineSandboxes(t *testing.T) {
 	has(run("", "sandbox", "kill", id), id)
 }
 
-// TestCommandLineLogin reads the file that a login writes, in its two versions (K18).
+// TestCommandLineLogin reads the file that a login writes, in both of its versions (K18).
 func TestCommandLineLogin(t *testing.T) {
 	const common = `"identity":{"email":"dev@example.test"},"oauth":{"token_endpoint":"","revoke_endpoint":"","client_id":""},` +
 		`"tokens":{"access_token":"","refresh_token":""},"last_refresh":"2026-09-01T00:00:00.000Z"`
@@ -117,11 +121,13 @@ func TestCommandLineLogin(t *testing.T) {
 		if err := os.Mkdir(filepath.Join(home, ".e2b"), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		text := fmt.Sprintf(`{"version":%d,%s,"%sName":"dev","%sId":"%s","%sApiKey":"%s"}`, version, common, words, words, shoal.DevTeamID, words, shoal.DevAPIKey)
+		text := fmt.Sprintf(`{"version":%d,%s,"%sName":"dev","%sId":"%s","%sApiKey":"%s"}`, version, common,
+			words, words, shoal.DevTeamID, words, shoal.DevAPIKey)
 		if err := os.WriteFile(filepath.Join(home, ".e2b", "config.json"), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if out, err := server.bare(t, home, "", nil, "template", "list"); err != nil || !strings.Contains(out, "base") {
+		if out, err := server.bare(t, home, "", nil, "template", "list"); err != nil ||
+			!strings.Contains(out, "base") {
 			t.Errorf("version %d: %v\n%s", version, err, out)
 		}
 	}

@@ -17,8 +17,8 @@ import (
 	"shoal/internal/shoal"
 )
 
-// TestInterruptedBuild ends with an error when its server dies, and leaves nothing that
-// the next build could meet; the leak check of this package is the rest of it.
+// TestInterruptedBuild: a build ends with an error if its server dies, and leaves nothing
+// that could affect the next build. The leak check of this package covers the rest.
 func TestInterruptedBuild(t *testing.T) {
 	out := server.python(t, `
 import time
@@ -38,7 +38,8 @@ print(b.template_id, b.build_id)
 		t.Fatal(err)
 	}
 	status, body := server.call(t, "GET", "/templates/"+ids[0]+"/builds/"+ids[1]+"/status", "")
-	if status != 200 || !strings.Contains(body, `"status":"error"`) || !strings.Contains(body, "interrupted") {
+	if status != 200 || !strings.Contains(body, `"status":"error"`) ||
+		!strings.Contains(body, "interrupted") {
 		t.Errorf("after the crash: %d %s", status, body)
 	}
 	if left, _ := filepath.Glob(filepath.Join(server.RunDir, "guests", "build-*")); len(left) > 0 {
@@ -59,7 +60,7 @@ s.kill()
 	}
 }
 
-// TestImageLibrary builds from an image that was imported, without any registry.
+// TestImageLibrary builds from an imported image, without a registry.
 func TestImageLibrary(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
@@ -68,8 +69,9 @@ func TestImageLibrary(t *testing.T) {
 	if err != nil || len(packages) == 0 {
 		t.Fatalf("the base template's packages: %v %v", packages, err)
 	}
-	// A Debian without a user, envd, or Shoal's settings.
-	cmd := exec.CommandContext(ctx, "tar", "-C", packages[0], "--exclude=./proc/*", "--exclude=./sys/*", "--exclude=./dev/*", "-czf", file, ".")
+	// A Debian image without a user, envd, or Shoal's settings.
+	cmd := exec.CommandContext(ctx, "tar", "-C", packages[0], "--exclude=./proc/*", "--exclude=./sys/*",
+		"--exclude=./dev/*", "-czf", file, ".")
 	cmd.Env = append(os.Environ(), "GZIP=-1")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("tar: %v\n%s", err, out)
@@ -77,7 +79,8 @@ func TestImageLibrary(t *testing.T) {
 	if out, err := server.Run(ctx, "image", "import", "example.test/debian:12", file); err != nil {
 		t.Fatalf("import: %v\n%s", err, out)
 	}
-	if out, err := server.Run(ctx, "image", "list"); err != nil || !strings.Contains(out, "example.test/debian:12") {
+	if out, err := server.Run(ctx, "image", "list"); err != nil ||
+		!strings.Contains(out, "example.test/debian:12") {
 		t.Errorf("list: %v\n%s", err, out)
 	}
 	out := server.python(t, `
@@ -106,17 +109,19 @@ s.kill()
 	if out, err := server.Run(ctx, "image", "rm", "example.test/debian:12"); err != nil {
 		t.Errorf("rm: %v\n%s", err, out)
 	}
-	if out, err := server.Run(ctx, "image", "rm", "example.test/debian:12"); err == nil || !strings.Contains(out, "there is no image") {
-		t.Errorf("rm of nothing: %v\n%s", err, out)
+	if out, err := server.Run(ctx, "image", "rm", "example.test/debian:12"); err == nil ||
+		!strings.Contains(out, "there is no image") {
+		t.Errorf("rm of a missing image: %v\n%s", err, out)
 	}
 }
 
-// oldClient builds as SDKs before 2.3.0 do: the steps are root's, and sandboxes have
-// the default user all the same.
+// oldClient builds like SDKs before 2.3.0: the steps run as root, but sandboxes have the
+// default user.
 func oldClient(t *testing.T) {
 	t.Helper()
 	var ids struct{ TemplateID, BuildID string }
-	status, body := server.call(t, "POST", "/v3/templates", `{"name":"by-old-client","cpuCount":1,"memoryMB":512}`)
+	status, body := server.call(t, "POST", "/v3/templates",
+		`{"name":"by-old-client","cpuCount":1,"memoryMB":512}`)
 	if err := json.Unmarshal([]byte(body), &ids); err != nil || status != 202 {
 		t.Fatalf("register: %d %s", status, body)
 	}
@@ -126,7 +131,8 @@ func oldClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, value := range map[string]string{"User-Agent": "e2b-js-sdk/2.2.9", "X-API-Key": shoal.DevAPIKey, "Content-Type": "application/json"} {
+	for name, value := range map[string]string{"User-Agent": "e2b-js-sdk/2.2.9", "X-API-Key": shoal.DevAPIKey,
+		"Content-Type": "application/json"} {
 		req.Header.Set(name, value)
 	}
 	resp, err := http.DefaultClient.Do(req)
@@ -144,23 +150,25 @@ s = Sandbox.create("by-old-client")
 print(s.files.read("/who"), s.commands.run("whoami; pwd; ls -A ~; sudo id -un").stdout)
 s.kill()
 `)
-	if got := strings.Join(strings.Fields(out), " "); got != "root user /home/user .bash_logout .bashrc .profile root" {
+	if got := strings.Join(strings.Fields(out),
+		" "); got != "root user /home/user .bash_logout .bashrc .profile root" {
 		t.Errorf("a sandbox of an old client's template: %q; the build: %s", got, body)
 	}
 	server.call(t, "DELETE", "/templates/by-old-client", "")
 }
 
-// TestUnsupportedImages fail with the cause and what to do about it.
+// TestUnsupportedImages: builds fail with the cause and what to do about it.
 func TestUnsupportedImages(t *testing.T) {
 	dir := t.TempDir()
 	root := filepath.Join(dir, "root")
 	if err := os.MkdirAll(filepath.Join(root, "etc"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(root, "etc", "os-release"), []byte("ID=ol\nID_LIKE=fedora\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(root, "etc", "os-release"),
+		[]byte("ID=ol\nID_LIKE=fedora\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	// A shell is all that it has.
+	// An image with nothing but a shell.
 	packages, err := filepath.Glob(filepath.Join(server.ImageDir, "roots", "*", "bin", "dash"))
 	if err != nil || len(packages) == 0 {
 		t.Fatalf("the base template's packages: %v %v", packages, err)
@@ -177,7 +185,8 @@ func TestUnsupportedImages(t *testing.T) {
 			t.Fatalf("import: %v\n%s", err, out)
 		}
 	}
-	shell := []string{"-C", base, "--transform=s,dash$,sh,", "--dereference", "./bin/dash", "./usr/lib/x86_64-linux-gnu/libc.so.6", "./lib64/ld-linux-x86-64.so.2"}
+	shell := []string{"-C", base, "--transform=s,dash$,sh,", "--dereference", "./bin/dash",
+		"./usr/lib/x86_64-linux-gnu/libc.so.6", "./lib64/ld-linux-x86-64.so.2"}
 	pack("oracle", shell...)
 	pack("shell-less")
 	out := server.python(t, `
@@ -188,7 +197,8 @@ for image in "oracle", "shell-less":
     except BuildException as e:
         print(e)
 `)
-	for _, want := range []string{"ID='ol' is not supported. Use an image of Debian", "the image's /bin/sh cannot be run"} {
+	for _, want := range []string{"ID='ol' is not supported. Use an image of Debian",
+		"the image's /bin/sh cannot be run"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("want %q in\n%s", want, out)
 		}
@@ -201,7 +211,7 @@ for image in "oracle", "shell-less":
 	}
 }
 
-// cli runs the official command line with what a user exports.
+// cli runs the official command line with the environment that a user exports.
 func (i *box) cli(t *testing.T, dir string, args ...string) (string, error) {
 	t.Helper()
 	binary, err := filepath.Abs("../js/node_modules/.bin/e2b")
@@ -217,11 +227,13 @@ func (i *box) cli(t *testing.T, dir string, args ...string) (string, error) {
 	return string(out), err
 }
 
-// TestCommandLine creates, lists and deletes templates and sandboxes with e2b's own.
+// TestCommandLine creates, lists and deletes templates and sandboxes with the official
+// command line.
 func TestCommandLine(t *testing.T) {
 	dir := t.TempDir()
 	dockerfile := "FROM e2bdev/base\nENV GREETING=hello\nRUN echo $GREETING > /greeting\nCOPY file.txt /data/\n"
-	for name, text := range map[string]string{"e2b.Dockerfile": dockerfile, "file.txt": "from the context\n"} {
+	for name, text := range map[string]string{"e2b.Dockerfile": dockerfile,
+		"file.txt": "from the context\n"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -238,36 +250,40 @@ func TestCommandLine(t *testing.T) {
 	must("by-cli", "template", "list")
 	out := must("by-cli", "template", "list", "--format", "json")
 	if at := strings.IndexByte(out, '['); at < 0 || !json.Valid([]byte(strings.TrimSpace(out[at:]))) {
-		t.Errorf("the list is no JSON:\n%s", out)
+		t.Errorf("the list is not JSON:\n%s", out)
 	}
 	must("", "template", "publish", "--yes", "by-cli")
 	must("", "template", "unpublish", "--yes", "by-cli")
 	c := server.createOf(t, "by-cli")
 	must(c.SandboxID, "sandbox", "list")
-	if got := must("", "sandbox", "exec", c.SandboxID, "cat", "/greeting", "/data/file.txt"); !strings.Contains(got, "hello\nfrom the context\n") {
+	if got := must("", "sandbox", "exec", c.SandboxID, "cat", "/greeting",
+		"/data/file.txt"); !strings.Contains(got, "hello\nfrom the context\n") {
 		t.Errorf("exec: %q", got)
 	}
 	must("", "sandbox", "metrics", c.SandboxID, "--format", "json")
 	must("", "sandbox", "kill", c.SandboxID)
 	must("", "template", "delete", "--yes", "by-cli")
-	if out, err := server.cli(t, dir, "template", "delete", "--yes", "by-cli"); err == nil && !strings.Contains(out, "not found") {
+	if out, err := server.cli(t, dir, "template", "delete", "--yes", "by-cli"); err == nil &&
+		!strings.Contains(out, "not found") {
 		t.Errorf("a second delete:\n%s", out)
 	}
 }
 
-// TestTemplatesShareTheirBase: several templates take what they differ by.
+// TestTemplatesShareTheirBase: each of several templates takes only as much space as it
+// differs.
 func TestTemplatesShareTheirBase(t *testing.T) {
 	size := func() (total int64) {
-		err := filepath.WalkDir(filepath.Join(server.DataDir, "images"), func(_ string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
-				return err
-			}
-			info, err := d.Info()
-			if err == nil {
-				total += info.Size()
-			}
-			return nil // what ends meanwhile takes nothing
-		})
+		err := filepath.WalkDir(filepath.Join(server.DataDir, "images"),
+			func(_ string, d fs.DirEntry, err error) error {
+				if err != nil || d.IsDir() {
+					return err
+				}
+				info, err := d.Info()
+				if err == nil {
+					total += info.Size()
+				}
+				return nil // a file removed in the meantime takes no space
+			})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -279,7 +295,7 @@ from e2b import Template
 for n in range(5):
     Template.build(Template().from_base_image().run_cmd(f"head -c 1000000 /dev/urandom > blob-{n}"), f"sharing-{n}", cpu_count=1, memory_mb=512)
 `)
-	// Each has its megabyte in the layer of the step, and in that of the template.
+	// Each has its megabyte in the layer of the step and in that of the template.
 	if grown := size() - before; grown < 5_000_000 || grown > 5*4_000_000 {
 		t.Errorf("five templates with a megabyte each take %d bytes", grown)
 	}

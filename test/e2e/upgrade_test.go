@@ -13,9 +13,8 @@ import (
 	"shoal/test/installation"
 )
 
-// anotherRelease builds a shoal whose sandbox kernel has another content hash, as
-// the one of a later release has. Bytes behind the end of an ELF file change
-// nothing else.
+// anotherRelease builds a shoal whose sandbox kernel has another content hash, as that of
+// another release would. Bytes appended to an ELF file change nothing else.
 func (b *box) anotherRelease(t *testing.T) string {
 	t.Helper()
 	root, err := filepath.Abs(repository)
@@ -51,8 +50,8 @@ func (b *box) anotherRelease(t *testing.T) string {
 	return binary
 }
 
-// TestUpgrade pauses sandboxes under one release and resumes them under the next:
-// with memory while the old kernel is kept, from the disk when it is lost.
+// TestUpgrade pauses sandboxes under one release and resumes them under the next: with
+// memory while the old kernel is kept, and from the disk when it is lost.
 func TestUpgrade(t *testing.T) {
 	i, err := installation.New(repository, "upgrade", 65)
 	if err != nil {
@@ -125,7 +124,8 @@ print(s.files.exists("/dev/shm/mark"), s.files.read("mark"))
 	}
 	expect(second, "False on disk")
 	var detail struct{ ColdBoot bool }
-	if _, body := b.call(t, "GET", "/sandboxes/"+second.SandboxID, ""); json.Unmarshal([]byte(body), &detail) != nil || !detail.ColdBoot {
+	if _, body := b.call(t, "GET", "/sandboxes/"+second.SandboxID, ""); json.Unmarshal([]byte(body),
+		&detail) != nil || !detail.ColdBoot {
 		t.Errorf("the answer does not say that the memory is lost: %s", body)
 	}
 	if !strings.Contains(p.Output(), "sandbox kernel") {

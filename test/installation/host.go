@@ -15,11 +15,11 @@ import (
 	"shoal/internal/network"
 )
 
-// Host is everything on the host that a sandbox or its orchestrator makes.
-// Two states of a quiet machine are equal unless something leaked.
+// Host is everything on the host that a sandbox or its orchestrator creates. Two states of
+// an idle machine are equal unless something leaked.
 type Host map[string][]string
 
-// ReadHost reads the present state.
+// ReadHost reads the current state.
 func ReadHost() (Host, error) {
 	state := Host{
 		"processes":  processes("runsc-sandbox", "bin/shoal"),
@@ -35,7 +35,9 @@ func ReadHost() (Host, error) {
 	for _, l := range links {
 		state["links"] = append(state["links"], l.Attrs().Name)
 	}
-	routes, err := network.Dump(func() ([]netlink.Route, error) { return netlink.RouteList(nil, netlink.FAMILY_V4) })
+	routes, err := network.Dump(func() ([]netlink.Route, error) {
+		return netlink.RouteList(nil, netlink.FAMILY_V4)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +69,7 @@ func ReadHost() (Host, error) {
 	return state, nil
 }
 
-// Diff says what one state has that the other lacks.
+// Diff lists what one state has and the other lacks.
 func (before Host) Diff(after Host) []string {
 	var found []string
 	for kind, list := range after {
@@ -87,8 +89,8 @@ func (before Host) Diff(after Host) []string {
 	return found
 }
 
-// AwaitQuiet gives the kernel a moment to finish what it does after the last
-// process is gone, then says what is still there.
+// AwaitQuiet waits a moment for the kernel to finish cleaning up after the last process,
+// and then lists what is left.
 func (before Host) AwaitQuiet() []string {
 	var leaks []string
 	for range 50 {
@@ -109,7 +111,7 @@ func glob(pattern string) []string {
 	return list
 }
 
-// processes lists command lines that contain one of names, but the tests' own.
+// processes lists the command lines that contain one of names, without the tests' own.
 func processes(names ...string) []string {
 	var found []string
 	for _, file := range glob("/proc/[0-9]*/cmdline") {
@@ -119,7 +121,8 @@ func processes(names ...string) []string {
 		}
 		line := strings.ReplaceAll(string(data), "\x00", " ")
 		for _, name := range names {
-			if strings.Contains(line, name) && !strings.Contains(line, ".test ") && !strings.HasSuffix(line, ".test") && !strings.Contains(line, "make ") {
+			if strings.Contains(line, name) && !strings.Contains(line, ".test ") &&
+				!strings.HasSuffix(line, ".test") && !strings.Contains(line, "make ") {
 				found = append(found, strings.Split(file, "/")[2]+" "+line)
 			}
 		}

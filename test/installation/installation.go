@@ -1,5 +1,5 @@
-// Package installation runs Shoals of the tests' own: with directories, ports,
-// addresses and names that no other installation on the machine uses.
+// Package installation runs Shoals for tests, with directories, ports, addresses and names
+// that no other installation on the machine uses.
 package installation
 
 import (
@@ -25,24 +25,24 @@ import (
 // FirstStart bounds a start that may have to build the base template.
 const FirstStart = 5 * time.Minute
 
-// Ready is what `shoal up` prints last when it serves.
+// Ready is in the last line that `shoal up` prints, which it does once it serves.
 const Ready = "export E2B_API_KEY"
 
-// Installation is one Shoal. Base images are shared with other installations and
-// kept between runs, and nothing else.
+// Installation is one Shoal. It shares only the base images with other installations, and
+// they are kept between runs.
 type Installation struct {
 	Binary, ImageDir string
-	Dir              string // holds DataDir; Remove deletes both, and RunDir
+	Dir              string // contains DataDir; Remove deletes it, and RunDir
 	DataDir, RunDir  string
 	API, Proxy       string // host:port
 	Health, Node     string
 	NodeProxy        string
-	Env              []string // of every process
+	Env              []string // the environment of every process
 }
 
-// New plans an installation for the repository at root. The name keeps it apart
-// from others, as does the subnet, which with its successor is the second number
-// of the addresses 10.x.0.0/16 that it uses. More settings follow as SHOAL_NAME=value.
+// New plans an installation for the repository at root. The name and the subnet keep it
+// apart from others: its addresses are 10.x.0.0/16 and the next one up, where x is the
+// subnet. env adds settings as SHOAL_NAME=value.
 func New(root, name string, subnet int, env ...string) (*Installation, error) {
 	root, err := filepath.Abs(root)
 	if err != nil {
@@ -62,20 +62,22 @@ func New(root, name string, subnet int, env ...string) (*Installation, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &Installation{Binary: filepath.Join(root, "bin", "shoal"), ImageDir: filepath.Join(root, "bin", "test-images"),
-		Dir: dir, DataDir: filepath.Join(dir, "data"), RunDir: runDir,
+	i := &Installation{Binary: filepath.Join(root, "bin", "shoal"),
+		ImageDir: filepath.Join(root, "bin", "test-images"),
+		Dir:      dir, DataDir: filepath.Join(dir, "data"), RunDir: runDir,
 		API: ports[0], Proxy: ports[1], Health: ports[2], Node: ports[3], NodeProxy: ports[4]}
 	i.Env = append(os.Environ(),
 		"SHOAL_DEV=true", "SHOAL_INSTANCE="+name, "SHOAL_IMAGE_DIR="+i.ImageDir,
 		"SHOAL_DATA_DIR="+i.DataDir, "SHOAL_RUN_DIR="+i.RunDir,
 		"SHOAL_API_LISTEN="+i.API, "SHOAL_PROXY_LISTEN="+i.Proxy, "SHOAL_HEALTH_LISTEN="+i.Health,
 		"SHOAL_NODE_LISTEN="+i.Node, "SHOAL_NODE_PROXY_LISTEN="+i.NodeProxy,
-		fmt.Sprintf("SHOAL_HOST_CIDR=10.%d.0.0/16", subnet), fmt.Sprintf("SHOAL_VETH_CIDR=10.%d.0.0/16", subnet+1))
+		fmt.Sprintf("SHOAL_HOST_CIDR=10.%d.0.0/16", subnet),
+		fmt.Sprintf("SHOAL_VETH_CIDR=10.%d.0.0/16", subnet+1))
 	i.Env = append(i.Env, env...)
 	return i, nil
 }
 
-// makeDir makes a directory that sandbox kernels, which run as nobody, can enter.
+// makeDir creates a directory that sandbox kernels, which run as nobody, can enter.
 func makeDir(parent, name string) (string, error) {
 	dir, err := os.MkdirTemp(parent, "shoal-"+name+"-")
 	if err == nil {
@@ -84,7 +86,7 @@ func makeDir(parent, name string) (string, error) {
 	return dir, err
 }
 
-// Runnable says why no installation can run here; nil if one can.
+// Runnable returns why no installation can run here, or nil if one can.
 func (i *Installation) Runnable() error {
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("sandboxes need root")
@@ -98,13 +100,13 @@ func (i *Installation) Remove() error {
 	return errors.Join(os.RemoveAll(i.Dir), os.RemoveAll(i.RunDir))
 }
 
-// given are the ports of all installations of this process: nobody listens on one
-// between its choice and the start, nor while an installation is down.
+// given holds the ports of all installations of this process, because nobody listens on a
+// port between its choice and the start, or while an installation is down.
 var given sync.Map
 
-// freePorts finds ports that nobody listens on and no other installation has. They are
-// below those that a kernel gives away by itself: while an installation is down, or in
-// the middle of its start, a listener or a connection might be given one of its ports.
+// freePorts finds ports on which nobody listens and that no other installation has. They
+// are below the range from which the host's kernel assigns ports; otherwise another
+// connection might take one while the installation is down or starting.
 func freePorts(n int) ([]string, error) {
 	const lowest, end = 20000, 32768
 	var addrs []string
@@ -112,7 +114,7 @@ func freePorts(n int) ([]string, error) {
 		addr := fmt.Sprintf("127.0.0.1:%d", lowest+rand.IntN(end-lowest))
 		l, err := net.Listen("tcp", addr)
 		if err != nil && tries < 100 {
-			continue // somebody listens
+			continue // somebody listens on it
 		} else if err != nil {
 			return nil, err
 		}
@@ -133,7 +135,7 @@ func (i *Installation) Up() (*Process, error) {
 	return p, p.AwaitLine(Ready, FirstStart)
 }
 
-// Down ends all that the installation left running.
+// Down ends everything that the installation left running.
 func (i *Installation) Down() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -148,9 +150,10 @@ func (i *Installation) Start(args ...string) (*Process, error) {
 	p := &Process{cmd: exec.Command(i.Binary, args...), out: newOutput(), done: make(chan struct{})}
 	p.cmd.Env = i.Env
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
-	// Its own group: an interrupt of the tests must not reach it before they stop it.
+	// A process group of its own, so that an interrupt of the tests does not reach it
+	// before they stop it.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	// Guests inherit nothing of it, so Wait must not wait for their descriptors.
+	// Guests print nothing to its output, so Wait must not wait for those that hold it open.
 	p.cmd.WaitDelay = time.Second
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
@@ -162,7 +165,7 @@ func (i *Installation) Start(args ...string) (*Process, error) {
 	return p, nil
 }
 
-// Run executes a command to its end and returns what it printed.
+// Run runs a command to its end and returns its output.
 func (i *Installation) Run(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, i.Binary, args...)
 	cmd.Env, cmd.WaitDelay = i.Env, time.Second
@@ -170,7 +173,7 @@ func (i *Installation) Run(ctx context.Context, args ...string) (string, error) 
 	return string(out), err
 }
 
-// SDKEnv is what a user exports, and nothing else of E2B's.
+// SDKEnv is the environment that a user exports, without any other E2B variables.
 func (i *Installation) SDKEnv() []string {
 	var env []string
 	for _, e := range os.Environ() {
@@ -178,7 +181,8 @@ func (i *Installation) SDKEnv() []string {
 			env = append(env, e)
 		}
 	}
-	return append(env, "E2B_API_URL=http://"+i.API, "E2B_SANDBOX_URL=http://"+i.Proxy, "E2B_API_KEY="+shoal.DevAPIKey)
+	return append(env, "E2B_API_URL=http://"+i.API, "E2B_SANDBOX_URL=http://"+i.Proxy,
+		"E2B_API_KEY="+shoal.DevAPIKey)
 }
 
 // Call makes an API request with the development key.
@@ -194,8 +198,9 @@ func (i *Installation) Call(ctx context.Context, method, path, body string) (int
 	return answer(req)
 }
 
-// Envd makes a request to a sandbox's daemon through the proxy, as SDKs do.
-func (i *Installation) Envd(ctx context.Context, sandboxID, token, method, path string, body io.Reader) (int, []byte, error) {
+// Envd makes a request to a sandbox's daemon through the proxy, like an SDK.
+func (i *Installation) Envd(ctx context.Context, sandboxID, token, method, path string,
+	body io.Reader) (int, []byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+i.Proxy+path, body)
 	if err != nil {
 		return 0, nil, err

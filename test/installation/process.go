@@ -10,24 +10,24 @@ import (
 	"time"
 )
 
-// Process is a running shoal command whose output is kept.
+// Process is a running shoal command. Its output is kept.
 type Process struct {
 	cmd  *exec.Cmd
 	out  *output
-	done chan struct{} // closed when it has ended
-	err  error         // of its end
+	done chan struct{} // closed when it has exited
+	err  error         // the result of Wait
 }
 
 // PID returns the process's ID.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Output returns what the process has printed.
+// Output returns what the process has printed so far.
 func (p *Process) Output() string {
 	out, _ := p.out.state()
 	return out
 }
 
-// Tail returns the last lines of what the process has printed.
+// Tail returns the last lines of the output.
 func (p *Process) Tail() string { return tail(p.Output()) }
 
 // AwaitLine waits until the output contains text.
@@ -52,11 +52,11 @@ func (p *Process) AwaitLine(text string, limit time.Duration) error {
 	}
 }
 
-// Stop asks the process to end and waits for it. One that does not end within the
-// limit is killed, which is an error.
+// Stop asks the process to exit and waits for it. If it does not exit within the limit,
+// Stop kills it and returns an error.
 func (p *Process) Stop(sig syscall.Signal, limit time.Duration) error {
 	select {
-	case <-p.done: // something else, `shoal down` perhaps, was first
+	case <-p.done: // it has already exited, perhaps because of `shoal down`
 		return p.err
 	default:
 	}
@@ -73,13 +73,13 @@ func (p *Process) Stop(sig syscall.Signal, limit time.Duration) error {
 	}
 }
 
-// Kill ends the process at once, as a crash would.
+// Kill kills the process, as a crash would end it.
 func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill()
 	<-p.done
 }
 
-// output collects lines and wakes whoever waits for one.
+// output collects lines and wakes those who wait for one.
 type output struct {
 	mu     sync.Mutex
 	buf    bytes.Buffer

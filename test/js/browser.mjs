@@ -1,4 +1,4 @@
-// A real Chromium that reaches the ports of sandboxes by their names, through the
+// A real Chromium that reaches the ports of sandboxes by their host names, through the
 // proxy, and nothing else.
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -7,7 +7,7 @@ import { chromium } from 'playwright-core'
 
 const proxy = new URL(process.env.E2B_SANDBOX_URL)
 
-/** Starts the browser with a profile of its own, which close removes. */
+/** Starts the browser with a profile of its own; close removes the profile. */
 export async function browse() {
   const profile = await mkdtemp(join(tmpdir(), 'browser-'))
   const context = await chromium.launchPersistentContext(profile, {
@@ -24,7 +24,7 @@ export async function browse() {
   }
 }
 
-/** Where the browser finds a port of a sandbox. */
+/** The address at which the browser finds a port of a sandbox. */
 export function address(sandbox, port) {
   return `http://${port}-${sandbox.sandboxId}.shoal.test:${proxy.port}`
 }

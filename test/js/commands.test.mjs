@@ -46,14 +46,14 @@ describe('commands', () => {
     await assert.rejects(sandbox.commands.run('true', { cwd: '/no/such/place' }), /cwd|no\/such|not exist/i)
   })
 
-  test('what users expect is installed', async () => {
+  test('the tools that users expect are installed', async () => {
     const result = await sandbox.commands.run('for c in bash python python3 pip git curl ss node npm ps sudo tput findmnt; do command -v $c >/dev/null || echo missing $c; done')
     assert.equal(result.stdout, '')
   })
 
   test('output arrives while the command runs', async () => {
     let out = ''
-    // The command ends when its first line has been seen.
+    // The command ends once its first line has been seen.
     await sandbox.commands.run('echo 1; until [ -e heard ]; do sleep 0.05; done; echo 2', {
       onStdout: async (data) => { out += data; if (data === '1\n') await sandbox.files.write('heard', '') },
     })
@@ -101,7 +101,7 @@ describe('commands', () => {
   })
 
   test('a user can serve a file system of its own', async () => {
-    // Mounting is what takes root or, as here, a user namespace; the device does not.
+    // Mounting takes root or, as here, a user namespace; opening the device does not.
     await sandbox.files.write('/tmp/fuse.py', `
 import ctypes, os
 libc = ctypes.CDLL(None, use_errno=True)

@@ -37,7 +37,7 @@ describe('files', () => {
     assert.equal(await sandbox.files.read('zipped.txt'), text)
   })
 
-  test('many files in one call, parents made', async () => {
+  test('many files in one call, parents created', async () => {
     const files = Array.from({ length: 10 }, (_, i) => ({ path: i % 2 ? `/tmp/many/${i}/file` : `many/${i}/file`, data: `content ${i}` }))
     const infos = await sandbox.files.write(files)
     assert.deepEqual(infos.map((i) => i.path), files.map((f) => (f.path.startsWith('/') ? f.path : `/home/user/${f.path}`)))
@@ -78,7 +78,7 @@ describe('files', () => {
     assert.equal(await sandbox.files.exists('tree'), false)
   })
 
-  test('what links of processes lead to stays when they cannot be removed', async () => {
+  test('what the links in /proc lead to stays when they cannot be removed', async () => {
     await sandbox.files.write('worked-in/file', 'kept')
     const process = await sandbox.commands.run('exec sleep 100', { background: true, cwd: '/home/user/worked-in' })
     await assert.rejects(sandbox.files.remove(`/proc/${process.pid}/cwd`), /not permitted/)

@@ -49,7 +49,7 @@ describe('lifecycle', () => {
     assert.ok(longer.endAt - Date.now() > 250_000)
     await sandbox.setTimeout(1_000)
     await eventually(async () => !(await sandbox.isRunning()), 'the sandbox ends at its time-out')
-    // Until it is gone it is being killed, which is another refusal.
+    // Until it is gone it is being killed, and the request is refused for another reason.
     await eventually(() => Sandbox.setTimeout(sandbox.sandboxId, 10_000).then(() => false, (err) => err instanceof SandboxNotFoundError), 'it cannot be found')
   })
 
@@ -108,7 +108,7 @@ describe('lifecycle', () => {
 
   test('a sandbox whose MCP gateway does not start is not left behind', async () => {
     const mark = `mcp-${Math.random()}`
-    // The base template has no gateway, so the SDK fails to start it.
+    // The base template has no gateway, so the SDK cannot start it.
     await assert.rejects(Sandbox.create('base', { metadata: { mark }, mcp: { duckduckgo: {} } }), (err) => err instanceof SandboxError && /Failed to start MCP gateway/.test(err.message))
     assert.deepEqual(await all(Sandbox.list({ query: { metadata: { mark }, state: ['running'] } })), [])
   })

@@ -135,7 +135,7 @@ describe('pause and resume', () => {
     assert.deepEqual((await sandbox.getInfo()).network?.allowPublicTraffic, false)
   })
 
-  test('what is said about it is the same before, during and after', async () => {
+  test('its description is the same before, during and after a pause', async () => {
     const sandbox = await create({ metadata: { m: '1' }, lifecycle: { onTimeout: 'pause', autoResume: true },
       network: { allowPublicTraffic: false, maskRequestHost: 'masked.example.com', denyOut: ['203.0.113.9'] } })
     const path = `/sandboxes/${sandbox.sandboxId}`
@@ -256,7 +256,7 @@ describe('the requests by hand', { concurrency: 3 }, () => {
     const [first, second] = await Promise.all([connect({}), connect({ memory: false })])
     const rebooted = (await bootID(sandbox)) !== boot
     const joined = [first, second].map((a) => [a.status, a.body.error_code].filter(Boolean).join(' '))
-    // The second finds the first under way or done; or it is the first, which the other may join.
+    // The reboot may come second and find the other under way or done, or come first and be joined.
     const allowed = rebooted ? ['200,201', '201,201'] : ['201,409 sandbox_start_in_flight', '201,200']
     assert.ok(allowed.includes(joined.join()), joined.join())
   })
@@ -270,7 +270,7 @@ describe('the requests by hand', { concurrency: 3 }, () => {
     assert.equal(await stateOf(sandbox), 'paused')
   })
 
-  test('a time-out that is set during a pause neither spoils it nor undoes it', async () => {
+  test('a time-out that is set during a pause neither breaks nor undoes it', async () => {
     const sandbox = await create()
     await fill(sandbox, 256)
     const hash = (await sandbox.commands.run('head -c 20000000 /dev/urandom > /dev/shm/big && sha256sum /dev/shm/big')).stdout
@@ -282,8 +282,8 @@ describe('the requests by hand', { concurrency: 3 }, () => {
     }
     assert.equal((await paused).status, 204)
     assert.ok(seen.has(409), `no request fell into the pause: ${[...seen]}`)
-    seen.delete(204) // before it
-    seen.delete(404) // after it
+    seen.delete(204) // before the pause
+    seen.delete(404) // after the pause
     assert.deepEqual([...seen], [409])
     assert.equal(await stateOf(sandbox), 'paused')
     await sandbox.connect({ timeoutMs: 60_000 })
@@ -292,7 +292,7 @@ describe('the requests by hand', { concurrency: 3 }, () => {
     assert.ok(Math.abs(info.endAt - info.startedAt - 60_000) < 1000)
   })
 
-  test('time-outs that keep the disk only do so again and again', async () => {
+  test('time-outs that keep only the disk can be repeated', async () => {
     const sandbox = await create({ lifecycle: { onTimeout: { action: 'pause', keepMemory: false } } })
     const boots = new Set()
     for (let round = 0; round < 3; round++) {

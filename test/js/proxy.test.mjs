@@ -105,7 +105,7 @@ http.server.HTTPServer(("0.0.0.0", 8200), H).serve_forever()
         let all = ''
         response.on('data', (data) => {
           all += data
-          if (all === 'part 1\n') sandbox.files.write('heard', '').catch(reject) // the second part waits for it
+          if (all === 'part 1\n') sandbox.files.write('heard', '').catch(reject) // the second part is sent after this
         }).on('end', () => resolve(all))
       }).on('error', reject)
     })

@@ -1,4 +1,4 @@
-// What the tests share: a sandbox of their own that is gone afterwards.
+// Shared by the tests: sandboxes that are killed afterwards, and requests by hand.
 import { after } from 'node:test'
 import http from 'node:http'
 import { Sandbox } from 'e2b'
@@ -30,7 +30,7 @@ export function hostRequest(sandbox, port, path = '/', init = {}) {
   return { hostname: proxy.hostname, port: proxy.port, path, headers: { Host: `${port}-${sandbox.sandboxId}.shoal.test`, ...init.headers }, method: init.method ?? 'GET' }
 }
 
-/** Makes such a request on a connection of its own. */
+/** Makes such a request on a new connection. */
 export function get(sandbox, port, path = '/', init = {}) {
   return new Promise((resolve, reject) => {
     const request = http.request({ ...hostRequest(sandbox, port, path, init), agent: false }, (response) => {
@@ -42,7 +42,7 @@ export function get(sandbox, port, path = '/', init = {}) {
   })
 }
 
-/** An API request by hand, for what the SDK cannot say. */
+/** An API request by hand, for what the SDK cannot do. */
 export async function api(method, path, body) {
   const headers = { 'X-API-Key': process.env.E2B_API_KEY }
   if (body !== undefined) headers['Content-Type'] = 'application/json'
@@ -51,7 +51,7 @@ export async function api(method, path, body) {
   return { status: response.status, headers: response.headers, body: text === '' ? undefined : JSON.parse(text) }
 }
 
-/** A web server that counts its requests in memory. One to /slow is answered after a minute. */
+/** A web server that counts its requests in memory. A request to /slow is answered after a minute. */
 const counter = `
 import http.server, itertools, time
 numbers = itertools.count(1)
@@ -69,9 +69,9 @@ S(("0.0.0.0", 8000), H).serve_forever()
 `
 
 /**
- * Starts that server on port 8000; its first request is made from inside. No stream
- * of the SDK hangs on it, because a cut one makes the SDK look for the sandbox,
- * which wakes it.
+ * Starts that server on port 8000 and makes its first request from inside. No stream of
+ * the SDK stays attached to it: if one were cut off, the SDK would look for the sandbox
+ * and so wake it.
  */
 export async function serveCounter(sandbox) {
   await sandbox.files.write('/tmp/counter.py', counter)
@@ -79,15 +79,15 @@ export async function serveCounter(sandbox) {
   await eventually(async () => (await sandbox.commands.run('curl -s localhost:8000 || true')).stdout === '1', 'the counter serves')
 }
 
-/** Gives the sandbox so much memory to keep, in MB, that keeping it takes a moment. */
+/** Makes the sandbox hold so many MB of memory that a pause takes a moment. */
 export async function fill(sandbox, megabytes) {
   const hold = `import os, time; x = os.urandom(16 << 20) * ${megabytes / 16}; open("/tmp/filled", "w"); time.sleep(1e6)`
   await sandbox.commands.run(`setsid python3 -c '${hold}' > /tmp/fill.log 2>&1 &`)
   await eventually(() => sandbox.files.exists('/tmp/filled'), 'its memory is full')
 }
 
-/** What changes with every boot of a guest. */
+/** An ID that changes with every boot of a guest. */
 export const bootID = async (sandbox) => (await sandbox.commands.run('cat /proc/sys/kernel/random/boot_id')).stdout
 
-/** The state of a sandbox as the API tells it. */
+/** The state of a sandbox according to the API. */
 export const stateOf = async (sandbox) => (await sandbox.getInfo()).state

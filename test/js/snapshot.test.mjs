@@ -26,7 +26,7 @@ describe('snapshots', () => {
     const listed = await sandbox.listSnapshots().nextItems()
     assert.deepEqual(listed.map((s) => s.snapshotId), [snapshot.snapshotId])
     await Promise.all(copies.map((copy) => copy.kill()))
-    // It survives its source.
+    // The snapshot outlives its source.
     await sandbox.kill()
     const late = await Sandbox.create(snapshot.snapshotId)
     assert.equal(await late.files.read('state.txt'), 'at the snapshot')
@@ -157,7 +157,7 @@ describe('snapshots', () => {
     assert.deepEqual(await ids({ sandboxId: one.sandboxId }), [])
   })
 
-  test('what else is asked for during a snapshot waits or is refused', async () => {
+  test('other requests during a snapshot wait or are refused', async () => {
     for (const [method, suffix, gone] of [['POST', '/pause', false], ['DELETE', '', true]]) {
       const sandbox = await create()
       await sandbox.files.write('/dev/shm/mark', 'in memory')
@@ -274,7 +274,7 @@ describe('fork', () => {
       const others = all[(i + 1) % 3]
       assert.equal((await ask(s, others.trafficAccessToken)).status, 403)
       assert.equal((await get(s, 49983, '/metrics', { headers: { 'X-Access-Token': others.envdAccessToken } })).status, 401)
-      // The counter of each goes on by itself.
+      // Each counter continues on its own.
       for (let n = 2; n < 4 + i; n++) assert.equal((await ask(s, s.trafficAccessToken)).body, `${n}`)
     }
     await Promise.all(forks.map((fork) => fork.kill()))

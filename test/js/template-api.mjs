@@ -1,6 +1,6 @@
-// What the SDK makes of the template routes, without a machine: an engine in the
-// test that starts this script plays the builds (internal/api/sdk_test.go). It
-// prints every line and fails a step that runs "whoami" as root123.
+// How the SDK uses the template routes, without a machine: the Go test that starts this
+// script has an engine that plays the builds (internal/api/sdk_test.go). It prints every
+// line and fails a step that runs "whoami" as root123.
 import assert from 'node:assert/strict'
 import { mkdtempSync, mkdirSync, readFileSync, writeFileSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -31,16 +31,16 @@ for (const want of [`info: Building template ${built.templateId}/${built.buildId
   assert.ok(messages.includes(want), `no line ${want} in ${messages.join('\n')}`)
 }
 assert.ok(messages.some((m) => /^info: Build finished, took /.test(m)), messages.join('\n'))
-// More lines than one page of log has, none lost and none twice.
+// More lines than a page of the log has; none may be lost or repeated.
 const numbered = messages.filter((m) => /line \d+$/.test(m)).map((m) => Number(m.match(/\d+$/)[0]))
 assert.deepEqual(numbered, [...Array(250).keys()])
 
-// The same files are there already when another template wants them.
+// The same files are already uploaded when another template needs them.
 messages.length = 0
 await Template.build(template().fromImage('ubuntu:22.04').copy('folder/*', 'folder'), 'again', { onBuildLogs })
 assert.ok(messages.some((m) => m.includes("Skipping upload of 'folder/*', already cached")), messages.join('\n'))
 
-// The failing step's line gets the blame, with the exact message.
+// The line of the failing step is blamed, with the exact message.
 const failing = template()
   .fromImage('ubuntu:22.04')
   .runCmd('true')
@@ -54,12 +54,12 @@ await assert.rejects(Template.build(failing, 'failing'), (error) => {
 })
 await assert.rejects(Template.build(template().fromTemplate('nothing-like-it'), 'orphan'), /template 'nothing-like-it' not found/)
 
-// In the background, the status can be read at once.
+// The status of a background build can be read at once.
 const background = await Template.buildInBackground(template().fromImage('ubuntu:22.04').runCmd('sleep 60'), 'slow:now')
 const status = await Template.getBuildStatus(background)
 assert.equal(status.status, 'building')
 assert.ok(Array.isArray(status.logEntries))
-// A newer build of the same tag ends it.
+// A newer build of the same tag ends the older one.
 await Template.build(template().fromImage('ubuntu:22.04'), 'slow:now')
 const ended = await Template.getBuildStatus(background)
 assert.equal(ended.status, 'error')

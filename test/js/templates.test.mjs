@@ -1,4 +1,4 @@
-// Template builds, as programs with the SDK make them.
+// Template builds, as programs make them with the SDK.
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
@@ -35,12 +35,12 @@ async function remove(name) {
   await fetch(`${process.env.E2B_API_URL}/templates/${encodeURIComponent(name)}`, { method: 'DELETE', headers: { 'X-API-Key': process.env.E2B_API_KEY } })
 }
 
-/** A start command that goes on after what a command prints, and is ready when that was read. */
+/** A start command that keeps running after a command has printed, and is ready once that was read. */
 const saying = (command) => [`${command}; sleep 1; touch /dev/shm/said; sleep 1000`, '[ -f /dev/shm/said ]']
 
 const template = () => Template({ fileContextPath: context })
 
-/** Builds under a name of its own; returns the name and the lines of the log. */
+/** Builds under a unique name; returns the name and the lines of the log. */
 async function build(steps, name, opts = {}) {
   name = `${name}-${unique}`
   if (!names.includes(name)) names.push(name)
@@ -190,14 +190,14 @@ test('says that memory ran out, and what gives more', async () => {
   }
 })
 
-test('says that a step waits for what its command left behind', async () => {
+test('warns that a step waits for a process that its command left behind', async () => {
   const warning = /^warn: \[builder 1\/2\] the command has ended, but a process .*>\/dev\/null 2>&1/
   const { lines } = await build(template().fromBaseImage().skipCache().runCmd('(sleep 12 &); echo begun').runCmd('sleep 8'), 'leftover')
   assert.equal(lines.filter((l) => warning.test(l)).length, 1, lines.join('\n'))
   assert.ok(!lines.some((l) => l.startsWith('warn: [builder 2/2]')), lines.join('\n'))
 })
 
-test('a failed rebuild leaves what there was', async () => {
+test('a failed rebuild leaves the previous build in place', async () => {
   const { name } = await build(template().fromBaseImage().runCmd('echo good > state'), 'rebuilt')
   const sandbox = await Sandbox.create(name)
   try {
@@ -246,7 +246,7 @@ test('a newer build takes the place of one under way', async () => {
   await outcome
 })
 
-// The rows of the contract's test matrix, as its own suites ask them.
+// Rows of the contract's test matrix.
 
 test('T1: copies a folder with links, and takes what the start command prints', async () => {
   const { lines } = await build(template().fromBaseImage().copy('folder/*', 'folder', { forceUpload: true }).runCmd('cat folder/test.txt')
@@ -281,7 +281,7 @@ test('T6: a background build is building by the very next request', async () => 
   names.push(name)
   const started = await Template.buildInBackground(template().fromUbuntuImage('22.04').runCmd('sleep 600'), `${name}:v1`, { cpuCount: 1, memoryMB: 1024 })
   assert.equal((await Template.getBuildStatus(started)).status, 'building')
-  await remove(name) // ends it
+  await remove(name) // ends the build
 })
 
 test('P6: a start command that is inherited runs where it was set', async () => {
@@ -302,7 +302,7 @@ test('P7: what a start command printed before it was ready is in the log', async
   assert.deepEqual(phases, ['[finalize]', 'Running start', 'Template is ready', '[optimize]'])
 })
 
-/** Calls the API as it is; the answer's body is returned. */
+/** Calls the API directly; returns the body of the answer. */
 async function call(method, path, body, want) {
   const answer = await fetch(process.env.E2B_API_URL + path, { method, body: body && JSON.stringify(body),
     headers: { 'X-API-Key': process.env.E2B_API_KEY, 'Content-Type': 'application/json', 'User-Agent': 'e2b-js-sdk/2.51.0' } })
@@ -311,7 +311,7 @@ async function call(method, path, body, want) {
   return text && JSON.parse(text)
 }
 
-/** Builds by raw requests, with an upload under any hash; of the context, if none is given. */
+/** Builds by raw requests, with an upload (by default of the context) under any hash. */
 async function rawBuild(name, start, { body = execFileSync('tar', ['-C', context, '-cf', '-', '.']), headers = {} } = {}) {
   name = `${name}-${unique}`
   names.push(name)
@@ -350,7 +350,7 @@ test('P9: files are taken as they come, under any hash', async () => {
   assert.deepEqual(printed(lines, '6/6'), ['4242:4242'])
 })
 
-test('files that cannot be used are asked for again', async () => {
+test('files that cannot be used are requested again', async () => {
   const copy = (source) => (hash) => ({ fromImage: 'e2bdev/base', steps: [{ type: 'COPY', args: [source, '/app/', '', ''], filesHash: hash }] })
   const begin = "failed to copy 'run.sh' to '/app/': "
   for (const [what, body] of [['This does not look like a tar archive', 'not a tar at all'], ["'run.sh' is not among the files", execFileSync('tar', ['-C', context, '-czf', '-', 'folder'])]]) {

@@ -1,5 +1,5 @@
-// What traffic does to a paused sandbox: it wakes the one that wants to be woken,
-// for a caller who could use it, and no other.
+// How traffic affects a paused sandbox: it wakes only a sandbox that wants to be woken, and
+// only for a caller who could use it.
 import { describe, test } from 'node:test'
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -14,7 +14,7 @@ function assertNotFound(answer, sandbox) {
   assert.deepEqual({ sandboxId, message, code }, { sandboxId: sandbox.sandboxId, message: 'The sandbox was not found', code: 502 })
 }
 
-/** How long the sandbox has to live, in seconds. */
+/** How many seconds the sandbox has left to live. */
 async function secondsLeft(sandbox) {
   return ((await sandbox.getInfo()).endAt - Date.now()) / 1000
 }
@@ -40,7 +40,7 @@ describe('traffic to a paused sandbox', { concurrency: 3 }, () => {
     assert.equal(await stateOf(sandbox), 'paused')
     await sandbox.connect()
     assert.equal((await sandbox.commands.run('echo back')).stdout, 'back\n')
-    // From now on there is memory to wake from.
+    // From here on there is memory to wake it from.
     await sandbox.pause()
     assert.equal((await sandbox.commands.run('echo woken')).stdout, 'woken\n')
   })
@@ -106,14 +106,15 @@ describe('traffic to a paused sandbox', { concurrency: 3 }, () => {
     await fill(sandbox, 256)
     let pausing = true
     const paused = api('POST', `/sandboxes/${sandbox.sandboxId}/pause`).finally(() => { pausing = false })
-    // A request that the guest has when it freezes is cut, so the first one waits for this.
+    // A request that the guest holds when it freezes is cut off, so the first one waits for
+    // this.
     await eventually(async () => (await stateOf(sandbox)) === 'paused', 'the pause has begun')
     const answers = []
     while (pausing && answers.length < 100) {
       answers.push(get(sandbox, 8000))
       await sleep(2)
     }
-    // Ten more that find it paused or on its way back.
+    // Ten more, which find it paused or resuming.
     for (let i = 0; i < 10; i++) answers.push(get(sandbox, 8000))
     assert.equal((await paused).status, 204)
     const all = await Promise.all(answers)
@@ -130,13 +131,13 @@ describe('traffic to a paused sandbox', { concurrency: 3 }, () => {
     assert.equal(await sandbox.pause(), true)
     assert.notEqual(await Promise.race([cut, sleep(2000)]), 200)
     assert.equal(await stateOf(sandbox), 'paused')
-    await sleep(500) // in which nothing may happen
+    await sleep(500) // nothing may happen during this time
     assert.equal(await stateOf(sandbox), 'paused')
     assert.ok(Number((await get(sandbox, 8000)).body) > 2)
   })
 })
 
-test('a sandbox that keeps only its disk cannot ask to be woken', async () => {
+test('a sandbox that keeps only its disk cannot be set to wake for traffic', async () => {
   for (const body of [{ autoPause: true, autoPauseMemory: false, autoResume: { enabled: true } }, { autoPauseMemory: false }]) {
     const refused = await api('POST', '/v2/sandboxes', { templateID: 'base', ...body })
     assert.equal(refused.status, 400, JSON.stringify(refused.body))

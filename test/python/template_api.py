@@ -1,8 +1,8 @@
-"""What the SDK makes of the template routes, without a machine.
+"""How the SDK uses the template routes, without a machine.
 
-An engine in the test that starts this script plays the builds
-(internal/api/sdk_test.go). The SDK parses only the documented success codes and
-fails on a missing key, which is the point.
+The Go test that starts this script has an engine that plays the builds
+(internal/api/sdk_test.go). The SDK accepts only the documented success codes and fails
+on a missing key, which is what this tests.
 """
 
 import os

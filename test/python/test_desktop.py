@@ -1,4 +1,4 @@
-"""The desktop's Python SDK against the template desktop, which must be built."""
+"""The desktop's Python SDK. The template desktop must be built."""
 
 import io
 import time
@@ -33,8 +33,8 @@ class Desktop(unittest.TestCase):
         before = self.screen().crop(around).tobytes()
 
         def menu():
-            self.desktop.right_click()  # a session that has just begun may not hear the first
-            time.sleep(5)  # as long as E2B's own suite leaves to XFCE
+            self.desktop.right_click()  # a new session may miss the first click
+            time.sleep(5)  # XFCE needs this long
             seen = self.screen().crop(around).tobytes() != before
             self.desktop.press("esc")
             return seen

@@ -1,5 +1,5 @@
-"""The code interpreter's Python SDK against the template code-interpreter-v1, which
-must be built: the rows that its JavaScript twin has too."""
+"""The code interpreter's Python SDK: the same rows as its JavaScript twin. The template
+code-interpreter-v1 must be built."""
 
 import asyncio
 import json
@@ -176,7 +176,7 @@ class Survival(unittest.TestCase):
             self.assertRegex(old, re.compile(r"^\d+\n$"))
             try:
                 sandbox.commands.run(f"kill -9 $(pgrep -f '{pattern}')", user="root")
-            except Exception:  # the shell's own command line has the words too
+            except Exception:  # the command line of the shell matches too
                 pass
             end = time.monotonic() + 120
             while True:

@@ -16,7 +16,7 @@ def count(sandbox):
 
 
 def started(case, **options):
-    """A sandbox with a process that counts in memory, and a file."""
+    """Creates a sandbox with a file, and with a process that counts in memory."""
     sandbox = Sandbox.create(timeout=120, **options)
     case.addCleanup(sandbox.kill)
     sandbox.files.write("mark.txt", "mine")
@@ -145,7 +145,7 @@ class Fork(unittest.TestCase):
 
 
 async def begun(sandbox, snapshot):
-    """Returns once the sandbox is in its snapshot, during which its time is not changed."""
+    """Returns while the sandbox's snapshot is being made, when its time-out cannot be changed."""
     while not snapshot.done():
         try:
             await sandbox.set_timeout(120)

@@ -19,7 +19,7 @@ from e2b import (
 
 
 def eventually(probe, what, seconds=60):
-    """Calls probe until it returns a true value, which it returns."""
+    """Calls probe until it returns a true value, and returns that value."""
     end = time.monotonic() + seconds
     while True:
         value = probe()
@@ -159,7 +159,7 @@ class Lifecycle(unittest.TestCase):
         self.assertTrue(sandbox.is_running())
         sandbox.set_timeout(1)
         eventually(lambda: not sandbox.is_running(), "the time-out ends the sandbox")
-        # Until it is gone it is being killed, and a kill then has its wish.
+        # Until it is gone it is being killed, and a second kill succeeds.
         eventually(lambda: not sandbox.kill(), "there is nothing to kill")
 
     def test_connect(self):

@@ -1,4 +1,4 @@
-"""Template builds by the Python SDK: the twin of the rows T1 to T5 in templates.test.mjs."""
+"""Template builds by the Python SDK: rows T1 to T5, as in templates.test.mjs."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ class Templates(unittest.TestCase):
         return Template(file_context_path=self.context)
 
     def build(self, steps, **options):
-        """Builds under a name that goes with the test; returns it and the log."""
+        """Builds under a name derived from the test; returns the name and the log."""
         name = f"py-{uuid.uuid4().hex[:12]}"
         self.addCleanup(httpx.delete, f"{os.environ['E2B_API_URL']}/templates/{name}",
                         headers={"X-API-Key": os.environ["E2B_API_KEY"]}, timeout=60)

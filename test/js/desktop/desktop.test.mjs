@@ -1,5 +1,5 @@
-// The screen, the mouse and the files of the desktop, through its SDK, against the
-// template desktop, which must be built.
+// The screen, the mouse and the files of the desktop, through its SDK. The template desktop
+// must be built.
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { Sandbox } from '@e2b/desktop'
@@ -31,8 +31,8 @@ test('opens the menu of the desktop by a right click', async () => {
   const before = await screen()
   assert.equal(before.width, 1024)
   await eventually(async () => {
-    await desktop.rightClick() // a session that has just begun may not hear the first
-    await pause(5000) // as long as E2B's own suite leaves to XFCE
+    await desktop.rightClick() // a new session may miss the first click
+    await pause(5000) // XFCE needs this long
     const seen = !box(await screen(), x, y, 100).equals(box(before, x, y, 100))
     await desktop.press('esc')
     return seen

@@ -1,4 +1,4 @@
-// The programs of the desktop, as people and their agents start them.
+// The programs of the desktop, started as people and their agents do.
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { Sandbox } from '@e2b/desktop'
@@ -7,11 +7,11 @@ import { eventually } from '../sandbox.mjs'
 import { decode } from './screen.mjs'
 
 let desktop
-let broken // waits for a minute by itself, so it begins with the first test
+let broken // waits for a minute, so it starts before the first test
 before(async () => {
   desktop = await Sandbox.create({ timeoutMs: 600_000 })
   broken = withoutWindows()
-  broken.catch(() => {}) // the last test sees it
+  broken.catch(() => {}) // the last test reports it
 }, { timeout: 240_000 })
 after(() => desktop?.kill())
 
@@ -80,7 +80,7 @@ test('launches google-chrome on a page', async () => {
   await desktop.commands.run(`pkill -f chromium`).catch(() => {})
 })
 
-/** Starts a desktop whose window manager is missing, and looks what is left of it. */
+/** Starts a desktop without a window manager, and checks what is left of it. */
 async function withoutWindows() {
   const name = 'desktop-without-windows'
   await Template.build(Template().fromTemplate('desktop').runCmd('mv /usr/bin/xfwm4 /usr/bin/xfwm4-away', { user: 'root' }), name, { cpuCount: 4, memoryMB: 4096 })

@@ -1,11 +1,11 @@
-// What the desktop's suites share: pictures of its screen as points.
+// Shared by the desktop's suites: reads pictures of its screen.
 import { inflateSync } from 'node:zlib'
 
-/** The points of a PNG of 8 bits a channel that is not interlaced, as scrot makes them. */
+/** The pixels of a PNG with 8 bits per channel, not interlaced, as scrot writes them. */
 export function decode(png) {
   const width = png.readUInt32BE(16), height = png.readUInt32BE(20)
   const channels = { 2: 3, 6: 4 }[png[25]]
-  if (png[24] !== 8 || !channels || png[28] !== 0) throw new Error('not a picture that scrot makes')
+  if (png[24] !== 8 || !channels || png[28] !== 0) throw new Error('not a PNG as scrot writes them')
   const data = []
   for (let at = 8; at < png.length; at += 12 + png.readUInt32BE(at)) {
     if (png.toString('latin1', at + 4, at + 8) === 'IDAT') data.push(png.subarray(at + 8, at + 8 + png.readUInt32BE(at)))
@@ -27,7 +27,7 @@ function paeth(left, up, corner) {
   return byLeft <= byUp && byLeft <= byCorner ? left : byUp <= byCorner ? up : corner
 }
 
-/** The points of a square round (x, y). */
+/** The pixels of a square around (x, y). */
 export function box({ width, channels, points }, x, y, size) {
   const rows = []
   for (let row = y - size / 2; row < y + size / 2; row++) {

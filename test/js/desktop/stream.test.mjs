@@ -1,5 +1,5 @@
-// The desktop's stream, as a person sees it: a real Chromium opens the stream's URL
-// through Shoal's proxy.
+// The desktop's stream as a person sees it: a real Chromium opens the stream's URL through
+// Shoal's proxy.
 import assert from 'node:assert/strict'
 import { after, afterEach, before, test } from 'node:test'
 import { Sandbox } from '@e2b/desktop'
@@ -16,19 +16,19 @@ after(async () => {
   await desktop?.kill()
 })
 
-afterEach(() => desktop.stream.stop().catch(() => {})) // it may have been stopped
+afterEach(() => desktop.stream.stop().catch(() => {})) // it may be stopped already
 
 /** Opens a stream's URL, with the name and the port at which the proxy serves here. */
 async function open(url) {
   const there = new URL(url)
   assert.equal(there.host, `6080-${desktop.sandboxId}.${desktop.sandboxDomain}`)
   const page = await browser.newPage()
-  page.troubles = [] // what the page could not load
+  page.troubles = [] // what the page failed to load
   page.on('requestfailed', (request) => {
     const { errorText } = request.failure()
     page.troubles.push(`${request.url()}: ${errorText}`)
-    // Where Chromium and the sandboxes share a machine, each sandbox that begins or ends
-    // changes Chromium's network, and it gives up what it is loading.
+    // When Chromium runs on the sandboxes' machine, each sandbox that starts or ends
+    // changes its network, and it cancels what it is loading.
     if (errorText === 'net::ERR_NETWORK_CHANGED') reload(page)
   })
   page.on('response', (answer) => { if (answer.status() >= 400) page.troubles.push(`${answer.url()}: ${answer.status()}`) })
@@ -37,10 +37,10 @@ async function open(url) {
   return page
 }
 
-/** Loads a page again, once for all of its files that were given up together. */
+/** Reloads a page, only once even if several of its files were canceled. */
 function reload(page) {
   page.reloading ??= setTimeout(async () => {
-    await page.reload({ waitUntil: 'commit', timeout: 150_000 }).catch(() => {}) // it is closed, or given up again
+    await page.reload({ waitUntil: 'commit', timeout: 150_000 }).catch(() => {}) // it is closed, or was canceled again
     page.reloading = undefined
   }, 500)
 }
@@ -48,8 +48,8 @@ function reload(page) {
 const connected = (page) => shows(page, 'html.noVNC_connected', 'attached')
 
 /** Resolves when a page shows what the selector says. noVNC is some fifty files, and the
- * desktop's server begins a process for each connection, which takes long on a busy
- * machine; if it never ends, this says what was seen. */
+ * desktop's server starts a process for each connection, which takes long on a busy
+ * machine. On a time-out, the error tells what was seen. */
 async function shows(page, selector, state) {
   try {
     return await page.waitForSelector(selector, { state, timeout: 150_000 })
@@ -60,8 +60,8 @@ async function shows(page, selector, state) {
   }
 }
 
-/** How many colours the canvas of a page shows, of the desktop's 1024 × 768 points. */
-const colours = (page) => page.evaluate(() => {
+/** How many colors the canvas of a page shows, of the desktop's 1024 × 768 pixels. */
+const colors = (page) => page.evaluate(() => {
   const canvas = document.querySelector('#noVNC_container canvas')
   if (canvas?.width !== 1024 || canvas?.height !== 768) return 0
   const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height)
@@ -85,12 +85,12 @@ test('shows the desktop, and takes the mouse and the keyboard', async () => {
   await assert.rejects(desktop.stream.start(), /Stream is already running/)
   const page = await open(desktop.stream.getUrl())
   await connected(page)
-  await eventually(async () => (await colours(page)) > 50, 'the page shows the desktop', 60_000)
+  await eventually(async () => (await colors(page)) > 50, 'the page shows the desktop', 60_000)
   await point(page, 200, 300)
   await eventually(async () => near(await desktop.getCursorPosition(), 200, 300), 'the mouse follows', 90_000)
   const watcher = await open(desktop.stream.getUrl({ viewOnly: true }))
   await connected(watcher)
-  await eventually(async () => (await colours(watcher)) > 50, 'a second page shows the desktop', 60_000)
+  await eventually(async () => (await colors(watcher)) > 50, 'a second page shows the desktop', 60_000)
   await point(watcher, 700, 600)
   await point(page, 500, 500)
   await eventually(async () => near(await desktop.getCursorPosition(), 500, 500), 'the mouse follows the first page only', 90_000)
@@ -117,15 +117,15 @@ test('asks for the key that it was started with', async () => {
   await stranger.close()
   const page = await open(desktop.stream.getUrl({ authKey: key }))
   await connected(page)
-  await eventually(async () => (await colours(page)) > 50, 'the page shows the desktop', 60_000)
+  await eventually(async () => (await colors(page)) > 50, 'the page shows the desktop', 60_000)
   await page.close()
   await desktop.stream.stop()
 })
 
 test('can be started at once after its end, even if the server hangs', async () => {
-  const withoutKey = { requireAuth: false } // the SDK goes on asking for a key once it did
+  const withoutKey = { requireAuth: false } // once it has required a key, the SDK keeps doing so
   await desktop.stream.start(withoutKey)
-  await desktop.commands.run('kill -STOP $(pgrep -x x11vnc)') // no signal is handled any more
+  await desktop.commands.run('kill -STOP $(pgrep -x x11vnc)') // now it handles no signals
   await desktop.stream.stop()
   await desktop.stream.start(withoutKey)
   const page = await open(desktop.stream.getUrl())

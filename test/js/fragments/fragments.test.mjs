@@ -1,5 +1,5 @@
-// The templates of the Fragments app, which must be built: those that FRAGMENTS names.
-// A server answers at once, and what is written into the app's file is seen in a browser.
+// The templates of the Fragments app. Those that FRAGMENTS names must be built. Their
+// server answers at once, and a browser shows what is written into the app's file.
 import assert from 'node:assert/strict'
 import http from 'node:http'
 import { after, before, test } from 'node:test'
@@ -18,7 +18,7 @@ let browser
 before(async () => { browser = await browse() }, { timeout: 240_000 })
 after(() => browser?.close())
 
-/** The status of a page, by the name of its host. */
+/** The status of a page, requested by host name. */
 function status(sandbox, port) {
   return new Promise((resolve, reject) => {
     http.get(hostRequest(sandbox, port), (answer) => {
@@ -28,12 +28,12 @@ function status(sandbox, port) {
   })
 }
 
-/** Resolves when a freshly opened page shows a text. */
+/** Resolves when a newly opened page shows a text. */
 async function shows(sandbox, port, text) {
   const page = await browser.newPage()
   try {
     await eventually(async () => {
-      await page.goto(address(sandbox, port), { timeout: 60_000 }).catch(() => {}) // it may reload itself meanwhile
+      await page.goto(address(sandbox, port), { timeout: 60_000 }).catch(() => {}) // it may reload itself in the meantime
       return page.getByText(text).first().waitFor({ timeout: 20_000 }).then(() => true, () => false)
     }, `the page shows ${text}`, 150_000)
   } finally {

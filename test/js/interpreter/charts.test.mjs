@@ -1,4 +1,4 @@
-// What figures look like as data: every kind of chart, through the code interpreter SDK.
+// Figures as data: every kind of chart, through the code interpreter SDK.
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
 import { create, run } from './execution.mjs'
@@ -9,7 +9,7 @@ before(async () => {
   await run(sandbox, 'import datetime\nimport numpy as np\nimport matplotlib.pyplot as plt')
 })
 
-/** Draws, and returns the chart of the one figure, whose picture is there too. */
+/** Draws, and returns the chart of the only figure, which must have a picture too. */
 async function chart(code) {
   const { results, logs } = await run(sandbox, `plt.close("all")\n${code}\nplt.show()`)
   assert.equal(results.length, 1, code)
@@ -58,7 +58,7 @@ test('boxes with whiskers', async () => {
   assert.deepEqual(box.elements, [
     { label: 'a', min: 1, first_quartile: 2, median: 3, third_quartile: 4, max: 5, outliers: [] },
     { label: 'b', min: 10, first_quartile: 22.5, median: 35, third_quartile: 47.5, max: 50, outliers: [200] }])
-  await chart('plt.boxplot([[1, 2, 3]])') // has labels that are NumPy's, of which the chart's models warn
+  await chart('plt.boxplot([[1, 2, 3]])') // its labels are NumPy values, about which the models of charts warn
 })
 
 test('scales', async () => {

@@ -1,5 +1,6 @@
-// Contexts of the code interpreter: apart from each other, and whole whatever is done
-// to them at once. Everything holds in an open sandbox and in one whose traffic is private.
+// Contexts of the code interpreter: they are isolated from each other, and stay whole under
+// concurrent requests. Every test runs in an open sandbox and in one whose traffic is
+// private.
 import assert from 'node:assert/strict'
 import { before, describe, test } from 'node:test'
 import { create, kernels, pause, request, run } from './execution.mjs'
@@ -65,7 +66,7 @@ describe('a context whose life changes while it runs', () => {
   })
   const asleep = 'print("asleep", flush=True)\nimport time; time.sleep(300)'
 
-  /** Starts code, and resolves when it runs; its end is behind a function. */
+  /** Starts code and resolves when it runs, with a function that awaits its end. */
   async function started(context, code = asleep) {
     let end
     await new Promise((resolve, reject) => {
@@ -86,7 +87,7 @@ describe('a context whose life changes while it runs', () => {
     assert.equal(await kernels(sandbox), before_)
   })
 
-  test('restarts many times at once', async () => {
+  test('can be restarted many times at once', async () => {
     const context = await sandbox.createCodeContext()
     const end = await started(context)
     await Promise.all(Array.from({ length: 4 }, () => sandbox.restartCodeContext(context)))
@@ -101,7 +102,7 @@ describe('a context whose life changes while it runs', () => {
     const end = await started(context)
     const waits = sandbox.runCode('1 + 1', { context })
     waits.catch(() => {})
-    await pause(1500) // the second has reached the server
+    await pause(1500) // the second request has reached the server
     await sandbox.removeCodeContext(context)
     assert.equal((await end()).error.name, 'UnexpectedEndOfExecution')
     assert.equal((await waits).error.name, 'UnexpectedEndOfExecution')
@@ -120,11 +121,11 @@ describe('a context whose life changes while it runs', () => {
     assert.equal(await kernels(sandbox), before_)
   })
 
-  test('loses its client while it is restarted', async () => {
+  test('survives losing its client during a restart', async () => {
     const context = await sandbox.createCodeContext()
     await run(sandbox, 'kept = 1', { context })
     let error
-    for (let wait = 50; error?.name !== 'NameError' && wait < 10_000; wait *= 5) { // a request that never arrived restarts nothing
+    for (let wait = 50; error?.name !== 'NameError' && wait < 10_000; wait *= 5) { // a request that never arrived does not restart it
       const giveUp = new AbortController()
       const restart = request(sandbox, `/contexts/${context.id}/restart`, { method: 'POST', signal: giveUp.signal }).catch(() => {})
       await pause(wait)
@@ -137,7 +138,7 @@ describe('a context whose life changes while it runs', () => {
     await sandbox.removeCodeContext(context)
   })
 
-  test('loses a client that waits for its turn', async () => {
+  test('survives losing a client that waits for its turn', async () => {
     const context = await sandbox.createCodeContext()
     const end = await started(context, 'print("begun", flush=True)\nimport time; time.sleep(8); "whole"')
     await assert.rejects(sandbox.runCode('never = 1', { context, timeoutMs: 1000 }), /timed out/)
@@ -146,7 +147,7 @@ describe('a context whose life changes while it runs', () => {
     await sandbox.removeCodeContext(context)
   })
 
-  test('cannot be restarted where its directory is gone', async () => {
+  test('cannot be restarted if its directory is gone', async () => {
     await sandbox.commands.run('mkdir /tmp/gone')
     const context = await sandbox.createCodeContext({ cwd: '/tmp/gone' })
     await sandbox.commands.run('rmdir /tmp/gone')

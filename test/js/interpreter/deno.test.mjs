@@ -1,5 +1,5 @@
-// What is particular to JavaScript and TypeScript, whose kernel is Deno's, against the
-// template code-interpreter-v1, which must be built.
+// What is particular to JavaScript and TypeScript, which run in Deno's kernel. The template
+// code-interpreter-v1 must be built.
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
 import { create, run } from './execution.mjs'
@@ -10,7 +10,7 @@ before(async () => { sandbox = await create() })
 test('gives all output and the result of a cell that prints much', async () => {
   const lines = Array.from({ length: 20 }, (_, i) => `${i}\n`).join('')
   for (const language of ['js', 'ts']) {
-    for (let round = 0; round < 10; round++) { // without care it is lost in most rounds
+    for (let round = 0; round < 10; round++) { // without special care, output is lost in most rounds
       const { logs, text } = await run(sandbox, 'for (let i = 0; i < 20; i++) console.log(i)\n42', { language })
       assert.deepEqual([logs.stdout.join(''), text], [lines, '42'], language)
       const { error, logs: failed } = await sandbox.runCode('for (let i = 0; i < 20; i++) console.log(i)\nthrow new RangeError("no")', { language })

@@ -1,4 +1,4 @@
-// What the interpreter's suites share.
+// Shared by the interpreter's suites.
 import assert from 'node:assert/strict'
 import { after } from 'node:test'
 import { Sandbox } from '@e2b/code-interpreter'
@@ -20,13 +20,13 @@ export async function run(sandbox, code, opts) {
   return execution
 }
 
-/** A request to the interpreter's own API, past the SDK. */
+/** A request to the interpreter's own API, without the SDK. */
 export function request(sandbox, path, init = {}) {
   const headers = { 'Content-Type': 'application/json', 'E2b-Sandbox-Id': sandbox.sandboxId, 'E2b-Sandbox-Port': '49999' }
   return fetch(new URL(path, process.env.E2B_SANDBOX_URL), { ...init, headers: { ...headers, ...init.headers } })
 }
 
-/** How many Python kernels there are in the sandbox. */
+/** How many Python kernels run in the sandbox. */
 export async function kernels(sandbox) {
   return Number((await sandbox.commands.run('pgrep -fc [i]pykernel_launcher || true')).stdout)
 }

@@ -1,5 +1,5 @@
-// Languages, results and variables of the code interpreter, through its SDK, against
-// the template code-interpreter-v1, which must be built.
+// Languages, results and variables of the code interpreter, through its SDK. The template
+// code-interpreter-v1 must be built.
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
 import { create, request, run } from './execution.mjs'
@@ -94,7 +94,7 @@ test('gives what was displayed, and no more', async () => {
     assert.equal(results[0].isMainResult, false)
   }
   const { results } = await run(sandbox, 'display({"application/x-own": "mine"}, raw=True)')
-  assert.deepEqual(results[0].raw.extra, { 'application/x-own': 'mine' }) // the SDK's own extra leaves it out
+  assert.deepEqual(results[0].raw.extra, { 'application/x-own': 'mine' }) // the SDK's `extra` leaves it out
 })
 
 test('shows images, in code that is indented', async () => {

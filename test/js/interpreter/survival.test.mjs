@@ -1,5 +1,5 @@
-// What the code interpreter outlives: clients that go away, kernels and servers that
-// are killed, pauses, and the end of its sandbox.
+// What the code interpreter survives: clients that go away, kernels and servers that are
+// killed, pauses, and the end of its sandbox.
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
 import { Sandbox, TimeoutError } from '@e2b/code-interpreter'
@@ -9,7 +9,7 @@ import { create, kernels, request, run } from './execution.mjs'
 let sandbox
 before(async () => { sandbox = await create() })
 
-test('gives up what its client gives up', async () => {
+test('interrupts an execution whose client has gone', async () => {
   await run(sandbox, 'kept = 1')
   await assert.rejects(sandbox.runCode('import time; time.sleep(300)', { timeoutMs: 3000 }), /timed out/)
   const started = Date.now()
@@ -19,13 +19,13 @@ test('gives up what its client gives up', async () => {
   assert.equal((await run(sandbox, '1 + 1', { language: 'js', timeoutMs: 60_000 })).text, '2')
 })
 
-test('keeps the state of Python that awaited something', async () => {
+test('keeps the state of a Python context whose code was awaiting', async () => {
   await run(sandbox, 'kept = 2')
   await assert.rejects(sandbox.runCode('import asyncio; await asyncio.sleep(300)', { timeoutMs: 1000 }), /timed out/)
   assert.equal((await run(sandbox, 'kept')).text, '2')
 })
 
-test('restores variables after an execution that was given up', async () => {
+test('restores variables after an abandoned execution', async () => {
   const code = 'import os, time; time.sleep(300)'
   await assert.rejects(sandbox.runCode(code, { envs: { MINE: 'x' }, timeoutMs: 1000 }), /timed out/)
   assert.equal((await run(sandbox, 'import os; str(os.getenv("MINE"))')).text, 'None')
@@ -38,7 +38,7 @@ test('replaces a kernel that ignores interrupts', async () => {
   assert.equal(await kernels(sandbox), 1)
 })
 
-test('looks after its client in silence', async () => {
+test('checks for its client during silence', async () => {
   const answer = await request(sandbox, '/execute?source=ci', { method: 'POST', body: JSON.stringify({ code: 'import time; time.sleep(7.5)\n1', language: null, unknown: 1 }) })
   const lines = (await answer.text()).trim().split('\n').map((line) => JSON.parse(line).type)
   assert.deepEqual(lines, ['number_of_executions', 'keepalive', 'result', 'end_of_execution'])
@@ -48,13 +48,13 @@ test('survives a killed kernel', async () => {
   const { error } = await sandbox.runCode('import os; os.kill(os.getpid(), 9)')
   assert.deepEqual([error.name, error.value], ['ContextRestarting', 'Context was restarted'])
   assert.equal((await run(sandbox, '1 + 1')).text, '2')
-  await sandbox.commands.run('pkill -9 -f [i]pykernel_launcher; sleep 1', { user: 'root' }) // until the server has seen it
+  await sandbox.commands.run('pkill -9 -f [i]pykernel_launcher; sleep 1', { user: 'root' }) // until the server has noticed
   assert.equal((await run(sandbox, '1 + 1')).text, '2')
 })
 
 for (const pattern of ['jupyter server', 'uvicorn main:app']) {
   test(`heals after kill -9 $(pgrep -f '${pattern}')`, async () => {
-    const server = `pgrep -f '[/]python .*${pattern}'` // and not the shell that looks for it
+    const server = `pgrep -f '[/]python .*${pattern}'` // but not the shell that runs pgrep
     const { stdout: old } = await sandbox.commands.run(server, { user: 'root' })
     assert.match(old, /^\d+\n$/, 'one process is the server')
     await run(sandbox, 'lost = 1')

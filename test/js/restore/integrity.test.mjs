@@ -1,10 +1,10 @@
-// Bytes in memory and on disk across pauses, most useful where no paused sandbox
-// rests in memory, so that each one is read back from what was written.
+// Bytes in memory and on disk across pauses. Most useful if no paused sandbox rests in
+// memory, so that each one is read back from what was written.
 import { describe, test } from 'node:test'
 import assert from 'node:assert/strict'
 import { bootID, create, eventually, get } from '../sandbox.mjs'
 
-/** Holds memory, changes some pages of it when told to, and tells its hash. */
+/** Holds memory, changes some of its pages when told to, and prints its hash. */
 const keeper = `
 import hashlib, http.server, mmap, os
 page = mmap.PAGESIZE
@@ -24,7 +24,7 @@ class H(http.server.BaseHTTPRequestHandler):
 http.server.HTTPServer(("0.0.0.0", 8000), H).serve_forever()
 `
 
-/** Writes in all the ways that leave something else than a whole file behind. */
+/** Writes in all the ways that leave more than plain, complete files. */
 const scribbler = `
 import os, random, sys
 n = int(sys.argv[1])

@@ -12,8 +12,9 @@ import (
 	"shoal/test/installation"
 )
 
-// another starts an installation beside that of all tests, for what would disturb
-// them. prepare, if not nil, is called before. Nothing is left of it afterwards.
+// another starts a second installation, for tests that would disturb the others. It calls
+// prepare before the start, unless that is nil. At the end of the test nothing is left of
+// it.
 func another(t *testing.T, name string, prepare func(*box), env ...string) *running {
 	t.Helper()
 	i, err := installation.New(repository, name, 67, append(env, "SHOAL_LOG_FORMAT=text")...)
@@ -35,14 +36,14 @@ func another(t *testing.T, name string, prepare func(*box), env ...string) *runn
 	return r
 }
 
-// running is an installation whose process may be ended and started again.
+// running is an installation whose process can be stopped and started again.
 type running struct {
 	*box
 	t       *testing.T
-	process *installation.Process // nil while there is none
+	process *installation.Process // nil while none runs
 }
 
-// up starts `shoal up` with more arguments.
+// up starts `shoal up` with additional arguments.
 func (r *running) up(args ...string) {
 	r.t.Helper()
 	p, err := r.Start(append([]string{"up"}, args...)...)
@@ -55,7 +56,7 @@ func (r *running) up(args ...string) {
 	}
 }
 
-// stop ends the process by a signal.
+// stop stops the process by a signal.
 func (r *running) stop(sig syscall.Signal) {
 	r.t.Helper()
 	err := r.process.Stop(sig, time.Minute)
@@ -75,7 +76,7 @@ func (r *running) end() {
 	}
 }
 
-// demand makes an API request that has to be answered with a status.
+// demand makes an API request that must be answered with the given status.
 func (b *box) demand(t *testing.T, want int, method, path, body string) string {
 	t.Helper()
 	status, answer := b.call(t, method, path, body)
@@ -92,18 +93,19 @@ type refusal struct {
 	ErrorCode      string `json:"error_code"`
 }
 
-// refused makes an API request that has to fail with an error of the catalogue.
+// refused makes an API request that must fail with the given error of the catalogue.
 func (b *box) refused(t *testing.T, code, method, path, body string) refusal {
 	t.Helper()
 	status, answer := b.call(t, method, path, body)
 	var r refusal
-	if err := json.Unmarshal([]byte(answer), &r); err != nil || status/100 == 2 || r.ErrorCode != code || r.Code != status {
+	if err := json.Unmarshal([]byte(answer), &r); err != nil || status/100 == 2 || r.ErrorCode != code ||
+		r.Code != status {
 		t.Errorf("%s %s: %d %s; want an error %s", method, path, status, answer, code)
 	}
 	return r
 }
 
-// state is what the API says of a sandbox: running, paused or gone.
+// state returns a sandbox's state according to the API: running, paused or gone.
 func (b *box) state(t *testing.T, c created) string {
 	t.Helper()
 	status, body := b.call(t, "GET", "/sandboxes/"+c.SandboxID, "")
@@ -117,7 +119,7 @@ func (b *box) state(t *testing.T, c created) string {
 	return d.State
 }
 
-// write puts a file into a sandbox, through the proxy as an SDK does.
+// write puts a file into a sandbox, through the proxy like an SDK.
 func (b *box) write(t *testing.T, c created, path, text string) {
 	t.Helper()
 	if status, answer := b.file(t, c, "POST", path, bytes.NewBufferString(text)); status != 200 {
@@ -125,7 +127,7 @@ func (b *box) write(t *testing.T, c created, path, text string) {
 	}
 }
 
-// read expects a file in a sandbox.
+// read checks the content of a file in a sandbox.
 func (b *box) read(t *testing.T, c created, path, want string) {
 	t.Helper()
 	if status, text := b.file(t, c, "GET", path, nil); status != 200 || text != want {
@@ -137,7 +139,8 @@ func (b *box) file(t *testing.T, c created, method, path string, body io.Reader)
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	status, data, err := b.Envd(ctx, c.SandboxID, c.EnvdAccessToken, method, "/files?username=root&path="+path, body)
+	status, data, err := b.Envd(ctx, c.SandboxID, c.EnvdAccessToken, method,
+		"/files?username=root&path="+path, body)
 	if err != nil {
 		t.Fatalf("%s %s: %v", method, path, err)
 	}

@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestFullDisk lets pauses and snapshots fail because there is no room for them. The
-// sandbox goes on as if nothing had been, the caller learns why, nothing is left, and
-// with room the same request succeeds.
+// TestFullDisk makes pauses and snapshots fail because the disk is full. The sandbox
+// continues as if nothing had happened, the caller learns why, nothing is left behind, and
+// once there is room the same request succeeds.
 func TestFullDisk(t *testing.T) {
 	r := another(t, "full", func(b *box) { mountMemory(t, b.DataDir, "512m") },
 		"SHOAL_WARM_MAX=0", "SHOAL_SHELLS=0", "SHOAL_REST_TIME=0")
@@ -100,7 +100,7 @@ s.commands.run("head -c 16M /dev/urandom > /dev/shm/big; head -c 16M /dev/urando
 			t.Errorf("%s moved the end from %s to %s", try.suffix, end, now)
 		}
 	}
-	// Its time ends, it cannot be paused, and so it lives on until that is tried again.
+	// At its time-out it cannot be paused, so it lives on until the next attempt.
 	r.demand(t, 204, "POST", path+"/timeout", `{"timeout":0}`)
 	eventually(t, 10*time.Second, "the failed pause at the deadline gives it more time", func() bool {
 		return r.endOf(t, c).After(time.Now().Add(10*time.Second)) && r.state(t, c) == "running"
@@ -108,7 +108,8 @@ s.commands.run("head -c 16M /dev/urandom > /dev/shm/big; head -c 16M /dev/urando
 	whole("after its time")
 	noArtifacts("the pause at the deadline")
 
-	r.demand(t, 204, "POST", path+"/timeout", `{"timeout":600}`) // not to be tried again meanwhile
+	// So that it is not tried again in the meantime.
+	r.demand(t, 204, "POST", path+"/timeout", `{"timeout":600}`)
 	empty()
 	for _, body := range []string{`{}`, `{"memory":false}`} {
 		r.demand(t, 204, "POST", path+"/pause", body)
@@ -122,7 +123,7 @@ s.commands.run("head -c 16M /dev/urandom > /dev/shm/big; head -c 16M /dev/urando
 	}
 }
 
-// mountMemory puts a file system of a bounded size at a directory.
+// mountMemory mounts a file system of a limited size at a directory.
 func mountMemory(t *testing.T, dir, size string) {
 	t.Helper()
 	if err := os.Mkdir(dir, 0o711); err != nil {
@@ -138,7 +139,7 @@ func mountMemory(t *testing.T, dir, size string) {
 	})
 }
 
-// endOf is when the sandbox's time ends.
+// endOf returns when the sandbox's time ends.
 func (b *box) endOf(t *testing.T, c created) time.Time {
 	t.Helper()
 	var d struct{ EndAt time.Time }

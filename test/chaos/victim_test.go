@@ -8,25 +8,26 @@ import (
 	"shoal/test/installation"
 )
 
-// victim is a Shoal of which a part can be killed and started again.
+// victim is a Shoal with a process that can be killed and started again.
 type victim struct {
 	*installation.Installation
-	target *installation.Process   // what is killed
-	others []*installation.Process // what stays
+	target *installation.Process   // the process that is killed
+	others []*installation.Process // the processes that stay
 	start  func() (*installation.Process, error)
 }
 
-// settings make every way of starting and keeping a guest happen: warm guests,
-// kernels started ahead, and paused guests that rest for a moment.
-var settings = []string{"SHOAL_WARM=base=1", "SHOAL_WARM_MAX=2", "SHOAL_SHELLS=1", "SHOAL_REST_TIME=1s", "SHOAL_LOG_FORMAT=text"}
+// settings make all ways of starting and keeping guests occur: warm guests, kernels started
+// ahead, and paused guests that rest for a moment.
+var settings = []string{"SHOAL_WARM=base=1", "SHOAL_WARM_MAX=2", "SHOAL_SHELLS=1", "SHOAL_REST_TIME=1s",
+	"SHOAL_LOG_FORMAT=text"}
 
-// whole is `shoal up`: everything dies at once.
+// whole runs `shoal up`, so that everything dies at once.
 func whole(i *installation.Installation) (*victim, error) {
 	v := &victim{Installation: i, start: i.Up}
 	return v, v.restart()
 }
 
-// orchestratorOnly is three processes, of which the api and the proxy stay.
+// orchestratorOnly runs three processes; the api and the proxy stay.
 func orchestratorOnly(i *installation.Installation) (*victim, error) {
 	i.Env = append(i.Env, "SHOAL_NODES="+i.Node)
 	role := func(name string) (*installation.Process, error) {
@@ -36,7 +37,8 @@ func orchestratorOnly(i *installation.Installation) (*victim, error) {
 		}
 		return p, p.AwaitLine(name+" ready", installation.FirstStart)
 	}
-	v := &victim{Installation: i, start: func() (*installation.Process, error) { return role("orchestrator") }}
+	v := &victim{Installation: i,
+		start: func() (*installation.Process, error) { return role("orchestrator") }}
 	if err := v.restart(); err != nil {
 		return v, err
 	}
@@ -63,7 +65,7 @@ func (v *victim) restartDisturbed(verb string, after time.Duration) error {
 	if err != nil {
 		return err
 	}
-	time.Sleep(after) // the moment is the point
+	time.Sleep(after) // a random moment is the purpose of the test
 	p.Kill()
 	return v.restart()
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// python runs a program with the SDK and what a user exports.
+// python runs a program with the SDK and the environment that a user exports.
 func (i *box) python(t *testing.T, program string) string {
 	t.Helper()
 	cmd := exec.Command("../python/.venv/bin/python", "-c", program)
@@ -21,8 +21,8 @@ func (i *box) python(t *testing.T, program string) string {
 	return string(out)
 }
 
-// TestSurvival kills `shoal up` with SIGKILL under a sandbox that works, and ends
-// it by signal under another. Both go on under the next one, and so do paused ones.
+// TestSurvival kills `shoal up` by SIGKILL while a sandbox works, and stops it by a signal
+// while another does. Both continue under the next process, and so do paused sandboxes.
 func TestSurvival(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGINT} {
 		t.Run(sig.String(), func(t *testing.T) {
@@ -94,8 +94,8 @@ print(Sandbox.connect("`+paused.SandboxID+`").files.read("/dev/shm/mark"))
 	}
 }
 
-// TestDeadlinesWhileDown lets the time of two sandboxes end while there is no Shoal:
-// the next one ends or pauses them at its start.
+// TestDeadlinesWhileDown lets the time of two sandboxes end while Shoal is not running: the
+// next process kills or pauses them when it starts.
 func TestDeadlinesWhileDown(t *testing.T) {
 	kills := server.create(t)
 	pauses := server.createWith(t, `{"templateID":"base","timeout":300,"autoPause":true}`)
@@ -105,7 +105,7 @@ func TestDeadlinesWhileDown(t *testing.T) {
 	}
 	deadline := time.Now().Add(time.Second)
 	up.Kill()
-	time.Sleep(time.Until(deadline)) // that it passes is the point
+	time.Sleep(time.Until(deadline)) // the deadline must pass while Shoal is down
 	if err := startServer(); err != nil {
 		t.Fatal(err)
 	}
