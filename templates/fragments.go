@@ -2,8 +2,8 @@ package templates
 
 import "embed"
 
-// The templates of the Fragments app: what a model writes goes into one file, and a
-// development server shows it.
+// The templates of the Fragments app: a model writes code into one file, and a development
+// server shows it.
 
 //go:embed fragments
 var fragmentsFiles embed.FS
@@ -15,10 +15,13 @@ var fragments = []Template{
 		Steps: []Step{
 			workdir("/home/user/nextjs-app"),
 			run(`npx -y create-next-app@14.2.33 . --ts --tailwind --no-eslint --import-alias "@/*" --use-npm --no-app --no-src-dir`),
-			// The components come from a site of their own, which not every network reaches.
-			run("{ npx -y shadcn@2.1.7 init -d", "npx -y shadcn@2.1.7 add --all; } || echo 'WARNING: ui.shadcn.com was not reached: the template has no shadcn components'"),
+			// The components come from a site of their own, which not every network can
+			// reach.
+			run("{ npx -y shadcn@2.1.7 init -d",
+				"npx -y shadcn@2.1.7 add --all; } || echo 'WARNING: ui.shadcn.com was not reached: the template has no shadcn components'"),
 			env("NEXT_TELEMETRY_DISABLED", "1"),
-			run("mv /home/user/nextjs-app/* /home/user/nextjs-app/.[!.]* /home/user/", "rm -rf /home/user/nextjs-app"),
+			run("mv /home/user/nextjs-app/* /home/user/nextjs-app/.[!.]* /home/user/",
+				"rm -rf /home/user/nextjs-app"),
 			workdir("/home/user"),
 		},
 		Start: "npx next --turbo", Ready: waitForURL("http://localhost:3000"),
@@ -27,7 +30,8 @@ var fragments = []Template{
 		Name: "vue-developer", About: "Nuxt on port 3000, app/app.vue, for Fragments",
 		CPUCount: 4, MemoryMB: 4096, Image: baseImage, Files: below(fragmentsFiles, "fragments/vue"),
 		Steps: []Step{
-			// What nuxi init would fetch is here: it comes from no package registry.
+			// This is included because nuxi init would fetch it from a place that is no
+			// package registry.
 			workdir("/home/user"),
 			copyFiles(".", "/home/user"),
 			run("npm install --no-fund --no-audit nuxt@4 vue vue-router @nuxtjs/tailwindcss@6 tailwindcss@3"),
@@ -35,11 +39,12 @@ var fragments = []Template{
 		},
 		Start: "npm run dev", Ready: waitForURL("http://localhost:3000"),
 	},
-	pythonFragment("streamlit", "streamlit run app.py --server.headless true", "http://localhost:8501", "8501"),
+	pythonFragment("streamlit", "streamlit run app.py --server.headless true",
+		"http://localhost:8501", "8501"),
 	pythonFragment("gradio", "gradio app.py", "http://localhost:7860", "7860"),
 }
 
-// pythonFragment is a template of a Python framework with the packages that its
+// pythonFragment is the template for a Python framework, with the packages that its
 // programs expect.
 func pythonFragment(name, start, url, port string) Template {
 	return Template{

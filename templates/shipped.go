@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Template is a template that Shoal ships, in the terms of the SDKs: `shoal template
-// build` builds it as a program of a user's would.
+// Template is a template that Shoal ships, in the terms of the SDKs: `shoal template build`
+// builds it like a user's program would.
 type Template struct {
 	Name     string
 	About    string // one line
@@ -17,19 +17,19 @@ type Template struct {
 	Steps    []Step
 	Start    string
 	Ready    string
-	Files    fs.FS // what COPY steps take
+	Files    fs.FS // the files for COPY steps
 }
 
-// Step is one step, as it is sent.
+// Step is one step in the form in which it is sent.
 type Step struct {
 	Type string
 	Args []string
 }
 
-// Shipped are all of them.
+// Shipped are all shipped templates.
 var Shipped = append([]Template{codeInterpreter, desktop}, fragments...)
 
-// baseImage is what SDKs call the base template's image.
+// baseImage is the name that SDKs use for the base template's image.
 const baseImage = "e2bdev/base"
 
 func user(name string) Step { return Step{"USER", []string{name}} }
@@ -38,19 +38,19 @@ func workdir(dir string) Step { return Step{"WORKDIR", []string{dir}} }
 
 func env(pairs ...string) Step { return Step{"ENV", pairs} }
 
-// run joins lines to one command of the step's user.
+// run joins lines into one command of the step's user.
 func run(lines ...string) Step { return Step{"RUN", []string{strings.Join(lines, " && ")}} }
 
 func copyFiles(source, dest string) Step { return Step{"COPY", []string{source, dest, "", ""}} }
 
-// aptInstall installs what a file in the guest lists, a package a line.
+// aptInstall installs the packages that a file in the guest lists, one per line.
 func aptInstall(list string) Step {
 	return run("apt-get update -qq",
 		"DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(grep -v \"^#\" "+list+")",
 		"rm -rf /var/lib/apt/lists/*")
 }
 
-// waitForURL succeeds when a request is answered with 200.
+// waitForURL succeeds once a request is answered with 200.
 func waitForURL(url string) string {
 	return `curl -s -o /dev/null -w "%{http_code}" ` + url + ` | grep -q "200"`
 }
@@ -58,10 +58,11 @@ func waitForURL(url string) string {
 //go:embed all:code-interpreter
 var codeInterpreterFiles embed.FS
 
-// codeInterpreter is what the code interpreter SDKs start: kernels of six languages
-// behind an HTTP server on port 49999.
+// codeInterpreter is the template that the code interpreter SDKs use: kernels for six
+// languages behind an HTTP server on port 49999.
 var codeInterpreter = Template{
-	Name: "code-interpreter-v1", About: "Python, JavaScript, TypeScript, R, Java and bash for the code interpreter SDKs",
+	Name:     "code-interpreter-v1",
+	About:    "Python, JavaScript, TypeScript, R, Java and bash for the code interpreter SDKs",
 	CPUCount: 2, MemoryMB: 2048, Image: baseImage, Files: below(codeInterpreterFiles, "code-interpreter"),
 	Steps: []Step{
 		user("root"),
@@ -84,7 +85,7 @@ var codeInterpreter = Template{
 //go:embed all:desktop
 var desktopFiles embed.FS
 
-// desktop is what the desktop SDKs start: they bring up X, XFCE and VNC by themselves.
+// desktop is the template that the desktop SDKs use: they start X, XFCE and VNC themselves.
 var desktop = Template{
 	Name: "desktop", About: "XFCE with Chromium and LibreOffice, screen, mouse, keyboard and VNC stream for the desktop SDKs",
 	CPUCount: 4, MemoryMB: 4096, Image: baseImage, Files: below(desktopFiles, "desktop"),
@@ -92,9 +93,10 @@ var desktop = Template{
 		user("root"),
 		copyFiles("packages", "/opt/desktop/packages"),
 		aptInstall("/opt/desktop/packages"),
-		// The SDKs look for noVNC where its authors' archive would be unpacked.
+		// The SDKs look for noVNC where the archive from its authors would be unpacked.
 		run("ln -s /usr/share/novnc /opt/noVNC", "ln -sf vnc.html /usr/share/novnc/index.html",
-			"mkdir -p /opt/noVNC/utils/websockify", "ln -s /usr/bin/websockify /opt/noVNC/utils/websockify/run",
+			"mkdir -p /opt/noVNC/utils/websockify",
+			"ln -s /usr/bin/websockify /opt/noVNC/utils/websockify/run",
 			"test -x /opt/noVNC/utils/novnc_proxy"),
 		copyFiles("system", "/"),
 		run("chmod 755 /usr/local/bin/pkill",
@@ -102,7 +104,8 @@ var desktop = Template{
 			"ffmpeg -v error -f lavfi -i gradients=s=1920x1080:c0=0x16324f:c1=0x4f7cac:x0=0:y0=0:x1=1919:y1=1079 -frames:v 1 /usr/share/backgrounds/xfce/wallpaper.png",
 			"update-alternatives --set x-terminal-emulator /usr/bin/xfce4-terminal.wrapper",
 			"update-alternatives --set x-www-browser /usr/bin/chromium",
-			"ln -s /usr/bin/chromium /usr/local/bin/google-chrome", "ln -s /usr/bin/chromium /usr/local/bin/google-chrome-stable"),
+			"ln -s /usr/bin/chromium /usr/local/bin/google-chrome",
+			"ln -s /usr/bin/chromium /usr/local/bin/google-chrome-stable"),
 		user("user"),
 		workdir("/home/user"),
 		copyFiles("home", "/home/user"),
@@ -112,7 +115,7 @@ var desktop = Template{
 func below(files embed.FS, dir string) fs.FS {
 	sub, err := fs.Sub(files, dir)
 	if err != nil {
-		panic(err) // it is in the binary
+		panic(err) // it is embedded, so this cannot fail
 	}
 	return sub
 }

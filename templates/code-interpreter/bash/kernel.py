@@ -1,5 +1,5 @@
-"""bash_kernel, the way the server needs it: an answer to every cell, and word of a
-shell that was replaced."""
+"""Adapts bash_kernel to the server: every cell gets an answer, and the server is told
+when the shell was replaced."""
 
 from bash_kernel.kernel import BashKernel
 from ipykernel.kernelapp import IPKernelApp
@@ -10,13 +10,13 @@ class Kernel(BashKernel):
 
     def _start_bash(self):
         super()._start_bash()
-        self.shells += 1  # after `exit` there is a new one, without the old one's variables
+        self.shells += 1  # after `exit` a new one starts, without the variables
 
     def do_execute(self, code, silent, store_history=True, user_expressions=None, allow_stdin=False):
         before = self.shells
         try:
             reply = super().do_execute(code, silent, store_history, user_expressions, allow_stdin)
-        except ValueError:  # bash asks for more
+        except ValueError:  # bash waits for more input
             reply = self._fail("IncompleteInput", "The input is incomplete: a quote, a command or a heredoc in it has no end")
         return {**reply, "new_shell": self.shells > before}
 

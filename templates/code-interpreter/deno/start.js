@@ -1,10 +1,10 @@
-// What every kernel of Deno's runs before user code, as a silent cell.
+// Runs in every Deno kernel before user code, as a silent cell.
 {
   const { core } = Deno[Deno.internal]
   const { error } = console
 
-  // Deno's kernel sends what the console prints. Node's streams write to the process's
-  // own output, which nobody reads.
+  // Deno's kernel sends what is printed to the console, but Node's streams write to the
+  // process's own output, which nobody reads.
   const writer = (isError) => {
     const decoder = new TextDecoder()
     return (chunk, encoding, done = encoding) => {
@@ -16,8 +16,8 @@
   process.stdout.write = writer(false)
   process.stderr.write = writer(true)
 
-  // What fails outside of a cell is told. Deno's kernel keeps silent about it, and does
-  // not answer a later cell that fails.
+  // Reports errors outside of cells. Otherwise Deno's kernel says nothing about them, and
+  // does not answer a later cell that fails.
   globalThis.addEventListener('unhandledrejection', (event) => {
     event.preventDefault()
     error('Uncaught (in promise)', event.reason)
@@ -27,7 +27,7 @@
     error('Uncaught', event.error)
   })
 
-  // As in a CommonJS module in the context's directory.
+  // These are as in a CommonJS module in the context's directory.
   const file = `${process.cwd()}/cell.js`
   globalThis.module = { exports: {}, id: file, filename: file }
   globalThis.exports = module.exports

@@ -1,1 +1,1 @@
-"""Runs code in kernels and streams what comes out."""
+"""Runs code in kernels and streams the results."""

@@ -1,5 +1,4 @@
-"""Serves on port 49999. The server of an earlier process leaves kernels behind when
-it is killed; they end here."""
+"""Serves on port 49999. A server that is killed leaves kernels behind; they are killed here."""
 
 import logging
 import shutil

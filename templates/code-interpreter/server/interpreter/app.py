@@ -14,7 +14,7 @@ from aiohttp import web
 from . import events
 from .context import Context
 from .kernel import KernelFailed
-from .languages import LANGUAGES, normalise
+from .languages import LANGUAGES, normalize
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Interpreter:
     """All contexts of a sandbox."""
 
     def __init__(self) -> None:
-        self._contexts: dict[str, Context] = {}  # in the order of their creation
+        self._contexts: dict[str, Context] = {}  # in order of creation
         self._defaults: dict[str, Context] = {}  # by language
         self._creating: dict[str, asyncio.Lock] = {name: asyncio.Lock() for name in LANGUAGES}
 
@@ -54,14 +54,14 @@ class Interpreter:
 
     async def _default(self, language: str) -> Context:
         if language not in LANGUAGES:
-            return await self.create(language, HOME)  # says what is wrong
+            return await self.create(language, HOME)  # raises an error that says what is wrong
         async with self._creating[language]:
             if language not in self._defaults:
                 self._defaults[language] = await self.create(language, HOME)
             return self._defaults[language]
 
     async def touch(self) -> None:
-        """Makes the idle default kernels do something, so that they are known to."""
+        """Makes the idle default kernels run something, so that it is known that they can."""
         await asyncio.gather(*(c.touch() for c in self._defaults.values() if c.language in DEFAULTS))
 
     async def remove(self, context: Context) -> None:
@@ -84,11 +84,11 @@ class Interpreter:
             raise web.HTTPBadRequest(text="Only one of context_id or language can be provided")
         if ident:
             return self.find(ident)
-        return await self._default(normalise(language))
+        return await self._default(normalize(language))
 
 
 T = TypeVar("T")
-_unfinished: set[asyncio.Future] = set()  # nobody else may hold them
+_unfinished: set[asyncio.Future] = set()  # keeps references, so that they are not garbage collected
 
 routes = web.RouteTableDef()
 INTERPRETER = web.AppKey("interpreter", Interpreter)
@@ -100,8 +100,8 @@ def describe(context: Context) -> dict[str, str]:
 
 
 async def whole(work: Awaitable[T]) -> T:
-    """Does work to its end, even if the client goes away in the middle: a kernel that
-    half started or half ended would be nobody's."""
+    """Finishes the work even if the client goes away in the middle, so that no kernel is
+    left half started or half ended."""
     task = asyncio.ensure_future(work)
     _unfinished.add(task)
     task.add_done_callback(_unfinished.discard)
@@ -109,7 +109,7 @@ async def whole(work: Awaitable[T]) -> T:
 
 
 async def body_of(request: web.Request) -> dict[str, Any]:
-    """The members of the body, of which those that are null count as absent."""
+    """The members of the body. Those that are null count as absent."""
     try:
         body = await request.json() if request.can_read_body else {}
     except ValueError:
@@ -126,20 +126,20 @@ async def body_of(request: web.Request) -> dict[str, Any]:
 
 
 async def variables(request: web.Request) -> dict[str, str]:
-    """The sandbox's environment, by envd, which asks for the token of the request."""
+    """The sandbox's environment, from envd, which checks the access token of the request."""
     token = request.headers.get("X-Access-Token")
     headers = {"X-Access-Token": token} if token else {}
     try:
         async with request.app[CLIENT].get(ENVD, headers=headers) as answer:
             return await answer.json() if answer.status == 200 else {}
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        log.warning("the sandbox's variables are not known: %s", error)
+        log.warning("the sandbox's variables could not be read: %s", error)
         return {}
 
 
 @routes.get("/health")
 async def health(request: web.Request) -> web.Response:
-    # All that a first execution takes is done once, for sandboxes that start here.
+    # Does everything that a first execution needs, for sandboxes that start from here.
     await asyncio.gather(request.app[INTERPRETER].touch(), variables(request))
     return web.json_response("OK")
 
@@ -152,7 +152,7 @@ async def list_contexts(request: web.Request) -> web.Response:
 @routes.post("/contexts")
 async def create_context(request: web.Request) -> web.Response:
     body = await body_of(request)
-    context = await whole(request.app[INTERPRETER].create(normalise(body.get("language")), body.get("cwd") or HOME))
+    context = await whole(request.app[INTERPRETER].create(normalize(body.get("language")), body.get("cwd") or HOME))
     return web.json_response(describe(context))
 
 
@@ -209,7 +209,7 @@ async def execute(request: web.Request) -> web.StreamResponse:
 
 @web.middleware
 async def edges(request: web.Request, handler) -> web.StreamResponse:
-    """Allows any origin, and turns what kernels could not do into plain texts."""
+    """Allows any origin, and turns failures of kernels into plain text."""
     if request.method == "OPTIONS":
         return web.Response(headers=ANY_ORIGIN)
     try:

@@ -16,27 +16,27 @@ from .languages import LANGUAGES
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 4.0  # seconds that an interrupted kernel has to give up
+PATIENCE = 4.0  # seconds that an interrupted kernel has to stop
 
 
 @dataclass(eq=False, slots=True)
 class _Execution:
-    """What a client asked for, and what it has not read of the answer."""
+    """A client's request, and the part of the answer that it has not read yet."""
 
     code: str
     env: Mapping[str, str]
     sandbox_env: Callable[[], Awaitable[Mapping[str, str]]]
     out: asyncio.Queue[dict[str, Any]] = field(default_factory=asyncio.Queue)
-    given_up: bool = False  # nobody reads any more
+    given_up: bool = False  # nobody reads the answer any more
 
 
 class Context:
-    """One kernel. Executions run one after the other, in tasks of their own: a
+    """One kernel. Executions run one after the other, each in a task of its own: a
     client that goes away interrupts its execution and leaves nothing half done.
 
-    The kernel's process starts and ends under one lock, whoever wants it: a client
-    that restarts or removes the context, or an execution that finds it dead. None of
-    them holds up, or is held up by, the execution that runs.
+    One lock guards every start and end of the kernel's process: by a client that
+    restarts or removes the context, or by an execution that finds the process dead.
+    None of them blocks the running execution, or waits for it.
     """
 
     def __init__(self, language: str, cwd: str) -> None:
@@ -47,19 +47,19 @@ class Context:
         self._kernel = self._speech.kernel(cwd)
         self._life = asyncio.Lock()
         self._closed = False
-        self._generation = 0  # of the kernel's process
+        self._generation = 0  # counts the kernel's processes
         self._turn = asyncio.Lock()
-        self._running: _Execution | None = None  # whose turn it is
+        self._running: _Execution | None = None  # the one whose turn it is
         self._sandbox_env: Mapping[str, str] = {}
-        self._informed = -1  # the generation that has got the sandbox's variables
-        self._tasks: set[asyncio.Task[None]] = set()  # nobody else holds them
+        self._informed = -1  # the generation that received the sandbox's variables
+        self._tasks: set[asyncio.Task[None]] = set()  # keeps references to them
 
     async def start(self) -> None:
         async with self._life:
             await self._kernel.start()
 
     async def close(self) -> None:
-        """Ends the kernel for good; what runs or waits in it ends with an error."""
+        """Ends the kernel for good. Executions that run or wait in it end with an error."""
         async with self._life:
             self._closed = True
             await self._kernel.close()
@@ -72,7 +72,7 @@ class Context:
             await self._replace()
 
     async def touch(self) -> None:
-        """Runs nothing, if nothing runs."""
+        """Runs an empty cell, unless something is running."""
         if self._turn.locked():
             return
         async with self._turn:
@@ -83,8 +83,8 @@ class Context:
                 await self._revive()
 
     async def execute(self, code: str, env: Mapping[str, str], sandbox_env) -> AsyncIterator[dict[str, Any]]:
-        """Runs code and yields events, the last of which is the end. sandbox_env is a
-        coroutine function that is asked once for each kernel process."""
+        """Runs code and yields events, the last of which is the end. sandbox_env is a coroutine
+        function that is called once for each process of the kernel."""
         execution = _Execution(code, env, sandbox_env)
         task = self._keep(self._take_turn(execution))
         try:
@@ -125,7 +125,7 @@ class Context:
             if not execution.given_up:
                 async for message in self._kernel.execute(execution.code):
                     if message.content.get("new_shell"):
-                        self._informed = -1  # the old one took the variables with it
+                        self._informed = -1  # the old shell's variables are gone
                     event = events.translate(message, failed=failed, displayed=self._speech.displays_results)
                     if event is not None:
                         failed |= event["type"] == "error"
@@ -136,10 +136,10 @@ class Context:
             await self._revive()
 
     async def _give_up(self, execution: _Execution, task: asyncio.Task[None]) -> None:
-        """Ends an execution that nobody listens to any more."""
+        """Ends an execution whose client has gone."""
         execution.given_up = True
         if self._running is not execution:
-            task.cancel()  # it waits for its turn: what runs is somebody else's
+            task.cancel()  # it is still waiting; the running execution is another's
             return
         generation = self._generation
         for _ in range(2):
@@ -149,10 +149,10 @@ class Context:
                 return
         async with self._life:
             if not self._closed and self._generation == generation:
-                await self._replace()  # the execution sees its kernel die
+                await self._replace()  # the execution notices that its kernel died
 
     async def _revive(self) -> None:
-        """Starts a kernel that died, unless somebody has already."""
+        """Starts a kernel that has died, unless that has been done already."""
         async with self._life:
             if not self._closed and not self._kernel.alive:
                 await self._replace()
@@ -172,7 +172,7 @@ class Context:
         self._informed = generation
 
     async def _restore(self, env: Mapping[str, str]) -> None:
-        """Gives variables the values that they have between executions."""
+        """Restores the values that variables have between executions."""
         known = dict(self._sandbox_env)
         if self._speech.inherits_variables:
             known = {**os.environ, **known}

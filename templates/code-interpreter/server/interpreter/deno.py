@@ -18,9 +18,9 @@ START = Path(__file__).parents[2] / "deno" / "start.js"
 
 class DenoKernel(JupyterKernel):
     """Deno sends a cell's reply and idle state at once, but its output and result by
-    another queue, which may be far behind. What the next cell prints is behind them in
-    that queue, so one that prints a word tells when the queue is empty. Meanwhile what
-    is left in the queue counts as an answer to either cell."""
+    another queue, which may lag far behind. The output of the next cell comes after
+    them in that queue, so a cell that prints a word shows when the queue is empty.
+    Until then, whatever is in the queue counts as an answer to either cell."""
 
     async def start(self) -> None:
         await super().start()
@@ -33,7 +33,7 @@ class DenoKernel(JupyterKernel):
     async def execute(self, code: str, *, silent: bool = False) -> AsyncIterator[Message]:
         async for message in super().execute(code, silent=silent):
             content = message.content
-            # All that Deno says of code that it cannot parse, in the reply alone.
+            # The reply is all that Deno says about code that it cannot parse.
             if content.get("evalue") == "Execution failed" and not any(content.get("traceback", [])):
                 content = {**content, **(await syntax_error(code, self._env) or {})}
             yield Message(message.kind, content)
@@ -43,7 +43,7 @@ class DenoKernel(JupyterKernel):
         await send("shell", "execute_request", execute_request(say(word), silent=True))
         while (packet := await packets.get()) is not None:
             if packet.kind == "execute_reply" and packet.content.get("status") != "ok":
-                return  # interrupted: the word may never come
+                return  # interrupted: the word may never arrive
             if packet.kind == "stream" and word in packet.content.get("text", ""):
                 return
             if packet.kind in ("stream", "execute_result", "display_data", "error"):
@@ -52,5 +52,5 @@ class DenoKernel(JupyterKernel):
 
 
 def say(word: str) -> str:
-    """A cell that prints a word, whatever user code has made of the console."""
+    """A cell that prints a word, even if user code has changed the console."""
     return f"Deno[Deno.internal].core.print({json.dumps(word)})"

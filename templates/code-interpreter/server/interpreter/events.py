@@ -1,4 +1,4 @@
-"""The lines that clients read, made of what kernels say."""
+"""Makes the lines that clients read from the messages of kernels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FORMATS = {
     "e2b/chart": "chart",
 }
 
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # Java's kernel has them, for a terminal
+_COLORS = re.compile(r"\x1b\[[0-9;]*m")  # Java's kernel uses them, as for a terminal
 
 END = {"type": "end_of_execution"}
 KEEPALIVE = {"type": "keepalive"}
@@ -33,7 +33,7 @@ def error(name: str, value: str, traceback: str = "") -> dict[str, Any]:
     return {"type": "error", "name": name, "value": value, "traceback": traceback}
 
 
-# What clients know by these names.
+# Clients know these errors by name.
 RESTARTED = error("ContextRestarting", "Context was restarted")
 UNEXPECTED_END = error("UnexpectedEndOfExecution", "Connection to the execution was closed before the execution was finished")
 
@@ -43,7 +43,7 @@ def result(data: dict[str, Any], *, main: bool) -> dict[str, Any]:
     extra = {}
     for mime, content in data.items():
         if isinstance(content, list) and all(isinstance(line, str) for line in content) and mime != "application/json":
-            content = "".join(content)  # Jupyter allows texts in lines
+            content = "".join(content)  # Jupyter allows a text to be a list of lines
         if mime not in _FORMATS:
             extra[mime] = content
             continue
@@ -61,8 +61,8 @@ def unquote(text: str) -> str:
 
 
 def translate(message: Message, *, failed: bool, displayed: bool) -> dict[str, Any] | None:
-    """The event of a message; None if clients need none. failed says that the
-    execution's error was sent already, displayed that displays are results."""
+    """The event for a message, or None if clients do not need one. failed means that the
+    execution's error was already sent; displayed means that displays are results."""
     content = message.content
     match message.kind:
         case "execute_input":
@@ -78,6 +78,6 @@ def translate(message: Message, *, failed: bool, displayed: bool) -> dict[str, A
             if content.get("status") == "aborted":
                 return error("ExecutionAborted", "Execution was aborted")
             if message.kind == "error" or content.get("status") == "error":
-                traceback = _COLOURS.sub("", "".join(content.get("traceback", [])))
+                traceback = _COLORS.sub("", "".join(content.get("traceback", [])))
                 return error(content.get("ename", ""), content.get("evalue", ""), traceback)
     return None

@@ -24,14 +24,14 @@ from .wire import BadMessage, Packet, Wire
 log = logging.getLogger(__name__)
 
 START_TIMEOUT = 60.0  # seconds until a new process must answer
-GREETING_INTERVAL = 0.25  # seconds between two tries to reach a new process
+GREETING_INTERVAL = 0.25  # seconds between attempts to reach a new process
 PORTS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
 
 
 class JupyterKernel:
     """A kernel process and the sockets to it.
 
-    argv may contain {connection_file}. Kernels that know them get Unix sockets,
+    argv may contain {connection_file}. Kernels that support Unix sockets get them,
     because TCP ports on localhost would be forwarded out of the sandbox.
     """
 
@@ -52,10 +52,10 @@ class JupyterKernel:
         self._transport = transport
         self._interrupt_by_message = interrupt_by_message
         self._process: Process | None = None
-        self._ready = False  # the process has answered, and nobody has begun to end it
+        self._ready = False  # the process has answered, and is not being ended
         self._sockets: dict[str, zmq.asyncio.Socket] = {}
         self._readers: list[asyncio.Task[None]] = []
-        # By the request's id; None says that the process has ended.
+        # By request ID. None means that the process has ended.
         self._waiting: dict[str, asyncio.Queue[Packet | None]] = {}
         self._wire = Wire("")
 
@@ -87,16 +87,16 @@ class JupyterKernel:
                 else:
                     result |= packet.kind == "execute_result"
                     yield Message(packet.kind, packet.content)
-            if not silent and not result:  # a result is the last that a cell says
+            if not silent and not result:  # the result is the last message of a cell
                 async for message in self._belated(packets, send):
                     yield message
             yield Message("execute_reply", reply.content)
 
     async def _belated(self, packets: asyncio.Queue[Packet | None], send) -> AsyncIterator[Message]:
-        """What a cell has said, and what comes only after its end. Most kernels send
-        everything in order; those that do not have their own way to know."""
+        """Messages of the cell that arrive after its end. Most kernels send everything in order;
+        for others, this is overridden."""
         return
-        yield  # a generator, of nothing
+        yield  # makes this an empty generator
 
     @property
     def alive(self) -> bool:
@@ -110,7 +110,7 @@ class JupyterKernel:
             await self._sockets["control"].send_multipart(frames)
         else:
             self._process.interrupt()
-            # A kernel that awaits something sleeps on until it gets a message.
+            # A kernel that awaits something keeps sleeping until it gets a message.
             _, frames = self._wire.pack("kernel_info_request", {})
             await self._sockets["shell"].send_multipart(frames)
 
@@ -183,9 +183,9 @@ class JupyterKernel:
 
     @contextlib.contextmanager
     def _expect(self):
-        """Collects what comes in answer to one request."""
+        """Collects the messages that answer one request."""
         packets: asyncio.Queue[Packet | None] = asyncio.Queue()
-        token = uuid.uuid4().hex  # placeholder until the request has its id
+        token = uuid.uuid4().hex  # a placeholder until the request has its ID
         idents: list[str] = []
 
         async def send(channel: str, kind: str, content: dict[str, Any]) -> None:
@@ -227,13 +227,13 @@ def execute_request(code: str, *, silent: bool) -> dict[str, Any]:
         "store_history": not silent,
         "user_expressions": {},
         "allow_stdin": False,
-        # Nothing that matters is ever queued in the kernel, so there is nothing to stop.
+        # The kernel never has anything important in its queue, so there is nothing to stop.
         "stop_on_error": False,
     }
 
 
 def free_ports(count: int) -> list[int]:
-    """Finds TCP ports on localhost that nobody listens on."""
+    """Finds unused TCP ports on localhost."""
     with contextlib.ExitStack() as stack:
         socks = [stack.enter_context(socket.socket()) for _ in range(count)]
         for sock in socks:

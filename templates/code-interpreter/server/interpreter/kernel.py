@@ -1,4 +1,4 @@
-"""What the server needs of a kernel, whatever language and protocol it speaks."""
+"""What the server needs from a kernel, in any language and protocol."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 
 class KernelDied(Exception):
-    """The kernel's process ended, or was restarted, during an execution."""
+    """The kernel's process ended or was restarted during an execution."""
 
 
 class KernelFailed(Exception):
@@ -17,10 +17,10 @@ class KernelFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One thing a kernel says. Kinds and contents are those of Jupyter's messages.
+    """One message of a kernel. Kinds and contents are those of Jupyter's messages.
 
     Kinds: execute_input, stream, execute_result, display_data, error, and
-    execute_reply, which is the last of every execution.
+    execute_reply, which ends every execution.
     """
 
     kind: str
@@ -32,19 +32,19 @@ class Kernel(Protocol):
 
     @property
     def alive(self) -> bool:
-        """Whether its process runs."""
+        """Whether the process is running."""
 
     async def start(self) -> None:
-        """Starts the process and waits until it takes code. Raises KernelFailed."""
+        """Starts the process and waits until it accepts code. Raises KernelFailed."""
 
     def execute(self, code: str, *, silent: bool = False) -> AsyncIterator[Message]:
         """Runs code, and ends with its execute_reply. Raises KernelDied.
 
-        A silent execution is no part of the history and does not count.
+        A silent execution is neither counted nor recorded in the history.
         """
 
     async def interrupt(self) -> None:
-        """Asks the kernel to give up what it runs."""
+        """Asks the kernel to stop what it is running."""
 
     async def restart(self) -> None:
         """Replaces the process; a running execution raises KernelDied."""

@@ -1,4 +1,4 @@
-"""What differs between the languages: how a kernel starts, and how a variable is set."""
+"""The differences between the languages: how a kernel starts and how a variable is set."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RUN = Path("/run/code-interpreter")  # connection files and sockets of kernels
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """How to start a kernel and to say things in its language."""
+    """How to start a kernel and how to write statements in its language."""
 
     argv: list[str]
     set_variable: Callable[[str, str], str]
@@ -28,11 +28,11 @@ class Language:
     make: type[JupyterKernel] = JupyterKernel
     transport: str = "tcp"
     interrupt_by_message: bool = False
-    inherits_variables: bool = True  # the environment of its process
-    displays_results: bool = False  # what others send as a result, it sends as a display
+    inherits_variables: bool = True  # from the environment of its process
+    displays_results: bool = False  # it sends results as displays
 
     def kernel(self, cwd: str) -> Kernel:
-        """Makes a kernel that has not started yet."""
+        """Returns a kernel that has not started yet."""
         return self.make(
             self.argv,
             cwd=cwd,
@@ -44,7 +44,7 @@ class Language:
 
 
 def _script(text: str) -> str:
-    """A string literal of JavaScript, R and Java."""
+    """A string literal for JavaScript, R and Java."""
     return json.dumps(text)
 
 
@@ -67,7 +67,7 @@ _DENO = Language(
 LANGUAGES: dict[str, Language] = {
     "python": Language(
         argv=["/usr/bin/python3", "-m", "ipykernel_launcher", "-f", "{connection_file}"],
-        # Names of user code, like os, stay as they are.
+        # This leaves names of user code, such as os, unchanged.
         set_variable=lambda k, v: f"__import__('os').environ[{k!r}] = {v!r}",
         unset_variable=lambda k: f"__import__('os').environ.pop({k!r}, None)",
         env={
@@ -90,7 +90,7 @@ LANGUAGES: dict[str, Language] = {
         argv=["java", "-jar", f"{_JJAVA}/jjava-launcher.jar", f"{_JJAVA}/jjava.jar", "{connection_file}"],
         set_variable=lambda k, v: f"System.setProperty({_script(k)}, {_script(v)});",
         unset_variable=lambda k: f"System.clearProperty({_script(k)});",
-        inherits_variables=False,  # they are properties
+        inherits_variables=False,  # variables are Java properties
         interrupt_by_message=True,
     ),
     "bash": Language(
@@ -104,7 +104,7 @@ LANGUAGES: dict[str, Language] = {
 _ALIASES = {"": "python", "js": "javascript", "ts": "typescript"}
 
 
-def normalise(name: str | None) -> str:
+def normalize(name: str | None) -> str:
     """The language that a client means; it need not exist."""
     name = (name or "").strip().lower()
     return _ALIASES.get(name, name)

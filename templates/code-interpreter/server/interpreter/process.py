@@ -1,4 +1,4 @@
-"""The operating system's side of kernels: starting, signalling and ending processes."""
+"""Starts, signals and ends the processes of kernels."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-# What the kernels of one server have in their environment, so that the next
-# server finds those that its predecessor left behind when it was killed.
+# The kernels of a server have this in their environment, so that the next server finds
+# those that a killed server left behind.
 MARK = "CODE_INTERPRETER_KERNEL"
 
 
@@ -60,7 +60,7 @@ class Process:
                 os.killpg(self._child.pid, signal.SIGINT)
 
     async def end(self) -> None:
-        """Kills the process with its group and waits until it is gone."""
+        """Kills the process and its group, and waits for its end."""
         if self.alive:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._child.pid, signal.SIGKILL)
@@ -73,7 +73,7 @@ class Process:
 
 
 def end_leftovers(proc: Path = Path("/proc")) -> list[int]:
-    """Kills the kernels of servers that are gone; returns their process ids."""
+    """Kills the kernels of earlier servers; returns their process IDs."""
     mark = f"{MARK}=".encode()
     ended: list[int] = []
     for entry in proc.iterdir():
@@ -82,7 +82,7 @@ def end_leftovers(proc: Path = Path("/proc")) -> list[int]:
         try:
             environ = (entry / "environ").read_bytes().split(b"\0")
         except OSError:
-            continue  # gone meanwhile, or not ours to look at
+            continue  # it has ended, or belongs to another user
         owner = next((e.removeprefix(mark) for e in environ if e.startswith(mark)), None)
         if owner is None or owner == str(os.getpid()).encode():
             continue

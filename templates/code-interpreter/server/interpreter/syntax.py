@@ -1,4 +1,4 @@
-"""What is wrong with code that JavaScript's kernel cannot parse: it does not say."""
+"""Finds the syntax error in code that JavaScript's kernel cannot parse, because the kernel does not say it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _COMPLAINT = re.compile(r"error: (SyntaxError: (.*?)\n.*?)\n *at file:\S+?:(\d+)
 
 
 async def syntax_error(code: str, env: Mapping[str, str]) -> dict[str, object] | None:
-    """The members of an error message; None if the code can be parsed. Deno's
-    formatter only parses: it runs nothing."""
+    """The members of an error message, or None if the code can be parsed. Deno's
+    formatter only parses; it runs nothing."""
     formatter = await asyncio.create_subprocess_exec(
         *("deno", "fmt", "--no-config", "--ext", "ts", "-"),
         cwd="/",

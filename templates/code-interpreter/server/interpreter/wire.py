@@ -16,7 +16,7 @@ VERSION = "5.3"
 
 
 class BadMessage(Exception):
-    """The parts are not a message, or not signed with our key."""
+    """The parts are not a message, or not signed with this connection's key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +24,19 @@ class Packet:
     """A received message."""
 
     kind: str
-    parent: str  # id of the request that it belongs to, may be empty
+    parent: str  # ID of the request that it answers; may be empty
     content: dict[str, Any]
 
 
 class Wire:
-    """Packs and unpacks the messages of one connection, whose key it holds."""
+    """Packs and unpacks the messages of one connection. Holds its key."""
 
     def __init__(self, key: str) -> None:
         self._key = key.encode()
         self._session = uuid.uuid4().hex
 
     def pack(self, kind: str, content: dict[str, Any]) -> tuple[str, list[bytes]]:
-        """Returns the new message's id and its parts."""
+        """Returns the ID and the parts of a new message."""
         ident = uuid.uuid4().hex
         header = {
             "msg_id": ident,

@@ -1,5 +1,5 @@
-"""Teaches the kernel the results that clients know beyond Jupyter's: data frames as
-data, figures as charts, lists and dicts as JSON, and images that are saved or shown."""
+"""Adds results that clients know beyond Jupyter's: data frames as data, figures as charts,
+lists and dicts as JSON, and images that are saved or shown."""
 
 
 def _install():
@@ -27,7 +27,8 @@ def _install():
         _return_type = (dict, str)
 
         def __call__(self, obj):
-            # Not for_type: the inline backend drops what others registered for figures.
+            # Not for_type, because the inline backend removes what others registered for
+            # figures.
             figures = sys.modules.get("matplotlib.figure")
             return chart(obj) if figures and isinstance(obj, figures.Figure) else None
 
@@ -45,7 +46,7 @@ def _install():
         }
 
     def cell(value):
-        """What JSON can hold; texts of other values, which would spoil the result."""
+        """The value as JSON can represent it; what cannot be represented becomes text."""
         if value is None or isinstance(value, (bool, int, float, str)):
             return value
         form = plain(value)
@@ -55,7 +56,7 @@ def _install():
         try:
             from e2b_charts import chart_figure_to_dict
 
-            with warnings.catch_warnings():  # about its own models, no business of the user's
+            with warnings.catch_warnings():  # about its own models, which do not concern the user
                 warnings.simplefilter("ignore")
                 return chart_figure_to_dict(figure)
         except Exception:
@@ -78,7 +79,7 @@ def _install():
     import PIL.Image
 
     save = PIL.Image.Image.save
-    depth = 0  # some formats save twice
+    depth = 0  # some formats call save again
 
     def save_and_display(self, fp, format=None, **params):
         nonlocal depth
@@ -87,7 +88,7 @@ def _install():
             save(self, fp, format, **params)
         finally:
             depth -= 1
-        # IPython renders results by saving them into memory.
+        # IPython renders results by saving them to memory.
         if depth == 0 and isinstance(fp, (str, bytes, os.PathLike)):
             display(self)
 
