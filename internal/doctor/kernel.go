@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/google/nftables"
+	"github.com/moby/sys/mountinfo"
 
 	"shoal/internal/config"
 )
@@ -60,19 +62,14 @@ func checkNamespaces(ctx context.Context, _ *config.Config) Result {
 }
 
 func checkCgroups(context.Context, *config.Config) Result {
-	data, err := os.ReadFile("/proc/self/mountinfo")
+	mounts, err := mountinfo.GetMounts(mountinfo.FSTypeFilter("cgroup", "cgroup2"))
 	if err != nil {
 		return Fail.because("mount /proc", "%v", err)
 	}
 	var v1, v2 bool
-	for _, line := range strings.Split(string(data), "\n") {
-		_, fs, _ := strings.Cut(line, " - ")
-		fields := strings.Fields(fs)
-		if len(fields) < 3 {
-			continue
-		}
-		v2 = v2 || fields[0] == "cgroup2"
-		v1 = v1 || (fields[0] == "cgroup" && strings.Contains(","+fields[2]+",", ",memory,"))
+	for _, m := range mounts {
+		v2 = v2 || m.FSType == "cgroup2"
+		v1 = v1 || (m.FSType == "cgroup" && slices.Contains(strings.Split(m.VFSOptions, ","), "memory"))
 	}
 	switch {
 	case v1:

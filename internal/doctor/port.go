@@ -1,13 +1,12 @@
 package doctor
 
 import (
-	"bufio"
-	"encoding/binary"
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
+	"slices"
 	"strings"
+
+	"github.com/prometheus/procfs"
 )
 
 // PortHolder names the process that listens on a TCP address, or returns "an unknown
@@ -18,9 +17,17 @@ func PortHolder(addr string) string {
 	if err != nil {
 		return unknown
 	}
-	for _, file := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-		if inode := listeningInode(file, resolved); inode != "" {
-			if holder := socketHolder(inode); holder != "" {
+	fs, err := procfs.NewDefaultFS()
+	if err != nil {
+		return unknown
+	}
+	for _, read := range []func() (procfs.NetTCP, error){fs.NetTCP, fs.NetTCP6} {
+		sockets, err := read()
+		if err != nil {
+			continue // a kernel without IPv6
+		}
+		if inode, ok := listeningInode(sockets, resolved); ok {
+			if holder := socketHolder(fs, inode); holder != "" {
 				return holder
 			}
 		}
@@ -28,49 +35,40 @@ func PortHolder(addr string) string {
 	return unknown
 }
 
-// listeningInode finds the listening socket for an address in the host kernel's table.
-// Field 1 is the local address, field 3 the state (0A means listening), and field 9 the
-// inode.
-func listeningInode(file string, want *net.TCPAddr) string {
-	f, err := os.Open(file)
+// listening is the state of a listening socket in the kernel's table.
+const listening = 0x0A
+
+// listeningInode finds the listening socket that takes an address.
+func listeningInode(sockets procfs.NetTCP, want *net.TCPAddr) (inode uint64, ok bool) {
+	for _, s := range sockets {
+		if s.St == listening && s.LocalPort == uint64(want.Port) && collides(s.LocalAddr, want.IP) {
+			return s.Inode, true
+		}
+	}
+	return 0, false
+}
+
+// collides tells whether a listener's address excludes another listener at ip.
+func collides(listener, ip net.IP) bool {
+	if listener.IsUnspecified() || ip == nil || ip.IsUnspecified() {
+		return true
+	}
+	return ip.To4() == nil || listener.Equal(ip)
+}
+
+// socketHolder describes the process that has a socket open; "" if it cannot be seen.
+func socketHolder(fs procfs.FS, inode uint64) string {
+	processes, err := fs.AllProcs()
 	if err != nil {
 		return ""
 	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		fields := strings.Fields(lines.Text())
-		if len(fields) <= 9 || fields[3] != "0A" {
+	for _, p := range processes {
+		targets, err := p.FileDescriptorTargets()
+		if err != nil || !slices.Contains(targets, fmt.Sprintf("socket:[%d]", inode)) {
 			continue
 		}
-		host, port, _ := strings.Cut(fields[1], ":")
-		if port == fmt.Sprintf("%04X", want.Port) && collides(host, want.IP) {
-			return fields[9]
-		}
-	}
-	return ""
-}
-
-// collides reports whether a listener's address, in the kernel's notation, excludes another
-// listener at ip.
-func collides(host string, ip net.IP) bool {
-	if strings.Trim(host, "0") == "" || ip == nil || ip.IsUnspecified() {
-		return true
-	}
-	v4 := ip.To4()
-	// The kernel writes IPv4 addresses as numbers in the machine's byte order.
-	return v4 == nil || host == fmt.Sprintf("%08X", binary.NativeEndian.Uint32(v4))
-}
-
-func socketHolder(inode string) string {
-	links, _ := filepath.Glob("/proc/[0-9]*/fd/*")
-	for _, link := range links {
-		if target, err := os.Readlink(link); err != nil || target != "socket:["+inode+"]" {
-			continue
-		}
-		pid := strings.Split(link, "/")[2]
-		cmdline, _ := os.ReadFile("/proc/" + pid + "/cmdline")
-		name := strings.TrimSpace(strings.ReplaceAll(string(cmdline), "\x00", " "))
-		return fmt.Sprintf("process %s (%s)", pid, name)
+		args, _ := p.CmdLine()
+		return fmt.Sprintf("process %d (%s)", p.PID, strings.Join(args, " "))
 	}
 	return ""
 }

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
 	"shoal/internal/atomicfile"
@@ -240,26 +242,14 @@ func unmountBelow(dir string) error {
 	if err != nil {
 		return ignoreMissing(err)
 	}
-	data, err := os.ReadFile("/proc/self/mountinfo")
+	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(dir))
 	if err != nil {
 		return err
 	}
-	lines := strings.Split(string(data), "\n")
-	for n := len(lines) - 1; n >= 0; n-- {
-		fields := strings.Fields(lines[n])
-		if len(fields) < 5 {
-			continue
-		}
-		point := unescapeMount.Replace(fields[4])
-		if point != dir && !strings.HasPrefix(point, dir+"/") {
-			continue
-		}
-		if err := unix.Unmount(point, unix.MNT_DETACH); err != nil {
-			return fmt.Errorf("unmount %s: %w", point, err)
+	for _, m := range slices.Backward(mounts) {
+		if err := unix.Unmount(m.Mountpoint, unix.MNT_DETACH); err != nil {
+			return fmt.Errorf("unmount %s: %w", m.Mountpoint, err)
 		}
 	}
 	return nil
 }
-
-// unescapeMount decodes white space and backslashes in mountinfo.
-var unescapeMount = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)

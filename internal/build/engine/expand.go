@@ -11,7 +11,8 @@ const standardPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 
 // expand replaces $NAME, ${NAME}, ${NAME:-word}, ${NAME-word}, ${NAME:+word} and
 // ${NAME+word} as a shell does. Everything else, including quotes and $(…), stays as it is
-// (templates.md §3.5).
+// (templates.md §3.5). Libraries that expand as a shell
+// does read the quotes, too.
 func expand(text string, env map[string]string) string {
 	known := map[string]string{"PATH": standardPath, "HOME": "/root"}
 	maps.Copy(known, env)

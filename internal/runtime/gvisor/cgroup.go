@@ -1,7 +1,6 @@
 package gvisor
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/moby/sys/mountinfo"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/runsc/cgroup"
@@ -79,25 +79,18 @@ func (c cgroups) delegate() error {
 
 // cgroupMounts maps v1 controllers, and "" for v2, to their mount points.
 func cgroupMounts() (map[string]string, error) {
-	f, err := os.Open("/proc/self/mountinfo")
+	list, err := mountinfo.GetMounts(mountinfo.FSTypeFilter("cgroup", "cgroup2"))
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
 	mounts := map[string]string{}
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		before, after, _ := strings.Cut(lines.Text(), " - ")
-		fields, fs := strings.Fields(before), strings.Fields(after)
-		if len(fields) < 5 || len(fs) < 3 {
+	for _, m := range list {
+		if m.FSType == "cgroup2" {
+			mounts[""] = m.Mountpoint
 			continue
 		}
-		switch fs[0] {
-		case "cgroup2":
-			mounts[""] = fields[4]
-		case "cgroup":
-			for _, option := range strings.Split(fs[2], ",") {
-				mounts[option] = fields[4]
-			}
+		for option := range strings.SplitSeq(m.VFSOptions, ",") {
+			mounts[option] = m.Mountpoint
 		}
 	}
 	return mounts, nil
