@@ -23,7 +23,7 @@ type Guest struct {
 	plan    Plan
 	runtime runtime.Runtime
 	root    runtime.Root
-	kernel  string
+	maker   runtime.Maker // of its checkpoints
 	slot    *network.Slot
 	claim   claim
 
@@ -43,17 +43,13 @@ func (g *Guest) Resources() shoal.Resources { return g.plan.Resources }
 // Root is the guest's root file system.
 func (g *Guest) Root() runtime.Root { return g.root }
 
-// Maker is what takes the guest's checkpoints.
-func (g *Guest) Maker() runtime.Maker {
-	m := g.runtime.Maker()
-	m.Kernel = g.kernel
-	return m
-}
+// Maker is what takes the guest's checkpoints: an earlier version of the runtime, if the
+// guest has come back from a checkpoint of that or has outlived an upgrade.
+func (g *Guest) Maker() runtime.Maker { return g.maker }
 
 // Identity is what a record says of the guest.
 func (g *Guest) Identity() Identity {
-	return Identity{GuestID: g.plan.ID, SlotIndex: g.slot.Index(), Root: g.root,
-		Runtime: g.runtime.Maker().Runtime, Kernel: g.kernel}
+	return Identity{GuestID: g.plan.ID, SlotIndex: g.slot.Index(), Root: g.root, Maker: g.maker}
 }
 
 // SetEgress replaces what the guest may reach. Before it nothing is reached.
@@ -110,10 +106,6 @@ func (g *Guest) makeDir() error {
 	}
 	return nil
 }
-
-// Started tells whether Start, or Adopt, has succeeded. Where it has not there is nothing
-// to freeze, thaw or look at.
-func (g *Guest) Started() bool { return g.running != nil }
 
 // Done is closed when the guest, or the kernel that waits for it, has ended. Others may
 // call it, and the methods up to Kill.

@@ -103,9 +103,9 @@ func (h *Host) Reserve(ctx context.Context, p Plan, from Source) (*Guest, error)
 	if err != nil {
 		return nil, err
 	}
-	g := &Guest{host: h, plan: p, runtime: rt, root: from.Root, kernel: rt.Maker().Kernel, slot: slot}
+	g := &Guest{host: h, plan: p, runtime: rt, root: from.Root, maker: rt.Maker(), slot: slot}
 	if from.Checkpoint != "" {
-		g.kernel = from.Made.Kernel
+		g.maker = from.Made
 	}
 	if p.Claimable {
 		g.claim = newClaim()
@@ -119,8 +119,19 @@ type Identity struct {
 	// SlotIndex counts from 1; 0 means that there is no guest.
 	SlotIndex int          `json:"slotIndex"`
 	Root      runtime.Root `json:"root"`
-	Runtime   string       `json:"runtime,omitempty"` // "" is the preferred one
-	Kernel    string       `json:"kernel,omitempty"`
+	// Maker is what takes its checkpoints. Earlier versions of Shoal recorded the kernel
+	// alone.
+	runtime.Maker
+}
+
+// makerIn completes what a record says, for a runtime of this machine.
+func (id Identity) makerIn(present runtime.Maker) runtime.Maker {
+	m := id.Maker
+	m.Runtime = present.Runtime
+	if m.Version == "" && m.Kernel == present.Kernel {
+		m.Version = present.Version
+	}
+	return m
 }
 
 // Adopt takes over a guest that an earlier process has started. One that has ended is
@@ -135,7 +146,7 @@ func (h *Host) Adopt(ctx context.Context, id Identity, p Plan) (*Guest, error) {
 		return nil, err
 	}
 	p.ID = id.GuestID
-	g := &Guest{host: h, plan: p, runtime: rt, root: id.Root, kernel: id.Kernel, slot: slot}
+	g := &Guest{host: h, plan: p, runtime: rt, root: id.Root, maker: id.makerIn(rt.Maker()), slot: slot}
 	g.running, err = rt.Adopt(ctx, g.spec())
 	if err != nil {
 		return nil, err

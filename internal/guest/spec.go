@@ -22,7 +22,7 @@ func (g *Guest) spec() runtime.Spec {
 	facts.Sandbox, facts.BootHash = "true", g.claim.hash()
 	return runtime.Spec{
 		ID: g.plan.ID, Dir: g.host.dir(g.plan.ID), UpperDir: g.host.cfg.UpperDir,
-		Root: g.root, Kernel: g.kernel, Hostname: hostname,
+		Root: g.root, Kernel: g.maker.Kernel, Hostname: hostname,
 		Resources: g.plan.Resources, Background: g.plan.Background, MaxProcesses: g.host.cfg.MaxProcesses,
 		First: runtime.Process{Args: envdapi.Command(),
 			Env: append(environment[:len(environment):len(environment)], facts.Environ()...)},

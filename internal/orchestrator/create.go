@@ -10,7 +10,7 @@ import (
 )
 
 // Create starts a new sandbox. It returns when the guest's daemon has been
-// initialised; when it fails nothing of the sandbox is left.
+// initialized; when it fails nothing of the sandbox is left.
 func (o *Orchestrator) Create(ctx context.Context, spec shoal.Spec) (shoal.Sandbox, error) {
 	return o.createBy(ctx, spec, o.guests.startNew)
 }

@@ -56,8 +56,8 @@ func (g *guests) reserve(ctx context.Context, sb *sandbox, from guest.Source) (*
 	return own, g.enter(sb, own)
 }
 
-// initialise makes the guest's daemon the sandbox's own and starts the sandbox's clock.
-func (g *guests) initialise(ctx context.Context, sb *sandbox, l lease) error {
+// initialize makes the guest's daemon the sandbox's own and starts the sandbox's clock.
+func (g *guests) initialize(ctx context.Context, sb *sandbox, l lease) error {
 	view := sb.viewNow()
 	err := sb.guest.Init(ctx, envdapi.Init{
 		EnvVars: l.env, HyperloopIP: envdapi.HyperloopIP, LifecycleID: view.ExecutionID,

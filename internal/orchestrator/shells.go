@@ -36,7 +36,7 @@ func shellFor(runtimes runtime.Set, from guest.Source, resources shoal.Resources
 		return shellKey{}, false
 	}
 	present := rt.Maker()
-	if from.Checkpoint != "" && from.Made != present {
+	if from.Checkpoint != "" && (from.Made.Kernel != present.Kernel || rt.Fits(from.Made) != nil) {
 		return shellKey{}, false
 	}
 	return shellKey{runtime: present.Runtime, root: from.Root, resources: resources}, true

@@ -80,7 +80,7 @@ func (g *guests) startIn(ctx context.Context, sb *sandbox, from guest.Source, l 
 	if err = errors.Join(<-verified, err, <-restricted); err != nil {
 		return err
 	}
-	return g.initialise(ctx, sb, l)
+	return g.initialize(ctx, sb, l)
 }
 
 // run starts a guest that is the sandbox's, and has it watched.

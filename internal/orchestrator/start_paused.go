@@ -72,7 +72,7 @@ func (g *guests) thaw(ctx context.Context, sb *sandbox, l lease) error {
 	if err := sb.guest.Thaw(ctx); err != nil {
 		return err
 	}
-	return g.initialise(ctx, sb, l)
+	return g.initialize(ctx, sb, l)
 }
 
 // restore starts a guest with the memory that was saved.

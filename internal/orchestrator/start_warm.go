@@ -24,5 +24,5 @@ func (g *guests) claim(ctx context.Context, sb *sandbox, w *warmGuest, l lease) 
 	if err := w.Thaw(ctx); err != nil {
 		return err
 	}
-	return g.initialise(ctx, sb, l)
+	return g.initialize(ctx, sb, l)
 }

@@ -63,7 +63,7 @@ type Process struct {
 type Maker struct {
 	// Runtime is the runtime's name.
 	Runtime string `json:"runtime"`
-	// Version is the runtime's, in a form of its own.
+	// Version is the runtime's, in a form of its own. Empty if it is not known.
 	Version string `json:"version"`
 	// Kernel names the program that ran the guest. Empty if the runtime has only one.
 	Kernel string `json:"kernel"`

@@ -34,7 +34,7 @@ func (d *Driver) present() string {
 }
 
 // Fits requires the kernel that made the checkpoint, whatever its version. The current
-// kernel must also be of the current version.
+// kernel must also be of the current version, unless the checkpoint's version is unknown.
 func (d *Driver) Fits(made runtime.Maker) error {
 	if made.Runtime != Name {
 		return fmt.Errorf("%w: it was made by %s", runtime.ErrUnfit, made.Runtime)
@@ -43,9 +43,9 @@ func (d *Driver) Fits(made runtime.Maker) error {
 		_, err := d.kernelPath(made.Kernel)
 		return err
 	}
-	if made.Version != pin.Version {
-		return fmt.Errorf("%w: it was made by version %s of %s, and this is %s", runtime.ErrUnfit,
-			made.Version, Name, pin.Version)
+	if made.Version != "" && made.Version != pin.Version {
+		return fmt.Errorf("%w: it was made by version %s of %s, and this is %s",
+			runtime.ErrUnfit, made.Version, Name, pin.Version)
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ func TestKernelPrograms(t *testing.T) {
 	if made := d.Maker(); made.Kernel != "present" || !fits(made.Version, made.Kernel) {
 		t.Errorf("its own checkpoints do not fit: %+v", made)
 	}
-	if fits("another", "present") || !fits("another", "old") || fits(pin.Version, "lost") {
+	if fits("another", "present") || !fits("another", "old") || fits(pin.Version, "lost") || !fits("", "present") {
 		t.Error("a kernel must fit checkpoints of its own version, and of any kernel that is kept")
 	}
 	removed, size, err := d.RemoveKernels(func(name string) bool { return name == "needed" })

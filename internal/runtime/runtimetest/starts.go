@@ -44,9 +44,9 @@ func guestRuns(t *testing.T, h *Host) {
 
 func firstProcess(t *testing.T, h *Host) {
 	spec, slot := h.Spec("first")
-	spec.First.Env = []string{"COLOUR=blue"}
+	spec.First.Env = []string{"COLOR=blue"}
 	g := h.Boot(spec, slot, "")
-	if _, env := g.Ask("/read?path=/proc/1/environ"); !strings.Contains(env, "COLOUR=blue\x00") {
+	if _, env := g.Ask("/read?path=/proc/1/environ"); !strings.Contains(env, "COLOR=blue\x00") {
 		t.Errorf("environment: %q", env)
 	}
 	if _, args := g.Ask("/read?path=/proc/1/cmdline"); args != "/init\x00" {
