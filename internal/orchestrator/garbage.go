@@ -126,9 +126,7 @@ func (g *garbage) needed() (needs, error) {
 	}
 	for _, sb := range g.table.all() {
 		sb.mu.Lock()
-		if sb.guest != nil {
-			used.add(sb.guest.Root(), sb.guest.Maker().Kernel)
-		}
+		used.add(sb.last.Root, sb.last.Kernel) // whatever becomes of it meanwhile
 		sb.mu.Unlock()
 	}
 	if g.cfg.Pinned != nil {

@@ -66,6 +66,32 @@ func TestCollect(t *testing.T) {
 	n.resume(paused)
 }
 
+// TestCollectDuringAResume: what a paused sandbox needs stays while it changes over from
+// its snapshot to a guest, although the collection may see neither.
+func TestCollectDuringAResume(t *testing.T) {
+	n := newNode(t)
+	sb := n.create()
+	n.pause(sb)
+	n.rested(sb)
+	n.orch.builds.drop(n.build.ID)
+	path, err := n.store.Path(n.build.ImageDigest)
+	n.must(err)
+	long := time.Now().Add(-time.Hour)
+	n.must(os.Chtimes(path, long, long))
+	// It is asked for when the sandboxes have been looked at, and the snapshots not yet.
+	n.orch.cfg.Pinned = func() ([]string, error) {
+		n.resume(sb)
+		n.noSnapshots()
+		return nil, nil
+	}
+	if c, err := n.orch.Collect(context.Background(), nil); err != nil || c.Images != 0 {
+		t.Errorf("%+v %v", c, err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Error(err)
+	}
+}
+
 // age makes every snapshot an hour old.
 func (n *node) age() {
 	n.t.Helper()

@@ -38,7 +38,7 @@ type lease struct {
 // a killed orchestrator finds what it has to remove.
 func (g *guests) enter(sb *sandbox, own *guest.Guest) error {
 	sb.mu.Lock()
-	sb.guest = own
+	sb.guest, sb.last = own, own.Identity()
 	sb.view.ExecutionID = shoal.NewExecutionID()
 	sb.view.HostIP = own.Address().String()
 	sb.mu.Unlock()

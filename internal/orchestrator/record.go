@@ -13,7 +13,7 @@ import (
 type record struct {
 	Sandbox   shoal.Sandbox `json:"sandbox"`
 	CreatedAt time.Time     `json:"createdAt"`
-	// Identity is the present guest's; zero if there is none.
+	// Identity is the guest's, or the latest one's, and then without a slot.
 	guest.Identity
 	Saved *snapshot.Saved `json:"saved,omitempty"`
 }
@@ -25,13 +25,13 @@ func (r record) isKept() bool {
 
 // recordLocked is what there is to write; s.mu is held.
 func (s *sandbox) recordLocked() record {
-	r := record{Sandbox: s.view, CreatedAt: s.createdAt}
+	r := record{Sandbox: s.view, CreatedAt: s.createdAt, Identity: s.last}
 	if s.saved != nil {
 		from := *s.saved
 		r.Saved = &from
 	}
-	if s.guest != nil {
-		r.Identity = s.guest.Identity()
+	if s.guest == nil {
+		r.SlotIndex = 0
 	}
 	return r
 }

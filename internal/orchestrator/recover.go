@@ -103,7 +103,7 @@ func (r *recovery) adopt(ctx context.Context, rec record) error {
 	if err != nil {
 		return err
 	}
-	sb.guest = own
+	sb.guest, sb.last = own, own.Identity()
 	if rec.Sandbox.State != shoal.StateRunning {
 		if err := own.Thaw(ctx); err != nil {
 			return err
@@ -133,7 +133,7 @@ func (r *recovery) recoverPaused(rec record) error {
 		r.o.log.Error("a paused sandbox cannot be taken over now", "sandbox", rec.Sandbox.SandboxID, "error", err)
 		return nil
 	}
-	sb.saved, sb.view.HostIP = rec.Saved, ""
+	sb.saved, sb.last, sb.view.HostIP = rec.Saved, rec.Identity, ""
 	r.paused = append(r.paused, sb)
 	r.o.table.add(sb)
 	if rec.Sandbox.State == shoal.StatePaused {

@@ -28,7 +28,10 @@ type sandbox struct {
 	view   shoal.Sandbox  // what others may see; State is kept here
 	egress network.Egress // view.Network, as the packet filter takes it
 	// guest is nil unless one runs, rests while the sandbox is paused, or is on its way.
-	guest   *guest.Guest
+	guest *guest.Guest
+	// last is of the guest, or of the latest one if there is none: a paused sandbox comes
+	// back with its images, and mostly with its kernel.
+	last    guest.Identity
 	current *transition // nil when nothing is going on
 	// saved is what it comes back from; nil unless paused, or on the way there or
 	// back.
