@@ -56,6 +56,14 @@ func (s *sandbox) viewNow() shoal.Sandbox {
 	return s.view
 }
 
+// egressNow is read once for each start: a change of the policy that began before a pause
+// may end after it.
+func (s *sandbox) egressNow() network.Egress {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.egress
+}
+
 // address is where the host reaches the sandbox's guest; the zero value if it has none.
 func (s *sandbox) address() netip.Addr {
 	s.mu.Lock()

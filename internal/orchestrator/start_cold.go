@@ -48,7 +48,7 @@ func (g *guests) takeShell(sb *sandbox, from guest.Source) *guest.Guest {
 
 // startIn is start in a kernel that was started ahead, or, without one, in a new one.
 func (g *guests) startIn(ctx context.Context, sb *sandbox, from guest.Source, l lease, shell *guest.Guest) error {
-	own, prepared := shell, shell != nil
+	own, prepared, egress := shell, shell != nil, sb.egressNow()
 	var err error
 	if prepared {
 		err = g.enter(sb, own)
@@ -58,9 +58,9 @@ func (g *guests) startIn(ctx context.Context, sb *sandbox, from guest.Source, l 
 	if err != nil {
 		return err
 	}
-	if prepared && !sb.egress.Equal(g.keeper.openEgress) {
+	if prepared && !egress.Equal(g.keeper.openEgress) {
 		// A kernel started ahead has an open slot, and its guest may begin at once.
-		if err := own.SetEgress(ctx, sb.egress); err != nil {
+		if err := own.SetEgress(ctx, egress); err != nil {
 			return err
 		}
 	}
@@ -72,7 +72,7 @@ func (g *guests) startIn(ctx context.Context, sb *sandbox, from guest.Source, l 
 			restricted <- nil
 			return
 		}
-		restricted <- own.SetEgress(ctx, sb.egress)
+		restricted <- own.SetEgress(ctx, egress)
 	}()
 	go func() { verified <- verify(ctx, from) }()
 	err = g.run(ctx, sb, own, from)

@@ -1,8 +1,6 @@
 package orchestrator
 
-import (
-	"context"
-)
+import "context"
 
 // claim makes a guest that was started ahead the sandbox's.
 func (g *guests) claim(ctx context.Context, sb *sandbox, w *warmGuest, l lease) error {
@@ -15,9 +13,9 @@ func (g *guests) claim(ctx context.Context, sb *sandbox, w *warmGuest, l lease) 
 		return err
 	}
 	defer done()
-	if !sb.egress.Equal(g.keeper.openEgress) {
+	if egress := sb.egressNow(); !egress.Equal(g.keeper.openEgress) {
 		// Before anything in the guest can move.
-		if err := w.SetEgress(ctx, sb.egress); err != nil {
+		if err := w.SetEgress(ctx, egress); err != nil {
 			return err
 		}
 	}
