@@ -20,6 +20,9 @@ type Egress struct {
 	allow, deny []netip.Prefix // IPv4, masked; in no order, and they may overlap
 }
 
+// Nowhere is the policy of a guest that reaches nothing.
+func Nowhere() Egress { return Egress{deny: []netip.Prefix{everything}} }
+
 // Equal reports whether both allow the same addresses and deny the same, in whatever
 // words their clients put it.
 func (e Egress) Equal(other Egress) bool {

@@ -2,11 +2,13 @@ package orchestrator
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"shoal/internal/network"
 	"shoal/internal/shoal"
 	"shoal/internal/snapshot"
 )
@@ -148,6 +150,35 @@ func TestDamagedSnapshotBoots(t *testing.T) {
 	}
 	if again := n.create(); !n.answers(again) {
 		t.Error("the machine does not go on")
+	}
+}
+
+// TestPolicyOfAnotherVersion: a sandbox whose policy only a later version knows is kept, and
+// reaches nothing when it starts anew.
+func TestPolicyOfAnotherVersion(t *testing.T) {
+	n := newNode(t)
+	running, paused := n.create(), n.create()
+	n.pause(paused)
+	n.rested(paused)
+	n.close()
+	for _, sb := range []shoal.Sandbox{running, paused} {
+		path := recordPath(n.orch.records.live, sb.SandboxID)
+		var r record
+		data, err := os.ReadFile(path)
+		n.must(err)
+		n.must(json.Unmarshal(data, &r))
+		r.Sandbox.Network.AllowOut = []string{"of.a.later.version"}
+		data, err = json.Marshal(r)
+		n.must(err)
+		n.must(os.WriteFile(path, data, 0o600))
+	}
+	n.open()
+	if got := n.state(running); got != shoal.StateRunning || !n.answers(running) {
+		t.Errorf("the running one is %q", got)
+	}
+	paused = n.resume(paused)
+	if !n.orch.table.byID[paused.SandboxID].egress.Equal(network.Nowhere()) || !n.answers(paused) {
+		t.Error("the paused one may reach more than it could have")
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"shoal/internal/artifact"
 	"shoal/internal/guest"
+	"shoal/internal/network"
 	"shoal/internal/runtime"
 	"shoal/internal/shoal"
 	"shoal/internal/snapshot"
@@ -95,10 +96,7 @@ func isGone(err error) bool {
 
 // adopt takes over a running sandbox.
 func (r *recovery) adopt(ctx context.Context, rec record) error {
-	sb, err := r.sandboxOf(rec)
-	if err != nil {
-		return err
-	}
+	sb := r.sandboxOf(rec)
 	own, err := r.o.host.Adopt(ctx, rec.Identity, guest.Plan{Resources: rec.Sandbox.Resources, Facts: factsOf(rec.Sandbox)})
 	if err != nil {
 		return err
@@ -120,19 +118,23 @@ func (r *recovery) adopt(ctx context.Context, rec record) error {
 	return nil
 }
 
-func (r *recovery) sandboxOf(rec record) (*sandbox, error) {
+// sandboxOf makes a sandbox that has no guest yet. If this version does not know its policy,
+// as after a downgrade, its next guest reaches nothing; one that is adopted keeps its rules.
+func (r *recovery) sandboxOf(rec record) *sandbox {
 	view := rec.Sandbox
 	view.NodeID = r.o.cfg.NodeID
-	return newSandbox(view, rec.CreatedAt)
+	egress, err := network.ParsePolicy(view.Network)
+	if err != nil {
+		r.o.log.Error("a sandbox's network policy cannot be understood; its next guest will reach nothing",
+			"sandbox", view.SandboxID, "error", err)
+		egress = network.Nowhere()
+	}
+	return &sandbox{id: view.SandboxID, createdAt: rec.CreatedAt, view: view, egress: egress}
 }
 
 func (r *recovery) recoverPaused(rec record) error {
 	r.captures[rec.Saved.Artifact] = true
-	sb, err := r.sandboxOf(rec)
-	if err != nil {
-		r.o.log.Error("a paused sandbox cannot be taken over now", "sandbox", rec.Sandbox.SandboxID, "error", err)
-		return nil
-	}
+	sb := r.sandboxOf(rec)
 	sb.saved, sb.last, sb.view.HostIP = rec.Saved, rec.Identity, ""
 	r.paused = append(r.paused, sb)
 	r.o.table.add(sb)

@@ -41,15 +41,6 @@ type sandbox struct {
 	samples   samples
 }
 
-// newSandbox makes a sandbox that has no guest. Errors are those of network.ParsePolicy.
-func newSandbox(view shoal.Sandbox, createdAt time.Time) (*sandbox, error) {
-	egress, err := network.ParsePolicy(view.Network)
-	if err != nil {
-		return nil, err
-	}
-	return &sandbox{id: view.SandboxID, createdAt: createdAt, view: view, egress: egress}, nil
-}
-
 func (s *sandbox) viewNow() shoal.Sandbox {
 	s.mu.Lock()
 	defer s.mu.Unlock()
