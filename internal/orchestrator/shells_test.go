@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"shoal/internal/guest"
+	"shoal/internal/runtime"
 	"shoal/internal/shoal"
 )
 
@@ -74,4 +76,41 @@ func TestShells(t *testing.T) {
 	}
 	n.shells = 0
 	n.open()
+}
+
+// made is a runtime of which only the maker matters; it restores what any of its kernels
+// has made.
+type made struct {
+	runtime.Runtime
+	by runtime.Maker
+}
+
+func (m made) Maker() runtime.Maker     { return m.by }
+func (m made) Fits(runtime.Maker) error { return nil }
+
+// TestShellFor: a kernel that was started ahead is of use for what the present one starts
+// or restores, by the right runtime, and without a disk to begin with.
+func TestShellFor(t *testing.T) {
+	first, second := runtime.Maker{Runtime: "first", Kernel: "new"}, runtime.Maker{Runtime: "second", Kernel: "new"}
+	old := runtime.Maker{Runtime: "first", Kernel: "old"}
+	set := runtime.Set{made{by: first}, made{by: second}}
+	for name, c := range map[string]struct {
+		from guest.Source
+		want string // runtime; "" is none
+	}{
+		"boot":                {guest.Source{}, "first"},
+		"boot with a wish":    {guest.Source{Runtime: shoal.RuntimeWish{Name: "second"}}, "second"},
+		"boot with a need":    {guest.Source{Runtime: shoal.RuntimeWish{Name: "third", Needed: true}}, ""},
+		"boot from a disk":    {guest.Source{Upper: "/disk"}, ""},
+		"restore":             {guest.Source{Checkpoint: "/c", Made: second}, "second"},
+		"restore, old kernel": {guest.Source{Checkpoint: "/c", Made: old}, ""},
+		"restore, unknown":    {guest.Source{Checkpoint: "/c", Made: runtime.Maker{Runtime: "third"}}, ""},
+	} {
+		c.from.Root = "/root"
+		key, ok := shellFor(set, c.from, shoal.Resources{MemoryMB: 7})
+		want := shellKey{runtime: c.want, root: "/root", resources: shoal.Resources{MemoryMB: 7}}
+		if ok != (c.want != "") || (ok && key != want) {
+			t.Errorf("%s: %+v %v", name, key, ok)
+		}
+	}
 }
