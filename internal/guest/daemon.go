@@ -15,9 +15,9 @@ func (g *Guest) Client(token string) *client.Client {
 	return client.New(g.slot.HostIP().String(), token)
 }
 
-// Init waits for the daemon and tells it what the sandbox is. Who is given a value only if
-// the guest was Claimable. Errors are ErrEnvdTimeout with the guest's last words, and
-// have ErrEnded in their chain if it ended meanwhile.
+// Init waits for the daemon and tells it what the sandbox is. A guest that is Claimable is
+// told who it is, too; others know that. Errors are ErrEnvdTimeout with the guest's last
+// words, and have ErrEnded in their chain if it ended meanwhile.
 func (g *Guest) Init(ctx context.Context, body envdapi.Init, who envdapi.Facts) error {
 	defer telemetry.Begin(ctx, "envd_init")()
 	defer g.claim.hangUp()
@@ -78,9 +78,11 @@ func (g *Guest) await(ctx context.Context, wait func(context.Context) error) err
 	case err == nil:
 		return nil
 	case errors.Is(err, ErrEnded):
-		return shoal.ErrEnvdTimeout.Wrap(err, "the guest ended before its daemon answered; its console ends with:\n%s", g.Console())
+		return shoal.ErrEnvdTimeout.Wrap(err,
+			"the guest ended before its daemon answered; its console ends with:\n%s", g.Console())
 	default:
-		return shoal.ErrEnvdTimeout.Wrap(err, "the guest's daemon did not answer within %s; its console ends with:\n%s",
+		return shoal.ErrEnvdTimeout.Wrap(err,
+			"the guest's daemon did not answer within %s; its console ends with:\n%s",
 			g.host.cfg.DaemonTimeout, g.Console())
 	}
 }

@@ -16,8 +16,8 @@ import (
 // Guest is one guest in its slot, from the slot's reservation to its release.
 //
 // It has one owner, who calls Prepare, Start, Init, Kill and Release, one after the other.
-// What is said of others holds for any goroutine that the owner has told of the guest
-// after Start.
+// From when Start has returned any goroutine may call the methods from Done to Console.
+// Those before Prepare may be called at any time.
 type Guest struct {
 	host    *Host
 	plan    Plan
@@ -107,8 +107,7 @@ func (g *Guest) makeDir() error {
 	return nil
 }
 
-// Done is closed when the guest, or the kernel that waits for it, has ended. Others may
-// call it, and the methods up to Kill.
+// Done is closed when the guest, or the kernel that waits for it, has ended.
 func (g *Guest) Done() <-chan struct{} {
 	if g.shell != nil {
 		return g.shell.Done()

@@ -33,7 +33,8 @@ type builds struct {
 }
 
 func newBuilds(cfg *Config, images Images, snapshots *snapshot.Store) *builds {
-	return &builds{cfg: cfg, images: images, snapshots: snapshots, byID: map[string]shoal.Build{}, newest: map[string]string{}}
+	return &builds{cfg: cfg, images: images, snapshots: snapshots,
+		byID: map[string]shoal.Build{}, newest: map[string]string{}}
 }
 
 // add makes a build startable here.

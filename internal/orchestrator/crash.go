@@ -41,6 +41,7 @@ func (o *Orchestrator) crashed(sb *sandbox, own *guest.Guest) {
 		o.pauses.cool(ctx, sb)
 		return
 	}
-	o.journal.note(sb, shoal.LogError, "The sandbox ended by itself: it ran out of memory, or its first process was killed", nil)
+	o.journal.note(sb, shoal.LogError,
+		"The sandbox ended by itself: it ran out of memory, or its first process was killed", nil)
 	o.log.Warn("a guest ended by itself", "sandbox", sb.id, "console", console, "error", err)
 }

@@ -16,7 +16,9 @@ func (o *Orchestrator) Create(ctx context.Context, spec shoal.Spec) (shoal.Sandb
 }
 
 // createBy is Create by a given way to a guest that answers.
-func (o *Orchestrator) createBy(ctx context.Context, spec shoal.Spec, start func(context.Context, *sandbox) error) (shoal.Sandbox, error) {
+func (o *Orchestrator) createBy(
+	ctx context.Context, spec shoal.Spec, start func(context.Context, *sandbox) error,
+) (shoal.Sandbox, error) {
 	ctx, phases := telemetry.WithPhases(ctx)
 	defer o.load.begin()()
 	log := o.log.With("sandbox", spec.SandboxID, "request", shoal.RequestID(ctx), "template", spec.TemplateID)

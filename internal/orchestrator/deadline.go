@@ -10,7 +10,9 @@ import (
 
 // SetDeadline moves the end of a running sandbox, never past its start plus the
 // team's maximum length.
-func (o *Orchestrator) SetDeadline(ctx context.Context, sandboxID string, change shoal.DeadlineChange) (shoal.Sandbox, error) {
+func (o *Orchestrator) SetDeadline(
+	ctx context.Context, sandboxID string, change shoal.DeadlineChange,
+) (shoal.Sandbox, error) {
 	sb, err := o.table.find(sandboxID)
 	if err != nil {
 		return shoal.Sandbox{}, err

@@ -17,7 +17,9 @@ const forkWorkers = 4
 
 // Fork starts a copy of a running sandbox for each specification, with its memory
 // and disk; the sandbox goes on. The results are in the order of the specifications.
-func (o *Orchestrator) Fork(ctx context.Context, sandboxID string, specs []shoal.Spec) ([]shoal.ForkResult, error) {
+func (o *Orchestrator) Fork(
+	ctx context.Context, sandboxID string, specs []shoal.Spec,
+) ([]shoal.ForkResult, error) {
 	ctx, phases := telemetry.WithPhases(context.WithoutCancel(ctx))
 	var draft *artifact.Draft
 	var c snapshot.Capture
@@ -35,9 +37,10 @@ func (o *Orchestrator) Fork(ctx context.Context, sandboxID string, specs []shoal
 	g.SetLimit(forkWorkers)
 	for i, spec := range specs {
 		g.Go(func() error {
-			results[i].Sandbox, results[i].Err = o.createBy(ctx, spec, func(ctx context.Context, sb *sandbox) error {
+			start := func(ctx context.Context, sb *sandbox) error {
 				return o.guests.start(ctx, sb, from, o.guests.firstLease(spec, true))
-			})
+			}
+			results[i].Sandbox, results[i].Err = o.createBy(ctx, spec, start)
 			return nil
 		})
 	}
@@ -45,6 +48,7 @@ func (o *Orchestrator) Fork(ctx context.Context, sandboxID string, specs []shoal
 	if err := draft.Discard(); err != nil {
 		o.log.Warn("a used snapshot is left", "sandbox", sandboxID, "error", err)
 	}
-	o.log.Info("sandbox forked", "sandbox", sandboxID, "count", len(specs), "request", shoal.RequestID(ctx), "phases_ms", phases)
+	o.log.Info("sandbox forked", "sandbox", sandboxID, "count", len(specs),
+		"request", shoal.RequestID(ctx), "phases_ms", phases)
 	return results, nil
 }

@@ -22,7 +22,8 @@ const collectAge = 10 * time.Minute
 // whose builds are not among the known ones, snapshots of pauses that no sandbox has, root
 // images and sandbox kernels that no build, snapshot or sandbox needs.
 func (o *Orchestrator) Collect(ctx context.Context, known []string) (shoal.Collected, error) {
-	g := &garbage{cfg: o.cfg, log: o.log, table: o.table, builds: o.builds, snapshots: o.snapshots, runtimes: o.host.Runtimes()}
+	g := &garbage{cfg: o.cfg, log: o.log, table: o.table, builds: o.builds, snapshots: o.snapshots,
+		runtimes: o.host.Runtimes()}
 	err := g.collect(known)
 	if g.found != (shoal.Collected{}) {
 		o.log.Info("removed what nothing needs any more", "builds", g.found.Builds, "snapshots", g.found.Snapshots,
@@ -147,7 +148,8 @@ func (g *garbage) needed() (needs, error) {
 	for _, m := range list {
 		c, err := snapshot.Parse(m)
 		if err != nil {
-			return used, &artifact.CorruptError{ID: m.ID, Reason: "its description cannot be read, so nothing that it might need is removed"}
+			return used, &artifact.CorruptError{ID: m.ID,
+				Reason: "its description cannot be read, so nothing that it might need is removed"}
 		}
 		used.add(c.Root, c.Kernel)
 	}

@@ -20,7 +20,8 @@ func (j journal) note(sb *sandbox, level shoal.LogLevel, message string, fields 
 func (s *sandbox) source() sandboxlog.Source {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return sandboxlog.Source{SandboxID: s.id, TeamID: s.view.TeamID, TemplateID: s.view.TemplateID, Since: s.createdAt}
+	return sandboxlog.Source{SandboxID: s.id, TeamID: s.view.TeamID, TemplateID: s.view.TemplateID,
+		Since: s.createdAt}
 }
 
 // KeepLog keeps lines that a program in a sandbox reports, one JSON object each. An
@@ -34,7 +35,9 @@ func (o *Orchestrator) KeepLog(ctx context.Context, sandboxID string, lines []by
 }
 
 // Logs returns a part of the log of a team's sandbox, which may have ended long ago.
-func (o *Orchestrator) Logs(ctx context.Context, sandboxID, teamID string, q shoal.LogQuery) ([]shoal.LogEntry, error) {
+func (o *Orchestrator) Logs(
+	ctx context.Context, sandboxID, teamID string, q shoal.LogQuery,
+) ([]shoal.LogEntry, error) {
 	if o.journal.logs == nil {
 		return nil, nil
 	}

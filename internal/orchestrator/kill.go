@@ -22,7 +22,9 @@ func (o *Orchestrator) Kill(ctx context.Context, sandboxID string, reason shoal.
 	})
 }
 
-func (o *Orchestrator) kill(ctx context.Context, sb *sandbox, reason shoal.KillReason, allowed func(shoal.State) error) error {
+func (o *Orchestrator) kill(
+	ctx context.Context, sb *sandbox, reason shoal.KillReason, allowed func(shoal.State) error,
+) error {
 	t, own, err := sb.begin(ctx, shoal.StateKilling, allowed)
 	if err != nil {
 		return err

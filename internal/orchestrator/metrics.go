@@ -76,7 +76,9 @@ func (s *sampler) sample(ctx context.Context, sb *sandbox) {
 }
 
 // Metrics returns the kept samples of a sandbox.
-func (o *Orchestrator) Metrics(ctx context.Context, sandboxID string, from, to time.Time) ([]shoal.Metrics, error) {
+func (o *Orchestrator) Metrics(
+	ctx context.Context, sandboxID string, from, to time.Time,
+) ([]shoal.Metrics, error) {
 	sb, err := o.table.find(sandboxID)
 	if err != nil {
 		return nil, err

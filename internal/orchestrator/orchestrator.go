@@ -64,7 +64,7 @@ type Config struct {
 // Orchestrator implements shoal.Node.
 //
 // Lock order: table.mu before sandbox.policing before sandbox.recording before sandbox.mu;
-// builds.mu and the pools' are leaves. None but policing is held during a call into the
+// builds.mu and the pools' are leaves. None but policing is held during a call into a
 // runtime, the network or a guest.
 type Orchestrator struct {
 	cfg       *Config
@@ -90,21 +90,28 @@ var _ shoal.Node = (*Orchestrator)(nil)
 
 // New makes an orchestrator. The first of the runtimes is that of guests that ask for none.
 // Recover must be called before anything else.
-func New(cfg Config, runtimes runtime.Set, slots guest.Slots, images Images, artifacts *artifact.Store, log *slog.Logger) *Orchestrator {
+func New(
+	cfg Config, runtimes runtime.Set, slots guest.Slots, images Images, artifacts *artifact.Store,
+	log *slog.Logger,
+) *Orchestrator {
 	if cfg.Memory == nil {
 		cfg.Memory = availableMemory
 	}
-	o := &Orchestrator{cfg: &cfg, log: log, journal: journal{cfg.Logs}, tasks: newTasks(), wake: make(chan struct{}, 1)}
+	o := &Orchestrator{cfg: &cfg, log: log, journal: journal{cfg.Logs}, tasks: newTasks(),
+		wake: make(chan struct{}, 1)}
 	o.table = newTable(&cfg)
 	o.records = newRecords(&cfg, log)
 	o.snapshots = snapshot.NewStore(artifacts)
 	o.builds = newBuilds(&cfg, images, o.snapshots)
-	o.host = guest.NewHost(guest.Config{Dir: filepath.Join(cfg.RunDir, "guests"), UpperDir: filepath.Join(cfg.DataDir, "upper"),
-		MaxProcesses: cfg.MaxProcesses, DaemonTimeout: cfg.EnvdTimeout}, runtimes, slots)
+	o.host = guest.NewHost(guest.Config{
+		Dir: filepath.Join(cfg.RunDir, "guests"), UpperDir: filepath.Join(cfg.DataDir, "upper"),
+		MaxProcesses: cfg.MaxProcesses, DaemonTimeout: cfg.EnvdTimeout,
+	}, runtimes, slots)
 	o.keeper = newKeeper(&cfg, o.host, o.builds, o.table, log)
-	o.guests = &guests{cfg: &cfg, log: log, host: o.host, builds: o.builds, records: o.records, snapshots: o.snapshots,
-		keeper: o.keeper, claims: newTurns(), watch: o.watch}
-	o.pauses = &pauses{cfg: &cfg, log: log, table: o.table, records: o.records, snapshots: o.snapshots, guests: o.guests, tasks: o.tasks}
+	o.guests = &guests{cfg: &cfg, log: log, host: o.host, builds: o.builds, records: o.records,
+		snapshots: o.snapshots, keeper: o.keeper, claims: newTurns(), watch: o.watch}
+	o.pauses = &pauses{cfg: &cfg, log: log, table: o.table, records: o.records,
+		snapshots: o.snapshots, guests: o.guests, tasks: o.tasks}
 	o.sampler = &sampler{table: o.table, log: log}
 	o.keeper.isBusy = func() bool { return o.load.starting.Load() > 0 || o.snapshots.Saving() > 0 }
 	o.keeper.cool = o.pauses.coolFor

@@ -29,7 +29,9 @@ func (o *Orchestrator) Pause(ctx context.Context, sandboxID string, memory bool)
 	})
 }
 
-func (o *Orchestrator) pause(ctx context.Context, sb *sandbox, memory bool, allowed func(shoal.State) error) error {
+func (o *Orchestrator) pause(
+	ctx context.Context, sb *sandbox, memory bool, allowed func(shoal.State) error,
+) error {
 	t, own, err := sb.begin(ctx, shoal.StatePausing, allowed)
 	if err != nil {
 		return err

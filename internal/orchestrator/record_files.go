@@ -24,7 +24,8 @@ type records struct {
 }
 
 func newRecords(cfg *Config, log *slog.Logger) *records {
-	return &records{live: filepath.Join(cfg.RunDir, "sandboxes"), kept: filepath.Join(cfg.DataDir, "sandboxes"), log: log}
+	return &records{live: filepath.Join(cfg.RunDir, "sandboxes"),
+		kept: filepath.Join(cfg.DataDir, "sandboxes"), log: log}
 }
 
 func recordPath(dir, sandboxID string) string { return filepath.Join(dir, sandboxID+".json") }
@@ -168,7 +169,8 @@ func (f *records) read(dir string) ([]record, error) {
 		}
 		var r record
 		if err := json.Unmarshal(data, &r); err != nil {
-			f.log.Error("a sandbox is lost: its record cannot be understood and is put aside", "record", path+asideSuffix, "error", err)
+			f.log.Error("a sandbox is lost: its record cannot be understood and is put aside",
+				"record", path+asideSuffix, "error", err)
 			if err := os.Rename(path, path+asideSuffix); err != nil {
 				return nil, err
 			}

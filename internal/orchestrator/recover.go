@@ -97,7 +97,8 @@ func isGone(err error) bool {
 // adopt takes over a running sandbox.
 func (r *recovery) adopt(ctx context.Context, rec record) error {
 	sb := r.sandboxOf(rec)
-	own, err := r.o.host.Adopt(ctx, rec.Identity, guest.Plan{Resources: rec.Sandbox.Resources, Facts: factsOf(rec.Sandbox)})
+	own, err := r.o.host.Adopt(ctx, rec.Identity,
+		guest.Plan{Resources: rec.Sandbox.Resources, Facts: factsOf(rec.Sandbox)})
 	if err != nil {
 		return err
 	}

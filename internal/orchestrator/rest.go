@@ -29,7 +29,8 @@ func (p *pauses) rest(ctx context.Context, sb *sandbox) {
 	sb.mu.Unlock()
 	if !from.Memory {
 		if err := p.guests.stop(ctx, sb); err != nil {
-			p.log.Error("the guest of a paused sandbox has left something behind", "sandbox", sb.id, "error", err)
+			p.log.Error("the guest of a paused sandbox has left something behind",
+				"sandbox", sb.id, "error", err)
 		}
 		return
 	}
@@ -159,8 +160,8 @@ func (p *pauses) cool(ctx context.Context, sb *sandbox) {
 	sb.end(t, shoal.StatePaused, nil)
 }
 
-// coolFor, which anybody may call, makes room in memory: the guests that rest longest end first, until
-// their memory limits sum up to at least need bytes.
+// coolFor makes room in memory: the guests that rest longest end first, until their memory
+// limits sum up to at least need bytes. Anybody may call it.
 func (p *pauses) coolFor(ctx context.Context, need int64) {
 	for need > 0 {
 		var oldest *sandbox

@@ -12,7 +12,9 @@ import (
 
 // Resume brings a paused sandbox back. Resumes of the same sandbox join, and
 // return when it can be used. When it fails, the sandbox is paused as before.
-func (o *Orchestrator) Resume(ctx context.Context, sandboxID string, opts shoal.ResumeOptions) (shoal.Sandbox, error) {
+func (o *Orchestrator) Resume(
+	ctx context.Context, sandboxID string, opts shoal.ResumeOptions,
+) (shoal.Sandbox, error) {
 	sb, err := o.table.find(sandboxID)
 	if err != nil {
 		return shoal.Sandbox{}, err
@@ -34,7 +36,8 @@ func (o *Orchestrator) Resume(ctx context.Context, sandboxID string, opts shoal.
 	}
 	if !own {
 		if opts.ColdBoot && sb.hasMemory() {
-			return shoal.Sandbox{}, shoal.ErrStartInFlight.New("Sandbox %q is being started already, with its memory", sb.id)
+			return shoal.Sandbox{}, shoal.ErrStartInFlight.New(
+				"Sandbox %q is being started already, with its memory", sb.id)
 		}
 		if err := t.wait(ctx); err != nil {
 			return shoal.Sandbox{}, err
@@ -54,7 +57,8 @@ func (o *Orchestrator) Resume(ctx context.Context, sandboxID string, opts shoal.
 	o.nudge()
 	view := sb.viewNow()
 	o.journal.note(sb, shoal.LogInfo, "Sandbox resumed", map[string]any{"coldBoot": view.ColdBoot})
-	log.Info("sandbox resumed", "cold_boot", view.ColdBoot, "total_ms", telemetry.Milliseconds(phases.Total()), "phases_ms", phases)
+	log.Info("sandbox resumed", "cold_boot", view.ColdBoot,
+		"total_ms", telemetry.Milliseconds(phases.Total()), "phases_ms", phases)
 	return view, nil
 }
 

@@ -88,9 +88,8 @@ func (s *sandbox) target() (proxy.Target, *transition, error) {
 	}
 }
 
-// wakeFor resumes a paused sandbox for a request from outside. One that may not
-// be woken stays as it is. Another request may have woken it
-// meanwhile.
+// wakeFor resumes a paused sandbox for a request from outside. One that may not be woken
+// stays as it is. Another request may have woken it meanwhile.
 func (r *Router) wakeFor(ctx context.Context, sb *sandbox, req proxy.Request) error {
 	sb.mu.Lock()
 	view, from := sb.view, sb.saved
@@ -106,10 +105,12 @@ func (r *Router) wakeFor(ctx context.Context, sb *sandbox, req proxy.Request) er
 		want, got = view.EnvdAccessToken, req.EnvdToken
 	}
 	if want != "" && subtle.ConstantTimeCompare([]byte(want), []byte(got)) != 1 {
-		return shoal.ErrForbidden.New("The sandbox is paused, and the request does not have the token that it takes to resume it")
+		return shoal.ErrForbidden.New(
+			"The sandbox is paused, and the request does not have the token that it takes to resume it")
 	}
 	if limit := view.TeamLimit; limit > 0 && r.orch.table.runningOf(view.TeamID) >= limit {
-		return shoal.ErrConcurrencyLimit.New("you have reached the maximum number of concurrent E2B sandboxes (%d). If you need more, please visit 'https://e2b.dev/docs/billing'", limit)
+		return shoal.ErrConcurrencyLimit.New(
+			"you have reached the maximum number of concurrent E2B sandboxes (%d). If you need more, please visit 'https://e2b.dev/docs/billing'", limit)
 	}
 	_, err := r.orch.Resume(ctx, sb.id, shoal.ResumeOptions{Timeout: max(view.Lifecycle.AutoResumeAfter, minWake)})
 	return err

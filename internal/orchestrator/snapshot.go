@@ -14,7 +14,9 @@ import (
 
 // Snapshot makes a build from a running sandbox, which goes on: new sandboxes of
 // the build begin where this one stands now.
-func (o *Orchestrator) Snapshot(ctx context.Context, sandboxID string, into shoal.SnapshotTarget) (shoal.Build, error) {
+func (o *Orchestrator) Snapshot(
+	ctx context.Context, sandboxID string, into shoal.SnapshotTarget,
+) (shoal.Build, error) {
 	ctx, phases := telemetry.WithPhases(context.WithoutCancel(ctx))
 	var build shoal.Build
 	err := o.standStill(ctx, sandboxID, "snapshotted", func(sb *sandbox, own *guest.Guest) error {
@@ -24,9 +26,11 @@ func (o *Orchestrator) Snapshot(ctx context.Context, sandboxID string, into shoa
 		}
 		c, view, now := snapshot.Of(own), sb.viewNow(), time.Now().UTC()
 		parent, _ := o.builds.get(view.BuildID)
-		build = shoal.Build{ID: into.BuildID, TemplateID: into.TemplateID, Status: shoal.BuildReady, Snapshot: true, SandboxID: view.SandboxID,
-			Resources: view.Resources, EnvdVersion: view.EnvdVersion, ImageDigest: parent.ImageDigest, Runtime: parent.Runtime,
-			DefaultUser: view.DefaultUser, DefaultWorkdir: view.DefaultWorkdir, CreatedAt: now, UpdatedAt: now, FinishedAt: now}
+		build = shoal.Build{ID: into.BuildID, TemplateID: into.TemplateID, Status: shoal.BuildReady,
+			Snapshot: true, SandboxID: view.SandboxID, Resources: view.Resources, EnvdVersion: view.EnvdVersion,
+			ImageDigest: parent.ImageDigest, Runtime: parent.Runtime,
+			DefaultUser: view.DefaultUser, DefaultWorkdir: view.DefaultWorkdir,
+			CreatedAt: now, UpdatedAt: now, FinishedAt: now}
 		c.Build = &build
 		return o.snapshots.Commit(ctx, draft, c)
 	})
@@ -34,14 +38,17 @@ func (o *Orchestrator) Snapshot(ctx context.Context, sandboxID string, into shoa
 		return shoal.Build{}, snapshotFailure(err, "Error creating snapshot template")
 	}
 	o.builds.add(build)
-	o.log.Info("snapshot made", "sandbox", sandboxID, "build", build.ID, "request", shoal.RequestID(ctx), "phases_ms", phases)
+	o.log.Info("snapshot made", "sandbox", sandboxID, "build", build.ID,
+		"request", shoal.RequestID(ctx), "phases_ms", phases)
 	return build, nil
 }
 
 // checkpointWithDisk is a checkpoint with the disk, by itself, beside it: sandboxes can
 // be made of it even if the memory cannot be restored. The guest is frozen meanwhile,
 // so a large disk is left out.
-func (o *Orchestrator) checkpointWithDisk(ctx context.Context, sb *sandbox, own *guest.Guest, name string) (draft *artifact.Draft, err error) {
+func (o *Orchestrator) checkpointWithDisk(
+	ctx context.Context, sb *sandbox, own *guest.Guest, name string,
+) (draft *artifact.Draft, err error) {
 	if stats, err := own.Stats(ctx); err != nil || stats.DiskBytes > maxFrozenDisk {
 		return o.snapshots.Checkpoint(ctx, own, name, true)
 	}

@@ -11,7 +11,9 @@ import (
 
 // standStill runs f while a running sandbox is in no other transition. If this process
 // ends meanwhile, the sandbox runs on.
-func (o *Orchestrator) standStill(ctx context.Context, sandboxID, participle string, f func(*sandbox, *guest.Guest) error) error {
+func (o *Orchestrator) standStill(
+	ctx context.Context, sandboxID, participle string, f func(*sandbox, *guest.Guest) error,
+) error {
 	sb, err := o.table.find(sandboxID)
 	if err != nil {
 		return err
@@ -25,9 +27,11 @@ func (o *Orchestrator) standStill(ctx context.Context, sandboxID, participle str
 		case state == shoal.StatePaused && participle == "snapshotted":
 			return shoal.NotRunning(sb.id)
 		case state == shoal.StatePaused:
-			return shoal.ErrSandboxPaused.New("Sandbox '%s' is paused and cannot be forked; resume it first", sb.id)
+			return shoal.ErrSandboxPaused.New(
+				"Sandbox '%s' is paused and cannot be forked; resume it first", sb.id)
 		default:
-			return shoal.ErrSandboxState.New("Sandbox '%s' cannot be %s while in '%s' state", sb.id, participle, state)
+			return shoal.ErrSandboxState.New(
+				"Sandbox '%s' cannot be %s while in '%s' state", sb.id, participle, state)
 		}
 	})
 	if err != nil {

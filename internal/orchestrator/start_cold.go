@@ -47,7 +47,9 @@ func (g *guests) takeShell(sb *sandbox, from guest.Source) *guest.Guest {
 }
 
 // startIn is start in a kernel that was started ahead, or, without one, in a new one.
-func (g *guests) startIn(ctx context.Context, sb *sandbox, from guest.Source, l lease, shell *guest.Guest) error {
+func (g *guests) startIn(
+	ctx context.Context, sb *sandbox, from guest.Source, l lease, shell *guest.Guest,
+) error {
 	own, prepared, egress := shell, shell != nil, sb.egressNow()
 	var err error
 	if prepared {

@@ -54,7 +54,8 @@ func (g *guests) startFrom(ctx context.Context, sb *sandbox, from guest.Source, 
 	if err == nil || from.Cold == nil || shoal.ErrNetworkExhausted.Matches(err) {
 		return err
 	}
-	g.log.Warn("a template's memory could not be restored; the sandbox boots from its disk", "sandbox", sb.id, "error", err)
+	g.log.Warn("a template's memory could not be restored; the sandbox boots from its disk",
+		"sandbox", sb.id, "error", err)
 	if err := g.stop(ctx, sb); err != nil {
 		return err
 	}

@@ -17,7 +17,9 @@ type transition struct {
 // one is under way it returns that one and false: the caller waits for it and
 // has its result. Another one is waited for, and then the question is asked anew:
 // allowed decides from the state whether the transition may start.
-func (s *sandbox) begin(ctx context.Context, to shoal.State, allowed func(shoal.State) error) (*transition, bool, error) {
+func (s *sandbox) begin(
+	ctx context.Context, to shoal.State, allowed func(shoal.State) error,
+) (*transition, bool, error) {
 	for {
 		s.mu.Lock()
 		t := s.current

@@ -9,7 +9,6 @@ import (
 	"shoal/internal/envdapi/client"
 	"shoal/internal/guest"
 	"shoal/internal/network"
-	"shoal/internal/runtime"
 	"shoal/internal/shoal"
 	"shoal/internal/snapshot"
 )
@@ -29,7 +28,8 @@ type Workshop struct {
 
 // Workshop returns this machine's.
 func (o *Orchestrator) Workshop() *Workshop {
-	return &Workshop{cfg: o.cfg, host: o.host, builds: o.builds, snapshots: o.snapshots, load: &o.load, egress: o.keeper.openEgress}
+	return &Workshop{cfg: o.cfg, host: o.host, builds: o.builds, snapshots: o.snapshots, load: &o.load,
+		egress: o.keeper.openEgress}
 }
 
 // Workbench is a guest in which a template is built. Close ends it.
@@ -69,7 +69,8 @@ func (b *Workbench) boot(ctx context.Context, from guest.Source) error {
 	if err := b.own.Start(ctx, from); err != nil {
 		return err
 	}
-	return b.own.Init(ctx, envdapi.Init{EnvVars: b.shop.cfg.GuestEnv, HyperloopIP: envdapi.HyperloopIP}, envdapi.Facts{})
+	return b.own.Init(ctx,
+		envdapi.Init{EnvVars: b.shop.cfg.GuestEnv, HyperloopIP: envdapi.HyperloopIP}, envdapi.Facts{})
 }
 
 // Guest is the way into the guest.
@@ -117,7 +118,8 @@ func (w *Workshop) KeepBuild(ctx context.Context, build shoal.Build) error {
 		return err
 	}
 	made := rt.Maker()
-	c := snapshot.Capture{Maker: runtime.Maker{Runtime: made.Runtime, Version: made.Version}, Root: root, Build: &build}
+	made.Kernel = "" // it need not be kept for images
+	c := snapshot.Capture{Maker: made, Root: root, Build: &build}
 	if err := w.snapshots.KeepBuild(ctx, c); err != nil {
 		return err
 	}

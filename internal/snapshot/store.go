@@ -54,7 +54,9 @@ func (s *Store) Artifacts() *artifact.Store { return s.artifacts }
 
 // Checkpoint writes a guest's memory and disk into a draft. toStay means that the draft
 // will be waited for until the disk has it.
-func (s *Store) Checkpoint(ctx context.Context, g *guest.Guest, name string, toStay bool) (*artifact.Draft, error) {
+func (s *Store) Checkpoint(
+	ctx context.Context, g *guest.Guest, name string, toStay bool,
+) (*artifact.Draft, error) {
 	defer telemetry.Begin(ctx, "checkpoint")()
 	s.saving.Add(1)
 	defer s.saving.Add(-1)
