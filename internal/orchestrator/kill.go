@@ -25,11 +25,11 @@ func (o *Orchestrator) Kill(ctx context.Context, sandboxID string, reason shoal.
 func (o *Orchestrator) kill(
 	ctx context.Context, sb *sandbox, reason shoal.KillReason, allowed func(shoal.State) error,
 ) error {
-	t, own, err := sb.begin(ctx, shoal.StateKilling, allowed)
+	t, begun, err := sb.begin(ctx, shoal.StateKilling, allowed)
 	if err != nil {
 		return err
 	}
-	if !own {
+	if !begun {
 		return t.wait(ctx)
 	}
 	// Once begun the end does not depend on the caller's patience.

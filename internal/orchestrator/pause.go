@@ -32,11 +32,11 @@ func (o *Orchestrator) Pause(ctx context.Context, sandboxID string, memory bool)
 func (o *Orchestrator) pause(
 	ctx context.Context, sb *sandbox, memory bool, allowed func(shoal.State) error,
 ) error {
-	t, own, err := sb.begin(ctx, shoal.StatePausing, allowed)
+	t, begun, err := sb.begin(ctx, shoal.StatePausing, allowed)
 	if err != nil {
 		return err
 	}
-	if !own {
+	if !begun {
 		return t.wait(ctx)
 	}
 	// Once begun it does not depend on the caller's patience.

@@ -141,7 +141,7 @@ func (p *pauses) cool(ctx context.Context, sb *sandbox) {
 	if keeping != nil {
 		<-keeping // before the transition: a resume must not wait for it
 	}
-	t, own, err := sb.begin(ctx, shoal.StatePaused, func(state shoal.State) error {
+	t, begun, err := sb.begin(ctx, shoal.StatePaused, func(state shoal.State) error {
 		if state != shoal.StatePaused || sb.guest == nil || sb.keeping != keeping { // or paused anew
 			return shoal.ErrSandboxState.New("Sandbox %q does not rest", sb.id)
 		}
@@ -150,7 +150,7 @@ func (p *pauses) cool(ctx context.Context, sb *sandbox) {
 	if err != nil {
 		return // resumed, killed or cooled meanwhile
 	}
-	if !own {
+	if !begun {
 		_ = t.wait(ctx)
 		return
 	}

@@ -19,7 +19,7 @@ func (o *Orchestrator) Resume(
 	if err != nil {
 		return shoal.Sandbox{}, err
 	}
-	t, own, err := sb.begin(ctx, shoal.StateResuming, func(state shoal.State) error {
+	t, begun, err := sb.begin(ctx, shoal.StateResuming, func(state shoal.State) error {
 		switch state {
 		case shoal.StatePaused:
 			return nil
@@ -34,7 +34,7 @@ func (o *Orchestrator) Resume(
 	if err != nil {
 		return shoal.Sandbox{}, err
 	}
-	if !own {
+	if !begun {
 		if opts.ColdBoot && sb.hasMemory() {
 			return shoal.Sandbox{}, shoal.ErrStartInFlight.New(
 				"Sandbox %q is being started already, with its memory", sb.id)

@@ -2,6 +2,8 @@ package orchestrator
 
 import (
 	"context"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -76,6 +78,34 @@ func TestShells(t *testing.T) {
 	}
 	n.shells = 0
 	n.open()
+}
+
+// TestNothingIsLeftUnrecorded: a sandbox that cannot be recorded ends with whatever it was
+// given, a kernel that was started ahead included.
+func TestNothingIsLeftUnrecorded(t *testing.T) {
+	n := newNode(t)
+	n.close()
+	n.shells = 1
+	n.open()
+	n.must(n.orch.Kill(context.Background(), n.create().SandboxID, shoal.KillRequest)) // makes the demand known
+	n.awaitShell()
+	taken := n.kernels("shell")
+	n.orch.records.live = filepath.Join(n.dir, "missing")
+	spec := n.spec()
+	if _, err := n.orch.Create(context.Background(), spec); err == nil {
+		t.Error("a sandbox without a record was created")
+	}
+	for _, pid := range n.liveKernels("shell") {
+		if slices.Contains(taken, pid) {
+			t.Error("the kernel that it took lives")
+		}
+	}
+	if left := n.liveKernels(spec.SandboxID); len(left) != 0 {
+		t.Errorf("its own kernels live: %v", left)
+	}
+	if dirs, _ := filepath.Glob(filepath.Join(n.dir, "run", "guests", spec.SandboxID+"-*")); len(dirs) != 0 {
+		t.Errorf("left: %v", dirs)
+	}
 }
 
 // made is a runtime of which only the maker matters; it restores what any of its kernels
