@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -242,11 +243,11 @@ func (g *guest) diskBytes() int64 {
 	if g.upper == nil {
 		return 0
 	}
-	var st unix.Stat_t
-	if err := unix.Fstat(int(g.upper.Fd()), &st); err != nil {
+	info, err := g.upper.Stat() // and not by its number, which is another file's once it is closed
+	if err != nil {
 		return 0
 	}
-	return st.Blocks * 512
+	return info.Sys().(*syscall.Stat_t).Blocks * 512
 }
 
 // save writes what Adopt needs.
