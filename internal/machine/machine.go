@@ -97,8 +97,13 @@ func (m *Machine) Start(ctx context.Context, progress func(image.Progress)) (sho
 // Run holds the machine until ctx ends. Sandboxes go on after it.
 func (m *Machine) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return m.slots.Run(ctx) })
-	g.Go(func() error { return m.orch.Run(ctx) })
+	// The slots end last: the orchestrator gives back some as it ends.
+	slotsCtx, stopSlots := context.WithCancel(context.WithoutCancel(ctx))
+	g.Go(func() error { return m.slots.Run(slotsCtx) })
+	g.Go(func() error {
+		defer stopSlots()
+		return m.orch.Run(ctx)
+	})
 	g.Go(func() error { return m.artifacts.Run(ctx) })
 	g.Go(func() error { return m.logs.Run(ctx) })
 	if m.engine != nil {

@@ -135,8 +135,13 @@ func (n *node) open() {
 	n.must(n.orch.Recover(context.Background()))
 	ctx, cancel := context.WithCancel(context.Background())
 	n.stop, n.stopped = cancel, make(chan error, 2)
-	go func() { n.stopped <- n.orch.Run(ctx) }()
-	go func() { n.stopped <- n.pool.Run(ctx) }()
+	slotsCtx, stopSlots := context.WithCancel(context.Background())
+	go func() {
+		err := n.orch.Run(ctx)
+		stopSlots() // as internal/machine does it
+		n.stopped <- err
+	}()
+	go func() { n.stopped <- n.pool.Run(slotsCtx) }()
 }
 
 func (n *node) artifacts() *artifact.Store {
