@@ -56,11 +56,8 @@ func (o *Orchestrator) kill(
 func (o *Orchestrator) dismantle(ctx context.Context, sb *sandbox) error {
 	err := o.guests.stop(ctx, sb)
 	err = errors.Join(err, o.records.forget(sb))
-	sb.mu.Lock()
-	left := sb.saved
-	sb.mu.Unlock()
-	if left != nil {
-		err = errors.Join(err, o.snapshots.Drop(*left))
+	if left, ok := sb.savedNow(); ok {
+		err = errors.Join(err, o.snapshots.Drop(left))
 	}
 	o.table.remove(sb.id)
 	return err

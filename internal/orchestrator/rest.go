@@ -84,13 +84,11 @@ func (p *pauses) trySeal(sb *sandbox, from snapshot.Saved) error {
 func (p *pauses) sealLeft(paused []*sandbox) {
 	p.sealing.Go(func() {
 		for _, sb := range paused {
-			sb.mu.Lock()
-			from := sb.saved
-			sb.mu.Unlock()
-			if from == nil {
+			from, ok := sb.savedNow()
+			if !ok {
 				continue // resumed or killed meanwhile
 			}
-			if err := p.trySeal(sb, *from); err != nil {
+			if err := p.trySeal(sb, from); err != nil {
 				p.log.Error("the snapshot of a paused sandbox is not on the disk", "sandbox", sb.id, "error", err)
 			}
 		}

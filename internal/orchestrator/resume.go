@@ -64,9 +64,8 @@ func (o *Orchestrator) Resume(
 
 // hasMemory tells whether what a sandbox comes back from has its memory.
 func (s *sandbox) hasMemory() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.saved != nil && s.saved.Memory
+	saved, _ := s.savedNow()
+	return saved.Memory
 }
 
 // bringBack takes a paused sandbox to a guest that answers; the caller runs the

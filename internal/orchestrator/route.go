@@ -92,12 +92,12 @@ func (s *sandbox) target() (proxy.Target, *transition, error) {
 // stays as it is. Another request may have woken it meanwhile.
 func (r *Router) wakeFor(ctx context.Context, sb *sandbox, req proxy.Request) error {
 	sb.mu.Lock()
-	view, from := sb.view, sb.saved
+	view, memory := sb.view, sb.saved != nil && sb.saved.Memory
 	sb.mu.Unlock()
 	if view.State != shoal.StatePaused {
 		return nil
 	}
-	if !view.Lifecycle.AutoResume || from == nil || !from.Memory {
+	if !view.Lifecycle.AutoResume || !memory {
 		return shoal.NotRunning(sb.id)
 	}
 	want, got := view.Network.TrafficAccessToken, req.TrafficToken

@@ -47,6 +47,16 @@ func (s *sandbox) viewNow() shoal.Sandbox {
 	return s.view
 }
 
+// savedNow is what the sandbox comes back from; false if there is nothing.
+func (s *sandbox) savedNow() (snapshot.Saved, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.saved == nil {
+		return snapshot.Saved{}, false
+	}
+	return *s.saved, true
+}
+
 // egressNow is read once for each start: a change of the policy that began before a pause
 // may end after it.
 func (s *sandbox) egressNow() network.Egress {
