@@ -18,7 +18,7 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 		cause = known.Err.Error()
 	}
 	body, _ := json.Marshal(gen.Error{Code: int32(known.Status), Message: known.Message, // plain strings always encode
-		ErrorCode: &known.Code, Cause: &cause, Fix: &known.Fix, RequestId: &id})
+		ErrorCode: known.Code, Cause: &cause, Fix: &known.Fix, RequestId: &id})
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")

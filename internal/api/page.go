@@ -2,8 +2,6 @@ package api
 
 import (
 	"encoding/base64"
-	"encoding/json"
-	"net/http"
 	"strings"
 	"time"
 
@@ -57,22 +55,4 @@ func pageSize(limit *int32) int {
 		return defaultPage
 	}
 	return int(*limit)
-}
-
-// writePage answers with rows and the headers of a list. An empty header is left
-// out: its absence tells clients that this was the last page.
-func writePage(w http.ResponseWriter, rows any, headers map[string]string) error {
-	body, err := json.Marshal(rows)
-	if err != nil {
-		return err
-	}
-	for name, value := range headers {
-		if value != "" {
-			w.Header().Set(name, value)
-		}
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(http.StatusOK)
-	_, err = w.Write(append(body, '\n'))
-	return err
 }

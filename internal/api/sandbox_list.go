@@ -2,10 +2,8 @@ package api
 
 import (
 	"context"
-	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -42,9 +40,10 @@ func (s *Server) ListSandboxesV2(ctx context.Context, req gen.ListSandboxesV2Req
 	if err != nil {
 		return nil, err
 	}
-	answer := sandboxPage{}
+	var answer gen.ListSandboxesV2200JSONResponse
 	if slices.Contains(filter.states, shoal.StateRunning) {
-		answer.totalRunning = strconv.Itoa(countRunning(rows))
+		running := countRunning(rows)
+		answer.Headers.XTotalRunning = &running
 	}
 	if ascending {
 		slices.Reverse(rows)
@@ -53,20 +52,10 @@ func (s *Server) ListSandboxesV2(ctx context.Context, req gen.ListSandboxesV2Req
 	if size := pageSize(p.Limit); len(rows) > size {
 		rows = rows[:size]
 		last := rows[size-1]
-		answer.next = encodeCursor(cursor{at: wireTime(last.StartedAt), id: last.SandboxID}, ascending)
+		answer.Headers.XNextToken = optional(encodeCursor(cursor{at: wireTime(last.StartedAt), id: last.SandboxID}, ascending))
 	}
-	answer.rows = s.wireList(rows)
+	answer.Body = s.wireList(rows)
 	return answer, nil
-}
-
-type sandboxPage struct {
-	rows               []gen.ListedSandbox
-	next, totalRunning string
-}
-
-// VisitListSandboxesV2Response writes the page.
-func (p sandboxPage) VisitListSandboxesV2Response(w http.ResponseWriter) error {
-	return writePage(w, p.rows, map[string]string{"X-Next-Token": p.next, "X-Total-Running": p.totalRunning})
 }
 
 // listFilter is what a sandbox must fulfil; zero values demand nothing but

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"errors"
-	"net/http"
 	"slices"
 
 	"shoal/internal/api/gen"
@@ -97,12 +96,12 @@ func (s *Server) ListSnapshots(ctx context.Context, req gen.ListSnapshotsRequest
 	}
 	if name := deref(p.Name); name != "" {
 		rows, err := s.snapshotsOfName(ctx, team, name, deref(p.SandboxID))
-		return snapshotPage{rows: rows}, err
+		return gen.ListSnapshots200JSONResponse{Body: rows}, err
 	}
 	sandboxID := deref(p.SandboxID)
 	if sandboxID != "" {
 		if sandboxID, err = shoal.ParseSandboxID(sandboxID); err != nil {
-			return snapshotPage{rows: []gen.Snapshot{}}, nil // no sandbox has such an ID
+			return gen.ListSnapshots200JSONResponse{Body: []gen.Snapshot{}}, nil // no sandbox has such an ID
 		}
 	}
 	size := pageSize(p.Limit)
@@ -110,10 +109,10 @@ func (s *Server) ListSnapshots(ctx context.Context, req gen.ListSnapshotsRequest
 	if err != nil {
 		return nil, err
 	}
-	page := snapshotPage{rows: []gen.Snapshot{}}
+	page := gen.ListSnapshots200JSONResponse{Body: []gen.Snapshot{}}
 	if len(templates) > size {
 		templates = templates[:size]
-		page.next = encodeCursor(cursor{at: templates[size-1].CreatedAt, id: templates[size-1].ID}, false)
+		page.Headers.XNextToken = optional(encodeCursor(cursor{at: templates[size-1].CreatedAt, id: templates[size-1].ID}, false))
 	}
 	for _, t := range templates {
 		tags, err := s.store.Tags(ctx, t.ID)
@@ -121,7 +120,7 @@ func (s *Server) ListSnapshots(ctx context.Context, req gen.ListSnapshotsRequest
 			return nil, err
 		}
 		if len(tags) > 0 {
-			page.rows = append(page.rows, wireSnapshot(t, tags[0].Tag))
+			page.Body = append(page.Body, wireSnapshot(t, tags[0].Tag))
 		}
 	}
 	return page, nil
@@ -156,16 +155,6 @@ func (s *Server) snapshotsOfName(ctx context.Context, team shoal.Team, name, san
 		}
 	}
 	return []gen.Snapshot{wireSnapshot(t, tags[at].Tag)}, nil
-}
-
-type snapshotPage struct {
-	rows []gen.Snapshot
-	next string
-}
-
-// VisitListSnapshotsResponse writes the page.
-func (p snapshotPage) VisitListSnapshotsResponse(w http.ResponseWriter) error {
-	return writePage(w, p.rows, map[string]string{"X-Next-Token": p.next})
 }
 
 // wireSnapshot names a snapshot so that it can be used as a template (api.md

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"errors"
-	"net/http"
 	"slices"
 	"time"
 
@@ -47,17 +46,8 @@ func (s *Server) ListTemplatesV2(ctx context.Context, req gen.ListTemplatesV2Req
 		next = encodeCursor(cursor{at: templates[size-1].CreatedAt, id: templates[size-1].ID}, false)
 	}
 	rows, err := s.wireTemplates(ctx, templates)
-	return templatePage{rows: rows, next: next}, err
-}
-
-type templatePage struct {
-	rows []gen.Template
-	next string
-}
-
-// VisitListTemplatesV2Response writes the page.
-func (p templatePage) VisitListTemplatesV2Response(w http.ResponseWriter) error {
-	return writePage(w, p.rows, map[string]string{"X-Next-Token": p.next})
+	return gen.ListTemplatesV2200JSONResponse{Body: rows,
+		Headers: gen.ListTemplatesV2200ResponseHeaders{XNextToken: optional(next)}}, err
 }
 
 // GetTemplate describes one of the team's templates by its ID, with one page of
@@ -86,17 +76,8 @@ func (s *Server) GetTemplate(ctx context.Context, req gen.GetTemplateRequestObje
 		builds = builds[:size]
 		next = encodeCursor(cursor{at: builds[size-1].CreatedAt, id: builds[size-1].ID}, false)
 	}
-	return buildPage{template: wireTemplateWithBuilds(t, builds), next: next}, nil
-}
-
-type buildPage struct {
-	template gen.TemplateWithBuilds
-	next     string
-}
-
-// VisitGetTemplateResponse writes the template and its page of builds.
-func (p buildPage) VisitGetTemplateResponse(w http.ResponseWriter) error {
-	return writePage(w, p.template, map[string]string{"X-Next-Token": p.next})
+	return gen.GetTemplate200JSONResponse{Body: wireTemplateWithBuilds(t, builds),
+		Headers: gen.GetTemplate200ResponseHeaders{XNextToken: optional(next)}}, nil
 }
 
 func checkTeamID(asked *string, team shoal.Team) error {

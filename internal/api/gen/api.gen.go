@@ -280,7 +280,7 @@ type Error struct {
 	Code int32 `json:"code"`
 
 	// ErrorCode Stable; see docs/errors.md
-	ErrorCode *string `json:"error_code,omitempty"`
+	ErrorCode string  `json:"error_code"`
 	Fix       *string `json:"fix,omitempty"`
 	Message   string  `json:"message"`
 	RequestId *string `json:"requestId,omitempty"`
@@ -694,6 +694,12 @@ type TeamID = string
 
 // TemplateID defines model for TemplateID.
 type TemplateID = string
+
+// Failure defines model for Failure.
+type Failure = Error
+
+// Refusal defines model for Refusal.
+type Refusal = Error
 
 // ListSandboxesParams defines parameters for ListSandboxes.
 type ListSandboxesParams struct {
@@ -2701,7 +2707,9 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	return m
 }
 
-type ErrorJSONResponse Error
+type FailureJSONResponse Error
+
+type RefusalJSONResponse Error
 
 type CountRunningSandboxesRequestObject struct {
 }
@@ -2724,12 +2732,29 @@ func (response CountRunningSandboxes200JSONResponse) VisitCountRunningSandboxesR
 	return err
 }
 
-type CountRunningSandboxesdefaultJSONResponse struct {
+type CountRunningSandboxes4XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response CountRunningSandboxesdefaultJSONResponse) VisitCountRunningSandboxesResponse(w http.ResponseWriter) error {
+func (response CountRunningSandboxes4XXJSONResponse) VisitCountRunningSandboxesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CountRunningSandboxes5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CountRunningSandboxes5XXJSONResponse) VisitCountRunningSandboxesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -2766,12 +2791,29 @@ func (response CancelTeamBuilds200JSONResponse) VisitCancelTeamBuildsResponse(w 
 	return err
 }
 
-type CancelTeamBuildsdefaultJSONResponse struct {
+type CancelTeamBuilds4XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response CancelTeamBuildsdefaultJSONResponse) VisitCancelTeamBuildsResponse(w http.ResponseWriter) error {
+func (response CancelTeamBuilds4XXJSONResponse) VisitCancelTeamBuildsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelTeamBuilds5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CancelTeamBuilds5XXJSONResponse) VisitCancelTeamBuildsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -2801,6 +2843,17 @@ func (response GetHealth200TextResponse) VisitGetHealthResponse(w http.ResponseW
 	return err
 }
 
+type GetHealth503TextResponse string
+
+func (response GetHealth503TextResponse) VisitGetHealthResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/plain")
+	w.WriteHeader(503)
+
+	_, err := w.Write([]byte(fmt.Sprint(response)))
+	return err
+}
+
 type ListNodesRequestObject struct {
 }
 
@@ -2822,12 +2875,29 @@ func (response ListNodes200JSONResponse) VisitListNodesResponse(w http.ResponseW
 	return err
 }
 
-type ListNodesdefaultJSONResponse struct {
+type ListNodes4XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response ListNodesdefaultJSONResponse) VisitListNodesResponse(w http.ResponseWriter) error {
+func (response ListNodes4XXJSONResponse) VisitListNodesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListNodes5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListNodes5XXJSONResponse) VisitListNodesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -2861,12 +2931,29 @@ func (response GetNode200JSONResponse) VisitGetNodeResponse(w http.ResponseWrite
 	return err
 }
 
-type GetNodedefaultJSONResponse struct {
+type GetNode4XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response GetNodedefaultJSONResponse) VisitGetNodeResponse(w http.ResponseWriter) error {
+func (response GetNode4XXJSONResponse) VisitGetNodeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetNode5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetNode5XXJSONResponse) VisitGetNodeResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -2900,12 +2987,29 @@ func (response ListSandboxes200JSONResponse) VisitListSandboxesResponse(w http.R
 	return err
 }
 
-type ListSandboxesdefaultJSONResponse struct {
+type ListSandboxes4XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response ListSandboxesdefaultJSONResponse) VisitListSandboxesResponse(w http.ResponseWriter) error {
+func (response ListSandboxes4XXJSONResponse) VisitListSandboxesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSandboxes5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListSandboxes5XXJSONResponse) VisitListSandboxesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -2939,12 +3043,29 @@ func (response CreateSandbox201JSONResponse) VisitCreateSandboxResponse(w http.R
 	return err
 }
 
-type CreateSandboxdefaultJSONResponse struct {
+type CreateSandbox4XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response CreateSandboxdefaultJSONResponse) VisitCreateSandboxResponse(w http.ResponseWriter) error {
+func (response CreateSandbox4XXJSONResponse) VisitCreateSandboxResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSandbox5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateSandbox5XXJSONResponse) VisitCreateSandboxResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -2980,12 +3101,29 @@ func (response ListSandboxMetrics200JSONResponse) VisitListSandboxMetricsRespons
 	return err
 }
 
-type ListSandboxMetricsdefaultJSONResponse struct {
+type ListSandboxMetrics4XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response ListSandboxMetricsdefaultJSONResponse) VisitListSandboxMetricsResponse(w http.ResponseWriter) error {
+func (response ListSandboxMetrics4XXJSONResponse) VisitListSandboxMetricsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSandboxMetrics5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListSandboxMetrics5XXJSONResponse) VisitListSandboxMetricsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3013,12 +3151,29 @@ func (response KillSandbox204Response) VisitKillSandboxResponse(w http.ResponseW
 	return nil
 }
 
-type KillSandboxdefaultJSONResponse struct {
+type KillSandbox4XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response KillSandboxdefaultJSONResponse) VisitKillSandboxResponse(w http.ResponseWriter) error {
+func (response KillSandbox4XXJSONResponse) VisitKillSandboxResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type KillSandbox5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response KillSandbox5XXJSONResponse) VisitKillSandboxResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3052,12 +3207,29 @@ func (response GetSandbox200JSONResponse) VisitGetSandboxResponse(w http.Respons
 	return err
 }
 
-type GetSandboxdefaultJSONResponse struct {
+type GetSandbox4XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response GetSandboxdefaultJSONResponse) VisitGetSandboxResponse(w http.ResponseWriter) error {
+func (response GetSandbox4XXJSONResponse) VisitGetSandboxResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSandbox5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetSandbox5XXJSONResponse) VisitGetSandboxResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3106,12 +3278,29 @@ func (response ConnectSandbox201JSONResponse) VisitConnectSandboxResponse(w http
 	return err
 }
 
-type ConnectSandboxdefaultJSONResponse struct {
+type ConnectSandbox4XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response ConnectSandboxdefaultJSONResponse) VisitConnectSandboxResponse(w http.ResponseWriter) error {
+func (response ConnectSandbox4XXJSONResponse) VisitConnectSandboxResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ConnectSandbox5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ConnectSandbox5XXJSONResponse) VisitConnectSandboxResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3149,12 +3338,29 @@ func (response ForkSandbox201JSONResponse) VisitForkSandboxResponse(w http.Respo
 	return err
 }
 
-type ForkSandboxdefaultJSONResponse struct {
+type ForkSandbox4XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response ForkSandboxdefaultJSONResponse) VisitForkSandboxResponse(w http.ResponseWriter) error {
+func (response ForkSandbox4XXJSONResponse) VisitForkSandboxResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ForkSandbox5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ForkSandbox5XXJSONResponse) VisitForkSandboxResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3189,12 +3395,29 @@ func (response GetSandboxLogs200JSONResponse) VisitGetSandboxLogsResponse(w http
 	return err
 }
 
-type GetSandboxLogsdefaultJSONResponse struct {
+type GetSandboxLogs4XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response GetSandboxLogsdefaultJSONResponse) VisitGetSandboxLogsResponse(w http.ResponseWriter) error {
+func (response GetSandboxLogs4XXJSONResponse) VisitGetSandboxLogsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSandboxLogs5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetSandboxLogs5XXJSONResponse) VisitGetSandboxLogsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3229,12 +3452,29 @@ func (response GetSandboxMetrics200JSONResponse) VisitGetSandboxMetricsResponse(
 	return err
 }
 
-type GetSandboxMetricsdefaultJSONResponse struct {
+type GetSandboxMetrics4XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response GetSandboxMetricsdefaultJSONResponse) VisitGetSandboxMetricsResponse(w http.ResponseWriter) error {
+func (response GetSandboxMetrics4XXJSONResponse) VisitGetSandboxMetricsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSandboxMetrics5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetSandboxMetrics5XXJSONResponse) VisitGetSandboxMetricsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3263,12 +3503,29 @@ func (response SetSandboxNetwork204Response) VisitSetSandboxNetworkResponse(w ht
 	return nil
 }
 
-type SetSandboxNetworkdefaultJSONResponse struct {
+type SetSandboxNetwork4XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response SetSandboxNetworkdefaultJSONResponse) VisitSetSandboxNetworkResponse(w http.ResponseWriter) error {
+func (response SetSandboxNetwork4XXJSONResponse) VisitSetSandboxNetworkResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetSandboxNetwork5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response SetSandboxNetwork5XXJSONResponse) VisitSetSandboxNetworkResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3297,12 +3554,29 @@ func (response PauseSandbox204Response) VisitPauseSandboxResponse(w http.Respons
 	return nil
 }
 
-type PauseSandboxdefaultJSONResponse struct {
+type PauseSandbox4XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response PauseSandboxdefaultJSONResponse) VisitPauseSandboxResponse(w http.ResponseWriter) error {
+func (response PauseSandbox4XXJSONResponse) VisitPauseSandboxResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseSandbox5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response PauseSandbox5XXJSONResponse) VisitPauseSandboxResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3331,12 +3605,29 @@ func (response RefreshSandbox204Response) VisitRefreshSandboxResponse(w http.Res
 	return nil
 }
 
-type RefreshSandboxdefaultJSONResponse struct {
+type RefreshSandbox4XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response RefreshSandboxdefaultJSONResponse) VisitRefreshSandboxResponse(w http.ResponseWriter) error {
+func (response RefreshSandbox4XXJSONResponse) VisitRefreshSandboxResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RefreshSandbox5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response RefreshSandbox5XXJSONResponse) VisitRefreshSandboxResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3371,12 +3662,29 @@ func (response ResumeSandbox201JSONResponse) VisitResumeSandboxResponse(w http.R
 	return err
 }
 
-type ResumeSandboxdefaultJSONResponse struct {
+type ResumeSandbox4XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response ResumeSandboxdefaultJSONResponse) VisitResumeSandboxResponse(w http.ResponseWriter) error {
+func (response ResumeSandbox4XXJSONResponse) VisitResumeSandboxResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeSandbox5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ResumeSandbox5XXJSONResponse) VisitResumeSandboxResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3411,12 +3719,29 @@ func (response CreateSnapshot201JSONResponse) VisitCreateSnapshotResponse(w http
 	return err
 }
 
-type CreateSnapshotdefaultJSONResponse struct {
+type CreateSnapshot4XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response CreateSnapshotdefaultJSONResponse) VisitCreateSnapshotResponse(w http.ResponseWriter) error {
+func (response CreateSnapshot4XXJSONResponse) VisitCreateSnapshotResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSnapshot5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateSnapshot5XXJSONResponse) VisitCreateSnapshotResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3445,12 +3770,29 @@ func (response SetSandboxTimeout204Response) VisitSetSandboxTimeoutResponse(w ht
 	return nil
 }
 
-type SetSandboxTimeoutdefaultJSONResponse struct {
+type SetSandboxTimeout4XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response SetSandboxTimeoutdefaultJSONResponse) VisitSetSandboxTimeoutResponse(w http.ResponseWriter) error {
+func (response SetSandboxTimeout4XXJSONResponse) VisitSetSandboxTimeoutResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetSandboxTimeout5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response SetSandboxTimeout5XXJSONResponse) VisitSetSandboxTimeoutResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3470,26 +3812,53 @@ type ListSnapshotsResponseObject interface {
 	VisitListSnapshotsResponse(w http.ResponseWriter) error
 }
 
-type ListSnapshots200JSONResponse []Snapshot
+type ListSnapshots200ResponseHeaders struct {
+	XNextToken *string
+}
+
+type ListSnapshots200JSONResponse struct {
+	Body    []Snapshot
+	Headers ListSnapshots200ResponseHeaders
+}
 
 func (response ListSnapshots200JSONResponse) VisitListSnapshotsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.XNextToken != nil {
+		w.Header().Set("X-Next-Token", fmt.Sprint(*response.Headers.XNextToken))
+	}
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
 }
 
-type ListSnapshotsdefaultJSONResponse struct {
+type ListSnapshots4XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response ListSnapshotsdefaultJSONResponse) VisitListSnapshotsResponse(w http.ResponseWriter) error {
+func (response ListSnapshots4XXJSONResponse) VisitListSnapshotsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSnapshots5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListSnapshots5XXJSONResponse) VisitListSnapshotsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3522,12 +3891,29 @@ func (response ListTeams200JSONResponse) VisitListTeamsResponse(w http.ResponseW
 	return err
 }
 
-type ListTeamsdefaultJSONResponse struct {
+type ListTeams4XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response ListTeamsdefaultJSONResponse) VisitListTeamsResponse(w http.ResponseWriter) error {
+func (response ListTeams4XXJSONResponse) VisitListTeamsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTeams5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListTeams5XXJSONResponse) VisitListTeamsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3561,12 +3947,29 @@ func (response ListTemplates200JSONResponse) VisitListTemplatesResponse(w http.R
 	return err
 }
 
-type ListTemplatesdefaultJSONResponse struct {
+type ListTemplates4XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response ListTemplatesdefaultJSONResponse) VisitListTemplatesResponse(w http.ResponseWriter) error {
+func (response ListTemplates4XXJSONResponse) VisitListTemplatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplates5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListTemplates5XXJSONResponse) VisitListTemplatesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3603,12 +4006,29 @@ func (response GetTemplateAlias200JSONResponse) VisitGetTemplateAliasResponse(w 
 	return err
 }
 
-type GetTemplateAliasdefaultJSONResponse struct {
+type GetTemplateAlias4XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response GetTemplateAliasdefaultJSONResponse) VisitGetTemplateAliasResponse(w http.ResponseWriter) error {
+func (response GetTemplateAlias4XXJSONResponse) VisitGetTemplateAliasResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTemplateAlias5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetTemplateAlias5XXJSONResponse) VisitGetTemplateAliasResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3636,12 +4056,29 @@ func (response RemoveTemplateTags204Response) VisitRemoveTemplateTagsResponse(w 
 	return nil
 }
 
-type RemoveTemplateTagsdefaultJSONResponse struct {
+type RemoveTemplateTags4XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response RemoveTemplateTagsdefaultJSONResponse) VisitRemoveTemplateTagsResponse(w http.ResponseWriter) error {
+func (response RemoveTemplateTags4XXJSONResponse) VisitRemoveTemplateTagsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveTemplateTags5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response RemoveTemplateTags5XXJSONResponse) VisitRemoveTemplateTagsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3678,12 +4115,29 @@ func (response AssignTemplateTags201JSONResponse) VisitAssignTemplateTagsRespons
 	return err
 }
 
-type AssignTemplateTagsdefaultJSONResponse struct {
+type AssignTemplateTags4XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response AssignTemplateTagsdefaultJSONResponse) VisitAssignTemplateTagsResponse(w http.ResponseWriter) error {
+func (response AssignTemplateTags4XXJSONResponse) VisitAssignTemplateTagsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AssignTemplateTags5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response AssignTemplateTags5XXJSONResponse) VisitAssignTemplateTagsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3711,12 +4165,29 @@ func (response DeleteTemplate204Response) VisitDeleteTemplateResponse(w http.Res
 	return nil
 }
 
-type DeleteTemplatedefaultJSONResponse struct {
+type DeleteTemplate4XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response DeleteTemplatedefaultJSONResponse) VisitDeleteTemplateResponse(w http.ResponseWriter) error {
+func (response DeleteTemplate4XXJSONResponse) VisitDeleteTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteTemplate5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteTemplate5XXJSONResponse) VisitDeleteTemplateResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3737,26 +4208,53 @@ type GetTemplateResponseObject interface {
 	VisitGetTemplateResponse(w http.ResponseWriter) error
 }
 
-type GetTemplate200JSONResponse TemplateWithBuilds
+type GetTemplate200ResponseHeaders struct {
+	XNextToken *string
+}
+
+type GetTemplate200JSONResponse struct {
+	Body    TemplateWithBuilds
+	Headers GetTemplate200ResponseHeaders
+}
 
 func (response GetTemplate200JSONResponse) VisitGetTemplateResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.XNextToken != nil {
+		w.Header().Set("X-Next-Token", fmt.Sprint(*response.Headers.XNextToken))
+	}
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
 }
 
-type GetTemplatedefaultJSONResponse struct {
+type GetTemplate4XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response GetTemplatedefaultJSONResponse) VisitGetTemplateResponse(w http.ResponseWriter) error {
+func (response GetTemplate4XXJSONResponse) VisitGetTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTemplate5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetTemplate5XXJSONResponse) VisitGetTemplateResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3791,12 +4289,29 @@ func (response UpdateTemplate200JSONResponse) VisitUpdateTemplateResponse(w http
 	return err
 }
 
-type UpdateTemplatedefaultJSONResponse struct {
+type UpdateTemplate4XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response UpdateTemplatedefaultJSONResponse) VisitUpdateTemplateResponse(w http.ResponseWriter) error {
+func (response UpdateTemplate4XXJSONResponse) VisitUpdateTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTemplate5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response UpdateTemplate5XXJSONResponse) VisitUpdateTemplateResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3834,12 +4349,29 @@ func (response GetTemplateBuildLogs200JSONResponse) VisitGetTemplateBuildLogsRes
 	return err
 }
 
-type GetTemplateBuildLogsdefaultJSONResponse struct {
+type GetTemplateBuildLogs4XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response GetTemplateBuildLogsdefaultJSONResponse) VisitGetTemplateBuildLogsResponse(w http.ResponseWriter) error {
+func (response GetTemplateBuildLogs4XXJSONResponse) VisitGetTemplateBuildLogsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTemplateBuildLogs5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetTemplateBuildLogs5XXJSONResponse) VisitGetTemplateBuildLogsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3875,12 +4407,29 @@ func (response GetTemplateBuildStatus200JSONResponse) VisitGetTemplateBuildStatu
 	return err
 }
 
-type GetTemplateBuildStatusdefaultJSONResponse struct {
+type GetTemplateBuildStatus4XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response GetTemplateBuildStatusdefaultJSONResponse) VisitGetTemplateBuildStatusResponse(w http.ResponseWriter) error {
+func (response GetTemplateBuildStatus4XXJSONResponse) VisitGetTemplateBuildStatusResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTemplateBuildStatus5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetTemplateBuildStatus5XXJSONResponse) VisitGetTemplateBuildStatusResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3918,12 +4467,29 @@ func (response GetTemplateFiles201JSONResponse) VisitGetTemplateFilesResponse(w 
 	return err
 }
 
-type GetTemplateFilesdefaultJSONResponse struct {
+type GetTemplateFiles4XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response GetTemplateFilesdefaultJSONResponse) VisitGetTemplateFilesResponse(w http.ResponseWriter) error {
+func (response GetTemplateFiles4XXJSONResponse) VisitGetTemplateFilesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTemplateFiles5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetTemplateFiles5XXJSONResponse) VisitGetTemplateFilesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3957,12 +4523,29 @@ func (response ListTemplateTags200JSONResponse) VisitListTemplateTagsResponse(w 
 	return err
 }
 
-type ListTemplateTagsdefaultJSONResponse struct {
+type ListTemplateTags4XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response ListTemplateTagsdefaultJSONResponse) VisitListTemplateTagsResponse(w http.ResponseWriter) error {
+func (response ListTemplateTags4XXJSONResponse) VisitListTemplateTagsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateTags5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListTemplateTags5XXJSONResponse) VisitListTemplateTagsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3995,12 +4578,29 @@ func (response DiscoverNodes200JSONResponse) VisitDiscoverNodesResponse(w http.R
 	return err
 }
 
-type DiscoverNodesdefaultJSONResponse struct {
+type DiscoverNodes4XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response DiscoverNodesdefaultJSONResponse) VisitDiscoverNodesResponse(w http.ResponseWriter) error {
+func (response DiscoverNodes4XXJSONResponse) VisitDiscoverNodesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DiscoverNodes5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DiscoverNodes5XXJSONResponse) VisitDiscoverNodesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4020,26 +4620,57 @@ type ListSandboxesV2ResponseObject interface {
 	VisitListSandboxesV2Response(w http.ResponseWriter) error
 }
 
-type ListSandboxesV2200JSONResponse []ListedSandbox
+type ListSandboxesV2200ResponseHeaders struct {
+	XNextToken    *string
+	XTotalRunning *int
+}
+
+type ListSandboxesV2200JSONResponse struct {
+	Body    []ListedSandbox
+	Headers ListSandboxesV2200ResponseHeaders
+}
 
 func (response ListSandboxesV2200JSONResponse) VisitListSandboxesV2Response(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.XNextToken != nil {
+		w.Header().Set("X-Next-Token", fmt.Sprint(*response.Headers.XNextToken))
+	}
+	if response.Headers.XTotalRunning != nil {
+		w.Header().Set("X-Total-Running", fmt.Sprint(*response.Headers.XTotalRunning))
+	}
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
 }
 
-type ListSandboxesV2defaultJSONResponse struct {
+type ListSandboxesV24XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response ListSandboxesV2defaultJSONResponse) VisitListSandboxesV2Response(w http.ResponseWriter) error {
+func (response ListSandboxesV24XXJSONResponse) VisitListSandboxesV2Response(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSandboxesV25XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListSandboxesV25XXJSONResponse) VisitListSandboxesV2Response(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4073,12 +4704,29 @@ func (response CreateSandboxV2201JSONResponse) VisitCreateSandboxV2Response(w ht
 	return err
 }
 
-type CreateSandboxV2defaultJSONResponse struct {
+type CreateSandboxV24XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response CreateSandboxV2defaultJSONResponse) VisitCreateSandboxV2Response(w http.ResponseWriter) error {
+func (response CreateSandboxV24XXJSONResponse) VisitCreateSandboxV2Response(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSandboxV25XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateSandboxV25XXJSONResponse) VisitCreateSandboxV2Response(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4127,12 +4775,29 @@ func (response ConnectSandboxV2201JSONResponse) VisitConnectSandboxV2Response(w 
 	return err
 }
 
-type ConnectSandboxV2defaultJSONResponse struct {
+type ConnectSandboxV24XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response ConnectSandboxV2defaultJSONResponse) VisitConnectSandboxV2Response(w http.ResponseWriter) error {
+func (response ConnectSandboxV24XXJSONResponse) VisitConnectSandboxV2Response(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ConnectSandboxV25XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ConnectSandboxV25XXJSONResponse) VisitConnectSandboxV2Response(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4169,12 +4834,29 @@ func (response GetSandboxLogsV2200JSONResponse) VisitGetSandboxLogsV2Response(w 
 	return err
 }
 
-type GetSandboxLogsV2defaultJSONResponse struct {
+type GetSandboxLogsV24XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response GetSandboxLogsV2defaultJSONResponse) VisitGetSandboxLogsV2Response(w http.ResponseWriter) error {
+func (response GetSandboxLogsV24XXJSONResponse) VisitGetSandboxLogsV2Response(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSandboxLogsV25XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetSandboxLogsV25XXJSONResponse) VisitGetSandboxLogsV2Response(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4194,26 +4876,53 @@ type ListTemplatesV2ResponseObject interface {
 	VisitListTemplatesV2Response(w http.ResponseWriter) error
 }
 
-type ListTemplatesV2200JSONResponse []Template
+type ListTemplatesV2200ResponseHeaders struct {
+	XNextToken *string
+}
+
+type ListTemplatesV2200JSONResponse struct {
+	Body    []Template
+	Headers ListTemplatesV2200ResponseHeaders
+}
 
 func (response ListTemplatesV2200JSONResponse) VisitListTemplatesV2Response(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.XNextToken != nil {
+		w.Header().Set("X-Next-Token", fmt.Sprint(*response.Headers.XNextToken))
+	}
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
 }
 
-type ListTemplatesV2defaultJSONResponse struct {
+type ListTemplatesV24XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response ListTemplatesV2defaultJSONResponse) VisitListTemplatesV2Response(w http.ResponseWriter) error {
+func (response ListTemplatesV24XXJSONResponse) VisitListTemplatesV2Response(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplatesV25XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListTemplatesV25XXJSONResponse) VisitListTemplatesV2Response(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4247,12 +4956,29 @@ func (response RegisterTemplateBuildV2202JSONResponse) VisitRegisterTemplateBuil
 	return err
 }
 
-type RegisterTemplateBuildV2defaultJSONResponse struct {
+type RegisterTemplateBuildV24XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response RegisterTemplateBuildV2defaultJSONResponse) VisitRegisterTemplateBuildV2Response(w http.ResponseWriter) error {
+func (response RegisterTemplateBuildV24XXJSONResponse) VisitRegisterTemplateBuildV2Response(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RegisterTemplateBuildV25XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response RegisterTemplateBuildV25XXJSONResponse) VisitRegisterTemplateBuildV2Response(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4289,12 +5015,29 @@ func (response UpdateTemplateV2200JSONResponse) VisitUpdateTemplateV2Response(w 
 	return err
 }
 
-type UpdateTemplateV2defaultJSONResponse struct {
+type UpdateTemplateV24XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response UpdateTemplateV2defaultJSONResponse) VisitUpdateTemplateV2Response(w http.ResponseWriter) error {
+func (response UpdateTemplateV24XXJSONResponse) VisitUpdateTemplateV2Response(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTemplateV25XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response UpdateTemplateV25XXJSONResponse) VisitUpdateTemplateV2Response(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4324,12 +5067,29 @@ func (response StartTemplateBuild202Response) VisitStartTemplateBuildResponse(w 
 	return nil
 }
 
-type StartTemplateBuilddefaultJSONResponse struct {
+type StartTemplateBuild4XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response StartTemplateBuilddefaultJSONResponse) VisitStartTemplateBuildResponse(w http.ResponseWriter) error {
+func (response StartTemplateBuild4XXJSONResponse) VisitStartTemplateBuildResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartTemplateBuild5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response StartTemplateBuild5XXJSONResponse) VisitStartTemplateBuildResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4363,12 +5123,29 @@ func (response RegisterTemplateBuild202JSONResponse) VisitRegisterTemplateBuildR
 	return err
 }
 
-type RegisterTemplateBuilddefaultJSONResponse struct {
+type RegisterTemplateBuild4XXJSONResponse struct {
 	Body       Error
 	StatusCode int
 }
 
-func (response RegisterTemplateBuilddefaultJSONResponse) VisitRegisterTemplateBuildResponse(w http.ResponseWriter) error {
+func (response RegisterTemplateBuild4XXJSONResponse) VisitRegisterTemplateBuildResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RegisterTemplateBuild5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response RegisterTemplateBuild5XXJSONResponse) VisitRegisterTemplateBuildResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5814,101 +6591,105 @@ func (sh *strictHandler) RegisterTemplateBuild(w http.ResponseWriter, r *http.Re
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7D1pb+Q2sn+F0HvA7ALy+JhM8GDjffAc2XFiT4xpT5KHeUbAlqq7GUukQlJu9xr+7wseuqmrW+1JNvvJ",
-	"hygedVexqvToBSxOGAUqhXf66CWY4xgkcP3Xm5RE4cU79Suh3qmXYLnyfI/iGLxTb26f+h6H31PCIfRO",
-	"JU/B90Swghir1+QmUUOF5IQuvacn37skMZH5jL+nwDfFlJF+WJ5gwXiMpXfqESpfnXi+F+MHEqexd3p8",
-	"dOR7MaH2Lz9bi1AJS+BmMbbc03pHzvWuQOIQSz1TCCLgJJGEqYXvYPO/9zhKASWYcIF+Y4RCiOYb9P/p",
-	"0dHJtz4CGrAQQsRoAChmHBAWCKP1ikVwZt+K8QbNIR+Kl5hQNYdcQSwgugfh+c6DxtnGupFzRegl3EPU",
-	"3P/NClAEWEgk4B64+uMeIiQZwlSsgaM10bThhLKesrzyf3NYeKfefx0W1HdonopDhTP9gtrQR3iQN+wO",
-	"aBsGaT6g+2QzTMM5e2glZpE/H0fON4Dj0qS13UnztG+KOImwhNa9yWLAmM09qcEiYVSA5ub3nDOufgkY",
-	"lUA1U+AkiUiAFZIPfxNMg3kYmsxsepUqpfy8whKtgUq05swe0b6k5jxPJfsEIlUne/QSzhLgkpgdAsXz",
-	"SB0tP8ycsQgw1ZPYf7H5bxBI78k34umSLd9TyTfN2aKMkodRm+/FIAReggOWvickJM4HksQgJI6TivQI",
-	"sYQD9cjzHRgvcPil9H6xAd/u/bbt0DOJZWpBpqTRF2+NiVTT+0Ysm1854FBRI2hc3frN3Zdm+wTYEkAN",
-	"jAbA9i8iIRZ9QK0ipkAd5hxvhkK6SlVzLMBXcg7RNJ4DR2yBMFJjfcQ4WhCKI/LPfnCXQFycywXnt4xS",
-	"CKSVG02wxBAzQ3V1UjU0wVLp1ifdGqROGmqa/u39dPJsG2zs5P2SgxDXnD3oxWgaRYqLM/lU3RQOQzXa",
-	"ifgEC7FmPHQ+TAVwIw4fezCcLeGCWi4Cq7sKcCrcxKj0rFsZfri5uUbC8KHfhGIdcpYJf3VPOJMKZGdI",
-	"AKCQBeJQDxYv49BzMO2CPDg328VVCkIg5EXYD0C9xWI2Fxwvzq+aUJRKDWdYJupkOLqujKjRQhoSoIF7",
-	"v3qyG/3fXoRn85Tfcu269g8XMV/EeAmfYEmEVSlVPJ2jiC0JPUPrFQlWaEEgCgUKWEolCiEBGgrEqBZT",
-	"euoG+a/FeRCAED/A5sJN6Hgt1PpGErueziDgIPNpxrOSAH5PAjgP9L6/Fy1LSQv8TMPwDCp6F57vLYPE",
-	"qVOGs6psw9QlWUCwCSJwUU3ZfmiKNkZvCuGW7f2ORMoATTSf3/q9BJUvUZ7PvVEhIWxVEjgi2C3sgogA",
-	"lcbkaz5M0rcKN0753JQsIRF3M/JPuHpTf+Hbb9yiiIbncqi9oobfh58/XTq3qp79BFy0EazRQoN3Fpcc",
-	"qC4LY6YXuMKJJuiybe+wJzCXMOrASqxD7xbMqjM9VvFLxYxvzHnPojSGK4XW4YbUT8VLTTOqzkxlL6Hs",
-	"zuSkVoZFRgQlYishq0JTGTyqyHZyQ6stbiTlKKxOar5PaaVn7mxhStrTtYAk96gzaRTCPF1qX3nBPN9b",
-	"Y047jXQdxaAOWRjZ/zatEw4B4yHCAn0/+/EjkvAgXYQ+KVjUZlwg+AhyzfidSzpGbP2jkdQ5O7ToocJ3",
-	"0G9dp/OIBDccLxYkcCuCEOhm9ORQNWY7HeDS0CffW0mZiGvGa9ydh4++ff361evugJXDT8Li7pOx3D4w",
-	"Id2WXRpBL2dZHHzSY52WT2VEhw2Xn6xm/HFMhaKg5qMV4NAGFAcy/zBbrQ6stiN9TkIrzicjv18VzjgF",
-	"+SvWdtgfggInI4R1hz0z+PDKiLqu+VWux1cdbmrV1us6VimqZIySnzAfp24IjvvGK69HMWWQtDOIcXrr",
-	"TnADyFvZObQQpANQbEz9IOUOFXF/jBiNNmfo/gThaI03ApmhAmEaIrKkTP1OSkqjHD3otnS2DS48r43k",
-	"1FTWOa9FB6JUSOBttjqL7QVD8xEHLOE7TCIx0Pw1b8xSzVcw9C3i9vNiHKwIhQtlZTQPlaTnPFgRCYG0",
-	"JOJyQ77DMYk2bU+vWGgsm9aHHwf5gcVCpWlrk/iNLd+6+YqTQLglV4AlhG+vPw8Ea/6KEVFvNnIwRkY6",
-	"cEGSXgMPoPZCyFIlQ/I3TOQz8/iES6+0a8dVuoRrvARl1I85Svae+AQC+L2Jzo9574ZJHI196bMYvJBx",
-	"WvQqY85lXlPrDH+rHico01QLvVSQ63C2ig04TtKAYh1CLvS4UJ1RjItlrKs4hl5F7vpySehy1Ksm+HRB",
-	"hcQ0gHafvXa/kV1lhBwTam43AhMCN3+kdAU4kquNcVdpON84fSkz89sVpstxMYH71iBHjSqIQkHzmH5J",
-	"jxSz5fojP3NzizUUtYC/qTyqCqiqDwpJ6SKJyeNZLArfMCbdvqo9DgpwDGiOgzu04CxGRAqkqBbhiFGF",
-	"EvWPhDNzOhSSEFE1pbK1XFZKyGJMaGvQygRQ87vlrqBXc8shhphR5V7L4gAvBFoxIREHHKxq1tPwgFl3",
-	"MKvP9DIOcffZtogb9QV+LMG8A4lJNIZstENxYf2J8w53Ymv6IgLBAwSp+geawxJTQ14KcRXycqy55zBs",
-	"J4WOjtCOIOjRRBmV4/Gd8bh84DPFfrfwif4TLf5jRIstSC7ZUkySddCVcBDZRYZOpOOtfTDUk/YmEthj",
-	"Xml963TERroKyvK7Dsa4CmNMcDV+nPX9Vqm74cPHbCaGeMReRkezS698puZSfawPUI6AVyer8EoJbcWp",
-	"SuAoAbKEgjL2Okhrlgmg3FhOqbWR9Y1n6LSEZxQnYmWUZpUkKY5BjItaCjuZU5zVQFYa69u1nIfLxXxH",
-	"NLptY8U0N4AdMWmckLa7cyLewQKnkXQbIi03236W6zfA3rI5gdSENexWygvfOs9hBHaLdTUWYTpLbIzg",
-	"mRe5wI3J59WctN7UMDt0i0CJdmhGaWf7ypsByUkQW+u1JXxbopFwoB9opnThc4tL+x4bDQs5S/CadsKn",
-	"92gjjbYtZEWi7+7c3CXUAZwU0Sbzu+2oVN/9jCCYLjOpSHgfYAXZU/o5e2awKlNxeYNlUq1jswKYCvNW",
-	"6aLKil1iRPNhU5Z0cfn+eXVynlgQSsRq3CZGMoDYRuztSpYFJeZRo1aicpBqL2G47wy6iGMfWcKZ0V7L",
-	"wTP3VRAnUmvNwXKH5wnOAzFlM6K3RXKnaBomZ3LsDnM1Kji0eQMd0ZgQEg46Yp1pgxg/XAJdypV3enzy",
-	"P363DKii5QTNNyi0BsyghNgyo1XnOj46+aZ9ujZfgdDvOMA7Iu6u5u6wnTK9XohsWkQWiEhEBIpgIRFL",
-	"nQt131hm1mB1rS9a0ic4gMNb9euXU4mXt94A+Eq8HKlNC7Ozic4mzXWTjI4oN4/z/gEHMtogRgGxhQ6f",
-	"6TxZfVes/spt07pFtWA8aEkAyGdxC+7saTkXt/NuvjLYzlC2mR0Z0TjcvI3D9jBQ+0NIhou5bBMzCYkz",
-	"pNCKk0tY4mDzRzT4v7LZ/u9qTP9lLeP9WcRdatKKCyyJq+5pey5rgfjErtI2qmJngyTHXebL6F0UqOwC",
-	"98wWdtXAzMceY0EiEB+wWLk1R7vKkYPKSVqLErJz3ODlSMdpvPiTZo2eneJllffydbq235YO2U5rXTrq",
-	"ZyJX2nYQU3LQeO1q/FnHfFsAfyLh/1cKjWwR7eiX525xUr7lcoauWyqi5Kqfo2xIVg++dSUh6yxJIjcz",
-	"RX5myfMwJrRao24ynosC7l8O9KCDrFA9Q7uJ/D753nkejm57//riwESJa++qTRHrrUsiFTl6sxXTVwp5",
-	"yop39PL45ZGujkqA4oR4p96rl0cvX9mz6nMcYrXHQ3sXCOLQ3iIcBPkt5BI0yBXAtdK8CL1TT6Pskxk7",
-	"y172arXnJ0dHoyrPe+L9zZT5HEeNenS9P6G7JACO0cU7k5qdh/hd0iXfe17mXqDeO/1SRfqX26db3xNp",
-	"HGPlp3gf2BrFmG5QDkrlNQEOVmYHPKVn+jehmyawVCI1GuumCtYRVQtahOiRh4/Gz3s6NJxxGGAamNzL",
-	"xBYG1LCin98Ajq109iu9Pb60NBqwVxPDmwzc7ojoeiGu2nUEhaPSRPgCk64B9dTS6ozV128HkE+OzTVw",
-	"QEBDCPdNQO9piHAUIVvTr91sy4zIoN9Uvyt0GUoxuW+tLPoPkB/MiF5sSXiQh0lk81I6m0vUSpiB32ci",
-	"tXTSysF+XoFcAde5N+fXFyjAFOmsxTP0+ugVSqkkEcLIJqohIpDN8VMwV+ekLIR2SXRJhPyoR+xIlIMs",
-	"D50s3vTnG4C5MqcR+6aamxVkkBMlaB0+qh8X7566qOOjKfnulxBmrmeVEP04aMK8BIt9g/1HWlpKQT2X",
-	"+p10WtaUNbC7tlgMOcx7DO0M2WHJMJUK5wH0bk2BQvtti4EcxI0ZfURhDUKiBeFCCfWHg3nEgjsID7RM",
-	"PDV5hUZSt+hHkyxrj5X3R3jDws101FlUUj1V9ZLimacG9o4nW7mybGvG7QuRJ7LqHk67Y0oHkBHOU3r/",
-	"dn+cRdsFOkDHr5HCHZO22ij8e41lDkv1G32sc2WHNvgHHpJIF/IscCTA3ZLKrvgrCUWnMBvouvleSsnv",
-	"KVyY4Ra9Qm60Pa7LIie2lCpSps1aHkAiNi3NWXFZSdrJ1xtiNM1wnESgjW774hmSKyYgt3iVBKuZvDvS",
-	"nu5QhqUSC0Ivn1vdCudhtpFOaVElxsc8L/LJXIpEYAInVZr8gURRWZBUcPxN8zrlH2xrrdQl59p0e+vW",
-	"jqYWNzb9u1vo7OHk4/Rn0Qnu6bYV34fW8Kz3RBw3favyqfaW2o/2qS0ySAMdPbMGUth7fr23s6h5/yBB",
-	"+Wi5V2Yn1q3IuC5DRhiZ3EvEGoZhhdAWWWuEyansO8bvdiexmoM+4tavqw64v7FYs3/hWEJp6VQAWQ+w",
-	"Ad0N89T44YTX26igSZrKhQAq+QYtGDcqa2GLFUaTaQelZek0PYri0qSauHzBuhGl0wXauqf2Zk88+ds3",
-	"Ze2a9nb/Yk3DyIHJS7ZEkXLAfcSisPBQ/hw6r8/4Lmik1fZ+RjIBGu4w6bP4zm02dqsksHbzn5J6SpVY",
-	"O+my1EF5s5zyskKufXns5Y4xg0wmh4F/QZG5hd458AFJhAPQ8VLTFwYlLCLBpsugSLKmK9NbFLphy9Qm",
-	"RXuf0mFGgQMB16bqZWL9yWHBQaxA7Ae4n8z0U4M3TIsEl/bm5q++HdDdfDtkXDHTlYBx7Z5zhCNTzK8r",
-	"t3dlETW74Q8amvm9ThTmjaf3gD8199To62mj9DxNfne3xb+S09ZBClkV2p642caXsxq7qcihva+qIyb3",
-	"jPHm7JxtOMyfT4vEEolPj8LC6Mg6wE6Fxb33B9/ScDGiekqR7CPAPCLAUSb+rXguc197pD8fNczRKJWx",
-	"d3xwoeVDEib1p/O9HqIynxoZMLD4qsUz+SEl9hsSjEjwEmp3bFP7IIoIdGZLJwHc6BHPASJdJjwAPGZH",
-	"U9xV6FwgttCccqdTu/qgZfLt+iCWjRrr5dkvmTwPReaVGYNAnh1pKrC/ECiHZs3XHoyFQ5vpePiof+lM",
-	"r8hOcK4rr4bkWWA78mslYnUmnm+bRm4nHXKBWMIUW9McWztTQJaBhPWlICICSXwH1Nc5VvMNWq/wGBrI",
-	"cvDbrgY/QczuoZQ4LvZtCY6vC3CnwOpZJjMsDDoNFFDIQOgkgBU2hoIApJfbPVwSa9MDL4Xp8YQLwtkm",
-	"R+RcCLKke8HeFsUbmFvxUgVtUV94Zr47gZfZZ8KwyRZEmvn6Sgn07Dvh/XgHeHSVT+xI0LZCJVthiPQx",
-	"iJ/CFMZ3lh4TRqhEkmkc6fiHRQ5bIEyZSYvEy7qAeSwEaGcOwjv9/3Id5kjdn4tphyJxMLRZb3cAmXlK",
-	"jIrkCktEWZ5ClAoQZ0ZaM25IeZssiElA88d0AYbYWaUynVZtaxGgNCGzToCiTpNxPIk7UOD9vFhvvtGt",
-	"Hi/e+To5SP8xz3LWuy8xZLByFz5X0W/C+dMxx/T3DrXaLGfAbRxR9JTMNmng3fZZSSW0CnR/coa0oSdW",
-	"Onc9EgwFESax6ZWpGTkve0B5oXyX4MtqHh6tDO+/yq5UhbkvtCdl++xDqWpoFayfKXlAMYkiIiBgNBRG",
-	"S0ds+ULomLX1AEPCITA9Kst9D1yRiiDlgvHdLlT7xFj23dTmgRaMrzEP0d/sJv+ujOi8o6bZG2K06lad",
-	"6b6u+j0i0BwWjAMispHH6zpuDpnKibNWZ3Y7SsHbFZzfd+rPqs6+fNo88XkQQCIh1NkZ70/eINMi0WCS",
-	"aydCyUvBUq4/QuYMTWUPmydQhM441qMT4IIIzeGOU0zr4o1qidjTq8XVGHGIoZU1M5kk95MtTVmMsavm",
-	"G2TLGIc6c90ip2gBM0jozLLOLV9H7FjAKoMzAuVmsVT65kN1ECK8kLYKx3zFd0EiqesNnek4bCl+XCwE",
-	"7JKTM1LkDGbW57Cdio5IbbcbecufnYj4A1vn1EsEChmhSxOYUCaRIm/j1FKbLKYl4lbErSvoDx9XWKwG",
-	"xa2+U+N3pWVHlEttYMcg1y5OZ8JBAG3p85jyqD+8lc1ghg9yLVFE6J1WJUppXH++ya2hgEMIVBIcCR8t",
-	"GTMK59URiglNpwh//qzVlWQoSaXmfk0HRmi+/fH6/+zndBXFrYtKPVOZalRddnXfRVyZu94borYBlSk9",
-	"1T1Gqm/wclCweopAlhIq1jLKgwSmfhgvB/vCCkX3x4f2SwQHIREBuwe+6SmifGfH/aUKKf3HvAS/q6zS",
-	"1xy54Pr4oTCxioRFEZIrIpASbsaHxfpGx6DgxFkRWD3aLwcf4UGa/gBK9uO5EivZp2QjLKR2x8/QLwe6",
-	"G/BBVhJnavNNUMn+i1EQVsMbvS5een5XBeJPJzvUIPoD661sT/DtEiiLrun1tsOVCquWm13GTTOFpumN",
-	"ReAZKmtxGlrTWSE8X0hoccI6e2i4Jy3Fqf8tb6BHV5Fm19CTFY8qrWYrMoq+DITqRcTuJaSaif5TRLqf",
-	"ItKTchHpq6MjJPzqZ+uyQtKysP1a5Vx7o4TGMhOECf+yJVznAt0f24gzKLNI6nAlS0wdbQ85jSilcWnX",
-	"fUX1tq2mybKAj4/6s4Af9xmkcx7Afm55GPkUH4Ru1d+AebCqTFhqy3ry+ts/VOBt+pjbJVvqAML2cbf9",
-	"VZbcn4xNc9rCeM0Snf7E5tSY9KnJLClX9lRuQW3VkqPv4s406AReicTtpF9bOmGP6ns9srX1oE59wz4d",
-	"Yva7XXbGyeRxUdueuEVRm8DFGhMptNesfppKwClU9yvjin+P7/FML4xm734Q6OTlMZIMnbx8nSvw9lyK",
-	"/P6467Z4K/nyJ7wv3vELQI4kMjEi0c+c5oUw98G7exArHUovckqYsfG0+NJF+isSAiKyEkzrppjGjVB7",
-	"7z3twFQbkz7TPdCeya3UJH64zGkTDUSglIbA0drEcibxGbnVGBCaVSxSX1XNirYCLoe28Z4BotmXGr6S",
-	"HK+0wX52aa5T5HAR55blXCR9NaFY1NxKVJ7lX2+gsDbbrkZ4S/Hcp38FAAD//w==",
+	"7D1rb9y2sn+F0L1AWkDO2k5TXNi4H5zXiVs7NWyn7UWuUXCl2V3WEqmS1K73GP7vB3zoTb3W63X6+JSN",
+	"RZHDmeG8ODO69wIWJ4wClcI7uvcWgEPg+ucnuJPX7Bao+k8IIuAkkYRR78i7XgCi2WPEZkguAM1YFLEV",
+	"oXOU4DkcIzwVQCViVD+NsFC/wfM9ESwgxmrWmNAzoHO58I4OfE+uE/COPCE5oXPv4cH3rpnE0WVKqfpD",
+	"A4qPbIViTNeImxFIYBpO2R0IAw+JJHCBIpBILjhL5wtfQYOjSEMochCJ3sBaj6SMgpqwDieJ09g72s+h",
+	"JFTCHLj3oOBMMMcxSIu4NymJwtN36idRcCZYLjzfozhWL07tU9/j8EdKOITekeQplNdrYuKMxETmM/6R",
+	"Al8XU0b6YXmCGeMxlgbMV4ee78X4zuzgYH/fL/Zz4NiP752x+ROtt+9c7xwkDrHETRLfwvp/lzhKASWY",
+	"cIF+Z4RCiKZr9P/p/v7h9z4CGrAQQsRoAChmHBAWCKPVgkVwbN+K8RpNIR+K55hQNYdcQCwgWoLwfOdG",
+	"4wywbuKcKzZeQuQ+KBEo1hewBK7+s4QISYYwFSvgaEU0bzixrKcsr/zfHGbekfdfk+LMTsxTMVE00y8o",
+	"gCpH1zV3fnh7dnZlTlQrM4v8+Th2vgYclyatQSfN074p4iTCElphk8WAMcA9qMEiYVSAPs0fMIlSDupn",
+	"wKgEqo8FTpKIBFiRefK7YBrRwwj1nnNmxUaVV64WDEdohkkEoY8iHNwKtFpgiYhEFCAUCEst2GIWA5U+",
+	"YhyFDASiTKIFXoKReoBlygF983r/4FvvwfcuYZYKHD09/IrXFZpBSBRgqqCaApql0YxEekvTNSJSIAuF",
+	"At+cQSQklqDUSL5dHIPQVLarKqBOUskuQaSxpkXCWQJcEkMkoHgaKerm9JwyFgGmehL7Jzb9HQKpcKIl",
+	"9Bmbv6eSr5uzRdlhHnbgfC8GIfAcHOzke0JC4nwgSQxC4jipCNAQS9hTjzyXQizY+Evp/QIA38J+07bp",
+	"K4llalGmBPIXb4WJVNP7RjOZnxxwqA4kaGLf+E3oS7NdArYcVEOjQbD9H5EQiz6kVglTkA5zjtdDMV1l",
+	"yykW4Gs2o2k8Ba74DCM1Vp+gGaE4Iv/uR3cJxcW+XHh+yyiFQFrR2URLDDEzXFdnVcMTLJVuldqtROus",
+	"oabpB+/nw50B2IDk/ZyDEBec3enFaBpF6hRnIroKFA5DNdpJ+AQLsWI8dD5MBXCjEe57KJwt4cKakXoN",
+	"VAU4FW5mVKaG2x74eH19oUVeqsyOBhbrmLOH8Df3hFdSoewYCQAUskBM9GDxMg49x6GdkTsnsF2nyor0",
+	"07AfgRrEsjAqQe5C6unJeROlUpklGcmJ2iaOLiojaoyRhgRo4AZeT3at/9pL/Wye8lsuqGt/cHH2aYzn",
+	"cAlzIqx+qRLtBEVsTugxWi1IsEAzAlGo9GJKJQohARqKzG3SUzfOwkqcBAEI8SOsT91cj1dCrW/Esuvp",
+	"FQQcZD7N+HMlgC9JACeBhvsH0bKUtMjP1A3PsKKh8HxvHiROBTP83Mo2Sp2RGQTrIAIX15SNiaacY/S6",
+	"kHQZ7LckUgZ5og/9jd/LUPkS5fncgAoJYavGwBHBbskXRASoNCZw82GSvlW0cQrrppgJibi9Iv+G8zf1",
+	"F77/zi2XaHgihxovavgy/Hx55gRVPfsZuGhjWKOSBkMWlxzKLnPjSi9wjhPN0GVfx2FcYC5h1Ia1WdsL",
+	"gln1So9V56Xi1jTmXLIojeFckXW4VfVz8VLTpqofprLXVHbvclYr4yJjghKzlYhV4akMH1ViO09Dq2Fu",
+	"JOUoqm7Vlt+myZ6594W2tLtrQUkeYcikUQjTdK5jBzPm+d4Kc9ppseuoDnXIwsj+1eXOBYyHCAv0w9VP",
+	"n5CEO+li9K2iRQHjQsEnkCvGb13SMWKrn4ykzo9Dix4qHAn91kU6jUhwzfFsRgK3IgiBrkdPDlXLttOd",
+	"Lg198L2FlIm4YLx2uvNw2vevX7963R3AczhNWNxeGjPuIxPSbealEfSeLEuDSz3WaflURnTYcPnOasYf",
+	"x1QoDmo+KkWmBx7+YbZaHVltW/qchFacb439flM04xTkb1jbYV8FB26NEVYd9szgzSsj6qLmZLken3f4",
+	"rFVbr2tbpRCTMUp+xnycuiE47huvvB51KIOk/YAYD7juETeQvJGdQwtBOoDExtQPbAS0qiKWB4jRaH2M",
+	"locIRyu8FsgMFQjTEJE5Zeo3KSmNciih29LZNNKwWxvJqamsp14LFUSpkMDbbHUW2wuX5iMOWMIHTCIx",
+	"0Pw1b1yl+lzB0LeI28+LcbAgFE6VldHcVJKe8GBBJATSsojLDfmAYxKt256es9BYNq0PPw3yA4uFStPW",
+	"JvEbIN+4zxUngXBLrgBLCN9efB6I1vwVI6LerOVgiox04IIkvQAeQO2FkKVKhuRvmDBo5vEJl15p146L",
+	"dA4XeA7KqB+zlew9cQkC+NKE6se8p6+Cx770WQxeyDgtepUx+zKvqXWGv1WPE5R5qoVfKsR1OFsFAI6d",
+	"NLBYx5CLPC5SZxzjOjLWVRzDryJ3fbkkdD7qVRN8OqVCYhpAu89eu+zI7jVCjgk1Vx2BiYeb/6R0ATiS",
+	"i7VxV2k4XTt9KTPz2wWm83ExgWVrkKPGFUSRoLlNv6RHitly/ZHvuQlijUQt6G8qj6oCquqDQlK6WGLr",
+	"8SwWhW8Yk25f1W4HBTgGNMXBLZpxFusbR8W1CEcm+0T9IeHM7A6FJERUTalsLZeVErIYE9oatDIB1Pyu",
+	"vSvo1QQ5xBAzqtxrWWzghUALJiTigINFzXoaHjDrDmb1mV7GIe7e2wZxo77Aj2WYdyAxicawjXYoTq0/",
+	"cdLhTmzMX0QguIMgVX9AU5hjathLEa7CXo41nzgM28mhoyO0Ixh6NFNG5Xh8ZzwuH7ij2O8GPtE/0eKv",
+	"I1psUXLG5mIrKQhd2QeRXWToRDre2odDPWlvVoHd5rnWt05HbKSroCy/i2CMqzDGBFfjx1nfb5W6Gz58",
+	"DDAxxCNgGR3NLr3ymZob9rE+QDkCXp2sclZKZCt2VUJHCZElEpSp18FaV5kAyo1lm3hrbzxDpyV8RXEi",
+	"FkZpVlnSJHGNiloKO5lTnNVQVhrr27Wcm8vFfEc0ug2wYpprwI6YNE5I2905Ee9ghtNIug2RlpttP8t9",
+	"HGBv2RxJasIaFpTywjfOfRiB3WJdjSWYThkbI3imRW50Y/JpNUGtN0/MDt0gUKIdmlHa2b7yZkCmEsTW",
+	"em0J35Z4JBzoB5opXfTc4NK+x0bDQl4leEU78dO7tZFG2wayItF3d+7TJdQGnBzRJvO77ahU3/2MYJgu",
+	"M6koABhgBdld+vnxzHBV5uIygGVWrVOzgpjK4a3yRfUodokRfQ6bsqTrlD/9Wd36mZgRSsRiHBAjD4DY",
+	"ROw9li0LTsyjRq1M5WDVXsZw3xl0McdTpAxnRnstB8/cV0GcSK01B8sdnmc7D6SUTY/elMidommYnMmp",
+	"O8zVqNDQ5g10RGNCSDjoiHWmDWJ8l5d1Hf6P3y0DqmQ5RNM1Cq0BMyg7tnzQqnMd7B9+1z5dm69A6AcO",
+	"8I6I2/OpO2ynTK8XIpsWkRkiEhGBIphJxFLnQt03lpk1WF3ri5b0CQ5gcqN+fjmSeH7jDcCvxPOR2rQw",
+	"O5vkbPJcN8voiHJzO+/vcCCjNWJU13rMOIt1nqy+K1b/y23TukU1YzxoSQDIZ3EL7uxpORe3826+MtjO",
+	"ULaZHenROFy/jcP2MFD7Q0iGi7kMiCsJiTOk0EqTM5jjYP01GvzPbLb/VY3pv61l/HQWcZeatOICS+Iq",
+	"gtr8lLVgfMuu0iaq4tEGSU67zJfRUBSk7EL3la3yqqGZj93GjEQgPmKxcGuOdpUjB5WTtBYlZPu4xvOR",
+	"jtN48SfNGj2Q4nn17OXrdIHflg7ZzmtdOuoXIhfadhDbPEHjtavxZx3zbYD8LQn/v1NoZINoR788d4uT",
+	"8i2XM3TdUhElF/0nyoZk9eAbVxKyzpIkcn2l2M8seRLGhFZr9k3Gc1HQ/uueHrSXFe5nZDeR3wffO8nD",
+	"0W3vX5zumShx7V0FFLHeuiRSsaOpRy8lmRx5+y8PXu7r6qgEKE6Id+S9ern/8pXdq97HBCsYJ3krjom9",
+	"RdgL8lvIOWiUK4RrpXkaekeeJplt9XGVvezVavEP9/dH1bH3xPubKfM5jRrV7Ro+oSvWAcfo9J1667tf",
+	"f22TLDnck6wA/8H3Xg8ZnzUcKDOKd/SlyiJfbh5ufE+kcYyVV1P0Qil6oLAZAhwsDLw8pcf6l9AtJ1gq",
+	"kRqNdUsK67aqBS359MjJvfEKHybmHE0CTAOTqZnYMoIaDfXza8CxleXVzihfWto02IuM4S0abh7JFvUa",
+	"XgV1BIVb02QP05WhdUA9EbU6Y/X1mwHMllNzBRwQ0BDCr4vd3tNQ99GxzQO0C5914THMYsrsFXENX5m8",
+	"utbj/y+QH82IXtpKuJOTJLI5L52NPGq10sCXVo6/3n+1rVk/MWRT4hDRzS0oBBJC3VxAp3UBXwJXz4Rk",
+	"SZLpixKqK5j9ZQFyAebVk4tTFGBqpjhGr/dfoZRKEiHsXNIgmrIQ2sXsGRHykx7xyDM0yKzSmfDNYEUD",
+	"h+dmN+LrYvLrBWR4FiXcTu7VP6fvHrqY+ZMphe8Xf2aunYq/foq5m7tYXHxdRPqJlgBTNMoVYOcZKJsY",
+	"NSK5gCyGTPJmVY+mw7Asokpp+ICzdFlvhrYbeuUEaazvIworEBLNCBdKG97tTSMW3EK4p9XDkUnfNCqu",
+	"xbAwOckWCXlPijcsXG+P84uCtYeqQlfn8aFB64OtrVxZtjWx+YXI84V167Bd01VH9RHO86y/WR5kVyAC",
+	"7aGD10hRmklbAhZ+WzuOk1JRTd+xPLdDG2cT7pJIV1fNcCTA3TfNrvgbCUWnWB3oT/teSskfKZya4ZYZ",
+	"hFxrJ0nXqm7ZIK1IsDYXZgBD2VxBZxlsJZMqX2+IbXqF4yQC7QnZF4+RXDABuWOhpGPNs9gpp+qme1gq",
+	"kSM0sLkrpDgkzMDulERV1r3PU1sfzL1WBCb2VeXgH0kUlYVUhSO+a96I/YvtSJt2Sdw2C6Z1I/vbFnw2",
+	"379b/D07nsZZCUXjxIebVl6aWNNdi4CNp29VmtU+ZE+jNWuLDNKc+zvWnIp6u9fXOxZ67+8kKKe83gxX",
+	"+6Fc17QjjEwir+7D2y7iJrOsz8bWefID47ePZ8ha/GbEFXJXUXl/y7pmc9CxbNXS9gKy7nIDGm/mdRbD",
+	"2bS360WTkZVbBVTyNZoxbpTnzFa+PDFTd/BllsnVo7LOTJaTy/eum4o6U6WtkXFv4s6Dv3l/5K5pb55e",
+	"ZGocOeh+xuYoIlR5bSwKC6/tr6h9+xySgqNa/ZEdMhXQ8BGT7iRW0eZ3tEoZ60v8DXitVGD4KK2aOvj0",
+	"KufTrD7xqSIk5UZIg0w9h9NzSpFJrthxWAqSCAemR7ZpjoQSFpFg3WUIJVnnoe1bQrpr0bZNofbOvcOM",
+	"GQe5Lkzp17PqfQ4zDmJhE0y2TopLM/22iRGmRU5Y+/cRXn0/4AMJm5HunJlGHozrcAhHODL9L3Szg90e",
+	"PwWLOXs0NNB4nQTP27w/AbXV3Nsmdk+fst201H68f/KncHs7GCcrCn0iSWHvIbKS120xT3ubY0c0dof3",
+	"Etk+2yieP39OkpeOz/YJXphWWfvmbdH8yTv9b2ieGaXxfMrBR4B5RICjTG1ZRVE+2e33R/moYa5aqWNF",
+	"x7dmWr6hY7L8Ot/rYUHzlaUBA4sP+uzIkysd7SGhogTPoXHPW+rY+uue2sFent/oWtsOL+/14XldQcV3",
+	"OhOuk+eu9YhdUEU3IRhAEQPR7i/ddKah/RrcrU4z7cOtyf3tw282aqxrbr8ytZsjk1eJDSJQtqXnIdIL",
+	"gXLc14Ivg2k2sTnak3v9ozMbKtvvia4ZHZIWhe3I50oK7SyZ2bQAxk465Ja9RCm2ojm1dswvWTIi1jfn",
+	"iAgk8S1QX+d7Ttf6e10jOCarNWq7P7+EmC2hVCAjntrEHl//5E7117NszQYzxDdYaH7iTQDSy+06fhZr",
+	"Kw3Phel8hwum3CSl60QIMqdPQusNStowt6KrSoii6vrYfI0Hz7OPSWKT54z0we4rsNKzP4pLDh6Bj66i",
+	"skeyv63by1YYItkM4XfvY+Bby70JI1QiyTRFdUDMkpLNEKbMZF/jeV143ReivDMJ6J3+e7mWfaTNkisM",
+	"h0pzCAuz3q7RaVYtCQEkF1giyvL8wFSAODZ6g3FzTDZJQ9oKIr9OT2yINVkqjGy1EiwBlE5m1hdTvGzq",
+	"MP6sXlnBaifFFu0XRE/f+TrZUP9nmpUadV/pyWDh7m5R5ThzubW907v9W7haAa4z6DuOD3v6IjTZ7t2u",
+	"8hZLTCDQ8vAYaQtaLHTJUSQYCiJMYtM+WUuavLYN5b1TuuR4Vth2bxVYf4pJpVDYnWiyVbmUfUtcDa0S",
+	"4TMldygmUUQEBIyGwpgoEZu/EPqWxTriIeEQmLbF5VY4rohWkHLB+ONSF/rkbPZp8eaGZoyvMA/RNxbI",
+	"b5W/kTdZNrAhRqv+6rFu9a3fIwJNYcY4ICIbUs+13RwzlR1n3S8tOMq6sSs4P/nXXy+SfRy8ueOTIIBE",
+	"QqhzrN4fvkGma66hJNf+lhLogqVcf5fSGcLMHjZ3oBidcaxHJ8AFEVoeOHaxXd95VJfcnvZdrl65Q6zM",
+	"rL/VM2Ses7mpfTRG5XSNbB38UC+5W0AVPcQGiairrPXX8wgpSwZlbUeg/FeWSt986RRChGfSVjqaz+LP",
+	"SCR1wbozqY7NxU+zmYDHZNaNFFCDj/YuTMGipV7bfVzeM26HLP+RrXJeJwKFjNC5iQ8p40wdBhMtoDad",
+	"VEvbjY6CbtgyuV9gsRgUbPygxj+W8x2hSQXAIyOTj/HmEw4CaEtb4ZRH/THJbAYzfJDPjiJCb7WaUgrp",
+	"4vN1bmkFHEKgkuBI+GjOmFFmr/ZRTGi6+wj3L1pxSoaSVGrJornGCOS3P138n/3wu+LPVVFpbRohGKWb",
+	"Jcl0sWIWNem9s7BxrW2GAJ7w6uIazwfdXuw++qjEm7Xo8liNaW6B54ODDIqgy4OJ/ajOXkhEwJbA1z0l",
+	"8+/suH/K5lsrsv37vPdMVxG9r2XDjGtkhcKEjBIWRUguiEBKzBq/HuvrQ0Oww7EV3T8fPqKm2x9YY2o/",
+	"TrFZgnTx+Y56//tKVWlL3gHjpqtP0+DHIvAMj7S4Kq3p6hCezCS0uH6dzZzck5auBv6S+RGjq/KzJImt",
+	"BOB879c9/TmHPVts3/euHpyN3XX8LmsIoHSurT8rmhQRqtEiHt8WQB/7fxoDfA2NAQ7LjQFe7e8j4Ve/",
+	"D5s1BygL9+cqjH0yvmkss4VQ7T/FsIOjxQf2jgCUiSd1yJglppNCD/ONKDN02RpPFVndtNIwqzQ42O+v",
+	"NLh/ykCpcwM6fuIPZLYzNrcBl1ZrBjAPFpUJS93SD19//1UFP7cf9zxjcx1o2VXs8+nq6JaHY/MDNzD8",
+	"swzBP7EpOibvcKtW6MPz5y7m5uNGPab67oJNY2/glQDso8yFli9ojPpexshPYgzq8Dvsk2MG3s3ylw63",
+	"Hg63nzVosTtMlGiFiRQ66KD+NYXZu7dEXpm4xw94ia80mOjq3Y8CHb48QJKhw5evc3ukPdsoT2DoSlfY",
+	"SAD+CRMWHvmdQUcKpxiRlGt280KYFINdO1sLfd9SZF0xY+Bq0ah7vSxICIjISlS0m78al4ztHX61r1dt",
+	"lr6jq8UnZs7Sh2uGy7M2sUMESmkIHK1MWO8ZnHFudReEBibLAq+qNlVbhaxD73k7wH/2raln0iiVD3l8",
+	"5XpFp7Pi4jJEljMB9W2XOv7moqvyLP9aFYWV2WQ1sF8K4z/8JwAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
