@@ -12,7 +12,7 @@ LDFLAGS := -s -w
 # image and the kernel that snapshots need.
 export GOFLAGS := -modfile=$(CURDIR)/bin/go.mod -trimpath -buildvcs=false
 
-.PHONY: help gvisor packages sdk-versions up down build test test-unit test-root test-e2e test-chaos bench generate lint setup setup-test clean
+.PHONY: help gvisor packages sdk-versions up down build test test-unit test-root test-e2e test-openapi test-chaos bench generate lint setup setup-test clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,7 +44,7 @@ setup: ## install the Debian packages that `make up` needs
 setup-test: ## install what `make test` needs besides
 	@scripts/setup test
 
-test: setup-test build ## everything; see the next four for less
+test: setup-test build ## everything; see the next five for less
 	@scripts/test all
 
 test-unit: ## tests that need no root: seconds to a few minutes
@@ -55,6 +55,9 @@ test-root: setup-test build ## tests of the runtime, the network and the image t
 
 test-e2e: setup-test build ## the real SDKs against the real binary; SHORT=1 leaves out whole templates, which take minutes
 	@scripts/test e2e
+
+test-openapi: setup-test build ## requests generated from spec/openapi.yml, valid and not, against the real binary
+	@scripts/test openapi
 
 test-chaos: setup-test build ## kill Shoal 200 times (CHAOS_ROUNDS) at random moments, and look for what was lost
 	@scripts/test chaos
