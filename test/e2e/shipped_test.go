@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -80,6 +81,10 @@ func TestCodeInterpreter(t *testing.T) {
 	buildShipped(t, "code-interpreter-v1")
 	suite(t, "interpreter")
 	pythonSuite(t, "test_interpreter")
+	dir := runExample(t, "chart.py", "chart.png: ")
+	if png, err := os.ReadFile(filepath.Join(dir, "chart.png")); err != nil || !bytes.HasPrefix(png, []byte("\x89PNG")) {
+		t.Errorf("the chart is not a picture: %v", err)
+	}
 }
 
 // fragments are the templates of the Fragments app to test: two, one of each language,
