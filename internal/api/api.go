@@ -124,6 +124,6 @@ func (s *Server) guard(op operation, next http.HandlerFunc) http.HandlerFunc {
 			writeError(w, r, err)
 			return
 		}
-		next(w, withOrigin(r))
+		next(w, withClient(r))
 	}
 }

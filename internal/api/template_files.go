@@ -42,7 +42,7 @@ func (s *Server) GetTemplateFiles(ctx context.Context, req gen.GetTemplateFilesR
 func (s *Server) uploadURL(ctx context.Context, scope, hash string) string {
 	base := s.publicURL
 	if base == "" {
-		base = originOf(ctx).url
+		base = clientOf(ctx).url
 	}
 	path, expires := uploadKey(scope, hash), time.Now().Add(uploadLife).Unix()
 	query := url.Values{"path": {path}, "expires": {strconv.FormatInt(expires, 10)}, "token": {s.tokens.Upload(path, expires)}}

@@ -27,7 +27,7 @@ func (s *Server) StartTemplateBuild(ctx context.Context, req gen.StartTemplateBu
 	team := callerOf(ctx).Team
 	job, refusal := planJob(*req.Body)
 	job.TeamID, job.CacheScope, job.TemplateID, job.BuildID = team.ID, team.ID, b.TemplateID, b.ID
-	job.Resources, job.RootBuild = b.Resources, originOf(ctx).olderSDK(rootBuildBefore...)
+	job.Resources, job.RootBuild = b.Resources, clientOf(ctx).olderSDK(rootBuildBefore...)
 	var failure *build.Failure
 	if refusal != nil {
 		// The client has its answer, and will not start this build again. One that
