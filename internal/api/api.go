@@ -81,9 +81,20 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 	if cfg.Builds.Queue == nil || cfg.Builds.Logs == nil || cfg.Builds.Files == nil || cfg.UploadLimit <= 0 {
 		return nil, errors.New("the api needs a queue, logs, files and an upload limit for template builds")
 	}
-	s := &Server{builds: cfg.Builds, publicURL: strings.TrimSuffix(cfg.PublicURL, "/"), uploadLimit: cfg.UploadLimit,
-		store: cfg.Store, fleet: cfg.Fleet, auth: cfg.Auth, tokens: cfg.Tokens,
-		checkPolicy: cfg.CheckPolicy, domain: cfg.Domain, shipped: cfg.Shipped, log: log, spawns: newSpawns()}
+	s := &Server{
+		builds:      cfg.Builds,
+		publicURL:   strings.TrimSuffix(cfg.PublicURL, "/"),
+		uploadLimit: cfg.UploadLimit,
+		store:       cfg.Store,
+		fleet:       cfg.Fleet,
+		auth:        cfg.Auth,
+		tokens:      cfg.Tokens,
+		checkPolicy: cfg.CheckPolicy,
+		domain:      cfg.Domain,
+		shipped:     cfg.Shipped,
+		log:         log,
+		spawns:      newSpawns(),
+	}
 	spec, err := gen.GetSpec()
 	if err != nil {
 		return nil, fmt.Errorf("read the API's specification: %w", err)
@@ -93,7 +104,8 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 		RequestErrorHandlerFunc:  writeRequestError,
 		ResponseErrorHandlerFunc: writeError,
 	})
-	gen.HandlerWithOptions(strict, gen.StdHTTPServerOptions{BaseRouter: routes, ErrorHandlerFunc: writeRequestError})
+	gen.HandlerWithOptions(strict, gen.StdHTTPServerOptions{BaseRouter: routes,
+		ErrorHandlerFunc: writeRequestError})
 	s.refuseUnserved(routes)
 	if err := routes.err; err != nil {
 		return nil, err

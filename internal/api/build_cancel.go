@@ -13,7 +13,9 @@ import (
 )
 
 // CancelTeamBuilds ends all builds of a team that wait or run.
-func (s *Server) CancelTeamBuilds(ctx context.Context, req gen.CancelTeamBuildsRequestObject) (gen.CancelTeamBuildsResponseObject, error) {
+func (s *Server) CancelTeamBuilds(
+	ctx context.Context, req gen.CancelTeamBuildsRequestObject,
+) (gen.CancelTeamBuildsResponseObject, error) {
 	id, err := uuid.Parse(req.TeamID)
 	if err != nil {
 		return nil, shoal.ErrBadRequest.New("Invalid team ID")
@@ -30,7 +32,7 @@ func (s *Server) CancelTeamBuilds(ctx context.Context, req gen.CancelTeamBuildsR
 	var answer gen.CancelTeamBuilds200JSONResponse
 	for _, b := range builds {
 		if err := s.builds.Queue.Cancel(ctx, b, build.MessageByAdmin); err != nil {
-			s.log.Error("a build was not cancelled", "build", b, "error", err)
+			s.log.Error("could not cancel a build", "build", b, "error", err)
 			answer.FailedCount++
 			continue
 		}

@@ -24,7 +24,7 @@ func refuseDeprecated(next http.Handler) http.Handler {
 	})
 }
 
-// isDockerBuild recognises the three calls of the old template build
+// isDockerBuild recognizes the three calls of the old template build
 // (templates.md §4).
 func isDockerBuild(r *http.Request) bool {
 	parts := strings.Split(strings.Trim(r.URL.EscapedPath(), "/"), "/")

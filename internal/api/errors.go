@@ -8,8 +8,8 @@ import (
 	"shoal/internal/shoal"
 )
 
-// writeError answers with the JSON that every client parses: code and message,
-// and what a person needs to mend it (api.md §1.4).
+// writeError answers with the JSON that every client parses, code and message, and
+// adds what a person needs to fix the problem (api.md §1.4).
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	known := shoal.AsError(err)
 	callOf(r.Context()).err = err
@@ -17,14 +17,16 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	if known.Err != nil {
 		cause = known.Err.Error()
 	}
-	body, _ := json.Marshal(gen.Error{Code: int32(known.Status), Message: known.Message, // plain strings always encode
+	// Plain strings always encode.
+	body, _ := json.Marshal(gen.Error{Code: int32(known.Status), Message: known.Message,
 		ErrorCode: known.Code, Cause: &cause, Fix: &known.Fix, RequestId: &id})
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
-	if known.Kind == shoal.ErrConcurrencyLimit || known.Kind == shoal.ErrBuildLimit || known.Kind == shoal.ErrPlacementTimeout {
-		// Python SDKs since 2.63 repeat every 429 and 504 that does not forbid it.
-		// A full team stays full, and a timed-out start has had its minute.
+	switch known.Kind {
+	case shoal.ErrConcurrencyLimit, shoal.ErrBuildLimit, shoal.ErrPlacementTimeout:
+		// Python SDKs since 2.63 repeat every 429 and 504 that does not forbid it. It
+		// would not help: a full team stays full, and a start has had its minute.
 		h.Set("Should-Retry", "false")
 	}
 	w.WriteHeader(known.Status)

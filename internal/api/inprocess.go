@@ -11,8 +11,8 @@ import (
 	"shoal/internal/shoal"
 )
 
-// As is a way to call the API from inside the process, as a team and without a key.
-// Answers are kept in memory, so it is for small ones.
+// As returns a transport that calls the API from inside the process, as a team and
+// without a key. It holds each answer in memory, so it suits small ones.
 func (s *Server) As(team shoal.Team) http.RoundTripper { return insider{s, auth.Caller{Team: team}} }
 
 type insider struct {
@@ -29,8 +29,17 @@ func (i insider) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	answer := &kept{header: http.Header{}, status: http.StatusOK}
 	i.server.ServeHTTP(answer, inside)
-	return &http.Response{StatusCode: answer.status, Status: http.StatusText(answer.status), Header: answer.header,
-		Body: io.NopCloser(&answer.body), ContentLength: int64(answer.body.Len()), Request: r, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}, nil
+	return &http.Response{
+		StatusCode:    answer.status,
+		Status:        http.StatusText(answer.status),
+		Header:        answer.header,
+		Body:          io.NopCloser(&answer.body),
+		ContentLength: int64(answer.body.Len()),
+		Request:       r,
+		Proto:         "HTTP/1.1",
+		ProtoMajor:    1,
+		ProtoMinor:    1,
+	}, nil
 }
 
 // kept is an answer in memory.
@@ -49,10 +58,10 @@ func (k *kept) WriteHeader(status int) {
 	}
 }
 
-// SetReadDeadline is asked for by handlers that take long; there is no connection.
+// SetReadDeadline does nothing, as there is no connection. Slow handlers call it.
 func (k *kept) SetReadDeadline(time.Time) error { return nil }
 
-// SetWriteDeadline is as SetReadDeadline.
+// SetWriteDeadline does nothing either.
 func (k *kept) SetWriteDeadline(time.Time) error { return nil }
 
 func (k *kept) Write(p []byte) (int, error) {

@@ -127,11 +127,13 @@ func withBounds(next http.Handler) http.Handler {
 // The headers of cross-origin requests (api.md §1.2, clients.md D25).
 var (
 	corsMethods = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
-	corsRequest = strings.Join([]string{"Origin", "Content-Length", "Content-Type", "User-Agent", "Authorization",
-		"X-API-Key", "X-Team-ID", "X-Admin-Token", "X-Request-Id", "Idempotency-Key", "lang", "lang_version", "package_version", "publisher",
-		"sdk_runtime", "system", "browser", "machine", "os", "processor", "release"}, ", ")
-	corsExposed = strings.Join([]string{"X-Next-Token", "X-Total-Running", "RateLimit-Limit", "RateLimit-Remaining",
-		"RateLimit-Reset", "Retry-After", "Should-Retry", traceHeader, shoal.RequestIDHeader}, ", ")
+	corsRequest = strings.Join([]string{"Origin", "Content-Length", "Content-Type", "User-Agent",
+		"Authorization", "X-API-Key", "X-Team-ID", "X-Admin-Token", "X-Request-Id", "Idempotency-Key",
+		"lang", "lang_version", "package_version", "publisher", "sdk_runtime", "system", "browser",
+		"machine", "os", "processor", "release"}, ", ")
+	corsExposed = strings.Join([]string{"X-Next-Token", "X-Total-Running", "RateLimit-Limit",
+		"RateLimit-Remaining", "RateLimit-Reset", "Retry-After", "Should-Retry", traceHeader,
+		shoal.RequestIDHeader}, ", ")
 )
 
 // withCORS lets pages of any origin call: the key in a header is what

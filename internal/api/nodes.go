@@ -14,7 +14,9 @@ func (s *Server) ListNodes(context.Context, gen.ListNodesRequestObject) (gen.Lis
 }
 
 // DiscoverNodes is ListNodes for frontends that poll this path.
-func (s *Server) DiscoverNodes(context.Context, gen.DiscoverNodesRequestObject) (gen.DiscoverNodesResponseObject, error) {
+func (s *Server) DiscoverNodes(
+	context.Context, gen.DiscoverNodesRequestObject,
+) (gen.DiscoverNodesResponseObject, error) {
 	return gen.DiscoverNodes200JSONResponse(s.nodes()), nil
 }
 
@@ -29,7 +31,9 @@ func (s *Server) GetNode(_ context.Context, req gen.GetNodeRequestObject) (gen.G
 }
 
 // CountRunningSandboxes counts what runs by team, for the operator.
-func (s *Server) CountRunningSandboxes(ctx context.Context, _ gen.CountRunningSandboxesRequestObject) (gen.CountRunningSandboxesResponseObject, error) {
+func (s *Server) CountRunningSandboxes(
+	ctx context.Context, _ gen.CountRunningSandboxesRequestObject,
+) (gen.CountRunningSandboxesResponseObject, error) {
 	list, err := s.fleet.List(ctx)
 	if err != nil {
 		return nil, err

@@ -29,7 +29,12 @@ type router struct {
 var _ gen.ServeMux = (*router)(nil)
 
 func newRouter(spec *openapi3.T, guard func(operation, http.HandlerFunc) http.HandlerFunc) *router {
-	return &router{spec: spec, guard: guard, unserved: http.NewServeMux(), muxes: [2]*http.ServeMux{http.NewServeMux(), http.NewServeMux()}}
+	return &router{
+		spec:     spec,
+		guard:    guard,
+		unserved: http.NewServeMux(),
+		muxes:    [2]*http.ServeMux{http.NewServeMux(), http.NewServeMux()},
+	}
 }
 
 // HandleFunc registers the handler of a pattern such as "GET /nodes".
@@ -72,13 +77,17 @@ func clean(escaped string) bool {
 	return escaped == "/" || escaped == path.Clean(escaped) || escaped == path.Clean(escaped)+"/"
 }
 
-// methods lists the methods that a path has.
+// servedMethods are the methods that any path may have.
+var servedMethods = []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch,
+	http.MethodDelete}
+
+// methods lists the methods that the path of a request has.
 func (rt *router) methods(r *http.Request) []string {
 	var list []string
 	if !clean(r.URL.EscapedPath()) {
 		return nil
 	}
-	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+	for _, method := range servedMethods {
 		probe := r.Clone(r.Context())
 		probe.Method = method
 		for _, mux := range rt.muxes {
@@ -110,8 +119,8 @@ func newOperation(spec *openapi3.T, method, route string) (operation, error) {
 		path: item, op: item.GetOperation(method), spec: spec}, nil
 }
 
-// schemes lists the security schemes of which one must be fulfilled; none means
-// that anybody may call.
+// schemes lists the security schemes, any of which lets a caller in; none means that
+// anybody may call.
 func (o operation) schemes() []string {
 	required := o.op.Security
 	if required == nil {

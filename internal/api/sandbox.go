@@ -30,7 +30,9 @@ func (s *Server) find(ctx context.Context, pathID string) (shoal.Node, shoal.San
 }
 
 // GetSandbox describes a sandbox. One that is being killed is gone already.
-func (s *Server) GetSandbox(ctx context.Context, req gen.GetSandboxRequestObject) (gen.GetSandboxResponseObject, error) {
+func (s *Server) GetSandbox(
+	ctx context.Context, req gen.GetSandboxRequestObject,
+) (gen.GetSandboxResponseObject, error) {
 	_, sb, err := s.find(ctx, req.SandboxID)
 	if err != nil {
 		return nil, err
@@ -42,7 +44,9 @@ func (s *Server) GetSandbox(ctx context.Context, req gen.GetSandboxRequestObject
 }
 
 // KillSandbox ends a sandbox and returns when nothing of it is left.
-func (s *Server) KillSandbox(ctx context.Context, req gen.KillSandboxRequestObject) (gen.KillSandboxResponseObject, error) {
+func (s *Server) KillSandbox(
+	ctx context.Context, req gen.KillSandboxRequestObject,
+) (gen.KillSandboxResponseObject, error) {
 	node, sb, err := s.find(ctx, req.SandboxID)
 	if err != nil {
 		return nil, err

@@ -16,7 +16,9 @@ const (
 
 // ConnectSandbox extends a running sandbox, or resumes a paused one. The schema
 // makes timeout mandatory.
-func (s *Server) ConnectSandbox(ctx context.Context, req gen.ConnectSandboxRequestObject) (gen.ConnectSandboxResponseObject, error) {
+func (s *Server) ConnectSandbox(
+	ctx context.Context, req gen.ConnectSandboxRequestObject,
+) (gen.ConnectSandboxResponseObject, error) {
 	sb, resumed, err := s.connect(ctx, req.SandboxID, &req.Body.Timeout, req.Body.Memory)
 	if err != nil {
 		return nil, err
@@ -28,7 +30,9 @@ func (s *Server) ConnectSandbox(ctx context.Context, req gen.ConnectSandboxReque
 }
 
 // ConnectSandboxV2 is ConnectSandbox with an optional body and timeout.
-func (s *Server) ConnectSandboxV2(ctx context.Context, req gen.ConnectSandboxV2RequestObject) (gen.ConnectSandboxV2ResponseObject, error) {
+func (s *Server) ConnectSandboxV2(
+	ctx context.Context, req gen.ConnectSandboxV2RequestObject,
+) (gen.ConnectSandboxV2ResponseObject, error) {
 	body := deref(req.Body)
 	sb, resumed, err := s.connect(ctx, req.SandboxID, body.Timeout, body.Memory)
 	if err != nil {
@@ -42,7 +46,9 @@ func (s *Server) ConnectSandboxV2(ctx context.Context, req gen.ConnectSandboxV2R
 
 // connect never shortens a sandbox's time. memory says how a paused one comes
 // back; to a running one it means nothing.
-func (s *Server) connect(ctx context.Context, pathID string, seconds *int32, memory *bool) (sb shoal.Sandbox, resumed bool, err error) {
+func (s *Server) connect(
+	ctx context.Context, pathID string, seconds *int32, memory *bool,
+) (sb shoal.Sandbox, resumed bool, err error) {
 	id, err := shoal.ParseSandboxID(pathID)
 	if err != nil {
 		return shoal.Sandbox{}, false, err
@@ -67,9 +73,10 @@ func (s *Server) connect(ctx context.Context, pathID string, seconds *int32, mem
 			if !shoal.ErrSandboxRunning.Matches(err) {
 				return sb, true, err
 			}
-			continue // somebody else resumed it
+			continue // another request has resumed it
 		}
-		sb, err = node.SetDeadline(ctx, id, shoal.DeadlineChange{Timeout: timeout, ExtendOnly: true, Wait: true})
+		sb, err = node.SetDeadline(ctx, id,
+			shoal.DeadlineChange{Timeout: timeout, ExtendOnly: true, Wait: true})
 		if !movedOn(err) {
 			return sb, false, err
 		}
@@ -77,13 +84,16 @@ func (s *Server) connect(ctx context.Context, pathID string, seconds *int32, mem
 	return sb, false, err
 }
 
-// movedOn tells that a sandbox was paused or killed before a request reached it.
+// movedOn reports whether a sandbox was paused or killed before a request reached it.
 func movedOn(err error) bool {
-	return shoal.ErrSandboxNotRunning.Matches(err) || shoal.ErrSandboxNotFound.Matches(err) || shoal.ErrSandboxState.Matches(err)
+	return shoal.ErrSandboxNotRunning.Matches(err) || shoal.ErrSandboxNotFound.Matches(err) ||
+		shoal.ErrSandboxState.Matches(err)
 }
 
 // ResumeSandbox is the deprecated connect that refuses a running sandbox.
-func (s *Server) ResumeSandbox(ctx context.Context, req gen.ResumeSandboxRequestObject) (gen.ResumeSandboxResponseObject, error) {
+func (s *Server) ResumeSandbox(
+	ctx context.Context, req gen.ResumeSandboxRequestObject,
+) (gen.ResumeSandboxResponseObject, error) {
 	body := deref(req.Body)
 	timeout, err := createTimeout(body.Timeout, resumeTimeout, callerOf(ctx).Team)
 	if err != nil {
@@ -97,7 +107,8 @@ func (s *Server) ResumeSandbox(ctx context.Context, req gen.ResumeSandboxRequest
 	case shoal.StateKilling:
 		return nil, shoal.NotFound(sb.SandboxID)
 	case shoal.StateSnapshotting:
-		return nil, shoal.ErrSandboxState.New("Sandbox snapshot is currently being created for sandbox '%s'", sb.SandboxID)
+		return nil, shoal.ErrSandboxState.New("Sandbox snapshot is currently being created for sandbox '%s'",
+			sb.SandboxID)
 	case shoal.StateRunning:
 		return nil, shoal.ErrSandboxRunning.New("Sandbox %s is already running", sb.SandboxID)
 	}
@@ -109,7 +120,9 @@ func (s *Server) ResumeSandbox(ctx context.Context, req gen.ResumeSandboxRequest
 }
 
 // resume brings a paused sandbox back within the team's limit.
-func (s *Server) resume(ctx context.Context, node shoal.Node, sb shoal.Sandbox, timeout time.Duration, memory *bool) (shoal.Sandbox, error) {
+func (s *Server) resume(
+	ctx context.Context, node shoal.Node, sb shoal.Sandbox, timeout time.Duration, memory *bool,
+) (shoal.Sandbox, error) {
 	opts := shoal.ResumeOptions{Timeout: timeout, ColdBoot: memory != nil && !*memory}
 	return s.fleet.Resume(ctx, node, sb, opts, callerOf(ctx).Team.Limits.ConcurrentSandboxes)
 }

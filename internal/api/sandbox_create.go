@@ -15,12 +15,15 @@ type family struct {
 }
 
 var (
-	familyV1 = family{timeout: 15 * time.Second, secure: func(asked *bool) bool { return asked != nil && *asked }}
+	familyV1 = family{timeout: 15 * time.Second,
+		secure: func(asked *bool) bool { return asked != nil && *asked }}
 	familyV2 = family{timeout: 300 * time.Second, secure: func(*bool) bool { return true }}
 )
 
 // CreateSandbox starts a sandbox with the defaults of v1.
-func (s *Server) CreateSandbox(ctx context.Context, req gen.CreateSandboxRequestObject) (gen.CreateSandboxResponseObject, error) {
+func (s *Server) CreateSandbox(
+	ctx context.Context, req gen.CreateSandboxRequestObject,
+) (gen.CreateSandboxResponseObject, error) {
 	sb, err := s.create(ctx, *req.Body, familyV1)
 	if err != nil {
 		return nil, err
@@ -29,7 +32,9 @@ func (s *Server) CreateSandbox(ctx context.Context, req gen.CreateSandboxRequest
 }
 
 // CreateSandboxV2 starts a sandbox with the defaults of v2.
-func (s *Server) CreateSandboxV2(ctx context.Context, req gen.CreateSandboxV2RequestObject) (gen.CreateSandboxV2ResponseObject, error) {
+func (s *Server) CreateSandboxV2(
+	ctx context.Context, req gen.CreateSandboxV2RequestObject,
+) (gen.CreateSandboxV2ResponseObject, error) {
 	sb, err := s.create(ctx, *req.Body, familyV2)
 	if err != nil {
 		return nil, err
@@ -55,11 +60,11 @@ func (s *Server) create(ctx context.Context, body gen.NewSandbox, f family) (sho
 	}
 }
 
-// maxReplaced bounds how often a create begins anew because the snapshot that it was to
-// begin with has been replaced meanwhile.
+// maxReplaced bounds how often a create starts over because its snapshot was replaced
+// in the meantime.
 const maxReplaced = 5
 
-// replaced tells whether a reference leads to another build by now.
+// replaced reports whether a reference leads to another build by now.
 func (s *Server) replaced(ctx context.Context, team shoal.Team, reference, buildID string) bool {
 	_, now, err := s.resolveBuild(ctx, team, reference)
 	return err == nil && now.ID != buildID
@@ -67,7 +72,9 @@ func (s *Server) replaced(ctx context.Context, team shoal.Team, reference, build
 
 // plan turns a request into a specification, or says what is wrong with it
 // before anything is started.
-func (s *Server) plan(ctx context.Context, team shoal.Team, body gen.NewSandbox, f family) (shoal.Spec, error) {
+func (s *Server) plan(
+	ctx context.Context, team shoal.Team, body gen.NewSandbox, f family,
+) (shoal.Spec, error) {
 	timeout, err := createTimeout(body.Timeout, f.timeout, team)
 	if err != nil {
 		return shoal.Spec{}, err
@@ -94,12 +101,23 @@ func (s *Server) plan(ctx context.Context, team shoal.Team, body gen.NewSandbox,
 	if err := refuseUnavailable(body); err != nil {
 		return shoal.Spec{}, err
 	}
-	spec := shoal.Spec{SandboxID: id, TeamID: team.ID, TemplateID: template.ID, BuildID: build.ID,
-		EnvdVersion: build.EnvdVersion, Resources: build.Resources,
-		Metadata: deref(body.Metadata), EnvVars: deref(body.EnvVars),
-		Timeout: timeout, MaxLength: team.Limits.MaxLength, Lifecycle: lifecycle, Network: network,
-		DefaultUser: build.DefaultUser, DefaultWorkdir: build.DefaultWorkdir,
-		TeamLimit: team.Limits.ConcurrentSandboxes}
+	spec := shoal.Spec{
+		SandboxID:      id,
+		TeamID:         team.ID,
+		TemplateID:     template.ID,
+		BuildID:        build.ID,
+		EnvdVersion:    build.EnvdVersion,
+		Resources:      build.Resources,
+		Metadata:       deref(body.Metadata),
+		EnvVars:        deref(body.EnvVars),
+		Timeout:        timeout,
+		MaxLength:      team.Limits.MaxLength,
+		Lifecycle:      lifecycle,
+		Network:        network,
+		DefaultUser:    build.DefaultUser,
+		DefaultWorkdir: build.DefaultWorkdir,
+		TeamLimit:      team.Limits.ConcurrentSandboxes,
+	}
 	if len(template.Aliases) > 0 {
 		spec.Alias = template.Aliases[0].Name
 	}
@@ -123,7 +141,8 @@ func createTimeout(seconds *int32, absent time.Duration, team shoal.Team) (time.
 func boundedTimeout(seconds int32, team shoal.Team) (time.Duration, error) {
 	timeout := time.Duration(seconds) * time.Second
 	if timeout > team.Limits.MaxLength {
-		return 0, shoal.ErrBadRequest.New("Timeout cannot be greater than %d hours", team.Limits.MaxLength/time.Hour)
+		return 0, shoal.ErrBadRequest.New("Timeout cannot be greater than %d hours",
+			team.Limits.MaxLength/time.Hour)
 	}
 	return timeout, nil
 }
@@ -138,7 +157,8 @@ func parseLifecycle(body gen.NewSandbox, timeout time.Duration) (shoal.Lifecycle
 	case diskOnly && autoResume:
 		return shoal.Lifecycle{}, shoal.ErrBadRequest.New("autoPauseMemory=false (filesystem-only auto-pause) cannot be combined with autoResume: a filesystem-only snapshot cannot be auto-resumed by traffic and must be resumed explicitly.")
 	}
-	return shoal.Lifecycle{AutoPause: autoPause, AutoPauseNoMem: diskOnly, AutoResume: autoResume, AutoResumeAfter: timeout}, nil
+	return shoal.Lifecycle{AutoPause: autoPause, AutoPauseNoMem: diskOnly, AutoResume: autoResume,
+		AutoResumeAfter: timeout}, nil
 }
 
 // refuseUnavailable answers options of later versions as E2B answers a team that
@@ -157,7 +177,8 @@ func refuseUnavailable(body gen.NewSandbox) error {
 func checkSecurable(envdVersion string) error {
 	const advice = "Please visit https://e2b.dev/docs/sandbox/secured-access for more information."
 	if envdVersion == "" {
-		return shoal.ErrBadRequest.New("You need to re-build template to allow using secured access. %s", advice)
+		return shoal.ErrBadRequest.New("You need to re-build template to allow using secured access. %s",
+			advice)
 	}
 	if !atLeast(envdVersion, 0, 2, 0) {
 		return shoal.ErrBadRequest.New("Template is not compatible with secured access. %s", advice)

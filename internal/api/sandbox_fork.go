@@ -15,7 +15,9 @@ const (
 
 // ForkSandbox starts copies of a running sandbox, which goes on. Each copy has an
 // identity of its own and succeeds or fails by itself.
-func (s *Server) ForkSandbox(ctx context.Context, req gen.ForkSandboxRequestObject) (gen.ForkSandboxResponseObject, error) {
+func (s *Server) ForkSandbox(
+	ctx context.Context, req gen.ForkSandboxRequestObject,
+) (gen.ForkSandboxResponseObject, error) {
 	body, team := deref(req.Body), callerOf(ctx).Team
 	timeout, err := createTimeout(body.Timeout, forkTimeout, team)
 	if err != nil {
@@ -40,9 +42,11 @@ func (s *Server) ForkSandbox(ctx context.Context, req gen.ForkSandboxRequestObje
 	switch sb.State {
 	case shoal.StateRunning:
 	case shoal.StatePaused:
-		return nil, shoal.ErrSandboxPaused.New("Sandbox '%s' is paused and cannot be forked; resume it first", sb.SandboxID)
+		return nil, shoal.ErrSandboxPaused.New("Sandbox '%s' is paused and cannot be forked; resume it first",
+			sb.SandboxID)
 	default:
-		return nil, shoal.ErrSandboxState.New("Sandbox '%s' cannot be forked while in '%s' state", sb.SandboxID, sb.State)
+		return nil, shoal.ErrSandboxState.New("Sandbox '%s' cannot be forked while in '%s' state",
+			sb.SandboxID, sb.State)
 	}
 	specs := make([]shoal.Spec, count)
 	for i := range specs {

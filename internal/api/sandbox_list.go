@@ -12,7 +12,9 @@ import (
 )
 
 // ListSandboxes lists the running sandboxes, newest first, without pages.
-func (s *Server) ListSandboxes(ctx context.Context, req gen.ListSandboxesRequestObject) (gen.ListSandboxesResponseObject, error) {
+func (s *Server) ListSandboxes(
+	ctx context.Context, req gen.ListSandboxesRequestObject,
+) (gen.ListSandboxesResponseObject, error) {
 	metadata, err := parseMetadata(req.Params.Metadata)
 	if err != nil {
 		return nil, err
@@ -25,7 +27,9 @@ func (s *Server) ListSandboxes(ctx context.Context, req gen.ListSandboxesRequest
 }
 
 // ListSandboxesV2 lists running and paused sandboxes in pages.
-func (s *Server) ListSandboxesV2(ctx context.Context, req gen.ListSandboxesV2RequestObject) (gen.ListSandboxesV2ResponseObject, error) {
+func (s *Server) ListSandboxesV2(
+	ctx context.Context, req gen.ListSandboxesV2RequestObject,
+) (gen.ListSandboxesV2ResponseObject, error) {
 	p := req.Params
 	ascending := p.Order != nil && *p.Order == gen.Asc
 	after, err := decodeCursor(p.NextToken, ascending)
@@ -52,14 +56,15 @@ func (s *Server) ListSandboxesV2(ctx context.Context, req gen.ListSandboxesV2Req
 	if size := pageSize(p.Limit); len(rows) > size {
 		rows = rows[:size]
 		last := rows[size-1]
-		answer.Headers.XNextToken = optional(encodeCursor(cursor{at: wireTime(last.StartedAt), id: last.SandboxID}, ascending))
+		end := cursor{at: wireTime(last.StartedAt), id: last.SandboxID}
+		answer.Headers.XNextToken = optional(encodeCursor(end, ascending))
 	}
 	answer.Body = s.wireList(rows)
 	return answer, nil
 }
 
-// listFilter is what a sandbox must fulfil; zero values demand nothing but
-// states, which names all that may appear.
+// listFilter is what a sandbox must match. Zero values match everything, except that
+// states names all the states that may appear.
 type listFilter struct {
 	metadata     map[string]string
 	states       []shoal.State
@@ -109,7 +114,7 @@ func (s *Server) filterTemplate(ctx context.Context, text string) (string, error
 	return t.ID, err
 }
 
-// matching returns the team's sandboxes that fulfil a filter, newest first.
+// matching returns the team's sandboxes that match a filter, newest first.
 func (s *Server) matching(ctx context.Context, f listFilter) ([]shoal.Sandbox, error) {
 	all, err := s.fleet.List(ctx)
 	if err != nil {
@@ -122,7 +127,10 @@ func (s *Server) matching(ctx context.Context, f listFilter) ([]shoal.Sandbox, e
 }
 
 func (f listFilter) admits(sb shoal.Sandbox) bool {
-	if sb.State == shoal.StateCreating || sb.State == shoal.StateKilling || !slices.Contains(f.states, sb.State.Public()) {
+	if sb.State == shoal.StateCreating || sb.State == shoal.StateKilling {
+		return false
+	}
+	if !slices.Contains(f.states, sb.State.Public()) {
 		return false
 	}
 	for key, value := range f.metadata {
@@ -130,7 +138,8 @@ func (f listFilter) admits(sb shoal.Sandbox) bool {
 			return false
 		}
 	}
-	return !wireTime(sb.StartedAt).Before(f.startedAfter) && (f.templateID == nil || *f.templateID == sb.TemplateID)
+	return !wireTime(sb.StartedAt).Before(f.startedAfter) &&
+		(f.templateID == nil || *f.templateID == sb.TemplateID)
 }
 
 // newestFirst orders by start, then by ID (api.md §3.3).

@@ -13,7 +13,9 @@ const maxLogLines = 1000
 
 // GetSandboxLogs returns lines oldest first. Where there is no such sandbox, or no log
 // can be had, it is empty, never an error (api.md §3.14).
-func (s *Server) GetSandboxLogs(ctx context.Context, req gen.GetSandboxLogsRequestObject) (gen.GetSandboxLogsResponseObject, error) {
+func (s *Server) GetSandboxLogs(
+	ctx context.Context, req gen.GetSandboxLogsRequestObject,
+) (gen.GetSandboxLogsResponseObject, error) {
 	q := shoal.LogQuery{Limit: logLimit(req.Params.Limit)}
 	if req.Params.Start != nil {
 		q.From = time.UnixMilli(*req.Params.Start)
@@ -31,10 +33,16 @@ func (s *Server) GetSandboxLogs(ctx context.Context, req gen.GetSandboxLogsReque
 
 // GetSandboxLogsV2 returns entries up to a time, newest first, unless it is asked for
 // those from a time on.
-func (s *Server) GetSandboxLogsV2(ctx context.Context, req gen.GetSandboxLogsV2RequestObject) (gen.GetSandboxLogsV2ResponseObject, error) {
+func (s *Server) GetSandboxLogsV2(
+	ctx context.Context, req gen.GetSandboxLogsV2RequestObject,
+) (gen.GetSandboxLogsV2ResponseObject, error) {
 	p := req.Params
-	q := shoal.LogQuery{Limit: logLimit(p.Limit), Level: shoal.LogLevel(deref(p.Level)), Search: deref(p.Search),
-		Backward: deref(p.Direction) != gen.GetSandboxLogsV2ParamsDirectionForward}
+	q := shoal.LogQuery{
+		Limit:    logLimit(p.Limit),
+		Level:    shoal.LogLevel(deref(p.Level)),
+		Search:   deref(p.Search),
+		Backward: deref(p.Direction) != gen.GetSandboxLogsV2ParamsDirectionForward,
+	}
 	if p.Cursor != nil {
 		q.From = time.UnixMilli(*p.Cursor)
 		if q.Backward {
@@ -55,7 +63,8 @@ func (s *Server) logs(ctx context.Context, pathID string, q shoal.LogQuery) ([]s
 	}
 	list, err := s.fleet.Logs(ctx, id, callerOf(ctx).Team.ID, q)
 	if err != nil {
-		s.log.Warn("a sandbox's log cannot be read", "sandbox", id, "request", shoal.RequestID(ctx), "error", err)
+		s.log.Warn("a sandbox's log cannot be read",
+			"sandbox", id, "request", shoal.RequestID(ctx), "error", err)
 		return nil, nil
 	}
 	return list, nil
@@ -71,7 +80,8 @@ func logLimit(limit *int32) int {
 func wireLog(list []shoal.LogEntry) []gen.LogEntry {
 	wire := make([]gen.LogEntry, len(list))
 	for i, e := range list {
-		wire[i] = gen.LogEntry{Timestamp: e.Time, Level: gen.LogLevel(e.Level), Message: e.Message, Fields: e.Fields}
+		wire[i] = gen.LogEntry{Timestamp: e.Time, Level: gen.LogLevel(e.Level), Message: e.Message,
+			Fields: e.Fields}
 		if e.Fields == nil {
 			wire[i].Fields = gen.StringMap{} // clients read it as an object
 		}

@@ -14,12 +14,14 @@ import (
 const (
 	maxMetricSandboxes = 100
 	metricWorkers      = 8
-	latestWindow       = time.Minute // in which a live sandbox has a sample
+	latestWindow       = time.Minute // a live sandbox has a sample in it
 )
 
 // GetSandboxMetrics returns a sandbox's samples. An unknown sandbox has none
 // (api.md §3.13).
-func (s *Server) GetSandboxMetrics(ctx context.Context, req gen.GetSandboxMetricsRequestObject) (gen.GetSandboxMetricsResponseObject, error) {
+func (s *Server) GetSandboxMetrics(
+	ctx context.Context, req gen.GetSandboxMetricsRequestObject,
+) (gen.GetSandboxMetricsResponseObject, error) {
 	id, err := shoal.ParseSandboxID(req.SandboxID)
 	if err != nil {
 		return nil, err
@@ -49,7 +51,9 @@ func (s *Server) GetSandboxMetrics(ctx context.Context, req gen.GetSandboxMetric
 }
 
 // ListSandboxMetrics returns the latest sample of each named sandbox.
-func (s *Server) ListSandboxMetrics(ctx context.Context, req gen.ListSandboxMetricsRequestObject) (gen.ListSandboxMetricsResponseObject, error) {
+func (s *Server) ListSandboxMetrics(
+	ctx context.Context, req gen.ListSandboxMetricsRequestObject,
+) (gen.ListSandboxMetricsResponseObject, error) {
 	ids := req.Params.SandboxIds
 	if len(ids) > maxMetricSandboxes {
 		return nil, shoal.ErrBadRequest.New("Too many sandboxes requested, maximum is %d", maxMetricSandboxes)

@@ -43,13 +43,16 @@ func (s *Server) parseNetwork(sandboxID string, body gen.NewSandbox, secure bool
 
 // SetSandboxNetwork replaces the egress policy: absent lists are cleared, while
 // allow_internet_access changes only if it is present (api.md §3.10).
-func (s *Server) SetSandboxNetwork(ctx context.Context, req gen.SetSandboxNetworkRequestObject) (gen.SetSandboxNetworkResponseObject, error) {
+func (s *Server) SetSandboxNetwork(
+	ctx context.Context, req gen.SetSandboxNetworkRequestObject,
+) (gen.SetSandboxNetworkResponseObject, error) {
 	id, err := shoal.ParseSandboxID(req.SandboxID)
 	if err != nil {
 		return nil, err
 	}
 	body := req.Body
-	policy := shoal.Network{AllowInternet: body.AllowInternetAccess, AllowOut: deref(body.AllowOut), DenyOut: deref(body.DenyOut)}
+	policy := shoal.Network{AllowInternet: body.AllowInternetAccess, AllowOut: deref(body.AllowOut),
+		DenyOut: deref(body.DenyOut)}
 	if err := s.checkPolicy(policy); err != nil {
 		return nil, err
 	}

@@ -9,20 +9,24 @@ import (
 
 // PauseSandbox keeps a sandbox and returns when it can be resumed. Only memory:
 // false gives up its processes.
-func (s *Server) PauseSandbox(ctx context.Context, req gen.PauseSandboxRequestObject) (gen.PauseSandboxResponseObject, error) {
+func (s *Server) PauseSandbox(
+	ctx context.Context, req gen.PauseSandboxRequestObject,
+) (gen.PauseSandboxResponseObject, error) {
 	node, sb, err := s.find(ctx, req.SandboxID)
 	if err != nil {
 		return nil, err
 	}
 	if sb.State == shoal.StateKilling {
-		return nil, shoal.ErrSandboxState.New("Sandbox '%s' cannot be paused while in 'killing' state", sb.SandboxID)
+		return nil, shoal.ErrSandboxState.New("Sandbox '%s' cannot be paused while in 'killing' state",
+			sb.SandboxID)
 	}
 	memory := true
 	if req.Body != nil && req.Body.Memory != nil {
 		memory = *req.Body.Memory
 	}
 	err = s.fleet.Pause(ctx, node, sb, memory)
-	if (shoal.ErrSandboxPaused.Matches(err) || shoal.ErrSandboxState.Matches(err)) && s.pausedSince(ctx, sb.SandboxID) {
+	late := shoal.ErrSandboxPaused.Matches(err) || shoal.ErrSandboxState.Matches(err)
+	if late && s.pausedSince(ctx, sb.SandboxID) {
 		err = nil // it would have joined that pause, had it been slower
 	}
 	if err != nil {
@@ -31,8 +35,8 @@ func (s *Server) PauseSandbox(ctx context.Context, req gen.PauseSandboxRequestOb
 	return gen.PauseSandbox204Response{}, nil
 }
 
-// pausedSince tells whether a sandbox was paused after the request had come: a pause may
-// take less time than its twin takes from here to the machine.
+// pausedSince reports whether a sandbox was paused after the request had come. Of two
+// pauses at once, one may be over before the other reaches the machine.
 func (s *Server) pausedSince(ctx context.Context, sandboxID string) bool {
 	_, now, err := s.locate(ctx, sandboxID)
 	return err == nil && now.State == shoal.StatePaused && now.EndAt.After(callOf(ctx).start)

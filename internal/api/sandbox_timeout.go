@@ -11,7 +11,9 @@ import (
 const minRefresh = 15 * time.Second
 
 // SetSandboxTimeout moves the end, earlier or later, within the team's maximum.
-func (s *Server) SetSandboxTimeout(ctx context.Context, req gen.SetSandboxTimeoutRequestObject) (gen.SetSandboxTimeoutResponseObject, error) {
+func (s *Server) SetSandboxTimeout(
+	ctx context.Context, req gen.SetSandboxTimeoutRequestObject,
+) (gen.SetSandboxTimeoutResponseObject, error) {
 	change := shoal.DeadlineChange{Timeout: time.Duration(req.Body.Timeout) * time.Second}
 	if err := s.setDeadline(ctx, req.SandboxID, change); err != nil {
 		return nil, err
@@ -20,9 +22,12 @@ func (s *Server) SetSandboxTimeout(ctx context.Context, req gen.SetSandboxTimeou
 }
 
 // RefreshSandbox moves the end later.
-func (s *Server) RefreshSandbox(ctx context.Context, req gen.RefreshSandboxRequestObject) (gen.RefreshSandboxResponseObject, error) {
+func (s *Server) RefreshSandbox(
+	ctx context.Context, req gen.RefreshSandboxRequestObject,
+) (gen.RefreshSandboxResponseObject, error) {
 	seconds := deref(deref(req.Body).Duration)
-	change := shoal.DeadlineChange{Timeout: max(time.Duration(seconds)*time.Second, minRefresh), ExtendOnly: true}
+	change := shoal.DeadlineChange{Timeout: max(time.Duration(seconds)*time.Second, minRefresh),
+		ExtendOnly: true}
 	if err := s.setDeadline(ctx, req.SandboxID, change); err != nil {
 		return nil, err
 	}

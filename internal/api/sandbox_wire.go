@@ -9,17 +9,35 @@ import (
 
 // wireSandbox is the answer of create and connect (api.md §3.0).
 func (s *Server) wireSandbox(sb shoal.Sandbox) gen.Sandbox {
-	return gen.Sandbox{TemplateID: sb.TemplateID, SandboxID: sb.SandboxID, ClientID: shoal.ClientID,
-		EnvdVersion: sb.EnvdVersion, Alias: optional(sb.Alias), EnvdAccessToken: optional(sb.EnvdAccessToken),
-		TrafficAccessToken: optional(sb.Network.TrafficAccessToken), Domain: optional(s.domain), EnvdURL: optional(sb.EnvdURL()),
-		ColdBoot: onlyTrue(sb.ColdBoot)}
+	return gen.Sandbox{
+		TemplateID:         sb.TemplateID,
+		SandboxID:          sb.SandboxID,
+		ClientID:           shoal.ClientID,
+		EnvdVersion:        sb.EnvdVersion,
+		Alias:              optional(sb.Alias),
+		EnvdAccessToken:    optional(sb.EnvdAccessToken),
+		TrafficAccessToken: optional(sb.Network.TrafficAccessToken),
+		Domain:             optional(s.domain),
+		EnvdURL:            optional(sb.EnvdURL()),
+		ColdBoot:           onlyTrue(sb.ColdBoot),
+	}
 }
 
 func (s *Server) wireListed(sb shoal.Sandbox) gen.ListedSandbox {
-	listed := gen.ListedSandbox{TemplateID: sb.TemplateID, SandboxID: sb.SandboxID, ClientID: shoal.ClientID,
-		Alias: &sb.Alias, StartedAt: wireTime(sb.StartedAt), EndAt: wireTime(sb.EndAt),
-		CpuCount: int32(sb.Resources.CPUCount), MemoryMB: sb.Resources.MemoryMB, DiskSizeMB: sb.Resources.DiskMB,
-		State: gen.SandboxState(sb.State.Public()), EnvdVersion: sb.EnvdVersion, EnvdURL: optional(sb.EnvdURL())}
+	listed := gen.ListedSandbox{
+		TemplateID:  sb.TemplateID,
+		SandboxID:   sb.SandboxID,
+		ClientID:    shoal.ClientID,
+		Alias:       &sb.Alias,
+		StartedAt:   wireTime(sb.StartedAt),
+		EndAt:       wireTime(sb.EndAt),
+		CpuCount:    int32(sb.Resources.CPUCount),
+		MemoryMB:    sb.Resources.MemoryMB,
+		DiskSizeMB:  sb.Resources.DiskMB,
+		State:       gen.SandboxState(sb.State.Public()),
+		EnvdVersion: sb.EnvdVersion,
+		EnvdURL:     optional(sb.EnvdURL()),
+	}
 	if len(sb.Metadata) > 0 {
 		metadata := gen.StringMap(sb.Metadata)
 		listed.Metadata = &metadata
@@ -34,12 +52,28 @@ func (s *Server) wireListed(sb shoal.Sandbox) gen.ListedSandbox {
 
 func (s *Server) wireDetail(sb shoal.Sandbox) gen.SandboxDetail {
 	l := s.wireListed(sb)
-	detail := gen.SandboxDetail{TemplateID: l.TemplateID, SandboxID: l.SandboxID, ClientID: l.ClientID, Alias: l.Alias,
-		StartedAt: l.StartedAt, EndAt: l.EndAt, CpuCount: l.CpuCount, MemoryMB: l.MemoryMB, DiskSizeMB: l.DiskSizeMB,
-		State: l.State, EnvdVersion: l.EnvdVersion, EnvdURL: l.EnvdURL, Metadata: l.Metadata, VolumeMounts: l.VolumeMounts,
-		ColdBoot: onlyTrue(sb.ColdBoot), EnvdAccessToken: optional(sb.EnvdAccessToken), AllowInternetAccess: sb.Network.AllowInternet,
-		Domain: optional(s.domain), Network: wireNetwork(sb.Network),
-		Lifecycle: &gen.Lifecycle{AutoResume: sb.Lifecycle.AutoResume, OnTimeout: gen.Kill}}
+	detail := gen.SandboxDetail{
+		TemplateID:          l.TemplateID,
+		SandboxID:           l.SandboxID,
+		ClientID:            l.ClientID,
+		Alias:               l.Alias,
+		StartedAt:           l.StartedAt,
+		EndAt:               l.EndAt,
+		CpuCount:            l.CpuCount,
+		MemoryMB:            l.MemoryMB,
+		DiskSizeMB:          l.DiskSizeMB,
+		State:               l.State,
+		EnvdVersion:         l.EnvdVersion,
+		EnvdURL:             l.EnvdURL,
+		Metadata:            l.Metadata,
+		VolumeMounts:        l.VolumeMounts,
+		ColdBoot:            onlyTrue(sb.ColdBoot),
+		EnvdAccessToken:     optional(sb.EnvdAccessToken),
+		AllowInternetAccess: sb.Network.AllowInternet,
+		Domain:              optional(s.domain),
+		Network:             wireNetwork(sb.Network),
+		Lifecycle:           &gen.Lifecycle{AutoResume: sb.Lifecycle.AutoResume, OnTimeout: gen.Kill},
+	}
 	if sb.Lifecycle.AutoPause {
 		detail.Lifecycle.OnTimeout = gen.Pause
 	}

@@ -12,7 +12,9 @@ import (
 
 // CreateSnapshot makes a template of a running sandbox, which goes on. A name that
 // is used again leads to the newest snapshot from then on.
-func (s *Server) CreateSnapshot(ctx context.Context, req gen.CreateSnapshotRequestObject) (gen.CreateSnapshotResponseObject, error) {
+func (s *Server) CreateSnapshot(
+	ctx context.Context, req gen.CreateSnapshotRequestObject,
+) (gen.CreateSnapshotResponseObject, error) {
 	node, sb, err := s.find(ctx, req.SandboxID)
 	if err != nil {
 		return nil, err
@@ -35,12 +37,15 @@ func (s *Server) CreateSnapshot(ctx context.Context, req gen.CreateSnapshotReque
 }
 
 // snapshot takes a snapshot and registers it under a name, "" for none.
-func (s *Server) snapshot(ctx context.Context, node shoal.Node, sb shoal.Sandbox, name string) (shoal.Template, string, error) {
+func (s *Server) snapshot(
+	ctx context.Context, node shoal.Node, sb shoal.Sandbox, name string,
+) (shoal.Template, string, error) {
 	t, tag, err := s.snapshotTemplate(ctx, callerOf(ctx).Team, name)
 	if err != nil {
 		return t, "", err
 	}
-	build, err := node.Snapshot(ctx, sb.SandboxID, shoal.SnapshotTarget{TemplateID: t.ID, BuildID: shoal.NewBuildID()})
+	build, err := node.Snapshot(ctx, sb.SandboxID,
+		shoal.SnapshotTarget{TemplateID: t.ID, BuildID: shoal.NewBuildID()})
 	if err != nil {
 		return t, "", err
 	}
@@ -58,7 +63,9 @@ func (s *Server) snapshot(ctx context.Context, node shoal.Node, sb shoal.Sandbox
 }
 
 // snapshotTemplate finds the template that a snapshot goes to, or plans a new one.
-func (s *Server) snapshotTemplate(ctx context.Context, team shoal.Team, name string) (shoal.Template, string, error) {
+func (s *Server) snapshotTemplate(
+	ctx context.Context, team shoal.Team, name string,
+) (shoal.Template, string, error) {
 	t := shoal.Template{ID: shoal.NewTemplateID(), TeamID: team.ID, Source: shoal.SourceSnapshot}
 	if name == "" {
 		return t, shoal.DefaultTag, nil
@@ -68,7 +75,8 @@ func (s *Server) snapshotTemplate(ctx context.Context, team shoal.Team, name str
 		return t, "", invalidName(err)
 	}
 	if ref.namespace != "" && ref.namespace != team.Slug {
-		return t, "", shoal.ErrTemplateReference.New("namespace '%s' must match your team '%s'", ref.namespace, team.Slug)
+		return t, "", shoal.ErrTemplateReference.New("namespace '%s' must match your team '%s'",
+			ref.namespace, team.Slug)
 	}
 	if ref.tag == "" {
 		ref.tag = shoal.DefaultTag
@@ -88,7 +96,9 @@ func (s *Server) snapshotTemplate(ctx context.Context, team shoal.Team, name str
 }
 
 // ListSnapshots lists the team's snapshots in pages, newest first.
-func (s *Server) ListSnapshots(ctx context.Context, req gen.ListSnapshotsRequestObject) (gen.ListSnapshotsResponseObject, error) {
+func (s *Server) ListSnapshots(
+	ctx context.Context, req gen.ListSnapshotsRequestObject,
+) (gen.ListSnapshotsResponseObject, error) {
 	team, p := callerOf(ctx).Team, req.Params
 	after, err := storePosition(p.NextToken)
 	if err != nil {
@@ -112,7 +122,8 @@ func (s *Server) ListSnapshots(ctx context.Context, req gen.ListSnapshotsRequest
 	page := gen.ListSnapshots200JSONResponse{Body: []gen.Snapshot{}}
 	if len(templates) > size {
 		templates = templates[:size]
-		page.Headers.XNextToken = optional(encodeCursor(cursor{at: templates[size-1].CreatedAt, id: templates[size-1].ID}, false))
+		end := cursor{at: templates[size-1].CreatedAt, id: templates[size-1].ID}
+		page.Headers.XNextToken = optional(encodeCursor(end, false))
 	}
 	for _, t := range templates {
 		tags, err := s.store.Tags(ctx, t.ID)
@@ -128,17 +139,22 @@ func (s *Server) ListSnapshots(ctx context.Context, req gen.ListSnapshotsRequest
 
 // snapshotsOfName finds the one snapshot of a name, under its tag or, without one,
 // its newest; none is an empty list. An ID serves as a name too.
-func (s *Server) snapshotsOfName(ctx context.Context, team shoal.Team, name, sandboxID string) ([]gen.Snapshot, error) {
+func (s *Server) snapshotsOfName(
+	ctx context.Context, team shoal.Team, name, sandboxID string,
+) ([]gen.Snapshot, error) {
 	none := []gen.Snapshot{}
 	ref, err := parseReference(name)
 	if err != nil {
 		return nil, invalidName(err)
 	}
 	t, err := s.resolve(ctx, team, ref)
-	if shoal.ErrTemplateNotFound.Matches(err) || (err == nil && (t.TeamID != team.ID || t.Source != shoal.SourceSnapshot)) {
+	switch {
+	case shoal.ErrTemplateNotFound.Matches(err):
 		return none, nil
-	} else if err != nil {
+	case err != nil:
 		return nil, err
+	case t.TeamID != team.ID || t.Source != shoal.SourceSnapshot:
+		return none, nil
 	}
 	tags, err := s.store.Tags(ctx, t.ID)
 	if err != nil {

@@ -53,7 +53,7 @@ func (s *spawns) run(ctx context.Context, st *store.Store, log *slog.Logger) err
 			return s.flush(flush, st)
 		case <-tick.C:
 			if err := s.flush(ctx, st); err != nil && ctx.Err() == nil {
-				log.Warn("the sandboxes of templates were not counted", "error", err)
+				log.Warn("could not store how often templates were used", "error", err)
 			}
 		}
 	}

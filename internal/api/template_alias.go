@@ -7,17 +7,20 @@ import (
 	"shoal/internal/shoal"
 )
 
-// GetTemplateAlias tells whether a name is taken: 200 by the team, 403 by
-// another one, 404 by nobody. SDKs make true, true and false of it
+// GetTemplateAlias tells whether a name is taken: by the team (200), by another one
+// (403), or not at all (404). SDKs read this as true, true and false
 // (templates.md §1.10).
-func (s *Server) GetTemplateAlias(ctx context.Context, req gen.GetTemplateAliasRequestObject) (gen.GetTemplateAliasResponseObject, error) {
+func (s *Server) GetTemplateAlias(
+	ctx context.Context, req gen.GetTemplateAliasRequestObject,
+) (gen.GetTemplateAliasResponseObject, error) {
 	team := callerOf(ctx).Team
 	ref, err := parseReference(req.Alias)
 	if err != nil {
 		return nil, shoal.ErrTemplateReference.New("Invalid alias format: %s", err)
 	}
 	if ref.namespace != "" && ref.namespace != team.Slug {
-		return nil, shoal.ErrTemplateReference.New("namespace '%s' must match your team '%s'", ref.namespace, team.Slug)
+		return nil, shoal.ErrTemplateReference.New("namespace '%s' must match your team '%s'",
+			ref.namespace, team.Slug)
 	}
 	t, err := s.resolve(ctx, team, ref)
 	if shoal.ErrTemplateNotFound.Matches(err) {

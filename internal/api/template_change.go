@@ -11,7 +11,7 @@ import (
 	"shoal/internal/store"
 )
 
-// owned finds the team's template of a name or ID. Another team's is forbidden by
+// owned finds a template of the team by its name or ID. Another team's is forbidden by
 // its ID and unknown by its name; a tag, as snapshot IDs have it, is ignored.
 func (s *Server) owned(ctx context.Context, text string) (shoal.Template, error) {
 	ref, err := parseReference(text)
@@ -32,13 +32,15 @@ func (s *Server) owned(ctx context.Context, text string) (shoal.Template, error)
 
 // DeleteTemplate hides a template that no sandbox uses, frees its names and ends
 // its builds.
-func (s *Server) DeleteTemplate(ctx context.Context, req gen.DeleteTemplateRequestObject) (gen.DeleteTemplateResponseObject, error) {
+func (s *Server) DeleteTemplate(
+	ctx context.Context, req gen.DeleteTemplateRequestObject,
+) (gen.DeleteTemplateResponseObject, error) {
 	t, err := s.owned(ctx, req.TemplateID)
 	if err != nil {
 		return nil, err
 	}
 	if t.ID == shoal.BaseTemplateID {
-		return nil, installations("delete", t)
+		return nil, refuseForBase("delete", t)
 	}
 	sandboxes, err := s.fleet.List(ctx)
 	if err != nil {
@@ -60,14 +62,16 @@ func (s *Server) DeleteTemplate(ctx context.Context, req gen.DeleteTemplateReque
 		return nil, err
 	}
 	if err := s.removeSnapshots(ctx, t); err != nil {
-		s.log.Warn("a deleted snapshot is left on a machine until it is collected", "template", t.ID, "error", err)
+		s.log.Warn("a deleted snapshot is left on a machine until it is collected",
+			"template", t.ID, "error", err)
 	}
 	return gen.DeleteTemplate204Response{}, nil
 }
 
-// installations refuses what would take the base template from the teams.
-func installations(deed string, t shoal.Template) error {
-	return shoal.ErrTemplateInstallation.New("cannot %s template '%s' because it belongs to the installation", deed, t.ID)
+// refuseForBase refuses what would take the base template away from all teams.
+func refuseForBase(deed string, t shoal.Template) error {
+	return shoal.ErrTemplateInstallation.New("cannot %s template '%s' because it belongs to the installation",
+		deed, t.ID)
 }
 
 // removeSnapshots removes what the builds of a deleted template, made of sandboxes,
@@ -84,7 +88,9 @@ func (s *Server) removeSnapshots(ctx context.Context, t shoal.Template) error {
 }
 
 // UpdateTemplateV2 shows a template to every team, or hides it.
-func (s *Server) UpdateTemplateV2(ctx context.Context, req gen.UpdateTemplateV2RequestObject) (gen.UpdateTemplateV2ResponseObject, error) {
+func (s *Server) UpdateTemplateV2(
+	ctx context.Context, req gen.UpdateTemplateV2RequestObject,
+) (gen.UpdateTemplateV2ResponseObject, error) {
 	t, err := s.setPublic(ctx, req.TemplateID, req.Body)
 	if err != nil {
 		return nil, err
@@ -95,7 +101,9 @@ func (s *Server) UpdateTemplateV2(ctx context.Context, req gen.UpdateTemplateV2R
 
 // UpdateTemplate is the same for old CLIs, which expect a published template to be
 // known to everyone by its bare name.
-func (s *Server) UpdateTemplate(ctx context.Context, req gen.UpdateTemplateRequestObject) (gen.UpdateTemplateResponseObject, error) {
+func (s *Server) UpdateTemplate(
+	ctx context.Context, req gen.UpdateTemplateRequestObject,
+) (gen.UpdateTemplateResponseObject, error) {
 	t, err := s.setPublic(ctx, req.TemplateID, req.Body)
 	if err != nil {
 		return nil, err
@@ -121,13 +129,13 @@ func (s *Server) setPublic(ctx context.Context, id string, body *gen.TemplateUpd
 		return t, err
 	}
 	if t.ID == shoal.BaseTemplateID && !*body.Public {
-		return t, installations("hide", t)
+		return t, refuseForBase("hide", t)
 	}
 	t.Public = *body.Public
 	return t, s.store.SetPublic(ctx, t.ID, t.Public, time.Now())
 }
 
-// claim gives a template its name without the namespace.
+// claim makes a template known by its bare name, without the namespace.
 func (s *Server) claim(ctx context.Context, t shoal.Template, a shoal.Alias) error {
 	global := shoal.Alias{Name: a.Name}
 	err := s.store.AddAlias(ctx, t.ID, global)

@@ -16,9 +16,11 @@ import (
 // uploadLife is how long an upload link is good.
 const uploadLife = 30 * time.Minute
 
-// GetTemplateFiles answers with a link for the files of a COPY step, also if they
-// are there already: a forced upload needs it (templates.md §1.7).
-func (s *Server) GetTemplateFiles(ctx context.Context, req gen.GetTemplateFilesRequestObject) (gen.GetTemplateFilesResponseObject, error) {
+// GetTemplateFiles answers with a link for the files of a COPY step, even if they are
+// there already: a forced upload needs it (templates.md §1.7).
+func (s *Server) GetTemplateFiles(
+	ctx context.Context, req gen.GetTemplateFilesRequestObject,
+) (gen.GetTemplateFilesResponseObject, error) {
 	if !build.ValidHash(req.Hash) {
 		return nil, shoal.ErrBadRequest.New("Invalid files hash")
 	}
@@ -45,7 +47,8 @@ func (s *Server) uploadURL(ctx context.Context, scope, hash string) string {
 		base = clientOf(ctx).url
 	}
 	path, expires := uploadKey(scope, hash), time.Now().Add(uploadLife).Unix()
-	query := url.Values{"path": {path}, "expires": {strconv.FormatInt(expires, 10)}, "token": {s.tokens.Upload(path, expires)}}
+	query := url.Values{"path": {path}, "expires": {strconv.FormatInt(expires, 10)},
+		"token": {s.tokens.Upload(path, expires)}}
 	return base + uploadPath + "?" + query.Encode()
 }
 

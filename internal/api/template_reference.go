@@ -57,10 +57,11 @@ func parseReference(text string) (reference, error) {
 	return ref, nil
 }
 
-// invalidName words parseReference's error for the name of what is to be made. "ID"
-// would speak of something that the caller has not given.
+// invalidName turns parseReference's error into one for the name of something new, where
+// the caller has given no ID.
 func invalidName(err error) error {
-	return shoal.ErrTemplateReference.New("Invalid name: %s", strings.TrimPrefix(err.Error(), errName.Error()+": "))
+	return shoal.ErrTemplateReference.New("Invalid name: %s",
+		strings.TrimPrefix(err.Error(), errName.Error()+": "))
 }
 
 // String is the reference without its tag.
@@ -72,8 +73,8 @@ func (r reference) String() string {
 }
 
 // resolve finds the template of a reference, whoever owns it: a name with a
-// namespace only there; a bare one in the team's own, in the global one, and at
-// last as an ID.
+// namespace only there; a bare one in the team's own, then in the global one,
+// then as an ID.
 func (s *Server) resolve(ctx context.Context, team shoal.Team, ref reference) (shoal.Template, error) {
 	spaces := []string{ref.namespace}
 	if ref.namespace == "" {
@@ -97,16 +98,19 @@ func (s *Server) resolve(ctx context.Context, team shoal.Team, ref reference) (s
 
 // resolveBuild finds what a sandbox of this reference starts from. A private
 // template of another team is as unknown as one that never was.
-func (s *Server) resolveBuild(ctx context.Context, team shoal.Team, text string) (shoal.Template, shoal.Build, error) {
+func (s *Server) resolveBuild(
+	ctx context.Context, team shoal.Team, text string,
+) (shoal.Template, shoal.Build, error) {
+	var t shoal.Template
+	var b shoal.Build
 	ref, err := parseReference(text)
 	if err != nil {
-		return shoal.Template{}, shoal.Build{}, shoal.ErrTemplateReference.New("Invalid template reference: %s", err)
+		return t, b, shoal.ErrTemplateReference.New("Invalid template reference: %s", err)
 	}
-	t, err := s.resolve(ctx, team, ref)
+	t, err = s.resolve(ctx, team, ref)
 	if err == nil && !t.Public && t.TeamID != team.ID {
 		err = templateNotFound(ref)
 	}
-	var b shoal.Build
 	if err == nil {
 		b, err = s.readyBuild(ctx, t, ref)
 	}
@@ -116,8 +120,8 @@ func (s *Server) resolveBuild(ctx context.Context, team shoal.Team, text string)
 	return t, b, err
 }
 
-// orShipped replaces the answer for a template that comes with Shoal and has no build
-// yet: it is on its way, or can be.
+// orShipped replaces notFound for a template that comes with Shoal and is not built yet:
+// its build is under way, or could be.
 func (s *Server) orShipped(ctx context.Context, ref reference, notFound error) error {
 	if s.shipped == nil || ref.namespace != "" || ref.tag != "" && ref.tag != shoal.DefaultTag {
 		return notFound
@@ -161,14 +165,15 @@ func (s *Server) notReady(ctx context.Context, t shoal.Template, ref reference, 
 	case err != nil:
 		return resolveError(err, ref)
 	case newest.Status == shoal.BuildError:
-		cause = fmt.Errorf("the template has no ready build under this tag: the last one, %s, failed", newest.ID)
+		cause = fmt.Errorf("the template has no ready build under this tag: the last one, %s, failed",
+			newest.ID)
 	default:
 		cause = fmt.Errorf("the template has no ready build under this tag: the last one, %s, is not ready yet (%s)", newest.ID, newest.Status)
 	}
 	return shoal.ErrTemplateNotFound.Wrap(cause, "tag '%s' does not exist for template '%s'", tag, ref)
 }
 
-// mcpGateway is the template that SDKs ask for when a sandbox shall have MCP servers.
+// mcpGateway is the template that SDKs ask for when a sandbox is to have MCP servers.
 const mcpGateway = "mcp-gateway"
 
 func templateNotFound(ref reference) error {

@@ -16,7 +16,9 @@ import (
 
 // RegisterTemplateBuild makes a waiting build of the team's template of a name,
 // and the template if there is none (templates.md §1.6).
-func (s *Server) RegisterTemplateBuild(ctx context.Context, req gen.RegisterTemplateBuildRequestObject) (gen.RegisterTemplateBuildResponseObject, error) {
+func (s *Server) RegisterTemplateBuild(
+	ctx context.Context, req gen.RegisterTemplateBuildRequestObject,
+) (gen.RegisterTemplateBuildResponseObject, error) {
 	body := *req.Body
 	name := deref(body.Name)
 	if name == "" {
@@ -32,12 +34,20 @@ func (s *Server) RegisterTemplateBuild(ctx context.Context, req gen.RegisterTemp
 		return nil, err
 	}
 	aliases, names := wireNames(t.Aliases)
-	return gen.RegisterTemplateBuild202JSONResponse{TemplateID: t.ID, BuildID: reg.Build.ID, Public: t.Public,
-		Names: names, Tags: reg.Tags, Aliases: aliases}, nil
+	return gen.RegisterTemplateBuild202JSONResponse{
+		TemplateID: t.ID,
+		BuildID:    reg.Build.ID,
+		Public:     t.Public,
+		Names:      names,
+		Tags:       reg.Tags,
+		Aliases:    aliases,
+	}, nil
 }
 
 // RegisterTemplateBuildV2 is the same for SDKs that know no names and tags.
-func (s *Server) RegisterTemplateBuildV2(ctx context.Context, req gen.RegisterTemplateBuildV2RequestObject) (gen.RegisterTemplateBuildV2ResponseObject, error) {
+func (s *Server) RegisterTemplateBuildV2(
+	ctx context.Context, req gen.RegisterTemplateBuildV2RequestObject,
+) (gen.RegisterTemplateBuildV2ResponseObject, error) {
 	reg, err := planRegistration(callerOf(ctx).Team, req.Body.Alias, nil,
 		wanted{cpu: req.Body.CpuCount, memory: req.Body.MemoryMB, teamID: req.Body.TeamID})
 	if err != nil {
@@ -48,10 +58,20 @@ func (s *Server) RegisterTemplateBuildV2(ctx context.Context, req gen.RegisterTe
 		return nil, err
 	}
 	aliases, _ := wireNames(t.Aliases)
-	return gen.RegisterTemplateBuildV2202JSONResponse{TemplateID: t.ID, BuildID: reg.Build.ID, Public: t.Public,
-		CpuCount: int32(reg.Build.Resources.CPUCount), MemoryMB: reg.Build.Resources.MemoryMB, DiskSizeMB: reg.Build.Resources.DiskMB,
-		Aliases: aliases, CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt, LastSpawnedAt: optionalTime(t.LastSpawnedAt),
-		SpawnCount: t.SpawnCount, BuildCount: t.BuildCount}, nil
+	return gen.RegisterTemplateBuildV2202JSONResponse{
+		TemplateID:    t.ID,
+		BuildID:       reg.Build.ID,
+		Public:        t.Public,
+		CpuCount:      int32(reg.Build.Resources.CPUCount),
+		MemoryMB:      reg.Build.Resources.MemoryMB,
+		DiskSizeMB:    reg.Build.Resources.DiskMB,
+		Aliases:       aliases,
+		CreatedAt:     t.CreatedAt,
+		UpdatedAt:     t.UpdatedAt,
+		LastSpawnedAt: optionalTime(t.LastSpawnedAt),
+		SpawnCount:    t.SpawnCount,
+		BuildCount:    t.BuildCount,
+	}, nil
 }
 
 func (s *Server) register(ctx context.Context, reg store.Registration) (shoal.Template, error) {
@@ -63,7 +83,8 @@ func (s *Server) register(ctx context.Context, reg store.Registration) (shoal.Te
 	case errors.Is(err, store.ErrNameTaken):
 		err = shoal.ErrTemplateForbidden.New("Alias '%s' already used", reg.Alias.Name)
 	case errors.As(err, &full):
-		err = shoal.ErrBuildLimit.Wrap(neverStarted(full.Waiting), "you have reached the maximum number of concurrent template builds (%d). Please wait for existing builds to complete or contact support if you need more concurrent builds.",
+		err = shoal.ErrBuildLimit.Wrap(neverStarted(full.Waiting),
+			"you have reached the maximum number of concurrent template builds (%d). Please wait for existing builds to complete or contact support if you need more concurrent builds.",
 			reg.Team.Limits.ConcurrentBuilds)
 	}
 	return t, err
@@ -94,7 +115,8 @@ func planRegistration(team shoal.Team, name string, tags []string, w wanted) (st
 	ref, err := parseReference(name)
 	switch {
 	case errors.Is(err, errTag):
-		return store.Registration{}, shoal.ErrTemplateReference.New("Invalid tag: %s", strings.TrimPrefix(err.Error(), errTag.Error()+": "))
+		return store.Registration{}, shoal.ErrTemplateReference.New("Invalid tag: %s",
+			strings.TrimPrefix(err.Error(), errTag.Error()+": "))
 	case err != nil:
 		return store.Registration{}, invalidName(err)
 	}
@@ -120,7 +142,8 @@ func planRegistration(team shoal.Team, name string, tags []string, w wanted) (st
 	now := time.Now().UTC()
 	return store.Registration{Team: team, Alias: shoal.Alias{Namespace: team.Slug, Name: ref.name},
 		Tags: slices.Clip(tags), Superseded: build.MessageSuperseded,
-		Build: shoal.Build{ID: shoal.NewBuildID(), Status: shoal.BuildWaiting, Resources: resources, CreatedAt: now, UpdatedAt: now}}, nil
+		Build: shoal.Build{ID: shoal.NewBuildID(), Status: shoal.BuildWaiting, Resources: resources,
+			CreatedAt: now, UpdatedAt: now}}, nil
 }
 
 // The limits that are the same for all teams (templates.md §1.12, clients.md D30).

@@ -19,7 +19,9 @@ var rootBuildBefore = []int{2, 3, 0}
 
 // StartTemplateBuild hands a waiting build to the queue. Its status reads
 // "building", or how it ended, before the answer is sent: SDKs ask at once.
-func (s *Server) StartTemplateBuild(ctx context.Context, req gen.StartTemplateBuildRequestObject) (gen.StartTemplateBuildResponseObject, error) {
+func (s *Server) StartTemplateBuild(
+	ctx context.Context, req gen.StartTemplateBuildRequestObject,
+) (gen.StartTemplateBuildResponseObject, error) {
 	b, err := s.waitingBuild(ctx, req.TemplateID, req.BuildID)
 	if err != nil {
 		return nil, err
@@ -30,8 +32,8 @@ func (s *Server) StartTemplateBuild(ctx context.Context, req gen.StartTemplateBu
 	job.Resources, job.RootBuild = b.Resources, clientOf(ctx).olderSDK(rootBuildBefore...)
 	var failure *build.Failure
 	if refusal != nil {
-		// The client has its answer, and will not start this build again. One that
-		// waits would count against the team's limit.
+		// The client will not start this build again, and a waiting one would count
+		// against the team's limit.
 		failure = &build.Failure{Message: refusal.Message, Step: build.StepBase}
 	} else if failure, err = s.resolveBase(ctx, team, &job); err != nil {
 		return nil, err
@@ -52,8 +54,8 @@ func (s *Server) StartTemplateBuild(ctx context.Context, req gen.StartTemplateBu
 	return gen.StartTemplateBuild202Response{}, nil
 }
 
-// waitingBuild finds a build of the team's by the IDs of a path. Names do not
-// count here (templates.md §1.8).
+// waitingBuild finds a build of the team's by the IDs of a path. Names are
+// not accepted here (templates.md §1.8).
 func (s *Server) waitingBuild(ctx context.Context, templateID, buildID string) (shoal.Build, error) {
 	id, err := uuid.Parse(buildID)
 	if err != nil {
@@ -83,8 +85,13 @@ func errNotWaiting() error { return shoal.ErrBuildRequest.New("build is not in w
 // planJob turns a request into a job without its base. What is wrong with a
 // single step is the build's failure, blamed on the step, and not the request's.
 func planJob(body gen.TemplateBuildStart) (build.Job, *shoal.Error) {
-	job := build.Job{FromImage: strings.TrimSpace(deref(body.FromImage)), FromReference: strings.TrimSpace(deref(body.FromTemplate)),
-		StartCmd: deref(body.StartCmd), ReadyCmd: deref(body.ReadyCmd), Force: deref(body.Force)}
+	job := build.Job{
+		FromImage:     strings.TrimSpace(deref(body.FromImage)),
+		FromReference: strings.TrimSpace(deref(body.FromTemplate)),
+		StartCmd:      deref(body.StartCmd),
+		ReadyCmd:      deref(body.ReadyCmd),
+		Force:         deref(body.Force),
+	}
 	const prefix = "Error when starting template build: "
 	switch {
 	case job.FromImage != "" && job.FromReference != "":
@@ -106,9 +113,15 @@ func planJob(body gen.TemplateBuildStart) (build.Job, *shoal.Error) {
 }
 
 func planRegistry(r gen.ImageRegistry) (*build.Registry, *shoal.Error) {
-	login := &build.Registry{Type: string(r.Type), Username: deref(r.Username), Password: deref(r.Password),
-		AWSAccessKeyID: deref(r.AwsAccessKeyId), AWSSecretAccessKey: deref(r.AwsSecretAccessKey), AWSRegion: deref(r.AwsRegion),
-		ServiceAccountJSON: deref(r.ServiceAccountJson)}
+	login := &build.Registry{
+		Type:               string(r.Type),
+		Username:           deref(r.Username),
+		Password:           deref(r.Password),
+		AWSAccessKeyID:     deref(r.AwsAccessKeyId),
+		AWSSecretAccessKey: deref(r.AwsSecretAccessKey),
+		AWSRegion:          deref(r.AwsRegion),
+		ServiceAccountJSON: deref(r.ServiceAccountJson),
+	}
 	var complete bool
 	var fields string
 	switch r.Type {
@@ -140,7 +153,8 @@ func (s *Server) resolveBase(ctx context.Context, team shoal.Team, job *build.Jo
 	t, err := s.resolve(ctx, team, ref)
 	if err == nil {
 		if !t.Public && t.TeamID != team.ID {
-			return &build.Failure{Message: "you don't have access to template '" + ref.String() + "'", Step: build.StepBase}, nil
+			return &build.Failure{Message: "you don't have access to template '" + ref.String() + "'",
+				Step: build.StepBase}, nil
 		}
 		b, err = s.readyBuild(ctx, t, ref)
 	}

@@ -18,7 +18,9 @@ const maxLogPage = 100
 
 // GetTemplateBuildStatus answers with the status and a page of the log. The status
 // is read first: whatever it says has been logged before.
-func (s *Server) GetTemplateBuildStatus(ctx context.Context, req gen.GetTemplateBuildStatusRequestObject) (gen.GetTemplateBuildStatusResponseObject, error) {
+func (s *Server) GetTemplateBuildStatus(
+	ctx context.Context, req gen.GetTemplateBuildStatusRequestObject,
+) (gen.GetTemplateBuildStatusResponseObject, error) {
 	b, err := s.ownBuild(ctx, req.TemplateID, req.BuildID)
 	if err != nil {
 		return nil, err
@@ -26,7 +28,8 @@ func (s *Server) GetTemplateBuildStatus(ctx context.Context, req gen.GetTemplate
 	info := gen.TemplateBuildInfo{TemplateID: b.TemplateID, BuildID: b.ID, Status: gen.BuildStatus(b.Status),
 		Logs: []string{}, LogEntries: []gen.BuildLogEntry{}}
 	if b.Status != shoal.BuildWaiting {
-		page, err := s.builds.Logs.Page(ctx, b.ID, build.Level(deref(req.Params.Level)), int(deref(req.Params.LogsOffset)), logPage(req.Params.Limit))
+		page, err := s.builds.Logs.Page(ctx, b.ID, build.Level(deref(req.Params.Level)),
+			int(deref(req.Params.LogsOffset)), logPage(req.Params.Limit))
 		if err != nil {
 			return nil, err
 		}
@@ -39,7 +42,9 @@ func (s *Server) GetTemplateBuildStatus(ctx context.Context, req gen.GetTemplate
 }
 
 // GetTemplateBuildLogs answers with the log by time.
-func (s *Server) GetTemplateBuildLogs(ctx context.Context, req gen.GetTemplateBuildLogsRequestObject) (gen.GetTemplateBuildLogsResponseObject, error) {
+func (s *Server) GetTemplateBuildLogs(
+	ctx context.Context, req gen.GetTemplateBuildLogsRequestObject,
+) (gen.GetTemplateBuildLogsResponseObject, error) {
 	b, err := s.ownBuild(ctx, req.TemplateID, req.BuildID)
 	if err != nil {
 		return nil, err
@@ -53,7 +58,8 @@ func (s *Server) GetTemplateBuildLogs(ctx context.Context, req gen.GetTemplateBu
 	case backward:
 		from = time.Now().Add(time.Hour) // after whatever is there
 	}
-	entries, err := s.builds.Logs.Range(ctx, b.ID, build.Level(deref(p.Level)), from, backward, logPage(p.Limit))
+	entries, err := s.builds.Logs.Range(ctx, b.ID, build.Level(deref(p.Level)), from, backward,
+		logPage(p.Limit))
 	if err != nil {
 		return nil, err
 	}
@@ -94,14 +100,16 @@ func logPage(limit *int32) int {
 func wireEntries(entries []build.Entry) []gen.BuildLogEntry {
 	list := make([]gen.BuildLogEntry, len(entries))
 	for i, e := range entries {
-		list[i] = gen.BuildLogEntry{Timestamp: e.Time, Level: gen.LogLevel(e.Level), Message: e.Message, Step: optional(e.Step)}
+		list[i] = gen.BuildLogEntry{Timestamp: e.Time, Level: gen.LogLevel(e.Level), Message: e.Message,
+			Step: optional(e.Step)}
 	}
 	return list
 }
 
 // wireReason adds the page's entries that explain the failure.
 func wireReason(reason shoal.BuildReason, page []gen.BuildLogEntry) *gen.BuildStatusReason {
-	wire := &gen.BuildStatusReason{Message: reason.Message, Step: optional(reason.Step), LogEntries: []gen.BuildLogEntry{}}
+	wire := &gen.BuildStatusReason{Message: reason.Message, Step: optional(reason.Step),
+		LogEntries: []gen.BuildLogEntry{}}
 	for _, e := range page {
 		if deref(e.Step) == reason.Step && build.Level(e.Level).AtLeast(build.Warn) {
 			wire.LogEntries = append(wire.LogEntries, e)

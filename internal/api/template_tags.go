@@ -15,7 +15,9 @@ import (
 
 // ListTemplateTags lists the newest build of each tag. A tag in the name, as
 // snapshot IDs have it, is ignored.
-func (s *Server) ListTemplateTags(ctx context.Context, req gen.ListTemplateTagsRequestObject) (gen.ListTemplateTagsResponseObject, error) {
+func (s *Server) ListTemplateTags(
+	ctx context.Context, req gen.ListTemplateTagsRequestObject,
+) (gen.ListTemplateTagsResponseObject, error) {
 	team := callerOf(ctx).Team
 	ref, err := parseReference(req.TemplateID)
 	if err != nil {
@@ -41,7 +43,9 @@ func (s *Server) ListTemplateTags(ctx context.Context, req gen.ListTemplateTagsR
 
 // AssignTemplateTags makes tags point to the ready build of another tag, which is
 // the default one unless the target names it.
-func (s *Server) AssignTemplateTags(ctx context.Context, req gen.AssignTemplateTagsRequestObject) (gen.AssignTemplateTagsResponseObject, error) {
+func (s *Server) AssignTemplateTags(
+	ctx context.Context, req gen.AssignTemplateTagsRequestObject,
+) (gen.AssignTemplateTagsResponseObject, error) {
 	tags, err := parseTags(req.Body.Tags)
 	if err != nil {
 		return nil, err
@@ -77,7 +81,9 @@ func (s *Server) AssignTemplateTags(ctx context.Context, req gen.AssignTemplateT
 }
 
 // RemoveTemplateTags removes tags; one that the template does not have is fine.
-func (s *Server) RemoveTemplateTags(ctx context.Context, req gen.RemoveTemplateTagsRequestObject) (gen.RemoveTemplateTagsResponseObject, error) {
+func (s *Server) RemoveTemplateTags(
+	ctx context.Context, req gen.RemoveTemplateTagsRequestObject,
+) (gen.RemoveTemplateTagsResponseObject, error) {
 	tags, err := parseTags(req.Body.Tags)
 	if err != nil {
 		return nil, err
@@ -107,7 +113,7 @@ func (s *Server) RemoveTemplateTags(ctx context.Context, req gen.RemoveTemplateT
 // maxTags is the most that one request may name, and maxTag the longest one.
 const maxTags, maxTag = 100, 128
 
-// parseTags normalises tags and drops repeated ones; there must be one.
+// parseTags normalizes tags and drops repeated ones; there must be at least one.
 func parseTags(list []string) ([]string, error) {
 	var tags []string
 	for _, text := range list {
@@ -128,8 +134,8 @@ func parseTags(list []string) ([]string, error) {
 	return tags, nil
 }
 
-// parseTag normalises a tag that is to be assigned. A build's ID is none, because
-// in references it names the build (templates.md §1.10).
+// parseTag normalizes a tag that is to be assigned. A build's ID cannot be a tag: in a
+// reference it names the build (templates.md §1.10).
 func parseTag(text string) (string, error) {
 	tag := strings.ToLower(strings.TrimSpace(text))
 	switch {
@@ -138,7 +144,8 @@ func parseTag(text string) (string, error) {
 	case !tagForm.MatchString(tag):
 		return "", shoal.ErrTemplateReference.New("Invalid tag: %s (%s)", text, tagRule)
 	case len(tag) > maxTag:
-		return "", shoal.ErrTemplateReference.New("Invalid tag: %s (a tag has at most %d characters)", text, maxTag)
+		return "", shoal.ErrTemplateReference.New("Invalid tag: %s (a tag has at most %d characters)",
+			text, maxTag)
 	case uuid.Validate(tag) == nil:
 		return "", shoal.ErrTemplateReference.New("Invalid tag: %s: a tag cannot be a UUID", text)
 	}

@@ -12,7 +12,9 @@ import (
 )
 
 // ListTemplates lists the team's templates, oldest first.
-func (s *Server) ListTemplates(ctx context.Context, req gen.ListTemplatesRequestObject) (gen.ListTemplatesResponseObject, error) {
+func (s *Server) ListTemplates(
+	ctx context.Context, req gen.ListTemplatesRequestObject,
+) (gen.ListTemplatesResponseObject, error) {
 	team := callerOf(ctx).Team
 	if err := checkTeamID(req.Params.TeamID, team); err != nil {
 		return nil, err
@@ -26,7 +28,9 @@ func (s *Server) ListTemplates(ctx context.Context, req gen.ListTemplatesRequest
 }
 
 // ListTemplatesV2 lists the team's templates in pages, newest first.
-func (s *Server) ListTemplatesV2(ctx context.Context, req gen.ListTemplatesV2RequestObject) (gen.ListTemplatesV2ResponseObject, error) {
+func (s *Server) ListTemplatesV2(
+	ctx context.Context, req gen.ListTemplatesV2RequestObject,
+) (gen.ListTemplatesV2ResponseObject, error) {
 	team := callerOf(ctx).Team
 	if err := checkTeamID(req.Params.TeamID, team); err != nil {
 		return nil, err
@@ -52,7 +56,9 @@ func (s *Server) ListTemplatesV2(ctx context.Context, req gen.ListTemplatesV2Req
 
 // GetTemplate describes one of the team's templates by its ID, with one page of
 // its builds.
-func (s *Server) GetTemplate(ctx context.Context, req gen.GetTemplateRequestObject) (gen.GetTemplateResponseObject, error) {
+func (s *Server) GetTemplate(
+	ctx context.Context, req gen.GetTemplateRequestObject,
+) (gen.GetTemplateResponseObject, error) {
 	after, err := storePosition(req.Params.NextToken)
 	if err != nil {
 		return nil, err
@@ -139,9 +145,17 @@ func wireTemplateWithBuilds(t shoal.Template, builds []shoal.Build) gen.Template
 		CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt, LastSpawnedAt: optionalTime(t.LastSpawnedAt),
 		SpawnCount: t.SpawnCount, Builds: make([]gen.TemplateBuild, len(builds))}
 	for i, b := range builds {
-		wire.Builds[i] = gen.TemplateBuild{BuildID: b.ID, Status: gen.BuildStatus(b.Status), CreatedAt: b.CreatedAt,
-			UpdatedAt: b.UpdatedAt, FinishedAt: optionalTime(b.FinishedAt), CpuCount: int32(b.Resources.CPUCount),
-			MemoryMB: b.Resources.MemoryMB, DiskSizeMB: &b.Resources.DiskMB, EnvdVersion: optional(b.EnvdVersion)}
+		wire.Builds[i] = gen.TemplateBuild{
+			BuildID:     b.ID,
+			Status:      gen.BuildStatus(b.Status),
+			CreatedAt:   b.CreatedAt,
+			UpdatedAt:   b.UpdatedAt,
+			FinishedAt:  optionalTime(b.FinishedAt),
+			CpuCount:    int32(b.Resources.CPUCount),
+			MemoryMB:    b.Resources.MemoryMB,
+			DiskSizeMB:  &b.Resources.DiskMB,
+			EnvdVersion: optional(b.EnvdVersion),
+		}
 	}
 	return wire
 }

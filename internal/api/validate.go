@@ -26,7 +26,8 @@ func (o operation) validate(r *http.Request) error {
 	err := openapi3filter.ValidateRequest(r.Context(), &openapi3filter.RequestValidationInput{
 		Request:    r,
 		PathParams: params,
-		Route:      &routers.Route{Spec: o.spec, Path: o.route, PathItem: o.path, Method: o.method, Operation: o.op},
+		Route: &routers.Route{Spec: o.spec, Path: o.route, PathItem: o.path, Method: o.method,
+			Operation: o.op},
 		Options: &openapi3filter.Options{
 			AuthenticationFunc:  openapi3filter.NoopAuthenticationFunc,
 			SkipSettingDefaults: true,

@@ -25,8 +25,8 @@ const (
 	HeaderTeamID     = "X-Team-ID"
 )
 
-// CacheTTL is how long a key's team is taken from memory; a block, a new limit
-// or a removed key takes effect after it at the latest.
+// CacheTTL is how long a key's team is taken from memory: the longest that a block, a
+// new limit or the removal of a key may take to have effect.
 const CacheTTL = 2 * time.Second
 
 // Caller is who sent a request.
@@ -197,7 +197,7 @@ func (a *Authenticator) Run(ctx context.Context) error {
 			return a.flushUses(flush)
 		case <-a.uses.wake:
 			if err := a.flushUses(ctx); err != nil && ctx.Err() == nil {
-				a.log.Warn("the last use of keys was not stored", "error", err)
+				a.log.Warn("could not store when keys were last used", "error", err)
 			}
 		}
 	}

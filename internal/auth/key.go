@@ -53,7 +53,9 @@ type Keys struct {
 func NewKeys(st *store.Store) *Keys { return &Keys{store: st} }
 
 // Create makes a random key for a team. The plaintext is returned this once.
-func (k *Keys) Create(ctx context.Context, teamID, name string) (plaintext string, key shoal.APIKey, err error) {
+func (k *Keys) Create(
+	ctx context.Context, teamID, name string,
+) (plaintext string, key shoal.APIKey, err error) {
 	name = strings.TrimSpace(name)
 	if name == "" || len(name) > 128 {
 		return "", key, shoal.ErrBadRequest.New("A key's name has 1 to 128 characters")
@@ -73,7 +75,7 @@ func (k *Keys) List(ctx context.Context, teamID string) ([]shoal.APIKey, error) 
 	return k.store.Keys(ctx, teamID)
 }
 
-// Delete removes a team's key; store.ErrNotFound if it has none of this ID. The
+// Delete removes a team's key; store.ErrNotFound if it has none with this ID. The
 // authenticators of other processes notice within CacheTTL.
 func (k *Keys) Delete(ctx context.Context, teamID, keyID string) error {
 	return k.store.DeleteKey(ctx, teamID, keyID)
@@ -82,7 +84,8 @@ func (k *Keys) Delete(ctx context.Context, teamID, keyID string) error {
 // EnsureDev makes the fixed development team and its key if they are missing.
 // The key is publicly known.
 func (k *Keys) EnsureDev(ctx context.Context) error {
-	team := shoal.Team{ID: shoal.DevTeamID, Name: shoal.DevTeamName, Slug: shoal.DevTeamSlug, Limits: shoal.DefaultTeamLimits()}
+	team := shoal.Team{ID: shoal.DevTeamID, Name: shoal.DevTeamName, Slug: shoal.DevTeamSlug,
+		Limits: shoal.DefaultTeamLimits()}
 	if err := k.store.CreateTeam(ctx, team); err != nil && !errors.Is(err, store.ErrExists) {
 		return err
 	}
@@ -107,7 +110,8 @@ func (k *Keys) EnsureFirst(ctx context.Context) (plaintext string, err error) {
 	if err != nil || len(teams) > 0 {
 		return "", err
 	}
-	team := shoal.Team{ID: uuid.NewString(), Name: "default", Slug: DefaultTeamSlug, Limits: shoal.DefaultTeamLimits()}
+	team := shoal.Team{ID: uuid.NewString(), Name: "default", Slug: DefaultTeamSlug,
+		Limits: shoal.DefaultTeamLimits()}
 	plaintext = randomKey()
 	key, err := newKey(team.ID, "first", plaintext)
 	if err != nil {

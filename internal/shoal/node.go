@@ -44,7 +44,7 @@ type Collected struct {
 // All methods return catalogue errors; an unknown sandbox is ErrSandboxNotFound,
 // and a paused one is ErrSandboxNotRunning to what needs a running one.
 type Node interface {
-	// Create returns when the guest's envd answers and has been initialised.
+	// Create returns when the guest's envd answers and has been initialized.
 	Create(ctx context.Context, spec Spec) (Sandbox, error)
 	Get(ctx context.Context, sandboxID string) (Sandbox, error)
 	List(ctx context.Context) ([]Sandbox, error)

@@ -73,7 +73,7 @@ type Spec struct {
 	DefaultUser     string        `json:"defaultUser,omitempty"`
 	DefaultWorkdir  string        `json:"defaultWorkdir,omitempty"`
 	// TeamLimit is how many sandboxes the team might run at once when this one was
-	// made. It holds for wake-ups by traffic, which no api decides about.
+	// made. Wake-ups by traffic are held to it, because no api decides about them.
 	TeamLimit int `json:"teamLimit,omitempty"`
 }
 

@@ -42,8 +42,8 @@ type APIKey struct {
 	LastUsed   time.Time // zero if never
 }
 
-// The fixed development identity, the same that E2B's own development seed uses,
-// so that suites written against it run unchanged (api.md §2.7).
+// The fixed development identity. It is the one that E2B's own development setup has,
+// so clients that are configured for that work unchanged (api.md §2.7).
 const (
 	DevAPIKey     = "e2b_53ae1fed82754c17ad8077fbc8bcdd90"
 	DevTeamID     = "0b8a3ded-4489-4722-afd1-1d82e64ec2d5"
@@ -53,6 +53,6 @@ const (
 	DevAdminToken = "--admin-token--"
 )
 
-// BaseTemplateID is literally "base": E2B's integration suite expects the
-// seeded template's ID to equal its name.
+// BaseTemplateID is the ID of the template that every installation has. It equals the
+// template's name, so clients may use either.
 const BaseTemplateID = "base"
