@@ -1,7 +1,6 @@
 package envd
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -335,8 +334,6 @@ func TestCORS(t *testing.T) {
 		t.Errorf("actual request: %v", a.header)
 	}
 }
-
-func repeat(s string, n int) *bytes.Reader { return bytes.NewReader(bytes.Repeat([]byte(s), n)) }
 
 func mustAtoi(t *testing.T, s string) int {
 	t.Helper()

@@ -1,7 +1,6 @@
 package guest
 
 import (
-	"net"
 	"net/netip"
 
 	"shoal/internal/network"
@@ -13,7 +12,7 @@ func LinkOf(slot *network.Slot) runtime.Link {
 	l := slot.Link()
 	return runtime.Link{
 		Address: netip.PrefixFrom(l.GuestIP, l.PrefixLen), Gateway: l.Gateway,
-		MAC: net.HardwareAddr(l.GuestMAC), MTU: l.MTU,
+		MAC: l.GuestMAC, MTU: l.MTU,
 		Namespace: slot.Namespace(), PacketSocket: slot.PacketSocket,
 	}
 }

@@ -2,12 +2,14 @@ package network
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -151,13 +153,16 @@ func (h *host) legacy(action string) error {
 	if err != nil {
 		return nil
 	}
+	// It waits for a lock of all its callers, which may never be free.
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
 	for _, place := range [][2]string{{"FORWARD", "-i"}, {"FORWARD", "-o"}, {"INPUT", "-i"}} {
 		match := []string{place[0], place[1], h.plan.linkPrefix() + "+", "-j", "ACCEPT"}
-		exists := exec.Command(command, append([]string{"-w", "-C"}, match...)...).Run() == nil
+		exists := exec.CommandContext(ctx, command, append([]string{"-w", "-C"}, match...)...).Run() == nil
 		if exists == (action == "-I") {
 			continue
 		}
-		if out, err := exec.Command(command, append([]string{"-w", action}, match...)...).CombinedOutput(); err != nil {
+		if out, err := exec.CommandContext(ctx, command, append([]string{"-w", action}, match...)...).CombinedOutput(); err != nil {
 			return fmt.Errorf("iptables-legacy %s: %w: %s", action, err, out)
 		}
 	}

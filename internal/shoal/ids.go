@@ -25,10 +25,14 @@ func NewSandboxID() string { return "i" + randomID(20) }
 // NewTemplateID returns 20 random characters of [a-z0-9].
 func NewTemplateID() string { return randomID(20) }
 
-// NewBuildID, NewExecutionID and NewRequestID return random UUIDs.
-func NewBuildID() string     { return uuid.NewString() }
+// NewBuildID returns a random UUID.
+func NewBuildID() string { return uuid.NewString() }
+
+// NewExecutionID returns a random UUID.
 func NewExecutionID() string { return uuid.NewString() }
-func NewRequestID() string   { return uuid.NewString() }
+
+// NewRequestID returns a random UUID.
+func NewRequestID() string { return uuid.NewString() }
 
 // ParseSandboxID takes the short form or the legacy <sandboxID>-<clientID> form
 // and returns the short form. Anything else is ErrInvalidSandboxID.

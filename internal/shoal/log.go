@@ -14,10 +14,10 @@ const (
 
 var logRanks = map[LogLevel]int{LogDebug: 0, LogInfo: 1, LogWarn: 2, LogError: 3}
 
-// AtLeast reports whether l is min or worse. An unknown level is below all.
-func (l LogLevel) AtLeast(min LogLevel) bool {
+// AtLeast reports whether l is least or worse. An unknown level is below all.
+func (l LogLevel) AtLeast(least LogLevel) bool {
 	rank, ok := logRanks[l]
-	return ok && rank >= logRanks[min]
+	return ok && rank >= logRanks[least]
 }
 
 // LogRetention is how long the log of a sandbox or build is kept after its last line

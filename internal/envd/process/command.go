@@ -44,7 +44,11 @@ func (c *command) fork() (int, error) {
 // refused covers what execve says of the file. The working directory can cause the same
 // errors; then the shell fails, too.
 func refused(err error) bool {
-	switch err {
+	var errno syscall.Errno
+	if !errors.As(err, &errno) {
+		return false
+	}
+	switch errno {
 	case syscall.ENOENT, syscall.EACCES, syscall.ENOEXEC, syscall.ENOTDIR, syscall.ELOOP,
 		syscall.ENAMETOOLONG, syscall.EISDIR, syscall.ELIBBAD, syscall.ETXTBSY, syscall.EPERM:
 		return true
@@ -71,7 +75,7 @@ const maxString = 128 << 10
 
 // explain says what was too long for the kernel, whose error does not.
 func (c *command) explain(err error) error {
-	if err != syscall.E2BIG && err != syscall.ENAMETOOLONG {
+	if !errors.Is(err, syscall.E2BIG) && !errors.Is(err, syscall.ENAMETOOLONG) {
 		return err
 	}
 	for _, arg := range c.args {

@@ -131,13 +131,13 @@ func (p *program) fork(args *cloneArgs) (pid, errno uintptr) {
 failed:
 	p.errno = uintptr(err)
 	for {
-		syscall.RawSyscall(syscall.SYS_EXIT, 127, 0, 0)
+		_, _, _ = syscall.RawSyscall(syscall.SYS_EXIT, 127, 0, 0)
 	}
 }
 
 // cloneArgs is struct clone_args in its first version.
 type cloneArgs struct {
-	flags, pidfd, childTID, parentTID, exitSignal, stack, stackSize, tls uint64
+	flags, _, childTID, parentTID, exitSignal, stack, stackSize, tls uint64
 }
 
 // vfork is clone3. The child's calls overwrite the return address on the stack that

@@ -67,7 +67,7 @@ func TestProgramThatFails(t *testing.T) {
 			t.Errorf("%v: %v, want %v", c, err, want)
 		}
 	}
-	if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); err != unix.ECHILD {
+	if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); !errors.Is(err, unix.ECHILD) {
 		t.Errorf("a child is left: %d, %v", pid, err)
 	}
 }

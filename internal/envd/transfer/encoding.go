@@ -69,8 +69,8 @@ func (a accepted) refused(coding string) bool {
 	if q, named := a.q[coding]; named {
 		return q == 0
 	}
-	q, any := a.q["*"]
-	if any {
+	q, others := a.q["*"]
+	if others {
 		return q == 0
 	}
 	return coding != identity

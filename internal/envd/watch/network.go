@@ -21,5 +21,5 @@ func NetworkMount(path string) (string, error) {
 	if err := unix.Statfs(path, &fs); err != nil {
 		return "", fmt.Errorf("statfs %s: %w", path, err)
 	}
-	return networkMagics[int64(fs.Type)&0xffffffff], nil
+	return networkMagics[fs.Type&0xffffffff], nil
 }

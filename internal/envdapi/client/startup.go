@@ -64,7 +64,8 @@ func (c *Client) Startup(ctx context.Context, block shoal.StartBlock, l Listener
 	defer func() {
 		leave()
 		if block.Command != "" {
-			<-ended
+			for range ended { // it is closed when the command has ended
+			}
 		}
 	}()
 	if block.Command != "" {
@@ -88,7 +89,7 @@ func (c *Client) untilReady(ctx context.Context, ready Command, started <-chan e
 	trial := make(chan error, 1)
 	try := func() { trial <- c.Run(ctx, ready, nil, l.Ready) }
 	go try()
-	pause, begin := time.Duration(firstPause), time.Now()
+	pause, begin := firstPause, time.Now()
 	var again <-chan time.Time
 	for {
 		select {
