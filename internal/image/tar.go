@@ -15,6 +15,9 @@ import (
 // lower layers (the extended attribute of overlayfs in PAX form).
 const opaqueRecord = "SCHILY.xattr.trusted.overlay.opaque"
 
+// sparseRecords begin what PAX says of a file with holes (GNU formats 0.0 to 1.0).
+const sparseRecords = "GNU.sparse."
+
 // FromTar describes an uncompressed tar file. The contents of files stay in the tar, so it
 // must not change before the tree has been written. Directories that the archive does not
 // mention belong to root.
@@ -51,6 +54,11 @@ func (t *Tree) putEntry(f *os.File, h *tar.Header) error {
 		if err != nil {
 			return err
 		}
+		for record := range h.PAXRecords {
+			if strings.HasPrefix(record, sparseRecords) {
+				return errors.New("a sparse file, whose content is not in one piece")
+			}
+		}
 		n.Mode |= unix.S_IFREG
 		n.Path, n.Offset, n.Size = f.Name(), offset, h.Size
 	case tar.TypeSymlink:
@@ -59,6 +67,9 @@ func (t *Tree) putEntry(f *os.File, h *tar.Header) error {
 		to, err := t.lookup(h.Linkname)
 		if err != nil {
 			return fmt.Errorf("link to %s: %w", h.Linkname, err)
+		}
+		if to.children != nil { // it could be put into itself
+			return fmt.Errorf("link to %s: a directory", h.Linkname)
 		}
 		n = to
 	case tar.TypeChar, tar.TypeBlock:

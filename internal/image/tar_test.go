@@ -13,7 +13,7 @@ import (
 )
 
 // archive writes a tar file of the given entries.
-func archive(t *testing.T, entries ...tar.Header) *os.File {
+func archive(t testing.TB, entries ...tar.Header) *os.File {
 	t.Helper()
 	f, err := os.Create(filepath.Join(t.TempDir(), "archive.tar"))
 	if err != nil {
