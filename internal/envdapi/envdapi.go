@@ -11,7 +11,7 @@ import (
 	"strconv"
 )
 
-// Version is the version of E2B's daemon whose behaviour this one has. Clients switch
+// Version is the version of E2B's daemon whose behavior this one has. Clients switch
 // features on by it, so it must stay X.Y.Z and not promise more.
 const Version = "0.6.13"
 

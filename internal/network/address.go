@@ -71,7 +71,7 @@ func (p plan) hostIP(index int) netip.Addr   { return offset(p.host.Addr(), inde
 func (p plan) vethHost(index int) netip.Addr { return offset(p.veth.Addr(), 2*index) }
 func (p plan) vethPeer(index int) netip.Addr { return offset(p.veth.Addr(), 2*index+1) }
 
-// vethHostMAC and vethPeerMAC are fixed so that neighbours can be entered for
+// vethHostMAC and vethPeerMAC are fixed so that neighbors can be entered for
 // good: the kernel's table of learned ones is shared by all namespaces and small.
 func (p plan) vethHostMAC(index int) net.HardwareAddr {
 	return net.HardwareAddr{0x02, 0xfc, 1, 0, byte(index >> 8), byte(index)}

@@ -93,7 +93,7 @@ func TestNewPolicyEndsConnections(t *testing.T) {
 	}
 }
 
-// TestNodeAddress: the host may have a real neighbour at 192.0.2.1, of which the
+// TestNodeAddress: the host may have a real neighbor at 192.0.2.1, of which the
 // guest sees nothing; and one guest cannot take all of the service's connections.
 func TestNodeAddress(t *testing.T) {
 	w := newWorld(t, nil)

@@ -108,10 +108,10 @@ func (s *Slot) configure(host int) error {
 		}
 	}
 	// The guest is told, not asked: a lost answer would cost a second.
-	if err := neighbour(h, gatewayName, guestIP, guestMAC); err != nil {
+	if err := neighbor(h, gatewayName, guestIP, guestMAC); err != nil {
 		return err
 	}
-	if err := neighbour(h, hostLinkName, s.plan.vethHost(s.index), s.plan.vethHostMAC(s.index)); err != nil {
+	if err := neighbor(h, hostLinkName, s.plan.vethHost(s.index), s.plan.vethHostMAC(s.index)); err != nil {
 		return err
 	}
 	return h.RouteAdd(&netlink.Route{Gw: s.plan.vethHost(s.index).AsSlice()})
@@ -149,7 +149,7 @@ func (s *Slot) connectHost() error {
 		return err
 	}
 	defer h.Close()
-	return neighbour(h, s.plan.linkName(s.index), s.plan.vethPeer(s.index), s.plan.vethPeerMAC(s.index))
+	return neighbor(h, s.plan.linkName(s.index), s.plan.vethPeer(s.index), s.plan.vethPeerMAC(s.index))
 }
 
 // remove deletes the slot. The host's end of the link goes with the other one,
@@ -225,15 +225,15 @@ func address(h *netlink.Handle, name string, ip netip.Addr, bits int) error {
 	return nil
 }
 
-// neighbour enters who is at the other end of a link.
-func neighbour(h *netlink.Handle, name string, ip netip.Addr, mac net.HardwareAddr) error {
+// neighbor enters who is at the other end of a link.
+func neighbor(h *netlink.Handle, name string, ip netip.Addr, mac net.HardwareAddr) error {
 	link, err := h.LinkByName(name)
 	if err != nil {
 		return err
 	}
 	if err := h.NeighSet(&netlink.Neigh{LinkIndex: link.Attrs().Index, State: netlink.NUD_PERMANENT,
 		IP: ip.AsSlice(), HardwareAddr: mac, Family: unix.AF_INET}); err != nil {
-		return fmt.Errorf("add neighbour %s of %s: %w", ip, name, err)
+		return fmt.Errorf("add neighbor %s of %s: %w", ip, name, err)
 	}
 	return nil
 }

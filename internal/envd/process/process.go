@@ -20,7 +20,7 @@ const (
 	pipeRead     = 32 << 10 // bytes per chunk of stdout or stderr
 	terminalRead = 16 << 10 // bytes per chunk of a terminal
 
-	// drainTime bounds how long output is still read once a signalled process
+	// drainTime bounds how long output is still read once a signaled process
 	// is gone, when its descendants hold the pipes open.
 	drainTime = 100 * time.Millisecond
 )
@@ -49,10 +49,10 @@ type Process struct {
 
 	inputTurn chan struct{} // has a token; keeps inputs whole and in order
 
-	signalled chan struct{} // closed once a signal was sent through us
-	signal    func()        // closes signalled once
-	timedOut  atomic.Bool   // the deadline killed it
-	lifetime  *time.Timer   // nil without a deadline
+	signaled chan struct{} // closed once a signal was sent through us
+	signal   func()        // closes signaled once
+	timedOut atomic.Bool   // the deadline killed it
+	lifetime *time.Timer   // nil without a deadline
 
 	end      *pb.ProcessEvent_EndEvent // set before finished is closed
 	finished chan struct{}
@@ -95,7 +95,7 @@ func (p *Process) supervise(retire func()) {
 	status := <-p.exit
 	select {
 	case <-silent:
-	case <-p.signalled:
+	case <-p.signaled:
 		p.drain()
 		<-silent
 	}

@@ -182,9 +182,9 @@ func (s *Service) environment(u account.User, dir string, request map[string]str
 // launch starts the command and subscribes to it before anything is read.
 func (s *Service) launch(c *command, req *pb.StartRequest) (*Process, *subscriber, error) {
 	p := &Process{config: req.GetProcess(), tag: req.Tag, reaper: s.Reaper, output: newOutput(),
-		inputTurn: make(chan struct{}, 1), signalled: make(chan struct{}), finished: make(chan struct{})}
+		inputTurn: make(chan struct{}, 1), signaled: make(chan struct{}), finished: make(chan struct{})}
 	p.inputTurn <- struct{}{}
-	p.signal = sync.OnceFunc(func() { close(p.signalled) })
+	p.signal = sync.OnceFunc(func() { close(p.signaled) })
 	if err := p.open(c, req); err != nil {
 		p.closeFiles()
 		return nil, nil, connect.NewError(connect.CodeInvalidArgument, err)

@@ -137,7 +137,7 @@ failed:
 
 // cloneArgs is struct clone_args in its first version.
 type cloneArgs struct {
-	flags, _, childTID, parentTID, exitSignal, stack, stackSize, tls uint64
+	flags, _, _, _, exitSignal, _, _, _ uint64
 }
 
 // vfork is clone3. The child's calls overwrite the return address on the stack that
