@@ -12,7 +12,8 @@ LDFLAGS := -s -w
 # image and the kernel that snapshots need.
 export GOFLAGS := -modfile=$(CURDIR)/bin/go.mod -trimpath -buildvcs=false
 
-.PHONY: help gvisor packages sdk-versions up down build test test-unit test-root test-e2e test-openapi test-chaos bench generate lint setup setup-test clean
+.PHONY: help gvisor packages sdk-versions up down build test lint vulncheck test-unit test-race fuzz test-root \
+	test-e2e test-openapi test-chaos bench generate release setup setup-test clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,11 +45,23 @@ setup: ## install the Debian packages that `make up` needs
 setup-test: ## install what `make test` needs besides
 	@scripts/setup test
 
-test: setup-test build ## everything; see the next five for less
+test: setup-test build ## everything; see the next ones for less
 	@scripts/test all
+
+lint: setup-test ## format, shell scripts, golangci-lint
+	@scripts/test lint
+
+vulncheck: ## known vulnerabilities in what is called, where their data can be had
+	@scripts/test vulncheck
 
 test-unit: ## tests that need no root: seconds to a few minutes
 	@scripts/test unit
+
+test-race: setup-test ## the same, watched by the race detector
+	@scripts/test race
+
+fuzz: ## each fuzz target for a few seconds (FUZZTIME=3s)
+	@scripts/test fuzz
 
 test-root: setup-test build ## tests of the runtime, the network and the image that need root
 	@scripts/test root
@@ -68,9 +81,8 @@ bench: setup-test build ## measure, as ratios within one run
 generate: gvisor ## regenerate what is generated
 	$(GO) generate ./...
 
-lint: gvisor ## vet and format check
-	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
-	$(GO) vet ./...
+release: gvisor ## binaries with checksums and lists of what is inside, in bin/release; VERSION=v1.2.3
+	@scripts/release '$(if $(filter command line,$(origin VERSION)),$(VERSION))'
 
 sdk-versions: ## move the tests to the newest SDKs
 	@scripts/sdk-versions
