@@ -37,8 +37,11 @@ func newStock(s *server) (*stockRuntime, error) {
 		return nil, err
 	}
 	roots, err := filepath.Glob(filepath.Join(s.ImageDir, "roots", "*"))
-	if err != nil || len(roots) == 0 {
-		return nil, fmt.Errorf("no package root in %s: %v", s.ImageDir, err)
+	if err != nil {
+		return nil, err
+	}
+	if len(roots) == 0 {
+		return nil, fmt.Errorf("no package root in %s", s.ImageDir)
 	}
 	root := filepath.Join(st.bundle, "rootfs")
 	if err := os.MkdirAll(st.bundle, 0o755); err != nil {

@@ -51,7 +51,7 @@ func pythonFragment(name, start, url, port string) Template {
 		Name: name + "-developer", About: name + " on port " + port + ", app.py, for Fragments",
 		CPUCount: 4, MemoryMB: 4096, Image: baseImage, Files: below(fragmentsFiles, "fragments/"+name),
 		Steps: []Step{
-			Step{"RUN", []string{"pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore " + name +
+			{"RUN", []string{"pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore " + name +
 				" pandas numpy matplotlib requests seaborn plotly", "root"}},
 			workdir("/home/user"),
 			copyFiles("app.py", "/home/user/app.py"),

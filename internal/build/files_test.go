@@ -3,7 +3,6 @@ package build
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -151,7 +150,7 @@ func TestFilesAreSwept(t *testing.T) {
 	for path, want := range map[string]bool{old: false, used: true, recent: true, litter: false,
 		upload: true} {
 		if _, err := os.Stat(path); (err == nil) != want {
-			t.Error(fmt.Sprintf("%s: %v, want it there: %v", filepath.Base(path), err, want))
+			t.Errorf("%s: %v, want it there: %v", filepath.Base(path), err, want)
 		}
 	}
 }

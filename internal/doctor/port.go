@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/prometheus/procfs"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // PortHolder names the process that listens on a TCP address, or returns "an unknown
@@ -17,17 +19,13 @@ func PortHolder(addr string) string {
 	if err != nil {
 		return unknown
 	}
-	fs, err := procfs.NewDefaultFS()
-	if err != nil {
-		return unknown
-	}
-	for _, read := range []func() (procfs.NetTCP, error){fs.NetTCP, fs.NetTCP6} {
-		sockets, err := read()
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		sockets, err := netlink.SocketDiagTCP(family)
 		if err != nil {
-			continue // a kernel without IPv6
+			continue // a host's kernel that does not tell
 		}
 		if inode, ok := listeningInode(sockets, resolved); ok {
-			if holder := socketHolder(fs, inode); holder != "" {
+			if holder := socketHolder(inode); holder != "" {
 				return holder
 			}
 		}
@@ -35,14 +33,11 @@ func PortHolder(addr string) string {
 	return unknown
 }
 
-// listening is the state of a listening socket in the kernel's table.
-const listening = 0x0A
-
 // listeningInode finds the listening socket that takes an address.
-func listeningInode(sockets procfs.NetTCP, want *net.TCPAddr) (inode uint64, ok bool) {
+func listeningInode(sockets []*netlink.Socket, want *net.TCPAddr) (inode uint32, ok bool) {
 	for _, s := range sockets {
-		if s.St == listening && s.LocalPort == uint64(want.Port) && collides(s.LocalAddr, want.IP) {
-			return s.Inode, true
+		if s.State == netlink.TCP_LISTEN && int(s.ID.SourcePort) == want.Port && collides(s.ID.Source, want.IP) {
+			return s.INode, true
 		}
 	}
 	return 0, false
@@ -57,8 +52,8 @@ func collides(listener, ip net.IP) bool {
 }
 
 // socketHolder describes the process that has a socket open; "" if it cannot be seen.
-func socketHolder(fs procfs.FS, inode uint64) string {
-	processes, err := fs.AllProcs()
+func socketHolder(inode uint32) string {
+	processes, err := procfs.AllProcs()
 	if err != nil {
 		return ""
 	}

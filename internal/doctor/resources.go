@@ -146,11 +146,11 @@ func checkPorts(_ context.Context, cfg *config.Config) Result {
 	return Note.because("", "in use by a running shoal: %s", strings.Join(taken, "; "))
 }
 
-func checkBootstrap(_ context.Context, cfg *config.Config) Result {
+func checkBootstrap(ctx context.Context, cfg *config.Config) Result {
 	if path, err := exec.LookPath("mmdebstrap"); err == nil {
 		return ok("%s", path)
 	}
-	if checkBase(nil, cfg).Level == OK {
+	if checkBase(ctx, cfg).Level == OK {
 		return Note.because("apt-get install mmdebstrap",
 			"mmdebstrap is missing; the base template is built already")
 	}

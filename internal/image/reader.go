@@ -32,10 +32,13 @@ func openReader(path string) (*reader, error) {
 		return nil, err
 	}
 	sb := make([]byte, 128)
-	if _, err := f.ReadAt(sb, superblockOffset); err != nil ||
-		binary.LittleEndian.Uint32(sb) != superblockMagic {
+	if _, err := f.ReadAt(sb, superblockOffset); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("%s is not a root image: %v", path, err)
+		return nil, fmt.Errorf("%s is not a root image: %w", path, err)
+	}
+	if binary.LittleEndian.Uint32(sb) != superblockMagic {
+		f.Close()
+		return nil, fmt.Errorf("%s is not a root image: it has another magic number", path)
 	}
 	return &reader{f: f, root: uint64(binary.LittleEndian.Uint16(sb[14:]))}, nil
 }

@@ -102,8 +102,7 @@ func TestKilledWriter(t *testing.T) {
 	if line, err := bufio.NewReader(said).ReadString('\n'); line != "writing\n" {
 		t.Fatalf("the writer does not write: %q %v", line, err)
 	}
-	s, err := Open(dir)
-	if err != nil {
+	if _, err := Open(dir); err != nil {
 		t.Fatal(err)
 	}
 	if n := unfinished(); n != 1 {
@@ -114,7 +113,8 @@ func TestKilledWriter(t *testing.T) {
 	}
 	_ = writer.Wait()
 	waited = true
-	if s, err = Open(dir); err != nil {
+	s, err := Open(dir)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if n := unfinished(); n != 0 {

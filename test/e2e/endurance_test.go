@@ -54,16 +54,22 @@ func TestThousandCycles(t *testing.T) {
 
 func createAndKill(ctx context.Context) error {
 	status, body, err := server.Call(ctx, "POST", "/v2/sandboxes", `{"templateID":"base","timeout":300}`)
-	if err != nil || status != 201 {
-		return fmt.Errorf("create: %d %s %v", status, body, err)
+	if err != nil {
+		return fmt.Errorf("create: %w", err)
+	}
+	if status != 201 {
+		return fmt.Errorf("create: %d %s", status, body)
 	}
 	var c created
 	if err := json.Unmarshal(body, &c); err != nil {
 		return err
 	}
 	status, body, err = server.Call(ctx, "DELETE", "/sandboxes/"+c.SandboxID, "")
-	if err != nil || status != 204 {
-		return fmt.Errorf("kill: %d %s %v", status, body, err)
+	if err != nil {
+		return fmt.Errorf("kill: %w", err)
+	}
+	if status != 204 {
+		return fmt.Errorf("kill: %d %s", status, body)
 	}
 	return nil
 }

@@ -45,7 +45,7 @@ func (p *Process) AwaitLine(text string, limit time.Duration) error {
 			if out, _ := p.out.state(); strings.Contains(out, text) {
 				return nil
 			}
-			return fmt.Errorf("ended (%v) before it said %q:\n%s", p.err, text, tail(out))
+			return fmt.Errorf("ended before it said %q: %w\n%s", text, p.err, tail(out))
 		case <-timer.C:
 			return fmt.Errorf("did not say %q within %s:\n%s", text, limit, tail(out))
 		}

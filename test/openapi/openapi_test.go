@@ -140,8 +140,11 @@ func register(ctx context.Context, api, key string) (template, build string, err
 	}
 	defer resp.Body.Close()
 	var answer gen.TemplateRegistration
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || resp.StatusCode != http.StatusAccepted {
-		return "", "", fmt.Errorf("register a template: status %d, %v", resp.StatusCode, err)
+	if resp.StatusCode != http.StatusAccepted {
+		return "", "", fmt.Errorf("register a template: status %d", resp.StatusCode)
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		return "", "", fmt.Errorf("register a template: %w", err)
 	}
 	return answer.TemplateID, answer.BuildID, nil
 }

@@ -95,16 +95,19 @@ func call[In, Out any](ctx context.Context, c *Client, f func(context.Context, *
 	return resp.Msg, nil
 }
 
+// Create implements shoal.Node.
 func (c *Client) Create(ctx context.Context, spec shoal.Spec) (shoal.Sandbox, error) {
 	out, err := call(ctx, c, c.service.Create, &nodev1.CreateRequest{Spec: encodeSpec(spec)})
 	return sandboxOr(out, err)
 }
 
+// Get implements shoal.Node.
 func (c *Client) Get(ctx context.Context, sandboxID string) (shoal.Sandbox, error) {
 	out, err := call(ctx, c, c.service.Get, &nodev1.GetRequest{SandboxId: sandboxID})
 	return sandboxOr(out, err)
 }
 
+// List implements shoal.Node.
 func (c *Client) List(ctx context.Context) ([]shoal.Sandbox, error) {
 	out, err := call(ctx, c, c.service.List, &nodev1.ListRequest{})
 	if err != nil {
@@ -117,33 +120,39 @@ func (c *Client) List(ctx context.Context) ([]shoal.Sandbox, error) {
 	return list, nil
 }
 
+// Kill implements shoal.Node.
 func (c *Client) Kill(ctx context.Context, sandboxID string, reason shoal.KillReason) error {
 	_, err := call(ctx, c, c.service.Kill, &nodev1.KillRequest{SandboxId: sandboxID, Reason: string(reason)})
 	return err
 }
 
+// SetDeadline implements shoal.Node.
 func (c *Client) SetDeadline(ctx context.Context, sandboxID string, change shoal.DeadlineChange) (shoal.Sandbox, error) {
 	out, err := call(ctx, c, c.service.SetDeadline, &nodev1.SetDeadlineRequest{SandboxId: sandboxID,
 		Timeout: durationpb.New(change.Timeout), ExtendOnly: change.ExtendOnly, Wait: change.Wait})
 	return sandboxOr(out, err)
 }
 
+// SetNetwork implements shoal.Node.
 func (c *Client) SetNetwork(ctx context.Context, sandboxID string, network shoal.Network) error {
 	_, err := call(ctx, c, c.service.SetNetwork, &nodev1.SetNetworkRequest{SandboxId: sandboxID, Network: encodeNetwork(network)})
 	return err
 }
 
+// Pause implements shoal.Node.
 func (c *Client) Pause(ctx context.Context, sandboxID string, memory bool) error {
 	_, err := call(ctx, c, c.service.Pause, &nodev1.PauseRequest{SandboxId: sandboxID, Memory: memory})
 	return err
 }
 
+// Resume implements shoal.Node.
 func (c *Client) Resume(ctx context.Context, sandboxID string, opts shoal.ResumeOptions) (shoal.Sandbox, error) {
 	out, err := call(ctx, c, c.service.Resume, &nodev1.ResumeRequest{SandboxId: sandboxID,
 		Timeout: durationpb.New(opts.Timeout), ColdBoot: opts.ColdBoot})
 	return sandboxOr(out, err)
 }
 
+// Snapshot implements shoal.Node.
 func (c *Client) Snapshot(ctx context.Context, sandboxID string, into shoal.SnapshotTarget) (shoal.Build, error) {
 	out, err := call(ctx, c, c.service.Snapshot, &nodev1.SnapshotRequest{SandboxId: sandboxID, TemplateId: into.TemplateID, BuildId: into.BuildID})
 	if err != nil {
@@ -152,6 +161,7 @@ func (c *Client) Snapshot(ctx context.Context, sandboxID string, into shoal.Snap
 	return decodeBuild(out), nil
 }
 
+// Fork implements shoal.Node.
 func (c *Client) Fork(ctx context.Context, sandboxID string, specs []shoal.Spec) ([]shoal.ForkResult, error) {
 	in := &nodev1.ForkRequest{SandboxId: sandboxID}
 	for _, spec := range specs {
@@ -172,11 +182,13 @@ func (c *Client) Fork(ctx context.Context, sandboxID string, specs []shoal.Spec)
 	return results, nil
 }
 
+// RemoveBuild implements shoal.Node.
 func (c *Client) RemoveBuild(ctx context.Context, buildID string) error {
 	_, err := call(ctx, c, c.service.RemoveBuild, &nodev1.RemoveBuildRequest{BuildId: buildID})
 	return err
 }
 
+// Collect implements shoal.Node.
 func (c *Client) Collect(ctx context.Context, known []string) (shoal.Collected, error) {
 	out, err := call(ctx, c, c.service.Collect, &nodev1.CollectRequest{KnownBuildIds: known})
 	if err != nil {
@@ -185,6 +197,7 @@ func (c *Client) Collect(ctx context.Context, known []string) (shoal.Collected, 
 	return shoal.Collected{Builds: int(out.Builds), Snapshots: int(out.Snapshots), Images: int(out.Images), Kernels: int(out.Kernels), Bytes: out.Bytes}, nil
 }
 
+// Metrics implements shoal.Node.
 func (c *Client) Metrics(ctx context.Context, sandboxID string, from, to time.Time) ([]shoal.Metrics, error) {
 	out, err := call(ctx, c, c.service.Metrics, &nodev1.MetricsRequest{SandboxId: sandboxID, From: encodeTime(from), To: encodeTime(to)})
 	if err != nil {
@@ -197,6 +210,7 @@ func (c *Client) Metrics(ctx context.Context, sandboxID string, from, to time.Ti
 	return samples, nil
 }
 
+// Logs implements shoal.Node.
 func (c *Client) Logs(ctx context.Context, sandboxID, teamID string, q shoal.LogQuery) ([]shoal.LogEntry, error) {
 	in := encodeLogQuery(q)
 	in.SandboxId, in.TeamId = sandboxID, teamID
@@ -211,6 +225,7 @@ func (c *Client) Logs(ctx context.Context, sandboxID, teamID string, q shoal.Log
 	return list, nil
 }
 
+// Info implements shoal.Node.
 func (c *Client) Info(ctx context.Context) (shoal.NodeInfo, error) {
 	out, err := call(ctx, c, c.service.Info, &nodev1.InfoRequest{})
 	if err != nil {

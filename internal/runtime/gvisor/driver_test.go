@@ -2,6 +2,7 @@ package gvisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -111,7 +112,7 @@ func TestKernelDeathIsSeen(t *testing.T) {
 	case <-ctx.Done():
 		t.Fatal("the kernel's death was not seen")
 	}
-	if err := g.Freeze(ctx); err != runtime.ErrGone {
+	if err := g.Freeze(ctx); !errors.Is(err, runtime.ErrGone) {
 		t.Errorf("Freeze of a dead guest = %v, want ErrGone", err)
 	}
 }

@@ -57,9 +57,8 @@ func bindNewNetns(path string) error {
 }
 
 func isNetns(path string) bool {
-	const nsfsMagic = 0x6e736673
 	var st unix.Statfs_t
-	return unix.Statfs(path, &st) == nil && int64(st.Type) == nsfsMagic
+	return unix.Statfs(path, &st) == nil && st.Type == unix.NSFS_MAGIC
 }
 
 // Close unbinds the shared namespace. No guest may be left.

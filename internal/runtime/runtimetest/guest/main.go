@@ -84,7 +84,7 @@ func main() {
 
 func reply(w http.ResponseWriter, err error, text string) {
 	if err != nil {
-		http.Error(w, err.Error(), 500)
+		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
 	fmt.Fprint(w, text)
