@@ -138,7 +138,8 @@ var (
 )
 
 // withCORS lets pages of any origin call: the key in a header is what
-// authenticates, never a cookie.
+// authenticates, never a cookie. Every answer has the same headers; libraries for CORS name
+// only the requested method, and vary by origin.
 func withCORS(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
