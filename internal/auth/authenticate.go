@@ -1,5 +1,4 @@
-// Package auth tells who is calling, and derives the tokens that guard
-// sandboxes.
+// Package auth authenticates callers and derives the access tokens of sandboxes.
 package auth
 
 import (
@@ -36,8 +35,8 @@ type Caller struct {
 	Key string
 }
 
-// Authenticator checks the credentials of requests. Run must be running for the
-// use of keys to be noted.
+// Authenticator checks the credentials of requests. While Run is running, it also stores
+// when keys were last used.
 type Authenticator struct {
 	store *store.Store
 	admin string
@@ -56,13 +55,13 @@ type cached struct {
 	until time.Time
 }
 
-// New returns an authenticator. An empty admin token closes the admin routes.
+// New returns an authenticator. With an empty admin token the admin routes refuse everyone.
 func New(st *store.Store, adminToken string, log *slog.Logger) *Authenticator {
 	return &Authenticator{store: st, admin: adminToken, log: log, now: time.Now,
 		cache: map[string]cached{}, uses: newUses()}
 }
 
-// The first lines of rejections, one for each scheme (api.md §2.3).
+// The first line of a rejection, which depends on the scheme (api.md §2.3).
 const (
 	keyRejected    = "Invalid API key, please visit https://e2b.dev/docs/api-key for more information."
 	tokenRejected  = "E2B_ACCESS_TOKEN is deprecated and no longer accepted. Use an API key (E2B_API_KEY) instead. See https://e2b.dev/docs/migration/access-token-deprecation"
@@ -75,8 +74,8 @@ func rejected(firstLine, detail string) error {
 	return shoal.ErrUnauthorized.New("%s\n%s", firstLine, detail)
 }
 
-// Team finds the team of a request. A valid API key wins whatever else is sent:
-// old SDKs send a stale bearer token beside it (clients.md D22).
+// Team finds the team of a request. An API key takes precedence over other credentials,
+// because old SDKs also send a stale bearer token (clients.md D22).
 func (a *Authenticator) Team(ctx context.Context, h http.Header) (Caller, error) {
 	key, bearer := h.Get(HeaderAPIKey), h.Get("Authorization")
 	var caller Caller
@@ -124,8 +123,8 @@ func (a *Authenticator) byKey(ctx context.Context, key string) (Caller, error) {
 	return Caller{Team: entry.team, Key: key}, nil
 }
 
-// owner looks a key up in memory, then in the store. Only hits are kept, so
-// guesses cannot fill the memory.
+// owner looks a key up in the cache, then in the store. Only hits are cached, so that
+// guessed keys cannot fill the memory.
 func (a *Authenticator) owner(ctx context.Context, hash string) (cached, error) {
 	now := a.now()
 	a.mu.Lock()
@@ -146,8 +145,7 @@ func (a *Authenticator) owner(ctx context.Context, hash string) (cached, error) 
 	return entry, nil
 }
 
-// Forget drops what is remembered, so that a change made in this process takes
-// effect at once.
+// Forget empties the cache, so that a change made in this process takes effect at once.
 func (a *Authenticator) Forget() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -173,8 +171,8 @@ func (a *Authenticator) asTeam(ctx context.Context, h http.Header) (Caller, erro
 	return Caller{Team: team}, nil
 }
 
-// rejectBearer words the refusal of user credentials, which need an identity
-// provider, and of access tokens, of which there are none.
+// rejectBearer returns the error for a bearer token. Shoal supports neither user
+// credentials, which need an identity provider, nor E2B's deprecated access tokens.
 func rejectBearer(header string) error {
 	value, ok := strings.CutPrefix(header, "Bearer ")
 	switch {
@@ -187,7 +185,7 @@ func rejectBearer(header string) error {
 	}
 }
 
-// Run stores the times at which keys were last used until ctx ends.
+// Run stores when keys were last used, until ctx ends.
 func (a *Authenticator) Run(ctx context.Context) error {
 	for {
 		select {

@@ -29,8 +29,8 @@ var (
 	ErrKeyFormat = errors.New("the key is not hexadecimal after its prefix")
 )
 
-// HashKey returns the hash that is stored in place of a key: "$sha256$" and the
-// unpadded base64 of SHA-256 over the decoded bytes (api.md §2.1).
+// HashKey returns the hash that is stored instead of a key: "$sha256$" and the unpadded
+// base64 of the SHA-256 of the decoded bytes (api.md §2.1).
 func HashKey(key string) (string, error) {
 	value, ok := strings.CutPrefix(key, KeyPrefix)
 	if !ok {
@@ -81,8 +81,8 @@ func (k *Keys) Delete(ctx context.Context, teamID, keyID string) error {
 	return k.store.DeleteKey(ctx, teamID, keyID)
 }
 
-// EnsureDev makes the fixed development team and its key if they are missing.
-// The key is publicly known.
+// EnsureDev creates the development team and its key if they are missing. The key is
+// fixed and publicly known.
 func (k *Keys) EnsureDev(ctx context.Context) error {
 	team := shoal.Team{ID: shoal.DevTeamID, Name: shoal.DevTeamName, Slug: shoal.DevTeamSlug,
 		Limits: shoal.DefaultTeamLimits()}
@@ -99,12 +99,12 @@ func (k *Keys) EnsureDev(ctx context.Context) error {
 	return nil
 }
 
-// DefaultTeamSlug names the team that EnsureFirst makes.
+// DefaultTeamSlug is the slug of the team that EnsureFirst creates.
 const DefaultTeamSlug = "default"
 
-// EnsureFirst makes a default team with a random key if the store has no team
-// yet, and returns the key's plaintext; otherwise "". Of several processes that
-// start at once one gets the key.
+// EnsureFirst creates a default team with a random key if the store has no team yet, and
+// returns the key's plaintext; otherwise it returns "". If several processes start at
+// once, only one of them gets the key.
 func (k *Keys) EnsureFirst(ctx context.Context) (plaintext string, err error) {
 	teams, err := k.store.Teams(ctx)
 	if err != nil || len(teams) > 0 {

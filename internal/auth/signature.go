@@ -9,8 +9,9 @@ import (
 	"shoal/internal/shoal"
 )
 
-// FileOwner finds among sandboxes the one whose token signed a file URL. Such a
-// URL on a shared address names no sandbox, but only one token can have made it.
+// FileOwner returns the ID of the sandbox whose token signed a file URL. On a shared
+// address such a URL does not name its sandbox, but only that sandbox's token produces
+// the signature.
 func FileOwner(list []shoal.Sandbox, method string, query url.Values) (string, error) {
 	operation := envdapi.OperationRead
 	if method == http.MethodPost {

@@ -8,12 +8,11 @@ import (
 	"strconv"
 )
 
-// Tokens derives the access tokens of sandboxes. They are functions of the seed
-// and the sandbox ID, so they are the same after a resume and need not be stored
-// (api.md §4.1).
+// Tokens derives the access tokens of sandboxes from a seed and the sandbox ID. They stay
+// the same after a resume and need not be stored (api.md §4.1).
 type Tokens struct{ seed []byte }
 
-// NewTokens returns the tokens of a seed. Another seed invalidates all of them.
+// NewTokens derives tokens from a seed. Changing the seed invalidates all tokens.
 func NewTokens(seed string) Tokens { return Tokens{seed: []byte(seed)} }
 
 // Envd returns the token of a sandbox's daemon (header X-Access-Token).
@@ -23,8 +22,8 @@ func (t Tokens) Envd(sandboxID string) string { return t.derive(sandboxID) }
 // carry (header e2b-traffic-access-token).
 func (t Tokens) Traffic(sandboxID string) string { return t.derive("sandbox-traffic-" + sandboxID) }
 
-// Upload returns the token of a link that allows one path to be written until a
-// time in Unix seconds (templates.md §1.7).
+// Upload returns the token of an upload link. It allows writing to one path until expires,
+// in Unix seconds (templates.md §1.7).
 func (t Tokens) Upload(path string, expires int64) string {
 	return t.derive("template-upload\x00" + path + "\x00" + strconv.FormatInt(expires, 10))
 }
@@ -35,7 +34,7 @@ func (t Tokens) derive(message string) string {
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
-// Equal compares two secrets in constant time. Empty secrets equal nothing.
+// Equal compares two secrets in constant time. It is false if either is empty.
 func Equal(a, b string) bool {
 	// Hashing hides the lengths, which ConstantTimeCompare would reveal.
 	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))

@@ -17,8 +17,8 @@ type TagAssignment struct {
 	CreatedAt time.Time
 }
 
-// AddBuild stores a build of an existing template and gives it the tags from
-// its creation on. ErrExists if the ID is taken.
+// AddBuild stores a build of an existing template and assigns it the tags, dated
+// at its creation. ErrExists if the ID is taken.
 func (s *Store) AddBuild(ctx context.Context, b shoal.Build, tags ...string) error {
 	return s.inTx(ctx, func(q *sqlcgen.Queries) error {
 		if err := insertBuild(ctx, q, b); err != nil {
@@ -33,9 +33,9 @@ func (s *Store) AddBuild(ctx context.Context, b shoal.Build, tags ...string) err
 	})
 }
 
-// UpsertBase registers a machine's build of the base template: public, owned by
-// the team, known as "base" to everyone. The newest build wins the default tag;
-// repeating the call changes nothing.
+// UpsertBase registers a machine's build of the base template, which is public, owned
+// by the team, and known to everyone as "base". The newest build gets the default tag.
+// Repeating the call changes nothing.
 func (s *Store) UpsertBase(ctx context.Context, b shoal.Build, teamID string) error {
 	b.TemplateID = shoal.BaseTemplateID
 	return s.inTx(ctx, func(q *sqlcgen.Queries) error {
@@ -44,15 +44,17 @@ func (s *Store) UpsertBase(ctx context.Context, b shoal.Build, teamID string) er
 		if err != nil && !errors.Is(err, ErrExists) {
 			return err
 		}
-		if _, err := q.InsertAlias(ctx, sqlcgen.InsertAliasParams{Name: shoal.BaseTemplateID, TemplateID: b.TemplateID}); err != nil {
+		if _, err := q.InsertAlias(ctx, sqlcgen.InsertAliasParams{
+			Name: shoal.BaseTemplateID, TemplateID: b.TemplateID}); err != nil {
 			return fmt.Errorf("name the base template: %w", err)
 		}
-		newest, err := q.NewestBuildOfTag(ctx, sqlcgen.NewestBuildOfTagParams{TemplateID: b.TemplateID, Tag: shoal.DefaultTag})
+		newest, err := q.NewestBuildOfTag(ctx, sqlcgen.NewestBuildOfTagParams{
+			TemplateID: b.TemplateID, Tag: shoal.DefaultTag})
 		if err = lookup(err, "find the base build"); err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
 		if err == nil && (newest.Build.ID == b.ID || newest.AssignedAt >= micros(b.CreatedAt)) {
-			return updateBuild(ctx, q, b) // how the template is offered may have changed
+			return updateBuild(ctx, q, b) // its disk size or envd version may have changed
 		}
 		if err := insertBuild(ctx, q, b); err != nil && !errors.Is(err, ErrExists) {
 			return err
@@ -76,7 +78,7 @@ func (s *Store) NewestBuild(ctx context.Context, templateID, tag string) (shoal.
 	return found(row.Build, err, "find a build of "+templateID+":"+tag)
 }
 
-// ReadyBuild returns the newest build of a tag that sandboxes can start from.
+// ReadyBuild returns the newest ready build of a tag.
 func (s *Store) ReadyBuild(ctx context.Context, templateID, tag string) (shoal.Build, error) {
 	row, err := s.q.NewestBuildOfTagWithStatus(ctx, sqlcgen.NewestBuildOfTagWithStatusParams{
 		TemplateID: templateID, Tag: tag, Status: string(shoal.BuildReady)})
@@ -100,7 +102,7 @@ func (s *Store) BuildsAfter(ctx context.Context, templateID string, after Positi
 	return list, nil
 }
 
-// BuildsOf returns the IDs of a template's builds, also of a deleted one.
+// BuildsOf returns the IDs of a template's builds, even if the template was deleted.
 func (s *Store) BuildsOf(ctx context.Context, templateID string) ([]string, error) {
 	rows, err := s.q.BuildsOf(ctx, templateID)
 	if err != nil {
@@ -113,8 +115,8 @@ func (s *Store) BuildsOf(ctx context.Context, templateID string) ([]string, erro
 	return ids, nil
 }
 
-// BuildIDs returns the IDs of all builds of all templates that are not deleted, but for
-// failed ones.
+// BuildIDs returns the IDs of all builds, except failed ones and those of deleted
+// templates.
 func (s *Store) BuildIDs(ctx context.Context) ([]string, error) {
 	ids, err := s.q.BuildIDs(ctx)
 	return ids, lookup(err, "list builds")

@@ -14,8 +14,8 @@ import (
 	_ "modernc.org/sqlite" // driver "sqlite"
 )
 
-// engine is one of the two databases, with what the portable queries do not
-// cover: opening it, and reading its catalogue.
+// engine is SQLite or Postgres, with what the portable queries do not cover: opening
+// the database and reading its system catalog.
 type engine struct {
 	name    string
 	db      *sql.DB
@@ -45,9 +45,9 @@ func openPostgres(location string) (engine, error) {
 		columns: postgresColumns, indexes: postgresIndexes}, nil
 }
 
-// openSQLite keeps the file, and with it its journal, readable by its owner
-// alone. Transactions take the write lock at once, because one that starts as a
-// reader cannot wait for it.
+// openSQLite makes the database file, and so its journal, readable by its owner only.
+// Transactions take the write lock when they begin, because one that begins as a reader
+// cannot wait for the lock later.
 func openSQLite(path string) (engine, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return engine{}, fmt.Errorf("make the database's directory: %w", err)

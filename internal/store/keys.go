@@ -9,7 +9,7 @@ import (
 	"shoal/internal/store/sqlcgen"
 )
 
-// CreateKey stores a key's hash and masks; ErrExists if the hash is known.
+// CreateKey stores a key's hash and masks. ErrExists if the hash is already stored.
 func (s *Store) CreateKey(ctx context.Context, key shoal.APIKey) error {
 	return insertKey(ctx, s.q, key)
 }
@@ -36,20 +36,19 @@ func (s *Store) Keys(ctx context.Context, teamID string) ([]shoal.APIKey, error)
 	return keys, nil
 }
 
-// DeleteKey removes a team's key; ErrNotFound if the team has none of this ID.
+// DeleteKey removes a team's key. ErrNotFound if the team has no key with this ID.
 func (s *Store) DeleteKey(ctx context.Context, teamID, id string) error {
 	n, err := s.q.DeleteKey(ctx, sqlcgen.DeleteKeyParams{ID: id, TeamID: teamID})
 	return changed(n, err, ErrNotFound, "delete key "+id)
 }
 
-// KeyOwner returns the team of the key with this hash, the key's ID, and the
-// hash as it is stored.
+// KeyOwner returns the team of the key with this hash, the key's ID and the stored hash.
 func (s *Store) KeyOwner(ctx context.Context, hash string) (team shoal.Team, keyID, stored string, err error) {
 	row, err := s.q.TeamByKeyHash(ctx, hash)
 	return teamOf(row.Team), row.KeyID, row.KeyHash, lookup(err, "find a key")
 }
 
-// TouchKey notes that a key was used at this time.
+// TouchKey stores when a key was last used.
 func (s *Store) TouchKey(ctx context.Context, id string, at time.Time) error {
 	err := s.q.TouchKey(ctx, sqlcgen.TouchKeyParams{ID: id, LastUsed: micros(at)})
 	return lookup(err, "note the use of key "+id)

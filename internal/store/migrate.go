@@ -13,8 +13,8 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// migrate brings the schema up to date. On Postgres a session lock keeps two
-// starting processes apart; SQLite has one writer anyway.
+// migrate brings the schema up to date. On Postgres a session lock keeps processes from
+// migrating at the same time; SQLite has only one writer anyway.
 func migrate(ctx context.Context, eng engine) error {
 	dir, err := fs.Sub(migrations, "migrations")
 	if err != nil {
@@ -38,7 +38,7 @@ func migrate(ctx context.Context, eng engine) error {
 	return refuseNewer(ctx, provider)
 }
 
-// refuseNewer stops a version from writing to the schema of a later one.
+// refuseNewer keeps this version from writing to a schema of a later version.
 func refuseNewer(ctx context.Context, provider *goose.Provider) error {
 	have, err := provider.GetDBVersion(ctx)
 	if err != nil {

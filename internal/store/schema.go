@@ -9,14 +9,14 @@ import (
 	"strings"
 )
 
-// column is one column as the database itself describes it. Its kind is text,
-// bigint or boolean, or the engine's own name for anything else.
+// column is a column as the database describes it. Its kind is text, bigint, boolean,
+// or the engine's name for any other type.
 type column struct {
 	table, name, kind string
 	notNull           bool
 }
 
-// index is one index by what it covers; names differ between engines.
+// index is identified by what it covers, because index names differ between engines.
 type index struct {
 	table, columns string
 	unique         bool
@@ -26,13 +26,13 @@ type index struct {
 // "column teams.slug" to "text not null".
 type schema map[string]string
 
-// expectedSchema is what a migrated database must really contain, one line of
-// schema each. TestSchemaFile compares it with a fresh database.
+// expectedSchema is what a migrated database must contain, one entry of schema per line.
+// TestSchemaFile compares it with a fresh database.
 //
 //go:embed schema.txt
 var expectedSchema string
 
-// SchemaError says in which tables, columns and indexes a database differs from
+// SchemaError lists the tables, columns and indexes in which a database differs from
 // what this version expects.
 type SchemaError struct {
 	Engine      string
@@ -45,8 +45,8 @@ func (e *SchemaError) Error() string {
 		e.Engine, strings.Join(e.Differences, "; "))
 }
 
-// verify compares the database with expectedSchema. The migration table alone
-// proves nothing: someone may have restored half a dump or altered a table.
+// verify compares the database with expectedSchema. The migration table alone is not
+// proof: someone may have altered a table or restored only part of a dump.
 func verify(ctx context.Context, eng engine) error {
 	have, err := describe(ctx, eng)
 	if err != nil {
@@ -58,7 +58,7 @@ func verify(ctx context.Context, eng engine) error {
 	return nil
 }
 
-// describe reads the tables, columns and indexes that really are there.
+// describe reads the tables, columns and indexes that the database has.
 func describe(ctx context.Context, eng engine) (schema, error) {
 	columns, err := eng.columns(ctx, eng.db)
 	if err != nil {
@@ -86,16 +86,16 @@ func describe(ctx context.Context, eng engine) (schema, error) {
 	return s, nil
 }
 
-// differences names what the database has wrongly. Foreign tables and further
-// plain indexes are the operator's business; further columns and unique indexes
-// of our tables are not, for they can make writes fail.
+// differences lists what is wrong with the database. The operator may add tables and
+// non-unique indexes. Extra columns and unique indexes on our tables are reported,
+// because they can make our writes fail.
 func (want schema) differences(have schema) []string {
 	var diffs []string
 	for _, key := range slices.Sorted(maps.Keys(want)) {
 		got, ok := have[key]
 		switch {
 		case !ok && !strings.HasPrefix(key, "table ") && !have.hasTableOf(key):
-			// The missing table is named already.
+			// The missing table is already reported.
 		case !ok:
 			diffs = append(diffs, key+" is missing")
 		case got != want[key]:
@@ -117,7 +117,7 @@ func (have schema) hasTableOf(key string) bool {
 	return ok
 }
 
-// tableOf returns the table in a key of schema.
+// tableOf returns the table that a key of schema belongs to.
 func tableOf(key string) string {
 	_, rest, _ := strings.Cut(key, " ")
 	if i := strings.IndexAny(rest, ".("); i >= 0 {
@@ -126,7 +126,7 @@ func tableOf(key string) string {
 	return rest
 }
 
-// text renders a schema as schema.txt has it.
+// text renders a schema in the format of schema.txt.
 func (s schema) text() string {
 	var b strings.Builder
 	for _, key := range slices.Sorted(maps.Keys(s)) {

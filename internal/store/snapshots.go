@@ -9,13 +9,14 @@ import (
 	"shoal/internal/store/sqlcgen"
 )
 
-// SaveSnapshot stores a build that was made of a sandbox, under a tag of its
-// template, which is created with its aliases if it is new. It returns the builds
-// that no tag leads to any more and that are forgotten thereby.
-func (s *Store) SaveSnapshot(ctx context.Context, t shoal.Template, b shoal.Build, tag string) (superseded []string, err error) {
+// SaveSnapshot stores a build that was made from a sandbox and tags it. It creates the
+// template and its aliases if they are new. It deletes the template's builds that are
+// left without a tag, and returns their IDs.
+func (s *Store) SaveSnapshot(ctx context.Context, t shoal.Template, b shoal.Build,
+	tag string) (superseded []string, err error) {
 	err = s.inTx(ctx, func(q *sqlcgen.Queries) error {
 		if err := insertTemplate(ctx, q, t); errors.Is(err, ErrExists) {
-			// A further build of it.
+			// The template exists; this is another build of it.
 		} else if err != nil {
 			return err
 		} else if err := insertAliases(ctx, q, t); err != nil {
@@ -35,7 +36,8 @@ func (s *Store) SaveSnapshot(ctx context.Context, t shoal.Template, b shoal.Buil
 
 func insertAliases(ctx context.Context, q *sqlcgen.Queries, t shoal.Template) error {
 	for _, a := range t.Aliases {
-		n, err := q.InsertAlias(ctx, sqlcgen.InsertAliasParams{Namespace: a.Namespace, Name: a.Name, TemplateID: t.ID})
+		n, err := q.InsertAlias(ctx, sqlcgen.InsertAliasParams{
+			Namespace: a.Namespace, Name: a.Name, TemplateID: t.ID})
 		if err := changed(n, err, ErrExists, "name template "+t.ID); err != nil {
 			return err
 		}
@@ -43,7 +45,7 @@ func insertAliases(ctx context.Context, q *sqlcgen.Queries, t shoal.Template) er
 	return nil
 }
 
-// dropUntagged deletes the builds of a template that are not the newest of any tag.
+// dropUntagged deletes a template's builds that are not the newest of any tag.
 func dropUntagged(ctx context.Context, q *sqlcgen.Queries, templateID string) (dropped []string, err error) {
 	assignments, err := q.AssignmentsOf(ctx, templateID)
 	if err != nil {
@@ -74,18 +76,19 @@ func dropUntagged(ctx context.Context, q *sqlcgen.Queries, templateID string) (d
 	return dropped, nil
 }
 
-// SnapshotsAfter returns up to limit of a team's templates that were made of
-// sandboxes and that follow the position, newest first. A sandbox ID restricts
-// them to those with a build of that sandbox.
-func (s *Store) SnapshotsAfter(ctx context.Context, teamID, sandboxID string, after Position, limit int) ([]shoal.Template, error) {
+// SnapshotsAfter returns up to limit of a team's snapshot templates that follow the
+// position, newest first. If sandboxID is not empty, only templates with a build of that
+// sandbox are returned.
+func (s *Store) SnapshotsAfter(ctx context.Context, teamID, sandboxID string, after Position,
+	limit int) ([]shoal.Template, error) {
 	var rows []sqlcgen.Template
 	var err error
 	if sandboxID == "" {
 		rows, err = s.q.ListSnapshotsBefore(ctx, sqlcgen.ListSnapshotsBeforeParams{TeamID: teamID,
 			CreatedAt: after.micros(), ID: after.ID, Limit: int32(limit)})
 	} else {
-		rows, err = s.q.ListSnapshotsOfSandboxBefore(ctx, sqlcgen.ListSnapshotsOfSandboxBeforeParams{TeamID: teamID,
-			CreatedAt: after.micros(), ID: after.ID, SandboxID: sandboxID, Limit: int32(limit)})
+		rows, err = s.q.ListSnapshotsOfSandboxBefore(ctx, sqlcgen.ListSnapshotsOfSandboxBeforeParams{
+			TeamID: teamID, CreatedAt: after.micros(), ID: after.ID, SandboxID: sandboxID, Limit: int32(limit)})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("list snapshots: %w", err)

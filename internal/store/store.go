@@ -16,19 +16,17 @@ import (
 // ErrNotFound means that no record has the given key.
 var ErrNotFound = errors.New("no such record")
 
-// ErrExists means that a record with the same unique key is there already.
+// ErrExists means that a record with the same unique key already exists.
 var ErrExists = errors.New("the record exists already")
 
-// Store is a database whose schema has been verified. It is safe for concurrent
-// use; Close ends it.
+// Store is a database whose schema has been verified. It is safe for concurrent use.
 type Store struct {
 	db *sql.DB
 	q  *sqlcgen.Queries
 }
 
-// Open opens or makes the database, migrates it and verifies that its tables
-// really are what this version expects. The location is a postgres:// URL or
-// the path of an SQLite file.
+// Open opens or creates the database, migrates it and verifies its schema. The location
+// is a postgres:// URL or the path of an SQLite file.
 func Open(ctx context.Context, location string) (*Store, error) {
 	eng, err := openEngine(location)
 	if err != nil {
@@ -56,7 +54,7 @@ func (s *Store) Close() error { return s.db.Close() }
 // Ping reports whether the database answers.
 func (s *Store) Ping(ctx context.Context) error { return s.db.PingContext(ctx) }
 
-// inTx runs fn in one transaction; an error undoes all of it.
+// inTx runs fn in one transaction and rolls it back if fn fails.
 func (s *Store) inTx(ctx context.Context, fn func(*sqlcgen.Queries) error) error {
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
@@ -71,7 +69,7 @@ func (s *Store) inTx(ctx context.Context, fn func(*sqlcgen.Queries) error) error
 	return nil
 }
 
-// lookup names the failed query and turns "no rows" into ErrNotFound.
+// lookup adds to an error which query failed, and turns "no rows" into ErrNotFound.
 func lookup(err error, what string) error {
 	switch {
 	case err == nil:
@@ -83,8 +81,8 @@ func lookup(err error, what string) error {
 	}
 }
 
-// changed turns the count of an INSERT … ON CONFLICT DO NOTHING, an UPDATE or a
-// DELETE that touched nothing into the error that it stands for.
+// changed checks the row count of an INSERT … ON CONFLICT DO NOTHING, an UPDATE or a
+// DELETE. It returns the error none if no row was affected.
 func changed(rows int64, err error, none error, what string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
@@ -95,7 +93,8 @@ func changed(rows int64, err error, none error, what string) error {
 	return nil
 }
 
-// micros and fromMicros carry times as microseconds since 1970; zero is zero.
+// micros and fromMicros convert between times and microseconds since 1970. The zero time
+// is 0.
 func micros(t time.Time) int64 {
 	if t.IsZero() {
 		return 0

@@ -9,14 +9,14 @@ import (
 	"shoal/internal/store/sqlcgen"
 )
 
-// CreateTeam stores a new team; ErrExists if its ID or slug is taken. Limits are
-// stored in whole hours, as clients see them.
+// CreateTeam stores a new team. ErrExists if its ID or slug is taken. MaxLength is stored
+// in whole hours, as clients see it.
 func (s *Store) CreateTeam(ctx context.Context, team shoal.Team) error {
 	return insertTeam(ctx, s.q, team)
 }
 
-// CreateTeamWithKey stores a team and its first key, both or neither; ErrExists
-// if the team is there already.
+// CreateTeamWithKey stores a team and its first key in one transaction. ErrExists if the
+// team already exists.
 func (s *Store) CreateTeamWithKey(ctx context.Context, team shoal.Team, key shoal.APIKey) error {
 	return s.inTx(ctx, func(q *sqlcgen.Queries) error {
 		if err := insertTeam(ctx, q, team); err != nil {
@@ -65,7 +65,7 @@ func (s *Store) Teams(ctx context.Context) ([]shoal.Team, error) {
 	return teams, nil
 }
 
-// SetStanding stores a team's block and ban.
+// SetStanding stores whether a team is blocked or banned.
 func (s *Store) SetStanding(ctx context.Context, team shoal.Team) error {
 	n, err := s.q.SetTeamStanding(ctx, sqlcgen.SetTeamStandingParams{ID: team.ID,
 		Blocked: team.Blocked, BlockedReason: team.BlockedReason, Banned: team.Banned})

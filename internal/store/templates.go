@@ -10,8 +10,8 @@ import (
 	"shoal/internal/store/sqlcgen"
 )
 
-// Position is a place in a list that is ordered by creation, newest first, and
-// then by ID. The zero value is the list's start.
+// Position is a place in a list sorted by creation time, newest first, and then by ID.
+// The zero value is the start of the list.
 type Position struct {
 	CreatedAt time.Time
 	ID        string
@@ -24,8 +24,7 @@ func (p Position) micros() int64 {
 	return micros(p.CreatedAt)
 }
 
-// CreateTemplate stores a template without its aliases; ErrExists if the ID is
-// taken.
+// CreateTemplate stores a template without its aliases. ErrExists if the ID is taken.
 func (s *Store) CreateTemplate(ctx context.Context, t shoal.Template) error {
 	return insertTemplate(ctx, s.q, t)
 }
@@ -34,22 +33,23 @@ func insertTemplate(ctx context.Context, q *sqlcgen.Queries, t shoal.Template) e
 	if t.Source == "" {
 		t.Source = shoal.SourceTemplate
 	}
-	n, err := q.InsertTemplate(ctx, sqlcgen.InsertTemplateParams{ID: t.ID, TeamID: t.TeamID, Source: string(t.Source),
-		Public: t.Public, CreatedAt: micros(t.CreatedAt), UpdatedAt: micros(t.UpdatedAt)})
+	n, err := q.InsertTemplate(ctx, sqlcgen.InsertTemplateParams{ID: t.ID, TeamID: t.TeamID,
+		Source: string(t.Source), Public: t.Public, CreatedAt: micros(t.CreatedAt), UpdatedAt: micros(t.UpdatedAt)})
 	return changed(n, err, ErrExists, "create template "+t.ID)
 }
 
-// AddAlias gives a template a further name; ErrExists if the name is taken.
+// AddAlias gives a template another name. ErrExists if the name is taken.
 func (s *Store) AddAlias(ctx context.Context, templateID string, alias shoal.Alias) error {
 	n, err := s.q.InsertAlias(ctx, sqlcgen.InsertAliasParams{Namespace: alias.Namespace,
 		Name: alias.Name, TemplateID: templateID})
 	return changed(n, err, ErrExists, "name template "+templateID)
 }
 
-// DeleteTemplate hides a template and frees its names; its ID stays taken. It
-// returns the builds that were under way, which it turned into errors for the
-// given reason. ErrNotFound if it is gone already.
-func (s *Store) DeleteTemplate(ctx context.Context, id, reason string, at time.Time) (stopped []string, err error) {
+// DeleteTemplate hides a template and frees its names; its ID stays taken. It fails the
+// template's unfinished builds with the given reason and returns their IDs. ErrNotFound
+// if the template is already deleted.
+func (s *Store) DeleteTemplate(ctx context.Context, id, reason string,
+	at time.Time) (stopped []string, err error) {
 	err = s.inTx(ctx, func(q *sqlcgen.Queries) error {
 		n, err := q.DeleteTemplate(ctx, sqlcgen.DeleteTemplateParams{ID: id, DeletedAt: micros(at)})
 		if err := changed(n, err, ErrNotFound, "delete template "+id); err != nil {
@@ -66,14 +66,15 @@ func (s *Store) DeleteTemplate(ctx context.Context, id, reason string, at time.T
 	return stopped, err
 }
 
-// SetPublic shows a template to every team, or hides it; ErrNotFound if there is
-// none.
+// SetPublic makes a template visible to every team or only to its own. ErrNotFound if it
+// does not exist.
 func (s *Store) SetPublic(ctx context.Context, id string, public bool, at time.Time) error {
-	n, err := s.q.SetTemplatePublic(ctx, sqlcgen.SetTemplatePublicParams{ID: id, Public: public, UpdatedAt: micros(at)})
+	n, err := s.q.SetTemplatePublic(ctx, sqlcgen.SetTemplatePublicParams{
+		ID: id, Public: public, UpdatedAt: micros(at)})
 	return changed(n, err, ErrNotFound, "change template "+id)
 }
 
-// Template returns a template by its ID. A deleted one is ErrNotFound.
+// Template returns a template by its ID. ErrNotFound if it was deleted.
 func (s *Store) Template(ctx context.Context, id string) (shoal.Template, error) {
 	row, err := s.q.TemplateByID(ctx, id)
 	if err != nil {
@@ -82,17 +83,17 @@ func (s *Store) Template(ctx context.Context, id string) (shoal.Template, error)
 	return s.withAliases(ctx, row)
 }
 
-// TemplateByAlias returns the template of a name in one namespace.
+// TemplateByAlias returns the template with the given alias.
 func (s *Store) TemplateByAlias(ctx context.Context, alias shoal.Alias) (shoal.Template, error) {
-	row, err := s.q.TemplateByAlias(ctx, sqlcgen.TemplateByAliasParams{Namespace: alias.Namespace, Name: alias.Name})
+	row, err := s.q.TemplateByAlias(ctx, sqlcgen.TemplateByAliasParams{
+		Namespace: alias.Namespace, Name: alias.Name})
 	if err != nil {
 		return shoal.Template{}, lookup(err, "find template "+alias.Name)
 	}
 	return s.withAliases(ctx, row)
 }
 
-// Templates returns a team's templates, oldest first, without those made of
-// sandboxes.
+// Templates returns a team's templates, oldest first, without snapshot templates.
 func (s *Store) Templates(ctx context.Context, teamID string) ([]shoal.Template, error) {
 	rows, err := s.q.ListTemplates(ctx, teamID)
 	if err != nil {
@@ -103,7 +104,8 @@ func (s *Store) Templates(ctx context.Context, teamID string) ([]shoal.Template,
 
 // TemplatesAfter returns up to limit of a team's templates that follow the
 // position, newest first.
-func (s *Store) TemplatesAfter(ctx context.Context, teamID string, after Position, limit int) ([]shoal.Template, error) {
+func (s *Store) TemplatesAfter(ctx context.Context, teamID string, after Position,
+	limit int) ([]shoal.Template, error) {
 	rows, err := s.q.ListTemplatesBefore(ctx, sqlcgen.ListTemplatesBeforeParams{TeamID: teamID,
 		CreatedAt: after.micros(), ID: after.ID, Limit: int32(limit)})
 	if err != nil {
@@ -112,9 +114,10 @@ func (s *Store) TemplatesAfter(ctx context.Context, teamID string, after Positio
 	return s.allWithAliases(ctx, rows)
 }
 
-// CountSpawns adds sandboxes to a template's count.
+// CountSpawns adds n to the count of sandboxes started from a template.
 func (s *Store) CountSpawns(ctx context.Context, templateID string, n int64, last time.Time) error {
-	err := s.q.CountSpawns(ctx, sqlcgen.CountSpawnsParams{ID: templateID, SpawnCount: n, LastSpawnedAt: micros(last)})
+	err := s.q.CountSpawns(ctx, sqlcgen.CountSpawnsParams{
+		ID: templateID, SpawnCount: n, LastSpawnedAt: micros(last)})
 	return lookup(err, "count sandboxes of template "+templateID)
 }
 
@@ -135,9 +138,10 @@ func (s *Store) withAliases(ctx context.Context, row sqlcgen.Template) (shoal.Te
 }
 
 func withAliases(ctx context.Context, q *sqlcgen.Queries, row sqlcgen.Template) (shoal.Template, error) {
-	t := shoal.Template{ID: row.ID, TeamID: row.TeamID, Public: row.Public, Source: shoal.TemplateSource(row.Source),
-		CreatedAt: fromMicros(row.CreatedAt), UpdatedAt: fromMicros(row.UpdatedAt),
-		LastSpawnedAt: fromMicros(row.LastSpawnedAt), SpawnCount: row.SpawnCount, BuildCount: int32(row.BuildCount)}
+	t := shoal.Template{ID: row.ID, TeamID: row.TeamID, Public: row.Public,
+		Source: shoal.TemplateSource(row.Source), CreatedAt: fromMicros(row.CreatedAt),
+		UpdatedAt: fromMicros(row.UpdatedAt), LastSpawnedAt: fromMicros(row.LastSpawnedAt),
+		SpawnCount: row.SpawnCount, BuildCount: int32(row.BuildCount)}
 	aliases, err := q.AliasesOf(ctx, row.ID)
 	if err != nil {
 		return t, fmt.Errorf("list the names of template %s: %w", row.ID, err)

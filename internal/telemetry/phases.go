@@ -1,4 +1,4 @@
-// Package telemetry times the phases of what the product does.
+// Package telemetry measures how long the phases of an operation take.
 package telemetry
 
 import (
@@ -30,8 +30,8 @@ func WithPhases(ctx context.Context) (context.Context, *Phases) {
 	return context.WithValue(ctx, phasesKey{}, p), p
 }
 
-// Begin starts a phase; the returned function ends it. Without a recorder in
-// the context both do nothing.
+// Begin starts a phase; the returned function ends it. Both do nothing if the context
+// has no recorder.
 func Begin(ctx context.Context, name string) (end func()) {
 	p, _ := ctx.Value(phasesKey{}).(*Phases)
 	if p == nil {

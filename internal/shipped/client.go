@@ -1,5 +1,5 @@
-// Package shipped builds the templates that come with Shoal, through the API, as the
-// SDKs build those of users.
+// Package shipped builds the templates that ship with Shoal. It uses the API, just as the
+// SDKs do for users' templates.
 package shipped
 
 import (
@@ -22,15 +22,15 @@ import (
 	"shoal/templates"
 )
 
-// Client speaks to an API with a team's key.
+// Client calls the API with a team's key.
 type Client struct {
 	API string // http://host:port
 	Key string
-	// Log takes the lines of the build's log.
+	// Log is called with each line of the build's log.
 	Log func(level, message string)
-	// Begun, if set, is called when the build is under way.
+	// Begun, if set, is called when the build has started.
 	Begun func(templateID, buildID string)
-	// HTTP is http.DefaultClient if it is not set.
+	// HTTP sends the requests; http.DefaultClient if nil.
 	HTTP *http.Client
 }
 
@@ -46,14 +46,14 @@ func Find(name string) (templates.Template, error) {
 	return templates.Template{}, fmt.Errorf("there is no shipped template %q, but %s", name, strings.Join(names, ", "))
 }
 
-// build is what a registration answers.
+// build is the API's answer to a registration.
 type build struct {
 	TemplateID string `json:"templateID"`
 	BuildID    string `json:"buildID"`
 }
 
-// Build builds a template, and makes it public under its bare name. A build of it that
-// is under way is joined.
+// Build builds a template, or follows a build of it that is already running, and makes
+// the template public under its bare name.
 func (c *Client) Build(ctx context.Context, t templates.Template) error {
 	b, found, err := c.underWay(ctx, t.Name)
 	if err != nil {
@@ -73,13 +73,14 @@ func (c *Client) Build(ctx context.Context, t templates.Template) error {
 	return c.call(ctx, http.MethodPatch, "/templates/"+b.TemplateID, map[string]any{"public": true}, nil)
 }
 
-// underWay finds a build of the caller's team that has begun and not ended.
+// underWay finds a running build of the template that belongs to the caller's team.
 func (c *Client) underWay(ctx context.Context, name string) (build, bool, error) {
 	var owned struct {
 		TemplateID string `json:"templateID"`
 	}
 	if err := c.call(ctx, http.MethodGet, "/templates/aliases/"+name, nil, &owned); err != nil {
-		if status := (*statusError)(nil); errors.As(err, &status) && (status.code == http.StatusNotFound || status.code == http.StatusForbidden) {
+		if status := (*statusError)(nil); errors.As(err, &status) &&
+			(status.code == http.StatusNotFound || status.code == http.StatusForbidden) {
 			return build{}, false, nil
 		}
 		return build{}, false, err
@@ -106,7 +107,8 @@ func (b build) path() string { return "/templates/" + b.TemplateID + "/builds/" 
 // start registers a build, sends its files and starts it.
 func (c *Client) start(ctx context.Context, t templates.Template) (build, error) {
 	var b build
-	err := c.call(ctx, http.MethodPost, "/v3/templates", map[string]any{"name": t.Name, "cpuCount": t.CPUCount, "memoryMB": t.MemoryMB}, &b)
+	err := c.call(ctx, http.MethodPost, "/v3/templates",
+		map[string]any{"name": t.Name, "cpuCount": t.CPUCount, "memoryMB": t.MemoryMB}, &b)
 	if err != nil {
 		return b, err
 	}
@@ -120,10 +122,11 @@ func (c *Client) start(ctx context.Context, t templates.Template) (build, error)
 		}
 		steps = append(steps, step)
 	}
-	return b, c.call(ctx, http.MethodPost, "/v2"+b.path(), map[string]any{"fromImage": t.Image, "steps": steps, "startCmd": t.Start, "readyCmd": t.Ready}, nil)
+	return b, c.call(ctx, http.MethodPost, "/v2"+b.path(),
+		map[string]any{"fromImage": t.Image, "steps": steps, "startCmd": t.Start, "readyCmd": t.Ready}, nil)
 }
 
-// upload sends a COPY step's files, unless they are there, and returns their hash.
+// upload sends a COPY step's files, unless the API already has them, and returns their hash.
 func (c *Client) upload(ctx context.Context, b build, files fs.FS, s templates.Step) (string, error) {
 	archive, err := pack(files, s.Args[0])
 	if err != nil {
@@ -135,7 +138,8 @@ func (c *Client) upload(ctx context.Context, b build, files fs.FS, s templates.S
 		Present bool   `json:"present"`
 		URL     string `json:"url"`
 	}
-	if err := c.call(ctx, http.MethodGet, "/templates/"+b.TemplateID+"/files/"+hash, nil, &link); err != nil || link.Present {
+	at := "/templates/" + b.TemplateID + "/files/" + hash
+	if err := c.call(ctx, http.MethodGet, at, nil, &link); err != nil || link.Present {
 		return hash, err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPut, link.URL, bytes.NewReader(archive))
@@ -145,8 +149,8 @@ func (c *Client) upload(ctx context.Context, b build, files fs.FS, s templates.S
 	return hash, c.do(req, nil)
 }
 
-// pack makes an archive of a file, or of all below a directory. Embedded files have no
-// modes: a script is what begins like one.
+// pack makes an archive of a file, or of everything below a directory. Embedded files
+// have no modes, so files that begin with "#!" are made executable.
 func pack(files fs.FS, source string) ([]byte, error) {
 	var out bytes.Buffer
 	z := gzip.NewWriter(&out)
@@ -169,7 +173,8 @@ func pack(files fs.FS, source string) ([]byte, error) {
 		if bytes.HasPrefix(data, []byte("#!")) {
 			mode = 0o755
 		}
-		if err := w.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: mode, Size: int64(len(data))}); err != nil {
+		header := &tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: mode, Size: int64(len(data))}
+		if err := w.WriteHeader(header); err != nil {
 			return err
 		}
 		_, err = w.Write(data)
@@ -179,10 +184,10 @@ func pack(files fs.FS, source string) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// pollPeriod is how often the build is asked for.
+// pollPeriod is how often follow asks for the build's status.
 const pollPeriod = 200 * time.Millisecond
 
-// follow reads the log until the build has ended.
+// follow reads the build's log until the build has ended.
 func (c *Client) follow(ctx context.Context, at string) error {
 	tick := time.NewTicker(pollPeriod)
 	defer tick.Stop()
@@ -192,7 +197,8 @@ func (c *Client) follow(ctx context.Context, at string) error {
 			LogEntries []struct{ Level, Message string }
 			Reason     struct{ Message, Step string }
 		}
-		if err := c.call(ctx, http.MethodGet, fmt.Sprintf("%s/status?logsOffset=%d", at, offset), nil, &status); err != nil {
+		path := fmt.Sprintf("%s/status?logsOffset=%d", at, offset)
+		if err := c.call(ctx, http.MethodGet, path, nil, &status); err != nil {
 			return err
 		}
 		for _, e := range status.LogEntries {
@@ -229,7 +235,7 @@ func (c *Client) call(ctx context.Context, method, path string, body, answer any
 	return c.do(req, answer)
 }
 
-// statusError is an answer that is no success.
+// statusError is an answer with a status of 300 or more.
 type statusError struct {
 	request string
 	code    int

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// These queries read each engine's own catalogue; they are the only ones that
-// are not portable. goose's own table is left out.
+// These queries read each engine's system catalog. They are the only queries that are
+// not portable. They leave out goose's table.
 
 func sqliteColumns(ctx context.Context, db *sql.DB) ([]column, error) {
 	return scanColumns(ctx, db, `
@@ -62,8 +62,8 @@ func scanColumns(ctx context.Context, db *sql.DB, query string) ([]column, error
 	return list, rows.Err()
 }
 
-// scanIndexes takes rows of (table, index, unique, column), ordered by index and
-// the column's place in it.
+// scanIndexes reads rows of (table, index, unique, column), sorted by index and by the
+// column's position in it.
 func scanIndexes(ctx context.Context, db *sql.DB, query string) ([]index, error) {
 	rows, err := db.QueryContext(ctx, query)
 	if err != nil {

@@ -14,11 +14,12 @@ import (
 	"shoal/templates"
 )
 
-// restAfterFailure is how long a template whose first build failed is not built again
-// because somebody asks for it.
+// restAfterFailure is how long after a failed first build requests for the template do
+// not start another one.
 const restAfterFailure = 10 * time.Minute
 
-// FirstUse builds shipped templates when they are first asked for. Run must be running.
+// FirstUse builds shipped templates when a sandbox of them is first requested. It needs
+// Run to be running.
 type FirstUse struct {
 	api  http.RoundTripper
 	log  *slog.Logger
@@ -28,11 +29,11 @@ type FirstUse struct {
 	uses map[string]*use
 }
 
-// use is one template that was asked for.
+// use is the first build of one template.
 type use struct {
 	template templates.Template
 	asked    time.Time
-	begun    chan struct{} // closed when the build is under way, or has failed before
+	begun    chan struct{} // closed when the build has started or has failed to start
 
 	mu     sync.Mutex // guards the rest
 	build  build
@@ -40,12 +41,12 @@ type use struct {
 	ended  time.Time
 }
 
-// NewFirstUse builds by way of an API that needs no key.
+// NewFirstUse returns a FirstUse that builds through an API that needs no key.
 func NewFirstUse(api http.RoundTripper, log *slog.Logger) *FirstUse {
 	return &FirstUse{api: api, log: log, todo: make(chan *use), uses: map[string]*use{}}
 }
 
-// Run builds what is asked for, until ctx ends.
+// Run builds the requested templates until ctx ends.
 func (f *FirstUse) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for {
@@ -58,8 +59,9 @@ func (f *FirstUse) Run(ctx context.Context) error {
 	}
 }
 
-// Ask begins the build of a shipped template, or joins it, and says how far it is: it
-// always returns an error, except for a name that is not shipped.
+// Ask starts the first build of a shipped template, or finds the one that is running.
+// It always returns an error, which tells the caller the state of the build, or nil for
+// a name that is not a shipped template's.
 func (f *FirstUse) Ask(ctx context.Context, name string) error {
 	t, err := Find(name)
 	if err != nil {
@@ -82,7 +84,7 @@ func (f *FirstUse) Ask(ctx context.Context, name string) error {
 	return u.answer()
 }
 
-// NotBuilt is the answer where nothing is built on first use.
+// NotBuilt is used in place of Ask where templates are not built on first use.
 func NotBuilt(_ context.Context, name string) error {
 	if _, err := Find(name); err != nil {
 		return nil
@@ -90,7 +92,7 @@ func NotBuilt(_ context.Context, name string) error {
 	return shoal.ErrTemplateNotBuilt.New("template '%s' not found: it ships with Shoal and is not built here yet; `shoal template build %s` builds it", name, name)
 }
 
-// use returns what is under way for a template, or something new.
+// use returns the template's running or recent first build, or a new one.
 func (f *FirstUse) use(t templates.Template) (u *use, isNew bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -118,7 +120,8 @@ func (f *FirstUse) build(ctx context.Context, u *use) {
 			u.mu.Lock()
 			u.build = build{templateID, buildID}
 			u.mu.Unlock()
-			f.log.Info("building a template that is asked for the first time", "template", u.template.Name, "build", buildID)
+			f.log.Info("building a shipped template on first use",
+				"template", u.template.Name, "build", buildID)
 			began()
 		}}
 	err := c.Build(ctx, u.template)
@@ -127,7 +130,7 @@ func (f *FirstUse) build(ctx context.Context, u *use) {
 	u.mu.Unlock()
 	began()
 	if err != nil && ctx.Err() == nil {
-		f.log.Warn("a template that was asked for could not be built", "template", u.template.Name, "error", err)
+		f.log.Warn("could not build a shipped template on first use", "template", u.template.Name, "error", err)
 	}
 }
 

@@ -8,8 +8,8 @@ import (
 	"shoal/internal/store/sqlcgen"
 )
 
-// buildText is the part of a build that is kept as JSON. What is empty is an
-// empty text, so that a build of an older version reads back as one without.
+// buildText holds the fields of a build that are stored as JSON. Empty fields are
+// stored as empty strings, which is also what builds of older versions have.
 type buildText struct{ layers, context, startContext string }
 
 func encodeBuild(b shoal.Build) (buildText, error) {
@@ -52,7 +52,7 @@ func decodeBuild(row sqlcgen.Build) (shoal.Build, error) {
 	return b, nil
 }
 
-// found returns the build of a query for one row.
+// found decodes the result of a query for one build.
 func found(row sqlcgen.Build, err error, what string) (shoal.Build, error) {
 	if err := lookup(err, what); err != nil {
 		return shoal.Build{}, err

@@ -11,18 +11,21 @@ import (
 	"shoal/internal/store/sqlcgen"
 )
 
-// The refusals of RegisterBuild besides the general ones.
+// The errors of RegisterBuild besides the package's general ones.
 var (
-	// ErrNameIsID means that a template has the wanted name as its ID.
+	// ErrNameIsID means that the name is the ID of an existing template.
 	ErrNameIsID = errors.New("the name is a template's ID")
-	// ErrNameTaken means that the name leads to what cannot be rebuilt by it.
+	// ErrNameTaken means that the name belongs to another team's template or to a
+	// snapshot, neither of which can be rebuilt under it.
 	ErrNameTaken = errors.New("the name is taken")
 )
 
-// TooManyBuilds means that the team has as many builds under way as it may.
+// TooManyBuilds means that the team has reached its limit of unfinished builds.
 type TooManyBuilds struct {
-	Waiting int // those of them that were registered and never started
+	Waiting int // how many of them were registered but not started yet
 }
+
+// Error says how many of the builds are waiting.
 
 func (e *TooManyBuilds) Error() string {
 	return fmt.Sprintf("too many builds are under way, of which %d wait for their start", e.Waiting)
@@ -32,25 +35,25 @@ func (e *TooManyBuilds) Error() string {
 // (templates.md §1.12).
 const activeFor = 24 * time.Hour
 
-// Registration asks for a new build of the team's template of a name, which is
-// made if the team has none.
+// Registration asks for a new build of the team's template with the given alias. The
+// template is created if it does not exist.
 type Registration struct {
 	Team  shoal.Team
 	Alias shoal.Alias
 	Tags  []string
-	// Build has its ID, resources and times; it waits.
+	// Build has its ID, resources and times set. RegisterBuild sets the rest.
 	Build shoal.Build
-	// Superseded is the reason for the end of waiting builds that share a tag.
+	// Superseded is the failure reason given to waiting builds that share a tag.
 	Superseded string
 }
 
-// RegisterBuild stores a waiting build with its tags, and its template and name
-// if they are new. Waiting builds of the template that share a tag are ended;
-// builds under way and ready ones stay as they are (templates.md §1.6).
+// RegisterBuild stores a waiting build with its tags, and creates its template and alias
+// if they are new. It fails the template's waiting builds that share a tag, and leaves
+// running and ready builds as they are (templates.md §1.6).
 func (s *Store) RegisterBuild(ctx context.Context, r Registration) (t shoal.Template, err error) {
 	err = s.inTx(ctx, func(q *sqlcgen.Queries) error {
-		// Registrations of one team take turns, so that neither a name is given
-		// twice nor the limit exceeded.
+		// Registrations of one team take turns. Otherwise two of them could create the
+		// same name or exceed the limit.
 		n, err := q.LockTeam(ctx, r.Team.ID)
 		if err := changed(n, err, ErrNotFound, "lock team "+r.Team.ID); err != nil {
 			return err
@@ -81,9 +84,10 @@ func (s *Store) RegisterBuild(ctx context.Context, r Registration) (t shoal.Temp
 	return t, err
 }
 
-// templateToBuild finds the template of the name, or makes it.
+// templateToBuild returns the ID of the template with the alias, and creates it if needed.
 func templateToBuild(ctx context.Context, q *sqlcgen.Queries, r Registration) (string, error) {
-	row, err := q.TemplateByAlias(ctx, sqlcgen.TemplateByAliasParams{Namespace: r.Alias.Namespace, Name: r.Alias.Name})
+	row, err := q.TemplateByAlias(ctx, sqlcgen.TemplateByAliasParams{
+		Namespace: r.Alias.Namespace, Name: r.Alias.Name})
 	if err == nil {
 		if row.TeamID != r.Team.ID || row.Source != string(shoal.SourceTemplate) {
 			return "", ErrNameTaken
@@ -98,16 +102,18 @@ func templateToBuild(ctx context.Context, q *sqlcgen.Queries, r Registration) (s
 	} else if err = lookup(err, "find template "+r.Alias.Name); !errors.Is(err, ErrNotFound) {
 		return "", err
 	}
-	t := shoal.Template{ID: shoal.NewTemplateID(), TeamID: r.Team.ID, CreatedAt: r.Build.CreatedAt, UpdatedAt: r.Build.CreatedAt}
+	t := shoal.Template{ID: shoal.NewTemplateID(), TeamID: r.Team.ID,
+		CreatedAt: r.Build.CreatedAt, UpdatedAt: r.Build.CreatedAt}
 	if err := insertTemplate(ctx, q, t); err != nil {
 		return "", err
 	}
-	n, err := q.InsertAlias(ctx, sqlcgen.InsertAliasParams{Namespace: r.Alias.Namespace, Name: r.Alias.Name, TemplateID: t.ID})
+	n, err := q.InsertAlias(ctx, sqlcgen.InsertAliasParams{
+		Namespace: r.Alias.Namespace, Name: r.Alias.Name, TemplateID: t.ID})
 	return t.ID, changed(n, err, ErrNameTaken, "name template "+t.ID)
 }
 
-// supersede ends the new build's waiting siblings, and refuses it if the team's
-// other builds fill the limit.
+// supersede fails the waiting builds that the new one replaces. It returns TooManyBuilds
+// if the team's other unfinished builds already reach the limit.
 func supersede(ctx context.Context, q *sqlcgen.Queries, r Registration) error {
 	siblings, err := q.ListSiblings(ctx, r.Build.ID)
 	if err != nil {
@@ -117,12 +123,14 @@ func supersede(ctx context.Context, q *sqlcgen.Queries, r Registration) error {
 	for _, row := range siblings {
 		ours = append(ours, row.ID)
 		if row.Status == string(shoal.BuildWaiting) {
-			if err := failBuild(ctx, q, row.ID, shoal.BuildReason{Message: r.Superseded}, r.Build.CreatedAt); err != nil {
+			reason := shoal.BuildReason{Message: r.Superseded}
+			if err := failBuild(ctx, q, row.ID, reason, r.Build.CreatedAt); err != nil {
 				return err
 			}
 		}
 	}
-	active, err := q.ListActiveBuilds(ctx, sqlcgen.ListActiveBuildsParams{TeamID: r.Team.ID, CreatedAt: micros(r.Build.CreatedAt.Add(-activeFor))})
+	active, err := q.ListActiveBuilds(ctx, sqlcgen.ListActiveBuildsParams{
+		TeamID: r.Team.ID, CreatedAt: micros(r.Build.CreatedAt.Add(-activeFor))})
 	if err != nil {
 		return fmt.Errorf("count the builds under way: %w", err)
 	}

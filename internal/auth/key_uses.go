@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// usePeriod is how often the last use of one key is stored at most (api.md §2.5).
+// usePeriod is the least time between two writes of one key's last use (api.md §2.5).
 const usePeriod = time.Minute
 
-// uses collects which keys were used, so that no request waits for a write.
+// uses collects which keys were used, so that requests do not wait for the database.
 type uses struct {
-	wake chan struct{} // has room for one token; a full one means "already told"
+	wake chan struct{} // wakes Run; holds one token, so a full channel means it is already told
 
 	mu      sync.Mutex // guards the rest
 	pending map[string]time.Time
@@ -46,7 +46,7 @@ func (u *uses) take() map[string]time.Time {
 	return taken
 }
 
-// putBack keeps a use that could not be stored for the next time.
+// putBack returns a use that could not be stored, to be tried again.
 func (u *uses) putBack(keyID string, at time.Time) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
