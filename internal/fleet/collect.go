@@ -8,7 +8,7 @@ import (
 	"shoal/internal/shoal"
 )
 
-// RemoveBuilds makes every machine forget builds that were made of sandboxes.
+// RemoveBuilds makes every machine remove builds that were made from sandboxes.
 func (f *Fleet) RemoveBuilds(ctx context.Context, buildIDs ...string) error {
 	for _, m := range f.members {
 		for _, id := range buildIDs {
@@ -20,8 +20,8 @@ func (f *Fleet) RemoveBuilds(ctx context.Context, buildIDs ...string) error {
 	return nil
 }
 
-// Collect makes every machine remove what nothing refers to. known are all builds
-// that the store has.
+// Collect makes every machine remove its unused builds, snapshots, images and kernels.
+// known are the IDs of all builds in the store.
 func (f *Fleet) Collect(ctx context.Context, known []string) (shoal.Collected, error) {
 	var sum shoal.Collected
 	var errs error

@@ -1,6 +1,6 @@
-// Package fleet knows the machines: which of them live, which sandbox is where,
-// and where the next one goes. The machines own the truth; what is kept here can
-// be rebuilt by asking them.
+// Package fleet keeps track of the machines: which of them answer, which sandbox is on
+// which machine, and where the next one goes. The machines' own state is authoritative;
+// what is kept here is rebuilt by asking them.
 package fleet
 
 import (
@@ -19,21 +19,21 @@ import (
 
 const (
 	syncPeriod = 20 * time.Second // while every machine answers
-	retryTime  = time.Second      // while one does not
-	askTimeout = 5 * time.Second  // for one machine's answer to a sync or a list
+	retryTime  = time.Second      // while one of them does not
+	askTimeout = 5 * time.Second  // how long one machine may take to answer a sync or a list
 )
 
-// Config is what a fleet is made of.
+// Config configures a fleet.
 type Config struct {
 	// Nodes are the machines; the list does not change.
 	Nodes []shoal.Node
-	// OnBuild, if set, is told of each ready build that a machine made by itself,
-	// once per build and again when the machine offers it anew.
+	// OnBuild, if set, is called for each ready build that a machine reports: once per
+	// build, and again when its creation time changes.
 	OnBuild func(context.Context, shoal.Build) error
 }
 
-// Fleet is the machines. It is safe for concurrent use. Run must be running for
-// it to notice machines that come and go.
+// Fleet is the set of machines. It is safe for concurrent use. It notices machines that
+// come and go only while Run is running.
 type Fleet struct {
 	log       *slog.Logger
 	members   []*member
@@ -44,7 +44,7 @@ type Fleet struct {
 	hurry     chan struct{} // asks Run for a sync soon
 }
 
-// New returns a fleet that knows nothing yet of its machines' state.
+// New returns a fleet that has not asked its machines for their state yet.
 func New(cfg Config, log *slog.Logger) *Fleet {
 	f := &Fleet{log: log, sandboxes: newLocations(), onBuild: cfg.OnBuild, hurry: make(chan struct{}, 1)}
 	for i, node := range cfg.Nodes {
@@ -56,11 +56,11 @@ func New(cfg Config, log *slog.Logger) *Fleet {
 // Ready reports whether at least one machine is connected.
 func (f *Fleet) Ready() bool { return f.connected.Load() }
 
-// Run follows the machines' state until ctx ends.
+// Run keeps the machines' state up to date until ctx ends.
 func (f *Fleet) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	soon := true // the timer ends within retryTime
+	soon := true // the timer fires within retryTime
 	for {
 		select {
 		case <-ctx.Done():
@@ -82,8 +82,8 @@ func (f *Fleet) Run(ctx context.Context) error {
 	}
 }
 
-// Sync asks every machine for its state and its sandboxes. The error names the
-// machines that did not answer; the others are up to date all the same.
+// Sync asks every machine for its state and its sandboxes. The error names the machines
+// that did not answer; the others are still updated.
 func (f *Fleet) Sync(ctx context.Context) error {
 	f.syncing.Lock()
 	defer f.syncing.Unlock()
@@ -111,11 +111,12 @@ func (f *Fleet) syncMember(asker context.Context, m *member) error {
 	if err == nil {
 		err = f.relist(ctx, m)
 	}
-	if asker.Err() != nil { // says nothing about the machine
+	if asker.Err() != nil { // the caller gave up, which is not the machine's fault
 		return asker.Err()
 	}
 	if changed := m.update(info, err); changed {
-		f.log.Info("machine changed", "node", m.view().Info.ID, "status", m.view().Info.Status, "error", err)
+		f.log.Info("a machine's status changed",
+			"node", m.view().Info.ID, "status", m.view().Info.Status, "error", err)
 	}
 	if err != nil {
 		return fmt.Errorf("machine %s: %w", m.view().Info.ID, err)
@@ -125,8 +126,8 @@ func (f *Fleet) syncMember(asker context.Context, m *member) error {
 	return nil
 }
 
-// relist replaces what is known of a machine's sandboxes. What was placed there
-// while the list was on its way stays.
+// relist replaces the remembered sandboxes of a machine by its own list. Sandboxes that
+// were placed there after the list was requested are kept.
 func (f *Fleet) relist(ctx context.Context, m *member) error {
 	asked := f.sandboxes.mark()
 	list, err := m.node.List(ctx)
@@ -137,8 +138,8 @@ func (f *Fleet) relist(ctx context.Context, m *member) error {
 	return nil
 }
 
-// announce reports builds that are new on a machine. A failed report is repeated
-// at the next sync.
+// announce passes builds that are new on a machine to OnBuild. If that fails, it is tried
+// again at the next sync.
 func (f *Fleet) announce(ctx context.Context, m *member, builds []shoal.Build) {
 	if f.onBuild == nil {
 		return
@@ -148,29 +149,31 @@ func (f *Fleet) announce(ctx context.Context, m *member, builds []shoal.Build) {
 			continue
 		}
 		if err := f.onBuild(ctx, b); err != nil {
-			f.log.Error("a machine's build was not registered", "build", b.ID, "template", b.TemplateID, "error", err)
+			f.log.Error("could not register a machine's build",
+				"build", b.ID, "template", b.TemplateID, "error", err)
 			continue
 		}
 		m.announced[b.ID] = b.CreatedAt
 	}
 }
 
-// lose notes that a machine may or may not have made a sandbox that nobody will ask for.
+// lose records a sandbox that the machine may have created although the call failed, so
+// that the next sync kills it.
 func (f *Fleet) lose(m *member, sandboxID string) {
 	m.addLost(sandboxID)
 	select {
 	case f.hurry <- struct{}{}:
-	default: // somebody has asked already
+	default: // a sync is already requested
 	}
 }
 
-// killLost ends sandboxes whose start or fork failed without an answer, so that the
-// machine may or may not have made them.
+// killLost kills the sandboxes recorded by lose: their start or fork failed without an
+// answer, so they may exist on the machine.
 func (f *Fleet) killLost(ctx context.Context, m *member) {
 	for _, id := range m.takeLost() {
 		err := m.node.Kill(ctx, id, shoal.KillOrphaned)
 		if err != nil && !shoal.ErrSandboxNotFound.Matches(err) {
-			f.log.Warn("an orphaned sandbox could not be ended", "sandbox", id, "error", err)
+			f.log.Warn("could not kill an orphaned sandbox", "sandbox", id, "error", err)
 			f.lose(m, id)
 			continue
 		}

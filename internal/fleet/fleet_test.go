@@ -105,7 +105,7 @@ func TestPlaceErrors(t *testing.T) {
 			if c.cause != "" && (e.Err == nil || !strings.Contains(e.Err.Error(), c.cause)) {
 				t.Errorf("cause %v does not name %q", e.Err, c.cause)
 			}
-			// The failure gave the place back.
+			// The failed start must not count against the limit.
 			if _, again := f.Place(t.Context(), spec("team"), 1); shoal.ErrConcurrencyLimit.Matches(again) {
 				t.Error("the failed start still counts")
 			}
@@ -162,7 +162,7 @@ func TestPlacePrefersTheLeastLoaded(t *testing.T) {
 	}
 }
 
-// TestPlaceLearnsOfABuild: what is known of a machine may be older than its builds.
+// TestPlaceLearnsOfABuild: a machine may have got a build since the last sync.
 func TestPlaceLearnsOfABuild(t *testing.T) {
 	n := fleettest.New("n1")
 	f := newFleet(t, n)
@@ -267,8 +267,8 @@ func TestListRemembersASilentMachine(t *testing.T) {
 	}
 }
 
-// endsLost makes sandboxes exist of which the fleet got no answer, and looks whether it
-// ends them.
+// endsLost creates sandboxes whose start the fleet got no answer to, and checks that the
+// fleet kills them.
 func endsLost(t *testing.T, f *Fleet, n *fleettest.Node, specs ...shoal.Spec) {
 	t.Helper()
 	for _, s := range specs {
@@ -284,7 +284,7 @@ func endsLost(t *testing.T, f *Fleet, n *fleettest.Node, specs ...shoal.Spec) {
 	}
 }
 
-// TestUnansweredStartIsKilled: a start whose answer was lost may have happened.
+// TestUnansweredStartIsKilled: a start may have succeeded although its answer was lost.
 func TestUnansweredStartIsKilled(t *testing.T) {
 	n := fleettest.New("n1", build)
 	f := newFleet(t, n)
@@ -296,7 +296,7 @@ func TestUnansweredStartIsKilled(t *testing.T) {
 	endsLost(t, f, n, s)
 }
 
-// TestLostIsKilledSoon: nobody waits for the next regular sync with it.
+// TestLostIsKilledSoon: the fleet kills a lost sandbox before the next regular sync.
 func TestLostIsKilledSoon(t *testing.T) {
 	n := fleettest.New("n1", build)
 	first := make(chan struct{})
@@ -323,7 +323,7 @@ func TestLostIsKilledSoon(t *testing.T) {
 	}
 }
 
-// TestUnansweredForkIsKilled: and so may each of a fork's copies.
+// TestUnansweredForkIsKilled: so may the copies of a fork whose answer was lost.
 func TestUnansweredForkIsKilled(t *testing.T) {
 	n := fleettest.New("n1", build)
 	f := newFleet(t, n)
@@ -341,7 +341,7 @@ func TestUnansweredForkIsKilled(t *testing.T) {
 	}
 }
 
-// TestAbandonedStartIsKilled: nobody waits for the answer of a start any more.
+// TestAbandonedStartIsKilled: the caller gave up before the start was answered.
 func TestAbandonedStartIsKilled(t *testing.T) {
 	n := fleettest.New("n1", build)
 	f := newFleet(t, n)

@@ -6,9 +6,10 @@ import (
 	"shoal/internal/shoal"
 )
 
-// Resume brings a paused sandbox back on its machine. It takes one of the team's
-// places, as Place does.
-func (f *Fleet) Resume(ctx context.Context, node shoal.Node, sb shoal.Sandbox, opts shoal.ResumeOptions, limit int) (shoal.Sandbox, error) {
+// Resume resumes a paused sandbox on its machine. It counts against the team's limit, as
+// with Place.
+func (f *Fleet) Resume(ctx context.Context, node shoal.Node, sb shoal.Sandbox,
+	opts shoal.ResumeOptions, limit int) (shoal.Sandbox, error) {
 	p := place{sb.TeamID, sb.SandboxID}
 	if err := f.reserve(ctx, p, limit); err != nil {
 		return shoal.Sandbox{}, err
@@ -22,7 +23,7 @@ func (f *Fleet) Resume(ctx context.Context, node shoal.Node, sb shoal.Sandbox, o
 	return sb, nil
 }
 
-// Pause keeps a sandbox; its place is free from then on.
+// Pause pauses a sandbox. It no longer counts against the team's limit.
 func (f *Fleet) Pause(ctx context.Context, node shoal.Node, sb shoal.Sandbox, memory bool) error {
 	if err := node.Pause(ctx, sb.SandboxID, memory); err != nil {
 		return err
@@ -32,9 +33,10 @@ func (f *Fleet) Pause(ctx context.Context, node shoal.Node, sb shoal.Sandbox, me
 	return nil
 }
 
-// Fork starts copies of a sandbox on its machine, one per specification, as far
-// as the team has places; the results are in the order of the specifications.
-func (f *Fleet) Fork(ctx context.Context, node shoal.Node, sandboxID string, specs []shoal.Spec, limit int) ([]shoal.ForkResult, error) {
+// Fork starts copies of a sandbox on its machine, one per specification, up to the team's
+// limit. The results are in the order of the specifications.
+func (f *Fleet) Fork(ctx context.Context, node shoal.Node, sandboxID string, specs []shoal.Spec,
+	limit int) ([]shoal.ForkResult, error) {
 	results := make([]shoal.ForkResult, len(specs))
 	admitted := 0
 	for i, spec := range specs {
@@ -70,14 +72,14 @@ func (f *Fleet) Fork(ctx context.Context, node shoal.Node, sandboxID string, spe
 	return results, nil
 }
 
-// noteOn keeps a sandbox as its machine has just described it.
+// noteOn stores a sandbox as its machine has just described it.
 func (f *Fleet) noteOn(node shoal.Node, sb shoal.Sandbox) {
 	if m := f.memberOf(node); m != nil {
 		f.sandboxes.note(sb, m)
 	}
 }
 
-// memberOf finds a machine; nil if it is none of the fleet's.
+// memberOf returns the member for a node, or nil if the node is not in the fleet.
 func (f *Fleet) memberOf(node shoal.Node) *member {
 	for _, m := range f.members {
 		if m.node == node {

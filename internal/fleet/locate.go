@@ -10,9 +10,9 @@ import (
 	"shoal/internal/shoal"
 )
 
-// Locate finds a sandbox and its machine by asking the machines, the one that
-// should have it first. Unknown is ErrSandboxNotFound; if a machine that might
-// have it does not answer, it is ErrNodeUnreachable, which promises nothing.
+// Locate finds a sandbox and its machine. It asks the machine that should have it first,
+// then all of them. The error is ErrSandboxNotFound if no machine has it, and
+// ErrNodeUnreachable if a machine that might have it does not answer.
 func (f *Fleet) Locate(ctx context.Context, sandboxID string) (shoal.Node, shoal.Sandbox, error) {
 	if m, ok := f.sandboxes.find(sandboxID); ok {
 		sb, err := m.node.Get(ctx, sandboxID)
@@ -55,8 +55,8 @@ func (f *Fleet) search(ctx context.Context, sandboxID string) (shoal.Node, shoal
 	return nil, shoal.Sandbox{}, shoal.NotFound(sandboxID)
 }
 
-// List returns the sandboxes of all machines. A machine that does not answer
-// contributes what was last known of it, so that its sandboxes do not seem dead.
+// List returns the sandboxes of all machines. For a machine that does not answer, it
+// returns the sandboxes last known there, so that they do not seem to have ended.
 func (f *Fleet) List(ctx context.Context) ([]shoal.Sandbox, error) {
 	var mu sync.Mutex
 	var all []shoal.Sandbox
@@ -67,7 +67,7 @@ func (f *Fleet) List(ctx context.Context) ([]shoal.Sandbox, error) {
 			defer cancel()
 			list, err := m.node.List(ctx)
 			if err != nil {
-				f.log.Warn("listing from memory, because a machine does not answer",
+				f.log.Warn("a machine does not answer; listing the sandboxes last known there",
 					"node", m.view().Info.ID, "request", shoal.RequestID(ctx), "error", err)
 				list = f.sandboxes.of(m)
 			}
@@ -81,6 +81,6 @@ func (f *Fleet) List(ctx context.Context) ([]shoal.Sandbox, error) {
 	return all, ctx.Err()
 }
 
-// Forget drops a sandbox that was killed, so that its place counts as free at
-// once.
+// Forget drops a sandbox that was killed, so that it no longer counts against its team's
+// limit.
 func (f *Fleet) Forget(sandboxID string) { f.sandboxes.forget(sandboxID) }

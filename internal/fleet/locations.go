@@ -7,29 +7,29 @@ import (
 	"shoal/internal/shoal"
 )
 
-// locations remembers which sandbox is where, and counts each team's sandboxes
-// together with those that are being started.
+// locations remembers which machine each sandbox is on, and counts each team's sandboxes,
+// including those that are being started.
 type locations struct {
 	mu       sync.Mutex // guards the rest; nothing is locked while it is held
 	clock    uint64     // counts changes
 	entries  map[string]entry
-	starting map[place]int // reservations; starts of the same sandbox share a place
+	starting map[place]int // reservations; concurrent starts of one sandbox share a place
 }
 
-// place is one of a team's places.
+// place is a sandbox's share of its team's limit of concurrent sandboxes.
 type place struct{ teamID, sandboxID string }
 
 type entry struct {
 	sandbox shoal.Sandbox
 	on      *member
-	at      uint64 // the clock when it was entered
+	at      uint64 // the clock when the entry was made
 }
 
 func newLocations() *locations {
 	return &locations{entries: map[string]entry{}, starting: map[place]int{}}
 }
 
-// mark returns the present moment for replace.
+// mark advances the clock and returns it, for a later replace.
 func (l *locations) mark() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -37,8 +37,8 @@ func (l *locations) mark() uint64 {
 	return l.clock
 }
 
-// replace takes a machine's list that was asked for at the given mark. Entries
-// made since then are newer than the list.
+// replace replaces a machine's entries by its list, which was requested at the given mark.
+// Entries made since then are newer than the list and are kept.
 func (l *locations) replace(on *member, list []shoal.Sandbox, asked uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -54,8 +54,8 @@ func (l *locations) replace(on *member, list []shoal.Sandbox, asked uint64) {
 	}
 }
 
-// reserve takes one of a team's places; false if all are taken. It is followed
-// by either settle or release.
+// reserve takes one of a team's places, or returns false if all are taken. The caller
+// must call either settle or release afterwards.
 func (l *locations) reserve(p place, limit int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -66,7 +66,7 @@ func (l *locations) reserve(p place, limit int) bool {
 	return true
 }
 
-// taken counts the team's places that other sandboxes have.
+// taken counts the team's places that are taken by other sandboxes.
 func (l *locations) taken(p place) int {
 	n := 0
 	for other := range l.starting {
@@ -89,7 +89,7 @@ func (l *locations) release(p place) {
 	l.unreserve(p)
 }
 
-// settle turns a reservation into a sandbox.
+// settle replaces a reservation by the sandbox that was started.
 func (l *locations) settle(sb shoal.Sandbox, on *member) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -104,7 +104,7 @@ func (l *locations) unreserve(p place) {
 	}
 }
 
-// note keeps a sandbox as a machine has just described it.
+// note stores a sandbox as a machine has just described it.
 func (l *locations) note(sb shoal.Sandbox, on *member) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -126,8 +126,8 @@ func (l *locations) find(sandboxID string) (*member, bool) {
 	return e.on, ok
 }
 
-// of returns what is remembered of a machine's sandboxes, without those whose
-// time is over; a paused one has no end.
+// of returns the remembered sandboxes of a machine, without running ones whose end time
+// has passed.
 func (l *locations) of(on *member) []shoal.Sandbox {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -141,7 +141,7 @@ func (l *locations) of(on *member) []shoal.Sandbox {
 	return list
 }
 
-// allocated is the sum of the CPUs of a machine's sandboxes.
+// allocated returns the sum of the CPUs of a machine's running sandboxes.
 func (l *locations) allocated(on *member) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -9,9 +9,10 @@ import (
 	"shoal/internal/shoal"
 )
 
-// Logs returns a part of the log of a team's sandbox. One that has ended is on the
-// machine that it was last on, which nobody remembers, so all are asked.
-func (f *Fleet) Logs(ctx context.Context, sandboxID, teamID string, q shoal.LogQuery) ([]shoal.LogEntry, error) {
+// Logs returns part of the log of a team's sandbox. If the sandbox has ended, nobody
+// remembers which machine it was on, so all machines are asked.
+func (f *Fleet) Logs(ctx context.Context, sandboxID, teamID string,
+	q shoal.LogQuery) ([]shoal.LogEntry, error) {
 	asked := f.members
 	if m, ok := f.sandboxes.find(sandboxID); ok {
 		asked = []*member{m}

@@ -7,7 +7,7 @@ import (
 	"shoal/internal/shoal"
 )
 
-// View is what is known of a machine.
+// View is what the fleet knows about a machine.
 type View struct {
 	Info shoal.NodeInfo
 	// Connected means that the machine answered the last time it was asked.
@@ -17,7 +17,7 @@ type View struct {
 	Sandboxes []shoal.Sandbox
 }
 
-// member is one machine with the last that was heard of it.
+// member is one machine with its last known state.
 type member struct {
 	node      shoal.Node
 	announced map[string]time.Time // builds reported to OnBuild; guarded by Fleet.syncing
@@ -35,8 +35,8 @@ func newMember(node shoal.Node, name string) *member {
 		info: shoal.NodeInfo{ID: name, Status: shoal.NodeUnhealthy}}
 }
 
-// update takes an answer of the machine, or the error in its place, and reports
-// whether its status changed.
+// update stores the machine's answer, or marks it unhealthy if err is not nil. It reports
+// whether the status changed.
 func (m *member) update(info shoal.NodeInfo, err error) (changed bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -60,7 +60,7 @@ func (m *member) view() View {
 	return View{Info: m.info, Connected: m.connected, Since: m.since}
 }
 
-// disconnect notes that the machine did not answer, before the next sync does.
+// disconnect marks the machine as not answering without waiting for the next sync.
 func (m *member) disconnect(err error) { m.update(shoal.NodeInfo{}, err) }
 
 // begin reserves CPUs for a placement; end gives them back.
@@ -72,7 +72,7 @@ func (m *member) begin(cpus int) {
 
 func (m *member) end(cpus int) { m.begin(-cpus) }
 
-// canStart reports whether the machine takes new sandboxes of a build.
+// canStart reports whether the machine takes new sandboxes and whether it has the build.
 func (m *member) canStart(buildID string) (ready, compatible bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -82,9 +82,9 @@ func (m *member) canStart(buildID string) (ready, compatible bool) {
 	return m.connected && m.info.Status == shoal.NodeReady, compatible
 }
 
-// load is the share of the machine that is promised, were a sandbox of this many
-// CPUs added; 1 is full. CPUs are promised several times over because guests
-// idle most of the time (api.md §6.2).
+// load returns the share of the machine's CPUs that would be allocated if a sandbox with
+// this many CPUs were added; 1 is full. CPUs are overcommitted because guests are idle
+// most of the time (api.md §6.2).
 func (m *member) load(allocated, cpus int) float64 {
 	const overcommit = 4
 	m.mu.Lock()

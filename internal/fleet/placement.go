@@ -10,13 +10,13 @@ import (
 )
 
 const (
-	sampleSize  = 3 // machines that are compared for one placement
-	maxAttempts = 3 // machines on which a start may fail
+	sampleSize  = 3 // how many machines are compared for one placement
+	maxAttempts = 3 // how many starts may fail before a placement does
 )
 
-// Place starts a sandbox on the least loaded of a few random machines and
-// returns when its daemon answers. limit is how many sandboxes the team may have
-// at once; starts in flight count. Its errors are those of api.md §3.1.
+// Place starts a sandbox on the least loaded of a few random machines and returns when
+// its daemon answers. limit is how many sandboxes the team may have at once, including
+// those being started. The errors are those of api.md §3.1.
 func (f *Fleet) Place(ctx context.Context, spec shoal.Spec, limit int) (shoal.Sandbox, error) {
 	p := place{spec.TeamID, spec.SandboxID}
 	if err := f.reserve(ctx, p, limit); err != nil {
@@ -31,8 +31,8 @@ func (f *Fleet) Place(ctx context.Context, spec shoal.Spec, limit int) (shoal.Sa
 	return sb, nil
 }
 
-// reserve asks the machines again before it refuses: sandboxes may have ended
-// since the last sync.
+// reserve takes one of the team's places. It syncs before it refuses, because sandboxes
+// may have ended since the last sync.
 func (f *Fleet) reserve(ctx context.Context, p place, limit int) error {
 	if f.sandboxes.reserve(p, limit) {
 		return nil
@@ -48,10 +48,10 @@ func (f *Fleet) reserve(ctx context.Context, p place, limit int) error {
 type placement struct {
 	spec     shoal.Spec
 	tried    map[*member]bool
-	attempts int     // failed starts; refusals for lack of room do not count
-	refused  []error // lack of room
+	attempts int     // failed starts, not counting those refused for lack of capacity
+	refused  []error // of machines without capacity
 	failed   []error
-	missing  []error // the build is not there
+	missing  []error // of machines without the build
 }
 
 func (f *Fleet) start(ctx context.Context, spec shoal.Spec) (shoal.Sandbox, *member, error) {
@@ -78,8 +78,8 @@ func (f *Fleet) start(ctx context.Context, spec shoal.Spec) (shoal.Sandbox, *mem
 	return shoal.Sandbox{}, nil, p.verdict()
 }
 
-// judge files a failed start, or returns the error that no other machine can
-// mend.
+// judge records a failed start. It returns an error if trying another machine would not
+// help.
 func (p *placement) judge(ctx context.Context, m *member, err error) error {
 	known := shoal.AsError(err)
 	err = fmt.Errorf("machine %s: %w", m.view().Info.ID, err)
@@ -104,12 +104,12 @@ func (p *placement) judge(ctx context.Context, m *member, err error) error {
 	return nil
 }
 
-// unanswered tells whether what failed may have happened on the machine nevertheless.
+// unanswered reports whether a failed call may have succeeded on the machine.
 func unanswered(ctx context.Context, err error) bool {
 	return ctx.Err() != nil || shoal.ErrNodeUnreachable.Matches(err)
 }
 
-// verdict explains why no machine was left to try.
+// verdict returns the error of a placement that has no machine left to try.
 func (p *placement) verdict() error {
 	switch {
 	case p.attempts > 0:
@@ -121,13 +121,13 @@ func (p *placement) verdict() error {
 	}
 }
 
-// pick chooses an untried machine. If none seems able, the machines are asked
-// once more, because what is known of them may be old.
+// pick chooses an untried machine, or nil. If no machine seems able at first, it syncs
+// once, because the known state may be outdated.
 func (f *Fleet) pick(ctx context.Context, p *placement) *member {
 	if m := f.best(p); m != nil || len(p.tried) > 0 {
 		return m
 	}
-	_ = f.Sync(ctx) // a machine that does not answer is not able; explain says so
+	_ = f.Sync(ctx) // explain reports the machines that do not answer
 	m := f.best(p)
 	if m == nil {
 		f.explain(p)
@@ -135,7 +135,7 @@ func (f *Fleet) pick(ctx context.Context, p *placement) *member {
 	return m
 }
 
-// best takes the least loaded of a random sample of the able machines.
+// best returns the least loaded machine of a random sample of the able ones.
 func (f *Fleet) best(p *placement) *member {
 	var able []*member
 	for _, m := range f.members {
@@ -154,7 +154,7 @@ func (f *Fleet) best(p *placement) *member {
 	return best
 }
 
-// explain files why each machine is out of the question from the start.
+// explain records why each machine cannot be tried.
 func (f *Fleet) explain(p *placement) {
 	if len(f.members) == 0 {
 		p.missing = append(p.missing, errors.New("no machine is configured"))

@@ -12,8 +12,8 @@ import (
 	"shoal/internal/shoal"
 )
 
-// Router resolves traffic to the proxies of the machines, where the sandboxes'
-// own rules are applied.
+// Router sends traffic to the proxies on the machines, which apply the sandboxes' access
+// rules.
 type Router struct {
 	fleet   *Fleet
 	proxies map[shoal.Node]string // host:port of the proxy on each machine
@@ -21,9 +21,9 @@ type Router struct {
 
 var _ proxy.Resolver = (*Router)(nil)
 
-// NewRouter routes to the machines of f. addresses are their RPC addresses, in the
-// order of the fleet's nodes; each machine's proxy is at the same host and the
-// given port.
+// NewRouter returns a router to the machines of f. addresses are their RPC addresses in
+// the order of the fleet's nodes. Each machine's proxy is at the same host and the given
+// port.
 func NewRouter(f *Fleet, addresses []string, proxyPort string) (*Router, error) {
 	r := &Router{fleet: f, proxies: map[shoal.Node]string{}}
 	for i, m := range f.members {
@@ -52,7 +52,7 @@ func (r *Router) Resolve(ctx context.Context, req proxy.Request) (proxy.Target, 
 	return proxy.Target{Node: r.proxies[node]}, nil
 }
 
-// ResolveSigned finds the sandbox whose token made a file URL's signature.
+// ResolveSigned finds the sandbox whose token signed a file URL.
 func (r *Router) ResolveSigned(ctx context.Context, method string, query url.Values) (string, error) {
 	list, err := r.fleet.List(ctx)
 	if err != nil {

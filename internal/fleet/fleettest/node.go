@@ -1,5 +1,5 @@
-// Package fleettest has a machine in memory for tests of what stands above the
-// machines: nothing runs on it, but its answers are a machine's.
+// Package fleettest provides an in-memory machine for tests of the layers above the
+// machines. No guest runs on it, but it answers as a real machine does.
 package fleettest
 
 import (
@@ -36,27 +36,28 @@ func New(id string, builds ...shoal.Build) *Node {
 		info: shoal.NodeInfo{ID: id, Version: "test", Status: shoal.NodeReady, CPUCount: 4,
 			MemoryTotal: 8 << 30, Builds: builds},
 		sandboxes: map[string]shoal.Sandbox{}, specs: map[string]shoal.Spec{},
-		metrics: map[string][]shoal.Metrics{}, logs: map[string][]shoal.LogEntry{}, networks: map[string]shoal.Network{}, kills: map[string]shoal.KillReason{},
+		metrics: map[string][]shoal.Metrics{}, logs: map[string][]shoal.LogEntry{},
+		networks: map[string]shoal.Network{}, kills: map[string]shoal.KillReason{},
 		diskOnly: map[string]bool{},
 	}
 }
 
-// OnCreate is called by each Create before the sandbox exists; its error is
-// Create's.
+// OnCreate sets a function that each Create calls before the sandbox exists. If it fails,
+// Create returns its error.
 func (n *Node) OnCreate(fn func(context.Context, shoal.Spec) error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.onCreate = fn
 }
 
-// OnDeadline is called by each SetDeadline before it looks at the sandbox.
+// OnDeadline sets a function that each SetDeadline calls first.
 func (n *Node) OnDeadline(fn func(sandboxID string)) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.onDeadline = fn
 }
 
-// SetDown makes every call fail with err, until it is nil.
+// SetDown makes every call fail with err; nil ends that.
 func (n *Node) SetDown(err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -70,7 +71,7 @@ func (n *Node) Change(fn func(*shoal.NodeInfo)) {
 	fn(&n.info)
 }
 
-// Put makes a sandbox exist as it is given.
+// Put adds or replaces a sandbox.
 func (n *Node) Put(sb shoal.Sandbox) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -78,7 +79,7 @@ func (n *Node) Put(sb shoal.Sandbox) {
 	n.sandboxes[sb.SandboxID] = sb
 }
 
-// Drop makes a sandbox vanish as if its time were over.
+// Drop removes a sandbox as if it had timed out.
 func (n *Node) Drop(sandboxID string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -169,7 +170,7 @@ func (n *Node) List(context.Context) ([]shoal.Sandbox, error) {
 	return slices.Collect(maps.Values(n.sandboxes)), n.down
 }
 
-// Kill ends a sandbox; one that is being killed already is unknown to it.
+// Kill ends a sandbox. One that is already being killed is ErrSandboxNotFound.
 func (n *Node) Kill(_ context.Context, sandboxID string, reason shoal.KillReason) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -253,7 +254,7 @@ func (n *Node) Pause(_ context.Context, sandboxID string, memory bool) error {
 	return nil
 }
 
-// DiskOnly tells whether the last pause of a sandbox was without its memory.
+// DiskOnly reports whether the last pause of a sandbox left out its memory.
 func (n *Node) DiskOnly(sandboxID string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -296,13 +297,15 @@ func (n *Node) Snapshot(_ context.Context, sandboxID string, into shoal.Snapshot
 		return shoal.Build{}, shoal.ErrSandboxState.New("Sandbox '%s' cannot be snapshotted while in '%s' state", sandboxID, sb.State)
 	}
 	now := time.Now().UTC()
-	b := shoal.Build{ID: into.BuildID, TemplateID: into.TemplateID, Status: shoal.BuildReady, Snapshot: true, SandboxID: sandboxID, Resources: sb.Resources,
-		EnvdVersion: sb.EnvdVersion, DefaultUser: sb.DefaultUser, DefaultWorkdir: sb.DefaultWorkdir, CreatedAt: now, UpdatedAt: now, FinishedAt: now}
+	b := shoal.Build{ID: into.BuildID, TemplateID: into.TemplateID, Status: shoal.BuildReady,
+		Snapshot: true, SandboxID: sandboxID, Resources: sb.Resources, EnvdVersion: sb.EnvdVersion,
+		DefaultUser: sb.DefaultUser, DefaultWorkdir: sb.DefaultWorkdir,
+		CreatedAt: now, UpdatedAt: now, FinishedAt: now}
 	n.info.Builds = append(slices.Clone(n.info.Builds), b)
 	return b, nil
 }
 
-// Fork makes running sandboxes; OnCreate's error is that copy's.
+// Fork creates running sandboxes. If OnCreate fails for one, only that copy fails.
 func (n *Node) Fork(ctx context.Context, sandboxID string, specs []shoal.Spec) ([]shoal.ForkResult, error) {
 	sb, err := n.Get(ctx, sandboxID)
 	switch {
@@ -324,16 +327,20 @@ func (n *Node) Fork(ctx context.Context, sandboxID string, specs []shoal.Spec) (
 func (n *Node) RemoveBuild(_ context.Context, buildID string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.info.Builds = slices.DeleteFunc(slices.Clone(n.info.Builds), func(b shoal.Build) bool { return b.ID == buildID })
+	n.info.Builds = slices.DeleteFunc(slices.Clone(n.info.Builds), func(b shoal.Build) bool {
+		return b.ID == buildID
+	})
 	return n.down
 }
 
-// Collect removes builds that are not known.
+// Collect removes snapshot builds that are not in known.
 func (n *Node) Collect(_ context.Context, known []string) (shoal.Collected, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	before := len(n.info.Builds)
-	n.info.Builds = slices.DeleteFunc(slices.Clone(n.info.Builds), func(b shoal.Build) bool { return b.Snapshot && !slices.Contains(known, b.ID) })
+	n.info.Builds = slices.DeleteFunc(slices.Clone(n.info.Builds), func(b shoal.Build) bool {
+		return b.Snapshot && !slices.Contains(known, b.ID)
+	})
 	return shoal.Collected{Builds: before - len(n.info.Builds)}, n.down
 }
 
@@ -353,7 +360,7 @@ func (n *Node) Metrics(_ context.Context, sandboxID string, from, to time.Time) 
 	return list, nil
 }
 
-// Logs returns what PutLog set, by time and level alone.
+// Logs returns the lines that PutLog set, filtered by time and level only.
 func (n *Node) Logs(_ context.Context, sandboxID, teamID string, q shoal.LogQuery) ([]shoal.LogEntry, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -16,14 +16,14 @@ const (
 	maxMessage = 32 << 10  // bytes
 )
 
-// The keys of a line that have a meaning (api.md §3.14). The node writes the last
-// three itself: a guest must not speak for another one.
+// The keys of a line that have a meaning (api.md §3.14). The node sets the last three
+// itself, so that a guest cannot write lines in another's name.
 const (
 	keyTime     = "timestamp"
 	keyLevel    = "level"
 	keyMessage  = "message"
 	keyCategory = "category"
-	keyLogger   = "logger" // which part of the sandbox speaks
+	keyLogger   = "logger" // the part of the sandbox that wrote the line
 	keySandbox  = "instanceID"
 	keyTemplate = "envID"
 	keyTeam     = "teamID"
@@ -47,8 +47,9 @@ func decode(from Source, body []byte, now time.Time) []shoal.LogEntry {
 	return list
 }
 
-// compose makes a line of the node's own.
-func compose(from Source, level shoal.LogLevel, message string, fields map[string]any, now time.Time) shoal.LogEntry {
+// compose makes a line that the node itself writes.
+func compose(from Source, level shoal.LogLevel, message string, fields map[string]any,
+	now time.Time) shoal.LogEntry {
 	doc := map[string]any{keyLogger: "orchestrator", keyLevel: string(level), keyMessage: message}
 	for key, value := range fields {
 		doc[key] = value
@@ -56,11 +57,11 @@ func compose(from Source, level shoal.LogLevel, message string, fields map[strin
 	return entryOf(from, doc, now)
 }
 
-// entryOf gives a document what every line has, and drops what is nested in it.
+// entryOf adds the keys that every line has to a document, and drops nested values.
 func entryOf(from Source, doc map[string]any, now time.Time) shoal.LogEntry {
 	e := shoal.LogEntry{Time: now.UTC(), Level: shoal.LogInfo}
 	if text, ok := doc[keyTime].(string); ok {
-		// A guest's clock may be wrong: nothing is from the future.
+		// A guest's clock may be wrong. Times in the future are ignored.
 		if t, err := time.Parse(time.RFC3339Nano, text); err == nil && t.Before(now) {
 			e.Time = t.UTC()
 		}
@@ -76,7 +77,7 @@ func entryOf(from Source, doc map[string]any, now time.Time) shoal.LogEntry {
 		e.Message = strings.ToValidUTF8(e.Message[:maxMessage], "") + " [cut]"
 	}
 	if _, ok := doc[keyLogger].(string); !ok {
-		doc[keyLogger] = "sandbox" // the command line wants one
+		doc[keyLogger] = "sandbox" // E2B's command line expects the key
 	}
 	for key, value := range doc {
 		if _, ok := flat(value); !ok {
@@ -90,7 +91,7 @@ func entryOf(from Source, doc map[string]any, now time.Time) shoal.LogEntry {
 	return e
 }
 
-// flat is a value that is not nested, as text.
+// flat returns a value that is not nested as text.
 func flat(value any) (string, bool) {
 	switch v := value.(type) {
 	case string:
@@ -105,7 +106,7 @@ func flat(value any) (string, bool) {
 	return "", false
 }
 
-// fieldsOf is what a line says besides its time, level and message.
+// fieldsOf returns a line's fields other than its time, level and message.
 func fieldsOf(line string) map[string]string {
 	var doc map[string]any
 	_ = json.Unmarshal([]byte(line), &doc) // it was made by entryOf

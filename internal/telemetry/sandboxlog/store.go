@@ -1,6 +1,6 @@
-// Package sandboxlog keeps the logs of one machine's sandboxes: what their daemons
-// report, and what the machine did with them. Logs are a help, not a truth: a database
-// that cannot be used is put aside, and lines that are too many are dropped.
+// Package sandboxlog stores the logs of one machine's sandboxes: what their daemons
+// report, and what the machine did to them. Logs are not essential: an unusable database
+// is replaced by an empty one, and excess lines are dropped.
 package sandboxlog
 
 import (
@@ -24,13 +24,13 @@ const (
 	// A sandbox may write lineBurst bytes at once and lineRate bytes a second.
 	lineBurst = 4 << 20
 	lineRate  = 4 << 10
-	// maxSize bounds the database, in bytes; the oldest lines make room.
+	// maxSize bounds the database, in bytes; the oldest lines are dropped first.
 	maxSize    = 1 << 30
 	tidyPeriod = 10 * time.Minute
 	maxLimiter = 10_000 // sandboxes whose rates are remembered
 )
 
-// schemaVersion is raised with every change of the tables; logs of an older one are
+// schemaVersion is incremented whenever the tables change. Logs of other versions are
 // dropped.
 const (
 	schemaVersion = 1
@@ -48,36 +48,36 @@ CREATE INDEX lines_by_age ON lines (at);
 PRAGMA user_version = 1;`
 )
 
-// Store is safe for concurrent use.
+// Store is the database of logs. It is safe for concurrent use.
 type Store struct {
 	db    *sql.DB
 	log   *slog.Logger
-	notes sync.WaitGroup // those on their way
+	notes sync.WaitGroup // counts the goroutines started by Note
 
 	mu     sync.Mutex // guards limits
 	limits map[string]*rate.Limiter
 }
 
-// Source is the sandbox whose lines are kept.
+// Source is the sandbox that lines come from.
 type Source struct {
 	SandboxID  string
 	TeamID     string
 	TemplateID string
-	// Since is when it was made. Older lines are another's: of the sandbox that it was
-	// copied from.
+	// Since is when the sandbox was created. Older lines come from the sandbox that it
+	// was copied from, and are dropped.
 	Since time.Time
 }
 
-// ErrTooMuch means that a sandbox logs faster than is kept.
+// ErrTooMuch means that a sandbox exceeds the rate at which it may log.
 var ErrTooMuch = errors.New("the sandbox logs too much")
 
-// Open opens or makes the database.
+// Open opens or creates the database.
 func Open(ctx context.Context, path string, log *slog.Logger) (*Store, error) {
 	s, err := open(ctx, path, log)
 	if err == nil {
 		return s, nil
 	}
-	log.Warn("the sandboxes' logs cannot be read; new ones are begun", "file", path, "error", err)
+	log.Warn("cannot open the database of sandbox logs; starting with an empty one", "file", path, "error", err)
 	for _, suffix := range []string{"", "-wal", "-shm"} {
 		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, fmt.Errorf("remove the unreadable logs: %w", err)
@@ -87,13 +87,14 @@ func Open(ctx context.Context, path string, log *slog.Logger) (*Store, error) {
 }
 
 func open(ctx context.Context, path string, log *slog.Logger) (*Store, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) // its owner alone reads it
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) // readable by its owner only
 	if err != nil {
 		return nil, fmt.Errorf("open the sandboxes' logs: %w", err)
 	}
 	f.Close()
-	// A power cut may cost the last lines, but no line waits for the disk.
-	options := url.Values{"_pragma": {"journal_mode(WAL)", "synchronous(OFF)", "busy_timeout(5000)"}, "_txlock": {"immediate"}}
+	// Writes do not wait for the disk, so a power failure may lose the last lines.
+	options := url.Values{"_txlock": {"immediate"},
+		"_pragma": {"journal_mode(WAL)", "synchronous(OFF)", "busy_timeout(5000)"}}
 	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+options.Encode())
 	if err != nil {
 		return nil, fmt.Errorf("open the sandboxes' logs: %w", err)
@@ -122,19 +123,19 @@ func (s *Store) prepare(ctx context.Context) error {
 	return err
 }
 
-// Close keeps the last notes. It must come after the end of Run.
+// Close waits until the last notes are stored. Run must have ended.
 func (s *Store) Close() error {
 	s.notes.Wait()
 	return s.db.Close()
 }
 
-// Run removes what is too old or too much until ctx ends.
+// Run removes lines that are too old or exceed maxSize, until ctx ends.
 func (s *Store) Run(ctx context.Context) error {
 	tick := time.NewTicker(tidyPeriod)
 	defer tick.Stop()
 	for {
 		if err := s.tidy(ctx, time.Now(), maxSize); err != nil && ctx.Err() == nil {
-			s.log.Warn("old lines of sandboxes' logs are left", "error", err)
+			s.log.Warn("could not remove old lines of sandbox logs", "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -145,7 +146,8 @@ func (s *Store) Run(ctx context.Context) error {
 }
 
 func (s *Store) tidy(ctx context.Context, now time.Time, limit int64) error {
-	if _, err := s.db.ExecContext(ctx, `DELETE FROM lines WHERE at < ?`, now.Add(-shoal.LogRetention).UnixMicro()); err != nil {
+	if _, err := s.db.ExecContext(ctx, `DELETE FROM lines WHERE at < ?`,
+		now.Add(-shoal.LogRetention).UnixMicro()); err != nil {
 		return err
 	}
 	for {
@@ -153,8 +155,9 @@ func (s *Store) tidy(ctx context.Context, now time.Time, limit int64) error {
 		if err != nil || used <= limit {
 			return err
 		}
-		// A tenth of the lines at a time.
-		gone, err := s.db.ExecContext(ctx, `DELETE FROM lines WHERE at <= (SELECT at FROM lines ORDER BY at LIMIT 1 OFFSET (SELECT count(*) / 10 FROM lines))`)
+		// Delete the oldest tenth of the lines at a time.
+		gone, err := s.db.ExecContext(ctx, `DELETE FROM lines WHERE at <=
+			(SELECT at FROM lines ORDER BY at LIMIT 1 OFFSET (SELECT count(*) / 10 FROM lines))`)
 		if err != nil {
 			return err
 		}
@@ -164,10 +167,11 @@ func (s *Store) tidy(ctx context.Context, now time.Time, limit int64) error {
 	}
 }
 
-// used is the size of the pages that hold something, in bytes.
+// used returns the size of the database's pages that are in use, in bytes.
 func (s *Store) used(ctx context.Context) (int64, error) {
 	var pages, free, size int64
-	for query, into := range map[string]*int64{`PRAGMA page_count`: &pages, `PRAGMA freelist_count`: &free, `PRAGMA page_size`: &size} {
+	for query, into := range map[string]*int64{
+		`PRAGMA page_count`: &pages, `PRAGMA freelist_count`: &free, `PRAGMA page_size`: &size} {
 		if err := s.db.QueryRowContext(ctx, query).Scan(into); err != nil {
 			return 0, err
 		}
@@ -175,8 +179,8 @@ func (s *Store) used(ctx context.Context) (int64, error) {
 	return (pages - free) * size, nil
 }
 
-// Add keeps what a sandbox's daemon, or another program in it, reports: one JSON
-// object a line. What is none, or is older than the sandbox, is left out.
+// Add stores the lines that a sandbox's daemon or another program in it reports, each a
+// JSON object. Invalid lines and lines older than the sandbox are left out.
 func (s *Store) Add(ctx context.Context, from Source, body []byte) error {
 	if !s.limiter(from.SandboxID).AllowN(time.Now(), min(len(body), lineBurst)) {
 		return ErrTooMuch
@@ -184,12 +188,12 @@ func (s *Store) Add(ctx context.Context, from Source, body []byte) error {
 	return s.insert(ctx, from, decode(from, body, time.Now()))
 }
 
-// Note keeps a line of the machine's own about a sandbox, beside what the caller does.
+// Note stores a line that the machine itself writes about a sandbox. It does not block.
 func (s *Store) Note(from Source, level shoal.LogLevel, message string, fields map[string]any) {
 	line := compose(from, level, message, fields, time.Now())
 	s.notes.Go(func() {
 		if err := s.insert(context.Background(), from, []shoal.LogEntry{line}); err != nil {
-			s.log.Warn("a line of a sandbox's log is lost", "sandbox", from.SandboxID, "error", err)
+			s.log.Warn("could not store a line of a sandbox's log", "sandbox", from.SandboxID, "error", err)
 		}
 	})
 }
@@ -204,7 +208,8 @@ func (s *Store) insert(ctx context.Context, from Source, list []shoal.LogEntry) 
 	}
 	defer tx.Rollback() //nolint:errcheck // after a commit it does nothing
 	for _, e := range list {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO lines (sandbox, team, at, level, message, line) VALUES (?, ?, ?, ?, ?, ?)`,
+		if _, err := tx.ExecContext(ctx,
+			`INSERT INTO lines (sandbox, team, at, level, message, line) VALUES (?, ?, ?, ?, ?, ?)`,
 			from.SandboxID, from.TeamID, e.Time.UnixMicro(), string(e.Level), e.Message, e.Line); err != nil {
 			return fmt.Errorf("keep lines of a sandbox's log: %w", err)
 		}
@@ -226,9 +231,10 @@ func (s *Store) limiter(sandboxID string) *rate.Limiter {
 	return l
 }
 
-// Query returns a part of the log of a team's sandbox, which may have ended. There is
-// none of an unknown one, or of another team's.
-func (s *Store) Query(ctx context.Context, sandboxID, teamID string, q shoal.LogQuery) ([]shoal.LogEntry, error) {
+// Query returns part of the log of a team's sandbox, which may have ended. The result is
+// empty for an unknown sandbox or another team's.
+func (s *Store) Query(ctx context.Context, sandboxID, teamID string,
+	q shoal.LogQuery) ([]shoal.LogEntry, error) {
 	var levels [4]any // of q.Level and above; "" matches nothing
 	for i, level := range []shoal.LogLevel{shoal.LogDebug, shoal.LogInfo, shoal.LogWarn, shoal.LogError} {
 		if levels[i] = ""; q.Level == "" || level.AtLeast(q.Level) {
@@ -267,7 +273,7 @@ ORDER BY at `+order+`, rowid `+order+` LIMIT ?`, append(args, q.Search, q.Search
 	return list, nil
 }
 
-// micros is 0 for the zero time, which is before 1970.
+// micros returns microseconds since 1970, and 0 for the zero time.
 func micros(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
