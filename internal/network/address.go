@@ -1,10 +1,11 @@
-// Package network gives each sandbox its place on the host's network: a
-// namespace with a link to the sandbox's kernel, an address at which the host
-// reaches every port of the guest, and rules for what the guest may reach.
+// Package network connects each sandbox to the host's network. A sandbox gets a slot: a
+// namespace with a link to the sandbox's kernel, an address at which the host reaches
+// every port of the guest, and rules for what the guest may reach.
 //
 //	host ─ shoal-v7 10.12.0.14/31 ── eth0 ─ namespace ns-7 ─ g0 169.254.0.22/30 ── g1 ◄─ packet socket of the kernel
 //
-// The guest is 169.254.0.21 in every namespace, so a snapshot fits all of them.
+// The guest has the address 169.254.0.21 in every namespace, so that a snapshot can be
+// restored in any slot.
 package network
 
 import (
@@ -17,7 +18,7 @@ import (
 	"shoal/internal/envdapi"
 )
 
-// The wire between a namespace and its guest, the same in all of them (runtime.md §2.1).
+// The link between a namespace and its guest, the same in every slot (runtime.md §2.1).
 var (
 	guestIP      = netip.MustParseAddr("169.254.0.21")
 	gatewayIP    = netip.MustParseAddr("169.254.0.22")
@@ -40,15 +41,15 @@ type Link struct {
 	MTU       int
 }
 
-// plan computes names and addresses of slots from their index, which counts from 1.
+// plan computes the names and addresses of slots from their index, which starts at 1.
 type plan struct {
 	name       string
 	host, veth netip.Prefix
 	max        int
 }
 
-// namePattern leaves room for an index in an interface's name of 15 bytes, and
-// keeps one installation's names from being another's prefix.
+// namePattern leaves room for an index in an interface's name, which has at most 15
+// bytes, and keeps one installation's names from being a prefix of another's.
 var namePattern = regexp.MustCompile(`^[a-z0-9]{0,8}$`)
 
 func newPlan(name string, host, veth netip.Prefix) (plan, error) {
@@ -71,8 +72,8 @@ func (p plan) hostIP(index int) netip.Addr   { return offset(p.host.Addr(), inde
 func (p plan) vethHost(index int) netip.Addr { return offset(p.veth.Addr(), 2*index) }
 func (p plan) vethPeer(index int) netip.Addr { return offset(p.veth.Addr(), 2*index+1) }
 
-// vethHostMAC and vethPeerMAC are fixed so that neighbors can be entered for
-// good: the kernel's table of learned ones is shared by all namespaces and small.
+// vethHostMAC and vethPeerMAC are fixed so that permanent neighbor entries can be made.
+// The kernel's table of learned neighbors is small and shared by all namespaces.
 func (p plan) vethHostMAC(index int) net.HardwareAddr {
 	return net.HardwareAddr{0x02, 0xfc, 1, 0, byte(index >> 8), byte(index)}
 }
@@ -81,8 +82,8 @@ func (p plan) vethPeerMAC(index int) net.HardwareAddr {
 	return net.HardwareAddr{0x02, 0xfc, 2, 0, byte(index >> 8), byte(index)}
 }
 
-// linkPrefix starts the host-side names of all slots' links. Rules match it, so it
-// must be nobody else's.
+// linkPrefix starts the host-side names of all slots' links. Rules match it, so no other
+// link on the host may have it.
 func (p plan) linkPrefix() string {
 	if p.name == "" {
 		return "shoal-v"

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Of linux/netfilter/nfnetlink_conntrack.h.
+// From linux/netfilter/nfnetlink_conntrack.h.
 const (
 	ctaFilter          = 25
 	ctaFilterOrigFlags = 1
@@ -18,23 +18,23 @@ const (
 	ctaFilterIPDest    = 1 << 1
 )
 
-// forgetConnections drops the host's tracked connections from and to an address. The
-// kernel looks for them by itself since 5.8; to be told all connections takes it
-// 20 ms even when there are few.
+// forgetConnections drops the host's tracked connections from and to an address. Kernels
+// since 5.8 can select them; listing all connections takes 20 ms even if there are few.
 func forgetConnections(addr netip.Addr) {
 	if forgetMatching(nl.CTA_IP_V4_SRC, ctaFilterIPSource, addr) == nil &&
 		forgetMatching(nl.CTA_IP_V4_DST, ctaFilterIPDest, addr) == nil {
 		return
 	}
 	ours := net.IP(addr.AsSlice())
-	// A kernel without this interface forgets them by time.
-	_, _ = netlink.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, connectionFilter(func(f *netlink.ConntrackFlow) bool {
+	matches := connectionFilter(func(f *netlink.ConntrackFlow) bool {
 		return f.Forward.SrcIP.Equal(ours) || f.Forward.DstIP.Equal(ours)
-	}))
+	})
+	// If the kernel lacks this interface, the connections time out instead.
+	_, _ = netlink.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, matches)
 }
 
-// forgetMatching drops connections by one of the addresses that they began with. An older
-// kernel takes the request for one that names a connection, and refuses it as incomplete.
+// forgetMatching drops connections by their original source or destination address. Older
+// kernels expect the request to name a single connection, and refuse it as incomplete.
 func forgetMatching(attribute int, flag uint32, addr netip.Addr) error {
 	req := nl.NewNetlinkRequest(int(netlink.ConntrackTable)<<8|nl.IPCTNL_MSG_CT_DELETE, unix.NLM_F_ACK)
 	req.AddData(&nl.Nfgenmsg{NfgenFamily: unix.AF_INET, Version: nl.NFNETLINK_V0})

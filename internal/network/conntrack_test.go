@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestForgetConnections forgets those from and to an address, and no others.
+// TestForgetConnections: only the connections from and to the address are dropped.
 func TestForgetConnections(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
@@ -26,9 +26,12 @@ func TestForgetConnections(t *testing.T) {
 	})
 	track := func(from, to string) {
 		t.Helper()
-		forward := netlink.IPTuple{SrcIP: net.ParseIP(from).To4(), DstIP: net.ParseIP(to).To4(), Protocol: unix.IPPROTO_UDP, SrcPort: 4000, DstPort: 5000}
-		back := netlink.IPTuple{SrcIP: forward.DstIP, DstIP: forward.SrcIP, Protocol: unix.IPPROTO_UDP, SrcPort: 5000, DstPort: 4000}
-		err := netlink.ConntrackCreate(netlink.ConntrackTable, unix.AF_INET, &netlink.ConntrackFlow{FamilyType: unix.AF_INET, Forward: forward, Reverse: back, TimeOut: 60})
+		forward := netlink.IPTuple{SrcIP: net.ParseIP(from).To4(), DstIP: net.ParseIP(to).To4(),
+			Protocol: unix.IPPROTO_UDP, SrcPort: 4000, DstPort: 5000}
+		back := netlink.IPTuple{SrcIP: forward.DstIP, DstIP: forward.SrcIP,
+			Protocol: unix.IPPROTO_UDP, SrcPort: 5000, DstPort: 4000}
+		err := netlink.ConntrackCreate(netlink.ConntrackTable, unix.AF_INET, &netlink.ConntrackFlow{
+			FamilyType: unix.AF_INET, Forward: forward, Reverse: back, TimeOut: 60})
 		if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL) {
 			t.Skip("the kernel tracks no connections:", err)
 		} else if err != nil {

@@ -17,14 +17,14 @@ const (
 	resolverFile = "/etc/resolv.conf"
 	dnsTimeout   = 5 * time.Second
 
-	maxQueries      = 512 // in flight, of all guests
-	maxGuestQueries = 64  // in flight, of one
+	maxQueries      = 512 // in flight, from all guests
+	maxGuestQueries = 64  // in flight, from one guest
 )
 
-// forwarder answers guests' DNS queries by asking the host's resolvers. Guests
-// ask 8.8.8.8; the host's rules bring their queries here.
+// forwarder answers guests' DNS queries by asking the host's resolvers. Guests send their
+// queries to 8.8.8.8, and the host's rules redirect them here.
 type forwarder struct {
-	upstreams []netip.AddrPort // empty: those of resolverFile, read for each query
+	upstreams []netip.AddrPort // if empty, resolverFile is read for each query
 	guests    netip.Prefix
 	log       *slog.Logger
 	udp       *dns.Server
@@ -36,7 +36,7 @@ type forwarder struct {
 	total    int
 }
 
-// newForwarder listens on one port for UDP and TCP.
+// newForwarder listens on the same port for UDP and TCP.
 func newForwarder(upstreams []netip.AddrPort, guests netip.Prefix, log *slog.Logger) (*forwarder, error) {
 	f := &forwarder{upstreams: upstreams, guests: guests, log: log, inFlight: map[netip.Addr]int{}}
 	packets, listener, err := listenBoth()
@@ -48,8 +48,8 @@ func newForwarder(upstreams []netip.AddrPort, guests netip.Prefix, log *slog.Log
 	return f, nil
 }
 
-// portTries bounds the search for a port that is free for both protocols: one that
-// the kernel picks for UDP may be some TCP connection's own.
+// portTries bounds the search for a port that is free for both protocols. A TCP connection
+// may already use the port that the kernel picks for UDP.
 const portTries = 50
 
 func listenBoth() (packets net.PacketConn, listener net.Listener, err error) {
@@ -67,13 +67,13 @@ func listenBoth() (packets net.PacketConn, listener net.Listener, err error) {
 
 func (f *forwarder) port() uint16 { return uint16(f.udp.PacketConn.LocalAddr().(*net.UDPAddr).Port) }
 
-// serve returns after close.
+// serve answers queries until close is called.
 func (f *forwarder) serve() {
 	var both sync.WaitGroup
 	for _, s := range []*dns.Server{f.udp, f.tcp} {
 		both.Go(func() {
 			if err := s.ActivateAndServe(); err != nil && !errors.Is(err, net.ErrClosed) {
-				f.log.Error("the DNS forwarder ended", "error", err)
+				f.log.Error("the DNS forwarder failed", "error", err)
 			}
 		})
 	}
@@ -89,7 +89,7 @@ func (f *forwarder) close() {
 	})
 }
 
-// ServeDNS forwards a guest's query. Nobody else is served.
+// ServeDNS forwards a guest's query. Queries from other addresses are not answered.
 func (f *forwarder) ServeDNS(w dns.ResponseWriter, query *dns.Msg) {
 	asker, err := netip.ParseAddrPort(w.RemoteAddr().String())
 	if err != nil || !f.guests.Contains(asker.Addr().Unmap()) {
@@ -98,7 +98,7 @@ func (f *forwarder) ServeDNS(w dns.ResponseWriter, query *dns.Msg) {
 	network, guest := w.LocalAddr().Network(), asker.Addr().Unmap()
 	failure := new(dns.Msg).SetRcode(query, dns.RcodeServerFailure)
 	if !f.enter(guest) {
-		_ = w.WriteMsg(failure) // the guest tries again
+		_ = w.WriteMsg(failure) // the guest will retry
 		return
 	}
 	defer f.leave(guest)
@@ -118,8 +118,8 @@ func (f *forwarder) ServeDNS(w dns.ResponseWriter, query *dns.Msg) {
 	_ = w.WriteMsg(failure)
 }
 
-// fit makes an answer as large as the guest can take: it was unpacked, and
-// packing it anew could make it larger than it came.
+// fit truncates an answer to the size that the guest accepts. Packing an answer again can
+// make it larger than it was when it arrived.
 func fit(answer, query *dns.Msg, network string) {
 	answer.Compress = true
 	if network != "udp" {
@@ -132,8 +132,8 @@ func fit(answer, query *dns.Msg, network string) {
 	answer.Truncate(size)
 }
 
-// enter counts a query in, or refuses it: a guest that floods must not take the
-// descriptors of this process.
+// enter admits a query, or refuses it if too many are in flight, so that a guest cannot
+// use up the file descriptors of this process.
 func (f *forwarder) enter(guest netip.Addr) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -164,7 +164,7 @@ func (f *forwarder) servers() []string {
 	}
 	conf, err := dns.ClientConfigFromFile(resolverFile)
 	if err != nil {
-		f.log.Warn("the host's resolvers cannot be read", "error", err)
+		f.log.Warn("cannot read the host's resolvers", "error", err)
 		return nil
 	}
 	for _, s := range conf.Servers {

@@ -6,9 +6,9 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// Dump asks the kernel for a list until it gets one that nothing changed while
-// it was read. The kernel marks the others (NLM_F_DUMP_INTR): entries may be
-// missing from them, and asking again is what it expects.
+// Dump calls list until the result is consistent. If something changes while a list is
+// read, the kernel marks it (NLM_F_DUMP_INTR) because entries may be missing, and expects
+// the caller to ask again.
 func Dump[T any](list func() ([]T, error)) ([]T, error) {
 	for {
 		items, err := list()

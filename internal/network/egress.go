@@ -13,18 +13,18 @@ import (
 	"shoal/internal/shoal"
 )
 
-// Egress is a policy that was parsed, by ParsePolicy: what a guest may reach. What it
-// allows wins over what it denies, and what neither names is reached. Private ranges are
-// denied besides. The zero value restricts nothing more.
+// Egress is a parsed policy of what a guest may reach; see ParsePolicy. Allowed addresses
+// take precedence over denied ones, and addresses in neither list are reachable. Private
+// ranges are always denied. The zero value adds no restrictions.
 type Egress struct {
 	allow, deny []netip.Prefix // IPv4, masked; in no order, and they may overlap
 }
 
-// Nowhere is the policy of a guest that reaches nothing.
+// Nowhere is the policy of a guest that may reach nothing.
 func Nowhere() Egress { return Egress{deny: []netip.Prefix{everything}} }
 
-// Equal reports whether both allow the same addresses and deny the same, in whatever
-// words their clients put it.
+// Equal reports whether both policies allow and deny the same addresses, regardless of
+// how they were written.
 func (e Egress) Equal(other Egress) bool {
 	return slices.Equal(merge(e.allow), merge(other.allow)) && slices.Equal(merge(e.deny), merge(other.deny))
 }
@@ -34,9 +34,8 @@ var (
 	domainPattern = regexp.MustCompile(`^(\*|(\*\.)?([A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?\.)*[A-Za-z]([A-Za-z0-9-]*[A-Za-z0-9])?)$`)
 )
 
-// ParsePolicy checks what a client asks for. Whoever needs it later is given the Egress,
-// and does not parse again. The messages are E2B's (api.md §3.1); errors are
-// ErrNetworkPolicy, and ErrNotImplemented for domains.
+// ParsePolicy checks and parses a client's policy. The errors are ErrNetworkPolicy, and
+// ErrNotImplemented for domains; their messages are E2B's (api.md §3.1).
 func ParsePolicy(n shoal.Network) (Egress, error) {
 	var e Egress
 	for _, entry := range n.DenyOut {
@@ -68,8 +67,8 @@ func ParsePolicy(n shoal.Network) (Egress, error) {
 	return e, nil
 }
 
-// parseRange takes an IPv4 address or CIDR. The unspecified address is refused
-// but for 0.0.0.0/0.
+// parseRange parses an IPv4 address or CIDR. It refuses the unspecified address, except
+// as 0.0.0.0/0.
 func parseRange(s string) (netip.Prefix, bool) {
 	s = strings.TrimSpace(s)
 	if addr, err := netip.ParseAddr(s); err == nil {
@@ -89,8 +88,8 @@ func isDomain(s string) bool {
 // span is a range of IPv4 addresses, both ends included.
 type span struct{ first, last uint32 }
 
-// merge returns the spans of the ranges in order, without overlaps and without two that
-// could be one.
+// merge returns the spans that the ranges cover, sorted, with overlapping and adjacent
+// ones joined.
 func merge(ranges []netip.Prefix) []span {
 	var spans []span
 	for _, p := range ranges {
@@ -109,12 +108,12 @@ func merge(ranges []netip.Prefix) []span {
 	return merged
 }
 
-// elements turns ranges into the elements of an interval set, which may not overlap.
+// elements converts ranges to the elements of an interval set, which must not overlap.
 func elements(ranges []netip.Prefix) []nftables.SetElement {
 	var out []nftables.SetElement
 	for _, sp := range merge(ranges) {
 		out = append(out, nftables.SetElement{Key: binary.BigEndian.AppendUint32(nil, sp.first)})
-		if sp.last != ^uint32(0) { // the last address has no next one: the interval stays open
+		if sp.last != ^uint32(0) { // no address follows the last one, so that interval stays open
 			out = append(out, nftables.SetElement{Key: binary.BigEndian.AppendUint32(nil, sp.last+1), IntervalEnd: true})
 		}
 	}

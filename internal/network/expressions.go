@@ -9,8 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The words that rules are written with. Each returns expressions to be joined.
-
+// words are expressions of a rule. The functions below return words; rule joins them.
 type words = []expr.Any
 
 func rule(parts ...words) words {
@@ -29,7 +28,7 @@ func notFromLink(prefix string) words {
 }
 func notToLink(prefix string) words { return nameIs(expr.MetaKeyOIFNAME, prefix, expr.CmpOpNeq) }
 
-// exactly makes a prefix match a whole name.
+// exactly returns a prefix that matches only the whole name.
 func exactly(name string) string { return name + "\x00" }
 
 func nameIs(key expr.MetaKey, prefix string, op expr.CmpOp) words {
@@ -72,17 +71,18 @@ func toPort(proto byte, port uint16) words {
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(port)}})
 }
 
-// inState matches packets by what they are to a connection, CtStateBit's words.
+// inState matches packets whose connection is in one of the states, CtStateBit… values.
 func inState(bits uint32) words {
 	return words{&expr.Ct{Register: 1, Key: expr.CtKeySTATE},
-		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: binaryutil.NativeEndian.PutUint32(bits), Xor: make([]byte, 4)},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4,
+			Mask: binaryutil.NativeEndian.PutUint32(bits), Xor: make([]byte, 4)},
 		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: make([]byte, 4)}}
 }
 
 // established matches packets of known connections.
 func established() words { return inState(expr.CtStateBitESTABLISHED | expr.CtStateBitRELATED) }
 
-// answering matches packets of known connections, to who opened them.
+// answering matches packets of known connections that go to the side that opened them.
 func answering() words {
 	const reply = 1 // IP_CT_DIR_REPLY
 	return rule(established(), words{
@@ -92,18 +92,20 @@ func answering() words {
 
 // translated matches packets whose destination was rewritten on the way in.
 func translated() words {
-	const ipsDstNat = 1 << 5 // IPS_DST_NAT of the connection's status
+	const ipsDstNat = 1 << 5 // the bit IPS_DST_NAT in the connection's status
 	return words{&expr.Ct{Register: 1, Key: expr.CtKeySTATUS},
-		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: binaryutil.NativeEndian.PutUint32(ipsDstNat), Xor: make([]byte, 4)},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4,
+			Mask: binaryutil.NativeEndian.PutUint32(ipsDstNat), Xor: make([]byte, 4)},
 		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: make([]byte, 4)}}
 }
 
-// moreThan matches packets of new connections beyond a number of them.
+// moreThan matches new connections beyond the given number of open ones.
 func moreThan(connections uint32) words {
-	return rule(inState(expr.CtStateBitNEW), words{&expr.Connlimit{Count: connections, Flags: expr.NFT_CONNLIMIT_F_INV}})
+	return rule(inState(expr.CtStateBitNEW),
+		words{&expr.Connlimit{Count: connections, Flags: expr.NFT_CONNLIMIT_F_INV}})
 }
 
-// counted changes nothing; it is how iptables writes its rules.
+// counted adds a counter, as iptables does in each of its rules.
 func counted() words { return words{&expr.Counter{}} }
 
 func accept() words     { return words{&expr.Verdict{Kind: expr.VerdictAccept}} }
@@ -121,6 +123,7 @@ func redirectTo(port uint16) words {
 }
 
 // chain describes a base chain.
-func chain(t *nftables.Table, name string, kind nftables.ChainType, hook *nftables.ChainHook, priority *nftables.ChainPriority, policy nftables.ChainPolicy) *nftables.Chain {
+func chain(t *nftables.Table, name string, kind nftables.ChainType, hook *nftables.ChainHook,
+	priority *nftables.ChainPriority, policy nftables.ChainPolicy) *nftables.Chain {
 	return &nftables.Chain{Table: t, Name: name, Type: kind, Hooknum: hook, Priority: priority, Policy: &policy}
 }

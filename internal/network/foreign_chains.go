@@ -15,17 +15,17 @@ import (
 	"github.com/google/nftables/expr"
 )
 
-// Other software sets the policy of its forward or input chain to drop (Docker,
-// ufw) or ends it with a reject (firewalld), and no rule of ours can overrule
-// another base chain. So tagged rules are put at the top of each such chain, and
-// taken away again. They open nothing: our own table drops what must not pass.
+// Other software sets the policy of its forward or input chain to drop (Docker, ufw) or
+// ends the chain with a reject (firewalld). A packet must pass every base chain, so our
+// own table cannot overrule that. We therefore insert tagged rules at the top of each such
+// chain, and remove them later. They grant no access, because our own table still drops
+// what must not pass.
 //
-// They are as plain as can be: iptables-nft gives up on a table that holds an
-// expression which it would not have written itself, ct state for one, and with
-// it Docker would.
+// These rules use only expressions that iptables itself writes. iptables-nft, and Docker
+// with it, refuses a table that holds any other, such as ct state.
 
-// ruleTag marks our rules in others' chains; it is stored as the rule's user data
-// in the form that nft shows as a comment.
+// ruleTag marks our rules in foreign chains. It is stored as the rule's user data, in the
+// format that nft displays as a comment.
 func (p plan) ruleTag() []byte {
 	text := "shoal"
 	if p.name != "" {
@@ -35,8 +35,8 @@ func (p plan) ruleTag() []byte {
 	return append([]byte{commentType, byte(len(text) + 1)}, text+"\x00"...)
 }
 
-// openForeign adds our rules where a foreign chain would drop slots' packets. It
-// is safe to repeat.
+// openForeign adds our rules to each foreign chain that would drop slots' packets. Calling
+// it again adds nothing.
 func (h *host) openForeign() error {
 	c, err := nftables.New()
 	if err != nil {
@@ -65,7 +65,7 @@ func (h *host) openForeign() error {
 	return errors.Join(c.Flush(), h.legacy("-I"))
 }
 
-// closeForeign removes our rules from others' chains.
+// closeForeign removes our rules from foreign chains.
 func (h *host) closeForeign() error {
 	c, err := nftables.New()
 	if err != nil {
@@ -78,7 +78,7 @@ func (h *host) closeForeign() error {
 	for _, ch := range chains {
 		rules, err := c.GetRules(ch.Table, ch)
 		if err != nil {
-			continue // the chain has gone
+			continue // the chain no longer exists
 		}
 		for _, r := range rules {
 			if bytes.Equal(r.UserData, h.plan.ruleTag()) {
@@ -91,7 +91,7 @@ func (h *host) closeForeign() error {
 	return errors.Join(c.Flush(), h.legacy("-D"))
 }
 
-// foreignChains are others' base chains that filter IPv4 packets of slots.
+// foreignChains returns other software's base chains that filter slots' IPv4 packets.
 func (h *host) foreignChains(c *nftables.Conn) ([]*nftables.Chain, error) {
 	chains, err := c.ListChains()
 	if err != nil {
@@ -100,7 +100,8 @@ func (h *host) foreignChains(c *nftables.Conn) ([]*nftables.Chain, error) {
 	var found []*nftables.Chain
 	for _, ch := range chains {
 		family := ch.Table.Family
-		if ch.Table.Name != h.plan.table() && (family == nftables.TableFamilyIPv4 || family == nftables.TableFamilyINet) &&
+		if ch.Table.Name != h.plan.table() &&
+			(family == nftables.TableFamilyIPv4 || family == nftables.TableFamilyINet) &&
 			ch.Type == nftables.ChainTypeFilter && ch.Hooknum != nil &&
 			(*ch.Hooknum == *nftables.ChainHookForward || *ch.Hooknum == *nftables.ChainHookInput) {
 			found = append(found, ch)
@@ -109,8 +110,8 @@ func (h *host) foreignChains(c *nftables.Conn) ([]*nftables.Chain, error) {
 	return found, nil
 }
 
-// stops says whether what no rule of a chain accepts ends there: by its policy,
-// or by a rule without conditions.
+// stops reports whether a chain drops the packets that none of its rules accepts, by its
+// policy or by an unconditional rule.
 func stops(ch *nftables.Chain, rules []*nftables.Rule) bool {
 	return ch.Policy != nil && *ch.Policy == nftables.ChainPolicyDrop || slices.ContainsFunc(rules, stopsAll)
 }
@@ -142,8 +143,8 @@ func (h *host) countOurs(rules []*nftables.Rule) int {
 	return n
 }
 
-// legacy does the same for the older iptables, which netlink does not show. It
-// is in use only where the kernel lists its tables and its command exists.
+// legacy does the same for the older iptables, whose rules nftables does not list. It does
+// nothing unless the kernel lists the older tables and iptables-legacy is installed.
 func (h *host) legacy(action string) error {
 	tables, err := os.ReadFile("/proc/net/ip_tables_names")
 	if err != nil || !strings.Contains(string(tables), "filter") {

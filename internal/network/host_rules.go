@@ -17,24 +17,24 @@ import (
 
 const forwardSetting = "/proc/sys/net/ipv4/ip_forward"
 
-// host is what all slots share on the host: one table of a constant number of
-// rules, which match slots by the prefix of their links' names, and forwarding.
+// host is what all slots share on the host: IP forwarding, and one table with a constant
+// number of rules, which match slots by the prefix of their links' names.
 type host struct {
 	plan  plan
 	state string // file that remembers what to put back
-	// mounted means that the directory of namespaces was made a mount by this process.
+	// mounted means that this process made the directory of namespaces a mount.
 	mounted bool
 }
 
-// hostState is what the host had before.
+// hostState is the host's state before Shoal changed it.
 type hostState struct {
 	Forward string `json:"ipForward"`
-	// Mounted means that the directory of namespaces was no mount.
+	// Mounted means that the directory of namespaces was not a mount.
 	Mounted bool `json:"namespacesMounted,omitempty"`
 }
 
-// install makes the host's table anew and switches forwarding on. DNS and
-// hyperloop are the host's ports that serve guests.
+// install recreates the host's table and turns forwarding on. dns and hyperloop are the
+// ports of the host at which those services listen.
 func (h *host) install(dns, hyperloop uint16) error {
 	if err := h.enableForwarding(); err != nil {
 		return err
@@ -44,7 +44,8 @@ func (h *host) install(dns, hyperloop uint16) error {
 		return err
 	}
 	t := &nftables.Table{Name: h.plan.table(), Family: nftables.TableFamilyIPv4}
-	// Adding first makes the deletion succeed in any case; all of it is one step.
+	// Deleting a missing table would fail, so the table is added first. Flush applies
+	// everything at once.
 	c.AddTable(t)
 	c.DelTable(t)
 	t = c.AddTable(t)
@@ -53,29 +54,34 @@ func (h *host) install(dns, hyperloop uint16) error {
 	}
 	slot := fromLink(h.plan.linkPrefix())
 
-	in := c.AddChain(chain(t, "prerouting", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest, nftables.ChainPolicyAccept))
+	in := c.AddChain(chain(t, "prerouting", nftables.ChainTypeNAT, nftables.ChainHookPrerouting,
+		nftables.ChainPriorityNATDest, nftables.ChainPolicyAccept))
 	for _, proto := range []byte{unix.IPPROTO_UDP, unix.IPPROTO_TCP} {
 		add(in, slot, toPort(proto, 53), redirectTo(dns))
 	}
 	add(in, slot, destination(hyperloopIP), toPort(unix.IPPROTO_TCP, 80), redirectTo(hyperloop))
 
-	self := c.AddChain(chain(t, "input", nftables.ChainTypeFilter, nftables.ChainHookInput, nftables.ChainPriorityFilter, nftables.ChainPolicyAccept))
+	self := c.AddChain(chain(t, "input", nftables.ChainTypeFilter, nftables.ChainHookInput,
+		nftables.ChainPriorityFilter, nftables.ChainPolicyAccept))
 	add(self, slot, established(), accept())
 	for _, proto := range []byte{unix.IPPROTO_UDP, unix.IPPROTO_TCP} {
 		add(self, slot, toPort(proto, dns), accept())
 		add(self, notFromLink(h.plan.linkPrefix()), notFromLink(exactly("lo")), toPort(proto, dns), drop())
 	}
 	add(self, slot, toPort(unix.IPPROTO_TCP, hyperloop), accept())
-	add(self, notFromLink(h.plan.linkPrefix()), notFromLink(exactly("lo")), toPort(unix.IPPROTO_TCP, hyperloop), drop())
+	add(self, notFromLink(h.plan.linkPrefix()), notFromLink(exactly("lo")),
+		toPort(unix.IPPROTO_TCP, hyperloop), drop())
 	add(self, slot, drop())
 
-	fwd := c.AddChain(chain(t, "forward", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter, nftables.ChainPolicyAccept))
+	fwd := c.AddChain(chain(t, "forward", nftables.ChainTypeFilter, nftables.ChainHookForward,
+		nftables.ChainPriorityFilter, nftables.ChainPolicyAccept))
 	add(fwd, slot, toLink(h.plan.linkPrefix()), drop())
 	add(fwd, slot, accept())
 	add(fwd, toLink(h.plan.linkPrefix()), established(), accept())
 	add(fwd, toLink(h.plan.linkPrefix()), drop())
 
-	out := c.AddChain(chain(t, "postrouting", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource, nftables.ChainPolicyAccept))
+	out := c.AddChain(chain(t, "postrouting", nftables.ChainTypeNAT, nftables.ChainHookPostrouting,
+		nftables.ChainPriorityNATSource, nftables.ChainPolicyAccept))
 	add(out, sourceWithin(h.plan.host), notToLink(h.plan.linkPrefix()), masquerade())
 	if err := c.Flush(); err != nil {
 		return fmt.Errorf("install the host's rules: %w", err)
@@ -83,7 +89,7 @@ func (h *host) install(dns, hyperloop uint16) error {
 	return nil
 }
 
-// mend puts back what others have removed: a restart of the nftables service
+// mend restores what other programs have removed. A restart of the nftables service
 // flushes every table, and Docker rewrites its chains.
 func (h *host) mend(dns, hyperloop uint16) error {
 	c, err := nftables.New()
@@ -103,7 +109,7 @@ func (h *host) mend(dns, hyperloop uint16) error {
 	return errors.Join(err, h.openForeign())
 }
 
-// enableForwarding remembers the host's own value first.
+// enableForwarding turns IP forwarding on, after saving the host's own setting.
 func (h *host) enableForwarding() error {
 	data, err := os.ReadFile(forwardSetting)
 	if err != nil {
@@ -128,7 +134,7 @@ func (h *host) enableForwarding() error {
 	return os.WriteFile(forwardSetting, []byte("1"), 0)
 }
 
-// remove deletes the table and puts the host's settings back.
+// remove deletes the table and restores the host's settings.
 func (h *host) remove() error {
 	c, err := nftables.New()
 	if err != nil {

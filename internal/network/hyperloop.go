@@ -13,11 +13,12 @@ import (
 	"shoal/internal/envdapi"
 )
 
-// maxLogBody bounds one POST /logs of a guest, in bytes.
+// maxLogBody bounds the body of a guest's POST /logs, in bytes.
 const maxLogBody = 1 << 20
 
-// hyperloop answers guests at http://192.0.2.1 and http://events.e2b.local
-// (envd.md §4.1): who they are, and where their daemon's log lines go.
+// hyperloop is the node service for guests, at http://192.0.2.1 and
+// http://events.e2b.local (envd.md §4.1). It tells guests their sandbox ID and takes their
+// log lines.
 type hyperloop struct {
 	identify func(netip.Addr) (string, bool)
 	keep     func(ctx context.Context, sandboxID string, lines []byte) error
@@ -42,7 +43,7 @@ func newHyperloop(cfg Config) (*hyperloop, error) {
 
 func (h *hyperloop) port() uint16 { return uint16(h.listener.Addr().(*net.TCPAddr).Port) }
 
-// serve returns after close.
+// serve answers requests until close is called.
 func (h *hyperloop) serve() { _ = h.server.Serve(h.listener) }
 
 func (h *hyperloop) close() {
@@ -52,8 +53,8 @@ func (h *hyperloop) close() {
 	})
 }
 
-// sandbox identifies the caller by its address, which the slot's rules do not
-// let it forge.
+// sandbox identifies the caller by its address. The slot's rules keep guests from forging
+// it.
 func (h *hyperloop) sandbox(r *http.Request) (string, bool) {
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil || h.identify == nil {
@@ -72,7 +73,7 @@ func (h *hyperloop) me(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]string{"sandboxID": id})
 }
 
-// logs takes what the daemon, or another program of the guest, has to say.
+// logs takes log lines from the guest's daemon or another program in the guest.
 func (h *hyperloop) logs(w http.ResponseWriter, r *http.Request) {
 	id, ok := h.sandbox(r)
 	if !ok {

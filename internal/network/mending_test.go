@@ -21,10 +21,10 @@ import (
 	"shoal/internal/shoal"
 )
 
-// talk is a connection of the guest and its far end.
+// talk is the two ends of a connection that the guest opened.
 type talk struct{ guest, far net.Conn }
 
-// talkTo connects the guest to a listener at an address of the internet.
+// talkTo connects the guest to a listener at an internet address.
 func (w *world) talkTo(ip string) talk {
 	w.t.Helper()
 	var listener net.Listener
@@ -45,11 +45,11 @@ func (w *world) talkTo(ip string) talk {
 	return c
 }
 
-// arrivalTime is more than what arrives takes on a busy machine, and silence is how long
-// nothing comes of what does not.
+// arrivalTime is how long to wait for data that should arrive, even on a busy machine.
+// silence is how long to wait for data that should not.
 const arrivalTime, silence = 10 * time.Second, 700 * time.Millisecond
 
-// arrives says whether what one end writes is read at the other within a time.
+// arrives reports whether a byte written at one end is read at the other in time.
 func arrives(from, to net.Conn, within time.Duration) bool {
 	_ = to.SetReadDeadline(time.Now().Add(within))
 	if _, err := from.Write([]byte("x")); err != nil {
@@ -59,14 +59,16 @@ func arrives(from, to net.Conn, within time.Duration) bool {
 	return err == nil
 }
 
-// TestNewPolicyEndsConnections: what the new policy forbids ends in both directions,
-// whoever speaks first; what it allows goes on, and so do visitors and what the guest
-// has of its node.
+// TestNewPolicyEndsConnections: a new policy ends the connections that it forbids in both
+// directions, whichever side sends first. Allowed connections, connections from the host,
+// and those to the node service continue.
 func TestNewPolicyEndsConnections(t *testing.T) {
 	w := newWorld(t, nil)
 	w.egress(shoal.Network{})
 	farFirst, guestFirst, allowed := w.talkTo(internetIP), w.talkTo(internetIP), w.talkTo(otherIP)
-	if !arrives(farFirst.far, farFirst.guest, arrivalTime) || !arrives(guestFirst.guest, guestFirst.far, arrivalTime) || !arrives(allowed.far, allowed.guest, arrivalTime) {
+	if !arrives(farFirst.far, farFirst.guest, arrivalTime) ||
+		!arrives(guestFirst.guest, guestFirst.far, arrivalTime) ||
+		!arrives(allowed.far, allowed.guest, arrivalTime) {
 		t.Fatal("the connections do not work to begin with")
 	}
 	for _, policy := range []shoal.Network{
@@ -93,8 +95,8 @@ func TestNewPolicyEndsConnections(t *testing.T) {
 	}
 }
 
-// TestNodeAddress: the host may have a real neighbor at 192.0.2.1, of which the
-// guest sees nothing; and one guest cannot take all of the service's connections.
+// TestNodeAddress: a guest cannot reach a real machine at 192.0.2.1 in the host's network,
+// and one guest cannot use up the connections of the node service.
 func TestNodeAddress(t *testing.T) {
 	w := newWorld(t, nil)
 	w.egress(shoal.Network{})
@@ -108,7 +110,7 @@ func TestNodeAddress(t *testing.T) {
 		_, err = c.Write([]byte("hello"))
 		return err
 	}))
-	// Sent before, in the same queue: once this is answered that has been seen.
+	// Earlier packets are in the same queue, so they have been seen once this is answered.
 	w.reaches("http://" + internetIP)
 	flows, err := netlink.ConntrackTableList(netlink.ConntrackTable, unix.AF_INET)
 	w.must(err)
@@ -141,8 +143,8 @@ func TestNodeAddress(t *testing.T) {
 	w.reaches("http://" + internetIP)
 }
 
-// TestMend: the host's rules come back after another program has removed them,
-// and so does forwarding.
+// TestMend: the pool restores the host's rules and forwarding after another program has
+// removed them.
 func TestMend(t *testing.T) {
 	w := newWorld(t, nil)
 	w.egress(shoal.Network{})
@@ -157,8 +159,8 @@ func TestMend(t *testing.T) {
 	}
 }
 
-// TestInputDropPolicy plays a host firewall that lets nothing in: guests' DNS and
-// node service work all the same.
+// TestInputDropPolicy: guests' DNS and node service work behind a host firewall that lets
+// nothing in.
 func TestInputDropPolicy(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
@@ -170,8 +172,9 @@ func TestInputDropPolicy(t *testing.T) {
 	table := &nftables.Table{Name: "t-input", Family: nftables.TableFamilyINet}
 	w := newWorld(t, nil)
 	c.AddTable(table)
-	in := c.AddChain(chain(table, "input", nftables.ChainTypeFilter, nftables.ChainHookInput, nftables.ChainPriorityFilter, nftables.ChainPolicyAccept))
-	// Only what comes from slots is stopped: the host has other users.
+	in := c.AddChain(chain(table, "input", nftables.ChainTypeFilter, nftables.ChainHookInput,
+		nftables.ChainPriorityFilter, nftables.ChainPolicyAccept))
+	// Drop only packets from slots, because other programs use the host's network.
 	c.AddRule(&nftables.Rule{Table: table, Chain: in, Exprs: rule(notFromLink(w.pool.plan.linkPrefix()), accept())})
 	c.AddRule(&nftables.Rule{Table: table, Chain: in, Exprs: drop()})
 	w.must(c.Flush())
@@ -190,7 +193,7 @@ func TestInputDropPolicy(t *testing.T) {
 	}
 }
 
-// TestStops tells chains that end what they do not know from others.
+// TestStops: stops recognizes chains that drop or reject what no rule accepts.
 func TestStops(t *testing.T) {
 	dropping, accepting := nftables.ChainPolicyDrop, nftables.ChainPolicyAccept
 	for _, c := range []struct {
@@ -267,7 +270,7 @@ func TestIptablesStillReadsItsChains(t *testing.T) {
 	}
 }
 
-// TestReclaimFindsALinkWithoutNamespace as a dying kernel leaves it.
+// TestReclaimFindsALinkWithoutNamespace: an exiting sandbox kernel leaves such a link.
 func TestReclaimFindsALinkWithoutNamespace(t *testing.T) {
 	w := newWorld(t, nil)
 	left := w.acquire()
@@ -328,7 +331,7 @@ func TestPlanRefuses(t *testing.T) {
 	}
 }
 
-// TestQueriesAreBounded: a guest that floods the forwarder leaves room for others.
+// TestQueriesAreBounded: a guest that floods the forwarder does not keep others out.
 func TestQueriesAreBounded(t *testing.T) {
 	f := &forwarder{inFlight: map[netip.Addr]int{}}
 	flooder, other := netip.MustParseAddr("10.71.0.1"), netip.MustParseAddr("10.71.0.2")
@@ -346,8 +349,8 @@ func TestQueriesAreBounded(t *testing.T) {
 	}
 }
 
-// TestAnswersFit: a long answer is cut to what the guest's resolver takes, and
-// says so.
+// TestAnswersFit: a long answer is truncated to the size that the guest's resolver
+// accepts, and marked as truncated.
 func TestAnswersFit(t *testing.T) {
 	query := new(dns.Msg).SetQuestion("name.test.", dns.TypeTXT)
 	answer := func() *dns.Msg {
@@ -370,8 +373,8 @@ func TestAnswersFit(t *testing.T) {
 	}
 }
 
-// TestPacketSocketCarriesFrames: what the host sends to the slot's address comes
-// out of the socket, addressed to the guest, behind a virtio-net header.
+// TestPacketSocketCarriesFrames: a packet that the host sends to the slot's address is read
+// from the socket, addressed to the guest and with a virtio-net header.
 func TestPacketSocketCarriesFrames(t *testing.T) {
 	w := newWorld(t, nil)
 	s := w.acquire()

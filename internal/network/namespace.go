@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The first thread must never change its namespace: others, runsc among them,
-// take it for the process's own. An init function that locks it keeps every
-// goroutine but main off it.
+// The process's first thread must never change its namespace, because other programs, such
+// as runsc, take its namespace for the process's. Locking the thread in an init function
+// keeps every goroutine except main off it.
 func init() { runtime.LockOSThread() }
 
 // namespaceDir is where iproute2 looks for named namespaces.
@@ -20,15 +20,15 @@ const namespaceDir = "/run/netns"
 
 const threadNamespace = "/proc/thread-self/ns/net"
 
-// prepareNamespaceDir makes the directory a mount of its own, shared, as iproute2 does
-// before its first namespace. Were it done later, it would hide the names that exist:
-// they could not be unmounted any more. It tells whether the mount is new.
+// prepareNamespaceDir makes the directory a shared mount, as iproute2 does before its
+// first namespace. If iproute2 did it later, its mount would hide our namespaces and they
+// could not be unmounted. made reports whether the mount is new.
 func prepareNamespaceDir(dir string) (made bool, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return false, err
 	}
 	err = unix.Mount("", dir, "none", unix.MS_SHARED|unix.MS_REC, "")
-	if !errors.Is(err, unix.EINVAL) { // EINVAL: no mount yet
+	if !errors.Is(err, unix.EINVAL) { // EINVAL means that it is not a mount yet
 		return false, err
 	}
 	if err := unix.Mount(dir, dir, "none", unix.MS_BIND|unix.MS_REC, ""); err != nil {
@@ -37,7 +37,7 @@ func prepareNamespaceDir(dir string) (made bool, err error) {
 	return true, unix.Mount("", dir, "none", unix.MS_SHARED|unix.MS_REC, "")
 }
 
-// releaseNamespaceDir takes the mount back, unless somebody's namespaces are in it.
+// releaseNamespaceDir removes the mount, unless there are namespaces in the directory.
 func releaseNamespaceDir(dir string) error {
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
 		return err
@@ -48,8 +48,8 @@ func releaseNamespaceDir(dir string) error {
 	return nil
 }
 
-// createNamespace makes a named network namespace and runs setup in it. The
-// name's file is made exclusively, which decides between two processes.
+// createNamespace creates a named network namespace and runs setup in it. The file of the
+// name is created exclusively, so that only one of two processes gets the name.
 func createNamespace(name string, setup func(own int) error) error {
 	path := filepath.Join(namespaceDir, name)
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDONLY, 0o444)
@@ -87,8 +87,8 @@ func inNamespace(name string, f func() error) error {
 	})
 }
 
-// onOwnThread runs f on a locked thread that returns to its namespace, whose
-// descriptor f is given, afterwards. A thread that cannot return is given up.
+// onOwnThread runs f on a locked thread and then returns the thread to its own namespace.
+// f gets the descriptor of that namespace. A thread that cannot return is discarded.
 func onOwnThread(f func(own int) error) error {
 	result := make(chan error, 1)
 	go func() {
@@ -103,7 +103,7 @@ func onOwnThread(f func(own int) error) error {
 		err = f(int(own.Fd()))
 		if back := unix.Setns(int(own.Fd()), unix.CLONE_NEWNET); back != nil {
 			result <- errors.Join(err, fmt.Errorf("return to the host's namespace: %w", back))
-			return // still locked: the thread ends with the goroutine
+			return // the thread is still locked, so it exits with the goroutine
 		}
 		runtime.UnlockOSThread()
 		result <- err
@@ -111,12 +111,13 @@ func onOwnThread(f func(own int) error) error {
 	return <-result
 }
 
-// removeNamespace unnames a namespace; its links go with its last user.
+// removeNamespace removes a namespace's name. The kernel deletes its links when its last
+// user is gone.
 func removeNamespace(name string) error {
 	path := filepath.Join(namespaceDir, name)
 	err := unix.Unmount(path, unix.MNT_DETACH)
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
-		err = nil // named, but never bound
+		err = nil // the file exists, but no namespace was mounted on it
 	}
 	if removeErr := os.Remove(path); !errors.Is(removeErr, os.ErrNotExist) {
 		err = errors.Join(err, removeErr)

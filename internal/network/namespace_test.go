@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestNamespacesBesideIproute2: what iproute2 does to the directory before its first
-// namespace must not hide ours, as it did when it was the first to do it.
+// TestNamespacesBesideIproute2: iproute2 mounts over the directory before its first
+// namespace, unless it is a mount already. That must not hide our namespaces.
 func TestNamespacesBesideIproute2(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "netns")
 	mounts := func() int {
@@ -30,7 +30,7 @@ func TestNamespacesBesideIproute2(t *testing.T) {
 			t.Fatalf("%d mounts", n)
 		}
 	}
-	// iproute2 asks this first, and makes the directory a mount if it is refused.
+	// iproute2 tries this first, and makes the directory a mount if it fails.
 	if err := unix.Mount("", dir, "none", unix.MS_SHARED|unix.MS_REC, ""); err != nil {
 		t.Errorf("iproute2 would mount the directory over itself: %v", err)
 	}

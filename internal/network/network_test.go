@@ -22,7 +22,7 @@ import (
 
 func TestReachability(t *testing.T) {
 	w := newWorld(t, nil)
-	w.blocked("http://" + internetIP) // nothing before the first policy
+	w.blocked("http://" + internetIP) // no policy is set yet
 	w.egress(shoal.Network{})
 	body, err := w.get("t-guest", "http://"+internetIP)
 	if err != nil || !strings.Contains(body, "to 198.51.100.254:") {
@@ -202,8 +202,8 @@ func startResolver(t *testing.T) netip.AddrPort {
 	return netip.MustParseAddrPort(packets.LocalAddr().String())
 }
 
-// TestForeignDropPolicy plays Docker: another table's forward chain drops packets. The pool
-// must work nevertheless, and leave that table as it found it.
+// TestForeignDropPolicy: another table's forward chain drops packets, as Docker's does. The
+// pool must still work, and leave that table as it found it.
 func TestForeignDropPolicy(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
@@ -232,7 +232,7 @@ func TestForeignDropPolicy(t *testing.T) {
 	w := newWorld(t, nil)
 	w.egress(shoal.Network{})
 	w.reaches("http://" + internetIP)
-	w.must(w.pool.host.openForeign()) // again: must not add twice
+	w.must(w.pool.host.openForeign()) // a second call must not add the rules again
 	if rules, _ := c.GetRules(table, fwd); len(rules) != 3 {
 		t.Errorf("the foreign chain has %d rules, want 3", len(rules))
 	}
@@ -285,7 +285,7 @@ func TestPacketSocket(t *testing.T) {
 	w.pool.Release(s)
 }
 
-// TestTeardownRestores compares the host before and after.
+// TestTeardownRestores: the host is the same after a teardown as before the pool.
 func TestTeardownRestores(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")

@@ -22,32 +22,33 @@ import (
 
 // Config configures the slots of one installation.
 type Config struct {
-	// Name keeps several installations on one machine apart; at most 8 lower-case
-	// letters and digits, empty for the machine's own.
+	// Name tells several installations on one machine apart: at most 8 lower-case
+	// letters and digits, empty for the default installation.
 	Name string
-	// HostCIDR and VethCIDR are the ranges of runtime.md §2.1; the host must not
-	// use them otherwise.
+	// HostCIDR and VethCIDR are the ranges of runtime.md §2.1. The host must not use
+	// them for anything else.
 	HostCIDR, VethCIDR netip.Prefix
-	// DNSUpstreams are asked for the guests; the host's own resolvers if empty.
+	// DNSUpstreams are the resolvers that guests' queries are forwarded to; the host's
+	// own resolvers if empty.
 	DNSUpstreams []netip.AddrPort
-	// AllowInternal are private ranges that guests may reach all the same.
+	// AllowInternal are the private ranges that guests may reach.
 	AllowInternal []netip.Prefix
 	// PoolSize is how many slots are kept ready.
 	PoolSize int
-	// StateDir keeps what the host had before, across restarts.
+	// StateDir is where the host's original settings are saved across restarts.
 	StateDir string
-	// Identify tells which sandbox has a slot address, for requests from inside.
+	// Identify returns the sandbox that has a slot's address, for requests from guests.
 	Identify func(netip.Addr) (sandboxID string, ok bool)
-	// KeepLog takes log lines of a sandbox, one JSON object each; nil drops them. An
-	// error asks the guest to wait.
+	// KeepLog stores log lines of a sandbox, one JSON object each; if it is nil they are
+	// dropped. If it returns an error, the guest is asked to wait.
 	KeepLog func(ctx context.Context, sandboxID string, lines []byte) error
 }
 
-// hostCheck is how often the host's rules are looked at, in case another program
-// has rewritten them.
+// hostCheck is how often the host's rules are checked, in case another program has
+// changed them.
 const hostCheck = 3 * time.Second
 
-// Pool keeps slots ready and takes them back.
+// Pool prepares slots ahead of time, hands them out and removes them after use.
 type Pool struct {
 	cfg  Config
 	plan plan
@@ -58,15 +59,15 @@ type Pool struct {
 
 	mu    sync.Mutex
 	taken map[int]bool // index in use, ready or being removed
-	next  int          // where the search for a free index goes on
+	next  int          // where the search for a free index continues
 	ready []*Slot
-	// refill wakes the filler; removals are in the background and are waited for.
+	// refill wakes Run; removal counts the removals in the background.
 	refill  chan struct{}
 	removal sync.WaitGroup
 }
 
-// NewPool installs what the slots share. Nothing of an earlier run is touched
-// before Reclaim.
+// NewPool installs what all slots share. Slots of an earlier run are left alone until
+// Reclaim.
 func NewPool(cfg Config, log *slog.Logger) (*Pool, error) {
 	pl, err := newPlan(cfg.Name, cfg.HostCIDR, cfg.VethCIDR)
 	if err != nil {
@@ -93,8 +94,8 @@ func NewPool(cfg Config, log *slog.Logger) (*Pool, error) {
 	return p, nil
 }
 
-// Run serves guests' DNS and keeps the pool filled until ctx ends. Slots in use
-// stay; ready ones are removed.
+// Run serves guests' DNS and the node service, and keeps the pool filled, until ctx ends.
+// It then removes the slots that are ready, and leaves those in use.
 func (p *Pool) Run(ctx context.Context) error {
 	var services sync.WaitGroup
 	services.Go(func() { p.dns.serve() })
@@ -109,7 +110,7 @@ func (p *Pool) Run(ctx context.Context) error {
 			p.fill(ctx)
 		case <-check.C:
 			if err := p.host.mend(p.dns.port(), p.loop.port()); err != nil {
-				p.log.Warn("the host's rules for sandboxes could not be put back", "error", err)
+				p.log.Warn("could not restore the host's network rules", "error", err)
 			}
 		}
 	}
@@ -130,7 +131,7 @@ func (p *Pool) fill(ctx context.Context) {
 		}
 		s, err := p.make()
 		if err != nil {
-			p.log.Warn("a network slot could not be prepared", "error", err)
+			p.log.Warn("could not prepare a network slot", "error", err)
 			return
 		}
 		p.mu.Lock()
@@ -139,7 +140,7 @@ func (p *Pool) fill(ctx context.Context) {
 	}
 }
 
-// Acquire hands out a slot with nothing allowed out yet. Errors are
+// Acquire hands out a slot. Its guest has no way out before SetEgress. Errors are
 // ErrNetworkExhausted and ErrNetworkSetup.
 func (p *Pool) Acquire(ctx context.Context) (*Slot, error) {
 	p.mu.Lock()
@@ -164,8 +165,8 @@ func (p *Pool) wake() {
 	}
 }
 
-// make builds a slot at a free index. A namespace that exists belongs to another
-// process or to an earlier run; its index is passed over.
+// make creates a slot at a free index. It skips an index whose namespace already exists,
+// because that belongs to another process or to an earlier run.
 func (p *Pool) make() (*Slot, error) {
 	for range p.plan.max {
 		index, ok := p.reserve()
@@ -181,12 +182,12 @@ func (p *Pool) make() (*Slot, error) {
 			p.free(index)
 			return nil, err
 		}
-		// Stays taken: who has it is found by Reclaim.
+		// The index stays taken until Reclaim removes its slot.
 	}
 	return nil, shoal.ErrNetworkExhausted.New("all %d network slots are in use", p.plan.max)
 }
 
-// reserve goes round, so that an address is not used again soon.
+// reserve takes the next free index in turn, so that an address is not reused soon.
 func (p *Pool) reserve() (int, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -211,8 +212,8 @@ func (p *Pool) free(index int) {
 func (p *Pool) Release(s *Slot) {
 	p.removal.Go(func() {
 		if err := s.remove(); err != nil {
-			p.log.Warn("a network slot could not be removed", "slot", s.index, "error", err)
-			return // stays taken
+			p.log.Warn("could not remove a network slot", "slot", s.index, "error", err)
+			return // the index stays taken
 		}
 		p.free(s.index)
 		p.wake()
@@ -234,8 +235,8 @@ func (p *Pool) Adopt(index int) (*Slot, error) {
 	return s, nil
 }
 
-// Reclaim removes every slot of this installation that inUse does not name and
-// that is not in the pool.
+// Reclaim removes every slot of this installation that is neither in use, according to
+// inUse, nor ready in the pool.
 func (p *Pool) Reclaim(inUse func(index int) bool) error {
 	p.mu.Lock()
 	pooled := map[int]bool{}
@@ -262,8 +263,8 @@ func (p *Pool) Reclaim(inUse func(index int) bool) error {
 	return errs
 }
 
-// existing lists the indexes that have a namespace or a link of ours: a link
-// outlives its namespace's name while a dying kernel holds its socket.
+// existing lists the indexes that have a namespace or a link. A link remains after its
+// namespace's name is removed, as long as an exiting sandbox kernel holds its socket.
 func (p *Pool) existing() ([]int, error) {
 	entries, err := os.ReadDir(namespaceDir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -303,10 +304,12 @@ func (p *Pool) dropReady() error {
 	return errs
 }
 
-// Teardown removes every slot and everything on the host; guests must be gone.
+// Teardown removes every slot and everything that NewPool installed on the host. No guest
+// may be running.
 func (p *Pool) Teardown() error {
 	p.removal.Wait()
 	p.dns.close()
 	p.loop.close()
-	return errors.Join(p.dropReady(), p.Reclaim(func(int) bool { return false }), p.host.closeForeign(), p.host.remove())
+	none := func(int) bool { return false }
+	return errors.Join(p.dropReady(), p.Reclaim(none), p.host.closeForeign(), p.host.remove())
 }

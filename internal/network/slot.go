@@ -18,11 +18,11 @@ import (
 type Slot struct {
 	index int
 	plan  plan
-	// allowInternal are the private ranges that the operator opened.
+	// allowInternal are the private ranges that the operator has opened.
 	allowInternal []netip.Prefix
 }
 
-// Index counts from 1 and identifies the slot on this machine.
+// Index identifies the slot on this machine; the first is 1.
 func (s *Slot) Index() int { return s.index }
 
 // HostIP is the address at which the host reaches every port of the guest.
@@ -38,8 +38,7 @@ func (s *Slot) Link() Link {
 	return Link{GuestIP: guestIP, PrefixLen: linkBits, Gateway: gatewayIP, GuestMAC: guestMAC, MTU: linkMTU}
 }
 
-// create makes namespace, links, addresses, routes and rules, with nothing
-// allowed out yet.
+// create makes the slot's namespace, links, addresses, routes and rules.
 func (s *Slot) create() error {
 	err := createNamespace(s.plan.namespaceName(s.index), func(host int) error {
 		if err := s.configure(host); err != nil {
@@ -59,7 +58,7 @@ func (s *Slot) create() error {
 	return nil
 }
 
-// configure runs inside the new namespace; host is the descriptor of the host's.
+// configure runs inside the new namespace. host is the descriptor of the host's namespace.
 func (s *Slot) configure(host int) error {
 	for _, setting := range [][2]string{
 		{"ipv6/conf/all/disable_ipv6", "1"},
@@ -69,7 +68,7 @@ func (s *Slot) configure(host int) error {
 		{"ipv4/conf/all/rp_filter", "0"},
 	} {
 		err := os.WriteFile("/proc/sys/net/"+setting[0], []byte(setting[1]), 0)
-		if err != nil && !errors.Is(err, os.ErrNotExist) { // a kernel without IPv6
+		if err != nil && !errors.Is(err, os.ErrNotExist) { // not there if the kernel lacks IPv6
 			return err
 		}
 	}
@@ -83,7 +82,8 @@ func (s *Slot) configure(host int) error {
 	}
 	if err := h.LinkAdd(&netlink.Veth{
 		LinkAttrs: netlink.LinkAttrs{Name: hostLinkName, MTU: linkMTU, HardwareAddr: s.plan.vethPeerMAC(s.index)},
-		PeerName:  s.plan.linkName(s.index), PeerNamespace: netlink.NsFd(host), PeerHardwareAddr: s.plan.vethHostMAC(s.index),
+		PeerName:  s.plan.linkName(s.index), PeerNamespace: netlink.NsFd(host),
+		PeerHardwareAddr: s.plan.vethHostMAC(s.index),
 	}); err != nil {
 		return fmt.Errorf("add the link to the host: %w", err)
 	}
@@ -107,7 +107,7 @@ func (s *Slot) configure(host int) error {
 			return err
 		}
 	}
-	// The guest is told, not asked: a lost answer would cost a second.
+	// The neighbors are entered here, because learning them takes a second if an answer is lost.
 	if err := neighbor(h, gatewayName, guestIP, guestMAC); err != nil {
 		return err
 	}
@@ -117,8 +117,8 @@ func (s *Slot) configure(host int) error {
 	return h.RouteAdd(&netlink.Route{Gw: s.plan.vethHost(s.index).AsSlice()})
 }
 
-// quietGuestEnd keeps the namespace's kernel from answering on g1: only the
-// packet socket listens there. Frames for the guest have its address, not g1's.
+// quietGuestEnd keeps the host's kernel from answering ARP on g1, where only the packet
+// socket listens. Frames for the guest carry its MAC address, not g1's.
 func (s *Slot) quietGuestEnd(h *netlink.Handle) error {
 	link, err := h.LinkByName(guestName)
 	if err != nil {
@@ -127,8 +127,8 @@ func (s *Slot) quietGuestEnd(h *netlink.Handle) error {
 	return h.LinkSetARPOff(link)
 }
 
-// connectHost gives the host's end its address and the route to the slot, whose
-// source address is what the slot's rules know the host by.
+// connectHost gives the host's end its address, and adds the route to the slot. The slot's
+// rules recognize the host by the route's source address.
 func (s *Slot) connectHost() error {
 	link, err := netlink.LinkByName(s.plan.linkName(s.index))
 	if err != nil {
@@ -141,7 +141,8 @@ func (s *Slot) connectHost() error {
 		return err
 	}
 	if err := netlink.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index,
-		Dst: ipNet(s.HostIP(), 32), Gw: s.plan.vethPeer(s.index).AsSlice(), Src: s.plan.vethHost(s.index).AsSlice()}); err != nil {
+		Dst: ipNet(s.HostIP(), 32), Gw: s.plan.vethPeer(s.index).AsSlice(),
+		Src: s.plan.vethHost(s.index).AsSlice()}); err != nil {
 		return fmt.Errorf("route to the slot: %w", err)
 	}
 	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
@@ -152,8 +153,8 @@ func (s *Slot) connectHost() error {
 	return neighbor(h, s.plan.linkName(s.index), s.plan.vethPeer(s.index), s.plan.vethPeerMAC(s.index))
 }
 
-// remove deletes the slot. The host's end of the link goes with the other one,
-// but that may still be held by a dying kernel's socket.
+// remove deletes the slot. It deletes the link explicitly, because an exiting sandbox
+// kernel's socket may keep the namespace, and so the link, alive.
 func (s *Slot) remove() error {
 	var errs error
 	if link, err := netlink.LinkByName(s.plan.linkName(s.index)); err == nil {
@@ -162,12 +163,12 @@ func (s *Slot) remove() error {
 		}
 	}
 	errs = errors.Join(errs, removeNamespace(s.plan.namespaceName(s.index)))
-	forgetConnections(s.HostIP()) // the next sandbox at this address gets none of their packets
+	forgetConnections(s.HostIP()) // so that the next sandbox at this address gets none of their packets
 	return errs
 }
 
-// PacketSocket opens the guest's end of the wire for a sandbox kernel. Frames
-// carry virtio-net headers, for segmentation offload.
+// PacketSocket opens the guest's end of the link for a sandbox kernel. Frames carry
+// virtio-net headers, for segmentation offload.
 func (s *Slot) PacketSocket() (*os.File, error) {
 	var socket *os.File
 	err := inNamespace(s.plan.namespaceName(s.index), func() error {
@@ -175,13 +176,14 @@ func (s *Slot) PacketSocket() (*os.File, error) {
 		if err != nil {
 			return err
 		}
-		// Protocol 0 until it is bound: the kernel then has nothing to wait for.
+		// With protocol 0 the socket receives nothing before it is bound, and the kernel
+		// need not wait when it is.
 		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
 			return err
 		}
 		socket = os.NewFile(uintptr(fd), "guest-link")
-		_ = unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_QDISC_BYPASS, 1) // faster, where the kernel can
+		_ = unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_QDISC_BYPASS, 1) // faster, where supported
 		if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VNET_HDR, 1); err != nil {
 			return err
 		}
@@ -225,7 +227,7 @@ func address(h *netlink.Handle, name string, ip netip.Addr, bits int) error {
 	return nil
 }
 
-// neighbor enters who is at the other end of a link.
+// neighbor adds a permanent neighbor entry for the other end of a link.
 func neighbor(h *netlink.Handle, name string, ip netip.Addr, mac net.HardwareAddr) error {
 	link, err := h.LinkByName(name)
 	if err != nil {

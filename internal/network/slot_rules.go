@@ -11,8 +11,8 @@ import (
 	"shoal/internal/shoal"
 )
 
-// What one guest may have open at once: all guests share the host's table of
-// connections, and the descriptors of the process behind the node's service.
+// How many connections one guest may have open, in all and to the node service. All guests
+// share the host's connection table and the file descriptors of this process.
 const (
 	maxFlows     = 8192
 	maxNodeFlows = 64
@@ -21,10 +21,10 @@ const (
 // slotTable is our table inside every slot's namespace.
 const slotTable = "slot"
 
-// alwaysDenied are never reached, whatever a policy says, unless the operator
-// opened them (runtime.md §2.2).
-var alwaysDenied = prefixes("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16",
-	"0.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4")
+// alwaysDenied are the ranges that no policy can open, only the operator
+// (runtime.md §2.2).
+var alwaysDenied = prefixes("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16",
+	"172.16.0.0/12", "192.168.0.0/16", "0.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4")
 
 func prefixes(list ...string) []netip.Prefix {
 	var out []netip.Prefix
@@ -34,8 +34,8 @@ func prefixes(list ...string) []netip.Prefix {
 	return out
 }
 
-// installRules runs inside the slot's namespace. The chains' policy is drop, and
-// the policy set of allowed addresses is empty: nothing gets out before SetEgress.
+// installRules runs inside the slot's namespace. The rules deny the guest all addresses
+// until SetEgress, except those that the operator has opened.
 func (s *Slot) installRules() error {
 	c, err := nftables.New()
 	if err != nil {
@@ -54,35 +54,41 @@ func (s *Slot) installRules() error {
 	}
 	guest, host := fromLink(exactly(gatewayName)), fromLink(exactly(hostLinkName))
 
-	in := c.AddChain(chain(t, "prerouting", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest, nftables.ChainPolicyAccept))
-	// From the host alone: the far end of a connection that the guest opened must not
-	// come back in as a visitor when the connection is forgotten.
-	add(in, host, source(expr.CmpOpEq, s.plan.vethHost(s.index)), destination(s.HostIP()), rewrite(expr.NATTypeDestNAT, guestIP))
-	out := c.AddChain(chain(t, "postrouting", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource, nftables.ChainPolicyAccept))
-	add(out, toLink(exactly(hostLinkName)), source(expr.CmpOpEq, guestIP), rewrite(expr.NATTypeSourceNAT, s.HostIP()))
+	in := c.AddChain(chain(t, "prerouting", nftables.ChainTypeNAT, nftables.ChainHookPrerouting,
+		nftables.ChainPriorityNATDest, nftables.ChainPolicyAccept))
+	// Only the host may open connections to the guest. Otherwise, when a connection that
+	// the guest opened is forgotten, packets from its far end would count as a new one.
+	add(in, host, source(expr.CmpOpEq, s.plan.vethHost(s.index)), destination(s.HostIP()),
+		rewrite(expr.NATTypeDestNAT, guestIP))
+	out := c.AddChain(chain(t, "postrouting", nftables.ChainTypeNAT, nftables.ChainHookPostrouting,
+		nftables.ChainPriorityNATSource, nftables.ChainPolicyAccept))
+	add(out, toLink(exactly(hostLinkName)), source(expr.CmpOpEq, guestIP),
+		rewrite(expr.NATTypeSourceNAT, s.HostIP()))
 
-	// The guest has no business with the namespace's own kernel.
-	self := c.AddChain(chain(t, "input", nftables.ChainTypeFilter, nftables.ChainHookInput, nftables.ChainPriorityFilter, nftables.ChainPolicyAccept))
+	// The guest may not talk to the namespace itself.
+	self := c.AddChain(chain(t, "input", nftables.ChainTypeFilter, nftables.ChainHookInput,
+		nftables.ChainPriorityFilter, nftables.ChainPolicyAccept))
 	add(self, guest, drop())
 
-	fwd := c.AddChain(chain(t, "forward", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter, nftables.ChainPolicyDrop))
+	fwd := c.AddChain(chain(t, "forward", nftables.ChainTypeFilter, nftables.ChainHookForward,
+		nftables.ChainPriorityFilter, nftables.ChainPolicyDrop))
 	add(fwd, guest, source(expr.CmpOpNeq, guestIP), drop())
-	// Visitors, and what the guest answers them.
+	// Connections that the host opens to the guest, and the guest's answers.
 	add(fwd, host, translated(), accept())
 	add(fwd, guest, answering(), accept())
-	// What others answer the guest. Not only a connection's first packet meets the
-	// policy: a new one ends what is open. Errors on the way come from anywhere.
+	// Answers to connections that the guest opens. Every packet is checked against the
+	// policy, so that a new policy ends open connections. ICMP errors may come from anywhere.
 	add(fwd, host, inState(expr.CtStateBitRELATED), accept())
 	add(fwd, host, answering(), source(expr.CmpOpEq, hyperloopIP), accept())
 	add(fwd, host, answering(), sourceIn(internal), accept())
 	add(fwd, host, answering(), sourceIn(allowUser), accept())
 	add(fwd, host, answering(), sourceIn(denyUser), drop())
 	add(fwd, host, answering(), accept())
-	// What the guest asks for.
+	// Connections that the guest opens.
 	add(fwd, guest, moreThan(maxFlows), drop())
 	add(fwd, guest, destination(hyperloopIP), toPort(unix.IPPROTO_TCP, 80), moreThan(maxNodeFlows), drop())
 	add(fwd, guest, destination(hyperloopIP), toPort(unix.IPPROTO_TCP, 80), accept())
-	add(fwd, guest, destination(hyperloopIP), drop()) // it may be a real machine of the host's network
+	add(fwd, guest, destination(hyperloopIP), drop()) // the host's network may have a machine there
 	add(fwd, guest, destinationIn(internal), accept())
 	add(fwd, guest, destinationIn(denied), drop())
 	add(fwd, guest, destinationIn(allowUser), accept())
@@ -94,7 +100,7 @@ func (s *Slot) installRules() error {
 	return nil
 }
 
-// slotSets are the address sets of a slot's rules, in the order of evaluation.
+// slotSets returns the address sets of a slot's rules, in the order of evaluation.
 func slotSets(t *nftables.Table) (internal, denied, allowUser, denyUser *nftables.Set) {
 	set := func(id uint32, name string) *nftables.Set {
 		return &nftables.Set{Table: t, ID: id, Name: name, KeyType: nftables.TypeIPAddr, Interval: true}
@@ -102,8 +108,8 @@ func slotSets(t *nftables.Table) (internal, denied, allowUser, denyUser *nftable
 	return set(1, "internal"), set(2, "denied"), set(3, "allow"), set(4, "deny")
 }
 
-// SetEgress replaces what the guest may reach, in one step. Nothing more passes on
-// connections that exist and are no longer allowed.
+// SetEgress atomically replaces what the guest may reach. Open connections that the new
+// policy does not allow pass no more packets.
 func (s *Slot) SetEgress(e Egress) error {
 	err := inNamespace(s.plan.namespaceName(s.index), func() error {
 		c, err := nftables.New()
@@ -113,7 +119,7 @@ func (s *Slot) SetEgress(e Egress) error {
 		t := &nftables.Table{Name: slotTable, Family: nftables.TableFamilyIPv4}
 		_, _, allowUser, denyUser := slotSets(t)
 		for set, ranges := range map[*nftables.Set][]netip.Prefix{allowUser: e.allow, denyUser: e.deny} {
-			set.ID = 0 // by name: it exists already
+			set.ID = 0 // the set exists already, so it is addressed by its name
 			c.FlushSet(set)
 			if err := c.SetAddElements(set, elements(ranges)); err != nil {
 				return err

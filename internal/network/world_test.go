@@ -19,8 +19,8 @@ import (
 	"shoal/internal/shoal"
 )
 
-// world is a pool, a slot with a namespace in place of its guest, and namespaces that play
-// the internet and a private host behind the machine.
+// world is a pool, a slot whose guest is played by a namespace, and namespaces that play
+// the internet and a host in a private network.
 type world struct {
 	t    *testing.T
 	pool *Pool
@@ -176,7 +176,7 @@ func (w *world) attach(s *Slot, ns string) {
 	}))
 }
 
-// get fetches a URL from inside a namespace; "" is the host's own.
+// get fetches a URL from inside a namespace; "" is the host's.
 func (w *world) get(ns, url string) (string, error) { return w.getWithin(10*time.Second, ns, url) }
 
 // getWithin is get with a time limit, which is short where no answer is expected.
