@@ -21,9 +21,9 @@ import (
 	"shoal/internal/registry"
 )
 
-// Import enters a local image under a name: an OCI layout, as a directory or a tar,
-// what `docker save` writes, or a tar of a root file system. What is wrong with the
-// file is an *Error.
+// Import adds a local image under a name. The file is an OCI layout (a directory or tar),
+// the output of `docker save`, or a tar of a root file system. If something is wrong with
+// the file, the error is an *Error.
 func (l *Library) Import(ctx context.Context, reference, file string, say func(string)) (Image, error) {
 	ref, err := registry.ParseName(reference)
 	if err != nil {
@@ -100,7 +100,7 @@ func (l *Library) readLayout(ctx context.Context, dir string, say func(string)) 
 	return l.unpackLocal(ctx, img, say)
 }
 
-// unpackLocal checks the layers of a local image, and unpacks it.
+// unpackLocal verifies the layers of a local image and unpacks it.
 func (l *Library) unpackLocal(ctx context.Context, img v1.Image, say func(string)) (Image, error) {
 	config, err := img.ConfigFile()
 	if err != nil {
@@ -116,14 +116,15 @@ func (l *Library) unpackLocal(ctx context.Context, img v1.Image, say func(string
 			return Image{}, ctx.Err()
 		}
 		if err != nil {
-			return Image{}, &Error{Message: fmt.Sprintf("layer %d of %d is damaged: %v; export the image again", n+1, len(layers), err)}
+			return Image{}, &Error{Message: fmt.Sprintf("layer %d of %d is damaged: %v; export the image again",
+				n+1, len(layers), err)}
 		}
 		say(fmt.Sprintf("Layer %d/%d is whole", n+1, len(layers)))
 	}
 	return l.unpack(ctx, img)
 }
 
-// checkLayer compares what a layer holds with what the image says of it.
+// checkLayer compares a layer's digest with the one in the image's configuration.
 func checkLayer(ctx context.Context, layer v1.Layer, want []v1.Hash, n int) error {
 	if n >= len(want) {
 		return errors.New("the image does not say what it holds")
@@ -140,7 +141,7 @@ func checkLayer(ctx context.Context, layer v1.Layer, want []v1.Hash, n int) erro
 	return err
 }
 
-// pick finds the one image for this machine, in an index of indexes too.
+// pick finds the image for linux/amd64 in an index, which may contain indexes.
 func pick(index v1.ImageIndex) (v1.Image, error) {
 	m, err := index.IndexManifest()
 	if err != nil {
@@ -190,7 +191,8 @@ func openTar(file string) (io.Reader, func(), error) {
 	return r, func() { f.Close() }, nil
 }
 
-// kindOf tells by a file at an archive's top what it is; "" is a root file system.
+// kindOf recognizes the kind of an archive by a file at its top level, and returns that
+// file's name; "" is a root file system.
 func kindOf(r io.Reader) (string, error) {
 	kind := ""
 	for t := tar.NewReader(r); ; {
@@ -202,7 +204,7 @@ func kindOf(r io.Reader) (string, error) {
 			return "", err
 		}
 		switch name := path.Clean(h.Name); name {
-		case "manifest.json": // newer archives of docker's are layouts as well
+		case "manifest.json": // recent docker versions write archives that are OCI layouts too
 			return name, nil
 		case "oci-layout":
 			kind = name
@@ -210,7 +212,7 @@ func kindOf(r io.Reader) (string, error) {
 	}
 }
 
-// extractFiles unpacks the plain files of an archive, and nothing outside of dir.
+// extractFiles unpacks the regular files of an archive into dir, and nothing outside it.
 func extractFiles(file, dir string) error {
 	r, closeAll, err := openTar(file)
 	if err != nil {

@@ -1,6 +1,5 @@
-// Package imagelibrary gets the images that templates are built from: those that were
-// imported, by name, and else those of container registries. Each becomes one root image
-// in the image store.
+// Package imagelibrary provides the images that templates are built from: imported ones,
+// or else those of container registries. Each becomes one root image in the image store.
 package imagelibrary
 
 import (
@@ -22,9 +21,9 @@ import (
 	"shoal/internal/registry"
 )
 
-// Image is a container image as a root image.
+// Image is a container image that was turned into a root image.
 type Image struct {
-	Name   string            `json:"name"`   // as it was given, in full
+	Name   string            `json:"name"`   // the full name, with registry and tag
 	Digest string            `json:"digest"` // of the root image
 	Size   int64             `json:"size"`   // of the root image, bytes
 	Env    map[string]string `json:"env,omitempty"`
@@ -32,22 +31,22 @@ type Image struct {
 	At     time.Time         `json:"at"`
 }
 
-// Error is a failure that whoever named the image can mend.
+// Error is a failure that the user who named the image can fix.
 type Error = registry.Error
 
-// Config is where a library keeps what it has.
+// Config configures a library.
 type Config struct {
 	Images *image.Store
-	// Dir is the library's own.
+	// Dir is the library's directory. It holds nothing else.
 	Dir string
 	// Registries is the client for images that were not imported. Only Find needs it.
 	Registries *registry.Client
-	// StandIns are imported images that are used when the registry of another cannot
-	// be reached, by the repository's last name: "ubuntu".
+	// StandIns are the images to use if an image's registry cannot be reached, by the
+	// last part of the repository's name, such as "ubuntu".
 	StandIns map[string]Image
 }
 
-// Library has imported images by name. Safe for concurrent use, also by several
+// Library holds imported images by name. It is safe for concurrent use, also by several
 // processes.
 type Library struct {
 	images       *image.Store
@@ -58,10 +57,11 @@ type Library struct {
 	workspaceDir string
 }
 
-// Open prepares the library's directory, and removes what was left unfinished there.
+// Open prepares the library's directory and removes unfinished work of earlier processes.
 func Open(cfg Config) (*Library, error) {
-	l := &Library{images: cfg.Images, dir: filepath.Join(cfg.Dir, "names"), workspaceDir: filepath.Join(cfg.Dir, "work"),
-		registries: cfg.Registries, standIns: cfg.StandIns, away: newAbsence()}
+	l := &Library{images: cfg.Images, dir: filepath.Join(cfg.Dir, "names"),
+		workspaceDir: filepath.Join(cfg.Dir, "work"), registries: cfg.Registries,
+		standIns: cfg.StandIns, away: newAbsence()}
 	for _, dir := range []string{l.dir, l.workspaceDir} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("make the image library's directory: %w", err)
@@ -75,7 +75,7 @@ func (l *Library) path(ref name.Reference) string {
 	return filepath.Join(l.dir, hex.EncodeToString(sum[:])+".json")
 }
 
-// find returns an imported image. A missing one is fs.ErrNotExist.
+// find returns an imported image, or fs.ErrNotExist if there is none.
 func (l *Library) find(ref name.Reference) (Image, error) {
 	i, err := readEntry(l.path(ref))
 	if err != nil {
@@ -96,8 +96,8 @@ func readEntry(path string) (Image, error) {
 	return i, json.Unmarshal(data, &i)
 }
 
-// Version tells imported images of the same name apart. It is "" for one that comes
-// from a registry.
+// Version distinguishes imported images that had the same name at different times. It is
+// "" for an image that was not imported.
 func (l *Library) Version(reference string) string {
 	ref, err := registry.ParseName(reference)
 	if err != nil {
@@ -110,7 +110,7 @@ func (l *Library) Version(reference string) string {
 	return i.Digest
 }
 
-// List returns what was imported, by name.
+// List returns the imported images, sorted by name.
 func (l *Library) List() ([]Image, error) {
 	files, err := filepath.Glob(filepath.Join(l.dir, "*.json"))
 	if err != nil {
@@ -120,7 +120,7 @@ func (l *Library) List() ([]Image, error) {
 	for _, f := range files {
 		i, err := readEntry(f)
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // removed meanwhile
+			continue // removed in the meantime
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", f, err)
@@ -131,8 +131,8 @@ func (l *Library) List() ([]Image, error) {
 	return list, nil
 }
 
-// Remove forgets an imported image. Templates that were built from it keep what they
-// need. An unknown name is an *Error.
+// Remove removes an imported image. Templates that were built from it keep what they
+// need. The error for an unknown name is an *Error.
 func (l *Library) Remove(reference string) error {
 	ref, err := registry.ParseName(reference)
 	if err != nil {
@@ -145,7 +145,7 @@ func (l *Library) Remove(reference string) error {
 	return err
 }
 
-// put enters an image under a name.
+// put stores an image under a name.
 func (l *Library) put(ref name.Reference, i Image) error {
 	data, err := json.Marshal(i)
 	if err != nil {

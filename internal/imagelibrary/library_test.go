@@ -55,8 +55,8 @@ func get(t *testing.T, l *Library, reference string, login *registry.Login, say 
 	return s.Get(t.Context(), say)
 }
 
-// TestEverySourceGivesTheSameRoot: a registry, a mirror, what docker saves, a layout
-// as directory and as tar, and the plain files.
+// TestEverySourceGivesTheSameRoot: a registry, a mirror, the output of docker save, an OCI
+// layout as directory and as tar, and the plain files.
 func TestEverySourceGivesTheSameRoot(t *testing.T) {
 	img, dir := registrytest.Image(t), t.TempDir()
 	server := httptest.NewServer(ociregistry.New(ociregistry.Logger(log.New(io.Discard, "", 0))))
@@ -136,7 +136,7 @@ func TestLibrary(t *testing.T) {
 	}
 }
 
-// TestRefusals are worded as the SDKs' users know them.
+// TestRefusals: the messages are those that users of the SDKs know.
 func TestRefusals(t *testing.T) {
 	images := ociregistry.New(ociregistry.Logger(log.New(io.Discard, "", 0)))
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -14,22 +14,22 @@ import (
 	"shoal/internal/registry"
 )
 
-// Source is where the image of a name comes from: what was found before anything
-// large is moved.
+// Source is an image that Find has found. Nothing large is downloaded yet.
 type Source struct {
-	// StandIn is the content of the image that takes the place of one that cannot be
-	// had. "" is the real one.
+	// StandIn is the digest of the image that replaces one whose registry cannot be
+	// reached. It is "" for the real image.
 	StandIn string
 
 	l      *Library
 	ref    name.Reference
-	known  *Image          // imported, or the one that stands in
-	remote *registry.Image // of a registry, if known is nil
+	known  *Image          // an imported image, or the stand-in
+	remote *registry.Image // an image in a registry, if known is nil
 }
 
-// Find looks a name up: in the library, then at the image's registry. say hears of an
-// image that stands in.
-func (l *Library) Find(ctx context.Context, reference string, login *registry.Login, say func(string)) (*Source, error) {
+// Find looks an image up in the library, then in its registry. It tells say if it uses a
+// stand-in.
+func (l *Library) Find(ctx context.Context, reference string, login *registry.Login,
+	say func(string)) (*Source, error) {
 	ref, err := registry.ParseName(reference)
 	if err != nil {
 		return nil, err
@@ -56,7 +56,7 @@ func (l *Library) Find(ctx context.Context, reference string, login *registry.Lo
 	return s, nil
 }
 
-// Get returns the image as a root image; it moves what is missing.
+// Get returns the image as a root image, and pulls what is missing.
 func (s *Source) Get(ctx context.Context, say func(string)) (Image, error) {
 	if s.known != nil {
 		return *s.known, nil

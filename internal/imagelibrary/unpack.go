@@ -14,7 +14,7 @@ import (
 	"shoal/internal/registry"
 )
 
-// unpack turns an image's layers into one root image.
+// unpack merges an image's layers into one root image.
 func (l *Library) unpack(ctx context.Context, img v1.Image) (Image, error) {
 	config, err := img.ConfigFile()
 	if err != nil {
@@ -27,7 +27,7 @@ func (l *Library) unpack(ctx context.Context, img v1.Image) (Image, error) {
 	return i, err
 }
 
-// untilDone reads until ctx ends.
+// untilDone returns a reader that fails once ctx has ended.
 func untilDone(ctx context.Context, r io.Reader) io.Reader {
 	return readerFunc(func(p []byte) (int, error) {
 		if err := ctx.Err(); err != nil {
@@ -41,7 +41,7 @@ type readerFunc func(p []byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// store writes a tar of a root file system as a root image.
+// store turns a tar of a root file system into a root image.
 func (l *Library) store(flat io.Reader) (Image, error) {
 	work, err := l.workspace()
 	if err != nil {
@@ -67,7 +67,7 @@ func (l *Library) store(flat io.Reader) (Image, error) {
 	if err != nil {
 		return Image{}, err
 	}
-	for _, name := range []string{"dev", "proc", "sys", "run"} { // mounted over
+	for _, name := range []string{"dev", "proc", "sys", "run"} { // other file systems are mounted there
 		tree.Remove(name)
 	}
 	tree.Share(image.SharedDir)
@@ -76,7 +76,7 @@ func (l *Library) store(flat io.Reader) (Image, error) {
 	return i, err
 }
 
-// environment reads an image's variables (templates.md §3.2).
+// environment parses an image's environment variables (templates.md §3.2).
 func environment(list []string) map[string]string {
 	env := map[string]string{}
 	for _, entry := range list {

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// workspace is a directory for something unfinished. It is locked until it is removed
-// or this process ends, so that others know that it is in use.
+// workspace is a directory for unfinished work. It stays locked until it is removed or
+// this process exits, so that other processes know that it is in use.
 type workspace struct {
 	dir  string
 	lock *os.File
@@ -24,7 +24,7 @@ func (l *Library) workspace() (*workspace, error) {
 		}
 		lock, err := os.Open(dir)
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // another process has cleaned it up just before the lock
+			continue // another process removed it before we could lock it
 		}
 		if err != nil {
 			return nil, err
@@ -39,11 +39,11 @@ func (l *Library) workspace() (*workspace, error) {
 }
 
 func (w *workspace) remove() {
-	_ = os.RemoveAll(w.dir) // else the next start does it
+	_ = os.RemoveAll(w.dir) // if this fails, the next start does it
 	w.lock.Close()
 }
 
-// removeUnfinished deletes what processes that died have left.
+// removeUnfinished deletes the workspaces of processes that have exited.
 func (l *Library) removeUnfinished() error {
 	entries, err := os.ReadDir(l.workspaceDir)
 	for _, e := range entries {
@@ -60,7 +60,7 @@ func removeUnused(path string) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close() // not before it is gone, see workspace
+	defer f.Close() // keeps the lock until the directory is gone, see workspace
 	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
 		return nil // in use
 	}

@@ -8,8 +8,8 @@ import (
 	"shoal/internal/registry"
 )
 
-// TestWhatIsLeft by a process that died goes with the next start; what another process
-// has under way stays.
+// TestWhatIsLeft: the next start removes the workspace of a process that has exited, and
+// keeps one that another process is using.
 func TestWhatIsLeft(t *testing.T) {
 	l := open(t, Config{}, registry.Config{})
 	work, err := l.workspace()

@@ -15,27 +15,28 @@ import (
 )
 
 const (
-	// fruitless is how many requests in a row may bring nothing before a pull fails.
+	// fruitless is how many requests in a row may fail without data before a pull fails.
 	fruitless = 3
 	// pullPause is the wait between two requests for the same blob.
 	pullPause = 500 * time.Millisecond
-	// stallLimit is how long a connection may bring nothing.
+	// stallLimit is how long a connection may deliver nothing before it is given up.
 	stallLimit = time.Minute
-	// sayEvery is how often a pull says how far it is.
+	// sayEvery is how often a pull reports its progress.
 	sayEvery = 3 * time.Second
 )
 
-// blob is a layer to have, as it lies in a registry.
+// blob is a layer in a registry.
 type blob struct {
 	url    string
 	digest string // "sha256:" and hex
 	size   int64  // bytes
-	name   string // for people: "layer 2/5"
+	name   string // for messages: "layer 2/5"
 }
 
-// pull brings a part to its end, by as many requests as it takes, and gives it its
-// name once it is checked and on the disk.
-func (s *layerStore) pull(ctx context.Context, client *http.Client, want blob, path string, say func(string)) error {
+// pull completes a partial file, with as many requests as it takes. It renames the file to
+// path once the content is verified and on the disk.
+func (s *layerStore) pull(ctx context.Context, client *http.Client, want blob, path string,
+	say func(string)) error {
 	part, err := os.OpenFile(path+partSuffix, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
@@ -76,15 +77,16 @@ func (s *layerStore) pull(ctx context.Context, client *http.Client, want blob, p
 		return err
 	}
 	if err := verify(part.Name(), want); err != nil {
-		// Nobody can tell where it went wrong: the next pull begins anew.
+		// It is unknown which bytes are wrong, so the next pull must start over.
 		return errors.Join(err, os.Remove(part.Name()))
 	}
 	return atomicfile.Rename(part.Name(), path, atomicfile.Durable)
 }
 
-// request asks for a blob from an offset on and writes what comes. It returns how much
-// there is of it now.
-func request(ctx context.Context, client *http.Client, want blob, part *os.File, at int64, progress func(int64)) (int64, error) {
+// request asks for a blob starting at an offset and appends the data to part. It returns
+// how many bytes of the blob part has then.
+func request(ctx context.Context, client *http.Client, want blob, part *os.File, at int64,
+	progress func(int64)) (int64, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stalled := time.AfterFunc(stallLimit, func() { cancel(fmt.Errorf("nothing came for %s", stallLimit)) })
@@ -107,7 +109,7 @@ func request(ctx context.Context, client *http.Client, want blob, part *os.File,
 				return at, err
 			}
 		}
-		at = 0 // this registry sends all or nothing
+		at = 0 // this registry does not support ranges
 	} else if err := transport.CheckError(resp, http.StatusOK, http.StatusPartialContent); err != nil {
 		return at, err
 	}
@@ -128,7 +130,7 @@ func request(ctx context.Context, client *http.Client, want blob, part *os.File,
 	return out.at, err
 }
 
-// writerAt writes a file from an offset on.
+// writerAt writes to a file, starting at an offset.
 type writerAt struct {
 	file  *os.File
 	at    int64

@@ -18,8 +18,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 )
 
-// regionForm keeps what is not the name of a region out of the host name that it becomes
-// part of.
+// regionForm is what a region must look like. The region becomes part of a host name, so
+// nothing else may get in.
 var regionForm = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]+$`)
 
 // ecrLogin exchanges AWS credentials for a password of the account's registry.
@@ -31,7 +31,7 @@ func (c *Client) ecrLogin(ctx context.Context, login Login) (authn.Authenticator
 		Region:      login.AWSRegion,
 		Credentials: credentials.NewStaticCredentialsProvider(login.AWSAccessKeyID, login.AWSSecretAccessKey, ""),
 		HTTPClient:  &http.Client{Transport: c.transport, Timeout: time.Minute},
-		Retryer:     aws.NopRetryer{}, // the build's caller repeats, and is told at once
+		Retryer:     aws.NopRetryer{}, // the user learns of a failure at once and can retry
 	}
 	if c.ecr != "" {
 		options.BaseEndpoint = aws.String(c.ecr)
@@ -51,8 +51,8 @@ func (c *Client) ecrLogin(ctx context.Context, login Login) (authn.Authenticator
 	return &authn.Basic{Username: user, Password: password}, nil
 }
 
-// ecrFailure tells a refusal, which the template's owner can mend, from an AWS that was not
-// reached.
+// ecrFailure words a failed login. It distinguishes a refusal, which the template's owner
+// can fix, from a failure to reach AWS.
 func ecrFailure(err error) error {
 	var answered *smithyhttp.ResponseError
 	var refused smithy.APIError
@@ -61,8 +61,9 @@ func ecrFailure(err error) error {
 	case errors.As(err, &unsent):
 		return &Error{Message: fmt.Sprintf("AWS was not reached for a login to ECR: %v%s", unsent.Err, otherWays)}
 	case errors.As(err, &answered) && errors.As(err, &refused):
-		return &Error{Message: fmt.Sprintf("AWS refused a login to ECR with status %d: %s; check the access key, its secret, "+
-			"the region, and that it may call ecr:GetAuthorizationToken", answered.HTTPStatusCode(), refused.ErrorMessage())}
+		return &Error{Message: fmt.Sprintf("AWS refused a login to ECR with status %d: %s; check the access key, "+
+			"its secret, the region, and that it may call ecr:GetAuthorizationToken",
+			answered.HTTPStatusCode(), refused.ErrorMessage())}
 	default:
 		return fmt.Errorf("AWS's answer to a login to ECR: %w", err)
 	}

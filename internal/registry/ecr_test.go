@@ -16,9 +16,10 @@ import (
 	"shoal/internal/registry/registrytest"
 )
 
-// TestECR logs in as AWS's registry wants it.
+// TestECR: a login of type "aws" gets its password from ECR's API.
 func TestECR(t *testing.T) {
-	login := Login{Type: "aws", AWSAccessKeyID: "AKIDEXAMPLE", AWSSecretAccessKey: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", AWSRegion: "us-east-1"}
+	login := Login{Type: "aws", AWSAccessKeyID: "AKIDEXAMPLE",
+		AWSSecretAccessKey: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", AWSRegion: "us-east-1"}
 	images := ociregistry.New(ociregistry.Logger(log.New(io.Discard, "", 0)))
 	registry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if user, password, _ := r.BasicAuth(); user != "AWS" || password != "pass:word" {

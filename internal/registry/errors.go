@@ -10,8 +10,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// Error is a failure that whoever named the image can mend. The texts are E2B's where it
-// has one (templates.md §3.2).
+// Error is a failure that the user who named the image can fix. The texts are E2B's where
+// it has one (templates.md §3.2).
 type Error struct{ Message string }
 
 var _ error = (*Error)(nil)
@@ -19,7 +19,7 @@ var _ error = (*Error)(nil)
 // Error returns the message.
 func (e *Error) Error() string { return e.Message }
 
-// Unreachable wraps the failure of a registry that gave no answer at all.
+// Unreachable wraps the failure of a registry that did not answer at all.
 type Unreachable struct{ Err error }
 
 var _ error = (*Unreachable)(nil)
@@ -30,18 +30,18 @@ func (u *Unreachable) Error() string { return u.Err.Error() }
 // Unwrap returns the failure.
 func (u *Unreachable) Unwrap() error { return u.Err }
 
-// unreachable reports whether there was no answer at all.
+// unreachable reports whether err means that the registry did not answer at all.
 func unreachable(ctx context.Context, err error) bool {
 	return ctx.Err() == nil && !errors.As(err, new(*transport.Error)) && !errors.As(err, new(*Error))
 }
 
-// TooLarge is the failure of an image that has more than MaxImage.
+// TooLarge returns the error for an image that is larger than MaxImage.
 func TooLarge() error {
 	return &Error{Message: fmt.Sprintf("the image is larger than %d MB, which is the most that a template can be built from; take a smaller one, or remove from it what sandboxes do not need", MaxImage>>20)}
 }
 
-// explain words what a registry has answered to a request for ref, which its user has
-// written as text.
+// explain turns a registry's error answer into an *Error. text is the image's name as the
+// user wrote it.
 func explain(ref name.Reference, text string, err error) error {
 	var known *Error
 	if errors.As(err, &known) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
@@ -54,7 +54,8 @@ func explain(ref name.Reference, text string, err error) error {
 	for _, d := range answer.Errors {
 		switch d.Code {
 		case transport.NameUnknownErrorCode:
-			return &Error{Message: fmt.Sprintf("repository '%s' not found: verify the image name is correct", ref.Context().RepositoryStr())}
+			return &Error{Message: fmt.Sprintf("repository '%s' not found: verify the image name is correct",
+				ref.Context().RepositoryStr())}
 		case transport.ManifestUnknownErrorCode:
 			return &Error{Message: fmt.Sprintf("image '%s' not found: the image or tag does not exist in the registry", text)}
 		case transport.DeniedErrorCode:
@@ -72,5 +73,5 @@ func explain(ref name.Reference, text string, err error) error {
 	return &Error{Message: fmt.Sprintf("failed to pull image '%s': %v%s", text, err, otherWays)}
 }
 
-// otherWays is what to do about a registry that does not do its part.
+// otherWays ends the messages about a registry that fails: what the user can do.
 const otherWays = ". Try again; or let the operator provide the image by `shoal image import`, or another registry by --registry-mirrors"

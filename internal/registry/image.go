@@ -16,7 +16,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Image is an image as its registry describes it, before anything large is moved.
+// Image is an image as its registry describes it. Its layers are not pulled yet.
 type Image struct {
 	client *Client
 	text   string // the name as it was given
@@ -26,9 +26,9 @@ type Image struct {
 	blobs  string       // URL of the repository's blobs
 }
 
-// Find lets an image's registry, or its mirror, describe this machine's variant of it.
-// text is the name as it was given, for messages. A registry that does not answer is an
-// *Unreachable.
+// Find asks an image's registry, or its mirror, for the description of the image for
+// linux/amd64. text is the name as the user wrote it, for messages. The error is an
+// *Unreachable if the registry does not answer.
 func (c *Client) Find(ctx context.Context, ref name.Reference, text string, login *Login) (*Image, error) {
 	i := &Image{client: c, text: text, ref: ref}
 	if err := i.ask(ctx, login); err != nil {
@@ -53,19 +53,21 @@ func (i *Image) ask(ctx context.Context, login *Login) error {
 	repository := at.Context()
 	again := transport.NewRetry(i.client.transport,
 		transport.WithRetryBackoff(remote.Backoff{Duration: 500 * time.Millisecond, Factor: 3, Steps: 2}))
-	way, err := transport.NewWithContext(ctx, repository.Registry, auth, again, []string{repository.Scope(transport.PullScope)})
+	way, err := transport.NewWithContext(ctx, repository.Registry, auth, again,
+		[]string{repository.Scope(transport.PullScope)})
 	if err != nil {
 		return err
 	}
 	i.http = &http.Client{Transport: way}
-	i.blobs = fmt.Sprintf("%s://%s/v2/%s/blobs/", repository.Scheme(), repository.RegistryStr(), repository.RepositoryStr())
+	i.blobs = fmt.Sprintf("%s://%s/v2/%s/blobs/",
+		repository.Scheme(), repository.RegistryStr(), repository.RepositoryStr())
 	i.remote, err = remote.Image(at, remote.WithContext(ctx), remote.WithTransport(way),
 		remote.WithPlatform(v1.Platform{OS: "linux", Architecture: "amd64"}))
 	return err
 }
 
-// Pull moves the layers that are missing here, and gives the whole image to use, to be
-// read until it returns. say hears how far the pull is.
+// Pull downloads the layers that are missing here and then calls use with the complete
+// image, which is valid until use returns. say is called with the pull's progress.
 func (i *Image) Pull(ctx context.Context, say func(string), use func(v1.Image) error) error {
 	layers, err := i.pull(ctx, say)
 	if err == nil {
@@ -120,7 +122,7 @@ func (l fileLayer) Size() (int64, error)                { return l.Descriptor.Si
 func (l fileLayer) MediaType() (types.MediaType, error) { return l.Descriptor.MediaType, nil }
 func (l fileLayer) Compressed() (io.ReadCloser, error)  { return os.Open(l.file) }
 
-// pulledImage is an image whose layers are here.
+// pulledImage is an image whose layers are read from local files.
 type pulledImage struct {
 	v1.Image
 	layers []v1.Layer

@@ -16,13 +16,13 @@ import (
 	"time"
 )
 
-// partSuffix ends the name of a blob that is not whole yet.
+// partSuffix ends the name of a blob that is not complete yet.
 const partSuffix = ".part"
 
-// layerStore keeps the layers of images by their digests. A name without a suffix is a
-// whole blob; what a pull that broke off has is kept beside it, and the next one goes
-// on there. A file's modification time is that of its last use. One process pulls into
-// a directory: that which has the machine's lock.
+// layerStore keeps the layers of images in files named by digest. A file without a suffix
+// is a complete blob. If a pull breaks off, its partial file is kept and the next pull
+// continues it. A file's modification time is when it was last used. Only the process that
+// holds the machine's lock pulls into the directory.
 type layerStore struct {
 	dir string
 
@@ -34,9 +34,10 @@ func openLayers(dir string) (*layerStore, error) {
 	return &layerStore{dir: dir, busy: map[string]chan struct{}{}}, os.MkdirAll(dir, 0o700)
 }
 
-// get returns the file of a blob, whose content has its digest; it asks for what is
-// missing. Of several who want the same at once, one asks.
-func (s *layerStore) get(ctx context.Context, client *http.Client, want blob, say func(string)) (string, error) {
+// get returns the path of a blob's file after verifying its digest. It pulls the blob if
+// it is missing. If several callers want the same blob at once, only one pulls it.
+func (s *layerStore) get(ctx context.Context, client *http.Client, want blob,
+	say func(string)) (string, error) {
 	hexDigest, ok := strings.CutPrefix(want.digest, "sha256:")
 	if !ok || len(hexDigest) != sha256.Size*2 || strings.Trim(hexDigest, "0123456789abcdef") != "" {
 		return "", &Error{Message: fmt.Sprintf("the image names a layer by '%s', which is not a SHA-256 digest", want.digest)}
@@ -62,7 +63,7 @@ func (s *layerStore) get(ctx context.Context, client *http.Client, want blob, sa
 	return path, nil
 }
 
-// claim waits until nobody else has a digest's files.
+// claim waits until no other caller uses the files of a digest.
 func (s *layerStore) claim(ctx context.Context, digest string) (release func(), err error) {
 	for {
 		s.mu.Lock()
@@ -87,7 +88,7 @@ func (s *layerStore) claim(ctx context.Context, digest string) (release func(), 
 	}
 }
 
-// verify compares a file with what a blob must be.
+// verify checks that a file has the blob's digest.
 func verify(path string, want blob) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -104,7 +105,7 @@ func verify(path string, want blob) error {
 	return nil
 }
 
-// sweep removes what was not used since a time, whole or not.
+// sweep removes complete and partial blobs that were not used since the given time.
 func (s *layerStore) sweep(since time.Time) error {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// TestPullsGoOn where they broke off: within one pull, and in the next.
+// TestPullsGoOn: a pull that breaks off continues where it stopped, within the same pull
+// and in the next one.
 func TestPullsGoOn(t *testing.T) {
 	f, reference := frailRegistry(t)
 	c := open(t, Config{})
@@ -59,7 +60,7 @@ func TestPullsGoOn(t *testing.T) {
 	}
 }
 
-// TestPullsWithoutRanges begin anew.
+// TestPullsWithoutRanges: a pull starts over if the registry does not support ranges.
 func TestPullsWithoutRanges(t *testing.T) {
 	f, reference := frailRegistry(t)
 	f.refuse = true
@@ -72,7 +73,7 @@ func TestPullsWithoutRanges(t *testing.T) {
 	}
 }
 
-// TestDamagedLayers are noticed, whole ones and parts, and pulled again.
+// TestDamagedLayers: damaged layers, complete or partial, are noticed and pulled again.
 func TestDamagedLayers(t *testing.T) {
 	f, reference := frailRegistry(t)
 	c := open(t, Config{})
@@ -91,7 +92,7 @@ func TestDamagedLayers(t *testing.T) {
 	} {
 		must(t, damage())
 		i, err := get(t, c, reference, nil, quiet)
-		if strings.HasPrefix(what, "part") { // found out at the end, and thrown away
+		if strings.HasPrefix(what, "part") { // noticed at the end, and removed
 			if err == nil || !strings.Contains(err.Error(), "digest") {
 				t.Errorf("%s: %v", what, err)
 			}
@@ -107,7 +108,7 @@ func TestDamagedLayers(t *testing.T) {
 	}
 }
 
-// TestPullsAtOnce ask for each layer once.
+// TestPullsAtOnce: concurrent pulls request each layer once.
 func TestPullsAtOnce(t *testing.T) {
 	f, reference := frailRegistry(t)
 	c := open(t, Config{})
@@ -133,7 +134,7 @@ func TestPullsAtOnce(t *testing.T) {
 	}
 }
 
-// TestSweep removes layers that were not used for long.
+// TestSweep: only layers that were not used for a long time are removed.
 func TestSweep(t *testing.T) {
 	f, reference := frailRegistry(t)
 	c := open(t, Config{})

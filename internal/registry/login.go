@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 )
 
-// Login is what a registry asks for (templates.md §1.3).
+// Login is the credentials for a registry (templates.md §1.3).
 type Login struct {
 	Type string // "registry", "aws" or "gcp"
 
@@ -18,7 +18,8 @@ type Login struct {
 	ServiceAccountJSON string
 }
 
-// authenticator turns a login into what is sent to the registry. Nil is nobody.
+// authenticator turns a login into the credentials sent to the registry. A nil login is
+// anonymous.
 func (c *Client) authenticator(ctx context.Context, login *Login) (authn.Authenticator, error) {
 	switch {
 	case login == nil:

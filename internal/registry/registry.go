@@ -1,5 +1,5 @@
-// Package registry is the client of container registries: it finds an image by its name
-// and pulls it into a store of layers, from where it can be read.
+// Package registry is a client for container registries. It finds images by name and pulls
+// their layers into a local store.
 package registry
 
 import (
@@ -16,18 +16,19 @@ const MaxImage = 25_000 << 20
 
 // Config says how registries are reached, and where their layers are kept.
 type Config struct {
-	// Dir is for the layers, and for nothing else.
+	// Dir is the directory of the layers. It holds nothing else.
 	Dir string
-	// Mirrors are registries to ask in another's place, by its name: "docker.io".
+	// Mirrors maps a registry's name, such as "docker.io", to the mirror to use instead.
 	Mirrors map[string]string
-	// CAFiles are PEM files of authorities that registries' certificates may be
-	// signed by, besides the system's.
+	// CAFiles are PEM files of certificate authorities to trust, in addition to the
+	// system's.
 	CAFiles []string
-	// ECR is the URL that is asked for logins of type "aws", in place of AWS's own.
+	// ECR is the URL to use for logins of type "aws"; AWS's own if empty.
 	ECR string
 }
 
-// Client asks registries. Safe for concurrent use; one process pulls into a directory.
+// Client finds and pulls images. It is safe for concurrent use. Only one process may pull
+// into a directory.
 type Client struct {
 	layers    *layerStore
 	mirrors   map[string]string
@@ -35,7 +36,7 @@ type Client struct {
 	transport *http.Transport
 }
 
-// NewClient makes the directory if it is missing.
+// NewClient returns a client. It creates the directory if it is missing.
 func NewClient(cfg Config) (*Client, error) {
 	c := &Client{mirrors: cfg.Mirrors, ecr: cfg.ECR}
 	var err error
@@ -48,11 +49,11 @@ func NewClient(cfg Config) (*Client, error) {
 	return c, nil
 }
 
-// Sweep removes layers that no pull has used since a time.
+// Sweep removes layers that no pull has used since the given time.
 func (c *Client) Sweep(since time.Time) error { return c.layers.sweep(since) }
 
-// ParseName gives an image's name its full form: registry, repository, tag or digest.
-// A name that is none is an *Error.
+// ParseName parses an image's name and completes it with registry, repository, and tag or
+// digest. The error for an invalid name is an *Error.
 func ParseName(text string) (name.Reference, error) {
 	ref, err := name.ParseReference(strings.TrimSpace(text))
 	if err != nil {
@@ -61,7 +62,7 @@ func ParseName(text string) (name.Reference, error) {
 	return ref, nil
 }
 
-// mirrored is where to ask for an image.
+// mirrored returns where to ask for an image: at its registry or at a mirror.
 func (c *Client) mirrored(ref name.Reference) (name.Reference, error) {
 	registry := ref.Context().RegistryStr()
 	for _, known := range []string{registry, strings.TrimPrefix(registry, "index.")} {

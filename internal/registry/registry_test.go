@@ -25,14 +25,14 @@ import (
 // frail is a registry whose connections break.
 type frail struct {
 	inner http.Handler
-	big   string // digest of the layer that this is about
+	big   string // digest of the large layer; the fields below are about requests for it
 
 	mu     sync.Mutex
-	asked  []string // the Range of every request for it
-	cut    int      // bytes after which a request for it breaks off, while cuts is above 0
+	asked  []string // the Range of every request
+	cut    int      // bytes after which a request breaks off, while cuts is above 0
 	cuts   int
-	refuse bool          // ranges are not understood
-	hold   chan struct{} // if set, requests for it wait, once they have sent the bytes of cut
+	refuse bool          // ranges are ignored
+	hold   chan struct{} // if set, requests wait for it before they break off
 }
 
 func (f *frail) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -54,8 +54,8 @@ func (f *frail) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.serveRange(&cutWriter{ResponseWriter: w, left: cut, hold: hold, done: r.Context().Done()}, r)
 }
 
-// serveRange does what registries do, and go-containerregistry's does not: it answers
-// a range with a part of the blob.
+// serveRange answers a range with that part of the blob, as real registries do;
+// go-containerregistry's does not.
 func (f *frail) serveRange(w http.ResponseWriter, r *http.Request) {
 	whole := httptest.NewRecorder()
 	asked := r.Header.Get("Range")
@@ -67,10 +67,10 @@ func (f *frail) serveRange(w http.ResponseWriter, r *http.Request) {
 	http.ServeContent(w, r, "", time.Time{}, strings.NewReader(whole.Body.String()))
 }
 
-// cutWriter breaks the connection after some bytes.
+// cutWriter breaks the connection after the given number of bytes.
 type cutWriter struct {
 	http.ResponseWriter
-	left int // -1 is all
+	left int // -1 means no limit
 	hold chan struct{}
 	done <-chan struct{}
 }
@@ -108,7 +108,7 @@ func bigImage(t *testing.T) (v1.Image, string) {
 	return img, digest.String()
 }
 
-// frailRegistry serves bigImage; it returns the image's name too.
+// frailRegistry serves bigImage. It also returns the image's name.
 func frailRegistry(t *testing.T) (*frail, string) {
 	t.Helper()
 	img, digest := bigImage(t)
@@ -179,7 +179,7 @@ func (f *frail) breakOff(times, after int) {
 	f.cuts, f.cut, f.asked = times, after, nil
 }
 
-// wholeNames are the names of layers under which there would be a whole blob.
+// wholeNames returns the names of the complete and of the partial layers.
 func wholeNames(t *testing.T, c *Client) (whole, parts []string) {
 	t.Helper()
 	entries, err := os.ReadDir(c.layers.dir)
@@ -194,7 +194,7 @@ func wholeNames(t *testing.T, c *Client) (whole, parts []string) {
 	return whole, parts
 }
 
-// await polls for what another goroutine does.
+// await polls until another goroutine has done what done checks.
 func await(t *testing.T, done func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)

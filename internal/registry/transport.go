@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// newTransport is the way to registries; it takes proxies from this process's own
-// environment.
+// newTransport returns the HTTP transport to registries. It takes proxies from this
+// process's environment.
 func newTransport(caFiles []string) (*http.Transport, error) {
 	t := &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,

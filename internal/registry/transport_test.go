@@ -17,8 +17,7 @@ import (
 	"shoal/internal/registry/registrytest"
 )
 
-// TestAuthorities: a registry's certificate may be signed by one that the operator
-// trusts.
+// TestAuthorities: an authority that the operator added may sign a registry's certificate.
 func TestAuthorities(t *testing.T) {
 	server := httptest.NewTLSServer(ociregistry.New(ociregistry.Logger(log.New(io.Discard, "", 0))))
 	defer server.Close()

@@ -50,7 +50,7 @@ func Tar(t *testing.T, files ...[2]string) []byte {
 	return b.Bytes()
 }
 
-// Image has a file that its second layer removes.
+// Image returns an image with a file that its second layer removes.
 func Image(t *testing.T) v1.Image {
 	t.Helper()
 	img, err := mutate.AppendLayers(empty.Image,
@@ -74,8 +74,8 @@ func Image(t *testing.T) v1.Image {
 	return img
 }
 
-// Write puts an image into a registry's handler, past the login that a test may have
-// put before it.
+// Write puts an image into a registry's handler directly, bypassing the login that a test
+// may require.
 func Write(handler http.Handler, ref name.Reference, img v1.Image) error {
 	server := httptest.NewServer(handler)
 	defer server.Close()

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// awayFor is how long a registry that could not be reached is not asked again, if
-// there is something that stands in for its images.
+// awayFor is how long a registry that could not be reached is not asked again for images
+// that have a stand-in.
 const awayFor = time.Minute
 
 // absence remembers registries that could not be reached.
