@@ -1,6 +1,6 @@
-// Command base installs the base template's packages ahead of shoal's first
-// start, while shoal is still being compiled. Shoal does the same if it was not
-// run; it only takes longer.
+// Command base installs the base template's packages before shoal's first start, for
+// example while shoal is being compiled. Without it, shoal's first start does the same and
+// takes longer.
 package main
 
 import (
@@ -21,7 +21,8 @@ func main() {
 	var c struct {
 		config.Config
 	}
-	kong.Parse(&c, kong.Name("base"), kong.DefaultEnvars(config.EnvPrefix), kong.Configuration(config.LoadFile, config.DefaultFile))
+	kong.Parse(&c, kong.Name("base"), kong.DefaultEnvars(config.EnvPrefix),
+		kong.Configuration(config.LoadFile, config.DefaultFile))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, &c.Config); err != nil {

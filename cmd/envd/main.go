@@ -23,7 +23,7 @@ import (
 // commit is set by the linker.
 var commit = "unknown"
 
-// A guest's memory belongs to its workload, so the daemon collects early. The limit is
+// A guest's memory is for its workload, so the daemon collects garbage early. The limit is
 // soft: above it, the collector only runs more often.
 const (
 	gcPercent   = 50
@@ -58,7 +58,7 @@ func run(args []string) error {
 		return nil
 	}
 
-	// The port comes first: the platform retries until something answers there.
+	// Listen first, because the platform retries until something answers on the port.
 	listener, err := listen(net.JoinHostPort("", strconv.Itoa(*port)))
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
@@ -72,17 +72,17 @@ func run(args []string) error {
 
 	lines := report.New()
 	config := envd.DefaultConfig(newLog(*verbose, io.MultiWriter(os.Stderr, lines)))
-	// Writing to the console takes time, so it gets only what concerns the daemon itself.
+	// Writing to the console is slow, so it gets only the daemon's own lines.
 	config.Processes = newLog(*verbose, lines)
 	config.Local, config.Report = *local, lines
 	return envd.New(config).Run(ctx, listener)
 }
 
-// openFiles is the soft limit of open files that commands begin with.
+// openFiles is the soft limit of open files that commands start with.
 const openFiles = 65536
 
-// limitFiles undoes what Go's runtime does when it starts: it raises the soft limit to the
-// hard one, which commands would inherit. If that fails, they do.
+// limitFiles lowers the soft limit of open files. Go's runtime raises it to the hard limit
+// at startup, and commands would inherit that. If lowering fails, they do.
 func limitFiles() {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err == nil {
@@ -91,7 +91,7 @@ func limitFiles() {
 	}
 }
 
-// newLog writes lines in the keys that clients know (api.md §3.14).
+// newLog returns a logger that uses the keys that clients know (api.md §3.14).
 func newLog(verbose bool, to io.Writer) *slog.Logger {
 	level := slog.LevelInfo
 	if verbose {
@@ -110,11 +110,12 @@ func newLog(verbose bool, to io.Writer) *slog.Logger {
 		}})).With("logger", "envd")
 }
 
-// socketBuffer, in bytes, lets the network go on while a file is read or written.
+// socketBuffer is the size of socket buffers in bytes. It keeps data flowing while a file
+// is read or written.
 const socketBuffer = 4 << 20
 
-// listen sets the buffers before the socket listens, because the largest window of a
-// connection is negotiated when it opens.
+// listen sets the buffers before the socket listens, because a connection's maximum window
+// is negotiated when it opens.
 func listen(addr string) (net.Listener, error) {
 	config := net.ListenConfig{Control: func(_, _ string, conn syscall.RawConn) error {
 		return conn.Control(func(fd uintptr) {

@@ -1,5 +1,5 @@
-// Command kernel is the sandbox kernel that shoal embeds and executes, one
-// process per guest. It does nothing by itself.
+// Command kernel is the sandbox kernel that shoal embeds and executes, one process per
+// guest. It is not meant to be run by users.
 package main
 
 import (

@@ -11,7 +11,7 @@ import (
 //go:embed assets
 var assets embed.FS
 
-// asset returns a program that is embedded in this binary; nil if it was built without.
+// asset returns a program that is embedded in this binary, or nil if it is not.
 func asset(name string) []byte {
 	data, err := assets.ReadFile("assets/" + name)
 	if err != nil {
@@ -20,8 +20,10 @@ func asset(name string) []byte {
 	return data
 }
 
-// openMachine opens this host's machine with the programs in this binary. ended, if set,
-// hears of each run of a sandbox that ends.
-func openMachine(cfg *config.Config, log *slog.Logger, ended func(executionID string)) (*machine.Machine, error) {
-	return machine.Open(cfg, machine.Options{Version: version, Kernel: asset("kernel"), Envd: asset("envd"), Ended: ended}, log)
+// openMachine opens this host's machine with the programs embedded in this binary. ended,
+// if not nil, is called for each run of a sandbox that ends.
+func openMachine(cfg *config.Config, log *slog.Logger,
+	ended func(executionID string)) (*machine.Machine, error) {
+	return machine.Open(cfg, machine.Options{Version: version,
+		Kernel: asset("kernel"), Envd: asset("envd"), Ended: ended}, log)
 }

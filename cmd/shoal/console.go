@@ -10,13 +10,13 @@ import (
 	"shoal/internal/config"
 )
 
-// openConsole returns what a command tells its user by, and its log. Both are copies of
-// the standard ones, because the runtime gives those away.
+// openConsole returns the console for messages to the user, and the log. Both write to
+// copies of the standard descriptors, because the runtime replaces the originals.
 func openConsole(cfg *config.Config) (*os.File, *slog.Logger) {
 	return os.NewFile(uintptr(copyDescriptor(os.Stdout)), "console"), newLogger(cfg)
 }
 
-// asked drops the errors of a shutdown that was asked for.
+// asked drops the errors of a shutdown that the user requested.
 func asked(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
@@ -24,12 +24,12 @@ func asked(ctx context.Context, err error) error {
 	return err
 }
 
-// newLogger writes to a copy of standard error, because the runtime gives the
-// original away.
+// newLogger returns a logger that writes to a copy of standard error, because the runtime
+// replaces the original.
 func newLogger(cfg *config.Config) *slog.Logger {
 	out := os.NewFile(uintptr(copyDescriptor(os.Stderr)), "log")
 	var level slog.Level
-	_ = level.UnmarshalText([]byte(cfg.LogLevel)) // the flag allows only good names
+	_ = level.UnmarshalText([]byte(cfg.LogLevel)) // the flag accepts only valid names
 	opts := &slog.HandlerOptions{Level: level}
 	if cfg.LogFormat == "json" || (cfg.LogFormat == "auto" && !isTerminal(out)) {
 		return slog.New(slog.NewJSONHandler(out, opts))
@@ -42,8 +42,8 @@ func isTerminal(f *os.File) bool {
 	return err == nil
 }
 
-// copyDescriptor returns a copy of an open file's descriptor, which stays when
-// the runtime replaces the original.
+// copyDescriptor returns a copy of an open file's descriptor. The copy stays open when the
+// runtime replaces the original.
 func copyDescriptor(f *os.File) int {
 	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {

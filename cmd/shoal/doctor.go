@@ -11,7 +11,7 @@ import (
 
 type doctorCmd struct{}
 
-// Run exits with 1 if no sandbox could run.
+// Run prints the results of all checks. The command exits with 1 if sandboxes cannot run.
 func (doctorCmd) Run(ctx context.Context, cfg *config.Config) error {
 	results := doctor.Run(ctx, cfg)
 	doctor.Print(os.Stdout, results)

@@ -10,8 +10,8 @@ import (
 
 type downCmd struct{}
 
-// Run ends a running `shoal up` or orchestrator of this run directory, then every
-// sandbox, and removes everything that Shoal has put on the host but its data.
+// Run stops the `shoal up` or orchestrator that uses this run directory, kills every
+// sandbox, and removes everything that Shoal has installed on the host, except its data.
 func (downCmd) Run(ctx context.Context, cfg *config.Config) error {
 	console, log := openConsole(cfg)
 	if err := machine.StopHolder(ctx, cfg.RunDir); err != nil {

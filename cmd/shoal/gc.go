@@ -15,8 +15,8 @@ import (
 
 type gcCmd struct{}
 
-// Run removes on every machine what nothing needs any more: an api that runs does the same
-// from time to time.
+// Run removes what is unused from every machine. A running api role does the same
+// periodically.
 func (gcCmd) Run(ctx context.Context, cfg *config.Config) error {
 	secrets, err := cfg.LoadSecrets(shoal.DevTokenSeed)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 )
 
 type imageCmd struct {
-	Import imageImportCmd `cmd:"" help:"Enter an image under a name, so that templates can be built from it without a registry."`
+	Import imageImportCmd `cmd:"" help:"Import an image under a name, so that templates can be built from it without a registry."`
 	List   imageListCmd   `cmd:"" help:"List the imported images."`
 	Rm     imageRmCmd     `cmd:"" help:"Remove an imported image. Templates that were built from it stay."`
 }
@@ -42,7 +42,7 @@ func (c *imageImportCmd) Run(ctx context.Context, cfg *config.Config) error {
 	return nil
 }
 
-// Run lists images.
+// Run lists the imported images.
 func (imageListCmd) Run(cfg *config.Config) error {
 	library, err := localLibrary(cfg)
 	if err != nil {
@@ -60,7 +60,7 @@ func (imageListCmd) Run(cfg *config.Config) error {
 	return w.Flush()
 }
 
-// Run removes an image.
+// Run removes an imported image.
 func (c *imageRmCmd) Run(cfg *config.Config) error {
 	library, err := localLibrary(cfg)
 	if err != nil {

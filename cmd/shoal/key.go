@@ -66,8 +66,8 @@ func (c *keyRmCmd) Run(ctx context.Context, cfg *config.Config, all *commands) e
 	})
 }
 
-// withTeam opens the store and finds the team, by slug or the first one. A store
-// without any gets its first.
+// withTeam opens the store and calls f with the team that has the slug, or with the first
+// team if the slug is empty. It creates the first team if there is none.
 func withTeam(ctx context.Context, cfg *config.Config, slug string, f func(*store.Store, shoal.Team) error) error {
 	st, err := controlplane.OpenStore(ctx, cfg)
 	if err != nil {

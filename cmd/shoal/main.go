@@ -1,5 +1,5 @@
-// Command shoal is the whole product: every role, the sandbox kernel and the
-// guest daemon in one static binary.
+// Command shoal is the whole product: all roles, the sandbox kernel and the guest daemon
+// in one static binary.
 package main
 
 import (
@@ -18,10 +18,10 @@ import (
 	"shoal/internal/shoal"
 )
 
-// version is set by the build.
+// version is set by the linker.
 var version = "dev"
 
-// commands is the command line. Settings are shared by all commands.
+// commands is the command line. All commands share the settings.
 type commands struct {
 	config.Config
 	ConfigFile kong.ConfigFlag `name:"config" placeholder:"FILE" help:"Configuration file; lines of name = value with the names of these flags."`
@@ -32,7 +32,7 @@ type commands struct {
 	Orchestrator orchestratorCmd `cmd:"" help:"Run the orchestrator of this machine only."`
 	Proxy        proxyCmd        `cmd:"" help:"Run the sandbox traffic proxy only."`
 	Doctor       doctorCmd       `cmd:"" help:"Check what this machine needs, with cause and fix of each failure."`
-	GC           gcCmd           `cmd:"" name:"gc" help:"Remove snapshots, images and kernels that nothing refers to."`
+	GC           gcCmd           `cmd:"" name:"gc" help:"Remove unused builds, snapshots, images and kernels."`
 	Key          keyCmd          `cmd:"" help:"Make, list and remove API keys."`
 	Template     templateCmd     `cmd:"" help:"Build the templates that Shoal ships."`
 	Image        imageCmd        `cmd:"" help:"Import, list and remove the images that templates are built from."`
@@ -61,7 +61,7 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	kctx.BindTo(ctx, (*context.Context)(nil))
-	// The runtime replaces os.Stderr, and what ends a command comes after that.
+	// The runtime replaces os.Stderr, so errors are reported on a copy of it.
 	stderr := os.NewFile(uintptr(copyDescriptor(os.Stderr)), "stderr")
 	if err := kctx.Run(&c.Config, &c); err != nil {
 		report(stderr, err)
@@ -70,7 +70,7 @@ func run() int {
 	return 0
 }
 
-// report prints an error with what is known of its cause and its fix.
+// report prints an error, with its cause and fix if they are known.
 func report(w io.Writer, err error) {
 	if errors.Is(err, errReported) {
 		return
@@ -82,7 +82,7 @@ func report(w io.Writer, err error) {
 	}
 }
 
-// errReported means that the command has told the user already.
+// errReported means that the command has already told the user what is wrong.
 var errReported = errors.New("reported")
 
 type versionCmd struct{}

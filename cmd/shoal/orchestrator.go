@@ -14,11 +14,12 @@ import (
 	"shoal/internal/shoal"
 )
 
-// The roles apart (orchestrator, api, proxy) are the same parts as `up`, joined by RPC.
+// The separate roles (orchestrator, api, proxy) consist of the same parts as `up`, and are
+// connected by RPC.
 
 type orchestratorCmd struct{}
 
-// Run serves this machine's sandboxes to the api and the proxy.
+// Run runs this machine's sandboxes and serves them to the api and proxy roles.
 func (orchestratorCmd) Run(ctx context.Context, cfg *config.Config) error {
 	console, log := openConsole(cfg)
 	listeners, err := endpoint.Listen(cfg.NodeListen, cfg.NodeProxyListen)

@@ -17,7 +17,7 @@ import (
 
 type proxyCmd struct{}
 
-// Run carries traffic to the machines in --nodes.
+// Run forwards sandbox traffic to the machines in --nodes.
 func (proxyCmd) Run(ctx context.Context, cfg *config.Config) error {
 	console, log := openConsole(cfg)
 	listeners, err := endpoint.Listen(cfg.ProxyListen, cfg.HealthListen)

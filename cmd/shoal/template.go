@@ -26,7 +26,7 @@ type templateBuildCmd struct {
 
 type templateListCmd struct{}
 
-// Run builds templates, one after the other.
+// Run builds the named templates, one after the other.
 func (c *templateBuildCmd) Run(ctx context.Context, cfg *config.Config) error {
 	client := &shipped.Client{API: c.API, Key: c.Key, Log: func(level, message string) {
 		if level != "debug" {
@@ -55,7 +55,7 @@ func (c *templateBuildCmd) Run(ctx context.Context, cfg *config.Config) error {
 	return nil
 }
 
-// Run lists.
+// Run lists the shipped templates.
 func (templateListCmd) Run() error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
 	for _, t := range templates.Shipped {

@@ -21,7 +21,7 @@ type upCmd struct {
 	Ephemeral bool `help:"End every sandbox on exit, and remove what Shoal has put on the host."`
 }
 
-// Run is a sandbox cloud in one process: machine, api and proxy.
+// Run runs the orchestrator, the api and the proxy in one process.
 func (u *upCmd) Run(ctx context.Context, cfg *config.Config) error {
 	console, log := openConsole(cfg)
 	start := time.Now()
@@ -77,7 +77,7 @@ func (u *upCmd) Run(ctx context.Context, cfg *config.Config) error {
 	return err
 }
 
-// welcome says that the product is ready, and what to export.
+// welcome returns the message that Shoal is ready, with the variables to export.
 func welcome(cfg *config.Config, key string, took time.Duration) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nShoal %s is ready (%.1f s). In another terminal:\n\n", version, took.Seconds())

@@ -2,7 +2,7 @@ package config
 
 import "net"
 
-// Reachable turns an address to listen on into one to connect to, on this machine.
+// Reachable converts a listen address to one that clients on this machine can connect to.
 func Reachable(addr string) string {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -15,8 +15,8 @@ func Reachable(addr string) string {
 	return net.JoinHostPort(host, port)
 }
 
-// SandboxDomain is the public domain of sandboxes, with a port if need be. In development
-// it is the proxy's own address: names below localhost lead to this machine.
+// SandboxDomain is the public domain of sandboxes, with a port if needed. In development
+// it is the proxy's address, because names below localhost resolve to this machine.
 func (c *Config) SandboxDomain() string {
 	if c.Domain == "" && c.Dev {
 		return Reachable(c.ProxyListen)

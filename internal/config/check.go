@@ -14,8 +14,8 @@ import (
 	"unicode"
 )
 
-// Check reports everything that is wrong with the settings by themselves; what
-// the machine makes of them is the doctor's business.
+// Check returns all errors that can be found in the settings alone. Whether they fit the
+// machine is checked by package doctor.
 func (c *Config) Check() error {
 	var errs []error
 	bad := func(name, format string, args ...any) {
@@ -61,7 +61,8 @@ func (c *Config) Check() error {
 	if c.MaxSandboxes < 1 || c.MaxProcesses < 16 || c.SlotPool < 0 || c.SandboxDisk < 64 {
 		bad("max-sandboxes, max-processes, slot-pool, sandbox-disk", "must be at least 1, 16, 0 and 64")
 	}
-	if u, err := url.Parse(c.PublicAPI); c.PublicAPI != "" && (err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "") {
+	if u, err := url.Parse(c.PublicAPI); c.PublicAPI != "" && (err != nil ||
+		(u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "") {
 		bad("public-api", "%q must be http:// or https:// and a host", c.PublicAPI)
 	}
 	if c.BuildSlots < 1 || c.UploadLimit < 1 || c.UploadLimit > 1<<30 {
@@ -85,7 +86,7 @@ func (c *Config) Check() error {
 	return errors.Join(errs...)
 }
 
-// Resolvers parses DNS; a missing port is 53.
+// Resolvers parses DNS. The default port is 53.
 func (c *Config) Resolvers() ([]netip.AddrPort, error) {
 	var list []netip.AddrPort
 	for _, s := range c.DNS {
@@ -134,7 +135,8 @@ func (c *Config) Lines() []string {
 		case map[string]string:
 			value = pairs(list)
 		}
-		if value != "" && (strings.HasSuffix(name, "secret") || strings.HasSuffix(name, "token") || strings.HasSuffix(name, "seed")) {
+		if value != "" && (strings.HasSuffix(name, "secret") || strings.HasSuffix(name, "token") ||
+			strings.HasSuffix(name, "seed")) {
 			value = "(set)"
 		}
 		lines = append(lines, name+" = "+value)
@@ -142,7 +144,7 @@ func (c *Config) Lines() []string {
 	return lines
 }
 
-// pairs writes a map as its flag takes it.
+// pairs formats a map as its flag expects it.
 func pairs[V any](m map[string]V) string {
 	var list []string
 	for _, key := range slices.Sorted(maps.Keys(m)) {
@@ -151,8 +153,8 @@ func pairs[V any](m map[string]V) string {
 	return strings.Join(list, ";")
 }
 
-// flagName turns a field's name into its flag's, as kong does: a dash before
-// each word, where a run of capitals is one word.
+// flagName converts a field's name to its flag's, as kong does: words are separated by
+// dashes, and a run of capitals is one word.
 func flagName(field string) string {
 	var b strings.Builder
 	runes := []rune(field)

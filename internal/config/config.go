@@ -1,7 +1,7 @@
-// Package config is the one configuration: the same names are flags
-// (--api-listen), environment variables (SHOAL_API_LISTEN) and lines of the
-// configuration file (api-listen = …). Flags win over the environment, which
-// wins over the file.
+// Package config defines the settings of every role. Each setting is a flag
+// (--api-listen), an environment variable (SHOAL_API_LISTEN) and a line of the
+// configuration file (api-listen = …). Flags take precedence over the environment, and
+// the environment over the file.
 package config
 
 import "time"
@@ -9,14 +9,13 @@ import "time"
 // EnvPrefix starts every environment variable.
 const EnvPrefix = "SHOAL"
 
-// DefaultFile is read if it exists and no other file is named.
+// DefaultFile is read if it exists and --config names no other file.
 const DefaultFile = "/etc/shoal/shoal.conf"
 
-// DefaultInstance is the name of a machine's own installation.
+// DefaultInstance is the name of an installation that is not given one.
 const DefaultInstance = "shoal"
 
-// Config holds every setting of every role. A role ignores what it has no use
-// for.
+// Config holds the settings of all roles. A role ignores settings that it does not use.
 type Config struct {
 	Dev       bool   `help:"Development mode: listen on loopback only, with the fixed development key."`
 	DataDir   string `default:"/var/lib/shoal" placeholder:"DIR" help:"Durable state: database, images, records, writable layers. On a disk."`
@@ -73,7 +72,7 @@ type Config struct {
 	TrustCA []string `placeholder:"FILE,…" help:"Certificate authorities (PEM) that every guest trusts, besides those that the host's operator added to the host's trust store."`
 }
 
-// AfterApply is called when the settings have been read.
+// AfterApply is called by kong when it has read the settings.
 func (c *Config) AfterApply() error {
 	if c.RunDir == "" {
 		c.RunDir = defaultRunDir()

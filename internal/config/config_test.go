@@ -97,9 +97,12 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestLinesAreAFile: what check prints can be read back, and shows no secret.
+// TestLinesAreAFile: the output of `shoal check` is a valid configuration file without
+// secrets.
 func TestLinesAreAFile(t *testing.T) {
-	a, err := parse(t, "--token-seed=hush", "--dns=1.1.1.1,9.9.9.9", "--api-listen=127.0.0.1:9", "--warm=base=3;other=1", "--build-env=A=b c;PIP_INDEX_URL=http://x/?y=z", "--registry-mirrors=docker.io=m:5000", "--no-shipped-on-use")
+	a, err := parse(t, "--token-seed=hush", "--dns=1.1.1.1,9.9.9.9", "--api-listen=127.0.0.1:9",
+		"--warm=base=3;other=1", "--build-env=A=b c;PIP_INDEX_URL=http://x/?y=z",
+		"--registry-mirrors=docker.io=m:5000", "--no-shipped-on-use")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +115,8 @@ func TestLinesAreAFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if again.APIListen != a.APIListen || len(again.DNS) != 2 || again.Warm["base"] != 3 || again.Warm["other"] != 1 ||
-		again.BuildEnv["A"] != "b c" || again.BuildEnv["PIP_INDEX_URL"] != "http://x/?y=z" || again.RegistryMirrors["docker.io"] != "m:5000" || again.ShippedOnUse {
+		again.BuildEnv["A"] != "b c" || again.BuildEnv["PIP_INDEX_URL"] != "http://x/?y=z" ||
+		again.RegistryMirrors["docker.io"] != "m:5000" || again.ShippedOnUse {
 		t.Errorf("read back: %+v", again.Config)
 	}
 }

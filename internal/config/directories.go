@@ -2,8 +2,7 @@ package config
 
 import "path/filepath"
 
-// Where the parts of an installation keep what they have. Paths are as absolute as
-// DataDir and ImageDir are.
+// The directories of an installation's parts. All are below DataDir or ImageDir.
 
 // BaseImages is the directory of base images, which installations may share.
 func (c *Config) BaseImages() string {
@@ -13,7 +12,7 @@ func (c *Config) BaseImages() string {
 	return c.DataDir
 }
 
-// Builds is the directory of template builds: cached outcomes, logs, uploads.
+// Builds is the directory of template builds: cached results, logs and uploads.
 func (c *Config) Builds() string { return filepath.Join(c.DataDir, "builds") }
 
 // Uploads is the directory of the files that clients upload for COPY steps.
@@ -22,10 +21,10 @@ func (c *Config) Uploads() string { return filepath.Join(c.Builds(), "files") }
 // ImageLibrary is the directory of imported images.
 func (c *Config) ImageLibrary() string { return filepath.Join(c.DataDir, "library") }
 
-// PulledLayers is the directory of layers that came from container registries.
+// PulledLayers is the directory of layers pulled from container registries.
 func (c *Config) PulledLayers() string { return filepath.Join(c.ImageLibrary(), "blobs") }
 
-// DatabaseLocation is the configured database, or the file that is the default.
+// DatabaseLocation is the configured database, or the default file.
 func (c *Config) DatabaseLocation() string {
 	if c.Database != "" {
 		return c.Database

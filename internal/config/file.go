@@ -10,9 +10,9 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// LoadFile reads "name = value" lines for kong; "#" starts a comment. A value
-// may be quoted. Names are those of the flags. An unexpanded "${" is an error,
-// because the file is no shell script and would be misread silently.
+// LoadFile reads lines of "name = value" for kong, with the names of the flags. Lines that
+// start with "#" are comments, and values may be quoted. A value with "${" is an error,
+// because variables are not expanded and it would silently mean something else.
 func LoadFile(r io.Reader) (kong.Resolver, error) {
 	values := map[string]string{}
 	lines := bufio.NewScanner(r)
@@ -51,7 +51,7 @@ type fileResolver struct{ values map[string]string }
 
 var _ kong.Resolver = (*fileResolver)(nil)
 
-// Validate refuses names that no flag has: a typing error must not be silent.
+// Validate refuses names that are not flags, so that typing errors are noticed.
 func (f *fileResolver) Validate(app *kong.Application) error {
 	known := map[string]bool{}
 	for _, flag := range app.Flags {
@@ -65,8 +65,8 @@ func (f *fileResolver) Validate(app *kong.Application) error {
 	return nil
 }
 
-// Resolve returns the file's value of a flag, or nil. Kong asks after it has read
-// the environment, which must win.
+// Resolve returns the file's value of a flag, or nil. It is nil if the environment sets
+// the flag, because kong would otherwise prefer the file.
 func (f *fileResolver) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 	for _, name := range flag.Envs {
 		if _, set := os.LookupEnv(name); set {

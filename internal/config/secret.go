@@ -12,14 +12,14 @@ import (
 	"shoal/internal/atomicfile"
 )
 
-// Secrets are the settings that are generated once when the operator sets none.
+// Secrets are the settings that are generated once if the operator does not set them.
 type Secrets struct {
 	NodeSecret string
 	TokenSeed  string
 }
 
-// LoadSecrets returns the configured secrets, or those kept in the data
-// directory, which it makes on first use. devSeed is the token seed of --dev.
+// LoadSecrets returns the configured secrets, or those in the data directory, which it
+// generates on first use. devSeed is the token seed with --dev.
 func (c *Config) LoadSecrets(devSeed string) (Secrets, error) {
 	var s Secrets
 	var err error
@@ -39,14 +39,14 @@ func (c *Config) secret(name, configured string) (string, error) {
 		return configured, nil
 	}
 	dir := filepath.Join(c.DataDir, "secrets")
-	// The data directory itself is passed by sandbox kernels, which run as nobody.
+	// Sandbox kernels run as nobody and must be able to traverse the data directory.
 	if err := errors.Join(os.MkdirAll(c.DataDir, 0o711), os.MkdirAll(dir, 0o700)); err != nil {
 		return "", fmt.Errorf("make the directory of secrets: %w", err)
 	}
 	path := filepath.Join(dir, name)
 	data, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		// Two roles may start at once: the one that writes its file first wins.
+		// If two roles start at once, the first one to write the file wins.
 		data = newSecret()
 		err = atomicfile.WriteNew(path, data, atomicfile.Durable)
 		if errors.Is(err, os.ErrExist) {
@@ -63,7 +63,7 @@ func (c *Config) secret(name, configured string) (string, error) {
 	return value, nil
 }
 
-// newSecret is a line of 32 random bytes in hex.
+// newSecret returns a line with 32 random bytes in hex.
 func newSecret() []byte {
 	buf := make([]byte, 32)
 	rand.Read(buf)

@@ -14,11 +14,12 @@ import (
 	"shoal/internal/store"
 )
 
-// openBuilds prepares template builds, and ends those that the last process of
-// this data directory left.
-func openBuilds(ctx context.Context, cfg *config.Config, st *store.Store, engine build.Engine, log *slog.Logger) (api.Builds, error) {
+// openBuilds prepares template builds, and fails those that an earlier process with this
+// data directory left unfinished.
+func openBuilds(ctx context.Context, cfg *config.Config, st *store.Store, engine build.Engine,
+	log *slog.Logger) (api.Builds, error) {
 	dir := cfg.Builds()
-	// The data directory itself is passed by sandbox kernels, which run as nobody.
+	// Sandbox kernels run as nobody and must be able to traverse the data directory.
 	err := errors.Join(os.MkdirAll(cfg.DataDir, 0o711), os.MkdirAll(dir, 0o700))
 	if err != nil {
 		return api.Builds{}, err
@@ -40,8 +41,8 @@ func openBuilds(ctx context.Context, cfg *config.Config, st *store.Store, engine
 	return api.Builds{Queue: queue, Logs: logs, Files: files}, queue.Recover(ctx)
 }
 
-// offerShipped lets the shipped templates be built when they are first asked for, as
-// the team that owns them, if templates are built here.
+// offerShipped sets up the building of shipped templates on first use, in the name of the
+// team that owns them. It does nothing if templates are not built here.
 func (p *ControlPlane) offerShipped(cfg *config.Config, engine build.Engine) {
 	if _, none := engine.(build.NoEngine); none || !cfg.ShippedOnUse {
 		return
@@ -49,7 +50,8 @@ func (p *ControlPlane) offerShipped(cfg *config.Config, engine build.Engine) {
 	p.first = shipped.NewFirstUse(p.api.As(p.team), p.log)
 }
 
-// askShipped answers for a template that has no build.
+// askShipped returns the error for a shipped template that is not built yet, and starts
+// its build if that is enabled.
 func (p *ControlPlane) askShipped(ctx context.Context, name string) error {
 	if p.first == nil {
 		return shipped.NotBuilt(ctx, name)

@@ -1,5 +1,5 @@
-// Package controlplane is the api and what it stands on: the store, the fleet, the queue of
-// template builds, and what removes old builds from time to time.
+// Package controlplane assembles the API and what it needs: the store, the fleet, the queue
+// of template builds, and the retention of old builds.
 package controlplane
 
 import (
@@ -22,8 +22,8 @@ import (
 	"shoal/internal/store"
 )
 
-// ControlPlane is one process's part of the installation that callers of the API speak to. Its
-// life is Open, Run, Close.
+// ControlPlane is the API with the parts that it needs, in one process. Call Open, Run,
+// then Close.
 type ControlPlane struct {
 	store     *store.Store
 	auth      *auth.Authenticator
@@ -33,12 +33,13 @@ type ControlPlane struct {
 	first     *shipped.FirstUse // nil where nothing is built on first use
 	retention *retention.Retention
 	team      shoal.Team // owner of the shipped templates
-	key       string     // to print; "" if the operator has one
+	key       string     // the first API key, to be printed; "" if there was one already
 	log       *slog.Logger
 }
 
-// Open opens the store, makes the first key, and meets the machines.
-func Open(ctx context.Context, cfg *config.Config, secrets config.Secrets, nodes []shoal.Node, engine build.Engine, log *slog.Logger) (*ControlPlane, error) {
+// Open opens the store, creates the first key if needed, and connects to the machines.
+func Open(ctx context.Context, cfg *config.Config, secrets config.Secrets, nodes []shoal.Node,
+	engine build.Engine, log *slog.Logger) (*ControlPlane, error) {
 	st, err := OpenStore(ctx, cfg)
 	if err != nil {
 		return nil, err
@@ -62,12 +63,12 @@ func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets con
 	p.auth = auth.New(p.store, admin, p.log)
 	p.fleet = fleet.New(fleet.Config{Nodes: nodes, OnBuild: func(ctx context.Context, b shoal.Build) error {
 		if b.TemplateID != shoal.BaseTemplateID {
-			return nil // made at the api's request, which registered it
+			return nil // the API requested this build and has registered it
 		}
 		return p.OfferBase(ctx, b)
 	}}, p.log)
 	if err := p.fleet.Sync(ctx); err != nil {
-		p.log.Warn("not every orchestrator is connected yet", "error", err)
+		p.log.Warn("some orchestrators are not connected yet", "error", err)
 	}
 	p.retention = retention.New(p.store, p.fleet, cfg.UntaggedTime, p.log)
 	builds, err := openBuilds(ctx, cfg, p.store, engine, p.log)
@@ -89,18 +90,18 @@ func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets con
 	return nil
 }
 
-// Key is the first API key, to be shown once; "" if the operator has one.
+// Key returns the first API key, to be shown once, or "" if there was one already.
 func (p *ControlPlane) Key() string { return p.key }
 
-// OfferBase makes a build the present one of the base template.
+// OfferBase makes a build the current one of the base template, unless a newer one is.
 func (p *ControlPlane) OfferBase(ctx context.Context, b shoal.Build) error {
 	return p.store.UpsertBase(ctx, b, p.team.ID)
 }
 
-// Server answers the API's callers.
+// Server returns the API's HTTP server.
 func (p *ControlPlane) Server() *http.Server { return api.NewHTTPServer(p.api, p.log) }
 
-// Run holds the control plane until ctx ends.
+// Run runs the control plane until ctx ends.
 func (p *ControlPlane) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.auth.Run(ctx) })

@@ -22,9 +22,11 @@ func OpenStore(ctx context.Context, cfg *config.Config) (*store.Store, error) {
 	return store.Open(ctx, cfg.DatabaseLocation())
 }
 
-// FirstTeam makes sure that somebody can call the API: the fixed development identity, or
-// one team with a random key, which is returned when it is made and never again.
-func FirstTeam(ctx context.Context, st *store.Store, cfg *config.Config) (team shoal.Team, key string, err error) {
+// FirstTeam ensures that there is a team with an API key: the development team with its
+// fixed key, or a team with a random key. The random key is returned only when it is
+// created.
+func FirstTeam(ctx context.Context, st *store.Store,
+	cfg *config.Config) (team shoal.Team, key string, err error) {
 	keys := auth.NewKeys(st)
 	if cfg.Dev {
 		if err := keys.EnsureDev(ctx); err != nil {

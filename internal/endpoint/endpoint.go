@@ -1,5 +1,5 @@
-// Package endpoint opens the addresses that the roles listen on, serves HTTP there, and
-// lets the requests that are under way come to their end.
+// Package endpoint opens the addresses that the roles listen on, serves HTTP on them, and
+// lets requests in flight finish at shutdown.
 package endpoint
 
 import (
@@ -17,14 +17,14 @@ import (
 	"shoal/internal/doctor"
 )
 
-// drainTime is how long requests in flight may take after the end was asked for.
+// drainTime is how long requests in flight may take after a shutdown is requested.
 const drainTime = 10 * time.Second
 
 // Listeners are open TCP listeners.
 type Listeners []net.Listener
 
-// Listen opens all addresses, in their order, or none. The error of a port that is taken
-// names its holder.
+// Listen opens all addresses, in their order, or none. If a port is taken, the error names
+// the process that uses it.
 func Listen(addrs ...string) (Listeners, error) {
 	var list Listeners
 	for _, addr := range addrs {
@@ -59,7 +59,8 @@ type Endpoint struct {
 	Server   *http.Server
 }
 
-// Serve runs endpoints until ctx ends or one of them fails, then drains all of them.
+// Serve runs endpoints until ctx ends or one of them fails, and then shuts all of them
+// down, giving requests in flight drainTime to finish.
 func Serve(ctx context.Context, log *slog.Logger, endpoints ...Endpoint) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, e := range endpoints {
@@ -75,7 +76,7 @@ func Serve(ctx context.Context, log *slog.Logger, endpoints ...Endpoint) error {
 			drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 			defer cancel()
 			if err := e.Server.Shutdown(drain); err != nil {
-				log.Warn("requests were cut off", "server", e.Name, "error", err)
+				log.Warn("some requests did not finish before shutdown", "server", e.Name, "error", err)
 				return e.Server.Close()
 			}
 			return nil

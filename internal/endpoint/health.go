@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// NewHealthServer answers every GET for the proxy (runtime.md §1.9).
+// NewHealthServer returns the proxy's health check, which answers every GET with "healthy"
+// (runtime.md §1.9).
 func NewHealthServer() *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "healthy") })

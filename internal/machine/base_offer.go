@@ -11,15 +11,15 @@ import (
 	"shoal/internal/atomicfile"
 )
 
-// offer is which base image this machine's sandboxes begin with, and since when. After a
-// return to an earlier Shoal its image, which is older, is the newest offer again.
+// offer records which base image this machine's sandboxes start from, and since when. The
+// date makes an older image the newest offer again after a downgrade of Shoal.
 type offer struct {
 	Digest string    `json:"digest"`
 	Since  time.Time `json:"since"`
 }
 
-// offerSince returns since when the machine offers the image: now, if it offered another
-// one before.
+// offerSince returns since when the machine has offered the image. If it offered another
+// image before, that is now.
 func offerSince(dataDir, digest string, now time.Time) (time.Time, error) {
 	path := filepath.Join(dataDir, "base.json")
 	data, err := os.ReadFile(path)

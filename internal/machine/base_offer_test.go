@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TestOfferSince: only another image than the last one is a new offer.
+// TestOfferSince: an offer is new only if its image differs from the last one.
 func TestOfferSince(t *testing.T) {
 	dir, begin := t.TempDir(), time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 	for n, c := range []struct {
@@ -19,7 +19,7 @@ func TestOfferSince(t *testing.T) {
 			t.Errorf("step %d: %v, %v", n, got, err)
 		}
 	}
-	// What a crash may leave is replaced.
+	// A damaged file is replaced.
 	if err := os.WriteFile(filepath.Join(dir, "base.json"), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,8 @@ import (
 	"shoal/internal/shoal"
 )
 
-// offerBase makes sure that the base template's image is here, and offers it.
+// offerBase ensures that this machine has the base template's image, and adds its build to
+// those that sandboxes can start from.
 func (m *Machine) offerBase(ctx context.Context, progress func(image.Progress)) (shoal.Build, error) {
 	if len(m.options.Envd) == 0 {
 		return shoal.Build{}, errors.New("this binary was built without envd; build it with `make build`")
@@ -39,8 +40,8 @@ func (m *Machine) offerBase(ctx context.Context, progress func(image.Progress)) 
 	return build, nil
 }
 
-// buildIDOf derives a stable build ID from an image's digest, so that a restart
-// offers the same build.
+// buildIDOf derives the build ID from the image's digest, so that it stays the same after
+// a restart.
 func buildIDOf(digest string) string {
 	hex := strings.TrimPrefix(digest, "sha256:")
 	return fmt.Sprintf("%s-%s-4%s-8%s-%s", hex[0:8], hex[8:12], hex[13:16], hex[17:20], hex[20:32])

@@ -27,7 +27,8 @@ func (m *Machine) openEngine(base shoal.Build) error {
 	if err != nil {
 		return err
 	}
-	e, err := engine.New(engine.Config{Machine: workshop{m.orch.Workshop()}, Images: m.images, Library: library, Registries: registries, Files: files,
+	e, err := engine.New(engine.Config{Machine: workshop{m.orch.Workshop()}, Images: m.images,
+		Library: library, Registries: registries, Files: files,
 		Dir: m.cfg.Builds(), Base: base, Env: m.cfg.BuildEnv,
 		Mirrors: m.cfg.PackageMirrors, CacheSize: m.cfg.LayerCache << 20,
 		Provision: image.Provision{Envd: m.options.Envd, CAFiles: m.certificateAuthorities()}}, m.log)
@@ -38,8 +39,8 @@ func (m *Machine) openEngine(base shoal.Build) error {
 	return nil
 }
 
-// standIns are the images that the base template takes the place of when their registry
-// cannot be reached.
+// standIns maps the images that the base template replaces when their registry cannot be
+// reached to the base template's image.
 func (m *Machine) standIns(base shoal.Build) map[string]imagelibrary.Image {
 	names, images := m.cfg.StandIns, map[string]imagelibrary.Image{}
 	if len(names) == 0 && m.cfg.Dev {
@@ -51,7 +52,7 @@ func (m *Machine) standIns(base shoal.Build) map[string]imagelibrary.Image {
 	return images
 }
 
-// pinned are the images that builds need, now or to begin with.
+// pinned returns the images that builds use or may start from.
 func (m *Machine) pinned() ([]string, error) {
 	if m.engine == nil {
 		return nil, errors.New("it is not known yet which images builds need")

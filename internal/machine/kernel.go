@@ -10,11 +10,11 @@ import (
 	"shoal/internal/atomicfile"
 )
 
-// kernelsDir is where each sandbox kernel that a guest or a snapshot needs is kept.
+// kernelsDir is where the sandbox kernels are kept that guests or snapshots need.
 func kernelsDir(dataDir string) string { return filepath.Join(dataDir, "kernels") }
 
-// extractKernel puts the sandbox kernel below the data directory, named by its content,
-// so that running guests and snapshots keep theirs when shoal is replaced.
+// extractKernel writes the sandbox kernel to a directory named by its digest, so that
+// running guests and snapshots keep their kernel when shoal is upgraded.
 func extractKernel(dataDir string, program []byte) (string, error) {
 	if len(program) == 0 {
 		return "", errors.New("this binary was built without the sandbox kernel; build it with `make build`")
@@ -24,7 +24,7 @@ func extractKernel(dataDir string, program []byte) (string, error) {
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
-	// The kernel runs as nobody, who must be able to reach it.
+	// The kernel runs as nobody, which must be able to traverse these directories.
 	for _, d := range []string{dataDir, kernelsDir(dataDir), dir} {
 		if err := os.MkdirAll(d, 0o711); err != nil {
 			return "", fmt.Errorf("make the kernels' directory: %w", err)

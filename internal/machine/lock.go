@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lock keeps two orchestrators from one machine's state. Its file holds
-// the holder's process ID.
+// lock keeps two orchestrators from using the same machine's state. Its file contains the
+// holder's process ID.
 type lock struct{ file *os.File }
 
 // errLocked means that another process holds the lock.
@@ -23,15 +23,16 @@ func lockPath(runDir string) string { return filepath.Join(runDir, "lock") }
 
 func takeLock(runDir string) (*lock, error) {
 	l, err := tryLock(runDir)
-	for deadline := time.Now().Add(lockPatience); errors.Is(err, errLocked) && !holderLives(runDir) && time.Now().Before(deadline); {
+	deadline := time.Now().Add(lockPatience)
+	for errors.Is(err, errLocked) && !holderLives(runDir) && time.Now().Before(deadline) {
 		time.Sleep(lockPoll)
 		l, err = tryLock(runDir)
 	}
 	return l, err
 }
 
-// A holder that was killed may leave its lock for a moment to a child that it had forked
-// and that has not executed its program yet.
+// takeLock waits if the holder is dead. A child that the holder forked keeps the lock until
+// it executes its program, which is only a moment.
 const (
 	lockPatience = 5 * time.Second
 	lockPoll     = 5 * time.Millisecond
@@ -67,8 +68,8 @@ func tryLock(runDir string) (*lock, error) {
 	return &lock{file: f}, nil
 }
 
-// ownDir makes a directory that only this user can change things in. One that is there
-// may lie where everybody can make some, and must not be somebody else's.
+// ownDir creates a directory that only this user can write to. If the directory exists,
+// another user may have made it, so its owner and mode are checked.
 func ownDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return err
@@ -83,7 +84,7 @@ func ownDir(dir string) error {
 	return nil
 }
 
-// lockHolder is the process ID in the lock's file, or 0.
+// lockHolder returns the process ID in the lock's file, or 0.
 func lockHolder(runDir string) int {
 	data, err := os.ReadFile(lockPath(runDir))
 	if err != nil {

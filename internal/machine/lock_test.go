@@ -28,7 +28,7 @@ func TestLockOfALivingProcess(t *testing.T) {
 	second.release()
 }
 
-// TestLockLeftToAChild: the holder is dead, and what it had forked still holds the lock.
+// TestLockLeftToAChild: the holder is dead, but a child that it forked still holds the lock.
 func TestLockLeftToAChild(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	held, err := takeLock(dir)

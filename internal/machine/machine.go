@@ -1,5 +1,6 @@
-// Package machine is what runs sandboxes on this host: the orchestrator and everything
-// that it stands on. One process has a machine at a time, by a lock on its run directory.
+// Package machine assembles what runs sandboxes on this host: the orchestrator and the
+// parts that it needs. A lock on the run directory ensures that only one process at a time
+// uses them.
 package machine
 
 import (
@@ -24,17 +25,17 @@ import (
 	"shoal/internal/telemetry/sandboxlog"
 )
 
-// Options are what a machine is given besides the settings.
+// Options are what a machine needs besides the settings.
 type Options struct {
-	// Version of Shoal, as the machine tells it to the fleet.
+	// Version is the version of Shoal that the machine reports to the fleet.
 	Version string
 	// Kernel and Envd are the programs of the sandbox kernel and of the guest daemon.
 	Kernel, Envd []byte
-	// Ended, if set, hears of each run of a sandbox that ends, by its execution ID.
+	// Ended, if set, is called with the execution ID of each run of a sandbox that ends.
 	Ended func(executionID string)
 }
 
-// Machine runs sandboxes. Its life is Open, Start, Run, then Close or Teardown and Close.
+// Machine runs sandboxes. Call Open, Start and Run, then optionally Teardown, then Close.
 type Machine struct {
 	cfg     *config.Config
 	options Options
@@ -43,18 +44,18 @@ type Machine struct {
 
 	slots     *network.Pool
 	driver    *gvisor.Driver
-	shared    *image.Store // of base images; the same as images, or under it
+	shared    *image.Store // base images; the same store as images, or one that it builds on
 	images    *image.Store
 	artifacts *artifact.Store
 	logs      *sandboxlog.Store
 	orch      *orchestrator.Orchestrator
 
 	library *imagelibrary.Library
-	engine  *engine.Engine // nil until the base template is there
+	engine  *engine.Engine // nil until the base template is ready
 }
 
-// Open takes the machine's lock and prepares its parts. It needs root. No sandbox is
-// touched before Start or Recover.
+// Open takes the machine's lock and prepares its parts. It needs root. Sandboxes of earlier
+// processes are left alone until Start or Recover.
 func Open(cfg *config.Config, o Options, log *slog.Logger) (*Machine, error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("sandboxes need root: namespaces, links and cgroups are made for each")
@@ -71,18 +72,18 @@ func Open(cfg *config.Config, o Options, log *slog.Logger) (*Machine, error) {
 	return m, nil
 }
 
-// Orchestrator is the machine's own, to be asked and to be served.
+// Orchestrator returns the machine's orchestrator.
 func (m *Machine) Orchestrator() *orchestrator.Orchestrator { return m.orch }
 
-// Engine makes templates on this machine, after Start.
+// Engine returns the engine that builds templates on this machine. It is set by Start.
 func (m *Machine) Engine() build.Engine { return m.engine }
 
-// Recover takes over the sandboxes whose guests still run, and removes what else the last
-// process left.
+// Recover takes over the sandboxes whose guests are still running, and removes everything
+// else that an earlier process left.
 func (m *Machine) Recover(ctx context.Context) error { return m.orch.Recover(ctx) }
 
-// Start recovers, makes sure that the base template is there, which may take minutes, and
-// offers it. It returns its build.
+// Start recovers, prepares the base template, which may take minutes, and returns its
+// build.
 func (m *Machine) Start(ctx context.Context, progress func(image.Progress)) (shoal.Build, error) {
 	if err := m.Recover(ctx); err != nil {
 		return shoal.Build{}, err
@@ -94,10 +95,10 @@ func (m *Machine) Start(ctx context.Context, progress func(image.Progress)) (sho
 	return base, m.openEngine(base)
 }
 
-// Run holds the machine until ctx ends. Sandboxes go on after it.
+// Run runs the machine until ctx ends. Sandboxes keep running after that.
 func (m *Machine) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	// The slots end last: the orchestrator gives back some as it ends.
+	// The pool of slots stops last, because the orchestrator releases slots as it stops.
 	slotsCtx, stopSlots := context.WithCancel(context.WithoutCancel(ctx))
 	g.Go(func() error { return m.slots.Run(slotsCtx) })
 	g.Go(func() error {
@@ -126,16 +127,16 @@ func (m *Machine) Running() (n int) {
 	return n
 }
 
-// Close leaves sandboxes running, for the next process to take over.
+// Close releases the machine. Sandboxes keep running, and the next process takes them over.
 func (m *Machine) Close() {
 	if err := m.logs.Close(); err != nil {
-		m.log.Warn("the sandboxes' logs were not closed", "error", err)
+		m.log.Warn("could not close the database of sandbox logs", "error", err)
 	}
 	m.lock.release()
 }
 
-// Teardown ends every sandbox and removes everything that Shoal has put on the host but
-// its data.
+// Teardown kills every sandbox and removes everything that Shoal has installed on the
+// host, except its data.
 func (m *Machine) Teardown(ctx context.Context) error {
 	none := func(string) bool { return false }
 	return errors.Join(

@@ -17,7 +17,7 @@ import (
 	"shoal/internal/telemetry/sandboxlog"
 )
 
-// open prepares the parts, each before those that stand on it.
+// open prepares the parts, each before those that depend on it.
 func (m *Machine) open() error {
 	var err error
 	if m.slots, err = m.openNetwork(); err != nil {
@@ -27,7 +27,8 @@ func (m *Machine) open() error {
 	if err != nil {
 		return err
 	}
-	m.driver, err = gvisor.New(gvisor.Options{RunDir: filepath.Join(m.cfg.RunDir, "gvisor"), CgroupParent: m.cfg.Instance, Kernel: kernel}, m.log)
+	m.driver, err = gvisor.New(gvisor.Options{RunDir: filepath.Join(m.cfg.RunDir, "gvisor"),
+		CgroupParent: m.cfg.Instance, Kernel: kernel}, m.log)
 	if err != nil {
 		return fmt.Errorf("prepare gVisor: %w", err)
 	}
@@ -37,7 +38,8 @@ func (m *Machine) open() error {
 	if m.artifacts, err = m.openArtifacts(); err != nil {
 		return err
 	}
-	if m.logs, err = sandboxlog.Open(context.Background(), filepath.Join(m.cfg.DataDir, "logs.db"), m.log); err != nil {
+	m.logs, err = sandboxlog.Open(context.Background(), filepath.Join(m.cfg.DataDir, "logs.db"), m.log)
+	if err != nil {
 		return err
 	}
 	m.orch = orchestrator.New(orchestrator.Config{
@@ -61,8 +63,8 @@ func (m *Machine) openNetwork() (*network.Pool, error) {
 		Identify: m.sandboxAt, KeepLog: m.keepLog}, m.log)
 }
 
-// networkName tells installations apart in names that are short of room; the host's
-// first one has none.
+// networkName distinguishes installations in names of limited length. The default
+// installation's is empty.
 func (m *Machine) networkName() string {
 	if m.cfg.Instance == config.DefaultInstance {
 		return ""
@@ -70,7 +72,7 @@ func (m *Machine) networkName() string {
 	return m.cfg.Instance
 }
 
-// sandboxAt identifies a guest that asks its node something.
+// sandboxAt returns the ID of the sandbox whose slot has the address.
 func (m *Machine) sandboxAt(host netip.Addr) (string, bool) {
 	if m.orch == nil {
 		return "", false
@@ -82,8 +84,8 @@ func (m *Machine) keepLog(ctx context.Context, sandboxID string, lines []byte) e
 	return m.orch.KeepLog(ctx, sandboxID, lines)
 }
 
-// openImages opens the store of base images, which installations may share, and that
-// of the layers that are made here.
+// openImages opens the store of base images, which installations may share, and the store
+// of this installation's own images.
 func openImages(cfg *config.Config) (shared, own *image.Store, err error) {
 	if shared, err = image.Open(cfg.BaseImages()); err != nil || cfg.ImageDir == "" {
 		return shared, shared, err
@@ -95,8 +97,8 @@ func openImages(cfg *config.Config) (shared, own *image.Store, err error) {
 	return shared, own.Over(shared), nil
 }
 
-// openArtifacts opens the snapshots on the local disk, and the depot that they are
-// copied to, if there is one: a machine has a directory of its own in it.
+// openArtifacts opens the store of snapshots on the local disk, and the depot that they
+// are copied to, if one is configured. Each machine has its own directory in the depot.
 func (m *Machine) openArtifacts() (*artifact.Store, error) {
 	s, err := artifact.Open(filepath.Join(m.cfg.DataDir, "artifacts"))
 	if err != nil || m.cfg.ArtifactDir == "" {

@@ -9,11 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stopLimit is how long a process that was asked to end may take.
+// stopLimit is how long a process that was asked to exit may take.
 const stopLimit = 30 * time.Second
 
-// StopHolder asks the process that has the machine of this run directory, if there is
-// one, to end, and waits for it.
+// StopHolder asks the process that holds the lock of this run directory, if any, to exit,
+// and waits until it has.
 func StopHolder(ctx context.Context, runDir string) error {
 	held, err := takeLock(runDir)
 	if err == nil {

@@ -6,10 +6,10 @@ import (
 	"shoal/internal/image"
 )
 
-// trustStore is where the host's operator adds certificate authorities.
+// trustStore is where an operator adds certificate authorities to the host.
 const trustStore = "/usr/local/share/ca-certificates"
 
-// certificateAuthorities are the files whose authorities every guest trusts.
+// certificateAuthorities returns the files with the authorities that every guest trusts.
 func (m *Machine) certificateAuthorities() []string {
 	files, _ := filepath.Glob(filepath.Join(trustStore, "*.crt"))
 	return append(files, m.cfg.TrustCA...)

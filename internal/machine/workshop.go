@@ -8,7 +8,7 @@ import (
 	"shoal/internal/shoal"
 )
 
-// workshop is this machine's, as an engine wants it.
+// workshop adapts the orchestrator's workshop to engine.Machine.
 type workshop struct{ *orchestrator.Workshop }
 
 var _ engine.Machine = workshop{}
@@ -22,9 +22,10 @@ func (w workshop) Open(ctx context.Context, build shoal.Build) (engine.Workbench
 	return workbench{bench}, nil
 }
 
+// workbench adapts the orchestrator's workbench to engine.Workbench.
 type workbench struct{ *orchestrator.Workbench }
 
 var _ engine.Workbench = workbench{}
 
-// Guest is the way into the guest.
+// Guest returns the interface to the guest's files and commands.
 func (b workbench) Guest() engine.Guest { return b.Workbench.Guest() }

@@ -1,5 +1,5 @@
-// Package retention removes what is no longer needed: builds of templates that no tag
-// leads to, and what the machines keep that nothing refers to.
+// Package retention removes what is no longer needed: template builds without a tag, and
+// unused builds, snapshots, images and kernels on the machines.
 package retention
 
 import (
@@ -14,10 +14,10 @@ import (
 	"shoal/internal/store"
 )
 
-// period is how often what is unused is removed.
+// period is how often Run removes what is unused.
 const period = 20 * time.Minute
 
-// Retention removes from time to time.
+// Retention removes what is unused, periodically while Run is running.
 type Retention struct {
 	store    *store.Store
 	fleet    *fleet.Fleet
@@ -25,8 +25,8 @@ type Retention struct {
 	log      *slog.Logger
 }
 
-// New removes builds that no tag has led to for as long as untagged, or none of them if
-// it is 0.
+// New returns a Retention that retires builds which have had no tag for the duration
+// untagged. If that is 0, it retires none.
 func New(st *store.Store, machines *fleet.Fleet, untagged time.Duration, log *slog.Logger) *Retention {
 	return &Retention{store: st, fleet: machines, untagged: untagged, log: log}
 }
@@ -42,17 +42,16 @@ func (r *Retention) Run(ctx context.Context) error {
 		case <-tick.C:
 		}
 		if err := r.RetireBuilds(ctx); err != nil && !errors.Is(err, context.Canceled) {
-			r.log.Warn("builds without a tag could not be retired", "error", err)
+			r.log.Warn("could not retire builds without a tag", "error", err)
 		}
 		if _, err := Collect(ctx, r.store, r.fleet); err != nil && !errors.Is(err, context.Canceled) {
-			r.log.Warn("some unused builds, snapshots, images or kernels could not be removed", "error", err)
+			r.log.Warn("could not remove some unused builds, snapshots, images or kernels", "error", err)
 		}
 	}
 }
 
-// Collect removes on every machine the builds, snapshots, images and kernels that nothing
-// refers to, and says what it has removed. A machine that does not answer does not keep
-// the others from it.
+// Collect removes unused builds, snapshots, images and kernels from every machine, and
+// returns how many it removed. If a machine does not answer, the others are still cleaned.
 func Collect(ctx context.Context, st *store.Store, machines *fleet.Fleet) (shoal.Collected, error) {
 	known, err := st.BuildIDs(ctx)
 	if err != nil {
@@ -61,8 +60,8 @@ func Collect(ctx context.Context, st *store.Store, machines *fleet.Fleet) (shoal
 	return machines.Collect(ctx, known)
 }
 
-// RetireBuilds gives up builds that no tag leads to any more and no sandbox uses, so
-// that rebuilding a template does not keep every earlier memory of it.
+// RetireBuilds retires builds that have no tag and that no sandbox uses, so that the images
+// and snapshots of a template's earlier builds can be removed.
 func (r *Retention) RetireBuilds(ctx context.Context) error {
 	if r.untagged == 0 {
 		return nil
@@ -87,7 +86,7 @@ func (r *Retention) RetireBuilds(ctx context.Context) error {
 		if err := r.store.RetireBuild(ctx, id, reason, time.Now()); err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
-		r.log.Info("build without a tag retired", "build", id)
+		r.log.Info("retired a build without a tag", "build", id)
 	}
 	return nil
 }

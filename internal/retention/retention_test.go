@@ -13,8 +13,8 @@ import (
 	"shoal/internal/store"
 )
 
-// TestRetireBuilds gives up what neither a tag nor a sandbox needs, and nothing if it is
-// told to keep builds for ever.
+// TestRetireBuilds: only builds without a tag and a sandbox are retired, and none if they
+// are to be kept forever.
 func TestRetireBuilds(t *testing.T) {
 	st, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "test.db"))
 	must(t, err)
