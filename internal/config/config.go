@@ -64,7 +64,7 @@ type Config struct {
 	RegistryMirrors map[string]string `placeholder:"REGISTRY=HOST;…" help:"Container registries to ask in place of others, such as docker.io=mirror.example:5000."`
 	PackageMirrors  map[string]string `placeholder:"URL=URL;…" help:"Package sources of images (apt, apk, dnf, pacman) to read elsewhere while templates are built, such as http://deb.debian.org=http://mirror.example. Templates keep their own."`
 	LayerCache      int64             `default:"30720" placeholder:"MIB" help:"Bound of what is kept of builds for later ones, in MiB, beside what templates need. 0 is no bound."`
-	UntaggedTime    time.Duration     `default:"72h" help:"How long a template's earlier build stays that no tag leads to any more and no sandbox uses. 0 is for ever."`
+	UntaggedTime    time.Duration     `default:"72h" help:"How long an earlier build of a template is kept when no tag points to it and no sandbox uses it. 0 is forever."`
 	ShippedOnUse    bool              `default:"true" negatable:"" help:"Build a template that Shoal ships when a sandbox of it is first asked for."`
 	StandIns        []string          `placeholder:"NAME,…" help:"Images, such as ubuntu, that the base template stands in for when their registry cannot be reached. With --dev: ubuntu, debian, python and node. A build's log says so."`
 	UploadLimit     int64             `default:"4096" placeholder:"MIB" help:"Size of the files of one COPY step of a template, in MiB."`

@@ -42,11 +42,11 @@ func TestPullsGoOn(t *testing.T) {
 	await(t, func() bool { info, err := os.Stat(part); return err == nil && info.Size() > 0 })
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: %v", err)
+		t.Errorf("canceled: %v", err)
 	}
 	whole, parts := wholeNames(t, c)
 	if len(whole) != 2 || len(parts) != 1 {
-		t.Errorf("after a cancelled pull: %v and %v", whole, parts)
+		t.Errorf("after a canceled pull: %v and %v", whole, parts)
 	}
 	f.breakOff(0, 0)
 	var said []string

@@ -9,7 +9,7 @@ import (
 )
 
 // TestSchemaFile compares schema.txt with what the migrations make in each
-// engine. UPDATE_SCHEMA=1 writes it anew.
+// engine. UPDATE_SCHEMA=1 rewrites it.
 func TestSchemaFile(t *testing.T) {
 	forEachEngine(t, func(t *testing.T, location string) {
 		eng, err := openEngine(location)
