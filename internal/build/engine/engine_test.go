@@ -239,3 +239,31 @@ func TestMachineFailure(t *testing.T) {
 		}
 	}
 }
+
+// TestVariablesAreBounded: steps of a few bytes cannot fill the machine's memory, nor keep
+// a processor busy, by variables that grow.
+func TestVariablesAreBounded(t *testing.T) {
+	var r run
+	err := r.env([]string{"A", strings.Repeat("x", 1000)})
+	for steps := 0; err == nil; steps++ {
+		if err = r.env([]string{"A", "$A$A"}); steps > 20 {
+			t.Fatalf("%d bytes after %d steps", len(r.context.Env["A"]), steps)
+		}
+	}
+	if failure := new(build.Failure); !errors.As(err, &failure) {
+		t.Errorf("not the template's failure: %v", err)
+	}
+	for _, text := range []string{strings.Repeat("${A", 1<<20), strings.Repeat("${B:-", 1<<20) + strings.Repeat("}", 1<<20)} {
+		if _, err := r.expand(text); err == nil {
+			t.Errorf("%d bytes that begin with %s were expanded", len(text), text[:8])
+		}
+	}
+	many := make([]string, 0, 2<<15)
+	for i := range 1 << 15 {
+		many = append(many, fmt.Sprint("V", i), "$A")
+	}
+	r.context.Env = map[string]string{"A": strings.Repeat("x", 1000)}
+	if err := r.env(many); err == nil {
+		t.Error("variables of 32 MiB in all were accepted")
+	}
+}

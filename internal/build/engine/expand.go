@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"fmt"
 	"maps"
 	"strings"
 
+	"shoal/internal/build"
 	"shoal/internal/shoal"
 )
 
@@ -14,27 +16,79 @@ const standardPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 // (templates.md §3.5). Libraries that expand as a shell
 // does read the quotes, too.
 func expand(text string, env map[string]string) string {
-	known := map[string]string{"PATH": standardPath, "HOME": "/root"}
-	maps.Copy(known, env)
-	return substitute(text, known)
+	e := expansion{env: env}
+	e.add(text)
+	return e.out.String()
 }
 
-func substitute(text string, known map[string]string) string {
-	var out strings.Builder
-	for {
+const (
+	// maxVariables bounds the variables of a build in all, and what one text becomes, in
+	// bytes. It is the bound of a request, which texts without variables cannot exceed.
+	maxVariables = 16 << 20
+	// maxSearch bounds the bytes that are read to find the ends of uses in braces: each may
+	// look for its end in all that follows.
+	maxSearch = 1 << 30
+)
+
+// expand expands a text of the template. Without a bound, a few steps that each double a
+// variable would fill the machine's memory.
+func (r *run) expand(text string) (string, error) {
+	e := expansion{env: r.context.Env}
+	if e.add(text); e.over {
+		return "", &build.Failure{Message: fmt.Sprintf("a text becomes longer than %d MiB by its variables, "+
+			"or has too many of them", maxVariables>>20)}
+	}
+	return e.out.String(), nil
+}
+
+// expansion is what a text becomes.
+type expansion struct {
+	env      map[string]string
+	out      strings.Builder
+	searched int  // bytes, see maxSearch
+	over     bool // a bound was reached, and out is not complete
+}
+
+func (e *expansion) add(text string) {
+	for !e.over {
 		before, rest, found := strings.Cut(text, "$")
-		out.WriteString(before)
+		e.write(before)
 		if !found {
-			return out.String()
+			return
 		}
 		v, length := readVariable(rest)
-		if length == 0 {
-			out.WriteByte('$')
+		if strings.HasPrefix(rest, "{") {
+			if e.searched += len(rest); e.searched > maxSearch {
+				e.over = true
+			}
+		}
+		if length > 0 {
+			e.addValue(v)
 		} else {
-			out.WriteString(v.value(known))
+			e.write("$")
 		}
 		text = rest[length:]
 	}
+}
+
+func (e *expansion) write(text string) {
+	if e.over = e.over || e.out.Len()+len(text) > maxVariables; !e.over {
+		e.out.WriteString(text)
+	}
+}
+
+// lookup returns a variable of the build, or one that every build has.
+func (e *expansion) lookup(name string) (value string, set bool) {
+	if value, set = e.env[name]; set {
+		return value, true
+	}
+	switch name {
+	case "PATH":
+		return standardPath, true
+	case "HOME":
+		return "/root", true
+	}
+	return "", false
 }
 
 // variable is one use of a variable in a text.
@@ -44,21 +98,20 @@ type variable struct {
 	word     string
 }
 
-// value returns the replacement. A word may contain variables itself.
-func (v variable) value(known map[string]string) string {
-	value, set := known[v.name]
+// addValue adds the replacement of a use. A word may contain variables itself.
+func (e *expansion) addValue(v variable) {
+	value, set := e.lookup(v.name)
 	if strings.HasPrefix(v.operator, ":") {
 		set = value != "" // with a colon, an empty value counts as unset
 	}
 	switch {
 	case v.operator == "":
-		return value
+		e.write(value)
 	case strings.HasSuffix(v.operator, "+") == set:
-		return substitute(v.word, known)
+		e.add(v.word)
 	case set:
-		return value
+		e.write(value)
 	}
-	return ""
 }
 
 // readVariable reads a name, or an expression in braces, at the beginning of a text that

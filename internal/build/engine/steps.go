@@ -32,11 +32,15 @@ func (r *run) step(ctx context.Context, index int, s build.Step) error {
 		p.do = func(ctx context.Context, out *lines) error { return r.workdir(ctx, s.Args[0]) }
 	case "USER":
 		p.do = func(ctx context.Context, out *lines) error {
-			return r.user(ctx, expand(s.Args[0], r.context.Env), len(s.Args) > 1 && s.Args[1] == "true")
+			name, err := r.expand(s.Args[0])
+			if err != nil {
+				return err
+			}
+			return r.user(ctx, name, len(s.Args) > 1 && s.Args[1] == "true")
 		}
 	case "ENV", "ARG":
 		p.disk = false
-		p.do = func(context.Context, *lines) error { r.env(s.Args); return nil }
+		p.do = func(context.Context, *lines) error { return r.env(s.Args) }
 	default:
 		return fmt.Errorf("a step of type %s", s.Type) // the queue rejects these
 	}
@@ -64,17 +68,33 @@ func (r *run) command(ctx context.Context, args []string, out *lines) error {
 	return r.failed(ctx, what, err)
 }
 
-func (r *run) env(pairs []string) {
+func (r *run) env(pairs []string) error {
 	if r.context.Env == nil {
 		r.context.Env = map[string]string{}
 	}
-	for i := 0; i+1 < len(pairs); i += 2 {
-		r.context.Env[pairs[i]] = expand(pairs[i+1], r.context.Env)
+	size := 0
+	for name, value := range r.context.Env {
+		size += len(name) + len(value)
 	}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		value, err := r.expand(pairs[i+1])
+		if err != nil {
+			return err
+		}
+		if size += len(pairs[i]) + len(value) - len(r.context.Env[pairs[i]]); size > maxVariables {
+			return &build.Failure{Message: fmt.Sprintf("the variables of the template are larger than %d MiB in all",
+				maxVariables>>20)}
+		}
+		r.context.Env[pairs[i]] = value
+	}
+	return nil
 }
 
 func (r *run) workdir(ctx context.Context, dir string) error {
-	dir = expand(dir, r.context.Env)
+	dir, err := r.expand(dir)
+	if err != nil {
+		return err
+	}
 	if !path.IsAbs(dir) {
 		dir = path.Join("/", r.context.Workdir, dir)
 	}
@@ -124,19 +144,19 @@ func (r *run) copy(ctx context.Context, s build.Step) error {
 	if err := guest.Put(ctx, inside, archive); err != nil {
 		return r.failed(ctx, what, err)
 	}
-	arg := func(n int) string {
-		if n < len(s.Args) {
-			return expand(s.Args[n], r.context.Env)
+	var args [4]string
+	for i := 1; i < min(len(s.Args), len(args)); i++ {
+		if args[i], err = r.expand(s.Args[i]); err != nil {
+			return err
 		}
-		return ""
 	}
-	owner := arg(2)
+	dest, owner, mode := args[1], args[2], args[3]
 	if owner == "" {
 		owner = r.context.User
 	}
 	source := sourceInArchive(s.Args[0])
-	_, err = r.runScript(ctx, "copy", inside, source, arg(1), r.context.Workdir, r.context.User, owner,
-		arg(3))
+	_, err = r.runScript(ctx, "copy", inside, source, dest, r.context.Workdir, r.context.User, owner,
+		mode)
 	var exit *client.ExitError
 	switch {
 	case err == nil:
