@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -20,6 +21,7 @@ func FuzzFromTar(f *testing.F) {
 		{{Typeflag: tar.TypeLink, Name: "loop", Linkname: "."}},
 		{file("../../f", "x"), {Typeflag: tar.TypeFifo, Name: "p"}, {Typeflag: tar.TypeBlock, Name: "b", Devmajor: 8, Devminor: 1}},
 		{file("f", "x"), file("f/below", "y")},
+		{file(strings.Repeat("n", 5000), "x")},
 	} {
 		var data bytes.Buffer
 		if _, err := io.Copy(&data, archive(f, entries...)); err != nil {
@@ -64,6 +66,9 @@ func FuzzFromTar(f *testing.F) {
 			}
 		}
 		walk("", tree.root)
+		if _, _, err := writeErofs(io.Discard, tree); err != nil {
+			t.Errorf("an archive that was accepted makes no image: %v", err)
+		}
 	})
 }
 

@@ -159,6 +159,11 @@ func (t *Tree) Put(name string, node *Node) error {
 	if len(parts) == 0 {
 		return fmt.Errorf("the root cannot be replaced")
 	}
+	for _, part := range parts {
+		if len(part) > unix.NAME_MAX { // EROFS has no room for one that is longer than a block
+			return fmt.Errorf("a name of %d bytes; the most is %d", len(part), unix.NAME_MAX)
+		}
+	}
 	dir := t.root
 	for _, part := range parts[:len(parts)-1] {
 		next := dir.children[part]

@@ -55,7 +55,7 @@ func quality(params string) float64 {
 			continue
 		}
 		q, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
-		if err != nil || q < 0 {
+		if err != nil || !(q >= 0) { // NaN is neither
 			return 0
 		}
 		return min(q, 1)

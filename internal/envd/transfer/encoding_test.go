@@ -27,6 +27,7 @@ func TestNegotiate(t *testing.T) {
 		{"*;q=0, gzip", "", gzipped},
 		{"br, *;q=0", "", no},
 		{"gzip;q=nonsense", "", identity},
+		{"identity;q=NaN", "", no},
 		{"gzip", "Range", identity},
 		{"gzip", "If-None-Match", identity},
 		{"gzip, identity;q=0", "If-Range", no},
