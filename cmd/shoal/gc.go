@@ -15,8 +15,10 @@ import (
 
 type gcCmd struct{}
 
-// Run removes what is unused from every machine. A running api role does the same
-// periodically.
+// Run removes from every machine the builds that the store does not know, the snapshots of
+// pauses that no sandbox has, and the images and sandbox kernels that nothing needs
+// (internal/retention asks, internal/orchestrator/garbage.go removes). A running api role
+// does the same periodically.
 func (gcCmd) Run(ctx context.Context, cfg *config.Config) error {
 	secrets, err := cfg.LoadSecrets(shoal.DevTokenSeed)
 	if err != nil {

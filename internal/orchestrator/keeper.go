@@ -72,13 +72,13 @@ func (k *keeper) Run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// failures are when starts ahead have failed last.
+// failures holds the time of the last failed start of each kind.
 type failures struct {
 	warm   map[string]time.Time
 	shells map[shellKey]time.Time
 }
 
-// strike takes out of what is wanted what has just failed: it will hardly go better at once.
+// strike removes from want what has failed lately: it would hardly go better at once.
 func (f failures) strike(want wanted) {
 	for id, at := range f.warm {
 		if time.Since(at) < ahead.HalfLife {

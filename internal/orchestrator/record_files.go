@@ -40,7 +40,8 @@ func (f *records) open() error {
 	return nil
 }
 
-// save writes the record of a sandbox as it is now; none any more once it was removed.
+// save writes the record of a sandbox as it is now. It does nothing once the record was
+// removed.
 func (f *records) save(s *sandbox) error {
 	s.recording.Lock()
 	defer s.recording.Unlock()
@@ -79,7 +80,7 @@ func (f *records) write(r record) error {
 	return nil
 }
 
-// keepFile writes what the disk shall have, and mostly has.
+// keepFile writes the kept record, unless it is there unchanged.
 func keepFile(path string, data []byte) error {
 	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, data) {
 		return nil
@@ -181,5 +182,5 @@ func (f *records) read(dir string) ([]record, error) {
 	return list, nil
 }
 
-// asideSuffix is of records that nobody understands.
+// asideSuffix marks records that could not be parsed.
 const asideSuffix = ".unreadable"

@@ -105,7 +105,7 @@ const (
 // checkpoint.
 const maxSpareDisk = 2 << 30
 
-// keepDisk writes the disk of a resting guest. It is a help for bad days: a pause
+// keepDisk writes the disk of a resting guest. It is a fallback for a lost checkpoint: a pause
 // does not depend on it.
 func (p *pauses) keepDisk(ctx context.Context, sb *sandbox, own *guest.Guest, from snapshot.Saved) {
 	stats, err := own.Stats(ctx)
@@ -177,7 +177,7 @@ func (p *pauses) coolFor(ctx context.Context, need int64) {
 	}
 }
 
-// resting is until when the sandbox rests; zero if it does not.
+// resting returns when the sandbox's rest ends; zero if it does not rest.
 func (s *sandbox) resting() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()

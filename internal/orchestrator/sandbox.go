@@ -20,7 +20,7 @@ type sandbox struct {
 	// policing lets one change of the network policy at a time happen; it is taken
 	// before recording.
 	policing sync.Mutex
-	// recording lets one writer at a time at the record; it is taken before mu.
+	// recording serializes writes of the record; it is taken before mu.
 	recording sync.Mutex
 	forgotten bool // guarded by recording: the record was removed
 

@@ -13,7 +13,7 @@ import (
 )
 
 // startNew takes a new sandbox to a guest that answers: one that was started ahead
-// (start_warm.go), or one that starts now (start_cold.go).
+// (claim.go), or one that starts now (start_guest.go).
 func (g *guests) startNew(ctx context.Context, sb *sandbox) error {
 	spec := sb.viewNow().Spec
 	fits := func(w *warmGuest) bool { return w.build.Resources == spec.Resources }

@@ -12,7 +12,7 @@ import (
 )
 
 // pauses keeps sandboxes' guests, and lets them rest. Its methods are called by whoever
-// runs a transition of the sandbox, but for those of rest.go that say otherwise.
+// runs a transition of the sandbox, except where rest.go says otherwise.
 type pauses struct {
 	cfg       *Config
 	log       *slog.Logger
@@ -83,5 +83,5 @@ func (p *pauses) undo(ctx context.Context, sb *sandbox, before shoal.Sandbox) er
 	return errs
 }
 
-// retryPause is how long a sandbox lives on whose pause at the deadline failed.
+// retryPause is the delay before an automatic pause that failed is tried again.
 const retryPause = 30 * time.Second

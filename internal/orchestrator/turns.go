@@ -13,7 +13,8 @@ import (
 // are processors makes all of it slower. They are given in the order of asking.
 type turns chan struct{}
 
-// turnLimit is when a turn ends, work or not: a guest that hangs holds up nobody.
+// turnLimit is the longest that a turn lasts, even if its work goes on: a guest that hangs
+// holds up nobody.
 const turnLimit = 250 * time.Millisecond
 
 func newTurns() turns { return make(turns, runtime.NumCPU()) }

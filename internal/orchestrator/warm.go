@@ -12,7 +12,7 @@ import (
 )
 
 // Guests are started ahead for the builds that are asked for often, and stand frozen with
-// their daemon ready. A create claims one (start_warm.go): it thaws the guest and tells it
+// their daemon ready. A create claims one (claim.go): it thaws the guest and tells it
 // whose it is. A client sees nothing of this but the speed.
 
 // warmGuest is a guest without a sandbox.

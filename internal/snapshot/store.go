@@ -103,5 +103,5 @@ func (s *Store) KeepBuild(ctx context.Context, c Capture) error {
 // Seal waits until a loose capture is on the disk.
 func (s *Store) Seal(name string) error { return s.artifacts.Seal(name) }
 
-// RemoveBuild removes what was kept of a build. Nothing is no error.
+// RemoveBuild removes what was kept of a build. It is no error if there is none.
 func (s *Store) RemoveBuild(buildID string) error { return s.artifacts.Remove(BuildName(buildID)) }

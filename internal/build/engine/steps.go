@@ -180,18 +180,3 @@ const uploadAgain = "build again, with forceUpload if it persists"
 // noSource is the exit code of copy.sh if it did not find the source in the archive, or
 // could not unpack the archive.
 const noSource = 3
-
-// sourceInArchive returns the part of the path before the first element with a wildcard.
-func sourceInArchive(source string) string {
-	var parts []string
-	for part := range strings.SplitSeq(path.Clean(source), "/") {
-		if strings.ContainsAny(part, "*?[{") {
-			break
-		}
-		parts = append(parts, part)
-	}
-	if joined := path.Join(parts...); joined != "." {
-		return joined
-	}
-	return ""
-}
