@@ -8,9 +8,9 @@ import (
 	"shoal/internal/envdapi/client"
 )
 
-// claim is how the host proves to a guest that was started before it was known for which
-// sandbox that it may tell it: by a secret that the guest was started with the hash of.
-// The zero value is that of a guest which knows whose it is.
+// claim is how the host proves that it speaks to a guest that was started ahead: the guest
+// accepts its identity only with a secret, whose hash it got when it started. The zero
+// value is that of a guest whose identity was known at its start.
 type claim struct {
 	secret string
 	// line is a connection that was made ahead of the claim; nil if there is none.

@@ -15,8 +15,8 @@ import (
 // resting guest gives way to whatever needs its place, and to a restart.
 
 // rest keeps the guest of a sandbox that has just been paused with its memory, at
-// least until its snapshot is on the disk and its own disk is written apart, and
-// ends that of another.
+// least until its snapshot is on the disk and its own disk is saved separately. The guest
+// of a pause without memory ends at once.
 func (p *pauses) rest(ctx context.Context, sb *sandbox) {
 	sb.mu.Lock()
 	own, execution, from := sb.guest, sb.view.ExecutionID, *sb.saved

@@ -74,7 +74,7 @@ func (s *Store) Source(name string) (guest.Source, error) {
 }
 
 // BuildSource is Source for a build that is a snapshot of a sandbox. Where its disk is kept
-// by itself as well, that will do if the memory cannot be restored.
+// separately as well, that is the fallback if the memory cannot be restored.
 func (s *Store) BuildSource(buildID string) (guest.Source, error) {
 	name := BuildName(buildID)
 	from, err := s.Source(name)

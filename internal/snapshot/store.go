@@ -52,8 +52,8 @@ func (s *Store) Saving() int { return int(s.saving.Load()) }
 // Artifacts are the captures' bytes.
 func (s *Store) Artifacts() *artifact.Store { return s.artifacts }
 
-// Checkpoint writes a guest's memory and disk into a draft. toStay means that the draft
-// will be waited for until the disk has it.
+// Checkpoint writes a guest's memory and disk into a draft. toStay means that the
+// caller will wait until it is on the disk, so that it is flushed early.
 func (s *Store) Checkpoint(
 	ctx context.Context, g *guest.Guest, name string, toStay bool,
 ) (*artifact.Draft, error) {
