@@ -60,7 +60,11 @@ func (s *Server) observe(next http.Handler) http.Handler {
 				if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 					panic(p)
 				}
-				writeError(rec, r, shoal.ErrInternal.Wrap(fmt.Errorf("panic: %v", p), "Internal server error"))
+				writeError(
+					rec,
+					r,
+					shoal.ErrInternal.Wrap(fmt.Errorf("panic: %v", p), "Internal server error"),
+				)
 				s.log.Error("handler panicked", "request", id, "panic", p, "stack", string(debug.Stack()))
 			}
 			s.logCall(r, c, rec.status, time.Since(start))
@@ -77,9 +81,15 @@ func (s *Server) logCall(r *http.Request, c *call, status int, took time.Duratio
 	case c.route == "GET /health":
 		level = slog.LevelDebug
 	}
-	attrs := []slog.Attr{slog.String("request", shoal.RequestID(r.Context())), slog.String("method", r.Method),
-		slog.String("path", r.URL.Path), slog.String("route", c.route), slog.String("team", c.team),
-		slog.Int("status", status), slog.Float64("ms", float64(took.Microseconds())/1000)}
+	attrs := []slog.Attr{
+		slog.String("request", shoal.RequestID(r.Context())),
+		slog.String("method", r.Method),
+		slog.String("path", r.URL.Path),
+		slog.String("route", c.route),
+		slog.String("team", c.team),
+		slog.Int("status", status),
+		slog.Float64("ms", float64(took.Microseconds())/1000),
+	}
 	if c.err != nil {
 		attrs = append(attrs, slog.String("code", shoal.AsError(c.err).Code), slog.Any("error", c.err))
 	}

@@ -137,7 +137,15 @@ func bucketed(samples []shoal.Metrics, width time.Duration) []shoal.Metrics {
 }
 
 func wireMetric(m shoal.Metrics) gen.SandboxMetric {
-	return gen.SandboxMetric{Timestamp: m.Time.UTC(), TimestampUnix: m.Time.Unix(), CpuCount: int32(m.CPUCount),
-		CpuUsedPct: m.CPUUsedPct, MemUsed: m.MemUsed, MemTotal: m.MemTotal, MemCache: m.MemCache,
-		DiskUsed: m.DiskUsed, DiskTotal: m.DiskTotal}
+	return gen.SandboxMetric{
+		Timestamp:     m.Time.UTC(),
+		TimestampUnix: m.Time.Unix(),
+		CpuCount:      int32(m.CPUCount),
+		CpuUsedPct:    m.CPUUsedPct,
+		MemUsed:       m.MemUsed,
+		MemTotal:      m.MemTotal,
+		MemCache:      m.MemCache,
+		DiskUsed:      m.DiskUsed,
+		DiskTotal:     m.DiskTotal,
+	}
 }

@@ -125,5 +125,12 @@ func redirectTo(port uint16) words {
 // chain describes a base chain.
 func chain(t *nftables.Table, name string, kind nftables.ChainType, hook *nftables.ChainHook,
 	priority *nftables.ChainPriority, policy nftables.ChainPolicy) *nftables.Chain {
-	return &nftables.Chain{Table: t, Name: name, Type: kind, Hooknum: hook, Priority: priority, Policy: &policy}
+	return &nftables.Chain{
+		Table:    t,
+		Name:     name,
+		Type:     kind,
+		Hooknum:  hook,
+		Priority: priority,
+		Policy:   &policy,
+	}
 }

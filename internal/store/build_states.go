@@ -16,8 +16,11 @@ import (
 // StartBuild marks a waiting build as building, assigns it to the named builder, and
 // stores its origin and commands. ErrNotFound if the build is not waiting.
 func (s *Store) StartBuild(ctx context.Context, b shoal.Build, builder string) error {
-	n, err := s.q.StartBuild(ctx, sqlcgen.StartBuildParams{ID: b.ID, Builder: builder, UpdatedAt: micros(b.UpdatedAt),
-		Origin: b.Origin, StartCmd: b.Start.Command, ReadyCmd: b.Start.Ready})
+	n, err := s.q.StartBuild(
+		ctx,
+		sqlcgen.StartBuildParams{ID: b.ID, Builder: builder, UpdatedAt: micros(b.UpdatedAt),
+			Origin: b.Origin, StartCmd: b.Start.Command, ReadyCmd: b.Start.Ready},
+	)
 	return changed(n, err, ErrNotFound, "start build "+b.ID)
 }
 
@@ -48,7 +51,10 @@ func (s *Store) Untagged(ctx context.Context, since time.Time) ([]string, error)
 // RetireBuild marks a ready build as failed because its images and snapshot are about
 // to be removed. ErrNotFound if it is not ready.
 func (s *Store) RetireBuild(ctx context.Context, buildID, reason string, at time.Time) error {
-	n, err := s.q.RetireBuild(ctx, sqlcgen.RetireBuildParams{ID: buildID, ReasonMessage: reason, UpdatedAt: micros(at)})
+	n, err := s.q.RetireBuild(
+		ctx,
+		sqlcgen.RetireBuildParams{ID: buildID, ReasonMessage: reason, UpdatedAt: micros(at)},
+	)
 	return changed(n, err, ErrNotFound, "retire build "+buildID)
 }
 
@@ -65,7 +71,13 @@ func failBuild(ctx context.Context, q *sqlcgen.Queries, buildID string, reason s
 	return changed(n, err, ErrNotFound, "fail build "+buildID)
 }
 
-func failAll(ctx context.Context, q *sqlcgen.Queries, ids []string, reason shoal.BuildReason, at time.Time) error {
+func failAll(
+	ctx context.Context,
+	q *sqlcgen.Queries,
+	ids []string,
+	reason shoal.BuildReason,
+	at time.Time,
+) error {
 	for _, id := range ids {
 		if err := failBuild(ctx, q, id, reason, at); err != nil {
 			return err
@@ -76,7 +88,10 @@ func failAll(ctx context.Context, q *sqlcgen.Queries, ids []string, reason shoal
 
 // ExpireBuild is FailBuild for waiting builds only.
 func (s *Store) ExpireBuild(ctx context.Context, buildID, reason string, at time.Time) error {
-	n, err := s.q.ExpireBuild(ctx, sqlcgen.ExpireBuildParams{ID: buildID, ReasonMessage: reason, UpdatedAt: micros(at)})
+	n, err := s.q.ExpireBuild(
+		ctx,
+		sqlcgen.ExpireBuildParams{ID: buildID, ReasonMessage: reason, UpdatedAt: micros(at)},
+	)
 	return changed(n, err, ErrNotFound, "expire build "+buildID)
 }
 
@@ -119,8 +134,15 @@ func (s *Store) BuildingOf(ctx context.Context, builder string) ([]string, error
 }
 
 // StaleBuilds returns the builds with the given status that were created before a time.
-func (s *Store) StaleBuilds(ctx context.Context, status shoal.BuildStatus, before time.Time) ([]string, error) {
-	ids, err := s.q.ListStaleBuilds(ctx, sqlcgen.ListStaleBuildsParams{Status: string(status), CreatedAt: micros(before)})
+func (s *Store) StaleBuilds(
+	ctx context.Context,
+	status shoal.BuildStatus,
+	before time.Time,
+) ([]string, error) {
+	ids, err := s.q.ListStaleBuilds(
+		ctx,
+		sqlcgen.ListStaleBuildsParams{Status: string(status), CreatedAt: micros(before)},
+	)
 	if err != nil {
 		return nil, fmt.Errorf("list old builds: %w", err)
 	}

@@ -87,7 +87,12 @@ func (s *Store) ReadyBuild(ctx context.Context, templateID, tag string) (shoal.B
 
 // BuildsAfter returns up to limit of a template's builds that follow the
 // position, newest first.
-func (s *Store) BuildsAfter(ctx context.Context, templateID string, after Position, limit int) ([]shoal.Build, error) {
+func (s *Store) BuildsAfter(
+	ctx context.Context,
+	templateID string,
+	after Position,
+	limit int,
+) ([]shoal.Build, error) {
 	rows, err := s.q.ListBuildsBefore(ctx, sqlcgen.ListBuildsBeforeParams{TemplateID: templateID,
 		CreatedAt: after.micros(), ID: after.ID, Limit: int32(limit)})
 	if err != nil {
@@ -133,7 +138,10 @@ func (s *Store) Tags(ctx context.Context, templateID string) ([]TagAssignment, e
 	for _, row := range rows {
 		if !seen[row.Tag] {
 			seen[row.Tag] = true
-			tags = append(tags, TagAssignment{Tag: row.Tag, BuildID: row.BuildID, CreatedAt: fromMicros(row.CreatedAt)})
+			tags = append(
+				tags,
+				TagAssignment{Tag: row.Tag, BuildID: row.BuildID, CreatedAt: fromMicros(row.CreatedAt)},
+			)
 		}
 	}
 	return tags, nil
@@ -144,14 +152,17 @@ func insertBuild(ctx context.Context, q *sqlcgen.Queries, b shoal.Build) error {
 	if err != nil {
 		return err
 	}
-	n, err := q.InsertBuild(ctx, sqlcgen.InsertBuildParams{ID: b.ID, TemplateID: b.TemplateID, Status: string(b.Status),
-		CpuCount: int64(b.Resources.CPUCount), MemoryMb: b.Resources.MemoryMB, DiskMb: b.Resources.DiskMB,
-		EnvdVersion: b.EnvdVersion, ImageDigest: b.ImageDigest,
-		DefaultUser: b.DefaultUser, DefaultWorkdir: b.DefaultWorkdir,
-		CreatedAt: micros(b.CreatedAt), UpdatedAt: micros(b.UpdatedAt), FinishedAt: micros(b.FinishedAt),
-		Layers: text.layers, Origin: b.Origin, Context: text.context,
-		StartCmd: b.Start.Command, ReadyCmd: b.Start.Ready, StartContext: text.startContext,
-		Snapshot: b.Snapshot, SandboxID: b.SandboxID})
+	n, err := q.InsertBuild(
+		ctx,
+		sqlcgen.InsertBuildParams{ID: b.ID, TemplateID: b.TemplateID, Status: string(b.Status),
+			CpuCount: int64(b.Resources.CPUCount), MemoryMb: b.Resources.MemoryMB, DiskMb: b.Resources.DiskMB,
+			EnvdVersion: b.EnvdVersion, ImageDigest: b.ImageDigest,
+			DefaultUser: b.DefaultUser, DefaultWorkdir: b.DefaultWorkdir,
+			CreatedAt: micros(b.CreatedAt), UpdatedAt: micros(b.UpdatedAt), FinishedAt: micros(b.FinishedAt),
+			Layers: text.layers, Origin: b.Origin, Context: text.context,
+			StartCmd: b.Start.Command, ReadyCmd: b.Start.Ready, StartContext: text.startContext,
+			Snapshot: b.Snapshot, SandboxID: b.SandboxID},
+	)
 	if err := changed(n, err, ErrExists, "create build "+b.ID); err != nil {
 		return err
 	}

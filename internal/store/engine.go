@@ -29,7 +29,10 @@ func openEngine(location string) (engine, error) {
 		return openPostgres(location)
 	}
 	if scheme, _, ok := strings.Cut(location, "://"); ok {
-		return engine{}, fmt.Errorf("database scheme %q is not known; give a file path or a postgres:// URL", scheme)
+		return engine{}, fmt.Errorf(
+			"database scheme %q is not known; give a file path or a postgres:// URL",
+			scheme,
+		)
 	}
 	return openSQLite(location)
 }

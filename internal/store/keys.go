@@ -43,7 +43,10 @@ func (s *Store) DeleteKey(ctx context.Context, teamID, id string) error {
 }
 
 // KeyOwner returns the team of the key with this hash, the key's ID and the stored hash.
-func (s *Store) KeyOwner(ctx context.Context, hash string) (team shoal.Team, keyID, stored string, err error) {
+func (s *Store) KeyOwner(
+	ctx context.Context,
+	hash string,
+) (team shoal.Team, keyID, stored string, err error) {
 	row, err := s.q.TeamByKeyHash(ctx, hash)
 	return teamOf(row.Team), row.KeyID, row.KeyHash, lookup(err, "find a key")
 }

@@ -46,7 +46,11 @@ func refuseNewer(ctx context.Context, provider *goose.Provider) error {
 	}
 	sources := provider.ListSources()
 	if newest := sources[len(sources)-1].Version; have > newest {
-		return fmt.Errorf("the database has schema version %d, this shoal knows up to %d: start the shoal that made it, or a later one", have, newest)
+		return fmt.Errorf(
+			"the database has schema version %d, this shoal knows up to %d: start the shoal that made it, or a later one",
+			have,
+			newest,
+		)
 	}
 	return nil
 }

@@ -41,8 +41,11 @@ type SchemaError struct {
 
 // Error lists the differences.
 func (e *SchemaError) Error() string {
-	return fmt.Sprintf("the %s database is not what this version expects, so nothing was touched (restore a backup, or start with an empty database): %s",
-		e.Engine, strings.Join(e.Differences, "; "))
+	return fmt.Sprintf(
+		"the %s database is not what this version expects, so nothing was touched (restore a backup, or start with an empty database): %s",
+		e.Engine,
+		strings.Join(e.Differences, "; "),
+	)
 }
 
 // verify compares the database with expectedSchema. The migration table alone is not

@@ -139,8 +139,15 @@ func (n *Node) Create(ctx context.Context, spec shoal.Spec) (shoal.Sandbox, erro
 	now := time.Now().UTC()
 	n.specs[spec.SandboxID] = spec
 	spec.EnvVars = nil
-	sb := shoal.Sandbox{Spec: spec, State: shoal.StateRunning, ExecutionID: shoal.NewExecutionID(), NodeID: n.info.ID,
-		StartedAt: now, EndAt: now.Add(spec.Timeout), HostIP: "10.11.0.9"}
+	sb := shoal.Sandbox{
+		Spec:        spec,
+		State:       shoal.StateRunning,
+		ExecutionID: shoal.NewExecutionID(),
+		NodeID:      n.info.ID,
+		StartedAt:   now,
+		EndAt:       now.Add(spec.Timeout),
+		HostIP:      "10.11.0.9",
+	}
 	n.sandboxes[spec.SandboxID] = sb
 	return sb, nil
 }
@@ -187,7 +194,11 @@ func (n *Node) Kill(_ context.Context, sandboxID string, reason shoal.KillReason
 }
 
 // SetDeadline moves a running sandbox's end as a real machine does.
-func (n *Node) SetDeadline(_ context.Context, sandboxID string, change shoal.DeadlineChange) (shoal.Sandbox, error) {
+func (n *Node) SetDeadline(
+	_ context.Context,
+	sandboxID string,
+	change shoal.DeadlineChange,
+) (shoal.Sandbox, error) {
 	n.mu.Lock()
 	hook := n.onDeadline
 	n.mu.Unlock()
@@ -246,7 +257,11 @@ func (n *Node) Pause(_ context.Context, sandboxID string, memory bool) error {
 	case sb.State == shoal.StatePaused:
 		return shoal.ErrSandboxPaused.New("Error pausing sandbox - sandbox '%s' is already paused", sandboxID)
 	case sb.State != shoal.StateRunning:
-		return shoal.ErrSandboxState.New("Sandbox '%s' cannot be paused while in '%s' state", sandboxID, sb.State)
+		return shoal.ErrSandboxState.New(
+			"Sandbox '%s' cannot be paused while in '%s' state",
+			sandboxID,
+			sb.State,
+		)
 	}
 	sb.State, sb.EndAt, sb.HostIP = shoal.StatePaused, time.Now().UTC(), ""
 	n.sandboxes[sandboxID] = sb
@@ -294,7 +309,11 @@ func (n *Node) Snapshot(_ context.Context, sandboxID string, into shoal.Snapshot
 	case shoal.StatePaused:
 		return shoal.Build{}, shoal.NotRunning(sandboxID)
 	default:
-		return shoal.Build{}, shoal.ErrSandboxState.New("Sandbox '%s' cannot be snapshotted while in '%s' state", sandboxID, sb.State)
+		return shoal.Build{}, shoal.ErrSandboxState.New(
+			"Sandbox '%s' cannot be snapshotted while in '%s' state",
+			sandboxID,
+			sb.State,
+		)
 	}
 	now := time.Now().UTC()
 	b := shoal.Build{ID: into.BuildID, TemplateID: into.TemplateID, Status: shoal.BuildReady,
@@ -312,9 +331,16 @@ func (n *Node) Fork(ctx context.Context, sandboxID string, specs []shoal.Spec) (
 	case err != nil:
 		return nil, err
 	case sb.State == shoal.StatePaused:
-		return nil, shoal.ErrSandboxPaused.New("Sandbox '%s' is paused and cannot be forked; resume it first", sandboxID)
+		return nil, shoal.ErrSandboxPaused.New(
+			"Sandbox '%s' is paused and cannot be forked; resume it first",
+			sandboxID,
+		)
 	case sb.State != shoal.StateRunning:
-		return nil, shoal.ErrSandboxState.New("Sandbox '%s' cannot be forked while in '%s' state", sandboxID, sb.State)
+		return nil, shoal.ErrSandboxState.New(
+			"Sandbox '%s' cannot be forked while in '%s' state",
+			sandboxID,
+			sb.State,
+		)
 	}
 	results := make([]shoal.ForkResult, len(specs))
 	for i, spec := range specs {

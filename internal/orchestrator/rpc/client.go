@@ -87,7 +87,12 @@ func (c *credentials) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // call makes one RPC and translates its failure.
-func call[In, Out any](ctx context.Context, c *Client, f func(context.Context, *connect.Request[In]) (*connect.Response[Out], error), in *In) (*Out, error) {
+func call[In, Out any](
+	ctx context.Context,
+	c *Client,
+	f func(context.Context, *connect.Request[In]) (*connect.Response[Out], error),
+	in *In,
+) (*Out, error) {
 	resp, err := f(ctx, connect.NewRequest(in))
 	if err != nil {
 		return nil, decodeError(c.address, err)
@@ -127,7 +132,11 @@ func (c *Client) Kill(ctx context.Context, sandboxID string, reason shoal.KillRe
 }
 
 // SetDeadline implements shoal.Node.
-func (c *Client) SetDeadline(ctx context.Context, sandboxID string, change shoal.DeadlineChange) (shoal.Sandbox, error) {
+func (c *Client) SetDeadline(
+	ctx context.Context,
+	sandboxID string,
+	change shoal.DeadlineChange,
+) (shoal.Sandbox, error) {
 	out, err := call(ctx, c, c.service.SetDeadline, &nodev1.SetDeadlineRequest{SandboxId: sandboxID,
 		Timeout: durationpb.New(change.Timeout), ExtendOnly: change.ExtendOnly, Wait: change.Wait})
 	return sandboxOr(out, err)
@@ -135,7 +144,12 @@ func (c *Client) SetDeadline(ctx context.Context, sandboxID string, change shoal
 
 // SetNetwork implements shoal.Node.
 func (c *Client) SetNetwork(ctx context.Context, sandboxID string, network shoal.Network) error {
-	_, err := call(ctx, c, c.service.SetNetwork, &nodev1.SetNetworkRequest{SandboxId: sandboxID, Network: encodeNetwork(network)})
+	_, err := call(
+		ctx,
+		c,
+		c.service.SetNetwork,
+		&nodev1.SetNetworkRequest{SandboxId: sandboxID, Network: encodeNetwork(network)},
+	)
 	return err
 }
 
@@ -146,15 +160,28 @@ func (c *Client) Pause(ctx context.Context, sandboxID string, memory bool) error
 }
 
 // Resume implements shoal.Node.
-func (c *Client) Resume(ctx context.Context, sandboxID string, opts shoal.ResumeOptions) (shoal.Sandbox, error) {
+func (c *Client) Resume(
+	ctx context.Context,
+	sandboxID string,
+	opts shoal.ResumeOptions,
+) (shoal.Sandbox, error) {
 	out, err := call(ctx, c, c.service.Resume, &nodev1.ResumeRequest{SandboxId: sandboxID,
 		Timeout: durationpb.New(opts.Timeout), ColdBoot: opts.ColdBoot})
 	return sandboxOr(out, err)
 }
 
 // Snapshot implements shoal.Node.
-func (c *Client) Snapshot(ctx context.Context, sandboxID string, into shoal.SnapshotTarget) (shoal.Build, error) {
-	out, err := call(ctx, c, c.service.Snapshot, &nodev1.SnapshotRequest{SandboxId: sandboxID, TemplateId: into.TemplateID, BuildId: into.BuildID})
+func (c *Client) Snapshot(
+	ctx context.Context,
+	sandboxID string,
+	into shoal.SnapshotTarget,
+) (shoal.Build, error) {
+	out, err := call(
+		ctx,
+		c,
+		c.service.Snapshot,
+		&nodev1.SnapshotRequest{SandboxId: sandboxID, TemplateId: into.TemplateID, BuildId: into.BuildID},
+	)
 	if err != nil {
 		return shoal.Build{}, err
 	}
@@ -194,12 +221,23 @@ func (c *Client) Collect(ctx context.Context, known []string) (shoal.Collected, 
 	if err != nil {
 		return shoal.Collected{}, err
 	}
-	return shoal.Collected{Builds: int(out.Builds), Snapshots: int(out.Snapshots), Images: int(out.Images), Kernels: int(out.Kernels), Bytes: out.Bytes}, nil
+	return shoal.Collected{
+		Builds:    int(out.Builds),
+		Snapshots: int(out.Snapshots),
+		Images:    int(out.Images),
+		Kernels:   int(out.Kernels),
+		Bytes:     out.Bytes,
+	}, nil
 }
 
 // Metrics implements shoal.Node.
 func (c *Client) Metrics(ctx context.Context, sandboxID string, from, to time.Time) ([]shoal.Metrics, error) {
-	out, err := call(ctx, c, c.service.Metrics, &nodev1.MetricsRequest{SandboxId: sandboxID, From: encodeTime(from), To: encodeTime(to)})
+	out, err := call(
+		ctx,
+		c,
+		c.service.Metrics,
+		&nodev1.MetricsRequest{SandboxId: sandboxID, From: encodeTime(from), To: encodeTime(to)},
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -211,7 +249,11 @@ func (c *Client) Metrics(ctx context.Context, sandboxID string, from, to time.Ti
 }
 
 // Logs implements shoal.Node.
-func (c *Client) Logs(ctx context.Context, sandboxID, teamID string, q shoal.LogQuery) ([]shoal.LogEntry, error) {
+func (c *Client) Logs(
+	ctx context.Context,
+	sandboxID, teamID string,
+	q shoal.LogQuery,
+) ([]shoal.LogEntry, error) {
 	in := encodeLogQuery(q)
 	in.SandboxId, in.TeamId = sandboxID, teamID
 	out, err := call(ctx, c, c.service.Logs, in)

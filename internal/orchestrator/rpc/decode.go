@@ -52,33 +52,74 @@ func decodeSpec(s *nodev1.Spec) shoal.Spec {
 }
 
 func decodeSandbox(s *nodev1.Sandbox) shoal.Sandbox {
-	return shoal.Sandbox{Spec: decodeSpec(s.GetSpec()), State: shoal.State(s.GetState()), ExecutionID: s.GetExecutionId(),
-		NodeID: s.GetNodeId(), StartedAt: decodeTime(s.GetStartedAt()), EndAt: decodeTime(s.GetEndAt()), HostIP: s.GetHostIp(), ColdBoot: s.GetColdBoot()}
+	return shoal.Sandbox{
+		Spec:        decodeSpec(s.GetSpec()),
+		State:       shoal.State(s.GetState()),
+		ExecutionID: s.GetExecutionId(),
+		NodeID:      s.GetNodeId(),
+		StartedAt:   decodeTime(s.GetStartedAt()),
+		EndAt:       decodeTime(s.GetEndAt()),
+		HostIP:      s.GetHostIp(),
+		ColdBoot:    s.GetColdBoot(),
+	}
 }
 
 func decodeSample(m *nodev1.Sample) shoal.Metrics {
-	return shoal.Metrics{Time: decodeTime(m.GetTime()), CPUCount: int(m.GetCpuCount()), CPUUsedPct: m.GetCpuUsedPct(), MemUsed: m.GetMemUsed(),
-		MemTotal: m.GetMemTotal(), MemCache: m.GetMemCache(), DiskUsed: m.GetDiskUsed(), DiskTotal: m.GetDiskTotal()}
+	return shoal.Metrics{
+		Time:       decodeTime(m.GetTime()),
+		CPUCount:   int(m.GetCpuCount()),
+		CPUUsedPct: m.GetCpuUsedPct(),
+		MemUsed:    m.GetMemUsed(),
+		MemTotal:   m.GetMemTotal(),
+		MemCache:   m.GetMemCache(),
+		DiskUsed:   m.GetDiskUsed(),
+		DiskTotal:  m.GetDiskTotal(),
+	}
 }
 
 func decodeLogQuery(q *nodev1.LogsRequest) shoal.LogQuery {
-	return shoal.LogQuery{From: decodeTime(q.GetFrom()), Backward: q.GetBackward(), Level: shoal.LogLevel(q.GetLevel()), Search: q.GetSearch(), Limit: int(q.GetLimit())}
+	return shoal.LogQuery{
+		From:     decodeTime(q.GetFrom()),
+		Backward: q.GetBackward(),
+		Level:    shoal.LogLevel(q.GetLevel()),
+		Search:   q.GetSearch(),
+		Limit:    int(q.GetLimit()),
+	}
 }
 
 func decodeLogEntry(e *nodev1.LogEntry) shoal.LogEntry {
-	return shoal.LogEntry{Time: decodeTime(e.GetTime()), Level: shoal.LogLevel(e.GetLevel()), Message: e.GetMessage(), Fields: e.GetFields(), Line: e.GetLine()}
+	return shoal.LogEntry{
+		Time:    decodeTime(e.GetTime()),
+		Level:   shoal.LogLevel(e.GetLevel()),
+		Message: e.GetMessage(),
+		Fields:  e.GetFields(),
+		Line:    e.GetLine(),
+	}
 }
 
 func decodeBuild(b *nodev1.Build) shoal.Build {
-	return shoal.Build{ID: b.GetId(), TemplateID: b.GetTemplateId(), Status: shoal.BuildStatus(b.GetStatus()), Resources: decodeResources(b.GetResources()),
-		EnvdVersion: b.GetEnvdVersion(), ImageDigest: b.GetImageDigest(), Snapshot: b.GetSnapshot(), SandboxID: b.GetSandboxId(),
-		DefaultUser: b.GetDefaultUser(), DefaultWorkdir: b.GetDefaultWorkdir(),
-		CreatedAt: decodeTime(b.GetCreatedAt()), UpdatedAt: decodeTime(b.GetUpdatedAt()), FinishedAt: decodeTime(b.GetFinishedAt()),
-		Layers: b.GetLayers(), Origin: b.GetOrigin(), Context: decodeContext(b.GetContext()),
+	return shoal.Build{
+		ID:             b.GetId(),
+		TemplateID:     b.GetTemplateId(),
+		Status:         shoal.BuildStatus(b.GetStatus()),
+		Resources:      decodeResources(b.GetResources()),
+		EnvdVersion:    b.GetEnvdVersion(),
+		ImageDigest:    b.GetImageDigest(),
+		Snapshot:       b.GetSnapshot(),
+		SandboxID:      b.GetSandboxId(),
+		DefaultUser:    b.GetDefaultUser(),
+		DefaultWorkdir: b.GetDefaultWorkdir(),
+		CreatedAt:      decodeTime(b.GetCreatedAt()),
+		UpdatedAt:      decodeTime(b.GetUpdatedAt()),
+		FinishedAt:     decodeTime(b.GetFinishedAt()),
+		Layers:         b.GetLayers(),
+		Origin:         b.GetOrigin(),
+		Context:        decodeContext(b.GetContext()),
 		Start: shoal.StartBlock{Command: b.GetStart().GetCommand(), Ready: b.GetStart().GetReady(),
 			Context: decodeContext(b.GetStart().GetContext())},
 		Runtime: shoal.RuntimeWish{Name: b.GetRuntime(), Needed: b.GetRuntimeNeeded()},
-		Reason:  shoal.BuildReason{Message: b.GetReasonMessage(), Step: b.GetReasonStep()}}
+		Reason:  shoal.BuildReason{Message: b.GetReasonMessage(), Step: b.GetReasonStep()},
+	}
 }
 
 func decodeContext(c *nodev1.BuildContext) shoal.BuildContext {
@@ -86,8 +127,17 @@ func decodeContext(c *nodev1.BuildContext) shoal.BuildContext {
 }
 
 func decodeInfo(i *nodev1.NodeInfo) shoal.NodeInfo {
-	out := shoal.NodeInfo{ID: i.GetId(), Version: i.GetVersion(), Status: shoal.NodeStatus(i.GetStatus()), CPUCount: int(i.GetCpuCount()), MemoryTotal: i.GetMemoryTotal(),
-		Sandboxes: int(i.GetSandboxes()), Starting: int(i.GetStarting()), CreateOK: i.GetCreateOk(), CreateFail: i.GetCreateFail()}
+	out := shoal.NodeInfo{
+		ID:          i.GetId(),
+		Version:     i.GetVersion(),
+		Status:      shoal.NodeStatus(i.GetStatus()),
+		CPUCount:    int(i.GetCpuCount()),
+		MemoryTotal: i.GetMemoryTotal(),
+		Sandboxes:   int(i.GetSandboxes()),
+		Starting:    int(i.GetStarting()),
+		CreateOK:    i.GetCreateOk(),
+		CreateFail:  i.GetCreateFail(),
+	}
 	for _, b := range i.GetBuilds() {
 		out.Builds = append(out.Builds, decodeBuild(b))
 	}

@@ -38,8 +38,12 @@ func encodeSpec(s shoal.Spec) *nodev1.Spec {
 		SandboxId: s.SandboxID, TeamId: s.TeamID, TemplateId: s.TemplateID, BuildId: s.BuildID, Alias: s.Alias,
 		EnvdVersion: s.EnvdVersion, Resources: encodeResources(s.Resources), Metadata: s.Metadata, EnvVars: s.EnvVars,
 		Timeout: durationpb.New(s.Timeout), MaxLength: durationpb.New(s.MaxLength),
-		Lifecycle: &nodev1.Lifecycle{AutoPause: s.Lifecycle.AutoPause, AutoPauseWithoutMemory: s.Lifecycle.AutoPauseNoMem,
-			AutoResume: s.Lifecycle.AutoResume, AutoResumeAfter: durationpb.New(s.Lifecycle.AutoResumeAfter)},
+		Lifecycle: &nodev1.Lifecycle{
+			AutoPause:              s.Lifecycle.AutoPause,
+			AutoPauseWithoutMemory: s.Lifecycle.AutoPauseNoMem,
+			AutoResume:             s.Lifecycle.AutoResume,
+			AutoResumeAfter:        durationpb.New(s.Lifecycle.AutoResumeAfter),
+		},
 		Network: encodeNetwork(s.Network), EnvdAccessToken: s.EnvdAccessToken,
 		DefaultUser: s.DefaultUser, DefaultWorkdir: s.DefaultWorkdir, TeamLimit: int32(s.TeamLimit),
 	}
@@ -50,32 +54,79 @@ func encodeSpec(s shoal.Spec) *nodev1.Spec {
 }
 
 func encodeSandbox(s shoal.Sandbox) *nodev1.Sandbox {
-	return &nodev1.Sandbox{Spec: encodeSpec(s.Spec), State: string(s.State), ExecutionId: s.ExecutionID, NodeId: s.NodeID,
-		StartedAt: encodeTime(s.StartedAt), EndAt: encodeTime(s.EndAt), HostIp: s.HostIP, ColdBoot: s.ColdBoot}
+	return &nodev1.Sandbox{
+		Spec:        encodeSpec(s.Spec),
+		State:       string(s.State),
+		ExecutionId: s.ExecutionID,
+		NodeId:      s.NodeID,
+		StartedAt:   encodeTime(s.StartedAt),
+		EndAt:       encodeTime(s.EndAt),
+		HostIp:      s.HostIP,
+		ColdBoot:    s.ColdBoot,
+	}
 }
 
 func encodeSample(m shoal.Metrics) *nodev1.Sample {
-	return &nodev1.Sample{Time: encodeTime(m.Time), CpuCount: int32(m.CPUCount), CpuUsedPct: m.CPUUsedPct, MemUsed: m.MemUsed,
-		MemTotal: m.MemTotal, MemCache: m.MemCache, DiskUsed: m.DiskUsed, DiskTotal: m.DiskTotal}
+	return &nodev1.Sample{
+		Time:       encodeTime(m.Time),
+		CpuCount:   int32(m.CPUCount),
+		CpuUsedPct: m.CPUUsedPct,
+		MemUsed:    m.MemUsed,
+		MemTotal:   m.MemTotal,
+		MemCache:   m.MemCache,
+		DiskUsed:   m.DiskUsed,
+		DiskTotal:  m.DiskTotal,
+	}
 }
 
 func encodeLogQuery(q shoal.LogQuery) *nodev1.LogsRequest {
-	return &nodev1.LogsRequest{From: encodeTime(q.From), Backward: q.Backward, Level: string(q.Level), Search: q.Search, Limit: int32(q.Limit)}
+	return &nodev1.LogsRequest{
+		From:     encodeTime(q.From),
+		Backward: q.Backward,
+		Level:    string(q.Level),
+		Search:   q.Search,
+		Limit:    int32(q.Limit),
+	}
 }
 
 func encodeLogEntry(e shoal.LogEntry) *nodev1.LogEntry {
-	return &nodev1.LogEntry{Time: encodeTime(e.Time), Level: string(e.Level), Message: e.Message, Fields: e.Fields, Line: e.Line}
+	return &nodev1.LogEntry{
+		Time:    encodeTime(e.Time),
+		Level:   string(e.Level),
+		Message: e.Message,
+		Fields:  e.Fields,
+		Line:    e.Line,
+	}
 }
 
 func encodeBuild(b shoal.Build) *nodev1.Build {
-	return &nodev1.Build{Id: b.ID, TemplateId: b.TemplateID, Status: string(b.Status), Resources: encodeResources(b.Resources),
-		EnvdVersion: b.EnvdVersion, ImageDigest: b.ImageDigest, Snapshot: b.Snapshot, SandboxId: b.SandboxID,
-		DefaultUser: b.DefaultUser, DefaultWorkdir: b.DefaultWorkdir,
-		CreatedAt: encodeTime(b.CreatedAt), UpdatedAt: encodeTime(b.UpdatedAt), FinishedAt: encodeTime(b.FinishedAt),
-		Layers: b.Layers, Origin: b.Origin, Context: encodeContext(b.Context),
-		Start:         &nodev1.StartBlock{Command: b.Start.Command, Ready: b.Start.Ready, Context: encodeContext(b.Start.Context)},
-		ReasonMessage: b.Reason.Message, ReasonStep: b.Reason.Step,
-		Runtime: b.Runtime.Name, RuntimeNeeded: b.Runtime.Needed}
+	return &nodev1.Build{
+		Id:             b.ID,
+		TemplateId:     b.TemplateID,
+		Status:         string(b.Status),
+		Resources:      encodeResources(b.Resources),
+		EnvdVersion:    b.EnvdVersion,
+		ImageDigest:    b.ImageDigest,
+		Snapshot:       b.Snapshot,
+		SandboxId:      b.SandboxID,
+		DefaultUser:    b.DefaultUser,
+		DefaultWorkdir: b.DefaultWorkdir,
+		CreatedAt:      encodeTime(b.CreatedAt),
+		UpdatedAt:      encodeTime(b.UpdatedAt),
+		FinishedAt:     encodeTime(b.FinishedAt),
+		Layers:         b.Layers,
+		Origin:         b.Origin,
+		Context:        encodeContext(b.Context),
+		Start: &nodev1.StartBlock{
+			Command: b.Start.Command,
+			Ready:   b.Start.Ready,
+			Context: encodeContext(b.Start.Context),
+		},
+		ReasonMessage: b.Reason.Message,
+		ReasonStep:    b.Reason.Step,
+		Runtime:       b.Runtime.Name,
+		RuntimeNeeded: b.Runtime.Needed,
+	}
 }
 
 func encodeContext(c shoal.BuildContext) *nodev1.BuildContext {
@@ -83,8 +134,17 @@ func encodeContext(c shoal.BuildContext) *nodev1.BuildContext {
 }
 
 func encodeInfo(i shoal.NodeInfo) *nodev1.NodeInfo {
-	out := &nodev1.NodeInfo{Id: i.ID, Version: i.Version, Status: string(i.Status), CpuCount: int32(i.CPUCount), MemoryTotal: i.MemoryTotal,
-		Sandboxes: int32(i.Sandboxes), Starting: int32(i.Starting), CreateOk: i.CreateOK, CreateFail: i.CreateFail}
+	out := &nodev1.NodeInfo{
+		Id:          i.ID,
+		Version:     i.Version,
+		Status:      string(i.Status),
+		CpuCount:    int32(i.CPUCount),
+		MemoryTotal: i.MemoryTotal,
+		Sandboxes:   int32(i.Sandboxes),
+		Starting:    int32(i.Starting),
+		CreateOk:    i.CreateOK,
+		CreateFail:  i.CreateFail,
+	}
 	for _, b := range i.Builds {
 		out.Builds = append(out.Builds, encodeBuild(b))
 	}

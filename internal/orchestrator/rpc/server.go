@@ -50,7 +50,12 @@ func NewHandler(node shoal.Node, secret string, health http.Handler) http.Handle
 
 // NewServer serves HTTP/1.1 and cleartext HTTP/2, which gRPC needs.
 func NewServer(h http.Handler) *http.Server {
-	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, Protocols: new(http.Protocols)}
+	s := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		Protocols:         new(http.Protocols),
+	}
 	s.Protocols.SetHTTP1(true)
 	s.Protocols.SetUnencryptedHTTP2(true)
 	return s
@@ -61,7 +66,11 @@ func requireSecret(secret string, next http.Handler) http.Handler {
 		got, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		if !ok || secret == "" || subtle.ConstantTimeCompare([]byte(got), []byte(secret)) != 1 {
 			writer := connect.NewErrorWriter()
-			_ = writer.Write(w, r, encodeError(shoal.ErrUnauthorized.New("the shared secret is missing or wrong")))
+			_ = writer.Write(
+				w,
+				r,
+				encodeError(shoal.ErrUnauthorized.New("the shared secret is missing or wrong")),
+			)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -104,17 +113,26 @@ func reply[T any](message *T, err error) (*connect.Response[T], error) {
 	return connect.NewResponse(message), nil
 }
 
-func (s *server) Create(ctx context.Context, r *connect.Request[nodev1.CreateRequest]) (*connect.Response[nodev1.Sandbox], error) {
+func (s *server) Create(
+	ctx context.Context,
+	r *connect.Request[nodev1.CreateRequest],
+) (*connect.Response[nodev1.Sandbox], error) {
 	sb, err := s.node.Create(ctx, decodeSpec(r.Msg.Spec))
 	return reply(encodeSandbox(sb), err)
 }
 
-func (s *server) Get(ctx context.Context, r *connect.Request[nodev1.GetRequest]) (*connect.Response[nodev1.Sandbox], error) {
+func (s *server) Get(
+	ctx context.Context,
+	r *connect.Request[nodev1.GetRequest],
+) (*connect.Response[nodev1.Sandbox], error) {
 	sb, err := s.node.Get(ctx, r.Msg.SandboxId)
 	return reply(encodeSandbox(sb), err)
 }
 
-func (s *server) List(ctx context.Context, r *connect.Request[nodev1.ListRequest]) (*connect.Response[nodev1.ListResponse], error) {
+func (s *server) List(
+	ctx context.Context,
+	r *connect.Request[nodev1.ListRequest],
+) (*connect.Response[nodev1.ListResponse], error) {
 	list, err := s.node.List(ctx)
 	out := &nodev1.ListResponse{}
 	for _, sb := range list {
@@ -123,34 +141,74 @@ func (s *server) List(ctx context.Context, r *connect.Request[nodev1.ListRequest
 	return reply(out, err)
 }
 
-func (s *server) Kill(ctx context.Context, r *connect.Request[nodev1.KillRequest]) (*connect.Response[nodev1.KillResponse], error) {
+func (s *server) Kill(
+	ctx context.Context,
+	r *connect.Request[nodev1.KillRequest],
+) (*connect.Response[nodev1.KillResponse], error) {
 	return reply(&nodev1.KillResponse{}, s.node.Kill(ctx, r.Msg.SandboxId, shoal.KillReason(r.Msg.Reason)))
 }
 
-func (s *server) SetDeadline(ctx context.Context, r *connect.Request[nodev1.SetDeadlineRequest]) (*connect.Response[nodev1.Sandbox], error) {
-	sb, err := s.node.SetDeadline(ctx, r.Msg.SandboxId, shoal.DeadlineChange{Timeout: r.Msg.Timeout.AsDuration(), ExtendOnly: r.Msg.ExtendOnly, Wait: r.Msg.Wait})
+func (s *server) SetDeadline(
+	ctx context.Context,
+	r *connect.Request[nodev1.SetDeadlineRequest],
+) (*connect.Response[nodev1.Sandbox], error) {
+	sb, err := s.node.SetDeadline(
+		ctx,
+		r.Msg.SandboxId,
+		shoal.DeadlineChange{
+			Timeout:    r.Msg.Timeout.AsDuration(),
+			ExtendOnly: r.Msg.ExtendOnly,
+			Wait:       r.Msg.Wait,
+		},
+	)
 	return reply(encodeSandbox(sb), err)
 }
 
-func (s *server) SetNetwork(ctx context.Context, r *connect.Request[nodev1.SetNetworkRequest]) (*connect.Response[nodev1.SetNetworkResponse], error) {
-	return reply(&nodev1.SetNetworkResponse{}, s.node.SetNetwork(ctx, r.Msg.SandboxId, decodeNetwork(r.Msg.Network)))
+func (s *server) SetNetwork(
+	ctx context.Context,
+	r *connect.Request[nodev1.SetNetworkRequest],
+) (*connect.Response[nodev1.SetNetworkResponse], error) {
+	return reply(
+		&nodev1.SetNetworkResponse{},
+		s.node.SetNetwork(ctx, r.Msg.SandboxId, decodeNetwork(r.Msg.Network)),
+	)
 }
 
-func (s *server) Pause(ctx context.Context, r *connect.Request[nodev1.PauseRequest]) (*connect.Response[nodev1.PauseResponse], error) {
+func (s *server) Pause(
+	ctx context.Context,
+	r *connect.Request[nodev1.PauseRequest],
+) (*connect.Response[nodev1.PauseResponse], error) {
 	return reply(&nodev1.PauseResponse{}, s.node.Pause(ctx, r.Msg.SandboxId, r.Msg.Memory))
 }
 
-func (s *server) Resume(ctx context.Context, r *connect.Request[nodev1.ResumeRequest]) (*connect.Response[nodev1.Sandbox], error) {
-	sb, err := s.node.Resume(ctx, r.Msg.SandboxId, shoal.ResumeOptions{Timeout: r.Msg.Timeout.AsDuration(), ColdBoot: r.Msg.ColdBoot})
+func (s *server) Resume(
+	ctx context.Context,
+	r *connect.Request[nodev1.ResumeRequest],
+) (*connect.Response[nodev1.Sandbox], error) {
+	sb, err := s.node.Resume(
+		ctx,
+		r.Msg.SandboxId,
+		shoal.ResumeOptions{Timeout: r.Msg.Timeout.AsDuration(), ColdBoot: r.Msg.ColdBoot},
+	)
 	return reply(encodeSandbox(sb), err)
 }
 
-func (s *server) Snapshot(ctx context.Context, r *connect.Request[nodev1.SnapshotRequest]) (*connect.Response[nodev1.Build], error) {
-	build, err := s.node.Snapshot(ctx, r.Msg.SandboxId, shoal.SnapshotTarget{TemplateID: r.Msg.TemplateId, BuildID: r.Msg.BuildId})
+func (s *server) Snapshot(
+	ctx context.Context,
+	r *connect.Request[nodev1.SnapshotRequest],
+) (*connect.Response[nodev1.Build], error) {
+	build, err := s.node.Snapshot(
+		ctx,
+		r.Msg.SandboxId,
+		shoal.SnapshotTarget{TemplateID: r.Msg.TemplateId, BuildID: r.Msg.BuildId},
+	)
 	return reply(encodeBuild(build), err)
 }
 
-func (s *server) Fork(ctx context.Context, r *connect.Request[nodev1.ForkRequest]) (*connect.Response[nodev1.ForkResponse], error) {
+func (s *server) Fork(
+	ctx context.Context,
+	r *connect.Request[nodev1.ForkRequest],
+) (*connect.Response[nodev1.ForkResponse], error) {
 	specs := make([]shoal.Spec, len(r.Msg.Specs))
 	for i, spec := range r.Msg.Specs {
 		specs[i] = decodeSpec(spec)
@@ -159,7 +217,10 @@ func (s *server) Fork(ctx context.Context, r *connect.Request[nodev1.ForkRequest
 	out := &nodev1.ForkResponse{}
 	for _, result := range results {
 		if result.Err != nil {
-			out.Results = append(out.Results, &nodev1.ForkResult{Error: encodeKnown(shoal.AsError(result.Err))})
+			out.Results = append(
+				out.Results,
+				&nodev1.ForkResult{Error: encodeKnown(shoal.AsError(result.Err))},
+			)
 			continue
 		}
 		out.Results = append(out.Results, &nodev1.ForkResult{Sandbox: encodeSandbox(result.Sandbox)})
@@ -167,17 +228,34 @@ func (s *server) Fork(ctx context.Context, r *connect.Request[nodev1.ForkRequest
 	return reply(out, err)
 }
 
-func (s *server) RemoveBuild(ctx context.Context, r *connect.Request[nodev1.RemoveBuildRequest]) (*connect.Response[nodev1.RemoveBuildResponse], error) {
+func (s *server) RemoveBuild(
+	ctx context.Context,
+	r *connect.Request[nodev1.RemoveBuildRequest],
+) (*connect.Response[nodev1.RemoveBuildResponse], error) {
 	return reply(&nodev1.RemoveBuildResponse{}, s.node.RemoveBuild(ctx, r.Msg.BuildId))
 }
 
-func (s *server) Collect(ctx context.Context, r *connect.Request[nodev1.CollectRequest]) (*connect.Response[nodev1.CollectResponse], error) {
+func (s *server) Collect(
+	ctx context.Context,
+	r *connect.Request[nodev1.CollectRequest],
+) (*connect.Response[nodev1.CollectResponse], error) {
 	c, err := s.node.Collect(ctx, r.Msg.KnownBuildIds)
-	return reply(&nodev1.CollectResponse{Builds: int32(c.Builds), Snapshots: int32(c.Snapshots), Images: int32(c.Images),
-		Kernels: int32(c.Kernels), Bytes: c.Bytes}, err)
+	return reply(
+		&nodev1.CollectResponse{
+			Builds:    int32(c.Builds),
+			Snapshots: int32(c.Snapshots),
+			Images:    int32(c.Images),
+			Kernels:   int32(c.Kernels),
+			Bytes:     c.Bytes,
+		},
+		err,
+	)
 }
 
-func (s *server) Metrics(ctx context.Context, r *connect.Request[nodev1.MetricsRequest]) (*connect.Response[nodev1.MetricsResponse], error) {
+func (s *server) Metrics(
+	ctx context.Context,
+	r *connect.Request[nodev1.MetricsRequest],
+) (*connect.Response[nodev1.MetricsResponse], error) {
 	samples, err := s.node.Metrics(ctx, r.Msg.SandboxId, decodeTime(r.Msg.From), decodeTime(r.Msg.To))
 	out := &nodev1.MetricsResponse{}
 	for _, m := range samples {
@@ -186,7 +264,10 @@ func (s *server) Metrics(ctx context.Context, r *connect.Request[nodev1.MetricsR
 	return reply(out, err)
 }
 
-func (s *server) Logs(ctx context.Context, r *connect.Request[nodev1.LogsRequest]) (*connect.Response[nodev1.LogsResponse], error) {
+func (s *server) Logs(
+	ctx context.Context,
+	r *connect.Request[nodev1.LogsRequest],
+) (*connect.Response[nodev1.LogsResponse], error) {
 	list, err := s.node.Logs(ctx, r.Msg.SandboxId, r.Msg.TeamId, decodeLogQuery(r.Msg))
 	out := &nodev1.LogsResponse{}
 	for _, e := range list {
@@ -195,7 +276,10 @@ func (s *server) Logs(ctx context.Context, r *connect.Request[nodev1.LogsRequest
 	return reply(out, err)
 }
 
-func (s *server) Info(ctx context.Context, r *connect.Request[nodev1.InfoRequest]) (*connect.Response[nodev1.NodeInfo], error) {
+func (s *server) Info(
+	ctx context.Context,
+	r *connect.Request[nodev1.InfoRequest],
+) (*connect.Response[nodev1.NodeInfo], error) {
 	info, err := s.node.Info(ctx)
 	return reply(encodeInfo(info), err)
 }
