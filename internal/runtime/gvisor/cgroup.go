@@ -111,7 +111,7 @@ func (c cgroups) create(id string, r shoal.Resources, background bool) error {
 			return fmt.Errorf("make cgroup: %w", err)
 		}
 	}
-	if err := c.limitMemory(id, r.MemoryMB<<20); err != nil {
+	if err := c.limitMemory(id, hostMemory(r)); err != nil {
 		return err
 	}
 	return c.limitCPU(id, r.CPUCount, background)

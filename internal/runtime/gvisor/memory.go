@@ -2,15 +2,32 @@ package gvisor
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/prometheus/procfs"
+
+	"shoal/internal/shoal"
 )
 
 // A guest's kernel writes its checkpoints, so their pages in the host's cache are charged
 // to the guest. Within its own limit, a large guest would wait for the disk with every
 // page. So its limit is raised while it is frozen, until those pages can be dropped.
+
+// minKernelMemory is the least that a guest's kernel may need for itself, in bytes.
+const minKernelMemory = 144 << 20
+
+// hostMemory is how much of the host's memory a guest may take, in bytes: its own, and a
+// half as much for what its kernel keeps of files, sockets and tasks. The kernel refuses
+// the guest more of those at two thirds of that (kernelmem in _patch), so what it needs for
+// itself never ends the guest.
+func hostMemory(r shoal.Resources) int64 {
+	own := r.MemoryMB << 20
+	return own + max(own/2, minKernelMemory)
+}
 
 // memoryDir is the guest's group in the memory controller.
 func (c cgroups) memoryDir(id string) string {
@@ -47,12 +64,13 @@ type memory struct {
 	all    int64
 	shared int64 // the guest's own memory, which is an unnamed file
 	clean  int64 // cache that can be dropped at once
+	kernel int64 // what the kernel and the processes' stubs need for themselves
 }
 
 func (c cgroups) memoryOf(id string) memory {
-	cache, prefix := "cache", ""
+	cache, anonymous, prefix := "cache", "rss", ""
 	if c.unified {
-		cache, prefix = "file", "file_"
+		cache, anonymous, prefix = "file", "anon", "file_"
 	}
 	data, _ := os.ReadFile(filepath.Join(c.memoryDir(id), "memory.stat"))
 	stat := map[string]int64{}
@@ -61,7 +79,7 @@ func (c cgroups) memoryOf(id string) memory {
 			stat[name], _ = strconv.ParseInt(value, 10, 64)
 		}
 	}
-	return memory{all: c.memoryUsed(id), shared: stat["shmem"],
+	return memory{all: c.memoryUsed(id), shared: stat["shmem"], kernel: stat[anonymous],
 		clean: stat[cache] - stat["shmem"] - stat[prefix+"dirty"] - stat[prefix+"writeback"]}
 }
 
@@ -69,7 +87,7 @@ func (c cgroups) memoryOf(id string) memory {
 func (g *guest) widen(by int64) {
 	g.wide.Store(true)
 	// Best effort: with the old limit the checkpoint is only slower.
-	_ = g.driver.cgroups.limitMemory(g.spec.ID, g.spec.Resources.MemoryMB<<20+by)
+	_ = g.driver.cgroups.limitMemory(g.spec.ID, hostMemory(g.spec.Resources)+by)
 }
 
 // narrow restores the guest's own limit as soon as that would not kill it.
@@ -77,11 +95,25 @@ func (g *guest) narrow() {
 	if !g.wide.Load() {
 		return
 	}
-	limit := g.spec.Resources.MemoryMB << 20
+	limit := hostMemory(g.spec.Resources)
 	if used := g.driver.cgroups.memoryOf(g.spec.ID); used.all-used.clean > limit {
 		return
 	}
 	if g.driver.cgroups.limitMemory(g.spec.ID, limit) == nil {
 		g.wide.Store(false)
 	}
+}
+
+// hostMemoryAvailable is what the host can give without swapping, in bytes; all there could
+// be if the host does not say.
+func hostMemoryAvailable() int64 {
+	fs, err := procfs.NewDefaultFS()
+	if err != nil {
+		return math.MaxInt64
+	}
+	info, err := fs.Meminfo()
+	if err != nil || info.MemAvailableBytes == nil {
+		return math.MaxInt64
+	}
+	return int64(*info.MemAvailableBytes)
 }

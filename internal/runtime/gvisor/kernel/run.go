@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gvisor.dev/gvisor/pkg/cpuid"
+	"gvisor.dev/gvisor/pkg/sentry/kernelmem"
 	"gvisor.dev/gvisor/pkg/sentry/seccheck"
 	"gvisor.dev/gvisor/runsc/cli"
 	"gvisor.dev/gvisor/runsc/cmd/sentry/sentrycmd"
@@ -21,10 +22,6 @@ import (
 // bootHeapBytes is how far the kernel's heap may grow before the collector runs while it
 // boots; a boot allocates less.
 const bootHeapBytes = 64 << 20
-
-// runGCPercent is above Go's default of 100, so that the heap may grow further between
-// collections: packets pass through it, and an idle kernel's is only a few MiB.
-const runGCPercent = 300
 
 // linkedDynamically is set by the build with cgo.
 var linkedDynamically bool
@@ -61,8 +58,8 @@ func relaxCollector() {
 	debug.SetGCPercent(-1)
 	debug.SetMemoryLimit(bootHeapBytes)
 	time.AfterFunc(2*time.Second, func() {
-		debug.SetGCPercent(runGCPercent)
 		debug.SetMemoryLimit(1 << 62)
+		kernelmem.Start()
 		debug.FreeOSMemory()
 	})
 }
