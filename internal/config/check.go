@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"shoal/internal/outbound"
 )
 
 // Check returns all errors that can be found in the settings alone. Whether they fit the
@@ -51,6 +53,12 @@ func (c *Config) Check() error {
 		if _, err := netip.ParsePrefix(cidr); err != nil {
 			bad("allow-internal", "%q is not a CIDR", cidr)
 		}
+	}
+	if err := outbound.ParseAllow(c.OutboundAllow); err != nil {
+		bad("outbound-allow", "%v", err)
+	}
+	if _, err := outbound.ParseProxy(c.OutboundProxy); err != nil {
+		bad("outbound-proxy", "%v", err)
 	}
 	if _, err := c.Resolvers(); err != nil {
 		bad("dns", "%v", err)
@@ -138,6 +146,9 @@ func (c *Config) Lines() []string {
 		if value != "" && (strings.HasSuffix(name, "secret") || strings.HasSuffix(name, "token") ||
 			strings.HasSuffix(name, "seed")) {
 			value = "(set)"
+		}
+		if u, err := url.Parse(value); err == nil && strings.HasSuffix(name, "proxy") {
+			value = u.Redacted()
 		}
 		lines = append(lines, name+" = "+value)
 	}

@@ -62,6 +62,8 @@ type Config struct {
 	BuildSlots      int               `default:"2" help:"Template builds that run at once; further ones wait their turn."`
 	BuildEnv        map[string]string `placeholder:"NAME=VALUE;…" help:"Environment of every step of a template build, such as mirrors and proxies: PIP_INDEX_URL, npm_config_registry, https_proxy. A template's own ENV comes first."`
 	RegistryMirrors map[string]string `placeholder:"REGISTRY=HOST;…" help:"Container registries to ask in place of others, such as docker.io=mirror.example:5000."`
+	OutboundAllow   []string          `placeholder:"DEST,…" help:"Internal destinations that Shoal itself may reach for templates, such as a registry in a private network: a CIDR, IP or host name, the latter two also with a port. None by default."`
+	OutboundProxy   string            `placeholder:"URL" help:"Proxy (http, https or socks5) for what Shoal itself reaches for templates, such as registries. It gets names, so it must not reach internal ones for strangers. The word environment takes those of https_proxy, http_proxy and no_proxy. None by default."`
 	PackageMirrors  map[string]string `placeholder:"URL=URL;…" help:"Package sources of images (apt, apk, dnf, pacman) to read elsewhere while templates are built, such as http://deb.debian.org=http://mirror.example. Templates keep their own."`
 	LayerCache      int64             `default:"30720" placeholder:"MIB" help:"Bound of what is kept of builds for later ones, in MiB, beside what templates need. 0 is no bound."`
 	UntaggedTime    time.Duration     `default:"72h" help:"How long an earlier build of a template is kept when no tag points to it and no sandbox uses it. 0 is forever."`

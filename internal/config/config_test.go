@@ -74,6 +74,8 @@ func TestCheck(t *testing.T) {
 		"overlapping ranges": {[]string{"--host-cidr=10.0.0.0/8"}, "overlaps"},
 		"IPv6 range":         {[]string{"--veth-cidr=fd00::/64"}, "veth-cidr"},
 		"internal":           {[]string{"--allow-internal=10.0.0.0"}, "allow-internal"},
+		"outbound allowed":   {[]string{"--outbound-allow=http://a"}, "outbound-allow"},
+		"outbound proxy":     {[]string{"--outbound-proxy=proxy:3128"}, "outbound-proxy"},
 		"resolver":           {[]string{"--dns=name"}, "dns"},
 		"resolvers":          {[]string{"--dns=1.1.1.1,[::1]:54"}, ""},
 		"domain with scheme": {[]string{"--domain=https://x"}, "domain"},
@@ -102,7 +104,7 @@ func TestCheck(t *testing.T) {
 func TestLinesAreAFile(t *testing.T) {
 	a, err := parse(t, "--token-seed=hush", "--dns=1.1.1.1,9.9.9.9", "--api-listen=127.0.0.1:9",
 		"--warm=base=3;other=1", "--build-env=A=b c;PIP_INDEX_URL=http://x/?y=z",
-		"--registry-mirrors=docker.io=m:5000", "--no-shipped-on-use")
+		"--registry-mirrors=docker.io=m:5000", "--no-shipped-on-use", "--outbound-proxy=http://me:hush@proxy.example:3128")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +118,8 @@ func TestLinesAreAFile(t *testing.T) {
 	}
 	if again.APIListen != a.APIListen || len(again.DNS) != 2 || again.Warm["base"] != 3 || again.Warm["other"] != 1 ||
 		again.BuildEnv["A"] != "b c" || again.BuildEnv["PIP_INDEX_URL"] != "http://x/?y=z" ||
-		again.RegistryMirrors["docker.io"] != "m:5000" || again.ShippedOnUse {
+		again.RegistryMirrors["docker.io"] != "m:5000" || again.ShippedOnUse ||
+		!strings.HasSuffix(again.OutboundProxy, "@proxy.example:3128") {
 		t.Errorf("read back: %+v", again.Config)
 	}
 }

@@ -31,7 +31,7 @@ func open(t *testing.T, cfg Config, reach registry.Config) *Library {
 	if err != nil {
 		t.Fatal(err)
 	}
-	reach.Dir = t.TempDir()
+	reach.Dir, reach.Outbound.Allow = t.TempDir(), []string{"127.0.0.0/8"}
 	registries, err := registry.NewClient(reach)
 	if err != nil {
 		t.Fatal(err)

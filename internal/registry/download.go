@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"time"
@@ -12,6 +13,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"shoal/internal/atomicfile"
+	"shoal/internal/outbound"
+	"shoal/internal/shoal"
 )
 
 const (
@@ -23,6 +26,8 @@ const (
 	stallLimit = time.Minute
 	// sayEvery is how often a pull reports its progress.
 	sayEvery = 3 * time.Second
+	// maxRefusal bounds what is read, in bytes, of an answer that is not a blob.
+	maxRefusal = 1 << 20
 )
 
 // blob is a layer in a registry.
@@ -64,8 +69,8 @@ func (s *layerStore) pull(ctx context.Context, client *http.Client, want blob, p
 		if failures++; at > before {
 			failures = 0
 		}
-		if answered := new(*transport.Error); ctx.Err() != nil || failures == fruitless || errors.As(err, answered) {
-			return fmt.Errorf("%s, after %d of %s MiB: %w", want.name, at>>20, mib(want.size), err)
+		if ctx.Err() != nil || failures == fruitless || final(err) {
+			return &interrupted{fmt.Sprintf("%s, after %d of %s MiB", want.name, at>>20, mib(want.size)), err}
 		}
 		select {
 		case <-time.After(pullPause):
@@ -83,6 +88,12 @@ func (s *layerStore) pull(ctx context.Context, client *http.Client, want blob, p
 	return atomicfile.Rename(part.Name(), path, atomicfile.Durable)
 }
 
+// final reports whether asking again is of no use.
+func final(err error) bool {
+	return errors.As(err, new(*transport.Error)) || shoal.ErrOutboundRefused.Matches(err) ||
+		errors.As(err, new(*fs.PathError))
+}
+
 // request asks for a blob starting at an offset and appends the data to part. It returns
 // how many bytes of the blob part has then.
 func request(ctx context.Context, client *http.Client, want blob, part *os.File, at int64,
@@ -91,6 +102,7 @@ func request(ctx context.Context, client *http.Client, want blob, part *os.File,
 	defer cancel(nil)
 	stalled := time.AfterFunc(stallLimit, func() { cancel(fmt.Errorf("nothing came for %s", stallLimit)) })
 	defer stalled.Stop()
+	ctx = outbound.WithBodyLimit(ctx, max(want.size, maxRefusal))
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, want.url, nil)
 	if err != nil {
 		return at, err

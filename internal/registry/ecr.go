@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,6 +17,9 @@ import (
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 	"github.com/google/go-containerregistry/pkg/authn"
+
+	"shoal/internal/outbound"
+	"shoal/internal/shoal"
 )
 
 // regionForm is what a region must look like. The region becomes part of a host name, so
@@ -38,33 +42,48 @@ func (c *Client) ecrLogin(ctx context.Context, login Login) (authn.Authenticator
 	}
 	answer, err := ecr.New(options).GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{})
 	if err != nil {
-		return nil, ecrFailure(err)
+		return nil, ecrFailure(ctx, err)
 	}
 	if len(answer.AuthorizationData) == 0 {
 		return nil, errors.New("AWS's answer to a login to ECR has no token")
 	}
 	token, err := base64.StdEncoding.DecodeString(aws.ToString(answer.AuthorizationData[0].AuthorizationToken))
 	if err != nil {
-		return nil, fmt.Errorf("AWS's login to ECR: %w", err)
+		return nil, errors.New("AWS's answer to a login to ECR has a token that is not base64")
 	}
 	user, password, _ := strings.Cut(string(token), ":")
 	return &authn.Basic{Username: user, Password: password}, nil
 }
 
+// awsCodes are the codes of failed logins that are quoted (the AWS APIs' common errors, and
+// those of ECR's GetAuthorizationToken).
+var awsCodes = []string{"AccessDeniedException", "ExpiredTokenException", "IncompleteSignature",
+	"IncompleteSignatureException", "InvalidClientTokenId", "InvalidParameterException", "InvalidSignatureException",
+	"MissingAuthenticationTokenException", "OptInRequired", "RequestExpired", "ServerException",
+	"SignatureDoesNotMatch", "ThrottlingException", "UnrecognizedClientException"}
+
 // ecrFailure words a failed login. It distinguishes a refusal, which the template's owner
 // can fix, from a failure to reach AWS.
-func ecrFailure(err error) error {
+func ecrFailure(ctx context.Context, err error) error {
 	var answered *smithyhttp.ResponseError
 	var refused smithy.APIError
+	var broken *outbound.Failure
 	var unsent *smithyhttp.RequestSendError
 	switch {
+	case ctx.Err() != nil, shoal.ErrOutboundRefused.Matches(err):
+		return err
+	case errors.As(err, &broken):
+		return &Error{Message: fmt.Sprintf("AWS was not reached for a login to ECR: %s%s", broken.Error(), otherWays)}
 	case errors.As(err, &unsent):
-		return &Error{Message: fmt.Sprintf("AWS was not reached for a login to ECR: %v%s", unsent.Err, otherWays)}
+		return &Error{Message: "AWS was not reached for a login to ECR: it does not answer in time" + otherWays}
 	case errors.As(err, &answered) && errors.As(err, &refused):
-		return &Error{Message: fmt.Sprintf("AWS refused a login to ECR with status %d: %s; check the access key, "+
-			"its secret, the region, and that it may call ecr:GetAuthorizationToken",
-			answered.HTTPStatusCode(), refused.ErrorMessage())}
+		code := ""
+		if slices.Contains(awsCodes, refused.ErrorCode()) {
+			code = " and " + refused.ErrorCode()
+		}
+		return &Error{Message: fmt.Sprintf("AWS refused a login to ECR with status %d%s; check the access key, "+
+			"its secret, the region, and that it may call ecr:GetAuthorizationToken", answered.HTTPStatusCode(), code)}
 	default:
-		return fmt.Errorf("AWS's answer to a login to ECR: %w", err)
+		return &Error{Message: "AWS's answer to a login to ECR is not understood" + otherWays}
 	}
 }

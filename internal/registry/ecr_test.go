@@ -51,7 +51,7 @@ func TestECR(t *testing.T) {
 	var wrong *Error
 	stranger := login
 	stranger.AWSAccessKeyID = "AKIDOTHER"
-	if _, err := get(t, c, reference, &stranger, quiet); !errors.As(err, &wrong) || !strings.Contains(err.Error(), "status 400: The signature does not match.") {
+	if _, err := get(t, c, reference, &stranger, quiet); !errors.As(err, &wrong) || !strings.Contains(err.Error(), "status 400 and InvalidSignatureException; check") {
 		t.Errorf("a refused login: %v", err)
 	}
 	login.AWSRegion = "evil.example/"

@@ -2,8 +2,10 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"time"
@@ -32,7 +34,7 @@ type Image struct {
 func (c *Client) Find(ctx context.Context, ref name.Reference, text string, login *Login) (*Image, error) {
 	i := &Image{client: c, text: text, ref: ref}
 	if err := i.ask(ctx, login); err != nil {
-		explained := explain(ref, text, err)
+		explained := explain(ctx, ref, text, err)
 		if unreachable(ctx, err) {
 			return nil, &Unreachable{explained}
 		}
@@ -63,6 +65,11 @@ func (i *Image) ask(ctx context.Context, login *Login) error {
 		repository.Scheme(), repository.RegistryStr(), repository.RepositoryStr())
 	i.remote, err = remote.Image(at, remote.WithContext(ctx), remote.WithTransport(way),
 		remote.WithPlatform(v1.Platform{OS: "linux", Architecture: "amd64"}))
+	if err != nil {
+		return err
+	}
+	// It is asked for with ctx, which ends before the layers are pulled, and kept.
+	_, err = i.remote.ConfigFile()
 	return err
 }
 
@@ -70,13 +77,19 @@ func (i *Image) ask(ctx context.Context, login *Login) error {
 // image, which is valid until use returns. say is called with the pull's progress.
 func (i *Image) Pull(ctx context.Context, say func(string), use func(v1.Image) error) error {
 	layers, err := i.pull(ctx, say)
-	if err == nil {
-		err = use(pulledImage{i.remote, layers})
-	}
 	if err != nil {
-		return explain(i.ref, i.text, err)
+		return explain(ctx, i.ref, i.text, err)
 	}
-	return nil
+	return i.unpacked(ctx, use(pulledImage{i.remote, layers}))
+}
+
+// unpacked turns an error about an image's content into an *Error. It may quote the
+// content, which has the digest that the image's description names.
+func (i *Image) unpacked(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() != nil || errors.As(err, new(*Error)) || errors.As(err, new(*fs.PathError)) {
+		return err
+	}
+	return &Error{Message: fmt.Sprintf("failed to unpack image '%s': %v", i.text, err)}
 }
 
 func (i *Image) pull(ctx context.Context, say func(string)) ([]v1.Layer, error) {
@@ -84,12 +97,16 @@ func (i *Image) pull(ctx context.Context, say func(string)) ([]v1.Layer, error) 
 	if err != nil {
 		return nil, err
 	}
-	var total int64
-	for _, d := range manifest.Layers {
-		total += d.Size
+	if len(manifest.Layers) > maxLayers {
+		return nil, &Error{Message: fmt.Sprintf("the image has %d layers, and %d is the most that a template can "+
+			"be built from; build it with fewer instructions, or squash it", len(manifest.Layers), maxLayers)}
 	}
-	if total > MaxImage {
-		return nil, TooLarge()
+	left := int64(MaxImage)
+	for _, d := range manifest.Layers {
+		if d.Size < 0 || d.Size > left {
+			return nil, TooLarge()
+		}
+		left -= d.Size
 	}
 	var layers []v1.Layer
 	for n, d := range manifest.Layers {

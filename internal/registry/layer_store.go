@@ -100,7 +100,8 @@ func verify(path string, want blob) error {
 		return err
 	}
 	if got := "sha256:" + hex.EncodeToString(h.Sum(nil)); got != want.digest {
-		return fmt.Errorf("%s has the digest %s, and %s was asked for", want.name, got, want.digest)
+		return &Error{Message: fmt.Sprintf("%s does not have the digest %s, which the image names it by; "+
+			"build again, or take the image from elsewhere", want.name, want.digest)}
 	}
 	return nil
 }

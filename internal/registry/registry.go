@@ -4,15 +4,19 @@ package registry
 
 import (
 	"fmt"
-	"net/http"
 	"strings"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
+
+	"shoal/internal/outbound"
 )
 
 // MaxImage bounds an image's files, in bytes (templates.md §1.12).
 const MaxImage = 25_000 << 20
+
+// maxLayers bounds the layers of an image. Docker makes no image of more than 127.
+const maxLayers = 512
 
 // Config says how registries are reached, and where their layers are kept.
 type Config struct {
@@ -25,6 +29,8 @@ type Config struct {
 	CAFiles []string
 	// ECR is the URL to use for logins of type "aws"; AWS's own if empty.
 	ECR string
+	// Outbound says which registries may be reached, and how. Mirrors may be in any case.
+	Outbound outbound.Config
 }
 
 // Client finds and pulls images. It is safe for concurrent use. Only one process may pull
@@ -33,14 +39,14 @@ type Client struct {
 	layers    *layerStore
 	mirrors   map[string]string
 	ecr       string
-	transport *http.Transport
+	transport *outbound.Transport
 }
 
 // NewClient returns a client. It creates the directory if it is missing.
 func NewClient(cfg Config) (*Client, error) {
 	c := &Client{mirrors: cfg.Mirrors, ecr: cfg.ECR}
 	var err error
-	if c.transport, err = newTransport(cfg.CAFiles); err != nil {
+	if c.transport, err = newTransport(cfg); err != nil {
 		return nil, fmt.Errorf("prepare pulls of images: %w", err)
 	}
 	if c.layers, err = openLayers(cfg.Dir); err != nil {

@@ -126,6 +126,9 @@ func frailRegistry(t *testing.T) (*frail, string) {
 func open(t *testing.T, cfg Config) *Client {
 	t.Helper()
 	cfg.Dir = t.TempDir()
+	if cfg.Outbound.Allow == nil {
+		cfg.Outbound.Allow = []string{"127.0.0.0/8"} // where the tests' registries are
+	}
 	c, err := NewClient(cfg)
 	must(t, err)
 	return c

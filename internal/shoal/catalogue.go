@@ -190,6 +190,11 @@ var (
 	ErrNetworkSetup = kind("network.setup", 500,
 		"The kernel refused a namespace, link, address or nftables rule.",
 		"Run `shoal doctor`; it checks namespaces, nftables and overlapping routes.")
+	ErrOutboundRefused = kind("outbound.refused", 400,
+		"Shoal connects to no address of this machine, of a private network or of a cloud's metadata on a client's "+
+			"word, and a redirect, a login server or the name itself leads to one.",
+		"Name a server on the internet, or have the operator allow the server by --outbound-allow; Shoal's log "+
+			"names what was refused.")
 )
 
 // Everything that has no better name. The cause always says what happened.

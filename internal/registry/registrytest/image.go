@@ -79,7 +79,7 @@ func Image(t *testing.T) v1.Image {
 func Write(handler http.Handler, ref name.Reference, img v1.Image) error {
 	server := httptest.NewServer(handler)
 	defer server.Close()
-	inside, err := name.ParseReference(strings.TrimPrefix(server.URL, "http://") + "/" + ref.Context().RepositoryStr())
+	inside, err := name.ParseReference(strings.TrimPrefix(server.URL, "http://") + "/" + ref.Context().RepositoryStr() + ":" + ref.Identifier())
 	if err != nil {
 		return err
 	}

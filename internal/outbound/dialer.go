@@ -1,0 +1,78 @@
+package outbound
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+	"syscall"
+	"time"
+
+	"shoal/internal/shoal"
+)
+
+// dialTimeout bounds the time from a name to a connection.
+const dialTimeout = 10 * time.Second
+
+// Dialer opens TCP connections to destinations that tenants choose. It is safe for
+// concurrent use.
+type Dialer struct {
+	policy   *policy
+	resolver *net.Resolver
+	log      *slog.Logger
+}
+
+// NewDialer returns a dialer. It opens no connections through a proxy.
+func NewDialer(cfg Config) (*Dialer, error) {
+	p, err := newPolicy(cfg)
+	if err != nil {
+		return nil, err
+	}
+	d := &Dialer{policy: p, resolver: cfg.Resolver, log: cfg.Log}
+	if d.log == nil {
+		d.log = slog.New(slog.DiscardHandler)
+	}
+	return d, nil
+}
+
+// DialContext connects to HOST:PORT. The error for an address that is refused is
+// ErrOutboundRefused; others name addresses, and are not for tenants.
+func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	switch network {
+	case "tcp", "tcp4", "tcp6":
+	default:
+		return nil, net.UnknownNetworkError(network)
+	}
+	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second, Resolver: d.resolver,
+		// This is called between the lookup and each connect, with the address of the latter.
+		ControlContext: func(_ context.Context, _, target string, _ syscall.RawConn) error {
+			to, err := netip.ParseAddrPort(target)
+			if err != nil || !d.policy.permits(host, to) {
+				return d.refused(host, port, target)
+			}
+			return nil
+		}}
+	return dialer.DialContext(ctx, network, address)
+}
+
+// permitsUnresolved returns an error if the host in a request must not be given to a proxy.
+func (d *Dialer) permitsUnresolved(host, port string) error {
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || !d.policy.permitsUnresolved(host, uint16(n)) {
+		return d.refused(host, port, "")
+	}
+	return nil
+}
+
+// refused tells the operator what the tenant is not told.
+func (d *Dialer) refused(host, port, target string) error {
+	d.log.Info("an internal destination that a tenant's request leads to was refused", "host", host, "port", port,
+		"address", target)
+	return shoal.ErrOutboundRefused.New("it is at, or leads to, an internal address, to which Shoal does not " +
+		"connect for templates")
+}
