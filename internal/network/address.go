@@ -25,6 +25,7 @@ var (
 	guestMAC     = net.HardwareAddr{0x02, 0xfc, 0, 0, 0, 0x05}
 	gatewayMAC   = net.HardwareAddr{0x02, 0xfc, 0, 0, 0, 0x06}
 	hyperloopIP  = netip.MustParseAddr(envdapi.HyperloopIP)
+	resolverIP   = netip.MustParseAddr("8.8.8.8") // every guest's (runtime.md §2.1)
 	linkBits     = 30
 	linkMTU      = 1500
 	hostLinkName = "eth0" // inside the namespace, towards the host

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,48 +17,79 @@ import (
 const (
 	resolverFile = "/etc/resolv.conf"
 	dnsTimeout   = 5 * time.Second
+)
 
-	maxQueries      = 512 // in flight, from all guests
-	maxGuestQueries = 64  // in flight, from one guest
+// Bounds of the forwarder. A slot's rules bound the rate (maxQueryRate) and the number of
+// TCP connections (maxResolverFlows) besides.
+const (
+	// maxQueries is how many queries of all guests are in flight; maxGuestQueries is the same
+	// for one guest, and scarceQueries when half of maxQueries are.
+	maxQueries      = 512
+	maxGuestQueries = 64
+	scarceQueries   = 8
+	// maxDNSConns is how many TCP connections all guests have to the forwarder, and scarceConns
+	// how many one has when half of them are open.
+	maxDNSConns = 256
+	scarceConns = 2
+	// dnsIdle is how long a TCP connection may be silent, and dnsLife how old it may become.
+	dnsIdle = 2 * time.Second
+	dnsLife = 20 * time.Second
+	// maxQuery and maxUDPAnswer bound a query and an answer by UDP, in bytes.
+	maxQuery     = 4096
+	maxUDPAnswer = 4096
 )
 
 // forwarder answers guests' DNS queries by asking the host's resolvers. Guests send their
-// queries to 8.8.8.8, and the host's rules redirect them here.
+// queries to resolverIP, and the host's rules redirect them here. Queries that a guest's
+// policy denies are redirected to another port, where all are refused: a silent resolver
+// would keep programs waiting.
 type forwarder struct {
 	upstreams []netip.AddrPort // if empty, resolverFile is read for each query
 	guests    netip.Prefix
 	log       *slog.Logger
 	udp       *dns.Server
 	tcp       *dns.Server
+	refusing  *dns.Server // UDP; to a denied TCP connection the slot's rules say no
 	closing   sync.Once
-
-	mu       sync.Mutex
-	inFlight map[netip.Addr]int // by guest
-	total    int
+	queries   *shares
 }
 
-// newForwarder listens on the same port for UDP and TCP.
-func newForwarder(upstreams []netip.AddrPort, guests netip.Prefix, log *slog.Logger) (*forwarder, error) {
-	f := &forwarder{upstreams: upstreams, guests: guests, log: log, inFlight: map[netip.Addr]int{}}
-	packets, listener, err := listenBoth()
+// newForwarder listens on the same port for UDP and TCP, and on another for denied queries.
+func newForwarder(upstreams []netip.AddrPort, plan plan, log *slog.Logger) (*forwarder, error) {
+	f := &forwarder{upstreams: upstreams, guests: plan.host, log: log, queries: newQueries()}
+	packets, listener, err := listenBoth(plan)
 	if err != nil {
 		return nil, err
 	}
-	f.udp = &dns.Server{PacketConn: packets, Handler: f}
-	f.tcp = &dns.Server{Listener: listener, Handler: f}
+	denied, err := net.ListenPacket("udp4", ":0")
+	if err != nil {
+		packets.Close()
+		listener.Close()
+		return nil, err
+	}
+	f.udp = &dns.Server{PacketConn: packets, Handler: f, UDPSize: maxQuery}
+	f.tcp = &dns.Server{Listener: listener, Handler: f, ReadTimeout: dnsIdle,
+		IdleTimeout: func() time.Duration { return dnsIdle }}
+	f.refusing = &dns.Server{PacketConn: denied, Handler: dns.HandlerFunc(f.refuse)}
 	return f, nil
+}
+
+func newQueries() *shares {
+	return &shares{all: maxQueries, each: maxGuestQueries, scarce: scarceQueries}
 }
 
 // portTries bounds the search for a port that is free for both protocols. A TCP connection
 // may already use the port that the kernel picks for UDP.
 const portTries = 50
 
-func listenBoth() (packets net.PacketConn, listener net.Listener, err error) {
+func listenBoth(plan plan) (packets net.PacketConn, listener *guestListener, err error) {
+	conns := &shares{all: maxDNSConns, each: maxResolverFlows, scarce: scarceConns}
 	for range portTries {
 		if packets, err = net.ListenPacket("udp4", ":0"); err != nil {
 			return nil, nil, err
 		}
-		if listener, err = net.Listen("tcp4", fmt.Sprintf(":%d", packets.LocalAddr().(*net.UDPAddr).Port)); err == nil {
+		address := fmt.Sprintf(":%d", portOf(packets))
+		if listener, err = listenTCP(address, plan, conns, dnsLife); err == nil {
 			return packets, listener, nil
 		}
 		packets.Close()
@@ -65,43 +97,65 @@ func listenBoth() (packets net.PacketConn, listener net.Listener, err error) {
 	return nil, nil, err
 }
 
-func (f *forwarder) port() uint16 { return uint16(f.udp.PacketConn.LocalAddr().(*net.UDPAddr).Port) }
+func portOf(packets net.PacketConn) uint16 { return uint16(packets.LocalAddr().(*net.UDPAddr).Port) }
+
+func (f *forwarder) port() uint16        { return portOf(f.udp.PacketConn) }
+func (f *forwarder) refusalPort() uint16 { return portOf(f.refusing.PacketConn) }
 
 // serve answers queries until close is called.
 func (f *forwarder) serve() {
-	var both sync.WaitGroup
-	for _, s := range []*dns.Server{f.udp, f.tcp} {
-		both.Go(func() {
+	var all sync.WaitGroup
+	for _, s := range []*dns.Server{f.udp, f.tcp, f.refusing} {
+		all.Go(func() {
 			if err := s.ActivateAndServe(); err != nil && !errors.Is(err, net.ErrClosed) {
 				f.log.Error("the DNS forwarder failed", "error", err)
 			}
 		})
 	}
-	both.Wait()
+	all.Wait()
 }
 
 func (f *forwarder) close() {
 	f.closing.Do(func() {
-		_ = f.udp.Shutdown()
-		_ = f.tcp.Shutdown()
+		for _, s := range []*dns.Server{f.udp, f.tcp, f.refusing} {
+			_ = s.Shutdown()
+		}
 		f.udp.PacketConn.Close()
 		f.tcp.Listener.Close()
+		f.refusing.PacketConn.Close()
 	})
 }
 
-// ServeDNS forwards a guest's query. Queries from other addresses are not answered.
+// asker returns the guest that sent a query; queries from other addresses are not answered.
+func (f *forwarder) asker(w dns.ResponseWriter) (netip.Addr, bool) {
+	from, err := netip.ParseAddrPort(w.RemoteAddr().String())
+	return from.Addr().Unmap(), err == nil && f.guests.Contains(from.Addr().Unmap())
+}
+
+// refuse answers a query that the guest's policy denies.
+func (f *forwarder) refuse(w dns.ResponseWriter, query *dns.Msg) {
+	if _, ok := f.asker(w); ok {
+		_ = w.WriteMsg(new(dns.Msg).SetRcode(query, dns.RcodeRefused))
+	}
+}
+
+// ServeDNS forwards a guest's query.
 func (f *forwarder) ServeDNS(w dns.ResponseWriter, query *dns.Msg) {
-	asker, err := netip.ParseAddrPort(w.RemoteAddr().String())
-	if err != nil || !f.guests.Contains(asker.Addr().Unmap()) {
+	guest, ok := f.asker(w)
+	if !ok {
 		return
 	}
-	network, guest := w.LocalAddr().Network(), asker.Addr().Unmap()
+	if !lookup(query) {
+		f.refuse(w, query)
+		return
+	}
 	failure := new(dns.Msg).SetRcode(query, dns.RcodeServerFailure)
-	if !f.enter(guest) {
+	if !f.queries.take(guest) {
 		_ = w.WriteMsg(failure) // the guest will retry
 		return
 	}
-	defer f.leave(guest)
+	defer f.queries.give(guest)
+	network := w.LocalAddr().Network()
 	ctx, cancel := context.WithTimeout(context.Background(), dnsTimeout)
 	defer cancel()
 	for _, server := range f.servers() {
@@ -118,6 +172,14 @@ func (f *forwarder) ServeDNS(w dns.ResponseWriter, query *dns.Msg) {
 	_ = w.WriteMsg(failure)
 }
 
+// lookup reports whether a query asks for the records of one name. What else there is in
+// DNS, such as updates and transfers of zones, is between servers and their administrators.
+func lookup(query *dns.Msg) bool {
+	transfers := []uint16{dns.TypeAXFR, dns.TypeIXFR}
+	return query.Opcode == dns.OpcodeQuery && !query.Response && len(query.Question) == 1 &&
+		!slices.Contains(transfers, query.Question[0].Qtype) && query.Len() <= maxQuery
+}
+
 // fit truncates an answer to the size that the guest accepts. Packing an answer again can
 // make it larger than it was when it arrived.
 func fit(answer, query *dns.Msg, network string) {
@@ -127,31 +189,9 @@ func fit(answer, query *dns.Msg, network string) {
 	}
 	size := dns.MinMsgSize
 	if opt := query.IsEdns0(); opt != nil {
-		size = max(size, int(opt.UDPSize()))
+		size = min(max(size, int(opt.UDPSize())), maxUDPAnswer)
 	}
 	answer.Truncate(size)
-}
-
-// enter admits a query, or refuses it if too many are in flight, so that a guest cannot
-// use up the file descriptors of this process.
-func (f *forwarder) enter(guest netip.Addr) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.total >= maxQueries || f.inFlight[guest] >= maxGuestQueries {
-		return false
-	}
-	f.total++
-	f.inFlight[guest]++
-	return true
-}
-
-func (f *forwarder) leave(guest netip.Addr) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.total--
-	if f.inFlight[guest]--; f.inFlight[guest] == 0 {
-		delete(f.inFlight, guest)
-	}
 }
 
 func (f *forwarder) servers() []string {

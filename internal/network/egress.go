@@ -34,9 +34,17 @@ var (
 	domainPattern = regexp.MustCompile(`^(\*|(\*\.)?([A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?\.)*[A-Za-z]([A-Za-z0-9-]*[A-Za-z0-9])?)$`)
 )
 
+// MaxRules is how many entries the lists of one policy have together. The kernel keeps a
+// guest's lists, so they cost memory that no limit of the guest covers.
+const MaxRules = 10_000
+
 // ParsePolicy checks and parses a client's policy. The errors are ErrNetworkPolicy, and
 // ErrNotImplemented for domains; their messages are E2B's (api.md §3.1).
 func ParsePolicy(n shoal.Network) (Egress, error) {
+	if rules := len(n.AllowOut) + len(n.DenyOut); rules > MaxRules {
+		return Egress{}, shoal.ErrNetworkPolicy.New("allowOut and denyOut have %d entries together; at most %d are possible",
+			rules, MaxRules)
+	}
 	var e Egress
 	for _, entry := range n.DenyOut {
 		p, ok := parseRange(entry)

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"net/netip"
 	"testing"
 
 	"shoal/internal/shoal"
@@ -32,6 +33,19 @@ func TestParsePolicy(t *testing.T) {
 				t.Errorf("error %q, want %q", got, c.err)
 			}
 		})
+	}
+}
+
+func TestPolicyIsBounded(t *testing.T) {
+	var list []string
+	for i := range MaxRules {
+		list = append(list, netip.AddrFrom4([4]byte{8, byte(i >> 8), byte(i), 9}).String())
+	}
+	if _, err := ParsePolicy(shoal.Network{DenyOut: list[1:], AllowOut: list[:1]}); err != nil {
+		t.Error(err)
+	}
+	if _, err := ParsePolicy(shoal.Network{DenyOut: list, AllowOut: list[:1]}); !shoal.ErrNetworkPolicy.Matches(err) {
+		t.Errorf("one more: %v", err)
 	}
 }
 

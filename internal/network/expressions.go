@@ -105,11 +105,25 @@ func moreThan(connections uint32) words {
 		words{&expr.Connlimit{Count: connections, Flags: expr.NFT_CONNLIMIT_F_INV}})
 }
 
+// faster matches packets beyond so many in a second, with a burst at first.
+func faster(rate uint64, burst uint32) words {
+	return words{&expr.Limit{Type: expr.LimitTypePkts, Rate: rate, Unit: expr.LimitTimeSecond, Burst: burst, Over: true}}
+}
+
 // counted adds a counter, as iptables does in each of its rules.
 func counted() words { return words{&expr.Counter{}} }
 
-func accept() words     { return words{&expr.Verdict{Kind: expr.VerdictAccept}} }
-func drop() words       { return words{&expr.Verdict{Kind: expr.VerdictDrop}} }
+func accept() words { return words{&expr.Verdict{Kind: expr.VerdictAccept}} }
+func drop() words   { return words{&expr.Verdict{Kind: expr.VerdictDrop}} }
+
+// reset refuses a TCP connection, and prohibit any other packet, so that the sender learns
+// of it at once.
+func reset() words { return words{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}} }
+func prohibit() words {
+	const communicationProhibited = 13 // ICMP code (RFC 1812 §5.2.7.1)
+	return words{&expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: communicationProhibited}}
+}
+
 func masquerade() words { return words{&expr.Masq{}} }
 
 func rewrite(kind expr.NATType, ip netip.Addr) words {

@@ -4,12 +4,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 
 	"shoal/internal/atomicfile"
@@ -33,10 +35,16 @@ type hostState struct {
 	Mounted bool `json:"namespacesMounted,omitempty"`
 }
 
-// install recreates the host's table and turns forwarding on. dns and hyperloop are the
-// ports of the host at which those services listen.
-func (h *host) install(dns, hyperloop uint16) error {
+// ports are where the services for guests listen on the host.
+type ports struct{ dns, refusedDNS, hyperloop uint16 }
+
+// install recreates the host's table and turns forwarding on.
+func (h *host) install(at ports) error {
 	if err := h.enableForwarding(); err != nil {
+		return err
+	}
+	capacity, err := readNumber(flowSettings, "nf_conntrack_max")
+	if err != nil {
 		return err
 	}
 	c, err := nftables.New()
@@ -49,28 +57,46 @@ func (h *host) install(dns, hyperloop uint16) error {
 	c.AddTable(t)
 	c.DelTable(t)
 	t = c.AddTable(t)
+	none := noFlows(t)
+	if err := c.AddSet(none, nil); err != nil {
+		return err
+	}
 	add := func(ch *nftables.Chain, parts ...words) {
 		c.AddRule(&nftables.Rule{Table: t, Chain: ch, Exprs: rule(parts...)})
 	}
 	slot := fromLink(h.plan.linkPrefix())
 
+	// What is in no valid state would leave with the guest's own address (see also slot_rules.go).
+	intake := c.AddChain(chain(t, "intake", nftables.ChainTypeFilter, nftables.ChainHookPrerouting,
+		nftables.ChainPriorityMangle, nftables.ChainPolicyAccept))
+	add(intake, slot, inState(expr.CtStateBitINVALID), drop())
+	add(intake, slot, inState(expr.CtStateBitNEW), sourceIn(none), drop())
+	if rate, burst := flowRate(capacity); rate > 0 {
+		add(intake, slot, inState(expr.CtStateBitNEW), faster(rate, burst), drop())
+	}
+
+	// Only what was sent to a service's own address is redirected, and only that is let in:
+	// the services do not answer at the host's addresses.
 	in := c.AddChain(chain(t, "prerouting", nftables.ChainTypeNAT, nftables.ChainHookPrerouting,
 		nftables.ChainPriorityNATDest, nftables.ChainPolicyAccept))
-	for _, proto := range []byte{unix.IPPROTO_UDP, unix.IPPROTO_TCP} {
-		add(in, slot, toPort(proto, 53), redirectTo(dns))
-	}
-	add(in, slot, destination(hyperloopIP), toPort(unix.IPPROTO_TCP, 80), redirectTo(hyperloop))
-
 	self := c.AddChain(chain(t, "input", nftables.ChainTypeFilter, nftables.ChainHookInput,
 		nftables.ChainPriorityFilter, nftables.ChainPolicyAccept))
 	add(self, slot, established(), accept())
-	for _, proto := range []byte{unix.IPPROTO_UDP, unix.IPPROTO_TCP} {
-		add(self, slot, toPort(proto, dns), accept())
-		add(self, notFromLink(h.plan.linkPrefix()), notFromLink(exactly("lo")), toPort(proto, dns), drop())
+	for _, service := range []struct {
+		proto byte
+		ip    netip.Addr
+		port  uint16
+		at    uint16
+	}{
+		{unix.IPPROTO_UDP, resolverIP, 53, at.dns},
+		{unix.IPPROTO_TCP, resolverIP, 53, at.dns},
+		{unix.IPPROTO_UDP, hyperloopIP, 53, at.refusedDNS},
+		{unix.IPPROTO_TCP, hyperloopIP, 80, at.hyperloop},
+	} {
+		add(in, slot, destination(service.ip), toPort(service.proto, service.port), redirectTo(service.at))
+		add(self, slot, translated(), toPort(service.proto, service.at), accept())
+		add(self, notFromLink(h.plan.linkPrefix()), toPort(service.proto, service.at), drop())
 	}
-	add(self, slot, toPort(unix.IPPROTO_TCP, hyperloop), accept())
-	add(self, notFromLink(h.plan.linkPrefix()), notFromLink(exactly("lo")),
-		toPort(unix.IPPROTO_TCP, hyperloop), drop())
 	add(self, slot, drop())
 
 	fwd := c.AddChain(chain(t, "forward", nftables.ChainTypeFilter, nftables.ChainHookForward,
@@ -90,23 +116,24 @@ func (h *host) install(dns, hyperloop uint16) error {
 }
 
 // mend restores what other programs have removed. A restart of the nftables service
-// flushes every table, and Docker rewrites its chains.
-func (h *host) mend(dns, hyperloop uint16) error {
+// flushes every table, and Docker rewrites its chains. It reports whether it has installed
+// the table anew.
+func (h *host) mend(at ports) (installed bool, err error) {
 	c, err := nftables.New()
 	if err != nil {
-		return err
+		return false, err
 	}
 	tables, err := c.ListTablesOfFamily(nftables.TableFamilyIPv4)
 	if err != nil {
-		return err
+		return false, err
 	}
-	there := slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == h.plan.table() })
-	if !there {
-		err = h.install(dns, hyperloop)
+	installed = !slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == h.plan.table() })
+	if installed {
+		err = h.install(at)
 	} else {
 		err = h.enableForwarding()
 	}
-	return errors.Join(err, h.openForeign())
+	return installed, errors.Join(err, h.openForeign())
 }
 
 // enableForwarding turns IP forwarding on, after saving the host's own setting.

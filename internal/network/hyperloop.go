@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -16,19 +15,28 @@ import (
 // maxLogBody bounds the body of a guest's POST /logs, in bytes.
 const maxLogBody = 1 << 20
 
+// maxNodeConns is how many connections all guests have to the node service, and
+// scarceNodeConns how many one has when half of them are open. A slot's rules bound each
+// guest's besides (maxNodeFlows).
+const (
+	maxNodeConns    = 2048
+	scarceNodeConns = 4
+)
+
 // hyperloop is the node service for guests, at http://192.0.2.1 and
 // http://events.e2b.local (envd.md §4.1). It tells guests their sandbox ID and takes their
 // log lines.
 type hyperloop struct {
 	identify func(netip.Addr) (string, bool)
 	keep     func(ctx context.Context, sandboxID string, lines []byte) error
-	listener net.Listener
+	listener *guestListener
 	server   *http.Server
 	closing  sync.Once
 }
 
-func newHyperloop(cfg Config) (*hyperloop, error) {
-	listener, err := net.Listen("tcp4", ":0")
+func newHyperloop(cfg Config, plan plan) (*hyperloop, error) {
+	conns := &shares{all: maxNodeConns, each: maxNodeFlows, scarce: scarceNodeConns}
+	listener, err := listenTCP(":0", plan, conns, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +49,7 @@ func newHyperloop(cfg Config) (*hyperloop, error) {
 	return h, nil
 }
 
-func (h *hyperloop) port() uint16 { return uint16(h.listener.Addr().(*net.TCPAddr).Port) }
+func (h *hyperloop) port() uint16 { return h.listener.port() }
 
 // serve answers requests until close is called.
 func (h *hyperloop) serve() { _ = h.server.Serve(h.listener) }

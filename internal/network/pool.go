@@ -79,14 +79,14 @@ func NewPool(cfg Config, log *slog.Logger) (*Pool, error) {
 	}
 	p := &Pool{cfg: cfg, plan: pl, log: log, taken: map[int]bool{}, next: 1, refill: make(chan struct{}, 1),
 		host: &host{plan: pl, state: filepath.Join(cfg.StateDir, "network.json"), mounted: mounted}}
-	if p.dns, err = newForwarder(cfg.DNSUpstreams, pl.host, log); err != nil {
+	if p.dns, err = newForwarder(cfg.DNSUpstreams, pl, log); err != nil {
 		return nil, shoal.ErrNetworkSetup.Wrap(err, "the DNS forwarder cannot listen")
 	}
-	if p.loop, err = newHyperloop(cfg); err != nil {
+	if p.loop, err = newHyperloop(cfg, pl); err != nil {
 		p.dns.close()
 		return nil, shoal.ErrNetworkSetup.Wrap(err, "the guests' node service cannot listen")
 	}
-	if err := errors.Join(p.host.install(p.dns.port(), p.loop.port()), p.host.openForeign()); err != nil {
+	if err := errors.Join(p.host.install(p.ports()), p.host.openForeign()); err != nil {
 		p.dns.close()
 		p.loop.close()
 		return nil, shoal.ErrNetworkSetup.Wrap(err, "the host's network rules cannot be installed")
@@ -100,8 +100,10 @@ func (p *Pool) Run(ctx context.Context) error {
 	var services sync.WaitGroup
 	services.Go(func() { p.dns.serve() })
 	services.Go(func() { p.loop.serve() })
-	check := time.NewTicker(hostCheck)
+	check, flows := time.NewTicker(hostCheck), time.NewTicker(flowCheck)
 	defer check.Stop()
+	defer flows.Stop()
+	guard := &flowGuard{host: p.host, log: p.log, settings: flowSettings}
 	p.fill(ctx)
 	for ctx.Err() == nil {
 		select {
@@ -109,8 +111,10 @@ func (p *Pool) Run(ctx context.Context) error {
 		case <-p.refill:
 			p.fill(ctx)
 		case <-check.C:
-			if err := p.host.mend(p.dns.port(), p.loop.port()); err != nil {
-				p.log.Warn("could not restore the host's network rules", "error", err)
+			p.mend(guard)
+		case <-flows.C:
+			if err := guard.check(false); err != nil {
+				p.log.Warn("could not guard the host's connection table", "error", err)
 			}
 		}
 	}
@@ -119,6 +123,21 @@ func (p *Pool) Run(ctx context.Context) error {
 	services.Wait()
 	p.removal.Wait()
 	return p.dropReady()
+}
+
+func (p *Pool) ports() ports {
+	return ports{dns: p.dns.port(), refusedDNS: p.dns.refusalPort(), hyperloop: p.loop.port()}
+}
+
+// mend restores the host's rules if another program has removed them.
+func (p *Pool) mend(guard *flowGuard) {
+	installed, err := p.host.mend(p.ports())
+	if installed {
+		err = errors.Join(err, guard.check(true))
+	}
+	if err != nil {
+		p.log.Warn("could not restore the host's network rules", "error", err)
+	}
 }
 
 func (p *Pool) fill(ctx context.Context) {

@@ -1,30 +1,43 @@
 package network
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
+	nlsocket "github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
+	"shoal/internal/outbound"
 	"shoal/internal/shoal"
 )
 
-// How many connections one guest may have open, in all and to the node service. All guests
-// share the host's connection table and the file descriptors of this process.
+// How many connections one guest may have open: in all, to the node service, and by TCP to
+// the DNS forwarder. All guests share the host's connection table and the file descriptors
+// of this process.
 const (
-	maxFlows     = 8192
-	maxNodeFlows = 64
+	maxFlows         = 8192
+	maxNodeFlows     = 64
+	maxResolverFlows = 16
+)
+
+// How many packets with DNS queries a guest may send per second, and how many at once. What
+// is beyond is lost, and the guest's resolver asks again.
+const (
+	maxQueryRate  = 200
+	maxQueryBurst = 400
 )
 
 // slotTable is our table inside every slot's namespace.
 const slotTable = "slot"
 
 // alwaysDenied are the ranges that no policy can open, only the operator
-// (runtime.md §2.2).
+// (runtime.md §2.2). The metadata services of clouds are denied besides.
 var alwaysDenied = prefixes("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16",
-	"172.16.0.0/12", "192.168.0.0/16", "0.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4")
+	"172.16.0.0/12", "192.0.0.0/24", "192.168.0.0/16", "0.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4")
 
 func prefixes(list ...string) []netip.Prefix {
 	var out []netip.Prefix
@@ -42,9 +55,9 @@ func (s *Slot) installRules() error {
 		return err
 	}
 	t := c.AddTable(&nftables.Table{Name: slotTable, Family: nftables.TableFamilyIPv4})
-	internal, denied, allowUser, denyUser := slotSets(t)
-	for set, ranges := range map[*nftables.Set][]netip.Prefix{internal: s.allowInternal, denied: alwaysDenied,
-		allowUser: nil, denyUser: prefixes("0.0.0.0/0")} {
+	metadata, internal, denied, allowUser, denyUser := slotSets(t)
+	for set, ranges := range map[*nftables.Set][]netip.Prefix{metadata: closedMetadata(s.allowInternal),
+		internal: s.allowInternal, denied: alwaysDenied, allowUser: nil, denyUser: prefixes("0.0.0.0/0")} {
 		if err := c.AddSet(set, elements(ranges)); err != nil {
 			return err
 		}
@@ -60,6 +73,10 @@ func (s *Slot) installRules() error {
 	// the guest opened is forgotten, packets from its far end would count as a new one.
 	add(in, host, source(expr.CmpOpEq, s.plan.vethHost(s.index)), destination(s.HostIP()),
 		rewrite(expr.NATTypeDestNAT, guestIP))
+	// A DNS query that the policy denies goes to the node, which refuses it.
+	query := rule(guest, destination(resolverIP), toPort(unix.IPPROTO_UDP, 53))
+	add(in, query, destinationIn(allowUser), accept())
+	add(in, query, destinationIn(denyUser), rewrite(expr.NATTypeDestNAT, hyperloopIP))
 	out := c.AddChain(chain(t, "postrouting", nftables.ChainTypeNAT, nftables.ChainHookPostrouting,
 		nftables.ChainPriorityNATSource, nftables.ChainPolicyAccept))
 	add(out, toLink(exactly(hostLinkName)), source(expr.CmpOpEq, guestIP),
@@ -72,7 +89,13 @@ func (s *Slot) installRules() error {
 
 	fwd := c.AddChain(chain(t, "forward", nftables.ChainTypeFilter, nftables.ChainHookForward,
 		nftables.ChainPriorityFilter, nftables.ChainPolicyDrop))
+	// refuse tells the guest at once, so that its programs do not wait.
+	refuse := func(parts ...words) {
+		add(fwd, guest, rule(parts...), protocol(unix.IPPROTO_TCP), reset())
+		add(fwd, guest, rule(parts...), prohibit())
+	}
 	add(fwd, guest, source(expr.CmpOpNeq, guestIP), drop())
+	add(fwd, inState(expr.CtStateBitINVALID), drop()) // its addresses are not translated
 	// Connections that the host opens to the guest, and the guest's answers.
 	add(fwd, host, translated(), accept())
 	add(fwd, guest, answering(), accept())
@@ -84,15 +107,25 @@ func (s *Slot) installRules() error {
 	add(fwd, host, answering(), sourceIn(allowUser), accept())
 	add(fwd, host, answering(), sourceIn(denyUser), drop())
 	add(fwd, host, answering(), accept())
-	// Connections that the guest opens.
+	// Connections that the guest opens: to the node,
 	add(fwd, guest, moreThan(maxFlows), drop())
-	add(fwd, guest, destination(hyperloopIP), toPort(unix.IPPROTO_TCP, 80), moreThan(maxNodeFlows), drop())
-	add(fwd, guest, destination(hyperloopIP), toPort(unix.IPPROTO_TCP, 80), accept())
-	add(fwd, guest, destination(hyperloopIP), drop()) // the host's network may have a machine there
+	node, refusedDNS := rule(destination(hyperloopIP), toPort(unix.IPPROTO_TCP, 80)),
+		rule(destination(hyperloopIP), toPort(unix.IPPROTO_UDP, 53))
+	add(fwd, guest, node, moreThan(maxNodeFlows), drop())
+	add(fwd, guest, node, accept())
+	add(fwd, guest, refusedDNS, faster(maxQueryRate, maxQueryBurst), drop())
+	add(fwd, guest, refusedDNS, translated(), accept())
+	refuse(destination(hyperloopIP)) // the host's network may have a machine there
+	// and to others, the DNS forwarder among them.
+	resolver := destination(resolverIP)
+	add(fwd, guest, resolver, toPort(unix.IPPROTO_UDP, 53), faster(maxQueryRate, maxQueryBurst), drop())
+	add(fwd, guest, resolver, toPort(unix.IPPROTO_TCP, 53), faster(maxQueryRate, maxQueryBurst), drop())
+	add(fwd, guest, resolver, toPort(unix.IPPROTO_TCP, 53), moreThan(maxResolverFlows), reset())
+	refuse(destinationIn(metadata))
 	add(fwd, guest, destinationIn(internal), accept())
-	add(fwd, guest, destinationIn(denied), drop())
+	refuse(destinationIn(denied))
 	add(fwd, guest, destinationIn(allowUser), accept())
-	add(fwd, guest, destinationIn(denyUser), drop())
+	refuse(destinationIn(denyUser))
 	add(fwd, guest, accept())
 	if err := c.Flush(); err != nil {
 		return fmt.Errorf("install the slot's rules: %w", err)
@@ -100,29 +133,51 @@ func (s *Slot) installRules() error {
 	return nil
 }
 
+// closedMetadata returns the addresses of metadata services, without those that the
+// operator has opened by name: a wider range that he opened does not mean them.
+func closedMetadata(opened []netip.Prefix) []netip.Prefix {
+	return slices.DeleteFunc(outbound.Metadata(), func(p netip.Prefix) bool {
+		return !p.Addr().Is4() || slices.Contains(opened, p)
+	})
+}
+
 // slotSets returns the address sets of a slot's rules, in the order of evaluation.
-func slotSets(t *nftables.Table) (internal, denied, allowUser, denyUser *nftables.Set) {
+func slotSets(t *nftables.Table) (metadata, internal, denied, allowUser, denyUser *nftables.Set) {
 	set := func(id uint32, name string) *nftables.Set {
 		return &nftables.Set{Table: t, ID: id, Name: name, KeyType: nftables.TypeIPAddr, Interval: true}
 	}
-	return set(1, "internal"), set(2, "denied"), set(3, "allow"), set(4, "deny")
+	return set(5, "metadata"), set(1, "internal"), set(2, "denied"), set(3, "allow"), set(4, "deny")
 }
 
+const (
+	// elementsAtOnce is how many elements of a set one message adds. An attribute of a
+	// message has at most 64 KiB.
+	elementsAtOnce = 1000
+	// policyBuffer is the size of both buffers, in bytes, of the socket that a policy goes
+	// through: the kernel takes the changes as one datagram or not at all, and its
+	// acknowledgements, which it drops when there is no room, must not be lost.
+	policyBuffer = 4 << 20
+)
+
 // SetEgress atomically replaces what the guest may reach. Open connections that the new
-// policy does not allow pass no more packets.
+// policy does not allow pass no more packets. After an error the former policy holds.
 func (s *Slot) SetEgress(e Egress) error {
 	err := inNamespace(s.plan.namespaceName(s.index), func() error {
-		c, err := nftables.New()
+		c, err := nftables.New(nftables.WithSockOptions(func(c *nlsocket.Conn) error {
+			return errors.Join(c.SetReadBuffer(policyBuffer), c.SetWriteBuffer(policyBuffer))
+		}))
 		if err != nil {
 			return err
 		}
 		t := &nftables.Table{Name: slotTable, Family: nftables.TableFamilyIPv4}
-		_, _, allowUser, denyUser := slotSets(t)
+		_, _, _, allowUser, denyUser := slotSets(t)
 		for set, ranges := range map[*nftables.Set][]netip.Prefix{allowUser: e.allow, denyUser: e.deny} {
 			set.ID = 0 // the set exists already, so it is addressed by its name
 			c.FlushSet(set)
-			if err := c.SetAddElements(set, elements(ranges)); err != nil {
-				return err
+			for some := range slices.Chunk(elements(ranges), elementsAtOnce) {
+				if err := c.SetAddElements(set, some); err != nil {
+					return err
+				}
 			}
 		}
 		return c.Flush()

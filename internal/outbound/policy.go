@@ -21,13 +21,24 @@ var verdicts = slices.Concat(
 		"198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
 	refuse("::/0"), allow("2000::/3"), // the rest of IPv6 is not on the internet
 	refuse("::1/128", "fc00::/7", "fe80::/10", "ff00::/8", "2001::/23", "2001:db8::/32", "3fff::/20"),
-	refuse(
-		// Metadata and credentials of machines and containers: AWS (also of ECS and EKS),
-		// Google, Azure, Oracle, Alibaba and Tencent Cloud.
-		"169.254.169.254/32", "169.254.170.2/32", "169.254.170.23/32", "fd00:ec2::254/128", "fd00:ec2::23/128",
-		"fd20:ce::254/128", "168.63.129.16/32", "192.0.0.192/32", "fd00:c1::a9fe:a9fe/128",
-		"100.100.100.200/32", "169.254.0.23/32"),
+	refuse(metadata...),
 )
+
+// metadata are the addresses at which clouds tell machines and containers their data and
+// credentials: AWS (also for ECS and EKS), Google, Azure, Oracle, Alibaba and Tencent Cloud.
+// Some are outside the private ranges.
+var metadata = []string{"169.254.169.254/32", "169.254.170.2/32", "169.254.170.23/32", "fd00:ec2::254/128",
+	"fd00:ec2::23/128", "fd20:ce::254/128", "168.63.129.16/32", "192.0.0.192/32", "fd00:c1::a9fe:a9fe/128",
+	"100.100.100.200/32", "169.254.0.23/32"}
+
+// Metadata returns the addresses of clouds' metadata services, one range for each.
+func Metadata() []netip.Prefix {
+	var list []netip.Prefix
+	for _, m := range metadata {
+		list = append(list, netip.MustParsePrefix(m))
+	}
+	return list
+}
 
 // embeddings are IPv6 ranges whose addresses stand for an IPv4 address, by the index of
 // its first byte: NAT64 (RFC 6052) and 6to4 (RFC 3056).

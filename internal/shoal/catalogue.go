@@ -182,8 +182,8 @@ var (
 // Network.
 var (
 	ErrNetworkPolicy = kind("network.policy", 400,
-		"An egress rule is not an IP address, a CIDR or an allowed domain.",
-		"Correct the entry that the message names.")
+		"An egress rule is not an IP address, a CIDR or an allowed domain, or there are more than 10,000 rules.",
+		"Correct the entry that the message names; write neighbouring addresses as one CIDR.")
 	ErrNetworkExhausted = kind("network.exhausted", 503,
 		"Every network slot of the machine is in use.",
 		"Kill sandboxes, or widen network.host_cidr.")

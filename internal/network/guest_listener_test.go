@@ -1,0 +1,139 @@
+package network
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	"golang.org/x/sys/unix"
+)
+
+// loopback makes 127.0.0.1 a guest that comes by its link.
+func loopback() plan {
+	return plan{host: netip.MustParsePrefix("127.0.0.0/8"), veth: netip.MustParsePrefix("127.0.0.0/8")}
+}
+
+// accepting returns the address of a listener whose connections go to accepted.
+func accepting(t *testing.T, plan plan, shares *shares, life time.Duration) (string, <-chan net.Conn) {
+	t.Helper()
+	l, err := listenTCP("127.0.0.1:0", plan, shares, life)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	accepted := make(chan net.Conn, 16)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			accepted <- c
+		}
+	}()
+	return l.Addr().String(), accepted
+}
+
+func dial(t *testing.T, address string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp4", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// ends reports whether the other end closes a connection in time.
+func ends(c net.Conn) bool {
+	_ = c.SetReadDeadline(time.Now().Add(arrivalTime))
+	_, err := c.Read(make([]byte, 1))
+	timeout, ok := err.(net.Error)
+	return err != nil && (!ok || !timeout.Timeout())
+}
+
+// turnedAway reports whether a connection is reset, which the caller of connect may see.
+func turnedAway(t *testing.T, address string) bool {
+	t.Helper()
+	c, err := net.Dial("tcp4", address)
+	if err != nil {
+		return errors.Is(err, unix.ECONNRESET)
+	}
+	defer c.Close()
+	return ends(c)
+}
+
+// TestListenerTakesGuestsOnly: a connection from another source than a guest, or to another
+// address than a link's, is closed at once.
+func TestListenerTakesGuestsOnly(t *testing.T) {
+	elsewhere := netip.MustParsePrefix("10.71.0.0/16")
+	for name, p := range map[string]plan{
+		"no guest":           {host: elsewhere, veth: loopback().veth},
+		"the host's address": {host: loopback().host, veth: elsewhere},
+	} {
+		address, accepted := accepting(t, p, &shares{all: 4, each: 4, scarce: 4}, 0)
+		if !turnedAway(t, address) || len(accepted) > 0 {
+			t.Errorf("%s: the connection is accepted", name)
+		}
+	}
+}
+
+func TestListenerIsBounded(t *testing.T) {
+	address, accepted := accepting(t, loopback(), &shares{all: 8, each: 2, scarce: 1}, 0)
+	dial(t, address)
+	dial(t, address)
+	first := <-accepted
+	<-accepted
+	if !turnedAway(t, address) {
+		t.Error("a connection beyond the bound stays open")
+	}
+	first.Close()
+	first.Close() // a second time counts for nothing
+	dial(t, address)
+	<-accepted
+	if !turnedAway(t, address) {
+		t.Error("a connection closed twice counts twice")
+	}
+}
+
+// TestConnectionsEndInTime: whatever deadlines its user sets, a connection ends.
+func TestConnectionsEndInTime(t *testing.T) {
+	address, accepted := accepting(t, loopback(), &shares{all: 1, each: 1, scarce: 1}, 50*time.Millisecond)
+	dial(t, address)
+	c := <-accepted
+	if err := c.SetReadDeadline(time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if _, err := c.Read(make([]byte, 1)); err == nil || time.Since(began) > arrivalTime {
+		t.Errorf("read: %v after %s", err, time.Since(began))
+	}
+}
+
+func TestLookup(t *testing.T) {
+	ask := func(kind uint16) *dns.Msg { return new(dns.Msg).SetQuestion("name.test.", kind) }
+	many := ask(dns.TypeA)
+	many.Question = append(many.Question, many.Question[0])
+	large := ask(dns.TypeA)
+	for range 20 {
+		rr, _ := dns.NewRR("name.test. 60 IN TXT " + strings.Repeat("x", 250))
+		large.Extra = append(large.Extra, rr)
+	}
+	for name, c := range map[string]struct {
+		query *dns.Msg
+		want  bool
+	}{
+		"address": {ask(dns.TypeA), true}, "any": {ask(dns.TypeANY), true},
+		"transfer": {ask(dns.TypeAXFR), false}, "update": {new(dns.Msg).SetUpdate("test."), false},
+		"notify": {new(dns.Msg).SetNotify("test."), false}, "answer": {new(dns.Msg).SetReply(ask(dns.TypeA)), false},
+		"two names": {many, false}, "large": {large, false},
+	} {
+		if got := lookup(c.query); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
