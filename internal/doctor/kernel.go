@@ -93,7 +93,7 @@ func checkNftables(context.Context, *config.Config) Result {
 		_, err = conn.ListTables()
 	}
 	if err != nil {
-		return Fail.because("modprobe nf_tables nft_chain_nat nft_masq, or use a kernel that has them built in",
+		return Fail.because("modprobe nf_tables nft_chain_nat nft_masq nft_reject_ipv4 nft_limit nft_connlimit, or use a kernel that has them built in",
 			"the kernel refuses nftables: %v", err)
 	}
 	return ok("the kernel has nftables")

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"shoal/internal/atomicfile"
+	"shoal/internal/shoal"
 )
 
 const forwardSetting = "/proc/sys/net/ipv4/ip_forward"
@@ -171,13 +172,9 @@ func (h *host) remove() error {
 	c.AddTable(t)
 	c.DelTable(t)
 	errs := c.Flush()
-	data, err := os.ReadFile(h.state)
+	saved, err := readState(h.state)
 	if errors.Is(err, os.ErrNotExist) {
 		return errs
-	}
-	var saved hostState
-	if err == nil {
-		err = json.Unmarshal(data, &saved)
 	}
 	if err == nil && saved.Forward != "" {
 		err = os.WriteFile(forwardSetting, []byte(saved.Forward), 0)
@@ -186,4 +183,18 @@ func (h *host) remove() error {
 		err = releaseNamespaceDir(namespaceDir)
 	}
 	return errors.Join(errs, err, os.Remove(h.state))
+}
+
+// readState reads what the host was like before Shoal.
+func readState(file string) (hostState, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return hostState{}, err
+	}
+	var saved hostState
+	if err := json.Unmarshal(data, &saved); err != nil {
+		return hostState{}, shoal.ErrNetworkState.Wrap(err, "%s is damaged, so %s stays as Shoal has set it", file,
+			forwardSetting)
+	}
+	return saved, nil
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -14,7 +15,6 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
-	"github.com/miekg/dns"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -316,6 +316,24 @@ func TestAcquireConcurrently(t *testing.T) {
 	}
 }
 
+// TestDamagedState: the error about a damaged file names it and says what to do.
+func TestDamagedState(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "network.json")
+	if err := os.WriteFile(file, []byte(`{"ipForward":`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := readState(file)
+	if !shoal.ErrNetworkState.Matches(err) || !strings.Contains(err.Error(), file) {
+		t.Errorf("a damaged file: %v", err)
+	}
+	if err := os.WriteFile(file, []byte(`{"ipForward":"1"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if saved, err := readState(file); err != nil || saved.Forward != "1" {
+		t.Errorf("%+v %v", saved, err)
+	}
+}
+
 func TestPlanRefuses(t *testing.T) {
 	for _, c := range []struct{ name, host, veth string }{
 		{"toolongname", "10.71.0.0/16", "10.72.0.0/16"},
@@ -332,63 +350,6 @@ func TestPlanRefuses(t *testing.T) {
 	p, err := newPlan("shoal123", netip.MustParsePrefix("10.71.0.0/16"), netip.MustParsePrefix("10.72.0.0/16"))
 	if err != nil || len(p.linkName(p.max)) >= unix.IFNAMSIZ {
 		t.Errorf("%v; longest link name %q", err, p.linkName(p.max))
-	}
-}
-
-// TestQueriesAreBounded: a guest that floods the forwarder does not keep others out, and
-// neither do several.
-func TestQueriesAreBounded(t *testing.T) {
-	queries := newQueries()
-	guest := netip.MustParseAddr("10.71.0.1")
-	taken := func(guest netip.Addr) (n int) {
-		for queries.take(guest) {
-			n++
-		}
-		return n
-	}
-	for range maxQueries / 2 / maxGuestQueries {
-		if n := taken(guest); n != maxGuestQueries {
-			t.Errorf("a guest has %d queries in flight", n)
-		}
-		guest = guest.Next()
-	}
-	if n := taken(guest); n != scarceQueries {
-		t.Errorf("when half are taken, a guest has %d", n)
-	}
-	queries.give(guest)
-	if !queries.take(guest) {
-		t.Error("an answered query still counts")
-	}
-	for range maxQueries {
-		guest = guest.Next()
-		taken(guest)
-	}
-	if queries.total != maxQueries {
-		t.Errorf("%d queries are in flight", queries.total)
-	}
-}
-
-// TestAnswersFit: a long answer is truncated to the size that the guest's resolver
-// accepts, and marked as truncated.
-func TestAnswersFit(t *testing.T) {
-	query := new(dns.Msg).SetQuestion("name.test.", dns.TypeTXT)
-	answer := func() *dns.Msg {
-		m := new(dns.Msg).SetReply(query)
-		for range 20 {
-			rr, _ := dns.NewRR("name.test. 60 IN TXT " + strings.Repeat("x", 100))
-			m.Answer = append(m.Answer, rr)
-		}
-		return m
-	}
-	udp, tcp, wide := answer(), answer(), answer()
-	fit(udp, query, "udp")
-	fit(tcp, query, "tcp")
-	fit(wide, query.Copy().SetEdns0(4096, false), "udp")
-	if udp.Len() > dns.MinMsgSize || !udp.Truncated {
-		t.Errorf("UDP: %d bytes, truncated %v", udp.Len(), udp.Truncated)
-	}
-	if len(tcp.Answer) != 20 || len(wide.Answer) != 20 || wide.Truncated {
-		t.Errorf("TCP has %d records, wide UDP %d; want 20", len(tcp.Answer), len(wide.Answer))
 	}
 }
 

@@ -73,6 +73,5 @@ func (d *Dialer) permitsUnresolved(host, port string) error {
 func (d *Dialer) refused(host, port, target string) error {
 	d.log.Info("an internal destination that a tenant's request leads to was refused", "host", host, "port", port,
 		"address", target)
-	return shoal.ErrOutboundRefused.New("it is at, or leads to, an internal address, to which Shoal does not " +
-		"connect for templates")
+	return shoal.ErrOutboundRefused.New("it is at an internal address, or refers to one")
 }

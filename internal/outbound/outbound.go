@@ -3,7 +3,7 @@
 // through the host what the host's place on the network opens to it, so an address is
 // refused if it is internal (see policy.go) and the operator has not allowed it.
 //
-// The check is made on the address that is about to be dialled. So it holds for every
+// The check is made on the address that is about to be dialed. So it holds for every
 // redirect and login server, and a name that resolves to another address each time gains
 // nothing.
 package outbound

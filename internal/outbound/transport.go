@@ -70,7 +70,7 @@ func NewTransport(cfg Config) (*Transport, error) {
 	t.proxied.Proxy = func(r *http.Request) (*url.URL, error) {
 		address, err := proxy(r)
 		if err == nil && address == nil {
-			err = errors.New("no proxy is responsible") // it would be dialled unchecked
+			err = errors.New("no proxy is responsible") // it would be dialed unchecked
 		}
 		return address, err
 	}
@@ -151,7 +151,7 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 	if b.left -= int64(n); b.left < 0 {
 		return 0, &Failure{reason: "its answer is too large"}
 	}
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = failure(b.ctx, err)
 	}
 	return n, err

@@ -183,16 +183,19 @@ var (
 var (
 	ErrNetworkPolicy = kind("network.policy", 400,
 		"An egress rule is not an IP address, a CIDR or an allowed domain, or there are more than 10,000 rules.",
-		"Correct the entry that the message names; write neighbouring addresses as one CIDR.")
+		"Correct the entry that the message names; write adjacent addresses as one CIDR.")
 	ErrNetworkExhausted = kind("network.exhausted", 503,
 		"Every network slot of the machine is in use.",
 		"Kill sandboxes, or widen network.host_cidr.")
 	ErrNetworkSetup = kind("network.setup", 500,
 		"The kernel refused a namespace, link, address or nftables rule.",
 		"Run `shoal doctor`; it checks namespaces, nftables and overlapping routes.")
+	ErrNetworkState = kind("network.state", 500,
+		"The file with the host's network settings from before Shoal cannot be read.",
+		"Set net.ipv4.ip_forward as the host needs it; the file is removed, and the next start writes it anew.")
 	ErrOutboundRefused = kind("outbound.refused", 400,
-		"Shoal connects to no address of this machine, of a private network or of a cloud's metadata on a client's "+
-			"word, and a redirect, a login server or the name itself leads to one.",
+		"Shoal connects to no address of its machine, of a private network or of a cloud's metadata on a client's "+
+			"word, whether a name, a redirect or a login server leads there.",
 		"Name a server on the internet, or have the operator allow the server by --outbound-allow; Shoal's log "+
 			"names what was refused.")
 )
