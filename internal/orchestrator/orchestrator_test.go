@@ -347,7 +347,6 @@ func TestSurvival(t *testing.T) {
 	n.must(n.orch.Kill(context.Background(), second.SandboxID, shoal.KillRequest))
 }
 
-// kernels finds the sandbox kernels of a sandbox, of which there must be one.
 // kernels returns the processes of this node's guests whose ID starts with name.
 func (n *node) kernels(name string) []int {
 	n.t.Helper()
@@ -382,7 +381,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		"unknown build":    {func(s *shoal.Spec) { s.BuildID = "other" }, shoal.ErrImageMissing},
 		"bad egress":       {func(s *shoal.Spec) { s.Network.DenyOut = []string{"nonsense"} }, shoal.ErrNetworkPolicy},
-		"no first process": {func(s *shoal.Spec) { s.Resources.MemoryMB = 1 }, nil},
+		"disk of no size":  {func(s *shoal.Spec) { s.Resources.DiskMB = -1 }, nil},
 	} {
 		spec := n.spec()
 		c.change(&spec)

@@ -4,9 +4,12 @@ package client
 
 import (
 	"encoding/base64"
+	"encoding/binary"
+	"errors"
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,7 +41,7 @@ func KeepAlive() Option {
 	return func(c *Client) {
 		// The guest may be frozen meanwhile, and would not answer probes.
 		dialer := net.Dialer{Timeout: dialTimeout, KeepAlive: -1}
-		c.http = &http.Client{Transport: drained{newTransport(dialer)}}
+		c.http = newHTTP(drained{newTransport(dialer)})
 	}
 }
 
@@ -50,10 +53,10 @@ func New(host, token string, opts ...Option) *Client {
 		opt(c)
 	}
 	c.process = sync.OnceValue(func() processconnect.ProcessClient {
-		return processconnect.NewProcessClient(c.http, c.base, uncompressed)
+		return processconnect.NewProcessClient(c.http, c.base, bounded)
 	})
 	c.filesystem = sync.OnceValue(func() filesystemconnect.FilesystemClient {
-		return filesystemconnect.NewFilesystemClient(c.http, c.base, uncompressed)
+		return filesystemconnect.NewFilesystemClient(c.http, c.base, bounded)
 	})
 	return c
 }
@@ -66,20 +69,98 @@ const dialTimeout = 5 * time.Second
 
 // singleUse makes a connection for every call, since a guest's address may have a new
 // guest the next time. All clients share it, so that making one costs nothing.
-var singleUse = &http.Client{Transport: func() *http.Transport {
+var singleUse = newHTTP(func() *http.Transport {
 	transport := newTransport(net.Dialer{Timeout: dialTimeout})
 	transport.DisableKeepAlives = true
 	return transport
-}()}
+}())
 
-func newTransport(dialer net.Dialer) *http.Transport {
-	return &http.Transport{DialContext: dialer.DialContext, DisableCompression: true,
-		MaxResponseHeaderBytes: 64 << 10}
+// What answers at a guest's address may be anything that its owner has put there, while the
+// node's process is root and on the operator's network. So the node goes nowhere that an
+// answer sends it, asks no proxy, and takes no more than these bounds.
+const (
+	maxAnswerHeader = 64 << 10 // bytes
+	// maxMessage is the largest message of a stream, in bytes. The daemon sends output in
+	// pieces of at most 32 KiB.
+	maxMessage = 1 << 20
+	// headTime bounds how long the head of an answer may take after the request was sent. A
+	// guest that has little processor needs some seconds.
+	headTime = time.Minute
+)
+
+// shortFramed ends a stream at a message that is larger than maxMessage. The RPC library
+// refuses the message, too, but reads all of it first.
+type shortFramed struct{ next http.RoundTripper }
+
+var _ http.RoundTripper = shortFramed{}
+
+// RoundTrip implements http.RoundTripper.
+func (t shortFramed) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := t.next.RoundTrip(req)
+	if err == nil && strings.HasPrefix(resp.Header.Get("Content-Type"), "application/connect+") {
+		resp.Body = &framedBody{ReadCloser: resp.Body}
+	}
+	return resp, err
 }
 
-// uncompressed is to RPCs what DisableCompression is to other calls: to compress an answer
-// costs the guest more than it saves, since it does not leave the machine.
-var uncompressed = connect.WithAcceptCompression("gzip", nil, nil)
+// CloseIdleConnections lets http.Client reach those of the transport below.
+func (t shortFramed) CloseIdleConnections() {
+	if c, ok := t.next.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
+// framedBody follows the frames of a stream: one byte of flags, four of length, content
+// (the Connect protocol's "enveloped message").
+type framedBody struct {
+	io.ReadCloser
+	head []byte // of the next frame, as far as it was read
+	left int    // bytes of the present frame
+}
+
+const frameHead = 5 // bytes
+
+var errFrameTooLarge = errors.New("the guest sent a message that is too large")
+
+// Read implements io.Reader.
+func (b *framedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	for rest := p[:n]; len(rest) > 0; {
+		if skip := min(b.left, len(rest)); skip > 0 {
+			b.left, rest = b.left-skip, rest[skip:]
+			continue
+		}
+		take := min(frameHead-len(b.head), len(rest))
+		b.head, rest = append(b.head, rest[:take]...), rest[take:]
+		if len(b.head) == frameHead {
+			size := binary.BigEndian.Uint32(b.head[1:])
+			if size > maxMessage {
+				return 0, errFrameTooLarge
+			}
+			b.head, b.left = b.head[:0], int(size)
+		}
+	}
+	return n, err
+}
+
+// newHTTP returns a client that follows no redirect: the answer that asks for one is the
+// answer.
+func newHTTP(transport http.RoundTripper) *http.Client {
+	return &http.Client{Transport: shortFramed{transport}, CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse
+	}}
+}
+
+func newTransport(dialer net.Dialer) *http.Transport {
+	return &http.Transport{Proxy: nil, DialContext: dialer.DialContext, DisableCompression: true,
+		MaxResponseHeaderBytes: maxAnswerHeader, ResponseHeaderTimeout: headTime}
+}
+
+// bounded is what all RPCs to a guest have in common. Compression is off as in other calls:
+// it costs the guest more than it saves, since an answer does not leave the machine, and a
+// compressed message may be far larger than it looks.
+var bounded = connect.WithClientOptions(connect.WithAcceptCompression("gzip", nil, nil),
+	connect.WithReadMaxBytes(maxMessage))
 
 // drained reads an answer to its end before it is closed. Otherwise the connection would be
 // closed, too.

@@ -32,7 +32,26 @@ func (c *Client) Metrics(ctx context.Context) (shoal.Metrics, error) {
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&m); err != nil {
 		return shoal.Metrics{}, fmt.Errorf("decode envd's metrics: %w", err)
 	}
+	if err := plausible(m); err != nil {
+		return shoal.Metrics{}, fmt.Errorf("envd's metrics: %w", err)
+	}
 	return shoal.Metrics{Time: time.Now().UTC(), CPUCount: m.CPUCount, CPUUsedPct: m.CPUUsedPct,
 		MemUsed: int64(m.MemUsed), MemTotal: int64(m.MemTotal), MemCache: int64(m.MemCache),
 		DiskUsed: int64(m.DiskUsed), DiskTotal: int64(m.DiskTotal)}, nil
+}
+
+// maxBytesReported is more than any guest has, and small enough to be added up.
+const maxBytesReported = 1 << 50
+
+// plausible refuses numbers that no guest has: they are added up and shown.
+func plausible(m envdapi.Metrics) error {
+	for _, n := range []uint64{m.MemUsed, m.MemTotal, m.MemCache, m.DiskUsed, m.DiskTotal} {
+		if n > maxBytesReported {
+			return fmt.Errorf("%d bytes are more than a guest can have", n)
+		}
+	}
+	if m.CPUCount < 0 || m.CPUCount > 4096 || m.CPUUsedPct < 0 || m.CPUUsedPct > 4096*100 {
+		return fmt.Errorf("%d processors, %g %% used", m.CPUCount, m.CPUUsedPct)
+	}
+	return nil
 }

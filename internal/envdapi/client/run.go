@@ -51,7 +51,7 @@ func (c *Client) Run(ctx context.Context, cmd Command, started func(pid uint32),
 // takes several times as long as the second: it runs a command line in a user's login shell,
 // in JSON as the SDKs do. How the command ends does not matter.
 func (c *Client) WarmUp(ctx context.Context, user string) error {
-	calls := processconnect.NewProcessClient(c.http, c.base, uncompressed, connect.WithProtoJSON())
+	calls := processconnect.NewProcessClient(c.http, c.base, bounded, connect.WithProtoJSON())
 	err := c.run(ctx, calls, Command{User: user, Args: Shell("true")}, nil, func(bool, []byte) {})
 	if exit := (*ExitError)(nil); errors.As(err, &exit) {
 		return nil
