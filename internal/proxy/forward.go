@@ -31,9 +31,11 @@ const (
 	// ServerIdle is how long a listener of this proxy keeps an idle connection.
 	ServerIdle = 620 * time.Second
 	dialTime   = 30 * time.Second
-	// streamBuffer is how many bytes are read or written at once. A guest's network takes
-	// few long packets much faster than many short ones.
-	streamBuffer = 256 << 10
+	// fileBuffer is how many bytes of a file are read or written at once. A guest's network
+	// takes few long packets much faster than many short ones. Other streams have a
+	// streamBuffer, since many of them may be open.
+	fileBuffer   = 256 << 10
+	streamBuffer = 32 << 10
 )
 
 // dialPauses are the waits before each further attempt at a refused port: a listener on the
@@ -49,7 +51,8 @@ type upstream struct {
 	// just before that must not open new connections.
 	ended   map[string]struct{}
 	oldest  []string // the keys of ended, in order
-	buffers bufferPool
+	files   bufferPool
+	streams bufferPool
 }
 
 // endedKept bounds upstream.ended: a request gets from the resolver to a connection long
@@ -58,7 +61,8 @@ const endedKept = 4096
 
 // execution is one run of a sandbox and the connections to it.
 type execution struct {
-	daemon   *http.Transport // to envd, or to a node's proxy
+	files    *http.Transport // to envd, or to a node's proxy, for files
+	daemon   *http.Transport // to the same, for all else
 	services *http.Transport // to other services in the guest
 	mu       sync.Mutex
 	ended    bool
@@ -69,10 +73,7 @@ type execution struct {
 
 func newUpstream() *upstream {
 	return &upstream{executions: map[string]*execution{}, ended: map[string]struct{}{},
-		buffers: bufferPool{pool: sync.Pool{New: func() any {
-			b := make([]byte, streamBuffer)
-			return &b
-		}}}}
+		files: newBufferPool(fileBuffer), streams: newBufferPool(streamBuffer)}
 }
 
 // of returns the connections of an execution; those of a node are kept under the node's
@@ -84,13 +85,15 @@ func (u *upstream) of(id string) *execution {
 	if _, ended := u.ended[id]; e == nil && !ended {
 		e = &execution{conns: map[net.Conn]struct{}{}}
 		e.life, e.end = context.WithCancel(context.Background())
-		e.daemon, e.services = e.newTransport(upstreamIdle), e.newTransport(serviceIdle)
+		e.files = e.newTransport(upstreamIdle, fileBuffer)
+		e.daemon = e.newTransport(upstreamIdle, streamBuffer)
+		e.services = e.newTransport(serviceIdle, streamBuffer)
 		u.executions[id] = e
 	}
 	return e
 }
 
-func (e *execution) newTransport(idle time.Duration) *http.Transport {
+func (e *execution) newTransport(idle time.Duration, buffer int) *http.Transport {
 	return &http.Transport{
 		DialContext: e.dial,
 		// For httpsPorts: the guest's certificate is its own, and the link is private.
@@ -99,8 +102,8 @@ func (e *execution) newTransport(idle time.Duration) *http.Transport {
 		MaxIdleConnsPerHost: 64,
 		IdleConnTimeout:     idle,
 		ForceAttemptHTTP2:   false,
-		WriteBufferSize:     streamBuffer,
-		ReadBufferSize:      streamBuffer,
+		WriteBufferSize:     buffer,
+		ReadBufferSize:      buffer,
 	}
 }
 
@@ -173,6 +176,7 @@ func (e *execution) reset() {
 		}
 		inner.Close()
 	}
+	e.files.CloseIdleConnections()
 	e.daemon.CloseIdleConnections()
 	e.services.CloseIdleConnections()
 }
@@ -208,6 +212,13 @@ type bufferPool struct{ pool sync.Pool }
 
 var _ httputil.BufferPool = (*bufferPool)(nil)
 
+func newBufferPool(size int) bufferPool {
+	return bufferPool{pool: sync.Pool{New: func() any {
+		b := make([]byte, size)
+		return &b
+	}}}
+}
+
 func (p *bufferPool) Get() []byte  { return *p.pool.Get().(*[]byte) }
 func (p *bufferPool) Put(b []byte) { p.pool.Put(&b) }
 
@@ -226,8 +237,11 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, rt route, targ
 	if execution == nil {
 		return true
 	}
-	transport := execution.services
-	if target.Node != "" || rt.port == shoal.EnvdPort {
+	transport, buffers := execution.services, &h.upstream.streams
+	switch {
+	case movesFile(r, rt):
+		transport, buffers = execution.files, &h.upstream.files
+	case target.Node != "" || rt.port == shoal.EnvdPort:
 		transport = execution.daemon
 	}
 	// An answer may begin before the request's body ends. HTTP/2 always allows this, and
@@ -237,7 +251,7 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, rt route, targ
 	reverse := httputil.ReverseProxy{
 		Transport:     transport,
 		FlushInterval: -1, // streams reach the client as they are written
-		BufferPool:    &h.upstream.buffers,
+		BufferPool:    buffers,
 		ErrorLog:      slog.NewLogLogger(h.log.Handler(), slog.LevelDebug), // streams that one side has cut
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.Out.URL.Scheme, p.Out.URL.Host = scheme, address

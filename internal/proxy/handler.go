@@ -61,13 +61,14 @@ type Handler struct {
 	resolver Resolver
 	log      *slog.Logger
 	upstream *upstream
+	open     *admission
 }
 
 var _ http.Handler = (*Handler)(nil)
 
 // New returns a proxy.
 func New(resolver Resolver, log *slog.Logger) *Handler {
-	return &Handler{resolver: resolver, log: log, upstream: newUpstream()}
+	return &Handler{resolver: resolver, log: log, upstream: newUpstream(), open: newAdmission()}
 }
 
 // Forget resets every connection to an execution that has ended, so that none can reach the
@@ -84,6 +85,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		internalRoutePage(r.URL.Path).write(w, r)
 		return
 	}
+	leave, ok := h.open.enter(rt.sandboxID, weigh(r, rt))
+	if !ok {
+		tooManyPage(rt.sandboxID).write(w, r)
+		return
+	}
+	defer leave()
 	for range maxResolves {
 		if !h.serve(w, r, rt) {
 			return

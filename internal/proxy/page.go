@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"encoding/json"
+	"fmt"
 	"html/template"
 	"net/http"
 	"regexp"
@@ -20,6 +21,7 @@ type page struct {
 	sandboxID string
 	port      *uint64 // nil if no port is involved
 	path      string
+	limit     int    // of open requests; 0 if none is involved
 	reason    string // a stable code of Shoal's own, in addition to E2B's fields
 }
 
@@ -27,6 +29,12 @@ func notFoundPage(id, reason string) page {
 	return page{status: 502, title: "Sandbox Not Found", message: "The sandbox was not found", sandboxID: id,
 		reason: reason,
 		detail: "It has ended, or it never existed."}
+}
+
+func tooManyPage(id string) page {
+	return page{status: 429, title: "Too Many Connections", sandboxID: id, limit: MaxOpenRequests,
+		reason:  "connection_limit",
+		message: fmt.Sprintf("The sandbox has %d open requests, which is the limit; close some", MaxOpenRequests)}
 }
 
 func closedPortPage(rt route) page {
@@ -126,6 +134,9 @@ func (p page) write(w http.ResponseWriter, r *http.Request) {
 	}
 	if p.port != nil {
 		body["port"] = p.port
+	}
+	if p.limit != 0 {
+		body["connectionLimit"] = p.limit
 	}
 	if p.path != "" {
 		body["path"] = p.path

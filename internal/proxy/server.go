@@ -1,11 +1,20 @@
 package proxy
 
-import "net/http"
+import (
+	"net/http"
+	"time"
+)
 
-// NewServer serves a proxy to clients of HTTP/1.1 and cleartext HTTP/2. Only idle
+const (
+	headTime = 20 * time.Second // for the head of a request, or a new connection's silence
+	headSize = 128 << 10        // bytes of a request's head
+)
+
+// NewServer serves a proxy to clients of HTTP/1.1 and cleartext HTTP/2. Only heads and idle
 // connections have a time limit: a stream may last as long as its sandbox.
 func NewServer(h http.Handler) *http.Server {
-	s := &http.Server{Handler: h, IdleTimeout: ServerIdle, Protocols: new(http.Protocols)}
+	s := &http.Server{Handler: h, ReadHeaderTimeout: headTime, MaxHeaderBytes: headSize,
+		IdleTimeout: ServerIdle, Protocols: new(http.Protocols)}
 	s.Protocols.SetHTTP1(true)
 	s.Protocols.SetUnencryptedHTTP2(true)
 	s.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: 1000, MaxReceiveBufferPerStream: 1 << 20,
