@@ -41,7 +41,7 @@ func (apiCmd) Run(ctx context.Context, cfg *config.Config) error {
 	g.Go(func() error { return plane.Run(running) })
 	g.Go(func() error {
 		return endpoint.Serve(running, log,
-			endpoint.Endpoint{Name: "api", Listener: listeners[0], Server: plane.Server()})
+			endpoint.Endpoint{Name: "api", Listener: listeners[0], Public: true, Server: plane.Server()})
 	})
 	fmt.Fprintf(console, "api ready on %s\n", cfg.APIListen)
 	if plane.Key() != "" {

@@ -51,9 +51,11 @@ func (proxyCmd) Run(ctx context.Context, cfg *config.Config) error {
 			endpoint.Endpoint{
 				Name:     "proxy",
 				Listener: listeners[0],
+				Public:   true,
 				Server:   proxy.NewServer(proxy.New(router, log)),
 			},
-			endpoint.Endpoint{Name: "health", Listener: listeners[1], Server: endpoint.NewHealthServer()},
+			endpoint.Endpoint{Name: "health", Listener: listeners[1], Public: true,
+				Server: endpoint.NewHealthServer()},
 		)
 	})
 	fmt.Fprintf(console, "proxy ready on %s\n", cfg.ProxyListen)

@@ -60,9 +60,10 @@ func (u *upCmd) Run(ctx context.Context, cfg *config.Config) error {
 	g.Go(func() error { return plane.Run(running) })
 	g.Go(func() error {
 		return endpoint.Serve(running, log,
-			endpoint.Endpoint{Name: "api", Listener: listeners[0], Server: plane.Server()},
-			endpoint.Endpoint{Name: "proxy", Listener: listeners[1], Server: proxy.NewServer(front)},
-			endpoint.Endpoint{Name: "health", Listener: listeners[2], Server: endpoint.NewHealthServer()},
+			endpoint.Endpoint{Name: "api", Listener: listeners[0], Public: true, Server: plane.Server()},
+			endpoint.Endpoint{Name: "proxy", Listener: listeners[1], Public: true, Server: proxy.NewServer(front)},
+			endpoint.Endpoint{Name: "health", Listener: listeners[2], Public: true,
+				Server: endpoint.NewHealthServer()},
 			endpoint.Endpoint{Name: "rpc", Listener: listeners[3],
 				Server: rpc.NewServer(rpc.NewHandler(orch, secrets.NodeSecret, orch.HealthHandler()))})
 	})

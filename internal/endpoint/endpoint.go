@@ -57,6 +57,7 @@ type Endpoint struct {
 	Name     string // in logs and errors
 	Listener net.Listener
 	Server   *http.Server
+	Public   bool // anybody can reach it, so its connections are bounded
 }
 
 // Serve runs endpoints until ctx ends or one of them fails, and then shuts all of them
@@ -65,7 +66,11 @@ func Serve(ctx context.Context, log *slog.Logger, endpoints ...Endpoint) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, e := range endpoints {
 		g.Go(func() error {
-			err := e.Server.Serve(e.Listener)
+			listener := e.Listener
+			if e.Public {
+				listener = newBounded(listener)
+			}
+			err := e.Server.Serve(listener)
 			if errors.Is(err, http.ErrServerClosed) {
 				return nil
 			}
