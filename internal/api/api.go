@@ -44,6 +44,8 @@ type Config struct {
 	// not built yet; nil is a name that does not. It may begin the build. Without it,
 	// no template comes with Shoal.
 	Shipped func(ctx context.Context, name string) error
+	// Origins says which web pages may call.
+	Origins Origins
 }
 
 // Builds is what template builds stand on.
@@ -68,6 +70,7 @@ type Server struct {
 	log         *slog.Logger
 	handler     http.Handler
 	spawns      *spawns
+	origins     Origins
 	draining    atomic.Bool
 }
 
@@ -93,6 +96,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 		domain:      cfg.Domain,
 		shipped:     cfg.Shipped,
 		log:         log,
+		origins:     cfg.Origins,
 		spawns:      newSpawns(),
 	}
 	spec, err := gen.GetSpec()
@@ -110,7 +114,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 	if err := routes.err; err != nil {
 		return nil, err
 	}
-	s.handler = s.observe(withCORS(s.withUploads(withBounds(refuseDeprecated(routes)))))
+	s.handler = s.observe(s.withCORS(s.withUploads(withBounds(refuseDeprecated(routes)))))
 	return s, nil
 }
 

@@ -147,13 +147,22 @@ var (
 		shoal.RequestIDHeader}, ", ")
 )
 
-// withCORS lets pages of any origin call: the key in a header is what
-// authenticates, never a cookie. Every answer has the same headers; libraries for CORS name
-// only the requested method, and vary by origin.
-func withCORS(next http.Handler) http.Handler {
+// withCORS answers web pages of allowed origins only. Libraries for CORS name only the
+// requested method in a preflight's answer, and refuse nothing.
+func (s *Server) withCORS(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Access-Control-Allow-Origin", "*")
+		allow, err := s.origins.check(r)
+		if allow != AnyOrigin {
+			h.Set("Vary", "Origin")
+		}
+		if err != nil {
+			writeError(w, r, err)
+			return
+		}
+		if allow != "" {
+			h.Set("Access-Control-Allow-Origin", allow)
+		}
 		h.Set("Access-Control-Expose-Headers", corsExposed)
 		if r.Method == http.MethodOptions {
 			h.Set("Access-Control-Allow-Methods", corsMethods)

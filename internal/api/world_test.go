@@ -50,6 +50,12 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newWorldWith(t, Origins{Allowed: []string{AnyOrigin}})
+}
+
+// newWorldWith is newWorld with a rule for web pages.
+func newWorldWith(t *testing.T, origins Origins) *world {
+	t.Helper()
 	st, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "shoal.db"))
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +74,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w.auth = auth.New(st, shoal.DevAdminToken, log)
 	w.server, err = New(Config{Store: st, Fleet: w.fleet, Auth: w.auth, Tokens: auth.NewTokens(shoal.DevTokenSeed),
-		CheckPolicy: checkPolicy, Builds: w.runBuilds(log), UploadLimit: testUploadLimit}, log)
+		CheckPolicy: checkPolicy, Builds: w.runBuilds(log), UploadLimit: testUploadLimit, Origins: origins}, log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,6 +37,17 @@ func (c *Config) Check() error {
 			bad(name, "%q is not a loopback address, and --dev has a publicly known key", addr)
 		}
 	}
+	for _, origin := range c.AllowedOrigins {
+		u, err := url.Parse(origin)
+		switch {
+		case origin == "*" && c.Dev:
+			bad("allowed-origins", "any web page could use the publicly known key of --dev")
+		case origin == "*":
+		case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" ||
+			origin != u.Scheme+"://"+u.Host:
+			bad("allowed-origins", "%q is not an origin such as https://console.example.com", origin)
+		}
+	}
 	var ranges []netip.Prefix
 	for name, cidr := range map[string]string{"host-cidr": c.HostCIDR, "veth-cidr": c.VethCIDR} {
 		prefix, err := netip.ParsePrefix(cidr)

@@ -35,11 +35,12 @@ type Config struct {
 	NodeSecret string   `placeholder:"SECRET" help:"Shared secret of the roles. Generated in the data directory by default, so roles on one machine agree."`
 	NodeID     string   `placeholder:"NAME" help:"Name of this machine. The host name by default."`
 
-	Database   string `placeholder:"URL" help:"Database: a file, or postgres://…. A file in the data directory by default."`
-	Domain     string `placeholder:"HOST[:PORT]" help:"Public domain of sandboxes: port P of sandbox S is at P-S.DOMAIN. Clients build host names from it."`
-	PublicAPI  string `placeholder:"URL" help:"Where clients reach the REST API, if it is not the host that they name, for example behind a proxy that ends TLS. Upload links start with it."`
-	TokenSeed  string `placeholder:"SECRET" help:"Seed of the sandboxes' access tokens. Generated in the data directory by default."`
-	AdminToken string `placeholder:"SECRET" help:"Token of the admin routes. None by default: the routes are then closed."`
+	Database       string   `placeholder:"URL" help:"Database: a file, or postgres://…. A file in the data directory by default."`
+	Domain         string   `placeholder:"HOST[:PORT]" help:"Public domain of sandboxes: port P of sandbox S is at P-S.DOMAIN. Clients build host names from it."`
+	PublicAPI      string   `placeholder:"URL" help:"Where clients reach the REST API, if it is not the host that they name, for example behind a proxy that ends TLS. Upload links start with it."`
+	AllowedOrigins []string `placeholder:"ORIGIN" help:"Web pages of these origins may call the API, such as https://console.example.com. * is any, the default without --dev. With --dev only pages of this machine and these may call, and only loopback hosts and those of these may be named."`
+	TokenSeed      string   `placeholder:"SECRET" help:"Seed of the sandboxes' access tokens. Generated in the data directory by default."`
+	AdminToken     string   `placeholder:"SECRET" help:"Token of the admin routes. None by default: the routes are then closed."`
 
 	HostCIDR      string   `default:"10.11.0.0/16" placeholder:"CIDR" help:"Addresses at which the host reaches sandboxes, one each."`
 	VethCIDR      string   `default:"10.12.0.0/16" placeholder:"CIDR" help:"Addresses of the links to the sandboxes' namespaces, two each."`

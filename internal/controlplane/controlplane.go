@@ -79,6 +79,7 @@ func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets con
 	p.api, err = api.New(api.Config{Store: p.store, Auth: p.auth, Fleet: p.fleet,
 		Tokens: auth.NewTokens(secrets.TokenSeed), Domain: cfg.SandboxDomain(),
 		Builds: builds, Shipped: p.askShipped, PublicURL: cfg.PublicAPI, UploadLimit: cfg.UploadLimit << 20,
+		Origins: origins(cfg),
 		CheckPolicy: func(n shoal.Network) error {
 			_, err := network.ParsePolicy(n)
 			return err
@@ -88,6 +89,15 @@ func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets con
 	}
 	p.offerShipped(cfg, engine)
 	return nil
+}
+
+// origins is which web pages may call. Keys are secret but with --dev.
+func origins(cfg *config.Config) api.Origins {
+	o := api.Origins{Allowed: cfg.AllowedOrigins, Loopback: cfg.Dev}
+	if len(o.Allowed) == 0 && !cfg.Dev {
+		o.Allowed = []string{api.AnyOrigin}
+	}
+	return o
 }
 
 // Key returns the first API key, to be shown once, or "" if there was one already.

@@ -115,7 +115,7 @@ func (f *FirstUse) forget(u *use) {
 func (f *FirstUse) build(ctx context.Context, u *use) {
 	var once sync.Once
 	began := func() { once.Do(func() { close(u.begun) }) }
-	c := &Client{API: "http://shoal", HTTP: &http.Client{Transport: f.api}, Log: func(string, string) {},
+	c := &Client{API: "http://localhost", HTTP: &http.Client{Transport: f.api}, Log: func(string, string) {},
 		Begun: func(templateID, buildID string) {
 			u.mu.Lock()
 			u.build = build{templateID, buildID}

@@ -26,6 +26,9 @@ var (
 	ErrMethod = kind("request.method", 405,
 		"The endpoint exists, but not with this method.",
 		"The Allow header lists the methods that it takes.")
+	ErrOrigin = kind("request.origin", 403,
+		"A web page, or a host name, that the installation does not allow was used to call the API.",
+		"Name its origin in allowed-origins; with --dev, call localhost.")
 	ErrBodyTooLarge = kind("request.too_large", 413,
 		"The request body is larger than 16 MiB.",
 		"Send less; files go to the sandbox, not to the API.")
