@@ -44,6 +44,8 @@ type Config struct {
 	// not built yet; nil is a name that does not. It may begin the build. Without it,
 	// no template comes with Shoal.
 	Shipped func(ctx context.Context, name string) error
+	// Operator is the ID of the team whose templates may have names without a namespace.
+	Operator string
 	// Origins says which web pages may call.
 	Origins Origins
 }
@@ -71,6 +73,7 @@ type Server struct {
 	handler     http.Handler
 	spawns      *spawns
 	origins     Origins
+	operator    string
 	draining    atomic.Bool
 }
 
@@ -97,6 +100,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 		shipped:     cfg.Shipped,
 		log:         log,
 		origins:     cfg.Origins,
+		operator:    cfg.Operator,
 		spawns:      newSpawns(),
 	}
 	spec, err := gen.GetSpec()

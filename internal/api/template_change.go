@@ -135,17 +135,26 @@ func (s *Server) setPublic(ctx context.Context, id string, body *gen.TemplateUpd
 	return t, s.store.SetPublic(ctx, t.ID, t.Public, time.Now())
 }
 
-// claim makes a template known by its bare name, without the namespace.
+// claim makes a template known by its bare name, without the namespace. A bare name is what
+// every team's sandboxes may be made from, so only the operator's team can give one: others
+// could take that of a shipped template, or of one that people expect.
 func (s *Server) claim(ctx context.Context, t shoal.Template, a shoal.Alias) error {
-	global := shoal.Alias{Name: a.Name}
-	err := s.store.AddAlias(ctx, t.ID, global)
-	if !errors.Is(err, store.ErrExists) {
+	global, inNamespace := shoal.Alias{Name: a.Name}, reference{namespace: a.Namespace, name: a.Name}
+	owner, err := s.store.TemplateByAlias(ctx, global)
+	switch {
+	case err == nil && owner.ID == t.ID:
+		return nil
+	case err == nil:
+		return shoal.ErrTemplateNameTaken.New("Public template name '%s' is already taken. Your template is available at '%s'. Please update your CLI to remove this error message.",
+			a.Name, inNamespace)
+	case !errors.Is(err, store.ErrNotFound):
+		return err
+	case t.TeamID != s.operator:
+		return shoal.ErrTemplateBareName.New("Public template name '%s' is for templates of the operator's team. Your template is public and available at '%s'.",
+			a.Name, inNamespace)
+	}
+	if err := s.store.AddAlias(ctx, t.ID, global); !errors.Is(err, store.ErrExists) {
 		return err
 	}
-	owner, err := s.store.TemplateByAlias(ctx, global)
-	if err == nil && owner.ID != t.ID {
-		err = shoal.ErrTemplateNameTaken.New("Public template name '%s' is already taken. Your template is available at '%s'. Please update your CLI to remove this error message.",
-			a.Name, reference{namespace: a.Namespace, name: a.Name})
-	}
-	return err
+	return shoal.ErrTemplateNameTaken.New("Public template name '%s' is already taken", a.Name)
 }

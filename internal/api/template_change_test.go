@@ -118,6 +118,13 @@ func TestPublishV1ClaimsTheBareName(t *testing.T) {
 	w.call("GET", "/templates/aliases/web", "", "X-API-Key", smallKey).wants(t, 403, "You don't have access to this template alias")
 	w.call("PATCH", "/templates/web", `{"public":true}`, "X-API-Key", otherKey).wants(t, 409,
 		"Public template name 'web' is already taken. Your template is available at 'other/web'. Please update your CLI to remove this error message.")
+	// Nor does another team take a name that nobody has, such as that of a shipped template.
+	for _, name := range []string{"desktop", "code-interpreter-v1", "mcp-gateway", "python"} {
+		w.built(`{"name":"`+name+`"}`, "X-API-Key", otherKey)
+		w.call("PATCH", "/templates/"+name, `{"public":true}`, "X-API-Key", otherKey).wants(t, 403,
+			"Your template is public and available at 'other/"+name+"'")
+		w.call("GET", "/templates/aliases/"+name, "").wants(t, 404, "")
+	}
 	r := w.call("PATCH", "/v2/templates/web", ``)
 	if strings.TrimSpace(r.body) != `{"names":["web","local-dev-team/web"]}` {
 		t.Errorf("%s", r.body)

@@ -74,7 +74,7 @@ func newWorldWith(t *testing.T, origins Origins) *world {
 	}
 	w.auth = auth.New(st, shoal.DevAdminToken, log)
 	w.server, err = New(Config{Store: st, Fleet: w.fleet, Auth: w.auth, Tokens: auth.NewTokens(shoal.DevTokenSeed),
-		CheckPolicy: checkPolicy, Builds: w.runBuilds(log), UploadLimit: testUploadLimit, Origins: origins}, log)
+		CheckPolicy: checkPolicy, Builds: w.runBuilds(log), UploadLimit: testUploadLimit, Origins: origins, Operator: shoal.DevTeamID}, log)
 	if err != nil {
 		t.Fatal(err)
 	}

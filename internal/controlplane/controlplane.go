@@ -79,7 +79,7 @@ func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets con
 	p.api, err = api.New(api.Config{Store: p.store, Auth: p.auth, Fleet: p.fleet,
 		Tokens: auth.NewTokens(secrets.TokenSeed), Domain: cfg.SandboxDomain(),
 		Builds: builds, Shipped: p.askShipped, PublicURL: cfg.PublicAPI, UploadLimit: cfg.UploadLimit << 20,
-		Origins: origins(cfg),
+		Origins: origins(cfg), Operator: p.team.ID,
 		CheckPolicy: func(n shoal.Network) error {
 			_, err := network.ParsePolicy(n)
 			return err

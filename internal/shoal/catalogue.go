@@ -153,6 +153,9 @@ var (
 	ErrTemplateNameTaken = kind("template.name_taken", 409,
 		"Another template has this name, or has it as its ID.",
 		"Choose another name.")
+	ErrTemplateBareName = kind("template.bare_name", 403,
+		"Only templates of the operator's team can be known to all teams by a name without a namespace.",
+		"Use the name with the team's namespace, as the message says, or ask the operator.")
 	ErrBuildNotFound = kind("build.not_found", 404,
 		"The template has no build of this ID.",
 		"Register a build with `POST /v3/templates`, and use the IDs that it returned.")
