@@ -48,12 +48,14 @@ type Config struct {
 	DNS           []string `placeholder:"IP[:PORT],…" help:"Resolvers that sandboxes' DNS queries are forwarded to. Those of the host by default."`
 	SlotPool      int      `default:"16" help:"Network slots kept ready."`
 
-	MaxSandboxes  int            `default:"1000" help:"Sandboxes alive at once on one machine."`
-	MaxProcesses  int            `default:"2048" help:"Processes and threads inside one sandbox."`
-	Warm          map[string]int `default:"base=1" placeholder:"TEMPLATE=N;…" help:"Guests started ahead, by template ID, so that a create takes milliseconds. More are kept of what is asked for often."`
-	WarmMax       int            `default:"24" help:"Guests started ahead at most, of all templates together. 0 is none."`
-	ArtifactDir   string         `placeholder:"DIR" help:"Where snapshots are kept for good, for example on a network file system. The data directory is then only a cache of it. Without it they are in the data directory alone."`
-	ArtifactCache int64          `default:"20480" placeholder:"MIB" help:"Bound of that cache, in MiB."`
+	MaxSandboxes     int            `default:"1000" help:"Sandboxes alive at once on one machine."`
+	OvercommitMemory float64        `default:"16" help:"How many times the machine's memory may be promised to its running sandboxes together, which use far less than they may. 0 is without a bound."`
+	OvercommitCPU    float64        `default:"256" help:"The same of its processors."`
+	MaxProcesses     int            `default:"2048" help:"Processes and threads inside one sandbox."`
+	Warm             map[string]int `default:"base=1" placeholder:"TEMPLATE=N;…" help:"Guests started ahead, by template ID, so that a create takes milliseconds. More are kept of what is asked for often."`
+	WarmMax          int            `default:"24" help:"Guests started ahead at most, of all templates together. 0 is none."`
+	ArtifactDir      string         `placeholder:"DIR" help:"Where snapshots are kept for good, for example on a network file system. The data directory is then only a cache of it. Without it they are in the data directory alone."`
+	ArtifactCache    int64          `default:"20480" placeholder:"MIB" help:"Bound of that cache, in MiB."`
 
 	Shells      int           `default:"2" help:"Sandbox kernels started ahead without a guest, for each root image in use: they take most of the time out of a start or a resume. 0 is none."`
 	EnvdTimeout time.Duration `default:"20s" help:"How long a started guest's daemon may take to answer."`

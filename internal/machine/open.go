@@ -46,7 +46,8 @@ func (m *Machine) open() error {
 		NodeID: m.nodeID(), Version: m.options.Version, DataDir: m.cfg.DataDir, RunDir: m.cfg.RunDir,
 		Pinned:       m.pinned,
 		MaxProcesses: m.cfg.MaxProcesses, MaxSandboxes: m.cfg.MaxSandboxes, EnvdTimeout: m.cfg.EnvdTimeout,
-		RestTime: m.cfg.RestTime, WarmMin: m.cfg.Warm, WarmMax: m.cfg.WarmMax, Shells: m.cfg.Shells,
+		Overcommit: orchestrator.Overcommit{CPU: m.cfg.OvercommitCPU, Memory: m.cfg.OvercommitMemory},
+		RestTime:   m.cfg.RestTime, WarmMin: m.cfg.Warm, WarmMax: m.cfg.WarmMax, Shells: m.cfg.Shells,
 		GuestEnv: m.guestEnv(), Ended: m.options.Ended, Logs: m.logs,
 	}, runtime.Set{m.driver}, m.slots, m.images, m.artifacts, m.log)
 	return nil

@@ -37,6 +37,8 @@ type Config struct {
 	MaxProcesses int
 	// MaxSandboxes bounds the guests alive at once on this machine.
 	MaxSandboxes int
+	// Overcommit bounds what is promised to running sandboxes together.
+	Overcommit Overcommit
 	// EnvdTimeout bounds the wait for a started guest's daemon.
 	EnvdTimeout time.Duration
 	// RestTime is how long a paused sandbox's guest is kept frozen in memory, so

@@ -379,9 +379,9 @@ func TestRefusals(t *testing.T) {
 		change func(*shoal.Spec)
 		kind   *shoal.Kind
 	}{
-		"unknown build":    {func(s *shoal.Spec) { s.BuildID = "other" }, shoal.ErrImageMissing},
-		"bad egress":       {func(s *shoal.Spec) { s.Network.DenyOut = []string{"nonsense"} }, shoal.ErrNetworkPolicy},
-		"disk of no size":  {func(s *shoal.Spec) { s.Resources.DiskMB = -1 }, nil},
+		"unknown build":   {func(s *shoal.Spec) { s.BuildID = "other" }, shoal.ErrImageMissing},
+		"bad egress":      {func(s *shoal.Spec) { s.Network.DenyOut = []string{"nonsense"} }, shoal.ErrNetworkPolicy},
+		"disk of no size": {func(s *shoal.Spec) { s.Resources.DiskMB = -1 }, nil},
 	} {
 		spec := n.spec()
 		c.change(&spec)

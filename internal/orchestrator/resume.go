@@ -74,7 +74,7 @@ func (s *sandbox) hasMemory() bool {
 func (o *Orchestrator) bringBack(ctx context.Context, sb *sandbox, opts shoal.ResumeOptions) error {
 	defer o.load.begin()()
 	before := sb.viewNow()
-	err := o.table.admit()
+	err := o.table.admit(sb)
 	if err == nil {
 		err = o.guests.startPaused(ctx, sb, opts)
 	}

@@ -33,6 +33,13 @@ func (t *table) reserve(spec shoal.Spec, egress network.Egress) (*sandbox, error
 	if alive := t.aliveLocked(); alive >= t.cfg.MaxSandboxes {
 		return nil, shoal.ErrCapacity.New("the machine runs %d sandboxes, its maximum", alive)
 	}
+	has, err := t.capacityLocked(nil)
+	if err == nil {
+		err = has.admits(spec.Resources)
+	}
+	if err != nil {
+		return nil, err
+	}
 	sb := &sandbox{id: spec.SandboxID, createdAt: time.Now().UTC(), egress: egress,
 		view: shoal.Sandbox{Spec: spec, State: shoal.StateCreating, NodeID: t.cfg.NodeID}}
 	t.byID[spec.SandboxID] = sb
@@ -40,7 +47,7 @@ func (t *table) reserve(spec shoal.Spec, egress network.Egress) (*sandbox, error
 }
 
 // admit lets the guest of a sandbox that comes back live, if the machine has room for it.
-func (t *table) admit() error {
+func (t *table) admit(sb *sandbox) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.draining {
@@ -49,7 +56,11 @@ func (t *table) admit() error {
 	if alive := t.aliveLocked(); alive > t.cfg.MaxSandboxes { // the sandbox itself counts
 		return shoal.ErrCapacity.New("the machine runs %d sandboxes, its maximum", t.cfg.MaxSandboxes)
 	}
-	return nil
+	has, err := t.capacityLocked(sb)
+	if err != nil {
+		return err
+	}
+	return has.admits(sb.viewNow().Resources)
 }
 
 // drain lets nothing begin any more.

@@ -1,0 +1,75 @@
+package orchestrator
+
+import (
+	"shoal/internal/shoal"
+)
+
+// Bounds of what a machine takes on. A sandbox uses what its processes use, mostly little, so
+// together they are promised more than there is.
+const (
+	// cpuPerSandbox is how many processors a single sandbox may see for each of the
+	// machine's; more would only take turns on the same ones.
+	cpuPerSandbox = 4
+	// memoryReserve is the part of the machine's memory, one in so many, that must be
+	// available for a guest to start.
+	memoryReserve = 32
+)
+
+// Overcommit is how many times what the machine has may be promised to its running
+// sandboxes together; 0 is without a bound.
+type Overcommit struct{ CPU, Memory float64 }
+
+// capacity is what the machine has.
+type capacity struct {
+	cpus             int
+	memory           int64 // bytes
+	available        int64 // bytes of memory
+	overcommit       Overcommit
+	promisedCPU      int
+	promisedMemoryMB int64
+}
+
+// admits returns an error from the catalogue if a sandbox with these resources is more than
+// the machine can take on. Nobody is told how large the machine is but who asks for more.
+func (c capacity) admits(r shoal.Resources) error {
+	memoryMB := c.memory >> 20
+	switch {
+	case r.MemoryMB > memoryMB:
+		return shoal.ErrCapacity.New("%d MiB of memory are asked for, and the machine has %d", r.MemoryMB, memoryMB)
+	case r.CPUCount > c.cpus*cpuPerSandbox:
+		return shoal.ErrCapacity.New("%d CPUs are asked for; a sandbox on this machine may have %d", r.CPUCount,
+			c.cpus*cpuPerSandbox)
+	case c.overcommit.Memory > 0 && float64(c.promisedMemoryMB+r.MemoryMB) > float64(memoryMB)*c.overcommit.Memory:
+		return shoal.ErrCapacity.New("%d MiB of memory are promised to running sandboxes, of %.0f that may be",
+			c.promisedMemoryMB, float64(memoryMB)*c.overcommit.Memory)
+	case c.overcommit.CPU > 0 && float64(c.promisedCPU+r.CPUCount) > float64(c.cpus)*c.overcommit.CPU:
+		return shoal.ErrCapacity.New("%d CPUs are promised to running sandboxes, of %.0f that may be", c.promisedCPU,
+			float64(c.cpus)*c.overcommit.CPU)
+	case c.available < c.memory/memoryReserve:
+		return shoal.ErrCapacity.New("%d MiB of the machine's memory are available, too few to start a guest",
+			c.available>>20)
+	}
+	return nil
+}
+
+// capacityLocked is what the machine has and has promised, without the sandbox except.
+func (t *table) capacityLocked(except *sandbox) (capacity, error) {
+	cpus, _, err := machine()
+	if err != nil {
+		return capacity{}, err
+	}
+	available, total, err := t.cfg.Memory()
+	if err != nil {
+		return capacity{}, err
+	}
+	c := capacity{cpus: cpus, memory: total, available: available, overcommit: t.cfg.Overcommit}
+	for _, sb := range t.byID {
+		view := sb.viewNow()
+		if sb == except || view.State == shoal.StatePaused {
+			continue
+		}
+		c.promisedCPU += view.Resources.CPUCount
+		c.promisedMemoryMB += view.Resources.MemoryMB
+	}
+	return c, nil
+}
