@@ -48,7 +48,7 @@ func pythonSDK(t *testing.T) {
 	if _, err := os.Stat(python); err != nil {
 		t.Fatalf("the Python SDK is not installed; run `make test-e2e`: %v", err)
 	}
-	server.run(t, "../python", nil, python, "-W", "ignore", "-m", "unittest", "-v", "test_sandbox",
+	server.run(t, "../python", nil, python, "-W", "ignore", "-m", "unittest", "-v", "test_sandbox", "test_bounds",
 		"test_lifecycle", "test_templates")
 }
 

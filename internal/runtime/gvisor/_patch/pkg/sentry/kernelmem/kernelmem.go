@@ -36,6 +36,10 @@ const (
 	// retryShare bounds how much of the time goes to collections that refused calls ask
 	// for: one in so many.
 	retryShare = 4
+
+	// drainedWait is how long a call waits for memory that the guest has just given up: a
+	// process that held much has ended, and the next one must start.
+	drainedWait = 2 * time.Second
 )
 
 // Levels of use. At each, what makes room for the levels below must still be possible: files
@@ -80,8 +84,19 @@ func Crowded() bool { return at(crowded) }
 // Tight reports whether neither files nor sockets and their like may be made.
 func Tight() bool { return at(tight) }
 
-// Drained reports whether nothing may be made.
-func Drained() bool { return at(drained) }
+// Drained reports whether nothing may be made. It waits for a moment before it says so.
+func Drained() bool {
+	if !at(drained) {
+		return false
+	}
+	for deadline := time.Now().Add(drainedWait); at(drained); {
+		if time.Now().After(deadline) {
+			return true
+		}
+		time.Sleep(drainedWait / 20)
+	}
+	return false
+}
 
 func at(least int32) bool {
 	if level.Load() < least || exempt.Load() > 0 {
