@@ -62,7 +62,7 @@ func isLoopbackOrigin(origin string) bool {
 	return err == nil && isLoopbackName(u.Hostname()) && !sandboxName.MatchString(u.Hostname())
 }
 
-// isLoopbackName reports whether a name leads to this machine without DNS (RFC 6761 §6.3).
+// isLoopbackName reports whether a name leads to this machine without DNS (RFC 6761, section 6.3).
 func isLoopbackName(name string) bool {
 	name = strings.ToLower(name)
 	if name == "localhost" || strings.HasSuffix(name, ".localhost") {

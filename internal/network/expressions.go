@@ -120,7 +120,7 @@ func drop() words   { return words{&expr.Verdict{Kind: expr.VerdictDrop}} }
 // of it at once.
 func reset() words { return words{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}} }
 func prohibit() words {
-	const communicationProhibited = 13 // ICMP code (RFC 1812 §5.2.7.1)
+	const communicationProhibited = 13 // ICMP code (RFC 1812 section 5.2.7.1)
 	return words{&expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: communicationProhibited}}
 }
 

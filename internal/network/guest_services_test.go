@@ -263,7 +263,7 @@ func TestInvalidPackets(t *testing.T) {
 	}
 }
 
-// checksum completes a TCP segment (RFC 9293 §3.1).
+// checksum completes a TCP segment (RFC 9293 section 3.1).
 func checksum(segment []byte, from, to netip.Addr) {
 	sum := uint32(unix.IPPROTO_TCP + len(segment))
 	for _, part := range [][]byte{from.AsSlice(), to.AsSlice(), segment} {
