@@ -119,9 +119,9 @@ func TestMemoryPressure(t *testing.T) {
 	n.warm, n.shells, n.rest = map[string]int{"t": 2}, 1, longRest
 	n.memory = func() (available, total int64, err error) {
 		if short.Load() {
-			return 5, 100, nil
+			return 5 << 30, 100 << 30, nil
 		}
-		return 50, 100, nil
+		return 50 << 30, 100 << 30, nil
 	}
 	n.open()
 	full := func() bool { return n.orch.keeper.warm.Size() == 2 && len(n.liveKernels("shell")) > 0 }
