@@ -15,10 +15,11 @@ import (
 
 type gcCmd struct{}
 
-// Run removes from every machine the builds that the store does not know, the snapshots of
-// pauses that no sandbox has, and the images and sandbox kernels that nothing needs
-// (internal/retention asks, internal/orchestrator/garbage.go removes). A running api role
-// does the same periodically.
+// Run removes from every machine the builds that the store does not list (failed ones and
+// those of deleted templates too), the snapshots of pauses that no sandbox has, and the
+// images and sandbox kernels that nothing needs. What is younger than ten minutes stays, but
+// for kernels. internal/retention asks, internal/orchestrator/garbage.go removes. A running
+// api role does the same periodically, and retires builds without a tag besides.
 func (gcCmd) Run(ctx context.Context, cfg *config.Config) error {
 	secrets, err := cfg.LoadSecrets(shoal.DevTokenSeed)
 	if err != nil {

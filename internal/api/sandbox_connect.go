@@ -48,9 +48,10 @@ func (s *Server) ConnectSandboxV2(
 // back; to a running one it means nothing.
 //
 // It answers 200 for a sandbox that runs and 201 for one that it has resumed; 400 for a
-// request that is malformed, 401 and 403 for the key and its team, 404 for an unknown
-// sandbox, 409 for one that is being killed or started in another way, 429 at the team's
-// limit, 500 if the guest does not come back, and 503 if no machine can take it.
+// request that is malformed or asks for too long a time, 401 and 403 for the key, its team
+// and a web page's origin, 404 for an unknown sandbox, 409 for one that is being killed or
+// started in another way, 413 for a body that is too large, 429 at the team's limit, 500 if
+// the guest does not come back, and 503 if the sandbox's machine is full or does not answer.
 func (s *Server) connect(
 	ctx context.Context, pathID string, seconds *int32, memory *bool,
 ) (sb shoal.Sandbox, resumed bool, err error) {
