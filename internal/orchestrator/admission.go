@@ -1,6 +1,8 @@
 package orchestrator
 
 import (
+	goruntime "runtime"
+
 	"shoal/internal/shoal"
 )
 
@@ -19,7 +21,7 @@ const (
 // sandboxes together; 0 is without a bound.
 type Overcommit struct{ CPU, Memory float64 }
 
-// capacity is what the machine has.
+// capacity is what the machine has, and what of it is promised.
 type capacity struct {
 	cpus             int
 	memory           int64 // bytes
@@ -52,24 +54,28 @@ func (c capacity) admits(r shoal.Resources) error {
 	return nil
 }
 
-// capacityLocked is what the machine has and has promised, without the sandbox except.
-func (t *table) capacityLocked(except *sandbox) (capacity, error) {
-	cpus, _, err := machine()
-	if err != nil {
-		return capacity{}, err
-	}
-	available, total, err := t.cfg.Memory()
-	if err != nil {
-		return capacity{}, err
-	}
-	c := capacity{cpus: cpus, memory: total, available: available, overcommit: t.cfg.Overcommit}
+// readCapacity is what the machine has, without what it has promised. It reads files, so no
+// lock is held.
+func readCapacity(cfg *Config) (capacity, error) {
+	available, total, err := cfg.Memory()
+	return capacity{cpus: goruntime.NumCPU(), memory: total, available: available, overcommit: cfg.Overcommit}, err
+}
+
+// roomLocked returns an error from the catalogue if a sandbox with these resources does not
+// fit beside the others. except is that sandbox, if it is in the table.
+func (t *table) roomLocked(has capacity, r shoal.Resources, except *sandbox) error {
+	alive := 0
 	for _, sb := range t.byID {
 		view := sb.viewNow()
 		if sb == except || view.State == shoal.StatePaused {
 			continue
 		}
-		c.promisedCPU += view.Resources.CPUCount
-		c.promisedMemoryMB += view.Resources.MemoryMB
+		alive++
+		has.promisedCPU += view.Resources.CPUCount
+		has.promisedMemoryMB += view.Resources.MemoryMB
 	}
-	return c, nil
+	if alive >= t.cfg.MaxSandboxes {
+		return shoal.ErrCapacity.New("the machine runs %d sandboxes, its maximum", alive)
+	}
+	return has.admits(r)
 }

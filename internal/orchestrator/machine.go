@@ -1,11 +1,8 @@
 package orchestrator
 
 import (
-	"errors"
-	"fmt"
 	goruntime "runtime"
 
-	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -16,20 +13,4 @@ func machine() (cpus int, memory int64, err error) {
 		return 0, 0, err
 	}
 	return goruntime.NumCPU(), int64(info.Totalram) * int64(info.Unit), nil
-}
-
-// availableMemory is what the host's kernel thinks can be had without swapping, in bytes.
-func availableMemory() (available, total int64, err error) {
-	fs, err := procfs.NewDefaultFS()
-	if err != nil {
-		return 0, 0, err
-	}
-	info, err := fs.Meminfo()
-	if err != nil {
-		return 0, 0, fmt.Errorf("read how much memory is available: %w", err)
-	}
-	if info.MemAvailableBytes == nil || info.MemTotalBytes == nil {
-		return 0, 0, errors.New("the host's kernel does not say how much memory is available")
-	}
-	return int64(*info.MemAvailableBytes), int64(*info.MemTotalBytes), nil
 }

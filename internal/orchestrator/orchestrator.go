@@ -97,7 +97,7 @@ func New(
 	log *slog.Logger,
 ) *Orchestrator {
 	if cfg.Memory == nil {
-		cfg.Memory = availableMemory
+		cfg.Memory = runtime.HostMemory
 	}
 	o := &Orchestrator{cfg: &cfg, log: log, journal: journal{cfg.Logs}, tasks: newTasks(),
 		wake: make(chan struct{}, 1)}

@@ -22,6 +22,10 @@ func newTable(cfg *Config) *table { return &table{cfg: cfg, byID: map[string]*sa
 
 // reserve enters a new sandbox, within the machine's bound.
 func (t *table) reserve(spec shoal.Spec, egress network.Egress) (*sandbox, error) {
+	has, err := readCapacity(t.cfg)
+	if err != nil {
+		return nil, err
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
@@ -30,14 +34,7 @@ func (t *table) reserve(spec shoal.Spec, egress network.Egress) (*sandbox, error
 	case t.byID[spec.SandboxID] != nil:
 		return nil, shoal.ErrSandboxState.New("Sandbox %q exists already", spec.SandboxID)
 	}
-	if alive := t.aliveLocked(); alive >= t.cfg.MaxSandboxes {
-		return nil, shoal.ErrCapacity.New("the machine runs %d sandboxes, its maximum", alive)
-	}
-	has, err := t.capacityLocked(nil)
-	if err == nil {
-		err = has.admits(spec.Resources)
-	}
-	if err != nil {
+	if err := t.roomLocked(has, spec.Resources, nil); err != nil {
 		return nil, err
 	}
 	sb := &sandbox{id: spec.SandboxID, createdAt: time.Now().UTC(), egress: egress,
@@ -48,19 +45,16 @@ func (t *table) reserve(spec shoal.Spec, egress network.Egress) (*sandbox, error
 
 // admit lets the guest of a sandbox that comes back live, if the machine has room for it.
 func (t *table) admit(sb *sandbox) error {
+	has, err := readCapacity(t.cfg)
+	if err != nil {
+		return err
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.draining {
 		return shoal.ErrUnavailable.New("The machine is shutting down")
 	}
-	if alive := t.aliveLocked(); alive > t.cfg.MaxSandboxes { // the sandbox itself counts
-		return shoal.ErrCapacity.New("the machine runs %d sandboxes, its maximum", t.cfg.MaxSandboxes)
-	}
-	has, err := t.capacityLocked(sb)
-	if err != nil {
-		return err
-	}
-	return has.admits(sb.viewNow().Resources)
+	return t.roomLocked(has, sb.viewNow().Resources, sb)
 }
 
 // drain lets nothing begin any more.
@@ -82,10 +76,6 @@ func (t *table) isDraining() bool {
 func (t *table) alive() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.aliveLocked()
-}
-
-func (t *table) aliveLocked() int {
 	n := 0
 	for _, sb := range t.byID {
 		if sb.viewNow().State != shoal.StatePaused {

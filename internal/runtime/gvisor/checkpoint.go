@@ -2,7 +2,6 @@ package gvisor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -22,17 +21,18 @@ func (g *guest) Checkpoint(ctx context.Context, dir string) error {
 	if g.ended() {
 		return runtime.ErrGone
 	}
+	used := g.driver.cgroups.memoryOf(g.spec.ID)
+	need := used.kernel * savePerKernelByte
+	if free, _, err := runtime.HostMemory(); err == nil && need > free {
+		return fmt.Errorf("a checkpoint of this guest needs %d MiB of the host's memory, and %d MiB are available",
+			need>>20, free>>20)
+	}
 	files, err := createAll(dir, checkpointfiles.StateFileName, checkpointfiles.PagesMetadataFileName,
 		checkpointfiles.PagesFileName)
 	if err != nil {
 		return fmt.Errorf("make the checkpoint's files: %w", err)
 	}
 	defer closeAll(files)
-	used := g.driver.cgroups.memoryOf(g.spec.ID)
-	need := used.kernel * savePerKernelByte
-	if free := hostMemoryAvailable(); need > free {
-		return fmt.Errorf("%w: it needs %d MiB, and %d MiB are free", errCheckpointMemory, need>>20, free>>20)
-	}
 	pages, size := files[2], used.shared+g.diskBytes()
 	g.widen(size + need)
 	reserve(pages, size)
@@ -49,9 +49,6 @@ func (g *guest) Checkpoint(ctx context.Context, dir string) error {
 // keeps: it holds all that it writes of files, sockets and tasks at once. About one was
 // measured with 280,000 files.
 const savePerKernelByte = 3
-
-// errCheckpointMemory is returned before the guest was touched.
-var errCheckpointMemory = errors.New("the host has too little memory for a checkpoint of this guest")
 
 // reserve allocates size bytes of blocks for a file. Writing into allocated blocks takes a
 // quarter less time.

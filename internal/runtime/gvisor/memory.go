@@ -2,13 +2,10 @@ package gvisor
 
 import (
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-
-	"github.com/prometheus/procfs"
 
 	"shoal/internal/shoal"
 )
@@ -22,7 +19,7 @@ const minKernelMemory = 144 << 20
 
 // hostMemory is how much of the host's memory a guest may take, in bytes: its own, and a
 // half as much for what its kernel keeps of files, sockets and tasks. The kernel refuses
-// the guest more of those at two thirds of that (kernelmem in _patch), so what it needs for
+// the guest more of those at three quarters of that (kernelmem in _patch), so what it needs for
 // itself never ends the guest.
 func hostMemory(r shoal.Resources) int64 {
 	own := r.MemoryMB << 20
@@ -102,18 +99,4 @@ func (g *guest) narrow() {
 	if g.driver.cgroups.limitMemory(g.spec.ID, limit) == nil {
 		g.wide.Store(false)
 	}
-}
-
-// hostMemoryAvailable is what the host can give without swapping, in bytes; all there could
-// be if the host does not say.
-func hostMemoryAvailable() int64 {
-	fs, err := procfs.NewDefaultFS()
-	if err != nil {
-		return math.MaxInt64
-	}
-	info, err := fs.Meminfo()
-	if err != nil || info.MemAvailableBytes == nil {
-		return math.MaxInt64
-	}
-	return int64(*info.MemAvailableBytes)
 }
