@@ -51,7 +51,7 @@ type forwarder struct {
 	tcp       *dns.Server
 	refusing  *dns.Server // UDP; to a denied TCP connection the slot's rules say no
 	closing   sync.Once
-	queries   *shares
+	queries   *guestShares
 }
 
 // newForwarder listens on the same port for UDP and TCP, and on another for denied queries.
@@ -74,8 +74,8 @@ func newForwarder(upstreams []netip.AddrPort, plan plan, log *slog.Logger) (*for
 	return f, nil
 }
 
-func newQueries() *shares {
-	return &shares{all: maxQueries, each: maxGuestQueries, scarce: scarceQueries}
+func newQueries() *guestShares {
+	return &guestShares{All: maxQueries, Each: maxGuestQueries, Scarce: scarceQueries}
 }
 
 // portTries bounds the search for a port that is free for both protocols. A TCP connection
@@ -83,7 +83,7 @@ func newQueries() *shares {
 const portTries = 50
 
 func listenBoth(plan plan) (packets net.PacketConn, listener *guestListener, err error) {
-	conns := &shares{all: maxDNSConns, each: maxResolverFlows, scarce: scarceConns}
+	conns := &guestShares{All: maxDNSConns, Each: maxResolverFlows, Scarce: scarceConns}
 	for range portTries {
 		if packets, err = net.ListenPacket("udp4", ":0"); err != nil {
 			return nil, nil, err
@@ -150,11 +150,11 @@ func (f *forwarder) ServeDNS(w dns.ResponseWriter, query *dns.Msg) {
 		return
 	}
 	failure := new(dns.Msg).SetRcode(query, dns.RcodeServerFailure)
-	if !f.queries.take(guest) {
+	if !f.queries.Take(guest, 1) {
 		_ = w.WriteMsg(failure) // the guest will retry
 		return
 	}
-	defer f.queries.give(guest)
+	defer f.queries.Give(guest, 1)
 	network := w.LocalAddr().Network()
 	ctx, cancel := context.WithTimeout(context.Background(), dnsTimeout)
 	defer cancel()

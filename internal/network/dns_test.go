@@ -14,7 +14,7 @@ func TestQueriesAreBounded(t *testing.T) {
 	queries := newQueries()
 	guest := netip.MustParseAddr("10.71.0.1")
 	taken := func(guest netip.Addr) (n int) {
-		for queries.take(guest) {
+		for queries.Take(guest, 1) {
 			n++
 		}
 		return n
@@ -28,16 +28,16 @@ func TestQueriesAreBounded(t *testing.T) {
 	if n := taken(guest); n != scarceQueries {
 		t.Errorf("when half are taken, a guest has %d", n)
 	}
-	queries.give(guest)
-	if !queries.take(guest) {
+	queries.Give(guest, 1)
+	if !queries.Take(guest, 1) {
 		t.Error("an answered query still counts")
 	}
 	for range maxQueries {
 		guest = guest.Next()
 		taken(guest)
 	}
-	if queries.total != maxQueries {
-		t.Errorf("%d queries are in flight", queries.total)
+	if queries.Taken() != maxQueries {
+		t.Errorf("%d queries are in flight", queries.Taken())
 	}
 }
 

@@ -17,9 +17,9 @@ func loopback() plan {
 }
 
 // accepting returns the address of a listener whose connections go to accepted.
-func accepting(t *testing.T, plan plan, shares *shares, life time.Duration) (string, <-chan net.Conn) {
+func accepting(t *testing.T, plan plan, bounds *guestShares, life time.Duration) (string, <-chan net.Conn) {
 	t.Helper()
-	l, err := listenTCP("127.0.0.1:0", plan, shares, life)
+	l, err := listenTCP("127.0.0.1:0", plan, bounds, life)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestListenerTakesGuestsOnly(t *testing.T) {
 		"no guest":           {host: elsewhere, veth: loopback().veth},
 		"the host's address": {host: loopback().host, veth: elsewhere},
 	} {
-		address, accepted := accepting(t, p, &shares{all: 4, each: 4, scarce: 4}, 0)
+		address, accepted := accepting(t, p, &guestShares{All: 4, Each: 4, Scarce: 4}, 0)
 		if !turnedAway(t, address) || len(accepted) > 0 {
 			t.Errorf("%s: the connection is accepted", name)
 		}
@@ -81,7 +81,7 @@ func TestListenerTakesGuestsOnly(t *testing.T) {
 }
 
 func TestListenerIsBounded(t *testing.T) {
-	address, accepted := accepting(t, loopback(), &shares{all: 8, each: 2, scarce: 1}, 0)
+	address, accepted := accepting(t, loopback(), &guestShares{All: 8, Each: 2, Scarce: 1}, 0)
 	dial(t, address)
 	dial(t, address)
 	first := <-accepted
@@ -100,7 +100,7 @@ func TestListenerIsBounded(t *testing.T) {
 
 // TestConnectionsEndInTime: whatever deadlines its user sets, a connection ends.
 func TestConnectionsEndInTime(t *testing.T) {
-	address, accepted := accepting(t, loopback(), &shares{all: 1, each: 1, scarce: 1}, 50*time.Millisecond)
+	address, accepted := accepting(t, loopback(), &guestShares{All: 1, Each: 1, Scarce: 1}, 50*time.Millisecond)
 	dial(t, address)
 	c := <-accepted
 	if err := c.SetReadDeadline(time.Now().Add(time.Hour)); err != nil {

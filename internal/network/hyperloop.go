@@ -35,7 +35,7 @@ type hyperloop struct {
 }
 
 func newHyperloop(cfg Config, plan plan) (*hyperloop, error) {
-	conns := &shares{all: maxNodeConns, each: maxNodeFlows, scarce: scarceNodeConns}
+	conns := &guestShares{All: maxNodeConns, Each: maxNodeFlows, Scarce: scarceNodeConns}
 	listener, err := listenTCP(":0", plan, conns, 0)
 	if err != nil {
 		return nil, err

@@ -2,9 +2,9 @@ package proxy
 
 import (
 	"net/http"
-	"sync"
 
 	"shoal/internal/envdapi"
+	"shoal/internal/shares"
 	"shoal/internal/shoal"
 )
 
@@ -19,30 +19,8 @@ const (
 	fileWeight = 8
 )
 
-// admission counts the open requests of each sandbox.
-type admission struct {
-	mu   sync.Mutex
-	open map[string]int
-}
-
-func newAdmission() *admission { return &admission{open: map[string]int{}} }
-
-// enter admits a request of a weight. If it returns true, leave must be called once.
-func (a *admission) enter(sandboxID string, weight int) (leave func(), ok bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.open[sandboxID]+weight > MaxOpenRequests {
-		return nil, false
-	}
-	a.open[sandboxID] += weight
-	return func() {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		if a.open[sandboxID] -= weight; a.open[sandboxID] == 0 {
-			delete(a.open, sandboxID)
-		}
-	}, true
-}
+// newOpenRequests counts the open requests to each sandbox.
+func newOpenRequests() *shares.Shares[string] { return &shares.Shares[string]{Each: MaxOpenRequests} }
 
 // movesFile reports whether a request sends or fetches a file by the daemon.
 func movesFile(r *http.Request, rt route) bool {

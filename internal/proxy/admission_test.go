@@ -20,7 +20,7 @@ func TestOpenRequestsAreBounded(t *testing.T) {
 		<-release
 	}), Target{ExecutionID: "e1"})
 	for range MaxOpenRequests - 1 { // what others hold
-		if _, ok := handler.open.enter(testID, 1); !ok {
+		if !handler.open.Take(testID, 1) {
 			t.Fatal("refused below the bound")
 		}
 	}
@@ -52,23 +52,20 @@ func TestOpenRequestsAreBounded(t *testing.T) {
 }
 
 func TestAdmissionForgets(t *testing.T) {
-	a := newAdmission()
-	var leaves []func()
+	open := newOpenRequests()
 	for range MaxOpenRequests / fileWeight {
-		leave, ok := a.enter("s", fileWeight)
-		if !ok {
+		if !open.Take("s", fileWeight) {
 			t.Fatal("refused below the bound")
 		}
-		leaves = append(leaves, leave)
 	}
-	if _, ok := a.enter("s", 1); ok {
+	if open.Take("s", 1) {
 		t.Error("admitted over the bound")
 	}
-	for _, leave := range leaves {
-		leave()
+	for range MaxOpenRequests / fileWeight {
+		open.Give("s", fileWeight)
 	}
-	if len(a.open) != 0 {
-		t.Errorf("%v is left", a.open)
+	if left := open.Taken(); left != 0 {
+		t.Errorf("%d are left", left)
 	}
 }
 

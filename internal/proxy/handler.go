@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"shoal/internal/envdapi"
+	"shoal/internal/shares"
 	"shoal/internal/shoal"
 )
 
@@ -61,14 +62,14 @@ type Handler struct {
 	resolver Resolver
 	log      *slog.Logger
 	upstream *upstream
-	open     *admission
+	open     *shares.Shares[string]
 }
 
 var _ http.Handler = (*Handler)(nil)
 
 // New returns a proxy.
 func New(resolver Resolver, log *slog.Logger) *Handler {
-	return &Handler{resolver: resolver, log: log, upstream: newUpstream(), open: newAdmission()}
+	return &Handler{resolver: resolver, log: log, upstream: newUpstream(), open: newOpenRequests()}
 }
 
 // Forget resets every connection to an execution that has ended, so that none can reach the
@@ -85,12 +86,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		internalRoutePage(r.URL.Path).write(w, r)
 		return
 	}
-	leave, ok := h.open.enter(rt.sandboxID, weigh(r, rt))
-	if !ok {
+	weight := weigh(r, rt)
+	if !h.open.Take(rt.sandboxID, weight) {
 		tooManyPage(rt.sandboxID).write(w, r)
 		return
 	}
-	defer leave()
+	defer h.open.Give(rt.sandboxID, weight)
 	for range maxResolves {
 		if !h.serve(w, r, rt) {
 			return

@@ -1,4 +1,4 @@
-package endpoint
+package shares
 
 import (
 	"errors"
@@ -16,7 +16,10 @@ func TestBoundedListener(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &bounded{Listener: inner, total: 3, perSource: 2, sources: map[netip.Addr]int{}}
+	l := &Listener{Listener: inner, Shares: &Shares[netip.Addr]{All: 3, Each: 2},
+		Taker: func(c net.Conn) (netip.Addr, bool) {
+			return c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr(), true
+		}}
 	defer l.Close()
 	accepted := make(chan net.Conn, 8)
 	go func() {
@@ -77,9 +80,9 @@ func TestBoundedListener(t *testing.T) {
 			t.Fatal("a place that was given back is not taken")
 		}
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.open != 3 || l.sources[netip.MustParseAddr("127.0.0.4")] != 1 {
-		t.Errorf("%d open, by source %v", l.open, l.sources)
+	l.Shares.mu.Lock()
+	defer l.Shares.mu.Unlock()
+	if l.Shares.total != 3 || l.Shares.held[netip.MustParseAddr("127.0.0.4")] != 1 {
+		t.Errorf("%d open, by source %v", l.Shares.total, l.Shares.held)
 	}
 }
