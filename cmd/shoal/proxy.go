@@ -45,18 +45,11 @@ func (proxyCmd) Run(ctx context.Context, cfg *config.Config) error {
 	g, running := errgroup.WithContext(ctx)
 	g.Go(func() error { return machines.Run(running) })
 	g.Go(func() error {
-		return endpoint.Serve(
-			running,
-			log,
-			endpoint.Endpoint{
-				Name:     "proxy",
-				Listener: listeners[0],
-				Public:   true,
-				Server:   proxy.NewServer(proxy.New(router, log)),
-			},
+		return endpoint.Serve(running, log,
+			endpoint.Endpoint{Name: "proxy", Listener: listeners[0], Public: true,
+				Server: proxy.NewServer(proxy.New(router, log))},
 			endpoint.Endpoint{Name: "health", Listener: listeners[1], Public: true,
-				Server: endpoint.NewHealthServer()},
-		)
+				Server: endpoint.NewHealthServer()})
 	})
 	fmt.Fprintf(console, "proxy ready on %s\n", cfg.ProxyListen)
 	return asked(ctx, g.Wait())

@@ -60,11 +60,8 @@ func (s *Server) observe(next http.Handler) http.Handler {
 				if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 					panic(p)
 				}
-				writeError(
-					rec,
-					r,
-					shoal.ErrInternal.Wrap(fmt.Errorf("panic: %v", p), "Internal server error"),
-				)
+				err := fmt.Errorf("panic: %v", p)
+				writeError(rec, r, shoal.ErrInternal.Wrap(err, "Internal server error"))
 				s.log.Error("handler panicked", "request", id, "panic", p, "stack", string(debug.Stack()))
 			}
 			s.logCall(r, c, rec.status, time.Since(start))

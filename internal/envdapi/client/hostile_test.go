@@ -35,6 +35,39 @@ func hostile(t testing.TB, host string, handler http.HandlerFunc) *Client {
 	return New(host, "the token")
 }
 
+// answering gives each connection to the daemon's port of an address to answer, which need
+// not speak HTTP.
+func answering(t testing.TB, host string, answer func(net.Conn)) {
+	t.Helper()
+	listener, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(envdapi.Port)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				answer(conn)
+			}()
+		}
+	}()
+}
+
+// wantFailure makes a call that must fail in time. answer names what the daemon does.
+func wantFailure(t *testing.T, name string, c *Client, answer string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := calls[name](ctx, c); err == nil || ctx.Err() != nil {
+		t.Errorf("%s, %s: %v", name, answer, err)
+	}
+}
+
 // calls are all that a node asks of a daemon.
 var calls = map[string]func(context.Context, *Client) error{
 	"init": func(ctx context.Context, c *Client) error {
@@ -71,12 +104,8 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	})
 	for _, code := range []int64{301, 302, 303, 307, 308} {
 		status.Store(code)
-		for name, call := range calls {
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
-			if err := call(ctx, c); err == nil || ctx.Err() != nil {
-				t.Errorf("%s, answered %d: %v", name, code, err)
-			}
-			cancel()
+		for name := range calls {
+			wantFailure(t, name, c, fmt.Sprintf("answered %d", code))
 		}
 	}
 	if n := reached.Load(); n != 0 {
@@ -117,11 +146,7 @@ func TestHugeMessage(t *testing.T) {
 		}
 	})
 	for _, name := range []string{"run", "text", "warm up"} {
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		if err := calls[name](ctx, c); err == nil || ctx.Err() != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-		cancel()
+		wantFailure(t, name, c, "a message of 2 GB")
 	}
 	if n := taken.Load(); n > 64<<20 { // what sockets hold between the two
 		t.Errorf("the node took %d MiB", n>>20)
@@ -136,43 +161,21 @@ func TestCompressedMessageIsRefused(t *testing.T) {
 		_, _ = w.Write(append([]byte{1, 0, 0, 0, 10}, bytes.Repeat([]byte{0x1f}, 10)...))
 	})
 	for _, name := range []string{"metrics", "run", "text", "warm up", "lives"} { // who read the answer
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		if err := calls[name](ctx, c); err == nil || ctx.Err() != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-		cancel()
+		wantFailure(t, name, c, "compressed")
 	}
 }
 
 // TestAnswersWithoutEnd sends heads and bodies that never end.
 func TestAnswersWithoutEnd(t *testing.T) {
-	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.71.5", strconv.Itoa(envdapi.Port)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				_, _ = bufio.NewReader(conn).ReadString('\n')
-				_, err := fmt.Fprint(conn, "HTTP/1.1 200 OK\r\n")
-				for n := 0; err == nil; n++ {
-					_, err = fmt.Fprintf(conn, "X-%d: %s\r\n", n, strings.Repeat("x", 1000))
-				}
-			}()
+	answering(t, "127.0.71.5", func(conn net.Conn) {
+		_, _ = bufio.NewReader(conn).ReadString('\n')
+		_, err := fmt.Fprint(conn, "HTTP/1.1 200 OK\r\n")
+		for n := 0; err == nil; n++ {
+			_, err = fmt.Fprintf(conn, "X-%d: %s\r\n", n, strings.Repeat("x", 1000))
 		}
-	}()
+	})
 	for _, name := range []string{"metrics", "run", "lives", "put"} {
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		if err := calls[name](ctx, New("127.0.71.5", "")); err == nil || ctx.Err() != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-		cancel()
+		wantFailure(t, name, New("127.0.71.5", ""), "a head without end")
 	}
 }
 
@@ -206,27 +209,13 @@ func FuzzAnswers(f *testing.F) {
 	f.Add([]byte("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n"))
 	var answer atomic.Pointer[[]byte]
 	host := fmt.Sprintf("127.72.%d.%d", os.Getpid()>>8&255, os.Getpid()&255) // workers run side by side
-	listener, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(envdapi.Port)))
-	if err != nil {
-		f.Fatal(err)
-	}
-	defer listener.Close()
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				_ = conn.SetDeadline(time.Now().Add(patience))
-				if req, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
-					_, _ = io.Copy(io.Discard, io.LimitReader(req.Body, 1<<10))
-				}
-				_, _ = conn.Write(*answer.Load())
-			}()
+	answering(f, host, func(conn net.Conn) {
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		if req, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+			_, _ = io.Copy(io.Discard, io.LimitReader(req.Body, 1<<10))
 		}
-	}()
+		_, _ = conn.Write(*answer.Load())
+	})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		answer.Store(&data)
 		for _, name := range []string{"metrics", "run", "lives", "put"} {
