@@ -57,7 +57,7 @@ type forwarder struct {
 // newForwarder listens on the same port for UDP and TCP, and on another for denied queries.
 func newForwarder(upstreams []netip.AddrPort, plan plan, log *slog.Logger) (*forwarder, error) {
 	f := &forwarder{upstreams: upstreams, guests: plan.host, log: log, queries: newQueries()}
-	packets, listener, err := listenBoth(plan)
+	packets, listener, err := listenBoth("")
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +68,8 @@ func newForwarder(upstreams []netip.AddrPort, plan plan, log *slog.Logger) (*for
 		return nil, err
 	}
 	f.udp = &dns.Server{PacketConn: packets, Handler: f, UDPSize: maxQuery}
-	f.tcp = &dns.Server{Listener: listener, Handler: f, ReadTimeout: dnsIdle,
+	conns := &guestShares{All: maxDNSConns, Each: maxResolverFlows, Scarce: scarceConns}
+	f.tcp = &dns.Server{Listener: guestsOnly(listener, plan, conns, dnsLife), Handler: f, ReadTimeout: dnsIdle,
 		IdleTimeout: func() time.Duration { return dnsIdle }}
 	f.refusing = &dns.Server{PacketConn: denied, Handler: dns.HandlerFunc(f.refuse)}
 	return f, nil
@@ -82,14 +83,13 @@ func newQueries() *guestShares {
 // may already use the port that the kernel picks for UDP.
 const portTries = 50
 
-func listenBoth(plan plan) (packets net.PacketConn, listener *guestListener, err error) {
-	conns := &guestShares{All: maxDNSConns, Each: maxResolverFlows, Scarce: scarceConns}
+// listenBoth listens at the same port of a host, "" for all addresses, for both protocols.
+func listenBoth(host string) (packets net.PacketConn, listener net.Listener, err error) {
 	for range portTries {
-		if packets, err = net.ListenPacket("udp4", ":0"); err != nil {
+		if packets, err = net.ListenPacket("udp4", host+":0"); err != nil {
 			return nil, nil, err
 		}
-		address := fmt.Sprintf(":%d", portOf(packets))
-		if listener, err = listenTCP(address, plan, conns, dnsLife); err == nil {
+		if listener, err = net.Listen("tcp4", fmt.Sprintf("%s:%d", host, portOf(packets))); err == nil {
 			return packets, listener, nil
 		}
 		packets.Close()

@@ -20,14 +20,10 @@ type guestListener struct {
 // guestShares divides something among guests.
 type guestShares = shares.Shares[netip.Addr]
 
-// listenTCP listens at a port, 0 for any. A redirected connection arrives at the address of
-// the slot's link, which the kernel chooses, so the listener has all addresses.
-func listenTCP(address string, plan plan, bounds *guestShares, life time.Duration) (*guestListener, error) {
-	listener, err := net.Listen("tcp4", address)
-	if err != nil {
-		return nil, err
-	}
-	return &guestListener{shares.Listener{Listener: listener, Shares: bounds, Taker: plan.guestOf}, life}, nil
+// guestsOnly takes connections from a TCP listener. A redirected connection arrives at the
+// address of the slot's link, which the kernel chooses, so the listener has all addresses.
+func guestsOnly(listener net.Listener, plan plan, bounds *guestShares, life time.Duration) *guestListener {
+	return &guestListener{shares.Listener{Listener: listener, Shares: bounds, Taker: plan.guestOf}, life}
 }
 
 func (l *guestListener) port() uint16 { return uint16(l.Addr().(*net.TCPAddr).Port) }

@@ -19,10 +19,11 @@ func loopback() plan {
 // accepting returns the address of a listener whose connections go to accepted.
 func accepting(t *testing.T, plan plan, bounds *guestShares, life time.Duration) (string, <-chan net.Conn) {
 	t.Helper()
-	l, err := listenTCP("127.0.0.1:0", plan, bounds, life)
+	tcp, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	l := guestsOnly(tcp, plan, bounds, life)
 	t.Cleanup(func() { l.Close() })
 	accepted := make(chan net.Conn, 16)
 	go func() {

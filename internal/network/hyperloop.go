@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -36,10 +37,11 @@ type hyperloop struct {
 
 func newHyperloop(cfg Config, plan plan) (*hyperloop, error) {
 	conns := &guestShares{All: maxNodeConns, Each: maxNodeFlows, Scarce: scarceNodeConns}
-	listener, err := listenTCP(":0", plan, conns, 0)
+	tcp, err := net.Listen("tcp4", ":0")
 	if err != nil {
 		return nil, err
 	}
+	listener := guestsOnly(tcp, plan, conns, 0)
 	h := &hyperloop{identify: cfg.Identify, keep: cfg.KeepLog, listener: listener}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+envdapi.MePath, h.me)

@@ -163,11 +163,7 @@ func TestDNSAndNodeService(t *testing.T) {
 
 func startResolver(t *testing.T) netip.AddrPort {
 	t.Helper()
-	packets, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener, err := net.Listen("tcp4", packets.LocalAddr().String())
+	packets, listener, err := listenBoth("127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}
