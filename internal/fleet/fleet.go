@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -179,6 +180,17 @@ func (f *Fleet) killLost(ctx context.Context, m *member) {
 		}
 		f.sandboxes.forget(id)
 	}
+}
+
+// Runtimes returns the names of the isolation runtimes that the machines have, sorted. It
+// is empty if no machine has ever answered.
+func (f *Fleet) Runtimes() []string {
+	var names []string
+	for _, m := range f.members {
+		names = append(names, m.view().Info.Runtimes...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // Nodes returns the machines in the order of the configuration.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -53,6 +54,11 @@ func TestPlaceErrors(t *testing.T) {
 			shoal.ErrNoNode, "Failed to place sandbox: no compatible node", "no machine is configured"},
 		"build not there": {func() []*fleettest.Node { return []*fleettest.Node{fleettest.New("n1")} },
 			shoal.ErrNoNode, "Failed to place sandbox: no compatible node", "machine n1 does not have build b1"},
+		"required runtime not there": {func() []*fleettest.Node {
+			b := build
+			b.Runtime = shoal.RuntimeWish{Name: "another", Required: true}
+			return []*fleettest.Node{fleettest.New("n1", b)}
+		}, shoal.ErrNoNode, "Failed to place sandbox: no compatible node", "not the runtime that it requires"},
 		"down": {func() []*fleettest.Node {
 			n := fleettest.New("n1", build)
 			n.SetDown(unreachable)
@@ -169,6 +175,23 @@ func TestPlaceLearnsOfABuild(t *testing.T) {
 	n.Change(func(i *shoal.NodeInfo) { i.Builds = []shoal.Build{build} })
 	if _, err := f.Place(t.Context(), spec("team"), 1); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestPlaceByRuntime: a required runtime is looked for, a preferred one is not.
+func TestPlaceByRuntime(t *testing.T) {
+	for required, want := range map[bool]string{true: "able", false: "large"} {
+		b := build
+		b.Runtime = shoal.RuntimeWish{Name: "another", Required: required}
+		large, able := fleettest.New("large", b), fleettest.New("able", b)
+		able.Change(func(i *shoal.NodeInfo) { i.CPUCount, i.Runtimes = 1, []string{"gvisor", "another"} })
+		f := newFleet(t, large, able)
+		if sb, err := f.Place(t.Context(), spec("team"), 1); err != nil || sb.NodeID != want {
+			t.Errorf("required %v: %+v, %v", required, sb, err)
+		}
+		if got := f.Runtimes(); !slices.Equal(got, []string{"another", "gvisor"}) {
+			t.Errorf("runtimes %v", got)
+		}
 	}
 }
 

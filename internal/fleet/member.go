@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -72,12 +73,15 @@ func (m *member) begin(cpus int) {
 
 func (m *member) end(cpus int) { m.begin(-cpus) }
 
-// canStart reports whether the machine takes new sandboxes and whether it has the build.
+// canStart reports whether the machine takes new sandboxes, and whether it has the build
+// and the runtime that the build requires.
 func (m *member) canStart(buildID string) (ready, compatible bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, b := range m.info.Builds {
-		compatible = compatible || b.ID == buildID
+		if b.ID == buildID {
+			compatible = !b.Runtime.Required || slices.Contains(m.info.Runtimes, b.Runtime.Name)
+		}
 	}
 	return m.connected && m.info.Status == shoal.NodeReady, compatible
 }

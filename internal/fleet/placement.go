@@ -167,7 +167,8 @@ func (f *Fleet) explain(p *placement) {
 		case !ready:
 			p.refused = append(p.refused, fmt.Errorf("machine %s is %s", v.Info.ID, v.Info.Status))
 		case !compatible:
-			p.missing = append(p.missing, fmt.Errorf("machine %s does not have build %s", v.Info.ID, p.spec.BuildID))
+			p.missing = append(p.missing, fmt.Errorf("machine %s does not have build %s, or not the runtime that it requires",
+				v.Info.ID, p.spec.BuildID))
 		}
 	}
 }

@@ -80,7 +80,7 @@ func TestUnfitSource(t *testing.T) {
 	for _, from := range []Source{
 		{Checkpoint: "/dir", Made: runtime.Maker{Runtime: "r"}},
 		{Checkpoint: "/dir", Made: runtime.Maker{Runtime: "another"}},
-		{Runtime: shoal.RuntimeWish{Name: "another", Needed: true}},
+		{Runtime: shoal.RuntimeWish{Name: "another", Required: true}},
 	} {
 		_, err := h.Reserve(t.Context(), Plan{ID: "x"}, from)
 		if !errors.Is(err, runtime.ErrUnfit) || !shoal.ErrCreateFailed.Matches(err) {

@@ -151,7 +151,7 @@ func (o *Orchestrator) Info(ctx context.Context) (shoal.NodeInfo, error) {
 		CPUCount: cpus, MemoryTotal: memory,
 		Sandboxes: o.table.alive(), Starting: int(o.load.starting.Load()),
 		CreateOK: o.load.created.Load(), CreateFail: o.load.failed.Load(),
-		Builds: o.builds.all(),
+		Runtimes: o.host.Runtimes().Names(), Builds: o.builds.all(),
 	}
 	if o.table.isDraining() {
 		info.Status = shoal.NodeDraining

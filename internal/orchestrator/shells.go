@@ -46,7 +46,7 @@ func shellFor(runtimes runtime.Set, from guest.Source, resources shoal.Resources
 func (k *keeper) startShell(ctx context.Context, key shellKey) (*guest.Guest, error) {
 	shell, err := k.host.Reserve(ctx, guest.Plan{ID: "shell-" + shoal.NewExecutionID()[:18],
 		Resources: key.resources, Claimable: true},
-		guest.Source{Root: key.root, Runtime: shoal.RuntimeWish{Name: key.runtime, Needed: true}})
+		guest.Source{Root: key.root, Runtime: shoal.RuntimeWish{Name: key.runtime, Required: true}})
 	if err != nil {
 		return nil, err
 	}

@@ -130,7 +130,7 @@ func TestShellFor(t *testing.T) {
 	}{
 		"boot":                {guest.Source{}, "first"},
 		"boot with a wish":    {guest.Source{Runtime: shoal.RuntimeWish{Name: "second"}}, "second"},
-		"boot with a need":    {guest.Source{Runtime: shoal.RuntimeWish{Name: "third", Needed: true}}, ""},
+		"boot with a need":    {guest.Source{Runtime: shoal.RuntimeWish{Name: "third", Required: true}}, ""},
 		"boot from a disk":    {guest.Source{Upper: "/disk"}, ""},
 		"restore":             {guest.Source{Checkpoint: "/c", Made: second}, "second"},
 		"restore, old kernel": {guest.Source{Checkpoint: "/c", Made: old}, ""},

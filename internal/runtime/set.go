@@ -12,6 +12,15 @@ type Set []Runtime
 // Preferred is the runtime of guests that ask for none.
 func (s Set) Preferred() Runtime { return s[0] }
 
+// Names lists the runtimes' names in the set's order.
+func (s Set) Names() []string {
+	names := make([]string, len(s))
+	for i, r := range s {
+		names[i] = r.Maker().Runtime
+	}
+	return names
+}
+
 // Named finds a runtime. "" is the preferred one: it is what records of machines with one
 // runtime say. An unknown one is ErrUnfit.
 func (s Set) Named(name string) (Runtime, error) {
@@ -30,7 +39,7 @@ func (s Set) Named(name string) (Runtime, error) {
 // machine lacks is ErrUnfit.
 func (s Set) Choose(wish shoal.RuntimeWish) (Runtime, error) {
 	r, err := s.Named(wish.Name)
-	if err != nil && !wish.Needed {
+	if err != nil && !wish.Required {
 		return s.Preferred(), nil
 	}
 	return r, err

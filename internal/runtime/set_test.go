@@ -29,8 +29,8 @@ func TestSet(t *testing.T) {
 	first, second := named{maker: Maker{Runtime: "first", Version: "1"}}, named{maker: Maker{Runtime: "second", Version: "1"}}
 	set := Set{first, second}
 	for wish, want := range map[shoal.RuntimeWish]string{
-		{}: "first", {Name: "second"}: "second", {Name: "second", Needed: true}: "second",
-		{Name: "third"}: "first", {Name: "third", Needed: true}: "",
+		{}: "first", {Name: "second"}: "second", {Name: "second", Required: true}: "second",
+		{Name: "third"}: "first", {Name: "third", Required: true}: "",
 	} {
 		got, err := set.Choose(wish)
 		switch {

@@ -26,6 +26,8 @@ type NodeInfo struct {
 	Starting    int
 	CreateOK    int64
 	CreateFail  int64
+	// Runtimes are the names of the machine's isolation runtimes, the preferred one first.
+	Runtimes []string
 	// Builds are the template builds that this machine can start.
 	Builds []Build
 }

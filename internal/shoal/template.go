@@ -88,8 +88,8 @@ type Build struct {
 // choice to the machine.
 type RuntimeWish struct {
 	Name string `json:"name,omitempty"`
-	// Needed means that no other runtime will do; otherwise the name is a preference.
-	Needed bool `json:"needed,omitempty"`
+	// Required means that no other runtime will do; otherwise the name is a preference.
+	Required bool `json:"required,omitempty"`
 }
 
 // Images returns the content addresses of the build's images, lowest first.

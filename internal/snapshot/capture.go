@@ -44,7 +44,7 @@ func Parse(m artifact.Manifest) (Capture, error) {
 // disk is a guest's start from the disk alone. Only the runtime that wrote it is sure to
 // read it.
 func (c Capture) disk(path string) guest.Source {
-	return guest.Source{Root: c.Root, Upper: path, Runtime: shoal.RuntimeWish{Name: c.Runtime, Needed: true}}
+	return guest.Source{Root: c.Root, Upper: path, Runtime: shoal.RuntimeWish{Name: c.Runtime, Required: true}}
 }
 
 // DiskFile is the name of the file that holds the disk, in the artifact of a capture.

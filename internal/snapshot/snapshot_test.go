@@ -105,7 +105,7 @@ func TestDiskAlone(t *testing.T) {
 	from, err := s.DiskSource(saved)
 	must(t, err)
 	if from.Checkpoint != "" || from.Root != "/a" || filepath.Base(from.Upper) != DiskFile ||
-		from.Runtime != (shoal.RuntimeWish{Name: "r", Needed: true}) {
+		from.Runtime != (shoal.RuntimeWish{Name: "r", Required: true}) {
 		t.Errorf("%+v", from)
 	}
 	s.damage(t, saved.DiskName(), DiskFile)

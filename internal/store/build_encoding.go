@@ -10,7 +10,7 @@ import (
 
 // buildText holds the fields of a build that are stored as JSON. Empty fields are
 // stored as empty strings, which is also what builds of older versions have.
-type buildText struct{ layers, context, startContext string }
+type buildText struct{ layers, context, startContext, runtime string }
 
 func encodeBuild(b shoal.Build) (buildText, error) {
 	var text buildText
@@ -18,7 +18,8 @@ func encodeBuild(b shoal.Build) (buildText, error) {
 		to    *string
 		value any
 		none  string
-	}{{&text.layers, b.Layers, "null"}, {&text.context, b.Context, "{}"}, {&text.startContext, b.Start.Context, "{}"}} {
+	}{{&text.layers, b.Layers, "null"}, {&text.context, b.Context, "{}"},
+		{&text.startContext, b.Start.Context, "{}"}, {&text.runtime, b.Runtime, "{}"}} {
 		data, err := json.Marshal(f.value)
 		if err != nil {
 			return text, fmt.Errorf("encode build %s: %w", b.ID, err)
@@ -41,7 +42,8 @@ func decodeBuild(row sqlcgen.Build) (shoal.Build, error) {
 	for _, f := range []struct {
 		text string
 		to   any
-	}{{row.Layers, &b.Layers}, {row.Context, &b.Context}, {row.StartContext, &b.Start.Context}} {
+	}{{row.Layers, &b.Layers}, {row.Context, &b.Context}, {row.StartContext, &b.Start.Context},
+		{row.Runtime, &b.Runtime}} {
 		if f.text == "" {
 			continue
 		}

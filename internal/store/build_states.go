@@ -14,12 +14,16 @@ import (
 // in others, the loser gets ErrNotFound and changes nothing.
 
 // StartBuild marks a waiting build as building, assigns it to the named builder, and
-// stores its origin and commands. ErrNotFound if the build is not waiting.
+// stores its origin, commands and runtime. ErrNotFound if the build is not waiting.
 func (s *Store) StartBuild(ctx context.Context, b shoal.Build, builder string) error {
+	text, err := encodeBuild(b)
+	if err != nil {
+		return err
+	}
 	n, err := s.q.StartBuild(
 		ctx,
 		sqlcgen.StartBuildParams{ID: b.ID, Builder: builder, UpdatedAt: micros(b.UpdatedAt),
-			Origin: b.Origin, StartCmd: b.Start.Command, ReadyCmd: b.Start.Ready},
+			Origin: b.Origin, StartCmd: b.Start.Command, ReadyCmd: b.Start.Ready, Runtime: text.runtime},
 	)
 	return changed(n, err, ErrNotFound, "start build "+b.ID)
 }

@@ -161,7 +161,7 @@ func insertBuild(ctx context.Context, q *sqlcgen.Queries, b shoal.Build) error {
 			CreatedAt: micros(b.CreatedAt), UpdatedAt: micros(b.UpdatedAt), FinishedAt: micros(b.FinishedAt),
 			Layers: text.layers, Origin: b.Origin, Context: text.context,
 			StartCmd: b.Start.Command, ReadyCmd: b.Start.Ready, StartContext: text.startContext,
-			Snapshot: b.Snapshot, SandboxID: b.SandboxID},
+			Snapshot: b.Snapshot, SandboxID: b.SandboxID, Runtime: text.runtime},
 	)
 	if err := changed(n, err, ErrExists, "create build "+b.ID); err != nil {
 		return err

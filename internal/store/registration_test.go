@@ -139,7 +139,8 @@ func TestBuildStates(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b := shoal.Build{ID: "b1", Origin: "image:debian", Start: shoal.StartBlock{Command: "srv", Ready: "true"}, UpdatedAt: start}
+		wish := shoal.RuntimeWish{Name: "gvisor", Required: true}
+		b := shoal.Build{ID: "b1", Origin: "image:debian", Runtime: wish, Start: shoal.StartBlock{Command: "srv", Ready: "true"}, UpdatedAt: start}
 		if err := s.CompleteBuild(ctx, b); !errors.Is(err, ErrNotFound) {
 			t.Errorf("a waiting build was completed: %v", err)
 		}
@@ -162,6 +163,7 @@ func TestBuildStates(t *testing.T) {
 			Context: shoal.BuildContext{User: "root", Workdir: "/w", Env: map[string]string{"PEM": "a\nb\"'`"}},
 			Start: shoal.StartBlock{Command: "srv", Ready: "true",
 				Context: shoal.BuildContext{User: "user", Env: map[string]string{"A": "1"}}},
+			Runtime:   wish,
 			CreatedAt: start, UpdatedAt: start.Add(time.Minute), FinishedAt: start.Add(time.Minute)}
 		if err := s.CompleteBuild(ctx, done); err != nil {
 			t.Fatal(err)

@@ -187,6 +187,7 @@ func TestBuildsAndTags(t *testing.T) {
 		}
 		old, failed := makeBuild("b1", start), makeBuild("b2", start.Add(time.Second))
 		failed.Status, failed.FinishedAt = shoal.BuildError, time.Time{}
+		old.Runtime = shoal.RuntimeWish{Name: "gvisor"}
 		for _, b := range []shoal.Build{old, failed} {
 			if err := s.AddBuild(ctx, b, "default", "v"+b.ID); err != nil {
 				t.Fatal(err)

@@ -34,7 +34,7 @@ var _ shoal.Node = (*Node)(nil)
 func New(id string, builds ...shoal.Build) *Node {
 	return &Node{
 		info: shoal.NodeInfo{ID: id, Version: "test", Status: shoal.NodeReady, CPUCount: 4,
-			MemoryTotal: 8 << 30, Builds: builds},
+			MemoryTotal: 8 << 30, Runtimes: []string{"gvisor"}, Builds: builds},
 		sandboxes: map[string]shoal.Sandbox{}, specs: map[string]shoal.Spec{},
 		metrics: map[string][]shoal.Metrics{}, logs: map[string][]shoal.LogEntry{},
 		networks: map[string]shoal.Network{}, kills: map[string]shoal.KillReason{},

@@ -117,7 +117,7 @@ func decodeBuild(b *nodev1.Build) shoal.Build {
 		Context:        decodeContext(b.GetContext()),
 		Start: shoal.StartBlock{Command: b.GetStart().GetCommand(), Ready: b.GetStart().GetReady(),
 			Context: decodeContext(b.GetStart().GetContext())},
-		Runtime: shoal.RuntimeWish{Name: b.GetRuntime(), Needed: b.GetRuntimeNeeded()},
+		Runtime: shoal.RuntimeWish{Name: b.GetRuntime(), Required: b.GetRuntimeRequired()},
 		Reason:  shoal.BuildReason{Message: b.GetReasonMessage(), Step: b.GetReasonStep()},
 	}
 }
@@ -137,6 +137,7 @@ func decodeInfo(i *nodev1.NodeInfo) shoal.NodeInfo {
 		Starting:    int(i.GetStarting()),
 		CreateOK:    i.GetCreateOk(),
 		CreateFail:  i.GetCreateFail(),
+		Runtimes:    i.GetRuntimes(),
 	}
 	for _, b := range i.GetBuilds() {
 		out.Builds = append(out.Builds, decodeBuild(b))

@@ -122,10 +122,10 @@ func encodeBuild(b shoal.Build) *nodev1.Build {
 			Ready:   b.Start.Ready,
 			Context: encodeContext(b.Start.Context),
 		},
-		ReasonMessage: b.Reason.Message,
-		ReasonStep:    b.Reason.Step,
-		Runtime:       b.Runtime.Name,
-		RuntimeNeeded: b.Runtime.Needed,
+		ReasonMessage:   b.Reason.Message,
+		ReasonStep:      b.Reason.Step,
+		Runtime:         b.Runtime.Name,
+		RuntimeRequired: b.Runtime.Required,
 	}
 }
 
@@ -144,6 +144,7 @@ func encodeInfo(i shoal.NodeInfo) *nodev1.NodeInfo {
 		Starting:    int32(i.Starting),
 		CreateOk:    i.CreateOK,
 		CreateFail:  i.CreateFail,
+		Runtimes:    i.Runtimes,
 	}
 	for _, b := range i.Builds {
 		out.Builds = append(out.Builds, encodeBuild(b))

@@ -1,8 +1,8 @@
 -- name: InsertBuild :execrows
 INSERT INTO builds (id, template_id, status, cpu_count, memory_mb, disk_mb, envd_version, image_digest,
                     default_user, default_workdir, created_at, updated_at, finished_at,
-                    layers, origin, context, start_cmd, ready_cmd, start_context, snapshot, sandbox_id)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
+                    layers, origin, context, start_cmd, ready_cmd, start_context, snapshot, sandbox_id, runtime)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
 ON CONFLICT DO NOTHING;
 
 -- name: UpdateBuild :exec
@@ -11,7 +11,8 @@ UPDATE builds SET status = $2, cpu_count = $3, memory_mb = $4, disk_mb = $5, env
 WHERE id = $1;
 
 -- name: StartBuild :execrows
-UPDATE builds SET status = 'building', builder = $2, updated_at = $3, origin = $4, start_cmd = $5, ready_cmd = $6
+UPDATE builds SET status = 'building', builder = $2, updated_at = $3, origin = $4, start_cmd = $5, ready_cmd = $6,
+                  runtime = $7
 WHERE id = $1 AND status = 'waiting';
 
 -- name: CompleteBuild :execrows

@@ -45,7 +45,7 @@ func (q *Queries) AssignmentsOf(ctx context.Context, templateID string) ([]Assig
 }
 
 const buildByID = `-- name: BuildByID :one
-SELECT id, template_id, status, cpu_count, memory_mb, disk_mb, envd_version, image_digest, default_user, default_workdir, created_at, updated_at, finished_at, snapshot, sandbox_id, layers, origin, context, start_cmd, ready_cmd, start_context, reason_message, reason_step, builder FROM builds WHERE template_id = $1 AND id = $2
+SELECT id, template_id, status, cpu_count, memory_mb, disk_mb, envd_version, image_digest, default_user, default_workdir, created_at, updated_at, finished_at, snapshot, sandbox_id, layers, origin, context, start_cmd, ready_cmd, start_context, reason_message, reason_step, builder, runtime FROM builds WHERE template_id = $1 AND id = $2
 `
 
 type BuildByIDParams struct {
@@ -81,6 +81,7 @@ func (q *Queries) BuildByID(ctx context.Context, arg BuildByIDParams) (Build, er
 		&i.ReasonMessage,
 		&i.ReasonStep,
 		&i.Builder,
+		&i.Runtime,
 	)
 	return i, err
 }
@@ -241,8 +242,8 @@ func (q *Queries) InsertAssignment(ctx context.Context, arg InsertAssignmentPara
 const insertBuild = `-- name: InsertBuild :execrows
 INSERT INTO builds (id, template_id, status, cpu_count, memory_mb, disk_mb, envd_version, image_digest,
                     default_user, default_workdir, created_at, updated_at, finished_at,
-                    layers, origin, context, start_cmd, ready_cmd, start_context, snapshot, sandbox_id)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
+                    layers, origin, context, start_cmd, ready_cmd, start_context, snapshot, sandbox_id, runtime)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
 ON CONFLICT DO NOTHING
 `
 
@@ -268,6 +269,7 @@ type InsertBuildParams struct {
 	StartContext   string
 	Snapshot       bool
 	SandboxID      string
+	Runtime        string
 }
 
 func (q *Queries) InsertBuild(ctx context.Context, arg InsertBuildParams) (int64, error) {
@@ -293,6 +295,7 @@ func (q *Queries) InsertBuild(ctx context.Context, arg InsertBuildParams) (int64
 		arg.StartContext,
 		arg.Snapshot,
 		arg.SandboxID,
+		arg.Runtime,
 	)
 	if err != nil {
 		return 0, err
@@ -367,7 +370,7 @@ func (q *Queries) ListActiveBuildsOf(ctx context.Context, templateID string) ([]
 }
 
 const listBuildsBefore = `-- name: ListBuildsBefore :many
-SELECT id, template_id, status, cpu_count, memory_mb, disk_mb, envd_version, image_digest, default_user, default_workdir, created_at, updated_at, finished_at, snapshot, sandbox_id, layers, origin, context, start_cmd, ready_cmd, start_context, reason_message, reason_step, builder FROM builds
+SELECT id, template_id, status, cpu_count, memory_mb, disk_mb, envd_version, image_digest, default_user, default_workdir, created_at, updated_at, finished_at, snapshot, sandbox_id, layers, origin, context, start_cmd, ready_cmd, start_context, reason_message, reason_step, builder, runtime FROM builds
 WHERE template_id = $1 AND (created_at < $2 OR (created_at = $2 AND id > $3))
 ORDER BY created_at DESC, id
 LIMIT $4
@@ -419,6 +422,7 @@ func (q *Queries) ListBuildsBefore(ctx context.Context, arg ListBuildsBeforePara
 			&i.ReasonMessage,
 			&i.ReasonStep,
 			&i.Builder,
+			&i.Runtime,
 		); err != nil {
 			return nil, err
 		}
@@ -567,7 +571,7 @@ func (q *Queries) ListUntagged(ctx context.Context, finishedAt int64) ([]string,
 }
 
 const newestBuildOfTag = `-- name: NewestBuildOfTag :one
-SELECT builds.id, builds.template_id, builds.status, builds.cpu_count, builds.memory_mb, builds.disk_mb, builds.envd_version, builds.image_digest, builds.default_user, builds.default_workdir, builds.created_at, builds.updated_at, builds.finished_at, builds.snapshot, builds.sandbox_id, builds.layers, builds.origin, builds.context, builds.start_cmd, builds.ready_cmd, builds.start_context, builds.reason_message, builds.reason_step, builds.builder, build_assignments.created_at AS assigned_at
+SELECT builds.id, builds.template_id, builds.status, builds.cpu_count, builds.memory_mb, builds.disk_mb, builds.envd_version, builds.image_digest, builds.default_user, builds.default_workdir, builds.created_at, builds.updated_at, builds.finished_at, builds.snapshot, builds.sandbox_id, builds.layers, builds.origin, builds.context, builds.start_cmd, builds.ready_cmd, builds.start_context, builds.reason_message, builds.reason_step, builds.builder, builds.runtime, build_assignments.created_at AS assigned_at
 FROM build_assignments JOIN builds ON builds.id = build_assignments.build_id
 WHERE build_assignments.template_id = $1 AND build_assignments.tag = $2
 ORDER BY build_assignments.created_at DESC, build_assignments.build_id DESC
@@ -612,13 +616,14 @@ func (q *Queries) NewestBuildOfTag(ctx context.Context, arg NewestBuildOfTagPara
 		&i.Build.ReasonMessage,
 		&i.Build.ReasonStep,
 		&i.Build.Builder,
+		&i.Build.Runtime,
 		&i.AssignedAt,
 	)
 	return i, err
 }
 
 const newestBuildOfTagWithStatus = `-- name: NewestBuildOfTagWithStatus :one
-SELECT builds.id, builds.template_id, builds.status, builds.cpu_count, builds.memory_mb, builds.disk_mb, builds.envd_version, builds.image_digest, builds.default_user, builds.default_workdir, builds.created_at, builds.updated_at, builds.finished_at, builds.snapshot, builds.sandbox_id, builds.layers, builds.origin, builds.context, builds.start_cmd, builds.ready_cmd, builds.start_context, builds.reason_message, builds.reason_step, builds.builder
+SELECT builds.id, builds.template_id, builds.status, builds.cpu_count, builds.memory_mb, builds.disk_mb, builds.envd_version, builds.image_digest, builds.default_user, builds.default_workdir, builds.created_at, builds.updated_at, builds.finished_at, builds.snapshot, builds.sandbox_id, builds.layers, builds.origin, builds.context, builds.start_cmd, builds.ready_cmd, builds.start_context, builds.reason_message, builds.reason_step, builds.builder, builds.runtime
 FROM build_assignments JOIN builds ON builds.id = build_assignments.build_id
 WHERE build_assignments.template_id = $1 AND build_assignments.tag = $2 AND builds.status = $3
 ORDER BY build_assignments.created_at DESC, build_assignments.build_id DESC
@@ -659,6 +664,7 @@ func (q *Queries) NewestBuildOfTagWithStatus(ctx context.Context, arg NewestBuil
 		&i.ReasonMessage,
 		&i.ReasonStep,
 		&i.Builder,
+		&i.Runtime,
 	)
 	return i, err
 }
@@ -683,7 +689,8 @@ func (q *Queries) RetireBuild(ctx context.Context, arg RetireBuildParams) (int64
 }
 
 const startBuild = `-- name: StartBuild :execrows
-UPDATE builds SET status = 'building', builder = $2, updated_at = $3, origin = $4, start_cmd = $5, ready_cmd = $6
+UPDATE builds SET status = 'building', builder = $2, updated_at = $3, origin = $4, start_cmd = $5, ready_cmd = $6,
+                  runtime = $7
 WHERE id = $1 AND status = 'waiting'
 `
 
@@ -694,6 +701,7 @@ type StartBuildParams struct {
 	Origin    string
 	StartCmd  string
 	ReadyCmd  string
+	Runtime   string
 }
 
 func (q *Queries) StartBuild(ctx context.Context, arg StartBuildParams) (int64, error) {
@@ -704,6 +712,7 @@ func (q *Queries) StartBuild(ctx context.Context, arg StartBuildParams) (int64, 
 		arg.Origin,
 		arg.StartCmd,
 		arg.ReadyCmd,
+		arg.Runtime,
 	)
 	if err != nil {
 		return 0, err

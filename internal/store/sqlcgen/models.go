@@ -41,6 +41,7 @@ type Build struct {
 	ReasonMessage  string
 	ReasonStep     string
 	Builder        string
+	Runtime        string
 }
 
 type Team struct {

@@ -2014,9 +2014,9 @@ type Build struct {
 	// The isolation runtime that its guests run by; "" leaves the choice to the machine.
 	Runtime string `protobuf:"bytes,20,opt,name=runtime,proto3" json:"runtime,omitempty"`
 	// No other runtime will do.
-	RuntimeNeeded bool `protobuf:"varint,21,opt,name=runtime_needed,json=runtimeNeeded,proto3" json:"runtime_needed,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	RuntimeRequired bool `protobuf:"varint,21,opt,name=runtime_required,json=runtimeRequired,proto3" json:"runtime_required,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Build) Reset() {
@@ -2189,9 +2189,9 @@ func (x *Build) GetRuntime() string {
 	return ""
 }
 
-func (x *Build) GetRuntimeNeeded() bool {
+func (x *Build) GetRuntimeRequired() bool {
 	if x != nil {
-		return x.RuntimeNeeded
+		return x.RuntimeRequired
 	}
 	return false
 }
@@ -2317,17 +2317,19 @@ func (x *StartBlock) GetContext() *BuildContext {
 }
 
 type NodeInfo struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
-	Status        string                 `protobuf:"bytes,3,opt,name=status,proto3" json:"status,omitempty"`
-	CpuCount      int32                  `protobuf:"varint,4,opt,name=cpu_count,json=cpuCount,proto3" json:"cpu_count,omitempty"`
-	MemoryTotal   int64                  `protobuf:"varint,5,opt,name=memory_total,json=memoryTotal,proto3" json:"memory_total,omitempty"`
-	Sandboxes     int32                  `protobuf:"varint,6,opt,name=sandboxes,proto3" json:"sandboxes,omitempty"`
-	Starting      int32                  `protobuf:"varint,7,opt,name=starting,proto3" json:"starting,omitempty"`
-	CreateOk      int64                  `protobuf:"varint,8,opt,name=create_ok,json=createOk,proto3" json:"create_ok,omitempty"`
-	CreateFail    int64                  `protobuf:"varint,9,opt,name=create_fail,json=createFail,proto3" json:"create_fail,omitempty"`
-	Builds        []*Build               `protobuf:"bytes,10,rep,name=builds,proto3" json:"builds,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Id          string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Version     string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	Status      string                 `protobuf:"bytes,3,opt,name=status,proto3" json:"status,omitempty"`
+	CpuCount    int32                  `protobuf:"varint,4,opt,name=cpu_count,json=cpuCount,proto3" json:"cpu_count,omitempty"`
+	MemoryTotal int64                  `protobuf:"varint,5,opt,name=memory_total,json=memoryTotal,proto3" json:"memory_total,omitempty"`
+	Sandboxes   int32                  `protobuf:"varint,6,opt,name=sandboxes,proto3" json:"sandboxes,omitempty"`
+	Starting    int32                  `protobuf:"varint,7,opt,name=starting,proto3" json:"starting,omitempty"`
+	CreateOk    int64                  `protobuf:"varint,8,opt,name=create_ok,json=createOk,proto3" json:"create_ok,omitempty"`
+	CreateFail  int64                  `protobuf:"varint,9,opt,name=create_fail,json=createFail,proto3" json:"create_fail,omitempty"`
+	Builds      []*Build               `protobuf:"bytes,10,rep,name=builds,proto3" json:"builds,omitempty"`
+	// The isolation runtimes of the machine, the preferred one first.
+	Runtimes      []string `protobuf:"bytes,11,rep,name=runtimes,proto3" json:"runtimes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2428,6 +2430,13 @@ func (x *NodeInfo) GetCreateFail() int64 {
 func (x *NodeInfo) GetBuilds() []*Build {
 	if x != nil {
 		return x.Builds
+	}
+	return nil
+}
+
+func (x *NodeInfo) GetRuntimes() []string {
+	if x != nil {
+		return x.Runtimes
 	}
 	return nil
 }
@@ -2663,7 +2672,7 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"A\n" +
 	"\fLogsResponse\x121\n" +
 	"\aentries\x18\x01 \x03(\v2\x17.shoal.node.v1.LogEntryR\aentries\"\r\n" +
-	"\vInfoRequest\"\xa9\x06\n" +
+	"\vInfoRequest\"\xad\x06\n" +
 	"\x05Build\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
 	"\vtemplate_id\x18\x02 \x01(\tR\n" +
@@ -2691,8 +2700,8 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\x0ereason_message\x18\x12 \x01(\tR\rreasonMessage\x12\x1f\n" +
 	"\vreason_step\x18\x13 \x01(\tR\n" +
 	"reasonStep\x12\x18\n" +
-	"\aruntime\x18\x14 \x01(\tR\aruntime\x12%\n" +
-	"\x0eruntime_needed\x18\x15 \x01(\bR\rruntimeNeeded\"\xac\x01\n" +
+	"\aruntime\x18\x14 \x01(\tR\aruntime\x12)\n" +
+	"\x10runtime_required\x18\x15 \x01(\bR\x0fruntimeRequired\"\xac\x01\n" +
 	"\fBuildContext\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x18\n" +
 	"\aworkdir\x18\x02 \x01(\tR\aworkdir\x126\n" +
@@ -2704,7 +2713,7 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"StartBlock\x12\x18\n" +
 	"\acommand\x18\x01 \x01(\tR\acommand\x12\x14\n" +
 	"\x05ready\x18\x02 \x01(\tR\x05ready\x125\n" +
-	"\acontext\x18\x03 \x01(\v2\x1b.shoal.node.v1.BuildContextR\acontext\"\xb2\x02\n" +
+	"\acontext\x18\x03 \x01(\v2\x1b.shoal.node.v1.BuildContextR\acontext\"\xce\x02\n" +
 	"\bNodeInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x16\n" +
@@ -2717,7 +2726,8 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\vcreate_fail\x18\t \x01(\x03R\n" +
 	"createFail\x12,\n" +
 	"\x06builds\x18\n" +
-	" \x03(\v2\x14.shoal.node.v1.BuildR\x06builds\"T\n" +
+	" \x03(\v2\x14.shoal.node.v1.BuildR\x06builds\x12\x1a\n" +
+	"\bruntimes\x18\v \x03(\tR\bruntimes\"T\n" +
 	"\x0eCatalogueError\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
