@@ -22,17 +22,24 @@ type templateBuildCmd struct {
 	Name []string `arg:"" help:"Names, as 'template list' shows them."`
 	API  string   `name:"api" env:"E2B_API_URL" placeholder:"URL" help:"The API. That of this machine by default."`
 	Key  string   `env:"E2B_API_KEY" placeholder:"KEY" help:"The API key. With --dev the development key by default."`
+
+	Runtime         string `placeholder:"NAME" help:"Isolation runtime that sandboxes of the templates shall run by. The machine's own choice by default."`
+	RuntimeRequired bool   `help:"Sandboxes of the templates run by no other runtime than --runtime names."`
 }
 
 type templateListCmd struct{}
 
 // Run builds the named templates, one after the other.
 func (c *templateBuildCmd) Run(ctx context.Context, cfg *config.Config) error {
-	client := &shipped.Client{API: c.API, Key: c.Key, Log: func(level, message string) {
-		if level != "debug" {
-			fmt.Println(message)
-		}
-	}}
+	if c.RuntimeRequired && c.Runtime == "" {
+		return errors.New("--runtime-required needs --runtime NAME")
+	}
+	client := &shipped.Client{API: c.API, Key: c.Key, Runtime: c.Runtime, RuntimeRequired: c.RuntimeRequired,
+		Log: func(level, message string) {
+			if level != "debug" {
+				fmt.Println(message)
+			}
+		}}
 	if client.API == "" {
 		client.API = "http://" + config.Reachable(cfg.APIListen)
 	}

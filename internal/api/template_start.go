@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -28,6 +29,12 @@ func (s *Server) StartTemplateBuild(
 	}
 	team := callerOf(ctx).Team
 	job, refusal := planJob(*req.Body)
+	if refusal == nil {
+		job.Runtime, refusal = s.planRuntime(ctx, req.Body.Runtime)
+	}
+	if refusal != nil && refusal.Kind == shoal.ErrUnavailable {
+		return nil, refusal // nothing is wrong with the build: it may be started later
+	}
 	job.TeamID, job.CacheScope, job.TemplateID, job.BuildID = team.ID, team.ID, b.TemplateID, b.ID
 	job.Resources, job.RootBuild = b.Resources, clientOf(ctx).olderSDK(rootBuildBefore...)
 	var failure *build.Failure
@@ -139,6 +146,27 @@ func planRegistry(r gen.ImageRegistry) (*build.Registry, *shoal.Error) {
 	return login, nil
 }
 
+// planRuntime checks a wish for a runtime against what the machines have; nil is no wish.
+func (s *Server) planRuntime(ctx context.Context, asked *gen.RuntimeWish) (shoal.RuntimeWish, *shoal.Error) {
+	if asked == nil {
+		return shoal.RuntimeWish{}, nil
+	}
+	wish := shoal.RuntimeWish{Name: asked.Name, Required: deref(asked.Required)}
+	if slices.Contains(s.fleet.Runtimes(), wish.Name) {
+		return wish, nil
+	}
+	syncErr := s.fleet.Sync(ctx) // the known state may be outdated
+	known := s.fleet.Runtimes()
+	switch {
+	case slices.Contains(known, wish.Name):
+		return wish, nil
+	case len(known) == 0:
+		return wish, shoal.ErrUnavailable.Wrap(syncErr, "no machine answers, so its runtimes are not known")
+	}
+	return wish, shoal.ErrBuildRequest.New("Error when starting template build: no machine has the runtime '%s', but %s",
+		wish.Name, strings.Join(known, ", "))
+}
+
 // resolveBase looks the job's base template up. That there is none, or that the
 // team may not use it, is the build's failure.
 func (s *Server) resolveBase(ctx context.Context, team shoal.Team, job *build.Job) (*build.Failure, error) {
@@ -165,5 +193,8 @@ func (s *Server) resolveBase(ctx context.Context, team shoal.Team, job *build.Jo
 		return nil, err
 	}
 	job.FromTemplate = &b
+	if job.Runtime == (shoal.RuntimeWish{}) {
+		job.Runtime = b.Runtime
+	}
 	return nil, nil
 }

@@ -150,6 +150,55 @@ func TestStartFromTemplate(t *testing.T) {
 	}
 }
 
+// TestRuntimeWish: a template says by which runtime it runs, and those built from it and
+// snapshots of its sandboxes say the same unless they ask for another.
+func TestRuntimeWish(t *testing.T) {
+	w := newWorld(t)
+	w.node.Change(func(i *shoal.NodeInfo) { i.Runtimes = []string{"gvisor", "second"} })
+	for _, c := range []struct {
+		name, body string
+		want       shoal.RuntimeWish
+	}{
+		{"free", `{"fromImage":"x"}`, shoal.RuntimeWish{}},
+		{"parent", `{"fromImage":"x","runtime":{"name":"second","required":true}}`, shoal.RuntimeWish{Name: "second", Required: true}},
+		{"child", `{"fromTemplate":"parent"}`, shoal.RuntimeWish{Name: "second", Required: true}},
+		{"grandchild", `{"fromTemplate":"child"}`, shoal.RuntimeWish{Name: "second", Required: true}},
+		{"other", `{"fromTemplate":"parent","runtime":{"name":"gvisor"}}`, shoal.RuntimeWish{Name: "gvisor"}},
+	} {
+		reg := w.register(fmt.Sprintf(`{"name":%q}`, c.name))
+		w.start(reg, c.body).wants(t, 202, "")
+		if s := w.ended(reg); s.Status != "ready" {
+			t.Fatalf("%s: %+v", c.name, s)
+		}
+		if got := w.engine.job().Runtime; got != c.want {
+			t.Errorf("%s: the engine gets %+v", c.name, got)
+		}
+		if b, err := w.store.Build(t.Context(), reg.TemplateID, reg.BuildID); err != nil || b.Runtime != c.want {
+			t.Errorf("%s: %+v %v", c.name, b, err)
+		}
+	}
+}
+
+func TestRuntimeWishRefuses(t *testing.T) {
+	w := newWorld(t)
+	start := func(wish string) reply {
+		return w.start(w.register(`{"name":"web"}`), `{"fromImage":"x","runtime":`+wish+`}`)
+	}
+	start(`{"name":"kvm"}`).wants(t, 400, "no machine has the runtime 'kvm', but gvisor")
+	for _, wish := range []string{`{}`, `{"name":""}`, `"gvisor"`, `{"name":"gvisor","required":"yes"}`} {
+		start(wish).wants(t, 400, validationPrefix)
+	}
+	w.node.Change(func(i *shoal.NodeInfo) { i.Runtimes = nil })
+	w.must(w.fleet.Sync(t.Context()))
+	reg := w.register(`{"name":"later"}`)
+	w.start(reg, `{"fromImage":"x","runtime":{"name":"gvisor"}}`).wants(t, 503, "no machine answers")
+	if s := w.status(reg, ""); s.Status != "waiting" {
+		t.Errorf("the build cannot be started later: %+v", s)
+	}
+	w.node.Change(func(i *shoal.NodeInfo) { i.Runtimes = []string{"gvisor"} }) // learned by a sync
+	w.start(reg, `{"fromImage":"x","runtime":{"name":"gvisor"}}`).wants(t, 202, "")
+}
+
 func TestOldSDKsBuildAsRoot(t *testing.T) {
 	w := newWorld(t)
 	for agent, want := range map[string]bool{

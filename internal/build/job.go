@@ -39,6 +39,10 @@ type Job struct {
 	StartCmd string // if this and ReadyCmd are empty, FromTemplate's are used
 	ReadyCmd string
 
+	// Runtime is by which isolation runtime the guests of the template and of its steps run:
+	// the client's wish, or else FromTemplate's. Layers are shared whatever it is.
+	Runtime shoal.RuntimeWish
+
 	// Force rebuilds everything, including the base.
 	Force bool
 	// RootBuild serves SDKs before 2.3.0: there is no default-user phase, steps run as

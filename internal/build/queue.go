@@ -159,8 +159,8 @@ func (q *Queue) accept(ctx context.Context, job Job) (*run, error) {
 	q.active[job.BuildID] = r
 	q.mu.Unlock()
 	err = q.cfg.Store.StartBuild(ctx, shoal.Build{ID: job.BuildID, Origin: job.Origin(),
-		UpdatedAt: time.Now(),
-		Start:     shoal.StartBlock{Command: job.StartCmd, Ready: job.ReadyCmd}}, q.cfg.Builder)
+		UpdatedAt: time.Now(), Runtime: job.Runtime,
+		Start: shoal.StartBlock{Command: job.StartCmd, Ready: job.ReadyCmd}}, q.cfg.Builder)
 	if err != nil {
 		r.abandon()
 		return nil, err

@@ -28,6 +28,10 @@ type Client struct {
 	Key string
 	// Log is called with each line of the build's log.
 	Log func(level, message string)
+	// Runtime is the isolation runtime that the template's sandboxes shall run by; "" leaves
+	// the choice to the machines. RuntimeRequired means that no other will do.
+	Runtime         string
+	RuntimeRequired bool
 	// Begun, if set, is called when the build has started.
 	Begun func(templateID, buildID string)
 	// HTTP sends the requests; http.DefaultClient if nil.
@@ -122,8 +126,11 @@ func (c *Client) start(ctx context.Context, t templates.Template) (build, error)
 		}
 		steps = append(steps, step)
 	}
-	return b, c.call(ctx, http.MethodPost, "/v2"+b.path(),
-		map[string]any{"fromImage": t.Image, "steps": steps, "startCmd": t.Start, "readyCmd": t.Ready}, nil)
+	body := map[string]any{"fromImage": t.Image, "steps": steps, "startCmd": t.Start, "readyCmd": t.Ready}
+	if c.Runtime != "" {
+		body["runtime"] = map[string]any{"name": c.Runtime, "required": c.RuntimeRequired}
+	}
+	return b, c.call(ctx, http.MethodPost, "/v2"+b.path(), body, nil)
 }
 
 // upload sends a COPY step's files, unless the API already has them, and returns their hash.

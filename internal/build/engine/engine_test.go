@@ -220,6 +220,15 @@ func TestWithin(t *testing.T) {
 
 // TestMachineFailure: what this machine lacks is reported with a cause and a fix, but
 // without details of the machine.
+// TestRuntimeOfSteps: steps run by the runtime that the template's sandboxes will have.
+func TestRuntimeOfSteps(t *testing.T) {
+	wish := shoal.RuntimeWish{Name: "r", Required: true}
+	r := &run{job: build.Job{Runtime: wish}}
+	if got := r.buildOf([]string{"sha256:a"}).Runtime; got != wish {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestMachineFailure(t *testing.T) {
 	for _, c := range []struct {
 		err  error

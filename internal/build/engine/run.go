@@ -129,7 +129,7 @@ func (r *run) openBench(ctx context.Context) error {
 
 func (r *run) buildOf(layers []string) shoal.Build {
 	return shoal.Build{ID: r.job.BuildID, TemplateID: r.job.TemplateID, Resources: r.job.Resources,
-		ImageDigest: layers[0], Layers: layers}
+		ImageDigest: layers[0], Layers: layers, Runtime: r.job.Runtime}
 }
 
 func (r *run) closeBench() {
