@@ -85,7 +85,7 @@ func (k *Keys) Delete(ctx context.Context, teamID, keyID string) error {
 // fixed and publicly known.
 func (k *Keys) EnsureDev(ctx context.Context) error {
 	team := shoal.Team{ID: shoal.DevTeamID, Name: shoal.DevTeamName, Slug: shoal.DevTeamSlug,
-		Limits: shoal.DefaultTeamLimits()}
+		Limits: shoal.DefaultTeamLimits(), MayPublish: true}
 	if err := k.store.CreateTeam(ctx, team); err != nil && !errors.Is(err, store.ErrExists) {
 		return err
 	}
@@ -111,7 +111,7 @@ func (k *Keys) EnsureFirst(ctx context.Context) (plaintext string, err error) {
 		return "", err
 	}
 	team := shoal.Team{ID: uuid.NewString(), Name: "default", Slug: DefaultTeamSlug,
-		Limits: shoal.DefaultTeamLimits()}
+		Limits: shoal.DefaultTeamLimits(), MayPublish: true}
 	plaintext = randomKey()
 	key, err := newKey(team.ID, "first", plaintext)
 	if err != nil {

@@ -53,7 +53,7 @@ var (
 		"Use a key of the owning team, or ask the operator to lift the block.")
 	ErrTeamNotFound = kind("auth.team_not_found", 404,
 		"No team of this installation has the ID in X-Team-ID.",
-		"List the teams with `shoal key list`.")
+		"List the teams with `shoal team list`.")
 	ErrRateLimited = kind("auth.rate_limited", 429,
 		"The team sent more requests than its limit allows.",
 		"Wait for Retry-After seconds, or raise the limit.")
@@ -154,8 +154,11 @@ var (
 		"Another template has this name, or has it as its ID.",
 		"Choose another name.")
 	ErrTemplateBareName = kind("template.bare_name", 403,
-		"Only templates of the operator's team can be known to all teams by a name without a namespace.",
-		"Use the name with the team's namespace, as the message says, or ask the operator.")
+		"The name without a namespace belongs to a template that ships with Shoal, or that E2B has; only the operator's team can give it.",
+		"Use the name with the team's namespace, as the message says, or choose another.")
+	ErrTemplatePublish = kind("template.publish", 403,
+		"The operator has not given the team the right to show templates to other teams.",
+		"Ask the operator to run `shoal team publish SLUG`; the team itself can use the template as it is.")
 	ErrBuildNotFound = kind("build.not_found", 404,
 		"The template has no build of this ID.",
 		"Register a build with `POST /v3/templates`, and use the IDs that it returned.")

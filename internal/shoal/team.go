@@ -11,6 +11,9 @@ type Team struct {
 	Blocked       bool
 	BlockedReason string
 	Banned        bool
+	// MayPublish means that the team may show its templates to all teams, and give them
+	// names without a namespace.
+	MayPublish bool
 }
 
 // TeamLimits bounds what one team may use at once.

@@ -45,6 +45,14 @@ func TestTeams(t *testing.T) {
 		if got, err := s.TeamBySlug(t.Context(), "alpha"); err != nil || got != team {
 			t.Errorf("got %+v, %v", got, err)
 		}
+		for _, may := range []bool{true, false} {
+			if err := s.SetMayPublish(t.Context(), team.ID, may); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := s.Team(t.Context(), team.ID); err != nil || got.MayPublish != may {
+				t.Errorf("got %+v, %v", got, err)
+			}
+		}
 		if teams, err := s.Teams(t.Context()); err != nil || len(teams) != 2 {
 			t.Errorf("got %v, %v", teams, err)
 		}
@@ -140,6 +148,14 @@ func TestTemplates(t *testing.T) {
 		}
 		if err := s.AddAlias(ctx, "t2", shoal.Alias{Name: "api"}); !errors.Is(err, ErrExists) {
 			t.Errorf("taken name: %v", err)
+		}
+		if err := s.AddAlias(ctx, "t2", shoal.Alias{Name: "brief"}); err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []error{ErrNotFound, nil, ErrNotFound} {
+			if err := s.RemoveAlias(ctx, []string{"t1", "t2", "t2"}[i], shoal.Alias{Name: "brief"}); !errors.Is(err, want) {
+				t.Errorf("remove %d: %v, want %v", i, err, want)
+			}
 		}
 		if err := s.CountSpawns(ctx, "t1", 3, start.Add(time.Minute)); err != nil {
 			t.Fatal(err)

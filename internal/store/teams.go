@@ -36,6 +36,7 @@ func insertTeam(ctx context.Context, q *sqlcgen.Queries, team shoal.Team) error 
 		ConcurrentBuilds:    int64(team.Limits.ConcurrentBuilds),
 		DiskMb:              team.Limits.DiskMB,
 		CreatedAt:           time.Now().UnixMicro(),
+		MayPublish:          team.MayPublish,
 	})
 	return changed(n, err, ErrExists, "create team "+team.Slug)
 }
@@ -72,6 +73,12 @@ func (s *Store) SetStanding(ctx context.Context, team shoal.Team) error {
 	return changed(n, err, ErrNotFound, "change team "+team.ID)
 }
 
+// SetMayPublish stores whether a team may show its templates to all teams.
+func (s *Store) SetMayPublish(ctx context.Context, teamID string, may bool) error {
+	n, err := s.q.SetTeamMayPublish(ctx, sqlcgen.SetTeamMayPublishParams{ID: teamID, MayPublish: may})
+	return changed(n, err, ErrNotFound, "change team "+teamID)
+}
+
 func teamOf(row sqlcgen.Team) shoal.Team {
 	return shoal.Team{ID: row.ID, Name: row.Name, Slug: row.Slug,
 		Limits: shoal.TeamLimits{
@@ -83,5 +90,6 @@ func teamOf(row sqlcgen.Team) shoal.Team {
 			DiskMB:              row.DiskMb,
 		},
 		Blocked: row.Blocked, BlockedReason: row.BlockedReason, Banned: row.Banned,
+		MayPublish: row.MayPublish,
 	}
 }

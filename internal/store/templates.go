@@ -45,6 +45,13 @@ func (s *Store) AddAlias(ctx context.Context, templateID string, alias shoal.Ali
 	return changed(n, err, ErrExists, "name template "+templateID)
 }
 
+// RemoveAlias takes a name from a template. ErrNotFound if it does not have it.
+func (s *Store) RemoveAlias(ctx context.Context, templateID string, alias shoal.Alias) error {
+	n, err := s.q.DeleteAlias(ctx, sqlcgen.DeleteAliasParams{Namespace: alias.Namespace,
+		Name: alias.Name, TemplateID: templateID})
+	return changed(n, err, ErrNotFound, "take name "+alias.Name+" from template "+templateID)
+}
+
 // DeleteTemplate hides a template and frees its names; its ID stays taken. It fails the
 // template's unfinished builds with the given reason and returns their IDs. ErrNotFound
 // if the template is already deleted.

@@ -1,7 +1,7 @@
 -- name: InsertTeam :execrows
 INSERT INTO teams (id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb,
-                   concurrent_builds, disk_mb, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+                   concurrent_builds, disk_mb, created_at, may_publish)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 ON CONFLICT DO NOTHING;
 
 -- name: TeamByID :one
@@ -20,6 +20,9 @@ SELECT * FROM teams ORDER BY created_at, id;
 
 -- name: SetTeamStanding :execrows
 UPDATE teams SET blocked = $2, blocked_reason = $3, banned = $4 WHERE id = $1;
+
+-- name: SetTeamMayPublish :execrows
+UPDATE teams SET may_publish = $2 WHERE id = $1;
 
 -- name: LockTeam :execrows
 UPDATE teams SET name = name WHERE id = $1;

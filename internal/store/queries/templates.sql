@@ -38,6 +38,9 @@ UPDATE templates SET spawn_count = spawn_count + $2, last_spawned_at = $3 WHERE 
 INSERT INTO template_aliases (namespace, name, template_id) VALUES ($1, $2, $3)
 ON CONFLICT DO NOTHING;
 
+-- name: DeleteAlias :execrows
+DELETE FROM template_aliases WHERE namespace = $1 AND name = $2 AND template_id = $3;
+
 -- name: DeleteAliases :exec
 DELETE FROM template_aliases WHERE template_id = $1;
 

@@ -58,6 +58,7 @@ type Team struct {
 	BlockedReason       string
 	Banned              bool
 	CreatedAt           int64
+	MayPublish          bool
 }
 
 type Template struct {

@@ -11,8 +11,8 @@ import (
 
 const insertTeam = `-- name: InsertTeam :execrows
 INSERT INTO teams (id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb,
-                   concurrent_builds, disk_mb, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+                   concurrent_builds, disk_mb, created_at, may_publish)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 ON CONFLICT DO NOTHING
 `
 
@@ -27,6 +27,7 @@ type InsertTeamParams struct {
 	ConcurrentBuilds    int64
 	DiskMb              int64
 	CreatedAt           int64
+	MayPublish          bool
 }
 
 func (q *Queries) InsertTeam(ctx context.Context, arg InsertTeamParams) (int64, error) {
@@ -41,6 +42,7 @@ func (q *Queries) InsertTeam(ctx context.Context, arg InsertTeamParams) (int64, 
 		arg.ConcurrentBuilds,
 		arg.DiskMb,
 		arg.CreatedAt,
+		arg.MayPublish,
 	)
 	if err != nil {
 		return 0, err
@@ -49,7 +51,7 @@ func (q *Queries) InsertTeam(ctx context.Context, arg InsertTeamParams) (int64, 
 }
 
 const listTeams = `-- name: ListTeams :many
-SELECT id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb, concurrent_builds, disk_mb, blocked, blocked_reason, banned, created_at FROM teams ORDER BY created_at, id
+SELECT id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb, concurrent_builds, disk_mb, blocked, blocked_reason, banned, created_at, may_publish FROM teams ORDER BY created_at, id
 `
 
 func (q *Queries) ListTeams(ctx context.Context) ([]Team, error) {
@@ -75,6 +77,7 @@ func (q *Queries) ListTeams(ctx context.Context) ([]Team, error) {
 			&i.BlockedReason,
 			&i.Banned,
 			&i.CreatedAt,
+			&i.MayPublish,
 		); err != nil {
 			return nil, err
 		}
@@ -95,6 +98,23 @@ UPDATE teams SET name = name WHERE id = $1
 
 func (q *Queries) LockTeam(ctx context.Context, id string) (int64, error) {
 	result, err := q.db.ExecContext(ctx, lockTeam, id)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+const setTeamMayPublish = `-- name: SetTeamMayPublish :execrows
+UPDATE teams SET may_publish = $2 WHERE id = $1
+`
+
+type SetTeamMayPublishParams struct {
+	ID         string
+	MayPublish bool
+}
+
+func (q *Queries) SetTeamMayPublish(ctx context.Context, arg SetTeamMayPublishParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, setTeamMayPublish, arg.ID, arg.MayPublish)
 	if err != nil {
 		return 0, err
 	}
@@ -126,7 +146,7 @@ func (q *Queries) SetTeamStanding(ctx context.Context, arg SetTeamStandingParams
 }
 
 const teamByID = `-- name: TeamByID :one
-SELECT id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb, concurrent_builds, disk_mb, blocked, blocked_reason, banned, created_at FROM teams WHERE id = $1
+SELECT id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb, concurrent_builds, disk_mb, blocked, blocked_reason, banned, created_at, may_publish FROM teams WHERE id = $1
 `
 
 func (q *Queries) TeamByID(ctx context.Context, id string) (Team, error) {
@@ -146,12 +166,13 @@ func (q *Queries) TeamByID(ctx context.Context, id string) (Team, error) {
 		&i.BlockedReason,
 		&i.Banned,
 		&i.CreatedAt,
+		&i.MayPublish,
 	)
 	return i, err
 }
 
 const teamByKeyHash = `-- name: TeamByKeyHash :one
-SELECT teams.id, teams.name, teams.slug, teams.concurrent_sandboxes, teams.max_length_hours, teams.max_cpu, teams.max_memory_mb, teams.concurrent_builds, teams.disk_mb, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, api_keys.id AS key_id, api_keys.hash AS key_hash
+SELECT teams.id, teams.name, teams.slug, teams.concurrent_sandboxes, teams.max_length_hours, teams.max_cpu, teams.max_memory_mb, teams.concurrent_builds, teams.disk_mb, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, api_keys.id AS key_id, api_keys.hash AS key_hash
 FROM api_keys JOIN teams ON teams.id = api_keys.team_id
 WHERE api_keys.hash = $1
 `
@@ -179,6 +200,7 @@ func (q *Queries) TeamByKeyHash(ctx context.Context, hash string) (TeamByKeyHash
 		&i.Team.BlockedReason,
 		&i.Team.Banned,
 		&i.Team.CreatedAt,
+		&i.Team.MayPublish,
 		&i.KeyID,
 		&i.KeyHash,
 	)
@@ -186,7 +208,7 @@ func (q *Queries) TeamByKeyHash(ctx context.Context, hash string) (TeamByKeyHash
 }
 
 const teamBySlug = `-- name: TeamBySlug :one
-SELECT id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb, concurrent_builds, disk_mb, blocked, blocked_reason, banned, created_at FROM teams WHERE slug = $1
+SELECT id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb, concurrent_builds, disk_mb, blocked, blocked_reason, banned, created_at, may_publish FROM teams WHERE slug = $1
 `
 
 func (q *Queries) TeamBySlug(ctx context.Context, slug string) (Team, error) {
@@ -206,6 +228,7 @@ func (q *Queries) TeamBySlug(ctx context.Context, slug string) (Team, error) {
 		&i.BlockedReason,
 		&i.Banned,
 		&i.CreatedAt,
+		&i.MayPublish,
 	)
 	return i, err
 }

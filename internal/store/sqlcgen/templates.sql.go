@@ -70,6 +70,24 @@ func (q *Queries) CountSpawns(ctx context.Context, arg CountSpawnsParams) error 
 	return err
 }
 
+const deleteAlias = `-- name: DeleteAlias :execrows
+DELETE FROM template_aliases WHERE namespace = $1 AND name = $2 AND template_id = $3
+`
+
+type DeleteAliasParams struct {
+	Namespace  string
+	Name       string
+	TemplateID string
+}
+
+func (q *Queries) DeleteAlias(ctx context.Context, arg DeleteAliasParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, deleteAlias, arg.Namespace, arg.Name, arg.TemplateID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
 const deleteAliases = `-- name: DeleteAliases :exec
 DELETE FROM template_aliases WHERE template_id = $1
 `
