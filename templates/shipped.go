@@ -29,6 +29,20 @@ type Step struct {
 // Shipped are all shipped templates.
 var Shipped = append([]Template{codeInterpreter, desktop}, fragments...)
 
+// notShipped are names of templates that E2B has and Shoal does not: clients that ask for
+// one expect E2B's.
+var notShipped = []string{"mcp-gateway", "devcontainer", "claude", "anthropic-claude-code", "codex", "opencode", "amp"}
+
+// Reserved are the names that no team but the installation's own may take for all teams:
+// those of the shipped templates, of the base template, and of E2B's other templates.
+func Reserved() []string {
+	names := append([]string{"base"}, notShipped...)
+	for _, t := range Shipped {
+		names = append(names, t.Name)
+	}
+	return names
+}
+
 // baseImage is the name that SDKs use for the base template's image.
 const baseImage = "e2bdev/base"
 

@@ -34,6 +34,7 @@ type commands struct {
 	Doctor       doctorCmd       `cmd:"" help:"Check what this machine needs, with cause and fix of each failure."`
 	GC           gcCmd           `cmd:"" name:"gc" help:"Remove unused builds, snapshots, images and kernels."`
 	Key          keyCmd          `cmd:"" help:"Make, list and remove API keys."`
+	Team         teamCmd         `cmd:"" help:"List teams, and say which of them may publish templates."`
 	Template     templateCmd     `cmd:"" help:"Build the templates that Shoal ships."`
 	Image        imageCmd        `cmd:"" help:"Import, list and remove the images that templates are built from."`
 	Check        checkCmd        `cmd:"" help:"Check the configuration and print it."`

@@ -44,8 +44,10 @@ type Config struct {
 	// not built yet; nil is a name that does not. It may begin the build. Without it,
 	// no template comes with Shoal.
 	Shipped func(ctx context.Context, name string) error
-	// Operator is the ID of the team whose templates may have names without a namespace.
+	// Operator is the ID of the team that owns the installation's templates. It alone gets
+	// the Reserved names without a namespace.
 	Operator string
+	Reserved []string
 	// Origins says which web pages may call.
 	Origins Origins
 }
@@ -69,6 +71,7 @@ type Server struct {
 	publicURL   string
 	uploadLimit int64
 	shipped     func(ctx context.Context, name string) error
+	reserved    []string
 	log         *slog.Logger
 	handler     http.Handler
 	spawns      *spawns
@@ -98,6 +101,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 		checkPolicy: cfg.CheckPolicy,
 		domain:      cfg.Domain,
 		shipped:     cfg.Shipped,
+		reserved:    cfg.Reserved,
 		log:         log,
 		origins:     cfg.Origins,
 		operator:    cfg.Operator,

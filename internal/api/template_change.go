@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"shoal/internal/api/gen"
@@ -125,6 +126,9 @@ func (s *Server) setPublic(ctx context.Context, id string, body *gen.TemplateUpd
 	if err == nil && t.Source != shoal.SourceTemplate {
 		err = shoal.ErrTemplateNotFound.New("Template '%s' not found or you don't have access to it", id)
 	}
+	if err == nil && body != nil && deref(body.Public) && !callerOf(ctx).Team.MayPublish {
+		err = shoal.ErrTemplatePublish.New("Your team may not show template '%s' to other teams", t.ID)
+	}
 	if err != nil || body == nil || body.Public == nil || *body.Public == t.Public {
 		return t, err
 	}
@@ -136,25 +140,30 @@ func (s *Server) setPublic(ctx context.Context, id string, body *gen.TemplateUpd
 }
 
 // claim makes a template known by its bare name, without the namespace. A bare name is what
-// every team's sandboxes may be made from, so only the operator's team can give one: others
-// could take that of a shipped template, or of one that people expect.
+// every team's sandboxes may be made from, so only teams that may publish come here, and
+// names of templates that everybody expects are for the operator's team.
 func (s *Server) claim(ctx context.Context, t shoal.Template, a shoal.Alias) error {
-	global, inNamespace := shoal.Alias{Name: a.Name}, reference{namespace: a.Namespace, name: a.Name}
-	owner, err := s.store.TemplateByAlias(ctx, global)
+	global := shoal.Alias{Name: a.Name}
+	holder, err := s.store.TemplateByAlias(ctx, global)
 	switch {
-	case err == nil && owner.ID == t.ID:
+	case err == nil && holder.ID == t.ID:
 		return nil
 	case err == nil:
-		return shoal.ErrTemplateNameTaken.New("Public template name '%s' is already taken. Your template is available at '%s'. Please update your CLI to remove this error message.",
-			a.Name, inNamespace)
+		return nameTaken(a)
 	case !errors.Is(err, store.ErrNotFound):
 		return err
-	case t.TeamID != s.operator:
-		return shoal.ErrTemplateBareName.New("Public template name '%s' is for templates of the operator's team. Your template is public and available at '%s'.",
-			a.Name, inNamespace)
+	case slices.Contains(s.reserved, a.Name) && t.TeamID != s.operator:
+		return shoal.ErrTemplateBareName.New("Public template name '%s' is for a template of the operator's team. Your template is available at '%s'.",
+			a.Name, reference{namespace: a.Namespace, name: a.Name})
 	}
-	if err := s.store.AddAlias(ctx, t.ID, global); !errors.Is(err, store.ErrExists) {
-		return err
+	err = s.store.AddAlias(ctx, t.ID, global)
+	if errors.Is(err, store.ErrExists) { // another team was faster
+		return nameTaken(a)
 	}
-	return shoal.ErrTemplateNameTaken.New("Public template name '%s' is already taken", a.Name)
+	return err
+}
+
+func nameTaken(a shoal.Alias) error {
+	return shoal.ErrTemplateNameTaken.New("Public template name '%s' is already taken. Your template is available at '%s'. Please update your CLI to remove this error message.",
+		a.Name, reference{namespace: a.Namespace, name: a.Name})
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"shoal/internal/shoal"
 )
@@ -109,6 +110,7 @@ func TestPublishV1ClaimsTheBareName(t *testing.T) {
 	w := newWorld(t)
 	w.built(`{"name":"web"}`)
 	w.built(`{"name":"web"}`, "X-API-Key", otherKey)
+	w.mayPublish(otherTeam)
 	w.call("GET", "/templates/aliases/web", "", "X-API-Key", smallKey).wants(t, 404, "")
 	for range 2 {
 		if r := w.call("PATCH", "/templates/web", `{"public":true}`); r.status != 200 || strings.TrimSpace(r.body) != "null" {
@@ -118,13 +120,6 @@ func TestPublishV1ClaimsTheBareName(t *testing.T) {
 	w.call("GET", "/templates/aliases/web", "", "X-API-Key", smallKey).wants(t, 403, "You don't have access to this template alias")
 	w.call("PATCH", "/templates/web", `{"public":true}`, "X-API-Key", otherKey).wants(t, 409,
 		"Public template name 'web' is already taken. Your template is available at 'other/web'. Please update your CLI to remove this error message.")
-	// Nor does another team take a name that nobody has, such as that of a shipped template.
-	for _, name := range []string{"desktop", "code-interpreter-v1", "mcp-gateway", "python"} {
-		w.built(`{"name":"`+name+`"}`, "X-API-Key", otherKey)
-		w.call("PATCH", "/templates/"+name, `{"public":true}`, "X-API-Key", otherKey).wants(t, 403,
-			"Your template is public and available at 'other/"+name+"'")
-		w.call("GET", "/templates/aliases/"+name, "").wants(t, 404, "")
-	}
 	r := w.call("PATCH", "/v2/templates/web", ``)
 	if strings.TrimSpace(r.body) != `{"names":["web","local-dev-team/web"]}` {
 		t.Errorf("%s", r.body)
@@ -134,6 +129,71 @@ func TestPublishV1ClaimsTheBareName(t *testing.T) {
 	i := slices.IndexFunc(rows, func(row templateRow) bool { return slices.Contains(row.Aliases, "web") })
 	if i < 0 || !slices.Equal(rows[i].Aliases, []string{"web"}) {
 		t.Errorf("%+v", rows)
+	}
+}
+
+// mayPublish gives a team the right to show its templates to others.
+func (w *world) mayPublish(teamID string) {
+	w.must(w.store.SetMayPublish(w.t.Context(), teamID, true))
+	w.auth.Forget()
+}
+
+// TestPublishIsARight: without it, nothing of a team reaches other teams.
+func TestPublishIsARight(t *testing.T) {
+	w := newWorld(t)
+	reg := w.built(`{"name":"web"}`, "X-API-Key", otherKey)
+	for _, c := range []struct {
+		path, body string
+		status     int
+	}{
+		{"/templates/web", `{"public":true}`, 403}, {"/v2/templates/web", `{"public":true}`, 403},
+		{"/templates/otherpublic", `{"public":true}`, 403}, // shown before the right was needed
+		{"/v2/templates/web", `{}`, 200}, {"/v2/templates/otherpublic", `{"public":false}`, 200},
+	} {
+		r := w.call("PATCH", c.path, c.body, "X-API-Key", otherKey)
+		r.wants(t, c.status, "may not show template")
+		if c.status == 403 && r.field(t, "error_code") != "template.publish" {
+			t.Error(r.body)
+		}
+	}
+	w.call("POST", "/v2/sandboxes", `{"templateID":"`+reg.TemplateID+`"}`).wants(t, 404, "not found")
+	w.call("GET", "/templates/aliases/web", "").wants(t, 404, "")
+	w.mayPublish(otherTeam)
+	w.call("PATCH", "/templates/web", `{"public":true}`, "X-API-Key", otherKey).wants(t, 200, "")
+	for _, name := range []string{"other/web", "web"} {
+		if err := w.ask(smallTeam, name); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestReservedNames: whatever a team does, others that ask for a template that ships with
+// Shoal, or that E2B has, do not get the team's.
+func TestReservedNames(t *testing.T) {
+	w := newWorld(t)
+	w.buildsOnUse()
+	w.mayPublish(otherTeam)
+	other, err := w.store.Team(t.Context(), otherTeam)
+	w.must(err)
+	for _, name := range []string{"desktop", "code-interpreter-v1", "mcp-gateway"} {
+		reg := w.built(`{"name":"`+name+`"}`, "X-API-Key", otherKey)
+		r := w.call("PATCH", "/templates/"+name, `{"public":true}`, "X-API-Key", otherKey)
+		r.wants(t, 403, "Public template name '"+name+"' is for a template of the operator's team. Your template is available at 'other/"+name+"'.")
+		if r.field(t, "error_code") != "template.bare_name" {
+			t.Error(r.body)
+		}
+		if err := w.ask(smallTeam, name); err == nil || err.Status != 404 {
+			t.Errorf("another team's %s: %v", name, err)
+		}
+		own, _, err := w.server.resolveBuild(t.Context(), other, name)
+		if err != nil || own.ID != reg.TemplateID {
+			t.Errorf("the team's own %s: %s %v", name, own.ID, err)
+		}
+	}
+	for end := time.Now().Add(20 * time.Second); w.ask(smallTeam, "desktop") != nil; time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) { // the installation's own team builds and names it
+			t.Fatal(w.ask(smallTeam, "desktop"))
+		}
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"shoal/internal/fleet/fleettest"
 	"shoal/internal/shoal"
 	"shoal/internal/store"
+	"shoal/templates"
 )
 
 const (
@@ -74,7 +75,8 @@ func newWorldWith(t *testing.T, origins Origins) *world {
 	}
 	w.auth = auth.New(st, shoal.DevAdminToken, log)
 	w.server, err = New(Config{Store: st, Fleet: w.fleet, Auth: w.auth, Tokens: auth.NewTokens(shoal.DevTokenSeed),
-		CheckPolicy: checkPolicy, Builds: w.runBuilds(log), UploadLimit: testUploadLimit, Origins: origins, Operator: shoal.DevTeamID}, log)
+		CheckPolicy: checkPolicy, Builds: w.runBuilds(log), UploadLimit: testUploadLimit, Origins: origins,
+		Operator: shoal.DevTeamID, Reserved: templates.Reserved()}, log)
 	if err != nil {
 		t.Fatal(err)
 	}

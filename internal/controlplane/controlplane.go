@@ -20,6 +20,7 @@ import (
 	"shoal/internal/shipped"
 	"shoal/internal/shoal"
 	"shoal/internal/store"
+	"shoal/templates"
 )
 
 // ControlPlane is the API with the parts that it needs, in one process. Call Open, Run,
@@ -56,6 +57,9 @@ func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets con
 	if p.team, p.key, err = FirstTeam(ctx, p.store, cfg); err != nil {
 		return err
 	}
+	if err := reclaimNames(ctx, p.store, p.log); err != nil {
+		return err
+	}
 	admin := cfg.AdminToken
 	if admin == "" && cfg.Dev {
 		admin = shoal.DevAdminToken
@@ -79,7 +83,7 @@ func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets con
 	p.api, err = api.New(api.Config{Store: p.store, Auth: p.auth, Fleet: p.fleet,
 		Tokens: auth.NewTokens(secrets.TokenSeed), Domain: cfg.SandboxDomain(),
 		Builds: builds, Shipped: p.askShipped, PublicURL: cfg.PublicAPI, UploadLimit: cfg.UploadLimit << 20,
-		Origins: origins(cfg), Operator: p.team.ID,
+		Origins: origins(cfg), Operator: p.team.ID, Reserved: templates.Reserved(),
 		CheckPolicy: func(n shoal.Network) error {
 			_, err := network.ParsePolicy(n)
 			return err

@@ -24,8 +24,17 @@ func OpenStore(ctx context.Context, cfg *config.Config) (*store.Store, error) {
 
 // FirstTeam ensures that there is a team with an API key: the development team with its
 // fixed key, or a team with a random key. The random key is returned only when it is
-// created.
+// created. The team owns the installation's templates, so it may always publish.
 func FirstTeam(ctx context.Context, st *store.Store,
+	cfg *config.Config) (team shoal.Team, key string, err error) {
+	if team, key, err = firstTeam(ctx, st, cfg); err != nil || team.MayPublish {
+		return team, key, err
+	}
+	team.MayPublish = true
+	return team, key, st.SetMayPublish(ctx, team.ID, true)
+}
+
+func firstTeam(ctx context.Context, st *store.Store,
 	cfg *config.Config) (team shoal.Team, key string, err error) {
 	keys := auth.NewKeys(st)
 	if cfg.Dev {
