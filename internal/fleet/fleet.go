@@ -116,8 +116,11 @@ func (f *Fleet) syncMember(asker context.Context, m *member) error {
 		return asker.Err()
 	}
 	if changed := m.update(info, err); changed {
-		f.log.Info("a machine's status changed",
-			"node", m.view().Info.ID, "status", m.view().Info.Status, "error", err)
+		log := f.log.With("node", m.view().Info.ID, "status", m.view().Info.Status)
+		if err != nil {
+			log = log.With("error", err)
+		}
+		log.Info("a machine's status changed")
 	}
 	if err != nil {
 		return fmt.Errorf("machine %s: %w", m.view().Info.ID, err)

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -175,6 +176,28 @@ func TestPlaceLearnsOfABuild(t *testing.T) {
 	n.Change(func(i *shoal.NodeInfo) { i.Builds = []shoal.Build{build} })
 	if _, err := f.Place(t.Context(), spec("team"), 1); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestStatusIsLogged: why a machine is lost, and nothing of a reason when it is back.
+func TestStatusIsLogged(t *testing.T) {
+	var said bytes.Buffer
+	n := fleettest.New("n1")
+	f := New(Config{Nodes: []shoal.Node{n}}, slog.New(slog.NewJSONHandler(&said, nil)))
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{nil, `"node":"n1","status":"ready"}`},
+		{shoal.ErrNodeUnreachable.New("no route"), `"status":"unhealthy","error":"no route"}`},
+		{nil, `"node":"n1","status":"ready"}`},
+	} {
+		said.Reset()
+		n.SetDown(c.err)
+		_ = f.Sync(t.Context())
+		if !strings.Contains(said.String(), c.want) {
+			t.Errorf("%v: %q", c.err, said.String())
+		}
 	}
 }
 
