@@ -54,9 +54,6 @@ var (
 	ErrTeamNotFound = kind("auth.team_not_found", 404,
 		"No team of this installation has the ID in X-Team-ID.",
 		"List the teams with `shoal team list`.")
-	ErrRateLimited = kind("auth.rate_limited", 429,
-		"The team sent more requests than its limit allows.",
-		"Wait for Retry-After seconds, or raise the limit.")
 )
 
 // Sandboxes.
@@ -95,9 +92,6 @@ var (
 	ErrConcurrencyLimit = kind("sandbox.concurrency_limit", 429,
 		"The team runs as many sandboxes as it may at once.",
 		"Kill or pause some, or raise the team's limit.")
-	ErrMemoryOverride = kind("sandbox_memory_override_disabled", 400,
-		"A resume without memory was asked for where it is not available.",
-		"Leave `memory` out to resume with memory.")
 )
 
 // Placement. The message prefix "Failed to place sandbox" is matched by clients.
@@ -195,9 +189,9 @@ var (
 		"Correct the entry that the message names; write adjacent addresses as one CIDR.")
 	ErrNetworkExhausted = kind("network.exhausted", 503,
 		"Every network slot of the machine is in use.",
-		"Kill sandboxes, or widen network.host_cidr.")
+		"Kill sandboxes, or widen host-cidr and veth-cidr.")
 	ErrNetworkSetup = kind("network.setup", 500,
-		"The kernel refused a namespace, link, address or nftables rule.",
+		"The host's kernel refused a namespace, link, address or nftables rule.",
 		"Run `shoal doctor`; it checks namespaces, nftables and overlapping routes.")
 	ErrNetworkState = kind("network.state", 500,
 		"The file with the host's network settings from before Shoal cannot be read.",

@@ -235,7 +235,7 @@ func TestMachineFailure(t *testing.T) {
 		want string
 	}{
 		{fmt.Errorf("open: %w", shoal.ErrNetworkExhausted.New("no network slot is free")),
-			"no network slot is free. Every network slot of the machine is in use. Kill sandboxes, or widen network.host_cidr."},
+			"no network slot is free. Every network slot of the machine is in use. Kill sandboxes, or widen host-cidr and veth-cidr."},
 		{shoal.ErrEnvdTimeout.Wrap(errors.New("x"),
 			"the guest's daemon did not answer; its console ends with:\nsecret"),
 			"the guest's daemon did not answer; its console ends with. The guest started"},
