@@ -31,12 +31,12 @@ func checkRoot(context.Context, *config.Config) Result {
 func checkKernel(context.Context, *config.Config) Result {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
-		return Warn.because("", "cannot read the kernel's version: %v", err)
+		return Warn.because("", "cannot read the version of the host's kernel: %v", err)
 	}
 	release := unix.ByteSliceToString(u.Release[:])
 	var major, minor int
 	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil {
-		return Warn.because("", "cannot read the kernel's version from %q", release)
+		return Warn.because("", "cannot read the version of the host's kernel from %q", release)
 	}
 	if major < 5 || (major == 5 && minor < 10) {
 		return Fail.because("use a distribution with Linux 5.10 or newer", "Linux %s is too old", release)
@@ -94,9 +94,9 @@ func checkNftables(context.Context, *config.Config) Result {
 	}
 	if err != nil {
 		return Fail.because("modprobe nf_tables nft_chain_nat nft_masq nft_reject_ipv4 nft_limit nft_connlimit, or use a kernel that has them built in",
-			"the kernel refuses nftables: %v", err)
+			"the host's kernel refuses nftables: %v", err)
 	}
-	return ok("the kernel has nftables")
+	return ok("the host's kernel has nftables")
 }
 
 // checkKVM creates a virtual machine: the device may exist and still be unusable.

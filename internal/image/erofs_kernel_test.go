@@ -20,10 +20,10 @@ func mountImage(t *testing.T, path string) string {
 	}
 	if kinds, err := os.ReadFile("/proc/filesystems"); err != nil ||
 		!strings.Contains(string(kinds), "\terofs\n") {
-		t.Skip("the kernel has no EROFS")
+		t.Skip("the host's kernel has no EROFS")
 	}
 	if _, err := os.Stat("/dev/loop-control"); err != nil {
-		t.Skip("the kernel has no loop devices")
+		t.Skip("the host's kernel has no loop devices")
 	}
 	dir := t.TempDir()
 	if out, err := exec.Command("mount", "-t", "erofs", "-o", "ro,loop",

@@ -74,7 +74,7 @@ func (p plan) vethHost(index int) netip.Addr { return offset(p.veth.Addr(), 2*in
 func (p plan) vethPeer(index int) netip.Addr { return offset(p.veth.Addr(), 2*index+1) }
 
 // vethHostMAC and vethPeerMAC are fixed so that permanent neighbor entries can be made.
-// The kernel's table of learned neighbors is small and shared by all namespaces.
+// The host's table of learned neighbors is small and shared by all namespaces.
 func (p plan) vethHostMAC(index int) net.HardwareAddr {
 	return net.HardwareAddr{0x02, 0xfc, 1, 0, byte(index >> 8), byte(index)}
 }

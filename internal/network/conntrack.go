@@ -29,7 +29,7 @@ func forgetConnections(addr netip.Addr) {
 	matches := connectionFilter(func(f *netlink.ConntrackFlow) bool {
 		return f.Forward.SrcIP.Equal(ours) || f.Forward.DstIP.Equal(ours)
 	})
-	// If the kernel lacks this interface, the connections time out instead.
+	// If the host's kernel lacks this interface, the connections time out instead.
 	_, _ = netlink.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, matches)
 }
 

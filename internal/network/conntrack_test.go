@@ -33,7 +33,7 @@ func TestForgetConnections(t *testing.T) {
 		err := netlink.ConntrackCreate(netlink.ConntrackTable, unix.AF_INET, &netlink.ConntrackFlow{
 			FamilyType: unix.AF_INET, Forward: forward, Reverse: back, TimeOut: 60})
 		if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL) {
-			t.Skip("the kernel tracks no connections:", err)
+			t.Skip("the host's kernel tracks no connections:", err)
 		} else if err != nil {
 			t.Fatal(err)
 		}

@@ -80,7 +80,7 @@ func newQueries() *guestShares {
 }
 
 // portTries bounds the search for a port that is free for both protocols. A TCP connection
-// may already use the port that the kernel picks for UDP.
+// may already use the port that the host's kernel picks for UDP.
 const portTries = 50
 
 // listenBoth listens at the same port of a host, "" for all addresses, for both protocols.

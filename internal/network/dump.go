@@ -7,7 +7,7 @@ import (
 )
 
 // Dump calls list until the result is consistent. If something changes while a list is
-// read, the kernel marks it (NLM_F_DUMP_INTR) because entries may be missing, and expects
+// read, the host's kernel marks it (NLM_F_DUMP_INTR) because entries may be missing, and expects
 // the caller to ask again.
 func Dump[T any](list func() ([]T, error)) ([]T, error) {
 	for {

@@ -34,7 +34,7 @@ var (
 	domainPattern = regexp.MustCompile(`^(\*|(\*\.)?([A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?\.)*[A-Za-z]([A-Za-z0-9-]*[A-Za-z0-9])?)$`)
 )
 
-// MaxRules is how many entries the lists of one policy have together. The kernel keeps a
+// MaxRules is how many entries the lists of one policy have together. The host's kernel keeps a
 // guest's lists, so they cost memory that no limit of the guest covers.
 const MaxRules = 10_000
 

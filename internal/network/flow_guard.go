@@ -87,7 +87,7 @@ func shouldClose(used, capacity uint64, closed bool) bool {
 	return used*8 >= capacity*closeAt && capacity > 0
 }
 
-// readNumber reads a setting of the kernel; 0 if the kernel has none of this name.
+// readNumber reads a setting of the host's kernel; 0 if it has none of this name.
 func readNumber(dir, name string) (uint64, error) {
 	text, err := os.ReadFile(filepath.Join(dir, name))
 	if errors.Is(err, fs.ErrNotExist) {

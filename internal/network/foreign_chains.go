@@ -144,7 +144,7 @@ func (h *host) countOurs(rules []*nftables.Rule) int {
 }
 
 // legacy does the same for the older iptables, whose rules nftables does not list. It does
-// nothing unless the kernel lists the older tables and iptables-legacy is installed.
+// nothing unless the host's kernel lists the older tables and iptables-legacy is installed.
 func (h *host) legacy(action string) error {
 	tables, err := os.ReadFile("/proc/net/ip_tables_names")
 	if err != nil || !strings.Contains(string(tables), "filter") {

@@ -10,7 +10,7 @@ import (
 	"shoal/internal/shoal"
 )
 
-// FuzzPolicy holds a policy's ranges, as the kernel gets them, to cover what was asked for
+// FuzzPolicy holds a policy's ranges, as the host's kernel gets them, to cover what was asked for
 // and nothing besides, and a policy to equal itself in other words. Entries are separated
 // by commas.
 func FuzzPolicy(f *testing.F) {

@@ -111,7 +111,7 @@ func onOwnThread(f func(own int) error) error {
 	return <-result
 }
 
-// removeNamespace removes a namespace's name. The kernel deletes its links when its last
+// removeNamespace removes a namespace's name. The host's kernel deletes its links when its last
 // user is gone.
 func removeNamespace(name string) error {
 	path := filepath.Join(namespaceDir, name)

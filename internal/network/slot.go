@@ -68,7 +68,7 @@ func (s *Slot) configure(host int) error {
 		{"ipv4/conf/all/rp_filter", "0"},
 	} {
 		err := os.WriteFile("/proc/sys/net/"+setting[0], []byte(setting[1]), 0)
-		if err != nil && !errors.Is(err, os.ErrNotExist) { // not there if the kernel lacks IPv6
+		if err != nil && !errors.Is(err, os.ErrNotExist) { // not there if the host's kernel lacks IPv6
 			return err
 		}
 	}
@@ -176,7 +176,7 @@ func (s *Slot) PacketSocket() (*os.File, error) {
 		if err != nil {
 			return err
 		}
-		// With protocol 0 the socket receives nothing before it is bound, and the kernel
+		// With protocol 0 the socket receives nothing before it is bound, and the host's kernel
 		// need not wait when it is.
 		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
 		if err != nil {

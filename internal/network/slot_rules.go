@@ -154,7 +154,7 @@ const (
 	// message has at most 64 KiB.
 	elementsAtOnce = 1000
 	// policyBuffer is the size of both buffers, in bytes, of the socket that a policy goes
-	// through: the kernel takes the changes as one datagram or not at all, and its
+	// through: the host's kernel takes the changes as one datagram or not at all, and its
 	// acknowledgements, which it drops when there is no room, must not be lost.
 	policyBuffer = 4 << 20
 )

@@ -8,13 +8,13 @@ import (
 )
 
 // SetNetwork replaces a running sandbox's egress policy; what concerns traffic
-// into it stays. The kernel's rules change in one step.
+// into it stays. The packet filter's rules change in one step.
 func (o *Orchestrator) SetNetwork(ctx context.Context, sandboxID string, policy shoal.Network) error {
 	sb, err := o.table.find(sandboxID)
 	if err != nil {
 		return err
 	}
-	// One change at a time: the kernel's rules and the record say the same.
+	// One change at a time: the packet filter's rules and the record say the same.
 	sb.policing.Lock()
 	defer sb.policing.Unlock()
 	merged := sb.viewNow().Network

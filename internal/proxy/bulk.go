@@ -17,7 +17,7 @@ import (
 
 // A guest's daemon sends a file faster than this process can copy it, and each wake-up of
 // this process costs time too. So a download over HTTP/1.1 gets a connection of its own.
-// The kernel moves the body from there to the client without copying it into this process,
+// The host's kernel moves the body from there to the client without copying it into this process,
 // and wakes the process for many packets at once.
 //
 // Only files of the daemon are sent this way: another service may be slow on purpose, and
@@ -28,7 +28,7 @@ const (
 	bulkTail = 2 * bulkWake
 )
 
-// isBulk reports whether the answer to a request may be a large file that the kernel can
+// isBulk reports whether the answer to a request may be a large file that the host's kernel can
 // move to the client's connection. A compressed file has no known length, so it is streamed
 // like anything else.
 func isBulk(r *http.Request, rt route, target Target) bool {

@@ -15,7 +15,7 @@ import (
 )
 
 // TestBulkDownloadDoesNotStall: a file arrives completely, and its last bytes as soon as
-// they are sent, although the kernel was told to wait for more. Afterwards the connection
+// they are sent, although the host's kernel was told to wait for more. Afterwards the connection
 // delivers small answers at once.
 func TestBulkDownloadDoesNotStall(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.9:49983")

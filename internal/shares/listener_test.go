@@ -65,7 +65,7 @@ func TestBoundedListener(t *testing.T) {
 	}
 	first := <-accepted
 	if _, ok := first.(io.ReaderFrom); !ok {
-		t.Error("files cannot be moved to the connection in the kernel")
+		t.Error("files cannot be moved to the connection in the host's kernel")
 	}
 	first.Close()
 	first.Close() // must count once

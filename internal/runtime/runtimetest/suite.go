@@ -8,7 +8,7 @@ import (
 
 // promise is one thing that a runtime is held to.
 type promise struct {
-	name string // short: it is part of paths that the kernel limits
+	name string // short: it is part of paths that the host's kernel limits
 	what string // is promised
 	hold func(t *testing.T, h *Host)
 }
