@@ -1,5 +1,5 @@
-// Package guest is a guest in a slot: an isolated machine with its place on the network,
-// its files on the host, and the daemon inside that answers for it. Sandboxes, what is
+// Package guest is a guest in a slot: isolated processes with their place on the network,
+// their files on the host, and the daemon inside that answers for them. Sandboxes, what is
 // started ahead of them, and the benches on which templates are built are users of it.
 package guest
 

@@ -141,7 +141,7 @@ type Shell interface {
 	Done() <-chan struct{}
 }
 
-// Guest is one running isolated machine.
+// Guest is one run of processes, isolated from the host and from other guests.
 type Guest interface {
 	// Freeze stops every task; Thaw lets them go on. Freezing a frozen guest and
 	// thawing a running one do nothing, also on a guest that was adopted.

@@ -35,7 +35,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 }
 
 // conn gives its share back when it is closed. It has all methods of a TCP connection, by
-// which files are moved in the kernel.
+// which files are moved in the host's kernel.
 type conn struct {
 	*net.TCPConn
 	release func()
