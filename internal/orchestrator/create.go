@@ -3,7 +3,11 @@ package orchestrator
 import (
 	"context"
 	"errors"
+	"maps"
+	"time"
 
+	"shoal/internal/envdapi/client"
+	"shoal/internal/guest"
 	"shoal/internal/network"
 	"shoal/internal/shoal"
 	"shoal/internal/telemetry"
@@ -52,4 +56,73 @@ func (o *Orchestrator) createBy(
 	o.journal.note(sb, shoal.LogInfo, "Sandbox created", map[string]any{"template": spec.TemplateID})
 	log.Info("sandbox created", "total_ms", telemetry.Milliseconds(phases.Total()), "phases_ms", phases)
 	return sb.viewNow(), nil
+}
+
+// startNew takes a new sandbox to a guest that answers: one that was started ahead
+// (claim.go), or one that starts now (start_guest.go).
+func (g *guests) startNew(ctx context.Context, sb *sandbox) error {
+	spec := sb.viewNow().Spec
+	fits := func(w *warmGuest) bool { return w.build.Resources == spec.Resources }
+	if w, ok := g.keeper.warm.Take(spec.BuildID, time.Now(), fits); ok {
+		err := g.claim(ctx, sb, w, g.firstLease(spec, w.restored))
+		if err == nil {
+			return nil
+		}
+		g.log.Warn("a guest started ahead was of no use", "sandbox", sb.id, "error", err)
+		if err := g.stop(ctx, sb); err != nil {
+			return err
+		}
+	}
+	from, err := g.builds.source(spec.BuildID)
+	if err != nil {
+		return err
+	}
+	return g.startFrom(ctx, sb, from, g.firstLease(spec, from.Checkpoint != ""))
+}
+
+// firstLease is a new sandbox's. Its environment is what the client gave; without
+// that, a guest with the memory of a snapshot keeps its own.
+func (g *guests) firstLease(spec shoal.Spec, restored bool) lease {
+	if restored && len(spec.EnvVars) == 0 {
+		return lease{timeout: spec.Timeout}
+	}
+	env := map[string]string{}
+	maps.Copy(env, g.cfg.GuestEnv)
+	maps.Copy(env, spec.EnvVars)
+	return lease{timeout: spec.Timeout, env: env}
+}
+
+// startFrom takes a sandbox of a template or snapshot to a guest that answers. If the
+// memory cannot be restored, the guest boots, and what runs in the template is started
+// again.
+func (g *guests) startFrom(ctx context.Context, sb *sandbox, from guest.Source, l lease) error {
+	err := g.start(ctx, sb, from, l)
+	if err == nil || from.Cold == nil || shoal.ErrNetworkExhausted.Matches(err) {
+		return err
+	}
+	g.log.Warn("a template's memory could not be restored; the sandbox boots from its disk",
+		"sandbox", sb.id, "error", err)
+	if err := g.stop(ctx, sb); err != nil {
+		return err
+	}
+	sb.mu.Lock()
+	sb.view.ColdBoot = true
+	sb.mu.Unlock()
+	if l.env == nil {
+		l.env = g.cfg.GuestEnv
+	}
+	if coldErr := g.start(ctx, sb, *from.Cold, l); coldErr != nil {
+		return errors.Join(err, coldErr)
+	}
+	if from.Start.Command == "" && from.Start.Ready == "" {
+		return nil
+	}
+	return g.startAgain(ctx, sb, from.Start)
+}
+
+// startAgain runs a template's start command and waits until it is ready. The
+// command does not see the sandbox's own environment.
+func (g *guests) startAgain(ctx context.Context, sb *sandbox, start shoal.StartBlock) error {
+	defer telemetry.Begin(ctx, "start_command")()
+	return sb.guest.Client(sb.viewNow().EnvdAccessToken).Startup(ctx, start, client.Silent)
 }
