@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -115,4 +116,53 @@ func TestForeignTeam(t *testing.T) {
 	}
 	server.copyOf(t, snapshot)
 	server.demand(t, 204, "DELETE", "/templates/"+snapshot, "")
+}
+
+// TestForeignTemplates: what another team builds reaches nobody else, whatever its name,
+// unless the operator lets the team publish, and then not by the names of shipped templates.
+func TestForeignTemplates(t *testing.T) {
+	key := otherTeam(t)
+	slug := ""
+	for line := range strings.Lines(server.demandOutput(t, "team", "list")) {
+		if fields := strings.Fields(line); strings.HasPrefix(line, "others-") {
+			slug = fields[0] // of the team that was made last
+		}
+	}
+	publish := func(name string) (int, string) {
+		return server.callAs(t, key, "PATCH", "/templates/"+name, `{"public":true}`)
+	}
+	for _, name := range []string{"desktop", "foreign"} {
+		status, answer := server.callAs(t, key, "POST", "/v3/templates", `{"name":"`+name+`"}`)
+		if status != 202 {
+			t.Fatalf("register %s: %d %s", name, status, answer)
+		}
+		if status, answer := publish(name); status != 403 || !strings.Contains(answer, "template.publish") {
+			t.Errorf("publish %s: %d %s", name, status, answer)
+		}
+	}
+	server.demandOutput(t, "team", "publish", slug)
+	eventually(t, 20*time.Second, "the right to publish", func() bool {
+		status, _ := publish("foreign")
+		return status == 200
+	})
+	if status, answer := publish("desktop"); status != 403 || !strings.Contains(answer, "template.bare_name") {
+		t.Errorf("publish desktop: %d %s", status, answer)
+	}
+	server.refused(t, "template.not_built", "POST", "/v2/sandboxes", `{"templateID":"desktop"}`)
+	server.demandOutput(t, "team", "publish", slug, "--revoke")
+	for _, name := range []string{"desktop", "foreign"} {
+		if status, answer := server.callAs(t, key, "DELETE", "/templates/"+name, ""); status != 204 {
+			t.Errorf("delete %s: %d %s", name, status, answer)
+		}
+	}
+}
+
+// demandOutput runs a command of shoal that must succeed.
+func (b *box) demandOutput(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := b.Run(t.Context(), args...)
+	if err != nil {
+		t.Fatalf("shoal %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return out
 }
