@@ -3,7 +3,6 @@ package network
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -61,7 +60,7 @@ func newForwarder(upstreams []netip.AddrPort, plan plan, log *slog.Logger) (*for
 	if err != nil {
 		return nil, err
 	}
-	denied, err := net.ListenPacket("udp4", ":0")
+	denied, err := listenUDP("")
 	if err != nil {
 		packets.Close()
 		listener.Close()
@@ -77,24 +76,6 @@ func newForwarder(upstreams []netip.AddrPort, plan plan, log *slog.Logger) (*for
 
 func newQueries() *guestShares {
 	return &guestShares{All: maxQueries, Each: maxGuestQueries, Scarce: scarceQueries}
-}
-
-// portTries bounds the search for a port that is free for both protocols. A TCP connection
-// may already use the port that the host's kernel picks for UDP.
-const portTries = 50
-
-// listenBoth listens at the same port of a host, "" for all addresses, for both protocols.
-func listenBoth(host string) (packets net.PacketConn, listener net.Listener, err error) {
-	for range portTries {
-		if packets, err = net.ListenPacket("udp4", host+":0"); err != nil {
-			return nil, nil, err
-		}
-		if listener, err = net.Listen("tcp4", fmt.Sprintf("%s:%d", host, portOf(packets))); err == nil {
-			return packets, listener, nil
-		}
-		packets.Close()
-	}
-	return nil, nil, err
 }
 
 func portOf(packets net.PacketConn) uint16 { return uint16(packets.LocalAddr().(*net.UDPAddr).Port) }

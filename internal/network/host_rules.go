@@ -77,7 +77,8 @@ func (h *host) install(at ports) error {
 	}
 
 	// Only what was sent to a service's own address is redirected, and only that is let in:
-	// the services do not answer at the host's addresses.
+	// the services do not answer at the host's addresses. They refuse the host's own programs
+	// themselves: another program that has the port, after this one's end, must be reached.
 	in := c.AddChain(chain(t, "prerouting", nftables.ChainTypeNAT, nftables.ChainHookPrerouting,
 		nftables.ChainPriorityNATDest, nftables.ChainPolicyAccept))
 	self := c.AddChain(chain(t, "input", nftables.ChainTypeFilter, nftables.ChainHookInput,
@@ -96,7 +97,8 @@ func (h *host) install(at ports) error {
 	} {
 		add(in, slot, destination(service.ip), toPort(service.proto, service.port), redirectTo(service.at))
 		add(self, slot, translated(), toPort(service.proto, service.at), accept())
-		add(self, notFromLink(h.plan.linkPrefix()), toPort(service.proto, service.at), drop())
+		add(self, notFromLink(h.plan.linkPrefix()), notFromLink(exactly("lo")), toPort(service.proto, service.at),
+			drop())
 	}
 	add(self, slot, drop())
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -37,7 +36,7 @@ type hyperloop struct {
 
 func newHyperloop(cfg Config, plan plan) (*hyperloop, error) {
 	conns := &guestShares{All: maxNodeConns, Each: maxNodeFlows, Scarce: scarceNodeConns}
-	tcp, err := net.Listen("tcp4", ":0")
+	tcp, err := listenTCP("")
 	if err != nil {
 		return nil, err
 	}
