@@ -80,8 +80,8 @@ func (c *Config) Check() error {
 	if c.MaxSandboxes < 1 || c.MaxProcesses < 16 || c.SlotPool < 0 || c.SandboxDisk < 64 {
 		bad("max-sandboxes, max-processes, slot-pool, sandbox-disk", "must be at least 1, 16, 0 and 64")
 	}
-	if c.OvercommitMemory < 0 || c.OvercommitCPU < 0 {
-		bad("overcommit-memory, overcommit-cpu", "must not be negative")
+	if min(c.OvercommitMemory, c.OvercommitCPU, c.OvercommitDisk) < 0 {
+		bad("overcommit-memory, overcommit-cpu, overcommit-disk", "must not be negative")
 	}
 	if u, err := url.Parse(c.PublicAPI); c.PublicAPI != "" && (err != nil ||
 		(u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "") {

@@ -51,6 +51,7 @@ type Config struct {
 	MaxSandboxes     int            `default:"1000" help:"Sandboxes alive at once on one machine."`
 	OvercommitMemory float64        `default:"16" help:"How many times the machine's memory may be promised to its running sandboxes together, which use far less than they may. 0 is without a bound."`
 	OvercommitCPU    float64        `default:"256" help:"The same of its processors."`
+	OvercommitDisk   float64        `default:"128" help:"The same of the data directory's disk."`
 	MaxProcesses     int            `default:"2048" help:"Processes and threads inside one sandbox."`
 	Warm             map[string]int `default:"base=1" placeholder:"TEMPLATE=N;…" help:"Guests started ahead, by template ID, so that a create takes milliseconds. More are kept of what is asked for often."`
 	WarmMax          int            `default:"24" help:"Guests started ahead at most, of all templates together. 0 is none."`

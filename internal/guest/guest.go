@@ -150,6 +150,11 @@ func (g *Guest) Upper(ctx context.Context, to *os.File) error { return g.running
 // Stats is what the host sees the guest use.
 func (g *Guest) Stats(ctx context.Context) (runtime.Stats, error) { return g.running.Stats(ctx) }
 
+// EndLargest is runtime.Guest.EndLargest.
+func (g *Guest) EndLargest(ctx context.Context) (runtime.EndedProcess, error) {
+	return g.running.EndLargest(ctx)
+}
+
 // Tidy bounds what the host holds for the guest; it is to be called every few seconds.
 func (g *Guest) Tidy() { g.running.Tidy() }
 

@@ -19,6 +19,7 @@ import (
 
 // open prepares the parts, each before those that depend on it.
 func (m *Machine) open() error {
+	askToBeSpared()
 	var err error
 	if m.slots, err = m.openNetwork(); err != nil {
 		return err
@@ -46,7 +47,7 @@ func (m *Machine) open() error {
 		NodeID: m.nodeID(), Version: m.options.Version, DataDir: m.cfg.DataDir, RunDir: m.cfg.RunDir,
 		Pinned:       m.pinned,
 		MaxProcesses: m.cfg.MaxProcesses, MaxSandboxes: m.cfg.MaxSandboxes, EnvdTimeout: m.cfg.EnvdTimeout,
-		Overcommit: orchestrator.Overcommit{CPU: m.cfg.OvercommitCPU, Memory: m.cfg.OvercommitMemory},
+		Overcommit: orchestrator.Overcommit{CPU: m.cfg.OvercommitCPU, Memory: m.cfg.OvercommitMemory, Disk: m.cfg.OvercommitDisk},
 		RestTime:   m.cfg.RestTime, WarmMin: m.cfg.Warm, WarmMax: m.cfg.WarmMax, Shells: m.cfg.Shells,
 		GuestEnv: m.guestEnv(), Ended: m.options.Ended, Logs: m.logs,
 	}, runtime.Set{m.driver}, m.slots, m.images, m.artifacts, m.log)

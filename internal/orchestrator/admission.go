@@ -1,7 +1,10 @@
 package orchestrator
 
 import (
+	"fmt"
 	goruntime "runtime"
+
+	"golang.org/x/sys/unix"
 
 	"shoal/internal/shoal"
 )
@@ -15,20 +18,25 @@ const (
 	// memoryReserve is the part of the machine's memory, one in so many, that must be
 	// available for a guest to start.
 	memoryReserve = 32
+	// diskReserve is the same of its disk.
+	diskReserve = 100
 )
 
 // Overcommit is how many times what the machine has may be promised to its running
 // sandboxes together; 0 is without a bound.
-type Overcommit struct{ CPU, Memory float64 }
+type Overcommit struct{ CPU, Memory, Disk float64 }
 
 // capacity is what the machine has, and what of it is promised.
 type capacity struct {
 	cpus             int
 	memory           int64 // bytes
 	available        int64 // bytes of memory
+	disk             int64 // bytes
+	freeDisk         int64 // bytes
 	overcommit       Overcommit
 	promisedCPU      int
 	promisedMemoryMB int64
+	promisedDiskMB   int64
 }
 
 // admits returns an error from the catalogue if a sandbox with these resources is more than
@@ -47,6 +55,11 @@ func (c capacity) admits(r shoal.Resources) error {
 	case c.overcommit.CPU > 0 && float64(c.promisedCPU+r.CPUCount) > float64(c.cpus)*c.overcommit.CPU:
 		return shoal.ErrCapacity.New("%d CPUs are promised to running sandboxes, of %.0f that may be", c.promisedCPU,
 			float64(c.cpus)*c.overcommit.CPU)
+	case c.overcommit.Disk > 0 && float64(c.promisedDiskMB+r.DiskMB) > float64(c.disk>>20)*c.overcommit.Disk:
+		return shoal.ErrCapacity.New("%d MiB of disk are promised to running sandboxes, of %.0f that may be",
+			c.promisedDiskMB, float64(c.disk>>20)*c.overcommit.Disk)
+	case c.freeDisk < c.disk/diskReserve:
+		return shoal.ErrCapacity.New("%d MiB of the machine's disk are free, too few to start a guest", c.freeDisk>>20)
 	case c.available < c.memory/memoryReserve:
 		return shoal.ErrCapacity.New("%d MiB of the machine's memory are available, too few to start a guest",
 			c.available>>20)
@@ -58,7 +71,12 @@ func (c capacity) admits(r shoal.Resources) error {
 // lock is held.
 func readCapacity(cfg *Config) (capacity, error) {
 	available, total, err := cfg.Memory()
-	return capacity{cpus: goruntime.NumCPU(), memory: total, available: available, overcommit: cfg.Overcommit}, err
+	if err != nil {
+		return capacity{}, err
+	}
+	free, disk, err := cfg.Disk()
+	return capacity{cpus: goruntime.NumCPU(), memory: total, available: available, disk: disk, freeDisk: free,
+		overcommit: cfg.Overcommit}, err
 }
 
 // roomLocked returns an error from the catalogue if a sandbox with these resources does not
@@ -73,9 +91,22 @@ func (t *table) roomLocked(has capacity, r shoal.Resources, except *sandbox) err
 		alive++
 		has.promisedCPU += view.Resources.CPUCount
 		has.promisedMemoryMB += view.Resources.MemoryMB
+		has.promisedDiskMB += view.Resources.DiskMB
 	}
 	if alive >= t.cfg.MaxSandboxes {
 		return shoal.ErrCapacity.New("the machine runs %d sandboxes, its maximum", alive)
 	}
 	return has.admits(r)
+}
+
+// diskOf is how a file system's free space, and all of it, is asked for, in bytes. Space that
+// is kept for the administrator does not count as free.
+func diskOf(dir string) func() (free, total int64, err error) {
+	return func() (free, total int64, err error) {
+		var fs unix.Statfs_t
+		if err := unix.Statfs(dir, &fs); err != nil {
+			return 0, 0, fmt.Errorf("read how much of the disk is free: %w", err)
+		}
+		return int64(fs.Bavail) * fs.Bsize, int64(fs.Blocks) * fs.Bsize, nil
+	}
 }

@@ -10,7 +10,8 @@ import (
 
 func TestAdmission(t *testing.T) {
 	const gib = int64(1) << 30
-	machine := capacity{cpus: 2, memory: 24 * gib, available: 20 * gib, overcommit: Overcommit{CPU: 8, Memory: 2}}
+	machine := capacity{cpus: 2, memory: 24 * gib, available: 20 * gib, disk: 100 * gib, freeDisk: 50 * gib,
+		overcommit: Overcommit{CPU: 8, Memory: 2, Disk: 4}}
 	for name, c := range map[string]struct {
 		change func(*capacity)
 		want   shoal.Resources
@@ -24,6 +25,8 @@ func TestAdmission(t *testing.T) {
 		"CPUs in sum":      {func(c *capacity) { c.promisedCPU = 15 }, shoal.Resources{CPUCount: 2, MemoryMB: 128}, "15 CPUs are promised to running sandboxes, of 16"},
 		"no bound in sum":  {func(c *capacity) { c.promisedCPU, c.overcommit = 1000, Overcommit{} }, shoal.Resources{CPUCount: 2, MemoryMB: 128}, ""},
 		"memory is short":  {func(c *capacity) { c.available = gib / 2 }, shoal.Resources{CPUCount: 2, MemoryMB: 128}, "512 MiB of the machine's memory are available"},
+		"disk in sum":      {func(c *capacity) { c.promisedDiskMB = 400 << 10 }, shoal.Resources{CPUCount: 1, MemoryMB: 128, DiskMB: 1}, "409600 MiB of disk are promised to running sandboxes, of 409600"},
+		"disk is short":    {func(c *capacity) { c.freeDisk = gib - 1 }, shoal.Resources{CPUCount: 1, MemoryMB: 128, DiskMB: 1}, "1023 MiB of the machine's disk are free"},
 		"memory is enough": {func(c *capacity) { c.available = gib }, shoal.Resources{CPUCount: 2, MemoryMB: 128}, ""},
 	} {
 		now := machine
@@ -41,7 +44,8 @@ func TestAdmission(t *testing.T) {
 // comes back.
 func TestPromisesAreCounted(t *testing.T) {
 	cfg := &Config{MaxSandboxes: 10, Overcommit: Overcommit{Memory: 1},
-		Memory: func() (int64, int64, error) { return 2 << 30, 2 << 30, nil }}
+		Memory: func() (int64, int64, error) { return 2 << 30, 2 << 30, nil },
+		Disk:   func() (int64, int64, error) { return 2 << 30, 2 << 30, nil }}
 	table := newTable(cfg)
 	spec := func(id string) shoal.Spec {
 		return shoal.Spec{SandboxID: id, Resources: shoal.Resources{CPUCount: 1, MemoryMB: 1024}}

@@ -14,9 +14,6 @@ import (
 
 const (
 	keepPeriod = time.Second // between looks at demand and memory
-	// A machine with less than this part of its memory available is under
-	// pressure: nothing is started ahead, and what was gives its memory back.
-	pressure = 0.10
 	// warmShare is the part of the machine's memory that guests started ahead may
 	// be promised, each counted with warmMemory.
 	warmShare  = 0.25
@@ -38,8 +35,6 @@ type keeper struct {
 	openEgress network.Egress // of a sandbox that asks for no restriction
 	// isBusy tells whether a create, a resume or a checkpoint is under way.
 	isBusy func() bool
-	// cool ends resting guests whose memory limits sum up to at least need bytes.
-	cool func(ctx context.Context, need int64)
 }
 
 // wanted is what should be started ahead of demand.
@@ -56,7 +51,7 @@ func (k *keeper) Run(ctx context.Context) error {
 	defer tick.Stop()
 	failed := failures{warm: map[string]time.Time{}, shells: map[shellKey]time.Time{}}
 	for ctx.Err() == nil {
-		want := k.want(ctx)
+		want := k.want()
 		k.shrink(ctx, want)
 		failed.strike(want)
 		if !k.isBusy() && k.growOne(ctx, want, failed) {
@@ -93,26 +88,12 @@ func (f failures) strike(want wanted) {
 }
 
 // want is nothing while the machine is short of memory.
-func (k *keeper) want(ctx context.Context) wanted {
-	short, err := k.relieve(ctx)
-	if err != nil {
-		k.log.Warn("it is not known how much memory the machine has left", "error", err)
-	}
-	if short {
+func (k *keeper) want() wanted {
+	if available, total, err := k.cfg.Memory(); err == nil && underPressure(available, total) {
 		return wanted{}
 	}
 	now := time.Now()
 	return wanted{warm: k.wantWarm(now), shells: k.wantShells(now)}
-}
-
-// relieve gives memory back when the machine is short of it, and tells whether it is.
-func (k *keeper) relieve(ctx context.Context) (short bool, err error) {
-	available, total, err := k.cfg.Memory()
-	if err != nil || float64(available) > pressure*float64(total) {
-		return false, err
-	}
-	k.cool(ctx, int64(pressure*float64(total)))
-	return true, nil
 }
 
 // wantWarm is how many guests each build should have ready: the configured
@@ -231,7 +212,7 @@ func (k *keeper) pauseFilling(ctx context.Context) {
 	}
 }
 
-// newKeeper makes a keeper with empty pools. isBusy and cool are to be set before Run.
+// newKeeper makes a keeper with empty pools. isBusy is to be set before Run.
 func newKeeper(cfg *Config, host *guest.Host, builds *builds, table *table, log *slog.Logger) *keeper {
 	taken := make(chan struct{}, 1)
 	open, err := network.ParsePolicy(shoal.Network{})

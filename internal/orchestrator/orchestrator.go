@@ -61,6 +61,8 @@ type Config struct {
 	// Memory is what can be had of the machine's memory, and all of it, in bytes; nil
 	// asks the machine.
 	Memory func() (available, total int64, err error)
+	// Disk is what is free where DataDir is, and all of it, in bytes; nil asks the machine.
+	Disk func() (free, total int64, err error)
 }
 
 // Orchestrator implements shoal.Node.
@@ -79,6 +81,7 @@ type Orchestrator struct {
 	guests    *guests
 	pauses    *pauses
 	keeper    *keeper
+	relief    *relief
 	sampler   *sampler
 	journal   journal
 	tasks     *tasks
@@ -99,6 +102,9 @@ func New(
 	if cfg.Memory == nil {
 		cfg.Memory = runtime.HostMemory
 	}
+	if cfg.Disk == nil {
+		cfg.Disk = diskOf(cfg.DataDir)
+	}
 	o := &Orchestrator{cfg: &cfg, log: log, journal: journal{cfg.Logs}, tasks: newTasks(),
 		wake: make(chan struct{}, 1)}
 	o.table = newTable(&cfg)
@@ -116,7 +122,7 @@ func New(
 		snapshots: o.snapshots, guests: o.guests, tasks: o.tasks}
 	o.sampler = &sampler{table: o.table, log: log}
 	o.keeper.isBusy = func() bool { return o.load.starting.Load() > 0 || o.snapshots.Saving() > 0 }
-	o.keeper.cool = o.pauses.coolFor
+	o.relief = newRelief(o)
 	return o
 }
 
@@ -130,6 +136,7 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 	g.Go(func() error { return o.holdDeadlines(ctx) })
 	g.Go(func() error { return o.sampler.Run(ctx) })
 	g.Go(func() error { return o.keeper.Run(ctx) })
+	g.Go(func() error { return o.relief.Run(ctx) })
 	err := g.Wait()
 	o.table.drain()
 	o.tasks.stop()

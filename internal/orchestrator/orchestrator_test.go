@@ -22,6 +22,7 @@ import (
 	"shoal/internal/runtime/gvisor"
 	"shoal/internal/runtime/gvisor/kernel"
 	"shoal/internal/shoal"
+	"shoal/internal/telemetry/sandboxlog"
 )
 
 // TestMain lets the test binary serve as the sandbox kernel.
@@ -40,6 +41,7 @@ type node struct {
 	shells  int            // kernels to start ahead
 	rest    time.Duration
 	memory  func() (available, total int64, err error)
+	logs    *sandboxlog.Store // nil keeps none
 	log     *slog.Logger
 	orch    *Orchestrator
 	pool    *network.Pool
@@ -130,7 +132,8 @@ func (n *node) open() {
 	}
 	n.orch = New(Config{NodeID: "n", DataDir: filepath.Join(n.dir, "data"), RunDir: filepath.Join(n.dir, "run"), MaxProcesses: 200,
 		MaxSandboxes: 10, EnvdTimeout: 20 * time.Second, GuestEnv: map[string]string{"FROM_NODE": "1"},
-		WarmMin: n.warm, WarmMax: 8 * len(n.warm), Shells: n.shells, RestTime: n.rest, Memory: n.memory}, runtime.Set{rt}, n.pool, n.store, n.artifacts(), n.log)
+		WarmMin: n.warm, WarmMax: 8 * len(n.warm), Shells: n.shells, RestTime: n.rest, Memory: n.memory, Logs: n.logs},
+		runtime.Set{rt}, n.pool, n.store, n.artifacts(), n.log)
 	n.orch.AddBuild(n.build)
 	n.must(n.orch.Recover(context.Background()))
 	ctx, cancel := context.WithCancel(context.Background())

@@ -99,8 +99,16 @@ type Link struct {
 // Stats is what the host sees a guest use.
 type Stats struct {
 	MemoryBytes int64 // charged to the guest by the host, page cache included
+	HeldBytes   int64 // of that, what the host cannot take back while the guest keeps it
 	CPUSeconds  float64
 	DiskBytes   int64 // allocated by the writable layer
+}
+
+// EndedProcess is a process that a guest lost for its memory; the zero value is none.
+type EndedProcess struct {
+	PID   int    // in the guest
+	Name  string // of its program, as the guest has it
+	Bytes int64  // what was resident of it
 }
 
 // Runtime runs guests on this machine. runtimetest.Run holds an implementation to what is
@@ -155,6 +163,11 @@ type Guest interface {
 	// runtime can start from. The guest must be frozen, or nothing may write to it.
 	Upper(ctx context.Context, to *os.File) error
 	Stats(ctx context.Context) (Stats, error)
+	// EndLargest ends the process that uses most of the guest's memory, as Linux does when
+	// memory runs out, and returns when the host has most of that back, or after two seconds.
+	// A process that must not be ended, by its score or as the guest's first one, is spared;
+	// if there is no other, nothing is ended.
+	EndLargest(ctx context.Context) (EndedProcess, error)
 	// Tidy bounds what the host holds for a running guest. It is to be called every few
 	// seconds, and cheap.
 	Tidy()

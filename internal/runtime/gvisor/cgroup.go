@@ -262,23 +262,22 @@ func (c cgroups) removeParent() error {
 	return errs
 }
 
-// usage returns memory in bytes and CPU time in seconds charged to the guest.
-func (c cgroups) usage(id string) (memory int64, cpu float64) {
-	memory = c.memoryUsed(id)
+// cpuSeconds is the processor time charged to the guest.
+func (c cgroups) cpuSeconds(id string) float64 {
 	if c.unified {
 		data, _ := os.ReadFile(filepath.Join(c.roots[""], c.parent, id, "cpu.stat"))
-		for _, line := range strings.Split(string(data), "\n") {
-			if usec, ok := strings.CutPrefix(line, "usage_usec "); ok {
+		for line := range strings.Lines(string(data)) {
+			if usec, ok := strings.CutPrefix(strings.TrimSpace(line), "usage_usec "); ok {
 				n, _ := strconv.ParseInt(usec, 10, 64)
-				cpu = float64(n) / 1e6
+				return float64(n) / 1e6
 			}
 		}
-		return memory, cpu
+		return 0
 	}
 	if root, ok := c.roots["cpuacct"]; ok {
-		cpu = float64(readInt(filepath.Join(root, c.parent, id, "cpuacct.usage"))) / 1e9
+		return float64(readInt(filepath.Join(root, c.parent, id, "cpuacct.usage"))) / 1e9
 	}
-	return memory, cpu
+	return 0
 }
 
 func readInt(file string) int64 {

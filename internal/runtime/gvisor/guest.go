@@ -226,7 +226,9 @@ func (g *guest) Stats(ctx context.Context) (runtime.Stats, error) {
 		return runtime.Stats{}, runtime.ErrGone
 	}
 	var s runtime.Stats
-	s.MemoryBytes, s.CPUSeconds = g.driver.cgroups.usage(g.spec.ID)
+	used := g.driver.cgroups.memoryOf(g.spec.ID)
+	s.MemoryBytes, s.HeldBytes = used.all, used.all-used.clean
+	s.CPUSeconds = g.driver.cgroups.cpuSeconds(g.spec.ID)
 	s.DiskBytes = g.diskBytes()
 	return s, nil
 }

@@ -1,12 +1,16 @@
 package gvisor
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
+	"gvisor.dev/gvisor/pkg/sentry/control"
+
+	"shoal/internal/runtime"
 	"shoal/internal/shoal"
 )
 
@@ -77,7 +81,7 @@ func (c cgroups) memoryOf(id string) memory {
 		}
 	}
 	return memory{all: c.memoryUsed(id), shared: stat["shmem"], kernel: stat[anonymous],
-		clean: stat[cache] - stat["shmem"] - stat[prefix+"dirty"] - stat[prefix+"writeback"]}
+		clean: max(0, stat[cache]-stat["shmem"]-stat[prefix+"dirty"]-stat[prefix+"writeback"])}
 }
 
 // widen raises the limit of the guest's group to the guest's own plus by bytes.
@@ -99,4 +103,18 @@ func (g *guest) narrow() {
 	if g.driver.cgroups.limitMemory(g.spec.ID, limit) == nil {
 		g.wide.Store(false)
 	}
+}
+
+// endLargest is a call of the kernel's that is ours (_patch/pkg/sentry/control).
+const endLargest = "Usage.EndLargest"
+
+func (g *guest) EndLargest(context.Context) (runtime.EndedProcess, error) {
+	if g.ended() {
+		return runtime.EndedProcess{}, runtime.ErrGone
+	}
+	var ended control.EndedProcess
+	if err := g.call(endLargest, &struct{}{}, &ended); err != nil {
+		return runtime.EndedProcess{}, fmt.Errorf("end the guest's largest process: %w", err)
+	}
+	return runtime.EndedProcess{PID: int(ended.PID), Name: ended.Name, Bytes: ended.Bytes}, nil
 }

@@ -247,7 +247,7 @@ func (g *guest) boot(ctx context.Context, conf *config.Config, restore bool, che
 		return nil
 	}
 	defer telemetry.Begin(ctx, "guest_start")()
-	if err := g.call(boot.ContMgrSetNetworkArgs, link); err != nil {
+	if err := g.call(boot.ContMgrSetNetworkArgs, link, nil); err != nil {
 		return fmt.Errorf("give the guest its link: %w", err)
 	}
 	if err := g.box.StartRoot(hostNetworkConfig(conf), g.oci); err != nil {
@@ -269,13 +269,13 @@ func (g *guest) limitProcesses() error {
 	return nil
 }
 
-func (g *guest) call(method string, arg any) error {
+func (g *guest) call(method string, arg, result any) error {
 	conn, err := client.ConnectTo(g.box.GetControlSocketPath())
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	return conn.Call(method, arg, nil)
+	return conn.Call(method, arg, result)
 }
 
 const gsoMaxSize = 65536 // bytes; the packet socket carries virtio-net headers

@@ -18,6 +18,7 @@ var starts = []promise{
 	{"runs", "a guest has its root, name, memory, disk and console", guestRuns},
 	{"first-process", "a guest's first process has its arguments and environment", firstProcess},
 	{"limits", "limits end in an error inside, and the guest goes on", guestLimits},
+	{"largest", "a host without memory can end a guest's largest process", endLargest},
 	{"layers", "several images make one root", layers},
 	{"upper", "a writable layer is the beginning of another guest's", upper},
 	{"shells", "a shell becomes a guest, once", shells},
@@ -63,6 +64,31 @@ func guestLimits(t *testing.T, h *Host) {
 		t.Errorf("forking without end: %d %s", status, text)
 	}
 	g.Want("/count", "1")
+}
+
+func endLargest(t *testing.T, h *Host) {
+	ctx := t.Context()
+	g := h.Start("largest", "")
+	g.Want("/count", "1")
+	g.Want("/child?mb=20", "ok")
+	g.Want("/child?mb=150", "ok")
+	before, err := g.Stats(ctx)
+	if err != nil || before.HeldBytes < 170<<20 || before.HeldBytes > before.MemoryBytes {
+		t.Errorf("with 170 MiB in processes: %+v %v", before, err)
+	}
+	for _, want := range []int64{150 << 20, 20 << 20} {
+		ended, err := g.EndLargest(ctx)
+		if err != nil || ended.Name != "init" || ended.PID <= 1 || ended.Bytes < want || ended.Bytes > want+40<<20 {
+			t.Errorf("the largest has %d MiB: ended %+v, %v", want>>20, ended, err)
+		}
+	}
+	if after, err := g.Stats(ctx); err != nil || before.HeldBytes-after.HeldBytes < 85<<20 {
+		t.Errorf("before %+v, afterwards %+v %v", before, after, err)
+	}
+	if ended, err := g.EndLargest(ctx); err != nil || ended.PID != 0 {
+		t.Errorf("only the first process is left: ended %+v, %v", ended, err)
+	}
+	g.Want("/count", "2")
 }
 
 func layers(t *testing.T, h *Host) {

@@ -21,7 +21,10 @@ var (
 
 func main() {
 	fmt.Fprintln(os.Stderr, "guest begins")
-	if len(os.Args) > 1 { // a child that only waits
+	if len(os.Args) > 1 { // a child that waits, with so many MiB of memory
+		n, _ := strconv.Atoi(os.Args[1])
+		hold(n)
+		fmt.Println("ready")
 		time.Sleep(time.Hour)
 	}
 	http.HandleFunc("/count", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, counter.Add(1)) })
@@ -43,11 +46,8 @@ func main() {
 		reply(w, err, "ok")
 	})
 	http.HandleFunc("/hold", func(w http.ResponseWriter, r *http.Request) {
-		n, _ := strconv.ParseInt(r.URL.Query().Get("mb"), 10, 64)
-		held = make([]byte, n<<20)
-		for i := range held {
-			held[i] = byte(i>>12) | 1
-		}
+		n, _ := strconv.Atoi(r.URL.Query().Get("mb"))
+		hold(n)
 		fmt.Fprint(w, "ok")
 	})
 	http.HandleFunc("/burn", func(w http.ResponseWriter, r *http.Request) {
@@ -75,11 +75,30 @@ func main() {
 		var err error
 		started := 0
 		for ; started < n && err == nil; started++ {
-			err = exec.Command("/init", "wait").Start()
+			err = exec.Command("/init", "0").Start()
 		}
 		reply(w, err, strconv.Itoa(started))
 	})
+	http.HandleFunc("/child", func(w http.ResponseWriter, r *http.Request) {
+		child := exec.Command("/init", r.URL.Query().Get("mb"))
+		out, err := child.StdoutPipe()
+		if err == nil {
+			err = child.Start()
+		}
+		if err == nil {
+			_, err = io.ReadFull(out, make([]byte, len("ready")))
+			go func() { _ = child.Wait() }()
+		}
+		reply(w, err, "ok")
+	})
 	fmt.Fprintln(os.Stderr, http.ListenAndServe(":49983", nil))
+}
+
+func hold(mb int) {
+	held = make([]byte, mb<<20)
+	for i := range held {
+		held[i] = byte(i>>12) | 1
+	}
 }
 
 func reply(w http.ResponseWriter, err error, text string) {

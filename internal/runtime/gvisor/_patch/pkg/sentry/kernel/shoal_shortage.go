@@ -21,18 +21,23 @@ func (k *Kernel) watchMemory() {
 		if ending.CompareAndSwap(false, true) {
 			go func() {
 				defer ending.Store(false)
-				k.endLargest()
+				k.relieve()
 			}()
 		}
 	})
 }
 
-// endLargest ends the process that uses most memory, and waits until it has returned it.
-func (k *Kernel) endLargest() {
-	before, err := k.mf.TotalUsage()
-	if err != nil || before <= usage.MaximumTotalMemoryBytes {
-		return
+// relieve ends a process if the guest uses more than it has.
+func (k *Kernel) relieve() {
+	if used, err := k.mf.TotalUsage(); err == nil && used > usage.MaximumTotalMemoryBytes {
+		k.EndLargest()
 	}
+}
+
+// EndLargest ends the process that uses most memory, and waits until the host has most of it
+// back, which happens in the background, and not for what is shared. It returns the process's
+// ID, its name and what was resident of it in bytes; 0 is no process.
+func (k *Kernel) EndLargest() (pid ThreadID, name string, bytes int64) {
 	var largest *ThreadGroup
 	var most int64
 	for _, tg := range k.RootPIDNamespace().ThreadGroups() {
@@ -41,15 +46,22 @@ func (k *Kernel) endLargest() {
 		}
 	}
 	if largest == nil {
-		return
+		return 0, "", 0
 	}
+	pid, bytes = k.RootPIDNamespace().IDOfThreadGroup(largest), residentOf(k, largest)
+	if leader := largest.Leader(); leader != nil {
+		name = leader.Name()
+	}
+	before, _ := k.mf.TotalUsage()
 	largest.SendSignal(&linux.SignalInfo{Signo: int32(linux.SIGKILL), Code: linux.SI_KERNEL})
 	for deadline := time.Now().Add(exitTime); time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
-		if k.memoryScore(largest) == 0 {
-			return
+		now, err := k.mf.TotalUsage()
+		if residentOf(k, largest) == 0 && (err != nil || int64(before)-int64(now) > bytes/2) {
+			break
 		}
 	}
+	return pid, name, bytes
 }
 
 // memoryScore is what a process uses, in bytes, weighed by its own wish as Linux does; 0 if
@@ -59,16 +71,21 @@ func (k *Kernel) memoryScore(tg *ThreadGroup) int64 {
 	if tg == k.GlobalInit() || adjust == -1000 {
 		return 0
 	}
+	used := residentOf(k, tg)
+	if used == 0 {
+		return 0
+	}
+	return max(used+adjust*int64(usage.MaximumTotalMemoryBytes/1000), 1)
+}
+
+// residentOf is what is resident of a process, in bytes; 0 if it has ended.
+func residentOf(k *Kernel, tg *ThreadGroup) int64 {
 	m := memoryOf(tg)
 	if m == nil {
 		return 0
 	}
 	defer m.DecUsers(k.SupervisorContext())
-	used := int64(m.ResidentSetSize())
-	if used == 0 {
-		return 0
-	}
-	return max(used+adjust*int64(usage.MaximumTotalMemoryBytes/1000), 1)
+	return int64(m.ResidentSetSize())
 }
 
 // memoryOf returns the memory of a process, which the caller must release by DecUsers; nil if
