@@ -142,6 +142,9 @@ func (s *Server) guard(op operation, next http.HandlerFunc) http.HandlerFunc {
 		callOf(r.Context()).route = op.name
 		r, err := s.authorize(r, op.schemes(), op.allowsBlocked())
 		if err == nil {
+			err = op.bounded(w, r)
+		}
+		if err == nil {
 			err = op.validate(r)
 		}
 		if err != nil {

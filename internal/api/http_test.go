@@ -117,7 +117,7 @@ func TestChunkedBodyTooLarge(t *testing.T) {
 	req, _ := http.NewRequestWithContext(t.Context(), "POST", w.url+"/sandboxes", body)
 	req.Header.Set("X-API-Key", shoal.DevAPIKey)
 	req.Header.Set("Content-Type", "application/json")
-	w.do(req).wants(t, 413, "larger than 16 MiB")
+	w.do(req).wants(t, 413, "larger than 1 MiB")
 }
 
 func TestChunkedBody(t *testing.T) {

@@ -20,6 +20,7 @@ func NewHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      75 * time.Second,
 		IdleTimeout:       620 * time.Second,
+		MaxHeaderBytes:    maxHead,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 }

@@ -15,7 +15,6 @@ import (
 )
 
 const (
-	maxBody     = 16 << 20         // bytes (api.md §1.1)
 	requestTime = 70 * time.Second // for one request (api.md §1.1)
 	// traceHeader is what SDKs print with errors when they run in CI (clients.md D18).
 	traceHeader = "X-E2B-Trace-ID"
@@ -120,7 +119,7 @@ func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 func withBounds(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength > maxBody {
-			writeError(w, r, errTooLarge())
+			writeError(w, r, errTooLarge(maxBody))
 			return
 		}
 		if r.Body != nil && r.Body != http.NoBody {

@@ -79,6 +79,12 @@ func (s *Server) plan(
 	if err != nil {
 		return shoal.Spec{}, err
 	}
+	if err := checkMetadata(deref(body.Metadata)); err != nil {
+		return shoal.Spec{}, err
+	}
+	if err := checkVariables(deref(body.EnvVars)); err != nil {
+		return shoal.Spec{}, err
+	}
 	lifecycle, err := parseLifecycle(body, timeout)
 	if err != nil {
 		return shoal.Spec{}, err

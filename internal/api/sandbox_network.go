@@ -27,6 +27,10 @@ func (s *Server) parseNetwork(sandboxID string, body gen.NewSandbox, secure bool
 			}
 			policy.MaskRequestHost = *n.MaskRequestHost
 		}
+		if n := len(deref(n.HttpsPorts)); n > maxHTTPSPorts {
+			return policy, shoal.ErrBadRequest.New("network.httpsPorts has %d entries; at most %d are allowed",
+				n, maxHTTPSPorts)
+		}
 		for _, port := range deref(n.HttpsPorts) {
 			if port == shoal.EnvdPort {
 				return policy, shoal.ErrBadRequest.New("network.httpsPorts: port %d is reserved for the sandbox's daemon", shoal.EnvdPort)

@@ -38,6 +38,9 @@ func parseReference(text string) (reference, error) {
 	var ref reference
 	rest, tag, tagged := strings.Cut(text, ":")
 	if namespace, name, spaced := strings.Cut(rest, "/"); spaced {
+		if len(namespace) > maxName {
+			return ref, fmt.Errorf("invalid namespace: it may have at most %d characters", maxName)
+		}
 		if !nameForm.MatchString(namespace) {
 			return ref, fmt.Errorf("invalid namespace: %s", namespace)
 		}
@@ -46,10 +49,14 @@ func parseReference(text string) (reference, error) {
 	switch {
 	case rest == "":
 		return ref, fmt.Errorf("%w: it is empty", errName)
+	case len(rest) > maxName:
+		return ref, fmt.Errorf("%w: a name may have at most %d characters", errName, maxName)
 	case !nameForm.MatchString(rest):
 		return ref, fmt.Errorf("%w: %s (%s)", errName, rest, nameRule)
 	case tagged && tag == "":
 		return ref, fmt.Errorf("%w: a tag is missing after ':'", errTag)
+	case len(tag) > maxTag:
+		return ref, fmt.Errorf("%w: a tag may have at most %d characters", errTag, maxTag)
 	case tagged && !tagForm.MatchString(tag):
 		return ref, fmt.Errorf("%w: %s (%s)", errTag, tag, tagRule)
 	}

@@ -106,6 +106,9 @@ func planJob(body gen.TemplateBuildStart) (build.Job, *shoal.Error) {
 	case job.FromImage == "" && job.FromReference == "":
 		return job, shoal.ErrBuildRequest.New(prefix + "must specify either fromImage or fromTemplate")
 	}
+	if n := len(deref(body.Steps)); n > maxSteps {
+		return job, shoal.ErrBuildRequest.New(prefix+"at most %d steps are allowed, not %d", maxSteps, n)
+	}
 	for _, step := range deref(body.Steps) {
 		job.Steps = append(job.Steps, build.Step{Type: strings.ToUpper(step.Type), Args: deref(step.Args),
 			FilesHash: deref(step.FilesHash), Force: deref(step.Force)})

@@ -141,11 +141,11 @@ func parseTag(text string) (string, error) {
 	switch {
 	case tag == "":
 		return "", shoal.ErrTemplateReference.New("Invalid tag: it is empty")
+	case len(tag) > maxTag:
+		return "", shoal.ErrTemplateReference.New("Invalid tag: %s… (a tag has at most %d characters)",
+			tag[:maxTag], maxTag)
 	case !tagForm.MatchString(tag):
 		return "", shoal.ErrTemplateReference.New("Invalid tag: %s (%s)", text, tagRule)
-	case len(tag) > maxTag:
-		return "", shoal.ErrTemplateReference.New("Invalid tag: %s (a tag has at most %d characters)",
-			text, maxTag)
 	case uuid.Validate(tag) == nil:
 		return "", shoal.ErrTemplateReference.New("Invalid tag: %s: a tag cannot be a UUID", text)
 	}

@@ -47,12 +47,12 @@ const validationPrefix = "validation error: error in openapi3filter.RequestError
 func requestError(err error) error {
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
-		return errTooLarge()
+		return errTooLarge(tooLarge.Limit)
 	}
 	line, _, _ := strings.Cut(err.Error(), "\n")
 	return shoal.ErrBadRequest.New("%s%s", validationPrefix, line)
 }
 
-func errTooLarge() error {
-	return shoal.ErrBodyTooLarge.New("The request body is larger than %d MiB", maxBody>>20)
+func errTooLarge(limit int64) error {
+	return shoal.ErrBodyTooLarge.New("The request body is larger than %d MiB", limit>>20)
 }

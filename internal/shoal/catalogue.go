@@ -30,7 +30,7 @@ var (
 		"A web page, or a host name, that the installation does not allow was used to call the API.",
 		"Name its origin in allowed-origins; with --dev, call localhost.")
 	ErrBodyTooLarge = kind("request.too_large", 413,
-		"The request body is larger than 16 MiB.",
+		"The request body is larger than this endpoint takes: 16 MiB to start a template's build, 1 MiB elsewhere.",
 		"Send less; files go to the sandbox, not to the API.")
 	ErrNotImplemented = kind("request.not_implemented", 501,
 		"This version of Shoal does not have the feature.",
