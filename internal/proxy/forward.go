@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -248,6 +249,7 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, rt route, targ
 	// returns an error here.
 	_ = http.NewResponseController(w).EnableFullDuplex()
 	masked := maskedHost(r, rt, target)
+	sent := &sentBody{ReadCloser: r.Body}
 	reverse := httputil.ReverseProxy{
 		Transport:     transport,
 		FlushInterval: -1, // streams reach the client as they are written
@@ -256,7 +258,7 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, rt route, targ
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.Out.URL.Scheme, p.Out.URL.Host = scheme, address
 			if p.Out.Body != nil {
-				p.Out.Body = io.NopCloser(p.Out.Body) // a failed attempt must not close it
+				p.Out.Body = io.NopCloser(sent) // a failed attempt must not close it
 			}
 			p.Out.Host = r.Host
 			p.Out.URL.RawQuery = p.In.URL.RawQuery // by default, what cannot be parsed is dropped
@@ -282,11 +284,30 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, rt route, targ
 			}
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			if sent.failed.Load() {
+				badBodyPage(rt.sandboxID).write(w, r)
+				return
+			}
 			again = h.upstreamFailed(w, r, rt, target, err)
 		},
 	}
 	reverse.ServeHTTP(w, r)
 	return again
+}
+
+// sentBody is a request's body that remembers whether the client broke it off or sent what
+// is no HTTP, which is then not blamed on the guest.
+type sentBody struct {
+	io.ReadCloser
+	failed atomic.Bool
+}
+
+func (b *sentBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		b.failed.Store(true)
+	}
+	return n, err
 }
 
 // speaksTLS reports whether the sandbox's creator has named the port in httpsPorts.

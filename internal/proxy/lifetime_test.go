@@ -245,3 +245,22 @@ func BenchmarkStream(b *testing.B) {
 		}
 	}
 }
+
+// TestBadBodyIsTheClients: a malformed chunk is not blamed on the sandbox.
+func TestBadBodyIsTheClients(t *testing.T) {
+	front, _, port := guest(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+	}), Target{})
+	conn, err := net.Dial("tcp", front.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "POST /x HTTP/1.1\r\nHost: %s-%s.test\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\nzzz\r\n",
+		port, testID)
+	_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	answer := make([]byte, 12)
+	if _, err := io.ReadFull(conn, answer); err != nil || string(answer) != "HTTP/1.1 400" {
+		t.Errorf("%q, %v", answer, err)
+	}
+}

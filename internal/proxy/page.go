@@ -37,6 +37,12 @@ func tooManyPage(id string) page {
 		message: fmt.Sprintf("The sandbox has %d open requests, which is the limit; close some", MaxOpenRequests)}
 }
 
+// badBodyPage is for a request whose body cannot be read.
+func badBodyPage(id string) page {
+	return page{status: http.StatusBadRequest, title: "Bad Request Body", sandboxID: id,
+		reason: "request_body", message: "The body of the request broke off, or its chunks are malformed"}
+}
+
 func closedPortPage(rt route) page {
 	return page{status: 502, title: "Closed Port Error",
 		message:   "The sandbox is running but port is not open",

@@ -93,23 +93,35 @@ func (d *Database) Lookup(name string) (User, error) {
 	return u, nil
 }
 
-// Names returns the names of a file's owner and group; an unknown ID is
-// returned as its number (envd.md §2.6).
-func (d *Database) Names(uid, gid uint32) (owner, group string) {
+// Names are the names of users and groups at one moment. Many files are described by one
+// such, because to look whether the database has changed takes longer than all else.
+type Names struct{ users, groups map[uint32]string }
+
+// Names returns the names of now.
+func (d *Database) Names() Names {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	owner, group = strconv.FormatUint(uint64(uid), 10), strconv.FormatUint(uint64(gid), 10)
+	var n Names
 	if passwd, err := d.passwd.load(d.passwdPath, parsePasswd); err == nil {
-		if name, ok := passwd.names[uid]; ok {
-			owner = name
-		}
+		n.users = passwd.names
 	}
 	if groups, err := d.group.load(d.groupPath, parseGroup); err == nil {
-		if name, ok := groups.names[gid]; ok {
-			group = name
-		}
+		n.groups = groups.names
 	}
-	return owner, group
+	return n
+}
+
+// Of returns the names of a file's owner and group; an unknown ID is
+// returned as its number (envd.md §2.6).
+func (n Names) Of(uid, gid uint32) (owner, group string) {
+	return nameOf(n.users, uid), nameOf(n.groups, gid)
+}
+
+func nameOf(names map[uint32]string, id uint32) string {
+	if name, ok := names[id]; ok {
+		return name
+	}
+	return strconv.FormatUint(uint64(id), 10)
 }
 
 func (c *cached[T]) load(path string, parse func([]byte) T) (T, error) {

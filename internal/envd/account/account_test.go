@@ -50,10 +50,10 @@ func TestLookup(t *testing.T) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
-	if owner, group := d.Names(1000, 27); owner != "user" || group != "sudo" {
+	if owner, group := d.Names().Of(1000, 27); owner != "user" || group != "sudo" {
 		t.Errorf("names %s, %s", owner, group)
 	}
-	if owner, group := d.Names(4000, 4001); owner != "4000" || group != "4001" {
+	if owner, group := d.Names().Of(4000, 4001); owner != "4000" || group != "4001" {
 		t.Errorf("names %s, %s", owner, group)
 	}
 }

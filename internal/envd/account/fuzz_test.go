@@ -20,10 +20,13 @@ func FuzzResolve(f *testing.F) {
 		}
 		got, err := User{Home: home}.Resolve(path, workdir)
 		if err != nil {
-			if !strings.HasPrefix(path+workdir, "~") {
+			if !strings.HasPrefix(path+workdir, "~") && !strings.Contains(path+workdir, "\x00") {
 				t.Errorf("%q in %q: %v", path, workdir, err)
 			}
 			return
+		}
+		if strings.Contains(got, "\x00") && !strings.Contains(home, "\x00") {
+			t.Errorf("%q in %q is %q, which the kernel does not take", path, workdir, got)
 		}
 		if !filepath.IsAbs(got) {
 			t.Errorf("%q in %q is %q, which is relative", path, workdir, got)

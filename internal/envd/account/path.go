@@ -2,11 +2,12 @@ package account
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 )
 
-// ErrPath says that a path names another user's home, which is not supported.
+// ErrPath says that a path names another user's home, or holds a NUL, which no path can.
 var ErrPath = errors.New("unsupported path")
 
 // Resolve makes a client's path absolute (envd.md §4.4). An empty path is the
@@ -19,6 +20,9 @@ func (u User) Resolve(path, workdir string) (string, error) {
 			return u.home(), nil
 		}
 		path = workdir
+	}
+	if strings.IndexByte(path, 0) >= 0 {
+		return "", fmt.Errorf("%w: a path cannot have a NUL", ErrPath)
 	}
 	if rest, tilde := strings.CutPrefix(path, "~"); tilde {
 		if rest != "" && rest[0] != '/' && rest[0] != '\\' {

@@ -57,6 +57,12 @@ func onlyDirectory(path string) error {
 	return nil
 }
 
+// BadName reports whether an error says that a path can never be used as it is: it is too
+// long, or its links lead in a circle.
+func BadName(err error) bool {
+	return errors.Is(err, syscall.ENAMETOOLONG) || errors.Is(err, syscall.ELOOP)
+}
+
 // NoSpace reports that the file system is out of blocks, inodes or quota.
 func NoSpace(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)

@@ -42,11 +42,11 @@ func Stat(path string, names *account.Database) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
-	return Describe(path, info, names), nil
+	return Describe(path, info, names.Names()), nil
 }
 
 // Describe is Stat for a caller that already has the path's lstat.
-func Describe(path string, info os.FileInfo, names *account.Database) Entry {
+func Describe(path string, info os.FileInfo, names account.Names) Entry {
 	e := Entry{
 		Name:        filepath.Base(path),
 		Path:        path,
@@ -58,7 +58,7 @@ func Describe(path string, info os.FileInfo, names *account.Database) Entry {
 		Metadata:    ReadMetadata(path),
 	}
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-		e.Owner, e.Group = names.Names(stat.Uid, stat.Gid)
+		e.Owner, e.Group = names.Of(stat.Uid, stat.Gid)
 	}
 	if info.Mode()&os.ModeSymlink != 0 {
 		e.follow(path)
@@ -106,10 +106,10 @@ func List(dir string, depth uint32, names *account.Database) ([]Entry, error) {
 	if !info.IsDir() {
 		return nil, ErrNotDirectory
 	}
-	return appendDir(nil, dir, max(depth, 1), names)
+	return appendDir(nil, dir, max(depth, 1), names.Names())
 }
 
-func appendDir(entries []Entry, dir string, depth uint32, names *account.Database) ([]Entry, error) {
+func appendDir(entries []Entry, dir string, depth uint32, names account.Names) ([]Entry, error) {
 	children, err := os.ReadDir(dir)
 	if err != nil {
 		return entries, err

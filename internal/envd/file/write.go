@@ -15,6 +15,10 @@ import (
 // ErrIsDirectory says that a directory is where a file was to be written or read.
 var ErrIsDirectory = errors.New("is a directory")
 
+// ErrNotRegular says that what should be written is a fifo, a socket or a device. Writing
+// there could wait forever, and would change the owner of what the system needs.
+var ErrNotRegular = errors.New("is not a regular file")
+
 // copyBuffers hold one write each. Writes are large, because system calls are expensive in
 // a guest and each write is an event for watchers.
 var copyBuffers = sync.Pool{New: func() any { b := make([]byte, 1<<20); return &b }}
@@ -64,6 +68,8 @@ func open(path string, u account.User) (*os.File, error) {
 	switch {
 	case exists && info.IsDir():
 		return nil, fmt.Errorf("%s: %w", path, ErrIsDirectory)
+	case exists && !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s: %w", path, ErrNotRegular)
 	case exists:
 		err = give(path, u)
 	case errors.Is(err, os.ErrNotExist):
@@ -72,7 +78,11 @@ func open(path string, u account.User) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
+	// Without O_NONBLOCK it would wait for the reader of a fifo that was made just now.
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NONBLOCK, 0o666)
+	if errors.Is(err, syscall.ENXIO) {
+		return nil, fmt.Errorf("%s: %w", path, ErrNotRegular)
+	}
 	if err != nil {
 		return nil, err
 	}

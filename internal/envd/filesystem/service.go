@@ -7,6 +7,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
@@ -35,7 +37,7 @@ var _ filesystemconnect.FilesystemHandler = (*Service)(nil)
 // New returns a service whose watchers belong to the group.
 func New(callers access.Callers, watchers *watch.Group) *Service {
 	return &Service{callers: callers, accounts: callers.Accounts, settings: callers.Settings,
-		watchers: watchers}
+		watchers: watchers, polled: polled{idle: unpolledTime}}
 }
 
 // resolve returns the calling user and the absolute path. Errors are Connect errors.
@@ -58,12 +60,23 @@ func refuse(err error) error {
 	switch {
 	case errors.Is(err, file.ErrNotDirectory):
 		code = connect.CodeInvalidArgument
-	case errors.Is(err, file.ErrCycle):
+	case errors.Is(err, file.ErrCycle), errors.Is(err, syscall.ELOOP):
 		code = connect.CodeFailedPrecondition
+	case file.BadName(err):
+		code = connect.CodeInvalidArgument
 	case errors.Is(err, os.ErrNotExist):
 		code = connect.CodeNotFound
 	}
 	return connect.NewError(code, err)
+}
+
+// fail is refuse for calls that have no code of their own for what is missing or in the
+// way: only a path that can never be used is the caller's fault.
+func fail(err error) error {
+	if file.BadName(err) {
+		return refuse(err)
+	}
+	return connect.NewError(connect.CodeInternal, err)
 }
 
 // Stat describes a path without following a final link.
@@ -95,7 +108,7 @@ func (s *Service) MakeDir(ctx context.Context, req *connect.Request[pb.MakeDirRe
 		return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("a file is in the way: "+path))
 	}
 	if err := s.makeAll(path, u); err != nil {
-		return nil, connect.NewError(connect.CodeInternal, err)
+		return nil, fail(err)
 	}
 	entry, err := file.Stat(path, s.accounts)
 	if err != nil {
@@ -129,7 +142,7 @@ func (s *Service) Move(ctx context.Context, req *connect.Request[pb.MoveRequest]
 		return nil, refuse(err) // before any directory is made
 	}
 	if err := s.makeAll(filepath.Dir(destination), u); err != nil {
-		return nil, connect.NewError(connect.CodeInternal, err)
+		return nil, fail(err)
 	}
 	if err := os.Rename(source, destination); err != nil {
 		return nil, refuse(err)
@@ -167,7 +180,7 @@ func (s *Service) Remove(ctx context.Context, req *connect.Request[pb.RemoveRequ
 		return nil, err
 	}
 	if err := os.RemoveAll(path); err != nil {
-		return nil, connect.NewError(connect.CodeInternal, err)
+		return nil, fail(err)
 	}
 	return connect.NewResponse(&pb.RemoveResponse{}), nil
 }
@@ -178,21 +191,25 @@ var fileTypes = map[file.Type]pb.FileType{
 	file.Directory: pb.FileType_FILE_TYPE_DIRECTORY,
 }
 
+// message describes an entry. Messages can only carry UTF-8, which names of files need not
+// be: other bytes appear as U+FFFD.
 func message(e file.Entry) *pb.EntryInfo {
 	info := &pb.EntryInfo{
-		Name:         e.Name,
+		Name:         readable(e.Name),
 		Type:         fileTypes[e.Type],
-		Path:         e.Path,
+		Path:         readable(e.Path),
 		Size:         e.Size,
 		Mode:         e.Mode,
 		Permissions:  e.Permissions,
-		Owner:        e.Owner,
-		Group:        e.Group,
+		Owner:        readable(e.Owner),
+		Group:        readable(e.Group),
 		ModifiedTime: timestamppb.New(e.ModTime),
 		Metadata:     e.Metadata,
 	}
 	if e.Target != "" {
-		info.SymlinkTarget = proto.String(e.Target)
+		info.SymlinkTarget = proto.String(readable(e.Target))
 	}
 	return info
 }
+
+func readable(name string) string { return strings.ToValidUTF8(name, "\uFFFD") }

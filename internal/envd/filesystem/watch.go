@@ -2,12 +2,8 @@ package filesystem
 
 import (
 	"context"
-	"crypto/rand"
-	"errors"
 	"fmt"
 	"os"
-	"strings"
-	"sync"
 	"time"
 
 	"connectrpc.com/connect"
@@ -109,70 +105,6 @@ func sendEvents(w *watch.Watcher, resp *connect.ServerStream[pb.WatchDirResponse
 	return nil
 }
 
-// polled holds the watchers whose events clients poll.
-type polled struct {
-	mu   sync.Mutex
-	byID map[string]*watch.Watcher
-}
-
-// CreateWatcher starts a watcher that outlives the call.
-func (s *Service) CreateWatcher(ctx context.Context, req *connect.Request[pb.CreateWatcherRequest],
-) (*connect.Response[pb.CreateWatcherResponse], error) {
-	w, err := s.watch(ctx, req.Msg)
-	if err != nil {
-		return nil, err
-	}
-	id := watcherID()
-	s.polled.mu.Lock()
-	defer s.polled.mu.Unlock()
-	if s.polled.byID == nil {
-		s.polled.byID = map[string]*watch.Watcher{}
-	}
-	s.polled.byID[id] = w
-	return connect.NewResponse(&pb.CreateWatcherResponse{WatcherId: id}), nil
-}
-
-// GetWatcherEvents returns what happened since the last call.
-func (s *Service) GetWatcherEvents(_ context.Context, req *connect.Request[pb.GetWatcherEventsRequest],
-) (*connect.Response[pb.GetWatcherEventsResponse], error) {
-	s.polled.mu.Lock()
-	w, ok := s.polled.byID[req.Msg.GetWatcherId()]
-	s.polled.mu.Unlock()
-	if !ok {
-		return nil, noWatcher(req.Msg.GetWatcherId())
-	}
-	events, err := w.Take()
-	if err != nil {
-		return nil, connect.NewError(connect.CodeInternal, err)
-	}
-	resp := &pb.GetWatcherEventsResponse{}
-	for _, e := range events {
-		resp.Events = append(resp.Events, event(e))
-	}
-	return connect.NewResponse(resp), nil
-}
-
-// RemoveWatcher ends a watcher.
-func (s *Service) RemoveWatcher(_ context.Context, req *connect.Request[pb.RemoveWatcherRequest],
-) (*connect.Response[pb.RemoveWatcherResponse], error) {
-	s.polled.mu.Lock()
-	w, ok := s.polled.byID[req.Msg.GetWatcherId()]
-	delete(s.polled.byID, req.Msg.GetWatcherId())
-	s.polled.mu.Unlock()
-	if !ok {
-		return nil, noWatcher(req.Msg.GetWatcherId())
-	}
-	w.Close()
-	return connect.NewResponse(&pb.RemoveWatcherResponse{}), nil
-}
-
-func noWatcher(id string) error {
-	return connect.NewError(connect.CodeNotFound, errors.New("no such watcher: "+id))
-}
-
-// watcherID returns "w" and 20 characters of [a-z0-9].
-func watcherID() string { return "w" + strings.ToLower(rand.Text())[:20] }
-
 var eventTypes = map[watch.Op]pb.EventType{
 	watch.Create: pb.EventType_EVENT_TYPE_CREATE,
 	watch.Rename: pb.EventType_EVENT_TYPE_RENAME,
@@ -182,7 +114,7 @@ var eventTypes = map[watch.Op]pb.EventType{
 }
 
 func event(e watch.Event) *pb.FilesystemEvent {
-	m := &pb.FilesystemEvent{Name: e.Name, Type: eventTypes[e.Op]}
+	m := &pb.FilesystemEvent{Name: readable(e.Name), Type: eventTypes[e.Op]}
 	if e.Entry != nil {
 		m.Entry = message(*e.Entry)
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/google/uuid"
 
@@ -77,6 +78,9 @@ func (h *Handler) composeSources(u account.User, paths []string, destination str
 			return nil, failf(http.StatusBadRequest, "source '%s' is the destination", source)
 		}
 		info, err := os.Stat(source)
+		if file.BadName(err) {
+			return nil, err
+		}
 		if err != nil {
 			return nil, failf(http.StatusNotFound, "source '%s': %w", source, err)
 		}
@@ -91,6 +95,8 @@ func (h *Handler) composeSources(u account.User, paths []string, destination str
 func (h *Handler) join(u account.User, sources []string, destination string) error {
 	if info, err := os.Stat(destination); err == nil && info.IsDir() {
 		return &failure{http.StatusBadRequest, file.ErrIsDirectory}
+	} else if err == nil && !info.Mode().IsRegular() {
+		return failf(http.StatusBadRequest, "%s: %w", destination, file.ErrNotRegular)
 	}
 	made, err := file.MakeAll(filepath.Dir(destination), u)
 	if made && h.Writer.Made != nil {
@@ -139,7 +145,7 @@ func concatenate(path string, u account.User, sources []string) error {
 }
 
 func appendFile(to *os.File, source string) error {
-	from, err := os.Open(source)
+	from, err := os.OpenFile(source, os.O_RDONLY|syscall.O_NONBLOCK, 0) // it may be a fifo by now
 	if err != nil {
 		return err
 	}

@@ -37,14 +37,16 @@ func failf(status int, format string, args ...any) error {
 	return &failure{status, fmt.Errorf(format, args...)}
 }
 
-// reject answers with the error's status; an error without one is a full disk or an
-// internal error.
+// reject answers with the error's status; an error without one is a full disk, a path that
+// cannot be, or an internal error.
 func reject(w http.ResponseWriter, err error) {
 	status := http.StatusInternalServerError
 	if f, ok := errors.AsType[*failure](err); ok {
 		status = f.status
 	} else if file.NoSpace(err) {
 		status = http.StatusInsufficientStorage
+	} else if file.BadName(err) {
+		status = http.StatusBadRequest
 	}
 	answer.Error(w, status, err.Error())
 }

@@ -155,7 +155,7 @@ func (up *upload) target(part *multipart.Part) (string, error) {
 
 func (up *upload) store(path string, content io.Reader) error {
 	err := up.h.Writer.Write(path, up.user, content, up.metadata)
-	if errors.Is(err, file.ErrIsDirectory) {
+	if errors.Is(err, file.ErrIsDirectory) || errors.Is(err, file.ErrNotRegular) {
 		return &failure{http.StatusBadRequest, err}
 	}
 	if err != nil {

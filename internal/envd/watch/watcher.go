@@ -5,13 +5,27 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"shoal/internal/envd/file"
 )
 
-// ErrOverflow says that the kernel dropped events, so the watcher is of no use any more.
-var ErrOverflow = errors.New("the event queue overflowed")
+// ErrOverflow says that events were dropped, by the kernel or because too many were waiting
+// to be taken, so the watcher is of no use any more.
+var ErrOverflow = errors.New("the event queue overflowed; make a new watcher, and take its events more often")
+
+const (
+	// maxWaiting bounds what a watcher keeps of events that nobody has taken, in bytes, and
+	// maxWaitingAll what all of them keep together.
+	maxWaiting    = 16 << 20
+	maxWaitingAll = 64 << 20
+	// repeatsFrom is how many events wait before one that repeats the last of its name is
+	// left out. Clients that take their events in time see all of them.
+	repeatsFrom = 1024
+	// eventCost and entryCost are what an event and its entry take besides their texts.
+	eventCost, entryCost = 96, 512
+)
 
 // Event is one change.
 type Event struct {
@@ -30,7 +44,8 @@ type Options struct {
 	Describe func(path string) (file.Entry, error)
 }
 
-// Watcher collects events from its creation to Close. Its buffer is unbounded.
+// Watcher collects events from its creation to Close, and breaks when more wait to be taken
+// than it may keep.
 type Watcher struct {
 	tree   *tree
 	file   *os.File // keeps the descriptor in the runtime's poller
@@ -42,13 +57,16 @@ type Watcher struct {
 	mu     sync.Mutex // guards the rest and the tree; held while reading
 	buf    []byte
 	events []Event
-	err    error // set once; the watcher is broken
+	cost   int           // of events, in bytes
+	last   map[string]Op // of each name among events
+	err    error         // set once; the watcher is broken
 	closed bool
 }
 
 // Group knows all live watchers of the daemon. The zero value is ready.
 // Lock order: Group.mu before Watcher.mu.
 type Group struct {
+	waiting  atomic.Int64 // cost of the events of all
 	mu       sync.Mutex
 	watchers map[*Watcher]struct{}
 }
@@ -119,7 +137,7 @@ func (w *Watcher) Take() ([]Event, error) {
 	defer w.mu.Unlock()
 	w.read()
 	events := w.events
-	w.events = nil
+	w.drop()
 	if len(events) == 0 {
 		return nil, w.err
 	}
@@ -136,6 +154,7 @@ func (w *Watcher) Close() {
 	w.group.mu.Unlock()
 	w.mu.Lock()
 	w.closed = true
+	w.drop()
 	w.mu.Unlock()
 	_ = w.file.Close() // unblocks the poller
 	<-w.done
@@ -151,6 +170,7 @@ func (w *Watcher) run() {
 		w.read()
 		return w.closed || w.err != nil // false waits for the next readiness
 	})
+	_ = w.file.Close() // a broken watcher reads no more, and the kernel's queue must not grow
 }
 
 // read empties the kernel's queue. The caller holds the lock.
@@ -168,6 +188,8 @@ func (w *Watcher) read() {
 		for _, e := range raw {
 			if err := w.tree.apply(e, w.add); err != nil {
 				w.err = err
+			}
+			if w.err != nil {
 				break
 			}
 		}
@@ -177,7 +199,35 @@ func (w *Watcher) read() {
 	}
 }
 
-func (w *Watcher) add(e Event) { w.events = append(w.events, e) }
+// add keeps an event. The caller holds the lock.
+func (w *Watcher) add(e Event) {
+	if w.err != nil || (len(w.events) >= repeatsFrom && w.last[e.Name] == e.Op) {
+		return
+	}
+	cost := eventCost + len(e.Name)
+	if e.Entry != nil {
+		cost += entryCost + len(e.Entry.Path) + len(e.Entry.Target)
+		for key, value := range e.Entry.Metadata {
+			cost += len(key) + len(value)
+		}
+	}
+	w.cost += cost
+	if w.group.waiting.Add(int64(cost)) > maxWaitingAll || w.cost > maxWaiting {
+		w.drop() // a client that is told of an overflow has to look for itself anyway
+		w.err = ErrOverflow
+		return
+	}
+	if w.last == nil {
+		w.last = map[string]Op{}
+	}
+	w.events, w.last[e.Name] = append(w.events, e), e.Op
+}
+
+// drop forgets the events. The caller holds the lock.
+func (w *Watcher) drop() {
+	w.group.waiting.Add(-int64(w.cost))
+	w.events, w.cost, w.last = nil, 0, nil
+}
 
 func (w *Watcher) wake() {
 	select {
