@@ -61,6 +61,7 @@ func run() int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	limitMemory()
 	kctx.BindTo(ctx, (*context.Context)(nil))
 	// The runtime replaces os.Stderr, so errors are reported on a copy of it.
 	stderr := os.NewFile(uintptr(copyDescriptor(os.Stderr)), "stderr")
