@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 
 	"shoal/internal/api/gen"
 	"shoal/internal/shoal"
@@ -18,7 +19,7 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 		cause = known.Err.Error()
 	}
 	// Plain strings always encode.
-	body, _ := json.Marshal(gen.Error{Code: int32(known.Status), Message: known.Message,
+	body, _ := json.Marshal(gen.Error{Code: int32(known.Status), Message: advised(known),
 		ErrorCode: known.Code, Cause: &cause, Fix: &known.Fix, RequestId: &id})
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
@@ -31,6 +32,40 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	w.WriteHeader(known.Status)
 	_, _ = w.Write(append(body, '\n')) // the caller may be gone
+}
+
+// advised returns the message with the advice of the catalogue where it helps: some SDKs show
+// nothing else. E2B's words come first, because clients look for them. What a machine said
+// about a failure of its own stays in the cause.
+func advised(e *shoal.Error) string {
+	text := e.Message
+	switch {
+	case e.Status >= http.StatusInternalServerError:
+		text += "\nCause: " + e.Cause
+	case !messageNeedsFix(e.Kind):
+		return text
+	case e.Err != nil && e.Kind != shoal.ErrConcurrencyLimit:
+		text += "\nCause: " + e.Err.Error()
+	}
+	if strings.Contains(text, e.Fix) {
+		return text
+	}
+	return text + "\nFix: " + e.Fix
+}
+
+// messageNeedsFix reports whether a message does not say by itself what to correct.
+func messageNeedsFix(kind *shoal.Kind) bool {
+	switch kind {
+	case shoal.ErrFeatureOption, shoal.ErrTemplateFirstBuild, shoal.ErrTemplateNotBuilt,
+		shoal.ErrTemplateNotFound, shoal.ErrTemplateInUse:
+		return true
+	}
+	switch kind.Status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusGone, http.StatusTooManyRequests,
+		http.StatusRequestEntityTooLarge:
+		return true
+	}
+	return false
 }
 
 // writeRequestError answers what the generated code could not decode.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -34,7 +35,7 @@ func TestEveryErrorIsJSON(t *testing.T) {
 		"dots":                     {"GET", "/templates/../nodes", "", nil, 404, "was not found"},
 		"wrong method":             {"PATCH", "/v2/sandboxes", "{}", nil, 405, "Method PATCH is not allowed"},
 		"wrong method of an alias": {"DELETE", "/templates/aliases/x", "", nil, 405, "Method DELETE"},
-		"no key":                   {"GET", "/sandboxes", "", []string{"X-API-Key", ""}, 401, "Invalid API key, please visit https://e2b.dev/docs/api-key for more information.\nauthorization header is missing"},
+		"no key":                   {"GET", "/sandboxes", "", []string{"X-API-Key", ""}, 401, "Invalid API key.\nauthorization header is missing"},
 		"no key, bad ID":           {"GET", "/sandboxes/..%2F", "", []string{"X-API-Key", ""}, 401, "Invalid API key"},
 		"no key, bad query":        {"GET", "/v2/sandboxes?limit=x", "", []string{"X-API-Key", ""}, 401, "Invalid API key"},
 		"unknown key":              {"GET", "/v2/sandboxes", "", []string{"X-API-Key", "e2b_ffff"}, 401, "Cannot get the team for the given API key"},
@@ -320,5 +321,40 @@ func TestServerTimeouts(t *testing.T) {
 	w.must(conn.SetReadDeadline(time.Now().Add(10 * time.Second)))
 	if _, err := io.ReadAll(conn); err != nil {
 		t.Errorf("a slow client was not cut off: %v", err)
+	}
+}
+
+// TestMessagesAdvise: who reads the message alone learns the fix, after E2B's own words; a
+// machine's own words about its failure are only in the cause.
+func TestMessagesAdvise(t *testing.T) {
+	w := newWorld(t)
+	for name, c := range map[string]struct {
+		r     reply
+		start string
+		fix   string
+	}{
+		"no key":     {w.call("GET", "/sandboxes", "", "X-API-Key", ""), "Invalid API key.\n", "shoal key create"},
+		"a feature":  {w.call("GET", "/volumes", ""), "use of volumes is not enabled", "CHANGELOG"},
+		"an option":  {w.call("POST", "/sandboxes", `{"templateID":"base","volumeMounts":[{"name":"v","path":"/v"}]}`), "Volume mounts are not enabled.", "CHANGELOG"},
+		"a template": {w.call("POST", "/sandboxes", `{"templateID":"nothing"}`), "template 'nothing' not found", "GET /templates"},
+		"much":       {w.call("POST", "/sandboxes", strings.Repeat(" ", maxPlainBody+1)), "The request body is larger", "files go to the sandbox"},
+	} {
+		message := c.r.field(t, "message").(string)
+		if !strings.HasPrefix(message, c.start) || !strings.Contains(message, "\nFix: ") ||
+			!strings.Contains(message, c.fix) || strings.Contains(message, "e2b.dev") {
+			t.Errorf("%s: %q", name, message)
+		}
+	}
+	w.node.OnCreate(func(context.Context, shoal.Spec) error {
+		return shoal.ErrCreateFailed.Wrap(errors.New("open /run/secret"), "Failed to place sandbox")
+	})
+	r := w.call("POST", "/sandboxes", `{"templateID":"base"}`)
+	message := r.field(t, "message").(string)
+	if !strings.HasPrefix(message, "Failed to place sandbox: ") ||
+		strings.Contains(message, "/run/secret") || !strings.Contains(message, "\nCause: The machine tried") || !strings.Contains(message, "shoal doctor") {
+		t.Errorf("%q", message)
+	}
+	if message := w.call("GET", "/sandboxes/iabc", "").field(t, "message").(string); strings.Contains(message, "Fix:") {
+		t.Errorf("%q", message)
 	}
 }

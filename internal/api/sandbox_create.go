@@ -181,7 +181,7 @@ func refuseUnavailable(body gen.NewSandbox) error {
 
 // checkSecurable refuses templates whose daemon predates access tokens.
 func checkSecurable(envdVersion string) error {
-	const advice = "Please visit https://e2b.dev/docs/sandbox/secured-access for more information."
+	const advice = "Build it again on this installation, or create the sandbox with secure set to false."
 	if envdVersion == "" {
 		return shoal.ErrBadRequest.New("You need to re-build template to allow using secured access. %s",
 			advice)

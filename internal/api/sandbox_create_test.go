@@ -137,8 +137,8 @@ func TestCreateRefusals(t *testing.T) {
 		{`{"templateID":"base:broken"}`, 404, "tag 'broken' does not exist for template 'base'"},
 		{`{"templateID":"base:` + badBuild + `"}`, 404, "does not exist for template 'base'"},
 		{`{"templateID":"unbuilt"}`, 404, "tag 'default' does not exist for template 'unbuilt'"},
-		{`{"templateID":"old","secure":true}`, 400, "Template is not compatible with secured access. Please visit"},
-		{`{"templateID":"nover","secure":true}`, 400, "You need to re-build template to allow using secured access. Please visit"},
+		{`{"templateID":"old","secure":true}`, 400, "Template is not compatible with secured access. Build it again"},
+		{`{"templateID":"nover","secure":true}`, 400, "You need to re-build template to allow using secured access. Build it again"},
 		{`v2{"templateID":"old"}`, 400, "Template is not compatible with secured access."},
 		{`{"templateID":"base","network":{"allowPublicTraffic":false}}`, 400, "You cannot create a sandbox without public access unless you enable secure envd access via 'secure' flag."},
 		{`{"templateID":"base","network":{"denyOut":["nonsense"]}}`, 400, "invalid denied CIDR nonsense"},
@@ -242,7 +242,7 @@ func TestConcurrencyLimit(t *testing.T) {
 	first := w.create(`{"templateID":"base"}`, mine...)
 	w.create(`{"templateID":"base"}`, mine...)
 	r := w.call("POST", "/v2/sandboxes", `{"templateID":"base"}`, mine...)
-	r.wants(t, 429, "you have reached the maximum number of concurrent E2B sandboxes (2). If you need more, please visit 'https://e2b.dev/docs/billing'")
+	r.wants(t, 429, "you have reached the maximum number of concurrent E2B sandboxes (2).")
 	if r.header.Get("Retry-After") != "" || r.header.Get("Should-Retry") != "false" {
 		t.Errorf("SDKs would wait for a place that nobody frees (clients.md D10): %v", r.header)
 	}

@@ -83,7 +83,7 @@ func (s *Server) wireForks(results []shoal.ForkResult) []forkEntry {
 	for i, r := range results {
 		if r.Err != nil {
 			known := shoal.AsError(r.Err)
-			rows[i].Error = &gen.Error{Code: int32(known.Status), Message: known.Message, ErrorCode: known.Code}
+			rows[i].Error = &gen.Error{Code: int32(known.Status), Message: advised(known), ErrorCode: known.Code}
 			continue
 		}
 		wire := s.wireSandbox(r.Sandbox)

@@ -84,7 +84,7 @@ func (s *Server) register(ctx context.Context, reg store.Registration) (shoal.Te
 		err = shoal.ErrTemplateForbidden.New("Alias '%s' already used", reg.Alias.Name)
 	case errors.As(err, &full):
 		err = shoal.ErrBuildLimit.Wrap(neverStarted(full.Waiting),
-			"you have reached the maximum number of concurrent template builds (%d). Please wait for existing builds to complete or contact support if you need more concurrent builds.",
+			"you have reached the maximum number of concurrent template builds (%d). Please wait for existing builds to complete.",
 			reg.Team.Limits.ConcurrentBuilds)
 	}
 	return t, err
@@ -165,7 +165,7 @@ func planResources(team shoal.Team, w wanted) (shoal.Resources, error) {
 	if w.disk != nil {
 		r.DiskMB = min(max(*w.disk, minDisk), team.Limits.DiskMB)
 	}
-	const advice = "(if you need to increase this limit, please contact support)"
+	const advice = "(the operator can raise the limits of a team)"
 	bad := shoal.ErrBadRequest.New
 	switch {
 	case r.CPUCount < 1:

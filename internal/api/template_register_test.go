@@ -90,7 +90,7 @@ func TestRegisterRefuses(t *testing.T) {
 		{`{"name":"x","cpuCount":99999999999}`, 400, validationPrefix},
 		{`{"name":"x","memoryMB":127}`, 400, "Memory must be at least 128 MiB"},
 		{`{"name":"x","memoryMB":1025}`, 400, "Memory must be divisible by 2"},
-		{`{"name":"x","memoryMB":65538}`, 400, "Memory can't be higher than 65536 MiB (if you need to increase this limit, please contact support)"},
+		{`{"name":"x","memoryMB":65538}`, 400, "Memory can't be higher than 65536 MiB (the operator can raise the limits of a team)"},
 		{`{"name":"x","minFreeDiskMb":-1}`, 400, validationPrefix},
 		{`{"name":"otherprivate"}`, 409, "Alias 'otherprivate' is already used"},
 		{`{"name":"base"}`, 409, "Alias 'base' is already used"},
@@ -114,7 +114,7 @@ func TestRegisterTeamLimits(t *testing.T) {
 	const key = "e2b_03"
 	w.team("33333333-3333-4333-8333-333333333333", "tight", key, limits)
 	call := func(body string) reply { return w.call("POST", "/v3/templates", body, "X-API-Key", key) }
-	call(`{"name":"x","cpuCount":6}`).wants(t, 400, "CPU count can't be higher than 4 (if you need to increase this limit, please contact support)")
+	call(`{"name":"x","cpuCount":6}`).wants(t, 400, "CPU count can't be higher than 4 (the operator can raise the limits of a team)")
 	call(`{"name":"x","memoryMB":2050}`).wants(t, 400, "Memory can't be higher than 2048 MiB")
 	for minFree, want := range map[int]int64{0: minDisk, 3000: 3000, 9000: 4096} {
 		reg := w.register(fmt.Sprintf(`{"name":"x","minFreeDiskMb":%d}`, minFree), "X-API-Key", key)
@@ -124,7 +124,7 @@ func TestRegisterTeamLimits(t *testing.T) {
 	}
 	call(`{"name":"y"}`).wants(t, 202, "")
 	r := call(`{"name":"z"}`)
-	r.wants(t, 429, "you have reached the maximum number of concurrent template builds (2). Please wait for existing builds to complete or contact support if you need more concurrent builds.")
+	r.wants(t, 429, "you have reached the maximum number of concurrent template builds (2). Please wait for existing builds to complete.")
 	if cause := r.field(t, "cause").(string); !strings.HasPrefix(cause, "2 of the team's builds are registered and wait for a start") || !strings.Contains(cause, "or 40 minutes") {
 		t.Errorf("cause %q", cause)
 	}

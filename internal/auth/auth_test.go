@@ -111,7 +111,7 @@ func TestTeamVerdicts(t *testing.T) {
 	if err := st.SetStanding(t.Context(), banned); err != nil {
 		t.Fatal(err)
 	}
-	const line = "Invalid API key, please visit https://e2b.dev/docs/api-key for more information.\n"
+	const line = "Invalid API key.\n"
 	const jwt = "Invalid auth provider token.\n"
 	cases := map[string]struct {
 		h      http.Header
@@ -129,7 +129,7 @@ func TestTeamVerdicts(t *testing.T) {
 		"unknown beside a bearer":  {headers("X-API-Key", "e2b_00", "Authorization", "Bearer x"), 401, line + "Cannot get the team for the given API key"},
 		"bearer":                   {headers("Authorization", "Bearer eyJ.x.y"), 401, jwt + "Backend authentication failed"},
 		"basic":                    {headers("Authorization", "Basic eDp5"), 401, jwt + "authorization header is malformed"},
-		"access token":             {headers("Authorization", "Bearer sk_e2b_00"), 401, "E2B_ACCESS_TOKEN is deprecated and no longer accepted. Use an API key (E2B_API_KEY) instead. See https://e2b.dev/docs/migration/access-token-deprecation"},
+		"access token":             {headers("Authorization", "Bearer sk_e2b_00"), 401, "E2B_ACCESS_TOKEN is deprecated and no longer accepted. Use an API key (E2B_API_KEY) instead."},
 		"banned":                   {headers("X-API-Key", "e2b_aa"), 403, "team is banned"},
 		"wrong admin":              {headers("X-Admin-Token", "x", "X-Team-ID", shoal.DevTeamID), 401, "Invalid Access token.\nInvalid Access token."},
 		"admin, no team":           {headers("X-Admin-Token", adminToken), 400, "Invalid admin token teamID.\nInvalid team ID"},

@@ -63,8 +63,8 @@ func New(st *store.Store, adminToken string, log *slog.Logger) *Authenticator {
 
 // The first line of a rejection, which depends on the scheme (api.md §2.3).
 const (
-	keyRejected    = "Invalid API key, please visit https://e2b.dev/docs/api-key for more information."
-	tokenRejected  = "E2B_ACCESS_TOKEN is deprecated and no longer accepted. Use an API key (E2B_API_KEY) instead. See https://e2b.dev/docs/migration/access-token-deprecation"
+	keyRejected    = "Invalid API key."
+	tokenRejected  = "E2B_ACCESS_TOKEN is deprecated and no longer accepted. Use an API key (E2B_API_KEY) instead."
 	jwtRejected    = "Invalid auth provider token."
 	adminRejected  = "Invalid Access token."
 	adminTeamWrong = "Invalid admin token teamID."

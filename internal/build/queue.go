@@ -23,7 +23,7 @@ const (
 	MessageDeleted    = "build was cancelled because its template was deleted"
 
 	messageWaited      = "build is in waiting state for too long"
-	messageInternal    = "An internal error occurred. Please try again or contact support with the build ID."
+	messageInternal    = "An internal error occurred. Please try again, or give the operator the build ID."
 	messageInterrupted = "The build was interrupted because the server stopped. Please start it again."
 	messageLost        = "The build was lost with the server that ran it. Please start it again."
 )

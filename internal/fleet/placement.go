@@ -41,7 +41,7 @@ func (f *Fleet) reserve(ctx context.Context, p place, limit int) error {
 	if f.sandboxes.reserve(p, limit) {
 		return nil
 	}
-	return shoal.ErrConcurrencyLimit.Wrap(syncErr, "you have reached the maximum number of concurrent E2B sandboxes (%d). If you need more, please visit 'https://e2b.dev/docs/billing'", limit)
+	return shoal.ErrConcurrencyLimit.Wrap(syncErr, "you have reached the maximum number of concurrent E2B sandboxes (%d).", limit)
 }
 
 // placement is one search for a machine.
@@ -113,7 +113,7 @@ func unanswered(ctx context.Context, err error) bool {
 func (p *placement) verdict() error {
 	switch {
 	case p.attempts > 0:
-		return shoal.ErrCreateFailed.Wrap(errors.Join(p.failed...), "Failed to place sandbox: sandbox creation failed on %d node(s), please retry; if the problem persists, contact us", p.attempts)
+		return shoal.ErrCreateFailed.Wrap(errors.Join(p.failed...), "Failed to place sandbox: sandbox creation failed on %d node(s), please retry; if the problem persists, tell the operator", p.attempts)
 	case len(p.refused) > 0:
 		return shoal.ErrCapacity.Wrap(errors.Join(p.refused...), "Failed to place sandbox: not enough capacity for the requested resources right now, please retry shortly")
 	default:

@@ -110,7 +110,7 @@ func (r *Router) wakeFor(ctx context.Context, sb *sandbox, req proxy.Request) er
 	}
 	if limit := view.TeamLimit; limit > 0 && r.orch.table.runningOf(view.TeamID) >= limit {
 		return shoal.ErrConcurrencyLimit.New(
-			"you have reached the maximum number of concurrent E2B sandboxes (%d). If you need more, please visit 'https://e2b.dev/docs/billing'", limit)
+			"you have reached the maximum number of concurrent E2B sandboxes (%d). %s", limit, shoal.ErrConcurrencyLimit.Fix)
 	}
 	_, err := r.orch.Resume(ctx, sb.id, shoal.ResumeOptions{Timeout: max(view.Lifecycle.AutoResumeAfter, minWake)})
 	return err
