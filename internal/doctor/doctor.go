@@ -59,6 +59,7 @@ var checks = []check{
 	{"address ranges", checkRanges},
 	{"kvm", checkKVM},
 	{"memory", checkMemory},
+	{"descriptors", checkDescriptors},
 	{"disk", checkDisk},
 	{"run directory", checkRunDir},
 	{"ports", checkPorts},

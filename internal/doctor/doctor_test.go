@@ -83,3 +83,12 @@ func TestPrint(t *testing.T) {
 		t.Error("the worst of several")
 	}
 }
+
+func TestDescriptors(t *testing.T) {
+	for hard, want := range map[uint64]Level{256: Warn, 1024: Warn, 20000: Note, 100_000: OK, 1 << 20: OK} {
+		r := judgeDescriptors(hard)
+		if r.Level != want || (r.Level != OK) != strings.Contains(r.Fix, "LimitNOFILE") {
+			t.Errorf("%d: %+v", hard, r)
+		}
+	}
+}

@@ -21,6 +21,9 @@ import (
 const (
 	minMemory = 1 << 30 // bytes; one sandbox of the base template and shoal itself
 	minDisk   = 4 << 30 // bytes; the base template's package root and its image
+
+	minDescriptors  = 4096      // some tens of sandboxes, with a few clients each
+	goodDescriptors = 6 * 16384 // as many connections as the API and the proxy hold at most
 )
 
 func checkMemory(context.Context, *config.Config) Result {
@@ -33,6 +36,27 @@ func checkMemory(context.Context, *config.Config) Result {
 		return Warn.because("use a machine with at least 1 GiB", "%d MiB of memory", total>>20)
 	}
 	return ok("%d MiB in total", total>>20)
+}
+
+// checkDescriptors looks at the hard limit, which Shoal raises its own to. Endpoints hold
+// fewer connections where it is low.
+func checkDescriptors(context.Context, *config.Config) Result {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return Warn.because("", "%v", err)
+	}
+	return judgeDescriptors(limit.Max)
+}
+
+func judgeDescriptors(hard uint64) Result {
+	const fix = "start shoal with a higher limit: LimitNOFILE=1048576 in its systemd unit, `ulimit -Hn 1048576` in root's shell, or --ulimit nofile=1048576 for a container"
+	switch {
+	case hard < minDescriptors:
+		return Warn.because(fix, "%d open files at most; few clients and sandboxes fit", hard)
+	case hard < goodDescriptors:
+		return Note.because(fix, "%d open files at most; the API and the proxy hold fewer connections than they could", hard)
+	}
+	return ok("%d open files", hard)
 }
 
 // existing returns the directory, or its nearest parent that exists.

@@ -4,8 +4,6 @@ import (
 	"net"
 	"net/netip"
 
-	"golang.org/x/sys/unix"
-
 	"shoal/internal/shares"
 )
 
@@ -25,11 +23,7 @@ const (
 
 // newBounded bounds a listener by how many descriptors the process may have.
 func newBounded(l net.Listener) net.Listener {
-	var limit unix.Rlimit
-	total := maxConnections
-	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil {
-		total = int(min(uint64(total), limit.Cur/connectionShare))
-	}
+	total := shares.OfDescriptors(connectionShare, maxConnections)
 	return &shares.Listener{Listener: l, Taker: sourceOf,
 		Shares: &shares.Shares[netip.Addr]{All: total, Each: max(total/sourceShare, 1)}}
 }

@@ -45,8 +45,11 @@ func NewRouter(f *Fleet, addresses []string, proxyPort string) (*Router, error) 
 
 // Resolve finds the machine of a running sandbox.
 func (r *Router) Resolve(ctx context.Context, req proxy.Request) (proxy.Target, error) {
-	node, _, err := r.fleet.Locate(ctx, req.SandboxID)
+	node, sb, err := r.fleet.Locate(ctx, req.SandboxID)
 	if err != nil {
+		return proxy.Target{}, err
+	}
+	if err := req.Admit(sb.TeamID); err != nil {
 		return proxy.Target{}, err
 	}
 	return proxy.Target{Node: r.proxies[node]}, nil

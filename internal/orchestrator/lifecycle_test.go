@@ -305,6 +305,17 @@ func TestAutoPause(t *testing.T) {
 		t.Errorf("with a wrong token: %v, %s", err, n.state(sb))
 	}
 	request.EnvdToken = spec.EnvdAccessToken
+	full := shoal.ErrTeamRequests.New("full")
+	request.Admission = func(teamID string) error {
+		if teamID == spec.TeamID {
+			return full
+		}
+		return nil
+	}
+	if _, err := n.orch.Router().Resolve(ctx, request); !errors.Is(err, full) || n.state(sb) != shoal.StatePaused {
+		t.Errorf("for a team that is not admitted: %v, %s", err, n.state(sb))
+	}
+	request.Admission = nil
 	var wg sync.WaitGroup
 	for range 5 {
 		wg.Go(func() {

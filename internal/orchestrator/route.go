@@ -33,6 +33,9 @@ func (r *Router) Resolve(ctx context.Context, req proxy.Request) (proxy.Target, 
 	if err != nil {
 		return proxy.Target{}, err
 	}
+	if err := req.Admit(sb.viewNow().TeamID); err != nil {
+		return proxy.Target{}, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, changeTime)
 	defer cancel()
 	for changes := 0; ; changes++ {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -54,6 +55,8 @@ type upstream struct {
 	oldest  []string // the keys of ended, in order
 	files   bufferPool
 	streams bufferPool
+	conns   atomic.Int64 // to guests and nodes, also those that are being opened
+	most    int64        // bound of conns
 }
 
 // endedKept bounds upstream.ended: a request gets from the resolver to a connection long
@@ -62,6 +65,7 @@ const endedKept = 4096
 
 // execution is one run of a sandbox and the connections to it.
 type execution struct {
+	upstream *upstream
 	files    *http.Transport // to envd, or to a node's proxy, for files
 	daemon   *http.Transport // to the same, for all else
 	services *http.Transport // to other services in the guest
@@ -72,8 +76,9 @@ type execution struct {
 	end      context.CancelFunc
 }
 
-func newUpstream() *upstream {
-	return &upstream{executions: map[string]*execution{}, ended: map[string]struct{}{},
+// newUpstream returns a store of at most so many connections.
+func newUpstream(most int) *upstream {
+	return &upstream{executions: map[string]*execution{}, ended: map[string]struct{}{}, most: int64(most),
 		files: newBufferPool(fileBuffer), streams: newBufferPool(streamBuffer)}
 }
 
@@ -84,7 +89,7 @@ func (u *upstream) of(id string) *execution {
 	defer u.mu.Unlock()
 	e := u.executions[id]
 	if _, ended := u.ended[id]; e == nil && !ended {
-		e = &execution{conns: map[net.Conn]struct{}{}}
+		e = &execution{upstream: u, conns: map[net.Conn]struct{}{}}
 		e.life, e.end = context.WithCancel(context.Background())
 		e.files = e.newTransport(upstreamIdle, fileBuffer)
 		e.daemon = e.newTransport(upstreamIdle, streamBuffer)
@@ -126,8 +131,41 @@ func (u *upstream) forget(id string) {
 	}
 }
 
-// dial retries while the port is refused.
+// reserve takes the place of a connection, and closes idle ones if there is none left.
+func (u *upstream) reserve() bool {
+	if u.conns.Add(1) <= u.most {
+		return true
+	}
+	u.mu.Lock()
+	all := slices.Collect(maps.Values(u.executions))
+	u.mu.Unlock()
+	for _, e := range all {
+		e.closeIdle()
+	}
+	if u.conns.Load() <= u.most {
+		return true
+	}
+	u.conns.Add(-1)
+	return false
+}
+
+// errNoRoom means that the proxy holds as many connections as it may.
+var errNoRoom = errors.New("no connection is left")
+
+// dial returns a connection within the bound of all.
 func (e *execution) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	if !e.upstream.reserve() {
+		return nil, errNoRoom
+	}
+	conn, err := e.open(ctx, network, addr)
+	if err != nil {
+		e.upstream.conns.Add(-1)
+	}
+	return conn, err
+}
+
+// open retries while the port is refused.
+func (e *execution) open(ctx context.Context, network, addr string) (net.Conn, error) {
 	// The address of a sandbox that has ended answers nothing, not even with a refusal.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -171,27 +209,35 @@ func (e *execution) reset() {
 	e.conns = map[net.Conn]struct{}{}
 	e.mu.Unlock()
 	for conn := range conns {
-		inner := conn.(*trackedConn).Conn
-		if tcp, ok := inner.(*net.TCPConn); ok {
+		tracked := conn.(*trackedConn)
+		if tcp, ok := tracked.Conn.(*net.TCPConn); ok {
 			_ = tcp.SetLinger(0)
 		}
-		inner.Close()
+		tracked.Close()
 	}
-	e.files.CloseIdleConnections()
-	e.daemon.CloseIdleConnections()
-	e.services.CloseIdleConnections()
+	e.closeIdle()
+}
+
+func (e *execution) closeIdle() {
+	for _, transport := range []*http.Transport{e.files, e.daemon, e.services} {
+		transport.CloseIdleConnections()
+	}
 }
 
 // trackedConn removes itself from its execution when it is closed.
 type trackedConn struct {
 	net.Conn
-	owner *execution
+	owner  *execution
+	closed atomic.Bool
 }
 
 func (c *trackedConn) Close() error {
 	c.owner.mu.Lock()
 	delete(c.owner.conns, c)
 	c.owner.mu.Unlock()
+	if !c.closed.Swap(true) {
+		defer c.owner.upstream.conns.Add(-1)
+	}
 	return c.Conn.Close()
 }
 
@@ -324,6 +370,8 @@ func (h *Handler) upstreamFailed(w http.ResponseWriter, r *http.Request, rt rout
 	}
 	var dial *dialError
 	switch {
+	case errors.Is(err, errNoRoom):
+		limitPage(rt.sandboxID, shoal.ErrProxyBusy, int(h.upstream.most)).write(w, r)
 	case target.Node != "":
 		h.log.Warn("a node's proxy cannot be reached", "node", target.Node, "error", err)
 		http.Error(w, "Failed to route request to sandbox", http.StatusBadGateway)

@@ -33,6 +33,17 @@ type Request struct {
 	EnvdToken    string
 	// Passive requests do not wake a paused sandbox.
 	Passive bool
+	// Admission is asked by Admit; nil admits every team.
+	Admission func(teamID string) error
+}
+
+// Admit says whether the request may go on. A resolver asks as soon as it knows whose the
+// sandbox is, before it waits for anything, and returns the error.
+func (r Request) Admit(teamID string) error {
+	if r.Admission == nil {
+		return nil
+	}
+	return r.Admission(teamID)
 }
 
 // Target is a running sandbox as the proxy sees it. Either Host is set, or Node if the
@@ -62,14 +73,19 @@ type Handler struct {
 	resolver Resolver
 	log      *slog.Logger
 	upstream *upstream
-	open     *shares.Shares[string]
+	open     *openRequests
 }
 
 var _ http.Handler = (*Handler)(nil)
 
 // New returns a proxy.
 func New(resolver Resolver, log *slog.Logger) *Handler {
-	return &Handler{resolver: resolver, log: log, upstream: newUpstream(), open: newOpenRequests()}
+	return newHandler(resolver, log, shares.OfDescriptors(openShare, maxOpen))
+}
+
+// newHandler returns a proxy with so many open requests and connections to guests.
+func newHandler(resolver Resolver, log *slog.Logger, total int) *Handler {
+	return &Handler{resolver: resolver, log: log, upstream: newUpstream(total), open: newOpenRequests(total)}
 }
 
 // Forget resets every connection to an execution that has ended, so that none can reach the
@@ -77,8 +93,11 @@ func New(resolver Resolver, log *slog.Logger) *Handler {
 func (h *Handler) Forget(executionID string) { h.upstream.forget(executionID) }
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// Afterwards, what is left of the request's body is not waited for.
+	defer bodyEndsSoon(w)
 	rt, err := h.route(r)
 	if err != nil {
+		bodyEndsSoon(w)
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
@@ -86,14 +105,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		internalRoutePage(r.URL.Path).write(w, r)
 		return
 	}
-	weight := weigh(r, rt)
-	if !h.open.Take(rt.sandboxID, weight) {
-		tooManyPage(rt.sandboxID).write(w, r)
+	place, refusal := h.open.enter(rt.sandboxID, weigh(r, rt))
+	if refusal != nil {
+		refusal.write(w, r)
 		return
 	}
-	defer h.open.Give(rt.sandboxID, weight)
+	defer place.leave()
 	for range maxResolves {
-		if !h.serve(w, r, rt) {
+		if !h.serve(w, r, rt, place) {
 			return
 		}
 	}
@@ -106,10 +125,21 @@ const maxResolves = 3
 
 // serve answers a request. It returns true if nothing was sent because the execution that
 // it found had ended.
-func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rt route) (again bool) {
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rt route, place *place) (again bool) {
+	var refusal *page
 	target, err := h.resolver.Resolve(r.Context(), Request{SandboxID: rt.sandboxID, Port: rt.port,
-		TrafficToken: r.Header.Get(trafficTokenHeader), EnvdToken: r.Header.Get(envdapi.TokenHeader)})
-	if err != nil {
+		TrafficToken: r.Header.Get(trafficTokenHeader), EnvdToken: r.Header.Get(envdapi.TokenHeader),
+		Admission: func(teamID string) error {
+			if refusal = place.join(teamID); refusal != nil {
+				return shoal.ErrTeamRequests.New("%s", refusal.message)
+			}
+			return nil
+		}})
+	switch {
+	case refusal != nil:
+		refusal.write(w, r)
+		return false
+	case err != nil:
 		errorPage(rt.sandboxID, err).write(w, r)
 		return false
 	}

@@ -115,7 +115,7 @@ func TestCutRequestAsksPassively(t *testing.T) {
 }
 
 func TestForgottenAreBounded(t *testing.T) {
-	u := newUpstream()
+	u := newUpstream(1)
 	for i := range 2 * endedKept {
 		u.forget(fmt.Sprint(i))
 		u.forget(fmt.Sprint(i))

@@ -31,10 +31,10 @@ func notFoundPage(id, reason string) page {
 		detail: "It has ended, or it never existed."}
 }
 
-func tooManyPage(id string) page {
-	return page{status: 429, title: "Too Many Connections", sandboxID: id, limit: MaxOpenRequests,
-		reason:  "connection_limit",
-		message: fmt.Sprintf("The sandbox has %d open requests, which is the limit; close some", MaxOpenRequests)}
+// limitPage is for a request that is one too many.
+func limitPage(id string, kind *shoal.Kind, limit int) *page {
+	return &page{status: kind.Status, title: "Too Many Connections", sandboxID: id, limit: limit, reason: kind.Code,
+		message: fmt.Sprintf("%s The limit is %d. %s", kind.Cause, limit, kind.Fix)}
 }
 
 // badBodyPage is for a request whose body cannot be read.
@@ -121,6 +121,7 @@ h1{font-size:1.5rem}code{background:#eef1f4;padding:.1em .3em;border-radius:3px}
 </body></html>`))
 
 func (p page) write(w http.ResponseWriter, r *http.Request) {
+	bodyEndsSoon(w)
 	w.Header().Set("Cache-Control", "no-store")
 	if wantsHTML(r) {
 		text := p.detail

@@ -38,7 +38,8 @@ func routeOf(r *http.Request) (route, error) {
 	port, id, dashed := strings.Cut(label, "-")
 	isAddress := isIP(host)
 	if dotted && dashed && !isAddress {
-		return parseRoute(port, strings.SplitN(id, "-", 2)[0])
+		// Host names are the same in upper and lower case; sandbox IDs have only lower.
+		return parseRoute(port, lower(strings.SplitN(id, "-", 2)[0]))
 	}
 	id, port = r.Header.Get(headerSandbox), r.Header.Get(headerPort)
 	switch {
@@ -62,6 +63,16 @@ func parseRoute(port, id string) (route, error) {
 		return route{}, routeError("Invalid sandbox ID")
 	}
 	return route{sandboxID: id, port: number}, nil
+}
+
+// lower changes what DNS holds for equal, which is ASCII only.
+func lower(label string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, label)
 }
 
 func isSandboxID(id string) bool {

@@ -21,11 +21,7 @@ type Shares[K comparable] struct {
 func (s *Shares[K]) Take(taker K, n int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	most := s.Each
-	if s.Scarce > 0 && s.total >= s.All/2 {
-		most = s.Scarce
-	}
-	if s.All > 0 && s.total+n > s.All || s.held[taker]+n > most {
+	if s.All > 0 && s.total+n > s.All || s.held[taker]+n > s.most() {
 		return false
 	}
 	if s.held == nil {
@@ -34,6 +30,25 @@ func (s *Shares[K]) Take(taker K, n int) bool {
 	s.total += n
 	s.held[taker] += n
 	return true
+}
+
+// most is what a taker may have now. The caller holds the lock.
+func (s *Shares[K]) most() int {
+	if s.Scarce > 0 && s.total >= s.All/2 {
+		return s.Scarce
+	}
+	return s.Each
+}
+
+// Full reports whether n more would be more than a taker may have, even if there were
+// enough, and the bound that it is over.
+func (s *Shares[K]) Full(taker K, n int) (full bool, bound int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held[taker]+n > s.Each {
+		return true, s.Each
+	}
+	return s.held[taker]+n > s.most(), s.most()
 }
 
 // Give gives back n that a taker has taken.

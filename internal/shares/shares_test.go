@@ -40,4 +40,12 @@ func TestScarceShares(t *testing.T) {
 	if s.Take("d", 1) {
 		t.Error("more is taken than there is")
 	}
+	for taker, want := range map[string]int{"greedy": 4, "late": 1} {
+		if full, bound := s.Full(taker, 1); !full || bound != want {
+			t.Errorf("%s is over %d: %v", taker, bound, full)
+		}
+	}
+	if full, _ := s.Full("d", 1); full {
+		t.Error("one that has nothing is over its bound")
+	}
 }

@@ -203,6 +203,19 @@ var (
 			"names what was refused.")
 )
 
+// Traffic to sandboxes.
+var (
+	ErrSandboxRequests = kind("connection_limit", 429,
+		"As many requests to the sandbox are open as may be, streams and WebSockets among them.",
+		"Close some; a request for a file counts as 8.")
+	ErrTeamRequests = kind("proxy.team_requests", 429,
+		"As many requests to sandboxes of the team are open as may be; fewer while other teams have many open.",
+		"Close some, or repeat the request shortly.")
+	ErrProxyBusy = kind("proxy.busy", 503,
+		"As many requests to all sandboxes are open as the proxy takes, or as it has connections for.",
+		"Repeat the request shortly; `shoal doctor` tells the operator whether more open files would help.")
+)
+
 // Everything that has no better name. The cause always says what happened.
 var (
 	ErrInternal = kind("internal_server_error", 500,
