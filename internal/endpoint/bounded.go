@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"net"
+	"net/http"
 	"net/netip"
 
 	"shoal/internal/shares"
@@ -21,11 +22,13 @@ const (
 	maxConnections = 16384
 )
 
-// newBounded bounds a listener by how many descriptors the process may have.
-func newBounded(l net.Listener) net.Listener {
-	total := shares.OfDescriptors(connectionShare, maxConnections)
-	return &shares.Listener{Listener: l, Taker: sourceOf,
-		Shares: &shares.Shares[netip.Addr]{All: total, Each: max(total/sourceShare, 1)}}
+// serveBounded serves within bounds. Where one is reached, a connection that waits makes room
+// for the new one.
+func serveBounded(server *http.Server, l net.Listener, all, each int) error {
+	var w waiting
+	w.follow(server)
+	return server.Serve(&shares.Listener{Listener: l, Taker: sourceOf, MakeRoom: w.makeRoom,
+		Shares: &shares.Shares[netip.Addr]{All: all, Each: each}})
 }
 
 // sourceOf is whose connection one is. Whoever has one address of an IPv6 network has all.

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"shoal/internal/doctor"
+	"shoal/internal/shares"
 )
 
 // drainTime is how long requests in flight may take after a shutdown is requested.
@@ -60,17 +61,21 @@ type Endpoint struct {
 	Public   bool // anybody can reach it, so its connections are bounded
 }
 
+func (e Endpoint) serve() error {
+	if !e.Public {
+		return e.Server.Serve(e.Listener)
+	}
+	all := shares.OfDescriptors(connectionShare, maxConnections)
+	return serveBounded(e.Server, e.Listener, all, max(all/sourceShare, 1))
+}
+
 // Serve runs endpoints until ctx ends or one of them fails, and then shuts all of them
 // down, giving requests in flight drainTime to finish.
 func Serve(ctx context.Context, log *slog.Logger, endpoints ...Endpoint) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, e := range endpoints {
 		g.Go(func() error {
-			listener := e.Listener
-			if e.Public {
-				listener = newBounded(listener)
-			}
-			err := e.Server.Serve(listener)
+			err := e.serve()
 			if errors.Is(err, http.ErrServerClosed) {
 				return nil
 			}

@@ -14,6 +14,9 @@ type Listener struct {
 	Shares       *Shares[netip.Addr]
 	// Taker says whose share a connection is, and false for one that is not for us.
 	Taker func(net.Conn) (netip.Addr, bool)
+	// MakeRoom closes one connection, of the taker's own if that is the bound, so that another
+	// one of the taker's has a place. It returns false if there is none to close. It may be nil.
+	MakeRoom func(taker netip.Addr, own bool) bool
 }
 
 var _ net.Listener = (*Listener)(nil)
@@ -26,12 +29,22 @@ func (l *Listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		c := accepted.(*net.TCPConn)
-		if taker, ok := l.Taker(c); ok && l.Shares.Take(taker, 1) {
+		if taker, ok := l.Taker(c); ok && l.take(taker) {
 			return &conn{TCPConn: c, release: func() { l.Shares.Give(taker, 1) }}, nil
 		}
 		_ = c.SetLinger(0)
 		c.Close()
 	}
+}
+
+func (l *Listener) take(taker netip.Addr) bool {
+	for !l.Shares.Take(taker, 1) {
+		own, _ := l.Shares.Full(taker, 1)
+		if l.MakeRoom == nil || !l.MakeRoom(taker, own) {
+			return false
+		}
+	}
+	return true
 }
 
 // conn gives its share back when it is closed. It has all methods of a TCP connection, by

@@ -1,0 +1,186 @@
+package endpoint
+
+import (
+	"container/list"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+)
+
+// waiting knows which connections of a server wait, so that one of them can be closed where
+// another one needs its place. A connection with a request under way, such as a stream or a
+// WebSocket, is never closed for another.
+type waiting struct {
+	mu      sync.Mutex // a leaf
+	clients map[net.Conn]*client
+	all     crowd
+	sources map[netip.Addr]*crowd // without empty ones
+}
+
+// standing is what a connection waits for, if it may be closed for another.
+type standing int
+
+const (
+	silent standing = iota // it has not sent a whole request yet
+	idle                   // it has been answered, and has not sent another
+	busy                   // a request is under way
+)
+
+// crowd is clients that wait, by their standing; those that wait longest are first.
+type crowd [busy]list.List
+
+// longest returns the one to close for another, nil if none waits. It is of the larger group,
+// so that a flood of silent connections costs none of the others, and rather an idle one than
+// one that may just be about to send its first request.
+func (c *crowd) longest() *client {
+	group := &c[idle]
+	if c[silent].Len() > group.Len() {
+		group = &c[silent]
+	}
+	if group.Len() == 0 {
+		return nil
+	}
+	return group.Front().Value.(*client)
+}
+
+func (c *crowd) empty() bool { return c[silent].Len()+c[idle].Len() == 0 }
+
+// client is one connection.
+type client struct {
+	conn   net.Conn
+	source netip.Addr
+	// The rest is guarded by waiting.mu.
+	standing      standing
+	inAll, within *list.Element // its places in the crowds of all and of its source, unless busy
+	gone          bool          // closed, or taken over by a handler
+}
+
+// clientKey is where a request's context has its client.
+type clientKey struct{}
+
+// follow has the server tell of its connections. It comes before the server's start.
+func (w *waiting) follow(server *http.Server) {
+	w.clients, w.sources = map[net.Conn]*client{}, map[netip.Addr]*crowd{}
+	server.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
+		source, _ := sourceOf(conn)
+		c := &client{conn: conn, source: source, standing: busy}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.clients[conn] = c
+		return context.WithValue(ctx, clientKey{}, c)
+	}
+	server.ConnState = w.track
+	server.Handler = w.release(server.Handler)
+}
+
+// track is called by the server when a connection's state changes.
+func (w *waiting) track(conn net.Conn, state http.ConnState) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c, ok := w.clients[conn]
+	if !ok {
+		return
+	}
+	switch state {
+	case http.StateNew:
+		w.stand(c, silent)
+	case http.StateActive:
+		w.stand(c, busy)
+	case http.StateIdle:
+		w.stand(c, idle)
+	case http.StateHijacked, http.StateClosed:
+		w.remove(c)
+	}
+}
+
+// stand moves a client to another standing. The caller holds the lock.
+func (w *waiting) stand(c *client, next standing) {
+	if c.gone {
+		return
+	}
+	own := w.sources[c.source]
+	if c.standing != busy {
+		w.all[c.standing].Remove(c.inAll)
+		own[c.standing].Remove(c.within)
+	}
+	c.standing = next
+	if next != busy {
+		if own == nil {
+			own = &crowd{}
+			w.sources[c.source] = own
+		}
+		c.inAll, c.within = w.all[next].PushBack(c), own[next].PushBack(c)
+	} else if own != nil && own.empty() {
+		delete(w.sources, c.source)
+	}
+}
+
+// remove forgets a client. The caller holds the lock.
+func (w *waiting) remove(c *client) {
+	w.stand(c, busy)
+	c.gone = true
+	delete(w.clients, c.conn)
+}
+
+// makeRoom closes the connection that waits longest, of one source only if own is set. It
+// returns false if none waits.
+func (w *waiting) makeRoom(source netip.Addr, own bool) bool {
+	w.mu.Lock()
+	from := &w.all
+	if own {
+		from = w.sources[source]
+	}
+	var c *client
+	if from != nil {
+		c = from.longest()
+	}
+	if c != nil {
+		w.remove(c)
+	}
+	w.mu.Unlock()
+	if c == nil {
+		return false
+	}
+	c.conn.Close() // gives its place back
+	return true
+}
+
+// release lets a connection make room as soon as its request is answered, where the server
+// still waits for the rest of the request's body, which anybody can hold back.
+func (w *waiting) release(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		c, ok := r.Context().Value(clientKey{}).(*client)
+		// A connection of HTTP/2 may have other requests under way.
+		if !ok || r.ProtoMajor != 1 || r.Body == nil || r.Body == http.NoBody {
+			next.ServeHTTP(rw, r)
+			return
+		}
+		body := &readBody{ReadCloser: r.Body}
+		watched := *r
+		watched.Body = body
+		next.ServeHTTP(rw, &watched)
+		if !body.ended.Load() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.stand(c, idle)
+		}
+	})
+}
+
+// readBody is a request's body that remembers whether it was read to its end.
+type readBody struct {
+	io.ReadCloser
+	ended atomic.Bool
+}
+
+func (b *readBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		b.ended.Store(true)
+	}
+	return n, err
+}
