@@ -1,7 +1,6 @@
 package file
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -42,11 +41,11 @@ func Stat(path string, names *account.Database) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
-	return Describe(path, info, names.Names()), nil
+	return describe(path, info, names.Names()), nil
 }
 
-// Describe is Stat for a caller that already has the path's lstat.
-func Describe(path string, info os.FileInfo, names account.Names) Entry {
+// describe is Stat for a caller that already has the path's lstat.
+func describe(path string, info os.FileInfo, names account.Names) Entry {
 	e := Entry{
 		Name:        filepath.Base(path),
 		Path:        path,
@@ -87,50 +86,4 @@ func typeOf(mode os.FileMode) Type {
 		return Directory
 	}
 	return Other
-}
-
-// ErrCycle says that links lead in a circle.
-var ErrCycle = errors.New("symbolic links form a cycle")
-
-// List describes what is below a directory, depth levels deep, each directory before its
-// content and names in lexical order. The directory itself may be a link, but links below
-// it are not followed. Entries that vanish meanwhile are left out.
-func List(dir string, depth uint32, names *account.Database) ([]Entry, error) {
-	info, err := os.Stat(dir)
-	if errors.Is(err, syscall.ELOOP) {
-		return nil, ErrCycle
-	}
-	if err != nil {
-		return nil, err
-	}
-	if !info.IsDir() {
-		return nil, ErrNotDirectory
-	}
-	return appendDir(nil, dir, max(depth, 1), names.Names())
-}
-
-func appendDir(entries []Entry, dir string, depth uint32, names account.Names) ([]Entry, error) {
-	children, err := os.ReadDir(dir)
-	if err != nil {
-		return entries, err
-	}
-	for _, child := range children {
-		path := filepath.Join(dir, child.Name())
-		info, err := child.Info()
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return entries, err
-		}
-		entries = append(entries, Describe(path, info, names))
-		if depth <= 1 || !info.IsDir() {
-			continue
-		}
-		entries, err = appendDir(entries, path, depth-1, names)
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			return entries, err
-		}
-	}
-	return entries, nil
 }
