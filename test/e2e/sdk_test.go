@@ -49,7 +49,7 @@ func pythonSDK(t *testing.T) {
 		t.Fatalf("the Python SDK is not installed; run `make test-e2e`: %v", err)
 	}
 	server.run(t, "../python", nil, python, "-W", "ignore", "-m", "unittest", "-v", "test_sandbox", "test_bounds",
-		"test_lifecycle", "test_randomness", "test_templates")
+		"test_requests", "test_lifecycle", "test_randomness", "test_templates")
 }
 
 // run runs a program with the environment that a user exports, plus env.
