@@ -15,6 +15,7 @@ import (
 type teamCmd struct {
 	List    teamListCmd    `cmd:"" help:"List the teams."`
 	Publish teamPublishCmd `cmd:"" help:"Let a team show its templates to all teams."`
+	Limits  teamLimitsCmd  `cmd:"" help:"Show a team's limits, and change those that are named."`
 }
 
 type teamListCmd struct{}

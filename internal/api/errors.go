@@ -25,7 +25,8 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
 	switch known.Kind {
-	case shoal.ErrConcurrencyLimit, shoal.ErrBuildLimit, shoal.ErrPlacementTimeout:
+	case shoal.ErrConcurrencyLimit, shoal.ErrSandboxLimit, shoal.ErrBuildLimit, shoal.ErrKeptLimit,
+		shoal.ErrPlacementTimeout:
 		// Python SDKs since 2.63 repeat every 429 and 504 that does not forbid it. It
 		// would not help: a full team stays full, and a start has had its minute.
 		h.Set("Should-Retry", "false")
@@ -44,7 +45,7 @@ func advised(e *shoal.Error) string {
 		text += "\nCause: " + e.Cause
 	case !messageNeedsFix(e.Kind):
 		return text
-	case e.Err != nil && e.Kind != shoal.ErrConcurrencyLimit:
+	case e.Err != nil && e.Kind != shoal.ErrConcurrencyLimit && e.Kind != shoal.ErrSandboxLimit:
 		text += "\nCause: " + e.Err.Error()
 	}
 	if strings.Contains(text, e.Fix) {

@@ -130,5 +130,5 @@ func (s *Server) resume(
 	ctx context.Context, node shoal.Node, sb shoal.Sandbox, timeout time.Duration, memory *bool,
 ) (shoal.Sandbox, error) {
 	opts := shoal.ResumeOptions{Timeout: timeout, ColdBoot: memory != nil && !*memory}
-	return s.fleet.Resume(ctx, node, sb, opts, callerOf(ctx).Team.Limits.ConcurrentSandboxes)
+	return s.fleet.Resume(ctx, node, sb, opts, callerOf(ctx).Team.Limits)
 }

@@ -49,7 +49,7 @@ func (s *Server) create(ctx context.Context, body gen.NewSandbox, f family) (sho
 		if err != nil {
 			return shoal.Sandbox{}, err
 		}
-		sb, err := s.fleet.Place(ctx, spec, team.Limits.ConcurrentSandboxes)
+		sb, err := s.fleet.Place(ctx, spec, team.Limits)
 		if err == nil {
 			s.spawns.note(sb.TemplateID, sb.StartedAt)
 			return sb, nil

@@ -52,7 +52,7 @@ func (s *Server) ForkSandbox(
 	for i := range specs {
 		specs[i] = s.copyOf(sb, timeout, team)
 	}
-	results, err := s.fleet.Fork(ctx, node, sb.SandboxID, specs, team.Limits.ConcurrentSandboxes)
+	results, err := s.fleet.Fork(ctx, node, sb.SandboxID, specs, team.Limits)
 	if err != nil {
 		return nil, err
 	}

@@ -44,6 +44,9 @@ func (s *Server) snapshot(
 	if err != nil {
 		return t, "", err
 	}
+	if err := s.checkKept(ctx, callerOf(ctx).Team, t, tag); err != nil {
+		return t, "", err
+	}
 	build, err := node.Snapshot(ctx, sb.SandboxID,
 		shoal.SnapshotTarget{TemplateID: t.ID, BuildID: shoal.NewBuildID()})
 	if err != nil {
@@ -60,6 +63,25 @@ func (s *Server) snapshot(
 		s.log.Warn("a superseded snapshot is left on a machine", "template", t.ID, "error", err)
 	}
 	return t, tag, nil
+}
+
+// checkKept refuses one snapshot more than the team may keep. One that takes the place of
+// another is none.
+func (s *Server) checkKept(ctx context.Context, team shoal.Team, t shoal.Template, tag string) error {
+	n, err := s.store.Kept(ctx, team.ID)
+	if err != nil || n < team.Limits.Builds {
+		return err
+	}
+	_, err = s.store.NewestBuild(ctx, t.ID, tag)
+	if errors.Is(err, store.ErrNotFound) {
+		return errKept(team)
+	}
+	return err
+}
+
+func errKept(team shoal.Team) error {
+	return shoal.ErrKeptLimit.New("you have reached the maximum number of templates, builds and snapshots that are kept (%d).",
+		team.Limits.Builds)
 }
 
 // snapshotTemplate finds the template that a snapshot goes to, or plans a new one.

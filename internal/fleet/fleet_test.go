@@ -38,6 +38,10 @@ func spec(team string) shoal.Spec {
 		MaxLength: time.Hour, Resources: shoal.Resources{CPUCount: 2}}
 }
 
+func atOnce(n int) shoal.TeamLimits {
+	return shoal.TeamLimits{ConcurrentSandboxes: n, Sandboxes: 1000}
+}
+
 func refuse(err error) func(context.Context, shoal.Spec) error {
 	return func(context.Context, shoal.Spec) error { return err }
 }
@@ -104,7 +108,7 @@ func TestPlaceErrors(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			f := newFleet(t, c.nodes()...)
-			_, err := f.Place(t.Context(), spec("team"), 1)
+			_, err := f.Place(t.Context(), spec("team"), atOnce(1))
 			e := shoal.AsError(err)
 			if err == nil || e.Kind != c.kind || !strings.HasPrefix(e.Message, c.prefix) {
 				t.Fatalf("got %v", err)
@@ -113,7 +117,7 @@ func TestPlaceErrors(t *testing.T) {
 				t.Errorf("cause %v does not name %q", e.Err, c.cause)
 			}
 			// The failed start must not count against the limit.
-			if _, again := f.Place(t.Context(), spec("team"), 1); shoal.ErrConcurrencyLimit.Matches(again) {
+			if _, again := f.Place(t.Context(), spec("team"), atOnce(1)); shoal.ErrConcurrencyLimit.Matches(again) {
 				t.Error("the failed start still counts")
 			}
 		})
@@ -129,7 +133,7 @@ func TestPlaceTimesOut(t *testing.T) {
 	f := newFleet(t, n)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	_, err := f.Place(ctx, spec("team"), 1)
+	_, err := f.Place(ctx, spec("team"), atOnce(1))
 	if !shoal.ErrPlacementTimeout.Matches(err) || !strings.HasPrefix(err.Error(), "Failed to place sandbox: placement timed out after 1 attempt(s)") {
 		t.Errorf("got %v", err)
 	}
@@ -143,7 +147,7 @@ func TestPlaceGoesOnToAnotherMachine(t *testing.T) {
 	good.Change(func(i *shoal.NodeInfo) { i.CPUCount = 1 }) // so that bad is tried first
 	bad.OnCreate(refuse(shoal.ErrCreateFailed.New("no")))
 	f := newFleet(t, bad, good)
-	sb, err := f.Place(t.Context(), spec("team"), 1)
+	sb, err := f.Place(t.Context(), spec("team"), atOnce(1))
 	if err != nil || sb.NodeID != "good" {
 		t.Fatalf("got %+v, %v", sb, err)
 	}
@@ -158,7 +162,7 @@ func TestPlacePrefersTheLeastLoaded(t *testing.T) {
 	f := newFleet(t, a, b)
 	count := map[string]int{}
 	for range 10 {
-		sb, err := f.Place(t.Context(), spec("team"), 100)
+		sb, err := f.Place(t.Context(), spec("team"), atOnce(100))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -174,7 +178,7 @@ func TestPlaceLearnsOfABuild(t *testing.T) {
 	n := fleettest.New("n1")
 	f := newFleet(t, n)
 	n.Change(func(i *shoal.NodeInfo) { i.Builds = []shoal.Build{build} })
-	if _, err := f.Place(t.Context(), spec("team"), 1); err != nil {
+	if _, err := f.Place(t.Context(), spec("team"), atOnce(1)); err != nil {
 		t.Error(err)
 	}
 }
@@ -209,7 +213,7 @@ func TestPlaceByRuntime(t *testing.T) {
 		large, able := fleettest.New("large", b), fleettest.New("able", b)
 		able.Change(func(i *shoal.NodeInfo) { i.CPUCount, i.Runtimes = 1, []string{"gvisor", "another"} })
 		f := newFleet(t, large, able)
-		if sb, err := f.Place(t.Context(), spec("team"), 1); err != nil || sb.NodeID != want {
+		if sb, err := f.Place(t.Context(), spec("team"), atOnce(1)); err != nil || sb.NodeID != want {
 			t.Errorf("required %v: %+v, %v", required, sb, err)
 		}
 		if got := f.Runtimes(); !slices.Equal(got, []string{"another", "gvisor"}) {
@@ -233,7 +237,7 @@ func TestLimitCountsStartsInFlight(t *testing.T) {
 	results := make(chan error, callers)
 	for range callers {
 		wg.Go(func() {
-			_, err := f.Place(t.Context(), spec("team"), limit)
+			_, err := f.Place(t.Context(), spec("team"), atOnce(limit))
 			results <- err
 		})
 	}
@@ -252,7 +256,7 @@ func TestLimitCountsStartsInFlight(t *testing.T) {
 	if started.Load() != limit {
 		t.Errorf("%d starts", started.Load())
 	}
-	if _, err := f.Place(t.Context(), spec("another"), limit); err != nil {
+	if _, err := f.Place(t.Context(), spec("another"), atOnce(limit)); err != nil {
 		t.Errorf("another team: %v", err)
 	}
 }
@@ -260,22 +264,56 @@ func TestLimitCountsStartsInFlight(t *testing.T) {
 func TestLimitForgetsWhatEnded(t *testing.T) {
 	n := fleettest.New("n1", build)
 	f := newFleet(t, n)
-	first, err := f.Place(t.Context(), spec("team"), 1)
+	first, err := f.Place(t.Context(), spec("team"), atOnce(1))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Place(t.Context(), spec("team"), 1); !shoal.ErrConcurrencyLimit.Matches(err) {
+	if _, err := f.Place(t.Context(), spec("team"), atOnce(1)); !shoal.ErrConcurrencyLimit.Matches(err) {
 		t.Fatalf("got %v", err)
 	}
 	n.Drop(first.SandboxID) // its time is over; nobody told the fleet
-	second, err := f.Place(t.Context(), spec("team"), 1)
+	second, err := f.Place(t.Context(), spec("team"), atOnce(1))
 	if err != nil {
 		t.Fatal(err)
 	}
 	second.State = shoal.StatePaused // a paused sandbox takes no place
 	n.Put(second)
-	if _, err := f.Place(t.Context(), spec("team"), 1); err != nil {
+	if _, err := f.Place(t.Context(), spec("team"), atOnce(1)); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestAllOfATeamsSandboxesCount: paused ones leave the places of running ones, and stay within
+// the bound of all; they can be resumed in any case.
+func TestAllOfATeamsSandboxesCount(t *testing.T) {
+	n := fleettest.New("n1", build)
+	f := newFleet(t, n)
+	limits := shoal.TeamLimits{ConcurrentSandboxes: 2, Sandboxes: 3}
+	var last shoal.Sandbox
+	for range 3 {
+		sb, err := f.Place(t.Context(), spec("team"), limits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Pause(t.Context(), n, sb, true); err != nil {
+			t.Fatal(err)
+		}
+		last = sb
+	}
+	if _, err := f.Place(t.Context(), spec("team"), limits); !shoal.ErrSandboxLimit.Matches(err) {
+		t.Errorf("one more than may be: %v", err)
+	}
+	other, err := f.Place(t.Context(), spec("another"), limits)
+	if err != nil {
+		t.Fatalf("of another team: %v", err)
+	}
+	forks, err := f.Fork(t.Context(), n, other.SandboxID, []shoal.Spec{spec("team")}, limits)
+	if err != nil || !shoal.ErrSandboxLimit.Matches(forks[0].Err) {
+		t.Errorf("a fork more than may be: %v, %v", forks, err)
+	}
+	limits.Sandboxes = 1
+	if _, err := f.Resume(t.Context(), n, last, shoal.ResumeOptions{Timeout: time.Minute}, limits); err != nil {
+		t.Errorf("a resume: %v", err)
 	}
 }
 
@@ -336,7 +374,7 @@ func TestUnansweredStartIsKilled(t *testing.T) {
 	f := newFleet(t, n)
 	n.OnCreate(refuse(shoal.ErrNodeUnreachable.New("connection reset")))
 	s := spec("team")
-	if _, err := f.Place(t.Context(), s, 1); !shoal.ErrCreateFailed.Matches(err) {
+	if _, err := f.Place(t.Context(), s, atOnce(1)); !shoal.ErrCreateFailed.Matches(err) {
 		t.Fatalf("got %v", err)
 	}
 	endsLost(t, f, n, s)
@@ -358,7 +396,7 @@ func TestLostIsKilledSoon(t *testing.T) {
 	<-first
 	n.OnCreate(refuse(shoal.ErrNodeUnreachable.New("connection reset")))
 	s := spec("team")
-	if _, err := f.Place(t.Context(), s, 1); !shoal.ErrCreateFailed.Matches(err) {
+	if _, err := f.Place(t.Context(), s, atOnce(1)); !shoal.ErrCreateFailed.Matches(err) {
 		t.Fatalf("got %v", err)
 	}
 	n.Put(shoal.Sandbox{Spec: s, State: shoal.StateRunning})
@@ -377,7 +415,7 @@ func TestUnansweredForkIsKilled(t *testing.T) {
 	n.Put(shoal.Sandbox{Spec: source, State: shoal.StateRunning})
 	n.SetDown(shoal.ErrNodeUnreachable.New("connection reset"))
 	copies := []shoal.Spec{spec("team"), spec("team")}
-	if _, err := f.Fork(t.Context(), n, source.SandboxID, copies, 5); !shoal.ErrNodeUnreachable.Matches(err) {
+	if _, err := f.Fork(t.Context(), n, source.SandboxID, copies, atOnce(5)); !shoal.ErrNodeUnreachable.Matches(err) {
 		t.Fatalf("got %v", err)
 	}
 	n.SetDown(nil)
@@ -397,7 +435,7 @@ func TestAbandonedStartIsKilled(t *testing.T) {
 		return ctx.Err()
 	})
 	s := spec("team")
-	if _, err := f.Place(ctx, s, 1); !shoal.ErrPlacementTimeout.Matches(err) {
+	if _, err := f.Place(ctx, s, atOnce(1)); !shoal.ErrPlacementTimeout.Matches(err) {
 		t.Fatalf("got %v", err)
 	}
 	endsLost(t, f, n, s)

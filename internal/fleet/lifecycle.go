@@ -2,16 +2,18 @@ package fleet
 
 import (
 	"context"
+	"math"
 
 	"shoal/internal/shoal"
 )
 
-// Resume resumes a paused sandbox on its machine. It counts against the team's limit, as
-// with Place.
+// Resume resumes a paused sandbox on its machine. It counts against the team's limit of
+// those that run at once, as with Place.
 func (f *Fleet) Resume(ctx context.Context, node shoal.Node, sb shoal.Sandbox,
-	opts shoal.ResumeOptions, limit int) (shoal.Sandbox, error) {
+	opts shoal.ResumeOptions, limits shoal.TeamLimits) (shoal.Sandbox, error) {
 	p := place{sb.TeamID, sb.SandboxID}
-	if err := f.reserve(ctx, p, limit); err != nil {
+	limits.Sandboxes = math.MaxInt // it is one already
+	if err := f.reserve(ctx, p, limits); err != nil {
 		return shoal.Sandbox{}, err
 	}
 	defer f.sandboxes.release(p)
@@ -36,12 +38,12 @@ func (f *Fleet) Pause(ctx context.Context, node shoal.Node, sb shoal.Sandbox, me
 // Fork starts copies of a sandbox on its machine, one per specification, up to the team's
 // limit. The results are in the order of the specifications.
 func (f *Fleet) Fork(ctx context.Context, node shoal.Node, sandboxID string, specs []shoal.Spec,
-	limit int) ([]shoal.ForkResult, error) {
+	limits shoal.TeamLimits) ([]shoal.ForkResult, error) {
 	results := make([]shoal.ForkResult, len(specs))
 	admitted := 0
 	for i, spec := range specs {
 		p := place{spec.TeamID, spec.SandboxID}
-		if err := f.reserve(ctx, p, limit); err != nil {
+		if err := f.reserve(ctx, p, limits); err != nil {
 			results[i].Err = err
 			continue
 		}

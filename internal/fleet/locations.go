@@ -54,33 +54,45 @@ func (l *locations) replace(on *member, list []shoal.Sandbox, asked uint64) {
 	}
 }
 
-// reserve takes one of a team's places, or returns false if all are taken. The caller
-// must call either settle or release afterwards.
-func (l *locations) reserve(p place, limit int) bool {
+// reserve takes one of a team's places, or returns the error for the limit that leaves none.
+// If there is none, the caller must call either settle or release afterwards.
+func (l *locations) reserve(p place, limits shoal.TeamLimits) *shoal.Error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.starting[p] == 0 && l.taken(p) >= limit {
-		return false
+	if l.starting[p] == 0 {
+		running, all := l.taken(p)
+		switch {
+		case running >= limits.ConcurrentSandboxes:
+			return shoal.ErrConcurrencyLimit.New("you have reached the maximum number of concurrent E2B sandboxes (%d).",
+				limits.ConcurrentSandboxes)
+		case all >= limits.Sandboxes:
+			return shoal.ErrSandboxLimit.New("you have reached the maximum number of sandboxes, running and paused (%d).",
+				limits.Sandboxes)
+		}
 	}
 	l.starting[p]++
-	return true
+	return nil
 }
 
-// taken counts the team's places that are taken by other sandboxes.
-func (l *locations) taken(p place) int {
-	n := 0
+// taken counts the team's other sandboxes: those that run or are being started, and all.
+func (l *locations) taken(p place) (running, all int) {
 	for other := range l.starting {
 		if other.teamID == p.teamID && other != p {
-			n++
+			running++
+			all++
 		}
 	}
 	for id, e := range l.entries {
 		counted := l.starting[place{p.teamID, id}] > 0 || id == p.sandboxID
-		if !counted && e.sandbox.TeamID == p.teamID && e.sandbox.State.Public() == shoal.StateRunning {
-			n++
+		if counted || e.sandbox.TeamID != p.teamID {
+			continue
+		}
+		all++
+		if e.sandbox.State.Public() == shoal.StateRunning {
+			running++
 		}
 	}
-	return n
+	return running, all
 }
 
 func (l *locations) release(p place) {

@@ -15,11 +15,11 @@ const (
 )
 
 // Place starts a sandbox on the least loaded of a few random machines and returns when
-// its daemon answers. limit is how many sandboxes the team may have at once, including
-// those being started. The errors are those of api.md §3.1.
-func (f *Fleet) Place(ctx context.Context, spec shoal.Spec, limit int) (shoal.Sandbox, error) {
+// its daemon answers. Those being started count against the team's limits. The errors are
+// those of api.md §3.1.
+func (f *Fleet) Place(ctx context.Context, spec shoal.Spec, limits shoal.TeamLimits) (shoal.Sandbox, error) {
 	p := place{spec.TeamID, spec.SandboxID}
-	if err := f.reserve(ctx, p, limit); err != nil {
+	if err := f.reserve(ctx, p, limits); err != nil {
 		return shoal.Sandbox{}, err
 	}
 	sb, on, err := f.start(ctx, spec)
@@ -33,15 +33,17 @@ func (f *Fleet) Place(ctx context.Context, spec shoal.Spec, limit int) (shoal.Sa
 
 // reserve takes one of the team's places. It syncs before it refuses, because sandboxes
 // may have ended since the last sync.
-func (f *Fleet) reserve(ctx context.Context, p place, limit int) error {
-	if f.sandboxes.reserve(p, limit) {
+func (f *Fleet) reserve(ctx context.Context, p place, limits shoal.TeamLimits) error {
+	if f.sandboxes.reserve(p, limits) == nil {
 		return nil
 	}
 	syncErr := f.Sync(ctx)
-	if f.sandboxes.reserve(p, limit) {
+	refusal := f.sandboxes.reserve(p, limits)
+	if refusal == nil {
 		return nil
 	}
-	return shoal.ErrConcurrencyLimit.Wrap(syncErr, "you have reached the maximum number of concurrent E2B sandboxes (%d).", limit)
+	refusal.Err = syncErr
+	return refusal
 }
 
 // placement is one search for a machine.

@@ -11,7 +11,7 @@ import (
 // TestRouterAsksForAdmission: whose the sandbox is decides whether a request goes on.
 func TestRouterAsksForAdmission(t *testing.T) {
 	f := newFleet(t, fleettest.New("n1", build))
-	sb, err := f.Place(t.Context(), spec("t1"), 10)
+	sb, err := f.Place(t.Context(), spec("t1"), atOnce(10))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -91,7 +91,10 @@ var (
 		"Check the disk; make the snapshot again. Other sandboxes are not affected.")
 	ErrConcurrencyLimit = kind("sandbox.concurrency_limit", 429,
 		"The team runs as many sandboxes as it may at once.",
-		"Kill or pause some, or raise the team's limit.")
+		"Kill or pause some, or have the operator raise the limit by `shoal team limits`.")
+	ErrSandboxLimit = kind("sandbox.total_limit", 429,
+		"The team has as many sandboxes as it may, running and paused.",
+		"Kill some, or have the operator raise the limit by `shoal team limits`.")
 )
 
 // Placement. The message prefix "Failed to place sandbox" is matched by clients.
@@ -161,7 +164,10 @@ var (
 		"Correct what the message names; each registered build can be started once.")
 	ErrBuildLimit = kind("build.concurrency_limit", 429,
 		"The team has as many builds waiting or under way as it may.",
-		"Wait for some to end, or raise the team's limit.")
+		"Wait for some to end, or have the operator raise the limit by `shoal team limits`.")
+	ErrKeptLimit = kind("template.kept_limit", 429,
+		"The team keeps as many templates, or builds and snapshots of them, as it may.",
+		"Delete some, or have the operator raise the limit by `shoal team limits`.")
 	ErrBuildLegacy = kind("build.legacy", 410,
 		"This client builds templates by pushing to a Docker registry, which no longer exists.",
 		"Update the SDK or CLI, and build with `Template.build` or `e2b template create`.")

@@ -19,17 +19,19 @@ type Team struct {
 // TeamLimits bounds what one team may use at once.
 type TeamLimits struct {
 	ConcurrentSandboxes int
+	Sandboxes           int           // running and paused
 	MaxLength           time.Duration // of one execution; whole hours on the wire
 	MaxCPU              int
 	MaxMemoryMB         int64
 	ConcurrentBuilds    int
+	Builds              int   // of templates and snapshots that are kept; also how many templates
 	DiskMB              int64 // writable MiB per sandbox
 }
 
 // DefaultTeamLimits are generous: the machine is the operator's own.
 func DefaultTeamLimits() TeamLimits {
-	return TeamLimits{ConcurrentSandboxes: 1000, MaxLength: 24 * time.Hour, MaxCPU: 32,
-		MaxMemoryMB: 65536, ConcurrentBuilds: 20, DiskMB: 10240}
+	return TeamLimits{ConcurrentSandboxes: 1000, Sandboxes: 2000, MaxLength: 24 * time.Hour, MaxCPU: 32,
+		MaxMemoryMB: 65536, ConcurrentBuilds: 20, Builds: 2000, DiskMB: 10240}
 }
 
 // APIKey is a stored key. The key itself is never kept, only its hash.

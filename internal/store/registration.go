@@ -18,6 +18,8 @@ var (
 	// ErrNameTaken means that the name belongs to another team's template or to a
 	// snapshot, neither of which can be rebuilt under it.
 	ErrNameTaken = errors.New("the name is taken")
+	// ErrKept means that the team keeps as many templates or builds as it may.
+	ErrKept = errors.New("the team keeps as many templates or builds as it may")
 )
 
 // TooManyBuilds means that the team has reached its limit of unfinished builds.
@@ -73,6 +75,11 @@ func (s *Store) RegisterBuild(ctx context.Context, r Registration) (t shoal.Temp
 		}
 		if err := supersede(ctx, q, r); err != nil {
 			return err
+		}
+		if n, err := kept(ctx, q, r.Team.ID); err != nil {
+			return err
+		} else if n > r.Team.Limits.Builds {
+			return ErrKept
 		}
 		row, err := q.TemplateByID(ctx, id)
 		if err != nil {

@@ -53,6 +53,14 @@ func TestTeams(t *testing.T) {
 				t.Errorf("got %+v, %v", got, err)
 			}
 		}
+		limits := shoal.TeamLimits{ConcurrentSandboxes: 1, Sandboxes: 2, MaxLength: 3 * time.Hour, MaxCPU: 4,
+			MaxMemoryMB: 5, ConcurrentBuilds: 6, Builds: 7, DiskMB: 8}
+		if err := s.SetLimits(t.Context(), team.ID, limits); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.Team(t.Context(), team.ID); err != nil || got.Limits != limits {
+			t.Errorf("got %+v, %v", got, err)
+		}
 		if teams, err := s.Teams(t.Context()); err != nil || len(teams) != 2 {
 			t.Errorf("got %v, %v", teams, err)
 		}

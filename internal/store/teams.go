@@ -37,6 +37,8 @@ func insertTeam(ctx context.Context, q *sqlcgen.Queries, team shoal.Team) error 
 		DiskMb:              team.Limits.DiskMB,
 		CreatedAt:           time.Now().UnixMicro(),
 		MayPublish:          team.MayPublish,
+		Sandboxes:           int64(team.Limits.Sandboxes),
+		Builds:              int64(team.Limits.Builds),
 	})
 	return changed(n, err, ErrExists, "create team "+team.Slug)
 }
@@ -79,10 +81,33 @@ func (s *Store) SetMayPublish(ctx context.Context, teamID string, may bool) erro
 	return changed(n, err, ErrNotFound, "change team "+teamID)
 }
 
+// SetLimits stores a team's limits.
+func (s *Store) SetLimits(ctx context.Context, teamID string, limits shoal.TeamLimits) error {
+	n, err := s.q.SetTeamLimits(ctx, sqlcgen.SetTeamLimitsParams{ID: teamID,
+		ConcurrentSandboxes: int64(limits.ConcurrentSandboxes), Sandboxes: int64(limits.Sandboxes),
+		MaxLengthHours: int64(limits.MaxLength / time.Hour), MaxCpu: int64(limits.MaxCPU),
+		MaxMemoryMb: limits.MaxMemoryMB, DiskMb: limits.DiskMB,
+		ConcurrentBuilds: int64(limits.ConcurrentBuilds), Builds: int64(limits.Builds)})
+	return changed(n, err, ErrNotFound, "change team "+teamID)
+}
+
+// Kept is how many templates a team keeps, or how many builds and snapshots of them that have
+// not failed, whichever is more.
+func (s *Store) Kept(ctx context.Context, teamID string) (int, error) {
+	return kept(ctx, s.q, teamID)
+}
+
+func kept(ctx context.Context, q *sqlcgen.Queries, teamID string) (int, error) {
+	row, err := q.CountKept(ctx, teamID)
+	return int(max(row.Templates, row.Builds)), lookup(err, "count what team "+teamID+" keeps")
+}
+
 func teamOf(row sqlcgen.Team) shoal.Team {
 	return shoal.Team{ID: row.ID, Name: row.Name, Slug: row.Slug,
 		Limits: shoal.TeamLimits{
 			ConcurrentSandboxes: int(row.ConcurrentSandboxes),
+			Sandboxes:           int(row.Sandboxes),
+			Builds:              int(row.Builds),
 			MaxLength:           time.Duration(row.MaxLengthHours) * time.Hour,
 			MaxCPU:              int(row.MaxCpu),
 			MaxMemoryMB:         row.MaxMemoryMb,

@@ -1,7 +1,7 @@
 -- name: InsertTeam :execrows
 INSERT INTO teams (id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb,
-                   concurrent_builds, disk_mb, created_at, may_publish)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+                   concurrent_builds, disk_mb, created_at, may_publish, sandboxes, builds)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 ON CONFLICT DO NOTHING;
 
 -- name: TeamByID :one
@@ -23,6 +23,16 @@ UPDATE teams SET blocked = $2, blocked_reason = $3, banned = $4 WHERE id = $1;
 
 -- name: SetTeamMayPublish :execrows
 UPDATE teams SET may_publish = $2 WHERE id = $1;
+
+-- name: SetTeamLimits :execrows
+UPDATE teams SET concurrent_sandboxes = $2, max_length_hours = $3, max_cpu = $4, max_memory_mb = $5,
+                 concurrent_builds = $6, disk_mb = $7, sandboxes = $8, builds = $9
+WHERE id = $1;
+
+-- name: CountKept :one
+SELECT (SELECT COUNT(*) FROM templates WHERE templates.team_id = $1 AND templates.deleted_at = 0) AS templates,
+       (SELECT COUNT(*) FROM builds JOIN templates ON templates.id = builds.template_id
+        WHERE templates.team_id = $1 AND templates.deleted_at = 0 AND builds.status <> 'error') AS builds;
 
 -- name: LockTeam :execrows
 UPDATE teams SET name = name WHERE id = $1;

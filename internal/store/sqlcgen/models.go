@@ -59,6 +59,8 @@ type Team struct {
 	Banned              bool
 	CreatedAt           int64
 	MayPublish          bool
+	Sandboxes           int64
+	Builds              int64
 }
 
 type Template struct {

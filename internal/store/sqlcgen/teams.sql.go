@@ -9,10 +9,28 @@ import (
 	"context"
 )
 
+const countKept = `-- name: CountKept :one
+SELECT (SELECT COUNT(*) FROM templates WHERE templates.team_id = $1 AND templates.deleted_at = 0) AS templates,
+       (SELECT COUNT(*) FROM builds JOIN templates ON templates.id = builds.template_id
+        WHERE templates.team_id = $1 AND templates.deleted_at = 0 AND builds.status <> 'error') AS builds
+`
+
+type CountKeptRow struct {
+	Templates int64
+	Builds    int64
+}
+
+func (q *Queries) CountKept(ctx context.Context, teamID string) (CountKeptRow, error) {
+	row := q.db.QueryRowContext(ctx, countKept, teamID)
+	var i CountKeptRow
+	err := row.Scan(&i.Templates, &i.Builds)
+	return i, err
+}
+
 const insertTeam = `-- name: InsertTeam :execrows
 INSERT INTO teams (id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb,
-                   concurrent_builds, disk_mb, created_at, may_publish)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+                   concurrent_builds, disk_mb, created_at, may_publish, sandboxes, builds)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 ON CONFLICT DO NOTHING
 `
 
@@ -28,6 +46,8 @@ type InsertTeamParams struct {
 	DiskMb              int64
 	CreatedAt           int64
 	MayPublish          bool
+	Sandboxes           int64
+	Builds              int64
 }
 
 func (q *Queries) InsertTeam(ctx context.Context, arg InsertTeamParams) (int64, error) {
@@ -43,6 +63,8 @@ func (q *Queries) InsertTeam(ctx context.Context, arg InsertTeamParams) (int64, 
 		arg.DiskMb,
 		arg.CreatedAt,
 		arg.MayPublish,
+		arg.Sandboxes,
+		arg.Builds,
 	)
 	if err != nil {
 		return 0, err
@@ -51,7 +73,7 @@ func (q *Queries) InsertTeam(ctx context.Context, arg InsertTeamParams) (int64, 
 }
 
 const listTeams = `-- name: ListTeams :many
-SELECT id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb, concurrent_builds, disk_mb, blocked, blocked_reason, banned, created_at, may_publish FROM teams ORDER BY created_at, id
+SELECT id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb, concurrent_builds, disk_mb, blocked, blocked_reason, banned, created_at, may_publish, sandboxes, builds FROM teams ORDER BY created_at, id
 `
 
 func (q *Queries) ListTeams(ctx context.Context) ([]Team, error) {
@@ -78,6 +100,8 @@ func (q *Queries) ListTeams(ctx context.Context) ([]Team, error) {
 			&i.Banned,
 			&i.CreatedAt,
 			&i.MayPublish,
+			&i.Sandboxes,
+			&i.Builds,
 		); err != nil {
 			return nil, err
 		}
@@ -98,6 +122,42 @@ UPDATE teams SET name = name WHERE id = $1
 
 func (q *Queries) LockTeam(ctx context.Context, id string) (int64, error) {
 	result, err := q.db.ExecContext(ctx, lockTeam, id)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+const setTeamLimits = `-- name: SetTeamLimits :execrows
+UPDATE teams SET concurrent_sandboxes = $2, max_length_hours = $3, max_cpu = $4, max_memory_mb = $5,
+                 concurrent_builds = $6, disk_mb = $7, sandboxes = $8, builds = $9
+WHERE id = $1
+`
+
+type SetTeamLimitsParams struct {
+	ID                  string
+	ConcurrentSandboxes int64
+	MaxLengthHours      int64
+	MaxCpu              int64
+	MaxMemoryMb         int64
+	ConcurrentBuilds    int64
+	DiskMb              int64
+	Sandboxes           int64
+	Builds              int64
+}
+
+func (q *Queries) SetTeamLimits(ctx context.Context, arg SetTeamLimitsParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, setTeamLimits,
+		arg.ID,
+		arg.ConcurrentSandboxes,
+		arg.MaxLengthHours,
+		arg.MaxCpu,
+		arg.MaxMemoryMb,
+		arg.ConcurrentBuilds,
+		arg.DiskMb,
+		arg.Sandboxes,
+		arg.Builds,
+	)
 	if err != nil {
 		return 0, err
 	}
@@ -146,7 +206,7 @@ func (q *Queries) SetTeamStanding(ctx context.Context, arg SetTeamStandingParams
 }
 
 const teamByID = `-- name: TeamByID :one
-SELECT id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb, concurrent_builds, disk_mb, blocked, blocked_reason, banned, created_at, may_publish FROM teams WHERE id = $1
+SELECT id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb, concurrent_builds, disk_mb, blocked, blocked_reason, banned, created_at, may_publish, sandboxes, builds FROM teams WHERE id = $1
 `
 
 func (q *Queries) TeamByID(ctx context.Context, id string) (Team, error) {
@@ -167,12 +227,14 @@ func (q *Queries) TeamByID(ctx context.Context, id string) (Team, error) {
 		&i.Banned,
 		&i.CreatedAt,
 		&i.MayPublish,
+		&i.Sandboxes,
+		&i.Builds,
 	)
 	return i, err
 }
 
 const teamByKeyHash = `-- name: TeamByKeyHash :one
-SELECT teams.id, teams.name, teams.slug, teams.concurrent_sandboxes, teams.max_length_hours, teams.max_cpu, teams.max_memory_mb, teams.concurrent_builds, teams.disk_mb, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, api_keys.id AS key_id, api_keys.hash AS key_hash
+SELECT teams.id, teams.name, teams.slug, teams.concurrent_sandboxes, teams.max_length_hours, teams.max_cpu, teams.max_memory_mb, teams.concurrent_builds, teams.disk_mb, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, teams.sandboxes, teams.builds, api_keys.id AS key_id, api_keys.hash AS key_hash
 FROM api_keys JOIN teams ON teams.id = api_keys.team_id
 WHERE api_keys.hash = $1
 `
@@ -201,6 +263,8 @@ func (q *Queries) TeamByKeyHash(ctx context.Context, hash string) (TeamByKeyHash
 		&i.Team.Banned,
 		&i.Team.CreatedAt,
 		&i.Team.MayPublish,
+		&i.Team.Sandboxes,
+		&i.Team.Builds,
 		&i.KeyID,
 		&i.KeyHash,
 	)
@@ -208,7 +272,7 @@ func (q *Queries) TeamByKeyHash(ctx context.Context, hash string) (TeamByKeyHash
 }
 
 const teamBySlug = `-- name: TeamBySlug :one
-SELECT id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb, concurrent_builds, disk_mb, blocked, blocked_reason, banned, created_at, may_publish FROM teams WHERE slug = $1
+SELECT id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb, concurrent_builds, disk_mb, blocked, blocked_reason, banned, created_at, may_publish, sandboxes, builds FROM teams WHERE slug = $1
 `
 
 func (q *Queries) TeamBySlug(ctx context.Context, slug string) (Team, error) {
@@ -229,6 +293,8 @@ func (q *Queries) TeamBySlug(ctx context.Context, slug string) (Team, error) {
 		&i.Banned,
 		&i.CreatedAt,
 		&i.MayPublish,
+		&i.Sandboxes,
+		&i.Builds,
 	)
 	return i, err
 }
