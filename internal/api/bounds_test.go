@@ -3,8 +3,12 @@ package api
 import (
 	"encoding/json"
 	"fmt"
+	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"shoal/internal/api/gen"
+	"shoal/internal/shoal"
 )
 
 // stringMap returns entries of the given sizes as JSON.
@@ -82,4 +86,37 @@ func TestBodiesAreBounded(t *testing.T) {
 	start = fmt.Sprintf("/v2/templates/%s/builds/%s", reg.field(t, "templateID"), reg.field(t, "buildID"))
 	w.call("POST", start, fmt.Sprintf(`{"fromImage":"debian","steps":[{"type":"RUN","args":[%q]}]}`,
 		strings.Repeat("x", 2*maxPlainBody))).wants(t, 202, "")
+}
+
+// largestWrite remembers how much an answer wrote at once.
+type largestWrite struct {
+	*httptest.ResponseRecorder
+	bytes int
+}
+
+func (l *largestWrite) Write(p []byte) (int, error) {
+	l.bytes = max(l.bytes, len(p))
+	return l.ResponseRecorder.Write(p)
+}
+
+// TestListsAreWrittenRowByRow, so that metadata does not add up in memory.
+func TestListsAreWrittenRowByRow(t *testing.T) {
+	w := newWorld(t)
+	const rows = 20
+	for range rows {
+		w.create(`{"templateID":"base","metadata":` + stringMap(1, 8, maxMetadata-8) + `}`)
+	}
+	for _, path := range []string{"/sandboxes", "/v2/sandboxes"} {
+		answer := largestWrite{ResponseRecorder: httptest.NewRecorder()}
+		req := httptest.NewRequestWithContext(t.Context(), "GET", path, nil)
+		req.Header.Set("X-API-Key", shoal.DevAPIKey)
+		w.server.ServeHTTP(&answer, req)
+		var list []gen.ListedSandbox
+		if err := json.Unmarshal(answer.Body.Bytes(), &list); err != nil || len(list) != rows {
+			t.Fatalf("%s: %d rows, %v", path, len(list), err)
+		}
+		if answer.bytes > 2*maxMetadata {
+			t.Errorf("%s: %d bytes at once", path, answer.bytes)
+		}
+	}
 }

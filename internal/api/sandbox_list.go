@@ -23,7 +23,7 @@ func (s *Server) ListSandboxes(
 	if err != nil {
 		return nil, err
 	}
-	return gen.ListSandboxes200JSONResponse(s.wireList(rows)), nil
+	return sandboxPage{server: s, rows: rows}, nil
 }
 
 // ListSandboxesV2 lists running and paused sandboxes in pages.
@@ -44,10 +44,10 @@ func (s *Server) ListSandboxesV2(
 	if err != nil {
 		return nil, err
 	}
-	var answer gen.ListSandboxesV2200JSONResponse
+	answer := sandboxPage{server: s}
 	if slices.Contains(filter.states, shoal.StateRunning) {
 		running := countRunning(rows)
-		answer.Headers.XTotalRunning = &running
+		answer.running = &running
 	}
 	if ascending {
 		slices.Reverse(rows)
@@ -57,9 +57,9 @@ func (s *Server) ListSandboxesV2(
 		rows = rows[:size]
 		last := rows[size-1]
 		end := cursor{at: wireTime(last.StartedAt), id: last.SandboxID}
-		answer.Headers.XNextToken = optional(encodeCursor(end, ascending))
+		answer.next = encodeCursor(end, ascending)
 	}
-	answer.Body = s.wireList(rows)
+	answer.rows = rows
 	return answer, nil
 }
 
@@ -170,14 +170,6 @@ func countRunning(rows []shoal.Sandbox) int {
 		}
 	}
 	return n
-}
-
-func (s *Server) wireList(rows []shoal.Sandbox) []gen.ListedSandbox {
-	list := make([]gen.ListedSandbox, len(rows))
-	for i, sb := range rows {
-		list[i] = s.wireListed(sb)
-	}
-	return list
 }
 
 // parseMetadata decodes a metadata filter. The whole is encoded once more than
