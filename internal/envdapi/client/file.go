@@ -22,11 +22,11 @@ func (c *Client) Put(ctx context.Context, path string, content io.Reader) error 
 	c.identify(req.Header, "")
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return err
+		return shortened(err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, maxText))
 		return fmt.Errorf("write %s in the guest: status %d: %s", path, resp.StatusCode, text)
 	}
 	return nil

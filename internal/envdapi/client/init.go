@@ -58,6 +58,8 @@ func (c *Client) repeat(ctx context.Context, method, path string, body func() ([
 			return nil
 		case err == nil:
 			return fmt.Errorf("envd refused %s with status %d", path, status)
+		case errors.As(err, new(*AnswerError)):
+			return err
 		}
 		select {
 		case <-ctx.Done():
@@ -80,9 +82,11 @@ func (c *Client) status(ctx context.Context, method, path string, body []byte) (
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return 0, err
+		return 0, shortened(err)
 	}
 	defer resp.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 4<<10))
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return 0, shortened(err)
+	}
 	return resp.StatusCode, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
@@ -12,7 +11,14 @@ import (
 	"shoal/internal/shoal"
 )
 
+// The largest numbers in a guest's metrics that are believed.
+const (
+	maxCPUs  = 4096
+	maxBytes = 1 << 50
+)
+
 // Metrics asks the guest how much it uses. The sample's time is that of this machine.
+// Numbers that no guest can have are an *AnswerError.
 func (c *Client) Metrics(ctx context.Context) (shoal.Metrics, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+envdapi.MetricsPath, nil)
 	if err != nil {
@@ -21,7 +27,7 @@ func (c *Client) Metrics(ctx context.Context) (shoal.Metrics, error) {
 	c.identify(req.Header, "")
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return shoal.Metrics{}, err
+		return shoal.Metrics{}, shortened(err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
@@ -29,29 +35,21 @@ func (c *Client) Metrics(ctx context.Context) (shoal.Metrics, error) {
 			resp.StatusCode)
 	}
 	var m envdapi.Metrics
-	if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&m); err != nil {
-		return shoal.Metrics{}, fmt.Errorf("decode envd's metrics: %w", err)
+	if err := json.NewDecoder(resp.Body).Decode(&m); err != nil {
+		return shoal.Metrics{}, shortened(fmt.Errorf("decode envd's metrics: %w", err))
 	}
-	if err := plausible(m); err != nil {
-		return shoal.Metrics{}, fmt.Errorf("envd's metrics: %w", err)
+	if !credible(m) {
+		return shoal.Metrics{}, refuse("metrics that no guest can have")
 	}
 	return shoal.Metrics{Time: time.Now().UTC(), CPUCount: m.CPUCount, CPUUsedPct: m.CPUUsedPct,
 		MemUsed: int64(m.MemUsed), MemTotal: int64(m.MemTotal), MemCache: int64(m.MemCache),
 		DiskUsed: int64(m.DiskUsed), DiskTotal: int64(m.DiskTotal)}, nil
 }
 
-// maxBytesReported is more than any guest has, and small enough to be added up.
-const maxBytesReported = 1 << 50
-
-// plausible refuses numbers that no guest has: they are added up and shown.
-func plausible(m envdapi.Metrics) error {
-	for _, n := range []uint64{m.MemUsed, m.MemTotal, m.MemCache, m.DiskUsed, m.DiskTotal} {
-		if n > maxBytesReported {
-			return fmt.Errorf("%d bytes are more than a guest can have", n)
-		}
-	}
-	if m.CPUCount < 0 || m.CPUCount > 4096 || m.CPUUsedPct < 0 || m.CPUUsedPct > 4096*100 {
-		return fmt.Errorf("%d processors, %g %% used", m.CPUCount, m.CPUUsedPct)
-	}
-	return nil
+// credible reports whether a guest can use what it says. Infinite and negative sizes are no
+// JSON of a Metrics.
+func credible(m envdapi.Metrics) bool {
+	return m.CPUCount >= 1 && m.CPUCount <= maxCPUs && m.CPUUsedPct >= 0 && m.CPUUsedPct <= 100*float64(m.CPUCount) &&
+		m.MemUsed <= m.MemTotal && m.MemTotal <= maxBytes && m.MemCache <= maxBytes &&
+		m.DiskUsed <= m.DiskTotal && m.DiskTotal <= maxBytes
 }

@@ -61,6 +61,13 @@ func (c *Client) WarmUp(ctx context.Context, user string) error {
 
 func (c *Client) run(ctx context.Context, calls processconnect.ProcessClient, cmd Command,
 	started func(pid uint32), out Output) error {
+	return shortened(c.follow(ctx, calls, cmd, started, out))
+}
+
+// follow starts a command and hears what comes of it. Of several starts, which only a
+// daemon that is not ours announces, the first counts.
+func (c *Client) follow(ctx context.Context, calls processconnect.ProcessClient, cmd Command,
+	started func(pid uint32), out Output) error {
 	stdin := false
 	config := &process.ProcessConfig{Cmd: cmd.Args[0], Args: cmd.Args[1:], Envs: cmd.Env}
 	if cmd.Dir != "" {
@@ -78,6 +85,7 @@ func (c *Client) run(ctx context.Context, calls processconnect.ProcessClient, cm
 		case *process.ProcessEvent_Start:
 			if started != nil {
 				started(event.Start.GetPid())
+				started = nil
 			}
 		case *process.ProcessEvent_Data:
 			if data := event.Data.GetStdout(); len(data) > 0 {
@@ -90,7 +98,7 @@ func (c *Client) run(ctx context.Context, calls processconnect.ProcessClient, cm
 			if event.End.GetExitCode() == 0 && event.End.GetExited() {
 				return nil
 			}
-			return &ExitError{Code: int(event.End.GetExitCode()), Status: event.End.GetStatus()}
+			return &ExitError{Code: int(event.End.GetExitCode()), Status: short(event.End.GetStatus())}
 		}
 	}
 	if err := stream.Err(); err != nil {
@@ -109,9 +117,7 @@ func (c *Client) Text(ctx context.Context, cmd Command) (string, error) {
 		if isErr {
 			to = &stderr
 		}
-		if to.Len() < limit {
-			to.Write(data)
-		}
+		to.Write(data[:min(len(data), limit-to.Len())])
 	})
 	if text := strings.TrimSpace(stderr.String()); err != nil && text != "" {
 		err = fmt.Errorf("%w: %s", err, text)
@@ -128,5 +134,5 @@ func (c *Client) Lives(ctx context.Context, pid uint32) (bool, error) {
 	if connect.CodeOf(err) == connect.CodeNotFound {
 		return false, nil
 	}
-	return err == nil, err
+	return err == nil, shortened(err)
 }
