@@ -16,8 +16,8 @@ func (g *Guest) Client(token string) *client.Client {
 }
 
 // Init waits for the daemon and tells it what the sandbox is. A guest that is Claimable is
-// told who it is, too; others know that. Errors are ErrEnvdTimeout with the guest's last
-// words, and have ErrEnded in their chain if it ended meanwhile.
+// told who it is, too; others know that. Errors are ErrEnvdAnswer, or ErrEnvdTimeout with
+// the guest's last words and with ErrEnded in their chain if it ended meanwhile.
 func (g *Guest) Init(ctx context.Context, body envdapi.Init, who envdapi.Facts) error {
 	defer telemetry.Begin(ctx, "envd_init")()
 	defer g.claim.hangUp()
@@ -74,9 +74,12 @@ func (g *Guest) await(ctx context.Context, wait func(context.Context) error) err
 	ctx, stop := cancelWhenDone(ctx, g.Done())
 	defer stop()
 	err := wait(ctx)
+	var answer *client.AnswerError
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &answer):
+		return shoal.ErrEnvdAnswer.Wrap(err, "%s", answer)
 	case errors.Is(err, ErrEnded):
 		return shoal.ErrEnvdTimeout.Wrap(err,
 			"the guest ended before its daemon answered; its console ends with:\n%s", g.Console())

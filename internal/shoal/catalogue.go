@@ -114,6 +114,9 @@ var (
 	ErrEnvdTimeout = kind("sandbox.envd_timeout", 500,
 		"The guest started but its daemon did not answer in time.",
 		"The cause ends with the guest's last console lines; the image may lack envd or be too large for the memory limit.")
+	ErrEnvdAnswer = kind("sandbox.envd_answer", 500,
+		"The daemon in the guest answered what no daemon of Shoal's answers: a redirect, a compressed or endless body, or more than its bound. Something in the sandbox or its template has taken its place.",
+		"Leave /usr/bin/envd and port 49983 to the daemon; build the template anew without what replaces them.")
 	ErrNodeNotFound = kind("node.not_found", 404,
 		"No machine of this installation has the ID.",
 		"List the machines with `GET /nodes`.")

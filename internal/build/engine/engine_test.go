@@ -92,6 +92,30 @@ func TestLines(t *testing.T) {
 	}
 }
 
+// TestLongLines: a line without end is taken in parts, and neither the log nor a failure's
+// reason gets long lines.
+func TestLongLines(t *testing.T) {
+	var log written
+	l := &lines{log: &log}
+	for _, piece := range []string{strings.Repeat("x", 10*maxLine), strings.Repeat("y", 10*maxLine) + "\n"} {
+		l.take(true, []byte(piece))
+	}
+	l.end()
+	size := 0
+	for _, line := range log {
+		size += strings.Count(line, "x") + strings.Count(line, "y")
+		if len(line) > maxLine+100 {
+			t.Errorf("a line of %d bytes", len(line))
+		}
+	}
+	if size != 20*maxLine {
+		t.Errorf("%d bytes were logged", size)
+	}
+	if n := len(l.complaint()); n == 0 || n > lastCries*(maxCry+1) {
+		t.Errorf("a reason of %d bytes", n)
+	}
+}
+
 func TestCache(t *testing.T) {
 	c, err := OpenCache(t.TempDir())
 	if err != nil {

@@ -16,9 +16,10 @@ import (
 )
 
 // failed blames the template if one of its commands, or one of the engine's scripts,
-// failed. All other errors are not the template's fault.
+// failed, or if something has taken the place of its daemon. All other errors are not the template's fault.
 func (r *run) failed(ctx context.Context, what string, err error) error {
-	if r.guestEnded(ctx, err) || errors.As(err, new(*client.ExitError)) || connect.IsWireError(err) {
+	if r.guestEnded(ctx, err) || errors.As(err, new(*client.ExitError)) || connect.IsWireError(err) ||
+		errors.As(err, new(*client.AnswerError)) {
 		return &build.Failure{Message: what + ": " + r.reason(ctx, err)}
 	}
 	return fmt.Errorf("%s: %w", what, err)
@@ -52,7 +53,7 @@ const endNotice = 5 * time.Second
 // answered, even with the failure of a command, it had not ended.
 func (r *run) guestEnded(ctx context.Context, err error) bool {
 	if r.bench == nil || errors.As(err, new(*build.Failure)) || errors.As(err, new(*client.ExitError)) ||
-		connect.IsWireError(err) {
+		errors.As(err, new(*client.AnswerError)) || connect.IsWireError(err) {
 		return false
 	}
 	select {

@@ -29,6 +29,8 @@ func TestFailed(t *testing.T) {
 		{fmt.Errorf("%w: oops", killed), "failed: signal: killed: oops" + hint},
 		{connect.NewWireError(connect.CodeUnauthenticated, errors.New("who?")),
 			"failed: unauthenticated: who?"},
+		{fmt.Errorf("call: %w", &client.AnswerError{What: "a redirect (status 307)"}),
+			"failed: call: the daemon in the guest gave an answer that is not accepted: a redirect (status 307)"},
 		{connect.NewError(connect.CodeInternal, errors.New("the connection was lost")), ""},
 		{errors.New("anything else"), ""},
 	} {

@@ -11,8 +11,15 @@ import (
 // lastLines is how many lines of a failed step's output its failure repeats.
 const lastLines = 10
 
-// lastCries is how many lines of standard error a failure's reason contains.
-const lastCries = 3
+// lastCries is how many lines of standard error a failure's reason contains, and maxCry how
+// many bytes of each.
+const (
+	lastCries = 3
+	maxCry    = 2 << 10
+)
+
+// maxLine is the most of a line that is taken as one, in bytes.
+const maxLine = 32 << 10
 
 // lines turns the output of a command into lines of the build's log.
 type lines struct {
@@ -37,18 +44,16 @@ func (l *lines) take(stderr bool, data []byte) {
 	text := l.rest[at] + string(data)
 	for {
 		line, after, ended := strings.Cut(text, "\n")
-		if !ended {
-			break
+		switch {
+		case len(line) > maxLine:
+			line, after = text[:maxLine], text[maxLine:]
+		case !ended:
+			l.rest[at] = text
+			return
 		}
 		l.write(at, line)
 		text = after
 	}
-	const longest = 32 << 10
-	if len(text) > longest {
-		l.write(at, text)
-		text = ""
-	}
-	l.rest[at] = text
 }
 
 // write logs a line. The caller holds mu. If a line was redrawn, as progress bars do, only
@@ -61,8 +66,8 @@ func (l *lines) write(at int, line string) {
 	if l.last = append(l.last, line); len(l.last) > lastLines {
 		l.last = l.last[1:]
 	}
-	if at == 1 && strings.TrimSpace(line) != "" {
-		if l.cry = append(l.cry, strings.TrimSpace(line)); len(l.cry) > lastCries {
+	if cry := strings.TrimSpace(line); at == 1 && cry != "" {
+		if l.cry = append(l.cry, cry[:min(len(cry), maxCry)]); len(l.cry) > lastCries {
 			l.cry = l.cry[1:]
 		}
 	}

@@ -120,7 +120,7 @@ func (c *Client) Text(ctx context.Context, cmd Command) (string, error) {
 		to.Write(data[:min(len(data), limit-to.Len())])
 	})
 	if text := strings.TrimSpace(stderr.String()); err != nil && text != "" {
-		err = fmt.Errorf("%w: %s", err, text)
+		err = fmt.Errorf("%w: %s", err, short(text))
 	}
 	return stdout.String(), err
 }
