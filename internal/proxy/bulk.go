@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"strings"
@@ -26,6 +27,7 @@ const (
 	bulkFrom = 4 << 20   // bytes of the smallest body that is moved in bulk
 	bulkWake = 512 << 10 // how many bytes wake this process
 	bulkTail = 2 * bulkWake
+	bulkHead = 64 << 10 // the most bytes of an answer's head, and what is read with it
 )
 
 // isBulk reports whether the answer to a request may be a large file that the host's kernel can
@@ -80,7 +82,7 @@ var hopByHop = map[string]bool{"Connection": true, "Keep-Alive": true, "Transfer
 	"Upgrade": true, "Trailer": true, "Content-Length": true}
 
 // ask sends the client's request, except for headers that concern only its own connection,
-// and reads the head of the answer.
+// and reads the head of the answer, which the library does not bound.
 func ask(conn net.Conn, r *http.Request) (*http.Response, *bufio.Reader, error) {
 	out := r.Clone(r.Context())
 	for _, name := range strings.Split(r.Header.Get("Connection"), ",") {
@@ -98,8 +100,10 @@ func ask(conn net.Conn, r *http.Request) (*http.Response, *bufio.Reader, error) 
 	if err := out.Write(conn); err != nil {
 		return nil, nil, err
 	}
-	reader := bufio.NewReaderSize(conn, 4<<10)
+	bounded := &io.LimitedReader{R: conn, N: bulkHead}
+	reader := bufio.NewReaderSize(bounded, 4<<10)
 	resp, err := http.ReadResponse(reader, out)
+	bounded.N = math.MaxInt64
 	return resp, reader, err
 }
 

@@ -69,6 +69,45 @@ func TestBulkDownloadDoesNotStall(t *testing.T) {
 	}
 }
 
+// TestEndlessHead: a daemon that is not ours, and whose answer to a download has a head
+// without end, is hung up on.
+func TestEndlessHead(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.10:49983")
+	if err != nil {
+		t.Skipf("the daemon's port is taken here: %v", err)
+	}
+	defer listener.Close()
+	sent := make(chan int64, 1)
+	go func() {
+		conn, err := listener.Accept()
+		if err != nil {
+			sent <- 0
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n")
+		header := bytes.Repeat([]byte("X-Another: header\r\n"), 1<<10)
+		n := int64(0)
+		for err == nil && n < 256<<20 {
+			var written int
+			written, err = conn.Write(header)
+			n += int64(written)
+		}
+		sent <- n
+	}()
+	h := New(&fixed{target: Target{ExecutionID: "e", Host: netip.MustParseAddr("127.0.0.10")}}, quiet())
+	front := httptest.NewServer(h)
+	defer front.Close()
+	resp := request(t, front, "GET", "49983-"+testID+".test", "/files?path=x",
+		http.Header{"Accept-Encoding": {"identity"}}, nil)
+	if resp.StatusCode != http.StatusBadGateway {
+		t.Errorf("status %d", resp.StatusCode)
+	}
+	if n := <-sent; n > 32<<20 { // most of it is held by the system
+		t.Errorf("%d bytes of the head were taken", n)
+	}
+}
+
 // TestOnlyPlainFilesAreBulk: answers without a length, and those of other services, are
 // streamed.
 func TestOnlyPlainFilesAreBulk(t *testing.T) {
