@@ -3,6 +3,7 @@ package network
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/netip"
@@ -10,10 +11,19 @@ import (
 	"time"
 
 	"shoal/internal/envdapi"
+	"shoal/internal/shoal"
 )
 
 // maxLogBody bounds the body of a guest's POST /logs, in bytes.
 const maxLogBody = 1 << 20
+
+// maxReports is how many such bodies of all guests are in memory, maxGuestReports how many
+// of one guest's, and scarceReports the same when half of them are there.
+const (
+	maxReports      = 64
+	maxGuestReports = 4
+	scarceReports   = 1
+)
 
 // maxNodeConns is how many connections all guests have to the node service, and
 // scarceNodeConns how many one has when half of them are open. A slot's rules bound each
@@ -31,6 +41,7 @@ type hyperloop struct {
 	keep     func(ctx context.Context, sandboxID string, lines []byte) error
 	listener *guestListener
 	server   *http.Server
+	reports  guestShares // POST /logs under way
 	closing  sync.Once
 }
 
@@ -41,7 +52,8 @@ func newHyperloop(cfg Config, plan plan) (*hyperloop, error) {
 		return nil, err
 	}
 	listener := guestsOnly(tcp, plan, conns, 0)
-	h := &hyperloop{identify: cfg.Identify, keep: cfg.KeepLog, listener: listener}
+	h := &hyperloop{identify: cfg.Identify, keep: cfg.KeepLog, listener: listener,
+		reports: guestShares{All: maxReports, Each: maxGuestReports, Scarce: scarceReports}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+envdapi.MePath, h.me)
 	mux.HandleFunc("POST "+envdapi.LogsPath, h.logs)
@@ -62,18 +74,19 @@ func (h *hyperloop) close() {
 	})
 }
 
-// sandbox identifies the caller by its address. The slot's rules keep guests from forging
-// it.
-func (h *hyperloop) sandbox(r *http.Request) (string, bool) {
+// caller identifies a guest by its address. The slot's rules keep guests from forging it.
+func (h *hyperloop) caller(r *http.Request) (guest netip.Addr, sandboxID string, ok bool) {
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil || h.identify == nil {
-		return "", false
+		return netip.Addr{}, "", false
 	}
-	return h.identify(from.Addr().Unmap())
+	guest = from.Addr().Unmap()
+	sandboxID, ok = h.identify(guest)
+	return guest, sandboxID, ok
 }
 
 func (h *hyperloop) me(w http.ResponseWriter, r *http.Request) {
-	id, ok := h.sandbox(r)
+	_, id, ok := h.caller(r)
 	if !ok {
 		http.Error(w, "unknown caller", http.StatusForbidden)
 		return
@@ -84,21 +97,40 @@ func (h *hyperloop) me(w http.ResponseWriter, r *http.Request) {
 
 // logs takes log lines from the guest's daemon or another program in the guest.
 func (h *hyperloop) logs(w http.ResponseWriter, r *http.Request) {
-	id, ok := h.sandbox(r)
+	guest, id, ok := h.caller(r)
 	if !ok {
 		http.Error(w, "unknown caller", http.StatusForbidden)
 		return
 	}
+	if !h.reports.Take(guest, 1) {
+		refuse(w, shoal.ErrLogRate.New("too many reports at once"))
+		return
+	}
+	defer h.reports.Give(guest, 1)
 	lines, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxLogBody))
-	if err != nil {
-		http.Error(w, "too large", http.StatusRequestEntityTooLarge)
+	switch {
+	case errors.As(err, new(*http.MaxBytesError)):
+		refuse(w, shoal.ErrLogReport.New("the report has more than %d bytes", maxLogBody))
+		return
+	case err != nil:
+		http.Error(w, "the report was cut off", http.StatusBadRequest)
 		return
 	}
 	if h.keep != nil {
 		if err := h.keep(r.Context(), id, lines); err != nil {
-			http.Error(w, err.Error(), http.StatusTooManyRequests)
+			refuse(w, err)
 			return
 		}
 	}
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// refuse tells a guest what is wrong with its request, but nothing of the host.
+func refuse(w http.ResponseWriter, err error) {
+	var known *shoal.Error
+	if errors.As(err, &known) && known.Kind != shoal.ErrInternal {
+		http.Error(w, known.Message+". "+known.Fix, known.Status)
+		return
+	}
+	http.Error(w, "the lines cannot be kept now", http.StatusServiceUnavailable)
 }

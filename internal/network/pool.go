@@ -40,7 +40,7 @@ type Config struct {
 	// Identify returns the sandbox that has a slot's address, for requests from guests.
 	Identify func(netip.Addr) (sandboxID string, ok bool)
 	// KeepLog stores log lines of a sandbox, one JSON object each; if it is nil they are
-	// dropped. If it returns an error, the guest is asked to wait.
+	// dropped. An error of the catalogue is told to the guest; another asks it to wait.
 	KeepLog func(ctx context.Context, sandboxID string, lines []byte) error
 }
 

@@ -24,8 +24,8 @@ func (s *sandbox) source() sandboxlog.Source {
 		Since: s.createdAt}
 }
 
-// KeepLog keeps lines that a program in a sandbox reports, one JSON object each. An
-// error means that there are too many.
+// KeepLog keeps lines that a program in a sandbox reports, one JSON object each. It
+// refuses too many of them by ErrLogRate or ErrLogReport.
 func (o *Orchestrator) KeepLog(ctx context.Context, sandboxID string, lines []byte) error {
 	sb, err := o.table.find(sandboxID)
 	if err != nil || o.journal.logs == nil {

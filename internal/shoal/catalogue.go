@@ -117,6 +117,12 @@ var (
 	ErrEnvdAnswer = kind("sandbox.envd_answer", 500,
 		"The daemon in the guest answered what no daemon of Shoal's answers: a redirect, a compressed or endless body, or more than its bound. Something in the sandbox or its template has taken its place.",
 		"Leave /usr/bin/envd and port 49983 to the daemon; build the template anew without what replaces them.")
+	ErrLogRate = kind("sandbox.log_rate", 429,
+		"The sandbox reports more lines for its log than it may: 4 MiB at once and 8 KiB a second, where a line counts 256 bytes besides its own.",
+		"Report less, or later; keep what is much in files of the sandbox.")
+	ErrLogReport = kind("sandbox.log_report", 413,
+		"The report of log lines has more than 1 MiB or more than 10,000 lines.",
+		"Split it.")
 	ErrNodeNotFound = kind("node.not_found", 404,
 		"No machine of this installation has the ID.",
 		"List the machines with `GET /nodes`.")

@@ -4,6 +4,7 @@
 package sandboxlog
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -21,38 +22,24 @@ import (
 )
 
 const (
-	// A sandbox may write lineBurst bytes at once and lineRate bytes a second.
+	// A sandbox may report lineBurst bytes at once and lineRate bytes a second, where each
+	// line costs lineCost bytes besides its own.
 	lineBurst = 4 << 20
-	lineRate  = 4 << 10
-	// maxSize bounds the database, in bytes; the oldest lines are dropped first.
-	maxSize    = 1 << 30
+	lineRate  = 8 << 10
+	lineCost  = 256
+	// maxReading is how many reports are parsed at once. One may need many times its bytes.
+	maxReading = 2
 	tidyPeriod = 10 * time.Minute
 	maxLimiter = 10_000 // sandboxes whose rates are remembered
 )
 
-// schemaVersion is incremented whenever the tables change. Logs of other versions are
-// dropped.
-const (
-	schemaVersion = 1
-	schema        = `
-CREATE TABLE lines (
-	sandbox TEXT NOT NULL,
-	team    TEXT NOT NULL,
-	at      INTEGER NOT NULL, -- microseconds since 1970
-	level   TEXT NOT NULL,
-	message TEXT NOT NULL,
-	line    TEXT NOT NULL
-);
-CREATE INDEX lines_of_sandbox ON lines (sandbox, at);
-CREATE INDEX lines_by_age ON lines (at);
-PRAGMA user_version = 1;`
-)
-
 // Store is the database of logs. It is safe for concurrent use.
 type Store struct {
-	db    *sql.DB
-	log   *slog.Logger
-	notes sync.WaitGroup // counts the goroutines started by Note
+	db      *sql.DB
+	log     *slog.Logger
+	notes   sync.WaitGroup // counts the goroutines started by Note
+	reading chan struct{}  // has an entry for each report that is parsed
+	bounds  bounds         // defaultBounds
 
 	mu     sync.Mutex // guards limits
 	limits map[string]*rate.Limiter
@@ -67,9 +54,6 @@ type Source struct {
 	// was copied from, and are dropped.
 	Since time.Time
 }
-
-// ErrTooMuch means that a sandbox exceeds the rate at which it may log.
-var ErrTooMuch = errors.New("the sandbox logs too much")
 
 // Open opens or creates the database.
 func Open(ctx context.Context, path string, log *slog.Logger) (*Store, error) {
@@ -100,7 +84,8 @@ func open(ctx context.Context, path string, log *slog.Logger) (*Store, error) {
 		return nil, fmt.Errorf("open the sandboxes' logs: %w", err)
 	}
 	db.SetMaxOpenConns(2) // one writes while another reads
-	s := &Store{db: db, log: log, limits: map[string]*rate.Limiter{}}
+	s := &Store{db: db, log: log, limits: map[string]*rate.Limiter{}, bounds: defaultBounds,
+		reading: make(chan struct{}, maxReading)}
 	if err := s.prepare(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the sandboxes' logs: %w", err), db.Close())
 	}
@@ -119,7 +104,7 @@ func (s *Store) prepare(ctx context.Context) error {
 		_, err := s.db.ExecContext(ctx, schema)
 		return err
 	}
-	_, err := s.db.ExecContext(ctx, `SELECT sandbox, team, at, level, message, line FROM lines LIMIT 0`)
+	_, err := s.db.ExecContext(ctx, `SELECT sandbox, team, at, level, message, line, cost FROM lines LIMIT 0`)
 	return err
 }
 
@@ -129,12 +114,12 @@ func (s *Store) Close() error {
 	return s.db.Close()
 }
 
-// Run removes lines that are too old or exceed maxSize, until ctx ends.
+// Run removes lines that are too old, until ctx ends.
 func (s *Store) Run(ctx context.Context) error {
 	tick := time.NewTicker(tidyPeriod)
 	defer tick.Stop()
 	for {
-		if err := s.tidy(ctx, time.Now(), maxSize); err != nil && ctx.Err() == nil {
+		if err := s.tidy(ctx, time.Now()); err != nil && ctx.Err() == nil {
 			s.log.Warn("could not remove old lines of sandbox logs", "error", err)
 		}
 		select {
@@ -145,19 +130,10 @@ func (s *Store) Run(ctx context.Context) error {
 	}
 }
 
-func (s *Store) tidy(ctx context.Context, now time.Time, limit int64) error {
-	if _, err := s.db.ExecContext(ctx, `DELETE FROM lines WHERE at < ?`,
-		now.Add(-shoal.LogRetention).UnixMicro()); err != nil {
-		return err
-	}
-	for {
-		used, err := s.used(ctx)
-		if err != nil || used <= limit {
-			return err
-		}
-		// Delete the oldest tenth of the lines at a time.
-		gone, err := s.db.ExecContext(ctx, `DELETE FROM lines WHERE at <=
-			(SELECT at FROM lines ORDER BY at LIMIT 1 OFFSET (SELECT count(*) / 10 FROM lines))`)
+func (s *Store) tidy(ctx context.Context, now time.Time) error {
+	for { // in parts, since nobody else can write meanwhile
+		gone, err := s.db.ExecContext(ctx, `DELETE FROM lines WHERE rowid IN
+			(SELECT rowid FROM lines WHERE at < ? LIMIT 5000)`, now.Add(-shoal.LogRetention).UnixMicro())
 		if err != nil {
 			return err
 		}
@@ -167,23 +143,22 @@ func (s *Store) tidy(ctx context.Context, now time.Time, limit int64) error {
 	}
 }
 
-// used returns the size of the database's pages that are in use, in bytes.
-func (s *Store) used(ctx context.Context) (int64, error) {
-	var pages, free, size int64
-	for query, into := range map[string]*int64{
-		`PRAGMA page_count`: &pages, `PRAGMA freelist_count`: &free, `PRAGMA page_size`: &size} {
-		if err := s.db.QueryRowContext(ctx, query).Scan(into); err != nil {
-			return 0, err
-		}
-	}
-	return (pages - free) * size, nil
-}
-
 // Add stores the lines that a sandbox's daemon or another program in it reports, each a
-// JSON object. Invalid lines and lines older than the sandbox are left out.
+// JSON object. Invalid lines and lines older than the sandbox are left out. A report that is
+// too large is ErrLogReport, and one too many ErrLogRate.
 func (s *Store) Add(ctx context.Context, from Source, body []byte) error {
-	if !s.limiter(from.SandboxID).AllowN(time.Now(), min(len(body), lineBurst)) {
-		return ErrTooMuch
+	lines := bytes.Count(body, []byte("\n")) + 1
+	if lines > maxLines {
+		return shoal.ErrLogReport.New("the report has more than %d lines", maxLines)
+	}
+	if !s.limiter(from.SandboxID).AllowN(time.Now(), len(body)+lines*lineCost) {
+		return shoal.ErrLogRate.New("the sandbox logs too much")
+	}
+	select {
+	case s.reading <- struct{}{}:
+		defer func() { <-s.reading }()
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 	return s.insert(ctx, from, decode(from, body, time.Now()))
 }
@@ -209,10 +184,14 @@ func (s *Store) insert(ctx context.Context, from Source, list []shoal.LogEntry) 
 	defer tx.Rollback() //nolint:errcheck // after a commit it does nothing
 	for _, e := range list {
 		if _, err := tx.ExecContext(ctx,
-			`INSERT INTO lines (sandbox, team, at, level, message, line) VALUES (?, ?, ?, ?, ?, ?)`,
-			from.SandboxID, from.TeamID, e.Time.UnixMicro(), string(e.Level), e.Message, e.Line); err != nil {
+			`INSERT INTO lines (sandbox, team, at, level, message, line, cost) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+			from.SandboxID, from.TeamID, e.Time.UnixMicro(), string(e.Level), e.Message, e.Line,
+			costOf(e)); err != nil {
 			return fmt.Errorf("keep lines of a sandbox's log: %w", err)
 		}
+	}
+	if err := s.bounds.hold(ctx, tx, from.SandboxID); err != nil {
+		return fmt.Errorf("keep lines of a sandbox's log: %w", err)
 	}
 	return tx.Commit()
 }
