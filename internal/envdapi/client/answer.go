@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -39,15 +40,18 @@ func (e shortError) Error() string { return short(e.error.Error()) }
 // Unwrap returns the whole error.
 func (e shortError) Unwrap() error { return e.error }
 
-// shortened bounds the text of an error that may repeat what a guest said. An *AnswerError
-// alone is left of its chain, since the rest names addresses.
+// shortened bounds the text of an error that may repeat what a guest said, and takes the
+// addresses of the host and the guest out of it.
 func shortened(err error) error {
 	var refused *AnswerError
+	var lost *net.OpError
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &refused):
 		return refused
+	case errors.As(err, &lost):
+		return fmt.Errorf("%s: %w", lost.Op, lost.Err)
 	case len(err.Error()) > maxText:
 		return shortError{err}
 	}
@@ -92,7 +96,7 @@ func (b *body) Read(p []byte) (int, error) {
 	if err != nil && !errors.Is(err, io.EOF) && b.late.Load() {
 		err = refuse("a body that does not end in time")
 	}
-	return n, err
+	return n, shortened(err)
 }
 
 // Close implements io.Closer. A connection that is to be kept must have been read to the

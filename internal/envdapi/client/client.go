@@ -6,7 +6,9 @@ package client
 
 import (
 	"encoding/base64"
+	"errors"
 	"net/http"
+	"net/url"
 	"sync"
 
 	"connectrpc.com/connect"
@@ -21,7 +23,7 @@ import (
 type Client struct {
 	base  string
 	token string // "" if the daemon asks for none
-	http  *http.Client
+	http  *caller
 
 	// Most clients make no RPC, so these are made when they are first used.
 	process    func() processconnect.ProcessClient
@@ -43,7 +45,7 @@ func New(host, token string, opts ...Option) *Client {
 	for _, opt := range opts {
 		opt(transport)
 	}
-	c := &Client{base: envdapi.URL(host), token: token, http: &http.Client{Transport: transport}}
+	c := &Client{base: envdapi.URL(host), token: token, http: &caller{http.Client{Transport: transport}}}
 	c.process = sync.OnceValue(func() processconnect.ProcessClient {
 		return processconnect.NewProcessClient(c.http, c.base, bounded)
 	})
@@ -60,6 +62,21 @@ var bounded = connect.WithClientOptions(connect.WithAcceptCompression("gzip", ni
 
 // Close ends the connection that KeepAlive kept. Calls under way are not affected.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// caller is an http.Client whose errors do not name the URL: tenants may read them.
+type caller struct{ http.Client }
+
+var _ connect.HTTPClient = (*caller)(nil)
+
+// Do sends a request.
+func (c *caller) Do(req *http.Request) (*http.Response, error) {
+	resp, err := c.Client.Do(req)
+	var named *url.Error
+	if errors.As(err, &named) {
+		err = named.Err
+	}
+	return resp, err
+}
 
 // identify adds the token and the user of a request. An empty user is the guest's default.
 func (c *Client) identify(header http.Header, user string) {

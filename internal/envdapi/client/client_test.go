@@ -187,12 +187,21 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// TestNobodyAnswers: the error of a guest that never answers has the cause of the end.
+// TestNobodyAnswers: the error of a guest that never answers has the cause of the end, and no
+// error names its address.
 func TestNobodyAnswers(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(patient(t))
 	ended := errors.New("the guest ended")
 	time.AfterFunc(3*attemptPause, func() { cancel(ended) })
-	if err := New("127.49.98.7", "").Ready(ctx); !errors.Is(err, ended) {
+	if err := New("127.49.98.7", "").Ready(ctx); !errors.Is(err, ended) || strings.Contains(err.Error(), "127.") {
 		t.Errorf("error %v", err)
+	}
+	for name, call := range calls {
+		if name == "health" || name == "init" { // they are repeated
+			continue
+		}
+		if err := call(patient(t), New("127.49.98.7", "")); err == nil || strings.Contains(err.Error(), "127.") {
+			t.Errorf("%s: error %v", name, err)
+		}
 	}
 }

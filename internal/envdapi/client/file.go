@@ -22,7 +22,7 @@ func (c *Client) Put(ctx context.Context, path string, content io.Reader) error 
 	c.identify(req.Header, "")
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return shortened(err)
+		return err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {

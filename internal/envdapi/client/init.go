@@ -82,11 +82,11 @@ func (c *Client) status(ctx context.Context, method, path string, body []byte) (
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return 0, shortened(err)
+		return 0, err
 	}
 	defer resp.Body.Close()
 	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
-		return 0, shortened(err)
+		return 0, err
 	}
 	return resp.StatusCode, nil
 }

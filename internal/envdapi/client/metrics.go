@@ -27,7 +27,7 @@ func (c *Client) Metrics(ctx context.Context) (shoal.Metrics, error) {
 	c.identify(req.Header, "")
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return shoal.Metrics{}, shortened(err)
+		return shoal.Metrics{}, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
