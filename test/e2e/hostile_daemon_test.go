@@ -15,16 +15,24 @@ import (
 
 // impostor is a program that takes the daemon's place in a guest. It answers the paths in
 // redirects with a redirect to the given address, starts of commands with the announcement
-// of 2 GB, and the rest as if all were well.
+// of 2 GB, and the rest as if all were well. /asked tells how often it was asked for metrics.
 func impostor(address string, redirects ...string) string {
 	paths, _ := json.Marshal(redirects) // strings always encode
 	return `#!/usr/bin/python3
 import http.server, struct
+asked = 0
 class Impostor(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def log_message(self, *args): pass
+    def say(self, body):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
     def do_GET(self):
+        global asked
         path = self.path.split("?")[0]
+        asked += path == "/metrics"
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if path in ` + string(paths) + `:
             self.send_response(307)
@@ -40,11 +48,9 @@ class Impostor(http.server.BaseHTTPRequestHandler):
             for _ in range(1900):
                 self.wfile.write(b"A" * (1 << 20))
         elif path == "/metrics":
-            body = b'{"cpu_count":4242,"cpu_used_pct":1,"mem_total":31337,"mem_used":99999}'
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.say(b'{"cpu_count":4242,"cpu_used_pct":1,"mem_total":31337,"mem_used":99999}')
+        elif path == "/asked":
+            self.say(str(asked).encode())
         else:
             self.send_response(204)
             self.end_headers()
@@ -110,7 +116,11 @@ func TestHostileDaemon(t *testing.T) {
 		if status, body := reboot(t, c, impostor(address, redirects...)); status/100 != 2 {
 			t.Fatalf("an impostor that answers /init well: %d %s", status, body)
 		}
-		time.Sleep(11 * time.Second) // the host asks every five seconds
+		eventually(t, time.Minute, "the host asks an impostor for metrics, twice", func() bool {
+			_, asked, err := server.Envd(t.Context(), c.SandboxID, "", "GET", "/asked", nil)
+			n, notNumber := strconv.Atoi(string(asked))
+			return err == nil && notNumber == nil && n >= 2 // what came of the first is known
+		})
 		if body := server.demand(t, 200, "GET", "/sandboxes/"+c.SandboxID+"/metrics", ""); strings.Contains(body, "4242") {
 			t.Errorf("the impostor's metrics are shown: %s", body)
 		}

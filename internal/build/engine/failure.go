@@ -16,7 +16,8 @@ import (
 )
 
 // failed blames the template if one of its commands, or one of the engine's scripts,
-// failed, or if something has taken the place of its daemon. All other errors are not the template's fault.
+// failed, or if something has taken the place of its daemon. All other errors are not the
+// template's fault.
 func (r *run) failed(ctx context.Context, what string, err error) error {
 	if r.guestEnded(ctx, err) || errors.As(err, new(*client.ExitError)) || connect.IsWireError(err) ||
 		errors.As(err, new(*client.AnswerError)) {

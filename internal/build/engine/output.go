@@ -67,7 +67,7 @@ func (l *lines) write(at int, line string) {
 		l.last = l.last[1:]
 	}
 	if cry := strings.TrimSpace(line); at == 1 && cry != "" {
-		if l.cry = append(l.cry, cry[:min(len(cry), maxCry)]); len(l.cry) > lastCries {
+		if l.cry = append(l.cry, strings.ToValidUTF8(cry[:min(len(cry), maxCry)], "")); len(l.cry) > lastCries {
 			l.cry = l.cry[1:]
 		}
 	}

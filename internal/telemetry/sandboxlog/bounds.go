@@ -8,43 +8,6 @@ import (
 	"shoal/internal/shoal"
 )
 
-// schemaVersion is incremented whenever the tables change. Logs of other versions are
-// dropped. The triggers count what is kept, whichever way lines come and go.
-const (
-	schemaVersion = 2
-	schema        = `
-CREATE TABLE lines (
-	sandbox TEXT NOT NULL,
-	team    TEXT NOT NULL,
-	at      INTEGER NOT NULL, -- microseconds since 1970
-	level   TEXT NOT NULL,
-	message TEXT NOT NULL,
-	line    TEXT NOT NULL,
-	cost    INTEGER NOT NULL -- bytes, of costOf
-);
-CREATE INDEX lines_of_sandbox ON lines (sandbox, at);
-CREATE INDEX lines_by_age ON lines (at);
-CREATE TABLE kept (
-	sandbox TEXT PRIMARY KEY,
-	team    TEXT NOT NULL,
-	lines   INTEGER NOT NULL,
-	bytes   INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE total (bytes INTEGER NOT NULL);
-INSERT INTO total VALUES (0);
-CREATE TRIGGER line_in AFTER INSERT ON lines BEGIN
-	INSERT INTO kept VALUES (new.sandbox, new.team, 1, new.cost)
-		ON CONFLICT (sandbox) DO UPDATE SET lines = lines + 1, bytes = bytes + new.cost;
-	UPDATE total SET bytes = bytes + new.cost;
-END;
-CREATE TRIGGER line_out AFTER DELETE ON lines BEGIN
-	UPDATE kept SET lines = lines - 1, bytes = bytes - old.cost WHERE sandbox = old.sandbox;
-	DELETE FROM kept WHERE sandbox = old.sandbox AND lines = 0;
-	UPDATE total SET bytes = bytes - old.cost;
-END;
-PRAGMA user_version = 2;`
-)
-
 // rowCost is what the database needs for a line besides its text, in bytes.
 const rowCost = 448
 

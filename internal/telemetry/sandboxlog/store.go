@@ -86,26 +86,10 @@ func open(ctx context.Context, path string, log *slog.Logger) (*Store, error) {
 	db.SetMaxOpenConns(2) // one writes while another reads
 	s := &Store{db: db, log: log, limits: map[string]*rate.Limiter{}, bounds: defaultBounds,
 		reading: make(chan struct{}, maxReading)}
-	if err := s.prepare(ctx); err != nil {
+	if err := prepare(ctx, db); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the sandboxes' logs: %w", err), db.Close())
 	}
 	return s, nil
-}
-
-func (s *Store) prepare(ctx context.Context) error {
-	var version int
-	if err := s.db.QueryRowContext(ctx, `PRAGMA user_version`).Scan(&version); err != nil {
-		return err
-	}
-	if version != 0 && version != schemaVersion {
-		return fmt.Errorf("they have version %d", version)
-	}
-	if version == 0 {
-		_, err := s.db.ExecContext(ctx, schema)
-		return err
-	}
-	_, err := s.db.ExecContext(ctx, `SELECT sandbox, team, at, level, message, line, cost FROM lines LIMIT 0`)
-	return err
 }
 
 // Close waits until the last notes are stored. Run must have ended.
