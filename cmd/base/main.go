@@ -14,6 +14,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"shoal/internal/config"
+	"shoal/internal/descriptors"
 	"shoal/internal/image"
 )
 
@@ -32,6 +33,9 @@ func main() {
 }
 
 func run(ctx context.Context, cfg *config.Config) error {
+	if err := descriptors.KeepInherited(); err != nil {
+		return err
+	}
 	store, err := image.Open(cfg.BaseImages())
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"shoal/internal/config"
+	"shoal/internal/descriptors"
 	"shoal/internal/runtime/gvisor/pin"
 	"shoal/internal/shoal"
 )
@@ -44,6 +45,10 @@ type commands struct {
 func main() { os.Exit(run()) }
 
 func run() int {
+	if err := descriptors.KeepInherited(); err != nil {
+		report(os.Stderr, err)
+		return 1
+	}
 	var c commands
 	parser := kong.Must(&c,
 		kong.Name("shoal"),
