@@ -49,7 +49,8 @@ type Driver struct {
 	opts    Options
 
 	// creating guards process-wide state that runsc uses when it creates a guest:
-	// os.Stdout, os.Stderr and the kernel's path. No other lock is taken while it is held.
+	// os.Stdin, os.Stdout, os.Stderr and the kernel's path. No other lock is taken while it
+	// is held.
 	creating sync.Mutex
 }
 
@@ -61,8 +62,9 @@ const (
 )
 
 // New prepares the run directory and the parent cgroups. Afterwards this process's
-// os.Stdin, os.Stdout and os.Stderr are the null device, because runsc hands them to guests
-// and changes their owner. Loggers keep their own handles.
+// os.Stdin, os.Stdout and os.Stderr are the null device, because they are a guest's files
+// whenever one is created: whoever wrote to os.Stderr then would write to its console.
+// Loggers keep their own handles.
 func New(opts Options, log *slog.Logger) (*Driver, error) {
 	silenceKernelLog()
 	if longest := len(opts.RunDir) + len("/runsc-.sock") + guestIDLength; longest > socketPathLength {

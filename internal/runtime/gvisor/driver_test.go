@@ -7,10 +7,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/sentry/platform"
 	"gvisor.dev/gvisor/runsc/boot/filter"
 	"gvisor.dev/gvisor/runsc/boot/filter/config"
@@ -91,6 +93,49 @@ func TestKernelLifetime(t *testing.T) {
 	}
 	if ids, _ := d.cgroups.ids(); len(ids) != 0 {
 		t.Errorf("cgroups are left: %v", ids)
+	}
+}
+
+// TestInputAndOutput: runsc gives a guest's standard files to the user of its kernel. None of
+// them is the host's: they are an empty file that cannot be written, and the console.
+func TestInputAndOutput(t *testing.T) {
+	d := testDriver(t)
+	var before, after, stdin, console unix.Stat_t
+	read := func(path string, into *unix.Stat_t) {
+		t.Helper()
+		if err := unix.Stat(path, into); err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+	}
+	read(os.DevNull, &before)
+	spec := testSpec(t, "files")
+	g, err := d.create(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Kill(context.WithoutCancel(t.Context())) //nolint:errcheck // the driver's Close tells
+	read(os.DevNull, &after)
+	if after.Uid != before.Uid || after.Gid != before.Gid || after.Ctim != before.Ctim {
+		t.Errorf("the null device belongs to %d:%d, before to %d:%d", after.Uid, after.Gid, before.Uid, before.Gid)
+	}
+	const first = 253 // where gVisor keeps these files (boot.startingStdioFD)
+	read(fmt.Sprintf("/proc/%d/fd/%d", g.pid, first), &stdin)
+	if stdin.Mode&unix.S_IFMT != unix.S_IFREG || stdin.Size != 0 || stdin.Nlink != 0 {
+		t.Errorf("the guest's standard input: %+v", stdin)
+	}
+	info, err := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%d", g.pid, first))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !regexp.MustCompile(`(?m)^flags:\s+\d*0$`).Match(info) { // octal; the last digit is the access mode
+		t.Errorf("the guest's standard input can be written: %s", info)
+	}
+	read(filepath.Join(spec.Dir, consoleFile), &console)
+	for fd := first + 1; fd <= first+2; fd++ {
+		var output unix.Stat_t
+		if read(fmt.Sprintf("/proc/%d/fd/%d", g.pid, fd), &output); output.Ino != console.Ino {
+			t.Errorf("the guest's output %d is not its console", fd)
+		}
 	}
 }
 

@@ -145,6 +145,12 @@ func (d *Driver) newSandbox(s runtime.Spec, spec *specs.Spec) (*sandbox.Sandbox,
 		return nil, nil, fmt.Errorf("open the console: %w", err)
 	}
 	defer console.Close()
+	input, err := emptyInput(s.Dir)
+	if err != nil {
+		probe.Close()
+		return nil, nil, fmt.Errorf("make the guest's standard input: %w", err)
+	}
+	defer input.Close()
 
 	args := &sandbox.Args{
 		ID:                  s.ID,
@@ -156,7 +162,7 @@ func (d *Driver) newSandbox(s runtime.Spec, spec *specs.Spec) (*sandbox.Sandbox,
 		MountHints:          &boot.PodMountHints{},
 		Cgroup:              guestLimits(s.Resources),
 	}
-	box, err := d.execute(kernel, console, args)
+	box, err := d.execute(kernel, input, console, args)
 	if err != nil {
 		probe.Close()
 		return nil, nil, err
@@ -166,13 +172,14 @@ func (d *Driver) newSandbox(s runtime.Spec, spec *specs.Spec) (*sandbox.Sandbox,
 	return box, probe, nil
 }
 
-// execute starts a kernel with the given console.
-func (d *Driver) execute(kernel string, console *os.File, args *sandbox.Args) (*sandbox.Sandbox, error) {
+// execute starts a kernel whose first process reads input and writes to console. Both belong
+// to nobody afterwards, so they are files of this guest alone.
+func (d *Driver) execute(kernel string, input, console *os.File, args *sandbox.Args) (*sandbox.Sandbox, error) {
 	d.creating.Lock()
 	defer d.creating.Unlock()
-	stdout, stderr, present := os.Stdout, os.Stderr, specutils.ExePath
-	defer func() { os.Stdout, os.Stderr, specutils.ExePath = stdout, stderr, present }()
-	os.Stdout, os.Stderr = console, console
+	stdin, stdout, stderr, present := os.Stdin, os.Stdout, os.Stderr, specutils.ExePath
+	defer func() { os.Stdin, os.Stdout, os.Stderr, specutils.ExePath = stdin, stdout, stderr, present }()
+	os.Stdin, os.Stdout, os.Stderr = input, console, console
 	if kernel != "" {
 		specutils.ExePath = kernel
 	}
@@ -219,6 +226,21 @@ func unnamedFile(dir string) (*os.File, error) {
 	}
 	// This is done here, because the kernel's system call filter forbids it.
 	pgalloc.IMAWorkAroundForMemFile(f.Fd())
+	return f, nil
+}
+
+// emptyInput returns a file without a name that has no content and cannot be written. It is
+// no pipe, because a checkpoint that was taken with one can only be restored with one, and
+// those of earlier versions were taken with the null device.
+func emptyInput(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "input"), os.O_CREATE|os.O_RDONLY, 0o400)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		f.Close()
+		return nil, err
+	}
 	return f, nil
 }
 
