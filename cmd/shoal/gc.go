@@ -38,7 +38,9 @@ func (gcCmd) Run(ctx context.Context, cfg *config.Config) error {
 	}
 	defer st.Close()
 	c, err := retention.Collect(ctx, st, fleet.New(fleet.Config{Nodes: nodes}, slog.New(slog.DiscardHandler)))
-	fmt.Printf("removed %d build(s), %d snapshot(s), %d image(s), %d kernel(s): %d MiB\n",
-		c.Builds, c.Snapshots, c.Images, c.Kernels, c.Bytes>>20)
+	if err == nil || c != (shoal.Collected{}) { // a machine that met an error does not say what it removed
+		fmt.Printf("removed %d build(s), %d snapshot(s), %d image(s), %d kernel(s): %d MiB\n",
+			c.Builds, c.Snapshots, c.Images, c.Kernels, c.Bytes>>20)
+	}
 	return err
 }

@@ -54,7 +54,8 @@ type File struct {
 	CRC32C uint32 `json:"crc32c"` // Castagnoli
 }
 
-// Readable is false for an artifact of which List knows only the name.
+// Readable is false for an artifact of which List knows only the name and about when it was
+// made.
 func (m Manifest) Readable() bool { return len(m.Meta) > 0 }
 
 // Size is the sum of the files' sizes, in bytes.
@@ -187,6 +188,11 @@ func (s *Store) List() ([]Manifest, error) {
 			}
 		}
 		m.ID = e.Name()
+		if m.CreatedAt.IsZero() { // the directory got its last file then
+			if info, err := e.Info(); err == nil {
+				m.CreatedAt = info.ModTime()
+			}
+		}
 		list = append(list, m)
 	}
 	return list, nil

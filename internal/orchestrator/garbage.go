@@ -6,7 +6,10 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"shoal/internal/artifact"
 	"shoal/internal/runtime"
@@ -20,7 +23,8 @@ const collectAge = 10 * time.Minute
 
 // Collect removes what nothing on this machine or in the store needs any more: snapshots
 // whose builds are not among the known ones, snapshots of pauses that no sandbox has, root
-// images and sandbox kernels that no build, snapshot or sandbox needs.
+// images and sandbox kernels that no build, snapshot or sandbox needs. If a snapshot cannot be
+// read, all but what it might need is removed, and the error names it.
 func (o *Orchestrator) Collect(ctx context.Context, known []string) (shoal.Collected, error) {
 	g := &garbage{cfg: o.cfg, log: o.log, table: o.table, builds: o.builds, snapshots: o.snapshots,
 		runtimes: o.host.Runtimes()}
@@ -60,7 +64,7 @@ func (g *garbage) collect(known []string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(g.collectImages(needed.images), g.collectKernels(needed.kernels))
+	return errors.Join(g.collectImages(needed), g.collectKernels(needed), needed.complaint())
 }
 
 func (g *garbage) collectSnapshots(known []string) error {
@@ -80,20 +84,17 @@ func (g *garbage) collectSnapshots(known []string) error {
 		if time.Since(m.CreatedAt) < collectAge {
 			continue
 		}
-		c, unreadable := snapshot.Parse(m)
-		if unreadable != nil {
-			// It may be in use: only its name is known.
-			g.log.Warn("the description of a snapshot cannot be read; it stays", "snapshot", m.ID)
-			continue
-		}
+		build, isBuild, ok := ownerOf(m)
 		pause, _ := snapshot.PauseOf(m.ID)
 		switch {
-		case c.Build != nil:
-			if slices.Contains(known, c.Build.ID) {
+		case !ok:
+			continue
+		case isBuild:
+			if slices.Contains(known, build) {
 				continue
 			}
 			g.found.Builds++
-			g.builds.drop(c.Build.ID)
+			g.builds.drop(build)
 		case paused[pause]:
 			continue
 		default:
@@ -105,21 +106,88 @@ func (g *garbage) collectSnapshots(known []string) error {
 	return err
 }
 
+// ownerOf tells which build a snapshot is of, if it is of one: by its description, or by its
+// name if that cannot be read. It is not ok if neither says what the snapshot is.
+func ownerOf(m artifact.Manifest) (build string, isBuild, ok bool) {
+	c, err := snapshot.Parse(m)
+	if err == nil {
+		if c.Build == nil {
+			return "", false, true
+		}
+		return c.Build.ID, true, true
+	}
+	build, isBuild = snapshot.BuildOf(m.ID)
+	return build, isBuild, isBuild || isOfSandbox(m.ID)
+}
+
+// isOfSandbox tells by its name that a snapshot is a sandbox's: what that needs is in the
+// sandbox's record, too.
+func isOfSandbox(name string) bool {
+	_, isPause := snapshot.PauseOf(name)
+	return isPause || snapshot.IsFork(name)
+}
+
 // needs is what must stay: images by path, kernels by name, which no two runtimes share.
 type needs struct {
 	images  map[string]bool
 	kernels map[string]bool
+	// unreadable are the snapshots whose description cannot be read.
+	unreadable []string
+	// unknown is when the newest of them was made of which nobody knows what it needs. That
+	// can be any kernel, and any image that was there then. Zero if there is none.
+	unknown time.Time
 }
 
-func (n needs) add(root runtime.Root, kernel string) {
+func (n *needs) add(root runtime.Root, kernel string) {
 	for _, path := range root.Images() {
 		n.images[path] = true
 	}
 	n.kernels[kernel] = true
 }
 
-func (g *garbage) needed() (needs, error) {
-	used := needs{images: map[string]bool{}, kernels: map[string]bool{}}
+// addUnreadable keeps what a snapshot may need whose description cannot be read. Somebody
+// may put the description back.
+func (n *needs) addUnreadable(m artifact.Manifest) {
+	n.unreadable = append(n.unreadable, m.ID)
+	if !isOfSandbox(m.ID) && m.CreatedAt.After(n.unknown) {
+		n.unknown = m.CreatedAt
+	}
+}
+
+// complaint names the snapshots that cannot be read, and what stays for their sake.
+func (n *needs) complaint() error {
+	if len(n.unreadable) == 0 {
+		return nil
+	}
+	kept := ""
+	if !n.unknown.IsZero() {
+		kept = "; until their templates are deleted, all sandbox kernels stay, and all images that are older than they"
+	}
+	return shoal.ErrSnapshotDamaged.New("the descriptions of these snapshots cannot be read: %s%s",
+		strings.Join(n.unreadable, ", "), kept)
+}
+
+// image tells whether an image must stay.
+func (n *needs) image(path string) bool {
+	return n.images[path] || !n.unknown.IsZero() && born(path).Before(n.unknown)
+}
+
+// kernel tells whether a kernel must stay.
+func (n *needs) kernel(name string) bool { return n.kernels[name] || !n.unknown.IsZero() }
+
+// born is when a file was made, or the zero time where the file system does not tell. The
+// time of an image's last change is younger, when it was to be made again.
+func born(path string) time.Time {
+	var st unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_BTIME, &st); err != nil ||
+		st.Mask&unix.STATX_BTIME == 0 {
+		return time.Time{}
+	}
+	return time.Unix(st.Btime.Sec, int64(st.Btime.Nsec))
+}
+
+func (g *garbage) needed() (*needs, error) {
+	used := &needs{images: map[string]bool{}, kernels: map[string]bool{}}
 	for _, build := range g.builds.all() {
 		if root, err := g.builds.root(build); err == nil {
 			used.add(root, "")
@@ -133,7 +201,7 @@ func (g *garbage) needed() (needs, error) {
 	if g.cfg.Pinned != nil {
 		digests, err := g.cfg.Pinned()
 		if err != nil {
-			return used, err
+			return nil, err
 		}
 		for _, digest := range digests {
 			if path, err := g.builds.images.Path(digest); err == nil {
@@ -143,20 +211,19 @@ func (g *garbage) needed() (needs, error) {
 	}
 	list, err := g.snapshots.Artifacts().ListAll()
 	if err != nil {
-		return used, err
+		return nil, err
 	}
 	for _, m := range list {
-		c, err := snapshot.Parse(m)
-		if err != nil {
-			return used, &artifact.CorruptError{ID: m.ID,
-				Reason: "its description cannot be read, so nothing that it might need is removed"}
+		if c, err := snapshot.Parse(m); err == nil {
+			used.add(c.Root, c.Kernel)
+		} else {
+			used.addUnreadable(m)
 		}
-		used.add(c.Root, c.Kernel)
 	}
 	return used, nil
 }
 
-func (g *garbage) collectImages(needed map[string]bool) error {
+func (g *garbage) collectImages(needed *needs) error {
 	digests, err := g.builds.images.List()
 	if err != nil {
 		return err
@@ -164,7 +231,7 @@ func (g *garbage) collectImages(needed map[string]bool) error {
 	for _, digest := range digests {
 		path, pathErr := g.builds.images.Path(digest)
 		info, statErr := os.Stat(path)
-		if pathErr != nil || statErr != nil || needed[path] || time.Since(info.ModTime()) < collectAge {
+		if pathErr != nil || statErr != nil || needed.image(path) || time.Since(info.ModTime()) < collectAge {
 			continue
 		}
 		g.found.Images++
@@ -174,10 +241,10 @@ func (g *garbage) collectImages(needed map[string]bool) error {
 	return err
 }
 
-func (g *garbage) collectKernels(needed map[string]bool) error {
+func (g *garbage) collectKernels(needed *needs) error {
 	var errs error
 	for _, rt := range g.runtimes {
-		removed, bytes, err := rt.RemoveKernels(func(kernel string) bool { return needed[kernel] })
+		removed, bytes, err := rt.RemoveKernels(needed.kernel)
 		g.found.Kernels += removed
 		g.found.Bytes += bytes
 		errs = errors.Join(errs, err)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -64,6 +65,102 @@ func TestCollect(t *testing.T) {
 		}
 	}
 	n.resume(paused)
+}
+
+// TestCollectBesideDamage: snapshots whose descriptions cannot be read keep what they may need,
+// nothing else, and are named.
+func TestCollectBesideDamage(t *testing.T) {
+	n := newNode(t)
+	ctx := context.Background()
+	sb := n.create()
+	b, err := n.orch.Snapshot(ctx, sb.SandboxID, shoal.SnapshotTarget{TemplateID: "snap", BuildID: shoal.NewBuildID()})
+	n.must(err)
+	paused := n.create()
+	n.pause(paused)
+	n.rested(paused)
+	long := time.Now().Add(-time.Hour)
+	put := func(text string) (path string) {
+		t.Helper()
+		tree := image.NewTree()
+		n.must(tree.Put("file", image.NewFile(0o644, []byte(text))))
+		digest, _, err := n.store.Put(tree)
+		n.must(err)
+		path, err = n.store.Path(digest)
+		n.must(err)
+		n.must(os.Chtimes(path, long, long))
+		return path
+	}
+	exists := func(path string) bool {
+		_, err := os.Stat(path)
+		return err == nil
+	}
+	kernel := filepath.Join(n.dir, "kernels", "old")
+	damage := func(names ...string) {
+		t.Helper()
+		for _, name := range names {
+			dir := filepath.Join(n.dir, "data", "artifacts", name)
+			n.must(os.MkdirAll(dir, 0o700))
+			n.must(os.WriteFile(filepath.Join(dir, "manifest.json"), []byte("{"), 0o600))
+			at := time.Now().Add(-2 * collectAge)
+			n.must(os.Chtimes(dir, at, at))
+		}
+	}
+	want := func(named []string, kept, gone []string, known ...string) shoal.Collected {
+		t.Helper()
+		n.must(os.MkdirAll(kernel, 0o755))
+		c, err := n.orch.Collect(ctx, known)
+		if (err == nil) != (len(named) == 0) || err != nil && !shoal.ErrSnapshotDamaged.Matches(err) {
+			t.Errorf("error %v", err)
+		}
+		for _, name := range named {
+			if !strings.Contains(err.Error(), name) {
+				t.Errorf("%s is not named: %v", name, err)
+			}
+		}
+		for _, path := range kept {
+			if !exists(path) {
+				t.Errorf("%s is gone", path)
+			}
+		}
+		for _, path := range gone {
+			if exists(path) {
+				t.Errorf("%s is left", path)
+			}
+		}
+		return c
+	}
+
+	// Of a pause, its sandbox knows what it needs.
+	pause := ""
+	list, err := n.orch.snapshots.Artifacts().List()
+	n.must(err)
+	for _, m := range list {
+		if _, ok := snapshot.PauseOf(m.ID); ok {
+			pause = m.ID
+		}
+	}
+	damage(pause, snapshot.PauseName("iunknown"), snapshot.ForkName("iunknown"))
+	c := want([]string{pause}, nil, []string{put("one"), kernel}, b.ID)
+	if c.Snapshots != 2 {
+		t.Errorf("%+v", c)
+	}
+	// Of a build, nobody does. The file system tells when an image was made, so the snapshot
+	// is made older or younger than that.
+	name := snapshot.BuildName(b.ID)
+	unused := put("two")
+	damage(name)
+	want([]string{pause, name}, []string{kernel}, []string{unused}, b.ID)
+	unused = put("three")
+	at := time.Now().Add(time.Minute) // as if it were
+	dir := filepath.Join(n.dir, "data", "artifacts", name)
+	n.must(os.Chtimes(dir, at, at))
+	want([]string{pause, name}, []string{kernel, unused, dir}, nil, b.ID)
+	// A forgotten build goes, and all with it.
+	damage(name)
+	c = want([]string{pause}, nil, []string{kernel, unused, dir})
+	if c.Builds != 1 {
+		t.Errorf("%+v", c)
+	}
 }
 
 // TestCollectDuringAResume: what a paused sandbox needs stays while it changes over from

@@ -37,6 +37,12 @@ func PauseOf(name string) (pause string, ok bool) {
 	return strings.TrimSuffix(name, diskSuffix), strings.HasPrefix(name, pausePrefix)
 }
 
+// BuildOf tells by a name which build a capture is of.
+func BuildOf(name string) (buildID string, ok bool) { return strings.CutPrefix(name, buildPrefix) }
+
+// IsFork tells by a name that forks start from a capture.
+func IsFork(name string) bool { return strings.HasPrefix(name, forkPrefix) }
+
 // Store makes and finds captures.
 type Store struct {
 	artifacts *artifact.Store
