@@ -32,8 +32,10 @@ func newServer(env ...string) (*server, error) {
 	}
 	s := &server{Installation: i, http: &http.Client{Transport: &http.Transport{DisableCompression: true,
 		MaxIdleConnsPerHost: 8}}}
-	s.process, err = s.Up()
-	return s, err
+	if s.process, err = s.Up(); err != nil {
+		return nil, errors.Join(err, s.Remove())
+	}
+	return s, nil
 }
 
 func (s *server) stop() error {

@@ -26,7 +26,11 @@ type box struct{ *installation.Installation }
 
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
-func testMain(m *testing.M) int {
+func testMain(m *testing.M) (code int) {
+	before, err := installation.ReadHost()
+	if err != nil {
+		return complain(err)
+	}
 	i, err := installation.New(repository, "e2e", 61, "SHOAL_LOG_FORMAT=text",
 		// Settings for builds that an operator may make; TestImageLibrary checks them.
 		"SHOAL_PACKAGE_MIRRORS=http://original.example/packages=http://mirror.example/packages",
@@ -36,28 +40,23 @@ func testMain(m *testing.M) int {
 	if err != nil {
 		return complain(err)
 	}
-	defer i.Remove()
+	server = &box{i}
 	if err := i.Runnable(); err != nil {
 		fmt.Println("skipped; run `make test-e2e`:", err)
-		return 0
+	} else if err := startServer(); err != nil {
+		code = complain(err)
+	} else {
+		code = m.Run()
+		if err := stopServer(); err != nil {
+			code = complain(err)
+		}
 	}
-	before, err := installation.ReadHost()
-	if err != nil {
-		return complain(err)
-	}
-	server = &box{i}
-	if err := startServer(); err != nil {
-		return complain(err)
-	}
-	code := m.Run()
-	if err := stopServer(); err != nil {
+	if err := i.Remove(); err != nil {
 		code = complain(err)
 	}
-	if leaks := before.AwaitQuiet(); len(leaks) > 0 {
-		for _, leak := range leaks {
-			fmt.Println("LEAK", leak)
-		}
-		return 1
+	for _, leak := range before.AwaitQuiet() {
+		fmt.Println("LEAK", leak)
+		code = 1
 	}
 	return code
 }
@@ -74,6 +73,9 @@ func startServer() (err error) {
 
 // stopServer stops the process and then, by `shoal down`, what it left running.
 func stopServer() error {
+	if up == nil { // a test could not start it again
+		return nil
+	}
 	err := up.Stop(syscall.SIGTERM, 30*time.Second)
 	if err != nil {
 		err = fmt.Errorf("shoal up did not end well: %w\n%s", err, up.Tail())

@@ -17,7 +17,11 @@ func TestRolesApart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { apart.Remove() })
+	t.Cleanup(func() {
+		if err := apart.Remove(); err != nil {
+			t.Error(err)
+		}
+	})
 	i := &box{apart}
 	i.Env = append(i.Env, "SHOAL_NODES="+i.Node)
 	roles := map[string]*installation.Process{}

@@ -58,15 +58,22 @@ func TestUpgrade(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := &box{i}
+	t.Cleanup(func() {
+		if err := b.Remove(); err != nil {
+			t.Error(err)
+		}
+	})
 	p, err := b.Up()
 	t.Cleanup(func() {
+		if p == nil {
+			return
+		}
 		if err := p.Stop(syscall.SIGTERM, time.Minute); err != nil {
 			t.Error(err)
 		}
 		if err := b.Down(); err != nil {
 			t.Error(err)
 		}
-		b.Remove()
 	})
 	if err != nil {
 		t.Fatal(err)

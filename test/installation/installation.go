@@ -126,13 +126,17 @@ func freePorts(n int) ([]string, error) {
 	return addrs, nil
 }
 
-// Up starts `shoal up` and waits until it serves.
+// Up starts `shoal up` and waits until it serves. If it fails, nothing is left running.
 func (i *Installation) Up() (*Process, error) {
 	p, err := i.Start("up")
 	if err != nil {
 		return nil, err
 	}
-	return p, p.AwaitLine(Ready, FirstStart)
+	if err := p.AwaitLine(Ready, FirstStart); err != nil {
+		_ = p.Stop(syscall.SIGTERM, 30*time.Second) // how it ended is no news
+		return nil, errors.Join(err, i.Down())
+	}
+	return p, nil
 }
 
 // Down ends everything that the installation left running.
