@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"shoal/internal/guest"
+	"shoal/internal/runtime"
 	"shoal/internal/shoal"
 	"shoal/internal/telemetry"
 )
@@ -24,11 +25,12 @@ func (g *guests) start(ctx context.Context, sb *sandbox, from guest.Source, l le
 		}
 	}
 	err := g.startIn(ctx, sb, from, l, nil)
-	if err == nil || !errors.Is(err, guest.ErrEnded) || from.Checkpoint != "" {
+	ended := errors.Is(err, guest.ErrEnded) || errors.Is(err, runtime.ErrGone)
+	if !ended || from.Checkpoint != "" {
 		return err
 	}
-	// Envd does not end by itself, so this is a fault of the moment, like a machine that
-	// was short of memory. It is logged with the kernel's last words.
+	// Neither a kernel nor envd ends by itself, so this is a fault of the moment, like a
+	// machine that was short of memory. It is logged with the kernel's last words.
 	g.log.Warn("a guest ended while it booted; another is tried", "sandbox", sb.id, "error", err)
 	if err := g.stop(ctx, sb); err != nil {
 		return err

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -26,15 +28,24 @@ func (g *guest) Console() string {
 	if !g.ended() {
 		return text
 	}
-	if g.exit.Signaled() {
-		text += "\nthe sandbox kernel was ended by a signal: " + g.exit.Signal().String()
-	} else if code := g.exit.ExitStatus(); code != 0 {
-		text += fmt.Sprintf("\nthe sandbox kernel ended with exit code %d", code)
+	if end := howEnded(g.exit); end != "" {
+		text += "\nthe sandbox kernel " + end
 	}
 	if words := readPanic(g.spec.Dir); words != "" {
 		text += "\nits last words: " + words
 	}
 	return strings.TrimPrefix(text, "\n")
+}
+
+// howEnded says how a kernel's process ended; "" if it ended well or nobody knows.
+func howEnded(status unix.WaitStatus) string {
+	if status.Signaled() {
+		return "was ended by a signal: " + status.Signal().String()
+	}
+	if code := status.ExitStatus(); code != 0 {
+		return fmt.Sprintf("ended with exit code %d", code)
+	}
+	return ""
 }
 
 // readPanic returns the beginning of what a kernel's program wrote when it crashed.

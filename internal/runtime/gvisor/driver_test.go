@@ -113,7 +113,7 @@ func TestInputAndOutput(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer g.Kill(context.WithoutCancel(t.Context())) //nolint:errcheck // the driver's Close tells
+	defer g.Kill(context.WithoutCancel(t.Context()))
 	read(os.DevNull, &after)
 	if after.Uid != before.Uid || after.Gid != before.Gid || after.Ctim != before.Ctim {
 		t.Errorf("the null device belongs to %d:%d, before to %d:%d", after.Uid, after.Gid, before.Uid, before.Gid)

@@ -94,6 +94,22 @@ func waitExit(pidfd *os.File) error {
 	})
 }
 
+// hasEnded tells whether the kernel's process has ended, also while watch is cleaning up.
+func (g *guest) hasEnded() bool {
+	if g.ended() {
+		return true
+	}
+	ended := false
+	if conn, err := g.pidfd.SyscallConn(); err == nil {
+		err = conn.Control(func(fd uintptr) {
+			n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+			ended = err == nil && n > 0
+		})
+		ended = ended || err != nil // watch has closed it
+	}
+	return ended
+}
+
 func (g *guest) Done() <-chan struct{} { return g.done }
 
 func (g *guest) ended() bool {

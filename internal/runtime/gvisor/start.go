@@ -69,7 +69,12 @@ func (s *shell) boot(ctx context.Context, restore bool, checkpoint string) (runt
 		return nil, runtime.ErrGone
 	}
 	if err := g.boot(ctx, g.driver.conf, restore, checkpoint); err != nil {
-		return nil, errors.Join(err, g.Kill(context.WithoutCancel(ctx)))
+		ended := g.hasEnded()
+		err = errors.Join(err, g.Kill(context.WithoutCancel(ctx)))
+		if ended {
+			err = fmt.Errorf("%w: the sandbox kernel %s: %w", runtime.ErrGone, howEnded(g.exit), err)
+		}
+		return nil, err
 	}
 	return g, nil
 }
@@ -78,20 +83,31 @@ func (s *shell) Kill(ctx context.Context) error { return s.guest.Kill(ctx) }
 
 func (s *shell) Done() <-chan struct{} { return s.guest.done }
 
-// create starts the guest's kernel in its cgroup, without the guest.
+// create starts the guest's kernel in its cgroup, without the guest. If the kernel ends
+// before it is ready, it is started once more: it has used up nothing, and what ended it is
+// a fault of the moment, like a host without memory.
 func (d *Driver) create(ctx context.Context, s runtime.Spec) (*guest, error) {
 	defer telemetry.Begin(ctx, "kernel_create")()
 	spec := d.buildSpec(s)
 	if err := writeBundle(s.Dir, spec); err != nil {
 		return nil, err
 	}
+	g, err := d.createOnce(ctx, s, spec)
+	if !errors.As(err, new(*sandbox.EndedError)) || ctx.Err() != nil {
+		return g, err
+	}
+	d.log.Warn("a sandbox kernel ended before it was ready; another is tried", "guest", s.ID, "error", err)
+	_ = os.Remove(filepath.Join(s.Dir, panicFile)) // these words were the first one's
+	return d.createOnce(ctx, s, spec)
+}
+
+func (d *Driver) createOnce(ctx context.Context, s runtime.Spec, spec *specs.Spec) (*guest, error) {
 	if err := d.cgroups.create(s.ID, s.Resources, s.Background); err != nil {
 		return nil, err
 	}
 	box, upper, err := d.newSandbox(s, spec)
 	if err != nil {
-		err = fmt.Errorf("start the sandbox kernel: %w; it said: %q", err, readConsole(s.Dir))
-		return nil, errors.Join(err, d.cgroups.remove(context.WithoutCancel(ctx), s.ID))
+		return nil, errors.Join(startFailure(s.Dir, err), d.cgroups.remove(context.WithoutCancel(ctx), s.ID))
 	}
 	g, err := d.newGuest(s, spec, box, upper)
 	if err != nil {
@@ -102,6 +118,22 @@ func (d *Driver) create(ctx context.Context, s runtime.Spec) (*guest, error) {
 		return nil, errors.Join(err, g.Kill(context.WithoutCancel(ctx)))
 	}
 	return g, nil
+}
+
+// startFailure says how a new kernel ended, if it did, and what it said last.
+func startFailure(dir string, err error) error {
+	var ended *sandbox.EndedError
+	if errors.As(err, &ended) {
+		how := howEnded(ended.Status)
+		if how == "" {
+			how = "ended with exit code 0"
+		}
+		err = fmt.Errorf("it %s (%w)", how, err)
+	}
+	if words := readPanic(dir); words != "" {
+		err = fmt.Errorf("%w; its last words: %s", err, words)
+	}
+	return fmt.Errorf("start the sandbox kernel: %w", err)
 }
 
 // settleIn moves a new kernel into its cgroup and records it.
