@@ -37,7 +37,7 @@ const slotTable = "slot"
 // alwaysDenied are the ranges that no policy can open, only the operator
 // (runtime.md §2.2). The metadata services of clouds are denied besides.
 var alwaysDenied = prefixes("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16",
-	"172.16.0.0/12", "192.0.0.0/24", "192.168.0.0/16", "0.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4")
+	"172.16.0.0/12", "192.0.0.0/24", "192.168.0.0/16", "198.18.0.0/15", "0.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4")
 
 func prefixes(list ...string) []netip.Prefix {
 	var out []netip.Prefix
