@@ -13,7 +13,7 @@ LDFLAGS := -s -w
 export GOFLAGS := -modfile=$(CURDIR)/bin/go.mod -trimpath -buildvcs=false
 
 .PHONY: help gvisor packages sdk-versions up down build test lint vulncheck test-unit test-race fuzz test-root \
-	test-e2e test-openapi test-chaos bench generate release setup setup-test clean
+	test-e2e test-openapi test-chaos test-attack bench generate release setup setup-test clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -74,6 +74,9 @@ test-openapi: setup-test build ## requests generated from spec/openapi.yml, vali
 
 test-chaos: setup-test build ## kill Shoal 200 times (CHAOS_ROUNDS) at random moments, and look for what was lost
 	@scripts/test chaos
+
+test-attack: setup-test build ## attacks of guests, tenants and registries, with 500 (ATTACK_ROUNDS) saves; ATTACK=short is what `test` does
+	@ATTACK=$(or $(ATTACK),long) scripts/test attack
 
 bench: setup-test build ## measure, as ratios within one run
 	@scripts/bench
