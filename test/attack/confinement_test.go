@@ -37,6 +37,8 @@ const (
 	opened          = "10.77.0.7"
 	registryHost    = "10.66.0.5"
 	registryAddress = registryHost + ":5000"
+	loginAddress    = registryHost + ":5001" // refers to a login server inside
+	secondLogin     = registryHost + ":5002" // refers to one that redirects there
 )
 
 // internalRanges are routed to the inside, each with an address of it. They do not contain

@@ -174,7 +174,7 @@ func (s sandbox) python(t *testing.T, limit time.Duration, user, name string, ar
 	}
 	out, err := s.run(ctx, user, line+" "+strings.Join(args, " "))
 	if err != nil {
-		t.Fatalf("%s in %s: %v", name, s.ID, err)
+		t.Fatalf("%s in %s: %v; it said %s", name, s.ID, err, out[max(0, len(out)-600):])
 	}
 	return out
 }

@@ -57,7 +57,7 @@ func setTraps(i *installation.Installation) error {
 		return err
 	}
 	return nft(inside, fmt.Sprintf(trapRules, "input",
-		fmt.Sprintf("\t\tip daddr %s accept\n\t\tip daddr %s tcp dport 5000 accept\n", openedRange, registryHost)))
+		fmt.Sprintf("\t\tip daddr %s accept\n\t\tip daddr %s tcp dport 5000-5002 accept\n", openedRange, registryHost)))
 }
 
 // nft gives commands to nftables, in a namespace by name or in the host's.
