@@ -146,7 +146,9 @@ true`, address, neighbor.ID))
 // its own sandbox.
 func TestEndedDaemon(t *testing.T) {
 	neighbor := create(t, "")
-	for _, line := range []string{"kill -9 1", "kill -9 -1", "kill -STOP 1", "rm -rf --no-preserve-root / 2>/dev/null"} {
+	for _, line := range []string{"kill -9 1", "kill -9 -1", "kill -STOP 1", "rm -rf --no-preserve-root / 2>/dev/null",
+		`python3 -c "import ctypes; p = ctypes.CDLL(None).ptrace; p(16, 1, 0, 0); p(8, 1, 0, 0)"`, // attach, kill
+		`python3 -c "import ctypes; ctypes.CDLL(None).ptrace(16, 1, 0, 0); import time; time.sleep(100)"`} {
 		guest := create(t, "")
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		_, _ = guest.run(ctx, "root", line) // the answer may not come

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -196,4 +197,16 @@ func fetch(ctx context.Context, method, path, body string, out any) error {
 		return fmt.Errorf("%s %s: %v", method, path, a)
 	}
 	return json.Unmarshal([]byte(a.body), out)
+}
+
+// readAnswer reads an answer that must be a success into out, unless that is nil.
+func readAnswer(resp *http.Response, out any) error {
+	data, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode/100 != 2 {
+		err = fmt.Errorf("%d %s", resp.StatusCode, data)
+	}
+	if err == nil && out != nil {
+		err = json.Unmarshal(data, out)
+	}
+	return err
 }

@@ -51,11 +51,11 @@ func serveNames() error {
 		_ = w.WriteMsg(m)
 	})
 	return at(outside, func() error {
-		packets, err := net.ListenPacket("udp4", resolver+":53") //nolint:noctx // lives as long as the process
+		packets, err := net.ListenPacket("udp4", resolver+":53")
 		if err != nil {
 			return err
 		}
-		streams, err := net.Listen("tcp4", resolver+":53") //nolint:noctx // the same
+		streams, err := net.Listen("tcp4", resolver+":53")
 		if err != nil {
 			return err
 		}
@@ -90,7 +90,7 @@ func serveWeb() error {
 // serveAt serves HTTP in a namespace until the process ends.
 func serveAt(place, address string, handler http.Handler) error {
 	return at(place, func() error {
-		listener, err := net.Listen("tcp", address) //nolint:noctx // lives as long as the process
+		listener, err := net.Listen("tcp", address)
 		if err != nil {
 			return err
 		}
@@ -108,7 +108,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("%s resolves to %v, error %v", nameOf(want), got, err)
 		}
 	}
-	resp, err := http.Get("http://" + website + "/to/" + opened + "/") //nolint:noctx // of a test
+	resp, err := http.Get("http://" + website + "/to/" + opened + "/")
 	if err != nil {
 		t.Fatal(err)
 	}

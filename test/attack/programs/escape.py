@@ -25,13 +25,14 @@ SYSCALLS = {"bpf": 321, "io_uring_setup": 425, "userfaultfd": 323, "perf_event_o
 
 
 def attempt(name, action):
+    print(name, end=" ", flush=True)
     try:
         action()
-        print(name, "done")
+        print("done")
     except OSError as e:
-        print(name, errno.errorcode.get(e.errno, e.errno))
+        print(errno.errorcode.get(e.errno, e.errno))
     except Exception as e:  # an attempt that cannot even be made
-        print(name, repr(e))
+        print(repr(e))
     sys.stdout.flush()
 
 
@@ -135,11 +136,8 @@ def calls():
     attempt("syslog clear", lambda: call("syslog", 5, 0, 0))
     attempt("clock_settime", lambda: call("clock_settime", 0, struct.pack("qq", 1, 0)))
     attempt("settimeofday", lambda: call("settimeofday", struct.pack("qq", 1, 0), 0))
-    attempt("reboot", lambda: checked(libc.reboot(0x1234567)))
     attempt("reboot off", lambda: checked(libc.syscall(169, 0xFEE1DEAD, 672274793, 0x4321FEDC, 0)))
     attempt("sethostname", lambda: checked(libc.sethostname(b"taken", 5)))
-    for n in range(4):
-        attempt(f"ptrace {n}", lambda: checked(libc.ptrace((16, 0x4206, 8, 9)[n], 1, 0, 0)))
     for kind in "net", "pid", "mnt", "uts", "ipc", "user", "cgroup":
         attempt("setns " + kind, lambda: call("setns", os.open(f"/proc/1/ns/{kind}", os.O_RDONLY), 0))
     for name, flag in {"user": 0x10000000, "net": 0x40000000, "mnt": 0x20000, "pid": 0x20000000}.items():
