@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"shoal/test/installation"
 )
 
 // hostSettings are what a guest might try to change. Those that change by themselves are
@@ -20,7 +18,7 @@ import (
 var hostSettings = []string{"/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe", "/proc/sys/kernel/hostname",
 	"/proc/sys/vm/overcommit_memory", "/proc/sys/kernel/panic", "/proc/sys/kernel/sysrq",
 	"/proc/sys/net/ipv4/ip_forward", "/proc/sys/fs/file-max", "/proc/sys/kernel/pid_max", "/proc/swaps",
-	"/proc/sys/kernel/random/boot_id", "/proc/modules", "/proc/self/mountinfo"}
+	"/proc/sys/kernel/random/boot_id", "/proc/modules"}
 
 // readSettings reads them. Numbers of users in the list of modules are left out.
 func readSettings(t *testing.T) map[string]string {
@@ -58,10 +56,6 @@ func TestEscapes(t *testing.T) {
 	nothingArrives(t)
 	guest := create(t, "")
 	before, clock := readSettings(t), time.Now()
-	host, err := installation.ReadHost()
-	if err != nil {
-		t.Fatal(err)
-	}
 	out := guest.python(t, 2*time.Minute, "root", "escape.py")
 	if !strings.Contains(out, "all tried") {
 		t.Errorf("the attempts ended early: %s", out)
@@ -79,18 +73,14 @@ func TestEscapes(t *testing.T) {
 			t.Errorf("%s was possible", name)
 		}
 	}
+	after := readSettings(t)
 	for path, want := range before {
-		if got := readSettings(t)[path]; got != want {
+		if got := after[path]; got != want {
 			t.Errorf("%s changed from %q to %q", path, want, got)
 		}
 	}
 	if now := time.Now(); now.Round(0).Sub(clock.Round(0))-now.Sub(clock) > time.Second {
 		t.Error("the clock was set")
-	}
-	for _, change := range host.AwaitQuiet() {
-		if !strings.HasPrefix(change, "processes: ") && !strings.HasPrefix(change, "namespaces: ") {
-			t.Log(change) // guests that are started ahead come and go
-		}
 	}
 	if evil, _ := filepath.Glob("/tmp/evil*"); len(evil) > 0 {
 		t.Errorf("on the host: %v", evil)

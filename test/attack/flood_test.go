@@ -39,9 +39,10 @@ var floods = []flood{
 	{"DNS by TCP", inGuest("root", "dns-tcp")},
 	{"egress connections", inGuest("root", "egress", website)},
 	{"output that is not read", unreadOutput},
-	{"idle connections", connections("")},
-	{"half requests", connections("GET / HTTP/1.1\r\nHost: ")},
-	{"dripping requests", drippingRequests},
+	{"idle connections", connections(1, "", 0)},
+	{"idle connections from many addresses", connections(50, "", 0)},
+	{"half requests", connections(1, "GET / HTTP/1.1\r\nHost: ", 0)},
+	{"dripping requests from many addresses", connections(50, "GET / HTTP/1.1\r\nX: ", time.Second)},
 	{"requests to one sandbox", manyRequests},
 	{"creates at the limit", manyCreates},
 }
@@ -67,38 +68,34 @@ func inGuest(user string, args ...string) func(context.Context, *testing.T, sand
 // manyAtOnce is how many connections and requests the floods from outside have open.
 const manyAtOnce = 10_000
 
-// connections opens connections to the proxy that send the start of a request, and no more.
-// What is closed is opened again.
-func connections(start string) func(context.Context, *testing.T, sandbox) {
+// connections opens connections to the proxy, from addresses that are not the probe's. They
+// send the start of a request and then, if pace is not 0, a byte at a time. What is closed is
+// opened again.
+func connections(addresses int, start string, pace time.Duration) func(context.Context, *testing.T, sandbox) {
 	return func(ctx context.Context, _ *testing.T, _ sandbox) {
-		hold(ctx, func(ctx context.Context) {
-			conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", server.Proxy)
+		hold(ctx, func(ctx context.Context, n int) {
+			conn, err := dialFrom(ctx, n%addresses)
 			if err != nil {
 				return
 			}
 			defer conn.Close()
 			defer context.AfterFunc(ctx, func() { conn.Close() })()
-			if _, err := io.WriteString(conn, start); err == nil {
+			_, err = io.WriteString(conn, start)
+			for err == nil && pace > 0 {
+				time.Sleep(pace)
+				_, err = io.WriteString(conn, "x")
+			}
+			if err == nil {
 				_, _ = io.Copy(io.Discard, conn)
 			}
 		})
 	}
 }
 
-// drippingRequests sends a header without end, a byte at a time.
-func drippingRequests(ctx context.Context, _ *testing.T, _ sandbox) {
-	hold(ctx, func(ctx context.Context) {
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", server.Proxy)
-		if err != nil {
-			return
-		}
-		defer conn.Close()
-		_, err = io.WriteString(conn, "GET / HTTP/1.1\r\nX: ")
-		for err == nil && ctx.Err() == nil {
-			_, err = io.WriteString(conn, "x")
-			time.Sleep(time.Second)
-		}
-	})
+// dialFrom connects to the proxy from one of the loopback addresses.
+func dialFrom(ctx context.Context, number int) (net.Conn, error) {
+	from := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+number))}}
+	return from.DialContext(ctx, "tcp", server.Proxy)
 }
 
 // manyRequests has requests open to a server in the sandbox that begins to answer, and does
@@ -112,8 +109,8 @@ func manyRequests(ctx context.Context, t *testing.T, from sandbox) {
 		t.Error(err)
 		return
 	}
-	hold(ctx, func(ctx context.Context) {
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", server.Proxy)
+	hold(ctx, func(ctx context.Context, n int) {
+		conn, err := dialFrom(ctx, n%50)
 		if err != nil {
 			return
 		}
@@ -126,14 +123,14 @@ func manyRequests(ctx context.Context, t *testing.T, from sandbox) {
 	})
 }
 
-// hold keeps manyAtOnce calls of f going, and a short pause between the end of one and the
-// next.
-func hold(ctx context.Context, f func(context.Context)) {
+// hold keeps manyAtOnce calls of f going, each with its number, and a short pause between the
+// end of one and the next.
+func hold(ctx context.Context, f func(ctx context.Context, n int)) {
 	var wg sync.WaitGroup
 	for n := range manyAtOnce {
 		wg.Go(func() {
 			for ctx.Err() == nil {
-				f(ctx)
+				f(ctx, n)
 				select {
 				case <-ctx.Done():
 				case <-time.After(500 * time.Millisecond):

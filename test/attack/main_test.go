@@ -78,6 +78,9 @@ func testMain(m *testing.M) int {
 	for _, a := range arrivals() {
 		code = complain(fmt.Errorf("ARRIVED %v", a))
 	}
+	if err := emptyTraps(); err != nil { // or they would be a change
+		code = complain(err)
+	}
 	for _, leak := range before.AwaitQuiet() {
 		code = complain(fmt.Errorf("LEAK %s", leak))
 	}

@@ -2,6 +2,7 @@ package attack
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os/exec"
@@ -45,14 +46,16 @@ table inet trap {
 `
 
 // setTraps starts to record. At the host it leaves out the installation's own ports, which
-// the tests call, and what Shoal's rules have redirected to its services for guests.
+// the tests call, what Shoal's rules have redirected to its services for guests, and late
+// answers from the public side to guests that are gone.
 func setTraps(i *installation.Installation) error {
 	var ports []string
 	for _, address := range []string{i.API, i.Proxy, i.Health, i.Node, i.NodeProxy} {
 		_, port, _ := net.SplitHostPort(address)
 		ports = append(ports, port)
 	}
-	own := fmt.Sprintf("\t\tiifname lo tcp dport { %s } accept\n\t\tct status dnat accept\n", strings.Join(ports, ", "))
+	own := fmt.Sprintf("\t\tiifname lo tcp dport { %s } accept\n\t\tct status dnat accept\n\t\tip saddr %s accept\n",
+		strings.Join(ports, ", "), publicRange)
 	if err := nft("", fmt.Sprintf(trapRules, "input", own)); err != nil {
 		return err
 	}
@@ -121,13 +124,20 @@ func parseArrivals(place string, list []byte) []arrival {
 	return all
 }
 
-// resetTraps forgets what arrived.
+// emptyTraps forgets what arrived.
+func emptyTraps() (err error) {
+	for _, place := range []string{"", inside} {
+		err = errors.Join(err, nft(place,
+			"flush set inet trap arrived4\nflush set inet trap arrived6\nflush set inet trap pinged\n"))
+	}
+	return err
+}
+
+// resetTraps forgets what arrived, for a test.
 func resetTraps(t *testing.T) {
 	t.Helper()
-	for _, place := range []string{"", inside} {
-		if err := nft(place, "flush set inet trap arrived4\nflush set inet trap arrived6\nflush set inet trap pinged\n"); err != nil {
-			t.Fatal(err)
-		}
+	if err := emptyTraps(); err != nil {
+		t.Fatal(err)
 	}
 }
 
