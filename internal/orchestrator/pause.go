@@ -43,7 +43,17 @@ func (o *Orchestrator) pause(
 	ctx, phases := telemetry.WithPhases(context.WithoutCancel(ctx))
 	log := o.log.With("sandbox", sb.id, "request", shoal.RequestID(ctx), "memory", memory)
 	before := sb.viewNow()
+	sb.mu.Lock()
+	own := sb.guest
+	sb.mu.Unlock()
 	err = o.pauses.suspend(ctx, sb, memory)
+	if err != nil && endedMeanwhile(own) {
+		log.Info("the sandbox ended while it was paused", "error", errors.Join(err, o.pauses.undo(ctx, sb, before)))
+		err = shoal.NotFound(sb.id)
+		sb.end(t, shoal.StateRunning, err)
+		o.nudge()
+		return err
+	}
 	if err != nil {
 		err = shoal.ErrPauseFailed.Wrap(errors.Join(err, o.pauses.undo(ctx, sb, before)), "Error pausing sandbox")
 		sb.end(t, shoal.StateRunning, err)

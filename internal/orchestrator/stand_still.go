@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"shoal/internal/guest"
 	"shoal/internal/shoal"
@@ -41,6 +42,9 @@ func (o *Orchestrator) standStill(
 	own := sb.guest
 	sb.mu.Unlock()
 	err = f(sb, own)
+	if err != nil && !callersFault(err) && endedMeanwhile(own) {
+		err = shoal.NotFound(sb.id)
+	}
 	sb.end(t, shoal.StateRunning, err)
 	if recordErr := o.records.save(sb); recordErr != nil { // it may say that the guest stands still
 		o.log.Error("the record of a running sandbox cannot be written", "sandbox", sb.id, "error", recordErr)
@@ -49,11 +53,33 @@ func (o *Orchestrator) standStill(
 	return err
 }
 
+// endNotice is how long it may take until a guest that has ended is known to have.
+const endNotice = time.Second
+
+// callersFault reports whether an error is about the request, not about the machine.
+func callersFault(err error) bool {
+	var known *shoal.Error
+	return errors.As(err, &known) && known.Status < 500
+}
+
+// endedMeanwhile reports whether a guest that has failed a call does so because it has
+// ended. Then there is nothing that goes on, and how the call failed says nothing to anybody.
+func endedMeanwhile(own *guest.Guest) bool {
+	if own == nil {
+		return true
+	}
+	select {
+	case <-own.Done():
+		return true
+	case <-time.After(endNotice):
+		return false
+	}
+}
+
 // snapshotFailure keeps what the caller did wrong, and wraps what the machine did.
 func snapshotFailure(err error, message string) error {
-	var known *shoal.Error
-	if errors.As(err, &known) && known.Status < 500 {
-		return known
+	if callersFault(err) {
+		return shoal.AsError(err)
 	}
 	return shoal.ErrSnapshotFailed.Wrap(fmt.Errorf("the sandbox goes on: %w", err), "%s", message)
 }
