@@ -18,10 +18,13 @@ type load struct {
 	memory, shared            int // MiB
 }
 
-// randomLoad draws a load for a guest of 1 GiB. Most are small, as in real sandboxes, and
-// some are near what the guest can have at all.
+// randomLoad draws a load for a guest of 1 GiB. Most are small, as in real sandboxes. Some
+// are large, in the long form near what the guest can have at all.
 func randomLoad(random *rand.Rand) load {
 	upTo := func(small, large int) int {
+		if !*long {
+			large /= 5
+		}
 		if random.IntN(8) == 0 {
 			return random.IntN(large)
 		}
@@ -57,7 +60,7 @@ func TestSaves(t *testing.T) {
 	if *seed == 0 {
 		*seed = rand.Uint64()
 	}
-	t.Logf("repeat with -run TestSaves -rounds %d -seed %d", *rounds, *seed)
+	t.Logf("repeat with -run TestSaves -rounds %d -seed %d, and -long=%v", *rounds, *seed, *long)
 	var counts outcomes
 	numbers := make(chan int)
 	t.Run("rounds", func(t *testing.T) {
