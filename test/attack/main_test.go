@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -99,14 +100,15 @@ func endOnSignal() {
 	}()
 }
 
-// stop stops the process and then, by `shoal down`, what it left running.
-func stop() error {
+// stop stops the process and then, by `shoal down`, what it left running. It does so once:
+// the end of the tests and a signal may come together.
+var stop = sync.OnceValue(func() error {
 	err := up.Stop(syscall.SIGTERM, time.Minute)
 	if err != nil {
 		err = fmt.Errorf("shoal up did not end well: %w\n%s", err, up.Tail())
 	}
 	return errors.Join(err, server.Down())
-}
+})
 
 func complain(err error) int {
 	fmt.Println("attack:", err)
