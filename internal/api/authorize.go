@@ -26,6 +26,7 @@ func (s *Server) authorize(r *http.Request, schemes []string, allowsBlocked bool
 	}
 	if slices.Contains(schemes, "AdminToken") {
 		err := s.auth.Admin(r.Header)
+		callOf(r.Context()).operator = err == nil
 		if err == nil || !slices.Contains(schemes, "ApiKey") {
 			return r, err
 		}
@@ -35,6 +36,7 @@ func (s *Server) authorize(r *http.Request, schemes []string, allowsBlocked bool
 		return r, err
 	}
 	callOf(r.Context()).team = caller.Team.ID
+	callOf(r.Context()).operator = caller.Team.ID == s.operator
 	if caller.Team.Blocked && !allowsBlocked {
 		return r, blocked(caller.Team)
 	}

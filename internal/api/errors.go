@@ -10,12 +10,14 @@ import (
 )
 
 // writeError answers with the JSON that every client parses, code and message, and
-// adds what a person needs to fix the problem (api.md §1.4).
+// adds what a person needs to fix the problem (api.md §1.4). What a machine says about its own
+// failure names hosts and paths, so only the operator reads it; for everybody else's request
+// it is in the log.
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
-	known := shoal.AsError(err)
-	callOf(r.Context()).err = err
+	known, call := shoal.AsError(err), callOf(r.Context())
+	call.err = err
 	cause, id := known.Cause, shoal.RequestID(r.Context())
-	if known.Err != nil {
+	if known.Err != nil && (call.operator || known.Status < http.StatusInternalServerError) {
 		cause = known.Err.Error()
 	}
 	// Plain strings always encode.

@@ -354,6 +354,13 @@ func TestMessagesAdvise(t *testing.T) {
 		strings.Contains(message, "/run/secret") || !strings.Contains(message, "\nCause: The machine tried") || !strings.Contains(message, "shoal doctor") {
 		t.Errorf("%q", message)
 	}
+	if cause := r.field(t, "cause").(string); !strings.Contains(cause, "/run/secret") {
+		t.Errorf("the operator reads the cause %q", cause)
+	}
+	r = w.call("POST", "/sandboxes", `{"templateID":"base"}`, "X-API-Key", otherKey)
+	if strings.Contains(r.body, "/run/secret") || !strings.HasPrefix(r.field(t, "cause").(string), "The machine tried") {
+		t.Errorf("a tenant reads %s", r.body)
+	}
 	if message := w.call("GET", "/sandboxes/iabc", "").field(t, "message").(string); strings.Contains(message, "Fix:") {
 		t.Errorf("%q", message)
 	}

@@ -24,6 +24,7 @@ const (
 type call struct {
 	start       time.Time
 	route, team string
+	operator    bool // whoever calls runs the installation
 	err         error
 }
 

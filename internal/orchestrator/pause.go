@@ -47,17 +47,20 @@ func (o *Orchestrator) pause(
 	own := sb.guest
 	sb.mu.Unlock()
 	err = o.pauses.suspend(ctx, sb, memory)
-	if err != nil && endedMeanwhile(own) {
-		log.Info("the sandbox ended while it was paused", "error", errors.Join(err, o.pauses.undo(ctx, sb, before)))
-		err = shoal.NotFound(sb.id)
-		sb.end(t, shoal.StateRunning, err)
-		o.nudge()
-		return err
-	}
 	if err != nil {
-		err = shoal.ErrPauseFailed.Wrap(errors.Join(err, o.pauses.undo(ctx, sb, before)), "Error pausing sandbox")
+		err = errors.Join(err, o.pauses.undo(ctx, sb, before))
+		gone := endedMeanwhile(own)
+		if gone {
+			log.Warn("the sandbox ended while it was paused", "error", err)
+			err = shoal.NotFound(sb.id)
+		} else {
+			err = shoal.ErrPauseFailed.Wrap(err, "Error pausing sandbox")
+		}
 		sb.end(t, shoal.StateRunning, err)
 		o.nudge()
+		if gone {
+			return err
+		}
 		o.journal.note(sb, shoal.LogError, "Sandbox could not be paused and goes on", nil)
 		log.Error("pause failed, the sandbox goes on", "error", err, "phases_ms", phases)
 		return err
