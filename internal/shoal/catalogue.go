@@ -79,10 +79,10 @@ var (
 		"Wait until it runs; pause it again to boot it from its disk.")
 	ErrPauseFailed = kind("sandbox.pause_failed", 500,
 		"The sandbox could not be kept on disk; it was not stopped and runs on.",
-		"The cause names the step; often the disk is full, or a process holds a device that cannot be saved.")
+		"Often the disk is full, or a process holds a device that cannot be saved; the operator finds the step in the log by the request ID.")
 	ErrSnapshotFailed = kind("snapshot.failed", 500,
 		"The sandbox's memory and disk could not be written; the sandbox goes on.",
-		"The cause names the step; often the disk is full, or a process holds a device that cannot be saved.")
+		"Often the disk is full, or a process holds a device that cannot be saved; the operator finds the step in the log by the request ID.")
 	ErrSnapshotMissing = kind("snapshot.missing", 500,
 		"The data of this snapshot or paused sandbox is not on the machine.",
 		"Make the snapshot again; a paused sandbox without its data can only be killed.")
@@ -109,11 +109,11 @@ var (
 		"No machine finished the start within the request's time.",
 		"Retry; if it repeats, the phase timers in the orchestrator's log name the slow phase.")
 	ErrCreateFailed = kind("sandbox_create_failed", 500,
-		"The machine tried to start the guest and failed; the cause names the phase.",
-		"Run `shoal doctor` on the machine; the orchestrator's log has the request ID.")
+		"The machine tried to start the guest and failed.",
+		"Run `shoal doctor` on the machine; the orchestrator's log names the phase by the request ID.")
 	ErrEnvdTimeout = kind("sandbox.envd_timeout", 500,
 		"The guest started but its daemon did not answer in time.",
-		"The cause ends with the guest's last console lines; the image may lack envd or be too large for the memory limit.")
+		"The image may lack envd or be too large for the memory limit; the orchestrator's log has the guest's last console lines.")
 	ErrEnvdAnswer = kind("sandbox.envd_answer", 500,
 		"The daemon in the guest answered what no daemon of Shoal's answers: a redirect, a compressed or endless body, or more than its bound. Something in the sandbox or its template has taken its place.",
 		"Leave /usr/bin/envd and port 49983 to the daemon; build the template anew without what replaces them.")
@@ -231,11 +231,11 @@ var (
 		"Repeat the request shortly; `shoal doctor` tells the operator whether more open files would help.")
 )
 
-// Everything that has no better name. The cause always says what happened.
+// Everything that has no better name.
 var (
 	ErrInternal = kind("internal_server_error", 500,
-		"Something failed that should not; the cause names it.",
-		"Look up the request ID in the logs, and report it.")
+		"Something failed that should not.",
+		"Look up the request ID in the logs, which say what failed, and report it.")
 	ErrUnavailable = kind("service.unavailable", 503,
 		"The service is starting, stopping, or has no machine.",
 		"Wait for /health to answer 200.")

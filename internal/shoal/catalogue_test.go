@@ -15,7 +15,7 @@ const errorsPage = "../../docs/errors.md"
 func renderCatalogue() string {
 	var b strings.Builder
 	b.WriteString("# Errors\n\nEvery error that a user can meet, by its stable `error_code`. Answers carry it beside E2B's `code` and `message`, with `cause`, `fix` and `requestId`. " +
-		"This page is generated from `internal/shoal/catalogue.go` by `go generate ./internal/shoal`.\n\n| Code | Status | Cause | Fix |\n|---|---|---|---|\n")
+		"What a machine says about its own failure (status 500 and above) is the cause for the team that runs the installation; others read the one below. This page is generated from `internal/shoal/catalogue.go` by `go generate ./internal/shoal`.\n\n| Code | Status | Cause | Fix |\n|---|---|---|---|\n")
 	for _, k := range Catalogue {
 		fmt.Fprintf(&b, "| `%s` | %d | %s | %s |\n", k.Code, k.Status, k.Cause, k.Fix)
 	}
