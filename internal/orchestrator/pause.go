@@ -48,8 +48,9 @@ func (o *Orchestrator) pause(
 	sb.mu.Unlock()
 	err = o.pauses.suspend(ctx, sb, memory)
 	if err != nil {
-		err = errors.Join(err, o.pauses.undo(ctx, sb, before))
-		gone := endedMeanwhile(own)
+		undone := o.pauses.undo(ctx, sb, before)
+		err = errors.Join(err, undone)
+		gone := undone != nil && endedMeanwhile(own)
 		if gone {
 			log.Warn("the sandbox ended while it was paused", "error", err)
 			err = shoal.NotFound(sb.id)

@@ -94,6 +94,9 @@ s.commands.run("head -c 16M /dev/urandom > /dev/shm/big; head -c 16M /dev/urando
 		if !strings.Contains(said.Message+said.Cause, "no space left on device") {
 			t.Errorf("%s %s does not tell the cause: %+v", try.suffix, try.body, said)
 		}
+		if strings.Contains(said.Cause, "goroutine") {
+			t.Errorf("%s %s tells stacks: %s", try.suffix, try.body, said.Cause)
+		}
 		whole("after " + try.suffix + " " + try.body)
 		noArtifacts(try.suffix + " " + try.body)
 		if now := r.endOf(t, c); !now.Equal(end) {

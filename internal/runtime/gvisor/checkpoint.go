@@ -39,7 +39,7 @@ func (g *guest) Checkpoint(ctx context.Context, dir string) error {
 	opts := control.SaveOpts{Resume: true, Metadata: statefile.CompressionLevelNone.ToMetadata(),
 		HavePagesFile: true}
 	opts.FilePayload.Files = files
-	if err := g.call(boot.ContMgrCheckpoint, &opts, nil); err != nil {
+	if err := firstLine(g.call(boot.ContMgrCheckpoint, &opts, nil)); err != nil {
 		return fmt.Errorf("checkpoint the guest: %w", err)
 	}
 	return trim(pages)

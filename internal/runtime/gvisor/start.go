@@ -375,7 +375,7 @@ func protectKernel(pid int, pids []int) {
 	}
 }
 
-// firstLine strips the stacks that a kernel adds to its error when it cannot read a
+// firstLine strips the stacks that a kernel adds to its error when it cannot read or write a
 // checkpoint. errors.Is still finds the original.
 func firstLine(err error) error {
 	if err == nil {
@@ -385,7 +385,7 @@ func firstLine(err error) error {
 	if !cut {
 		return err
 	}
-	return &shortError{text: text, error: err}
+	return &shortError{text: strings.TrimSuffix(text, ":"), error: err}
 }
 
 type shortError struct {
