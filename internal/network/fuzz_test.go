@@ -63,10 +63,14 @@ func entries(list string) []string {
 	return strings.Split(list, ",")
 }
 
-// texts writes ranges in reverse order.
+// texts writes ranges in reverse order. What begins with the unspecified address is written
+// by another one: clients may name that only for everything.
 func texts(ranges []netip.Prefix) []string {
 	var list []string
 	for _, p := range slices.Backward(ranges) {
+		if p.Addr().IsUnspecified() && p != everything {
+			p = netip.PrefixFrom(p.Addr().Next(), p.Bits())
+		}
 		list = append(list, p.String())
 	}
 	return list
