@@ -48,9 +48,11 @@ func (o *Orchestrator) pause(
 	sb.mu.Unlock()
 	err = o.pauses.suspend(ctx, sb, memory)
 	if err != nil {
-		undone := o.pauses.undo(ctx, sb, before)
-		err = errors.Join(err, undone)
-		gone := undone != nil && endedMeanwhile(own)
+		if own != nil {
+			_ = own.Thaw(ctx) // at once; undo does it too, and says how it went
+		}
+		gone := endedMeanwhile(own) // before undo, which makes the sandbox look as if it ran
+		err = errors.Join(err, o.pauses.undo(ctx, sb, before))
 		if gone {
 			log.Warn("the sandbox ended while it was paused", "error", err)
 			err = shoal.NotFound(sb.id)
