@@ -13,7 +13,7 @@ import (
 
 // Guests are started ahead for the builds that are asked for often, and stand frozen with
 // their daemon ready. A create claims one (claim.go): it thaws the guest and tells it
-// whose it is. Without one, start_guest.go starts a guest. A client sees nothing of this but
+// whose it is. Without one, cold_start.go starts a guest. A client sees nothing of this but
 // the speed.
 
 // warmGuest is a guest without a sandbox.
