@@ -25,7 +25,10 @@ const (
 // serveBounded serves within bounds. Where one is reached, a connection that waits makes room
 // for the new one.
 func serveBounded(server *http.Server, l net.Listener, all, each int) error {
-	var w waiting
+	return new(waiting).serve(server, l, all, each)
+}
+
+func (w *waiting) serve(server *http.Server, l net.Listener, all, each int) error {
 	w.follow(server)
 	return server.Serve(&shares.Listener{Listener: l, Taker: sourceOf, MakeRoom: w.makeRoom,
 		Shares: &shares.Shares[netip.Addr]{All: all, Each: each}})

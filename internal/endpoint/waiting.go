@@ -9,6 +9,9 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // waiting knows which connections of a server wait, so that one of them can be closed where
@@ -33,18 +36,43 @@ const (
 // crowd is clients that wait, by their standing; those that wait longest are first.
 type crowd [busy]list.List
 
+// unreadShare is for how many silent connections one idle one stays, if the former have begun
+// a request.
+const unreadShare = 4
+
 // longest returns the one to close for another, nil if none waits. It is of the larger group,
 // so that a flood of silent connections costs none of the others, and rather an idle one than
-// one that may just be about to send its first request.
+// one that may just be about to send its first request, or has sent it while this process was
+// too busy to read.
 func (c *crowd) longest() *client {
-	group := &c[idle]
-	if c[silent].Len() > group.Len() {
-		group = &c[silent]
+	group, other := &c[idle], &c[silent]
+	if other.Len() > group.Len() {
+		first := other.Front().Value.(*client)
+		if other.Len() > unreadShare*group.Len() || !hasUnread(first.conn) {
+			return first
+		}
 	}
 	if group.Len() == 0 {
 		return nil
 	}
 	return group.Front().Value.(*client)
+}
+
+// hasUnread reports whether there is something to read of a connection.
+func hasUnread(conn net.Conn) (some bool) {
+	under, ok := conn.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := under.SyscallConn()
+	if err != nil {
+		return false
+	}
+	err = raw.Control(func(fd uintptr) {
+		n, err := unix.IoctlGetInt(int(fd), unix.SIOCINQ)
+		some = err == nil && n > 0
+	})
+	return some && err == nil
 }
 
 func (c *crowd) empty() bool { return c[silent].Len()+c[idle].Len() == 0 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -16,6 +17,11 @@ import (
 // bounded serves within bounds. Its handler answers, takes a connection over at
 // /own, and keeps a request open at /stream until the client goes.
 func bounded(t *testing.T, all, each int) string {
+	t.Helper()
+	return boundedBy(t, new(waiting), all, each)
+}
+
+func boundedBy(t *testing.T, w *waiting, all, each int) string {
 	t.Helper()
 	listeners, err := Listen("127.0.0.1:0")
 	if err != nil {
@@ -41,7 +47,7 @@ func bounded(t *testing.T, all, each int) string {
 	})
 	server := &http.Server{Handler: handler}
 	served := make(chan error, 1)
-	go func() { served <- serveBounded(server, listeners[0], all, each) }()
+	go func() { served <- w.serve(server, listeners[0], all, each) }()
 	t.Cleanup(func() {
 		server.Close()
 		<-served
@@ -89,6 +95,24 @@ func (c *caller) get(path string) int {
 		_, _ = io.Copy(io.Discard, resp.Body)
 	}
 	return resp.StatusCode
+}
+
+// awaitIdle waits until all connections but the busy ones are idle: a client can have its
+// answer before the server knows that.
+func (w *waiting) awaitIdle(t *testing.T, busy int) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); ; {
+		w.mu.Lock()
+		idles, all := w.all[idle].Len(), len(w.clients)
+		w.mu.Unlock()
+		if idles == all-busy {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d of %d connections are idle", idles, all)
+		}
+		runtime.Gosched()
+	}
 }
 
 // TestFloodOfIdleConnections: silent, half and used connections make room for others, the
@@ -149,6 +173,61 @@ func TestAnsweredConnectionsMakeRoom(t *testing.T) {
 	}
 }
 
+// TestUnreadRequestsStay: whoever has sent a request that the server has had no time to read
+// does not count as silent, but a flood of such does.
+func TestUnreadRequestsStay(t *testing.T) {
+	listeners, err := Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listeners[0].Close()
+	var w waiting
+	w.follow(&http.Server{Handler: http.NotFoundHandler()})
+	wait := func(what standing, sent string) *client {
+		t.Helper()
+		fmt.Fprint(connect(t, listeners[0].Addr().String()), sent)
+		conn, err := listeners[0].Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		for end := time.Now().Add(10 * time.Second); sent != "" && !hasUnread(conn); {
+			if time.Now().After(end) {
+				t.Fatal("what was sent did not arrive")
+			}
+		}
+		source, _ := sourceOf(conn)
+		c := &client{conn: conn, source: source, standing: busy}
+		w.stand(c, what)
+		return c
+	}
+	const begun = "GET / HTTP/1.1\r\n"
+	first := wait(silent, begun)
+	if got := w.all.longest(); got != first {
+		t.Error("there is no other, but it is not closed")
+	}
+	answered := wait(idle, "")
+	for range unreadShare - 1 {
+		wait(silent, begun)
+		if got := w.all.longest(); got != answered {
+			t.Error("the idle one is not closed, but one with a request")
+		}
+	}
+	wait(silent, begun)
+	if got := w.all.longest(); got != first {
+		t.Error("a flood of beginnings costs the last idle one")
+	}
+	mute := wait(silent, "")
+	w.remove(first)
+	for w.all[silent].Front().Value.(*client) != mute {
+		w.remove(w.all[silent].Front().Value.(*client))
+	}
+	wait(silent, "")
+	if got := w.all.longest(); got != mute {
+		t.Error("the larger group is silent, but the one that is so longest is not closed")
+	}
+}
+
 // TestBusyConnectionsStay: if all connections are busy, the new one is closed at once, and
 // has its place again when one ends.
 func TestBusyConnectionsStay(t *testing.T) {
@@ -171,12 +250,14 @@ func TestBusyConnectionsStay(t *testing.T) {
 // TestOneSourceMakesRoomForItself: at its own bound, a source closes connections of its own
 // and no others.
 func TestOneSourceMakesRoomForItself(t *testing.T) {
-	addr := bounded(t, 8, 2)
+	var w waiting
+	addr := boundedBy(t, &w, 8, 2)
 	other := connect(t, addr, "127.0.0.2")
 	if other.get("/") != 200 {
 		t.Fatal("no answer to begin with")
 	}
 	for range 50 {
+		w.awaitIdle(t, 0)
 		if got := connect(t, addr).get("/"); got != 200 {
 			t.Fatalf("beside idle connections of its own: %d", got)
 		}
@@ -184,9 +265,11 @@ func TestOneSourceMakesRoomForItself(t *testing.T) {
 	if got := other.get("/"); got != 200 {
 		t.Errorf("another source's connection: %d", got)
 	}
-	first, second := connect(t, addr), connect(t, addr)
-	if first.get("/stream") != 200 || second.get("/stream") != 200 {
-		t.Fatal("no streams")
+	for streams := range 2 {
+		w.awaitIdle(t, streams)
+		if connect(t, addr).get("/stream") != 200 {
+			t.Fatal("no streams")
+		}
 	}
 	if got := connect(t, addr).get("/"); got != 0 {
 		t.Errorf("one too many of a source: %d", got)
