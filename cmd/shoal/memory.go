@@ -1,13 +1,12 @@
 package main
 
 import (
-	"math"
 	"os"
 	"runtime/debug"
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"shoal/internal/runtime"
 )
 
 const (
@@ -31,11 +30,11 @@ func memoryLimit(machine int64) int64 { return max(machine/memoryShare, memoryFl
 // machineMemory returns how much memory this machine, or the container that it runs in,
 // has, in bytes; 0 if that cannot be told.
 func machineMemory() int64 {
-	var info unix.Sysinfo_t
-	if err := unix.Sysinfo(&info); err != nil {
+	_, host, err := runtime.HostMemory()
+	if err != nil {
 		return 0
 	}
-	total := info.Totalram * uint64(info.Unit)
+	total := uint64(host)
 	for _, path := range []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"} {
 		data, err := os.ReadFile(path)
 		if err != nil {
@@ -46,5 +45,5 @@ func machineMemory() int64 {
 			total = min(total, limit)
 		}
 	}
-	return int64(min(total, math.MaxInt64))
+	return int64(total)
 }

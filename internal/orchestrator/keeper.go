@@ -89,22 +89,23 @@ func (f failures) strike(want wanted) {
 
 // want is nothing while the machine is short of memory.
 func (k *keeper) want() wanted {
-	if available, total, err := k.cfg.Memory(); err == nil && underPressure(available, total) {
+	available, total, err := k.cfg.Memory()
+	if err != nil {
+		total = math.MaxInt64 // without a bound; relief.go says that it is not known
+	} else if underPressure(available, total) {
 		return wanted{}
 	}
 	now := time.Now()
-	return wanted{warm: k.wantWarm(now), shells: k.wantShells(now)}
+	return wanted{warm: k.wantWarm(now, total), shells: k.wantShells(now)}
 }
 
 // wantWarm is how many guests each build should have ready: the configured
-// minimum, or as many as were asked for lately, within the machine's bounds.
-func (k *keeper) wantWarm(now time.Time) map[string]int {
+// minimum, or as many as were asked for lately, within the bounds of a machine with so many
+// bytes of memory.
+func (k *keeper) wantWarm(now time.Time, memory int64) map[string]int {
 	want := map[string]int{}
 	scores := k.warm.Demand(now)
-	room := min(k.cfg.WarmMax, k.cfg.MaxSandboxes-k.table.alive())
-	if _, memory, err := machine(); err == nil {
-		room = min(room, int(float64(memory)*warmShare/warmMemory))
-	}
+	room := min(k.cfg.WarmMax, k.cfg.MaxSandboxes-k.table.alive(), int(float64(memory)*warmShare/warmMemory))
 	for _, build := range k.builds.all() {
 		n := 0
 		if present, ok := k.builds.present(build.TemplateID); ok && present.ID == build.ID {

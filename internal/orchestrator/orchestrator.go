@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	goruntime "runtime"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -149,13 +150,13 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 
 // Info describes the machine.
 func (o *Orchestrator) Info(ctx context.Context) (shoal.NodeInfo, error) {
-	cpus, memory, err := machine()
+	_, memory, err := o.cfg.Memory()
 	if err != nil {
 		return shoal.NodeInfo{}, fmt.Errorf("describe the machine: %w", err)
 	}
 	info := shoal.NodeInfo{
 		ID: o.cfg.NodeID, Version: o.cfg.Version, Status: shoal.NodeReady,
-		CPUCount: cpus, MemoryTotal: memory,
+		CPUCount: goruntime.NumCPU(), MemoryTotal: memory,
 		Sandboxes: o.table.alive(), Starting: int(o.load.starting.Load()),
 		CreateOK: o.load.created.Load(), CreateFail: o.load.failed.Load(),
 		Runtimes: o.host.Runtimes().Names(), Builds: o.builds.all(),

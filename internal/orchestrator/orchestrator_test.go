@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -21,6 +20,7 @@ import (
 	"shoal/internal/runtime"
 	"shoal/internal/runtime/gvisor"
 	"shoal/internal/runtime/gvisor/kernel"
+	"shoal/internal/runtime/runtimetest"
 	"shoal/internal/shoal"
 	"shoal/internal/telemetry/sandboxlog"
 )
@@ -69,15 +69,8 @@ func newNode(t *testing.T) *node {
 // makeImage builds the smallest image that a sandbox runs from: envd alone.
 func (n *node) makeImage() {
 	n.t.Helper()
-	program := filepath.Join(n.t.TempDir(), "envd")
-	cmd := exec.Command("go", "build", "-o", program, "shoal/cmd/envd")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		n.t.Fatalf("build envd: %v\n%s", err, out)
-	}
-	data, err := os.ReadFile(program)
-	n.must(err)
-	tree := image.NewTree()
+	var err error
+	data, tree := runtimetest.Program(n.t, "shoal/cmd/envd"), image.NewTree()
 	for name, file := range map[string]*image.Node{
 		"usr/bin/envd": image.NewFile(0o755, data), "tmp/.keep": image.NewFile(0o644, nil),
 		"etc/passwd": image.NewFile(0o644, []byte("root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n")),
@@ -93,6 +86,16 @@ func (n *node) makeImage() {
 	n.must(err)
 	n.build = shoal.Build{ID: "t-build", TemplateID: "t", Status: shoal.BuildReady, ImageDigest: digest,
 		Resources: shoal.Resources{CPUCount: 1, MemoryMB: 256, DiskMB: 128}}
+}
+
+// layer makes an image with one program, built from a package or a file, and returns its digest.
+func (n *node) layer(path, source string) string {
+	n.t.Helper()
+	tree := image.NewTree()
+	n.must(tree.Put(path, image.NewFile(0o755, runtimetest.Program(n.t, source))))
+	digest, _, err := n.store.Put(tree)
+	n.must(err)
+	return digest
 }
 
 // kernel is this program as the sandbox kernel, where a machine has its kernels.

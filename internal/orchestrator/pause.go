@@ -49,10 +49,10 @@ func (o *Orchestrator) pause(
 	err = o.pauses.suspend(ctx, sb, memory)
 	if err != nil {
 		if own != nil {
-			_ = own.Thaw(ctx) // at once; undo does it too, and says how it went
+			err = errors.Join(err, own.Thaw(ctx))
 		}
 		gone := endedMeanwhile(own) // before undo, which makes the sandbox look as if it ran
-		err = errors.Join(err, o.pauses.undo(ctx, sb, before))
+		err = errors.Join(err, o.pauses.undo(sb, before))
 		if gone {
 			log.Warn("the sandbox ended while it was paused", "error", err)
 			err = shoal.NotFound(sb.id)

@@ -3,8 +3,6 @@ package orchestrator
 import (
 	"context"
 	"errors"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -12,7 +10,7 @@ import (
 	"testing"
 
 	"shoal/internal/envdapi/client"
-	"shoal/internal/image"
+	"shoal/internal/runtime/runtimetest"
 	"shoal/internal/shoal"
 	"shoal/internal/telemetry/sandboxlog"
 )
@@ -20,20 +18,9 @@ import (
 // withHolder makes a build of the node's image and /bin/hold, which holds so many MiB.
 func (n *node) withHolder() shoal.Build {
 	n.t.Helper()
-	program := filepath.Join(n.t.TempDir(), "hold")
-	cmd := exec.Command("go", "build", "-o", program, "shoal/internal/runtime/runtimetest/guest")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		n.t.Fatalf("build the program: %v\n%s", err, out)
-	}
-	data, err := os.ReadFile(program)
-	n.must(err)
-	tree := image.NewTree()
-	n.must(tree.Put("bin/hold", image.NewFile(0o755, data)))
-	digest, _, err := n.store.Put(tree)
-	n.must(err)
 	b := n.build
-	b.ID, b.TemplateID, b.Layers = "holder-build", "holder", []string{n.build.ImageDigest, digest}
+	b.ID, b.TemplateID = "holder-build", "holder"
+	b.Layers = []string{n.build.ImageDigest, n.layer("bin/hold", runtimetest.GuestProgram)}
 	n.orch.AddBuild(b)
 	return b
 }

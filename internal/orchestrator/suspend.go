@@ -61,10 +61,10 @@ func (p *pauses) suspend(ctx context.Context, sb *sandbox, memory bool) error {
 	return p.records.settle(sb, shoal.StatePaused)
 }
 
-// undo lets the guest go on as if nothing had been.
-func (p *pauses) undo(ctx context.Context, sb *sandbox, before shoal.Sandbox) error {
+// undo lets a sandbox whose guest goes on be as if nothing had been.
+func (p *pauses) undo(sb *sandbox, before shoal.Sandbox) error {
 	sb.mu.Lock()
-	own, left := sb.guest, sb.saved
+	left := sb.saved
 	sb.saved = nil
 	sb.view.EndAt = before.EndAt
 	if now := time.Now().UTC(); !sb.view.EndAt.After(now) {
@@ -72,15 +72,11 @@ func (p *pauses) undo(ctx context.Context, sb *sandbox, before shoal.Sandbox) er
 		sb.view.EndAt = now.Add(retryPause)
 	}
 	sb.mu.Unlock()
-	var errs error
-	if own != nil {
-		errs = own.Thaw(ctx)
-	}
-	errs = errors.Join(errs, p.records.settle(sb, shoal.StateRunning))
+	err := p.records.settle(sb, shoal.StateRunning)
 	if left != nil {
-		errs = errors.Join(errs, p.snapshots.Drop(*left))
+		err = errors.Join(err, p.snapshots.Drop(*left))
 	}
-	return errs
+	return err
 }
 
 // retryPause is the delay before an automatic pause that failed is tried again.

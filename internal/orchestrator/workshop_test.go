@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"shoal/internal/envdapi/client"
-	"shoal/internal/image"
 	"shoal/internal/shoal"
 	"shoal/internal/snapshot"
 )
@@ -41,23 +39,11 @@ func main() {
 // withShell makes a build of the node's image and a second one over it.
 func (n *node) withShell() shoal.Build {
 	n.t.Helper()
-	dir := n.t.TempDir()
-	source, program := filepath.Join(dir, "main.go"), filepath.Join(dir, "bash")
+	source := filepath.Join(n.t.TempDir(), "main.go")
 	n.must(os.WriteFile(source, []byte(shellSource), 0o600))
-	cmd := exec.Command("go", "build", "-o", program, source)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		n.t.Fatalf("build the shell: %v\n%s", err, out)
-	}
-	data, err := os.ReadFile(program)
-	n.must(err)
-	tree := image.NewTree()
-	n.must(tree.Put("bin/bash", image.NewFile(0o755, data)))
-	digest, _, err := n.store.Put(tree)
-	n.must(err)
 	b := n.build
 	b.ID, b.TemplateID = "template-build", "template"
-	b.Layers = []string{n.build.ImageDigest, digest}
+	b.Layers = []string{n.build.ImageDigest, n.layer("bin/bash", source)}
 	b.Start = shoal.StartBlock{Command: "mark /root/started", Ready: "marked /root/started", Context: shoal.BuildContext{User: "root"}}
 	return b
 }

@@ -6,18 +6,13 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
-
-	"shoal/internal/auth"
 	"shoal/internal/shoal"
-	"shoal/internal/store"
 )
 
 // flood is something of which there is far too much, until ctx ends.
@@ -198,16 +193,7 @@ func manyCreates(ctx context.Context, t *testing.T, _ sandbox) {
 // otherTeam adds a team with a key to the store of the running server.
 func otherTeam(t *testing.T) (key string) {
 	t.Helper()
-	st, err := store.Open(t.Context(), filepath.Join(server.DataDir, "shoal.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer st.Close()
-	team := shoal.Team{ID: uuid.NewString(), Name: "others", Slug: "others", Limits: shoal.DefaultTeamLimits()}
-	if err := st.CreateTeam(t.Context(), team); err != nil {
-		t.Fatal(err)
-	}
-	key, _, err = auth.NewKeys(st).Create(t.Context(), team.ID, "others")
+	_, key, err := server.AddTeam(t.Context(), shoal.DefaultTeamLimits())
 	if err != nil {
 		t.Fatal(err)
 	}

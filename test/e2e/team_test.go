@@ -4,32 +4,17 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
-
-	"shoal/internal/auth"
 	"shoal/internal/shoal"
-	"shoal/internal/store"
 )
 
 // otherTeam adds a team with a key to the store of the running server.
 func otherTeam(t *testing.T) (key string) {
 	t.Helper()
-	st, err := store.Open(t.Context(), filepath.Join(server.DataDir, "shoal.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer st.Close()
-	team := shoal.Team{ID: uuid.NewString(), Name: "others", Slug: "others-" + uuid.NewString()[:8],
-		Limits: shoal.DefaultTeamLimits()}
-	if err := st.CreateTeam(t.Context(), team); err != nil {
-		t.Fatal(err)
-	}
-	key, _, err = auth.NewKeys(st).Create(t.Context(), team.ID, "foreign")
+	_, key, err := server.AddTeam(t.Context(), shoal.DefaultTeamLimits())
 	if err != nil {
 		t.Fatal(err)
 	}

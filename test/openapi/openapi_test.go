@@ -17,12 +17,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
-
 	"shoal/internal/api/gen"
-	"shoal/internal/auth"
 	"shoal/internal/shoal"
-	"shoal/internal/store"
 	"shoal/test/installation"
 )
 
@@ -59,7 +55,7 @@ func TestAPIAnswersAsSpecified(t *testing.T) {
 		t.Fatalf("schemathesis is not installed; run `make test-openapi`: %v", err)
 	}
 	up := serve(t, i)
-	team, key, err := newTeam(t.Context(), filepath.Join(i.DataDir, "shoal.db"))
+	team, key, err := i.AddTeam(t.Context(), limits)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,24 +101,6 @@ func serve(t *testing.T, i *installation.Installation) *installation.Process {
 		t.Fatal(err)
 	}
 	return up
-}
-
-// newTeam makes a team with these limits and a key of it.
-func newTeam(ctx context.Context, database string) (id, key string, err error) {
-	st, err := store.Open(ctx, database)
-	if err != nil {
-		return "", "", err
-	}
-	defer func() { err = errors.Join(err, st.Close()) }()
-	team := shoal.Team{ID: uuid.NewString(), Name: "openapi", Slug: "openapi", Limits: limits}
-	if err := st.CreateTeam(ctx, team); err != nil {
-		return "", "", err
-	}
-	key, _, err = auth.NewKeys(st).Create(ctx, team.ID, "openapi")
-	if err != nil {
-		return "", "", fmt.Errorf("make a key: %w", err)
-	}
-	return team.ID, key, nil
 }
 
 // register makes a template of the team's with a build that waits for its start.

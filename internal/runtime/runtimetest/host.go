@@ -50,7 +50,7 @@ func NewHost(t *testing.T, rt runtime.Runtime) *Host {
 		t.Fatal(err)
 	}
 	h.Root = runtime.NewRoot(h.PutImage(map[string]*image.Node{
-		"init":       image.NewFile(0o755, guestProgram(t)),
+		"init":       image.NewFile(0o755, Program(t, GuestProgram)),
 		"image-file": image.NewFile(0o644, []byte("from the image")),
 		"proc":       image.NewDir(0o755), "sys": image.NewDir(0o755), "dev": image.NewDir(0o755),
 		// Over an empty /tmp gVisor mounts a file system in memory.
@@ -59,14 +59,18 @@ func NewHost(t *testing.T, rt runtime.Runtime) *Host {
 	return h
 }
 
-// guestProgram is the first process of the guests.
-func guestProgram(t *testing.T) []byte {
+// GuestProgram is the package of the guests' first process, which holds so many MiB of memory if it
+// has an argument.
+const GuestProgram = "shoal/internal/runtime/runtimetest/guest"
+
+// Program builds a package, or a file, into a program that needs no library.
+func Program(t *testing.T, source string) []byte {
 	t.Helper()
-	program := filepath.Join(t.TempDir(), "init")
-	build := exec.Command("go", "build", "-o", program, "shoal/internal/runtime/runtimetest/guest")
+	program := filepath.Join(t.TempDir(), "program")
+	build := exec.Command("go", "build", "-o", program, source)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the test guest: %v\n%s", err, out)
+		t.Fatalf("build %s: %v\n%s", source, err, out)
 	}
 	data, err := os.ReadFile(program)
 	if err != nil {
