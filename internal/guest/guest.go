@@ -71,6 +71,11 @@ func (g *Guest) Prepare(ctx context.Context) (err error) {
 // that Prepare has started or in a new one. A prepared guest's source has the root and
 // the kernel that it was reserved with, and no writable layer.
 func (g *Guest) Start(ctx context.Context, from Source) (err error) {
+	defer func() {
+		if err == nil {
+			g.host.running.add(g)
+		}
+	}()
 	if g.shell != nil {
 		if from.Checkpoint != "" {
 			g.running, err = g.shell.Restore(ctx, from.Checkpoint)
@@ -180,6 +185,7 @@ func (g *Guest) Kill(ctx context.Context) (err error) {
 // files.
 func (g *Guest) Release() error {
 	g.claim.hangUp()
+	g.host.running.remove(g)
 	g.host.slots.Release(g.slot)
 	return os.RemoveAll(g.host.dir(g.plan.ID))
 }

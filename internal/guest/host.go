@@ -45,6 +45,7 @@ type Host struct {
 	cfg      Config
 	runtimes runtime.Set
 	slots    Slots
+	running  running
 }
 
 // NewHost makes a host. Open must be called before anything else.
@@ -151,6 +152,10 @@ func (h *Host) Adopt(ctx context.Context, id Identity, p Plan) (*Guest, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := g.running.Yield(false); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return nil, fmt.Errorf("let the guest compete for processors: %w", err)
+	}
+	h.running.add(g)
 	return g, nil
 }
 

@@ -138,6 +138,7 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 	g.Go(func() error { return o.sampler.Run(ctx) })
 	g.Go(func() error { return o.keeper.Run(ctx) })
 	g.Go(func() error { return o.relief.Run(ctx) })
+	g.Go(func() error { return o.host.ShareProcessors(ctx, o.log) })
 	err := g.Wait()
 	o.table.drain()
 	o.tasks.stop()

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"time"
 
 	"shoal/internal/shoal"
 )
@@ -100,7 +101,6 @@ type Link struct {
 type Stats struct {
 	MemoryBytes int64 // charged to the guest by the host, page cache included
 	HeldBytes   int64 // of that, what the host cannot take back while the guest keeps it
-	CPUSeconds  float64
 	DiskBytes   int64 // allocated by the writable layer
 }
 
@@ -163,6 +163,12 @@ type Guest interface {
 	// runtime can start from. The guest must be frozen, or nothing may write to it.
 	Upper(ctx context.Context, to *os.File) error
 	Stats(ctx context.Context) (Stats, error)
+	// CPUTime is the processor time charged to the guest by the host. Asking is cheap.
+	CPUTime() time.Duration
+	// Yield makes the guest leave the host's processors to guests that do not yield, or
+	// compete with them again. Where nobody else wants them it has all of its own. A host
+	// that cannot do that is an errors.ErrUnsupported.
+	Yield(yields bool) error
 	// EndLargest ends the process that uses most of the guest's memory, as Linux does when
 	// memory runs out, and returns when the host has most of that back, or after two seconds.
 	// A process that must not be ended, by its score or as the guest's first one, is spared;

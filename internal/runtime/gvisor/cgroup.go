@@ -32,8 +32,6 @@ type cgroups struct {
 	parent string
 }
 
-const cpuPeriod = 100_000 // microseconds
-
 // newCgroups finds the controllers and creates the parent group.
 func newCgroups(parent string) (cgroups, error) {
 	c := cgroups{parent: parent, roots: map[string]string{}}
@@ -61,9 +59,11 @@ func newCgroups(parent string) (cgroups, error) {
 		}
 	}
 	if c.unified {
-		return c, c.delegate()
+		if err := c.delegate(); err != nil {
+			return c, err
+		}
 	}
-	return c, nil
+	return c, c.weighAll()
 }
 
 // delegate enables the controllers for the parent and its children (v2).
@@ -115,30 +115,6 @@ func (c cgroups) create(id string, r shoal.Resources, background bool) error {
 		return err
 	}
 	return c.limitCPU(id, r.CPUCount, background)
-}
-
-func (c cgroups) limitCPU(id string, count int, background bool) error {
-	quota, values := count*cpuPeriod, map[string]string{}
-	if c.unified {
-		dir := filepath.Join(c.roots[""], c.parent, id)
-		values[filepath.Join(dir, "cpu.max")] = fmt.Sprintf("%d %d", quota, cpuPeriod)
-		if background {
-			values[filepath.Join(dir, "cpu.weight")] = "20" // of 100 that others have
-		}
-	} else if root, ok := c.roots["cpu"]; ok {
-		dir := filepath.Join(root, c.parent, id)
-		values[filepath.Join(dir, "cpu.cfs_period_us")] = strconv.Itoa(cpuPeriod)
-		values[filepath.Join(dir, "cpu.cfs_quota_us")] = strconv.Itoa(quota)
-		if background {
-			values[filepath.Join(dir, "cpu.shares")] = "204" // of 1024
-		}
-	}
-	for file, value := range values {
-		if err := os.WriteFile(file, []byte(value), 0); err != nil {
-			return fmt.Errorf("set a limit: %w", err)
-		}
-	}
-	return nil
 }
 
 // enter moves a kernel and the stubs that it has created so far (pids). Later stubs inherit
@@ -260,24 +236,6 @@ func (c cgroups) removeParent() error {
 		}
 	}
 	return errs
-}
-
-// cpuSeconds is the processor time charged to the guest.
-func (c cgroups) cpuSeconds(id string) float64 {
-	if c.unified {
-		data, _ := os.ReadFile(filepath.Join(c.roots[""], c.parent, id, "cpu.stat"))
-		for line := range strings.Lines(string(data)) {
-			if usec, ok := strings.CutPrefix(strings.TrimSpace(line), "usage_usec "); ok {
-				n, _ := strconv.ParseInt(usec, 10, 64)
-				return float64(n) / 1e6
-			}
-		}
-		return 0
-	}
-	if root, ok := c.roots["cpuacct"]; ok {
-		return float64(readInt(filepath.Join(root, c.parent, id, "cpuacct.usage"))) / 1e9
-	}
-	return 0
 }
 
 func readInt(file string) int64 {

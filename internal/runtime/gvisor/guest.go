@@ -244,9 +244,23 @@ func (g *guest) Stats(ctx context.Context) (runtime.Stats, error) {
 	var s runtime.Stats
 	used := g.driver.cgroups.memoryOf(g.spec.ID)
 	s.MemoryBytes, s.HeldBytes = used.all, used.all-used.clean
-	s.CPUSeconds = g.driver.cgroups.cpuSeconds(g.spec.ID)
 	s.DiskBytes = g.diskBytes()
 	return s, nil
+}
+
+func (g *guest) CPUTime() time.Duration { return g.driver.cgroups.cpuTime(g.spec.ID) }
+
+func (g *guest) Yield(yields bool) error {
+	err := g.driver.cgroups.yield(g.spec.ID, yields, g.spec.Background)
+	switch {
+	case err == nil:
+		return nil
+	case g.ended():
+		return runtime.ErrGone
+	case errors.Is(err, os.ErrNotExist): // Linux has it since 5.15
+		return fmt.Errorf("%w: %w", errors.ErrUnsupported, err)
+	}
+	return err
 }
 
 func (g *guest) Tidy() {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	goruntime "runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -19,6 +21,7 @@ var starts = []promise{
 	{"first-process", "a guest's first process has its arguments and environment", firstProcess},
 	{"limits", "limits end in an error inside, and the guest goes on", guestLimits},
 	{"largest", "a host without memory can end a guest's largest process", endLargest},
+	{"yields", "a guest that yields leaves the processors to another", yields},
 	{"layers", "several images make one root", layers},
 	{"upper", "a writable layer is the beginning of another guest's", upper},
 	{"shells", "a shell becomes a guest, once", shells},
@@ -38,7 +41,7 @@ func guestRuns(t *testing.T, h *Host) {
 		t.Errorf("console: %q", g.Console())
 	}
 	stats, err := g.Stats(context.Background())
-	if err != nil || stats.MemoryBytes <= 0 || stats.CPUSeconds <= 0 || stats.DiskBytes < 10<<20 {
+	if err != nil || stats.MemoryBytes <= 0 || g.CPUTime() <= 0 || stats.DiskBytes < 10<<20 {
 		t.Errorf("stats: %+v %v", stats, err)
 	}
 }
@@ -89,6 +92,28 @@ func endLargest(t *testing.T, h *Host) {
 		t.Errorf("only the first process is left: ended %+v, %v", ended, err)
 	}
 	g.Want("/count", "2")
+}
+
+func yields(t *testing.T, h *Host) {
+	var guests [2]*Guest
+	for n, id := range []string{"one", "other"} {
+		spec, slot := h.Spec(id)
+		spec.Resources.CPUCount = goruntime.NumCPU()
+		guests[n] = h.Boot(spec, slot, "")
+		guests[n].Want("/burn", "ok")
+	}
+	for n, g := range guests {
+		other := guests[1-n]
+		if err := errors.Join(g.Yield(true), other.Yield(false)); err != nil {
+			t.Fatal(err)
+		}
+		own, others := g.CPUTime(), other.CPUTime()
+		time.Sleep(2 * time.Second) // some hundred time slices
+		own, others = g.CPUTime()-own, other.CPUTime()-others
+		if own > others/5 {
+			t.Errorf("the guest that yields used %s of the processors, the other %s", own, others)
+		}
+	}
 }
 
 func layers(t *testing.T, h *Host) {
