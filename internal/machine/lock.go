@@ -12,21 +12,48 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lock keeps two orchestrators from using the same machine's state. Its file contains the
-// holder's process ID.
+// locks keep two orchestrators from using the same run directory, or the same name. Those of
+// one name would take each other's guests for what an earlier process has left, and end them.
+type locks []*lock
+
+// namesDir has the locks of the names of this machine's installations.
+const namesDir = "/run/shoal-names"
+
+func runLock(runDir string) string { return filepath.Join(runDir, "lock") }
+
+func nameLock(namesDir, instance string) string { return filepath.Join(namesDir, instance) }
+
+func takeLocks(runDir, namesDir, instance string) (locks, error) {
+	dir, err := takeLock(runLock(runDir))
+	if err != nil {
+		return nil, fmt.Errorf("lock the run directory %s: %w", runDir, err)
+	}
+	name, err := takeLock(nameLock(namesDir, instance))
+	if err != nil {
+		dir.release()
+		return nil, fmt.Errorf("lock the name %q, which --instance can change: %w", instance, err)
+	}
+	return locks{dir, name}, nil
+}
+
+func (all locks) release() {
+	for _, l := range all {
+		l.release()
+	}
+}
+
+// lock is one of them. Its file contains the holder's process ID.
 type lock struct{ file *os.File }
 
 // errLocked means that another process holds the lock.
-var errLocked = errors.New("another shoal uses this run directory")
+var errLocked = errors.New("another shoal uses it")
 
-func lockPath(runDir string) string { return filepath.Join(runDir, "lock") }
-
-func takeLock(runDir string) (*lock, error) {
-	l, err := tryLock(runDir)
+func takeLock(path string) (*lock, error) {
+	l, err := tryLock(path)
 	deadline := time.Now().Add(lockPatience)
-	for errors.Is(err, errLocked) && !holderLives(runDir) && time.Now().Before(deadline) {
+	for errors.Is(err, errLocked) && !holderLives(path) && time.Now().Before(deadline) {
 		time.Sleep(lockPoll)
-		l, err = tryLock(runDir)
+		l, err = tryLock(path)
 	}
 	return l, err
 }
@@ -38,23 +65,23 @@ const (
 	lockPoll     = 5 * time.Millisecond
 )
 
-func holderLives(runDir string) bool {
-	pid := lockHolder(runDir)
+func holderLives(path string) bool {
+	pid := lockHolder(path)
 	return pid > 0 && unix.Kill(pid, 0) == nil
 }
 
-func tryLock(runDir string) (*lock, error) {
-	if err := ownDir(runDir); err != nil {
-		return nil, fmt.Errorf("make the run directory: %w", err)
+func tryLock(path string) (*lock, error) {
+	if err := ownDir(filepath.Dir(path)); err != nil {
+		return nil, fmt.Errorf("make the directory of a lock: %w", err)
 	}
-	f, err := os.OpenFile(lockPath(runDir), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the lock: %w", err)
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("%w (process %d)", errLocked, lockHolder(runDir))
+			return nil, fmt.Errorf("%w (process %d)", errLocked, lockHolder(path))
 		}
 		return nil, fmt.Errorf("take the lock: %w", err)
 	}
@@ -85,13 +112,24 @@ func ownDir(dir string) error {
 }
 
 // lockHolder returns the process ID in the lock's file, or 0.
-func lockHolder(runDir string) int {
-	data, err := os.ReadFile(lockPath(runDir))
+func lockHolder(path string) int {
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return 0
 	}
 	pid, _ := strconv.Atoi(strings.TrimSpace(string(data)))
 	return pid
+}
+
+// removeName removes the lock of a name, while it is held, and the directory with the last.
+func removeName(namesDir, instance string) error {
+	if err := os.Remove(nameLock(namesDir, instance)); err != nil {
+		return err
+	}
+	if err := unix.Rmdir(namesDir); err != nil && !errors.Is(err, unix.ENOTEMPTY) {
+		return fmt.Errorf("remove %s: %w", namesDir, err)
+	}
+	return nil
 }
 
 func (l *lock) release() { l.file.Close() }

@@ -1,6 +1,6 @@
 // Package machine assembles what runs sandboxes on this host: the orchestrator and the
-// parts that it needs. A lock on the run directory ensures that only one process at a time
-// uses them.
+// parts that it needs. Locks on the run directory and on the installation's name
+// ensure that only one process at a time uses them.
 package machine
 
 import (
@@ -40,7 +40,7 @@ type Machine struct {
 	cfg     *config.Config
 	options Options
 	log     *slog.Logger
-	lock    *lock
+	locks   locks
 
 	slots     *network.Pool
 	driver    *gvisor.Driver
@@ -54,17 +54,17 @@ type Machine struct {
 	engine  *engine.Engine // nil until the base template is ready
 }
 
-// Open takes the machine's lock and prepares its parts. It needs root. Sandboxes of earlier
+// Open takes the machine's locks and prepares its parts. It needs root. Sandboxes of earlier
 // processes are left alone until Start or Recover.
 func Open(cfg *config.Config, o Options, log *slog.Logger) (*Machine, error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("sandboxes need root: namespaces, links and cgroups are made for each")
 	}
-	held, err := takeLock(cfg.RunDir)
+	held, err := takeLocks(cfg.RunDir, namesDir, cfg.Instance)
 	if err != nil {
 		return nil, err
 	}
-	m := &Machine{cfg: cfg, options: o, log: log, lock: held}
+	m := &Machine{cfg: cfg, options: o, log: log, locks: held}
 	if err := m.open(); err != nil {
 		held.release()
 		return nil, err
@@ -132,7 +132,7 @@ func (m *Machine) Close() {
 	if err := m.logs.Close(); err != nil {
 		m.log.Warn("could not close the database of sandbox logs", "error", err)
 	}
-	m.lock.release()
+	m.locks.release()
 }
 
 // Teardown kills every sandbox and removes everything that Shoal has installed on the
@@ -146,5 +146,6 @@ func (m *Machine) Teardown(ctx context.Context) error {
 		m.driver.Close(),
 		os.RemoveAll(filepath.Join(m.cfg.RunDir, "guests")),
 		os.RemoveAll(filepath.Join(m.cfg.RunDir, "gvisor")),
+		removeName(namesDir, m.cfg.Instance),
 	)
 }

@@ -15,7 +15,8 @@ const stopLimit = 30 * time.Second
 // StopHolder asks the process that holds the lock of this run directory, if any, to exit,
 // and waits until it has.
 func StopHolder(ctx context.Context, runDir string) error {
-	held, err := takeLock(runDir)
+	path := runLock(runDir)
+	held, err := takeLock(path)
 	if err == nil {
 		held.release()
 		return nil
@@ -23,7 +24,7 @@ func StopHolder(ctx context.Context, runDir string) error {
 	if !errors.Is(err, errLocked) {
 		return err
 	}
-	pid := lockHolder(runDir)
+	pid := lockHolder(path)
 	if pid == 0 {
 		return err
 	}
@@ -35,7 +36,7 @@ func StopHolder(ctx context.Context, runDir string) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		held, err := takeLock(runDir)
+		held, err := takeLock(path)
 		if err == nil {
 			held.release()
 			return nil

@@ -27,7 +27,8 @@ func ReadHost() (Host, error) {
 		"namespaces": glob("/run/netns/*"),
 		"cgroups":    append(glob("/sys/fs/cgroup/*/shoal*"), glob("/sys/fs/cgroup/shoal*")...),
 		"mounts":     mounts(),
-		"files":      append(glob("/dev/shm/shoal*"), glob(filepath.Join(os.TempDir(), "shoal-*"))...),
+		"files": slices.Concat(glob("/dev/shm/shoal*"), glob("/run/shoal*"),
+			glob(filepath.Join(os.TempDir(), "shoal-*"))),
 	}
 	var null unix.Stat_t
 	if err := unix.Stat(os.DevNull, &null); err != nil {
