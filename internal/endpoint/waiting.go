@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+	"golang.org/x/time/rate"
 )
 
 // waiting knows which connections of a server wait, so that one of them can be closed where
@@ -22,7 +23,13 @@ type waiting struct {
 	clients map[net.Conn]*client
 	all     crowd
 	sources map[netip.Addr]*crowd // without empty ones
+	// changes bounds how often connections make room for others of crowded sources.
+	changes *rate.Limiter
 }
+
+// changeRate is how many connections of crowded sources take the place of others in a second,
+// and changeBurst how many do at once. Each such change costs many times what a refusal does.
+const changeRate, changeBurst = 500, 1000
 
 // standing is what a connection waits for, if it may be closed for another.
 type standing int
@@ -75,7 +82,9 @@ func hasUnread(conn net.Conn) (some bool) {
 	return some && err == nil
 }
 
-func (c *crowd) empty() bool { return c[silent].Len()+c[idle].Len() == 0 }
+func (c *crowd) empty() bool { return c.len() == 0 }
+
+func (c *crowd) len() int { return c[silent].Len() + c[idle].Len() }
 
 // client is one connection.
 type client struct {
@@ -93,6 +102,9 @@ type clientKey struct{}
 // follow has the server tell of its connections. It comes before the server's start.
 func (w *waiting) follow(server *http.Server) {
 	w.clients, w.sources = map[net.Conn]*client{}, map[netip.Addr]*crowd{}
+	if w.changes == nil {
+		w.changes = rate.NewLimiter(changeRate, changeBurst)
+	}
 	server.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
 		source, _ := sourceOf(conn)
 		c := &client{conn: conn, source: source, standing: busy}
@@ -155,9 +167,13 @@ func (w *waiting) remove(c *client) {
 }
 
 // makeRoom closes the connection that waits longest, of one source only if own is set. It
-// returns false if none waits.
+// returns false if none waits, or if a flood of the source's connections is refused.
 func (w *waiting) makeRoom(source netip.Addr, own bool) bool {
 	w.mu.Lock()
+	if w.crowded(source) && !w.changes.Allow() {
+		w.mu.Unlock()
+		return false
+	}
 	from := &w.all
 	if own {
 		from = w.sources[source]
@@ -175,6 +191,13 @@ func (w *waiting) makeRoom(source netip.Addr, own bool) bool {
 	}
 	c.conn.Close() // gives its place back
 	return true
+}
+
+// crowded reports whether a source has more than an equal part of what waits. The caller
+// holds the lock.
+func (w *waiting) crowded(source netip.Addr) bool {
+	own := w.sources[source]
+	return own != nil && own.len()*len(w.sources) > w.all.len()
 }
 
 // release lets a connection make room as soon as its request is answered, where the server

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // bounded serves within bounds. Its handler answers, takes a connection over at
@@ -306,3 +308,34 @@ type remote struct {
 func (r remote) RemoteAddr() net.Addr { return &r.addr }
 
 func from(ip string) net.Conn { return remote{addr: net.TCPAddr{IP: net.ParseIP(ip)}} }
+
+// TestFloodsOfChanges: connections of a crowded source make room for others of it at a bounded
+// rate, and those of all sources for whoever has few.
+func TestFloodsOfChanges(t *testing.T) {
+	const atOnce = 3
+	w := waiting{changes: rate.NewLimiter(0, atOnce)}
+	addr := boundedBy(t, &w, 8, 4)
+	other := connect(t, addr, "127.0.0.2")
+	if other.get("/") != 200 {
+		t.Fatal("no answer to begin with")
+	}
+	answered := 0
+	for range 20 {
+		w.awaitIdle(t, 0)
+		if connect(t, addr).get("/") == 200 {
+			answered++
+		}
+	}
+	if answered != 4+atOnce {
+		t.Errorf("%d connections of the flood were answered", answered)
+	}
+	if other.get("/") != 200 {
+		t.Error("the other source's connection was closed")
+	}
+	for n := range 10 {
+		w.awaitIdle(t, 0)
+		if got := connect(t, addr, fmt.Sprintf("127.0.0.%d", 3+n)).get("/"); got != 200 {
+			t.Errorf("a connection of another source: %d", got)
+		}
+	}
+}
