@@ -3,8 +3,6 @@ package attack
 import (
 	"context"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -60,37 +58,12 @@ func inGuest(user string, args ...string) func(context.Context, *testing.T, sand
 	}
 }
 
-// manyAtOnce is how many connections and requests the floods from outside have open.
-const manyAtOnce = 10_000
-
-// connections opens connections to the proxy, from addresses that are not the probe's. They
-// send the start of a request and then, if pace is not 0, a byte at a time. What is closed is
-// opened again.
+// connections is a flood of connections that send the start of a request and then, if pace is
+// not 0, a byte at a time.
 func connections(addresses int, start string, pace time.Duration) func(context.Context, *testing.T, sandbox) {
-	return func(ctx context.Context, _ *testing.T, _ sandbox) {
-		hold(ctx, func(ctx context.Context, n int) {
-			conn, err := dialFrom(ctx, n%addresses)
-			if err != nil {
-				return
-			}
-			defer conn.Close()
-			defer context.AfterFunc(ctx, func() { conn.Close() })()
-			_, err = io.WriteString(conn, start)
-			for err == nil && pace > 0 {
-				time.Sleep(pace)
-				_, err = io.WriteString(conn, "x")
-			}
-			if err == nil {
-				_, _ = io.Copy(io.Discard, conn)
-			}
-		})
+	return func(ctx context.Context, t *testing.T, _ sandbox) {
+		stream{Addresses: addresses, Start: start, Pace: pace}.flood(ctx, t)
 	}
-}
-
-// dialFrom connects to the proxy from one of the loopback addresses.
-func dialFrom(ctx context.Context, number int) (net.Conn, error) {
-	from := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+number))}}
-	return from.DialContext(ctx, "tcp", server.Proxy)
 }
 
 // manyRequests has requests open to a server in the sandbox that begins to answer, and does
@@ -104,39 +77,8 @@ func manyRequests(ctx context.Context, t *testing.T, from sandbox) {
 		t.Error(err)
 		return
 	}
-	hold(ctx, func(ctx context.Context, n int) {
-		conn, err := dialFrom(ctx, n%50)
-		if err != nil {
-			return
-		}
-		defer conn.Close()
-		defer context.AfterFunc(ctx, func() { conn.Close() })()
-		_, err = fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: x\r\nE2b-Sandbox-Id: %s\r\nE2b-Sandbox-Port: 9100\r\n\r\n", from.ID)
-		if err == nil {
-			_, _ = io.Copy(io.Discard, conn)
-		}
-	})
-}
-
-// hold keeps manyAtOnce calls of f going, each with its number, and a short pause between the
-// end of one and the next.
-func hold(ctx context.Context, f func(ctx context.Context, n int)) {
-	var wg sync.WaitGroup
-	for n := range manyAtOnce {
-		wg.Go(func() {
-			for ctx.Err() == nil {
-				f(ctx, n)
-				select {
-				case <-ctx.Done():
-				case <-time.After(500 * time.Millisecond):
-				}
-			}
-		})
-		if n%500 == 499 {
-			time.Sleep(50 * time.Millisecond) // a burst of all of them would only fill the host's queues
-		}
-	}
-	wg.Wait()
+	stream{Addresses: 50, Start: fmt.Sprintf(
+		"GET / HTTP/1.1\r\nHost: x\r\nE2b-Sandbox-Id: %s\r\nE2b-Sandbox-Port: 9100\r\n\r\n", from.ID)}.flood(ctx, t)
 }
 
 // unreadOutput runs commands that print without end, and reads none of it.
