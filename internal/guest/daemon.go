@@ -45,7 +45,7 @@ func (g *Guest) Await(ctx context.Context) error {
 
 // WarmUp waits for the daemon of a new guest and lets it do once what its first client
 // will ask for: the first time takes several times as long as the second. Errors are
-// Init's; what the shell says does not count.
+// Init's. What bash says does not count: it is in shell.
 func (g *Guest) WarmUp(ctx context.Context, body envdapi.Init) (shell, err error) {
 	g.keepLine()
 	err = g.await(ctx, func(ctx context.Context) error {

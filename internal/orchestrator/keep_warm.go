@@ -23,8 +23,8 @@ type warmGuest struct {
 	restored bool // it has the memory, and thus the environment, of a snapshot
 }
 
-// startWarm boots a guest of a build without a sandbox and freezes it when its daemon
-// answers.
+// startWarm boots or restores a guest of a build without a sandbox, and freezes it when its
+// daemon answers.
 func (k *keeper) startWarm(ctx context.Context, build shoal.Build) (*warmGuest, error) {
 	from, err := k.builds.source(build.ID)
 	if err != nil {

@@ -33,7 +33,8 @@ type keeper struct {
 	taken  chan struct{} // something started ahead was asked for
 
 	openEgress network.Egress // of a sandbox that asks for no restriction
-	// isBusy tells whether a create, a resume or a checkpoint is under way.
+	// isBusy tells whether a create, a resume or a checkpoint is under way, or a workbench is
+	// being opened.
 	isBusy func() bool
 }
 
@@ -44,7 +45,7 @@ type wanted struct {
 }
 
 // Run starts and ends guests and kernels ahead of demand until ctx ends, one
-// at a time and never while a create, a resume or a checkpoint is under way.
+// at a time and never while the machine isBusy.
 func (k *keeper) Run(ctx context.Context) error {
 	defer k.shrink(context.Background(), wanted{})
 	tick := time.NewTicker(keepPeriod)
@@ -73,7 +74,7 @@ type failures struct {
 	shells map[shellKey]time.Time
 }
 
-// strike removes from want what has failed lately: it would hardly go better at once.
+// strike removes from want what has failed lately: an immediate retry would probably fail too.
 func (f failures) strike(want wanted) {
 	for id, at := range f.warm {
 		if time.Since(at) < ahead.HalfLife {

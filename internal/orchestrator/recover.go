@@ -149,7 +149,7 @@ func (r *recovery) recoverPaused(rec record) error {
 	return nil
 }
 
-// removeUnused deletes the captures of pauses that no record names.
+// removeUnused deletes the snapshots of pauses that no record names.
 func (r *recovery) removeUnused(list []artifact.Manifest) error {
 	var errs error
 	for _, m := range list {

@@ -150,7 +150,7 @@ func (r *relief) endGreediest(ctx context.Context) {
 }
 
 // greediest returns the running sandbox that holds most of the machine's memory, and how many
-// bytes; nil if none holds much, but those which gave nothing back a moment ago.
+// bytes; nil if none holds much. Those that gave nothing back lately are skipped.
 func (r *relief) greediest(ctx context.Context) (most *sandbox, own *guest.Guest, held int64) {
 	maps.DeleteFunc(r.spared, func(_ string, at time.Time) bool { return time.Since(at) > sparedTime })
 	held = minGreed
