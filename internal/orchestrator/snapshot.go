@@ -19,7 +19,7 @@ func (o *Orchestrator) Snapshot(
 ) (shoal.Build, error) {
 	ctx, phases := telemetry.WithPhases(context.WithoutCancel(ctx))
 	var build shoal.Build
-	err := o.standStill(ctx, sandboxID, "snapshotted", func(sb *sandbox, own *guest.Guest) error {
+	err := o.standStill(ctx, sandboxID, "snapshotted", shoal.NotRunning(sandboxID), func(sb *sandbox, own *guest.Guest) error {
 		draft, err := o.checkpointWithDisk(ctx, sb, own, snapshot.BuildName(into.BuildID))
 		if err != nil {
 			return err
