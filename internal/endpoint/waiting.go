@@ -155,12 +155,12 @@ func (w *waiting) remove(c *client) {
 	delete(w.clients, c.conn)
 }
 
-// makeRoom closes the connection that longest chooses: among those of the source if own
+// makeRoom closes the connection that longest chooses: among those of the source if sameSource
 // is set, else among all. It returns false if none waits.
-func (w *waiting) makeRoom(source netip.Addr, own bool) bool {
+func (w *waiting) makeRoom(source netip.Addr, sameSource bool) bool {
 	w.mu.Lock()
 	from := &w.all
-	if own {
+	if sameSource {
 		from = w.sources[source]
 	}
 	var c *client

@@ -41,7 +41,7 @@ func (o *Orchestrator) createBy(
 	}
 	err = start(ctx, sb)
 	if err == nil {
-		err = o.records.settle(sb, shoal.StateRunning)
+		err = o.records.saveAs(sb, shoal.StateRunning)
 	}
 	if err != nil {
 		o.load.failed.Add(1)

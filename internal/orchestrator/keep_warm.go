@@ -68,10 +68,10 @@ func (k *keeper) awaitDaemon(ctx context.Context, w *warmGuest) error {
 		return w.Await(ctx)
 	}
 	// Not where its node is: nobody has a use for its log yet.
-	shell, err := w.WarmUp(ctx,
+	shellErr, err := w.WarmUp(ctx,
 		envdapi.Init{DefaultUser: w.build.DefaultUser, DefaultWorkdir: w.build.DefaultWorkdir})
-	if shell != nil {
-		k.log.Debug("a guest started ahead ran no shell", "build", w.build.ID, "error", shell)
+	if shellErr != nil {
+		k.log.Debug("a guest started ahead ran no shell", "build", w.build.ID, "error", shellErr)
 	}
 	return err
 }

@@ -62,7 +62,7 @@ func (k *keeper) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		case <-tick.C:
 		case <-k.taken:
-			k.pauseFilling(ctx)
+			k.awaitQuiet(ctx)
 		}
 	}
 	return ctx.Err()
@@ -193,9 +193,9 @@ func (k *keeper) growOne(ctx context.Context, want wanted, failed failures) bool
 	return true
 }
 
-// pauseFilling lets a burst of creates, and what clients do first with the new
+// awaitQuiet lets a burst of creates, and what clients do first with the new
 // sandboxes, have the machine before the guests are replaced.
-func (k *keeper) pauseFilling(ctx context.Context) {
+func (k *keeper) awaitQuiet(ctx context.Context) {
 	const quiet, atMost = 300 * time.Millisecond, 2 * time.Second
 	idle, end := time.NewTimer(quiet), time.NewTimer(atMost)
 	defer idle.Stop()
