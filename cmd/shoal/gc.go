@@ -15,11 +15,12 @@ import (
 
 type gcCmd struct{}
 
-// Run removes from every machine the builds that the store does not list (failed ones and
-// those of deleted templates too), the snapshots of pauses that no sandbox has, and the
-// images and sandbox kernels that nothing needs. What is younger than ten minutes stays, but
-// for kernels. internal/retention asks, internal/orchestrator/garbage.go removes. A running
-// api role does the same periodically, and retires builds without a tag besides.
+// Run removes from every machine the builds that failed, were deleted or are unknown to the
+// store; the snapshots of pauses that no sandbox has; the images that no build, snapshot,
+// sandbox, cached layer or import needs; and the sandbox kernels that nothing needs, except the
+// present one. What is younger than ten minutes stays, but for kernels. internal/retention
+// asks, internal/orchestrator/garbage.go removes. A running api role does the same
+// periodically, and retires builds without a tag besides.
 func (gcCmd) Run(ctx context.Context, cfg *config.Config) error {
 	secrets, err := cfg.LoadSecrets(shoal.DevTokenSeed)
 	if err != nil {

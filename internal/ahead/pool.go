@@ -20,7 +20,7 @@ type Pool[K comparable, T Item] struct {
 	taken  chan<- struct{}
 }
 
-// NewPool makes a pool that tells taken, without waiting, whenever it was asked.
+// NewPool makes a pool that sends on taken at each Take, unless the channel is full.
 func NewPool[K comparable, T Item](taken chan<- struct{}) *Pool[K, T] {
 	return &Pool[K, T]{ready: map[K][]T{}, demand: map[K]demand{}, taken: taken}
 }

@@ -43,14 +43,15 @@ const (
 // crowd is clients that wait, by their standing; those that wait longest are first.
 type crowd [busy]list.List
 
-// unreadShare is for how many silent connections one idle one stays, if the former have begun
-// a request.
+// unreadShare bounds the precedence of silent connections: an idle connection is closed before
+// a silent one with unread data, unless there are more than unreadShare silent ones per idle
+// one.
 const unreadShare = 4
 
 // longest returns the one to close for another, nil if none waits. It is of the larger group,
-// so that a flood of silent connections costs none of the others, and rather an idle one than
-// one that may just be about to send its first request, or has sent it while this process was
-// too busy to read.
+// so that a flood of silent connections costs none of the others. An idle one is preferred to
+// one that may be about to send its first request, or has sent it while this process was too
+// busy to read.
 func (c *crowd) longest() *client {
 	group, other := &c[idle], &c[silent]
 	if other.Len() > group.Len() {
@@ -166,16 +167,17 @@ func (w *waiting) remove(c *client) {
 	delete(w.clients, c.conn)
 }
 
-// makeRoom closes the connection that waits longest, of one source only if own is set. It
-// returns false if none waits, or if a flood of the source's connections is refused.
-func (w *waiting) makeRoom(source netip.Addr, own bool) bool {
+// makeRoom closes the connection that longest chooses: among those of the source if sameSource
+// is set, else among all. It returns false if none waits, or if a flood of the
+// source's connections is refused.
+func (w *waiting) makeRoom(source netip.Addr, sameSource bool) bool {
 	w.mu.Lock()
 	if w.crowded(source) && !w.changes.Allow() {
 		w.mu.Unlock()
 		return false
 	}
 	from := &w.all
-	if own {
+	if sameSource {
 		from = w.sources[source]
 	}
 	var c *client

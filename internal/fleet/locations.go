@@ -55,7 +55,7 @@ func (l *locations) replace(on *member, list []shoal.Sandbox, asked uint64) {
 }
 
 // reserve takes one of a team's places, or returns the error for the limit that leaves none.
-// If there is none, the caller must call either settle or release afterwards.
+// If it returns nil, the caller must call settle or release.
 func (l *locations) reserve(p place, limits shoal.TeamLimits) *shoal.Error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

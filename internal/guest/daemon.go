@@ -45,17 +45,17 @@ func (g *Guest) Await(ctx context.Context) error {
 
 // WarmUp waits for the daemon of a new guest and lets it do once what its first client
 // will ask for: the first time takes several times as long as the second. Errors are
-// Init's; what the shell says does not count.
-func (g *Guest) WarmUp(ctx context.Context, body envdapi.Init) (shell, err error) {
+// Init's. What bash says does not count: it is in shellErr.
+func (g *Guest) WarmUp(ctx context.Context, body envdapi.Init) (shellErr, err error) {
 	g.keepLine()
 	err = g.await(ctx, func(ctx context.Context) error {
 		if err := g.claim.line.Init(ctx, body); err != nil {
 			return err
 		}
-		shell = g.claim.line.WarmUp(ctx, body.DefaultUser)
+		shellErr = g.claim.line.WarmUp(ctx, body.DefaultUser)
 		return nil
 	})
-	return shell, err
+	return shellErr, err
 }
 
 // keepLine makes the connection, which costs the guest a dozen system calls, ahead of the

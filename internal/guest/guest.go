@@ -15,9 +15,10 @@ import (
 
 // Guest is one guest in its slot, from the slot's reservation to its release.
 //
-// It has one owner, who calls Prepare, Start, Init, Kill and Release, one after the other.
-// From when Start has returned any goroutine may call the methods from Done to Console.
-// Those before Prepare may be called at any time.
+// It has one owner, who calls Prepare, Start, Await, WarmUp, Init, Kill and Release, one after
+// the other. From when Start has returned any goroutine may call Done, Ended, Freeze, Thaw,
+// Checkpoint, Upper, Stats, EndLargest, Tidy and Console. ID, Address, Resources, Root, Maker,
+// Identity, SetEgress and Client may be called at any time.
 type Guest struct {
 	host    *Host
 	plan    Plan

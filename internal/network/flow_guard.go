@@ -25,8 +25,8 @@ const flowSettings = "/proc/sys/net/netfilter"
 const (
 	// flowCheck is how often the table is looked at.
 	flowCheck = 500 * time.Millisecond
-	// Guests open no connections from when so many eighths of the table are used until fewer
-	// than reopenAt are.
+	// In eighths of the table: new connections stop at closeAt, and are allowed again below
+	// reopenAt.
 	closeAt, reopenAt = 6, 5
 	// minFlowRate is the least rate at which all guests together may open connections, per
 	// second. It is an eighth of the table otherwise, so that the rest is not filled between

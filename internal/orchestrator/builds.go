@@ -47,7 +47,7 @@ func (b *builds) add(build shoal.Build) {
 	}
 }
 
-// load adds the builds whose captures are on this machine.
+// load adds the builds whose snapshots are on this machine.
 func (b *builds) load(list []artifact.Manifest) {
 	for _, m := range list {
 		c, err := snapshot.Parse(m)

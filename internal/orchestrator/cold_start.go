@@ -11,6 +11,9 @@ import (
 	"shoal/internal/telemetry"
 )
 
+// A cold start is what creates and resumes do without a warm or a resting guest: it boots a
+// guest, or restores one if its source has a checkpoint.
+
 // start takes a sandbox to a guest that answers, in a new slot and under a new execution
 // ID: in a kernel that was started ahead, or else in a new one.
 func (g *guests) start(ctx context.Context, sb *sandbox, from guest.Source, l lease) error {

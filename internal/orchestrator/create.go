@@ -41,7 +41,7 @@ func (o *Orchestrator) createBy(
 	}
 	err = start(ctx, sb)
 	if err == nil {
-		err = o.records.settle(sb, shoal.StateRunning)
+		err = o.records.saveAs(sb, shoal.StateRunning)
 	}
 	if err != nil {
 		o.load.failed.Add(1)
@@ -59,7 +59,7 @@ func (o *Orchestrator) createBy(
 }
 
 // startNew takes a new sandbox to a guest that answers: one that was started ahead
-// (claim.go), or one that starts now (cold_start.go).
+// (claim.go), or one that is booted or restored now (cold_start.go).
 func (g *guests) startNew(ctx context.Context, sb *sandbox) error {
 	spec := sb.viewNow().Spec
 	fits := func(w *warmGuest) bool { return w.build.Resources == spec.Resources }

@@ -23,7 +23,9 @@ func (o *Orchestrator) Fork(
 	ctx, phases := telemetry.WithPhases(context.WithoutCancel(ctx))
 	var draft *artifact.Draft
 	var c snapshot.Capture
-	err := o.standStill(ctx, sandboxID, "forked", func(sb *sandbox, own *guest.Guest) (err error) {
+	paused := shoal.ErrSandboxPaused.New(
+		"Sandbox '%s' is paused and cannot be forked; resume it first", sandboxID)
+	err := o.standStill(ctx, sandboxID, "forked", paused, func(sb *sandbox, own *guest.Guest) (err error) {
 		c = snapshot.Of(own)
 		draft, err = o.snapshots.Checkpoint(ctx, own, snapshot.ForkName(sb.id), false)
 		return err

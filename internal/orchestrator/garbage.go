@@ -21,10 +21,11 @@ import (
 // registers a build after the machine has made it.
 const collectAge = 10 * time.Minute
 
-// Collect removes what nothing on this machine or in the store needs any more: snapshots
-// whose builds are not among the known ones, snapshots of pauses that no sandbox has, root
-// images and sandbox kernels that no build, snapshot or sandbox needs. If a snapshot cannot be
-// read, all but what it might need is removed, and the error names it.
+// Collect removes what nothing on this machine or in the store needs any more: builds that are
+// not among the known ones, with their snapshots; snapshots of pauses that no sandbox has; root
+// images that no build, snapshot or sandbox needs and that are not pinned; and sandbox kernels
+// that nothing needs, except the present one. If a snapshot cannot be read, all but what it
+// might need is removed, and the error names it.
 func (o *Orchestrator) Collect(ctx context.Context, known []string) (shoal.Collected, error) {
 	g := &garbage{cfg: o.cfg, log: o.log, table: o.table, builds: o.builds, snapshots: o.snapshots,
 		runtimes: o.host.Runtimes()}

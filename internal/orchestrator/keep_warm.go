@@ -23,8 +23,8 @@ type warmGuest struct {
 	restored bool // it has the memory, and thus the environment, of a snapshot
 }
 
-// startWarm boots a guest of a build without a sandbox and freezes it when its daemon
-// answers.
+// startWarm boots or restores a guest of a build without a sandbox, and freezes it when its
+// daemon answers.
 func (k *keeper) startWarm(ctx context.Context, build shoal.Build) (*warmGuest, error) {
 	from, err := k.builds.source(build.ID)
 	if err != nil {
@@ -68,10 +68,10 @@ func (k *keeper) awaitDaemon(ctx context.Context, w *warmGuest) error {
 		return w.Await(ctx)
 	}
 	// Not where its node is: nobody has a use for its log yet.
-	shell, err := w.WarmUp(ctx,
+	shellErr, err := w.WarmUp(ctx,
 		envdapi.Init{DefaultUser: w.build.DefaultUser, DefaultWorkdir: w.build.DefaultWorkdir})
-	if shell != nil {
-		k.log.Debug("a guest started ahead ran no shell", "build", w.build.ID, "error", shell)
+	if shellErr != nil {
+		k.log.Debug("a guest started ahead ran no shell", "build", w.build.ID, "error", shellErr)
 	}
 	return err
 }

@@ -33,7 +33,8 @@ type keeper struct {
 	taken  chan struct{} // something started ahead was asked for
 
 	openEgress network.Egress // of a sandbox that asks for no restriction
-	// isBusy tells whether a create, a resume or a checkpoint is under way.
+	// isBusy tells whether a create, a resume or a checkpoint is under way, or a workbench is
+	// being opened.
 	isBusy func() bool
 }
 
@@ -44,7 +45,7 @@ type wanted struct {
 }
 
 // Run starts and ends guests and kernels ahead of demand until ctx ends, one
-// at a time and never while a create, a resume or a checkpoint is under way.
+// at a time and never while the machine isBusy.
 func (k *keeper) Run(ctx context.Context) error {
 	defer k.shrink(context.Background(), wanted{})
 	tick := time.NewTicker(keepPeriod)
@@ -61,7 +62,7 @@ func (k *keeper) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		case <-tick.C:
 		case <-k.taken:
-			k.pauseFilling(ctx)
+			k.awaitQuiet(ctx)
 		}
 	}
 	return ctx.Err()
@@ -73,7 +74,7 @@ type failures struct {
 	shells map[shellKey]time.Time
 }
 
-// strike removes from want what has failed lately: it would hardly go better at once.
+// strike removes from want what has failed lately: an immediate retry would probably fail too.
 func (f failures) strike(want wanted) {
 	for id, at := range f.warm {
 		if time.Since(at) < ahead.HalfLife {
@@ -192,9 +193,9 @@ func (k *keeper) growOne(ctx context.Context, want wanted, failed failures) bool
 	return true
 }
 
-// pauseFilling lets a burst of creates, and what clients do first with the new
+// awaitQuiet lets a burst of creates, and what clients do first with the new
 // sandboxes, have the machine before the guests are replaced.
-func (k *keeper) pauseFilling(ctx context.Context) {
+func (k *keeper) awaitQuiet(ctx context.Context) {
 	const quiet, atMost = 300 * time.Millisecond, 2 * time.Second
 	idle, end := time.NewTimer(quiet), time.NewTimer(atMost)
 	defer idle.Stop()

@@ -427,7 +427,7 @@ func TestInterruptedTransitions(t *testing.T) {
 			sb := n.create()
 			n.write(sb, "/root/kept", "x")
 			c.prepare(n, sb)
-			n.must(n.orch.records.settle(n.orch.table.byID[sb.SandboxID], c.state))
+			n.must(n.orch.records.saveAs(n.orch.table.byID[sb.SandboxID], c.state))
 			n.close()
 			n.open()
 			if got := n.state(sb); got != c.want {

@@ -4,7 +4,7 @@ import "sync/atomic"
 
 // load is what the machine is doing for callers, and has done since its start.
 type load struct {
-	starting        atomic.Int64 // creates, resumes and benches under way
+	starting        atomic.Int64 // creates, resumes and openings of workbenches under way
 	created, failed atomic.Int64
 }
 

@@ -31,8 +31,8 @@ type Config struct {
 	// tmpfs, every record and the runtime's files of running guests.
 	DataDir string
 	RunDir  string
-	// Pinned are images that must stay although no build or sandbox needs them; nil is
-	// none.
+	// Pinned are images that must stay although no build, snapshot or sandbox needs them,
+	// such as those of cached layers; nil is none.
 	Pinned func() ([]string, error)
 	// MaxProcesses bounds processes and threads inside each guest.
 	MaxProcesses int

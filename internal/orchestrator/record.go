@@ -85,8 +85,8 @@ func (f *records) save(s *sandbox) error {
 	return f.write(r)
 }
 
-// settle enters a state into the record before the transition to it ends.
-func (f *records) settle(s *sandbox, state shoal.State) error {
+// saveAs enters a state into the record before the transition to it ends.
+func (f *records) saveAs(s *sandbox, state shoal.State) error {
 	s.mu.Lock()
 	s.view.State = state
 	s.mu.Unlock()

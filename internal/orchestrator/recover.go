@@ -26,7 +26,7 @@ func (o *Orchestrator) Recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r := &recovery{o: o, guests: map[string]guest.Identity{}, captures: map[string]bool{}}
+	r := &recovery{o: o, guests: map[string]guest.Identity{}, saved: map[string]bool{}}
 	for _, record := range list {
 		if err := r.recover(ctx, record); err != nil {
 			return err
@@ -41,17 +41,17 @@ func (o *Orchestrator) Recover(ctx context.Context) error {
 	if err := errors.Join(o.host.Reclaim(ctx, r.guests), r.removeUnused(snapshots)); err != nil {
 		return fmt.Errorf("remove what belongs to no sandbox: %w", err)
 	}
-	o.log.Info("recovered", "adopted", len(r.guests), "paused", len(r.captures), "records", len(list))
+	o.log.Info("recovered", "adopted", len(r.guests), "paused", len(r.saved), "records", len(list))
 	return nil
 }
 
 // recovery goes through the records, and remembers what belongs to the sandboxes that it
 // has recovered.
 type recovery struct {
-	o        *Orchestrator
-	guests   map[string]guest.Identity
-	captures map[string]bool // of pauses
-	paused   []*sandbox
+	o      *Orchestrator
+	guests map[string]guest.Identity
+	saved  map[string]bool // names of pauses' snapshots
+	paused []*sandbox
 }
 
 // recover finishes or undoes what an earlier process had begun with a sandbox.
@@ -67,7 +67,7 @@ func (r *recovery) recover(ctx context.Context, rec record) error {
 				// It may live: nothing of it is removed, and the next start tries again.
 				r.o.log.Error("a sandbox cannot be taken over now", "sandbox", id, "error", err)
 				if rec.Saved != nil {
-					r.captures[rec.Saved.Artifact] = true
+					r.saved[rec.Saved.Artifact] = true
 				}
 			}
 			return nil
@@ -108,7 +108,7 @@ func (r *recovery) adopt(ctx context.Context, rec record) error {
 			return err
 		}
 	}
-	if err = r.o.records.settle(sb, shoal.StateRunning); err == nil {
+	if err = r.o.records.saveAs(sb, shoal.StateRunning); err == nil {
 		err = r.o.records.unkeep(sb) // the record of a pause that is over may be left on the disk
 	}
 	if err != nil {
@@ -134,7 +134,7 @@ func (r *recovery) sandboxOf(rec record) *sandbox {
 }
 
 func (r *recovery) recoverPaused(rec record) error {
-	r.captures[rec.Saved.Artifact] = true
+	r.saved[rec.Saved.Artifact] = true
 	sb := r.sandboxOf(rec)
 	sb.saved, sb.last, sb.view.HostIP = rec.Saved, rec.Identity, ""
 	r.paused = append(r.paused, sb)
@@ -142,18 +142,18 @@ func (r *recovery) recoverPaused(rec record) error {
 	if rec.Sandbox.State == shoal.StatePaused {
 		return nil
 	}
-	if err := r.o.records.settle(sb, shoal.StatePaused); err != nil {
+	if err := r.o.records.saveAs(sb, shoal.StatePaused); err != nil {
 		// The record says less than it could; the next start comes to the same.
 		r.o.log.Error("the record of a paused sandbox cannot be written", "sandbox", sb.id, "error", err)
 	}
 	return nil
 }
 
-// removeUnused deletes the captures of pauses that no record names.
+// removeUnused deletes the snapshots of pauses that no record names.
 func (r *recovery) removeUnused(list []artifact.Manifest) error {
 	var errs error
 	for _, m := range list {
-		if pause, ok := snapshot.PauseOf(m.ID); ok && !r.captures[pause] {
+		if pause, ok := snapshot.PauseOf(m.ID); ok && !r.saved[pause] {
 			errs = errors.Join(errs, r.o.snapshots.Artifacts().Remove(m.ID))
 		}
 	}

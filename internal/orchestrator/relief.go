@@ -18,15 +18,17 @@ import (
 // guest's kernel, and with it the sandbox.
 
 const (
-	// A machine with less than this part of its memory available is under pressure:
-	// nothing is started ahead, and what was gives its memory back.
-	pressure = 0.10
-	// scarcity, one part in so many, is when processes end if nothing else is left to give
-	// up; at half of that they end in any case.
+	// The next three are parts of the machine's memory, one in so many: what counts is whether
+	// less than that is available.
+
+	// watchful is when the machine is looked at every closePeriod, else every easyPeriod.
+	watchful = 5
+	// pressure is when nothing is started ahead, and what was gives its memory back.
+	pressure = 10
+	// scarcity is when processes end if nothing else is left to give up; at half of that they
+	// end in any case.
 	scarcity = memoryReserve
-	// watchful is the part of memory, one in so many, below which the machine is looked at
-	// every closePeriod, else every easyPeriod.
-	watchful    = 5
+
 	closePeriod = 50 * time.Millisecond
 	easyPeriod  = time.Second
 	// minGreed is what a guest must hold, in bytes, to be asked for memory. Less is not what
@@ -97,7 +99,7 @@ func (r *relief) look(ctx context.Context) time.Duration {
 	return easyPeriod
 }
 
-func underPressure(available, total int64) bool { return float64(available) < pressure*float64(total) }
+func underPressure(available, total int64) bool { return available < total/pressure }
 
 // giveUpSpare ends what no sandbox runs in, whenever the machine is under pressure.
 func (r *relief) giveUpSpare(ctx context.Context) error {
@@ -109,7 +111,7 @@ func (r *relief) giveUpSpare(ctx context.Context) error {
 		}
 		r.keeper.shrink(ctx, wanted{})
 		if available, total, err := r.cfg.Memory(); err == nil && underPressure(available, total) {
-			r.pauses.coolFor(ctx, int64(pressure*float64(total))-available)
+			r.pauses.coolFor(ctx, total/pressure-available)
 		}
 	}
 }
@@ -150,7 +152,7 @@ func (r *relief) endGreediest(ctx context.Context) {
 }
 
 // greediest returns the running sandbox that holds most of the machine's memory, and how many
-// bytes; nil if none holds much, but those which gave nothing back a moment ago.
+// bytes; nil if none holds much. Those that gave nothing back lately are skipped.
 func (r *relief) greediest(ctx context.Context) (most *sandbox, own *guest.Guest, held int64) {
 	maps.DeleteFunc(r.spared, func(_ string, at time.Time) bool { return time.Since(at) > sparedTime })
 	held = minGreed

@@ -86,7 +86,7 @@ func (o *Orchestrator) bringBack(ctx context.Context, sb *sandbox, opts shoal.Re
 		from := sb.saved
 		sb.saved, sb.restUntil = nil, time.Time{}
 		sb.mu.Unlock()
-		if err = o.records.settle(sb, shoal.StateRunning); err == nil {
+		if err = o.records.saveAs(sb, shoal.StateRunning); err == nil {
 			o.discard(sb, from)
 			return nil
 		}
@@ -99,7 +99,7 @@ func (o *Orchestrator) bringBack(ctx context.Context, sb *sandbox, opts shoal.Re
 	sb.view.StartedAt, sb.view.EndAt, sb.view.ExecutionID = before.StartedAt, before.EndAt, before.ExecutionID
 	sb.view.ColdBoot = before.ColdBoot
 	sb.mu.Unlock()
-	return errors.Join(err, left, o.records.settle(sb, shoal.StatePaused))
+	return errors.Join(err, left, o.records.saveAs(sb, shoal.StatePaused))
 }
 
 // discard removes a snapshot that nothing needs any more, beside what the caller

@@ -19,7 +19,7 @@ func (o *Orchestrator) Snapshot(
 ) (shoal.Build, error) {
 	ctx, phases := telemetry.WithPhases(context.WithoutCancel(ctx))
 	var build shoal.Build
-	err := o.standStill(ctx, sandboxID, "snapshotted", func(sb *sandbox, own *guest.Guest) error {
+	err := o.standStill(ctx, sandboxID, "snapshotted", shoal.NotRunning(sandboxID), func(sb *sandbox, own *guest.Guest) error {
 		draft, err := o.checkpointWithDisk(ctx, sb, own, snapshot.BuildName(into.BuildID))
 		if err != nil {
 			return err
@@ -43,16 +43,16 @@ func (o *Orchestrator) Snapshot(
 	return build, nil
 }
 
-// checkpointWithDisk is a checkpoint with the disk, by itself, beside it: sandboxes can
-// be made of it even if the memory cannot be restored. The guest is frozen meanwhile,
-// so a large disk is left out.
+// checkpointWithDisk is a checkpoint with the disk in a file of its own beside it, which
+// sandboxes boot from if the memory cannot be restored. The guest is frozen meanwhile, so a
+// large disk is in the checkpoint only.
 func (o *Orchestrator) checkpointWithDisk(
 	ctx context.Context, sb *sandbox, own *guest.Guest, name string,
 ) (draft *artifact.Draft, err error) {
 	if stats, err := own.Stats(ctx); err != nil || stats.DiskBytes > maxFrozenDisk {
 		return o.snapshots.Checkpoint(ctx, own, name, true)
 	}
-	// The next process thaws a guest whose record says so.
+	// If this process dies now, the next one sees `snapshotting` in the record, and thaws.
 	if err := o.records.save(sb); err != nil {
 		return nil, err
 	}

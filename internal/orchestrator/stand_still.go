@@ -10,26 +10,25 @@ import (
 	"shoal/internal/shoal"
 )
 
-// standStill runs f while a running sandbox is in no other transition. If this process
-// ends meanwhile, the sandbox runs on.
+// standStill runs f as a transition of its own, from which a running sandbox runs on, even if
+// this process ends meanwhile. It does not wait for another transition, but is refused.
+// paused is the answer for a paused sandbox; other refusals say that it "cannot be" participle.
 func (o *Orchestrator) standStill(
-	ctx context.Context, sandboxID, participle string, f func(*sandbox, *guest.Guest) error,
+	ctx context.Context, sandboxID, participle string, paused *shoal.Error,
+	f func(*sandbox, *guest.Guest) error,
 ) error {
 	sb, err := o.table.find(sandboxID)
 	if err != nil {
 		return err
 	}
 	t, err := sb.beginAlone(shoal.StateSnapshotting, func(state shoal.State) error {
-		switch {
-		case state == shoal.StateRunning:
+		switch state {
+		case shoal.StateRunning:
 			return nil
-		case state == shoal.StateCreating:
+		case shoal.StateCreating:
 			return shoal.NotFound(sb.id)
-		case state == shoal.StatePaused && participle == "snapshotted":
-			return shoal.NotRunning(sb.id)
-		case state == shoal.StatePaused:
-			return shoal.ErrSandboxPaused.New(
-				"Sandbox '%s' is paused and cannot be forked; resume it first", sb.id)
+		case shoal.StatePaused:
+			return paused
 		default:
 			return shoal.ErrSandboxState.New(
 				"Sandbox '%s' cannot be %s while in '%s' state", sb.id, participle, state)

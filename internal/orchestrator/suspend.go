@@ -58,7 +58,7 @@ func (p *pauses) suspend(ctx context.Context, sb *sandbox, memory bool) error {
 	sb.saved.OnDisk = !memory
 	sb.view.EndAt = time.Now().UTC() // of a paused sandbox: when it was paused
 	sb.mu.Unlock()
-	return p.records.settle(sb, shoal.StatePaused)
+	return p.records.saveAs(sb, shoal.StatePaused)
 }
 
 // undo lets a sandbox whose guest goes on be as if nothing had been.
@@ -72,7 +72,7 @@ func (p *pauses) undo(sb *sandbox, before shoal.Sandbox) error {
 		sb.view.EndAt = now.Add(retryPause)
 	}
 	sb.mu.Unlock()
-	err := p.records.settle(sb, shoal.StateRunning)
+	err := p.records.saveAs(sb, shoal.StateRunning)
 	if left != nil {
 		err = errors.Join(err, p.snapshots.Drop(*left))
 	}

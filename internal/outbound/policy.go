@@ -40,8 +40,8 @@ func Metadata() []netip.Prefix {
 	return list
 }
 
-// embeddings are IPv6 ranges whose addresses stand for an IPv4 address, by the index of
-// its first byte: NAT64 (RFC 6052) and 6to4 (RFC 3056).
+// embeddings are IPv6 ranges whose addresses stand for an IPv4 address: NAT64 (RFC 6052) and
+// 6to4 (RFC 3056). The value is the offset of the embedded IPv4 address, in bytes.
 var embeddings = map[netip.Prefix]int{
 	netip.MustParsePrefix("64:ff9b::/96"): 12,
 	netip.MustParsePrefix("2002::/16"):    2,

@@ -42,7 +42,7 @@ func (s *layerStore) get(ctx context.Context, client *http.Client, want blob,
 	if !ok || len(hexDigest) != sha256.Size*2 || strings.Trim(hexDigest, "0123456789abcdef") != "" {
 		return "", &Error{Message: fmt.Sprintf("the image names a layer by '%s', which is not a SHA-256 digest", want.digest)}
 	}
-	release, err := s.claim(ctx, want.digest)
+	release, err := s.lockDigest(ctx, want.digest)
 	if err != nil {
 		return "", err
 	}
@@ -63,8 +63,8 @@ func (s *layerStore) get(ctx context.Context, client *http.Client, want blob,
 	return path, nil
 }
 
-// claim waits until no other caller uses the files of a digest.
-func (s *layerStore) claim(ctx context.Context, digest string) (release func(), err error) {
+// lockDigest waits until no other caller uses the files of a digest.
+func (s *layerStore) lockDigest(ctx context.Context, digest string) (release func(), err error) {
 	for {
 		s.mu.Lock()
 		other := s.busy[digest]

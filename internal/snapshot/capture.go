@@ -1,6 +1,6 @@
 // Package snapshot keeps what guests come back from: the memory of one, the disk of one, or
 // both, as artifacts. A pause, a snapshot of a sandbox, a template that begins with running
-// programs and a fork all are such captures.
+// programs and a fork all are such snapshots.
 package snapshot
 
 import (
@@ -16,8 +16,8 @@ import (
 	"shoal/internal/shoal"
 )
 
-// Capture describes a snapshot, in its artifact's manifest: what it takes to bring a guest
-// back from it.
+// Capture is the description of a snapshot, in its artifact's manifest: what it takes to bring
+// a guest back from it.
 type Capture struct {
 	runtime.Maker
 	Root runtime.Root `json:"root"`
@@ -47,10 +47,10 @@ func (c Capture) disk(path string) guest.Source {
 	return guest.Source{Root: c.Root, Upper: path, Runtime: shoal.RuntimeWish{Name: c.Runtime, Required: true}}
 }
 
-// DiskFile is the name of the file that holds the disk, in the artifact of a capture.
+// DiskFile is the name of the file that holds the disk, in a snapshot's artifact.
 const DiskFile = "disk.tar"
 
-// Get finds a capture. Errors are ErrSnapshotMissing and ErrSnapshotDamaged.
+// Get finds a snapshot. Errors are ErrSnapshotMissing and ErrSnapshotDamaged.
 func (s *Store) Get(name string) (*artifact.Artifact, Capture, error) {
 	a, err := s.artifacts.Get(name)
 	if err != nil {
@@ -60,7 +60,7 @@ func (s *Store) Get(name string) (*artifact.Artifact, Capture, error) {
 	return a, c, describe(name, err)
 }
 
-// Source says how a guest starts from a capture. Errors are Get's.
+// Source says how a guest starts from a snapshot. Errors are Get's.
 func (s *Store) Source(name string) (guest.Source, error) {
 	a, c, err := s.Get(name)
 	if err != nil {

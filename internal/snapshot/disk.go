@@ -13,24 +13,24 @@ import (
 
 // The disk of a guest, by itself: what it wrote on top of its images, in a form that does
 // not depend on a kernel. It is all that a pause without memory keeps. A pause with memory
-// keeps it too, as a capture beside the checkpoint, written while the guest rests: should
+// keeps it too, as a snapshot beside the checkpoint's, written while the guest rests: should
 // the memory not come back, the sandbox still boots with its files.
 
-// diskSuffix is of the capture beside a checkpoint's.
+// diskSuffix ends the name of the snapshot beside a checkpoint's.
 const diskSuffix = "-disk"
 
 // Saved is what a paused sandbox comes back from.
 type Saved struct {
-	// Artifact is the capture's name.
+	// Artifact is the snapshot's name.
 	Artifact string `json:"artifact"`
 	// Memory is false if only the disk was kept.
 	Memory bool `json:"memory"`
-	// OnDisk means that the capture outlives the machine's power, so that the record
+	// OnDisk means that the snapshot outlives the machine's power, so that the record
 	// that names it should too.
 	OnDisk bool `json:"-"`
 }
 
-// DiskName is the name of the capture that has the disk alone.
+// DiskName is the name of the snapshot that has the disk alone.
 func (from Saved) DiskName() string {
 	if from.Memory {
 		return from.Artifact + diskSuffix
@@ -38,7 +38,7 @@ func (from Saved) DiskName() string {
 	return from.Artifact
 }
 
-// KeepDisk makes a capture of the disk of a frozen guest.
+// KeepDisk makes a snapshot of the disk alone of a frozen guest.
 func (s *Store) KeepDisk(ctx context.Context, g *guest.Guest, name string) error {
 	defer telemetry.Begin(ctx, "disk")()
 	draft, err := s.artifacts.Draft(name)

@@ -26,7 +26,7 @@ func newStore(t *testing.T) *Store {
 	return NewStore(artifacts)
 }
 
-// keep makes a capture of the given files, as a guest would.
+// keep makes a snapshot of the given files, as a guest would.
 func (s *Store) keep(t *testing.T, name string, description any, files ...string) {
 	t.Helper()
 	draft, err := s.artifacts.Draft(name)
@@ -66,8 +66,8 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestWhatIsWrongWithACapture: it is missing, or its description cannot be read.
-func TestWhatIsWrongWithACapture(t *testing.T) {
+// TestWhatIsWrongWithASnapshot: it is missing, or its description cannot be read.
+func TestWhatIsWrongWithASnapshot(t *testing.T) {
 	s := newStore(t)
 	if _, err := s.Source("none"); !shoal.ErrSnapshotMissing.Matches(err) {
 		t.Errorf("none: %v", err)
@@ -78,9 +78,9 @@ func TestWhatIsWrongWithACapture(t *testing.T) {
 	}
 }
 
-// TestSourceOfACapture: a guest comes back from a checkpoint by what took it, and the bytes
+// TestSourceOfASnapshot: a guest comes back from a checkpoint by what took it, and the bytes
 // are checked when that is asked for.
-func TestSourceOfACapture(t *testing.T) {
+func TestSourceOfASnapshot(t *testing.T) {
 	s := newStore(t)
 	// As every version of Shoal has written it.
 	s.keep(t, "c", json.RawMessage(`{"runtime":"r","version":"1","kernel":"k","root":"/a","memory":true}`), "memory")

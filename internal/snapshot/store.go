@@ -12,7 +12,7 @@ import (
 	"shoal/internal/telemetry"
 )
 
-// Names of captures. A pause has a name of its own each time, so that the sandbox's record
+// Names of snapshots. A pause has a name of its own each time, so that the sandbox's record
 // says which of them it means.
 const (
 	pausePrefix = "pause-"
@@ -28,7 +28,7 @@ func PauseName(sandboxID string) string {
 // BuildName is the name of a build that begins with a guest's memory or images.
 func BuildName(buildID string) string { return buildPrefix + buildID }
 
-// ForkName is the name of a capture that forks of a sandbox start from.
+// ForkName is the name of a snapshot that forks of a sandbox start from.
 func ForkName(sandboxID string) string { return forkPrefix + sandboxID }
 
 // PauseOf tells whether a name is that of a pause, or of the disk kept beside one, and which
@@ -37,25 +37,25 @@ func PauseOf(name string) (pause string, ok bool) {
 	return strings.TrimSuffix(name, diskSuffix), strings.HasPrefix(name, pausePrefix)
 }
 
-// BuildOf tells by a name which build a capture is of.
+// BuildOf tells by a name which build a snapshot is of.
 func BuildOf(name string) (buildID string, ok bool) { return strings.CutPrefix(name, buildPrefix) }
 
-// IsFork tells by a name that forks start from a capture.
+// IsFork tells by a name that forks start from a snapshot.
 func IsFork(name string) bool { return strings.HasPrefix(name, forkPrefix) }
 
-// Store makes and finds captures.
+// Store makes and finds snapshots.
 type Store struct {
 	artifacts *artifact.Store
 	saving    atomic.Int64
 }
 
-// NewStore keeps captures among the artifacts of a machine.
+// NewStore keeps snapshots among the artifacts of a machine.
 func NewStore(artifacts *artifact.Store) *Store { return &Store{artifacts: artifacts} }
 
 // Saving is how many checkpoints are under way.
 func (s *Store) Saving() int { return int(s.saving.Load()) }
 
-// Artifacts are the captures' bytes.
+// Artifacts are the snapshots' bytes.
 func (s *Store) Artifacts() *artifact.Store { return s.artifacts }
 
 // Checkpoint writes a guest's memory and disk into a draft. toStay means that the
@@ -79,7 +79,7 @@ func (s *Store) Checkpoint(
 	return draft, nil
 }
 
-// Commit makes a draft a capture that is on the disk.
+// Commit makes a draft a snapshot that is on the disk.
 func (s *Store) Commit(ctx context.Context, draft *artifact.Draft, c Capture) error {
 	defer telemetry.Begin(ctx, "commit")()
 	if _, err := draft.Commit(c); err != nil {
@@ -97,7 +97,7 @@ func (s *Store) CommitLoose(ctx context.Context, draft *artifact.Draft, c Captur
 	return nil
 }
 
-// KeepBuild makes a capture of a build's images alone.
+// KeepBuild makes a snapshot of a build that has images alone: only its capture is kept.
 func (s *Store) KeepBuild(ctx context.Context, c Capture) error {
 	draft, err := s.artifacts.Draft(BuildName(c.Build.ID))
 	if err != nil {
@@ -106,7 +106,7 @@ func (s *Store) KeepBuild(ctx context.Context, c Capture) error {
 	return s.Commit(ctx, draft, c)
 }
 
-// Seal waits until a loose capture is on the disk.
+// Seal waits until a loose snapshot is on the disk.
 func (s *Store) Seal(name string) error { return s.artifacts.Seal(name) }
 
 // RemoveBuild removes what was kept of a build. It is no error if there is none.

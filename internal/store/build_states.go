@@ -9,8 +9,9 @@ import (
 	"shoal/internal/store/sqlcgen"
 )
 
-// A build goes from waiting to building, and then to ready or error. Each update is
-// conditional on the state that it leaves. When two updates race, in this process or
+// A build goes from waiting to building, and then to ready or error. A waiting build can fail
+// too, and retiring takes a ready one to error. Each update is conditional on the state that
+// it leaves. When two updates race, in this process or
 // in others, the loser gets ErrNotFound and changes nothing.
 
 // StartBuild marks a waiting build as building, assigns it to the named builder, and

@@ -46,6 +46,19 @@ func TestImportsFollowTheTable(t *testing.T) {
 	}
 }
 
+// TestRowsNameLowerRows fails for a row that names one above it, or itself. What may import
+// anything is left out.
+func TestRowsNameLowerRows(t *testing.T) {
+	rooms := readTable(t)
+	for at, r := range rooms {
+		for _, name := range r.allowed {
+			if to := slices.Index(rooms, roomOf(rooms, name)); to <= at {
+				t.Errorf("the row of %v in ARCHITECTURE.md names %s, which has no row below it", r.paths, name)
+			}
+		}
+	}
+}
+
 // TestTableNamesWhatExists fails for a row of a package that is gone, which would allow
 // or forbid nothing.
 func TestTableNamesWhatExists(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 
 // A guest's kernel writes its checkpoints, so their pages in the host's cache are charged
 // to the guest. Within its own limit, a large guest would wait for the disk with every
-// page. So its limit is raised while it is frozen, until those pages can be dropped.
+// page. So its limit is raised from a checkpoint until those pages can be dropped.
 
 // minKernelMemory is the least that a guest's kernel may need for itself, in bytes.
 const minKernelMemory = 144 << 20
@@ -84,7 +84,7 @@ func (c cgroups) memoryOf(id string) memory {
 		clean: max(0, stat[cache]-stat["shmem"]-stat[prefix+"dirty"]-stat[prefix+"writeback"])}
 }
 
-// widen raises the limit of the guest's group to the guest's own plus by bytes.
+// widen raises the limit of the guest's group to `by` bytes above hostMemory.
 func (g *guest) widen(by int64) {
 	g.wide.Store(true)
 	// Best effort: with the old limit the checkpoint is only slower.
