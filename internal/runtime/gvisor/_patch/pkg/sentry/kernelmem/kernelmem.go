@@ -33,6 +33,11 @@ const (
 	// minGCPercent bounds how much of the heap is not live.
 	minGCPercent = 25
 
+	// saveGCPercent is the least while a checkpoint is written. Each collection looks at all
+	// that is kept, which took longer than the writing. A checkpoint doubles what is kept,
+	// so the heap may grow to four times its size; for that the host makes room.
+	saveGCPercent = 100
+
 	// retryShare bounds how much of the time goes to collections that refused calls ask
 	// for: one in so many.
 	retryShare = 4
@@ -52,10 +57,13 @@ const (
 )
 
 var (
-	level   atomic.Int32
-	exempt  atomic.Int32
-	collect sync.Mutex // held while a refused call collects
-	next    time.Time  // when one may again; protected by collect
+	level  atomic.Int32
+	exempt atomic.Int32
+	saves  atomic.Int32 // that are under way
+	// gcPercent is what is set; 0 before anything is.
+	gcPercent atomic.Uint64
+	collect   sync.Mutex // held while a refused call collects
+	next      time.Time  // when one may again; protected by collect
 )
 
 // Start begins to watch the heap.
@@ -121,8 +129,19 @@ func retry() {
 	next = end.Add(end.Sub(begin) * (retryShare - 1))
 }
 
-// Release gives back to the host what a checkpoint needed, if that was much.
-func Release() {
+// Save is called when a checkpoint begins to be written. The function that it returns ends
+// that, and gives back to the host what the checkpoint needed, if that was much.
+func Save() (end func()) {
+	saves.Add(1)
+	observe()
+	return func() {
+		saves.Add(-1)
+		observe()
+		release()
+	}
+}
+
+func release() {
 	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
 	metrics.Read(sample)
 	if sample[0].Value.Uint64() > 2*minGrowth {
@@ -150,8 +169,14 @@ func observe() {
 	live := samples[0].Value.Uint64()
 	used := live + samples[1].Value.Uint64()
 
-	percent := minGrowth * 100 / max(live, 1)
-	debug.SetGCPercent(int(min(max(percent, minGCPercent), maxGCPercent)))
+	percent := max(minGrowth*100/max(live, 1), minGCPercent)
+	if saves.Load() > 0 {
+		percent = max(percent, saveGCPercent)
+	}
+	percent = min(percent, maxGCPercent)
+	if gcPercent.Swap(percent) != percent { // setting it stops every thread
+		debug.SetGCPercent(int(percent))
+	}
 
 	switch budget := Budget(); {
 	case used < budget/4*3:
