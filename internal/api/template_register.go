@@ -84,6 +84,8 @@ func (s *Server) register(ctx context.Context, reg store.Registration) (shoal.Te
 		err = shoal.ErrTemplateForbidden.New("Alias '%s' already used", reg.Alias.Name)
 	case errors.Is(err, store.ErrKept):
 		err = errKept(reg.Team)
+	case errors.Is(err, store.ErrTooManyTags):
+		err = errTooManyTags()
 	case errors.As(err, &full):
 		err = shoal.ErrBuildLimit.Wrap(neverStarted(full.Waiting),
 			"you have reached the maximum number of concurrent template builds (%d). Please wait for existing builds to complete.",

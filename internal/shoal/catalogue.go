@@ -177,6 +177,9 @@ var (
 	ErrKeptLimit = kind("template.kept_limit", 429,
 		"The team keeps as many templates, or builds and snapshots of them, as it may.",
 		"Delete some, or have the operator raise the limit by `shoal team limits`.")
+	ErrTagLimit = kind("template.tag_limit", 429,
+		"The template has as many assignments of tags to builds as it may.",
+		"Remove tags that nothing needs, or delete the template and build it again.")
 	ErrBuildLegacy = kind("build.legacy", 410,
 		"This client builds templates by pushing to a Docker registry, which no longer exists.",
 		"Update the SDK or CLI, and build with `Template.build` or `e2b template create`.")

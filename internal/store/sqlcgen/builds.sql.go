@@ -159,6 +159,17 @@ func (q *Queries) CompleteBuild(ctx context.Context, arg CompleteBuildParams) (i
 	return result.RowsAffected()
 }
 
+const countAssignments = `-- name: CountAssignments :one
+SELECT COUNT(*) FROM build_assignments WHERE template_id = $1
+`
+
+func (q *Queries) CountAssignments(ctx context.Context, templateID string) (int64, error) {
+	row := q.db.QueryRowContext(ctx, countAssignments, templateID)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const deleteAssignments = `-- name: DeleteAssignments :exec
 DELETE FROM build_assignments WHERE template_id = $1 AND tag = $2
 `
@@ -667,6 +678,32 @@ func (q *Queries) NewestBuildOfTagWithStatus(ctx context.Context, arg NewestBuil
 		&i.Runtime,
 	)
 	return i, err
+}
+
+const pruneAssignments = `-- name: PruneAssignments :exec
+DELETE FROM build_assignments
+WHERE build_assignments.template_id = $1 AND build_assignments.tag = $2 AND build_assignments.created_at < $3
+  AND (build_assignments.build_id = $4 OR build_assignments.build_id IN (
+    SELECT builds.id FROM builds WHERE builds.template_id = $1 AND builds.status = 'error'))
+`
+
+type PruneAssignmentsParams struct {
+	TemplateID string
+	Tag        string
+	CreatedAt  int64
+	BuildID    string
+}
+
+// An older assignment of the tag to the same build, or to one that has failed, leads to
+// nothing any more.
+func (q *Queries) PruneAssignments(ctx context.Context, arg PruneAssignmentsParams) error {
+	_, err := q.db.ExecContext(ctx, pruneAssignments,
+		arg.TemplateID,
+		arg.Tag,
+		arg.CreatedAt,
+		arg.BuildID,
+	)
+	return err
 }
 
 const retireBuild = `-- name: RetireBuild :execrows
