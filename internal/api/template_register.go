@@ -75,6 +75,9 @@ func (s *Server) RegisterTemplateBuildV2(
 }
 
 func (s *Server) register(ctx context.Context, reg store.Registration) (shoal.Template, error) {
+	if _, err := s.storage.check(ctx, reg.Team); err != nil {
+		return shoal.Template{}, err
+	}
 	t, err := s.store.RegisterBuild(ctx, reg)
 	var full *store.TooManyBuilds
 	switch {

@@ -200,6 +200,15 @@ var (
 		"The cause has the last output lines; check that the package mirror is reachable and trusted.")
 )
 
+// Teams.
+var (
+	ErrStorageLimit = kind("team.storage_limit", 429,
+		"The team's paused sandboxes, snapshots, template builds and uploaded files take as much storage as they "+
+			"may. Nothing was saved; a sandbox that runs goes on.",
+		"Delete snapshots or templates, kill paused sandboxes, or have the operator raise the limit by "+
+			"`shoal team limits`.")
+)
+
 // Network.
 var (
 	ErrNetworkPolicy = kind("network.policy", 400,

@@ -169,7 +169,10 @@ func insertBuild(ctx context.Context, q *sqlcgen.Queries, b shoal.Build) error {
 		return err
 	}
 	err = q.CountBuild(ctx, sqlcgen.CountBuildParams{ID: b.TemplateID, UpdatedAt: micros(b.CreatedAt)})
-	return lookup(err, "count the builds of template "+b.TemplateID)
+	if err := lookup(err, "count the builds of template "+b.TemplateID); err != nil {
+		return err
+	}
+	return measureBuild(ctx, q, b)
 }
 
 func updateBuild(ctx context.Context, q *sqlcgen.Queries, b shoal.Build) error {

@@ -45,7 +45,7 @@ func (q *Queries) AssignmentsOf(ctx context.Context, templateID string) ([]Assig
 }
 
 const buildByID = `-- name: BuildByID :one
-SELECT id, template_id, status, cpu_count, memory_mb, disk_mb, envd_version, image_digest, default_user, default_workdir, created_at, updated_at, finished_at, snapshot, sandbox_id, layers, origin, context, start_cmd, ready_cmd, start_context, reason_message, reason_step, builder, runtime FROM builds WHERE template_id = $1 AND id = $2
+SELECT id, template_id, status, cpu_count, memory_mb, disk_mb, envd_version, image_digest, default_user, default_workdir, created_at, updated_at, finished_at, snapshot, sandbox_id, layers, origin, context, start_cmd, ready_cmd, start_context, reason_message, reason_step, builder, runtime, bytes FROM builds WHERE template_id = $1 AND id = $2
 `
 
 type BuildByIDParams struct {
@@ -82,6 +82,7 @@ func (q *Queries) BuildByID(ctx context.Context, arg BuildByIDParams) (Build, er
 		&i.ReasonStep,
 		&i.Builder,
 		&i.Runtime,
+		&i.Bytes,
 	)
 	return i, err
 }
@@ -381,7 +382,7 @@ func (q *Queries) ListActiveBuildsOf(ctx context.Context, templateID string) ([]
 }
 
 const listBuildsBefore = `-- name: ListBuildsBefore :many
-SELECT id, template_id, status, cpu_count, memory_mb, disk_mb, envd_version, image_digest, default_user, default_workdir, created_at, updated_at, finished_at, snapshot, sandbox_id, layers, origin, context, start_cmd, ready_cmd, start_context, reason_message, reason_step, builder, runtime FROM builds
+SELECT id, template_id, status, cpu_count, memory_mb, disk_mb, envd_version, image_digest, default_user, default_workdir, created_at, updated_at, finished_at, snapshot, sandbox_id, layers, origin, context, start_cmd, ready_cmd, start_context, reason_message, reason_step, builder, runtime, bytes FROM builds
 WHERE template_id = $1 AND (created_at < $2 OR (created_at = $2 AND id > $3))
 ORDER BY created_at DESC, id
 LIMIT $4
@@ -434,6 +435,7 @@ func (q *Queries) ListBuildsBefore(ctx context.Context, arg ListBuildsBeforePara
 			&i.ReasonStep,
 			&i.Builder,
 			&i.Runtime,
+			&i.Bytes,
 		); err != nil {
 			return nil, err
 		}
@@ -582,7 +584,7 @@ func (q *Queries) ListUntagged(ctx context.Context, finishedAt int64) ([]string,
 }
 
 const newestBuildOfTag = `-- name: NewestBuildOfTag :one
-SELECT builds.id, builds.template_id, builds.status, builds.cpu_count, builds.memory_mb, builds.disk_mb, builds.envd_version, builds.image_digest, builds.default_user, builds.default_workdir, builds.created_at, builds.updated_at, builds.finished_at, builds.snapshot, builds.sandbox_id, builds.layers, builds.origin, builds.context, builds.start_cmd, builds.ready_cmd, builds.start_context, builds.reason_message, builds.reason_step, builds.builder, builds.runtime, build_assignments.created_at AS assigned_at
+SELECT builds.id, builds.template_id, builds.status, builds.cpu_count, builds.memory_mb, builds.disk_mb, builds.envd_version, builds.image_digest, builds.default_user, builds.default_workdir, builds.created_at, builds.updated_at, builds.finished_at, builds.snapshot, builds.sandbox_id, builds.layers, builds.origin, builds.context, builds.start_cmd, builds.ready_cmd, builds.start_context, builds.reason_message, builds.reason_step, builds.builder, builds.runtime, builds.bytes, build_assignments.created_at AS assigned_at
 FROM build_assignments JOIN builds ON builds.id = build_assignments.build_id
 WHERE build_assignments.template_id = $1 AND build_assignments.tag = $2
 ORDER BY build_assignments.created_at DESC, build_assignments.build_id DESC
@@ -628,13 +630,14 @@ func (q *Queries) NewestBuildOfTag(ctx context.Context, arg NewestBuildOfTagPara
 		&i.Build.ReasonStep,
 		&i.Build.Builder,
 		&i.Build.Runtime,
+		&i.Build.Bytes,
 		&i.AssignedAt,
 	)
 	return i, err
 }
 
 const newestBuildOfTagWithStatus = `-- name: NewestBuildOfTagWithStatus :one
-SELECT builds.id, builds.template_id, builds.status, builds.cpu_count, builds.memory_mb, builds.disk_mb, builds.envd_version, builds.image_digest, builds.default_user, builds.default_workdir, builds.created_at, builds.updated_at, builds.finished_at, builds.snapshot, builds.sandbox_id, builds.layers, builds.origin, builds.context, builds.start_cmd, builds.ready_cmd, builds.start_context, builds.reason_message, builds.reason_step, builds.builder, builds.runtime
+SELECT builds.id, builds.template_id, builds.status, builds.cpu_count, builds.memory_mb, builds.disk_mb, builds.envd_version, builds.image_digest, builds.default_user, builds.default_workdir, builds.created_at, builds.updated_at, builds.finished_at, builds.snapshot, builds.sandbox_id, builds.layers, builds.origin, builds.context, builds.start_cmd, builds.ready_cmd, builds.start_context, builds.reason_message, builds.reason_step, builds.builder, builds.runtime, builds.bytes
 FROM build_assignments JOIN builds ON builds.id = build_assignments.build_id
 WHERE build_assignments.template_id = $1 AND build_assignments.tag = $2 AND builds.status = $3
 ORDER BY build_assignments.created_at DESC, build_assignments.build_id DESC
@@ -676,6 +679,7 @@ func (q *Queries) NewestBuildOfTagWithStatus(ctx context.Context, arg NewestBuil
 		&i.ReasonStep,
 		&i.Builder,
 		&i.Runtime,
+		&i.Bytes,
 	)
 	return i, err
 }
