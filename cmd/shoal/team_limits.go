@@ -22,6 +22,7 @@ type teamLimitsCmd struct {
 	Disk                *int   `placeholder:"MIB" help:"Disk of a sandbox."`
 	ConcurrentBuilds    *int   `placeholder:"N" help:"Builds that wait or are under way at once."`
 	Builds              *int   `placeholder:"N" help:"Builds of templates, and snapshots, that are kept; also how many templates."`
+	Storage             *int   `placeholder:"GIB" help:"Storage of paused sandboxes, snapshots, template builds and uploaded files, in all."`
 }
 
 // Run changes the limits that are named, and shows all. A running API notices within
@@ -55,7 +56,7 @@ func (c *teamLimitsCmd) list(l *shoal.TeamLimits) []teamLimit {
 	number := func(name string, asked, at *int) teamLimit {
 		return teamLimit{name, asked, func() int { return *at }, func(n int) { *at = n }}
 	}
-	mebibytes := func(name string, asked *int, at *int64) teamLimit {
+	size := func(name string, asked *int, at *int64) teamLimit {
 		return teamLimit{name, asked, func() int { return int(*at) }, func(n int) { *at = int64(n) }}
 	}
 	return []teamLimit{
@@ -64,10 +65,11 @@ func (c *teamLimitsCmd) list(l *shoal.TeamLimits) []teamLimit {
 		{"max-hours", c.MaxHours, func() int { return int(l.MaxLength / time.Hour) },
 			func(n int) { l.MaxLength = time.Duration(n) * time.Hour }},
 		number("max-cpu", c.MaxCPU, &l.MaxCPU),
-		mebibytes("max-memory", c.MaxMemory, &l.MaxMemoryMB),
-		mebibytes("disk", c.Disk, &l.DiskMB),
+		size("max-memory", c.MaxMemory, &l.MaxMemoryMB),
+		size("disk", c.Disk, &l.DiskMB),
 		number("concurrent-builds", c.ConcurrentBuilds, &l.ConcurrentBuilds),
 		number("builds", c.Builds, &l.Builds),
+		size("storage", c.Storage, &l.StorageGB),
 	}
 }
 

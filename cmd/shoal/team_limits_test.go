@@ -17,6 +17,7 @@ func TestTeamLimits(t *testing.T) {
 		"acme --sandboxes=5000 --builds=7":    func(l *shoal.TeamLimits) { l.Sandboxes, l.Builds = 5000, 7 },
 		"acme --max-hours=1 --disk=2048":      func(l *shoal.TeamLimits) { l.MaxLength, l.DiskMB = time.Hour, 2048 },
 		"acme --max-cpu=2 --max-memory=512":   func(l *shoal.TeamLimits) { l.MaxCPU, l.MaxMemoryMB = 2, 512 },
+		"acme --storage=50":                   func(l *shoal.TeamLimits) { l.StorageGB = 50 },
 		"acme --concurrent-builds=0":          func(l *shoal.TeamLimits) { l.ConcurrentBuilds = 0 },
 		"acme --concurrent-sandboxes=1000000": func(l *shoal.TeamLimits) { l.ConcurrentSandboxes = 1_000_000 },
 	} {

@@ -75,6 +75,7 @@ type Server struct {
 	log         *slog.Logger
 	handler     http.Handler
 	spawns      *spawns
+	storage     *storage
 	origins     Origins
 	operator    string
 	draining    atomic.Bool
@@ -106,6 +107,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 		origins:     cfg.Origins,
 		operator:    cfg.Operator,
 		spawns:      newSpawns(),
+		storage:     newStorage(cfg.Store, cfg.Fleet, cfg.Builds.Files),
 	}
 	spec, err := gen.GetSpec()
 	if err != nil {

@@ -28,7 +28,7 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	h.Set("Cache-Control", "no-store")
 	switch known.Kind {
 	case shoal.ErrConcurrencyLimit, shoal.ErrSandboxLimit, shoal.ErrBuildLimit, shoal.ErrKeptLimit,
-		shoal.ErrPlacementTimeout:
+		shoal.ErrTagLimit, shoal.ErrStorageLimit, shoal.ErrPlacementTimeout:
 		// Python SDKs since 2.63 repeat every 429 and 504 that does not forbid it. It
 		// would not help: a full team stays full, and a start has had its minute.
 		h.Set("Should-Retry", "false")

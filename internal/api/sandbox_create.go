@@ -46,6 +46,9 @@ func (s *Server) create(ctx context.Context, body gen.NewSandbox, f family) (sho
 	team := callerOf(ctx).Team
 	for tries := 0; ; tries++ {
 		spec, err := s.plan(ctx, team, body, f)
+		if err == nil && spec.Lifecycle.AutoPause {
+			_, err = s.storage.check(ctx, team)
+		}
 		if err != nil {
 			return shoal.Sandbox{}, err
 		}

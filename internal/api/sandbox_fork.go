@@ -48,6 +48,9 @@ func (s *Server) ForkSandbox(
 		return nil, shoal.ErrSandboxState.New("Sandbox '%s' cannot be forked while in '%s' state",
 			sb.SandboxID, sb.State)
 	}
+	if _, err := s.storage.check(ctx, team); err != nil {
+		return nil, err // copies start from what is written of the sandbox
+	}
 	specs := make([]shoal.Spec, count)
 	for i := range specs {
 		specs[i] = s.copyOf(sb, timeout, team)

@@ -24,6 +24,13 @@ func (s *Server) PauseSandbox(
 	if req.Body != nil && req.Body.Memory != nil {
 		memory = *req.Body.Memory
 	}
+	if sb.State.Public() == shoal.StateRunning {
+		done, err := s.storage.begin(ctx, callerOf(ctx).Team, largestSave(sb))
+		if err != nil {
+			return nil, err
+		}
+		defer done()
+	}
 	err = s.fleet.Pause(ctx, node, sb, memory)
 	late := shoal.ErrSandboxPaused.Matches(err) || shoal.ErrSandboxState.Matches(err)
 	if late && s.pausedSince(ctx, sb.SandboxID) {

@@ -22,6 +22,11 @@ func (s *Server) CreateSnapshot(
 	if sb.State == shoal.StatePaused {
 		return nil, shoal.NotRunning(sb.SandboxID)
 	}
+	done, err := s.storage.begin(ctx, callerOf(ctx).Team, largestSave(sb))
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	t, tag, err := s.snapshot(ctx, node, sb, deref(req.Body.Name))
 	if errors.Is(err, store.ErrExists) {
 		// Another request has just made the template of this name: now it is known.

@@ -75,6 +75,9 @@ func (s *Server) RegisterTemplateBuildV2(
 }
 
 func (s *Server) register(ctx context.Context, reg store.Registration) (shoal.Template, error) {
+	if _, err := s.storage.check(ctx, reg.Team); err != nil {
+		return shoal.Template{}, err
+	}
 	t, err := s.store.RegisterBuild(ctx, reg)
 	var full *store.TooManyBuilds
 	switch {
@@ -84,6 +87,8 @@ func (s *Server) register(ctx context.Context, reg store.Registration) (shoal.Te
 		err = shoal.ErrTemplateForbidden.New("Alias '%s' already used", reg.Alias.Name)
 	case errors.Is(err, store.ErrKept):
 		err = errKept(reg.Team)
+	case errors.Is(err, store.ErrTooManyTags):
+		err = errTooManyTags()
 	case errors.As(err, &full):
 		err = shoal.ErrBuildLimit.Wrap(neverStarted(full.Waiting),
 			"you have reached the maximum number of concurrent template builds (%d). Please wait for existing builds to complete.",

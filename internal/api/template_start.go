@@ -28,6 +28,9 @@ func (s *Server) StartTemplateBuild(
 		return nil, err
 	}
 	team := callerOf(ctx).Team
+	if _, err := s.storage.check(ctx, team); err != nil {
+		return nil, err // nothing is wrong with the build: it may be started later
+	}
 	job, refusal := planJob(*req.Body)
 	if refusal == nil {
 		job.Runtime, refusal = s.planRuntime(ctx, req.Body.Runtime)

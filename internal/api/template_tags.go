@@ -11,6 +11,7 @@ import (
 
 	"shoal/internal/api/gen"
 	"shoal/internal/shoal"
+	"shoal/internal/store"
 )
 
 // ListTemplateTags lists the newest build of each tag. A tag in the name, as
@@ -74,7 +75,11 @@ func (s *Server) AssignTemplateTags(
 	if err != nil {
 		return nil, err
 	}
-	if err := s.store.AssignTags(ctx, b, time.Now(), tags...); err != nil {
+	err = s.store.AssignTags(ctx, b, time.Now(), tags...)
+	if errors.Is(err, store.ErrTooManyTags) {
+		err = errTooManyTags()
+	}
+	if err != nil {
 		return nil, err
 	}
 	return gen.AssignTemplateTags201JSONResponse{Tags: tags, BuildID: b.ID}, nil
@@ -108,6 +113,11 @@ func (s *Server) RemoveTemplateTags(
 		return nil, err
 	}
 	return gen.RemoveTemplateTags204Response{}, nil
+}
+
+func errTooManyTags() error {
+	return shoal.ErrTagLimit.New("the template has reached the maximum number of tag assignments (%d).",
+		store.MaxAssignments)
 }
 
 // maxTags is the most that one request may name, and maxTag the longest one.

@@ -49,17 +49,23 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request) error {
 	if r.ContentLength > s.uploadLimit {
 		return tooLarge
 	}
+	full, err := s.storage.upload(r.Context(), scope)
+	if err != nil {
+		return err
+	}
 	conn := http.NewResponseController(w)
 	end := time.Now().Add(uploadTime)
 	if err := conn.SetWriteDeadline(end.Add(uploadStall)); err != nil {
 		return err
 	}
-	body := &uploadBody{conn: conn, end: end, from: http.MaxBytesReader(w, r.Body, s.uploadLimit)}
+	body := &uploadBody{conn: conn, end: end, full: full, from: http.MaxBytesReader(w, r.Body, s.uploadLimit)}
 	err = s.builds.Files.Put(scope, hash, body)
 	var limit *http.MaxBytesError
 	switch {
 	case errors.As(body.err, &limit):
 		return tooLarge
+	case body.refused:
+		return body.err
 	case body.err != nil:
 		return shoal.ErrUploadBroken.Wrap(body.err, "The upload broke off")
 	}
@@ -91,10 +97,12 @@ func (s *Server) checkUpload(r *http.Request) (scope, hash string, err error) {
 // uploadBody reads a request's body with a deadline that moves on with the bytes,
 // and tells errors of reading from those of writing.
 type uploadBody struct {
-	conn *http.ResponseController
-	end  time.Time
-	from io.Reader
-	err  error // of reading, but for the end
+	conn    *http.ResponseController
+	end     time.Time
+	full    func() error // asked before each read
+	from    io.Reader
+	err     error // of reading, but for the end
+	refused bool  // err is full's
 }
 
 var _ io.Reader = (*uploadBody)(nil)
@@ -106,6 +114,10 @@ func (b *uploadBody) Read(p []byte) (int, error) {
 		deadline = b.end
 	}
 	if b.err = b.conn.SetReadDeadline(deadline); b.err != nil {
+		return 0, b.err
+	}
+	if b.err = b.full(); b.err != nil {
+		b.refused = true
 		return 0, b.err
 	}
 	n, err := b.from.Read(p)

@@ -154,3 +154,54 @@ func TestFilesAreSwept(t *testing.T) {
 		}
 	}
 }
+
+// TestKept: what a scope's files take is known while they come, and after a sweep.
+func TestKept(t *testing.T) {
+	files := openFiles(t)
+	wants := func(what string, want int64) {
+		t.Helper()
+		if got, err := files.Kept(scope); err != nil || got != want {
+			t.Errorf("%s: %d, %v, want %d", what, got, err, want)
+		}
+	}
+	wants("nothing", 0)
+	during := iotest.OneByteReader(strings.NewReader("12345"))
+	seen := int64(0)
+	if err := files.Put(scope, someHash, readerFunc(func(p []byte) (int, error) {
+		wants("under way", seen)
+		n, err := during.Read(p)
+		seen += int64(n)
+		return n, err
+	})); err != nil {
+		t.Fatal(err)
+	}
+	wants("stored", 5)
+	if err := files.Put(scope, strings.Repeat("cd", 32), strings.NewReader("678")); err != nil {
+		t.Fatal(err)
+	}
+	wants("two", 8)
+	if err := files.Put(scope, someHash, strings.NewReader("1")); err != nil {
+		t.Fatal(err)
+	}
+	wants("replaced", 4)
+	broken := io.MultiReader(strings.NewReader("much"), iotest.ErrReader(io.ErrUnexpectedEOF))
+	if err := files.Put(scope, someHash, broken); err == nil {
+		t.Fatal("a broken upload was stored")
+	}
+	wants("broken", 4)
+	if err := os.Remove(filepath.Join(files.dir, scope, someHash+".tar")); err != nil {
+		t.Fatal(err)
+	}
+	wants("removed by another process", 4)
+	if err := files.Sweep(); err != nil {
+		t.Fatal(err)
+	}
+	wants("swept", 3)
+	if _, err := files.Kept("../x"); err == nil {
+		t.Error("a scope that is none was accepted")
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }

@@ -66,10 +66,12 @@ func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets con
 	}
 	p.auth = auth.New(p.store, admin, p.log)
 	p.fleet = fleet.New(fleet.Config{Nodes: nodes, OnBuild: func(ctx context.Context, b shoal.Build) error {
-		if b.TemplateID != shoal.BaseTemplateID {
-			return nil // the API requested this build and has registered it
+		if b.TemplateID == shoal.BaseTemplateID { // the API has registered all others, and requested them
+			if err := p.OfferBase(ctx, b); err != nil {
+				return err
+			}
 		}
-		return p.OfferBase(ctx, b)
+		return p.store.MeasureBuild(ctx, b)
 	}}, p.log)
 	if err := p.fleet.Sync(ctx); err != nil {
 		p.log.Warn("some orchestrators are not connected yet", "error", err)

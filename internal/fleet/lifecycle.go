@@ -25,12 +25,16 @@ func (f *Fleet) Resume(ctx context.Context, node shoal.Node, sb shoal.Sandbox,
 	return sb, nil
 }
 
-// Pause pauses a sandbox. It no longer counts against the team's limit.
+// Pause pauses a sandbox. It no longer counts against the team's limit of those that run, but
+// with what it takes on the disk.
 func (f *Fleet) Pause(ctx context.Context, node shoal.Node, sb shoal.Sandbox, memory bool) error {
 	if err := node.Pause(ctx, sb.SandboxID, memory); err != nil {
 		return err
 	}
 	sb.State = shoal.StatePaused
+	if now, err := node.Get(ctx, sb.SandboxID); err == nil {
+		sb = now
+	}
 	f.noteOn(node, sb)
 	return nil
 }

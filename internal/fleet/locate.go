@@ -81,6 +81,10 @@ func (f *Fleet) List(ctx context.Context) ([]shoal.Sandbox, error) {
 	return all, ctx.Err()
 }
 
+// KeptBytes returns what a team's paused sandboxes took on the disks of their machines at the
+// last sync, or since then when they were paused through this fleet.
+func (f *Fleet) KeptBytes(teamID string) int64 { return f.sandboxes.kept(teamID) }
+
 // Forget drops a sandbox that was killed, so that it no longer counts against its team's
 // limit.
 func (f *Fleet) Forget(sandboxID string) { f.sandboxes.forget(sandboxID) }

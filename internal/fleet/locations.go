@@ -153,6 +153,18 @@ func (l *locations) of(on *member) []shoal.Sandbox {
 	return list
 }
 
+// kept returns how many bytes a team's paused sandboxes take.
+func (l *locations) kept(teamID string) (bytes int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.entries {
+		if e.sandbox.TeamID == teamID {
+			bytes += e.sandbox.KeptBytes
+		}
+	}
+	return bytes
+}
+
 // allocated returns the sum of the CPUs of a machine's running sandboxes.
 func (l *locations) allocated(on *member) int {
 	l.mu.Lock()

@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"maps"
+	"os"
 	"slices"
 	"sync"
 
@@ -37,14 +38,34 @@ func newBuilds(cfg *Config, images Images, snapshots *snapshot.Store) *builds {
 		byID: map[string]shoal.Build{}, newest: map[string]string{}}
 }
 
-// add makes a build startable here.
-func (b *builds) add(build shoal.Build) {
+// add makes a build startable here, and returns it with its size. snapshot is how many bytes
+// are kept for it besides its images.
+func (b *builds) add(build shoal.Build, snapshot int64) shoal.Build {
+	build.Size = b.measure(build, snapshot)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.byID[build.ID] = build
 	if have, ok := b.byID[b.newest[build.TemplateID]]; !ok || !build.CreatedAt.Before(have.CreatedAt) {
 		b.newest[build.TemplateID] = build.ID
 	}
+	return build
+}
+
+// measure tells what a build takes on the disk, or nil if an image is missing.
+func (b *builds) measure(build shoal.Build, snapshot int64) *shoal.BuildSize {
+	size := &shoal.BuildSize{Snapshot: snapshot}
+	for _, digest := range build.Images() {
+		path, err := b.images.Path(digest)
+		if err != nil {
+			return nil
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil
+		}
+		size.Images = append(size.Images, info.Size())
+	}
+	return size
 }
 
 // load adds the builds whose snapshots are on this machine.
@@ -52,7 +73,7 @@ func (b *builds) load(list []artifact.Manifest) {
 	for _, m := range list {
 		c, err := snapshot.Parse(m)
 		if err == nil && c.Build != nil && m.ID == snapshot.BuildName(c.Build.ID) {
-			b.add(*c.Build)
+			b.add(*c.Build, m.Size())
 		}
 	}
 }

@@ -128,7 +128,7 @@ func New(
 }
 
 // AddBuild makes a template build startable on this machine.
-func (o *Orchestrator) AddBuild(b shoal.Build) { o.builds.add(b) }
+func (o *Orchestrator) AddBuild(b shoal.Build) { o.builds.add(b, 0) }
 
 // Run holds deadlines and samples metrics until ctx ends, then waits for what
 // is in flight. Sandboxes live on.

@@ -37,6 +37,7 @@ func (o *Orchestrator) Recover(ctx context.Context) error {
 		return err
 	}
 	o.builds.load(snapshots)
+	r.measure(snapshots)
 	o.pauses.sealLeft(r.paused)
 	if err := errors.Join(o.host.Reclaim(ctx, r.guests), r.removeUnused(snapshots)); err != nil {
 		return fmt.Errorf("remove what belongs to no sandbox: %w", err)
@@ -123,7 +124,7 @@ func (r *recovery) adopt(ctx context.Context, rec record) error {
 // as after a downgrade, its next guest reaches nothing; one that is adopted keeps its rules.
 func (r *recovery) sandboxOf(rec record) *sandbox {
 	view := rec.Sandbox
-	view.NodeID = r.o.cfg.NodeID
+	view.NodeID, view.KeptBytes = r.o.cfg.NodeID, 0
 	egress, err := network.ParsePolicy(view.Network)
 	if err != nil {
 		r.o.log.Error("a sandbox's network policy cannot be understood; its next guest will reach nothing",
@@ -147,6 +148,23 @@ func (r *recovery) recoverPaused(rec record) error {
 		r.o.log.Error("the record of a paused sandbox cannot be written", "sandbox", sb.id, "error", err)
 	}
 	return nil
+}
+
+// measure says what the paused sandboxes take on the disk.
+func (r *recovery) measure(list []artifact.Manifest) {
+	sizes := map[string]int64{}
+	for _, m := range list {
+		if pause, ok := snapshot.PauseOf(m.ID); ok {
+			sizes[pause] += m.Size()
+		}
+	}
+	for _, sb := range r.paused {
+		sb.mu.Lock()
+		if sb.saved != nil {
+			sb.view.KeptBytes = sizes[sb.saved.Artifact]
+		}
+		sb.mu.Unlock()
+	}
 }
 
 // removeUnused deletes the snapshots of pauses that no record names.

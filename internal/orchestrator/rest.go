@@ -112,10 +112,11 @@ func (p *pauses) keepDisk(ctx context.Context, sb *sandbox, own *guest.Guest, fr
 	if stats.DiskBytes > maxSpareDisk || !sb.isSavedAs(from) {
 		return
 	}
+	var size int64
 	if err == nil {
-		err = p.snapshots.KeepDisk(ctx, own, from.DiskName())
+		size, err = p.snapshots.KeepDisk(ctx, own, from.DiskName())
 	}
-	stale := !sb.isSavedAs(from)
+	stale := !sb.addKept(from, size)
 	if stale { // resumed meanwhile, so that what was read may be torn; or killed
 		err = errors.Join(err, p.snapshots.DropDisk(from))
 	}
@@ -124,10 +125,25 @@ func (p *pauses) keepDisk(ctx context.Context, sb *sandbox, own *guest.Guest, fr
 	}
 }
 
+// addKept is isSavedAs, and adds to what the sandbox takes on the disk if it is.
+func (s *sandbox) addKept(from snapshot.Saved, bytes int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	saved := s.isSavedAsLocked(from)
+	if saved {
+		s.view.KeptBytes += bytes
+	}
+	return saved
+}
+
 // isSavedAs tells whether the sandbox is paused still, or again, with this snapshot.
 func (s *sandbox) isSavedAs(from snapshot.Saved) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.isSavedAsLocked(from)
+}
+
+func (s *sandbox) isSavedAsLocked(from snapshot.Saved) bool {
 	return s.saved != nil && s.saved.Artifact == from.Artifact && s.view.State == shoal.StatePaused
 }
 

@@ -84,14 +84,14 @@ func (o *Orchestrator) bringBack(ctx context.Context, sb *sandbox, opts shoal.Re
 	if err == nil {
 		sb.mu.Lock()
 		from := sb.saved
-		sb.saved, sb.restUntil = nil, time.Time{}
+		sb.saved, sb.restUntil, sb.view.KeptBytes = nil, time.Time{}, 0
 		sb.mu.Unlock()
 		if err = o.records.saveAs(sb, shoal.StateRunning); err == nil {
 			o.discard(sb, from)
 			return nil
 		}
 		sb.mu.Lock()
-		sb.saved = from
+		sb.saved, sb.view.KeptBytes = from, before.KeptBytes
 		sb.mu.Unlock()
 	}
 	left := o.guests.stop(ctx, sb)
@@ -223,7 +223,7 @@ func (g *guests) extractDisk(ctx context.Context, sb *sandbox, saved snapshot.Sa
 		err = errors.Join(own.Freeze(ctx), from.Verify())
 	}
 	if err == nil {
-		err = g.snapshots.KeepDisk(ctx, own, saved.DiskName())
+		_, err = g.snapshots.KeepDisk(ctx, own, saved.DiskName())
 	}
 	if err := errors.Join(err, g.stop(ctx, sb)); err != nil {
 		return guest.Source{}, fmt.Errorf("read the disk out of the snapshot: %w", err)

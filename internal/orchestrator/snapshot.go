@@ -19,6 +19,7 @@ func (o *Orchestrator) Snapshot(
 ) (shoal.Build, error) {
 	ctx, phases := telemetry.WithPhases(context.WithoutCancel(ctx))
 	var build shoal.Build
+	var size int64
 	err := o.standStill(ctx, sandboxID, "snapshotted", shoal.NotRunning(sandboxID), func(sb *sandbox, own *guest.Guest) error {
 		draft, err := o.checkpointWithDisk(ctx, sb, own, snapshot.BuildName(into.BuildID))
 		if err != nil {
@@ -28,16 +29,17 @@ func (o *Orchestrator) Snapshot(
 		parent, _ := o.builds.get(view.BuildID)
 		build = shoal.Build{ID: into.BuildID, TemplateID: into.TemplateID, Status: shoal.BuildReady,
 			Snapshot: true, SandboxID: view.SandboxID, Resources: view.Resources, EnvdVersion: view.EnvdVersion,
-			ImageDigest: parent.ImageDigest, Runtime: parent.Runtime,
+			ImageDigest: parent.ImageDigest, Layers: parent.Layers, Runtime: parent.Runtime,
 			DefaultUser: view.DefaultUser, DefaultWorkdir: view.DefaultWorkdir,
 			CreatedAt: now, UpdatedAt: now, FinishedAt: now}
 		c.Build = &build
-		return o.snapshots.Commit(ctx, draft, c)
+		size, err = o.snapshots.Commit(ctx, draft, c)
+		return err
 	})
 	if err != nil {
 		return shoal.Build{}, snapshotFailure(err, "Error creating snapshot template")
 	}
-	o.builds.add(build)
+	build = o.builds.add(build, size)
 	o.log.Info("snapshot made", "sandbox", sandboxID, "build", build.ID,
 		"request", shoal.RequestID(ctx), "phases_ms", phases)
 	return build, nil

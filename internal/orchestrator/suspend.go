@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"shoal/internal/guest"
 	"shoal/internal/shoal"
 	"shoal/internal/snapshot"
 )
@@ -43,22 +44,29 @@ func (p *pauses) suspend(ctx context.Context, sb *sandbox, memory bool) error {
 	if err := own.Freeze(ctx); err != nil {
 		return err
 	}
-	if memory {
-		draft, err := p.snapshots.Checkpoint(ctx, own, name, false)
-		if err != nil {
-			return err
-		}
-		if err := p.snapshots.CommitLoose(ctx, draft, snapshot.Of(own)); err != nil {
-			return err
-		}
-	} else if err := p.snapshots.KeepDisk(ctx, own, name); err != nil {
+	size, err := p.keep(ctx, own, name, memory)
+	if err != nil {
 		return err
 	}
 	sb.mu.Lock()
 	sb.saved.OnDisk = !memory
+	sb.view.KeptBytes = size
 	sb.view.EndAt = time.Now().UTC() // of a paused sandbox: when it was paused
 	sb.mu.Unlock()
 	return p.records.saveAs(sb, shoal.StatePaused)
+}
+
+// keep writes a frozen guest, with its memory or its disk alone, and returns how many bytes
+// that takes.
+func (p *pauses) keep(ctx context.Context, own *guest.Guest, name string, memory bool) (int64, error) {
+	if !memory {
+		return p.snapshots.KeepDisk(ctx, own, name)
+	}
+	draft, err := p.snapshots.Checkpoint(ctx, own, name, false)
+	if err != nil {
+		return 0, err
+	}
+	return p.snapshots.CommitLoose(ctx, draft, snapshot.Of(own))
 }
 
 // undo lets a sandbox whose guest goes on be as if nothing had been.
@@ -66,7 +74,7 @@ func (p *pauses) undo(sb *sandbox, before shoal.Sandbox) error {
 	sb.mu.Lock()
 	left := sb.saved
 	sb.saved = nil
-	sb.view.EndAt = before.EndAt
+	sb.view.EndAt, sb.view.KeptBytes = before.EndAt, 0
 	if now := time.Now().UTC(); !sb.view.EndAt.After(now) {
 		// It was to be paused at its deadline: that is tried again later.
 		sb.view.EndAt = now.Add(retryPause)

@@ -97,10 +97,11 @@ func (b *Workbench) Keep(ctx context.Context, build shoal.Build) error {
 	}
 	c := snapshot.Of(b.own)
 	c.Build = &build
-	if err := b.shop.snapshots.Commit(ctx, draft, c); err != nil {
+	size, err := b.shop.snapshots.Commit(ctx, draft, c)
+	if err != nil {
 		return err
 	}
-	b.shop.builds.add(build)
+	b.shop.builds.add(build, size)
 	return nil
 }
 
@@ -123,6 +124,6 @@ func (w *Workshop) KeepBuild(ctx context.Context, build shoal.Build) error {
 	if err := w.snapshots.KeepBuild(ctx, c); err != nil {
 		return err
 	}
-	w.builds.add(build)
+	w.builds.add(build, 0)
 	return nil
 }

@@ -177,6 +177,9 @@ var (
 	ErrKeptLimit = kind("template.kept_limit", 429,
 		"The team keeps as many templates, or builds and snapshots of them, as it may.",
 		"Delete some, or have the operator raise the limit by `shoal team limits`.")
+	ErrTagLimit = kind("template.tag_limit", 429,
+		"The template has as many assignments of tags to builds as it may.",
+		"Remove tags that nothing needs, or delete the template and build it again.")
 	ErrBuildLegacy = kind("build.legacy", 410,
 		"This client builds templates by pushing to a Docker registry, which no longer exists.",
 		"Update the SDK or CLI, and build with `Template.build` or `e2b template create`.")
@@ -195,6 +198,15 @@ var (
 	ErrImageBuild = kind("image.build_failed", 500,
 		"The base image could not be made from Debian packages.",
 		"The cause has the last output lines; check that the package mirror is reachable and trusted.")
+)
+
+// Teams.
+var (
+	ErrStorageLimit = kind("team.storage_limit", 429,
+		"The team's paused sandboxes, snapshots, template builds and uploaded files take as much storage as they "+
+			"may. Nothing was saved; a sandbox that runs goes on.",
+		"Delete snapshots or templates, kill paused sandboxes, or have the operator raise the limit by "+
+			"`shoal team limits`.")
 )
 
 // Network.

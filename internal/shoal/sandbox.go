@@ -90,6 +90,8 @@ type Sandbox struct {
 	// ColdBoot means that this execution began from the disk of a paused sandbox,
 	// without the memory that it had.
 	ColdBoot bool `json:"coldBoot,omitempty"`
+	// KeptBytes is what a paused sandbox takes on the disk; 0 while it runs.
+	KeptBytes int64 `json:"keptBytes,omitempty"`
 }
 
 // EnvdPort is the port of every sandbox that belongs to its daemon.

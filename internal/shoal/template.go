@@ -77,11 +77,20 @@ type Build struct {
 	Start   StartBlock
 	// Runtime is by which isolation runtime its guests run.
 	Runtime RuntimeWish
+	// Size is what a machine says the build takes there; nil if no machine has said it. The
+	// store adds it up and does not return it.
+	Size *BuildSize
 	// Reason says why the build failed; zero unless Status is BuildError.
 	Reason     BuildReason
 	CreatedAt  time.Time
 	UpdatedAt  time.Time
 	FinishedAt time.Time // zero while unfinished
+}
+
+// BuildSize is what a build takes on a disk, in bytes.
+type BuildSize struct {
+	Snapshot int64   // the memory and the disk that its guests begin with
+	Images   []int64 // each of Build.Images
 }
 
 // RuntimeWish says by which isolation runtime guests should run. The zero value leaves the

@@ -38,15 +38,15 @@ func (from Saved) DiskName() string {
 	return from.Artifact
 }
 
-// KeepDisk makes a snapshot of the disk alone of a frozen guest.
-func (s *Store) KeepDisk(ctx context.Context, g *guest.Guest, name string) error {
+// KeepDisk makes a snapshot of the disk alone of a frozen guest, and returns its size in bytes.
+func (s *Store) KeepDisk(ctx context.Context, g *guest.Guest, name string) (size int64, err error) {
 	defer telemetry.Begin(ctx, "disk")()
 	draft, err := s.artifacts.Draft(name)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if err := WriteDisk(ctx, g, draft); err != nil {
-		return errors.Join(err, draft.Discard())
+		return 0, errors.Join(err, draft.Discard())
 	}
 	c := Of(g)
 	c.Memory = false

@@ -79,22 +79,24 @@ func (s *Store) Checkpoint(
 	return draft, nil
 }
 
-// Commit makes a draft a snapshot that is on the disk.
-func (s *Store) Commit(ctx context.Context, draft *artifact.Draft, c Capture) error {
+// Commit makes a draft a snapshot that is on the disk, and returns its size in bytes.
+func (s *Store) Commit(ctx context.Context, draft *artifact.Draft, c Capture) (size int64, err error) {
 	defer telemetry.Begin(ctx, "commit")()
-	if _, err := draft.Commit(c); err != nil {
-		return errors.Join(err, draft.Discard())
+	a, err := draft.Commit(c)
+	if err != nil {
+		return 0, errors.Join(err, draft.Discard())
 	}
-	return nil
+	return a.Size(), nil
 }
 
 // CommitLoose is Commit without waiting for the disk; Seal follows.
-func (s *Store) CommitLoose(ctx context.Context, draft *artifact.Draft, c Capture) error {
+func (s *Store) CommitLoose(ctx context.Context, draft *artifact.Draft, c Capture) (size int64, err error) {
 	defer telemetry.Begin(ctx, "commit")()
-	if _, err := draft.CommitLoose(c); err != nil {
-		return errors.Join(err, draft.Discard())
+	a, err := draft.CommitLoose(c)
+	if err != nil {
+		return 0, errors.Join(err, draft.Discard())
 	}
-	return nil
+	return a.Size(), nil
 }
 
 // KeepBuild makes a snapshot of a build that has images alone: only its capture is kept.
@@ -103,7 +105,8 @@ func (s *Store) KeepBuild(ctx context.Context, c Capture) error {
 	if err != nil {
 		return err
 	}
-	return s.Commit(ctx, draft, c)
+	_, err = s.Commit(ctx, draft, c)
+	return err
 }
 
 // Seal waits until a loose snapshot is on the disk.

@@ -154,15 +154,11 @@ func (s *Store) StaleBuilds(
 	return ids, nil
 }
 
-// AssignTags makes the tags point to the build.
+// AssignTags makes the tags point to the build. ErrTooManyTags if the template would have
+// more than MaxAssignments.
 func (s *Store) AssignTags(ctx context.Context, b shoal.Build, at time.Time, tags ...string) error {
 	return s.inTx(ctx, func(q *sqlcgen.Queries) error {
-		for _, tag := range tags {
-			if err := assignAt(ctx, q, b, tag, at); err != nil {
-				return err
-			}
-		}
-		return nil
+		return assign(ctx, q, b, at, tags...)
 	})
 }
 

@@ -17,6 +17,13 @@ type TagAssignment struct {
 	CreatedAt time.Time
 }
 
+// MaxAssignments bounds the tags of a template: the assignments of tags to builds, earlier
+// ones included, which lead to a tag's build while a newer one is not ready.
+const MaxAssignments = 10_000
+
+// ErrTooManyTags means that a template has MaxAssignments.
+var ErrTooManyTags = errors.New("the template has as many assignments of tags as it may")
+
 // AddBuild stores a build of an existing template and assigns it the tags, dated
 // at its creation. ErrExists if the ID is taken.
 func (s *Store) AddBuild(ctx context.Context, b shoal.Build, tags ...string) error {
@@ -24,12 +31,7 @@ func (s *Store) AddBuild(ctx context.Context, b shoal.Build, tags ...string) err
 		if err := insertBuild(ctx, q, b); err != nil {
 			return err
 		}
-		for _, tag := range tags {
-			if err := assign(ctx, q, b, tag); err != nil {
-				return err
-			}
-		}
-		return nil
+		return assign(ctx, q, b, b.CreatedAt, tags...)
 	})
 }
 
@@ -62,7 +64,7 @@ func (s *Store) UpsertBase(ctx context.Context, b shoal.Build, teamID string) er
 		if err := updateBuild(ctx, q, b); err != nil {
 			return err
 		}
-		return assign(ctx, q, b, shoal.DefaultTag)
+		return assign(ctx, q, b, b.CreatedAt, shoal.DefaultTag)
 	})
 }
 
@@ -167,7 +169,10 @@ func insertBuild(ctx context.Context, q *sqlcgen.Queries, b shoal.Build) error {
 		return err
 	}
 	err = q.CountBuild(ctx, sqlcgen.CountBuildParams{ID: b.TemplateID, UpdatedAt: micros(b.CreatedAt)})
-	return lookup(err, "count the builds of template "+b.TemplateID)
+	if err := lookup(err, "count the builds of template "+b.TemplateID); err != nil {
+		return err
+	}
+	return measureBuild(ctx, q, b)
 }
 
 func updateBuild(ctx context.Context, q *sqlcgen.Queries, b shoal.Build) error {
@@ -179,12 +184,25 @@ func updateBuild(ctx context.Context, q *sqlcgen.Queries, b shoal.Build) error {
 	return lookup(err, "update build "+b.ID)
 }
 
-func assign(ctx context.Context, q *sqlcgen.Queries, b shoal.Build, tag string) error {
-	return assignAt(ctx, q, b, tag, b.CreatedAt)
-}
-
-func assignAt(ctx context.Context, q *sqlcgen.Queries, b shoal.Build, tag string, at time.Time) error {
-	err := q.InsertAssignment(ctx, sqlcgen.InsertAssignmentParams{TemplateID: b.TemplateID, Tag: tag,
-		CreatedAt: micros(at), BuildID: b.ID})
-	return lookup(err, "tag build "+b.ID)
+// assign makes tags lead to a build from a time on, within MaxAssignments.
+func assign(ctx context.Context, q *sqlcgen.Queries, b shoal.Build, at time.Time, tags ...string) error {
+	for _, tag := range tags {
+		err := q.PruneAssignments(ctx, sqlcgen.PruneAssignmentsParams{TemplateID: b.TemplateID, Tag: tag,
+			CreatedAt: micros(at), BuildID: b.ID})
+		if err == nil {
+			err = q.InsertAssignment(ctx, sqlcgen.InsertAssignmentParams{TemplateID: b.TemplateID, Tag: tag,
+				CreatedAt: micros(at), BuildID: b.ID})
+		}
+		if err != nil {
+			return fmt.Errorf("tag build %s: %w", b.ID, err)
+		}
+	}
+	n, err := q.CountAssignments(ctx, b.TemplateID)
+	if err != nil {
+		return fmt.Errorf("count the tags of template %s: %w", b.TemplateID, err)
+	}
+	if n > MaxAssignments && len(tags) > 0 {
+		return ErrTooManyTags
+	}
+	return nil
 }

@@ -68,10 +68,8 @@ func (s *Store) RegisterBuild(ctx context.Context, r Registration) (t shoal.Temp
 		if err := insertBuild(ctx, q, r.Build); err != nil {
 			return err
 		}
-		for _, tag := range r.Tags {
-			if err := assign(ctx, q, r.Build, tag); err != nil {
-				return err
-			}
+		if err := assign(ctx, q, r.Build, r.Build.CreatedAt, r.Tags...); err != nil {
+			return err
 		}
 		if err := supersede(ctx, q, r); err != nil {
 			return err

@@ -25,7 +25,7 @@ func (s *Store) SaveSnapshot(ctx context.Context, t shoal.Template, b shoal.Buil
 		if err := insertBuild(ctx, q, b); err != nil {
 			return err
 		}
-		if err := assign(ctx, q, b, tag); err != nil {
+		if err := assign(ctx, q, b, b.CreatedAt, tag); err != nil {
 			return err
 		}
 		superseded, err = dropUntagged(ctx, q, t.ID)

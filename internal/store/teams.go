@@ -39,6 +39,7 @@ func insertTeam(ctx context.Context, q *sqlcgen.Queries, team shoal.Team) error 
 		MayPublish:          team.MayPublish,
 		Sandboxes:           int64(team.Limits.Sandboxes),
 		Builds:              int64(team.Limits.Builds),
+		StorageGb:           team.Limits.StorageGB,
 	})
 	return changed(n, err, ErrExists, "create team "+team.Slug)
 }
@@ -87,7 +88,8 @@ func (s *Store) SetLimits(ctx context.Context, teamID string, limits shoal.TeamL
 		ConcurrentSandboxes: int64(limits.ConcurrentSandboxes), Sandboxes: int64(limits.Sandboxes),
 		MaxLengthHours: int64(limits.MaxLength / time.Hour), MaxCpu: int64(limits.MaxCPU),
 		MaxMemoryMb: limits.MaxMemoryMB, DiskMb: limits.DiskMB,
-		ConcurrentBuilds: int64(limits.ConcurrentBuilds), Builds: int64(limits.Builds)})
+		ConcurrentBuilds: int64(limits.ConcurrentBuilds), Builds: int64(limits.Builds),
+		StorageGb: limits.StorageGB})
 	return changed(n, err, ErrNotFound, "change team "+teamID)
 }
 
@@ -113,6 +115,7 @@ func teamOf(row sqlcgen.Team) shoal.Team {
 			MaxMemoryMB:         row.MaxMemoryMb,
 			ConcurrentBuilds:    int(row.ConcurrentBuilds),
 			DiskMB:              row.DiskMb,
+			StorageGB:           row.StorageGb,
 		},
 		Blocked: row.Blocked, BlockedReason: row.BlockedReason, Banned: row.Banned,
 		MayPublish: row.MayPublish,

@@ -23,9 +23,11 @@ type Node struct {
 	networks   map[string]shoal.Network
 	onCreate   func(context.Context, shoal.Spec) error
 	onDeadline func(sandboxID string)
+	onPause    func(sandboxID string)
 	down       error
 	kills      map[string]shoal.KillReason
 	diskOnly   map[string]bool
+	saveSize   int64
 }
 
 var _ shoal.Node = (*Node)(nil)
@@ -55,6 +57,20 @@ func (n *Node) OnDeadline(fn func(sandboxID string)) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.onDeadline = fn
+}
+
+// OnPause sets a function that each Pause calls first.
+func (n *Node) OnPause(fn func(sandboxID string)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.onPause = fn
+}
+
+// SetSaveSize sets how many bytes pauses and snapshots take from now on.
+func (n *Node) SetSaveSize(bytes int64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.saveSize = bytes
 }
 
 // SetDown makes every call fail with err; nil ends that.
@@ -249,6 +265,12 @@ func (n *Node) SetNetwork(_ context.Context, sandboxID string, policy shoal.Netw
 // Pause marks a running sandbox as paused.
 func (n *Node) Pause(_ context.Context, sandboxID string, memory bool) error {
 	n.mu.Lock()
+	hook := n.onPause
+	n.mu.Unlock()
+	if hook != nil {
+		hook(sandboxID)
+	}
+	n.mu.Lock()
 	defer n.mu.Unlock()
 	sb, err := n.find(sandboxID)
 	switch {
@@ -264,6 +286,7 @@ func (n *Node) Pause(_ context.Context, sandboxID string, memory bool) error {
 		)
 	}
 	sb.State, sb.EndAt, sb.HostIP = shoal.StatePaused, time.Now().UTC(), ""
+	sb.KeptBytes = n.saveSize
 	n.sandboxes[sandboxID] = sb
 	n.diskOnly[sandboxID] = !memory
 	return nil
@@ -292,6 +315,7 @@ func (n *Node) Resume(_ context.Context, sandboxID string, opts shoal.ResumeOpti
 	now := time.Now().UTC()
 	sb.State, sb.StartedAt, sb.EndAt, sb.HostIP = shoal.StateRunning, now, now.Add(opts.Timeout), "10.11.0.9"
 	sb.ExecutionID, sb.ColdBoot = shoal.NewExecutionID(), opts.ColdBoot || n.diskOnly[sandboxID]
+	sb.KeptBytes = 0
 	n.sandboxes[sandboxID] = sb
 	return sb, nil
 }
@@ -318,7 +342,7 @@ func (n *Node) Snapshot(_ context.Context, sandboxID string, into shoal.Snapshot
 	now := time.Now().UTC()
 	b := shoal.Build{ID: into.BuildID, TemplateID: into.TemplateID, Status: shoal.BuildReady,
 		Snapshot: true, SandboxID: sandboxID, Resources: sb.Resources, EnvdVersion: sb.EnvdVersion,
-		DefaultUser: sb.DefaultUser, DefaultWorkdir: sb.DefaultWorkdir,
+		DefaultUser: sb.DefaultUser, DefaultWorkdir: sb.DefaultWorkdir, Size: &shoal.BuildSize{Snapshot: n.saveSize},
 		CreatedAt: now, UpdatedAt: now, FinishedAt: now}
 	n.info.Builds = append(slices.Clone(n.info.Builds), b)
 	return b, nil

@@ -61,6 +61,7 @@ func decodeSandbox(s *nodev1.Sandbox) shoal.Sandbox {
 		EndAt:       decodeTime(s.GetEndAt()),
 		HostIP:      s.GetHostIp(),
 		ColdBoot:    s.GetColdBoot(),
+		KeptBytes:   s.GetKeptBytes(),
 	}
 }
 
@@ -119,7 +120,15 @@ func decodeBuild(b *nodev1.Build) shoal.Build {
 			Context: decodeContext(b.GetStart().GetContext())},
 		Runtime: shoal.RuntimeWish{Name: b.GetRuntime(), Required: b.GetRuntimeRequired()},
 		Reason:  shoal.BuildReason{Message: b.GetReasonMessage(), Step: b.GetReasonStep()},
+		Size:    decodeSize(b.GetSize()),
 	}
+}
+
+func decodeSize(s *nodev1.BuildSize) *shoal.BuildSize {
+	if s == nil {
+		return nil
+	}
+	return &shoal.BuildSize{Snapshot: s.Snapshot, Images: s.Images}
 }
 
 func decodeContext(c *nodev1.BuildContext) shoal.BuildContext {

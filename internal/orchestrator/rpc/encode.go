@@ -63,6 +63,7 @@ func encodeSandbox(s shoal.Sandbox) *nodev1.Sandbox {
 		EndAt:       encodeTime(s.EndAt),
 		HostIp:      s.HostIP,
 		ColdBoot:    s.ColdBoot,
+		KeptBytes:   s.KeptBytes,
 	}
 }
 
@@ -126,7 +127,15 @@ func encodeBuild(b shoal.Build) *nodev1.Build {
 		ReasonStep:      b.Reason.Step,
 		Runtime:         b.Runtime.Name,
 		RuntimeRequired: b.Runtime.Required,
+		Size:            encodeSize(b.Size),
 	}
+}
+
+func encodeSize(s *shoal.BuildSize) *nodev1.BuildSize {
+	if s == nil {
+		return nil
+	}
+	return &nodev1.BuildSize{Snapshot: s.Snapshot, Images: s.Images}
 }
 
 func encodeContext(c shoal.BuildContext) *nodev1.BuildContext {

@@ -62,6 +62,17 @@ SELECT id FROM builds WHERE status = $1 AND created_at < $2;
 INSERT INTO build_assignments (template_id, tag, created_at, build_id) VALUES ($1, $2, $3, $4)
 ON CONFLICT DO NOTHING;
 
+-- An older assignment of the tag to the same build, or to one that has failed, leads to
+-- nothing any more.
+-- name: PruneAssignments :exec
+DELETE FROM build_assignments
+WHERE build_assignments.template_id = $1 AND build_assignments.tag = $2 AND build_assignments.created_at < $3
+  AND (build_assignments.build_id = $4 OR build_assignments.build_id IN (
+    SELECT builds.id FROM builds WHERE builds.template_id = $1 AND builds.status = 'error'));
+
+-- name: CountAssignments :one
+SELECT COUNT(*) FROM build_assignments WHERE template_id = $1;
+
 -- name: DeleteAssignments :exec
 DELETE FROM build_assignments WHERE template_id = $1 AND tag = $2;
 

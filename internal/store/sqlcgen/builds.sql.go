@@ -45,7 +45,7 @@ func (q *Queries) AssignmentsOf(ctx context.Context, templateID string) ([]Assig
 }
 
 const buildByID = `-- name: BuildByID :one
-SELECT id, template_id, status, cpu_count, memory_mb, disk_mb, envd_version, image_digest, default_user, default_workdir, created_at, updated_at, finished_at, snapshot, sandbox_id, layers, origin, context, start_cmd, ready_cmd, start_context, reason_message, reason_step, builder, runtime FROM builds WHERE template_id = $1 AND id = $2
+SELECT id, template_id, status, cpu_count, memory_mb, disk_mb, envd_version, image_digest, default_user, default_workdir, created_at, updated_at, finished_at, snapshot, sandbox_id, layers, origin, context, start_cmd, ready_cmd, start_context, reason_message, reason_step, builder, runtime, bytes FROM builds WHERE template_id = $1 AND id = $2
 `
 
 type BuildByIDParams struct {
@@ -82,6 +82,7 @@ func (q *Queries) BuildByID(ctx context.Context, arg BuildByIDParams) (Build, er
 		&i.ReasonStep,
 		&i.Builder,
 		&i.Runtime,
+		&i.Bytes,
 	)
 	return i, err
 }
@@ -157,6 +158,17 @@ func (q *Queries) CompleteBuild(ctx context.Context, arg CompleteBuildParams) (i
 		return 0, err
 	}
 	return result.RowsAffected()
+}
+
+const countAssignments = `-- name: CountAssignments :one
+SELECT COUNT(*) FROM build_assignments WHERE template_id = $1
+`
+
+func (q *Queries) CountAssignments(ctx context.Context, templateID string) (int64, error) {
+	row := q.db.QueryRowContext(ctx, countAssignments, templateID)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
 }
 
 const deleteAssignments = `-- name: DeleteAssignments :exec
@@ -370,7 +382,7 @@ func (q *Queries) ListActiveBuildsOf(ctx context.Context, templateID string) ([]
 }
 
 const listBuildsBefore = `-- name: ListBuildsBefore :many
-SELECT id, template_id, status, cpu_count, memory_mb, disk_mb, envd_version, image_digest, default_user, default_workdir, created_at, updated_at, finished_at, snapshot, sandbox_id, layers, origin, context, start_cmd, ready_cmd, start_context, reason_message, reason_step, builder, runtime FROM builds
+SELECT id, template_id, status, cpu_count, memory_mb, disk_mb, envd_version, image_digest, default_user, default_workdir, created_at, updated_at, finished_at, snapshot, sandbox_id, layers, origin, context, start_cmd, ready_cmd, start_context, reason_message, reason_step, builder, runtime, bytes FROM builds
 WHERE template_id = $1 AND (created_at < $2 OR (created_at = $2 AND id > $3))
 ORDER BY created_at DESC, id
 LIMIT $4
@@ -423,6 +435,7 @@ func (q *Queries) ListBuildsBefore(ctx context.Context, arg ListBuildsBeforePara
 			&i.ReasonStep,
 			&i.Builder,
 			&i.Runtime,
+			&i.Bytes,
 		); err != nil {
 			return nil, err
 		}
@@ -571,7 +584,7 @@ func (q *Queries) ListUntagged(ctx context.Context, finishedAt int64) ([]string,
 }
 
 const newestBuildOfTag = `-- name: NewestBuildOfTag :one
-SELECT builds.id, builds.template_id, builds.status, builds.cpu_count, builds.memory_mb, builds.disk_mb, builds.envd_version, builds.image_digest, builds.default_user, builds.default_workdir, builds.created_at, builds.updated_at, builds.finished_at, builds.snapshot, builds.sandbox_id, builds.layers, builds.origin, builds.context, builds.start_cmd, builds.ready_cmd, builds.start_context, builds.reason_message, builds.reason_step, builds.builder, builds.runtime, build_assignments.created_at AS assigned_at
+SELECT builds.id, builds.template_id, builds.status, builds.cpu_count, builds.memory_mb, builds.disk_mb, builds.envd_version, builds.image_digest, builds.default_user, builds.default_workdir, builds.created_at, builds.updated_at, builds.finished_at, builds.snapshot, builds.sandbox_id, builds.layers, builds.origin, builds.context, builds.start_cmd, builds.ready_cmd, builds.start_context, builds.reason_message, builds.reason_step, builds.builder, builds.runtime, builds.bytes, build_assignments.created_at AS assigned_at
 FROM build_assignments JOIN builds ON builds.id = build_assignments.build_id
 WHERE build_assignments.template_id = $1 AND build_assignments.tag = $2
 ORDER BY build_assignments.created_at DESC, build_assignments.build_id DESC
@@ -617,13 +630,14 @@ func (q *Queries) NewestBuildOfTag(ctx context.Context, arg NewestBuildOfTagPara
 		&i.Build.ReasonStep,
 		&i.Build.Builder,
 		&i.Build.Runtime,
+		&i.Build.Bytes,
 		&i.AssignedAt,
 	)
 	return i, err
 }
 
 const newestBuildOfTagWithStatus = `-- name: NewestBuildOfTagWithStatus :one
-SELECT builds.id, builds.template_id, builds.status, builds.cpu_count, builds.memory_mb, builds.disk_mb, builds.envd_version, builds.image_digest, builds.default_user, builds.default_workdir, builds.created_at, builds.updated_at, builds.finished_at, builds.snapshot, builds.sandbox_id, builds.layers, builds.origin, builds.context, builds.start_cmd, builds.ready_cmd, builds.start_context, builds.reason_message, builds.reason_step, builds.builder, builds.runtime
+SELECT builds.id, builds.template_id, builds.status, builds.cpu_count, builds.memory_mb, builds.disk_mb, builds.envd_version, builds.image_digest, builds.default_user, builds.default_workdir, builds.created_at, builds.updated_at, builds.finished_at, builds.snapshot, builds.sandbox_id, builds.layers, builds.origin, builds.context, builds.start_cmd, builds.ready_cmd, builds.start_context, builds.reason_message, builds.reason_step, builds.builder, builds.runtime, builds.bytes
 FROM build_assignments JOIN builds ON builds.id = build_assignments.build_id
 WHERE build_assignments.template_id = $1 AND build_assignments.tag = $2 AND builds.status = $3
 ORDER BY build_assignments.created_at DESC, build_assignments.build_id DESC
@@ -665,8 +679,35 @@ func (q *Queries) NewestBuildOfTagWithStatus(ctx context.Context, arg NewestBuil
 		&i.ReasonStep,
 		&i.Builder,
 		&i.Runtime,
+		&i.Bytes,
 	)
 	return i, err
+}
+
+const pruneAssignments = `-- name: PruneAssignments :exec
+DELETE FROM build_assignments
+WHERE build_assignments.template_id = $1 AND build_assignments.tag = $2 AND build_assignments.created_at < $3
+  AND (build_assignments.build_id = $4 OR build_assignments.build_id IN (
+    SELECT builds.id FROM builds WHERE builds.template_id = $1 AND builds.status = 'error'))
+`
+
+type PruneAssignmentsParams struct {
+	TemplateID string
+	Tag        string
+	CreatedAt  int64
+	BuildID    string
+}
+
+// An older assignment of the tag to the same build, or to one that has failed, leads to
+// nothing any more.
+func (q *Queries) PruneAssignments(ctx context.Context, arg PruneAssignmentsParams) error {
+	_, err := q.db.ExecContext(ctx, pruneAssignments,
+		arg.TemplateID,
+		arg.Tag,
+		arg.CreatedAt,
+		arg.BuildID,
+	)
+	return err
 }
 
 const retireBuild = `-- name: RetireBuild :execrows

@@ -42,6 +42,7 @@ type Build struct {
 	ReasonStep     string
 	Builder        string
 	Runtime        string
+	Bytes          int64
 }
 
 type Team struct {
@@ -61,6 +62,7 @@ type Team struct {
 	MayPublish          bool
 	Sandboxes           int64
 	Builds              int64
+	StorageGb           int64
 }
 
 type Template struct {

@@ -10,7 +10,7 @@ import (
 )
 
 const buildsOf = `-- name: BuildsOf :many
-SELECT id, template_id, status, cpu_count, memory_mb, disk_mb, envd_version, image_digest, default_user, default_workdir, created_at, updated_at, finished_at, snapshot, sandbox_id, layers, origin, context, start_cmd, ready_cmd, start_context, reason_message, reason_step, builder, runtime FROM builds WHERE template_id = $1 ORDER BY created_at DESC, id
+SELECT id, template_id, status, cpu_count, memory_mb, disk_mb, envd_version, image_digest, default_user, default_workdir, created_at, updated_at, finished_at, snapshot, sandbox_id, layers, origin, context, start_cmd, ready_cmd, start_context, reason_message, reason_step, builder, runtime, bytes FROM builds WHERE template_id = $1 ORDER BY created_at DESC, id
 `
 
 func (q *Queries) BuildsOf(ctx context.Context, templateID string) ([]Build, error) {
@@ -48,6 +48,7 @@ func (q *Queries) BuildsOf(ctx context.Context, templateID string) ([]Build, err
 			&i.ReasonStep,
 			&i.Builder,
 			&i.Runtime,
+			&i.Bytes,
 		); err != nil {
 			return nil, err
 		}

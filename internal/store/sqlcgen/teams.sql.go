@@ -29,8 +29,9 @@ func (q *Queries) CountKept(ctx context.Context, teamID string) (CountKeptRow, e
 
 const insertTeam = `-- name: InsertTeam :execrows
 INSERT INTO teams (id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb,
-                   concurrent_builds, disk_mb, created_at, may_publish, sandboxes, builds)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+                   concurrent_builds, disk_mb, created_at, may_publish, sandboxes, builds,
+                   storage_gb)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 ON CONFLICT DO NOTHING
 `
 
@@ -48,6 +49,7 @@ type InsertTeamParams struct {
 	MayPublish          bool
 	Sandboxes           int64
 	Builds              int64
+	StorageGb           int64
 }
 
 func (q *Queries) InsertTeam(ctx context.Context, arg InsertTeamParams) (int64, error) {
@@ -65,6 +67,7 @@ func (q *Queries) InsertTeam(ctx context.Context, arg InsertTeamParams) (int64, 
 		arg.MayPublish,
 		arg.Sandboxes,
 		arg.Builds,
+		arg.StorageGb,
 	)
 	if err != nil {
 		return 0, err
@@ -73,7 +76,7 @@ func (q *Queries) InsertTeam(ctx context.Context, arg InsertTeamParams) (int64, 
 }
 
 const listTeams = `-- name: ListTeams :many
-SELECT id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb, concurrent_builds, disk_mb, blocked, blocked_reason, banned, created_at, may_publish, sandboxes, builds FROM teams ORDER BY created_at, id
+SELECT id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb, concurrent_builds, disk_mb, blocked, blocked_reason, banned, created_at, may_publish, sandboxes, builds, storage_gb FROM teams ORDER BY created_at, id
 `
 
 func (q *Queries) ListTeams(ctx context.Context) ([]Team, error) {
@@ -102,6 +105,7 @@ func (q *Queries) ListTeams(ctx context.Context) ([]Team, error) {
 			&i.MayPublish,
 			&i.Sandboxes,
 			&i.Builds,
+			&i.StorageGb,
 		); err != nil {
 			return nil, err
 		}
@@ -130,7 +134,7 @@ func (q *Queries) LockTeam(ctx context.Context, id string) (int64, error) {
 
 const setTeamLimits = `-- name: SetTeamLimits :execrows
 UPDATE teams SET concurrent_sandboxes = $2, max_length_hours = $3, max_cpu = $4, max_memory_mb = $5,
-                 concurrent_builds = $6, disk_mb = $7, sandboxes = $8, builds = $9
+                 concurrent_builds = $6, disk_mb = $7, sandboxes = $8, builds = $9, storage_gb = $10
 WHERE id = $1
 `
 
@@ -144,6 +148,7 @@ type SetTeamLimitsParams struct {
 	DiskMb              int64
 	Sandboxes           int64
 	Builds              int64
+	StorageGb           int64
 }
 
 func (q *Queries) SetTeamLimits(ctx context.Context, arg SetTeamLimitsParams) (int64, error) {
@@ -157,6 +162,7 @@ func (q *Queries) SetTeamLimits(ctx context.Context, arg SetTeamLimitsParams) (i
 		arg.DiskMb,
 		arg.Sandboxes,
 		arg.Builds,
+		arg.StorageGb,
 	)
 	if err != nil {
 		return 0, err
@@ -206,7 +212,7 @@ func (q *Queries) SetTeamStanding(ctx context.Context, arg SetTeamStandingParams
 }
 
 const teamByID = `-- name: TeamByID :one
-SELECT id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb, concurrent_builds, disk_mb, blocked, blocked_reason, banned, created_at, may_publish, sandboxes, builds FROM teams WHERE id = $1
+SELECT id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb, concurrent_builds, disk_mb, blocked, blocked_reason, banned, created_at, may_publish, sandboxes, builds, storage_gb FROM teams WHERE id = $1
 `
 
 func (q *Queries) TeamByID(ctx context.Context, id string) (Team, error) {
@@ -229,12 +235,13 @@ func (q *Queries) TeamByID(ctx context.Context, id string) (Team, error) {
 		&i.MayPublish,
 		&i.Sandboxes,
 		&i.Builds,
+		&i.StorageGb,
 	)
 	return i, err
 }
 
 const teamByKeyHash = `-- name: TeamByKeyHash :one
-SELECT teams.id, teams.name, teams.slug, teams.concurrent_sandboxes, teams.max_length_hours, teams.max_cpu, teams.max_memory_mb, teams.concurrent_builds, teams.disk_mb, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, teams.sandboxes, teams.builds, api_keys.id AS key_id, api_keys.hash AS key_hash
+SELECT teams.id, teams.name, teams.slug, teams.concurrent_sandboxes, teams.max_length_hours, teams.max_cpu, teams.max_memory_mb, teams.concurrent_builds, teams.disk_mb, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, teams.sandboxes, teams.builds, teams.storage_gb, api_keys.id AS key_id, api_keys.hash AS key_hash
 FROM api_keys JOIN teams ON teams.id = api_keys.team_id
 WHERE api_keys.hash = $1
 `
@@ -265,6 +272,7 @@ func (q *Queries) TeamByKeyHash(ctx context.Context, hash string) (TeamByKeyHash
 		&i.Team.MayPublish,
 		&i.Team.Sandboxes,
 		&i.Team.Builds,
+		&i.Team.StorageGb,
 		&i.KeyID,
 		&i.KeyHash,
 	)
@@ -272,7 +280,7 @@ func (q *Queries) TeamByKeyHash(ctx context.Context, hash string) (TeamByKeyHash
 }
 
 const teamBySlug = `-- name: TeamBySlug :one
-SELECT id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb, concurrent_builds, disk_mb, blocked, blocked_reason, banned, created_at, may_publish, sandboxes, builds FROM teams WHERE slug = $1
+SELECT id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb, concurrent_builds, disk_mb, blocked, blocked_reason, banned, created_at, may_publish, sandboxes, builds, storage_gb FROM teams WHERE slug = $1
 `
 
 func (q *Queries) TeamBySlug(ctx context.Context, slug string) (Team, error) {
@@ -295,6 +303,7 @@ func (q *Queries) TeamBySlug(ctx context.Context, slug string) (Team, error) {
 		&i.MayPublish,
 		&i.Sandboxes,
 		&i.Builds,
+		&i.StorageGb,
 	)
 	return i, err
 }

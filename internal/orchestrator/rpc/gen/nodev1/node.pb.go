@@ -470,15 +470,17 @@ func (x *Spec) GetTeamLimit() int32 {
 }
 
 type Sandbox struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Spec          *Spec                  `protobuf:"bytes,1,opt,name=spec,proto3" json:"spec,omitempty"`
-	State         string                 `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
-	ExecutionId   string                 `protobuf:"bytes,3,opt,name=execution_id,json=executionId,proto3" json:"execution_id,omitempty"`
-	NodeId        string                 `protobuf:"bytes,4,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
-	StartedAt     *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
-	EndAt         *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=end_at,json=endAt,proto3" json:"end_at,omitempty"`
-	HostIp        string                 `protobuf:"bytes,7,opt,name=host_ip,json=hostIp,proto3" json:"host_ip,omitempty"`
-	ColdBoot      bool                   `protobuf:"varint,8,opt,name=cold_boot,json=coldBoot,proto3" json:"cold_boot,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Spec        *Spec                  `protobuf:"bytes,1,opt,name=spec,proto3" json:"spec,omitempty"`
+	State       string                 `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	ExecutionId string                 `protobuf:"bytes,3,opt,name=execution_id,json=executionId,proto3" json:"execution_id,omitempty"`
+	NodeId      string                 `protobuf:"bytes,4,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	StartedAt   *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
+	EndAt       *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=end_at,json=endAt,proto3" json:"end_at,omitempty"`
+	HostIp      string                 `protobuf:"bytes,7,opt,name=host_ip,json=hostIp,proto3" json:"host_ip,omitempty"`
+	ColdBoot    bool                   `protobuf:"varint,8,opt,name=cold_boot,json=coldBoot,proto3" json:"cold_boot,omitempty"`
+	// What a paused sandbox takes on the disk.
+	KeptBytes     int64 `protobuf:"varint,9,opt,name=kept_bytes,json=keptBytes,proto3" json:"kept_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -567,6 +569,13 @@ func (x *Sandbox) GetColdBoot() bool {
 		return x.ColdBoot
 	}
 	return false
+}
+
+func (x *Sandbox) GetKeptBytes() int64 {
+	if x != nil {
+		return x.KeptBytes
+	}
+	return 0
 }
 
 type CreateRequest struct {
@@ -2015,8 +2024,10 @@ type Build struct {
 	Runtime string `protobuf:"bytes,20,opt,name=runtime,proto3" json:"runtime,omitempty"`
 	// No other runtime will do.
 	RuntimeRequired bool `protobuf:"varint,21,opt,name=runtime_required,json=runtimeRequired,proto3" json:"runtime_required,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Absent if it is not known.
+	Size          *BuildSize `protobuf:"bytes,22,opt,name=size,proto3" json:"size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Build) Reset() {
@@ -2196,6 +2207,66 @@ func (x *Build) GetRuntimeRequired() bool {
 	return false
 }
 
+func (x *Build) GetSize() *BuildSize {
+	if x != nil {
+		return x.Size
+	}
+	return nil
+}
+
+// BuildSize is in bytes.
+type BuildSize struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Snapshot      int64                  `protobuf:"varint,1,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	Images        []int64                `protobuf:"varint,2,rep,packed,name=images,proto3" json:"images,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BuildSize) Reset() {
+	*x = BuildSize{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BuildSize) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BuildSize) ProtoMessage() {}
+
+func (x *BuildSize) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BuildSize.ProtoReflect.Descriptor instead.
+func (*BuildSize) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *BuildSize) GetSnapshot() int64 {
+	if x != nil {
+		return x.Snapshot
+	}
+	return 0
+}
+
+func (x *BuildSize) GetImages() []int64 {
+	if x != nil {
+		return x.Images
+	}
+	return nil
+}
+
 type BuildContext struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	User          string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
@@ -2207,7 +2278,7 @@ type BuildContext struct {
 
 func (x *BuildContext) Reset() {
 	*x = BuildContext{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[34]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2219,7 +2290,7 @@ func (x *BuildContext) String() string {
 func (*BuildContext) ProtoMessage() {}
 
 func (x *BuildContext) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[34]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2232,7 +2303,7 @@ func (x *BuildContext) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BuildContext.ProtoReflect.Descriptor instead.
 func (*BuildContext) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{34}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *BuildContext) GetUser() string {
@@ -2267,7 +2338,7 @@ type StartBlock struct {
 
 func (x *StartBlock) Reset() {
 	*x = StartBlock{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[35]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2279,7 +2350,7 @@ func (x *StartBlock) String() string {
 func (*StartBlock) ProtoMessage() {}
 
 func (x *StartBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[35]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2292,7 +2363,7 @@ func (x *StartBlock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartBlock.ProtoReflect.Descriptor instead.
 func (*StartBlock) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{35}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *StartBlock) GetCommand() string {
@@ -2336,7 +2407,7 @@ type NodeInfo struct {
 
 func (x *NodeInfo) Reset() {
 	*x = NodeInfo{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[36]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2348,7 +2419,7 @@ func (x *NodeInfo) String() string {
 func (*NodeInfo) ProtoMessage() {}
 
 func (x *NodeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[36]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2361,7 +2432,7 @@ func (x *NodeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeInfo.ProtoReflect.Descriptor instead.
 func (*NodeInfo) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{36}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *NodeInfo) GetId() string {
@@ -2454,7 +2525,7 @@ type CatalogueError struct {
 
 func (x *CatalogueError) Reset() {
 	*x = CatalogueError{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[37]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2466,7 +2537,7 @@ func (x *CatalogueError) String() string {
 func (*CatalogueError) ProtoMessage() {}
 
 func (x *CatalogueError) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[37]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2479,7 +2550,7 @@ func (x *CatalogueError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatalogueError.ProtoReflect.Descriptor instead.
 func (*CatalogueError) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{37}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *CatalogueError) GetCode() string {
@@ -2560,7 +2631,7 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
 	"\fEnvVarsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa8\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc7\x02\n" +
 	"\aSandbox\x12'\n" +
 	"\x04spec\x18\x01 \x01(\v2\x13.shoal.node.v1.SpecR\x04spec\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12!\n" +
@@ -2570,7 +2641,9 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"started_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x121\n" +
 	"\x06end_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05endAt\x12\x17\n" +
 	"\ahost_ip\x18\a \x01(\tR\x06hostIp\x12\x1b\n" +
-	"\tcold_boot\x18\b \x01(\bR\bcoldBoot\"8\n" +
+	"\tcold_boot\x18\b \x01(\bR\bcoldBoot\x12\x1d\n" +
+	"\n" +
+	"kept_bytes\x18\t \x01(\x03R\tkeptBytes\"8\n" +
 	"\rCreateRequest\x12'\n" +
 	"\x04spec\x18\x01 \x01(\v2\x13.shoal.node.v1.SpecR\x04spec\"+\n" +
 	"\n" +
@@ -2672,7 +2745,7 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"A\n" +
 	"\fLogsResponse\x121\n" +
 	"\aentries\x18\x01 \x03(\v2\x17.shoal.node.v1.LogEntryR\aentries\"\r\n" +
-	"\vInfoRequest\"\xad\x06\n" +
+	"\vInfoRequest\"\xdb\x06\n" +
 	"\x05Build\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
 	"\vtemplate_id\x18\x02 \x01(\tR\n" +
@@ -2701,7 +2774,11 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\vreason_step\x18\x13 \x01(\tR\n" +
 	"reasonStep\x12\x18\n" +
 	"\aruntime\x18\x14 \x01(\tR\aruntime\x12)\n" +
-	"\x10runtime_required\x18\x15 \x01(\bR\x0fruntimeRequired\"\xac\x01\n" +
+	"\x10runtime_required\x18\x15 \x01(\bR\x0fruntimeRequired\x12,\n" +
+	"\x04size\x18\x16 \x01(\v2\x18.shoal.node.v1.BuildSizeR\x04size\"?\n" +
+	"\tBuildSize\x12\x1a\n" +
+	"\bsnapshot\x18\x01 \x01(\x03R\bsnapshot\x12\x16\n" +
+	"\x06images\x18\x02 \x03(\x03R\x06images\"\xac\x01\n" +
 	"\fBuildContext\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x18\n" +
 	"\aworkdir\x18\x02 \x01(\tR\aworkdir\x126\n" +
@@ -2762,7 +2839,7 @@ func file_shoal_node_v1_node_proto_rawDescGZIP() []byte {
 	return file_shoal_node_v1_node_proto_rawDescData
 }
 
-var file_shoal_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_shoal_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_shoal_node_v1_node_proto_goTypes = []any{
 	(*Resources)(nil),             // 0: shoal.node.v1.Resources
 	(*Lifecycle)(nil),             // 1: shoal.node.v1.Lifecycle
@@ -2798,91 +2875,93 @@ var file_shoal_node_v1_node_proto_goTypes = []any{
 	(*LogsResponse)(nil),          // 31: shoal.node.v1.LogsResponse
 	(*InfoRequest)(nil),           // 32: shoal.node.v1.InfoRequest
 	(*Build)(nil),                 // 33: shoal.node.v1.Build
-	(*BuildContext)(nil),          // 34: shoal.node.v1.BuildContext
-	(*StartBlock)(nil),            // 35: shoal.node.v1.StartBlock
-	(*NodeInfo)(nil),              // 36: shoal.node.v1.NodeInfo
-	(*CatalogueError)(nil),        // 37: shoal.node.v1.CatalogueError
-	nil,                           // 38: shoal.node.v1.Spec.MetadataEntry
-	nil,                           // 39: shoal.node.v1.Spec.EnvVarsEntry
-	nil,                           // 40: shoal.node.v1.LogEntry.FieldsEntry
-	nil,                           // 41: shoal.node.v1.BuildContext.EnvEntry
-	(*durationpb.Duration)(nil),   // 42: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 43: google.protobuf.Timestamp
+	(*BuildSize)(nil),             // 34: shoal.node.v1.BuildSize
+	(*BuildContext)(nil),          // 35: shoal.node.v1.BuildContext
+	(*StartBlock)(nil),            // 36: shoal.node.v1.StartBlock
+	(*NodeInfo)(nil),              // 37: shoal.node.v1.NodeInfo
+	(*CatalogueError)(nil),        // 38: shoal.node.v1.CatalogueError
+	nil,                           // 39: shoal.node.v1.Spec.MetadataEntry
+	nil,                           // 40: shoal.node.v1.Spec.EnvVarsEntry
+	nil,                           // 41: shoal.node.v1.LogEntry.FieldsEntry
+	nil,                           // 42: shoal.node.v1.BuildContext.EnvEntry
+	(*durationpb.Duration)(nil),   // 43: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 44: google.protobuf.Timestamp
 }
 var file_shoal_node_v1_node_proto_depIdxs = []int32{
-	42, // 0: shoal.node.v1.Lifecycle.auto_resume_after:type_name -> google.protobuf.Duration
+	43, // 0: shoal.node.v1.Lifecycle.auto_resume_after:type_name -> google.protobuf.Duration
 	0,  // 1: shoal.node.v1.Spec.resources:type_name -> shoal.node.v1.Resources
-	38, // 2: shoal.node.v1.Spec.metadata:type_name -> shoal.node.v1.Spec.MetadataEntry
-	39, // 3: shoal.node.v1.Spec.env_vars:type_name -> shoal.node.v1.Spec.EnvVarsEntry
-	42, // 4: shoal.node.v1.Spec.timeout:type_name -> google.protobuf.Duration
-	42, // 5: shoal.node.v1.Spec.max_length:type_name -> google.protobuf.Duration
+	39, // 2: shoal.node.v1.Spec.metadata:type_name -> shoal.node.v1.Spec.MetadataEntry
+	40, // 3: shoal.node.v1.Spec.env_vars:type_name -> shoal.node.v1.Spec.EnvVarsEntry
+	43, // 4: shoal.node.v1.Spec.timeout:type_name -> google.protobuf.Duration
+	43, // 5: shoal.node.v1.Spec.max_length:type_name -> google.protobuf.Duration
 	1,  // 6: shoal.node.v1.Spec.lifecycle:type_name -> shoal.node.v1.Lifecycle
 	2,  // 7: shoal.node.v1.Spec.network:type_name -> shoal.node.v1.Network
 	3,  // 8: shoal.node.v1.Spec.volume_mounts:type_name -> shoal.node.v1.VolumeMount
 	4,  // 9: shoal.node.v1.Sandbox.spec:type_name -> shoal.node.v1.Spec
-	43, // 10: shoal.node.v1.Sandbox.started_at:type_name -> google.protobuf.Timestamp
-	43, // 11: shoal.node.v1.Sandbox.end_at:type_name -> google.protobuf.Timestamp
+	44, // 10: shoal.node.v1.Sandbox.started_at:type_name -> google.protobuf.Timestamp
+	44, // 11: shoal.node.v1.Sandbox.end_at:type_name -> google.protobuf.Timestamp
 	4,  // 12: shoal.node.v1.CreateRequest.spec:type_name -> shoal.node.v1.Spec
 	5,  // 13: shoal.node.v1.ListResponse.sandboxes:type_name -> shoal.node.v1.Sandbox
-	42, // 14: shoal.node.v1.SetDeadlineRequest.timeout:type_name -> google.protobuf.Duration
+	43, // 14: shoal.node.v1.SetDeadlineRequest.timeout:type_name -> google.protobuf.Duration
 	2,  // 15: shoal.node.v1.SetNetworkRequest.network:type_name -> shoal.node.v1.Network
-	42, // 16: shoal.node.v1.ResumeRequest.timeout:type_name -> google.protobuf.Duration
+	43, // 16: shoal.node.v1.ResumeRequest.timeout:type_name -> google.protobuf.Duration
 	4,  // 17: shoal.node.v1.ForkRequest.specs:type_name -> shoal.node.v1.Spec
 	5,  // 18: shoal.node.v1.ForkResult.sandbox:type_name -> shoal.node.v1.Sandbox
-	37, // 19: shoal.node.v1.ForkResult.error:type_name -> shoal.node.v1.CatalogueError
+	38, // 19: shoal.node.v1.ForkResult.error:type_name -> shoal.node.v1.CatalogueError
 	20, // 20: shoal.node.v1.ForkResponse.results:type_name -> shoal.node.v1.ForkResult
-	43, // 21: shoal.node.v1.MetricsRequest.from:type_name -> google.protobuf.Timestamp
-	43, // 22: shoal.node.v1.MetricsRequest.to:type_name -> google.protobuf.Timestamp
-	43, // 23: shoal.node.v1.Sample.time:type_name -> google.protobuf.Timestamp
+	44, // 21: shoal.node.v1.MetricsRequest.from:type_name -> google.protobuf.Timestamp
+	44, // 22: shoal.node.v1.MetricsRequest.to:type_name -> google.protobuf.Timestamp
+	44, // 23: shoal.node.v1.Sample.time:type_name -> google.protobuf.Timestamp
 	27, // 24: shoal.node.v1.MetricsResponse.samples:type_name -> shoal.node.v1.Sample
-	43, // 25: shoal.node.v1.LogsRequest.from:type_name -> google.protobuf.Timestamp
-	43, // 26: shoal.node.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
-	40, // 27: shoal.node.v1.LogEntry.fields:type_name -> shoal.node.v1.LogEntry.FieldsEntry
+	44, // 25: shoal.node.v1.LogsRequest.from:type_name -> google.protobuf.Timestamp
+	44, // 26: shoal.node.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
+	41, // 27: shoal.node.v1.LogEntry.fields:type_name -> shoal.node.v1.LogEntry.FieldsEntry
 	30, // 28: shoal.node.v1.LogsResponse.entries:type_name -> shoal.node.v1.LogEntry
 	0,  // 29: shoal.node.v1.Build.resources:type_name -> shoal.node.v1.Resources
-	43, // 30: shoal.node.v1.Build.created_at:type_name -> google.protobuf.Timestamp
-	43, // 31: shoal.node.v1.Build.updated_at:type_name -> google.protobuf.Timestamp
-	43, // 32: shoal.node.v1.Build.finished_at:type_name -> google.protobuf.Timestamp
-	34, // 33: shoal.node.v1.Build.context:type_name -> shoal.node.v1.BuildContext
-	35, // 34: shoal.node.v1.Build.start:type_name -> shoal.node.v1.StartBlock
-	41, // 35: shoal.node.v1.BuildContext.env:type_name -> shoal.node.v1.BuildContext.EnvEntry
-	34, // 36: shoal.node.v1.StartBlock.context:type_name -> shoal.node.v1.BuildContext
-	33, // 37: shoal.node.v1.NodeInfo.builds:type_name -> shoal.node.v1.Build
-	6,  // 38: shoal.node.v1.NodeService.Create:input_type -> shoal.node.v1.CreateRequest
-	7,  // 39: shoal.node.v1.NodeService.Get:input_type -> shoal.node.v1.GetRequest
-	8,  // 40: shoal.node.v1.NodeService.List:input_type -> shoal.node.v1.ListRequest
-	10, // 41: shoal.node.v1.NodeService.Kill:input_type -> shoal.node.v1.KillRequest
-	12, // 42: shoal.node.v1.NodeService.SetDeadline:input_type -> shoal.node.v1.SetDeadlineRequest
-	13, // 43: shoal.node.v1.NodeService.SetNetwork:input_type -> shoal.node.v1.SetNetworkRequest
-	15, // 44: shoal.node.v1.NodeService.Pause:input_type -> shoal.node.v1.PauseRequest
-	17, // 45: shoal.node.v1.NodeService.Resume:input_type -> shoal.node.v1.ResumeRequest
-	18, // 46: shoal.node.v1.NodeService.Snapshot:input_type -> shoal.node.v1.SnapshotRequest
-	19, // 47: shoal.node.v1.NodeService.Fork:input_type -> shoal.node.v1.ForkRequest
-	22, // 48: shoal.node.v1.NodeService.RemoveBuild:input_type -> shoal.node.v1.RemoveBuildRequest
-	24, // 49: shoal.node.v1.NodeService.Collect:input_type -> shoal.node.v1.CollectRequest
-	26, // 50: shoal.node.v1.NodeService.Metrics:input_type -> shoal.node.v1.MetricsRequest
-	29, // 51: shoal.node.v1.NodeService.Logs:input_type -> shoal.node.v1.LogsRequest
-	32, // 52: shoal.node.v1.NodeService.Info:input_type -> shoal.node.v1.InfoRequest
-	5,  // 53: shoal.node.v1.NodeService.Create:output_type -> shoal.node.v1.Sandbox
-	5,  // 54: shoal.node.v1.NodeService.Get:output_type -> shoal.node.v1.Sandbox
-	9,  // 55: shoal.node.v1.NodeService.List:output_type -> shoal.node.v1.ListResponse
-	11, // 56: shoal.node.v1.NodeService.Kill:output_type -> shoal.node.v1.KillResponse
-	5,  // 57: shoal.node.v1.NodeService.SetDeadline:output_type -> shoal.node.v1.Sandbox
-	14, // 58: shoal.node.v1.NodeService.SetNetwork:output_type -> shoal.node.v1.SetNetworkResponse
-	16, // 59: shoal.node.v1.NodeService.Pause:output_type -> shoal.node.v1.PauseResponse
-	5,  // 60: shoal.node.v1.NodeService.Resume:output_type -> shoal.node.v1.Sandbox
-	33, // 61: shoal.node.v1.NodeService.Snapshot:output_type -> shoal.node.v1.Build
-	21, // 62: shoal.node.v1.NodeService.Fork:output_type -> shoal.node.v1.ForkResponse
-	23, // 63: shoal.node.v1.NodeService.RemoveBuild:output_type -> shoal.node.v1.RemoveBuildResponse
-	25, // 64: shoal.node.v1.NodeService.Collect:output_type -> shoal.node.v1.CollectResponse
-	28, // 65: shoal.node.v1.NodeService.Metrics:output_type -> shoal.node.v1.MetricsResponse
-	31, // 66: shoal.node.v1.NodeService.Logs:output_type -> shoal.node.v1.LogsResponse
-	36, // 67: shoal.node.v1.NodeService.Info:output_type -> shoal.node.v1.NodeInfo
-	53, // [53:68] is the sub-list for method output_type
-	38, // [38:53] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	44, // 30: shoal.node.v1.Build.created_at:type_name -> google.protobuf.Timestamp
+	44, // 31: shoal.node.v1.Build.updated_at:type_name -> google.protobuf.Timestamp
+	44, // 32: shoal.node.v1.Build.finished_at:type_name -> google.protobuf.Timestamp
+	35, // 33: shoal.node.v1.Build.context:type_name -> shoal.node.v1.BuildContext
+	36, // 34: shoal.node.v1.Build.start:type_name -> shoal.node.v1.StartBlock
+	34, // 35: shoal.node.v1.Build.size:type_name -> shoal.node.v1.BuildSize
+	42, // 36: shoal.node.v1.BuildContext.env:type_name -> shoal.node.v1.BuildContext.EnvEntry
+	35, // 37: shoal.node.v1.StartBlock.context:type_name -> shoal.node.v1.BuildContext
+	33, // 38: shoal.node.v1.NodeInfo.builds:type_name -> shoal.node.v1.Build
+	6,  // 39: shoal.node.v1.NodeService.Create:input_type -> shoal.node.v1.CreateRequest
+	7,  // 40: shoal.node.v1.NodeService.Get:input_type -> shoal.node.v1.GetRequest
+	8,  // 41: shoal.node.v1.NodeService.List:input_type -> shoal.node.v1.ListRequest
+	10, // 42: shoal.node.v1.NodeService.Kill:input_type -> shoal.node.v1.KillRequest
+	12, // 43: shoal.node.v1.NodeService.SetDeadline:input_type -> shoal.node.v1.SetDeadlineRequest
+	13, // 44: shoal.node.v1.NodeService.SetNetwork:input_type -> shoal.node.v1.SetNetworkRequest
+	15, // 45: shoal.node.v1.NodeService.Pause:input_type -> shoal.node.v1.PauseRequest
+	17, // 46: shoal.node.v1.NodeService.Resume:input_type -> shoal.node.v1.ResumeRequest
+	18, // 47: shoal.node.v1.NodeService.Snapshot:input_type -> shoal.node.v1.SnapshotRequest
+	19, // 48: shoal.node.v1.NodeService.Fork:input_type -> shoal.node.v1.ForkRequest
+	22, // 49: shoal.node.v1.NodeService.RemoveBuild:input_type -> shoal.node.v1.RemoveBuildRequest
+	24, // 50: shoal.node.v1.NodeService.Collect:input_type -> shoal.node.v1.CollectRequest
+	26, // 51: shoal.node.v1.NodeService.Metrics:input_type -> shoal.node.v1.MetricsRequest
+	29, // 52: shoal.node.v1.NodeService.Logs:input_type -> shoal.node.v1.LogsRequest
+	32, // 53: shoal.node.v1.NodeService.Info:input_type -> shoal.node.v1.InfoRequest
+	5,  // 54: shoal.node.v1.NodeService.Create:output_type -> shoal.node.v1.Sandbox
+	5,  // 55: shoal.node.v1.NodeService.Get:output_type -> shoal.node.v1.Sandbox
+	9,  // 56: shoal.node.v1.NodeService.List:output_type -> shoal.node.v1.ListResponse
+	11, // 57: shoal.node.v1.NodeService.Kill:output_type -> shoal.node.v1.KillResponse
+	5,  // 58: shoal.node.v1.NodeService.SetDeadline:output_type -> shoal.node.v1.Sandbox
+	14, // 59: shoal.node.v1.NodeService.SetNetwork:output_type -> shoal.node.v1.SetNetworkResponse
+	16, // 60: shoal.node.v1.NodeService.Pause:output_type -> shoal.node.v1.PauseResponse
+	5,  // 61: shoal.node.v1.NodeService.Resume:output_type -> shoal.node.v1.Sandbox
+	33, // 62: shoal.node.v1.NodeService.Snapshot:output_type -> shoal.node.v1.Build
+	21, // 63: shoal.node.v1.NodeService.Fork:output_type -> shoal.node.v1.ForkResponse
+	23, // 64: shoal.node.v1.NodeService.RemoveBuild:output_type -> shoal.node.v1.RemoveBuildResponse
+	25, // 65: shoal.node.v1.NodeService.Collect:output_type -> shoal.node.v1.CollectResponse
+	28, // 66: shoal.node.v1.NodeService.Metrics:output_type -> shoal.node.v1.MetricsResponse
+	31, // 67: shoal.node.v1.NodeService.Logs:output_type -> shoal.node.v1.LogsResponse
+	37, // 68: shoal.node.v1.NodeService.Info:output_type -> shoal.node.v1.NodeInfo
+	54, // [54:69] is the sub-list for method output_type
+	39, // [39:54] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_shoal_node_v1_node_proto_init() }
@@ -2897,7 +2976,7 @@ func file_shoal_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shoal_node_v1_node_proto_rawDesc), len(file_shoal_node_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   42,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

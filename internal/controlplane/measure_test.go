@@ -1,0 +1,40 @@
+package controlplane
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"shoal/internal/build"
+	"shoal/internal/config"
+	"shoal/internal/fleet/fleettest"
+	"shoal/internal/shoal"
+)
+
+// TestBuildsAreMeasured: what a machine says its builds take counts for their teams, also for
+// builds that were made before anybody asked for it.
+func TestBuildsAreMeasured(t *testing.T) {
+	ctx := t.Context()
+	cfg := &config.Config{DataDir: t.TempDir(), Dev: true, UploadLimit: 1, BuildSlots: 1}
+	st, err := OpenStore(ctx, cfg)
+	must(t, err)
+	_, _, err = FirstTeam(ctx, st, cfg)
+	must(t, err)
+	at := time.Unix(1, 0).UTC()
+	base := shoal.Build{ID: "b1", TemplateID: shoal.BaseTemplateID, Status: shoal.BuildReady, ImageDigest: "base",
+		CreatedAt: at, Size: &shoal.BuildSize{Images: []int64{1000}}}
+	own := shoal.Build{ID: "b2", TemplateID: "t", Status: shoal.BuildReady, ImageDigest: "base",
+		Layers: []string{"base", "own"}, CreatedAt: at}
+	must(t, st.CreateTemplate(ctx, shoal.Template{ID: "t", TeamID: shoal.DevTeamID, CreatedAt: at}))
+	must(t, st.AddBuild(ctx, own, shoal.DefaultTag))
+	must(t, st.Close())
+
+	own.Size = &shoal.BuildSize{Snapshot: 10, Images: []int64{1000, 200}}
+	p, err := Open(ctx, cfg, config.Secrets{}, []shoal.Node{fleettest.New("n", base, own)}, build.NoEngine{},
+		slog.New(slog.DiscardHandler))
+	must(t, err)
+	defer p.Close()
+	if got, err := p.store.StoredBytes(ctx, shoal.DevTeamID); err != nil || got != 210 {
+		t.Errorf("%d bytes, %v", got, err)
+	}
+}
