@@ -20,18 +20,16 @@ func (f *Fleet) RemoveBuilds(ctx context.Context, buildIDs ...string) error {
 	return nil
 }
 
-// Collect makes every machine remove its unused builds, snapshots, images and kernels.
-// known are the IDs of all builds in the store.
-func (f *Fleet) Collect(ctx context.Context, known []string) (shoal.Collected, error) {
+// Collect makes every machine remove its unused builds, snapshots, images and kernels. A
+// machine that does not believe the inventory, or fails, keeps no other from it.
+func (f *Fleet) Collect(
+	ctx context.Context, known shoal.Inventory, opts shoal.CollectOptions,
+) (shoal.Collected, error) {
 	var sum shoal.Collected
 	var errs error
 	for _, m := range f.members {
-		c, err := m.node.Collect(ctx, known)
-		sum.Builds += c.Builds
-		sum.Snapshots += c.Snapshots
-		sum.Images += c.Images
-		sum.Kernels += c.Kernels
-		sum.Bytes += c.Bytes
+		c, err := m.node.Collect(ctx, known, opts)
+		sum = sum.Plus(c)
 		if err != nil {
 			errs = errors.Join(errs, fmt.Errorf("machine %s: %w", m.view().Info.ID, err))
 		}

@@ -149,12 +149,27 @@ func (r *recovery) recoverPaused(rec record) error {
 	return nil
 }
 
-// removeUnused deletes the captures of pauses that no record names.
+// removeUnused deletes the captures of pauses that no record names. One that only the depot
+// has rests in the trash: with the records of another data directory it would be in use.
 func (r *recovery) removeUnused(list []artifact.Manifest) error {
+	artifacts := r.o.snapshots.Artifacts()
+	local, err := artifacts.List()
+	if err != nil {
+		return err
+	}
+	here := map[string]bool{}
+	for _, m := range local {
+		here[m.ID] = true
+	}
 	var errs error
 	for _, m := range list {
-		if pause, ok := snapshot.PauseOf(m.ID); ok && !r.captures[pause] {
-			errs = errors.Join(errs, r.o.snapshots.Artifacts().Remove(m.ID))
+		if pause, ok := snapshot.PauseOf(m.ID); !ok || r.captures[pause] {
+			continue
+		}
+		if here[m.ID] {
+			errs = errors.Join(errs, artifacts.Remove(m.ID))
+		} else {
+			errs = errors.Join(errs, artifacts.Trash(m.ID))
 		}
 	}
 	return errs

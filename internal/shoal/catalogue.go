@@ -231,6 +231,19 @@ var (
 		"Repeat the request shortly; `shoal doctor` tells the operator whether more open files would help.")
 )
 
+// Collection of garbage, of which only operators hear.
+var (
+	ErrForeignStore = kind("garbage.foreign", 409,
+		"The snapshots and templates on the machine belong to another installation than the database by which "+
+			"garbage was to be collected, so nothing was removed.",
+		"Correct the database, data-dir, artifact-dir, node-id or nodes setting that leads to the wrong one. Only if "+
+			"this database is the right one, as after the loss of the old one, run `shoal gc --adopt`.")
+	ErrSuspiciousStore = kind("garbage.suspicious", 409,
+		"The database has never heard of most of the snapshots and templates on the machine, so it is likely "+
+			"empty, another one or an old backup, and nothing was removed.",
+		"Check the database setting, or restore a newer backup. Only if they are to go, run `shoal gc --adopt`.")
+)
+
 // Everything that has no better name.
 var (
 	ErrInternal = kind("internal_server_error", 500,
