@@ -5,19 +5,28 @@ import (
 	"errors"
 	"fmt"
 
+	"golang.org/x/sync/errgroup"
+
 	"shoal/internal/shoal"
 )
 
-// RemoveBuilds makes every machine remove builds that were made from sandboxes.
+// RemoveBuilds makes every machine remove builds that were made from sandboxes. A build or
+// machine that fails keeps no other from its turn; the next collection finds what is left.
 func (f *Fleet) RemoveBuilds(ctx context.Context, buildIDs ...string) error {
-	for _, m := range f.members {
-		for _, id := range buildIDs {
-			if err := m.node.RemoveBuild(ctx, id); err != nil {
-				return err
+	errs := make([]error, len(f.members))
+	var g errgroup.Group
+	for i, m := range f.members {
+		g.Go(func() error {
+			for _, id := range buildIDs {
+				if err := m.node.RemoveBuild(ctx, id); err != nil {
+					errs[i] = errors.Join(errs[i], fmt.Errorf("machine %s: %w", m.view().Info.ID, err))
+				}
 			}
-		}
+			return nil
+		})
 	}
-	return nil
+	_ = g.Wait()
+	return errors.Join(errs...)
 }
 
 // Collect makes every machine remove its unused builds, snapshots, images and kernels. A
