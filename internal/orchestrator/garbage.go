@@ -35,11 +35,11 @@ func (o *Orchestrator) Collect(
 	case <-ctx.Done():
 		return shoal.Collected{}, ctx.Err()
 	}
-	if err := o.believe(known, opts.Adopt); err != nil {
-		return shoal.Collected{}, err
-	}
 	g := &garbage{cfg: o.cfg, log: o.log, table: o.table, builds: o.builds, snapshots: o.snapshots,
 		runtimes: o.host.Runtimes()}
+	if err := g.believe(known, opts.Adopt); err != nil {
+		return shoal.Collected{}, err
+	}
 	err := g.collect(known.Builds, opts)
 	if c := g.found; c.Builds+c.Snapshots+c.Restored+c.Emptied+c.Images+c.Kernels > 0 {
 		o.log.Info("removed what nothing needs any more", "builds", c.Builds, "snapshots", c.Snapshots,

@@ -3,6 +3,7 @@ package orchestrator
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -22,8 +23,8 @@ const strays = 3
 // believe returns an error from the catalogue if the inventory must not decide what is
 // garbage. It marks the snapshots once they prove to be the installation's. The caller
 // holds o.collecting.
-func (o *Orchestrator) believe(known shoal.Inventory, adopt bool) error {
-	artifacts := o.snapshots.Artifacts()
+func (g *garbage) believe(known shoal.Inventory, adopt bool) error {
+	artifacts := g.snapshots.Artifacts()
 	owners, err := artifacts.Owners()
 	if err != nil && !adopt {
 		return err
@@ -98,7 +99,7 @@ const roomPeriod = 10 * time.Second
 
 // keepDiskFree has the trash give way where the disk is short, until ctx ends. What only the
 // trash needed of images goes with the next collection.
-func (o *Orchestrator) keepDiskFree(ctx context.Context) error {
+func keepDiskFree(ctx context.Context, artifacts *artifact.Store, log *slog.Logger) error {
 	tick := time.NewTicker(roomPeriod)
 	defer tick.Stop()
 	trouble := ""
@@ -108,16 +109,16 @@ func (o *Orchestrator) keepDiskFree(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		gone, err := o.snapshots.Artifacts().MakeRoom()
+		gone, err := artifacts.MakeRoom()
 		if gone.Artifacts > 0 {
-			o.log.Info("the disk is short, so snapshots left the trash early",
+			log.Info("the disk is short, so snapshots left the trash early",
 				"snapshots", gone.Artifacts, "bytes", gone.Bytes)
 		}
 		if err == nil {
 			trouble = ""
 		} else if err.Error() != trouble {
 			trouble = err.Error()
-			o.log.Warn("the trash of snapshots could not make room", "error", err)
+			log.Warn("the trash of snapshots could not make room", "error", err)
 		}
 	}
 }

@@ -74,6 +74,10 @@ var (
 	ErrSandboxRunning = kind("sandbox.running", 409,
 		"The sandbox runs already.",
 		"Use it, or extend its time with connect.")
+	ErrSandboxUnreachable = kind("sandbox.unreachable", 503,
+		"The machine's orchestrator has begun anew and cannot take over the sandbox yet, which lives on; it tries "+
+			"again every few seconds.",
+		"Repeat the request shortly. If it lasts, the orchestrator's log has the reason, and the sandbox can be killed.")
 	ErrStartInFlight = kind("sandbox_start_in_flight", 409,
 		"Another request is starting the sandbox with its memory, so it cannot be booted without.",
 		"Wait until it runs; pause it again to boot it from its disk.")
