@@ -195,9 +195,6 @@ func (s *Store) MakeRoom() (Gone, error) {
 }
 
 func (s *Store) makeRoomLocal() (Gone, error) {
-	if _, err := os.Stat(filepath.Join(s.dir, trashDir)); err != nil {
-		return Gone{}, nil
-	}
 	free, total, err := s.space(s.dir)
 	if err != nil {
 		return Gone{}, err
@@ -229,8 +226,6 @@ func (s *Store) destroy(matches func(Trashed) bool) (Gone, error) {
 		}
 		gone = gone.plus(Gone{Artifacts: 1, Bytes: t.Size()})
 	}
-	// It fails while there is something in it.
-	_ = os.Remove(filepath.Join(s.dir, trashDir))
 	return gone, nil
 }
 
