@@ -51,7 +51,7 @@ func (s *Store) WithDepot(d *Depot) error {
 		return err
 	}
 	for _, m := range local {
-		if _, err := d.remote.Get(m.ID); errors.Is(err, ErrMissing) {
+		if _, err := d.remote.getLocal(m.ID); errors.Is(err, ErrMissing) {
 			d.pending[m.ID] = true
 		}
 	}
@@ -230,7 +230,7 @@ func (s *Store) evict() error {
 // evictable asks the depot, because a pending mark may have been lost with the process that
 // held it.
 func (s *Store) evictable(id string) bool {
-	_, err := s.depot.remote.Get(id)
+	_, err := s.depot.remote.getLocal(id)
 	return err == nil
 }
 

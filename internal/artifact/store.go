@@ -5,6 +5,7 @@
 package artifact
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"shoal/internal/atomicfile"
 )
 
 // ErrMissing means that there is no artifact with that name.
@@ -32,7 +35,9 @@ func (e *CorruptError) Error() string {
 const (
 	manifestFile = "manifest.json"
 	draftPrefix  = ".draft-"
-	trashPrefix  = ".trash-"
+	erasePrefix  = ".erase-"
+	// oldErasePrefix is what earlier versions call erasePrefix.
+	oldErasePrefix = ".trash-"
 )
 
 // Manifest describes an artifact. It is written last.
@@ -72,6 +77,8 @@ func (m Manifest) Size() int64 {
 type Store struct {
 	dir   string
 	depot *Depot // nil if the directory is no cache
+	// space is how much of a directory's file system is free, and all of it, in bytes.
+	space func(dir string) (free, total int64, err error)
 }
 
 // Open creates the directory if needed and removes what an interrupted process left
@@ -85,13 +92,20 @@ func Open(dir string) (*Store, error) {
 		return nil, fmt.Errorf("read the artifacts' directory: %w", err)
 	}
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), draftPrefix) || strings.HasPrefix(e.Name(), trashPrefix) {
-			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
-				return nil, fmt.Errorf("remove an unfinished artifact: %w", err)
-			}
+		if !isUnfinished(e.Name()) {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			return nil, fmt.Errorf("remove an unfinished artifact: %w", err)
 		}
 	}
-	return &Store{dir: dir}, nil
+	return &Store{dir: dir, space: space}, nil
+}
+
+// isUnfinished tells by a name that what has it was being written, or removed.
+func isUnfinished(name string) bool {
+	return strings.HasPrefix(name, draftPrefix) || strings.HasPrefix(name, erasePrefix) ||
+		strings.HasPrefix(name, oldErasePrefix) || strings.HasSuffix(name, atomicfile.Suffix)
 }
 
 // idForm keeps names inside the directory and apart from drafts.
@@ -112,10 +126,15 @@ type Artifact struct {
 }
 
 // Get finds an artifact, or returns ErrMissing. It checks that the files exist with the
-// right sizes; Verify reads them. With a depot, it fetches an artifact that is missing or
-// damaged here.
+// right sizes; Verify reads them. It brings an artifact back that is in the trash. With a
+// depot, it fetches an artifact that is missing or damaged here.
 func (s *Store) Get(id string) (*Artifact, error) {
 	a, err := s.getLocal(id)
+	if errors.Is(err, ErrMissing) {
+		if a, err = s.getTrashed(id); err == nil && s.depot != nil {
+			s.depot.note(id) // it was not copied when it went
+		}
+	}
 	if s.depot != nil && err != nil && !s.depot.isPending(id) {
 		a, err = s.fetch(id)
 	}
@@ -123,6 +142,14 @@ func (s *Store) Get(id string) (*Artifact, error) {
 		s.touch(a.Dir)
 	}
 	return a, err
+}
+
+// getTrashed is getLocal for what is in the local trash, or was a moment ago.
+func (s *Store) getTrashed(id string) (*Artifact, error) {
+	if _, err := s.bringBackLocal(id); err != nil {
+		return nil, err
+	}
+	return s.getLocal(id)
 }
 
 func (s *Store) getLocal(id string) (*Artifact, error) {
@@ -179,29 +206,34 @@ func (s *Store) List() ([]Manifest, error) {
 		if !idForm.MatchString(e.Name()) {
 			continue
 		}
-		m := Manifest{ID: e.Name()}
-		if data, err := os.ReadFile(filepath.Join(s.dir, e.Name(), manifestFile)); err == nil {
-			// If the manifest cannot be read, only the name is known, which is enough to
-			// remove the artifact.
-			if json.Unmarshal(data, &m) != nil {
-				m = Manifest{}
-			}
-		}
+		m := readManifest(filepath.Join(s.dir, e.Name()), e)
 		m.ID = e.Name()
-		if m.CreatedAt.IsZero() { // the directory got its last file then
-			if info, err := e.Info(); err == nil {
-				m.CreatedAt = info.ModTime()
-			}
-		}
 		list = append(list, m)
 	}
 	return list, nil
 }
 
-// Remove deletes an artifact, here and in the depot; it is no error if there is none. The
-// artifact is gone as soon as its name is.
+// readManifest reads the manifest in an artifact's directory. If it cannot be read, only about
+// when the artifact was made is known, which is enough to remove it.
+func readManifest(dir string, e os.DirEntry) (m Manifest) {
+	if data, err := os.ReadFile(filepath.Join(dir, manifestFile)); err == nil {
+		if json.Unmarshal(data, &m) != nil {
+			m = Manifest{}
+		}
+	}
+	if m.CreatedAt.IsZero() { // the directory got its last file then
+		if info, err := e.Info(); err == nil {
+			m.CreatedAt = info.ModTime()
+		}
+	}
+	return m
+}
+
+// Remove deletes an artifact, here, in the depot and in the trash; it is no error if there
+// is none. The artifact is gone as soon as its name is.
 func (s *Store) Remove(id string) error {
-	err := s.removeLocal(id)
+	_, err := s.destroy(func(t Trashed) bool { return t.ID == id })
+	err = errors.Join(err, s.removeLocal(id))
 	if s.depot != nil {
 		s.depot.settle(id)
 		err = errors.Join(err, s.depot.remote.Remove(id))
@@ -214,16 +246,20 @@ func (s *Store) removeLocal(id string) error {
 	if err != nil {
 		return err
 	}
-	trash, err := os.MkdirTemp(s.dir, trashPrefix)
-	if err != nil {
-		return fmt.Errorf("remove artifact %s: %w", id, err)
-	}
-	err = os.Rename(path, filepath.Join(trash, id))
-	if errors.Is(err, os.ErrNotExist) {
-		err = nil
-	}
-	if err = errors.Join(err, os.RemoveAll(trash)); err != nil {
+	if err := s.erase(path); err != nil {
 		return fmt.Errorf("remove artifact %s: %w", id, err)
 	}
 	return nil
+}
+
+// erase deletes a directory, which loses its name first, so that nobody finds a part of it.
+// Neither step needs room on the disk.
+func (s *Store) erase(path string) error {
+	gone := filepath.Join(s.dir, erasePrefix+rand.Text())
+	if err := os.Rename(path, gone); errors.Is(err, os.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	return os.RemoveAll(gone)
 }

@@ -158,7 +158,7 @@ func TestDraftsDoNotOutliveTheirProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.stopFlushing()
-	if err := os.MkdirAll(filepath.Join(dir, trashPrefix+"1", "two"), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(dir, oldErasePrefix+"1", "two"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	s = open(t, dir)

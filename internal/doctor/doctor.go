@@ -61,6 +61,7 @@ var checks = []check{
 	{"memory", checkMemory},
 	{"descriptors", checkDescriptors},
 	{"disk", checkDisk},
+	{"garbage", checkGarbage},
 	{"run directory", checkRunDir},
 	{"ports", checkPorts},
 	{"bootstrap tool", checkBootstrap},

@@ -135,14 +135,15 @@ func (id Identity) makerIn(present runtime.Maker) runtime.Maker {
 	return m
 }
 
-// Adopt takes over a guest that an earlier process has started. One that has ended is
-// runtime.ErrGone.
+// Adopt takes over a guest that an earlier process has started; Compete is to follow. One
+// that has ended is runtime.ErrGone.
 func (h *Host) Adopt(ctx context.Context, id Identity, p Plan) (*Guest, error) {
-	rt, err := h.runtimes.Named(id.Runtime)
+	// The slot first: whatever else fails, nobody else gets it.
+	slot, err := h.slots.Adopt(id.SlotIndex)
 	if err != nil {
 		return nil, err
 	}
-	slot, err := h.slots.Adopt(id.SlotIndex)
+	rt, err := h.runtimes.Named(id.Runtime)
 	if err != nil {
 		return nil, err
 	}
@@ -152,11 +153,30 @@ func (h *Host) Adopt(ctx context.Context, id Identity, p Plan) (*Guest, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := g.running.Yield(false); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		return nil, fmt.Errorf("let the guest compete for processors: %w", err)
-	}
 	h.running.add(g)
 	return g, nil
+}
+
+// Compete lets an adopted guest have its share of the processors, whatever it had before.
+func (g *Guest) Compete() error {
+	if err := g.running.Yield(false); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return fmt.Errorf("let the guest compete for processors: %w", err)
+	}
+	return nil
+}
+
+// End ends a guest that cannot be adopted, and removes its slot and its files. It is no
+// error if the guest is gone. Others are left alone.
+func (h *Host) End(ctx context.Context, id Identity) error {
+	rt, err := h.runtimes.Named(id.Runtime)
+	if err != nil {
+		return err
+	}
+	if err := rt.Reclaim(ctx, func(guestID string) bool { return guestID != id.GuestID }); err != nil {
+		return fmt.Errorf("end the guest: %w", err)
+	}
+	return errors.Join(h.slots.Reclaim(func(index int) bool { return index != id.SlotIndex }),
+		os.RemoveAll(h.dir(id.GuestID)))
 }
 
 // Reclaim ends and removes every guest whose ID keep does not name, and every slot that

@@ -202,7 +202,7 @@ func TestRecordsThatFail(t *testing.T) {
 	if _, err := os.Stat(path + asideSuffix); err != nil {
 		t.Error(err)
 	}
-	if n.state(odd) != "" || len(n.liveKernels(odd.SandboxID)) != 1 {
+	if n.state(odd) != shoal.StateRunning || len(n.liveKernels(odd.SandboxID)) != 1 {
 		t.Errorf("state %q, %d kernels", n.state(odd), len(n.liveKernels(odd.SandboxID)))
 	}
 	n.close()

@@ -28,6 +28,9 @@ func (o *Orchestrator) SetNetwork(ctx context.Context, sandboxID string, policy 
 	}
 	sb.mu.Lock()
 	own, err := sb.guest, shoal.Changeable(sb.id, sb.view.State)
+	if err == nil {
+		err = sb.unreachableLocked()
+	}
 	sb.mu.Unlock()
 	if err != nil {
 		return err

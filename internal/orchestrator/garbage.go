@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -24,15 +23,28 @@ const collectAge = 10 * time.Minute
 // Collect removes what nothing on this machine or in the store needs any more: builds that are
 // not among the known ones, with their snapshots; snapshots of pauses that no sandbox has; root
 // images that no build, snapshot or sandbox needs and that are not pinned; and sandbox kernels
-// that nothing needs, except the present one. If a snapshot cannot be read, all but what it
-// might need is removed, and the error names it.
-func (o *Orchestrator) Collect(ctx context.Context, known []string) (shoal.Collected, error) {
+// that nothing needs, except the present one. Snapshots rest in the trash first, and what they
+// need stays as long. If a snapshot cannot be read, all but what it might need is removed, and
+// the error names it. Nothing happens if the inventory is not believed (inventory.go).
+func (o *Orchestrator) Collect(
+	ctx context.Context, known shoal.Inventory, opts shoal.CollectOptions,
+) (shoal.Collected, error) {
+	select {
+	case o.collecting <- struct{}{}: // one at a time, whoever asks
+		defer func() { <-o.collecting }()
+	case <-ctx.Done():
+		return shoal.Collected{}, ctx.Err()
+	}
 	g := &garbage{cfg: o.cfg, log: o.log, table: o.table, builds: o.builds, snapshots: o.snapshots,
 		runtimes: o.host.Runtimes()}
-	err := g.collect(known)
-	if g.found != (shoal.Collected{}) {
-		o.log.Info("removed what nothing needs any more", "builds", g.found.Builds, "snapshots", g.found.Snapshots,
-			"images", g.found.Images, "kernels", g.found.Kernels, "bytes", g.found.Bytes)
+	if err := g.believe(known, opts.Adopt); err != nil {
+		return shoal.Collected{}, err
+	}
+	err := g.collect(known.Builds, opts)
+	if c := g.found; c.Builds+c.Snapshots+c.Restored+c.Emptied+c.Images+c.Kernels > 0 {
+		o.log.Info("removed what nothing needs any more", "builds", c.Builds, "snapshots", c.Snapshots,
+			"trashed", c.Trashed, "restored", c.Restored, "emptied", c.Emptied, "images", c.Images,
+			"kernels", c.Kernels, "freed", c.Freed)
 	}
 	return g.found, err
 }
@@ -57,8 +69,11 @@ type garbage struct {
 	found     shoal.Collected
 }
 
-func (g *garbage) collect(known []string) error {
+func (g *garbage) collect(known []string, opts shoal.CollectOptions) error {
 	if err := g.collectSnapshots(known); err != nil {
+		return err
+	}
+	if err := g.emptyTrash(opts.EmptyTrash); err != nil {
 		return err
 	}
 	needed, err := g.needed()
@@ -68,12 +83,56 @@ func (g *garbage) collect(known []string) error {
 	return errors.Join(g.collectImages(needed), g.collectKernels(needed), needed.complaint())
 }
 
+// collectSnapshots puts what nothing refers to into the trash, and brings back what
+// something refers to again.
 func (g *garbage) collectSnapshots(known []string) error {
-	list, err := g.snapshots.Artifacts().ListAll()
+	artifacts, refersTo := g.snapshots.Artifacts(), g.references(known)
+	trashed, err := artifacts.Trashed()
 	if err != nil {
 		return err
 	}
-	paused := map[string]bool{}
+	for _, t := range trashed {
+		if _, referred, _ := refersTo(t.Manifest); !referred {
+			continue
+		}
+		back, err := artifacts.BringBack(t.ID)
+		if err != nil {
+			return err
+		}
+		if back {
+			g.found.Restored++
+			g.builds.load([]artifact.Manifest{t.Manifest})
+		}
+	}
+	list, err := artifacts.ListAll()
+	if err != nil {
+		return err
+	}
+	for _, m := range list {
+		build, referred, ok := refersTo(m)
+		if !ok || referred || time.Since(m.CreatedAt) < collectAge {
+			continue
+		}
+		if build != "" {
+			g.found.Builds++
+			g.builds.drop(build)
+		} else {
+			g.found.Snapshots++
+		}
+		g.found.Trashed += m.Size()
+		err = errors.Join(err, artifacts.Trash(m.ID))
+	}
+	return err
+}
+
+// references returns a function that tells whether the store or a sandbox refers to a snapshot,
+// and which build it is of, "" if it is of none. It is not ok if nobody can tell what the
+// snapshot is.
+func (g *garbage) references(known []string) func(artifact.Manifest) (build string, referred, ok bool) {
+	builds, paused := map[string]bool{}, map[string]bool{}
+	for _, id := range known {
+		builds[id] = true
+	}
 	for _, sb := range g.table.all() {
 		sb.mu.Lock()
 		if sb.saved != nil {
@@ -81,30 +140,33 @@ func (g *garbage) collectSnapshots(known []string) error {
 		}
 		sb.mu.Unlock()
 	}
-	for _, m := range list {
-		if time.Since(m.CreatedAt) < collectAge {
-			continue
-		}
+	return func(m artifact.Manifest) (build string, referred, ok bool) {
 		build, isBuild, ok := ownerOf(m)
-		pause, _ := snapshot.PauseOf(m.ID)
-		switch {
-		case !ok:
-			continue
-		case isBuild:
-			if slices.Contains(known, build) {
-				continue
-			}
-			g.found.Builds++
-			g.builds.drop(build)
-		case paused[pause]:
-			continue
-		default:
-			g.found.Snapshots++
+		if isBuild {
+			return build, builds[build], ok
 		}
-		g.found.Bytes += m.Size()
-		err = errors.Join(err, g.snapshots.Artifacts().Remove(m.ID))
+		pause, _ := snapshot.PauseOf(m.ID)
+		return "", paused[pause], ok
 	}
-	return err
+}
+
+// emptyTrash removes what has been in the trash long enough, or all of it, or what the disk
+// has no room for.
+func (g *garbage) emptyTrash(all bool) error {
+	artifacts, before := g.snapshots.Artifacts(), time.Now()
+	if !all {
+		before = before.Add(-artifact.TrashTime)
+	}
+	gone, err := artifacts.EmptyTrash(before)
+	pressed, roomErr := artifacts.MakeRoom()
+	g.found.Emptied = gone.Artifacts + pressed.Artifacts
+	g.found.Freed = gone.Bytes + pressed.Bytes
+	left, listErr := artifacts.Trashed()
+	for _, t := range left {
+		g.found.InTrash++
+		g.found.InTrashBytes += t.Size()
+	}
+	return errors.Join(err, roomErr, listErr)
 }
 
 // ownerOf tells which build a snapshot is of, if it is of one: by its description, or by its
@@ -221,6 +283,15 @@ func (g *garbage) needed() (*needs, error) {
 			used.addUnreadable(m)
 		}
 	}
+	trashed, err := g.snapshots.Artifacts().Trashed()
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range trashed { // those that cannot be read keep nothing: nobody asks for them
+		if c, err := snapshot.Parse(t.Manifest); err == nil {
+			used.add(c.Root, c.Kernel)
+		}
+	}
 	return used, nil
 }
 
@@ -236,7 +307,7 @@ func (g *garbage) collectImages(needed *needs) error {
 			continue
 		}
 		g.found.Images++
-		g.found.Bytes += info.Size()
+		g.found.Freed += info.Size()
 		err = errors.Join(err, g.builds.images.Remove(digest))
 	}
 	return err
@@ -247,7 +318,7 @@ func (g *garbage) collectKernels(needed *needs) error {
 	for _, rt := range g.runtimes {
 		removed, bytes, err := rt.RemoveKernels(needed.kernel)
 		g.found.Kernels += removed
-		g.found.Bytes += bytes
+		g.found.Freed += bytes
 		errs = errors.Join(errs, err)
 	}
 	return errs

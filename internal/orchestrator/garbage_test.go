@@ -14,7 +14,8 @@ import (
 	"shoal/internal/snapshot"
 )
 
-// TestCollect removes what nothing refers to, and only that.
+// TestCollect removes what nothing refers to, and only that. A build that the store knows
+// again can be used again.
 func TestCollect(t *testing.T) {
 	n := newNode(t)
 	ctx := context.Background()
@@ -39,7 +40,7 @@ func TestCollect(t *testing.T) {
 	n.must(err)
 	n.must(os.MkdirAll(filepath.Join(n.dir, "kernels", "old"), 0o755))
 
-	if c, err := n.orch.Collect(ctx, nil); err != nil || c.Builds+c.Snapshots+c.Images != 0 || c.Kernels != 1 {
+	if c, err := n.collect(); err != nil || c.Builds+c.Snapshots+c.Images != 0 || c.Kernels != 1 {
 		t.Errorf("of new things: %+v %v", c, err)
 	}
 	n.age()
@@ -51,7 +52,7 @@ func TestCollect(t *testing.T) {
 		n.must(err)
 		n.must(os.Chtimes(path, long, long))
 	}
-	if c, err := n.orch.Collect(ctx, []string{known}); err != nil || c.Builds != 1 || c.Snapshots != 1 || c.Images != 1 {
+	if c, err := n.collect(known); err != nil || c.Builds != 1 || c.Snapshots != 1 || c.Images != 1 || c.InTrash != 2 {
 		t.Errorf("of old things: %+v %v", c, err)
 	}
 	if _, err := os.Stat(path); !os.IsNotExist(err) {
@@ -64,6 +65,13 @@ func TestCollect(t *testing.T) {
 			t.Errorf("a sandbox of a build that is known: %v, %v", want, err)
 		}
 	}
+	if c, err := n.collect(known, forgotten); err != nil || c.Restored != 1 || c.InTrash != 1 {
+		t.Errorf("of what is known again: %+v %v", c, err)
+	}
+	spec := n.spec()
+	spec.BuildID = forgotten
+	_, err = n.orch.Create(ctx, spec)
+	n.must(err)
 	n.resume(paused)
 }
 
@@ -108,7 +116,7 @@ func TestCollectBesideDamage(t *testing.T) {
 	want := func(named []string, kept, gone []string, known ...string) shoal.Collected {
 		t.Helper()
 		n.must(os.MkdirAll(kernel, 0o755))
-		c, err := n.orch.Collect(ctx, known)
+		c, err := n.collect(known...)
 		if (err == nil) != (len(named) == 0) || err != nil && !shoal.ErrSnapshotDamaged.Matches(err) {
 			t.Errorf("error %v", err)
 		}
@@ -181,12 +189,27 @@ func TestCollectDuringAResume(t *testing.T) {
 		n.noSnapshots()
 		return nil, nil
 	}
-	if c, err := n.orch.Collect(context.Background(), nil); err != nil || c.Images != 0 {
+	if c, err := n.collect(); err != nil || c.Images != 0 {
 		t.Errorf("%+v %v", c, err)
 	}
 	if _, err := os.Stat(path); err != nil {
 		t.Error(err)
 	}
+}
+
+// collect has garbage collected by a store that knows these builds, and has had and lost
+// all others.
+func (n *node) collect(known ...string) (shoal.Collected, error) {
+	n.t.Helper()
+	inventory := shoal.Inventory{Installation: "this", Builds: known}
+	list, err := n.orch.snapshots.Artifacts().ListAll()
+	n.must(err)
+	for _, m := range list {
+		if build, isBuild, _ := ownerOf(m); isBuild {
+			inventory.Ended = append(inventory.Ended, build)
+		}
+	}
+	return n.orch.Collect(context.Background(), inventory, shoal.CollectOptions{})
 }
 
 // age makes every snapshot an hour old.

@@ -90,6 +90,8 @@ type Orchestrator struct {
 
 	// wake tells the deadline loop that the nearest deadline may have changed.
 	wake chan struct{}
+	// collecting has one entry during a collection of garbage.
+	collecting chan struct{}
 }
 
 var _ shoal.Node = (*Orchestrator)(nil)
@@ -107,7 +109,7 @@ func New(
 		cfg.Disk = diskOf(cfg.DataDir)
 	}
 	o := &Orchestrator{cfg: &cfg, log: log, journal: journal{cfg.Logs}, tasks: newTasks(),
-		wake: make(chan struct{}, 1)}
+		wake: make(chan struct{}, 1), collecting: make(chan struct{}, 1)}
 	o.table = newTable(&cfg)
 	o.records = newRecords(&cfg, log)
 	o.snapshots = snapshot.NewStore(artifacts)
@@ -138,6 +140,8 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 	g.Go(func() error { return o.sampler.Run(ctx) })
 	g.Go(func() error { return o.keeper.Run(ctx) })
 	g.Go(func() error { return o.relief.Run(ctx) })
+	g.Go(func() error { return keepDiskFree(ctx, o.snapshots.Artifacts(), o.log) })
+	g.Go(func() error { return adopter{o}.adoptLeft(ctx) })
 	g.Go(func() error { return o.host.ShareProcessors(ctx, o.log) })
 	err := g.Wait()
 	o.table.drain()

@@ -39,7 +39,10 @@ func (s *sandbox) recordLocked() record {
 		from := *s.saved
 		r.Saved = &from
 	}
-	if s.guest == nil {
+	switch {
+	case s.stranded != "" && s.view.State == shoal.StateRunning:
+		r.Sandbox.State = s.stranded // the next process, too, has to undo it
+	case s.stranded == "" && s.guest == nil:
 		r.SlotIndex = 0
 	}
 	return r

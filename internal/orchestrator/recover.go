@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"shoal/internal/artifact"
 	"shoal/internal/guest"
@@ -27,10 +30,8 @@ func (o *Orchestrator) Recover(ctx context.Context) error {
 		return err
 	}
 	r := &recovery{o: o, guests: map[string]guest.Identity{}, saved: map[string]bool{}}
-	for _, record := range list {
-		if err := r.recover(ctx, record); err != nil {
-			return err
-		}
+	if err := r.recoverAll(ctx, list); err != nil {
+		return err
 	}
 	snapshots, err := o.snapshots.Artifacts().ListAll()
 	if err != nil {
@@ -49,10 +50,25 @@ func (o *Orchestrator) Recover(ctx context.Context) error {
 // recovery goes through the records, and remembers what belongs to the sandboxes that it
 // has recovered.
 type recovery struct {
-	o      *Orchestrator
+	o *Orchestrator
+
+	mu     sync.Mutex // guards the rest; a leaf
 	guests map[string]guest.Identity
 	saved  map[string]bool // names of pauses' snapshots
 	paused []*sandbox
+}
+
+// recoverAtOnce is how many sandboxes are recovered side by side. One that does not answer
+// takes its place for adoptTime.
+const recoverAtOnce = 32
+
+func (r *recovery) recoverAll(ctx context.Context, list []record) error {
+	var g errgroup.Group
+	g.SetLimit(recoverAtOnce)
+	for _, rec := range list {
+		g.Go(func() error { return r.recover(ctx, rec) })
+	}
+	return g.Wait()
 }
 
 // recover finishes or undoes what an earlier process had begun with a sandbox.
@@ -63,13 +79,9 @@ func (r *recovery) recover(ctx context.Context, rec record) error {
 		// A pause that was cut off is undone while the guest lives.
 		err := r.adopt(ctx, rec)
 		if err == nil || !isGone(err) {
-			r.guests[rec.GuestID] = rec.Identity
+			r.keep(rec, err != nil)
 			if err != nil {
-				// It may live: nothing of it is removed, and the next start tries again.
-				r.o.log.Error("a sandbox cannot be taken over now", "sandbox", id, "error", err)
-				if rec.Saved != nil {
-					r.saved[rec.Saved.Artifact] = true
-				}
+				r.o.log.Error("a sandbox cannot be taken over yet", "sandbox", id, "error", err)
 			}
 			return nil
 		}
@@ -90,34 +102,34 @@ func (r *recovery) recover(ctx context.Context, rec record) error {
 	return r.o.records.remove(id)
 }
 
+// keep remembers that the guest of a record lives. What a pause had kept of it is needed
+// only if the guest may still turn out to be gone.
+func (r *recovery) keep(rec record, stranded bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.guests[rec.GuestID] = rec.Identity
+	if stranded && rec.Saved != nil {
+		r.saved[rec.Saved.Artifact] = true
+	}
+}
+
 // isGone tells whether there is nothing any more that could be adopted.
 func isGone(err error) bool {
 	return errors.Is(err, runtime.ErrGone) || errors.Is(err, os.ErrNotExist)
 }
 
-// adopt takes over a running sandbox.
+// adopt takes over a running sandbox. While that fails although its guest may live, the
+// sandbox is known all the same.
 func (r *recovery) adopt(ctx context.Context, rec record) error {
 	sb := r.sandboxOf(rec)
-	own, err := r.o.host.Adopt(ctx, rec.Identity,
-		guest.Plan{Resources: rec.Sandbox.Resources, Facts: factsOf(rec.Sandbox)})
-	if err != nil {
-		return err
-	}
-	sb.guest, sb.last = own, own.Identity()
-	if rec.Sandbox.State != shoal.StateRunning {
-		if err := own.Thaw(ctx); err != nil {
-			return err
-		}
-	}
-	if err = r.o.records.saveAs(sb, shoal.StateRunning); err == nil {
-		err = r.o.records.unkeep(sb) // the record of a pause that is over may be left on the disk
-	}
-	if err != nil {
-		r.o.log.Error("the record of a running sandbox cannot be written", "sandbox", sb.id, "error", err)
-	}
+	sb.last, sb.saved = rec.Identity, rec.Saved
+	sb.stranded, sb.view.State = rec.Sandbox.State, shoal.StateRunning
 	r.o.table.add(sb)
-	r.o.watch(sb, own)
-	return nil
+	err := adopter{r.o}.takeOver(ctx, sb)
+	if err != nil && isGone(err) {
+		r.o.table.remove(sb.id)
+	}
+	return err
 }
 
 // sandboxOf makes a sandbox that has no guest yet. If this version does not know its policy,
@@ -135,10 +147,12 @@ func (r *recovery) sandboxOf(rec record) *sandbox {
 }
 
 func (r *recovery) recoverPaused(rec record) error {
-	r.saved[rec.Saved.Artifact] = true
 	sb := r.sandboxOf(rec)
 	sb.saved, sb.last, sb.view.HostIP = rec.Saved, rec.Identity, ""
+	r.mu.Lock()
+	r.saved[rec.Saved.Artifact] = true
 	r.paused = append(r.paused, sb)
+	r.mu.Unlock()
 	r.o.table.add(sb)
 	if rec.Sandbox.State == shoal.StatePaused {
 		return nil
@@ -167,12 +181,27 @@ func (r *recovery) measure(list []artifact.Manifest) {
 	}
 }
 
-// removeUnused deletes the snapshots of pauses that no record names.
+// removeUnused deletes the snapshots of pauses that no record names. One that only the depot
+// has rests in the trash: with the records of another data directory it would be in use.
 func (r *recovery) removeUnused(list []artifact.Manifest) error {
+	artifacts := r.o.snapshots.Artifacts()
+	local, err := artifacts.List()
+	if err != nil {
+		return err
+	}
+	here := map[string]bool{}
+	for _, m := range local {
+		here[m.ID] = true
+	}
 	var errs error
 	for _, m := range list {
-		if pause, ok := snapshot.PauseOf(m.ID); ok && !r.saved[pause] {
-			errs = errors.Join(errs, r.o.snapshots.Artifacts().Remove(m.ID))
+		if pause, ok := snapshot.PauseOf(m.ID); !ok || r.saved[pause] {
+			continue
+		}
+		if here[m.ID] {
+			errs = errors.Join(errs, artifacts.Remove(m.ID))
+		} else {
+			errs = errors.Join(errs, artifacts.Trash(m.ID))
 		}
 	}
 	return errs

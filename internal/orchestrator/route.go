@@ -74,6 +74,9 @@ func (s *sandbox) target() (proxy.Target, *transition, error) {
 	defer s.mu.Unlock()
 	switch s.view.State {
 	case shoal.StateRunning, shoal.StateSnapshotting:
+		if err := s.unreachableLocked(); err != nil {
+			return proxy.Target{}, nil, err
+		}
 		if s.guest == nil {
 			return proxy.Target{}, nil, shoal.NotFound(s.id)
 		}

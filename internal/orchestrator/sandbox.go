@@ -31,8 +31,11 @@ type sandbox struct {
 	guest *guest.Guest
 	// last is of the guest, or of the latest one if there is none: a paused sandbox comes
 	// back with its images, and mostly with its kernel.
-	last    guest.Identity
-	current *transition // nil when nothing is going on
+	last guest.Identity
+	// stranded is the state in the record while the guest lives and cannot be taken over yet
+	// (adopt.go); else "".
+	stranded shoal.State
+	current  *transition // nil when nothing is going on
 	// saved is what it comes back from; nil unless paused, or on the way there or
 	// back.
 	saved     *snapshot.Saved

@@ -24,7 +24,12 @@ func (s *sandbox) begin(
 		s.mu.Lock()
 		t := s.current
 		if t == nil {
-			if err := allowed(s.view.State); err != nil {
+			err := allowed(s.view.State)
+			// Stranded sandboxes can be adopted or killed.
+			if err == nil && to != shoal.StateRunning && to != shoal.StateKilling {
+				err = s.unreachableLocked()
+			}
+			if err != nil {
 				s.mu.Unlock()
 				return nil, false, err
 			}
@@ -52,6 +57,9 @@ func (s *sandbox) beginAlone(to shoal.State, allowed func(shoal.State) error) (*
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := allowed(s.view.State); err != nil {
+		return nil, err
+	}
+	if err := s.unreachableLocked(); err != nil {
 		return nil, err
 	}
 	if s.current != nil {

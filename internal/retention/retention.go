@@ -23,6 +23,7 @@ type Retention struct {
 	fleet    *fleet.Fleet
 	untagged time.Duration
 	log      *slog.Logger
+	trouble  string // what the last collection failed by, "" if it did not
 }
 
 // New returns a Retention that retires builds which have had no tag for the duration
@@ -44,20 +45,60 @@ func (r *Retention) Run(ctx context.Context) error {
 		if err := r.RetireBuilds(ctx); err != nil && !errors.Is(err, context.Canceled) {
 			r.log.Warn("could not retire builds without a tag", "error", err)
 		}
-		if _, err := Collect(ctx, r.store, r.fleet); err != nil && !errors.Is(err, context.Canceled) {
-			r.log.Warn("could not remove some unused builds, snapshots, images or kernels", "error", err)
-		}
+		_, err := Collect(ctx, r.store, r.fleet, shoal.CollectOptions{})
+		r.report(err)
 	}
 }
 
+// report logs how a collection went, if it went otherwise than the one before: a machine that
+// refuses does so until somebody has mended the cause.
+func (r *Retention) report(err error) {
+	trouble := ""
+	switch {
+	case errors.Is(err, context.Canceled):
+		return
+	case err != nil:
+		trouble = err.Error()
+	}
+	if trouble == r.trouble {
+		return
+	}
+	r.trouble = trouble
+	if err == nil {
+		r.log.Info("unused builds, snapshots, images and kernels are removed again")
+		return
+	}
+	attributes := []any{"error", err}
+	if known := (*shoal.Error)(nil); errors.As(err, &known) {
+		attributes = append(attributes, "cause", known.Cause, "fix", known.Fix)
+	}
+	r.log.Warn("could not remove some unused builds, snapshots, images or kernels", attributes...)
+}
+
 // Collect removes unused builds, snapshots, images and kernels from every machine, and
-// returns how many it removed. If a machine does not answer, the others are still cleaned.
-func Collect(ctx context.Context, st *store.Store, machines *fleet.Fleet) (shoal.Collected, error) {
-	known, err := st.BuildIDs(ctx)
+// returns how many. If a machine does not answer or does not believe the store, the others
+// are still cleaned.
+func Collect(
+	ctx context.Context, st *store.Store, machines *fleet.Fleet, opts shoal.CollectOptions,
+) (shoal.Collected, error) {
+	known, err := inventory(ctx, st)
 	if err != nil {
 		return shoal.Collected{}, err
 	}
-	return machines.Collect(ctx, known)
+	return machines.Collect(ctx, known, opts)
+}
+
+// inventory reads what the store knows of builds. One that ends meanwhile may be in both
+// lists, and then counts as known until the next time.
+func inventory(ctx context.Context, st *store.Store) (known shoal.Inventory, err error) {
+	if known.Installation, err = st.Installation(ctx); err != nil {
+		return known, err
+	}
+	if known.Builds, err = st.BuildIDs(ctx); err != nil {
+		return known, err
+	}
+	known.Ended, err = st.EndedBuildIDs(ctx)
+	return known, err
 }
 
 // RetireBuilds retires builds that have no tag and that no sandbox uses, so that the images

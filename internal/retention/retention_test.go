@@ -1,8 +1,13 @@
 package retention
 
 import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -49,6 +54,26 @@ func TestRetireBuilds(t *testing.T) {
 			if b.Status != want {
 				t.Errorf("after %s build %s is %s, want %s", c.untagged, id, b.Status, want)
 			}
+		}
+	}
+}
+
+// TestTroubleIsLoggedOnce: a machine that refuses fills no log, one that fails by something
+// else does say so, and so does the end of all that.
+func TestTroubleIsLoggedOnce(t *testing.T) {
+	var log bytes.Buffer
+	r := New(nil, nil, 0, slog.New(slog.NewTextHandler(&log, nil)))
+	foreign := fmt.Errorf("machine one: %w", shoal.ErrForeignStore.New("they belong to another"))
+	for _, err := range []error{nil, foreign, foreign, context.Canceled, foreign, errors.New("something else"), nil, nil} {
+		r.report(err)
+	}
+	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+	if len(lines) != 3 {
+		t.Fatalf("logged:\n%s", &log)
+	}
+	for i, want := range []string{"--adopt", "something else", "again"} {
+		if !strings.Contains(lines[i], want) {
+			t.Errorf("%s does not say %q", lines[i], want)
 		}
 	}
 }

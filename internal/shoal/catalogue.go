@@ -74,6 +74,10 @@ var (
 	ErrSandboxRunning = kind("sandbox.running", 409,
 		"The sandbox runs already.",
 		"Use it, or extend its time with connect.")
+	ErrSandboxUnreachable = kind("sandbox.unreachable", 503,
+		"The machine's orchestrator has begun anew and cannot take over the sandbox yet, which lives on; it tries "+
+			"again every few seconds.",
+		"Repeat the request shortly. If it lasts, the orchestrator's log has the reason, and the sandbox can be killed.")
 	ErrStartInFlight = kind("sandbox_start_in_flight", 409,
 		"Another request is starting the sandbox with its memory, so it cannot be booted without.",
 		"Wait until it runs; pause it again to boot it from its disk.")
@@ -241,6 +245,19 @@ var (
 	ErrProxyBusy = kind("proxy.busy", 503,
 		"As many requests to all sandboxes are open as the proxy takes, or as it has connections for.",
 		"Repeat the request shortly; `shoal doctor` tells the operator whether more open files would help.")
+)
+
+// Collection of garbage, of which only operators hear.
+var (
+	ErrForeignStore = kind("garbage.foreign", 409,
+		"The snapshots and templates on the machine belong to another installation than the database by which "+
+			"garbage was to be collected, so nothing was removed.",
+		"Correct the database, data-dir, artifact-dir, node-id or nodes setting that leads to the wrong one. Only if "+
+			"this database is the right one, as after the loss of the old one, run `shoal gc --adopt`.")
+	ErrSuspiciousStore = kind("garbage.suspicious", 409,
+		"The database has never heard of most of the snapshots and templates on the machine, so it is likely "+
+			"empty, another one or an old backup, and nothing was removed.",
+		"Check the database setting, or restore a newer backup. Only if they are to go, run `shoal gc --adopt`.")
 )
 
 // Everything that has no better name.

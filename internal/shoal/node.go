@@ -32,13 +32,60 @@ type NodeInfo struct {
 	Builds []Build
 }
 
-// Collected counts what was removed because nothing referred to it.
+// Inventory is what a store knows of builds. Machines collect their garbage by it, if they
+// believe it.
+type Inventory struct {
+	// Installation is the ID of the store's installation; empty if it comes from an api that
+	// does not say.
+	Installation string
+	// Builds are those that sandboxes may be made from, now or later; Ended those that failed
+	// or were retired, or whose template was deleted.
+	Builds []string
+	Ended  []string
+}
+
+// CollectOptions are what an operator may ask of a collection.
+type CollectOptions struct {
+	// Adopt believes the inventory whatever it says, and marks the machine's snapshots as its
+	// installation's.
+	Adopt bool
+	// EmptyTrash removes all that is in the trash, however new.
+	EmptyTrash bool
+}
+
+// Collected counts what a collection did, because nothing referred to it.
 type Collected struct {
-	Builds    int // snapshots that sandboxes could be made from
-	Snapshots int // of pauses
-	Images    int
-	Kernels   int
-	Bytes     int64
+	// Builds and Snapshots were put into the trash: what sandboxes could be made from, and
+	// what was kept by pauses. Trashed is their size in bytes.
+	Builds    int
+	Snapshots int
+	Trashed   int64
+	// Restored counts those that came back from the trash, because something refers to them.
+	Restored int
+	// Emptied counts those that left the trash for good; Images and Kernels were removed, too.
+	// Freed is the size of all three in bytes.
+	Emptied int
+	Images  int
+	Kernels int
+	Freed   int64
+	// InTrash counts what is in the trash then, InTrashBytes its size.
+	InTrash      int
+	InTrashBytes int64
+}
+
+// Plus adds up what two machines did.
+func (c Collected) Plus(other Collected) Collected {
+	c.Builds += other.Builds
+	c.Snapshots += other.Snapshots
+	c.Trashed += other.Trashed
+	c.Restored += other.Restored
+	c.Emptied += other.Emptied
+	c.Images += other.Images
+	c.Kernels += other.Kernels
+	c.Freed += other.Freed
+	c.InTrash += other.InTrash
+	c.InTrashBytes += other.InTrashBytes
+	return c
 }
 
 // Node is one machine that runs sandboxes. The orchestrator implements it, and
@@ -69,9 +116,10 @@ type Node interface {
 	// RemoveBuild forgets a build that was made of a sandbox. An unknown one is no
 	// error.
 	RemoveBuild(ctx context.Context, buildID string) error
-	// Collect removes what nothing refers to any more. known are all builds that
-	// the store has.
-	Collect(ctx context.Context, known []string) (Collected, error)
+	// Collect removes what nothing refers to any more; snapshots rest in the trash first.
+	// It does nothing and returns ErrForeignStore or ErrSuspiciousStore if it does not
+	// believe the inventory.
+	Collect(ctx context.Context, known Inventory, opts CollectOptions) (Collected, error)
 	// Metrics returns the kept samples in [from, to], oldest first.
 	Metrics(ctx context.Context, sandboxID string, from, to time.Time) ([]Metrics, error)
 	// Logs returns a part of the log of a team's sandbox, which may have ended. There

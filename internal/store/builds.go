@@ -129,6 +129,13 @@ func (s *Store) BuildIDs(ctx context.Context) ([]string, error) {
 	return ids, lookup(err, "list builds")
 }
 
+// EndedBuildIDs returns the IDs that BuildIDs leaves out: those of failed and retired builds,
+// and of the builds of deleted templates.
+func (s *Store) EndedBuildIDs(ctx context.Context) ([]string, error) {
+	ids, err := s.q.EndedBuildIDs(ctx)
+	return ids, lookup(err, "list builds that have ended")
+}
+
 // Tags returns the newest assignment of each tag of a template, newest first.
 func (s *Store) Tags(ctx context.Context, templateID string) ([]TagAssignment, error) {
 	rows, err := s.q.AssignmentsOf(ctx, templateID)

@@ -10,7 +10,8 @@ import (
 )
 
 // TestCollect runs `shoal gc` while Shoal is running: it removes what nothing refers to,
-// and keeps what something refers to and what is new.
+// snapshots by way of the trash, and keeps what something refers to and what is new. By
+// another database it does nothing.
 func TestCollect(t *testing.T) {
 	r := another(t, "gc", nil, "SHOAL_REST_TIME=0")
 	c := r.create(t)
@@ -47,11 +48,18 @@ func TestCollect(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	for _, want := range []string{"removed 1 build(s), 1 snapshot(s), 1 image(s), 1 kernel(s)",
-		"removed 0 build(s), 0 snapshot(s), 0 image(s), 0 kernel(s)"} {
-		if out, err := r.Run(t.Context(), "gc"); err != nil || !strings.Contains(out, want) {
-			t.Errorf("gc: %v\n%s\nwant %q", err, out, want)
+	for _, step := range []struct{ flag, want string }{
+		{"", "put 1 build(s), 1 snapshot(s) into the trash"}, {"", "removed 0 from the trash, 0 image(s), 0 kernel(s)"},
+		{"--empty-trash", "removed 2 from the trash"}, {"--empty-trash", "removed 0 from the trash"},
+	} {
+		out, err := r.Run(t.Context(), strings.Fields("gc "+step.flag)...)
+		if err != nil || !strings.Contains(out, step.want) {
+			t.Errorf("gc %s: %v\n%s\nwant %q", step.flag, err, out, step.want)
 		}
+	}
+	out, err := r.Run(t.Context(), "gc", "--database", filepath.Join(t.TempDir(), "wrong.db"))
+	if err == nil || !strings.Contains(out, "garbage.foreign") {
+		t.Errorf("gc by another database: %v\n%s", err, out)
 	}
 	for _, path := range []string{forgotten, orphan, kernel, image} {
 		if _, err := os.Stat(path); !os.IsNotExist(err) {

@@ -384,12 +384,14 @@ func (n *Node) RemoveBuild(_ context.Context, buildID string) error {
 }
 
 // Collect removes snapshot builds that are not in known.
-func (n *Node) Collect(_ context.Context, known []string) (shoal.Collected, error) {
+func (n *Node) Collect(
+	_ context.Context, known shoal.Inventory, _ shoal.CollectOptions,
+) (shoal.Collected, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	before := len(n.info.Builds)
 	n.info.Builds = slices.DeleteFunc(slices.Clone(n.info.Builds), func(b shoal.Build) bool {
-		return b.Snapshot && !slices.Contains(known, b.ID)
+		return b.Snapshot && !slices.Contains(known.Builds, b.ID)
 	})
 	return shoal.Collected{Builds: before - len(n.info.Builds)}, n.down
 }

@@ -216,17 +216,25 @@ func (c *Client) RemoveBuild(ctx context.Context, buildID string) error {
 }
 
 // Collect implements shoal.Node.
-func (c *Client) Collect(ctx context.Context, known []string) (shoal.Collected, error) {
-	out, err := call(ctx, c, c.service.Collect, &nodev1.CollectRequest{KnownBuildIds: known})
+func (c *Client) Collect(
+	ctx context.Context, known shoal.Inventory, opts shoal.CollectOptions,
+) (shoal.Collected, error) {
+	out, err := call(ctx, c, c.service.Collect, &nodev1.CollectRequest{Installation: known.Installation,
+		KnownBuildIds: known.Builds, EndedBuildIds: known.Ended, Adopt: opts.Adopt, EmptyTrash: opts.EmptyTrash})
 	if err != nil {
 		return shoal.Collected{}, err
 	}
 	return shoal.Collected{
-		Builds:    int(out.Builds),
-		Snapshots: int(out.Snapshots),
-		Images:    int(out.Images),
-		Kernels:   int(out.Kernels),
-		Bytes:     out.Bytes,
+		Builds:       int(out.Builds),
+		Snapshots:    int(out.Snapshots),
+		Trashed:      out.Trashed,
+		Restored:     int(out.Restored),
+		Emptied:      int(out.Emptied),
+		Images:       int(out.Images),
+		Kernels:      int(out.Kernels),
+		Freed:        out.Freed,
+		InTrash:      int(out.InTrash),
+		InTrashBytes: out.InTrashBytes,
 	}, nil
 }
 

@@ -74,8 +74,10 @@ func (e *echo) RemoveBuild(ctx context.Context, id string) error {
 	e.ask(ctx, id)
 	return e.err
 }
-func (e *echo) Collect(ctx context.Context, known []string) (shoal.Collected, error) {
-	e.ask(ctx, known)
+func (e *echo) Collect(
+	ctx context.Context, known shoal.Inventory, opts shoal.CollectOptions,
+) (shoal.Collected, error) {
+	e.ask(ctx, known, opts)
 	return filled[shoal.Collected](), e.err
 }
 func (e *echo) Metrics(ctx context.Context, id string, from, to time.Time) ([]shoal.Metrics, error) {
@@ -204,9 +206,10 @@ func TestRoundTrip(t *testing.T) {
 	asked("Fork", "id", []shoal.Spec{spec, spec})
 	same("RemoveBuild", nil, nil, c.RemoveBuild(ctx, "b"))
 	asked("RemoveBuild", "b")
-	collected, err := c.Collect(ctx, []string{"a", "b"})
+	known, opts := filled[shoal.Inventory](), filled[shoal.CollectOptions]()
+	collected, err := c.Collect(ctx, known, opts)
 	same("Collect", collected, filled[shoal.Collected](), err)
-	asked("Collect", []string{"a", "b"})
+	asked("Collect", known, opts)
 	from, to := time.Unix(1, 2).UTC(), time.Unix(3, 4).UTC()
 	samples, err := c.Metrics(ctx, "id", from, to)
 	same("Metrics", samples, node.samples, err)

@@ -239,14 +239,21 @@ func (s *server) Collect(
 	ctx context.Context,
 	r *connect.Request[nodev1.CollectRequest],
 ) (*connect.Response[nodev1.CollectResponse], error) {
-	c, err := s.node.Collect(ctx, r.Msg.KnownBuildIds)
+	c, err := s.node.Collect(ctx, shoal.Inventory{Installation: r.Msg.Installation,
+		Builds: r.Msg.KnownBuildIds, Ended: r.Msg.EndedBuildIds},
+		shoal.CollectOptions{Adopt: r.Msg.Adopt, EmptyTrash: r.Msg.EmptyTrash})
 	return reply(
 		&nodev1.CollectResponse{
-			Builds:    int32(c.Builds),
-			Snapshots: int32(c.Snapshots),
-			Images:    int32(c.Images),
-			Kernels:   int32(c.Kernels),
-			Bytes:     c.Bytes,
+			Builds:       int32(c.Builds),
+			Snapshots:    int32(c.Snapshots),
+			Trashed:      c.Trashed,
+			Restored:     int32(c.Restored),
+			Emptied:      int32(c.Emptied),
+			Images:       int32(c.Images),
+			Kernels:      int32(c.Kernels),
+			Freed:        c.Freed,
+			InTrash:      int32(c.InTrash),
+			InTrashBytes: c.InTrashBytes,
 		},
 		err,
 	)

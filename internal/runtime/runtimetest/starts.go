@@ -110,7 +110,7 @@ func yields(t *testing.T, h *Host) {
 		own, others := g.CPUTime(), other.CPUTime()
 		time.Sleep(2 * time.Second) // some hundred time slices
 		own, others = g.CPUTime()-own, other.CPUTime()-others
-		if own > others/5 {
+		if own > others/2 { // it may have a processor while the host moves the other's threads
 			t.Errorf("the guest that yields used %s of the processors, the other %s", own, others)
 		}
 	}

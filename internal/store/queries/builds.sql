@@ -99,6 +99,10 @@ ORDER BY created_at DESC, build_id DESC;
 SELECT builds.id FROM builds JOIN templates ON templates.id = builds.template_id
 WHERE templates.deleted_at = 0 AND builds.status <> 'error';
 
+-- name: EndedBuildIDs :many
+SELECT builds.id FROM builds JOIN templates ON templates.id = builds.template_id
+WHERE templates.deleted_at <> 0 OR builds.status = 'error';
+
 -- name: ListUntagged :many
 SELECT builds.id FROM builds JOIN templates ON templates.id = builds.template_id
 WHERE templates.deleted_at = 0 AND templates.id <> 'base' AND builds.sandbox_id = ''

@@ -185,6 +185,34 @@ func (q *Queries) DeleteAssignments(ctx context.Context, arg DeleteAssignmentsPa
 	return err
 }
 
+const endedBuildIDs = `-- name: EndedBuildIDs :many
+SELECT builds.id FROM builds JOIN templates ON templates.id = builds.template_id
+WHERE templates.deleted_at <> 0 OR builds.status = 'error'
+`
+
+func (q *Queries) EndedBuildIDs(ctx context.Context) ([]string, error) {
+	rows, err := q.db.QueryContext(ctx, endedBuildIDs)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const expireBuild = `-- name: ExpireBuild :execrows
 UPDATE builds SET status = 'error', reason_message = $2, updated_at = $3, finished_at = $3
 WHERE id = $1 AND status = 'waiting'

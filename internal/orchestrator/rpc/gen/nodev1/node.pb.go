@@ -1430,6 +1430,10 @@ func (*RemoveBuildResponse) Descriptor() ([]byte, []int) {
 type CollectRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	KnownBuildIds []string               `protobuf:"bytes,1,rep,name=known_build_ids,json=knownBuildIds,proto3" json:"known_build_ids,omitempty"`
+	EndedBuildIds []string               `protobuf:"bytes,2,rep,name=ended_build_ids,json=endedBuildIds,proto3" json:"ended_build_ids,omitempty"`
+	Installation  string                 `protobuf:"bytes,3,opt,name=installation,proto3" json:"installation,omitempty"`
+	Adopt         bool                   `protobuf:"varint,4,opt,name=adopt,proto3" json:"adopt,omitempty"`
+	EmptyTrash    bool                   `protobuf:"varint,5,opt,name=empty_trash,json=emptyTrash,proto3" json:"empty_trash,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1471,13 +1475,46 @@ func (x *CollectRequest) GetKnownBuildIds() []string {
 	return nil
 }
 
+func (x *CollectRequest) GetEndedBuildIds() []string {
+	if x != nil {
+		return x.EndedBuildIds
+	}
+	return nil
+}
+
+func (x *CollectRequest) GetInstallation() string {
+	if x != nil {
+		return x.Installation
+	}
+	return ""
+}
+
+func (x *CollectRequest) GetAdopt() bool {
+	if x != nil {
+		return x.Adopt
+	}
+	return false
+}
+
+func (x *CollectRequest) GetEmptyTrash() bool {
+	if x != nil {
+		return x.EmptyTrash
+	}
+	return false
+}
+
 type CollectResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Builds        int32                  `protobuf:"varint,1,opt,name=builds,proto3" json:"builds,omitempty"`
 	Snapshots     int32                  `protobuf:"varint,2,opt,name=snapshots,proto3" json:"snapshots,omitempty"`
 	Images        int32                  `protobuf:"varint,3,opt,name=images,proto3" json:"images,omitempty"`
 	Kernels       int32                  `protobuf:"varint,4,opt,name=kernels,proto3" json:"kernels,omitempty"`
-	Bytes         int64                  `protobuf:"varint,5,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Freed         int64                  `protobuf:"varint,5,opt,name=freed,proto3" json:"freed,omitempty"`
+	Trashed       int64                  `protobuf:"varint,6,opt,name=trashed,proto3" json:"trashed,omitempty"`
+	Restored      int32                  `protobuf:"varint,7,opt,name=restored,proto3" json:"restored,omitempty"`
+	Emptied       int32                  `protobuf:"varint,8,opt,name=emptied,proto3" json:"emptied,omitempty"`
+	InTrash       int32                  `protobuf:"varint,9,opt,name=in_trash,json=inTrash,proto3" json:"in_trash,omitempty"`
+	InTrashBytes  int64                  `protobuf:"varint,10,opt,name=in_trash_bytes,json=inTrashBytes,proto3" json:"in_trash_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1540,9 +1577,44 @@ func (x *CollectResponse) GetKernels() int32 {
 	return 0
 }
 
-func (x *CollectResponse) GetBytes() int64 {
+func (x *CollectResponse) GetFreed() int64 {
 	if x != nil {
-		return x.Bytes
+		return x.Freed
+	}
+	return 0
+}
+
+func (x *CollectResponse) GetTrashed() int64 {
+	if x != nil {
+		return x.Trashed
+	}
+	return 0
+}
+
+func (x *CollectResponse) GetRestored() int32 {
+	if x != nil {
+		return x.Restored
+	}
+	return 0
+}
+
+func (x *CollectResponse) GetEmptied() int32 {
+	if x != nil {
+		return x.Emptied
+	}
+	return 0
+}
+
+func (x *CollectResponse) GetInTrash() int32 {
+	if x != nil {
+		return x.InTrash
+	}
+	return 0
+}
+
+func (x *CollectResponse) GetInTrashBytes() int64 {
+	if x != nil {
+		return x.InTrashBytes
 	}
 	return 0
 }
@@ -2698,15 +2770,26 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\aresults\x18\x01 \x03(\v2\x19.shoal.node.v1.ForkResultR\aresults\"/\n" +
 	"\x12RemoveBuildRequest\x12\x19\n" +
 	"\bbuild_id\x18\x01 \x01(\tR\abuildId\"\x15\n" +
-	"\x13RemoveBuildResponse\"8\n" +
+	"\x13RemoveBuildResponse\"\xbb\x01\n" +
 	"\x0eCollectRequest\x12&\n" +
-	"\x0fknown_build_ids\x18\x01 \x03(\tR\rknownBuildIds\"\x8f\x01\n" +
+	"\x0fknown_build_ids\x18\x01 \x03(\tR\rknownBuildIds\x12&\n" +
+	"\x0fended_build_ids\x18\x02 \x03(\tR\rendedBuildIds\x12\"\n" +
+	"\finstallation\x18\x03 \x01(\tR\finstallation\x12\x14\n" +
+	"\x05adopt\x18\x04 \x01(\bR\x05adopt\x12\x1f\n" +
+	"\vempty_trash\x18\x05 \x01(\bR\n" +
+	"emptyTrash\"\xa0\x02\n" +
 	"\x0fCollectResponse\x12\x16\n" +
 	"\x06builds\x18\x01 \x01(\x05R\x06builds\x12\x1c\n" +
 	"\tsnapshots\x18\x02 \x01(\x05R\tsnapshots\x12\x16\n" +
 	"\x06images\x18\x03 \x01(\x05R\x06images\x12\x18\n" +
 	"\akernels\x18\x04 \x01(\x05R\akernels\x12\x14\n" +
-	"\x05bytes\x18\x05 \x01(\x03R\x05bytes\"\x8b\x01\n" +
+	"\x05freed\x18\x05 \x01(\x03R\x05freed\x12\x18\n" +
+	"\atrashed\x18\x06 \x01(\x03R\atrashed\x12\x1a\n" +
+	"\brestored\x18\a \x01(\x05R\brestored\x12\x18\n" +
+	"\aemptied\x18\b \x01(\x05R\aemptied\x12\x19\n" +
+	"\bin_trash\x18\t \x01(\x05R\ainTrash\x12$\n" +
+	"\x0ein_trash_bytes\x18\n" +
+	" \x01(\x03R\finTrashBytes\"\x8b\x01\n" +
 	"\x0eMetricsRequest\x12\x1d\n" +
 	"\n" +
 	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x12.\n" +
