@@ -50,6 +50,8 @@ type Config struct {
 	Reserved []string
 	// Origins says which web pages may call.
 	Origins Origins
+	// Name tells this API from others that share the store. It is the same after a restart.
+	Name string
 }
 
 // Builds is what template builds stand on.
@@ -77,6 +79,8 @@ type Server struct {
 	spawns      *spawns
 	origins     Origins
 	operator    string
+	name        string
+	creating    turns // by team and idempotency key
 	draining    atomic.Bool
 }
 
@@ -105,6 +109,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 		log:         log,
 		origins:     cfg.Origins,
 		operator:    cfg.Operator,
+		name:        cfg.Name,
 		spawns:      newSpawns(),
 	}
 	spec, err := gen.GetSpec()

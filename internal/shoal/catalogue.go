@@ -89,6 +89,15 @@ var (
 	ErrSnapshotDamaged = kind("snapshot.damaged", 500,
 		"The data of this snapshot or paused sandbox is not what was stored.",
 		"Check the disk; make the snapshot again. Other sandboxes are not affected.")
+	ErrIdempotencyMismatch = kind("idempotency_request_mismatch", 422,
+		"The team has used the idempotency key for a create with another body within the last 24 hours.",
+		"Use a new key for another sandbox, and the same body with the same key.")
+	ErrIdempotencyInProgress = kind("idempotency_in_progress", 409,
+		"Another create with the same idempotency key is still under way.",
+		"Repeat the request after a second; it has the answer of the first one.")
+	ErrIdempotencyUnknown = kind("idempotency_outcome_unknown", 409,
+		"The API ended during a create with this idempotency key, and a machine that may have the sandbox does not answer.",
+		"Repeat the request when all machines answer; or list the sandboxes, and create one with a new key.")
 	ErrConcurrencyLimit = kind("sandbox.concurrency_limit", 429,
 		"The team runs as many sandboxes as it may at once.",
 		"Kill or pause some, or have the operator raise the limit by `shoal team limits`.")

@@ -851,6 +851,12 @@ type ListSandboxesV2Params struct {
 // ListSandboxesV2ParamsOrder defines parameters for ListSandboxesV2.
 type ListSandboxesV2ParamsOrder string
 
+// CreateSandboxV2Params defines parameters for CreateSandboxV2.
+type CreateSandboxV2Params struct {
+	// IdempotencyKey For 24 hours, creates of the team with the same key and body have the same answer
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
+
 // GetSandboxLogsV2Params defines parameters for GetSandboxLogsV2.
 type GetSandboxLogsV2Params struct {
 	Cursor    *int64                           `form:"cursor,omitempty" json:"cursor,omitempty"`
@@ -1047,7 +1053,7 @@ type ServerInterface interface {
 	ListSandboxesV2(w http.ResponseWriter, r *http.Request, params ListSandboxesV2Params)
 	// CreateSandboxV2 Start a sandbox (v2 defaults - 300 s, always secured)
 	// (POST /v2/sandboxes)
-	CreateSandboxV2(w http.ResponseWriter, r *http.Request)
+	CreateSandboxV2(w http.ResponseWriter, r *http.Request, params CreateSandboxV2Params)
 	// ConnectSandboxV2 As v1, with everything optional
 	// (POST /v2/sandboxes/{sandboxID}/connect)
 	ConnectSandboxV2(w http.ResponseWriter, r *http.Request, sandboxID SandboxID)
@@ -2275,8 +2281,35 @@ func (siw *ServerInterfaceWrapper) ListSandboxesV2(w http.ResponseWriter, r *htt
 // CreateSandboxV2 operation middleware
 func (siw *ServerInterfaceWrapper) CreateSandboxV2(w http.ResponseWriter, r *http.Request) {
 
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateSandboxV2Params
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey string
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.CreateSandboxV2(w, r)
+		siw.Handler.CreateSandboxV2(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4697,7 +4730,8 @@ func (response ListSandboxesV25XXJSONResponse) VisitListSandboxesV2Response(w ht
 }
 
 type CreateSandboxV2RequestObject struct {
-	Body *CreateSandboxV2JSONRequestBody
+	Params CreateSandboxV2Params
+	Body   *CreateSandboxV2JSONRequestBody
 }
 
 type CreateSandboxV2ResponseObject interface {
@@ -6349,8 +6383,10 @@ func (sh *strictHandler) ListSandboxesV2(w http.ResponseWriter, r *http.Request,
 }
 
 // CreateSandboxV2 operation middleware
-func (sh *strictHandler) CreateSandboxV2(w http.ResponseWriter, r *http.Request) {
+func (sh *strictHandler) CreateSandboxV2(w http.ResponseWriter, r *http.Request, params CreateSandboxV2Params) {
 	var request CreateSandboxV2RequestObject
+
+	request.Params = params
 
 	var body CreateSandboxV2JSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
@@ -6605,108 +6641,109 @@ func (sh *strictHandler) RegisterTemplateBuild(w http.ResponseWriter, r *http.Re
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7D1pb9w4sn+F0HtAdgE5PjIJHmy8D8618a6dGLYzMw9ZY8CWqlscS6SGpNzuNfzfH3jopq52u505PqVj",
-	"UWSxqlgXq0r3XsCSlFGgUniH914EOASuf36GO3nFboCq/4QgAk5SSRj1Dr2rCBDNHyM2RzICNGdxzJaE",
-	"LlCKF3CE8EwAlYhR/TTGQv0Gz/dEEEGC1awJoadAFzLyDvd9T65S8A49ITmhC+/hwfeumMTxRUap+kML",
-	"ik9siRJMV4ibEUhgGs7YHQgDD4klcIFikEhGnGWLyFfQ4DjWEIoCRKI3sNIjKaOgJmzCSZIs8Q73CigJ",
-	"lbAA7j0oOFPMcQLSIu5tRuLw5L36SRScKZaR53sUJ+rFmX3qexx+ywiH0DuUPIPqem1MnJKEyGLG3zLg",
-	"q3LKWD+sTjBnPMHSgPnqwPO9BN+ZHezv7fnlfvYd+/G9U7Z4ovX2nOudgcQhlrhN4htY/e8tjjNAKSZc",
-	"oF8ZoRCi2Qr9O9vbO3jjI6ABCyFEjAaAEsYBYYEwWkYshiP7VoJXaAbFULzAhKo5ZASJgPgWhOc7N5rk",
-	"gPUT50yx8S3E7oMSg2J9AbfA1X9uIUaSIUzFEjhaEs0bTizrKasr/zeHuXfo/ddueWZ3zVOxq2imX1AA",
-	"1Y6ua+7i8A7s7NKcqE5mFsXzaex8BTipTNqATpqnQ1MkaYwldMImywFTgHtQg0XKqAB9mj9iEmcc1M+A",
-	"UQlUHwucpjEJsCLz7q+CaUSPI9QHzpkVG3VeuYwYjtEckxhCH8U4uBFoGWGJiEQUIBQISy3YEpYAlT5i",
-	"HIUMBKJMogjfgpF6gGXGAf3t9d7+370H37uAeSZw/PTwK15XaAYhUYCpgmoGaJ7FcxLrLc1WiEiBLBQK",
-	"fHMGkZBYglIjxXZxAkJT2a6qgDrOJLsAkSWaFilnKXBJDJGA4lmsqFvQc8ZYDJjqSeyf2OxXCKTCiZbQ",
-	"p2zxgUq+as8W54d53IHzvQSEwAtwsJPvCQmp84EkCQiJk7QmQEMsYUc98lwKsWTjb5X3SwB8C/t116Yv",
-	"JZaZRZkSyN+8JSZSTe8bzWR+csChOpCgiX3tt6GvzHYB2HJQA40GwfZ/REIihpBaJ0xJOsw5Xo3FdJ0t",
-	"Z1iAr9mMZskMuOIzjNRYfYLmhOKY/GcY3RUUl/ty4fkdoxQCaUVnGy0JJMxwXZNVDU+wTLpVar8SbbKG",
-	"mmYYvB8PtgZgC5IPCw5CnHN2pxejWRyrU5yL6DpQOAzVaCfhUyzEkvHQ+TATwI1GuB+gcL6EC2tG6rVQ",
-	"FeBMuJlRmRpue+DT1dW5FnmZMjtaWGxizh7CX9wTXkqFsiMkAFDIArGrB4uXSeg5Du2c3DmB7TtVVqSf",
-	"hMMI1CBWhVEFchdST47P2iiVyizJSU7UNnF8XhvRYIwsJEADN/B6siv910Hq5/NU33JB3fiDi7NPEryA",
-	"C1gQYfVLnWjHKGYLQo/QMiJBhOYE4lDpxYxKFEIKNBS526Snbp2FpTgOAhDiX7A6cXM9Xgq1vhHLrqeX",
-	"EHCQxTTTz5UAfksCOA403P8UHUtJi/xc3fAcKxoKz/cWQepUMOPPreyi1CmZQ7AKYnBxTdWYaMs5Rq9K",
-	"SZfDfkNiZZCn+tBf+4MMVSxRnc8NqJAQdmoMHBPslnxBTIBKYwK3H6bZO0Ubp7Bui5mQiJtL8h84e9t8",
-	"4c0PbrlEw2M51nhRw2/DrxenTlDVsx+Biy6GNSppNGRJxaHsMzcu9QJnONUMXfV1HMYF5hImbVibtYMg",
-	"mFUv9Vh1XmpuTWvOWxZnCZwpso63qn4sX2rbVM3DVPWaqu5dwWpVXORMUGG2CrFqPJXjo05s52noNMyN",
-	"pJxE1Y3a8ps02XP3vtSWdncdKCkiDLk0CmGWLXTsYM4831tiTnstdh3VoQ5ZGNu/uty5gPEQYYH+efnl",
-	"M5JwJ12MvlG0KGBcKPgMcsn4jUs6xmz5xUjq4jh06KHSkdBvnWezmARXHM/nJHArghDoavLkULdse93p",
-	"ytAH34ukTMU5443TXYTT3rx+/ep1fwDP4TRhcXNhzLhPTEi3mZfFMHiyLA0u9Fin5VMb0WPDFTtrGH8c",
-	"U6E4qP2oEpkeefjH2WpNZHVt6WsaWnG+Mfb7RdGMU5C/YG2HfRccuDFGWPbYM6M3r4yo84aT5Xp81uOz",
-	"1m29vm1VQkzGKPkR82nqhuBkaLzyetShDNLuA2I84KZH3ELyWnYOLQXpCBIbUz+wEdC6irjdR4zGqyN0",
-	"e4BwvMQrgcxQgTANEVlQpn6TitKohhL6LZ11Iw3btZGcmsp66o1QQZwJCbzLVmeJvXBpP+KAJXzEJBYj",
-	"zV/zxmWmzxWMfYu4/bwEBxGhcKKsjPam0uyYBxGREEjLIi435CNOSLzqenrGQmPZdD78PMoPLBeqTNuY",
-	"xG+BfO0+V5wEwi25AiwhfHf+dSRai1eMiHq7kqMpMtGBC9LsHHgAjRdClikZUrxhwqC5xydceqVbO0bZ",
-	"As7xApRRP2Ur+XviAgTwWxOqn/Kevgqe+tJXMXoh47ToVabsy7ym1hn/VjNOUOWpDn6pEdfhbJUAOHbS",
-	"wmITQy7yuEidc4zryFhXcQq/isL15ZLQxaRXTfDphAqJaQDdPnvjsiO/1wg5JtRcdQQmHm7+k9EIcCyj",
-	"lXFXaThbOX0pM/O7CNPFtJjAbWeQo8EVRJGgvU2/okfK2Qr9Uey5DWKDRB3obyuPugKq64NSUrpY4iKj",
-	"Cg0/ERE5AtcRw/ELgdiSHqLZyoZCiWCxvpRE3LxsgqBW374QlRQPntGX6CciI5ZJRKSPcDHu33SJqSxu",
-	"TwWac5bk98VIP3v5b9oKq+bRxjqgX6gCAkuEkd16nvBCFFliC2+EDXLu8oSWNz/4/fktVXo3F1X2nkYL",
-	"ZYjJCPiR+WdJhEGJghURgTBKOcyB55Hr9uVnlan0Dl2k2njokcXhW8akO6xgiYgCtYkZDm40gTSllIBB",
-	"ODaJQuoPKWeGEVFIQkTVlMosdhmUIUswoZ3xRRPrLtIi+uKTbZBDDAmjCJvUIruBFwJFTEjEAQdRw9Ad",
-	"H9vsjzsOWckmdtG/tzVCfEMxOssw70FiEk9hG+37nVjX77jH81ubv4hAcAdBpo/lDBaYGvZShKuxl2PN",
-	"J46Y93Lo5GD6BIaezJRx9eqkN3RaDNxSmH4N9/WvwP73Edi3KDllC7GRbJG+RJHYLjJ2Ih0aH8KhnnQw",
-	"AcRu80ybRk6feaJXp4z082CKVzfFW1LjpzlK75S6Gz98CjAJJBNgmXzxUHnlKzXJEFPdteplRX2y2lmp",
-	"kK3cVQUdFURWSFClXg9rXeYCqPBrbI60vZwOnU7LJcWpiIzSbFu+YlqAWdjJnOKsgbLKWN+u5dxcIeZ7",
-	"Lg66ACunuQLsuD7AKelKcyDiPcxxFku3IdKRhODnaaoj7C2bzkpNBMqCUl342rkPI7A7rKupBNPZfVME",
-	"z6xMY29NPqvnEg6m9Nmha8S0tO85STvbV96OSCqDxFqvHZH2Co+EI112M6WLnmvkVwzYaFjIyxQvaS9+",
-	"Brc20WhbQ1ak+prVfbqE2oCTI7pkfr8dlelrugkM02cmlbUaI6wgu0u/OJ45rqpcXAWwyqpNatYQUzu8",
-	"db6oH8U+MaLPYVuW9J3ypz+rGz8Tc0KJiKYBMfEAiHXE3mPZsuTEIsDXyVQOVh1kDPf1Th9zPEV2d260",
-	"N9IlzdUiJKnUWnO03OFFYvpIStlM9nWJ3CuaxsmZgrrjXI0aDW2KR080JoSUg75cyLVBJWC5f/A/fr8M",
-	"qJPlAM1WKLQGzKhE5upBq8+1v3fwQ/d0Xb4CoR85wHsibs5m7rCdMr1eiHxaROaISEQEimEuEcucC/Vf",
-	"LruDxN+0pE9xALvX6ue3Q4kX194I/Eq8mKhNS7OzTc42z/WzjA7+t7fz4Q4HMl4hZoLdc84SndKsr/Wr",
-	"wfRWDH3OeNCRq1HM4hbc+dNq2nRvGkVtsJ2hajM7wu04XL1Lwo78J33fMLRq9U4jDx51TSkkpOOFYw76",
-	"pYTUGYjopOQpLHCw+h7dhGc29v+oJvif1p5+Oju6T7laIYMlcVW5rX/KOjC+YQdrHQXzaDOmoF3uAWko",
-	"SlL2ofvSlvE10MynbmNOYhCfsLl8buubbkUlR9ULdVad5Pu4wouJ7tZ08SfNGgOQ4kX97BXr9IHfle/a",
-	"zWt9OuonIiNtcYhNnqDp2tV4wY751kD+hoT/nymgskaMZFieu8VJ9W7MGfDuKHmT0fCJsoFcPfjalWWu",
-	"02CJXF0q9jNLHocJofWmDCalvexY8POOHrSTd2bIyW7ixQ++d1wEsbvePz/ZMbHlxrsKKGJ9fEmkYkeT",
-	"glPJIjr09l7uv9zT5W8pUJwS79B79XLv5Su7V72PXaxg3C0ScXbt3cNOUNxdLkCjXCFcK82T0Dv0NMls",
-	"L5fL/GWv0WzhYG9vUqOCgVuCdk1EQaNW+wINn9AtCQAn6OS9euuHn3/ukiwF3Lt5h4UH33s9ZnzeUaLK",
-	"KN7htzqLfLt+uPY9kSUJVr5Q2eymzIBicwQ4iAy8PKNH+pfQPUVYJpEajXXPEevsqgUt+fTI3XvjSz7s",
-	"mnO0G2AamFTc1NaJNGion18BTqwsr7e++dbRh8Nef4zvwXH9SLZoFmkrqGMo3Zo2e5i2G50DmpnG9Rnr",
-	"r1+PYLaCmkvggICGEH5f7PaBhrpRku0OoR3/vM2SYRbTR0ER1/CVSZzsPP7/APnJjBikrYQ7uZvGNlOm",
-	"t1NLI6cQ+K2V46/3Xm1q1s+sSPwjunsJhUBCqLtH6GQw4LfA1TMhWZrm+qKC6hpmf4pARmBePT4/QQGm",
-	"Zooj9HrvFcqoJHEl17C6pEE0ZSF0i9lTIuRnPeKRZ2iUWaVLHdrBihYOz8xuxPfF5FcR5HgWFdzu3qt/",
-	"Tt4/9DHzZ9PrYFj8mbm2Kv6GKebu3mNx8X0R6QutAKZoVCjA3jNQNTEaRHIBWQ7ZLbqRPZoO43KParX/",
-	"I87SRbPb3XboVRCktb6PKCxBSDQnXChteLczi1lwA+GOVg+HJunTqLgOw8IknVskFE1H3rJwtTnOLysS",
-	"H+oKXZ3Hhxat9ze2cm3ZznToF6LIMta94bZNV30XgHCRnf232/384kSgHbT/GilKM2lr/MK/N47jbqVq",
-	"auhYntmhrbMJd2msy+fmOBbgboxnV/yFhKJXrI70p30vo+S3DE7McMsMQq60k6SLkTdskNYkWJcLM4Kh",
-	"bIahs865ln9VrDfGNr3ESRqD9oTsi0dIRkxA4Vgo6djwLLbKqbqrIpZK5AgNbOEKKQ4Jc7B7JVGdde+L",
-	"hNgHcxsWg4l91Tn4XySOq0KqxhE/tO/R/sG2pE37JG6XBdO5kb1NCz5bJdAv/p4dT9OshLIz5sN1Jy/t",
-	"WtNdi4C1p+9UmvVGc0+jNRuLjNKce1vWnIp629fXWxZ6H+4kKKe82e1Y+6FcNy1AGJn0X91ouVvE7c7z",
-	"Riob58mPjN88niEb8ZsJV8h9XQOGexK2u79OZauOviaQtw8c0Vm1qM4Yz6aDbU3ajKzcKqCSr9CccaM8",
-	"57Ze5omZuocv8/yvAZV1anKjXL5301TU+S1dnaoH030e/PUbYPdNe/30IlPjyEH3U7ZAMaHKa2NxWHpt",
-	"f0TtO+SQlBzV6Y9skamAho+YdCuxii6/o1PKWF/iT8BrlbLER2nVzMGnlwWf5lWNTxUhqXa6GmXqOZye",
-	"E4pMcsWWw1KQxjgw1fGm+xVKWUyCVZ8hlOatpTZvCem2VJs2hbpbM48zZhzkOjcFY8+q9znMOYjIJphs",
-	"nBQXZvpNEyPMypyw7g9gvHoz4gsY65HujJlOLYzrcAhHODYNTnSLhO0ePwWLOXs0NNB4vQQv+vg/AbXV",
-	"3Jsm9kAjuu30TH+8f/K7cHt7GCcvJX0iSWHvIfJC2U0xT3cfa0c0dov3Evk+uyhePH9OkleOz+YJXppW",
-	"eX/uTdH8yT/lsKZ5ZpTG8ykHHwHmMQGOcrVlFUX1ZHffHxWjxrlqlT4XPR8T6vhIksny631vgAXNZ7RG",
-	"DCy/2LQlT65ytMeEilK8gNY9b6Ul7887agc7RX6ja207vLrXh+d1BRXf6Uy4Xp670iO2QRXdumAERQxE",
-	"279005mGtvvZjU4zHcKtyf0dwm8+aqprbj8jtp0jU9SWjSJQvqXnIdILUTTDawZfRtNs1+Zo797rH73Z",
-	"UPl+j3Wl6Zi0KGxHPldSaG/JzLoFMHbSMbfsFUqxJS2otWV+yZMRcdFQUOIboL7O99RdGfEUjslrjbru",
-	"zy8gYbdQKZART21iT69/cqf661k2ZoNdVZpatr/hJwDp5bYdP0u0lYYXpl9mpZ/mWildx0KQBX0SWq9R",
-	"0oa5FV11QpS12kem0yhe5F8LxSbPGemDPVRgpWd/FJfsPwIffUVlj2R/W7eXrzBGshnCb9/HwDeWe1NG",
-	"qESSaYrqgJglJZsjTJnJvsaLpvC6L0V5bxLQe/33agX8RJulUBgOleYQFma9baPTrFoRAqYJLmVFfmAm",
-	"QBwZvcG4OSbrpCFtBJHfpyc2xpqsFEZ2WgmWAEonM+uLKV42dRi/V6+sZLXjcov2E7En732dbKj/M8tL",
-	"jfqv9GQQuXti1DnOXG5t7vRu/hauUYDrDPpO48OBvghttnu/rbzFChMIdHtwhLQFLSJdchQLhoIYk0SU",
-	"La+L2jZUdFzpk+N5Ydu9VWDDKSa1QmF3oslG5VL+sXg1tE6Er5TcoYTEMREQMBoKY6LEbPFC6FsW64iH",
-	"hENgmh1XG+i4IlpBxgXjj0tdGJKz+bfj2xuaM77EPER/s0D+XfkbRWtmAxtitO6vHukG4fo9ItAM5oyD",
-	"bvfekHqu7RaYqe0475lpwVHWjV3B+U3H4XqR/Ovv7R0fBwGkEkKdY/Xh4C0yvXYNJbn2t5RAFyzjun27",
-	"M4SZP2zvQDE641iPToELIrQ8cOxis77zpN66A02/XB12x1iZeVesZ8g8ZwtT+2iMytkK2Tr4sV5yv4Aq",
-	"O4+NElGXecOw5xFSlgzK2o5B+a8sk775lC2ECM+lrXTUXztEcxJLXbDuTKpjC/FlPhfwmMy6iQJq9NHe",
-	"hilYNuLruo8rOs1tkeU/sWXB60SgkBG6MPEhZZypw2CiBdSmk2ppu9ZR0A1bdu8jLKJRwcaPavxjOd8R",
-	"mlQAPDIy+RhvPuUggHY0I854PByTzGcww0f57Cgm9EarKaWQzr9eFZZWwCEEKgmOhY8WjBll9moPJYRm",
-	"249w/6QVp2QozaSWLJprjEB+9+X8/+yX/RV/LstKa9MIwSjdPEmmjxXzqMngnYWNa20yBPCEVxdXeDHq",
-	"9mL70Ucl3qxFV8RqTHMLvBgdZFAEvd3ftV9N2gmJCNgt8NVAyfx7O+6vsvnOimz/vug901dE72vZMOca",
-	"WaEwIaOUxTGSERFIiVnj12N9fWgIdjC1ovvHg0fUdPsja0ztJy3WS5AuP/rR7JpfqyrtyDtg3HT1aRv8",
-	"WASe4ZEOV6UzXR3C47mEDtevt5mTe9LK1cAfMj9iclV+niSxkQCc7/28oz8CsWOL7Yfe1YPzsduO3+UN",
-	"AZTOtfVnZZMiQjVaxOPbAuhj/1djgO+hMcBBtTHAq709JPz6B4Dz5gBV4f5chbFPxjetZTYQqv2rGHZ0",
-	"tHjf3hGAMvGkDhmz1HRSGGC+CWWGLlvjqSKr61Ya5pUG+3vDlQb3TxkodW5Ax0/8kcx2yhY24NJpzQDm",
-	"QVSbsNJj/eD1m+8q+Ln5uOcpW+hAy7Zin09XR3d7MDU/cA3DP88Q/B2bolPyDjdqhT48f+5iYT6u1WNq",
-	"6C7YNPYGXgvAPspc6PjuxqSvbEz8kMaoDr/jPlRm4F0vf+lg4+Fw+1mDDrvDRImWWH/emXEdjDaF2du3",
-	"RF6ZuMc/8S2+1GCiy/f/Eujg5T6SDB28fF3YI93ZRkUCQ1+6wloC8HeYsPDIrxM6UjjFhKTc4mPj5sUt",
-	"O1uRvm8ps66YMXC1aNS9XiISAiKyFhXt56/WJWN3h1/t69WbpW/pavGJmbPyuZvx8qxL7BCBMhoCR0sT",
-	"1nsGZ5xb3QWhgcmywKu6TdVVIevQe94W8J9/oeqZNErtQx7fuV7R6ay4vAyR1UxAfduljr+56Ko9K75x",
-	"RWFpNlkP7FfC+A//HwAA//8=",
+	"7D1pc9y6kX8FxU2Vk1rKOvzs2pVqP8hXrESyVZLs97Yc7SsM2TNERAIMAGo0Uem/b+HgDV6j0cgveZ88",
+	"FkGg0d3oC93Ney9gScooUCm8w3svAhwC1z8/w528YjdA1X9CEAEnqSSMeofeVQSI5o8RmyMZAZqzOGZL",
+	"QhcoxQs4QngmgErEqH4aY6F+g+d7IoggwWrWhNBToAsZeYf7vidXKXiHnpCc0IX38OB7V0zi+CKjVP2h",
+	"BcUntkQJpivEzQgkMA1n7A6EgYfEErhAMUgkI86yReQraHAcawhFASLRG1jpkZRRUBM24SRJlniHewWU",
+	"hEpYAPceFJwp5jgBaRH3NiNxePJe/SQKzhTLyPM9ihP14sw+9T0O/8gIh9A7lDyD6nptTJyShMhixn9k",
+	"wFfllLF+WJ1gzniCpQHz1YHnewm+MzvY39vzy/3sO/bje6ds8UTr7TnXOwOJQyxxm8Q3sPqfWxxngFJM",
+	"uEB/Z4RCiGYr9Ldsb+/gjY+ABiyEEDEaAEoYB4QFwmgZsRiO7FsJXqEZFEPxAhOq5pARJALiWxCe79xo",
+	"kgPWT5wzxca3ELsPSgyK9QXcAlf/uYUYSYYwFUvgaEk0bzixrKesrvwHDnPv0PuP3fLM7pqnYlfRTL+g",
+	"AKodXdfcxeEd2NmlOVGdzCyK59PY+QpwUpm0AZ00T4emSNIYS+iETZYDpgD3oAaLlFEB+jR/xCTOOKif",
+	"AaMSqD4WOE1jEmBF5t2/C6YRPY5QHzhnVmzUeeUyYjhGc0xiCH0U4+BGoGWEJSISUYBQICy1YEtYAlT6",
+	"iHEUMhCIMokifAtG6gGWGQf0x9d7+3/yHnzvAuaZwPHTw694XaEZhEQBpgqqGaB5Fs9JrLc0WyEiBbJQ",
+	"KPDNGURCYglKjRTbxQkITWW7qgLqOJPsAkSWaFqknKXAJTFEAopnsaJuQc8ZYzFgqiexf2Kzv0MgFU60",
+	"hD5liw9U8lV7tjg/zOMOnO8lIARegIOdfE9ISJ0PJElASJykNQEaYgk76pHnUoglG3+vvF8C4FvYr7s2",
+	"fSmxzCzKlED+7i0xkWp632gm85MDDtWBBE3sa78NfWW2C8CWgxpoNAi2/yMSEjGE1DphStJhzvFqLKbr",
+	"bDnDAnzNZjRLZsAVn2GkxuoTNCcUx+Sfw+iuoLjclwvP7xilEEgrOttoSSBhhuuarGp4gmXSrVL7lWiT",
+	"NdQ0w+B9O9gagC1IPiw4CHHO2Z1ejGZxrE5xLqLrQOEwVKOdhE+xEEvGQ+fDTAA3GuF+gML5Ei6sGanX",
+	"QlWAM+FmRmVquO2BT1dX51rkZcrsaGGxiTl7CH91T3gpFcqOkABAIQvErh4sXiah5zi0c3LnBLbvVFmR",
+	"fhIOI1CDWBVGFchdSD05PmujVCqzJCc5UdvE8XltRIMxspAADdzA68mu9F8HqZ/PU33LBXXjDy7OPknw",
+	"Ai5gQYTVL3WiHaOYLQg9QsuIBBGaE4hDpRczKlEIKdBQ5G6Tnrp1FpbiOAhAiL/C6sTN9Xgp1PpGLLue",
+	"XkLAQRbTTD9XAvgtCeA40HD/RXQsJS3yc3XDc6xoKDzfWwSpU8GMP7eyi1KnZA7BKojBxTVVY6It5xi9",
+	"KiVdDvsNiZVBnupDf+0PMlSxRHU+N6BCQtipMXBMsFvyBTEBKo0J3H6YZu8UbZzCui1mQiJuLsk/4ext",
+	"84U3P7nlEg2P5VjjRQ2/Db9enDpBVc++ARddDGtU0mjIkopD2WduXOoFznCqGbrq6ziMC8wlTNqwNmsH",
+	"QTCrXuqx6rzU3JrWnLcszhI4U2Qdb1V9K19q21TNw1T1mqruXcFqVVzkTFBhtgqxajyV46NObOdp6DTM",
+	"jaScRNWN2vKbNNlz977UlnZ3HSgpIgy5NAphli107GDOPN9bYk57LXYd1aEOWRjbv7rcuYDxEGGB/nL5",
+	"5TOScCddjL5RtChgXCj4DHLJ+I1LOsZs+cVI6uI4dOih0pHQb51ns5gEVxzP5yRwK4IQ6Gry5FC3bHvd",
+	"6crQB9+LpEzFOeON012E0968fv3qdX8Az+E0YXFzYcy4T0xIt5mXxTB4siwNLvRYp+VTG9FjwxU7axh/",
+	"HFOhOKj9qBKZHnn4x9lqTWR1belrGlpxvjH2+1XRjFOQv2Jth/0QHLgxRlj22DOjN6+MqPOGk+V6fNbj",
+	"s9Ztvb5tVUJMxij5hvk0dUNwMjReeT3qUAZp9wExHnDTI24heS07h5aCdASJjakf2AhoXUXc7iNG49UR",
+	"uj1AOF7ilUBmqECYhogsKFO/SUVpVEMJ/ZbOupGG7dpITk1lPfVGqCDOhATeZauzxF64tB9xwBI+YhKL",
+	"keaveeMy0+cKxr5F3H5egoOIUDhRVkZ7U2l2zIOISAikZRGXG/IRJyRedT09Y6GxbDoffh7lB5YLVaZt",
+	"TOK3QL52nytOAuGWXAGWEL47/zoSrcUrRkS9XcnRFJnowAVpdg48gMYLIcuUDCneMGHQ3OMTLr3SrR2j",
+	"bAHneAHKqJ+ylfw9cQEC+K0J1U95T18FT33pqxi9kHFa9CpT9mVeU+uMf6sZJ6jyVAe/1IjrcLZKABw7",
+	"aWGxiSEXeVykzjnGdWSsqziFX0Xh+nJJ6GLSqyb4dEKFxDSAbp+9cdmR32uEHBNqrjoCEw83/8loBDiW",
+	"0cq4qzScrZy+lJn5XYTpYlpM4LYzyNHgCqJI0N6mX9Ej5WyF/ij23AaxQaIO9LeVR10B1fVBKSldLHGR",
+	"UYWGn4mIHIHriOH4hUBsSQ/RbGVDoUSwWF9KIm5eNkFQq29fiEqKB8/oS/QzkRHLJCLSR7gY9ze6xFQW",
+	"t6cCzTlL8vtipJ+9/BtthVXzaGMd0C9UAYElwshuPU94IYossYU3wgY5d3lCy5uf/P78liq9m4sqe0+j",
+	"hTLEZAT8yPyzJMKgRMGKiEAYpRzmwPPIdfvys8pUeocuUm089Mji8C1j0h1WsEREgdrEDAc3mkCaUkrA",
+	"IBybRCH1h5Qzw4goJCGiakplFrsMypAlmNDO+KKJdRdpEX3xyTbIIYaEUYRNapHdwAuBIiYk4oCDqGHo",
+	"jo9t9scdh6xkE7vo39saIb6hGJ1lmPcgMYmnsI32/U6s63fc4/mtzV9EILiDINPHcgYLTA17KcLV2Mux",
+	"5hNHzHs5dHIwfQJDT2bKuHp10hs6LQZuKUy/hvv6e2D/xwjsW5ScsoXYSLZIX6JIbBcZO5EOjQ/hUE86",
+	"mABit3mmTSOnzzzRq1NG+nkwxaub4i2p8dMcpXdK3Y0fPgWYBJIJsEy+eKi88pWaZIip7lr1sqI+We2s",
+	"VMhW7qqCjgoiKySoUq+HtS5zAVT4NTZH2l5Oh06n5ZLiVERGabYtXzEtwCzsZE5x1kBZZaxv13JurhDz",
+	"PRcHXYCV01wBdlwf4JR0pTkQ8R7mOIul2xDpSELw8zTVEfaWTWelJgJlQakufO3chxHYHdbVVILp7L4p",
+	"gmdWprG3Jp/VcwkHU/rs0DViWtr3nKSd7StvRySVQWKt145Ie4VHwpEuu5nSRc818isGbDQs5GWKl7QX",
+	"P4Nbm2i0rSErUn3N6j5dQm3AyRFdMr/fjsr0Nd0Ehukzk8pajRFWkN2lXxzPHFdVLq4CWGXVJjVriKkd",
+	"3jpf1I9inxjR57AtS/pO+dOf1Y2fiTmhRETTgJh4AMQ6Yu+xbFlyYhHg62QqB6sOMob7eqePOZ4iuzs3",
+	"2hvpkuZqEZJUaq05Wu7wIjF9JKVsJvu6RO4VTePkTEHdca5GjYY2xaMnGhNCykFfLuTaoBKw3D/4L79f",
+	"BtTJcoBmKxRaA2ZUInP1oNXn2t87+Kl7ui5fgdCPHOA9ETdnM3fYTpleL0Q+LSJzRCQiAsUwl4hlzoX6",
+	"L5fdQeLvWtKnOIDda/Xz+6HEi2tvBH4lXkzUpqXZ2SZnm+f6WUYH/9vb+XCHAxmvEDPB7jlniU5p1tf6",
+	"1WB6K4Y+ZzzoyNUoZnEL7vxpNW26N42iNtjOULWZHeF2HK7eJWFH/pO+bxhatXqnkQePuqYUEtLxwjEH",
+	"/VJC6gxEdFLyFBY4WP2IbsIzG/v/qib4v609/XR2dJ9ytUIGS+Kqclv/lHVgfMMO1joK5tFmTEG73APS",
+	"UJSk7EP3pS3ja6CZT93GnMQgPmFz+dzWN92KSo6qF+qsOsn3cYUXE92t6eJPmjUGIMWL+tkr1ukDvyvf",
+	"tZvX+nTUz0RG2uIQmzxB07Wr8YId862B/A0J/3+ngMoaMZJhee4WJ9W7MWfAu6PkTUbDJ8oGcvXga1eW",
+	"uU6DJXJ1qdjPLHkcJoTWmzKYlPayY8EvO3rQTt6ZISe7iRc/+N5xEcTuev/8ZMfElhvvKqCI9fElkYod",
+	"TQpOJYvo0Nt7uf9yT5e/pUBxSrxD79XLvZev7F71PnaxgnG3SMTZtXcPO0Fxd7kAjXKFcK00T0Lv0NMk",
+	"s71cLvOXvUazhYO9vUmNCgZuCdo1EQWNWu0LNHxCtyQAnKCT9+qtn375pUuyFHDv5h0WHnzv9ZjxeUeJ",
+	"KqN4h9/rLPL9+uHa90SWJFj5QmWzmzIDis0R4CAy8PKMHulfQvcUYZlEajTWPUess6sWtOTTI3fvjS/5",
+	"sGvO0W6AaWBScVNbJ9KgoX5+BTixsrze+uZ7Rx8Oe/0xvgfH9SPZolmkraCOoXRr2uxh2m50DmhmGtdn",
+	"rL9+PYLZCmougQMCGkL4Y7HbBxrqRkm2O4R2/PM2S4ZZTB8FRVzDVyZxsvP4/xnkJzNikLYS7uRuGttM",
+	"md5OLY2cQuC3Vo6/3nu1qVk/syLxj+juJRQCCaHuHqGTwYDfAlfPhGRpmuuLCqprmP05AhmBefX4/AQF",
+	"mJopjtDrvVcoo5LElVzD6pIG0ZSF0C1mT4mQn/WIR56hUWaVLnVoBytaODwzuxE/FpNfRZDjWVRwu3uv",
+	"/jl5/9DHzJ9Nr4Nh8Wfm2qr4G6aYu3uPxcWPRaQvtAKYolGhAHvPQNXEaBDJBWQ5ZLfoRvZoOozLParV",
+	"/o84SxfNbnfboVdBkNb6PqKwBCHRnHChtOHdzixmwQ2EO1o9HJqkT6PiOgwLk3RukVA0HXnLwtXmOL+s",
+	"SHyoK3R1Hh9atN7f2Mq1ZTvToV+IIstY94bbNl31XQDCRXb2H2/384sTgXbQ/mukKM2krfEL/9Q4jruV",
+	"qqmhY3lmh7bOJtylsS6fm+NYgLsxnl3xVxKKXrE60p/2vYySf2RwYoZbZhBypZ0kXYy8YYO0JsG6XJgR",
+	"DGUzDJ11zrX8q2K9MbbpJU7SGLQnZF88QjJiAgrHQknHhmexVU7VXRWxVCJHaGALV0hxSJiD3SuJ6qx7",
+	"XyTEPpjbsBhM7KvOwX8lcVwVUjWO+Kl9j/ZntiVt2idxuyyYzo3sbVrw2SqBfvH37HiaZiWUnTEfrjt5",
+	"adea7loErD19p9KsN5p7Gq3ZWGSU5tzbsuZU1Nu+vt6y0PtwJ0E55c1ux9oP5bppAcLIpP/qRsvdIm53",
+	"njdS2ThPfmT85vEM2YjfTLhC7usaMNyTsN39dSpbdfQ1gbx94IjOqkV1xng2HWxr0mZk5VYBlXyF5owb",
+	"5Tm39TJPzNQ9fJnnfw2orFOTG+XyvZumos5v6epUPZju8+Cv3wC7b9rrpxeZGkcOup+yBYoJVV4bi8PS",
+	"a/tX1L5DDknJUZ3+yBaZCmj4iEm3Eqvo8js6pYz1Jf4NeK1SlvgorZo5+PSy4NO8qvGpIiTVTlejTD2H",
+	"03NCkUmu2HJYCtIYB6Y63nS/QimLSbDqM4TSvLXU5i0h3ZZq06ZQd2vmccaMg1znpmDsWfU+hzkHEdkE",
+	"k42T4sJMv2lihFmZE9b9AYxXb0Z8AWM90p0x06mFcR0O4QjHpsGJbpGw3eOnYDFnj4YGGq+X4EUf/yeg",
+	"tpp708QeaES3nZ7pj/dPfhNubw/j5KWkTyQp7D1EXii7Kebp7mPtiMZu8V4i32cXxYvnz0nyyvHZPMFL",
+	"0yrvz70pmj/5pxzWNM+M0ng+5eAjwDwmwFGutqyiqJ7s7vujYtQ4V63S56LnY0IdH0kyWX697w2woPmM",
+	"1oiB5RebtuTJVY72mFBRihfQuuettOT9ZUftYKfIb3StbYdX9/rwvK6g4judCdfLc1d6xDaoolsXjKCI",
+	"gWj7l24609B2P7vRaaZDuDW5v0P4zUdNdc3tZ8S2c2SK2rJRBMq39DxEeiGKZnjN4Mtomu3aHO3de/2j",
+	"Nxsq3++xrjQdkxaF7cjnSgrtLZlZtwDGTjrmlr1CKbakBbW2zC95MiIuGgpKfAPU1/meuisjnsIxea1R",
+	"1/35BSTsFioFMuKpTezp9U/uVH89y8ZssKtKU8v2N/wEIL3ctuNnibbS8ML0y6z001wrpetYCLKgT0Lr",
+	"NUraMLeiq06Islb7yHQaxYv8a6HY5DkjfbCHCqz07I/ikv1H4KOvqOyR7G/r9vIVxkg2Q/jt+xj4xnJv",
+	"ygiVSDJNUR0Qs6Rkc4QpM9nXeNEUXvelKO9NAnqv/16tgJ9osxQKw6HSHMLCrLdtdJpVK0LANMGlrMgP",
+	"zASII6M3GDfHZJ00pI0g8sf0xMZYk5XCyE4rwRJA6WRmfTHFy6YO47fqlZWsdlxu0X4i9uS9r5MN9X9m",
+	"ealR/5WeDCJ3T4w6x5nLrc2d3s3fwjUKcJ1B32l8ONAXoc1277eVt1hhAoFuD46QtqBFpEuOYsFQEGOS",
+	"iLLldVHbhoqOK31yPC9su7cKbDjFpFYo7E402ahcyj8Wr4bWifCVkjuUkDgmAgJGQ2FMlJgtXgh9y2Id",
+	"8ZBwCEyz42oDHVdEK8i4YPxxqQtDcjb/dnx7Q3PGl5iH6I8WyD8pf6NozWxgQ4zW/dUj3SBcv0cEmsGc",
+	"cdDt3htSz7XdAjO1Hec9My04yrqxKzi/6ThcL5J//b294+MggFRCqHOsPhy8RabXrqEk1/6WEuiCZVy3",
+	"b3eGMPOH7R0oRmcc69EpcEGElgeOXWzWd57UW3eg6Zerw+4YKzPvivUMmedsYWofjVE5WyFbBz/WS+4X",
+	"UGXnsVEi6jJvGPY8QsqSQVnbMSj/lWXSN5+yhRDhubSVjvprh2hOYqkL1p1JdWwhvsznAh6TWTdRQI0+",
+	"2tswBctGfF33cUWnuS2y/Ce2LHidCBQyQhcmPqSMM3UYTLSA2nRSLW3XOgq6YcvufYRFNCrY+FGNfyzn",
+	"O0KTCoBHRiYf482nHATQjmbEGY+HY5L5DGb4KJ8dxYTeaDWlFNL516vC0go4hEAlwbHw0YIxo8xe7aGE",
+	"0Gz7Ee6fteKUDKWZ1JJFc40RyO++nP+v/bK/4s9lWWltGiEYpZsnyfSxYh41GbyzsHGtTYYAnvDq4gov",
+	"Rt1ebD/6qMSbteiKWI1pboEXo4MMiqC3+7v2q0k7IREBuwW+GiiZf2/H/V4231mR7d8XvWf6iuh9LRvm",
+	"XCMrFCZklLI4RjIiAikxa/x6rK8PDcEOplZ0fzt4RE23P7LG1H7SYr0E6fKjH82u+bWq0o68A8ZNV5+2",
+	"wY9F4Bke6XBVOtPVITyeS+hw/XqbObknrVwN/EvmR0yuys+TJDYSgPO9X3b0RyB2bLH90Lt6cD522/G7",
+	"vCGA0rm2/qxsUkSoRot4fFsA17Gv0+Aj4+jgJxSxjAsfmYZiIg+T6NwFLXzMF7wSncJgLjpZuCpu38wj",
+	"U4KvPxLnbLV1EirfWwINVrbhVslglZ6/B69fN78Cl2Ipgas5/+873vnn3s5/71z/5x+8Dp/99zYIz98G",
+	"4aDaBuHV3h4Sfv1zx3krhKoqe64yYH1Knr4Q+NvBJgLTv5f+jo6N79sbEVAGrdQBcpaavhEDzDehqNIl",
+	"Yp8qjrxuXWVeV7G/N1xXcf+UYWHnBnS0yB/JbKdsYcNLnbYbYB5E3drlzQ8V6t18lPeULXRYaVuR3qer",
+	"Grw9mJoNuYabk+dD/oYN7ylZlhu1uR+eP1OzMJbX6qg1dPNt2pgDr4WbH2UudHxlZNI3RSZ+NmRUP+Nx",
+	"n2Uz8K6XrXWw8eC//YhDh91hYmJLrD9mzbgOvZsy9O1bIq9MlOcv+BZfajDR5fu/CnTwch9Jhg5evi7s",
+	"ke7cqiJdoy85Yy0B+BtMz3jktxgdCatiQgpy8Wl18+KWna1I3y6VOWbMGLhaNOrONhEJARFZiwH381fr",
+	"SrW7n7H29eqt4bd0kfrEzFn5uM94edYldohAGQ2Bo6UJYj6DM86t7oLQwGRZ4FXdpuqqB3boPW8L+M+/",
+	"x/VMGqX22ZIfXK/o5F1cXv3Iat6jvttTx99c69WeFV/0orA0m6xfY1QuLR7+PwAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -44,6 +44,16 @@ type Build struct {
 	Runtime        string
 }
 
+type IdempotencyKey struct {
+	TeamID    string
+	Key       string
+	Digest    string
+	SandboxID string
+	Server    string
+	Answer    string
+	CreatedAt int64
+}
+
 type Team struct {
 	ID                  string
 	Name                string
