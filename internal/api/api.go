@@ -48,6 +48,9 @@ type Config struct {
 	// the Reserved names without a namespace.
 	Operator string
 	Reserved []string
+	// Defaults are the names without a namespace of the templates that come with the
+	// installation, built or not.
+	Defaults []string
 	// Origins says which web pages may call.
 	Origins Origins
 	// Name tells this API from others that share the store. It is the same after a restart.
@@ -74,6 +77,7 @@ type Server struct {
 	uploadLimit int64
 	shipped     func(ctx context.Context, name string) error
 	reserved    []string
+	defaults    []string
 	log         *slog.Logger
 	handler     http.Handler
 	spawns      *spawns
@@ -106,6 +110,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 		domain:      cfg.Domain,
 		shipped:     cfg.Shipped,
 		reserved:    cfg.Reserved,
+		defaults:    cfg.Defaults,
 		log:         log,
 		origins:     cfg.Origins,
 		operator:    cfg.Operator,

@@ -86,7 +86,8 @@ func (w *world) serve(origins Origins, name string, log *slog.Logger) {
 	var err error
 	w.server, err = New(Config{Store: w.store, Fleet: w.fleet, Auth: w.auth, Tokens: auth.NewTokens(shoal.DevTokenSeed),
 		CheckPolicy: checkPolicy, Builds: w.builds, UploadLimit: testUploadLimit, Origins: origins,
-		Operator: shoal.DevTeamID, Reserved: templates.Reserved(), Name: name}, log)
+		Operator: shoal.DevTeamID, Reserved: templates.Reserved(),
+		Defaults: templates.Names(), Name: name}, log)
 	w.must(err)
 	srv := httptest.NewUnstartedServer(nil)
 	srv.Config = NewHTTPServer(w.server, log)

@@ -192,6 +192,30 @@ func (e GetTemplateBuildLogsParamsSource) Valid() bool {
 	}
 }
 
+// Defines values for ListTemplateTagGroupsParamsSort.
+const (
+	LatestAsc  ListTemplateTagGroupsParamsSort = "latest_asc"
+	LatestDesc ListTemplateTagGroupsParamsSort = "latest_desc"
+	NameAsc    ListTemplateTagGroupsParamsSort = "name_asc"
+	NameDesc   ListTemplateTagGroupsParamsSort = "name_desc"
+)
+
+// Valid indicates whether the value is a known member of the ListTemplateTagGroupsParamsSort enum.
+func (e ListTemplateTagGroupsParamsSort) Valid() bool {
+	switch e {
+	case LatestAsc:
+		return true
+	case LatestDesc:
+		return true
+	case NameAsc:
+		return true
+	case NameDesc:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ListSandboxesV2ParamsOrder.
 const (
 	Asc  ListSandboxesV2ParamsOrder = "asc"
@@ -521,12 +545,27 @@ type Snapshot struct {
 // StringMap defines model for StringMap.
 type StringMap map[string]string
 
+// TagAssignment From assignedAt on, the tag led to the build
+type TagAssignment struct {
+	AssignedAt      time.Time  `json:"assignedAt"`
+	AssignmentId    string     `json:"assignmentId"`
+	BuildCreatedAt  time.Time  `json:"buildCreatedAt"`
+	BuildFinishedAt *time.Time `json:"buildFinishedAt"`
+	BuildId         string     `json:"buildId"`
+}
+
 // Team defines model for Team.
 type Team struct {
 	ApiKey    string `json:"apiKey"`
 	IsDefault bool   `json:"isDefault"`
 	Name      string `json:"name"`
 	TeamID    string `json:"teamID"`
+}
+
+// TeamUser defines model for TeamUser.
+type TeamUser struct {
+	Email *string `json:"email"`
+	Id    string  `json:"id"`
 }
 
 // Template defines model for Template.
@@ -537,12 +576,12 @@ type Template struct {
 	BuildStatus BuildStatus `json:"buildStatus"`
 	CpuCount    int32       `json:"cpuCount"`
 	CreatedAt   time.Time   `json:"createdAt"`
-	CreatedBy   *struct {
-		Email *string `json:"email"`
-		Id    string  `json:"id"`
-	} `json:"createdBy"`
-	DiskSizeMB    int64      `json:"diskSizeMB"`
-	EnvdVersion   string     `json:"envdVersion"`
+	CreatedBy   *TeamUser   `json:"createdBy"`
+	DiskSizeMB  int64       `json:"diskSizeMB"`
+	EnvdVersion string      `json:"envdVersion"`
+
+	// IsDefault It comes with the installation
+	IsDefault     *bool      `json:"isDefault,omitempty"`
 	LastSpawnedAt *time.Time `json:"lastSpawnedAt"`
 	MemoryMB      int64      `json:"memoryMB"`
 	Names         []string   `json:"names"`
@@ -658,6 +697,15 @@ type TemplateTag struct {
 	Tag       string    `json:"tag"`
 }
 
+// TemplateTagGroup defines model for TemplateTagGroup.
+type TemplateTagGroup struct {
+	Assignments []TagAssignment `json:"assignments"`
+
+	// HasMore The tag has more assignments
+	HasMore bool   `json:"hasMore"`
+	Tag     string `json:"tag"`
+}
+
 // TemplateUpdate defines model for TemplateUpdate.
 type TemplateUpdate struct {
 	Public *bool `json:"public,omitempty"`
@@ -665,15 +713,26 @@ type TemplateUpdate struct {
 
 // TemplateWithBuilds defines model for TemplateWithBuilds.
 type TemplateWithBuilds struct {
-	Aliases       []string        `json:"aliases"`
-	Builds        []TemplateBuild `json:"builds"`
-	CreatedAt     time.Time       `json:"createdAt"`
-	LastSpawnedAt *time.Time      `json:"lastSpawnedAt"`
-	Names         []string        `json:"names"`
-	Public        bool            `json:"public"`
-	SpawnCount    int64           `json:"spawnCount"`
-	TemplateID    string          `json:"templateID"`
-	UpdatedAt     time.Time       `json:"updatedAt"`
+	Aliases     []string        `json:"aliases"`
+	BuildCount  int32           `json:"buildCount"`
+	BuildID     string          `json:"buildID"`
+	BuildStatus BuildStatus     `json:"buildStatus"`
+	Builds      []TemplateBuild `json:"builds"`
+	CpuCount    int32           `json:"cpuCount"`
+	CreatedAt   time.Time       `json:"createdAt"`
+	CreatedBy   *TeamUser       `json:"createdBy"`
+	DiskSizeMB  int64           `json:"diskSizeMB"`
+	EnvdVersion string          `json:"envdVersion"`
+
+	// IsDefault It comes with the installation
+	IsDefault     *bool      `json:"isDefault,omitempty"`
+	LastSpawnedAt *time.Time `json:"lastSpawnedAt"`
+	MemoryMB      int64      `json:"memoryMB"`
+	Names         []string   `json:"names"`
+	Public        bool       `json:"public"`
+	SpawnCount    int64      `json:"spawnCount"`
+	TemplateID    string     `json:"templateID"`
+	UpdatedAt     time.Time  `json:"updatedAt"`
 }
 
 // VolumeMount defines model for VolumeMount.
@@ -836,6 +895,38 @@ type GetTemplateBuildStatusParams struct {
 	Level *MinLevel `form:"level,omitempty" json:"level,omitempty"`
 }
 
+// TemplateTagExistsParams defines parameters for TemplateTagExists.
+type TemplateTagExistsParams struct {
+	Tag string `form:"tag" json:"tag"`
+}
+
+// ListTemplateTagGroupsParams defines parameters for ListTemplateTagGroups.
+type ListTemplateTagGroupsParams struct {
+	// AssignmentLimit The most assignments of each tag; 6 by default
+	AssignmentLimit *int32 `form:"assignmentLimit,omitempty" json:"assignmentLimit,omitempty"`
+
+	// TagsLimit The most tags of a page; 25 by default
+	TagsLimit  *int32  `form:"tagsLimit,omitempty" json:"tagsLimit,omitempty"`
+	TagsCursor *string `form:"tagsCursor,omitempty" json:"tagsCursor,omitempty"`
+
+	// Search Only tags that contain this
+	Search *string `form:"search,omitempty" json:"search,omitempty"`
+
+	// Sort By the latest assignment (latest_desc is the default) or by the tag
+	Sort *ListTemplateTagGroupsParamsSort `form:"sort,omitempty" json:"sort,omitempty"`
+}
+
+// ListTemplateTagGroupsParamsSort defines parameters for ListTemplateTagGroups.
+type ListTemplateTagGroupsParamsSort string
+
+// ListTemplateTagAssignmentsParams defines parameters for ListTemplateTagAssignments.
+type ListTemplateTagAssignmentsParams struct {
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit 50 by default
+	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // ListSandboxesV2Params defines parameters for ListSandboxesV2.
 type ListSandboxesV2Params struct {
 	// Metadata key=value pairs joined by &, encoded once more as a whole; pairs may be encoded again by themselves
@@ -950,6 +1041,9 @@ type ServerInterface interface {
 	// CancelTeamBuilds End all waiting and running builds of a team
 	// (POST /admin/teams/{teamID}/builds/cancel)
 	CancelTeamBuilds(w http.ResponseWriter, r *http.Request, teamID string)
+	// ListDefaultTemplates The templates that come with the installation, by ID
+	// (GET /default-templates)
+	ListDefaultTemplates(w http.ResponseWriter, r *http.Request)
 	// GetHealth Whether the API can serve; 503 until a machine is connected
 	// (GET /health)
 	GetHealth(w http.ResponseWriter, r *http.Request)
@@ -1045,6 +1139,18 @@ type ServerInterface interface {
 	// ListTemplateTags The newest build of each tag; name or ID
 	// (GET /templates/{templateID}/tags)
 	ListTemplateTags(w http.ResponseWriter, r *http.Request, templateID TemplateID)
+	// CountTemplateTags How many tags lead to a ready build; name or ID
+	// (GET /templates/{templateID}/tags/count)
+	CountTemplateTags(w http.ResponseWriter, r *http.Request, templateID TemplateID)
+	// TemplateTagExists Whether a tag leads to a ready build; name or ID
+	// (GET /templates/{templateID}/tags/exists)
+	TemplateTagExists(w http.ResponseWriter, r *http.Request, templateID TemplateID, params TemplateTagExistsParams)
+	// ListTemplateTagGroups Tags with the ready builds that they have led to, in pages; name or ID
+	// (GET /templates/{templateID}/tags/groups)
+	ListTemplateTagGroups(w http.ResponseWriter, r *http.Request, templateID TemplateID, params ListTemplateTagGroupsParams)
+	// ListTemplateTagAssignments The ready builds that a tag has led to, newest first; name or ID
+	// (GET /templates/{templateID}/tags/{tag}/assignments)
+	ListTemplateTagAssignments(w http.ResponseWriter, r *http.Request, templateID TemplateID, tag string, params ListTemplateTagAssignmentsParams)
 	// DiscoverNodes The machines, for frontends that poll this path with a key
 	// (GET /v1/service-discovery/nodes)
 	DiscoverNodes(w http.ResponseWriter, r *http.Request)
@@ -1119,6 +1225,20 @@ func (siw *ServerInterfaceWrapper) CancelTeamBuilds(w http.ResponseWriter, r *ht
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.CancelTeamBuilds(w, r, teamID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListDefaultTemplates operation middleware
+func (siw *ServerInterfaceWrapper) ListDefaultTemplates(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListDefaultTemplates(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -2153,6 +2273,232 @@ func (siw *ServerInterfaceWrapper) ListTemplateTags(w http.ResponseWriter, r *ht
 	handler.ServeHTTP(w, r)
 }
 
+// CountTemplateTags operation middleware
+func (siw *ServerInterfaceWrapper) CountTemplateTags(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "templateID" -------------
+	var templateID TemplateID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "templateID", r.PathValue("templateID"), &templateID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "templateID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CountTemplateTags(w, r, templateID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// TemplateTagExists operation middleware
+func (siw *ServerInterfaceWrapper) TemplateTagExists(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "templateID" -------------
+	var templateID TemplateID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "templateID", r.PathValue("templateID"), &templateID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "templateID", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params TemplateTagExistsParams
+
+	// ------------- Required query parameter "tag" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "tag", r.URL.Query(), &params.Tag, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "tag"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tag", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.TemplateTagExists(w, r, templateID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListTemplateTagGroups operation middleware
+func (siw *ServerInterfaceWrapper) ListTemplateTagGroups(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "templateID" -------------
+	var templateID TemplateID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "templateID", r.PathValue("templateID"), &templateID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "templateID", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListTemplateTagGroupsParams
+
+	// ------------- Optional query parameter "assignmentLimit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "assignmentLimit", r.URL.Query(), &params.AssignmentLimit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "assignmentLimit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "assignmentLimit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "tagsLimit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "tagsLimit", r.URL.Query(), &params.TagsLimit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "tagsLimit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tagsLimit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "tagsCursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "tagsCursor", r.URL.Query(), &params.TagsCursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "tagsCursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tagsCursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "search" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "search", r.URL.Query(), &params.Search, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "search"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "search", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "sort" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "sort", r.URL.Query(), &params.Sort, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "sort"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "sort", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListTemplateTagGroups(w, r, templateID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListTemplateTagAssignments operation middleware
+func (siw *ServerInterfaceWrapper) ListTemplateTagAssignments(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "templateID" -------------
+	var templateID TemplateID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "templateID", r.PathValue("templateID"), &templateID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "templateID", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "tag" -------------
+	var tag string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tag", r.PathValue("tag"), &tag, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tag", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListTemplateTagAssignmentsParams
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListTemplateTagAssignments(w, r, templateID, tag, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // DiscoverNodes operation middleware
 func (siw *ServerInterfaceWrapper) DiscoverNodes(w http.ResponseWriter, r *http.Request) {
 
@@ -2744,6 +3090,11 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/templates/{templateID}", wrapper.GetTemplate)
 	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/templates/{templateID}", wrapper.UpdateTemplate)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/templates/{templateID}/tags", wrapper.ListTemplateTags)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/templates/{templateID}/tags/count", wrapper.CountTemplateTags)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/templates/{templateID}/tags/exists", wrapper.TemplateTagExists)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/templates/{templateID}/tags/groups", wrapper.ListTemplateTagGroups)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/templates/{templateID}/tags/{tag}/assignments", wrapper.ListTemplateTagAssignments)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/default-templates", wrapper.ListDefaultTemplates)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/templates/aliases/{alias}", wrapper.GetTemplateAlias)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/teams", wrapper.ListTeams)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/nodes", wrapper.ListNodes)
@@ -2861,6 +3212,61 @@ type CancelTeamBuilds5XXJSONResponse struct {
 }
 
 func (response CancelTeamBuilds5XXJSONResponse) VisitCancelTeamBuildsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDefaultTemplatesRequestObject struct {
+}
+
+type ListDefaultTemplatesResponseObject interface {
+	VisitListDefaultTemplatesResponse(w http.ResponseWriter) error
+}
+
+type ListDefaultTemplates200JSONResponse []Template
+
+func (response ListDefaultTemplates200JSONResponse) VisitListDefaultTemplatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDefaultTemplates4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListDefaultTemplates4XXJSONResponse) VisitListDefaultTemplatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDefaultTemplates5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListDefaultTemplates5XXJSONResponse) VisitListDefaultTemplatesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4604,6 +5010,245 @@ func (response ListTemplateTags5XXJSONResponse) VisitListTemplateTagsResponse(w 
 	return err
 }
 
+type CountTemplateTagsRequestObject struct {
+	TemplateID TemplateID `json:"templateID"`
+}
+
+type CountTemplateTagsResponseObject interface {
+	VisitCountTemplateTagsResponse(w http.ResponseWriter) error
+}
+
+type CountTemplateTags200JSONResponse struct {
+	Total int `json:"total"`
+}
+
+func (response CountTemplateTags200JSONResponse) VisitCountTemplateTagsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CountTemplateTags4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CountTemplateTags4XXJSONResponse) VisitCountTemplateTagsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CountTemplateTags5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CountTemplateTags5XXJSONResponse) VisitCountTemplateTagsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TemplateTagExistsRequestObject struct {
+	TemplateID TemplateID `json:"templateID"`
+	Params     TemplateTagExistsParams
+}
+
+type TemplateTagExistsResponseObject interface {
+	VisitTemplateTagExistsResponse(w http.ResponseWriter) error
+}
+
+type TemplateTagExists200JSONResponse struct {
+	Exists        bool   `json:"exists"`
+	NormalizedTag string `json:"normalizedTag"`
+}
+
+func (response TemplateTagExists200JSONResponse) VisitTemplateTagExistsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TemplateTagExists4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response TemplateTagExists4XXJSONResponse) VisitTemplateTagExistsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TemplateTagExists5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response TemplateTagExists5XXJSONResponse) VisitTemplateTagExistsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateTagGroupsRequestObject struct {
+	TemplateID TemplateID `json:"templateID"`
+	Params     ListTemplateTagGroupsParams
+}
+
+type ListTemplateTagGroupsResponseObject interface {
+	VisitListTemplateTagGroupsResponse(w http.ResponseWriter) error
+}
+
+type ListTemplateTagGroups200JSONResponse struct {
+	NextCursor *string            `json:"nextCursor"`
+	Tags       []TemplateTagGroup `json:"tags"`
+}
+
+func (response ListTemplateTagGroups200JSONResponse) VisitListTemplateTagGroupsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateTagGroups4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListTemplateTagGroups4XXJSONResponse) VisitListTemplateTagGroupsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateTagGroups5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListTemplateTagGroups5XXJSONResponse) VisitListTemplateTagGroupsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateTagAssignmentsRequestObject struct {
+	TemplateID TemplateID `json:"templateID"`
+	Tag        string     `json:"tag"`
+	Params     ListTemplateTagAssignmentsParams
+}
+
+type ListTemplateTagAssignmentsResponseObject interface {
+	VisitListTemplateTagAssignmentsResponse(w http.ResponseWriter) error
+}
+
+type ListTemplateTagAssignments200JSONResponse struct {
+	Data       []TagAssignment `json:"data"`
+	NextCursor *string         `json:"nextCursor"`
+}
+
+func (response ListTemplateTagAssignments200JSONResponse) VisitListTemplateTagAssignmentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateTagAssignments4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListTemplateTagAssignments4XXJSONResponse) VisitListTemplateTagAssignmentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateTagAssignments5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListTemplateTagAssignments5XXJSONResponse) VisitListTemplateTagAssignmentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type DiscoverNodesRequestObject struct {
 }
 
@@ -5213,6 +5858,9 @@ type StrictServerInterface interface {
 	// CancelTeamBuilds End all waiting and running builds of a team
 	// (POST /admin/teams/{teamID}/builds/cancel)
 	CancelTeamBuilds(ctx context.Context, request CancelTeamBuildsRequestObject) (CancelTeamBuildsResponseObject, error)
+	// ListDefaultTemplates The templates that come with the installation, by ID
+	// (GET /default-templates)
+	ListDefaultTemplates(ctx context.Context, request ListDefaultTemplatesRequestObject) (ListDefaultTemplatesResponseObject, error)
 	// GetHealth Whether the API can serve; 503 until a machine is connected
 	// (GET /health)
 	GetHealth(ctx context.Context, request GetHealthRequestObject) (GetHealthResponseObject, error)
@@ -5308,6 +5956,18 @@ type StrictServerInterface interface {
 	// ListTemplateTags The newest build of each tag; name or ID
 	// (GET /templates/{templateID}/tags)
 	ListTemplateTags(ctx context.Context, request ListTemplateTagsRequestObject) (ListTemplateTagsResponseObject, error)
+	// CountTemplateTags How many tags lead to a ready build; name or ID
+	// (GET /templates/{templateID}/tags/count)
+	CountTemplateTags(ctx context.Context, request CountTemplateTagsRequestObject) (CountTemplateTagsResponseObject, error)
+	// TemplateTagExists Whether a tag leads to a ready build; name or ID
+	// (GET /templates/{templateID}/tags/exists)
+	TemplateTagExists(ctx context.Context, request TemplateTagExistsRequestObject) (TemplateTagExistsResponseObject, error)
+	// ListTemplateTagGroups Tags with the ready builds that they have led to, in pages; name or ID
+	// (GET /templates/{templateID}/tags/groups)
+	ListTemplateTagGroups(ctx context.Context, request ListTemplateTagGroupsRequestObject) (ListTemplateTagGroupsResponseObject, error)
+	// ListTemplateTagAssignments The ready builds that a tag has led to, newest first; name or ID
+	// (GET /templates/{templateID}/tags/{tag}/assignments)
+	ListTemplateTagAssignments(ctx context.Context, request ListTemplateTagAssignmentsRequestObject) (ListTemplateTagAssignmentsResponseObject, error)
 	// DiscoverNodes The machines, for frontends that poll this path with a key
 	// (GET /v1/service-discovery/nodes)
 	DiscoverNodes(ctx context.Context, request DiscoverNodesRequestObject) (DiscoverNodesResponseObject, error)
@@ -5424,6 +6084,30 @@ func (sh *strictHandler) CancelTeamBuilds(w http.ResponseWriter, r *http.Request
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(CancelTeamBuildsResponseObject); ok {
 		if err := validResponse.VisitCancelTeamBuildsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListDefaultTemplates operation middleware
+func (sh *strictHandler) ListDefaultTemplates(w http.ResponseWriter, r *http.Request) {
+	var request ListDefaultTemplatesRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListDefaultTemplates(ctx, request.(ListDefaultTemplatesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListDefaultTemplates")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListDefaultTemplatesResponseObject); ok {
+		if err := validResponse.VisitListDefaultTemplatesResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -6332,6 +7016,114 @@ func (sh *strictHandler) ListTemplateTags(w http.ResponseWriter, r *http.Request
 	}
 }
 
+// CountTemplateTags operation middleware
+func (sh *strictHandler) CountTemplateTags(w http.ResponseWriter, r *http.Request, templateID TemplateID) {
+	var request CountTemplateTagsRequestObject
+
+	request.TemplateID = templateID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CountTemplateTags(ctx, request.(CountTemplateTagsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CountTemplateTags")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CountTemplateTagsResponseObject); ok {
+		if err := validResponse.VisitCountTemplateTagsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// TemplateTagExists operation middleware
+func (sh *strictHandler) TemplateTagExists(w http.ResponseWriter, r *http.Request, templateID TemplateID, params TemplateTagExistsParams) {
+	var request TemplateTagExistsRequestObject
+
+	request.TemplateID = templateID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.TemplateTagExists(ctx, request.(TemplateTagExistsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "TemplateTagExists")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(TemplateTagExistsResponseObject); ok {
+		if err := validResponse.VisitTemplateTagExistsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListTemplateTagGroups operation middleware
+func (sh *strictHandler) ListTemplateTagGroups(w http.ResponseWriter, r *http.Request, templateID TemplateID, params ListTemplateTagGroupsParams) {
+	var request ListTemplateTagGroupsRequestObject
+
+	request.TemplateID = templateID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListTemplateTagGroups(ctx, request.(ListTemplateTagGroupsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListTemplateTagGroups")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListTemplateTagGroupsResponseObject); ok {
+		if err := validResponse.VisitListTemplateTagGroupsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListTemplateTagAssignments operation middleware
+func (sh *strictHandler) ListTemplateTagAssignments(w http.ResponseWriter, r *http.Request, templateID TemplateID, tag string, params ListTemplateTagAssignmentsParams) {
+	var request ListTemplateTagAssignmentsRequestObject
+
+	request.TemplateID = templateID
+	request.Tag = tag
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListTemplateTagAssignments(ctx, request.(ListTemplateTagAssignmentsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListTemplateTagAssignments")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListTemplateTagAssignmentsResponseObject); ok {
+		if err := validResponse.VisitListTemplateTagAssignmentsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // DiscoverNodes operation middleware
 func (sh *strictHandler) DiscoverNodes(w http.ResponseWriter, r *http.Request) {
 	var request DiscoverNodesRequestObject
@@ -6641,109 +7433,120 @@ func (sh *strictHandler) RegisterTemplateBuild(w http.ResponseWriter, r *http.Re
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7D1pc9y6kX8FxU2Vk1rKOvzs2pVqP8hXrESyVZLs97Yc7SsM2TNERAIMAGo0Uem/b+HgDV6j0cgveZ88",
-	"FkGg0d3oC93Ney9gScooUCm8w3svAhwC1z8/w528YjdA1X9CEAEnqSSMeofeVQSI5o8RmyMZAZqzOGZL",
-	"QhcoxQs4QngmgErEqH4aY6F+g+d7IoggwWrWhNBToAsZeYf7vidXKXiHnpCc0IX38OB7V0zi+CKjVP2h",
-	"BcUntkQJpivEzQgkMA1n7A6EgYfEErhAMUgkI86yReQraHAcawhFASLRG1jpkZRRUBM24SRJlniHewWU",
-	"hEpYAPceFJwp5jgBaRH3NiNxePJe/SQKzhTLyPM9ihP14sw+9T0O/8gIh9A7lDyD6nptTJyShMhixn9k",
-	"wFfllLF+WJ1gzniCpQHz1YHnewm+MzvY39vzy/3sO/bje6ds8UTr7TnXOwOJQyxxm8Q3sPqfWxxngFJM",
-	"uEB/Z4RCiGYr9Ldsb+/gjY+ABiyEEDEaAEoYB4QFwmgZsRiO7FsJXqEZFEPxAhOq5pARJALiWxCe79xo",
-	"kgPWT5wzxca3ELsPSgyK9QXcAlf/uYUYSYYwFUvgaEk0bzixrKesrvwHDnPv0PuP3fLM7pqnYlfRTL+g",
-	"AKodXdfcxeEd2NmlOVGdzCyK59PY+QpwUpm0AZ00T4emSNIYS+iETZYDpgD3oAaLlFEB+jR/xCTOOKif",
-	"AaMSqD4WOE1jEmBF5t2/C6YRPY5QHzhnVmzUeeUyYjhGc0xiCH0U4+BGoGWEJSISUYBQICy1YEtYAlT6",
-	"iHEUMhCIMokifAtG6gGWGQf0x9d7+3/yHnzvAuaZwPHTw694XaEZhEQBpgqqGaB5Fs9JrLc0WyEiBbJQ",
-	"KPDNGURCYglKjRTbxQkITWW7qgLqOJPsAkSWaFqknKXAJTFEAopnsaJuQc8ZYzFgqiexf2Kzv0MgFU60",
-	"hD5liw9U8lV7tjg/zOMOnO8lIARegIOdfE9ISJ0PJElASJykNQEaYgk76pHnUoglG3+vvF8C4FvYr7s2",
-	"fSmxzCzKlED+7i0xkWp632gm85MDDtWBBE3sa78NfWW2C8CWgxpoNAi2/yMSEjGE1DphStJhzvFqLKbr",
-	"bDnDAnzNZjRLZsAVn2GkxuoTNCcUx+Sfw+iuoLjclwvP7xilEEgrOttoSSBhhuuarGp4gmXSrVL7lWiT",
-	"NdQ0w+B9O9gagC1IPiw4CHHO2Z1ejGZxrE5xLqLrQOEwVKOdhE+xEEvGQ+fDTAA3GuF+gML5Ei6sGanX",
-	"QlWAM+FmRmVquO2BT1dX51rkZcrsaGGxiTl7CH91T3gpFcqOkABAIQvErh4sXiah5zi0c3LnBLbvVFmR",
-	"fhIOI1CDWBVGFchdSD05PmujVCqzJCc5UdvE8XltRIMxspAADdzA68mu9F8HqZ/PU33LBXXjDy7OPknw",
-	"Ai5gQYTVL3WiHaOYLQg9QsuIBBGaE4hDpRczKlEIKdBQ5G6Tnrp1FpbiOAhAiL/C6sTN9Xgp1PpGLLue",
-	"XkLAQRbTTD9XAvgtCeA40HD/RXQsJS3yc3XDc6xoKDzfWwSpU8GMP7eyi1KnZA7BKojBxTVVY6It5xi9",
-	"KiVdDvsNiZVBnupDf+0PMlSxRHU+N6BCQtipMXBMsFvyBTEBKo0J3H6YZu8UbZzCui1mQiJuLsk/4ext",
-	"84U3P7nlEg2P5VjjRQ2/Db9enDpBVc++ARddDGtU0mjIkopD2WduXOoFznCqGbrq6ziMC8wlTNqwNmsH",
-	"QTCrXuqx6rzU3JrWnLcszhI4U2Qdb1V9K19q21TNw1T1mqruXcFqVVzkTFBhtgqxajyV46NObOdp6DTM",
-	"jaScRNWN2vKbNNlz977UlnZ3HSgpIgy5NAphli107GDOPN9bYk57LXYd1aEOWRjbv7rcuYDxEGGB/nL5",
-	"5TOScCddjL5RtChgXCj4DHLJ+I1LOsZs+cVI6uI4dOih0pHQb51ns5gEVxzP5yRwK4IQ6Gry5FC3bHvd",
-	"6crQB9+LpEzFOeON012E0968fv3qdX8Az+E0YXFzYcy4T0xIt5mXxTB4siwNLvRYp+VTG9FjwxU7axh/",
-	"HFOhOKj9qBKZHnn4x9lqTWR1belrGlpxvjH2+1XRjFOQv2Jth/0QHLgxRlj22DOjN6+MqPOGk+V6fNbj",
-	"s9Ztvb5tVUJMxij5hvk0dUNwMjReeT3qUAZp9wExHnDTI24heS07h5aCdASJjakf2AhoXUXc7iNG49UR",
-	"uj1AOF7ilUBmqECYhogsKFO/SUVpVEMJ/ZbOupGG7dpITk1lPfVGqCDOhATeZauzxF64tB9xwBI+YhKL",
-	"keaveeMy0+cKxr5F3H5egoOIUDhRVkZ7U2l2zIOISAikZRGXG/IRJyRedT09Y6GxbDoffh7lB5YLVaZt",
-	"TOK3QL52nytOAuGWXAGWEL47/zoSrcUrRkS9XcnRFJnowAVpdg48gMYLIcuUDCneMGHQ3OMTLr3SrR2j",
-	"bAHneAHKqJ+ylfw9cQEC+K0J1U95T18FT33pqxi9kHFa9CpT9mVeU+uMf6sZJ6jyVAe/1IjrcLZKABw7",
-	"aWGxiSEXeVykzjnGdWSsqziFX0Xh+nJJ6GLSqyb4dEKFxDSAbp+9cdmR32uEHBNqrjoCEw83/8loBDiW",
-	"0cq4qzScrZy+lJn5XYTpYlpM4LYzyNHgCqJI0N6mX9Ej5WyF/ij23AaxQaIO9LeVR10B1fVBKSldLHGR",
-	"UYWGn4mIHIHriOH4hUBsSQ/RbGVDoUSwWF9KIm5eNkFQq29fiEqKB8/oS/QzkRHLJCLSR7gY9ze6xFQW",
-	"t6cCzTlL8vtipJ+9/BtthVXzaGMd0C9UAYElwshuPU94IYossYU3wgY5d3lCy5uf/P78liq9m4sqe0+j",
-	"hTLEZAT8yPyzJMKgRMGKiEAYpRzmwPPIdfvys8pUeocuUm089Mji8C1j0h1WsEREgdrEDAc3mkCaUkrA",
-	"IBybRCH1h5Qzw4goJCGiakplFrsMypAlmNDO+KKJdRdpEX3xyTbIIYaEUYRNapHdwAuBIiYk4oCDqGHo",
-	"jo9t9scdh6xkE7vo39saIb6hGJ1lmPcgMYmnsI32/U6s63fc4/mtzV9EILiDINPHcgYLTA17KcLV2Mux",
-	"5hNHzHs5dHIwfQJDT2bKuHp10hs6LQZuKUy/hvv6e2D/xwjsW5ScsoXYSLZIX6JIbBcZO5EOjQ/hUE86",
-	"mABit3mmTSOnzzzRq1NG+nkwxaub4i2p8dMcpXdK3Y0fPgWYBJIJsEy+eKi88pWaZIip7lr1sqI+We2s",
-	"VMhW7qqCjgoiKySoUq+HtS5zAVT4NTZH2l5Oh06n5ZLiVERGabYtXzEtwCzsZE5x1kBZZaxv13JurhDz",
-	"PRcHXYCV01wBdlwf4JR0pTkQ8R7mOIul2xDpSELw8zTVEfaWTWelJgJlQakufO3chxHYHdbVVILp7L4p",
-	"gmdWprG3Jp/VcwkHU/rs0DViWtr3nKSd7StvRySVQWKt145Ie4VHwpEuu5nSRc818isGbDQs5GWKl7QX",
-	"P4Nbm2i0rSErUn3N6j5dQm3AyRFdMr/fjsr0Nd0Ehukzk8pajRFWkN2lXxzPHFdVLq4CWGXVJjVriKkd",
-	"3jpf1I9inxjR57AtS/pO+dOf1Y2fiTmhRETTgJh4AMQ6Yu+xbFlyYhHg62QqB6sOMob7eqePOZ4iuzs3",
-	"2hvpkuZqEZJUaq05Wu7wIjF9JKVsJvu6RO4VTePkTEHdca5GjYY2xaMnGhNCykFfLuTaoBKw3D/4L79f",
-	"BtTJcoBmKxRaA2ZUInP1oNXn2t87+Kl7ui5fgdCPHOA9ETdnM3fYTpleL0Q+LSJzRCQiAsUwl4hlzoX6",
-	"L5fdQeLvWtKnOIDda/Xz+6HEi2tvBH4lXkzUpqXZ2SZnm+f6WUYH/9vb+XCHAxmvEDPB7jlniU5p1tf6",
-	"1WB6K4Y+ZzzoyNUoZnEL7vxpNW26N42iNtjOULWZHeF2HK7eJWFH/pO+bxhatXqnkQePuqYUEtLxwjEH",
-	"/VJC6gxEdFLyFBY4WP2IbsIzG/v/qib4v609/XR2dJ9ytUIGS+Kqclv/lHVgfMMO1joK5tFmTEG73APS",
-	"UJSk7EP3pS3ja6CZT93GnMQgPmFz+dzWN92KSo6qF+qsOsn3cYUXE92t6eJPmjUGIMWL+tkr1ukDvyvf",
-	"tZvX+nTUz0RG2uIQmzxB07Wr8YId862B/A0J/3+ngMoaMZJhee4WJ9W7MWfAu6PkTUbDJ8oGcvXga1eW",
-	"uU6DJXJ1qdjPLHkcJoTWmzKYlPayY8EvO3rQTt6ZISe7iRc/+N5xEcTuev/8ZMfElhvvKqCI9fElkYod",
-	"TQpOJYvo0Nt7uf9yT5e/pUBxSrxD79XLvZev7F71PnaxgnG3SMTZtXcPO0Fxd7kAjXKFcK00T0Lv0NMk",
-	"s71cLvOXvUazhYO9vUmNCgZuCdo1EQWNWu0LNHxCtyQAnKCT9+qtn375pUuyFHDv5h0WHnzv9ZjxeUeJ",
-	"KqN4h9/rLPL9+uHa90SWJFj5QmWzmzIDis0R4CAy8PKMHulfQvcUYZlEajTWPUess6sWtOTTI3fvjS/5",
-	"sGvO0W6AaWBScVNbJ9KgoX5+BTixsrze+uZ7Rx8Oe/0xvgfH9SPZolmkraCOoXRr2uxh2m50DmhmGtdn",
-	"rL9+PYLZCmougQMCGkL4Y7HbBxrqRkm2O4R2/PM2S4ZZTB8FRVzDVyZxsvP4/xnkJzNikLYS7uRuGttM",
-	"md5OLY2cQuC3Vo6/3nu1qVk/syLxj+juJRQCCaHuHqGTwYDfAlfPhGRpmuuLCqprmP05AhmBefX4/AQF",
-	"mJopjtDrvVcoo5LElVzD6pIG0ZSF0C1mT4mQn/WIR56hUWaVLnVoBytaODwzuxE/FpNfRZDjWVRwu3uv",
-	"/jl5/9DHzJ9Nr4Nh8Wfm2qr4G6aYu3uPxcWPRaQvtAKYolGhAHvPQNXEaBDJBWQ5ZLfoRvZoOozLParV",
-	"/o84SxfNbnfboVdBkNb6PqKwBCHRnHChtOHdzixmwQ2EO1o9HJqkT6PiOgwLk3RukVA0HXnLwtXmOL+s",
-	"SHyoK3R1Hh9atN7f2Mq1ZTvToV+IIstY94bbNl31XQDCRXb2H2/384sTgXbQ/mukKM2krfEL/9Q4jruV",
-	"qqmhY3lmh7bOJtylsS6fm+NYgLsxnl3xVxKKXrE60p/2vYySf2RwYoZbZhBypZ0kXYy8YYO0JsG6XJgR",
-	"DGUzDJ11zrX8q2K9MbbpJU7SGLQnZF88QjJiAgrHQknHhmexVU7VXRWxVCJHaGALV0hxSJiD3SuJ6qx7",
-	"XyTEPpjbsBhM7KvOwX8lcVwVUjWO+Kl9j/ZntiVt2idxuyyYzo3sbVrw2SqBfvH37HiaZiWUnTEfrjt5",
-	"adea7loErD19p9KsN5p7Gq3ZWGSU5tzbsuZU1Nu+vt6y0PtwJ0E55c1ux9oP5bppAcLIpP/qRsvdIm53",
-	"njdS2ThPfmT85vEM2YjfTLhC7usaMNyTsN39dSpbdfQ1gbx94IjOqkV1xng2HWxr0mZk5VYBlXyF5owb",
-	"5Tm39TJPzNQ9fJnnfw2orFOTG+XyvZumos5v6epUPZju8+Cv3wC7b9rrpxeZGkcOup+yBYoJVV4bi8PS",
-	"a/tX1L5DDknJUZ3+yBaZCmj4iEm3Eqvo8js6pYz1Jf4NeK1SlvgorZo5+PSy4NO8qvGpIiTVTlejTD2H",
-	"03NCkUmu2HJYCtIYB6Y63nS/QimLSbDqM4TSvLXU5i0h3ZZq06ZQd2vmccaMg1znpmDsWfU+hzkHEdkE",
-	"k42T4sJMv2lihFmZE9b9AYxXb0Z8AWM90p0x06mFcR0O4QjHpsGJbpGw3eOnYDFnj4YGGq+X4EUf/yeg",
-	"tpp708QeaES3nZ7pj/dPfhNubw/j5KWkTyQp7D1EXii7Kebp7mPtiMZu8V4i32cXxYvnz0nyyvHZPMFL",
-	"0yrvz70pmj/5pxzWNM+M0ng+5eAjwDwmwFGutqyiqJ7s7vujYtQ4V63S56LnY0IdH0kyWX697w2woPmM",
-	"1oiB5RebtuTJVY72mFBRihfQuuettOT9ZUftYKfIb3StbYdX9/rwvK6g4judCdfLc1d6xDaoolsXjKCI",
-	"gWj7l24609B2P7vRaaZDuDW5v0P4zUdNdc3tZ8S2c2SK2rJRBMq39DxEeiGKZnjN4Mtomu3aHO3de/2j",
-	"Nxsq3++xrjQdkxaF7cjnSgrtLZlZtwDGTjrmlr1CKbakBbW2zC95MiIuGgpKfAPU1/meuisjnsIxea1R",
-	"1/35BSTsFioFMuKpTezp9U/uVH89y8ZssKtKU8v2N/wEIL3ctuNnibbS8ML0y6z001wrpetYCLKgT0Lr",
-	"NUraMLeiq06Islb7yHQaxYv8a6HY5DkjfbCHCqz07I/ikv1H4KOvqOyR7G/r9vIVxkg2Q/jt+xj4xnJv",
-	"ygiVSDJNUR0Qs6Rkc4QpM9nXeNEUXvelKO9NAnqv/16tgJ9osxQKw6HSHMLCrLdtdJpVK0LANMGlrMgP",
-	"zASII6M3GDfHZJ00pI0g8sf0xMZYk5XCyE4rwRJA6WRmfTHFy6YO47fqlZWsdlxu0X4i9uS9r5MN9X9m",
-	"ealR/5WeDCJ3T4w6x5nLrc2d3s3fwjUKcJ1B32l8ONAXoc1277eVt1hhAoFuD46QtqBFpEuOYsFQEGOS",
-	"iLLldVHbhoqOK31yPC9su7cKbDjFpFYo7E402ahcyj8Wr4bWifCVkjuUkDgmAgJGQ2FMlJgtXgh9y2Id",
-	"8ZBwCEyz42oDHVdEK8i4YPxxqQtDcjb/dnx7Q3PGl5iH6I8WyD8pf6NozWxgQ4zW/dUj3SBcv0cEmsGc",
-	"cdDt3htSz7XdAjO1Hec9My04yrqxKzi/6ThcL5J//b294+MggFRCqHOsPhy8RabXrqEk1/6WEuiCZVy3",
-	"b3eGMPOH7R0oRmcc69EpcEGElgeOXWzWd57UW3eg6Zerw+4YKzPvivUMmedsYWofjVE5WyFbBz/WS+4X",
-	"UGXnsVEi6jJvGPY8QsqSQVnbMSj/lWXSN5+yhRDhubSVjvprh2hOYqkL1p1JdWwhvsznAh6TWTdRQI0+",
-	"2tswBctGfF33cUWnuS2y/Ce2LHidCBQyQhcmPqSMM3UYTLSA2nRSLW3XOgq6YcvufYRFNCrY+FGNfyzn",
-	"O0KTCoBHRiYf482nHATQjmbEGY+HY5L5DGb4KJ8dxYTeaDWlFNL516vC0go4hEAlwbHw0YIxo8xe7aGE",
-	"0Gz7Ee6fteKUDKWZ1JJFc40RyO++nP+v/bK/4s9lWWltGiEYpZsnyfSxYh41GbyzsHGtTYYAnvDq4gov",
-	"Rt1ebD/6qMSbteiKWI1pboEXo4MMiqC3+7v2q0k7IREBuwW+GiiZf2/H/V4231mR7d8XvWf6iuh9LRvm",
-	"XCMrFCZklLI4RjIiAikxa/x6rK8PDcEOplZ0fzt4RE23P7LG1H7SYr0E6fKjH82u+bWq0o68A8ZNV5+2",
-	"wY9F4Bke6XBVOtPVITyeS+hw/XqbObknrVwN/EvmR0yuys+TJDYSgPO9X3b0RyB2bLH90Lt6cD522/G7",
-	"vCGA0rm2/qxsUkSoRot4fFsA17Gv0+Aj4+jgJxSxjAsfmYZiIg+T6NwFLXzMF7wSncJgLjpZuCpu38wj",
-	"U4KvPxLnbLV1EirfWwINVrbhVslglZ6/B69fN78Cl2Ipgas5/+873vnn3s5/71z/5x+8Dp/99zYIz98G",
-	"4aDaBuHV3h4Sfv1zx3krhKoqe64yYH1Knr4Q+NvBJgLTv5f+jo6N79sbEVAGrdQBcpaavhEDzDehqNIl",
-	"Yp8qjrxuXWVeV7G/N1xXcf+UYWHnBnS0yB/JbKdsYcNLnbYbYB5E3drlzQ8V6t18lPeULXRYaVuR3qer",
-	"Grw9mJoNuYabk+dD/oYN7ylZlhu1uR+eP1OzMJbX6qg1dPNt2pgDr4WbH2UudHxlZNI3RSZ+NmRUP+Nx",
-	"n2Uz8K6XrXWw8eC//YhDh91hYmJLrD9mzbgOvZsy9O1bIq9MlOcv+BZfajDR5fu/CnTwch9Jhg5evi7s",
-	"ke7cqiJdoy85Yy0B+BtMz3jktxgdCatiQgpy8Wl18+KWna1I3y6VOWbMGLhaNOrONhEJARFZiwH381fr",
-	"SrW7n7H29eqt4bd0kfrEzFn5uM94edYldohAGQ2Bo6UJYj6DM86t7oLQwGRZ4FXdpuqqB3boPW8L+M+/",
-	"x/VMGqX22ZIfXK/o5F1cXv3Iat6jvttTx99c69WeFV/0orA0m6xfY1QuLR7+PwAA//8=",
+	"7D1pc9w2ln8FxZ0qZ2op63CU2pVqP8hXohnJVklyki1Hm4LI102MSIADgGp1XPrvWzh4g1d3q+XM+JMO",
+	"4njAux8eHr54AUtSRoFK4R198SLAIXD96wd4kNfsDqj6IwQRcJJKwqh35F1HgGj+GbEZkhGgGYtjtiB0",
+	"jlI8h2OEbwVQiRjVX2Ms1O/g+Z4IIkiwGjUh9AzoXEbe0b7vyWUK3pEnJCd07j0++t41kzi+zChV/2hB",
+	"8RNboATTJeKmBRKYhrfsAYSBh8QSuEAxSCQjzrJ55CtocBxrCEUBItELWOqWlFFQAzbhJEmWeEd7BZSE",
+	"SpgD9x4VnCnmOAFpN+51RuLw9K36lSg4Uywjz/coTlTHW/vV9zj8MyMcQu9I8gyq87V34owkRBYj/jMD",
+	"viyHjPXH6gAzxhMsDZivDjzfS/CDWcH+3p5frmffsR7fO2PzJ5pvzznfOUgcYonbKL6D5f/c4zgDlGLC",
+	"BfoHIxRCdLtEv2V7ewc/+AhowEIIEaMBoIRxQFggjBYRi+HY9krwEt1C0RTPMaFqDBlBIiC+B+H5zoUm",
+	"OWD9yDlXZHwPsZtRYlCkL+AeuPrjHmIkGcJULICjBdG04dxlPWR15r9wmHlH3n/sljy7a76KXYUz3UEB",
+	"VGNd19gF8w6s7MpwVCcxi+L7NHK+BpxUBm1AJ83XoSGSNMYSOmGTZYMpwD2qxiJlVIDm5veYxBkH9WvA",
+	"qASq2QKnaUwCrNC8+w/B9EaPQ9Q7zpkVG3VauYoYjtEMkxhCH8U4uBNoEWGJiEQUIBQISy3YEpYAlT5i",
+	"HIUMBKJMogjfg5F6gGXGAX13uLf/V+/R9y5hlgkcPz38itbVNoOQKMBUQXULaJbFMxLrJd0uEZECWSgU",
+	"+IYHkZBYglIjxXJxAkJj2c6qgDrJJLsEkSUaFylnKXBJDJKA4ttYYbfA5y1jMWCqB7H/Yrf/gECqPdES",
+	"+ozN31HJl+3R4pyZxzGc7yUgBJ6Dg5x8T0hInR8kSUBInKQ1ARpiCTvqk+dSiCUZf670LwHwLew3XYu+",
+	"klhmdsuUQP7sLTCRanjfaCbzKwccKoYEjewbvw19ZbRLwJaCGttoNtj+RSQkYmhT64gpUYc5x8uxO10n",
+	"y1sswNdkRrPkFriiM4xUW81BM0JxTP4Y3u7KFpfrcu3zG0YpBNKKzva2JJAwQ3VNUjU0wTLpVqn9SrRJ",
+	"GmqYYfB+PtgagC1I3s05CHHB2YOejGZxrLg4F9F1oHAYqtZOxKdYiAXjofNjJoAbjfBlAMP5FK5dM1Kv",
+	"tVUBzoSbGJWp4bYHfrq+vtAiL1NmR2sXmztnmfB394BXUm3ZMRIAKGSB2NWNxcsk9BxMOyMPTmD7uMqK",
+	"9NNweAM1iFVhVIHctamnJ+ftLZXKLMlRTtQycXxRa9EgjCwkQAM38Hqwa/3fQezn41R7uaBu/MNF2acJ",
+	"nsMlzImw+qWOtBMUszmhx2gRkSBCMwJxqPRiRiUKIQUaitxt0kO3eGEhToIAhPg7LE/dVI8XQs1vxLLr",
+	"6xUEHGQxzHS+EsDvSQAngYb7b6JjKmk3P1c3PN8VDYXne/MgdSqY8XwruzB1RmYQLIMYXFRTNSbaco7R",
+	"61LS5bDfkVgZ5Klm+ht/kKCKKarjuQEVEsJOjYFjgt2SL4gJUGlM4PbHNHujcOMU1m0xExJxd0X+gPPX",
+	"zQ4/fO+WSzQ8kWONF9X8Pvx0eeYEVX37GbjoIlijkkZDllQcyj5z40pPcI5TTdBVX8dhXGAuYdKCtVk7",
+	"CIKZ9Uq3VfxSc2taY96zOEvgXKF1vFX1c9mpbVM1manqNVXdu4LUqnuRE0GF2CrIqtFUvh91ZDu5odMw",
+	"N5JyElY3astv0mTP3ftSW9rVdWxJEWHIpVEIt9lcxw5mzPO9Bea012LXUR3qkIWx/a/LnQsYDxEW6G9X",
+	"Hz8gCQ/SRegb3RYFjGsLPoBcMH7nko4xW3w0krpghw49VDoSutdFdhuT4Jrj2YwEbkUQAl1OHhzqlm2v",
+	"O11p+uh7kZSpuGC8wd1FOO2Hw8NXh/0BPIfThMXdpTHjfmJCus28LIZBzrI4uNRtnZZPrUWPDVesrGH8",
+	"cUyFoqD2p0pkeiTzj7PVmpvVtaRPaWjF+cbI73eFM05B/o61HfZVUODGCGHRY8+MXrwyoi4aTpbr83mP",
+	"z1q39fqWVQkxGaPkZ8ynqRuCk6H2yutRTBmk3QxiPOCmR9za5JXsHFoK0hEoNqZ+YCOgdRVxv48YjZfH",
+	"6P4A4XiBlwKZpgJhGiIyp0z9TipKoxpK6Ld0Vo00bNdGcmoq66k3QgVxJiTwLludJfbApf2JA5bwHpNY",
+	"jDR/TY+rTPMVjO1F3H5egoOIUDhVVkZ7UWl2woOISAikJRGXG/IeJyRedn09Z6GxbDo/fhjlB5YTVYZt",
+	"DOK3QL5x8xUngXBLrgBLCN9cfBq5rUUXI6JeL+VojEx04II0uwAeQKNDyDIlQ4oeJgyae3zCpVe6tWOU",
+	"zeECz0EZ9VOWkvcTlyCA35tQ/ZR++ih4aqdPYvRExmnRs0xZl+mm5hnfqxknqNJUB73UkOtwtkoAHCtp",
+	"7WJzh1zocaE6pxgXy1hXcQq9isL15ZLQ+aSuJvh0SoXENIBun71x2JGfa4QcE2qOOgITDzd/ZDQCHMto",
+	"adxVGt4unb6UGflNhOl8WkzgvjPI0aAKolDQXqZf0SPlaIX+KNbcBrGBoo7tbyuPugKq64NSUrpI4jKj",
+	"aht+ISJyBK4jhuMXArEFPUK3SxsKJYLF+lAScdPZBEGtvn0hKikePKMv0S9ERiyTiEgf4aLdb3SBqSxO",
+	"TwWacZbk58VIf3v5G22FVfNoYx3Qj1QBgSXCyC49T3ghCi2xhTfCZnMe8oSWH773+/NbqvhuTqrsPb0t",
+	"lCEmI+DH5seCCLMlClZEBMIo5TADnkeu24efVaLSK3ShauOhRxaHrxmT7rCCRSIK1CJucXCnEaQxpQQM",
+	"wrFJFFL/SDkzhIhCEiKqhlRmscugDFmCCe2ML5pYd5EW0RefbIMcYkgYRdikFtkFvBAoYkIiDjiIGobu",
+	"+Nhmf9xxyEo2sYv+ta0Q4huK0VmCeQsSk3gK2Wjf79S6fic9nt/K9EUEggcIMs2WtzDH1JCXQlyNvBxz",
+	"PnHEvJdCJwfTJxD0ZKKMq0cnvaHTouGWwvQruK/fAvtfR2DfbskZm4uNZIv0JYrEdpKxA+nQ+NAe6kEH",
+	"E0DsMs+1aeT0mSd6dcpIvwimeHVTvCXVfpqj9Eapu/HNpwCTQDIBlskHD5Uun6hJhpjqrlUPK+qD1Xil",
+	"grZyVZXtqGxkBQVV7PWQ1lUugAq/xuZI28Pp0Om0XFGcisgozbblK6YFmIUdzCnOGltWaevbuZyLK8R8",
+	"z8FBF2DlMNd4fiIEmdPERkLqBsJ7ZQtg3UBJOsSoyQ6TeI5iCJFk+k+dDNfOvCj6jac4XADTkauhp3qj",
+	"naxJA+t+7wklIurt2BFGbgw0JsGntpSyn1/dl9Z62oC6kH8N2HHog1PSlZxCxFuY4SyWbvOxI3XEz5OL",
+	"R1jJNgmZmrihBaU6cdc6PgngwxltkFjTeRA/JBwZLzBDusEy2r/DVJ/K/QbFE7TYbXknwk1+ZWLqYH6o",
+	"bbpCgHQ6j9kurwdP0Qq8r5ZJ02+N12i9Ls5OJQpYAkLfJGiFJZxeToyFvErxgq4nNSYa+yvomFQfz7v5",
+	"W6gFOJHfZSv029+ZPt6dQBt95nV5x2eE9WxX6RecmO9VlWCrAFapsonN2sbU+LROZXWu65MYmuXaYqOP",
+	"oZ+eLTfOYbNhNbouA4hVJNy6ZFlSYhEY7iQqB6kOEob7WLCPOJ7iVkDu7DXSbM2RNCSp1Hp7tNzhxYWG",
+	"kZiyNyBWRXKvaBonZwrsjnNRazi0qUE9UbwQUg76UCrXBpVA9/7Bf/n9MqCOlgN0u0Sh1WejEuCrjFYf",
+	"a3/v4Pvu4bp8TELfc4C3RNyd37rDvcr4eyHyYRGZISIRESiGmUQsc07Un5TgPlz4rCV9igPYvVG/fj6S",
+	"eH7jjdhfiecTtWlp+LbR2aa5fpLRh0bt5bx7wIGMl4iZQ5IZZ4lOhdfpINVDmJZjNWM86MjxKUZxC+78",
+	"azXdvjf9ptbYjlA1jx3HNDhcvknCjrw5fU41NGv1LCwPOnYNKSSk44VjDvqVhNQZwOrE5BnMcbD8Gj2C",
+	"Ldv1g3lWGzc3nscE/7e1p5/Oju5TrlbIGEdsg1zWseMbdrBWUTBrmzEF7nIPSENRorJvu6/s9c/GNvOp",
+	"y5iRGMRP2CQttPVNt6KSo+6Zdd5WytdxjecT3a3p4k+aOQYgxfM67xXzDID/I2eZCxVF9HCCdqsFc10J",
+	"aVicM95xf0HiOYqwyOtClNP7boIfuyf1oXIQ+nalK3u8mwP7NPcvREbaDhP/WvG822JNk0wfE6JwLOtb",
+	"fPBbfPBbfHD9+GDBmS4RV01CcJ4sdtwtltGwuLVnL7rxjes6j75vQOTySrGZmfIkTAitV78xd4fK0jC/",
+	"7uhGO3kJnJywzBHPo++dFOdOXf0vTnfMcVCjrwKK2KCYJFLxh8l1rKRrHnl7L/df7ul7xilQnBLvyHv1",
+	"cu/lK7tWvY5drGDcLTIed+0h705QJInMQW+52nDNzqehd+RpdNqiWVd5Z69R1eZgb29SRZiB49j25bMC",
+	"R606MRo+oWu/AE7Q6VvV6/tff+2SoAXcu3kpm0ffOxzTPi/dUyUU7+hznUQ+3zze+J7IkgTzZbWqWJlq",
+	"ymYIcBAZeHlGj/VvRqSyTCLVGuviTjY6pCa06NMtd7+Y4MvjruGj3QDTwNx5SO2FvAYO9XelM6yar9cY",
+	"+9xR8MieWI4vdnSzJlk0q2EoqGMoLYk2eZj6Rp0Nmlc66iPWu9+MILYCmwvggICGEH5d5PaOhroinS3D",
+	"oyNleT07QyymYI1CrqErG5TcyTVKtyQ4I0Jaw+C6aLwmxicZZo54VLtsVA6ZybKWNvqKAkxRJuAYRWyB",
+	"2EwCNUX6NCIzASEiAomILahN2SAc6T9UZ0bj5XbwXCDyupKobteiDC+33aWLYWlefdi5jVlwB+GOxvCR",
+	"SZBVVKpwbW4jdCL4R5A/mRaDWJXwIHfT2Kaf9pY/ayTqA7+3Ovtw79WmRv3Aimx6okuCUQgkhLokk86w",
+	"Bn4PXKNYsjTNbYMKW9W46JcIZASm68nFqSYePcQxOtx7hTIqSVxJ4K9OaTaasnCAkT7oFtvgHn1/cATn",
+	"nJvViK9LoCk+SArIir3d/aJ+nL597CPmD6aA0LCqM2NtVdUNY8xdEs/uxdeFpI+0ApjCUWHs9PJA1Zxs",
+	"IMkFZNlktyjxuTYexiX01grqjOCly2YJ2S1rj9b8PqKwACHRjHAhexWF32VEmptcdhOKSl6vWbjcHOWX",
+	"1/wf68ab4sfHFq73NzZzbdrOO0YvRHF1Rxdc3TZe9UEpwsWVp+/u9/NTZYF20P4hUphm0l6cD//aYMfd",
+	"ylXkIbY8t01bvAkPaazvpM9wLMBdbdbO+DsJRa9YHRmd8b2Mkn9mcGqaW2IQcqkdYl3hY8POR02Cdbmr",
+	"IwjKpu07i4fUkpqL+cb4IVc4SWPQXq/teIxkxAQUTqSSjg0vcuv2q7ZdJRIa2MLtVRQS5mAPmqwl6X4p",
+	"bpk8mrhkDCYEXqfgv5M4rgqpGkV8345o/si2pE37JG6XBdO5kL1NCz579a5f/D37Pk2zEspy0483nbS0",
+	"a013LQJWHr5Tadartz6N1mxMMkpz7m1ZcyrsbV9fb1novXuQQEOEm08IaD+U60pACCNzp0a/XtAt4nZn",
+	"eXWyjdPke8bv1ifIRqxuwrlYXyme4UK/7ZLqU8mqo1gY5DV5R5QrL648jifTwVphbUJWbhVQyZdoxrhR",
+	"njN7CfWJibqHLvPk2AGVdWYSR12+d9NU1Ml/Xc8/DOZCPvqrvyrRN+zN04tMvUcOvJ+xOYoJVV4bi8PS",
+	"a/tX1L5DDklJUZ3+yBaJCmi4xqBbiVV0+R2dUsb6Ev8GtFa567+WVs0cdHpV0GleKuCpIiTV8pGjTD2H",
+	"03NKkck823JYCtIYB6bkjCkpiVIWk2DZZwileb3GzVtCutbjpk2h7vcOxhkzDnRdmFvYz6r3Ocw4iMjm",
+	"mW0cFZdm+E0jI8zKhNnuV6Ve/TDiWanVUHfOTPkzxnU4hCMcm6phuu7QdtlPwWJ4j4YGGq8X4cXjOE+A",
+	"bTX2ppE9UN11Ow+RrO+f/Cnc3h7CyeszPJGksOcQefWJTRFP9+MQjmjsFs8l8nV2Ybz4/pwor7DP5hFe",
+	"mlb5oxebwvmTv4+0onlmlMbzKQcfAeYxAY5ytWUVRZWzu8+PilbjXLVK8aieF/o6Xh40GZ29/QZI0LxN",
+	"OaJh+Qziljy5CmuPCRWleA6tc95Knftfd9QKdopcVtfctnl1rY/P6woqutNZj700d61bbCcZDSfjEtEU",
+	"RM+RNIaTvKTonU4pHtrbMXl/1YS/aRLevs25HZZZKVPwmZD0QpQJfo3gy2ic7dok/t0v+pfebKh8vSf6",
+	"Gv6YtChsWz5XAnDvfcJVbwfaQcecslcwZVJBS+LaIr3kyYi4qNIr8R1QX+f26lLHeArF5Bcxu87PLyFh",
+	"91C5fiee2sSefjnUfa1Dj7IxG6yagNt+GFfo24BbT+vSuNEzmyK0ZZHqlVK6zF3IJ8H1Cvd9Mbeiq46I",
+	"spDFcVFZzz7BjU1Ou0l9HrppqUdfi0r219iPvhuOa5K/vdSczzBGsp3YAnvb9jHwnaXelBEq8+KIOiBm",
+	"UclmCFNmsq/xvCm8vpSivDcJ6K3+f7U8yESbpVAYDpXmEBZmvm1vp5m1IgTMPQHKivzATIA4NnqD8aEb",
+	"Av6g6bDWRn6dntgYa7JyP7rTSrAIUDqZWV9M0bK5c/Nn9cpKUjspl2jfXT9965vLKOqP2/xaWf+Rngwi",
+	"d8GgOsWZw63Nce/mT+Ea9/CdQd9pdDhQNKZNdm+3lbdYIQKB7g+OkbagRaSvl8WCoSDGJBHlOxLFPUZU",
+	"lKPqk+P5JcYvVoENp5jULuq7E002KpdeW82qmtaR8ImSB5SQOCYCAkZDYUyUmM1fCH3KYh3xkHAIzAsC",
+	"1epirohWkHHB+HqpC0Nyls1LUVtf0IzxBeYh+s4C+VflbxTvHRjYdI3jqr96rF/d0P2IQLcwYxz0GyoN",
+	"qedabrEztRXnhagtOMq6sTM4H0oevi9CaP4ia6usXxBAKiHUOVbvDl4jU8DeYJJrf0sJdMEyrt9EcYYw",
+	"84/tFShCZxzr1ilwQYSWB45VbNZ3nlSwfqAioqts/RgrMy8Z+AyZ52xu7rkao/J2iWxVhbFecr+AKssy",
+	"jhJRRdmD5xFSFg3K2o5B+a8sk755Hx5ChGfS3nTUTwijGYmlLk7gTKpjc/FxNhOwTmbdRAE1mrW3YQqW",
+	"VUq7zuOK6jNbJPmf2KKgdSJQyAidm/iQMs4UM5hoAbXppFrarsQKuprV7pcIi2hUsPG9ar8u5TtCkwqA",
+	"NSOT63jzKQcBtKNWfMbj4ZhkPoJpPspnRzGhd1pNKYV08em6sLQCDiFQSXAsfDRnzCizV3soITTbfoT7",
+	"F604JUNpZm7ga6oxAvnNx4v/RUJCauhzUd60NkUvjNLNk2T6SDGPmgyeWdi41iZDAE94dHGN56NOL7Yf",
+	"fVTizVp0RazGFDLB89FBhgGE7hYXCbqL0Xw1eG1EPPN3aYayBTqeY3HrE/MQj/Yjto/xotyJjtnFgPV7",
+	"JrgasNsY4uGBiJ7EggrS35mWm1AqDfPGlON7ruOucgcc748oCysmf0B4PaauIORbVO83hujy4yYi9amH",
+	"EdN53B0LW7laSMa3Hu8sT8LM6zo4FE9Hj3POsnS0gvnRtF6TJh3lHpiQ1VKTdZn7w3A4oex7NuJCTJ4Q",
+	"u1/Lh913G/Ed0GpZoXV9iudwjA4Oh6FUfTYOX9dEb9oRFkdEoZlfE1spaEvxUIkJRTIioismAJgHUW2W",
+	"gSrs7VlfL41jZu5Rl6hE35l//a6a6xPhCFARsWFcO7yGZTsjFo3rMXm8ojKwrvan/8IiL6Jb/VW3efJA",
+	"BoUHaTE25nGj1lnaSJvLFJkdedRWgWmMSP1YORB4Bi2u7KSyblRFVpY1spbmYNs8WOYjQjW8YmPC9IvE",
+	"88fdRsXeMXL1pFYad9Ne5FR93yFUghUEyuHesFSMNyoRN8uW+UOrmym7PInJGzypIVmZJ4/Ngy6IzMp4",
+	"L2VIZEbHPoOL1WZQXFSezhm0GlifxKT3+7v2FfidkIiA3QNfDlQre2vbfatY1lkMy/9SlHjtq1/m67DM",
+	"jOvNypGbsjjWdgRSssnIaawzNw3CDqYW0/r5YI1yWv7I8j72id7V7qaWjxg3XwGtFfTpkLaMm+K5bdvF",
+	"2CZdZonfc1MYwpOZhI5Tt96qzB1mZnl2/S+Zmj65IFoubjeS++B7v+7oR213bJ2zob66cd5226kTeS02",
+	"5Ufb0h9lLeDc0lq/IpuL7RtP1TKODr5HEcu48JEp6i3yE2qdNl4YiUJplDtYmhxTFi6LxEfzyVQ/+43m",
+	"hkuzovVpCEnKJNBgaetaO72gg8NDbbQUXpFOEpHA1Zj/9xnv/LG38987N//5F6/Dy/hWge75K9AdVCvQ",
+	"vdrbQ8JH2LyVV69CV1Vlz1WBSXPJ09dg+vlgEzlB36oujU5L2rfJaKAMWqlzk1hqSvYNEN+EejYuEftU",
+	"KTwb8Af3VptlQxk5zgXog3p/JLGdsbk92e+03XpjbAeHP3xVWTabT7A5Y3N9or+tJJunK9hyfzD1ItoK",
+	"bk5+Fe1PbHhPueC2UZv78fkvyRXG8krFjIeSjs3zesBrmT5rmQsdr99Oeut24nO2ox4myt9t7Q+rGXhX",
+	"uyhzsPG8K/u4aIfdYdIRFphIoUMs6qepALZ9S+SVifL8Dd/jKw0munr7d4EOXu4jydDBy8PCHum+1lJk",
+	"yvflxa8kAP+EmfHtO4Tr3hUUE25/mtW8ECaXfdvOVqQT+8rrPcwYuFo06qKiEQkBkXoMuJ++Wtms3c8G",
+	"aV+v/irelnJYn5g4K49Oj5dnXWKHCJTREDha4OUzOePc6i4IDUyWBF7VbaquUkwOvedtYf/zd+KfSaPU",
+	"ntP9yvWKvjeJy6w7Wb1yplMtFPtXUnXyb8VL8xQWZpH1Y4zKocXj/wcAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
