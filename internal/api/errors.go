@@ -51,10 +51,11 @@ const (
 func retryAdvice(kind *shoal.Kind) advice {
 	switch kind {
 	case shoal.ErrConcurrencyLimit, shoal.ErrSandboxLimit, shoal.ErrBuildLimit, shoal.ErrKeptLimit,
-		shoal.ErrPlacementTimeout, shoal.ErrIdempotencyUnknown:
-		// A full team stays full, and a start has had its minute.
+		shoal.ErrNoNode, shoal.ErrPlacementTimeout, shoal.ErrIdempotencyUnknown:
+		// A full team stays full, machines do not get templates in a second, and a start has
+		// had its minute.
 		return neverRetry
-	case shoal.ErrIdempotencyInProgress:
+	case shoal.ErrSandboxState, shoal.ErrIdempotencyInProgress:
 		return retrySoon
 	}
 	return byStatus

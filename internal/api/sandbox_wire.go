@@ -74,6 +74,9 @@ func (s *Server) wireDetail(sb shoal.Sandbox) gen.SandboxDetail {
 		Network:             wireNetwork(sb.Network),
 		Lifecycle:           &gen.Lifecycle{AutoResume: sb.Lifecycle.AutoResume, OnTimeout: gen.Kill},
 	}
+	if mode := gen.PauseMode(sb.PauseMode); mode != "" {
+		detail.PauseMode = &mode
+	}
 	if sb.Lifecycle.AutoPause {
 		detail.Lifecycle.OnTimeout = gen.Pause
 	}
@@ -83,7 +86,8 @@ func (s *Server) wireDetail(sb shoal.Sandbox) gen.SandboxDetail {
 // wireNetwork shows the policy as it was sent; nil if none was.
 func wireNetwork(n shoal.Network) *gen.Network {
 	private := n.TrafficAccessToken != ""
-	if !private && n.MaskRequestHost == "" && len(n.AllowOut)+len(n.DenyOut)+len(n.HTTPSPorts) == 0 {
+	entries := len(n.AllowOut) + len(n.DenyOut) + len(n.HTTPSPorts)
+	if !private && n.MaskRequestHost == "" && entries == 0 && n.DNSServers == nil {
 		return nil
 	}
 	public := !private
@@ -93,6 +97,9 @@ func wireNetwork(n shoal.Network) *gen.Network {
 	}
 	if len(n.DenyOut) > 0 {
 		wire.DenyOut = &n.DenyOut
+	}
+	if n.DNSServers != nil {
+		wire.DnsServers = &n.DNSServers
 	}
 	if len(n.HTTPSPorts) > 0 {
 		wire.HttpsPorts = &n.HTTPSPorts

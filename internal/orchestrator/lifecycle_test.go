@@ -203,12 +203,20 @@ func TestWithoutMemory(t *testing.T) {
 		n.write(sb, fmt.Sprintf("/root/%d", i), "x")
 		boot := n.read(sb, "/proc/sys/kernel/random/boot_id")
 		n.must(n.orch.Pause(ctx, sb.SandboxID, c.memory))
+		paused, err := n.orch.Get(ctx, sb.SandboxID)
+		n.must(err)
+		if mode := map[bool]shoal.PauseMode{true: shoal.PauseFull, false: shoal.PauseDisk}[c.memory]; paused.PauseMode != mode {
+			t.Errorf("%d: paused as %q, want %q", i, paused.PauseMode, mode)
+		}
 		if i == 1 {
 			n.rested(sb)
 			n.damage(n.orch.table.byID[sb.SandboxID].saved.DiskName(), true) // it is read out of the checkpoint
 		}
 		back, err := n.orch.Resume(ctx, sb.SandboxID, shoal.ResumeOptions{Timeout: sandboxTime, ColdBoot: c.cold})
 		n.must(err)
+		if back.PauseMode != "" {
+			t.Errorf("%d: it runs, and is paused as %q", i, back.PauseMode)
+		}
 		cold := !c.memory || c.cold
 		if again := n.read(back, "/proc/sys/kernel/random/boot_id"); back.ColdBoot != cold || (again == boot) == cold {
 			t.Errorf("%d: cold boot %v, boot ID %q then %q", i, back.ColdBoot, boot, again)

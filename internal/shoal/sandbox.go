@@ -30,6 +30,14 @@ func (s State) Public() State {
 	}
 }
 
+// PauseMode is what a pause has kept of a sandbox; the words are E2B's.
+type PauseMode string
+
+const (
+	PauseFull PauseMode = "full"       // memory and disk
+	PauseDisk PauseMode = "filesystem" // the disk alone
+)
+
 // KillReason says why a sandbox ended; it appears in events and logs.
 type KillReason string
 
@@ -90,6 +98,9 @@ type Sandbox struct {
 	// ColdBoot means that this execution began from the disk of a paused sandbox,
 	// without the memory that it had.
 	ColdBoot bool `json:"coldBoot,omitempty"`
+	// PauseMode is what a paused sandbox comes back from; empty while it runs, and until a
+	// pause is over.
+	PauseMode PauseMode `json:"pauseMode,omitempty"`
 }
 
 // EnvdPort is the port of every sandbox that belongs to its daemon.
@@ -124,6 +135,9 @@ type Network struct {
 	AllowInternet *bool    `json:"allowInternet,omitempty"`
 	AllowOut      []string `json:"allowOut,omitempty"` // IPs, CIDRs or domain patterns
 	DenyOut       []string `json:"denyOut,omitempty"`  // IPs or CIDRs
+	// DNSServers are kept as the client sent them; nil if it never did. They allow nothing:
+	// names are resolved by the machine.
+	DNSServers []string `json:"dnsServers,omitzero"`
 	// TrafficAccessToken is set when public traffic is not allowed.
 	TrafficAccessToken string `json:"trafficAccessToken,omitempty"`
 	MaskRequestHost    string `json:"maskRequestHost,omitempty"` // "${PORT}" is replaced

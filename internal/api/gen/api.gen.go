@@ -138,6 +138,24 @@ func (e NodeStatus) Valid() bool {
 	}
 }
 
+// Defines values for PauseMode.
+const (
+	Filesystem PauseMode = "filesystem"
+	Full       PauseMode = "full"
+)
+
+// Valid indicates whether the value is a known member of the PauseMode enum.
+func (e PauseMode) Valid() bool {
+	switch e {
+	case Filesystem:
+		return true
+	case Full:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for SandboxState.
 const (
 	Paused  SandboxState = "paused"
@@ -289,6 +307,9 @@ type ConnectSandboxV2 struct {
 	Timeout *int32 `json:"timeout,omitempty"`
 }
 
+// DNSServers Up to 10 IPv4 addresses; kept and shown, while names are resolved by the machine
+type DNSServers = []string
+
 // EgressProxy defines model for EgressProxy.
 type EgressProxy struct {
 	Address  string  `json:"address"`
@@ -379,13 +400,18 @@ type LogLine struct {
 
 // Network defines model for Network.
 type Network struct {
-	AllowOut           *[]string     `json:"allowOut,omitempty"`
-	AllowPublicTraffic *bool         `json:"allowPublicTraffic,omitempty"`
-	DenyOut            *[]string     `json:"denyOut,omitempty"`
-	EgressProxy        *EgressProxy  `json:"egressProxy,omitempty"`
-	HttpsPorts         *[]int        `json:"httpsPorts,omitempty"`
-	MaskRequestHost    *string       `json:"maskRequestHost,omitempty"`
-	Rules              *NetworkRules `json:"rules,omitempty"`
+	AllowOut *[]string `json:"allowOut,omitempty"`
+
+	// AllowPublicTraffic null is as if it were left out: true
+	AllowPublicTraffic *bool     `json:"allowPublicTraffic,omitempty"`
+	DenyOut            *[]string `json:"denyOut,omitempty"`
+
+	// DnsServers Up to 10 IPv4 addresses; kept and shown, while names are resolved by the machine
+	DnsServers      *DNSServers   `json:"dnsServers,omitempty"`
+	EgressProxy     *EgressProxy  `json:"egressProxy,omitempty"`
+	HttpsPorts      *[]int        `json:"httpsPorts,omitempty"`
+	MaskRequestHost *string       `json:"maskRequestHost,omitempty"`
+	Rules           *NetworkRules `json:"rules,omitempty"`
 }
 
 // NetworkRules defines model for NetworkRules.
@@ -397,11 +423,14 @@ type NetworkRules map[string][]struct {
 
 // NetworkUpdate defines model for NetworkUpdate.
 type NetworkUpdate struct {
-	AllowOut            *[]string     `json:"allowOut,omitempty"`
-	AllowInternetAccess *bool         `json:"allow_internet_access,omitempty"`
-	DenyOut             *[]string     `json:"denyOut,omitempty"`
-	EgressProxy         *EgressProxy  `json:"egressProxy,omitempty"`
-	Rules               *NetworkRules `json:"rules,omitempty"`
+	AllowOut            *[]string `json:"allowOut,omitempty"`
+	AllowInternetAccess *bool     `json:"allow_internet_access,omitempty"`
+	DenyOut             *[]string `json:"denyOut,omitempty"`
+
+	// DnsServers Up to 10 IPv4 addresses; kept and shown, while names are resolved by the machine
+	DnsServers  *DNSServers   `json:"dnsServers,omitempty"`
+	EgressProxy *EgressProxy  `json:"egressProxy,omitempty"`
+	Rules       *NetworkRules `json:"rules,omitempty"`
 }
 
 // NewSandbox defines model for NewSandbox.
@@ -460,6 +489,9 @@ type Node struct {
 // NodeStatus defines model for Node.Status.
 type NodeStatus string
 
+// PauseMode What the pause has kept of a paused sandbox - memory and disk, or the disk alone
+type PauseMode string
+
 // RuntimeWish Shoal's own: by which isolation runtime the template's sandboxes run. Without it, a template
 // wants what its fromTemplate wants.
 type RuntimeWish struct {
@@ -495,23 +527,26 @@ type SandboxDetail struct {
 	ClientID            string  `json:"clientID"`
 
 	// ColdBoot This execution began from the disk alone
-	ColdBoot        *bool          `json:"coldBoot,omitempty"`
-	CpuCount        int32          `json:"cpuCount"`
-	DiskSizeMB      int64          `json:"diskSizeMB"`
-	Domain          *string        `json:"domain,omitempty"`
-	EndAt           time.Time      `json:"endAt"`
-	EnvdAccessToken *string        `json:"envdAccessToken,omitempty"`
-	EnvdURL         *string        `json:"envdURL,omitempty"`
-	EnvdVersion     string         `json:"envdVersion"`
-	Lifecycle       *Lifecycle     `json:"lifecycle,omitempty"`
-	MemoryMB        int64          `json:"memoryMB"`
-	Metadata        *StringMap     `json:"metadata,omitempty"`
-	Network         *Network       `json:"network,omitempty"`
-	SandboxID       string         `json:"sandboxID"`
-	StartedAt       time.Time      `json:"startedAt"`
-	State           SandboxState   `json:"state"`
-	TemplateID      string         `json:"templateID"`
-	VolumeMounts    *[]VolumeMount `json:"volumeMounts,omitempty"`
+	ColdBoot        *bool      `json:"coldBoot,omitempty"`
+	CpuCount        int32      `json:"cpuCount"`
+	DiskSizeMB      int64      `json:"diskSizeMB"`
+	Domain          *string    `json:"domain,omitempty"`
+	EndAt           time.Time  `json:"endAt"`
+	EnvdAccessToken *string    `json:"envdAccessToken,omitempty"`
+	EnvdURL         *string    `json:"envdURL,omitempty"`
+	EnvdVersion     string     `json:"envdVersion"`
+	Lifecycle       *Lifecycle `json:"lifecycle,omitempty"`
+	MemoryMB        int64      `json:"memoryMB"`
+	Metadata        *StringMap `json:"metadata,omitempty"`
+	Network         *Network   `json:"network,omitempty"`
+
+	// PauseMode What the pause has kept of a paused sandbox - memory and disk, or the disk alone
+	PauseMode    *PauseMode     `json:"pauseMode,omitempty"`
+	SandboxID    string         `json:"sandboxID"`
+	StartedAt    time.Time      `json:"startedAt"`
+	State        SandboxState   `json:"state"`
+	TemplateID   string         `json:"templateID"`
+	VolumeMounts *[]VolumeMount `json:"volumeMounts,omitempty"`
 }
 
 // SandboxLogs defines model for SandboxLogs.
@@ -7433,120 +7468,123 @@ func (sh *strictHandler) RegisterTemplateBuild(w http.ResponseWriter, r *http.Re
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7D1pc9w2ln8FxZ0qZ2op63CU2pVqP8hXohnJVklyki1Hm4LI102MSIADgGp1XPrvWzh4g1d3q+XM+JMO",
-	"4njAux8eHr54AUtSRoFK4R198SLAIXD96wd4kNfsDqj6IwQRcJJKwqh35F1HgGj+GbEZkhGgGYtjtiB0",
-	"jlI8h2OEbwVQiRjVX2Ms1O/g+Z4IIkiwGjUh9AzoXEbe0b7vyWUK3pEnJCd07j0++t41kzi+zChV/2hB",
-	"8RNboATTJeKmBRKYhrfsAYSBh8QSuEAxSCQjzrJ55CtocBxrCEUBItELWOqWlFFQAzbhJEmWeEd7BZSE",
-	"SpgD9x4VnCnmOAFpN+51RuLw9K36lSg4Uywjz/coTlTHW/vV9zj8MyMcQu9I8gyq87V34owkRBYj/jMD",
-	"viyHjPXH6gAzxhMsDZivDjzfS/CDWcH+3p5frmffsR7fO2PzJ5pvzznfOUgcYonbKL6D5f/c4zgDlGLC",
-	"BfoHIxRCdLtEv2V7ewc/+AhowEIIEaMBoIRxQFggjBYRi+HY9krwEt1C0RTPMaFqDBlBIiC+B+H5zoUm",
-	"OWD9yDlXZHwPsZtRYlCkL+AeuPrjHmIkGcJULICjBdG04dxlPWR15r9wmHlH3n/sljy7a76KXYUz3UEB",
-	"VGNd19gF8w6s7MpwVCcxi+L7NHK+BpxUBm1AJ83XoSGSNMYSOmGTZYMpwD2qxiJlVIDm5veYxBkH9WvA",
-	"qASq2QKnaUwCrNC8+w/B9EaPQ9Q7zpkVG3VauYoYjtEMkxhCH8U4uBNoEWGJiEQUIBQISy3YEpYAlT5i",
-	"HIUMBKJMogjfg5F6gGXGAX13uLf/V+/R9y5hlgkcPz38itbVNoOQKMBUQXULaJbFMxLrJd0uEZECWSgU",
-	"+IYHkZBYglIjxXJxAkJj2c6qgDrJJLsEkSUaFylnKXBJDJKA4ttYYbfA5y1jMWCqB7H/Yrf/gECqPdES",
-	"+ozN31HJl+3R4pyZxzGc7yUgBJ6Dg5x8T0hInR8kSUBInKQ1ARpiCTvqk+dSiCUZf670LwHwLew3XYu+",
-	"klhmdsuUQP7sLTCRanjfaCbzKwccKoYEjewbvw19ZbRLwJaCGttoNtj+RSQkYmhT64gpUYc5x8uxO10n",
-	"y1sswNdkRrPkFriiM4xUW81BM0JxTP4Y3u7KFpfrcu3zG0YpBNKKzva2JJAwQ3VNUjU0wTLpVqn9SrRJ",
-	"GmqYYfB+PtgagC1I3s05CHHB2YOejGZxrLg4F9F1oHAYqtZOxKdYiAXjofNjJoAbjfBlAMP5FK5dM1Kv",
-	"tVUBzoSbGJWp4bYHfrq+vtAiL1NmR2sXmztnmfB394BXUm3ZMRIAKGSB2NWNxcsk9BxMOyMPTmD7uMqK",
-	"9NNweAM1iFVhVIHctamnJ+ftLZXKLMlRTtQycXxRa9EgjCwkQAM38Hqwa/3fQezn41R7uaBu/MNF2acJ",
-	"nsMlzImw+qWOtBMUszmhx2gRkSBCMwJxqPRiRiUKIQUaitxt0kO3eGEhToIAhPg7LE/dVI8XQs1vxLLr",
-	"6xUEHGQxzHS+EsDvSQAngYb7b6JjKmk3P1c3PN8VDYXne/MgdSqY8XwruzB1RmYQLIMYXFRTNSbaco7R",
-	"61LS5bDfkVgZ5Klm+ht/kKCKKarjuQEVEsJOjYFjgt2SL4gJUGlM4PbHNHujcOMU1m0xExJxd0X+gPPX",
-	"zQ4/fO+WSzQ8kWONF9X8Pvx0eeYEVX37GbjoIlijkkZDllQcyj5z40pPcI5TTdBVX8dhXGAuYdKCtVk7",
-	"CIKZ9Uq3VfxSc2taY96zOEvgXKF1vFX1c9mpbVM1manqNVXdu4LUqnuRE0GF2CrIqtFUvh91ZDu5odMw",
-	"N5JyElY3astv0mTP3ftSW9rVdWxJEWHIpVEIt9lcxw5mzPO9Bea012LXUR3qkIWx/a/LnQsYDxEW6G9X",
-	"Hz8gCQ/SRegb3RYFjGsLPoBcMH7nko4xW3w0krpghw49VDoSutdFdhuT4Jrj2YwEbkUQAl1OHhzqlm2v",
-	"O11p+uh7kZSpuGC8wd1FOO2Hw8NXh/0BPIfThMXdpTHjfmJCus28LIZBzrI4uNRtnZZPrUWPDVesrGH8",
-	"cUyFoqD2p0pkeiTzj7PVmpvVtaRPaWjF+cbI73eFM05B/o61HfZVUODGCGHRY8+MXrwyoi4aTpbr83mP",
-	"z1q39fqWVQkxGaPkZ8ynqRuCk6H2yutRTBmk3QxiPOCmR9za5JXsHFoK0hEoNqZ+YCOgdRVxv48YjZfH",
-	"6P4A4XiBlwKZpgJhGiIyp0z9TipKoxpK6Ld0Vo00bNdGcmoq66k3QgVxJiTwLludJfbApf2JA5bwHpNY",
-	"jDR/TY+rTPMVjO1F3H5egoOIUDhVVkZ7UWl2woOISAikJRGXG/IeJyRedn09Z6GxbDo/fhjlB5YTVYZt",
-	"DOK3QL5x8xUngXBLrgBLCN9cfBq5rUUXI6JeL+VojEx04II0uwAeQKNDyDIlQ4oeJgyae3zCpVe6tWOU",
-	"zeECz0EZ9VOWkvcTlyCA35tQ/ZR++ih4aqdPYvRExmnRs0xZl+mm5hnfqxknqNJUB73UkOtwtkoAHCtp",
-	"7WJzh1zocaE6pxgXy1hXcQq9isL15ZLQ+aSuJvh0SoXENIBun71x2JGfa4QcE2qOOgITDzd/ZDQCHMto",
-	"adxVGt4unb6UGflNhOl8WkzgvjPI0aAKolDQXqZf0SPlaIX+KNbcBrGBoo7tbyuPugKq64NSUrpI4jKj",
-	"aht+ISJyBK4jhuMXArEFPUK3SxsKJYLF+lAScdPZBEGtvn0hKikePKMv0S9ERiyTiEgf4aLdb3SBqSxO",
-	"TwWacZbk58VIf3v5G22FVfNoYx3Qj1QBgSXCyC49T3ghCi2xhTfCZnMe8oSWH773+/NbqvhuTqrsPb0t",
-	"lCEmI+DH5seCCLMlClZEBMIo5TADnkeu24efVaLSK3ShauOhRxaHrxmT7rCCRSIK1CJucXCnEaQxpQQM",
-	"wrFJFFL/SDkzhIhCEiKqhlRmscugDFmCCe2ML5pYd5EW0RefbIMcYkgYRdikFtkFvBAoYkIiDjiIGobu",
-	"+Nhmf9xxyEo2sYv+ta0Q4huK0VmCeQsSk3gK2Wjf79S6fic9nt/K9EUEggcIMs2WtzDH1JCXQlyNvBxz",
-	"PnHEvJdCJwfTJxD0ZKKMq0cnvaHTouGWwvQruK/fAvtfR2DfbskZm4uNZIv0JYrEdpKxA+nQ+NAe6kEH",
-	"E0DsMs+1aeT0mSd6dcpIvwimeHVTvCXVfpqj9Eapu/HNpwCTQDIBlskHD5Uun6hJhpjqrlUPK+qD1Xil",
-	"grZyVZXtqGxkBQVV7PWQ1lUugAq/xuZI28Pp0Om0XFGcisgozbblK6YFmIUdzCnOGltWaevbuZyLK8R8",
-	"z8FBF2DlMNd4fiIEmdPERkLqBsJ7ZQtg3UBJOsSoyQ6TeI5iCJFk+k+dDNfOvCj6jac4XADTkauhp3qj",
-	"naxJA+t+7wklIurt2BFGbgw0JsGntpSyn1/dl9Z62oC6kH8N2HHog1PSlZxCxFuY4SyWbvOxI3XEz5OL",
-	"R1jJNgmZmrihBaU6cdc6PgngwxltkFjTeRA/JBwZLzBDusEy2r/DVJ/K/QbFE7TYbXknwk1+ZWLqYH6o",
-	"bbpCgHQ6j9kurwdP0Qq8r5ZJ02+N12i9Ls5OJQpYAkLfJGiFJZxeToyFvErxgq4nNSYa+yvomFQfz7v5",
-	"W6gFOJHfZSv029+ZPt6dQBt95nV5x2eE9WxX6RecmO9VlWCrAFapsonN2sbU+LROZXWu65MYmuXaYqOP",
-	"oZ+eLTfOYbNhNbouA4hVJNy6ZFlSYhEY7iQqB6kOEob7WLCPOJ7iVkDu7DXSbM2RNCSp1Hp7tNzhxYWG",
-	"kZiyNyBWRXKvaBonZwrsjnNRazi0qUE9UbwQUg76UCrXBpVA9/7Bf/n9MqCOlgN0u0Sh1WejEuCrjFYf",
-	"a3/v4Pvu4bp8TELfc4C3RNyd37rDvcr4eyHyYRGZISIRESiGmUQsc07Un5TgPlz4rCV9igPYvVG/fj6S",
-	"eH7jjdhfiecTtWlp+LbR2aa5fpLRh0bt5bx7wIGMl4iZQ5IZZ4lOhdfpINVDmJZjNWM86MjxKUZxC+78",
-	"azXdvjf9ptbYjlA1jx3HNDhcvknCjrw5fU41NGv1LCwPOnYNKSSk44VjDvqVhNQZwOrE5BnMcbD8Gj2C",
-	"Ldv1g3lWGzc3nscE/7e1p5/Oju5TrlbIGEdsg1zWseMbdrBWUTBrmzEF7nIPSENRorJvu6/s9c/GNvOp",
-	"y5iRGMRP2CQttPVNt6KSo+6Zdd5WytdxjecT3a3p4k+aOQYgxfM67xXzDID/I2eZCxVF9HCCdqsFc10J",
-	"aVicM95xf0HiOYqwyOtClNP7boIfuyf1oXIQ+nalK3u8mwP7NPcvREbaDhP/WvG822JNk0wfE6JwLOtb",
-	"fPBbfPBbfHD9+GDBmS4RV01CcJ4sdtwtltGwuLVnL7rxjes6j75vQOTySrGZmfIkTAitV78xd4fK0jC/",
-	"7uhGO3kJnJywzBHPo++dFOdOXf0vTnfMcVCjrwKK2KCYJFLxh8l1rKRrHnl7L/df7ul7xilQnBLvyHv1",
-	"cu/lK7tWvY5drGDcLTIed+0h705QJInMQW+52nDNzqehd+RpdNqiWVd5Z69R1eZgb29SRZiB49j25bMC",
-	"R606MRo+oWu/AE7Q6VvV6/tff+2SoAXcu3kpm0ffOxzTPi/dUyUU7+hznUQ+3zze+J7IkgTzZbWqWJlq",
-	"ymYIcBAZeHlGj/VvRqSyTCLVGuviTjY6pCa06NMtd7+Y4MvjruGj3QDTwNx5SO2FvAYO9XelM6yar9cY",
-	"+9xR8MieWI4vdnSzJlk0q2EoqGMoLYk2eZj6Rp0Nmlc66iPWu9+MILYCmwvggICGEH5d5PaOhroinS3D",
-	"oyNleT07QyymYI1CrqErG5TcyTVKtyQ4I0Jaw+C6aLwmxicZZo54VLtsVA6ZybKWNvqKAkxRJuAYRWyB",
-	"2EwCNUX6NCIzASEiAomILahN2SAc6T9UZ0bj5XbwXCDyupKobteiDC+33aWLYWlefdi5jVlwB+GOxvCR",
-	"SZBVVKpwbW4jdCL4R5A/mRaDWJXwIHfT2Kaf9pY/ayTqA7+3Ovtw79WmRv3Aimx6okuCUQgkhLokk86w",
-	"Bn4PXKNYsjTNbYMKW9W46JcIZASm68nFqSYePcQxOtx7hTIqSVxJ4K9OaTaasnCAkT7oFtvgHn1/cATn",
-	"nJvViK9LoCk+SArIir3d/aJ+nL597CPmD6aA0LCqM2NtVdUNY8xdEs/uxdeFpI+0ApjCUWHs9PJA1Zxs",
-	"IMkFZNlktyjxuTYexiX01grqjOCly2YJ2S1rj9b8PqKwACHRjHAhexWF32VEmptcdhOKSl6vWbjcHOWX",
-	"1/wf68ab4sfHFq73NzZzbdrOO0YvRHF1Rxdc3TZe9UEpwsWVp+/u9/NTZYF20P4hUphm0l6cD//aYMfd",
-	"ylXkIbY8t01bvAkPaazvpM9wLMBdbdbO+DsJRa9YHRmd8b2Mkn9mcGqaW2IQcqkdYl3hY8POR02Cdbmr",
-	"IwjKpu07i4fUkpqL+cb4IVc4SWPQXq/teIxkxAQUTqSSjg0vcuv2q7ZdJRIa2MLtVRQS5mAPmqwl6X4p",
-	"bpk8mrhkDCYEXqfgv5M4rgqpGkV8345o/si2pE37JG6XBdO5kL1NCz579a5f/D37Pk2zEspy0483nbS0",
-	"a013LQJWHr5Tadartz6N1mxMMkpz7m1ZcyrsbV9fb1novXuQQEOEm08IaD+U60pACCNzp0a/XtAt4nZn",
-	"eXWyjdPke8bv1ifIRqxuwrlYXyme4UK/7ZLqU8mqo1gY5DV5R5QrL648jifTwVphbUJWbhVQyZdoxrhR",
-	"njN7CfWJibqHLvPk2AGVdWYSR12+d9NU1Ml/Xc8/DOZCPvqrvyrRN+zN04tMvUcOvJ+xOYoJVV4bi8PS",
-	"a/tX1L5DDklJUZ3+yBaJCmi4xqBbiVV0+R2dUsb6Ev8GtFa567+WVs0cdHpV0GleKuCpIiTV8pGjTD2H",
-	"03NKkck823JYCtIYB6bkjCkpiVIWk2DZZwileb3GzVtCutbjpk2h7vcOxhkzDnRdmFvYz6r3Ocw4iMjm",
-	"mW0cFZdm+E0jI8zKhNnuV6Ve/TDiWanVUHfOTPkzxnU4hCMcm6phuu7QdtlPwWJ4j4YGGq8X4cXjOE+A",
-	"bTX2ppE9UN11Ow+RrO+f/Cnc3h7CyeszPJGksOcQefWJTRFP9+MQjmjsFs8l8nV2Ybz4/pwor7DP5hFe",
-	"mlb5oxebwvmTv4+0onlmlMbzKQcfAeYxAY5ytWUVRZWzu8+PilbjXLVK8aieF/o6Xh40GZ29/QZI0LxN",
-	"OaJh+Qziljy5CmuPCRWleA6tc95Knftfd9QKdopcVtfctnl1rY/P6woqutNZj700d61bbCcZDSfjEtEU",
-	"RM+RNIaTvKTonU4pHtrbMXl/1YS/aRLevs25HZZZKVPwmZD0QpQJfo3gy2ic7dok/t0v+pfebKh8vSf6",
-	"Gv6YtChsWz5XAnDvfcJVbwfaQcecslcwZVJBS+LaIr3kyYi4qNIr8R1QX+f26lLHeArF5Bcxu87PLyFh",
-	"91C5fiee2sSefjnUfa1Dj7IxG6yagNt+GFfo24BbT+vSuNEzmyK0ZZHqlVK6zF3IJ8H1Cvd9Mbeiq46I",
-	"spDFcVFZzz7BjU1Ou0l9HrppqUdfi0r219iPvhuOa5K/vdSczzBGsp3YAnvb9jHwnaXelBEq8+KIOiBm",
-	"UclmCFNmsq/xvCm8vpSivDcJ6K3+f7U8yESbpVAYDpXmEBZmvm1vp5m1IgTMPQHKivzATIA4NnqD8aEb",
-	"Av6g6bDWRn6dntgYa7JyP7rTSrAIUDqZWV9M0bK5c/Nn9cpKUjspl2jfXT9965vLKOqP2/xaWf+Rngwi",
-	"d8GgOsWZw63Nce/mT+Ea9/CdQd9pdDhQNKZNdm+3lbdYIQKB7g+OkbagRaSvl8WCoSDGJBHlOxLFPUZU",
-	"lKPqk+P5JcYvVoENp5jULuq7E002KpdeW82qmtaR8ImSB5SQOCYCAkZDYUyUmM1fCH3KYh3xkHAIzAsC",
-	"1epirohWkHHB+HqpC0Nyls1LUVtf0IzxBeYh+s4C+VflbxTvHRjYdI3jqr96rF/d0P2IQLcwYxz0GyoN",
-	"qedabrEztRXnhagtOMq6sTM4H0oevi9CaP4ia6usXxBAKiHUOVbvDl4jU8DeYJJrf0sJdMEyrt9EcYYw",
-	"84/tFShCZxzr1ilwQYSWB45VbNZ3nlSwfqAioqts/RgrMy8Z+AyZ52xu7rkao/J2iWxVhbFecr+AKssy",
-	"jhJRRdmD5xFSFg3K2o5B+a8sk755Hx5ChGfS3nTUTwijGYmlLk7gTKpjc/FxNhOwTmbdRAE1mrW3YQqW",
-	"VUq7zuOK6jNbJPmf2KKgdSJQyAidm/iQMs4UM5hoAbXppFrarsQKuprV7pcIi2hUsPG9ar8u5TtCkwqA",
-	"NSOT63jzKQcBtKNWfMbj4ZhkPoJpPspnRzGhd1pNKYV08em6sLQCDiFQSXAsfDRnzCizV3soITTbfoT7",
-	"F604JUNpZm7ga6oxAvnNx4v/RUJCauhzUd60NkUvjNLNk2T6SDGPmgyeWdi41iZDAE94dHGN56NOL7Yf",
-	"fVTizVp0RazGFDLB89FBhgGE7hYXCbqL0Xw1eG1EPPN3aYayBTqeY3HrE/MQj/Yjto/xotyJjtnFgPV7",
-	"JrgasNsY4uGBiJ7EggrS35mWm1AqDfPGlON7ruOucgcc748oCysmf0B4PaauIORbVO83hujy4yYi9amH",
-	"EdN53B0LW7laSMa3Hu8sT8LM6zo4FE9Hj3POsnS0gvnRtF6TJh3lHpiQ1VKTdZn7w3A4oex7NuJCTJ4Q",
-	"u1/Lh913G/Ed0GpZoXV9iudwjA4Oh6FUfTYOX9dEb9oRFkdEoZlfE1spaEvxUIkJRTIioismAJgHUW2W",
-	"gSrs7VlfL41jZu5Rl6hE35l//a6a6xPhCFARsWFcO7yGZTsjFo3rMXm8ojKwrvan/8IiL6Jb/VW3efJA",
-	"BoUHaTE25nGj1lnaSJvLFJkdedRWgWmMSP1YORB4Bi2u7KSyblRFVpY1spbmYNs8WOYjQjW8YmPC9IvE",
-	"88fdRsXeMXL1pFYad9Ne5FR93yFUghUEyuHesFSMNyoRN8uW+UOrmym7PInJGzypIVmZJ4/Ngy6IzMp4",
-	"L2VIZEbHPoOL1WZQXFSezhm0GlifxKT3+7v2FfidkIiA3QNfDlQre2vbfatY1lkMy/9SlHjtq1/m67DM",
-	"jOvNypGbsjjWdgRSssnIaawzNw3CDqYW0/r5YI1yWv7I8j72id7V7qaWjxg3XwGtFfTpkLaMm+K5bdvF",
-	"2CZdZonfc1MYwpOZhI5Tt96qzB1mZnl2/S+Zmj65IFoubjeS++B7v+7oR213bJ2zob66cd5226kTeS02",
-	"5Ufb0h9lLeDc0lq/IpuL7RtP1TKODr5HEcu48JEp6i3yE2qdNl4YiUJplDtYmhxTFi6LxEfzyVQ/+43m",
-	"hkuzovVpCEnKJNBgaetaO72gg8NDbbQUXpFOEpHA1Zj/9xnv/LG38987N//5F6/Dy/hWge75K9AdVCvQ",
-	"vdrbQ8JH2LyVV69CV1Vlz1WBSXPJ09dg+vlgEzlB36oujU5L2rfJaKAMWqlzk1hqSvYNEN+EejYuEftU",
-	"KTwb8Af3VptlQxk5zgXog3p/JLGdsbk92e+03XpjbAeHP3xVWTabT7A5Y3N9or+tJJunK9hyfzD1ItoK",
-	"bk5+Fe1PbHhPueC2UZv78fkvyRXG8krFjIeSjs3zesBrmT5rmQsdr99Oeut24nO2ox4myt9t7Q+rGXhX",
-	"uyhzsPG8K/u4aIfdYdIRFphIoUMs6qepALZ9S+SVifL8Dd/jKw0munr7d4EOXu4jydDBy8PCHum+1lJk",
-	"yvflxa8kAP+EmfHtO4Tr3hUUE25/mtW8ECaXfdvOVqQT+8rrPcwYuFo06qKiEQkBkXoMuJ++Wtms3c8G",
-	"aV+v/irelnJYn5g4K49Oj5dnXWKHCJTREDha4OUzOePc6i4IDUyWBF7VbaquUkwOvedtYf/zd+KfSaPU",
-	"ntP9yvWKvjeJy6w7Wb1yplMtFPtXUnXyb8VL8xQWZpH1Y4zKocXj/wcAAP//",
+	"7D3Zctw4kr+C4E6Ee2Ip67Dl2JViH+SrWzOSrbDk7t5wazsgMquIEQlwAFClaof+fQMHb/CqKpXcM37S",
+	"QRwJZCIvZCa+egFLUkaBSuEdffUiwCFw/esHuJdX7Bao+iMEEXCSSsKod+RdRYBo/hmxGZIRoBmLY7Yg",
+	"dI5SPIdjhG8EUIkY1V9jLNTv4PmeCCJIsBo1IfQM6FxG3tG+78llCt6RJyQndO49PPjeFZM4/pRRqv7R",
+	"guIntkAJpkvETQskMA1v2D0IAw+JJXCBYpBIRpxl88hX0OA41hCKAkSiF7DULSmjoAZswkmSLPGO9goo",
+	"CZUwB+49KDhTzHEC0m7c64zE4elb9StRcKZYRp7vUZyojjf2q+9x+GdGOITekeQZVOdr78QZSYgsRvxn",
+	"BnxZDhnrj9UBZownWBowXxx4vpfge7OC/b09v1zPvmM9vnfG5o80355zvnOQOMQSt1F8C8v/ucNxBijF",
+	"hAv0D0YohOhmiX7L9vYOXvkIaMBCCBGjAaCEcUBYIIwWEYvh2PZK8BLdQNEUzzGhagwZQSIgvgPh+c6F",
+	"Jjlg/cg5V2R8B7H7oMSgSF/AHXD1xx3ESDKEqVgARwuiacO5y3rI6sx/4TDzjrz/2C3P7K75KnYVznQH",
+	"BVDt6LrGLg7vwMouzYnqJGZRfJ9GzleAk8qgDeik+To0RJLGWEInbLJsMAW4B9VYpIwK0Kf5PSZxxkH9",
+	"GjAqgepjgdM0JgFWaN79h2B6o8ch6h3nzLKNOq1cRgzHaIZJDKGPYhzcCrSIsEREIgoQCoSlZmwJS4BK",
+	"HzGOQgYCUSZRhO/AcD3AMuOAfjjc2/+r9+B7n2CWCRw/PvyK1tU2g5AowFRBdQNolsUzEusl3SwRkQJZ",
+	"KBT45gwiIbEEJUaK5eIEhMaynVUBdZJJ9glElmhcpJylwCUxSAKKb2KF3QKfN4zFgKkexP6L3fwDAqn2",
+	"RHPoMzZ/RyVftkeL88M87sD5XgJC4Dk4yMn3hITU+UGSBITESVpjoCGWsKM+eS6BWJLxl0r/EgDfwn7d",
+	"tehLiWVmt0wx5C/eAhOphveNZDK/csChOpCgkX3tt6GvjPYJsKWgxjaaDbZ/EQmJGNrUOmJK1GHO8XLs",
+	"TtfJ8gYL8DWZ0Sy5Aa7oDCPVVp+gGaE4Jn8Mb3dli8t1ufb5DaMUAmlZZ3tbEkiYobomqRqaYJl0i9R+",
+	"IdokDTXMMHg/H2wNwBYkbz9cXgK/s1pTHWufUyUk9/fQ6cXdS4TDkIMQSmW7hVQiTEMkIragPlpEJAbD",
+	"MBDmigMJFt8ZHUEzSxxERKudBQG2T2KDyN7N1WwXnN3rXaBZHCv2ksuO+m5Z2JwDp1iIBeOh82MmgBtR",
+	"9XWA9PIpXOg07LiFwwBnwn1KlA7kVlR+urq60Lw4U/pQC71NlFru8Lt7wEuptuwYCQAUskDs6sbieRJ6",
+	"Dm4yI/dOYPuOu5U1p+HwBmoQq1yyArlrU09PzttbKpW+lKOcqGXi+KLWokEYWUiABm7g9WBX+r+D2M/H",
+	"qfZyQd34h+vInSZ4Dp9gToQVfHWknaCYzQk9VqcqiNCMQBwqgZ1RiUJIgYYit+f00K2zsBAnQQBC/B2W",
+	"p26qxwuh5jfywvX1EgIOshhm+rkSwO9IACeBhvtvomMqaTc/l4M83xUNhed78yB1Sr7x51Z2YeqMzCBY",
+	"BjG4qKaq5bQZMKNXJQvOYb8lsbIUUn3or/1BgiqmqI7nBlRICDtFGY4JdnO+ICZApdHN2x/T7I3CjVOK",
+	"tNlMSMTtJfkDzl83O7x66eZLNDyRY7Uq1fwu/PzpzAmq+vYzcNFFsEZWjoYsqVi6fXrQpZ7gHKeaoKtG",
+	"mEPrwVzCpAVrfXsQBDPrpW6rzkvN3mqNecfiLIFzhdbx6t7PZae2HG4epqo5V7U7C1Kr7kVOBBViqyCr",
+	"RlP5ftSR7TwNnRaD4ZSTsLpRI2OTtkTudyilpV1dx5YUro+cG4Vwk821U2PGPN9bYE57TQntbqIOXhjb",
+	"/7rszIDxEGGB/nb58QOScC9dhL7RbVHAuLbgA8gF47cu7hizxUfDqccrn7rXRXYTk+CK49mMBO0tUBop",
+	"IkKtn8yUwbwwvqWZRCyTR0jpqZ7fUlzb0iQEupwMYUhFRW/vI9+Khq94aV2t7nUyVJo++F4kZSouGG+w",
+	"lsLJ+Orw8MVhv1vTYUpicfvJ6JA/MSHdOmYWw+AqLQF80m2daletRY8CWaysoXlyTIUi3/anir9+JOcZ",
+	"pyg2N6trSZ/T0MqSjdH+7wpnnIL8HWsl0K0H/Ukod2MEtOhRwkZvmtL8LhqWoevzeY8HoK6g9i2r4rAz",
+	"mtTPmE+TkQQnQ+2VqaYOc5B2HyzD/Tq4YbnJKylntOT+I1Bs7JPA+pPrTP1uHzEaL4/R3QHC8QIvBTJN",
+	"hfZ3kDll6ndSkXRVx0y/eraq32a7ip1TvFr3QsO/EWdCAu8yMFhir6/anzhgCe8xicVInd30uMz0uYKx",
+	"vYjbOLXuqFOlGrUXlWYnPIiIhEBaEnHZTu9xQuJl19dzFhp1rPPjh1HGazlRZdjGIH4L5Gv3ueIkEG7O",
+	"FWAJ4ZuLzyO3tehiWNTrpRyNkYlWZ5BmF8ADaHQIWaZ4SNHDOJVzM1W45FG3VI2yOVzgOShLZMpS8n7i",
+	"EwglpcKp/fTF+tROn8XoiYylpWeZsi7TTc0zvlfTuVGlqQ56qSHXYSGWADhW0trF5g650ONCdU4xriNj",
+	"7dsp9CoKe51LQueTuhqP2SkVEtMAuh0Njauj/JYo5JhQc3EUmNsF80dGI8CxjJbGxqbhzdJpAJqR30SY",
+	"zqc5Mu46PTMNqiAKBe1l+hU5Uo5WyI9izW0QGyjq2P628KgLoLo8KDmliySMYub0tf8S2Zth7QBEERbm",
+	"mkTfdOn/hXlsDNpBhqK1TqEIUN+Cqc7qD4RjE6OTo3iWac/ijMQglkJC4kTgp4wqFP1CROS4CYgYjp8J",
+	"xBb0CN0srW+ZCBbr62fETWfjVba6wDNRCebhGX2OfiEyYplERPoIF+1+owtMZXFPLtCMsySPDED62/Pf",
+	"aMtPnbtv64B+pAoILBHOb43y0CaiSCa28EbYIO4+D1169dLvj2Sq0mJzUqWL6m2hDDEZAT82PxZEmC1R",
+	"sGpbH6UcZsDzq4D2NXeV4PUKXWS0cV8ui8PXjEm3nyanukAt4gYHtxpBGlM1clP/SDkzhwSFJERUDalU",
+	"dqfbgiWY0E6Hrbk8KAJg+hy+bZBDDAmjCJsgMruAZwJFTEjEAQdRQwkf7yzud+QOafDGGdS/thV8pkNO",
+	"T0swb0FiEk8hG22Xnlqz9KTHKl2ZvohAcA9Bpo/lDcwxNeTV4maOOR/5CqKXQiffTkwg6MlEGVfvonp9",
+	"0UXDLd17TDet06qM7OtTCtPv9yvfzv2K3ZIzNhcbiSbqCySK7SRjB9I3FEN7qAcdDBCyyzzXyp7TCzDR",
+	"TlVmx0UwxU6dYv+p9tNMvzdKSI5vPgWYBJIJsEy+/6l0+UxNTMpUA7R6Z1QfrHZWKmgrV1XZjspGVlBQ",
+	"xV4PaV3mDKiw1GwMvWWRoVOLv6Q4FZERtW19WUxztQs7mJOdNbas0ta3czkXVwiHniuULsDKYa7w/EQI",
+	"MqeJ9e3U1Yr3SoPAuoHidIhREz0o8RzFECLJ9J86WLIdAFP0G09xuACmI2RGT/VGm42TBtb93hNKRNTb",
+	"scMx3hhoTJxVbSllP7+6L631tAF1If8KsOP6C6ekK0aIiLcww1ks3UpnRwSPnwefj9CtbZA6NZ5QC0p1",
+	"4q51fBbAhwMLIbEK9yB+SDjSA2KGdINlpH+Hgj/19BsUT5BiN2XOjJv8ysDlwfhh23QFl+/0M2a7vB68",
+	"FyzwvlpAU78OX6P1Ojs7lShgCQidadJyZjhtoxgLeZniBV2Pa0w0EVaQMamOknCfb6EW4ER+l67Qr39n",
+	"+qJ7Am30qddlDtgI7dmu0i9OYr5XVYKtAlilyiY2axtTO6d1Kqufuj6OoY9cm230HejHP5YbP2GzYTG6",
+	"7gEQq3C4dcmypMTC1d1JVA5SHSQM90VnH3E8RtZIbuw1op3NJTskqVxOyg/gRcLLSEzZDJlVkdzLmsbx",
+	"mQK740zUGg5tkFSP7y+ElIO+ZsulQcU9vn/wX34/D6ij5QDdLFFo5dmoPITqQauPtb938LJ7uC4bk9D3",
+	"HOAtEbfnN24nsVL+nol8WBuER0QRgueaqD/Mwn0l8UVz+hQHsHutfv1yJPH82huxvxLPJ0rTUvFto7NN",
+	"c/0ko6/B2st5d48DGS8RM1crM84SnZGgL6OqVzctw2rGeNARtVSM4mbc+ddq1kNvQFGtsR2hqh47Lndw",
+	"uHyThB0RhPp2a2jW6g1a7nTsGlJISMczxxz0Swmp04HVickzmONg+S1aBFvW6wcjxzaubjyNCv5vq08/",
+	"nh7dJ1wtkzGG2AZPWceOb9jAWkXArK3GFLjLLSANRYnKvu2+tOnBjW3mU5ehYyF+wibUoS1vugWVHJXu",
+	"15k0lq/jCs8nmlvT2Z80cwxAiuf1s1fMMwD+j5xlLlQU3sMJ0q3mzHWF2GFxznhHGonEcx0tY+uGlNP7",
+	"boIfuyf1oXIQ+nalK46++wT2Se5fiIy0Hib+tfx5N8WaJqk+xkXhWNZ3/+B3/+B3/+D6/sHiZLpYXDUI",
+	"wXmz2JHiLaNhdmvvXnTja1dik86gIHJ5qY6ZmfIkTAitV0cyWVRl6aBfd3SjnbxEUk5Y5ornwfdOinun",
+	"rv4XpzvmOqjRVwFFrFNMEqnOh4mQrASgHnl7z/ef7+l07xQoTol35L14vvf8hV2rXscuVjDuFnGSu/aS",
+	"dycogkTmoLdcbbg+zqehd+RpdNqiapd5Z69R9ehgb29SxaCB69h2Gl6Bo1YdIQ2f0PU7ACfo9K3q9fLX",
+	"X7s4aAH3bl7q6MH3Dse0z0s7VQnFO/pSJ5Ev1w/XvieyJMF8Wa06VwaoshkCHEQGXp7RY/2bYaksk0i1",
+	"xpUETT2hRZ9uufvVOF8eds052g0wDUwWR2pTExs41N+VzLBivl6D7ktHQSx7Yzm+GNb1mmTRLEqioI6h",
+	"1CTa5GHqX3U2aCap1Eesd78eQWwFNnUGLdAQwm+L3N7RUFcstGWatKcsr3doiMWEeSvkGrqyTsmdXKJ0",
+	"c4IzIqRVDK6KxmtifJJi5vBHtcuK5ZCZ2Gxpva8owBRlAo5RxBaIzSRQU8RRI1KHvBNhigTZkA3Ckf5D",
+	"dWY0Xm4HzwUiryrh7XYtSvFy6126WJo+q/c7NzELbiHc0Rg+MmG1ikoVrk1+RSeCfwT5k2kxiFUJ93I3",
+	"jW3Qam95vEZ4P/A7K7MP915satQPrIjBJ7pkHIVAQlgkK+i8Gq5RLFma5rpB5VjVTtEvEcgITNeTi1NN",
+	"PHqIY3S49wJlVJK4EvZfndJsNGXhwEH6oFts4/R8sHGrQyfn3KxGfFsM7aosyiUqe7v7Vf04ffvQR8wf",
+	"TB2nYVFnxtqqqBvGmLtkYl6g7JtC0kdaAUzhqFB2es9AVZ1sIMkFZNlktygBuzYexgX01uoajThLn5ol",
+	"hrcsPVrz+4jCAoREM8KF7BUUfpcSaXLT7CYUBdVes3C5OcovCxc81JU3dR4fWrje39jMtWk7M5OeiSLh",
+	"Rxfk3TZe9UUpwkWi1A93+/mtskA7aP8QKUwzaUsBhH9tHMfdSnL10LE8t01bZxPu01gnTcxwLMBdjdjO",
+	"+DsJRS9bHemd8b2Mkn9mcGqaW2IQcqkNYl3rZMPGR42DdZmrIwjKhu07y6jUgpqL+cbYIZc4SWPQVq/t",
+	"eIxkxAQURqTijg0rcuv6q9ZdJRIa2MLsVRRSJJgOqqwl6X4tskwejF8yBuMCr1Pw30kcV5lUjSJetj2a",
+	"P7ItSdM+jtulwXQuZG/TjM8m7PWzvyffp2laQlmO/OG6k5Z2requWcDKw3cKzXp138eRmo1JRknOvS1L",
+	"ToW97cvrLTO9d/cSaIhw84kJbYdyXduoTLFnLWW5RpazvEjcxmnyPeO36xNkw1c34V6sr7jQcCHodsn9",
+	"qWTVUTYN8tLII8rZFymP48l0sGpam5CVWQVU8iWaMW6E58ymrj4yUffQZR4cOyCyzkzgqMv2bqqKOviv",
+	"63mQwVjIB3/1V0f6hr1+fJap98iB9zM2RzGhympjcVhabf+K0nfIICkpqtMe2SJRAQ3XGHQrvoouu6OT",
+	"y1hb4t+A1ioVAtaSqpmDTi8LOs0LDDyWh6RaSHOUqucwek4pMpFnW3ZLQRrjwBSqMUUyUcpiEiz7FKE0",
+	"r0C5eU1I13XYtCrU/R7GOGXGga4Lk4X9pHKfw4yDiGyc2cZR8ckMv2lkhFkZMNv96tiLVyOeHVsNdefM",
+	"FHRjXLtDOMKxqYOmqxVt9/gpWMzZo6GBxutFePF40iNgW429aWQP1KvdzkM169snfwqzt4dw8voMj8Qp",
+	"7D1EXn1iU8TT/UaHwxu7xXuJfJ1dGC++PyXKK8dn8wgvVav87ZFN4fzR389aUT0zQuPphIOPAPOYAEe5",
+	"2LKConqyu++PilbjTLVK8aieFxw7XqY0EZ29/QZI0LxdOqJh+Uzmliy5ytEe4ypK8Rxa97yViv+/7qgV",
+	"7BSxrK65bfPqWh+e1hRUdKejHntp7kq32E4wGk7GBaIpiJ4iaAwneSHSWx1SPLS3Y+L+qgF/0zi8fbt1",
+	"O0dmpUjBJ0LSM1EG+DWcL6NxtmuD+He/6l96o6Hy9Z7oNPwxYVHYtnyqAODefMJVswPtoGNu2SuYMqGg",
+	"JXFtkV7yYERc1PaV+Baor2N7dYFkPIVi8kTMrvvzT5CwO6ik34nHVrGnJ4e60zr0KBvTwaoBuO2Hk4XO",
+	"Btx6WJfGjZ7ZlK4tS1uvFNJlciEfBdcr5PtibllX4/WqopDFcVFZzz7Rjk1Muwl9Hsq01KOvRSX7a+xH",
+	"X4bjmuRvk5rzGcZwthNbYG/bNga+tdSbMkJlXhxRO8QsKtkMYcpM9DWeN5nX15KV9wYBvdX/r5YHmaiz",
+	"FALDIdIczMLMt+3tNLNWmIDJE6CsiA/M9CPIWm4wPpQh4A+qDmtt5LdpiY3RJiv50Z1agkWAksnM2mKK",
+	"lk3OzZ/VKitJ7aRcon2X//Stb5JR1B83eVpZ/5WeDCJ3waA6xZnLrc2d3s3fwjXy8J1O32l0OFA0pk12",
+	"b7cVt1ghAoHuDo6R1qBFpNPLYsFQEGOSiPL1iSKPERXlqPr4eJ7E+NUKsOEQk1qivjvQZKN86bWVrKpp",
+	"4915Su5RQuKYCAgYDYVRUWI2fyb0LYs1xEPCITDvDlSri7k8WkHGBePrhS4M8Vk2L1ltfUEzxheYh+gH",
+	"C+Rflb1RvJJgYNM1jqv26rF+q0P3IwLdwIxx0C+vNLiea7nFztRWXLwnY8BR2o2dwfle9XC+CKH5w7it",
+	"sn5BAKmEUMdYvTt4jUwBe4NJru0txdAFy7h+ScXpwsw/tlegCJ1xrFunwAURmh84VrFZ23lSwfqBioiu",
+	"svVjtMy8ZOATRJ6zuclzNUrlzRLZqgpjreR+BlWWZRzFooqyB0/DpCwalLYdg7JfWSZ980w/hAjPpM10",
+	"1C85oxmJpS5O4AyqY3PxcTYTsE5k3UQGNfpob0MVLKuUdt3HFdVntkjyP7FFQetEoJAROjf+IaWcqcNg",
+	"vAXUhpNqbrvSUdDVrHa/RlhEo5yN71X7dSnf4ZpUAKzpmVzHmk85CKAdteIzHg/7JPMRTPNRNjuKCb3V",
+	"YkoJpIvPV4WmFXAIgUqCY+GjOWNGmL3YQwmh2fY93L9owSkZSjOTga+pxjDkNx8v/hcJCamhz0WZaW2K",
+	"XhihmwfJ9JFi7jUZvLOwfq1NugAe8eriCs9H3V5s3/uo2JvV6ApfjSlkguejnQwDCN0tEgm6i9F8M3ht",
+	"eDzzd2mGogU6nmNxyxPzEI+2I7aP8aLcifbZxYD1eya46rDbGOLhnoiewIIK0t+ZlpsQKg31xpTje6rr",
+	"rnIHHO+PKA0rJn9AeDWmriDkW1TvN4bo8usmIvWth2HTud8dC1u5WkjGt+7vLG/CzOs6OBSPR49zzrJ0",
+	"tID50bRekyYd5R6YkNVSk3We+2rYnVD2PRuREJMHxO7X4mH33Up8B7SaV9i3ZOdwjA4Oh6FUfTYOX9dE",
+	"b9oeFodHoRlfE1suaEvxUIkJRTIiossnAJgHUW2WgSrs7VlfL41hZvKoS1SiH8y/flfN9Y1wBKjw2DCu",
+	"DV5zZDs9Fo30mNxfURlYV/vTf2GRF9Gt/qrbPLojg8K9tBgb87hR6y5tpM5lisyOvGqrwDSGpX6sXAg8",
+	"gRRXelJZN6rCK8saWUtzsW0eLPMRoRpesTFm+lXi+cNuo2LvGL56UiuNu2krcqq872AqwQoM5XBvmCvG",
+	"G+WImz2W+fOsmym7POmQN86khmTlM3lsHnRBZFb6eylDIjMy9glMrPYBxUXl6fyAVh3rkw7p3f6ufdd+",
+	"JyQiYHfAlwPVyt7adt8rlnUWw/K/FiVe++qX+dotM+N6s3LkpiyOtR6BFG8yfBrryE2DsIOpxbR+Plij",
+	"nJY/sryPfaJ3tdzU8hHj5iugtYI+HdyWcVM8t627GN2kSy3xezKFITyZSei4deutytyhZpZ31/+SoemT",
+	"C6Ll7HYjsQ++9+uOftR2x9Y5G+qrG+dttx06kddiU3a0Lf1R1gLONa31K7K5jn3jqVrG0cFLFLGMCx+Z",
+	"ot4iv6HWYeOFkiiURLmFpYkxZeGyCHw0n0z1s99orrg0K1qfhpCkTAINlrautdMKOjg81EpLYRXpIBEJ",
+	"XI35f1/wzh97O/+9c/2ff/E6rIzvFeievgLdQbUC3Yu9PSR8hM1befUqdFVR9lQVmPQpefwaTD8fbCIm",
+	"6HvVpdFhSfs2GA2UQit1bBJLTcm+AeKbUM/GxWIfK4RnA/bg3mqzbCgix7kAfVHvjyS2Mza3N/uduluv",
+	"j+3g8NU3FWWz+QCbMzbXN/rbCrJ5vIItdwdTE9FWMHPyVLQ/seI9JcFtozr3w9MnyRXK8krFjIeCjs3z",
+	"esBrkT5rqQsdr99Oeut24nO2ox4myt9t7XerGXhXS5Q52HjclX1ctEPvMOEIC0yk0C4W9dNUANu+JvLC",
+	"eHn+hu/wpQYTXb79u0AHz/eRZOjg+WGhj3SntRSR8n1x8SsxwD9hZHw7h3DdXEExIfvTrOaZMLHs2za2",
+	"Ih3YV6b3MKPgataoi4pGJARE6j7gfvpqRbN2Pxukbb36q3hbimF9ZOKsPDo9np91sR0iUEZD4GiBl09k",
+	"jHMruyA0MFkSeFHXqbpKMTnknreF/c/fiX8iiVJ7Tvcblys6bxKXUXeymnKmQy3U8a+E6uTfipfmKSzM",
+	"IuvXGJVLi4f/DwAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -239,6 +239,7 @@ func (n *Node) SetNetwork(_ context.Context, sandboxID string, policy shoal.Netw
 	}
 	n.networks[sandboxID] = policy
 	sb.Network.AllowOut, sb.Network.DenyOut = policy.AllowOut, policy.DenyOut
+	sb.Network.DNSServers = policy.DNSServers
 	if policy.AllowInternet != nil {
 		sb.Network.AllowInternet = policy.AllowInternet
 	}
@@ -263,7 +264,10 @@ func (n *Node) Pause(_ context.Context, sandboxID string, memory bool) error {
 			sb.State,
 		)
 	}
-	sb.State, sb.EndAt, sb.HostIP = shoal.StatePaused, time.Now().UTC(), ""
+	sb.State, sb.EndAt, sb.HostIP, sb.PauseMode = shoal.StatePaused, time.Now().UTC(), "", shoal.PauseFull
+	if !memory {
+		sb.PauseMode = shoal.PauseDisk
+	}
 	n.sandboxes[sandboxID] = sb
 	n.diskOnly[sandboxID] = !memory
 	return nil
@@ -292,6 +296,7 @@ func (n *Node) Resume(_ context.Context, sandboxID string, opts shoal.ResumeOpti
 	now := time.Now().UTC()
 	sb.State, sb.StartedAt, sb.EndAt, sb.HostIP = shoal.StateRunning, now, now.Add(opts.Timeout), "10.11.0.9"
 	sb.ExecutionID, sb.ColdBoot = shoal.NewExecutionID(), opts.ColdBoot || n.diskOnly[sandboxID]
+	sb.PauseMode = ""
 	n.sandboxes[sandboxID] = sb
 	return sb, nil
 }

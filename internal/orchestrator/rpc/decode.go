@@ -28,6 +28,9 @@ func decodeNetwork(n *nodev1.Network) shoal.Network {
 	}
 	out := shoal.Network{AllowInternet: n.AllowInternet, AllowOut: n.AllowOut, DenyOut: n.DenyOut,
 		TrafficAccessToken: n.TrafficAccessToken, MaskRequestHost: n.MaskRequestHost}
+	if n.DnsServers != nil {
+		out.DNSServers = append([]string{}, n.DnsServers.Addresses...)
+	}
 	for _, p := range n.HttpsPorts {
 		out.HTTPSPorts = append(out.HTTPSPorts, int(p))
 	}
@@ -61,6 +64,7 @@ func decodeSandbox(s *nodev1.Sandbox) shoal.Sandbox {
 		EndAt:       decodeTime(s.GetEndAt()),
 		HostIP:      s.GetHostIp(),
 		ColdBoot:    s.GetColdBoot(),
+		PauseMode:   shoal.PauseMode(s.GetPauseMode()),
 	}
 }
 

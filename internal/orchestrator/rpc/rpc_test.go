@@ -189,6 +189,9 @@ func TestRoundTrip(t *testing.T) {
 	network := filled[shoal.Network]()
 	same("SetNetwork", nil, nil, c.SetNetwork(ctx, "id", network))
 	asked("SetNetwork", "id", network)
+	network.DNSServers = []string{} // not the same as none
+	same("SetNetwork", nil, nil, c.SetNetwork(ctx, "id", network))
+	asked("SetNetwork", "id", network)
 	same("Pause", nil, nil, c.Pause(ctx, "id", true))
 	asked("Pause", "id", true)
 	options := filled[shoal.ResumeOptions]()

@@ -161,6 +161,7 @@ type Network struct {
 	TrafficAccessToken string                 `protobuf:"bytes,4,opt,name=traffic_access_token,json=trafficAccessToken,proto3" json:"traffic_access_token,omitempty"`
 	MaskRequestHost    string                 `protobuf:"bytes,5,opt,name=mask_request_host,json=maskRequestHost,proto3" json:"mask_request_host,omitempty"`
 	HttpsPorts         []int32                `protobuf:"varint,6,rep,packed,name=https_ports,json=httpsPorts,proto3" json:"https_ports,omitempty"`
+	DnsServers         *DNSServers            `protobuf:"bytes,7,opt,name=dns_servers,json=dnsServers,proto3" json:"dns_servers,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -237,6 +238,58 @@ func (x *Network) GetHttpsPorts() []int32 {
 	return nil
 }
 
+func (x *Network) GetDnsServers() *DNSServers {
+	if x != nil {
+		return x.DnsServers
+	}
+	return nil
+}
+
+// DNSServers can be there and empty.
+type DNSServers struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Addresses     []string               `protobuf:"bytes,1,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DNSServers) Reset() {
+	*x = DNSServers{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DNSServers) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DNSServers) ProtoMessage() {}
+
+func (x *DNSServers) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DNSServers.ProtoReflect.Descriptor instead.
+func (*DNSServers) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *DNSServers) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
 type VolumeMount struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -247,7 +300,7 @@ type VolumeMount struct {
 
 func (x *VolumeMount) Reset() {
 	*x = VolumeMount{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[3]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -259,7 +312,7 @@ func (x *VolumeMount) String() string {
 func (*VolumeMount) ProtoMessage() {}
 
 func (x *VolumeMount) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[3]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -272,7 +325,7 @@ func (x *VolumeMount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeMount.ProtoReflect.Descriptor instead.
 func (*VolumeMount) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{3}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *VolumeMount) GetName() string {
@@ -315,7 +368,7 @@ type Spec struct {
 
 func (x *Spec) Reset() {
 	*x = Spec{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[4]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -327,7 +380,7 @@ func (x *Spec) String() string {
 func (*Spec) ProtoMessage() {}
 
 func (x *Spec) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[4]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -340,7 +393,7 @@ func (x *Spec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Spec.ProtoReflect.Descriptor instead.
 func (*Spec) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{4}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Spec) GetSandboxId() string {
@@ -479,13 +532,14 @@ type Sandbox struct {
 	EndAt         *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=end_at,json=endAt,proto3" json:"end_at,omitempty"`
 	HostIp        string                 `protobuf:"bytes,7,opt,name=host_ip,json=hostIp,proto3" json:"host_ip,omitempty"`
 	ColdBoot      bool                   `protobuf:"varint,8,opt,name=cold_boot,json=coldBoot,proto3" json:"cold_boot,omitempty"`
+	PauseMode     string                 `protobuf:"bytes,9,opt,name=pause_mode,json=pauseMode,proto3" json:"pause_mode,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Sandbox) Reset() {
 	*x = Sandbox{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[5]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -497,7 +551,7 @@ func (x *Sandbox) String() string {
 func (*Sandbox) ProtoMessage() {}
 
 func (x *Sandbox) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[5]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -510,7 +564,7 @@ func (x *Sandbox) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sandbox.ProtoReflect.Descriptor instead.
 func (*Sandbox) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{5}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Sandbox) GetSpec() *Spec {
@@ -569,6 +623,13 @@ func (x *Sandbox) GetColdBoot() bool {
 	return false
 }
 
+func (x *Sandbox) GetPauseMode() string {
+	if x != nil {
+		return x.PauseMode
+	}
+	return ""
+}
+
 type CreateRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Spec          *Spec                  `protobuf:"bytes,1,opt,name=spec,proto3" json:"spec,omitempty"`
@@ -578,7 +639,7 @@ type CreateRequest struct {
 
 func (x *CreateRequest) Reset() {
 	*x = CreateRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[6]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -590,7 +651,7 @@ func (x *CreateRequest) String() string {
 func (*CreateRequest) ProtoMessage() {}
 
 func (x *CreateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[6]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -603,7 +664,7 @@ func (x *CreateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRequest.ProtoReflect.Descriptor instead.
 func (*CreateRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{6}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CreateRequest) GetSpec() *Spec {
@@ -622,7 +683,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[7]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -634,7 +695,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[7]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -647,7 +708,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{7}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetRequest) GetSandboxId() string {
@@ -665,7 +726,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[8]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -677,7 +738,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[8]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -690,7 +751,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{8}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{9}
 }
 
 type ListResponse struct {
@@ -702,7 +763,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[9]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -714,7 +775,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[9]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -727,7 +788,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListResponse) GetSandboxes() []*Sandbox {
@@ -747,7 +808,7 @@ type KillRequest struct {
 
 func (x *KillRequest) Reset() {
 	*x = KillRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[10]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -759,7 +820,7 @@ func (x *KillRequest) String() string {
 func (*KillRequest) ProtoMessage() {}
 
 func (x *KillRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[10]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -772,7 +833,7 @@ func (x *KillRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillRequest.ProtoReflect.Descriptor instead.
 func (*KillRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *KillRequest) GetSandboxId() string {
@@ -797,7 +858,7 @@ type KillResponse struct {
 
 func (x *KillResponse) Reset() {
 	*x = KillResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[11]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -809,7 +870,7 @@ func (x *KillResponse) String() string {
 func (*KillResponse) ProtoMessage() {}
 
 func (x *KillResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[11]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -822,7 +883,7 @@ func (x *KillResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillResponse.ProtoReflect.Descriptor instead.
 func (*KillResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 type SetDeadlineRequest struct {
@@ -837,7 +898,7 @@ type SetDeadlineRequest struct {
 
 func (x *SetDeadlineRequest) Reset() {
 	*x = SetDeadlineRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[12]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -849,7 +910,7 @@ func (x *SetDeadlineRequest) String() string {
 func (*SetDeadlineRequest) ProtoMessage() {}
 
 func (x *SetDeadlineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[12]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -862,7 +923,7 @@ func (x *SetDeadlineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDeadlineRequest.ProtoReflect.Descriptor instead.
 func (*SetDeadlineRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SetDeadlineRequest) GetSandboxId() string {
@@ -903,7 +964,7 @@ type SetNetworkRequest struct {
 
 func (x *SetNetworkRequest) Reset() {
 	*x = SetNetworkRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[13]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -915,7 +976,7 @@ func (x *SetNetworkRequest) String() string {
 func (*SetNetworkRequest) ProtoMessage() {}
 
 func (x *SetNetworkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[13]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -928,7 +989,7 @@ func (x *SetNetworkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetNetworkRequest.ProtoReflect.Descriptor instead.
 func (*SetNetworkRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SetNetworkRequest) GetSandboxId() string {
@@ -953,7 +1014,7 @@ type SetNetworkResponse struct {
 
 func (x *SetNetworkResponse) Reset() {
 	*x = SetNetworkResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[14]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -965,7 +1026,7 @@ func (x *SetNetworkResponse) String() string {
 func (*SetNetworkResponse) ProtoMessage() {}
 
 func (x *SetNetworkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[14]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -978,7 +1039,7 @@ func (x *SetNetworkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetNetworkResponse.ProtoReflect.Descriptor instead.
 func (*SetNetworkResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 type PauseRequest struct {
@@ -991,7 +1052,7 @@ type PauseRequest struct {
 
 func (x *PauseRequest) Reset() {
 	*x = PauseRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[15]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1003,7 +1064,7 @@ func (x *PauseRequest) String() string {
 func (*PauseRequest) ProtoMessage() {}
 
 func (x *PauseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[15]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1016,7 +1077,7 @@ func (x *PauseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseRequest.ProtoReflect.Descriptor instead.
 func (*PauseRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PauseRequest) GetSandboxId() string {
@@ -1041,7 +1102,7 @@ type PauseResponse struct {
 
 func (x *PauseResponse) Reset() {
 	*x = PauseResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[16]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1053,7 +1114,7 @@ func (x *PauseResponse) String() string {
 func (*PauseResponse) ProtoMessage() {}
 
 func (x *PauseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[16]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1066,7 +1127,7 @@ func (x *PauseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseResponse.ProtoReflect.Descriptor instead.
 func (*PauseResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 type ResumeRequest struct {
@@ -1080,7 +1141,7 @@ type ResumeRequest struct {
 
 func (x *ResumeRequest) Reset() {
 	*x = ResumeRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[17]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1092,7 +1153,7 @@ func (x *ResumeRequest) String() string {
 func (*ResumeRequest) ProtoMessage() {}
 
 func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[17]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1105,7 +1166,7 @@ func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeRequest.ProtoReflect.Descriptor instead.
 func (*ResumeRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ResumeRequest) GetSandboxId() string {
@@ -1140,7 +1201,7 @@ type SnapshotRequest struct {
 
 func (x *SnapshotRequest) Reset() {
 	*x = SnapshotRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[18]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1152,7 +1213,7 @@ func (x *SnapshotRequest) String() string {
 func (*SnapshotRequest) ProtoMessage() {}
 
 func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[18]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1165,7 +1226,7 @@ func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRequest.ProtoReflect.Descriptor instead.
 func (*SnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SnapshotRequest) GetSandboxId() string {
@@ -1199,7 +1260,7 @@ type ForkRequest struct {
 
 func (x *ForkRequest) Reset() {
 	*x = ForkRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[19]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1211,7 +1272,7 @@ func (x *ForkRequest) String() string {
 func (*ForkRequest) ProtoMessage() {}
 
 func (x *ForkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[19]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1224,7 +1285,7 @@ func (x *ForkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForkRequest.ProtoReflect.Descriptor instead.
 func (*ForkRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ForkRequest) GetSandboxId() string {
@@ -1252,7 +1313,7 @@ type ForkResult struct {
 
 func (x *ForkResult) Reset() {
 	*x = ForkResult{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[20]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1264,7 +1325,7 @@ func (x *ForkResult) String() string {
 func (*ForkResult) ProtoMessage() {}
 
 func (x *ForkResult) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[20]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1277,7 +1338,7 @@ func (x *ForkResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForkResult.ProtoReflect.Descriptor instead.
 func (*ForkResult) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ForkResult) GetSandbox() *Sandbox {
@@ -1303,7 +1364,7 @@ type ForkResponse struct {
 
 func (x *ForkResponse) Reset() {
 	*x = ForkResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[21]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1315,7 +1376,7 @@ func (x *ForkResponse) String() string {
 func (*ForkResponse) ProtoMessage() {}
 
 func (x *ForkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[21]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1328,7 +1389,7 @@ func (x *ForkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForkResponse.ProtoReflect.Descriptor instead.
 func (*ForkResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ForkResponse) GetResults() []*ForkResult {
@@ -1347,7 +1408,7 @@ type RemoveBuildRequest struct {
 
 func (x *RemoveBuildRequest) Reset() {
 	*x = RemoveBuildRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[22]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1359,7 +1420,7 @@ func (x *RemoveBuildRequest) String() string {
 func (*RemoveBuildRequest) ProtoMessage() {}
 
 func (x *RemoveBuildRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[22]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1372,7 +1433,7 @@ func (x *RemoveBuildRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveBuildRequest.ProtoReflect.Descriptor instead.
 func (*RemoveBuildRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RemoveBuildRequest) GetBuildId() string {
@@ -1390,7 +1451,7 @@ type RemoveBuildResponse struct {
 
 func (x *RemoveBuildResponse) Reset() {
 	*x = RemoveBuildResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[23]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1402,7 +1463,7 @@ func (x *RemoveBuildResponse) String() string {
 func (*RemoveBuildResponse) ProtoMessage() {}
 
 func (x *RemoveBuildResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[23]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1415,7 +1476,7 @@ func (x *RemoveBuildResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveBuildResponse.ProtoReflect.Descriptor instead.
 func (*RemoveBuildResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 type CollectRequest struct {
@@ -1427,7 +1488,7 @@ type CollectRequest struct {
 
 func (x *CollectRequest) Reset() {
 	*x = CollectRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[24]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1439,7 +1500,7 @@ func (x *CollectRequest) String() string {
 func (*CollectRequest) ProtoMessage() {}
 
 func (x *CollectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[24]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1452,7 +1513,7 @@ func (x *CollectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectRequest.ProtoReflect.Descriptor instead.
 func (*CollectRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CollectRequest) GetKnownBuildIds() []string {
@@ -1475,7 +1536,7 @@ type CollectResponse struct {
 
 func (x *CollectResponse) Reset() {
 	*x = CollectResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[25]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1487,7 +1548,7 @@ func (x *CollectResponse) String() string {
 func (*CollectResponse) ProtoMessage() {}
 
 func (x *CollectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[25]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1500,7 +1561,7 @@ func (x *CollectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectResponse.ProtoReflect.Descriptor instead.
 func (*CollectResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CollectResponse) GetBuilds() int32 {
@@ -1549,7 +1610,7 @@ type MetricsRequest struct {
 
 func (x *MetricsRequest) Reset() {
 	*x = MetricsRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[26]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1561,7 +1622,7 @@ func (x *MetricsRequest) String() string {
 func (*MetricsRequest) ProtoMessage() {}
 
 func (x *MetricsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[26]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1574,7 +1635,7 @@ func (x *MetricsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetricsRequest.ProtoReflect.Descriptor instead.
 func (*MetricsRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *MetricsRequest) GetSandboxId() string {
@@ -1614,7 +1675,7 @@ type Sample struct {
 
 func (x *Sample) Reset() {
 	*x = Sample{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[27]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1626,7 +1687,7 @@ func (x *Sample) String() string {
 func (*Sample) ProtoMessage() {}
 
 func (x *Sample) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[27]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1639,7 +1700,7 @@ func (x *Sample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sample.ProtoReflect.Descriptor instead.
 func (*Sample) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Sample) GetTime() *timestamppb.Timestamp {
@@ -1707,7 +1768,7 @@ type MetricsResponse struct {
 
 func (x *MetricsResponse) Reset() {
 	*x = MetricsResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[28]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1719,7 +1780,7 @@ func (x *MetricsResponse) String() string {
 func (*MetricsResponse) ProtoMessage() {}
 
 func (x *MetricsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[28]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1732,7 +1793,7 @@ func (x *MetricsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetricsResponse.ProtoReflect.Descriptor instead.
 func (*MetricsResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *MetricsResponse) GetSamples() []*Sample {
@@ -1757,7 +1818,7 @@ type LogsRequest struct {
 
 func (x *LogsRequest) Reset() {
 	*x = LogsRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[29]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1769,7 +1830,7 @@ func (x *LogsRequest) String() string {
 func (*LogsRequest) ProtoMessage() {}
 
 func (x *LogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[29]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1782,7 +1843,7 @@ func (x *LogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
 func (*LogsRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *LogsRequest) GetSandboxId() string {
@@ -1847,7 +1908,7 @@ type LogEntry struct {
 
 func (x *LogEntry) Reset() {
 	*x = LogEntry{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[30]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1859,7 +1920,7 @@ func (x *LogEntry) String() string {
 func (*LogEntry) ProtoMessage() {}
 
 func (x *LogEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[30]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1872,7 +1933,7 @@ func (x *LogEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEntry.ProtoReflect.Descriptor instead.
 func (*LogEntry) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *LogEntry) GetTime() *timestamppb.Timestamp {
@@ -1919,7 +1980,7 @@ type LogsResponse struct {
 
 func (x *LogsResponse) Reset() {
 	*x = LogsResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[31]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1931,7 +1992,7 @@ func (x *LogsResponse) String() string {
 func (*LogsResponse) ProtoMessage() {}
 
 func (x *LogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[31]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1944,7 +2005,7 @@ func (x *LogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsResponse.ProtoReflect.Descriptor instead.
 func (*LogsResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *LogsResponse) GetEntries() []*LogEntry {
@@ -1962,7 +2023,7 @@ type InfoRequest struct {
 
 func (x *InfoRequest) Reset() {
 	*x = InfoRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[32]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1974,7 +2035,7 @@ func (x *InfoRequest) String() string {
 func (*InfoRequest) ProtoMessage() {}
 
 func (x *InfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[32]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1987,7 +2048,7 @@ func (x *InfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoRequest.ProtoReflect.Descriptor instead.
 func (*InfoRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{32}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{33}
 }
 
 type Build struct {
@@ -2021,7 +2082,7 @@ type Build struct {
 
 func (x *Build) Reset() {
 	*x = Build{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[33]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2033,7 +2094,7 @@ func (x *Build) String() string {
 func (*Build) ProtoMessage() {}
 
 func (x *Build) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[33]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2046,7 +2107,7 @@ func (x *Build) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Build.ProtoReflect.Descriptor instead.
 func (*Build) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{33}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Build) GetId() string {
@@ -2207,7 +2268,7 @@ type BuildContext struct {
 
 func (x *BuildContext) Reset() {
 	*x = BuildContext{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[34]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2219,7 +2280,7 @@ func (x *BuildContext) String() string {
 func (*BuildContext) ProtoMessage() {}
 
 func (x *BuildContext) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[34]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2232,7 +2293,7 @@ func (x *BuildContext) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BuildContext.ProtoReflect.Descriptor instead.
 func (*BuildContext) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{34}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *BuildContext) GetUser() string {
@@ -2267,7 +2328,7 @@ type StartBlock struct {
 
 func (x *StartBlock) Reset() {
 	*x = StartBlock{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[35]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2279,7 +2340,7 @@ func (x *StartBlock) String() string {
 func (*StartBlock) ProtoMessage() {}
 
 func (x *StartBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[35]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2292,7 +2353,7 @@ func (x *StartBlock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartBlock.ProtoReflect.Descriptor instead.
 func (*StartBlock) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{35}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *StartBlock) GetCommand() string {
@@ -2336,7 +2397,7 @@ type NodeInfo struct {
 
 func (x *NodeInfo) Reset() {
 	*x = NodeInfo{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[36]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2348,7 +2409,7 @@ func (x *NodeInfo) String() string {
 func (*NodeInfo) ProtoMessage() {}
 
 func (x *NodeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[36]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2361,7 +2422,7 @@ func (x *NodeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeInfo.ProtoReflect.Descriptor instead.
 func (*NodeInfo) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{36}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *NodeInfo) GetId() string {
@@ -2454,7 +2515,7 @@ type CatalogueError struct {
 
 func (x *CatalogueError) Reset() {
 	*x = CatalogueError{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[37]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2466,7 +2527,7 @@ func (x *CatalogueError) String() string {
 func (*CatalogueError) ProtoMessage() {}
 
 func (x *CatalogueError) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[37]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2479,7 +2540,7 @@ func (x *CatalogueError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatalogueError.ProtoReflect.Descriptor instead.
 func (*CatalogueError) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{37}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *CatalogueError) GetCode() string {
@@ -2518,7 +2579,7 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\x19auto_pause_without_memory\x18\x02 \x01(\bR\x16autoPauseWithoutMemory\x12\x1f\n" +
 	"\vauto_resume\x18\x03 \x01(\bR\n" +
 	"autoResume\x12E\n" +
-	"\x11auto_resume_after\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x0fautoResumeAfter\"\xff\x01\n" +
+	"\x11auto_resume_after\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x0fautoResumeAfter\"\xbb\x02\n" +
 	"\aNetwork\x12*\n" +
 	"\x0eallow_internet\x18\x01 \x01(\bH\x00R\rallowInternet\x88\x01\x01\x12\x1b\n" +
 	"\tallow_out\x18\x02 \x03(\tR\ballowOut\x12\x19\n" +
@@ -2526,8 +2587,13 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\x14traffic_access_token\x18\x04 \x01(\tR\x12trafficAccessToken\x12*\n" +
 	"\x11mask_request_host\x18\x05 \x01(\tR\x0fmaskRequestHost\x12\x1f\n" +
 	"\vhttps_ports\x18\x06 \x03(\x05R\n" +
-	"httpsPortsB\x11\n" +
-	"\x0f_allow_internet\"5\n" +
+	"httpsPorts\x12:\n" +
+	"\vdns_servers\x18\a \x01(\v2\x19.shoal.node.v1.DNSServersR\n" +
+	"dnsServersB\x11\n" +
+	"\x0f_allow_internet\"*\n" +
+	"\n" +
+	"DNSServers\x12\x1c\n" +
+	"\taddresses\x18\x01 \x03(\tR\taddresses\"5\n" +
 	"\vVolumeMount\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\"\x91\a\n" +
@@ -2560,7 +2626,7 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
 	"\fEnvVarsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa8\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc7\x02\n" +
 	"\aSandbox\x12'\n" +
 	"\x04spec\x18\x01 \x01(\v2\x13.shoal.node.v1.SpecR\x04spec\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12!\n" +
@@ -2570,7 +2636,9 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"started_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x121\n" +
 	"\x06end_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05endAt\x12\x17\n" +
 	"\ahost_ip\x18\a \x01(\tR\x06hostIp\x12\x1b\n" +
-	"\tcold_boot\x18\b \x01(\bR\bcoldBoot\"8\n" +
+	"\tcold_boot\x18\b \x01(\bR\bcoldBoot\x12\x1d\n" +
+	"\n" +
+	"pause_mode\x18\t \x01(\tR\tpauseMode\"8\n" +
 	"\rCreateRequest\x12'\n" +
 	"\x04spec\x18\x01 \x01(\v2\x13.shoal.node.v1.SpecR\x04spec\"+\n" +
 	"\n" +
@@ -2762,127 +2830,129 @@ func file_shoal_node_v1_node_proto_rawDescGZIP() []byte {
 	return file_shoal_node_v1_node_proto_rawDescData
 }
 
-var file_shoal_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_shoal_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_shoal_node_v1_node_proto_goTypes = []any{
 	(*Resources)(nil),             // 0: shoal.node.v1.Resources
 	(*Lifecycle)(nil),             // 1: shoal.node.v1.Lifecycle
 	(*Network)(nil),               // 2: shoal.node.v1.Network
-	(*VolumeMount)(nil),           // 3: shoal.node.v1.VolumeMount
-	(*Spec)(nil),                  // 4: shoal.node.v1.Spec
-	(*Sandbox)(nil),               // 5: shoal.node.v1.Sandbox
-	(*CreateRequest)(nil),         // 6: shoal.node.v1.CreateRequest
-	(*GetRequest)(nil),            // 7: shoal.node.v1.GetRequest
-	(*ListRequest)(nil),           // 8: shoal.node.v1.ListRequest
-	(*ListResponse)(nil),          // 9: shoal.node.v1.ListResponse
-	(*KillRequest)(nil),           // 10: shoal.node.v1.KillRequest
-	(*KillResponse)(nil),          // 11: shoal.node.v1.KillResponse
-	(*SetDeadlineRequest)(nil),    // 12: shoal.node.v1.SetDeadlineRequest
-	(*SetNetworkRequest)(nil),     // 13: shoal.node.v1.SetNetworkRequest
-	(*SetNetworkResponse)(nil),    // 14: shoal.node.v1.SetNetworkResponse
-	(*PauseRequest)(nil),          // 15: shoal.node.v1.PauseRequest
-	(*PauseResponse)(nil),         // 16: shoal.node.v1.PauseResponse
-	(*ResumeRequest)(nil),         // 17: shoal.node.v1.ResumeRequest
-	(*SnapshotRequest)(nil),       // 18: shoal.node.v1.SnapshotRequest
-	(*ForkRequest)(nil),           // 19: shoal.node.v1.ForkRequest
-	(*ForkResult)(nil),            // 20: shoal.node.v1.ForkResult
-	(*ForkResponse)(nil),          // 21: shoal.node.v1.ForkResponse
-	(*RemoveBuildRequest)(nil),    // 22: shoal.node.v1.RemoveBuildRequest
-	(*RemoveBuildResponse)(nil),   // 23: shoal.node.v1.RemoveBuildResponse
-	(*CollectRequest)(nil),        // 24: shoal.node.v1.CollectRequest
-	(*CollectResponse)(nil),       // 25: shoal.node.v1.CollectResponse
-	(*MetricsRequest)(nil),        // 26: shoal.node.v1.MetricsRequest
-	(*Sample)(nil),                // 27: shoal.node.v1.Sample
-	(*MetricsResponse)(nil),       // 28: shoal.node.v1.MetricsResponse
-	(*LogsRequest)(nil),           // 29: shoal.node.v1.LogsRequest
-	(*LogEntry)(nil),              // 30: shoal.node.v1.LogEntry
-	(*LogsResponse)(nil),          // 31: shoal.node.v1.LogsResponse
-	(*InfoRequest)(nil),           // 32: shoal.node.v1.InfoRequest
-	(*Build)(nil),                 // 33: shoal.node.v1.Build
-	(*BuildContext)(nil),          // 34: shoal.node.v1.BuildContext
-	(*StartBlock)(nil),            // 35: shoal.node.v1.StartBlock
-	(*NodeInfo)(nil),              // 36: shoal.node.v1.NodeInfo
-	(*CatalogueError)(nil),        // 37: shoal.node.v1.CatalogueError
-	nil,                           // 38: shoal.node.v1.Spec.MetadataEntry
-	nil,                           // 39: shoal.node.v1.Spec.EnvVarsEntry
-	nil,                           // 40: shoal.node.v1.LogEntry.FieldsEntry
-	nil,                           // 41: shoal.node.v1.BuildContext.EnvEntry
-	(*durationpb.Duration)(nil),   // 42: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 43: google.protobuf.Timestamp
+	(*DNSServers)(nil),            // 3: shoal.node.v1.DNSServers
+	(*VolumeMount)(nil),           // 4: shoal.node.v1.VolumeMount
+	(*Spec)(nil),                  // 5: shoal.node.v1.Spec
+	(*Sandbox)(nil),               // 6: shoal.node.v1.Sandbox
+	(*CreateRequest)(nil),         // 7: shoal.node.v1.CreateRequest
+	(*GetRequest)(nil),            // 8: shoal.node.v1.GetRequest
+	(*ListRequest)(nil),           // 9: shoal.node.v1.ListRequest
+	(*ListResponse)(nil),          // 10: shoal.node.v1.ListResponse
+	(*KillRequest)(nil),           // 11: shoal.node.v1.KillRequest
+	(*KillResponse)(nil),          // 12: shoal.node.v1.KillResponse
+	(*SetDeadlineRequest)(nil),    // 13: shoal.node.v1.SetDeadlineRequest
+	(*SetNetworkRequest)(nil),     // 14: shoal.node.v1.SetNetworkRequest
+	(*SetNetworkResponse)(nil),    // 15: shoal.node.v1.SetNetworkResponse
+	(*PauseRequest)(nil),          // 16: shoal.node.v1.PauseRequest
+	(*PauseResponse)(nil),         // 17: shoal.node.v1.PauseResponse
+	(*ResumeRequest)(nil),         // 18: shoal.node.v1.ResumeRequest
+	(*SnapshotRequest)(nil),       // 19: shoal.node.v1.SnapshotRequest
+	(*ForkRequest)(nil),           // 20: shoal.node.v1.ForkRequest
+	(*ForkResult)(nil),            // 21: shoal.node.v1.ForkResult
+	(*ForkResponse)(nil),          // 22: shoal.node.v1.ForkResponse
+	(*RemoveBuildRequest)(nil),    // 23: shoal.node.v1.RemoveBuildRequest
+	(*RemoveBuildResponse)(nil),   // 24: shoal.node.v1.RemoveBuildResponse
+	(*CollectRequest)(nil),        // 25: shoal.node.v1.CollectRequest
+	(*CollectResponse)(nil),       // 26: shoal.node.v1.CollectResponse
+	(*MetricsRequest)(nil),        // 27: shoal.node.v1.MetricsRequest
+	(*Sample)(nil),                // 28: shoal.node.v1.Sample
+	(*MetricsResponse)(nil),       // 29: shoal.node.v1.MetricsResponse
+	(*LogsRequest)(nil),           // 30: shoal.node.v1.LogsRequest
+	(*LogEntry)(nil),              // 31: shoal.node.v1.LogEntry
+	(*LogsResponse)(nil),          // 32: shoal.node.v1.LogsResponse
+	(*InfoRequest)(nil),           // 33: shoal.node.v1.InfoRequest
+	(*Build)(nil),                 // 34: shoal.node.v1.Build
+	(*BuildContext)(nil),          // 35: shoal.node.v1.BuildContext
+	(*StartBlock)(nil),            // 36: shoal.node.v1.StartBlock
+	(*NodeInfo)(nil),              // 37: shoal.node.v1.NodeInfo
+	(*CatalogueError)(nil),        // 38: shoal.node.v1.CatalogueError
+	nil,                           // 39: shoal.node.v1.Spec.MetadataEntry
+	nil,                           // 40: shoal.node.v1.Spec.EnvVarsEntry
+	nil,                           // 41: shoal.node.v1.LogEntry.FieldsEntry
+	nil,                           // 42: shoal.node.v1.BuildContext.EnvEntry
+	(*durationpb.Duration)(nil),   // 43: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 44: google.protobuf.Timestamp
 }
 var file_shoal_node_v1_node_proto_depIdxs = []int32{
-	42, // 0: shoal.node.v1.Lifecycle.auto_resume_after:type_name -> google.protobuf.Duration
-	0,  // 1: shoal.node.v1.Spec.resources:type_name -> shoal.node.v1.Resources
-	38, // 2: shoal.node.v1.Spec.metadata:type_name -> shoal.node.v1.Spec.MetadataEntry
-	39, // 3: shoal.node.v1.Spec.env_vars:type_name -> shoal.node.v1.Spec.EnvVarsEntry
-	42, // 4: shoal.node.v1.Spec.timeout:type_name -> google.protobuf.Duration
-	42, // 5: shoal.node.v1.Spec.max_length:type_name -> google.protobuf.Duration
-	1,  // 6: shoal.node.v1.Spec.lifecycle:type_name -> shoal.node.v1.Lifecycle
-	2,  // 7: shoal.node.v1.Spec.network:type_name -> shoal.node.v1.Network
-	3,  // 8: shoal.node.v1.Spec.volume_mounts:type_name -> shoal.node.v1.VolumeMount
-	4,  // 9: shoal.node.v1.Sandbox.spec:type_name -> shoal.node.v1.Spec
-	43, // 10: shoal.node.v1.Sandbox.started_at:type_name -> google.protobuf.Timestamp
-	43, // 11: shoal.node.v1.Sandbox.end_at:type_name -> google.protobuf.Timestamp
-	4,  // 12: shoal.node.v1.CreateRequest.spec:type_name -> shoal.node.v1.Spec
-	5,  // 13: shoal.node.v1.ListResponse.sandboxes:type_name -> shoal.node.v1.Sandbox
-	42, // 14: shoal.node.v1.SetDeadlineRequest.timeout:type_name -> google.protobuf.Duration
-	2,  // 15: shoal.node.v1.SetNetworkRequest.network:type_name -> shoal.node.v1.Network
-	42, // 16: shoal.node.v1.ResumeRequest.timeout:type_name -> google.protobuf.Duration
-	4,  // 17: shoal.node.v1.ForkRequest.specs:type_name -> shoal.node.v1.Spec
-	5,  // 18: shoal.node.v1.ForkResult.sandbox:type_name -> shoal.node.v1.Sandbox
-	37, // 19: shoal.node.v1.ForkResult.error:type_name -> shoal.node.v1.CatalogueError
-	20, // 20: shoal.node.v1.ForkResponse.results:type_name -> shoal.node.v1.ForkResult
-	43, // 21: shoal.node.v1.MetricsRequest.from:type_name -> google.protobuf.Timestamp
-	43, // 22: shoal.node.v1.MetricsRequest.to:type_name -> google.protobuf.Timestamp
-	43, // 23: shoal.node.v1.Sample.time:type_name -> google.protobuf.Timestamp
-	27, // 24: shoal.node.v1.MetricsResponse.samples:type_name -> shoal.node.v1.Sample
-	43, // 25: shoal.node.v1.LogsRequest.from:type_name -> google.protobuf.Timestamp
-	43, // 26: shoal.node.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
-	40, // 27: shoal.node.v1.LogEntry.fields:type_name -> shoal.node.v1.LogEntry.FieldsEntry
-	30, // 28: shoal.node.v1.LogsResponse.entries:type_name -> shoal.node.v1.LogEntry
-	0,  // 29: shoal.node.v1.Build.resources:type_name -> shoal.node.v1.Resources
-	43, // 30: shoal.node.v1.Build.created_at:type_name -> google.protobuf.Timestamp
-	43, // 31: shoal.node.v1.Build.updated_at:type_name -> google.protobuf.Timestamp
-	43, // 32: shoal.node.v1.Build.finished_at:type_name -> google.protobuf.Timestamp
-	34, // 33: shoal.node.v1.Build.context:type_name -> shoal.node.v1.BuildContext
-	35, // 34: shoal.node.v1.Build.start:type_name -> shoal.node.v1.StartBlock
-	41, // 35: shoal.node.v1.BuildContext.env:type_name -> shoal.node.v1.BuildContext.EnvEntry
-	34, // 36: shoal.node.v1.StartBlock.context:type_name -> shoal.node.v1.BuildContext
-	33, // 37: shoal.node.v1.NodeInfo.builds:type_name -> shoal.node.v1.Build
-	6,  // 38: shoal.node.v1.NodeService.Create:input_type -> shoal.node.v1.CreateRequest
-	7,  // 39: shoal.node.v1.NodeService.Get:input_type -> shoal.node.v1.GetRequest
-	8,  // 40: shoal.node.v1.NodeService.List:input_type -> shoal.node.v1.ListRequest
-	10, // 41: shoal.node.v1.NodeService.Kill:input_type -> shoal.node.v1.KillRequest
-	12, // 42: shoal.node.v1.NodeService.SetDeadline:input_type -> shoal.node.v1.SetDeadlineRequest
-	13, // 43: shoal.node.v1.NodeService.SetNetwork:input_type -> shoal.node.v1.SetNetworkRequest
-	15, // 44: shoal.node.v1.NodeService.Pause:input_type -> shoal.node.v1.PauseRequest
-	17, // 45: shoal.node.v1.NodeService.Resume:input_type -> shoal.node.v1.ResumeRequest
-	18, // 46: shoal.node.v1.NodeService.Snapshot:input_type -> shoal.node.v1.SnapshotRequest
-	19, // 47: shoal.node.v1.NodeService.Fork:input_type -> shoal.node.v1.ForkRequest
-	22, // 48: shoal.node.v1.NodeService.RemoveBuild:input_type -> shoal.node.v1.RemoveBuildRequest
-	24, // 49: shoal.node.v1.NodeService.Collect:input_type -> shoal.node.v1.CollectRequest
-	26, // 50: shoal.node.v1.NodeService.Metrics:input_type -> shoal.node.v1.MetricsRequest
-	29, // 51: shoal.node.v1.NodeService.Logs:input_type -> shoal.node.v1.LogsRequest
-	32, // 52: shoal.node.v1.NodeService.Info:input_type -> shoal.node.v1.InfoRequest
-	5,  // 53: shoal.node.v1.NodeService.Create:output_type -> shoal.node.v1.Sandbox
-	5,  // 54: shoal.node.v1.NodeService.Get:output_type -> shoal.node.v1.Sandbox
-	9,  // 55: shoal.node.v1.NodeService.List:output_type -> shoal.node.v1.ListResponse
-	11, // 56: shoal.node.v1.NodeService.Kill:output_type -> shoal.node.v1.KillResponse
-	5,  // 57: shoal.node.v1.NodeService.SetDeadline:output_type -> shoal.node.v1.Sandbox
-	14, // 58: shoal.node.v1.NodeService.SetNetwork:output_type -> shoal.node.v1.SetNetworkResponse
-	16, // 59: shoal.node.v1.NodeService.Pause:output_type -> shoal.node.v1.PauseResponse
-	5,  // 60: shoal.node.v1.NodeService.Resume:output_type -> shoal.node.v1.Sandbox
-	33, // 61: shoal.node.v1.NodeService.Snapshot:output_type -> shoal.node.v1.Build
-	21, // 62: shoal.node.v1.NodeService.Fork:output_type -> shoal.node.v1.ForkResponse
-	23, // 63: shoal.node.v1.NodeService.RemoveBuild:output_type -> shoal.node.v1.RemoveBuildResponse
-	25, // 64: shoal.node.v1.NodeService.Collect:output_type -> shoal.node.v1.CollectResponse
-	28, // 65: shoal.node.v1.NodeService.Metrics:output_type -> shoal.node.v1.MetricsResponse
-	31, // 66: shoal.node.v1.NodeService.Logs:output_type -> shoal.node.v1.LogsResponse
-	36, // 67: shoal.node.v1.NodeService.Info:output_type -> shoal.node.v1.NodeInfo
-	53, // [53:68] is the sub-list for method output_type
-	38, // [38:53] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	43, // 0: shoal.node.v1.Lifecycle.auto_resume_after:type_name -> google.protobuf.Duration
+	3,  // 1: shoal.node.v1.Network.dns_servers:type_name -> shoal.node.v1.DNSServers
+	0,  // 2: shoal.node.v1.Spec.resources:type_name -> shoal.node.v1.Resources
+	39, // 3: shoal.node.v1.Spec.metadata:type_name -> shoal.node.v1.Spec.MetadataEntry
+	40, // 4: shoal.node.v1.Spec.env_vars:type_name -> shoal.node.v1.Spec.EnvVarsEntry
+	43, // 5: shoal.node.v1.Spec.timeout:type_name -> google.protobuf.Duration
+	43, // 6: shoal.node.v1.Spec.max_length:type_name -> google.protobuf.Duration
+	1,  // 7: shoal.node.v1.Spec.lifecycle:type_name -> shoal.node.v1.Lifecycle
+	2,  // 8: shoal.node.v1.Spec.network:type_name -> shoal.node.v1.Network
+	4,  // 9: shoal.node.v1.Spec.volume_mounts:type_name -> shoal.node.v1.VolumeMount
+	5,  // 10: shoal.node.v1.Sandbox.spec:type_name -> shoal.node.v1.Spec
+	44, // 11: shoal.node.v1.Sandbox.started_at:type_name -> google.protobuf.Timestamp
+	44, // 12: shoal.node.v1.Sandbox.end_at:type_name -> google.protobuf.Timestamp
+	5,  // 13: shoal.node.v1.CreateRequest.spec:type_name -> shoal.node.v1.Spec
+	6,  // 14: shoal.node.v1.ListResponse.sandboxes:type_name -> shoal.node.v1.Sandbox
+	43, // 15: shoal.node.v1.SetDeadlineRequest.timeout:type_name -> google.protobuf.Duration
+	2,  // 16: shoal.node.v1.SetNetworkRequest.network:type_name -> shoal.node.v1.Network
+	43, // 17: shoal.node.v1.ResumeRequest.timeout:type_name -> google.protobuf.Duration
+	5,  // 18: shoal.node.v1.ForkRequest.specs:type_name -> shoal.node.v1.Spec
+	6,  // 19: shoal.node.v1.ForkResult.sandbox:type_name -> shoal.node.v1.Sandbox
+	38, // 20: shoal.node.v1.ForkResult.error:type_name -> shoal.node.v1.CatalogueError
+	21, // 21: shoal.node.v1.ForkResponse.results:type_name -> shoal.node.v1.ForkResult
+	44, // 22: shoal.node.v1.MetricsRequest.from:type_name -> google.protobuf.Timestamp
+	44, // 23: shoal.node.v1.MetricsRequest.to:type_name -> google.protobuf.Timestamp
+	44, // 24: shoal.node.v1.Sample.time:type_name -> google.protobuf.Timestamp
+	28, // 25: shoal.node.v1.MetricsResponse.samples:type_name -> shoal.node.v1.Sample
+	44, // 26: shoal.node.v1.LogsRequest.from:type_name -> google.protobuf.Timestamp
+	44, // 27: shoal.node.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
+	41, // 28: shoal.node.v1.LogEntry.fields:type_name -> shoal.node.v1.LogEntry.FieldsEntry
+	31, // 29: shoal.node.v1.LogsResponse.entries:type_name -> shoal.node.v1.LogEntry
+	0,  // 30: shoal.node.v1.Build.resources:type_name -> shoal.node.v1.Resources
+	44, // 31: shoal.node.v1.Build.created_at:type_name -> google.protobuf.Timestamp
+	44, // 32: shoal.node.v1.Build.updated_at:type_name -> google.protobuf.Timestamp
+	44, // 33: shoal.node.v1.Build.finished_at:type_name -> google.protobuf.Timestamp
+	35, // 34: shoal.node.v1.Build.context:type_name -> shoal.node.v1.BuildContext
+	36, // 35: shoal.node.v1.Build.start:type_name -> shoal.node.v1.StartBlock
+	42, // 36: shoal.node.v1.BuildContext.env:type_name -> shoal.node.v1.BuildContext.EnvEntry
+	35, // 37: shoal.node.v1.StartBlock.context:type_name -> shoal.node.v1.BuildContext
+	34, // 38: shoal.node.v1.NodeInfo.builds:type_name -> shoal.node.v1.Build
+	7,  // 39: shoal.node.v1.NodeService.Create:input_type -> shoal.node.v1.CreateRequest
+	8,  // 40: shoal.node.v1.NodeService.Get:input_type -> shoal.node.v1.GetRequest
+	9,  // 41: shoal.node.v1.NodeService.List:input_type -> shoal.node.v1.ListRequest
+	11, // 42: shoal.node.v1.NodeService.Kill:input_type -> shoal.node.v1.KillRequest
+	13, // 43: shoal.node.v1.NodeService.SetDeadline:input_type -> shoal.node.v1.SetDeadlineRequest
+	14, // 44: shoal.node.v1.NodeService.SetNetwork:input_type -> shoal.node.v1.SetNetworkRequest
+	16, // 45: shoal.node.v1.NodeService.Pause:input_type -> shoal.node.v1.PauseRequest
+	18, // 46: shoal.node.v1.NodeService.Resume:input_type -> shoal.node.v1.ResumeRequest
+	19, // 47: shoal.node.v1.NodeService.Snapshot:input_type -> shoal.node.v1.SnapshotRequest
+	20, // 48: shoal.node.v1.NodeService.Fork:input_type -> shoal.node.v1.ForkRequest
+	23, // 49: shoal.node.v1.NodeService.RemoveBuild:input_type -> shoal.node.v1.RemoveBuildRequest
+	25, // 50: shoal.node.v1.NodeService.Collect:input_type -> shoal.node.v1.CollectRequest
+	27, // 51: shoal.node.v1.NodeService.Metrics:input_type -> shoal.node.v1.MetricsRequest
+	30, // 52: shoal.node.v1.NodeService.Logs:input_type -> shoal.node.v1.LogsRequest
+	33, // 53: shoal.node.v1.NodeService.Info:input_type -> shoal.node.v1.InfoRequest
+	6,  // 54: shoal.node.v1.NodeService.Create:output_type -> shoal.node.v1.Sandbox
+	6,  // 55: shoal.node.v1.NodeService.Get:output_type -> shoal.node.v1.Sandbox
+	10, // 56: shoal.node.v1.NodeService.List:output_type -> shoal.node.v1.ListResponse
+	12, // 57: shoal.node.v1.NodeService.Kill:output_type -> shoal.node.v1.KillResponse
+	6,  // 58: shoal.node.v1.NodeService.SetDeadline:output_type -> shoal.node.v1.Sandbox
+	15, // 59: shoal.node.v1.NodeService.SetNetwork:output_type -> shoal.node.v1.SetNetworkResponse
+	17, // 60: shoal.node.v1.NodeService.Pause:output_type -> shoal.node.v1.PauseResponse
+	6,  // 61: shoal.node.v1.NodeService.Resume:output_type -> shoal.node.v1.Sandbox
+	34, // 62: shoal.node.v1.NodeService.Snapshot:output_type -> shoal.node.v1.Build
+	22, // 63: shoal.node.v1.NodeService.Fork:output_type -> shoal.node.v1.ForkResponse
+	24, // 64: shoal.node.v1.NodeService.RemoveBuild:output_type -> shoal.node.v1.RemoveBuildResponse
+	26, // 65: shoal.node.v1.NodeService.Collect:output_type -> shoal.node.v1.CollectResponse
+	29, // 66: shoal.node.v1.NodeService.Metrics:output_type -> shoal.node.v1.MetricsResponse
+	32, // 67: shoal.node.v1.NodeService.Logs:output_type -> shoal.node.v1.LogsResponse
+	37, // 68: shoal.node.v1.NodeService.Info:output_type -> shoal.node.v1.NodeInfo
+	54, // [54:69] is the sub-list for method output_type
+	39, // [39:54] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_shoal_node_v1_node_proto_init() }
@@ -2897,7 +2967,7 @@ func file_shoal_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shoal_node_v1_node_proto_rawDesc), len(file_shoal_node_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   42,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
