@@ -4,7 +4,10 @@ import asyncio
 import os
 import unittest
 
-from e2b import AsyncSandbox, Sandbox, SandboxException, SandboxNotFoundException
+from e2b import AsyncSandbox, ConnectionConfig, Sandbox, SandboxException, SandboxNotFoundException
+from e2b.api.client.api.sandboxes import get_sandboxes_sandbox_id
+from e2b.api.client.types import UNSET
+from e2b.api.client_sync import get_api_client
 
 from test_sandbox import eventually
 
@@ -46,9 +49,15 @@ class Pause(unittest.TestCase):
         again.commands.connect(process.pid, timeout=0)
         self.assertTrue(again.commands.kill(process.pid))
 
+    def pause_mode(self, sandbox):
+        with get_api_client(ConnectionConfig()) as client:
+            return get_sandboxes_sandbox_id.sync(sandbox.sandbox_id, client=client).pause_mode
+
     def test_disk_only(self):
         sandbox = started(self)
+        self.assertIs(self.pause_mode(sandbox), UNSET)
         self.assertTrue(sandbox.pause(mode="filesystem"))
+        self.assertEqual(self.pause_mode(sandbox), "filesystem")
         sandbox.connect()
         self.assertEqual(sandbox.files.read("mark.txt"), "mine")
         self.assertFalse(sandbox.files.exists("/dev/shm/count"))
@@ -56,6 +65,7 @@ class Pause(unittest.TestCase):
     def test_reboot(self):
         sandbox = started(self)
         sandbox.pause()
+        self.assertEqual(self.pause_mode(sandbox), "full")
         sandbox.connect(on_resume="reboot")
         self.assertEqual(sandbox.files.read("mark.txt"), "mine")
         self.assertFalse(sandbox.files.exists("/dev/shm/count"))
