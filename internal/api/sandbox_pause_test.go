@@ -253,6 +253,15 @@ func TestSnapshots(t *testing.T) {
 	if named != "local-dev-team/mine:default" || fmt.Sprint(names) != "[local-dev-team/mine]" {
 		t.Errorf("named: %s %v", named, names)
 	}
+	for body, want := range map[string]bool{`{}`: false, `{"memory":true}`: false, `{"memory":false}`: true} {
+		name, _ := snapshot(other, body)
+		made := w.create(`{"templateID":"` + name + `"}`)
+		if got := w.node.DiskOnly(w.node.Spec(made).BuildID); got != want {
+			t.Errorf("%s: the disk alone: %v", body, got)
+		}
+		w.call("DELETE", "/sandboxes/"+made, "").wants(t, 204, "")
+		w.call("DELETE", "/templates/"+strings.TrimSuffix(name, ":default"), "").wants(t, 204, "")
+	}
 	tagged, _ := snapshot(other, `{"name":"local-dev-team/mine:v2"}`)
 	if tagged != "local-dev-team/mine:v2" {
 		t.Errorf("tagged: %s", tagged)

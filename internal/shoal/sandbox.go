@@ -161,10 +161,11 @@ type ResumeOptions struct {
 	ColdBoot bool
 }
 
-// SnapshotTarget names the build that a snapshot becomes.
+// SnapshotTarget names the build that a snapshot becomes, and what it takes.
 type SnapshotTarget struct {
 	TemplateID string
 	BuildID    string
+	DiskOnly   bool // without the memory: sandboxes of the build boot
 }
 
 // ForkResult is one copy of a sandbox, or why there is none.

@@ -40,17 +40,26 @@ func (from Saved) DiskName() string {
 
 // KeepDisk makes a capture of the disk of a frozen guest.
 func (s *Store) KeepDisk(ctx context.Context, g *guest.Guest, name string) error {
-	defer telemetry.Begin(ctx, "disk")()
-	draft, err := s.artifacts.Draft(name)
+	draft, err := s.DraftDisk(ctx, g, name)
 	if err != nil {
 		return err
-	}
-	if err := WriteDisk(ctx, g, draft); err != nil {
-		return errors.Join(err, draft.Discard())
 	}
 	c := Of(g)
 	c.Memory = false
 	return s.Commit(ctx, draft, c)
+}
+
+// DraftDisk writes the disk of a frozen guest into a draft of its own.
+func (s *Store) DraftDisk(ctx context.Context, g *guest.Guest, name string) (*artifact.Draft, error) {
+	defer telemetry.Begin(ctx, "disk")()
+	draft, err := s.artifacts.Draft(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := WriteDisk(ctx, g, draft); err != nil {
+		return nil, errors.Join(err, draft.Discard())
+	}
+	return draft, nil
 }
 
 // WriteDisk writes the disk of a frozen guest into a draft.

@@ -132,6 +132,17 @@ class Snapshots(unittest.TestCase):
         self.assertTrue(Sandbox.delete_snapshot(name))
         self.assertEqual(Sandbox.list_snapshots(name=name).next_items(), [])
 
+    def test_disk_only(self):
+        sandbox = started(self)
+        snapshot = sandbox.create_snapshot(mode="filesystem")
+        copy = Sandbox.create(snapshot.snapshot_id, timeout=60)
+        self.addCleanup(copy.kill)
+        self.assertEqual(copy.files.read("mark.txt"), "mine")
+        self.assertFalse(copy.files.exists("/dev/shm/count"))
+        self.assertEqual(copy.commands.list(), [])
+        before = count(sandbox)
+        eventually(lambda: count(sandbox) > before, "the original counts on")
+
     def test_unnamed(self):
         sandbox = started(self)
         snapshot = sandbox.create_snapshot()

@@ -25,7 +25,7 @@ type Node struct {
 	onDeadline func(sandboxID string)
 	down       error
 	kills      map[string]shoal.KillReason
-	diskOnly   map[string]bool
+	diskOnly   map[string]bool // by the ID of a sandbox or a build
 }
 
 var _ shoal.Node = (*Node)(nil)
@@ -273,11 +273,12 @@ func (n *Node) Pause(_ context.Context, sandboxID string, memory bool) error {
 	return nil
 }
 
-// DiskOnly reports whether the last pause of a sandbox left out its memory.
-func (n *Node) DiskOnly(sandboxID string) bool {
+// DiskOnly reports whether the last pause of a sandbox, or the snapshot that a build is, left
+// out the memory.
+func (n *Node) DiskOnly(id string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.diskOnly[sandboxID]
+	return n.diskOnly[id]
 }
 
 // Resume marks a paused sandbox as running.
@@ -326,6 +327,7 @@ func (n *Node) Snapshot(_ context.Context, sandboxID string, into shoal.Snapshot
 		DefaultUser: sb.DefaultUser, DefaultWorkdir: sb.DefaultWorkdir,
 		CreatedAt: now, UpdatedAt: now, FinishedAt: now}
 	n.info.Builds = append(slices.Clone(n.info.Builds), b)
+	n.diskOnly[into.BuildID] = into.DiskOnly
 	return b, nil
 }
 

@@ -180,7 +180,8 @@ func (c *Client) Snapshot(
 		ctx,
 		c,
 		c.service.Snapshot,
-		&nodev1.SnapshotRequest{SandboxId: sandboxID, TemplateId: into.TemplateID, BuildId: into.BuildID},
+		&nodev1.SnapshotRequest{SandboxId: sandboxID, TemplateId: into.TemplateID, BuildId: into.BuildID,
+			DiskOnly: into.DiskOnly},
 	)
 	if err != nil {
 		return shoal.Build{}, err

@@ -198,7 +198,7 @@ func TestRoundTrip(t *testing.T) {
 	got, err = c.Resume(ctx, "id", options)
 	same("Resume", got, node.sandbox, err)
 	asked("Resume", "id", options)
-	target := shoal.SnapshotTarget{TemplateID: "t", BuildID: "b"}
+	target := filled[shoal.SnapshotTarget]()
 	build, err := c.Snapshot(ctx, "id", target)
 	same("Snapshot", build, node.info.Builds[0], err)
 	asked("Snapshot", "id", target)

@@ -200,7 +200,7 @@ func (s *server) Snapshot(
 	build, err := s.node.Snapshot(
 		ctx,
 		r.Msg.SandboxId,
-		shoal.SnapshotTarget{TemplateID: r.Msg.TemplateId, BuildID: r.Msg.BuildId},
+		shoal.SnapshotTarget{TemplateID: r.Msg.TemplateId, BuildID: r.Msg.BuildId, DiskOnly: r.Msg.DiskOnly},
 	)
 	return reply(encodeBuild(build), err)
 }

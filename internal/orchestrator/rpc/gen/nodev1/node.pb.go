@@ -1195,6 +1195,7 @@ type SnapshotRequest struct {
 	SandboxId     string                 `protobuf:"bytes,1,opt,name=sandbox_id,json=sandboxId,proto3" json:"sandbox_id,omitempty"`
 	TemplateId    string                 `protobuf:"bytes,2,opt,name=template_id,json=templateId,proto3" json:"template_id,omitempty"`
 	BuildId       string                 `protobuf:"bytes,3,opt,name=build_id,json=buildId,proto3" json:"build_id,omitempty"`
+	DiskOnly      bool                   `protobuf:"varint,4,opt,name=disk_only,json=diskOnly,proto3" json:"disk_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1248,6 +1249,13 @@ func (x *SnapshotRequest) GetBuildId() string {
 		return x.BuildId
 	}
 	return ""
+}
+
+func (x *SnapshotRequest) GetDiskOnly() bool {
+	if x != nil {
+		return x.DiskOnly
+	}
+	return false
 }
 
 type ForkRequest struct {
@@ -2674,13 +2682,14 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\n" +
 	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x123\n" +
 	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12\x1b\n" +
-	"\tcold_boot\x18\x03 \x01(\bR\bcoldBoot\"l\n" +
+	"\tcold_boot\x18\x03 \x01(\bR\bcoldBoot\"\x89\x01\n" +
 	"\x0fSnapshotRequest\x12\x1d\n" +
 	"\n" +
 	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x12\x1f\n" +
 	"\vtemplate_id\x18\x02 \x01(\tR\n" +
 	"templateId\x12\x19\n" +
-	"\bbuild_id\x18\x03 \x01(\tR\abuildId\"W\n" +
+	"\bbuild_id\x18\x03 \x01(\tR\abuildId\x12\x1b\n" +
+	"\tdisk_only\x18\x04 \x01(\bR\bdiskOnly\"W\n" +
 	"\vForkRequest\x12\x1d\n" +
 	"\n" +
 	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x12)\n" +
