@@ -20,6 +20,8 @@ func TestRetryAdvice(t *testing.T) {
 		shoal.ErrNoNode:             neverRetry,
 		shoal.ErrPlacementTimeout:   neverRetry, // the start may have happened
 		shoal.ErrIdempotencyUnknown: neverRetry,
+		shoal.ErrDaemonSilent:       neverRetry,
+		shoal.ErrResumeTimeout:      neverRetry, // it goes on
 
 		// Nothing was done, and the next moment may be better.
 		shoal.ErrCapacity:         byStatus,
@@ -29,6 +31,7 @@ func TestRetryAdvice(t *testing.T) {
 		// Final by their status.
 		shoal.ErrSandboxPaused:     byStatus,
 		shoal.ErrSandboxRunning:    byStatus,
+		shoal.ErrSnapshotSilent:    byStatus,
 		shoal.ErrStartInFlight:     byStatus, // a repeat would find it running, with its memory
 		shoal.ErrTemplateNameTaken: byStatus,
 		// Not answers of the API.

@@ -107,6 +107,38 @@ func TestPauseWithoutMemory(t *testing.T) {
 	}
 }
 
+// TestSilentDaemon: a strict pause is refused, a plain one is marked, and what is marked comes
+// back by a boot only.
+func TestSilentDaemon(t *testing.T) {
+	w := newWorld(t)
+	path := "/sandboxes/" + w.create(`{"templateID":"base"}`)
+	w.call("POST", path+"/pause", `{"requireHealthyGuest":true}`).wants(t, 204, "")
+	if r := w.call("GET", path, ""); strings.Contains(r.body, "envdUnresponsiveAtPause") {
+		t.Error(r.body)
+	}
+	w.call("POST", path+"/connect", `{"timeout":60}`).wants(t, 201, "")
+	w.node.SilenceDaemons(true)
+	for _, body := range []string{`{"requireHealthyGuest":true}`, `{"memory":false}`} {
+		w.call("POST", path+"/pause", body).wantsCode(t, 503, "sandbox.daemon_silent", "false", "")
+		if r := w.call("GET", path, ""); r.field(t, "state") != "running" {
+			t.Error(r.body)
+		}
+	}
+	w.call("POST", path+"/pause", `{"memory":true}`).wants(t, 204, "")
+	detail, list := w.call("GET", path, ""), w.call("GET", "/v2/sandboxes?state=paused", "")
+	if detail.field(t, "envdUnresponsiveAtPause") != true || !strings.Contains(list.body, `"envdUnresponsiveAtPause":true`) {
+		t.Errorf("%s\n%s", detail.body, list.body)
+	}
+	for _, call := range []string{"/sandboxes%s/connect", "/v2/sandboxes%s/connect", "/sandboxes%s/resume"} {
+		at := fmt.Sprintf(call, strings.TrimPrefix(path, "/sandboxes"))
+		w.call("POST", at, `{"timeout":60}`).wantsCode(t, 409, "sandbox_snapshot_guest_agent_unresponsive", "", "")
+	}
+	r := w.call("POST", "/v2"+path+"/connect", `{"memory":false}`)
+	if r.status != 201 || r.field(t, "coldBoot") != true || w.call("GET", path, "").field(t, "envdUnresponsiveAtPause") != nil {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+}
+
 func TestResume(t *testing.T) {
 	w := newWorld(t)
 	id := w.create(`{"templateID":"base"}`)
@@ -392,7 +424,7 @@ func TestConnectThatCameLate(t *testing.T) {
 	id := w.create(`{"templateID":"base"}`)
 	var once sync.Once
 	w.node.OnDeadline(func(string) {
-		once.Do(func() { w.must(w.node.Pause(context.Background(), id, true)) })
+		once.Do(func() { w.must(w.node.Pause(context.Background(), id, shoal.PauseOptions{Memory: true})) })
 	})
 	w.call("POST", "/v2/sandboxes/"+id+"/connect", "").wants(t, 201, "")
 	if state := w.state(id); state != "running" {

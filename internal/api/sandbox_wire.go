@@ -37,6 +37,8 @@ func (s *Server) wireListed(sb shoal.Sandbox) gen.ListedSandbox {
 		State:       gen.SandboxState(sb.State.Public()),
 		EnvdVersion: sb.EnvdVersion,
 		EnvdURL:     optional(sb.EnvdURL()),
+
+		EnvdUnresponsiveAtPause: onlyTrue(sb.DaemonSilent),
 	}
 	if len(sb.Metadata) > 0 {
 		metadata := gen.StringMap(sb.Metadata)
@@ -53,20 +55,23 @@ func (s *Server) wireListed(sb shoal.Sandbox) gen.ListedSandbox {
 func (s *Server) wireDetail(sb shoal.Sandbox) gen.SandboxDetail {
 	l := s.wireListed(sb)
 	detail := gen.SandboxDetail{
-		TemplateID:          l.TemplateID,
-		SandboxID:           l.SandboxID,
-		ClientID:            l.ClientID,
-		Alias:               l.Alias,
-		StartedAt:           l.StartedAt,
-		EndAt:               l.EndAt,
-		CpuCount:            l.CpuCount,
-		MemoryMB:            l.MemoryMB,
-		DiskSizeMB:          l.DiskSizeMB,
-		State:               l.State,
-		EnvdVersion:         l.EnvdVersion,
-		EnvdURL:             l.EnvdURL,
-		Metadata:            l.Metadata,
-		VolumeMounts:        l.VolumeMounts,
+		TemplateID:   l.TemplateID,
+		SandboxID:    l.SandboxID,
+		ClientID:     l.ClientID,
+		Alias:        l.Alias,
+		StartedAt:    l.StartedAt,
+		EndAt:        l.EndAt,
+		CpuCount:     l.CpuCount,
+		MemoryMB:     l.MemoryMB,
+		DiskSizeMB:   l.DiskSizeMB,
+		State:        l.State,
+		EnvdVersion:  l.EnvdVersion,
+		EnvdURL:      l.EnvdURL,
+		Metadata:     l.Metadata,
+		VolumeMounts: l.VolumeMounts,
+
+		EnvdUnresponsiveAtPause: l.EnvdUnresponsiveAtPause,
+
 		ColdBoot:            onlyTrue(sb.ColdBoot),
 		EnvdAccessToken:     optional(sb.EnvdAccessToken),
 		AllowInternetAccess: sb.Network.AllowInternet,

@@ -48,7 +48,7 @@ func (s *sandbox) viewNow() shoal.Sandbox {
 	paused := view.State == shoal.StatePaused || view.State == shoal.StateResuming
 	switch {
 	case paused && s.saved != nil && s.saved.Memory:
-		view.PauseMode = shoal.PauseFull
+		view.PauseMode, view.DaemonSilent = shoal.PauseFull, s.saved.Silent
 	case paused && s.saved != nil:
 		view.PauseMode = shoal.PauseDisk
 	}

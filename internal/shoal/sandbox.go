@@ -101,6 +101,9 @@ type Sandbox struct {
 	// PauseMode is what a paused sandbox comes back from; empty while it runs, and until a
 	// pause is over.
 	PauseMode PauseMode `json:"pauseMode,omitempty"`
+	// DaemonSilent means of a paused sandbox that its daemon did not answer when it was
+	// paused, so that its memory is of no use.
+	DaemonSilent bool `json:"daemonSilent,omitempty"`
 }
 
 // EnvdPort is the port of every sandbox that belongs to its daemon.
@@ -152,6 +155,13 @@ type DeadlineChange struct {
 	// Wait lets a change of state that is under way finish first, instead of
 	// refusing.
 	Wait bool
+}
+
+// PauseOptions is what a pause keeps, and of what it makes sure.
+type PauseOptions struct {
+	Memory bool // or else only the disk
+	// RequireDaemon refuses the pause of a sandbox whose daemon does not answer.
+	RequireDaemon bool
 }
 
 // ResumeOptions is how a paused sandbox comes back.

@@ -25,6 +25,8 @@ type Saved struct {
 	Artifact string `json:"artifact"`
 	// Memory is false if only the disk was kept.
 	Memory bool `json:"memory"`
+	// Silent means that the guest's daemon did not answer: its memory is of no use.
+	Silent bool `json:"silent,omitempty"`
 	// OnDisk means that the capture outlives the machine's power, so that the record
 	// that names it should too.
 	OnDisk bool `json:"-"`

@@ -2,9 +2,18 @@
 
 import asyncio
 import os
+import time
 import unittest
 
-from e2b import AsyncSandbox, ConnectionConfig, Sandbox, SandboxException, SandboxNotFoundException
+from e2b import (
+    AsyncSandbox,
+    ConnectionConfig,
+    GuestUnresponsiveException,
+    Sandbox,
+    SandboxException,
+    SandboxNotFoundException,
+    ServiceBusyException,
+)
 from e2b.api.client.api.sandboxes import get_sandboxes_sandbox_id
 from e2b.api.client.types import UNSET
 from e2b.api.client_sync import get_api_client
@@ -86,6 +95,26 @@ class Pause(unittest.TestCase):
             sandbox.connect(timeout=60)
             self.assertEqual(sandbox.commands.run("whoami; cat mark.txt").stdout, "user\nmine")
             self.assertFalse(sandbox.files.exists("/dev/shm/count"))
+
+    def test_daemon_hangs(self):
+        sandbox = started(self)
+        self.assertTrue(sandbox.pause(strict=True))
+        sandbox.connect()
+        with self.assertRaises(SandboxException):
+            sandbox.commands.run("sudo kill -STOP $(pgrep -o envd)", timeout=2, request_timeout=3)
+        for options in {"strict": True}, {"mode": "filesystem"}:
+            with self.assertRaisesRegex(ServiceBusyException, "does not answer"):
+                sandbox.pause(**options)
+            self.assertEqual(sandbox.get_info().state.value, "running")
+        self.assertTrue(sandbox.pause())
+        began = time.monotonic()
+        with self.assertRaises(GuestUnresponsiveException):
+            sandbox.connect()
+        self.assertLess(time.monotonic() - began, 5)
+        self.assertFalse(sandbox.is_running())
+        sandbox.connect(on_resume="reboot")
+        self.assertEqual(sandbox.files.read("mark.txt"), "mine")
+        self.assertFalse(sandbox.files.exists("/dev/shm/count"))
 
     def test_kill_of_a_paused_one(self):
         sandbox = started(self)

@@ -364,20 +364,23 @@ type LifecycleOnTimeout string
 
 // ListedSandbox defines model for ListedSandbox.
 type ListedSandbox struct {
-	Alias        *string        `json:"alias,omitempty"`
-	ClientID     string         `json:"clientID"`
-	CpuCount     int32          `json:"cpuCount"`
-	DiskSizeMB   int64          `json:"diskSizeMB"`
-	EndAt        time.Time      `json:"endAt"`
-	EnvdURL      *string        `json:"envdURL,omitempty"`
-	EnvdVersion  string         `json:"envdVersion"`
-	MemoryMB     int64          `json:"memoryMB"`
-	Metadata     *StringMap     `json:"metadata,omitempty"`
-	SandboxID    string         `json:"sandboxID"`
-	StartedAt    time.Time      `json:"startedAt"`
-	State        SandboxState   `json:"state"`
-	TemplateID   string         `json:"templateID"`
-	VolumeMounts *[]VolumeMount `json:"volumeMounts,omitempty"`
+	Alias      *string   `json:"alias,omitempty"`
+	ClientID   string    `json:"clientID"`
+	CpuCount   int32     `json:"cpuCount"`
+	DiskSizeMB int64     `json:"diskSizeMB"`
+	EndAt      time.Time `json:"endAt"`
+	EnvdURL    *string   `json:"envdURL,omitempty"`
+
+	// EnvdUnresponsiveAtPause The daemon did not answer when the sandbox was paused, so it can only be rebooted
+	EnvdUnresponsiveAtPause *SilentDaemon  `json:"envdUnresponsiveAtPause,omitempty"`
+	EnvdVersion             string         `json:"envdVersion"`
+	MemoryMB                int64          `json:"memoryMB"`
+	Metadata                *StringMap     `json:"metadata,omitempty"`
+	SandboxID               string         `json:"sandboxID"`
+	StartedAt               time.Time      `json:"startedAt"`
+	State                   SandboxState   `json:"state"`
+	TemplateID              string         `json:"templateID"`
+	VolumeMounts            *[]VolumeMount `json:"volumeMounts,omitempty"`
 }
 
 // LogEntry defines model for LogEntry.
@@ -527,18 +530,21 @@ type SandboxDetail struct {
 	ClientID            string  `json:"clientID"`
 
 	// ColdBoot This execution began from the disk alone
-	ColdBoot        *bool      `json:"coldBoot,omitempty"`
-	CpuCount        int32      `json:"cpuCount"`
-	DiskSizeMB      int64      `json:"diskSizeMB"`
-	Domain          *string    `json:"domain,omitempty"`
-	EndAt           time.Time  `json:"endAt"`
-	EnvdAccessToken *string    `json:"envdAccessToken,omitempty"`
-	EnvdURL         *string    `json:"envdURL,omitempty"`
-	EnvdVersion     string     `json:"envdVersion"`
-	Lifecycle       *Lifecycle `json:"lifecycle,omitempty"`
-	MemoryMB        int64      `json:"memoryMB"`
-	Metadata        *StringMap `json:"metadata,omitempty"`
-	Network         *Network   `json:"network,omitempty"`
+	ColdBoot        *bool     `json:"coldBoot,omitempty"`
+	CpuCount        int32     `json:"cpuCount"`
+	DiskSizeMB      int64     `json:"diskSizeMB"`
+	Domain          *string   `json:"domain,omitempty"`
+	EndAt           time.Time `json:"endAt"`
+	EnvdAccessToken *string   `json:"envdAccessToken,omitempty"`
+	EnvdURL         *string   `json:"envdURL,omitempty"`
+
+	// EnvdUnresponsiveAtPause The daemon did not answer when the sandbox was paused, so it can only be rebooted
+	EnvdUnresponsiveAtPause *SilentDaemon `json:"envdUnresponsiveAtPause,omitempty"`
+	EnvdVersion             string        `json:"envdVersion"`
+	Lifecycle               *Lifecycle    `json:"lifecycle,omitempty"`
+	MemoryMB                int64         `json:"memoryMB"`
+	Metadata                *StringMap    `json:"metadata,omitempty"`
+	Network                 *Network      `json:"network,omitempty"`
 
 	// PauseMode What the pause has kept of a paused sandbox - memory and disk, or the disk alone
 	PauseMode    *PauseMode     `json:"pauseMode,omitempty"`
@@ -570,6 +576,9 @@ type SandboxMetric struct {
 
 // SandboxState defines model for SandboxState.
 type SandboxState string
+
+// SilentDaemon The daemon did not answer when the sandbox was paused, so it can only be rebooted
+type SilentDaemon = bool
 
 // Snapshot defines model for Snapshot.
 type Snapshot struct {
@@ -841,6 +850,9 @@ type GetSandboxMetricsParams struct {
 // PauseSandboxJSONBody defines parameters for PauseSandbox.
 type PauseSandboxJSONBody struct {
 	Memory *bool `json:"memory,omitempty"`
+
+	// RequireHealthyGuest Refuse with 503 if the sandbox's daemon does not answer
+	RequireHealthyGuest *bool `json:"requireHealthyGuest,omitempty"`
 }
 
 // RefreshSandboxJSONBody defines parameters for RefreshSandbox.
@@ -7492,101 +7504,103 @@ var swaggerSpec = []string{
 	"LxfUjX+4jtxpghfwCRZEWMFXR9oJitmC0GN1qoIIzQnEoRLYGZUohBRoKHJ7Tg/dOgtLcRIEIMTfYXXq",
 	"pnq8FGp+Iy9cXy8h4CCLYaafKwH8lgRwEmi4/yY6ppJ283M5yPNd0VB4vrcIUqfkG39uZRemzsgcglUQ",
 	"g4tqqlpOmwEzelWy4Bz2GxIrSyHVh/7aHySoYorqeG5AhYSwU5ThmGA35wtiAlQa3bz9Mc3eKNw4pUib",
-	"zYRE3FySP+D8dbPDq5duvkTDEzlWq1LNb8PPn86coKpvPwMXXQRrZOVoyJKKpdunB13qCc5xqgm6aoQ5",
-	"tB7MJUxasNa3B0Ews17qtuq81Oyt1pi3LM4SOFdoHa/u/Vx2asvh5mGqmnNVu7Mgtepe5ERQIbYKsmo0",
-	"le9HHdnO09BpMRhOOQmrGzUyNmlL5H6HUlra1XVsSeH6yLlRCLNsoZ0ac+b53hJz2mtKaHcTdfDC2P7X",
-	"ZWcGjIcIC/S3y48fkIQ76SL0jW6LAsa1BR9ALhm/cXHHmC0/Gk49XvnUvS6yWUyCK47ncxK0t0BppIgI",
-	"tX4yVwbz0viW5hKxTB4hpad6fktxbUuTEOhqMoQhFRW9vY98Kxq+4qV1tbrXyVBpeu97kZSpuGC8wVoK",
-	"J+Orw8MXh/1uTYcpicXNJ6ND/sSEdOuYWQyDq7QE8Em3dapdtRY9CmSxsobmyTEVinzbnyr++pGcZ5yi",
-	"2NysriV9TkMrSzZG+78rnHEK8neslUC3HvQnodyNEdCyRwkbvWlK87toWIauz+c9HoC6gtq3rIrDzmhS",
-	"P2M+TUYSnAy1V6aaOsxB2n2wDPfr4IblJq+lnNGS+49AsbFPAutPrjP1233EaLw6RrcHCMdLvBLINBXa",
-	"30EWlKnfSUXSVR0z/erZun6b7Sp2TvFq3QsN/0acCQm8y8Bgib2+an/igCW8xyQWI3V20+My0+cKxvYi",
-	"buPUuqNOlWrUXlSanfAgIhICaUnEZTu9xwmJV11fz1lo1LHOjx9GGa/lRJVhG4P4LZCv3eeKk0C4OVeA",
-	"JYRvLj6P3Naii2FRr1dyNEYmWp1Bml0AD6DRIWSZ4iFFD+NUzs1U4ZJH3VI1yhZwgRegLJEpS8n7iU8g",
-	"lJQKp/bTF+tTO30WoycylpaeZcq6TDc1z/heTedGlaY66KWGXIeFWALgWElrF5s75EKPC9U5xbiOjLVv",
-	"p9CrKOx1LgldTOpqPGanVEhMA+h2NDSujvJbopBjQs3FUWBuF8wfGY0AxzJaGRubhrOV0wA0I7+JMF1M",
-	"c2TcdnpmGlRBFAray/QrcqQcrZAfxZrbIDZQ1LH9beFRF0B1eVByShdJGMXM6Wv/JbI3w9oBiCIszDWJ",
-	"vunS/wvz2Bi0gwxFa51CEaC+BVOd1R8IxyZGJ0fxPNOexTmJQayEhMSJwE8ZVSj6hYjIcRMQMRw/E4gt",
-	"6RGaraxvmQgW6+tnxE1n41W2usAzUQnm4Rl9jn4hMmKZRET6CBftfqNLTGVxTy7QnLMkjwxA+tvz32jL",
-	"T527b+uAfqQKCCwRzm+N8tAmokgmtvBG2CDuLg9devXS749kqtJic1Kli+ptoQwxGQE/Nj+WRJgtUbBq",
-	"Wx+lHObA86uA9jV3leD1Cl1ktHFfLovD14xJt58mp7pALWKGgxuNII2pGrmpf6ScmUOCQhIiqoZUKrvT",
-	"bcESTGinw9ZcHhQBMH0O3zbIIYaEUYRNEJldwDOBIiYk4oCDqKGEj3cW9ztyhzR44wzqX9saPtMhp6cl",
-	"mLcgMYmnkI22S0+tWXrSY5WuTV9EILiDINPHcgYLTA15tbiZY85HvoLopdDJtxMTCHoyUcbVu6heX3TR",
-	"cEv3HtNN67QqI/v6lML0+/3Kt3O/YrfkjC3ERqKJ+gKJYjvJ2IH0DcXQHupBBwOE7DLPtbLn9AJMtFOV",
-	"2XERTLFTp9h/qv000++NEpLjm08BJoFkAiyT738qXT5TE5My1QCt3hnVB6udlQraylVVtqOykRUUVLHX",
-	"Q1qXOQMqLDUbQ29ZZOjU4i8pTkVkRG1bXxbTXO3CDuZkZ40tq7T17VzOxRXCoecKpQuwcpgrvDgRgixo",
-	"Yn07dbXivdIgsG6gOB1i1EQPSrxAMYRIMv2nDpZsB8AU/cZTHC6A6QiZ0VO90WbjpIF1v/eEEhH1duxw",
-	"jDcGGhNnVVtK2c+v7ktrPW1AXci/Auy4/sIp6YoRIuItzHEWS7fS2RHB4+fB5yN0axukTo0n1IJSnbhr",
-	"HZ8F8OHAQkiswj2IHxKO9ICYId1gGenfoeBPPf0GxROk2KzMmXGTXxm4PBg/bJuu4fKdfsZsl9eD94IF",
-	"3tcLaOrX4Wu0XmdnpxIFLAGhM01azgynbRRjIS9TvKQP4xoTTYQ1ZEyqoyTc51uoBTiR36Ur9Ovfmb7o",
-	"nkAbfep1mQM2Qnu2q/SLk5jvVZVgqwBWqbKJzdrG1M5pncrqp66PY+gj12YbfQf68Y/lxk/YfFiMPvQA",
-	"iHU43EPJsqTEwtXdSVQOUh0kDPdFZx9xPEbWSG7sNaKdzSU7JKlcTcoP4EXCy0hM2QyZdZHcy5rG8ZkC",
-	"u+NM1BoObZBUj+8vhJSDvmbLpUHFPb5/8F9+Pw+oo+UAzVYotPJsVB5C9aDVx9rfO3jZPVyXjUnoew7w",
-	"loib85nbSayUv2ciH9YG4RFRhOC5JuoPs3BfSXzRnD7FAexeq1+/HEm8uPZG7K/Ei4nStFR82+hs01w/",
-	"yehrsPZy3t3hQMYrxMzVypyzRGck6Muo6tVNy7CaMx50RC0Vo7gZd/61mvXQG1BUa2xHqKrHjssdHK7e",
-	"JGFHBKG+3RqatXqDljsdu4YUEtLxzDEH/VJC6nRgdWLyDBY4WH2LFsGW9frByLGNqxtPo4L/2+rTj6dH",
-	"9wlXy2SMIbbBU9ax4xs2sNYRMA9WYwrc5RaQhqJEZd92X9r04MY286nL0LEQP2ET6tCWN92CSo5K9+tM",
-	"GsvXcYUXE82t6exPmjkGIMWL+tkr5hkA/0fOMhcqCu/hBOlWc+a6QuywOGe8I41E4oWOlrF1Q8rpfTfB",
-	"j92T+lA5CH270hVH330C+yT3L0RGWg8T/1r+vFmxpkmqj3FROJb13T/43T/43T/4cP9gcTJdLK4ahOC8",
-	"WexI8ZbRMLu1dy+68bUrsUlnUBC5ulTHzEx5EiaE1qsjmSyqsnTQrzu60U5eIiknLHPFc+97J8W9U1f/",
-	"i9Mdcx3U6KuAItYpJolU58NESFYCUI+8vef7z/d0uncKFKfEO/JePN97/sKuVa9jFysYd4s4yV17ybsT",
-	"FEEiC9BbrjZcH+fT0DvyNDptUbXLvLPXqHp0sLc3qWLQwHVsOw2vwFGrjpCGT+j6HYATdPpW9Xr5669d",
-	"HLSAezcvdXTve4dj2uelnaqE4h19qZPIl+v7a98TWZJgvqpWnSsDVNkcAQ4iAy/P6LH+zbBUlkmkWuNK",
-	"gqae0KJPt9z9apwv97vmHO0GmAYmiyO1qYkNHOrvSmZYMV+vQfeloyCWvbEcXwzr+oFk0SxKoqCOodQk",
-	"2uRh6l91NmgmqdRHrHe/HkFsBTZ1Bi3QEMJvi9ze0VBXLLRlmrSnLK93aIjFhHkr5Bq6sk7JnVyidHOC",
-	"MyKkVQyuisYPxPgkxczhj2qXFcshM7HZ0npfUYApygQco4gtEZtLoKaIo0akDnknwhQJsiEbhCP9h+rM",
-	"aLzaDp4LRF5VwtvtWpTi5da7dLE0fVbvdmYxC24g3NEYPjJhtYpKFa5NfkUngn8E+ZNpMYhVCXdyN41t",
-	"0GpvebxGeD/wWyuzD/debGrUD6yIwSe6ZByFQEJYJCvovBquUSxZmua6QeVY1U7RLxHICEzXk4tTTTx6",
-	"iGN0uPcCZVSSuBL2X53SbDRl4cBB+qBbbOP0fLBxq0Mn59ysRnxbDO2qLMolKnu7+1X9OH1730fMH0wd",
-	"p2FRZ8baqqgbxpi7ZGJeoOybQtJHWgFM4ahQdnrPQFWdbCDJBWTZZLcoAftgPIwL6K3VNRpxlj41Swxv",
-	"WXq05vcRhSUIieaEC9krKPwuJdLkptlNKAqqvWbhanOUXxYuuK8rb+o83rdwvb+xmWvTdmYmPRNFwo8u",
-	"yLttvOqLUoSLRKkfbvfzW2WBdtD+IVKYZtKWAgj/2jiOu5Xk6qFjeW6bts4m3KWxTpqY41iAuxqxnfF3",
-	"EopetjrSO+N7GSX/zODUNLfEIORKG8S61smGjY8aB+syV0cQlA3bd5ZRqQU1F/ONsUMucZLGoK1e2/EY",
-	"yYgJKIxIxR0bVuTW9Vetu0okNLCF2asopEgwHVRZS9L9WmSZ3Bu/ZAzGBV6n4L+TOK4yqRpFvGx7NH9k",
-	"W5KmfRy3S4PpXMjephmfTdjrZ39Pvk/TtISyHPn9dSct7VrVXbOAtYfvFJr16r6PIzUbk4ySnHtblpwK",
-	"e9uX11tmeu/uJNAQ4eYTE9oO5bq2UZliz1rKco0s53mRuI3T5HvGbx5OkA1f3YR7sb7iQsOFoNsl96eS",
-	"VUfZNMhLI48oZ1+kPI4n08GqaW1CVmYVUMlXaM64EZ5zm7r6yETdQ5d5cOyAyDozgaMu27upKurgv67n",
-	"QQZjIe/99V8d6Rv2+vFZpt4jB97P2ALFhCqrjcVhabX9K0rfIYOkpKhOe2SLRAU0fMCgW/FVdNkdnVzG",
-	"2hL/BrRWqRDwIKmaOej0sqDTvMDAY3lIqoU0R6l6DqPnlCITebZltxSkMQ5MoRpTJBOlLCbBqk8RSvMK",
-	"lJvXhHRdh02rQt3vYYxTZhzoujBZ2E8q9znMOYjIxpltHBWfzPCbRkaYlQGz3a+OvXg14tmx9VB3zkxB",
-	"N8a1O4QjHJs6aLpa0XaPn4LFnD0aGmi8XoQXjyc9ArbV2JtG9kC92u08VPNw++RPYfb2EE5en+GROIW9",
-	"h8irT2yebde3VTu5jxpFoo7r4TxEohlj7kq73W9/OLy8W7zvyPevi5KK709JSpVjuXlCKlW2/E2TTdHS",
-	"o7/LtabaZ4TR0wkdHwHmMQGOcnFoBVCVY3TfSxWtxpmAlaJUPS9Ddrx4aSJFe/sNkKB5E3VEw/L5zS1Z",
-	"iJWjPcYFleIFtO6PKy8J/LqjVrBTxMi65rbNq2u9f1oTU9Gdjqbspbkr3WI7QW44GRfgpiB6imA0nOQF",
-	"Tm90qPLQ3o6JJ6wGEk7j8PZN2O0cmbUiEJ8ISc9EGTjYcOqMxtmuTQ7Y/ap/6Y2yytd7otP7x4RbYdvy",
-	"qQKLe/MU1806tIOOub2vYMqEmJbEtUV6yYMccVEzWOIboL6OGdaFl/EUiskTPLvu5T9Bwm6hktYnNqZu",
-	"dRfnmph06k4X0aNsTAerBva2H2QWOstw6+FiGjd6ZlMStyyZvVaomMmxfBRcr5FHjLllXY1XsYoCGcdF",
-	"xT779Ds2sfImpHoog1OP/iAq2X/AfvRlTj6Q/G2ydD7DGM52Ygv3bdvGwDeWelNGqMyLLmpHm0UlmyNM",
-	"mYnqxosm8/pasvLe4KK3+v/VsiMTdZZCYDhEmoNZmPm2vZ1m1goTMPkHlBVxh5l+XFnLDcaHMg/8QdXh",
-	"QRv5bVpiY7TJSt51p5ZgEaBkMrO2mKJlk8vzZ7XKSlI7KZdo3/s/feubJBf1xyxPV+u/KpRB5C5EVKc4",
-	"c2m2udO7+du9Rn6/05k8jQ4HitG0ye7ttuIhK0Qg0O3BMdIatIh02losGApiTBJRvmpR5EeiosxVHx/P",
-	"kyO/WgE2HLpSKwDgDmDZKF96bSWratp4z56SO5SQOCYCAkZDYVSUmC2eCX17Yw3xkHAIzHsG1aplLo9W",
-	"kHHB+MNCIob4LFuUrLbhRWd8iXmIfrBA/lXZG8XrCwY2XTu5aq8e6zdAdD8i0AzmjIN+0aXB9VzLLXam",
-	"tuLinRoDjtJu7AzOd7CH81AIzR/cbZULDAJIJYQ6duvdwWtkCuMbTHJtbymGLljG9QstThdm/rG9AkXo",
-	"jGPdOgUuiND8wLGKzdrOkwrhD1RadJXDH6Nl5qUInyCinS1M/qxRKmcrZKs1jLWS+xlUWe5xFIsqyik8",
-	"DZOyaFDadgzKfmWZ9M3z/xAiPJc2g1K/EI3mJJa66IEzWI8txMf5XMBDIvYmMqjRR3sbqmBZ/bTrPq6o",
-	"arNFkv+JLQtaJwKFjNCF8Q8p5UwdBuMtoDZMVXPbtY6CrpK1+zXCIhrlbHyv2j+U8h2uSQXAAz2TD7Hm",
-	"Uw4CaEcN+ozHwz7JfATTfJTNjmJCb7SYUgLp4vNVoWkFHEKgkuBY+GjBmBFmL/ZQQmi2fQ/3L1pwSobS",
-	"zGT2a6oxDPnNx4v/RUJCauhzWWZwm2IaRujmwTd9pJh7TQbvLKxfa5MugEe8urjCi1G3F9v3Pir2ZjW6",
-	"wldjCqTgxWgnwwBCd4sEhe4iN98MXhsez/y9m6FogY5nXtzyxDzwo+2I7WO8KKOifXYxYP1OCq467DaG",
-	"eLgjoiewoIL0d6blJoRKQ70xZf6e6rqr3AFHdJLSsGLyB4RXY+oVQr5F9X5jiC6/biJS33oYNp373bGw",
-	"FbGFZHzr/s7yJsy82oND8Xj0uOAsS0cLmB9N6wfSpKOMBBOyWsKyznNfDbsTyr5nIxJt8kDb/Vqc7b5b",
-	"ie+AVvMK+0btAo7RweEwlKrPxuHrmuhN28Pi8Cg042tiywVtiR8qMaFIRkR0+QQA8yCqzTJQ3b096+uV",
-	"McxMfnaJSvSD+dfvqrm+EY4AFR4bxrXBa45sp8eikXaT+ysqA+sqgvovLPLivNVfdZtHd2RQuJMWY2Me",
-	"TWrdpY3UuUzx2pFXbRWYxrDUj5ULgSeQ4kpPKutRVXhlWXtrZS62zUNoPiJUwys2xky/Sry4321UAh7D",
-	"V09qJXc3bUVOlfcdTCVYg6Ec7g1zxXijHHGzxzJ/9nUz5ZwnHfLGmdSQrH0mj81DMYjMS38vZUhkRsY+",
-	"gYnVPqC4qGidH9CqY33SIb3d37Xv5e+ERATsFvhqoAraW9vueyW0ziJb/teidGxfXTRfu2XmXG9WjtyU",
-	"xbHWI5DiTYZPYx25aRB2MLVI188HDyjT5Y8sG2Sf/l0v57V8HLn5umitUFAHt2XcFOVt6y5GN+lSS/ye",
-	"DGQIT+YSOm7deqs9d6iZ5d31v2Ro+uRCazm73Ujsg+/9uqMfy92x9dOG+urGedtth07kNd6UHW1LipRJ",
-	"Sbmm9fBKb65j33gCl3F08BJFLOPCR6ZYuMhvqHXYeKEkCiVRbmBlYkxZuCoCH80nU1XtN5orLs1K2ach",
-	"JCmTQIOVrZfttIIODg+10lJYRTpIRAJXY/7fF7zzx97Of+9c/+dfvA4r43tlu6evbHdQrWz3Ym8PCR9h",
-	"8wZfvbpdVZQ9VWUnfUoev7bTzwebiAn6Xs1pdFjSvg1GA6XQSh2bxFJTCnCA+CbUyXGx2McK4dmAPbi3",
-	"3iwbishxLkBf1Psjie2MLezNfqfu1utjOzh89U1F2Ww+wOaMLfSN/raCbB6vEMztwdREtDXMnDwV7U+s",
-	"eE9JcNuozn3/9ElyhbK8VpHkoaBj82wf8Fqkz4PUhY5XdSe9oTvxmdxRDx7l78H2u9UMvOslyhxsPO7K",
-	"PlraoXeYcIQlJlJoF4v6aSqLbV8TeWG8PH/Dt/hSg4ku3/5doIPn+0gydPD8sNBHutNaikj5vrj4tRjg",
-	"nzAyvp1D+NBcQTEh+9Os5pkwsezbNrYiHdhXpvcwo+Bq1qiLlUYkBETqPuB++mpFs3Y/R6Rtvfpre1uK",
-	"YX1k4qw8Zj2en3WxHSJQRkPgaIlXT2SMcyu7IDQwWRJ4Udepuko8OeSet4X9z9+ffyKJUnum9xuXKzpv",
-	"EpdRd7KacqZDLdTxr4Tq5N+KF+wpLM0i69cYlUuL+/8PAAD//w==",
+	"zYRE3FySP+D8dbPDq5duvkTDEzlWq1LNb8PPn86coOpv1BoE5BZO5EXOWfv0mEsSA5VvMSSM5sP8DFx0",
+	"0b0RuaMXmFQM5l4w9ATnONXnomrLOZQnzCVM2jettg+CYGa91G3VsauZba0xb1mcJXCuqGO81vhz2akt",
+	"zptnsmoVVs3XgmKre5HTUoVmK8iqkWa+H3VkOw9Vp+FhGO4krG7UVtmkSZK7L0qha1fXsSWFByVnaiHM",
+	"soX2jcyZ53tLzGmvRaK9VtTBUmP7X5e5GjAeIizQ3y4/fkAS7qSL0De6LQoY1xZ8ALlk/MbFZGO2/GgY",
+	"/ngdVve6yGYxCa44ns9J0N4CpdgiItT6yVzZ3UvjoppLxDJ5hJS66/kt/bctlEKgq8kQhlRU1P8+8q0Y",
+	"CoqX1rXzXl9Fpem970VSpuKC8QZrKXyVrw4PXxz2e0cdFikWN5+MKvoTE9KtqmYxDK7SEsAn3dapvdVa",
+	"9OihxcoaCizHVCjybX+quP1Hcp5x+mZzs7qW9DkNrSzZGO3/rnDGKcjfsdYl3erUn4RyN0ZAyx5dbvSm",
+	"KQXyomFguj6f9zgS6npu37Iqfj+jSf2M+TQZSXAy1F5ZfOowB2n3wTLcr4Mblpu8lnJGS+4/AsXGzAms",
+	"W7rO1G/3EaPx6hjdHiAcL/FKINNUaLcJWVCmficVSVf17/SrZ+u6f7ar2DnFq/VSNNwkcSYk8C47hSX2",
+	"Fqz9iQOW8B6TWIzU2U2Py0yfKxjbi7htXOvVOlWqUXtRaXbCg4hICKQlEZcJ9h4nJF51fT1noVHHOj9+",
+	"GGUDlxNVhm0M4rdAvnafK04C4eZcAZYQvrn4PHJbiy6GRb1eydEYmWi8Bml2ATyARoeQZYqHFD2Mbzq3",
+	"doVLHnVL1ShbwAVegLJEpiwl7yc+gVBSKpzaT9/PT+30WYyeyFhaepYp6zLd1DzjezV9JFWa6qCXGnId",
+	"FmIJgGMlrV1s7pALPS5U5xTjOjLWvp1Cr6Kw17kkdDGpq3G8nVIhMQ2g29HQuIHKL5tCjgk190+BuaQw",
+	"f2Q0AhzLaGVsbBrOVk4D0Iz8JsJ0Mc2RcdvpmWlQBVEoaC/Tr8iRcrRCfhRrboPYQFHH9reFR10A1eVB",
+	"ySldJGEUM6fL/pfIXjBrPyKKsDC3LfrCTP8vzENs0A4yFK11CkWA+jJNdVZ/IBybUJ8cxfNMOyjnJAax",
+	"EhISJwI/ZVSh6BciIseFQsRw/EwgtqRHaLayLmoiWKxvsRE3nY1z2uoCz0QlJohn9Dn6hciIZRIR6SNc",
+	"tPuNLjGVxXW7QHPOkjzAAOlvz3+jLXd37gWuA/qRKiCwRDi/fMojpIgimdjCG2GDuLs8AurVS78/IKpK",
+	"i81JlS6qt4UyxGQE/Nj8WBJhtkTBqm19lHKYA89vFNq35VWC1yt0kdHGXcIsDl8zJt1+mpzqArWIGQ5u",
+	"NII0pmrkpv6RcmYOCQpJiKgaUqnsTrcFSzChnX5fcwdRxNH0+Y3bIIfa94uwiUWzC3gmUMSERBxwEDWU",
+	"8Pq4fc7ifkfukAZvnEH9a1vDZzrk9LQE8xYkJvEUstF26ak1S096rNK16YsIBHcQZPpYzmCBqSGvFjdz",
+	"zPnINxm9FDr5kmMCQT/VRUhcvRnrdWkXDbd0fTLdQk+roravTymTv1/TfDvXNHZLzthCbCS2qS+sKbaT",
+	"jB1IX3QM7aEedDBcyS7zXOuMTmfCRHNXWS8XwRRzd4oZqdpPsyDfKFk7vvkUYBJIJsAy+Rqp0uUzNREy",
+	"U+3Y6tVTfbDaWamgrVxVZTsqG1lBQRV7PaR1mTOgwuCzEf2WRYZOY6AmOfpULKvmFRHVEdCqzoWWWFjr",
+	"xUeCIaKjU7WPFM0AcZgxJiF0ivdLilMRGa2hrfqLabcGwg7mZKkNtFXa+nYu5wYXAqrnNqgLsHKYK7w4",
+	"EYIsaGLdVPW9fq+UIawbKG6LGDXxlBIvUAwhkkz/qcNH2yFBRb/xVI8LYDqCiPRUb7QFPGlg3e89oURE",
+	"vR07fPyNgcZEntWWUvbzq/vSWk8bUBfyrwA7bvJwSrqipoh4C3OcxdKtP3fENPl5OP4IM8GG7VPj1LWg",
+	"VCfuWsdnAXw41BISazsM4oeEI505Zkg3WEYD6bBVpp5+g+IJknRWZhG5ya8M5R6MqLZN1/BeTz9jtsvr",
+	"wSvOAu/rhXj12xE1Wq+zs1OJApaA0Lk3Lb+MUw7EWMjLFC/pw7jGRDNlDRmT6oAP9/kWagFO5HfpK/02",
+	"QKbv7CfQRp+KX2bFjdDg7Sr94iTme1Ul2CqAVapsYrO2MbVzWqey+qnr4xj6yLXZRt+BfvxjufETNh8W",
+	"ow89AGIdDvdQsiwpsfDadxKVg1QHCcN9Z9tHHI+RR5MbnI34bxMvAEkqV5MyJniRAjQSUzZnaF0k97Km",
+	"cXymwO44M7mGQxvv1ePGDCHloG8Mc2lQ8fTvH/yX388D6mg5QLMVCq08G5WZUT1o9bH29w5edg/XZecS",
+	"+p4DvCXi5nzmNsaU8vdM5MPaeEIiimhC10T9ESPu25UvmtOnOIDda/XrlyOJF9feiP2VeDFRmpaKbxud",
+	"bZrrJxl9o9dezrs7HMh4hZi5JZpzlugcDX2vVr2FahlWc8aDjgCsYhQ3486/VvNAemOjao3tCFX12HFP",
+	"hcPVmyTsCIbUF3VDs1YvA3PHZ9eQQkI6njnmoF9KSJ1OtE5MnsECB6tv0SLYsl4/GAS3cXXjaVTwf1t9",
+	"+vH06D7hapmMMcQ2eMo6dnzDBtY6AubBakyBu9wC0lCUqOzb7kubMN3YZj51GTqs4ydsojba8qZbUMlR",
+	"CZCdaXT5Oq7wYqK5NZ39STPHAKR4UT97xTwD4P/IWeZCReE9nCDdas5cV7QgFueMd2TESLzQgT+2kko5",
+	"ve8m+LF7Uh8qB6FvV7pSArpPYJ/k/oXISOth4l/Lnzcr1jRJ9TEuCseyvvsHv/sHv/sHH+4fLE6mi8VV",
+	"AyGcN4sdSe8yGma39u5FN7525WjpZBAiV5fqmJkpT8KE0Hq9KJMQVhZT+nVHN9rJi0blhGWueO5976S4",
+	"d+rqf3G6Y66DGn0VUMQ6xSSR6nyYYM9KLO2Rt/d8//meToBPgeKUeEfei+d7z1/Ytep17GIF424R8rlr",
+	"L5p3giJQZQF6y9WG6+N8GnpHnkanLTN3mXf2GnWgDvb2JtVQGriObWcUFjhqVVbS8Ald0QRwgk7fql4v",
+	"f/21i4MWcO/mxZ/ufe9wTPu82FWVULyjL3US+XJ9f+17IksSzFfVOnxlrC2bI8BBZODlGT3WvxmWyjKJ",
+	"VGtcyTXVE1r06Za7X43z5X7XnKPdANPAJKSkNsuygUP9XckMK+brVfm+dJQIszeW48uDXT+QLJplWhTU",
+	"MZSaRJs8TEWwzgbNfJv6iPXu1yOIrcCmTgYGGkL4bZHbOxrqGo62cJX2lOUVIA2xmIh1hVxDV9YpuZNL",
+	"lG5OcEaEtIrBVdH4gRifpJg5/FHtQms5ZCbMXFrvqw5ryQQco4gtEZtLEwdjEamj94kwZZNsyAbhSP+h",
+	"OjMar7aD5wKRV5VIfbsWpXi59S5dPk6f1budWcyCGwh3NIaPTISwolKFa5Mq0ongH0H+ZFoMYlXCndxN",
+	"Yxt/21swsJGpAPzWyuzDvRebGvUDK9IJiC6iRyGQEBZ5FzpFiGsUS5amuW5QOVa1U/RLBDIC0/Xk4lQT",
+	"jx7iGB3uvUAZlSSuZDBUpzQbTVk4cJA+6BbbOD0fbOzs0Mk5N6sR3xZDuyrLlInK3u5+VT9O3973EfMH",
+	"U9lqWNSZsbYq6oYx5i4imZds+6aQ9JFWAFM4KpSd3jNQVScbSHIBWTbZLYriPhgP44KKa5WeRpylT82i",
+	"y1uWHq35fURhCUKiOeFC9goKv0uJNGl2dhOKEnOvWbjaHOWXNRju68qbOo/3LVzvb2zm2rSdSVbPRJG7",
+	"pANqt41XfVGKcBG++8Ptfn6rLNAO2j9ECtNM2qoG4V8bx3G3kic+dCzPbdPW2YS7NNaJG3McC3DXZ7Yz",
+	"/k5C0ctWR3pnfC+j5J8ZnJrmlhiEXGmDWJdt2bDxUeNgXebqCIKyqQPOijC1oOZivjF2yCVO0hi01Ws7",
+	"HiMZMQGFEam4Y8OK3Lr+qnVXiYQGtjB7FYUUubKDKmtJul+LTJd745eMwbjA6xT8dxLHVSZVo4iXbY/m",
+	"j2xL0rSP43ZpMJ0L2ds047O5h/3s78n3aZqWUBZov7/upKVdq7prFrD28J1Cs17v+HGkZmOSUZJzb8uS",
+	"U2Fv+/J6y0zv3Z0EGiLcfHRD26Fcl2kqqwWwlrJcI8t5Xu9u4zT5nvGbhxNkw1c34V6sr07ScGns9iME",
+	"U8mqowIc5MWiRxT4L9Iux5PpYAG4NiErswqo5Cs0Z9wIz7lNn31kou6hyzw4dkBknZnAUZft3VQVdfBf",
+	"14Mpg7GQ9/7677D0DXv9+CxT75ED72dsgWJCldXG4rC02v4Vpe+QQVJSVKc9skWiAho+YNCt+Cq67I5O",
+	"LmNtiX8DWqtUKXiQVM0cdHpZ0Gle5OCxPCTVmqCjVD2H0XNKkYk827JbCtIYB6bmjqn3iVIWk2DVpwil",
+	"eSmNzWtCurbEplWhvhdCLKrMLcvqxzxPouE8VHttb3oO917YF9jaLqjifSPji3IXLBqhPTno48Kknj+p",
+	"osFhzkFENrBt47j/ZIbfNPbDrIzQ7X747cWrES+/rYe6c2aK4TGu/S8c4djUkNOVnrZ73hUs5rDT0EDj",
+	"9SK8eL/qEbCtxt40sgdq/W7nraCHG0R/Cju7h3DyghCPxCnsxUde7mLzcqK+rdqrftQosHVcjx8iEs0Y",
+	"c1cp7n5+xeFW3uIFS75/XZRUfH9KUqocy80TUqkj5s/KbIqWHv1ptDX1TCOMnk7o+AgwjwlwlItDK4Cq",
+	"HKP7IqxoNc7mrFTi6nmcs+PRUROa2ttvgATNs7QjGpYvoG7JJK0c7TE+rxQvoHVhXXmF4dcdtYKdIijX",
+	"NbdtXl3r/dPatIrudPhmL81d6RbbiarDybiIOgXRU0S/4SQvDnujY6OH9nZMAGM1cnEah7fP8m7nyKwV",
+	"8vhESHomykjFhhdpNM52bTbC7lf9S29YV77eE11PYEx8F7YtnyqSuTcxct00RzvomHCBCqZMTGtJXFuk",
+	"lzyqEhf1liW+AerrIGVdtBpPoZg8o7QrEOATJOwWKnmEYmPqVnc1sIlZru78FD3KxnSwaiRx+01sodMa",
+	"tx6fpnGjZzblhMty42vFppmkzkfB9RqJy5hb1tV4UayoyHFclAi0r+9jE5xvYriHUkb16A+ikv0H7Edf",
+	"quYDyd9mZ+czjOFsJ7ZS4LZtDHxjqTdlhMq8yqN2tFlUsjnClJkwcrxoMq+vJSvvjWZ6q/9frXMyUWcp",
+	"BIZDpDmYhZlv29tpZq0wAZPwQFkR6Jjp96213GB8KNXBH1QdHrSR36YlNkabrCR6d2oJFgFKJjNriyla",
+	"NslDf1arrCS1k3KJs5V+JOH0rW/uWtQfszw/rv9uUgaRu/JRneLMLd3mTu/mrxMbBQWczuRpdDhQ/aZN",
+	"dm+3FYBZIQKBbg+OkdagRaTz5GLBUBBjkojyRZAiIRMVdbX6+HiejfnVCrDhWJlaxQF3xMxG+dJrK1lV",
+	"0zoSPlNyhxISx0RAwGgojIoSs8UzoW9vrCEeEg6BeQuiWibN5dEKMi4Yf1gMxhCfZYuS1Ta86IwvMQ/R",
+	"DxbIvyp7o3i5wsCmizVX7dVj/X6K7kcEmsGccdCv4TS4nmu5xc7UVly88WPAUdqNncH5FPlw4guh+WPF",
+	"rfqEQQCphFAHi707eI3MawAGk1zbW4qhC5Zx/bqN04WZf2yvQBE641i3ToELIjQ/cKxis7bzpOr/A6Ud",
+	"XW8AjNEy89qHTxBCzxYmYdcolbMVsuUhxlrJ/QyqrC85ikUV9RuehklZNChtOwZlv7JM+kiHnkKI8Fza",
+	"lE39ujaak1jqqAhndCBbiI/zuYCHhAhOZFCjj/Y2VMGy3GrXfVxRRmeLJP8TWxa0TgQKGaEL4x9Sypk6",
+	"DMZbQG1crOa2ax0FXZZr92uERTTK2fhetX8o5TtckwqAB3omH2LNpxwE0I6i9xmPh32S+Qim+SibHcWE",
+	"3mgxpQTSxeerQtMKOIRAJcGx8NGCMSPMXuyhhNBs+x7uX7TglAylmSkloKnGMOQ3Hy/+FwkJqaHPZZky",
+	"bqp3GKGbB9/0kWLuNRm8s7B+rU26AB7x6uIKL0bdXmzf+6jYm9XoCl+NqciCF6OdDAMI3S0yIrqr6nwz",
+	"eG14PPNHfoaiBTretnHLE/OqkbYjto/xom6L9tnFgPXDLLjqsNsY4uGOiJ7AggrS35mWmxAqDfXG1BV8",
+	"quuucgcc0UlKw4rJHxBejSmQCPkW1fuNIbr8uolIfeth2HTud8fCluAWkvGt+zvLmzDzTBAOxePR44Kz",
+	"LB0tYH40rR9Ik466FUzIas3MOs99NexOKPuejcjsyQNt92txtvtuJb4DWs0r7Pu+CzhGB4fDUKo+G4ev",
+	"a6I3bQ+Lw6PQjK+JLRe0NYWoxIQiGRHR5RMAzIOoNstAOfn2rK9XxjAzCeElKtEP5l+/q+b6RjgCVHhs",
+	"GNcGrzmynR6LRp5P7q+oDKzLFuq/sMirAVd/1W0e3ZFB4U5ajI15pal1lzZS5zLVckdetVVgGsNSP1Yu",
+	"BJ5Aiis9qSyAVeGVZbGvlbnYNi+v+YhQDa/YGDP9KvHifrdRengMXz2p1fjdtBU5Vd53MJVgDYZyuDfM",
+	"FeONcsTNHsv8rdvN1I+edMgbZ1JDsvaZPDYv09hsIePvpQyJzMjYJzCx2gcUFyW08wNadaxPOqS3+7sC",
+	"+C0JYCckImC3wFcDZdfe2nbfS691VvXyvxa1avsKsfnaLTPnerNy5KYsjrUegRRvMnwa68hNg7CDqVXB",
+	"fj54QF0wf2SdIvve8XpJtuWL0M3nTGuViTq4LeOmCnBbdzG6SZda4vekPEN4MpfQcevWW166Q80s767/",
+	"JUPTJ1d2y9ntRmIffO/XHf1C8I4t2DbUVzfO2247dCIvKqfsaFvDpExKyjWth5eWcx37xpu7jKODlyhi",
+	"GRc+MtXJRX5DrcPGCyVRKIlyAysTY8rCVRH4aD6Z1NnfaK64NEtzn4aQpEwCDVa2QLfTCjo4PNRKS2EV",
+	"6SARCVyN+X9f8M4fezv/vXP9n3/xOqyM76X0nr6U3kG1lN6LvT0kfITNo3/1cnpVUfZUpaT0KXn8YlI/",
+	"H2wiJuh7+ajRYUn7NhgNlEIrdWwSS03twQHim1CYx8ViHyuEZwP24N56s2woIse5AH1R748ktjO2sDf7",
+	"nbpbr4/t4PDVNxVls/kAmzO20Df62wqyebzKM7cHUxPR1jBz8lS0P7HiPSXBbaM69/3TJ8kVyvJaVZmH",
+	"go7NO4HAa5E+D1IXOp7xnfRo78R3eUe9sJQ/QNvvVjPwrpcoc7DxuCv7SmqH3mHCEZaYSKFdLOqnKWW2",
+	"fU3khfHy/A3f4ksNJrp8+3eBDp7vI8nQwfPDQh/pTmspIuX74uLXYoB/wsj4dg7hQ3MFxYTsT7OaZ8LE",
+	"sm/b2Ip0YF+Z3sOMgqtZo66OGpEQEKn7gPvpqxXN2v3+kbb16s/7bSmG9ZGJs/J69nh+1sV2iEAZDYGj",
+	"JV49kTHOreyC0MBkSeBFXafqKvHkkHveFvY/f/D+iSRK7V3gb1yu6LxJXEbdyWrKmQ61UMe/EqqTfyue",
+	"zKewNIusX2NULi3u/z8AAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

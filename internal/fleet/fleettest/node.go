@@ -24,6 +24,7 @@ type Node struct {
 	onCreate   func(context.Context, shoal.Spec) error
 	onDeadline func(sandboxID string)
 	down       error
+	silent     bool // the daemons of all sandboxes are
 	kills      map[string]shoal.KillReason
 	diskOnly   map[string]bool // by the ID of a sandbox or a build
 }
@@ -62,6 +63,13 @@ func (n *Node) SetDown(err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.down = err
+}
+
+// SilenceDaemons lets the daemons of all sandboxes be silent, or answer again.
+func (n *Node) SilenceDaemons(silent bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.silent = silent
 }
 
 // Change edits what Info answers.
@@ -248,7 +256,7 @@ func (n *Node) SetNetwork(_ context.Context, sandboxID string, policy shoal.Netw
 }
 
 // Pause marks a running sandbox as paused.
-func (n *Node) Pause(_ context.Context, sandboxID string, memory bool) error {
+func (n *Node) Pause(_ context.Context, sandboxID string, opts shoal.PauseOptions) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	sb, err := n.find(sandboxID)
@@ -264,12 +272,16 @@ func (n *Node) Pause(_ context.Context, sandboxID string, memory bool) error {
 			sb.State,
 		)
 	}
+	if n.silent && (opts.RequireDaemon || !opts.Memory) {
+		return shoal.ErrDaemonSilent.New("the daemon does not answer")
+	}
 	sb.State, sb.EndAt, sb.HostIP, sb.PauseMode = shoal.StatePaused, time.Now().UTC(), "", shoal.PauseFull
-	if !memory {
+	if !opts.Memory {
 		sb.PauseMode = shoal.PauseDisk
 	}
+	sb.DaemonSilent = n.silent
 	n.sandboxes[sandboxID] = sb
-	n.diskOnly[sandboxID] = !memory
+	n.diskOnly[sandboxID] = !opts.Memory
 	return nil
 }
 
@@ -293,11 +305,13 @@ func (n *Node) Resume(_ context.Context, sandboxID string, opts shoal.ResumeOpti
 		return sb, shoal.ErrSandboxRunning.New("Sandbox %s is already running", sandboxID)
 	case sb.State == shoal.StateKilling:
 		return sb, shoal.ErrSandboxState.New("Sandbox %q is being killed", sandboxID)
+	case sb.DaemonSilent && !opts.ColdBoot:
+		return sb, shoal.ErrSnapshotSilent.New("the daemon did not answer")
 	}
 	now := time.Now().UTC()
 	sb.State, sb.StartedAt, sb.EndAt, sb.HostIP = shoal.StateRunning, now, now.Add(opts.Timeout), "10.11.0.9"
 	sb.ExecutionID, sb.ColdBoot = shoal.NewExecutionID(), opts.ColdBoot || n.diskOnly[sandboxID]
-	sb.PauseMode = ""
+	sb.PauseMode, sb.DaemonSilent = "", false
 	n.sandboxes[sandboxID] = sb
 	return sb, nil
 }

@@ -65,6 +65,8 @@ func decodeSandbox(s *nodev1.Sandbox) shoal.Sandbox {
 		HostIP:      s.GetHostIp(),
 		ColdBoot:    s.GetColdBoot(),
 		PauseMode:   shoal.PauseMode(s.GetPauseMode()),
+
+		DaemonSilent: s.GetDaemonSilent(),
 	}
 }
 

@@ -67,6 +67,8 @@ func encodeSandbox(s shoal.Sandbox) *nodev1.Sandbox {
 		HostIp:      s.HostIP,
 		ColdBoot:    s.ColdBoot,
 		PauseMode:   string(s.PauseMode),
+
+		DaemonSilent: s.DaemonSilent,
 	}
 }
 

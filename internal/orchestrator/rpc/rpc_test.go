@@ -54,8 +54,8 @@ func (e *echo) SetNetwork(ctx context.Context, id string, n shoal.Network) error
 	e.ask(ctx, id, n)
 	return e.err
 }
-func (e *echo) Pause(ctx context.Context, id string, memory bool) error {
-	e.ask(ctx, id, memory)
+func (e *echo) Pause(ctx context.Context, id string, opts shoal.PauseOptions) error {
+	e.ask(ctx, id, opts)
 	return e.err
 }
 func (e *echo) Resume(ctx context.Context, id string, opts shoal.ResumeOptions) (shoal.Sandbox, error) {
@@ -192,8 +192,8 @@ func TestRoundTrip(t *testing.T) {
 	network.DNSServers = []string{} // not the same as none
 	same("SetNetwork", nil, nil, c.SetNetwork(ctx, "id", network))
 	asked("SetNetwork", "id", network)
-	same("Pause", nil, nil, c.Pause(ctx, "id", true))
-	asked("Pause", "id", true)
+	same("Pause", nil, nil, c.Pause(ctx, "id", filled[shoal.PauseOptions]()))
+	asked("Pause", "id", filled[shoal.PauseOptions]())
 	options := filled[shoal.ResumeOptions]()
 	got, err = c.Resume(ctx, "id", options)
 	same("Resume", got, node.sandbox, err)

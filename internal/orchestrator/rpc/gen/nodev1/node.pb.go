@@ -533,6 +533,7 @@ type Sandbox struct {
 	HostIp        string                 `protobuf:"bytes,7,opt,name=host_ip,json=hostIp,proto3" json:"host_ip,omitempty"`
 	ColdBoot      bool                   `protobuf:"varint,8,opt,name=cold_boot,json=coldBoot,proto3" json:"cold_boot,omitempty"`
 	PauseMode     string                 `protobuf:"bytes,9,opt,name=pause_mode,json=pauseMode,proto3" json:"pause_mode,omitempty"`
+	DaemonSilent  bool                   `protobuf:"varint,10,opt,name=daemon_silent,json=daemonSilent,proto3" json:"daemon_silent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -628,6 +629,13 @@ func (x *Sandbox) GetPauseMode() string {
 		return x.PauseMode
 	}
 	return ""
+}
+
+func (x *Sandbox) GetDaemonSilent() bool {
+	if x != nil {
+		return x.DaemonSilent
+	}
+	return false
 }
 
 type CreateRequest struct {
@@ -1046,6 +1054,7 @@ type PauseRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	SandboxId     string                 `protobuf:"bytes,1,opt,name=sandbox_id,json=sandboxId,proto3" json:"sandbox_id,omitempty"`
 	Memory        bool                   `protobuf:"varint,2,opt,name=memory,proto3" json:"memory,omitempty"`
+	RequireDaemon bool                   `protobuf:"varint,3,opt,name=require_daemon,json=requireDaemon,proto3" json:"require_daemon,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1090,6 +1099,13 @@ func (x *PauseRequest) GetSandboxId() string {
 func (x *PauseRequest) GetMemory() bool {
 	if x != nil {
 		return x.Memory
+	}
+	return false
+}
+
+func (x *PauseRequest) GetRequireDaemon() bool {
+	if x != nil {
+		return x.RequireDaemon
 	}
 	return false
 }
@@ -2634,7 +2650,7 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
 	"\fEnvVarsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc7\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xec\x02\n" +
 	"\aSandbox\x12'\n" +
 	"\x04spec\x18\x01 \x01(\v2\x13.shoal.node.v1.SpecR\x04spec\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12!\n" +
@@ -2646,7 +2662,9 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\ahost_ip\x18\a \x01(\tR\x06hostIp\x12\x1b\n" +
 	"\tcold_boot\x18\b \x01(\bR\bcoldBoot\x12\x1d\n" +
 	"\n" +
-	"pause_mode\x18\t \x01(\tR\tpauseMode\"8\n" +
+	"pause_mode\x18\t \x01(\tR\tpauseMode\x12#\n" +
+	"\rdaemon_silent\x18\n" +
+	" \x01(\bR\fdaemonSilent\"8\n" +
 	"\rCreateRequest\x12'\n" +
 	"\x04spec\x18\x01 \x01(\v2\x13.shoal.node.v1.SpecR\x04spec\"+\n" +
 	"\n" +
@@ -2672,11 +2690,12 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\n" +
 	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x120\n" +
 	"\anetwork\x18\x02 \x01(\v2\x16.shoal.node.v1.NetworkR\anetwork\"\x14\n" +
-	"\x12SetNetworkResponse\"E\n" +
+	"\x12SetNetworkResponse\"l\n" +
 	"\fPauseRequest\x12\x1d\n" +
 	"\n" +
 	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x12\x16\n" +
-	"\x06memory\x18\x02 \x01(\bR\x06memory\"\x0f\n" +
+	"\x06memory\x18\x02 \x01(\bR\x06memory\x12%\n" +
+	"\x0erequire_daemon\x18\x03 \x01(\bR\rrequireDaemon\"\x0f\n" +
 	"\rPauseResponse\"\x80\x01\n" +
 	"\rResumeRequest\x12\x1d\n" +
 	"\n" +
