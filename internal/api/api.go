@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"shoal/internal/api/gen"
 	"shoal/internal/auth"
@@ -84,7 +85,8 @@ type Server struct {
 	origins     Origins
 	operator    string
 	name        string
-	creating    turns // by team and idempotency key
+	creating    turns         // by team and idempotency key
+	resumeWait  time.Duration // see resumeWait; tests shorten it
 	draining    atomic.Bool
 }
 
@@ -116,6 +118,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 		operator:    cfg.Operator,
 		name:        cfg.Name,
 		spawns:      newSpawns(),
+		resumeWait:  resumeWait,
 	}
 	spec, err := gen.GetSpec()
 	if err != nil {

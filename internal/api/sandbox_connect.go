@@ -134,11 +134,11 @@ func (s *Server) resume(
 	ctx context.Context, node shoal.Node, sb shoal.Sandbox, timeout time.Duration, memory *bool,
 ) (shoal.Sandbox, error) {
 	opts := shoal.ResumeOptions{Timeout: timeout, ColdBoot: memory != nil && !*memory}
-	wait, cancel := context.WithTimeout(ctx, resumeWait)
+	wait, cancel := context.WithTimeout(ctx, s.resumeWait)
 	defer cancel()
 	back, err := s.fleet.Resume(wait, node, sb, opts, callerOf(ctx).Team.Limits)
 	if err != nil && wait.Err() != nil && ctx.Err() == nil {
-		err = shoal.ErrResumeTimeout.Wrap(err, "Sandbox %q did not come back within %s", sb.SandboxID, resumeWait)
+		err = shoal.ErrResumeTimeout.Wrap(err, "Sandbox %q did not come back within %s", sb.SandboxID, s.resumeWait)
 	}
 	return back, err
 }

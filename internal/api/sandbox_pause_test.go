@@ -139,6 +139,22 @@ func TestSilentDaemon(t *testing.T) {
 	}
 }
 
+// TestSlowResume: a sandbox that does not come back in time is told of while the client still
+// listens.
+func TestSlowResume(t *testing.T) {
+	w := newWorld(t)
+	w.server.resumeWait = 50 * time.Millisecond
+	path := "/sandboxes/" + w.create(`{"templateID":"base"}`)
+	w.call("POST", path+"/pause", "").wants(t, 204, "")
+	w.node.OnResume(func(ctx context.Context) error {
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	w.call("POST", path+"/connect", `{"timeout":60}`).wantsCode(t, 504, "sandbox.resume_timeout", "false", "")
+	w.node.OnResume(nil)
+	w.call("POST", path+"/connect", `{"timeout":60}`).wants(t, 201, "")
+}
+
 func TestResume(t *testing.T) {
 	w := newWorld(t)
 	id := w.create(`{"templateID":"base"}`)

@@ -23,6 +23,7 @@ type Node struct {
 	networks   map[string]shoal.Network
 	onCreate   func(context.Context, shoal.Spec) error
 	onDeadline func(sandboxID string)
+	onResume   func(context.Context) error
 	down       error
 	silent     bool // the daemons of all sandboxes are
 	kills      map[string]shoal.KillReason
@@ -56,6 +57,14 @@ func (n *Node) OnDeadline(fn func(sandboxID string)) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.onDeadline = fn
+}
+
+// OnResume sets a function that each Resume calls first. If it fails, Resume returns its
+// error.
+func (n *Node) OnResume(fn func(context.Context) error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.onResume = fn
 }
 
 // SetDown makes every call fail with err; nil ends that.
@@ -294,7 +303,15 @@ func (n *Node) DiskOnly(id string) bool {
 }
 
 // Resume marks a paused sandbox as running.
-func (n *Node) Resume(_ context.Context, sandboxID string, opts shoal.ResumeOptions) (shoal.Sandbox, error) {
+func (n *Node) Resume(ctx context.Context, sandboxID string, opts shoal.ResumeOptions) (shoal.Sandbox, error) {
+	n.mu.Lock()
+	hook := n.onResume
+	n.mu.Unlock()
+	if hook != nil {
+		if err := hook(ctx); err != nil {
+			return shoal.Sandbox{}, err
+		}
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	sb, err := n.find(sandboxID)
