@@ -35,8 +35,11 @@ var notShipped = []string{"mcp-gateway", "devcontainer", "claude", "anthropic-cl
 
 // Reserved are the names that no team but the installation's own may take for all teams:
 // those of the shipped templates, of the base template, and of E2B's other templates.
-func Reserved() []string {
-	names := append([]string{"base"}, notShipped...)
+func Reserved() []string { return append(Names(), notShipped...) }
+
+// Names are the names of the base template and of the shipped ones.
+func Names() []string {
+	names := []string{"base"}
 	for _, t := range Shipped {
 		names = append(names, t.Name)
 	}

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"shoal/internal/api/gen"
 	"shoal/internal/auth"
@@ -48,8 +49,13 @@ type Config struct {
 	// the Reserved names without a namespace.
 	Operator string
 	Reserved []string
+	// Defaults are the names without a namespace of the templates that come with the
+	// installation, built or not.
+	Defaults []string
 	// Origins says which web pages may call.
 	Origins Origins
+	// Name tells this API from others that share the store. It is the same after a restart.
+	Name string
 }
 
 // Builds is what template builds stand on.
@@ -72,12 +78,16 @@ type Server struct {
 	uploadLimit int64
 	shipped     func(ctx context.Context, name string) error
 	reserved    []string
+	defaults    []string
 	log         *slog.Logger
 	handler     http.Handler
 	spawns      *spawns
 	storage     *storage
 	origins     Origins
 	operator    string
+	name        string
+	creating    turns         // by team and idempotency key
+	resumeWait  time.Duration // see resumeWait; tests shorten it
 	draining    atomic.Bool
 }
 
@@ -103,11 +113,14 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 		domain:      cfg.Domain,
 		shipped:     cfg.Shipped,
 		reserved:    cfg.Reserved,
+		defaults:    cfg.Defaults,
 		log:         log,
 		origins:     cfg.Origins,
 		operator:    cfg.Operator,
+		name:        cfg.Name,
 		spawns:      newSpawns(),
 		storage:     newStorage(cfg.Store, cfg.Fleet, cfg.Builds.Files),
+		resumeWait:  resumeWait,
 	}
 	spec, err := gen.GetSpec()
 	if err != nil {

@@ -26,15 +26,40 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
-	switch known.Kind {
-	case shoal.ErrConcurrencyLimit, shoal.ErrSandboxLimit, shoal.ErrBuildLimit, shoal.ErrKeptLimit,
-		shoal.ErrTagLimit, shoal.ErrStorageLimit, shoal.ErrPlacementTimeout:
-		// Python SDKs since 2.63 repeat every 429 and 504 that does not forbid it. It
-		// would not help: a full team stays full, and a start has had its minute.
+	switch retryAdvice(known.Kind) {
+	case neverRetry:
 		h.Set("Should-Retry", "false")
+	case retrySoon:
+		h.Set("Should-Retry", "true")
+		h.Set("Retry-After", "1")
 	}
 	w.WriteHeader(known.Status)
 	_, _ = w.Write(append(body, '\n')) // the caller may be gone
+}
+
+// advice is what an answer says to SDKs that repeat requests by themselves.
+type advice int
+
+const (
+	byStatus   advice = iota // 429, 502, 503 and 504 are repeated three times within a second
+	neverRetry               // it would not help, or could do a thing twice
+	retrySoon                // whatever the status: what is in the way passes by itself
+)
+
+// retryAdvice is about the SDKs of clients-2.63.md §2.1. What is left to the status and is
+// repeated must have changed nothing.
+func retryAdvice(kind *shoal.Kind) advice {
+	switch kind {
+	case shoal.ErrConcurrencyLimit, shoal.ErrSandboxLimit, shoal.ErrBuildLimit, shoal.ErrKeptLimit,
+		shoal.ErrTagLimit, shoal.ErrStorageLimit, shoal.ErrNoNode, shoal.ErrPlacementTimeout, shoal.ErrIdempotencyUnknown, shoal.ErrDaemonSilent,
+		shoal.ErrResumeTimeout:
+		// A full team stays full, machines do not get templates in a second, a start has had
+		// its minute, and a daemon that hangs goes on hanging.
+		return neverRetry
+	case shoal.ErrSandboxState, shoal.ErrIdempotencyInProgress:
+		return retrySoon
+	}
+	return byStatus
 }
 
 // advised returns the message with the advice of the catalogue where it helps: some SDKs show

@@ -12,6 +12,9 @@ const (
 	connectTimeout = 300 * time.Second // of v2, when the request names none
 	resumeTimeout  = 15 * time.Second  // of the deprecated resume
 	connectRounds  = 3                 // changes of state that a connect waits for
+	// resumeWait is how long a sandbox that comes back is waited for. Clients give up after
+	// 60 s, and then know nothing.
+	resumeWait = 50 * time.Second
 )
 
 // ConnectSandbox extends a running sandbox, or resumes a paused one. The schema
@@ -50,8 +53,9 @@ func (s *Server) ConnectSandboxV2(
 // It answers 200 for a sandbox that runs and 201 for one that it has resumed; 400 for a
 // request that is malformed or asks for too long a time, 401 and 403 for the key, its team
 // and a web page's origin, 404 for an unknown sandbox, 409 for one that is being killed or
-// started in another way, 413 for a body that is too large, 429 at the team's limit, 500 if
-// the guest does not come back, and 503 if the sandbox's machine is full or does not answer.
+// started in another way, or whose daemon was silent when it was paused, 413 for a body that
+// is too large, 429 at the team's limit, 500 if the guest does not come back, 503 if the
+// sandbox's machine is full or does not answer, and 504 if it takes too long.
 func (s *Server) connect(
 	ctx context.Context, pathID string, seconds *int32, memory *bool,
 ) (sb shoal.Sandbox, resumed bool, err error) {
@@ -130,5 +134,11 @@ func (s *Server) resume(
 	ctx context.Context, node shoal.Node, sb shoal.Sandbox, timeout time.Duration, memory *bool,
 ) (shoal.Sandbox, error) {
 	opts := shoal.ResumeOptions{Timeout: timeout, ColdBoot: memory != nil && !*memory}
-	return s.fleet.Resume(ctx, node, sb, opts, callerOf(ctx).Team.Limits)
+	wait, cancel := context.WithTimeout(ctx, s.resumeWait)
+	defer cancel()
+	back, err := s.fleet.Resume(wait, node, sb, opts, callerOf(ctx).Team.Limits)
+	if err != nil && wait.Err() != nil && ctx.Err() == nil {
+		err = shoal.ErrResumeTimeout.Wrap(err, "Sandbox %q did not come back within %s", sb.SandboxID, s.resumeWait)
+	}
+	return back, err
 }

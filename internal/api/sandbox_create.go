@@ -24,25 +24,36 @@ var (
 func (s *Server) CreateSandbox(
 	ctx context.Context, req gen.CreateSandboxRequestObject,
 ) (gen.CreateSandboxResponseObject, error) {
-	sb, err := s.create(ctx, *req.Body, familyV1)
+	sb, err := s.create(ctx, *req.Body, familyV1, unrecorded)
 	if err != nil {
 		return nil, err
 	}
 	return gen.CreateSandbox201JSONResponse(s.wireSandbox(sb)), nil
 }
 
-// CreateSandboxV2 starts a sandbox with the defaults of v2.
+// CreateSandboxV2 starts a sandbox with the defaults of v2, or answers with the one that was
+// started under the same idempotency key.
 func (s *Server) CreateSandboxV2(
 	ctx context.Context, req gen.CreateSandboxV2RequestObject,
 ) (gen.CreateSandboxV2ResponseObject, error) {
-	sb, err := s.create(ctx, *req.Body, familyV2)
+	var sb shoal.Sandbox
+	var err error
+	if key := req.Params.IdempotencyKey; key != nil {
+		sb, err = s.createOnce(ctx, *key, *req.Body)
+	} else {
+		sb, err = s.create(ctx, *req.Body, familyV2, unrecorded)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return gen.CreateSandboxV2201JSONResponse(s.wireSandbox(sb)), nil
 }
 
-func (s *Server) create(ctx context.Context, body gen.NewSandbox, f family) (shoal.Sandbox, error) {
+// create calls record with the ID of the sandbox before it starts, and again with another
+// one if it starts over.
+func (s *Server) create(
+	ctx context.Context, body gen.NewSandbox, f family, record func(sandboxID string) error,
+) (shoal.Sandbox, error) {
 	team := callerOf(ctx).Team
 	for tries := 0; ; tries++ {
 		spec, err := s.plan(ctx, team, body, f)
@@ -50,6 +61,9 @@ func (s *Server) create(ctx context.Context, body gen.NewSandbox, f family) (sho
 			_, err = s.storage.check(ctx, team)
 		}
 		if err != nil {
+			return shoal.Sandbox{}, err
+		}
+		if err := record(spec.SandboxID); err != nil {
 			return shoal.Sandbox{}, err
 		}
 		sb, err := s.fleet.Place(ctx, spec, team.Limits)
@@ -62,6 +76,9 @@ func (s *Server) create(ctx context.Context, body gen.NewSandbox, f family) (sho
 		}
 	}
 }
+
+// unrecorded is for creates without an idempotency key.
+func unrecorded(string) error { return nil }
 
 // maxReplaced bounds how often a create starts over because its snapshot was replaced
 // in the meantime.

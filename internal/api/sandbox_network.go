@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net"
+	"net/netip"
 	"regexp"
 	"strconv"
 	"strings"
@@ -40,12 +41,16 @@ func (s *Server) parseNetwork(sandboxID string, body gen.NewSandbox, secure bool
 		if err := refuseInterception(n.Rules, n.EgressProxy, "network.egressProxy"); err != nil {
 			return policy, err
 		}
+		if err := checkDNSServers(n.DnsServers, "network.dnsServers"); err != nil {
+			return policy, err
+		}
 		policy.AllowOut, policy.DenyOut = deref(n.AllowOut), deref(n.DenyOut)
+		policy.DNSServers = deref(n.DnsServers)
 	}
 	return policy, s.checkPolicy(policy)
 }
 
-// SetSandboxNetwork replaces the egress policy: absent lists are cleared, while
+// SetSandboxNetwork replaces the egress policy: lists that are absent are cleared, while
 // allow_internet_access changes only if it is present (api.md §3.10).
 func (s *Server) SetSandboxNetwork(
 	ctx context.Context, req gen.SetSandboxNetworkRequestObject,
@@ -56,8 +61,11 @@ func (s *Server) SetSandboxNetwork(
 	}
 	body := req.Body
 	policy := shoal.Network{AllowInternet: body.AllowInternetAccess, AllowOut: deref(body.AllowOut),
-		DenyOut: deref(body.DenyOut)}
+		DenyOut: deref(body.DenyOut), DNSServers: deref(body.DnsServers)}
 	if err := s.checkPolicy(policy); err != nil {
+		return nil, err
+	}
+	if err := checkDNSServers(body.DnsServers, "dnsServers"); err != nil {
 		return nil, err
 	}
 	if err := refuseInterception(body.Rules, body.EgressProxy, "egressProxy"); err != nil {
@@ -71,6 +79,22 @@ func (s *Server) SetSandboxNetwork(
 		return nil, err
 	}
 	return gen.SetSandboxNetwork204Response{}, nil
+}
+
+// maxDNSServers is the most that a policy may name (clients-2.63.md §3.4).
+const maxDNSServers = 10
+
+// checkDNSServers takes IPv4 addresses.
+func checkDNSServers(list *[]string, field string) error {
+	if n := len(deref(list)); n > maxDNSServers {
+		return shoal.ErrBadRequest.New("%s has %d entries; at most %d are allowed", field, n, maxDNSServers)
+	}
+	for _, text := range deref(list) {
+		if addr, err := netip.ParseAddr(text); err != nil || !addr.Is4() {
+			return shoal.ErrBadRequest.New("%s: %q is not an IPv4 address", field, text)
+		}
+	}
+	return nil
 }
 
 // refuseInterception answers the options that need a proxy in the sandbox's way

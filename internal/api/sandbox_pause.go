@@ -20,10 +20,6 @@ func (s *Server) PauseSandbox(
 		return nil, shoal.ErrSandboxState.New("Sandbox '%s' cannot be paused while in 'killing' state",
 			sb.SandboxID)
 	}
-	memory := true
-	if req.Body != nil && req.Body.Memory != nil {
-		memory = *req.Body.Memory
-	}
 	if sb.State.Public() == shoal.StateRunning {
 		done, err := s.storage.begin(ctx, callerOf(ctx).Team, largestSave(sb))
 		if err != nil {
@@ -31,7 +27,9 @@ func (s *Server) PauseSandbox(
 		}
 		defer done()
 	}
-	err = s.fleet.Pause(ctx, node, sb, memory)
+	body := deref(req.Body)
+	err = s.fleet.Pause(ctx, node, sb, shoal.PauseOptions{Memory: body.Memory == nil || *body.Memory,
+		RequireDaemon: deref(body.RequireHealthyGuest)})
 	late := shoal.ErrSandboxPaused.Matches(err) || shoal.ErrSandboxState.Matches(err)
 	if late && s.pausedSince(ctx, sb.SandboxID) {
 		err = nil // it would have joined that pause, had it been slower

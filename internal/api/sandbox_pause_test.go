@@ -79,19 +79,80 @@ func span(t *testing.T, r reply) time.Duration {
 	return at("endAt").Sub(at("startedAt"))
 }
 
+// wantsPauseMode: SDKs cannot read null, so without a mode there is no key.
+func (w *world) wantsPauseMode(id string, mode any) {
+	w.t.Helper()
+	r := w.call("GET", "/sandboxes/"+id, "")
+	if got := r.field(w.t, "pauseMode"); got != mode || (mode == nil && strings.Contains(r.body, "pauseMode")) {
+		w.t.Errorf("pauseMode %v, want %v", got, mode)
+	}
+}
+
 func TestPauseWithoutMemory(t *testing.T) {
 	w := newWorld(t)
 	id := w.create(`{"templateID":"base"}`)
+	w.wantsPauseMode(id, nil)
 	w.call("POST", "/sandboxes/"+id+"/pause", `{"memory":false}`).wants(t, 204, "")
+	w.wantsPauseMode(id, "filesystem")
 	if !w.node.DiskOnly(id) {
 		t.Error("the machine was not told")
 	}
 	w.call("POST", "/sandboxes/"+id+"/resume", `{"timeout":60}`).wants(t, 201, "")
+	w.wantsPauseMode(id, nil)
 	w.call("POST", "/sandboxes/"+id+"/pause", `{"memory":true}`).wants(t, 204, "")
+	w.wantsPauseMode(id, "full")
 	r := w.call("POST", "/v2/sandboxes/"+id+"/connect", `{"memory":false}`)
 	if r.status != 201 || r.field(t, "coldBoot") != true {
 		t.Errorf("%d %s", r.status, r.body)
 	}
+}
+
+// TestSilentDaemon: a strict pause is refused, a plain one is marked, and what is marked comes
+// back by a boot only.
+func TestSilentDaemon(t *testing.T) {
+	w := newWorld(t)
+	path := "/sandboxes/" + w.create(`{"templateID":"base"}`)
+	w.call("POST", path+"/pause", `{"requireHealthyGuest":true}`).wants(t, 204, "")
+	if r := w.call("GET", path, ""); strings.Contains(r.body, "envdUnresponsiveAtPause") {
+		t.Error(r.body)
+	}
+	w.call("POST", path+"/connect", `{"timeout":60}`).wants(t, 201, "")
+	w.node.SilenceDaemons(true)
+	for _, body := range []string{`{"requireHealthyGuest":true}`, `{"memory":false}`} {
+		w.call("POST", path+"/pause", body).wantsCode(t, 503, "sandbox.daemon_silent", "false", "")
+		if r := w.call("GET", path, ""); r.field(t, "state") != "running" {
+			t.Error(r.body)
+		}
+	}
+	w.call("POST", path+"/pause", `{"memory":true}`).wants(t, 204, "")
+	detail, list := w.call("GET", path, ""), w.call("GET", "/v2/sandboxes?state=paused", "")
+	if detail.field(t, "envdUnresponsiveAtPause") != true || !strings.Contains(list.body, `"envdUnresponsiveAtPause":true`) {
+		t.Errorf("%s\n%s", detail.body, list.body)
+	}
+	for _, call := range []string{"/sandboxes%s/connect", "/v2/sandboxes%s/connect", "/sandboxes%s/resume"} {
+		at := fmt.Sprintf(call, strings.TrimPrefix(path, "/sandboxes"))
+		w.call("POST", at, `{"timeout":60}`).wantsCode(t, 409, "sandbox_snapshot_guest_agent_unresponsive", "", "")
+	}
+	r := w.call("POST", "/v2"+path+"/connect", `{"memory":false}`)
+	if r.status != 201 || r.field(t, "coldBoot") != true || w.call("GET", path, "").field(t, "envdUnresponsiveAtPause") != nil {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+}
+
+// TestSlowResume: a sandbox that does not come back in time is told of while the client still
+// listens.
+func TestSlowResume(t *testing.T) {
+	w := newWorld(t)
+	w.server.resumeWait = 50 * time.Millisecond
+	path := "/sandboxes/" + w.create(`{"templateID":"base"}`)
+	w.call("POST", path+"/pause", "").wants(t, 204, "")
+	w.node.OnResume(func(ctx context.Context) error {
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	w.call("POST", path+"/connect", `{"timeout":60}`).wantsCode(t, 504, "sandbox.resume_timeout", "false", "")
+	w.node.OnResume(nil)
+	w.call("POST", path+"/connect", `{"timeout":60}`).wants(t, 201, "")
 }
 
 func TestResume(t *testing.T) {
@@ -133,7 +194,11 @@ func TestStatesWhileChanging(t *testing.T) {
 	} {
 		sb.State = c.state
 		w.node.Put(sb)
-		w.call("POST", "/sandboxes/"+id+"/"+c.path, `{"timeout":60}`).wants(t, c.status, c.text)
+		r := w.call("POST", "/sandboxes/"+id+"/"+c.path, `{"timeout":60}`)
+		r.wants(t, c.status, c.text)
+		if retry := r.header.Get("Should-Retry") + r.header.Get("Retry-After"); (retry == "true1") != (c.status == 409) {
+			t.Errorf("%s while %s: SDKs are told %q", c.path, c.state, retry) // it passes by itself
+		}
 	}
 }
 
@@ -235,6 +300,15 @@ func TestSnapshots(t *testing.T) {
 	named, names := snapshot(id, `{"name":"Mine"}`)
 	if named != "local-dev-team/mine:default" || fmt.Sprint(names) != "[local-dev-team/mine]" {
 		t.Errorf("named: %s %v", named, names)
+	}
+	for body, want := range map[string]bool{`{}`: false, `{"memory":true}`: false, `{"memory":false}`: true} {
+		name, _ := snapshot(other, body)
+		made := w.create(`{"templateID":"` + name + `"}`)
+		if got := w.node.DiskOnly(w.node.Spec(made).BuildID); got != want {
+			t.Errorf("%s: the disk alone: %v", body, got)
+		}
+		w.call("DELETE", "/sandboxes/"+made, "").wants(t, 204, "")
+		w.call("DELETE", "/templates/"+strings.TrimSuffix(name, ":default"), "").wants(t, 204, "")
 	}
 	tagged, _ := snapshot(other, `{"name":"local-dev-team/mine:v2"}`)
 	if tagged != "local-dev-team/mine:v2" {
@@ -366,7 +440,7 @@ func TestConnectThatCameLate(t *testing.T) {
 	id := w.create(`{"templateID":"base"}`)
 	var once sync.Once
 	w.node.OnDeadline(func(string) {
-		once.Do(func() { w.must(w.node.Pause(context.Background(), id, true)) })
+		once.Do(func() { w.must(w.node.Pause(context.Background(), id, shoal.PauseOptions{Memory: true})) })
 	})
 	w.call("POST", "/v2/sandboxes/"+id+"/connect", "").wants(t, 201, "")
 	if state := w.state(id); state != "running" {

@@ -217,6 +217,43 @@ func TestSetNetwork(t *testing.T) {
 	w.call("PUT", path, `{"egressProxy":{"address":"p:1"}}`).wants(t, 403, "Egress proxy (egressProxy) is not enabled for this team.")
 }
 
+// TestDNSServers: they are kept as they were sent, and shown; none is not the same as no word.
+func TestDNSServers(t *testing.T) {
+	w := newWorld(t)
+	id := w.create(`{"templateID":"base","network":{"dnsServers":["1.1.1.1"]}}`)
+	shown := func(want string) {
+		t.Helper()
+		network, _ := json.Marshal(w.call("GET", "/sandboxes/"+id, "").field(t, "network"))
+		if string(network) != want {
+			t.Errorf("network %s, want %s", network, want)
+		}
+	}
+	shown(`{"allowPublicTraffic":true,"dnsServers":["1.1.1.1"]}`)
+	path := "/sandboxes/" + id + "/network"
+	w.call("PUT", path, `{"dnsServers":[]}`).wants(t, 204, "")
+	shown(`{"allowPublicTraffic":true,"dnsServers":[]}`)
+	w.call("PUT", path, `{"dnsServers":["9.9.9.9","149.112.112.112"]}`).wants(t, 204, "")
+	eleven := strings.TrimSuffix(strings.Repeat(`"8.8.8.8",`, 11), ",")
+	for list, message := range map[string]string{`["x"]`: "not an IPv4 address", `["::1"]`: "not an IPv4 address", `["8.8.8.8:53"]`: "not an IPv4 address",
+		`["::ffff:8.8.8.8"]`: "not an IPv4 address", `["8.8.8.0/24"]`: "not an IPv4 address", `[` + eleven + `]`: "at most 10", `"8.8.8.8"`: validationPrefix} {
+		w.call("PUT", path, `{"dnsServers":`+list+`}`).wants(t, 400, message)
+		w.call("POST", "/v2/sandboxes", `{"templateID":"base","network":{"dnsServers":`+list+`}}`).wants(t, 400, message)
+	}
+	shown(`{"allowPublicTraffic":true,"dnsServers":["9.9.9.9","149.112.112.112"]}`)
+	w.call("PUT", path, `{}`).wants(t, 204, "")
+	shown(`null`)
+}
+
+// TestPublicTrafficOfNoWord: null is as if it were left out.
+func TestPublicTrafficOfNoWord(t *testing.T) {
+	w := newWorld(t)
+	r := w.call("POST", "/v2/sandboxes", `{"templateID":"base","network":{"allowPublicTraffic":null}}`)
+	r.wants(t, 201, "")
+	if strings.Contains(r.body, "trafficAccessToken") {
+		t.Error(r.body)
+	}
+}
+
 func TestLogsAreEmpty(t *testing.T) {
 	w := newWorld(t)
 	for path, want := range map[string]string{"/sandboxes/iany/logs?start=5&limit=1000": `{"logEntries":[],"logs":[]}`,

@@ -37,6 +37,8 @@ func (s *Server) wireListed(sb shoal.Sandbox) gen.ListedSandbox {
 		State:       gen.SandboxState(sb.State.Public()),
 		EnvdVersion: sb.EnvdVersion,
 		EnvdURL:     optional(sb.EnvdURL()),
+
+		EnvdUnresponsiveAtPause: onlyTrue(sb.DaemonSilent),
 	}
 	if len(sb.Metadata) > 0 {
 		metadata := gen.StringMap(sb.Metadata)
@@ -53,26 +55,32 @@ func (s *Server) wireListed(sb shoal.Sandbox) gen.ListedSandbox {
 func (s *Server) wireDetail(sb shoal.Sandbox) gen.SandboxDetail {
 	l := s.wireListed(sb)
 	detail := gen.SandboxDetail{
-		TemplateID:          l.TemplateID,
-		SandboxID:           l.SandboxID,
-		ClientID:            l.ClientID,
-		Alias:               l.Alias,
-		StartedAt:           l.StartedAt,
-		EndAt:               l.EndAt,
-		CpuCount:            l.CpuCount,
-		MemoryMB:            l.MemoryMB,
-		DiskSizeMB:          l.DiskSizeMB,
-		State:               l.State,
-		EnvdVersion:         l.EnvdVersion,
-		EnvdURL:             l.EnvdURL,
-		Metadata:            l.Metadata,
-		VolumeMounts:        l.VolumeMounts,
+		TemplateID:   l.TemplateID,
+		SandboxID:    l.SandboxID,
+		ClientID:     l.ClientID,
+		Alias:        l.Alias,
+		StartedAt:    l.StartedAt,
+		EndAt:        l.EndAt,
+		CpuCount:     l.CpuCount,
+		MemoryMB:     l.MemoryMB,
+		DiskSizeMB:   l.DiskSizeMB,
+		State:        l.State,
+		EnvdVersion:  l.EnvdVersion,
+		EnvdURL:      l.EnvdURL,
+		Metadata:     l.Metadata,
+		VolumeMounts: l.VolumeMounts,
+
+		EnvdUnresponsiveAtPause: l.EnvdUnresponsiveAtPause,
+
 		ColdBoot:            onlyTrue(sb.ColdBoot),
 		EnvdAccessToken:     optional(sb.EnvdAccessToken),
 		AllowInternetAccess: sb.Network.AllowInternet,
 		Domain:              optional(s.domain),
 		Network:             wireNetwork(sb.Network),
 		Lifecycle:           &gen.Lifecycle{AutoResume: sb.Lifecycle.AutoResume, OnTimeout: gen.Kill},
+	}
+	if mode := gen.PauseMode(sb.PauseMode); mode != "" {
+		detail.PauseMode = &mode
 	}
 	if sb.Lifecycle.AutoPause {
 		detail.Lifecycle.OnTimeout = gen.Pause
@@ -83,7 +91,8 @@ func (s *Server) wireDetail(sb shoal.Sandbox) gen.SandboxDetail {
 // wireNetwork shows the policy as it was sent; nil if none was.
 func wireNetwork(n shoal.Network) *gen.Network {
 	private := n.TrafficAccessToken != ""
-	if !private && n.MaskRequestHost == "" && len(n.AllowOut)+len(n.DenyOut)+len(n.HTTPSPorts) == 0 {
+	entries := len(n.AllowOut) + len(n.DenyOut) + len(n.HTTPSPorts)
+	if !private && n.MaskRequestHost == "" && entries == 0 && n.DNSServers == nil {
 		return nil
 	}
 	public := !private
@@ -93,6 +102,9 @@ func wireNetwork(n shoal.Network) *gen.Network {
 	}
 	if len(n.DenyOut) > 0 {
 		wire.DenyOut = &n.DenyOut
+	}
+	if n.DNSServers != nil {
+		wire.DnsServers = &n.DNSServers
 	}
 	if len(n.HTTPSPorts) > 0 {
 		wire.HttpsPorts = &n.HTTPSPorts

@@ -27,10 +27,11 @@ func (s *Server) CreateSnapshot(
 		return nil, err
 	}
 	defer done()
-	t, tag, err := s.snapshot(ctx, node, sb, deref(req.Body.Name))
+	diskOnly := req.Body.Memory != nil && !*req.Body.Memory
+	t, tag, err := s.snapshot(ctx, node, sb, deref(req.Body.Name), diskOnly)
 	if errors.Is(err, store.ErrExists) {
 		// Another request has just made the template of this name: now it is known.
-		t, tag, err = s.snapshot(ctx, node, sb, deref(req.Body.Name))
+		t, tag, err = s.snapshot(ctx, node, sb, deref(req.Body.Name), diskOnly)
 	}
 	if err != nil {
 		return nil, err
@@ -43,7 +44,7 @@ func (s *Server) CreateSnapshot(
 
 // snapshot takes a snapshot and registers it under a name, "" for none.
 func (s *Server) snapshot(
-	ctx context.Context, node shoal.Node, sb shoal.Sandbox, name string,
+	ctx context.Context, node shoal.Node, sb shoal.Sandbox, name string, diskOnly bool,
 ) (shoal.Template, string, error) {
 	t, tag, err := s.snapshotTemplate(ctx, callerOf(ctx).Team, name)
 	if err != nil {
@@ -53,7 +54,7 @@ func (s *Server) snapshot(
 		return t, "", err
 	}
 	build, err := node.Snapshot(ctx, sb.SandboxID,
-		shoal.SnapshotTarget{TemplateID: t.ID, BuildID: shoal.NewBuildID()})
+		shoal.SnapshotTarget{TemplateID: t.ID, BuildID: shoal.NewBuildID(), DiskOnly: diskOnly})
 	if err != nil {
 		return t, "", err
 	}

@@ -104,6 +104,12 @@ func TestGetTemplate(t *testing.T) {
 		tpl.Builds[1].BuildID != readyBuild || tpl.Builds[1].DiskSizeMB != 10240 || !strings.Contains(r.body, `"lastSpawnedAt":null`) {
 		t.Error(r.body)
 	}
+	for key, want := range map[string]any{"buildID": readyBuild, "cpuCount": 2.0, "memoryMB": 1024.0, "diskSizeMB": 10240.0,
+		"createdBy": nil, "buildCount": 3.0, "envdVersion": "0.6.13", "buildStatus": "error", "isDefault": true} {
+		if got := r.field(t, key); got != want || !strings.Contains(r.body, `"`+key+`":`) {
+			t.Errorf("%s is %v, want %v", key, got, want)
+		}
+	}
 	next := r.header.Get("X-Next-Token")
 	r = w.call("GET", "/templates/base?limit=2&nextToken="+next, "")
 	r.json(t, &tpl)

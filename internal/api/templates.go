@@ -82,7 +82,11 @@ func (s *Server) GetTemplate(
 		builds = builds[:size]
 		next = encodeCursor(cursor{at: builds[size-1].CreatedAt, id: builds[size-1].ID}, false)
 	}
-	return gen.GetTemplate200JSONResponse{Body: wireTemplateWithBuilds(t, builds),
+	row, err := s.wireTemplate(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	return gen.GetTemplate200JSONResponse{Body: withBuilds(row, builds),
 		Headers: gen.GetTemplate200ResponseHeaders{XNextToken: optional(next)}}, nil
 }
 
@@ -136,14 +140,17 @@ func (s *Server) wireTemplate(ctx context.Context, t shoal.Template) (gen.Templa
 		MemoryMB: ready.Resources.MemoryMB, DiskSizeMB: ready.Resources.DiskMB, Public: t.Public,
 		Aliases: aliases, Names: names, CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt,
 		LastSpawnedAt: optionalTime(t.LastSpawnedAt), SpawnCount: t.SpawnCount, BuildCount: t.BuildCount,
-		EnvdVersion: ready.EnvdVersion, BuildStatus: gen.BuildStatus(newest.Status)}, nil
+		EnvdVersion: ready.EnvdVersion, BuildStatus: gen.BuildStatus(newest.Status),
+		IsDefault: onlyTrue(s.isDefault(t))}, nil
 }
 
-func wireTemplateWithBuilds(t shoal.Template, builds []shoal.Build) gen.TemplateWithBuilds {
-	aliases, names := wireNames(t.Aliases)
-	wire := gen.TemplateWithBuilds{TemplateID: t.ID, Public: t.Public, Aliases: aliases, Names: names,
-		CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt, LastSpawnedAt: optionalTime(t.LastSpawnedAt),
-		SpawnCount: t.SpawnCount, Builds: make([]gen.TemplateBuild, len(builds))}
+// withBuilds is a template's row with a page of its builds.
+func withBuilds(t gen.Template, builds []shoal.Build) gen.TemplateWithBuilds {
+	wire := gen.TemplateWithBuilds{TemplateID: t.TemplateID, BuildID: t.BuildID, CpuCount: t.CpuCount,
+		MemoryMB: t.MemoryMB, DiskSizeMB: t.DiskSizeMB, Public: t.Public, Aliases: t.Aliases, Names: t.Names,
+		CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt, CreatedBy: t.CreatedBy, LastSpawnedAt: t.LastSpawnedAt,
+		SpawnCount: t.SpawnCount, BuildCount: t.BuildCount, EnvdVersion: t.EnvdVersion,
+		BuildStatus: t.BuildStatus, IsDefault: t.IsDefault, Builds: make([]gen.TemplateBuild, len(builds))}
 	for i, b := range builds {
 		wire.Builds[i] = gen.TemplateBuild{
 			BuildID:     b.ID,

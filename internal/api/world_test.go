@@ -46,6 +46,7 @@ type world struct {
 	log    *syncBuffer
 	engine *scriptedEngine
 	queue  *build.Queue
+	builds Builds
 	data   string // directory of logs and files
 }
 
@@ -74,18 +75,25 @@ func newWorldWith(t *testing.T, origins Origins) *world {
 		t.Fatal(err)
 	}
 	w.auth = auth.New(st, shoal.DevAdminToken, log)
-	w.server, err = New(Config{Store: st, Fleet: w.fleet, Auth: w.auth, Tokens: auth.NewTokens(shoal.DevTokenSeed),
-		CheckPolicy: checkPolicy, Builds: w.runBuilds(log), UploadLimit: testUploadLimit, Origins: origins,
-		Operator: shoal.DevTeamID, Reserved: templates.Reserved()}, log)
-	if err != nil {
-		t.Fatal(err)
-	}
+	w.builds = w.runBuilds(log)
+	w.serve(origins, "api", log)
+	return w
+}
+
+// serve starts an API of the given name, which takes the place of the one before.
+func (w *world) serve(origins Origins, name string, log *slog.Logger) {
+	w.t.Helper()
+	var err error
+	w.server, err = New(Config{Store: w.store, Fleet: w.fleet, Auth: w.auth, Tokens: auth.NewTokens(shoal.DevTokenSeed),
+		CheckPolicy: checkPolicy, Builds: w.builds, UploadLimit: testUploadLimit, Origins: origins,
+		Operator: shoal.DevTeamID, Reserved: templates.Reserved(),
+		Defaults: templates.Names(), Name: name}, log)
+	w.must(err)
 	srv := httptest.NewUnstartedServer(nil)
 	srv.Config = NewHTTPServer(w.server, log)
 	srv.Start()
-	t.Cleanup(srv.Close)
+	w.t.Cleanup(srv.Close)
 	w.url = srv.URL
-	return w
 }
 
 // checkPolicy stands in for the network package: it refuses one word.

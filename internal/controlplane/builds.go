@@ -32,13 +32,19 @@ func openBuilds(ctx context.Context, cfg *config.Config, st *store.Store, engine
 	if err != nil {
 		return api.Builds{}, err
 	}
-	host, err := os.Hostname()
+	name, err := processName(cfg)
 	if err != nil {
 		return api.Builds{}, err
 	}
 	queue := build.New(build.QueueConfig{Store: st, Engine: engine, Logs: logs, Files: files,
-		Builder: host + ":" + cfg.DataDir, Slots: cfg.BuildSlots}, log)
+		Builder: name, Slots: cfg.BuildSlots}, log)
 	return api.Builds{Queue: queue, Logs: logs, Files: files}, queue.Recover(ctx)
+}
+
+// processName tells this process from others that share the store. A restart keeps it.
+func processName(cfg *config.Config) (string, error) {
+	host, err := os.Hostname()
+	return host + ":" + cfg.DataDir, err
 }
 
 // offerShipped sets up the building of shipped templates on first use, in the name of the

@@ -82,10 +82,15 @@ func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets con
 		return err
 	}
 	p.queue = builds.Queue
+	name, err := processName(cfg)
+	if err != nil {
+		return err
+	}
 	p.api, err = api.New(api.Config{Store: p.store, Auth: p.auth, Fleet: p.fleet,
 		Tokens: auth.NewTokens(secrets.TokenSeed), Domain: cfg.SandboxDomain(),
 		Builds: builds, Shipped: p.askShipped, PublicURL: cfg.PublicAPI, UploadLimit: cfg.UploadLimit << 20,
 		Origins: origins(cfg), Operator: p.team.ID, Reserved: templates.Reserved(),
+		Defaults: templates.Names(), Name: name,
 		CheckPolicy: func(n shoal.Network) error {
 			_, err := network.ParsePolicy(n)
 			return err

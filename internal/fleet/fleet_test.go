@@ -295,7 +295,7 @@ func TestAllOfATeamsSandboxesCount(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := f.Pause(t.Context(), n, sb, true); err != nil {
+		if err := f.Pause(t.Context(), n, sb, shoal.PauseOptions{Memory: true}); err != nil {
 			t.Fatal(err)
 		}
 		last = sb

@@ -27,8 +27,8 @@ func (f *Fleet) Resume(ctx context.Context, node shoal.Node, sb shoal.Sandbox,
 
 // Pause pauses a sandbox. It no longer counts against the team's limit of those that run, but
 // with what it takes on the disk.
-func (f *Fleet) Pause(ctx context.Context, node shoal.Node, sb shoal.Sandbox, memory bool) error {
-	if err := node.Pause(ctx, sb.SandboxID, memory); err != nil {
+func (f *Fleet) Pause(ctx context.Context, node shoal.Node, sb shoal.Sandbox, opts shoal.PauseOptions) error {
+	if err := node.Pause(ctx, sb.SandboxID, opts); err != nil {
 		return err
 	}
 	sb.State = shoal.StatePaused

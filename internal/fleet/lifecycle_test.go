@@ -30,11 +30,11 @@ func TestKeptBytes(t *testing.T) {
 	}
 	wants("running", "alpha", 0)
 	n.SetSaveSize(100)
-	if err := f.Pause(ctx, n, a, true); err != nil {
+	if err := f.Pause(ctx, n, a, shoal.PauseOptions{Memory: true}); err != nil {
 		t.Fatal(err)
 	}
 	wants("paused", "alpha", 100)
-	if err := n.Pause(ctx, b.SandboxID, true); err != nil {
+	if err := n.Pause(ctx, b.SandboxID, shoal.PauseOptions{Memory: true}); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Sync(ctx); err != nil {

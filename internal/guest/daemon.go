@@ -3,6 +3,7 @@ package guest
 import (
 	"context"
 	"errors"
+	"time"
 
 	"shoal/internal/envdapi"
 	"shoal/internal/envdapi/client"
@@ -58,6 +59,12 @@ func (g *Guest) WarmUp(ctx context.Context, body envdapi.Init) (shellErr, err er
 	return shellErr, err
 }
 
+// Answers waits for a sign of life of the daemon of a guest that runs, for up to the given
+// time. Errors are Init's.
+func (g *Guest) Answers(ctx context.Context, limit time.Duration) error {
+	return g.awaitFor(ctx, limit, g.Client("").Ready)
+}
+
 // keepLine makes the connection, which costs the guest a dozen system calls, ahead of the
 // claim.
 func (g *Guest) keepLine() {
@@ -69,7 +76,11 @@ var ErrEnded = errors.New("the guest ended")
 
 // await bounds a wait for the daemon by DaemonTimeout and by the guest's end.
 func (g *Guest) await(ctx context.Context, wait func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, g.host.cfg.DaemonTimeout)
+	return g.awaitFor(ctx, g.host.cfg.DaemonTimeout, wait)
+}
+
+func (g *Guest) awaitFor(ctx context.Context, limit time.Duration, wait func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	ctx, stop := cancelWhenDone(ctx, g.Done())
 	defer stop()
@@ -86,7 +97,7 @@ func (g *Guest) await(ctx context.Context, wait func(context.Context) error) err
 	default:
 		return shoal.ErrEnvdTimeout.Wrap(err,
 			"the guest's daemon did not answer within %s; its console ends with:\n%s",
-			g.host.cfg.DaemonTimeout, g.Console())
+			limit, g.Console())
 	}
 }
 

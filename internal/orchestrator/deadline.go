@@ -140,7 +140,8 @@ func (o *Orchestrator) expire(sb *sandbox) {
 	lifecycle := sb.viewNow().Lifecycle
 	var err error
 	if lifecycle.AutoPause {
-		err = o.pause(ctx, sb, !lifecycle.AutoPauseNoMem, due)
+		// What nobody waits for happens, whatever the daemon says.
+		err = o.pause(ctx, sb, pauseWish{memory: !lifecycle.AutoPauseNoMem, silentToo: true}, due)
 	} else {
 		err = o.kill(ctx, sb, shoal.KillTimeout, due)
 	}

@@ -18,7 +18,7 @@ func (o *Orchestrator) SetNetwork(ctx context.Context, sandboxID string, policy 
 	sb.policing.Lock()
 	defer sb.policing.Unlock()
 	merged := sb.viewNow().Network
-	merged.AllowOut, merged.DenyOut = policy.AllowOut, policy.DenyOut
+	merged.AllowOut, merged.DenyOut, merged.DNSServers = policy.AllowOut, policy.DenyOut, policy.DNSServers
 	if policy.AllowInternet != nil {
 		merged.AllowInternet = policy.AllowInternet
 	}

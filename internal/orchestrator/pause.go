@@ -3,19 +3,25 @@ package orchestrator
 import (
 	"context"
 	"errors"
+	"time"
 
+	"shoal/internal/guest"
 	"shoal/internal/shoal"
 	"shoal/internal/telemetry"
 )
 
 // Pause keeps a running sandbox on disk and gives back what it uses. Pauses of
 // the same sandbox join. When it fails, the sandbox runs on.
-func (o *Orchestrator) Pause(ctx context.Context, sandboxID string, memory bool) error {
+//
+// A sandbox whose daemon is silent is paused with its memory, unless the daemon is required,
+// and its snapshot is marked (clients-2.63.md §3.2).
+func (o *Orchestrator) Pause(ctx context.Context, sandboxID string, opts shoal.PauseOptions) error {
 	sb, err := o.table.find(sandboxID)
 	if err != nil {
 		return err
 	}
-	return o.pause(ctx, sb, memory, func(state shoal.State) error {
+	wish := pauseWish{memory: opts.Memory, silentToo: opts.Memory && !opts.RequireDaemon}
+	return o.pause(ctx, sb, wish, func(state shoal.State) error {
 		switch state {
 		case shoal.StateRunning:
 			return nil
@@ -29,8 +35,11 @@ func (o *Orchestrator) Pause(ctx context.Context, sandboxID string, memory bool)
 	})
 }
 
+// pauseWish is what a pause keeps, and whether a sandbox with a silent daemon is paused too.
+type pauseWish struct{ memory, silentToo bool }
+
 func (o *Orchestrator) pause(
-	ctx context.Context, sb *sandbox, memory bool, allowed func(shoal.State) error,
+	ctx context.Context, sb *sandbox, wish pauseWish, allowed func(shoal.State) error,
 ) error {
 	t, begun, err := sb.begin(ctx, shoal.StatePausing, allowed)
 	if err != nil {
@@ -41,12 +50,19 @@ func (o *Orchestrator) pause(
 	}
 	// Once begun it does not depend on the caller's patience.
 	ctx, phases := telemetry.WithPhases(context.WithoutCancel(ctx))
-	log := o.log.With("sandbox", sb.id, "request", shoal.RequestID(ctx), "memory", memory)
+	log := o.log.With("sandbox", sb.id, "request", shoal.RequestID(ctx), "memory", wish.memory)
 	before := sb.viewNow()
 	sb.mu.Lock()
 	own := sb.guest
 	sb.mu.Unlock()
-	err = o.pauses.suspend(ctx, sb, memory)
+	silent := own != nil && isSilent(ctx, own)
+	if silent && !wish.silentToo {
+		err := shoal.ErrDaemonSilent.New("Error pausing sandbox - the daemon of sandbox '%s' does not answer", sb.id)
+		sb.end(t, shoal.StateRunning, err)
+		o.nudge()
+		return err
+	}
+	err = o.pauses.suspend(ctx, sb, wish.memory, silent)
 	if err != nil {
 		if own != nil {
 			err = errors.Join(err, own.Thaw(ctx))
@@ -71,7 +87,27 @@ func (o *Orchestrator) pause(
 	o.pauses.rest(ctx, sb)
 	sb.end(t, shoal.StatePaused, nil)
 	o.nudge()
-	o.journal.note(sb, shoal.LogInfo, "Sandbox paused", map[string]any{"memory": memory})
-	log.Info("sandbox paused", "total_ms", telemetry.Milliseconds(phases.Total()), "phases_ms", phases)
+	o.journal.note(sb, shoal.LogInfo, "Sandbox paused", map[string]any{"memory": wish.memory})
+	log.Info("sandbox paused", "silent", silent, "total_ms", telemetry.Milliseconds(phases.Total()), "phases_ms", phases)
 	return nil
+}
+
+// silenceTime is how long a daemon may take to answer before a pause, until it counts as
+// silent. A busy one answers within milliseconds.
+const silenceTime = 5 * time.Second
+
+// isSilent asks the daemon of a running guest for a sign of life. A guest that has ended is
+// not silent.
+func isSilent(ctx context.Context, own *guest.Guest) bool {
+	defer telemetry.Begin(ctx, "daemon")()
+	return shoal.ErrEnvdTimeout.Matches(own.Answers(ctx, silenceTime)) && !hasEnded(own)
+}
+
+func hasEnded(own *guest.Guest) bool {
+	select {
+	case <-own.Done():
+		return true
+	default:
+		return false
+	}
 }

@@ -22,9 +22,12 @@ func (o *Orchestrator) Resume(
 	if err != nil {
 		return shoal.Sandbox{}, err
 	}
-	t, begun, err := sb.begin(ctx, shoal.StateResuming, func(state shoal.State) error {
+	t, begun, err := sb.begin(ctx, shoal.StateResuming, func(state shoal.State) error { // sb.mu is held
 		switch state {
 		case shoal.StatePaused:
+			if from := sb.saved; from != nil && from.Memory && from.Silent && !opts.ColdBoot {
+				return shoal.ErrSnapshotSilent.New("Sandbox %q was paused while its daemon did not answer, and can only be rebooted", sb.id)
+			}
 			return nil
 		case shoal.StateKilling:
 			return shoal.ErrSandboxState.New("Sandbox %q is being killed", sb.id)
@@ -48,21 +51,29 @@ func (o *Orchestrator) Resume(
 		return o.SetDeadline(ctx, sandboxID, shoal.DeadlineChange{Timeout: opts.Timeout, ExtendOnly: true})
 	}
 	// Once begun it does not depend on the caller's patience: others may wait too.
-	ctx, phases := telemetry.WithPhases(context.WithoutCancel(ctx))
+	o.tasks.Go(func() { o.resume(context.WithoutCancel(ctx), sb, t, opts) })
+	if err := t.wait(ctx); err != nil {
+		return shoal.Sandbox{}, err
+	}
+	return sb.viewNow(), nil
+}
+
+// resume runs the transition of a resume to its end.
+func (o *Orchestrator) resume(ctx context.Context, sb *sandbox, t *transition, opts shoal.ResumeOptions) {
+	ctx, phases := telemetry.WithPhases(ctx)
 	log := o.log.With("sandbox", sb.id, "request", shoal.RequestID(ctx))
 	if err := o.bringBack(ctx, sb, opts); err != nil {
 		o.load.failed.Add(1)
 		sb.end(t, shoal.StatePaused, err)
 		log.Error("resume failed, the sandbox stays paused", "error", err, "phases_ms", phases)
-		return shoal.Sandbox{}, err
+		return
 	}
+	view := sb.viewNow()
 	sb.end(t, shoal.StateRunning, nil)
 	o.nudge()
-	view := sb.viewNow()
 	o.journal.note(sb, shoal.LogInfo, "Sandbox resumed", map[string]any{"coldBoot": view.ColdBoot})
 	log.Info("sandbox resumed", "cold_boot", view.ColdBoot,
 		"total_ms", telemetry.Milliseconds(phases.Total()), "phases_ms", phases)
-	return view, nil
 }
 
 // hasMemory tells whether what a sandbox comes back from has its memory.

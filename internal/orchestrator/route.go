@@ -98,7 +98,7 @@ func (s *sandbox) target() (proxy.Target, *transition, error) {
 // stays as it is. Another request may have woken it meanwhile.
 func (r *Router) wakeFor(ctx context.Context, sb *sandbox, req proxy.Request) error {
 	sb.mu.Lock()
-	view, memory := sb.view, sb.saved != nil && sb.saved.Memory
+	view, memory := sb.view, sb.saved != nil && sb.saved.Memory && !sb.saved.Silent
 	sb.mu.Unlock()
 	if view.State != shoal.StatePaused {
 		return nil

@@ -47,7 +47,15 @@ type sandbox struct {
 func (s *sandbox) viewNow() shoal.Sandbox {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.view
+	view := s.view
+	paused := view.State == shoal.StatePaused || view.State == shoal.StateResuming
+	switch {
+	case paused && s.saved != nil && s.saved.Memory:
+		view.PauseMode, view.DaemonSilent = shoal.PauseFull, s.saved.Silent
+	case paused && s.saved != nil:
+		view.PauseMode = shoal.PauseDisk
+	}
+	return view
 }
 
 // savedNow is what the sandbox comes back from; false if there is nothing.

@@ -21,11 +21,16 @@ func (o *Orchestrator) Snapshot(
 	var build shoal.Build
 	var size int64
 	err := o.standStill(ctx, sandboxID, "snapshotted", shoal.NotRunning(sandboxID), func(sb *sandbox, own *guest.Guest) error {
-		draft, err := o.checkpointWithDisk(ctx, sb, own, snapshot.BuildName(into.BuildID))
+		take := o.checkpointWithDisk
+		if into.DiskOnly {
+			take = o.diskAlone
+		}
+		draft, err := take(ctx, sb, own, snapshot.BuildName(into.BuildID))
 		if err != nil {
 			return err
 		}
 		c, view, now := snapshot.Of(own), sb.viewNow(), time.Now().UTC()
+		c.Memory = !into.DiskOnly
 		parent, _ := o.builds.get(view.BuildID)
 		build = shoal.Build{ID: into.BuildID, TemplateID: into.TemplateID, Status: shoal.BuildReady,
 			Snapshot: true, SandboxID: view.SandboxID, Resources: view.Resources, EnvdVersion: view.EnvdVersion,
@@ -43,6 +48,26 @@ func (o *Orchestrator) Snapshot(
 	o.log.Info("snapshot made", "sandbox", sandboxID, "build", build.ID,
 		"request", shoal.RequestID(ctx), "phases_ms", phases)
 	return build, nil
+}
+
+// diskAlone writes the disk into a draft. The guest stands still for as long as it takes.
+func (o *Orchestrator) diskAlone(
+	ctx context.Context, sb *sandbox, own *guest.Guest, name string,
+) (draft *artifact.Draft, err error) {
+	// If this process dies now, the next one sees `snapshotting` in the record, and thaws.
+	if err := o.records.save(sb); err != nil {
+		return nil, err
+	}
+	if err := own.Freeze(ctx); err != nil {
+		return nil, err
+	}
+	if draft, err = o.snapshots.DraftDisk(ctx, own, name); err != nil {
+		return nil, errors.Join(err, own.Thaw(ctx))
+	}
+	if err = own.Thaw(ctx); err != nil {
+		return nil, errors.Join(err, draft.Discard())
+	}
+	return draft, nil
 }
 
 // checkpointWithDisk is a checkpoint with the disk in a file of its own beside it, which

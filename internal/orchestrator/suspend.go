@@ -28,11 +28,11 @@ type pauses struct {
 
 // suspend freezes the guest, and returns when everything that it takes to bring
 // it back is written, so that it outlives every process. The disk has it before the
-// guest ends (rest.go).
-func (p *pauses) suspend(ctx context.Context, sb *sandbox, memory bool) error {
+// guest ends (rest.go). silent means that the guest's daemon does not answer.
+func (p *pauses) suspend(ctx context.Context, sb *sandbox, memory, silent bool) error {
 	sb.mu.Lock()
 	own := sb.guest
-	sb.saved = &snapshot.Saved{Artifact: snapshot.PauseName(sb.id), Memory: memory}
+	sb.saved = &snapshot.Saved{Artifact: snapshot.PauseName(sb.id), Memory: memory, Silent: silent}
 	name := sb.saved.Artifact
 	sb.mu.Unlock()
 	if own == nil {

@@ -81,6 +81,15 @@ var (
 	ErrStartInFlight = kind("sandbox_start_in_flight", 409,
 		"Another request is starting the sandbox with its memory, so it cannot be booted without.",
 		"Wait until it runs; pause it again to boot it from its disk.")
+	ErrDaemonSilent = kind("sandbox.daemon_silent", 503,
+		"The sandbox's daemon does not answer, so what it was to do before the pause is not done; the sandbox runs on.",
+		"Pause it with its memory and without requireHealthyGuest (strict), or kill it; a process may have stopped the daemon or have taken all memory.")
+	ErrSnapshotSilent = kind("sandbox_snapshot_guest_agent_unresponsive", 409,
+		"The sandbox's daemon did not answer when it was paused, and would not answer if its memory came back.",
+		"Boot it from its disk: connect with memory set to false (on_resume=\"reboot\").")
+	ErrResumeTimeout = kind("sandbox.resume_timeout", 504,
+		"The sandbox is not back yet; its machine goes on with it.",
+		"Connect again after a while, or boot it from its disk: connect with memory set to false.")
 	ErrPauseFailed = kind("sandbox.pause_failed", 500,
 		"The sandbox could not be kept on disk; it was not stopped and runs on.",
 		"Often the disk is full, or a process holds a device that cannot be saved; the operator finds the step in the log by the request ID.")
@@ -93,6 +102,15 @@ var (
 	ErrSnapshotDamaged = kind("snapshot.damaged", 500,
 		"The data of this snapshot or paused sandbox is not what was stored.",
 		"Check the disk; make the snapshot again. Other sandboxes are not affected.")
+	ErrIdempotencyMismatch = kind("idempotency_request_mismatch", 422,
+		"The team has used the idempotency key for a create with another body within the last 24 hours.",
+		"Use a new key for another sandbox, and the same body with the same key.")
+	ErrIdempotencyInProgress = kind("idempotency_in_progress", 409,
+		"Another create with the same idempotency key is still under way.",
+		"Repeat the request after a second; it has the answer of the first one.")
+	ErrIdempotencyUnknown = kind("idempotency_outcome_unknown", 409,
+		"The API ended during a create with this idempotency key, and a machine that may have the sandbox does not answer.",
+		"Repeat the request when all machines answer; or list the sandboxes, and create one with a new key.")
 	ErrConcurrencyLimit = kind("sandbox.concurrency_limit", 429,
 		"The team runs as many sandboxes as it may at once.",
 		"Kill or pause some, or have the operator raise the limit by `shoal team limits`.")

@@ -103,10 +103,11 @@ type Node interface {
 	SetNetwork(ctx context.Context, sandboxID string, network Network) error
 	// Pause keeps a running sandbox, with its memory or only its disk, and returns
 	// when it can be resumed. Pauses of the same sandbox join. After an error it
-	// runs on.
-	Pause(ctx context.Context, sandboxID string, memory bool) error
+	// runs on; it is ErrDaemonSilent if the daemon must answer and does not.
+	Pause(ctx context.Context, sandboxID string, opts PauseOptions) error
 	// Resume brings a paused sandbox back and returns when it can be used. Resumes
-	// join. A sandbox that runs is ErrSandboxRunning.
+	// join. A sandbox that runs is ErrSandboxRunning; one whose daemon was silent comes back
+	// from its disk only, and is ErrSnapshotSilent otherwise.
 	Resume(ctx context.Context, sandboxID string, opts ResumeOptions) (Sandbox, error)
 	// Snapshot makes a build of a running sandbox, which goes on.
 	Snapshot(ctx context.Context, sandboxID string, into SnapshotTarget) (Build, error)

@@ -30,6 +30,14 @@ func (s State) Public() State {
 	}
 }
 
+// PauseMode is what a pause has kept of a sandbox; the words are E2B's.
+type PauseMode string
+
+const (
+	PauseFull PauseMode = "full"       // memory and disk
+	PauseDisk PauseMode = "filesystem" // the disk alone
+)
+
 // KillReason says why a sandbox ended; it appears in events and logs.
 type KillReason string
 
@@ -92,6 +100,12 @@ type Sandbox struct {
 	ColdBoot bool `json:"coldBoot,omitempty"`
 	// KeptBytes is what a paused sandbox takes on the disk; 0 while it runs.
 	KeptBytes int64 `json:"keptBytes,omitempty"`
+	// PauseMode is what a paused sandbox comes back from; empty while it runs, and until a
+	// pause is over.
+	PauseMode PauseMode `json:"pauseMode,omitempty"`
+	// DaemonSilent means of a paused sandbox that its daemon did not answer when it was
+	// paused, so that its memory is of no use.
+	DaemonSilent bool `json:"daemonSilent,omitempty"`
 }
 
 // EnvdPort is the port of every sandbox that belongs to its daemon.
@@ -126,6 +140,9 @@ type Network struct {
 	AllowInternet *bool    `json:"allowInternet,omitempty"`
 	AllowOut      []string `json:"allowOut,omitempty"` // IPs, CIDRs or domain patterns
 	DenyOut       []string `json:"denyOut,omitempty"`  // IPs or CIDRs
+	// DNSServers are kept as the client sent them; nil if it never did. They allow nothing:
+	// names are resolved by the machine.
+	DNSServers []string `json:"dnsServers,omitzero"`
 	// TrafficAccessToken is set when public traffic is not allowed.
 	TrafficAccessToken string `json:"trafficAccessToken,omitempty"`
 	MaskRequestHost    string `json:"maskRequestHost,omitempty"` // "${PORT}" is replaced
@@ -142,6 +159,13 @@ type DeadlineChange struct {
 	Wait bool
 }
 
+// PauseOptions is what a pause keeps, and of what it makes sure.
+type PauseOptions struct {
+	Memory bool // or else only the disk
+	// RequireDaemon refuses the pause of a sandbox whose daemon does not answer.
+	RequireDaemon bool
+}
+
 // ResumeOptions is how a paused sandbox comes back.
 type ResumeOptions struct {
 	Timeout time.Duration
@@ -149,10 +173,11 @@ type ResumeOptions struct {
 	ColdBoot bool
 }
 
-// SnapshotTarget names the build that a snapshot becomes.
+// SnapshotTarget names the build that a snapshot becomes, and what it takes.
 type SnapshotTarget struct {
 	TemplateID string
 	BuildID    string
+	DiskOnly   bool // without the memory: sandboxes of the build boot
 }
 
 // ForkResult is one copy of a sandbox, or why there is none.

@@ -58,8 +58,8 @@ type Build struct {
 	EnvdVersion string
 	// ImageDigest is the content address of the root image, "sha256:<hex>".
 	ImageDigest string
-	// Snapshot means that guests begin with the memory of a running one, which the
-	// machine that made the build keeps.
+	// Snapshot means that guests begin with what the machine that made the build has kept of
+	// a running one: its memory and disk, or its disk.
 	Snapshot bool
 	// SandboxID is the sandbox that the build was made of; "" if of none.
 	SandboxID string

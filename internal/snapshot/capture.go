@@ -73,24 +73,32 @@ func (s *Store) Source(name string) (guest.Source, error) {
 		Verify: func() error { return describe(name, a.Verify()) }}, nil
 }
 
-// BuildSource is Source for a build that is a snapshot of a sandbox. Where its disk is kept
-// separately as well, that is the fallback if the memory cannot be restored.
+// BuildSource is Source for a build that is a snapshot of a sandbox, which may be of its disk
+// alone. Where the disk is kept beside the memory, it is the fallback if that cannot be
+// restored.
 func (s *Store) BuildSource(buildID string) (guest.Source, error) {
 	name := BuildName(buildID)
-	from, err := s.Source(name)
-	if err != nil || from.Checkpoint == "" {
-		return from, err
+	a, c, err := s.Get(name)
+	if err != nil {
+		return guest.Source{}, err
 	}
-	path := filepath.Join(from.Checkpoint, DiskFile)
-	if _, err := os.Stat(path); err == nil {
-		cold := Capture{Maker: from.Made, Root: from.Root}.disk(path)
-		cold.Verify = func() error {
-			a, _, err := s.Get(name)
-			if err == nil {
-				err = describe(name, a.VerifyFile(DiskFile))
-			}
-			return err
+	path := filepath.Join(a.Dir, DiskFile)
+	cold := c.disk(path)
+	cold.Verify = func() error {
+		a, _, err := s.Get(name)
+		if err == nil {
+			err = describe(name, a.VerifyFile(DiskFile))
 		}
+		return err
+	}
+	if !c.Memory {
+		return cold, nil
+	}
+	from, err := s.Source(name)
+	if err != nil {
+		return guest.Source{}, err
+	}
+	if _, err := os.Stat(path); err == nil {
 		from.Cold = &cold
 	}
 	return from, nil

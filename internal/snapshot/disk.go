@@ -25,6 +25,8 @@ type Saved struct {
 	Artifact string `json:"artifact"`
 	// Memory is false if only the disk was kept.
 	Memory bool `json:"memory"`
+	// Silent means that the guest's daemon did not answer: its memory is of no use.
+	Silent bool `json:"silent,omitempty"`
 	// OnDisk means that the snapshot outlives the machine's power, so that the record
 	// that names it should too.
 	OnDisk bool `json:"-"`
@@ -40,17 +42,26 @@ func (from Saved) DiskName() string {
 
 // KeepDisk makes a snapshot of the disk alone of a frozen guest, and returns its size in bytes.
 func (s *Store) KeepDisk(ctx context.Context, g *guest.Guest, name string) (size int64, err error) {
-	defer telemetry.Begin(ctx, "disk")()
-	draft, err := s.artifacts.Draft(name)
+	draft, err := s.DraftDisk(ctx, g, name)
 	if err != nil {
 		return 0, err
-	}
-	if err := WriteDisk(ctx, g, draft); err != nil {
-		return 0, errors.Join(err, draft.Discard())
 	}
 	c := Of(g)
 	c.Memory = false
 	return s.Commit(ctx, draft, c)
+}
+
+// DraftDisk writes the disk of a frozen guest into a draft of its own.
+func (s *Store) DraftDisk(ctx context.Context, g *guest.Guest, name string) (*artifact.Draft, error) {
+	defer telemetry.Begin(ctx, "disk")()
+	draft, err := s.artifacts.Draft(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := WriteDisk(ctx, g, draft); err != nil {
+		return nil, errors.Join(err, draft.Discard())
+	}
+	return draft, nil
 }
 
 // WriteDisk writes the disk of a frozen guest into a draft.

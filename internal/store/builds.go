@@ -18,7 +18,8 @@ type TagAssignment struct {
 }
 
 // MaxAssignments bounds the tags of a template: the assignments of tags to builds, earlier
-// ones included, which lead to a tag's build while a newer one is not ready.
+// ones included, which lead to a tag's build while a newer one is not ready. Of a tag, the
+// newest hundred are kept.
 const MaxAssignments = 10_000
 
 // ErrTooManyTags means that a template has MaxAssignments.

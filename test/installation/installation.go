@@ -191,6 +191,13 @@ func (i *Installation) SDKEnv() []string {
 
 // Call makes an API request with the development key.
 func (i *Installation) Call(ctx context.Context, method, path, body string) (int, []byte, error) {
+	return i.CallWith(ctx, nil, method, path, body)
+}
+
+// CallWith is Call with further headers.
+func (i *Installation) CallWith(
+	ctx context.Context, headers map[string]string, method, path, body string,
+) (int, []byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+i.API+path, strings.NewReader(body))
 	if err != nil {
 		return 0, nil, err
@@ -198,6 +205,9 @@ func (i *Installation) Call(ctx context.Context, method, path, body string) (int
 	req.Header.Set("X-API-Key", shoal.DevAPIKey)
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	for name, value := range headers {
+		req.Header.Set(name, value)
 	}
 	return answer(req)
 }

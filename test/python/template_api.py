@@ -7,8 +7,17 @@ on a missing key, which is what this tests.
 
 import os
 import tempfile
+from uuid import UUID
 
-from e2b import BuildException, Template
+from e2b import BuildException, ConnectionConfig, Template
+from e2b.api.client.api.tags import (
+    get_templates_template_id_tags_count as tags_count,
+    get_templates_template_id_tags_exists as tags_exists,
+    get_templates_template_id_tags_groups as tags_groups,
+    get_templates_template_id_tags_tag_assignments as tag_assignments,
+)
+from e2b.api.client.api.templates import get_default_templates, get_templates_template_id
+from e2b.api.client_sync import get_api_client
 
 context = tempfile.mkdtemp(prefix="shoal-template-")
 with open(os.path.join(context, "run.sh"), "w") as f:
@@ -52,4 +61,22 @@ assigned = Template.assign_tags("py-full:v1", ["production"])
 assert assigned.tags == ["production"] and assigned.build_id == built.build_id, assigned
 Template.remove_tags("py-full", ["production"])
 assert sorted(t.tag for t in Template.get_tags("py-full")) == ["v1", "v2"]
+
+# The routes that only dashboards call, by the client in the package.
+client = get_api_client(ConnectionConfig())
+Template.assign_tags("py-full:v1", ["live"])
+assert tags_count.sync("py-full", client=client).total == 3
+assert tags_exists.sync("py-full", client=client, tag=" LIVE").normalized_tag == "live"
+assert tags_exists.sync("py-full", client=client, tag="nothing").exists is False
+groups = tags_groups.sync("py-full", client=client, tags_limit=2)
+assert groups.tags[0].tag == "live" and groups.tags[0].assignments[0].build_id == UUID(built.build_id), groups
+rest = tags_groups.sync("py-full", client=client, tags_limit=2, tags_cursor=groups.next_cursor)
+assert len(rest.tags) == 1 and rest.next_cursor is None, rest
+history = tag_assignments.sync("py-full", "live", client=client)
+assert len(history.data) == 1 and history.next_cursor is None, history
+Template.assign_tags("py-full:v1", ["default"])
+template = get_templates_template_id.sync(built.template_id, client=client)
+assert str(template.build_id) == built.build_id and template.cpu_count == 1 and template.created_by is None, template
+defaults = get_default_templates.sync(client=client)
+assert [t.template_id for t in defaults] == ["base"], defaults
 print("done")

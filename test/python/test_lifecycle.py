@@ -2,9 +2,21 @@
 
 import asyncio
 import os
+import time
 import unittest
 
-from e2b import AsyncSandbox, Sandbox, SandboxException, SandboxNotFoundException
+from e2b import (
+    AsyncSandbox,
+    ConnectionConfig,
+    GuestUnresponsiveException,
+    Sandbox,
+    SandboxException,
+    SandboxNotFoundException,
+    ServiceBusyException,
+)
+from e2b.api.client.api.sandboxes import get_sandboxes_sandbox_id
+from e2b.api.client.types import UNSET
+from e2b.api.client_sync import get_api_client
 
 from test_sandbox import eventually
 
@@ -46,9 +58,15 @@ class Pause(unittest.TestCase):
         again.commands.connect(process.pid, timeout=0)
         self.assertTrue(again.commands.kill(process.pid))
 
+    def pause_mode(self, sandbox):
+        with get_api_client(ConnectionConfig()) as client:
+            return get_sandboxes_sandbox_id.sync(sandbox.sandbox_id, client=client).pause_mode
+
     def test_disk_only(self):
         sandbox = started(self)
+        self.assertIs(self.pause_mode(sandbox), UNSET)
         self.assertTrue(sandbox.pause(mode="filesystem"))
+        self.assertEqual(self.pause_mode(sandbox), "filesystem")
         sandbox.connect()
         self.assertEqual(sandbox.files.read("mark.txt"), "mine")
         self.assertFalse(sandbox.files.exists("/dev/shm/count"))
@@ -56,6 +74,7 @@ class Pause(unittest.TestCase):
     def test_reboot(self):
         sandbox = started(self)
         sandbox.pause()
+        self.assertEqual(self.pause_mode(sandbox), "full")
         sandbox.connect(on_resume="reboot")
         self.assertEqual(sandbox.files.read("mark.txt"), "mine")
         self.assertFalse(sandbox.files.exists("/dev/shm/count"))
@@ -76,6 +95,26 @@ class Pause(unittest.TestCase):
             sandbox.connect(timeout=60)
             self.assertEqual(sandbox.commands.run("whoami; cat mark.txt").stdout, "user\nmine")
             self.assertFalse(sandbox.files.exists("/dev/shm/count"))
+
+    def test_daemon_hangs(self):
+        sandbox = started(self)
+        self.assertTrue(sandbox.pause(strict=True))
+        sandbox.connect()
+        with self.assertRaises(SandboxException):
+            sandbox.commands.run("sudo kill -STOP $(pgrep -o envd)", timeout=2, request_timeout=3)
+        for options in {"strict": True}, {"mode": "filesystem"}:
+            with self.assertRaisesRegex(ServiceBusyException, "does not answer"):
+                sandbox.pause(**options)
+            self.assertEqual(sandbox.get_info().state.value, "running")
+        self.assertTrue(sandbox.pause())
+        began = time.monotonic()
+        with self.assertRaises(GuestUnresponsiveException):
+            sandbox.connect()
+        self.assertLess(time.monotonic() - began, 5)
+        self.assertFalse(sandbox.is_running())
+        sandbox.connect(on_resume="reboot")
+        self.assertEqual(sandbox.files.read("mark.txt"), "mine")
+        self.assertFalse(sandbox.files.exists("/dev/shm/count"))
 
     def test_kill_of_a_paused_one(self):
         sandbox = started(self)
@@ -121,6 +160,17 @@ class Snapshots(unittest.TestCase):
             copy.kill()
         self.assertTrue(Sandbox.delete_snapshot(name))
         self.assertEqual(Sandbox.list_snapshots(name=name).next_items(), [])
+
+    def test_disk_only(self):
+        sandbox = started(self)
+        snapshot = sandbox.create_snapshot(mode="filesystem")
+        copy = Sandbox.create(snapshot.snapshot_id, timeout=60)
+        self.addCleanup(copy.kill)
+        self.assertEqual(copy.files.read("mark.txt"), "mine")
+        self.assertFalse(copy.files.exists("/dev/shm/count"))
+        self.assertEqual(copy.commands.list(), [])
+        before = count(sandbox)
+        eventually(lambda: count(sandbox) > before, "the original counts on")
 
     def test_unnamed(self):
         sandbox = started(self)

@@ -4,6 +4,7 @@ message that names the bound, and nothing comes of it."""
 import time
 import unittest
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 from e2b import InvalidArgumentException, Sandbox, SandboxException, Template
 
@@ -26,6 +27,25 @@ class Requests(unittest.TestCase):
         self.assertEqual(told, "2000 2000 120000 a\nb=c\n\n")
         largest = self.sandbox(envs={f"L{i}": "x" * 100_000 for i in range(5)})
         self.assertEqual(largest.commands.run("echo ${#L0} ${#L4}").stdout, "100000 100000\n")
+
+    def test_idempotency_key(self):
+        key = uuid.uuid4().hex
+        with ThreadPoolExecutor(5) as pool:
+            made = list(pool.map(lambda _: Sandbox.create(timeout=120, idempotency_key=key), range(5)))
+        self.addCleanup(made[0].kill)
+        self.assertEqual({sandbox.sandbox_id for sandbox in made}, {made[0].sandbox_id})
+        self.assertEqual(made[-1].commands.run("echo same").stdout, "same\n")
+        with self.assertRaisesRegex(SandboxException, "another body"):
+            Sandbox.create(timeout=121, idempotency_key=key)
+
+    def test_dns_servers(self):
+        network = {"dns_servers": ["1.1.1.1"], "allow_public_traffic": None}
+        sandbox = self.sandbox(network=network)
+        self.assertEqual(sandbox.get_info().network["dns_servers"], ["1.1.1.1"])
+        with self.assertRaisesRegex(SandboxException, "not an IPv4 address"):
+            sandbox.update_network({"dns_servers": ["::1"]})
+        sandbox.update_network({})
+        self.assertNotIn("dns_servers", sandbox.get_info().network or {})
 
     def test_refusals(self):
         mark = uuid.uuid4().hex

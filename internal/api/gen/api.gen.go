@@ -138,6 +138,24 @@ func (e NodeStatus) Valid() bool {
 	}
 }
 
+// Defines values for PauseMode.
+const (
+	Filesystem PauseMode = "filesystem"
+	Full       PauseMode = "full"
+)
+
+// Valid indicates whether the value is a known member of the PauseMode enum.
+func (e PauseMode) Valid() bool {
+	switch e {
+	case Filesystem:
+		return true
+	case Full:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for SandboxState.
 const (
 	Paused  SandboxState = "paused"
@@ -186,6 +204,30 @@ func (e GetTemplateBuildLogsParamsSource) Valid() bool {
 	case Persistent:
 		return true
 	case Temporary:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListTemplateTagGroupsParamsSort.
+const (
+	LatestAsc  ListTemplateTagGroupsParamsSort = "latest_asc"
+	LatestDesc ListTemplateTagGroupsParamsSort = "latest_desc"
+	NameAsc    ListTemplateTagGroupsParamsSort = "name_asc"
+	NameDesc   ListTemplateTagGroupsParamsSort = "name_desc"
+)
+
+// Valid indicates whether the value is a known member of the ListTemplateTagGroupsParamsSort enum.
+func (e ListTemplateTagGroupsParamsSort) Valid() bool {
+	switch e {
+	case LatestAsc:
+		return true
+	case LatestDesc:
+		return true
+	case NameAsc:
+		return true
+	case NameDesc:
 		return true
 	default:
 		return false
@@ -265,6 +307,9 @@ type ConnectSandboxV2 struct {
 	Timeout *int32 `json:"timeout,omitempty"`
 }
 
+// DNSServers Up to 10 IPv4 addresses; kept and shown, while names are resolved by the machine
+type DNSServers = []string
+
 // EgressProxy defines model for EgressProxy.
 type EgressProxy struct {
 	Address  string  `json:"address"`
@@ -319,20 +364,23 @@ type LifecycleOnTimeout string
 
 // ListedSandbox defines model for ListedSandbox.
 type ListedSandbox struct {
-	Alias        *string        `json:"alias,omitempty"`
-	ClientID     string         `json:"clientID"`
-	CpuCount     int32          `json:"cpuCount"`
-	DiskSizeMB   int64          `json:"diskSizeMB"`
-	EndAt        time.Time      `json:"endAt"`
-	EnvdURL      *string        `json:"envdURL,omitempty"`
-	EnvdVersion  string         `json:"envdVersion"`
-	MemoryMB     int64          `json:"memoryMB"`
-	Metadata     *StringMap     `json:"metadata,omitempty"`
-	SandboxID    string         `json:"sandboxID"`
-	StartedAt    time.Time      `json:"startedAt"`
-	State        SandboxState   `json:"state"`
-	TemplateID   string         `json:"templateID"`
-	VolumeMounts *[]VolumeMount `json:"volumeMounts,omitempty"`
+	Alias      *string   `json:"alias,omitempty"`
+	ClientID   string    `json:"clientID"`
+	CpuCount   int32     `json:"cpuCount"`
+	DiskSizeMB int64     `json:"diskSizeMB"`
+	EndAt      time.Time `json:"endAt"`
+	EnvdURL    *string   `json:"envdURL,omitempty"`
+
+	// EnvdUnresponsiveAtPause The daemon did not answer when the sandbox was paused, so it can only be rebooted
+	EnvdUnresponsiveAtPause *SilentDaemon  `json:"envdUnresponsiveAtPause,omitempty"`
+	EnvdVersion             string         `json:"envdVersion"`
+	MemoryMB                int64          `json:"memoryMB"`
+	Metadata                *StringMap     `json:"metadata,omitempty"`
+	SandboxID               string         `json:"sandboxID"`
+	StartedAt               time.Time      `json:"startedAt"`
+	State                   SandboxState   `json:"state"`
+	TemplateID              string         `json:"templateID"`
+	VolumeMounts            *[]VolumeMount `json:"volumeMounts,omitempty"`
 }
 
 // LogEntry defines model for LogEntry.
@@ -355,13 +403,18 @@ type LogLine struct {
 
 // Network defines model for Network.
 type Network struct {
-	AllowOut           *[]string     `json:"allowOut,omitempty"`
-	AllowPublicTraffic *bool         `json:"allowPublicTraffic,omitempty"`
-	DenyOut            *[]string     `json:"denyOut,omitempty"`
-	EgressProxy        *EgressProxy  `json:"egressProxy,omitempty"`
-	HttpsPorts         *[]int        `json:"httpsPorts,omitempty"`
-	MaskRequestHost    *string       `json:"maskRequestHost,omitempty"`
-	Rules              *NetworkRules `json:"rules,omitempty"`
+	AllowOut *[]string `json:"allowOut,omitempty"`
+
+	// AllowPublicTraffic null is as if it were left out: true
+	AllowPublicTraffic *bool     `json:"allowPublicTraffic,omitempty"`
+	DenyOut            *[]string `json:"denyOut,omitempty"`
+
+	// DnsServers Up to 10 IPv4 addresses; kept and shown, while names are resolved by the machine
+	DnsServers      *DNSServers   `json:"dnsServers,omitempty"`
+	EgressProxy     *EgressProxy  `json:"egressProxy,omitempty"`
+	HttpsPorts      *[]int        `json:"httpsPorts,omitempty"`
+	MaskRequestHost *string       `json:"maskRequestHost,omitempty"`
+	Rules           *NetworkRules `json:"rules,omitempty"`
 }
 
 // NetworkRules defines model for NetworkRules.
@@ -373,11 +426,14 @@ type NetworkRules map[string][]struct {
 
 // NetworkUpdate defines model for NetworkUpdate.
 type NetworkUpdate struct {
-	AllowOut            *[]string     `json:"allowOut,omitempty"`
-	AllowInternetAccess *bool         `json:"allow_internet_access,omitempty"`
-	DenyOut             *[]string     `json:"denyOut,omitempty"`
-	EgressProxy         *EgressProxy  `json:"egressProxy,omitempty"`
-	Rules               *NetworkRules `json:"rules,omitempty"`
+	AllowOut            *[]string `json:"allowOut,omitempty"`
+	AllowInternetAccess *bool     `json:"allow_internet_access,omitempty"`
+	DenyOut             *[]string `json:"denyOut,omitempty"`
+
+	// DnsServers Up to 10 IPv4 addresses; kept and shown, while names are resolved by the machine
+	DnsServers  *DNSServers   `json:"dnsServers,omitempty"`
+	EgressProxy *EgressProxy  `json:"egressProxy,omitempty"`
+	Rules       *NetworkRules `json:"rules,omitempty"`
 }
 
 // NewSandbox defines model for NewSandbox.
@@ -436,6 +492,9 @@ type Node struct {
 // NodeStatus defines model for Node.Status.
 type NodeStatus string
 
+// PauseMode What the pause has kept of a paused sandbox - memory and disk, or the disk alone
+type PauseMode string
+
 // RuntimeWish Shoal's own: by which isolation runtime the template's sandboxes run. Without it, a template
 // wants what its fromTemplate wants.
 type RuntimeWish struct {
@@ -471,23 +530,29 @@ type SandboxDetail struct {
 	ClientID            string  `json:"clientID"`
 
 	// ColdBoot This execution began from the disk alone
-	ColdBoot        *bool          `json:"coldBoot,omitempty"`
-	CpuCount        int32          `json:"cpuCount"`
-	DiskSizeMB      int64          `json:"diskSizeMB"`
-	Domain          *string        `json:"domain,omitempty"`
-	EndAt           time.Time      `json:"endAt"`
-	EnvdAccessToken *string        `json:"envdAccessToken,omitempty"`
-	EnvdURL         *string        `json:"envdURL,omitempty"`
-	EnvdVersion     string         `json:"envdVersion"`
-	Lifecycle       *Lifecycle     `json:"lifecycle,omitempty"`
-	MemoryMB        int64          `json:"memoryMB"`
-	Metadata        *StringMap     `json:"metadata,omitempty"`
-	Network         *Network       `json:"network,omitempty"`
-	SandboxID       string         `json:"sandboxID"`
-	StartedAt       time.Time      `json:"startedAt"`
-	State           SandboxState   `json:"state"`
-	TemplateID      string         `json:"templateID"`
-	VolumeMounts    *[]VolumeMount `json:"volumeMounts,omitempty"`
+	ColdBoot        *bool     `json:"coldBoot,omitempty"`
+	CpuCount        int32     `json:"cpuCount"`
+	DiskSizeMB      int64     `json:"diskSizeMB"`
+	Domain          *string   `json:"domain,omitempty"`
+	EndAt           time.Time `json:"endAt"`
+	EnvdAccessToken *string   `json:"envdAccessToken,omitempty"`
+	EnvdURL         *string   `json:"envdURL,omitempty"`
+
+	// EnvdUnresponsiveAtPause The daemon did not answer when the sandbox was paused, so it can only be rebooted
+	EnvdUnresponsiveAtPause *SilentDaemon `json:"envdUnresponsiveAtPause,omitempty"`
+	EnvdVersion             string        `json:"envdVersion"`
+	Lifecycle               *Lifecycle    `json:"lifecycle,omitempty"`
+	MemoryMB                int64         `json:"memoryMB"`
+	Metadata                *StringMap    `json:"metadata,omitempty"`
+	Network                 *Network      `json:"network,omitempty"`
+
+	// PauseMode What the pause has kept of a paused sandbox - memory and disk, or the disk alone
+	PauseMode    *PauseMode     `json:"pauseMode,omitempty"`
+	SandboxID    string         `json:"sandboxID"`
+	StartedAt    time.Time      `json:"startedAt"`
+	State        SandboxState   `json:"state"`
+	TemplateID   string         `json:"templateID"`
+	VolumeMounts *[]VolumeMount `json:"volumeMounts,omitempty"`
 }
 
 // SandboxLogs defines model for SandboxLogs.
@@ -512,6 +577,9 @@ type SandboxMetric struct {
 // SandboxState defines model for SandboxState.
 type SandboxState string
 
+// SilentDaemon The daemon did not answer when the sandbox was paused, so it can only be rebooted
+type SilentDaemon = bool
+
 // Snapshot defines model for Snapshot.
 type Snapshot struct {
 	Names      []string `json:"names"`
@@ -521,12 +589,27 @@ type Snapshot struct {
 // StringMap defines model for StringMap.
 type StringMap map[string]string
 
+// TagAssignment From assignedAt on, the tag led to the build
+type TagAssignment struct {
+	AssignedAt      time.Time  `json:"assignedAt"`
+	AssignmentId    string     `json:"assignmentId"`
+	BuildCreatedAt  time.Time  `json:"buildCreatedAt"`
+	BuildFinishedAt *time.Time `json:"buildFinishedAt"`
+	BuildId         string     `json:"buildId"`
+}
+
 // Team defines model for Team.
 type Team struct {
 	ApiKey    string `json:"apiKey"`
 	IsDefault bool   `json:"isDefault"`
 	Name      string `json:"name"`
 	TeamID    string `json:"teamID"`
+}
+
+// TeamUser defines model for TeamUser.
+type TeamUser struct {
+	Email *string `json:"email"`
+	Id    string  `json:"id"`
 }
 
 // Template defines model for Template.
@@ -537,12 +620,12 @@ type Template struct {
 	BuildStatus BuildStatus `json:"buildStatus"`
 	CpuCount    int32       `json:"cpuCount"`
 	CreatedAt   time.Time   `json:"createdAt"`
-	CreatedBy   *struct {
-		Email *string `json:"email"`
-		Id    string  `json:"id"`
-	} `json:"createdBy"`
-	DiskSizeMB    int64      `json:"diskSizeMB"`
-	EnvdVersion   string     `json:"envdVersion"`
+	CreatedBy   *TeamUser   `json:"createdBy"`
+	DiskSizeMB  int64       `json:"diskSizeMB"`
+	EnvdVersion string      `json:"envdVersion"`
+
+	// IsDefault It comes with the installation
+	IsDefault     *bool      `json:"isDefault,omitempty"`
 	LastSpawnedAt *time.Time `json:"lastSpawnedAt"`
 	MemoryMB      int64      `json:"memoryMB"`
 	Names         []string   `json:"names"`
@@ -658,6 +741,15 @@ type TemplateTag struct {
 	Tag       string    `json:"tag"`
 }
 
+// TemplateTagGroup defines model for TemplateTagGroup.
+type TemplateTagGroup struct {
+	Assignments []TagAssignment `json:"assignments"`
+
+	// HasMore The tag has more assignments
+	HasMore bool   `json:"hasMore"`
+	Tag     string `json:"tag"`
+}
+
 // TemplateUpdate defines model for TemplateUpdate.
 type TemplateUpdate struct {
 	Public *bool `json:"public,omitempty"`
@@ -665,15 +757,26 @@ type TemplateUpdate struct {
 
 // TemplateWithBuilds defines model for TemplateWithBuilds.
 type TemplateWithBuilds struct {
-	Aliases       []string        `json:"aliases"`
-	Builds        []TemplateBuild `json:"builds"`
-	CreatedAt     time.Time       `json:"createdAt"`
-	LastSpawnedAt *time.Time      `json:"lastSpawnedAt"`
-	Names         []string        `json:"names"`
-	Public        bool            `json:"public"`
-	SpawnCount    int64           `json:"spawnCount"`
-	TemplateID    string          `json:"templateID"`
-	UpdatedAt     time.Time       `json:"updatedAt"`
+	Aliases     []string        `json:"aliases"`
+	BuildCount  int32           `json:"buildCount"`
+	BuildID     string          `json:"buildID"`
+	BuildStatus BuildStatus     `json:"buildStatus"`
+	Builds      []TemplateBuild `json:"builds"`
+	CpuCount    int32           `json:"cpuCount"`
+	CreatedAt   time.Time       `json:"createdAt"`
+	CreatedBy   *TeamUser       `json:"createdBy"`
+	DiskSizeMB  int64           `json:"diskSizeMB"`
+	EnvdVersion string          `json:"envdVersion"`
+
+	// IsDefault It comes with the installation
+	IsDefault     *bool      `json:"isDefault,omitempty"`
+	LastSpawnedAt *time.Time `json:"lastSpawnedAt"`
+	MemoryMB      int64      `json:"memoryMB"`
+	Names         []string   `json:"names"`
+	Public        bool       `json:"public"`
+	SpawnCount    int64      `json:"spawnCount"`
+	TemplateID    string     `json:"templateID"`
+	UpdatedAt     time.Time  `json:"updatedAt"`
 }
 
 // VolumeMount defines model for VolumeMount.
@@ -747,6 +850,9 @@ type GetSandboxMetricsParams struct {
 // PauseSandboxJSONBody defines parameters for PauseSandbox.
 type PauseSandboxJSONBody struct {
 	Memory *bool `json:"memory,omitempty"`
+
+	// RequireHealthyGuest Refuse with 503 if the sandbox's daemon does not answer
+	RequireHealthyGuest *bool `json:"requireHealthyGuest,omitempty"`
 }
 
 // RefreshSandboxJSONBody defines parameters for RefreshSandbox.
@@ -763,7 +869,9 @@ type ResumeSandboxJSONBody struct {
 
 // CreateSnapshotJSONBody defines parameters for CreateSnapshot.
 type CreateSnapshotJSONBody struct {
-	Name *string `json:"name,omitempty"`
+	// Memory false: the disk alone; sandboxes of it boot
+	Memory *bool   `json:"memory,omitempty"`
+	Name   *string `json:"name,omitempty"`
 }
 
 // SetSandboxTimeoutJSONBody defines parameters for SetSandboxTimeout.
@@ -836,6 +944,38 @@ type GetTemplateBuildStatusParams struct {
 	Level *MinLevel `form:"level,omitempty" json:"level,omitempty"`
 }
 
+// TemplateTagExistsParams defines parameters for TemplateTagExists.
+type TemplateTagExistsParams struct {
+	Tag string `form:"tag" json:"tag"`
+}
+
+// ListTemplateTagGroupsParams defines parameters for ListTemplateTagGroups.
+type ListTemplateTagGroupsParams struct {
+	// AssignmentLimit The most assignments of each tag; 6 by default
+	AssignmentLimit *int32 `form:"assignmentLimit,omitempty" json:"assignmentLimit,omitempty"`
+
+	// TagsLimit The most tags of a page; 25 by default
+	TagsLimit  *int32  `form:"tagsLimit,omitempty" json:"tagsLimit,omitempty"`
+	TagsCursor *string `form:"tagsCursor,omitempty" json:"tagsCursor,omitempty"`
+
+	// Search Only tags that contain this
+	Search *string `form:"search,omitempty" json:"search,omitempty"`
+
+	// Sort By the latest assignment (latest_desc is the default) or by the tag
+	Sort *ListTemplateTagGroupsParamsSort `form:"sort,omitempty" json:"sort,omitempty"`
+}
+
+// ListTemplateTagGroupsParamsSort defines parameters for ListTemplateTagGroups.
+type ListTemplateTagGroupsParamsSort string
+
+// ListTemplateTagAssignmentsParams defines parameters for ListTemplateTagAssignments.
+type ListTemplateTagAssignmentsParams struct {
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit 50 by default
+	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // ListSandboxesV2Params defines parameters for ListSandboxesV2.
 type ListSandboxesV2Params struct {
 	// Metadata key=value pairs joined by &, encoded once more as a whole; pairs may be encoded again by themselves
@@ -850,6 +990,12 @@ type ListSandboxesV2Params struct {
 
 // ListSandboxesV2ParamsOrder defines parameters for ListSandboxesV2.
 type ListSandboxesV2ParamsOrder string
+
+// CreateSandboxV2Params defines parameters for CreateSandboxV2.
+type CreateSandboxV2Params struct {
+	// IdempotencyKey For 24 hours, creates of the team with the same key and body have the same answer
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
 
 // GetSandboxLogsV2Params defines parameters for GetSandboxLogsV2.
 type GetSandboxLogsV2Params struct {
@@ -944,6 +1090,9 @@ type ServerInterface interface {
 	// CancelTeamBuilds End all waiting and running builds of a team
 	// (POST /admin/teams/{teamID}/builds/cancel)
 	CancelTeamBuilds(w http.ResponseWriter, r *http.Request, teamID string)
+	// ListDefaultTemplates The templates that come with the installation, by ID
+	// (GET /default-templates)
+	ListDefaultTemplates(w http.ResponseWriter, r *http.Request)
 	// GetHealth Whether the API can serve; 503 until a machine is connected
 	// (GET /health)
 	GetHealth(w http.ResponseWriter, r *http.Request)
@@ -1039,6 +1188,18 @@ type ServerInterface interface {
 	// ListTemplateTags The newest build of each tag; name or ID
 	// (GET /templates/{templateID}/tags)
 	ListTemplateTags(w http.ResponseWriter, r *http.Request, templateID TemplateID)
+	// CountTemplateTags How many tags lead to a ready build; name or ID
+	// (GET /templates/{templateID}/tags/count)
+	CountTemplateTags(w http.ResponseWriter, r *http.Request, templateID TemplateID)
+	// TemplateTagExists Whether a tag leads to a ready build; name or ID
+	// (GET /templates/{templateID}/tags/exists)
+	TemplateTagExists(w http.ResponseWriter, r *http.Request, templateID TemplateID, params TemplateTagExistsParams)
+	// ListTemplateTagGroups Tags with the ready builds that they have led to, in pages; name or ID
+	// (GET /templates/{templateID}/tags/groups)
+	ListTemplateTagGroups(w http.ResponseWriter, r *http.Request, templateID TemplateID, params ListTemplateTagGroupsParams)
+	// ListTemplateTagAssignments The ready builds that a tag has led to, newest first; name or ID
+	// (GET /templates/{templateID}/tags/{tag}/assignments)
+	ListTemplateTagAssignments(w http.ResponseWriter, r *http.Request, templateID TemplateID, tag string, params ListTemplateTagAssignmentsParams)
 	// DiscoverNodes The machines, for frontends that poll this path with a key
 	// (GET /v1/service-discovery/nodes)
 	DiscoverNodes(w http.ResponseWriter, r *http.Request)
@@ -1047,7 +1208,7 @@ type ServerInterface interface {
 	ListSandboxesV2(w http.ResponseWriter, r *http.Request, params ListSandboxesV2Params)
 	// CreateSandboxV2 Start a sandbox (v2 defaults - 300 s, always secured)
 	// (POST /v2/sandboxes)
-	CreateSandboxV2(w http.ResponseWriter, r *http.Request)
+	CreateSandboxV2(w http.ResponseWriter, r *http.Request, params CreateSandboxV2Params)
 	// ConnectSandboxV2 As v1, with everything optional
 	// (POST /v2/sandboxes/{sandboxID}/connect)
 	ConnectSandboxV2(w http.ResponseWriter, r *http.Request, sandboxID SandboxID)
@@ -1113,6 +1274,20 @@ func (siw *ServerInterfaceWrapper) CancelTeamBuilds(w http.ResponseWriter, r *ht
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.CancelTeamBuilds(w, r, teamID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListDefaultTemplates operation middleware
+func (siw *ServerInterfaceWrapper) ListDefaultTemplates(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListDefaultTemplates(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -2147,6 +2322,232 @@ func (siw *ServerInterfaceWrapper) ListTemplateTags(w http.ResponseWriter, r *ht
 	handler.ServeHTTP(w, r)
 }
 
+// CountTemplateTags operation middleware
+func (siw *ServerInterfaceWrapper) CountTemplateTags(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "templateID" -------------
+	var templateID TemplateID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "templateID", r.PathValue("templateID"), &templateID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "templateID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CountTemplateTags(w, r, templateID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// TemplateTagExists operation middleware
+func (siw *ServerInterfaceWrapper) TemplateTagExists(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "templateID" -------------
+	var templateID TemplateID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "templateID", r.PathValue("templateID"), &templateID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "templateID", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params TemplateTagExistsParams
+
+	// ------------- Required query parameter "tag" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "tag", r.URL.Query(), &params.Tag, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "tag"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tag", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.TemplateTagExists(w, r, templateID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListTemplateTagGroups operation middleware
+func (siw *ServerInterfaceWrapper) ListTemplateTagGroups(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "templateID" -------------
+	var templateID TemplateID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "templateID", r.PathValue("templateID"), &templateID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "templateID", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListTemplateTagGroupsParams
+
+	// ------------- Optional query parameter "assignmentLimit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "assignmentLimit", r.URL.Query(), &params.AssignmentLimit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "assignmentLimit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "assignmentLimit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "tagsLimit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "tagsLimit", r.URL.Query(), &params.TagsLimit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "tagsLimit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tagsLimit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "tagsCursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "tagsCursor", r.URL.Query(), &params.TagsCursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "tagsCursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tagsCursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "search" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "search", r.URL.Query(), &params.Search, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "search"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "search", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "sort" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "sort", r.URL.Query(), &params.Sort, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "sort"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "sort", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListTemplateTagGroups(w, r, templateID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListTemplateTagAssignments operation middleware
+func (siw *ServerInterfaceWrapper) ListTemplateTagAssignments(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "templateID" -------------
+	var templateID TemplateID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "templateID", r.PathValue("templateID"), &templateID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "templateID", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "tag" -------------
+	var tag string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tag", r.PathValue("tag"), &tag, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tag", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListTemplateTagAssignmentsParams
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListTemplateTagAssignments(w, r, templateID, tag, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // DiscoverNodes operation middleware
 func (siw *ServerInterfaceWrapper) DiscoverNodes(w http.ResponseWriter, r *http.Request) {
 
@@ -2275,8 +2676,35 @@ func (siw *ServerInterfaceWrapper) ListSandboxesV2(w http.ResponseWriter, r *htt
 // CreateSandboxV2 operation middleware
 func (siw *ServerInterfaceWrapper) CreateSandboxV2(w http.ResponseWriter, r *http.Request) {
 
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateSandboxV2Params
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey string
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.CreateSandboxV2(w, r)
+		siw.Handler.CreateSandboxV2(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -2711,6 +3139,11 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/templates/{templateID}", wrapper.GetTemplate)
 	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/templates/{templateID}", wrapper.UpdateTemplate)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/templates/{templateID}/tags", wrapper.ListTemplateTags)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/templates/{templateID}/tags/count", wrapper.CountTemplateTags)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/templates/{templateID}/tags/exists", wrapper.TemplateTagExists)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/templates/{templateID}/tags/groups", wrapper.ListTemplateTagGroups)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/templates/{templateID}/tags/{tag}/assignments", wrapper.ListTemplateTagAssignments)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/default-templates", wrapper.ListDefaultTemplates)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/templates/aliases/{alias}", wrapper.GetTemplateAlias)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/teams", wrapper.ListTeams)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/nodes", wrapper.ListNodes)
@@ -2828,6 +3261,61 @@ type CancelTeamBuilds5XXJSONResponse struct {
 }
 
 func (response CancelTeamBuilds5XXJSONResponse) VisitCancelTeamBuildsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDefaultTemplatesRequestObject struct {
+}
+
+type ListDefaultTemplatesResponseObject interface {
+	VisitListDefaultTemplatesResponse(w http.ResponseWriter) error
+}
+
+type ListDefaultTemplates200JSONResponse []Template
+
+func (response ListDefaultTemplates200JSONResponse) VisitListDefaultTemplatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDefaultTemplates4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListDefaultTemplates4XXJSONResponse) VisitListDefaultTemplatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDefaultTemplates5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListDefaultTemplates5XXJSONResponse) VisitListDefaultTemplatesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4571,6 +5059,245 @@ func (response ListTemplateTags5XXJSONResponse) VisitListTemplateTagsResponse(w 
 	return err
 }
 
+type CountTemplateTagsRequestObject struct {
+	TemplateID TemplateID `json:"templateID"`
+}
+
+type CountTemplateTagsResponseObject interface {
+	VisitCountTemplateTagsResponse(w http.ResponseWriter) error
+}
+
+type CountTemplateTags200JSONResponse struct {
+	Total int `json:"total"`
+}
+
+func (response CountTemplateTags200JSONResponse) VisitCountTemplateTagsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CountTemplateTags4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CountTemplateTags4XXJSONResponse) VisitCountTemplateTagsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CountTemplateTags5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CountTemplateTags5XXJSONResponse) VisitCountTemplateTagsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TemplateTagExistsRequestObject struct {
+	TemplateID TemplateID `json:"templateID"`
+	Params     TemplateTagExistsParams
+}
+
+type TemplateTagExistsResponseObject interface {
+	VisitTemplateTagExistsResponse(w http.ResponseWriter) error
+}
+
+type TemplateTagExists200JSONResponse struct {
+	Exists        bool   `json:"exists"`
+	NormalizedTag string `json:"normalizedTag"`
+}
+
+func (response TemplateTagExists200JSONResponse) VisitTemplateTagExistsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TemplateTagExists4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response TemplateTagExists4XXJSONResponse) VisitTemplateTagExistsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TemplateTagExists5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response TemplateTagExists5XXJSONResponse) VisitTemplateTagExistsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateTagGroupsRequestObject struct {
+	TemplateID TemplateID `json:"templateID"`
+	Params     ListTemplateTagGroupsParams
+}
+
+type ListTemplateTagGroupsResponseObject interface {
+	VisitListTemplateTagGroupsResponse(w http.ResponseWriter) error
+}
+
+type ListTemplateTagGroups200JSONResponse struct {
+	NextCursor *string            `json:"nextCursor"`
+	Tags       []TemplateTagGroup `json:"tags"`
+}
+
+func (response ListTemplateTagGroups200JSONResponse) VisitListTemplateTagGroupsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateTagGroups4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListTemplateTagGroups4XXJSONResponse) VisitListTemplateTagGroupsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateTagGroups5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListTemplateTagGroups5XXJSONResponse) VisitListTemplateTagGroupsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateTagAssignmentsRequestObject struct {
+	TemplateID TemplateID `json:"templateID"`
+	Tag        string     `json:"tag"`
+	Params     ListTemplateTagAssignmentsParams
+}
+
+type ListTemplateTagAssignmentsResponseObject interface {
+	VisitListTemplateTagAssignmentsResponse(w http.ResponseWriter) error
+}
+
+type ListTemplateTagAssignments200JSONResponse struct {
+	Data       []TagAssignment `json:"data"`
+	NextCursor *string         `json:"nextCursor"`
+}
+
+func (response ListTemplateTagAssignments200JSONResponse) VisitListTemplateTagAssignmentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateTagAssignments4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListTemplateTagAssignments4XXJSONResponse) VisitListTemplateTagAssignmentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateTagAssignments5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListTemplateTagAssignments5XXJSONResponse) VisitListTemplateTagAssignmentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type DiscoverNodesRequestObject struct {
 }
 
@@ -4697,7 +5424,8 @@ func (response ListSandboxesV25XXJSONResponse) VisitListSandboxesV2Response(w ht
 }
 
 type CreateSandboxV2RequestObject struct {
-	Body *CreateSandboxV2JSONRequestBody
+	Params CreateSandboxV2Params
+	Body   *CreateSandboxV2JSONRequestBody
 }
 
 type CreateSandboxV2ResponseObject interface {
@@ -5179,6 +5907,9 @@ type StrictServerInterface interface {
 	// CancelTeamBuilds End all waiting and running builds of a team
 	// (POST /admin/teams/{teamID}/builds/cancel)
 	CancelTeamBuilds(ctx context.Context, request CancelTeamBuildsRequestObject) (CancelTeamBuildsResponseObject, error)
+	// ListDefaultTemplates The templates that come with the installation, by ID
+	// (GET /default-templates)
+	ListDefaultTemplates(ctx context.Context, request ListDefaultTemplatesRequestObject) (ListDefaultTemplatesResponseObject, error)
 	// GetHealth Whether the API can serve; 503 until a machine is connected
 	// (GET /health)
 	GetHealth(ctx context.Context, request GetHealthRequestObject) (GetHealthResponseObject, error)
@@ -5274,6 +6005,18 @@ type StrictServerInterface interface {
 	// ListTemplateTags The newest build of each tag; name or ID
 	// (GET /templates/{templateID}/tags)
 	ListTemplateTags(ctx context.Context, request ListTemplateTagsRequestObject) (ListTemplateTagsResponseObject, error)
+	// CountTemplateTags How many tags lead to a ready build; name or ID
+	// (GET /templates/{templateID}/tags/count)
+	CountTemplateTags(ctx context.Context, request CountTemplateTagsRequestObject) (CountTemplateTagsResponseObject, error)
+	// TemplateTagExists Whether a tag leads to a ready build; name or ID
+	// (GET /templates/{templateID}/tags/exists)
+	TemplateTagExists(ctx context.Context, request TemplateTagExistsRequestObject) (TemplateTagExistsResponseObject, error)
+	// ListTemplateTagGroups Tags with the ready builds that they have led to, in pages; name or ID
+	// (GET /templates/{templateID}/tags/groups)
+	ListTemplateTagGroups(ctx context.Context, request ListTemplateTagGroupsRequestObject) (ListTemplateTagGroupsResponseObject, error)
+	// ListTemplateTagAssignments The ready builds that a tag has led to, newest first; name or ID
+	// (GET /templates/{templateID}/tags/{tag}/assignments)
+	ListTemplateTagAssignments(ctx context.Context, request ListTemplateTagAssignmentsRequestObject) (ListTemplateTagAssignmentsResponseObject, error)
 	// DiscoverNodes The machines, for frontends that poll this path with a key
 	// (GET /v1/service-discovery/nodes)
 	DiscoverNodes(ctx context.Context, request DiscoverNodesRequestObject) (DiscoverNodesResponseObject, error)
@@ -5390,6 +6133,30 @@ func (sh *strictHandler) CancelTeamBuilds(w http.ResponseWriter, r *http.Request
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(CancelTeamBuildsResponseObject); ok {
 		if err := validResponse.VisitCancelTeamBuildsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListDefaultTemplates operation middleware
+func (sh *strictHandler) ListDefaultTemplates(w http.ResponseWriter, r *http.Request) {
+	var request ListDefaultTemplatesRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListDefaultTemplates(ctx, request.(ListDefaultTemplatesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListDefaultTemplates")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListDefaultTemplatesResponseObject); ok {
+		if err := validResponse.VisitListDefaultTemplatesResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -6298,6 +7065,114 @@ func (sh *strictHandler) ListTemplateTags(w http.ResponseWriter, r *http.Request
 	}
 }
 
+// CountTemplateTags operation middleware
+func (sh *strictHandler) CountTemplateTags(w http.ResponseWriter, r *http.Request, templateID TemplateID) {
+	var request CountTemplateTagsRequestObject
+
+	request.TemplateID = templateID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CountTemplateTags(ctx, request.(CountTemplateTagsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CountTemplateTags")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CountTemplateTagsResponseObject); ok {
+		if err := validResponse.VisitCountTemplateTagsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// TemplateTagExists operation middleware
+func (sh *strictHandler) TemplateTagExists(w http.ResponseWriter, r *http.Request, templateID TemplateID, params TemplateTagExistsParams) {
+	var request TemplateTagExistsRequestObject
+
+	request.TemplateID = templateID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.TemplateTagExists(ctx, request.(TemplateTagExistsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "TemplateTagExists")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(TemplateTagExistsResponseObject); ok {
+		if err := validResponse.VisitTemplateTagExistsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListTemplateTagGroups operation middleware
+func (sh *strictHandler) ListTemplateTagGroups(w http.ResponseWriter, r *http.Request, templateID TemplateID, params ListTemplateTagGroupsParams) {
+	var request ListTemplateTagGroupsRequestObject
+
+	request.TemplateID = templateID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListTemplateTagGroups(ctx, request.(ListTemplateTagGroupsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListTemplateTagGroups")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListTemplateTagGroupsResponseObject); ok {
+		if err := validResponse.VisitListTemplateTagGroupsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListTemplateTagAssignments operation middleware
+func (sh *strictHandler) ListTemplateTagAssignments(w http.ResponseWriter, r *http.Request, templateID TemplateID, tag string, params ListTemplateTagAssignmentsParams) {
+	var request ListTemplateTagAssignmentsRequestObject
+
+	request.TemplateID = templateID
+	request.Tag = tag
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListTemplateTagAssignments(ctx, request.(ListTemplateTagAssignmentsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListTemplateTagAssignments")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListTemplateTagAssignmentsResponseObject); ok {
+		if err := validResponse.VisitListTemplateTagAssignmentsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // DiscoverNodes operation middleware
 func (sh *strictHandler) DiscoverNodes(w http.ResponseWriter, r *http.Request) {
 	var request DiscoverNodesRequestObject
@@ -6349,8 +7224,10 @@ func (sh *strictHandler) ListSandboxesV2(w http.ResponseWriter, r *http.Request,
 }
 
 // CreateSandboxV2 operation middleware
-func (sh *strictHandler) CreateSandboxV2(w http.ResponseWriter, r *http.Request) {
+func (sh *strictHandler) CreateSandboxV2(w http.ResponseWriter, r *http.Request, params CreateSandboxV2Params) {
 	var request CreateSandboxV2RequestObject
+
+	request.Params = params
 
 	var body CreateSandboxV2JSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
@@ -6605,108 +7482,125 @@ func (sh *strictHandler) RegisterTemplateBuild(w http.ResponseWriter, r *http.Re
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7D1pb9w4sn+F0HtAdgE5PjIJHmy8D8618a6dGLYzMw9ZY8CWqlscS6SGpNzuNfzfH3jopq52u505PqVj",
-	"UWSxqlgXq0r3XsCSlFGgUniH914EOASuf36GO3nFboCq/4QgAk5SSRj1Dr2rCBDNHyM2RzICNGdxzJaE",
-	"LlCKF3CE8EwAlYhR/TTGQv0Gz/dEEEGC1awJoadAFzLyDvd9T65S8A49ITmhC+/hwfeumMTxRUap+kML",
-	"ik9siRJMV4ibEUhgGs7YHQgDD4klcIFikEhGnGWLyFfQ4DjWEIoCRKI3sNIjKaOgJmzCSZIs8Q73CigJ",
-	"lbAA7j0oOFPMcQLSIu5tRuLw5L36SRScKZaR53sUJ+rFmX3qexx+ywiH0DuUPIPqem1MnJKEyGLG3zLg",
-	"q3LKWD+sTjBnPMHSgPnqwPO9BN+ZHezv7fnlfvYd+/G9U7Z4ovX2nOudgcQhlrhN4htY/e8tjjNAKSZc",
-	"oF8ZoRCi2Qr9O9vbO3jjI6ABCyFEjAaAEsYBYYEwWkYshiP7VoJXaAbFULzAhKo5ZASJgPgWhOc7N5rk",
-	"gPUT50yx8S3E7oMSg2J9AbfA1X9uIUaSIUzFEjhaEs0bTizrKasr/zeHuXfo/ddueWZ3zVOxq2imX1AA",
-	"1Y6ua+7i8A7s7NKcqE5mFsXzaex8BTipTNqATpqnQ1MkaYwldMImywFTgHtQg0XKqAB9mj9iEmcc1M+A",
-	"UQlUHwucpjEJsCLz7q+CaUSPI9QHzpkVG3VeuYwYjtEckxhCH8U4uBFoGWGJiEQUIBQISy3YEpYAlT5i",
-	"HIUMBKJMogjfgpF6gGXGAf3t9d7+370H37uAeSZw/PTwK15XaAYhUYCpgmoGaJ7FcxLrLc1WiEiBLBQK",
-	"fHMGkZBYglIjxXZxAkJT2a6qgDrOJLsAkSWaFilnKXBJDJGA4lmsqFvQc8ZYDJjqSeyf2OxXCKTCiZbQ",
-	"p2zxgUq+as8W54d53IHzvQSEwAtwsJPvCQmp84EkCQiJk7QmQEMsYUc98lwKsWTjb5X3SwB8C/t116Yv",
-	"JZaZRZkSyN+8JSZSTe8bzWR+csChOpCgiX3tt6GvzHYB2HJQA40GwfZ/REIihpBaJ0xJOsw5Xo3FdJ0t",
-	"Z1iAr9mMZskMuOIzjNRYfYLmhOKY/GcY3RUUl/ty4fkdoxQCaUVnGy0JJMxwXZNVDU+wTLpVar8SbbKG",
-	"mmYYvB8PtgZgC5IPCw5CnHN2pxejWRyrU5yL6DpQOAzVaCfhUyzEkvHQ+TATwI1GuB+gcL6EC2tG6rVQ",
-	"FeBMuJlRmRpue+DT1dW5FnmZMjtaWGxizh7CX9wTXkqFsiMkAFDIArGrB4uXSeg5Du2c3DmB7TtVVqSf",
-	"hMMI1CBWhVEFchdST47P2iiVyizJSU7UNnF8XhvRYIwsJEADN/B6siv910Hq5/NU33JB3fiDi7NPEryA",
-	"C1gQYfVLnWjHKGYLQo/QMiJBhOYE4lDpxYxKFEIKNBS526Snbp2FpTgOAhDiX7A6cXM9Xgq1vhHLrqeX",
-	"EHCQxTTTz5UAfksCOA403P8UHUtJi/xc3fAcKxoKz/cWQepUMOPPreyi1CmZQ7AKYnBxTdWYaMs5Rq9K",
-	"SZfDfkNiZZCn+tBf+4MMVSxRnc8NqJAQdmoMHBPslnxBTIBKYwK3H6bZO0Ubp7Bui5mQiJtL8h84e9t8",
-	"4c0PbrlEw2M51nhRw2/DrxenTlDVsx+Biy6GNSppNGRJxaHsMzcu9QJnONUMXfV1HMYF5hImbVibtYMg",
-	"mFUv9Vh1XmpuTWvOWxZnCZwpso63qn4sX2rbVM3DVPWaqu5dwWpVXORMUGG2CrFqPJXjo05s52noNMyN",
-	"pJxE1Y3a8ps02XP3vtSWdncdKCkiDLk0CmGWLXTsYM4831tiTnstdh3VoQ5ZGNu/uty5gPEQYYH+efnl",
-	"M5JwJ12MvlG0KGBcKPgMcsn4jUs6xmz5xUjq4jh06KHSkdBvnWezmARXHM/nJHArghDoavLkULdse93p",
-	"ytAH34ukTMU5443TXYTT3rx+/ep1fwDP4TRhcXNhzLhPTEi3mZfFMHiyLA0u9Fin5VMb0WPDFTtrGH8c",
-	"U6E4qP2oEpkeefjH2WpNZHVt6WsaWnG+Mfb7RdGMU5C/YG2HfRccuDFGWPbYM6M3r4yo84aT5Xp81uOz",
-	"1m29vm1VQkzGKPkR82nqhuBkaLzyetShDNLuA2I84KZH3ELyWnYOLQXpCBIbUz+wEdC6irjdR4zGqyN0",
-	"e4BwvMQrgcxQgTANEVlQpn6TitKohhL6LZ11Iw3btZGcmsp66o1QQZwJCbzLVmeJvXBpP+KAJXzEJBYj",
-	"zV/zxmWmzxWMfYu4/bwEBxGhcKKsjPam0uyYBxGREEjLIi435CNOSLzqenrGQmPZdD78PMoPLBeqTNuY",
-	"xG+BfO0+V5wEwi25AiwhfHf+dSRai1eMiHq7kqMpMtGBC9LsHHgAjRdClikZUrxhwqC5xydceqVbO0bZ",
-	"As7xApRRP2Ur+XviAgTwWxOqn/Kevgqe+tJXMXoh47ToVabsy7ym1hn/VjNOUOWpDn6pEdfhbJUAOHbS",
-	"wmITQy7yuEidc4zryFhXcQq/isL15ZLQxaRXTfDphAqJaQDdPnvjsiO/1wg5JtRcdQQmHm7+k9EIcCyj",
-	"lXFXaThbOX0pM/O7CNPFtJjAbWeQo8EVRJGgvU2/okfK2Qr9Uey5DWKDRB3obyuPugKq64NSUrpY4iKj",
-	"Cg0/ERE5AtcRw/ELgdiSHqLZyoZCiWCxvpRE3LxsgqBW374QlRQPntGX6CciI5ZJRKSPcDHu33SJqSxu",
-	"TwWac5bk98VIP3v5b9oKq+bRxjqgX6gCAkuEkd16nvBCFFliC2+EDXLu8oSWNz/4/fktVXo3F1X2nkYL",
-	"ZYjJCPiR+WdJhEGJghURgTBKOcyB55Hr9uVnlan0Dl2k2njokcXhW8akO6xgiYgCtYkZDm40gTSllIBB",
-	"ODaJQuoPKWeGEVFIQkTVlMosdhmUIUswoZ3xRRPrLtIi+uKTbZBDDAmjCJvUIruBFwJFTEjEAQdRw9Ad",
-	"H9vsjzsOWckmdtG/tzVCfEMxOssw70FiEk9hG+37nVjX77jH81ubv4hAcAdBpo/lDBaYGvZShKuxl2PN",
-	"J46Y93Lo5GD6BIaezJRx9eqkN3RaDNxSmH4N9/WvwP73Edi3KDllC7GRbJG+RJHYLjJ2Ih0aH8KhnnQw",
-	"AcRu80ybRk6feaJXp4z082CKVzfFW1LjpzlK75S6Gz98CjAJJBNgmXzxUHnlKzXJEFPdteplRX2y2lmp",
-	"kK3cVQUdFURWSFClXg9rXeYCqPBrbI60vZwOnU7LJcWpiIzSbFu+YlqAWdjJnOKsgbLKWN+u5dxcIeZ7",
-	"Lg66ACunuQLsuD7AKelKcyDiPcxxFku3IdKRhODnaaoj7C2bzkpNBMqCUl342rkPI7A7rKupBNPZfVME",
-	"z6xMY29NPqvnEg6m9Nmha8S0tO85STvbV96OSCqDxFqvHZH2Co+EI112M6WLnmvkVwzYaFjIyxQvaS9+",
-	"Brc20WhbQ1ak+prVfbqE2oCTI7pkfr8dlelrugkM02cmlbUaI6wgu0u/OJ45rqpcXAWwyqpNatYQUzu8",
-	"db6oH8U+MaLPYVuW9J3ypz+rGz8Tc0KJiKYBMfEAiHXE3mPZsuTEIsDXyVQOVh1kDPf1Th9zPEV2d260",
-	"N9IlzdUiJKnUWnO03OFFYvpIStlM9nWJ3CuaxsmZgrrjXI0aDW2KR080JoSUg75cyLVBJWC5f/A/fr8M",
-	"qJPlAM1WKLQGzKhE5upBq8+1v3fwQ/d0Xb4CoR85wHsibs5m7rCdMr1eiHxaROaISEQEimEuEcucC/Vf",
-	"LruDxN+0pE9xALvX6ue3Q4kX194I/Eq8mKhNS7OzTc42z/WzjA7+t7fz4Q4HMl4hZoLdc84SndKsr/Wr",
-	"wfRWDH3OeNCRq1HM4hbc+dNq2nRvGkVtsJ2hajM7wu04XL1Lwo78J33fMLRq9U4jDx51TSkkpOOFYw76",
-	"pYTUGYjopOQpLHCw+h7dhGc29v+oJvif1p5+Oju6T7laIYMlcVW5rX/KOjC+YQdrHQXzaDOmoF3uAWko",
-	"SlL2ofvSlvE10MynbmNOYhCfsLl8buubbkUlR9ULdVad5Pu4wouJ7tZ08SfNGgOQ4kX97BXr9IHfle/a",
-	"zWt9OuonIiNtcYhNnqDp2tV4wY751kD+hoT/nymgskaMZFieu8VJ9W7MGfDuKHmT0fCJsoFcPfjalWWu",
-	"02CJXF0q9jNLHocJofWmDCalvexY8POOHrSTd2bIyW7ixQ++d1wEsbvePz/ZMbHlxrsKKGJ9fEmkYkeT",
-	"glPJIjr09l7uv9zT5W8pUJwS79B79XLv5Su7V72PXaxg3C0ScXbt3cNOUNxdLkCjXCFcK82T0Dv0NMls",
-	"L5fL/GWv0WzhYG9vUqOCgVuCdk1EQaNW+wINn9AtCQAn6OS9euuHn3/ukiwF3Lt5h4UH33s9ZnzeUaLK",
-	"KN7htzqLfLt+uPY9kSUJVr5Q2eymzIBicwQ4iAy8PKNH+pfQPUVYJpEajXXPEevsqgUt+fTI3XvjSz7s",
-	"mnO0G2AamFTc1NaJNGion18BTqwsr7e++dbRh8Nef4zvwXH9SLZoFmkrqGMo3Zo2e5i2G50DmpnG9Rnr",
-	"r1+PYLaCmkvggICGEH5f7PaBhrpRku0OoR3/vM2SYRbTR0ER1/CVSZzsPP7/APnJjBikrYQ7uZvGNlOm",
-	"t1NLI6cQ+K2V46/3Xm1q1s+sSPwjunsJhUBCqLtH6GQw4LfA1TMhWZrm+qKC6hpmf4pARmBePT4/QQGm",
-	"Zooj9HrvFcqoJHEl17C6pEE0ZSF0i9lTIuRnPeKRZ2iUWaVLHdrBihYOz8xuxPfF5FcR5HgWFdzu3qt/",
-	"Tt4/9DHzZ9PrYFj8mbm2Kv6GKebu3mNx8X0R6QutAKZoVCjA3jNQNTEaRHIBWQ7ZLbqRPZoO43KParX/",
-	"I87SRbPb3XboVRCktb6PKCxBSDQnXChteLczi1lwA+GOVg+HJunTqLgOw8IknVskFE1H3rJwtTnOLysS",
-	"H+oKXZ3Hhxat9ze2cm3ZznToF6LIMta94bZNV30XgHCRnf232/384kSgHbT/GilKM2lr/MK/N47jbqVq",
-	"auhYntmhrbMJd2msy+fmOBbgboxnV/yFhKJXrI70p30vo+S3DE7McMsMQq60k6SLkTdskNYkWJcLM4Kh",
-	"bIahs865ln9VrDfGNr3ESRqD9oTsi0dIRkxA4Vgo6djwLLbKqbqrIpZK5AgNbOEKKQ4Jc7B7JVGdde+L",
-	"hNgHcxsWg4l91Tn4XySOq0KqxhE/tO/R/sG2pE37JG6XBdO5kb1NCz5bJdAv/p4dT9OshLIz5sN1Jy/t",
-	"WtNdi4C1p+9UmvVGc0+jNRuLjNKce1vWnIp629fXWxZ6H+4kKKe82e1Y+6FcNy1AGJn0X91ouVvE7c7z",
-	"Riob58mPjN88niEb8ZsJV8h9XQOGexK2u79OZauOviaQtw8c0Vm1qM4Yz6aDbU3ajKzcKqCSr9CccaM8",
-	"57Ze5omZuocv8/yvAZV1anKjXL5301TU+S1dnaoH030e/PUbYPdNe/30IlPjyEH3U7ZAMaHKa2NxWHpt",
-	"f0TtO+SQlBzV6Y9skamAho+YdCuxii6/o1PKWF/iT8BrlbLER2nVzMGnlwWf5lWNTxUhqXa6GmXqOZye",
-	"E4pMcsWWw1KQxjgw1fGm+xVKWUyCVZ8hlOatpTZvCem2VJs2hbpbM48zZhzkOjcFY8+q9znMOYjIJphs",
-	"nBQXZvpNEyPMypyw7g9gvHoz4gsY65HujJlOLYzrcAhHODYNTnSLhO0ePwWLOXs0NNB4vQQv+vg/AbXV",
-	"3Jsm9kAjuu30TH+8f/K7cHt7GCcvJX0iSWHvIfJC2U0xT3cfa0c0dov3Evk+uyhePH9OkleOz+YJXppW",
-	"eX/uTdH8yT/lsKZ5ZpTG8ykHHwHmMQGOcrVlFUX1ZHffHxWjxrlqlT4XPR8T6vhIksny631vgAXNZ7RG",
-	"DCy/2LQlT65ytMeEilK8gNY9b6Ul7887agc7RX6ja207vLrXh+d1BRXf6Uy4Xp670iO2QRXdumAERQxE",
-	"279005mGtvvZjU4zHcKtyf0dwm8+aqprbj8jtp0jU9SWjSJQvqXnIdILUTTDawZfRtNs1+Zo797rH73Z",
-	"UPl+j3Wl6Zi0KGxHPldSaG/JzLoFMHbSMbfsFUqxJS2otWV+yZMRcdFQUOIboL7O99RdGfEUjslrjbru",
-	"zy8gYbdQKZART21iT69/cqf661k2ZoNdVZpatr/hJwDp5bYdP0u0lYYXpl9mpZ/mWildx0KQBX0SWq9R",
-	"0oa5FV11QpS12kem0yhe5F8LxSbPGemDPVRgpWd/FJfsPwIffUVlj2R/W7eXrzBGshnCb9/HwDeWe1NG",
-	"qESSaYrqgJglJZsjTJnJvsaLpvC6L0V5bxLQe/33agX8RJulUBgOleYQFma9baPTrFoRAqYJLmVFfmAm",
-	"QBwZvcG4OSbrpCFtBJHfpyc2xpqsFEZ2WgmWAEonM+uLKV42dRi/V6+sZLXjcov2E7En732dbKj/M8tL",
-	"jfqv9GQQuXti1DnOXG5t7vRu/hauUYDrDPpO48OBvghttnu/rbzFChMIdHtwhLQFLSJdchQLhoIYk0SU",
-	"La+L2jZUdFzpk+N5Ydu9VWDDKSa1QmF3oslG5VL+sXg1tE6Er5TcoYTEMREQMBoKY6LEbPFC6FsW64iH",
-	"hENgmh1XG+i4IlpBxgXjj0tdGJKz+bfj2xuaM77EPER/s0D+XfkbRWtmAxtitO6vHukG4fo9ItAM5oyD",
-	"bvfekHqu7RaYqe0475lpwVHWjV3B+U3H4XqR/Ovv7R0fBwGkEkKdY/Xh4C0yvXYNJbn2t5RAFyzjun27",
-	"M4SZP2zvQDE641iPToELIrQ8cOxis77zpN66A02/XB12x1iZeVesZ8g8ZwtT+2iMytkK2Tr4sV5yv4Aq",
-	"O4+NElGXecOw5xFSlgzK2o5B+a8sk775lC2ECM+lrXTUXztEcxJLXbDuTKpjC/FlPhfwmMy6iQJq9NHe",
-	"hilYNuLruo8rOs1tkeU/sWXB60SgkBG6MPEhZZypw2CiBdSmk2ppu9ZR0A1bdu8jLKJRwcaPavxjOd8R",
-	"mlQAPDIy+RhvPuUggHY0I854PByTzGcww0f57Cgm9EarKaWQzr9eFZZWwCEEKgmOhY8WjBll9moPJYRm",
-	"249w/6QVp2QozaSWLJprjEB+9+X8/+yX/RV/LstKa9MIwSjdPEmmjxXzqMngnYWNa20yBPCEVxdXeDHq",
-	"9mL70Ucl3qxFV8RqTHMLvBgdZFAEvd3ftV9N2gmJCNgt8NVAyfx7O+6vsvnOimz/vug901dE72vZMOca",
-	"WaEwIaOUxTGSERFIiVnj12N9fWgIdjC1ovvHg0fUdPsja0ztJy3WS5AuP/rR7JpfqyrtyDtg3HT1aRv8",
-	"WASe4ZEOV6UzXR3C47mEDtevt5mTe9LK1cAfMj9iclV+niSxkQCc7/28oz8CsWOL7Yfe1YPzsduO3+UN",
-	"AZTOtfVnZZMiQjVaxOPbAuhj/1djgO+hMcBBtTHAq709JPz6B4Dz5gBV4f5chbFPxjetZTYQqv2rGHZ0",
-	"tHjf3hGAMvGkDhmz1HRSGGC+CWWGLlvjqSKr61Ya5pUG+3vDlQb3TxkodW5Ax0/8kcx2yhY24NJpzQDm",
-	"QVSbsNJj/eD1m+8q+Ln5uOcpW+hAy7Zin09XR3d7MDU/cA3DP88Q/B2bolPyDjdqhT48f+5iYT6u1WNq",
-	"6C7YNPYGXgvAPspc6PjuxqSvbEz8kMaoDr/jPlRm4F0vf+lg4+Fw+1mDDrvDRImWWH/emXEdjDaF2du3",
-	"RF6ZuMc/8S2+1GCiy/f/Eujg5T6SDB28fF3YI93ZRkUCQ1+6wloC8HeYsPDIrxM6UjjFhKTc4mPj5sUt",
-	"O1uRvm8ps66YMXC1aNS9XiISAiKyFhXt56/WJWN3h1/t69WbpW/pavGJmbPyuZvx8qxL7BCBMhoCR0sT",
-	"1nsGZ5xb3QWhgcmywKu6TdVVIevQe94W8J9/oeqZNErtQx7fuV7R6ay4vAyR1UxAfduljr+56Ko9K75x",
-	"RWFpNlkP7FfC+A//HwAA//8=",
+	"7D3Zctw4kr+C4E6Ee2Ip67Dl2JViH+SrWzOSrbDk7t5waztQZFYRIxLgAKBK1Q79+wYO3uBVKpXcM37S",
+	"QRwJZCIvZCa+egFLUkaBSuEdffUiwCFw/esHuJNX7Aao+iMEEXCSSsKod+RdRYBo/hmxOZIRoDmLY7Yk",
+	"dIFSvIBjhGcCqESM6q8xFup38HxPBBEkWI2aEHoGdCEj72jf9+QqBe/IE5ITuvDu733vikkcf8ooVf9o",
+	"QfETW6IE0xXipgUSmIYzdgfCwENiCVygGCSSEWfZIvIVNDiONYSiAJHoBax0S8ooqAGbcJIkS7yjvQJK",
+	"QiUsgHv3Cs4Uc5yAtBv3OiNxePpW/UoUnCmWked7FCeq48x+9T0O/8wIh9A7kjyD6nztnTgjCZHFiP/M",
+	"gK/KIWP9sTrAnPEESwPmiwPP9xJ8Z1awv7fnl+vZd6zH987Y4pHm23POdw4Sh1jiNopvYPU/tzjOAKWY",
+	"cIH+wQiFEM1W6Ldsb+/glY+ABiyEEDEaAEoYB4QFwmgZsRiOba8Er9AMiqZ4gQlVY8gIEgHxLQjPdy40",
+	"yQHrR865IuNbiN0HJQZF+gJugas/biFGkiFMxRI4WhJNG85d1kNWZ/4Lh7l35P3Hbnlmd81Xsatwpjso",
+	"gGpH1zV2cXgHVnZpTlQnMYvi+zRyvgKcVAZtQCfN16EhkjTGEjphk2WDKcDdq8YiZVSAPs3vMYkzDurX",
+	"gFEJVB8LnKYxCbBC8+4/BNMbPQ5R7zhnlm3UaeUyYjhGc0xiCH0U4+BGoGWEJSISUYBQICw1Y0tYAlT6",
+	"iHEUMhCIMokifAuG6wGWGQf0w+He/l+9e9/7BPNM4Pjx4Ve0rrYZhEQBpgqqGaB5Fs9JrJc0WyEiBbJQ",
+	"KPDNGURCYglKjBTLxQkIjWU7qwLqJJPsE4gs0bhIOUuBS2KQBBTPYoXdAp8zxmLAVA9i/8Vm/4BAqj3R",
+	"HPqMLd5RyVft0eL8MI87cL6XgBB4AQ5y8j0hIXV+kCQBIXGS1hhoiCXsqE+eSyCWZPyl0r8EwLewX3ct",
+	"+lJimdktUwz5i7fERKrhfSOZzK8ccKgOJGhkX/tt6CujfQJsKaixjWaD7V9EQiKGNrWOmBJ1mHO8GrvT",
+	"dbKcYQG+JjOaJTPgis4wUm31CZoTimPyx/B2V7a4XJdrn98wSiGQlnW2tyWBhBmqa5KqoQmWSbdI7Rei",
+	"TdJQwwyD9/PB1gBsQfL2w+Ul8FurNdWx9jlVQnJ/D51e3L5EOAw5CKFUthtIJcI0RCJiS+qjZURiMAwD",
+	"Ya44kGDxrdERNLPEQUS02lkQYPskNojs3ULNdsHZnd4FmsWxYi+57KjvloXNOXCKhVgyHjo/ZgK4EVVf",
+	"B0gvn8KFTsOOWzgMcCbcp0TpQG5F5aerqwvNizOlD7XQ20Sp5Q6/uwe8lGrLjpEAQCELxK5uLJ4noefg",
+	"JnNy5wS277hbWXMaDm+gBrHKJSuQuzb19OS8vaVS6Us5yolaJo4vai0ahJGFBGjgBl4PdqX/O4j9fJxq",
+	"LxfUjX+4jtxpghfwCRZEWMFXR9oJitmC0GN1qoIIzQnEoRLYGZUohBRoKHJ7Tg/dOgtLcRIEIMTfYXXq",
+	"pnq8FGp+Iy9cXy8h4CCLYaafKwH8lgRwEmi4/yY6ppJ283M5yPNd0VB4vrcIUqfkG39uZRemzsgcglUQ",
+	"g4tqqlpOmwEzelWy4Bz2GxIrSyHVh/7aHySoYorqeG5AhYSwU5ThmGA35wtiAlQa3bz9Mc3eKNw4pUib",
+	"zYRE3FySP+D8dbPDq5duvkTDEzlWq1LNb8PPn86coOpv1BoE5BZO5EXOWfv0mEsSA5VvMSSM5sP8DFx0",
+	"0b0RuaMXmFQM5l4w9ATnONXnomrLOZQnzCVM2jettg+CYGa91G3VsauZba0xb1mcJXCuqGO81vhz2akt",
+	"zptnsmoVVs3XgmKre5HTUoVmK8iqkWa+H3VkOw9Vp+FhGO4krG7UVtmkSZK7L0qha1fXsSWFByVnaiHM",
+	"soX2jcyZ53tLzGmvRaK9VtTBUmP7X5e5GjAeIizQ3y4/fkAS7qSL0De6LQoY1xZ8ALlk/MbFZGO2/GgY",
+	"/ngdVve6yGYxCa44ns9J0N4CpdgiItT6yVzZ3UvjoppLxDJ5hJS66/kt/bctlEKgq8kQhlRU1P8+8q0Y",
+	"CoqX1rXzXl9Fpem970VSpuKC8QZrKXyVrw4PXxz2e0cdFikWN5+MKvoTE9KtqmYxDK7SEsAn3dapvdVa",
+	"9OihxcoaCizHVCjybX+quP1Hcp5x+mZzs7qW9DkNrSzZGO3/rnDGKcjfsdYl3erUn4RyN0ZAyx5dbvSm",
+	"KQXyomFguj6f9zgS6npu37Iqfj+jSf2M+TQZSXAy1F5ZfOowB2n3wTLcr4Mblpu8lnJGS+4/AsXGzAms",
+	"W7rO1G/3EaPx6hjdHiAcL/FKINNUaLcJWVCmficVSVf17/SrZ+u6f7ar2DnFq/VSNNwkcSYk8C47hSX2",
+	"Fqz9iQOW8B6TWIzU2U2Py0yfKxjbi7htXOvVOlWqUXtRaXbCg4hICKQlEZcJ9h4nJF51fT1noVHHOj9+",
+	"GGUDlxNVhm0M4rdAvnafK04C4eZcAZYQvrn4PHJbiy6GRb1eydEYmWi8Bml2ATyARoeQZYqHFD2Mbzq3",
+	"doVLHnVL1ShbwAVegLJEpiwl7yc+gVBSKpzaT9/PT+30WYyeyFhaepYp6zLd1DzjezV9JFWa6qCXGnId",
+	"FmIJgGMlrV1s7pALPS5U5xTjOjLWvp1Cr6Kw17kkdDGpq3G8nVIhMQ2g29HQuIHKL5tCjgk190+BuaQw",
+	"f2Q0AhzLaGVsbBrOVk4D0Iz8JsJ0Mc2RcdvpmWlQBVEoaC/Tr8iRcrRCfhRrboPYQFHH9reFR10A1eVB",
+	"ySldJGEUM6fL/pfIXjBrPyKKsDC3LfrCTP8vzENs0A4yFK11CkWA+jJNdVZ/IBybUJ8cxfNMOyjnJAax",
+	"EhISJwI/ZVSh6BciIseFQsRw/EwgtqRHaLayLmoiWKxvsRE3nY1z2uoCz0QlJohn9Dn6hciIZRIR6SNc",
+	"tPuNLjGVxXW7QHPOkjzAAOlvz3+jLXd37gWuA/qRKiCwRDi/fMojpIgimdjCG2GDuLs8AurVS78/IKpK",
+	"i81JlS6qt4UyxGQE/Nj8WBJhtkTBqm19lHKYA89vFNq35VWC1yt0kdHGXcIsDl8zJt1+mpzqArWIGQ5u",
+	"NII0pmrkpv6RcmYOCQpJiKgaUqnsTrcFSzChnX5fcwdRxNH0+Y3bIIfa94uwiUWzC3gmUMSERBxwEDWU",
+	"8Pq4fc7ifkfukAZvnEH9a1vDZzrk9LQE8xYkJvEUstF26ak1S096rNK16YsIBHcQZPpYzmCBqSGvFjdz",
+	"zPnINxm9FDr5kmMCQT/VRUhcvRnrdWkXDbd0fTLdQk+roravTymTv1/TfDvXNHZLzthCbCS2qS+sKbaT",
+	"jB1IX3QM7aEedDBcyS7zXOuMTmfCRHNXWS8XwRRzd4oZqdpPsyDfKFk7vvkUYBJIJsAy+Rqp0uUzNREy",
+	"U+3Y6tVTfbDaWamgrVxVZTsqG1lBQRV7PaR1mTOgwuCzEf2WRYZOY6AmOfpULKvmFRHVEdCqzoWWWFjr",
+	"xUeCIaKjU7WPFM0AcZgxJiF0ivdLilMRGa2hrfqLabcGwg7mZKkNtFXa+nYu5wYXAqrnNqgLsHKYK7w4",
+	"EYIsaGLdVPW9fq+UIawbKG6LGDXxlBIvUAwhkkz/qcNH2yFBRb/xVI8LYDqCiPRUb7QFPGlg3e89oURE",
+	"vR07fPyNgcZEntWWUvbzq/vSWk8bUBfyrwA7bvJwSrqipoh4C3OcxdKtP3fENPl5OP4IM8GG7VPj1LWg",
+	"VCfuWsdnAXw41BISazsM4oeEI505Zkg3WEYD6bBVpp5+g+IJknRWZhG5ya8M5R6MqLZN1/BeTz9jtsvr",
+	"wSvOAu/rhXj12xE1Wq+zs1OJApaA0Lk3Lb+MUw7EWMjLFC/pw7jGRDNlDRmT6oAP9/kWagFO5HfpK/02",
+	"QKbv7CfQRp+KX2bFjdDg7Sr94iTme1Ul2CqAVapsYrO2MbVzWqey+qnr4xj6yLXZRt+BfvxjufETNh8W",
+	"ow89AGIdDvdQsiwpsfDadxKVg1QHCcN9Z9tHHI+RR5MbnI34bxMvAEkqV5MyJniRAjQSUzZnaF0k97Km",
+	"cXymwO44M7mGQxvv1ePGDCHloG8Mc2lQ8fTvH/yX388D6mg5QLMVCq08G5WZUT1o9bH29w5edg/XZecS",
+	"+p4DvCXi5nzmNsaU8vdM5MPaeEIiimhC10T9ESPu25UvmtOnOIDda/XrlyOJF9feiP2VeDFRmpaKbxud",
+	"bZrrJxl9o9dezrs7HMh4hZi5JZpzlugcDX2vVr2FahlWc8aDjgCsYhQ3486/VvNAemOjao3tCFX12HFP",
+	"hcPVmyTsCIbUF3VDs1YvA3PHZ9eQQkI6njnmoF9KSJ1OtE5MnsECB6tv0SLYsl4/GAS3cXXjaVTwf1t9",
+	"+vH06D7hapmMMcQ2eMo6dnzDBtY6AubBakyBu9wC0lCUqOzb7kubMN3YZj51GTqs4ydsojba8qZbUMlR",
+	"CZCdaXT5Oq7wYqK5NZ39STPHAKR4UT97xTwD4P/IWeZCReE9nCDdas5cV7QgFueMd2TESLzQgT+2kko5",
+	"ve8m+LF7Uh8qB6FvV7pSArpPYJ/k/oXISOth4l/Lnzcr1jRJ9TEuCseyvvsHv/sHv/sHH+4fLE6mi8VV",
+	"AyGcN4sdSe8yGma39u5FN7525WjpZBAiV5fqmJkpT8KE0Hq9KJMQVhZT+nVHN9rJi0blhGWueO5976S4",
+	"d+rqf3G6Y66DGn0VUMQ6xSSR6nyYYM9KLO2Rt/d8//meToBPgeKUeEfei+d7z1/Ytep17GIF424R8rlr",
+	"L5p3giJQZQF6y9WG6+N8GnpHnkanLTN3mXf2GnWgDvb2JtVQGriObWcUFjhqVVbS8Ald0QRwgk7fql4v",
+	"f/21i4MWcO/mxZ/ufe9wTPu82FWVULyjL3US+XJ9f+17IksSzFfVOnxlrC2bI8BBZODlGT3WvxmWyjKJ",
+	"VGtcyTXVE1r06Za7X43z5X7XnKPdANPAJKSkNsuygUP9XckMK+brVfm+dJQIszeW48uDXT+QLJplWhTU",
+	"MZSaRJs8TEWwzgbNfJv6iPXu1yOIrcCmTgYGGkL4bZHbOxrqGo62cJX2lOUVIA2xmIh1hVxDV9YpuZNL",
+	"lG5OcEaEtIrBVdH4gRifpJg5/FHtQms5ZCbMXFrvqw5ryQQco4gtEZtLEwdjEamj94kwZZNsyAbhSP+h",
+	"OjMar7aD5wKRV5VIfbsWpXi59S5dPk6f1budWcyCGwh3NIaPTISwolKFa5Mq0ongH0H+ZFoMYlXCndxN",
+	"Yxt/21swsJGpAPzWyuzDvRebGvUDK9IJiC6iRyGQEBZ5FzpFiGsUS5amuW5QOVa1U/RLBDIC0/Xk4lQT",
+	"jx7iGB3uvUAZlSSuZDBUpzQbTVk4cJA+6BbbOD0fbOzs0Mk5N6sR3xZDuyrLlInK3u5+VT9O3973EfMH",
+	"U9lqWNSZsbYq6oYx5i4imZds+6aQ9JFWAFM4KpSd3jNQVScbSHIBWTbZLYriPhgP44KKa5WeRpylT82i",
+	"y1uWHq35fURhCUKiOeFC9goKv0uJNGl2dhOKEnOvWbjaHOWXNRju68qbOo/3LVzvb2zm2rSdSVbPRJG7",
+	"pANqt41XfVGKcBG++8Ptfn6rLNAO2j9ECtNM2qoG4V8bx3G3kic+dCzPbdPW2YS7NNaJG3McC3DXZ7Yz",
+	"/k5C0ctWR3pnfC+j5J8ZnJrmlhiEXGmDWJdt2bDxUeNgXebqCIKyqQPOijC1oOZivjF2yCVO0hi01Ws7",
+	"HiMZMQGFEam4Y8OK3Lr+qnVXiYQGtjB7FYUUubKDKmtJul+LTJd745eMwbjA6xT8dxLHVSZVo4iXbY/m",
+	"j2xL0rSP43ZpMJ0L2ds047O5h/3s78n3aZqWUBZov7/upKVdq7prFrD28J1Cs17v+HGkZmOSUZJzb8uS",
+	"U2Fv+/J6y0zv3Z0EGiLcfHRD26Fcl2kqqwWwlrJcI8t5Xu9u4zT5nvGbhxNkw1c34V6sr07ScGns9iME",
+	"U8mqowIc5MWiRxT4L9Iux5PpYAG4NiErswqo5Cs0Z9wIz7lNn31kou6hyzw4dkBknZnAUZft3VQVdfBf",
+	"14Mpg7GQ9/7677D0DXv9+CxT75ED72dsgWJCldXG4rC02v4Vpe+QQVJSVKc9skWiAho+YNCt+Cq67I5O",
+	"LmNtiX8DWqtUKXiQVM0cdHpZ0Gle5OCxPCTVmqCjVD2H0XNKkYk827JbCtIYB6bmjqn3iVIWk2DVpwil",
+	"eSmNzWtCurbEplWhvhdCLKrMLcvqxzxPouE8VHttb3oO917YF9jaLqjifSPji3IXLBqhPTno48Kknj+p",
+	"osFhzkFENrBt47j/ZIbfNPbDrIzQ7X747cWrES+/rYe6c2aK4TGu/S8c4djUkNOVnrZ73hUs5rDT0EDj",
+	"9SK8eL/qEbCtxt40sgdq/W7nraCHG0R/Cju7h3DyghCPxCnsxUde7mLzcqK+rdqrftQosHVcjx8iEs0Y",
+	"c1cp7n5+xeFW3uIFS75/XZRUfH9KUqocy80TUqkj5s/KbIqWHv1ptDX1TCOMnk7o+AgwjwlwlItDK4Cq",
+	"HKP7IqxoNc7mrFTi6nmcs+PRUROa2ttvgATNs7QjGpYvoG7JJK0c7TE+rxQvoHVhXXmF4dcdtYKdIijX",
+	"NbdtXl3r/dPatIrudPhmL81d6RbbiarDybiIOgXRU0S/4SQvDnujY6OH9nZMAGM1cnEah7fP8m7nyKwV",
+	"8vhESHomykjFhhdpNM52bTbC7lf9S29YV77eE11PYEx8F7YtnyqSuTcxct00RzvomHCBCqZMTGtJXFuk",
+	"lzyqEhf1liW+AerrIGVdtBpPoZg8o7QrEOATJOwWKnmEYmPqVnc1sIlZru78FD3KxnSwaiRx+01sodMa",
+	"tx6fpnGjZzblhMty42vFppmkzkfB9RqJy5hb1tV4UayoyHFclAi0r+9jE5xvYriHUkb16A+ikv0H7Edf",
+	"quYDyd9mZ+czjOFsJ7ZS4LZtDHxjqTdlhMq8yqN2tFlUsjnClJkwcrxoMq+vJSvvjWZ6q/9frXMyUWcp",
+	"BIZDpDmYhZlv29tpZq0wAZPwQFkR6Jjp96213GB8KNXBH1QdHrSR36YlNkabrCR6d2oJFgFKJjNriyla",
+	"NslDf1arrCS1k3KJs5V+JOH0rW/uWtQfszw/rv9uUgaRu/JRneLMLd3mTu/mrxMbBQWczuRpdDhQ/aZN",
+	"dm+3FYBZIQKBbg+OkdagRaTz5GLBUBBjkojyRZAiIRMVdbX6+HiejfnVCrDhWJlaxQF3xMxG+dJrK1lV",
+	"0zoSPlNyhxISx0RAwGgojIoSs8UzoW9vrCEeEg6BeQuiWibN5dEKMi4Yf1gMxhCfZYuS1Ta86IwvMQ/R",
+	"DxbIvyp7o3i5wsCmizVX7dVj/X6K7kcEmsGccdCv4TS4nmu5xc7UVly88WPAUdqNncH5FPlw4guh+WPF",
+	"rfqEQQCphFAHi707eI3MawAGk1zbW4qhC5Zx/bqN04WZf2yvQBE641i3ToELIjQ/cKxis7bzpOr/A6Ud",
+	"XW8AjNEy89qHTxBCzxYmYdcolbMVsuUhxlrJ/QyqrC85ikUV9RuehklZNChtOwZlv7JM+kiHnkKI8Fza",
+	"lE39ujaak1jqqAhndCBbiI/zuYCHhAhOZFCjj/Y2VMGy3GrXfVxRRmeLJP8TWxa0TgQKGaEL4x9Sypk6",
+	"DMZbQG1crOa2ax0FXZZr92uERTTK2fhetX8o5TtckwqAB3omH2LNpxwE0I6i9xmPh32S+Qim+SibHcWE",
+	"3mgxpQTSxeerQtMKOIRAJcGx8NGCMSPMXuyhhNBs+x7uX7TglAylmSkloKnGMOQ3Hy/+FwkJqaHPZZky",
+	"bqp3GKGbB9/0kWLuNRm8s7B+rU26AB7x6uIKL0bdXmzf+6jYm9XoCl+NqciCF6OdDAMI3S0yIrqr6nwz",
+	"eG14PPNHfoaiBTretnHLE/OqkbYjto/xom6L9tnFgPXDLLjqsNsY4uGOiJ7AggrS35mWmxAqDfXG1BV8",
+	"quuucgcc0UlKw4rJHxBejSmQCPkW1fuNIbr8uolIfeth2HTud8fCluAWkvGt+zvLmzDzTBAOxePR44Kz",
+	"LB0tYH40rR9Ik466FUzIas3MOs99NexOKPuejcjsyQNt92txtvtuJb4DWs0r7Pu+CzhGB4fDUKo+G4ev",
+	"a6I3bQ+Lw6PQjK+JLRe0NYWoxIQiGRHR5RMAzIOoNstAOfn2rK9XxjAzCeElKtEP5l+/q+b6RjgCVHhs",
+	"GNcGrzmynR6LRp5P7q+oDKzLFuq/sMirAVd/1W0e3ZFB4U5ajI15pal1lzZS5zLVckdetVVgGsNSP1Yu",
+	"BJ5Aiis9qSyAVeGVZbGvlbnYNi+v+YhQDa/YGDP9KvHifrdRengMXz2p1fjdtBU5Vd53MJVgDYZyuDfM",
+	"FeONcsTNHsv8rdvN1I+edMgbZ1JDsvaZPDYv09hsIePvpQyJzMjYJzCx2gcUFyW08wNadaxPOqS3+7sC",
+	"+C0JYCckImC3wFcDZdfe2nbfS691VvXyvxa1avsKsfnaLTPnerNy5KYsjrUegRRvMnwa68hNg7CDqVXB",
+	"fj54QF0wf2SdIvve8XpJtuWL0M3nTGuViTq4LeOmCnBbdzG6SZda4vekPEN4MpfQcevWW166Q80s767/",
+	"JUPTJ1d2y9ntRmIffO/XHf1C8I4t2DbUVzfO2247dCIvKqfsaFvDpExKyjWth5eWcx37xpu7jKODlyhi",
+	"GRc+MtXJRX5DrcPGCyVRKIlyAysTY8rCVRH4aD6Z1NnfaK64NEtzn4aQpEwCDVa2QLfTCjo4PNRKS2EV",
+	"6SARCVyN+X9f8M4fezv/vXP9n3/xOqyM76X0nr6U3kG1lN6LvT0kfITNo3/1cnpVUfZUpaT0KXn8YlI/",
+	"H2wiJuh7+ajRYUn7NhgNlEIrdWwSS03twQHim1CYx8ViHyuEZwP24N56s2woIse5AH1R748ktjO2sDf7",
+	"nbpbr4/t4PDVNxVls/kAmzO20Df62wqyebzKM7cHUxPR1jBz8lS0P7HiPSXBbaM69/3TJ8kVyvJaVZmH",
+	"go7NO4HAa5E+D1IXOp7xnfRo78R3eUe9sJQ/QNvvVjPwrpcoc7DxuCv7SmqH3mHCEZaYSKFdLOqnKWW2",
+	"fU3khfHy/A3f4ksNJrp8+3eBDp7vI8nQwfPDQh/pTmspIuX74uLXYoB/wsj4dg7hQ3MFxYTsT7OaZ8LE",
+	"sm/b2Ip0YF+Z3sOMgqtZo66OGpEQEKn7gPvpqxXN2v3+kbb16s/7bSmG9ZGJs/J69nh+1sV2iEAZDYGj",
+	"JV49kTHOreyC0MBkSeBFXafqKvHkkHveFvY/f/D+iSRK7V3gb1yu6LxJXEbdyWrKmQ61UMe/EqqTfyue",
+	"zKewNIusX2NULi3u/z8AAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

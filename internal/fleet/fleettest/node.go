@@ -24,9 +24,11 @@ type Node struct {
 	onCreate   func(context.Context, shoal.Spec) error
 	onDeadline func(sandboxID string)
 	onPause    func(sandboxID string)
+	onResume   func(context.Context) error
 	down       error
+	silent     bool // the daemons of all sandboxes are
 	kills      map[string]shoal.KillReason
-	diskOnly   map[string]bool
+	diskOnly   map[string]bool // by the ID of a sandbox or a build
 	saveSize   int64
 }
 
@@ -73,11 +75,26 @@ func (n *Node) SetSaveSize(bytes int64) {
 	n.saveSize = bytes
 }
 
+// OnResume sets a function that each Resume calls first. If it fails, Resume returns its
+// error.
+func (n *Node) OnResume(fn func(context.Context) error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.onResume = fn
+}
+
 // SetDown makes every call fail with err; nil ends that.
 func (n *Node) SetDown(err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.down = err
+}
+
+// SilenceDaemons lets the daemons of all sandboxes be silent, or answer again.
+func (n *Node) SilenceDaemons(silent bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.silent = silent
 }
 
 // Change edits what Info answers.
@@ -255,6 +272,7 @@ func (n *Node) SetNetwork(_ context.Context, sandboxID string, policy shoal.Netw
 	}
 	n.networks[sandboxID] = policy
 	sb.Network.AllowOut, sb.Network.DenyOut = policy.AllowOut, policy.DenyOut
+	sb.Network.DNSServers = policy.DNSServers
 	if policy.AllowInternet != nil {
 		sb.Network.AllowInternet = policy.AllowInternet
 	}
@@ -263,7 +281,7 @@ func (n *Node) SetNetwork(_ context.Context, sandboxID string, policy shoal.Netw
 }
 
 // Pause marks a running sandbox as paused.
-func (n *Node) Pause(_ context.Context, sandboxID string, memory bool) error {
+func (n *Node) Pause(_ context.Context, sandboxID string, opts shoal.PauseOptions) error {
 	n.mu.Lock()
 	hook := n.onPause
 	n.mu.Unlock()
@@ -285,22 +303,38 @@ func (n *Node) Pause(_ context.Context, sandboxID string, memory bool) error {
 			sb.State,
 		)
 	}
-	sb.State, sb.EndAt, sb.HostIP = shoal.StatePaused, time.Now().UTC(), ""
+	if n.silent && (opts.RequireDaemon || !opts.Memory) {
+		return shoal.ErrDaemonSilent.New("the daemon does not answer")
+	}
+	sb.State, sb.EndAt, sb.HostIP, sb.PauseMode = shoal.StatePaused, time.Now().UTC(), "", shoal.PauseFull
+	if !opts.Memory {
+		sb.PauseMode = shoal.PauseDisk
+	}
+	sb.DaemonSilent = n.silent
 	sb.KeptBytes = n.saveSize
 	n.sandboxes[sandboxID] = sb
-	n.diskOnly[sandboxID] = !memory
+	n.diskOnly[sandboxID] = !opts.Memory
 	return nil
 }
 
-// DiskOnly reports whether the last pause of a sandbox left out its memory.
-func (n *Node) DiskOnly(sandboxID string) bool {
+// DiskOnly reports whether the last pause of a sandbox, or the snapshot that a build is, left
+// out the memory.
+func (n *Node) DiskOnly(id string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.diskOnly[sandboxID]
+	return n.diskOnly[id]
 }
 
 // Resume marks a paused sandbox as running.
-func (n *Node) Resume(_ context.Context, sandboxID string, opts shoal.ResumeOptions) (shoal.Sandbox, error) {
+func (n *Node) Resume(ctx context.Context, sandboxID string, opts shoal.ResumeOptions) (shoal.Sandbox, error) {
+	n.mu.Lock()
+	hook := n.onResume
+	n.mu.Unlock()
+	if hook != nil {
+		if err := hook(ctx); err != nil {
+			return shoal.Sandbox{}, err
+		}
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	sb, err := n.find(sandboxID)
@@ -311,10 +345,13 @@ func (n *Node) Resume(_ context.Context, sandboxID string, opts shoal.ResumeOpti
 		return sb, shoal.ErrSandboxRunning.New("Sandbox %s is already running", sandboxID)
 	case sb.State == shoal.StateKilling:
 		return sb, shoal.ErrSandboxState.New("Sandbox %q is being killed", sandboxID)
+	case sb.DaemonSilent && !opts.ColdBoot:
+		return sb, shoal.ErrSnapshotSilent.New("the daemon did not answer")
 	}
 	now := time.Now().UTC()
 	sb.State, sb.StartedAt, sb.EndAt, sb.HostIP = shoal.StateRunning, now, now.Add(opts.Timeout), "10.11.0.9"
 	sb.ExecutionID, sb.ColdBoot = shoal.NewExecutionID(), opts.ColdBoot || n.diskOnly[sandboxID]
+	sb.PauseMode, sb.DaemonSilent = "", false
 	sb.KeptBytes = 0
 	n.sandboxes[sandboxID] = sb
 	return sb, nil
@@ -345,6 +382,7 @@ func (n *Node) Snapshot(_ context.Context, sandboxID string, into shoal.Snapshot
 		DefaultUser: sb.DefaultUser, DefaultWorkdir: sb.DefaultWorkdir, Size: &shoal.BuildSize{Snapshot: n.saveSize},
 		CreatedAt: now, UpdatedAt: now, FinishedAt: now}
 	n.info.Builds = append(slices.Clone(n.info.Builds), b)
+	n.diskOnly[into.BuildID] = into.DiskOnly
 	return b, nil
 }
 

@@ -154,8 +154,9 @@ func (c *Client) SetNetwork(ctx context.Context, sandboxID string, network shoal
 }
 
 // Pause implements shoal.Node.
-func (c *Client) Pause(ctx context.Context, sandboxID string, memory bool) error {
-	_, err := call(ctx, c, c.service.Pause, &nodev1.PauseRequest{SandboxId: sandboxID, Memory: memory})
+func (c *Client) Pause(ctx context.Context, sandboxID string, opts shoal.PauseOptions) error {
+	_, err := call(ctx, c, c.service.Pause, &nodev1.PauseRequest{SandboxId: sandboxID, Memory: opts.Memory,
+		RequireDaemon: opts.RequireDaemon})
 	return err
 }
 
@@ -180,7 +181,8 @@ func (c *Client) Snapshot(
 		ctx,
 		c,
 		c.service.Snapshot,
-		&nodev1.SnapshotRequest{SandboxId: sandboxID, TemplateId: into.TemplateID, BuildId: into.BuildID},
+		&nodev1.SnapshotRequest{SandboxId: sandboxID, TemplateId: into.TemplateID, BuildId: into.BuildID,
+			DiskOnly: into.DiskOnly},
 	)
 	if err != nil {
 		return shoal.Build{}, err

@@ -28,6 +28,9 @@ func decodeNetwork(n *nodev1.Network) shoal.Network {
 	}
 	out := shoal.Network{AllowInternet: n.AllowInternet, AllowOut: n.AllowOut, DenyOut: n.DenyOut,
 		TrafficAccessToken: n.TrafficAccessToken, MaskRequestHost: n.MaskRequestHost}
+	if n.DnsServers != nil {
+		out.DNSServers = append([]string{}, n.DnsServers.Addresses...)
+	}
 	for _, p := range n.HttpsPorts {
 		out.HTTPSPorts = append(out.HTTPSPorts, int(p))
 	}
@@ -62,6 +65,9 @@ func decodeSandbox(s *nodev1.Sandbox) shoal.Sandbox {
 		HostIP:      s.GetHostIp(),
 		ColdBoot:    s.GetColdBoot(),
 		KeptBytes:   s.GetKeptBytes(),
+		PauseMode:   shoal.PauseMode(s.GetPauseMode()),
+
+		DaemonSilent: s.GetDaemonSilent(),
 	}
 }
 

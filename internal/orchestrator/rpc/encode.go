@@ -27,6 +27,9 @@ func encodeResources(r shoal.Resources) *nodev1.Resources {
 func encodeNetwork(n shoal.Network) *nodev1.Network {
 	out := &nodev1.Network{AllowInternet: n.AllowInternet, AllowOut: n.AllowOut, DenyOut: n.DenyOut,
 		TrafficAccessToken: n.TrafficAccessToken, MaskRequestHost: n.MaskRequestHost}
+	if n.DNSServers != nil {
+		out.DnsServers = &nodev1.DNSServers{Addresses: n.DNSServers}
+	}
 	for _, p := range n.HTTPSPorts {
 		out.HttpsPorts = append(out.HttpsPorts, int32(p))
 	}
@@ -64,6 +67,9 @@ func encodeSandbox(s shoal.Sandbox) *nodev1.Sandbox {
 		HostIp:      s.HostIP,
 		ColdBoot:    s.ColdBoot,
 		KeptBytes:   s.KeptBytes,
+		PauseMode:   string(s.PauseMode),
+
+		DaemonSilent: s.DaemonSilent,
 	}
 }
 

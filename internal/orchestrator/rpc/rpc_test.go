@@ -54,8 +54,8 @@ func (e *echo) SetNetwork(ctx context.Context, id string, n shoal.Network) error
 	e.ask(ctx, id, n)
 	return e.err
 }
-func (e *echo) Pause(ctx context.Context, id string, memory bool) error {
-	e.ask(ctx, id, memory)
+func (e *echo) Pause(ctx context.Context, id string, opts shoal.PauseOptions) error {
+	e.ask(ctx, id, opts)
 	return e.err
 }
 func (e *echo) Resume(ctx context.Context, id string, opts shoal.ResumeOptions) (shoal.Sandbox, error) {
@@ -191,13 +191,16 @@ func TestRoundTrip(t *testing.T) {
 	network := filled[shoal.Network]()
 	same("SetNetwork", nil, nil, c.SetNetwork(ctx, "id", network))
 	asked("SetNetwork", "id", network)
-	same("Pause", nil, nil, c.Pause(ctx, "id", true))
-	asked("Pause", "id", true)
+	network.DNSServers = []string{} // not the same as none
+	same("SetNetwork", nil, nil, c.SetNetwork(ctx, "id", network))
+	asked("SetNetwork", "id", network)
+	same("Pause", nil, nil, c.Pause(ctx, "id", filled[shoal.PauseOptions]()))
+	asked("Pause", "id", filled[shoal.PauseOptions]())
 	options := filled[shoal.ResumeOptions]()
 	got, err = c.Resume(ctx, "id", options)
 	same("Resume", got, node.sandbox, err)
 	asked("Resume", "id", options)
-	target := shoal.SnapshotTarget{TemplateID: "t", BuildID: "b"}
+	target := filled[shoal.SnapshotTarget]()
 	build, err := c.Snapshot(ctx, "id", target)
 	same("Snapshot", build, node.info.Builds[0], err)
 	asked("Snapshot", "id", target)

@@ -178,7 +178,8 @@ func (s *server) Pause(
 	ctx context.Context,
 	r *connect.Request[nodev1.PauseRequest],
 ) (*connect.Response[nodev1.PauseResponse], error) {
-	return reply(&nodev1.PauseResponse{}, s.node.Pause(ctx, r.Msg.SandboxId, r.Msg.Memory))
+	opts := shoal.PauseOptions{Memory: r.Msg.Memory, RequireDaemon: r.Msg.RequireDaemon}
+	return reply(&nodev1.PauseResponse{}, s.node.Pause(ctx, r.Msg.SandboxId, opts))
 }
 
 func (s *server) Resume(
@@ -200,7 +201,7 @@ func (s *server) Snapshot(
 	build, err := s.node.Snapshot(
 		ctx,
 		r.Msg.SandboxId,
-		shoal.SnapshotTarget{TemplateID: r.Msg.TemplateId, BuildID: r.Msg.BuildId},
+		shoal.SnapshotTarget{TemplateID: r.Msg.TemplateId, BuildID: r.Msg.BuildId, DiskOnly: r.Msg.DiskOnly},
 	)
 	return reply(encodeBuild(build), err)
 }

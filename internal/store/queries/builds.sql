@@ -62,13 +62,18 @@ SELECT id FROM builds WHERE status = $1 AND created_at < $2;
 INSERT INTO build_assignments (template_id, tag, created_at, build_id) VALUES ($1, $2, $3, $4)
 ON CONFLICT DO NOTHING;
 
--- An older assignment of the tag to the same build, or to one that has failed, leads to
--- nothing any more.
+-- An assignment of the tag to a build that has failed leads to nothing any more, and neither
+-- does the last one if it was to the same build. Of the others, the newest 99 stay.
 -- name: PruneAssignments :exec
 DELETE FROM build_assignments
 WHERE build_assignments.template_id = $1 AND build_assignments.tag = $2 AND build_assignments.created_at < $3
-  AND (build_assignments.build_id = $4 OR build_assignments.build_id IN (
-    SELECT builds.id FROM builds WHERE builds.template_id = $1 AND builds.status = 'error'));
+  AND (build_assignments.build_id IN (
+    SELECT builds.id FROM builds WHERE builds.template_id = $1 AND builds.status = 'error')
+  OR (build_assignments.build_id = $4 AND build_assignments.created_at = (
+    SELECT MAX(last.created_at) FROM build_assignments last WHERE last.template_id = $1 AND last.tag = $2))
+  OR build_assignments.created_at <= (
+    SELECT kept.created_at FROM build_assignments kept
+    WHERE kept.template_id = $1 AND kept.tag = $2 ORDER BY kept.created_at DESC LIMIT 1 OFFSET 99));
 
 -- name: CountAssignments :one
 SELECT COUNT(*) FROM build_assignments WHERE template_id = $1;

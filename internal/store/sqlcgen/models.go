@@ -45,6 +45,16 @@ type Build struct {
 	Bytes          int64
 }
 
+type IdempotencyKey struct {
+	TeamID    string
+	Key       string
+	Digest    string
+	SandboxID string
+	Server    string
+	Answer    string
+	CreatedAt int64
+}
+
 type Team struct {
 	ID                  string
 	Name                string

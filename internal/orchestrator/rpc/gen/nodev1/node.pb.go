@@ -161,6 +161,7 @@ type Network struct {
 	TrafficAccessToken string                 `protobuf:"bytes,4,opt,name=traffic_access_token,json=trafficAccessToken,proto3" json:"traffic_access_token,omitempty"`
 	MaskRequestHost    string                 `protobuf:"bytes,5,opt,name=mask_request_host,json=maskRequestHost,proto3" json:"mask_request_host,omitempty"`
 	HttpsPorts         []int32                `protobuf:"varint,6,rep,packed,name=https_ports,json=httpsPorts,proto3" json:"https_ports,omitempty"`
+	DnsServers         *DNSServers            `protobuf:"bytes,7,opt,name=dns_servers,json=dnsServers,proto3" json:"dns_servers,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -237,6 +238,58 @@ func (x *Network) GetHttpsPorts() []int32 {
 	return nil
 }
 
+func (x *Network) GetDnsServers() *DNSServers {
+	if x != nil {
+		return x.DnsServers
+	}
+	return nil
+}
+
+// DNSServers can be there and empty.
+type DNSServers struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Addresses     []string               `protobuf:"bytes,1,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DNSServers) Reset() {
+	*x = DNSServers{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DNSServers) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DNSServers) ProtoMessage() {}
+
+func (x *DNSServers) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DNSServers.ProtoReflect.Descriptor instead.
+func (*DNSServers) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *DNSServers) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
 type VolumeMount struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -247,7 +300,7 @@ type VolumeMount struct {
 
 func (x *VolumeMount) Reset() {
 	*x = VolumeMount{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[3]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -259,7 +312,7 @@ func (x *VolumeMount) String() string {
 func (*VolumeMount) ProtoMessage() {}
 
 func (x *VolumeMount) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[3]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -272,7 +325,7 @@ func (x *VolumeMount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeMount.ProtoReflect.Descriptor instead.
 func (*VolumeMount) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{3}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *VolumeMount) GetName() string {
@@ -315,7 +368,7 @@ type Spec struct {
 
 func (x *Spec) Reset() {
 	*x = Spec{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[4]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -327,7 +380,7 @@ func (x *Spec) String() string {
 func (*Spec) ProtoMessage() {}
 
 func (x *Spec) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[4]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -340,7 +393,7 @@ func (x *Spec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Spec.ProtoReflect.Descriptor instead.
 func (*Spec) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{4}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Spec) GetSandboxId() string {
@@ -480,14 +533,16 @@ type Sandbox struct {
 	HostIp      string                 `protobuf:"bytes,7,opt,name=host_ip,json=hostIp,proto3" json:"host_ip,omitempty"`
 	ColdBoot    bool                   `protobuf:"varint,8,opt,name=cold_boot,json=coldBoot,proto3" json:"cold_boot,omitempty"`
 	// What a paused sandbox takes on the disk.
-	KeptBytes     int64 `protobuf:"varint,9,opt,name=kept_bytes,json=keptBytes,proto3" json:"kept_bytes,omitempty"`
+	KeptBytes     int64  `protobuf:"varint,9,opt,name=kept_bytes,json=keptBytes,proto3" json:"kept_bytes,omitempty"`
+	PauseMode     string `protobuf:"bytes,10,opt,name=pause_mode,json=pauseMode,proto3" json:"pause_mode,omitempty"`
+	DaemonSilent  bool   `protobuf:"varint,11,opt,name=daemon_silent,json=daemonSilent,proto3" json:"daemon_silent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Sandbox) Reset() {
 	*x = Sandbox{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[5]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -499,7 +554,7 @@ func (x *Sandbox) String() string {
 func (*Sandbox) ProtoMessage() {}
 
 func (x *Sandbox) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[5]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -512,7 +567,7 @@ func (x *Sandbox) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sandbox.ProtoReflect.Descriptor instead.
 func (*Sandbox) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{5}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Sandbox) GetSpec() *Spec {
@@ -578,6 +633,20 @@ func (x *Sandbox) GetKeptBytes() int64 {
 	return 0
 }
 
+func (x *Sandbox) GetPauseMode() string {
+	if x != nil {
+		return x.PauseMode
+	}
+	return ""
+}
+
+func (x *Sandbox) GetDaemonSilent() bool {
+	if x != nil {
+		return x.DaemonSilent
+	}
+	return false
+}
+
 type CreateRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Spec          *Spec                  `protobuf:"bytes,1,opt,name=spec,proto3" json:"spec,omitempty"`
@@ -587,7 +656,7 @@ type CreateRequest struct {
 
 func (x *CreateRequest) Reset() {
 	*x = CreateRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[6]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -599,7 +668,7 @@ func (x *CreateRequest) String() string {
 func (*CreateRequest) ProtoMessage() {}
 
 func (x *CreateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[6]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -612,7 +681,7 @@ func (x *CreateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRequest.ProtoReflect.Descriptor instead.
 func (*CreateRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{6}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CreateRequest) GetSpec() *Spec {
@@ -631,7 +700,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[7]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -643,7 +712,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[7]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -656,7 +725,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{7}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetRequest) GetSandboxId() string {
@@ -674,7 +743,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[8]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -686,7 +755,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[8]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -699,7 +768,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{8}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{9}
 }
 
 type ListResponse struct {
@@ -711,7 +780,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[9]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -723,7 +792,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[9]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -736,7 +805,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListResponse) GetSandboxes() []*Sandbox {
@@ -756,7 +825,7 @@ type KillRequest struct {
 
 func (x *KillRequest) Reset() {
 	*x = KillRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[10]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -768,7 +837,7 @@ func (x *KillRequest) String() string {
 func (*KillRequest) ProtoMessage() {}
 
 func (x *KillRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[10]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -781,7 +850,7 @@ func (x *KillRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillRequest.ProtoReflect.Descriptor instead.
 func (*KillRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *KillRequest) GetSandboxId() string {
@@ -806,7 +875,7 @@ type KillResponse struct {
 
 func (x *KillResponse) Reset() {
 	*x = KillResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[11]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -818,7 +887,7 @@ func (x *KillResponse) String() string {
 func (*KillResponse) ProtoMessage() {}
 
 func (x *KillResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[11]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -831,7 +900,7 @@ func (x *KillResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillResponse.ProtoReflect.Descriptor instead.
 func (*KillResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 type SetDeadlineRequest struct {
@@ -846,7 +915,7 @@ type SetDeadlineRequest struct {
 
 func (x *SetDeadlineRequest) Reset() {
 	*x = SetDeadlineRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[12]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -858,7 +927,7 @@ func (x *SetDeadlineRequest) String() string {
 func (*SetDeadlineRequest) ProtoMessage() {}
 
 func (x *SetDeadlineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[12]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -871,7 +940,7 @@ func (x *SetDeadlineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDeadlineRequest.ProtoReflect.Descriptor instead.
 func (*SetDeadlineRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SetDeadlineRequest) GetSandboxId() string {
@@ -912,7 +981,7 @@ type SetNetworkRequest struct {
 
 func (x *SetNetworkRequest) Reset() {
 	*x = SetNetworkRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[13]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -924,7 +993,7 @@ func (x *SetNetworkRequest) String() string {
 func (*SetNetworkRequest) ProtoMessage() {}
 
 func (x *SetNetworkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[13]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -937,7 +1006,7 @@ func (x *SetNetworkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetNetworkRequest.ProtoReflect.Descriptor instead.
 func (*SetNetworkRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SetNetworkRequest) GetSandboxId() string {
@@ -962,7 +1031,7 @@ type SetNetworkResponse struct {
 
 func (x *SetNetworkResponse) Reset() {
 	*x = SetNetworkResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[14]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -974,7 +1043,7 @@ func (x *SetNetworkResponse) String() string {
 func (*SetNetworkResponse) ProtoMessage() {}
 
 func (x *SetNetworkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[14]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -987,20 +1056,21 @@ func (x *SetNetworkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetNetworkResponse.ProtoReflect.Descriptor instead.
 func (*SetNetworkResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 type PauseRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	SandboxId     string                 `protobuf:"bytes,1,opt,name=sandbox_id,json=sandboxId,proto3" json:"sandbox_id,omitempty"`
 	Memory        bool                   `protobuf:"varint,2,opt,name=memory,proto3" json:"memory,omitempty"`
+	RequireDaemon bool                   `protobuf:"varint,3,opt,name=require_daemon,json=requireDaemon,proto3" json:"require_daemon,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PauseRequest) Reset() {
 	*x = PauseRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[15]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1012,7 +1082,7 @@ func (x *PauseRequest) String() string {
 func (*PauseRequest) ProtoMessage() {}
 
 func (x *PauseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[15]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1025,7 +1095,7 @@ func (x *PauseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseRequest.ProtoReflect.Descriptor instead.
 func (*PauseRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PauseRequest) GetSandboxId() string {
@@ -1042,6 +1112,13 @@ func (x *PauseRequest) GetMemory() bool {
 	return false
 }
 
+func (x *PauseRequest) GetRequireDaemon() bool {
+	if x != nil {
+		return x.RequireDaemon
+	}
+	return false
+}
+
 type PauseResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1050,7 +1127,7 @@ type PauseResponse struct {
 
 func (x *PauseResponse) Reset() {
 	*x = PauseResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[16]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1062,7 +1139,7 @@ func (x *PauseResponse) String() string {
 func (*PauseResponse) ProtoMessage() {}
 
 func (x *PauseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[16]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1075,7 +1152,7 @@ func (x *PauseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseResponse.ProtoReflect.Descriptor instead.
 func (*PauseResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 type ResumeRequest struct {
@@ -1089,7 +1166,7 @@ type ResumeRequest struct {
 
 func (x *ResumeRequest) Reset() {
 	*x = ResumeRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[17]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1101,7 +1178,7 @@ func (x *ResumeRequest) String() string {
 func (*ResumeRequest) ProtoMessage() {}
 
 func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[17]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1114,7 +1191,7 @@ func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeRequest.ProtoReflect.Descriptor instead.
 func (*ResumeRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ResumeRequest) GetSandboxId() string {
@@ -1143,13 +1220,14 @@ type SnapshotRequest struct {
 	SandboxId     string                 `protobuf:"bytes,1,opt,name=sandbox_id,json=sandboxId,proto3" json:"sandbox_id,omitempty"`
 	TemplateId    string                 `protobuf:"bytes,2,opt,name=template_id,json=templateId,proto3" json:"template_id,omitempty"`
 	BuildId       string                 `protobuf:"bytes,3,opt,name=build_id,json=buildId,proto3" json:"build_id,omitempty"`
+	DiskOnly      bool                   `protobuf:"varint,4,opt,name=disk_only,json=diskOnly,proto3" json:"disk_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SnapshotRequest) Reset() {
 	*x = SnapshotRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[18]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1161,7 +1239,7 @@ func (x *SnapshotRequest) String() string {
 func (*SnapshotRequest) ProtoMessage() {}
 
 func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[18]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1174,7 +1252,7 @@ func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRequest.ProtoReflect.Descriptor instead.
 func (*SnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SnapshotRequest) GetSandboxId() string {
@@ -1198,6 +1276,13 @@ func (x *SnapshotRequest) GetBuildId() string {
 	return ""
 }
 
+func (x *SnapshotRequest) GetDiskOnly() bool {
+	if x != nil {
+		return x.DiskOnly
+	}
+	return false
+}
+
 type ForkRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	SandboxId     string                 `protobuf:"bytes,1,opt,name=sandbox_id,json=sandboxId,proto3" json:"sandbox_id,omitempty"`
@@ -1208,7 +1293,7 @@ type ForkRequest struct {
 
 func (x *ForkRequest) Reset() {
 	*x = ForkRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[19]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1220,7 +1305,7 @@ func (x *ForkRequest) String() string {
 func (*ForkRequest) ProtoMessage() {}
 
 func (x *ForkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[19]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1233,7 +1318,7 @@ func (x *ForkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForkRequest.ProtoReflect.Descriptor instead.
 func (*ForkRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ForkRequest) GetSandboxId() string {
@@ -1261,7 +1346,7 @@ type ForkResult struct {
 
 func (x *ForkResult) Reset() {
 	*x = ForkResult{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[20]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1273,7 +1358,7 @@ func (x *ForkResult) String() string {
 func (*ForkResult) ProtoMessage() {}
 
 func (x *ForkResult) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[20]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1286,7 +1371,7 @@ func (x *ForkResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForkResult.ProtoReflect.Descriptor instead.
 func (*ForkResult) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ForkResult) GetSandbox() *Sandbox {
@@ -1312,7 +1397,7 @@ type ForkResponse struct {
 
 func (x *ForkResponse) Reset() {
 	*x = ForkResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[21]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1324,7 +1409,7 @@ func (x *ForkResponse) String() string {
 func (*ForkResponse) ProtoMessage() {}
 
 func (x *ForkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[21]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1337,7 +1422,7 @@ func (x *ForkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForkResponse.ProtoReflect.Descriptor instead.
 func (*ForkResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ForkResponse) GetResults() []*ForkResult {
@@ -1356,7 +1441,7 @@ type RemoveBuildRequest struct {
 
 func (x *RemoveBuildRequest) Reset() {
 	*x = RemoveBuildRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[22]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1368,7 +1453,7 @@ func (x *RemoveBuildRequest) String() string {
 func (*RemoveBuildRequest) ProtoMessage() {}
 
 func (x *RemoveBuildRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[22]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1381,7 +1466,7 @@ func (x *RemoveBuildRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveBuildRequest.ProtoReflect.Descriptor instead.
 func (*RemoveBuildRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RemoveBuildRequest) GetBuildId() string {
@@ -1399,7 +1484,7 @@ type RemoveBuildResponse struct {
 
 func (x *RemoveBuildResponse) Reset() {
 	*x = RemoveBuildResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[23]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1411,7 +1496,7 @@ func (x *RemoveBuildResponse) String() string {
 func (*RemoveBuildResponse) ProtoMessage() {}
 
 func (x *RemoveBuildResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[23]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1424,7 +1509,7 @@ func (x *RemoveBuildResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveBuildResponse.ProtoReflect.Descriptor instead.
 func (*RemoveBuildResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 type CollectRequest struct {
@@ -1440,7 +1525,7 @@ type CollectRequest struct {
 
 func (x *CollectRequest) Reset() {
 	*x = CollectRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[24]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1452,7 +1537,7 @@ func (x *CollectRequest) String() string {
 func (*CollectRequest) ProtoMessage() {}
 
 func (x *CollectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[24]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1465,7 +1550,7 @@ func (x *CollectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectRequest.ProtoReflect.Descriptor instead.
 func (*CollectRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CollectRequest) GetKnownBuildIds() []string {
@@ -1521,7 +1606,7 @@ type CollectResponse struct {
 
 func (x *CollectResponse) Reset() {
 	*x = CollectResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[25]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1533,7 +1618,7 @@ func (x *CollectResponse) String() string {
 func (*CollectResponse) ProtoMessage() {}
 
 func (x *CollectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[25]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1546,7 +1631,7 @@ func (x *CollectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectResponse.ProtoReflect.Descriptor instead.
 func (*CollectResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CollectResponse) GetBuilds() int32 {
@@ -1630,7 +1715,7 @@ type MetricsRequest struct {
 
 func (x *MetricsRequest) Reset() {
 	*x = MetricsRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[26]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1642,7 +1727,7 @@ func (x *MetricsRequest) String() string {
 func (*MetricsRequest) ProtoMessage() {}
 
 func (x *MetricsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[26]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1655,7 +1740,7 @@ func (x *MetricsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetricsRequest.ProtoReflect.Descriptor instead.
 func (*MetricsRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *MetricsRequest) GetSandboxId() string {
@@ -1695,7 +1780,7 @@ type Sample struct {
 
 func (x *Sample) Reset() {
 	*x = Sample{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[27]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1707,7 +1792,7 @@ func (x *Sample) String() string {
 func (*Sample) ProtoMessage() {}
 
 func (x *Sample) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[27]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1720,7 +1805,7 @@ func (x *Sample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sample.ProtoReflect.Descriptor instead.
 func (*Sample) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Sample) GetTime() *timestamppb.Timestamp {
@@ -1788,7 +1873,7 @@ type MetricsResponse struct {
 
 func (x *MetricsResponse) Reset() {
 	*x = MetricsResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[28]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1800,7 +1885,7 @@ func (x *MetricsResponse) String() string {
 func (*MetricsResponse) ProtoMessage() {}
 
 func (x *MetricsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[28]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1813,7 +1898,7 @@ func (x *MetricsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetricsResponse.ProtoReflect.Descriptor instead.
 func (*MetricsResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *MetricsResponse) GetSamples() []*Sample {
@@ -1838,7 +1923,7 @@ type LogsRequest struct {
 
 func (x *LogsRequest) Reset() {
 	*x = LogsRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[29]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1850,7 +1935,7 @@ func (x *LogsRequest) String() string {
 func (*LogsRequest) ProtoMessage() {}
 
 func (x *LogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[29]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1863,7 +1948,7 @@ func (x *LogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
 func (*LogsRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *LogsRequest) GetSandboxId() string {
@@ -1928,7 +2013,7 @@ type LogEntry struct {
 
 func (x *LogEntry) Reset() {
 	*x = LogEntry{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[30]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1940,7 +2025,7 @@ func (x *LogEntry) String() string {
 func (*LogEntry) ProtoMessage() {}
 
 func (x *LogEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[30]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1953,7 +2038,7 @@ func (x *LogEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEntry.ProtoReflect.Descriptor instead.
 func (*LogEntry) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *LogEntry) GetTime() *timestamppb.Timestamp {
@@ -2000,7 +2085,7 @@ type LogsResponse struct {
 
 func (x *LogsResponse) Reset() {
 	*x = LogsResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[31]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2012,7 +2097,7 @@ func (x *LogsResponse) String() string {
 func (*LogsResponse) ProtoMessage() {}
 
 func (x *LogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[31]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2025,7 +2110,7 @@ func (x *LogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsResponse.ProtoReflect.Descriptor instead.
 func (*LogsResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *LogsResponse) GetEntries() []*LogEntry {
@@ -2043,7 +2128,7 @@ type InfoRequest struct {
 
 func (x *InfoRequest) Reset() {
 	*x = InfoRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[32]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2055,7 +2140,7 @@ func (x *InfoRequest) String() string {
 func (*InfoRequest) ProtoMessage() {}
 
 func (x *InfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[32]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2068,7 +2153,7 @@ func (x *InfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoRequest.ProtoReflect.Descriptor instead.
 func (*InfoRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{32}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{33}
 }
 
 type Build struct {
@@ -2104,7 +2189,7 @@ type Build struct {
 
 func (x *Build) Reset() {
 	*x = Build{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[33]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2116,7 +2201,7 @@ func (x *Build) String() string {
 func (*Build) ProtoMessage() {}
 
 func (x *Build) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[33]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2129,7 +2214,7 @@ func (x *Build) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Build.ProtoReflect.Descriptor instead.
 func (*Build) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{33}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Build) GetId() string {
@@ -2297,7 +2382,7 @@ type BuildSize struct {
 
 func (x *BuildSize) Reset() {
 	*x = BuildSize{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[34]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2309,7 +2394,7 @@ func (x *BuildSize) String() string {
 func (*BuildSize) ProtoMessage() {}
 
 func (x *BuildSize) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[34]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2322,7 +2407,7 @@ func (x *BuildSize) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BuildSize.ProtoReflect.Descriptor instead.
 func (*BuildSize) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{34}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *BuildSize) GetSnapshot() int64 {
@@ -2350,7 +2435,7 @@ type BuildContext struct {
 
 func (x *BuildContext) Reset() {
 	*x = BuildContext{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[35]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2362,7 +2447,7 @@ func (x *BuildContext) String() string {
 func (*BuildContext) ProtoMessage() {}
 
 func (x *BuildContext) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[35]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2375,7 +2460,7 @@ func (x *BuildContext) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BuildContext.ProtoReflect.Descriptor instead.
 func (*BuildContext) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{35}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *BuildContext) GetUser() string {
@@ -2410,7 +2495,7 @@ type StartBlock struct {
 
 func (x *StartBlock) Reset() {
 	*x = StartBlock{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[36]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2422,7 +2507,7 @@ func (x *StartBlock) String() string {
 func (*StartBlock) ProtoMessage() {}
 
 func (x *StartBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[36]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2435,7 +2520,7 @@ func (x *StartBlock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartBlock.ProtoReflect.Descriptor instead.
 func (*StartBlock) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{36}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *StartBlock) GetCommand() string {
@@ -2479,7 +2564,7 @@ type NodeInfo struct {
 
 func (x *NodeInfo) Reset() {
 	*x = NodeInfo{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[37]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2491,7 +2576,7 @@ func (x *NodeInfo) String() string {
 func (*NodeInfo) ProtoMessage() {}
 
 func (x *NodeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[37]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2504,7 +2589,7 @@ func (x *NodeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeInfo.ProtoReflect.Descriptor instead.
 func (*NodeInfo) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{37}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *NodeInfo) GetId() string {
@@ -2597,7 +2682,7 @@ type CatalogueError struct {
 
 func (x *CatalogueError) Reset() {
 	*x = CatalogueError{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[38]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2609,7 +2694,7 @@ func (x *CatalogueError) String() string {
 func (*CatalogueError) ProtoMessage() {}
 
 func (x *CatalogueError) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[38]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2622,7 +2707,7 @@ func (x *CatalogueError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatalogueError.ProtoReflect.Descriptor instead.
 func (*CatalogueError) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{38}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *CatalogueError) GetCode() string {
@@ -2661,7 +2746,7 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\x19auto_pause_without_memory\x18\x02 \x01(\bR\x16autoPauseWithoutMemory\x12\x1f\n" +
 	"\vauto_resume\x18\x03 \x01(\bR\n" +
 	"autoResume\x12E\n" +
-	"\x11auto_resume_after\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x0fautoResumeAfter\"\xff\x01\n" +
+	"\x11auto_resume_after\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x0fautoResumeAfter\"\xbb\x02\n" +
 	"\aNetwork\x12*\n" +
 	"\x0eallow_internet\x18\x01 \x01(\bH\x00R\rallowInternet\x88\x01\x01\x12\x1b\n" +
 	"\tallow_out\x18\x02 \x03(\tR\ballowOut\x12\x19\n" +
@@ -2669,8 +2754,13 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\x14traffic_access_token\x18\x04 \x01(\tR\x12trafficAccessToken\x12*\n" +
 	"\x11mask_request_host\x18\x05 \x01(\tR\x0fmaskRequestHost\x12\x1f\n" +
 	"\vhttps_ports\x18\x06 \x03(\x05R\n" +
-	"httpsPortsB\x11\n" +
-	"\x0f_allow_internet\"5\n" +
+	"httpsPorts\x12:\n" +
+	"\vdns_servers\x18\a \x01(\v2\x19.shoal.node.v1.DNSServersR\n" +
+	"dnsServersB\x11\n" +
+	"\x0f_allow_internet\"*\n" +
+	"\n" +
+	"DNSServers\x12\x1c\n" +
+	"\taddresses\x18\x01 \x03(\tR\taddresses\"5\n" +
 	"\vVolumeMount\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\"\x91\a\n" +
@@ -2703,7 +2793,7 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
 	"\fEnvVarsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc7\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8b\x03\n" +
 	"\aSandbox\x12'\n" +
 	"\x04spec\x18\x01 \x01(\v2\x13.shoal.node.v1.SpecR\x04spec\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12!\n" +
@@ -2715,7 +2805,11 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\ahost_ip\x18\a \x01(\tR\x06hostIp\x12\x1b\n" +
 	"\tcold_boot\x18\b \x01(\bR\bcoldBoot\x12\x1d\n" +
 	"\n" +
-	"kept_bytes\x18\t \x01(\x03R\tkeptBytes\"8\n" +
+	"kept_bytes\x18\t \x01(\x03R\tkeptBytes\x12\x1d\n" +
+	"\n" +
+	"pause_mode\x18\n" +
+	" \x01(\tR\tpauseMode\x12#\n" +
+	"\rdaemon_silent\x18\v \x01(\bR\fdaemonSilent\"8\n" +
 	"\rCreateRequest\x12'\n" +
 	"\x04spec\x18\x01 \x01(\v2\x13.shoal.node.v1.SpecR\x04spec\"+\n" +
 	"\n" +
@@ -2741,23 +2835,25 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\n" +
 	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x120\n" +
 	"\anetwork\x18\x02 \x01(\v2\x16.shoal.node.v1.NetworkR\anetwork\"\x14\n" +
-	"\x12SetNetworkResponse\"E\n" +
+	"\x12SetNetworkResponse\"l\n" +
 	"\fPauseRequest\x12\x1d\n" +
 	"\n" +
 	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x12\x16\n" +
-	"\x06memory\x18\x02 \x01(\bR\x06memory\"\x0f\n" +
+	"\x06memory\x18\x02 \x01(\bR\x06memory\x12%\n" +
+	"\x0erequire_daemon\x18\x03 \x01(\bR\rrequireDaemon\"\x0f\n" +
 	"\rPauseResponse\"\x80\x01\n" +
 	"\rResumeRequest\x12\x1d\n" +
 	"\n" +
 	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x123\n" +
 	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12\x1b\n" +
-	"\tcold_boot\x18\x03 \x01(\bR\bcoldBoot\"l\n" +
+	"\tcold_boot\x18\x03 \x01(\bR\bcoldBoot\"\x89\x01\n" +
 	"\x0fSnapshotRequest\x12\x1d\n" +
 	"\n" +
 	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x12\x1f\n" +
 	"\vtemplate_id\x18\x02 \x01(\tR\n" +
 	"templateId\x12\x19\n" +
-	"\bbuild_id\x18\x03 \x01(\tR\abuildId\"W\n" +
+	"\bbuild_id\x18\x03 \x01(\tR\abuildId\x12\x1b\n" +
+	"\tdisk_only\x18\x04 \x01(\bR\bdiskOnly\"W\n" +
 	"\vForkRequest\x12\x1d\n" +
 	"\n" +
 	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x12)\n" +
@@ -2922,129 +3018,131 @@ func file_shoal_node_v1_node_proto_rawDescGZIP() []byte {
 	return file_shoal_node_v1_node_proto_rawDescData
 }
 
-var file_shoal_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_shoal_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_shoal_node_v1_node_proto_goTypes = []any{
 	(*Resources)(nil),             // 0: shoal.node.v1.Resources
 	(*Lifecycle)(nil),             // 1: shoal.node.v1.Lifecycle
 	(*Network)(nil),               // 2: shoal.node.v1.Network
-	(*VolumeMount)(nil),           // 3: shoal.node.v1.VolumeMount
-	(*Spec)(nil),                  // 4: shoal.node.v1.Spec
-	(*Sandbox)(nil),               // 5: shoal.node.v1.Sandbox
-	(*CreateRequest)(nil),         // 6: shoal.node.v1.CreateRequest
-	(*GetRequest)(nil),            // 7: shoal.node.v1.GetRequest
-	(*ListRequest)(nil),           // 8: shoal.node.v1.ListRequest
-	(*ListResponse)(nil),          // 9: shoal.node.v1.ListResponse
-	(*KillRequest)(nil),           // 10: shoal.node.v1.KillRequest
-	(*KillResponse)(nil),          // 11: shoal.node.v1.KillResponse
-	(*SetDeadlineRequest)(nil),    // 12: shoal.node.v1.SetDeadlineRequest
-	(*SetNetworkRequest)(nil),     // 13: shoal.node.v1.SetNetworkRequest
-	(*SetNetworkResponse)(nil),    // 14: shoal.node.v1.SetNetworkResponse
-	(*PauseRequest)(nil),          // 15: shoal.node.v1.PauseRequest
-	(*PauseResponse)(nil),         // 16: shoal.node.v1.PauseResponse
-	(*ResumeRequest)(nil),         // 17: shoal.node.v1.ResumeRequest
-	(*SnapshotRequest)(nil),       // 18: shoal.node.v1.SnapshotRequest
-	(*ForkRequest)(nil),           // 19: shoal.node.v1.ForkRequest
-	(*ForkResult)(nil),            // 20: shoal.node.v1.ForkResult
-	(*ForkResponse)(nil),          // 21: shoal.node.v1.ForkResponse
-	(*RemoveBuildRequest)(nil),    // 22: shoal.node.v1.RemoveBuildRequest
-	(*RemoveBuildResponse)(nil),   // 23: shoal.node.v1.RemoveBuildResponse
-	(*CollectRequest)(nil),        // 24: shoal.node.v1.CollectRequest
-	(*CollectResponse)(nil),       // 25: shoal.node.v1.CollectResponse
-	(*MetricsRequest)(nil),        // 26: shoal.node.v1.MetricsRequest
-	(*Sample)(nil),                // 27: shoal.node.v1.Sample
-	(*MetricsResponse)(nil),       // 28: shoal.node.v1.MetricsResponse
-	(*LogsRequest)(nil),           // 29: shoal.node.v1.LogsRequest
-	(*LogEntry)(nil),              // 30: shoal.node.v1.LogEntry
-	(*LogsResponse)(nil),          // 31: shoal.node.v1.LogsResponse
-	(*InfoRequest)(nil),           // 32: shoal.node.v1.InfoRequest
-	(*Build)(nil),                 // 33: shoal.node.v1.Build
-	(*BuildSize)(nil),             // 34: shoal.node.v1.BuildSize
-	(*BuildContext)(nil),          // 35: shoal.node.v1.BuildContext
-	(*StartBlock)(nil),            // 36: shoal.node.v1.StartBlock
-	(*NodeInfo)(nil),              // 37: shoal.node.v1.NodeInfo
-	(*CatalogueError)(nil),        // 38: shoal.node.v1.CatalogueError
-	nil,                           // 39: shoal.node.v1.Spec.MetadataEntry
-	nil,                           // 40: shoal.node.v1.Spec.EnvVarsEntry
-	nil,                           // 41: shoal.node.v1.LogEntry.FieldsEntry
-	nil,                           // 42: shoal.node.v1.BuildContext.EnvEntry
-	(*durationpb.Duration)(nil),   // 43: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 44: google.protobuf.Timestamp
+	(*DNSServers)(nil),            // 3: shoal.node.v1.DNSServers
+	(*VolumeMount)(nil),           // 4: shoal.node.v1.VolumeMount
+	(*Spec)(nil),                  // 5: shoal.node.v1.Spec
+	(*Sandbox)(nil),               // 6: shoal.node.v1.Sandbox
+	(*CreateRequest)(nil),         // 7: shoal.node.v1.CreateRequest
+	(*GetRequest)(nil),            // 8: shoal.node.v1.GetRequest
+	(*ListRequest)(nil),           // 9: shoal.node.v1.ListRequest
+	(*ListResponse)(nil),          // 10: shoal.node.v1.ListResponse
+	(*KillRequest)(nil),           // 11: shoal.node.v1.KillRequest
+	(*KillResponse)(nil),          // 12: shoal.node.v1.KillResponse
+	(*SetDeadlineRequest)(nil),    // 13: shoal.node.v1.SetDeadlineRequest
+	(*SetNetworkRequest)(nil),     // 14: shoal.node.v1.SetNetworkRequest
+	(*SetNetworkResponse)(nil),    // 15: shoal.node.v1.SetNetworkResponse
+	(*PauseRequest)(nil),          // 16: shoal.node.v1.PauseRequest
+	(*PauseResponse)(nil),         // 17: shoal.node.v1.PauseResponse
+	(*ResumeRequest)(nil),         // 18: shoal.node.v1.ResumeRequest
+	(*SnapshotRequest)(nil),       // 19: shoal.node.v1.SnapshotRequest
+	(*ForkRequest)(nil),           // 20: shoal.node.v1.ForkRequest
+	(*ForkResult)(nil),            // 21: shoal.node.v1.ForkResult
+	(*ForkResponse)(nil),          // 22: shoal.node.v1.ForkResponse
+	(*RemoveBuildRequest)(nil),    // 23: shoal.node.v1.RemoveBuildRequest
+	(*RemoveBuildResponse)(nil),   // 24: shoal.node.v1.RemoveBuildResponse
+	(*CollectRequest)(nil),        // 25: shoal.node.v1.CollectRequest
+	(*CollectResponse)(nil),       // 26: shoal.node.v1.CollectResponse
+	(*MetricsRequest)(nil),        // 27: shoal.node.v1.MetricsRequest
+	(*Sample)(nil),                // 28: shoal.node.v1.Sample
+	(*MetricsResponse)(nil),       // 29: shoal.node.v1.MetricsResponse
+	(*LogsRequest)(nil),           // 30: shoal.node.v1.LogsRequest
+	(*LogEntry)(nil),              // 31: shoal.node.v1.LogEntry
+	(*LogsResponse)(nil),          // 32: shoal.node.v1.LogsResponse
+	(*InfoRequest)(nil),           // 33: shoal.node.v1.InfoRequest
+	(*Build)(nil),                 // 34: shoal.node.v1.Build
+	(*BuildSize)(nil),             // 35: shoal.node.v1.BuildSize
+	(*BuildContext)(nil),          // 36: shoal.node.v1.BuildContext
+	(*StartBlock)(nil),            // 37: shoal.node.v1.StartBlock
+	(*NodeInfo)(nil),              // 38: shoal.node.v1.NodeInfo
+	(*CatalogueError)(nil),        // 39: shoal.node.v1.CatalogueError
+	nil,                           // 40: shoal.node.v1.Spec.MetadataEntry
+	nil,                           // 41: shoal.node.v1.Spec.EnvVarsEntry
+	nil,                           // 42: shoal.node.v1.LogEntry.FieldsEntry
+	nil,                           // 43: shoal.node.v1.BuildContext.EnvEntry
+	(*durationpb.Duration)(nil),   // 44: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 45: google.protobuf.Timestamp
 }
 var file_shoal_node_v1_node_proto_depIdxs = []int32{
-	43, // 0: shoal.node.v1.Lifecycle.auto_resume_after:type_name -> google.protobuf.Duration
-	0,  // 1: shoal.node.v1.Spec.resources:type_name -> shoal.node.v1.Resources
-	39, // 2: shoal.node.v1.Spec.metadata:type_name -> shoal.node.v1.Spec.MetadataEntry
-	40, // 3: shoal.node.v1.Spec.env_vars:type_name -> shoal.node.v1.Spec.EnvVarsEntry
-	43, // 4: shoal.node.v1.Spec.timeout:type_name -> google.protobuf.Duration
-	43, // 5: shoal.node.v1.Spec.max_length:type_name -> google.protobuf.Duration
-	1,  // 6: shoal.node.v1.Spec.lifecycle:type_name -> shoal.node.v1.Lifecycle
-	2,  // 7: shoal.node.v1.Spec.network:type_name -> shoal.node.v1.Network
-	3,  // 8: shoal.node.v1.Spec.volume_mounts:type_name -> shoal.node.v1.VolumeMount
-	4,  // 9: shoal.node.v1.Sandbox.spec:type_name -> shoal.node.v1.Spec
-	44, // 10: shoal.node.v1.Sandbox.started_at:type_name -> google.protobuf.Timestamp
-	44, // 11: shoal.node.v1.Sandbox.end_at:type_name -> google.protobuf.Timestamp
-	4,  // 12: shoal.node.v1.CreateRequest.spec:type_name -> shoal.node.v1.Spec
-	5,  // 13: shoal.node.v1.ListResponse.sandboxes:type_name -> shoal.node.v1.Sandbox
-	43, // 14: shoal.node.v1.SetDeadlineRequest.timeout:type_name -> google.protobuf.Duration
-	2,  // 15: shoal.node.v1.SetNetworkRequest.network:type_name -> shoal.node.v1.Network
-	43, // 16: shoal.node.v1.ResumeRequest.timeout:type_name -> google.protobuf.Duration
-	4,  // 17: shoal.node.v1.ForkRequest.specs:type_name -> shoal.node.v1.Spec
-	5,  // 18: shoal.node.v1.ForkResult.sandbox:type_name -> shoal.node.v1.Sandbox
-	38, // 19: shoal.node.v1.ForkResult.error:type_name -> shoal.node.v1.CatalogueError
-	20, // 20: shoal.node.v1.ForkResponse.results:type_name -> shoal.node.v1.ForkResult
-	44, // 21: shoal.node.v1.MetricsRequest.from:type_name -> google.protobuf.Timestamp
-	44, // 22: shoal.node.v1.MetricsRequest.to:type_name -> google.protobuf.Timestamp
-	44, // 23: shoal.node.v1.Sample.time:type_name -> google.protobuf.Timestamp
-	27, // 24: shoal.node.v1.MetricsResponse.samples:type_name -> shoal.node.v1.Sample
-	44, // 25: shoal.node.v1.LogsRequest.from:type_name -> google.protobuf.Timestamp
-	44, // 26: shoal.node.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
-	41, // 27: shoal.node.v1.LogEntry.fields:type_name -> shoal.node.v1.LogEntry.FieldsEntry
-	30, // 28: shoal.node.v1.LogsResponse.entries:type_name -> shoal.node.v1.LogEntry
-	0,  // 29: shoal.node.v1.Build.resources:type_name -> shoal.node.v1.Resources
-	44, // 30: shoal.node.v1.Build.created_at:type_name -> google.protobuf.Timestamp
-	44, // 31: shoal.node.v1.Build.updated_at:type_name -> google.protobuf.Timestamp
-	44, // 32: shoal.node.v1.Build.finished_at:type_name -> google.protobuf.Timestamp
-	35, // 33: shoal.node.v1.Build.context:type_name -> shoal.node.v1.BuildContext
-	36, // 34: shoal.node.v1.Build.start:type_name -> shoal.node.v1.StartBlock
-	34, // 35: shoal.node.v1.Build.size:type_name -> shoal.node.v1.BuildSize
-	42, // 36: shoal.node.v1.BuildContext.env:type_name -> shoal.node.v1.BuildContext.EnvEntry
-	35, // 37: shoal.node.v1.StartBlock.context:type_name -> shoal.node.v1.BuildContext
-	33, // 38: shoal.node.v1.NodeInfo.builds:type_name -> shoal.node.v1.Build
-	6,  // 39: shoal.node.v1.NodeService.Create:input_type -> shoal.node.v1.CreateRequest
-	7,  // 40: shoal.node.v1.NodeService.Get:input_type -> shoal.node.v1.GetRequest
-	8,  // 41: shoal.node.v1.NodeService.List:input_type -> shoal.node.v1.ListRequest
-	10, // 42: shoal.node.v1.NodeService.Kill:input_type -> shoal.node.v1.KillRequest
-	12, // 43: shoal.node.v1.NodeService.SetDeadline:input_type -> shoal.node.v1.SetDeadlineRequest
-	13, // 44: shoal.node.v1.NodeService.SetNetwork:input_type -> shoal.node.v1.SetNetworkRequest
-	15, // 45: shoal.node.v1.NodeService.Pause:input_type -> shoal.node.v1.PauseRequest
-	17, // 46: shoal.node.v1.NodeService.Resume:input_type -> shoal.node.v1.ResumeRequest
-	18, // 47: shoal.node.v1.NodeService.Snapshot:input_type -> shoal.node.v1.SnapshotRequest
-	19, // 48: shoal.node.v1.NodeService.Fork:input_type -> shoal.node.v1.ForkRequest
-	22, // 49: shoal.node.v1.NodeService.RemoveBuild:input_type -> shoal.node.v1.RemoveBuildRequest
-	24, // 50: shoal.node.v1.NodeService.Collect:input_type -> shoal.node.v1.CollectRequest
-	26, // 51: shoal.node.v1.NodeService.Metrics:input_type -> shoal.node.v1.MetricsRequest
-	29, // 52: shoal.node.v1.NodeService.Logs:input_type -> shoal.node.v1.LogsRequest
-	32, // 53: shoal.node.v1.NodeService.Info:input_type -> shoal.node.v1.InfoRequest
-	5,  // 54: shoal.node.v1.NodeService.Create:output_type -> shoal.node.v1.Sandbox
-	5,  // 55: shoal.node.v1.NodeService.Get:output_type -> shoal.node.v1.Sandbox
-	9,  // 56: shoal.node.v1.NodeService.List:output_type -> shoal.node.v1.ListResponse
-	11, // 57: shoal.node.v1.NodeService.Kill:output_type -> shoal.node.v1.KillResponse
-	5,  // 58: shoal.node.v1.NodeService.SetDeadline:output_type -> shoal.node.v1.Sandbox
-	14, // 59: shoal.node.v1.NodeService.SetNetwork:output_type -> shoal.node.v1.SetNetworkResponse
-	16, // 60: shoal.node.v1.NodeService.Pause:output_type -> shoal.node.v1.PauseResponse
-	5,  // 61: shoal.node.v1.NodeService.Resume:output_type -> shoal.node.v1.Sandbox
-	33, // 62: shoal.node.v1.NodeService.Snapshot:output_type -> shoal.node.v1.Build
-	21, // 63: shoal.node.v1.NodeService.Fork:output_type -> shoal.node.v1.ForkResponse
-	23, // 64: shoal.node.v1.NodeService.RemoveBuild:output_type -> shoal.node.v1.RemoveBuildResponse
-	25, // 65: shoal.node.v1.NodeService.Collect:output_type -> shoal.node.v1.CollectResponse
-	28, // 66: shoal.node.v1.NodeService.Metrics:output_type -> shoal.node.v1.MetricsResponse
-	31, // 67: shoal.node.v1.NodeService.Logs:output_type -> shoal.node.v1.LogsResponse
-	37, // 68: shoal.node.v1.NodeService.Info:output_type -> shoal.node.v1.NodeInfo
-	54, // [54:69] is the sub-list for method output_type
-	39, // [39:54] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	44, // 0: shoal.node.v1.Lifecycle.auto_resume_after:type_name -> google.protobuf.Duration
+	3,  // 1: shoal.node.v1.Network.dns_servers:type_name -> shoal.node.v1.DNSServers
+	0,  // 2: shoal.node.v1.Spec.resources:type_name -> shoal.node.v1.Resources
+	40, // 3: shoal.node.v1.Spec.metadata:type_name -> shoal.node.v1.Spec.MetadataEntry
+	41, // 4: shoal.node.v1.Spec.env_vars:type_name -> shoal.node.v1.Spec.EnvVarsEntry
+	44, // 5: shoal.node.v1.Spec.timeout:type_name -> google.protobuf.Duration
+	44, // 6: shoal.node.v1.Spec.max_length:type_name -> google.protobuf.Duration
+	1,  // 7: shoal.node.v1.Spec.lifecycle:type_name -> shoal.node.v1.Lifecycle
+	2,  // 8: shoal.node.v1.Spec.network:type_name -> shoal.node.v1.Network
+	4,  // 9: shoal.node.v1.Spec.volume_mounts:type_name -> shoal.node.v1.VolumeMount
+	5,  // 10: shoal.node.v1.Sandbox.spec:type_name -> shoal.node.v1.Spec
+	45, // 11: shoal.node.v1.Sandbox.started_at:type_name -> google.protobuf.Timestamp
+	45, // 12: shoal.node.v1.Sandbox.end_at:type_name -> google.protobuf.Timestamp
+	5,  // 13: shoal.node.v1.CreateRequest.spec:type_name -> shoal.node.v1.Spec
+	6,  // 14: shoal.node.v1.ListResponse.sandboxes:type_name -> shoal.node.v1.Sandbox
+	44, // 15: shoal.node.v1.SetDeadlineRequest.timeout:type_name -> google.protobuf.Duration
+	2,  // 16: shoal.node.v1.SetNetworkRequest.network:type_name -> shoal.node.v1.Network
+	44, // 17: shoal.node.v1.ResumeRequest.timeout:type_name -> google.protobuf.Duration
+	5,  // 18: shoal.node.v1.ForkRequest.specs:type_name -> shoal.node.v1.Spec
+	6,  // 19: shoal.node.v1.ForkResult.sandbox:type_name -> shoal.node.v1.Sandbox
+	39, // 20: shoal.node.v1.ForkResult.error:type_name -> shoal.node.v1.CatalogueError
+	21, // 21: shoal.node.v1.ForkResponse.results:type_name -> shoal.node.v1.ForkResult
+	45, // 22: shoal.node.v1.MetricsRequest.from:type_name -> google.protobuf.Timestamp
+	45, // 23: shoal.node.v1.MetricsRequest.to:type_name -> google.protobuf.Timestamp
+	45, // 24: shoal.node.v1.Sample.time:type_name -> google.protobuf.Timestamp
+	28, // 25: shoal.node.v1.MetricsResponse.samples:type_name -> shoal.node.v1.Sample
+	45, // 26: shoal.node.v1.LogsRequest.from:type_name -> google.protobuf.Timestamp
+	45, // 27: shoal.node.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
+	42, // 28: shoal.node.v1.LogEntry.fields:type_name -> shoal.node.v1.LogEntry.FieldsEntry
+	31, // 29: shoal.node.v1.LogsResponse.entries:type_name -> shoal.node.v1.LogEntry
+	0,  // 30: shoal.node.v1.Build.resources:type_name -> shoal.node.v1.Resources
+	45, // 31: shoal.node.v1.Build.created_at:type_name -> google.protobuf.Timestamp
+	45, // 32: shoal.node.v1.Build.updated_at:type_name -> google.protobuf.Timestamp
+	45, // 33: shoal.node.v1.Build.finished_at:type_name -> google.protobuf.Timestamp
+	36, // 34: shoal.node.v1.Build.context:type_name -> shoal.node.v1.BuildContext
+	37, // 35: shoal.node.v1.Build.start:type_name -> shoal.node.v1.StartBlock
+	35, // 36: shoal.node.v1.Build.size:type_name -> shoal.node.v1.BuildSize
+	43, // 37: shoal.node.v1.BuildContext.env:type_name -> shoal.node.v1.BuildContext.EnvEntry
+	36, // 38: shoal.node.v1.StartBlock.context:type_name -> shoal.node.v1.BuildContext
+	34, // 39: shoal.node.v1.NodeInfo.builds:type_name -> shoal.node.v1.Build
+	7,  // 40: shoal.node.v1.NodeService.Create:input_type -> shoal.node.v1.CreateRequest
+	8,  // 41: shoal.node.v1.NodeService.Get:input_type -> shoal.node.v1.GetRequest
+	9,  // 42: shoal.node.v1.NodeService.List:input_type -> shoal.node.v1.ListRequest
+	11, // 43: shoal.node.v1.NodeService.Kill:input_type -> shoal.node.v1.KillRequest
+	13, // 44: shoal.node.v1.NodeService.SetDeadline:input_type -> shoal.node.v1.SetDeadlineRequest
+	14, // 45: shoal.node.v1.NodeService.SetNetwork:input_type -> shoal.node.v1.SetNetworkRequest
+	16, // 46: shoal.node.v1.NodeService.Pause:input_type -> shoal.node.v1.PauseRequest
+	18, // 47: shoal.node.v1.NodeService.Resume:input_type -> shoal.node.v1.ResumeRequest
+	19, // 48: shoal.node.v1.NodeService.Snapshot:input_type -> shoal.node.v1.SnapshotRequest
+	20, // 49: shoal.node.v1.NodeService.Fork:input_type -> shoal.node.v1.ForkRequest
+	23, // 50: shoal.node.v1.NodeService.RemoveBuild:input_type -> shoal.node.v1.RemoveBuildRequest
+	25, // 51: shoal.node.v1.NodeService.Collect:input_type -> shoal.node.v1.CollectRequest
+	27, // 52: shoal.node.v1.NodeService.Metrics:input_type -> shoal.node.v1.MetricsRequest
+	30, // 53: shoal.node.v1.NodeService.Logs:input_type -> shoal.node.v1.LogsRequest
+	33, // 54: shoal.node.v1.NodeService.Info:input_type -> shoal.node.v1.InfoRequest
+	6,  // 55: shoal.node.v1.NodeService.Create:output_type -> shoal.node.v1.Sandbox
+	6,  // 56: shoal.node.v1.NodeService.Get:output_type -> shoal.node.v1.Sandbox
+	10, // 57: shoal.node.v1.NodeService.List:output_type -> shoal.node.v1.ListResponse
+	12, // 58: shoal.node.v1.NodeService.Kill:output_type -> shoal.node.v1.KillResponse
+	6,  // 59: shoal.node.v1.NodeService.SetDeadline:output_type -> shoal.node.v1.Sandbox
+	15, // 60: shoal.node.v1.NodeService.SetNetwork:output_type -> shoal.node.v1.SetNetworkResponse
+	17, // 61: shoal.node.v1.NodeService.Pause:output_type -> shoal.node.v1.PauseResponse
+	6,  // 62: shoal.node.v1.NodeService.Resume:output_type -> shoal.node.v1.Sandbox
+	34, // 63: shoal.node.v1.NodeService.Snapshot:output_type -> shoal.node.v1.Build
+	22, // 64: shoal.node.v1.NodeService.Fork:output_type -> shoal.node.v1.ForkResponse
+	24, // 65: shoal.node.v1.NodeService.RemoveBuild:output_type -> shoal.node.v1.RemoveBuildResponse
+	26, // 66: shoal.node.v1.NodeService.Collect:output_type -> shoal.node.v1.CollectResponse
+	29, // 67: shoal.node.v1.NodeService.Metrics:output_type -> shoal.node.v1.MetricsResponse
+	32, // 68: shoal.node.v1.NodeService.Logs:output_type -> shoal.node.v1.LogsResponse
+	38, // 69: shoal.node.v1.NodeService.Info:output_type -> shoal.node.v1.NodeInfo
+	55, // [55:70] is the sub-list for method output_type
+	40, // [40:55] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_shoal_node_v1_node_proto_init() }
@@ -3059,7 +3157,7 @@ func file_shoal_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shoal_node_v1_node_proto_rawDesc), len(file_shoal_node_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   43,
+			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
