@@ -157,7 +157,8 @@ func (h *Host) Adopt(ctx context.Context, id Identity, p Plan) (*Guest, error) {
 	return g, nil
 }
 
-// Compete lets an adopted guest have its share of the processors, whatever it had before.
+// Compete lets a guest have its share of the processors, whatever it had before. If it takes
+// them for itself, it yields again only after it has been calm for a while.
 func (g *Guest) Compete() error {
 	if err := g.running.Yield(false); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return fmt.Errorf("let the guest compete for processors: %w", err)

@@ -94,20 +94,13 @@ func (o *Orchestrator) pause(
 
 // silenceTime is how long a daemon may take to answer before a pause, until it counts as
 // silent. A busy one answers within milliseconds.
-const silenceTime = 5 * time.Second
+const silenceTime = 10 * time.Second
 
 // isSilent asks the daemon of a running guest for a sign of life. A guest that has ended is
 // not silent.
 func isSilent(ctx context.Context, own *guest.Guest) bool {
 	defer telemetry.Begin(ctx, "daemon")()
-	return shoal.ErrEnvdTimeout.Matches(own.Answers(ctx, silenceTime)) && !hasEnded(own)
-}
-
-func hasEnded(own *guest.Guest) bool {
-	select {
-	case <-own.Done():
-		return true
-	default:
-		return false
-	}
+	// One that yields may have had no processor to answer with. If this fails, it is slower.
+	_ = own.Compete()
+	return shoal.ErrEnvdTimeout.Matches(own.Answers(ctx, silenceTime)) && !own.Ended()
 }
