@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"regexp"
 	"strings"
@@ -76,6 +77,10 @@ func TestFirstUse(t *testing.T) {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
+	// A request that had looked before that does not begin it again.
+	w.eventually(func() bool {
+		return errors.Is(w.server.shipped(t.Context(), "streamlit-developer"), shoal.ErrJustBuilt)
+	})
 	if n := len(w.engine.jobs); n != 1 {
 		t.Errorf("%d builds", n)
 	}

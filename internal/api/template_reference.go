@@ -108,21 +108,31 @@ func (s *Server) resolve(ctx context.Context, team shoal.Team, ref reference) (s
 func (s *Server) resolveBuild(
 	ctx context.Context, team shoal.Team, text string,
 ) (shoal.Template, shoal.Build, error) {
-	var t shoal.Template
-	var b shoal.Build
 	ref, err := parseReference(text)
 	if err != nil {
-		return t, b, shoal.ErrTemplateReference.New("Invalid template reference: %s", err)
+		err = shoal.ErrTemplateReference.New("Invalid template reference: %s", err)
+		return shoal.Template{}, shoal.Build{}, err
 	}
+	t, b, err := s.lookUpBuild(ctx, team, ref)
+	if shoal.ErrTemplateNotFound.Matches(err) {
+		err = s.orShipped(ctx, ref, err)
+	}
+	if errors.Is(err, shoal.ErrJustBuilt) { // after this request had looked
+		return s.lookUpBuild(ctx, team, ref)
+	}
+	return t, b, err
+}
+
+// lookUpBuild is resolveBuild among the templates that there are.
+func (s *Server) lookUpBuild(
+	ctx context.Context, team shoal.Team, ref reference,
+) (t shoal.Template, b shoal.Build, err error) {
 	t, err = s.resolve(ctx, team, ref)
 	if err == nil && !t.Public && t.TeamID != team.ID {
 		err = templateNotFound(ref)
 	}
 	if err == nil {
 		b, err = s.readyBuild(ctx, t, ref)
-	}
-	if shoal.ErrTemplateNotFound.Matches(err) {
-		err = s.orShipped(ctx, ref, err)
 	}
 	return t, b, err
 }

@@ -18,6 +18,10 @@ import (
 // not start another one.
 const restAfterFailure = 10 * time.Minute
 
+// restAfterSuccess is the same for requests that had looked for the template before its first
+// build ended.
+const restAfterSuccess = time.Minute
+
 // FirstUse builds shipped templates when a sandbox of them is first requested. It needs
 // Run to be running.
 type FirstUse struct {
@@ -61,7 +65,8 @@ func (f *FirstUse) Run(ctx context.Context) error {
 
 // Ask starts the first build of a shipped template, or finds the one that is running.
 // It always returns an error, which tells the caller the state of the build, or nil for
-// a name that is not a shipped template's.
+// a name that is not a shipped template's. If the build has just ended well, that is
+// shoal.ErrJustBuilt.
 func (f *FirstUse) Ask(ctx context.Context, name string) error {
 	t, err := Find(name)
 	if err != nil {
@@ -138,14 +143,21 @@ func (f *FirstUse) build(ctx context.Context, u *use) {
 func (u *use) over() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return !u.ended.IsZero() && (u.failed == nil || time.Since(u.ended) > restAfterFailure)
+	rest := restAfterSuccess
+	if u.failed != nil {
+		rest = restAfterFailure
+	}
+	return !u.ended.IsZero() && time.Since(u.ended) > rest
 }
 
 func (u *use) answer() error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	name := u.template.Name
-	if u.failed != nil {
+	switch {
+	case u.failed == nil && !u.ended.IsZero():
+		return shoal.ErrJustBuilt
+	case u.failed != nil:
 		return shoal.ErrTemplateFirstBuild.New("template '%s' not found: it ships with Shoal, and its first build failed: %v. `shoal template build %s` builds it again and shows the log", name, u.failed, name)
 	}
 	return shoal.ErrTemplateFirstBuild.New("template '%s' is being built for the first time, since %s: build %s. Wait for it with `shoal template build %s` or GET %s/status, and create the sandbox again",

@@ -1,6 +1,9 @@
 package shoal
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // BuildStatus is the public status of a template build.
 type BuildStatus string
@@ -133,3 +136,7 @@ type BuildReason struct {
 	// Step is "base", "1" to the number of steps, "finalize", or empty.
 	Step string
 }
+
+// ErrJustBuilt means that a template was built a moment ago: whoever has not found it should
+// look again. Users never see it.
+var ErrJustBuilt = errors.New("the template has just been built")
