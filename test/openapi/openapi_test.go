@@ -29,8 +29,8 @@ const (
 )
 
 // limits are small: generated requests make as many sandboxes and builds as they may.
-var limits = shoal.TeamLimits{ConcurrentSandboxes: 6, Sandboxes: 100, StorageGB: 20, MaxLength: time.Hour, MaxCPU: 2,
-	MaxMemoryMB: 1024, ConcurrentBuilds: 2, Builds: 1000, DiskMB: 1024}
+var limits = shoal.TeamLimits{ConcurrentSandboxes: 6, Sandboxes: 100, MaxLength: time.Hour, MaxCPU: 2,
+	MaxMemoryMB: 1024, ConcurrentBuilds: 2, Builds: 1000, DiskMB: 1024, StorageGB: 20}
 
 func TestAPIAnswersAsSpecified(t *testing.T) {
 	i, err := installation.New(repository, "oapi", 85, "SHOAL_LOG_FORMAT=text",
