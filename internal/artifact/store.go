@@ -232,7 +232,7 @@ func readManifest(dir string, e os.DirEntry) (m Manifest) {
 // Remove deletes an artifact, here, in the depot and in the trash; it is no error if there
 // is none. The artifact is gone as soon as its name is.
 func (s *Store) Remove(id string) error {
-	_, err := s.destroy(func(t Trashed) bool { return t.ID == id })
+	_, err := s.destroy(func(t trashName, _ Gone) bool { return t.id == id })
 	err = errors.Join(err, s.removeLocal(id))
 	if s.depot != nil {
 		s.depot.settle(id)

@@ -70,7 +70,7 @@ func (s *Store) trashLocal(id string) error {
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	t := Trashed{Manifest: Manifest{ID: id}, Since: time.Now()}
+	t := trashName{id: id, since: time.Now()}
 	err = os.MkdirAll(filepath.Join(s.dir, trashDir), 0o700)
 	if err == nil {
 		err = os.Rename(path, s.trashPath(t))
@@ -81,7 +81,7 @@ func (s *Store) trashLocal(id string) error {
 	case errors.Is(err, unix.ENOSPC):
 		return s.removeLocal(id) // MakeRoom would, in a moment
 	case err == nil: // an earlier one of the name goes
-		_, err = s.destroy(func(other Trashed) bool { return other.ID == id && !other.Since.Equal(t.Since) })
+		_, err = s.destroy(func(other trashName, _ Gone) bool { return other.id == id && !other.since.Equal(t.since) })
 	}
 	if err != nil {
 		return fmt.Errorf("put artifact %s into the trash: %w", id, err)
@@ -108,12 +108,12 @@ func (s *Store) bringBackLocal(id string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	list, err := s.trashedLocal()
+	list, err := s.readTrash()
 	if err != nil {
 		return false, err
 	}
 	for _, t := range slices.Backward(list) { // the newest first
-		if t.ID != id {
+		if t.id != id {
 			continue
 		}
 		err := atomicfile.Rename(s.trashPath(t), path, atomicfile.Durable)
@@ -142,6 +142,33 @@ func (s *Store) Trashed() ([]Trashed, error) {
 }
 
 func (s *Store) trashedLocal() ([]Trashed, error) {
+	names, err := s.readTrash()
+	if err != nil {
+		return nil, err
+	}
+	var list []Trashed
+	for _, t := range names {
+		list = append(list, Trashed{Manifest: s.manifestOf(t), Since: t.since})
+	}
+	return list, nil
+}
+
+// trashName is what a name in the trash says. Most who look need no more, and each manifest is
+// a file to read.
+type trashName struct {
+	id    string
+	since time.Time
+	entry os.DirEntry
+}
+
+func (s *Store) manifestOf(t trashName) Manifest {
+	m := readManifest(s.trashPath(t), t.entry)
+	m.ID = t.id
+	return m
+}
+
+// readTrash lists what is in the local trash, the oldest first.
+func (s *Store) readTrash() ([]trashName, error) {
 	entries, err := os.ReadDir(filepath.Join(s.dir, trashDir))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
@@ -149,32 +176,30 @@ func (s *Store) trashedLocal() ([]Trashed, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the artifacts' trash: %w", err)
 	}
-	var list []Trashed
+	var list []trashName
 	for _, e := range entries {
 		at, id, _ := strings.Cut(e.Name(), "-")
 		since, err := strconv.ParseInt(at, 10, 64)
 		if err != nil || !idForm.MatchString(id) {
 			continue
 		}
-		m := readManifest(filepath.Join(s.dir, trashDir, e.Name()), e)
-		m.ID = id
-		list = append(list, Trashed{Manifest: m, Since: time.Unix(0, since)})
+		list = append(list, trashName{id: id, since: time.Unix(0, since), entry: e})
 	}
-	slices.SortFunc(list, func(a, b Trashed) int {
-		return cmp.Or(a.Since.Compare(b.Since), strings.Compare(a.ID, b.ID))
+	slices.SortFunc(list, func(a, b trashName) int {
+		return cmp.Or(a.since.Compare(b.since), strings.Compare(a.id, b.id))
 	})
 	return list, nil
 }
 
 // trashPath is where an artifact in the trash is. The time is part of the name, so that
 // one step puts it there.
-func (s *Store) trashPath(t Trashed) string {
-	return filepath.Join(s.dir, trashDir, fmt.Sprintf("%d-%s", t.Since.UnixNano(), t.ID))
+func (s *Store) trashPath(t trashName) string {
+	return filepath.Join(s.dir, trashDir, fmt.Sprintf("%d-%s", t.since.UnixNano(), t.id))
 }
 
 // EmptyTrash removes for good what was put into the trash before a time.
 func (s *Store) EmptyTrash(before time.Time) (Gone, error) {
-	old := func(t Trashed) bool { return t.Since.Before(before) }
+	old := func(t trashName, _ Gone) bool { return t.since.Before(before) }
 	gone, err := s.destroy(old)
 	if s.depot != nil {
 		there, remoteErr := s.depot.remote.destroy(old)
@@ -199,32 +224,28 @@ func (s *Store) makeRoomLocal() (Gone, error) {
 	if err != nil {
 		return Gone{}, err
 	}
-	// What goes is counted here: some file systems say only later that it is free.
+	// What has gone is counted: some file systems say only later that it is free.
 	missing := total/trashReserve - free
-	return s.destroy(func(t Trashed) bool {
-		short := missing > 0
-		if short {
-			missing -= t.Size()
-		}
-		return short
-	})
+	return s.destroy(func(_ trashName, gone Gone) bool { return gone.Bytes < missing })
 }
 
-// destroy removes for good what is in the local trash and matches, the oldest first.
-func (s *Store) destroy(matches func(Trashed) bool) (Gone, error) {
-	list, err := s.trashedLocal()
+// destroy removes for good what is in the local trash and matches, the oldest first. matches
+// is told what has gone before.
+func (s *Store) destroy(matches func(t trashName, gone Gone) bool) (Gone, error) {
+	list, err := s.readTrash()
 	if err != nil || len(list) == 0 {
 		return Gone{}, err
 	}
 	var gone Gone
 	for _, t := range list {
-		if !matches(t) {
+		if !matches(t, gone) {
 			continue
 		}
+		m := s.manifestOf(t)
 		if err := s.erase(s.trashPath(t)); err != nil {
-			return gone, fmt.Errorf("remove artifact %s from the trash: %w", t.ID, err)
+			return gone, fmt.Errorf("remove artifact %s from the trash: %w", t.id, err)
 		}
-		gone = gone.plus(Gone{Artifacts: 1, Bytes: t.Size()})
+		gone = gone.plus(Gone{Artifacts: 1, Bytes: m.Size()})
 	}
 	return gone, nil
 }

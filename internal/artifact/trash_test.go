@@ -176,10 +176,10 @@ func age(t *testing.T, s *Store, to Trashed) {
 	if s.depot != nil {
 		keeper = s.depot.remote
 	}
-	list, err := keeper.trashedLocal()
+	list, err := keeper.readTrash()
 	must(t, err)
-	at := slices.IndexFunc(list, func(have Trashed) bool { return have.ID == to.ID })
-	must(t, os.Rename(keeper.trashPath(list[at]), keeper.trashPath(to)))
+	at := slices.IndexFunc(list, func(have trashName) bool { return have.id == to.ID })
+	must(t, os.Rename(keeper.trashPath(list[at]), keeper.trashPath(trashName{id: to.ID, since: to.Since})))
 }
 
 // TestTrashMakesRoom: when the file system is short, the oldest of the trash goes, no more
