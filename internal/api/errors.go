@@ -51,8 +51,8 @@ const (
 func retryAdvice(kind *shoal.Kind) advice {
 	switch kind {
 	case shoal.ErrConcurrencyLimit, shoal.ErrSandboxLimit, shoal.ErrBuildLimit, shoal.ErrKeptLimit,
-		shoal.ErrTagLimit, shoal.ErrStorageLimit, shoal.ErrNoNode, shoal.ErrPlacementTimeout, shoal.ErrIdempotencyUnknown, shoal.ErrDaemonSilent,
-		shoal.ErrResumeTimeout:
+		shoal.ErrTagLimit, shoal.ErrStorageLimit, shoal.ErrNoNode, shoal.ErrPlacementTimeout,
+		shoal.ErrIdempotencyUnknown, shoal.ErrDaemonSilent, shoal.ErrResumeTimeout:
 		// A full team stays full, machines do not get templates in a second, a start has had
 		// its minute, and a daemon that hangs goes on hanging.
 		return neverRetry

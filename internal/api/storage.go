@@ -21,16 +21,14 @@ type storage struct {
 	store *store.Store
 	fleet *fleet.Fleet
 	files *build.Files
+	doors turns // by team: of the request that decides or waits
 
 	mu    sync.Mutex           // guards the rest; nothing is locked while it is held
 	teams map[string]*teamSave // by ID, of those that have ever saved something
 }
 
-// teamSave is what requests of one team are saving.
+// teamSave is what requests of one team are saving. It is guarded by storage.mu.
 type teamSave struct {
-	door chan struct{} // capacity 1: held by the request that decides or waits
-
-	// The rest is guarded by storage.mu.
 	underWay int
 	most     int64         // bytes that they may come to
 	ended    chan struct{} // closed, and replaced, when one of them ends
@@ -46,13 +44,12 @@ func newStorage(st *store.Store, machines *fleet.Fleet, files *build.Files) *sto
 // Requests save side by side as long as all of them would fit whatever they come to. Closer
 // to the bound they take turns, and each sees what the others before it have come to.
 func (s *storage) begin(ctx context.Context, team shoal.Team, most int64) (done func(), err error) {
-	save := s.of(team.ID)
-	select {
-	case save.door <- struct{}{}:
-		defer func() { <-save.door }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	leave, err := s.doors.take(ctx, team.ID)
+	if err != nil {
+		return nil, err
 	}
+	defer leave()
+	save := s.of(team.ID)
 	for {
 		ended := s.endedOf(save)
 		used, err := s.check(ctx, team)
@@ -134,7 +131,7 @@ func (s *storage) of(teamID string) *teamSave {
 	defer s.mu.Unlock()
 	save := s.teams[teamID]
 	if save == nil {
-		save = &teamSave{door: make(chan struct{}, 1), ended: make(chan struct{})}
+		save = &teamSave{ended: make(chan struct{})}
 		s.teams[teamID] = save
 	}
 	return save

@@ -99,7 +99,7 @@ func Open(dir string) (*Store, error) {
 			return nil, fmt.Errorf("remove an unfinished artifact: %w", err)
 		}
 	}
-	return &Store{dir: dir, space: space}, nil
+	return &Store{dir: dir, space: Space}, nil
 }
 
 // isUnfinished tells by a name that what has it was being written, or removed.

@@ -250,12 +250,12 @@ func (s *Store) destroy(matches func(t trashName, gone Gone) bool) (Gone, error)
 	return gone, nil
 }
 
-// space returns how much of a directory's file system is free for Shoal, and all of it, in
-// bytes.
-func space(dir string) (free, total int64, err error) {
+// Space returns how much of a directory's file system is free, and all of it, in bytes. What is
+// kept for the administrator does not count as free.
+func Space(dir string) (free, total int64, err error) {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {
-		return 0, 0, fmt.Errorf("read how much room the artifacts have: %w", err)
+		return 0, 0, fmt.Errorf("read how much of the disk is free: %w", err)
 	}
 	return int64(fs.Bavail) * fs.Bsize, int64(fs.Blocks) * fs.Bsize, nil
 }

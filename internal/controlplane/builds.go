@@ -14,9 +14,9 @@ import (
 	"shoal/internal/store"
 )
 
-// openBuilds prepares template builds, and fails those that an earlier process with this
-// data directory left unfinished.
-func openBuilds(ctx context.Context, cfg *config.Config, st *store.Store, engine build.Engine,
+// openBuilds prepares template builds, and fails those that an earlier process
+// of the same name left unfinished.
+func openBuilds(ctx context.Context, cfg *config.Config, name string, st *store.Store, engine build.Engine,
 	log *slog.Logger) (api.Builds, error) {
 	dir := cfg.Builds()
 	// Sandbox kernels run as nobody and must be able to traverse the data directory.
@@ -29,10 +29,6 @@ func openBuilds(ctx context.Context, cfg *config.Config, st *store.Store, engine
 		return api.Builds{}, err
 	}
 	files, err := build.OpenFiles(cfg.Uploads())
-	if err != nil {
-		return api.Builds{}, err
-	}
-	name, err := processName(cfg)
 	if err != nil {
 		return api.Builds{}, err
 	}

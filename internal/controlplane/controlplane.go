@@ -77,15 +77,15 @@ func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets con
 		p.log.Warn("some orchestrators are not connected yet", "error", err)
 	}
 	p.retention = retention.New(p.store, p.fleet, cfg.UntaggedTime, p.log)
-	builds, err := openBuilds(ctx, cfg, p.store, engine, p.log)
-	if err != nil {
-		return err
-	}
-	p.queue = builds.Queue
 	name, err := processName(cfg)
 	if err != nil {
 		return err
 	}
+	builds, err := openBuilds(ctx, cfg, name, p.store, engine, p.log)
+	if err != nil {
+		return err
+	}
+	p.queue = builds.Queue
 	p.api, err = api.New(api.Config{Store: p.store, Auth: p.auth, Fleet: p.fleet,
 		Tokens: auth.NewTokens(secrets.TokenSeed), Domain: cfg.SandboxDomain(),
 		Builds: builds, Shipped: p.askShipped, PublicURL: cfg.PublicAPI, UploadLimit: cfg.UploadLimit << 20,

@@ -1,10 +1,7 @@
 package orchestrator
 
 import (
-	"fmt"
 	goruntime "runtime"
-
-	"golang.org/x/sys/unix"
 
 	"shoal/internal/shoal"
 )
@@ -97,16 +94,4 @@ func (t *table) roomLocked(has capacity, r shoal.Resources, except *sandbox) err
 		return shoal.ErrCapacity.New("the machine runs %d sandboxes, its maximum", alive)
 	}
 	return has.admits(r)
-}
-
-// diskOf is how a file system's free space, and all of it, is asked for, in bytes. Space that
-// is kept for the administrator does not count as free.
-func diskOf(dir string) func() (free, total int64, err error) {
-	return func() (free, total int64, err error) {
-		var fs unix.Statfs_t
-		if err := unix.Statfs(dir, &fs); err != nil {
-			return 0, 0, fmt.Errorf("read how much of the disk is free: %w", err)
-		}
-		return int64(fs.Bavail) * fs.Bsize, int64(fs.Blocks) * fs.Bsize, nil
-	}
 }

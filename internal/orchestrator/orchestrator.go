@@ -106,7 +106,7 @@ func New(
 		cfg.Memory = runtime.HostMemory
 	}
 	if cfg.Disk == nil {
-		cfg.Disk = diskOf(cfg.DataDir)
+		cfg.Disk = func() (free, total int64, err error) { return artifact.Space(cfg.DataDir) }
 	}
 	o := &Orchestrator{cfg: &cfg, log: log, journal: journal{cfg.Logs}, tasks: newTasks(),
 		wake: make(chan struct{}, 1), collecting: make(chan struct{}, 1)}

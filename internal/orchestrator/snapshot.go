@@ -21,9 +21,9 @@ func (o *Orchestrator) Snapshot(
 	var build shoal.Build
 	var size int64
 	err := o.standStill(ctx, sandboxID, "snapshotted", shoal.NotRunning(sandboxID), func(sb *sandbox, own *guest.Guest) error {
-		take := o.checkpointWithDisk
+		take := o.pauses.checkpointWithDisk
 		if into.DiskOnly {
-			take = o.diskAlone
+			take = o.pauses.diskAlone
 		}
 		draft, err := take(ctx, sb, own, snapshot.BuildName(into.BuildID))
 		if err != nil {
@@ -51,51 +51,49 @@ func (o *Orchestrator) Snapshot(
 }
 
 // diskAlone writes the disk into a draft. The guest stands still for as long as it takes.
-func (o *Orchestrator) diskAlone(
+func (p *pauses) diskAlone(
 	ctx context.Context, sb *sandbox, own *guest.Guest, name string,
 ) (draft *artifact.Draft, err error) {
+	return p.whileFrozen(ctx, sb, own, func() (*artifact.Draft, error) {
+		return p.snapshots.DraftDisk(ctx, own, name)
+	})
+}
+
+// whileFrozen makes a draft of a guest that stands still.
+func (p *pauses) whileFrozen(
+	ctx context.Context, sb *sandbox, own *guest.Guest, take func() (*artifact.Draft, error),
+) (*artifact.Draft, error) {
 	// If this process dies now, the next one sees `snapshotting` in the record, and thaws.
-	if err := o.records.save(sb); err != nil {
+	if err := p.records.save(sb); err != nil {
 		return nil, err
 	}
 	if err := own.Freeze(ctx); err != nil {
 		return nil, err
 	}
-	if draft, err = o.snapshots.DraftDisk(ctx, own, name); err != nil {
-		return nil, errors.Join(err, own.Thaw(ctx))
+	draft, err := take()
+	if err = errors.Join(err, own.Thaw(ctx)); err != nil && draft != nil {
+		err = errors.Join(err, draft.Discard())
 	}
-	if err = own.Thaw(ctx); err != nil {
-		return nil, errors.Join(err, draft.Discard())
-	}
-	return draft, nil
+	return draft, err
 }
 
 // checkpointWithDisk is a checkpoint with the disk in a file of its own beside it, which
 // sandboxes boot from if the memory cannot be restored. The guest is frozen meanwhile, so a
 // large disk is in the checkpoint only.
-func (o *Orchestrator) checkpointWithDisk(
+func (p *pauses) checkpointWithDisk(
 	ctx context.Context, sb *sandbox, own *guest.Guest, name string,
 ) (draft *artifact.Draft, err error) {
 	if stats, err := own.Stats(ctx); err != nil || stats.DiskBytes > maxFrozenDisk {
-		return o.snapshots.Checkpoint(ctx, own, name, true)
+		return p.snapshots.Checkpoint(ctx, own, name, true)
 	}
-	// If this process dies now, the next one sees `snapshotting` in the record, and thaws.
-	if err := o.records.save(sb); err != nil {
-		return nil, err
-	}
-	if err := own.Freeze(ctx); err != nil {
-		return nil, err
-	}
-	draft, err = o.snapshots.Checkpoint(ctx, own, name, true)
-	if err == nil {
-		end := telemetry.Begin(ctx, "disk")
-		err = snapshot.WriteDisk(ctx, own, draft)
-		end()
-	}
-	if err = errors.Join(err, own.Thaw(ctx)); err != nil && draft != nil {
-		err = errors.Join(err, draft.Discard())
-	}
-	return draft, err
+	return p.whileFrozen(ctx, sb, own, func() (*artifact.Draft, error) {
+		draft, err := p.snapshots.Checkpoint(ctx, own, name, true)
+		if err == nil {
+			defer telemetry.Begin(ctx, "disk")()
+			err = snapshot.WriteDisk(ctx, own, draft)
+		}
+		return draft, err
+	})
 }
 
 // maxFrozenDisk bounds the disk that is written while a guest stands still for a
