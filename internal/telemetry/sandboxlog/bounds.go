@@ -65,11 +65,13 @@ ORDER BY kept.bytes DESC LIMIT 1`, limit).Scan(&sandboxID, &bytes)
 	}
 }
 
-// shorten leaves a sandbox its newest lines, as many as fit.
+// shorten leaves a sandbox its newest lines, as many as fit. The newest one goes only if it
+// is the only one.
 func shorten(ctx context.Context, tx *sql.Tx, sandboxID string, lines, bytes int64) error {
 	_, err := tx.ExecContext(ctx, `DELETE FROM lines WHERE rowid IN (SELECT id FROM (
 	SELECT rowid AS id, row_number() OVER newest AS n, sum(cost) OVER newest AS size FROM lines
-	WHERE sandbox = ? WINDOW newest AS (ORDER BY at DESC, rowid DESC)) WHERE n > ? OR size > ?)`,
-		sandboxID, lines, bytes)
+	WHERE sandbox = ? WINDOW newest AS (ORDER BY at DESC, rowid DESC)) WHERE n > ? OR size > ?
+		AND (n > 1 OR (SELECT lines = 1 FROM kept WHERE sandbox = ?)))`,
+		sandboxID, lines, bytes, sandboxID)
 	return err
 }

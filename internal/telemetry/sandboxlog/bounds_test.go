@@ -67,11 +67,11 @@ func TestFloods(t *testing.T) {
 	if got := messages(query(t, s, "short", shoal.LogQuery{Backward: true, Limit: 1})); got != "last 19" {
 		t.Errorf("the newest line is %q", got)
 	}
-	for i := range 20 {
+	for i := range 100 {
 		for box := range 10 {
 			unlimited(s)
 			add(t, s, source(fmt.Sprint("flood", box)),
-				fmt.Sprintf(`{"message":"%d","padding":%q}`, i, strings.Repeat("p", 100<<10)))
+				fmt.Sprintf(`{"message":"%d","padding":%q}`, i, strings.Repeat("p", 10<<10)))
 		}
 	}
 	if n := count(t, s, `SELECT max(bytes) FROM kept`); n > s.bounds.bytes {
@@ -87,8 +87,24 @@ func TestFloods(t *testing.T) {
 			t.Errorf("%s: %v, %v", id, list, err)
 		}
 	}
-	if got := messages(query(t, s, "flood9", shoal.LogQuery{Backward: true, Limit: 1})); got != "19" {
+	if got := messages(query(t, s, "flood9", shoal.LogQuery{Backward: true, Limit: 1})); got != "99" {
 		t.Errorf("the newest line of a flood is %q", got)
+	}
+}
+
+// TestNewestLine: of two lines the newer is left, also if it is longer than half of both.
+func TestNewestLine(t *testing.T) {
+	s := openAt(t, filepath.Join(t.TempDir(), "logs.db"))
+	s.bounds = bounds{lines: 500, bytes: 256 << 10, total: 16 << 10}
+	padding := strings.Repeat("p", 4<<10)
+	add(t, s, source("one"), fmt.Sprintf(`{"message":"older","padding":%q}`, padding))
+	add(t, s, source("one"), fmt.Sprintf(`{"message":"newer","padding":%q}`, padding+padding))
+	add(t, s, source("two"), fmt.Sprintf(`{"message":"other","padding":%q}`, padding))
+	if got := messages(query(t, s, "one", shoal.LogQuery{})); got != "newer" {
+		t.Errorf("%q is left", got)
+	}
+	if got := messages(query(t, s, "two", shoal.LogQuery{})); got != "other" {
+		t.Errorf("%q is left of the other", got)
 	}
 }
 
