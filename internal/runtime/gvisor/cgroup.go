@@ -22,8 +22,9 @@ import (
 //
 // runsc could do this, but on v1 it moves the calling process into the guest's group and
 // back, which breaks when two guests start at once. So runsc is given only the numbers (see
-// guestLimits), and a kernel is moved into its group after it was created and before the
-// guest starts.
+// guestLimits), and a kernel is moved into its group in two steps: as soon as it exists, so
+// that starts do not take the processors from guests, and with all that it has created before
+// the guest starts.
 type cgroups struct {
 	unified bool
 	// roots maps controllers to mount points: "" on v2; "memory", "cpu" and "cpuacct" on
@@ -115,6 +116,21 @@ func (c cgroups) create(id string, r shoal.Resources, background bool) error {
 		return err
 	}
 	return c.limitCPU(id, r.CPUCount, background)
+}
+
+// begin moves a new kernel to where the processors are divided. On v1 it gets its memory
+// outside the guest's limit until it enters.
+func (c cgroups) begin(id string, pid int) error {
+	for name, root := range c.roots {
+		if name == "memory" {
+			continue
+		}
+		dir := filepath.Join(root, c.parent, id)
+		if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0); err != nil {
+			return fmt.Errorf("move process %d into its cgroup: %w", pid, err)
+		}
+	}
+	return nil
 }
 
 // enter moves a kernel and the stubs that it has created so far (pids). Later stubs inherit

@@ -193,6 +193,7 @@ func (d *Driver) newSandbox(s runtime.Spec, spec *specs.Spec) (*sandbox.Sandbox,
 		GoferMountConfs:     mountConfs(s, spec),
 		MountHints:          &boot.PodMountHints{},
 		Cgroup:              guestLimits(s.Resources),
+		Started:             func(pid int) error { return d.cgroups.begin(s.ID, pid) },
 	}
 	box, err := d.execute(kernel, input, console, args)
 	if err != nil {

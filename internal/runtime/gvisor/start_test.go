@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +24,7 @@ func TestKernelThatEnds(t *testing.T) {
 	d := testDriver(t)
 	var log bytes.Buffer
 	d.log = slog.New(slog.NewTextHandler(&log, nil))
+	killSleepers(t, d.cgroups, "ends")
 	kernel, starts := frailKernel(t, "1")
 	d.opts.Kernel = kernel
 	spec := testSpec(t, "ends")
@@ -59,7 +61,6 @@ func TestKernelThatEnds(t *testing.T) {
 // numbers. starts says how often it was started.
 func frailKernel(t *testing.T, killed string) (path string, starts func() int) {
 	t.Helper()
-	killSleepers(t)
 	dir, err := os.MkdirTemp("", "frail-")
 	if err != nil {
 		t.Fatal(err)
@@ -104,16 +105,18 @@ exec -a %[3]s %[4]s "$@"
 }
 
 // killSleepers kills what waits to be killed, until the test ends. That is the first process
-// of its namespace, which cannot kill itself.
-func killSleepers(t *testing.T) {
+// of its namespace, which cannot kill itself. It finds it where the processors are divided
+// among guests: starts may not take them from guests either.
+func killSleepers(t *testing.T, groups cgroups, id string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var killer sync.WaitGroup
 	killer.Go(func() {
 		tick := time.NewTicker(time.Millisecond)
 		defer tick.Stop()
 		for {
-			pids, _ := descendants(os.Getpid())
-			for _, pid := range pids {
+			data, _ := os.ReadFile(filepath.Join(groups.cpuDir(id), "cgroup.procs"))
+			for _, field := range strings.Fields(string(data)) {
+				pid, _ := strconv.Atoi(field)
 				if args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); string(args) == "sleep\x0077\x00" {
 					_ = unix.Kill(pid, unix.SIGKILL)
 				}
