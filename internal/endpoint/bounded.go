@@ -30,7 +30,7 @@ func serveBounded(server *http.Server, l net.Listener, all, each int) error {
 
 func (w *waiting) serve(server *http.Server, l net.Listener, all, each int) error {
 	w.follow(server)
-	return server.Serve(&shares.Listener{Listener: l, Taker: sourceOf, MakeRoom: w.makeRoom,
+	return serve(server, &shares.Listener{Listener: l, Taker: sourceOf, MakeRoom: w.makeRoom,
 		Shares: &shares.Shares[netip.Addr]{All: all, Each: each}})
 }
 

@@ -4,6 +4,7 @@ package endpoint
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -59,14 +60,26 @@ type Endpoint struct {
 	Listener net.Listener
 	Server   *http.Server
 	Public   bool // anybody can reach it, so its connections are bounded
+	// TLS is ended here if it is set; the server gets it. A handshake has the time that a
+	// request's head has.
+	TLS *tls.Config
 }
 
 func (e Endpoint) serve() error {
+	e.Server.TLSConfig = e.TLS
 	if !e.Public {
-		return e.Server.Serve(e.Listener)
+		return serve(e.Server, e.Listener)
 	}
 	all := shares.OfDescriptors(connectionShare, maxConnections)
 	return serveBounded(e.Server, e.Listener, all, max(all/sourceShare, 1))
+}
+
+// serve serves TLS if the server has settings for it.
+func serve(server *http.Server, l net.Listener) error {
+	if server.TLSConfig != nil {
+		return server.ServeTLS(l, "", "")
+	}
+	return server.Serve(l)
 }
 
 // Serve runs endpoints until ctx ends or one of them fails, and then shuts all of them
