@@ -14,7 +14,7 @@ import (
 )
 
 // Domain serves the names of the public domain at one address: the API's, and those of the
-// sandboxes, so that clients need no address but the domain (clients.md §1.2).
+// sandboxes, so that clients need no address but the domain (runtime.md §1.3, clients.md §2.1).
 type Domain struct {
 	Name string // without a port, in lower case
 	// API and Proxy are the servers of those roles, whose handlers and bounds hold here too.
