@@ -46,7 +46,7 @@ func (apiCmd) Run(ctx context.Context, cfg *config.Config) error {
 	g.Go(func() error { return public.run(running) })
 	g.Go(func() error {
 		return endpoint.Serve(running, log, append(public.endpoints(listeners[1:], plane.Server(), nil),
-			endpoint.Endpoint{Name: "api", Listener: listeners[0], Public: true, Server: plane.Server()})...)
+			endpoint.Endpoint{Name: "api", Listeners: listeners[:1], Public: true, Server: plane.Server()})...)
 	})
 	fmt.Fprintf(console, "api ready on %s\n", cfg.APIListen)
 	if plane.Key() != "" {

@@ -41,16 +41,15 @@ func (d *domain) run(ctx context.Context) error {
 
 // endpoints serve the roles at the domain's addresses. A role that another process has is nil.
 func (d *domain) endpoints(listeners endpoint.Listeners, api, proxy *http.Server) []endpoint.Endpoint {
-	var list []endpoint.Endpoint
-	for _, l := range listeners {
-		served := endpoint.Domain{Name: d.cfg.DomainName(), API: api, Proxy: proxy, Trusted: d.cfg.TrustedPrefixes()}
-		e := endpoint.Endpoint{Name: "domain", Listener: l, Public: true, Server: served.NewServer(d.source != nil, d.log)}
-		if d.source != nil {
-			e.TLS = certificate.TLS(d.source)
-		}
-		list = append(list, e)
+	if len(listeners) == 0 {
+		return nil
 	}
-	return list
+	served := endpoint.Domain{Name: d.cfg.DomainName(), API: api, Proxy: proxy, Trusted: d.cfg.TrustedPrefixes()}
+	e := endpoint.Endpoint{Name: "domain", Listeners: listeners, Public: true, Server: served.NewServer(d.source != nil, d.log)}
+	if d.source != nil {
+		e.TLS = certificate.TLS(d.source)
+	}
+	return []endpoint.Endpoint{e}
 }
 
 // knownTo reports whether a resolver knows a sandbox, without waking it.

@@ -52,8 +52,8 @@ func (proxyCmd) Run(ctx context.Context, cfg *config.Config) error {
 	g.Go(func() error { return public.run(running) })
 	g.Go(func() error {
 		return endpoint.Serve(running, log, append(public.endpoints(listeners[2:], nil, proxy.NewServer(front)),
-			endpoint.Endpoint{Name: "proxy", Listener: listeners[0], Public: true, Server: proxy.NewServer(front)},
-			endpoint.Endpoint{Name: "health", Listener: listeners[1], Public: true,
+			endpoint.Endpoint{Name: "proxy", Listeners: listeners[:1], Public: true, Server: proxy.NewServer(front)},
+			endpoint.Endpoint{Name: "health", Listeners: listeners[1:2], Public: true,
 				Server: endpoint.NewHealthServer()})...)
 	})
 	fmt.Fprintf(console, "proxy ready on %s\n", cfg.ProxyListen)

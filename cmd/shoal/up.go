@@ -68,11 +68,11 @@ func (u *upCmd) Run(ctx context.Context, cfg *config.Config) error {
 	g.Go(func() error { return public.run(running) })
 	g.Go(func() error {
 		return endpoint.Serve(running, log, append(public.endpoints(listeners[4:], plane.Server(), proxy.NewServer(front)),
-			endpoint.Endpoint{Name: "api", Listener: listeners[0], Public: true, Server: plane.Server()},
-			endpoint.Endpoint{Name: "proxy", Listener: listeners[1], Public: true, Server: proxy.NewServer(front)},
-			endpoint.Endpoint{Name: "health", Listener: listeners[2], Public: true,
+			endpoint.Endpoint{Name: "api", Listeners: listeners[:1], Public: true, Server: plane.Server()},
+			endpoint.Endpoint{Name: "proxy", Listeners: listeners[1:2], Public: true, Server: proxy.NewServer(front)},
+			endpoint.Endpoint{Name: "health", Listeners: listeners[2:3], Public: true,
 				Server: endpoint.NewHealthServer()},
-			endpoint.Endpoint{Name: "rpc", Listener: listeners[3],
+			endpoint.Endpoint{Name: "rpc", Listeners: listeners[3:4],
 				Server: rpc.NewServer(rpc.NewHandler(orch, secrets.NodeSecret, orch.HealthHandler()))})...)
 	})
 	fmt.Fprint(console, welcome(cfg, public, plane.Key(), time.Since(start)))

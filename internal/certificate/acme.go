@@ -46,7 +46,7 @@ func openACME(cfg *config.Config, known func(context.Context, string) bool, log 
 			return nil
 		},
 	}
-	issuer := certmagic.ACMEIssuer{CA: cfg.ACMEDirectory, TestCA: cfg.ACMEDirectory, Email: cfg.ACMEEmail, Agreed: true,
+	issuer := certmagic.ACMEIssuer{CA: cfg.ACMEDirectory, Email: cfg.ACMEEmail, Agreed: true,
 		DisableHTTPChallenge: true, TrustedRoots: roots, ListenHost: host, AltTLSALPNPort: port, Logger: zap.NewNop()}
 	if cfg.ACMEHook != "" {
 		a.managed = []string{"*." + cfg.DomainName()}

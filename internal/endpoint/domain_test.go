@@ -119,7 +119,7 @@ func secured(t *testing.T, w *waiting, d *Domain, all, each int) (addr string, c
 	server := d.NewServer(true, slog.New(slog.DiscardHandler))
 	server.TLSConfig = &tls.Config{Certificates: library.TLS.Certificates}
 	served := make(chan error, 1)
-	go func() { served <- w.serve(server, listeners[0], all, each) }()
+	go func() { served <- w.serve(server, listeners, all, each) }()
 	t.Cleanup(func() {
 		server.Close()
 		<-served

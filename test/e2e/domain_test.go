@@ -23,7 +23,7 @@ func TestDomain(t *testing.T) {
 	d := domainOf(t, r)
 	t.Run("names", d.names)
 	t.Run("JavaScript", func(t *testing.T) {
-		d.runs(t, "../js", "node", "--test", "--test-timeout=300000", "domain/sdk.test.mjs")
+		d.runs(t, "../js", "node", "--test", "--test-timeout=300000", "--test-force-exit", "domain/sdk.test.mjs")
 	})
 	for version, venv := range map[string]string{"2": ".venv", "1.11": ".venv1"} {
 		t.Run("Python "+version, func(t *testing.T) {
@@ -192,5 +192,5 @@ func (d domain) chromium(t *testing.T) {
 			t.Fatalf("certutil: %v\n%s", err, out)
 		}
 	}
-	d.with("BROWSER_HOME="+home).runs(t, "../js", "node", "--test", "--test-timeout=300000", "domain/browser.test.mjs")
+	d.with("BROWSER_HOME="+home).runs(t, "../js", "node", "--test", "--test-timeout=300000", "--test-force-exit", "domain/browser.test.mjs")
 }
