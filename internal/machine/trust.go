@@ -15,11 +15,15 @@ const trustStore = "/usr/local/share/ca-certificates"
 // certificateAuthorities returns the files with the authorities that every guest trusts.
 func (m *Machine) certificateAuthorities() []string {
 	files, _ := filepath.Glob(filepath.Join(trustStore, "*.crt"))
-	// Shoal's own authority is for clients, and each new one would change the base image.
-	files = slices.DeleteFunc(files, func(file string) bool {
+	return append(forGuests(files), m.cfg.TrustCA...)
+}
+
+// forGuests leaves out Shoal's own authority, which is for clients: each new one would change
+// the base image.
+func forGuests(files []string) []string {
+	return slices.DeleteFunc(files, func(file string) bool {
 		return strings.HasPrefix(filepath.Base(file), certificate.TrustedPrefix)
 	})
-	return append(files, m.cfg.TrustCA...)
 }
 
 func (m *Machine) guestEnv() map[string]string {
