@@ -24,11 +24,11 @@ func (apiCmd) Run(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	defer listeners.Close()
-	public, err := openDomain(cfg, nil, log)
+	secrets, err := cfg.LoadSecrets(shoal.DevTokenSeed)
 	if err != nil {
 		return err
 	}
-	secrets, err := cfg.LoadSecrets(shoal.DevTokenSeed)
+	public, err := openDomain(cfg, nil, log)
 	if err != nil {
 		return err
 	}

@@ -44,6 +44,10 @@ func (c *trustCmd) Run(ctx context.Context, cfg *config.Config) error {
 		_, err = os.Stdout.Write(data)
 		return err
 	}
+	// Sandbox kernels run as nobody and must be able to traverse the data directory.
+	if err := os.MkdirAll(cfg.DataDir, 0o711); err != nil {
+		return err
+	}
 	authority, err := certificate.OpenAuthority(cfg.Authority(), domain)
 	if err != nil {
 		return err

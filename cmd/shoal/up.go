@@ -31,12 +31,12 @@ func (u *upCmd) Run(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	defer listeners.Close()
-	var router proxy.Resolver
-	public, err := openDomain(cfg, knownTo(func() proxy.Resolver { return router }), log)
+	secrets, err := cfg.LoadSecrets(shoal.DevTokenSeed)
 	if err != nil {
 		return err
 	}
-	secrets, err := cfg.LoadSecrets(shoal.DevTokenSeed)
+	var router proxy.Resolver
+	public, err := openDomain(cfg, knownTo(func() proxy.Resolver { return router }), log)
 	if err != nil {
 		return err
 	}
