@@ -12,15 +12,18 @@ LDFLAGS := -s -w
 # image and the kernel that snapshots need.
 export GOFLAGS := -modfile=$(CURDIR)/bin/go.mod -trimpath -buildvcs=false
 
+# How `make up` serves.
+DEV := --dev $(if $(TLS),--tls=local)
+
 .PHONY: help gvisor packages sdk-versions up down build test lint vulncheck test-unit test-race fuzz test-root \
 	test-e2e test-openapi test-chaos test-attack bench generate release setup setup-test clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-up: setup ## set up, build, make the base template, serve on loopback with the development key
+up: setup ## set up, build, make the base template, serve on loopback with the development key; TLS=1 as https://api.sandbox.localhost
 	@$(MAKE) --no-print-directory -j2 build packages
-	@bin/shoal up --dev || { status=$$?; [ $$status -gt 128 ] || bin/shoal doctor --dev; exit $$status; }
+	@bin/shoal up $(DEV) || { status=$$?; [ $$status -gt 128 ] || bin/shoal doctor $(DEV); exit $$status; }
 
 packages: gvisor ## install the base template's packages; `up` does it beside the build
 	@$(GO) run ./cmd/base
@@ -40,7 +43,7 @@ bin/shoal: gvisor FORCE
 FORCE:
 
 setup: ## install the Debian packages that `make up` needs
-	@scripts/setup run
+	@scripts/setup $(if $(TLS),tls,run)
 
 setup-test: ## install what `make test` needs besides
 	@scripts/setup test

@@ -19,12 +19,16 @@ type apiCmd struct{}
 // Run serves the REST API for the orchestrators in --nodes.
 func (apiCmd) Run(ctx context.Context, cfg *config.Config) error {
 	console, log := openConsole(cfg)
-	listeners, err := endpoint.Listen(cfg.APIListen)
+	listeners, err := endpoint.Listen(append([]string{cfg.APIListen}, cfg.DomainAddresses()...)...)
 	if err != nil {
 		return err
 	}
 	defer listeners.Close()
 	secrets, err := cfg.LoadSecrets(shoal.DevTokenSeed)
+	if err != nil {
+		return err
+	}
+	public, err := openDomain(cfg, nil, log)
 	if err != nil {
 		return err
 	}
@@ -39,9 +43,10 @@ func (apiCmd) Run(ctx context.Context, cfg *config.Config) error {
 	defer plane.Close()
 	g, running := errgroup.WithContext(ctx)
 	g.Go(func() error { return plane.Run(running) })
+	g.Go(func() error { return public.run(running) })
 	g.Go(func() error {
-		return endpoint.Serve(running, log,
-			endpoint.Endpoint{Name: "api", Listener: listeners[0], Public: true, Server: plane.Server()})
+		return endpoint.Serve(running, log, append(public.endpoints(listeners[1:], plane.Server(), nil),
+			endpoint.Endpoint{Name: "api", Listeners: listeners[:1], Public: true, Server: plane.Server()})...)
 	})
 	fmt.Fprintf(console, "api ready on %s\n", cfg.APIListen)
 	if plane.Key() != "" {

@@ -10,9 +10,11 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
+	"shoal/internal/certificate"
 	"shoal/internal/config"
 	"shoal/internal/descriptors"
 	"shoal/internal/runtime/gvisor/pin"
@@ -34,6 +36,7 @@ type commands struct {
 	Proxy        proxyCmd        `cmd:"" help:"Run the sandbox traffic proxy only."`
 	Doctor       doctorCmd       `cmd:"" help:"Check what this machine needs, with cause and fix of each failure."`
 	GC           gcCmd           `cmd:"" name:"gc" help:"Remove unused builds, snapshots, images and kernels."`
+	Trust        trustCmd        `cmd:"" help:"Let this machine trust the certificates of --tls=local."`
 	Key          keyCmd          `cmd:"" help:"Make, list and remove API keys."`
 	Team         teamCmd         `cmd:"" help:"List teams, and say which of them may publish templates."`
 	Template     templateCmd     `cmd:"" help:"Build the templates that Shoal ships."`
@@ -101,10 +104,19 @@ func (versionCmd) Run() error {
 
 type checkCmd struct{}
 
-// Run prints the settings; main has checked them.
+// Run prints the settings, which main has checked. It exits with 1 if clients refuse the
+// certificate that they name.
 func (checkCmd) Run(cfg *config.Config) error {
 	for _, line := range cfg.Lines() {
 		fmt.Println(line)
 	}
-	return nil
+	var err error
+	_, wrong := certificate.Inspect(cfg, time.Now())
+	for _, f := range wrong {
+		fmt.Fprintf(os.Stderr, "shoal: %s\n  fix:   %s\n", f.Problem, f.Fix)
+		if f.Fatal {
+			err = errReported
+		}
+	}
+	return err
 }

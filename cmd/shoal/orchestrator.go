@@ -46,9 +46,9 @@ func (orchestratorCmd) Run(ctx context.Context, cfg *config.Config) error {
 	g.Go(func() error { return m.Run(running) })
 	g.Go(func() error {
 		return endpoint.Serve(running, log,
-			endpoint.Endpoint{Name: "rpc", Listener: listeners[0],
+			endpoint.Endpoint{Name: "rpc", Listeners: listeners[:1],
 				Server: rpc.NewServer(rpc.NewHandler(orch, secrets.NodeSecret, orch.HealthHandler()))},
-			endpoint.Endpoint{Name: "node proxy", Listener: listeners[1], Server: proxy.NewServer(inner)})
+			endpoint.Endpoint{Name: "node proxy", Listeners: listeners[1:2], Server: proxy.NewServer(inner)})
 	})
 	fmt.Fprintf(console, "orchestrator ready: RPC on %s, sandbox traffic on %s\n", cfg.NodeListen, cfg.NodeProxyListen)
 	return asked(ctx, g.Wait())

@@ -20,7 +20,7 @@ type proxyCmd struct{}
 // Run forwards sandbox traffic to the machines in --nodes.
 func (proxyCmd) Run(ctx context.Context, cfg *config.Config) error {
 	console, log := openConsole(cfg)
-	listeners, err := endpoint.Listen(cfg.ProxyListen, cfg.HealthListen)
+	listeners, err := endpoint.Listen(append([]string{cfg.ProxyListen, cfg.HealthListen}, cfg.DomainAddresses()...)...)
 	if err != nil {
 		return err
 	}
@@ -42,14 +42,19 @@ func (proxyCmd) Run(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	public, err := openDomain(cfg, knownTo(func() proxy.Resolver { return router }), log)
+	if err != nil {
+		return err
+	}
+	front := proxy.New(router, log)
 	g, running := errgroup.WithContext(ctx)
 	g.Go(func() error { return machines.Run(running) })
+	g.Go(func() error { return public.run(running) })
 	g.Go(func() error {
-		return endpoint.Serve(running, log,
-			endpoint.Endpoint{Name: "proxy", Listener: listeners[0], Public: true,
-				Server: proxy.NewServer(proxy.New(router, log))},
-			endpoint.Endpoint{Name: "health", Listener: listeners[1], Public: true,
-				Server: endpoint.NewHealthServer()})
+		return endpoint.Serve(running, log, append(public.endpoints(listeners[2:], nil, proxy.NewServer(front)),
+			endpoint.Endpoint{Name: "proxy", Listeners: listeners[:1], Public: true, Server: proxy.NewServer(front)},
+			endpoint.Endpoint{Name: "health", Listeners: listeners[1:2], Public: true,
+				Server: endpoint.NewHealthServer()})...)
 	})
 	fmt.Fprintf(console, "proxy ready on %s\n", cfg.ProxyListen)
 	return asked(ctx, g.Wait())

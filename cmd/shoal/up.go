@@ -25,12 +25,18 @@ type upCmd struct {
 func (u *upCmd) Run(ctx context.Context, cfg *config.Config) error {
 	console, log := openConsole(cfg)
 	start := time.Now()
-	listeners, err := endpoint.Listen(cfg.APIListen, cfg.ProxyListen, cfg.HealthListen, cfg.NodeListen)
+	listeners, err := endpoint.Listen(append([]string{cfg.APIListen, cfg.ProxyListen, cfg.HealthListen, cfg.NodeListen},
+		cfg.DomainAddresses()...)...)
 	if err != nil {
 		return err
 	}
 	defer listeners.Close()
 	secrets, err := cfg.LoadSecrets(shoal.DevTokenSeed)
+	if err != nil {
+		return err
+	}
+	var router proxy.Resolver
+	public, err := openDomain(cfg, knownTo(func() proxy.Resolver { return router }), log)
 	if err != nil {
 		return err
 	}
@@ -41,7 +47,8 @@ func (u *upCmd) Run(ctx context.Context, cfg *config.Config) error {
 	}
 	defer m.Close()
 	orch := m.Orchestrator()
-	front = proxy.New(orch.Router(), log)
+	router = orch.Router()
+	front = proxy.New(router, log)
 	base, err := m.Start(ctx, image.PrintProgress(console))
 	if err != nil {
 		return err
@@ -58,16 +65,17 @@ func (u *upCmd) Run(ctx context.Context, cfg *config.Config) error {
 	g, running := errgroup.WithContext(ctx)
 	g.Go(func() error { return m.Run(running) })
 	g.Go(func() error { return plane.Run(running) })
+	g.Go(func() error { return public.run(running) })
 	g.Go(func() error {
-		return endpoint.Serve(running, log,
-			endpoint.Endpoint{Name: "api", Listener: listeners[0], Public: true, Server: plane.Server()},
-			endpoint.Endpoint{Name: "proxy", Listener: listeners[1], Public: true, Server: proxy.NewServer(front)},
-			endpoint.Endpoint{Name: "health", Listener: listeners[2], Public: true,
+		return endpoint.Serve(running, log, append(public.endpoints(listeners[4:], plane.Server(), proxy.NewServer(front)),
+			endpoint.Endpoint{Name: "api", Listeners: listeners[:1], Public: true, Server: plane.Server()},
+			endpoint.Endpoint{Name: "proxy", Listeners: listeners[1:2], Public: true, Server: proxy.NewServer(front)},
+			endpoint.Endpoint{Name: "health", Listeners: listeners[2:3], Public: true,
 				Server: endpoint.NewHealthServer()},
-			endpoint.Endpoint{Name: "rpc", Listener: listeners[3],
-				Server: rpc.NewServer(rpc.NewHandler(orch, secrets.NodeSecret, orch.HealthHandler()))})
+			endpoint.Endpoint{Name: "rpc", Listeners: listeners[3:4],
+				Server: rpc.NewServer(rpc.NewHandler(orch, secrets.NodeSecret, orch.HealthHandler()))})...)
 	})
-	fmt.Fprint(console, welcome(cfg, plane.Key(), time.Since(start)))
+	fmt.Fprint(console, welcome(cfg, public, plane.Key(), time.Since(start)))
 	err = asked(ctx, g.Wait())
 	if u.Ephemeral {
 		return m.Teardown(context.WithoutCancel(ctx))
@@ -79,11 +87,15 @@ func (u *upCmd) Run(ctx context.Context, cfg *config.Config) error {
 }
 
 // welcome returns the message that Shoal is ready, with the variables to export.
-func welcome(cfg *config.Config, key string, took time.Duration) string {
+func welcome(cfg *config.Config, public *domain, key string, took time.Duration) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nShoal %s is ready (%.1f s). In another terminal:\n\n", version, took.Seconds())
-	fmt.Fprintf(&b, "  export E2B_API_URL=http://%s\n", config.Reachable(cfg.APIListen))
-	fmt.Fprintf(&b, "  export E2B_SANDBOX_URL=http://%s\n", config.Reachable(cfg.ProxyListen))
+	if greeting := public.greeting(); greeting != "" {
+		b.WriteString(greeting)
+	} else {
+		fmt.Fprintf(&b, "  export E2B_API_URL=http://%s\n", config.Reachable(cfg.APIListen))
+		fmt.Fprintf(&b, "  export E2B_SANDBOX_URL=http://%s\n", config.Reachable(cfg.ProxyListen))
+	}
 	if key == "" {
 		fmt.Fprintf(&b, "  export E2B_API_KEY=…            # yours, or a new one by `shoal key create`\n\n")
 	} else {

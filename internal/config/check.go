@@ -74,9 +74,7 @@ func (c *Config) Check() error {
 	if _, err := c.Resolvers(); err != nil {
 		bad("dns", "%v", err)
 	}
-	if strings.Contains(c.Domain, "/") {
-		bad("domain", "%q must be a host name, with a port if need be, and no scheme", c.Domain)
-	}
+	c.checkDomain(bad)
 	if c.MaxSandboxes < 1 || c.MaxProcesses < 16 || c.SlotPool < 0 || c.SandboxDisk < 64 {
 		bad("max-sandboxes, max-processes, slot-pool, sandbox-disk", "must be at least 1, 16, 0 and 64")
 	}

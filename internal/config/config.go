@@ -37,6 +37,15 @@ type Config struct {
 
 	Database       string   `placeholder:"URL" help:"Database: a file, or postgres://…. A file in the data directory by default."`
 	Domain         string   `placeholder:"HOST[:PORT]" help:"Public domain of sandboxes: port P of sandbox S is at P-S.DOMAIN. Clients build host names from it."`
+	TLS            string   `default:"off" enum:"off,local,files,acme,balancer" help:"Serve https://api.DOMAIN and https://PORT-SANDBOX.DOMAIN at one address, so that clients need the domain and a key alone: with a certificate of an authority of Shoal's own (local, see shoal trust), from files, by ACME, or behind a load balancer that ends TLS and is among trusted-proxies. With local the domain is sandbox.localhost unless another is set."`
+	TLSListen      string   `placeholder:"ADDR" help:"Address of the domain. Port 443 by default: on loopback for a domain below localhost, else on all addresses."`
+	TLSCert        string   `placeholder:"FILE" help:"Certificate of the domain and of *.DOMAIN with its chain (PEM), for tls=files. It is read again when it changes."`
+	TLSKey         string   `placeholder:"FILE" help:"Key of that certificate (PEM)."`
+	ACMEDirectory  string   `default:"https://acme-v02.api.letsencrypt.org/directory" placeholder:"URL" help:"ACME authority, for tls=acme. Using one means to agree to its terms."`
+	ACMEEmail      string   `placeholder:"ADDRESS" help:"Where that authority may write to."`
+	ACMEHook       string   `placeholder:"PROGRAM" help:"Program that makes and removes DNS records, called as PROGRAM present|cleanup NAME VALUE: the wildcard's certificate is then asked for. Without it each name is asked for when it is first used, which needs port 443 and is bounded."`
+	ACMERoots      string   `placeholder:"FILE" help:"Authorities (PEM) that vouch for the directory itself, where they are not public."`
+	TrustedProxies []string `placeholder:"CIDR,…" help:"Load balancers whose X-Forwarded-For, -Proto and -Host are believed at the domain's address. None by default: others' are replaced."`
 	PublicAPI      string   `placeholder:"URL" help:"Where clients reach the REST API, if it is not the host that they name, for example behind a proxy that ends TLS. Upload links start with it."`
 	AllowedOrigins []string `placeholder:"ORIGIN" help:"Web pages of these origins may call the API, such as https://console.example.com. * is any, the default without --dev. With --dev only pages of this machine and these may call, and only loopback hosts and those of these may be named."`
 	TokenSeed      string   `placeholder:"SECRET" help:"Seed of the sandboxes' access tokens. Generated in the data directory by default."`
@@ -83,5 +92,6 @@ func (c *Config) AfterApply() error {
 	if c.RunDir == "" {
 		c.RunDir = defaultRunDir()
 	}
+	c.setDomain()
 	return nil
 }

@@ -87,6 +87,26 @@ func TestCheck(t *testing.T) {
 		"mirror without URL": {[]string{"--package-mirrors=a=http://m"}, "package-mirrors"},
 		"public address":     {[]string{"--public-api=https://api.example/v0"}, ""},
 		"public name":        {[]string{"--public-api=api.example"}, "public-api"},
+
+		"local":                   {[]string{"--tls=local"}, ""},
+		"local, development":      {[]string{"--tls=local", "--dev", "--tls-listen=localhost:8443"}, ""},
+		"public, development":     {[]string{"--tls=local", "--dev", "--domain=box.example"}, "publicly known key"},
+		"open, development":       {[]string{"--tls=local", "--dev", "--tls-listen=:443"}, "tls-listen"},
+		"one label":               {[]string{"--tls=local", "--domain=localhost"}, "sandbox.localhost"},
+		"an address":              {[]string{"--tls=local", "--domain=192.0.2.1"}, "not a host name"},
+		"no host name":            {[]string{"--tls=local", "--domain=a_b.example"}, "not a host name"},
+		"upper case":              {[]string{"--tls=local", "--domain=Box.Example:8443"}, ""},
+		"files":                   {[]string{"--tls=files", "--domain=box.example", "--tls-cert=c", "--tls-key=k"}, ""},
+		"files without a key":     {[]string{"--tls=files", "--domain=box.example", "--tls-cert=c"}, "tls-key"},
+		"files without use":       {[]string{"--tls=local", "--tls-cert=c"}, "tls-cert"},
+		"no domain":               {[]string{"--tls=acme"}, "domain"},
+		"acme":                    {[]string{"--tls=acme", "--domain=box.example"}, ""},
+		"acme below localhost":    {[]string{"--tls=acme", "--domain=box.localhost"}, "tls = local"},
+		"acme in clear text":      {[]string{"--tls=acme", "--domain=box.example", "--acme-directory=http://x"}, "acme-directory"},
+		"listener without use":    {[]string{"--tls-listen=:443"}, "tls-listen"},
+		"balancer":                {[]string{"--tls=balancer", "--domain=box.example", "--trusted-proxies=10.0.0.1,fd00::/8"}, ""},
+		"balancer that is nobody": {[]string{"--tls=balancer", "--domain=box.example"}, "trusted-proxies"},
+		"trust without sense":     {[]string{"--trusted-proxies=lb.example"}, "trusted-proxies"},
 	} {
 		a, err := parse(t, c.args...)
 		if err != nil {
@@ -95,6 +115,34 @@ func TestCheck(t *testing.T) {
 		err = a.Check()
 		if (c.want == "") != (err == nil) || (err != nil && !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+// TestDomainDefaults: the domain that clients are told has the port that is listened on.
+func TestDomainDefaults(t *testing.T) {
+	for name, c := range map[string]struct {
+		args           []string
+		domain, listen string
+	}{
+		"nothing":        {nil, "", ""},
+		"development":    {[]string{"--dev"}, "localhost:3002", ""},
+		"local":          {[]string{"--dev", "--tls=local"}, "sandbox.localhost", "127.0.0.1:443"},
+		"another port":   {[]string{"--tls=local", "--tls-listen=localhost:8443"}, "sandbox.localhost:8443", "127.0.0.1:8443"},
+		"one address":    {[]string{"--tls=local", "--tls-listen=127.0.0.2:443"}, "sandbox.localhost", "127.0.0.2:443"},
+		"public":         {[]string{"--tls=acme", "--domain=box.example"}, "box.example", ":443"},
+		"not taken over": {[]string{"--tls=acme", "--domain=box.example", "--tls-listen=:8443"}, "box.example", ":8443"},
+	} {
+		a, err := parse(t, c.args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		listen := ""
+		if all := a.DomainAddresses(); len(all) > 0 {
+			listen = all[0]
+		}
+		if a.SandboxDomain() != c.domain || listen != c.listen {
+			t.Errorf("%s: %q at %q, want %q at %q", name, a.SandboxDomain(), listen, c.domain, c.listen)
 		}
 	}
 }

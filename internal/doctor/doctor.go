@@ -64,6 +64,7 @@ var checks = []check{
 	{"garbage", checkGarbage},
 	{"run directory", checkRunDir},
 	{"ports", checkPorts},
+	{"domain", checkDomain},
 	{"bootstrap tool", checkBootstrap},
 	{"base template", checkBase},
 }

@@ -145,7 +145,8 @@ func checkRanges(_ context.Context, cfg *config.Config) Result {
 
 func checkPorts(_ context.Context, cfg *config.Config) Result {
 	var taken []string
-	for _, addr := range []string{cfg.APIListen, cfg.ProxyListen, cfg.HealthListen, cfg.NodeListen} {
+	all := append([]string{cfg.APIListen, cfg.ProxyListen, cfg.HealthListen, cfg.NodeListen}, cfg.DomainAddresses()...)
+	for _, addr := range all {
 		l, err := net.Listen("tcp", addr)
 		if err == nil {
 			l.Close()
@@ -158,12 +159,12 @@ func checkPorts(_ context.Context, cfg *config.Config) Result {
 		}
 	}
 	if len(taken) == 0 {
-		return ok("free: %s, %s, %s, %s", cfg.APIListen, cfg.ProxyListen, cfg.HealthListen, cfg.NodeListen)
+		return ok("free: %s", strings.Join(all, ", "))
 	}
 	for _, t := range taken {
 		if !strings.Contains(t, "shoal") {
 			return Fail.because("stop the process, or choose other addresses with "+
-				"--api-listen, --proxy-listen, --health-listen, --node-listen",
+				"--api-listen, --proxy-listen, --health-listen, --node-listen, --tls-listen",
 				"in use: %s", strings.Join(taken, "; "))
 		}
 	}

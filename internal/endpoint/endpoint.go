@@ -4,6 +4,7 @@ package endpoint
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -53,29 +54,56 @@ func explain(addr string, err error) error {
 	return fmt.Errorf("listen on %s: %w", addr, err)
 }
 
-// Endpoint is an HTTP server with its listener.
+// Endpoint is an HTTP server with the listeners that it serves.
 type Endpoint struct {
-	Name     string // in logs and errors
-	Listener net.Listener
-	Server   *http.Server
-	Public   bool // anybody can reach it, so its connections are bounded
+	Name      string // in logs and errors
+	Listeners Listeners
+	Server    *http.Server
+	Public    bool // anybody can reach it, so its connections are bounded
+	// TLS is ended here if it is set; the server gets it. A handshake has the time that a
+	// request's head has.
+	TLS *tls.Config
 }
 
-func (e Endpoint) serve() error {
+// serve serves until the server is shut down; among so many endpoints that anybody can reach.
+func (e Endpoint) serve(public int) error {
+	e.Server.TLSConfig = e.TLS
 	if !e.Public {
-		return e.Server.Serve(e.Listener)
+		return serveAll(e.Server, e.Listeners)
 	}
-	all := shares.OfDescriptors(connectionShare, maxConnections)
-	return serveBounded(e.Server, e.Listener, all, max(all/sourceShare, 1))
+	all := shares.OfDescriptors(uint64(max(connectionShare, publicShare*public)), maxConnections)
+	return serveBounded(e.Server, e.Listeners, all, max(all/sourceShare, 1))
+}
+
+// serveAll serves TLS if the server has settings for it. The library gives it some for
+// itself as soon as it serves.
+func serveAll[L net.Listener](server *http.Server, listeners []L) error {
+	secure := server.TLSConfig != nil
+	var g errgroup.Group
+	for _, l := range listeners {
+		g.Go(func() error {
+			if secure {
+				return server.ServeTLS(l, "", "")
+			}
+			return server.Serve(l)
+		})
+	}
+	return g.Wait()
 }
 
 // Serve runs endpoints until ctx ends or one of them fails, and then shuts all of them
 // down, giving requests in flight drainTime to finish.
 func Serve(ctx context.Context, log *slog.Logger, endpoints ...Endpoint) error {
+	public := 0
+	for _, e := range endpoints {
+		if e.Public {
+			public++
+		}
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	for _, e := range endpoints {
 		g.Go(func() error {
-			err := e.serve()
+			err := e.serve(public)
 			if errors.Is(err, http.ErrServerClosed) {
 				return nil
 			}

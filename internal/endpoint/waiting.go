@@ -3,6 +3,7 @@ package endpoint
 import (
 	"container/list"
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -35,7 +36,7 @@ const changeRate, changeBurst = 500, 1000
 type standing int
 
 const (
-	silent standing = iota // it has not sent a whole request yet
+	silent standing = iota // it has not sent a whole request yet; at most its handshake is done
 	idle                   // it has been answered, and has not sent another
 	busy                   // a request is under way
 )
@@ -68,7 +69,7 @@ func (c *crowd) longest() *client {
 
 // hasUnread reports whether there is something to read of a connection.
 func hasUnread(conn net.Conn) (some bool) {
-	under, ok := conn.(syscall.Conn)
+	under, ok := plain(conn).(syscall.Conn)
 	if !ok {
 		return false
 	}
@@ -83,6 +84,14 @@ func hasUnread(conn net.Conn) (some bool) {
 	return some && err == nil
 }
 
+// plain is the connection below TLS.
+func plain(conn net.Conn) net.Conn {
+	if secure, ok := conn.(*tls.Conn); ok {
+		return secure.NetConn()
+	}
+	return conn
+}
+
 func (c *crowd) empty() bool { return c.len() == 0 }
 
 func (c *crowd) len() int { return c[silent].Len() + c[idle].Len() }
@@ -95,6 +104,7 @@ type client struct {
 	standing      standing
 	inAll, within *list.Element // its places in the crowds of all and of its source, unless busy
 	gone          bool          // closed, or taken over by a handler
+	asked         bool          // it has sent a whole request
 }
 
 // clientKey is where a request's context has its client.
@@ -132,7 +142,12 @@ func (w *waiting) track(conn net.Conn, state http.ConnState) {
 	case http.StateActive:
 		w.stand(c, busy)
 	case http.StateIdle:
-		w.stand(c, idle)
+		// A connection of HTTP/2 is idle as soon as it is set up, before any request.
+		if c.asked {
+			w.stand(c, idle)
+		} else {
+			w.stand(c, silent)
+		}
 	case http.StateHijacked, http.StateClosed:
 		w.remove(c)
 	}
@@ -191,7 +206,8 @@ func (w *waiting) makeRoom(source netip.Addr, sameSource bool) bool {
 	if c == nil {
 		return false
 	}
-	c.conn.Close() // gives its place back
+	// It gives its place back. TLS would first wait until the client takes a last message.
+	plain(c.conn).Close()
 	return true
 }
 
@@ -207,6 +223,11 @@ func (w *waiting) crowded(source netip.Addr) bool {
 func (w *waiting) release(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		c, ok := r.Context().Value(clientKey{}).(*client)
+		if ok {
+			w.mu.Lock()
+			c.asked = true
+			w.mu.Unlock()
+		}
 		// A connection of HTTP/2 may have other requests under way.
 		if !ok || r.ProtoMajor != 1 || r.Body == nil || r.Body == http.NoBody {
 			next.ServeHTTP(rw, r)

@@ -49,7 +49,7 @@ func boundedBy(t *testing.T, w *waiting, all, each int) string {
 	})
 	server := &http.Server{Handler: handler}
 	served := make(chan error, 1)
-	go func() { served <- w.serve(server, listeners[0], all, each) }()
+	go func() { served <- w.serve(server, listeners, all, each) }()
 	t.Cleanup(func() {
 		server.Close()
 		<-served
