@@ -16,7 +16,7 @@ export GOFLAGS := -modfile=$(CURDIR)/bin/go.mod -trimpath -buildvcs=false
 DEV := --dev $(if $(TLS),--tls=local)
 
 .PHONY: help gvisor packages sdk-versions up down build test lint vulncheck test-unit test-race fuzz test-root \
-	test-e2e test-openapi test-chaos test-attack bench generate release setup setup-test clean
+	test-e2e test-fragments test-openapi test-chaos test-attack bench generate release setup setup-test clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -71,6 +71,10 @@ test-root: setup-test build ## tests of the runtime, the network and the image t
 
 test-e2e: setup-test build ## the real SDKs against the real binary; SHORT=1 leaves out whole templates, which take minutes
 	@scripts/test e2e
+
+test-fragments: setup-test build ## the templates of the Fragments app, which take minutes more (FRAGMENTS)
+	@SHOAL_TEST_FRAGMENTS="$(or $(FRAGMENTS),nextjs-developer vue-developer streamlit-developer gradio-developer)" \
+		scripts/test fragments
 
 test-openapi: setup-test build ## requests generated from spec/openapi.yml, valid and not, against the real binary
 	@scripts/test openapi
