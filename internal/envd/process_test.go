@@ -164,8 +164,7 @@ func TestWorkingDirectory(t *testing.T) {
 }
 
 // TestTooLong: what is too long for the kernel is named, variables that no process can have are
-// refused, and the longest that it takes
-// runs.
+// refused, and the longest that it takes runs.
 func TestTooLong(t *testing.T) {
 	g := newGuest(t)
 	env := func(size int) *pb.StartRequest {
