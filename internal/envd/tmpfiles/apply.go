@@ -49,7 +49,7 @@ func (s *System) apply(ctx context.Context, l *line, budget *int) error {
 
 // create makes a name with its ancestors, unless something is there, and gives it its owner
 // and mode. What is there must be of the same type to get them.
-func (s *System) create(l *line, at string, mode os.FileMode, make func() error) error {
+func (s *System) create(l *line, at string, mode os.FileMode, produce func() error) error {
 	if info, err := os.Lstat(at); err == nil {
 		if isDir := l.kind != 'p' && l.kind != 'f'; l.kind != 'C' && info.IsDir() != isDir {
 			return fmt.Errorf("something else is there: %s", info.Mode())
@@ -59,7 +59,7 @@ func (s *System) create(l *line, at string, mode os.FileMode, make func() error)
 	if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
 		return err
 	}
-	if err := make(); err != nil {
+	if err := produce(); err != nil {
 		return err
 	}
 	if mode != 0 { // regardless of the mask
