@@ -93,6 +93,16 @@ func TestErrorPages(t *testing.T) {
 	}
 }
 
+// TestClosedPortPage: people read which port has no service.
+func TestClosedPortPage(t *testing.T) {
+	w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)
+	r.Header.Set("User-Agent", "Mozilla/5.0")
+	closedPortPage(route{sandboxID: testID, port: 3000}).write(w, r)
+	if text := w.Body.String(); !strings.Contains(text, "no service running on port 3000") {
+		t.Errorf("the page says %s", text)
+	}
+}
+
 func TestNegotiation(t *testing.T) {
 	for _, c := range []struct {
 		agent, accept, mode, requested string
