@@ -23,6 +23,10 @@ const (
 	maxVariable    = 128<<10 - 2
 	maxEnvironment = 512 << 10 // all names and values
 
+	// maxCommandLine is of a template's start and ready commands. Linux passes no longer one to
+	// the shell.
+	maxCommandLine = 128<<10 - 1
+
 	maxHTTPSPorts = 256  // entries
 	maxSteps      = 1000 // of a template
 	maxName       = 128  // characters of each part of a template reference

@@ -112,6 +112,12 @@ func planJob(body gen.TemplateBuildStart) (build.Job, *shoal.Error) {
 	if n := len(deref(body.Steps)); n > maxSteps {
 		return job, shoal.ErrBuildRequest.New(prefix+"at most %d steps are allowed, not %d", maxSteps, n)
 	}
+	for field, line := range map[string]string{"startCmd": job.StartCmd, "readyCmd": job.ReadyCmd} {
+		if strings.Contains(line, "\x00") || len(line) > maxCommandLine {
+			return job, shoal.ErrBuildRequest.New(prefix+"%s must have no NUL and at most %d bytes, or else no program starts",
+				field, maxCommandLine)
+		}
+	}
 	for _, step := range deref(body.Steps) {
 		job.Steps = append(job.Steps, build.Step{Type: strings.ToUpper(step.Type), Args: deref(step.Args),
 			FilesHash: deref(step.FilesHash), Force: deref(step.Force)})

@@ -98,9 +98,11 @@ func TestRefusedStartEndsTheBuild(t *testing.T) {
 		{`{"fromImage":"x","fromTemplate":"base"}`, "Error when starting template build: cannot specify both fromImage and fromTemplate"},
 		{`{"fromImage":"x","fromImageRegistry":{"type":"aws","awsRegion":"r"}}`, "fromImageRegistry of type 'aws' needs awsAccessKeyId, awsSecretAccessKey and awsRegion"},
 		{`{"fromImage":"x","fromImageRegistry":{"type":"gcp"}}`, "fromImageRegistry of type 'gcp' needs serviceAccountJson"},
+		{`{"fromImage":"x","startCmd":"a\u0000b"}`, "Error when starting template build: startCmd must have no NUL and at most 131071 bytes, or else no program starts"},
+		{`{"fromImage":"x","readyCmd":"` + strings.Repeat("a", 128<<10) + `"}`, "Error when starting template build: readyCmd must have no NUL and at most 131071 bytes, or else no program starts"},
 		{`{"fromImage":"x","fromImageRegistry":{"type":"registry","username":"u"}}`, "fromImageRegistry of type 'registry' needs username and password"},
 	} {
-		t.Run(c.body, func(t *testing.T) {
+		t.Run(fmt.Sprintf("%.80s", c.body), func(t *testing.T) {
 			reg := w.register(fmt.Sprintf(`{"name":"web%d"}`, i))
 			w.start(reg, c.body).wants(t, 400, c.message)
 			if s := w.status(reg, ""); s.Status != "error" || s.Reason == nil || s.Reason.Message != c.message || s.Reason.Step != build.StepBase {

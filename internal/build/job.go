@@ -5,7 +5,9 @@ package build
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -102,6 +104,9 @@ func (s Step) check() string {
 	if len(s.Args) > 0 {
 		first = s.Args[0]
 	}
+	if slices.ContainsFunc(s.Args, func(arg string) bool { return strings.Contains(arg, "\x00") }) {
+		return s.Type + " has a NUL, which no program can be passed"
+	}
 	switch s.Type {
 	case "RUN":
 		if first == "" {
@@ -132,8 +137,23 @@ func (s Step) check() string {
 		if len(s.Args)%2 != 0 {
 			return s.Type + " requires both a key and value arguments"
 		}
+		return checkNames(s)
 	default:
 		return "command type " + s.Type + " is not implemented"
+	}
+	return ""
+}
+
+// checkNames returns what is wrong with the names of variables: a program could not be started
+// with them.
+func checkNames(s Step) string {
+	for i := 0; i < len(s.Args); i += 2 {
+		switch name := s.Args[i]; {
+		case name == "":
+			return s.Type + " has a variable without a name"
+		case strings.Contains(name, "="):
+			return fmt.Sprintf("%s: the name %.64q of a variable must not contain =", s.Type, name)
+		}
 	}
 	return ""
 }

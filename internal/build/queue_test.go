@@ -348,6 +348,11 @@ func TestSteps(t *testing.T) {
 		{Step{Type: "ENV"}, "ENV does not support passing no arguments"},
 		{Step{Type: "ENV", Args: []string{"A"}}, "ENV requires both a key and value arguments"},
 		{Step{Type: "ARG", Args: []string{"A", ""}}, ""},
+		{Step{Type: "ENV", Args: []string{"A", "x=y", "b.c-d", "e"}}, ""},
+		{Step{Type: "ENV", Args: []string{"A", "1", "B=C", "x"}}, `ENV: the name "B=C" of a variable must not contain =`},
+		{Step{Type: "ENV", Args: []string{"", "x"}}, "ENV has a variable without a name"},
+		{Step{Type: "ENV", Args: []string{"A", "x\x00y"}}, "ENV has a NUL, which no program can be passed"},
+		{Step{Type: "RUN", Args: []string{"echo \x00"}}, "RUN has a NUL, which no program can be passed"},
 		{Step{Type: "EXPOSE", Args: []string{"80"}}, "command type EXPOSE is not implemented"},
 	} {
 		if got := c.step.check(); got != c.want {

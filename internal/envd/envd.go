@@ -44,14 +44,16 @@ const (
 type Config struct {
 	Local        bool // E2B_SANDBOX is "false" unless the node states otherwise
 	ReapOrphans  bool // it is process 1
+	Boots        bool // it stands in for an init system; see boot.go
 	ForwardPorts bool // make loopback servers reachable from outside
 
+	Root       string // of what an init system prepares; "" is the file system itself
 	HostsFile  string
 	RunDir     string // of the identity files
 	PasswdFile string
 	GroupFile  string
 	CABundle   string // what programs trust
-	CAExtra    string // what update-ca-certificates adds to it
+	CAExtra    string // what update-ca-certificates adds to it; others are in its directory
 	Path       string // PATH of new processes
 
 	Authority access.Authority
@@ -64,6 +66,7 @@ type Config struct {
 func DefaultConfig(log *slog.Logger) Config {
 	return Config{
 		ReapOrphans:  os.Getpid() == 1,
+		Boots:        os.Getpid() == 1,
 		ForwardPorts: true,
 		HostsFile:    "/etc/hosts",
 		RunDir:       "/run/e2b",
@@ -98,11 +101,13 @@ type Server struct {
 	volumes   *volumes
 	disk      *disk
 	clock     *clock
+	machine   machineID
 
 	initTurn   chan struct{} // has a token; guards newestInit and serializes /init
 	newestInit time.Time
 	eventsMu   sync.Mutex // serializes the rewriting of the hosts file
-	identityMu sync.Mutex // serializes the writing of the identity files
+	identityMu sync.Mutex // serializes the writing of the identity files, machine
+	prepareMu  sync.Mutex // serializes prepare
 
 	background sync.WaitGroup // short work that no request waits for
 }
@@ -145,6 +150,7 @@ func (s *Server) routeRPCs(rt *router) {
 // Run serves on the listener until the context ends. Then it ends all streams,
 // kills all processes that it started, and waits for its goroutines.
 func (s *Server) Run(ctx context.Context, listener net.Listener) error {
+	s.boot(ctx)
 	base, endStreams := context.WithCancel(context.WithoutCancel(ctx))
 	defer endStreams()
 	server := &http.Server{Handler: s.routes(), IdleTimeout: idleTime,

@@ -80,6 +80,9 @@ func TestStat(t *testing.T) {
 			(c.target != none && e.GetSymlinkTarget() != c.target) {
 			t.Errorf("%s: target %v", c.path, e.SymlinkTarget)
 		}
+		if e.GetIsSymlink() != (c.target != none) { // clients-2.63.md §5.2
+			t.Errorf("%s: is a link: %v", c.path, e.GetIsSymlink())
+		}
 		if e.GetSize() != c.size && (c.size >= 0 || e.GetSize() <= 0) {
 			t.Errorf("%s: size %d", c.path, e.GetSize())
 		}

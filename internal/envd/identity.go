@@ -1,6 +1,7 @@
 package envd
 
 import (
+	"cmp"
 	"crypto/subtle"
 	"os"
 	"path/filepath"
@@ -57,7 +58,7 @@ func (s *Server) refresh(facts envdapi.Facts) {
 	}
 }
 
-// writeIdentity writes /run/e2b/.E2B_* (envd.md §4.1).
+// writeIdentity writes /run/e2b/.E2B_* (envd.md §4.1) and the machine's ID.
 func (s *Server) writeIdentity() {
 	s.identityMu.Lock()
 	defer s.identityMu.Unlock()
@@ -75,6 +76,13 @@ func (s *Server) writeIdentity() {
 		if err := replaceReadOnly(filepath.Join(s.config.RunDir, "."+key), value); err != nil {
 			s.log.Warn("the sandbox's identity files could not be written", "error", err)
 		}
+	}
+	if !s.config.Boots {
+		return
+	}
+	of := cmp.Or(env[envdapi.SandboxIDVariable], env[envdapi.TemplateIDVariable])
+	if err := s.machine.write(s.at("/etc/machine-id"), of); err != nil {
+		s.log.Warn("the machine's ID could not be written", "error", err)
 	}
 }
 

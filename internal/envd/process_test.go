@@ -163,14 +163,25 @@ func TestWorkingDirectory(t *testing.T) {
 	}
 }
 
-// TestTooLong: what is too long for the kernel is named, and the longest that it takes
-// runs.
+// TestTooLong: what is too long for the kernel is named, variables that no process can have are
+// refused, and the longest that it takes runs.
 func TestTooLong(t *testing.T) {
 	g := newGuest(t)
 	env := func(size int) *pb.StartRequest {
 		req := sh("true")
 		req.Process.Envs = map[string]string{"BIG": strings.Repeat("v", size)}
 		return req
+	}
+	for name, value := range map[string]string{"": "x", "A=B": "x", "A\x00": "x", "A": "x\x00y"} {
+		req := sh("true")
+		req.Process.Envs = map[string]string{name: value}
+		s, err := g.process.Start(g.context(), unary(req))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = (startStream{s}).next(); connect.CodeOf(err) != connect.CodeInvalidArgument {
+			t.Errorf("the variable %q=%q: %v", name, value, err)
+		}
 	}
 	const limit = 128 << 10
 	for want, req := range map[string]*pb.StartRequest{

@@ -72,6 +72,7 @@ func (s *Server) routes() http.Handler {
 	rt.handle(http.MethodPost, envdapi.FsfreezePath, s.disk.handleFreeze)
 	rt.handle(http.MethodPost, envdapi.FsthawPath, s.disk.handleThaw)
 	rt.handle(http.MethodPost, envdapi.UpgradePath, handleUpgrade)
+	rt.handle(http.MethodPost, envdapi.PreparePath, s.handlePrepare)
 	s.routeRPCs(rt)
 	return allowOrigins(s.token.Gate(s.callers.Select(rt)))
 }

@@ -48,6 +48,7 @@ const (
 	FsfreezePath = "/fsfreeze"
 	FsthawPath   = "/fsthaw"
 	UpgradePath  = "/upgrade"
+	PreparePath  = "/prepare" // POST: Prepared; Shoal's own
 )
 
 // The headers of the daemon's requests and answers.

@@ -88,6 +88,7 @@ func TestBaseLayout(t *testing.T) {
 		"/tmp":                                "41777 0:0",
 		"/tmp/.X11-unix":                      "41777 0:0",
 		"/run/e2b":                            "40755 0:0",
+		"/run/user/1000":                      "40700 1000:1000",
 		"/usr/bin/envd":                       "100755 0:0",
 		"/etc/sudoers.d/user":                 "100440 0:0",
 		"/.e2b":                               "100644 0:0",

@@ -27,6 +27,7 @@ var leftOut = []string{
 // emptyDirs are created in their place, with these permissions.
 var emptyDirs = map[string]uint32{
 	"dev": 0o755, "proc": 0o555, "sys": 0o555, "run": 0o755, "run/e2b": 0o755, "run/lock": 0o1777,
+	"run/sudo": 0o711, "run/user": 0o755, // as the packages' tmpfiles.d and a login would make them
 	"tmp": 0o1777, "var/tmp": 0o1777, "mnt": 0o755, "media": 0o755, "srv": 0o755, "code": 0o777,
 	"var/lib/apt/lists": 0o755, "var/lib/apt/lists/partial": 0o755,
 	// Packages fail to install if they cannot link their manuals' alternatives here.
@@ -121,10 +122,12 @@ func addUser(t *Tree) error {
 	if err != nil {
 		return err
 	}
-	home := NewDir(0o755)
-	home.UID, home.GID = userID, userID
-	if err := t.Put(DefaultWorkdir, home); err != nil {
-		return err
+	for name, perm := range map[string]uint32{DefaultWorkdir: 0o755, fmt.Sprintf("run/user/%d", userID): 0o700} {
+		dir := NewDir(perm)
+		dir.UID, dir.GID = userID, userID
+		if err := t.Put(name, dir); err != nil {
+			return err
+		}
 	}
 	for _, name := range []string{".bashrc", ".profile"} {
 		data, err := t.Read("etc/skel/" + name)

@@ -182,3 +182,36 @@ func TestPutKeepsYoung(t *testing.T) {
 		t.Errorf("%v %v", info, err)
 	}
 }
+
+// TestKeep: of a directory only what is named stays, without what is in it.
+func TestKeep(t *testing.T) {
+	owned := dir("run/db")
+	owned.Uid, owned.Mode = 7, 0o2775
+	entries := []tar.Header{dir("run"), owned, file("run/db/server.pid", "12"), dir("run/a"), dir("run/a/b"),
+		file("run/a/x", ""), file("run/utmp", ""), whiteout("run/gone"), file("etc/f", "x")}
+	tree, err := FromTar(archive(t, entries...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree.Keep("run", []string{"db", "a/b", "utmp", "gone", "never/there", "../etc/f", "a/x/y"})
+	for _, name := range []string{"run/db", "run/a/b", "run/utmp", "etc/f"} {
+		if _, err := tree.lookup(name); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, name := range []string{"run/db/server.pid", "run/gone", "run/never", "run/etc"} {
+		if _, err := tree.lookup(name); err == nil {
+			t.Errorf("%s stays", name)
+		}
+	}
+	if n, _ := tree.lookup("run/db"); n.UID != 7 || n.Mode&0o7777 != 0o2775 {
+		t.Errorf("the directory is %+v", n)
+	}
+	tree.Keep("run", nil)
+	if _, err := tree.lookup("run"); err == nil {
+		t.Error("an empty directory stays")
+	}
+	if !tree.Holds("etc/f", "x") || tree.Holds("etc/f", "y") || tree.Holds("etc", "") || tree.Holds("none", "") {
+		t.Error("what a file holds is not known")
+	}
+}

@@ -193,6 +193,44 @@ func (t *Tree) Remove(name string) {
 	}
 }
 
+// Keep removes what is in a directory, except the given names, which are relative to it, and
+// the directories on the way to them. Without any of them the directory goes too.
+func (t *Tree) Keep(dir string, names []string) {
+	old, err := t.lookup(dir)
+	if err != nil {
+		return
+	}
+	kept := &Tree{root: old.emptied()}
+	for _, name := range names {
+		from, to := old, kept.root
+		for _, part := range split(name) {
+			next := from.children[part]
+			if next == nil || next.isWhiteout() {
+				break
+			}
+			if to.children[part] == nil {
+				to.children[part] = next.emptied()
+			}
+			from, to = next, to.children[part]
+		}
+	}
+	t.Remove(dir)
+	if len(kept.root.children) > 0 {
+		parent, _ := t.lookup(path.Dir(path.Clean("/" + dir))) // its child was found
+		parent.children[path.Base(dir)] = kept.root
+	}
+}
+
+// emptied returns a directory without its content, and any other node as it is.
+func (n *Node) emptied() *Node {
+	if n.children == nil {
+		return n
+	}
+	other := *n
+	other.children = map[string]*Node{}
+	return &other
+}
+
 // Read returns the content of a regular file.
 func (t *Tree) Read(name string) ([]byte, error) {
 	n, err := t.lookup(name)
@@ -202,6 +240,16 @@ func (t *Tree) Read(name string) ([]byte, error) {
 	var data bytes.Buffer
 	err = copyContent(&data, n)
 	return data.Bytes(), err
+}
+
+// Holds reports whether a name is a regular file with the given content.
+func (t *Tree) Holds(name, content string) bool {
+	n, err := t.lookup(name)
+	if err != nil || n.Mode&unix.S_IFMT != unix.S_IFREG || n.Size != int64(len(content)) {
+		return false
+	}
+	data, err := t.Read(name)
+	return err == nil && string(data) == content
 }
 
 func split(name string) []string {

@@ -116,6 +116,9 @@ func counted() words { return words{&expr.Counter{}} }
 func accept() words { return words{&expr.Verdict{Kind: expr.VerdictAccept}} }
 func drop() words   { return words{&expr.Verdict{Kind: expr.VerdictDrop}} }
 
+// goTo continues with another chain, and does not come back.
+func goTo(chain string) words { return words{&expr.Verdict{Kind: expr.VerdictGoto, Chain: chain}} }
+
 // reset refuses a TCP connection, and prohibit any other packet, so that the sender learns
 // of it at once.
 func reset() words { return words{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}} }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"testing"
 	"time"
 
@@ -71,6 +72,44 @@ func TestRefusedAtOnce(t *testing.T) {
 		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, unix.EHOSTUNREACH) {
 			t.Errorf("UDP to %s: %v", address, err)
 		}
+	}
+}
+
+// TestRefusalsAreBounded: a guest is told of each of many packets, but not of a flood.
+func TestRefusalsAreBounded(t *testing.T) {
+	w := newWorld(t, nil)
+	no := false
+	w.egress(shoal.Network{AllowInternet: &no})
+	const some = 100 // far more than the kernel's own limit lets through
+	for i := range some {
+		c, _, err := w.dialFrom("t-guest", "udp4", internetIP+":"+strconv.Itoa(1000+i), arrivalTime)
+		w.must(err)
+		_ = c.SetDeadline(time.Now().Add(arrivalTime))
+		_, err = c.Write([]byte("x"))
+		w.must(err)
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, unix.EHOSTUNREACH) {
+			t.Fatalf("packet %d: %v", i, err)
+		}
+		c.Close()
+	}
+	// As a socket hears one answer at a time, what is refused and not heard is told by time: all
+	// but the burst and what a second lets through are lost.
+	const flood = 8 * maxRefusalBurst
+	c, _, err := w.dialFrom("t-guest", "udp4", internetIP+":80", arrivalTime)
+	w.must(err)
+	refused := 0
+	began := time.Now()
+	for range flood {
+		if _, err := c.Write([]byte("x")); err != nil {
+			refused++
+		}
+	}
+	most := maxRefusalBurst + int(time.Since(began).Seconds()*maxRefusalRate) + 1
+	if refused > most {
+		t.Errorf("%d of %d packets were refused in %s, want %d at most", refused, flood, time.Since(began), most)
+	}
+	if refused == 0 {
+		t.Error("nothing was refused")
 	}
 }
 

@@ -66,6 +66,10 @@ func (s *Slot) configure(host int) error {
 		{"ipv4/ip_forward", "1"},
 		{"ipv4/conf/default/rp_filter", "0"},
 		{"ipv4/conf/all/rp_filter", "0"},
+		// The host's kernel would tell a guest only once a second that it may not reach something.
+		// Without bit 3, of unreachable destinations, the slot's rules alone bound that
+		// (maxRefusalRate).
+		{"ipv4/icmp_ratemask", "6160"},
 	} {
 		err := os.WriteFile("/proc/sys/net/"+setting[0], []byte(setting[1]), 0)
 		if err != nil && !errors.Is(err, os.ErrNotExist) { // not there if the host's kernel lacks IPv6

@@ -31,8 +31,19 @@ const (
 	maxQueryBurst = 400
 )
 
-// slotTable is our table inside every slot's namespace.
-const slotTable = "slot"
+// How many refusals a guest gets per second, and how many at once. What is beyond
+// is lost: a guest that floods what it may not reach gets no flood of answers.
+const (
+	maxRefusalRate  = 1000
+	maxRefusalBurst = 2000
+)
+
+// slotTable is our table inside every slot's namespace, and refusalChain the chain that answers
+// what is not allowed.
+const (
+	slotTable    = "slot"
+	refusalChain = "refuse"
+)
 
 // alwaysDenied are the ranges that no policy can open, only the operator
 // (runtime.md §2.2). The metadata services of clouds are denied besides.
@@ -90,10 +101,11 @@ func (s *Slot) installRules() error {
 	fwd := c.AddChain(chain(t, "forward", nftables.ChainTypeFilter, nftables.ChainHookForward,
 		nftables.ChainPriorityFilter, nftables.ChainPolicyDrop))
 	// refuse tells the guest at once, so that its programs do not wait.
-	refuse := func(parts ...words) {
-		add(fwd, guest, rule(parts...), protocol(unix.IPPROTO_TCP), reset())
-		add(fwd, guest, rule(parts...), prohibit())
-	}
+	refusals := c.AddChain(&nftables.Chain{Table: t, Name: refusalChain})
+	add(refusals, faster(maxRefusalRate, maxRefusalBurst), drop())
+	add(refusals, protocol(unix.IPPROTO_TCP), reset())
+	add(refusals, prohibit())
+	refuse := func(parts ...words) { add(fwd, guest, rule(parts...), goTo(refusalChain)) }
 	add(fwd, guest, source(expr.CmpOpNeq, guestIP), drop())
 	add(fwd, inState(expr.CtStateBitINVALID), drop()) // its addresses are not translated
 	// Connections that the host opens to the guest, and the guest's answers.

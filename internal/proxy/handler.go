@@ -176,7 +176,7 @@ func (h *Handler) route(r *http.Request) (route, error) {
 var internalRoutes = map[string]bool{envdapi.InitPath: true, envdapi.FreezePath: true,
 	envdapi.UnfreezePath: true,
 	envdapi.CollapsePath: true, envdapi.FsfreezePath: true, envdapi.FsthawPath: true,
-	envdapi.UpgradePath: true}
+	envdapi.UpgradePath: true, envdapi.PreparePath: true}
 
 func isInternalRoute(u *url.URL) bool {
 	return internalRoutes[path.Clean("/"+u.Path)]

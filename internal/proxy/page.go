@@ -47,7 +47,7 @@ func closedPortPage(rt route) page {
 	return page{status: 502, title: "Closed Port Error",
 		message:   "The sandbox is running but port is not open",
 		sandboxID: rt.sandboxID, port: &rt.port, reason: "port_closed",
-		detail: "The sandbox is running, but no service is running on this port."}
+		detail: fmt.Sprintf("The sandbox is running, but there is no service running on port %d.", rt.port)}
 }
 
 // noAnswerPage is for an open port whose service closed the connection or sent something

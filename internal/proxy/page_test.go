@@ -47,6 +47,9 @@ func TestErrorPages(t *testing.T) {
 		{"internal route", &fixed{err: shoal.NotFound(testID)}, "49983", "/init", nil, 404,
 			"This endpoint is reserved for the E2B control plane", "Endpoint Not Available",
 			"internal_route"},
+		{"internal route of Shoal's", &fixed{target: target}, "49983", "/prepare", nil, 404,
+			"This endpoint is reserved for the E2B control plane", "Endpoint Not Available",
+			"internal_route"},
 		{"internal route, unclean", &fixed{target: target}, "49983", "//x/../fr%65eze", nil, 404,
 			"This endpoint is reserved for the E2B control plane", "Endpoint Not Available",
 			"internal_route"},
@@ -87,6 +90,16 @@ func TestErrorPages(t *testing.T) {
 				t.Errorf("HTML: %s", text)
 			}
 		})
+	}
+}
+
+// TestClosedPortPage: people read which port has no service.
+func TestClosedPortPage(t *testing.T) {
+	w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)
+	r.Header.Set("User-Agent", "Mozilla/5.0")
+	closedPortPage(route{sandboxID: testID, port: 3000}).write(w, r)
+	if text := w.Body.String(); !strings.Contains(text, "no service running on port 3000") {
+		t.Errorf("the page says %s", text)
 	}
 }
 

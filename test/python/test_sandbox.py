@@ -12,6 +12,7 @@ from e2b import (
     AuthenticationException,
     CommandExitException,
     FileNotFoundException,
+    FileType,
     NotFoundException,
     Sandbox,
     TimeoutException,
@@ -119,6 +120,14 @@ class Files(unittest.TestCase):
         files.rename("d/f", "d/g")
         files.remove("d")
         self.assertFalse(files.exists("d"))
+
+    def test_links(self):
+        self.sandbox.commands.run("mkdir links && cd links && mkdir d && touch f && ln -s f to-f && ln -s d to-d && ln -s none broken")
+        files = self.sandbox.files
+        kinds = {e.name: e.type for e in files.list("links")}
+        self.assertEqual(kinds, {"d": FileType.DIR, "f": FileType.FILE, "to-f": FileType.SYMLINK, "to-d": FileType.SYMLINK})
+        info = files.get_info("links/broken")
+        self.assertEqual((info.type, info.symlink_target), (FileType.SYMLINK, "/home/user/links/broken"))
 
     def test_watch_sees_exactly_three_events(self):
         self.sandbox.files.make_dir("watched")

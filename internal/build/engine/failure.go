@@ -32,9 +32,8 @@ func (r *run) reason(ctx context.Context, err error) string {
 	if r.guestEnded(ctx, err) {
 		return "the template's guest ended; it has most probably run out of its " + r.memory()
 	}
-	// A shell returns 137 if a command that it ran was killed.
 	var exit *client.ExitError
-	if errors.As(err, &exit) && (exit.Status == "signal: killed" || exit.Code == 137) {
+	if errors.As(err, &exit) && exit.Killed() {
 		return err.Error() + "; it was killed, most likely because the template's guest has run out of its " +
 			r.memory()
 	}

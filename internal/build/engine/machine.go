@@ -38,6 +38,7 @@ type Guest interface {
 	Text(ctx context.Context, cmd client.Command) (string, error)
 	Lives(ctx context.Context, pid uint32) (bool, error)
 	Put(ctx context.Context, path string, content io.Reader) error
+	Prepare(ctx context.Context) (run []string, err error)
 	Startup(ctx context.Context, block shoal.StartBlock, l client.Listener) error
 }
 

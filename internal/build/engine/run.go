@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"shoal/internal/build"
+	"shoal/internal/envdapi"
 	"shoal/internal/envdapi/client"
 	"shoal/internal/image"
 	"shoal/internal/shoal"
@@ -151,6 +152,10 @@ func (r *run) commit(ctx context.Context) error {
 	if err := r.leaveMirrors(ctx); err != nil {
 		return err
 	}
+	prepared, err := r.bench.guest.Prepare(ctx)
+	if err != nil {
+		return r.failed(ctx, "failed to prepare what the step has installed", err)
+	}
 	f, err := os.CreateTemp(filepath.Join(r.e.cfg.Dir, "work"), r.job.BuildID+"-")
 	if err != nil {
 		return err
@@ -167,7 +172,11 @@ func (r *run) commit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tree.Remove("run") // runtime state is not part of a template
+	// Runtime state is not part of a template, except what a boot would begin with.
+	tree.Keep("run", prepared)
+	if tree.Holds("etc/machine-id", envdapi.MachineID(r.job.TemplateID)+"\n") {
+		tree.Remove("etc/machine-id") // each sandbox has its own
+	}
 	tree.Share(image.SharedDir)
 	var below []string
 	for _, digest := range r.bench.lower {

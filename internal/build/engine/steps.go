@@ -81,6 +81,10 @@ func (r *run) env(pairs []string) error {
 		if err != nil {
 			return err
 		}
+		if n := len(pairs[i]) + len(value); n > maxVariable {
+			return &build.Failure{Message: fmt.Sprintf("the variable %.64q has %d bytes; a name and its value may have at most %d together, or else no program starts",
+				pairs[i], n, maxVariable)}
+		}
 		if size += len(pairs[i]) + len(value) - len(r.context.Env[pairs[i]]); size > maxVariables {
 			return &build.Failure{Message: fmt.Sprintf("the variables of the template are larger than %d MiB in all",
 				maxVariables>>20)}

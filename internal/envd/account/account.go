@@ -45,6 +45,7 @@ type passwdTable struct {
 type groupTable struct {
 	members map[string][]uint32 // user name to group IDs
 	names   map[uint32]string
+	ids     map[string]uint32
 }
 
 type cached[T any] struct {
@@ -91,6 +92,21 @@ func (d *Database) Lookup(name string) (User, error) {
 		}
 	}
 	return u, nil
+}
+
+// Group returns the ID of the group of that name. Root's is known as root itself is.
+func (d *Database) Group(name string) (uint32, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	groups, err := d.group.load(d.groupPath, parseGroup)
+	if err != nil {
+		return 0, err
+	}
+	gid, ok := groups.ids[name]
+	if !ok && name != "root" {
+		return 0, fmt.Errorf("there is no group '%s'", name)
+	}
+	return gid, nil
 }
 
 // Names are the names of users and groups at one moment. Many files are described by one
@@ -168,7 +184,7 @@ func parsePasswd(data []byte) passwdTable {
 }
 
 func parseGroup(data []byte) groupTable {
-	t := groupTable{members: map[string][]uint32{}, names: map[uint32]string{}}
+	t := groupTable{members: map[string][]uint32{}, names: map[uint32]string{}, ids: map[string]uint32{}}
 	for f := range records(data, 4) {
 		gid, err := strconv.ParseUint(f[2], 10, 32)
 		if err != nil {
@@ -176,6 +192,9 @@ func parseGroup(data []byte) groupTable {
 		}
 		if _, taken := t.names[uint32(gid)]; !taken {
 			t.names[uint32(gid)] = f[0]
+		}
+		if _, taken := t.ids[f[0]]; !taken {
+			t.ids[f[0]] = uint32(gid)
 		}
 		for member := range strings.SplitSeq(f[3], ",") {
 			if member = strings.TrimSpace(member); member != "" {

@@ -205,6 +205,7 @@ func message(e file.Entry) *pb.EntryInfo {
 		Group:        readable(e.Group),
 		ModifiedTime: timestamppb.New(e.ModTime),
 		Metadata:     e.Metadata,
+		IsSymlink:    e.Target != "",
 	}
 	if e.Target != "" {
 		info.SymlinkTarget = proto.String(readable(e.Target))

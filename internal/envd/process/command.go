@@ -94,9 +94,7 @@ func (c *command) explain(err error) error {
 func (c *command) environ() []string {
 	env := make([]string, 0, len(c.env))
 	for key, value := range c.env {
-		if key != "" {
-			env = append(env, key+"="+value)
-		}
+		env = append(env, key+"="+value)
 	}
 	return env
 }
@@ -156,8 +154,8 @@ func (c *command) checkStrings() error {
 		}
 	}
 	for key, value := range c.env {
-		if strings.ContainsAny(key, "=\x00") || strings.IndexByte(value, 0) >= 0 {
-			return fmt.Errorf("environment variable %q: a name must not contain = or NUL, nor a value NUL",
+		if key == "" || strings.ContainsAny(key, "=\x00") || strings.IndexByte(value, 0) >= 0 {
+			return fmt.Errorf("environment variable %q: a name must not be empty or contain = or NUL, nor a value NUL",
 				key)
 		}
 	}

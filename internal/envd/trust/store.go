@@ -71,6 +71,11 @@ func (s *Store) append(pem string) error {
 	if data, err := os.ReadFile(s.bundle); err == nil && strings.Contains(string(data), pem) {
 		return nil
 	}
+	return s.write(pem)
+}
+
+// write adds a text to the end of the bundle.
+func (s *Store) write(text string) error {
 	if err := os.MkdirAll(filepath.Dir(s.bundle), 0o755); err != nil {
 		return err
 	}
@@ -78,7 +83,7 @@ func (s *Store) append(pem string) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(pem)
+	_, err = f.WriteString(text)
 	return errors.Join(err, f.Close())
 }
 

@@ -16,6 +16,7 @@ import (
 	"shoal/internal/envd"
 	"shoal/internal/envd/access"
 	"shoal/internal/envdapi"
+	"shoal/internal/shoal"
 )
 
 // patience bounds every wait of a test. Nothing should take that long.
@@ -185,6 +186,25 @@ func TestRun(t *testing.T) {
 	if err == nil || err.Error() != "signal: killed: why" {
 		t.Errorf("error %v", err)
 	}
+}
+
+// TestReadyCommandIsKilled: one that is killed again and again is not tried until the limit,
+// one that is killed once is.
+func TestReadyCommandIsKilled(t *testing.T) {
+	d := startDaemon(t, "127.49.98.8", envdapi.Facts{})
+	ctx := patient(t)
+	c := New(d.host, "")
+	must(t, c.Ready(ctx))
+	for _, ready := range []string{"kill -9 $$", "(exit 137)"} {
+		err := c.Startup(ctx, shoal.StartBlock{Ready: ready}, Silent)
+		var wrong *StartError
+		var exit *ExitError
+		if !errors.As(err, &wrong) || !errors.As(err, &exit) || !exit.Killed() {
+			t.Errorf("%s: error %v", ready, err)
+		}
+	}
+	once := filepath.Join(t.TempDir(), "tried")
+	must(t, c.Startup(ctx, shoal.StartBlock{Ready: "[ -e " + once + " ] || { touch " + once + "; kill -9 $$; }"}, Silent))
 }
 
 // TestNobodyAnswers: the error of a guest that never answers has the cause of the end, and no

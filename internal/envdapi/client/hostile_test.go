@@ -79,6 +79,7 @@ var calls = map[string]func(context.Context, *Client) error{
 		return c.Init(ctx, envdapi.Init{EnvVars: map[string]string{"SECRET": "of the tenant"}, AccessToken: "token"})
 	},
 	"metrics": func(ctx context.Context, c *Client) error { _, err := c.Metrics(ctx); return err },
+	"prepare": func(ctx context.Context, c *Client) error { _, err := c.Prepare(ctx); return err },
 	"file":    func(ctx context.Context, c *Client) error { return c.Put(ctx, "/f", strings.NewReader("text")) },
 	"stat":    func(ctx context.Context, c *Client) error { _, err := c.Lives(ctx, 1); return err },
 	"command": func(ctx context.Context, c *Client) error {
@@ -230,7 +231,7 @@ func TestBodies(t *testing.T) {
 			fmt.Fprint(conn, strings.Replace(jsonHead, "json", "proto", 1))
 			endless(conn, " ")
 		}, "a body of more than 65536 bytes"},
-		{"an announced body of 2 GB", []string{"metrics", "stat", "health", "file"}, func(conn io.Writer) {
+		{"an announced body of 2 GB", []string{"metrics", "stat", "health", "file", "prepare"}, func(conn io.Writer) {
 			fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2000000000\r\n\r\n")
 			endless(conn, " ")
 		}, "a body of 2000000000 bytes"},

@@ -39,6 +39,10 @@ var _ error = (*ExitError)(nil)
 // Error returns the status.
 func (e *ExitError) Error() string { return e.Status }
 
+// Killed reports whether the command was killed, most likely for want of memory. A shell ends
+// with 137 if what it ran was.
+func (e *ExitError) Killed() bool { return e.Status == "signal: killed" || e.Code == 137 }
+
 // Run runs a command without input and waits for its end, which is an *ExitError unless it
 // is 0. The output ends when all processes that hold it have ended, which may be long after
 // the command. started, if set, is called with its process ID when it runs. When ctx ends,

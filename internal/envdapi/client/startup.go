@@ -16,6 +16,9 @@ const (
 	// lastPause.
 	firstPause = 100 * time.Millisecond
 	lastPause  = 2 * time.Second
+	// maxKilled is how often in a row the ready command may be killed. One that needs more
+	// memory than there is would be killed until readyLimit.
+	maxKilled = 6
 	// lastWords is how long to wait, once the template is ready, for what its start command
 	// has printed.
 	lastWords = 100 * time.Millisecond
@@ -89,7 +92,7 @@ func (c *Client) untilReady(ctx context.Context, ready Command, started <-chan e
 	trial := make(chan error, 1)
 	try := func() { trial <- c.Run(ctx, ready, nil, l.Ready) }
 	go try()
-	pause, begin := firstPause, time.Now()
+	pause, begin, killed := firstPause, time.Now(), 0
 	var again <-chan time.Time
 	for {
 		select {
@@ -108,7 +111,13 @@ func (c *Client) untilReady(ctx context.Context, ready Command, started <-chan e
 			if ctx.Err() != nil {
 				return readyTimeout(ctx, begin)
 			}
-			if exit := (*ExitError)(nil); !errors.As(err, &exit) { // it cannot be run
+			exit := (*ExitError)(nil)
+			if !errors.As(err, &exit) { // it cannot be run
+				return &StartError{"ready command failed", err}
+			}
+			if killed++; !exit.Killed() {
+				killed = 0
+			} else if killed == maxKilled {
 				return &StartError{"ready command failed", err}
 			}
 			l.NotReady(err)

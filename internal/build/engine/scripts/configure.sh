@@ -10,3 +10,18 @@ if [ -d /usr/local ]; then
 fi
 mkdir -p /code
 chmod 0777 /code
+# What a boot would do: users for which packages ask, and certificate authorities that were
+# put in their place without update-ca-certificates.
+for file in /usr/lib/sysusers.d/*.conf /etc/sysusers.d/*.conf; do
+    if [ -e "$file" ] && command -v systemd-sysusers >/dev/null; then
+        systemd-sysusers || true # a file of a package that is wrong is not the template's fault
+        break
+    fi
+done
+for file in /usr/local/share/ca-certificates/*.crt; do
+    name=$(basename "$file" .crt)
+    if [ -e "$file" ] && [ ! -e "/etc/ssl/certs/$name.pem" ] && command -v update-ca-certificates >/dev/null; then
+        update-ca-certificates >/dev/null 2>&1 || true
+        break
+    fi
+done
