@@ -3,6 +3,8 @@ package runtimetest
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -15,6 +17,10 @@ var likeLinux = []promise{
 	{"exec-only", "a program that may be executed need not be readable, and stays unreadable", executeOnly},
 	{"terminal", "a terminal is hung up when its replica was closed, not before it was opened", terminal},
 	{"attributes", "attributes of the system are read without permission to read the file", attributes},
+	{"trace", "a process may trace another of its user", func(t *testing.T, h *Host) {
+		h.Start("trace", "").Want("/call?name=trace&uid=1000", "ok")
+	}},
+	{"settings", "what programs look up of the kernel and the network is there", settings},
 	{"clocks", "monotonic time and its timers stand still while a guest is frozen", clocksOfAFrozenGuest},
 	{"clocks-restored", "and between a checkpoint and what is restored from it", clocksOfARestoredGuest},
 }
@@ -33,7 +39,7 @@ func loopbackOfANamespace(t *testing.T, h *Host) {
 }
 
 func executeOnly(t *testing.T, h *Host) {
-	h.Start("exec-only", "").Want("/call?name=exec-only", "dumpable 0; open /run-only: permission denied; "+
+	h.Start("exec-only", "").Want("/call?name=exec-only", "dumpable 0, others 1; open /run-only: permission denied; "+
 		"open /proc/self/exe: permission denied; script open /script: permission denied")
 }
 
@@ -49,6 +55,33 @@ func attributes(t *testing.T, h *Host) {
 		"/secret trusted.any ENODATA\n/secret user.any EACCES\n"+
 		"/dev/shm/secret security.selinux ENODATA\n"+
 		"/dev/shm/secret trusted.any ENODATA\n/dev/shm/secret user.any EACCES\n")
+}
+
+func settings(t *testing.T, h *Host) {
+	g := h.Start("settings", "")
+	if _, text := g.Ask("/read?path=/proc/self/cgroup"); text == "" || strings.Contains(text, "settings") {
+		t.Errorf("the guest's cgroups: %s", text)
+	}
+	for _, file := range []string{"fs/inotify/max_user_watches", "fs/inotify/max_user_instances",
+		"fs/inotify/max_queued_events", "vm/max_map_count", "vm/overcommit_memory", "net/core/somaxconn"} {
+		path := "/proc/sys/" + file
+		g.Want("/write?text=2&path="+path, "ok")
+		g.Want("/read?path="+path, "2\n")
+		if status, text := g.Ask("/write?text=-1&path=" + path); status != 500 || !strings.Contains(text, "invalid argument") {
+			t.Errorf("-1 for %s: %d %s", path, status, text)
+		}
+	}
+	dir := t.TempDir()
+	if err := g.Checkpoint(t.Context(), dir); err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range []*Guest{g, h.Start("restored", dir)} {
+		g.Want("/read?path=/proc/sys/vm/max_map_count", "2\n")
+		g.Want("/read?path=/sys/class/net/eth0/address", g.Spec.Link.MAC.String()+"\n")
+		g.Want("/read?path=/sys/class/net/eth0/mtu", fmt.Sprintf("%d\n", g.Spec.Link.MTU))
+		g.Want("/read?path=/sys/class/net/eth0/operstate", "up\n")
+		g.Want("/read?path=/sys/class/net/lo/operstate", "unknown\n")
+	}
 }
 
 // Times of the tests of clocks. What a guest does besides them takes less than the time that

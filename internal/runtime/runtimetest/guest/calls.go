@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"strconv"
 	"syscall"
+	"time"
 )
 
 // calls are what a child of the guest does when it is asked to, each in a session of its own.
@@ -17,7 +18,7 @@ var calls = map[string]func() (string, error){
 	"terminal":    aTerminalWithoutReplica,
 	"exec-only":   anUnreadableProgram,
 	"unreadable":  attributesOfAnUnreadableFile,
-	"sleep":       func() (string, error) { select {} },
+	"sleep":       func() (string, error) { time.Sleep(time.Hour); return "", nil },
 	"stop-itself": func() (string, error) { return "", syscall.Kill(os.Getpid(), syscall.SIGSTOP) },
 	"leave-stopped-child": func() (string, error) {
 		child := self("stop-itself")
@@ -35,6 +36,15 @@ var calls = map[string]func() (string, error){
 		}
 		return strconv.Itoa(int(dumpable)), nil
 	},
+	"trace": func() (string, error) {
+		sleeper := self("sleep")
+		if err := sleeper.Start(); err != nil {
+			return "", err
+		}
+		defer sleeper.Process.Kill()
+		out, err := exec.Command("/init", "attach", strconv.Itoa(sleeper.Process.Pid)).CombinedOutput()
+		return string(out), err
+	},
 	"nothing": func() (string, error) { return "", nil },
 }
 
@@ -45,6 +55,11 @@ func child(what, name string) {
 	switch what {
 	case "call":
 		text, err = calls[name]()
+	case "attach":
+		pid, _ := strconv.Atoi(name)
+		if err = syscall.PtraceAttach(pid); err == nil {
+			text = "ok"
+		}
 	case "open":
 		var f *os.File
 		if f, err = os.Open(name); err == nil {

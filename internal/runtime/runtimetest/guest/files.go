@@ -67,7 +67,8 @@ func anUnreadableProgram() (string, error) {
 		}
 		return string(out)
 	}
-	return fmt.Sprintf("dumpable %s; %s; %s; script %s", as("/run-only", "call", "dumpable"),
+	return fmt.Sprintf("dumpable %s, others %s; %s; %s; script %s", as("/run-only", "call", "dumpable"),
+		as("/init", "call", "dumpable"),
 		as("/init", "open", "/run-only"), as("/run-only", "open", "/proc/self/exe"), as("/script")), nil
 }
 

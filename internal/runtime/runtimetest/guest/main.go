@@ -75,7 +75,7 @@ func main() {
 	})
 	http.HandleFunc("/write", func(w http.ResponseWriter, r *http.Request) {
 		mode, _ := strconv.ParseUint(r.URL.Query().Get("mode"), 8, 32)
-		reply(w, os.WriteFile(r.URL.Query().Get("path"), []byte("content"), os.FileMode(mode)), "ok")
+		reply(w, os.WriteFile(r.URL.Query().Get("path"), []byte(r.URL.Query().Get("text")), os.FileMode(mode)), "ok")
 	})
 	http.HandleFunc("/call", handleCall)
 	http.HandleFunc("/clocks", handleClocks)
