@@ -67,7 +67,8 @@ func settings(t *testing.T, h *Host) {
 		path := "/proc/sys/" + file
 		g.Want("/write?text=2&path="+path, "ok")
 		g.Want("/read?path="+path, "2\n")
-		if status, text := g.Ask("/write?text=-1&path=" + path); status != 500 || !strings.Contains(text, "invalid argument") {
+		status, text := g.Ask("/write?text=-1&path=" + path)
+		if status != 500 || !strings.Contains(text, "invalid argument") {
 			t.Errorf("-1 for %s: %d %s", path, status, text)
 		}
 	}
