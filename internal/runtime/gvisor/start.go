@@ -317,7 +317,7 @@ func (g *guest) limitProcesses() error {
 	if g.spec.MaxProcesses == 0 {
 		return nil
 	}
-	file := control.CgroupControlFile{Controller: "pids", Path: "/" + g.spec.ID, Name: "pids.max"}
+	file := control.CgroupControlFile{Controller: "pids", Path: boot.GuestCgroup, Name: "pids.max"}
 	if err := g.box.CgroupsWriteControlFile(file, strconv.Itoa(g.spec.MaxProcesses)); err != nil {
 		return fmt.Errorf("limit the guest's processes: %w", err)
 	}

@@ -20,6 +20,9 @@ var (
 )
 
 func main() {
+	if len(os.Args) == 3 {
+		child(os.Args[1], os.Args[2])
+	}
 	fmt.Fprintln(os.Stderr, "guest begins")
 	if len(os.Args) > 1 { // a child that waits, with so many MiB of memory
 		n, _ := strconv.Atoi(os.Args[1])
@@ -70,6 +73,13 @@ func main() {
 	http.HandleFunc("/remove", func(w http.ResponseWriter, r *http.Request) {
 		reply(w, os.Remove(r.URL.Query().Get("path")), "ok")
 	})
+	http.HandleFunc("/write", func(w http.ResponseWriter, r *http.Request) {
+		mode, _ := strconv.ParseUint(r.URL.Query().Get("mode"), 8, 32)
+		reply(w, os.WriteFile(r.URL.Query().Get("path"), []byte(r.URL.Query().Get("text")), os.FileMode(mode)), "ok")
+	})
+	http.HandleFunc("/call", handleCall)
+	http.HandleFunc("/clocks", handleClocks)
+	http.HandleFunc("/timers", handleTimers)
 	http.HandleFunc("/fork", func(w http.ResponseWriter, r *http.Request) {
 		n, _ := strconv.Atoi(r.URL.Query().Get("n"))
 		var err error

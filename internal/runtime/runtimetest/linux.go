@@ -1,0 +1,180 @@
+package runtimetest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// likeLinux is what programs know of Linux and are held up by where it is otherwise. The values
+// are Linux's.
+var likeLinux = []promise{
+	{"stopped", "a stopped process means nothing to a group that was an orphan before", stoppedProcess},
+	{"loopback", "loopback of a new network namespace is down and has no address", loopbackOfANamespace},
+	{"exec-only", "a program that may be executed need not be readable, and stays unreadable", executeOnly},
+	{"terminal", "a terminal is hung up when its replica was closed, not before it was opened", terminal},
+	{"attributes", "attributes of the system are read without permission to read the file", attributes},
+	{"trace", "a process may trace another of its user", func(t *testing.T, h *Host) {
+		h.Start("trace", "").Want("/call?name=trace&uid=1000", "ok")
+	}},
+	{"settings", "what programs look up of the kernel and the network is there", settings},
+	{"clocks", "monotonic time and its timers stand still while a guest is frozen", clocksOfAFrozenGuest},
+	{"clocks-restored", "and between a checkpoint and what is restored from it", clocksOfARestoredGuest},
+}
+
+func stoppedProcess(t *testing.T, h *Host) {
+	g := h.Start("stopped", "")
+	g.Want("/call?name=stopped", "alone")
+	g.Want("/call?name=orphaned", "ended")
+}
+
+func loopbackOfANamespace(t *testing.T, h *Host) {
+	h.Start("loopback", "").Want("/call?name=loopback", "new: loopback []\n"+
+		"with an address: loopback [127.0.0.1/8]\n"+
+		"up: up|loopback|running [127.0.0.1/8 ::1/128]\n"+
+		"only up: up|loopback|running [127.0.0.1/8 ::1/128]\n")
+}
+
+func executeOnly(t *testing.T, h *Host) {
+	h.Start("exec-only", "").Want("/call?name=exec-only", "dumpable 0, others 1; open /run-only: permission denied; "+
+		"open /proc/self/exe: permission denied; script open /script: permission denied")
+}
+
+func terminal(t *testing.T, h *Host) {
+	h.Start("terminal", "").Want("/call?name=terminal", "EAGAIN, EAGAIN, EIO POLLHUP")
+}
+
+func attributes(t *testing.T, h *Host) {
+	g := h.Start("attributes", "")
+	g.Want("/write?path=/secret&mode=0600", "ok")
+	g.Want("/write?path=/dev/shm/secret&mode=0600", "ok")
+	g.Want("/call?name=unreadable&uid=1000", "/secret security.selinux ENODATA\n"+
+		"/secret trusted.any ENODATA\n/secret user.any EACCES\n"+
+		"/dev/shm/secret security.selinux ENODATA\n"+
+		"/dev/shm/secret trusted.any ENODATA\n/dev/shm/secret user.any EACCES\n")
+}
+
+func settings(t *testing.T, h *Host) {
+	g := h.Start("settings", "")
+	if _, text := g.Ask("/read?path=/proc/self/cgroup"); text == "" || strings.Contains(text, "settings") {
+		t.Errorf("the guest's cgroups: %s", text)
+	}
+	for _, file := range []string{"fs/inotify/max_user_watches", "fs/inotify/max_user_instances",
+		"fs/inotify/max_queued_events", "vm/max_map_count", "vm/overcommit_memory", "net/core/somaxconn"} {
+		path := "/proc/sys/" + file
+		g.Want("/write?text=2&path="+path, "ok")
+		g.Want("/read?path="+path, "2\n")
+		status, text := g.Ask("/write?text=-1&path=" + path)
+		if status != 500 || !strings.Contains(text, "invalid argument") {
+			t.Errorf("-1 for %s: %d %s", path, status, text)
+		}
+	}
+	dir := t.TempDir()
+	if err := g.Checkpoint(t.Context(), dir); err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range []*Guest{g, h.Start("restored", dir)} {
+		g.Want("/read?path=/proc/sys/vm/max_map_count", "2\n")
+		g.Want("/read?path=/sys/class/net/eth0/address", g.Spec.Link.MAC.String()+"\n")
+		g.Want("/read?path=/sys/class/net/eth0/mtu", fmt.Sprintf("%d\n", g.Spec.Link.MTU))
+		g.Want("/read?path=/sys/class/net/eth0/operstate", "up\n")
+		g.Want("/read?path=/sys/class/net/lo/operstate", "unknown\n")
+	}
+}
+
+// Times of the tests of clocks. What a guest does besides them takes less than the time that
+// its timers have left.
+const (
+	timersTake = 3 * time.Second
+	frozenFor  = 6 * time.Second
+)
+
+func clocksOfAFrozenGuest(t *testing.T, h *Host) {
+	ctx := context.Background()
+	g := h.Start("clocks", "")
+	g.Want("/timers?for="+timersTake.String(), "ok")
+	before := g.clocks()
+	if err := g.Freeze(ctx); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := g.Checkpoint(ctx, dir); err != nil { // which stops and starts time too
+		t.Fatal(err)
+	}
+	time.Sleep(frozenFor)
+	if err := g.Thaw(ctx); err != nil {
+		t.Fatal(err)
+	}
+	g.stoodStill(before, frozenFor)
+}
+
+func clocksOfARestoredGuest(t *testing.T, h *Host) {
+	g := h.Start("origin", "")
+	g.Want("/timers?for="+timersTake.String(), "ok")
+	before := g.clocks()
+	dir := t.TempDir()
+	if err := g.Checkpoint(t.Context(), dir); err != nil { // of a running guest, as for a fork
+		t.Fatal(err)
+	}
+	if err := g.Kill(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(frozenFor)
+	h.Start("copy", dir).stoodStill(before, frozenFor)
+}
+
+// clocks is what a guest says of its time, in seconds.
+type clocks struct {
+	Monotonic, Boottime, Library, Uptime, Sysinfo float64
+	Fired                                         map[string]float64
+}
+
+func (g *Guest) clocks() clocks {
+	t := g.host.T
+	t.Helper()
+	status, text := g.Ask("/clocks")
+	var c clocks
+	if err := json.Unmarshal([]byte(text), &c); err != nil || status != 200 {
+		t.Fatalf("clocks: %d %s %v", status, text, err)
+	}
+	return c
+}
+
+// stoodStill checks the clocks of a guest that goes on, and then those of its timers that have
+// time left.
+func (g *Guest) stoodStill(before clocks, pause time.Duration) {
+	t := g.host.T
+	t.Helper()
+	now, least := g.clocks(), pause.Seconds()-1.01 // which whole seconds and hundredths may lack
+	if passed := now.Monotonic - before.Monotonic; passed < 0 || passed >= timersTake.Seconds() {
+		t.Errorf("the monotonic clock went on by %.2f s", passed)
+	}
+	for name, passed := range map[string]float64{"boot time": now.Boottime - before.Boottime,
+		"/proc/uptime": now.Uptime - before.Uptime, "sysinfo": now.Sysinfo - before.Sysinfo,
+		byLibrary: now.Library - before.Library} {
+		if passed < least && (name != byLibrary || now.Library >= 0) {
+			t.Errorf("%s went on by %.2f s", name, passed)
+		}
+	}
+	for deadline := time.Now().Add(2 * timersTake); len(now.Fired) < numTimers; now = g.clocks() {
+		if time.Now().After(deadline) {
+			t.Fatalf("only these timers have fired: %v", now.Fired)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	for timer, took := range now.Fired {
+		early := timer == "timerfd boottime" || timer == "timerfd realtime"
+		if early != (took < timersTake.Seconds()-0.01) {
+			t.Errorf("the timer %q took %.2f s of monotonic time", timer, took)
+		}
+	}
+}
+
+// byLibrary names the clock that not every guest can ask: its program would have to be in C.
+const byLibrary = "boot time by the library"
+
+// numTimers is how many the guest starts.
+const numTimers = 8
