@@ -41,7 +41,7 @@ var calls = map[string]func() (string, error){
 		if err := sleeper.Start(); err != nil {
 			return "", err
 		}
-		defer sleeper.Process.Kill()
+		defer func() { _ = sleeper.Process.Kill() }()
 		out, err := exec.Command("/init", "attach", strconv.Itoa(sleeper.Process.Pid)).CombinedOutput()
 		return string(out), err
 	},

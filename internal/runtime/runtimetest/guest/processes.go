@@ -20,7 +20,7 @@ func aStoppedProcess() (string, error) {
 	if err := stopped.Start(); err != nil {
 		return "", err
 	}
-	defer stopped.Process.Kill()
+	defer func() { _ = stopped.Process.Kill() }()
 	if err := stopped.Process.Signal(syscall.SIGSTOP); err != nil {
 		return "", err
 	}
