@@ -3,6 +3,8 @@ package orchestrator
 import (
 	"context"
 	"crypto/subtle"
+	"iter"
+	"net/netip"
 	"net/url"
 	"time"
 
@@ -126,10 +128,22 @@ func (r *Router) wakeFor(ctx context.Context, sb *sandbox, req proxy.Request) er
 const minWake = 300 * time.Second
 
 // ResolveSigned finds the sandbox whose token made a file URL's signature.
-func (r *Router) ResolveSigned(ctx context.Context, method string, query url.Values) (string, error) {
-	list, err := r.orch.List(ctx)
-	if err != nil {
-		return "", err
+func (r *Router) ResolveSigned(
+	_ context.Context, _ netip.Addr, method string, query url.Values,
+) (string, error) {
+	return auth.FileOwner(r.orch.table.tokens(), method, query)
+}
+
+// tokens are the daemons' tokens of the sandboxes that clients may see, by ID.
+func (t *table) tokens() iter.Seq2[string, string] {
+	return func(yield func(id, token string) bool) {
+		for _, sb := range t.all() {
+			sb.mu.Lock()
+			token, listed := sb.view.EnvdAccessToken, isListed(sb.view)
+			sb.mu.Unlock()
+			if listed && !yield(sb.id, token) {
+				return
+			}
+		}
 	}
-	return auth.FileOwner(list, method, query)
 }

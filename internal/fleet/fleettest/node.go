@@ -30,6 +30,9 @@ type Node struct {
 	kills      map[string]shoal.KillReason
 	diskOnly   map[string]bool // by the ID of a sandbox or a build
 	saveSize   int64
+	gets       int
+	lists      int
+	onList     func(context.Context)
 }
 
 var _ shoal.Node = (*Node)(nil)
@@ -44,114 +47,6 @@ func New(id string, builds ...shoal.Build) *Node {
 		networks: map[string]shoal.Network{}, kills: map[string]shoal.KillReason{},
 		diskOnly: map[string]bool{},
 	}
-}
-
-// OnCreate sets a function that each Create calls before the sandbox exists. If it fails,
-// Create returns its error.
-func (n *Node) OnCreate(fn func(context.Context, shoal.Spec) error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.onCreate = fn
-}
-
-// OnDeadline sets a function that each SetDeadline calls first.
-func (n *Node) OnDeadline(fn func(sandboxID string)) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.onDeadline = fn
-}
-
-// OnPause sets a function that each Pause calls first.
-func (n *Node) OnPause(fn func(sandboxID string)) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.onPause = fn
-}
-
-// SetSaveSize sets how many bytes pauses and snapshots take from now on.
-func (n *Node) SetSaveSize(bytes int64) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.saveSize = bytes
-}
-
-// OnResume sets a function that each Resume calls first. If it fails, Resume returns its
-// error.
-func (n *Node) OnResume(fn func(context.Context) error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.onResume = fn
-}
-
-// SetDown makes every call fail with err; nil ends that.
-func (n *Node) SetDown(err error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.down = err
-}
-
-// SilenceDaemons lets the daemons of all sandboxes be silent, or answer again.
-func (n *Node) SilenceDaemons(silent bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.silent = silent
-}
-
-// Change edits what Info answers.
-func (n *Node) Change(fn func(*shoal.NodeInfo)) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	fn(&n.info)
-}
-
-// Put adds or replaces a sandbox.
-func (n *Node) Put(sb shoal.Sandbox) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	sb.NodeID = n.info.ID
-	n.sandboxes[sb.SandboxID] = sb
-}
-
-// Drop removes a sandbox as if it had timed out.
-func (n *Node) Drop(sandboxID string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	delete(n.sandboxes, sandboxID)
-}
-
-// PutMetrics sets a sandbox's samples, oldest first.
-func (n *Node) PutMetrics(sandboxID string, samples ...shoal.Metrics) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.metrics[sandboxID] = samples
-}
-
-// PutLog sets the log of a team's sandbox, oldest first.
-func (n *Node) PutLog(sandboxID, teamID string, entries ...shoal.LogEntry) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.logs[sandboxID+" of "+teamID] = entries
-}
-
-// Spec returns what Create was given for a sandbox.
-func (n *Node) Spec(sandboxID string) shoal.Spec {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.specs[sandboxID]
-}
-
-// Killed returns why a sandbox was killed, "" if it was not.
-func (n *Node) Killed(sandboxID string) shoal.KillReason {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.kills[sandboxID]
-}
-
-// Network returns the policy that SetNetwork last gave a sandbox.
-func (n *Node) Network(sandboxID string) shoal.Network {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.networks[sandboxID]
 }
 
 // Create makes a running sandbox.
@@ -189,6 +84,7 @@ func (n *Node) Create(ctx context.Context, spec shoal.Spec) (shoal.Sandbox, erro
 func (n *Node) Get(_ context.Context, sandboxID string) (shoal.Sandbox, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.gets++
 	return n.find(sandboxID)
 }
 
@@ -204,7 +100,14 @@ func (n *Node) find(sandboxID string) (shoal.Sandbox, error) {
 }
 
 // List returns all sandboxes in no order.
-func (n *Node) List(context.Context) ([]shoal.Sandbox, error) {
+func (n *Node) List(ctx context.Context) ([]shoal.Sandbox, error) {
+	n.mu.Lock()
+	hook := n.onList
+	n.lists++
+	n.mu.Unlock()
+	if hook != nil {
+		hook(ctx)
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.Collect(maps.Values(n.sandboxes)), n.down
