@@ -28,12 +28,9 @@ func (f *Fleet) Resume(ctx context.Context, node shoal.Node, sb shoal.Sandbox,
 // Pause pauses a sandbox. It no longer counts against the team's limit of those that run, but
 // with what it takes on the disk.
 func (f *Fleet) Pause(ctx context.Context, node shoal.Node, sb shoal.Sandbox, opts shoal.PauseOptions) error {
-	if err := node.Pause(ctx, sb.SandboxID, opts); err != nil {
+	sb, err := node.Pause(ctx, sb.SandboxID, opts)
+	if err != nil {
 		return err
-	}
-	sb.State = shoal.StatePaused
-	if now, err := node.Get(ctx, sb.SandboxID); err == nil {
-		sb = now
 	}
 	f.noteOn(node, sb)
 	return nil

@@ -127,7 +127,7 @@ func (b *builds) all() []shoal.Build {
 func (b *builds) source(buildID string) (guest.Source, error) {
 	build, ok := b.get(buildID)
 	if !ok {
-		return guest.Source{}, shoal.ErrImageMissing.New("build %s is not on machine %s", buildID, b.cfg.NodeID)
+		return guest.Source{}, shoal.ErrImageMissing.New("build %s is not on the machine", buildID)
 	}
 	if build.Snapshot {
 		return b.snapshots.BuildSource(buildID)

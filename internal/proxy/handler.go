@@ -159,6 +159,10 @@ func (h *Handler) serve(
 	case err != nil:
 		if shoal.ErrSandboxNotFound.Matches(err) {
 			w.Header().Set(headerRoute, routeUnknown)
+		} else if known := shoal.AsError(err); known.Status >= http.StatusInternalServerError {
+			id := requestID(r)
+			w.Header().Set(shoal.RequestIDHeader, id)
+			h.log.Warn("a request could not be routed", "sandbox", rt.sandboxID, "request", id, "error", err)
 		}
 		errorPage(rt.sandboxID, err).write(w, r)
 		return "", false

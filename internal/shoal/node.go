@@ -102,9 +102,9 @@ type Node interface {
 	SetDeadline(ctx context.Context, sandboxID string, change DeadlineChange) (Sandbox, error)
 	SetNetwork(ctx context.Context, sandboxID string, network Network) error
 	// Pause keeps a running sandbox, with its memory or only its disk, and returns
-	// when it can be resumed. Pauses of the same sandbox join. After an error it
-	// runs on; it is ErrDaemonSilent if the daemon must answer and does not.
-	Pause(ctx context.Context, sandboxID string, opts PauseOptions) error
+	// it as it is then, when it can be resumed. Pauses of the same sandbox join. After an
+	// error it runs on; it is ErrDaemonSilent if the daemon must answer and does not.
+	Pause(ctx context.Context, sandboxID string, opts PauseOptions) (Sandbox, error)
 	// Resume brings a paused sandbox back and returns when it can be used. Resumes
 	// join. A sandbox that runs is ErrSandboxRunning; one whose daemon was silent comes back
 	// from its disk only, and is ErrSnapshotSilent otherwise.

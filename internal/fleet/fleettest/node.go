@@ -184,7 +184,7 @@ func (n *Node) SetNetwork(_ context.Context, sandboxID string, policy shoal.Netw
 }
 
 // Pause marks a running sandbox as paused.
-func (n *Node) Pause(_ context.Context, sandboxID string, opts shoal.PauseOptions) error {
+func (n *Node) Pause(_ context.Context, sandboxID string, opts shoal.PauseOptions) (shoal.Sandbox, error) {
 	n.mu.Lock()
 	hook := n.onPause
 	n.mu.Unlock()
@@ -196,18 +196,18 @@ func (n *Node) Pause(_ context.Context, sandboxID string, opts shoal.PauseOption
 	sb, err := n.find(sandboxID)
 	switch {
 	case err != nil:
-		return err
+		return sb, err
 	case sb.State == shoal.StatePaused:
-		return shoal.ErrSandboxPaused.New("Error pausing sandbox - sandbox '%s' is already paused", sandboxID)
+		return sb, shoal.ErrSandboxPaused.New("Error pausing sandbox - sandbox '%s' is already paused", sandboxID)
 	case sb.State != shoal.StateRunning:
-		return shoal.ErrSandboxState.New(
+		return sb, shoal.ErrSandboxState.New(
 			"Sandbox '%s' cannot be paused while in '%s' state",
 			sandboxID,
 			sb.State,
 		)
 	}
 	if n.silent && (opts.RequireDaemon || !opts.Memory) {
-		return shoal.ErrDaemonSilent.New("the daemon does not answer")
+		return sb, shoal.ErrDaemonSilent.New("the daemon does not answer")
 	}
 	sb.State, sb.EndAt, sb.HostIP, sb.PauseMode = shoal.StatePaused, time.Now().UTC(), "", shoal.PauseFull
 	if !opts.Memory {
@@ -217,7 +217,7 @@ func (n *Node) Pause(_ context.Context, sandboxID string, opts shoal.PauseOption
 	sb.KeptBytes = n.saveSize
 	n.sandboxes[sandboxID] = sb
 	n.diskOnly[sandboxID] = !opts.Memory
-	return nil
+	return sb, nil
 }
 
 // DiskOnly reports whether the last pause of a sandbox, or the snapshot that a build is, left

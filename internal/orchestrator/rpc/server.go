@@ -101,7 +101,10 @@ func withRequestID(next http.Handler) http.Handler {
 }
 
 // server adapts a node to the generated service.
-type server struct{ node shoal.Node }
+type server struct {
+	nodev1connect.UnimplementedNodeServiceHandler
+	node shoal.Node
+}
 
 var _ nodev1connect.NodeServiceHandler = (*server)(nil)
 
@@ -177,9 +180,10 @@ func (s *server) SetNetwork(
 func (s *server) Pause(
 	ctx context.Context,
 	r *connect.Request[nodev1.PauseRequest],
-) (*connect.Response[nodev1.PauseResponse], error) {
+) (*connect.Response[nodev1.Sandbox], error) {
 	opts := shoal.PauseOptions{Memory: r.Msg.Memory, RequireDaemon: r.Msg.RequireDaemon}
-	return reply(&nodev1.PauseResponse{}, s.node.Pause(ctx, r.Msg.SandboxId, opts))
+	sb, err := s.node.Pause(ctx, r.Msg.SandboxId, opts)
+	return reply(encodeSandbox(sb), err)
 }
 
 func (s *server) Resume(
