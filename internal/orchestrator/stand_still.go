@@ -21,7 +21,7 @@ func (o *Orchestrator) standStill(
 	if err != nil {
 		return err
 	}
-	t, err := sb.beginAlone(shoal.StateSnapshotting, func(state shoal.State) error {
+	t, err := sb.beginAlone(ctx, shoal.StateSnapshotting, func(state shoal.State) error {
 		switch state {
 		case shoal.StateRunning:
 			return nil
