@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"shoal/internal/api/gen"
 	"shoal/internal/auth"
 	"shoal/internal/build"
@@ -147,7 +149,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.S
 // Run does the background work until ctx ends; then health checks fail.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.draining.Store(true)
-	return s.spawns.run(ctx, s.store, s.log)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.spawns.run(ctx, s.store, s.log) })
+	g.Go(func() error { return s.fleet.ServeWakes(ctx, s.wake) })
+	return g.Wait()
 }
 
 // guard lets an operation be reached only by those who may call it, with a

@@ -87,6 +87,7 @@ type Orchestrator struct {
 	journal   journal
 	tasks     *tasks
 	load      load
+	wakers    wakers
 
 	// wake tells the deadline loop that the nearest deadline may have changed.
 	wake chan struct{}

@@ -2,6 +2,7 @@ package shoal
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -127,4 +128,20 @@ type Node interface {
 	// is none of an unknown one, or of another team's.
 	Logs(ctx context.Context, sandboxID, teamID string, q LogQuery) ([]LogEntry, error)
 	Info(ctx context.Context) (NodeInfo, error)
+	// Wakes has resume called for each paused sandbox that traffic comes for, several at
+	// once. resume resumes it, or returns why not. It returns an error when that is over,
+	// because ctx ended or the machine cannot be reached.
+	Wakes(ctx context.Context, resume func(context.Context, Wake) error) error
+}
+
+// ErrWakerGone means that whoever called Wakes cannot be asked any more.
+var ErrWakerGone = errors.New("who resumes sandboxes for traffic is gone")
+
+// Wake is a paused sandbox that traffic has come for. It asks for what Resume does, of one who
+// knows what the team runs on all machines, and what it may run now.
+type Wake struct {
+	SandboxID string
+	TeamID    string
+	TeamLimit int // Spec.TeamLimit, which counts if nothing newer is known
+	Timeout   time.Duration
 }

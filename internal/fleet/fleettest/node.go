@@ -33,6 +33,7 @@ type Node struct {
 	gets       int
 	lists      int
 	onList     func(context.Context)
+	waker      func(context.Context, shoal.Wake) error
 }
 
 var _ shoal.Node = (*Node)(nil)
@@ -374,6 +375,26 @@ func (n *Node) Logs(_ context.Context, sandboxID, teamID string, q shoal.LogQuer
 		slices.Reverse(list)
 	}
 	return list[:min(len(list), q.Limit)], nil
+}
+
+// Wakes has resume called by Wake until ctx ends.
+func (n *Node) Wakes(ctx context.Context, resume func(context.Context, shoal.Wake) error) error {
+	n.mu.Lock()
+	n.waker = resume
+	n.mu.Unlock()
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// Wake is traffic that comes for a paused sandbox. It is nothing if nobody has called Wakes.
+func (n *Node) Wake(ctx context.Context, w shoal.Wake) error {
+	n.mu.Lock()
+	waker := n.waker
+	n.mu.Unlock()
+	if waker == nil {
+		return shoal.ErrWakerGone
+	}
+	return waker(ctx, w)
 }
 
 // Info describes the machine.

@@ -24,6 +24,7 @@ type echo struct {
 	err      error
 	asked    []any
 	askedReq string
+	wakes    func(context.Context, func(context.Context, shoal.Wake) error) error
 }
 
 func (e *echo) ask(ctx context.Context, args ...any) {
@@ -91,6 +92,13 @@ func (e *echo) Logs(ctx context.Context, id, team string, q shoal.LogQuery) ([]s
 func (e *echo) Info(ctx context.Context) (shoal.NodeInfo, error) {
 	e.ask(ctx)
 	return e.info, e.err
+}
+
+func (e *echo) Wakes(ctx context.Context, resume func(context.Context, shoal.Wake) error) error {
+	if e.wakes == nil {
+		return nil
+	}
+	return e.wakes(ctx, resume)
 }
 
 // fill sets every field below v to a value of its own.

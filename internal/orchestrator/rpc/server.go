@@ -58,6 +58,11 @@ func NewServer(h http.Handler) *http.Server {
 	}
 	s.Protocols.SetHTTP1(true)
 	s.Protocols.SetUnencryptedHTTP2(true)
+	closing, end := context.WithCancel(context.Background())
+	s.RegisterOnShutdown(end)
+	s.BaseContext = func(net.Listener) context.Context {
+		return context.WithValue(context.Background(), closingKey{}, closing)
+	}
 	return s
 }
 
@@ -102,8 +107,8 @@ func withRequestID(next http.Handler) http.Handler {
 
 // server adapts a node to the generated service.
 type server struct {
-	nodev1connect.UnimplementedNodeServiceHandler
-	node shoal.Node
+	node  shoal.Node
+	wakes wakes
 }
 
 var _ nodev1connect.NodeServiceHandler = (*server)(nil)

@@ -2745,8 +2745,11 @@ type Wake struct {
 	// Which wake-up of this stream's machine it is.
 	Id        string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	SandboxId string `protobuf:"bytes,2,opt,name=sandbox_id,json=sandboxId,proto3" json:"sandbox_id,omitempty"`
+	TeamId    string `protobuf:"bytes,3,opt,name=team_id,json=teamId,proto3" json:"team_id,omitempty"`
+	// How many sandboxes the team might run at once when this one was made.
+	TeamLimit int32 `protobuf:"varint,4,opt,name=team_limit,json=teamLimit,proto3" json:"team_limit,omitempty"`
 	// How long the sandbox may run.
-	Timeout       *durationpb.Duration `protobuf:"bytes,3,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	Timeout       *durationpb.Duration `protobuf:"bytes,5,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2793,6 +2796,20 @@ func (x *Wake) GetSandboxId() string {
 		return x.SandboxId
 	}
 	return ""
+}
+
+func (x *Wake) GetTeamId() string {
+	if x != nil {
+		return x.TeamId
+	}
+	return ""
+}
+
+func (x *Wake) GetTeamLimit() int32 {
+	if x != nil {
+		return x.TeamLimit
+	}
+	return 0
 }
 
 func (x *Wake) GetTimeout() *durationpb.Duration {
@@ -3148,12 +3165,15 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
 	"\x05cause\x18\x03 \x01(\tR\x05cause\x12\x16\n" +
 	"\x06detail\x18\x04 \x01(\tR\x06detail\"\x0e\n" +
-	"\fWakesRequest\"j\n" +
+	"\fWakesRequest\"\xa2\x01\n" +
 	"\x04Wake\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
-	"sandbox_id\x18\x02 \x01(\tR\tsandboxId\x123\n" +
-	"\atimeout\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"S\n" +
+	"sandbox_id\x18\x02 \x01(\tR\tsandboxId\x12\x17\n" +
+	"\ateam_id\x18\x03 \x01(\tR\x06teamId\x12\x1d\n" +
+	"\n" +
+	"team_limit\x18\x04 \x01(\x05R\tteamLimit\x123\n" +
+	"\atimeout\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"S\n" +
 	"\fWokenRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x123\n" +
 	"\x05error\x18\x02 \x01(\v2\x1d.shoal.node.v1.CatalogueErrorR\x05error\"\x0f\n" +
