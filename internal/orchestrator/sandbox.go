@@ -38,6 +38,7 @@ type sandbox struct {
 	saved     *snapshot.Saved
 	restUntil time.Time     // while paused: when its resting guest ends
 	keeping   chan struct{} // closed when a resting guest's disk is written apart
+	expiry    expiry
 	samples   samples
 }
 
