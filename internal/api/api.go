@@ -21,6 +21,7 @@ import (
 	"shoal/internal/auth"
 	"shoal/internal/build"
 	"shoal/internal/fleet"
+	"shoal/internal/shares"
 	"shoal/internal/shoal"
 	"shoal/internal/store"
 )
@@ -88,7 +89,7 @@ type Server struct {
 	origins     Origins
 	operator    string
 	name        string
-	creating    turns         // by team and idempotency key
+	creating    shares.Turns  // by team and idempotency key
 	resumeWait  time.Duration // see resumeWait; tests shorten it
 	draining    atomic.Bool
 }
