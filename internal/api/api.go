@@ -15,10 +15,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"shoal/internal/api/gen"
 	"shoal/internal/auth"
 	"shoal/internal/build"
 	"shoal/internal/fleet"
+	"shoal/internal/shares"
 	"shoal/internal/shoal"
 	"shoal/internal/store"
 )
@@ -86,7 +89,7 @@ type Server struct {
 	origins     Origins
 	operator    string
 	name        string
-	creating    turns         // by team and idempotency key
+	creating    shares.Turns  // by team and idempotency key
 	resumeWait  time.Duration // see resumeWait; tests shorten it
 	draining    atomic.Bool
 }
@@ -147,7 +150,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.S
 // Run does the background work until ctx ends; then health checks fail.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.draining.Store(true)
-	return s.spawns.run(ctx, s.store, s.log)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.spawns.run(ctx, s.store, s.log) })
+	g.Go(func() error { return s.fleet.ServeWakes(ctx, s.wake) })
+	return g.Wait()
 }
 
 // guard lets an operation be reached only by those who may call it, with a

@@ -10,14 +10,14 @@ import (
 )
 
 // writeError answers with the JSON that every client parses, code and message, and
-// adds what a person needs to fix the problem (api.md §1.4). What a machine says about its own
-// failure names hosts and paths, so only the operator reads it; for everybody else's request
-// it is in the log.
+// adds what a person needs to fix the problem (api.md §1.4). What lies under an error names
+// hosts, paths and queries, so only the operator reads it; for everybody else's request it is
+// in the log under the request's ID.
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	known, call := shoal.AsError(err), callOf(r.Context())
 	call.err = err
-	cause, id := known.Cause, shoal.RequestID(r.Context())
-	if known.Err != nil && (call.operator || known.Status < http.StatusInternalServerError) {
+	cause, id := causeOf(known), shoal.RequestID(r.Context())
+	if known.Err != nil && call.operator {
 		cause = known.Err.Error()
 	}
 	// Plain strings always encode.
@@ -62,18 +62,25 @@ func retryAdvice(kind *shoal.Kind) advice {
 	return byStatus
 }
 
+// causeOf is what a tenant reads of an error's cause.
+func causeOf(e *shoal.Error) string {
+	if e.Detail != "" {
+		return e.Detail
+	}
+	return e.Cause
+}
+
 // advised returns the message with the advice of the catalogue where it helps: some SDKs show
-// nothing else. E2B's words come first, because clients look for them. What a machine said
-// about a failure of its own stays in the cause.
+// nothing else. E2B's words come first, because clients look for them.
 func advised(e *shoal.Error) string {
 	text := e.Message
 	switch {
 	case e.Status >= http.StatusInternalServerError:
-		text += "\nCause: " + e.Cause
+		text += "\nCause: " + causeOf(e)
 	case !messageNeedsFix(e.Kind):
 		return text
-	case e.Err != nil && e.Kind != shoal.ErrConcurrencyLimit && e.Kind != shoal.ErrSandboxLimit:
-		text += "\nCause: " + e.Err.Error()
+	case e.Detail != "":
+		text += "\nCause: " + e.Detail
 	}
 	if strings.Contains(text, e.Fix) {
 		return text

@@ -44,6 +44,7 @@ func TestRetryAdvice(t *testing.T) {
 		shoal.ErrSandboxRequests: byStatus,
 		shoal.ErrTeamRequests:    byStatus,
 		shoal.ErrProxyBusy:       byStatus,
+		shoal.ErrLookupLimit:     byStatus,
 	}
 	for _, kind := range shoal.Catalogue {
 		want, known := decided[kind]

@@ -53,7 +53,7 @@ func (s *Server) createOnce(ctx context.Context, key string, body gen.NewSandbox
 	team := callerOf(ctx).Team
 	wait, cancel := context.WithTimeout(ctx, idempotencyWait)
 	defer cancel()
-	done, err := s.creating.take(wait, team.ID+" "+key)
+	done, err := s.creating.Take(wait, team.ID+" "+key)
 	if err != nil {
 		return shoal.Sandbox{}, errInProgress(key)
 	}

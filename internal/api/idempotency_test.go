@@ -131,7 +131,7 @@ func TestIdempotencyKeyAtOnce(t *testing.T) {
 	if n := w.sandboxes(); n != 1 {
 		t.Errorf("%d sandboxes", n)
 	}
-	if n := len(w.server.creating.open); n != 0 {
+	if n := w.server.creating.Open(); n != 0 {
 		t.Errorf("%d turns are left", n)
 	}
 }

@@ -59,7 +59,7 @@ func (s *Server) ForkSandbox(
 	if err != nil {
 		return nil, err
 	}
-	return gen.ForkSandbox201JSONResponse(s.wireForks(results)), nil
+	return gen.ForkSandbox201JSONResponse(s.wireForks(ctx, results)), nil
 }
 
 // copyOf is the specification of a fork: its source's, under a new identity.
@@ -81,11 +81,12 @@ type forkEntry = struct {
 	Sandbox *gen.Sandbox `json:"sandbox,omitempty"`
 }
 
-func (s *Server) wireForks(results []shoal.ForkResult) []forkEntry {
+func (s *Server) wireForks(ctx context.Context, results []shoal.ForkResult) []forkEntry {
 	rows := make([]forkEntry, len(results))
 	for i, r := range results {
 		if r.Err != nil {
 			known := shoal.AsError(r.Err)
+			s.log.Warn("a copy of a sandbox failed", "request", shoal.RequestID(ctx), "error", r.Err)
 			rows[i].Error = &gen.Error{Code: int32(known.Status), Message: advised(known), ErrorCode: known.Code}
 			continue
 		}

@@ -440,7 +440,10 @@ func TestConnectThatCameLate(t *testing.T) {
 	id := w.create(`{"templateID":"base"}`)
 	var once sync.Once
 	w.node.OnDeadline(func(string) {
-		once.Do(func() { w.must(w.node.Pause(context.Background(), id, shoal.PauseOptions{Memory: true})) })
+		once.Do(func() {
+			_, err := w.node.Pause(context.Background(), id, shoal.PauseOptions{Memory: true})
+			w.must(err)
+		})
 	})
 	w.call("POST", "/v2/sandboxes/"+id+"/connect", "").wants(t, 201, "")
 	if state := w.state(id); state != "running" {

@@ -6,6 +6,7 @@ import (
 
 	"shoal/internal/build"
 	"shoal/internal/fleet"
+	"shoal/internal/shares"
 	"shoal/internal/shoal"
 	"shoal/internal/store"
 )
@@ -21,7 +22,7 @@ type storage struct {
 	store *store.Store
 	fleet *fleet.Fleet
 	files *build.Files
-	doors turns // by team: of the request that decides or waits
+	doors shares.Turns // by team: of the request that decides or waits
 
 	mu    sync.Mutex           // guards the rest; nothing is locked while it is held
 	teams map[string]*teamSave // by ID, of those that have ever saved something
@@ -44,7 +45,7 @@ func newStorage(st *store.Store, machines *fleet.Fleet, files *build.Files) *sto
 // Requests save side by side as long as all of them would fit whatever they come to. Closer
 // to the bound they take turns, and each sees what the others before it have come to.
 func (s *storage) begin(ctx context.Context, team shoal.Team, most int64) (done func(), err error) {
-	leave, err := s.doors.take(ctx, team.ID)
+	leave, err := s.doors.Take(ctx, team.ID)
 	if err != nil {
 		return nil, err
 	}

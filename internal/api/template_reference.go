@@ -176,18 +176,19 @@ func (s *Server) notReady(ctx context.Context, t shoal.Template, ref reference, 
 	if errors.Is(err, store.ErrNotFound) && uuid.Validate(tag) == nil {
 		newest, err = s.store.Build(ctx, t.ID, tag)
 	}
-	var cause error
+	answer := shoal.ErrTemplateNotFound.New("tag '%s' does not exist for template '%s'", tag, ref)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 	case err != nil:
 		return resolveError(err, ref)
 	case newest.Status == shoal.BuildError:
-		cause = fmt.Errorf("the template has no ready build under this tag: the last one, %s, failed",
+		answer = answer.Because("the template has no ready build under this tag: the last one, %s, failed",
 			newest.ID)
 	default:
-		cause = fmt.Errorf("the template has no ready build under this tag: the last one, %s, is not ready yet (%s)", newest.ID, newest.Status)
+		answer = answer.Because("the template has no ready build under this tag: the last one, %s, is not ready yet (%s)",
+			newest.ID, newest.Status)
 	}
-	return shoal.ErrTemplateNotFound.Wrap(cause, "tag '%s' does not exist for template '%s'", tag, ref)
+	return answer
 }
 
 // mcpGateway is the template that SDKs ask for when a sandbox is to have MCP servers.
@@ -195,8 +196,9 @@ const mcpGateway = "mcp-gateway"
 
 func templateNotFound(ref reference) error {
 	if ref.name == mcpGateway && ref.namespace == "" {
-		return shoal.ErrTemplateNotFound.Wrap(errors.New("sandboxes with MCP servers need a template that is not part of Shoal"),
-			"template '%s' not found: the MCP gateway is not shipped with this version of Shoal", ref)
+		return shoal.ErrTemplateNotFound.New(
+			"template '%s' not found: the MCP gateway is not shipped with this version of Shoal", ref).
+			Because("sandboxes with MCP servers need a template that is not part of Shoal")
 	}
 	return shoal.ErrTemplateNotFound.New("template '%s' not found", ref)
 }

@@ -90,19 +90,19 @@ func (s *Server) register(ctx context.Context, reg store.Registration) (shoal.Te
 	case errors.Is(err, store.ErrTooManyTags):
 		err = errTooManyTags()
 	case errors.As(err, &full):
-		err = shoal.ErrBuildLimit.Wrap(neverStarted(full.Waiting),
+		err = shoal.ErrBuildLimit.New(
 			"you have reached the maximum number of concurrent template builds (%d). Please wait for existing builds to complete.",
-			reg.Team.Limits.ConcurrentBuilds)
+			reg.Team.Limits.ConcurrentBuilds).Because("%s", neverStarted(full.Waiting))
 	}
 	return t, err
 }
 
-// neverStarted explains a full team to one who sees no build run; nil if all do.
-func neverStarted(waiting int) error {
+// neverStarted explains a full team to one who sees no build run; "" if all do.
+func neverStarted(waiting int) string {
 	if waiting == 0 {
-		return nil
+		return ""
 	}
-	return fmt.Errorf("%d of the team's builds are registered and wait for a start that has not come; each ends when its name is built again, or %.0f minutes after its registration",
+	return fmt.Sprintf("%d of the team's builds are registered and wait for a start that has not come; each ends when its name is built again, or %.0f minutes after its registration",
 		waiting, build.WaitingLimit.Minutes())
 }
 

@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"net"
 	"net/http"
 	"strings"
 
@@ -48,6 +49,10 @@ func requestError(err error) error {
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		return errTooLarge(tooLarge.Limit)
+	}
+	// Of a connection that failed, the text names the addresses on our side.
+	if errors.As(err, new(*net.OpError)) {
+		return shoal.ErrBadRequest.Wrap(err, "%sthe request's body broke off", validationPrefix)
 	}
 	line, _, _ := strings.Cut(err.Error(), "\n")
 	return shoal.ErrBadRequest.New("%s%s", validationPrefix, line)

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"crypto/subtle"
+	"iter"
 	"net/http"
 	"net/url"
 
@@ -9,23 +10,23 @@ import (
 	"shoal/internal/shoal"
 )
 
-// FileOwner returns the ID of the sandbox whose token signed a file URL. On a shared
-// address such a URL does not name its sandbox, but only that sandbox's token produces
-// the signature.
-func FileOwner(list []shoal.Sandbox, method string, query url.Values) (string, error) {
+// FileOwner returns the ID of the sandbox whose token signed a file URL, of those whose IDs and
+// tokens are given. On a shared address such a URL does not name its sandbox, but only that
+// sandbox's token produces the signature. Whether the URL has expired, the daemon decides.
+func FileOwner(tokens iter.Seq2[string, string], method string, query url.Values) (string, error) {
 	operation := envdapi.OperationRead
 	if method == http.MethodPost {
 		operation = envdapi.OperationWrite
 	}
 	got := []byte(query.Get("signature"))
-	for _, sb := range list {
-		if sb.EnvdAccessToken == "" {
+	path, user, expiration := query.Get("path"), query.Get("username"), query.Get("signature_expiration")
+	for id, token := range tokens {
+		if token == "" {
 			continue
 		}
-		want := envdapi.FileSignature(query.Get("path"), operation, query.Get("username"), sb.EnvdAccessToken,
-			query.Get("signature_expiration"))
+		want := envdapi.FileSignature(path, operation, user, token, expiration)
 		if subtle.ConstantTimeCompare(got, []byte(want)) == 1 {
-			return sb.SandboxID, nil
+			return id, nil
 		}
 	}
 	return "", shoal.ErrSandboxNotFound.New("no sandbox's token made this signature")

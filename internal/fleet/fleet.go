@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -40,7 +39,8 @@ type Fleet struct {
 	members   []*member
 	sandboxes *locations
 	onBuild   func(context.Context, shoal.Build) error
-	syncing   sync.Mutex // one sync at a time; taken before member.mu and locations.mu
+	syncs     flights
+	searches  searches
 	connected atomic.Bool
 	hurry     chan struct{} // asks Run for a sync soon
 }
@@ -48,6 +48,7 @@ type Fleet struct {
 // New returns a fleet that has not asked its machines for their state yet.
 func New(cfg Config, log *slog.Logger) *Fleet {
 	f := &Fleet{log: log, sandboxes: newLocations(), onBuild: cfg.OnBuild, hurry: make(chan struct{}, 1)}
+	f.syncs.sync = f.syncAll
 	for i, node := range cfg.Nodes {
 		f.members = append(f.members, newMember(node, fmt.Sprintf("node %d", i+1)))
 	}
@@ -59,6 +60,7 @@ func (f *Fleet) Ready() bool { return f.connected.Load() }
 
 // Run keeps the machines' state up to date until ctx ends.
 func (f *Fleet) Run(ctx context.Context) error {
+	defer f.syncs.stop()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	soon := true // the timer fires within retryTime
@@ -84,10 +86,12 @@ func (f *Fleet) Run(ctx context.Context) error {
 }
 
 // Sync asks every machine for its state and its sandboxes. The error names the machines
-// that did not answer; the others are still updated.
-func (f *Fleet) Sync(ctx context.Context) error {
-	f.syncing.Lock()
-	defer f.syncing.Unlock()
+// that did not answer; the others are still updated. Calls share syncs (flights.go), and each
+// sees what was there when it was made. If ctx ends before, the sync goes on.
+func (f *Fleet) Sync(ctx context.Context) error { return f.syncs.wait(ctx) }
+
+// syncAll is one sync; only flights call it.
+func (f *Fleet) syncAll(ctx context.Context) error {
 	errs := make([]error, len(f.members))
 	var g errgroup.Group
 	for i, m := range f.members {

@@ -332,7 +332,7 @@ func TestLocate(t *testing.T) {
 		t.Errorf("gone: %v", err)
 	}
 	a.SetDown(shoal.ErrNodeUnreachable.New("no route"))
-	if _, _, err := f.Locate(t.Context(), "i1"); !shoal.ErrNodeUnreachable.Matches(err) {
+	if _, _, err := f.Locate(t.Context(), "i3"); !shoal.ErrNodeUnreachable.Matches(err) {
 		t.Errorf("it may be on the machine that is down, yet: %v", err)
 	}
 }

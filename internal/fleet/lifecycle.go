@@ -13,7 +13,7 @@ func (f *Fleet) Resume(ctx context.Context, node shoal.Node, sb shoal.Sandbox,
 	opts shoal.ResumeOptions, limits shoal.TeamLimits) (shoal.Sandbox, error) {
 	p := place{sb.TeamID, sb.SandboxID}
 	limits.Sandboxes = math.MaxInt // it is one already
-	if err := f.reserve(ctx, p, limits); err != nil {
+	if err := f.reserve(ctx, limits, p)[0]; err != nil {
 		return shoal.Sandbox{}, err
 	}
 	defer f.sandboxes.release(p)
@@ -28,12 +28,9 @@ func (f *Fleet) Resume(ctx context.Context, node shoal.Node, sb shoal.Sandbox,
 // Pause pauses a sandbox. It no longer counts against the team's limit of those that run, but
 // with what it takes on the disk.
 func (f *Fleet) Pause(ctx context.Context, node shoal.Node, sb shoal.Sandbox, opts shoal.PauseOptions) error {
-	if err := node.Pause(ctx, sb.SandboxID, opts); err != nil {
+	sb, err := node.Pause(ctx, sb.SandboxID, opts)
+	if err != nil {
 		return err
-	}
-	sb.State = shoal.StatePaused
-	if now, err := node.Get(ctx, sb.SandboxID); err == nil {
-		sb = now
 	}
 	f.noteOn(node, sb)
 	return nil
@@ -44,14 +41,18 @@ func (f *Fleet) Pause(ctx context.Context, node shoal.Node, sb shoal.Sandbox, op
 func (f *Fleet) Fork(ctx context.Context, node shoal.Node, sandboxID string, specs []shoal.Spec,
 	limits shoal.TeamLimits) ([]shoal.ForkResult, error) {
 	results := make([]shoal.ForkResult, len(specs))
-	admitted := 0
+	places := make([]place, len(specs))
 	for i, spec := range specs {
-		p := place{spec.TeamID, spec.SandboxID}
-		if err := f.reserve(ctx, p, limits); err != nil {
+		places[i] = place{spec.TeamID, spec.SandboxID}
+	}
+	admitted := 0
+	for i, err := range f.reserve(ctx, limits, places...) {
+		if err != nil {
 			results[i].Err = err
 			continue
 		}
-		defer f.sandboxes.release(p)
+		defer f.sandboxes.release(places[i])
+		spec := specs[i]
 		specs[admitted] = spec
 		admitted++
 	}

@@ -34,7 +34,7 @@ func TestKeptBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	wants("paused", "alpha", 100)
-	if err := n.Pause(ctx, b.SandboxID, shoal.PauseOptions{Memory: true}); err != nil {
+	if _, err := n.Pause(ctx, b.SandboxID, shoal.PauseOptions{Memory: true}); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Sync(ctx); err != nil {

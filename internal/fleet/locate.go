@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"errors"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -14,7 +13,7 @@ import (
 // then all of them. The error is ErrSandboxNotFound if no machine has it, and
 // ErrNodeUnreachable if a machine that might have it does not answer.
 func (f *Fleet) Locate(ctx context.Context, sandboxID string) (shoal.Node, shoal.Sandbox, error) {
-	if m, ok := f.sandboxes.find(sandboxID); ok {
+	if m, _, ok := f.sandboxes.find(sandboxID); ok {
 		sb, err := m.node.Get(ctx, sandboxID)
 		if err == nil {
 			return m.node, sb, nil
@@ -22,37 +21,13 @@ func (f *Fleet) Locate(ctx context.Context, sandboxID string) (shoal.Node, shoal
 		if !shoal.ErrSandboxNotFound.Matches(err) {
 			return nil, shoal.Sandbox{}, err
 		}
-		f.sandboxes.forget(sandboxID)
+		f.sandboxes.forgetOn(sandboxID, func(on *member) bool { return on == m })
 	}
-	return f.search(ctx, sandboxID)
-}
-
-func (f *Fleet) search(ctx context.Context, sandboxID string) (shoal.Node, shoal.Sandbox, error) {
-	found := make([]shoal.Sandbox, len(f.members))
-	errs := make([]error, len(f.members))
-	var g errgroup.Group
-	for i, m := range f.members {
-		g.Go(func() error {
-			found[i], errs[i] = m.node.Get(ctx, sandboxID)
-			return nil
-		})
+	found, err := f.search(ctx, sandboxID)
+	if err != nil {
+		return nil, shoal.Sandbox{}, err
 	}
-	_ = g.Wait()
-	var failed []error
-	for i, m := range f.members {
-		switch {
-		case errs[i] == nil:
-			f.sandboxes.note(found[i], m)
-			return m.node, found[i], nil
-		case !shoal.ErrSandboxNotFound.Matches(errs[i]):
-			failed = append(failed, errs[i])
-		}
-	}
-	if len(failed) > 0 {
-		return nil, shoal.Sandbox{}, shoal.ErrNodeUnreachable.Wrap(errors.Join(failed...),
-			"Cannot tell whether sandbox %q exists, because a machine does not answer", sandboxID)
-	}
-	return nil, shoal.Sandbox{}, shoal.NotFound(sandboxID)
+	return found.on.node, found.sandbox, nil
 }
 
 // List returns the sandboxes of all machines. For a machine that does not answer, it

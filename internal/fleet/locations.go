@@ -13,7 +13,8 @@ type locations struct {
 	mu       sync.Mutex // guards the rest; nothing is locked while it is held
 	clock    uint64     // counts changes
 	entries  map[string]entry
-	starting map[place]int // reservations; concurrent starts of one sandbox share a place
+	absent   map[string]time.Time // until when a sandbox is known to be on no machine
+	starting map[place]int        // reservations; concurrent starts of one sandbox share a place
 }
 
 // place is a sandbox's share of its team's limit of concurrent sandboxes.
@@ -26,7 +27,7 @@ type entry struct {
 }
 
 func newLocations() *locations {
-	return &locations{entries: map[string]entry{}, starting: map[place]int{}}
+	return &locations{entries: map[string]entry{}, absent: map[string]time.Time{}, starting: map[place]int{}}
 }
 
 // mark advances the clock and returns it, for a later replace.
@@ -38,7 +39,8 @@ func (l *locations) mark() uint64 {
 }
 
 // replace replaces a machine's entries by its list, which was requested at the given mark.
-// Entries made since then are newer than the list and are kept.
+// Entries made since then are newer than the list and are kept. Older ones of other machines
+// are not: the sandbox has moved.
 func (l *locations) replace(on *member, list []shoal.Sandbox, asked uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -48,8 +50,9 @@ func (l *locations) replace(on *member, list []shoal.Sandbox, asked uint64) {
 		}
 	}
 	for _, sb := range list {
-		if _, newer := l.entries[sb.SandboxID]; !newer && sb.State != shoal.StateCreating {
-			l.entries[sb.SandboxID] = entry{sandbox: sb, on: on, at: asked - 1}
+		e, known := l.entries[sb.SandboxID]
+		if newer := known && e.at >= asked; !newer && sb.State != shoal.StateCreating {
+			l.put(sb, on, asked-1)
 		}
 	}
 }
@@ -107,7 +110,13 @@ func (l *locations) settle(sb shoal.Sandbox, on *member) {
 	defer l.mu.Unlock()
 	l.unreserve(place{sb.TeamID, sb.SandboxID})
 	l.clock++
-	l.entries[sb.SandboxID] = entry{sandbox: sb, on: on, at: l.clock}
+	l.put(sb, on, l.clock)
+}
+
+// put makes an entry; l.mu is held.
+func (l *locations) put(sb shoal.Sandbox, on *member, at uint64) {
+	l.entries[sb.SandboxID] = entry{sandbox: sb, on: on, at: at}
+	delete(l.absent, sb.SandboxID)
 }
 
 func (l *locations) unreserve(p place) {
@@ -121,7 +130,7 @@ func (l *locations) note(sb shoal.Sandbox, on *member) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.clock++
-	l.entries[sb.SandboxID] = entry{sandbox: sb, on: on, at: l.clock}
+	l.put(sb, on, l.clock)
 }
 
 // forget drops a sandbox that its machine no longer has.
@@ -131,11 +140,70 @@ func (l *locations) forget(sandboxID string) {
 	delete(l.entries, sandboxID)
 }
 
-func (l *locations) find(sandboxID string) (*member, bool) {
+// forgetOn is forget, unless the sandbox is on another machine meanwhile.
+func (l *locations) forgetOn(sandboxID string, isThere func(*member) bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e, ok := l.entries[sandboxID]; ok && isThere(e.on) {
+		delete(l.entries, sandboxID)
+	}
+}
+
+// find returns where a sandbox is, as far as is remembered, and whose it is.
+func (l *locations) find(sandboxID string) (on *member, teamID string, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e, ok := l.entries[sandboxID]
-	return e.on, ok
+	return e.on, e.sandbox.TeamID, ok
+}
+
+const (
+	// absentTime is how long it is remembered that no machine has a sandbox.
+	absentTime = 2 * time.Second
+	// absentKept bounds how many of those are remembered.
+	absentKept = 8192
+)
+
+// miss remembers that no machine had a sandbox when they were asked, at the given mark. What
+// was made since then is there.
+func (l *locations) miss(sandboxID string, asked uint64, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e, ok := l.entries[sandboxID]; ok && e.at >= asked {
+		return
+	}
+	delete(l.entries, sandboxID)
+	if len(l.absent) >= absentKept {
+		for id, until := range l.absent {
+			if now.After(until) {
+				delete(l.absent, id)
+			}
+		}
+	}
+	if len(l.absent) < absentKept {
+		l.absent[sandboxID] = now.Add(absentTime)
+	}
+}
+
+// isAbsent reports whether no machine had a sandbox a moment ago.
+func (l *locations) isAbsent(sandboxID string, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	until, ok := l.absent[sandboxID]
+	return ok && now.Before(until)
+}
+
+// tokens returns the daemons' tokens of all remembered sandboxes that have one, by ID.
+func (l *locations) tokens() map[string]string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	tokens := map[string]string{}
+	for id, e := range l.entries {
+		if token := e.sandbox.EnvdAccessToken; token != "" {
+			tokens[id] = token
+		}
+	}
+	return tokens
 }
 
 // of returns the remembered sandboxes of a machine, without running ones whose end time

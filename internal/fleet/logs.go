@@ -14,7 +14,7 @@ import (
 func (f *Fleet) Logs(ctx context.Context, sandboxID, teamID string,
 	q shoal.LogQuery) ([]shoal.LogEntry, error) {
 	asked := f.members
-	if m, ok := f.sandboxes.find(sandboxID); ok {
+	if m, _, ok := f.sandboxes.find(sandboxID); ok {
 		asked = []*member{m}
 	}
 	found, errs := make([][]shoal.LogEntry, len(asked)), make([]error, len(asked))

@@ -21,7 +21,7 @@ type View struct {
 // member is one machine with its last known state.
 type member struct {
 	node      shoal.Node
-	announced map[string]time.Time // builds reported to OnBuild; guarded by Fleet.syncing
+	announced map[string]time.Time // builds reported to OnBuild; only a sync uses it
 
 	mu        sync.Mutex // guards the rest; nothing is locked while it is held
 	info      shoal.NodeInfo
@@ -59,6 +59,13 @@ func (m *member) view() View {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return View{Info: m.info, Connected: m.connected, Since: m.since}
+}
+
+// isSilent reports whether the machine did not answer when it was asked last.
+func (m *member) isSilent() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return !m.connected && !m.since.IsZero()
 }
 
 // disconnect marks the machine as not answering without waiting for the next sync.

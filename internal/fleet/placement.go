@@ -19,7 +19,7 @@ const (
 // those of api.md §3.1.
 func (f *Fleet) Place(ctx context.Context, spec shoal.Spec, limits shoal.TeamLimits) (shoal.Sandbox, error) {
 	p := place{spec.TeamID, spec.SandboxID}
-	if err := f.reserve(ctx, p, limits); err != nil {
+	if err := f.reserve(ctx, limits, p)[0]; err != nil {
 		return shoal.Sandbox{}, err
 	}
 	sb, on, err := f.start(ctx, spec)
@@ -31,19 +31,24 @@ func (f *Fleet) Place(ctx context.Context, spec shoal.Spec, limits shoal.TeamLim
 	return sb, nil
 }
 
-// reserve takes one of the team's places. It syncs before it refuses, because sandboxes
-// may have ended since the last sync.
-func (f *Fleet) reserve(ctx context.Context, p place, limits shoal.TeamLimits) error {
-	if f.sandboxes.reserve(p, limits) == nil {
-		return nil
+// reserve takes the team's places, and returns for each the error if there is none. It syncs
+// once before it refuses, because sandboxes may have ended since the last sync.
+func (f *Fleet) reserve(ctx context.Context, limits shoal.TeamLimits, places ...place) []error {
+	errs := make([]error, len(places))
+	var syncErr error
+	synced := false
+	for i, p := range places {
+		refusal := f.sandboxes.reserve(p, limits)
+		if refusal != nil && !synced {
+			syncErr, synced = f.Sync(ctx), true
+			refusal = f.sandboxes.reserve(p, limits)
+		}
+		if refusal != nil {
+			refusal.Err = syncErr
+			errs[i] = refusal
+		}
 	}
-	syncErr := f.Sync(ctx)
-	refusal := f.sandboxes.reserve(p, limits)
-	if refusal == nil {
-		return nil
-	}
-	refusal.Err = syncErr
-	return refusal
+	return errs
 }
 
 // placement is one search for a machine.

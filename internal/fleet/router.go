@@ -3,12 +3,16 @@ package fleet
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
+	"net/netip"
 	"net/url"
 	"strings"
+	"time"
 
 	"shoal/internal/auth"
 	"shoal/internal/proxy"
+	"shoal/internal/shares"
 	"shoal/internal/shoal"
 )
 
@@ -17,6 +21,8 @@ import (
 type Router struct {
 	fleet   *Fleet
 	proxies map[shoal.Node]string // host:port of the proxy on each machine
+	rate    shares.Rates[netip.Addr]
+	waiters shares.Shares[netip.Addr]
 }
 
 var _ proxy.Resolver = (*Router)(nil)
@@ -25,7 +31,9 @@ var _ proxy.Resolver = (*Router)(nil)
 // the order of the fleet's nodes. Each machine's proxy is at the same host and the given
 // port.
 func NewRouter(f *Fleet, addresses []string, proxyPort string) (*Router, error) {
-	r := &Router{fleet: f, proxies: map[shoal.Node]string{}}
+	r := &Router{fleet: f, proxies: map[shoal.Node]string{},
+		rate:    shares.Rates[netip.Addr]{PerSecond: lookupRate, Burst: lookupBurst, Takers: lookupSources},
+		waiters: shares.Shares[netip.Addr]{All: lookupWaiters, Each: lookupSourceWaiters}}
 	for i, m := range f.members {
 		if i >= len(addresses) {
 			return nil, fmt.Errorf("node %d has no address", i+1)
@@ -43,23 +51,81 @@ func NewRouter(f *Fleet, addresses []string, proxyPort string) (*Router, error) 
 	return r, nil
 }
 
-// Resolve finds the machine of a running sandbox.
+// Resolve finds the machine of a sandbox, as last known. Whether the sandbox is there still,
+// and what may reach it, only the proxy there knows; if it is not, the request comes back as
+// one that has strayed. So a route that is out of date costs time, and leads to no other guest.
 func (r *Router) Resolve(ctx context.Context, req proxy.Request) (proxy.Target, error) {
-	node, sb, err := r.fleet.Locate(ctx, req.SandboxID)
-	if err != nil {
+	if req.Strayed != "" {
+		r.fleet.sandboxes.forgetOn(req.SandboxID, func(on *member) bool { return r.proxies[on.node] == req.Strayed })
+	}
+	on, teamID, ok := r.fleet.sandboxes.find(req.SandboxID)
+	if !ok {
+		found, err := r.lookup(ctx, req)
+		if err != nil {
+			return proxy.Target{}, err
+		}
+		on, teamID = found.on, found.sandbox.TeamID
+	}
+	if err := req.Admit(teamID); err != nil {
 		return proxy.Target{}, err
 	}
-	if err := req.Admit(sb.TeamID); err != nil {
-		return proxy.Target{}, err
+	return proxy.Target{Node: r.proxies[on.node]}, nil
+}
+
+// Anybody can ask for sandboxes that do not exist, and each costs a question to every machine.
+const (
+	// lookupRate is how many unknown sandboxes a second the machines are asked for on the word
+	// of one source, and lookupBurst how many at once. Beyond it, requests wait for the next
+	// list of all sandboxes, which all of them share.
+	lookupRate  = 20
+	lookupBurst = 100
+	// lookupSources is how many sources are told apart at once.
+	lookupSources = 4096
+	// lookupWaiters and lookupSourceWaiters are how many requests wait for such a list, in all
+	// and of one source.
+	lookupWaiters       = 1024
+	lookupSourceWaiters = 256
+)
+
+// lookup finds a sandbox that is not known.
+func (r *Router) lookup(ctx context.Context, req proxy.Request) (entry, error) {
+	if r.fleet.sandboxes.isAbsent(req.SandboxID, time.Now()) {
+		return entry{}, shoal.NotFound(req.SandboxID)
 	}
-	return proxy.Target{Node: r.proxies[node]}, nil
+	if r.rate.Take(req.Source) {
+		return r.fleet.search(ctx, req.SandboxID)
+	}
+	if err := r.awaitList(ctx, req.Source); err != nil {
+		return entry{}, err
+	}
+	on, teamID, ok := r.fleet.sandboxes.find(req.SandboxID)
+	if !ok {
+		return entry{}, shoal.NotFound(req.SandboxID)
+	}
+	return entry{on: on, sandbox: shoal.Sandbox{Spec: shoal.Spec{TeamID: teamID}}}, nil
+}
+
+// awaitList returns when every machine that answers has listed its sandboxes anew.
+func (r *Router) awaitList(ctx context.Context, source netip.Addr) error {
+	if !r.waiters.Take(source, 1) {
+		return shoal.ErrLookupLimit.New("Too many requests for unknown sandboxes")
+	}
+	defer r.waiters.Give(source, 1)
+	_ = r.fleet.Sync(ctx) // what is on a machine that does not answer is known or cannot be reached
+	return ctx.Err()
 }
 
 // ResolveSigned finds the sandbox whose token signed a file URL.
-func (r *Router) ResolveSigned(ctx context.Context, method string, query url.Values) (string, error) {
-	list, err := r.fleet.List(ctx)
-	if err != nil {
+func (r *Router) ResolveSigned(
+	ctx context.Context, source netip.Addr, method string, query url.Values,
+) (string, error) {
+	id, err := auth.FileOwner(maps.All(r.fleet.sandboxes.tokens()), method, query)
+	if !shoal.ErrSandboxNotFound.Matches(err) {
+		return id, err
+	}
+	// Of a sandbox that began since the machines were asked, perhaps.
+	if err := r.awaitList(ctx, source); err != nil {
 		return "", err
 	}
-	return auth.FileOwner(list, method, query)
+	return auth.FileOwner(maps.All(r.fleet.sandboxes.tokens()), method, query)
 }

@@ -3,6 +3,7 @@ package guest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"shoal/internal/envdapi"
@@ -92,13 +93,15 @@ func (g *Guest) awaitFor(ctx context.Context, limit time.Duration, wait func(con
 	case errors.As(err, &answer):
 		return shoal.ErrEnvdAnswer.Wrap(err, "%s", answer)
 	case errors.Is(err, ErrEnded):
-		return shoal.ErrEnvdTimeout.Wrap(err,
-			"the guest ended before its daemon answered; its console ends with:\n%s", g.Console())
+		return shoal.ErrEnvdTimeout.Wrap(g.withConsole(err), "the guest ended before its daemon answered")
 	default:
-		return shoal.ErrEnvdTimeout.Wrap(err,
-			"the guest's daemon did not answer within %s; its console ends with:\n%s",
-			limit, g.Console())
+		return shoal.ErrEnvdTimeout.Wrap(g.withConsole(err), "the guest's daemon did not answer within %s", limit)
 	}
+}
+
+// withConsole adds what the guest's console ends with. It may name what is the host's.
+func (g *Guest) withConsole(err error) error {
+	return fmt.Errorf("%w; its console ends with:\n%s", err, g.Console())
 }
 
 // cancelWhenDone ends a context when done is closed. Its goroutine ends with stop.

@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"fmt"
 	goruntime "runtime"
 
 	"shoal/internal/shoal"
@@ -36,29 +37,34 @@ type capacity struct {
 	promisedDiskMB   int64
 }
 
+// tooMuch says to the operator what the machine lacks. A tenant learns only that it does.
+func tooMuch(format string, args ...any) *shoal.Error {
+	return shoal.ErrCapacity.Wrap(fmt.Errorf(format, args...), "The machine has no room for the sandbox right now")
+}
+
 // admits returns an error from the catalogue if a sandbox with these resources is more than
-// the machine can take on. Nobody is told how large the machine is but who asks for more.
+// the machine can take on.
 func (c capacity) admits(r shoal.Resources) error {
 	memoryMB := c.memory >> 20
 	switch {
 	case r.MemoryMB > memoryMB:
-		return shoal.ErrCapacity.New("%d MiB of memory are asked for, and the machine has %d", r.MemoryMB, memoryMB)
+		return tooMuch("%d MiB of memory are asked for, and the machine has %d", r.MemoryMB, memoryMB)
 	case r.CPUCount > c.cpus*cpuPerSandbox:
-		return shoal.ErrCapacity.New("%d CPUs are asked for; a sandbox on this machine may have %d", r.CPUCount,
+		return tooMuch("%d CPUs are asked for; a sandbox on this machine may have %d", r.CPUCount,
 			c.cpus*cpuPerSandbox)
 	case c.overcommit.Memory > 0 && float64(c.promisedMemoryMB+r.MemoryMB) > float64(memoryMB)*c.overcommit.Memory:
-		return shoal.ErrCapacity.New("%d MiB of memory are promised to running sandboxes, of %.0f that may be",
+		return tooMuch("%d MiB of memory are promised to running sandboxes, of %.0f that may be",
 			c.promisedMemoryMB, float64(memoryMB)*c.overcommit.Memory)
 	case c.overcommit.CPU > 0 && float64(c.promisedCPU+r.CPUCount) > float64(c.cpus)*c.overcommit.CPU:
-		return shoal.ErrCapacity.New("%d CPUs are promised to running sandboxes, of %.0f that may be", c.promisedCPU,
+		return tooMuch("%d CPUs are promised to running sandboxes, of %.0f that may be", c.promisedCPU,
 			float64(c.cpus)*c.overcommit.CPU)
 	case c.overcommit.Disk > 0 && float64(c.promisedDiskMB+r.DiskMB) > float64(c.disk>>20)*c.overcommit.Disk:
-		return shoal.ErrCapacity.New("%d MiB of disk are promised to running sandboxes, of %.0f that may be",
+		return tooMuch("%d MiB of disk are promised to running sandboxes, of %.0f that may be",
 			c.promisedDiskMB, float64(c.disk>>20)*c.overcommit.Disk)
 	case c.freeDisk < c.disk/diskReserve:
-		return shoal.ErrCapacity.New("%d MiB of the machine's disk are free, too few to start a guest", c.freeDisk>>20)
+		return tooMuch("%d MiB of the machine's disk are free, too few to start a guest", c.freeDisk>>20)
 	case c.available < c.memory/memoryReserve:
-		return shoal.ErrCapacity.New("%d MiB of the machine's memory are available, too few to start a guest",
+		return tooMuch("%d MiB of the machine's memory are available, too few to start a guest",
 			c.available>>20)
 	}
 	return nil
@@ -91,7 +97,7 @@ func (t *table) roomLocked(has capacity, r shoal.Resources, except *sandbox) err
 		has.promisedDiskMB += view.Resources.DiskMB
 	}
 	if alive >= t.cfg.MaxSandboxes {
-		return shoal.ErrCapacity.New("the machine runs %d sandboxes, its maximum", alive)
+		return tooMuch("the machine runs %d sandboxes, its maximum", alive)
 	}
 	return has.admits(r)
 }

@@ -54,7 +54,7 @@ func TestStrandedSandbox(t *testing.T) {
 	}
 	_, routed := n.orch.Router().Resolve(ctx, proxy.Request{SandboxID: sb.SandboxID, Port: 80})
 	for what, err := range map[string]error{
-		"pause":   n.orch.Pause(ctx, sb.SandboxID, shoal.PauseOptions{Memory: true}),
+		"pause":   n.tryPause(ctx, sb.SandboxID, shoal.PauseOptions{Memory: true}),
 		"traffic": routed,
 		"policy":  n.orch.SetNetwork(ctx, sb.SandboxID, shoal.Network{}),
 	} {

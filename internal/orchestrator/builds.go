@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"context"
 	"maps"
 	"os"
 	"slices"
@@ -31,11 +32,18 @@ type builds struct {
 	mu     sync.Mutex
 	byID   map[string]shoal.Build
 	newest map[string]string // by template ID: the latest of byID
+	starts map[string]*starts
+}
+
+// starts are the guests that are being started from a build, which need its files.
+type starts struct {
+	underWay int
+	none     chan struct{} // closed when there are none any more
 }
 
 func newBuilds(cfg *Config, images Images, snapshots *snapshot.Store) *builds {
 	return &builds{cfg: cfg, images: images, snapshots: snapshots,
-		byID: map[string]shoal.Build{}, newest: map[string]string{}}
+		byID: map[string]shoal.Build{}, newest: map[string]string{}, starts: map[string]*starts{}}
 }
 
 // add makes a build startable here, and returns it with its size. snapshot is how many bytes
@@ -123,12 +131,64 @@ func (b *builds) all() []shoal.Build {
 	return slices.Collect(maps.Values(b.byID))
 }
 
-// source finds what sandboxes of a build start from.
-func (b *builds) source(buildID string) (guest.Source, error) {
-	build, ok := b.get(buildID)
+// begin tells that a guest is about to be started from a build. Until done is called, the
+// build's files stay.
+func (b *builds) begin(buildID string) (build shoal.Build, done func(), err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	build, ok := b.byID[buildID]
 	if !ok {
-		return guest.Source{}, shoal.ErrImageMissing.New("build %s is not on machine %s", buildID, b.cfg.NodeID)
+		return build, nil, shoal.ErrImageMissing.New("build %s is not on the machine", buildID)
 	}
+	s := b.starts[buildID]
+	if s == nil {
+		s = &starts{none: make(chan struct{})}
+		b.starts[buildID] = s
+	}
+	s.underWay++
+	return build, func() { b.end(buildID, s) }, nil
+}
+
+func (b *builds) end(buildID string, s *starts) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if s.underWay--; s.underWay == 0 {
+		delete(b.starts, buildID)
+		close(s.none)
+	}
+}
+
+// awaitUnused waits for the guests that are being started from a build that was dropped.
+func (b *builds) awaitUnused(ctx context.Context, buildID string) error {
+	b.mu.Lock()
+	s := b.starts[buildID]
+	b.mu.Unlock()
+	if s == nil {
+		return nil
+	}
+	select {
+	case <-s.none:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// source finds what sandboxes of a build start from. What it needs stays until done is called.
+func (b *builds) source(buildID string) (from guest.Source, done func(), err error) {
+	build, done, err := b.begin(buildID)
+	if err != nil {
+		return guest.Source{}, nil, err
+	}
+	if from, err = b.sourceOf(build); err != nil {
+		done()
+		return guest.Source{}, nil, err
+	}
+	return from, done, nil
+}
+
+func (b *builds) sourceOf(build shoal.Build) (guest.Source, error) {
+	buildID := build.ID
 	if build.Snapshot {
 		return b.snapshots.BuildSource(buildID)
 	}

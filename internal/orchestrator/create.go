@@ -73,10 +73,11 @@ func (g *guests) startNew(ctx context.Context, sb *sandbox) error {
 			return err
 		}
 	}
-	from, err := g.builds.source(spec.BuildID)
+	from, done, err := g.builds.source(spec.BuildID)
 	if err != nil {
 		return err
 	}
+	defer done()
 	return g.startFrom(ctx, sb, from, g.firstLease(spec, from.Checkpoint != ""))
 }
 

@@ -116,9 +116,41 @@ func (o *Orchestrator) expireDue() time.Duration {
 			next = min(next, max(at.Sub(now), time.Millisecond))
 			continue
 		}
-		o.tasks.Go(func() { o.expire(sb) })
+		if !sb.beginExpiry() {
+			continue // as when a snapshot is on its way to the disk
+		}
+		o.tasks.Go(func() {
+			o.expire(sb)
+			if sb.endExpiry() {
+				o.nudge()
+			}
+		})
 	}
 	return next
+}
+
+// expiry is what is under way for a deadline.
+type expiry struct {
+	underWay bool
+	missed   bool // somebody looked meanwhile, and the deadline had passed
+}
+
+// beginExpiry reports whether nobody acts on the sandbox's deadline yet; the caller does then.
+func (s *sandbox) beginExpiry() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	begun := !s.expiry.underWay
+	s.expiry.underWay, s.expiry.missed = true, !begun
+	return begun
+}
+
+// endExpiry reports whether the deadline is to be looked at anew.
+func (s *sandbox) endExpiry() (again bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	again = s.expiry.missed
+	s.expiry = expiry{}
+	return again
 }
 
 // errExtended means that a deadline was moved before it was acted upon.

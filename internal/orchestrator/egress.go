@@ -3,6 +3,7 @@ package orchestrator
 import (
 	"context"
 
+	"shoal/internal/guest"
 	"shoal/internal/network"
 	"shoal/internal/shoal"
 )
@@ -14,10 +15,27 @@ func (o *Orchestrator) SetNetwork(ctx context.Context, sandboxID string, policy 
 	if err != nil {
 		return err
 	}
-	// One change at a time: the packet filter's rules and the record say the same.
-	sb.policing.Lock()
-	defer sb.policing.Unlock()
-	merged := sb.viewNow().Network
+	return sb.setPolicy(ctx, policy, func(own *guest.Guest, egress network.Egress) error {
+		return own.SetEgress(ctx, egress)
+	}, o.records.save)
+}
+
+// setPolicy is a transition, so that the guest's slot stays the sandbox's, and no guest starts
+// under the policy from before, until the new one is applied and saved.
+func (s *sandbox) setPolicy(
+	ctx context.Context, policy shoal.Network,
+	apply func(*guest.Guest, network.Egress) error, save func(*sandbox) error,
+) (err error) {
+	t, err := s.beginAlone(ctx, shoal.StateRunning, func(state shoal.State) error {
+		return shoal.Changeable(s.id, state)
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { s.end(t, shoal.StateRunning, err) }()
+	s.mu.Lock()
+	own, merged := s.guest, s.view.Network
+	s.mu.Unlock()
 	merged.AllowOut, merged.DenyOut, merged.DNSServers = policy.AllowOut, policy.DenyOut, policy.DNSServers
 	if policy.AllowInternet != nil {
 		merged.AllowInternet = policy.AllowInternet
@@ -26,20 +44,11 @@ func (o *Orchestrator) SetNetwork(ctx context.Context, sandboxID string, policy 
 	if err != nil {
 		return err
 	}
-	sb.mu.Lock()
-	own, err := sb.guest, shoal.Changeable(sb.id, sb.view.State)
-	if err == nil {
-		err = sb.unreachableLocked()
-	}
-	sb.mu.Unlock()
-	if err != nil {
+	if err := apply(own, egress); err != nil {
 		return err
 	}
-	if err := own.SetEgress(ctx, egress); err != nil {
-		return err
-	}
-	sb.mu.Lock()
-	sb.view.Network, sb.egress = merged, egress
-	sb.mu.Unlock()
-	return o.records.save(sb)
+	s.mu.Lock()
+	s.view.Network, s.egress = merged, egress
+	s.mu.Unlock()
+	return save(s)
 }

@@ -40,7 +40,7 @@ func (o *Orchestrator) Collect(
 	if err := g.believe(known, opts.Adopt); err != nil {
 		return shoal.Collected{}, err
 	}
-	err := g.collect(known.Builds, opts)
+	err := g.collect(ctx, known.Builds, opts)
 	if c := g.found; c.Builds+c.Snapshots+c.Restored+c.Emptied+c.Images+c.Kernels > 0 {
 		o.log.Info("removed what nothing needs any more", "builds", c.Builds, "snapshots", c.Snapshots,
 			"trashed", c.Trashed, "restored", c.Restored, "emptied", c.Emptied, "images", c.Images,
@@ -54,6 +54,9 @@ func (o *Orchestrator) Collect(
 func (o *Orchestrator) RemoveBuild(ctx context.Context, buildID string) error {
 	if !o.builds.drop(buildID) {
 		return nil
+	}
+	if err := o.builds.awaitUnused(ctx, buildID); err != nil {
+		return err // a collection removes it
 	}
 	return o.snapshots.RemoveBuild(buildID)
 }
@@ -69,8 +72,8 @@ type garbage struct {
 	found     shoal.Collected
 }
 
-func (g *garbage) collect(known []string, opts shoal.CollectOptions) error {
-	if err := g.collectSnapshots(known); err != nil {
+func (g *garbage) collect(ctx context.Context, known []string, opts shoal.CollectOptions) error {
+	if err := g.collectSnapshots(ctx, known); err != nil {
 		return err
 	}
 	if err := g.emptyTrash(opts.EmptyTrash); err != nil {
@@ -85,7 +88,7 @@ func (g *garbage) collect(known []string, opts shoal.CollectOptions) error {
 
 // collectSnapshots puts what nothing refers to into the trash, and brings back what
 // something refers to again.
-func (g *garbage) collectSnapshots(known []string) error {
+func (g *garbage) collectSnapshots(ctx context.Context, known []string) error {
 	artifacts, refersTo := g.snapshots.Artifacts(), g.references(known)
 	trashed, err := artifacts.Trashed()
 	if err != nil {
@@ -114,8 +117,11 @@ func (g *garbage) collectSnapshots(known []string) error {
 			continue
 		}
 		if build != "" {
-			g.found.Builds++
 			g.builds.drop(build)
+			if unused := g.builds.awaitUnused(ctx, build); unused != nil {
+				return errors.Join(err, unused)
+			}
+			g.found.Builds++
 		} else {
 			g.found.Snapshots++
 		}

@@ -26,10 +26,11 @@ type warmGuest struct {
 // startWarm boots or restores a guest of a build without a sandbox, and freezes it when its
 // daemon answers.
 func (k *keeper) startWarm(ctx context.Context, build shoal.Build) (*warmGuest, error) {
-	from, err := k.builds.source(build.ID)
+	from, done, err := k.builds.source(build.ID)
 	if err != nil {
 		return nil, err
 	}
+	defer done()
 	own, err := k.host.Reserve(ctx, guest.Plan{ID: "warm-" + shoal.NewExecutionID()[:18],
 		Resources: build.Resources, Claimable: true}, from)
 	if err != nil {

@@ -186,7 +186,7 @@ func (k *keeper) growOne(ctx context.Context, want wanted, failed failures) bool
 	w, err := k.startWarm(ctx, build)
 	if err == nil {
 		k.warm.Add(id, w)
-	} else if ctx.Err() == nil {
+	} else if _, there := k.builds.get(id); there && ctx.Err() == nil {
 		failed.warm[id] = time.Now()
 		k.log.Warn("a guest could not be started ahead", "build", id, "error", err)
 	}

@@ -53,7 +53,7 @@ func (n *node) file(sb shoal.Sandbox, method, path, text string) string {
 
 func (n *node) pause(sb shoal.Sandbox) {
 	n.t.Helper()
-	n.must(n.orch.Pause(context.Background(), sb.SandboxID, shoal.PauseOptions{Memory: true}))
+	n.must(n.tryPause(context.Background(), sb.SandboxID, shoal.PauseOptions{Memory: true}))
 }
 
 func (n *node) resume(sb shoal.Sandbox) shoal.Sandbox {
@@ -101,7 +101,7 @@ func TestPauseAndResume(t *testing.T) {
 			if got := n.state(sb); got != shoal.StatePaused {
 				t.Fatalf("state = %s", got)
 			}
-			if err := n.orch.Pause(context.Background(), sb.SandboxID, shoal.PauseOptions{Memory: true}); !shoal.ErrSandboxPaused.Matches(err) || !strings.Contains(err.Error(), "is already paused") {
+			if err := n.tryPause(context.Background(), sb.SandboxID, shoal.PauseOptions{Memory: true}); !shoal.ErrSandboxPaused.Matches(err) || !strings.Contains(err.Error(), "is already paused") {
 				t.Errorf("a second pause: %v", err)
 			}
 			if rest == noRest {
@@ -172,7 +172,7 @@ func TestFailedPauseLosesNothing(t *testing.T) {
 	n.write(sb, "/root/kept", "x")
 	dir := filepath.Join(n.dir, "data", "artifacts")
 	n.must(os.Rename(dir, dir+".away"))
-	err := n.orch.Pause(context.Background(), sb.SandboxID, shoal.PauseOptions{Memory: true})
+	err := n.tryPause(context.Background(), sb.SandboxID, shoal.PauseOptions{Memory: true})
 	n.must(os.Rename(dir+".away", dir))
 	if !shoal.ErrPauseFailed.Matches(err) {
 		t.Fatalf("pause: %v", err)
@@ -202,7 +202,7 @@ func TestWithoutMemory(t *testing.T) {
 	for i, c := range []struct{ memory, cold bool }{{false, false}, {true, true}, {false, true}, {true, false}} {
 		n.write(sb, fmt.Sprintf("/root/%d", i), "x")
 		boot := n.read(sb, "/proc/sys/kernel/random/boot_id")
-		n.must(n.orch.Pause(ctx, sb.SandboxID, shoal.PauseOptions{Memory: c.memory}))
+		n.must(n.tryPause(ctx, sb.SandboxID, shoal.PauseOptions{Memory: c.memory}))
 		paused, err := n.orch.Get(ctx, sb.SandboxID)
 		n.must(err)
 		if mode := map[bool]shoal.PauseMode{true: shoal.PauseFull, false: shoal.PauseDisk}[c.memory]; paused.PauseMode != mode {
@@ -251,7 +251,7 @@ func TestConcurrentCallers(t *testing.T) {
 	}
 	for range 3 {
 		paused := 0
-		for _, err := range all(5, func() error { return n.orch.Pause(ctx, sb.SandboxID, shoal.PauseOptions{Memory: true}) }) {
+		for _, err := range all(5, func() error { return n.tryPause(ctx, sb.SandboxID, shoal.PauseOptions{Memory: true}) }) {
 			switch {
 			case err == nil:
 				paused++
@@ -282,7 +282,7 @@ func TestConcurrentCallers(t *testing.T) {
 		}
 	}
 	// A kill that arrives during a pause waits for it, and both succeed.
-	for _, err := range []error{<-start(func() error { return n.orch.Pause(ctx, sb.SandboxID, shoal.PauseOptions{Memory: true}) }),
+	for _, err := range []error{<-start(func() error { return n.tryPause(ctx, sb.SandboxID, shoal.PauseOptions{Memory: true}) }),
 		<-start(func() error { return n.orch.Kill(ctx, sb.SandboxID, shoal.KillRequest) })} {
 		n.must(err)
 	}

@@ -68,8 +68,8 @@ type Config struct {
 
 // Orchestrator implements shoal.Node.
 //
-// Lock order: table.mu before sandbox.policing before sandbox.recording before sandbox.mu;
-// builds.mu and the pools' are leaves. None but policing is held during a call into a
+// Lock order: table.mu before sandbox.recording before sandbox.mu;
+// builds.mu and the pools' are leaves. None is held during a call into a
 // runtime, the network or a guest.
 type Orchestrator struct {
 	cfg       *Config
@@ -87,6 +87,7 @@ type Orchestrator struct {
 	journal   journal
 	tasks     *tasks
 	load      load
+	wakers    wakers
 
 	// wake tells the deadline loop that the nearest deadline may have changed.
 	wake chan struct{}

@@ -199,6 +199,12 @@ func (n *node) create() shoal.Sandbox {
 }
 
 // answers tells whether the sandbox's daemon does, with its token.
+// tryPause is Pause where only the error matters.
+func (n *node) tryPause(ctx context.Context, sandboxID string, opts shoal.PauseOptions) error {
+	_, err := n.orch.Pause(ctx, sandboxID, opts)
+	return err
+}
+
 func (n *node) answers(sb shoal.Sandbox) bool { return n.answersTo(sb, sb.EnvdAccessToken) }
 
 func (n *node) answersTo(sb shoal.Sandbox, token string) bool {

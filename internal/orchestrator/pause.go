@@ -15,13 +15,15 @@ import (
 //
 // A sandbox whose daemon is silent is paused with its memory, unless the daemon is required,
 // and its snapshot is marked (clients-2.63.md §3.2).
-func (o *Orchestrator) Pause(ctx context.Context, sandboxID string, opts shoal.PauseOptions) error {
+func (o *Orchestrator) Pause(
+	ctx context.Context, sandboxID string, opts shoal.PauseOptions,
+) (shoal.Sandbox, error) {
 	sb, err := o.table.find(sandboxID)
 	if err != nil {
-		return err
+		return shoal.Sandbox{}, err
 	}
 	wish := pauseWish{memory: opts.Memory, silentToo: opts.Memory && !opts.RequireDaemon}
-	return o.pause(ctx, sb, wish, func(state shoal.State) error {
+	err = o.pause(ctx, sb, wish, func(state shoal.State) error {
 		switch state {
 		case shoal.StateRunning:
 			return nil
@@ -33,6 +35,10 @@ func (o *Orchestrator) Pause(ctx context.Context, sandboxID string, opts shoal.P
 			return shoal.ErrSandboxState.New("Sandbox '%s' cannot be paused while in '%s' state", sb.id, state)
 		}
 	})
+	if err != nil {
+		return shoal.Sandbox{}, err
+	}
+	return sb.viewNow(), nil
 }
 
 // pauseWish is what a pause keeps, and whether a sandbox with a silent daemon is paused too.

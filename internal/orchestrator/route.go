@@ -3,6 +3,8 @@ package orchestrator
 import (
 	"context"
 	"crypto/subtle"
+	"iter"
+	"net/netip"
 	"net/url"
 	"time"
 
@@ -114,11 +116,18 @@ func (r *Router) wakeFor(ctx context.Context, sb *sandbox, req proxy.Request) er
 		return shoal.ErrForbidden.New(
 			"The sandbox is paused, and the request does not have the token that it takes to resume it")
 	}
-	if limit := view.TeamLimit; limit > 0 && r.orch.table.runningOf(view.TeamID) >= limit {
-		return shoal.ErrConcurrencyLimit.New(
-			"you have reached the maximum number of concurrent E2B sandboxes (%d). %s", limit, shoal.ErrConcurrencyLimit.Fix)
+	return r.orch.wakers.wake(ctx, sb, shoal.Wake{SandboxID: sb.id, TeamID: view.TeamID,
+		TeamLimit: view.TeamLimit, Timeout: max(view.Lifecycle.AutoResumeAfter, minWake)}, r.wakeAlone)
+}
+
+// wakeAlone resumes a sandbox without an api: by what this machine knows, so that traffic
+// wakes sandboxes also while the api is away.
+func (r *Router) wakeAlone(ctx context.Context, w shoal.Wake) error {
+	if w.TeamLimit > 0 && r.orch.table.runningOf(w.TeamID) >= w.TeamLimit {
+		return shoal.ErrConcurrencyLimit.New("you have reached the maximum number of concurrent E2B sandboxes (%d). %s",
+			w.TeamLimit, shoal.ErrConcurrencyLimit.Fix)
 	}
-	_, err := r.orch.Resume(ctx, sb.id, shoal.ResumeOptions{Timeout: max(view.Lifecycle.AutoResumeAfter, minWake)})
+	_, err := r.orch.Resume(ctx, w.SandboxID, shoal.ResumeOptions{Timeout: w.Timeout})
 	return err
 }
 
@@ -126,10 +135,22 @@ func (r *Router) wakeFor(ctx context.Context, sb *sandbox, req proxy.Request) er
 const minWake = 300 * time.Second
 
 // ResolveSigned finds the sandbox whose token made a file URL's signature.
-func (r *Router) ResolveSigned(ctx context.Context, method string, query url.Values) (string, error) {
-	list, err := r.orch.List(ctx)
-	if err != nil {
-		return "", err
+func (r *Router) ResolveSigned(
+	_ context.Context, _ netip.Addr, method string, query url.Values,
+) (string, error) {
+	return auth.FileOwner(r.orch.table.tokens(), method, query)
+}
+
+// tokens are the daemons' tokens of the sandboxes that clients may see, by ID.
+func (t *table) tokens() iter.Seq2[string, string] {
+	return func(yield func(id, token string) bool) {
+		for _, sb := range t.all() {
+			sb.mu.Lock()
+			token, listed := sb.view.EnvdAccessToken, isListed(sb.view)
+			sb.mu.Unlock()
+			if listed && !yield(sb.id, token) {
+				return
+			}
+		}
 	}
-	return auth.FileOwner(list, method, query)
 }

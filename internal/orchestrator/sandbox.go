@@ -17,9 +17,6 @@ type sandbox struct {
 	id        string
 	createdAt time.Time // UTC; zero if an older version of Shoal made it
 
-	// policing lets one change of the network policy at a time happen; it is taken
-	// before recording.
-	policing sync.Mutex
 	// recording serializes writes of the record; it is taken before mu.
 	recording sync.Mutex
 	forgotten bool // guarded by recording: the record was removed
@@ -41,6 +38,7 @@ type sandbox struct {
 	saved     *snapshot.Saved
 	restUntil time.Time     // while paused: when its resting guest ends
 	keeping   chan struct{} // closed when a resting guest's disk is written apart
+	expiry    expiry
 	samples   samples
 }
 
@@ -68,8 +66,8 @@ func (s *sandbox) savedNow() (snapshot.Saved, bool) {
 	return *s.saved, true
 }
 
-// egressNow is read once for each start: a change of the policy that began before a pause
-// may end after it.
+// egressNow is what the sandbox's next guest may reach. It does not change during a start, as
+// a change of it is a transition too.
 func (s *sandbox) egressNow() network.Egress {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -21,7 +21,7 @@ func (o *Orchestrator) standStill(
 	if err != nil {
 		return err
 	}
-	t, err := sb.beginAlone(shoal.StateSnapshotting, func(state shoal.State) error {
+	t, err := sb.beginAlone(ctx, shoal.StateSnapshotting, func(state shoal.State) error {
 		switch state {
 		case shoal.StateRunning:
 			return nil
@@ -40,7 +40,16 @@ func (o *Orchestrator) standStill(
 	sb.mu.Lock()
 	own := sb.guest
 	sb.mu.Unlock()
-	err = f(sb, own)
+	if own != nil {
+		// An earlier process may have left a checkpoint under way, which this waits for.
+		err = own.Thaw(ctx)
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = shoal.ErrSandboxState.Wrap(err, "Sandbox '%s' cannot be %s while its memory is being written", sb.id, participle)
+	}
+	if err == nil {
+		err = f(sb, own)
+	}
 	if err != nil && !callersFault(err) && endedMeanwhile(own) {
 		err = shoal.NotFound(sb.id)
 	}

@@ -51,24 +51,47 @@ func (s *sandbox) begin(
 	}
 }
 
-// beginAlone starts a transition if none is under way, and otherwise asks allowed
-// about the one that is.
-func (s *sandbox) beginAlone(to shoal.State, allowed func(shoal.State) error) (*transition, error) {
+// beginAlone starts a transition if none is under way, and otherwise asks allowed about the
+// one that is. Changes of the network policy, which are short and leave the sandbox running,
+// are waited for.
+func (s *sandbox) beginAlone(
+	ctx context.Context, to shoal.State, allowed func(shoal.State) error,
+) (*transition, error) {
+	for {
+		t, other, err := s.tryBegin(to, allowed)
+		if err != nil || t != nil {
+			return t, err
+		}
+		select {
+		case <-other.done:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// tryBegin starts a transition, or returns the change of the network policy that is in its way.
+func (s *sandbox) tryBegin(
+	to shoal.State, allowed func(shoal.State) error,
+) (begun, other *transition, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := allowed(s.view.State); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := s.unreachableLocked(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if s.current != nil {
-		return nil, shoal.ErrSandboxState.New("Sandbox %q is changing its state", s.id)
+	switch {
+	case s.current == nil:
+		s.current = &transition{to: to, done: make(chan struct{})}
+		s.view.State = to
+		return s.current, nil, nil
+	case s.current.to == shoal.StateRunning:
+		return nil, s.current, nil
+	default:
+		return nil, nil, shoal.ErrSandboxState.New("Sandbox %q is changing its state", s.id)
 	}
-	t := &transition{to: to, done: make(chan struct{})}
-	s.current = t
-	s.view.State = to
-	return t, nil
 }
 
 // end finishes a transition with the state that holds from now on.

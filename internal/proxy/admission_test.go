@@ -28,7 +28,7 @@ func (f tenants) Resolve(_ context.Context, r Request) (Target, error) {
 	return Target{ExecutionID: "execution of " + r.SandboxID, Host: netip.MustParseAddr("127.0.0.1")}, nil
 }
 
-func (tenants) ResolveSigned(context.Context, string, url.Values) (string, error) {
+func (tenants) ResolveSigned(context.Context, netip.Addr, string, url.Values) (string, error) {
 	return "", shoal.NotFound("")
 }
 

@@ -61,7 +61,7 @@ func (h *Handler) download(w http.ResponseWriter, r *http.Request, rt route, tar
 	}
 	defer resp.Body.Close()
 	for name, values := range resp.Header {
-		if !hopByHop[name] {
+		if !hopByHop[name] && name != headerRoute {
 			w.Header()[name] = values
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
 	"log/slog"
 	"maps"
 	"net"
@@ -149,6 +148,9 @@ func (u *upstream) reserve() bool {
 	return false
 }
 
+// errStrayed means that a node's proxy does not know the sandbox.
+var errStrayed = errors.New("the node does not know the sandbox")
+
 // errNoRoom means that the proxy holds as many connections as it may.
 var errNoRoom = errors.New("no connection is left")
 
@@ -270,8 +272,11 @@ func (p *bufferPool) Get() []byte  { return *p.pool.Get().(*[]byte) }
 func (p *bufferPool) Put(b []byte) { p.pool.Put(&b) }
 
 // forward streams the request to the guest, or to the proxy in front of it. It returns true
-// if nothing was sent because that execution has ended.
-func (h *Handler) forward(w http.ResponseWriter, r *http.Request, rt route, target Target) (again bool) {
+// if that execution has ended, or that proxy does not know the sandbox, and the request can be
+// sent again as a whole.
+func (h *Handler) forward(
+	w http.ResponseWriter, r *http.Request, rt route, target Target, body *body,
+) (again bool) {
 	port := strconv.FormatUint(rt.port, 10)
 	scheme, address, key := "http", target.Node, "node:"+target.Node
 	if target.Node == "" {
@@ -295,7 +300,6 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, rt route, targ
 	// returns an error here.
 	_ = http.NewResponseController(w).EnableFullDuplex()
 	masked := maskedHost(r, rt, target)
-	sent := &sentBody{ReadCloser: r.Body}
 	reverse := httputil.ReverseProxy{
 		Transport:     transport,
 		FlushInterval: -1, // streams reach the client as they are written
@@ -304,9 +308,12 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, rt route, targ
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.Out.URL.Scheme, p.Out.URL.Host = scheme, address
 			if p.Out.Body != nil {
-				p.Out.Body = io.NopCloser(sent) // a failed attempt must not close it
+				p.Out.Body = body.again()
 			}
-			p.Out.Host = r.Host
+			p.Out.Host = r.Host // through both hops: the guest sees the client's
+			if r.Host == "" && target.Node != "" {
+				p.Out.Host = "localhost" // or else it would see the node's
+			}
 			p.Out.URL.RawQuery = p.In.URL.RawQuery // by default, what cannot be parsed is dropped
 			// By default these headers of the client are dropped; here they are passed on.
 			for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host",
@@ -316,12 +323,10 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, rt route, targ
 				}
 			}
 			switch {
-			case target.Node != "":
+			case target.Node != "" && rt.signed:
 				p.Out.Header.Set(headerSandbox, rt.sandboxID)
 				p.Out.Header.Set(headerPort, port)
-				p.Out.Host = port + "-" + rt.sandboxID + ".node"
-				p.Out.Header.Set("X-Forwarded-Host", r.Host)
-			case masked != "":
+			case target.Node == "" && masked != "":
 				p.Out.Host = masked
 				p.Out.Header.Set("X-Forwarded-Host", r.Host)
 			}
@@ -329,36 +334,48 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, rt route, targ
 				p.Out.Header.Set("X-Request-Id", requestID(r))
 			}
 		},
-		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			if sent.failed.Load() {
-				badBodyPage(rt.sandboxID).write(w, r)
-				return
+		ModifyResponse: func(answer *http.Response) error {
+			unknown := target.Node != "" && answer.Header.Get(headerRoute) == routeUnknown
+			answer.Header.Del(headerRoute) // only proxies say this
+			if unknown {
+				return errStrayed
 			}
-			again = h.upstreamFailed(w, r, rt, target, err)
+			body.settle()
+			return nil
+		},
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			switch {
+			case errors.Is(err, errStrayed):
+				again = body.isWhole()
+				if !again {
+					h.strayed(w, r, rt, target)
+				}
+			case body.hasFailed():
+				badBodyPage(rt.sandboxID).write(w, r)
+			default:
+				again = h.upstreamFailed(w, r, rt, target, err)
+			}
 		},
 	}
 	reverse.ServeHTTP(w, r)
 	return again
 }
 
-// sentBody is a request's body that remembers whether the client broke it off or sent what
-// is no HTTP, which is then not blamed on the guest.
-type sentBody struct {
-	io.ReadCloser
-	failed atomic.Bool
-}
-
-func (b *sentBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF {
-		b.failed.Store(true)
-	}
-	return n, err
-}
-
 // speaksTLS reports whether the sandbox's creator has named the port in httpsPorts.
 func speaksTLS(rt route, target Target) bool {
 	return rt.port != shoal.EnvdPort && slices.Contains(target.HTTPSPorts, int(rt.port))
+}
+
+// strayed answers a request that another machine than the sandbox's has swallowed a part of.
+// The next request is not sent there any more.
+func (h *Handler) strayed(w http.ResponseWriter, r *http.Request, rt route, target Target) {
+	p := notFoundPage(rt.sandboxID, "connection_lost")
+	_, err := h.resolver.Resolve(r.Context(), Request{SandboxID: rt.sandboxID, Port: rt.port, Passive: true,
+		Source: sourceOf(r), Strayed: target.Node})
+	if err != nil {
+		p = errorPage(rt.sandboxID, err)
+	}
+	p.write(w, r)
 }
 
 // upstreamFailed answers in place of an upstream that failed. If nothing was sent because
@@ -383,7 +400,7 @@ func (h *Handler) upstreamFailed(w http.ResponseWriter, r *http.Request, rt rout
 		// The sandbox ended, or its service closed the connection without an answer.
 		p := notFoundPage(rt.sandboxID, "connection_lost")
 		if _, err := h.resolver.Resolve(r.Context(),
-			Request{SandboxID: rt.sandboxID, Port: rt.port, Passive: true}); err == nil {
+			Request{SandboxID: rt.sandboxID, Port: rt.port, Passive: true, Source: sourceOf(r)}); err == nil {
 			p = noAnswerPage(rt, speaksTLS(rt, target))
 		}
 		p.write(w, r)

@@ -33,6 +33,10 @@ type Request struct {
 	EnvdToken    string
 	// Passive requests do not wake a paused sandbox.
 	Passive bool
+	// Source is where the request came from: an address, or a network of IPv6.
+	Source netip.Addr
+	// Strayed is the Node of an earlier answer that turned out not to know the sandbox, or "".
+	Strayed string
 	// Admission is asked by Admit; nil admits every team.
 	Admission func(teamID string) error
 }
@@ -65,7 +69,7 @@ type Resolver interface {
 	Resolve(ctx context.Context, r Request) (Target, error)
 	// ResolveSigned finds the sandbox whose token signed a file URL, for requests on a
 	// shared address without routing headers. It returns the sandbox's ID.
-	ResolveSigned(ctx context.Context, method string, query url.Values) (string, error)
+	ResolveSigned(ctx context.Context, source netip.Addr, method string, query url.Values) (string, error)
 }
 
 // Handler is the proxy.
@@ -74,6 +78,7 @@ type Handler struct {
 	log      *slog.Logger
 	upstream *upstream
 	open     *openRequests
+	signed   *signedURLs
 }
 
 var _ http.Handler = (*Handler)(nil)
@@ -85,7 +90,8 @@ func New(resolver Resolver, log *slog.Logger) *Handler {
 
 // newHandler returns a proxy with so many open requests and connections to guests.
 func newHandler(resolver Resolver, log *slog.Logger, total int) *Handler {
-	return &Handler{resolver: resolver, log: log, upstream: newUpstream(total), open: newOpenRequests(total)}
+	return &Handler{resolver: resolver, log: log, upstream: newUpstream(total), open: newOpenRequests(total),
+		signed: newSignedURLs()}
 }
 
 // Forget resets every connection to an execution that has ended, so that none can reach the
@@ -96,6 +102,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Afterwards, what is left of the request's body is not waited for.
 	defer bodyEndsSoon(w)
 	rt, err := h.route(r)
+	if shoal.ErrLookupLimit.Matches(err) {
+		errorPage("", err).write(w, r)
+		return
+	}
 	if err != nil {
 		bodyEndsSoon(w)
 		http.Error(w, err.Error(), http.StatusBadRequest)
@@ -111,8 +121,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer place.leave()
+	body, from := newBody(r.Body), ""
 	for range maxResolves {
-		if !h.serve(w, r, rt, place) {
+		var again bool
+		if from, again = h.serve(w, r, rt, place, body, from); !again {
 			return
 		}
 	}
@@ -120,14 +132,19 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // maxResolves bounds how often a request looks up its sandbox again because the execution
-// that it found ended before the request got there: the sandbox was just being paused.
+// that it found ended before the request got there: the sandbox was just being paused. Or the
+// machine that it was sent to did not know the sandbox.
 const maxResolves = 3
 
-// serve answers a request. It returns true if nothing was sent because the execution that
-// it found had ended.
-func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rt route, place *place) (again bool) {
+// serve answers a request. It returns true if the request is to be sent again, because the
+// execution that it found had ended, or the node it was sent to, which is returned, does not
+// know the sandbox.
+func (h *Handler) serve(
+	w http.ResponseWriter, r *http.Request, rt route, place *place, body *body, strayed string,
+) (node string, again bool) {
 	var refusal *page
 	target, err := h.resolver.Resolve(r.Context(), Request{SandboxID: rt.sandboxID, Port: rt.port,
+		Source: sourceOf(r), Strayed: strayed,
 		TrafficToken: r.Header.Get(trafficTokenHeader), EnvdToken: r.Header.Get(envdapi.TokenHeader),
 		Admission: func(teamID string) error {
 			if refusal = place.join(teamID); refusal != nil {
@@ -138,38 +155,48 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rt route, place 
 	switch {
 	case refusal != nil:
 		refusal.write(w, r)
-		return false
+		return "", false
 	case err != nil:
+		if shoal.ErrSandboxNotFound.Matches(err) {
+			w.Header().Set(headerRoute, routeUnknown)
+		} else if known := shoal.AsError(err); known.Status >= http.StatusInternalServerError {
+			id := requestID(r)
+			w.Header().Set(shoal.RequestIDHeader, id)
+			h.log.Warn("a request could not be routed", "sandbox", rt.sandboxID, "request", id, "error", err)
+		}
 		errorPage(rt.sandboxID, err).write(w, r)
-		return false
+		return "", false
 	}
 	if target.Node == "" {
 		if p, refused := checkTraffic(r, rt, target); refused {
 			p.write(w, r)
-			return false
+			return "", false
 		}
 	}
 	if rt.port > 65535 {
 		closedPortPage(rt).write(w, r)
-		return false
+		return "", false
 	}
 	if isBulk(r, rt, target) {
-		return h.download(w, r, rt, target)
+		return "", h.download(w, r, rt, target)
 	}
-	return h.forward(w, r, rt, target)
+	return target.Node, h.forward(w, r, rt, target, body)
 }
 
 // route extends routeOf with signed file URLs, which need a lookup among the sandboxes.
 func (h *Handler) route(r *http.Request) (route, error) {
 	rt, err := routeOf(r)
-	if !errors.Is(err, errUnrouted) || r.URL.Path != "/files" || !r.URL.Query().Has("signature") {
+	if !errors.Is(err, errUnrouted) || r.URL.Path != envdapi.FilesPath || !r.URL.Query().Has("signature") {
 		return rt, err
 	}
-	id, signedErr := h.resolver.ResolveSigned(r.Context(), r.Method, r.URL.Query())
-	if signedErr != nil {
+	id, signedErr := h.signed.owner(r, h.resolver)
+	switch {
+	case shoal.ErrLookupLimit.Matches(signedErr):
+		return route{}, signedErr
+	case signedErr != nil:
 		return route{}, err
 	}
-	return route{sandboxID: id, port: shoal.EnvdPort}, nil
+	return route{sandboxID: id, port: shoal.EnvdPort, signed: true}, nil
 }
 
 // internalRoutes of envd are only for the orchestrator (runtime.md §1.5).
@@ -204,6 +231,15 @@ func maskedHost(r *http.Request, rt route, target Target) string {
 		return ""
 	}
 	return strings.ReplaceAll(target.MaskRequestHost, "${PORT}", strconv.FormatUint(rt.port, 10))
+}
+
+// sourceOf returns where a request came from; the zero value if that is no TCP connection.
+func sourceOf(r *http.Request) netip.Addr {
+	addr, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return shares.SourceOf(addr.Addr())
 }
 
 // requestID returns the caller's ID or a new one.

@@ -106,6 +106,8 @@ func errorPage(id string, err error) page {
 		p.title = "Sandbox Still Transitioning"
 	case shoal.ErrConcurrencyLimit:
 		p.title = "Sandbox Limit Reached"
+	case shoal.ErrLookupLimit:
+		p.title = "Too Many Requests"
 	default:
 		p.title, p.status = "Sandbox Unreachable", http.StatusBadGateway
 	}

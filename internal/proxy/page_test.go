@@ -1,9 +1,12 @@
 package proxy
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -196,5 +199,30 @@ func TestPortZero(t *testing.T) {
 		http.Header{"User-Agent": {"Mozilla/5.0"}}, nil).Body)
 	if !strings.Contains(string(page), "port <code>0</code>") {
 		t.Errorf("%s", page)
+	}
+}
+
+// TestPagesSayNothingOfMachines: what lies under an error is in the log, not in the answer.
+func TestPagesSayNothingOfMachines(t *testing.T) {
+	inner := errors.New("/srv/poison 10.9.8.7:5008")
+	list := []error{inner, fmt.Errorf("open %w", inner)}
+	for _, kind := range shoal.Catalogue {
+		list = append(list, kind.Wrap(inner, "message"))
+	}
+	for _, err := range list {
+		var log bytes.Buffer
+		h := New(&fixed{err: err}, slog.New(slog.NewTextHandler(&log, nil)))
+		for _, agent := range []string{"curl", "Mozilla"} {
+			r := httptest.NewRequest("GET", "http://80-"+testID+".test/", nil)
+			r.Header.Set("User-Agent", agent)
+			rec := httptest.NewRecorder()
+			h.ServeHTTP(rec, r)
+			if text := rec.Body.String(); strings.Contains(text, "poison") || strings.Contains(text, "5008") {
+				t.Errorf("%v: %s", err, text)
+			}
+		}
+		if shoal.AsError(err).Status >= 500 && !strings.Contains(log.String(), "poison") {
+			t.Errorf("%v is not logged", err)
+		}
 	}
 }

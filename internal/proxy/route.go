@@ -14,10 +14,18 @@ const (
 	headerPort    = "E2b-Sandbox-Port"
 )
 
+// headerRoute is in the answer of a proxy that does not know the sandbox: the proxy before it
+// has asked the wrong machine, or the sandbox has ended. No guest can send it.
+const (
+	headerRoute  = "X-Shoal-Route"
+	routeUnknown = "unknown"
+)
+
 // route is the destination of a request.
 type route struct {
 	sandboxID string
 	port      uint64 // any number is accepted, but no port above 65535 is ever open
+	signed    bool   // found by the signature of a file URL, which the request itself does not say
 }
 
 // routeError means that a request names no sandbox. It is answered in plain text with

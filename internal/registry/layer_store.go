@@ -12,8 +12,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
+
+	"shoal/internal/shares"
 )
 
 // partSuffix ends the name of a blob that is not complete yet.
@@ -24,14 +25,12 @@ const partSuffix = ".part"
 // continues it. A file's modification time is when it was last used. Only the process that
 // holds the machine's lock pulls into the directory.
 type layerStore struct {
-	dir string
-
-	mu   sync.Mutex               // guards busy
-	busy map[string]chan struct{} // by digest; closed when its pull has ended
+	dir   string
+	pulls shares.Turns // by digest: of who uses its files
 }
 
 func openLayers(dir string) (*layerStore, error) {
-	return &layerStore{dir: dir, busy: map[string]chan struct{}{}}, os.MkdirAll(dir, 0o700)
+	return &layerStore{dir: dir}, os.MkdirAll(dir, 0o700)
 }
 
 // get returns the path of a blob's file after verifying its digest. It pulls the blob if
@@ -42,7 +41,7 @@ func (s *layerStore) get(ctx context.Context, client *http.Client, want blob,
 	if !ok || len(hexDigest) != sha256.Size*2 || strings.Trim(hexDigest, "0123456789abcdef") != "" {
 		return "", &Error{Message: fmt.Sprintf("the image names a layer by '%s', which is not a SHA-256 digest", want.digest)}
 	}
-	release, err := s.lockDigest(ctx, want.digest)
+	release, err := s.pulls.Take(ctx, want.digest)
 	if err != nil {
 		return "", err
 	}
@@ -61,31 +60,6 @@ func (s *layerStore) get(ctx context.Context, client *http.Client, want blob,
 		return "", err
 	}
 	return path, nil
-}
-
-// lockDigest waits until no other caller uses the files of a digest.
-func (s *layerStore) lockDigest(ctx context.Context, digest string) (release func(), err error) {
-	for {
-		s.mu.Lock()
-		other := s.busy[digest]
-		if other == nil {
-			mine := make(chan struct{})
-			s.busy[digest] = mine
-			s.mu.Unlock()
-			return func() {
-				s.mu.Lock()
-				delete(s.busy, digest)
-				s.mu.Unlock()
-				close(mine)
-			}, nil
-		}
-		s.mu.Unlock()
-		select {
-		case <-other:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
 }
 
 // verify checks that a file has the blob's digest.
@@ -118,11 +92,10 @@ func (s *layerStore) sweep(since time.Time) error {
 			continue
 		}
 		digest := "sha256:" + strings.TrimSuffix(e.Name(), partSuffix)
-		s.mu.Lock()
-		if s.busy[digest] == nil {
+		if done, ok := s.pulls.TryTake(digest); ok {
 			err = errors.Join(err, os.Remove(filepath.Join(s.dir, e.Name())))
+			done()
 		}
-		s.mu.Unlock()
 	}
 	return err
 }

@@ -260,6 +260,9 @@ var (
 	ErrTeamRequests = kind("proxy.team_requests", 429,
 		"As many requests to sandboxes of the team are open as may be; fewer while other teams have many open.",
 		"Close some, or repeat the request shortly.")
+	ErrLookupLimit = kind("proxy.lookup_limit", 429,
+		"Many requests from this address name sandboxes that do not exist, or have signatures that no sandbox made.",
+		"Correct the sandbox ID or the signed URL; requests to sandboxes that exist go on.")
 	ErrProxyBusy = kind("proxy.busy", 503,
 		"As many requests to all sandboxes are open as the proxy takes, or as it has connections for.",
 		"Repeat the request shortly; `shoal doctor` tells the operator whether more open files would help.")

@@ -16,18 +16,26 @@ type Kind struct {
 
 // Error is a catalogue entry with the text of one occurrence. Message is what
 // E2B clients show, so its wording follows E2B where clients or tests match it.
+//
+// Message and Detail are read by tenants, whatever went wrong, so they speak of no host, path,
+// address or query. Err is for the operator: it is logged under the request's ID.
 type Error struct {
 	*Kind
 	Message string
-	Err     error // the underlying error; may be nil
+	Detail  string // what else a tenant may know of this occurrence; may be empty
+	Err     error  // the underlying error; may be nil
 }
 
-// Error returns the message with its underlying cause.
+// Error returns all of it in a line, for logs.
 func (e *Error) Error() string {
-	if e.Err != nil {
-		return e.Message + ": " + e.Err.Error()
+	text := e.Message
+	if e.Detail != "" {
+		text += ": " + e.Detail
 	}
-	return e.Message
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
+	return text
 }
 
 // Unwrap returns the underlying error.
@@ -45,7 +53,13 @@ func (k *Kind) New(format string, args ...any) *Error {
 	return &Error{Kind: k, Message: fmt.Sprintf(format, args...)}
 }
 
-// Wrap is New with an underlying error, which appears in logs and as "cause".
+// Because adds what else a tenant may know, and returns e.
+func (e *Error) Because(format string, args ...any) *Error {
+	e.Detail = fmt.Sprintf(format, args...)
+	return e
+}
+
+// Wrap is New with an underlying error, which only operators see.
 func (k *Kind) Wrap(err error, format string, args ...any) *Error {
 	return &Error{Kind: k, Message: fmt.Sprintf(format, args...), Err: err}
 }

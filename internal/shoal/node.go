@@ -2,6 +2,7 @@ package shoal
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -102,9 +103,9 @@ type Node interface {
 	SetDeadline(ctx context.Context, sandboxID string, change DeadlineChange) (Sandbox, error)
 	SetNetwork(ctx context.Context, sandboxID string, network Network) error
 	// Pause keeps a running sandbox, with its memory or only its disk, and returns
-	// when it can be resumed. Pauses of the same sandbox join. After an error it
-	// runs on; it is ErrDaemonSilent if the daemon must answer and does not.
-	Pause(ctx context.Context, sandboxID string, opts PauseOptions) error
+	// it as it is then, when it can be resumed. Pauses of the same sandbox join. After an
+	// error it runs on; it is ErrDaemonSilent if the daemon must answer and does not.
+	Pause(ctx context.Context, sandboxID string, opts PauseOptions) (Sandbox, error)
 	// Resume brings a paused sandbox back and returns when it can be used. Resumes
 	// join. A sandbox that runs is ErrSandboxRunning; one whose daemon was silent comes back
 	// from its disk only, and is ErrSnapshotSilent otherwise.
@@ -127,4 +128,20 @@ type Node interface {
 	// is none of an unknown one, or of another team's.
 	Logs(ctx context.Context, sandboxID, teamID string, q LogQuery) ([]LogEntry, error)
 	Info(ctx context.Context) (NodeInfo, error)
+	// Wakes has resume called for each paused sandbox that traffic comes for, several at
+	// once. resume resumes it, or returns why not. It returns an error when that is over,
+	// because ctx ended or the machine cannot be reached.
+	Wakes(ctx context.Context, resume func(context.Context, Wake) error) error
+}
+
+// ErrWakerGone means that whoever called Wakes cannot be asked any more.
+var ErrWakerGone = errors.New("who resumes sandboxes for traffic is gone")
+
+// Wake is a paused sandbox that traffic has come for. It asks for what Resume does, of one who
+// knows what the team runs on all machines, and what it may run now.
+type Wake struct {
+	SandboxID string
+	TeamID    string
+	TeamLimit int // Spec.TeamLimit, which counts if nothing newer is known
+	Timeout   time.Duration
 }

@@ -81,7 +81,7 @@ type Spec struct {
 	DefaultUser     string        `json:"defaultUser,omitempty"`
 	DefaultWorkdir  string        `json:"defaultWorkdir,omitempty"`
 	// TeamLimit is how many sandboxes the team might run at once when this one was
-	// made. Wake-ups by traffic are held to it, because no api decides about them.
+	// made. Wake-ups by traffic are held to it while no api is there to decide about them.
 	TeamLimit int `json:"teamLimit,omitempty"`
 }
 

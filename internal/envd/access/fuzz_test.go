@@ -2,6 +2,7 @@ package access
 
 import (
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -10,7 +11,6 @@ import (
 
 	"shoal/internal/auth"
 	"shoal/internal/envdapi"
-	"shoal/internal/shoal"
 )
 
 // FuzzSignature holds a signed file URL to open what was signed, until it expires, and
@@ -58,11 +58,7 @@ func FuzzSignature(f *testing.F) {
 				t.Errorf("%v: %s is answered by %v", query, what, err)
 			}
 		}
-		list := []shoal.Sandbox{
-			{Spec: shoal.Spec{SandboxID: "open"}},
-			{Spec: shoal.Spec{SandboxID: "other", EnvdAccessToken: secret + "0"}},
-			{Spec: shoal.Spec{SandboxID: "signer", EnvdAccessToken: secret}},
-		}
+		list := maps.All(map[string]string{"open": "", "other": secret + "0", "signer": secret})
 		if id, err := auth.FileOwner(list, http.MethodGet, query); id != "signer" {
 			t.Errorf("%v was signed by %q (%v)", query, id, err)
 		}

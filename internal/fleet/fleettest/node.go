@@ -30,6 +30,10 @@ type Node struct {
 	kills      map[string]shoal.KillReason
 	diskOnly   map[string]bool // by the ID of a sandbox or a build
 	saveSize   int64
+	gets       int
+	lists      int
+	onList     func(context.Context)
+	waker      func(context.Context, shoal.Wake) error
 }
 
 var _ shoal.Node = (*Node)(nil)
@@ -44,114 +48,6 @@ func New(id string, builds ...shoal.Build) *Node {
 		networks: map[string]shoal.Network{}, kills: map[string]shoal.KillReason{},
 		diskOnly: map[string]bool{},
 	}
-}
-
-// OnCreate sets a function that each Create calls before the sandbox exists. If it fails,
-// Create returns its error.
-func (n *Node) OnCreate(fn func(context.Context, shoal.Spec) error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.onCreate = fn
-}
-
-// OnDeadline sets a function that each SetDeadline calls first.
-func (n *Node) OnDeadline(fn func(sandboxID string)) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.onDeadline = fn
-}
-
-// OnPause sets a function that each Pause calls first.
-func (n *Node) OnPause(fn func(sandboxID string)) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.onPause = fn
-}
-
-// SetSaveSize sets how many bytes pauses and snapshots take from now on.
-func (n *Node) SetSaveSize(bytes int64) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.saveSize = bytes
-}
-
-// OnResume sets a function that each Resume calls first. If it fails, Resume returns its
-// error.
-func (n *Node) OnResume(fn func(context.Context) error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.onResume = fn
-}
-
-// SetDown makes every call fail with err; nil ends that.
-func (n *Node) SetDown(err error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.down = err
-}
-
-// SilenceDaemons lets the daemons of all sandboxes be silent, or answer again.
-func (n *Node) SilenceDaemons(silent bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.silent = silent
-}
-
-// Change edits what Info answers.
-func (n *Node) Change(fn func(*shoal.NodeInfo)) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	fn(&n.info)
-}
-
-// Put adds or replaces a sandbox.
-func (n *Node) Put(sb shoal.Sandbox) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	sb.NodeID = n.info.ID
-	n.sandboxes[sb.SandboxID] = sb
-}
-
-// Drop removes a sandbox as if it had timed out.
-func (n *Node) Drop(sandboxID string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	delete(n.sandboxes, sandboxID)
-}
-
-// PutMetrics sets a sandbox's samples, oldest first.
-func (n *Node) PutMetrics(sandboxID string, samples ...shoal.Metrics) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.metrics[sandboxID] = samples
-}
-
-// PutLog sets the log of a team's sandbox, oldest first.
-func (n *Node) PutLog(sandboxID, teamID string, entries ...shoal.LogEntry) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.logs[sandboxID+" of "+teamID] = entries
-}
-
-// Spec returns what Create was given for a sandbox.
-func (n *Node) Spec(sandboxID string) shoal.Spec {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.specs[sandboxID]
-}
-
-// Killed returns why a sandbox was killed, "" if it was not.
-func (n *Node) Killed(sandboxID string) shoal.KillReason {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.kills[sandboxID]
-}
-
-// Network returns the policy that SetNetwork last gave a sandbox.
-func (n *Node) Network(sandboxID string) shoal.Network {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.networks[sandboxID]
 }
 
 // Create makes a running sandbox.
@@ -189,6 +85,7 @@ func (n *Node) Create(ctx context.Context, spec shoal.Spec) (shoal.Sandbox, erro
 func (n *Node) Get(_ context.Context, sandboxID string) (shoal.Sandbox, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.gets++
 	return n.find(sandboxID)
 }
 
@@ -204,7 +101,14 @@ func (n *Node) find(sandboxID string) (shoal.Sandbox, error) {
 }
 
 // List returns all sandboxes in no order.
-func (n *Node) List(context.Context) ([]shoal.Sandbox, error) {
+func (n *Node) List(ctx context.Context) ([]shoal.Sandbox, error) {
+	n.mu.Lock()
+	hook := n.onList
+	n.lists++
+	n.mu.Unlock()
+	if hook != nil {
+		hook(ctx)
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.Collect(maps.Values(n.sandboxes)), n.down
@@ -281,7 +185,7 @@ func (n *Node) SetNetwork(_ context.Context, sandboxID string, policy shoal.Netw
 }
 
 // Pause marks a running sandbox as paused.
-func (n *Node) Pause(_ context.Context, sandboxID string, opts shoal.PauseOptions) error {
+func (n *Node) Pause(_ context.Context, sandboxID string, opts shoal.PauseOptions) (shoal.Sandbox, error) {
 	n.mu.Lock()
 	hook := n.onPause
 	n.mu.Unlock()
@@ -293,18 +197,18 @@ func (n *Node) Pause(_ context.Context, sandboxID string, opts shoal.PauseOption
 	sb, err := n.find(sandboxID)
 	switch {
 	case err != nil:
-		return err
+		return sb, err
 	case sb.State == shoal.StatePaused:
-		return shoal.ErrSandboxPaused.New("Error pausing sandbox - sandbox '%s' is already paused", sandboxID)
+		return sb, shoal.ErrSandboxPaused.New("Error pausing sandbox - sandbox '%s' is already paused", sandboxID)
 	case sb.State != shoal.StateRunning:
-		return shoal.ErrSandboxState.New(
+		return sb, shoal.ErrSandboxState.New(
 			"Sandbox '%s' cannot be paused while in '%s' state",
 			sandboxID,
 			sb.State,
 		)
 	}
 	if n.silent && (opts.RequireDaemon || !opts.Memory) {
-		return shoal.ErrDaemonSilent.New("the daemon does not answer")
+		return sb, shoal.ErrDaemonSilent.New("the daemon does not answer")
 	}
 	sb.State, sb.EndAt, sb.HostIP, sb.PauseMode = shoal.StatePaused, time.Now().UTC(), "", shoal.PauseFull
 	if !opts.Memory {
@@ -314,7 +218,7 @@ func (n *Node) Pause(_ context.Context, sandboxID string, opts shoal.PauseOption
 	sb.KeptBytes = n.saveSize
 	n.sandboxes[sandboxID] = sb
 	n.diskOnly[sandboxID] = !opts.Memory
-	return nil
+	return sb, nil
 }
 
 // DiskOnly reports whether the last pause of a sandbox, or the snapshot that a build is, left
@@ -471,6 +375,26 @@ func (n *Node) Logs(_ context.Context, sandboxID, teamID string, q shoal.LogQuer
 		slices.Reverse(list)
 	}
 	return list[:min(len(list), q.Limit)], nil
+}
+
+// Wakes has resume called by Wake until ctx ends.
+func (n *Node) Wakes(ctx context.Context, resume func(context.Context, shoal.Wake) error) error {
+	n.mu.Lock()
+	n.waker = resume
+	n.mu.Unlock()
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// Wake is traffic that comes for a paused sandbox. It is nothing if nobody has called Wakes.
+func (n *Node) Wake(ctx context.Context, w shoal.Wake) error {
+	n.mu.Lock()
+	waker := n.waker
+	n.mu.Unlock()
+	if waker == nil {
+		return shoal.ErrWakerGone
+	}
+	return waker(ctx, w)
 }
 
 // Info describes the machine.

@@ -154,10 +154,12 @@ func (c *Client) SetNetwork(ctx context.Context, sandboxID string, network shoal
 }
 
 // Pause implements shoal.Node.
-func (c *Client) Pause(ctx context.Context, sandboxID string, opts shoal.PauseOptions) error {
-	_, err := call(ctx, c, c.service.Pause, &nodev1.PauseRequest{SandboxId: sandboxID, Memory: opts.Memory,
+func (c *Client) Pause(
+	ctx context.Context, sandboxID string, opts shoal.PauseOptions,
+) (shoal.Sandbox, error) {
+	out, err := call(ctx, c, c.service.Pause, &nodev1.PauseRequest{SandboxId: sandboxID, Memory: opts.Memory,
 		RequireDaemon: opts.RequireDaemon})
-	return err
+	return sandboxOr(out, err)
 }
 
 // Resume implements shoal.Node.

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 
 	"connectrpc.com/connect"
@@ -34,7 +35,7 @@ func encodeError(err error) error {
 }
 
 func encodeKnown(known *shoal.Error) *nodev1.CatalogueError {
-	out := &nodev1.CatalogueError{Code: known.Code, Message: known.Message}
+	out := &nodev1.CatalogueError{Code: known.Code, Message: known.Message, Detail: known.Detail}
 	if known.Err != nil {
 		out.Cause = known.Err.Error()
 	}
@@ -46,7 +47,7 @@ func encodeKnown(known *shoal.Error) *nodev1.CatalogueError {
 func decodeKnown(detail *nodev1.CatalogueError) error {
 	for _, k := range shoal.Catalogue {
 		if k.Code == detail.Code {
-			known := &shoal.Error{Kind: k, Message: detail.Message}
+			known := &shoal.Error{Kind: k, Message: detail.Message, Detail: detail.Detail}
 			if detail.Cause != "" {
 				known.Err = errors.New(detail.Cause)
 			}
@@ -61,7 +62,7 @@ func decodeKnown(detail *nodev1.CatalogueError) error {
 func decodeError(address string, err error) error {
 	var failure *connect.Error
 	if !errors.As(err, &failure) {
-		return shoal.ErrNodeUnreachable.Wrap(err, "the orchestrator at %s cannot be reached", address)
+		return errUnreachable(address, err)
 	}
 	for _, d := range failure.Details() {
 		value, err := d.Value()
@@ -72,7 +73,11 @@ func decodeError(address string, err error) error {
 		if !ok {
 			continue
 		}
-		if known := decodeKnown(detail); known != nil {
+		known := decodeKnown(detail)
+		switch {
+		case shoal.ErrUnauthorized.Matches(known): // no client's key, but the roles' secret
+			return errUnreachable(address, known)
+		case known != nil:
 			return known
 		}
 	}
@@ -80,6 +85,12 @@ func decodeError(address string, err error) error {
 	case connect.CodeCanceled, connect.CodeDeadlineExceeded:
 		return failure.Unwrap()
 	default:
-		return shoal.ErrNodeUnreachable.Wrap(err, "the orchestrator at %s cannot be reached", address)
+		return errUnreachable(address, err)
 	}
+}
+
+// errUnreachable names the address to the operator alone.
+func errUnreachable(address string, err error) error {
+	return shoal.ErrNodeUnreachable.Wrap(fmt.Errorf("the orchestrator at %s: %w", address, err),
+		"A machine's orchestrator cannot be reached")
 }

@@ -58,6 +58,11 @@ func NewServer(h http.Handler) *http.Server {
 	}
 	s.Protocols.SetHTTP1(true)
 	s.Protocols.SetUnencryptedHTTP2(true)
+	closing, end := context.WithCancel(context.Background())
+	s.RegisterOnShutdown(end)
+	s.BaseContext = func(net.Listener) context.Context {
+		return context.WithValue(context.Background(), closingKey{}, closing)
+	}
 	return s
 }
 
@@ -101,7 +106,10 @@ func withRequestID(next http.Handler) http.Handler {
 }
 
 // server adapts a node to the generated service.
-type server struct{ node shoal.Node }
+type server struct {
+	node  shoal.Node
+	wakes wakes
+}
 
 var _ nodev1connect.NodeServiceHandler = (*server)(nil)
 
@@ -177,9 +185,10 @@ func (s *server) SetNetwork(
 func (s *server) Pause(
 	ctx context.Context,
 	r *connect.Request[nodev1.PauseRequest],
-) (*connect.Response[nodev1.PauseResponse], error) {
+) (*connect.Response[nodev1.Sandbox], error) {
 	opts := shoal.PauseOptions{Memory: r.Msg.Memory, RequireDaemon: r.Msg.RequireDaemon}
-	return reply(&nodev1.PauseResponse{}, s.node.Pause(ctx, r.Msg.SandboxId, opts))
+	sb, err := s.node.Pause(ctx, r.Msg.SandboxId, opts)
+	return reply(encodeSandbox(sb), err)
 }
 
 func (s *server) Resume(

@@ -1119,42 +1119,6 @@ func (x *PauseRequest) GetRequireDaemon() bool {
 	return false
 }
 
-type PauseResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *PauseResponse) Reset() {
-	*x = PauseResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[17]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *PauseResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*PauseResponse) ProtoMessage() {}
-
-func (x *PauseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[17]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use PauseResponse.ProtoReflect.Descriptor instead.
-func (*PauseResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{17}
-}
-
 type ResumeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	SandboxId     string                 `protobuf:"bytes,1,opt,name=sandbox_id,json=sandboxId,proto3" json:"sandbox_id,omitempty"`
@@ -1166,7 +1130,7 @@ type ResumeRequest struct {
 
 func (x *ResumeRequest) Reset() {
 	*x = ResumeRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[18]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1178,7 +1142,7 @@ func (x *ResumeRequest) String() string {
 func (*ResumeRequest) ProtoMessage() {}
 
 func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[18]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1191,7 +1155,7 @@ func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeRequest.ProtoReflect.Descriptor instead.
 func (*ResumeRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ResumeRequest) GetSandboxId() string {
@@ -1227,7 +1191,7 @@ type SnapshotRequest struct {
 
 func (x *SnapshotRequest) Reset() {
 	*x = SnapshotRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[19]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1239,7 +1203,7 @@ func (x *SnapshotRequest) String() string {
 func (*SnapshotRequest) ProtoMessage() {}
 
 func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[19]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1252,7 +1216,7 @@ func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRequest.ProtoReflect.Descriptor instead.
 func (*SnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SnapshotRequest) GetSandboxId() string {
@@ -1293,7 +1257,7 @@ type ForkRequest struct {
 
 func (x *ForkRequest) Reset() {
 	*x = ForkRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[20]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1305,7 +1269,7 @@ func (x *ForkRequest) String() string {
 func (*ForkRequest) ProtoMessage() {}
 
 func (x *ForkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[20]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1318,7 +1282,7 @@ func (x *ForkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForkRequest.ProtoReflect.Descriptor instead.
 func (*ForkRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ForkRequest) GetSandboxId() string {
@@ -1346,7 +1310,7 @@ type ForkResult struct {
 
 func (x *ForkResult) Reset() {
 	*x = ForkResult{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[21]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1358,7 +1322,7 @@ func (x *ForkResult) String() string {
 func (*ForkResult) ProtoMessage() {}
 
 func (x *ForkResult) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[21]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1371,7 +1335,7 @@ func (x *ForkResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForkResult.ProtoReflect.Descriptor instead.
 func (*ForkResult) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ForkResult) GetSandbox() *Sandbox {
@@ -1397,7 +1361,7 @@ type ForkResponse struct {
 
 func (x *ForkResponse) Reset() {
 	*x = ForkResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[22]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1409,7 +1373,7 @@ func (x *ForkResponse) String() string {
 func (*ForkResponse) ProtoMessage() {}
 
 func (x *ForkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[22]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1422,7 +1386,7 @@ func (x *ForkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForkResponse.ProtoReflect.Descriptor instead.
 func (*ForkResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ForkResponse) GetResults() []*ForkResult {
@@ -1441,7 +1405,7 @@ type RemoveBuildRequest struct {
 
 func (x *RemoveBuildRequest) Reset() {
 	*x = RemoveBuildRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[23]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1453,7 +1417,7 @@ func (x *RemoveBuildRequest) String() string {
 func (*RemoveBuildRequest) ProtoMessage() {}
 
 func (x *RemoveBuildRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[23]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1466,7 +1430,7 @@ func (x *RemoveBuildRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveBuildRequest.ProtoReflect.Descriptor instead.
 func (*RemoveBuildRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RemoveBuildRequest) GetBuildId() string {
@@ -1484,7 +1448,7 @@ type RemoveBuildResponse struct {
 
 func (x *RemoveBuildResponse) Reset() {
 	*x = RemoveBuildResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[24]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1496,7 +1460,7 @@ func (x *RemoveBuildResponse) String() string {
 func (*RemoveBuildResponse) ProtoMessage() {}
 
 func (x *RemoveBuildResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[24]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1509,7 +1473,7 @@ func (x *RemoveBuildResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveBuildResponse.ProtoReflect.Descriptor instead.
 func (*RemoveBuildResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 type CollectRequest struct {
@@ -1525,7 +1489,7 @@ type CollectRequest struct {
 
 func (x *CollectRequest) Reset() {
 	*x = CollectRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[25]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1537,7 +1501,7 @@ func (x *CollectRequest) String() string {
 func (*CollectRequest) ProtoMessage() {}
 
 func (x *CollectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[25]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1550,7 +1514,7 @@ func (x *CollectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectRequest.ProtoReflect.Descriptor instead.
 func (*CollectRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CollectRequest) GetKnownBuildIds() []string {
@@ -1606,7 +1570,7 @@ type CollectResponse struct {
 
 func (x *CollectResponse) Reset() {
 	*x = CollectResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[26]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1618,7 +1582,7 @@ func (x *CollectResponse) String() string {
 func (*CollectResponse) ProtoMessage() {}
 
 func (x *CollectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[26]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1631,7 +1595,7 @@ func (x *CollectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectResponse.ProtoReflect.Descriptor instead.
 func (*CollectResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CollectResponse) GetBuilds() int32 {
@@ -1715,7 +1679,7 @@ type MetricsRequest struct {
 
 func (x *MetricsRequest) Reset() {
 	*x = MetricsRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[27]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1727,7 +1691,7 @@ func (x *MetricsRequest) String() string {
 func (*MetricsRequest) ProtoMessage() {}
 
 func (x *MetricsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[27]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1740,7 +1704,7 @@ func (x *MetricsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetricsRequest.ProtoReflect.Descriptor instead.
 func (*MetricsRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *MetricsRequest) GetSandboxId() string {
@@ -1780,7 +1744,7 @@ type Sample struct {
 
 func (x *Sample) Reset() {
 	*x = Sample{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[28]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1792,7 +1756,7 @@ func (x *Sample) String() string {
 func (*Sample) ProtoMessage() {}
 
 func (x *Sample) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[28]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1805,7 +1769,7 @@ func (x *Sample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sample.ProtoReflect.Descriptor instead.
 func (*Sample) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Sample) GetTime() *timestamppb.Timestamp {
@@ -1873,7 +1837,7 @@ type MetricsResponse struct {
 
 func (x *MetricsResponse) Reset() {
 	*x = MetricsResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[29]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1885,7 +1849,7 @@ func (x *MetricsResponse) String() string {
 func (*MetricsResponse) ProtoMessage() {}
 
 func (x *MetricsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[29]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1898,7 +1862,7 @@ func (x *MetricsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetricsResponse.ProtoReflect.Descriptor instead.
 func (*MetricsResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *MetricsResponse) GetSamples() []*Sample {
@@ -1923,7 +1887,7 @@ type LogsRequest struct {
 
 func (x *LogsRequest) Reset() {
 	*x = LogsRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[30]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1935,7 +1899,7 @@ func (x *LogsRequest) String() string {
 func (*LogsRequest) ProtoMessage() {}
 
 func (x *LogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[30]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1948,7 +1912,7 @@ func (x *LogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
 func (*LogsRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *LogsRequest) GetSandboxId() string {
@@ -2013,7 +1977,7 @@ type LogEntry struct {
 
 func (x *LogEntry) Reset() {
 	*x = LogEntry{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[31]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2025,7 +1989,7 @@ func (x *LogEntry) String() string {
 func (*LogEntry) ProtoMessage() {}
 
 func (x *LogEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[31]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2038,7 +2002,7 @@ func (x *LogEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEntry.ProtoReflect.Descriptor instead.
 func (*LogEntry) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *LogEntry) GetTime() *timestamppb.Timestamp {
@@ -2085,7 +2049,7 @@ type LogsResponse struct {
 
 func (x *LogsResponse) Reset() {
 	*x = LogsResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[32]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2097,7 +2061,7 @@ func (x *LogsResponse) String() string {
 func (*LogsResponse) ProtoMessage() {}
 
 func (x *LogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[32]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2110,7 +2074,7 @@ func (x *LogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsResponse.ProtoReflect.Descriptor instead.
 func (*LogsResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{32}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *LogsResponse) GetEntries() []*LogEntry {
@@ -2128,7 +2092,7 @@ type InfoRequest struct {
 
 func (x *InfoRequest) Reset() {
 	*x = InfoRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[33]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2140,7 +2104,7 @@ func (x *InfoRequest) String() string {
 func (*InfoRequest) ProtoMessage() {}
 
 func (x *InfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[33]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2153,7 +2117,7 @@ func (x *InfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoRequest.ProtoReflect.Descriptor instead.
 func (*InfoRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{33}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 type Build struct {
@@ -2189,7 +2153,7 @@ type Build struct {
 
 func (x *Build) Reset() {
 	*x = Build{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[34]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2201,7 +2165,7 @@ func (x *Build) String() string {
 func (*Build) ProtoMessage() {}
 
 func (x *Build) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[34]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2214,7 +2178,7 @@ func (x *Build) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Build.ProtoReflect.Descriptor instead.
 func (*Build) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{34}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Build) GetId() string {
@@ -2382,7 +2346,7 @@ type BuildSize struct {
 
 func (x *BuildSize) Reset() {
 	*x = BuildSize{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[35]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2394,7 +2358,7 @@ func (x *BuildSize) String() string {
 func (*BuildSize) ProtoMessage() {}
 
 func (x *BuildSize) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[35]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2407,7 +2371,7 @@ func (x *BuildSize) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BuildSize.ProtoReflect.Descriptor instead.
 func (*BuildSize) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{35}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *BuildSize) GetSnapshot() int64 {
@@ -2435,7 +2399,7 @@ type BuildContext struct {
 
 func (x *BuildContext) Reset() {
 	*x = BuildContext{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[36]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2447,7 +2411,7 @@ func (x *BuildContext) String() string {
 func (*BuildContext) ProtoMessage() {}
 
 func (x *BuildContext) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[36]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2460,7 +2424,7 @@ func (x *BuildContext) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BuildContext.ProtoReflect.Descriptor instead.
 func (*BuildContext) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{36}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *BuildContext) GetUser() string {
@@ -2495,7 +2459,7 @@ type StartBlock struct {
 
 func (x *StartBlock) Reset() {
 	*x = StartBlock{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[37]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2507,7 +2471,7 @@ func (x *StartBlock) String() string {
 func (*StartBlock) ProtoMessage() {}
 
 func (x *StartBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[37]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2520,7 +2484,7 @@ func (x *StartBlock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartBlock.ProtoReflect.Descriptor instead.
 func (*StartBlock) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{37}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *StartBlock) GetCommand() string {
@@ -2564,7 +2528,7 @@ type NodeInfo struct {
 
 func (x *NodeInfo) Reset() {
 	*x = NodeInfo{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[38]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2576,7 +2540,7 @@ func (x *NodeInfo) String() string {
 func (*NodeInfo) ProtoMessage() {}
 
 func (x *NodeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[38]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2589,7 +2553,7 @@ func (x *NodeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeInfo.ProtoReflect.Descriptor instead.
 func (*NodeInfo) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{38}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *NodeInfo) GetId() string {
@@ -2672,17 +2636,19 @@ func (x *NodeInfo) GetRuntimes() []string {
 // CatalogueError is the detail of every failure: the entry of the catalogue and
 // the text of this occurrence.
 type CatalogueError struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Code          string                 `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
-	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
-	Cause         string                 `protobuf:"bytes,3,opt,name=cause,proto3" json:"cause,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Code    string                 `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	Message string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// Of what lies under it only operators read.
+	Cause         string `protobuf:"bytes,3,opt,name=cause,proto3" json:"cause,omitempty"`
+	Detail        string `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CatalogueError) Reset() {
 	*x = CatalogueError{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[39]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2694,7 +2660,7 @@ func (x *CatalogueError) String() string {
 func (*CatalogueError) ProtoMessage() {}
 
 func (x *CatalogueError) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[39]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2707,7 +2673,7 @@ func (x *CatalogueError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatalogueError.ProtoReflect.Descriptor instead.
 func (*CatalogueError) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{39}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *CatalogueError) GetCode() string {
@@ -2729,6 +2695,217 @@ func (x *CatalogueError) GetCause() string {
 		return x.Cause
 	}
 	return ""
+}
+
+func (x *CatalogueError) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+type WakesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WakesRequest) Reset() {
+	*x = WakesRequest{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WakesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WakesRequest) ProtoMessage() {}
+
+func (x *WakesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WakesRequest.ProtoReflect.Descriptor instead.
+func (*WakesRequest) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{39}
+}
+
+type Wake struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which wake-up of this stream's machine it is.
+	Id        string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	SandboxId string `protobuf:"bytes,2,opt,name=sandbox_id,json=sandboxId,proto3" json:"sandbox_id,omitempty"`
+	TeamId    string `protobuf:"bytes,3,opt,name=team_id,json=teamId,proto3" json:"team_id,omitempty"`
+	// How many sandboxes the team might run at once when this one was made.
+	TeamLimit int32 `protobuf:"varint,4,opt,name=team_limit,json=teamLimit,proto3" json:"team_limit,omitempty"`
+	// How long the sandbox may run.
+	Timeout       *durationpb.Duration `protobuf:"bytes,5,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Wake) Reset() {
+	*x = Wake{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Wake) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Wake) ProtoMessage() {}
+
+func (x *Wake) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Wake.ProtoReflect.Descriptor instead.
+func (*Wake) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *Wake) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Wake) GetSandboxId() string {
+	if x != nil {
+		return x.SandboxId
+	}
+	return ""
+}
+
+func (x *Wake) GetTeamId() string {
+	if x != nil {
+		return x.TeamId
+	}
+	return ""
+}
+
+func (x *Wake) GetTeamLimit() int32 {
+	if x != nil {
+		return x.TeamLimit
+	}
+	return 0
+}
+
+func (x *Wake) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+type WokenRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Why the sandbox was not resumed; absent if it was.
+	Error         *CatalogueError `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WokenRequest) Reset() {
+	*x = WokenRequest{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WokenRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WokenRequest) ProtoMessage() {}
+
+func (x *WokenRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WokenRequest.ProtoReflect.Descriptor instead.
+func (*WokenRequest) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *WokenRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *WokenRequest) GetError() *CatalogueError {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+type WokenResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WokenResponse) Reset() {
+	*x = WokenResponse{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WokenResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WokenResponse) ProtoMessage() {}
+
+func (x *WokenResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WokenResponse.ProtoReflect.Descriptor instead.
+func (*WokenResponse) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{42}
 }
 
 var File_shoal_node_v1_node_proto protoreflect.FileDescriptor
@@ -2840,8 +3017,7 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\n" +
 	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x12\x16\n" +
 	"\x06memory\x18\x02 \x01(\bR\x06memory\x12%\n" +
-	"\x0erequire_daemon\x18\x03 \x01(\bR\rrequireDaemon\"\x0f\n" +
-	"\rPauseResponse\"\x80\x01\n" +
+	"\x0erequire_daemon\x18\x03 \x01(\bR\rrequireDaemon\"\x80\x01\n" +
 	"\rResumeRequest\x12\x1d\n" +
 	"\n" +
 	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x123\n" +
@@ -2983,11 +3159,25 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"createFail\x12,\n" +
 	"\x06builds\x18\n" +
 	" \x03(\v2\x14.shoal.node.v1.BuildR\x06builds\x12\x1a\n" +
-	"\bruntimes\x18\v \x03(\tR\bruntimes\"T\n" +
+	"\bruntimes\x18\v \x03(\tR\bruntimes\"l\n" +
 	"\x0eCatalogueError\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
-	"\x05cause\x18\x03 \x01(\tR\x05cause2\x95\b\n" +
+	"\x05cause\x18\x03 \x01(\tR\x05cause\x12\x16\n" +
+	"\x06detail\x18\x04 \x01(\tR\x06detail\"\x0e\n" +
+	"\fWakesRequest\"\xa2\x01\n" +
+	"\x04Wake\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
+	"\n" +
+	"sandbox_id\x18\x02 \x01(\tR\tsandboxId\x12\x17\n" +
+	"\ateam_id\x18\x03 \x01(\tR\x06teamId\x12\x1d\n" +
+	"\n" +
+	"team_limit\x18\x04 \x01(\x05R\tteamLimit\x123\n" +
+	"\atimeout\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"S\n" +
+	"\fWokenRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x123\n" +
+	"\x05error\x18\x02 \x01(\v2\x1d.shoal.node.v1.CatalogueErrorR\x05error\"\x0f\n" +
+	"\rWokenResponse2\x90\t\n" +
 	"\vNodeService\x12>\n" +
 	"\x06Create\x12\x1c.shoal.node.v1.CreateRequest\x1a\x16.shoal.node.v1.Sandbox\x128\n" +
 	"\x03Get\x12\x19.shoal.node.v1.GetRequest\x1a\x16.shoal.node.v1.Sandbox\x12?\n" +
@@ -2995,8 +3185,8 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\x04Kill\x12\x1a.shoal.node.v1.KillRequest\x1a\x1b.shoal.node.v1.KillResponse\x12H\n" +
 	"\vSetDeadline\x12!.shoal.node.v1.SetDeadlineRequest\x1a\x16.shoal.node.v1.Sandbox\x12Q\n" +
 	"\n" +
-	"SetNetwork\x12 .shoal.node.v1.SetNetworkRequest\x1a!.shoal.node.v1.SetNetworkResponse\x12B\n" +
-	"\x05Pause\x12\x1b.shoal.node.v1.PauseRequest\x1a\x1c.shoal.node.v1.PauseResponse\x12>\n" +
+	"SetNetwork\x12 .shoal.node.v1.SetNetworkRequest\x1a!.shoal.node.v1.SetNetworkResponse\x12<\n" +
+	"\x05Pause\x12\x1b.shoal.node.v1.PauseRequest\x1a\x16.shoal.node.v1.Sandbox\x12>\n" +
 	"\x06Resume\x12\x1c.shoal.node.v1.ResumeRequest\x1a\x16.shoal.node.v1.Sandbox\x12@\n" +
 	"\bSnapshot\x12\x1e.shoal.node.v1.SnapshotRequest\x1a\x14.shoal.node.v1.Build\x12?\n" +
 	"\x04Fork\x12\x1a.shoal.node.v1.ForkRequest\x1a\x1b.shoal.node.v1.ForkResponse\x12T\n" +
@@ -3004,7 +3194,9 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\aCollect\x12\x1d.shoal.node.v1.CollectRequest\x1a\x1e.shoal.node.v1.CollectResponse\x12H\n" +
 	"\aMetrics\x12\x1d.shoal.node.v1.MetricsRequest\x1a\x1e.shoal.node.v1.MetricsResponse\x12?\n" +
 	"\x04Logs\x12\x1a.shoal.node.v1.LogsRequest\x1a\x1b.shoal.node.v1.LogsResponse\x12;\n" +
-	"\x04Info\x12\x1a.shoal.node.v1.InfoRequest\x1a\x17.shoal.node.v1.NodeInfoB3Z1shoal/internal/orchestrator/rpc/gen/nodev1;nodev1b\x06proto3"
+	"\x04Info\x12\x1a.shoal.node.v1.InfoRequest\x1a\x17.shoal.node.v1.NodeInfo\x12;\n" +
+	"\x05Wakes\x12\x1b.shoal.node.v1.WakesRequest\x1a\x13.shoal.node.v1.Wake0\x01\x12B\n" +
+	"\x05Woken\x12\x1b.shoal.node.v1.WokenRequest\x1a\x1c.shoal.node.v1.WokenResponseB3Z1shoal/internal/orchestrator/rpc/gen/nodev1;nodev1b\x06proto3"
 
 var (
 	file_shoal_node_v1_node_proto_rawDescOnce sync.Once
@@ -3018,7 +3210,7 @@ func file_shoal_node_v1_node_proto_rawDescGZIP() []byte {
 	return file_shoal_node_v1_node_proto_rawDescData
 }
 
-var file_shoal_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
+var file_shoal_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_shoal_node_v1_node_proto_goTypes = []any{
 	(*Resources)(nil),             // 0: shoal.node.v1.Resources
 	(*Lifecycle)(nil),             // 1: shoal.node.v1.Lifecycle
@@ -3037,112 +3229,121 @@ var file_shoal_node_v1_node_proto_goTypes = []any{
 	(*SetNetworkRequest)(nil),     // 14: shoal.node.v1.SetNetworkRequest
 	(*SetNetworkResponse)(nil),    // 15: shoal.node.v1.SetNetworkResponse
 	(*PauseRequest)(nil),          // 16: shoal.node.v1.PauseRequest
-	(*PauseResponse)(nil),         // 17: shoal.node.v1.PauseResponse
-	(*ResumeRequest)(nil),         // 18: shoal.node.v1.ResumeRequest
-	(*SnapshotRequest)(nil),       // 19: shoal.node.v1.SnapshotRequest
-	(*ForkRequest)(nil),           // 20: shoal.node.v1.ForkRequest
-	(*ForkResult)(nil),            // 21: shoal.node.v1.ForkResult
-	(*ForkResponse)(nil),          // 22: shoal.node.v1.ForkResponse
-	(*RemoveBuildRequest)(nil),    // 23: shoal.node.v1.RemoveBuildRequest
-	(*RemoveBuildResponse)(nil),   // 24: shoal.node.v1.RemoveBuildResponse
-	(*CollectRequest)(nil),        // 25: shoal.node.v1.CollectRequest
-	(*CollectResponse)(nil),       // 26: shoal.node.v1.CollectResponse
-	(*MetricsRequest)(nil),        // 27: shoal.node.v1.MetricsRequest
-	(*Sample)(nil),                // 28: shoal.node.v1.Sample
-	(*MetricsResponse)(nil),       // 29: shoal.node.v1.MetricsResponse
-	(*LogsRequest)(nil),           // 30: shoal.node.v1.LogsRequest
-	(*LogEntry)(nil),              // 31: shoal.node.v1.LogEntry
-	(*LogsResponse)(nil),          // 32: shoal.node.v1.LogsResponse
-	(*InfoRequest)(nil),           // 33: shoal.node.v1.InfoRequest
-	(*Build)(nil),                 // 34: shoal.node.v1.Build
-	(*BuildSize)(nil),             // 35: shoal.node.v1.BuildSize
-	(*BuildContext)(nil),          // 36: shoal.node.v1.BuildContext
-	(*StartBlock)(nil),            // 37: shoal.node.v1.StartBlock
-	(*NodeInfo)(nil),              // 38: shoal.node.v1.NodeInfo
-	(*CatalogueError)(nil),        // 39: shoal.node.v1.CatalogueError
-	nil,                           // 40: shoal.node.v1.Spec.MetadataEntry
-	nil,                           // 41: shoal.node.v1.Spec.EnvVarsEntry
-	nil,                           // 42: shoal.node.v1.LogEntry.FieldsEntry
-	nil,                           // 43: shoal.node.v1.BuildContext.EnvEntry
-	(*durationpb.Duration)(nil),   // 44: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 45: google.protobuf.Timestamp
+	(*ResumeRequest)(nil),         // 17: shoal.node.v1.ResumeRequest
+	(*SnapshotRequest)(nil),       // 18: shoal.node.v1.SnapshotRequest
+	(*ForkRequest)(nil),           // 19: shoal.node.v1.ForkRequest
+	(*ForkResult)(nil),            // 20: shoal.node.v1.ForkResult
+	(*ForkResponse)(nil),          // 21: shoal.node.v1.ForkResponse
+	(*RemoveBuildRequest)(nil),    // 22: shoal.node.v1.RemoveBuildRequest
+	(*RemoveBuildResponse)(nil),   // 23: shoal.node.v1.RemoveBuildResponse
+	(*CollectRequest)(nil),        // 24: shoal.node.v1.CollectRequest
+	(*CollectResponse)(nil),       // 25: shoal.node.v1.CollectResponse
+	(*MetricsRequest)(nil),        // 26: shoal.node.v1.MetricsRequest
+	(*Sample)(nil),                // 27: shoal.node.v1.Sample
+	(*MetricsResponse)(nil),       // 28: shoal.node.v1.MetricsResponse
+	(*LogsRequest)(nil),           // 29: shoal.node.v1.LogsRequest
+	(*LogEntry)(nil),              // 30: shoal.node.v1.LogEntry
+	(*LogsResponse)(nil),          // 31: shoal.node.v1.LogsResponse
+	(*InfoRequest)(nil),           // 32: shoal.node.v1.InfoRequest
+	(*Build)(nil),                 // 33: shoal.node.v1.Build
+	(*BuildSize)(nil),             // 34: shoal.node.v1.BuildSize
+	(*BuildContext)(nil),          // 35: shoal.node.v1.BuildContext
+	(*StartBlock)(nil),            // 36: shoal.node.v1.StartBlock
+	(*NodeInfo)(nil),              // 37: shoal.node.v1.NodeInfo
+	(*CatalogueError)(nil),        // 38: shoal.node.v1.CatalogueError
+	(*WakesRequest)(nil),          // 39: shoal.node.v1.WakesRequest
+	(*Wake)(nil),                  // 40: shoal.node.v1.Wake
+	(*WokenRequest)(nil),          // 41: shoal.node.v1.WokenRequest
+	(*WokenResponse)(nil),         // 42: shoal.node.v1.WokenResponse
+	nil,                           // 43: shoal.node.v1.Spec.MetadataEntry
+	nil,                           // 44: shoal.node.v1.Spec.EnvVarsEntry
+	nil,                           // 45: shoal.node.v1.LogEntry.FieldsEntry
+	nil,                           // 46: shoal.node.v1.BuildContext.EnvEntry
+	(*durationpb.Duration)(nil),   // 47: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 48: google.protobuf.Timestamp
 }
 var file_shoal_node_v1_node_proto_depIdxs = []int32{
-	44, // 0: shoal.node.v1.Lifecycle.auto_resume_after:type_name -> google.protobuf.Duration
+	47, // 0: shoal.node.v1.Lifecycle.auto_resume_after:type_name -> google.protobuf.Duration
 	3,  // 1: shoal.node.v1.Network.dns_servers:type_name -> shoal.node.v1.DNSServers
 	0,  // 2: shoal.node.v1.Spec.resources:type_name -> shoal.node.v1.Resources
-	40, // 3: shoal.node.v1.Spec.metadata:type_name -> shoal.node.v1.Spec.MetadataEntry
-	41, // 4: shoal.node.v1.Spec.env_vars:type_name -> shoal.node.v1.Spec.EnvVarsEntry
-	44, // 5: shoal.node.v1.Spec.timeout:type_name -> google.protobuf.Duration
-	44, // 6: shoal.node.v1.Spec.max_length:type_name -> google.protobuf.Duration
+	43, // 3: shoal.node.v1.Spec.metadata:type_name -> shoal.node.v1.Spec.MetadataEntry
+	44, // 4: shoal.node.v1.Spec.env_vars:type_name -> shoal.node.v1.Spec.EnvVarsEntry
+	47, // 5: shoal.node.v1.Spec.timeout:type_name -> google.protobuf.Duration
+	47, // 6: shoal.node.v1.Spec.max_length:type_name -> google.protobuf.Duration
 	1,  // 7: shoal.node.v1.Spec.lifecycle:type_name -> shoal.node.v1.Lifecycle
 	2,  // 8: shoal.node.v1.Spec.network:type_name -> shoal.node.v1.Network
 	4,  // 9: shoal.node.v1.Spec.volume_mounts:type_name -> shoal.node.v1.VolumeMount
 	5,  // 10: shoal.node.v1.Sandbox.spec:type_name -> shoal.node.v1.Spec
-	45, // 11: shoal.node.v1.Sandbox.started_at:type_name -> google.protobuf.Timestamp
-	45, // 12: shoal.node.v1.Sandbox.end_at:type_name -> google.protobuf.Timestamp
+	48, // 11: shoal.node.v1.Sandbox.started_at:type_name -> google.protobuf.Timestamp
+	48, // 12: shoal.node.v1.Sandbox.end_at:type_name -> google.protobuf.Timestamp
 	5,  // 13: shoal.node.v1.CreateRequest.spec:type_name -> shoal.node.v1.Spec
 	6,  // 14: shoal.node.v1.ListResponse.sandboxes:type_name -> shoal.node.v1.Sandbox
-	44, // 15: shoal.node.v1.SetDeadlineRequest.timeout:type_name -> google.protobuf.Duration
+	47, // 15: shoal.node.v1.SetDeadlineRequest.timeout:type_name -> google.protobuf.Duration
 	2,  // 16: shoal.node.v1.SetNetworkRequest.network:type_name -> shoal.node.v1.Network
-	44, // 17: shoal.node.v1.ResumeRequest.timeout:type_name -> google.protobuf.Duration
+	47, // 17: shoal.node.v1.ResumeRequest.timeout:type_name -> google.protobuf.Duration
 	5,  // 18: shoal.node.v1.ForkRequest.specs:type_name -> shoal.node.v1.Spec
 	6,  // 19: shoal.node.v1.ForkResult.sandbox:type_name -> shoal.node.v1.Sandbox
-	39, // 20: shoal.node.v1.ForkResult.error:type_name -> shoal.node.v1.CatalogueError
-	21, // 21: shoal.node.v1.ForkResponse.results:type_name -> shoal.node.v1.ForkResult
-	45, // 22: shoal.node.v1.MetricsRequest.from:type_name -> google.protobuf.Timestamp
-	45, // 23: shoal.node.v1.MetricsRequest.to:type_name -> google.protobuf.Timestamp
-	45, // 24: shoal.node.v1.Sample.time:type_name -> google.protobuf.Timestamp
-	28, // 25: shoal.node.v1.MetricsResponse.samples:type_name -> shoal.node.v1.Sample
-	45, // 26: shoal.node.v1.LogsRequest.from:type_name -> google.protobuf.Timestamp
-	45, // 27: shoal.node.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
-	42, // 28: shoal.node.v1.LogEntry.fields:type_name -> shoal.node.v1.LogEntry.FieldsEntry
-	31, // 29: shoal.node.v1.LogsResponse.entries:type_name -> shoal.node.v1.LogEntry
+	38, // 20: shoal.node.v1.ForkResult.error:type_name -> shoal.node.v1.CatalogueError
+	20, // 21: shoal.node.v1.ForkResponse.results:type_name -> shoal.node.v1.ForkResult
+	48, // 22: shoal.node.v1.MetricsRequest.from:type_name -> google.protobuf.Timestamp
+	48, // 23: shoal.node.v1.MetricsRequest.to:type_name -> google.protobuf.Timestamp
+	48, // 24: shoal.node.v1.Sample.time:type_name -> google.protobuf.Timestamp
+	27, // 25: shoal.node.v1.MetricsResponse.samples:type_name -> shoal.node.v1.Sample
+	48, // 26: shoal.node.v1.LogsRequest.from:type_name -> google.protobuf.Timestamp
+	48, // 27: shoal.node.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
+	45, // 28: shoal.node.v1.LogEntry.fields:type_name -> shoal.node.v1.LogEntry.FieldsEntry
+	30, // 29: shoal.node.v1.LogsResponse.entries:type_name -> shoal.node.v1.LogEntry
 	0,  // 30: shoal.node.v1.Build.resources:type_name -> shoal.node.v1.Resources
-	45, // 31: shoal.node.v1.Build.created_at:type_name -> google.protobuf.Timestamp
-	45, // 32: shoal.node.v1.Build.updated_at:type_name -> google.protobuf.Timestamp
-	45, // 33: shoal.node.v1.Build.finished_at:type_name -> google.protobuf.Timestamp
-	36, // 34: shoal.node.v1.Build.context:type_name -> shoal.node.v1.BuildContext
-	37, // 35: shoal.node.v1.Build.start:type_name -> shoal.node.v1.StartBlock
-	35, // 36: shoal.node.v1.Build.size:type_name -> shoal.node.v1.BuildSize
-	43, // 37: shoal.node.v1.BuildContext.env:type_name -> shoal.node.v1.BuildContext.EnvEntry
-	36, // 38: shoal.node.v1.StartBlock.context:type_name -> shoal.node.v1.BuildContext
-	34, // 39: shoal.node.v1.NodeInfo.builds:type_name -> shoal.node.v1.Build
-	7,  // 40: shoal.node.v1.NodeService.Create:input_type -> shoal.node.v1.CreateRequest
-	8,  // 41: shoal.node.v1.NodeService.Get:input_type -> shoal.node.v1.GetRequest
-	9,  // 42: shoal.node.v1.NodeService.List:input_type -> shoal.node.v1.ListRequest
-	11, // 43: shoal.node.v1.NodeService.Kill:input_type -> shoal.node.v1.KillRequest
-	13, // 44: shoal.node.v1.NodeService.SetDeadline:input_type -> shoal.node.v1.SetDeadlineRequest
-	14, // 45: shoal.node.v1.NodeService.SetNetwork:input_type -> shoal.node.v1.SetNetworkRequest
-	16, // 46: shoal.node.v1.NodeService.Pause:input_type -> shoal.node.v1.PauseRequest
-	18, // 47: shoal.node.v1.NodeService.Resume:input_type -> shoal.node.v1.ResumeRequest
-	19, // 48: shoal.node.v1.NodeService.Snapshot:input_type -> shoal.node.v1.SnapshotRequest
-	20, // 49: shoal.node.v1.NodeService.Fork:input_type -> shoal.node.v1.ForkRequest
-	23, // 50: shoal.node.v1.NodeService.RemoveBuild:input_type -> shoal.node.v1.RemoveBuildRequest
-	25, // 51: shoal.node.v1.NodeService.Collect:input_type -> shoal.node.v1.CollectRequest
-	27, // 52: shoal.node.v1.NodeService.Metrics:input_type -> shoal.node.v1.MetricsRequest
-	30, // 53: shoal.node.v1.NodeService.Logs:input_type -> shoal.node.v1.LogsRequest
-	33, // 54: shoal.node.v1.NodeService.Info:input_type -> shoal.node.v1.InfoRequest
-	6,  // 55: shoal.node.v1.NodeService.Create:output_type -> shoal.node.v1.Sandbox
-	6,  // 56: shoal.node.v1.NodeService.Get:output_type -> shoal.node.v1.Sandbox
-	10, // 57: shoal.node.v1.NodeService.List:output_type -> shoal.node.v1.ListResponse
-	12, // 58: shoal.node.v1.NodeService.Kill:output_type -> shoal.node.v1.KillResponse
-	6,  // 59: shoal.node.v1.NodeService.SetDeadline:output_type -> shoal.node.v1.Sandbox
-	15, // 60: shoal.node.v1.NodeService.SetNetwork:output_type -> shoal.node.v1.SetNetworkResponse
-	17, // 61: shoal.node.v1.NodeService.Pause:output_type -> shoal.node.v1.PauseResponse
-	6,  // 62: shoal.node.v1.NodeService.Resume:output_type -> shoal.node.v1.Sandbox
-	34, // 63: shoal.node.v1.NodeService.Snapshot:output_type -> shoal.node.v1.Build
-	22, // 64: shoal.node.v1.NodeService.Fork:output_type -> shoal.node.v1.ForkResponse
-	24, // 65: shoal.node.v1.NodeService.RemoveBuild:output_type -> shoal.node.v1.RemoveBuildResponse
-	26, // 66: shoal.node.v1.NodeService.Collect:output_type -> shoal.node.v1.CollectResponse
-	29, // 67: shoal.node.v1.NodeService.Metrics:output_type -> shoal.node.v1.MetricsResponse
-	32, // 68: shoal.node.v1.NodeService.Logs:output_type -> shoal.node.v1.LogsResponse
-	38, // 69: shoal.node.v1.NodeService.Info:output_type -> shoal.node.v1.NodeInfo
-	55, // [55:70] is the sub-list for method output_type
-	40, // [40:55] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	48, // 31: shoal.node.v1.Build.created_at:type_name -> google.protobuf.Timestamp
+	48, // 32: shoal.node.v1.Build.updated_at:type_name -> google.protobuf.Timestamp
+	48, // 33: shoal.node.v1.Build.finished_at:type_name -> google.protobuf.Timestamp
+	35, // 34: shoal.node.v1.Build.context:type_name -> shoal.node.v1.BuildContext
+	36, // 35: shoal.node.v1.Build.start:type_name -> shoal.node.v1.StartBlock
+	34, // 36: shoal.node.v1.Build.size:type_name -> shoal.node.v1.BuildSize
+	46, // 37: shoal.node.v1.BuildContext.env:type_name -> shoal.node.v1.BuildContext.EnvEntry
+	35, // 38: shoal.node.v1.StartBlock.context:type_name -> shoal.node.v1.BuildContext
+	33, // 39: shoal.node.v1.NodeInfo.builds:type_name -> shoal.node.v1.Build
+	47, // 40: shoal.node.v1.Wake.timeout:type_name -> google.protobuf.Duration
+	38, // 41: shoal.node.v1.WokenRequest.error:type_name -> shoal.node.v1.CatalogueError
+	7,  // 42: shoal.node.v1.NodeService.Create:input_type -> shoal.node.v1.CreateRequest
+	8,  // 43: shoal.node.v1.NodeService.Get:input_type -> shoal.node.v1.GetRequest
+	9,  // 44: shoal.node.v1.NodeService.List:input_type -> shoal.node.v1.ListRequest
+	11, // 45: shoal.node.v1.NodeService.Kill:input_type -> shoal.node.v1.KillRequest
+	13, // 46: shoal.node.v1.NodeService.SetDeadline:input_type -> shoal.node.v1.SetDeadlineRequest
+	14, // 47: shoal.node.v1.NodeService.SetNetwork:input_type -> shoal.node.v1.SetNetworkRequest
+	16, // 48: shoal.node.v1.NodeService.Pause:input_type -> shoal.node.v1.PauseRequest
+	17, // 49: shoal.node.v1.NodeService.Resume:input_type -> shoal.node.v1.ResumeRequest
+	18, // 50: shoal.node.v1.NodeService.Snapshot:input_type -> shoal.node.v1.SnapshotRequest
+	19, // 51: shoal.node.v1.NodeService.Fork:input_type -> shoal.node.v1.ForkRequest
+	22, // 52: shoal.node.v1.NodeService.RemoveBuild:input_type -> shoal.node.v1.RemoveBuildRequest
+	24, // 53: shoal.node.v1.NodeService.Collect:input_type -> shoal.node.v1.CollectRequest
+	26, // 54: shoal.node.v1.NodeService.Metrics:input_type -> shoal.node.v1.MetricsRequest
+	29, // 55: shoal.node.v1.NodeService.Logs:input_type -> shoal.node.v1.LogsRequest
+	32, // 56: shoal.node.v1.NodeService.Info:input_type -> shoal.node.v1.InfoRequest
+	39, // 57: shoal.node.v1.NodeService.Wakes:input_type -> shoal.node.v1.WakesRequest
+	41, // 58: shoal.node.v1.NodeService.Woken:input_type -> shoal.node.v1.WokenRequest
+	6,  // 59: shoal.node.v1.NodeService.Create:output_type -> shoal.node.v1.Sandbox
+	6,  // 60: shoal.node.v1.NodeService.Get:output_type -> shoal.node.v1.Sandbox
+	10, // 61: shoal.node.v1.NodeService.List:output_type -> shoal.node.v1.ListResponse
+	12, // 62: shoal.node.v1.NodeService.Kill:output_type -> shoal.node.v1.KillResponse
+	6,  // 63: shoal.node.v1.NodeService.SetDeadline:output_type -> shoal.node.v1.Sandbox
+	15, // 64: shoal.node.v1.NodeService.SetNetwork:output_type -> shoal.node.v1.SetNetworkResponse
+	6,  // 65: shoal.node.v1.NodeService.Pause:output_type -> shoal.node.v1.Sandbox
+	6,  // 66: shoal.node.v1.NodeService.Resume:output_type -> shoal.node.v1.Sandbox
+	33, // 67: shoal.node.v1.NodeService.Snapshot:output_type -> shoal.node.v1.Build
+	21, // 68: shoal.node.v1.NodeService.Fork:output_type -> shoal.node.v1.ForkResponse
+	23, // 69: shoal.node.v1.NodeService.RemoveBuild:output_type -> shoal.node.v1.RemoveBuildResponse
+	25, // 70: shoal.node.v1.NodeService.Collect:output_type -> shoal.node.v1.CollectResponse
+	28, // 71: shoal.node.v1.NodeService.Metrics:output_type -> shoal.node.v1.MetricsResponse
+	31, // 72: shoal.node.v1.NodeService.Logs:output_type -> shoal.node.v1.LogsResponse
+	37, // 73: shoal.node.v1.NodeService.Info:output_type -> shoal.node.v1.NodeInfo
+	40, // 74: shoal.node.v1.NodeService.Wakes:output_type -> shoal.node.v1.Wake
+	42, // 75: shoal.node.v1.NodeService.Woken:output_type -> shoal.node.v1.WokenResponse
+	59, // [59:76] is the sub-list for method output_type
+	42, // [42:59] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_shoal_node_v1_node_proto_init() }
@@ -3157,7 +3358,7 @@ func file_shoal_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shoal_node_v1_node_proto_rawDesc), len(file_shoal_node_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   44,
+			NumMessages:   47,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

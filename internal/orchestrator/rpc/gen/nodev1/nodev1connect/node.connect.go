@@ -65,6 +65,10 @@ const (
 	NodeServiceLogsProcedure = "/shoal.node.v1.NodeService/Logs"
 	// NodeServiceInfoProcedure is the fully-qualified name of the NodeService's Info RPC.
 	NodeServiceInfoProcedure = "/shoal.node.v1.NodeService/Info"
+	// NodeServiceWakesProcedure is the fully-qualified name of the NodeService's Wakes RPC.
+	NodeServiceWakesProcedure = "/shoal.node.v1.NodeService/Wakes"
+	// NodeServiceWokenProcedure is the fully-qualified name of the NodeService's Woken RPC.
+	NodeServiceWokenProcedure = "/shoal.node.v1.NodeService/Woken"
 )
 
 // NodeServiceClient is a client for the shoal.node.v1.NodeService service.
@@ -75,7 +79,7 @@ type NodeServiceClient interface {
 	Kill(context.Context, *connect.Request[nodev1.KillRequest]) (*connect.Response[nodev1.KillResponse], error)
 	SetDeadline(context.Context, *connect.Request[nodev1.SetDeadlineRequest]) (*connect.Response[nodev1.Sandbox], error)
 	SetNetwork(context.Context, *connect.Request[nodev1.SetNetworkRequest]) (*connect.Response[nodev1.SetNetworkResponse], error)
-	Pause(context.Context, *connect.Request[nodev1.PauseRequest]) (*connect.Response[nodev1.PauseResponse], error)
+	Pause(context.Context, *connect.Request[nodev1.PauseRequest]) (*connect.Response[nodev1.Sandbox], error)
 	Resume(context.Context, *connect.Request[nodev1.ResumeRequest]) (*connect.Response[nodev1.Sandbox], error)
 	Snapshot(context.Context, *connect.Request[nodev1.SnapshotRequest]) (*connect.Response[nodev1.Build], error)
 	Fork(context.Context, *connect.Request[nodev1.ForkRequest]) (*connect.Response[nodev1.ForkResponse], error)
@@ -84,6 +88,11 @@ type NodeServiceClient interface {
 	Metrics(context.Context, *connect.Request[nodev1.MetricsRequest]) (*connect.Response[nodev1.MetricsResponse], error)
 	Logs(context.Context, *connect.Request[nodev1.LogsRequest]) (*connect.Response[nodev1.LogsResponse], error)
 	Info(context.Context, *connect.Request[nodev1.InfoRequest]) (*connect.Response[nodev1.NodeInfo], error)
+	// Wakes has the caller resume the paused sandboxes that traffic comes for, as it knows what
+	// teams run on all machines and may run. The first message is empty. Each of the others is
+	// answered by a call of Woken.
+	Wakes(context.Context, *connect.Request[nodev1.WakesRequest]) (*connect.ServerStreamForClient[nodev1.Wake], error)
+	Woken(context.Context, *connect.Request[nodev1.WokenRequest]) (*connect.Response[nodev1.WokenResponse], error)
 }
 
 // NewNodeServiceClient constructs a client for the shoal.node.v1.NodeService service. By default,
@@ -133,7 +142,7 @@ func NewNodeServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(nodeServiceMethods.ByName("SetNetwork")),
 			connect.WithClientOptions(opts...),
 		),
-		pause: connect.NewClient[nodev1.PauseRequest, nodev1.PauseResponse](
+		pause: connect.NewClient[nodev1.PauseRequest, nodev1.Sandbox](
 			httpClient,
 			baseURL+NodeServicePauseProcedure,
 			connect.WithSchema(nodeServiceMethods.ByName("Pause")),
@@ -187,6 +196,18 @@ func NewNodeServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(nodeServiceMethods.ByName("Info")),
 			connect.WithClientOptions(opts...),
 		),
+		wakes: connect.NewClient[nodev1.WakesRequest, nodev1.Wake](
+			httpClient,
+			baseURL+NodeServiceWakesProcedure,
+			connect.WithSchema(nodeServiceMethods.ByName("Wakes")),
+			connect.WithClientOptions(opts...),
+		),
+		woken: connect.NewClient[nodev1.WokenRequest, nodev1.WokenResponse](
+			httpClient,
+			baseURL+NodeServiceWokenProcedure,
+			connect.WithSchema(nodeServiceMethods.ByName("Woken")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -198,7 +219,7 @@ type nodeServiceClient struct {
 	kill        *connect.Client[nodev1.KillRequest, nodev1.KillResponse]
 	setDeadline *connect.Client[nodev1.SetDeadlineRequest, nodev1.Sandbox]
 	setNetwork  *connect.Client[nodev1.SetNetworkRequest, nodev1.SetNetworkResponse]
-	pause       *connect.Client[nodev1.PauseRequest, nodev1.PauseResponse]
+	pause       *connect.Client[nodev1.PauseRequest, nodev1.Sandbox]
 	resume      *connect.Client[nodev1.ResumeRequest, nodev1.Sandbox]
 	snapshot    *connect.Client[nodev1.SnapshotRequest, nodev1.Build]
 	fork        *connect.Client[nodev1.ForkRequest, nodev1.ForkResponse]
@@ -207,6 +228,8 @@ type nodeServiceClient struct {
 	metrics     *connect.Client[nodev1.MetricsRequest, nodev1.MetricsResponse]
 	logs        *connect.Client[nodev1.LogsRequest, nodev1.LogsResponse]
 	info        *connect.Client[nodev1.InfoRequest, nodev1.NodeInfo]
+	wakes       *connect.Client[nodev1.WakesRequest, nodev1.Wake]
+	woken       *connect.Client[nodev1.WokenRequest, nodev1.WokenResponse]
 }
 
 // Create calls shoal.node.v1.NodeService.Create.
@@ -240,7 +263,7 @@ func (c *nodeServiceClient) SetNetwork(ctx context.Context, req *connect.Request
 }
 
 // Pause calls shoal.node.v1.NodeService.Pause.
-func (c *nodeServiceClient) Pause(ctx context.Context, req *connect.Request[nodev1.PauseRequest]) (*connect.Response[nodev1.PauseResponse], error) {
+func (c *nodeServiceClient) Pause(ctx context.Context, req *connect.Request[nodev1.PauseRequest]) (*connect.Response[nodev1.Sandbox], error) {
 	return c.pause.CallUnary(ctx, req)
 }
 
@@ -284,6 +307,16 @@ func (c *nodeServiceClient) Info(ctx context.Context, req *connect.Request[nodev
 	return c.info.CallUnary(ctx, req)
 }
 
+// Wakes calls shoal.node.v1.NodeService.Wakes.
+func (c *nodeServiceClient) Wakes(ctx context.Context, req *connect.Request[nodev1.WakesRequest]) (*connect.ServerStreamForClient[nodev1.Wake], error) {
+	return c.wakes.CallServerStream(ctx, req)
+}
+
+// Woken calls shoal.node.v1.NodeService.Woken.
+func (c *nodeServiceClient) Woken(ctx context.Context, req *connect.Request[nodev1.WokenRequest]) (*connect.Response[nodev1.WokenResponse], error) {
+	return c.woken.CallUnary(ctx, req)
+}
+
 // NodeServiceHandler is an implementation of the shoal.node.v1.NodeService service.
 type NodeServiceHandler interface {
 	Create(context.Context, *connect.Request[nodev1.CreateRequest]) (*connect.Response[nodev1.Sandbox], error)
@@ -292,7 +325,7 @@ type NodeServiceHandler interface {
 	Kill(context.Context, *connect.Request[nodev1.KillRequest]) (*connect.Response[nodev1.KillResponse], error)
 	SetDeadline(context.Context, *connect.Request[nodev1.SetDeadlineRequest]) (*connect.Response[nodev1.Sandbox], error)
 	SetNetwork(context.Context, *connect.Request[nodev1.SetNetworkRequest]) (*connect.Response[nodev1.SetNetworkResponse], error)
-	Pause(context.Context, *connect.Request[nodev1.PauseRequest]) (*connect.Response[nodev1.PauseResponse], error)
+	Pause(context.Context, *connect.Request[nodev1.PauseRequest]) (*connect.Response[nodev1.Sandbox], error)
 	Resume(context.Context, *connect.Request[nodev1.ResumeRequest]) (*connect.Response[nodev1.Sandbox], error)
 	Snapshot(context.Context, *connect.Request[nodev1.SnapshotRequest]) (*connect.Response[nodev1.Build], error)
 	Fork(context.Context, *connect.Request[nodev1.ForkRequest]) (*connect.Response[nodev1.ForkResponse], error)
@@ -301,6 +334,11 @@ type NodeServiceHandler interface {
 	Metrics(context.Context, *connect.Request[nodev1.MetricsRequest]) (*connect.Response[nodev1.MetricsResponse], error)
 	Logs(context.Context, *connect.Request[nodev1.LogsRequest]) (*connect.Response[nodev1.LogsResponse], error)
 	Info(context.Context, *connect.Request[nodev1.InfoRequest]) (*connect.Response[nodev1.NodeInfo], error)
+	// Wakes has the caller resume the paused sandboxes that traffic comes for, as it knows what
+	// teams run on all machines and may run. The first message is empty. Each of the others is
+	// answered by a call of Woken.
+	Wakes(context.Context, *connect.Request[nodev1.WakesRequest], *connect.ServerStream[nodev1.Wake]) error
+	Woken(context.Context, *connect.Request[nodev1.WokenRequest]) (*connect.Response[nodev1.WokenResponse], error)
 }
 
 // NewNodeServiceHandler builds an HTTP handler from the service implementation. It returns the path
@@ -400,6 +438,18 @@ func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(nodeServiceMethods.ByName("Info")),
 		connect.WithHandlerOptions(opts...),
 	)
+	nodeServiceWakesHandler := connect.NewServerStreamHandler(
+		NodeServiceWakesProcedure,
+		svc.Wakes,
+		connect.WithSchema(nodeServiceMethods.ByName("Wakes")),
+		connect.WithHandlerOptions(opts...),
+	)
+	nodeServiceWokenHandler := connect.NewUnaryHandler(
+		NodeServiceWokenProcedure,
+		svc.Woken,
+		connect.WithSchema(nodeServiceMethods.ByName("Woken")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/shoal.node.v1.NodeService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case NodeServiceCreateProcedure:
@@ -432,6 +482,10 @@ func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption
 			nodeServiceLogsHandler.ServeHTTP(w, r)
 		case NodeServiceInfoProcedure:
 			nodeServiceInfoHandler.ServeHTTP(w, r)
+		case NodeServiceWakesProcedure:
+			nodeServiceWakesHandler.ServeHTTP(w, r)
+		case NodeServiceWokenProcedure:
+			nodeServiceWokenHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -465,7 +519,7 @@ func (UnimplementedNodeServiceHandler) SetNetwork(context.Context, *connect.Requ
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("shoal.node.v1.NodeService.SetNetwork is not implemented"))
 }
 
-func (UnimplementedNodeServiceHandler) Pause(context.Context, *connect.Request[nodev1.PauseRequest]) (*connect.Response[nodev1.PauseResponse], error) {
+func (UnimplementedNodeServiceHandler) Pause(context.Context, *connect.Request[nodev1.PauseRequest]) (*connect.Response[nodev1.Sandbox], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("shoal.node.v1.NodeService.Pause is not implemented"))
 }
 
@@ -499,4 +553,12 @@ func (UnimplementedNodeServiceHandler) Logs(context.Context, *connect.Request[no
 
 func (UnimplementedNodeServiceHandler) Info(context.Context, *connect.Request[nodev1.InfoRequest]) (*connect.Response[nodev1.NodeInfo], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("shoal.node.v1.NodeService.Info is not implemented"))
+}
+
+func (UnimplementedNodeServiceHandler) Wakes(context.Context, *connect.Request[nodev1.WakesRequest], *connect.ServerStream[nodev1.Wake]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("shoal.node.v1.NodeService.Wakes is not implemented"))
+}
+
+func (UnimplementedNodeServiceHandler) Woken(context.Context, *connect.Request[nodev1.WokenRequest]) (*connect.Response[nodev1.WokenResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("shoal.node.v1.NodeService.Woken is not implemented"))
 }

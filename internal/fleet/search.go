@@ -1,0 +1,108 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/singleflight"
+
+	"shoal/internal/shoal"
+)
+
+// searchesAtOnce is how many sandboxes the machines are asked for at once; further calls wait.
+const searchesAtOnce = 64
+
+// searches lets calls that look for the same sandbox share the machines' answers.
+type searches struct {
+	calls singleflight.Group
+	once  sync.Once
+	turns chan struct{} // holds a token for each that is under way
+}
+
+// begin waits for its turn.
+func (s *searches) begin(ctx context.Context) error {
+	s.once.Do(func() { s.turns = make(chan struct{}, searchesAtOnce) })
+	select {
+	case s.turns <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *searches) end() { <-s.turns }
+
+// search asks all machines for a sandbox, unless none had it a moment ago.
+func (f *Fleet) search(ctx context.Context, sandboxID string) (entry, error) {
+	if f.sandboxes.isAbsent(sandboxID, time.Now()) {
+		return entry{}, shoal.NotFound(sandboxID)
+	}
+	answer := f.searches.calls.DoChan(sandboxID, func() (any, error) {
+		// The answer is of use to others even if this caller gives up.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
+		defer cancel()
+		if err := f.searches.begin(ctx); err != nil {
+			return entry{}, errUnsure(sandboxID, err)
+		}
+		defer f.searches.end()
+		return f.askAll(ctx, sandboxID)
+	})
+	select {
+	case a := <-answer:
+		return a.Val.(entry), a.Err
+	case <-ctx.Done():
+		return entry{}, ctx.Err()
+	}
+}
+
+// errSilent is said for a machine that is not asked, because it did not answer before.
+var errSilent = errors.New("the machine does not answer")
+
+// errFound ends the questions to other machines.
+var errFound = errors.New("found")
+
+func (f *Fleet) askAll(ctx context.Context, sandboxID string) (entry, error) {
+	asked := f.sandboxes.mark()
+	found := make([]*shoal.Sandbox, len(f.members))
+	errs := make([]error, len(f.members))
+	g, ctx := errgroup.WithContext(ctx)
+	for i, m := range f.members {
+		if m.isSilent() {
+			errs[i] = errSilent
+			continue
+		}
+		g.Go(func() error {
+			sb, err := m.node.Get(ctx, sandboxID)
+			if err != nil {
+				errs[i] = err
+				return nil
+			}
+			found[i] = &sb
+			return errFound
+		})
+	}
+	_ = g.Wait()
+	var failed []error
+	for i, m := range f.members {
+		switch {
+		case found[i] != nil:
+			f.sandboxes.note(*found[i], m)
+			return entry{sandbox: *found[i], on: m}, nil
+		case errs[i] != nil && !shoal.ErrSandboxNotFound.Matches(errs[i]):
+			failed = append(failed, errs[i])
+		}
+	}
+	if len(failed) > 0 {
+		return entry{}, errUnsure(sandboxID, errors.Join(failed...))
+	}
+	f.sandboxes.miss(sandboxID, asked, time.Now())
+	return entry{}, shoal.NotFound(sandboxID)
+}
+
+func errUnsure(sandboxID string, err error) error {
+	return shoal.ErrNodeUnreachable.Wrap(err,
+		"Cannot tell whether sandbox %q exists, because a machine does not answer", sandboxID)
+}
