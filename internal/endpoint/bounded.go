@@ -40,12 +40,7 @@ func (w *waiting) serve(server *http.Server, listeners Listeners, all, each int)
 	return serveAll(server, bounded)
 }
 
-// sourceOf is whose connection one is. Whoever has one address of an IPv6 network has all.
+// sourceOf is whose connection one is.
 func sourceOf(c net.Conn) (netip.Addr, bool) {
-	source := c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
-	if source.Is6() {
-		network, err := source.Prefix(64)
-		return network.Addr(), err == nil
-	}
-	return source, true
+	return shares.SourceOf(c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr()), true
 }
