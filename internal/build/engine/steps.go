@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"strings"
 
@@ -76,14 +77,20 @@ func (r *run) env(pairs []string) error {
 	for name, value := range r.context.Env {
 		size += len(name) + len(value)
 	}
+	// As in a Dockerfile, values are those of before the step. A variable that was not set
+	// has the value that the step gives it.
+	seen := maps.Clone(r.context.Env)
 	for i := 0; i+1 < len(pairs); i += 2 {
-		value, err := r.expand(pairs[i+1])
+		value, err := expand(pairs[i+1], seen)
 		if err != nil {
 			return err
 		}
 		if size += len(pairs[i]) + len(value) - len(r.context.Env[pairs[i]]); size > maxVariables {
 			return &build.Failure{Message: fmt.Sprintf("the variables of the template are larger than %d MiB in all",
 				maxVariables>>20)}
+		}
+		if _, before := r.context.Env[pairs[i]]; !before {
+			seen[pairs[i]] = value
 		}
 		r.context.Env[pairs[i]] = value
 	}
