@@ -120,14 +120,13 @@ func (r *run) user(ctx context.Context, name string, sudo bool) error {
 			"it may be a variable that no ENV before it sets"}
 	case strings.HasPrefix(name, "-"):
 		return &build.Failure{Message: fmt.Sprintf("failed to create user: '%s' is no user name", name)}
-	case strings.Contains(name, ":"):
-		return &build.Failure{Message: fmt.Sprintf("failed to create user: '%s' is no user name; "+
-			"USER takes a name alone, without `:group`", name)}
 	}
-	if _, err := r.runScript(ctx, "user", name, fmt.Sprint(sudo)); err != nil {
+	name, group, _ := strings.Cut(name, ":")
+	account, err := r.runScript(ctx, "user", name, fmt.Sprint(sudo), group)
+	if err != nil {
 		return r.failed(ctx, "failed to create user", err)
 	}
-	r.context.User = name
+	r.context.User = strings.TrimSuffix(account, "\n")
 	return nil
 }
 
