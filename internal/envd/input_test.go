@@ -130,9 +130,25 @@ func TestStreamInput(t *testing.T) {
 		t.Errorf("stdout %q", r.stdout.String())
 	}
 
+	r = g.start(g.context(), unary(cat(nil)))
+	in = g.process.StreamInput(g.context())
+	send(&pb.StreamInputRequest{Event: &pb.StreamInputRequest_Start{Start: &pb.StreamInputRequest_StartEvent{
+		Process: byPid(r.pid)}}})
+	send(inputData("x"))
+	r.until("the stream has its process", func() bool { return r.stdout.String() == "x" })
+	if err := g.closeStdin(r.pid); err != nil {
+		t.Fatal(err)
+	}
+	r.mustEnd()
+	send(inputData("y"))
+	_, err := in.CloseAndReceive()
+	if wantCode(t, err, connect.CodeInternal); !strings.Contains(err.Error(), "no open stdin") {
+		t.Errorf("after the end: %v", err)
+	}
+
 	lost := g.process.StreamInput(g.context())
 	_ = lost.Send(inputData("x"))
-	_, err := lost.CloseAndReceive()
+	_, err = lost.CloseAndReceive()
 	wantCode(t, err, connect.CodeUnimplemented)
 }
 
