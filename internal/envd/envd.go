@@ -28,6 +28,7 @@ import (
 	"shoal/internal/envd/process"
 	"shoal/internal/envd/report"
 	"shoal/internal/envd/settings"
+	"shoal/internal/envd/stream"
 	"shoal/internal/envd/transfer"
 	"shoal/internal/envd/trust"
 	"shoal/internal/envd/watch"
@@ -140,10 +141,13 @@ func New(config Config) *Server {
 }
 
 func (s *Server) routeRPCs(rt *router) {
-	rt.handleRPC(processconnect.NewProcessHandler(&process.Service{
+	prefix, processes := processconnect.NewProcessHandler(&process.Service{
 		Callers: s.callers, Settings: s.settings, Reaper: s.reaper, Table: s.table,
 		Path: s.config.Path, OOMScore: ownOOMScore(), Nice: ownNice(),
-		Log: cmp.Or(s.config.Processes, s.log)}))
+		Log: cmp.Or(s.config.Processes, s.log)})
+	rt.handleRPC(prefix, processes)
+	rt.handle(http.MethodPost, processconnect.ProcessStreamInputProcedure,
+		stream.AnsweringEarly(processes).ServeHTTP)
 	rt.handleRPC(filesystemconnect.NewFilesystemHandler(filesystem.New(s.callers, s.watchers)))
 }
 

@@ -1,6 +1,10 @@
 package envd
 
 import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -8,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	pb "shoal/internal/envdapi/gen/process"
+	"shoal/internal/envdapi/gen/process/processconnect"
 )
 
 func stdin(text string) *pb.ProcessInput {
@@ -125,10 +130,66 @@ func TestStreamInput(t *testing.T) {
 		t.Errorf("stdout %q", r.stdout.String())
 	}
 
+	r = g.start(g.context(), unary(cat(nil)))
+	in = g.process.StreamInput(g.context())
+	send(&pb.StreamInputRequest{Event: &pb.StreamInputRequest_Start{Start: &pb.StreamInputRequest_StartEvent{
+		Process: byPid(r.pid)}}})
+	send(inputData("x"))
+	r.until("the stream has its process", func() bool { return r.stdout.String() == "x" })
+	if err := g.closeStdin(r.pid); err != nil {
+		t.Fatal(err)
+	}
+	r.mustEnd()
+	send(inputData("y"))
+	_, err := in.CloseAndReceive()
+	if wantCode(t, err, connect.CodeInternal); !strings.Contains(err.Error(), "no open stdin") {
+		t.Errorf("after the end: %v", err)
+	}
+
 	lost := g.process.StreamInput(g.context())
 	_ = lost.Send(inputData("x"))
-	_, err := lost.CloseAndReceive()
+	_, err = lost.CloseAndReceive()
 	wantCode(t, err, connect.CodeUnimplemented)
+}
+
+// TestStreamInputFailsAtOnce: an SDK keeps its stream open while it has nothing to send, and has
+// to learn meanwhile that nobody reads it.
+func TestStreamInputFailsAtOnce(t *testing.T) {
+	g := newGuest(t)
+	for name, c := range map[string]struct {
+		pid  uint32
+		want string
+	}{
+		"unknown":    {99999, "not_found"},
+		"a terminal": {g.start(g.context(), unary(bash(80, 24))).pid, "internal"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			body, in := io.Pipe()
+			defer in.Close()
+			req, err := http.NewRequestWithContext(g.context(), http.MethodPost,
+				g.url+processconnect.ProcessStreamInputProcedure, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Content-Type", "application/connect+json")
+			req.Header.Set("Connect-Protocol-Version", "1")
+			go func() {
+				for _, message := range []string{fmt.Sprintf(`{"start":{"process":{"pid":%d}}}`, c.pid),
+					`{"data":{"input":{"stdin":"eA=="}}}`} {
+					_, _ = in.Write(append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message))), message...))
+				}
+			}()
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			answer, err := io.ReadAll(resp.Body)
+			if err != nil || !strings.Contains(string(answer), c.want) {
+				t.Errorf("%v %q", err, answer)
+			}
+		})
+	}
 }
 
 func bash(cols, rows uint32) *pb.StartRequest {

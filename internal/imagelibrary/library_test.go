@@ -161,6 +161,7 @@ func TestRefusals(t *testing.T) {
 
 	for reference, want := range map[string]string{
 		"No/Such Name":         "invalid image reference 'No/Such Name': ",
+		"python:${VERSION}":    "invalid image reference 'python:${VERSION}': the SDK does not fill variables",
 		host + "/no/such:v1":   "not found: ",
 		"127.0.0.1:1/no/image": "`shoal image import`",
 	} {

@@ -62,6 +62,10 @@ func (c *Client) Sweep(since time.Time) error { return c.layers.sweep(since) }
 // digest. The error for an invalid name is an *Error.
 func ParseName(text string) (name.Reference, error) {
 	ref, err := name.ParseReference(strings.TrimSpace(text))
+	if err != nil && strings.Contains(text, "$") {
+		return nil, &Error{Message: fmt.Sprintf("invalid image reference '%s': the SDK does not fill variables "+
+			"in FROM; write the image's name out", text)}
+	}
 	if err != nil {
 		return nil, &Error{Message: fmt.Sprintf("invalid image reference '%s': %v", text, err)}
 	}

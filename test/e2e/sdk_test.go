@@ -48,8 +48,9 @@ func pythonSDK(t *testing.T) {
 	if _, err := os.Stat(python); err != nil {
 		t.Fatalf("the Python SDK is not installed; run `make test-e2e`: %v", err)
 	}
-	server.run(t, "../python", nil, python, "-W", "ignore", "-m", "unittest", "-v", "test_sandbox", "test_bounds",
-		"test_requests", "test_lifecycle", "test_randomness", "test_templates")
+	server.run(t, "../python", nil, python, "-W", "ignore", "-m", "unittest", "-v",
+		"test_sandbox", "test_bounds", "test_requests", "test_input", "test_lifecycle", "test_randomness",
+		"test_templates", "test_dockerfile")
 }
 
 // run runs a program with the environment that a user exports, plus env.

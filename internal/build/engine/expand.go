@@ -11,14 +11,16 @@ import (
 
 const standardPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// expand replaces $NAME, ${NAME}, ${NAME:-word}, ${NAME-word}, ${NAME:+word} and
-// ${NAME+word} as a shell does. Everything else, including quotes and $(…), stays as it is
-// (templates.md §3.5). Libraries that expand as a shell
-// does read the quotes, too.
-func expand(text string, env map[string]string) string {
+// expand replaces $NAME and ${NAME}, also with the operators of Dockerfiles (see operators),
+// as a shell does. Everything else, including quotes and $(…), stays as it is
+// (templates.md §3.5, clients-2.63.md §6.2). Libraries that expand as a shell does read the
+// quotes, too.
+func expand(text string, env map[string]string) (string, error) {
 	e := expansion{env: env}
-	e.add(text)
-	return e.out.String()
+	if e.add(text); e.failure != nil {
+		return "", e.failure
+	}
+	return e.out.String(), nil
 }
 
 const (
@@ -33,27 +35,25 @@ const (
 	maxSearch = 1 << 30
 )
 
-// expand expands a text of the template. Without a bound, a few steps that each double a
-// variable would fill the machine's memory.
-func (r *run) expand(text string) (string, error) {
-	e := expansion{env: r.context.Env}
-	if e.add(text); e.over {
-		return "", &build.Failure{Message: fmt.Sprintf("a text becomes longer than %d MiB by its variables, "+
-			"or has too many of them", maxVariables>>20)}
-	}
-	return e.out.String(), nil
-}
+// errTooMuch is the failure of a text beyond a bound. Without bounds, a few steps that each
+// double a variable would fill the machine's memory.
+var errTooMuch = &build.Failure{Message: fmt.Sprintf("a text becomes longer than %d MiB by its variables, "+
+	"or has too many of them", maxVariables>>20)}
+
+// expand expands a text of the template by the variables so far.
+func (r *run) expand(text string) (string, error) { return expand(text, r.context.Env) }
 
 // expansion is what a text becomes.
 type expansion struct {
 	env      map[string]string
 	out      strings.Builder
-	searched int  // bytes, see maxSearch
-	over     bool // a bound was reached, and out is not complete
+	searched int // bytes, see maxSearch
+	matched  int // see maxMatching
+	failure  *build.Failure
 }
 
 func (e *expansion) add(text string) {
-	for !e.over {
+	for e.failure == nil {
 		before, rest, found := strings.Cut(text, "$")
 		e.write(before)
 		if !found {
@@ -62,7 +62,7 @@ func (e *expansion) add(text string) {
 		v, length := readVariable(rest)
 		if strings.HasPrefix(rest, "{") {
 			if e.searched += len(rest); e.searched > maxSearch {
-				e.over = true
+				e.failure = errTooMuch
 			}
 		}
 		if length > 0 {
@@ -75,7 +75,11 @@ func (e *expansion) add(text string) {
 }
 
 func (e *expansion) write(text string) {
-	if e.over = e.over || e.out.Len()+len(text) > maxVariables; !e.over {
+	switch {
+	case e.failure != nil:
+	case e.out.Len()+len(text) > maxVariables:
+		e.failure = errTooMuch
+	default:
 		e.out.WriteString(text)
 	}
 }
@@ -97,9 +101,14 @@ func (e *expansion) lookup(name string) (value string, set bool) {
 // variable is one use of a variable in a text.
 type variable struct {
 	name     string
-	operator string // ":-", "-", ":+", "+", or "" without a word
+	operator string // one of operators, or "" without a word
 	word     string
 }
+
+// operators are those that newer SDKs leave in what they make of a Dockerfile: a word for a
+// variable that is not set, or for one that is; a failure; patterns to cut from the
+// beginning or the end; and a pattern to replace. Longer ones come before their beginnings.
+var operators = []string{":-", "-", ":+", "+", ":?", "?", "##", "#", "%%", "%", "//", "/"}
 
 // addValue adds the replacement of a use. A word may contain variables itself.
 func (e *expansion) addValue(v variable) {
@@ -107,14 +116,46 @@ func (e *expansion) addValue(v variable) {
 	if strings.HasPrefix(v.operator, ":") {
 		set = value != "" // with a colon, an empty value counts as unset
 	}
-	switch {
-	case v.operator == "":
+	switch strings.TrimPrefix(v.operator, ":") {
+	case "":
 		e.write(value)
-	case strings.HasSuffix(v.operator, "+") == set:
-		e.add(v.word)
-	case set:
-		e.write(value)
+	case "-", "?":
+		switch {
+		case set:
+			e.write(value)
+		case v.operator == "-" || v.operator == ":-":
+			e.add(v.word)
+		default:
+			e.missing(v)
+		}
+	case "+":
+		if set {
+			e.add(v.word)
+		}
+	default:
+		e.addMatched(value, v)
 	}
+}
+
+// missing fails with the message that a text has for a variable that is not set.
+func (e *expansion) missing(v variable) {
+	message := e.sub(v.word)
+	if e.failure != nil {
+		return
+	}
+	if message == "" {
+		message = "the variable is empty or not set"
+	}
+	e.failure = &build.Failure{Message: "failed to expand '${" + v.name + v.operator + v.word + "}': " +
+		v.name + ": " + message}
+}
+
+// sub expands a text that is not part of the outcome.
+func (e *expansion) sub(text string) string {
+	inner := expansion{env: e.env, searched: e.searched, matched: e.matched}
+	inner.add(text)
+	e.searched, e.matched, e.failure = inner.searched, inner.matched, inner.failure
+	return inner.out.String()
 }
 
 // readVariable reads a name, or an expression in braces, at the beginning of a text that
@@ -131,7 +172,7 @@ func readVariable(text string) (v variable, length int) {
 		return variable{}, 0
 	}
 	rest := inside[n:end]
-	for _, v.operator = range []string{":-", "-", ":+", "+"} {
+	for _, v.operator = range operators {
 		if word, found := strings.CutPrefix(rest, v.operator); found {
 			v.word = word
 			return v, end + len("{}")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"strings"
 
@@ -76,8 +77,11 @@ func (r *run) env(pairs []string) error {
 	for name, value := range r.context.Env {
 		size += len(name) + len(value)
 	}
+	// As in a Dockerfile, values are those of before the step. A variable that was not set
+	// has the value that the step gives it.
+	seen := maps.Clone(r.context.Env)
 	for i := 0; i+1 < len(pairs); i += 2 {
-		value, err := r.expand(pairs[i+1])
+		value, err := expand(pairs[i+1], seen)
 		if err != nil {
 			return err
 		}
@@ -88,6 +92,9 @@ func (r *run) env(pairs []string) error {
 		if size += len(pairs[i]) + len(value) - len(r.context.Env[pairs[i]]); size > maxVariables {
 			return &build.Failure{Message: fmt.Sprintf("the variables of the template are larger than %d MiB in all",
 				maxVariables>>20)}
+		}
+		if _, before := r.context.Env[pairs[i]]; !before {
+			seen[pairs[i]] = value
 		}
 		r.context.Env[pairs[i]] = value
 	}
@@ -117,14 +124,13 @@ func (r *run) user(ctx context.Context, name string, sudo bool) error {
 			"it may be a variable that no ENV before it sets"}
 	case strings.HasPrefix(name, "-"):
 		return &build.Failure{Message: fmt.Sprintf("failed to create user: '%s' is no user name", name)}
-	case strings.Contains(name, ":"):
-		return &build.Failure{Message: fmt.Sprintf("failed to create user: '%s' is no user name; "+
-			"USER takes a name alone, without `:group`", name)}
 	}
-	if _, err := r.runScript(ctx, "user", name, fmt.Sprint(sudo)); err != nil {
+	name, group, _ := strings.Cut(name, ":")
+	account, err := r.runScript(ctx, "user", name, fmt.Sprint(sudo), group)
+	if err != nil {
 		return r.failed(ctx, "failed to create user", err)
 	}
-	r.context.User = name
+	r.context.User = strings.TrimSuffix(account, "\n")
 	return nil
 }
 

@@ -159,16 +159,16 @@ func (p *Process) closeFiles() {
 // write sends input, stdin bytes or terminal bytes. Inputs of several callers
 // never mix; a caller that leaves gives up what was not taken.
 func (p *Process) write(ctx context.Context, data []byte, terminal bool) error {
-	to := p.stdin
+	to, gone := p.stdin, errNoStdin
 	switch {
 	case terminal && p.master == nil:
 		return errNotTerminal
 	case !terminal && p.master != nil:
 		return errIsTerminal
 	case terminal:
-		to = p.master
+		to, gone = p.master, errNotTerminal
 	case to == nil:
-		return errNoStdin
+		return gone
 	}
 	select {
 	case <-p.inputTurn:
@@ -179,7 +179,11 @@ func (p *Process) write(ctx context.Context, data []byte, terminal bool) error {
 	if len(data) == 0 {
 		return nil
 	}
-	return writeFile(ctx, to, data)
+	err := writeFile(ctx, to, data)
+	if errors.Is(err, os.ErrClosed) || errors.Is(err, syscall.EPIPE) {
+		return gone // closed meanwhile, or nobody is left to read it
+	}
+	return err
 }
 
 // writeFile is a write that the context can interrupt.

@@ -1,33 +1,48 @@
-# user <name> <sudo>: creates the user if it does not exist; "true" lets it become root.
-if ! id -u "$1" >/dev/null 2>&1; then
+# user <name or number> <sudo> <group, or "">: creates the user if it does not exist, and prints
+# its name; "true" lets it become root. Commands get the user's own group, so no other is taken.
+exec 3>&1 >&2
+account() { id -un "$1" 2>/dev/null || grep "^[^:]*:[^:]*:$1:" /etc/passwd | head -n 1 | cut -d: -f1; }
+has_group() { getent group "$1" >/dev/null; }
+name=$(account "$1") sudo=$2 group=$3
+if [ -z "$name" ]; then
+    case $1 in
+    *[!0-9]*) name=$1; set -- ;;
+    *) name=u$1; set -- -u "$1" ;; # a number is no name
+    esac
     if command -v useradd >/dev/null; then
-        useradd -m -s /bin/bash "$1"
+        of=${group:-$name}
+        if [ "$of" != "$name" ] || has_group "$of"; then set -- "$@" -g "$of"; fi
+        useradd -m -s /bin/bash "$@" "$name"
     else
-        adduser -D -s /bin/bash "$1"
-        passwd -u "$1" >/dev/null 2>&1 || true
+        adduser -D -s /bin/bash "$@" "$name"
+        passwd -u "$name" >/dev/null 2>&1 || true
     fi
 fi
-home=$(home_of "$1")
+if [ -n "$group" ] && [ "$group" != "$(id -gn "$name")" ] && [ "$group" != "$(id -g "$name")" ]; then
+    fail "the group of user '$name' is '$(id -gn "$name")', not '$group'; leave the group out, or change it by usermod -g in a step before"
+fi
+home=$(home_of "$name")
 if [ ! -d "$home" ]; then
     mkdir -p "$home"
     cp -a /etc/skel/. "$home" 2>/dev/null || true
-    chown -R "$(ids "$1")" "$home"
+    chown -R "$(ids "$name")" "$home"
 fi
 for f in .bashrc .profile; do
     if [ ! -e "$home/$f" ] && [ -e "/etc/skel/$f" ]; then
         cp "/etc/skel/$f" "$home/$f"
-        chown "$(ids "$1")" "$home/$f"
+        chown "$(ids "$name")" "$home/$f"
     fi
 done
-if [ "$2" = true ]; then
-    for group in sudo wheel; do
-        if getent group "$group" >/dev/null; then
-            if command -v usermod >/dev/null; then usermod -aG "$group" "$1"; else addgroup "$1" "$group"; fi
+if [ "$sudo" = true ]; then
+    for admins in sudo wheel; do
+        if has_group "$admins"; then
+            if command -v usermod >/dev/null; then usermod -aG "$admins" "$name"; else addgroup "$name" "$admins"; fi
             break
         fi
     done
-    passwd -d "$1" >/dev/null 2>&1 || true
+    passwd -d "$name" >/dev/null 2>&1 || true
     mkdir -p /etc/sudoers.d
-    echo "$1 ALL=(ALL:ALL) NOPASSWD: ALL" >"/etc/sudoers.d/90-$1"
-    chmod 0440 "/etc/sudoers.d/90-$1"
+    echo "$name ALL=(ALL:ALL) NOPASSWD: ALL" >"/etc/sudoers.d/90-$name"
+    chmod 0440 "/etc/sudoers.d/90-$name"
 fi
+echo "$name" >&3
