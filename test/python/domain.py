@@ -1,12 +1,13 @@
 """The Python SDK, newest or 1.x, that knows the domain and a key, and nothing else."""
 
 import os
+import threading
 import time
 import unittest
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 from e2b import Sandbox
-
 
 
 def new(**options):
@@ -35,6 +36,27 @@ class Domain(unittest.TestCase):
     def test_many_calls_on_one_connection(self):
         for i in range(150):
             self.assertEqual(self.sandbox.commands.run(f"echo {i}").stdout, f"{i}\n")
+
+    def test_many_calls_at_once(self):
+        with ThreadPoolExecutor(100) as pool:
+            outputs = list(pool.map(lambda i: self.sandbox.commands.run(f"echo {i}", timeout=120).stdout, range(300)))
+        self.assertEqual(outputs, [f"{i}\n" for i in range(300)])
+
+    @unittest.skipIf(new.by_constructor, "it came with 2.58")
+    def test_stream_of_input(self):
+        handle = self.sandbox.commands.run("cat", background=True, stdin=True)
+        echoed = threading.Semaphore(0)
+        reader = threading.Thread(target=lambda: handle.wait(on_stdout=lambda _: echoed.release()))
+        reader.start()
+
+        def lines():
+            for i in range(5):
+                yield f"{i}\n"
+                self.assertTrue(echoed.acquire(timeout=20), "what was sent is held back")
+
+        self.sandbox.commands.stream_input(handle.pid, lines())
+        self.sandbox.commands.close_stdin(handle.pid)
+        reader.join()
 
     def test_output_as_it_comes(self):
         times = []

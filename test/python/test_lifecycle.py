@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 import time
 import unittest
 
@@ -12,6 +13,7 @@ from e2b import (
     Sandbox,
     SandboxException,
     SandboxNotFoundException,
+    SandboxNotRunningException,
     ServiceBusyException,
 )
 from e2b.api.client.api.sandboxes import get_sandboxes_sandbox_id
@@ -35,6 +37,51 @@ def started(case, **options):
     sandbox.commands.run(COUNT, background=True, timeout=0)
     eventually(lambda: sandbox.files.exists("/dev/shm/count") and count(sandbox) > 1, "it counts")
     return sandbox
+
+
+class Ends(unittest.TestCase):
+    """What is under way when a sandbox ends fails by the exception that says so."""
+
+    def command(self, sandbox, begun):
+        sandbox.commands.run("echo begun; sleep 60", on_stdout=lambda _: begun.set())
+
+    def upload(self, sandbox, begun):
+        def slowly():
+            for i in range(600):
+                yield b"x" * 1000
+                if i == 5:
+                    begun.set()
+                time.sleep(0.1)
+
+        sandbox.files.write("/tmp/upload", slowly())
+
+    def download(self, sandbox, begun):
+        sandbox.commands.run("truncate -s 1G /tmp/download")
+        for _ in sandbox.files.read("/tmp/download", format="stream"):
+            begun.set()
+            time.sleep(0.05)
+
+    def test_ends_during_requests(self):
+        ends = {"kill": lambda s: s.kill(), "pause": lambda s: s.pause(), "time-out": lambda s: s.set_timeout(1)}
+        for name, end in ends.items():
+            for work in self.command, self.upload, self.download:
+                with self.subTest(end=name, work=work.__name__):
+                    self.ends(end, work)
+
+    def ends(self, end, work):
+        sandbox = Sandbox.create(timeout=120)
+        self.addCleanup(Sandbox.kill, sandbox.sandbox_id)
+        begun = threading.Event()
+
+        def ending():
+            begun.wait(60)
+            end(sandbox)
+
+        ender = threading.Thread(target=ending)
+        ender.start()
+        with self.assertRaises(SandboxNotRunningException):
+            work(sandbox, begun)
+        ender.join()
 
 
 class Pause(unittest.TestCase):
