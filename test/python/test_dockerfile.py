@@ -138,7 +138,6 @@ class Dockerfiles(unittest.TestCase):
             "RUN false\nRUN true": "failed to run command 'false': exit status 1",
             "RUN <<EOF\nset -e\nfalse\nEOF": "exit status 1",
             "RUN <<EOF\n#!/bin/sh\nexit 7\nEOF": "exit status 7",
-            'ENV A="${NONE:?is needed}"': "NONE: is needed",
             "COPY --chown=nobody-knows one.txt /": "nobody-knows",
             "USER root:daemon": "the group of user 'root' is 'root', not 'daemon'",
             "USER $NONE": "the name is empty",
