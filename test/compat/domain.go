@@ -15,6 +15,9 @@ import (
 	"shoal/test/installation"
 )
 
+// log is what the last run's installation has said.
+const log = cache + "/shoal.log"
+
 // withDomain runs something with an installation, given the environment of clients that know
 // its domain and a key: that is what all of them understand, also those of 1.x. What the
 // installation leaves behind on the host is an error.
@@ -45,7 +48,9 @@ func withDomain(ctx context.Context, do func(env []string) error) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, stop(i, up)) }()
+	defer func() {
+		err = errors.Join(err, stop(i, up), os.WriteFile(log, []byte(up.Output()), 0o600))
+	}()
 	return do(clientEnv(i, "sandbox.localhost:"+port))
 }
 

@@ -14,9 +14,9 @@ async function build() {
     writeFileSync(join(context, 'copied.txt'), `for ${prefix}\n`)
     const lines = []
     const steps = Template({ fileContextPath: context }).fromBaseImage()
-      .copy('copied.txt', '/srv/copied.txt').setEnvs({ LEVEL: 'template' }).setWorkdir('/srv')
-      .runCmd('echo $LEVEL > /srv/level.txt')
-      .setStartCmd('python3 -m http.server 8080 -d /srv', sdk.waitForPort(8080))
+      .copy('copied.txt', '/home/user/site/copied.txt').setEnvs({ LEVEL: 'template' }).setWorkdir('/home/user/site')
+      .runCmd('echo $LEVEL > /home/user/site/level.txt')
+      .setStartCmd('python3 -m http.server 8080 -d /home/user/site', sdk.waitForPort(8080))
     const info = await Template.build(steps, `${prefix}-built`, { cpuCount: 1, memoryMB: 512, onBuildLogs: (line) => { lines.push(line) } })
     assert.ok(lines.length > 0, 'no log')
     return info
@@ -33,7 +33,7 @@ feature('Templates: build', async () => {
 feature('Templates: a sandbox of it', async () => {
   await template()
   const sandbox = await create({}, `${prefix}-built`)
-  assert.equal(await output(sandbox, 'cat /srv/copied.txt level.txt; curl -sS localhost:8080/level.txt'),
+  assert.equal(await output(sandbox, 'cat /home/user/site/copied.txt level.txt; curl -sS localhost:8080/level.txt'),
     `for ${prefix}\ntemplate\ntemplate\n`)
 }, 4 * minutes)
 feature('Templates: from a Dockerfile, in the background', async () => {

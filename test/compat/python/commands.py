@@ -81,7 +81,7 @@ def _():
 @feature("Commands: terminal")
 def _():
     pty = ours().pty
-    terminal = pty.create(e2b.PtySize(rows=24, cols=80), timeout=MINUTE / 2)
+    terminal = pty.create(e2b.PtySize(rows=24, cols=80), timeout=MINUTE // 2)
     pty.resize(terminal.pid, e2b.PtySize(rows=30, cols=100))
     pty.send_stdin(terminal.pid, b"stty size\n")
     seen = b""

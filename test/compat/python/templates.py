@@ -29,9 +29,9 @@ def built():
         lines = []
         steps = (
             Template(file_context_path=context).from_base_image()
-            .copy("copied.txt", "/srv/copied.txt").set_envs({"LEVEL": "template"}).set_workdir("/srv")
-            .run_cmd("echo $LEVEL > /srv/level.txt")
-            .set_start_cmd("python3 -m http.server 8080 -d /srv", e2b.wait_for_port(8080))
+            .copy("copied.txt", "/home/user/site/copied.txt").set_envs({"LEVEL": "template"}).set_workdir("/home/user/site")
+            .run_cmd("echo $LEVEL > /home/user/site/level.txt")
+            .set_start_cmd("python3 -m http.server 8080 -d /home/user/site", e2b.wait_for_port(8080))
         )
         info = Template.build(steps, f"{PREFIX}-built", cpu_count=1, memory_mb=512, on_build_logs=lines.append)
         assert lines, "no log"
@@ -47,7 +47,7 @@ def _():
 @feature("Templates: a sandbox of it", 4 * MINUTE)
 def _():
     built()
-    got = output(create(f"{PREFIX}-built"), "cat /srv/copied.txt level.txt; curl -sS localhost:8080/level.txt")
+    got = output(create(f"{PREFIX}-built"), "cat /home/user/site/copied.txt level.txt; curl -sS localhost:8080/level.txt")
     equal(got, f"for {PREFIX}\ntemplate\ntemplate\n")
 
 
