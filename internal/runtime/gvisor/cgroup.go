@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -125,24 +126,34 @@ func (c cgroups) begin(id string, pid int) error {
 		if name == "memory" {
 			continue
 		}
-		dir := filepath.Join(root, c.parent, id)
-		if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0); err != nil {
-			return fmt.Errorf("move process %d into its cgroup: %w", pid, err)
+		if err := moveProcess(filepath.Join(root, c.parent, id), pid); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// enter moves a kernel and the stubs that it has created so far (pids). Later stubs inherit
-// the group.
+// enter moves a kernel that has begun and the stubs that it has created so far (pids) to where
+// they are not yet. Later stubs inherit the groups. Each move may wait for all processors, so
+// none is made in vain.
 func (c cgroups) enter(id string, pid int, pids []int) error {
 	for _, dir := range c.dirs(id) {
+		there := processesIn(dir)
 		for _, p := range pids {
-			err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(p)), 0)
-			if err != nil && !(p != pid && errors.Is(err, unix.ESRCH)) {
-				return fmt.Errorf("move process %d into its cgroup: %w", p, err)
+			if slices.Contains(there, p) {
+				continue
+			}
+			if err := moveProcess(dir, p); err != nil && !(p != pid && errors.Is(err, unix.ESRCH)) {
+				return err
 			}
 		}
+	}
+	return nil
+}
+
+func moveProcess(group string, pid int) error {
+	if err := os.WriteFile(filepath.Join(group, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0); err != nil {
+		return fmt.Errorf("move process %d into its cgroup: %w", pid, err)
 	}
 	return nil
 }
@@ -232,11 +243,16 @@ func (c cgroups) ids() ([]string, error) {
 func (c cgroups) processes(id string) []int {
 	var pids []int
 	for _, dir := range c.dirs(id) {
-		data, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
-		for _, field := range strings.Fields(string(data)) {
-			if pid, err := strconv.Atoi(field); err == nil {
-				pids = append(pids, pid)
-			}
+		pids = append(pids, processesIn(dir)...)
+	}
+	return pids
+}
+
+func processesIn(group string) (pids []int) {
+	data, _ := os.ReadFile(filepath.Join(group, "cgroup.procs"))
+	for _, field := range strings.Fields(string(data)) {
+		if pid, err := strconv.Atoi(field); err == nil {
+			pids = append(pids, pid)
 		}
 	}
 	return pids

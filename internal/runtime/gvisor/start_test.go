@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -114,9 +113,7 @@ func killSleepers(t *testing.T, groups cgroups, id string) {
 		tick := time.NewTicker(time.Millisecond)
 		defer tick.Stop()
 		for {
-			data, _ := os.ReadFile(filepath.Join(groups.cpuDir(id), "cgroup.procs"))
-			for _, field := range strings.Fields(string(data)) {
-				pid, _ := strconv.Atoi(field)
+			for _, pid := range processesIn(groups.cpuDir(id)) {
 				if args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); string(args) == "sleep\x0077\x00" {
 					_ = unix.Kill(pid, unix.SIGKILL)
 				}
