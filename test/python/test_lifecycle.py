@@ -42,10 +42,10 @@ def started(case, **options):
 class Ends(unittest.TestCase):
     """What is under way when a sandbox ends fails by the exception that says so."""
 
-    def command(self, sandbox, begun):
+    def command(self, sandbox, begun, ended):
         sandbox.commands.run("echo begun; sleep 60", on_stdout=lambda _: begun.set())
 
-    def upload(self, sandbox, begun):
+    def upload(self, sandbox, begun, ended):
         def slowly():
             for i in range(600):
                 yield b"x" * 1000
@@ -55,11 +55,11 @@ class Ends(unittest.TestCase):
 
         sandbox.files.write("/tmp/upload", slowly())
 
-    def download(self, sandbox, begun):
+    def download(self, sandbox, begun, ended):
         sandbox.commands.run("truncate -s 1G /tmp/download")
         for _ in sandbox.files.read("/tmp/download", format="stream"):
             begun.set()
-            time.sleep(0.05)
+            ended.wait(60)  # what is read afterwards was under way
 
     def test_ends_during_requests(self):
         ends = {"kill": lambda s: s.kill(), "pause": lambda s: s.pause(), "time-out": lambda s: s.set_timeout(1)}
@@ -71,16 +71,18 @@ class Ends(unittest.TestCase):
     def ends(self, end, work):
         sandbox = Sandbox.create(timeout=120)
         self.addCleanup(Sandbox.kill, sandbox.sandbox_id)
-        begun = threading.Event()
+        begun, ended = threading.Event(), threading.Event()
 
         def ending():
             begun.wait(60)
             end(sandbox)
+            eventually(lambda: not sandbox.is_running(), "it ends")
+            ended.set()
 
         ender = threading.Thread(target=ending)
         ender.start()
         with self.assertRaises(SandboxNotRunningException):
-            work(sandbox, begun)
+            work(sandbox, begun, ended)
         ender.join()
 
 
