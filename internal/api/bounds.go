@@ -18,9 +18,7 @@ const (
 	maxMetadataKey     = 256
 	maxMetadata        = 64 << 10 // all keys and values
 
-	maxVariables = 1024
-	// maxVariable is of a name and its value. Linux starts no program with a longer one.
-	maxVariable    = 128<<10 - 2
+	maxVariables   = 1024
 	maxEnvironment = 512 << 10 // all names and values
 
 	// maxCommandLine is of a template's start and ready commands. Linux passes no longer one to
@@ -90,9 +88,9 @@ func checkVariables(variables map[string]string) error {
 			return bad("envVars: the name %.64q has a character that names of variables cannot have: = or NUL", name)
 		case strings.Contains(value, "\x00"):
 			return bad("envVars: the value of %.64q has a NUL, which values of variables cannot have", name)
-		case size > maxVariable:
+		case size > shoal.MaxVariable:
 			return bad("envVars: %.64q has %d bytes; a name and its value may have at most %d together, or else no program starts",
-				name, size, maxVariable)
+				name, size, shoal.MaxVariable)
 		}
 		total += size
 	}

@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -50,18 +49,25 @@ func OpenAuthority(dir, domain string) (*Authority, error) {
 		return nil, fmt.Errorf("make the directory of the local authority: %w", err)
 	}
 	a, err := readAuthority(dir)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return a, err
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := makeAuthority(dir, domain); err != nil {
+			return nil, fmt.Errorf("make a local authority: %w", err)
+		}
+		a, err = readAuthority(dir)
 	}
-	if err := makeAuthority(dir, domain); err != nil {
-		return nil, fmt.Errorf("make a local authority: %w", err)
+	if err != nil {
+		return nil, err
 	}
-	return readAuthority(dir)
+	if err := atomicfile.WriteFile(a.File, a.PEM(), 0o644, atomicfile.Durable); err != nil {
+		return nil, fmt.Errorf("write the certificate of the local authority: %w", err)
+	}
+	return a, nil
 }
 
 // AuthorityFile is where the certificate of the authority in a directory is.
 func AuthorityFile(dir string) string { return filepath.Join(dir, certName) }
 
+// readAuthority changes nothing, so that checks may call it.
 func readAuthority(dir string) (*Authority, error) {
 	// Both are in the file of the key, so that they always belong together.
 	data, err := os.ReadFile(filepath.Join(dir, keyName))
@@ -76,11 +82,7 @@ func readAuthority(dir string) (*Authority, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s is not a key that Shoal made", filepath.Join(dir, keyName))
 	}
-	a := &Authority{File: AuthorityFile(dir), Cert: pair.Leaf, key: key}
-	if err := atomicfile.WriteFile(a.File, a.PEM(), 0o644, atomicfile.Durable); err != nil {
-		return nil, fmt.Errorf("write the certificate of the local authority: %w", err)
-	}
-	return a, nil
+	return &Authority{File: AuthorityFile(dir), Cert: pair.Leaf, key: key}, nil
 }
 
 // makeAuthority writes a new one. Of several that start at once, the first to write wins.
@@ -90,14 +92,9 @@ func makeAuthority(dir, domain string) error {
 		return err
 	}
 	now := time.Now()
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
-	if err != nil {
-		return err
-	}
 	template := &x509.Certificate{
-		SerialNumber: serial,
-		Subject:      pkix.Name{Organization: []string{"Shoal"}, CommonName: "Shoal for " + domain + " " + now.Format(time.DateOnly)},
-		NotBefore:    now.Add(-skew), NotAfter: now.Add(authorityTime),
+		Subject:   pkix.Name{Organization: []string{"Shoal"}, CommonName: "Shoal for " + domain + " " + now.Format(time.DateOnly)},
+		NotBefore: now.Add(-skew), NotAfter: now.Add(authorityTime),
 		KeyUsage: x509.KeyUsageCertSign, BasicConstraintsValid: true, IsCA: true, MaxPathLenZero: true,
 		ExtKeyUsage:                 []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		PermittedDNSDomainsCritical: true, PermittedDNSDomains: []string{domain},
@@ -133,12 +130,8 @@ func (a *Authority) issue(now time.Time, names ...string) (*tls.Certificate, err
 	if err != nil {
 		return nil, err
 	}
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
-	if err != nil {
-		return nil, err
-	}
 	template := &x509.Certificate{
-		SerialNumber: serial, DNSNames: names, Subject: pkix.Name{Organization: []string{"Shoal"}},
+		DNSNames: names, Subject: pkix.Name{Organization: []string{"Shoal"}},
 		NotBefore: now.Add(-skew), NotAfter: now.Add(issuedTime),
 		KeyUsage: x509.KeyUsageDigitalSignature, BasicConstraintsValid: true,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},

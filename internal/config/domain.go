@@ -62,9 +62,9 @@ func (c *Config) ServesDomain() bool { return c.TLS != TLSOff && c.TLS != "" }
 // EndsTLS reports whether Shoal itself has the certificate.
 func (c *Config) EndsTLS() bool { return c.ServesDomain() && c.TLS != TLSBalancer }
 
-// isLocalName reports whether a name leads to the machine that asks, without DNS
+// IsLocalName reports whether a name leads to the machine that asks, without DNS
 // (RFC 6761, section 6.3).
-func isLocalName(name string) bool {
+func IsLocalName(name string) bool {
 	return name == "localhost" || strings.HasSuffix(name, ".localhost")
 }
 
@@ -74,7 +74,7 @@ func (c *Config) DomainAddresses() []string {
 	switch {
 	case !c.ServesDomain():
 		return nil
-	case c.TLSListen == "" && isLocalName(c.DomainName()):
+	case c.TLSListen == "" && IsLocalName(c.DomainName()):
 		return loopbackBoth(httpsPort)
 	case c.TLSListen == "":
 		return []string{":" + httpsPort}
@@ -188,9 +188,9 @@ func (c *Config) checkDomainName(bad func(name, format string, args ...any)) {
 		bad("domain", "%q has one label, and clients refuse certificates for *.%s; use sandbox.%s", name, name, name)
 	case len(name) > maxDomain:
 		bad("domain", "is longer than %d characters, and names of sandboxes come before it", maxDomain)
-	case c.TLS == TLSACME && isLocalName(name):
+	case c.TLS == TLSACME && IsLocalName(name):
 		bad("domain", "no public authority vouches for %s; use tls = local", name)
-	case c.Dev && !isLocalName(name):
+	case c.Dev && !IsLocalName(name):
 		bad("domain", "--dev has a publicly known key, and serves only names below localhost by TLS, such as %s", LocalDomain)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os/exec"
-	"strings"
 	"time"
 
 	"shoal/internal/certificate"
@@ -63,7 +62,7 @@ func checkNames(ctx context.Context, cfg *config.Config, find func(context.Conte
 		err := find(ctx, name)
 		switch {
 		case err == nil:
-		case strings.HasSuffix(domain, ".localhost"):
+		case config.IsLocalName(domain):
 			return Warn.because("apt-get install libnss-myhostname, which finds all names below localhost",
 				"browsers and curl find %s by themselves, but this machine's resolver does not, and so neither do Node and Python (%v)",
 				name, err), true

@@ -16,6 +16,12 @@ import (
 	"time"
 )
 
+// plainly serves a domain without TLS until the test ends.
+func plainly(t *testing.T, d *Domain) (addr string) {
+	t.Helper()
+	return served(t, new(waiting), d.NewServer(false, slog.New(slog.DiscardHandler)), 8, 8)
+}
+
 // TestBehindLoadBalancer puts something that ends TLS before the domain: roles see the client's
 // scheme, and connections that are taken over, such as WebSockets, go through.
 func TestBehindLoadBalancer(t *testing.T) {
@@ -30,18 +36,8 @@ func TestBehindLoadBalancer(t *testing.T) {
 		_, _ = io.Copy(conn, rw)
 	})}
 	d := &Domain{Name: "box.example", API: told("api"), Proxy: echo, Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
-	listeners, err := Listen("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := d.NewServer(false, slog.New(slog.DiscardHandler))
-	served := make(chan error, 1)
-	go func() { served <- serveBounded(server, listeners, 8, 8) }()
-	defer func() {
-		server.Close()
-		<-served
-	}()
-	behind := &url.URL{Scheme: "http", Host: listeners[0].Addr().String()}
+	addr := plainly(t, d)
+	behind := &url.URL{Scheme: "http", Host: addr}
 	balancer := httptest.NewTLSServer(&httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) {
 		p.SetURL(behind)
 		p.Out.Host = p.In.Host
@@ -86,23 +82,13 @@ func TestBothVersions(t *testing.T) {
 	d := &Domain{Name: "box.example", API: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, r.Proto)
 	})}}
-	listeners, err := Listen("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := d.NewServer(false, slog.New(slog.DiscardHandler))
-	served := make(chan error, 1)
-	go func() { served <- serveBounded(server, listeners, 8, 8) }()
-	defer func() {
-		server.Close()
-		<-served
-	}()
+	addr := plainly(t, d)
 	for want, second := range map[string]bool{"HTTP/1.1": false, "HTTP/2.0": true} {
 		protocols := new(http.Protocols)
 		protocols.SetHTTP1(!second)
 		protocols.SetUnencryptedHTTP2(second)
 		client := &http.Client{Transport: &http.Transport{Protocols: protocols}}
-		req, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+listeners[0].Addr().String(), nil)
+		req, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+addr, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -112,19 +112,9 @@ func secured(t *testing.T, w *waiting, d *Domain, all, each int) (addr string, c
 	t.Cleanup(library.Close)
 	client = library.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
 	client.ServerName = "example.com"
-	listeners, err := Listen("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	server := d.NewServer(true, slog.New(slog.DiscardHandler))
 	server.TLSConfig = &tls.Config{Certificates: library.TLS.Certificates}
-	served := make(chan error, 1)
-	go func() { served <- w.serve(server, listeners, all, each) }()
-	t.Cleanup(func() {
-		server.Close()
-		<-served
-	})
-	return listeners[0].Addr().String(), client
+	return served(t, w, server, all, each), client
 }
 
 // TestFloodsBeforeAnyRequest: connections that are silent, in the middle of a handshake, or

@@ -25,10 +25,6 @@ func bounded(t *testing.T, all, each int) string {
 
 func boundedBy(t *testing.T, w *waiting, all, each int) string {
 	t.Helper()
-	listeners, err := Listen("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/stream":
@@ -47,12 +43,21 @@ func boundedBy(t *testing.T, w *waiting, all, each int) string {
 			fmt.Fprint(w, "answer")
 		}
 	})
-	server := &http.Server{Handler: handler}
-	served := make(chan error, 1)
-	go func() { served <- w.serve(server, listeners, all, each) }()
+	return served(t, w, &http.Server{Handler: handler}, all, each)
+}
+
+// served has a server serve within bounds until the test ends, and returns its address.
+func served(t *testing.T, w *waiting, server *http.Server, all, each int) string {
+	t.Helper()
+	listeners, err := Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- w.serve(server, listeners, all, each) }()
 	t.Cleanup(func() {
 		server.Close()
-		<-served
+		<-ended
 	})
 	return listeners[0].Addr().String()
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"shoal/internal/shoal"
 )
@@ -49,6 +50,7 @@ type Fleet struct {
 func New(cfg Config, log *slog.Logger) *Fleet {
 	f := &Fleet{log: log, sandboxes: newLocations(), onBuild: cfg.OnBuild, hurry: make(chan struct{}, 1)}
 	f.syncs.sync = f.syncAll
+	f.searches.turns = semaphore.NewWeighted(searchesAtOnce)
 	for i, node := range cfg.Nodes {
 		f.members = append(f.members, newMember(node, fmt.Sprintf("node %d", i+1)))
 	}

@@ -13,15 +13,15 @@ import (
 // then all of them. The error is ErrSandboxNotFound if no machine has it, and
 // ErrNodeUnreachable if a machine that might have it does not answer.
 func (f *Fleet) Locate(ctx context.Context, sandboxID string) (shoal.Node, shoal.Sandbox, error) {
-	if m, _, ok := f.sandboxes.find(sandboxID); ok {
-		sb, err := m.node.Get(ctx, sandboxID)
+	if known, ok := f.sandboxes.find(sandboxID); ok {
+		sb, err := known.on.node.Get(ctx, sandboxID)
 		if err == nil {
-			return m.node, sb, nil
+			return known.on.node, sb, nil
 		}
 		if !shoal.ErrSandboxNotFound.Matches(err) {
 			return nil, shoal.Sandbox{}, err
 		}
-		f.sandboxes.forgetOn(sandboxID, func(on *member) bool { return on == m })
+		f.sandboxes.forgetOn(sandboxID, func(on *member) bool { return on == known.on })
 	}
 	found, err := f.search(ctx, sandboxID)
 	if err != nil {

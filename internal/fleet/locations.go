@@ -149,12 +149,12 @@ func (l *locations) forgetOn(sandboxID string, isThere func(*member) bool) {
 	}
 }
 
-// find returns where a sandbox is, as far as is remembered, and whose it is.
-func (l *locations) find(sandboxID string) (on *member, teamID string, ok bool) {
+// find returns what is remembered of a sandbox.
+func (l *locations) find(sandboxID string) (entry, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e, ok := l.entries[sandboxID]
-	return e.on, e.sandbox.TeamID, ok
+	return e, ok
 }
 
 const (

@@ -14,8 +14,8 @@ import (
 func (f *Fleet) Logs(ctx context.Context, sandboxID, teamID string,
 	q shoal.LogQuery) ([]shoal.LogEntry, error) {
 	asked := f.members
-	if m, _, ok := f.sandboxes.find(sandboxID); ok {
-		asked = []*member{m}
+	if known, ok := f.sandboxes.find(sandboxID); ok {
+		asked = []*member{known.on}
 	}
 	found, errs := make([][]shoal.LogEntry, len(asked)), make([]error, len(asked))
 	var g errgroup.Group

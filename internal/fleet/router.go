@@ -58,18 +58,17 @@ func (r *Router) Resolve(ctx context.Context, req proxy.Request) (proxy.Target, 
 	if req.Strayed != "" {
 		r.fleet.sandboxes.forgetOn(req.SandboxID, func(on *member) bool { return r.proxies[on.node] == req.Strayed })
 	}
-	on, teamID, ok := r.fleet.sandboxes.find(req.SandboxID)
+	found, ok := r.fleet.sandboxes.find(req.SandboxID)
 	if !ok {
-		found, err := r.lookup(ctx, req)
-		if err != nil {
+		var err error
+		if found, err = r.lookup(ctx, req); err != nil {
 			return proxy.Target{}, err
 		}
-		on, teamID = found.on, found.sandbox.TeamID
 	}
-	if err := req.Admit(teamID); err != nil {
+	if err := req.Admit(found.sandbox.TeamID); err != nil {
 		return proxy.Target{}, err
 	}
-	return proxy.Target{Node: r.proxies[on.node]}, nil
+	return proxy.Target{Node: r.proxies[found.on.node]}, nil
 }
 
 // Anybody can ask for sandboxes that do not exist, and each costs a question to every machine.
@@ -98,11 +97,11 @@ func (r *Router) lookup(ctx context.Context, req proxy.Request) (entry, error) {
 	if err := r.awaitList(ctx, req.Source); err != nil {
 		return entry{}, err
 	}
-	on, teamID, ok := r.fleet.sandboxes.find(req.SandboxID)
+	found, ok := r.fleet.sandboxes.find(req.SandboxID)
 	if !ok {
 		return entry{}, shoal.NotFound(req.SandboxID)
 	}
-	return entry{on: on, sandbox: shoal.Sandbox{Spec: shoal.Spec{TeamID: teamID}}}, nil
+	return found, nil
 }
 
 // awaitList returns when every machine that answers has listed its sandboxes anew.

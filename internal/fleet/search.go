@@ -3,10 +3,10 @@ package fleet
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/sync/singleflight"
 
 	"shoal/internal/shoal"
@@ -18,22 +18,8 @@ const searchesAtOnce = 64
 // searches lets calls that look for the same sandbox share the machines' answers.
 type searches struct {
 	calls singleflight.Group
-	once  sync.Once
-	turns chan struct{} // holds a token for each that is under way
+	turns *semaphore.Weighted // of searchesAtOnce
 }
-
-// begin waits for its turn.
-func (s *searches) begin(ctx context.Context) error {
-	s.once.Do(func() { s.turns = make(chan struct{}, searchesAtOnce) })
-	select {
-	case s.turns <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (s *searches) end() { <-s.turns }
 
 // search asks all machines for a sandbox, unless none had it a moment ago.
 func (f *Fleet) search(ctx context.Context, sandboxID string) (entry, error) {
@@ -44,10 +30,10 @@ func (f *Fleet) search(ctx context.Context, sandboxID string) (entry, error) {
 		// The answer is of use to others even if this caller gives up.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
 		defer cancel()
-		if err := f.searches.begin(ctx); err != nil {
+		if err := f.searches.turns.Acquire(ctx, 1); err != nil {
 			return entry{}, errUnsure(sandboxID, err)
 		}
-		defer f.searches.end()
+		defer f.searches.turns.Release(1)
 		return f.askAll(ctx, sandboxID)
 	})
 	select {

@@ -42,11 +42,7 @@ func (o *Orchestrator) Wakes(ctx context.Context, resume func(context.Context, s
 	o.wakers.mu.Lock()
 	o.wakers.list = append(o.wakers.list, w)
 	o.wakers.mu.Unlock()
-	defer func() {
-		o.wakers.mu.Lock()
-		defer o.wakers.mu.Unlock()
-		o.wakers.list = slices.DeleteFunc(o.wakers.list, func(other *waker) bool { return other == w })
-	}()
+	defer o.wakers.drop(w)
 	select {
 	case <-ctx.Done():
 		return context.Cause(ctx)

@@ -57,6 +57,10 @@ type Resources struct {
 	DiskMB   int64 `json:"diskMB"`   // MiB of writable layer on top of the template
 }
 
+// MaxVariable bounds an environment variable with its name, in bytes: Linux starts no program
+// with a longer one.
+const MaxVariable = 128<<10 - 2
+
 // Spec is everything that is decided about a sandbox before it is placed. It is
 // immutable but for Network, which PUT /network replaces.
 type Spec struct {

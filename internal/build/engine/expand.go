@@ -24,9 +24,6 @@ func expand(text string, env map[string]string) (string, error) {
 }
 
 const (
-	// maxVariable bounds a variable with its name, in bytes: Linux starts no program with a
-	// longer one.
-	maxVariable = 128<<10 - 2
 	// maxVariables bounds the variables of a build in all, and what one text becomes, in
 	// bytes. It is the bound of a request, which texts without variables cannot exceed.
 	maxVariables = 16 << 20

@@ -12,6 +12,7 @@ import (
 
 	"shoal/internal/build"
 	"shoal/internal/envdapi/client"
+	"shoal/internal/shoal"
 )
 
 // step carries out one step of the template (templates.md §3.5).
@@ -85,9 +86,9 @@ func (r *run) env(pairs []string) error {
 		if err != nil {
 			return err
 		}
-		if n := len(pairs[i]) + len(value); n > maxVariable {
+		if n := len(pairs[i]) + len(value); n > shoal.MaxVariable {
 			return &build.Failure{Message: fmt.Sprintf("the variable %.64q has %d bytes; a name and its value may have at most %d together, or else no program starts",
-				pairs[i], n, maxVariable)}
+				pairs[i], n, shoal.MaxVariable)}
 		}
 		if size += len(pairs[i]) + len(value) - len(r.context.Env[pairs[i]]); size > maxVariables {
 			return &build.Failure{Message: fmt.Sprintf("the variables of the template are larger than %d MiB in all",

@@ -21,12 +21,11 @@ func (s *Store) AddAnchors(ctx context.Context) error {
 	if err != nil || len(files) == 0 {
 		return err
 	}
-	select {
-	case <-s.turn:
-		defer func() { s.turn <- struct{}{} }()
-	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", ErrBusy, ctx.Err())
+	done, err := s.takeTurn(ctx)
+	if err != nil {
+		return err
 	}
+	defer done()
 	bundle, err := os.ReadFile(s.bundle)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("add authorities: %w", err)

@@ -41,12 +41,11 @@ func New(bundle, extra string, log *slog.Logger) *Store {
 // installed before. The old one leaves the bundle in the background.
 func (s *Store) Install(ctx context.Context, pem string) error {
 	pem = strings.TrimRight(pem, "\r\n") + "\n"
-	select {
-	case <-s.turn:
-		defer func() { s.turn <- struct{}{} }()
-	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", ErrBusy, ctx.Err())
+	done, err := s.takeTurn(ctx)
+	if err != nil {
+		return err
 	}
+	defer done()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if pem == s.installed {
@@ -61,6 +60,16 @@ func (s *Store) Install(ctx context.Context, pem string) error {
 	s.installed = pem
 	s.background.Go(s.cleanUp)
 	return nil
+}
+
+// takeTurn waits until nobody else changes the bundle. The error is ErrBusy when ctx ends before.
+func (s *Store) takeTurn(ctx context.Context) (done func(), err error) {
+	select {
+	case <-s.turn:
+		return func() { s.turn <- struct{}{} }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: %w", ErrBusy, ctx.Err())
+	}
 }
 
 // Wait waits for the background work.

@@ -5,6 +5,7 @@
 package client
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"net/http"
@@ -76,6 +77,16 @@ func (c *caller) Do(req *http.Request) (*http.Response, error) {
 		err = named.Err
 	}
 	return resp, err
+}
+
+// ask sends a request without a body. The caller closes the answer's.
+func (c *Client) ask(ctx context.Context, method, path string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	c.identify(req.Header, "")
+	return c.http.Do(req)
 }
 
 // identify adds the token and the user of a request. An empty user is the guest's default.

@@ -20,12 +20,7 @@ const (
 // Metrics asks the guest how much it uses. The sample's time is that of this machine.
 // Numbers that no guest can have are an *AnswerError.
 func (c *Client) Metrics(ctx context.Context) (shoal.Metrics, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+envdapi.MetricsPath, nil)
-	if err != nil {
-		return shoal.Metrics{}, err
-	}
-	c.identify(req.Header, "")
-	resp, err := c.http.Do(req)
+	resp, err := c.ask(ctx, http.MethodGet, envdapi.MetricsPath)
 	if err != nil {
 		return shoal.Metrics{}, err
 	}

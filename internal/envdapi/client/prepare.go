@@ -13,12 +13,7 @@ import (
 // returns names below /run that belong to the template; a daemon of an earlier version, as
 // templates may have it, knows of none.
 func (c *Client) Prepare(ctx context.Context) ([]string, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+envdapi.PreparePath, nil)
-	if err != nil {
-		return nil, err
-	}
-	c.identify(req.Header, "")
-	resp, err := c.http.Do(req)
+	resp, err := c.ask(ctx, http.MethodPost, envdapi.PreparePath)
 	if err != nil {
 		return nil, err
 	}
