@@ -42,16 +42,17 @@ def started(case, **options):
 class Ends(unittest.TestCase):
     """What is under way when a sandbox ends fails by the exception that says so."""
 
-    def command(self, sandbox, begun):
+    def command(self, sandbox, begun, over):
         sandbox.commands.run("echo begun; sleep 60", on_stdout=lambda _: begun.set())
 
-    def upload(self, sandbox, begun):
+    def upload(self, sandbox, begun, over):
         def slowly():
             for i in range(600):
                 yield b"x" * 1000
                 if i == 5:
                     begun.set()
-                time.sleep(0.1)
+                if over.wait(0.1):
+                    return  # the client goes on asking after the upload has failed
 
         sandbox.files.write("/tmp/upload", slowly())
 
@@ -65,7 +66,7 @@ class Ends(unittest.TestCase):
     def ends(self, end, work):
         sandbox = Sandbox.create(timeout=120)
         self.addCleanup(Sandbox.kill, sandbox.sandbox_id)
-        begun = threading.Event()
+        begun, over = threading.Event(), threading.Event()
 
         def ending():
             begun.wait(60)
@@ -74,7 +75,8 @@ class Ends(unittest.TestCase):
         ender = threading.Thread(target=ending)
         ender.start()
         with self.assertRaises(SandboxNotRunningException):
-            work(sandbox, begun)
+            work(sandbox, begun, over)
+        over.set()
         ender.join()
 
 
