@@ -144,6 +144,9 @@ func oldClient(t *testing.T) {
 		_, body = server.call(t, "GET", at+"/status", "")
 		return strings.Contains(body, `"status":"ready"`) || strings.Contains(body, `"status":"error"`)
 	})
+	if strings.Contains(body, `"status":"error"`) {
+		t.Fatalf("the old client's build: %s", body)
+	}
 	out := server.python(t, `
 from e2b import Sandbox
 s = Sandbox.create("by-old-client")
@@ -152,7 +155,7 @@ s.kill()
 `)
 	if got := strings.Join(strings.Fields(out),
 		" "); got != "root user /home/user .bash_logout .bashrc .profile root" {
-		t.Errorf("a sandbox of an old client's template: %q; the build: %s", got, body)
+		t.Errorf("a sandbox of an old client's template: %q", got)
 	}
 	server.call(t, "DELETE", "/templates/by-old-client", "")
 }

@@ -49,7 +49,7 @@ func (r *run) finalize(ctx context.Context) (build.Result, error) {
 // phase, but the sandboxes have the default user.
 func (r *run) configure(ctx context.Context) error {
 	if r.job.RootBuild && !r.onBase() {
-		if _, err := r.runScript(ctx, "user", image.DefaultUser, "true"); err != nil {
+		if _, err := r.account(ctx, image.DefaultUser, true, ""); err != nil {
 			return r.failed(ctx, "configuration script failed: the default user", err)
 		}
 	}

@@ -127,12 +127,18 @@ func (r *run) user(ctx context.Context, name string, sudo bool) error {
 		return &build.Failure{Message: fmt.Sprintf("failed to create user: '%s' is no user name", name)}
 	}
 	name, group, _ := strings.Cut(name, ":")
-	account, err := r.runScript(ctx, "user", name, fmt.Sprint(sudo), group)
+	account, err := r.account(ctx, name, sudo, group)
 	if err != nil {
 		return r.failed(ctx, "failed to create user", err)
 	}
-	r.context.User = strings.TrimSuffix(account, "\n")
+	r.context.User = account
 	return nil
+}
+
+// account creates a user, given by name or number, unless it exists, and returns its name.
+func (r *run) account(ctx context.Context, name string, sudo bool, group string) (string, error) {
+	account, err := r.runScript(ctx, "user", name, fmt.Sprint(sudo), group)
+	return strings.TrimSuffix(account, "\n"), err
 }
 
 // copy carries out COPY (templates.md §2.4).
