@@ -56,7 +56,8 @@ func TestMain(m *testing.M) {
 // see that what does not arrive elsewhere could have.
 func newServer(env ...string) (*installation.Installation, error) {
 	return installation.New(repository, "attack", subnet, append([]string{"SHOAL_LOG_FORMAT=text",
-		"SHOAL_TLS=local", "SHOAL_TLS_LISTEN=" + domainListen, "SHOAL_SHIPPED_ON_USE=false", "SHOAL_BUILD_SLOTS=6", "SHOAL_OUTBOUND_ALLOW=" + registryHost,
+		"SHOAL_TLS=local", "SHOAL_TLS_LISTEN=" + domainListen,
+		"SHOAL_SHIPPED_ON_USE=false", "SHOAL_BUILD_SLOTS=6", "SHOAL_OUTBOUND_ALLOW=" + registryHost,
 		"SHOAL_ALLOW_INTERNAL=" + openedRange}, env...)...)
 }
 
