@@ -16,7 +16,8 @@ export GOFLAGS := -modfile=$(CURDIR)/bin/go.mod -trimpath -buildvcs=false
 DEV := --dev $(if $(TLS),--tls=local)
 
 .PHONY: help gvisor packages sdk-versions up down build test lint vulncheck test-unit test-race fuzz test-root \
-	test-e2e test-fragments test-openapi test-chaos test-attack test-starts compat bench generate release setup setup-test clean
+	test-e2e test-fragments test-openapi test-chaos test-attack test-starts compat bench generate release \
+	setup setup-test clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14

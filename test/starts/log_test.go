@@ -22,7 +22,8 @@ func readLog(log string) (again []string, cold int) {
 			continue // of the console
 		}
 		if what, ok := strings.CutSuffix(entry.Msg, secondStart); ok {
-			again = append(again, fmt.Sprintf("%s %s (%s): %s", entry.Time, what, entry.Guest+entry.Sandbox, entry.Error))
+			again = append(again, fmt.Sprintf("%s %s (%s): %s",
+				entry.Time, what, entry.Guest+entry.Sandbox, entry.Error))
 		}
 		if _, ok := entry.Phases["kernel_create"]; ok && entry.Msg == "sandbox created" {
 			cold++
