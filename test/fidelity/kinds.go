@@ -4,4 +4,7 @@ package main
 // list shares a template, so a list has what is installed within a few minutes.
 var kinds = []kind{
 	{"Base template", baseTemplate},
+	{"Terminals and debuggers", terminals},
+	{"Databases", databases},
+	{"Compiled languages", compiled},
 }

@@ -47,8 +47,10 @@ func run(ctx context.Context, only string) error {
 	if err != nil {
 		return err
 	}
-	// A guest must not rest in memory while it is paused, or its resume would prove nothing.
-	env := []string{"SHOAL_LOG_FORMAT=text", "SHOAL_SHIPPED_ON_USE=false", "SHOAL_REST_TIME=0s"}
+	// A guest must not rest in memory while it is paused, or its resume would prove little. None
+	// is started ahead, so that it can be seen when a sandbox's guest has ended.
+	env := []string{"SHOAL_LOG_FORMAT=text", "SHOAL_SHIPPED_ON_USE=false", "SHOAL_REST_TIME=0",
+		"SHOAL_WARM_MAX=0", "SHOAL_SHELLS=0"}
 	var tried results
 	err = installation.Serve(".", "fidelity", subnet, log, env, func(i *installation.Installation) error {
 		var group errgroup.Group

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -43,17 +44,53 @@ func call(ctx context.Context, i *installation.Installation, method, path, body 
 
 func create(ctx context.Context, i *installation.Installation, template string, life time.Duration) (*sandbox, error) {
 	s := &sandbox{i: i}
-	err := call(ctx, i, "POST", "/v2/sandboxes", fmt.Sprintf(`{"templateID":%q,"timeout":%d}`,
-		template, int(life.Seconds())), s)
+	if err := call(ctx, i, "POST", "/v2/sandboxes", fmt.Sprintf(`{"templateID":%q,"timeout":%d}`,
+		template, int(life.Seconds())), s); err != nil {
+		return nil, err
+	}
+	guests, err := s.guests()
+	if err == nil && len(guests) != 1 {
+		err = fmt.Errorf("the guests of a sandbox that runs are %q", guests)
+	}
+	if err != nil {
+		s.kill()
+	}
 	return s, err
 }
 
-// pauseAndResume pauses the sandbox with its memory and resumes it at once.
+// pauseAndResume pauses the sandbox with its memory, and resumes it from what was written.
 func (s *sandbox) pauseAndResume(ctx context.Context, life time.Duration) error {
 	if err := call(ctx, s.i, "POST", "/sandboxes/"+s.ID+"/pause", `{}`, nil); err != nil {
 		return err
 	}
+	if err := s.awaitEnd(ctx); err != nil {
+		return err
+	}
 	return call(ctx, s.i, "POST", "/sandboxes/"+s.ID+"/connect", fmt.Sprintf(`{"timeout":%d}`, int(life.Seconds())), nil)
+}
+
+// awaitEnd waits until the guest of the paused sandbox has ended, which stays until all is on
+// the disk. A guest that was not started ahead has its sandbox's name.
+func (s *sandbox) awaitEnd(ctx context.Context) error {
+	const period = 50 * time.Millisecond
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		guests, err := s.guests()
+		if err != nil || len(guests) == 0 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the guest of the paused sandbox does not end: %w", ctx.Err())
+		case <-time.After(period):
+		}
+	}
+}
+
+// guests returns the directories of the sandbox's guests.
+func (s *sandbox) guests() ([]string, error) {
+	return filepath.Glob(filepath.Join(s.i.RunDir, "guests", s.ID+"-*"))
 }
 
 // kill ends the sandbox, whose deadline would do so otherwise.

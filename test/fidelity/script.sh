@@ -6,8 +6,9 @@ export REQUESTS_CA_BUNDLE=$SSL_CERT_FILE NODE_EXTRA_CA_CERTS=$SSL_CERT_FILE DENO
 
 # terminal COMMAND… runs a program on a terminal of 100 columns and 30 lines.
 terminal() { tmux -f /dev/null new-session -d -x 100 -y 30 "$@"; }
-# keys KEY… types on it; names such as Enter and C-x are keys.
-keys() { tmux send-keys "$@"; }
+# keys KEY… types on it; names such as Enter and C-x are keys. To tmux itself a semicolon at the
+# end of a word would end a command.
+keys() { tmux send-keys "${@/%;/\\;}"; }
 # shows TEXT waits until the terminal shows it.
 shows() {
 	for _ in $(seq 150); do
@@ -15,7 +16,7 @@ shows() {
 		sleep 0.2
 	done
 	echo "the terminal does not show '$1':"
-	tmux capture-pane -p
+	tmux capture-pane -p | sed '/^~*$/d'
 	return 1
 }
 # waits COMMAND… until it succeeds, for half a minute.
