@@ -33,7 +33,7 @@ func (k kind) try(ctx context.Context, i *installation.Installation, tried *resu
 	if steps := k.steps(); len(steps) > 0 {
 		began := time.Now()
 		if template, err = build(ctx, i, "fidelity-"+strings.ToLower(strings.Fields(k.name)[0]), steps); err != nil {
-			return k.failed(ctx, err, tried)
+			return k.failed(err, tried)
 		}
 		defer func() {
 			err = errors.Join(err, call(context.WithoutCancel(ctx), i, "DELETE", "/templates/"+template, "", nil))
@@ -53,10 +53,11 @@ func (k kind) try(ctx context.Context, i *installation.Installation, tried *resu
 	return nil
 }
 
-// failed says of all programs that their template could not be built.
-func (k kind) failed(ctx context.Context, err error, tried *results) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
+// failed says of all programs that their template could not be built. Other errors are none of
+// theirs, and are returned.
+func (k kind) failed(err error, tried *results) error {
+	if build := (*buildError)(nil); !errors.As(err, &build) {
+		return err
 	}
 	fmt.Printf("%s: %v\n", k.name, err)
 	for _, p := range k.programs {
@@ -117,6 +118,14 @@ func build(ctx context.Context, i *installation.Installation, name string, comma
 	return made.TemplateID, await(ctx, i, at)
 }
 
+// buildError is a build that failed.
+type buildError struct{ reason, log string }
+
+var _ error = (*buildError)(nil)
+
+// Error returns the reason and the last lines of the log.
+func (e *buildError) Error() string { return "the build: " + e.reason + "\n" + e.log }
+
 // await waits for the end of a build. Its error has the last lines of the build's log.
 func await(ctx context.Context, i *installation.Installation, at string) error {
 	const period = 500 * time.Millisecond
@@ -139,7 +148,7 @@ func await(ctx context.Context, i *installation.Installation, at string) error {
 		case said.Status == "ready":
 			return nil
 		case said.Status == "error":
-			return fmt.Errorf("the build: %s\n%s", said.Reason.Message, strings.Join(last, "\n"))
+			return &buildError{said.Reason.Message, strings.Join(last, "\n")}
 		case len(said.LogEntries) > 0:
 			continue // there may be more
 		}

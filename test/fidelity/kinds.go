@@ -7,4 +7,5 @@ var kinds = []kind{
 	{"Terminals and debuggers", terminals},
 	{"Databases", databases},
 	{"Compiled languages", compiled},
+	{"Package managers", packageManagers},
 }

@@ -28,7 +28,7 @@ const (
 	subnet = 75
 	// together is how many kinds are tried at a time: the building of one goes on beside
 	// the programs of another.
-	together = 2
+	together = 3
 )
 
 func main() {
