@@ -16,7 +16,7 @@ export GOFLAGS := -modfile=$(CURDIR)/bin/go.mod -trimpath -buildvcs=false
 DEV := --dev $(if $(TLS),--tls=local)
 
 .PHONY: help gvisor packages sdk-versions up down build test lint vulncheck test-unit test-race fuzz test-root \
-	test-e2e test-fragments test-openapi test-chaos test-attack test-starts compat bench generate release \
+	test-e2e test-fragments test-openapi test-chaos test-attack test-starts test-guest compat bench generate release \
 	setup setup-test clean
 
 help: ## list the targets
@@ -91,6 +91,9 @@ test-starts: setup-test build ## boot 5,000 sandboxes (STARTS) beside builds and
 
 compat: setup-test build ## E2B's SDKs and command line, newest and older releases; renews docs/compatibility.md; COMPAT=pypi-e2b runs some
 	@scripts/test compat
+
+test-guest: setup-test build ## programs that people use in sandboxes, over a pause; renews docs/guest.md; GUEST=Vim,Redis or a kind runs some
+	@GUEST='$(GUEST)' scripts/test guest
 
 bench: setup-test build ## measure, as ratios within one run
 	@scripts/bench

@@ -49,7 +49,7 @@ func run(ctx context.Context, only string, installOnly bool) error {
 	if err := each(ctx, clients, (*client).install); err != nil || installOnly {
 		return err
 	}
-	if err := withDomain(ctx, func(env []string) error {
+	if err := withDomain(func(env []string) error {
 		return each(ctx, clients, func(c *client, ctx context.Context) error { return c.run(ctx, env) })
 	}); err != nil {
 		return err
