@@ -109,6 +109,32 @@ func TestMovedFromASilentMachine(t *testing.T) {
 	}
 }
 
+// TestFoundOnceItsMachineAnswers: what a machine has that did not answer before is found as soon
+// as it answers, not only when it is asked for its list the next time.
+func TestFoundOnceItsMachineAnswers(t *testing.T) {
+	n := fleettest.New("a", build)
+	f := newFleet(t, n)
+	router := newRouter(t, f)
+	n.SetDown(shoal.ErrNodeUnreachable.New("it starts"))
+	_ = f.Sync(t.Context())
+	sb := shoal.Sandbox{Spec: spec("t1"), State: shoal.StateRunning}
+	resolve := func() (proxy.Target, error) {
+		return router.Resolve(t.Context(), proxy.Request{SandboxID: sb.SandboxID})
+	}
+	if _, err := resolve(); !shoal.ErrNodeUnreachable.Matches(err) {
+		t.Errorf("while it is down: %v", err)
+	}
+	n.SetDown(nil)
+	n.Put(sb)
+	if target, err := resolve(); target.Node == "" {
+		t.Errorf("once it answers: %v", err)
+	}
+	sb.SandboxID = shoal.NewSandboxID()
+	if _, err := resolve(); !shoal.ErrSandboxNotFound.Matches(err) {
+		t.Errorf("one that it does not have: %v", err)
+	}
+}
+
 // TestCreatedIsAbsentNoMore: that an ID was unknown does not outlive its sandbox's creation.
 func TestCreatedIsAbsentNoMore(t *testing.T) {
 	f := newFleet(t, fleettest.New("a", build))

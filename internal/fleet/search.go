@@ -33,8 +33,12 @@ func (f *Fleet) search(ctx context.Context, sandboxID string) (entry, error) {
 		if err := f.searches.turns.Acquire(ctx, 1); err != nil {
 			return entry{}, errUnsure(sandboxID, err)
 		}
-		defer f.searches.turns.Release(1)
-		return f.askAll(ctx, sandboxID)
+		found, err := f.askAll(ctx, sandboxID)
+		f.searches.turns.Release(1)
+		if shoal.ErrNodeUnreachable.Matches(err) {
+			return f.searchLists(ctx, sandboxID)
+		}
+		return found, err
 	})
 	select {
 	case a := <-answer:
@@ -85,6 +89,20 @@ func (f *Fleet) askAll(ctx context.Context, sandboxID string) (entry, error) {
 		return entry{}, errUnsure(sandboxID, errors.Join(failed...))
 	}
 	f.sandboxes.miss(sandboxID, asked, time.Now())
+	return entry{}, shoal.NotFound(sandboxID)
+}
+
+// searchLists looks for a sandbox in new lists of all machines: one that was silent, or whose
+// connections its restart has cut off, may answer by now. All searches share the wait for those
+// that do not.
+func (f *Fleet) searchLists(ctx context.Context, sandboxID string) (entry, error) {
+	err := f.Sync(ctx)
+	if found, ok := f.sandboxes.find(sandboxID); ok {
+		return found, nil
+	}
+	if err != nil {
+		return entry{}, errUnsure(sandboxID, err)
+	}
 	return entry{}, shoal.NotFound(sandboxID)
 }
 
