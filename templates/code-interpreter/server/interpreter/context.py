@@ -142,8 +142,8 @@ class Context:
             task.cancel()  # it is still waiting; the running execution is another's
             return
         generation = self._generation
-        for _ in range(2):
-            await self._kernel.interrupt()
+        for again in (False, True):
+            await self._kernel.interrupt(again=again)
             done, _ = await asyncio.wait({task}, timeout=PATIENCE / 2)
             if done:
                 return
