@@ -36,7 +36,22 @@
   globalThis.__filename = file
   globalThis.__dirname = process.cwd()
 
-  // What the server wraps parts of cells in; see server/interpreter/cells.py.
+  // Math.random draws from a pool, because V8's own generator cannot be seeded. Whoever takes
+  // 64 KiB makes Deno's generator of all other random numbers ask the kernel for a new seed.
+  const getRandomValues = crypto.getRandomValues.bind(crypto)
+  const pool = new Uint32Array(16384)
+  let left = 0
+  const fill = () => {
+    getRandomValues(pool)
+    left = pool.length
+  }
+  Math.random = function random() {
+    if (left < 2) fill()
+    const high = pool[--left] >>> 5
+    return (high * 2 ** 26 + (pool[--left] >>> 6)) / 2 ** 53
+  }
+
+  // What the server wraps parts of cells in, and calls itself; see server/interpreter/cells.py.
   const waiting = new Set()
   Deno.addSignalListener('SIGINT', () => {
     for (const interrupt of waiting) interrupt(new Error('Interrupted'))
@@ -56,5 +71,9 @@
     const kept = value !== null && typeof value !== 'bigint' && (typeof value !== 'number' || (Number.isFinite(value) && !Object.is(value, -0)))
     return kept ? value : { [Symbol.for('Jupyter.display')]: () => ({ 'text/plain': inspect(value) }) }
   }
-  Object.defineProperty(globalThis, '__cell', { value: Object.freeze({ awaited, iterated, shown }) })
+  const reseed = () => {
+    fill()
+    fill()
+  }
+  Object.defineProperty(globalThis, '__cell', { value: Object.freeze({ awaited, iterated, shown, reseed }) })
 }
