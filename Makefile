@@ -16,7 +16,8 @@ export GOFLAGS := -modfile=$(CURDIR)/bin/go.mod -trimpath -buildvcs=false
 DEV := --dev $(if $(TLS),--tls=local)
 
 .PHONY: help gvisor packages sdk-versions up down build test lint vulncheck test-unit test-race fuzz test-root \
-	test-e2e test-fragments test-openapi test-chaos test-attack compat bench generate release setup setup-test clean
+	test-e2e test-fragments test-openapi test-chaos test-attack test-starts compat bench generate release \
+	setup setup-test clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -84,6 +85,9 @@ test-chaos: setup-test build ## kill Shoal 200 times (CHAOS_ROUNDS) at random mo
 
 test-attack: setup-test build ## attacks of guests, tenants and registries, with 500 (ATTACK_ROUNDS) saves; ATTACK=short is what `test` does
 	@ATTACK=$(or $(ATTACK),long) scripts/test attack
+
+test-starts: setup-test build ## boot 5,000 sandboxes (STARTS) beside builds and a busy disk; none may fail, and those started twice are told
+	@scripts/test starts
 
 compat: setup-test build ## E2B's SDKs and command line, newest and older releases; renews docs/compatibility.md; COMPAT=pypi-e2b runs some
 	@scripts/test compat

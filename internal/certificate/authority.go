@@ -48,12 +48,12 @@ func OpenAuthority(dir, domain string) (*Authority, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make the directory of the local authority: %w", err)
 	}
-	a, err := readAuthority(dir)
+	a, err := ReadAuthority(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := makeAuthority(dir, domain); err != nil {
 			return nil, fmt.Errorf("make a local authority: %w", err)
 		}
-		a, err = readAuthority(dir)
+		a, err = ReadAuthority(dir)
 	}
 	if err != nil {
 		return nil, err
@@ -67,8 +67,9 @@ func OpenAuthority(dir, domain string) (*Authority, error) {
 // AuthorityFile is where the certificate of the authority in a directory is.
 func AuthorityFile(dir string) string { return filepath.Join(dir, certName) }
 
-// readAuthority changes nothing, so that checks may call it.
-func readAuthority(dir string) (*Authority, error) {
+// ReadAuthority returns the authority in a directory, or fs.ErrNotExist. It changes nothing, so
+// that checks may call it.
+func ReadAuthority(dir string) (*Authority, error) {
 	// Both are in the file of the key, so that they always belong together.
 	data, err := os.ReadFile(filepath.Join(dir, keyName))
 	if err != nil {

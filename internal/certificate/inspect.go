@@ -75,7 +75,7 @@ func judge(cert *x509.Certificate, domain string, now time.Time) (wrong []Findin
 }
 
 func inspectAuthority(cfg *config.Config, now time.Time) (string, []Finding) {
-	a, err := readAuthority(cfg.Authority())
+	a, err := ReadAuthority(cfg.Authority())
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "the local authority is made at the first start", nil

@@ -30,14 +30,25 @@ func checkDomain(ctx context.Context, cfg *config.Config) Result {
 	if r, bad := checkNames(ctx, cfg, find); bad {
 		return r
 	}
-	if cfg.TLS == config.TLSLocal {
-		if a, err := certificate.OpenAuthority(cfg.Authority(), cfg.DomainName()); err == nil {
-			if _, trusted := a.Bundle(); !trusted {
-				return Note.because("shoal trust", "%s works for programs that are told to trust %s", cfg.Domain, a.File)
-			}
-		}
+	if r, bad := checkTrust(cfg); bad {
+		return r
 	}
 	return ok("%s; %s", cfg.Domain, found)
+}
+
+// checkTrust looks whether this machine trusts the local authority, if there is one yet.
+func checkTrust(cfg *config.Config) (Result, bool) {
+	if cfg.TLS != config.TLSLocal {
+		return Result{}, false
+	}
+	a, err := certificate.ReadAuthority(cfg.Authority())
+	if err != nil {
+		return Result{}, false
+	}
+	if _, trusted := a.Bundle(); trusted {
+		return Result{}, false
+	}
+	return Note.because("shoal trust", "%s works for programs that are told to trust %s", cfg.Domain, a.File), true
 }
 
 // checkDomainPort compares the port that clients use with the one that is listened on. Only

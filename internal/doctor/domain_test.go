@@ -3,9 +3,11 @@ package doctor
 import (
 	"context"
 	"errors"
+	"os"
 	"strings"
 	"testing"
 
+	"shoal/internal/certificate"
 	"shoal/internal/config"
 )
 
@@ -28,6 +30,23 @@ func TestDomain(t *testing.T) {
 		if r.Level != c.level || !strings.Contains(r.Found, c.want) || (r.Level == Warn) != (r.Fix != "") {
 			t.Errorf("%s: %+v, want %q", name, r, c.want)
 		}
+	}
+}
+
+// TestTrust: the check tells of an authority that is not trusted, and makes none.
+func TestTrust(t *testing.T) {
+	cfg := &config.Config{TLS: config.TLSLocal, Domain: "box.localhost", DataDir: t.TempDir()}
+	if r, bad := checkTrust(cfg); bad {
+		t.Errorf("before the first start: %+v", r)
+	}
+	if _, err := os.Stat(cfg.Authority()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the check has made an authority: %v", err)
+	}
+	if _, err := certificate.OpenAuthority(cfg.Authority(), cfg.DomainName()); err != nil {
+		t.Fatal(err)
+	}
+	if r, bad := checkTrust(cfg); !bad || r.Level != Note || r.Fix != "shoal trust" {
+		t.Errorf("one that is not trusted: %+v", r)
 	}
 }
 

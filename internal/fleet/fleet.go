@@ -40,7 +40,7 @@ type Fleet struct {
 	members   []*member
 	sandboxes *locations
 	onBuild   func(context.Context, shoal.Build) error
-	syncs     flights
+	syncs     *flights
 	searches  searches
 	connected atomic.Bool
 	hurry     chan struct{} // asks Run for a sync soon
@@ -49,7 +49,7 @@ type Fleet struct {
 // New returns a fleet that has not asked its machines for their state yet.
 func New(cfg Config, log *slog.Logger) *Fleet {
 	f := &Fleet{log: log, sandboxes: newLocations(), onBuild: cfg.OnBuild, hurry: make(chan struct{}, 1)}
-	f.syncs.sync = f.syncAll
+	f.syncs = newFlights(f.syncAll)
 	f.searches.turns = semaphore.NewWeighted(searchesAtOnce)
 	for i, node := range cfg.Nodes {
 		f.members = append(f.members, newMember(node, fmt.Sprintf("node %d", i+1)))

@@ -471,14 +471,14 @@ func TestRunFollowsMachines(t *testing.T) {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	cancel()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
 	for range 3 { // a failed report is repeated, a successful one is not
 		if err := f.Sync(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 	mu.Lock()
 	defer mu.Unlock()

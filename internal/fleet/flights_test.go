@@ -123,3 +123,38 @@ func TestRunEndsItsSync(t *testing.T) {
 		t.Error("a machine is still being asked")
 	}
 }
+
+// TestNoSyncBeginsAfterRun: who waits for the next sync when a fleet ends is told so at once, and
+// so is who comes later. No machine is asked any more.
+func TestNoSyncBeginsAfterRun(t *testing.T) {
+	n := fleettest.New("a", build)
+	f := New(Config{Nodes: []shoal.Node{n}}, discard)
+	listing := make(chan struct{}, 9)
+	n.OnList(func(ctx context.Context) {
+		listing <- struct{}{}
+		<-ctx.Done()
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- f.Run(ctx) }()
+	<-listing
+	next := f.syncs.join() // that of somebody who waits for the one after it
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	select {
+	case <-next.done:
+	default:
+		t.Fatal("Run has returned, and a sync is to begin")
+	}
+	if !shoal.ErrUnavailable.Matches(next.err) {
+		t.Errorf("the one that waited: %v", next.err)
+	}
+	if err := f.Sync(t.Context()); !shoal.ErrUnavailable.Matches(err) {
+		t.Errorf("a later one: %v", err)
+	}
+	if len(listing) != 0 {
+		t.Error("a machine was asked again")
+	}
+}

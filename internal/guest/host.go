@@ -135,6 +135,13 @@ func (id Identity) makerIn(present runtime.Maker) runtime.Maker {
 	return m
 }
 
+// Hold keeps the slot of a guest that is to be adopted or ended from being given to another.
+// If there is no such slot any more, the error is an os.ErrNotExist.
+func (h *Host) Hold(id Identity) error {
+	_, err := h.slots.Adopt(id.SlotIndex)
+	return err
+}
+
 // Adopt takes over a guest that an earlier process has started; Compete is to follow. One
 // that has ended is runtime.ErrGone.
 func (h *Host) Adopt(ctx context.Context, id Identity, p Plan) (*Guest, error) {

@@ -79,7 +79,7 @@ func (m *Machine) Orchestrator() *orchestrator.Orchestrator { return m.orch }
 func (m *Machine) Engine() build.Engine { return m.engine }
 
 // Recover takes over the sandboxes whose guests are still running, and removes everything
-// else that an earlier process left.
+// else that an earlier process left. What takes long to take over goes on meanwhile.
 func (m *Machine) Recover(ctx context.Context) error { return m.orch.Recover(ctx) }
 
 // Start recovers, prepares the base template, which may take minutes, and returns its

@@ -53,9 +53,12 @@ func addressIn(set *nftables.Set, offset uint32) words {
 		&expr.Lookup{SourceRegister: 1, SetName: set.Name, SetID: set.ID}}
 }
 
-func sourceWithin(p netip.Prefix) words {
+func sourceWithin(p netip.Prefix) words      { return addressWithin(p, 12) }
+func destinationWithin(p netip.Prefix) words { return addressWithin(p, 16) }
+
+func addressWithin(p netip.Prefix, offset uint32) words {
 	mask := ipNet(p.Addr(), p.Bits()).Mask
-	return words{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 12, Len: 4},
+	return words{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: 4},
 		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: mask, Xor: make([]byte, 4)},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: p.Masked().Addr().AsSlice()}}
 }

@@ -104,10 +104,20 @@ func (h *host) install(at ports) error {
 
 	fwd := c.AddChain(chain(t, "forward", nftables.ChainTypeFilter, nftables.ChainHookForward,
 		nftables.ChainPriorityFilter, nftables.ChainPolicyAccept))
+	add(fwd, destinationWithin(h.plan.host), notToLink(h.plan.linkPrefix()), drop())
 	add(fwd, slot, toLink(h.plan.linkPrefix()), drop())
 	add(fwd, slot, accept())
 	add(fwd, toLink(h.plan.linkPrefix()), established(), accept())
 	add(fwd, toLink(h.plan.linkPrefix()), drop())
+
+	// Without its slot, an address leads wherever the host's routes do: to a machine of the
+	// operator's that has the same one. So would a late answer to a guest that is gone, and a
+	// call of the host's own.
+	own := c.AddChain(chain(t, "output", nftables.ChainTypeFilter, nftables.ChainHookOutput,
+		nftables.ChainPriorityFilter, nftables.ChainPolicyAccept))
+	astray := rule(destinationWithin(h.plan.host), notToLink(h.plan.linkPrefix()), notToLink(exactly("lo")))
+	add(own, astray, protocol(unix.IPPROTO_TCP), reset())
+	add(own, astray, prohibit())
 
 	out := c.AddChain(chain(t, "postrouting", nftables.ChainTypeNAT, nftables.ChainHookPostrouting,
 		nftables.ChainPriorityNATSource, nftables.ChainPolicyAccept))

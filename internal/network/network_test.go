@@ -2,6 +2,7 @@ package network
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"github.com/google/nftables"
 	"github.com/miekg/dns"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"shoal/internal/shoal"
 )
@@ -119,6 +121,26 @@ func TestSpoofedSourceIsDropped(t *testing.T) {
 			Src: net.ParseIP("198.51.100.77")})
 	}))
 	w.blocked("http://" + internetIP)
+}
+
+// TestAddressWithoutSlot: a machine that has an address of guests gets nothing that is meant for
+// a guest that is gone, neither from the host nor through it.
+func TestAddressWithoutSlot(t *testing.T) {
+	w := newWorld(t, nil)
+	const same, gateway = "10.71.200.1", "10.71.200.254"
+	w.remote("t-same", "t-s0", same, gateway)
+	for ns, via := range map[string]string{"t-same": gateway, "t-inet": "198.51.100.254"} {
+		w.must(inNamespace(ns, func() error { return netlink.RouteAdd(&netlink.Route{Gw: net.ParseIP(via)}) }))
+	}
+	if body, err := w.get("", "http://"+same); !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("the host's call: %q %v", body, err)
+	}
+	if body, err := w.getWithin(700*time.Millisecond, "t-inet", "http://"+same); err == nil {
+		t.Errorf("the internet reaches it through the host: %q", body)
+	}
+	if _, err := w.get("t-same", "http://"+internetIP); err == nil {
+		t.Error("answers to it pass through the host")
+	}
 }
 
 func TestDNSAndNodeService(t *testing.T) {

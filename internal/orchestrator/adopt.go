@@ -14,9 +14,11 @@ import (
 
 // A sandbox whose guest lives, but cannot be taken over by this process, is stranded: its
 // kernel does not answer yet, say, or the machine lacks memory for a moment. It is in the
-// table as one that runs, so it counts, keeps its images and ends at its deadline. Whoever
-// needs its guest is told that it is unreachable; only a kill goes through. Adopting it is
-// tried until it succeeds, or until the guest is gone.
+// table as one that runs, so it counts, keeps its images and ends at its deadline. Every
+// sandbox that runs is stranded at a start, until the first attempt to adopt it is over;
+// whoever needs its guest waits for that. After a failed one they are told that it is
+// unreachable; only a kill goes through. Adopting it is tried until it succeeds, or until the
+// guest is gone.
 
 const (
 	// adoptTime bounds one attempt to take over a guest.
@@ -123,7 +125,17 @@ func (t *table) stranded() (list []*sandbox) {
 // errNotStranded means that somebody has killed a sandbox meanwhile.
 var errNotStranded = errors.New("the sandbox is not stranded")
 
-// adoptAgain is one attempt. It is a transition, so that a kill waits for its end.
+// adoptFirst is the attempt at the start, whose transition is under way.
+func (o adopter) adoptFirst(ctx context.Context, sb *sandbox) {
+	sb.mu.Lock()
+	t := sb.current
+	sb.mu.Unlock()
+	if err := o.adopt(ctx, sb, t); err != nil && !isGone(err) {
+		o.log.Error("a sandbox cannot be taken over yet", "sandbox", sb.id, "error", err)
+	}
+}
+
+// adoptAgain is a later attempt. It is a transition, so that a kill waits for its end.
 func (o adopter) adoptAgain(ctx context.Context, sb *sandbox) {
 	t, begun, err := sb.begin(ctx, shoal.StateRunning, func(shoal.State) error { // called with sb.mu held
 		if sb.stranded == "" {
@@ -134,16 +146,21 @@ func (o adopter) adoptAgain(ctx context.Context, sb *sandbox) {
 	if err != nil || !begun {
 		return
 	}
-	err = o.takeOver(ctx, sb)
-	state := shoal.StateRunning
-	switch {
-	case err == nil:
+	if err := o.adopt(ctx, sb, t); err == nil {
 		o.log.Info("a sandbox is taken over at last", "sandbox", sb.id)
-	case isGone(err):
+	}
+}
+
+// adopt is one attempt, and ends its transition.
+func (o adopter) adopt(ctx context.Context, sb *sandbox, t *transition) error {
+	err := o.takeOver(ctx, sb)
+	state := shoal.StateRunning
+	if err != nil && isGone(err) {
 		state = o.giveUp(ctx, sb)
 	}
 	sb.end(t, state, nil)
 	o.nudge()
+	return err
 }
 
 // giveUp ends the wait for a guest that is gone, and returns the sandbox's state from now
@@ -156,7 +173,7 @@ func (o adopter) giveUp(ctx context.Context, sb *sandbox) shoal.State {
 		}
 	}
 	ctx = context.WithoutCancel(ctx)
-	err := o.guests.endStranded(ctx, sb)
+	err := o.endStranded(ctx, sb)
 	if state == shoal.StatePaused {
 		err = errors.Join(err, o.guests.stop(ctx, sb), o.records.saveAs(sb, state))
 		o.pauses.sealLeft([]*sandbox{sb})
@@ -170,12 +187,15 @@ func (o adopter) giveUp(ctx context.Context, sb *sandbox) shoal.State {
 
 // endStranded ends the guest of a stranded sandbox that this process does not have. It is
 // stranded no more then.
-func (g *guests) endStranded(ctx context.Context, sb *sandbox) error {
+func (o adopter) endStranded(ctx context.Context, sb *sandbox) error {
 	sb.mu.Lock()
 	apart, last := sb.stranded != "" && sb.guest == nil, sb.last
 	sb.mu.Unlock()
+	if apart && o.table.sharesSlot(sb, last.SlotIndex) {
+		last.SlotIndex = 0
+	}
 	if apart {
-		if err := g.host.End(ctx, last); err != nil {
+		if err := o.host.End(ctx, last); err != nil {
 			return err
 		}
 	}
@@ -183,4 +203,21 @@ func (g *guests) endStranded(ctx context.Context, sb *sandbox) error {
 	sb.stranded = ""
 	sb.mu.Unlock()
 	return nil
+}
+
+// sharesSlot tells whether another sandbox has the slot that a stranded one's record names.
+// The slot of a guest that has ended may have been given away before its record was removed.
+func (t *table) sharesSlot(stranded *sandbox, index int) bool {
+	for _, sb := range t.all() {
+		if sb == stranded {
+			continue
+		}
+		sb.mu.Lock()
+		shares := sb.last.SlotIndex == index && (sb.guest != nil || sb.stranded != "")
+		sb.mu.Unlock()
+		if shares {
+			return true
+		}
+	}
+	return false
 }

@@ -39,7 +39,7 @@ func (o *Orchestrator) kill(
 	if err := o.records.save(sb); err != nil {
 		log.Warn("the record does not say that a sandbox is being killed", "error", err)
 	}
-	if err := o.guests.endStranded(ctx, sb); err != nil {
+	if err := (adopter{o}).endStranded(ctx, sb); err != nil {
 		sb.end(t, shoal.StateRunning, err)
 		log.Error("a sandbox that could not be taken over cannot be killed now", "error", err)
 		return shoal.ErrSandboxUnreachable.Wrap(err, "Sandbox %q cannot be killed now", sb.id)

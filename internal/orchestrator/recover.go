@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -19,8 +20,9 @@ import (
 
 // Recover brings the machine into the state that the records describe: it
 // adopts every sandbox whose guest still runs, undoes what was half done, and
-// removes every guest, slot and file that belongs to no record. It must finish
-// before the orchestrator is used.
+// removes every guest, slot and file that belongs to no record. It must return
+// before the orchestrator is used. Adoptions that take longer than recoverTime
+// go on after that; whoever needs such a sandbox's guest waits for it.
 func (o *Orchestrator) Recover(ctx context.Context) error {
 	if err := errors.Join(o.records.open(), o.host.Open()); err != nil {
 		return err
@@ -30,7 +32,7 @@ func (o *Orchestrator) Recover(ctx context.Context) error {
 		return err
 	}
 	r := &recovery{o: o, guests: map[string]guest.Identity{}, saved: map[string]bool{}}
-	if err := r.recoverAll(ctx, list); err != nil {
+	if err := r.readAll(list); err != nil {
 		return err
 	}
 	snapshots, err := o.snapshots.Artifacts().ListAll()
@@ -40,49 +42,52 @@ func (o *Orchestrator) Recover(ctx context.Context) error {
 	o.builds.load(snapshots)
 	r.measure(snapshots)
 	o.pauses.sealLeft(r.paused)
+	// From here on it is known what belongs to a record, and no slot of it is given away.
 	if err := errors.Join(o.host.Reclaim(ctx, r.guests), r.removeUnused(snapshots)); err != nil {
 		return fmt.Errorf("remove what belongs to no sandbox: %w", err)
 	}
-	o.log.Info("recovered", "adopted", len(r.guests), "paused", len(r.saved), "records", len(list))
-	return nil
+	return r.adoptAll(ctx)
 }
 
-// recovery goes through the records, and remembers what belongs to the sandboxes that it
-// has recovered.
+// recovery goes through the records, and remembers what belongs to the sandboxes in them.
 type recovery struct {
 	o *Orchestrator
 
-	mu     sync.Mutex // guards the rest; a leaf
-	guests map[string]guest.Identity
-	saved  map[string]bool // names of pauses' snapshots
-	paused []*sandbox
+	mu      sync.Mutex // guards the rest; a leaf
+	guests  map[string]guest.Identity
+	saved   map[string]bool // names of pauses' snapshots
+	paused  []*sandbox
+	running []*sandbox // those to adopt, each in the transition of its first attempt
 }
 
-// recoverAtOnce is how many sandboxes are recovered side by side. One that does not answer
-// takes its place for adoptTime.
-const recoverAtOnce = 32
+const (
+	// recoverAtOnce is how many sandboxes are recovered side by side. One that does not
+	// answer takes its place for adoptTime.
+	recoverAtOnce = 32
+	// recoverTime is how long a start waits for all adoptions before it serves. In the usual
+	// case they take less, and what is served first is complete.
+	recoverTime = time.Second
+)
 
-func (r *recovery) recoverAll(ctx context.Context, list []record) error {
+func (r *recovery) readAll(list []record) error {
 	var g errgroup.Group
 	g.SetLimit(recoverAtOnce)
 	for _, rec := range list {
-		g.Go(func() error { return r.recover(ctx, rec) })
+		g.Go(func() error { return r.read(rec) })
 	}
 	return g.Wait()
 }
 
-// recover finishes or undoes what an earlier process had begun with a sandbox.
-func (r *recovery) recover(ctx context.Context, rec record) error {
+// read finishes or undoes what an earlier process had begun with a sandbox, except for the
+// adoption of its guest.
+func (r *recovery) read(rec record) error {
 	id := rec.Sandbox.SandboxID
 	switch rec.Sandbox.State {
 	case shoal.StateRunning, shoal.StateSnapshotting, shoal.StatePausing:
 		// A pause that was cut off is undone while the guest lives.
-		err := r.adopt(ctx, rec)
+		err := r.o.host.Hold(rec.Identity)
 		if err == nil || !isGone(err) {
-			r.keep(rec, err != nil)
-			if err != nil {
-				r.o.log.Error("a sandbox cannot be taken over yet", "sandbox", id, "error", err)
-			}
+			r.strand(rec)
 			return nil
 		}
 		if rec.Saved != nil {
@@ -102,34 +107,60 @@ func (r *recovery) recover(ctx context.Context, rec record) error {
 	return r.o.records.remove(id)
 }
 
-// keep remembers that the guest of a record lives. What a pause had kept of it is needed
-// only if the guest may still turn out to be gone.
-func (r *recovery) keep(rec record, stranded bool) {
+// strand enters a sandbox whose guest is to be adopted. It is known from now on, and in the
+// transition of the first attempt. What a pause had kept of it is needed only if the guest
+// turns out to be gone.
+func (r *recovery) strand(rec record) {
+	sb := r.sandboxOf(rec)
+	sb.last, sb.saved = rec.Identity, rec.Saved
+	sb.stranded, sb.view.State = rec.Sandbox.State, shoal.StateRunning
+	sb.current = &transition{to: shoal.StateRunning, done: make(chan struct{}), recovers: true}
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.guests[rec.GuestID] = rec.Identity
-	if stranded && rec.Saved != nil {
+	if rec.Saved != nil {
 		r.saved[rec.Saved.Artifact] = true
 	}
+	r.running = append(r.running, sb)
+	r.mu.Unlock()
+	r.o.table.add(sb)
+}
+
+// adoptAll begins to adopt the guests, and returns when all were tried or recoverTime is over.
+// What is not over by then goes on as a task, which ends at the latest with the orchestrator.
+func (r *recovery) adoptAll(ctx context.Context) error {
+	tried := make(chan struct{})
+	r.o.tasks.Go(func() {
+		defer close(tried)
+		ctx, cancel := r.o.tasks.context(ctx)
+		defer cancel()
+		begin := time.Now()
+		var g errgroup.Group
+		g.SetLimit(recoverAtOnce)
+		for _, sb := range r.running {
+			g.Go(func() error {
+				adopter{r.o}.adoptFirst(ctx, sb)
+				return nil
+			})
+		}
+		_ = g.Wait() // those that could not be adopted are tried again
+		r.o.log.Info("recovered", "running", len(r.running), "unreachable", len(r.o.table.stranded()),
+			"paused", len(r.paused), "took", time.Since(begin).Round(time.Millisecond))
+	})
+	timer := time.NewTimer(recoverTime)
+	defer timer.Stop()
+	select {
+	case <-tried:
+	case <-timer.C:
+		r.o.log.Warn("not every sandbox is recovered yet; those that are can be used")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
 }
 
 // isGone tells whether there is nothing any more that could be adopted.
 func isGone(err error) bool {
 	return errors.Is(err, runtime.ErrGone) || errors.Is(err, os.ErrNotExist)
-}
-
-// adopt takes over a running sandbox. While that fails although its guest may live, the
-// sandbox is known all the same.
-func (r *recovery) adopt(ctx context.Context, rec record) error {
-	sb := r.sandboxOf(rec)
-	sb.last, sb.saved = rec.Identity, rec.Saved
-	sb.stranded, sb.view.State = rec.Sandbox.State, shoal.StateRunning
-	r.o.table.add(sb)
-	err := adopter{r.o}.takeOver(ctx, sb)
-	if err != nil && isGone(err) {
-		r.o.table.remove(sb.id)
-	}
-	return err
 }
 
 // sandboxOf makes a sandbox that has no guest yet. If this version does not know its policy,

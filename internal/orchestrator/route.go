@@ -76,6 +76,9 @@ func (s *sandbox) target() (proxy.Target, *transition, error) {
 	defer s.mu.Unlock()
 	switch s.view.State {
 	case shoal.StateRunning, shoal.StateSnapshotting:
+		if s.recoversLocked() {
+			return proxy.Target{}, s.current, nil
+		}
 		if err := s.unreachableLocked(); err != nil {
 			return proxy.Target{}, nil, err
 		}

@@ -29,7 +29,7 @@ type sandbox struct {
 	// last is of the guest, or of the latest one if there is none: a paused sandbox comes
 	// back with its images, and mostly with its kernel.
 	last guest.Identity
-	// stranded is the state in the record while the guest lives and cannot be taken over yet
+	// stranded is the state in the record until the guest of an earlier process is taken over
 	// (adopt.go); else "".
 	stranded shoal.State
 	current  *transition // nil when nothing is going on

@@ -1,6 +1,9 @@
 package orchestrator
 
-import "sync"
+import (
+	"context"
+	"sync"
+)
 
 // tasks owns the goroutines that outlive the call that began them: the guests' watchers,
 // and ends that nobody waits for. Each ends with its guest, with its work, or when stopped
@@ -16,4 +19,18 @@ func newTasks() *tasks { return &tasks{stopped: make(chan struct{})} }
 func (t *tasks) stop() {
 	close(t.stopped)
 	t.Wait()
+}
+
+// context returns a context with the values of ctx, which ends when the tasks are stopped. The
+// task has to call cancel.
+func (t *tasks) context(ctx context.Context) (_ context.Context, cancel func()) {
+	ctx, end := context.WithCancel(context.WithoutCancel(ctx))
+	go func() { // ends with the context
+		select {
+		case <-t.stopped:
+			end()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, end
 }

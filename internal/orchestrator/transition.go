@@ -11,6 +11,9 @@ type transition struct {
 	to   shoal.State
 	done chan struct{}
 	err  error // set before done is closed
+	// recovers means that this is the first attempt to take over the guest: whoever needs the
+	// guest waits for it.
+	recovers bool
 }
 
 // begin starts a transition to a state that is not under way yet. If the same
@@ -52,8 +55,8 @@ func (s *sandbox) begin(
 }
 
 // beginAlone starts a transition if none is under way, and otherwise asks allowed about the
-// one that is. Changes of the network policy, which are short and leave the sandbox running,
-// are waited for.
+// one that is. Those that leave the sandbox running are waited for: changes of the network
+// policy, which are short, and its recovery.
 func (s *sandbox) beginAlone(
 	ctx context.Context, to shoal.State, allowed func(shoal.State) error,
 ) (*transition, error) {
@@ -70,7 +73,7 @@ func (s *sandbox) beginAlone(
 	}
 }
 
-// tryBegin starts a transition, or returns the change of the network policy that is in its way.
+// tryBegin starts a transition, or returns the one in its way that is to be waited for.
 func (s *sandbox) tryBegin(
 	to shoal.State, allowed func(shoal.State) error,
 ) (begun, other *transition, err error) {
@@ -79,7 +82,7 @@ func (s *sandbox) tryBegin(
 	if err := allowed(s.view.State); err != nil {
 		return nil, nil, err
 	}
-	if err := s.unreachableLocked(); err != nil {
+	if err := s.unreachableLocked(); err != nil && !s.recoversLocked() {
 		return nil, nil, err
 	}
 	switch {
@@ -113,3 +116,6 @@ func (t *transition) wait(ctx context.Context) error {
 		return ctx.Err()
 	}
 }
+
+// recoversLocked tells whether the guest is being taken over for the first time; s.mu is held.
+func (s *sandbox) recoversLocked() bool { return s.current != nil && s.current.recovers }

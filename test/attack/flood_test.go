@@ -32,10 +32,14 @@ var floods = []flood{
 	{"DNS by TCP", inGuest("root", "dns-tcp")},
 	{"egress connections", inGuest("root", "egress", website)},
 	{"output that is not read", unreadOutput},
-	{"idle connections", connections(1, "", 0)},
-	{"idle connections from many addresses", connections(50, "", 0)},
-	{"half requests", connections(1, "GET / HTTP/1.1\r\nHost: ", 0)},
-	{"dripping requests from many addresses", connections(50, "GET / HTTP/1.1\r\nX: ", time.Second)},
+	{"idle connections", connections(stream{Addresses: 1})},
+	{"idle connections from many addresses", connections(stream{Addresses: 50})},
+	{"half requests", connections(stream{Addresses: 1, Start: "GET / HTTP/1.1\r\nHost: "})},
+	{"dripping requests from many addresses",
+		connections(stream{Addresses: 50, Start: "GET / HTTP/1.1\r\nX: ", Pace: time.Second})},
+	{"dripping TLS handshakes from many addresses", // each begins a message of 512 bytes
+		connections(stream{To: domainListen, Addresses: 50, Start: "\x16\x03\x01\x02\x00\x01\x00\x01\xfc", Pace: time.Second})},
+	{"TLS handshakes from many addresses", connections(stream{To: domainListen, Addresses: 50, Secure: true})},
 	{"requests to one sandbox", manyRequests},
 	{"creates at the limit", manyCreates},
 }
@@ -58,12 +62,9 @@ func inGuest(user string, args ...string) func(context.Context, *testing.T, sand
 	}
 }
 
-// connections is a flood of connections that send the start of a request and then, if pace is
-// not 0, a byte at a time.
-func connections(addresses int, start string, pace time.Duration) func(context.Context, *testing.T, sandbox) {
-	return func(ctx context.Context, t *testing.T, _ sandbox) {
-		stream{Addresses: addresses, Start: start, Pace: pace}.flood(ctx, t)
-	}
+// connections is a flood of connections, to the proxy unless it says where.
+func connections(s stream) func(context.Context, *testing.T, sandbox) {
+	return func(ctx context.Context, t *testing.T, _ sandbox) { s.flood(ctx, t) }
 }
 
 // manyRequests has requests open to a server in the sandbox that begins to answer, and does

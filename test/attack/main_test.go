@@ -23,6 +23,8 @@ import (
 const (
 	repository = "../.."
 	subnet     = 91 // of the guests' addresses, 10.91.0.0/16 and 10.92.0.0/16
+	// domainListen is where the domain is served over TLS, in a network of the suite's own.
+	domainListen = "127.0.0.1:8443"
 )
 
 var (
@@ -54,6 +56,7 @@ func TestMain(m *testing.M) {
 // see that what does not arrive elsewhere could have.
 func newServer(env ...string) (*installation.Installation, error) {
 	return installation.New(repository, "attack", subnet, append([]string{"SHOAL_LOG_FORMAT=text",
+		"SHOAL_TLS=local", "SHOAL_TLS_LISTEN=" + domainListen,
 		"SHOAL_SHIPPED_ON_USE=false", "SHOAL_BUILD_SLOTS=6", "SHOAL_OUTBOUND_ALLOW=" + registryHost,
 		"SHOAL_ALLOW_INTERNAL=" + openedRange}, env...)...)
 }

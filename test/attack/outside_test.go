@@ -1,7 +1,9 @@
 package attack
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -25,8 +27,9 @@ const fromOutside = "ATTACK_OUTSIDE"
 
 // stream is connections that are opened, and again when they are closed.
 type stream struct {
-	Proxy     string
+	To        string        // the proxy by default
 	Addresses int           // from so many, which are not the probe's
+	Secure    bool          // with a whole TLS handshake
 	Start     string        // is sent at once
 	Pace      time.Duration // between bytes that are sent then; 0 sends none
 }
@@ -36,7 +39,7 @@ const manyAtOnce = 10_000
 
 // flood runs the stream in a process of its own until ctx ends.
 func (s stream) flood(ctx context.Context, t *testing.T) {
-	s.Proxy = server.Proxy
+	s.To = cmp.Or(s.To, server.Proxy)
 	how, err := json.Marshal(s)
 	if err != nil {
 		t.Error(err)
@@ -85,11 +88,18 @@ func beOutside(how string) error {
 // connect returns when the connection is closed.
 func (s stream) connect(address int) {
 	from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+address))}}
-	conn, err := from.Dial("tcp", s.Proxy)
+	conn, err := from.Dial("tcp", s.To)
 	if err != nil {
 		return
 	}
 	defer conn.Close()
+	if s.Secure {
+		secure := tls.Client(conn, &tls.Config{ServerName: "api.sandbox.localhost", InsecureSkipVerify: true})
+		if err := secure.Handshake(); err != nil {
+			return
+		}
+		conn = secure
+	}
 	_, err = io.WriteString(conn, s.Start)
 	for err == nil && s.Pace > 0 {
 		time.Sleep(s.Pace)

@@ -50,7 +50,7 @@ table inet trap {
 // answers from the public side to guests that are gone.
 func setTraps(i *installation.Installation) error {
 	var ports []string
-	for _, address := range []string{i.API, i.Proxy, i.Health, i.Node, i.NodeProxy} {
+	for _, address := range []string{i.API, i.Proxy, i.Health, i.Node, i.NodeProxy, domainListen} {
 		_, port, _ := net.SplitHostPort(address)
 		ports = append(ports, port)
 	}

@@ -20,7 +20,7 @@ import (
 // with the newest SDKs and those of 1.x, the CLI and a browser.
 func TestDomain(t *testing.T) {
 	r := another(t, "dom", nil, "SHOAL_TLS=local", "SHOAL_TLS_LISTEN=localhost:"+freePort(t))
-	d := domainOf(t, r)
+	d := domainOf(t, r, filepath.Join(r.DataDir, "authority", "sandbox.localhost", "ca.crt"))
 	t.Run("names", d.names)
 	t.Run("JavaScript", func(t *testing.T) {
 		d.runs(t, "../js", "node", "--test", "--test-timeout=300000", "--test-force-exit", "domain/sdk.test.mjs")
@@ -61,9 +61,9 @@ type domain struct {
 	env             []string
 }
 
-func domainOf(t *testing.T, r *running) domain {
+func domainOf(t *testing.T, r *running, authority string) domain {
 	t.Helper()
-	d := domain{running: r, authority: filepath.Join(r.DataDir, "authority", "sandbox.localhost", "ca.crt")}
+	d := domain{running: r, authority: authority}
 	for _, line := range strings.Split(r.process.Output(), "\n") {
 		if value, ok := strings.CutPrefix(strings.TrimSpace(line), "export E2B_DOMAIN="); ok {
 			d.name = value
