@@ -92,6 +92,7 @@ var codeInterpreter = Template{
 		run("cd /opt/code-interpreter", "chmod 755 run", "python3 -m venv --without-pip venv",
 			"pip --python venv/bin/python install --no-cache-dir --disable-pip-version-check -q -r server/requirements.txt",
 			"venv/bin/python -m compileall -q server"),
+		run("cd /opt/code-interpreter/server", "../venv/bin/python -m interpreter.archive"),
 		user("user"),
 		workdir("/home/user"),
 	},

@@ -166,6 +166,44 @@ class Contexts(unittest.TestCase):
         self.assertIn("sandbox was killed while the request was in progress", str(caught.exception))
 
 
+# What two copies of a process may not have in common, by language.
+RANDOM = {
+    "python": "import random, ssl, numpy; print(random.random(), numpy.random.rand(), ssl.RAND_bytes(8).hex())",
+    "js": "console.log(Math.random(), crypto.randomUUID(), require('crypto').randomBytes(8).toString('hex'))",
+    "ts": "console.log(Math.random(), crypto.randomUUID(), require('crypto').randomBytes(8).toString('hex'))",
+    "r": "cat(runif(1), rnorm(1))",
+    "bash": "echo $RANDOM$RANDOM $RANDOM$RANDOM",
+    "java": "System.out.print(Math.random() + \" \" + java.util.UUID.randomUUID())",
+}
+
+
+class Randomness(unittest.TestCase):
+    def differ(self, sandboxes, languages):
+        for language in languages:
+            draws = ["".join(s.run_code(RANDOM[language], language=language).logs.stdout).split() for s in sandboxes]
+            for values in zip(*draws, strict=True):
+                self.assertEqual(len(set(values)), len(sandboxes), f"{language}: {values}")
+
+    def test_sandboxes_and_forks_draw_their_own(self):
+        sandboxes = [Sandbox.create(timeout=300) for _ in range(2)]
+        for sandbox in sandboxes:
+            self.addCleanup(sandbox.kill)
+        self.differ(sandboxes, RANDOM)
+        forks = sandboxes[0].fork(count=2, timeout=300)  # with kernels that have drawn
+        for fork in forks:
+            self.addCleanup(fork.kill)
+        self.differ([sandboxes[0], *forks], RANDOM)
+
+    def test_seeds_stay_over_a_pause(self):
+        sandbox = Sandbox.create(timeout=300)
+        self.addCleanup(sandbox.kill)
+        draws = [sandbox.run_code("import random; random.seed(7); random.random()").text]
+        sandbox.run_code("random.seed(7)")
+        sandbox.pause()
+        draws.append(Sandbox.connect(sandbox.sandbox_id).run_code("random.random()").text)
+        self.assertEqual(draws[0], draws[1])
+
+
 class Survival(unittest.TestCase):
     def test_killed_servers(self):
         sandbox = Sandbox.create(timeout=300)

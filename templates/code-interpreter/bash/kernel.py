@@ -1,8 +1,21 @@
 """Adapts bash_kernel to the server: every cell gets an answer, and the server is told
 when the shell was replaced."""
 
+import pexpect
 from bash_kernel.kernel import BashKernel
 from ipykernel.kernelapp import IPKernelApp
+
+
+class Terminal(pexpect.spawn):
+    """Does not wait 50 ms before each line that it sends, as if a terminal's echo had to be
+    turned off first. A start alone sends some fifty lines."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.delaybeforesend = None
+
+
+pexpect.spawn = Terminal  # with which BashKernel starts bash
 
 
 class Kernel(BashKernel):

@@ -2,6 +2,7 @@
 {
   const { core } = Deno[Deno.internal]
   const { error } = console
+  const inspect = Deno.inspect
 
   // Deno's kernel sends what is printed to the console, but Node's streams write to the
   // process's own output, which nobody reads.
@@ -34,4 +35,45 @@
   globalThis.require = process.getBuiltinModule('node:module').createRequire(file)
   globalThis.__filename = file
   globalThis.__dirname = process.cwd()
+
+  // Math.random draws from a pool, because V8's own generator cannot be seeded. Whoever takes
+  // 64 KiB makes Deno's generator of all other random numbers ask the kernel for a new seed.
+  const getRandomValues = crypto.getRandomValues.bind(crypto)
+  const pool = new Uint32Array(16384)
+  let left = 0
+  const fill = () => {
+    getRandomValues(pool)
+    left = pool.length
+  }
+  Math.random = function random() {
+    if (left < 2) fill()
+    const high = pool[--left] >>> 5
+    return (high * 2 ** 26 + (pool[--left] >>> 6)) / 2 ** 53
+  }
+
+  // What the server wraps parts of cells in, and calls itself; see server/interpreter/cells.py.
+  const waiting = new Set()
+  Deno.addSignalListener('SIGINT', () => {
+    for (const interrupt of waiting) interrupt(new Error('Interrupted'))
+  })
+  const awaited = (value) => new Promise((resolve, reject) => {
+    waiting.add(reject)
+    Promise.resolve(value).then(resolve, reject).finally(() => waiting.delete(reject))
+  })
+  const iterated = (values) => {
+    const all = (async function* () { yield* values })()
+    const next = all.next.bind(all)
+    all.next = (value) => awaited(next(value))
+    return all
+  }
+  // Deno drops results that JSON does not have, so these are sent as their text.
+  const shown = (value) => {
+    const kept = value !== null && typeof value !== 'bigint' && (typeof value !== 'number' || (Number.isFinite(value) && !Object.is(value, -0)))
+    return kept ? value : { [Symbol.for('Jupyter.display')]: () => ({ 'text/plain': inspect(value) }) }
+  }
+  const reseed = () => {
+    fill()
+    fill()
+  }
+  Object.defineProperty(globalThis, '__cell', { value: Object.freeze({ awaited, iterated, shown, reseed }) })
 }

@@ -19,6 +19,28 @@ test('gives all output and the result of a cell that prints much', async () => {
   }
 })
 
+test('shows results that JSON does not have as Node does', async () => {
+  const texts = {
+    'NaN': 'NaN', '-0': '-0', '10n': '10n', '1 / 0': 'Infinity', '-1 / 0': '-Infinity', 'null': 'null', 'undefined': undefined,
+    'const big = 2n ** 64n\nbig // the same': '18446744073709551616n', 'await Promise.resolve(-0);': '-0', '[NaN, -0, 1n]': '[ NaN, -0, 1n ]',
+  }
+  for (const [code, text] of Object.entries(texts)) {
+    for (const language of ['js', 'ts']) assert.equal((await run(sandbox, code, { language })).text, text, `${language}: ${code}`)
+  }
+})
+
+test('awaits in cells as in modules', async () => {
+  const cells = {
+    'let sum = 0\nfor await (const n of [Promise.resolve(1), 2]) sum += n\nsum': '3',
+    'async function* twice() { yield 3; yield 4 }\nfor await (const n of twice()) sum += n\nsum': '10',
+    'const later = async (x) => { await null; return x }\nawait later(await later(5)) + await later(6)': '11',
+    '`${await later(7)}`': '7',
+  }
+  for (const [code, text] of Object.entries(cells)) assert.equal((await run(sandbox, code, { language: 'js' })).text, text, code)
+  const { error } = await sandbox.runCode('await Promise.reject(new RangeError("no"))', { language: 'js' })
+  assert.deepEqual([error.name, error.value], ['RangeError', 'no'])
+})
+
 test('says what is wrong with code that cannot be parsed', async () => {
   for (const [language, code, value] of [['js', 'console.log("ran")\nlet x = ;', 'Expression expected (line 2, column 9)'], ['ts', 'const n: number = (', /line 1/]]) {
     const { error, logs } = await sandbox.runCode(code, { language })

@@ -25,6 +25,17 @@ test('keeps the state of a Python context whose code was awaiting', async () => 
   assert.equal((await run(sandbox, 'kept')).text, '2')
 })
 
+test('keeps the state of a JavaScript context whose code was awaiting', async () => {
+  const awaits = ['await new Promise(() => {})', 'await new Promise((done) => setTimeout(done, 300_000))', 'for await (const x of (async function* () { yield await new Promise(() => {}) })()) {}']
+  for (const language of ['js', 'ts']) {
+    await run(sandbox, 'let kept = 3', { language })
+    for (const code of awaits) {
+      await assert.rejects(sandbox.runCode(`kept++\n${code}`, { language, timeoutMs: 1000 }), /timed out/)
+    }
+    assert.equal((await run(sandbox, 'kept', { language, timeoutMs: 60_000 })).text, '6', language)
+  }
+})
+
 test('restores variables after an abandoned execution', async () => {
   const code = 'import os, time; time.sleep(300)'
   await assert.rejects(sandbox.runCode(code, { envs: { MINE: 'x' }, timeoutMs: 1000 }), /timed out/)

@@ -8,6 +8,7 @@ import os
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from . import events
@@ -16,6 +17,7 @@ from .languages import LANGUAGES
 
 log = logging.getLogger(__name__)
 
+SANDBOX_ID = Path("/run/e2b/.E2B_SANDBOX_ID")  # envd writes it before a sandbox's first request
 PATIENCE = 4.0  # seconds that an interrupted kernel has to stop
 
 
@@ -52,10 +54,12 @@ class Context:
         self._running: _Execution | None = None  # the one whose turn it is
         self._sandbox_env: Mapping[str, str] = {}
         self._informed = -1  # the generation that received the sandbox's variables
+        self._seeded = ""  # the sandbox in which the kernel got its random numbers
         self._tasks: set[asyncio.Task[None]] = set()  # keeps references to them
 
     async def start(self) -> None:
         async with self._life:
+            self._seeded = sandbox_id()
             await self._kernel.start()
 
     async def close(self) -> None:
@@ -142,8 +146,8 @@ class Context:
             task.cancel()  # it is still waiting; the running execution is another's
             return
         generation = self._generation
-        for _ in range(2):
-            await self._kernel.interrupt()
+        for again in (False, True):
+            await self._kernel.interrupt(again=again)
             done, _ = await asyncio.wait({task}, timeout=PATIENCE / 2)
             if done:
                 return
@@ -160,16 +164,21 @@ class Context:
     async def _replace(self) -> None:
         """Starts the next process. The caller holds the lock of the kernel's life."""
         self._generation += 1
+        self._seeded = sandbox_id()
         await self._kernel.restart()
 
     async def _prepare(self, execution: _Execution) -> None:
         generation, lines = self._generation, []
+        sandbox = sandbox_id()
+        if self._seeded != sandbox:  # the kernel is a copy, whose original draws the same numbers
+            lines += [self._speech.reseed]
         if self._informed != generation:
             self._sandbox_env = await execution.sandbox_env()
             lines += [self._speech.set_variable(k, v) for k, v in self._sandbox_env.items()]
         lines += [self._speech.set_variable(k, v) for k, v in execution.env.items()]
         await self._silently(lines)
         self._informed = generation
+        self._seeded = sandbox
 
     async def _restore(self, env: Mapping[str, str]) -> None:
         """Restores the values that variables have between executions."""
@@ -184,3 +193,11 @@ class Context:
         if code := "\n".join(lines):
             async for _ in self._kernel.execute(code, silent=True):
                 pass
+
+
+def sandbox_id() -> str:
+    """The sandbox in which this process runs now, which may be a copy of that where it began."""
+    try:
+        return SANDBOX_ID.read_text()
+    except OSError:
+        return ""

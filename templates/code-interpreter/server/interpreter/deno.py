@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from .cells import rewrite
 from .jupyter import JupyterKernel, execute_request
 from .kernel import KernelDied, KernelFailed, Message
 from .syntax import syntax_error
@@ -31,12 +32,21 @@ class DenoKernel(JupyterKernel):
             raise KernelFailed("Failed to start the kernel: it ended") from error
 
     async def execute(self, code: str, *, silent: bool = False) -> AsyncIterator[Message]:
-        async for message in super().execute(code, silent=silent):
+        cell = code if silent else rewrite(code)
+        async for message in super().execute(cell, silent=silent):
             content = message.content
             # The reply is all that Deno says about code that it cannot parse.
             if content.get("evalue") == "Execution failed" and not any(content.get("traceback", [])):
                 content = {**content, **(await syntax_error(code, self._env) or {})}
             yield Message(message.kind, content)
+
+    async def interrupt(self, *, again: bool = False) -> None:
+        """SIGINT ends what a cell awaits, see deno/start.js. Deno's own interrupt ends what computes,
+        but would also end the handler of the signal, so it comes second."""
+        if again:
+            await super().interrupt(again=True)
+        elif self._process is not None:
+            self._process.interrupt()
 
     async def _belated(self, packets: asyncio.Queue[Packet | None], send) -> AsyncIterator[Message]:
         word = uuid.uuid4().hex

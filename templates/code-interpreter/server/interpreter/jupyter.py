@@ -102,7 +102,7 @@ class JupyterKernel:
     def alive(self) -> bool:
         return self._process is not None and self._process.alive
 
-    async def interrupt(self) -> None:
+    async def interrupt(self, *, again: bool = False) -> None:
         if not self._ready or self._process is None:
             return
         if self._interrupt_by_message:

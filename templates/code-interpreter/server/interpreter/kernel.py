@@ -43,8 +43,8 @@ class Kernel(Protocol):
         A silent execution is neither counted nor recorded in the history.
         """
 
-    async def interrupt(self) -> None:
-        """Asks the kernel to stop what it is running."""
+    async def interrupt(self, *, again: bool = False) -> None:
+        """Asks the kernel to stop what it is running; again if that had no effect."""
 
     async def restart(self) -> None:
         """Replaces the process; a running execution raises KernelDied."""

@@ -24,6 +24,7 @@ class Language:
     argv: list[str]
     set_variable: Callable[[str, str], str]
     unset_variable: Callable[[str], str]
+    reseed: str  # a statement that gives the process random numbers of its own
     env: dict[str, str] = field(default_factory=dict)
     make: type[JupyterKernel] = JupyterKernel
     transport: str = "tcp"
@@ -50,10 +51,28 @@ def _script(text: str) -> str:
 
 _JJAVA = "/usr/local/share/jupyter/kernels/java"
 
+JAVA_ARCHIVE = HERE / "java.jsa"  # made by archive.py
+# As jjava-launcher.jar would start it, but without a Java process just for that. Opened are
+# what the kernel needs, and Math.random, which has no other way to a new seed than its private
+# generator. The other options start sooner and take less memory than the defaults.
+_JAVA_OPTIONS = [
+    "--add-opens=jdk.jshell/jdk.jshell=ALL-UNNAMED",
+    "--add-opens=java.base/java.lang=ALL-UNNAMED",
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+UseSerialGC",
+    f"-XX:SharedArchiveFile={JAVA_ARCHIVE}",  # what is missing in it is loaded as usual
+]
+_RESEED_JAVA = """{
+    var generator = Class.forName("java.lang.Math$RandomNumberGeneratorHolder").getDeclaredField("randomNumberGenerator");
+    generator.setAccessible(true);
+    ((java.util.Random) generator.get(null)).setSeed(new java.security.SecureRandom().nextLong());
+}"""
+
 _DENO = Language(
     argv=["deno", "jupyter", "--kernel", "--conn", "{connection_file}"],
     set_variable=lambda k, v: f"process.env[{_script(k)}] = {_script(v)};",
     unset_variable=lambda k: f"delete process.env[{_script(k)}];",
+    reseed="__cell.reseed();",
     env={
         "NO_COLOR": "1",
         "DENO_DIR": "/root/.cache/deno",
@@ -70,6 +89,7 @@ LANGUAGES: dict[str, Language] = {
         # This leaves names of user code, such as os, unchanged.
         set_variable=lambda k, v: f"__import__('os').environ[{k!r}] = {v!r}",
         unset_variable=lambda k: f"__import__('os').environ.pop({k!r}, None)",
+        reseed="get_ipython().reseed()",  # of ipython/profile_default/startup/randomness.py
         env={
             "IPYTHONDIR": str(HERE / "ipython"),
             "MATPLOTLIBRC": str(HERE / "matplotlibrc"),
@@ -84,12 +104,14 @@ LANGUAGES: dict[str, Language] = {
         argv=["R", "--slave", "-e", "IRkernel::main()", "--args", "{connection_file}"],
         set_variable=lambda k, v: f"do.call(Sys.setenv, setNames(list({_script(v)}), {_script(k)}))",
         unset_variable=lambda k: f"Sys.unsetenv({_script(k)})",
+        reseed="set.seed(NULL)",
         displays_results=True,
     ),
     "java": Language(
-        argv=["java", "-jar", f"{_JJAVA}/jjava-launcher.jar", f"{_JJAVA}/jjava.jar", "{connection_file}"],
+        argv=["java", *_JAVA_OPTIONS, "-jar", f"{_JJAVA}/jjava.jar", "{connection_file}"],
         set_variable=lambda k, v: f"System.setProperty({_script(k)}, {_script(v)});",
         unset_variable=lambda k: f"System.clearProperty({_script(k)});",
+        reseed=_RESEED_JAVA,
         inherits_variables=False,  # variables are Java properties
         interrupt_by_message=True,
     ),
@@ -97,6 +119,7 @@ LANGUAGES: dict[str, Language] = {
         argv=["/usr/bin/python3", str(HERE / "bash/kernel.py"), "-f", "{connection_file}"],
         set_variable=lambda k, v: f"export {k}={shlex.quote(v)}",
         unset_variable=lambda k: f"unset {k}",
+        reseed="RANDOM=$SRANDOM",
         transport="ipc",
     ),
 }
