@@ -37,8 +37,10 @@
   globalThis.__dirname = process.cwd()
 
   // Math.random draws from a pool, because V8's own generator cannot be seeded. Whoever takes
-  // 64 KiB makes Deno's generator of all other random numbers ask the kernel for a new seed.
+  // 64 KiB makes Deno's generator of random values ask the kernel for a new seed. UUIDs have a
+  // generator of their own, which does so as well.
   const getRandomValues = crypto.getRandomValues.bind(crypto)
+  const randomUUID = crypto.randomUUID.bind(crypto)
   const pool = new Uint32Array(16384)
   let left = 0
   const fill = () => {
@@ -74,6 +76,7 @@
   const reseed = () => {
     fill()
     fill()
+    for (let n = 0; n <= 2 * pool.byteLength; n += 16) randomUUID()
   }
   Object.defineProperty(globalThis, '__cell', { value: Object.freeze({ awaited, iterated, shown, reseed }) })
 }

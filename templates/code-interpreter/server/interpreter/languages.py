@@ -58,7 +58,6 @@ JAVA_ARCHIVE = HERE / "java.jsa"  # made by archive.py
 _JAVA_OPTIONS = [
     "--add-opens=jdk.jshell/jdk.jshell=ALL-UNNAMED",
     "--add-opens=java.base/java.lang=ALL-UNNAMED",
-    "-XX:TieredStopAtLevel=1",
     "-XX:+UseSerialGC",
     f"-XX:SharedArchiveFile={JAVA_ARCHIVE}",  # what is missing in it is loaded as usual
 ]
