@@ -95,7 +95,7 @@ func unreadOutput(ctx context.Context, _ *testing.T, from sandbox) {
 				return
 			}
 			req.Header.Set("Content-Type", "application/connect+json")
-			resp, err := identity{from, "user"}.RoundTrip(req)
+			resp, err := from.as("user").RoundTrip(req)
 			if err == nil {
 				<-ctx.Done()
 				resp.Body.Close()

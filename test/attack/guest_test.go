@@ -3,7 +3,6 @@ package attack
 import (
 	"context"
 	"embed"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,11 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"connectrpc.com/connect"
-
-	"shoal/internal/envdapi/gen/process"
-	"shoal/internal/envdapi/gen/process/processconnect"
-	"shoal/internal/shoal"
+	"shoal/test/installation"
 )
 
 // programs run in guests.
@@ -107,55 +102,23 @@ func (s sandbox) program(ctx context.Context, name string) (string, error) {
 	return "python3 -u " + path, s.write(ctx, path, string(text))
 }
 
-// identity adds what the proxy and the daemon need to know to every call.
-type identity struct {
-	of   sandbox
-	user string
-}
-
-var _ http.RoundTripper = identity{}
-
 // calls does not keep connections, so that each call of the probe is all that a new client
 // does.
 var calls = &http.Transport{DisableKeepAlives: true}
 
-// RoundTrip implements http.RoundTripper.
-func (i identity) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	r.Header.Set("E2b-Sandbox-Id", i.of.ID)
-	r.Header.Set("E2b-Sandbox-Port", fmt.Sprint(shoal.EnvdPort))
-	r.Header.Set("X-Access-Token", i.of.Token)
-	r.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(i.user+":")))
-	return calls.RoundTrip(r)
+// as sends requests to the sandbox's daemon as one of its users.
+func (s sandbox) as(user string) installation.Caller {
+	return installation.Caller{SandboxID: s.ID, Token: s.Token, User: user, Transport: calls}
 }
 
 // run runs a command line and returns what it prints. The error of one that fails has the
 // end of that.
 func (s sandbox) run(ctx context.Context, user, line string) (string, error) {
-	client := processconnect.NewProcessClient(&http.Client{Transport: identity{s, user}}, "http://"+server.Proxy,
-		connect.WithProtoJSON())
-	stdin := false
-	stream, err := client.Start(ctx, connect.NewRequest(&process.StartRequest{Stdin: &stdin,
-		Process: &process.ProcessConfig{Cmd: "/bin/bash", Args: []string{"-l", "-c", line}}}))
-	if err != nil {
-		return "", err
+	text, err := server.Shell(ctx, s.as(user), line)
+	if failed := (*installation.StatusError)(nil); errors.As(err, &failed) {
+		err = fmt.Errorf("%w: %.60q says %s", err, line, text[max(0, len(text)-600):])
 	}
-	defer stream.Close()
-	var out strings.Builder
-	for stream.Receive() {
-		switch event := stream.Msg().GetEvent().GetEvent().(type) {
-		case *process.ProcessEvent_Data:
-			out.Write(event.Data.GetStdout())
-			out.Write(event.Data.GetStderr())
-		case *process.ProcessEvent_End:
-			if event.End.GetExitCode() == 0 && event.End.GetExited() {
-				return out.String(), nil
-			}
-			text := out.String()
-			return text, fmt.Errorf("%s: %.60q says %s", event.End.GetStatus(), line, text[max(0, len(text)-600):])
-		}
-	}
-	return out.String(), errors.Join(errors.New("the command's end is not known"), stream.Err())
+	return text, err
 }
 
 // start runs a command line that goes on by itself.

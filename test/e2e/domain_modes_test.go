@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -16,6 +17,9 @@ import (
 	"testing"
 	"time"
 )
+
+// someTests are enough to see that the SDK works by a domain; TestDomain runs all.
+var someTests = []string{"domain.Domain.test_commands_and_files", "domain.Domain.test_stream_of_input"}
 
 // issuer is a certificate authority of somebody else.
 type issuer struct{ dir, certificate string }
@@ -48,17 +52,6 @@ func (a issuer) issue(t *testing.T, domain string, serial int) (cert, key string
 	return cert, key
 }
 
-// sdk runs the Python SDK with the domain and a key.
-func (d domain) sdk(t *testing.T) {
-	t.Helper()
-	python, err := filepath.Abs("../python/.venv/bin/python")
-	if err != nil {
-		t.Fatal(err)
-	}
-	d.with("SDK=2").runs(t, "../python", python, "-W", "ignore", "-m", "unittest", "-v",
-		"domain.Domain.test_commands_and_files", "domain.Domain.test_stream_of_input")
-}
-
 // TestDomainByFiles: the certificate is from files, and a renewed one is served without a restart.
 func TestDomainByFiles(t *testing.T) {
 	const name = "files.localhost"
@@ -67,7 +60,7 @@ func TestDomainByFiles(t *testing.T) {
 	r := another(t, "domf", nil, "SHOAL_TLS=files", "SHOAL_DOMAIN="+name+":"+port,
 		"SHOAL_TLS_LISTEN=localhost:"+port, "SHOAL_TLS_CERT="+cert, "SHOAL_TLS_KEY="+key)
 	d := domainOf(t, r, authority.certificate)
-	d.sdk(t)
+	d.python(t, "2", someTests...)
 
 	newCert, newKey := authority.issue(t, name, 200)
 	for from, to := range map[string]string{newKey: key, newCert: cert} {
@@ -115,10 +108,10 @@ func TestDomainBehindBalancer(t *testing.T) {
 	balancer.EnableHTTP2 = true
 	balancer.StartTLS()
 	defer balancer.Close()
-	public := name + ":" + mustPort(t, balancer.URL)
-	r := another(t, "domb", nil, "SHOAL_TLS=balancer", "SHOAL_DOMAIN="+public,
+	_, publicPort, _ := net.SplitHostPort(balancer.Listener.Addr().String())
+	r := another(t, "domb", nil, "SHOAL_TLS=balancer", "SHOAL_DOMAIN="+name+":"+publicPort,
 		"SHOAL_TLS_LISTEN=127.0.0.1:"+port, "SHOAL_TRUSTED_PROXIES=127.0.0.1/32")
-	domainOf(t, r, authority.certificate).sdk(t)
+	domainOf(t, r, authority.certificate).python(t, "2", someTests...)
 
 	req, err := http.NewRequestWithContext(t.Context(), "GET", target.String()+"/health", nil)
 	if err != nil {
@@ -133,13 +126,4 @@ func TestDomainBehindBalancer(t *testing.T) {
 	if resp.StatusCode != http.StatusMisdirectedRequest {
 		t.Errorf("a foreign name: %s", resp.Status)
 	}
-}
-
-func mustPort(t *testing.T, address string) string {
-	t.Helper()
-	u, err := url.Parse(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u.Port()
 }

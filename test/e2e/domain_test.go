@@ -25,14 +25,8 @@ func TestDomain(t *testing.T) {
 	t.Run("JavaScript", func(t *testing.T) {
 		d.runs(t, "../js", "node", "--test", "--test-timeout=300000", "--test-force-exit", "domain/sdk.test.mjs")
 	})
-	for version, venv := range map[string]string{"2": ".venv", "1.11": ".venv1"} {
-		t.Run("Python "+version, func(t *testing.T) {
-			python, err := filepath.Abs("../python/" + venv + "/bin/python")
-			if err != nil {
-				t.Fatal(err)
-			}
-			d.with("SDK="+version).runs(t, "../python", python, "-W", "ignore", "-m", "unittest", "-v", "domain")
-		})
+	for version := range pythons {
+		t.Run("Python "+version, func(t *testing.T) { d.python(t, version, "domain") })
 	}
 	t.Run("CLI", func(t *testing.T) {
 		d.runs(t, "../js", "node_modules/.bin/e2b", "sandbox", "list", "--format", "json")
@@ -98,6 +92,19 @@ func (d domain) runs(t *testing.T, dir, name string, args ...string) {
 	if err != nil {
 		t.Errorf("%s: %v", name, err)
 	}
+}
+
+// pythons are the environments with the Python SDK, by its version.
+var pythons = map[string]string{"2": ".venv", "1.11": ".venv1"}
+
+// python runs tests by the Python SDK.
+func (d domain) python(t *testing.T, version string, tests ...string) {
+	t.Helper()
+	python, err := filepath.Abs("../python/" + pythons[version] + "/bin/python")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.with("SDK="+version).runs(t, "../python", python, append([]string{"-W", "ignore", "-m", "unittest", "-v"}, tests...)...)
 }
 
 // names asks for names of the domain and others.

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -12,11 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"connectrpc.com/connect"
-
-	"shoal/internal/envdapi/gen/process"
-	"shoal/internal/envdapi/gen/process/processconnect"
-	"shoal/internal/shoal"
 	"shoal/test/installation"
 )
 
@@ -112,42 +105,6 @@ func (s *sandbox) write(ctx context.Context, path, content string) error {
 
 // run runs a script as the SDKs do, and returns what it prints.
 func (s *sandbox) run(ctx context.Context, script string) (string, error) {
-	client := processconnect.NewProcessClient(&http.Client{Transport: identity{s}}, "http://"+s.i.Proxy,
-		connect.WithProtoJSON())
-	stdin := false
-	stream, err := client.Start(ctx, connect.NewRequest(&process.StartRequest{Stdin: &stdin,
-		Process: &process.ProcessConfig{Cmd: "/bin/bash", Args: []string{"-l", "-c", script}}}))
-	if err != nil {
-		return "", err
-	}
-	defer stream.Close()
-	var out strings.Builder
-	for stream.Receive() {
-		switch event := stream.Msg().GetEvent().GetEvent().(type) {
-		case *process.ProcessEvent_Data:
-			out.Write(event.Data.GetStdout())
-			out.Write(event.Data.GetStderr())
-		case *process.ProcessEvent_End:
-			if event.End.GetExitCode() != 0 || !event.End.GetExited() {
-				return out.String(), errors.New(event.End.GetStatus())
-			}
-			return out.String(), nil
-		}
-	}
-	return out.String(), errors.Join(errors.New("the script's end is not known"), stream.Err())
-}
-
-// identity adds to every call what the proxy and the daemon need to know.
-type identity struct{ of *sandbox }
-
-var _ http.RoundTripper = identity{}
-
-// RoundTrip implements http.RoundTripper.
-func (i identity) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	r.Header.Set("E2b-Sandbox-Id", i.of.ID)
-	r.Header.Set("E2b-Sandbox-Port", fmt.Sprint(shoal.EnvdPort))
-	r.Header.Set("X-Access-Token", i.of.Token)
-	r.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte("user:")))
-	return http.DefaultTransport.RoundTrip(r)
+	return s.i.Shell(ctx, installation.Caller{SandboxID: s.ID, Token: s.Token, User: "user",
+		Transport: http.DefaultTransport}, script)
 }

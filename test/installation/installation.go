@@ -219,9 +219,7 @@ func (i *Installation) Envd(ctx context.Context, sandboxID, token, method, path 
 	if err != nil {
 		return 0, nil, err
 	}
-	req.Header.Set("E2b-Sandbox-Id", sandboxID)
-	req.Header.Set("E2b-Sandbox-Port", fmt.Sprint(shoal.EnvdPort))
-	req.Header.Set("X-Access-Token", token)
+	identify(req, sandboxID, token)
 	if body != nil {
 		req.Header.Set("Content-Type", "application/octet-stream")
 	}
