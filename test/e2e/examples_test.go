@@ -20,13 +20,13 @@ func TestExamples(t *testing.T) {
 		"build_template.py":   {"Hello from /app"},
 		"port-preview.mjs":    {"200 <h1>Hello from a sandbox</h1>"},
 	} {
-		t.Run(file, func(t *testing.T) { runExample(t, file, prints...) })
+		t.Run(file, func(t *testing.T) { server.runExample(t, file, prints...) })
 	}
 }
 
 // runExample runs a program as a user who has the SDKs would, in a directory of its
 // own, and looks for what it prints. It returns the directory.
-func runExample(t *testing.T, file string, prints ...string) string {
+func (b *box) runExample(t *testing.T, file string, prints ...string) string {
 	t.Helper()
 	source, err := os.ReadFile(filepath.Join(examples, file))
 	if err != nil {
@@ -52,7 +52,7 @@ func runExample(t *testing.T, file string, prints ...string) string {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), program, file)
-	cmd.Dir, cmd.Env, cmd.WaitDelay = dir, server.SDKEnv(), 5*time.Second
+	cmd.Dir, cmd.Env, cmd.WaitDelay = dir, b.SDKEnv(), 5*time.Second
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", file, err, out)

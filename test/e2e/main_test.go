@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"syscall"
@@ -27,6 +28,7 @@ type box struct{ *installation.Installation }
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
 func testMain(m *testing.M) (code int) {
+	flag.Parse()
 	before, err := installation.ReadHost()
 	if err != nil {
 		return complain(err)
@@ -46,8 +48,12 @@ func testMain(m *testing.M) (code int) {
 	} else if err := startServer(); err != nil {
 		code = complain(err)
 	} else {
-		code = m.Run()
-		if err := stopServer(); err != nil {
+		if err := shipped.start(); err != nil {
+			code = complain(err)
+		} else {
+			code = m.Run()
+		}
+		if err := errors.Join(shipped.stop(), stopServer()); err != nil {
 			code = complain(err)
 		}
 	}
@@ -71,16 +77,21 @@ func startServer() (err error) {
 	return err
 }
 
-// stopServer stops the process and then, by `shoal down`, what it left running.
+// stopServer ends all that runs, unless a test could not start it again.
 func stopServer() error {
-	if up == nil { // a test could not start it again
+	if up == nil {
 		return nil
 	}
-	err := up.Stop(syscall.SIGTERM, 30*time.Second)
+	return server.stopAll(up)
+}
+
+// stopAll stops the process and then, by `shoal down`, what it left running.
+func (b *box) stopAll(process *installation.Process) error {
+	err := process.Stop(syscall.SIGTERM, 30*time.Second)
 	if err != nil {
-		err = fmt.Errorf("shoal up did not end well: %w\n%s", err, up.Tail())
+		err = fmt.Errorf("shoal up did not end well: %w\n%s", err, process.Tail())
 	}
-	return errors.Join(err, server.Down())
+	return errors.Join(err, b.Down())
 }
 
 // call makes an API request with the development key.

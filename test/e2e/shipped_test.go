@@ -2,45 +2,11 @@ package e2e
 
 import (
 	"bytes"
-	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
-
-	"golang.org/x/sync/errgroup"
 )
-
-// buildShipped builds templates that Shoal ships, concurrently. Each takes minutes and uses
-// mostly one processor, so their tests run in parallel after all others.
-func buildShipped(t *testing.T, names ...string) {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("builds a whole template; not with -short")
-	}
-	t.Parallel()
-	start := time.Now()
-	var builds errgroup.Group
-	for _, name := range names {
-		builds.Go(func() error { return buildTemplate(t.Context(), name) })
-	}
-	if err := builds.Wait(); err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("built in %s: %s", time.Since(start).Round(time.Second), strings.Join(names, ", "))
-}
-
-func buildTemplate(ctx context.Context, name string) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Minute)
-	defer cancel()
-	out, err := server.Run(ctx, "template", "build", name)
-	if err != nil {
-		return fmt.Errorf("template build %s: %w\n%s", name, err, out[max(0, len(out)-4000):])
-	}
-	return nil
-}
 
 // suite runs the JavaScript suites of a directory. --test-force-exit ends them, because the
 // SDK keeps timers of abandoned requests.
@@ -56,7 +22,7 @@ func suite(t *testing.T, name string, env ...string) {
 	for _, file := range files {
 		args = append(args, filepath.Base(file))
 	}
-	server.run(t, dir, env, "node", args...)
+	shipped.run(t, dir, env, "node", args...)
 }
 
 // pythonSuite runs a module in test/python.
@@ -66,22 +32,22 @@ func pythonSuite(t *testing.T, module string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server.run(t, "../python", nil, python, "-W", "ignore", "-m", "unittest", "-v", module)
+	shipped.run(t, "../python", nil, python, "-W", "ignore", "-m", "unittest", "-v", module)
 }
 
 // TestDesktop runs the suites for the desktop SDKs.
 func TestDesktop(t *testing.T) {
-	buildShipped(t, "desktop")
+	shipped.await(t, "desktop")
 	suite(t, "desktop")
 	pythonSuite(t, "test_desktop")
 }
 
 // TestCodeInterpreter runs the suites for the code interpreter SDKs.
 func TestCodeInterpreter(t *testing.T) {
-	buildShipped(t, "code-interpreter-v1")
+	shipped.await(t, "code-interpreter-v1")
 	suite(t, "interpreter")
 	pythonSuite(t, "test_interpreter")
-	dir := runExample(t, "chart.py", "chart.png: ")
+	dir := shipped.runExample(t, "chart.py", "chart.png: ")
 	if png, err := os.ReadFile(filepath.Join(dir, "chart.png")); err != nil || !bytes.HasPrefix(png, []byte("\x89PNG")) {
 		t.Errorf("the chart is not a picture: %v", err)
 	}
@@ -90,11 +56,11 @@ func TestCodeInterpreter(t *testing.T) {
 // TestFragments runs the suite for the Fragments app's templates that SHOAL_TEST_FRAGMENTS
 // names. Each of them installs packages for minutes, so only `make test-fragments` does this.
 func TestFragments(t *testing.T) {
-	names := strings.Fields(os.Getenv("SHOAL_TEST_FRAGMENTS"))
+	names := fragments()
 	if len(names) == 0 {
 		t.Skip("builds more templates; run `make test-fragments`")
 	}
-	buildShipped(t, names...)
+	shipped.await(t, names...)
 	suite(t, "fragments", "FRAGMENTS="+strings.Join(names, " "))
 }
 
