@@ -89,6 +89,11 @@ func (w *world) must(err error) {
 // remote creates a namespace with a web server, linked to the host.
 func (w *world) remote(ns, link, ip, hostIP string, more ...string) {
 	w.t.Helper()
+	made, err := prepareNamespaceDir(namespaceDir)
+	w.must(err)
+	if made { // nobody else has used namespaces on this host
+		w.t.Cleanup(func() { _ = releaseNamespaceDir(namespaceDir) })
+	}
 	w.must(createNamespace(ns, func(host int) error {
 		h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 		if err != nil {
