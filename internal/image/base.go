@@ -25,7 +25,7 @@ const (
 
 // layoutVersion changes when the same packages and files are meant to result in another
 // image.
-const layoutVersion = "5"
+const layoutVersion = "6"
 
 // Options are the inputs of the base image in addition to its recipe.
 type Options struct {

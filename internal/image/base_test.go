@@ -131,6 +131,8 @@ func TestBaseFiles(t *testing.T) {
 		"etc/group":   "root:x:0:\nsudo:x:27:user\nuser:x:1000:\n",
 		"etc/shadow":  "root::19000:0:99999:7:::\ndaemon:*:19000:0:99999:7:::\nuser::19000:0:99999:7:::\n",
 		"etc/gshadow": "root:*::\nsudo:*::user\nuser:!::\n",
+		"etc/subuid":  "user:100000:65536\n",
+		"etc/subgid":  "user:100000:65536\n",
 	} {
 		if got, err := tree.Read(name); err != nil || string(got) != want {
 			t.Errorf("%s: %q %v", name, got, err)

@@ -122,6 +122,12 @@ func addUser(t *Tree) error {
 	if err != nil {
 		return err
 	}
+	// The IDs that its user namespaces may map, as useradd gives them: rootless podman needs them.
+	for _, name := range []string{"etc/subuid", "etc/subgid"} {
+		if err := t.Put(name, NewFile(0o644, []byte(DefaultUser+":100000:65536\n"))); err != nil {
+			return err
+		}
+	}
 	for name, perm := range map[string]uint32{DefaultWorkdir: 0o755, fmt.Sprintf("run/user/%d", userID): 0o700} {
 		dir := NewDir(perm)
 		dir.UID, dir.GID = userID, userID
