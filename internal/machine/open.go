@@ -2,6 +2,7 @@ package machine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -20,10 +21,6 @@ import (
 // open prepares the parts, each before those that depend on it.
 func (m *Machine) open() error {
 	askToBeSpared()
-	var err error
-	if m.slots, err = m.openNetwork(); err != nil {
-		return err
-	}
 	kernel, err := extractKernel(m.cfg.DataDir, m.options.Kernel)
 	if err != nil {
 		return err
@@ -42,6 +39,10 @@ func (m *Machine) open() error {
 	m.logs, err = sandboxlog.Open(context.Background(), filepath.Join(m.cfg.DataDir, "logs.db"), m.log)
 	if err != nil {
 		return err
+	}
+	// Last of what can fail, because it changes the host, and nobody would undo that.
+	if m.slots, err = m.openNetwork(); err != nil {
+		return errors.Join(err, m.logs.Close())
 	}
 	m.orch = orchestrator.New(orchestrator.Config{
 		NodeID: m.nodeID(), Version: m.options.Version, DataDir: m.cfg.DataDir, RunDir: m.cfg.RunDir,
