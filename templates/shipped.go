@@ -3,6 +3,8 @@ package templates
 import (
 	"embed"
 	"io/fs"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -35,15 +37,15 @@ var notShipped = []string{"mcp-gateway", "devcontainer", "claude", "anthropic-cl
 
 // Reserved are the names that no team but the installation's own may take for all teams:
 // those of the shipped templates, of the base template, and of E2B's other templates.
-func Reserved() []string { return append(Names(), notShipped...) }
+func Reserved() []string { return slices.AppendSeq(slices.Clone(notShipped), maps.Keys(About())) }
 
-// Names are the names of the base template and of the shipped ones.
-func Names() []string {
-	names := []string{"base"}
+// About says in a line each what the base template and the shipped ones are for.
+func About() map[string]string {
+	about := map[string]string{"base": "Debian with Python, Node.js, Git and compilers; sandboxes have it by default"}
 	for _, t := range Shipped {
-		names = append(names, t.Name)
+		about[t.Name] = t.About
 	}
-	return names
+	return about
 }
 
 // baseImage is the name that SDKs use for the base template's image.

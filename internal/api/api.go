@@ -52,9 +52,9 @@ type Config struct {
 	// the Reserved names without a namespace.
 	Operator string
 	Reserved []string
-	// Defaults are the names without a namespace of the templates that come with the
-	// installation, built or not.
-	Defaults []string
+	// Defaults says in a line each what the templates that come with the installation are
+	// for, built or not, by their names without a namespace.
+	Defaults map[string]string
 	// Origins says which web pages may call.
 	Origins Origins
 	// Name tells this API from others that share the store. It is the same after a restart.
@@ -81,7 +81,7 @@ type Server struct {
 	uploadLimit int64
 	shipped     func(ctx context.Context, name string) error
 	reserved    []string
-	defaults    []string
+	defaults    map[string]string
 	log         *slog.Logger
 	handler     http.Handler
 	spawns      *spawns

@@ -27,7 +27,6 @@ const (
 
 	maxHTTPSPorts = 256  // entries
 	maxSteps      = 1000 // of a template
-	maxName       = 128  // characters of each part of a template reference
 )
 
 // bodyLimits are the routes that need more than maxPlainBody: a template's steps have the

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"shoal/internal/api/gen"
+	"shoal/internal/api/reference"
 	"shoal/internal/shoal"
 )
 
@@ -100,11 +101,11 @@ func (s *Server) parseFilter(ctx context.Context, p gen.ListSandboxesV2Params) (
 // filterTemplate returns the ID of a template, and for an unknown one an ID that
 // no sandbox has.
 func (s *Server) filterTemplate(ctx context.Context, text string) (string, error) {
-	ref, err := parseReference(text)
+	ref, err := reference.Parse(text)
 	if err != nil {
 		return "", shoal.ErrTemplateReference.New("Invalid template: %s", err)
 	}
-	if ref.tag != "" {
+	if ref.Tag != "" {
 		return "", shoal.ErrTemplateReference.New("Invalid template: tags are not supported here because sandboxes are not tag-scoped")
 	}
 	t, err := s.resolve(ctx, callerOf(ctx).Team, ref)

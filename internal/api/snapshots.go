@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"shoal/internal/api/gen"
+	"shoal/internal/api/reference"
 	"shoal/internal/shoal"
 	"shoal/internal/store"
 )
@@ -98,29 +99,29 @@ func (s *Server) snapshotTemplate(
 	if name == "" {
 		return t, shoal.DefaultTag, nil
 	}
-	ref, err := parseReference(name)
+	ref, err := reference.Parse(name)
 	if err != nil {
 		return t, "", invalidName(err)
 	}
-	if ref.namespace != "" && ref.namespace != team.Slug {
+	if ref.Namespace != "" && ref.Namespace != team.Slug {
 		return t, "", shoal.ErrTemplateReference.New("namespace '%s' must match your team '%s'",
-			ref.namespace, team.Slug)
+			ref.Namespace, team.Slug)
 	}
-	if ref.tag == "" {
-		ref.tag = shoal.DefaultTag
+	if ref.Tag == "" {
+		ref.Tag = shoal.DefaultTag
 	}
-	alias := shoal.Alias{Namespace: team.Slug, Name: ref.name}
+	alias := shoal.Alias{Namespace: team.Slug, Name: ref.Name}
 	have, err := s.store.TemplateByAlias(ctx, alias)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		t.Aliases = []shoal.Alias{alias}
-		return t, ref.tag, nil
+		return t, ref.Tag, nil
 	case err != nil:
 		return t, "", err
 	case have.Source != shoal.SourceSnapshot:
-		return t, "", shoal.ErrTemplateReference.New("Invalid name: '%s' is the name of a template", ref.name)
+		return t, "", shoal.ErrTemplateReference.New("Invalid name: '%s' is the name of a template", ref.Name)
 	}
-	return have, ref.tag, nil
+	return have, ref.Tag, nil
 }
 
 // ListSnapshots lists the team's snapshots in pages, newest first.
@@ -171,7 +172,7 @@ func (s *Server) snapshotsOfName(
 	ctx context.Context, team shoal.Team, name, sandboxID string,
 ) ([]gen.Snapshot, error) {
 	none := []gen.Snapshot{}
-	ref, err := parseReference(name)
+	ref, err := reference.Parse(name)
 	if err != nil {
 		return nil, invalidName(err)
 	}
@@ -188,7 +189,7 @@ func (s *Server) snapshotsOfName(
 	if err != nil {
 		return nil, err
 	}
-	at := slices.IndexFunc(tags, func(a store.TagAssignment) bool { return ref.tag == "" || a.Tag == ref.tag })
+	at := slices.IndexFunc(tags, func(a store.TagAssignment) bool { return ref.Tag == "" || a.Tag == ref.Tag })
 	if at < 0 {
 		return none, nil
 	}
@@ -207,6 +208,6 @@ func wireSnapshot(t shoal.Template, tag string) gen.Snapshot {
 	if len(t.Aliases) == 0 {
 		return gen.Snapshot{SnapshotID: t.ID + ":" + tag, Names: []string{}}
 	}
-	name := reference{namespace: t.Aliases[0].Namespace, name: t.Aliases[0].Name}.String()
+	name := reference.Reference{Namespace: t.Aliases[0].Namespace, Name: t.Aliases[0].Name}.String()
 	return gen.Snapshot{SnapshotID: name + ":" + tag, Names: []string{name}}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"shoal/internal/api/gen"
+	"shoal/internal/api/reference"
 	"shoal/internal/shoal"
 )
 
@@ -14,17 +15,17 @@ func (s *Server) GetTemplateAlias(
 	ctx context.Context, req gen.GetTemplateAliasRequestObject,
 ) (gen.GetTemplateAliasResponseObject, error) {
 	team := callerOf(ctx).Team
-	ref, err := parseReference(req.Alias)
+	ref, err := reference.Parse(req.Alias)
 	if err != nil {
 		return nil, shoal.ErrTemplateReference.New("Invalid alias format: %s", err)
 	}
-	if ref.namespace != "" && ref.namespace != team.Slug {
+	if ref.Namespace != "" && ref.Namespace != team.Slug {
 		return nil, shoal.ErrTemplateReference.New("namespace '%s' must match your team '%s'",
-			ref.namespace, team.Slug)
+			ref.Namespace, team.Slug)
 	}
 	t, err := s.resolve(ctx, team, ref)
 	if shoal.ErrTemplateNotFound.Matches(err) {
-		return nil, templateNotFound(reference{namespace: team.Slug, name: ref.name})
+		return nil, templateNotFound(reference.Reference{Namespace: team.Slug, Name: ref.Name})
 	}
 	if err != nil {
 		return nil, err
@@ -32,7 +33,7 @@ func (s *Server) GetTemplateAlias(
 	if t.TeamID != team.ID {
 		return nil, shoal.ErrTemplateForbidden.New("You don't have access to this template alias")
 	}
-	if ref.tag != "" {
+	if ref.Tag != "" {
 		if _, err := s.readyBuild(ctx, t, ref); err != nil {
 			return nil, err
 		}

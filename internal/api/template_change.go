@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"shoal/internal/api/gen"
+	"shoal/internal/api/reference"
 	"shoal/internal/build"
 	"shoal/internal/shoal"
 	"shoal/internal/store"
@@ -15,7 +16,7 @@ import (
 // owned finds a template of the team by its name or ID. Another team's is forbidden by
 // its ID and unknown by its name; a tag, as snapshot IDs have it, is ignored.
 func (s *Server) owned(ctx context.Context, text string) (shoal.Template, error) {
-	ref, err := parseReference(text)
+	ref, err := reference.Parse(text)
 	if err != nil {
 		return shoal.Template{}, shoal.ErrTemplateReference.New("Invalid template reference: %s", err)
 	}
@@ -154,7 +155,7 @@ func (s *Server) claim(ctx context.Context, t shoal.Template, a shoal.Alias) err
 		return err
 	case slices.Contains(s.reserved, a.Name) && t.TeamID != s.operator:
 		return shoal.ErrTemplateBareName.New("Public template name '%s' is for a template of the operator's team. Your template is available at '%s'.",
-			a.Name, reference{namespace: a.Namespace, name: a.Name})
+			a.Name, reference.Reference{Namespace: a.Namespace, Name: a.Name})
 	}
 	err = s.store.AddAlias(ctx, t.ID, global)
 	if errors.Is(err, store.ErrExists) { // another team was faster
@@ -165,5 +166,5 @@ func (s *Server) claim(ctx context.Context, t shoal.Template, a shoal.Alias) err
 
 func nameTaken(a shoal.Alias) error {
 	return shoal.ErrTemplateNameTaken.New("Public template name '%s' is already taken. Your template is available at '%s'. Please update your CLI to remove this error message.",
-		a.Name, reference{namespace: a.Namespace, name: a.Name})
+		a.Name, reference.Reference{Namespace: a.Namespace, Name: a.Name})
 }

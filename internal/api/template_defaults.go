@@ -18,14 +18,16 @@ func (s *Server) ListDefaultTemplates(
 ) (gen.ListDefaultTemplatesResponseObject, error) {
 	team := callerOf(ctx).Team.ID
 	var templates []shoal.Template
-	for _, name := range s.defaults {
+	for name := range s.defaults {
 		t, err := s.store.TemplateByAlias(ctx, shoal.Alias{Name: name})
 		switch {
 		case errors.Is(err, store.ErrNotFound):
 		case err != nil:
 			return nil, err
-		case s.isDefault(t) && (t.Public || t.TeamID == team):
-			templates = append(templates, t)
+		case t.Public || t.TeamID == team:
+			if _, is := s.aboutDefault(t); is {
+				templates = append(templates, t)
+			}
 		}
 	}
 	slices.SortFunc(templates, func(a, b shoal.Template) int { return strings.Compare(a.ID, b.ID) })
@@ -39,9 +41,15 @@ func (s *Server) ListDefaultTemplates(
 	return gen.ListDefaultTemplates200JSONResponse(rows), err
 }
 
-// isDefault reports whether a template comes with the installation.
-func (s *Server) isDefault(t shoal.Template) bool {
-	return t.TeamID == s.operator && slices.ContainsFunc(t.Aliases, func(a shoal.Alias) bool {
-		return a.Namespace == "" && slices.Contains(s.defaults, a.Name)
-	})
+// aboutDefault reports whether a template comes with the installation, and what it is for.
+func (s *Server) aboutDefault(t shoal.Template) (about string, is bool) {
+	if t.TeamID != s.operator {
+		return "", false
+	}
+	for _, a := range t.Aliases {
+		if about, is = s.defaults[a.Name]; is && a.Namespace == "" {
+			return about, true
+		}
+	}
+	return "", false
 }

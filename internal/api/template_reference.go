@@ -3,100 +3,40 @@ package api
 import (
 	"context"
 	"errors"
-	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/google/uuid"
 
+	"shoal/internal/api/reference"
 	"shoal/internal/shoal"
 	"shoal/internal/store"
 )
 
-// reference is a parsed [namespace/]name[:tag], in lower case (api.md §4.7).
-type reference struct{ namespace, name, tag string }
-
-var (
-	nameForm = regexp.MustCompile(`^[a-z0-9_-]+$`)
-	tagForm  = regexp.MustCompile(`^[a-z0-9_.-]+$`)
-)
-
-// What names and tags consist of, for those who tried something else.
-const (
-	nameRule = "a name has only letters, digits, - and _"
-	tagRule  = "a tag has only letters, digits, -, _ and ."
-)
-
-// errTag means that the name is fine but its tag is not, and errName that the name is
-// not. The words are E2B's (api.md §4.7).
-var errTag, errName = errors.New("invalid tag"), errors.New("invalid template ID")
-
-// parseReference checks the grammar. The error has no prefix, because callers
-// name differently what they parse.
-func parseReference(text string) (reference, error) {
-	text = strings.ToLower(strings.TrimSpace(text))
-	var ref reference
-	rest, tag, tagged := strings.Cut(text, ":")
-	if namespace, name, spaced := strings.Cut(rest, "/"); spaced {
-		if len(namespace) > maxName {
-			return ref, fmt.Errorf("invalid namespace: it may have at most %d characters", maxName)
-		}
-		if !nameForm.MatchString(namespace) {
-			return ref, fmt.Errorf("invalid namespace: %s", namespace)
-		}
-		ref.namespace, rest = namespace, name
-	}
-	switch {
-	case rest == "":
-		return ref, fmt.Errorf("%w: it is empty", errName)
-	case len(rest) > maxName:
-		return ref, fmt.Errorf("%w: a name may have at most %d characters", errName, maxName)
-	case !nameForm.MatchString(rest):
-		return ref, fmt.Errorf("%w: %s (%s)", errName, rest, nameRule)
-	case tagged && tag == "":
-		return ref, fmt.Errorf("%w: a tag is missing after ':'", errTag)
-	case len(tag) > maxTag:
-		return ref, fmt.Errorf("%w: a tag may have at most %d characters", errTag, maxTag)
-	case tagged && !tagForm.MatchString(tag):
-		return ref, fmt.Errorf("%w: %s (%s)", errTag, tag, tagRule)
-	}
-	ref.name, ref.tag = rest, tag
-	return ref, nil
-}
-
-// invalidName turns parseReference's error into one for the name of something new, where
+// invalidName turns reference.Parse's error into one for the name of something new, where
 // the caller has given no ID.
 func invalidName(err error) error {
 	return shoal.ErrTemplateReference.New("Invalid name: %s",
-		strings.TrimPrefix(err.Error(), errName.Error()+": "))
-}
-
-// String is the reference without its tag.
-func (r reference) String() string {
-	if r.namespace == "" {
-		return r.name
-	}
-	return r.namespace + "/" + r.name
+		strings.TrimPrefix(err.Error(), reference.ErrName.Error()+": "))
 }
 
 // resolve finds the template of a reference, whoever owns it: a name with a
 // namespace only there; a bare one in the team's own, then in the global one,
 // then as an ID.
-func (s *Server) resolve(ctx context.Context, team shoal.Team, ref reference) (shoal.Template, error) {
-	spaces := []string{ref.namespace}
-	if ref.namespace == "" {
+func (s *Server) resolve(ctx context.Context, team shoal.Team, ref reference.Reference) (shoal.Template, error) {
+	spaces := []string{ref.Namespace}
+	if ref.Namespace == "" {
 		spaces = []string{team.Slug, ""}
 	}
 	for _, space := range spaces {
-		t, err := s.store.TemplateByAlias(ctx, shoal.Alias{Namespace: space, Name: ref.name})
+		t, err := s.store.TemplateByAlias(ctx, shoal.Alias{Namespace: space, Name: ref.Name})
 		if !errors.Is(err, store.ErrNotFound) {
 			return t, resolveError(err, ref)
 		}
 	}
-	if ref.namespace != "" {
+	if ref.Namespace != "" {
 		return shoal.Template{}, templateNotFound(ref)
 	}
-	t, err := s.store.Template(ctx, ref.name)
+	t, err := s.store.Template(ctx, ref.Name)
 	if errors.Is(err, store.ErrNotFound) {
 		return t, templateNotFound(ref)
 	}
@@ -108,7 +48,7 @@ func (s *Server) resolve(ctx context.Context, team shoal.Team, ref reference) (s
 func (s *Server) resolveBuild(
 	ctx context.Context, team shoal.Team, text string,
 ) (shoal.Template, shoal.Build, error) {
-	ref, err := parseReference(text)
+	ref, err := reference.Parse(text)
 	if err != nil {
 		err = shoal.ErrTemplateReference.New("Invalid template reference: %s", err)
 		return shoal.Template{}, shoal.Build{}, err
@@ -125,7 +65,7 @@ func (s *Server) resolveBuild(
 
 // lookUpBuild is resolveBuild among the templates that there are.
 func (s *Server) lookUpBuild(
-	ctx context.Context, team shoal.Team, ref reference,
+	ctx context.Context, team shoal.Team, ref reference.Reference,
 ) (t shoal.Template, b shoal.Build, err error) {
 	t, err = s.resolve(ctx, team, ref)
 	if err == nil && !t.Public && t.TeamID != team.ID {
@@ -139,11 +79,11 @@ func (s *Server) lookUpBuild(
 
 // orShipped replaces notFound for a template that comes with Shoal and is not built yet:
 // its build is under way, or could be.
-func (s *Server) orShipped(ctx context.Context, ref reference, notFound error) error {
-	if s.shipped == nil || ref.namespace != "" || ref.tag != "" && ref.tag != shoal.DefaultTag {
+func (s *Server) orShipped(ctx context.Context, ref reference.Reference, notFound error) error {
+	if s.shipped == nil || ref.Namespace != "" || ref.Tag != "" && ref.Tag != shoal.DefaultTag {
 		return notFound
 	}
-	if err := s.shipped(ctx, ref.name); err != nil {
+	if err := s.shipped(ctx, ref.Name); err != nil {
 		return err
 	}
 	return notFound
@@ -151,8 +91,8 @@ func (s *Server) orShipped(ctx context.Context, ref reference, notFound error) e
 
 // readyBuild finds the newest ready build of the reference's tag, which may also
 // be a build's ID.
-func (s *Server) readyBuild(ctx context.Context, t shoal.Template, ref reference) (shoal.Build, error) {
-	tag := ref.tag
+func (s *Server) readyBuild(ctx context.Context, t shoal.Template, ref reference.Reference) (shoal.Build, error) {
+	tag := ref.Tag
 	if tag == "" {
 		tag = shoal.DefaultTag
 	}
@@ -171,7 +111,7 @@ func (s *Server) readyBuild(ctx context.Context, t shoal.Template, ref reference
 
 // notReady has one message, E2B's, for a tag that does not exist and one without a
 // ready build; the cause tells them apart.
-func (s *Server) notReady(ctx context.Context, t shoal.Template, ref reference, tag string) error {
+func (s *Server) notReady(ctx context.Context, t shoal.Template, ref reference.Reference, tag string) error {
 	newest, err := s.store.NewestBuild(ctx, t.ID, tag)
 	if errors.Is(err, store.ErrNotFound) && uuid.Validate(tag) == nil {
 		newest, err = s.store.Build(ctx, t.ID, tag)
@@ -194,8 +134,8 @@ func (s *Server) notReady(ctx context.Context, t shoal.Template, ref reference, 
 // mcpGateway is the template that SDKs ask for when a sandbox is to have MCP servers.
 const mcpGateway = "mcp-gateway"
 
-func templateNotFound(ref reference) error {
-	if ref.name == mcpGateway && ref.namespace == "" {
+func templateNotFound(ref reference.Reference) error {
+	if ref.Name == mcpGateway && ref.Namespace == "" {
 		return shoal.ErrTemplateNotFound.New(
 			"template '%s' not found: the MCP gateway is not shipped with this version of Shoal", ref).
 			Because("sandboxes with MCP servers need a template that is not part of Shoal")
@@ -203,7 +143,7 @@ func templateNotFound(ref reference) error {
 	return shoal.ErrTemplateNotFound.New("template '%s' not found", ref)
 }
 
-func resolveError(err error, ref reference) error {
+func resolveError(err error, ref reference.Reference) error {
 	if err == nil {
 		return nil
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"shoal/internal/api/gen"
+	"shoal/internal/api/reference"
 	"shoal/internal/build"
 	"shoal/internal/shoal"
 	"shoal/internal/store"
@@ -119,16 +120,16 @@ func planRegistration(team shoal.Team, name string, tags []string, w wanted) (st
 	if strings.TrimSpace(name) == "" {
 		return store.Registration{}, shoal.ErrBadRequest.New("Name is required")
 	}
-	ref, err := parseReference(name)
+	ref, err := reference.Parse(name)
 	switch {
-	case errors.Is(err, errTag):
+	case errors.Is(err, reference.ErrTag):
 		return store.Registration{}, shoal.ErrTemplateReference.New("Invalid tag: %s",
-			strings.TrimPrefix(err.Error(), errTag.Error()+": "))
+			strings.TrimPrefix(err.Error(), reference.ErrTag.Error()+": "))
 	case err != nil:
 		return store.Registration{}, invalidName(err)
 	}
-	if ref.tag != "" {
-		tags = append([]string{ref.tag}, tags...)
+	if ref.Tag != "" {
+		tags = append([]string{ref.Tag}, tags...)
 	}
 	if len(tags) == 0 {
 		tags = []string{shoal.DefaultTag}
@@ -136,8 +137,8 @@ func planRegistration(team shoal.Team, name string, tags []string, w wanted) (st
 	if tags, err = parseTags(tags); err != nil {
 		return store.Registration{}, err
 	}
-	if ref.namespace != "" && ref.namespace != team.Slug {
-		return store.Registration{}, shoal.ErrTemplateReference.New("namespace '%s' must match your team '%s'", ref.namespace, team.Slug)
+	if ref.Namespace != "" && ref.Namespace != team.Slug {
+		return store.Registration{}, shoal.ErrTemplateReference.New("namespace '%s' must match your team '%s'", ref.Namespace, team.Slug)
 	}
 	if err := checkTeamID(w.teamID, team); err != nil {
 		return store.Registration{}, err
@@ -147,7 +148,7 @@ func planRegistration(team shoal.Team, name string, tags []string, w wanted) (st
 		return store.Registration{}, err
 	}
 	now := time.Now().UTC()
-	return store.Registration{Team: team, Alias: shoal.Alias{Namespace: team.Slug, Name: ref.name},
+	return store.Registration{Team: team, Alias: shoal.Alias{Namespace: team.Slug, Name: ref.Name},
 		Tags: slices.Clip(tags), Superseded: build.MessageSuperseded,
 		Build: shoal.Build{ID: shoal.NewBuildID(), Status: shoal.BuildWaiting, Resources: resources,
 			CreatedAt: now, UpdatedAt: now}}, nil

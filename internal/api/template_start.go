@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"shoal/internal/api/gen"
+	"shoal/internal/api/reference"
 	"shoal/internal/build"
 	"shoal/internal/shoal"
 	"shoal/internal/store"
@@ -185,7 +186,7 @@ func (s *Server) resolveBase(ctx context.Context, team shoal.Team, job *build.Jo
 	if job.FromReference == "" {
 		return nil, nil
 	}
-	ref, err := parseReference(job.FromReference)
+	ref, err := reference.Parse(job.FromReference)
 	if err != nil {
 		return &build.Failure{Message: "invalid template reference: " + err.Error(), Step: build.StepBase}, nil
 	}

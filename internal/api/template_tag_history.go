@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"shoal/internal/api/gen"
+	"shoal/internal/api/reference"
 	"shoal/internal/shoal"
 	"shoal/internal/store"
 )
@@ -127,7 +128,7 @@ func (s *Server) ListTemplateTagAssignments(
 
 // ownTemplate finds one of the team's templates by its name or ID. A tag is ignored.
 func (s *Server) ownTemplate(ctx context.Context, text string) (shoal.Template, error) {
-	ref, err := parseReference(text)
+	ref, err := reference.Parse(text)
 	if err != nil {
 		return shoal.Template{}, shoal.ErrTemplateReference.New("Invalid template reference: %s", err)
 	}

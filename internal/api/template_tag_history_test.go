@@ -208,9 +208,17 @@ func TestDefaultTemplates(t *testing.T) {
 		theirs[0]["spawnCount"] != 0.0 || theirs[0]["buildCount"] != 0.0 || theirs[0]["lastSpawnedAt"] != nil {
 		t.Errorf("another team's: %v", theirs)
 	}
+	for _, row := range mine {
+		if about, _ := row["description"].(string); about == "" {
+			t.Errorf("nothing says what it is for: %v", row)
+		}
+	}
 	w.call("GET", "/default-templates", "", "X-API-Key", "").wants(t, 401, "")
 	for _, row := range w.templateRows() {
 		_, marked := row["isDefault"]
+		if _, described := row["description"]; described != marked {
+			t.Errorf("only a default template has a description: %v", row)
+		}
 		if want := row["templateID"] == "base" || row["templateID"] == "aaa"; marked != want {
 			t.Errorf("%v", row)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"shoal/internal/api/gen"
+	"shoal/internal/api/reference"
 	"shoal/internal/shoal"
 	"shoal/internal/store"
 )
@@ -20,7 +21,7 @@ func (s *Server) ListTemplateTags(
 	ctx context.Context, req gen.ListTemplateTagsRequestObject,
 ) (gen.ListTemplateTagsResponseObject, error) {
 	team := callerOf(ctx).Team
-	ref, err := parseReference(req.TemplateID)
+	ref, err := reference.Parse(req.TemplateID)
 	if err != nil {
 		return nil, shoal.ErrTemplateReference.New("Invalid template reference: %s", err)
 	}
@@ -51,14 +52,14 @@ func (s *Server) AssignTemplateTags(
 	if err != nil {
 		return nil, err
 	}
-	ref, err := parseReference(req.Body.Target)
+	ref, err := reference.Parse(req.Body.Target)
 	if err != nil {
 		return nil, shoal.ErrTemplateReference.New("Invalid target: %s", err)
 	}
-	if ref.tag == "" {
-		ref.tag = shoal.DefaultTag
+	if ref.Tag == "" {
+		ref.Tag = shoal.DefaultTag
 	}
-	missing := shoal.ErrTemplateNotFound.New("Template '%s' with tag '%s' not found", ref, ref.tag)
+	missing := shoal.ErrTemplateNotFound.New("Template '%s' with tag '%s' not found", ref, ref.Tag)
 	t, err := s.resolve(ctx, callerOf(ctx).Team, ref)
 	switch {
 	case shoal.ErrTemplateNotFound.Matches(err):
@@ -93,11 +94,11 @@ func (s *Server) RemoveTemplateTags(
 	if err != nil {
 		return nil, err
 	}
-	ref, err := parseReference(req.Body.Name)
+	ref, err := reference.Parse(req.Body.Name)
 	switch {
-	case err != nil && !errors.Is(err, errTag):
+	case err != nil && !errors.Is(err, reference.ErrTag):
 		return nil, invalidName(err)
-	case err != nil || ref.tag != "":
+	case err != nil || ref.Tag != "":
 		return nil, shoal.ErrBadRequest.New("Template name should not contain a tag, use the 'tags' field instead")
 	case slices.Contains(tags, shoal.DefaultTag):
 		return nil, shoal.ErrBadRequest.New("Cannot delete the 'default' tag")
@@ -120,8 +121,8 @@ func errTooManyTags() error {
 		store.MaxAssignments)
 }
 
-// maxTags is the most that one request may name, and maxTag the longest one.
-const maxTags, maxTag = 100, 128
+// maxTags is the most that one request may name.
+const maxTags = 100
 
 // parseTags normalizes tags and drops repeated ones; there must be at least one.
 func parseTags(list []string) ([]string, error) {
@@ -151,11 +152,11 @@ func parseTag(text string) (string, error) {
 	switch {
 	case tag == "":
 		return "", shoal.ErrTemplateReference.New("Invalid tag: it is empty")
-	case len(tag) > maxTag:
+	case len(tag) > reference.MaxTag:
 		return "", shoal.ErrTemplateReference.New("Invalid tag: %s… (a tag has at most %d characters)",
-			tag[:maxTag], maxTag)
-	case !tagForm.MatchString(tag):
-		return "", shoal.ErrTemplateReference.New("Invalid tag: %s (%s)", text, tagRule)
+			tag[:reference.MaxTag], reference.MaxTag)
+	case !reference.IsTag(tag):
+		return "", shoal.ErrTemplateReference.New("Invalid tag: %s (%s)", text, reference.TagRule)
 	case uuid.Validate(tag) == nil:
 		return "", shoal.ErrTemplateReference.New("Invalid tag: %s: a tag cannot be a UUID", text)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"shoal/internal/api/gen"
+	"shoal/internal/api/reference"
 	"shoal/internal/shoal"
 	"shoal/internal/store"
 )
@@ -136,12 +137,13 @@ func (s *Server) wireTemplate(ctx context.Context, t shoal.Template) (gen.Templa
 		return gen.Template{}, err
 	}
 	aliases, names := wireNames(t.Aliases)
+	about, isDefault := s.aboutDefault(t)
 	return gen.Template{TemplateID: t.ID, BuildID: ready.ID, CpuCount: int32(ready.Resources.CPUCount),
 		MemoryMB: ready.Resources.MemoryMB, DiskSizeMB: ready.Resources.DiskMB, Public: t.Public,
 		Aliases: aliases, Names: names, CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt,
 		LastSpawnedAt: optionalTime(t.LastSpawnedAt), SpawnCount: t.SpawnCount, BuildCount: t.BuildCount,
 		EnvdVersion: ready.EnvdVersion, BuildStatus: gen.BuildStatus(newest.Status),
-		IsDefault: onlyTrue(s.isDefault(t))}, nil
+		IsDefault: onlyTrue(isDefault), Description: optional(about)}, nil
 }
 
 // withBuilds is a template's row with a page of its builds.
@@ -150,7 +152,8 @@ func withBuilds(t gen.Template, builds []shoal.Build) gen.TemplateWithBuilds {
 		MemoryMB: t.MemoryMB, DiskSizeMB: t.DiskSizeMB, Public: t.Public, Aliases: t.Aliases, Names: t.Names,
 		CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt, CreatedBy: t.CreatedBy, LastSpawnedAt: t.LastSpawnedAt,
 		SpawnCount: t.SpawnCount, BuildCount: t.BuildCount, EnvdVersion: t.EnvdVersion,
-		BuildStatus: t.BuildStatus, IsDefault: t.IsDefault, Builds: make([]gen.TemplateBuild, len(builds))}
+		BuildStatus: t.BuildStatus, IsDefault: t.IsDefault, Description: t.Description,
+		Builds: make([]gen.TemplateBuild, len(builds))}
 	for i, b := range builds {
 		wire.Builds[i] = gen.TemplateBuild{
 			BuildID:     b.ID,
@@ -175,7 +178,7 @@ func wireNames(list []shoal.Alias) (aliases, names []string) {
 		if !slices.Contains(aliases, a.Name) {
 			aliases = append(aliases, a.Name)
 		}
-		names = append(names, reference{namespace: a.Namespace, name: a.Name}.String())
+		names = append(names, reference.Reference{Namespace: a.Namespace, Name: a.Name}.String())
 	}
 	return aliases, names
 }

@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -58,23 +60,15 @@ func newWorld(t *testing.T) *world {
 // newWorldWith is newWorld with a rule for web pages.
 func newWorldWith(t *testing.T, origins Origins) *world {
 	t.Helper()
-	st, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "shoal.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { st.Close() })
-	w := &world{t: t, store: st, log: &syncBuffer{}, engine: &scriptedEngine{}, data: t.TempDir()}
-	if err := auth.NewKeys(st).EnsureDev(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	builds := w.fill()
+	w := &world{t: t, log: &syncBuffer{}, engine: &scriptedEngine{}, data: t.TempDir()}
+	builds := w.openStore()
 	log := slog.New(slog.NewJSONHandler(w.log, nil))
 	w.node = fleettest.New("n1", builds...)
 	w.fleet = fleet.New(fleet.Config{Nodes: []shoal.Node{w.node}}, log)
 	if err := w.fleet.Sync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	w.auth = auth.New(st, shoal.DevAdminToken, log)
+	w.auth = auth.New(w.store, shoal.DevAdminToken, log)
 	w.builds = w.runBuilds(log)
 	w.serve(origins, "api", log)
 	return w
@@ -87,7 +81,7 @@ func (w *world) serve(origins Origins, name string, log *slog.Logger) {
 	w.server, err = New(Config{Store: w.store, Fleet: w.fleet, Auth: w.auth, Tokens: auth.NewTokens(shoal.DevTokenSeed),
 		CheckPolicy: checkPolicy, Builds: w.builds, UploadLimit: testUploadLimit, Origins: origins,
 		Operator: shoal.DevTeamID, Reserved: templates.Reserved(),
-		Defaults: templates.Names(), Name: name}, log)
+		Defaults: templates.About(), Name: name}, log)
 	w.must(err)
 	srv := httptest.NewUnstartedServer(nil)
 	srv.Config = NewHTTPServer(w.server, log)
@@ -104,6 +98,39 @@ func checkPolicy(n shoal.Network) error {
 		}
 	}
 	return nil
+}
+
+// filled is the database of a new world, which is copied because it takes long to make, and
+// the builds that the machine has. Only the first world writes it.
+var filled struct {
+	sync.Once
+	file   []byte
+	builds []shoal.Build
+}
+
+// openStore opens a store of the world's own with teams and templates, and returns the builds
+// that the machine has.
+func (w *world) openStore() []shoal.Build {
+	w.t.Helper()
+	path := filepath.Join(w.t.TempDir(), "shoal.db")
+	open := func() {
+		var err error
+		w.store, err = store.Open(w.t.Context(), path)
+		w.must(err)
+	}
+	filled.Do(func() {
+		open()
+		w.must(auth.NewKeys(w.store).EnsureDev(w.t.Context()))
+		filled.builds = w.fill()
+		w.must(w.store.Close())
+		var err error
+		filled.file, err = os.ReadFile(path)
+		w.must(err)
+	})
+	w.must(os.WriteFile(path, filled.file, 0o600))
+	open()
+	w.t.Cleanup(func() { w.store.Close() })
+	return slices.Clone(filled.builds)
 }
 
 // fill stores teams and templates, and returns the builds that the machine has.

@@ -90,7 +90,7 @@ func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets con
 		Tokens: auth.NewTokens(secrets.TokenSeed), Domain: cfg.SandboxDomain(),
 		Builds: builds, Shipped: p.askShipped, PublicURL: cfg.PublicAPI, UploadLimit: cfg.UploadLimit << 20,
 		Origins: origins(cfg), Operator: p.team.ID, Reserved: templates.Reserved(),
-		Defaults: templates.Names(), Name: name,
+		Defaults: templates.About(), Name: name,
 		CheckPolicy: func(n shoal.Network) error {
 			_, err := network.ParsePolicy(n)
 			return err

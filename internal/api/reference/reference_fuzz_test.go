@@ -1,4 +1,4 @@
-package api
+package reference
 
 import "testing"
 
@@ -10,23 +10,23 @@ func FuzzReference(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		ref, err := parseReference(text)
+		ref, err := Parse(text)
 		if err != nil {
-			if ref.name != "" || ref.tag != "" {
-				t.Errorf("%q is refused (%v), but has the name %q and the tag %q", text, err, ref.name, ref.tag)
+			if ref.Name != "" || ref.Tag != "" {
+				t.Errorf("%q is refused (%v), but has the name %q and the tag %q", text, err, ref.Name, ref.Tag)
 			}
 			return
 		}
-		for _, c := range ref.namespace + ref.name + ref.tag {
+		for _, c := range ref.Namespace + ref.Name + ref.Tag {
 			if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' && c != '.' {
 				t.Errorf("%q has %q in a name", text, c)
 			}
 		}
 		again := ref.String()
-		if ref.tag != "" {
-			again += ":" + ref.tag
+		if ref.Tag != "" {
+			again += ":" + ref.Tag
 		}
-		if got, err := parseReference(again); err != nil || got != ref {
+		if got, err := Parse(again); err != nil || got != ref {
 			t.Errorf("%q is %+v, and written again %+v (%v)", text, ref, got, err)
 		}
 	})
