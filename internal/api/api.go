@@ -90,7 +90,8 @@ type Server struct {
 	operator    string
 	name        string
 	creating    shares.Turns  // by team and idempotency key
-	resumeWait  time.Duration // see resumeWait; tests shorten it
+	resumeWait  time.Duration // see resumeWait; tests shorten both
+	requestTime time.Duration // see requestTime
 	draining    atomic.Bool
 }
 
@@ -124,6 +125,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 		spawns:      newSpawns(),
 		storage:     newStorage(cfg.Store, cfg.Fleet, cfg.Builds.Files),
 		resumeWait:  resumeWait,
+		requestTime: requestTime,
 	}
 	spec, err := gen.GetSpec()
 	if err != nil {
@@ -140,7 +142,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 	if err := routes.err; err != nil {
 		return nil, err
 	}
-	s.handler = s.observe(s.withCORS(s.withUploads(withBounds(refuseDeprecated(routes)))))
+	s.handler = s.observe(s.withCORS(s.withUploads(s.withBounds(refuseDeprecated(routes)))))
 	return s, nil
 }
 

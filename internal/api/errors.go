@@ -1,7 +1,9 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
 
@@ -15,6 +17,10 @@ import (
 // in the log under the request's ID.
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	known, call := shoal.AsError(err), callOf(r.Context())
+	if known.Kind == shoal.ErrInternal && errors.Is(r.Context().Err(), context.DeadlineExceeded) {
+		known = shoal.ErrRequestTime.Wrap(err, "The request was not done within %s", requestTime)
+		err = known
+	}
 	call.err = err
 	cause, id := causeOf(known), shoal.RequestID(r.Context())
 	if known.Err != nil && call.operator {
@@ -52,9 +58,9 @@ func retryAdvice(kind *shoal.Kind) advice {
 	switch kind {
 	case shoal.ErrConcurrencyLimit, shoal.ErrSandboxLimit, shoal.ErrBuildLimit, shoal.ErrKeptLimit,
 		shoal.ErrTagLimit, shoal.ErrStorageLimit, shoal.ErrNoNode, shoal.ErrPlacementTimeout,
-		shoal.ErrIdempotencyUnknown, shoal.ErrDaemonSilent, shoal.ErrResumeTimeout:
-		// A full team stays full, machines do not get templates in a second, a start has had
-		// its minute, and a daemon that hangs goes on hanging.
+		shoal.ErrIdempotencyUnknown, shoal.ErrDaemonSilent, shoal.ErrResumeTimeout, shoal.ErrRequestTime:
+		// A full team stays full, machines do not get templates in a second, a start or request
+		// has had its minute and may still be done, and a daemon that hangs goes on hanging.
 		return neverRetry
 	case shoal.ErrSandboxState, shoal.ErrIdempotencyInProgress:
 		return retrySoon

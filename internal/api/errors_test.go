@@ -24,6 +24,7 @@ func TestRetryAdvice(t *testing.T) {
 		shoal.ErrIdempotencyUnknown: neverRetry,
 		shoal.ErrDaemonSilent:       neverRetry,
 		shoal.ErrResumeTimeout:      neverRetry, // it goes on
+		shoal.ErrRequestTime:        neverRetry, // it may go on
 
 		// Nothing was done, and the next moment may be better.
 		shoal.ErrCapacity:           byStatus,

@@ -28,7 +28,7 @@ const (
 	idempotencyWait = 20 * time.Second
 	// abandonedTime is when no other api can be at work on a create any more.
 	abandonedTime = requestTime + 20*time.Second
-	// recordTime is for storing how a create has ended.
+	// recordTime is for storing what a machine has done.
 	recordTime = 5 * time.Second
 )
 

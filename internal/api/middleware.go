@@ -117,7 +117,7 @@ func (r *recorder) Write(b []byte) (int, error) {
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 // withBounds limits the size of a request's body and its time.
-func withBounds(next http.Handler) http.Handler {
+func (s *Server) withBounds(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength > maxBody {
 			writeError(w, r, errTooLarge(maxBody))
@@ -126,7 +126,7 @@ func withBounds(next http.Handler) http.Handler {
 		if r.Body != nil && r.Body != http.NoBody {
 			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		}
-		ctx, cancel := context.WithTimeout(r.Context(), requestTime)
+		ctx, cancel := context.WithTimeout(r.Context(), s.requestTime)
 		defer cancel()
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})

@@ -62,7 +62,10 @@ func (s *Server) snapshot(
 	if t.CreatedAt.IsZero() {
 		t.CreatedAt, t.UpdatedAt = build.CreatedAt, build.CreatedAt
 	}
-	superseded, err := s.store.SaveSnapshot(ctx, t, build, tag)
+	// It is there now, so it is registered even if the request's time ends meanwhile.
+	record, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
+	defer cancel()
+	superseded, err := s.store.SaveSnapshot(record, t, build, tag)
 	if err != nil {
 		return t, "", errors.Join(err, node.RemoveBuild(context.WithoutCancel(ctx), build.ID))
 	}

@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"context"
+	"errors"
 
 	"golang.org/x/sync/errgroup"
 
@@ -20,7 +21,17 @@ const forkWorkers = 4
 func (o *Orchestrator) Fork(
 	ctx context.Context, sandboxID string, specs []shoal.Spec,
 ) ([]shoal.ForkResult, error) {
-	ctx, phases := telemetry.WithPhases(context.WithoutCancel(ctx))
+	return outlast(ctx, o.tasks, func(goesOn context.Context) ([]shoal.ForkResult, error) {
+		return copier{o}.fork(goesOn, ctx, sandboxID, specs)
+	})
+}
+
+// fork makes no copies if the caller is gone before they start, because nobody would know
+// of them.
+func (o copier) fork(
+	ctx, caller context.Context, sandboxID string, specs []shoal.Spec,
+) ([]shoal.ForkResult, error) {
+	ctx, phases := telemetry.WithPhases(ctx)
 	var draft *artifact.Draft
 	var c snapshot.Capture
 	paused := shoal.ErrSandboxPaused.New(
@@ -28,6 +39,9 @@ func (o *Orchestrator) Fork(
 	err := o.standStill(ctx, sandboxID, "forked", paused, func(sb *sandbox, own *guest.Guest) (err error) {
 		c = snapshot.Of(own)
 		draft, err = o.snapshots.Checkpoint(ctx, own, snapshot.ForkName(sb.id), false)
+		if err == nil && caller.Err() != nil {
+			err = errors.Join(caller.Err(), draft.Discard())
+		}
 		return err
 	})
 	if err != nil {

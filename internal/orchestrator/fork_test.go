@@ -45,7 +45,7 @@ func TestForkWaitsForACheckpointThatWasLeft(t *testing.T) {
 	own.guest = adopted
 	own.mu.Unlock()
 	var then int64
-	n.must(n.orch.standStill(ctx, sb.SandboxID, "forked", nil, func(*sandbox, *guest.Guest) error {
+	n.must(copier{n.orch}.standStill(ctx, sb.SandboxID, "forked", nil, func(*sandbox, *guest.Guest) error {
 		then = written()
 		return nil
 	}))

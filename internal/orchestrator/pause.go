@@ -55,7 +55,15 @@ func (o *Orchestrator) pause(
 		return t.wait(ctx)
 	}
 	// Once begun it does not depend on the caller's patience.
-	ctx, phases := telemetry.WithPhases(context.WithoutCancel(ctx))
+	_, err = outlast(ctx, o.tasks, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, o.carryOut(ctx, sb, t, wish)
+	})
+	return err
+}
+
+// carryOut is the pause whose transition has begun.
+func (o *Orchestrator) carryOut(ctx context.Context, sb *sandbox, t *transition, wish pauseWish) error {
+	ctx, phases := telemetry.WithPhases(ctx)
 	log := o.log.With("sandbox", sb.id, "request", shoal.RequestID(ctx), "memory", wish.memory)
 	before := sb.viewNow()
 	sb.mu.Lock()
@@ -68,7 +76,7 @@ func (o *Orchestrator) pause(
 		o.nudge()
 		return err
 	}
-	err = o.pauses.suspend(ctx, sb, wish.memory, silent)
+	err := o.pauses.suspend(ctx, sb, wish.memory, silent)
 	if err != nil {
 		if own != nil {
 			err = errors.Join(err, own.Thaw(ctx))

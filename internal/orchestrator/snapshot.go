@@ -17,7 +17,16 @@ import (
 func (o *Orchestrator) Snapshot(
 	ctx context.Context, sandboxID string, into shoal.SnapshotTarget,
 ) (shoal.Build, error) {
-	ctx, phases := telemetry.WithPhases(context.WithoutCancel(ctx))
+	return outlast(ctx, o.tasks, func(goesOn context.Context) (shoal.Build, error) {
+		return copier{o}.snapshot(goesOn, ctx, sandboxID, into)
+	})
+}
+
+// snapshot keeps nothing if the caller is gone, who would have to register it.
+func (o copier) snapshot(
+	ctx, caller context.Context, sandboxID string, into shoal.SnapshotTarget,
+) (shoal.Build, error) {
+	ctx, phases := telemetry.WithPhases(ctx)
 	var build shoal.Build
 	var size int64
 	err := o.standStill(ctx, sandboxID, "snapshotted", shoal.NotRunning(sandboxID), func(sb *sandbox, own *guest.Guest) error {
@@ -26,6 +35,9 @@ func (o *Orchestrator) Snapshot(
 			take = o.pauses.diskAlone
 		}
 		draft, err := take(ctx, sb, own, snapshot.BuildName(into.BuildID))
+		if err == nil && caller.Err() != nil {
+			err = errors.Join(caller.Err(), draft.Discard())
+		}
 		if err != nil {
 			return err
 		}

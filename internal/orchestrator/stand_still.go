@@ -10,10 +10,13 @@ import (
 	"shoal/internal/shoal"
 )
 
+// copier makes what others begin from: snapshots and forks of sandboxes that go on.
+type copier struct{ *Orchestrator }
+
 // standStill runs f as a transition of its own, from which a running sandbox runs on, even if
 // this process ends meanwhile. It does not wait for another transition, but is refused.
 // paused is the answer for a paused sandbox; other refusals say that it "cannot be" participle.
-func (o *Orchestrator) standStill(
+func (o copier) standStill(
 	ctx context.Context, sandboxID, participle string, paused *shoal.Error,
 	f func(*sandbox, *guest.Guest) error,
 ) error {

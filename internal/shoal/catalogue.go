@@ -32,6 +32,9 @@ var (
 	ErrBodyTooLarge = kind("request.too_large", 413,
 		"The request body is larger than this endpoint takes: 16 MiB to start a template's build, 1 MiB elsewhere.",
 		"Send less; files go to the sandbox, not to the API.")
+	ErrRequestTime = kind("request.time", 504,
+		"The request was not done within its time, 70 s; what a machine had begun for it goes on.",
+		"Look by a get or list at what has become of it before you repeat it; a machine that is this slow has too much to do.")
 	ErrNotImplemented = kind("request.not_implemented", 501,
 		"This version of Shoal does not have the feature.",
 		"Do without it. Keys are made and listed with `shoal key`; CHANGELOG names what each version brings.")

@@ -240,7 +240,8 @@ var misbehaviors = map[string]string{
 
 // slowMisbehaviors take as long as Shoal waits for them or works on them, so they are for
 // the long form.
-var slowMisbehaviors = map[string]string{"silent": "", "drip": "", "bomb": "larger than"}
+var slowMisbehaviors = map[string]string{"silent": "does not answer in time", "drip": "took longer than 10m",
+	"bomb": "larger than"}
 
 // TestHostileRegistry builds from a registry that misbehaves. Each build fails and says why
 // in our words; the host stays within bounds.
