@@ -64,7 +64,7 @@ test-unit: ## tests that need no root: seconds to a few minutes
 test-race: setup-test ## the same, watched by the race detector
 	@scripts/test race
 
-fuzz: ## each fuzz target for some seconds (FUZZTIME=10000x, or a time)
+fuzz: ## each fuzz target for some seconds (FUZZTIME=4000x, or a time)
 	@scripts/test fuzz
 
 test-root: setup-test build ## tests of the runtime, the network and the image that need root
