@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -17,9 +18,9 @@ import (
 )
 
 // twin is the host's side of what is measured in guests: the base template's root directory
-// on the host's own disk, so that the programs and their versions are the same and only the
-// kernel is another.
-type twin struct{ root string }
+// on a file system of the host, so that the programs and their versions are the same and only
+// the kernel is another.
+type twin struct{ *disk }
 
 // What figures say of it.
 const (
@@ -34,15 +35,27 @@ const uid = 1000
 // newTwin copies the base template's packages, and lays the template's files and user over
 // them.
 func newTwin(ctx context.Context, dir, imageDir string) (*twin, error) {
-	t := &twin{root: filepath.Join(dir, "twin")}
-	if err := copyPackages(imageDir, t.root); err != nil {
+	d, err := newDisk(ctx, dir)
+	if err != nil {
 		return nil, err
+	}
+	t := &twin{d}
+	if err := t.fill(ctx, imageDir); err != nil {
+		return nil, errors.Join(err, t.close())
+	}
+	return t, nil
+}
+
+func (t *twin) fill(ctx context.Context, imageDir string) error {
+	if err := copyPackages(imageDir, t.path("/")); err != nil {
+		return err
 	}
 	if err := t.layFiles(); err != nil {
-		return nil, err
+		return err
 	}
-	_, err := t.runAs(ctx, 0, fmt.Sprintf("useradd --create-home --uid %d --shell /bin/bash %s", uid, image.DefaultUser))
-	return t, err
+	add := fmt.Sprintf("useradd --create-home --uid %d --shell /bin/bash %s", uid, image.DefaultUser)
+	_, err := t.runAs(ctx, 0, add)
+	return err
 }
 
 func (t *twin) layFiles() error {
@@ -55,7 +68,7 @@ func (t *twin) layFiles() error {
 		if err != nil {
 			return err
 		}
-		name := filepath.Join(t.root, strings.TrimPrefix(path, top))
+		name := t.path(strings.TrimPrefix(path, top))
 		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 			return err
 		}
@@ -75,8 +88,12 @@ func copyPackages(imageDir, to string) error {
 		return fmt.Errorf("no package root in %s", imageDir)
 	}
 	newest := slices.MaxFunc(roots, func(a, b string) int { return madeAt(a).Compare(madeAt(b)) })
-	if out, err := exec.Command("cp", "-a", newest, to).CombinedOutput(); err != nil {
+	if out, err := exec.Command("cp", "-a", newest+"/.", to).CombinedOutput(); err != nil {
 		return fmt.Errorf("copy the packages: %w\n%s", err, out)
+	}
+	// Else the disk is busy with it while something is measured.
+	if out, err := exec.Command("sync", "-f", to).CombinedOutput(); err != nil {
+		return fmt.Errorf("write the packages to disk: %w\n%s", err, out)
 	}
 	return nil
 }
@@ -107,9 +124,8 @@ func (t *twin) runAs(ctx context.Context, uid int, line string) (string, error) 
 	if uid == 0 {
 		home = "/root"
 	}
-	// All that unshare mounts goes with its namespaces, also if this process is killed.
-	cmd := exec.CommandContext(ctx, "unshare", "--mount", "--pid", "--fork", "--kill-child", "--ipc", "--uts",
-		"--root="+t.root, "--mount-proc", "--setgid="+id, "--setuid="+id, "--wd="+home, "/bin/bash", "-l", "-c", line)
+	cmd := t.inside(ctx, "unshare", "--mount", "--pid", "--fork", "--kill-child", "--ipc", "--uts",
+		"--root="+t.dir, "--mount-proc", "--setgid="+id, "--setuid="+id, "--wd="+home, "/bin/bash", "-l", "-c", line)
 	cmd.Env = []string{"HOME=" + home, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 	out, err := cmd.CombinedOutput()
 	if err != nil {

@@ -120,8 +120,12 @@ func (b *bench) close() error {
 	if b.stock != nil {
 		b.stock.close()
 	}
-	if b.anchorDir == "" {
-		return nil
+	var err error
+	if b.twin != nil {
+		err = b.twin.close()
 	}
-	return os.RemoveAll(b.anchorDir)
+	if b.anchorDir != "" {
+		err = errors.Join(err, os.RemoveAll(b.anchorDir))
+	}
+	return err
 }

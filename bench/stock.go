@@ -37,7 +37,7 @@ func newStock(dir, imageDir string) (*stockRuntime, error) {
 		return nil, err
 	}
 	root := filepath.Join(st.bundle, "rootfs")
-	if err := os.MkdirAll(st.bundle, 0o755); err != nil {
+	if err := os.MkdirAll(root, 0o755); err != nil {
 		return nil, err
 	}
 	if err := copyPackages(imageDir, root); err != nil {
