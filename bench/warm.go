@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 )
@@ -10,13 +12,16 @@ import (
 // warmGuests is how many guests the installation of this group starts ahead.
 const warmGuests = 20
 
+// warmPrefix begins the IDs of guests that were started ahead, also when they have a sandbox.
+const warmPrefix = "warm-"
+
 // benchFrozen measures the private memory of guests that were started ahead.
 func benchFrozen(ctx context.Context, b *bench, s *server) error {
 	if err := s.awaitWarm(ctx); err != nil {
 		return err
 	}
 	var frozen int64
-	for _, group := range guestGroups("warm-*") {
+	for _, group := range guestGroups(warmPrefix + "*") {
 		frozen += privateOf(group)
 	}
 	b.add(figure{Name: fmt.Sprintf("frozen private memory, each of %d", warmGuests), Unit: "MiB",
@@ -101,7 +106,7 @@ func (s *server) bursts(ctx context.Context, b *bench, fromEmpty bool) (all, hos
 		}
 		var boxes boxes
 		if fromEmpty {
-			if boxes, err = s.drain(ctx); err != nil {
+			if boxes, _, err = s.drain(ctx); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -122,16 +127,25 @@ func (s *server) bursts(ctx context.Context, b *bench, fromEmpty bool) (all, hos
 	return all, host, nil
 }
 
-// drain takes all warm guests.
-func (s *server) drain(ctx context.Context) (taken boxes, err error) {
-	for range warmGuests {
+// drain creates sandboxes until one does not get a warm guest, and times that create.
+func (s *server) drain(ctx context.Context) (taken boxes, beyond time.Duration, err error) {
+	for range 3 * warmGuests {
+		begin := time.Now()
 		sb, err := s.create(ctx)
 		if err != nil {
-			return taken, err
+			return taken, 0, err
 		}
+		took := time.Since(begin)
 		taken = append(taken, sb)
+		guest, err := s.guestOf(sb)
+		if err != nil {
+			return taken, 0, err
+		}
+		if !strings.HasPrefix(guest, warmPrefix) {
+			return taken, took, nil
+		}
 	}
-	return taken, nil
+	return taken, 0, errors.New("the pool is filled faster than it can be emptied")
 }
 
 // atOnce calls do n times at once, with a number from 0, and times each call.
@@ -176,17 +190,12 @@ func benchEmptyPool(ctx context.Context, b *bench, s *server) error {
 		if err := s.awaitWarm(ctx); err != nil {
 			return err
 		}
-		taken, err := s.drain(ctx)
+		taken, took, err := s.drain(ctx)
 		if err != nil {
 			return err
 		}
-		begin := time.Now()
-		sb, err := s.create(ctx)
-		if err != nil {
-			return err
-		}
-		beyond = append(beyond, time.Since(begin))
-		if err := s.killAll(ctx, append(taken, sb)); err != nil {
+		beyond = append(beyond, took)
+		if err := s.killAll(ctx, taken); err != nil {
 			return err
 		}
 	}
@@ -202,7 +211,7 @@ func benchEmptyPool(ctx context.Context, b *bench, s *server) error {
 func (s *server) awaitWarm(ctx context.Context) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for len(guestGroups("warm-*")) < warmGuests {
+	for len(guestGroups(warmPrefix+"*")) < warmGuests {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
