@@ -95,8 +95,8 @@ compat: setup-test build ## E2B's SDKs and command line, newest and older releas
 test-guest: setup-test build ## programs that people use in sandboxes, over a pause; renews docs/guest.md; GUEST=Vim,Redis or a kind runs some
 	@GUEST='$(GUEST)' scripts/test guest
 
-bench: setup-test build ## measure, as ratios within one run
-	@scripts/bench
+bench: setup-test build ## measure, as ratios within one run; ROW=loop,git-status or a group runs some; docs/performance.md
+	@scripts/bench $(if $(ROW),-row '$(ROW)')
 
 generate: gvisor ## regenerate what is generated
 	$(GO) generate ./...

@@ -1,6 +1,6 @@
 // Command bench measures Shoal against named anchors within one run, because absolute times
-// say more about the machine than about the program. It needs root and bin/shoal; `make
-// bench` provides both.
+// say more about the machine than about the program. docs/performance.md says what the rows
+// mean. It needs root and bin/shoal; `make bench` provides both.
 package main
 
 import (
@@ -10,60 +10,65 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"strconv"
 	"syscall"
 )
 
 func main() {
 	rounds := flag.Int("rounds", 20, "measurements of each kind; medians are reported")
 	many := flag.Int("many", 50, "sandboxes alive at once for the memory figure")
-	only := flag.String("only", "",
-		"measure only this: create, command, transfer, pause, memory, warm, templates, or interpreter,\n"+
-			"which takes a long build and is not measured otherwise")
+	wanted := flag.String("row", "", "measure only these rows or groups of rows, `name,name`:\n"+listRows())
 	output := flag.String("json", "bin/bench.json", "file for the machine-readable report")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *rounds, *many, *only, *output); err != nil {
+	if err := run(ctx, *rounds, *many, *wanted, *output); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, rounds, many int, only, output string) error {
-	r := &report{Machine: describeMachine(), Rounds: rounds}
-	err := measureAll(ctx, r, many, only)
-	r.print(os.Stdout) // even if the run was cut short
-	return errors.Join(err, r.save(output))
+func run(ctx context.Context, rounds, many int, wanted, output string) error {
+	chosen, err := choose(wanted)
+	if err != nil {
+		return err
+	}
+	b := &bench{report: newReport(rounds), many: many}
+	err = errors.Join(b.measure(ctx, chosen), b.close())
+	b.print(os.Stdout) // even if the run was cut short
+	return errors.Join(err, b.save(output))
 }
 
-func measureAll(ctx context.Context, r *report, many int, only string) error {
-	apart := map[string]func(context.Context, *report, *server) error{
-		"templates": benchTemplates, "interpreter": benchInterpreter}
-	if only != "warm" && apart[only] == nil {
-		// Nothing is started ahead and nothing rests, so every create and every resume does
-		// all of its work.
-		err := with([]string{"SHOAL_WARM_MAX=0", "SHOAL_REST_TIME=0s"}, func(s *server) error {
-			return measureCold(ctx, r, s, many, only)
+// bench is one run.
+type bench struct {
+	*report
+	many int
+
+	cold times // creates with nothing started ahead, an anchor of others
+
+	anchorDir string // files of the anchors
+	stock     *stockRuntime
+	twin      *twin
+}
+
+// measure runs the rows of each group on an installation of the group's own.
+func (b *bench) measure(ctx context.Context, groups []group) error {
+	for _, g := range groups {
+		err := with(g.env, func(s *server) error {
+			if g.prepare != nil {
+				if err := g.prepare(ctx, s); err != nil {
+					return fmt.Errorf("prepare the group %s: %w", g.name, err)
+				}
+			}
+			for _, r := range g.rows {
+				b.row = r.name
+				fmt.Fprintf(os.Stderr, "bench: %s\n", r.name)
+				if err := r.measure(ctx, b, s); err != nil {
+					return fmt.Errorf("row %s: %w", r.name, err)
+				}
+			}
+			return nil
 		})
 		if err != nil {
-			return err
-		}
-	}
-	if only == "" || only == "warm" {
-		err := with([]string{fmt.Sprintf("SHOAL_WARM=base=%d", warmGuests),
-			"SHOAL_WARM_MAX=" + strconv.Itoa(warmGuests)}, func(s *server) error {
-			return benchWarm(ctx, r, s)
-		})
-		if err != nil {
-			return err
-		}
-	}
-	for name, measure := range apart {
-		if only != name && (only != "" || name == "interpreter") {
-			continue
-		}
-		if err := with(nil, func(s *server) error { return measure(ctx, r, s) }); err != nil {
 			return err
 		}
 	}
@@ -84,28 +89,43 @@ func with(env []string, measure func(*server) error) (err error) {
 	return measure(s)
 }
 
-func measureCold(ctx context.Context, r *report, s *server, many int, only string) error {
-	stock, err := newStock(s)
-	if err != nil {
-		return err
+// againstStock returns the stock runtime, which is made when a row first asks for it.
+func (b *bench) againstStock(s *server) (*stockRuntime, error) {
+	dir, err := b.dirOfAnchors()
+	if err == nil && b.stock == nil {
+		b.stock, err = newStock(dir, s.ImageDir)
 	}
-	defer stock.close()
-	for _, part := range []struct {
-		name string
-		run  func(context.Context, *report, *server, *stockRuntime) error
-	}{{"create", benchCreate}, {"command", benchCommand}, {"transfer", benchTransfer},
-		{"pause", benchPause}} {
-		if only == "" || only == part.name {
-			if err := part.run(ctx, r, s, stock); err != nil {
-				return err
-			}
+	return b.stock, err
+}
+
+// againstHost returns the host's twin of a guest, which is made when a row first asks for it.
+func (b *bench) againstHost(ctx context.Context, s *server) (*twin, error) {
+	dir, err := b.dirOfAnchors()
+	if err == nil && b.twin == nil {
+		b.twin, err = newTwin(ctx, dir, s.ImageDir)
+	}
+	return b.twin, err
+}
+
+func (b *bench) dirOfAnchors() (dir string, err error) {
+	if b.anchorDir == "" {
+		if b.anchorDir, err = os.MkdirTemp("", "shoal-bench-anchors-"); err == nil {
+			err = os.Chmod(b.anchorDir, 0o755) // the twin's user goes through it
 		}
 	}
-	if only == "" || only == "memory" {
-		if err := benchMemory(ctx, r, s, many); err != nil {
-			return err
-		}
+	return b.anchorDir, err
+}
+
+func (b *bench) close() error {
+	if b.stock != nil {
+		b.stock.close()
 	}
-	r.Phases = s.phases()
-	return nil
+	var err error
+	if b.twin != nil {
+		err = b.twin.close()
+	}
+	if b.anchorDir != "" {
+		err = errors.Join(err, os.RemoveAll(b.anchorDir))
+	}
+	return err
 }

@@ -4,83 +4,133 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 )
 
 // report is the result of a run.
 type report struct {
+	Date    time.Time          `json:"date"`
+	Version string             `json:"version"` // of the measured binary
 	Machine machine            `json:"machine"`
 	Rounds  int                `json:"rounds"`
 	Figures []figure           `json:"figures"`
 	Phases  map[string]float64 `json:"createPhasesMs"`
 
-	cold times // creates with nothing started ahead
+	row string // the one that is being measured
 }
 
 type machine struct {
-	CPU      string `json:"cpu"`
-	Cores    int    `json:"cores"`
-	MemoryMB int64  `json:"memoryMB"`
-	Kernel   string `json:"kernel"`
+	CPU      string  `json:"cpu"`
+	Cores    int     `json:"cores"`
+	MemoryMB int64   `json:"memoryMB"`
+	Kernel   string  `json:"kernel"`
+	Load     float64 `json:"load"` // what else ran when the run began: the average of a minute
 }
 
-// figure is one comparison: ours against an anchor, in the same unit.
-type figure struct {
-	Name   string  `json:"name"`
-	Unit   string  `json:"unit"`
-	Ours   float64 `json:"ours"`
-	P95    float64 `json:"p95,omitempty"`
-	Anchor float64 `json:"anchor,omitempty"`
-	Of     string  `json:"of,omitempty"` // what the anchor is
-	// Ratio is Ours / Anchor and Difference is Ours - Anchor; only the one that the target
-	// refers to is set.
-	Ratio      float64 `json:"ratio,omitempty"`
-	Difference float64 `json:"difference,omitempty"`
-	Target     string  `json:"target,omitempty"`
-	Met        bool    `json:"met"`
+func newReport(rounds int) *report {
+	r := &report{Date: time.Now().UTC().Truncate(time.Second), Machine: describeMachine(), Rounds: rounds}
+	if out, err := exec.Command("bin/shoal", "version").Output(); err == nil {
+		r.Version = strings.TrimSpace(string(out))
+	}
+	return r
 }
 
-func (r *report) add(f figure) { r.Figures = append(r.Figures, f) }
+// add adds a figure of the row that is being measured. More than one target must all be met.
+func (r *report) add(f figure, wanted ...target) {
+	f.Row, f.Met = r.row, len(wanted) > 0
+	var texts []string
+	for _, t := range wanted {
+		f.Met = f.Met && t.met(f)
+		texts = append(texts, t.text)
+	}
+	f.Target = strings.Join(texts, ", ")
+	r.Figures = append(r.Figures, f)
+}
 
+// print writes the report as Markdown, which docs/performance.md takes over.
 func (r *report) print(w io.Writer) {
-	fmt.Fprintf(w, "\n%s, %d cores, %d MiB, Linux %s; medians of %d\n\n", r.Machine.CPU, r.Machine.Cores,
-		r.Machine.MemoryMB, r.Machine.Kernel, r.Rounds)
-	fmt.Fprintf(w, "%-46s %10s %10s  %-34s %8s  %s\n", "", "ours", "anchor", "", "", "target")
+	m := r.Machine
+	fmt.Fprintf(w, "\n%s, %s: %s, %d cores, %d MiB, Linux %s, load at the start %.2f; up to %d rounds\n\n",
+		r.Date.Format(time.DateTime), r.Version, m.CPU, m.Cores, m.MemoryMB, m.Kernel, m.Load, r.Rounds)
+	table := [][]string{{"row", "what", "guest p50", "p95", "anchor p50", "ratio", "anchor", "target"}}
 	for _, f := range r.Figures {
-		compared, verdict := "", "met"
-		switch {
-		case f.Ratio != 0:
-			compared = fmt.Sprintf("× %.2f", f.Ratio)
-		case f.Of != "":
-			compared = fmt.Sprintf("%+.1f", f.Difference)
-		}
-		if f.Target == "" {
-			verdict = ""
-		} else if !f.Met {
-			verdict = "MISSED"
-		}
-		anchor := ""
-		if f.Of != "" {
-			anchor = fmt.Sprintf("%.1f", f.Anchor)
-		}
-		fmt.Fprintf(w, "%-46s %7.1f %-3s %9s  %-34s %8s  %s %s\n", f.Name, f.Ours, f.Unit, anchor, f.Of,
-			compared, f.Target, verdict)
+		table = append(table, f.cells())
 	}
-	fmt.Fprintf(w, "\nphases of a create (median ms):")
-	names := make([]string, 0, len(r.Phases))
-	for name := range r.Phases {
-		names = append(names, name)
+	printTable(w, table)
+	if len(r.Phases) == 0 {
+		return
 	}
-	slices.Sort(names)
-	for _, name := range names {
-		fmt.Fprintf(w, "  %s %.1f", name, r.Phases[name])
+	fmt.Fprintf(w, "\nPhases of a create (median ms):")
+	for i, name := range slices.Sorted(maps.Keys(r.Phases)) {
+		comma := ","
+		if i == 0 {
+			comma = ""
+		}
+		fmt.Fprintf(w, "%s %s %.1f", comma, name, r.Phases[name])
 	}
 	fmt.Fprintln(w)
+}
+
+func (f figure) cells() []string {
+	cells := []string{f.Row, f.Name, fmt.Sprintf("%.1f %s", f.Ours, f.Unit), "", "", "", f.Of, f.Target}
+	if f.P95 != 0 {
+		cells[3] = fmt.Sprintf("%.1f", f.P95)
+	}
+	if f.Anchor != 0 {
+		cells[4] = fmt.Sprintf("%.1f", f.Anchor)
+	}
+	switch {
+	case f.Ratio != 0:
+		cells[5] = fmt.Sprintf("× %.2f", f.Ratio)
+	case f.Difference != 0:
+		cells[5] = fmt.Sprintf("%+.1f", f.Difference)
+	}
+	switch {
+	case f.Target != "" && f.Met:
+		cells[7] += ": met"
+	case f.Target != "":
+		cells[7] += ": MISSED"
+	}
+	return cells
+}
+
+// printTable writes a Markdown table that can also be read as it is.
+func printTable(w io.Writer, table [][]string) {
+	widths := make([]int, len(table[0]))
+	for _, line := range table {
+		for i, cell := range line {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	for n, line := range table {
+		for i, cell := range line {
+			fill := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+			if i >= 2 && i <= 5 && n > 0 { // numbers
+				cell, fill = fill+cell, ""
+			}
+			fmt.Fprintf(w, "| %s%s ", cell, fill)
+		}
+		fmt.Fprintln(w, "|")
+		if n > 0 {
+			continue
+		}
+		for i, width := range widths {
+			colon := "-"
+			if i >= 2 && i <= 5 {
+				colon = ":"
+			}
+			fmt.Fprintf(w, "|%s%s", strings.Repeat("-", width+1), colon)
+		}
+		fmt.Fprintln(w, "|")
+	}
 }
 
 func (r *report) save(path string) error {
@@ -105,6 +155,7 @@ func describeMachine() machine {
 	var info unix.Sysinfo_t
 	if unix.Sysinfo(&info) == nil {
 		m.MemoryMB = int64(info.Totalram) * int64(info.Unit) >> 20
+		m.Load = float64(info.Loads[0]) / (1 << unix.SI_LOAD_SHIFT)
 	}
 	var u unix.Utsname
 	if unix.Uname(&u) == nil {
@@ -112,18 +163,3 @@ func describeMachine() machine {
 	}
 	return m
 }
-
-// times are measurements of one kind.
-type times []time.Duration
-
-func (t times) quantile(q float64) float64 {
-	if len(t) == 0 {
-		return 0
-	}
-	sorted := slices.Clone(t)
-	slices.Sort(sorted)
-	return float64(sorted[int(q*float64(len(sorted)-1)+0.5)].Microseconds()) / 1000
-}
-
-func (t times) median() float64 { return t.quantile(0.5) }
-func (t times) p95() float64    { return t.quantile(0.95) }

@@ -7,12 +7,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
-	"shoal/internal/envdapi"
 	"shoal/internal/shoal"
 	"shoal/test/installation"
 )
@@ -43,13 +41,6 @@ func (s *server) stop() error {
 	return errors.Join(err, s.Remove())
 }
 
-// sandbox is a created sandbox.
-type sandbox struct {
-	ID    string `json:"sandboxID"`
-	Token string `json:"envdAccessToken"`
-	URL   string `json:"envdURL"`
-}
-
 func (s *server) call(ctx context.Context, method, path, body string, want int, out any) error {
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+s.API+path, strings.NewReader(body))
 	if err != nil {
@@ -73,39 +64,6 @@ func (s *server) call(ctx context.Context, method, path, body string, want int, 
 		return nil
 	}
 	return json.Unmarshal(data, out)
-}
-
-func (s *server) create(ctx context.Context) (sb sandbox, err error) {
-	return sb, s.call(ctx, "POST", "/v2/sandboxes", `{"templateID":"base","timeout":3600}`, 201, &sb)
-}
-
-func (s *server) kill(ctx context.Context, sb sandbox) error {
-	return s.call(ctx, "DELETE", "/sandboxes/"+sb.ID, "", 204, nil)
-}
-
-// envd makes a request to the sandbox's daemon through the proxy, as SDKs do.
-func (s *server) envd(ctx context.Context, sb sandbox, method, path, contentType string,
-	body io.Reader) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+s.Proxy+path, body)
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("E2b-Sandbox-Id", sb.ID)
-	req.Header.Set("E2b-Sandbox-Port", strconv.Itoa(envdapi.Port))
-	req.Header.Set(envdapi.TokenHeader, sb.Token)
-	if contentType != "" {
-		req.Header.Set("Content-Type", contentType)
-	}
-	resp, err := s.http.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	if resp.StatusCode/100 != 2 {
-		data, _ := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		return nil, fmt.Errorf("%s %s: status %d: %s", method, path, resp.StatusCode, data)
-	}
-	return resp, nil
 }
 
 // phases reads the phase timers of all creates from the log: medians in ms.
@@ -132,5 +90,3 @@ func (s *server) phases() map[string]float64 {
 	}
 	return medians
 }
-
-var errNoAnswer = errors.New("the guest's daemon does not answer")

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -30,26 +31,17 @@ const (
 )
 
 // newStock builds runsc from the pinned module and copies the base template's packages.
-func newStock(s *server) (*stockRuntime, error) {
-	st := &stockRuntime{dir: s.Dir, binary: filepath.Join(s.Dir, "runsc"),
-		bundle: filepath.Join(s.Dir, "bundle")}
+func newStock(dir, imageDir string) (*stockRuntime, error) {
+	st := &stockRuntime{dir: dir, binary: filepath.Join(dir, "runsc"), bundle: filepath.Join(dir, "bundle")}
 	if err := st.build(); err != nil {
 		return nil, err
 	}
-	roots, err := filepath.Glob(filepath.Join(s.ImageDir, "roots", "*"))
-	if err != nil {
-		return nil, err
-	}
-	if len(roots) == 0 {
-		return nil, fmt.Errorf("no package root in %s", s.ImageDir)
-	}
 	root := filepath.Join(st.bundle, "rootfs")
-	if err := os.MkdirAll(st.bundle, 0o755); err != nil {
+	if err := os.MkdirAll(root, 0o755); err != nil {
 		return nil, err
 	}
-	// A copy, not links: stock runsc writes into the root directory.
-	if out, err := exec.Command("cp", "-a", roots[0], root).CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("copy the packages: %w\n%s", err, out)
+	if err := copyPackages(imageDir, root); err != nil {
+		return nil, err
 	}
 	envd, err := os.ReadFile("cmd/shoal/assets/envd")
 	if err != nil {
@@ -170,3 +162,5 @@ func awaitHealth(ctx context.Context, base string) error {
 	}
 	return errNoAnswer
 }
+
+var errNoAnswer = errors.New("the guest's daemon does not answer")

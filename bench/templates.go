@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,15 +12,6 @@ import (
 	"shoal/internal/shoal"
 	"shoal/templates"
 )
-
-// benchTemplates measures builds, from the request to "ready", and what is saved by keeping
-// a start command in a template's memory.
-func benchTemplates(ctx context.Context, r *report, s *server) error {
-	if err := s.benchBuilds(ctx, r); err != nil {
-		return err
-	}
-	return s.benchServing(ctx, r)
-}
 
 // build builds a template of the base image and returns how long it took.
 func (s *server) build(ctx context.Context, name, start, ready string,
@@ -39,7 +29,8 @@ func (s *server) build(ctx context.Context, name, start, ready string,
 
 const install = "pip install --no-cache-dir --disable-pip-version-check -q flask==3.1.2 requests==2.32.5"
 
-func (s *server) benchBuilds(ctx context.Context, r *report) error {
+// benchBuilds measures builds, from the request to "ready".
+func benchBuilds(ctx context.Context, b *bench, s *server) error {
 	var cold, bare, last, same times
 	for n := range buildRounds {
 		sb, err := s.create(ctx)
@@ -60,7 +51,7 @@ func (s *server) benchBuilds(ctx context.Context, r *report) error {
 		}
 		cold = append(cold, took)
 	}
-	for n := range r.Rounds {
+	for n := range b.Rounds {
 		commands := []string{fmt.Sprintf("echo %d > /tmp/round", buildRounds-1), install,
 			fmt.Sprintf("echo %d > last", n)}
 		for _, into := range []*times{&last, &same} {
@@ -71,10 +62,10 @@ func (s *server) benchBuilds(ctx context.Context, r *report) error {
 			*into = append(*into, took)
 		}
 	}
-	r.compare(fmt.Sprintf("build of a Python template (median of %d)", buildRounds), cold, bare,
-		"its pip install in a sandbox", 0)
-	r.compare("rebuild, last line changed", last, nil, "", 5000)
-	r.compare("rebuild, nothing changed", same, nil, "", 2000)
+	b.compare(fmt.Sprintf("build of a Python template (median of %d)", buildRounds), cold, bare,
+		"its pip install in a sandbox")
+	b.compare("rebuild, last line changed", last, nil, "", atMost(5000))
+	b.compare("rebuild, nothing changed", same, nil, "", atMost(2000))
 	return nil
 }
 
@@ -83,18 +74,17 @@ const buildRounds = 3
 
 // benchServing measures from the create of a sandbox whose template serves HTTP to the
 // first answer.
-func (s *server) benchServing(ctx context.Context, r *report) error {
+func benchServing(ctx context.Context, b *bench, s *server) error {
 	_, err := s.build(ctx, "bench-server", "exec python3 -m http.server 8000",
 		`curl -sf http://localhost:8000/ >/dev/null`, "echo hello > index.html")
 	if err != nil {
 		return err
 	}
 	var first times
-	for range r.Rounds {
-		var sb sandbox
+	for range b.Rounds {
 		begin := time.Now()
-		if err := s.call(ctx, "POST", "/v2/sandboxes", `{"templateID":"bench-server","timeout":600}`, 201,
-			&sb); err != nil {
+		sb, err := s.createOf(ctx, "bench-server")
+		if err != nil {
 			return err
 		}
 		if err := s.get(ctx, sb, 8000, "/index.html", "hello\n"); err != nil {
@@ -105,103 +95,8 @@ func (s *server) benchServing(ctx context.Context, r *report) error {
 			return err
 		}
 	}
-	r.compare("create of a template that serves, first answer", first, nil, "", 0)
+	b.compare("create of a template that serves, first answer", first, nil, "")
 	return nil
-}
-
-// benchInterpreter builds the code interpreter, which takes minutes, and measures from a
-// create to the answer of `1+1`.
-func benchInterpreter(ctx context.Context, r *report, s *server) error {
-	t, err := shipped.Find("code-interpreter-v1")
-	if err != nil {
-		return err
-	}
-	client := &shipped.Client{API: "http://" + s.API, Key: shoal.DevAPIKey, Log: func(string, string) {}}
-	if err := client.Build(ctx, t); err != nil {
-		return err
-	}
-	for _, kind := range []struct {
-		name   string
-		pause  time.Duration
-		atMost float64
-	}{{"create to run_code(\"1+1\"), from the warm pool", 4 * time.Second, 100},
-		{"the same, one after the other", 0, 1000}} {
-		var all times
-		for n := range r.Rounds + 3 {
-			var sb sandbox
-			begin := time.Now()
-			if err := s.call(ctx, "POST", "/v2/sandboxes",
-				`{"templateID":"code-interpreter-v1","timeout":600}`, 201, &sb); err != nil {
-				return err
-			}
-			if err := s.execute(ctx, sb, "python", "1+1", `"text": "2"`); err != nil {
-				return err
-			}
-			if n > 2 { // by then the pool has seen the demand
-				all = append(all, time.Since(begin))
-			}
-			if err := s.kill(ctx, sb); err != nil {
-				return err
-			}
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-time.After(kind.pause):
-			}
-		}
-		r.compare(kind.name, all, nil, "", kind.atMost)
-	}
-	return s.benchFirstCells(ctx, r)
-}
-
-// benchFirstCells measures the first cell of each language in a sandbox that has answered
-// before, so that the create is not in it.
-func (s *server) benchFirstCells(ctx context.Context, r *report) error {
-	for _, cell := range []struct {
-		language, code, answer string
-		atMost                 float64
-	}{
-		{"javascript", "1+1", `"text": "2"`, 1000}, {"typescript", "1+1", `"text": "2"`, 1000},
-		{"r", "1+1", `"text": "[1] 2"`, 1000}, {"bash", "echo $((1+1))", `"text": "2\n"`, 1000},
-		{"java", "1+1", `"text": "2"`, 2000},
-	} {
-		var all times
-		for range firstCellRounds {
-			var sb sandbox
-			if err := s.call(ctx, "POST", "/v2/sandboxes",
-				`{"templateID":"code-interpreter-v1","timeout":600}`, 201, &sb); err != nil {
-				return err
-			}
-			if err := s.execute(ctx, sb, "python", "1+1", `"text": "2"`); err != nil {
-				return err
-			}
-			begin := time.Now()
-			if err := s.execute(ctx, sb, cell.language, cell.code, cell.answer); err != nil {
-				return err
-			}
-			all = append(all, time.Since(begin))
-			if err := s.kill(ctx, sb); err != nil {
-				return err
-			}
-		}
-		r.compare(fmt.Sprintf("first cell in %s (median of %d)", cell.language, firstCellRounds), all, nil, "",
-			cell.atMost)
-	}
-	return nil
-}
-
-// firstCellRounds is small, because the figure is far above what varies from one to the next.
-const firstCellRounds = 5
-
-// execute is run_code of a cell whose events contain the answer.
-func (s *server) execute(ctx context.Context, sb sandbox, language, code, answer string) error {
-	body, err := json.Marshal(map[string]string{"language": language, "code": code})
-	if err != nil {
-		return err
-	}
-	return s.ask(ctx, sb, "POST", 49999, "/execute", string(body), func(events string) bool {
-		return strings.Contains(events, answer) && strings.Contains(events, "end_of_execution")
-	})
 }
 
 func (s *server) get(ctx context.Context, sb sandbox, port int, path, want string) error {

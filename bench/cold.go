@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// benchCreate alternates creates with starts of stock runsc, so that both see the same
+// machine.
+func benchCreate(ctx context.Context, b *bench, s *server) error {
+	st, err := b.againstStock(s)
+	if err != nil {
+		return err
+	}
+	var ours, stock times
+	for n := range b.Rounds + 1 {
+		begin := time.Now()
+		sb, err := s.create(ctx)
+		if err != nil {
+			return err
+		}
+		took := time.Since(begin)
+		if err := s.kill(ctx, sb); err != nil {
+			return err
+		}
+		id := fmt.Sprintf("stock-%d", n)
+		stockTook, err := st.start(ctx, id)
+		if err != nil {
+			return err
+		}
+		if err := st.remove(ctx, id); err != nil {
+			return err
+		}
+		if n > 0 { // the first of each warms the caches
+			ours, stock = append(ours, took), append(stock, stockTook)
+		}
+	}
+	b.compare("create, until envd is initialized", ours, stock, "runsc run, until envd answers", ratioAtMost(0.75))
+	b.cold, b.Phases = ours, s.phases()
+	return nil
+}
+
+// benchCommand compares a command through the proxy and the SDKs' protocol with runsc exec,
+// and with a spawn inside the guest.
+func benchCommand(ctx context.Context, b *bench, s *server) error {
+	st, err := b.againstStock(s)
+	if err != nil {
+		return err
+	}
+	sb, err := s.create(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.kill(context.WithoutCancel(ctx), sb) }()
+	if _, err := st.start(ctx, "exec"); err != nil {
+		return err
+	}
+	defer func() { _ = st.remove(context.WithoutCancel(ctx), "exec") }()
+	var ours, exec times
+	for n := range b.Rounds + 3 {
+		begin := time.Now()
+		if _, err := s.command(ctx, sb, "true"); err != nil {
+			return err
+		}
+		took := time.Since(begin)
+		begin = time.Now()
+		if err := st.runsc(ctx, "exec", "exec", "/bin/bash", "-l", "-c", "true").Run(); err != nil {
+			return fmt.Errorf("runsc exec: %w", err)
+		}
+		if n >= 3 {
+			ours, exec = append(ours, took), append(exec, time.Since(begin))
+		}
+	}
+	// At the same pace, because a process that runs all the time stays awake and is faster.
+	inside, err := s.command(ctx, sb, fmt.Sprintf(`python3 -c "
+import subprocess, time
+t = []
+for i in range(%d):
+    time.sleep(%f)
+    b = time.monotonic()
+    subprocess.run(['/bin/bash', '-l', '-c', 'true'], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    t.append(time.monotonic() - b)
+t.sort()
+print(t[len(t)//2] * 1000)"`, b.Rounds+3, exec.median()/1000))
+	if err != nil {
+		return err
+	}
+	spawn, err := strconv.ParseFloat(strings.TrimSpace(inside), 64)
+	if err != nil {
+		return fmt.Errorf("the guest's own time: %w: %q", err, inside)
+	}
+	b.compare(`commands.run("true")`, ours, exec, "runsc exec")
+	b.add(figure{Name: `commands.run("true")`, Unit: "ms", Ours: ours.median(), Anchor: spawn,
+		Of: "spawned inside the guest", Difference: ours.median() - spawn},
+		target{"at most +5 ms", func(f figure) bool { return f.Difference <= 5 }})
+	return nil
+}
+
+// benchMemory keeps many sandboxes alive and measures the private memory of each.
+func benchMemory(ctx context.Context, b *bench, s *server) error {
+	var boxes []sandbox
+	defer func() {
+		for _, sb := range boxes {
+			_ = s.kill(context.WithoutCancel(ctx), sb)
+		}
+	}()
+	for range b.many {
+		sb, err := s.create(ctx)
+		if err != nil {
+			return err
+		}
+		boxes = append(boxes, sb)
+	}
+	for _, sb := range boxes {
+		if err := awaitHealth(ctx, sb.URL); err != nil {
+			return fmt.Errorf("one of %d sandboxes: %w", b.many, err)
+		}
+	}
+	var private int64
+	for _, sb := range boxes {
+		guest, err := s.guestOf(sb)
+		if err != nil {
+			return err
+		}
+		for _, group := range guestGroups(guest) {
+			private += privateOf(group)
+		}
+	}
+	b.add(figure{Name: fmt.Sprintf("idle private memory, each of %d alive", b.many), Unit: "MiB",
+		Ours: float64(private) / float64(b.many) / (1 << 20)})
+	return nil
+}
