@@ -21,6 +21,12 @@ var browsers = []program{{
 		chrome --dump-dom`,
 	prints: "it is 42",
 }, {
+	name: "Firefox", does: "a picture of a page, by Chromium in its place", debian: append([]string{"firefox-esr"}, chromium...),
+	gap:    `timeout 60 firefox-esr --headless --screenshot "$PWD/a.png" about:license && test -s a.png`,
+	task:   `rm -f a.png; chromium --headless --no-sandbox --disable-gpu --screenshot=a.png about:blank 2>/dev/null; file a.png`,
+	prints: "PNG image",
+	note:   "Firefox sets the base of the GS register, which a guest may not, and ends at once. Chromium does not.",
+}, {
 	name: "Playwright", does: "click in a page of a browser that lives over the pause; a picture", debian: chromium, pypi: []string{"playwright"},
 	session: page + `cat >browse.py <<-'END'
 		from playwright.sync_api import sync_playwright
