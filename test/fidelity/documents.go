@@ -40,7 +40,7 @@ var documents = []program{{
 		tesseract text.png - 2>/dev/null`,
 	prints: "forty two",
 }, {
-	name: "ripgrep, fd and fzf", does: "search a tree of files", debian: []string{"ripgrep", "fd-find", "fzf"},
+	name: "ripgrep and fzf", does: "search a tree of files, with fd", debian: []string{"ripgrep", "fd-find", "fzf"},
 	task: `rm -rf tree && mkdir -p tree/a tree/.hidden && for n in $(seq 300); do echo "line $n" >tree/a/$n.txt; done
 		echo 'line 42' >tree/.hidden/42.txt
 		test "$(fdfind -e txt . tree | wc -l)" = 300

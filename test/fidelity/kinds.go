@@ -10,7 +10,7 @@ var kinds = []kind{
 	{"Interpreted languages", interpreted},
 	{"Package managers", packageManagers},
 	{"Web servers", webServers},
-	{"Documents, media and data", documents},
+	{"Documents and data", documents},
 	{"Browsers", browsers},
 	{"Agents", agents},
 }

@@ -139,7 +139,7 @@ class Model(BaseHTTPRequestHandler):
 
     def send(self, events, stream):
         if stream:
-            data = "".join(f"event: {e['type']}\n" * ("type" in e) + f"data: {json.dumps(e)}\n\n" for e in events)
+            data = "".join((f"event: {e['type']}\n" if "type" in e else "") + f"data: {json.dumps(e)}\n\n" for e in events)
             if self.path.endswith("/chat/completions"):
                 data += "data: [DONE]\n\n"
         else:

@@ -86,9 +86,9 @@ var webServers = []program{{
 		END
 		exec gunicorn -w 2 --threads 2 -t 5 -b 127.0.0.1:8089 app:app`,
 	ready: `curl -s 127.0.0.1:8089`,
-	task: `pgrep -f app:app | sort >workers
+	task: `pgrep -P $(cat .session.pid) | sort >workers
 		curl -sf 127.0.0.1:8089/times/6 --json '{"by": 7}'`,
-	again: `sleep 6; pgrep -f app:app | sort | diff workers -
+	again: `sleep 6; pgrep -P $(cat .session.pid) | sort | diff workers -
 		curl -sf 127.0.0.1:8089/times/6 --json '{"by": 7}'`,
 	prints: `"is":42`,
 }, {
@@ -162,7 +162,7 @@ var webServers = []program{{
 	prints: "it is 42",
 }, {
 	name: "Next.js", does: "a development server sees a change after the pause",
-	setup: `mkdir -p next/app && cd next && npm init -y >/dev/null
+	setup: `mkdir -p next/app && cd next && echo '{}' >package.json
 		npm install --no-audit --no-fund --loglevel=error next react react-dom
 		echo 'export default function Layout({children}) { return <html><body>{children}</body></html> }' >app/layout.js
 		echo 'export default function Page() { return <p>it is {"4" + "2"}</p> }' >app/page.js`,
@@ -173,7 +173,7 @@ var webServers = []program{{
 	prints:  "it is 42",
 }, {
 	name: "Vite", does: "a development server tells a client of a change after the pause",
-	setup: `mkdir -p vite && cd vite && npm init -y >/dev/null && npm install --no-audit --no-fund --loglevel=error vite
+	setup: `mkdir -p vite && cd vite && echo '{}' >package.json && npm install --no-audit --no-fund --loglevel=error vite
 		echo '<script type="module" src="/main.ts"></script>' >index.html
 		echo 'const x: number = 42; console.log("it is", x)' >main.ts`,
 	session: `cd vite && exec npx vite --host 127.0.0.1 --port 8094`,
