@@ -16,8 +16,8 @@ var browsers = []program{{
 	name: "Chromium", does: "a page's text after its script, a picture, a PDF", debian: chromium,
 	task: `echo '<p id="p"></p><script>p.textContent = "it is " + 6 * 7</script>' >a.html
 		chrome() { chromium --headless --no-sandbox --disable-gpu "$@" "file://$PWD/a.html" 2>/dev/null; }
-		rm -f a.png a.pdf; chrome --screenshot=a.png --window-size=420,420 && file a.png | grep '420 x 420'
-		chrome --print-to-pdf=a.pdf && file a.pdf | grep 'PDF document'
+		rm -f a.png a.pdf; chrome --screenshot=a.png --window-size=420,420; file a.png | grep '420 x 420'
+		chrome --print-to-pdf=a.pdf; file a.pdf | grep 'PDF document'
 		chrome --dump-dom`,
 	prints: "it is 42",
 }, {

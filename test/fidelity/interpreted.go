@@ -15,7 +15,7 @@ var interpreted = []program{{
 		Gem::Specification.new { |s| s.name, s.version, s.summary, s.authors = "seven", "1.0.0", "7", ["me"]
 		  s.files, s.extensions = Dir["ext/*"], ["ext/extconf.rb"] }
 		END
-		gem build -q seven.gemspec >/dev/null 2>&1 && gem install -q --user-install --local --no-document seven-1.0.0.gem
+		gem build -q seven.gemspec >/dev/null 2>&1; gem install -q --user-install --local --no-document seven-1.0.0.gem
 		curl -sf 127.0.0.1:4567/gem/seven.gemspec | grep -q Specification
 		ruby -e 'gem "seven"; require "seven"; puts "it is #{6 * Thread.new { seven }.value}"'`,
 	prints: "it is 42",
@@ -46,7 +46,7 @@ var interpreted = []program{{
 		package = "seven"; version = "1.0-1"; source = {url = "."}
 		build = {type = "builtin", modules = {seven = {"seven.c"}}}
 		END
-		luarocks --lua-version 5.4 --local make >/dev/null && eval "$(luarocks --lua-version 5.4 path)"
+		luarocks --lua-version 5.4 --local make >/dev/null; eval "$(luarocks --lua-version 5.4 path)"
 		terminal lua5.4; shows '>'; keys 'x = 6 * require("seven")' Enter; keys 'print("is " .. x)' Enter
 		shows 'is 42'; echo it is 42`,
 	again:  `keys 'print("again " .. x)' Enter; shows 'again 42'; echo it is 42`,
@@ -54,7 +54,7 @@ var interpreted = []program{{
 }, {
 	name: "R", does: "a model, a plot; the prompt's variables stay", debian: []string{"tmux", "r-base-core"},
 	task: `Rscript -e 'm <- lm(dist ~ speed, cars); pdf("p.pdf"); plot(cars); abline(m); cat(round(coef(m)[2], 2), "\n")' >slope
-		grep 3.93 slope && file p.pdf | grep 'PDF document'
+		grep 3.93 slope; file p.pdf | grep 'PDF document'
 		terminal R --quiet --no-save; shows '>'; keys 'x <- sum(1:6) * 2' Enter; keys 'cat("is", x, "\n")' Enter
 		shows 'is 42'; echo it is 42`,
 	again:  `keys 'cat("again", x, "\n")' Enter; shows 'again 42'; echo it is 42`,
@@ -81,7 +81,7 @@ var interpreted = []program{{
 		npm install --no-audit --no-fund --loglevel=error typescript vitest`,
 	task: `cd ts && rm -rf out && echo 'export const times = (a: number, b: number): number => a * b;' >times.ts
 		echo 'import { times } from "./times"; import { test, expect } from "vitest"; test("t", () => expect(times(6, 7)).toBe(42))' >times.test.ts
-		npx vitest run && npx tsc --strict --target es2022 --module es2022 --outDir out times.ts
+		npx vitest run; npx tsc --strict --target es2022 --module es2022 --outDir out times.ts
 		node -e 'import("./out/times.js").then(m => console.log("it is", m.times(6, 7)))'
 		echo 'export const wrong: number = "x";' >wrong.ts; if npx tsc --noEmit wrong.ts; then false; fi`,
 	prints: "it is 42",

@@ -77,7 +77,7 @@ var compiled = []program{{
 	task: `rm -rf m && mkdir -p m/src/main/java m/src/test/java && cd m && cat >pom.xml <<-'END'
 		<project>
 		  <modelVersion>4.0.0</modelVersion><groupId>m</groupId><artifactId>m</artifactId><version>1</version>
-		  <properties><maven.compiler.release>17</maven.compiler.release></properties>
+		  <properties><maven.compiler.source>17</maven.compiler.source><maven.compiler.target>17</maven.compiler.target></properties>
 		  <dependencies>
 		    <dependency><groupId>org.apache.commons</groupId><artifactId>commons-lang3</artifactId><version>3.17.0</version></dependency>
 		    <dependency><groupId>junit</groupId><artifactId>junit</artifactId><version>4.13.2</version><scope>test</scope></dependency>
@@ -90,7 +90,7 @@ var compiled = []program{{
 		cat >src/test/java/MTest.java <<-'END'
 		public class MTest { @org.junit.Test public void holds() { org.junit.Assert.assertEquals(42, 6 * 7); } }
 		END
-		mvn -q -B -ntp package && test -s target/surefire-reports/MTest.txt
+		mvn -q -B -ntp package; test -s target/surefire-reports/MTest.txt
 		java -cp target/m-1.jar:$(find ~/.m2 -name commons-lang3-3.17.0.jar) M`,
 	prints: "it is 42",
 }}
