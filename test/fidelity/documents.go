@@ -25,13 +25,13 @@ var documents = []program{{
 		pandoc a.docx -t markdown`,
 	prints: "It is *forty two*.",
 }, {
-	name: "LibreOffice", does: "documents and sheets to PDF, by an office that stays",
+	name: "LibreOffice", does: "a text to PDF, a sheet to Excel's format and back, by an office that stays",
 	debian:  []string{"libreoffice-writer-nogui", "libreoffice-calc-nogui", "poppler-utils", "fonts-dejavu-core"},
 	session: `exec soffice --headless --norestore --accept='socket,host=127.0.0.1,port=2002;urp;'`,
 	ready:   `exec 3<>/dev/tcp/127.0.0.1/2002`,
-	task: `echo '<p>It is forty two</p>' >a.html; printf 'a,b\n6,=A2*7\n' >a.csv; rm -f a.pdf a.xlsx
+	task: `echo 'It is forty two' >a.txt; printf 'a,b\n6,=A2*7\n' >a.csv; rm -f a.pdf a.xlsx
 		to() { soffice --headless --convert-to "$@" >/dev/null; } # by the session's office, which answers before it is done
-		to pdf:writer_web_pdf_Export a.html; waits eval 'pdftotext a.pdf - | grep "forty two"'
+		to pdf a.txt; waits eval 'pdftotext a.pdf - | grep "forty two"'
 		to xlsx a.csv; waits unzip -tq a.xlsx; rm a.csv
 		to csv a.xlsx; waits grep 6,42 a.csv; echo "row $(tail -n 1 a.csv)"`,
 	prints: "row 6,42",

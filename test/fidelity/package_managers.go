@@ -12,7 +12,9 @@ var packageManagers = []program{{
 	prints: "six: True",
 }, {
 	name: "Poetry", does: "a project with a dependency from PyPI, run in its environment", pypi: []string{"poetry"},
-	task: `rm -rf p && poetry new -q p && cd p && poetry add -q six
+	task: `rm -rf p && poetry new -q p && cd p
+		poetry source add -q simple https://pypi.org/simple/ # mirrors of PyPI often have no more than that
+		poetry add -q six
 		poetry run python -c 'import six; print("six:", six.PY3)'`,
 	prints: "six: True",
 }, {
