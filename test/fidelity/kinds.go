@@ -7,5 +7,10 @@ var kinds = []kind{
 	{"Terminals and debuggers", terminals},
 	{"Databases", databases},
 	{"Compiled languages", compiled},
+	{"Interpreted languages", interpreted},
 	{"Package managers", packageManagers},
+	{"Web servers", webServers},
+	{"Documents and data", documents},
+	{"Browsers", browsers},
+	{"Agents", agents},
 }

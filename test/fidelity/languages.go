@@ -41,4 +41,56 @@ var compiled = []program{{
 		printf 'cmake_minimum_required(VERSION 3.20)\nproject(m C)\nadd_executable(m m.c)\nenable_testing()\nadd_test(m m)\n' >CMakeLists.txt
 		CC=clang cmake -G Ninja -B b >/dev/null && cmake --build b >/dev/null && ctest --test-dir b >/dev/null && b/m`,
 	prints: "it is 42",
+}, {
+	name: "Java", does: "compile, pack and run a jar with threads; a server", debian: []string{"default-jdk-headless"},
+	session: `cat >Server.java <<-'END'
+		import com.sun.net.httpserver.HttpServer;
+		import java.net.InetSocketAddress;
+		import java.util.concurrent.*;
+		import java.util.concurrent.atomic.AtomicInteger;
+		class Server {
+		    public static void main(String[] args) throws Exception {
+		        var ticks = new AtomicInteger();
+		        Executors.newScheduledThreadPool(1).scheduleAtFixedRate(ticks::incrementAndGet, 0, 50, TimeUnit.MILLISECONDS);
+		        var server = HttpServer.create(new InetSocketAddress("127.0.0.1", 8084), 0);
+		        server.createContext("/", x -> {
+		            var said = (ticks.get() + "").getBytes();
+		            x.sendResponseHeaders(200, said.length);
+		            x.getResponseBody().write(said);
+		            x.close();
+		        });
+		        server.start();
+		    }
+		}
+		END
+		exec java Server.java`,
+	ready: `curl -sf 127.0.0.1:8084`,
+	task: `n=$(curl -sf 127.0.0.1:8084); waits eval 'test $(curl -sf 127.0.0.1:8084) -gt $n'
+		rm -rf j && mkdir j && cd j && cat >Main.java <<-'END'
+		import java.util.stream.IntStream;
+		class Main { public static void main(String[] a) { System.out.println("sum " + IntStream.range(0, 100).parallel().map(x -> x * x).sum()); } }
+		END
+		javac -d classes Main.java && jar -cfe m.jar Main -C classes . && java -jar m.jar`,
+	prints: "sum 328350",
+}, {
+	name: "Maven", does: "a project with dependencies from Maven Central, its test", debian: []string{"default-jdk-headless", "maven"},
+	task: `rm -rf m && mkdir -p m/src/main/java m/src/test/java && cd m && cat >pom.xml <<-'END'
+		<project>
+		  <modelVersion>4.0.0</modelVersion><groupId>m</groupId><artifactId>m</artifactId><version>1</version>
+		  <properties><maven.compiler.source>17</maven.compiler.source><maven.compiler.target>17</maven.compiler.target></properties>
+		  <dependencies>
+		    <dependency><groupId>org.apache.commons</groupId><artifactId>commons-lang3</artifactId><version>3.17.0</version></dependency>
+		    <dependency><groupId>junit</groupId><artifactId>junit</artifactId><version>4.13.2</version><scope>test</scope></dependency>
+		  </dependencies>
+		</project>
+		END
+		cat >src/main/java/M.java <<-'END'
+		public class M { public static void main(String[] a) { System.out.println(org.apache.commons.lang3.StringUtils.reverse("24 si ti")); } }
+		END
+		cat >src/test/java/MTest.java <<-'END'
+		public class MTest { @org.junit.Test public void holds() { org.junit.Assert.assertEquals(42, 6 * 7); } }
+		END
+		mvn -q -B -ntp package; test -s target/surefire-reports/MTest.txt
+		java -cp target/m-1.jar:$(find ~/.m2 -name commons-lang3-3.17.0.jar) M`,
+	prints: "it is 42",
 }}

@@ -24,8 +24,8 @@ const (
 	document = "docs/guest.md"
 	// log is what the last run's installation has said.
 	log = "bin/fidelity.log"
-	// subnet is that of the guests' addresses, 10.75.0.0/16 and 10.76.0.0/16.
-	subnet = 75
+	// subnet is that of the guests' addresses, 10.97.0.0/16 and 10.98.0.0/16.
+	subnet = 97
 	// together is how many kinds are tried at a time: the building of one goes on beside
 	// the programs of another.
 	together = 3

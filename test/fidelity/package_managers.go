@@ -11,6 +11,13 @@ var packageManagers = []program{{
 		uv run -q python -c 'import six; print("six:", six.PY3)'`,
 	prints: "six: True",
 }, {
+	name: "Poetry", does: "a project with a dependency from PyPI, run in its environment", pypi: []string{"poetry"},
+	task: `rm -rf p && poetry new -q p && cd p
+		poetry source add -q simple https://pypi.org/simple/ # mirrors of PyPI often have no more than that
+		poetry add -q six
+		poetry run python -c 'import six; print("six:", six.PY3)'`,
+	prints: "six: True",
+}, {
 	name: "pnpm", does: "install a package from the registry, require it", npm: []string{"pnpm@10"},
 	task:   `rm -rf p && mkdir p && cd p && pnpm init >/dev/null && pnpm add --silent ms@2.1.3 && node -p 'require("ms")("2 days")'`,
 	prints: "172800000",
