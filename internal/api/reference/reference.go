@@ -25,9 +25,13 @@ const TagRule = "a tag has only letters, digits, -, _ and ."
 
 const nameRule = "a name has only letters, digits, - and _"
 
-// ErrTag means that the name is fine but its tag is not, and ErrName that the name is
-// not. The words are E2B's (api.md §4.7).
-var ErrTag, ErrName = errors.New("invalid tag"), errors.New("invalid template ID")
+// What is wrong with a reference. The words are E2B's (api.md §4.7).
+var (
+	// ErrName means that the name is not one.
+	ErrName = errors.New("invalid template ID")
+	// ErrTag means that the name is fine but its tag is not.
+	ErrTag = errors.New("invalid tag")
+)
 
 // Parse checks the grammar. The error has no prefix, because callers name differently what
 // they parse.
