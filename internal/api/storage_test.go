@@ -125,16 +125,14 @@ func TestSavesNearTheBoundTakeTurns(t *testing.T) {
 func TestSavesFarFromTheBoundRunTogether(t *testing.T) {
 	h := newHoarder(t)
 	s := newStorage(h.store, h.fleet, h.server.builds.Files)
-	begin := func(most int64) (func(), error) {
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		defer cancel()
-		return s.begin(ctx, h.team, most)
-	}
+	begin := func(most int64) (func(), error) { return s.begin(t.Context(), h.team, most) }
 	first, err := begin(600 * mib)
 	h.must(err)
 	second, err := begin(400 * mib)
 	h.must(err)
-	if _, err := begin(100 * mib); err == nil {
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := s.begin(short, h.team, 100*mib); err == nil {
 		t.Error("more began than fits")
 	}
 	first()
