@@ -11,6 +11,7 @@ import (
 	"connectrpc.com/connect"
 
 	"shoal/internal/build"
+	"shoal/internal/build/engine/variables"
 	"shoal/internal/envdapi/client"
 	"shoal/internal/shoal"
 )
@@ -90,9 +91,9 @@ func (r *run) env(pairs []string) error {
 			return &build.Failure{Message: fmt.Sprintf("the variable %.64q has %d bytes; a name and its value may have at most %d together, or else no program starts",
 				pairs[i], n, shoal.MaxVariable)}
 		}
-		if size += len(pairs[i]) + len(value) - len(r.context.Env[pairs[i]]); size > maxVariables {
+		if size += len(pairs[i]) + len(value) - len(r.context.Env[pairs[i]]); size > variables.MaxSize {
 			return &build.Failure{Message: fmt.Sprintf("the variables of the template are larger than %d MiB in all",
-				maxVariables>>20)}
+				variables.MaxSize>>20)}
 		}
 		if _, before := r.context.Env[pairs[i]]; !before {
 			seen[pairs[i]] = value

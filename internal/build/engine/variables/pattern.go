@@ -1,4 +1,4 @@
-package engine
+package variables
 
 import (
 	"fmt"
@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
-
-	"shoal/internal/build"
 )
 
 const (
@@ -48,9 +46,9 @@ func (e *expansion) addMatched(value string, v variable) {
 	}
 }
 
-func (e *expansion) matchable(pattern, value string) *build.Failure {
+func (e *expansion) matchable(pattern, value string) error {
 	if len(pattern) > maxPattern {
-		return &build.Failure{Message: fmt.Sprintf("a pattern in a variable's use is longer than %d bytes", maxPattern)}
+		return fmt.Errorf("a pattern in a variable's use is longer than %d bytes", maxPattern)
 	}
 	if e.matched += len(pattern) * len(value); e.matched > maxMatching {
 		return errTooMuch

@@ -1,4 +1,4 @@
-package engine
+package variables
 
 import (
 	"regexp"
@@ -19,12 +19,12 @@ func FuzzExpand(f *testing.F) {
 	operated := regexp.MustCompile(`\$\{\w*[#%/]`) // cuts its value
 	f.Fuzz(func(t *testing.T, text, value string) {
 		env := map[string]string{"A": value, "EMPTY": ""}
-		got, err := expand(text, env)
+		got, err := Expand(text, env)
 		if err != nil {
 			return
 		}
 		if !strings.Contains(text, "${") {
-			known := map[string]string{"A": value, "PATH": standardPath, "HOME": "/root"}
+			known := map[string]string{"A": value, "PATH": StandardPath, "HOME": "/root"}
 			want := simple.ReplaceAllStringFunc(text, func(use string) string { return known[use[1:]] })
 			if got != want {
 				t.Errorf("%q with A=%q is %q, want %q", text, value, got, want)
@@ -33,7 +33,7 @@ func FuzzExpand(f *testing.F) {
 		// A value goes in as it is: a mark in its place can be replaced afterwards.
 		const mark = "\x00"
 		if value != "" && !strings.Contains(text, mark) && !operated.MatchString(text) {
-			marked, _ := expand(text, map[string]string{"A": mark, "EMPTY": ""})
+			marked, _ := Expand(text, map[string]string{"A": mark, "EMPTY": ""})
 			if want := strings.ReplaceAll(marked, mark, value); got != want {
 				t.Errorf("%q with A=%q is %q, want %q", text, value, got, want)
 			}

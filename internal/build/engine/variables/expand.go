@@ -1,21 +1,20 @@
-package engine
+// Package variables replaces uses of variables in the texts of a template, as Dockerfiles do.
+package variables
 
 import (
+	"errors"
 	"fmt"
-	"maps"
 	"strings"
-
-	"shoal/internal/build"
-	"shoal/internal/shoal"
 )
 
-const standardPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+// StandardPath is the PATH of a build that sets none.
+const StandardPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// expand replaces $NAME and ${NAME}, also with the operators of Dockerfiles (see operators),
+// Expand replaces $NAME and ${NAME}, also with the operators of Dockerfiles (see operators),
 // as a shell does. Everything else, including quotes and $(…), stays as it is
 // (templates.md §3.5, clients-2.63.md §6.2). Libraries that expand as a shell does read the
-// quotes, too.
-func expand(text string, env map[string]string) (string, error) {
+// quotes, too. What is wrong with a text is an error that its author understands.
+func Expand(text string, env map[string]string) (string, error) {
 	e := expansion{env: env}
 	if e.add(text); e.failure != nil {
 		return "", e.failure
@@ -24,9 +23,9 @@ func expand(text string, env map[string]string) (string, error) {
 }
 
 const (
-	// maxVariables bounds the variables of a build in all, and what one text becomes, in
+	// MaxSize bounds the variables of a build in all, and what one text becomes, in
 	// bytes. It is the bound of a request, which texts without variables cannot exceed.
-	maxVariables = 16 << 20
+	MaxSize = 16 << 20
 	// maxSearch bounds the bytes that are read to find the ends of uses in braces: each may
 	// look for its end in all that follows.
 	maxSearch = 1 << 30
@@ -34,11 +33,7 @@ const (
 
 // errTooMuch is the failure of a text beyond a bound. Without bounds, a few steps that each
 // double a variable would fill the machine's memory.
-var errTooMuch = &build.Failure{Message: fmt.Sprintf("a text becomes longer than %d MiB by its variables, "+
-	"or has too many of them", maxVariables>>20)}
-
-// expand expands a text of the template by the variables so far.
-func (r *run) expand(text string) (string, error) { return expand(text, r.context.Env) }
+var errTooMuch = fmt.Errorf("a text becomes longer than %d MiB by its variables, or has too many of them", MaxSize>>20)
 
 // expansion is what a text becomes.
 type expansion struct {
@@ -46,7 +41,7 @@ type expansion struct {
 	out      strings.Builder
 	searched int // bytes, see maxSearch
 	matched  int // see maxMatching
-	failure  *build.Failure
+	failure  error
 }
 
 func (e *expansion) add(text string) {
@@ -74,7 +69,7 @@ func (e *expansion) add(text string) {
 func (e *expansion) write(text string) {
 	switch {
 	case e.failure != nil:
-	case e.out.Len()+len(text) > maxVariables:
+	case e.out.Len()+len(text) > MaxSize:
 		e.failure = errTooMuch
 	default:
 		e.out.WriteString(text)
@@ -88,7 +83,7 @@ func (e *expansion) lookup(name string) (value string, set bool) {
 	}
 	switch name {
 	case "PATH":
-		return standardPath, true
+		return StandardPath, true
 	case "HOME":
 		return "/root", true
 	}
@@ -143,8 +138,7 @@ func (e *expansion) missing(v variable) {
 	if message == "" {
 		message = "the variable is empty or not set"
 	}
-	e.failure = &build.Failure{Message: "failed to expand '${" + v.name + v.operator + v.word + "}': " +
-		v.name + ": " + message}
+	e.failure = errors.New("failed to expand '${" + v.name + v.operator + v.word + "}': " + v.name + ": " + message)
 }
 
 // sub expands a text that is not part of the outcome.
@@ -208,23 +202,4 @@ func nameLength(text string) int {
 		}
 	}
 	return len(text)
-}
-
-// stepEnv is the environment of a step's commands: the operator's settings for builds,
-// overridden by what the template has set.
-func (e *Engine) stepEnv(c shoal.BuildContext) map[string]string {
-	env := maps.Clone(e.cfg.Env)
-	if env == nil {
-		env = map[string]string{}
-	}
-	maps.Copy(env, c.Env)
-	return withStandardPath(env)
-}
-
-// withStandardPath appends the system's directories to a PATH that the template has set.
-func withStandardPath(env map[string]string) map[string]string {
-	if path, ok := env["PATH"]; ok && !strings.Contains(path, standardPath) {
-		env["PATH"] = path + ":" + standardPath
-	}
-	return env
 }
