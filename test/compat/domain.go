@@ -20,7 +20,7 @@ func withDomain(do func(env []string) error) error {
 	if err != nil {
 		return err
 	}
-	return installation.Serve(".", "compat", 73, log, []string{"SHOAL_LOG_FORMAT=text",
+	return installation.Serve(".", "compat", 99, log, []string{"SHOAL_LOG_FORMAT=text",
 		"SHOAL_SHIPPED_ON_USE=false", "SHOAL_TLS=local", "SHOAL_TLS_LISTEN=localhost:" + port},
 		func(i *installation.Installation) error { return do(clientEnv(i, "sandbox.localhost:"+port)) })
 }

@@ -52,7 +52,7 @@ func (s *shippedBuilds) start() error {
 	if len(names) == 0 {
 		return nil
 	}
-	i, err := installation.New(repository, "shipped", 63, "SHOAL_LOG_FORMAT=text", "SHOAL_SHIPPED_ON_USE=false")
+	i, err := installation.New(repository, "shipped", 69, "SHOAL_LOG_FORMAT=text", "SHOAL_SHIPPED_ON_USE=false")
 	if err != nil {
 		return err
 	}

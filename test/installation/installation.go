@@ -38,6 +38,7 @@ type Installation struct {
 	Health, Node     string
 	NodeProxy        string
 	Env              []string // the environment of every process
+	subnet           int
 }
 
 // New plans an installation for the repository at root. The name and the subnet keep it
@@ -47,6 +48,11 @@ func New(root, name string, subnet int, env ...string) (*Installation, error) {
 	root, err := filepath.Abs(root)
 	if err != nil {
 		return nil, err
+	}
+	for _, s := range []int{subnet, subnet + 1} {
+		if by, taken := subnets.LoadOrStore(s, name); taken {
+			return nil, fmt.Errorf("installation %s has addresses of %s: 10.%d.0.0/16", name, by, s)
+		}
 	}
 	dir, err := makeDir("", name)
 	if err != nil {
@@ -64,6 +70,7 @@ func New(root, name string, subnet int, env ...string) (*Installation, error) {
 	}
 	i := &Installation{Binary: filepath.Join(root, "bin", "shoal"),
 		ImageDir: filepath.Join(root, "bin", "test-images"),
+		subnet:   subnet,
 		Dir:      dir, DataDir: filepath.Join(dir, "data"), RunDir: runDir,
 		API: ports[0], Proxy: ports[1], Health: ports[2], Node: ports[3], NodeProxy: ports[4]}
 	i.Env = append(os.Environ(),
@@ -95,8 +102,14 @@ func (i *Installation) Runnable() error {
 	return err
 }
 
-// Remove deletes the installation's files.
+// subnets holds the names of the installations of this process by their subnets, and by the
+// next ones up. Guests of two with the same addresses do not answer.
+var subnets sync.Map
+
+// Remove deletes the installation's files, and frees its subnet.
 func (i *Installation) Remove() error {
+	subnets.Delete(i.subnet)
+	subnets.Delete(i.subnet + 1)
 	return errors.Join(os.RemoveAll(i.Dir), os.RemoveAll(i.RunDir))
 }
 
