@@ -66,6 +66,16 @@ func (r *report) compare(name string, ours, anchor times, of string, wanted ...t
 // times are measurements of one kind.
 type times []time.Duration
 
+// time adds how long do takes, unless it fails.
+func (t *times) time(do func() error) error {
+	begin := time.Now()
+	err := do()
+	if err == nil {
+		*t = append(*t, time.Since(begin))
+	}
+	return err
+}
+
 func (t times) quantile(q float64) float64 {
 	if len(t) == 0 {
 		return 0

@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"shoal/internal/image"
@@ -59,16 +57,8 @@ func (t *twin) fill(ctx context.Context, imageDir string) error {
 }
 
 func (t *twin) layFiles() error {
-	const top = "base/files"
-	return fs.WalkDir(templates.Base, top, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		data, err := templates.Base.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		name := t.path(strings.TrimPrefix(path, top))
+	return templates.BaseFiles(func(name string, data []byte) error {
+		name = t.path(name)
 		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 			return err
 		}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"shoal/internal/shipped"
-	"shoal/internal/shoal"
 )
 
 const interpreter = "code-interpreter-v1"
@@ -19,8 +18,7 @@ func buildInterpreter(ctx context.Context, s *server) error {
 	if err != nil {
 		return err
 	}
-	client := &shipped.Client{API: "http://" + s.API, Key: shoal.DevAPIKey, Log: func(string, string) {}}
-	return client.Build(ctx, t)
+	return s.builder().Build(ctx, t)
 }
 
 // benchRunCode measures from a create to the answer of `1+1`, with pauses in which the pool is

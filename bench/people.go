@@ -31,18 +31,14 @@ func benchLoop(ctx context.Context, b *bench, s *server) error {
 				return err
 			}
 			first = append(first, took)
-			begin := time.Now()
-			if err := s.kill(ctx, sb); err != nil {
+			if err := kills.time(func() error { return s.kill(ctx, sb) }); err != nil {
 				return err
 			}
-			kills = append(kills, time.Since(begin))
 		}
 		for range loopBlock {
-			begin := time.Now()
-			if err := twin.shell(ctx); err != nil {
+			if err := host.time(func() error { return twin.shell(ctx) }); err != nil {
 				return err
 			}
-			host = append(host, time.Since(begin))
 		}
 	}
 	b.compare("create to first command, in a row", first, host, ofHost, atMost(75))
@@ -148,18 +144,14 @@ func benchResumes(ctx context.Context, b *bench, s *server) error {
 	var back, host times
 	for block := range slices.Chunk(paused, resumeBlock) {
 		for _, sb := range block {
-			begin := time.Now()
-			if err := s.connect(ctx, sb); err != nil {
+			if err := back.time(func() error { return s.connect(ctx, sb) }); err != nil {
 				return err
 			}
-			back = append(back, time.Since(begin))
 		}
 		for range block {
-			begin := time.Now()
-			if err := twin.shell(ctx); err != nil {
+			if err := host.time(func() error { return twin.shell(ctx) }); err != nil {
 				return err
 			}
-			host = append(host, time.Since(begin))
 		}
 	}
 	b.compare(fmt.Sprintf("resume from disk, %d in a row", resumes), back, host, ofHost, atMost(100))

@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // warmGuests is how many guests the installation of this group starts ahead.
@@ -150,22 +151,17 @@ func (s *server) drain(ctx context.Context) (taken boxes, beyond time.Duration, 
 
 // atOnce calls do n times at once, with a number from 0, and times each call.
 func atOnce(n int, do func(int) error) (times, error) {
-	took, errs := make(times, n), make([]error, n)
-	var all sync.WaitGroup
+	took := make(times, n)
+	var all errgroup.Group
 	for i := range n {
-		all.Go(func() {
+		all.Go(func() error {
 			begin := time.Now()
-			errs[i] = do(i)
+			err := do(i)
 			took[i] = time.Since(begin)
+			return err
 		})
 	}
-	all.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return nil, err
-		}
-	}
-	return took, nil
+	return took, all.Wait()
 }
 
 // createAtOnce creates n sandboxes at once, and times each until it has run the command, if

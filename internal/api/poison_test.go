@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"shoal/internal/api/gen"
-	"shoal/internal/fleet"
 	"shoal/internal/shoal"
 )
 
@@ -149,10 +147,7 @@ func bitterWorld(t *testing.T) (*world, *bitter) {
 	t.Helper()
 	w := newWorld(t)
 	b := &bitter{Node: w.node}
-	log := slog.New(slog.NewJSONHandler(w.log, nil))
-	w.fleet = fleet.New(fleet.Config{Nodes: []shoal.Node{b}}, log)
-	w.must(w.fleet.Sync(t.Context()))
-	w.serve(Origins{Allowed: []string{AnyOrigin}}, "api", log)
+	w.serveBy(b)
 	return w, b
 }
 

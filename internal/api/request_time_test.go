@@ -2,11 +2,9 @@ package api
 
 import (
 	"context"
-	"log/slog"
 	"testing"
 	"time"
 
-	"shoal/internal/fleet"
 	"shoal/internal/fleet/fleettest"
 	"shoal/internal/shoal"
 )
@@ -29,10 +27,7 @@ func (n slowNode) Snapshot(ctx context.Context, id string, into shoal.SnapshotTa
 // for it by then is kept.
 func TestRequestTime(t *testing.T) {
 	w := newWorld(t)
-	log := slog.New(slog.NewJSONHandler(w.log, nil))
-	w.fleet = fleet.New(fleet.Config{Nodes: []shoal.Node{slowNode{w.node}}}, log)
-	w.must(w.fleet.Sync(t.Context()))
-	w.serve(Origins{Allowed: []string{AnyOrigin}}, "api", log)
+	w.serveBy(slowNode{w.node})
 	id := w.create(`{"templateID":"base"}`)
 	w.server.requestTime = 100 * time.Millisecond
 

@@ -3,11 +3,9 @@ package api
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"testing"
 	"time"
 
-	"shoal/internal/fleet"
 	"shoal/internal/fleet/fleettest"
 	"shoal/internal/shoal"
 )
@@ -19,10 +17,7 @@ func TestTrafficIsHeldToTheTeamsLimit(t *testing.T) {
 	info, err := w.node.Info(t.Context())
 	w.must(err)
 	second := fleettest.New("n2", info.Builds...)
-	log := slog.New(slog.NewJSONHandler(w.log, nil))
-	w.fleet = fleet.New(fleet.Config{Nodes: []shoal.Node{w.node, second}}, log)
-	w.must(w.fleet.Sync(t.Context()))
-	w.serve(Origins{Allowed: []string{AnyOrigin}}, "api", log)
+	w.serveBy(w.node, second)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- w.server.Run(ctx) }()

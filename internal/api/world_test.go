@@ -64,14 +64,26 @@ func newWorldWith(t *testing.T, origins Origins) *world {
 	builds := w.openStore()
 	log := slog.New(slog.NewJSONHandler(w.log, nil))
 	w.node = fleettest.New("n1", builds...)
-	w.fleet = fleet.New(fleet.Config{Nodes: []shoal.Node{w.node}}, log)
-	if err := w.fleet.Sync(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	w.join(log, w.node)
 	w.auth = auth.New(w.store, shoal.DevAdminToken, log)
 	w.builds = w.runBuilds(log)
 	w.serve(origins, "api", log)
 	return w
+}
+
+// join makes machines the fleet.
+func (w *world) join(log *slog.Logger, nodes ...shoal.Node) {
+	w.t.Helper()
+	w.fleet = fleet.New(fleet.Config{Nodes: nodes}, log)
+	w.must(w.fleet.Sync(w.t.Context()))
+}
+
+// serveBy starts an API whose fleet is other machines.
+func (w *world) serveBy(nodes ...shoal.Node) {
+	w.t.Helper()
+	log := slog.New(slog.NewJSONHandler(w.log, nil))
+	w.join(log, nodes...)
+	w.serve(Origins{Allowed: []string{AnyOrigin}}, "api", log)
 }
 
 // serve starts an API of the given name, which takes the place of the one before.

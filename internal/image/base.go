@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -154,13 +153,9 @@ func (b *Builder) inputs(envd []byte, authorities []authority) (string, error) {
 	for _, a := range authorities {
 		fmt.Fprintf(h, "%s %x\n", a.name, sha256.Sum256(a.pem))
 	}
-	err = fs.WalkDir(templates.Base, "base/files", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		data, err := templates.Base.ReadFile(path)
-		fmt.Fprintf(h, "%s %x\n", path, sha256.Sum256(data))
-		return err
+	err = templates.BaseFiles(func(name string, data []byte) error {
+		fmt.Fprintf(h, "base/files/%s %x\n", name, sha256.Sum256(data))
+		return nil
 	})
 	return hex.EncodeToString(h.Sum(nil)), err
 }

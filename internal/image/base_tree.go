@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -71,16 +70,7 @@ func baseTree(ctx context.Context, root string, envd []byte, authorities []autho
 // layFiles adds the embedded files. They belong to root and have mode 0644, except for
 // sudo's.
 func layFiles(t *Tree) error {
-	const top = "base/files"
-	return fs.WalkDir(templates.Base, top, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		data, err := templates.Base.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		name := strings.TrimPrefix(path, top+"/")
+	return templates.BaseFiles(func(name string, data []byte) error {
 		perm := uint32(0o644)
 		if strings.HasPrefix(name, "etc/sudoers.d/") {
 			perm = 0o440

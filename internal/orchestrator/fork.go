@@ -2,7 +2,6 @@ package orchestrator
 
 import (
 	"context"
-	"errors"
 
 	"golang.org/x/sync/errgroup"
 
@@ -39,8 +38,8 @@ func (o copier) fork(
 	err := o.standStill(ctx, sandboxID, "forked", paused, func(sb *sandbox, own *guest.Guest) (err error) {
 		c = snapshot.Of(own)
 		draft, err = o.snapshots.Checkpoint(ctx, own, snapshot.ForkName(sb.id), false)
-		if err == nil && caller.Err() != nil {
-			err = errors.Join(caller.Err(), draft.Discard())
+		if err == nil {
+			err = discardIfGone(caller, draft)
 		}
 		return err
 	})

@@ -35,8 +35,8 @@ func (o copier) snapshot(
 			take = o.pauses.diskAlone
 		}
 		draft, err := take(ctx, sb, own, snapshot.BuildName(into.BuildID))
-		if err == nil && caller.Err() != nil {
-			err = errors.Join(caller.Err(), draft.Discard())
+		if err == nil {
+			err = discardIfGone(caller, draft)
 		}
 		if err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"shoal/internal/artifact"
 	"shoal/internal/guest"
 	"shoal/internal/shoal"
 )
@@ -93,4 +94,12 @@ func snapshotFailure(err error, message string) error {
 		return shoal.AsError(err)
 	}
 	return shoal.ErrSnapshotFailed.Wrap(fmt.Errorf("the sandbox goes on: %w", err), "%s", message)
+}
+
+// discardIfGone discards a draft whose caller has left, which nobody will use.
+func discardIfGone(caller context.Context, draft *artifact.Draft) error {
+	if caller.Err() == nil {
+		return nil
+	}
+	return errors.Join(caller.Err(), draft.Discard())
 }

@@ -111,13 +111,7 @@ func endOnSignal() {
 
 // stop stops the process and then, by `shoal down`, what it left running. It does so once:
 // the end of the tests and a signal may come together.
-var stop = sync.OnceValue(func() error {
-	err := up.Stop(syscall.SIGTERM, time.Minute)
-	if err != nil {
-		err = fmt.Errorf("shoal up did not end well: %w\n%s", err, up.Tail())
-	}
-	return errors.Join(err, server.Down())
-})
+var stop = sync.OnceValue(func() error { return server.Stop(up, time.Minute) })
 
 func complain(err error) int {
 	fmt.Println("attack:", err)

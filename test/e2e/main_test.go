@@ -8,7 +8,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"syscall"
 	"testing"
 	"time"
 
@@ -82,16 +81,7 @@ func stopServer() error {
 	if up == nil {
 		return nil
 	}
-	return server.stopAll(up)
-}
-
-// stopAll stops the process and then, by `shoal down`, what it left running.
-func (b *box) stopAll(process *installation.Process) error {
-	err := process.Stop(syscall.SIGTERM, 30*time.Second)
-	if err != nil {
-		err = fmt.Errorf("shoal up did not end well: %w\n%s", err, process.Tail())
-	}
-	return errors.Join(err, b.Down())
+	return server.Stop(up, 30*time.Second)
 }
 
 // call makes an API request with the development key.

@@ -110,5 +110,5 @@ func (s *shippedBuilds) stop() error {
 	for _, b := range s.builds {
 		<-b.done
 	}
-	return errors.Join(s.stopAll(s.process), s.Remove())
+	return errors.Join(s.Stop(s.process, 30*time.Second), s.Remove())
 }

@@ -36,14 +36,14 @@ func Serve(root, name string, subnet int, log string, env []string, do func(*Ins
 		return err
 	}
 	defer func() {
-		err = errors.Join(err, i.stop(up), os.WriteFile(log, []byte(up.Output()), 0o600))
+		err = errors.Join(err, i.Stop(up, stopTime), os.WriteFile(log, []byte(up.Output()), 0o600))
 	}()
 	return do(i)
 }
 
-// stop ends the process and then, by `shoal down`, what it left running.
-func (i *Installation) stop(up *Process) error {
-	err := up.Stop(syscall.SIGTERM, stopTime)
+// Stop ends the process, within the limit, and then, by `shoal down`, what it left running.
+func (i *Installation) Stop(up *Process, limit time.Duration) error {
+	err := up.Stop(syscall.SIGTERM, limit)
 	if err != nil {
 		err = fmt.Errorf("shoal up did not end well: %w\n%s", err, up.Tail())
 	}
