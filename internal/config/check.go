@@ -132,6 +132,15 @@ func (c *Config) Prefixes() (host, veth netip.Prefix, internal []netip.Prefix) {
 	return host, veth, internal
 }
 
+// NetworkName tells this installation's links and namespaces from those of others on the machine,
+// in names of limited length. The default installation's is empty.
+func (c *Config) NetworkName() string {
+	if c.Instance == DefaultInstance {
+		return ""
+	}
+	return c.Instance
+}
+
 func isLoopback(host string) bool {
 	if host == "localhost" {
 		return true

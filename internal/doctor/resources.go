@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -113,32 +112,12 @@ func checkRoute(context.Context, *config.Config) Result {
 // checkRanges finds host routes that the sandboxes' address ranges would hide.
 func checkRanges(_ context.Context, cfg *config.Config) Result {
 	host, veth, _ := cfg.Prefixes()
-	routes, err := network.Dump(func() ([]netlink.Route, error) {
-		return netlink.RouteList(nil, netlink.FAMILY_V4)
-	})
+	routes, err := network.ForeignRoutes(cfg.NetworkName(), host, veth)
 	if err != nil {
-		return Warn.because("", "cannot list routes: %v", err)
+		return Warn.because("", "cannot compare them with the host's routes: %v", err)
 	}
-	for _, r := range routes {
-		if r.Dst == nil || r.Dst.IP.IsUnspecified() {
-			continue
-		}
-		addr, good := netip.AddrFromSlice(r.Dst.IP.To4())
-		if !good {
-			continue
-		}
-		ones, _ := r.Dst.Mask.Size()
-		route := netip.PrefixFrom(addr, ones)
-		if link, err := netlink.LinkByIndex(r.LinkIndex); err == nil &&
-			strings.HasPrefix(link.Attrs().Name, cfg.Instance+"-v") {
-			continue // a sandbox's own
-		}
-		for _, own := range []netip.Prefix{host, veth} {
-			if own.Overlaps(route) {
-				return Fail.because("set --host-cidr and --veth-cidr to ranges that the host does not use",
-					"%s overlaps the host's route to %s", own, route)
-			}
-		}
+	if len(routes) > 0 {
+		return Fail.because("set --host-cidr and --veth-cidr to ranges that the host does not use", "%s", routes[0])
 	}
 	return ok("%s and %s are free", host, veth)
 }

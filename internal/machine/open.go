@@ -62,17 +62,8 @@ func (m *Machine) openNetwork() (*network.Pool, error) {
 		return nil, err
 	}
 	return network.NewPool(network.Config{HostCIDR: host, VethCIDR: veth, DNSUpstreams: resolvers,
-		AllowInternal: internal, PoolSize: m.cfg.SlotPool, StateDir: m.cfg.RunDir, Name: m.networkName(),
+		AllowInternal: internal, PoolSize: m.cfg.SlotPool, StateDir: m.cfg.RunDir, Name: m.cfg.NetworkName(),
 		Identify: m.sandboxAt, KeepLog: m.keepLog}, m.log)
-}
-
-// networkName distinguishes installations in names of limited length. The default
-// installation's is empty.
-func (m *Machine) networkName() string {
-	if m.cfg.Instance == config.DefaultInstance {
-		return ""
-	}
-	return m.cfg.Instance
 }
 
 // sandboxAt returns the ID of the sandbox whose slot has the address.

@@ -73,6 +73,9 @@ func NewPool(cfg Config, log *slog.Logger) (*Pool, error) {
 	if err != nil {
 		return nil, shoal.ErrNetworkSetup.Wrap(err, "the network settings are wrong")
 	}
+	if err := pl.checkFree(); err != nil {
+		return nil, err
+	}
 	mounted, err := prepareNamespaceDir(namespaceDir)
 	if err != nil {
 		return nil, shoal.ErrNetworkSetup.Wrap(err, "the directory of network namespaces cannot be prepared")

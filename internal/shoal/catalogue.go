@@ -245,6 +245,9 @@ var (
 	ErrNetworkSetup = kind("network.setup", 500,
 		"The host's kernel refused a namespace, link, address or nftables rule.",
 		"Run `shoal doctor`; it checks namespaces, nftables and overlapping routes.")
+	ErrNetworkRanges = kind("network.ranges", 500,
+		"Something else on the host, such as another installation of Shoal, has addresses of the ranges for sandboxes.",
+		"Set host-cidr and veth-cidr to ranges that the host does not use.")
 	ErrNetworkState = kind("network.state", 500,
 		"The file with the host's network settings from before Shoal cannot be read.",
 		"Set net.ipv4.ip_forward as the host needs it; the file is removed, and the next start writes it anew.")
