@@ -59,6 +59,8 @@ type Config struct {
 	Origins Origins
 	// Name tells this API from others that share the store. It is the same after a restart.
 	Name string
+	// NoNewAccessTokens refuses the making of further access tokens of users.
+	NoNewAccessTokens bool
 }
 
 // Builds is what template builds stand on.
@@ -89,6 +91,9 @@ type Server struct {
 	origins     Origins
 	operator    string
 	name        string
+	people      *auth.People
+	keys        *auth.Keys
+	noNewTokens bool
 	creating    shares.Turns  // by team and idempotency key
 	resumeWait  time.Duration // see resumeWait; tests shorten both
 	requestTime time.Duration // see requestTime
@@ -122,6 +127,9 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 		origins:     cfg.Origins,
 		operator:    cfg.Operator,
 		name:        cfg.Name,
+		people:      auth.NewPeople(cfg.Store),
+		keys:        auth.NewKeys(cfg.Store),
+		noNewTokens: cfg.NoNewAccessTokens,
 		spawns:      newSpawns(),
 		storage:     newStorage(cfg.Store, cfg.Fleet, cfg.Builds.Files),
 		resumeWait:  resumeWait,
@@ -163,7 +171,7 @@ func (s *Server) Run(ctx context.Context) error {
 func (s *Server) guard(op operation, next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		callOf(r.Context()).route = op.name
-		r, err := s.authorize(r, op.schemes(), op.allowsBlocked())
+		r, err := s.authorize(r, op.access)
 		if err == nil {
 			err = op.bounded(w, r)
 		}

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"net/http"
-	"slices"
 
 	"shoal/internal/auth"
 	"shoal/internal/shoal"
@@ -11,34 +10,31 @@ import (
 
 type callerKey struct{}
 
-// callerOf returns who sent the request. It is set for every operation that asks
-// for an API key.
+// callerOf returns who sent the request. It is set for every operation that not everybody may
+// call.
 func callerOf(ctx context.Context) auth.Caller {
 	caller, _ := ctx.Value(callerKey{}).(auth.Caller)
 	return caller
 }
 
-// authorize checks the credentials that a route asks for and the standing of the
-// caller's team, and puts the caller into the request.
-func (s *Server) authorize(r *http.Request, schemes []string, allowsBlocked bool) (*http.Request, error) {
-	if len(schemes) == 0 || callerOf(r.Context()).Team.ID != "" { // the process itself calls, see As
+// authorize checks the credentials that an operation asks for, the standing of the caller's team
+// and the caller's right, in this order, and puts the caller into the request.
+func (s *Server) authorize(r *http.Request, need access) (*http.Request, error) {
+	if len(need.ways) == 0 || callerOf(r.Context()).Team.ID != "" { // the process itself calls, see As
 		return r, nil
 	}
-	if slices.Contains(schemes, "AdminToken") {
-		err := s.auth.Admin(r.Header)
-		callOf(r.Context()).operator = err == nil
-		if err == nil || !slices.Contains(schemes, "ApiKey") {
-			return r, err
-		}
-	}
-	caller, err := s.auth.Team(r.Context(), r.Header)
+	caller, err := s.auth.Authenticate(r.Context(), need.request(r))
 	if err != nil {
 		return r, err
 	}
-	callOf(r.Context()).team = caller.Team.ID
-	callOf(r.Context()).operator = caller.Team.ID == s.operator
-	if caller.Team.Blocked && !allowsBlocked {
+	call := callOf(r.Context())
+	call.team, call.user = caller.Team.ID, caller.User.ID
+	call.operator = caller.Operator || caller.Team.ID != "" && caller.Team.ID == s.operator
+	if caller.Team.Blocked && !need.allowsBlocked {
 		return r, blocked(caller.Team)
+	}
+	if err := caller.Permit(need.right); err != nil {
+		return r, err
 	}
 	return r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)), nil
 }

@@ -25,6 +25,8 @@ func TestRetryAdvice(t *testing.T) {
 		shoal.ErrDaemonSilent:       neverRetry,
 		shoal.ErrResumeTimeout:      neverRetry, // it goes on
 		shoal.ErrRequestTime:        neverRetry, // it may go on
+		shoal.ErrKeyLimit:           neverRetry,
+		shoal.ErrTokenLimit:         neverRetry,
 
 		// Nothing was done, and the next moment may be better.
 		shoal.ErrCapacity:           byStatus,

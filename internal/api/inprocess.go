@@ -13,7 +13,7 @@ import (
 
 // As returns a transport that calls the API from inside the process, as a team and
 // without a key. It holds each answer in memory, so it suits small ones.
-func (s *Server) As(team shoal.Team) http.RoundTripper { return insider{s, auth.Caller{Team: team}} }
+func (s *Server) As(team shoal.Team) http.RoundTripper { return insider{s, auth.Insider(team)} }
 
 type insider struct {
 	server *Server

@@ -24,6 +24,7 @@ const (
 type call struct {
 	start       time.Time
 	route, team string
+	user        string
 	operator    bool // whoever calls runs the installation
 	err         error
 }
@@ -84,6 +85,7 @@ func (s *Server) logCall(r *http.Request, c *call, status int, took time.Duratio
 		slog.String("path", r.URL.Path),
 		slog.String("route", c.route),
 		slog.String("team", c.team),
+		slog.String("user", c.user),
 		slog.Int("status", status),
 		slog.Float64("ms", float64(took.Microseconds())/1000),
 	}

@@ -108,6 +108,7 @@ type operation struct {
 	path   *openapi3.PathItem
 	op     *openapi3.Operation
 	spec   *openapi3.T
+	access access
 }
 
 func newOperation(spec *openapi3.T, method, route string) (operation, error) {
@@ -115,25 +116,11 @@ func newOperation(spec *openapi3.T, method, route string) (operation, error) {
 	if item == nil || item.GetOperation(method) == nil {
 		return operation{}, fmt.Errorf("the specification lacks %s %s", method, route)
 	}
+	op := item.GetOperation(method)
+	access, err := readAccess(spec, op)
+	if err != nil {
+		return operation{}, fmt.Errorf("the specification of %s %s: %w", method, route, err)
+	}
 	return operation{name: method + " " + route, method: method, route: route,
-		path: item, op: item.GetOperation(method), spec: spec}, nil
+		path: item, op: op, spec: spec, access: access}, nil
 }
-
-// schemes lists the security schemes, any of which lets a caller in; none means that
-// anybody may call.
-func (o operation) schemes() []string {
-	required := o.op.Security
-	if required == nil {
-		required = &o.spec.Security
-	}
-	var names []string
-	for _, alternative := range *required {
-		for name := range alternative {
-			names = append(names, name)
-		}
-	}
-	return names
-}
-
-// allowsBlocked reports whether a blocked team may call: reads and clean-up.
-func (o operation) allowsBlocked() bool { return o.op.Extensions["x-blocked-team"] == "allowed" }

@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 
+	"shoal/internal/auth"
 	"shoal/internal/shoal"
 )
 
@@ -10,28 +11,19 @@ import (
 // patterns of http.ServeMux. A 404 would tell SDKs that the volume or the secret does
 // not exist.
 var unserved = []struct {
-	scheme   string
+	access   access
 	patterns []string
 	refusal  *shoal.Error
 }{
-	{"ApiKey", []string{"/volumes", "/volumes/", "/volumecontent/"},
+	{teamAccess(shoal.ReadSandboxes), []string{"/volumes", "/volumes/", "/volumecontent/"},
 		shoal.ErrFeatureForbidden.New("use of volumes is not enabled")},
-	{"ApiKey", []string{"/secrets", "/secrets/"},
+	{teamAccess(shoal.ReadTeam), []string{"/secrets", "/secrets/"},
 		shoal.ErrFeatureForbidden.New("Secrets are not available for this team")},
-	{"ApiKey", []string{"GET /teams/{teamID}/metrics", "GET /teams/{teamID}/metrics/max"},
+	{teamAccess(shoal.ReadTeam), []string{"GET /teams/{teamID}/metrics", "GET /teams/{teamID}/metrics/max"},
 		shoal.ErrNotImplemented.New("Metrics of teams are not available in this version of Shoal")},
-	{"ApiKey", []string{"/api-keys", "/api-keys/"},
-		shoal.ErrNotImplemented.New("API keys are managed with `shoal key`, not through this API")},
-	{"ApiKey", []string{"/access-tokens", "/access-tokens/"},
-		shoal.ErrNotImplemented.New("Access tokens are not available in this version of Shoal; use an API key (E2B_API_KEY)")},
-	{"ApiKey", []string{"/events/sandboxes", "/events/sandboxes/", "/events/webhooks", "/events/webhooks/"},
+	{teamAccess(shoal.ReadTeam), []string{"/events/sandboxes", "/events/sandboxes/", "/events/webhooks", "/events/webhooks/"},
 		shoal.ErrNotImplemented.New("Events and webhooks are not available in this version of Shoal")},
-	{"AdminToken", []string{"POST /admin/teams/{teamID}/api-keys",
-		"DELETE /admin/teams/{teamID}/api-keys/{keyID}"},
-		shoal.ErrNotImplemented.New("API keys are managed with `shoal key`, not through this API")},
-	{"AdminToken", []string{"POST /admin/teams/{teamID}/sandboxes/kill"},
-		shoal.ErrNotImplemented.New("Ending all sandboxes of a team at once is not available in this version of Shoal")},
-	{"AdminToken", []string{"POST /nodes/{nodeID}"},
+	{access{ways: []auth.Way{auth.ByAdmin}, right: shoal.Operate}, []string{"POST /nodes/{nodeID}"},
 		shoal.ErrNotImplemented.New("The status of a machine cannot be changed in this version of Shoal")},
 }
 
@@ -42,7 +34,9 @@ func (s *Server) refuseUnserved(rt *router) {
 		for _, pattern := range group.patterns {
 			rt.unserved.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 				callOf(r.Context()).route = pattern
-				r, err := s.authorize(r, []string{group.scheme}, true)
+				need := group.access
+				need.allowsBlocked = true
+				r, err := s.authorize(r, need)
 				if err == nil {
 					err = group.refusal
 				}

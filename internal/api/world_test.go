@@ -65,7 +65,7 @@ func newWorldWith(t *testing.T, origins Origins) *world {
 	log := slog.New(slog.NewJSONHandler(w.log, nil))
 	w.node = fleettest.New("n1", builds...)
 	w.join(log, w.node)
-	w.auth = auth.New(w.store, shoal.DevAdminToken, log)
+	w.auth = auth.New(w.store, auth.Config{AdminToken: shoal.DevAdminToken}, log)
 	w.builds = w.runBuilds(log)
 	w.serve(origins, "api", log)
 	return w

@@ -28,7 +28,20 @@ func open(t *testing.T) (*store.Store, *Keys, *Authenticator) {
 	if err := keys.EnsureDev(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return st, keys, New(st, adminToken, slog.New(slog.DiscardHandler))
+	return st, keys, New(st, Config{AdminToken: adminToken}, slog.New(slog.DiscardHandler))
+}
+
+// forTeam are the ways of most routes.
+var forTeam = []Way{ByKey, ByMember, ByAdminForTeam}
+
+// team authenticates as most routes do.
+func team(ctx context.Context, a *Authenticator, h http.Header) (Caller, error) {
+	return a.Authenticate(ctx, Request{Header: h, Ways: forTeam})
+}
+
+func admin(a *Authenticator, h http.Header) error {
+	_, err := a.Authenticate(context.Background(), Request{Header: h, Ways: []Way{ByAdmin}})
+	return err
 }
 
 func headers(pairs ...string) http.Header {
@@ -65,20 +78,20 @@ func TestHashKey(t *testing.T) {
 func TestKeyLifecycle(t *testing.T) {
 	_, keys, a := open(t)
 	ctx := t.Context()
-	plaintext, key, err := keys.Create(ctx, shoal.DevTeamID, "laptop")
+	plaintext, key, err := keys.Create(ctx, shoal.APIKey{TeamID: shoal.DevTeamID, Name: "laptop"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !regexp.MustCompile(`^e2b_[0-9a-f]{40}$`).MatchString(plaintext) {
 		t.Errorf("key %q", plaintext)
 	}
-	if key.MaskPrefix != plaintext[4:6] || key.MaskSuffix != plaintext[40:] || key.Length != 40 || strings.Contains(key.Hash, plaintext[4:]) {
+	if key.Mask != (shoal.Mask{Prefix: plaintext[4:6], Suffix: plaintext[40:], Length: 40}) || strings.Contains(key.Hash, plaintext[4:]) {
 		t.Errorf("masks of %s: %+v", plaintext, key)
 	}
 	if list, err := keys.List(ctx, shoal.DevTeamID); err != nil || len(list) != 2 || list[1] != key {
 		t.Errorf("list %+v, %v", list, err)
 	}
-	caller, err := a.Team(ctx, headers("x-api-key", plaintext))
+	caller, err := team(ctx, a, headers("x-api-key", plaintext))
 	if err != nil || caller.Team.ID != shoal.DevTeamID || caller.Key != plaintext {
 		t.Errorf("caller %+v, %v", caller, err)
 	}
@@ -90,11 +103,11 @@ func TestKeyLifecycle(t *testing.T) {
 	}
 	// The cache may know the key for a while, but no longer than CacheTTL.
 	a.now = func() time.Time { return time.Now().Add(CacheTTL) }
-	if _, err := a.Team(ctx, headers("x-api-key", plaintext)); !shoal.ErrUnauthorized.Matches(err) {
+	if _, err := team(ctx, a, headers("x-api-key", plaintext)); !shoal.ErrUnauthorized.Matches(err) {
 		t.Errorf("a removed key: %v", err)
 	}
 	for _, name := range []string{"", "  ", strings.Repeat("x", 129)} {
-		if _, _, err := keys.Create(ctx, shoal.DevTeamID, name); !shoal.ErrBadRequest.Matches(err) {
+		if _, _, err := keys.Create(ctx, shoal.APIKey{TeamID: shoal.DevTeamID, Name: name}); !shoal.ErrBadRequest.Matches(err) {
 			t.Errorf("name %q: %v", name, err)
 		}
 	}
@@ -103,7 +116,7 @@ func TestKeyLifecycle(t *testing.T) {
 func TestTeamVerdicts(t *testing.T) {
 	st, _, a := open(t)
 	banned := shoal.Team{ID: "11111111-1111-4111-8111-111111111111", Slug: "banned"}
-	key, _ := newKey(banned.ID, "k", "e2b_aa")
+	key, _ := newKey(shoal.APIKey{TeamID: banned.ID, Name: "k"}, "e2b_aa")
 	if err := st.CreateTeamWithKey(t.Context(), banned, key); err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +124,7 @@ func TestTeamVerdicts(t *testing.T) {
 	if err := st.SetStanding(t.Context(), banned); err != nil {
 		t.Fatal(err)
 	}
-	const line = "Invalid API key.\n"
+	const line = "Invalid API key, please visit https://e2b.dev/docs/api-key for more information.\n"
 	const jwt = "Invalid auth provider token.\n"
 	cases := map[string]struct {
 		h      http.Header
@@ -129,7 +142,7 @@ func TestTeamVerdicts(t *testing.T) {
 		"unknown beside a bearer":  {headers("X-API-Key", "e2b_00", "Authorization", "Bearer x"), 401, line + "Cannot get the team for the given API key"},
 		"bearer":                   {headers("Authorization", "Bearer eyJ.x.y"), 401, jwt + "Backend authentication failed"},
 		"basic":                    {headers("Authorization", "Basic eDp5"), 401, jwt + "authorization header is malformed"},
-		"access token":             {headers("Authorization", "Bearer sk_e2b_00"), 401, "E2B_ACCESS_TOKEN is deprecated and no longer accepted. Use an API key (E2B_API_KEY) instead."},
+		"access token":             {headers("Authorization", "Bearer sk_e2b_00"), 401, jwt + "Backend authentication failed"},
 		"banned":                   {headers("X-API-Key", "e2b_aa"), 403, "team is banned"},
 		"wrong admin":              {headers("X-Admin-Token", "x", "X-Team-ID", shoal.DevTeamID), 401, "Invalid Access token.\nInvalid Access token."},
 		"admin, no team":           {headers("X-Admin-Token", adminToken), 400, "Invalid admin token teamID.\nInvalid team ID"},
@@ -137,7 +150,7 @@ func TestTeamVerdicts(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			caller, err := a.Team(t.Context(), c.h)
+			caller, err := team(t.Context(), a, c.h)
 			if c.status == 0 {
 				if err != nil || caller.Team.ID != c.want {
 					t.Fatalf("caller %+v, %v", caller, err)
@@ -153,16 +166,16 @@ func TestTeamVerdicts(t *testing.T) {
 
 func TestAdmin(t *testing.T) {
 	st, _, a := open(t)
-	if err := a.Admin(headers("X-Admin-Token", adminToken)); err != nil {
+	if err := admin(a, headers("X-Admin-Token", adminToken)); err != nil {
 		t.Error(err)
 	}
 	for _, token := range []string{"", "the-admin-toke", adminToken + "x"} {
-		if err := a.Admin(headers("X-Admin-Token", token)); !shoal.ErrUnauthorized.Matches(err) {
+		if err := admin(a, headers("X-Admin-Token", token)); !shoal.ErrUnauthorized.Matches(err) {
 			t.Errorf("token %q: %v", token, err)
 		}
 	}
-	closed := New(st, "", slog.New(slog.DiscardHandler))
-	if err := closed.Admin(headers("X-Admin-Token", "")); !shoal.ErrUnauthorized.Matches(err) {
+	closed := New(st, Config{}, slog.New(slog.DiscardHandler))
+	if err := admin(closed, headers("X-Admin-Token", "")); !shoal.ErrUnauthorized.Matches(err) {
 		t.Errorf("no token is configured, yet: %v", err)
 	}
 }
@@ -171,23 +184,23 @@ func TestBlockTakesEffectAfterTheCache(t *testing.T) {
 	st, _, a := open(t)
 	now := time.Now()
 	a.now = func() time.Time { return now }
-	team := func() shoal.Team {
-		caller, err := a.Team(t.Context(), headers("X-API-Key", shoal.DevAPIKey))
+	current := func() shoal.Team {
+		caller, err := team(t.Context(), a, headers("X-API-Key", shoal.DevAPIKey))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return caller.Team
 	}
-	changed := team()
+	changed := current()
 	changed.Blocked, changed.BlockedReason = true, "unpaid"
 	if err := st.SetStanding(t.Context(), changed); err != nil {
 		t.Fatal(err)
 	}
-	if team().Blocked {
+	if current().Blocked {
 		t.Error("the cache was not used")
 	}
 	a.Forget()
-	if !team().Blocked {
+	if !current().Blocked {
 		t.Error("Forget did not drop the cache")
 	}
 	changed.Blocked = false
@@ -195,7 +208,7 @@ func TestBlockTakesEffectAfterTheCache(t *testing.T) {
 		t.Fatal(err)
 	}
 	now = now.Add(CacheTTL)
-	if team().Blocked {
+	if current().Blocked {
 		t.Error("the cache outlived CacheTTL")
 	}
 }
@@ -205,7 +218,7 @@ func TestLastUse(t *testing.T) {
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	a.now = func() time.Time { return now }
 	use := func() {
-		if _, err := a.Team(t.Context(), headers("X-API-Key", shoal.DevAPIKey)); err != nil {
+		if _, err := team(t.Context(), a, headers("X-API-Key", shoal.DevAPIKey)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -253,12 +266,12 @@ func TestEnsureFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer st.Close()
-	keys, a := NewKeys(st), New(st, "", slog.New(slog.DiscardHandler))
+	keys, a := NewKeys(st), New(st, Config{}, slog.New(slog.DiscardHandler))
 	plaintext, err := keys.EnsureFirst(t.Context())
 	if err != nil || plaintext == "" {
 		t.Fatalf("key %q, %v", plaintext, err)
 	}
-	caller, err := a.Team(t.Context(), headers("X-API-Key", plaintext))
+	caller, err := team(t.Context(), a, headers("X-API-Key", plaintext))
 	if err != nil || caller.Team.Slug != DefaultTeamSlug {
 		t.Errorf("caller %+v, %v", caller, err)
 	}

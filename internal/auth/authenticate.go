@@ -3,15 +3,10 @@ package auth
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"strings"
-	"sync"
+	"slices"
 	"time"
-
-	"github.com/google/uuid"
 
 	"shoal/internal/shoal"
 	"shoal/internal/store"
@@ -21,196 +16,162 @@ import (
 const (
 	HeaderAPIKey     = "X-API-Key"
 	HeaderAdminToken = "X-Admin-Token"
+	HeaderBearer     = "Authorization"
 	HeaderTeamID     = "X-Team-ID"
 )
 
-// CacheTTL is how long a key's team is taken from memory: the longest that a block, a
-// new limit or the removal of a key may take to have effect.
+// CacheTTL is how long the owner of a key or token is taken from memory: the longest that a
+// block, a new limit, another role or the removal of a key in another process may take to have
+// effect.
 const CacheTTL = 2 * time.Second
 
-// Caller is who sent a request.
-type Caller struct {
-	Team shoal.Team
-	// Key is the plaintext that the caller presented, "" for an administrator.
-	Key string
+// Way is a way to be authenticated.
+type Way int
+
+// The ways (api.md §2.2).
+const (
+	ByKey          Way = iota + 1 // an API key, for its team
+	ByMember                      // a user by an issuer's token, for the team of X-Team-ID
+	ByAdminForTeam                // an operator, for the team of X-Team-ID
+	ByAccessToken                 // a user, for the named or the default team, or for none
+	ByUser                        // a user by an issuer's token, for no team
+	ByAdmin                       // an operator, for no team
+)
+
+// Request is what Authenticate looks at.
+type Request struct {
+	Header http.Header
+	// Ways are tried in their order; the first one that succeeds counts.
+	Ways []Way
+	// Personal means that a user with an access token acts for no team. Otherwise it is the
+	// team TeamID, or the user's default one if that is empty.
+	Personal bool
+	TeamID   string
+}
+
+// Verifier checks an issuer's token (a JWT) and says whom it is about. Callers read the text of
+// its errors.
+type Verifier interface {
+	Verify(ctx context.Context, token string) (shoal.Identity, error)
+}
+
+// Config is what authentication depends on.
+type Config struct {
+	// AdminToken lets operators in; without one, nobody is.
+	AdminToken string
+	// Issuers checks JWTs; nil refuses all.
+	Issuers Verifier
+	// NoAccessTokens refuses all access tokens.
+	NoAccessTokens bool
 }
 
 // Authenticator checks the credentials of requests. While Run is running, it also stores
 // when keys were last used.
 type Authenticator struct {
-	store *store.Store
-	admin string
-	log   *slog.Logger
-	now   func() time.Time
-	uses  *uses
-
-	mu    sync.Mutex // guards cache
-	cache map[string]cached
+	store   *store.Store
+	cfg     Config
+	log     *slog.Logger
+	now     func() time.Time
+	uses    *uses
+	keys    *cache[ownedKey]         // by hash
+	tokens  *cache[ownedToken]       // by hash
+	people  *cache[shoal.User]       // by identity
+	members *cache[shoal.Membership] // by user and team
 }
 
-type cached struct {
-	team  shoal.Team
-	keyID string
-	hash  string
-	until time.Time
+// New returns an authenticator.
+func New(st *store.Store, cfg Config, log *slog.Logger) *Authenticator {
+	a := &Authenticator{store: st, cfg: cfg, log: log, now: time.Now, uses: newUses()}
+	now := func() time.Time { return a.now() }
+	a.keys, a.tokens = newCache[ownedKey](now), newCache[ownedToken](now)
+	a.people, a.members = newCache[shoal.User](now), newCache[shoal.Membership](now)
+	return a
 }
 
-// New returns an authenticator. With an empty admin token the admin routes refuse everyone.
-func New(st *store.Store, adminToken string, log *slog.Logger) *Authenticator {
-	return &Authenticator{store: st, admin: adminToken, log: log, now: time.Now,
-		cache: map[string]cached{}, uses: newUses()}
+// Forget empties the caches, so that a change made in this process takes effect at once.
+func (a *Authenticator) Forget() {
+	a.keys.clear()
+	a.tokens.clear()
+	a.people.clear()
+	a.members.clear()
 }
 
-// The first line of a rejection, which depends on the scheme (api.md §2.3).
+// Authenticate finds out who sent a request. An API key comes first where routes take one,
+// because old SDKs also send a stale bearer token (clients.md D22). Of several rejections, the
+// first one of a credential that was sent is told, or else the first one (api.md §2.3).
+func (a *Authenticator) Authenticate(ctx context.Context, r Request) (Caller, error) {
+	var told error
+	toldSent := false
+	for _, way := range r.Ways {
+		caller, err := a.by(ctx, way, r)
+		if err == nil && caller.Team.Banned {
+			err = shoal.ErrForbidden.New("team is banned")
+		}
+		if err == nil || shoal.ErrForbidden.Matches(err) || !isRejection(err) {
+			return caller, err
+		}
+		if sent := wasSent(way, r); told == nil || sent && !toldSent {
+			told, toldSent = err, sent
+		}
+	}
+	return Caller{}, told
+}
+
+func (a *Authenticator) by(ctx context.Context, way Way, r Request) (Caller, error) {
+	switch way {
+	case ByKey:
+		return a.byKey(ctx, r.Header.Get(HeaderAPIKey))
+	case ByMember:
+		return a.byMember(ctx, r.Header)
+	case ByAdminForTeam:
+		return a.byAdminForTeam(ctx, r.Header)
+	case ByAccessToken:
+		return a.byAccessToken(ctx, r)
+	case ByUser:
+		return a.byUser(ctx, r.Header)
+	default:
+		return a.byAdmin(r.Header)
+	}
+}
+
+// isRejection reports whether an error speaks of a credential, so that another one may do.
+func isRejection(err error) bool {
+	kind := shoal.AsError(err).Kind
+	return kind.Status >= 400 && kind.Status < 500
+}
+
+// wasSent reports whether a request has the credential of a way. Two kinds share the header of
+// bearer tokens; their prefix tells them apart where a route takes both.
+func wasSent(way Way, r Request) bool {
+	bearer := r.Header.Get(HeaderBearer)
+	takes := func(ways ...Way) bool {
+		return slices.ContainsFunc(ways, func(w Way) bool { return slices.Contains(r.Ways, w) })
+	}
+	switch way {
+	case ByKey:
+		return r.Header.Get(HeaderAPIKey) != ""
+	case ByAdmin, ByAdminForTeam:
+		return r.Header.Get(HeaderAdminToken) != ""
+	case ByAccessToken:
+		return bearer != "" && (isAccessToken(bearer) || !takes(ByUser, ByMember))
+	default:
+		return bearer != "" && !(isAccessToken(bearer) && takes(ByAccessToken))
+	}
+}
+
+// The first line of a rejection, which depends on the way (api.md §2.3).
 const (
-	keyRejected    = "Invalid API key."
-	tokenRejected  = "E2B_ACCESS_TOKEN is deprecated and no longer accepted. Use an API key (E2B_API_KEY) instead."
-	jwtRejected    = "Invalid auth provider token."
-	adminRejected  = "Invalid Access token."
-	adminTeamWrong = "Invalid admin token teamID."
+	keyRejected       = "Invalid API key, please visit https://e2b.dev/docs/api-key for more information."
+	tokenRejected     = "Invalid Access token, try to login again by running `e2b auth login`."
+	jwtRejected       = "Invalid auth provider token."
+	jwtTeamRejected   = "Invalid auth provider token teamID."
+	adminRejected     = "Invalid Access token."
+	adminTeamRejected = "Invalid admin token teamID."
+
+	headerMissing   = "authorization header is missing"
+	headerMalformed = "authorization header is malformed"
 )
 
-func rejected(firstLine, detail string) error {
+func rejected(firstLine, detail string) *shoal.Error {
 	return shoal.ErrUnauthorized.New("%s\n%s", firstLine, detail)
-}
-
-// Team finds the team of a request. An API key takes precedence over other credentials,
-// because old SDKs also send a stale bearer token (clients.md D22).
-func (a *Authenticator) Team(ctx context.Context, h http.Header) (Caller, error) {
-	key, bearer := h.Get(HeaderAPIKey), h.Get("Authorization")
-	var caller Caller
-	var err error
-	switch {
-	case key != "":
-		caller, err = a.byKey(ctx, key)
-	case h.Get(HeaderAdminToken) != "":
-		caller, err = a.asTeam(ctx, h)
-	case bearer != "":
-		return caller, rejectBearer(bearer)
-	default:
-		return caller, rejected(keyRejected, "authorization header is missing")
-	}
-	if err == nil && caller.Team.Banned {
-		err = shoal.ErrForbidden.New("team is banned")
-	}
-	return caller, err
-}
-
-// Admin checks the admin token of a request.
-func (a *Authenticator) Admin(h http.Header) error {
-	if !Equal(h.Get(HeaderAdminToken), a.admin) {
-		return rejected(adminRejected, "Invalid Access token.")
-	}
-	return nil
-}
-
-func (a *Authenticator) byKey(ctx context.Context, key string) (Caller, error) {
-	hash, err := HashKey(key)
-	switch {
-	case errors.Is(err, ErrKeyPrefix):
-		return Caller{}, rejected(keyRejected, "authorization header is malformed")
-	case err != nil:
-		return Caller{}, rejected(keyRejected, "Invalid API key format")
-	}
-	entry, err := a.owner(ctx, hash)
-	if errors.Is(err, store.ErrNotFound) || (err == nil && !Equal(entry.hash, hash)) {
-		return Caller{}, rejected(keyRejected, "Cannot get the team for the given API key")
-	}
-	if err != nil {
-		return Caller{}, shoal.ErrInternal.Wrap(err, "Error while checking the API key")
-	}
-	a.uses.note(entry.keyID, a.now())
-	return Caller{Team: entry.team, Key: key}, nil
-}
-
-// owner looks a key up in the cache, then in the store. Only hits are cached, so that
-// guessed keys cannot fill the memory.
-func (a *Authenticator) owner(ctx context.Context, hash string) (cached, error) {
-	now := a.now()
-	a.mu.Lock()
-	entry, ok := a.cache[hash]
-	a.mu.Unlock()
-	if ok && now.Before(entry.until) {
-		return entry, nil
-	}
-	team, keyID, stored, err := a.store.KeyOwner(ctx, hash)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if err != nil {
-		delete(a.cache, hash)
-		return cached{}, err
-	}
-	entry = cached{team: team, keyID: keyID, hash: stored, until: now.Add(CacheTTL)}
-	a.cache[hash] = entry
-	return entry, nil
-}
-
-// Forget empties the cache, so that a change made in this process takes effect at once.
-func (a *Authenticator) Forget() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	clear(a.cache)
-}
-
-// asTeam lets an administrator act for the team of X-Team-ID.
-func (a *Authenticator) asTeam(ctx context.Context, h http.Header) (Caller, error) {
-	if err := a.Admin(h); err != nil {
-		return Caller{}, err
-	}
-	id, err := uuid.Parse(h.Get(HeaderTeamID))
-	if err != nil {
-		return Caller{}, shoal.ErrBadRequest.New("%s\nInvalid team ID", adminTeamWrong)
-	}
-	team, err := a.store.Team(ctx, id.String())
-	if errors.Is(err, store.ErrNotFound) {
-		return Caller{}, shoal.ErrTeamNotFound.New("%s\nTeam not found", adminTeamWrong)
-	}
-	if err != nil {
-		return Caller{}, shoal.ErrInternal.Wrap(err, "Error while finding the team")
-	}
-	return Caller{Team: team}, nil
-}
-
-// rejectBearer returns the error for a bearer token. Shoal supports neither user
-// credentials, which need an identity provider, nor E2B's deprecated access tokens.
-func rejectBearer(header string) error {
-	value, ok := strings.CutPrefix(header, "Bearer ")
-	switch {
-	case !ok:
-		return rejected(jwtRejected, "authorization header is malformed")
-	case strings.HasPrefix(value, "sk_e2b_"):
-		return shoal.ErrUnauthorized.New(tokenRejected)
-	default:
-		return rejected(jwtRejected, "Backend authentication failed")
-	}
-}
-
-// Run stores when keys were last used, until ctx ends.
-func (a *Authenticator) Run(ctx context.Context) error {
-	for {
-		select {
-		case <-ctx.Done():
-			flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-			defer cancel()
-			return a.flushUses(flush)
-		case <-a.uses.wake:
-			if err := a.flushUses(ctx); err != nil && ctx.Err() == nil {
-				a.log.Warn("could not store when keys were last used", "error", err)
-			}
-		}
-	}
-}
-
-func (a *Authenticator) flushUses(ctx context.Context) error {
-	var errs []error
-	for id, at := range a.uses.take() {
-		if err := a.store.TouchKey(ctx, id, at); err != nil {
-			a.uses.putBack(id, at)
-			errs = append(errs, err)
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("store the use of keys: %w", err)
-	}
-	return nil
 }

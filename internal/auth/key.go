@@ -20,7 +20,7 @@ import (
 // KeyPrefix starts every API key; lower-case hex digits follow (api.md §2.1).
 const KeyPrefix = "e2b_"
 
-// keyBytes is the length of a new key's random value.
+// keyBytes is the length of a new secret's random value.
 const keyBytes = 20
 
 // ErrKeyPrefix and ErrKeyFormat say what is wrong with a key's text.
@@ -31,8 +31,11 @@ var (
 
 // HashKey returns the hash that is stored instead of a key: "$sha256$" and the unpadded
 // base64 of the SHA-256 of the decoded bytes (api.md §2.1).
-func HashKey(key string) (string, error) {
-	value, ok := strings.CutPrefix(key, KeyPrefix)
+func HashKey(key string) (string, error) { return hashSecret(KeyPrefix, key) }
+
+// hashSecret is HashKey for secrets with another prefix.
+func hashSecret(prefix, text string) (string, error) {
+	value, ok := strings.CutPrefix(text, prefix)
 	if !ok {
 		return "", ErrKeyPrefix
 	}
@@ -52,22 +55,34 @@ type Keys struct {
 // NewKeys returns the keys of a store.
 func NewKeys(st *store.Store) *Keys { return &Keys{store: st} }
 
-// Create makes a random key for a team. The plaintext is returned this once.
-func (k *Keys) Create(
-	ctx context.Context, teamID, name string,
-) (plaintext string, key shoal.APIKey, err error) {
+// Create makes a random key of the team, name, creator, scopes and end of wanted. The plaintext
+// is returned this once.
+func (k *Keys) Create(ctx context.Context, wanted shoal.APIKey) (plaintext string, key shoal.APIKey, err error) {
+	if wanted.Name, err = CleanName("key", wanted.Name); err != nil {
+		return "", key, err
+	}
+	if wanted.Expired(time.Now()) {
+		return "", key, shoal.ErrBadRequest.New("The key would have expired already")
+	}
+	plaintext = randomSecret(KeyPrefix)
+	if key, err = newKey(wanted, plaintext); err != nil {
+		return "", key, err
+	}
+	err = k.store.CreateKey(ctx, key)
+	if errors.Is(err, store.ErrFull) {
+		err = shoal.ErrKeyLimit.New("The team has %d API keys, as many as it may", store.MaxKeys)
+	}
+	return plaintext, key, err
+}
+
+// CleanName returns a name without blanks around it; ErrBadRequest if it is none for a thing of
+// that kind.
+func CleanName(kind, name string) (string, error) {
 	name = strings.TrimSpace(name)
 	if name == "" || len(name) > 128 {
-		return "", key, shoal.ErrBadRequest.New("A key's name has 1 to 128 characters")
+		return "", shoal.ErrBadRequest.New("The name of a %s has 1 to 128 characters", kind)
 	}
-	plaintext = randomKey()
-	if key, err = newKey(teamID, name, plaintext); err != nil {
-		return "", key, err
-	}
-	if err := k.store.CreateKey(ctx, key); err != nil {
-		return "", key, err
-	}
-	return plaintext, key, nil
+	return name, nil
 }
 
 // List returns a team's keys, oldest first.
@@ -81,20 +96,37 @@ func (k *Keys) Delete(ctx context.Context, teamID, keyID string) error {
 	return k.store.DeleteKey(ctx, teamID, keyID)
 }
 
-// EnsureDev creates the development team and its key if they are missing. The key is
-// fixed and publicly known.
+// EnsureDev creates the development team with its key, and the development user with their
+// identity and access token, where they are missing. Key and token are fixed and publicly known.
 func (k *Keys) EnsureDev(ctx context.Context) error {
 	team := shoal.Team{ID: shoal.DevTeamID, Name: shoal.DevTeamName, Slug: shoal.DevTeamSlug,
 		Limits: shoal.DefaultTeamLimits(), MayPublish: true}
-	if err := k.store.CreateTeam(ctx, team); err != nil && !errors.Is(err, store.ErrExists) {
-		return err
-	}
-	key, err := newKey(team.ID, "development", shoal.DevAPIKey)
+	key, err := newKey(shoal.APIKey{TeamID: team.ID, Name: "development"}, shoal.DevAPIKey)
 	if err != nil {
 		return err
 	}
-	if err := k.store.CreateKey(ctx, key); err != nil && !errors.Is(err, store.ErrExists) {
+	token, err := newAccessToken(shoal.DevUserID, "development", shoal.DevAccessToken)
+	if err != nil {
 		return err
+	}
+	token.ID = shoal.DevAccessTokenID
+	for _, ensure := range []func() error{
+		func() error { return k.store.CreateTeam(ctx, team) },
+		func() error { return k.store.CreateKey(ctx, key) },
+		func() error {
+			return k.store.CreateUser(ctx,
+				shoal.User{ID: shoal.DevUserID, Email: shoal.DevUserEmail, CreatedAt: token.CreatedAt})
+		},
+		func() error { return k.store.AddMember(ctx, team.ID, shoal.DevUserID, shoal.RoleOwner) },
+		func() error {
+			return k.store.AddIdentity(ctx, shoal.DevUserID,
+				shoal.Identity{Issuer: shoal.DevIssuer, Subject: shoal.DevSubject})
+		},
+		func() error { return k.store.CreateAccessToken(ctx, token) },
+	} {
+		if err := ensure(); err != nil && !errors.Is(err, store.ErrExists) {
+			return err
+		}
 	}
 	return nil
 }
@@ -112,8 +144,8 @@ func (k *Keys) EnsureFirst(ctx context.Context) (plaintext string, err error) {
 	}
 	team := shoal.Team{ID: uuid.NewString(), Name: "default", Slug: DefaultTeamSlug,
 		Limits: shoal.DefaultTeamLimits(), MayPublish: true}
-	plaintext = randomKey()
-	key, err := newKey(team.ID, "first", plaintext)
+	plaintext = randomSecret(KeyPrefix)
+	key, err := newKey(shoal.APIKey{TeamID: team.ID, Name: "first"}, plaintext)
 	if err != nil {
 		return "", err
 	}
@@ -127,19 +159,27 @@ func (k *Keys) EnsureFirst(ctx context.Context) (plaintext string, err error) {
 	return plaintext, nil
 }
 
-func randomKey() string {
+func randomSecret(prefix string) string {
 	raw := make([]byte, keyBytes)
 	rand.Read(raw)
-	return KeyPrefix + hex.EncodeToString(raw)
+	return prefix + hex.EncodeToString(raw)
 }
 
-func newKey(teamID, name, plaintext string) (shoal.APIKey, error) {
+// newKey gives a key its ID, hash, mask and time.
+func newKey(key shoal.APIKey, plaintext string) (shoal.APIKey, error) {
 	hash, err := HashKey(plaintext)
 	if err != nil {
 		return shoal.APIKey{}, err
 	}
-	value := strings.TrimPrefix(plaintext, KeyPrefix)
-	return shoal.APIKey{ID: uuid.NewString(), TeamID: teamID, Name: name, Hash: hash,
-		MaskPrefix: value[:2], MaskSuffix: value[len(value)-min(4, len(value)):], Length: len(value),
-		CreatedAt: time.Now().UTC().Truncate(time.Microsecond)}, nil
+	key.ID, key.Hash, key.Mask, key.CreatedAt = uuid.NewString(), hash, maskOf(KeyPrefix, plaintext), now()
+	key.ExpiresAt = key.ExpiresAt.Truncate(time.Microsecond) // what the store keeps
+	return key, nil
 }
+
+func maskOf(prefix, plaintext string) shoal.Mask {
+	value := strings.TrimPrefix(plaintext, prefix)
+	return shoal.Mask{Prefix: value[:2], Suffix: value[len(value)-min(4, len(value)):], Length: len(value)}
+}
+
+// now is the time as the store keeps it.
+func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }

@@ -1,6 +1,9 @@
 package auth
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 )
@@ -53,4 +56,34 @@ func (u *uses) putBack(keyID string, at time.Time) {
 	if at.After(u.pending[keyID]) {
 		u.pending[keyID] = at
 	}
+}
+
+// Run stores when keys were last used, until ctx ends.
+func (a *Authenticator) Run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			defer cancel()
+			return a.flushUses(flush)
+		case <-a.uses.wake:
+			if err := a.flushUses(ctx); err != nil && ctx.Err() == nil {
+				a.log.Warn("could not store when keys were last used", "error", err)
+			}
+		}
+	}
+}
+
+func (a *Authenticator) flushUses(ctx context.Context) error {
+	var errs []error
+	for id, at := range a.uses.take() {
+		if err := a.store.TouchKey(ctx, id, at); err != nil {
+			a.uses.putBack(id, at)
+			errs = append(errs, err)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("store the use of keys: %w", err)
+	}
+	return nil
 }

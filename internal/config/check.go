@@ -71,6 +71,9 @@ func (c *Config) Check() error {
 	if _, err := outbound.ParseProxy(c.OutboundProxy); err != nil {
 		bad("outbound-proxy", "%v", err)
 	}
+	if _, err := c.Issuers(); err != nil {
+		bad("jwt-issuers", "%v", err)
+	}
 	if _, err := c.Resolvers(); err != nil {
 		bad("dns", "%v", err)
 	}

@@ -60,11 +60,9 @@ func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets con
 	if err := reclaimNames(ctx, p.store, p.log); err != nil {
 		return err
 	}
-	admin := cfg.AdminToken
-	if admin == "" && cfg.Dev {
-		admin = shoal.DevAdminToken
+	if p.auth, err = openAuth(cfg, p.store, p.log); err != nil {
+		return err
 	}
-	p.auth = auth.New(p.store, admin, p.log)
 	p.fleet = fleet.New(fleet.Config{Nodes: nodes, OnBuild: func(ctx context.Context, b shoal.Build) error {
 		if b.TemplateID == shoal.BaseTemplateID { // the API has registered all others, and requested them
 			if err := p.OfferBase(ctx, b); err != nil {
@@ -91,6 +89,7 @@ func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets con
 		Builds: builds, Shipped: p.askShipped, PublicURL: cfg.PublicAPI, UploadLimit: cfg.UploadLimit << 20,
 		Origins: origins(cfg), Operator: p.team.ID, Reserved: templates.Reserved(),
 		Defaults: templates.About(), Name: name,
+		NoNewAccessTokens: cfg.AccessTokens == "keep" || cfg.AccessTokens == "off",
 		CheckPolicy: func(n shoal.Network) error {
 			_, err := network.ParsePolicy(n)
 			return err

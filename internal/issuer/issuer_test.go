@@ -257,3 +257,19 @@ func FuzzVerify(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkVerify measures what a user's token costs each call.
+func BenchmarkVerify(b *testing.B) {
+	p := issuertest.New(b)
+	transport, err := outbound.NewTransport(outbound.Config{Allow: []string{"127.0.0.1"}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	s := New([]Config{{URL: p.URL(), Audiences: []string{"shoal"}}}, transport, slog.New(slog.DiscardHandler))
+	token := p.Token("ann", "shoal")
+	for b.Loop() {
+		if _, err := s.Verify(b.Context(), token); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

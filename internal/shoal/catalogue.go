@@ -37,7 +37,7 @@ var (
 		"Look by a get or list at what has become of it before you repeat it; a machine that is this slow has too much to do.")
 	ErrNotImplemented = kind("request.not_implemented", 501,
 		"This version of Shoal does not have the feature.",
-		"Do without it. Keys are made and listed with `shoal key`; CHANGELOG names what each version brings.")
+		"Do without it. CHANGELOG names what each version brings.")
 	ErrFeatureOption = kind("request.feature_option", 400,
 		"This version of Shoal does not have the feature that the option asks for, whatever the team.",
 		"Leave the option out: no key, team or setting brings it. CHANGELOG names what each version brings.")
@@ -49,14 +49,48 @@ var (
 // Authentication.
 var (
 	ErrUnauthorized = kind("auth.unauthorized", 401,
-		"The API key is missing, malformed or not known to this installation.",
+		"The credential is missing, malformed, or not known to this installation.",
 		"Export E2B_API_KEY as `shoal up` printed it, or make a key with `shoal key create`.")
+	ErrKeyExpired = kind("auth.key_expired", 401,
+		"The API key was made to be valid until a time that has passed.",
+		"Make a new key with `shoal key create`, or have an admin of the team make one.")
 	ErrForbidden = kind("auth.forbidden", 403,
 		"The key is valid but its team may not do this.",
 		"Use a key of the owning team, or ask the operator to lift the block.")
+	ErrScope = kind("auth.scope", 403,
+		"The API key was made for some things only, and this is none of them.",
+		"Use another key of the team; `shoal key list` and `GET /api-keys` show the scopes of each.")
+	ErrRole = kind("auth.role", 403,
+		"The user's role in the team does not allow this.",
+		"Ask somebody with a higher role, or the operator to change yours by `shoal team admit`.")
+	ErrNotMember = kind("auth.not_member", 403,
+		"The user of the access token is not a member of the team.",
+		"Name a team that `GET /teams` lists, or ask the operator to add you by `shoal team admit`.")
+	ErrNoDefaultTeam = kind("auth.no_default_team", 500,
+		"The user of the access token is a member of no team, so none can be meant.",
+		"Ask the operator to add you to a team by `shoal team admit`.")
 	ErrTeamNotFound = kind("auth.team_not_found", 404,
-		"No team of this installation has the ID in X-Team-ID.",
+		"No team of this installation has the ID in X-Team-ID or in the path.",
 		"List the teams with `shoal team list`.")
+)
+
+// API keys and access tokens.
+var (
+	ErrKeyNotFound = kind("key.not_found", 404,
+		"The team has no API key of this ID.",
+		"List the keys with `GET /api-keys` or `shoal key list`.")
+	ErrKeyLimit = kind("key.limit", 429,
+		"The team has as many API keys as it may.",
+		"Remove keys that nothing uses; `shoal key list` shows when each was last used.")
+	ErrTokenNotFound = kind("access_token.not_found", 404,
+		"The user has no access token of this ID.",
+		"Use the ID that `POST /access-tokens` returned; `shoal user token list` shows all.")
+	ErrTokenLimit = kind("access_token.limit", 429,
+		"The user has as many access tokens as they may.",
+		"Remove some with `DELETE /access-tokens/{id}` or `shoal user token rm`.")
+	ErrTokensClosed = kind("access_token.closed", 410,
+		"The operator has ended the making of access tokens by the setting access-tokens.",
+		"Use an API key (E2B_API_KEY).")
 )
 
 // Sandboxes.

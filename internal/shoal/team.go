@@ -37,26 +37,47 @@ func DefaultTeamLimits() TeamLimits {
 
 // APIKey is a stored key. The key itself is never kept, only its hash.
 type APIKey struct {
-	ID         string
-	TeamID     string
-	Name       string
-	Hash       string
-	MaskPrefix string // first 2 characters of the value
-	MaskSuffix string // last 4 characters of the value
-	Length     int    // of the value, without "e2b_"
-	CreatedAt  time.Time
-	LastUsed   time.Time // zero if never
+	ID        string
+	TeamID    string
+	Name      string
+	Hash      string
+	Mask      Mask
+	CreatedBy string // the user's ID; "" if the operator made it
+	Scopes    Rights // 0 is KeyRights
+	// Login means that the key stands for the user who made it: it was made by GET /teams, and
+	// goes when they leave the team.
+	Login     bool
+	CreatedAt time.Time
+	ExpiresAt time.Time // zero is never
+	LastUsed  time.Time // zero if never
 }
+
+// Rights returns what the key may do.
+func (k APIKey) Rights() Rights {
+	if k.Scopes == 0 {
+		return KeyRights
+	}
+	return k.Scopes & KeyRights
+}
+
+// Expired reports whether the key is no longer valid.
+func (k APIKey) Expired(now time.Time) bool { return !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt) }
 
 // The fixed development identity. It is the one that E2B's own development setup has,
 // so clients that are configured for that work unchanged (api.md §2.7).
 const (
-	DevAPIKey     = "e2b_53ae1fed82754c17ad8077fbc8bcdd90"
-	DevTeamID     = "0b8a3ded-4489-4722-afd1-1d82e64ec2d5"
-	DevTeamName   = "local-dev team"
-	DevTeamSlug   = "local-dev-team"
-	DevTokenSeed  = "--sandbox-access-token-hash-seed--"
-	DevAdminToken = "--admin-token--"
+	DevAPIKey        = "e2b_53ae1fed82754c17ad8077fbc8bcdd90"
+	DevTeamID        = "0b8a3ded-4489-4722-afd1-1d82e64ec2d5"
+	DevTeamName      = "local-dev team"
+	DevTeamSlug      = "local-dev-team"
+	DevTokenSeed     = "--sandbox-access-token-hash-seed--"
+	DevAdminToken    = "--admin-token--"
+	DevUserID        = "fb69f46f-eb51-4a87-a14e-306f7a3fd89c"
+	DevUserEmail     = "user@e2b-dev.local"
+	DevIssuer        = "http://localhost:4444/"
+	DevSubject       = "local-dev-user"
+	DevAccessToken   = "sk_e2b_89215020937a4c989cde33d7bc647715"
+	DevAccessTokenID = "3d98c426-d348-446b-bdf6-5be3ca4123e2"
 )
 
 // BaseTemplateID is the ID of the template that every installation has. It equals the

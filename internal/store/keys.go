@@ -2,22 +2,59 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"shoal/internal/shoal"
 	"shoal/internal/store/sqlcgen"
 )
 
-// CreateKey stores a key's hash and masks. ErrExists if the hash is already stored.
+// MaxKeys is how many API keys a team may have, and MaxLoginKeys how many of them a user may
+// have from logging in: a further one replaces the one that was unused for longest.
+const (
+	MaxKeys      = 1000
+	MaxLoginKeys = 10
+)
+
+// ErrFull means that there are as many records of the kind as there may be.
+var ErrFull = errors.New("there are as many as there may be")
+
+// CreateKey stores a key's hash and mask. ErrExists if the hash is already stored, ErrFull if
+// the team has MaxKeys.
 func (s *Store) CreateKey(ctx context.Context, key shoal.APIKey) error {
-	return insertKey(ctx, s.q, key)
+	return s.inTx(ctx, func(q *sqlcgen.Queries) error {
+		n, err := q.LockTeam(ctx, key.TeamID)
+		if err := changed(n, err, ErrNotFound, "lock team "+key.TeamID); err != nil {
+			return err
+		}
+		if key.Login {
+			err := q.DeleteStaleLoginKeys(ctx, sqlcgen.DeleteStaleLoginKeysParams{TeamID: key.TeamID,
+				CreatedBy: key.CreatedBy, Offset: MaxLoginKeys - 1})
+			if err != nil {
+				return fmt.Errorf("remove stale login keys: %w", err)
+			}
+		}
+		if err := insertKey(ctx, q, key); err != nil {
+			return err
+		}
+		have, err := q.CountKeys(ctx, key.TeamID)
+		if err != nil {
+			return fmt.Errorf("count keys: %w", err)
+		}
+		if have > MaxKeys {
+			return fmt.Errorf("create key %s: %w", key.Name, ErrFull)
+		}
+		return nil
+	})
 }
 
 func insertKey(ctx context.Context, q *sqlcgen.Queries, key shoal.APIKey) error {
 	n, err := q.InsertKey(ctx, sqlcgen.InsertKeyParams{ID: key.ID, TeamID: key.TeamID, Name: key.Name,
-		Hash: key.Hash, MaskPrefix: key.MaskPrefix, MaskSuffix: key.MaskSuffix,
-		Length: int64(key.Length), CreatedAt: micros(key.CreatedAt)})
+		Hash: key.Hash, MaskPrefix: key.Mask.Prefix, MaskSuffix: key.Mask.Suffix,
+		Length: int64(key.Mask.Length), CreatedAt: micros(key.CreatedAt), CreatedBy: key.CreatedBy,
+		Scopes: key.Scopes.String(), ExpiresAt: micros(key.ExpiresAt), Login: key.Login})
 	return changed(n, err, ErrExists, "create key "+key.Name)
 }
 
@@ -29,11 +66,29 @@ func (s *Store) Keys(ctx context.Context, teamID string) ([]shoal.APIKey, error)
 	}
 	keys := make([]shoal.APIKey, len(rows))
 	for i, row := range rows {
-		keys[i] = shoal.APIKey{ID: row.ID, TeamID: row.TeamID, Name: row.Name, Hash: row.Hash,
-			MaskPrefix: row.MaskPrefix, MaskSuffix: row.MaskSuffix, Length: int(row.Length),
-			CreatedAt: fromMicros(row.CreatedAt), LastUsed: fromMicros(row.LastUsed)}
+		if keys[i], err = keyOf(row); err != nil {
+			return nil, err
+		}
 	}
 	return keys, nil
+}
+
+// RenameKey gives a team's key another name and returns it. ErrNotFound if the team has no key
+// with this ID.
+func (s *Store) RenameKey(ctx context.Context, teamID, id, name string) (key shoal.APIKey, err error) {
+	err = s.inTx(ctx, func(q *sqlcgen.Queries) error {
+		n, err := q.RenameKey(ctx, sqlcgen.RenameKeyParams{ID: id, TeamID: teamID, Name: name})
+		if err := changed(n, err, ErrNotFound, "rename key "+id); err != nil {
+			return err
+		}
+		row, err := q.KeyByID(ctx, sqlcgen.KeyByIDParams{ID: id, TeamID: teamID})
+		if err != nil {
+			return lookup(err, "find key "+id)
+		}
+		key, err = keyOf(row)
+		return err
+	})
+	return key, err
 }
 
 // DeleteKey removes a team's key. ErrNotFound if the team has no key with this ID.
@@ -42,17 +97,32 @@ func (s *Store) DeleteKey(ctx context.Context, teamID, id string) error {
 	return changed(n, err, ErrNotFound, "delete key "+id)
 }
 
-// KeyOwner returns the team of the key with this hash, the key's ID and the stored hash.
-func (s *Store) KeyOwner(
-	ctx context.Context,
-	hash string,
-) (team shoal.Team, keyID, stored string, err error) {
+// KeyOwner returns the key with this hash and its team.
+func (s *Store) KeyOwner(ctx context.Context, hash string) (shoal.Team, shoal.APIKey, error) {
 	row, err := s.q.TeamByKeyHash(ctx, hash)
-	return teamOf(row.Team), row.KeyID, row.KeyHash, lookup(err, "find a key")
+	if err != nil {
+		return shoal.Team{}, shoal.APIKey{}, lookup(err, "find a key")
+	}
+	key, err := keyOf(row.ApiKey)
+	return teamOf(row.Team), key, err
 }
 
 // TouchKey stores when a key was last used.
 func (s *Store) TouchKey(ctx context.Context, id string, at time.Time) error {
 	err := s.q.TouchKey(ctx, sqlcgen.TouchKeyParams{ID: id, LastUsed: micros(at)})
 	return lookup(err, "note the use of key "+id)
+}
+
+// keyOf fails for scopes that this version does not know: left out, they would widen what the
+// key may do.
+func keyOf(row sqlcgen.ApiKey) (shoal.APIKey, error) {
+	scopes, err := shoal.ParseScopes(strings.Fields(row.Scopes))
+	if err != nil {
+		return shoal.APIKey{}, fmt.Errorf("read the scopes of key %s: %w", row.ID, err)
+	}
+	return shoal.APIKey{ID: row.ID, TeamID: row.TeamID, Name: row.Name, Hash: row.Hash,
+		Mask:      shoal.Mask{Prefix: row.MaskPrefix, Suffix: row.MaskSuffix, Length: int(row.Length)},
+		CreatedBy: row.CreatedBy, Scopes: scopes, Login: row.Login,
+		CreatedAt: fromMicros(row.CreatedAt), ExpiresAt: fromMicros(row.ExpiresAt),
+		LastUsed: fromMicros(row.LastUsed)}, nil
 }

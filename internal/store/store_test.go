@@ -81,8 +81,9 @@ func TestKeys(t *testing.T) {
 		s := openStore(t, location)
 		ctx := t.Context()
 		team, other := makeTeam(t, s, "alpha"), makeTeam(t, s, "beta")
-		key := shoal.APIKey{ID: "k1", TeamID: team.ID, Name: "first", Hash: "$sha256$x", MaskPrefix: "ab",
-			MaskSuffix: "cdef", Length: 40, CreatedAt: start}
+		key := shoal.APIKey{ID: "k1", TeamID: team.ID, Name: "first", Hash: "$sha256$x",
+			Mask: shoal.Mask{Prefix: "ab", Suffix: "cdef", Length: 40}, CreatedBy: "somebody",
+			Scopes: shoal.ReadSandboxes | shoal.ReadTemplates, CreatedAt: start, ExpiresAt: start.Add(time.Minute)}
 		if err := s.CreateKey(ctx, key); err != nil {
 			t.Fatal(err)
 		}
@@ -92,11 +93,11 @@ func TestKeys(t *testing.T) {
 		if err := s.CreateKey(ctx, shoal.APIKey{ID: "k3", TeamID: "nobody", Hash: "y"}); err == nil {
 			t.Error("a key of a team that does not exist was stored")
 		}
-		owner, id, stored, err := s.KeyOwner(ctx, key.Hash)
-		if err != nil || owner != team || id != "k1" || stored != key.Hash {
-			t.Errorf("owner %+v, key %s, hash %s, %v", owner, id, stored, err)
+		owner, stored, err := s.KeyOwner(ctx, key.Hash)
+		if err != nil || owner != team || stored != key {
+			t.Errorf("owner %+v, key %+v, %v", owner, stored, err)
 		}
-		if _, _, _, err := s.KeyOwner(ctx, "unknown"); !errors.Is(err, ErrNotFound) {
+		if _, _, err := s.KeyOwner(ctx, "unknown"); !errors.Is(err, ErrNotFound) {
 			t.Errorf("unknown hash: %v", err)
 		}
 		later := start.Add(time.Hour)
@@ -105,7 +106,13 @@ func TestKeys(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		key.LastUsed = later
+		key.LastUsed, key.Name = later, "second"
+		if got, err := s.RenameKey(ctx, team.ID, "k1", "second"); err != nil || got != key {
+			t.Errorf("renamed %+v, %v", got, err)
+		}
+		if _, err := s.RenameKey(ctx, other.ID, "k1", "third"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("another team's key: %v", err)
+		}
 		if keys, err := s.Keys(ctx, team.ID); err != nil || len(keys) != 1 || keys[0] != key {
 			t.Errorf("got %+v, %v", keys, err)
 		}

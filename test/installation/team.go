@@ -23,6 +23,6 @@ func (i *Installation) AddTeam(ctx context.Context, limits shoal.TeamLimits) (te
 	if err := st.CreateTeam(ctx, team); err != nil {
 		return "", "", err
 	}
-	key, _, err = auth.NewKeys(st).Create(ctx, team.ID, "others")
+	key, _, err = auth.NewKeys(st).Create(ctx, shoal.APIKey{TeamID: team.ID, Name: "others"})
 	return team.ID, key, err
 }

@@ -270,6 +270,20 @@ func (e GetSandboxLogsV2ParamsDirection) Valid() bool {
 	}
 }
 
+// APIKey defines model for APIKey.
+type APIKey struct {
+	CreatedAt time.Time  `json:"createdAt"`
+	CreatedBy *TeamUser  `json:"createdBy,omitempty"`
+	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
+	Id        string     `json:"id"`
+	LastUsed  *time.Time `json:"lastUsed,omitempty"`
+	Mask      Mask       `json:"mask"`
+	Name      string     `json:"name"`
+
+	// Scopes Shoal's own - what the key is for; everything that keys may do if it is left out or empty
+	Scopes *Scopes `json:"scopes,omitempty"`
+}
+
 // AutoResume defines model for AutoResume.
 type AutoResume struct {
 	Enabled *bool `json:"enabled,omitempty"`
@@ -305,6 +319,30 @@ type ConnectSandbox struct {
 type ConnectSandboxV2 struct {
 	Memory  *bool  `json:"memory,omitempty"`
 	Timeout *int32 `json:"timeout,omitempty"`
+}
+
+// CreatedAPIKey defines model for CreatedAPIKey.
+type CreatedAPIKey struct {
+	CreatedAt time.Time  `json:"createdAt"`
+	CreatedBy *TeamUser  `json:"createdBy,omitempty"`
+	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
+	Id        string     `json:"id"`
+	Key       string     `json:"key"`
+	LastUsed  *time.Time `json:"lastUsed,omitempty"`
+	Mask      Mask       `json:"mask"`
+	Name      string     `json:"name"`
+
+	// Scopes Shoal's own - what the key is for; everything that keys may do if it is left out or empty
+	Scopes *Scopes `json:"scopes,omitempty"`
+}
+
+// CreatedAccessToken defines model for CreatedAccessToken.
+type CreatedAccessToken struct {
+	CreatedAt time.Time `json:"createdAt"`
+	Id        string    `json:"id"`
+	Mask      Mask      `json:"mask"`
+	Name      string    `json:"name"`
+	Token     string    `json:"token"`
 }
 
 // DNSServers Up to 10 IPv4 addresses; kept and shown, while names are resolved by the machine
@@ -401,6 +439,16 @@ type LogLine struct {
 	Timestamp time.Time `json:"timestamp"`
 }
 
+// Mask defines model for Mask.
+type Mask struct {
+	MaskedValuePrefix string `json:"maskedValuePrefix"`
+	MaskedValueSuffix string `json:"maskedValueSuffix"`
+	Prefix            string `json:"prefix"`
+
+	// ValueLength Without the prefix
+	ValueLength int `json:"valueLength"`
+}
+
 // Network defines model for Network.
 type Network struct {
 	AllowOut *[]string `json:"allowOut,omitempty"`
@@ -434,6 +482,16 @@ type NetworkUpdate struct {
 	DnsServers  *DNSServers   `json:"dnsServers,omitempty"`
 	EgressProxy *EgressProxy  `json:"egressProxy,omitempty"`
 	Rules       *NetworkRules `json:"rules,omitempty"`
+}
+
+// NewAPIKey defines model for NewAPIKey.
+type NewAPIKey struct {
+	// ExpiresAt Shoal's own; never if it is left out
+	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
+	Name      string     `json:"name"`
+
+	// Scopes Shoal's own - what the key is for; everything that keys may do if it is left out or empty
+	Scopes *Scopes `json:"scopes,omitempty"`
 }
 
 // NewSandbox defines model for NewSandbox.
@@ -576,6 +634,9 @@ type SandboxMetric struct {
 
 // SandboxState defines model for SandboxState.
 type SandboxState string
+
+// Scopes Shoal's own - what the key is for; everything that keys may do if it is left out or empty
+type Scopes = []string
 
 // SilentDaemon The daemon did not answer when the sandbox was paused, so it can only be rebooted
 type SilentDaemon = bool
@@ -791,6 +852,9 @@ type VolumeMount struct {
 	Path string `json:"path"`
 }
 
+// APIKeyID defines model for APIKeyID.
+type APIKeyID = string
+
 // BuildID defines model for BuildID.
 type BuildID = string
 
@@ -809,6 +873,9 @@ type MinLevel = LogLevel
 // NextToken defines model for NextToken.
 type NextToken = string
 
+// PathTeamID defines model for PathTeamID.
+type PathTeamID = string
+
 // SandboxID defines model for SandboxID.
 type SandboxID = string
 
@@ -823,6 +890,16 @@ type Failure = Error
 
 // Refusal defines model for Refusal.
 type Refusal = Error
+
+// CreateAccessTokenJSONBody defines parameters for CreateAccessToken.
+type CreateAccessTokenJSONBody struct {
+	Name string `json:"name"`
+}
+
+// RenameAPIKeyJSONBody defines parameters for RenameAPIKey.
+type RenameAPIKeyJSONBody struct {
+	Name string `json:"name"`
+}
 
 // ListSandboxesParams defines parameters for ListSandboxes.
 type ListSandboxesParams struct {
@@ -1030,6 +1107,20 @@ type RegisterTemplateBuildV2JSONBody struct {
 	TeamID   *string `json:"teamID,omitempty"`
 }
 
+// CreateAccessTokenJSONRequestBody defines body for CreateAccessToken for application/json ContentType.
+//
+// Deprecated: this type has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+type CreateAccessTokenJSONRequestBody CreateAccessTokenJSONBody
+
+// CreateTeamAPIKeyJSONRequestBody defines body for CreateTeamAPIKey for application/json ContentType.
+type CreateTeamAPIKeyJSONRequestBody = NewAPIKey
+
+// CreateAPIKeyJSONRequestBody defines body for CreateAPIKey for application/json ContentType.
+type CreateAPIKeyJSONRequestBody = NewAPIKey
+
+// RenameAPIKeyJSONRequestBody defines body for RenameAPIKey for application/json ContentType.
+type RenameAPIKeyJSONRequestBody RenameAPIKeyJSONBody
+
 // CreateSandboxJSONRequestBody defines body for CreateSandbox for application/json ContentType.
 type CreateSandboxJSONRequestBody = NewSandbox
 
@@ -1090,12 +1181,43 @@ type RegisterTemplateBuildJSONRequestBody = TemplateBuildRequest
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// CreateAccessToken Make an access token of the user
+	// (POST /access-tokens)
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	CreateAccessToken(w http.ResponseWriter, r *http.Request)
+	// DeleteAccessToken End an access token of the user
+	// (DELETE /access-tokens/{accessTokenID})
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	DeleteAccessToken(w http.ResponseWriter, r *http.Request, accessTokenID string)
 	// CountRunningSandboxes How many sandboxes of each team run; teams without any are left out
 	// (GET /admin/sandboxes/running-counts)
 	CountRunningSandboxes(w http.ResponseWriter, r *http.Request)
+	// CreateTeamAPIKey Make an API key of a team
+	// (POST /admin/teams/{teamID}/api-keys)
+	CreateTeamAPIKey(w http.ResponseWriter, r *http.Request, teamID PathTeamID)
+	// DeleteTeamAPIKey End a key of a team
+	// (DELETE /admin/teams/{teamID}/api-keys/{apiKeyID})
+	DeleteTeamAPIKey(w http.ResponseWriter, r *http.Request, teamID PathTeamID, apiKeyID APIKeyID)
 	// CancelTeamBuilds End all waiting and running builds of a team
 	// (POST /admin/teams/{teamID}/builds/cancel)
 	CancelTeamBuilds(w http.ResponseWriter, r *http.Request, teamID string)
+	// KillTeamSandboxes End all sandboxes of a team but the paused ones
+	// (POST /admin/teams/{teamID}/sandboxes/kill)
+	KillTeamSandboxes(w http.ResponseWriter, r *http.Request, teamID PathTeamID)
+	// ListAPIKeys The team's API keys, masked, oldest first
+	// (GET /api-keys)
+	ListAPIKeys(w http.ResponseWriter, r *http.Request)
+	// CreateAPIKey Make an API key of the team
+	// (POST /api-keys)
+	CreateAPIKey(w http.ResponseWriter, r *http.Request)
+	// DeleteAPIKey End a key; it is refused from then on
+	// (DELETE /api-keys/{apiKeyID})
+	DeleteAPIKey(w http.ResponseWriter, r *http.Request, apiKeyID APIKeyID)
+
+	// (PATCH /api-keys/{apiKeyID})
+	RenameAPIKey(w http.ResponseWriter, r *http.Request, apiKeyID APIKeyID)
 	// ListDefaultTemplates The templates that come with the installation, by ID
 	// (GET /default-templates)
 	ListDefaultTemplates(w http.ResponseWriter, r *http.Request)
@@ -1156,7 +1278,8 @@ type ServerInterface interface {
 
 	// (GET /snapshots)
 	ListSnapshots(w http.ResponseWriter, r *http.Request, params ListSnapshotsParams)
-	// ListTeams The team of the key
+	// ListTeams The teams of the user, each with a new API key that stands for the user; with an API key, its
+	// team and the key itself
 	// (GET /teams)
 	ListTeams(w http.ResponseWriter, r *http.Request)
 	// ListTemplates The team's templates, oldest first
@@ -1249,11 +1372,112 @@ type ServerInterfaceWrapper struct {
 
 type MiddlewareFunc func(http.Handler) http.Handler
 
+// CreateAccessToken operation middleware
+func (siw *ServerInterfaceWrapper) CreateAccessToken(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateAccessToken(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteAccessToken operation middleware
+func (siw *ServerInterfaceWrapper) DeleteAccessToken(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "accessTokenID" -------------
+	var accessTokenID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "accessTokenID", r.PathValue("accessTokenID"), &accessTokenID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "accessTokenID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteAccessToken(w, r, accessTokenID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // CountRunningSandboxes operation middleware
 func (siw *ServerInterfaceWrapper) CountRunningSandboxes(w http.ResponseWriter, r *http.Request) {
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.CountRunningSandboxes(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateTeamAPIKey operation middleware
+func (siw *ServerInterfaceWrapper) CreateTeamAPIKey(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "teamID" -------------
+	var teamID PathTeamID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "teamID", r.PathValue("teamID"), &teamID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "teamID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateTeamAPIKey(w, r, teamID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteTeamAPIKey operation middleware
+func (siw *ServerInterfaceWrapper) DeleteTeamAPIKey(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "teamID" -------------
+	var teamID PathTeamID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "teamID", r.PathValue("teamID"), &teamID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "teamID", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "apiKeyID" -------------
+	var apiKeyID APIKeyID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "apiKeyID", r.PathValue("apiKeyID"), &apiKeyID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "apiKeyID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteTeamAPIKey(w, r, teamID, apiKeyID)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -1280,6 +1504,112 @@ func (siw *ServerInterfaceWrapper) CancelTeamBuilds(w http.ResponseWriter, r *ht
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.CancelTeamBuilds(w, r, teamID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// KillTeamSandboxes operation middleware
+func (siw *ServerInterfaceWrapper) KillTeamSandboxes(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "teamID" -------------
+	var teamID PathTeamID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "teamID", r.PathValue("teamID"), &teamID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "teamID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.KillTeamSandboxes(w, r, teamID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListAPIKeys operation middleware
+func (siw *ServerInterfaceWrapper) ListAPIKeys(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListAPIKeys(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateAPIKey operation middleware
+func (siw *ServerInterfaceWrapper) CreateAPIKey(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateAPIKey(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteAPIKey operation middleware
+func (siw *ServerInterfaceWrapper) DeleteAPIKey(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "apiKeyID" -------------
+	var apiKeyID APIKeyID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "apiKeyID", r.PathValue("apiKeyID"), &apiKeyID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "apiKeyID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteAPIKey(w, r, apiKeyID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RenameAPIKey operation middleware
+func (siw *ServerInterfaceWrapper) RenameAPIKey(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "apiKeyID" -------------
+	var apiKeyID APIKeyID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "apiKeyID", r.PathValue("apiKeyID"), &apiKeyID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "apiKeyID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RenameAPIKey(w, r, apiKeyID)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3152,6 +3482,15 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/default-templates", wrapper.ListDefaultTemplates)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/templates/aliases/{alias}", wrapper.GetTemplateAlias)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/teams", wrapper.ListTeams)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api-keys", wrapper.ListAPIKeys)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/api-keys", wrapper.CreateAPIKey)
+	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/api-keys/{apiKeyID}", wrapper.DeleteAPIKey)
+	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/api-keys/{apiKeyID}", wrapper.RenameAPIKey)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/access-tokens", wrapper.CreateAccessToken)
+	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/access-tokens/{accessTokenID}", wrapper.DeleteAccessToken)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/admin/teams/{teamID}/api-keys", wrapper.CreateTeamAPIKey)
+	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/admin/teams/{teamID}/api-keys/{apiKeyID}", wrapper.DeleteTeamAPIKey)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/admin/teams/{teamID}/sandboxes/kill", wrapper.KillTeamSandboxes)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/nodes", wrapper.ListNodes)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/nodes/{nodeID}", wrapper.GetNode)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/admin/sandboxes/running-counts", wrapper.CountRunningSandboxes)
@@ -3163,6 +3502,112 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 type FailureJSONResponse Error
 
 type RefusalJSONResponse Error
+
+type CreateAccessTokenRequestObject struct {
+	Body *CreateAccessTokenJSONRequestBody
+}
+
+type CreateAccessTokenResponseObject interface {
+	VisitCreateAccessTokenResponse(w http.ResponseWriter) error
+}
+
+type CreateAccessToken201JSONResponse CreatedAccessToken
+
+func (response CreateAccessToken201JSONResponse) VisitCreateAccessTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateAccessToken4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateAccessToken4XXJSONResponse) VisitCreateAccessTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateAccessToken5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateAccessToken5XXJSONResponse) VisitCreateAccessTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteAccessTokenRequestObject struct {
+	AccessTokenID string `json:"accessTokenID"`
+}
+
+type DeleteAccessTokenResponseObject interface {
+	VisitDeleteAccessTokenResponse(w http.ResponseWriter) error
+}
+
+type DeleteAccessToken204Response struct {
+}
+
+func (response DeleteAccessToken204Response) VisitDeleteAccessTokenResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteAccessToken4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteAccessToken4XXJSONResponse) VisitDeleteAccessTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteAccessToken5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteAccessToken5XXJSONResponse) VisitDeleteAccessTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
 
 type CountRunningSandboxesRequestObject struct {
 }
@@ -3208,6 +3653,114 @@ type CountRunningSandboxes5XXJSONResponse struct {
 }
 
 func (response CountRunningSandboxes5XXJSONResponse) VisitCountRunningSandboxesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTeamAPIKeyRequestObject struct {
+	TeamID PathTeamID `json:"teamID"`
+	Body   *CreateTeamAPIKeyJSONRequestBody
+}
+
+type CreateTeamAPIKeyResponseObject interface {
+	VisitCreateTeamAPIKeyResponse(w http.ResponseWriter) error
+}
+
+type CreateTeamAPIKey201JSONResponse CreatedAPIKey
+
+func (response CreateTeamAPIKey201JSONResponse) VisitCreateTeamAPIKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTeamAPIKey4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateTeamAPIKey4XXJSONResponse) VisitCreateTeamAPIKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTeamAPIKey5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateTeamAPIKey5XXJSONResponse) VisitCreateTeamAPIKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteTeamAPIKeyRequestObject struct {
+	TeamID   PathTeamID `json:"teamID"`
+	ApiKeyID APIKeyID   `json:"apiKeyID"`
+}
+
+type DeleteTeamAPIKeyResponseObject interface {
+	VisitDeleteTeamAPIKeyResponse(w http.ResponseWriter) error
+}
+
+type DeleteTeamAPIKey204Response struct {
+}
+
+func (response DeleteTeamAPIKey204Response) VisitDeleteTeamAPIKeyResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteTeamAPIKey4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteTeamAPIKey4XXJSONResponse) VisitDeleteTeamAPIKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteTeamAPIKey5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteTeamAPIKey5XXJSONResponse) VisitDeleteTeamAPIKeyResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3267,6 +3820,283 @@ type CancelTeamBuilds5XXJSONResponse struct {
 }
 
 func (response CancelTeamBuilds5XXJSONResponse) VisitCancelTeamBuildsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type KillTeamSandboxesRequestObject struct {
+	TeamID PathTeamID `json:"teamID"`
+}
+
+type KillTeamSandboxesResponseObject interface {
+	VisitKillTeamSandboxesResponse(w http.ResponseWriter) error
+}
+
+type KillTeamSandboxes200JSONResponse struct {
+	FailedCount int `json:"failedCount"`
+	KilledCount int `json:"killedCount"`
+}
+
+func (response KillTeamSandboxes200JSONResponse) VisitKillTeamSandboxesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type KillTeamSandboxes4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response KillTeamSandboxes4XXJSONResponse) VisitKillTeamSandboxesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type KillTeamSandboxes5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response KillTeamSandboxes5XXJSONResponse) VisitKillTeamSandboxesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAPIKeysRequestObject struct {
+}
+
+type ListAPIKeysResponseObject interface {
+	VisitListAPIKeysResponse(w http.ResponseWriter) error
+}
+
+type ListAPIKeys200JSONResponse []APIKey
+
+func (response ListAPIKeys200JSONResponse) VisitListAPIKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAPIKeys4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListAPIKeys4XXJSONResponse) VisitListAPIKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAPIKeys5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListAPIKeys5XXJSONResponse) VisitListAPIKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateAPIKeyRequestObject struct {
+	Body *CreateAPIKeyJSONRequestBody
+}
+
+type CreateAPIKeyResponseObject interface {
+	VisitCreateAPIKeyResponse(w http.ResponseWriter) error
+}
+
+type CreateAPIKey201JSONResponse CreatedAPIKey
+
+func (response CreateAPIKey201JSONResponse) VisitCreateAPIKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateAPIKey4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateAPIKey4XXJSONResponse) VisitCreateAPIKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateAPIKey5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateAPIKey5XXJSONResponse) VisitCreateAPIKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteAPIKeyRequestObject struct {
+	ApiKeyID APIKeyID `json:"apiKeyID"`
+}
+
+type DeleteAPIKeyResponseObject interface {
+	VisitDeleteAPIKeyResponse(w http.ResponseWriter) error
+}
+
+type DeleteAPIKey204Response struct {
+}
+
+func (response DeleteAPIKey204Response) VisitDeleteAPIKeyResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteAPIKey4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteAPIKey4XXJSONResponse) VisitDeleteAPIKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteAPIKey5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteAPIKey5XXJSONResponse) VisitDeleteAPIKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RenameAPIKeyRequestObject struct {
+	ApiKeyID APIKeyID `json:"apiKeyID"`
+	Body     *RenameAPIKeyJSONRequestBody
+}
+
+type RenameAPIKeyResponseObject interface {
+	VisitRenameAPIKeyResponse(w http.ResponseWriter) error
+}
+
+type RenameAPIKey202JSONResponse APIKey
+
+func (response RenameAPIKey202JSONResponse) VisitRenameAPIKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RenameAPIKey4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response RenameAPIKey4XXJSONResponse) VisitRenameAPIKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RenameAPIKey5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response RenameAPIKey5XXJSONResponse) VisitRenameAPIKeyResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5907,12 +6737,43 @@ func (response RegisterTemplateBuild5XXJSONResponse) VisitRegisterTemplateBuildR
 
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
+	// CreateAccessToken Make an access token of the user
+	// (POST /access-tokens)
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	CreateAccessToken(ctx context.Context, request CreateAccessTokenRequestObject) (CreateAccessTokenResponseObject, error)
+	// DeleteAccessToken End an access token of the user
+	// (DELETE /access-tokens/{accessTokenID})
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	DeleteAccessToken(ctx context.Context, request DeleteAccessTokenRequestObject) (DeleteAccessTokenResponseObject, error)
 	// CountRunningSandboxes How many sandboxes of each team run; teams without any are left out
 	// (GET /admin/sandboxes/running-counts)
 	CountRunningSandboxes(ctx context.Context, request CountRunningSandboxesRequestObject) (CountRunningSandboxesResponseObject, error)
+	// CreateTeamAPIKey Make an API key of a team
+	// (POST /admin/teams/{teamID}/api-keys)
+	CreateTeamAPIKey(ctx context.Context, request CreateTeamAPIKeyRequestObject) (CreateTeamAPIKeyResponseObject, error)
+	// DeleteTeamAPIKey End a key of a team
+	// (DELETE /admin/teams/{teamID}/api-keys/{apiKeyID})
+	DeleteTeamAPIKey(ctx context.Context, request DeleteTeamAPIKeyRequestObject) (DeleteTeamAPIKeyResponseObject, error)
 	// CancelTeamBuilds End all waiting and running builds of a team
 	// (POST /admin/teams/{teamID}/builds/cancel)
 	CancelTeamBuilds(ctx context.Context, request CancelTeamBuildsRequestObject) (CancelTeamBuildsResponseObject, error)
+	// KillTeamSandboxes End all sandboxes of a team but the paused ones
+	// (POST /admin/teams/{teamID}/sandboxes/kill)
+	KillTeamSandboxes(ctx context.Context, request KillTeamSandboxesRequestObject) (KillTeamSandboxesResponseObject, error)
+	// ListAPIKeys The team's API keys, masked, oldest first
+	// (GET /api-keys)
+	ListAPIKeys(ctx context.Context, request ListAPIKeysRequestObject) (ListAPIKeysResponseObject, error)
+	// CreateAPIKey Make an API key of the team
+	// (POST /api-keys)
+	CreateAPIKey(ctx context.Context, request CreateAPIKeyRequestObject) (CreateAPIKeyResponseObject, error)
+	// DeleteAPIKey End a key; it is refused from then on
+	// (DELETE /api-keys/{apiKeyID})
+	DeleteAPIKey(ctx context.Context, request DeleteAPIKeyRequestObject) (DeleteAPIKeyResponseObject, error)
+
+	// (PATCH /api-keys/{apiKeyID})
+	RenameAPIKey(ctx context.Context, request RenameAPIKeyRequestObject) (RenameAPIKeyResponseObject, error)
 	// ListDefaultTemplates The templates that come with the installation, by ID
 	// (GET /default-templates)
 	ListDefaultTemplates(ctx context.Context, request ListDefaultTemplatesRequestObject) (ListDefaultTemplatesResponseObject, error)
@@ -5973,7 +6834,8 @@ type StrictServerInterface interface {
 
 	// (GET /snapshots)
 	ListSnapshots(ctx context.Context, request ListSnapshotsRequestObject) (ListSnapshotsResponseObject, error)
-	// ListTeams The team of the key
+	// ListTeams The teams of the user, each with a new API key that stands for the user; with an API key, its
+	// team and the key itself
 	// (GET /teams)
 	ListTeams(ctx context.Context, request ListTeamsRequestObject) (ListTeamsResponseObject, error)
 	// ListTemplates The team's templates, oldest first
@@ -6096,6 +6958,63 @@ type strictHandler struct {
 	options     StrictHTTPServerOptions
 }
 
+// CreateAccessToken operation middleware
+func (sh *strictHandler) CreateAccessToken(w http.ResponseWriter, r *http.Request) {
+	var request CreateAccessTokenRequestObject
+
+	var body CreateAccessTokenJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateAccessToken(ctx, request.(CreateAccessTokenRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateAccessToken")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CreateAccessTokenResponseObject); ok {
+		if err := validResponse.VisitCreateAccessTokenResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteAccessToken operation middleware
+func (sh *strictHandler) DeleteAccessToken(w http.ResponseWriter, r *http.Request, accessTokenID string) {
+	var request DeleteAccessTokenRequestObject
+
+	request.AccessTokenID = accessTokenID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteAccessToken(ctx, request.(DeleteAccessTokenRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteAccessToken")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteAccessTokenResponseObject); ok {
+		if err := validResponse.VisitDeleteAccessTokenResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // CountRunningSandboxes operation middleware
 func (sh *strictHandler) CountRunningSandboxes(w http.ResponseWriter, r *http.Request) {
 	var request CountRunningSandboxesRequestObject
@@ -6113,6 +7032,66 @@ func (sh *strictHandler) CountRunningSandboxes(w http.ResponseWriter, r *http.Re
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(CountRunningSandboxesResponseObject); ok {
 		if err := validResponse.VisitCountRunningSandboxesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateTeamAPIKey operation middleware
+func (sh *strictHandler) CreateTeamAPIKey(w http.ResponseWriter, r *http.Request, teamID PathTeamID) {
+	var request CreateTeamAPIKeyRequestObject
+
+	request.TeamID = teamID
+
+	var body CreateTeamAPIKeyJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateTeamAPIKey(ctx, request.(CreateTeamAPIKeyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateTeamAPIKey")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CreateTeamAPIKeyResponseObject); ok {
+		if err := validResponse.VisitCreateTeamAPIKeyResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteTeamAPIKey operation middleware
+func (sh *strictHandler) DeleteTeamAPIKey(w http.ResponseWriter, r *http.Request, teamID PathTeamID, apiKeyID APIKeyID) {
+	var request DeleteTeamAPIKeyRequestObject
+
+	request.TeamID = teamID
+	request.ApiKeyID = apiKeyID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteTeamAPIKey(ctx, request.(DeleteTeamAPIKeyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteTeamAPIKey")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteTeamAPIKeyResponseObject); ok {
+		if err := validResponse.VisitDeleteTeamAPIKeyResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -6139,6 +7118,146 @@ func (sh *strictHandler) CancelTeamBuilds(w http.ResponseWriter, r *http.Request
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(CancelTeamBuildsResponseObject); ok {
 		if err := validResponse.VisitCancelTeamBuildsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// KillTeamSandboxes operation middleware
+func (sh *strictHandler) KillTeamSandboxes(w http.ResponseWriter, r *http.Request, teamID PathTeamID) {
+	var request KillTeamSandboxesRequestObject
+
+	request.TeamID = teamID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.KillTeamSandboxes(ctx, request.(KillTeamSandboxesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "KillTeamSandboxes")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(KillTeamSandboxesResponseObject); ok {
+		if err := validResponse.VisitKillTeamSandboxesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListAPIKeys operation middleware
+func (sh *strictHandler) ListAPIKeys(w http.ResponseWriter, r *http.Request) {
+	var request ListAPIKeysRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAPIKeys(ctx, request.(ListAPIKeysRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAPIKeys")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListAPIKeysResponseObject); ok {
+		if err := validResponse.VisitListAPIKeysResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateAPIKey operation middleware
+func (sh *strictHandler) CreateAPIKey(w http.ResponseWriter, r *http.Request) {
+	var request CreateAPIKeyRequestObject
+
+	var body CreateAPIKeyJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateAPIKey(ctx, request.(CreateAPIKeyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateAPIKey")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CreateAPIKeyResponseObject); ok {
+		if err := validResponse.VisitCreateAPIKeyResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteAPIKey operation middleware
+func (sh *strictHandler) DeleteAPIKey(w http.ResponseWriter, r *http.Request, apiKeyID APIKeyID) {
+	var request DeleteAPIKeyRequestObject
+
+	request.ApiKeyID = apiKeyID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteAPIKey(ctx, request.(DeleteAPIKeyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteAPIKey")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteAPIKeyResponseObject); ok {
+		if err := validResponse.VisitDeleteAPIKeyResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RenameAPIKey operation middleware
+func (sh *strictHandler) RenameAPIKey(w http.ResponseWriter, r *http.Request, apiKeyID APIKeyID) {
+	var request RenameAPIKeyRequestObject
+
+	request.ApiKeyID = apiKeyID
+
+	var body RenameAPIKeyJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RenameAPIKey(ctx, request.(RenameAPIKeyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RenameAPIKey")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RenameAPIKeyResponseObject); ok {
+		if err := validResponse.VisitRenameAPIKeyResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -7488,125 +8607,141 @@ func (sh *strictHandler) RegisterTemplateBuild(w http.ResponseWriter, r *http.Re
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7D3Zctw4kr+C4E6Ee2Ip67Dl2JViH+SrWzOSrbDk7t5waztQZFYRIxLgAKBK1Q79+wYO3uBVKpXcM37S",
-	"QRwJZCIvZCa+egFLUkaBSuEdffUiwCFw/esHuJNX7Aao+iMEEXCSSsKod+RdRYBo/hmxOZIRoDmLY7Yk",
-	"dIFSvIBjhGcCqESM6q8xFup38HxPBBEkWI2aEHoGdCEj72jf9+QqBe/IE5ITuvDu733vikkcf8ooVf9o",
-	"QfETW6IE0xXipgUSmIYzdgfCwENiCVygGCSSEWfZIvIVNDiONYSiAJHoBax0S8ooqAGbcJIkS7yjvQJK",
-	"QiUsgHv3Cs4Uc5yAtBv3OiNxePpW/UoUnCmWked7FCeq48x+9T0O/8wIh9A7kjyD6nztnTgjCZHFiP/M",
-	"gK/KIWP9sTrAnPEESwPmiwPP9xJ8Z1awv7fnl+vZd6zH987Y4pHm23POdw4Sh1jiNopvYPU/tzjOAKWY",
-	"cIH+wQiFEM1W6Ldsb+/glY+ABiyEEDEaAEoYB4QFwmgZsRiOba8Er9AMiqZ4gQlVY8gIEgHxLQjPdy40",
-	"yQHrR865IuNbiN0HJQZF+gJugas/biFGkiFMxRI4WhJNG85d1kNWZ/4Lh7l35P3Hbnlmd81Xsatwpjso",
-	"gGpH1zV2cXgHVnZpTlQnMYvi+zRyvgKcVAZtQCfN16EhkjTGEjphk2WDKcDdq8YiZVSAPs3vMYkzDurX",
-	"gFEJVB8LnKYxCbBC8+4/BNMbPQ5R7zhnlm3UaeUyYjhGc0xiCH0U4+BGoGWEJSISUYBQICw1Y0tYAlT6",
-	"iHEUMhCIMokifAuG6wGWGQf0w+He/l+9e9/7BPNM4Pjx4Ve0rrYZhEQBpgqqGaB5Fs9JrJc0WyEiBbJQ",
-	"KPDNGURCYglKjBTLxQkIjWU7qwLqJJPsE4gs0bhIOUuBS2KQBBTPYoXdAp8zxmLAVA9i/8Vm/4BAqj3R",
-	"HPqMLd5RyVft0eL8MI87cL6XgBB4AQ5y8j0hIXV+kCQBIXGS1hhoiCXsqE+eSyCWZPyl0r8EwLewX3ct",
-	"+lJimdktUwz5i7fERKrhfSOZzK8ccKgOJGhkX/tt6CujfQJsKaixjWaD7V9EQiKGNrWOmBJ1mHO8GrvT",
-	"dbKcYQG+JjOaJTPgis4wUm31CZoTimPyx/B2V7a4XJdrn98wSiGQlnW2tyWBhBmqa5KqoQmWSbdI7Rei",
-	"TdJQwwyD9/PB1gBsQfL2w+Ul8FurNdWx9jlVQnJ/D51e3L5EOAw5CKFUthtIJcI0RCJiS+qjZURiMAwD",
-	"Ya44kGDxrdERNLPEQUS02lkQYPskNojs3ULNdsHZnd4FmsWxYi+57KjvloXNOXCKhVgyHjo/ZgK4EVVf",
-	"B0gvn8KFTsOOWzgMcCbcp0TpQG5F5aerqwvNizOlD7XQ20Sp5Q6/uwe8lGrLjpEAQCELxK5uLJ4noefg",
-	"JnNy5wS277hbWXMaDm+gBrHKJSuQuzb19OS8vaVS6Us5yolaJo4vai0ahJGFBGjgBl4PdqX/O4j9fJxq",
-	"LxfUjX+4jtxpghfwCRZEWMFXR9oJitmC0GN1qoIIzQnEoRLYGZUohBRoKHJ7Tg/dOgtLcRIEIMTfYXXq",
-	"pnq8FGp+Iy9cXy8h4CCLYaafKwH8lgRwEmi4/yY6ppJ283M5yPNd0VB4vrcIUqfkG39uZRemzsgcglUQ",
-	"g4tqqlpOmwEzelWy4Bz2GxIrSyHVh/7aHySoYorqeG5AhYSwU5ThmGA35wtiAlQa3bz9Mc3eKNw4pUib",
-	"zYRE3FySP+D8dbPDq5duvkTDEzlWq1LNb8PPn86coOpv1BoE5BZO5EXOWfv0mEsSA5VvMSSM5sP8DFx0",
-	"0b0RuaMXmFQM5l4w9ATnONXnomrLOZQnzCVM2jettg+CYGa91G3VsauZba0xb1mcJXCuqGO81vhz2akt",
-	"zptnsmoVVs3XgmKre5HTUoVmK8iqkWa+H3VkOw9Vp+FhGO4krG7UVtmkSZK7L0qha1fXsSWFByVnaiHM",
-	"soX2jcyZ53tLzGmvRaK9VtTBUmP7X5e5GjAeIizQ3y4/fkAS7qSL0De6LQoY1xZ8ALlk/MbFZGO2/GgY",
-	"/ngdVve6yGYxCa44ns9J0N4CpdgiItT6yVzZ3UvjoppLxDJ5hJS66/kt/bctlEKgq8kQhlRU1P8+8q0Y",
-	"CoqX1rXzXl9Fpem970VSpuKC8QZrKXyVrw4PXxz2e0cdFikWN5+MKvoTE9KtqmYxDK7SEsAn3dapvdVa",
-	"9OihxcoaCizHVCjybX+quP1Hcp5x+mZzs7qW9DkNrSzZGO3/rnDGKcjfsdYl3erUn4RyN0ZAyx5dbvSm",
-	"KQXyomFguj6f9zgS6npu37Iqfj+jSf2M+TQZSXAy1F5ZfOowB2n3wTLcr4Mblpu8lnJGS+4/AsXGzAms",
-	"W7rO1G/3EaPx6hjdHiAcL/FKINNUaLcJWVCmficVSVf17/SrZ+u6f7ar2DnFq/VSNNwkcSYk8C47hSX2",
-	"Fqz9iQOW8B6TWIzU2U2Py0yfKxjbi7htXOvVOlWqUXtRaXbCg4hICKQlEZcJ9h4nJF51fT1noVHHOj9+",
-	"GGUDlxNVhm0M4rdAvnafK04C4eZcAZYQvrn4PHJbiy6GRb1eydEYmWi8Bml2ATyARoeQZYqHFD2Mbzq3",
-	"doVLHnVL1ShbwAVegLJEpiwl7yc+gVBSKpzaT9/PT+30WYyeyFhaepYp6zLd1DzjezV9JFWa6qCXGnId",
-	"FmIJgGMlrV1s7pALPS5U5xTjOjLWvp1Cr6Kw17kkdDGpq3G8nVIhMQ2g29HQuIHKL5tCjgk190+BuaQw",
-	"f2Q0AhzLaGVsbBrOVk4D0Iz8JsJ0Mc2RcdvpmWlQBVEoaC/Tr8iRcrRCfhRrboPYQFHH9reFR10A1eVB",
-	"ySldJGEUM6fL/pfIXjBrPyKKsDC3LfrCTP8vzENs0A4yFK11CkWA+jJNdVZ/IBybUJ8cxfNMOyjnJAax",
-	"EhISJwI/ZVSh6BciIseFQsRw/EwgtqRHaLayLmoiWKxvsRE3nY1z2uoCz0QlJohn9Dn6hciIZRIR6SNc",
-	"tPuNLjGVxXW7QHPOkjzAAOlvz3+jLXd37gWuA/qRKiCwRDi/fMojpIgimdjCG2GDuLs8AurVS78/IKpK",
-	"i81JlS6qt4UyxGQE/Nj8WBJhtkTBqm19lHKYA89vFNq35VWC1yt0kdHGXcIsDl8zJt1+mpzqArWIGQ5u",
-	"NII0pmrkpv6RcmYOCQpJiKgaUqnsTrcFSzChnX5fcwdRxNH0+Y3bIIfa94uwiUWzC3gmUMSERBxwEDWU",
-	"8Pq4fc7ifkfukAZvnEH9a1vDZzrk9LQE8xYkJvEUstF26ak1S096rNK16YsIBHcQZPpYzmCBqSGvFjdz",
-	"zPnINxm9FDr5kmMCQT/VRUhcvRnrdWkXDbd0fTLdQk+roravTymTv1/TfDvXNHZLzthCbCS2qS+sKbaT",
-	"jB1IX3QM7aEedDBcyS7zXOuMTmfCRHNXWS8XwRRzd4oZqdpPsyDfKFk7vvkUYBJIJsAy+Rqp0uUzNREy",
-	"U+3Y6tVTfbDaWamgrVxVZTsqG1lBQRV7PaR1mTOgwuCzEf2WRYZOY6AmOfpULKvmFRHVEdCqzoWWWFjr",
-	"xUeCIaKjU7WPFM0AcZgxJiF0ivdLilMRGa2hrfqLabcGwg7mZKkNtFXa+nYu5wYXAqrnNqgLsHKYK7w4",
-	"EYIsaGLdVPW9fq+UIawbKG6LGDXxlBIvUAwhkkz/qcNH2yFBRb/xVI8LYDqCiPRUb7QFPGlg3e89oURE",
-	"vR07fPyNgcZEntWWUvbzq/vSWk8bUBfyrwA7bvJwSrqipoh4C3OcxdKtP3fENPl5OP4IM8GG7VPj1LWg",
-	"VCfuWsdnAXw41BISazsM4oeEI505Zkg3WEYD6bBVpp5+g+IJknRWZhG5ya8M5R6MqLZN1/BeTz9jtsvr",
-	"wSvOAu/NTAKnX4pIRASaM+4jQhFGMaFwXDhwhPG4BCwBnVLjcrfcAqqZcSXIawSY9VsxtZNWX8ypgVK4",
-	"wXRKoRgLeZniJX0Yz5poJK0h4VIdbuLmLkItwEl6XdpSvwWS6YiBCZTZZ2CUOXkj7Ae7Sr/gA/leVY9L",
-	"FcDqmWhis7YxNS5Rp7L6me/jV/rAt5lWHzt5fKaw8RM2HxbiDz0AYh3++lCyLCmxuDPoJCoHqQ4ShvvG",
-	"uI84HiOLJzd3G9HnJloBklSuJuVr8CIBaSSmbMbSukjuZU3j+EyB3XFGeg2HNtqsx4kaQspB31fm0qBy",
-	"z7B/8F9+Pw+oo+UAzVYotPJsVF5I9aDVx9rfO3jZPVyXlU3oew7wloib85nbFFSq5zORD2ujGYkoYhld",
-	"E/XHq7jvdr5oTp/iAHav1a9fjiReXHsj9lfixURpWqrdbXS2aa6fZPR9Yns57+5wIOOV0osQm2uvt84Q",
-	"0bd61Tuwllk3ZzzoCP8qRnEz7vxrNQulNzKr1tiOUFXOHbdkOFy9ScKOUEx9TTg0a/UqMne7dg0pJKTj",
-	"mWMO+qWE1OnC68TkGSxwsPoW7ZEtWxWDIXgbVzeeRgX/t9WnH0+P7hOulsng3Ard1Cnr2PENG1jrCJgH",
-	"qzEF7nILSENRorJvuy9tunZjm/nUZeigkp+wiRlpy5tuQSVHpV92JvHl67jCi4nm1nT2J80cA5DiRf3s",
-	"FfMMgP8jZ5kLFYXvcoJ0q7mSXbGKWJwz3pGPI/FChx3ZOi7l9L6b4MfuSX2oHIS+XelKSOg+gX2S+xci",
-	"I62HiX8tb+KsWNMk1ce4KBzL+u6d/O6d/O6d/LN7Jwu+4GKw1SAQ561qR8K/jIaZvb130o2vXflpOhGG",
-	"yNWlOuRmypMwIbReK8skw5WFpH7d0Y128oJZOWGZ66173zsp7ty6+l+c7pirsEZfBRSxLjlJpDofJtC1",
-	"Ekd85O0933++p5P/U6A4Jd6R9+L53vMXdq16HbtYwbhbhLvu2kv2naAI0lmA3nK14fo4n4bekafRaUvs",
-	"XeadvUYNrIO9vUn1owauotvZlAWOWlWlNHxCV3MBnKDTt6rXy19/7eLfBdy7eeGre987HNM+L/RVJRTv",
-	"6EudRL5c31/7nsiSBPNVtQZhGWfM5ghwEBl4eUaP9W+GpbJMItUaV/Js9YQWfbrl7lfj+rnfNedoN8A0",
-	"MMk4qc0wbeBQf1cSyyoZ9YqEXzrKo9nb2vGl0a4fSBbNEjUK6hhKPaZNHqYaWmeDZq5RfcR69+sRxFZg",
-	"UydCAw0h/LbI7R0Ndf1KW7RL++ny6peGWEy0vkKuoSvrEt0pdJFOTnBGhLSKwVXR+IEYn6QWOrxh7SJz",
-	"dZVKWt+vDunJBByjiC0Rm0sTA2QRqTMXiDAlo2y4CuFI/6E6MxqvtoPnApFXlSyFQfVQl87TZ/VuZxaz",
-	"4AbCHY3hIxMdrahU4dqkyXQi+EeQP5kWg1iVcCd309jGHvcWS2xkaQC/tTL7cO/Fpkb9wIpUCqILCFII",
-	"JIRFzolOj+IaxZKlaa4bVI5V7RT9EoGMwHQ9uTjVxKOHOEaHey9QRiWJK9kb1SnNRlMWDhykD7rFNk7P",
-	"Bxs3PHRyzs1qxLfF0K7KEm2isre7X9WP07f3fcT8wVT1GhZ1ZqytirphjLkLaObl6r4pJH2kFcAUjgpl",
-	"p/cMVNXJBpJcQJZNdouCwA/Gw7iA6lqVqxFn6VOz4PSWpUdrfh9RWIKQaE64kL2Cwu9SIk2Kod2Eorze",
-	"axauNkf5Zf2J+7ryps7jfQvX+xubuTZtZ4LZM1Hkbelg4m3jVV/TIlyELv9wu5/faQu0g/YPkcI0k7ai",
-	"Q/jXxnHcreTIDx3Lc9u0dTbhLo110socxwLctantjL+TUPSy1ZHeGd/LKPlnBqemuSUGIVfaINYlazZs",
-	"fNQ4WJe5OoKgbNqEsxpOLaC7mG+MHXKJkzQGbfXajsdIRkxAYUQq7tiwIreuv2rdVSKhgS3MXkUhRZ7w",
-	"oMpaku7XIsvn3vglYzAO+DoF/53EcZVJ1SjiZduj+SPbkjTt47hdGkznQvY2zfhs3mU/+3vyfZqmJZTF",
-	"6e+vO2lp16rumgWsPXyn0KzXen4cqdmYZJTk3Nuy5FTY27683jLTe3cngYYINx8c0XYo1yWqykoJrKUs",
-	"18hyntf62zhNvmf85uEE2fDVTbiV66sRNVwWvP0Aw1Sy6qh+B3mh7BGPGxQpp+PJdLD4XZuQlVkFVPIV",
-	"mjNuhOfcpg4/MlH30GUemjsgss5M2KrL9m6qijr0sOuxmMFIzHt//Tdo+oa9fnyWqffIgfczttAXxMJH",
-	"LA5Lq+1fUfoOGSQlRXXaI1skKqDhAwbdiq+iy+7o5DLWlvg3oLVKhYYHSdXMQaeXBZ3mBR4ey0NSrYc6",
-	"StVzGD2nFJm4ty27pSCNcWDqDZlapyhlMQlWfYpQmpcR2bwmpOtqbFoV6nsdxaLK3LKsfsyzNBrOQ7XX",
-	"9qbncO+FfX2u7YIq3nYyvih3saYR2pODPi5M2v2TKhoc5hxEZMPqNo77T2b4TWM/zMr44O5H7168GvHq",
-	"3XqoO2emECDj2v/CEY5N/Txd5Wq7513BYg47DQ00Xi/Ci7e7HgHbauxNI3ugzvF23kl6uEH0p7Czewgn",
-	"L4bxSJzCXnzkpT42Lyfq26q96keN4mLH9fghItGMMXeF5u6nZxxu5S1esOT710VJxfenJKXKsdw8IZU6",
-	"Yv6kzqZo6dGfhVtTzzTC6OmEjo8A85gAR7k4tAKoyjG6L8KKVuNszkoVsp6HSTseXDWhqb39BkjQPMk7",
-	"omH5+uuWTNLK0R7j80rxAloX1pUXKH7dUSvYKYJyXXPb5tW13j+tTavoTodv9tLclW6xnag6nIyLqFMQ",
-	"PUX0G07ywrg3OjZ6aG/HBDBWIxencXj7JPF2jsxaIY9PhKRnooxUbHiRRuNs12Yj7H7Vv/SGdeXrPdHV",
-	"DMbEd2Hb8qkimXvTMtdNsrSDjgkXqGDKxLSWxLVFesmjKnFRa1riG6C+DlLWBbvxFIrJ81m7AgE+QcJu",
-	"oZLFKDambnVXQpuYY+vOT9GjbEwHq0YSt98DFzqpcuvxaRo3emZTSrkstb5WbJpJKX0UXK+RNo25ZV2N",
-	"19SKeiDHRXnEBOsik9gE55sY7qGEVT36g6hk/wH70Zco+kDyt7nh+QxjONuJrZK4bRsD31jqTRmhMq9w",
-	"qR1tFpVsjjBlJowcL5rM62vJynujmd7q/1errEzUWQqB4RBpDmZh5tv2dppZK0zAJDxQVgQ6Zvptby03",
-	"GB9KdfAHVYcHbeS3aYmN0SYraeadWoJFgJLJzNpiipZN8tCf1SorSe2kXOJspR+IOH3rm7sW9ccsz4/r",
-	"v5uUQeSuu1SnOHNLt7nTu/nrxEY5A6czeRodDtTeaZPd220FYFaIQKDbg2OkNWgR6Ty5WDAUxJgkonwN",
-	"pUjIREVVrz4+nmdjfrUCbDhWplbvwB0xs1G+9NpKVtW0joTPlNyhhMQxERAwGgqjosRs8Uzo2xtriIeE",
-	"Q2DewagWaXN5tIKMC8YfFoMxxGfZomS1DS8640vMQ/SDBfKvuv5C/mqHgU0Xqq7aq8f67Rjdjwg0gznj",
-	"oF8CanA913KLnamtuHjfyICjtBs7g/MZ9uHEF0Lzh5pb1RGDAFIJoQ4We3fwGpmXEAwmuba3FEMXLOP6",
-	"ZR+nCzP/2F6BInTGsW6dAhdEaH7gWMVmbedJLx8MFJZ0vX8wRsvMKy8+QQg9W5iEXaNUzlbIlocYayX3",
-	"M6iyuuUoFlXUb3gaJmXRoLTtGHRBlEz6SIeeQojwXNqUTf2yOJqTWOqoCGd0IFuIj/O5gIeECE5kUKOP",
-	"9jZUwbLYa9d9XFHEZ4sk/xNbFrROBAoZoQvjH1LKmToMxltAbVys5rZrHQVdFGz3a4RFNMrZ+F61fyjl",
-	"O1yTCoAHeiYfYs2nHATQjoL/GY+HfZL5CKb5KJsdxYTeaDGlBNLF56tC0wo4hEAlwbHw0YIxI8xe7KGE",
-	"0Gz7Hu5ftOCUDKWZKSWgqcYw5DcfL/4XCQmpoc9lmTJuqncYoZsH3/SRYu41GbyzsH6tTboAHvHq4gov",
-	"Rt1ebN/7qNib1egKX42pyIIXo50MAwjdLTIiuqvqfDN4bXg88weOhqIFOt71ccsT86KTtiO2j/Gibov2",
-	"2cWA9aM0uOqw2xji4Y6InsCCCtLfmZabECoN9cZUNXyq665yBxzRSUrDiskfEF6NKc8I+RbV+40huvy6",
-	"iUh962HYdO53x8KW5BOS8a37O8ubMPNEEg7F49HjgrMsHS1gfjStH0iTjroVTMhqxc46z3017E4o+56N",
-	"yOzJA233a3G2+24lvgNazSvs28YLOEYHh8NQqj4bh69rojdtD4vDo9CMr4ktF7Q1hajEhCIZEdHlEwDM",
-	"g6g2y0Ax+/asr1fGMDMJ4SUq0Q/mX7+r5vpGOAJUeGwY1wavObKdHotGnk/ur6gMrMsW6r+wyGsRV3/V",
-	"bR7dkUHhTlqMjXmhqnWXNlLnMrV6R161VWAaw1I/Vi4EnkCKKz2pLIBV4ZVlsa+Vudg2r87pWqsKXrEx",
-	"ZvpV4sX9bqPw8Ri+elKrMLxpK3KqvO9gKsEaDOVwb5grxhvliJs9lvk7v5upXj3pkDfOpIZk7TN5bN7F",
-	"sdlCxt9LGRKZkbFPYGK1DyguCnjnB7TqWJ90SG/3dwXwWxLATkhEwG6BrwbKrr217b6XXuus6uV/LWrV",
-	"9hVi87VbZs71ZuXITVkcaz0CKd5k+DTWkZsGYQdTq4L9fPCAumD+yDpF9q3n9ZJsy9ewm0+51ioTdXBb",
-	"xk0V4LbuYnSTLrXE70l5hvBkLqHj1q23vHSHmlneXf9LhqZPruyWs9uNxD743q87+nXkHVuwbaivbpy3",
-	"3XboRF5UTtnRtoZJmZSUa1oPLy3nOvaN94YZRwcvUcQyLnxkqpOL/IZah40XSqJQEuUGVibGlIWrIvDR",
-	"fDKps7/RXHFpluY+DSFJmQQarGyBbqcVdHB4qJWWwirSQSISuBrz/77gnT/2dv575/o//+J1WBnfS+k9",
-	"fSm9g2opvRd7e0j4CJsnB+vl9Kqi7KlKSelT8vjFpH4+2ERM0PfyUaPDkvZtMBoohVbq2CSWmtqDA8Q3",
-	"oTCPi8U+VgjPBuzBvfVm2VBEjnMB+qLeH0lsZ2xhb/Y7dbdeH9vB4atvKspm8wE2Z2yhb/S3FWTzeJVn",
-	"bg+mJqKtYebkqWh/YsV7SoLbRnXu+6dPkiuU5bWqMg8FHZtXCoHXIn0epC50PCI86cngia8Cj3phKX/+",
-	"tt+tZuBdL1HmYONxV/aN1g69w4QjLDGR+rEwHfVkSpltXxN5Ybw8f8O3+FKDiS7f/l2gg+f7SDJ08Pyw",
-	"0Ee601qKSPm+uPi1GOCfMDK+nUP40FxBMSH706zmmTCx7Ns2tiId2Fem9zCj4GrWqKujRiQEROo+4H76",
-	"akWzdr9/pG29+uOCW4phfWTirLzdPZ6fdbEdIlBGQ+BoiVdPZIxzK7sgNDBZEnhR16m6Sjw55J63hf3P",
-	"n9t/IolSe5X4G5crOm8Sl1F3sppypkMt1PGvhOrk34oH+ykszSLr1xiVS4v7/w8AAP//",
+	"7H1pc9w2FuBfQfVOVWZqKetw7NqVaj/IV6JEclSSnGTL0abQ5OtujEiAA4BqdVz671s4SIIkeKlbLcXj",
+	"T26LuN/Du9/Dl0nIkpRRoFJMDr9MFoAj4PrnR7iTV+wGqPpPBCLkJJWE0cnh5GoBiOafEZshuQA0Y3HM",
+	"loTOUYrncITwVACViFH9NcZC/YZJMBHhAhKsRk0IPQU6l4vJ4X4wkasUJocTITmh88n9fTC5YhLHFxml",
+	"6g+NVfzIlijBdIW4aYEEptGU3YEw6yGxBC5QDBLJBWfZfBGo1eA41isUxRKJ3sBKt6SMghqwvk6SZMnk",
+	"cK9YJaES5sAn92qdKeY4AWkP7vj85GdYnbxTv4laaIrlYhJMKE5UT5wS8zmYcPhPRjhEk0PJM3BnbJ7F",
+	"m4zEUeugU/t13JinJCGyGPE/GfBVOWSsP7oDzBhPsDSbf3kwCSYJvjPnsr+3F5SntO85pWByyuaPNN+e",
+	"d74zkDjCEjcR5wZW/+cWxxmgFBMu0L8ZoRCh6Qr9ke3tHbwOENCQRRAhRkNACeOAsEAYLRcshiPbK8Er",
+	"NIWiKZ5jQtUYcgGJgPgWxCTwbjTJF9YNnDN1OW4h9l+/GNSFEnALXP3nFmIkGcJULIGjJdG44T1lPaQ7",
+	"8z84zCaHk/+xW1KCXfNV7CqY6Q5qQRWC4Bu7IAk9OzvHcnEFOGnFZmk+jkPmS3P7WwcVxfdx49ZWWttz",
+	"sdTuIZI0xhI6Nlw0GLO4e9VYpIwK0JTnAyZxxkH9DBmVQPVlw2kakxAr5Nn9t2AafMPA/55zZklcFQMv",
+	"FwzHaIZJDFGAYhzeCLRcYImIRBQgEghLTYQTlgCVAWIcRQwEokyiBb4FQ6EBy4wD+uervf1/Te6DyQXM",
+	"MoHjx1+/ukHqmEFIFGKqVjUFNMviGYn1lqYrRKRAdhVq+eZmIyGxBMXyiu3iBISGsp21ZAHqV8pZClwS",
+	"A6CQA5YQHcsKeYuwhB1JEsUcayAO8i5vVn2bVXj6SSjiF0zgLiUcxJh5SOTBsGCi+PYnAdHwgRIsbvrW",
+	"eqba3Ofo75lWhCw1R9Y1zKVpZe5Bfmk+q63Yoe1qAufgr4sls+m/IZRqtuNMsgsQmVlMFWRA8TQG93Cm",
+	"jMWAqZ62MZRm06ds/p5K7kGAOKfow6huMElACDxvOSQJqfeDAo2QOEmHQq12gGX/cgGBXft126YvJZaZ",
+	"PTLFlT9PlphINXxgxBPzkwOOFP0EfTevPQjkjHYB2F742jGaA7b/IxKSXlypAqYEHeYcr4aedJWKTLGA",
+	"QFMFmiVT4IosYKTaaoI3IxTH5K/+43aOuNyX75zfMkohlJbTNY8lgYQZrKujqsEJlkm/XNUtSdVRQw3T",
+	"v7xfD7a2wOZK7HX/asjwDay+SvKs9jWQSOcwDUMQopBD1wZsy4Fv5Jhkvsru++8eiLTy86Ajeffx8hL4",
+	"rdU7q8TpU6oUgv09dHJ++z3CUcRBCKX03kAqEaYREgu2pAFaLkgMRoxBmCu5SLD41uhDWoTD4YJoxb2g",
+	"s82N1mjp+7ma7ZyzO422NItjxUVzibYKNLs278ApFmLJuB9GmQDecva1E86n8B2iERKbqIQz4Yeq0vf8",
+	"StmPV1fnWkLMlO7XoGJ1ymWZ4J/+AS+lOrIjJABQxEKxqxuLF0nkQ+MZufPjcQdXsxLwSdR/gHqJrjDg",
+	"rNx3qCfHZ80j1bidg5yobeL4vNKihhhZRICGHXfrSv+1F/r5OG4v36prf/BxlpMEz+EC5kRY+a4KtGMU",
+	"szmhR+pWhQs0IxBHSo3IqEQRpEAjkVvE9NCNu7AUhsD9DKsTP9bjpVDzM9r29RJCDrIYZvy9EsBvSQjH",
+	"oV73T6JlKmkPPxf3eH4qehWTYDIPU6+AN/zeyjZInZIZhKswBh/WuMJ8U85g9KqUNPK135A4VsDQl/46",
+	"6EWoYgp3PP9ChYSoVWLDMcF+yhfGBKg0FoPmxzR7q2DjFZaaZCYi4uaS/AVnb+odXn/vp0t0FA8Feht9",
+	"ujj1LlV/o9ZMQW7hWJ7nlLVTdiAxUPkOQ8JoPsyvwEUb3hvJcvAGE8c42LkMPcEZTvW9cC1MHh0B85Gy",
+	"hzYm9C7BzHqp26prVzEmNca8ZXGWwJnCjuHK0a9lpyY7r99J11blGtUKjHXPIsclB2cdYFVQMz+PKrC9",
+	"l6pVvzYEdxRUN6qSb1Lzzk21JdO1u2s5ksJanBO1CKbZXNuBZ2wSTJaY007FW1voqYekxvavPiNayHiE",
+	"sEA/Xf7yEUm4kz5E3+ixqMX4juDMiuw1lROLG4h+xXEG5xxaxaSy1WU2a2uVtg+g/Qm5M6t+Ur8RuWCZ",
+	"sYjaMXoV7aKdO3Lg2Y5v8b7j+QhyyfiNjwfFbPmL4YfDRXzd6zybxiS84ng2I2Fz30ruR0Qo9CAzRCRa",
+	"Gm/FTCKWyUOktAGl+tTUgybPjoCuRq8wosLRjrput6NHKVZTVV46DcxO0/tgspAyFeeM1yhv4bZ6/erV",
+	"y1fdjjKPXQqLmwsjqf/IhPRL8lncr45bBLjQbb3CbaVFh5he7Kwm33NMhbrdzU+OX3kgYR4mjtcPq21L",
+	"n9LIstqN4f6fCmacgvwTa1HbL23+TTB3Ywi0bLO5VWxhHm/SdwKxJT1CFG6BW3JBREEsXH26U6Z6HJuV",
+	"HtVPVZcdwv1gNFEaxXnN4uD7fNZhQK0qPl2bdPwdRrT+FfNxQhPBSV/7k+MzTb7CtJ2UGHrfQv/LQ36Q",
+	"tE5LfjcAqY3eG1rvaRU/b/cRo/HqCN0eIBwv8Uog01RoOxqZU6Z+E0f0ce3a3fL6Q83e25X0vahvzVY1",
+	"u1mcCQm8TXFliQ0BabGwf8AkFgOVONPjMtP3Cob2ajX4ajPniZKVm5tKs2MeLoiEUFoU8enkH3BC4lXb",
+	"1zMWGfm89ePHQUaRciJn2NogQWPJ1/57xUko/JQrxBKit+efBh5r0cWQqDcrORgiI60ZYZqdAw+h1iFi",
+	"maIhRQ/jk8vNH8LHgdvliEU2h3M8B6WajtlK3k9cgFB8ORrbT4e8je3U8AB1GT4UdPQsY/Zluql5hveq",
+	"G81cnGrBlwpwPSaDcgGenTROsX5CPvD4QJ1jjO/KWIPHGHwVhQGHS0Lno7oaS+wJFRLTENotTzXPe+5k",
+	"jzgm1PjdQ+OcNf/J6AJwLBcrY3Sh0XTltQiYkd8uMJ2Ps2zdtprqfL6v5jYDh4+UoxX8o9hzc4k1ELUc",
+	"f5N5VBlQlR+UlNKHEkYw8/pwflvYOChtWEYLLIz7TQcK6L9FedQq2kEGo7VMoRBQBxGozuo/CMcmejYH",
+	"8SzTFusZiUGshITEC8CLjCoQ/UbEolPuPkTTlfVZEMFiHWyFuOlsvBVWFvhOOGG2PKMvUG7cIDJAuGj3",
+	"B11iKouoMIFmnCV5HBzS3178QRv+j1x6ry70F6oWgSXCuTcyDzomCmViu94FNoC7y+0wr78PumOMXVys",
+	"T6pkUX0slCEmF8CPzD9LIsyRqLVq64a26QDPXUzNKKFBmsTGfQQsjt4wJv2GuxzrQrWJKQ5vNIA0pCro",
+	"pv6QcmYuCYpIhKgaUonsXkMNSzChrY6AmvO+y5HQXHKknQEIm/Buu4HvBFowIREHHC5qQnh13C7vQbdl",
+	"v0+CN+av7r09wIjeZwW3CPMOJCbxGLTReumJVUuPO7TSB+MXEQjuIMz0tZzCHFODXg1q5pnzkV1bnRg6",
+	"2us1AqGfyjMWu67STh9H0XBL/rTxGnrqstquPiVP/ua3ez5+O3skp2wuNhLT2RXOGdtJhg6kPV99Z6gH",
+	"7Q3TtNs80zKj15gwUt1V2st5OEbdHaNGqvbjNMi3itcObz5mMQkkI9Yy2q/odPlEjStvrB7r+iKrg1Xu",
+	"igO2clfOcTgH6YDAhV4Hal3mBKhQ+GySnCWRkVcZuCws4K16ANoxErti1DewUuLtjPEjBLfAV3JB6NwI",
+	"4jewMhlQEWva6pXeAkkqV50xgwm+OzEf9183r2+Fy3WJg1YkLVKfFkBd+RAtsbCaVoAEUysNMdX2XDQF",
+	"xGHKmITIK4pcUpyKhZFwmmqKGOfTEXYwL/mvoZjTNrBzeZGhYKYdvrq2hZXDXOH5sRBkThNrUque9Qcl",
+	"uGHdQHEGxKiJeZd4jmKIkGT6vzrEvxnPVvQbfkNxsZiWCDg91dvxob663wdCiVh0dmzxR9QGGhI2WdlK",
+	"2S9wz6Wxn+ZCfcC/Auzxs5rkUu+pEfEOZjiLpV/Wbw9iLvLf+lQamwlnI5ntUtyJ2/ah4+V744QhsXpO",
+	"L3xINNDwZIb0L8tISy161djbb0A8gutPy3RfP/qV6Ta9WS+26QMs7VvKk6gQHK8NzTCYGeMBIhRhFBMK",
+	"R4WxSRimFLIEdO6rzzR0C6iicpZLfkB0ZLfGVblp1c2cmFUK/zK9XCjGQl6meEnXo1kjFboHcLhUBwP5",
+	"qYtQG/CiXptk160tZTqeYwRmdilDZfL8AF3H7jIo6EB+Vu51cRfo3ok6NCsHU6ESVSyr3vkueqUvfJNo",
+	"dZGTxycKG79hs34mvu4FEA+hr+uiZYmJhX+jFak8qNqLGH7vdhdyPEamZa6a11InTGRFv+JQH44XSaID",
+	"IWWzSh8K5E7SNIzOFNAdZlCowNDGAnYYfCNIOWjfas4NHJ/I/sH/CrppQBUsB2i6QpHlZ4OSmtyLVh1r",
+	"f+/g+/bh2iwChH7gAO+IuDmb+lVBJXp+J/Jhu4PH8om6Y2v8fqjPmtKnOITda/Xz86HE8+vJgPOVeD6S",
+	"m5ZidxOcTZzrRhnt+2xu5/0dDmW8UnIRYjNtodfpTdoD6frrGmrdjPGwJVStGMVPuPOvbgpVZxRZpbEd",
+	"wRXOPR49HK3eJlFLoKx2afbN6rpNcxNx25BCQjqcOOZLv5SQes2NrZA8hTkOV89RH9myVtEbLrhxceNp",
+	"RPD/Wnn68eToLuZqiQzOtdBN3bKWE9+wgvUQBrO2GFPALteA9CpKUHYd96UtqVE7Zj52GzoA5kds4lua",
+	"/KadUclBucOtGaj5Pq7wfKS6NZ78STNHz0rxvHr3OksHOMv/gbPMB4rCdjmCu1VMyb64SizOGG9JJpN4",
+	"rkOkbMG1cvrAj/BDz6Q6VL6ErlNpSxdpv4FdnPs3IhdaDhNflzVxWuxplOhjTBSebX2zTn6zTn6zTv7d",
+	"rZMFXfARWDdgxetVbalWIRf9xN76nXTja1/2oE7aIXJ1qS65mbIWvzUFzIF/yCEmbv6Eg+mfWh9ewB2O",
+	"ICQJjlFE5kTzEk0uNDLpjiVgF1Jq9e44SgitFs00qZBl7cffd3SjnbxyZo64xn2mxih8em39z092jKut",
+	"0bdWvLLZVzXY0djV6KvoX9vJ/PTbVf/21ZkTa3GURKrrb2INnJDuw8nei/0Xe7owRwoUp2RyOHn5Yu/F",
+	"SwtKDaZdkzu3U1aQSW0qbNM4ojBK06uTaHJoq0a5YC7q3rxh0WpUqclB2Dos3LfaTC28XsvzYG9/Y3Uw",
+	"PaWzWopi6gM25J9IofP5gyIu3FSMQnJBhK6Mq4D2/e+/t81ebGc3r+t5H0xeDWmf1zF1L+3k8PMXFyU/",
+	"X99fBxORJQnmq8nh5AzfAMIUGUyxG7FR4pnQyHm3IxT27XAyXygk1n9Wc1TRa/cLLg/q5N29QbMYJAxB",
+	"uHe6ZRXh3PrQn/1Fod0ZR9WAvW7gzfdNxv4Do88LWu9p9HBgKXK5W2Qh7NrYp52wiJ2cg74wNUqgPtti",
+	"4pd550nj9PZG3bqeqJtmWr9LAKow0usTuuoa4ASdvNs+wFxuVYdYUW29TP9gMwQ4XJj18owe6V9GemSZ",
+	"RKo1dgo+eKBqQAQuYPUYu1+M/ft+F6dk5wZWFaLvI/GKkdnc88aF8x1H2WTXqUdtrtPD2EN3DHOeGP9E",
+	"pN+ZvEn1b2D1fGl+F1LmRP/4/ERvQudVKcxZC9V2v+Q1+mu030fpN4R3QW/r4lmB50zyu4Claf4GwGTU",
+	"i90Q09DkU7eQBf1dna+1vQzhww+oPH+9Jgupl51Uq46hNO80WYmpu97aoJ4uXh2x2v16AGMqKL+u3gM0",
+	"gugZIlYcI1tvWqtr+ZsgBlnWxLhS1tB1AltR7mcSa4RzxYs1WdHGEKsHaQJdAnE4Vrmtv2KUqgg7BoPQ",
+	"NHNyeiPEqIZzN1Y5QoxXOD0lQhoCv7ZIOsgWm8sDDQd0A1R6SVuHTW63+Hwd1NSIoA64wGlcBaITGmIF",
+	"BBEgUywtQCyOQEg0I1wYwXQas/AGoh1NJQ5NkqRODKhDVo1zyAFrlO0SSQux4JtE+awkynbk6hMupcWo",
+	"NqxYclK/8qOESQdjnqd8t5F7WQiCR9ZzwtXyICpyhCnSVuWxd9Ke/lieWxGsUyzDRRM8F6AExLUv9JYt",
+	"iAcbu/S9t/1vhYp9d9cGEu4UHrxOvm3daVdF420w8CIEbgALv6o6InMiphPhMgFHaMGWiM2kyZyzQpm+",
+	"kCW11klehOscQd2Z0XhLQK/x84FOVf2Gk1blRpCRYnTL3xUymEo5rRjwA8gfTYtesCs+uJvGtvxA57Ne",
+	"tQRN4LfWFfZq7+WmRv3IimoqRD91RSGUWjQyZWd0hSSucUCyNM1pk3MJK1T9twXIBZiuimUq7NJDHKFX",
+	"ey9RRiWJnQIu7pTmoCmLem7aR91iG9froy0d0He1zsxuxPPSXq7KZzt6VRN96rtf1D9WRGlD84/mDYh+",
+	"I4oZa6tGlH5Y+jlX/rjJswLfL9R9daUTeoV+2nlvHm6PKB7RXBtCw+owVF5LGHD/LupPv26ZJTXmDxCF",
+	"5QMVy2KQQdplfkqPpl4WYNiuflmZtrVw1XeiqAelE/+3DXidUoFwUWbgn7f7ef6JQDto/xVSqMCkrRQb",
+	"/asT3o7sWdoaneqcfTf7zDZtXG+4S2NdLmeGYwH+J2HtjH+SSHTS7IGxVsEko+Q/GdjiDhZdhFzp+A9d",
+	"HnzDps0KEWzzyA5AOVuwxVt5vFKeoZhviK3zEidpDNqxazseIblgAgo/qSKwVUfp9uVqLfVKJPRiC8+u",
+	"wpCiQuF6xKyK21+KAkSdVpGfSRy7dO7ZGEUedBCFfaJNwmrd6t6mqastGtdNY5/vSRb8cZQwU74QfX/d",
+	"io67VivRZObBw7ey7uoLno/Du2uTDOLfe1vm3wp625catkxY399J0LZOXhUTtYrNdQH+sg4s80r7PTKC",
+	"i7iz/HWXjWPtB8Zv1kfZmqN7RKR/V438/udgm++kj0W8lvdOIH85csAb5EXJveGI3PvcSRPVleYIVPIV",
+	"mjFuWPjMlk7cAiF/MObmBQF6+OKpSZb3GSDqIq1OeHaF11H53/eBf9iY2OLT3mH7Xyq+fnyyq8/Igxmn",
+	"bK7TUkTN8/lfyeL7NKsS5VoVqy1iHdBojUG3YrdpU6BaCZVVir4h4/2uUwV3Lc6deRD5skDkvIjuY1mL",
+	"3Fe2BgmcHu3thCKTr7tlGx6kMQ5NTXfzghZKWUzC1XriWJoXc968PKarG29aIOt6m98C0zi6Vj/k9Wdq",
+	"tljtxTfeuFd7LxGZ1Qq15xU7GQinZKe/ZP4AGc6DQeem+OkzF3c4zDiIhU0p3jh2XJjhN40fUVbWRmiK",
+	"PfkThy9f7+31sbkHAveMmQdbGNfWKo5wbN450a8RbJdmqLUYgkEjs5rJmiiRv9v2GPigxt40OvS8WNdF",
+	"TR765NljqHZ/E5vCGqiVFxN+JGpjnVF5qeTNc6PqwWs/xmHtIYmjapwukWjKmP81vvaYqyfN0CzOrw3X",
+	"iu/PG9mcq715VCul2fzF/U1h2xoUqV4aXg3zsGi9Vpb3dKwtQIB5TICjnOkOZnMu1Wl3XxathinYzqsV",
+	"7bEkLWq0LQ/Q2a8HSU+1/WdAw49wJ22e9Xb0b4c8DLERpngOjUgF543m33fUDnaK7H/f3La5u9f7Z67A",
+	"K8TUqT2dSHmlW2wniBMnwwI41Yq2H6PkFscwcbXNQFtbnKIt90K4ad2BMUlrDREr9Cti63Uwp36JUNfR",
+	"KXoc2cZFFH6AiBR/UB2CimlUPlQhBcSzP3rDxlPgglEc5+ENzQhQnFSwZUgEsBv6O47tbSrX6/Fihp8A",
+	"7UqUCh4e5h008bctOagA8jpZQb7Q4eJvu7Ycz+4X/aMzzDI/+WNdzndQ8Qjb8qlyVjvrEj60yqAddEiE",
+	"jQNKE55eovkW5aY8/hkXD0NKfAM00GRKv66JN4pSecXHttiZC0jYLTh1/sRjJ66Mr0Lpr+CkR9mYDO1m",
+	"DZS2R11yTS5A6LKDWw8b1bDRM5ukp/Lh1IeiSJn85NWdTFnGR8GGB5QexdxSvyqoypraR8UTQwnWDzVh",
+	"k8mN3FJVrUUf9ehr4dH+GufRVWxxzQti66vmMwwhjsf2paFta5H4xuJ3ygiV+StR2mBrQclmCFNmckZ0",
+	"nc5e5K4SwC8lvxhUp6OsZT5SRCu40rDKG2a+6GsVnMz2HIplhHfKiljoTIA4MlyQ8TVysHrjJTcC0+ep",
+	"9g+R4526sq1SkQWRkkGYVfzVxTNlMf6uJoASGY/LLU61EohO3gVl5vk0r/yyhtTl5AT31X4z/u/NUZrN",
+	"O+prBY69DpRxiNpTjb+Jl++epjDRVmjjsUC3B0dI6y5Cv5aJY8FQGGOSiPLR+KJAGioeFFmP/eU1kb5Y",
+	"yaA/pK5SjNkfWLdRGvrGiiyqaRUfPlFyhxISx0RAyGgkjOwXs/l3QrtXrQEpIhxC86C4+4KMz9QbZlww",
+	"vl4kVh9PYPOSLdRcVIwvMY/QP+0i/6WLQ+fPn5u16Vc0XWPDkX6EX/cjAk1hxjggIhsU2rfd4mQqO86f",
+	"hrXLUWKjncHzOOyAHZ8Regq3EHt2rO5EKiHSprv3B2+QeVLaQJJrXVgxH8EyrjHda9vPPzZ3oBCdcaxb",
+	"p8AFEZo0eXaxWbvGqCeke1698j0kPUR8z5+F+oqtcDGbm+pKRi2YrpAtkr0xU0k3qSwfARtELIsy109D",
+	"Li1CKIUqBl03PpMB0tH0ECE8kzYFP1Z3Fc1IbJx23nBmNhe/zGYC1olpHkkqBxOZbQjQ5Zt4bW734q2D",
+	"r/Hy/ciWxa0jAkWM0LkxVyrZWV1LY5uiNqdgbFGeEZdSv+Ky+2WBxWKQcfyDar/uHfSY0tUC1rSkr2M6",
+	"SjkIoC0vNGc87reh5yOY5oMMRCgm9EazbsWkzz9dFfJpyCECKgmORYDmjBkG/3IPJYRmX7Fv6DcttUiG",
+	"UlvqT6OnYVJvfzn/v0hISM1NWZZVT0yxYyPx5KGJ60n1ubWw1/Fo7bmbNGw9ov/xCs8HuSC3b5dXNN8K",
+	"3IWN0pS4xvNNWLR66aCC+G6RGtdex/zZAL7mCmASxwOqh5p2Q317NEumwLUeuH2UKEqVamN2DDhShAG7",
+	"luztYQbcEdERUuVgxXvTchMcsiY1Glv9U/mayxPwxHYqwTUmf0F0NeRxMMiPqNpvCFbmvl4itUcxKEJR",
+	"JJ4jLGxZQyEZ37rjpXRDq7UofBVPiLBzzrJ0MA/7wbReE2k9VZ6YkO6DclWy/rrfoFT2PR2QAprnQuxX",
+	"UiH2/cpTy2o1tdECR4rncIQOXvWvUvXZ+PraJnrbtLF5bEr10MPY0lFbvI9KTEwp2DarEGAeLiqz9Ly1",
+	"3Jz1zcooxKbCSQlK9E/zpz9Vcx2vsQBU2OwY15YIc6dbbVa1fM/cYuUMrF/V0v/DIn8q0/2p2zy6KYvC",
+	"nbQQa7fZd7ipB4p15inJgV5sZ01DaO4vjvvqCeQAJWmVlSYdYlpW1VyZqJIYlIignwJU6xXbo7ZfJJ7f",
+	"79Ye7hxCeI8rL2RuWqkeKzG0UJ3wARTn1V4/2Yw3SjI3e2917b2Nvb46igrULq1eyYMv7RGCJJUrmxNq",
+	"XAKUIZEZJvwEal7zBuPiAdr8Bru+l83e4tv9XQH8loSwExERslvgq54CqO9su29FUFuraPbEo+clUQNt",
+	"xppxfVg59FMWx6YovSJeeYz6DfhtOJUg8duDsXU4fz1YoxJnMLCsnzQxCA8r5XApvYHi9UJ+LaSacfPM",
+	"ZFMyMpJPm9ATdBTWgOh4JqHFq9v5tmqLEFuGaXyVOUGja6nmtHojcUDB5PedKyZxvGNLpPb11Y3zttsO",
+	"I8rLuCo13pbjKjNKczluC8VcfXShCqQPjKOD79GCZVwEyLzdK9ynKUoZVSh+dQMrE4DOolUR9Gw+mfIL",
+	"OmXG+zjsSQRJyiTQcGWfl/UqYQevXmmRqFDKdMCUBK7G/H+f8c5fezv/e+f6f/5j0qLkfCte+/TFaw/c",
+	"4rUv9/aQCBCOl3glRhewdbnhUxVW1Pfo8Usr/nqwiQi6b8UUh4V6CnS7b2M7QcnLUgfYsdRU+10bPUcU",
+	"ofOR6ceKQ9uAxrr3sFk2FFbm3YCO8QgGouMpm9ugkFYBsdNMePDq9bMKFdt8lNgpm+sYjW1Fij1hEbXb",
+	"g7FJuQ9Qtoa/yvpsxf8xyb4blfzv/4sShgvdYJ1nHzwJByyvr9adb3ABc6Xk8Uo821qyT63Gk04s7ve5",
+	"BJMwzd6OKOhrqvucvfFyRE/9XwulPo+uWe9Tv5WWQ+MU5jhsfTPNxJcsMZGm4oH61xQQ3b5Y9dJYxH7C",
+	"t/hSLxNdvvtZoIMX+0gydPDi1dA4Jpc4N/LzWp7WqybNPIhY/w3TZpoJ1esmTosRufJmN98Jk3/ytYbx",
+	"XS50gGuZp8iM4qDJuK7BviARINK07a+D6o0A8/b3orUeXiHe2worf+R7kgfK8zHEt41GEoEyGgFHS7x6",
+	"IkMJt4wWIrOmwUjysiqsthVo9LDxyRYgdGEmeCoGafZtq4o+czZpHgMuo0Klm12r43QUCXECwfJvZGaj",
+	"wSgsB6HN49DK6/v/HwAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -20,7 +20,7 @@ import (
 
 // Provider signs tokens and publishes the keys for checking them.
 type Provider struct {
-	t      *testing.T
+	t      testing.TB
 	server *httptest.Server
 
 	mu     sync.Mutex // guards the rest
@@ -32,7 +32,7 @@ type Provider struct {
 }
 
 // New starts a provider with one key, until the test ends.
-func New(t *testing.T) *Provider {
+func New(t testing.TB) *Provider {
 	t.Helper()
 	p := &Provider{t: t}
 	mux := http.NewServeMux()
@@ -123,7 +123,7 @@ func (p *Provider) Token(subject, audience string) string {
 }
 
 // Sign signs claims.
-func Sign(t *testing.T, algorithm jose.SignatureAlgorithm, key any, claims any) string {
+func Sign(t testing.TB, algorithm jose.SignatureAlgorithm, key any, claims any) string {
 	t.Helper()
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: algorithm, Key: key}, (&jose.SignerOptions{}).WithType("JWT"))
 	if err != nil {

@@ -12,7 +12,7 @@ SELECT * FROM teams WHERE id = $1;
 SELECT * FROM teams WHERE slug = $1;
 
 -- name: TeamByKeyHash :one
-SELECT sqlc.embed(teams), api_keys.id AS key_id, api_keys.hash AS key_hash
+SELECT sqlc.embed(teams), sqlc.embed(api_keys)
 FROM api_keys JOIN teams ON teams.id = api_keys.team_id
 WHERE api_keys.hash = $1;
 

@@ -9,6 +9,17 @@ import (
 	"context"
 )
 
+const countKeys = `-- name: CountKeys :one
+SELECT COUNT(*) FROM api_keys WHERE team_id = $1
+`
+
+func (q *Queries) CountKeys(ctx context.Context, teamID string) (int64, error) {
+	row := q.db.QueryRowContext(ctx, countKeys, teamID)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const deleteKey = `-- name: DeleteKey :execrows
 DELETE FROM api_keys WHERE id = $1 AND team_id = $2
 `
@@ -26,9 +37,53 @@ func (q *Queries) DeleteKey(ctx context.Context, arg DeleteKeyParams) (int64, er
 	return result.RowsAffected()
 }
 
+const deleteLoginKeys = `-- name: DeleteLoginKeys :exec
+DELETE FROM api_keys WHERE team_id = $1 AND created_by = $2 AND login
+`
+
+type DeleteLoginKeysParams struct {
+	TeamID    string
+	CreatedBy string
+}
+
+func (q *Queries) DeleteLoginKeys(ctx context.Context, arg DeleteLoginKeysParams) error {
+	_, err := q.db.ExecContext(ctx, deleteLoginKeys, arg.TeamID, arg.CreatedBy)
+	return err
+}
+
+const deleteLoginKeysOfUser = `-- name: DeleteLoginKeysOfUser :exec
+DELETE FROM api_keys WHERE created_by = $1 AND login
+`
+
+func (q *Queries) DeleteLoginKeysOfUser(ctx context.Context, createdBy string) error {
+	_, err := q.db.ExecContext(ctx, deleteLoginKeysOfUser, createdBy)
+	return err
+}
+
+const deleteStaleLoginKeys = `-- name: DeleteStaleLoginKeys :exec
+DELETE FROM api_keys WHERE api_keys.id IN (
+    SELECT stale.id FROM api_keys stale WHERE stale.team_id = $1 AND stale.created_by = $2 AND stale.login
+    ORDER BY CASE WHEN stale.last_used > stale.created_at THEN stale.last_used ELSE stale.created_at END DESC,
+             stale.id
+    LIMIT 1000000 OFFSET $3)
+`
+
+type DeleteStaleLoginKeysParams struct {
+	TeamID    string
+	CreatedBy string
+	Offset    int32
+}
+
+// Of a user's login keys in a team, those unused for longest beyond the given number.
+func (q *Queries) DeleteStaleLoginKeys(ctx context.Context, arg DeleteStaleLoginKeysParams) error {
+	_, err := q.db.ExecContext(ctx, deleteStaleLoginKeys, arg.TeamID, arg.CreatedBy, arg.Offset)
+	return err
+}
+
 const insertKey = `-- name: InsertKey :execrows
-INSERT INTO api_keys (id, team_id, name, hash, mask_prefix, mask_suffix, length, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+INSERT INTO api_keys (id, team_id, name, hash, mask_prefix, mask_suffix, length, created_at,
+                      created_by, scopes, expires_at, login)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 ON CONFLICT DO NOTHING
 `
 
@@ -41,6 +96,10 @@ type InsertKeyParams struct {
 	MaskSuffix string
 	Length     int64
 	CreatedAt  int64
+	CreatedBy  string
+	Scopes     string
+	ExpiresAt  int64
+	Login      bool
 }
 
 func (q *Queries) InsertKey(ctx context.Context, arg InsertKeyParams) (int64, error) {
@@ -53,6 +112,10 @@ func (q *Queries) InsertKey(ctx context.Context, arg InsertKeyParams) (int64, er
 		arg.MaskSuffix,
 		arg.Length,
 		arg.CreatedAt,
+		arg.CreatedBy,
+		arg.Scopes,
+		arg.ExpiresAt,
+		arg.Login,
 	)
 	if err != nil {
 		return 0, err
@@ -60,8 +123,38 @@ func (q *Queries) InsertKey(ctx context.Context, arg InsertKeyParams) (int64, er
 	return result.RowsAffected()
 }
 
+const keyByID = `-- name: KeyByID :one
+SELECT id, team_id, name, hash, mask_prefix, mask_suffix, length, created_at, last_used, created_by, scopes, expires_at, login FROM api_keys WHERE id = $1 AND team_id = $2
+`
+
+type KeyByIDParams struct {
+	ID     string
+	TeamID string
+}
+
+func (q *Queries) KeyByID(ctx context.Context, arg KeyByIDParams) (ApiKey, error) {
+	row := q.db.QueryRowContext(ctx, keyByID, arg.ID, arg.TeamID)
+	var i ApiKey
+	err := row.Scan(
+		&i.ID,
+		&i.TeamID,
+		&i.Name,
+		&i.Hash,
+		&i.MaskPrefix,
+		&i.MaskSuffix,
+		&i.Length,
+		&i.CreatedAt,
+		&i.LastUsed,
+		&i.CreatedBy,
+		&i.Scopes,
+		&i.ExpiresAt,
+		&i.Login,
+	)
+	return i, err
+}
+
 const listKeys = `-- name: ListKeys :many
-SELECT id, team_id, name, hash, mask_prefix, mask_suffix, length, created_at, last_used FROM api_keys WHERE team_id = $1 ORDER BY created_at, id
+SELECT id, team_id, name, hash, mask_prefix, mask_suffix, length, created_at, last_used, created_by, scopes, expires_at, login FROM api_keys WHERE team_id = $1 ORDER BY created_at, id
 `
 
 func (q *Queries) ListKeys(ctx context.Context, teamID string) ([]ApiKey, error) {
@@ -83,6 +176,10 @@ func (q *Queries) ListKeys(ctx context.Context, teamID string) ([]ApiKey, error)
 			&i.Length,
 			&i.CreatedAt,
 			&i.LastUsed,
+			&i.CreatedBy,
+			&i.Scopes,
+			&i.ExpiresAt,
+			&i.Login,
 		); err != nil {
 			return nil, err
 		}
@@ -95,6 +192,24 @@ func (q *Queries) ListKeys(ctx context.Context, teamID string) ([]ApiKey, error)
 		return nil, err
 	}
 	return items, nil
+}
+
+const renameKey = `-- name: RenameKey :execrows
+UPDATE api_keys SET name = $3 WHERE id = $1 AND team_id = $2
+`
+
+type RenameKeyParams struct {
+	ID     string
+	TeamID string
+	Name   string
+}
+
+func (q *Queries) RenameKey(ctx context.Context, arg RenameKeyParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, renameKey, arg.ID, arg.TeamID, arg.Name)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
 }
 
 const touchKey = `-- name: TouchKey :exec

@@ -4,6 +4,17 @@
 
 package sqlcgen
 
+type AccessToken struct {
+	ID         string
+	UserID     string
+	Name       string
+	Hash       string
+	MaskPrefix string
+	MaskSuffix string
+	Length     int64
+	CreatedAt  int64
+}
+
 type ApiKey struct {
 	ID         string
 	TeamID     string
@@ -14,6 +25,10 @@ type ApiKey struct {
 	Length     int64
 	CreatedAt  int64
 	LastUsed   int64
+	CreatedBy  string
+	Scopes     string
+	ExpiresAt  int64
+	Login      bool
 }
 
 type Build struct {
@@ -55,6 +70,13 @@ type IdempotencyKey struct {
 	CreatedAt int64
 }
 
+type Identity struct {
+	Issuer    string
+	Subject   string
+	UserID    string
+	CreatedAt int64
+}
+
 type Team struct {
 	ID                  string
 	Name                string
@@ -86,4 +108,10 @@ type Template struct {
 	BuildCount    int64
 	Source        string
 	DeletedAt     int64
+}
+
+type User struct {
+	ID        string
+	Email     string
+	CreatedAt int64
 }

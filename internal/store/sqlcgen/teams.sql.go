@@ -241,15 +241,14 @@ func (q *Queries) TeamByID(ctx context.Context, id string) (Team, error) {
 }
 
 const teamByKeyHash = `-- name: TeamByKeyHash :one
-SELECT teams.id, teams.name, teams.slug, teams.concurrent_sandboxes, teams.max_length_hours, teams.max_cpu, teams.max_memory_mb, teams.concurrent_builds, teams.disk_mb, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, teams.sandboxes, teams.builds, teams.storage_gb, api_keys.id AS key_id, api_keys.hash AS key_hash
+SELECT teams.id, teams.name, teams.slug, teams.concurrent_sandboxes, teams.max_length_hours, teams.max_cpu, teams.max_memory_mb, teams.concurrent_builds, teams.disk_mb, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, teams.sandboxes, teams.builds, teams.storage_gb, api_keys.id, api_keys.team_id, api_keys.name, api_keys.hash, api_keys.mask_prefix, api_keys.mask_suffix, api_keys.length, api_keys.created_at, api_keys.last_used, api_keys.created_by, api_keys.scopes, api_keys.expires_at, api_keys.login
 FROM api_keys JOIN teams ON teams.id = api_keys.team_id
 WHERE api_keys.hash = $1
 `
 
 type TeamByKeyHashRow struct {
-	Team    Team
-	KeyID   string
-	KeyHash string
+	Team   Team
+	ApiKey ApiKey
 }
 
 func (q *Queries) TeamByKeyHash(ctx context.Context, hash string) (TeamByKeyHashRow, error) {
@@ -273,8 +272,19 @@ func (q *Queries) TeamByKeyHash(ctx context.Context, hash string) (TeamByKeyHash
 		&i.Team.Sandboxes,
 		&i.Team.Builds,
 		&i.Team.StorageGb,
-		&i.KeyID,
-		&i.KeyHash,
+		&i.ApiKey.ID,
+		&i.ApiKey.TeamID,
+		&i.ApiKey.Name,
+		&i.ApiKey.Hash,
+		&i.ApiKey.MaskPrefix,
+		&i.ApiKey.MaskSuffix,
+		&i.ApiKey.Length,
+		&i.ApiKey.CreatedAt,
+		&i.ApiKey.LastUsed,
+		&i.ApiKey.CreatedBy,
+		&i.ApiKey.Scopes,
+		&i.ApiKey.ExpiresAt,
+		&i.ApiKey.Login,
 	)
 	return i, err
 }
