@@ -38,7 +38,8 @@ type commands struct {
 	GC           gcCmd           `cmd:"" name:"gc" help:"Remove unused builds, snapshots, images and kernels."`
 	Trust        trustCmd        `cmd:"" help:"Let this machine trust the certificates of --tls=local."`
 	Key          keyCmd          `cmd:"" help:"Make, list and remove API keys."`
-	Team         teamCmd         `cmd:"" help:"List teams, and say which of them may publish templates."`
+	Team         teamCmd         `cmd:"" help:"Make teams, and say who is in them and what they may."`
+	User         userCmd         `cmd:"" help:"Make users, and say by what they come in."`
 	Template     templateCmd     `cmd:"" help:"Build the templates that Shoal ships."`
 	Image        imageCmd        `cmd:"" help:"Import, list and remove the images that templates are built from."`
 	Check        checkCmd        `cmd:"" help:"Check the configuration and print it."`

@@ -1,0 +1,50 @@
+package e2e
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestPeople: what an operator does for a user by the command line counts in the API that runs,
+// and the user's key makes sandboxes for as long as their role allows it.
+func TestPeople(t *testing.T) {
+	shoal := func(args ...string) string {
+		t.Helper()
+		out, err := server.Run(t.Context(), args...)
+		if err != nil {
+			t.Fatalf("shoal %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+		return strings.TrimSpace(out)
+	}
+	const ann = "ann@example.com"
+	shoal("team", "create", "crew")
+	shoal("user", "create", ann)
+	shoal("team", "admit", "crew", ann, "--role=developer")
+	token := shoal("user", "token", "create", ann)
+
+	status, answer, err := server.CallWith(t.Context(), map[string]string{"Authorization": "Bearer " + token}, "GET", "/teams", "")
+	var teams []struct {
+		APIKey    string `json:"apiKey"`
+		IsDefault bool   `json:"isDefault"`
+	}
+	if err != nil || status != 200 || json.Unmarshal(answer, &teams) != nil || len(teams) != 1 || !teams[0].IsDefault {
+		t.Fatalf("%d %s %v", status, answer, err)
+	}
+	key := teams[0].APIKey
+	status, body := server.callAs(t, key, "POST", "/v2/sandboxes", `{"templateID":"base"}`)
+	var c created
+	if status != 201 || json.Unmarshal([]byte(body), &c) != nil {
+		t.Fatalf("%d %s", status, body)
+	}
+	if status, body := server.callAs(t, key, "DELETE", "/sandboxes/"+c.SandboxID, ""); status != 204 {
+		t.Errorf("%d %s", status, body)
+	}
+	shoal("team", "admit", "crew", ann, "--role=viewer")
+	eventually(t, 5*time.Second, "the end of the former role's key", func() bool {
+		status, _ := server.callAs(t, key, "GET", "/v2/sandboxes", "")
+		return status == 401
+	})
+	shoal("user", "rm", ann)
+}
