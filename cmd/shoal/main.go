@@ -39,6 +39,8 @@ type commands struct {
 	Trust        trustCmd        `cmd:"" help:"Let this machine trust the certificates of --tls=local."`
 	Key          keyCmd          `cmd:"" help:"Make, list and remove API keys."`
 	Team         teamCmd         `cmd:"" help:"List teams, and say which of them may publish templates."`
+	Event        eventCmd        `cmd:"" help:"List and follow what happens to a team's sandboxes."`
+	Webhook      webhookCmd      `cmd:"" help:"List, add and remove webhooks, and see what was sent to them."`
 	Template     templateCmd     `cmd:"" help:"Build the templates that Shoal ships."`
 	Image        imageCmd        `cmd:"" help:"Import, list and remove the images that templates are built from."`
 	Check        checkCmd        `cmd:"" help:"Check the configuration and print it."`

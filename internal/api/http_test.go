@@ -93,7 +93,6 @@ func TestUnserved(t *testing.T) {
 		{"POST", "/api-keys", nil, 501, "request.not_implemented", "`shoal key`"},
 		{"PATCH", "/api-keys/x", nil, 501, "request.not_implemented", "`shoal key`"},
 		{"DELETE", "/access-tokens/x", nil, 501, "request.not_implemented", "Access tokens"},
-		{"GET", "/events/webhooks/x", nil, 501, "request.not_implemented", "webhooks"},
 		{"POST", "/admin/teams/x/api-keys", admin, 501, "request.not_implemented", "`shoal key`"},
 		{"DELETE", "/admin/teams/x/api-keys/y", admin, 501, "request.not_implemented", "`shoal key`"},
 		{"POST", "/admin/teams/x/sandboxes/kill", admin, 501, "request.not_implemented", "sandboxes of a team"},

@@ -24,8 +24,6 @@ var unserved = []struct {
 		shoal.ErrNotImplemented.New("API keys are managed with `shoal key`, not through this API")},
 	{"ApiKey", []string{"/access-tokens", "/access-tokens/"},
 		shoal.ErrNotImplemented.New("Access tokens are not available in this version of Shoal; use an API key (E2B_API_KEY)")},
-	{"ApiKey", []string{"/events/sandboxes", "/events/sandboxes/", "/events/webhooks", "/events/webhooks/"},
-		shoal.ErrNotImplemented.New("Events and webhooks are not available in this version of Shoal")},
 	{"AdminToken", []string{"POST /admin/teams/{teamID}/api-keys",
 		"DELETE /admin/teams/{teamID}/api-keys/{keyID}"},
 		shoal.ErrNotImplemented.New("API keys are managed with `shoal key`, not through this API")},

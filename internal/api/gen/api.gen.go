@@ -48,6 +48,60 @@ func (e BuildStatus) Valid() bool {
 	}
 }
 
+// Defines values for DeliveryStatus.
+const (
+	DeliveryStatusDelivered DeliveryStatus = "delivered"
+	DeliveryStatusFailed    DeliveryStatus = "failed"
+	DeliveryStatusPending   DeliveryStatus = "pending"
+	DeliveryStatusWaiting   DeliveryStatus = "waiting"
+)
+
+// Valid indicates whether the value is a known member of the DeliveryStatus enum.
+func (e DeliveryStatus) Valid() bool {
+	switch e {
+	case DeliveryStatusDelivered:
+		return true
+	case DeliveryStatusFailed:
+		return true
+	case DeliveryStatusPending:
+		return true
+	case DeliveryStatusWaiting:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for EventType.
+const (
+	SandboxLifecycleCheckpointed EventType = "sandbox.lifecycle.checkpointed"
+	SandboxLifecycleCreated      EventType = "sandbox.lifecycle.created"
+	SandboxLifecycleKilled       EventType = "sandbox.lifecycle.killed"
+	SandboxLifecyclePaused       EventType = "sandbox.lifecycle.paused"
+	SandboxLifecycleResumed      EventType = "sandbox.lifecycle.resumed"
+	SandboxLifecycleUpdated      EventType = "sandbox.lifecycle.updated"
+)
+
+// Valid indicates whether the value is a known member of the EventType enum.
+func (e EventType) Valid() bool {
+	switch e {
+	case SandboxLifecycleCheckpointed:
+		return true
+	case SandboxLifecycleCreated:
+		return true
+	case SandboxLifecycleKilled:
+		return true
+	case SandboxLifecyclePaused:
+		return true
+	case SandboxLifecycleResumed:
+		return true
+	case SandboxLifecycleUpdated:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ImageRegistryType.
 const (
 	Aws      ImageRegistryType = "aws"
@@ -310,6 +364,45 @@ type ConnectSandboxV2 struct {
 // DNSServers Up to 10 IPv4 addresses; kept and shown, while names are resolved by the machine
 type DNSServers = []string
 
+// Delivery defines model for Delivery.
+type Delivery struct {
+	Attempts  int32     `json:"attempts"`
+	CreatedAt time.Time `json:"createdAt"`
+
+	// ErrorClass Why it
+	ErrorClass   *string `json:"errorClass,omitempty"`
+	ErrorMessage *string `json:"errorMessage,omitempty"`
+
+	// EventId Absent of a test
+	EventId     *string          `json:"eventId,omitempty"`
+	EventType   EventType        `json:"eventType"`
+	Id          string           `json:"id"`
+	LastAttempt *DeliveryAttempt `json:"lastAttempt,omitempty"`
+
+	// NextAttemptAt Of a pending one
+	NextAttemptAt *time.Time `json:"nextAttemptAt,omitempty"`
+
+	// SandboxId Absent of a test
+	SandboxId *string        `json:"sandboxId,omitempty"`
+	Status    DeliveryStatus `json:"status"`
+	WebhookId string         `json:"webhookId"`
+}
+
+// DeliveryStatus defines model for Delivery.Status.
+type DeliveryStatus string
+
+// DeliveryAttempt defines model for DeliveryAttempt.
+type DeliveryAttempt struct {
+	At             time.Time `json:"at"`
+	DurationMs     float64   `json:"durationMs"`
+	RequestHeaders StringMap `json:"requestHeaders"`
+
+	// ResponseBody Its first 4 KiB
+	ResponseBody    *string    `json:"responseBody,omitempty"`
+	ResponseHeaders *StringMap `json:"responseHeaders,omitempty"`
+	ResponseStatus  *int32     `json:"responseStatus,omitempty"`
+}
+
 // EgressProxy defines model for EgressProxy.
 type EgressProxy struct {
 	Address  string  `json:"address"`
@@ -330,6 +423,9 @@ type Error struct {
 	Message   string  `json:"message"`
 	RequestId *string `json:"requestId,omitempty"`
 }
+
+// EventType defines model for EventType.
+type EventType string
 
 // IAM defines model for IAM.
 type IAM struct {
@@ -455,6 +551,16 @@ type NewSandbox struct {
 	VolumeMounts *[]VolumeMount `json:"volumeMounts,omitempty"`
 }
 
+// NewWebhook defines model for NewWebhook.
+type NewWebhook struct {
+	// Enabled True by default
+	Enabled         *bool         `json:"enabled,omitempty"`
+	Events          WebhookEvents `json:"events"`
+	Name            string        `json:"name"`
+	SignatureSecret string        `json:"signatureSecret"`
+	Url             string        `json:"url"`
+}
+
 // Node defines model for Node.
 type Node struct {
 	ClusterID       string `json:"clusterID"`
@@ -553,6 +659,23 @@ type SandboxDetail struct {
 	State        SandboxState   `json:"state"`
 	TemplateID   string         `json:"templateID"`
 	VolumeMounts *[]VolumeMount `json:"volumeMounts,omitempty"`
+}
+
+// SandboxEvent defines model for SandboxEvent.
+type SandboxEvent struct {
+	EventData      map[string]interface{} `json:"eventData"`
+	Id             string                 `json:"id"`
+	SandboxBuildId string                 `json:"sandboxBuildId"`
+
+	// SandboxEventNumber Among the sandbox's events, from 1 without gaps. Shoal's own.
+	SandboxEventNumber int64     `json:"sandboxEventNumber"`
+	SandboxExecutionId string    `json:"sandboxExecutionId"`
+	SandboxId          string    `json:"sandboxId"`
+	SandboxTeamId      string    `json:"sandboxTeamId"`
+	SandboxTemplateId  string    `json:"sandboxTemplateId"`
+	Timestamp          time.Time `json:"timestamp"`
+	Type               EventType `json:"type"`
+	Version            string    `json:"version"`
 }
 
 // SandboxLogs defines model for SandboxLogs.
@@ -791,8 +914,44 @@ type VolumeMount struct {
 	Path string `json:"path"`
 }
 
+// Webhook defines model for Webhook.
+type Webhook struct {
+	CreatedAt time.Time     `json:"createdAt"`
+	Enabled   bool          `json:"enabled"`
+	Events    WebhookEvents `json:"events"`
+	Id        string        `json:"id"`
+	Name      string        `json:"name"`
+	TeamID    string        `json:"teamID"`
+	TeamId    string        `json:"teamId"`
+	Url       string        `json:"url"`
+}
+
+// WebhookChange defines model for WebhookChange.
+type WebhookChange struct {
+	Enabled         *bool          `json:"enabled,omitempty"`
+	Events          *WebhookEvents `json:"events,omitempty"`
+	Name            *string        `json:"name,omitempty"`
+	SignatureSecret *string        `json:"signatureSecret,omitempty"`
+	Url             *string        `json:"url,omitempty"`
+}
+
+// WebhookEvents defines model for WebhookEvents.
+type WebhookEvents = []EventType
+
 // BuildID defines model for BuildID.
 type BuildID = string
+
+// EventLimit defines model for EventLimit.
+type EventLimit = int32
+
+// EventOffset defines model for EventOffset.
+type EventOffset = int32
+
+// EventOrder defines model for EventOrder.
+type EventOrder = bool
+
+// EventTypes defines model for EventTypes.
+type EventTypes = []EventType
 
 // Limit defines model for Limit.
 type Limit = int32
@@ -818,11 +977,58 @@ type TeamID = string
 // TemplateID defines model for TemplateID.
 type TemplateID = string
 
+// WebhookID defines model for WebhookID.
+type WebhookID = string
+
 // Failure defines model for Failure.
 type Failure = Error
 
 // Refusal defines model for Refusal.
 type Refusal = Error
+
+// ListEventsParams defines parameters for ListEvents.
+type ListEventsParams struct {
+	// Offset How many to leave out; 0 by default
+	Offset *EventOffset `form:"offset,omitempty" json:"offset,omitempty"`
+
+	// Limit 10 by default
+	Limit *EventLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// OrderAsc Oldest first
+	OrderAsc *EventOrder `form:"orderAsc,omitempty" json:"orderAsc,omitempty"`
+
+	// Types Only these; all by default
+	Types *EventTypes `form:"types,omitempty" json:"types,omitempty"`
+}
+
+// ListSandboxEventsParams defines parameters for ListSandboxEvents.
+type ListSandboxEventsParams struct {
+	// Offset How many to leave out; 0 by default
+	Offset *EventOffset `form:"offset,omitempty" json:"offset,omitempty"`
+
+	// Limit 10 by default
+	Limit *EventLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// OrderAsc Oldest first
+	OrderAsc *EventOrder `form:"orderAsc,omitempty" json:"orderAsc,omitempty"`
+
+	// Types Only these; all by default
+	Types *EventTypes `form:"types,omitempty" json:"types,omitempty"`
+}
+
+// ListDeliveriesParams defines parameters for ListDeliveries.
+type ListDeliveriesParams struct {
+	// Offset How many to leave out; 0 by default
+	Offset *EventOffset `form:"offset,omitempty" json:"offset,omitempty"`
+
+	// Limit 10 by default
+	Limit *EventLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// TestWebhookJSONBody defines parameters for TestWebhook.
+type TestWebhookJSONBody struct {
+	Type *EventType `json:"type,omitempty"`
+}
 
 // ListSandboxesParams defines parameters for ListSandboxes.
 type ListSandboxesParams struct {
@@ -1030,6 +1236,15 @@ type RegisterTemplateBuildV2JSONBody struct {
 	TeamID   *string `json:"teamID,omitempty"`
 }
 
+// CreateWebhookJSONRequestBody defines body for CreateWebhook for application/json ContentType.
+type CreateWebhookJSONRequestBody = NewWebhook
+
+// UpdateWebhookJSONRequestBody defines body for UpdateWebhook for application/json ContentType.
+type UpdateWebhookJSONRequestBody = WebhookChange
+
+// TestWebhookJSONRequestBody defines body for TestWebhook for application/json ContentType.
+type TestWebhookJSONRequestBody TestWebhookJSONBody
+
 // CreateSandboxJSONRequestBody defines body for CreateSandbox for application/json ContentType.
 type CreateSandboxJSONRequestBody = NewSandbox
 
@@ -1099,6 +1314,36 @@ type ServerInterface interface {
 	// ListDefaultTemplates The templates that come with the installation, by ID
 	// (GET /default-templates)
 	ListDefaultTemplates(w http.ResponseWriter, r *http.Request)
+	// ListEvents What happened to the team's sandboxes, newest first
+	// (GET /events/sandboxes)
+	ListEvents(w http.ResponseWriter, r *http.Request, params ListEventsParams)
+	// ListSandboxEvents What happened to a sandbox, which may have ended; empty for one that is unknown
+	// (GET /events/sandboxes/{sandboxID})
+	ListSandboxEvents(w http.ResponseWriter, r *http.Request, sandboxID SandboxID, params ListSandboxEventsParams)
+	// ListWebhooks The team's webhooks, oldest first
+	// (GET /events/webhooks)
+	ListWebhooks(w http.ResponseWriter, r *http.Request)
+	// CreateWebhook Have events sent to an address
+	// (POST /events/webhooks)
+	CreateWebhook(w http.ResponseWriter, r *http.Request)
+	// DeleteWebhook Remove a webhook with its deliveries
+	// (DELETE /events/webhooks/{webhookID})
+	DeleteWebhook(w http.ResponseWriter, r *http.Request, webhookID WebhookID)
+	// GetWebhook One webhook
+	// (GET /events/webhooks/{webhookID})
+	GetWebhook(w http.ResponseWriter, r *http.Request, webhookID WebhookID)
+	// UpdateWebhook Change what is named
+	// (PATCH /events/webhooks/{webhookID})
+	UpdateWebhook(w http.ResponseWriter, r *http.Request, webhookID WebhookID)
+	// ListDeliveries What was sent to a webhook in the last seven days, and what waits, newest first
+	// (GET /events/webhooks/{webhookID}/deliveries)
+	ListDeliveries(w http.ResponseWriter, r *http.Request, webhookID WebhookID, params ListDeliveriesParams)
+	// ReplayDelivery Send the event of a delivery once more, whatever became of it
+	// (POST /events/webhooks/{webhookID}/deliveries/{deliveryID}/replay)
+	ReplayDelivery(w http.ResponseWriter, r *http.Request, webhookID WebhookID, deliveryID string)
+	// TestWebhook Send an event that tells of nothing, with "test" in its data
+	// (POST /events/webhooks/{webhookID}/test)
+	TestWebhook(w http.ResponseWriter, r *http.Request, webhookID WebhookID)
 	// GetHealth Whether the API can serve; 503 until a machine is connected
 	// (GET /health)
 	GetHealth(w http.ResponseWriter, r *http.Request)
@@ -1294,6 +1539,381 @@ func (siw *ServerInterfaceWrapper) ListDefaultTemplates(w http.ResponseWriter, r
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListDefaultTemplates(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListEvents operation middleware
+func (siw *ServerInterfaceWrapper) ListEvents(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListEventsParams
+
+	// ------------- Optional query parameter "offset" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "offset", r.URL.Query(), &params.Offset, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "offset"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "offset", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "orderAsc" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "orderAsc", r.URL.Query(), &params.OrderAsc, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "orderAsc"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "orderAsc", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "types" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "types", r.URL.Query(), &params.Types, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "types"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "types", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListEvents(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListSandboxEvents operation middleware
+func (siw *ServerInterfaceWrapper) ListSandboxEvents(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "sandboxID" -------------
+	var sandboxID SandboxID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "sandboxID", r.PathValue("sandboxID"), &sandboxID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "sandboxID", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListSandboxEventsParams
+
+	// ------------- Optional query parameter "offset" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "offset", r.URL.Query(), &params.Offset, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "offset"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "offset", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "orderAsc" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "orderAsc", r.URL.Query(), &params.OrderAsc, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "orderAsc"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "orderAsc", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "types" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "types", r.URL.Query(), &params.Types, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "types"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "types", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListSandboxEvents(w, r, sandboxID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListWebhooks operation middleware
+func (siw *ServerInterfaceWrapper) ListWebhooks(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListWebhooks(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateWebhook operation middleware
+func (siw *ServerInterfaceWrapper) CreateWebhook(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateWebhook(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteWebhook operation middleware
+func (siw *ServerInterfaceWrapper) DeleteWebhook(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "webhookID" -------------
+	var webhookID WebhookID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "webhookID", r.PathValue("webhookID"), &webhookID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "webhookID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteWebhook(w, r, webhookID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetWebhook operation middleware
+func (siw *ServerInterfaceWrapper) GetWebhook(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "webhookID" -------------
+	var webhookID WebhookID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "webhookID", r.PathValue("webhookID"), &webhookID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "webhookID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetWebhook(w, r, webhookID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UpdateWebhook operation middleware
+func (siw *ServerInterfaceWrapper) UpdateWebhook(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "webhookID" -------------
+	var webhookID WebhookID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "webhookID", r.PathValue("webhookID"), &webhookID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "webhookID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UpdateWebhook(w, r, webhookID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListDeliveries operation middleware
+func (siw *ServerInterfaceWrapper) ListDeliveries(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "webhookID" -------------
+	var webhookID WebhookID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "webhookID", r.PathValue("webhookID"), &webhookID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "webhookID", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListDeliveriesParams
+
+	// ------------- Optional query parameter "offset" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "offset", r.URL.Query(), &params.Offset, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "offset"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "offset", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListDeliveries(w, r, webhookID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ReplayDelivery operation middleware
+func (siw *ServerInterfaceWrapper) ReplayDelivery(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "webhookID" -------------
+	var webhookID WebhookID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "webhookID", r.PathValue("webhookID"), &webhookID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "webhookID", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "deliveryID" -------------
+	var deliveryID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "deliveryID", r.PathValue("deliveryID"), &deliveryID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "deliveryID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ReplayDelivery(w, r, webhookID, deliveryID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// TestWebhook operation middleware
+func (siw *ServerInterfaceWrapper) TestWebhook(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "webhookID" -------------
+	var webhookID WebhookID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "webhookID", r.PathValue("webhookID"), &webhookID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "webhookID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.TestWebhook(w, r, webhookID)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3152,6 +3772,16 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/default-templates", wrapper.ListDefaultTemplates)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/templates/aliases/{alias}", wrapper.GetTemplateAlias)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/teams", wrapper.ListTeams)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events/sandboxes", wrapper.ListEvents)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events/sandboxes/{sandboxID}", wrapper.ListSandboxEvents)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events/webhooks", wrapper.ListWebhooks)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/events/webhooks", wrapper.CreateWebhook)
+	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/events/webhooks/{webhookID}", wrapper.DeleteWebhook)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events/webhooks/{webhookID}", wrapper.GetWebhook)
+	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/events/webhooks/{webhookID}", wrapper.UpdateWebhook)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/events/webhooks/{webhookID}/test", wrapper.TestWebhook)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events/webhooks/{webhookID}/deliveries", wrapper.ListDeliveries)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/events/webhooks/{webhookID}/deliveries/{deliveryID}/replay", wrapper.ReplayDelivery)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/nodes", wrapper.ListNodes)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/nodes/{nodeID}", wrapper.GetNode)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/admin/sandboxes/running-counts", wrapper.CountRunningSandboxes)
@@ -3322,6 +3952,564 @@ type ListDefaultTemplates5XXJSONResponse struct {
 }
 
 func (response ListDefaultTemplates5XXJSONResponse) VisitListDefaultTemplatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEventsRequestObject struct {
+	Params ListEventsParams
+}
+
+type ListEventsResponseObject interface {
+	VisitListEventsResponse(w http.ResponseWriter) error
+}
+
+type ListEvents200JSONResponse []SandboxEvent
+
+func (response ListEvents200JSONResponse) VisitListEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEvents4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListEvents4XXJSONResponse) VisitListEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEvents5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListEvents5XXJSONResponse) VisitListEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSandboxEventsRequestObject struct {
+	SandboxID SandboxID `json:"sandboxID"`
+	Params    ListSandboxEventsParams
+}
+
+type ListSandboxEventsResponseObject interface {
+	VisitListSandboxEventsResponse(w http.ResponseWriter) error
+}
+
+type ListSandboxEvents200JSONResponse []SandboxEvent
+
+func (response ListSandboxEvents200JSONResponse) VisitListSandboxEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSandboxEvents4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListSandboxEvents4XXJSONResponse) VisitListSandboxEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSandboxEvents5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListSandboxEvents5XXJSONResponse) VisitListSandboxEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListWebhooksRequestObject struct {
+}
+
+type ListWebhooksResponseObject interface {
+	VisitListWebhooksResponse(w http.ResponseWriter) error
+}
+
+type ListWebhooks200JSONResponse []Webhook
+
+func (response ListWebhooks200JSONResponse) VisitListWebhooksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListWebhooks4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListWebhooks4XXJSONResponse) VisitListWebhooksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListWebhooks5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListWebhooks5XXJSONResponse) VisitListWebhooksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateWebhookRequestObject struct {
+	Body *CreateWebhookJSONRequestBody
+}
+
+type CreateWebhookResponseObject interface {
+	VisitCreateWebhookResponse(w http.ResponseWriter) error
+}
+
+type CreateWebhook201JSONResponse Webhook
+
+func (response CreateWebhook201JSONResponse) VisitCreateWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateWebhook4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateWebhook4XXJSONResponse) VisitCreateWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateWebhook5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateWebhook5XXJSONResponse) VisitCreateWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteWebhookRequestObject struct {
+	WebhookID WebhookID `json:"webhookID"`
+}
+
+type DeleteWebhookResponseObject interface {
+	VisitDeleteWebhookResponse(w http.ResponseWriter) error
+}
+
+type DeleteWebhook200Response struct {
+}
+
+func (response DeleteWebhook200Response) VisitDeleteWebhookResponse(w http.ResponseWriter) error {
+	w.WriteHeader(200)
+	return nil
+}
+
+type DeleteWebhook4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteWebhook4XXJSONResponse) VisitDeleteWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteWebhook5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteWebhook5XXJSONResponse) VisitDeleteWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetWebhookRequestObject struct {
+	WebhookID WebhookID `json:"webhookID"`
+}
+
+type GetWebhookResponseObject interface {
+	VisitGetWebhookResponse(w http.ResponseWriter) error
+}
+
+type GetWebhook200JSONResponse Webhook
+
+func (response GetWebhook200JSONResponse) VisitGetWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetWebhook4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetWebhook4XXJSONResponse) VisitGetWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetWebhook5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetWebhook5XXJSONResponse) VisitGetWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateWebhookRequestObject struct {
+	WebhookID WebhookID `json:"webhookID"`
+	Body      *UpdateWebhookJSONRequestBody
+}
+
+type UpdateWebhookResponseObject interface {
+	VisitUpdateWebhookResponse(w http.ResponseWriter) error
+}
+
+type UpdateWebhook200JSONResponse Webhook
+
+func (response UpdateWebhook200JSONResponse) VisitUpdateWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateWebhook4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response UpdateWebhook4XXJSONResponse) VisitUpdateWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateWebhook5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response UpdateWebhook5XXJSONResponse) VisitUpdateWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDeliveriesRequestObject struct {
+	WebhookID WebhookID `json:"webhookID"`
+	Params    ListDeliveriesParams
+}
+
+type ListDeliveriesResponseObject interface {
+	VisitListDeliveriesResponse(w http.ResponseWriter) error
+}
+
+type ListDeliveries200JSONResponse []Delivery
+
+func (response ListDeliveries200JSONResponse) VisitListDeliveriesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDeliveries4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListDeliveries4XXJSONResponse) VisitListDeliveriesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDeliveries5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListDeliveries5XXJSONResponse) VisitListDeliveriesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplayDeliveryRequestObject struct {
+	WebhookID  WebhookID `json:"webhookID"`
+	DeliveryID string    `json:"deliveryID"`
+}
+
+type ReplayDeliveryResponseObject interface {
+	VisitReplayDeliveryResponse(w http.ResponseWriter) error
+}
+
+type ReplayDelivery202JSONResponse Delivery
+
+func (response ReplayDelivery202JSONResponse) VisitReplayDeliveryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplayDelivery4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ReplayDelivery4XXJSONResponse) VisitReplayDeliveryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplayDelivery5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ReplayDelivery5XXJSONResponse) VisitReplayDeliveryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestWebhookRequestObject struct {
+	WebhookID WebhookID `json:"webhookID"`
+	Body      *TestWebhookJSONRequestBody
+}
+
+type TestWebhookResponseObject interface {
+	VisitTestWebhookResponse(w http.ResponseWriter) error
+}
+
+type TestWebhook202JSONResponse Delivery
+
+func (response TestWebhook202JSONResponse) VisitTestWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestWebhook4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response TestWebhook4XXJSONResponse) VisitTestWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestWebhook5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response TestWebhook5XXJSONResponse) VisitTestWebhookResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5916,6 +7104,36 @@ type StrictServerInterface interface {
 	// ListDefaultTemplates The templates that come with the installation, by ID
 	// (GET /default-templates)
 	ListDefaultTemplates(ctx context.Context, request ListDefaultTemplatesRequestObject) (ListDefaultTemplatesResponseObject, error)
+	// ListEvents What happened to the team's sandboxes, newest first
+	// (GET /events/sandboxes)
+	ListEvents(ctx context.Context, request ListEventsRequestObject) (ListEventsResponseObject, error)
+	// ListSandboxEvents What happened to a sandbox, which may have ended; empty for one that is unknown
+	// (GET /events/sandboxes/{sandboxID})
+	ListSandboxEvents(ctx context.Context, request ListSandboxEventsRequestObject) (ListSandboxEventsResponseObject, error)
+	// ListWebhooks The team's webhooks, oldest first
+	// (GET /events/webhooks)
+	ListWebhooks(ctx context.Context, request ListWebhooksRequestObject) (ListWebhooksResponseObject, error)
+	// CreateWebhook Have events sent to an address
+	// (POST /events/webhooks)
+	CreateWebhook(ctx context.Context, request CreateWebhookRequestObject) (CreateWebhookResponseObject, error)
+	// DeleteWebhook Remove a webhook with its deliveries
+	// (DELETE /events/webhooks/{webhookID})
+	DeleteWebhook(ctx context.Context, request DeleteWebhookRequestObject) (DeleteWebhookResponseObject, error)
+	// GetWebhook One webhook
+	// (GET /events/webhooks/{webhookID})
+	GetWebhook(ctx context.Context, request GetWebhookRequestObject) (GetWebhookResponseObject, error)
+	// UpdateWebhook Change what is named
+	// (PATCH /events/webhooks/{webhookID})
+	UpdateWebhook(ctx context.Context, request UpdateWebhookRequestObject) (UpdateWebhookResponseObject, error)
+	// ListDeliveries What was sent to a webhook in the last seven days, and what waits, newest first
+	// (GET /events/webhooks/{webhookID}/deliveries)
+	ListDeliveries(ctx context.Context, request ListDeliveriesRequestObject) (ListDeliveriesResponseObject, error)
+	// ReplayDelivery Send the event of a delivery once more, whatever became of it
+	// (POST /events/webhooks/{webhookID}/deliveries/{deliveryID}/replay)
+	ReplayDelivery(ctx context.Context, request ReplayDeliveryRequestObject) (ReplayDeliveryResponseObject, error)
+	// TestWebhook Send an event that tells of nothing, with "test" in its data
+	// (POST /events/webhooks/{webhookID}/test)
+	TestWebhook(ctx context.Context, request TestWebhookRequestObject) (TestWebhookResponseObject, error)
 	// GetHealth Whether the API can serve; 503 until a machine is connected
 	// (GET /health)
 	GetHealth(ctx context.Context, request GetHealthRequestObject) (GetHealthResponseObject, error)
@@ -6163,6 +7381,289 @@ func (sh *strictHandler) ListDefaultTemplates(w http.ResponseWriter, r *http.Req
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ListDefaultTemplatesResponseObject); ok {
 		if err := validResponse.VisitListDefaultTemplatesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListEvents operation middleware
+func (sh *strictHandler) ListEvents(w http.ResponseWriter, r *http.Request, params ListEventsParams) {
+	var request ListEventsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListEvents(ctx, request.(ListEventsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListEvents")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListEventsResponseObject); ok {
+		if err := validResponse.VisitListEventsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListSandboxEvents operation middleware
+func (sh *strictHandler) ListSandboxEvents(w http.ResponseWriter, r *http.Request, sandboxID SandboxID, params ListSandboxEventsParams) {
+	var request ListSandboxEventsRequestObject
+
+	request.SandboxID = sandboxID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListSandboxEvents(ctx, request.(ListSandboxEventsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListSandboxEvents")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListSandboxEventsResponseObject); ok {
+		if err := validResponse.VisitListSandboxEventsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListWebhooks operation middleware
+func (sh *strictHandler) ListWebhooks(w http.ResponseWriter, r *http.Request) {
+	var request ListWebhooksRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListWebhooks(ctx, request.(ListWebhooksRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListWebhooks")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListWebhooksResponseObject); ok {
+		if err := validResponse.VisitListWebhooksResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateWebhook operation middleware
+func (sh *strictHandler) CreateWebhook(w http.ResponseWriter, r *http.Request) {
+	var request CreateWebhookRequestObject
+
+	var body CreateWebhookJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateWebhook(ctx, request.(CreateWebhookRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateWebhook")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CreateWebhookResponseObject); ok {
+		if err := validResponse.VisitCreateWebhookResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteWebhook operation middleware
+func (sh *strictHandler) DeleteWebhook(w http.ResponseWriter, r *http.Request, webhookID WebhookID) {
+	var request DeleteWebhookRequestObject
+
+	request.WebhookID = webhookID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteWebhook(ctx, request.(DeleteWebhookRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteWebhook")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteWebhookResponseObject); ok {
+		if err := validResponse.VisitDeleteWebhookResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetWebhook operation middleware
+func (sh *strictHandler) GetWebhook(w http.ResponseWriter, r *http.Request, webhookID WebhookID) {
+	var request GetWebhookRequestObject
+
+	request.WebhookID = webhookID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetWebhook(ctx, request.(GetWebhookRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetWebhook")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetWebhookResponseObject); ok {
+		if err := validResponse.VisitGetWebhookResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UpdateWebhook operation middleware
+func (sh *strictHandler) UpdateWebhook(w http.ResponseWriter, r *http.Request, webhookID WebhookID) {
+	var request UpdateWebhookRequestObject
+
+	request.WebhookID = webhookID
+
+	var body UpdateWebhookJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateWebhook(ctx, request.(UpdateWebhookRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateWebhook")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UpdateWebhookResponseObject); ok {
+		if err := validResponse.VisitUpdateWebhookResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListDeliveries operation middleware
+func (sh *strictHandler) ListDeliveries(w http.ResponseWriter, r *http.Request, webhookID WebhookID, params ListDeliveriesParams) {
+	var request ListDeliveriesRequestObject
+
+	request.WebhookID = webhookID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListDeliveries(ctx, request.(ListDeliveriesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListDeliveries")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListDeliveriesResponseObject); ok {
+		if err := validResponse.VisitListDeliveriesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ReplayDelivery operation middleware
+func (sh *strictHandler) ReplayDelivery(w http.ResponseWriter, r *http.Request, webhookID WebhookID, deliveryID string) {
+	var request ReplayDeliveryRequestObject
+
+	request.WebhookID = webhookID
+	request.DeliveryID = deliveryID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ReplayDelivery(ctx, request.(ReplayDeliveryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReplayDelivery")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ReplayDeliveryResponseObject); ok {
+		if err := validResponse.VisitReplayDeliveryResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// TestWebhook operation middleware
+func (sh *strictHandler) TestWebhook(w http.ResponseWriter, r *http.Request, webhookID WebhookID) {
+	var request TestWebhookRequestObject
+
+	request.WebhookID = webhookID
+
+	var body TestWebhookJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.TestWebhook(ctx, request.(TestWebhookRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "TestWebhook")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(TestWebhookResponseObject); ok {
+		if err := validResponse.VisitTestWebhookResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -7488,125 +8989,145 @@ func (sh *strictHandler) RegisterTemplateBuild(w http.ResponseWriter, r *http.Re
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7D3Zctw4kr+C4E6Ee2Ip67Dl2JViH+SrWzOSrbDk7t5waztQZFYRIxLgAKBK1Q79+wYO3uBVKpXcM37S",
-	"QRwJZCIvZCa+egFLUkaBSuEdffUiwCFw/esHuJNX7Aao+iMEEXCSSsKod+RdRYBo/hmxOZIRoDmLY7Yk",
-	"dIFSvIBjhGcCqESM6q8xFup38HxPBBEkWI2aEHoGdCEj72jf9+QqBe/IE5ITuvDu733vikkcf8ooVf9o",
-	"QfETW6IE0xXipgUSmIYzdgfCwENiCVygGCSSEWfZIvIVNDiONYSiAJHoBax0S8ooqAGbcJIkS7yjvQJK",
-	"QiUsgHv3Cs4Uc5yAtBv3OiNxePpW/UoUnCmWked7FCeq48x+9T0O/8wIh9A7kjyD6nztnTgjCZHFiP/M",
-	"gK/KIWP9sTrAnPEESwPmiwPP9xJ8Z1awv7fnl+vZd6zH987Y4pHm23POdw4Sh1jiNopvYPU/tzjOAKWY",
-	"cIH+wQiFEM1W6Ldsb+/glY+ABiyEEDEaAEoYB4QFwmgZsRiOba8Er9AMiqZ4gQlVY8gIEgHxLQjPdy40",
-	"yQHrR865IuNbiN0HJQZF+gJugas/biFGkiFMxRI4WhJNG85d1kNWZ/4Lh7l35P3Hbnlmd81Xsatwpjso",
-	"gGpH1zV2cXgHVnZpTlQnMYvi+zRyvgKcVAZtQCfN16EhkjTGEjphk2WDKcDdq8YiZVSAPs3vMYkzDurX",
-	"gFEJVB8LnKYxCbBC8+4/BNMbPQ5R7zhnlm3UaeUyYjhGc0xiCH0U4+BGoGWEJSISUYBQICw1Y0tYAlT6",
-	"iHEUMhCIMokifAuG6wGWGQf0w+He/l+9e9/7BPNM4Pjx4Ve0rrYZhEQBpgqqGaB5Fs9JrJc0WyEiBbJQ",
-	"KPDNGURCYglKjBTLxQkIjWU7qwLqJJPsE4gs0bhIOUuBS2KQBBTPYoXdAp8zxmLAVA9i/8Vm/4BAqj3R",
-	"HPqMLd5RyVft0eL8MI87cL6XgBB4AQ5y8j0hIXV+kCQBIXGS1hhoiCXsqE+eSyCWZPyl0r8EwLewX3ct",
-	"+lJimdktUwz5i7fERKrhfSOZzK8ccKgOJGhkX/tt6CujfQJsKaixjWaD7V9EQiKGNrWOmBJ1mHO8GrvT",
-	"dbKcYQG+JjOaJTPgis4wUm31CZoTimPyx/B2V7a4XJdrn98wSiGQlnW2tyWBhBmqa5KqoQmWSbdI7Rei",
-	"TdJQwwyD9/PB1gBsQfL2w+Ul8FurNdWx9jlVQnJ/D51e3L5EOAw5CKFUthtIJcI0RCJiS+qjZURiMAwD",
-	"Ya44kGDxrdERNLPEQUS02lkQYPskNojs3ULNdsHZnd4FmsWxYi+57KjvloXNOXCKhVgyHjo/ZgK4EVVf",
-	"B0gvn8KFTsOOWzgMcCbcp0TpQG5F5aerqwvNizOlD7XQ20Sp5Q6/uwe8lGrLjpEAQCELxK5uLJ4noefg",
-	"JnNy5wS277hbWXMaDm+gBrHKJSuQuzb19OS8vaVS6Us5yolaJo4vai0ahJGFBGjgBl4PdqX/O4j9fJxq",
-	"LxfUjX+4jtxpghfwCRZEWMFXR9oJitmC0GN1qoIIzQnEoRLYGZUohBRoKHJ7Tg/dOgtLcRIEIMTfYXXq",
-	"pnq8FGp+Iy9cXy8h4CCLYaafKwH8lgRwEmi4/yY6ppJ283M5yPNd0VB4vrcIUqfkG39uZRemzsgcglUQ",
-	"g4tqqlpOmwEzelWy4Bz2GxIrSyHVh/7aHySoYorqeG5AhYSwU5ThmGA35wtiAlQa3bz9Mc3eKNw4pUib",
-	"zYRE3FySP+D8dbPDq5duvkTDEzlWq1LNb8PPn86coOpv1BoE5BZO5EXOWfv0mEsSA5VvMSSM5sP8DFx0",
-	"0b0RuaMXmFQM5l4w9ATnONXnomrLOZQnzCVM2jettg+CYGa91G3VsauZba0xb1mcJXCuqGO81vhz2akt",
-	"zptnsmoVVs3XgmKre5HTUoVmK8iqkWa+H3VkOw9Vp+FhGO4krG7UVtmkSZK7L0qha1fXsSWFByVnaiHM",
-	"soX2jcyZ53tLzGmvRaK9VtTBUmP7X5e5GjAeIizQ3y4/fkAS7qSL0De6LQoY1xZ8ALlk/MbFZGO2/GgY",
-	"/ngdVve6yGYxCa44ns9J0N4CpdgiItT6yVzZ3UvjoppLxDJ5hJS66/kt/bctlEKgq8kQhlRU1P8+8q0Y",
-	"CoqX1rXzXl9Fpem970VSpuKC8QZrKXyVrw4PXxz2e0cdFikWN5+MKvoTE9KtqmYxDK7SEsAn3dapvdVa",
-	"9OihxcoaCizHVCjybX+quP1Hcp5x+mZzs7qW9DkNrSzZGO3/rnDGKcjfsdYl3erUn4RyN0ZAyx5dbvSm",
-	"KQXyomFguj6f9zgS6npu37Iqfj+jSf2M+TQZSXAy1F5ZfOowB2n3wTLcr4Mblpu8lnJGS+4/AsXGzAms",
-	"W7rO1G/3EaPx6hjdHiAcL/FKINNUaLcJWVCmficVSVf17/SrZ+u6f7ar2DnFq/VSNNwkcSYk8C47hSX2",
-	"Fqz9iQOW8B6TWIzU2U2Py0yfKxjbi7htXOvVOlWqUXtRaXbCg4hICKQlEZcJ9h4nJF51fT1noVHHOj9+",
-	"GGUDlxNVhm0M4rdAvnafK04C4eZcAZYQvrn4PHJbiy6GRb1eydEYmWi8Bml2ATyARoeQZYqHFD2Mbzq3",
-	"doVLHnVL1ShbwAVegLJEpiwl7yc+gVBSKpzaT9/PT+30WYyeyFhaepYp6zLd1DzjezV9JFWa6qCXGnId",
-	"FmIJgGMlrV1s7pALPS5U5xTjOjLWvp1Cr6Kw17kkdDGpq3G8nVIhMQ2g29HQuIHKL5tCjgk190+BuaQw",
-	"f2Q0AhzLaGVsbBrOVk4D0Iz8JsJ0Mc2RcdvpmWlQBVEoaC/Tr8iRcrRCfhRrboPYQFHH9reFR10A1eVB",
-	"ySldJGEUM6fL/pfIXjBrPyKKsDC3LfrCTP8vzENs0A4yFK11CkWA+jJNdVZ/IBybUJ8cxfNMOyjnJAax",
-	"EhISJwI/ZVSh6BciIseFQsRw/EwgtqRHaLayLmoiWKxvsRE3nY1z2uoCz0QlJohn9Dn6hciIZRIR6SNc",
-	"tPuNLjGVxXW7QHPOkjzAAOlvz3+jLXd37gWuA/qRKiCwRDi/fMojpIgimdjCG2GDuLs8AurVS78/IKpK",
-	"i81JlS6qt4UyxGQE/Nj8WBJhtkTBqm19lHKYA89vFNq35VWC1yt0kdHGXcIsDl8zJt1+mpzqArWIGQ5u",
-	"NII0pmrkpv6RcmYOCQpJiKgaUqnsTrcFSzChnX5fcwdRxNH0+Y3bIIfa94uwiUWzC3gmUMSERBxwEDWU",
-	"8Pq4fc7ifkfukAZvnEH9a1vDZzrk9LQE8xYkJvEUstF26ak1S096rNK16YsIBHcQZPpYzmCBqSGvFjdz",
-	"zPnINxm9FDr5kmMCQT/VRUhcvRnrdWkXDbd0fTLdQk+roravTymTv1/TfDvXNHZLzthCbCS2qS+sKbaT",
-	"jB1IX3QM7aEedDBcyS7zXOuMTmfCRHNXWS8XwRRzd4oZqdpPsyDfKFk7vvkUYBJIJsAy+Rqp0uUzNREy",
-	"U+3Y6tVTfbDaWamgrVxVZTsqG1lBQRV7PaR1mTOgwuCzEf2WRYZOY6AmOfpULKvmFRHVEdCqzoWWWFjr",
-	"xUeCIaKjU7WPFM0AcZgxJiF0ivdLilMRGa2hrfqLabcGwg7mZKkNtFXa+nYu5wYXAqrnNqgLsHKYK7w4",
-	"EYIsaGLdVPW9fq+UIawbKG6LGDXxlBIvUAwhkkz/qcNH2yFBRb/xVI8LYDqCiPRUb7QFPGlg3e89oURE",
-	"vR07fPyNgcZEntWWUvbzq/vSWk8bUBfyrwA7bvJwSrqipoh4C3OcxdKtP3fENPl5OP4IM8GG7VPj1LWg",
-	"VCfuWsdnAXw41BISazsM4oeEI505Zkg3WEYD6bBVpp5+g+IJknRWZhG5ya8M5R6MqLZN1/BeTz9jtsvr",
-	"wSvOAu/NTAKnX4pIRASaM+4jQhFGMaFwXDhwhPG4BCwBnVLjcrfcAqqZcSXIawSY9VsxtZNWX8ypgVK4",
-	"wXRKoRgLeZniJX0Yz5poJK0h4VIdbuLmLkItwEl6XdpSvwWS6YiBCZTZZ2CUOXkj7Ae7Sr/gA/leVY9L",
-	"FcDqmWhis7YxNS5Rp7L6me/jV/rAt5lWHzt5fKaw8RM2HxbiDz0AYh3++lCyLCmxuDPoJCoHqQ4ShvvG",
-	"uI84HiOLJzd3G9HnJloBklSuJuVr8CIBaSSmbMbSukjuZU3j+EyB3XFGeg2HNtqsx4kaQspB31fm0qBy",
-	"z7B/8F9+Pw+oo+UAzVYotPJsVF5I9aDVx9rfO3jZPVyXlU3oew7wloib85nbFFSq5zORD2ujGYkoYhld",
-	"E/XHq7jvdr5oTp/iAHav1a9fjiReXHsj9lfixURpWqrdbXS2aa6fZPR9Yns57+5wIOOV0osQm2uvt84Q",
-	"0bd61Tuwllk3ZzzoCP8qRnEz7vxrNQulNzKr1tiOUFXOHbdkOFy9ScKOUEx9TTg0a/UqMne7dg0pJKTj",
-	"mWMO+qWE1OnC68TkGSxwsPoW7ZEtWxWDIXgbVzeeRgX/t9WnH0+P7hOulsng3Ard1Cnr2PENG1jrCJgH",
-	"qzEF7nILSENRorJvuy9tunZjm/nUZeigkp+wiRlpy5tuQSVHpV92JvHl67jCi4nm1nT2J80cA5DiRf3s",
-	"FfMMgP8jZ5kLFYXvcoJ0q7mSXbGKWJwz3pGPI/FChx3ZOi7l9L6b4MfuSX2oHIS+XelKSOg+gX2S+xci",
-	"I62HiX8tb+KsWNMk1ce4KBzL+u6d/O6d/O6d/LN7Jwu+4GKw1SAQ561qR8K/jIaZvb130o2vXflpOhGG",
-	"yNWlOuRmypMwIbReK8skw5WFpH7d0Y128oJZOWGZ66173zsp7ty6+l+c7pirsEZfBRSxLjlJpDofJtC1",
-	"Ekd85O0933++p5P/U6A4Jd6R9+L53vMXdq16HbtYwbhbhLvu2kv2naAI0lmA3nK14fo4n4bekafRaUvs",
-	"XeadvUYNrIO9vUn1owauotvZlAWOWlWlNHxCV3MBnKDTt6rXy19/7eLfBdy7eeGre987HNM+L/RVJRTv",
-	"6EudRL5c31/7nsiSBPNVtQZhGWfM5ghwEBl4eUaP9W+GpbJMItUaV/Js9YQWfbrl7lfj+rnfNedoN8A0",
-	"MMk4qc0wbeBQf1cSyyoZ9YqEXzrKo9nb2vGl0a4fSBbNEjUK6hhKPaZNHqYaWmeDZq5RfcR69+sRxFZg",
-	"UydCAw0h/LbI7R0Ndf1KW7RL++ny6peGWEy0vkKuoSvrEt0pdJFOTnBGhLSKwVXR+IEYn6QWOrxh7SJz",
-	"dZVKWt+vDunJBByjiC0Rm0sTA2QRqTMXiDAlo2y4CuFI/6E6MxqvtoPnApFXlSyFQfVQl87TZ/VuZxaz",
-	"4AbCHY3hIxMdrahU4dqkyXQi+EeQP5kWg1iVcCd309jGHvcWS2xkaQC/tTL7cO/Fpkb9wIpUCqILCFII",
-	"JIRFzolOj+IaxZKlaa4bVI5V7RT9EoGMwHQ9uTjVxKOHOEaHey9QRiWJK9kb1SnNRlMWDhykD7rFNk7P",
-	"Bxs3PHRyzs1qxLfF0K7KEm2isre7X9WP07f3fcT8wVT1GhZ1ZqytirphjLkLaObl6r4pJH2kFcAUjgpl",
-	"p/cMVNXJBpJcQJZNdouCwA/Gw7iA6lqVqxFn6VOz4PSWpUdrfh9RWIKQaE64kL2Cwu9SIk2Kod2Eorze",
-	"axauNkf5Zf2J+7ryps7jfQvX+xubuTZtZ4LZM1Hkbelg4m3jVV/TIlyELv9wu5/faQu0g/YPkcI0k7ai",
-	"Q/jXxnHcreTIDx3Lc9u0dTbhLo110socxwLctantjL+TUPSy1ZHeGd/LKPlnBqemuSUGIVfaINYlazZs",
-	"fNQ4WJe5OoKgbNqEsxpOLaC7mG+MHXKJkzQGbfXajsdIRkxAYUQq7tiwIreuv2rdVSKhgS3MXkUhRZ7w",
-	"oMpaku7XIsvn3vglYzAO+DoF/53EcZVJ1SjiZduj+SPbkjTt47hdGkznQvY2zfhs3mU/+3vyfZqmJZTF",
-	"6e+vO2lp16rumgWsPXyn0KzXen4cqdmYZJTk3Nuy5FTY27683jLTe3cngYYINx8c0XYo1yWqykoJrKUs",
-	"18hyntf62zhNvmf85uEE2fDVTbiV66sRNVwWvP0Aw1Sy6qh+B3mh7BGPGxQpp+PJdLD4XZuQlVkFVPIV",
-	"mjNuhOfcpg4/MlH30GUemjsgss5M2KrL9m6qijr0sOuxmMFIzHt//Tdo+oa9fnyWqffIgfczttAXxMJH",
-	"LA5Lq+1fUfoOGSQlRXXaI1skKqDhAwbdiq+iy+7o5DLWlvg3oLVKhYYHSdXMQaeXBZ3mBR4ey0NSrYc6",
-	"StVzGD2nFJm4ty27pSCNcWDqDZlapyhlMQlWfYpQmpcR2bwmpOtqbFoV6nsdxaLK3LKsfsyzNBrOQ7XX",
-	"9qbncO+FfX2u7YIq3nYyvih3saYR2pODPi5M2v2TKhoc5hxEZMPqNo77T2b4TWM/zMr44O5H7168GvHq",
-	"3XqoO2emECDj2v/CEY5N/Txd5Wq7513BYg47DQ00Xi/Ci7e7HgHbauxNI3ugzvF23kl6uEH0p7Czewgn",
-	"L4bxSJzCXnzkpT42Lyfq26q96keN4mLH9fghItGMMXeF5u6nZxxu5S1esOT710VJxfenJKXKsdw8IZU6",
-	"Yv6kzqZo6dGfhVtTzzTC6OmEjo8A85gAR7k4tAKoyjG6L8KKVuNszkoVsp6HSTseXDWhqb39BkjQPMk7",
-	"omH5+uuWTNLK0R7j80rxAloX1pUXKH7dUSvYKYJyXXPb5tW13j+tTavoTodv9tLclW6xnag6nIyLqFMQ",
-	"PUX0G07ywrg3OjZ6aG/HBDBWIxencXj7JPF2jsxaIY9PhKRnooxUbHiRRuNs12Yj7H7Vv/SGdeXrPdHV",
-	"DMbEd2Hb8qkimXvTMtdNsrSDjgkXqGDKxLSWxLVFesmjKnFRa1riG6C+DlLWBbvxFIrJ81m7AgE+QcJu",
-	"oZLFKDambnVXQpuYY+vOT9GjbEwHq0YSt98DFzqpcuvxaRo3emZTSrkstb5WbJpJKX0UXK+RNo25ZV2N",
-	"19SKeiDHRXnEBOsik9gE55sY7qGEVT36g6hk/wH70Zco+kDyt7nh+QxjONuJrZK4bRsD31jqTRmhMq9w",
-	"qR1tFpVsjjBlJowcL5rM62vJynujmd7q/1errEzUWQqB4RBpDmZh5tv2dppZK0zAJDxQVgQ6Zvptby03",
-	"GB9KdfAHVYcHbeS3aYmN0SYraeadWoJFgJLJzNpiipZN8tCf1SorSe2kXOJspR+IOH3rm7sW9ccsz4/r",
-	"v5uUQeSuu1SnOHNLt7nTu/nrxEY5A6czeRodDtTeaZPd220FYFaIQKDbg2OkNWgR6Ty5WDAUxJgkonwN",
-	"pUjIREVVrz4+nmdjfrUCbDhWplbvwB0xs1G+9NpKVtW0joTPlNyhhMQxERAwGgqjosRs8Uzo2xtriIeE",
-	"Q2DewagWaXN5tIKMC8YfFoMxxGfZomS1DS8640vMQ/SDBfKvuv5C/mqHgU0Xqq7aq8f67Rjdjwg0gznj",
-	"oF8CanA913KLnamtuHjfyICjtBs7g/MZ9uHEF0Lzh5pb1RGDAFIJoQ4We3fwGpmXEAwmuba3FEMXLOP6",
-	"ZR+nCzP/2F6BInTGsW6dAhdEaH7gWMVmbedJLx8MFJZ0vX8wRsvMKy8+QQg9W5iEXaNUzlbIlocYayX3",
-	"M6iyuuUoFlXUb3gaJmXRoLTtGHRBlEz6SIeeQojwXNqUTf2yOJqTWOqoCGd0IFuIj/O5gIeECE5kUKOP",
-	"9jZUwbLYa9d9XFHEZ4sk/xNbFrROBAoZoQvjH1LKmToMxltAbVys5rZrHQVdFGz3a4RFNMrZ+F61fyjl",
-	"O1yTCoAHeiYfYs2nHATQjoL/GY+HfZL5CKb5KJsdxYTeaDGlBNLF56tC0wo4hEAlwbHw0YIxI8xe7KGE",
-	"0Gz7Hu5ftOCUDKWZKSWgqcYw5DcfL/4XCQmpoc9lmTJuqncYoZsH3/SRYu41GbyzsH6tTboAHvHq4gov",
-	"Rt1ebN/7qNib1egKX42pyIIXo50MAwjdLTIiuqvqfDN4bXg88weOhqIFOt71ccsT86KTtiO2j/Gibov2",
-	"2cWA9aM0uOqw2xji4Y6InsCCCtLfmZabECoN9cZUNXyq665yBxzRSUrDiskfEF6NKc8I+RbV+40huvy6",
-	"iUh962HYdO53x8KW5BOS8a37O8ubMPNEEg7F49HjgrMsHS1gfjStH0iTjroVTMhqxc46z3017E4o+56N",
-	"yOzJA233a3G2+24lvgNazSvs28YLOEYHh8NQqj4bh69rojdtD4vDo9CMr4ktF7Q1hajEhCIZEdHlEwDM",
-	"g6g2y0Ax+/asr1fGMDMJ4SUq0Q/mX7+r5vpGOAJUeGwY1wavObKdHotGnk/ur6gMrMsW6r+wyGsRV3/V",
-	"bR7dkUHhTlqMjXmhqnWXNlLnMrV6R161VWAaw1I/Vi4EnkCKKz2pLIBV4ZVlsa+Vudg2r87pWqsKXrEx",
-	"ZvpV4sX9bqPw8Ri+elKrMLxpK3KqvO9gKsEaDOVwb5grxhvliJs9lvk7v5upXj3pkDfOpIZk7TN5bN7F",
-	"sdlCxt9LGRKZkbFPYGK1DyguCnjnB7TqWJ90SG/3dwXwWxLATkhEwG6BrwbKrr217b6XXuus6uV/LWrV",
-	"9hVi87VbZs71ZuXITVkcaz0CKd5k+DTWkZsGYQdTq4L9fPCAumD+yDpF9q3n9ZJsy9ewm0+51ioTdXBb",
-	"xk0V4LbuYnSTLrXE70l5hvBkLqHj1q23vHSHmlneXf9LhqZPruyWs9uNxD743q87+nXkHVuwbaivbpy3",
-	"3XboRF5UTtnRtoZJmZSUa1oPLy3nOvaN94YZRwcvUcQyLnxkqpOL/IZah40XSqJQEuUGVibGlIWrIvDR",
-	"fDKps7/RXHFpluY+DSFJmQQarGyBbqcVdHB4qJWWwirSQSISuBrz/77gnT/2dv575/o//+J1WBnfS+k9",
-	"fSm9g2opvRd7e0j4CJsnB+vl9Kqi7KlKSelT8vjFpH4+2ERM0PfyUaPDkvZtMBoohVbq2CSWmtqDA8Q3",
-	"oTCPi8U+VgjPBuzBvfVm2VBEjnMB+qLeH0lsZ2xhb/Y7dbdeH9vB4atvKspm8wE2Z2yhb/S3FWTzeJVn",
-	"bg+mJqKtYebkqWh/YsV7SoLbRnXu+6dPkiuU5bWqMg8FHZtXCoHXIn0epC50PCI86cngia8Cj3phKX/+",
-	"tt+tZuBdL1HmYONxV/aN1g69w4QjLDGR+rEwHfVkSpltXxN5Ybw8f8O3+FKDiS7f/l2gg+f7SDJ08Pyw",
-	"0Ee601qKSPm+uPi1GOCfMDK+nUP40FxBMSH706zmmTCx7Ns2tiId2Fem9zCj4GrWqKujRiQEROo+4H76",
-	"akWzdr9/pG29+uOCW4phfWTirLzdPZ6fdbEdIlBGQ+BoiVdPZIxzK7sgNDBZEnhR16m6Sjw55J63hf3P",
-	"n9t/IolSe5X4G5crOm8Sl1F3sppypkMt1PGvhOrk34oH+ykszSLr1xiVS4v7/w8AAP//",
+	"7H1pc9s4tuhfQendqp6pR8dLlrrPrvfB2bo9Yycu2+nuV+m8Log8kjAmAQ4ASlan/N9vYeMKbrIsp3vy",
+	"KXIIggDOwdmXr5OQJSmjQKWYHH+dLABHwPXPD3Anb9gtUPVHBCLkJJWE0cnx5GYBiLrHiM2QXACasThm",
+	"K0LnKMVzOEF4KoBKxKh+GmOhfsMkmIhwAQlWsyaEngOdy8Xk+DCYyHUKk+OJkJzQ+eT+PpjcMInjq4xS",
+	"9R+NVfzEVijBdI24GYEEptGU3YEw6yGxBC5QDBLJBWfZfBGo1eA41isU+RKJ3sBaj6SMgpqwvk6SZMnk",
+	"+CBfJaES5sAn92qdKeY4AWkP7nVG4ujsrfpJ1DpTLBeTYEJxol6c2qfBhMO/M8IhmhxLnkH5e82TeLcE",
+	"Ks9JQmTzHA4P0HSNIpjhLJaTwHz03xnwdfHVWL9a/saM8QRLs5PnR5NgkuA7s8nDg4Og2PKhZ8t2PR9n",
+	"MwGyAzCSoRjwEhDL5AkasExmZhy8zoPKUg86lsoj4M2VfowjEBLNCBetS1Jvnopw4gHQlLEYMC0+c7NO",
+	"QXg+Q+O1QjGhrkUcV88B7tKYReCwwLcGqactL4BISPSH/ovDbHI8+V/7xT3eN8PEfr6kyb0+tjPz0uGr",
+	"/Jww53itngq5jtV/qNNWf+eotgtkOmfzR/qeHyMuQOIIS9wE1C2s/+8SxxmgFBMu0L8YoRApeP2WHRwc",
+	"vQoQ0JBFECFGQ0AJ44CwQBitFiyGE/tWgtdoCvlQPMeEqjnkAhIB8VLD0rfRxC2smxhcKLK5hNhPmGNQ",
+	"pFbAErj6YwmxuoeYihVwtCKaFnlPWU9Z/nIXbimY6RfUgiqswjd3zix6dnZtKHgr8RT583Hk8wZwUpq0",
+	"fr3M074pkjTGElrXJosB4xb3C0wXjN22TrzKn4+Z914NFimjwlCk95jEGQf1M2RUAtXXDadpTEKs0Gf/",
+	"X4JpAA5DgHecM8v+qjh4vWA4RjNMYogCFOPwVqDVAktEJKIAkUBYagadsASoDBDjKGIgEGUSLRS30Nwb",
+	"sMw4oL+9PDj8u6JIVzDLBI4ff/3qDqljVowhxFStagpolsUzEustTdeISIHsKtTyzd1GQmIJShzKt4sT",
+	"EBrG9qtqUaeZZFcgskTDIuUsBS6JARJQPI0VdL0sxv4Xm/4LQqnOREsa52z+jkq+bs4WOyIx7CIHkwSE",
+	"wHPwoJPiEJB6H0iSgJA4SSuEOcIS9tSjiU+wK9D4c+n9YgGBXfuXtk1fSywze2SK0H+erDCRavrASFjm",
+	"JwccqYsOGthfgubqS7NdAbYYVDtGc8D2r0GctwqY+ya/HXLSVbScYgGBRjOaJVPgCs8wUmP1DZoRimPy",
+	"R/9xl4642JfvnN8wSiGUliQ3jyWBhBmsq6OqwQmWST+r7mbOddRQ0/Qv7+ejnS2wsZK3H66vgS+t9F+F",
+	"2qdUMd/DA3R2uXyBcBRxEEKpHreQSoRphMSCrWiAVgsSgyEYCHNFgQSLl0b20MQShwui1accAZs3sYZk",
+	"byEmS/BRBiwVtzIqX2P/9T0Hk5ADlhCdyqFX3N64NzEWnkP5ZaEo6CSYGCYxOaZZHAcTxjVd1ZqiXaB7",
+	"5J/+ouMSgZJ9z6Lmx0+tWqpujwQt9vtf1oLzGAmbRN6VqP2cuu10T+cA5obfB1pysn+eelStj2obKVBF",
+	"76x6PQw+TpLa8IREB/21y5koxqr3A1EBax8NdgJO5JePyhSBqKmK8WVQ5YsKCvQuo66PiNQP3HNRhqN8",
+	"lHEtiFxUr1XEsmlcesGQ74ndGAj5U2Fz6UKOa/2hC5xOSqLdaxatmxA8k8LotOgF+id57Vusm+AhHy+Y",
+	"cC8NqYERK6QqnVfjLHzAejdXxPOSszu9ZUUZlLTkROEa4Ayp9d7IFAuxYtx/XTMB3AjefbjoPuFdqxY4",
+	"GugU4kz46VWoTQA+fe6nm5tLlKP2AGqtaePv/gmvpTqyEyQAUMRCsa8Hi2dJ5EOSGbnzLrZLerGAHHKZ",
+	"9RLLQl9p5d5DLZNlR3csIXsWkxmE6zCGZ/bKTwLPs1QBwP+Ia5nc/yxLo9Ypb7Va4H0ULiC8TZmCjZ/y",
+	"nZ1eNJFEKkXZITFRgMPxZWVEDdWziAAN/eDQk7kz68FnN0/5LR8cav/hk4nOEjyHK5gTYTWTGotBMZsT",
+	"eqLEnnCBZgTiSGlUGZUoAsVAhDMcS0Pba1teidMwBCH+Cesz/z3GK6G+bwR639NrCDnIfJrxlEIAX5IQ",
+	"TkO97n+Ilk/JGsJydyp6FZNgMg9TL3IMp0SyDVLnDhV9WFNWQ5sSMqM3hYzs1q5wXQFDk7EvQS9C5Z8o",
+	"z+dfqJAQteoaOCbYT8vDmChB763/YZq9UbAZKOZGRNxekz/g4nX9hVcv/JSWjpOJ6TL6dHXul1fVM2o5",
+	"K1nCqbx0vKKTL5MYqHyLIWHUTfMzcNGG90YnGrzBpGQpHSweiLIRzyc58pG6hLar9C7BfPVaj1XXrmKv",
+	"a8y5ZHGWwIXCjuFq/c/FS019q34ny+bAst0yx9jyWThcKuFsCVgV1HTnUQW291K1WoYMwR0F1a0ak7Zp",
+	"M3J260KMsLtrOZLcdO6IWgTTbK6N4jOmtAvMaafJSLsrqIekxvZ/ffbEkPEIYYH+cf3xA5Jw59Wqtnos",
+	"ajG+I/gAcsX4rY/Ixmz10RD84UYG/dZlNo1JeMPxbEbC5hEoUR0RofZPZohItDK+iZlELJPHSAnwk6Ah",
+	"0TeZUgR0PXqFERUl+0yn/l1YchQtreobnXaA0tD7YLKQMhWXjNdIS+6kevXy5fOX3W4xj8kQi9srqyUx",
+	"If3CdxZD7y4tAlzpsV7prTKiQw7Nd1YTYDmmQnsSG48Wo9XNYfJm/bDatvRJC/Jbxf3fFcw4Bfk71rKk",
+	"X5z6k2Du1hBo1SHLDT40JUBe1lRm3+OLDktvVc7t2lbJMWMkqZ/xSMMIwUnfeKXxqcscpu0Xy1C/FmpY",
+	"HPJGwhktqP8AEBs1J7R+wypRXx4iRuP1CVoeIRyv8FogM1RouzaZU6Z+kxKnKxvgu8WzTe3zuxXs/Ox1",
+	"ZR26ne69mozAM6hGhTRPTFs6e3div/3ODL53TmTNfPJYq6P/Drpjr4KJIHOqPbBGTa7NcPTyVe8MGY/r",
+	"bx28+O8+EUYv17ycb7m5Gu/BW4NXzeIWZ0ICb1MQWWLjTpqPtBXpPSaxGKgsmTeuM03QYOhbLV4D6+85",
+	"UzJpc1NpdsrDBZEQSns3fbrve5yQeN329IJFRg5uffhhkPGh+FBp2tokQWPJX/wEjZNQ+FlGiCVEby4/",
+	"DTzW/BXDG16v5WCIjLQahGl2CTyE2gvtZn+lywmfINAuziyyOVziOSgVcMxW3HviCoQSD6Kx7+kIzLEv",
+	"fRKDP2RUXP2VMfsyr6nvDH+rbpwq41QLvlSA61HNiwV4dtI4xfoJ+cDjA7XDGN+VsYaFMfgqckMJl4TO",
+	"R71qLJ5nVEhMQ2i38NR8gy4MI+KYUOMaDI373vyR0QXgWC7WxrhBo+naq3mbmd8sMJ2PsyAtW01iPv9i",
+	"c5tBiY8Us+X8o+R6rC+xBqKW428yjyoDqvKDglL6UMJIxF7vzy8LG3qlDbhogYWJQ9CuXuMacUHUaA8Z",
+	"jNbCnEJAHWaiXlZ/IBwbb7MD8SzTluEZiUGshYTEC8CrjCoQ/ULEwuObWjAc/yAQW9FjJQwZ3wARLNZu",
+	"QsTNy8YrYIWwH0Qp6ptn9Bn6hcgFyyQiMtD+azPuN7rCVOaBaALNOEtcSB/Sz579Rht+Bic81cN51SKw",
+	"RNiFZbgYeKJQJrbrXWADuFz+efWiV2gqcLH+UaUE6GOhDDG5AH5i/lkRYY5ErVUbWVDKYQbcuXKacWQN",
+	"ecuHRlu3xbM4es2Y9BvIHNaFahNTHN5qAGlIVdBN/UfKmbkkKCIRoqweJVLWulmCCW01uBvnTx652mWw",
+	"by450kZ3hE22gd3ADwItmJCIAw4XNe2nOm+Xlb7bgt6nOhkrXPfeNjBW91mbLcK8BYlJPAZttEHgzNoD",
+	"TjvMARvjFxEI7iDM9LWcwhxTg14Naub55iO7kDoxdLR3aQRCP5UHKi67JDt9CfnAHfmtxptG0jKr7Xqn",
+	"4Mnf/WPfjn/MHom2lXiMNUuN1waJugx1jXlbVHq7SZMe1jlEr+iDURibsRMJo/MazzGGksBQtUOd5aFk",
+	"oDlOxTNUkque1SKIWq6PW4ajmd2r7X6qUy96RlhMiLbjKyxCLgaHbg7WDwrRn+QRU0EJVRpQ9h5m+ejq",
+	"B+U7lqDi2fMgSQd2n7O52EpMe1c4e2w/MnQi7T/toxB60t4wdbvNC60ReU1lI405Sje/DMcYc8YYSdT4",
+	"cfaRN0qSHD58zGISSEasZZOL6F75RE0o4VgrTRnvq5NVOEEJbMWuSsdROsgSCMrQ60Cta8dec3OGzUi2",
+	"AoA/tK8iF3UpEFaJyTP0FkDL1B2tsLC6eYAEQ0RnJWnXC5oC4jBlzIQmNoXXa4pTsWAe5mYyk0Y5I4Wd",
+	"zCsw1MBWGhvYb3kPOBe/OpzMbQsrprnB81MhyJwmlpFXz/q9YopYD1CyBGLU5NFIPEcxREgy/adOG2pG",
+	"GubvDcd6nC+mhaXpT70Zn1Sh33tPKBGLzhdbXIe1iYaE6Fa2UrwXlM+lsZ/mQn3AV/zOoyampC0Yk4i3",
+	"1j3m1Q5bQiUDl945QAm2aaDWB2WXUv5w2z4+CSOpdcekQ2I14174kKGpEGZK/7KM+NCiiY+9/QbEIzjp",
+	"tKiC4Ee/InugN5PODt3ANzP+jtlXXvdGTuRwr2eQeq2uRCIi0IzxABGKMIoJhZPcPCmMPTFkCWjh3WdM",
+	"XAKqGClKiSfj41a7dfTKTaunluhVCv8yvVwoxkJep3hFH0azRpoANuBwqY5i81MXoTbgRb02aalbv7YZ",
+	"BcMxs0t9LmqKDNCO7S6DnA64sypfl/ICy3eiDs3KwVSoRBXLqne+i17pC98kWl3k5PGJwtZv2KyfiT/0",
+	"AohN6OtD0bLAxNwj1opUHlTtRQx/PEQXcjxG9rZTd2uGGRMEBUkq16PydHmeeD4QUjZTfVMgd5KmYXQm",
+	"h+4wJb0CQxvE2uEiiCDloL3xjhvUo5c6aUAVLEfVwKoBBKJ80eqllo5etE/XpmUT+p4DvCXi9mLqVwWV",
+	"6PmDcNPaIGki8hBp34e6w+D8nsvPmtKnOIT9L+rn52OJ518mA85X4vlIblqI3U1wNnGuG2W0t7y5nXd3",
+	"OJTxWslFiM209VMnnmmfddnD21DrZoyHLVGl+Sx+wu2elpPbOgM+K4PtDGXh3OMDxtH6TRK1RHhrJ3jf",
+	"V8uOdudUaJtSSEiHE0e39GsJqdeE1wrJc5jjcP0t6iM71ip6I3u3Lm48jQj+HytPP54c3cVcLZHBTgvd",
+	"1i1rOfEtK1ibMJgHizE57JwGpFdRgLLruK9tmZ7aMfOx29AhUz9hExHV5DftjEoOyupuzQ12+7jB85Hq",
+	"1njyJ803elaK59W711m6o7T8HznLfKDIbZcjuFvFlOyLxMXigvGWND+J5zqoztYFLD4f+BF+6JlUp3JL",
+	"6DqVtjyn9hvYxbl/IXKh5TDx17ImTvM9jRJ9jInCs63v1snv1snv1sk/u3Uypws+AlsOcfJ6VVvqiMhF",
+	"P7G3fic92Pft1ryyTeqztVea3DjVrCXuabxjzj5qKdDE44HOsdyhJ11ojT3hMia5g6jlnHWcvwnuH1W8",
+	"86+cvdd2TO+WoySvlmLVZqWucrXH3KBzTolcX6t5DCBOo4TQaj1ik3de1NT9dU8P2nNFid20xuV7H0xO",
+	"cz902/uXZ3vGPVx7Vy2KWDO1JFKX1dYheKXMkePJwbPDZwe6zk4KFKdkcjx5/uzg2XN7//U+9rFa436e",
+	"4LBvA0/2wjwsc26Aq9AQu0i9iSZxtmz+tXt5UqsHfHRwMKqWbk94RrNwQZ6u36iwq9cndGVLwAk6e6ve",
+	"evHrr20okq973xUBvg8mL4eMd0WPy4gyOf5cRZHPX+6/BBORJQnm63L5+iKzhM0Q4HBh1sszeqJ/iTzQ",
+	"Uo3GpZIW+oMWfHrk/ldDjO73DW/ZDzENTfplaos51GConyspzgre1S4Dn1tKUFuCN7xM9JcHokW9vp1a",
+	"dQyFbN9ED1MIsnVAPbu0OmP19S8DkC2Hpq45AjSC6NtCt3c00k0BbAFNbbt2HS0MsrhSnDgxeGXdBHu5",
+	"fN5KCc6JkFZYvskHPxDio1Qlj4W4WXC7qmZI6w/RYW6ZgBO0YCvEZtLExVlA6lw1Ikz5XBvCRTjSf6iX",
+	"GY3Xu4FzDsibUl5ar8qky4jru3q3N41ZeAvRnobwscmHUViqYG3khoIHdIL6ncuXr5EK326KIfvlZh73",
+	"wbDhpmHD0NGm/cbQ0aaLxoNJ0yBEreQADEDWQjTbIWZpHX2B0xRoEa9ofYY5ZgSIwqrczWQcYu1/zZMw",
+	"7juRrHxi33Htr49r2KFYYDNyE7w2Bh/NTE9MwAOaMa79sJruEYEyekvZinbi4VjkKdqD3H8p4bCtB91N",
+	"G39xg3YBaaepDwByvq6nYFaagrjjCxCrtkPqBJxfatWKtdt9XgzYVaneSuOOUoGd+6q0qGTd+wZ4D7f2",
+	"5cpnm9Z/e45BrhUQqUsicU3qdgncn/Tt1JcD6VruugGQaz9Qof8O+Ptf8zYz98auGoNxIFQh/Fb/fxnC",
+	"zbtUPZorSNhyV0J3fgTmqwg7qBgpTOeTm5rvREvCXSjuJSU/guze/H8Wpn2k+Wq2SumLnkiKNadYhosm",
+	"LIyT63GpTdXmN4jg7BoNdFlNzXMpW+0Y/uZcbFkNoWtQRL30Zb90Bbs119JN3ZmYuRNRMG/NMkBCKB3D",
+	"E4iCK1ziITnKkVJXT6FAjSK8FoE2XqzMa0SOUUkeQiCGo9v+V/t7rf6fQxpjE5C26bcDrx2u+MhYW5xf",
+	"rLrSC81xpoGgR1ujOAVe+kkOhZVjoOsgr9CDMhoBRyu8a5PLNdBII6IGv7GTueUVLRoDjZKwBI6moCvM",
+	"sBkisp9OSRem/BDe5YXoDQj5cMaVeizxg70sPkv9/ROi1reGVpharDJWSYhjbYilTC4InRvZC/02UTjy",
+	"20QRRC1cYokNXpmKZq387UeQP5kRvexGwp3cT2NbJqaz42OtoBbwpXXnvTx4vq1ZP7C86hXRXRAphBKi",
+	"vDyYrmTHtW1WsjR1bsKSPfxLlcmAXIB59fTyTFt99RQn6OXBc5RRSeJSoa3yJ81BUxb1yBEf9IhdsPUP",
+	"tsRLH0u/MLsR35Yn4qboMydKZ7v/Vf3TZRb8EfQZD/JRmbl26qPqh5ifIrmee98UkJTGlS9MwWiYa6Ds",
+	"Bx7HzvJuybuRjKudYAbcpat69/ddWxrq3x8n9XbY0dwhPJodLT/l3drRKp9trQX4g8hL7OnKGLuGq845",
+	"Kqzf6G/LQ5egJdAeOnyJFKSZtFXPo7/XruN+qZxx37W8sEMbdzNvDj/DsWjpDm+/+DuJRCdZHRhqGEwy",
+	"Sv6dgY25schQbRC/3aiBCgVrizMZgFC2BpC3Y0SlOkn+vSEBBNc4SWPQ4Sr2xRMkF0xAbn1T1LEW/rFz",
+	"W752Oksk9GLzeBVtj3HL7nUJtvoC24zB/yRxXCZSFYx40TQF/8h2xE03Meu2buRg24TPlsjsJn9Pfk4P",
+	"c815cWnfiu7jdery9K1Ms9qw+nG4Zu0jOzYID+OcCnq759c7Jnrv7qTW0vNYqdxLzTgyvTyLotasISxX",
+	"0HLm+mFtHSffM377cISsBdmNSDHp6qPS39vcZxA63Ezkr4VKu/a4nbYqPaioEzkcTXsbRDURWalVQCU3",
+	"gQyaec5slddHRuoOvHR1JnpY1rmpweDTveuios6jLwuFo8oK5Obu2rQxsVXwvdP2N9X/8vgkU5+RB+7n",
+	"bK6znerRD39F7tunkBQY1aqP7BCpgEYPmHSXAV0NvaOVylhd4j8A10rFtB/EVTMPnl7neOpqcT+WhaTc",
+	"M3CQqOdRes4oMkncuw6ASWMcmtYQph8gSllMwnWXIJS6iu/bl4R0CfRti0JJR+M/CyrjZVn/6EoO1YOT",
+	"ZpnV5LW7gcxqlbVdkVYGolSl1d9XY4D05MGPS1ND9kkFDQ4zDmJhc8S3DvsrM/22oR9lRbGLpsDhmq0+",
+	"f3Vw0MeBNgTdBTM9mxjX9heOcGxaHemGJLu972ot5rLTyKxm0glw1xHzMaCt5t42sHt6gXZRgk2bST6G",
+	"QvSn0LM7EMdVdn4kSmEdH65u9fb5RPVYtVX9uNYH5qSa+EckmjLm78lJWzskeszKO3SwuPNrw6T8+VOi",
+	"Uulabh+RChnxxn5ma2E2m1OTemV7Nc2XjXCllRk9HdMJEGAeE+DIsUPLgMoUo90Rlo8apnOWGsa0Bw60",
+	"aJa2CkDnez0oODgl6QPcSePJ35FKWrraQ2xeKZ5Dw2Fd6tL+657awV6eTe/7th1e3uv90+q0Cu903nUn",
+	"zt3oEbtJh8XJsFRYtaKnyQRyPQxvdVGDvrMdknlcTjkeR+FvTCL7bq7MRrnKT5eulZ/9iHytCsz2bWmd",
+	"/a/6R2dYl9vvqS7NOyS+C9uRT1WCoLPG4KYVA+2kQ8IFSpAyyegFcu00dN9EVeK8LajEt0BNgL7urYrH",
+	"YIwrztgWCGCyrUol+cTWxK326kEjC0b6iy3pWbYmg5VLABQ2I50sKxcgdIVA8TSZcOrLpj9c0RV3o9g0",
+	"Ux/xUWC9QQ1QzC3pqgKiKG59kvf6SbDumIRNVQ1TfKGv+qKe/UFYcviA8+iqevhA9LeFTt0XhlC2U9vy",
+	"Z9c6Br612JsyYvKQFES1oc2Cks0QpsyEkeN5nXh9LUj5gNTWcsnwkTJLzjA8LM1DLMz3dn2c5qslImDy",
+	"GyjLAx0zAeLE8A3G+2qUBL2iw4MO8tvUxIZIk6Waqa1SggWA4snM6mIKl03Vnz+rVlag2mmxxelap8ec",
+	"vQ2KROypK2zV7Zu0qb/NJgK+ZODt3d7tuxNrtXm9xuRxeNhTSN6TSrqrAMwSEgi0PDpBWoIWC13gKhYM",
+	"hTEmiSga1+eV1FDeoqKLjrsyal8tA+uPlakU7/VHzGyVLr22nFUNrQLhEyV3KCFxTASEjEbCiCgxm/8g",
+	"tPfGKuIR4RCaluXljiM+i1aYccH4w2Iw+ugsmxektmZFZ3yFeYT+Zhf5d11M2DVYN2vTXRfL+uqJbvOv",
+	"3yMCTWHGOCAiG1TPt938ZCo7du057XKUdGO/4GnQOWDHF4SewxJiz45PwxBSCZEOFnt39BqZptUGklzr",
+	"W4qgC5bxEFo2kT9s7kAhOuNYj06BCyI0PfDsYru686g2vj1dknzNfIdIma6N0BOE0LO5ySA2QuV0jWzx",
+	"3KFacjeBKlo1DSJReTHipyFSFgxK2o5BV/fOZIB06ClECM+kTdmM1Q1BMxJLHRXhjQ5kc2FLMWweIjiS",
+	"QA2+2rsQBYvOZW3+uLwi/S6LBLFVjutEoIjprGYliyrhTF0GYy2gNi6W0U2vgu5wsf91gcVikLHxvRr/",
+	"UMz3mCbVAh5omXyINp9yEEBbutcOqmrtZjDDB+nsKCb0Ni/OdvnpJpe0Qg4RUElwLAI0Z8wws+cHKCE0",
+	"k09QbEQxTslQmpkaoBprDEF+8/Hy/yEhIXUFRvKUcVN21zBdF3zThYrOatLrs7B2rW2aAB7RdXGD54O8",
+	"F7u3PtqiIUqiy201ppQyng82MvQAdD/PiGgvh/3NwLVm8XTd+vuiBVqa1LdUacmSKXCtR+we4nnBZW2z",
+	"iwHbKpIlg93WAA93RHQEFpSA/s6M3AZTqYk3pkXPU7m7ihPwRCcpCSsmf0B0M6TXELgjqr43BOmcu4lI",
+	"7fUwZNrZ3fPyZEIyvnN7Z+EJM/3+cSQeDx/nnGXpYAbzoxn9QJz01K1gQpbbT1Vp7qt+c0Lx7vmAzB4X",
+	"aHtYibM99AvxLavVtELz+hTP4QQdvexfpXpn6+tr+9CbpoXFY1Gox9fElgraYuBUYl04jYg2mwBgHi4q",
+	"X+npzNr86uu1Lc2mE8ILUKK/mf/6XQ3XHmFddMlabBjXCq+5sq0Wi1qej7NXlCbWPXj0X1i4xnrln3rM",
+	"oxsyKNxJC7F2M2mHL22gzGUazw10tZXWNISkfiw5BJ6Aiys5qahcX6KVRZV+WwU61mWideMwtV6xNWL6",
+	"VeL5/X6ti98QunpaaZe3bS1yLL9vISrhBgTl5UE/VYy3ShG3ey11GaGttWIcdclrd1KvZOM76Wqem2wh",
+	"Y++lDInM8NgnULGaFxTn3SjdBS0b1kdd0uXhvgC+JCHsRUSEbAl83VN27a0d9730WmtVr+Br3mSqqxBb",
+	"oM0yM64PywE3ZXGs5QikaJOh01hHbhqAHY2tCvbz0QPqggUD6xRJ45jdLMn2WnpDNOuViVqoLeOmfVdT",
+	"djGySZtYEnSkPEN0OpPQ4nXr7JXYImYWvuu/ZGj66MpujtxuJfYhmPy6d8Mkjvdswba+d/VgN3bXoROu",
+	"qJzSo20NkyIpyUlaDy8t57v2VRi8ZxwdvUALlnERINM4UTgPtQ4bz4VEoTjKLaxNjCmL1nngo3lkUmd/",
+	"o05wqffUO4sgSZkEGq5tZz2vFnT08mW9e2GKpQSu5vz/n/HeHwd7/2fvy//+r0mLlvG9lN7Tl9I7KpfS",
+	"e35wgESAcLzCa1Erp1dmZU9VSkrfkscvJvXz0TZigr6XjxoclnRog9FACbS6qjNiqak92IN8Iwrz+Ejs",
+	"Y4XwbEEfPNjsK1uKyPFuQDvqg4HIds7m1rPfKrt12th0b9xvKMpm+wE252yuPfq7CrJ5vMozy6OxiWgb",
+	"qDkuFe1PLHiPSXDbqsx9//RJcrmwvFFV5r6g4yuYK6WGVyJ9HiQu1Ipe6GS6fi9AqbX+sLqAeft9H5vx",
+	"lBFs69ReI0JmvZslyhxtPe7qHOY4bO03YcIRdJ8abWLRPbR0KbPdSyLPjZXnH3iJr/Uy0fXbfwp09OwQ",
+	"SYaOnr3M5ZH2tJbOJlnuSDYigH/CyPhmDuFDcwXFiOxPs5sfTD+snStbCx3YV6T3MCPgatKoq6MuSASI",
+	"VG3A3fjViGZtb1yudb0KPdxVDOsjI6eLyuVj6Fkb2XnK5jZWGeeWd0Fk1mRR4HlVpmor8eThe5MdnP+V",
+	"+cBTcRSzb1t17BvnKzpvEhdRd7KccqZDLdT1L4XquGdk5toJwspssurGKDkt7v8nAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
