@@ -40,6 +40,8 @@ type commands struct {
 	Key          keyCmd          `cmd:"" help:"Make, list and remove API keys."`
 	Team         teamCmd         `cmd:"" help:"Make teams, and say who is in them and what they may."`
 	User         userCmd         `cmd:"" help:"Make users, and say by what they come in."`
+	Event        eventCmd        `cmd:"" help:"List and follow what happens to a team's sandboxes."`
+	Webhook      webhookCmd      `cmd:"" help:"List, add and remove webhooks, and see what was sent to them."`
 	Template     templateCmd     `cmd:"" help:"Build the templates that Shoal ships."`
 	Image        imageCmd        `cmd:"" help:"Import, list and remove the images that templates are built from."`
 	Check        checkCmd        `cmd:"" help:"Check the configuration and print it."`

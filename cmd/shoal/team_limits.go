@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -23,6 +24,7 @@ type teamLimitsCmd struct {
 	ConcurrentBuilds    *int   `placeholder:"N" help:"Builds that wait or are under way at once."`
 	Builds              *int   `placeholder:"N" help:"Builds of templates, and snapshots, that are kept; also how many templates."`
 	Storage             *int   `placeholder:"GIB" help:"Storage of paused sandboxes, snapshots, template builds and uploaded files, in all."`
+	EventDays           *int   `placeholder:"DAYS" help:"Days for which events of sandboxes are kept, 1 to 365. Those that are there stay as they are."`
 }
 
 // Run changes the limits that are named, and shows all. A running API notices within
@@ -50,26 +52,31 @@ type teamLimit struct {
 	asked *int // nil leaves it as it is
 	get   func() int
 	set   func(int)
+	least int
+	most  int // 0 is maxTeamLimit
 }
 
 func (c *teamLimitsCmd) list(l *shoal.TeamLimits) []teamLimit {
 	number := func(name string, asked, at *int) teamLimit {
-		return teamLimit{name, asked, func() int { return *at }, func(n int) { *at = n }}
+		return teamLimit{name: name, asked: asked, get: func() int { return *at }, set: func(n int) { *at = n }}
 	}
 	size := func(name string, asked *int, at *int64) teamLimit {
-		return teamLimit{name, asked, func() int { return int(*at) }, func(n int) { *at = int64(n) }}
+		return teamLimit{name: name, asked: asked, get: func() int { return int(*at) }, set: func(n int) { *at = int64(n) }}
 	}
+	days := number("event-days", c.EventDays, &l.EventDays)
+	days.least, days.most = 1, shoal.MaxEventDays
 	return []teamLimit{
 		number("concurrent-sandboxes", c.ConcurrentSandboxes, &l.ConcurrentSandboxes),
 		number("sandboxes", c.Sandboxes, &l.Sandboxes),
-		{"max-hours", c.MaxHours, func() int { return int(l.MaxLength / time.Hour) },
-			func(n int) { l.MaxLength = time.Duration(n) * time.Hour }},
+		{name: "max-hours", asked: c.MaxHours, get: func() int { return int(l.MaxLength / time.Hour) },
+			set: func(n int) { l.MaxLength = time.Duration(n) * time.Hour }},
 		number("max-cpu", c.MaxCPU, &l.MaxCPU),
 		size("max-memory", c.MaxMemory, &l.MaxMemoryMB),
 		size("disk", c.Disk, &l.DiskMB),
 		number("concurrent-builds", c.ConcurrentBuilds, &l.ConcurrentBuilds),
 		number("builds", c.Builds, &l.Builds),
 		size("storage", c.Storage, &l.StorageGB),
+		days,
 	}
 }
 
@@ -83,8 +90,9 @@ func (c *teamLimitsCmd) apply(to *shoal.TeamLimits) (changed bool, err error) {
 		if l.asked == nil {
 			continue
 		}
-		if *l.asked < 0 || *l.asked > maxTeamLimit {
-			return false, fmt.Errorf("--%s is %d; it must be from 0 to %d", l.name, *l.asked, maxTeamLimit)
+		most := cmp.Or(l.most, maxTeamLimit)
+		if *l.asked < l.least || *l.asked > most {
+			return false, fmt.Errorf("--%s is %d; it must be from %d to %d", l.name, *l.asked, l.least, most)
 		}
 		l.set(*l.asked)
 		changed = true

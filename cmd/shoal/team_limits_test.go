@@ -18,6 +18,7 @@ func TestTeamLimits(t *testing.T) {
 		"acme --max-hours=1 --disk=2048":      func(l *shoal.TeamLimits) { l.MaxLength, l.DiskMB = time.Hour, 2048 },
 		"acme --max-cpu=2 --max-memory=512":   func(l *shoal.TeamLimits) { l.MaxCPU, l.MaxMemoryMB = 2, 512 },
 		"acme --storage=50":                   func(l *shoal.TeamLimits) { l.StorageGB = 50 },
+		"acme --event-days=365":               func(l *shoal.TeamLimits) { l.EventDays = 365 },
 		"acme --concurrent-builds=0":          func(l *shoal.TeamLimits) { l.ConcurrentBuilds = 0 },
 		"acme --concurrent-sandboxes=1000000": func(l *shoal.TeamLimits) { l.ConcurrentSandboxes = 1_000_000 },
 	} {
@@ -39,6 +40,13 @@ func TestTeamLimits(t *testing.T) {
 		limits := shoal.DefaultTeamLimits()
 		if _, err := c.apply(&limits); err == nil || !strings.Contains(err.Error(), "--builds") || limits != shoal.DefaultTeamLimits() {
 			t.Errorf("%d: %v", n, err)
+		}
+	}
+	for _, n := range []int{0, 366} {
+		c := teamLimitsCmd{EventDays: &n}
+		limits := shoal.DefaultTeamLimits()
+		if _, err := c.apply(&limits); err == nil || !strings.Contains(err.Error(), "--event-days") {
+			t.Errorf("%d days: %v", n, err)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -35,6 +36,11 @@ type Config struct {
 	// CheckPolicy refuses an egress policy that no machine could apply. Its
 	// errors are shown to clients.
 	CheckPolicy func(shoal.Network) error
+	// CheckTarget refuses an address that no event may be sent to; nil refuses none. Its errors
+	// are shown to clients.
+	CheckTarget func(*url.URL) error
+	// Deliveries is called when there is something to be sent to a webhook; may be nil.
+	Deliveries func()
 	// Domain is the public domain of sandboxes, "host" or "host:port". If it is
 	// empty, clients use the domain of their own configuration.
 	Domain string
@@ -77,6 +83,8 @@ type Server struct {
 	auth        *auth.Authenticator
 	tokens      auth.Tokens
 	checkPolicy func(shoal.Network) error
+	checkTarget func(*url.URL) error
+	deliveries  func()
 	domain      string
 	builds      Builds
 	publicURL   string
@@ -119,6 +127,8 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 		auth:        cfg.Auth,
 		tokens:      cfg.Tokens,
 		checkPolicy: cfg.CheckPolicy,
+		checkTarget: cfg.CheckTarget,
+		deliveries:  cfg.Deliveries,
 		domain:      cfg.Domain,
 		shipped:     cfg.Shipped,
 		reserved:    cfg.Reserved,

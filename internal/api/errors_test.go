@@ -18,6 +18,8 @@ func TestRetryAdvice(t *testing.T) {
 		shoal.ErrBuildLimit:         neverRetry,
 		shoal.ErrKeptLimit:          neverRetry,
 		shoal.ErrTagLimit:           neverRetry,
+		shoal.ErrWebhookLimit:       neverRetry,
+		shoal.ErrWebhookDisabled:    neverRetry, // it stays so until somebody enables it
 		shoal.ErrStorageLimit:       neverRetry,
 		shoal.ErrNoNode:             neverRetry,
 		shoal.ErrPlacementTimeout:   neverRetry, // the start may have happened

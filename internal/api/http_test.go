@@ -90,7 +90,6 @@ func TestUnserved(t *testing.T) {
 		{"GET", "/secrets", []string{"X-API-Key", ""}, 401, "auth.unauthorized", "authorization header is missing"},
 		{"GET", "/teams/x/metrics", nil, 501, "request.not_implemented", "Metrics of teams"},
 		{"GET", "/teams/x/metrics/max?metric=concurrent_sandboxes", nil, 501, "request.not_implemented", "Metrics of teams"},
-		{"GET", "/events/webhooks/x", nil, 501, "request.not_implemented", "webhooks"},
 		{"POST", "/nodes/n1", nil, 401, "auth.unauthorized", "Invalid Access token."},
 		{"POST", "/nodes/n1", admin, 501, "request.not_implemented", "status of a machine"},
 		{"DELETE", "/nodes/n1", admin, 405, "request.method", "not allowed"},

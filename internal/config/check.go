@@ -68,6 +68,9 @@ func (c *Config) Check() error {
 	if err := outbound.ParseAllow(c.OutboundAllow); err != nil {
 		bad("outbound-allow", "%v", err)
 	}
+	if err := outbound.ParseAllow(c.WebhookAllow); err != nil {
+		bad("webhook-allow", "%v", err)
+	}
 	if _, err := outbound.ParseProxy(c.OutboundProxy); err != nil {
 		bad("outbound-proxy", "%v", err)
 	}

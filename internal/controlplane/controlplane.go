@@ -1,5 +1,5 @@
 // Package controlplane assembles the API and what it needs: the store, the fleet, the queue
-// of template builds, and the retention of old builds.
+// of template builds, the retention of old builds, events and the webhooks that they go to.
 package controlplane
 
 import (
@@ -14,12 +14,14 @@ import (
 	"shoal/internal/auth"
 	"shoal/internal/build"
 	"shoal/internal/config"
+	"shoal/internal/events"
 	"shoal/internal/fleet"
 	"shoal/internal/network"
 	"shoal/internal/retention"
 	"shoal/internal/shipped"
 	"shoal/internal/shoal"
 	"shoal/internal/store"
+	"shoal/internal/webhook"
 	"shoal/templates"
 )
 
@@ -33,6 +35,8 @@ type ControlPlane struct {
 	queue     *build.Queue
 	first     *shipped.FirstUse // nil where nothing is built on first use
 	retention *retention.Retention
+	events    *events.Collector
+	sender    *webhook.Sender
 	team      shoal.Team // owner of the shipped templates
 	key       string     // the first API key, to be printed; "" if there was one already
 	log       *slog.Logger
@@ -75,6 +79,10 @@ func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets con
 		p.log.Warn("some orchestrators are not connected yet", "error", err)
 	}
 	p.retention = retention.New(p.store, p.fleet, cfg.UntaggedTime, p.log)
+	if p.sender, err = openSender(cfg, p.store, p.log); err != nil {
+		return err
+	}
+	p.events = events.New(p.store, p.fleet, p.sender.News)
 	name, err := processName(cfg)
 	if err != nil {
 		return err
@@ -93,7 +101,7 @@ func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets con
 		CheckPolicy: func(n shoal.Network) error {
 			_, err := network.ParsePolicy(n)
 			return err
-		}}, p.log)
+		}, CheckTarget: p.sender.CheckURL, Deliveries: p.sender.News}, p.log)
 	if err != nil {
 		return err
 	}
@@ -128,6 +136,8 @@ func (p *ControlPlane) Run(ctx context.Context) error {
 	g.Go(func() error { return p.fleet.Run(ctx) })
 	g.Go(func() error { return p.api.Run(ctx) })
 	g.Go(func() error { return p.retention.Run(ctx) })
+	g.Go(func() error { return p.events.Run(ctx) })
+	g.Go(func() error { return p.sender.Run(ctx) })
 	g.Go(func() error { return p.queue.Run(ctx) })
 	if p.first != nil {
 		g.Go(func() error { return p.first.Run(ctx) })

@@ -16,6 +16,7 @@ import (
 	"shoal/internal/build"
 	"shoal/internal/build/engine"
 	"shoal/internal/config"
+	"shoal/internal/eventlog"
 	"shoal/internal/image"
 	"shoal/internal/imagelibrary"
 	"shoal/internal/network"
@@ -48,6 +49,7 @@ type Machine struct {
 	images    *image.Store
 	artifacts *artifact.Store
 	logs      *sandboxlog.Store
+	events    *eventlog.Log
 	orch      *orchestrator.Orchestrator
 
 	library *imagelibrary.Library
@@ -131,6 +133,9 @@ func (m *Machine) Running() (n int) {
 func (m *Machine) Close() {
 	if err := m.logs.Close(); err != nil {
 		m.log.Warn("could not close the database of sandbox logs", "error", err)
+	}
+	if err := m.events.Close(); err != nil {
+		m.log.Warn("could not close the log of events", "error", err)
 	}
 	m.locks.release()
 }

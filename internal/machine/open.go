@@ -10,6 +10,7 @@ import (
 
 	"shoal/internal/artifact"
 	"shoal/internal/config"
+	"shoal/internal/eventlog"
 	"shoal/internal/image"
 	"shoal/internal/network"
 	"shoal/internal/orchestrator"
@@ -40,9 +41,13 @@ func (m *Machine) open() error {
 	if err != nil {
 		return err
 	}
+	m.events, err = eventlog.Open(context.Background(), filepath.Join(m.cfg.DataDir, "events.db"), m.log)
+	if err != nil {
+		return errors.Join(err, m.logs.Close())
+	}
 	// Last of what can fail, because it changes the host, and nobody would undo that.
 	if m.slots, err = m.openNetwork(); err != nil {
-		return errors.Join(err, m.logs.Close())
+		return errors.Join(err, m.logs.Close(), m.events.Close())
 	}
 	m.orch = orchestrator.New(orchestrator.Config{
 		NodeID: m.nodeID(), Version: m.options.Version, DataDir: m.cfg.DataDir, RunDir: m.cfg.RunDir,
@@ -50,7 +55,7 @@ func (m *Machine) open() error {
 		MaxProcesses: m.cfg.MaxProcesses, MaxSandboxes: m.cfg.MaxSandboxes, EnvdTimeout: m.cfg.EnvdTimeout,
 		Overcommit: orchestrator.Overcommit{CPU: m.cfg.OvercommitCPU, Memory: m.cfg.OvercommitMemory, Disk: m.cfg.OvercommitDisk},
 		RestTime:   m.cfg.RestTime, WarmMin: m.cfg.Warm, WarmMax: m.cfg.WarmMax, Shells: m.cfg.Shells,
-		GuestEnv: m.guestEnv(), Ended: m.options.Ended, Logs: m.logs,
+		GuestEnv: m.guestEnv(), Ended: m.options.Ended, Logs: m.logs, Events: m.events,
 	}, runtime.Set{m.driver}, m.slots, m.images, m.artifacts, m.log)
 	return nil
 }

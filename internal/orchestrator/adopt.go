@@ -175,10 +175,11 @@ func (o adopter) giveUp(ctx context.Context, sb *sandbox) shoal.State {
 	ctx = context.WithoutCancel(ctx)
 	err := o.endStranded(ctx, sb)
 	if state == shoal.StatePaused {
-		err = errors.Join(err, o.guests.stop(ctx, sb), o.records.saveAs(sb, state))
+		err = errors.Join(err, o.guests.stop(ctx, sb), o.records.saveEvent(sb, to(state, shoal.EventPaused)))
 		o.pauses.sealLeft([]*sandbox{sb})
 	} else {
-		err = errors.Join(err, o.dismantle(ctx, sb))
+		_, recordErr := o.records.enter(sb, killed(shoal.KillUnknown), true)
+		err = errors.Join(err, recordErr, o.dismantle(ctx, sb))
 		o.journal.note(sb, shoal.LogError, "The sandbox ended while its machine could not reach it", nil)
 	}
 	o.log.Warn("a sandbox's guest did not survive", "sandbox", sb.id, "state", state, "error", err)

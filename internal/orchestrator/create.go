@@ -41,7 +41,7 @@ func (o *Orchestrator) createBy(
 	}
 	err = start(ctx, sb)
 	if err == nil {
-		err = o.records.saveAs(sb, shoal.StateRunning)
+		err = o.records.saveEvent(sb, to(shoal.StateRunning, shoal.EventCreated))
 	}
 	if err != nil {
 		o.load.failed.Add(1)

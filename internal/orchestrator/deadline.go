@@ -22,11 +22,19 @@ func (o *Orchestrator) SetDeadline(
 			return shoal.Sandbox{}, err
 		}
 	}
-	view, err := sb.moveDeadline(time.Now().UTC(), change)
+	var view shoal.Sandbox
+	err = o.records.saveEvent(sb, func(s *sandbox, at time.Time) (*shoal.Event, error) {
+		before := s.view.EndAt
+		if err := s.moveDeadlineLocked(time.Now().UTC(), change); err != nil {
+			return nil, err
+		}
+		view = s.view
+		if view.EndAt.Equal(before) {
+			return nil, nil
+		}
+		return s.updatedLocked(at, shoal.EventData{SetTimeout: &view.EndAt}), nil
+	})
 	if err != nil {
-		return shoal.Sandbox{}, err
-	}
-	if err := o.records.save(sb); err != nil {
 		return shoal.Sandbox{}, err
 	}
 	o.nudge()
@@ -45,15 +53,14 @@ func (s *sandbox) settled(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (s *sandbox) moveDeadline(now time.Time, change shoal.DeadlineChange) (shoal.Sandbox, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// moveDeadlineLocked moves the end; s.mu is held.
+func (s *sandbox) moveDeadlineLocked(now time.Time, change shoal.DeadlineChange) error {
 	if err := shoal.Changeable(s.id, s.view.State); err != nil {
-		return shoal.Sandbox{}, err
+		return err
 	}
 	last := s.view.StartedAt.Add(s.view.MaxLength)
 	if !now.Before(last) {
-		return shoal.Sandbox{}, shoal.ErrBadRequest.New("Max instance length exceeded")
+		return shoal.ErrBadRequest.New("Max instance length exceeded")
 	}
 	end := now.Add(change.Timeout)
 	if end.After(last) {
@@ -62,7 +69,7 @@ func (s *sandbox) moveDeadline(now time.Time, change shoal.DeadlineChange) (shoa
 	if !change.ExtendOnly || end.After(s.view.EndAt) {
 		s.view.EndAt = end
 	}
-	return s.view, nil
+	return nil
 }
 
 // deadline is when something is to be done with the sandbox: the end of its time

@@ -17,7 +17,7 @@ func (o *Orchestrator) SetNetwork(ctx context.Context, sandboxID string, policy 
 	}
 	return sb.setPolicy(ctx, policy, func(own *guest.Guest, egress network.Egress) error {
 		return own.SetEgress(ctx, egress)
-	}, o.records.save)
+	}, func(s *sandbox) error { return o.records.saveEvent(s, newNetwork) })
 }
 
 // setPolicy is a transition, so that the guest's slot stays the sandbox's, and no guest starts

@@ -36,10 +36,14 @@ func (o *Orchestrator) kill(
 	ctx = context.WithoutCancel(ctx)
 	log := o.log.With("sandbox", sb.id, "request", shoal.RequestID(ctx), "reason", reason)
 	// Whoever recovers must not take over a guest that is about to end.
-	if err := o.records.save(sb); err != nil {
+	told, err := o.records.enter(sb, killed(reason), true)
+	if err != nil {
 		log.Warn("the record does not say that a sandbox is being killed", "error", err)
 	}
 	if err := (adopter{o}).endStranded(ctx, sb); err != nil {
+		if told {
+			o.records.withdraw(sb)
+		}
 		sb.end(t, shoal.StateRunning, err)
 		log.Error("a sandbox that could not be taken over cannot be killed now", "error", err)
 		return shoal.ErrSandboxUnreachable.Wrap(err, "Sandbox %q cannot be killed now", sb.id)
@@ -57,10 +61,12 @@ func (o *Orchestrator) kill(
 }
 
 // dismantle removes the guest, its slot, its files, its record, its snapshot and
-// its entry, in this order: what has a record is found again after a crash.
+// its entry, in this order: what has a record is found again after a crash. The record
+// goes when the disk has the sandbox's events.
 func (o *Orchestrator) dismantle(ctx context.Context, sb *sandbox) error {
+	forget := o.outbox.bury(ctx, sb)
 	err := o.guests.stop(ctx, sb)
-	err = errors.Join(err, o.records.forget(sb))
+	err = errors.Join(err, forget())
 	if left, ok := sb.savedNow(); ok {
 		err = errors.Join(err, o.snapshots.Drop(left))
 	}

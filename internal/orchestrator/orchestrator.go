@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"shoal/internal/artifact"
+	"shoal/internal/eventlog"
 	"shoal/internal/guest"
 	"shoal/internal/runtime"
 	"shoal/internal/shoal"
@@ -59,6 +60,8 @@ type Config struct {
 	Ended func(executionID string)
 	// Logs keeps the sandboxes' logs; nil keeps none.
 	Logs *sandboxlog.Store
+	// Events keeps the sandboxes' events until an api has taken them; nil tells none.
+	Events *eventlog.Log
 	// Memory is what can be had of the machine's memory, and all of it, in bytes; nil
 	// asks the machine.
 	Memory func() (available, total int64, err error)
@@ -68,7 +71,7 @@ type Config struct {
 
 // Orchestrator implements shoal.Node.
 //
-// Lock order: table.mu before sandbox.recording before sandbox.mu;
+// Lock order: table.mu, or sandbox.telling, before sandbox.recording before sandbox.mu;
 // builds.mu and the pools' are leaves. None is held during a call into a
 // runtime, the network or a guest.
 type Orchestrator struct {
@@ -77,6 +80,7 @@ type Orchestrator struct {
 	table     *table
 	builds    *builds
 	records   *records
+	outbox    *outbox
 	snapshots *snapshot.Store
 	host      *guest.Host
 	guests    *guests
@@ -113,6 +117,7 @@ func New(
 		wake: make(chan struct{}, 1), collecting: make(chan struct{}, 1)}
 	o.table = newTable(&cfg)
 	o.records = newRecords(&cfg, log)
+	o.outbox = newOutbox(&cfg, o.table, o.records, log)
 	o.snapshots = snapshot.NewStore(artifacts)
 	o.builds = newBuilds(&cfg, images, o.snapshots)
 	o.host = guest.NewHost(guest.Config{
@@ -141,6 +146,7 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 	g.Go(func() error { return o.sampler.Run(ctx) })
 	g.Go(func() error { return o.keeper.Run(ctx) })
 	g.Go(func() error { return o.relief.Run(ctx) })
+	g.Go(func() error { return o.outbox.Run(ctx) })
 	g.Go(func() error { return keepDiskFree(ctx, o.snapshots.Artifacts(), o.log) })
 	g.Go(func() error { return adopter{o}.adoptLeft(ctx) })
 	g.Go(func() error { return o.host.ShareProcessors(ctx, o.log) })

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"shoal/internal/artifact"
+	"shoal/internal/eventlog"
 	"shoal/internal/image"
 	"shoal/internal/network"
 	"shoal/internal/runtime"
@@ -42,6 +43,7 @@ type node struct {
 	rest    time.Duration
 	memory  func() (available, total int64, err error)
 	logs    *sandboxlog.Store // nil keeps none
+	events  *eventlog.Log     // nil keeps none
 	log     *slog.Logger
 	orch    *Orchestrator
 	pool    *network.Pool
@@ -135,7 +137,7 @@ func (n *node) open() {
 	}
 	n.orch = New(Config{NodeID: "n", DataDir: filepath.Join(n.dir, "data"), RunDir: filepath.Join(n.dir, "run"), MaxProcesses: 200,
 		MaxSandboxes: 10, EnvdTimeout: 20 * time.Second, GuestEnv: map[string]string{"FROM_NODE": "1"},
-		WarmMin: n.warm, WarmMax: 8 * len(n.warm), Shells: n.shells, RestTime: n.rest, Memory: n.memory, Logs: n.logs},
+		WarmMin: n.warm, WarmMax: 8 * len(n.warm), Shells: n.shells, RestTime: n.rest, Memory: n.memory, Logs: n.logs, Events: n.events},
 		runtime.Set{rt}, n.pool, n.store, n.artifacts(), n.log)
 	n.orch.AddBuild(n.build)
 	n.must(n.orch.Recover(context.Background()))

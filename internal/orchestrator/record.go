@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +26,11 @@ type record struct {
 	// Identity is the guest's, or the latest one's, and then without a slot.
 	guest.Identity
 	Saved *snapshot.Saved `json:"saved,omitempty"`
+	// Events are those that the machine's log does not have, or may not have, yet. EventCount
+	// is how many there were in all, EventAt when the last one was.
+	Events     []shoal.Event `json:"events,omitempty"`
+	EventCount int64         `json:"eventCount,omitempty"`
+	EventAt    time.Time     `json:"eventAt,omitzero"`
 }
 
 // isKept tells whether the record is one for the disk.
@@ -34,7 +40,8 @@ func (r record) isKept() bool {
 
 // recordLocked is what there is to write; s.mu is held.
 func (s *sandbox) recordLocked() record {
-	r := record{Sandbox: s.view, CreatedAt: s.createdAt, Identity: s.last}
+	r := record{Sandbox: s.view, CreatedAt: s.createdAt, Identity: s.last,
+		Events: s.untold.events, EventCount: s.untold.count, EventAt: s.untold.last}
 	if s.saved != nil {
 		from := *s.saved
 		r.Saved = &from
@@ -55,11 +62,13 @@ func (s *sandbox) recordLocked() record {
 type records struct {
 	live, kept string // directories
 	log        *slog.Logger
+	tells      bool   // events are kept
+	news       func() // is called when there are some
 }
 
 func newRecords(cfg *Config, log *slog.Logger) *records {
 	return &records{live: filepath.Join(cfg.RunDir, "sandboxes"),
-		kept: filepath.Join(cfg.DataDir, "sandboxes"), log: log}
+		kept: filepath.Join(cfg.DataDir, "sandboxes"), log: log, tells: cfg.Events != nil}
 }
 
 func recordPath(dir, sandboxID string) string { return filepath.Join(dir, sandboxID+".json") }
@@ -96,6 +105,69 @@ func (f *records) saveAs(s *sandbox, state shoal.State) error {
 	return f.save(s)
 }
 
+// saveEvent makes a change, and writes the record of the sandbox as it is then, with the event
+// that tells of the change, at once. If it cannot be written, there is no event.
+func (f *records) saveEvent(s *sandbox, c change) error {
+	_, err := f.enter(s, c, false)
+	return err
+}
+
+// enter is saveEvent; with keep, the event is told although it could not be written.
+func (f *records) enter(s *sandbox, c change, keep bool) (told bool, err error) {
+	s.recording.Lock()
+	defer s.recording.Unlock()
+	s.mu.Lock()
+	e, err := c(s, s.untold.at())
+	if told = err == nil && e != nil && f.tells; told {
+		s.untold.add(*e)
+	}
+	r := s.recordLocked()
+	s.mu.Unlock()
+	if err == nil && !s.forgotten {
+		err = f.write(r)
+	}
+	switch {
+	case told && err != nil && !keep:
+		s.mu.Lock()
+		s.untold.withdraw()
+		s.mu.Unlock()
+		return false, err
+	case told:
+		f.news()
+	}
+	return told, err
+}
+
+// withdraw takes back the last event of a sandbox, which nobody was told yet.
+func (f *records) withdraw(s *sandbox) {
+	s.recording.Lock()
+	defer s.recording.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.untold.withdraw()
+}
+
+// told removes events from the record that the machine's log has. The kept record may go on to
+// have them: who gets an event again knows it by its ID.
+func (f *records) told(s *sandbox, upTo int64) error {
+	s.recording.Lock()
+	defer s.recording.Unlock()
+	s.mu.Lock()
+	s.untold.events = slices.DeleteFunc(slices.Clone(s.untold.events), func(e shoal.Event) bool {
+		return e.Number <= upTo
+	})
+	r := s.recordLocked()
+	s.mu.Unlock()
+	if s.forgotten {
+		return nil
+	}
+	data, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("encode a sandbox record: %w", err)
+	}
+	return f.writeLive(r, data)
+}
+
 // write replaces the record as a whole.
 func (f *records) write(r record) error {
 	data, err := json.Marshal(r)
@@ -103,11 +175,15 @@ func (f *records) write(r record) error {
 		return fmt.Errorf("encode a sandbox record: %w", err)
 	}
 	if r.isKept() {
-		err = keepFile(recordPath(f.kept, r.Sandbox.SandboxID), data)
+		if err := keepFile(recordPath(f.kept, r.Sandbox.SandboxID), data); err != nil {
+			return fmt.Errorf("write a sandbox record: %w", err)
+		}
 	}
-	if err == nil {
-		err = atomicfile.WriteFile(recordPath(f.live, r.Sandbox.SandboxID), data, 0o600, atomicfile.Volatile)
-	}
+	return f.writeLive(r, data)
+}
+
+func (f *records) writeLive(r record, data []byte) error {
+	err := atomicfile.WriteFile(recordPath(f.live, r.Sandbox.SandboxID), data, 0o600, atomicfile.Volatile)
 	if err != nil {
 		return fmt.Errorf("write a sandbox record: %w", err)
 	}

@@ -35,6 +35,9 @@ func (o *Orchestrator) Recover(ctx context.Context) error {
 	if err := r.readAll(list); err != nil {
 		return err
 	}
+	if err := o.outbox.tellLost(ctx, idsOf(list)); err != nil {
+		o.log.Error("the end of sandboxes without a record cannot be told", "error", err)
+	}
 	snapshots, err := o.snapshots.Artifacts().ListAll()
 	if err != nil {
 		return err
@@ -96,7 +99,7 @@ func (r *recovery) read(rec record) error {
 			}
 		}
 		r.o.log.Warn("a sandbox did not survive", "sandbox", id, "error", err)
-		return r.o.records.remove(id)
+		return r.bury(rec)
 	case shoal.StatePaused, shoal.StateResuming:
 		// A resume that was cut off is undone: its caller got no answer.
 		if rec.Saved != nil {
@@ -104,7 +107,29 @@ func (r *recovery) read(rec record) error {
 		}
 	}
 	// A create or a kill that was cut off: its caller got no answer.
-	return r.o.records.remove(id)
+	if rec.Sandbox.State == shoal.StateCreating {
+		return r.o.records.remove(id)
+	}
+	return r.bury(rec)
+}
+
+// bury removes the record of a sandbox that has ended, once its end is told. The record says
+// why if that was known.
+func (r *recovery) bury(rec record) error {
+	sb := r.sandboxOf(rec)
+	sb.saved = rec.Saved
+	if _, err := r.o.records.enter(sb, killed(shoal.KillUnknown), true); err != nil {
+		r.o.log.Warn("the record does not say that a sandbox has ended", "sandbox", sb.id, "error", err)
+	}
+	return r.o.outbox.bury(context.Background(), sb)()
+}
+
+func idsOf(list []record) map[string]bool {
+	ids := map[string]bool{}
+	for _, r := range list {
+		ids[r.Sandbox.SandboxID] = true
+	}
+	return ids
 }
 
 // strand enters a sandbox whose guest is to be adopted. It is known from now on, and in the
@@ -174,7 +199,8 @@ func (r *recovery) sandboxOf(rec record) *sandbox {
 			"sandbox", view.SandboxID, "error", err)
 		egress = network.Nowhere()
 	}
-	return &sandbox{id: view.SandboxID, createdAt: rec.CreatedAt, view: view, egress: egress}
+	return &sandbox{id: view.SandboxID, createdAt: rec.CreatedAt, view: view, egress: egress,
+		untold: untold{events: rec.Events, count: rec.EventCount, last: rec.EventAt}}
 }
 
 func (r *recovery) recoverPaused(rec record) error {
@@ -185,10 +211,15 @@ func (r *recovery) recoverPaused(rec record) error {
 	r.paused = append(r.paused, sb)
 	r.mu.Unlock()
 	r.o.table.add(sb)
-	if rec.Sandbox.State == shoal.StatePaused {
-		return nil
+	var err error
+	switch rec.Sandbox.State {
+	case shoal.StatePaused:
+	case shoal.StateResuming:
+		err = r.o.records.saveAs(sb, shoal.StatePaused)
+	default: // the pause is over now
+		err = r.o.records.saveEvent(sb, to(shoal.StatePaused, shoal.EventPaused))
 	}
-	if err := r.o.records.saveAs(sb, shoal.StatePaused); err != nil {
+	if err != nil {
 		// The record says less than it could; the next start comes to the same.
 		r.o.log.Error("the record of a paused sandbox cannot be written", "sandbox", sb.id, "error", err)
 	}

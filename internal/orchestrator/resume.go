@@ -97,7 +97,7 @@ func (o *Orchestrator) bringBack(ctx context.Context, sb *sandbox, opts shoal.Re
 		from := sb.saved
 		sb.saved, sb.restUntil, sb.view.KeptBytes = nil, time.Time{}, 0
 		sb.mu.Unlock()
-		if err = o.records.saveAs(sb, shoal.StateRunning); err == nil {
+		if err = o.records.saveEvent(sb, to(shoal.StateRunning, shoal.EventResumed)); err == nil {
 			o.discard(sb, from)
 			return nil
 		}

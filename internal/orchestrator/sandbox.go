@@ -17,6 +17,8 @@ type sandbox struct {
 	id        string
 	createdAt time.Time // UTC; zero if an older version of Shoal made it
 
+	// telling is held while events are brought to the disk; it is taken before recording.
+	telling sync.Mutex
 	// recording serializes writes of the record; it is taken before mu.
 	recording sync.Mutex
 	forgotten bool // guarded by recording: the record was removed
@@ -40,6 +42,7 @@ type sandbox struct {
 	keeping   chan struct{} // closed when a resting guest's disk is written apart
 	expiry    expiry
 	samples   samples
+	untold    untold
 }
 
 func (s *sandbox) viewNow() shoal.Sandbox {

@@ -57,12 +57,25 @@ func (o copier) standStill(
 	if err != nil && !callersFault(err) && endedMeanwhile(own) {
 		err = shoal.NotFound(sb.id)
 	}
-	sb.end(t, shoal.StateRunning, err)
-	if recordErr := o.records.save(sb); recordErr != nil { // it may say that the guest stands still
+	// The record may say that the guest stands still. It is written before the transition ends,
+	// so that no later one's event goes before this one's.
+	if recordErr := o.recordCheckpoint(sb, err == nil); recordErr != nil {
 		o.log.Error("the record of a running sandbox cannot be written", "sandbox", sb.id, "error", recordErr)
 	}
+	sb.end(t, shoal.StateRunning, err)
 	o.nudge()
 	return err
+}
+
+// recordCheckpoint writes that a sandbox runs again, and that it was checkpointed if it was.
+func (o copier) recordCheckpoint(sb *sandbox, made bool) error {
+	return o.records.saveEvent(sb, func(s *sandbox, at time.Time) (*shoal.Event, error) {
+		s.view.State = shoal.StateRunning
+		if !made {
+			return nil, nil
+		}
+		return checkpointed(s, at)
+	})
 }
 
 // endNotice is how long it may take until a guest that has ended is known to have.

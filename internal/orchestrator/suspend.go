@@ -53,7 +53,7 @@ func (p *pauses) suspend(ctx context.Context, sb *sandbox, memory, silent bool) 
 	sb.view.KeptBytes = size
 	sb.view.EndAt = time.Now().UTC() // of a paused sandbox: when it was paused
 	sb.mu.Unlock()
-	return p.records.saveAs(sb, shoal.StatePaused)
+	return p.records.saveEvent(sb, to(shoal.StatePaused, shoal.EventPaused))
 }
 
 // keep writes a frozen guest, with its memory or its disk alone, and returns how many bytes

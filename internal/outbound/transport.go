@@ -164,3 +164,9 @@ func failure(ctx context.Context, err error) error {
 	}
 	return &Failure{reason: reason(err), err: err}
 }
+
+// CheckURL returns ErrOutboundRefused for a URL that is refused whatever its name leads to, so that
+// whoever gives one learns it at once. Others may be refused when they are asked.
+func (t *Transport) CheckURL(u *url.URL) error {
+	return t.dialer.permitsUnresolved(u.Hostname(), portOf(u))
+}

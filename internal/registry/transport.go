@@ -1,12 +1,8 @@
 package registry
 
 import (
-	"crypto/tls"
-	"crypto/x509"
-	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 
@@ -25,7 +21,7 @@ func newTransport(cfg Config) (*outbound.Transport, error) {
 		out.Allow = append(out.Allow, ecr.Host)
 	}
 	var err error
-	if out.TLS, err = trusting(cfg.CAFiles); err != nil {
+	if out.TLS, err = outbound.Trusting(cfg.CAFiles); err != nil {
 		return nil, err
 	}
 	return outbound.NewTransport(out)
@@ -38,26 +34,4 @@ func mirrorAddresses(mirror string) []string {
 		return []string{host}
 	}
 	return []string{net.JoinHostPort(strings.Trim(host, "[]"), "443"), net.JoinHostPort(strings.Trim(host, "[]"), "80")}
-}
-
-// trusting returns a TLS configuration that trusts the authorities in the files too. It is
-// nil without files.
-func trusting(caFiles []string) (*tls.Config, error) {
-	if len(caFiles) == 0 {
-		return nil, nil
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		return nil, fmt.Errorf("read the system's certificate authorities: %w", err)
-	}
-	for _, file := range caFiles {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			return nil, err
-		}
-		if !pool.AppendCertsFromPEM(data) {
-			return nil, fmt.Errorf("%s contains no PEM certificate", file)
-		}
-	}
-	return &tls.Config{RootCAs: pool}, nil
 }

@@ -1,5 +1,6 @@
-// Package retention removes what is no longer needed: template builds without a tag, and
-// unused builds, snapshots, images and kernels on the machines.
+// Package retention removes what is no longer needed: template builds without a tag, events that
+// were kept for as long as their team's are, and unused builds, snapshots, images and kernels on
+// the machines.
 package retention
 
 import (
@@ -44,6 +45,9 @@ func (r *Retention) Run(ctx context.Context) error {
 		}
 		if err := r.RetireBuilds(ctx); err != nil && !errors.Is(err, context.Canceled) {
 			r.log.Warn("could not retire builds without a tag", "error", err)
+		}
+		if err := r.store.DropExpiredEvents(ctx, time.Now()); err != nil && !errors.Is(err, context.Canceled) {
+			r.log.Warn("could not remove old events", "error", err)
 		}
 		_, err := Collect(ctx, r.store, r.fleet, shoal.CollectOptions{})
 		r.report(err)

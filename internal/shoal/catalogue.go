@@ -292,6 +292,25 @@ var (
 			"names what was refused.")
 )
 
+// Events and webhooks.
+var (
+	ErrWebhook = kind("webhook.invalid", 400,
+		"The webhook's name, URL, secret or list of events is not what a webhook can have.",
+		"Correct what the message names.")
+	ErrWebhookNotFound = kind("webhook.not_found", 404,
+		"The team has no webhook, or the webhook no delivery, of this ID; deliveries are kept for seven days.",
+		"List the team's webhooks with `GET /events/webhooks`.")
+	ErrWebhookLimit = kind("webhook.limit", 429,
+		"The team has as many webhooks as it may.",
+		"Delete one that nothing needs, or have one of them receive more types of events.")
+	ErrWebhookDisabled = kind("webhook.disabled", 409,
+		"The webhook is disabled, and nothing is sent to it.",
+		"Enable it with `PATCH /events/webhooks/{webhookID}`, then repeat.")
+	ErrEventGone = kind("event.gone", 410,
+		"The event is older than the team's events are kept, so it cannot be sent again.",
+		"Have the operator keep the team's events longer by `shoal team limits`.")
+)
+
 // Traffic to sandboxes.
 var (
 	ErrSandboxRequests = kind("connection_limit", 429,

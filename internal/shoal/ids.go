@@ -31,6 +31,15 @@ func NewBuildID() string { return uuid.NewString() }
 // NewExecutionID returns a random UUID.
 func NewExecutionID() string { return uuid.NewString() }
 
+// NewEventID returns a random UUID.
+func NewEventID() string { return uuid.NewString() }
+
+// NewWebhookID returns a random UUID.
+func NewWebhookID() string { return uuid.NewString() }
+
+// NewDeliveryID returns a random UUID.
+func NewDeliveryID() string { return uuid.NewString() }
+
 // NewRequestID returns a random UUID.
 func NewRequestID() string { return uuid.NewString() }
 

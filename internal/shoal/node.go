@@ -127,6 +127,10 @@ type Node interface {
 	// Logs returns a part of the log of a team's sandbox, which may have ended. There
 	// is none of an unknown one, or of another team's.
 	Logs(ctx context.Context, sandboxID, teamID string, q LogQuery) ([]LogEntry, error)
+	// Events returns events of the machine's sandboxes that come after a mark, oldest first,
+	// and waits for a while if there are none. What is before the mark is stored elsewhere, so
+	// the machine forgets it. A mark of another log counts as the beginning.
+	Events(ctx context.Context, after EventMark) (EventBatch, error)
 	Info(ctx context.Context) (NodeInfo, error)
 	// Wakes has resume called for each paused sandbox that traffic comes for, several at
 	// once. resume resumes it, or returns why not. It returns an error when that is over,

@@ -47,6 +47,7 @@ const (
 	KillAdmin    KillReason = "admin"
 	KillOrphaned KillReason = "orphaned"
 	KillCrashed  KillReason = "crashed"
+	KillUnknown  KillReason = "unknown"
 	KillDown     KillReason = "down"
 )
 

@@ -27,12 +27,16 @@ type TeamLimits struct {
 	Builds              int   // of templates and snapshots that are kept; also how many templates
 	DiskMB              int64 // writable MiB per sandbox
 	StorageGB           int64 // GiB of paused sandboxes, snapshots and builds that are kept, in all
+	EventDays           int   // how long events of its sandboxes are kept
 }
+
+// MaxEventDays is the most that TeamLimits.EventDays may be (runtime.md §6.4).
+const MaxEventDays = 365
 
 // DefaultTeamLimits are generous: the machine is the operator's own.
 func DefaultTeamLimits() TeamLimits {
 	return TeamLimits{ConcurrentSandboxes: 1000, Sandboxes: 2000, MaxLength: 24 * time.Hour, MaxCPU: 32,
-		MaxMemoryMB: 65536, ConcurrentBuilds: 20, Builds: 2000, DiskMB: 10240, StorageGB: 1024}
+		MaxMemoryMB: 65536, ConcurrentBuilds: 20, Builds: 2000, DiskMB: 10240, StorageGB: 1024, EventDays: 7}
 }
 
 // APIKey is a stored key. The key itself is never kept, only its hash.

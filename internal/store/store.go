@@ -23,6 +23,8 @@ var ErrExists = errors.New("the record exists already")
 type Store struct {
 	db *sql.DB
 	q  *sqlcgen.Queries
+	// maxEventBytes is MaxEventBytes; tests take less.
+	maxEventBytes int64
 }
 
 // Open opens or creates the database, migrates it and verifies its schema. The location
@@ -35,7 +37,7 @@ func Open(ctx context.Context, location string) (*Store, error) {
 	if err := prepare(ctx, eng); err != nil {
 		return nil, errors.Join(err, eng.db.Close())
 	}
-	return &Store{db: eng.db, q: sqlcgen.New(eng.db)}, nil
+	return &Store{db: eng.db, q: sqlcgen.New(eng.db), maxEventBytes: MaxEventBytes}, nil
 }
 
 func prepare(ctx context.Context, eng engine) error {

@@ -54,7 +54,7 @@ func TestTeams(t *testing.T) {
 			}
 		}
 		limits := shoal.TeamLimits{ConcurrentSandboxes: 1, Sandboxes: 2, MaxLength: 3 * time.Hour, MaxCPU: 4,
-			MaxMemoryMB: 5, ConcurrentBuilds: 6, Builds: 7, DiskMB: 8, StorageGB: 9}
+			MaxMemoryMB: 5, ConcurrentBuilds: 6, Builds: 7, DiskMB: 8, StorageGB: 9, EventDays: 10}
 		if err := s.SetLimits(t.Context(), team.ID, limits); err != nil {
 			t.Fatal(err)
 		}

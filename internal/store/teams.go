@@ -40,8 +40,15 @@ func insertTeam(ctx context.Context, q *sqlcgen.Queries, team shoal.Team) error 
 		Sandboxes:           int64(team.Limits.Sandboxes),
 		Builds:              int64(team.Limits.Builds),
 		StorageGb:           team.Limits.StorageGB,
+		EventDays:           eventDays(team.Limits),
 	})
 	return changed(n, err, ErrExists, "create team "+team.Slug)
+}
+
+// eventDays is how long a team's events are kept, a day at least: webhooks are tried for as
+// long.
+func eventDays(limits shoal.TeamLimits) int64 {
+	return int64(min(max(limits.EventDays, 1), shoal.MaxEventDays))
 }
 
 // Team returns a team by its ID.
@@ -89,7 +96,7 @@ func (s *Store) SetLimits(ctx context.Context, teamID string, limits shoal.TeamL
 		MaxLengthHours: int64(limits.MaxLength / time.Hour), MaxCpu: int64(limits.MaxCPU),
 		MaxMemoryMb: limits.MaxMemoryMB, DiskMb: limits.DiskMB,
 		ConcurrentBuilds: int64(limits.ConcurrentBuilds), Builds: int64(limits.Builds),
-		StorageGb: limits.StorageGB})
+		StorageGb: limits.StorageGB, EventDays: eventDays(limits)})
 	return changed(n, err, ErrNotFound, "change team "+teamID)
 }
 
@@ -116,6 +123,7 @@ func teamOf(row sqlcgen.Team) shoal.Team {
 			ConcurrentBuilds:    int(row.ConcurrentBuilds),
 			DiskMB:              row.DiskMb,
 			StorageGB:           row.StorageGb,
+			EventDays:           int(row.EventDays),
 		},
 		Blocked: row.Blocked, BlockedReason: row.BlockedReason, Banned: row.Banned,
 		MayPublish: row.MayPublish,

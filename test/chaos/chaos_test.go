@@ -169,4 +169,5 @@ func (w *world) finish() {
 		}
 		w.read(w.sandboxes[len(w.sandboxes)-1].id, snap.mark)
 	}
+	w.checkAllEvents()
 }

@@ -1,5 +1,6 @@
 // Package chaos kills Shoal at random moments of random transitions, and then checks that
-// no sandbox was lost, duplicated or damaged. It needs root and bin/shoal; `make
+// no sandbox was lost, duplicated or damaged, and that its events tell of all that happened to it,
+// in that order. It needs root and bin/shoal; `make
 // test-chaos` provides both. Use -rounds for longer runs and -seed to repeat one.
 package chaos
 

@@ -218,6 +218,7 @@ func (w *world) check() {
 	var left []*sandbox
 	for _, sb := range w.sandboxes {
 		state := w.await(sb.id, sb.may)
+		w.checkEvents(sb.id, state)
 		if state == "gone" {
 			continue
 		}

@@ -36,6 +36,8 @@ func testMain(m *testing.M) (code int) {
 		// Settings for builds that an operator may make; TestImageLibrary checks them.
 		"SHOAL_PACKAGE_MIRRORS=http://original.example/packages=http://mirror.example/packages",
 		"SHOAL_BUILD_ENV=PIP_SHOAL_TEST=kept",
+		// Webhooks of these tests are received on this machine.
+		"SHOAL_WEBHOOK_ALLOW=127.0.0.0/8",
 		// Templates that take minutes are built only by the tests that need them.
 		"SHOAL_SHIPPED_ON_USE=false")
 	if err != nil {

@@ -48,6 +48,60 @@ func (e BuildStatus) Valid() bool {
 	}
 }
 
+// Defines values for DeliveryStatus.
+const (
+	DeliveryStatusDelivered DeliveryStatus = "delivered"
+	DeliveryStatusFailed    DeliveryStatus = "failed"
+	DeliveryStatusPending   DeliveryStatus = "pending"
+	DeliveryStatusWaiting   DeliveryStatus = "waiting"
+)
+
+// Valid indicates whether the value is a known member of the DeliveryStatus enum.
+func (e DeliveryStatus) Valid() bool {
+	switch e {
+	case DeliveryStatusDelivered:
+		return true
+	case DeliveryStatusFailed:
+		return true
+	case DeliveryStatusPending:
+		return true
+	case DeliveryStatusWaiting:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for EventType.
+const (
+	SandboxLifecycleCheckpointed EventType = "sandbox.lifecycle.checkpointed"
+	SandboxLifecycleCreated      EventType = "sandbox.lifecycle.created"
+	SandboxLifecycleKilled       EventType = "sandbox.lifecycle.killed"
+	SandboxLifecyclePaused       EventType = "sandbox.lifecycle.paused"
+	SandboxLifecycleResumed      EventType = "sandbox.lifecycle.resumed"
+	SandboxLifecycleUpdated      EventType = "sandbox.lifecycle.updated"
+)
+
+// Valid indicates whether the value is a known member of the EventType enum.
+func (e EventType) Valid() bool {
+	switch e {
+	case SandboxLifecycleCheckpointed:
+		return true
+	case SandboxLifecycleCreated:
+		return true
+	case SandboxLifecycleKilled:
+		return true
+	case SandboxLifecyclePaused:
+		return true
+	case SandboxLifecycleResumed:
+		return true
+	case SandboxLifecycleUpdated:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ImageRegistryType.
 const (
 	Aws      ImageRegistryType = "aws"
@@ -348,6 +402,45 @@ type CreatedAccessToken struct {
 // DNSServers Up to 10 IPv4 addresses; kept and shown, while names are resolved by the machine
 type DNSServers = []string
 
+// Delivery defines model for Delivery.
+type Delivery struct {
+	Attempts  int32     `json:"attempts"`
+	CreatedAt time.Time `json:"createdAt"`
+
+	// ErrorClass Why it
+	ErrorClass   *string `json:"errorClass,omitempty"`
+	ErrorMessage *string `json:"errorMessage,omitempty"`
+
+	// EventId Absent of a test
+	EventId     *string          `json:"eventId,omitempty"`
+	EventType   EventType        `json:"eventType"`
+	Id          string           `json:"id"`
+	LastAttempt *DeliveryAttempt `json:"lastAttempt,omitempty"`
+
+	// NextAttemptAt Of a pending one
+	NextAttemptAt *time.Time `json:"nextAttemptAt,omitempty"`
+
+	// SandboxId Absent of a test
+	SandboxId *string        `json:"sandboxId,omitempty"`
+	Status    DeliveryStatus `json:"status"`
+	WebhookId string         `json:"webhookId"`
+}
+
+// DeliveryStatus defines model for Delivery.Status.
+type DeliveryStatus string
+
+// DeliveryAttempt defines model for DeliveryAttempt.
+type DeliveryAttempt struct {
+	At             time.Time `json:"at"`
+	DurationMs     float64   `json:"durationMs"`
+	RequestHeaders StringMap `json:"requestHeaders"`
+
+	// ResponseBody Its first 4 KiB
+	ResponseBody    *string    `json:"responseBody,omitempty"`
+	ResponseHeaders *StringMap `json:"responseHeaders,omitempty"`
+	ResponseStatus  *int32     `json:"responseStatus,omitempty"`
+}
+
 // EgressProxy defines model for EgressProxy.
 type EgressProxy struct {
 	Address  string  `json:"address"`
@@ -368,6 +461,9 @@ type Error struct {
 	Message   string  `json:"message"`
 	RequestId *string `json:"requestId,omitempty"`
 }
+
+// EventType defines model for EventType.
+type EventType string
 
 // IAM defines model for IAM.
 type IAM struct {
@@ -513,6 +609,16 @@ type NewSandbox struct {
 	VolumeMounts *[]VolumeMount `json:"volumeMounts,omitempty"`
 }
 
+// NewWebhook defines model for NewWebhook.
+type NewWebhook struct {
+	// Enabled True by default
+	Enabled         *bool         `json:"enabled,omitempty"`
+	Events          WebhookEvents `json:"events"`
+	Name            string        `json:"name"`
+	SignatureSecret string        `json:"signatureSecret"`
+	Url             string        `json:"url"`
+}
+
 // Node defines model for Node.
 type Node struct {
 	ClusterID       string `json:"clusterID"`
@@ -611,6 +717,23 @@ type SandboxDetail struct {
 	State        SandboxState   `json:"state"`
 	TemplateID   string         `json:"templateID"`
 	VolumeMounts *[]VolumeMount `json:"volumeMounts,omitempty"`
+}
+
+// SandboxEvent defines model for SandboxEvent.
+type SandboxEvent struct {
+	EventData      map[string]interface{} `json:"eventData"`
+	Id             string                 `json:"id"`
+	SandboxBuildId string                 `json:"sandboxBuildId"`
+
+	// SandboxEventNumber Among the sandbox's events, from 1 without gaps. Shoal's own.
+	SandboxEventNumber int64     `json:"sandboxEventNumber"`
+	SandboxExecutionId string    `json:"sandboxExecutionId"`
+	SandboxId          string    `json:"sandboxId"`
+	SandboxTeamId      string    `json:"sandboxTeamId"`
+	SandboxTemplateId  string    `json:"sandboxTemplateId"`
+	Timestamp          time.Time `json:"timestamp"`
+	Type               EventType `json:"type"`
+	Version            string    `json:"version"`
 }
 
 // SandboxLogs defines model for SandboxLogs.
@@ -852,11 +975,47 @@ type VolumeMount struct {
 	Path string `json:"path"`
 }
 
+// Webhook defines model for Webhook.
+type Webhook struct {
+	CreatedAt time.Time     `json:"createdAt"`
+	Enabled   bool          `json:"enabled"`
+	Events    WebhookEvents `json:"events"`
+	Id        string        `json:"id"`
+	Name      string        `json:"name"`
+	TeamID    string        `json:"teamID"`
+	TeamId    string        `json:"teamId"`
+	Url       string        `json:"url"`
+}
+
+// WebhookChange defines model for WebhookChange.
+type WebhookChange struct {
+	Enabled         *bool          `json:"enabled,omitempty"`
+	Events          *WebhookEvents `json:"events,omitempty"`
+	Name            *string        `json:"name,omitempty"`
+	SignatureSecret *string        `json:"signatureSecret,omitempty"`
+	Url             *string        `json:"url,omitempty"`
+}
+
+// WebhookEvents defines model for WebhookEvents.
+type WebhookEvents = []EventType
+
 // APIKeyID defines model for APIKeyID.
 type APIKeyID = string
 
 // BuildID defines model for BuildID.
 type BuildID = string
+
+// EventLimit defines model for EventLimit.
+type EventLimit = int32
+
+// EventOffset defines model for EventOffset.
+type EventOffset = int32
+
+// EventOrder defines model for EventOrder.
+type EventOrder = bool
+
+// EventTypes defines model for EventTypes.
+type EventTypes = []EventType
 
 // Limit defines model for Limit.
 type Limit = int32
@@ -885,6 +1044,9 @@ type TeamID = string
 // TemplateID defines model for TemplateID.
 type TemplateID = string
 
+// WebhookID defines model for WebhookID.
+type WebhookID = string
+
 // Failure defines model for Failure.
 type Failure = Error
 
@@ -899,6 +1061,50 @@ type CreateAccessTokenJSONBody struct {
 // RenameAPIKeyJSONBody defines parameters for RenameAPIKey.
 type RenameAPIKeyJSONBody struct {
 	Name string `json:"name"`
+}
+
+// ListEventsParams defines parameters for ListEvents.
+type ListEventsParams struct {
+	// Offset How many to leave out; 0 by default
+	Offset *EventOffset `form:"offset,omitempty" json:"offset,omitempty"`
+
+	// Limit 10 by default
+	Limit *EventLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// OrderAsc Oldest first
+	OrderAsc *EventOrder `form:"orderAsc,omitempty" json:"orderAsc,omitempty"`
+
+	// Types Only these; all by default
+	Types *EventTypes `form:"types,omitempty" json:"types,omitempty"`
+}
+
+// ListSandboxEventsParams defines parameters for ListSandboxEvents.
+type ListSandboxEventsParams struct {
+	// Offset How many to leave out; 0 by default
+	Offset *EventOffset `form:"offset,omitempty" json:"offset,omitempty"`
+
+	// Limit 10 by default
+	Limit *EventLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// OrderAsc Oldest first
+	OrderAsc *EventOrder `form:"orderAsc,omitempty" json:"orderAsc,omitempty"`
+
+	// Types Only these; all by default
+	Types *EventTypes `form:"types,omitempty" json:"types,omitempty"`
+}
+
+// ListDeliveriesParams defines parameters for ListDeliveries.
+type ListDeliveriesParams struct {
+	// Offset How many to leave out; 0 by default
+	Offset *EventOffset `form:"offset,omitempty" json:"offset,omitempty"`
+
+	// Limit 10 by default
+	Limit *EventLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// TestWebhookJSONBody defines parameters for TestWebhook.
+type TestWebhookJSONBody struct {
+	Type *EventType `json:"type,omitempty"`
 }
 
 // ListSandboxesParams defines parameters for ListSandboxes.
@@ -1121,6 +1327,15 @@ type CreateAPIKeyJSONRequestBody = NewAPIKey
 // RenameAPIKeyJSONRequestBody defines body for RenameAPIKey for application/json ContentType.
 type RenameAPIKeyJSONRequestBody RenameAPIKeyJSONBody
 
+// CreateWebhookJSONRequestBody defines body for CreateWebhook for application/json ContentType.
+type CreateWebhookJSONRequestBody = NewWebhook
+
+// UpdateWebhookJSONRequestBody defines body for UpdateWebhook for application/json ContentType.
+type UpdateWebhookJSONRequestBody = WebhookChange
+
+// TestWebhookJSONRequestBody defines body for TestWebhook for application/json ContentType.
+type TestWebhookJSONRequestBody TestWebhookJSONBody
+
 // CreateSandboxJSONRequestBody defines body for CreateSandbox for application/json ContentType.
 type CreateSandboxJSONRequestBody = NewSandbox
 
@@ -1221,6 +1436,36 @@ type ServerInterface interface {
 	// ListDefaultTemplates The templates that come with the installation, by ID
 	// (GET /default-templates)
 	ListDefaultTemplates(w http.ResponseWriter, r *http.Request)
+	// ListEvents What happened to the team's sandboxes, newest first
+	// (GET /events/sandboxes)
+	ListEvents(w http.ResponseWriter, r *http.Request, params ListEventsParams)
+	// ListSandboxEvents What happened to a sandbox, which may have ended; empty for one that is unknown
+	// (GET /events/sandboxes/{sandboxID})
+	ListSandboxEvents(w http.ResponseWriter, r *http.Request, sandboxID SandboxID, params ListSandboxEventsParams)
+	// ListWebhooks The team's webhooks, oldest first
+	// (GET /events/webhooks)
+	ListWebhooks(w http.ResponseWriter, r *http.Request)
+	// CreateWebhook Have events sent to an address
+	// (POST /events/webhooks)
+	CreateWebhook(w http.ResponseWriter, r *http.Request)
+	// DeleteWebhook Remove a webhook with its deliveries
+	// (DELETE /events/webhooks/{webhookID})
+	DeleteWebhook(w http.ResponseWriter, r *http.Request, webhookID WebhookID)
+	// GetWebhook One webhook
+	// (GET /events/webhooks/{webhookID})
+	GetWebhook(w http.ResponseWriter, r *http.Request, webhookID WebhookID)
+	// UpdateWebhook Change what is named
+	// (PATCH /events/webhooks/{webhookID})
+	UpdateWebhook(w http.ResponseWriter, r *http.Request, webhookID WebhookID)
+	// ListDeliveries What was sent to a webhook in the last seven days, and what waits, newest first
+	// (GET /events/webhooks/{webhookID}/deliveries)
+	ListDeliveries(w http.ResponseWriter, r *http.Request, webhookID WebhookID, params ListDeliveriesParams)
+	// ReplayDelivery Send the event of a delivery once more, whatever became of it
+	// (POST /events/webhooks/{webhookID}/deliveries/{deliveryID}/replay)
+	ReplayDelivery(w http.ResponseWriter, r *http.Request, webhookID WebhookID, deliveryID string)
+	// TestWebhook Send an event that tells of nothing, with "test" in its data
+	// (POST /events/webhooks/{webhookID}/test)
+	TestWebhook(w http.ResponseWriter, r *http.Request, webhookID WebhookID)
 	// GetHealth Whether the API can serve; 503 until a machine is connected
 	// (GET /health)
 	GetHealth(w http.ResponseWriter, r *http.Request)
@@ -1624,6 +1869,381 @@ func (siw *ServerInterfaceWrapper) ListDefaultTemplates(w http.ResponseWriter, r
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListDefaultTemplates(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListEvents operation middleware
+func (siw *ServerInterfaceWrapper) ListEvents(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListEventsParams
+
+	// ------------- Optional query parameter "offset" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "offset", r.URL.Query(), &params.Offset, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "offset"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "offset", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "orderAsc" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "orderAsc", r.URL.Query(), &params.OrderAsc, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "orderAsc"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "orderAsc", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "types" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "types", r.URL.Query(), &params.Types, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "types"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "types", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListEvents(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListSandboxEvents operation middleware
+func (siw *ServerInterfaceWrapper) ListSandboxEvents(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "sandboxID" -------------
+	var sandboxID SandboxID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "sandboxID", r.PathValue("sandboxID"), &sandboxID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "sandboxID", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListSandboxEventsParams
+
+	// ------------- Optional query parameter "offset" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "offset", r.URL.Query(), &params.Offset, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "offset"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "offset", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "orderAsc" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "orderAsc", r.URL.Query(), &params.OrderAsc, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "orderAsc"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "orderAsc", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "types" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "types", r.URL.Query(), &params.Types, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "types"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "types", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListSandboxEvents(w, r, sandboxID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListWebhooks operation middleware
+func (siw *ServerInterfaceWrapper) ListWebhooks(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListWebhooks(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateWebhook operation middleware
+func (siw *ServerInterfaceWrapper) CreateWebhook(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateWebhook(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteWebhook operation middleware
+func (siw *ServerInterfaceWrapper) DeleteWebhook(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "webhookID" -------------
+	var webhookID WebhookID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "webhookID", r.PathValue("webhookID"), &webhookID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "webhookID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteWebhook(w, r, webhookID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetWebhook operation middleware
+func (siw *ServerInterfaceWrapper) GetWebhook(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "webhookID" -------------
+	var webhookID WebhookID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "webhookID", r.PathValue("webhookID"), &webhookID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "webhookID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetWebhook(w, r, webhookID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UpdateWebhook operation middleware
+func (siw *ServerInterfaceWrapper) UpdateWebhook(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "webhookID" -------------
+	var webhookID WebhookID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "webhookID", r.PathValue("webhookID"), &webhookID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "webhookID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UpdateWebhook(w, r, webhookID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListDeliveries operation middleware
+func (siw *ServerInterfaceWrapper) ListDeliveries(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "webhookID" -------------
+	var webhookID WebhookID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "webhookID", r.PathValue("webhookID"), &webhookID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "webhookID", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListDeliveriesParams
+
+	// ------------- Optional query parameter "offset" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "offset", r.URL.Query(), &params.Offset, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "offset"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "offset", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListDeliveries(w, r, webhookID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ReplayDelivery operation middleware
+func (siw *ServerInterfaceWrapper) ReplayDelivery(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "webhookID" -------------
+	var webhookID WebhookID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "webhookID", r.PathValue("webhookID"), &webhookID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "webhookID", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "deliveryID" -------------
+	var deliveryID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "deliveryID", r.PathValue("deliveryID"), &deliveryID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "deliveryID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ReplayDelivery(w, r, webhookID, deliveryID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// TestWebhook operation middleware
+func (siw *ServerInterfaceWrapper) TestWebhook(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "webhookID" -------------
+	var webhookID WebhookID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "webhookID", r.PathValue("webhookID"), &webhookID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "webhookID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.TestWebhook(w, r, webhookID)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3491,6 +4111,16 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/admin/teams/{teamID}/api-keys", wrapper.CreateTeamAPIKey)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/admin/teams/{teamID}/api-keys/{apiKeyID}", wrapper.DeleteTeamAPIKey)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/admin/teams/{teamID}/sandboxes/kill", wrapper.KillTeamSandboxes)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events/sandboxes", wrapper.ListEvents)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events/sandboxes/{sandboxID}", wrapper.ListSandboxEvents)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events/webhooks", wrapper.ListWebhooks)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/events/webhooks", wrapper.CreateWebhook)
+	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/events/webhooks/{webhookID}", wrapper.DeleteWebhook)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events/webhooks/{webhookID}", wrapper.GetWebhook)
+	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/events/webhooks/{webhookID}", wrapper.UpdateWebhook)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/events/webhooks/{webhookID}/test", wrapper.TestWebhook)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events/webhooks/{webhookID}/deliveries", wrapper.ListDeliveries)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/events/webhooks/{webhookID}/deliveries/{deliveryID}/replay", wrapper.ReplayDelivery)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/nodes", wrapper.ListNodes)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/nodes/{nodeID}", wrapper.GetNode)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/admin/sandboxes/running-counts", wrapper.CountRunningSandboxes)
@@ -4152,6 +4782,564 @@ type ListDefaultTemplates5XXJSONResponse struct {
 }
 
 func (response ListDefaultTemplates5XXJSONResponse) VisitListDefaultTemplatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEventsRequestObject struct {
+	Params ListEventsParams
+}
+
+type ListEventsResponseObject interface {
+	VisitListEventsResponse(w http.ResponseWriter) error
+}
+
+type ListEvents200JSONResponse []SandboxEvent
+
+func (response ListEvents200JSONResponse) VisitListEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEvents4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListEvents4XXJSONResponse) VisitListEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEvents5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListEvents5XXJSONResponse) VisitListEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSandboxEventsRequestObject struct {
+	SandboxID SandboxID `json:"sandboxID"`
+	Params    ListSandboxEventsParams
+}
+
+type ListSandboxEventsResponseObject interface {
+	VisitListSandboxEventsResponse(w http.ResponseWriter) error
+}
+
+type ListSandboxEvents200JSONResponse []SandboxEvent
+
+func (response ListSandboxEvents200JSONResponse) VisitListSandboxEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSandboxEvents4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListSandboxEvents4XXJSONResponse) VisitListSandboxEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSandboxEvents5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListSandboxEvents5XXJSONResponse) VisitListSandboxEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListWebhooksRequestObject struct {
+}
+
+type ListWebhooksResponseObject interface {
+	VisitListWebhooksResponse(w http.ResponseWriter) error
+}
+
+type ListWebhooks200JSONResponse []Webhook
+
+func (response ListWebhooks200JSONResponse) VisitListWebhooksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListWebhooks4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListWebhooks4XXJSONResponse) VisitListWebhooksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListWebhooks5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListWebhooks5XXJSONResponse) VisitListWebhooksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateWebhookRequestObject struct {
+	Body *CreateWebhookJSONRequestBody
+}
+
+type CreateWebhookResponseObject interface {
+	VisitCreateWebhookResponse(w http.ResponseWriter) error
+}
+
+type CreateWebhook201JSONResponse Webhook
+
+func (response CreateWebhook201JSONResponse) VisitCreateWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateWebhook4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateWebhook4XXJSONResponse) VisitCreateWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateWebhook5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateWebhook5XXJSONResponse) VisitCreateWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteWebhookRequestObject struct {
+	WebhookID WebhookID `json:"webhookID"`
+}
+
+type DeleteWebhookResponseObject interface {
+	VisitDeleteWebhookResponse(w http.ResponseWriter) error
+}
+
+type DeleteWebhook200Response struct {
+}
+
+func (response DeleteWebhook200Response) VisitDeleteWebhookResponse(w http.ResponseWriter) error {
+	w.WriteHeader(200)
+	return nil
+}
+
+type DeleteWebhook4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteWebhook4XXJSONResponse) VisitDeleteWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteWebhook5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteWebhook5XXJSONResponse) VisitDeleteWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetWebhookRequestObject struct {
+	WebhookID WebhookID `json:"webhookID"`
+}
+
+type GetWebhookResponseObject interface {
+	VisitGetWebhookResponse(w http.ResponseWriter) error
+}
+
+type GetWebhook200JSONResponse Webhook
+
+func (response GetWebhook200JSONResponse) VisitGetWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetWebhook4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetWebhook4XXJSONResponse) VisitGetWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetWebhook5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetWebhook5XXJSONResponse) VisitGetWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateWebhookRequestObject struct {
+	WebhookID WebhookID `json:"webhookID"`
+	Body      *UpdateWebhookJSONRequestBody
+}
+
+type UpdateWebhookResponseObject interface {
+	VisitUpdateWebhookResponse(w http.ResponseWriter) error
+}
+
+type UpdateWebhook200JSONResponse Webhook
+
+func (response UpdateWebhook200JSONResponse) VisitUpdateWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateWebhook4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response UpdateWebhook4XXJSONResponse) VisitUpdateWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateWebhook5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response UpdateWebhook5XXJSONResponse) VisitUpdateWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDeliveriesRequestObject struct {
+	WebhookID WebhookID `json:"webhookID"`
+	Params    ListDeliveriesParams
+}
+
+type ListDeliveriesResponseObject interface {
+	VisitListDeliveriesResponse(w http.ResponseWriter) error
+}
+
+type ListDeliveries200JSONResponse []Delivery
+
+func (response ListDeliveries200JSONResponse) VisitListDeliveriesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDeliveries4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListDeliveries4XXJSONResponse) VisitListDeliveriesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDeliveries5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListDeliveries5XXJSONResponse) VisitListDeliveriesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplayDeliveryRequestObject struct {
+	WebhookID  WebhookID `json:"webhookID"`
+	DeliveryID string    `json:"deliveryID"`
+}
+
+type ReplayDeliveryResponseObject interface {
+	VisitReplayDeliveryResponse(w http.ResponseWriter) error
+}
+
+type ReplayDelivery202JSONResponse Delivery
+
+func (response ReplayDelivery202JSONResponse) VisitReplayDeliveryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplayDelivery4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ReplayDelivery4XXJSONResponse) VisitReplayDeliveryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplayDelivery5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ReplayDelivery5XXJSONResponse) VisitReplayDeliveryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestWebhookRequestObject struct {
+	WebhookID WebhookID `json:"webhookID"`
+	Body      *TestWebhookJSONRequestBody
+}
+
+type TestWebhookResponseObject interface {
+	VisitTestWebhookResponse(w http.ResponseWriter) error
+}
+
+type TestWebhook202JSONResponse Delivery
+
+func (response TestWebhook202JSONResponse) VisitTestWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestWebhook4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response TestWebhook4XXJSONResponse) VisitTestWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestWebhook5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response TestWebhook5XXJSONResponse) VisitTestWebhookResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -6777,6 +7965,36 @@ type StrictServerInterface interface {
 	// ListDefaultTemplates The templates that come with the installation, by ID
 	// (GET /default-templates)
 	ListDefaultTemplates(ctx context.Context, request ListDefaultTemplatesRequestObject) (ListDefaultTemplatesResponseObject, error)
+	// ListEvents What happened to the team's sandboxes, newest first
+	// (GET /events/sandboxes)
+	ListEvents(ctx context.Context, request ListEventsRequestObject) (ListEventsResponseObject, error)
+	// ListSandboxEvents What happened to a sandbox, which may have ended; empty for one that is unknown
+	// (GET /events/sandboxes/{sandboxID})
+	ListSandboxEvents(ctx context.Context, request ListSandboxEventsRequestObject) (ListSandboxEventsResponseObject, error)
+	// ListWebhooks The team's webhooks, oldest first
+	// (GET /events/webhooks)
+	ListWebhooks(ctx context.Context, request ListWebhooksRequestObject) (ListWebhooksResponseObject, error)
+	// CreateWebhook Have events sent to an address
+	// (POST /events/webhooks)
+	CreateWebhook(ctx context.Context, request CreateWebhookRequestObject) (CreateWebhookResponseObject, error)
+	// DeleteWebhook Remove a webhook with its deliveries
+	// (DELETE /events/webhooks/{webhookID})
+	DeleteWebhook(ctx context.Context, request DeleteWebhookRequestObject) (DeleteWebhookResponseObject, error)
+	// GetWebhook One webhook
+	// (GET /events/webhooks/{webhookID})
+	GetWebhook(ctx context.Context, request GetWebhookRequestObject) (GetWebhookResponseObject, error)
+	// UpdateWebhook Change what is named
+	// (PATCH /events/webhooks/{webhookID})
+	UpdateWebhook(ctx context.Context, request UpdateWebhookRequestObject) (UpdateWebhookResponseObject, error)
+	// ListDeliveries What was sent to a webhook in the last seven days, and what waits, newest first
+	// (GET /events/webhooks/{webhookID}/deliveries)
+	ListDeliveries(ctx context.Context, request ListDeliveriesRequestObject) (ListDeliveriesResponseObject, error)
+	// ReplayDelivery Send the event of a delivery once more, whatever became of it
+	// (POST /events/webhooks/{webhookID}/deliveries/{deliveryID}/replay)
+	ReplayDelivery(ctx context.Context, request ReplayDeliveryRequestObject) (ReplayDeliveryResponseObject, error)
+	// TestWebhook Send an event that tells of nothing, with "test" in its data
+	// (POST /events/webhooks/{webhookID}/test)
+	TestWebhook(ctx context.Context, request TestWebhookRequestObject) (TestWebhookResponseObject, error)
 	// GetHealth Whether the API can serve; 503 until a machine is connected
 	// (GET /health)
 	GetHealth(ctx context.Context, request GetHealthRequestObject) (GetHealthResponseObject, error)
@@ -7282,6 +8500,289 @@ func (sh *strictHandler) ListDefaultTemplates(w http.ResponseWriter, r *http.Req
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ListDefaultTemplatesResponseObject); ok {
 		if err := validResponse.VisitListDefaultTemplatesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListEvents operation middleware
+func (sh *strictHandler) ListEvents(w http.ResponseWriter, r *http.Request, params ListEventsParams) {
+	var request ListEventsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListEvents(ctx, request.(ListEventsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListEvents")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListEventsResponseObject); ok {
+		if err := validResponse.VisitListEventsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListSandboxEvents operation middleware
+func (sh *strictHandler) ListSandboxEvents(w http.ResponseWriter, r *http.Request, sandboxID SandboxID, params ListSandboxEventsParams) {
+	var request ListSandboxEventsRequestObject
+
+	request.SandboxID = sandboxID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListSandboxEvents(ctx, request.(ListSandboxEventsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListSandboxEvents")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListSandboxEventsResponseObject); ok {
+		if err := validResponse.VisitListSandboxEventsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListWebhooks operation middleware
+func (sh *strictHandler) ListWebhooks(w http.ResponseWriter, r *http.Request) {
+	var request ListWebhooksRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListWebhooks(ctx, request.(ListWebhooksRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListWebhooks")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListWebhooksResponseObject); ok {
+		if err := validResponse.VisitListWebhooksResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateWebhook operation middleware
+func (sh *strictHandler) CreateWebhook(w http.ResponseWriter, r *http.Request) {
+	var request CreateWebhookRequestObject
+
+	var body CreateWebhookJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateWebhook(ctx, request.(CreateWebhookRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateWebhook")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CreateWebhookResponseObject); ok {
+		if err := validResponse.VisitCreateWebhookResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteWebhook operation middleware
+func (sh *strictHandler) DeleteWebhook(w http.ResponseWriter, r *http.Request, webhookID WebhookID) {
+	var request DeleteWebhookRequestObject
+
+	request.WebhookID = webhookID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteWebhook(ctx, request.(DeleteWebhookRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteWebhook")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteWebhookResponseObject); ok {
+		if err := validResponse.VisitDeleteWebhookResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetWebhook operation middleware
+func (sh *strictHandler) GetWebhook(w http.ResponseWriter, r *http.Request, webhookID WebhookID) {
+	var request GetWebhookRequestObject
+
+	request.WebhookID = webhookID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetWebhook(ctx, request.(GetWebhookRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetWebhook")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetWebhookResponseObject); ok {
+		if err := validResponse.VisitGetWebhookResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UpdateWebhook operation middleware
+func (sh *strictHandler) UpdateWebhook(w http.ResponseWriter, r *http.Request, webhookID WebhookID) {
+	var request UpdateWebhookRequestObject
+
+	request.WebhookID = webhookID
+
+	var body UpdateWebhookJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateWebhook(ctx, request.(UpdateWebhookRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateWebhook")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UpdateWebhookResponseObject); ok {
+		if err := validResponse.VisitUpdateWebhookResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListDeliveries operation middleware
+func (sh *strictHandler) ListDeliveries(w http.ResponseWriter, r *http.Request, webhookID WebhookID, params ListDeliveriesParams) {
+	var request ListDeliveriesRequestObject
+
+	request.WebhookID = webhookID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListDeliveries(ctx, request.(ListDeliveriesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListDeliveries")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListDeliveriesResponseObject); ok {
+		if err := validResponse.VisitListDeliveriesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ReplayDelivery operation middleware
+func (sh *strictHandler) ReplayDelivery(w http.ResponseWriter, r *http.Request, webhookID WebhookID, deliveryID string) {
+	var request ReplayDeliveryRequestObject
+
+	request.WebhookID = webhookID
+	request.DeliveryID = deliveryID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ReplayDelivery(ctx, request.(ReplayDeliveryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReplayDelivery")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ReplayDeliveryResponseObject); ok {
+		if err := validResponse.VisitReplayDeliveryResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// TestWebhook operation middleware
+func (sh *strictHandler) TestWebhook(w http.ResponseWriter, r *http.Request, webhookID WebhookID) {
+	var request TestWebhookRequestObject
+
+	request.WebhookID = webhookID
+
+	var body TestWebhookJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.TestWebhook(ctx, request.(TestWebhookRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "TestWebhook")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(TestWebhookResponseObject); ok {
+		if err := validResponse.VisitTestWebhookResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -8607,141 +10108,161 @@ func (sh *strictHandler) RegisterTemplateBuild(w http.ResponseWriter, r *http.Re
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H1pc9w2FuBfQfVOVWZqKetw7NqVaj/IV6JEclSSnGTL0abQ5OtujEiAA4BqdVz671s4SIIkeKlbLcXj",
-	"T26LuN/Du9/Dl0nIkpRRoFJMDr9MFoAj4PrnR7iTV+wGqPpPBCLkJJWE0cnh5GoBiOafEZshuQA0Y3HM",
-	"loTOUYrncITwVACViFH9NcZC/YZJMBHhAhKsRk0IPQU6l4vJ4X4wkasUJocTITmh88n9fTC5YhLHFxml",
-	"6g+NVfzIlijBdIW4aYEEptGU3YEw6yGxBC5QDBLJBWfZfBGo1eA41isUxRKJ3sBKt6SMghqwvk6SZMnk",
-	"cK9YJaES5sAn92qdKeY4AWkP7vj85GdYnbxTv4laaIrlYhJMKE5UT5wS8zmYcPhPRjhEk0PJM3BnbJ7F",
-	"m4zEUeugU/t13JinJCGyGPE/GfBVOWSsP7oDzBhPsDSbf3kwCSYJvjPnsr+3F5SntO85pWByyuaPNN+e",
-	"d74zkDjCEjcR5wZW/+cWxxmgFBMu0L8ZoRCh6Qr9ke3tHbwOENCQRRAhRkNACeOAsEAYLRcshiPbK8Er",
-	"NIWiKZ5jQtUYcgGJgPgWxCTwbjTJF9YNnDN1OW4h9l+/GNSFEnALXP3nFmIkGcJULIGjJdG44T1lPaQ7",
-	"8z84zCaHk/+xW1KCXfNV7CqY6Q5qQRWC4Bu7IAk9OzvHcnEFOGnFZmk+jkPmS3P7WwcVxfdx49ZWWttz",
-	"sdTuIZI0xhI6Nlw0GLO4e9VYpIwK0JTnAyZxxkH9DBmVQPVlw2kakxAr5Nn9t2AafMPA/55zZklcFQMv",
-	"FwzHaIZJDFGAYhzeCLRcYImIRBQgEghLTYQTlgCVAWIcRQwEokyiBb4FQ6EBy4wD+uervf1/Te6DyQXM",
-	"MoHjx1+/ukHqmEFIFGKqVjUFNMviGYn1lqYrRKRAdhVq+eZmIyGxBMXyiu3iBISGsp21ZAHqV8pZClwS",
-	"A6CQA5YQHcsKeYuwhB1JEsUcayAO8i5vVn2bVXj6SSjiF0zgLiUcxJh5SOTBsGCi+PYnAdHwgRIsbvrW",
-	"eqba3Ofo75lWhCw1R9Y1zKVpZe5Bfmk+q63Yoe1qAufgr4sls+m/IZRqtuNMsgsQmVlMFWRA8TQG93Cm",
-	"jMWAqZ62MZRm06ds/p5K7kGAOKfow6huMElACDxvOSQJqfeDAo2QOEmHQq12gGX/cgGBXft126YvJZaZ",
-	"PTLFlT9PlphINXxgxBPzkwOOFP0EfTevPQjkjHYB2F742jGaA7b/IxKSXlypAqYEHeYcr4aedJWKTLGA",
-	"QFMFmiVT4IosYKTaaoI3IxTH5K/+43aOuNyX75zfMkohlJbTNY8lgYQZrKujqsEJlkm/XNUtSdVRQw3T",
-	"v7xfD7a2wOZK7HX/asjwDay+SvKs9jWQSOcwDUMQopBD1wZsy4Fv5Jhkvsru++8eiLTy86Ajeffx8hL4",
-	"rdU7q8TpU6oUgv09dHJ++z3CUcRBCKX03kAqEaYREgu2pAFaLkgMRoxBmCu5SLD41uhDWoTD4YJoxb2g",
-	"s82N1mjp+7ma7ZyzO422NItjxUVzibYKNLs278ApFmLJuB9GmQDecva1E86n8B2iERKbqIQz4Yeq0vf8",
-	"StmPV1fnWkLMlO7XoGJ1ymWZ4J/+AS+lOrIjJABQxEKxqxuLF0nkQ+MZufPjcQdXsxLwSdR/gHqJrjDg",
-	"rNx3qCfHZ80j1bidg5yobeL4vNKihhhZRICGHXfrSv+1F/r5OG4v36prf/BxlpMEz+EC5kRY+a4KtGMU",
-	"szmhR+pWhQs0IxBHSo3IqEQRpEAjkVvE9NCNu7AUhsD9DKsTP9bjpVDzM9r29RJCDrIYZvy9EsBvSQjH",
-	"oV73T6JlKmkPPxf3eH4qehWTYDIPU6+AN/zeyjZInZIZhKswBh/WuMJ8U85g9KqUNPK135A4VsDQl/46",
-	"6EWoYgp3PP9ChYSoVWLDMcF+yhfGBKg0FoPmxzR7q2DjFZaaZCYi4uaS/AVnb+odXn/vp0t0FA8Feht9",
-	"ujj1LlV/o9ZMQW7hWJ7nlLVTdiAxUPkOQ8JoPsyvwEUb3hvJcvAGE8c42LkMPcEZTvW9cC1MHh0B85Gy",
-	"hzYm9C7BzHqp26prVzEmNca8ZXGWwJnCjuHK0a9lpyY7r99J11blGtUKjHXPIsclB2cdYFVQMz+PKrC9",
-	"l6pVvzYEdxRUN6qSb1Lzzk21JdO1u2s5ksJanBO1CKbZXNuBZ2wSTJaY007FW1voqYekxvavPiNayHiE",
-	"sEA/Xf7yEUm4kz5E3+ixqMX4juDMiuw1lROLG4h+xXEG5xxaxaSy1WU2a2uVtg+g/Qm5M6t+Ur8RuWCZ",
-	"sYjaMXoV7aKdO3Lg2Y5v8b7j+QhyyfiNjwfFbPmL4YfDRXzd6zybxiS84ng2I2Fz30ruR0Qo9CAzRCRa",
-	"Gm/FTCKWyUOktAGl+tTUgybPjoCuRq8wosLRjrput6NHKVZTVV46DcxO0/tgspAyFeeM1yhv4bZ6/erV",
-	"y1fdjjKPXQqLmwsjqf/IhPRL8lncr45bBLjQbb3CbaVFh5he7Kwm33NMhbrdzU+OX3kgYR4mjtcPq21L",
-	"n9LIstqN4f6fCmacgvwTa1HbL23+TTB3Ywi0bLO5VWxhHm/SdwKxJT1CFG6BW3JBREEsXH26U6Z6HJuV",
-	"HtVPVZcdwv1gNFEaxXnN4uD7fNZhQK0qPl2bdPwdRrT+FfNxQhPBSV/7k+MzTb7CtJ2UGHrfQv/LQ36Q",
-	"tE5LfjcAqY3eG1rvaRU/b/cRo/HqCN0eIBwv8Uog01RoOxqZU6Z+E0f0ce3a3fL6Q83e25X0vahvzVY1",
-	"u1mcCQm8TXFliQ0BabGwf8AkFgOVONPjMtP3Cob2ajX4ajPniZKVm5tKs2MeLoiEUFoU8enkH3BC4lXb",
-	"1zMWGfm89ePHQUaRciJn2NogQWPJ1/57xUko/JQrxBKit+efBh5r0cWQqDcrORgiI60ZYZqdAw+h1iFi",
-	"maIhRQ/jk8vNH8LHgdvliEU2h3M8B6WajtlK3k9cgFB8ORrbT4e8je3U8AB1GT4UdPQsY/Zluql5hveq",
-	"G81cnGrBlwpwPSaDcgGenTROsX5CPvD4QJ1jjO/KWIPHGHwVhQGHS0Lno7oaS+wJFRLTENotTzXPe+5k",
-	"jzgm1PjdQ+OcNf/J6AJwLBcrY3Sh0XTltQiYkd8uMJ2Ps2zdtprqfL6v5jYDh4+UoxX8o9hzc4k1ELUc",
-	"f5N5VBlQlR+UlNKHEkYw8/pwflvYOChtWEYLLIz7TQcK6L9FedQq2kEGo7VMoRBQBxGozuo/CMcmejYH",
-	"8SzTFusZiUGshITEC8CLjCoQ/UbEolPuPkTTlfVZEMFiHWyFuOlsvBVWFvhOOGG2PKMvUG7cIDJAuGj3",
-	"B11iKouoMIFmnCV5HBzS3178QRv+j1x6ry70F6oWgSXCuTcyDzomCmViu94FNoC7y+0wr78PumOMXVys",
-	"T6pkUX0slCEmF8CPzD9LIsyRqLVq64a26QDPXUzNKKFBmsTGfQQsjt4wJv2GuxzrQrWJKQ5vNIA0pCro",
-	"pv6QcmYuCYpIhKgaUonsXkMNSzChrY6AmvO+y5HQXHKknQEIm/Buu4HvBFowIREHHC5qQnh13C7vQbdl",
-	"v0+CN+av7r09wIjeZwW3CPMOJCbxGLTReumJVUuPO7TSB+MXEQjuIMz0tZzCHFODXg1q5pnzkV1bnRg6",
-	"2us1AqGfyjMWu67STh9H0XBL/rTxGnrqstquPiVP/ua3ez5+O3skp2wuNhLT2RXOGdtJhg6kPV99Z6gH",
-	"7Q3TtNs80zKj15gwUt1V2st5OEbdHaNGqvbjNMi3itcObz5mMQkkI9Yy2q/odPlEjStvrB7r+iKrg1Xu",
-	"igO2clfOcTgH6YDAhV4Hal3mBKhQ+GySnCWRkVcZuCws4K16ANoxErti1DewUuLtjPEjBLfAV3JB6NwI",
-	"4jewMhlQEWva6pXeAkkqV50xgwm+OzEf9183r2+Fy3WJg1YkLVKfFkBd+RAtsbCaVoAEUysNMdX2XDQF",
-	"xGHKmITIK4pcUpyKhZFwmmqKGOfTEXYwL/mvoZjTNrBzeZGhYKYdvrq2hZXDXOH5sRBkThNrUque9Qcl",
-	"uGHdQHEGxKiJeZd4jmKIkGT6vzrEvxnPVvQbfkNxsZiWCDg91dvxob663wdCiVh0dmzxR9QGGhI2WdlK",
-	"2S9wz6Wxn+ZCfcC/Auzxs5rkUu+pEfEOZjiLpV/Wbw9iLvLf+lQamwlnI5ntUtyJ2/ah4+V744QhsXpO",
-	"L3xINNDwZIb0L8tISy161djbb0A8gutPy3RfP/qV6Ta9WS+26QMs7VvKk6gQHK8NzTCYGeMBIhRhFBMK",
-	"R4WxSRimFLIEdO6rzzR0C6iicpZLfkB0ZLfGVblp1c2cmFUK/zK9XCjGQl6meEnXo1kjFboHcLhUBwP5",
-	"qYtQG/CiXptk160tZTqeYwRmdilDZfL8AF3H7jIo6EB+Vu51cRfo3ok6NCsHU6ESVSyr3vkueqUvfJNo",
-	"dZGTxycKG79hs34mvu4FEA+hr+uiZYmJhX+jFak8qNqLGH7vdhdyPEamZa6a11InTGRFv+JQH44XSaID",
-	"IWWzSh8K5E7SNIzOFNAdZlCowNDGAnYYfCNIOWjfas4NHJ/I/sH/CrppQBUsB2i6QpHlZ4OSmtyLVh1r",
-	"f+/g+/bh2iwChH7gAO+IuDmb+lVBJXp+J/Jhu4PH8om6Y2v8fqjPmtKnOITda/Xz86HE8+vJgPOVeD6S",
-	"m5ZidxOcTZzrRhnt+2xu5/0dDmW8UnIRYjNtodfpTdoD6frrGmrdjPGwJVStGMVPuPOvbgpVZxRZpbEd",
-	"wRXOPR49HK3eJlFLoKx2afbN6rpNcxNx25BCQjqcOOZLv5SQes2NrZA8hTkOV89RH9myVtEbLrhxceNp",
-	"RPD/Wnn68eToLuZqiQzOtdBN3bKWE9+wgvUQBrO2GFPALteA9CpKUHYd96UtqVE7Zj52GzoA5kds4lua",
-	"/KadUclBucOtGaj5Pq7wfKS6NZ78STNHz0rxvHr3OksHOMv/gbPMB4rCdjmCu1VMyb64SizOGG9JJpN4",
-	"rkOkbMG1cvrAj/BDz6Q6VL6ErlNpSxdpv4FdnPs3IhdaDhNflzVxWuxplOhjTBSebX2zTn6zTn6zTv7d",
-	"rZMFXfARWDdgxetVbalWIRf9xN76nXTja1/2oE7aIXJ1qS65mbIWvzUFzIF/yCEmbv6Eg+mfWh9ewB2O",
-	"ICQJjlFE5kTzEk0uNDLpjiVgF1Jq9e44SgitFs00qZBl7cffd3SjnbxyZo64xn2mxih8em39z092jKut",
-	"0bdWvLLZVzXY0djV6KvoX9vJ/PTbVf/21ZkTa3GURKrrb2INnJDuw8nei/0Xe7owRwoUp2RyOHn5Yu/F",
-	"SwtKDaZdkzu3U1aQSW0qbNM4ojBK06uTaHJoq0a5YC7q3rxh0WpUqclB2Dos3LfaTC28XsvzYG9/Y3Uw",
-	"PaWzWopi6gM25J9IofP5gyIu3FSMQnJBhK6Mq4D2/e+/t81ebGc3r+t5H0xeDWmf1zF1L+3k8PMXFyU/",
-	"X99fBxORJQnmq8nh5AzfAMIUGUyxG7FR4pnQyHm3IxT27XAyXygk1n9Wc1TRa/cLLg/q5N29QbMYJAxB",
-	"uHe6ZRXh3PrQn/1Fod0ZR9WAvW7gzfdNxv4Do88LWu9p9HBgKXK5W2Qh7NrYp52wiJ2cg74wNUqgPtti",
-	"4pd550nj9PZG3bqeqJtmWr9LAKow0usTuuoa4ASdvNs+wFxuVYdYUW29TP9gMwQ4XJj18owe6V9GemSZ",
-	"RKo1dgo+eKBqQAQuYPUYu1+M/ft+F6dk5wZWFaLvI/GKkdnc88aF8x1H2WTXqUdtrtPD2EN3DHOeGP9E",
-	"pN+ZvEn1b2D1fGl+F1LmRP/4/ERvQudVKcxZC9V2v+Q1+mu030fpN4R3QW/r4lmB50zyu4Claf4GwGTU",
-	"i90Q09DkU7eQBf1dna+1vQzhww+oPH+9Jgupl51Uq46hNO80WYmpu97aoJ4uXh2x2v16AGMqKL+u3gM0",
-	"gugZIlYcI1tvWqtr+ZsgBlnWxLhS1tB1AltR7mcSa4RzxYs1WdHGEKsHaQJdAnE4Vrmtv2KUqgg7BoPQ",
-	"NHNyeiPEqIZzN1Y5QoxXOD0lQhoCv7ZIOsgWm8sDDQd0A1R6SVuHTW63+Hwd1NSIoA64wGlcBaITGmIF",
-	"BBEgUywtQCyOQEg0I1wYwXQas/AGoh1NJQ5NkqRODKhDVo1zyAFrlO0SSQux4JtE+awkynbk6hMupcWo",
-	"NqxYclK/8qOESQdjnqd8t5F7WQiCR9ZzwtXyICpyhCnSVuWxd9Ke/lieWxGsUyzDRRM8F6AExLUv9JYt",
-	"iAcbu/S9t/1vhYp9d9cGEu4UHrxOvm3daVdF420w8CIEbgALv6o6InMiphPhMgFHaMGWiM2kyZyzQpm+",
-	"kCW11klehOscQd2Z0XhLQK/x84FOVf2Gk1blRpCRYnTL3xUymEo5rRjwA8gfTYtesCs+uJvGtvxA57Ne",
-	"tQRN4LfWFfZq7+WmRv3IimoqRD91RSGUWjQyZWd0hSSucUCyNM1pk3MJK1T9twXIBZiuimUq7NJDHKFX",
-	"ey9RRiWJnQIu7pTmoCmLem7aR91iG9froy0d0He1zsxuxPPSXq7KZzt6VRN96rtf1D9WRGlD84/mDYh+",
-	"I4oZa6tGlH5Y+jlX/rjJswLfL9R9daUTeoV+2nlvHm6PKB7RXBtCw+owVF5LGHD/LupPv26ZJTXmDxCF",
-	"5QMVy2KQQdplfkqPpl4WYNiuflmZtrVw1XeiqAelE/+3DXidUoFwUWbgn7f7ef6JQDto/xVSqMCkrRQb",
-	"/asT3o7sWdoaneqcfTf7zDZtXG+4S2NdLmeGYwH+J2HtjH+SSHTS7IGxVsEko+Q/GdjiDhZdhFzp+A9d",
-	"HnzDps0KEWzzyA5AOVuwxVt5vFKeoZhviK3zEidpDNqxazseIblgAgo/qSKwVUfp9uVqLfVKJPRiC8+u",
-	"wpCiQuF6xKyK21+KAkSdVpGfSRy7dO7ZGEUedBCFfaJNwmrd6t6mqastGtdNY5/vSRb8cZQwU74QfX/d",
-	"io67VivRZObBw7ey7uoLno/Du2uTDOLfe1vm3wp625catkxY399J0LZOXhUTtYrNdQH+sg4s80r7PTKC",
-	"i7iz/HWXjWPtB8Zv1kfZmqN7RKR/V438/udgm++kj0W8lvdOIH85csAb5EXJveGI3PvcSRPVleYIVPIV",
-	"mjFuWPjMlk7cAiF/MObmBQF6+OKpSZb3GSDqIq1OeHaF11H53/eBf9iY2OLT3mH7Xyq+fnyyq8/Igxmn",
-	"bK7TUkTN8/lfyeL7NKsS5VoVqy1iHdBojUG3YrdpU6BaCZVVir4h4/2uUwV3Lc6deRD5skDkvIjuY1mL",
-	"3Fe2BgmcHu3thCKTr7tlGx6kMQ5NTXfzghZKWUzC1XriWJoXc968PKarG29aIOt6m98C0zi6Vj/k9Wdq",
-	"tljtxTfeuFd7LxGZ1Qq15xU7GQinZKe/ZP4AGc6DQeem+OkzF3c4zDiIhU0p3jh2XJjhN40fUVbWRmiK",
-	"PfkThy9f7+31sbkHAveMmQdbGNfWKo5wbN450a8RbJdmqLUYgkEjs5rJmiiRv9v2GPigxt40OvS8WNdF",
-	"TR765NljqHZ/E5vCGqiVFxN+JGpjnVF5qeTNc6PqwWs/xmHtIYmjapwukWjKmP81vvaYqyfN0CzOrw3X",
-	"iu/PG9mcq715VCul2fzF/U1h2xoUqV4aXg3zsGi9Vpb3dKwtQIB5TICjnOkOZnMu1Wl3XxathinYzqsV",
-	"7bEkLWq0LQ/Q2a8HSU+1/WdAw49wJ22e9Xb0b4c8DLERpngOjUgF543m33fUDnaK7H/f3La5u9f7Z67A",
-	"K8TUqT2dSHmlW2wniBMnwwI41Yq2H6PkFscwcbXNQFtbnKIt90K4ad2BMUlrDREr9Cti63Uwp36JUNfR",
-	"KXoc2cZFFH6AiBR/UB2CimlUPlQhBcSzP3rDxlPgglEc5+ENzQhQnFSwZUgEsBv6O47tbSrX6/Fihp8A",
-	"7UqUCh4e5h008bctOagA8jpZQb7Q4eJvu7Ycz+4X/aMzzDI/+WNdzndQ8Qjb8qlyVjvrEj60yqAddEiE",
-	"jQNKE55eovkW5aY8/hkXD0NKfAM00GRKv66JN4pSecXHttiZC0jYLTh1/sRjJ66Mr0Lpr+CkR9mYDO1m",
-	"DZS2R11yTS5A6LKDWw8b1bDRM5ukp/Lh1IeiSJn85NWdTFnGR8GGB5QexdxSvyqoypraR8UTQwnWDzVh",
-	"k8mN3FJVrUUf9ehr4dH+GufRVWxxzQti66vmMwwhjsf2paFta5H4xuJ3ygiV+StR2mBrQclmCFNmckZ0",
-	"nc5e5K4SwC8lvxhUp6OsZT5SRCu40rDKG2a+6GsVnMz2HIplhHfKiljoTIA4MlyQ8TVysHrjJTcC0+ep",
-	"9g+R4526sq1SkQWRkkGYVfzVxTNlMf6uJoASGY/LLU61EohO3gVl5vk0r/yyhtTl5AT31X4z/u/NUZrN",
-	"O+prBY69DpRxiNpTjb+Jl++epjDRVmjjsUC3B0dI6y5Cv5aJY8FQGGOSiPLR+KJAGioeFFmP/eU1kb5Y",
-	"yaA/pK5SjNkfWLdRGvrGiiyqaRUfPlFyhxISx0RAyGgkjOwXs/l3QrtXrQEpIhxC86C4+4KMz9QbZlww",
-	"vl4kVh9PYPOSLdRcVIwvMY/QP+0i/6WLQ+fPn5u16Vc0XWPDkX6EX/cjAk1hxjggIhsU2rfd4mQqO86f",
-	"hrXLUWKjncHzOOyAHZ8Regq3EHt2rO5EKiHSprv3B2+QeVLaQJJrXVgxH8EyrjHda9vPPzZ3oBCdcaxb",
-	"p8AFEZo0eXaxWbvGqCeke1698j0kPUR8z5+F+oqtcDGbm+pKRi2YrpAtkr0xU0k3qSwfARtELIsy109D",
-	"Li1CKIUqBl03PpMB0tH0ECE8kzYFP1Z3Fc1IbJx23nBmNhe/zGYC1olpHkkqBxOZbQjQ5Zt4bW734q2D",
-	"r/Hy/ciWxa0jAkWM0LkxVyrZWV1LY5uiNqdgbFGeEZdSv+Ky+2WBxWKQcfyDar/uHfSY0tUC1rSkr2M6",
-	"SjkIoC0vNGc87reh5yOY5oMMRCgm9EazbsWkzz9dFfJpyCECKgmORYDmjBkG/3IPJYRmX7Fv6DcttUiG",
-	"UlvqT6OnYVJvfzn/v0hISM1NWZZVT0yxYyPx5KGJ60n1ubWw1/Fo7bmbNGw9ov/xCs8HuSC3b5dXNN8K",
-	"3IWN0pS4xvNNWLR66aCC+G6RGtdex/zZAL7mCmASxwOqh5p2Q317NEumwLUeuH2UKEqVamN2DDhShAG7",
-	"luztYQbcEdERUuVgxXvTchMcsiY1Glv9U/mayxPwxHYqwTUmf0F0NeRxMMiPqNpvCFbmvl4itUcxKEJR",
-	"JJ4jLGxZQyEZ37rjpXRDq7UofBVPiLBzzrJ0MA/7wbReE2k9VZ6YkO6DclWy/rrfoFT2PR2QAprnQuxX",
-	"UiH2/cpTy2o1tdECR4rncIQOXvWvUvXZ+PraJnrbtLF5bEr10MPY0lFbvI9KTEwp2DarEGAeLiqz9Ly1",
-	"3Jz1zcooxKbCSQlK9E/zpz9Vcx2vsQBU2OwY15YIc6dbbVa1fM/cYuUMrF/V0v/DIn8q0/2p2zy6KYvC",
-	"nbQQa7fZd7ipB4p15inJgV5sZ01DaO4vjvvqCeQAJWmVlSYdYlpW1VyZqJIYlIignwJU6xXbo7ZfJJ7f",
-	"79Ye7hxCeI8rL2RuWqkeKzG0UJ3wARTn1V4/2Yw3SjI3e2917b2Nvb46igrULq1eyYMv7RGCJJUrmxNq",
-	"XAKUIZEZJvwEal7zBuPiAdr8Bru+l83e4tv9XQH8loSwExERslvgq54CqO9su29FUFuraPbEo+clUQNt",
-	"xppxfVg59FMWx6YovSJeeYz6DfhtOJUg8duDsXU4fz1YoxJnMLCsnzQxCA8r5XApvYHi9UJ+LaSacfPM",
-	"ZFMyMpJPm9ATdBTWgOh4JqHFq9v5tmqLEFuGaXyVOUGja6nmtHojcUDB5PedKyZxvGNLpPb11Y3zttsO",
-	"I8rLuCo13pbjKjNKczluC8VcfXShCqQPjKOD79GCZVwEyLzdK9ynKUoZVSh+dQMrE4DOolUR9Gw+mfIL",
-	"OmXG+zjsSQRJyiTQcGWfl/UqYQevXmmRqFDKdMCUBK7G/H+f8c5fezv/e+f6f/5j0qLkfCte+/TFaw/c",
-	"4rUv9/aQCBCOl3glRhewdbnhUxVW1Pfo8Usr/nqwiQi6b8UUh4V6CnS7b2M7QcnLUgfYsdRU+10bPUcU",
-	"ofOR6ceKQ9uAxrr3sFk2FFbm3YCO8QgGouMpm9ugkFYBsdNMePDq9bMKFdt8lNgpm+sYjW1Fij1hEbXb",
-	"g7FJuQ9Qtoa/yvpsxf8xyb4blfzv/4sShgvdYJ1nHzwJByyvr9adb3ABc6Xk8Uo821qyT63Gk04s7ve5",
-	"BJMwzd6OKOhrqvucvfFyRE/9XwulPo+uWe9Tv5WWQ+MU5jhsfTPNxJcsMZGm4oH61xQQ3b5Y9dJYxH7C",
-	"t/hSLxNdvvtZoIMX+0gydPDi1dA4Jpc4N/LzWp7WqybNPIhY/w3TZpoJ1esmTosRufJmN98Jk3/ytYbx",
-	"XS50gGuZp8iM4qDJuK7BviARINK07a+D6o0A8/b3orUeXiHe2worf+R7kgfK8zHEt41GEoEyGgFHS7x6",
-	"IkMJt4wWIrOmwUjysiqsthVo9LDxyRYgdGEmeCoGafZtq4o+czZpHgMuo0Klm12r43QUCXECwfJvZGaj",
-	"wSgsB6HN49DK6/v/HwAA//8=",
+	"7H37c9s21ui/gtH9Zro7l44faTrfjef+4Dzaehunntht906a24FISMKaArgAaFnN+H//BgcACZLgS5Jl",
+	"N5ufoph4n4PzxjmfJzFfZpwRpuTk5efJguCECPj5ntypa35DmP5PQmQsaKYoZ5OXk+sFQcx9RnyG1IKg",
+	"GU9TvqJsjjI8J6cITyVhCnEGX1Ms9W8yiSYyXpAl1qMuKXtH2FwtJi+Po4laZ2TyciKVoGw+ub+PJtdc",
+	"4fRDzpj+Q2MVP/IVWmK2RsK0QBKzZMrviDTroakiQqKUKKQWgufzRaRXg9MUViiLJVLYwBpaMs6IHrC+",
+	"TrrMl5OXR8UqKVNkTsTkXq8zwwIvibIHd3Z5/hNZn7/Rv6leaIbVYhJNGF7qnjij5nM0EeTfORUkmbxU",
+	"Iif+jM2zeJXTNGkddGq/jhvz7S1h6h1dUtU83eMjNF2jhMxwnqpJZCb9d07Eupw1ha7+HDMulliZ83l+",
+	"MokmS3xnju746CgqD/I4cJB2PT/PZpKoDnArjlKCbwniuTpFA5bJzYiD13lUWepRx1JFQkRzpT+nCZEK",
+	"zaiQrUvSPc9kPAkAaMp5SjArp7leZ0QGpmHpWiOu1JctTavnQO6ylCfEYUFoDQqG9RdAFVnCRP8lyGzy",
+	"cvK/DkvqcGiaycNiSZN7OLZz0+n4u+KcsBB4rb9KtU71H/Rp6/8XqLYPZHrH5w80XxgjLojCCVa4Cagb",
+	"sv6/tzjNCcowFRL9i1NGEg2v3/Ojo5PvIkRYzBOSIM5igpZcEIQlwmi14Ck5tb2WeI2mpGiK55gyPYZa",
+	"kKUk6S3AMrTRpVtYNzG40MT4lqRhcp8STcAluSVC/+eWpPoeYiZXRKAVBVoUPGUY0p+5C7c0zKCDXlCF",
+	"AYXGLlhQz84usVpcE7xspZ7KfBxHPK8Mt2kdVBbfx41bW2n90rqldg+xzFKsSMeGiwbjFvcbmS44v2kd",
+	"eFV8HzPuvW4sM86koXPfY5rmguifMWeKMLjEOMtSGmONlIf/khzQYhhavRWCW1ZdxeyrBccpmmGakiRC",
+	"KY5vJFotsEJUIUZIIhFWIEws+ZIwFSEuUMKJRIwrtNA8CCQNglUuCPrbi6Pjv2s694HMconTh1+/vpn6",
+	"mDW7iTHTq5oSNMvTGU1hS9M1okoiuwq9fEMxkFRYES26FdvFSyIBxnbWUpTRvzLBMyIUNQCKBcGKJGeq",
+	"QjYTrMiBokst5NVAHLkur9Z9m9X4/4vURBW4GBVEjpmHJgEMiyZa/vxFkmT4QEssb/rWeqHb3DvsD0wr",
+	"Y255d9cwV6aVuQfu0nzUW7FD29VE3sF/KpbMp/8isdKzneWKfyAyN4upgowwPE1J0iJnNIYCcfMdn79l",
+	"SgQQIHWcYhg1jyZLIiWetxySIlnwgwaNVHiZDYVa7QDL/uUCIrv2T22bvlJY5fbINLf/OFlhqvTwkRGz",
+	"zU9BcKLpMoG7+SmAQN5oHwi2F752jOaA7f8GiV9VwNw3ha4hJ12lIlMsSQRUgeXLKRGaLGCk2wLBm1GG",
+	"U/pn/3F7R1zuK3TOrzljJFaWgzaPZUmW3GBdHVUNTvBcheW1bgmtjhp6mP7l/XqytwU2V2Kv+xdDhm/I",
+	"+oskz3pfA4m0g2kcEykL+XZrwLYc+E6OSblVdt9//0CUlcsHHcmb91dXRNxa+0mVOP2SaUXj+AidX95+",
+	"i3CSCCIlkafohmQKYZYgueArFqHVgqbEiDEICy0XSZ7eGj0LRDgcLygYoAo629xojZa+ISm9JSEGiJWW",
+	"oY3RrHHN61c72gSgwFhep1gGDuW3hZbrJtHEiK6TlyxP02jCBUh7YGuzC3SfwsNfdPAKovX886Q5+Zk1",
+	"7GkmoQiYOMKdwUgwxprQIbudue10D+cA5pprrCZ3rvdZwKz0s95GRphm69ZAOQw+Tr/b8IRkh5hhlzPR",
+	"4j7shyQlrEOihlO7koGXtGzvg6pYVFSid+/VrR144KIMR/kkF6AeXVSvVcLzaep1MFLKxG6MSPVjabXu",
+	"pOMw0QXOJp7C+Yon6yYEz5U09jv0LfqJvgot1g2wzeSlrNlLQ2pgxBqpvPNqnEUIWG/nmnheCn4HW9aU",
+	"QSsFTkGvAc6Q2uCNzLCUKy7C1zWXRLSwkvom7BTBtYJc3eSMOJdhehWDuTNku/rx+voSFag9gFoDbfwj",
+	"POCV0kd2iiQhKOGxPITG8tkyCSHJjN6F2XIH4bWAHHKZYYm+buOtPHioPll2dMcSsmcpnZF4Hafkmb3y",
+	"kyjwLdMACH8SoHqGv+VZ0jrkDRgrgp/iBYlvMq5hE6Z852cXTSQB4cMhMdWAw+llpUUN1fOEEhZ3CD/u",
+	"zHrw2Y3j9wrBofaHkOh/vsRz8oHMqbQKeI3FoJTPKTvVYk+8QDNK0kSimOdMoYRoBiKd600Z2l7b8koa",
+	"CfQnsj4P32O8knp+ztq+XpFYEFUMM55SSCJuaUzOYlj3P2TLVKqGsMKdCqxiEk3mcRZEjuGUSLVB6p1D",
+	"xRDW+NaWpiLI2XWpCrq1a1zXwAAy9inqRahiCn+88EKlIkmrSo1TisO0PE6pFvTehD9m+WsNm4FibkLl",
+	"zRX9k1y8qnf47tswpWXjZGJ2m/zy4V1YXtXfmOWs9JacqUvHKzr5Mk0JU28wWXLmhvmVCNmG90b1H7zB",
+	"pecVGiweSN+1EJIcxUhdAqy9vUsws15BW33tKl6Expi3PM2X5EJjx3Dr1a9lp6a+Vb+TvpPC96YUGOuf",
+	"hcMlD2c9YFVQ051HFdjBS9VqADUEdxRUd2oz3aVp1PnoSjHC7q7lSAo3oSNqCZnmc3AAzrjWLrBgnZZR",
+	"cM2yAElN7V9DXo6YiwRhif5x9fN7pMhdUKva6bHoxYSO4MLaVGo2QSxvSPIrTnNyKUir4Fe2uspnba2y",
+	"9gHAkeyiZhp2AaoWPDcuKztGryZRtPNHjgLbCS0+dDzviVpxcRPiQSlf/Wz44XAbDPS6zKcpja8Fns1o",
+	"3Ny31mQQlRo96AxRhVbGTT1TiOfqJdL6zSRqKDxNnp0Qth69woRJz3zVaZ4oDV2a1VTVsU4zidf0Ppos",
+	"lMrkJRc1ylvEK3z34sXzF90REgHHAZY3H6wSyaUK6yZ52m8vtQjwAdoGhdtKiw4xvdhZTb4XmEkIKml8",
+	"WozWxoeJ4/XDatvSL6Dn7BT3/9AwE4yoPzCI2mFp8y+CuTtDoFWbU6TirAi4+7+RiK/YKWLklghLLqgs",
+	"iMVg+9/DOBVg1DBVXXUI94PRRGsUlzUbSujzRYeHq6r4dG3Sc0gb0fpXPNJSRvGyr/352QWQrzhrJyWG",
+	"3rfQ//KQN5LWWcnvBiC10XtjG95Sxc/bY8RZuj5FtycIpyu8lsg0leDooHPG9W/qiT6+47FbXt/UL7lf",
+	"Sb8F9W3cUWdYQ01oFDmphkQ2TwxM3707sXO/NY29m7/Ed0X48sl/R93hzNFE0jmDQCFjN6mNcPLiu94R",
+	"cpHWex19+999Mq31yOnOxZabqwkevLWA1kywaS4VEW0WA760QZctvufvMU3lQO3Z9LjKgaCRob1aXaHg",
+	"ADzXSkpzU1l+JuIFVSRW9m6GjCHf4yVN121fL3hiFKPWj+8HWaPKibxha4NEjSV/ChM0QWMZZhkxViR5",
+	"ffnLwGMtuhje8GqtBkNkpBkpzvJLImJS69DuB9LKvQyJPu0C3CKfk0s8J1f0TzJmK66f/ECkFoiSsf3g",
+	"UcPYTo3YiC6Lk4YOzDJmX6abnmd4r7q10sepFnypADdgqykXENhJ4xTrJxQCTwjUDmNCV8Zamsbgqyws",
+	"Z0JRNh/V1ZjAz5lUmMWk3eRXcxa78LNEYMqMrzg2YUvmPzlbEJyqxdpYu1gyXQdNMWbk1wvM5uNMiret",
+	"NtKQw7m5zcjjI+VoBf/wfNH1JdZA1HL8TeZRZUBVflBSyhBKGIk46A78bWEjhMGijxZYmsAU8P0bX5l7",
+	"l4QOkMFoEOY0AkJ4ne6s/4NwasIPHIhnObgKZjQlci0VWQYB+CFnGkS/UbnoVHheamHIOIuo5Cn4jZEw",
+	"nY2byAph30jvIZXI2TPkrEpURRDQYNr9zlaYqSJeWqKZ4EsXeY7g27PfWcPx5ISn+lsWvQisEHZxOu5Z",
+	"GdUok9r1LrABXCH/fPdtr9BU4mJ9Uq0EwLEwjrhaEHFq/llRaY5ErxXMSmBMI8L59prxs4NUuJ07Z3ia",
+	"vOJchS2mDutivYkpjm8AQACpCrrpP2SCm0uCEpogxuthQ76dgS8xZa0emFpYW5cHp7nkBLwwCJsHfHYD",
+	"30i04FIhQXC8qGk/1XG73DbdLpU+1cnYHbv3toH3os/9YBHmDVGYpmPQBgwC59YecNZhDtgYv6hE5I7E",
+	"OVzLKZljZtCrQc0Ccz6wT7ETQ0e7G0cg9GO5JFPfR93pXCoa7smROd40kvmstqtPyZO/OkyfjsPUHgnY",
+	"SgLGmlvAa4NEXYa6xrgtKr3dpHkb3dkEVvTeKIzNYJolZ/MazzGGkshQtWN44qhloDnO5DPkyVXPaiFl",
+	"LdfHLcPRzO7Vdn+FF4I9LSwmJLtxHpcxOINjeQfrB6XoT4sQushDlQaUg4fpH139oELHElVcvQEk6cDu",
+	"d3wud/KWp+sZT2onGToQONT7KAQM2vs8x27zAjSioKlspDFH6+aX8RhjzhgjiW4/zj7yWkuSw5uPWcyS",
+	"LEesZZOL6Lr8wkyEwFgrjY/31cEqnMADW7kr7zi8g/RA4EOvA7WuHHstzBk2yYcVAMKxnleFY61Vy0UH",
+	"Rh/VtPyGrLXyNuPiVFNzsVYLCmQeK/3NvKhPeNMFqLVysszUuvOtSHfqg4oM16XsWIWreEq/IMznRGiF",
+	"pbUjREhyvdIYM3AToSlBgkw5N3G1TUH7iuFMLniAEZvHvqNcxdIOFhRuaijmtY3sXEFkKETFjhCAtoWV",
+	"w1zj+ZmUdM6WVuionvX3moFjaKDlHsSZeeuo8BylJEGKw3/haWczTLboN/yG4mIxLewXpno9/kUQ9Pue",
+	"MioXnR1b3Jy1gYbEl1e2UvaL/HNp7Ke50BDwNW8OqLSQHCd4alS+sa68oCbb/nityKfQp7DbzArWX2aX",
+	"4k/ctg94J9n7oIIsrRbfCx869B2PGTK8LCPqtFgNxt5+A+IRXH9apisKo1/59KX3tbNtuoEfaU/vYysE",
+	"J2ghNgxmxkWEKEMYpZSR08KUKg1TivmSgKIRMnzeElQxqHivpsYHXXfbEyo3rf4uClYpw8sMcqEUS3WV",
+	"4RXbjmaNNFdswOEyiDEMUxepNxBEvTbJrtsWYJ/DDMfMLlW/TP41QJO3u4wKOuDOyr8u/gL9O1GHZuVg",
+	"KlSiimXVO99Fr+DCN4lWFzl5eKKw8xs262fi214AuQl93RYtS0wsvHetSBVA1V7ECMdudCHHQ2TYcKp5",
+	"zYhkArb6FYf6cKJIDjIQUjabyKZA7iRNw+hMAd1hBoUKDG2IcYc7IyGZIBA54LhBPdKqkwZUwXJSDQIb",
+	"QCD8i1bPiXjybftwbRYByr4XhLyh8uZiGlYFtej5jXTDdsekuom6Q/bCXtaPQOkzHJPDT/rnx5cKzz9N",
+	"BpyvwvOR3LQUu5vgbOJcN8qAZ7+5nbd3OFbpWstFiM/AUguvJsG/7nujG2rdjIu4JQK2GCVMuN1X/2Vm",
+	"Z3BqpbEdwRfOA/5qnKxfL5OW+Htw2PfN6gcFOAdI25BSkWw4cXRLv1IkC5obWyH5jsxxvH6K+sietYre",
+	"KOSdixuPI4L/x8rTDydHdzFXS2Sw00J3dctaTnzHCtYmDGZrMaaAndOAYBUlKLuO+8qmUqsdsxi7DQjv",
+	"+hGb6K0mv2lnVGpQSoLWh+1uH9d4PlLdGk/+lJmjZ6V4Xr17nXlnvOX/IHgeAkVhuxzB3Sqm5FDUMJYX",
+	"XLS8UVV4DgGANoFvOX0URvihZ1Idyi2h61TaXqG138Auzv0bVQuQw+SXZU2cFnsaJfoYE0VgW1+tk1+t",
+	"k1+tk39162RBF0IE1g/HCnpVW5LgqEU/sbd+J2gcmrv1DdwmyQXbswFv/CyuJUZrvGPOfmrJLibSgc6x",
+	"wqGnXBiQPWEfk9xB1N7HdZy/eYgwKsHyl/zSsO2Y3t6OkrxaqkqYlbo4i4C5Ad7HUrW+0uMYQNQidqcE",
+	"CyK+d9dC3vxBTqZ/gI1oQe5wQmK6xClK6JyqohwGgA86lrdnoRSYPM6SJWXVwgQm60CZBv+fB9DowFUn",
+	"cMs2LmU9RuHnbut/eX5g3M+NvrUCAc2+usGBwfx6Xy0TtJ3MP3677t++PnNqrfCKKijvAfE33iOel5Oj",
+	"Z8fPjiAHVkYYzujk5eT5s6Nnzy15AzAdmmfqB2WytsxmnWgaDPU9wy5s0mbQ9cFcJM1z2RwHp90fRMGH",
+	"PfCoNtMLr9c1ODk63llNgEAa4ZYCAXDARiSiSkLqnKh4CWSy5yK1oBKqj2igffvPf7bNXmzn0NU4uI8m",
+	"L4a0dzUd/Es7efnxs4+SHz/df4omMl8usVhPXk4u8A1BmCGDKXYj9l1QLgE57w6kxr4DQecLjcTwZz1H",
+	"Fb0OP+PyoM7f3Bs0S4kiQxDuDbSsIpxf8+ljuNCTP+OoehifGnjzbVPY/YGzpwWttyzZHFiaXB4W784O",
+	"bTzgQVxEy88NH6tRAv3ZFgi7cp0njdM7GnXreiLRmhl0fAJQhRGsT0IGaoKX6PzN/gHmc6s6xIqSWuWD",
+	"Pz5DBMcLs16Rs1P4JYv4d90ae7mVAlA1ICI+YGGMw89GIrs/xBk9uCHrCtEPkXjNyGyal8aFCx1H2eTQ",
+	"q/ljrtNm7KH71YrLQfNIpN+bvEn1b8j66dL8LqR0RP/s8hw2YbNo4+VWqHb42dXdq9H+EKXfEd5Fva2L",
+	"UoFPmeR3AQto/g7AZFTuwxiz2GTQaCEL8F2fr7VHDuHDG1T3+rQlC6nnrNarTklp8myyEpPcvbVBPUFI",
+	"dcRq908DGFNB+SFRHmEJSZ4gYqUpsknxQV1zdT4NsmyJcaWsASl5W1HuJ5oCwvnixZasaGeI1YM00cRk",
+	"1h6KVX7rLxilKsKOwSA0zb0sDgniDODcjVWeEBMUTt9RqQyB31okHWRCcfJAw0rSABUsae+wcXaLj5+i",
+	"mhoR1QEXeY2rQPTCpayAICNk8pJGiFcLr94dTFMe35DkAKjES/MsHox9dcjqcV4KggFlu0TSQiz4KlE+",
+	"KYmyHbn6hEtlMaoNK1aC1q/8KGHSw5inKd/t5F4WguCp9SYKvTySFFkhGAJPy9g7aU9/LM+tCNYZVvGi",
+	"CZ4PRAuIW1/oPVsQT3Z26Xtv+18KFfvurg2uPSi82p1827qYr4vG+2DgRVjoABZ+XXXOOyIGj0NzSU7R",
+	"gq8QnynzmtQKZXAhS2oNDx+pgHez0JmzdE9Ar/HzgYEGUM8WVLkRZKQY3fJ3jQzGHVfqAJ248NalzBxH",
+	"gvxi9gNMAV4t/qGtTfn5oa1NFfmtNZBBmFxJAzIAm0uP5x5RD0JfFjjLCCufAVvZssCMCDGy2lCoLAbp",
+	"wLzDz0WilvtOLPSP9CsyfvnIiB0OOil7idcm0ApU61Pz0AjNuID3D0A5qUQ5u2F8xbZD1LHYVZbCv//k",
+	"IbmtMthNXX9zjfaBCi6EZgAWFOt6DH4INMgd3zZ6rW4wSK91J/Ngim1x9PvVbCvTNqVce8ZR4d/Suq00",
+	"UTP7BfyPcLXh4iCoHqppAHMFb9tA6wm4tUt3+NkV+RyipPrgb17C6rl9IEt+uy/jXnE+ZlaEHchKU4St",
+	"kUqtyW7c3Sj0yyCB+oGo7pP5z8LRn1mxmm3I0Cje8pvD4i5V3sS7PywNq4b/DSJj+0YRqH8EYgDjqz3j",
+	"hjkXmw1YQurcZDuqdehd7G5d3bv/exOL9yK6FvXHBwgs3jE8gui6wh7bKvCRmlxWUJBcalCjBK9lBN68",
+	"lelG1VY61o4oy3BUPPxsf6/13wXJUmwetW46dxR0WpeTjHVch6W8D7DQAp8e0KxY4myYVjGycix77XkQ",
+	"cpYQgVZ43waoK8ISQFIAv3EJuuWBLwOec0WArlAxakogozafmUzU2xA45fIgbMMRg+C+JlJtzw6zQPzb",
+	"4DDuUHzc/SPi3VPDOcwsyhkDLklTcEgzDmkKjbSHfp9oHPl9oikpyLomI2of0pnaD61c8weifjQtepmY",
+	"InfqMEttQu12wtM48isibu1jghdHz3c16nte1AegEtmKF+D6NYUUoOaHABu34lnmfC+ek+FTlXURtSCm",
+	"69nlOVjPYYhT9OLoOcqZoqlXksCf0hw040mPdPIeWuxDWHhvk2H3CQoXZjfyaUVn6Cu6dCvrCb2AUz/8",
+	"rP/pMpv+QOD0BwWJmbH2GiTWD8swIbOn9LTAp1VDt7Ae6A3zumweb3XhMtXvR0avFl4fcP9svHrpY9i3",
+	"JaU+/y59HN1WRndKD2ZlLMCwXytjZdrWUizfyKLCCST73TfgIY1S6VhAf7s9djmnJDpAxy+QRgWubNHJ",
+	"5O+d8PbEjdKb5dWb67vZF7Zp43qTuyyFAhAznEoSGWr979yoLZZc2xn/oInspNkD31dHk5zRf+fEPjS0",
+	"6CLVGt63QaXhHYduVohg24uTAShnk7QHixhXUjIX8w2J5bzCyywl8HDFdjxFasElKWyQmsBWH4Ls308C",
+	"Xn2FJCy2eLkClie37O0dtq2e2jaD+k80TX0692SCvjY6iF77eOtWj3ZNXW0ZpG4a+3RPcjeu1SA6Hlqt",
+	"ZLwtwR++lXWbwR+Wd9cm2bN5fRj/1tDbv9SwZ8L69k6BdaJ4bVGEIXCBBNTyLisb8qC03yMj+Ig7s9Wh",
+	"do+133Nxsz3K1h7yjMju01VuO/AOY4Cp7Hgz3aWWpUIILnqteNCoLCc0HJGjvsK7TVTXmiNhSphYFmDh",
+	"M1sMbA+EfGPMdUmAe/jiO5MgN2SAqIu0kOTUF15H5Xwt/Ai1YVNqy6kGh+2t/v6gVg7/jAKY8Y7PIRVV",
+	"PQLmP5LF92lWJcq1KlZ7xDrCki0G3WdYYEOBaiVUVin6ioz3h15dx604dx5A5KsCkV1ZyIeyFsHoNlXi",
+	"IIEzoL2dM2RydO47GipLcWyqFJO5IFKijKc0Xm8njmWuPOnu5TGo17lrgcykkQun3LLANI6u9Q8u53w9",
+	"lm2WW6sGeHzorFYG0lXp4kR6ZbrCRaAHyHABDLo0Bc+euLgjyEwQubBpRHeOHR/M8LvGjyQv8yE3xR58",
+	"Z1jQ8++OjvrY3IbAvYBIyWjCBVirBMKpqdwP9bX3SzP0WgzBYIlZzWRLlNDK4EPhgx571+iAc8WLCsxN",
+	"itFFTbrUue0x54u0KWyBWq6A4ANRG+uMcuURd8+NqgcPfoyXtdLop9U8BFShKecqmKO2/U3po2agK86v",
+	"DdeK708b2byrvXtUK6XZazvNzsKxNqdI9XKwepjNXiO3srzHY20RIliklAjkmO5gNudTnXb3ZdFqmILt",
+	"1WFvjyVpUaNtwtrOfj1IOvgV33typ2weyf3o3x55GGIjzPCcNCIVTPJTmOufB3oHB0V209Dctrm/1/sn",
+	"rsBrxITURZ1IeQ0t9vNIHS+HPVDXK9p/jJKf/NfkDWgmErDJd9tyy0g/bWVkTNKgIWIIXna5QyBuUyrM",
+	"EsidX/Q4tY2LLCMRokr+zuCJPbbRxlCcWkmSzn7vfayZESE5w6kLb+iIgTfYMiTDgZ/aYBzb21Uuq4fL",
+	"ifAIaFeiVLR5Gouoib9tyY8KIG/3OrSZGqH426FNwX/4GX50hlm6kz+DEn6DkuPalo+Vk6+zFtGmlYXs",
+	"oEMibDxQmvQbJZrv9emOiX/GEDWDqEQK3xBmHuhM1/DoYZco5ao8tcXOmEeeXm0f+dCJecZXngpXbYBR",
+	"diZD+1lRStsjvP5XCyKh1JB8nAe4emaT1AmXWLshipTJnYK6kynF9CDYsEG5MSws9auCqqyjeWoSiOA5",
+	"pGqYEoRNpkrkp+JvLfQEo2+FR8dbnEdXgaUtL4itqeZmGEIcDeD3r0XiG4vfGafmKaOGKBhsLSj5DGHG",
+	"zZsRqM3Vi9xVAvi55BeD8hCX9UtHimgFVxqWWdjMl3ypgpPZnkexjPDOeBELnUsiTw0X5GKLHFO98ZI7",
+	"genTVPuHyPFeLblWqciCSMsg3Cr++uKZtL9/VRNAiYxn5RanoASi8zdRmc5i6jJbbyF1eYkS+mpbGP/3",
+	"7ijN7h31taKGQQfKOETtqcAbeFv/OInX90IbzyS6PTlFoLvIBeTaTiVHcYrpUgIDBKpYFIBARRHx7dif",
+	"y/n+2UoG/SF1lQKM4cC6ndLQV1Zk0U2r+PALo3doSdOUShJzlkgj+6V8/o0E96o1ICVUkBhKJFaqxodM",
+	"vXEuJBfbRWL18QQ+L9lCzUXFxQqLBP3NLvLvUBDSpm5FZm2Is6qx4RRNcXwD/ahEUzLjgiCqGhQ6tN3i",
+	"ZCo7Jkzv7qNbjhYb7Qye3DjC+H1B2TtyS9LAjvWdyBRJwHT39uQVilOquwMkBejCmvlIngvA9KBt331s",
+	"7kAjOhcYWmdESCqBNAV2sVu7hrtDg4xr7iK9ZSqYY6QqyMPQQ8R3PRz9sq1wKZ+bVBFGLZiuka20uDNT",
+	"STeplEW920HEsiht+Tjk0iKEVqhSArVicxUhiKYnCcIzZZ/gp/quohlNjdMuGM7M59Im7Nk8pnkkqRxM",
+	"ZPYhQJtTZjPe6nYv6ht/iZfvR74qbh2VKOGQK0OrClp21tfS2KaYfVMwNun4iEsJldsPPy+wXAwyjn+v",
+	"2297BwOmdL2ALS3p25iOMkEkqdQX8Uzpg6q1uhFM80EGIpRSdlMkP7385bqQT2NBEsIUxamM0Jxzw+Cf",
+	"H6ElZfkX7Bv6DaQWxVFmS5kAehom9frny/+HpCKZy7xVZD0xxdyMxONCE7eT6p21sNfxaO25uzRsPaD/",
+	"8RrPB7kg92+Xtzm1tMBd2ChNCT8834VFq5cOaogfFk/j2us0PhnA11wBXOF0QHUk026ob4/lyykRoAfu",
+	"HyWKUkxgzE4JthmlPUv2/jCD3FHZEVLlYcVb03IXHLImNRpb/WP5mssTCMR2asE1pX+SRFOYXlZJ3BFV",
+	"+w3BSufrpQo8ilERiqLwvEwcKhUXe3e8lG5ovRaNr/IREXYueJ4N5mE/mNZbIm0gyxOXCmFwhC0hKXSF",
+	"rH/Xb1Aq+74b8ATUvYU4rjyFOA4rTy2rBWoDAkeG5+QUnbzoX6Xus/P1tU30umljC9iU6qGHqaWjtjgJ",
+	"U5iaUldtViGCRbyozFKv398766u1TZwKGU5KUKK/mT/9oZtDvAZkNrQ2Oy7AEmHudKvNqvbe01msvIEn",
+	"kfsfhv/orv5PaPPgpixG7pSFWLvNvsNNPVCsgws81IvtrWkIzf3Zc189ghygJa2yko5HTMuqQbamRApF",
+	"JyJEGaxX7o/aflZ4fn/oEbqhhPfM67J7pXqsxNBCdeINKM6Lo36yme6UZO723kLuvcEX0QdkKO5mFBWo",
+	"XVqbLXXDS+tKrJg3ocYlwDiSuWHCj6DmNW+wkZgWWBY32Pe97PYW3x4fSiJuaUwOEipjfkvEuicB6hvb",
+	"7msS1NYsmj3x6C4lagRmrJmAw3LQz3iamqKbmni5GPUbsp70BonfnozNw/nryRaZOKOBaf2UiUHYLJXD",
+	"lQoGitcT+bWQag4FrEKSkZF82oSeqCOxBknOZoq0eHUTrMiBdRsNHNQLuPwi3wSNzqXqaPVO4oCiyT8P",
+	"rrnC6YFNkdrXFxq7tvsOI3JpXLUab9NxlS9KnRy3h2SuIbpQBdL3XKCTb9GC50JGKIbO0i+9W8qoUvOr",
+	"G7I2Aeg8WRdBz+aTSb8AT2bgfhhIlBfkPCHLjCvC4vWBKesaVMJOXrwAkahQyiBgShGhx/z/H/HBn0cH",
+	"/+fg0//+r0mLkvM1ee3jJ6898ZPXPj86QjJCOF3htRydwNbnho+VWBHu0cOnVvz1ZBcRdF+TKQ4L9ZTo",
+	"9tjGdhItL0NtB8Qzk+13a/QckYQuRKYfKg5tBxrr0Waz7CisLLgBiPGIBqLjOz63QSGtAmKnmfDkxXdP",
+	"KlRs91Fi7/gcYjT2FSn2iEnUbk/GPsrdQNlyz3L/wuL/mMe+O5X87/+DHgwXusF2ZdcaDw64y6/W/d7g",
+	"A5lrJU9U4tm2kn1qOZ7gYXG/zyWaxFn+ekRCX5Pd5+JVkCMG8v9aKPV5dM16N3vxd7Lz6MJ3ZI7j1hJa",
+	"Jr4EavaBOQoKkUIC0f2LVc+NRewf+BZfwTLR1ZufJDp5dowURyfPXgyNY/KJc+N9Xme9UXdoGxHrv+Cz",
+	"meaD6m0fTssRb+XNbr4xpUW/2DC+qwUEuJbvFLlRHICMQw72BU0Iok3b/jao3ggwB3CHE1rp+14h3vsK",
+	"K3/ge+IC5cUY4ttGIx+zuKA1lAjLaEli1jQYSZ5XhdW2BI0BNj7ZA4Q+mAkei0Gafdusok+cTcJ7dlxG",
+	"hSr/dS3E6WgS4gWCuW905spIk9UgtHkYWvnp/n8CAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

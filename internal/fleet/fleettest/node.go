@@ -34,6 +34,9 @@ type Node struct {
 	lists      int
 	onList     func(context.Context)
 	waker      func(context.Context, shoal.Wake) error
+	events     []shoal.Event // those that nobody has taken
+	forgotten  int64         // how many were taken
+	told       chan struct{} // closed when there are more events
 }
 
 var _ shoal.Node = (*Node)(nil)
@@ -46,7 +49,7 @@ func New(id string, builds ...shoal.Build) *Node {
 		sandboxes: map[string]shoal.Sandbox{}, specs: map[string]shoal.Spec{},
 		metrics: map[string][]shoal.Metrics{}, logs: map[string][]shoal.LogEntry{},
 		networks: map[string]shoal.Network{}, kills: map[string]shoal.KillReason{},
-		diskOnly: map[string]bool{},
+		diskOnly: map[string]bool{}, told: make(chan struct{}),
 	}
 }
 

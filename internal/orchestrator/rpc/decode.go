@@ -104,6 +104,25 @@ func decodeLogEntry(e *nodev1.LogEntry) shoal.LogEntry {
 	}
 }
 
+func decodeEvent(e *nodev1.Event) shoal.Event {
+	return shoal.Event{
+		ID:          e.GetId(),
+		Number:      e.GetNumber(),
+		Type:        shoal.EventType(e.GetType()),
+		Time:        decodeTime(e.GetTime()),
+		SandboxID:   e.GetSandboxId(),
+		ExecutionID: e.GetExecutionId(),
+		TemplateID:  e.GetTemplateId(),
+		BuildID:     e.GetBuildId(),
+		TeamID:      e.GetTeamId(),
+		Data:        e.GetData(),
+	}
+}
+
+func decodeMark(m *nodev1.EventMark) shoal.EventMark {
+	return shoal.EventMark{Log: m.GetLog(), Position: m.GetPosition()}
+}
+
 func decodeBuild(b *nodev1.Build) shoal.Build {
 	return shoal.Build{
 		ID:             b.GetId(),

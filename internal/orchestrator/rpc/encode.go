@@ -106,6 +106,25 @@ func encodeLogEntry(e shoal.LogEntry) *nodev1.LogEntry {
 	}
 }
 
+func encodeEvent(e shoal.Event) *nodev1.Event {
+	return &nodev1.Event{
+		Id:          e.ID,
+		Number:      e.Number,
+		Type:        string(e.Type),
+		Time:        encodeTime(e.Time),
+		SandboxId:   e.SandboxID,
+		ExecutionId: e.ExecutionID,
+		TemplateId:  e.TemplateID,
+		BuildId:     e.BuildID,
+		TeamId:      e.TeamID,
+		Data:        e.Data,
+	}
+}
+
+func encodeMark(m shoal.EventMark) *nodev1.EventMark {
+	return &nodev1.EventMark{Log: m.Log, Position: m.Position}
+}
+
 func encodeBuild(b shoal.Build) *nodev1.Build {
 	return &nodev1.Build{
 		Id:             b.ID,

@@ -94,6 +94,11 @@ func (e *echo) Info(ctx context.Context) (shoal.NodeInfo, error) {
 	return e.info, e.err
 }
 
+func (e *echo) Events(ctx context.Context, after shoal.EventMark) (shoal.EventBatch, error) {
+	e.ask(ctx, after)
+	return filled[shoal.EventBatch](), e.err
+}
+
 func (e *echo) Wakes(ctx context.Context, resume func(context.Context, shoal.Wake) error) error {
 	if e.wakes == nil {
 		return nil
@@ -230,6 +235,10 @@ func TestRoundTrip(t *testing.T) {
 	lines, err := c.Logs(ctx, "id", "team", query)
 	same("Logs", lines, filled[[]shoal.LogEntry](), err)
 	asked("Logs", "id", "team", query)
+	mark := filled[shoal.EventMark]()
+	events, err := c.Events(ctx, mark)
+	same("Events", events, filled[shoal.EventBatch](), err)
+	asked("Events", mark)
 	info, err := c.Info(ctx)
 	same("Info", info, node.info, err)
 }

@@ -1,8 +1,8 @@
 -- name: InsertTeam :execrows
 INSERT INTO teams (id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb,
                    concurrent_builds, disk_mb, created_at, may_publish, sandboxes, builds,
-                   storage_gb)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+                   storage_gb, event_days)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 ON CONFLICT DO NOTHING;
 
 -- name: TeamByID :one
@@ -27,7 +27,8 @@ UPDATE teams SET may_publish = $2 WHERE id = $1;
 
 -- name: SetTeamLimits :execrows
 UPDATE teams SET concurrent_sandboxes = $2, max_length_hours = $3, max_cpu = $4, max_memory_mb = $5,
-                 concurrent_builds = $6, disk_mb = $7, sandboxes = $8, builds = $9, storage_gb = $10
+                 concurrent_builds = $6, disk_mb = $7, sandboxes = $8, builds = $9, storage_gb = $10,
+                 event_days = $11
 WHERE id = $1;
 
 -- name: CountKept :one

@@ -60,6 +60,48 @@ type Build struct {
 	Bytes          int64
 }
 
+type Delivery struct {
+	ID              string
+	WebhookID       string
+	TeamID          string
+	EventID         string
+	EventType       string
+	SandboxID       string
+	Number          int64
+	Queue           string
+	Status          string
+	Test            string
+	Attempts        int64
+	CreatedAt       int64
+	NextAt          int64
+	ClaimedBy       string
+	ClaimedUntil    int64
+	TriedAt         int64
+	DurationUs      int64
+	RequestHeaders  string
+	ResponseStatus  int64
+	ResponseHeaders string
+	ResponseBody    string
+	ErrorClass      string
+	ErrorMessage    string
+}
+
+type Event struct {
+	ID          string
+	TeamID      string
+	SandboxID   string
+	Number      int64
+	Type        string
+	ExecutionID string
+	TemplateID  string
+	BuildID     string
+	Data        string
+	Bytes       int64
+	At          int64
+	StoredAt    int64
+	ExpiresAt   int64
+}
+
 type IdempotencyKey struct {
 	TeamID    string
 	Key       string
@@ -95,6 +137,7 @@ type Team struct {
 	Sandboxes           int64
 	Builds              int64
 	StorageGb           int64
+	EventDays           int64
 }
 
 type Template struct {
@@ -114,4 +157,16 @@ type User struct {
 	ID        string
 	Email     string
 	CreatedAt int64
+}
+
+type Webhook struct {
+	ID             string
+	TeamID         string
+	Name           string
+	Url            string
+	Enabled        bool
+	Events         string
+	Secret         string
+	OpenDeliveries int64
+	CreatedAt      int64
 }

@@ -64,7 +64,7 @@ func (q *Queries) CountMemberships(ctx context.Context, userID string) (int64, e
 }
 
 const defaultMembership = `-- name: DefaultMembership :one
-SELECT teams.id, teams.name, teams.slug, teams.concurrent_sandboxes, teams.max_length_hours, teams.max_cpu, teams.max_memory_mb, teams.concurrent_builds, teams.disk_mb, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, teams.sandboxes, teams.builds, teams.storage_gb, memberships.role, memberships.is_default
+SELECT teams.id, teams.name, teams.slug, teams.concurrent_sandboxes, teams.max_length_hours, teams.max_cpu, teams.max_memory_mb, teams.concurrent_builds, teams.disk_mb, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, teams.sandboxes, teams.builds, teams.storage_gb, teams.event_days, memberships.role, memberships.is_default
 FROM memberships JOIN teams ON teams.id = memberships.team_id
 WHERE memberships.user_id = $1 AND memberships.is_default
 `
@@ -96,6 +96,7 @@ func (q *Queries) DefaultMembership(ctx context.Context, userID string) (Default
 		&i.Team.Sandboxes,
 		&i.Team.Builds,
 		&i.Team.StorageGb,
+		&i.Team.EventDays,
 		&i.Role,
 		&i.IsDefault,
 	)
@@ -377,7 +378,7 @@ func (q *Queries) ListMembers(ctx context.Context, teamID string) ([]ListMembers
 }
 
 const listMemberships = `-- name: ListMemberships :many
-SELECT teams.id, teams.name, teams.slug, teams.concurrent_sandboxes, teams.max_length_hours, teams.max_cpu, teams.max_memory_mb, teams.concurrent_builds, teams.disk_mb, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, teams.sandboxes, teams.builds, teams.storage_gb, memberships.role, memberships.is_default
+SELECT teams.id, teams.name, teams.slug, teams.concurrent_sandboxes, teams.max_length_hours, teams.max_cpu, teams.max_memory_mb, teams.concurrent_builds, teams.disk_mb, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, teams.sandboxes, teams.builds, teams.storage_gb, teams.event_days, memberships.role, memberships.is_default
 FROM memberships JOIN teams ON teams.id = memberships.team_id
 WHERE memberships.user_id = $1 ORDER BY memberships.created_at, teams.id
 `
@@ -415,6 +416,7 @@ func (q *Queries) ListMemberships(ctx context.Context, userID string) ([]ListMem
 			&i.Team.Sandboxes,
 			&i.Team.Builds,
 			&i.Team.StorageGb,
+			&i.Team.EventDays,
 			&i.Role,
 			&i.IsDefault,
 		); err != nil {
@@ -471,7 +473,7 @@ func (q *Queries) LockUser(ctx context.Context, id string) (int64, error) {
 }
 
 const membershipByTeam = `-- name: MembershipByTeam :one
-SELECT teams.id, teams.name, teams.slug, teams.concurrent_sandboxes, teams.max_length_hours, teams.max_cpu, teams.max_memory_mb, teams.concurrent_builds, teams.disk_mb, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, teams.sandboxes, teams.builds, teams.storage_gb, memberships.role, memberships.is_default
+SELECT teams.id, teams.name, teams.slug, teams.concurrent_sandboxes, teams.max_length_hours, teams.max_cpu, teams.max_memory_mb, teams.concurrent_builds, teams.disk_mb, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, teams.sandboxes, teams.builds, teams.storage_gb, teams.event_days, memberships.role, memberships.is_default
 FROM memberships JOIN teams ON teams.id = memberships.team_id
 WHERE memberships.user_id = $1 AND memberships.team_id = $2
 `
@@ -508,6 +510,7 @@ func (q *Queries) MembershipByTeam(ctx context.Context, arg MembershipByTeamPara
 		&i.Team.Sandboxes,
 		&i.Team.Builds,
 		&i.Team.StorageGb,
+		&i.Team.EventDays,
 		&i.Role,
 		&i.IsDefault,
 	)

@@ -30,8 +30,8 @@ func (q *Queries) CountKept(ctx context.Context, teamID string) (CountKeptRow, e
 const insertTeam = `-- name: InsertTeam :execrows
 INSERT INTO teams (id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb,
                    concurrent_builds, disk_mb, created_at, may_publish, sandboxes, builds,
-                   storage_gb)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+                   storage_gb, event_days)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 ON CONFLICT DO NOTHING
 `
 
@@ -50,6 +50,7 @@ type InsertTeamParams struct {
 	Sandboxes           int64
 	Builds              int64
 	StorageGb           int64
+	EventDays           int64
 }
 
 func (q *Queries) InsertTeam(ctx context.Context, arg InsertTeamParams) (int64, error) {
@@ -68,6 +69,7 @@ func (q *Queries) InsertTeam(ctx context.Context, arg InsertTeamParams) (int64, 
 		arg.Sandboxes,
 		arg.Builds,
 		arg.StorageGb,
+		arg.EventDays,
 	)
 	if err != nil {
 		return 0, err
@@ -76,7 +78,7 @@ func (q *Queries) InsertTeam(ctx context.Context, arg InsertTeamParams) (int64, 
 }
 
 const listTeams = `-- name: ListTeams :many
-SELECT id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb, concurrent_builds, disk_mb, blocked, blocked_reason, banned, created_at, may_publish, sandboxes, builds, storage_gb FROM teams ORDER BY created_at, id
+SELECT id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb, concurrent_builds, disk_mb, blocked, blocked_reason, banned, created_at, may_publish, sandboxes, builds, storage_gb, event_days FROM teams ORDER BY created_at, id
 `
 
 func (q *Queries) ListTeams(ctx context.Context) ([]Team, error) {
@@ -106,6 +108,7 @@ func (q *Queries) ListTeams(ctx context.Context) ([]Team, error) {
 			&i.Sandboxes,
 			&i.Builds,
 			&i.StorageGb,
+			&i.EventDays,
 		); err != nil {
 			return nil, err
 		}
@@ -134,7 +137,8 @@ func (q *Queries) LockTeam(ctx context.Context, id string) (int64, error) {
 
 const setTeamLimits = `-- name: SetTeamLimits :execrows
 UPDATE teams SET concurrent_sandboxes = $2, max_length_hours = $3, max_cpu = $4, max_memory_mb = $5,
-                 concurrent_builds = $6, disk_mb = $7, sandboxes = $8, builds = $9, storage_gb = $10
+                 concurrent_builds = $6, disk_mb = $7, sandboxes = $8, builds = $9, storage_gb = $10,
+                 event_days = $11
 WHERE id = $1
 `
 
@@ -149,6 +153,7 @@ type SetTeamLimitsParams struct {
 	Sandboxes           int64
 	Builds              int64
 	StorageGb           int64
+	EventDays           int64
 }
 
 func (q *Queries) SetTeamLimits(ctx context.Context, arg SetTeamLimitsParams) (int64, error) {
@@ -163,6 +168,7 @@ func (q *Queries) SetTeamLimits(ctx context.Context, arg SetTeamLimitsParams) (i
 		arg.Sandboxes,
 		arg.Builds,
 		arg.StorageGb,
+		arg.EventDays,
 	)
 	if err != nil {
 		return 0, err
@@ -212,7 +218,7 @@ func (q *Queries) SetTeamStanding(ctx context.Context, arg SetTeamStandingParams
 }
 
 const teamByID = `-- name: TeamByID :one
-SELECT id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb, concurrent_builds, disk_mb, blocked, blocked_reason, banned, created_at, may_publish, sandboxes, builds, storage_gb FROM teams WHERE id = $1
+SELECT id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb, concurrent_builds, disk_mb, blocked, blocked_reason, banned, created_at, may_publish, sandboxes, builds, storage_gb, event_days FROM teams WHERE id = $1
 `
 
 func (q *Queries) TeamByID(ctx context.Context, id string) (Team, error) {
@@ -236,12 +242,13 @@ func (q *Queries) TeamByID(ctx context.Context, id string) (Team, error) {
 		&i.Sandboxes,
 		&i.Builds,
 		&i.StorageGb,
+		&i.EventDays,
 	)
 	return i, err
 }
 
 const teamByKeyHash = `-- name: TeamByKeyHash :one
-SELECT teams.id, teams.name, teams.slug, teams.concurrent_sandboxes, teams.max_length_hours, teams.max_cpu, teams.max_memory_mb, teams.concurrent_builds, teams.disk_mb, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, teams.sandboxes, teams.builds, teams.storage_gb, api_keys.id, api_keys.team_id, api_keys.name, api_keys.hash, api_keys.mask_prefix, api_keys.mask_suffix, api_keys.length, api_keys.created_at, api_keys.last_used, api_keys.created_by, api_keys.scopes, api_keys.expires_at, api_keys.login
+SELECT teams.id, teams.name, teams.slug, teams.concurrent_sandboxes, teams.max_length_hours, teams.max_cpu, teams.max_memory_mb, teams.concurrent_builds, teams.disk_mb, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, teams.sandboxes, teams.builds, teams.storage_gb, teams.event_days, api_keys.id, api_keys.team_id, api_keys.name, api_keys.hash, api_keys.mask_prefix, api_keys.mask_suffix, api_keys.length, api_keys.created_at, api_keys.last_used, api_keys.created_by, api_keys.scopes, api_keys.expires_at, api_keys.login
 FROM api_keys JOIN teams ON teams.id = api_keys.team_id
 WHERE api_keys.hash = $1
 `
@@ -272,6 +279,7 @@ func (q *Queries) TeamByKeyHash(ctx context.Context, hash string) (TeamByKeyHash
 		&i.Team.Sandboxes,
 		&i.Team.Builds,
 		&i.Team.StorageGb,
+		&i.Team.EventDays,
 		&i.ApiKey.ID,
 		&i.ApiKey.TeamID,
 		&i.ApiKey.Name,
@@ -290,7 +298,7 @@ func (q *Queries) TeamByKeyHash(ctx context.Context, hash string) (TeamByKeyHash
 }
 
 const teamBySlug = `-- name: TeamBySlug :one
-SELECT id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb, concurrent_builds, disk_mb, blocked, blocked_reason, banned, created_at, may_publish, sandboxes, builds, storage_gb FROM teams WHERE slug = $1
+SELECT id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb, concurrent_builds, disk_mb, blocked, blocked_reason, banned, created_at, may_publish, sandboxes, builds, storage_gb, event_days FROM teams WHERE slug = $1
 `
 
 func (q *Queries) TeamBySlug(ctx context.Context, slug string) (Team, error) {
@@ -314,6 +322,7 @@ func (q *Queries) TeamBySlug(ctx context.Context, slug string) (Team, error) {
 		&i.Sandboxes,
 		&i.Builds,
 		&i.StorageGb,
+		&i.EventDays,
 	)
 	return i, err
 }

@@ -2908,6 +2908,273 @@ func (*WokenResponse) Descriptor() ([]byte, []int) {
 	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{42}
 }
 
+// EventMark is a place in the log of a machine's events; without values it is the beginning.
+type EventMark struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Log           string                 `protobuf:"bytes,1,opt,name=log,proto3" json:"log,omitempty"`
+	Position      int64                  `protobuf:"varint,2,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EventMark) Reset() {
+	*x = EventMark{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EventMark) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EventMark) ProtoMessage() {}
+
+func (x *EventMark) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EventMark.ProtoReflect.Descriptor instead.
+func (*EventMark) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *EventMark) GetLog() string {
+	if x != nil {
+		return x.Log
+	}
+	return ""
+}
+
+func (x *EventMark) GetPosition() int64 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
+type EventsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	After         *EventMark             `protobuf:"bytes,1,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EventsRequest) Reset() {
+	*x = EventsRequest{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EventsRequest) ProtoMessage() {}
+
+func (x *EventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
+func (*EventsRequest) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *EventsRequest) GetAfter() *EventMark {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+type EventsResponse struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Events []*Event               `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	// The mark after them.
+	Next          *EventMark `protobuf:"bytes,2,opt,name=next,proto3" json:"next,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EventsResponse) Reset() {
+	*x = EventsResponse{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EventsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EventsResponse) ProtoMessage() {}
+
+func (x *EventsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EventsResponse.ProtoReflect.Descriptor instead.
+func (*EventsResponse) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *EventsResponse) GetEvents() []*Event {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+func (x *EventsResponse) GetNext() *EventMark {
+	if x != nil {
+		return x.Next
+	}
+	return nil
+}
+
+type Event struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Id          string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Number      int64                  `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
+	Type        string                 `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`
+	Time        *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	SandboxId   string                 `protobuf:"bytes,5,opt,name=sandbox_id,json=sandboxId,proto3" json:"sandbox_id,omitempty"`
+	ExecutionId string                 `protobuf:"bytes,6,opt,name=execution_id,json=executionId,proto3" json:"execution_id,omitempty"`
+	TemplateId  string                 `protobuf:"bytes,7,opt,name=template_id,json=templateId,proto3" json:"template_id,omitempty"`
+	BuildId     string                 `protobuf:"bytes,8,opt,name=build_id,json=buildId,proto3" json:"build_id,omitempty"`
+	TeamId      string                 `protobuf:"bytes,9,opt,name=team_id,json=teamId,proto3" json:"team_id,omitempty"`
+	// An object of JSON.
+	Data          string `protobuf:"bytes,10,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Event) Reset() {
+	*x = Event{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Event) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Event) ProtoMessage() {}
+
+func (x *Event) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Event.ProtoReflect.Descriptor instead.
+func (*Event) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *Event) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Event) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Event) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *Event) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *Event) GetSandboxId() string {
+	if x != nil {
+		return x.SandboxId
+	}
+	return ""
+}
+
+func (x *Event) GetExecutionId() string {
+	if x != nil {
+		return x.ExecutionId
+	}
+	return ""
+}
+
+func (x *Event) GetTemplateId() string {
+	if x != nil {
+		return x.TemplateId
+	}
+	return ""
+}
+
+func (x *Event) GetBuildId() string {
+	if x != nil {
+		return x.BuildId
+	}
+	return ""
+}
+
+func (x *Event) GetTeamId() string {
+	if x != nil {
+		return x.TeamId
+	}
+	return ""
+}
+
+func (x *Event) GetData() string {
+	if x != nil {
+		return x.Data
+	}
+	return ""
+}
+
 var File_shoal_node_v1_node_proto protoreflect.FileDescriptor
 
 const file_shoal_node_v1_node_proto_rawDesc = "" +
@@ -3177,7 +3444,29 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\fWokenRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x123\n" +
 	"\x05error\x18\x02 \x01(\v2\x1d.shoal.node.v1.CatalogueErrorR\x05error\"\x0f\n" +
-	"\rWokenResponse2\x90\t\n" +
+	"\rWokenResponse\"9\n" +
+	"\tEventMark\x12\x10\n" +
+	"\x03log\x18\x01 \x01(\tR\x03log\x12\x1a\n" +
+	"\bposition\x18\x02 \x01(\x03R\bposition\"?\n" +
+	"\rEventsRequest\x12.\n" +
+	"\x05after\x18\x01 \x01(\v2\x18.shoal.node.v1.EventMarkR\x05after\"l\n" +
+	"\x0eEventsResponse\x12,\n" +
+	"\x06events\x18\x01 \x03(\v2\x14.shoal.node.v1.EventR\x06events\x12,\n" +
+	"\x04next\x18\x02 \x01(\v2\x18.shoal.node.v1.EventMarkR\x04next\"\x9e\x02\n" +
+	"\x05Event\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06number\x18\x02 \x01(\x03R\x06number\x12\x12\n" +
+	"\x04type\x18\x03 \x01(\tR\x04type\x12.\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1d\n" +
+	"\n" +
+	"sandbox_id\x18\x05 \x01(\tR\tsandboxId\x12!\n" +
+	"\fexecution_id\x18\x06 \x01(\tR\vexecutionId\x12\x1f\n" +
+	"\vtemplate_id\x18\a \x01(\tR\n" +
+	"templateId\x12\x19\n" +
+	"\bbuild_id\x18\b \x01(\tR\abuildId\x12\x17\n" +
+	"\ateam_id\x18\t \x01(\tR\x06teamId\x12\x12\n" +
+	"\x04data\x18\n" +
+	" \x01(\tR\x04data2\xd7\t\n" +
 	"\vNodeService\x12>\n" +
 	"\x06Create\x12\x1c.shoal.node.v1.CreateRequest\x1a\x16.shoal.node.v1.Sandbox\x128\n" +
 	"\x03Get\x12\x19.shoal.node.v1.GetRequest\x1a\x16.shoal.node.v1.Sandbox\x12?\n" +
@@ -3194,7 +3483,8 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\aCollect\x12\x1d.shoal.node.v1.CollectRequest\x1a\x1e.shoal.node.v1.CollectResponse\x12H\n" +
 	"\aMetrics\x12\x1d.shoal.node.v1.MetricsRequest\x1a\x1e.shoal.node.v1.MetricsResponse\x12?\n" +
 	"\x04Logs\x12\x1a.shoal.node.v1.LogsRequest\x1a\x1b.shoal.node.v1.LogsResponse\x12;\n" +
-	"\x04Info\x12\x1a.shoal.node.v1.InfoRequest\x1a\x17.shoal.node.v1.NodeInfo\x12;\n" +
+	"\x04Info\x12\x1a.shoal.node.v1.InfoRequest\x1a\x17.shoal.node.v1.NodeInfo\x12E\n" +
+	"\x06Events\x12\x1c.shoal.node.v1.EventsRequest\x1a\x1d.shoal.node.v1.EventsResponse\x12;\n" +
 	"\x05Wakes\x12\x1b.shoal.node.v1.WakesRequest\x1a\x13.shoal.node.v1.Wake0\x01\x12B\n" +
 	"\x05Woken\x12\x1b.shoal.node.v1.WokenRequest\x1a\x1c.shoal.node.v1.WokenResponseB3Z1shoal/internal/orchestrator/rpc/gen/nodev1;nodev1b\x06proto3"
 
@@ -3210,7 +3500,7 @@ func file_shoal_node_v1_node_proto_rawDescGZIP() []byte {
 	return file_shoal_node_v1_node_proto_rawDescData
 }
 
-var file_shoal_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
+var file_shoal_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_shoal_node_v1_node_proto_goTypes = []any{
 	(*Resources)(nil),             // 0: shoal.node.v1.Resources
 	(*Lifecycle)(nil),             // 1: shoal.node.v1.Lifecycle
@@ -3255,95 +3545,105 @@ var file_shoal_node_v1_node_proto_goTypes = []any{
 	(*Wake)(nil),                  // 40: shoal.node.v1.Wake
 	(*WokenRequest)(nil),          // 41: shoal.node.v1.WokenRequest
 	(*WokenResponse)(nil),         // 42: shoal.node.v1.WokenResponse
-	nil,                           // 43: shoal.node.v1.Spec.MetadataEntry
-	nil,                           // 44: shoal.node.v1.Spec.EnvVarsEntry
-	nil,                           // 45: shoal.node.v1.LogEntry.FieldsEntry
-	nil,                           // 46: shoal.node.v1.BuildContext.EnvEntry
-	(*durationpb.Duration)(nil),   // 47: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 48: google.protobuf.Timestamp
+	(*EventMark)(nil),             // 43: shoal.node.v1.EventMark
+	(*EventsRequest)(nil),         // 44: shoal.node.v1.EventsRequest
+	(*EventsResponse)(nil),        // 45: shoal.node.v1.EventsResponse
+	(*Event)(nil),                 // 46: shoal.node.v1.Event
+	nil,                           // 47: shoal.node.v1.Spec.MetadataEntry
+	nil,                           // 48: shoal.node.v1.Spec.EnvVarsEntry
+	nil,                           // 49: shoal.node.v1.LogEntry.FieldsEntry
+	nil,                           // 50: shoal.node.v1.BuildContext.EnvEntry
+	(*durationpb.Duration)(nil),   // 51: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 52: google.protobuf.Timestamp
 }
 var file_shoal_node_v1_node_proto_depIdxs = []int32{
-	47, // 0: shoal.node.v1.Lifecycle.auto_resume_after:type_name -> google.protobuf.Duration
+	51, // 0: shoal.node.v1.Lifecycle.auto_resume_after:type_name -> google.protobuf.Duration
 	3,  // 1: shoal.node.v1.Network.dns_servers:type_name -> shoal.node.v1.DNSServers
 	0,  // 2: shoal.node.v1.Spec.resources:type_name -> shoal.node.v1.Resources
-	43, // 3: shoal.node.v1.Spec.metadata:type_name -> shoal.node.v1.Spec.MetadataEntry
-	44, // 4: shoal.node.v1.Spec.env_vars:type_name -> shoal.node.v1.Spec.EnvVarsEntry
-	47, // 5: shoal.node.v1.Spec.timeout:type_name -> google.protobuf.Duration
-	47, // 6: shoal.node.v1.Spec.max_length:type_name -> google.protobuf.Duration
+	47, // 3: shoal.node.v1.Spec.metadata:type_name -> shoal.node.v1.Spec.MetadataEntry
+	48, // 4: shoal.node.v1.Spec.env_vars:type_name -> shoal.node.v1.Spec.EnvVarsEntry
+	51, // 5: shoal.node.v1.Spec.timeout:type_name -> google.protobuf.Duration
+	51, // 6: shoal.node.v1.Spec.max_length:type_name -> google.protobuf.Duration
 	1,  // 7: shoal.node.v1.Spec.lifecycle:type_name -> shoal.node.v1.Lifecycle
 	2,  // 8: shoal.node.v1.Spec.network:type_name -> shoal.node.v1.Network
 	4,  // 9: shoal.node.v1.Spec.volume_mounts:type_name -> shoal.node.v1.VolumeMount
 	5,  // 10: shoal.node.v1.Sandbox.spec:type_name -> shoal.node.v1.Spec
-	48, // 11: shoal.node.v1.Sandbox.started_at:type_name -> google.protobuf.Timestamp
-	48, // 12: shoal.node.v1.Sandbox.end_at:type_name -> google.protobuf.Timestamp
+	52, // 11: shoal.node.v1.Sandbox.started_at:type_name -> google.protobuf.Timestamp
+	52, // 12: shoal.node.v1.Sandbox.end_at:type_name -> google.protobuf.Timestamp
 	5,  // 13: shoal.node.v1.CreateRequest.spec:type_name -> shoal.node.v1.Spec
 	6,  // 14: shoal.node.v1.ListResponse.sandboxes:type_name -> shoal.node.v1.Sandbox
-	47, // 15: shoal.node.v1.SetDeadlineRequest.timeout:type_name -> google.protobuf.Duration
+	51, // 15: shoal.node.v1.SetDeadlineRequest.timeout:type_name -> google.protobuf.Duration
 	2,  // 16: shoal.node.v1.SetNetworkRequest.network:type_name -> shoal.node.v1.Network
-	47, // 17: shoal.node.v1.ResumeRequest.timeout:type_name -> google.protobuf.Duration
+	51, // 17: shoal.node.v1.ResumeRequest.timeout:type_name -> google.protobuf.Duration
 	5,  // 18: shoal.node.v1.ForkRequest.specs:type_name -> shoal.node.v1.Spec
 	6,  // 19: shoal.node.v1.ForkResult.sandbox:type_name -> shoal.node.v1.Sandbox
 	38, // 20: shoal.node.v1.ForkResult.error:type_name -> shoal.node.v1.CatalogueError
 	20, // 21: shoal.node.v1.ForkResponse.results:type_name -> shoal.node.v1.ForkResult
-	48, // 22: shoal.node.v1.MetricsRequest.from:type_name -> google.protobuf.Timestamp
-	48, // 23: shoal.node.v1.MetricsRequest.to:type_name -> google.protobuf.Timestamp
-	48, // 24: shoal.node.v1.Sample.time:type_name -> google.protobuf.Timestamp
+	52, // 22: shoal.node.v1.MetricsRequest.from:type_name -> google.protobuf.Timestamp
+	52, // 23: shoal.node.v1.MetricsRequest.to:type_name -> google.protobuf.Timestamp
+	52, // 24: shoal.node.v1.Sample.time:type_name -> google.protobuf.Timestamp
 	27, // 25: shoal.node.v1.MetricsResponse.samples:type_name -> shoal.node.v1.Sample
-	48, // 26: shoal.node.v1.LogsRequest.from:type_name -> google.protobuf.Timestamp
-	48, // 27: shoal.node.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
-	45, // 28: shoal.node.v1.LogEntry.fields:type_name -> shoal.node.v1.LogEntry.FieldsEntry
+	52, // 26: shoal.node.v1.LogsRequest.from:type_name -> google.protobuf.Timestamp
+	52, // 27: shoal.node.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
+	49, // 28: shoal.node.v1.LogEntry.fields:type_name -> shoal.node.v1.LogEntry.FieldsEntry
 	30, // 29: shoal.node.v1.LogsResponse.entries:type_name -> shoal.node.v1.LogEntry
 	0,  // 30: shoal.node.v1.Build.resources:type_name -> shoal.node.v1.Resources
-	48, // 31: shoal.node.v1.Build.created_at:type_name -> google.protobuf.Timestamp
-	48, // 32: shoal.node.v1.Build.updated_at:type_name -> google.protobuf.Timestamp
-	48, // 33: shoal.node.v1.Build.finished_at:type_name -> google.protobuf.Timestamp
+	52, // 31: shoal.node.v1.Build.created_at:type_name -> google.protobuf.Timestamp
+	52, // 32: shoal.node.v1.Build.updated_at:type_name -> google.protobuf.Timestamp
+	52, // 33: shoal.node.v1.Build.finished_at:type_name -> google.protobuf.Timestamp
 	35, // 34: shoal.node.v1.Build.context:type_name -> shoal.node.v1.BuildContext
 	36, // 35: shoal.node.v1.Build.start:type_name -> shoal.node.v1.StartBlock
 	34, // 36: shoal.node.v1.Build.size:type_name -> shoal.node.v1.BuildSize
-	46, // 37: shoal.node.v1.BuildContext.env:type_name -> shoal.node.v1.BuildContext.EnvEntry
+	50, // 37: shoal.node.v1.BuildContext.env:type_name -> shoal.node.v1.BuildContext.EnvEntry
 	35, // 38: shoal.node.v1.StartBlock.context:type_name -> shoal.node.v1.BuildContext
 	33, // 39: shoal.node.v1.NodeInfo.builds:type_name -> shoal.node.v1.Build
-	47, // 40: shoal.node.v1.Wake.timeout:type_name -> google.protobuf.Duration
+	51, // 40: shoal.node.v1.Wake.timeout:type_name -> google.protobuf.Duration
 	38, // 41: shoal.node.v1.WokenRequest.error:type_name -> shoal.node.v1.CatalogueError
-	7,  // 42: shoal.node.v1.NodeService.Create:input_type -> shoal.node.v1.CreateRequest
-	8,  // 43: shoal.node.v1.NodeService.Get:input_type -> shoal.node.v1.GetRequest
-	9,  // 44: shoal.node.v1.NodeService.List:input_type -> shoal.node.v1.ListRequest
-	11, // 45: shoal.node.v1.NodeService.Kill:input_type -> shoal.node.v1.KillRequest
-	13, // 46: shoal.node.v1.NodeService.SetDeadline:input_type -> shoal.node.v1.SetDeadlineRequest
-	14, // 47: shoal.node.v1.NodeService.SetNetwork:input_type -> shoal.node.v1.SetNetworkRequest
-	16, // 48: shoal.node.v1.NodeService.Pause:input_type -> shoal.node.v1.PauseRequest
-	17, // 49: shoal.node.v1.NodeService.Resume:input_type -> shoal.node.v1.ResumeRequest
-	18, // 50: shoal.node.v1.NodeService.Snapshot:input_type -> shoal.node.v1.SnapshotRequest
-	19, // 51: shoal.node.v1.NodeService.Fork:input_type -> shoal.node.v1.ForkRequest
-	22, // 52: shoal.node.v1.NodeService.RemoveBuild:input_type -> shoal.node.v1.RemoveBuildRequest
-	24, // 53: shoal.node.v1.NodeService.Collect:input_type -> shoal.node.v1.CollectRequest
-	26, // 54: shoal.node.v1.NodeService.Metrics:input_type -> shoal.node.v1.MetricsRequest
-	29, // 55: shoal.node.v1.NodeService.Logs:input_type -> shoal.node.v1.LogsRequest
-	32, // 56: shoal.node.v1.NodeService.Info:input_type -> shoal.node.v1.InfoRequest
-	39, // 57: shoal.node.v1.NodeService.Wakes:input_type -> shoal.node.v1.WakesRequest
-	41, // 58: shoal.node.v1.NodeService.Woken:input_type -> shoal.node.v1.WokenRequest
-	6,  // 59: shoal.node.v1.NodeService.Create:output_type -> shoal.node.v1.Sandbox
-	6,  // 60: shoal.node.v1.NodeService.Get:output_type -> shoal.node.v1.Sandbox
-	10, // 61: shoal.node.v1.NodeService.List:output_type -> shoal.node.v1.ListResponse
-	12, // 62: shoal.node.v1.NodeService.Kill:output_type -> shoal.node.v1.KillResponse
-	6,  // 63: shoal.node.v1.NodeService.SetDeadline:output_type -> shoal.node.v1.Sandbox
-	15, // 64: shoal.node.v1.NodeService.SetNetwork:output_type -> shoal.node.v1.SetNetworkResponse
-	6,  // 65: shoal.node.v1.NodeService.Pause:output_type -> shoal.node.v1.Sandbox
-	6,  // 66: shoal.node.v1.NodeService.Resume:output_type -> shoal.node.v1.Sandbox
-	33, // 67: shoal.node.v1.NodeService.Snapshot:output_type -> shoal.node.v1.Build
-	21, // 68: shoal.node.v1.NodeService.Fork:output_type -> shoal.node.v1.ForkResponse
-	23, // 69: shoal.node.v1.NodeService.RemoveBuild:output_type -> shoal.node.v1.RemoveBuildResponse
-	25, // 70: shoal.node.v1.NodeService.Collect:output_type -> shoal.node.v1.CollectResponse
-	28, // 71: shoal.node.v1.NodeService.Metrics:output_type -> shoal.node.v1.MetricsResponse
-	31, // 72: shoal.node.v1.NodeService.Logs:output_type -> shoal.node.v1.LogsResponse
-	37, // 73: shoal.node.v1.NodeService.Info:output_type -> shoal.node.v1.NodeInfo
-	40, // 74: shoal.node.v1.NodeService.Wakes:output_type -> shoal.node.v1.Wake
-	42, // 75: shoal.node.v1.NodeService.Woken:output_type -> shoal.node.v1.WokenResponse
-	59, // [59:76] is the sub-list for method output_type
-	42, // [42:59] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	43, // 42: shoal.node.v1.EventsRequest.after:type_name -> shoal.node.v1.EventMark
+	46, // 43: shoal.node.v1.EventsResponse.events:type_name -> shoal.node.v1.Event
+	43, // 44: shoal.node.v1.EventsResponse.next:type_name -> shoal.node.v1.EventMark
+	52, // 45: shoal.node.v1.Event.time:type_name -> google.protobuf.Timestamp
+	7,  // 46: shoal.node.v1.NodeService.Create:input_type -> shoal.node.v1.CreateRequest
+	8,  // 47: shoal.node.v1.NodeService.Get:input_type -> shoal.node.v1.GetRequest
+	9,  // 48: shoal.node.v1.NodeService.List:input_type -> shoal.node.v1.ListRequest
+	11, // 49: shoal.node.v1.NodeService.Kill:input_type -> shoal.node.v1.KillRequest
+	13, // 50: shoal.node.v1.NodeService.SetDeadline:input_type -> shoal.node.v1.SetDeadlineRequest
+	14, // 51: shoal.node.v1.NodeService.SetNetwork:input_type -> shoal.node.v1.SetNetworkRequest
+	16, // 52: shoal.node.v1.NodeService.Pause:input_type -> shoal.node.v1.PauseRequest
+	17, // 53: shoal.node.v1.NodeService.Resume:input_type -> shoal.node.v1.ResumeRequest
+	18, // 54: shoal.node.v1.NodeService.Snapshot:input_type -> shoal.node.v1.SnapshotRequest
+	19, // 55: shoal.node.v1.NodeService.Fork:input_type -> shoal.node.v1.ForkRequest
+	22, // 56: shoal.node.v1.NodeService.RemoveBuild:input_type -> shoal.node.v1.RemoveBuildRequest
+	24, // 57: shoal.node.v1.NodeService.Collect:input_type -> shoal.node.v1.CollectRequest
+	26, // 58: shoal.node.v1.NodeService.Metrics:input_type -> shoal.node.v1.MetricsRequest
+	29, // 59: shoal.node.v1.NodeService.Logs:input_type -> shoal.node.v1.LogsRequest
+	32, // 60: shoal.node.v1.NodeService.Info:input_type -> shoal.node.v1.InfoRequest
+	44, // 61: shoal.node.v1.NodeService.Events:input_type -> shoal.node.v1.EventsRequest
+	39, // 62: shoal.node.v1.NodeService.Wakes:input_type -> shoal.node.v1.WakesRequest
+	41, // 63: shoal.node.v1.NodeService.Woken:input_type -> shoal.node.v1.WokenRequest
+	6,  // 64: shoal.node.v1.NodeService.Create:output_type -> shoal.node.v1.Sandbox
+	6,  // 65: shoal.node.v1.NodeService.Get:output_type -> shoal.node.v1.Sandbox
+	10, // 66: shoal.node.v1.NodeService.List:output_type -> shoal.node.v1.ListResponse
+	12, // 67: shoal.node.v1.NodeService.Kill:output_type -> shoal.node.v1.KillResponse
+	6,  // 68: shoal.node.v1.NodeService.SetDeadline:output_type -> shoal.node.v1.Sandbox
+	15, // 69: shoal.node.v1.NodeService.SetNetwork:output_type -> shoal.node.v1.SetNetworkResponse
+	6,  // 70: shoal.node.v1.NodeService.Pause:output_type -> shoal.node.v1.Sandbox
+	6,  // 71: shoal.node.v1.NodeService.Resume:output_type -> shoal.node.v1.Sandbox
+	33, // 72: shoal.node.v1.NodeService.Snapshot:output_type -> shoal.node.v1.Build
+	21, // 73: shoal.node.v1.NodeService.Fork:output_type -> shoal.node.v1.ForkResponse
+	23, // 74: shoal.node.v1.NodeService.RemoveBuild:output_type -> shoal.node.v1.RemoveBuildResponse
+	25, // 75: shoal.node.v1.NodeService.Collect:output_type -> shoal.node.v1.CollectResponse
+	28, // 76: shoal.node.v1.NodeService.Metrics:output_type -> shoal.node.v1.MetricsResponse
+	31, // 77: shoal.node.v1.NodeService.Logs:output_type -> shoal.node.v1.LogsResponse
+	37, // 78: shoal.node.v1.NodeService.Info:output_type -> shoal.node.v1.NodeInfo
+	45, // 79: shoal.node.v1.NodeService.Events:output_type -> shoal.node.v1.EventsResponse
+	40, // 80: shoal.node.v1.NodeService.Wakes:output_type -> shoal.node.v1.Wake
+	42, // 81: shoal.node.v1.NodeService.Woken:output_type -> shoal.node.v1.WokenResponse
+	64, // [64:82] is the sub-list for method output_type
+	46, // [46:64] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_shoal_node_v1_node_proto_init() }
@@ -3358,7 +3658,7 @@ func file_shoal_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shoal_node_v1_node_proto_rawDesc), len(file_shoal_node_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   47,
+			NumMessages:   51,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

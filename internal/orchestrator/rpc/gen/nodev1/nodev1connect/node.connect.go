@@ -65,6 +65,8 @@ const (
 	NodeServiceLogsProcedure = "/shoal.node.v1.NodeService/Logs"
 	// NodeServiceInfoProcedure is the fully-qualified name of the NodeService's Info RPC.
 	NodeServiceInfoProcedure = "/shoal.node.v1.NodeService/Info"
+	// NodeServiceEventsProcedure is the fully-qualified name of the NodeService's Events RPC.
+	NodeServiceEventsProcedure = "/shoal.node.v1.NodeService/Events"
 	// NodeServiceWakesProcedure is the fully-qualified name of the NodeService's Wakes RPC.
 	NodeServiceWakesProcedure = "/shoal.node.v1.NodeService/Wakes"
 	// NodeServiceWokenProcedure is the fully-qualified name of the NodeService's Woken RPC.
@@ -88,6 +90,9 @@ type NodeServiceClient interface {
 	Metrics(context.Context, *connect.Request[nodev1.MetricsRequest]) (*connect.Response[nodev1.MetricsResponse], error)
 	Logs(context.Context, *connect.Request[nodev1.LogsRequest]) (*connect.Response[nodev1.LogsResponse], error)
 	Info(context.Context, *connect.Request[nodev1.InfoRequest]) (*connect.Response[nodev1.NodeInfo], error)
+	// Events answers with the events after a mark, or with none after a while. What is before the
+	// mark is forgotten.
+	Events(context.Context, *connect.Request[nodev1.EventsRequest]) (*connect.Response[nodev1.EventsResponse], error)
 	// Wakes has the caller resume the paused sandboxes that traffic comes for, as it knows what
 	// teams run on all machines and may run. The first message is empty. Each of the others is
 	// answered by a call of Woken.
@@ -196,6 +201,12 @@ func NewNodeServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(nodeServiceMethods.ByName("Info")),
 			connect.WithClientOptions(opts...),
 		),
+		events: connect.NewClient[nodev1.EventsRequest, nodev1.EventsResponse](
+			httpClient,
+			baseURL+NodeServiceEventsProcedure,
+			connect.WithSchema(nodeServiceMethods.ByName("Events")),
+			connect.WithClientOptions(opts...),
+		),
 		wakes: connect.NewClient[nodev1.WakesRequest, nodev1.Wake](
 			httpClient,
 			baseURL+NodeServiceWakesProcedure,
@@ -228,6 +239,7 @@ type nodeServiceClient struct {
 	metrics     *connect.Client[nodev1.MetricsRequest, nodev1.MetricsResponse]
 	logs        *connect.Client[nodev1.LogsRequest, nodev1.LogsResponse]
 	info        *connect.Client[nodev1.InfoRequest, nodev1.NodeInfo]
+	events      *connect.Client[nodev1.EventsRequest, nodev1.EventsResponse]
 	wakes       *connect.Client[nodev1.WakesRequest, nodev1.Wake]
 	woken       *connect.Client[nodev1.WokenRequest, nodev1.WokenResponse]
 }
@@ -307,6 +319,11 @@ func (c *nodeServiceClient) Info(ctx context.Context, req *connect.Request[nodev
 	return c.info.CallUnary(ctx, req)
 }
 
+// Events calls shoal.node.v1.NodeService.Events.
+func (c *nodeServiceClient) Events(ctx context.Context, req *connect.Request[nodev1.EventsRequest]) (*connect.Response[nodev1.EventsResponse], error) {
+	return c.events.CallUnary(ctx, req)
+}
+
 // Wakes calls shoal.node.v1.NodeService.Wakes.
 func (c *nodeServiceClient) Wakes(ctx context.Context, req *connect.Request[nodev1.WakesRequest]) (*connect.ServerStreamForClient[nodev1.Wake], error) {
 	return c.wakes.CallServerStream(ctx, req)
@@ -334,6 +351,9 @@ type NodeServiceHandler interface {
 	Metrics(context.Context, *connect.Request[nodev1.MetricsRequest]) (*connect.Response[nodev1.MetricsResponse], error)
 	Logs(context.Context, *connect.Request[nodev1.LogsRequest]) (*connect.Response[nodev1.LogsResponse], error)
 	Info(context.Context, *connect.Request[nodev1.InfoRequest]) (*connect.Response[nodev1.NodeInfo], error)
+	// Events answers with the events after a mark, or with none after a while. What is before the
+	// mark is forgotten.
+	Events(context.Context, *connect.Request[nodev1.EventsRequest]) (*connect.Response[nodev1.EventsResponse], error)
 	// Wakes has the caller resume the paused sandboxes that traffic comes for, as it knows what
 	// teams run on all machines and may run. The first message is empty. Each of the others is
 	// answered by a call of Woken.
@@ -438,6 +458,12 @@ func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(nodeServiceMethods.ByName("Info")),
 		connect.WithHandlerOptions(opts...),
 	)
+	nodeServiceEventsHandler := connect.NewUnaryHandler(
+		NodeServiceEventsProcedure,
+		svc.Events,
+		connect.WithSchema(nodeServiceMethods.ByName("Events")),
+		connect.WithHandlerOptions(opts...),
+	)
 	nodeServiceWakesHandler := connect.NewServerStreamHandler(
 		NodeServiceWakesProcedure,
 		svc.Wakes,
@@ -482,6 +508,8 @@ func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption
 			nodeServiceLogsHandler.ServeHTTP(w, r)
 		case NodeServiceInfoProcedure:
 			nodeServiceInfoHandler.ServeHTTP(w, r)
+		case NodeServiceEventsProcedure:
+			nodeServiceEventsHandler.ServeHTTP(w, r)
 		case NodeServiceWakesProcedure:
 			nodeServiceWakesHandler.ServeHTTP(w, r)
 		case NodeServiceWokenProcedure:
@@ -553,6 +581,10 @@ func (UnimplementedNodeServiceHandler) Logs(context.Context, *connect.Request[no
 
 func (UnimplementedNodeServiceHandler) Info(context.Context, *connect.Request[nodev1.InfoRequest]) (*connect.Response[nodev1.NodeInfo], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("shoal.node.v1.NodeService.Info is not implemented"))
+}
+
+func (UnimplementedNodeServiceHandler) Events(context.Context, *connect.Request[nodev1.EventsRequest]) (*connect.Response[nodev1.EventsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("shoal.node.v1.NodeService.Events is not implemented"))
 }
 
 func (UnimplementedNodeServiceHandler) Wakes(context.Context, *connect.Request[nodev1.WakesRequest], *connect.ServerStream[nodev1.Wake]) error {

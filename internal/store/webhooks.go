@@ -1,0 +1,76 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"shoal/internal/shoal"
+	"shoal/internal/store/sqlcgen"
+)
+
+// ErrTooManyWebhooks means that a team has shoal.MaxWebhooks.
+var ErrTooManyWebhooks = errors.New("the team has as many webhooks as it may")
+
+// AddWebhook stores a webhook.
+func (s *Store) AddWebhook(ctx context.Context, w shoal.Webhook) error {
+	return s.inTx(ctx, func(q *sqlcgen.Queries) error {
+		n, err := q.LockTeam(ctx, w.TeamID)
+		if err := changed(n, err, ErrNotFound, "find team "+w.TeamID); err != nil {
+			return err
+		}
+		count, err := q.CountWebhooks(ctx, w.TeamID)
+		if err != nil {
+			return fmt.Errorf("count webhooks: %w", err)
+		}
+		if count >= shoal.MaxWebhooks {
+			return ErrTooManyWebhooks
+		}
+		n, err = q.InsertWebhook(ctx, sqlcgen.InsertWebhookParams{ID: w.ID, TeamID: w.TeamID, Name: w.Name,
+			Url: w.URL, Enabled: w.Enabled, Events: typesText(w.Events), Secret: w.Secret, CreatedAt: micros(w.CreatedAt)})
+		return changed(n, err, ErrExists, "store a webhook")
+	})
+}
+
+// Webhook returns one of a team's webhooks.
+func (s *Store) Webhook(ctx context.Context, teamID, id string) (shoal.Webhook, error) {
+	row, err := s.q.WebhookByID(ctx, sqlcgen.WebhookByIDParams{ID: id, TeamID: teamID})
+	return webhookOf(row), lookup(err, "find a webhook")
+}
+
+// WebhookToSend returns a webhook, whoever's it is.
+func (s *Store) WebhookToSend(ctx context.Context, id string) (shoal.Webhook, error) {
+	row, err := s.q.WebhookToSend(ctx, id)
+	return webhookOf(row), lookup(err, "find a webhook")
+}
+
+// Webhooks returns a team's webhooks, oldest first.
+func (s *Store) Webhooks(ctx context.Context, teamID string) ([]shoal.Webhook, error) {
+	rows, err := s.q.ListWebhooks(ctx, teamID)
+	if err != nil {
+		return nil, fmt.Errorf("list webhooks: %w", err)
+	}
+	list := make([]shoal.Webhook, len(rows))
+	for i, row := range rows {
+		list[i] = webhookOf(row)
+	}
+	return list, nil
+}
+
+// ChangeWebhook replaces all of a webhook but its ID, its team and the time of its creation.
+func (s *Store) ChangeWebhook(ctx context.Context, w shoal.Webhook) error {
+	n, err := s.q.UpdateWebhook(ctx, sqlcgen.UpdateWebhookParams{ID: w.ID, TeamID: w.TeamID, Name: w.Name,
+		Url: w.URL, Enabled: w.Enabled, Events: typesText(w.Events), Secret: w.Secret})
+	return changed(n, err, ErrNotFound, "change a webhook")
+}
+
+// RemoveWebhook removes a webhook with its deliveries.
+func (s *Store) RemoveWebhook(ctx context.Context, teamID, id string) error {
+	n, err := s.q.DeleteWebhook(ctx, sqlcgen.DeleteWebhookParams{ID: id, TeamID: teamID})
+	return changed(n, err, ErrNotFound, "remove a webhook")
+}
+
+func webhookOf(row sqlcgen.Webhook) shoal.Webhook {
+	return shoal.Webhook{ID: row.ID, TeamID: row.TeamID, Name: row.Name, URL: row.Url, Enabled: row.Enabled,
+		Events: typesOf(row.Events), Secret: row.Secret, CreatedAt: fromMicros(row.CreatedAt)}
+}
