@@ -18,8 +18,6 @@ var unserved = []struct {
 		shoal.ErrFeatureForbidden.New("use of volumes is not enabled")},
 	{"ApiKey", []string{"/secrets", "/secrets/"},
 		shoal.ErrFeatureForbidden.New("Secrets are not available for this team")},
-	{"ApiKey", []string{"GET /teams/{teamID}/metrics", "GET /teams/{teamID}/metrics/max"},
-		shoal.ErrNotImplemented.New("Metrics of teams are not available in this version of Shoal")},
 	{"ApiKey", []string{"/api-keys", "/api-keys/"},
 		shoal.ErrNotImplemented.New("API keys are managed with `shoal key`, not through this API")},
 	{"ApiKey", []string{"/access-tokens", "/access-tokens/"},

@@ -20,6 +20,7 @@ import (
 	"shoal/internal/shipped"
 	"shoal/internal/shoal"
 	"shoal/internal/store"
+	"shoal/internal/tally"
 	"shoal/templates"
 )
 
@@ -33,6 +34,7 @@ type ControlPlane struct {
 	queue     *build.Queue
 	first     *shipped.FirstUse // nil where nothing is built on first use
 	retention *retention.Retention
+	tally     *tally.Taker
 	team      shoal.Team // owner of the shipped templates
 	key       string     // the first API key, to be printed; "" if there was one already
 	log       *slog.Logger
@@ -76,6 +78,7 @@ func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets con
 	if err := p.fleet.Sync(ctx); err != nil {
 		p.log.Warn("some orchestrators are not connected yet", "error", err)
 	}
+	p.tally = tally.NewTaker(p.store, p.fleet, p.log)
 	p.retention = retention.New(p.store, p.fleet, cfg.UntaggedTime, p.log)
 	name, err := processName(cfg)
 	if err != nil {
@@ -129,6 +132,7 @@ func (p *ControlPlane) Run(ctx context.Context) error {
 	g.Go(func() error { return p.fleet.Run(ctx) })
 	g.Go(func() error { return p.api.Run(ctx) })
 	g.Go(func() error { return p.retention.Run(ctx) })
+	g.Go(func() error { return p.tally.Run(ctx) })
 	g.Go(func() error { return p.queue.Run(ctx) })
 	if p.first != nil {
 		g.Go(func() error { return p.first.Run(ctx) })

@@ -23,6 +23,7 @@ import (
 	"shoal/internal/runtime/gvisor"
 	"shoal/internal/shoal"
 	"shoal/internal/telemetry/sandboxlog"
+	"shoal/internal/telemetry/series"
 )
 
 // Options are what a machine needs besides the settings.
@@ -48,6 +49,7 @@ type Machine struct {
 	images    *image.Store
 	artifacts *artifact.Store
 	logs      *sandboxlog.Store
+	series    *series.Series
 	orch      *orchestrator.Orchestrator
 
 	library *imagelibrary.Library
@@ -107,6 +109,7 @@ func (m *Machine) Run(ctx context.Context) error {
 	})
 	g.Go(func() error { return m.artifacts.Run(ctx) })
 	g.Go(func() error { return m.logs.Run(ctx) })
+	g.Go(func() error { return m.series.Run(ctx) })
 	if m.engine != nil {
 		g.Go(func() error { return m.engine.Run(ctx) })
 	}
@@ -131,6 +134,9 @@ func (m *Machine) Running() (n int) {
 func (m *Machine) Close() {
 	if err := m.logs.Close(); err != nil {
 		m.log.Warn("could not close the database of sandbox logs", "error", err)
+	}
+	if err := m.series.Close(); err != nil {
+		m.log.Warn("could not close the database of what sandboxes use", "error", err)
 	}
 	m.locks.release()
 }

@@ -52,6 +52,7 @@ func (o *Orchestrator) createBy(
 	}
 	sb.end(t, shoal.StateRunning, nil)
 	o.load.created.Add(1)
+	o.tally.created(spec.TeamID)
 	o.nudge()
 	o.journal.note(sb, shoal.LogInfo, "Sandbox created", map[string]any{"template": spec.TemplateID})
 	log.Info("sandbox created", "total_ms", telemetry.Milliseconds(phases.Total()), "phases_ms", phases)

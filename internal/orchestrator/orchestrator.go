@@ -21,6 +21,7 @@ import (
 	"shoal/internal/shoal"
 	"shoal/internal/snapshot"
 	"shoal/internal/telemetry/sandboxlog"
+	"shoal/internal/telemetry/series"
 )
 
 // Config configures one machine's orchestrator.
@@ -59,6 +60,8 @@ type Config struct {
 	Ended func(executionID string)
 	// Logs keeps the sandboxes' logs; nil keeps none.
 	Logs *sandboxlog.Store
+	// Series keeps what the sandboxes use; nil keeps nothing.
+	Series *series.Series
 	// Memory is what can be had of the machine's memory, and all of it, in bytes; nil
 	// asks the machine.
 	Memory func() (available, total int64, err error)
@@ -84,10 +87,11 @@ type Orchestrator struct {
 	keeper    *keeper
 	relief    *relief
 	sampler   *sampler
-	journal   journal
-	tasks     *tasks
-	load      load
-	wakers    wakers
+	history
+	journal journal
+	tasks   *tasks
+	load    load
+	wakers  wakers
 
 	// wake tells the deadline loop that the nearest deadline may have changed.
 	wake chan struct{}
@@ -124,7 +128,8 @@ func New(
 		snapshots: o.snapshots, keeper: o.keeper, claims: newTurns(), watch: o.watch}
 	o.pauses = &pauses{cfg: &cfg, log: log, table: o.table, records: o.records,
 		snapshots: o.snapshots, guests: o.guests, tasks: o.tasks}
-	o.sampler = &sampler{table: o.table, log: log}
+	o.sampler = &sampler{table: o.table, series: cfg.Series, log: log}
+	o.history = history{series: cfg.Series, tally: newTally(cfg.NodeID)}
 	o.keeper.isBusy = func() bool { return o.load.starting.Load() > 0 || o.snapshots.Saving() > 0 }
 	o.relief = newRelief(o)
 	return o
@@ -139,6 +144,7 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return o.holdDeadlines(ctx) })
 	g.Go(func() error { return o.sampler.Run(ctx) })
+	g.Go(func() error { return o.tally.run(ctx, o.table) })
 	g.Go(func() error { return o.keeper.Run(ctx) })
 	g.Go(func() error { return o.relief.Run(ctx) })
 	g.Go(func() error { return keepDiskFree(ctx, o.snapshots.Artifacts(), o.log) })

@@ -174,6 +174,24 @@ func (e SandboxState) Valid() bool {
 	}
 }
 
+// Defines values for GetTeamMetricsMaxParamsMetric.
+const (
+	ConcurrentSandboxes GetTeamMetricsMaxParamsMetric = "concurrent_sandboxes"
+	SandboxStartRate    GetTeamMetricsMaxParamsMetric = "sandbox_start_rate"
+)
+
+// Valid indicates whether the value is a known member of the GetTeamMetricsMaxParamsMetric enum.
+func (e GetTeamMetricsMaxParamsMetric) Valid() bool {
+	switch e {
+	case ConcurrentSandboxes:
+		return true
+	case SandboxStartRate:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for GetTemplateBuildLogsParamsDirection.
 const (
 	GetTemplateBuildLogsParamsDirectionBackward GetTemplateBuildLogsParamsDirection = "backward"
@@ -401,6 +419,13 @@ type LogLine struct {
 	Timestamp time.Time `json:"timestamp"`
 }
 
+// MaxTeamMetric defines model for MaxTeamMetric.
+type MaxTeamMetric struct {
+	Timestamp     time.Time `json:"timestamp"`
+	TimestampUnix int64     `json:"timestampUnix"`
+	Value         float64   `json:"value"`
+}
+
 // Network defines model for Network.
 type Network struct {
 	AllowOut *[]string `json:"allowOut,omitempty"`
@@ -555,6 +580,17 @@ type SandboxDetail struct {
 	VolumeMounts *[]VolumeMount `json:"volumeMounts,omitempty"`
 }
 
+// SandboxHostMetric hostCpuUsedPct is of one processor
+type SandboxHostMetric struct {
+	// Guest Absent while the guest does not answer
+	Guest            *SandboxMetric `json:"guest,omitempty"`
+	HostCpuUsedPct   float64        `json:"hostCpuUsedPct"`
+	HostDiskBytes    int64          `json:"hostDiskBytes"`
+	HostMemBytes     int64          `json:"hostMemBytes"`
+	HostMemHeldBytes int64          `json:"hostMemHeldBytes"`
+	TimestampUnix    int64          `json:"timestampUnix"`
+}
+
 // SandboxLogs defines model for SandboxLogs.
 type SandboxLogs struct {
 	LogEntries []LogEntry `json:"logEntries"`
@@ -604,6 +640,14 @@ type Team struct {
 	IsDefault bool   `json:"isDefault"`
 	Name      string `json:"name"`
 	TeamID    string `json:"teamID"`
+}
+
+// TeamMetric defines model for TeamMetric.
+type TeamMetric struct {
+	ConcurrentSandboxes int32     `json:"concurrentSandboxes"`
+	SandboxStartRate    float64   `json:"sandboxStartRate"`
+	Timestamp           time.Time `json:"timestamp"`
+	TimestampUnix       int64     `json:"timestampUnix"`
 }
 
 // TeamUser defines model for TeamUser.
@@ -824,6 +868,12 @@ type Failure = Error
 // Refusal defines model for Refusal.
 type Refusal = Error
 
+// GetSandboxHostMetricsParams defines parameters for GetSandboxHostMetrics.
+type GetSandboxHostMetricsParams struct {
+	Start *int64 `form:"start,omitempty" json:"start,omitempty"`
+	End   *int64 `form:"end,omitempty" json:"end,omitempty"`
+}
+
 // ListSandboxesParams defines parameters for ListSandboxes.
 type ListSandboxesParams struct {
 	// Metadata key=value pairs joined by &, encoded once more as a whole; pairs may be encoded again by themselves
@@ -892,6 +942,22 @@ type ListSnapshotsParams struct {
 	Limit     *Limit     `form:"limit,omitempty" json:"limit,omitempty"`
 	NextToken *NextToken `form:"nextToken,omitempty" json:"nextToken,omitempty"`
 }
+
+// GetTeamMetricsParams defines parameters for GetTeamMetrics.
+type GetTeamMetricsParams struct {
+	Start *int64 `form:"start,omitempty" json:"start,omitempty"`
+	End   *int64 `form:"end,omitempty" json:"end,omitempty"`
+}
+
+// GetTeamMetricsMaxParams defines parameters for GetTeamMetricsMax.
+type GetTeamMetricsMaxParams struct {
+	Metric GetTeamMetricsMaxParamsMetric `form:"metric" json:"metric"`
+	Start  *int64                        `form:"start,omitempty" json:"start,omitempty"`
+	End    *int64                        `form:"end,omitempty" json:"end,omitempty"`
+}
+
+// GetTeamMetricsMaxParamsMetric defines parameters for GetTeamMetricsMax.
+type GetTeamMetricsMaxParamsMetric string
 
 // ListTemplatesParams defines parameters for ListTemplates.
 type ListTemplatesParams struct {
@@ -1093,6 +1159,9 @@ type ServerInterface interface {
 	// CountRunningSandboxes How many sandboxes of each team run; teams without any are left out
 	// (GET /admin/sandboxes/running-counts)
 	CountRunningSandboxes(w http.ResponseWriter, r *http.Request)
+	// GetSandboxHostMetrics What a sandbox of any team used, as its machine saw it beside what the guest said
+	// (GET /admin/sandboxes/{sandboxID}/metrics)
+	GetSandboxHostMetrics(w http.ResponseWriter, r *http.Request, sandboxID SandboxID, params GetSandboxHostMetricsParams)
 	// CancelTeamBuilds End all waiting and running builds of a team
 	// (POST /admin/teams/{teamID}/builds/cancel)
 	CancelTeamBuilds(w http.ResponseWriter, r *http.Request, teamID string)
@@ -1159,6 +1228,12 @@ type ServerInterface interface {
 	// ListTeams The team of the key
 	// (GET /teams)
 	ListTeams(w http.ResponseWriter, r *http.Request)
+	// GetTeamMetrics How many sandboxes the team had and began, in the last 7 days if no time is given
+	// (GET /teams/{teamID}/metrics)
+	GetTeamMetrics(w http.ResponseWriter, r *http.Request, teamID string, params GetTeamMetricsParams)
+	// GetTeamMetricsMax The greatest value of one of the team's metrics; 0 without data
+	// (GET /teams/{teamID}/metrics/max)
+	GetTeamMetricsMax(w http.ResponseWriter, r *http.Request, teamID string, params GetTeamMetricsMaxParams)
 	// ListTemplates The team's templates, oldest first
 	// (GET /templates)
 	ListTemplates(w http.ResponseWriter, r *http.Request, params ListTemplatesParams)
@@ -1254,6 +1329,61 @@ func (siw *ServerInterfaceWrapper) CountRunningSandboxes(w http.ResponseWriter, 
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.CountRunningSandboxes(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetSandboxHostMetrics operation middleware
+func (siw *ServerInterfaceWrapper) GetSandboxHostMetrics(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "sandboxID" -------------
+	var sandboxID SandboxID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "sandboxID", r.PathValue("sandboxID"), &sandboxID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "sandboxID", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetSandboxHostMetricsParams
+
+	// ------------- Optional query parameter "start" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "start", r.URL.Query(), &params.Start, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "start"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "start", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "end" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "end", r.URL.Query(), &params.End, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "end"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "end", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetSandboxHostMetrics(w, r, sandboxID, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -1884,6 +2014,129 @@ func (siw *ServerInterfaceWrapper) ListTeams(w http.ResponseWriter, r *http.Requ
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListTeams(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetTeamMetrics operation middleware
+func (siw *ServerInterfaceWrapper) GetTeamMetrics(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "teamID" -------------
+	var teamID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "teamID", r.PathValue("teamID"), &teamID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "teamID", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetTeamMetricsParams
+
+	// ------------- Optional query parameter "start" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "start", r.URL.Query(), &params.Start, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "start"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "start", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "end" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "end", r.URL.Query(), &params.End, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "end"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "end", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetTeamMetrics(w, r, teamID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetTeamMetricsMax operation middleware
+func (siw *ServerInterfaceWrapper) GetTeamMetricsMax(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "teamID" -------------
+	var teamID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "teamID", r.PathValue("teamID"), &teamID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "teamID", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetTeamMetricsMaxParams
+
+	// ------------- Required query parameter "metric" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "metric", r.URL.Query(), &params.Metric, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "metric"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "metric", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "start" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "start", r.URL.Query(), &params.Start, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "start"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "start", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "end" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "end", r.URL.Query(), &params.End, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "end"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "end", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetTeamMetricsMax(w, r, teamID, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3152,9 +3405,12 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/default-templates", wrapper.ListDefaultTemplates)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/templates/aliases/{alias}", wrapper.GetTemplateAlias)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/teams", wrapper.ListTeams)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/teams/{teamID}/metrics", wrapper.GetTeamMetrics)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/teams/{teamID}/metrics/max", wrapper.GetTeamMetricsMax)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/nodes", wrapper.ListNodes)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/nodes/{nodeID}", wrapper.GetNode)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/admin/sandboxes/running-counts", wrapper.CountRunningSandboxes)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/admin/sandboxes/{sandboxID}/metrics", wrapper.GetSandboxHostMetrics)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/service-discovery/nodes", wrapper.DiscoverNodes)
 
 	return m
@@ -3208,6 +3464,63 @@ type CountRunningSandboxes5XXJSONResponse struct {
 }
 
 func (response CountRunningSandboxes5XXJSONResponse) VisitCountRunningSandboxesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSandboxHostMetricsRequestObject struct {
+	SandboxID SandboxID `json:"sandboxID"`
+	Params    GetSandboxHostMetricsParams
+}
+
+type GetSandboxHostMetricsResponseObject interface {
+	VisitGetSandboxHostMetricsResponse(w http.ResponseWriter) error
+}
+
+type GetSandboxHostMetrics200JSONResponse []SandboxHostMetric
+
+func (response GetSandboxHostMetrics200JSONResponse) VisitGetSandboxHostMetricsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSandboxHostMetrics4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetSandboxHostMetrics4XXJSONResponse) VisitGetSandboxHostMetricsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSandboxHostMetrics5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetSandboxHostMetrics5XXJSONResponse) VisitGetSandboxHostMetricsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4422,6 +4735,120 @@ type ListTeams5XXJSONResponse struct {
 }
 
 func (response ListTeams5XXJSONResponse) VisitListTeamsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTeamMetricsRequestObject struct {
+	TeamID string `json:"teamID"`
+	Params GetTeamMetricsParams
+}
+
+type GetTeamMetricsResponseObject interface {
+	VisitGetTeamMetricsResponse(w http.ResponseWriter) error
+}
+
+type GetTeamMetrics200JSONResponse []TeamMetric
+
+func (response GetTeamMetrics200JSONResponse) VisitGetTeamMetricsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTeamMetrics4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetTeamMetrics4XXJSONResponse) VisitGetTeamMetricsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTeamMetrics5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetTeamMetrics5XXJSONResponse) VisitGetTeamMetricsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTeamMetricsMaxRequestObject struct {
+	TeamID string `json:"teamID"`
+	Params GetTeamMetricsMaxParams
+}
+
+type GetTeamMetricsMaxResponseObject interface {
+	VisitGetTeamMetricsMaxResponse(w http.ResponseWriter) error
+}
+
+type GetTeamMetricsMax200JSONResponse MaxTeamMetric
+
+func (response GetTeamMetricsMax200JSONResponse) VisitGetTeamMetricsMaxResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTeamMetricsMax4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetTeamMetricsMax4XXJSONResponse) VisitGetTeamMetricsMaxResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTeamMetricsMax5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetTeamMetricsMax5XXJSONResponse) VisitGetTeamMetricsMaxResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5910,6 +6337,9 @@ type StrictServerInterface interface {
 	// CountRunningSandboxes How many sandboxes of each team run; teams without any are left out
 	// (GET /admin/sandboxes/running-counts)
 	CountRunningSandboxes(ctx context.Context, request CountRunningSandboxesRequestObject) (CountRunningSandboxesResponseObject, error)
+	// GetSandboxHostMetrics What a sandbox of any team used, as its machine saw it beside what the guest said
+	// (GET /admin/sandboxes/{sandboxID}/metrics)
+	GetSandboxHostMetrics(ctx context.Context, request GetSandboxHostMetricsRequestObject) (GetSandboxHostMetricsResponseObject, error)
 	// CancelTeamBuilds End all waiting and running builds of a team
 	// (POST /admin/teams/{teamID}/builds/cancel)
 	CancelTeamBuilds(ctx context.Context, request CancelTeamBuildsRequestObject) (CancelTeamBuildsResponseObject, error)
@@ -5976,6 +6406,12 @@ type StrictServerInterface interface {
 	// ListTeams The team of the key
 	// (GET /teams)
 	ListTeams(ctx context.Context, request ListTeamsRequestObject) (ListTeamsResponseObject, error)
+	// GetTeamMetrics How many sandboxes the team had and began, in the last 7 days if no time is given
+	// (GET /teams/{teamID}/metrics)
+	GetTeamMetrics(ctx context.Context, request GetTeamMetricsRequestObject) (GetTeamMetricsResponseObject, error)
+	// GetTeamMetricsMax The greatest value of one of the team's metrics; 0 without data
+	// (GET /teams/{teamID}/metrics/max)
+	GetTeamMetricsMax(ctx context.Context, request GetTeamMetricsMaxRequestObject) (GetTeamMetricsMaxResponseObject, error)
 	// ListTemplates The team's templates, oldest first
 	// (GET /templates)
 	ListTemplates(ctx context.Context, request ListTemplatesRequestObject) (ListTemplatesResponseObject, error)
@@ -6113,6 +6549,33 @@ func (sh *strictHandler) CountRunningSandboxes(w http.ResponseWriter, r *http.Re
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(CountRunningSandboxesResponseObject); ok {
 		if err := validResponse.VisitCountRunningSandboxesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetSandboxHostMetrics operation middleware
+func (sh *strictHandler) GetSandboxHostMetrics(w http.ResponseWriter, r *http.Request, sandboxID SandboxID, params GetSandboxHostMetricsParams) {
+	var request GetSandboxHostMetricsRequestObject
+
+	request.SandboxID = sandboxID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetSandboxHostMetrics(ctx, request.(GetSandboxHostMetricsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetSandboxHostMetrics")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetSandboxHostMetricsResponseObject); ok {
+		if err := validResponse.VisitGetSandboxHostMetricsResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -6752,6 +7215,60 @@ func (sh *strictHandler) ListTeams(w http.ResponseWriter, r *http.Request) {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ListTeamsResponseObject); ok {
 		if err := validResponse.VisitListTeamsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetTeamMetrics operation middleware
+func (sh *strictHandler) GetTeamMetrics(w http.ResponseWriter, r *http.Request, teamID string, params GetTeamMetricsParams) {
+	var request GetTeamMetricsRequestObject
+
+	request.TeamID = teamID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetTeamMetrics(ctx, request.(GetTeamMetricsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetTeamMetrics")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetTeamMetricsResponseObject); ok {
+		if err := validResponse.VisitGetTeamMetricsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetTeamMetricsMax operation middleware
+func (sh *strictHandler) GetTeamMetricsMax(w http.ResponseWriter, r *http.Request, teamID string, params GetTeamMetricsMaxParams) {
+	var request GetTeamMetricsMaxRequestObject
+
+	request.TeamID = teamID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetTeamMetricsMax(ctx, request.(GetTeamMetricsMaxRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetTeamMetricsMax")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetTeamMetricsMaxResponseObject); ok {
+		if err := validResponse.VisitGetTeamMetricsMaxResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -7488,125 +8005,132 @@ func (sh *strictHandler) RegisterTemplateBuild(w http.ResponseWriter, r *http.Re
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7D3Zctw4kr+C4E6Ee2Ip67Dl2JViH+SrWzOSrbDk7t5waztQZFYRIxLgAKBK1Q79+wYO3uBVKpXcM37S",
-	"QRwJZCIvZCa+egFLUkaBSuEdffUiwCFw/esHuJNX7Aao+iMEEXCSSsKod+RdRYBo/hmxOZIRoDmLY7Yk",
-	"dIFSvIBjhGcCqESM6q8xFup38HxPBBEkWI2aEHoGdCEj72jf9+QqBe/IE5ITuvDu733vikkcf8ooVf9o",
-	"QfETW6IE0xXipgUSmIYzdgfCwENiCVygGCSSEWfZIvIVNDiONYSiAJHoBax0S8ooqAGbcJIkS7yjvQJK",
-	"QiUsgHv3Cs4Uc5yAtBv3OiNxePpW/UoUnCmWked7FCeq48x+9T0O/8wIh9A7kjyD6nztnTgjCZHFiP/M",
-	"gK/KIWP9sTrAnPEESwPmiwPP9xJ8Z1awv7fnl+vZd6zH987Y4pHm23POdw4Sh1jiNopvYPU/tzjOAKWY",
-	"cIH+wQiFEM1W6Ldsb+/glY+ABiyEEDEaAEoYB4QFwmgZsRiOba8Er9AMiqZ4gQlVY8gIEgHxLQjPdy40",
-	"yQHrR865IuNbiN0HJQZF+gJugas/biFGkiFMxRI4WhJNG85d1kNWZ/4Lh7l35P3Hbnlmd81Xsatwpjso",
-	"gGpH1zV2cXgHVnZpTlQnMYvi+zRyvgKcVAZtQCfN16EhkjTGEjphk2WDKcDdq8YiZVSAPs3vMYkzDurX",
-	"gFEJVB8LnKYxCbBC8+4/BNMbPQ5R7zhnlm3UaeUyYjhGc0xiCH0U4+BGoGWEJSISUYBQICw1Y0tYAlT6",
-	"iHEUMhCIMokifAuG6wGWGQf0w+He/l+9e9/7BPNM4Pjx4Ve0rrYZhEQBpgqqGaB5Fs9JrJc0WyEiBbJQ",
-	"KPDNGURCYglKjBTLxQkIjWU7qwLqJJPsE4gs0bhIOUuBS2KQBBTPYoXdAp8zxmLAVA9i/8Vm/4BAqj3R",
-	"HPqMLd5RyVft0eL8MI87cL6XgBB4AQ5y8j0hIXV+kCQBIXGS1hhoiCXsqE+eSyCWZPyl0r8EwLewX3ct",
-	"+lJimdktUwz5i7fERKrhfSOZzK8ccKgOJGhkX/tt6CujfQJsKaixjWaD7V9EQiKGNrWOmBJ1mHO8GrvT",
-	"dbKcYQG+JjOaJTPgis4wUm31CZoTimPyx/B2V7a4XJdrn98wSiGQlnW2tyWBhBmqa5KqoQmWSbdI7Rei",
-	"TdJQwwyD9/PB1gBsQfL2w+Ul8FurNdWx9jlVQnJ/D51e3L5EOAw5CKFUthtIJcI0RCJiS+qjZURiMAwD",
-	"Ya44kGDxrdERNLPEQUS02lkQYPskNojs3ULNdsHZnd4FmsWxYi+57KjvloXNOXCKhVgyHjo/ZgK4EVVf",
-	"B0gvn8KFTsOOWzgMcCbcp0TpQG5F5aerqwvNizOlD7XQ20Sp5Q6/uwe8lGrLjpEAQCELxK5uLJ4noefg",
-	"JnNy5wS277hbWXMaDm+gBrHKJSuQuzb19OS8vaVS6Us5yolaJo4vai0ahJGFBGjgBl4PdqX/O4j9fJxq",
-	"LxfUjX+4jtxpghfwCRZEWMFXR9oJitmC0GN1qoIIzQnEoRLYGZUohBRoKHJ7Tg/dOgtLcRIEIMTfYXXq",
-	"pnq8FGp+Iy9cXy8h4CCLYaafKwH8lgRwEmi4/yY6ppJ283M5yPNd0VB4vrcIUqfkG39uZRemzsgcglUQ",
-	"g4tqqlpOmwEzelWy4Bz2GxIrSyHVh/7aHySoYorqeG5AhYSwU5ThmGA35wtiAlQa3bz9Mc3eKNw4pUib",
-	"zYRE3FySP+D8dbPDq5duvkTDEzlWq1LNb8PPn86coOpv1BoE5BZO5EXOWfv0mEsSA5VvMSSM5sP8DFx0",
-	"0b0RuaMXmFQM5l4w9ATnONXnomrLOZQnzCVM2jettg+CYGa91G3VsauZba0xb1mcJXCuqGO81vhz2akt",
-	"zptnsmoVVs3XgmKre5HTUoVmK8iqkWa+H3VkOw9Vp+FhGO4krG7UVtmkSZK7L0qha1fXsSWFByVnaiHM",
-	"soX2jcyZ53tLzGmvRaK9VtTBUmP7X5e5GjAeIizQ3y4/fkAS7qSL0De6LQoY1xZ8ALlk/MbFZGO2/GgY",
-	"/ngdVve6yGYxCa44ns9J0N4CpdgiItT6yVzZ3UvjoppLxDJ5hJS66/kt/bctlEKgq8kQhlRU1P8+8q0Y",
-	"CoqX1rXzXl9Fpem970VSpuKC8QZrKXyVrw4PXxz2e0cdFikWN5+MKvoTE9KtqmYxDK7SEsAn3dapvdVa",
-	"9OihxcoaCizHVCjybX+quP1Hcp5x+mZzs7qW9DkNrSzZGO3/rnDGKcjfsdYl3erUn4RyN0ZAyx5dbvSm",
-	"KQXyomFguj6f9zgS6npu37Iqfj+jSf2M+TQZSXAy1F5ZfOowB2n3wTLcr4Mblpu8lnJGS+4/AsXGzAms",
-	"W7rO1G/3EaPx6hjdHiAcL/FKINNUaLcJWVCmficVSVf17/SrZ+u6f7ar2DnFq/VSNNwkcSYk8C47hSX2",
-	"Fqz9iQOW8B6TWIzU2U2Py0yfKxjbi7htXOvVOlWqUXtRaXbCg4hICKQlEZcJ9h4nJF51fT1noVHHOj9+",
-	"GGUDlxNVhm0M4rdAvnafK04C4eZcAZYQvrn4PHJbiy6GRb1eydEYmWi8Bml2ATyARoeQZYqHFD2Mbzq3",
-	"doVLHnVL1ShbwAVegLJEpiwl7yc+gVBSKpzaT9/PT+30WYyeyFhaepYp6zLd1DzjezV9JFWa6qCXGnId",
-	"FmIJgGMlrV1s7pALPS5U5xTjOjLWvp1Cr6Kw17kkdDGpq3G8nVIhMQ2g29HQuIHKL5tCjgk190+BuaQw",
-	"f2Q0AhzLaGVsbBrOVk4D0Iz8JsJ0Mc2RcdvpmWlQBVEoaC/Tr8iRcrRCfhRrboPYQFHH9reFR10A1eVB",
-	"ySldJGEUM6fL/pfIXjBrPyKKsDC3LfrCTP8vzENs0A4yFK11CkWA+jJNdVZ/IBybUJ8cxfNMOyjnJAax",
-	"EhISJwI/ZVSh6BciIseFQsRw/EwgtqRHaLayLmoiWKxvsRE3nY1z2uoCz0QlJohn9Dn6hciIZRIR6SNc",
-	"tPuNLjGVxXW7QHPOkjzAAOlvz3+jLXd37gWuA/qRKiCwRDi/fMojpIgimdjCG2GDuLs8AurVS78/IKpK",
-	"i81JlS6qt4UyxGQE/Nj8WBJhtkTBqm19lHKYA89vFNq35VWC1yt0kdHGXcIsDl8zJt1+mpzqArWIGQ5u",
-	"NII0pmrkpv6RcmYOCQpJiKgaUqnsTrcFSzChnX5fcwdRxNH0+Y3bIIfa94uwiUWzC3gmUMSERBxwEDWU",
-	"8Pq4fc7ifkfukAZvnEH9a1vDZzrk9LQE8xYkJvEUstF26ak1S096rNK16YsIBHcQZPpYzmCBqSGvFjdz",
-	"zPnINxm9FDr5kmMCQT/VRUhcvRnrdWkXDbd0fTLdQk+roravTymTv1/TfDvXNHZLzthCbCS2qS+sKbaT",
-	"jB1IX3QM7aEedDBcyS7zXOuMTmfCRHNXWS8XwRRzd4oZqdpPsyDfKFk7vvkUYBJIJsAy+Rqp0uUzNREy",
-	"U+3Y6tVTfbDaWamgrVxVZTsqG1lBQRV7PaR1mTOgwuCzEf2WRYZOY6AmOfpULKvmFRHVEdCqzoWWWFjr",
-	"xUeCIaKjU7WPFM0AcZgxJiF0ivdLilMRGa2hrfqLabcGwg7mZKkNtFXa+nYu5wYXAqrnNqgLsHKYK7w4",
-	"EYIsaGLdVPW9fq+UIawbKG6LGDXxlBIvUAwhkkz/qcNH2yFBRb/xVI8LYDqCiPRUb7QFPGlg3e89oURE",
-	"vR07fPyNgcZEntWWUvbzq/vSWk8bUBfyrwA7bvJwSrqipoh4C3OcxdKtP3fENPl5OP4IM8GG7VPj1LWg",
-	"VCfuWsdnAXw41BISazsM4oeEI505Zkg3WEYD6bBVpp5+g+IJknRWZhG5ya8M5R6MqLZN1/BeTz9jtsvr",
-	"wSvOAu/NTAKnX4pIRASaM+4jQhFGMaFwXDhwhPG4BCwBnVLjcrfcAqqZcSXIawSY9VsxtZNWX8ypgVK4",
-	"wXRKoRgLeZniJX0Yz5poJK0h4VIdbuLmLkItwEl6XdpSvwWS6YiBCZTZZ2CUOXkj7Ae7Sr/gA/leVY9L",
-	"FcDqmWhis7YxNS5Rp7L6me/jV/rAt5lWHzt5fKaw8RM2HxbiDz0AYh3++lCyLCmxuDPoJCoHqQ4ShvvG",
-	"uI84HiOLJzd3G9HnJloBklSuJuVr8CIBaSSmbMbSukjuZU3j+EyB3XFGeg2HNtqsx4kaQspB31fm0qBy",
-	"z7B/8F9+Pw+oo+UAzVYotPJsVF5I9aDVx9rfO3jZPVyXlU3oew7wloib85nbFFSq5zORD2ujGYkoYhld",
-	"E/XHq7jvdr5oTp/iAHav1a9fjiReXHsj9lfixURpWqrdbXS2aa6fZPR9Yns57+5wIOOV0osQm2uvt84Q",
-	"0bd61Tuwllk3ZzzoCP8qRnEz7vxrNQulNzKr1tiOUFXOHbdkOFy9ScKOUEx9TTg0a/UqMne7dg0pJKTj",
-	"mWMO+qWE1OnC68TkGSxwsPoW7ZEtWxWDIXgbVzeeRgX/t9WnH0+P7hOulsng3Ard1Cnr2PENG1jrCJgH",
-	"qzEF7nILSENRorJvuy9tunZjm/nUZeigkp+wiRlpy5tuQSVHpV92JvHl67jCi4nm1nT2J80cA5DiRf3s",
-	"FfMMgP8jZ5kLFYXvcoJ0q7mSXbGKWJwz3pGPI/FChx3ZOi7l9L6b4MfuSX2oHIS+XelKSOg+gX2S+xci",
-	"I62HiX8tb+KsWNMk1ce4KBzL+u6d/O6d/O6d/LN7Jwu+4GKw1SAQ561qR8K/jIaZvb130o2vXflpOhGG",
-	"yNWlOuRmypMwIbReK8skw5WFpH7d0Y128oJZOWGZ66173zsp7ty6+l+c7pirsEZfBRSxLjlJpDofJtC1",
-	"Ekd85O0933++p5P/U6A4Jd6R9+L53vMXdq16HbtYwbhbhLvu2kv2naAI0lmA3nK14fo4n4bekafRaUvs",
-	"XeadvUYNrIO9vUn1owauotvZlAWOWlWlNHxCV3MBnKDTt6rXy19/7eLfBdy7eeGre987HNM+L/RVJRTv",
-	"6EudRL5c31/7nsiSBPNVtQZhGWfM5ghwEBl4eUaP9W+GpbJMItUaV/Js9YQWfbrl7lfj+rnfNedoN8A0",
-	"MMk4qc0wbeBQf1cSyyoZ9YqEXzrKo9nb2vGl0a4fSBbNEjUK6hhKPaZNHqYaWmeDZq5RfcR69+sRxFZg",
-	"UydCAw0h/LbI7R0Ndf1KW7RL++ny6peGWEy0vkKuoSvrEt0pdJFOTnBGhLSKwVXR+IEYn6QWOrxh7SJz",
-	"dZVKWt+vDunJBByjiC0Rm0sTA2QRqTMXiDAlo2y4CuFI/6E6MxqvtoPnApFXlSyFQfVQl87TZ/VuZxaz",
-	"4AbCHY3hIxMdrahU4dqkyXQi+EeQP5kWg1iVcCd309jGHvcWS2xkaQC/tTL7cO/Fpkb9wIpUCqILCFII",
-	"JIRFzolOj+IaxZKlaa4bVI5V7RT9EoGMwHQ9uTjVxKOHOEaHey9QRiWJK9kb1SnNRlMWDhykD7rFNk7P",
-	"Bxs3PHRyzs1qxLfF0K7KEm2isre7X9WP07f3fcT8wVT1GhZ1ZqytirphjLkLaObl6r4pJH2kFcAUjgpl",
-	"p/cMVNXJBpJcQJZNdouCwA/Gw7iA6lqVqxFn6VOz4PSWpUdrfh9RWIKQaE64kL2Cwu9SIk2Kod2Eorze",
-	"axauNkf5Zf2J+7ryps7jfQvX+xubuTZtZ4LZM1Hkbelg4m3jVV/TIlyELv9wu5/faQu0g/YPkcI0k7ai",
-	"Q/jXxnHcreTIDx3Lc9u0dTbhLo110socxwLctantjL+TUPSy1ZHeGd/LKPlnBqemuSUGIVfaINYlazZs",
-	"fNQ4WJe5OoKgbNqEsxpOLaC7mG+MHXKJkzQGbfXajsdIRkxAYUQq7tiwIreuv2rdVSKhgS3MXkUhRZ7w",
-	"oMpaku7XIsvn3vglYzAO+DoF/53EcZVJ1SjiZduj+SPbkjTt47hdGkznQvY2zfhs3mU/+3vyfZqmJZTF",
-	"6e+vO2lp16rumgWsPXyn0KzXen4cqdmYZJTk3Nuy5FTY27683jLTe3cngYYINx8c0XYo1yWqykoJrKUs",
-	"18hyntf62zhNvmf85uEE2fDVTbiV66sRNVwWvP0Aw1Sy6qh+B3mh7BGPGxQpp+PJdLD4XZuQlVkFVPIV",
-	"mjNuhOfcpg4/MlH30GUemjsgss5M2KrL9m6qijr0sOuxmMFIzHt//Tdo+oa9fnyWqffIgfczttAXxMJH",
-	"LA5Lq+1fUfoOGSQlRXXaI1skKqDhAwbdiq+iy+7o5DLWlvg3oLVKhYYHSdXMQaeXBZ3mBR4ey0NSrYc6",
-	"StVzGD2nFJm4ty27pSCNcWDqDZlapyhlMQlWfYpQmpcR2bwmpOtqbFoV6nsdxaLK3LKsfsyzNBrOQ7XX",
-	"9qbncO+FfX2u7YIq3nYyvih3saYR2pODPi5M2v2TKhoc5hxEZMPqNo77T2b4TWM/zMr44O5H7168GvHq",
-	"3XqoO2emECDj2v/CEY5N/Txd5Wq7513BYg47DQ00Xi/Ci7e7HgHbauxNI3ugzvF23kl6uEH0p7Czewgn",
-	"L4bxSJzCXnzkpT42Lyfq26q96keN4mLH9fghItGMMXeF5u6nZxxu5S1esOT710VJxfenJKXKsdw8IZU6",
-	"Yv6kzqZo6dGfhVtTzzTC6OmEjo8A85gAR7k4tAKoyjG6L8KKVuNszkoVsp6HSTseXDWhqb39BkjQPMk7",
-	"omH5+uuWTNLK0R7j80rxAloX1pUXKH7dUSvYKYJyXXPb5tW13j+tTavoTodv9tLclW6xnag6nIyLqFMQ",
-	"PUX0G07ywrg3OjZ6aG/HBDBWIxencXj7JPF2jsxaIY9PhKRnooxUbHiRRuNs12Yj7H7Vv/SGdeXrPdHV",
-	"DMbEd2Hb8qkimXvTMtdNsrSDjgkXqGDKxLSWxLVFesmjKnFRa1riG6C+DlLWBbvxFIrJ81m7AgE+QcJu",
-	"oZLFKDambnVXQpuYY+vOT9GjbEwHq0YSt98DFzqpcuvxaRo3emZTSrkstb5WbJpJKX0UXK+RNo25ZV2N",
-	"19SKeiDHRXnEBOsik9gE55sY7qGEVT36g6hk/wH70Zco+kDyt7nh+QxjONuJrZK4bRsD31jqTRmhMq9w",
-	"qR1tFpVsjjBlJowcL5rM62vJynujmd7q/1errEzUWQqB4RBpDmZh5tv2dppZK0zAJDxQVgQ6Zvptby03",
-	"GB9KdfAHVYcHbeS3aYmN0SYraeadWoJFgJLJzNpiipZN8tCf1SorSe2kXOJspR+IOH3rm7sW9ccsz4/r",
-	"v5uUQeSuu1SnOHNLt7nTu/nrxEY5A6czeRodDtTeaZPd220FYFaIQKDbg2OkNWgR6Ty5WDAUxJgkonwN",
-	"pUjIREVVrz4+nmdjfrUCbDhWplbvwB0xs1G+9NpKVtW0joTPlNyhhMQxERAwGgqjosRs8Uzo2xtriIeE",
-	"Q2DewagWaXN5tIKMC8YfFoMxxGfZomS1DS8640vMQ/SDBfKvuv5C/mqHgU0Xqq7aq8f67Rjdjwg0gznj",
-	"oF8CanA913KLnamtuHjfyICjtBs7g/MZ9uHEF0Lzh5pb1RGDAFIJoQ4We3fwGpmXEAwmuba3FEMXLOP6",
-	"ZR+nCzP/2F6BInTGsW6dAhdEaH7gWMVmbedJLx8MFJZ0vX8wRsvMKy8+QQg9W5iEXaNUzlbIlocYayX3",
-	"M6iyuuUoFlXUb3gaJmXRoLTtGHRBlEz6SIeeQojwXNqUTf2yOJqTWOqoCGd0IFuIj/O5gIeECE5kUKOP",
-	"9jZUwbLYa9d9XFHEZ4sk/xNbFrROBAoZoQvjH1LKmToMxltAbVys5rZrHQVdFGz3a4RFNMrZ+F61fyjl",
-	"O1yTCoAHeiYfYs2nHATQjoL/GY+HfZL5CKb5KJsdxYTeaDGlBNLF56tC0wo4hEAlwbHw0YIxI8xe7KGE",
-	"0Gz7Hu5ftOCUDKWZKSWgqcYw5DcfL/4XCQmpoc9lmTJuqncYoZsH3/SRYu41GbyzsH6tTboAHvHq4gov",
-	"Rt1ebN/7qNib1egKX42pyIIXo50MAwjdLTIiuqvqfDN4bXg88weOhqIFOt71ccsT86KTtiO2j/Gibov2",
-	"2cWA9aM0uOqw2xji4Y6InsCCCtLfmZabECoN9cZUNXyq665yBxzRSUrDiskfEF6NKc8I+RbV+40huvy6",
-	"iUh962HYdO53x8KW5BOS8a37O8ubMPNEEg7F49HjgrMsHS1gfjStH0iTjroVTMhqxc46z3017E4o+56N",
-	"yOzJA233a3G2+24lvgNazSvs28YLOEYHh8NQqj4bh69rojdtD4vDo9CMr4ktF7Q1hajEhCIZEdHlEwDM",
-	"g6g2y0Ax+/asr1fGMDMJ4SUq0Q/mX7+r5vpGOAJUeGwY1wavObKdHotGnk/ur6gMrMsW6r+wyGsRV3/V",
-	"bR7dkUHhTlqMjXmhqnWXNlLnMrV6R161VWAaw1I/Vi4EnkCKKz2pLIBV4ZVlsa+Vudg2r87pWqsKXrEx",
-	"ZvpV4sX9bqPw8Ri+elKrMLxpK3KqvO9gKsEaDOVwb5grxhvliJs9lvk7v5upXj3pkDfOpIZk7TN5bN7F",
-	"sdlCxt9LGRKZkbFPYGK1DyguCnjnB7TqWJ90SG/3dwXwWxLATkhEwG6BrwbKrr217b6XXuus6uV/LWrV",
-	"9hVi87VbZs71ZuXITVkcaz0CKd5k+DTWkZsGYQdTq4L9fPCAumD+yDpF9q3n9ZJsy9ewm0+51ioTdXBb",
-	"xk0V4LbuYnSTLrXE70l5hvBkLqHj1q23vHSHmlneXf9LhqZPruyWs9uNxD743q87+nXkHVuwbaivbpy3",
-	"3XboRF5UTtnRtoZJmZSUa1oPLy3nOvaN94YZRwcvUcQyLnxkqpOL/IZah40XSqJQEuUGVibGlIWrIvDR",
-	"fDKps7/RXHFpluY+DSFJmQQarGyBbqcVdHB4qJWWwirSQSISuBrz/77gnT/2dv575/o//+J1WBnfS+k9",
-	"fSm9g2opvRd7e0j4CJsnB+vl9Kqi7KlKSelT8vjFpH4+2ERM0PfyUaPDkvZtMBoohVbq2CSWmtqDA8Q3",
-	"oTCPi8U+VgjPBuzBvfVm2VBEjnMB+qLeH0lsZ2xhb/Y7dbdeH9vB4atvKspm8wE2Z2yhb/S3FWTzeJVn",
-	"bg+mJqKtYebkqWh/YsV7SoLbRnXu+6dPkiuU5bWqMg8FHZtXCoHXIn0epC50PCI86cngia8Cj3phKX/+",
-	"tt+tZuBdL1HmYONxV/aN1g69w4QjLDGR+rEwHfVkSpltXxN5Ybw8f8O3+FKDiS7f/l2gg+f7SDJ08Pyw",
-	"0Ee601qKSPm+uPi1GOCfMDK+nUP40FxBMSH706zmmTCx7Ns2tiId2Fem9zCj4GrWqKujRiQEROo+4H76",
-	"akWzdr9/pG29+uOCW4phfWTirLzdPZ6fdbEdIlBGQ+BoiVdPZIxzK7sgNDBZEnhR16m6Sjw55J63hf3P",
-	"n9t/IolSe5X4G5crOm8Sl1F3sppypkMt1PGvhOrk34oH+ykszSLr1xiVS4v7/w8AAP//",
+	"7H3pctw4kvCrIPhNhHvio6zDrd5dKfaHbNndmpFshSR394Zb60CRWVUYkQAHAKtU7dC7b+DgDV6lUsme",
+	"8S8dBMEEMpF3Jr54AYsTRoFK4R198eaAQ+D61/dwL2/YHVD1Rwgi4CSRhFHvyLuZA6LZY8SmSM4BTVkU",
+	"sSWhM5TgGRwjPBFAJWJUP42wUL+D53simEOM1awxoedAZ3LuHe37nlwl4B15QnJCZ97Dg+/dMImjq5RS",
+	"9Y8GFL+wJYoxXSFuRiCBaThh9yAMPCSSwAWKQCI55yydzX0FDY4iDaHIQSR6ASs9kjIKasI6nCROY+9o",
+	"L4eSUAkz4N6DgjPBHMcg7ca9TkkUnp2qX4mCM8Fy7vkexbF6cWKf+h6Hf6aEQ+gdSZ5C+XvNnTgnMZH5",
+	"jP9Mga+KKSP9sDzBlPEYSwPmqwPP92J8b1awv7fnF+vZd6zH987Z7Im+t+f83gVIHGKJmyi+g9V/L3CU",
+	"Akow4QL9gxEKIZqs0B/p3t7BTz4CGrAQQsRoAChmHBAWCKPlnEVwbN+K8QpNIB+KZ5hQNYecQywgWoDw",
+	"fOdC4wywbuRcKDJeQOQ+KBEo0hewAK7+WECEJEOYiiVwtCSaNpy7rKcsf/kvHKbekff/doszu2ueil2F",
+	"M/2CAqhydF1z54e3Z2XX5kS1ErPIn48j5xvAcWnSGnTSPO2bIk4iLKEVNlkMGAPcgxosEkYF6NP8DpMo",
+	"5aB+DRiVQPWxwEkSkQArNO/+QzC90cMQ9ZZzZtlGlVau5wxHaIpJBKGPIhzcCbScY4mIRBQgFAhLzdhi",
+	"FgOVPmIchQwEokyiOV6A4XqAZcoB/XC4t/9X78H3rmCaChw9PfyK1tU2g5AowFRBNQE0TaMpifSSJitE",
+	"pEAWCgW+OYNISCxBiZF8uTgGobFsv6qAOkkluwKRxhoXCWcJcEkMkoDiSaSwm+NzwlgEmOpJ7L/Y5B8Q",
+	"SLUnmkOfs9lbKvmqOVuUHeZhB873YhACz8BBTr4nJCTOB5LEICSOkwoDDbGEHfXIcwnEgow/ld4vAPAt",
+	"7Ldti76WWKZ2yxRD/uQtMZFqet9IJvMrBxyqAwka2bd+E/rSbFeALQXVttFssP2LSIhF36ZWEVOgDnOO",
+	"V0N3ukqWEyzA12RG03gCXNEZRmqsPkFTQnFE/uzf7tIWF+ty7fMbRikE0rLO5rbEEDNDdXVSNTTBUukW",
+	"qd1CtE4aapp+8H492BqADUhO319fA19YramKtY+JEpL7e+jscvEjwmHIQQilst1BIhGmIRJztqQ+Ws5J",
+	"BIZhIMwVBxIsWhgdQTNLHMyJVjtzAmyexBqRvZ2pr11ydq93gaZRpNhLJjuqu2Vhc06cYCGWjIfOh6kA",
+	"bkTVlx7Syz7hQqdhxw0cBjgV7lOidCC3ovLLzc2l5sWp0oca6K2j1HKHz+4Jr6XasmMkAFDIArGrB4uX",
+	"ceg5uMmU3DuB7TruVtachf0bqEEsc8kS5K5NPTu5aG6pVPpShnKilomjy8qIGmGkIQEauIHXk93o//Zi",
+	"P5un/JYL6to/XEfuLMYzuIIZEVbwVZF2giI2I/RYnapgjqYEolAJ7JRKFEICNBSZPaenbpyFpTgJAhDi",
+	"77A6c1M9Xgr1fSMvXE+vIeAg82nGnysBfEECOAk03H8TLZ+SdvMzOcizXdFQeL43CxKn5Bt+bmUbps7J",
+	"FIJVEIGLaspaTpMBM3pTsOAM9jsSKUsh0Yf+1u8lqPwT5fncgAoJYasowxHBbs4XRASoNLp582GSvlG4",
+	"cUqRJpsJibi7Jn/Cxev6Cz/96OZLNDyRQ7UqNXwRfrw6d4Kqn1FrEJAFnMjLjLN26THXJAIqTzHEjGbT",
+	"/ApctNG9EbmDFxiXDOZOMPQHLnCiz0XZlnMoT5hLGLVvWm3vBcF89VqPVceuYrY15lywKI3hQlHHcK3x",
+	"1+Klpjivn8myVVg2X3OKLe9FRkslmi0hq0Ka2X5Uke08VK2Gh2G4o7C6UVtlkyZJ5r4ohK5dXcuW5B6U",
+	"jKmFMEln2jcyZZ7vLTGnnRaJ9lpRB0uN7H9d5mrAeIiwQH+7/vAeSbiXLkLf6LYoYFxbcIHvbwDHFyA5",
+	"CRzax1gYSmB/pEa9GsBZtLOt+gmWKt03H2ysqM41Vj+cTepa9HuQS8bvXJIlYssPRsoNV9z1W5fpJCLB",
+	"DcfTqdnIKt6VNo+IUEgnU0QkWhq/3FQilsojpHR8z28o/U1JHAJdjYYwpKJk83Sd2ZJ1pARI1STpdNCU",
+	"hj743lzKRFwyXuOnuYP2p8PDV4fdLmGHGY7F3ZXRv39hQrr18zSC3lVaArjSY50qa2VEh/Kdr6x2bjim",
+	"QhFz81Ep1jGQ3Q5Tsuub1bakj0loBejGaP+zwhmnID9jrUC7dchvhHI3RkDLDgV28KYprfmyZlW7Hl90",
+	"eE+qyn3XskrOTqM+/or5OMWA4LhvvDJz1WEOkvaDZbhfCzcsNnktjZQW3H8Aio1tF1hffJWpL/YRo9Hq",
+	"GC0OEI6WeCWQGSq0r4jMKFO/k5J4Lzu1unXSdX1e29VmneLVumZqvqEoFRJ4m3HGYhv6az7igCW8wyQS",
+	"A9UJ88Z1qs8VDH2LuA1768o7U/pgc1FJesKDOZEQSEsiLrvzHY5JtGp7esFCo4O2Pnw/yPAvPlSatjaJ",
+	"3wD51n2uOAmEm3MFWEL45vLjwG3NXzEs6vVKDsbISIs9SNJL4AHUXmhTJY0dJVzyqF2qztMZXOIZKPNr",
+	"zFKy98QVCCWlwrHv6aSEsS99FIM/ZMxL/ZUx6zKvqe8Mf6vuGCrTVAu9VJDrMIsLABwraexifYdc6HGh",
+	"OqMY15GxRv0YehW5k4JLQmejXjXexjMqJKYBtHtXamG3LMIWckyoCboFJjJj/kjpHHAk5yvjWKDhZOW0",
+	"es3Mb+aYzsZ5bxat7qgaVRCFguYy/ZIcKWbL5Ue+5iaINRS1bH9TeFQFUFUeFJzSRRJGMXPGKX6b26i6",
+	"dp6iORYmxKSjhPp/YZZXhHaQoWitUygC1BFE9bL6A+HI5DdlKJ6m2is7JRGIlZAQOxF4lVKFot+ImDui",
+	"KHOGoxcCsSU9QpOV9csTwSIdukfcvGw88lYXeCFKiVA8pS/Rb0TOWSoRkT7C+bg/6BJTmecYCDTlLM6y",
+	"KpB+9vIP2vDxZ67vKqAfqAICS4SziFuWFkYUyUQW3jk2iLvP0r5++tHvzgIr02L9o0oX1dtCGWJyDvzY",
+	"/FgSYbZEwaptfZRwmALPwijNFIEywesVusho435wFoWvGZNu51RGdYFaxAQHdxpBGlMVclP/SDgzhwSF",
+	"JERUTalUdqfbgsWY0FZntwm85MlDXc7yJsihdngjbBLw7AJeCDRnQiIOOJjXlPDqvF0e8m7vdZ8Gb5xB",
+	"3Wtbw1Hc5+m1BHMKEpNoDNlou/TMmqUnHVbp2vRFBIJ7CFJ9LCcww9SQV4ObOb75xOGbTgodHdkZQdDP",
+	"Ff2JyuHATj9+PnBLMaPxFnpSFrVd7xQy+Xts6uuJTdkt+YUJWUQiqrxDMfM3Sar09ctAKvHKpohRyIQQ",
+	"4w2dYZaCcRLjKPow9Y4+DcKLBeDhtp5peGLStk3qj2JYev4iGdLk1mr7qwLrQGNUvXRKxN0oq1JvWLzG",
+	"K79AFI55bXxUpy1SY6MztT2qrcUBZ32HOujonM3ERhIDu3ICI/uRoRPpKGHfWdST9ub6VSnV5ZQa6TYZ",
+	"R6nqiI9xR6jx4zwRb5TONnz4GGBiiEfAspX454iYZonnBuXDk62qtB2ljSyhoIy9DtK6zgRZ7jiw5TBW",
+	"1IZOo7KigXSp6tZcyMsR5kDLujtaYmGtYB8JhohO7da+djQBxGHCmITQqSZeU5yIudE+myakGBd9EnYy",
+	"p2iuoa001rffcm5wruh0RBXbACumucGzEyHIjMbW3Vnd63dKqcZ6gJLaiFGTjCzxDEUQIsn0nzr3uplP",
+	"l783nOpxDkxLBp7+1BvtSRk1sX7vHaFEzDtfbIkV1SYakrZZWUrxnl/el8Z6moC6kH8D2BERxglpSzkk",
+	"4hSmOI2k2w5rSQj0s1qWAeamrXmhJjhgQSl/uG0drdKH0SDlHGiW7N3UMQb4Q68s/xkgjr46Hu3YAMfi",
+	"2vb1owDen/8NsbXte+mehAOdrWZKN1jGQmjxJYzlqubojNBQJkVpo/tYF/UlvWUeduga0aXxvMu+8ro3",
+	"BSHHe728yek3Jtr8mTLuI0IRRhGhcJw7WIXxiAYsBl3n53KHLgBV3CwFyGtkvXZ7GSocrLqYMwOlcIPp",
+	"lO4RFvI6wUv6OFkw0omxhuaQ6HQwN9cWagFO0mvTQrs9BKnO6BlBmV0OgKJQeIB9b1fp53wg26vycSkD",
+	"WD4TdWxWNqbCJapUVj3zXfxKH/gm0+piJ0/PFDZ+wqb9ytFjD4BYh78+liwLSsxjeq1E5SDVXsJwZ3R0",
+	"EcdTlBZmboSar8lkE0GcyNWoIjKeV0UOxJQto1wXyZ2saRifybE7zPlRwaHNBu0IcoSQcND5BJk0KMUB",
+	"9w/+0+/mAVW0HKDJCoVWng0qVisftOpc+3sHP7ZP1+a9IPQdBzgl4u5i4jaxlUr/QmTT2mxjIvJcY9eH",
+	"uvPJ3LHXT5rTJziA3Vv166cjiWe33oD9lXg2UpoW5kwTnU2a6yYZrYE3l/P2HgcyWmmXMpvqqJQuW9NR",
+	"93KMumEuTxkPWtIz81ncjDt7Wi6N68ycrAy2M5SVc0cUG4erN3HYkiqtw/h9Xy2nCmRhkbYphYRkOHPM",
+	"QL+WkDhdo62YPIcZDlZfoz2yZauiN0V24+rG86jg/7b69NPp0V3C1TIZnFmhmzplLTu+YQNrHQHzaDUm",
+	"x11mAWkoClR2bfe17SFR22Y+dhk66esXbHK6mvKmXVDJQTXhrZXF2Tpu8GykuTWe/UnzjR5I8ax69vLv",
+	"9ID/M2epCxW5T3iEdKu46F25xFhcMN5SJCjxTKcF2uZSxed9N8EP3ZPqVBkIXbvSVjDUfgK7JPdvRM61",
+	"Hib+tbyJk3xNo1Qf46JwLOu7d/K7d/K7d/Jb907mfMHFYMtJWs5odUsXEjnvZ/Y2nqcH37rqR3WhGpGr",
+	"a3XIzSdPwpjQagM/U6xadLf7fUcP2sm6+GWEZcKGD753kscy296/PNsxIcbauwooYl1ykkh1PkwieinP",
+	"/8jbe7n/ck93JEmA4oR4R96rl3svX9m16nXsYgXjbp6OvmuTF3aCPIluBnrL1Ybr43wWekeeRqft+1kO",
+	"3VUa8x3s7Y1qatcT4m9WO+c4arS60/AJ3WIKcIzOTtVbP/7+exv/zuHezbrxPfje4ZDxWffBMqHo/Lky",
+	"iXy6fbj1PZHGMearcmPUog6ATRHgYG7g5Sk91r8ZlspSidRoXKqD1x9soO9LnpT4sFuqTHPi8GeQjWRC",
+	"4VV7pX5y93/Ujo3W/qK9frIH3z0t0PARk94+kvwGKSPN9MumM6bZOBLHSQTCRywKQUg0JVzIr4sifzOl",
+	"IVlWEZtqgtPEaHKLsNCFDVntiMBLpb5MQJAQTIVKkecpMAm9hwYlucAuhuwWrUwfbgva1qdg94txaz7s",
+	"GhmxG2AamELQxHY3qPEn/VxpY1aBdpN1vR+pzfAY3ov0sTRX7wmnoI6g0NGbrM+0H20dUK9zrc5Yff12",
+	"ACPNOZVuwgE0hPDrIty3NNQNo22XTO2DztpNG2IxlWIKuYZnWnf/Tq5nt3LIcyKkVXpv8sHb4DK5o3oA",
+	"c7mpmgvSxjV0GmAq4BjN2RKxqTR5gxaRumqOCNOj0aa4EY70H+plRqPVdvCcI/KmVCHXa/roXrX6rN7v",
+	"TCIW3EG4ozF8ZCpzFJUqXJsSzS4R+IsZ0YtVCfdyN4ls3Utnd+Ia8we+sPro4d6rTc36nuWsmOiOvRQC",
+	"qfi0rXfUpblco1iyJMn03tKxqrF/kHMwr55cnmni0VMco8O9VyilkkSlysHyJ81GUxb2HKT3esQ2Ts97",
+	"W7PSd3IuzGrE18XQboqeqKK0t7tf1I+z04cuYn5v2mj2izoz11ZFXT/G3B2rs/6wXxWSPtASYApHopzA",
+	"2XoGyqbSOOUo78C/HTW32lZywFm6qt/wsGXp0fi+jygsC2W7S1D4bUqkKW+3m5D3s33NwtXmKL/offRQ",
+	"Vd7UeXxo4Hp/Y1+ufLa1uPmFyGuGdQHCtvGqUxBKhskPi/0sX0OgHbR/iBSmmbTdhMK/1o5jrxVcOpat",
+	"JjDcJ5EumJziSID7Mgj7xc8kFJ1sdaDn0fdSSv6ZwpkZbolByJV29uh2aRs2PiocrM0VM6Io0OVJqxSB",
+	"5N8bYodYE1qpffbFYyTnTEDuIFHcseYh2br+qnVXZf8qYHOXjqKQvEdFr8rqdOYYn3sEJrhUpeC/kygq",
+	"M6kKRfzY9Nb/zLYkTbs4bo9HyntCZaNa89/N/p59nx7nQnE7Bq3qrlnA2tO3Cs3q5QpPIzVrHxkkOfe2",
+	"LDkV9rYvr7fM9N7eS6AhwvUbvrQdynV7xKJLD2soyxWynGZ9ZjdOk+8Yv3s8QdZrt4ZHnLv6E/bfw9G8",
+	"8WgsWbV0XoXsZooBtwnlVVnDybS38WqTkJVZBVTyFZoyboTn1LateGKi7qDLLO28R2Sdm5Ts54ueDLn0",
+	"7SnjJwOoQu+RA+/nbKaTH54jRLJt6Ts8LPc9JDcmJPcthOO2TWul7kCPkqqpg06vczrNmgs9lYek3It7",
+	"kKrnMHrOKDI5nVt2S0ES4cD0wDF9tlHCIhKsuhShJGthtXlNSPd02rQq1HUdmUWVibKsfs4qkGrOQ7XX",
+	"NtJzuPfKXvfadEHV+wf5A9IpXdqTgz4uTauOZ1U0OEw5iLlNGd047q/M9JvGfpgWue/tt8y++mnANbPr",
+	"oe6CmSa0jGv/C0c4Mr1bdYfF7Z53BYs57DQ00HidCM8vy3wCbKu5N43snh7727mY8PEG0TdhZ3cQTtZA",
+	"54k4hQ18ZO2BNi8nqtuqvepHtcaWx9XcOCLRhDH37QDtd7053MpbDLBk+9dGSfnz5ySl0rHcPCEVOmJ2",
+	"h92maOnJ72FdU880wuj5hI6PAPOIAEeZOLQCqMwx2gNh+ahhNmepA2bHTeAtN5ybtOvO93pI0NyBP2Bg",
+	"cd36lkzS0tEe4vNK8AwaAevS7Ue/76gV7OQJ565v2+HltT48r02r6E6nb3bS3I0esZ2sOhwPy6hTED1H",
+	"9huOs6bsdzrvf8DeFqmxAxxLRTOyJ8uI9b+7p5pUN9w39SuO0ufJFO8qTsiTSuc41Bm2uh+5rlqTOuwt",
+	"JPoPFOKVvrKPMqTvPCACzchCF7+sQ8i7Mb4fSMwX+H7L9Gxg7Jwp6wdaNLn7LJpd7j7rk/GZV/vc/Vse",
+	"p65TVL18s0Wj1tdYmvvEpNA0+AxcfKaNJyEtNLb1tmXrtuOMpfBjtFdJXxlwUIakrJdz1cfp9DfmfGyL",
+	"Ma6R5P5MYvmFKHLTa8x5MM52bW3l7hf9y0M3bzMvnejeTENYG7Yjn6t2pbPJxLotI+ykQxLESpgyVQwF",
+	"cW2RXrI8epzfbCPxHVDfCM2VLpQaQTFZd4621K8riNkCSj0ZxMYM7PZ+uSM7hrirbfUsG7O6y7UjRZRA",
+	"l8fLOQjdImLrGckaN/rL5uKW4mKntbKRTYOMJ8H1Gk1gMLesq3Z3c97d7Dhvoh1j3Yocm3IsU7XT135D",
+	"z/4oKtl/xH50tb14JPnbTjfZF4ZwthPbS3vbXiV8Z6k3YYTKrA+6Dq1YVOoqUWYKh/Cszry+FKy8M3/1",
+	"VP+/3DNupM6SCwyHSHMwC/O9bW+n+WqJCZgSN8ry1PZUgDg2coPxvuI2v1d1eNRGfp2+tyHaZKlpTquW",
+	"YBGgZDKz3jdFy6Zc9Fv1wxWkdlIscbLSptDZqW+i6+qPSVYR3Z2NIoO5u4tkleJMXsbmTu/mE0hqzZmc",
+	"4cNxdNjTSbBJdqfbSrkvEYFAi4NjpDVoMdeV0ZFgKIgwiUVx92LeXgLlPUq7+HhWf//FCrD+7MhK9yZ3",
+	"juRG+dJrK1nV0CoSPlJyj2ISRURAwGgojIoSsdkLoeP11kYPCYfA3LpXbjnr8pcEKTe3aT3CD9PHZ9ms",
+	"YLW1uCnjS8xD9IMF8q+6m1R2R6CBTV9nUrZXj/VNlfo9ItAEpoyDvne0xvVcy813xnP5uSw4SruxX2hx",
+	"aPWVOhJ6DguIHCs+CQJIJIQ6PfjtwWtk7l0zmOTa3lIMXbCU63tEna6z7GFzBYrQGcd6dAJcEKH5gWMV",
+	"m7WdR92P1dMm23VL1hAtM+sj/QxFU2xmWjQYpXKyQrbZ1VAruZtBFb26B7GovBvV8zApiwalbUeg27ul",
+	"0ke62ABChKfSFulH6oSgKYmkzoNz5oOzmfgwnQp4TFL4SAY1+GhvQxUsWte3ZWDkLQm3HF7JaJ0IFDJC",
+	"Z37utFaHwXgLqK2EYHTdo6BbnO5+mWMxH+RsfKfGP5byHa5JBcAjPZOPseYTDgJoy7VQKY/6fZLZDGb4",
+	"IJsdRYTeaTGlBNLlx5tc0wo4hEAlwZHw0YwxI8xe7aGY0HT7Hu7ftOCUDCWpaR6jqcYw5DcfLv8HCQmJ",
+	"oc9l0STE9CIzQjdLt+wixcxr0huzsH6tTboAnjB0cYNng6IX2/c+KvZmNbrcV2P6y+HZYCdDD0J38xq4",
+	"9h6BXw1eax7P7BrMvvywltsf3fLEXLSm7YjtYzwP22ufXQRYX12Iyw67jSEe7onoSCUrIf2tGbkJoVJT",
+	"b0yP5ucKdxU74MhHVRpWRP6E8GZIs2nItqj63hCiy8JNxNytbNh05nfXHftsByi+dX9nEQkzF2niUDwd",
+	"Pc44S5PBAuZnM/qRNOnoVMSELPcfr/Lcn/rdCcW75wNqObPSiv1KZcW+W4lvgVbzCi3rEzyDY3Rw2A+l",
+	"emfj8LV96E3Tw+LwKNQzKiPLBW0XOSqxzlQios0nAJgH88pXeq7maX719crmQunkjwKV6Afzr89quI4I",
+	"zwHlHhvGtcFrjmyrx6KW65P5K0oT6ybM+i8sspsVyr/qMU/uyKBwLy3Ghty32YilDdS5zM0DA0NtJZiG",
+	"sNQPpYDAM0hxpScVLQ9LvLJo77gygW1zN7HOwVPwio0x0y8Szx52a9c4DOGrJ5X7EjZtRY6V9y1MJViD",
+	"oRzu9XPFaKMccbPHUueWbewujlGHvHYmbZbbmmfy2NzyZ+tDjb+XMiRSI2OfwcRqHlCcX0eSHdCyY33U",
+	"IV3s7wrgCxLATkhEwBbAVz2NNk/tuO/NNlv7OPpf8s77Xa03fe2WmXK9WRlyExZFWo9AijcZPo11rr5B",
+	"2MHYPpC/HjyiE6Q/sDOdNIHZ9doqXEtnima9F10Lt2Xc3GnQ1F2MbtKmlnSlPUN4MpXQEnXrvCyjRc0s",
+	"Ytf/ksVIo3t5Zux2I7kPvvf7zg2TONqxLTr73tWDs7HbTp3I2ogqO9p2rSqqIDJN6/HNRF3HvoqDd4yj",
+	"gx/RnKVc+MjctSLKWeSFkiiURLmDlckxZeEqT3w0j0yzhD9oprjULxo5CyFOmAQarOx1I04r6ODwUCst",
+	"uVWkk0QkcDXn/37CO3/u7fzXzu3//4vXYmV8b576/M1TD8rNU1/t7SHhI2wuUK42UC2LsudqHqhPydO3",
+	"D/z1YBM5Qd8bBg5OS9q3yWigFFqpc5NYYrrN9hDfiFZsLhb7VCk8G7AH99b7yoYycpwL0IF6fyCxnbOZ",
+	"jey36m6dPraDw5++qiybzSfYnLOZjuhvK8nm6XqNLQ7GFqKtYeZkpWjfsOI9psBtozr3w/MXyeXK8lp9",
+	"+PuSjs2dy8ArmT6PUhcct6sOiAKMvnt05H2VxWX+3W41A+96hTIHG8+7sjfOt+gdJh1hiYnUV5/qrCdT",
+	"zrx9TeSV8fL8DS/wtQYTXZ/+XaCDl/tIMnTw8jDXR9rLWvJM+a68+LUY4DeYGd+sIXxsraAYUf1pVvNC",
+	"mFz2bRtbc53YV5T3MKPgatao+2HPSQiIVH3A3fTVyGZtv/FO23rVq5K3lMP6xMSZZeXyMfysje0QgVIa",
+	"AkdLvHomY5xb2QWhgcmSwKuqTtXW1M8h97wt7P+V+cBzSRSzbttn8iuXK7puEhdZd7JccqZTLdTxL6Xq",
+	"ZM/I1ObrUFiaRVbDGKWgxcP/BQAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

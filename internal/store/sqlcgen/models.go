@@ -55,6 +55,14 @@ type IdempotencyKey struct {
 	CreatedAt int64
 }
 
+type Tally struct {
+	TeamID  string
+	FromAt  int64
+	NodeID  string
+	UntilAt int64
+	Counts  string
+}
+
 type Team struct {
 	ID                  string
 	Name                string
