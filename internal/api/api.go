@@ -93,6 +93,7 @@ type Server struct {
 	resumeWait  time.Duration // see resumeWait; tests shorten both
 	requestTime time.Duration // see requestTime
 	draining    atomic.Bool
+	meters      *meters
 }
 
 var _ gen.StrictServerInterface = (*Server)(nil)
@@ -124,6 +125,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 		name:        cfg.Name,
 		spawns:      newSpawns(),
 		storage:     newStorage(cfg.Store, cfg.Fleet, cfg.Builds.Files),
+		meters:      newMeters(),
 		resumeWait:  resumeWait,
 		requestTime: requestTime,
 	}

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"shoal/internal/api"
@@ -124,6 +126,11 @@ func (p *ControlPlane) OfferBase(ctx context.Context, b shoal.Build) error {
 
 // Server returns the API's HTTP server.
 func (p *ControlPlane) Server() *http.Server { return api.NewHTTPServer(p.api, p.log) }
+
+// Meters returns what counts and measures the control plane.
+func (p *ControlPlane) Meters() []prometheus.Collector {
+	return slices.Concat(p.api.Meters(), p.fleet.Meters(), p.queue.Meters())
+}
 
 // Run runs the control plane until ctx ends.
 func (p *ControlPlane) Run(ctx context.Context) error {

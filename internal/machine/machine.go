@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"shoal/internal/artifact"
@@ -76,6 +77,11 @@ func Open(cfg *config.Config, o Options, log *slog.Logger) (*Machine, error) {
 
 // Orchestrator returns the machine's orchestrator.
 func (m *Machine) Orchestrator() *orchestrator.Orchestrator { return m.orch }
+
+// Meters returns what counts and measures the machine.
+func (m *Machine) Meters() []prometheus.Collector {
+	return append(m.orch.Meters(), m.slots.Meters()...)
+}
 
 // Engine returns the engine that builds templates on this machine. It is set by Start.
 func (m *Machine) Engine() build.Engine { return m.engine }

@@ -22,9 +22,11 @@ func (o *Orchestrator) Create(ctx context.Context, spec shoal.Spec) (shoal.Sandb
 // createBy is Create by a given way to a guest that answers.
 func (o *Orchestrator) createBy(
 	ctx context.Context, spec shoal.Spec, start func(context.Context, *sandbox) error,
-) (shoal.Sandbox, error) {
+) (made shoal.Sandbox, err error) {
 	ctx, phases := telemetry.WithPhases(ctx)
 	defer o.load.begin()()
+	end := o.meters.measure(opCreate)
+	defer func() { end(err) }()
 	log := o.log.With("sandbox", spec.SandboxID, "request", shoal.RequestID(ctx), "template", spec.TemplateID)
 
 	egress, err := network.ParsePolicy(spec.Network)

@@ -24,6 +24,7 @@ const (
 type sampler struct {
 	table  *table
 	series *series.Series // nil keeps nothing
+	meters *meters
 	log    *slog.Logger
 }
 
@@ -50,6 +51,7 @@ func (s *sampler) Run(ctx context.Context) error {
 }
 
 func (s *sampler) round(ctx context.Context) {
+	start := time.Now()
 	g := new(errgroup.Group)
 	g.SetLimit(sampleWorkers)
 	for _, sb := range s.table.all() {
@@ -59,6 +61,7 @@ func (s *sampler) round(ctx context.Context) {
 		})
 	}
 	_ = g.Wait()
+	s.meters.round.Observe(time.Since(start).Seconds())
 }
 
 func (s *sampler) sample(ctx context.Context, sb *sandbox) {
@@ -79,6 +82,7 @@ func (s *sampler) sample(ctx context.Context, sb *sandbox) {
 	if sample.Silent() {
 		sample.Time = time.Now().UTC()
 	}
+	s.meters.sampled(sample)
 	sample.Host = sb.measured.look(ctx, own, sample.Time)
 	s.series.Add(series.Source{SandboxID: sb.id, TeamID: view.TeamID}, sample)
 }

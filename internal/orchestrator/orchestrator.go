@@ -88,6 +88,7 @@ type Orchestrator struct {
 	relief    *relief
 	sampler   *sampler
 	history
+	meters  *meters
 	journal journal
 	tasks   *tasks
 	load    load
@@ -128,7 +129,8 @@ func New(
 		snapshots: o.snapshots, keeper: o.keeper, claims: newTurns(), watch: o.watch}
 	o.pauses = &pauses{cfg: &cfg, log: log, table: o.table, records: o.records,
 		snapshots: o.snapshots, guests: o.guests, tasks: o.tasks}
-	o.sampler = &sampler{table: o.table, series: cfg.Series, log: log}
+	o.meters = newMeters()
+	o.sampler = &sampler{table: o.table, series: cfg.Series, meters: o.meters, log: log}
 	o.history = history{series: cfg.Series, tally: newTally(cfg.NodeID)}
 	o.keeper.isBusy = func() bool { return o.load.starting.Load() > 0 || o.snapshots.Saving() > 0 }
 	o.relief = newRelief(o)
