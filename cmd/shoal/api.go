@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -19,7 +20,8 @@ type apiCmd struct{}
 // Run serves the REST API for the orchestrators in --nodes.
 func (apiCmd) Run(ctx context.Context, cfg *config.Config) error {
 	console, log := openConsole(cfg)
-	listeners, err := endpoint.Listen(append([]string{cfg.APIListen}, cfg.DomainAddresses()...)...)
+	listeners, err := endpoint.Listen(slices.Concat([]string{cfg.APIListen}, cfg.DomainAddresses(),
+		cfg.MetricsAddresses())...)
 	if err != nil {
 		return err
 	}
@@ -41,11 +43,16 @@ func (apiCmd) Run(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	defer plane.Close()
+	measured, err := metricsOf(log, listeners[1+len(cfg.DomainAddresses()):], plane.Meters())
+	if err != nil {
+		return err
+	}
 	g, running := errgroup.WithContext(ctx)
 	g.Go(func() error { return plane.Run(running) })
 	g.Go(func() error { return public.run(running) })
 	g.Go(func() error {
-		return endpoint.Serve(running, log, append(public.endpoints(listeners[1:], plane.Server(), nil),
+		domain := public.endpoints(listeners[1:1+len(cfg.DomainAddresses())], plane.Server(), nil)
+		return endpoint.Serve(running, log, append(append(domain, measured...),
 			endpoint.Endpoint{Name: "api", Listeners: listeners[:1], Public: true, Server: plane.Server()})...)
 	})
 	fmt.Fprintf(console, "api ready on %s\n", cfg.APIListen)

@@ -22,7 +22,7 @@ type orchestratorCmd struct{}
 // Run runs this machine's sandboxes and serves them to the api and proxy roles.
 func (orchestratorCmd) Run(ctx context.Context, cfg *config.Config) error {
 	console, log := openConsole(cfg)
-	listeners, err := endpoint.Listen(cfg.NodeListen, cfg.NodeProxyListen)
+	listeners, err := endpoint.Listen(append([]string{cfg.NodeListen, cfg.NodeProxyListen}, cfg.MetricsAddresses()...)...)
 	if err != nil {
 		return err
 	}
@@ -42,13 +42,17 @@ func (orchestratorCmd) Run(ctx context.Context, cfg *config.Config) error {
 	if _, err := m.Start(ctx, image.PrintProgress(console)); err != nil {
 		return err
 	}
+	measured, err := metricsOf(log, listeners[2:], m.Meters(), inner.Meters())
+	if err != nil {
+		return err
+	}
 	g, running := errgroup.WithContext(ctx)
 	g.Go(func() error { return m.Run(running) })
 	g.Go(func() error {
-		return endpoint.Serve(running, log,
+		return endpoint.Serve(running, log, append(measured,
 			endpoint.Endpoint{Name: "rpc", Listeners: listeners[:1],
 				Server: rpc.NewServer(rpc.NewHandler(orch, secrets.NodeSecret, orch.HealthHandler()))},
-			endpoint.Endpoint{Name: "node proxy", Listeners: listeners[1:2], Server: proxy.NewServer(inner)})
+			endpoint.Endpoint{Name: "node proxy", Listeners: listeners[1:2], Server: proxy.NewServer(inner)})...)
 	})
 	fmt.Fprintf(console, "orchestrator ready: RPC on %s, sandbox traffic on %s\n", cfg.NodeListen, cfg.NodeProxyListen)
 	return asked(ctx, g.Wait())

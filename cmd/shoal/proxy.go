@@ -47,6 +47,10 @@ func (proxyCmd) Run(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	front := proxy.New(router, log)
+	metrics, err := endpoint.NewMetrics(version, log, front.Meters(), machines.Meters())
+	if err != nil {
+		return err
+	}
 	g, running := errgroup.WithContext(ctx)
 	g.Go(func() error { return machines.Run(running) })
 	g.Go(func() error { return public.run(running) })
@@ -54,7 +58,7 @@ func (proxyCmd) Run(ctx context.Context, cfg *config.Config) error {
 		return endpoint.Serve(running, log, append(public.endpoints(listeners[2:], nil, proxy.NewServer(front)),
 			endpoint.Endpoint{Name: "proxy", Listeners: listeners[:1], Public: true, Server: proxy.NewServer(front)},
 			endpoint.Endpoint{Name: "health", Listeners: listeners[1:2], Public: true,
-				Server: endpoint.NewHealthServer()})...)
+				Server: endpoint.NewHealthServer(metrics)})...)
 	})
 	fmt.Fprintf(console, "proxy ready on %s\n", cfg.ProxyListen)
 	return asked(ctx, g.Wait())

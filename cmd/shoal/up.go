@@ -61,7 +61,10 @@ func (u *upCmd) Run(ctx context.Context, cfg *config.Config) error {
 	if err := plane.OfferBase(ctx, base); err != nil {
 		return err
 	}
-
+	metrics, err := endpoint.NewMetrics(version, log, m.Meters(), plane.Meters(), front.Meters())
+	if err != nil {
+		return err
+	}
 	g, running := errgroup.WithContext(ctx)
 	g.Go(func() error { return m.Run(running) })
 	g.Go(func() error { return plane.Run(running) })
@@ -71,7 +74,7 @@ func (u *upCmd) Run(ctx context.Context, cfg *config.Config) error {
 			endpoint.Endpoint{Name: "api", Listeners: listeners[:1], Public: true, Server: plane.Server()},
 			endpoint.Endpoint{Name: "proxy", Listeners: listeners[1:2], Public: true, Server: proxy.NewServer(front)},
 			endpoint.Endpoint{Name: "health", Listeners: listeners[2:3], Public: true,
-				Server: endpoint.NewHealthServer()},
+				Server: endpoint.NewHealthServer(metrics)},
 			endpoint.Endpoint{Name: "rpc", Listeners: listeners[3:4],
 				Server: rpc.NewServer(rpc.NewHandler(orch, secrets.NodeSecret, orch.HealthHandler()))})...)
 	})

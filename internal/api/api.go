@@ -106,6 +106,7 @@ type Server struct {
 	resumeWait  time.Duration // see resumeWait; tests shorten both
 	requestTime time.Duration // see requestTime
 	draining    atomic.Bool
+	meters      *meters
 }
 
 var _ gen.StrictServerInterface = (*Server)(nil)
@@ -142,6 +143,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 		noNewTokens: cfg.NoNewAccessTokens,
 		spawns:      newSpawns(),
 		storage:     newStorage(cfg.Store, cfg.Fleet, cfg.Builds.Files),
+		meters:      newMeters(),
 		resumeWait:  resumeWait,
 		requestTime: requestTime,
 	}

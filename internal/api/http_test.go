@@ -88,8 +88,6 @@ func TestUnserved(t *testing.T) {
 		{"GET", "/secrets?limit=2", nil, 403, "request.feature_forbidden", secrets},
 		{"POST", "/secrets/a%2Fb", nil, 403, "request.feature_forbidden", secrets},
 		{"GET", "/secrets", []string{"X-API-Key", ""}, 401, "auth.unauthorized", "authorization header is missing"},
-		{"GET", "/teams/x/metrics", nil, 501, "request.not_implemented", "Metrics of teams"},
-		{"GET", "/teams/x/metrics/max?metric=concurrent_sandboxes", nil, 501, "request.not_implemented", "Metrics of teams"},
 		{"POST", "/nodes/n1", nil, 401, "auth.unauthorized", "Invalid Access token."},
 		{"POST", "/nodes/n1", admin, 501, "request.not_implemented", "status of a machine"},
 		{"DELETE", "/nodes/n1", admin, 405, "request.method", "not allowed"},
@@ -268,7 +266,9 @@ func TestBlockedTeam(t *testing.T) {
 	}
 	allowed := map[string]int{"GET /sandboxes": 200, "GET /v2/sandboxes": 200, "GET /sandboxes/" + id: 200, "GET /sandboxes/unknown": 404,
 		"GET /sandboxes/" + id + "/metrics": 200, "GET /sandboxes/" + id + "/logs": 200, "GET /templates": 200,
-		"GET /templates/aliases/base": 200}
+		"GET /teams/" + shoal.DevTeamID + "/metrics":                               200,
+		"GET /teams/" + shoal.DevTeamID + "/metrics/max?metric=sandbox_start_rate": 200,
+		"GET /templates/aliases/base":                                              200}
 	for what, status := range allowed {
 		method, path, _ := strings.Cut(what, " ")
 		w.call(method, path, "").wants(t, status, "")

@@ -65,7 +65,9 @@ func (s *Server) observe(next http.Handler) http.Handler {
 				writeError(rec, r, shoal.ErrInternal.Wrap(err, "Internal server error"))
 				s.log.Error("handler panicked", "request", id, "panic", p, "stack", string(debug.Stack()))
 			}
-			s.logCall(r, c, rec.status, time.Since(start))
+			took := time.Since(start)
+			s.meters.count(c, rec.status, took)
+			s.logCall(r, c, rec.status, took)
 		}()
 		next.ServeHTTP(rec, r)
 	})

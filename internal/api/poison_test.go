@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"shoal/internal/api/gen"
 	"shoal/internal/shoal"
@@ -121,11 +120,20 @@ func (b *bitter) RemoveBuild(ctx context.Context, id string) error {
 	return b.Node.RemoveBuild(ctx, id)
 }
 
-func (b *bitter) Metrics(ctx context.Context, id string, from, to time.Time) ([]shoal.Metrics, error) {
+func (b *bitter) Metrics(ctx context.Context, id string, q shoal.MetricsQuery) ([]shoal.Sample, error) {
 	if err := b.fail("Metrics"); err != nil {
 		return nil, err
 	}
-	return b.Node.Metrics(ctx, id, from, to)
+	return b.Node.Metrics(ctx, id, q)
+}
+
+func (b *bitter) LatestMetrics(
+	ctx context.Context, team string, ids []string,
+) (map[string]shoal.Sample, error) {
+	if err := b.fail("LatestMetrics"); err != nil {
+		return nil, err
+	}
+	return b.Node.LatestMetrics(ctx, team, ids)
 }
 
 func (b *bitter) Logs(ctx context.Context, id, team string, q shoal.LogQuery) ([]shoal.LogEntry, error) {
@@ -188,21 +196,22 @@ func TestTenantsReadNothingOfMachines(t *testing.T) {
 	tenant := []string{"X-API-Key", otherKey}
 	paths := map[string][]string{ // by method of the machine; ID is a sandbox
 		"Create": {"POST /v2/sandboxes {\"templateID\":\"base\"}", "POST /sandboxes {\"templateID\":\"base\"}"},
-		"Get": {"GET /sandboxes/ID", "DELETE /sandboxes/ID", "POST /sandboxes/ID/pause {}", "GET /sandboxes/ID/metrics",
+		"Get": {"GET /sandboxes/ID", "DELETE /sandboxes/ID", "POST /sandboxes/ID/pause {}",
 			"POST /sandboxes/ID/timeout {\"timeout\":60}", "POST /sandboxes/ID/connect {\"timeout\":60}",
 			"PUT /sandboxes/ID/network {}", "POST /sandboxes/ID/snapshots {}", "POST /sandboxes/ID/fork {}",
 			"POST /sandboxes/ID/refreshes {}", "GET /sandboxes/iunknown"},
-		"List":        {"GET /v2/sandboxes", "GET /sandboxes", "GET /sandboxes/metrics?sandbox_ids=ID"},
-		"Kill":        {"DELETE /sandboxes/ID"},
-		"SetDeadline": {"POST /sandboxes/ID/timeout {\"timeout\":60}", "POST /sandboxes/ID/connect {\"timeout\":60}"},
-		"SetNetwork":  {"PUT /sandboxes/ID/network {}"},
-		"Pause":       {"POST /sandboxes/ID/pause {}"},
-		"Snapshot":    {"POST /sandboxes/ID/snapshots {}"},
-		"Fork":        {"POST /sandboxes/ID/fork {}"},
-		"ForkOne":     {"POST /sandboxes/ID/fork {}"},
-		"Metrics":     {"GET /sandboxes/ID/metrics", "GET /sandboxes/metrics?sandbox_ids=ID"},
-		"Logs":        {"GET /sandboxes/ID/logs", "GET /v2/sandboxes/ID/logs"},
-		"Resume":      {"POST /sandboxes/PAUSED/connect {\"timeout\":60}", "POST /sandboxes/PAUSED/resume {}"},
+		"List":          {"GET /v2/sandboxes", "GET /sandboxes"},
+		"Kill":          {"DELETE /sandboxes/ID"},
+		"SetDeadline":   {"POST /sandboxes/ID/timeout {\"timeout\":60}", "POST /sandboxes/ID/connect {\"timeout\":60}"},
+		"SetNetwork":    {"PUT /sandboxes/ID/network {}"},
+		"Pause":         {"POST /sandboxes/ID/pause {}"},
+		"Snapshot":      {"POST /sandboxes/ID/snapshots {}"},
+		"Fork":          {"POST /sandboxes/ID/fork {}"},
+		"ForkOne":       {"POST /sandboxes/ID/fork {}"},
+		"Metrics":       {"GET /sandboxes/ID/metrics"},
+		"Logs":          {"GET /sandboxes/ID/logs", "GET /v2/sandboxes/ID/logs"},
+		"LatestMetrics": {"GET /sandboxes/metrics?sandbox_ids=ID"},
+		"Resume":        {"POST /sandboxes/PAUSED/connect {\"timeout\":60}", "POST /sandboxes/PAUSED/resume {}"},
 	}
 	sb, paused := w.create(`{"templateID":"base"}`, tenant...), w.create(`{"templateID":"base"}`, tenant...)
 	w.call("POST", "/sandboxes/"+paused+"/pause", "{}", tenant...).wants(t, 204, "")

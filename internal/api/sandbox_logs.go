@@ -18,7 +18,7 @@ func (s *Server) GetSandboxLogs(
 ) (gen.GetSandboxLogsResponseObject, error) {
 	q := shoal.LogQuery{Limit: logLimit(req.Params.Limit)}
 	if req.Params.Start != nil {
-		q.From = time.UnixMilli(*req.Params.Start)
+		q.From = millisecond(*req.Params.Start)
 	}
 	list, err := s.logs(ctx, req.SandboxID, q)
 	if err != nil {
@@ -44,7 +44,7 @@ func (s *Server) GetSandboxLogsV2(
 		Backward: deref(p.Direction) != gen.GetSandboxLogsV2ParamsDirectionForward,
 	}
 	if p.Cursor != nil {
-		q.From = time.UnixMilli(*p.Cursor)
+		q.From = millisecond(*p.Cursor)
 		if q.Backward {
 			q.From = q.From.Add(time.Millisecond - time.Microsecond) // all of that millisecond
 		}
@@ -69,6 +69,9 @@ func (s *Server) logs(ctx context.Context, pathID string, q shoal.LogQuery) ([]s
 	}
 	return list, nil
 }
+
+// millisecond returns a time of a query.
+func millisecond(unix int64) time.Time { return time.UnixMilli(min(unix, lastSecond*1000)) }
 
 func logLimit(limit *int32) int {
 	if limit == nil {

@@ -287,7 +287,8 @@ func TestLogs(t *testing.T) {
 		}
 	}
 	for query, want := range map[string]string{"": "second first", "cursor=1999": "first", "cursor=1000": "first", "direction=forward": "first second",
-		"direction=forward&cursor=1001": "second", "limit=1": "second", "direction=backward&limit=1": "second"} {
+		"direction=forward&cursor=1001": "second", "limit=1": "second", "direction=backward&limit=1": "second",
+		"cursor=9223372036854775807": "second first", "direction=forward&cursor=9223372036854775807": ""} {
 		var answer struct{ Logs []struct{ Message string } }
 		w.call("GET", "/v2/sandboxes/ione/logs?"+query, "").json(t, &answer)
 		var got []string

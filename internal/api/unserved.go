@@ -19,8 +19,6 @@ var unserved = []struct {
 		shoal.ErrFeatureForbidden.New("use of volumes is not enabled")},
 	{teamAccess(shoal.ReadTeam), []string{"/secrets", "/secrets/"},
 		shoal.ErrFeatureForbidden.New("Secrets are not available for this team")},
-	{teamAccess(shoal.ReadTeam), []string{"GET /teams/{teamID}/metrics", "GET /teams/{teamID}/metrics/max"},
-		shoal.ErrNotImplemented.New("Metrics of teams are not available in this version of Shoal")},
 	{access{ways: []auth.Way{auth.ByAdmin}, right: shoal.Operate}, []string{"POST /nodes/{nodeID}"},
 		shoal.ErrNotImplemented.New("The status of a machine cannot be changed in this version of Shoal")},
 }

@@ -55,6 +55,8 @@ type Queue struct {
 	cfg QueueConfig
 	log *slog.Logger
 
+	meters *meters
+
 	mu      sync.Mutex // guards the rest; taken after run.mu
 	active  map[string]*run
 	pending []*run // accepted, not yet running
@@ -69,7 +71,7 @@ func New(cfg QueueConfig, log *slog.Logger) *Queue {
 	if cfg.Limit == 0 {
 		cfg.Limit = DefaultLimit
 	}
-	return &Queue{cfg: cfg, log: log, active: map[string]*run{}, wake: make(chan struct{}, 1)}
+	return &Queue{cfg: cfg, log: log, meters: newMeters(), active: map[string]*run{}, wake: make(chan struct{}, 1)}
 }
 
 // Recover fails the builds that this builder had under way when its process ended. Call it

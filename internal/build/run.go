@@ -121,6 +121,8 @@ func (r *run) complete(result Result, took time.Duration) error {
 	}
 	r.closeLog(Info, "", "Build finished, took "+took.Round(10*time.Millisecond).String())
 	err := persist(func(ctx context.Context) error { return r.q.cfg.Store.CompleteBuild(ctx, b) })
+	r.q.meters.ended.WithLabelValues(outcomeReady).Inc()
+	r.q.meters.seconds.Observe(took.Seconds())
 	r.end()
 	return err
 }
@@ -137,6 +139,7 @@ func (r *run) settle(f Failure) error {
 		return r.q.cfg.Store.FailBuild(ctx, r.job.BuildID,
 			shoal.BuildReason{Message: f.Message, Step: f.Step}, time.Now())
 	})
+	r.q.meters.ended.WithLabelValues(outcomeFailed).Inc()
 	r.end()
 	return err
 }

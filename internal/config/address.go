@@ -23,3 +23,12 @@ func (c *Config) SandboxDomain() string {
 	}
 	return c.Domain
 }
+
+// MetricsAddresses is where roles without a health check serve their metrics: one address, or
+// none.
+func (c *Config) MetricsAddresses() []string {
+	if c.MetricsListen == "" {
+		return nil
+	}
+	return []string{c.MetricsListen}
+}

@@ -29,7 +29,11 @@ func (c *Config) Check() error {
 		}
 	}
 	for name, addr := range map[string]string{"api-listen": c.APIListen, "proxy-listen": c.ProxyListen,
-		"health-listen": c.HealthListen, "node-listen": c.NodeListen, "node-proxy-listen": c.NodeProxyListen} {
+		"health-listen": c.HealthListen, "node-listen": c.NodeListen, "node-proxy-listen": c.NodeProxyListen,
+		"metrics-listen": c.MetricsListen} {
+		if name == "metrics-listen" && addr == "" {
+			continue
+		}
 		host, _, err := net.SplitHostPort(addr)
 		if err != nil {
 			bad(name, "%q is not HOST:PORT", addr)

@@ -27,7 +27,8 @@ type Config struct {
 
 	APIListen       string `default:"127.0.0.1:3000" placeholder:"ADDR" help:"Address of the REST API."`
 	ProxyListen     string `default:"127.0.0.1:3002" placeholder:"ADDR" help:"Address of the sandbox traffic proxy."`
-	HealthListen    string `default:"127.0.0.1:3003" placeholder:"ADDR" help:"Address of the proxy's health check."`
+	HealthListen    string `default:"127.0.0.1:3003" placeholder:"ADDR" help:"Address of the proxy's health check, and of metrics for Prometheus (GET /metrics). Whoever reaches it reads them."`
+	MetricsListen   string `placeholder:"ADDR" help:"Address at which the api and the orchestrator, where they run apart, serve their metrics for Prometheus, each its own. None by default. Others serve them at health-listen."`
 	NodeListen      string `default:"127.0.0.1:5008" placeholder:"ADDR" help:"Address of the orchestrator's RPC."`
 	NodeProxyListen string `default:"127.0.0.1:5007" placeholder:"ADDR" help:"Address at which the orchestrator takes sandbox traffic from proxies."`
 

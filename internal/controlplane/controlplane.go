@@ -7,7 +7,9 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"shoal/internal/api"
@@ -21,6 +23,7 @@ import (
 	"shoal/internal/shipped"
 	"shoal/internal/shoal"
 	"shoal/internal/store"
+	"shoal/internal/tally"
 	"shoal/internal/webhook"
 	"shoal/templates"
 )
@@ -37,6 +40,7 @@ type ControlPlane struct {
 	retention *retention.Retention
 	events    *events.Collector
 	sender    *webhook.Sender
+	tally     *tally.Taker
 	team      shoal.Team // owner of the shipped templates
 	key       string     // the first API key, to be printed; "" if there was one already
 	log       *slog.Logger
@@ -78,6 +82,7 @@ func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets con
 	if err := p.fleet.Sync(ctx); err != nil {
 		p.log.Warn("some orchestrators are not connected yet", "error", err)
 	}
+	p.tally = tally.NewTaker(p.store, p.fleet, p.log)
 	p.retention = retention.New(p.store, p.fleet, cfg.UntaggedTime, p.log)
 	if p.sender, err = openSender(cfg, p.store, p.log); err != nil {
 		return err
@@ -129,6 +134,11 @@ func (p *ControlPlane) OfferBase(ctx context.Context, b shoal.Build) error {
 // Server returns the API's HTTP server.
 func (p *ControlPlane) Server() *http.Server { return api.NewHTTPServer(p.api, p.log) }
 
+// Meters returns what counts and measures the control plane.
+func (p *ControlPlane) Meters() []prometheus.Collector {
+	return slices.Concat(p.api.Meters(), p.fleet.Meters(), p.queue.Meters())
+}
+
 // Run runs the control plane until ctx ends.
 func (p *ControlPlane) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
@@ -138,6 +148,7 @@ func (p *ControlPlane) Run(ctx context.Context) error {
 	g.Go(func() error { return p.retention.Run(ctx) })
 	g.Go(func() error { return p.events.Run(ctx) })
 	g.Go(func() error { return p.sender.Run(ctx) })
+	g.Go(func() error { return p.tally.Run(ctx) })
 	g.Go(func() error { return p.queue.Run(ctx) })
 	if p.first != nil {
 		g.Go(func() error { return p.first.Run(ctx) })

@@ -6,10 +6,23 @@ import (
 	"time"
 )
 
+const (
+	metricsPath = "GET /metrics"
+	headTime    = 5 * time.Second
+)
+
 // NewHealthServer returns the proxy's health check, which answers every GET with "healthy"
-// (runtime.md §1.9).
-func NewHealthServer() *http.Server {
+// (runtime.md §1.9), but for that of the metrics.
+func NewHealthServer(metrics http.Handler) *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "healthy") })
-	return &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	mux.Handle(metricsPath, metrics)
+	return &http.Server{Handler: mux, ReadHeaderTimeout: headTime}
+}
+
+// NewMetricsServer serves metrics where a role has no health check of its own.
+func NewMetricsServer(metrics http.Handler) *http.Server {
+	mux := http.NewServeMux()
+	mux.Handle(metricsPath, metrics)
+	return &http.Server{Handler: mux, ReadHeaderTimeout: headTime}
 }

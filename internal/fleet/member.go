@@ -22,6 +22,7 @@ type View struct {
 type member struct {
 	node      shoal.Node
 	announced map[string]time.Time // builds reported to OnBuild; only a sync uses it
+	counted   time.Time            // until when its tallies were taken; only TakeTallies uses it
 
 	mu        sync.Mutex // guards the rest; nothing is locked while it is held
 	info      shoal.NodeInfo

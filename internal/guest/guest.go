@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"time"
 
 	"shoal/internal/network"
 	"shoal/internal/runtime"
@@ -17,7 +18,7 @@ import (
 //
 // It has one owner, who calls Prepare, Start, Await, WarmUp, Init, Kill and Release, one after
 // the other. From when Start has returned any goroutine may call Done, Ended, Freeze, Thaw,
-// Checkpoint, Upper, Stats, EndLargest, Tidy and Console. ID, Address, Resources, Root, Maker,
+// Checkpoint, Upper, Stats, CPUTime, EndLargest, Tidy and Console. ID, Address, Resources, Root, Maker,
 // Identity, SetEgress and Client may be called at any time.
 type Guest struct {
 	host    *Host
@@ -155,6 +156,9 @@ func (g *Guest) Upper(ctx context.Context, to *os.File) error { return g.running
 
 // Stats is what the host sees the guest use.
 func (g *Guest) Stats(ctx context.Context) (runtime.Stats, error) { return g.running.Stats(ctx) }
+
+// CPUTime is the processor time that the host has charged to the guest.
+func (g *Guest) CPUTime() time.Duration { return g.running.CPUTime() }
 
 // EndLargest is runtime.Guest.EndLargest.
 func (g *Guest) EndLargest(ctx context.Context) (runtime.EndedProcess, error) {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"shoal/internal/artifact"
@@ -24,6 +25,7 @@ import (
 	"shoal/internal/runtime/gvisor"
 	"shoal/internal/shoal"
 	"shoal/internal/telemetry/sandboxlog"
+	"shoal/internal/telemetry/series"
 )
 
 // Options are what a machine needs besides the settings.
@@ -50,6 +52,7 @@ type Machine struct {
 	artifacts *artifact.Store
 	logs      *sandboxlog.Store
 	events    *eventlog.Log
+	series    *series.Series
 	orch      *orchestrator.Orchestrator
 
 	library *imagelibrary.Library
@@ -76,6 +79,11 @@ func Open(cfg *config.Config, o Options, log *slog.Logger) (*Machine, error) {
 
 // Orchestrator returns the machine's orchestrator.
 func (m *Machine) Orchestrator() *orchestrator.Orchestrator { return m.orch }
+
+// Meters returns what counts and measures the machine.
+func (m *Machine) Meters() []prometheus.Collector {
+	return append(m.orch.Meters(), m.slots.Meters()...)
+}
 
 // Engine returns the engine that builds templates on this machine. It is set by Start.
 func (m *Machine) Engine() build.Engine { return m.engine }
@@ -109,6 +117,7 @@ func (m *Machine) Run(ctx context.Context) error {
 	})
 	g.Go(func() error { return m.artifacts.Run(ctx) })
 	g.Go(func() error { return m.logs.Run(ctx) })
+	g.Go(func() error { return m.series.Run(ctx) })
 	if m.engine != nil {
 		g.Go(func() error { return m.engine.Run(ctx) })
 	}
@@ -136,6 +145,9 @@ func (m *Machine) Close() {
 	}
 	if err := m.events.Close(); err != nil {
 		m.log.Warn("could not close the log of events", "error", err)
+	}
+	if err := m.series.Close(); err != nil {
+		m.log.Warn("could not close the database of what sandboxes use", "error", err)
 	}
 	m.locks.release()
 }

@@ -17,6 +17,7 @@ import (
 	"shoal/internal/runtime"
 	"shoal/internal/runtime/gvisor"
 	"shoal/internal/telemetry/sandboxlog"
+	"shoal/internal/telemetry/series"
 )
 
 // open prepares the parts, each before those that depend on it.
@@ -45,9 +46,14 @@ func (m *Machine) open() error {
 	if err != nil {
 		return errors.Join(err, m.logs.Close())
 	}
+	kept, err := series.OpenDisk(context.Background(), filepath.Join(m.cfg.DataDir, "metrics.db"), m.log)
+	if err != nil {
+		return errors.Join(err, m.logs.Close(), m.events.Close())
+	}
+	m.series = series.New(kept, m.log)
 	// Last of what can fail, because it changes the host, and nobody would undo that.
 	if m.slots, err = m.openNetwork(); err != nil {
-		return errors.Join(err, m.logs.Close(), m.events.Close())
+		return errors.Join(err, m.logs.Close(), m.events.Close(), m.series.Close())
 	}
 	m.orch = orchestrator.New(orchestrator.Config{
 		NodeID: m.nodeID(), Version: m.options.Version, DataDir: m.cfg.DataDir, RunDir: m.cfg.RunDir,
@@ -55,7 +61,7 @@ func (m *Machine) open() error {
 		MaxProcesses: m.cfg.MaxProcesses, MaxSandboxes: m.cfg.MaxSandboxes, EnvdTimeout: m.cfg.EnvdTimeout,
 		Overcommit: orchestrator.Overcommit{CPU: m.cfg.OvercommitCPU, Memory: m.cfg.OvercommitMemory, Disk: m.cfg.OvercommitDisk},
 		RestTime:   m.cfg.RestTime, WarmMin: m.cfg.Warm, WarmMax: m.cfg.WarmMax, Shells: m.cfg.Shells,
-		GuestEnv: m.guestEnv(), Ended: m.options.Ended, Logs: m.logs, Events: m.events,
+		GuestEnv: m.guestEnv(), Ended: m.options.Ended, Logs: m.logs, Events: m.events, Series: m.series,
 	}, runtime.Set{m.driver}, m.slots, m.images, m.artifacts, m.log)
 	return nil
 }

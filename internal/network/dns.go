@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 const (
@@ -51,11 +52,13 @@ type forwarder struct {
 	refusing  *dns.Server // UDP; to a denied TCP connection the slot's rules say no
 	closing   sync.Once
 	queries   *guestShares
+	counter   *prometheus.CounterVec // by outcome
 }
 
 // newForwarder listens on the same port for UDP and TCP, and on another for denied queries.
 func newForwarder(upstreams []netip.AddrPort, plan plan, log *slog.Logger) (*forwarder, error) {
-	f := &forwarder{upstreams: upstreams, guests: plan.host, log: log, queries: newQueries()}
+	f := &forwarder{upstreams: upstreams, guests: plan.host, log: log, queries: newQueries(),
+		counter: newQueryCounter()}
 	packets, listener, err := listenBoth("")
 	if err != nil {
 		return nil, err
@@ -116,6 +119,7 @@ func (f *forwarder) asker(w dns.ResponseWriter) (netip.Addr, bool) {
 // refuse answers a query that the guest's policy denies.
 func (f *forwarder) refuse(w dns.ResponseWriter, query *dns.Msg) {
 	if _, ok := f.asker(w); ok {
+		f.counter.WithLabelValues(dnsRefused).Inc()
 		_ = w.WriteMsg(new(dns.Msg).SetRcode(query, dns.RcodeRefused))
 	}
 }
@@ -132,6 +136,7 @@ func (f *forwarder) ServeDNS(w dns.ResponseWriter, query *dns.Msg) {
 	}
 	failure := new(dns.Msg).SetRcode(query, dns.RcodeServerFailure)
 	if !f.queries.Take(guest, 1) {
+		f.counter.WithLabelValues(dnsCrowded).Inc()
 		_ = w.WriteMsg(failure) // the guest will retry
 		return
 	}
@@ -146,10 +151,12 @@ func (f *forwarder) ServeDNS(w dns.ResponseWriter, query *dns.Msg) {
 			f.log.Debug("a resolver did not answer", "resolver", server, "error", err)
 			continue
 		}
+		f.counter.WithLabelValues(dnsAnswered).Inc()
 		fit(answer, query, network)
 		_ = w.WriteMsg(answer) // the guest may be gone
 		return
 	}
+	f.counter.WithLabelValues(dnsFailed).Inc()
 	_ = w.WriteMsg(failure)
 }
 

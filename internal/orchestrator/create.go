@@ -22,9 +22,11 @@ func (o *Orchestrator) Create(ctx context.Context, spec shoal.Spec) (shoal.Sandb
 // createBy is Create by a given way to a guest that answers.
 func (o *Orchestrator) createBy(
 	ctx context.Context, spec shoal.Spec, start func(context.Context, *sandbox) error,
-) (shoal.Sandbox, error) {
+) (made shoal.Sandbox, err error) {
 	ctx, phases := telemetry.WithPhases(ctx)
 	defer o.load.begin()()
+	end := o.meters.measure(opCreate)
+	defer func() { end(err) }()
 	log := o.log.With("sandbox", spec.SandboxID, "request", shoal.RequestID(ctx), "template", spec.TemplateID)
 
 	egress, err := network.ParsePolicy(spec.Network)
@@ -52,6 +54,7 @@ func (o *Orchestrator) createBy(
 	}
 	sb.end(t, shoal.StateRunning, nil)
 	o.load.created.Add(1)
+	o.tally.created(spec.TeamID)
 	o.nudge()
 	o.journal.note(sb, shoal.LogInfo, "Sandbox created", map[string]any{"template": spec.TemplateID})
 	log.Info("sandbox created", "total_ms", telemetry.Milliseconds(phases.Total()), "phases_ms", phases)

@@ -29,13 +29,15 @@ func (o *Orchestrator) Fork(
 // of them.
 func (o copier) fork(
 	ctx, caller context.Context, sandboxID string, specs []shoal.Spec,
-) ([]shoal.ForkResult, error) {
+) (results []shoal.ForkResult, err error) {
 	ctx, phases := telemetry.WithPhases(ctx)
+	end := o.meters.measure(opFork)
+	defer func() { end(err) }()
 	var draft *artifact.Draft
 	var c snapshot.Capture
 	paused := shoal.ErrSandboxPaused.New(
 		"Sandbox '%s' is paused and cannot be forked; resume it first", sandboxID)
-	err := o.standStill(ctx, sandboxID, "forked", paused, func(sb *sandbox, own *guest.Guest) (err error) {
+	err = o.standStill(ctx, sandboxID, "forked", paused, func(sb *sandbox, own *guest.Guest) (err error) {
 		c = snapshot.Of(own)
 		draft, err = o.snapshots.Checkpoint(ctx, own, snapshot.ForkName(sb.id), false)
 		if err == nil {
@@ -47,7 +49,7 @@ func (o copier) fork(
 		return nil, snapshotFailure(err, "Error forking sandbox")
 	}
 	from := guest.Source{Root: c.Root, Made: c.Maker, Checkpoint: draft.Dir()}
-	results := make([]shoal.ForkResult, len(specs))
+	results = make([]shoal.ForkResult, len(specs))
 	var g errgroup.Group
 	g.SetLimit(forkWorkers)
 	for i, spec := range specs {

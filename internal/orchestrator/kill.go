@@ -24,7 +24,7 @@ func (o *Orchestrator) Kill(ctx context.Context, sandboxID string, reason shoal.
 
 func (o *Orchestrator) kill(
 	ctx context.Context, sb *sandbox, reason shoal.KillReason, allowed func(shoal.State) error,
-) error {
+) (err error) {
 	t, begun, err := sb.begin(ctx, shoal.StateKilling, allowed)
 	if err != nil {
 		return err
@@ -32,6 +32,8 @@ func (o *Orchestrator) kill(
 	if !begun {
 		return t.wait(ctx)
 	}
+	end := o.meters.measure(opKill)
+	defer func() { end(err) }()
 	// Once begun the end does not depend on the caller's patience.
 	ctx = context.WithoutCancel(ctx)
 	log := o.log.With("sandbox", sb.id, "request", shoal.RequestID(ctx), "reason", reason)
@@ -50,6 +52,7 @@ func (o *Orchestrator) kill(
 	}
 	err = o.dismantle(ctx, sb)
 	sb.end(t, shoal.StateKilling, err)
+	o.meters.kills.WithLabelValues(string(reason)).Inc()
 	o.nudge()
 	if err != nil {
 		log.Error("sandbox killed, but something of it is left", "error", err)

@@ -7,35 +7,38 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"shoal/internal/guest"
 	"shoal/internal/shoal"
+	"shoal/internal/telemetry/series"
 )
 
 const (
-	samplePeriod  = 5 * time.Second // the finest step that clients ask for
 	sampleTimeout = 2 * time.Second
 	sampleWorkers = 4
-	keptSamples   = 1440 // two hours
+	// silentRounds is how many rounds a guest is left alone after it did not answer: waiting for
+	// such guests must not keep the others from being asked in time.
+	silentRounds = 6
 )
 
-// samples keeps the newest samples of one sandbox. Guarded by sandbox.mu.
-type samples struct{ list []shoal.Metrics }
-
-func (s *samples) add(m shoal.Metrics) {
-	if len(s.list) >= keptSamples {
-		s.list = append(s.list[:0], s.list[1:]...)
-	}
-	s.list = append(s.list, m)
+// sampler measures running guests.
+type sampler struct {
+	table  *table
+	series *series.Series // nil keeps nothing
+	meters *meters
+	log    *slog.Logger
 }
 
-// sampler asks running guests for their use.
-type sampler struct {
-	table *table
-	log   *slog.Logger
+// measured is what the sampler remembers of a sandbox. Only its round uses it.
+type measured struct {
+	guest *guest.Guest
+	at    time.Time
+	cpu   time.Duration
+	skips int // rounds until the guest is asked again
 }
 
 // Run samples every running guest, and tidies it, until ctx ends.
 func (s *sampler) Run(ctx context.Context) error {
-	tick := time.NewTicker(samplePeriod)
+	tick := time.NewTicker(shoal.SamplePeriod)
 	defer tick.Stop()
 	for {
 		select {
@@ -43,16 +46,22 @@ func (s *sampler) Run(ctx context.Context) error {
 			return ctx.Err()
 		case <-tick.C:
 		}
-		g := new(errgroup.Group)
-		g.SetLimit(sampleWorkers)
-		for _, sb := range s.table.all() {
-			g.Go(func() error {
-				s.sample(ctx, sb)
-				return nil
-			})
-		}
-		_ = g.Wait()
+		s.round(ctx)
 	}
+}
+
+func (s *sampler) round(ctx context.Context) {
+	start := time.Now()
+	g := new(errgroup.Group)
+	g.SetLimit(sampleWorkers)
+	for _, sb := range s.table.all() {
+		g.Go(func() error {
+			s.sample(ctx, sb)
+			return nil
+		})
+	}
+	_ = g.Wait()
+	s.meters.round.Observe(time.Since(start).Seconds())
 }
 
 func (s *sampler) sample(ctx context.Context, sb *sandbox) {
@@ -63,33 +72,78 @@ func (s *sampler) sample(ctx context.Context, sb *sandbox) {
 		return
 	}
 	own.Tidy()
-	ctx, cancel := context.WithTimeout(ctx, sampleTimeout)
-	defer cancel()
-	m, err := own.Client(view.EnvdAccessToken).Metrics(ctx)
-	if err != nil {
-		s.log.Debug("no metrics from a sandbox", "sandbox", sb.id, "error", err)
+	if s.series == nil {
 		return
 	}
-	sb.mu.Lock()
-	defer sb.mu.Unlock()
-	sb.samples.add(m)
+	sample := shoal.Sample{Metrics: s.ask(ctx, sb, view.EnvdAccessToken, own)}
+	if sb.viewNow().State != shoal.StateRunning || own.Ended() || ctx.Err() != nil {
+		return // a pause or the end is why it was silent
+	}
+	if sample.Silent() {
+		sample.Time = time.Now().UTC()
+	}
+	s.meters.sampled(sample)
+	sample.Host = sb.measured.look(ctx, own, sample.Time)
+	s.series.Add(series.Source{SandboxID: sb.id, TeamID: view.TeamID}, sample)
 }
 
-// Metrics returns the kept samples of a sandbox.
-func (o *Orchestrator) Metrics(
-	ctx context.Context, sandboxID string, from, to time.Time,
-) ([]shoal.Metrics, error) {
-	sb, err := o.table.find(sandboxID)
+// ask asks a guest what it uses, unless it was silent lately. The zero value is no answer.
+func (s *sampler) ask(ctx context.Context, sb *sandbox, token string, own *guest.Guest) shoal.Metrics {
+	if sb.measured.guest == own && sb.measured.skips > 0 {
+		sb.measured.skips--
+		return shoal.Metrics{}
+	}
+	ctx, cancel := context.WithTimeout(ctx, sampleTimeout)
+	defer cancel()
+	m, err := own.Client(token).Metrics(ctx)
 	if err != nil {
-		return nil, err
+		sb.measured.skips = silentRounds - 1
+		s.log.Debug("no metrics from a sandbox", "sandbox", sb.id, "error", err)
+		return shoal.Metrics{}
 	}
-	sb.mu.Lock()
-	defer sb.mu.Unlock()
-	var list []shoal.Metrics
-	for _, m := range sb.samples.list {
-		if !m.Time.Before(from) && !m.Time.After(to) {
-			list = append(list, m)
-		}
+	sb.measured.skips = 0
+	return m
+}
+
+// look is what the machine sees the guest use.
+func (m *measured) look(ctx context.Context, own *guest.Guest, now time.Time) shoal.HostUse {
+	var use shoal.HostUse
+	cpu := own.CPUTime()
+	if over := now.Sub(m.at); m.guest == own && over > 0 && cpu >= m.cpu {
+		use.CPUUsedPct = 100 * float64(cpu-m.cpu) / float64(over)
 	}
-	return list, nil
+	m.guest, m.at, m.cpu = own, now, cpu
+	if stats, err := own.Stats(ctx); err == nil {
+		use.MemBytes, use.HeldBytes, use.DiskBytes = stats.MemoryBytes, stats.HeldBytes, stats.DiskBytes
+	}
+	return use
+}
+
+// history is what the machine remembers of its sandboxes beyond their end, besides their logs.
+type history struct {
+	series *series.Series // nil keeps nothing
+	tally  *tally
+}
+
+// Metrics returns what a sandbox used, which may have ended.
+func (h history) Metrics(ctx context.Context, sandboxID string, q shoal.MetricsQuery) ([]shoal.Sample, error) {
+	if h.series == nil {
+		return nil, nil
+	}
+	return h.series.Query(ctx, sandboxID, q)
+}
+
+// LatestMetrics returns what a team's sandboxes used last.
+func (h history) LatestMetrics(
+	ctx context.Context, teamID string, sandboxIDs []string,
+) (map[string]shoal.Sample, error) {
+	if h.series == nil {
+		return nil, nil
+	}
+	return h.series.Latest(ctx, teamID, sandboxIDs)
+}
+
+// Tallies returns how many sandboxes teams had, as far as it has been counted after a time.
+func (h history) Tallies(_ context.Context, after time.Time) ([]shoal.Tally, error) {
+	return h.tally.after(after), nil
 }

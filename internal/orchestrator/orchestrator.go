@@ -22,6 +22,7 @@ import (
 	"shoal/internal/shoal"
 	"shoal/internal/snapshot"
 	"shoal/internal/telemetry/sandboxlog"
+	"shoal/internal/telemetry/series"
 )
 
 // Config configures one machine's orchestrator.
@@ -62,6 +63,8 @@ type Config struct {
 	Logs *sandboxlog.Store
 	// Events keeps the sandboxes' events until an api has taken them; nil tells none.
 	Events *eventlog.Log
+	// Series keeps what the sandboxes use; nil keeps nothing.
+	Series *series.Series
 	// Memory is what can be had of the machine's memory, and all of it, in bytes; nil
 	// asks the machine.
 	Memory func() (available, total int64, err error)
@@ -88,10 +91,12 @@ type Orchestrator struct {
 	keeper    *keeper
 	relief    *relief
 	sampler   *sampler
-	journal   journal
-	tasks     *tasks
-	load      load
-	wakers    wakers
+	history
+	meters  *meters
+	journal journal
+	tasks   *tasks
+	load    load
+	wakers  wakers
 
 	// wake tells the deadline loop that the nearest deadline may have changed.
 	wake chan struct{}
@@ -129,7 +134,9 @@ func New(
 		snapshots: o.snapshots, keeper: o.keeper, claims: newTurns(), watch: o.watch}
 	o.pauses = &pauses{cfg: &cfg, log: log, table: o.table, records: o.records,
 		snapshots: o.snapshots, guests: o.guests, tasks: o.tasks}
-	o.sampler = &sampler{table: o.table, log: log}
+	o.meters = newMeters()
+	o.sampler = &sampler{table: o.table, series: cfg.Series, meters: o.meters, log: log}
+	o.history = history{series: cfg.Series, tally: newTally(cfg.NodeID)}
 	o.keeper.isBusy = func() bool { return o.load.starting.Load() > 0 || o.snapshots.Saving() > 0 }
 	o.relief = newRelief(o)
 	return o
@@ -144,6 +151,7 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return o.holdDeadlines(ctx) })
 	g.Go(func() error { return o.sampler.Run(ctx) })
+	g.Go(func() error { return o.tally.run(ctx, o.table) })
 	g.Go(func() error { return o.keeper.Run(ctx) })
 	g.Go(func() error { return o.relief.Run(ctx) })
 	g.Go(func() error { return o.outbox.Run(ctx) })

@@ -62,7 +62,9 @@ func (o *Orchestrator) pause(
 }
 
 // carryOut is the pause whose transition has begun.
-func (o *Orchestrator) carryOut(ctx context.Context, sb *sandbox, t *transition, wish pauseWish) error {
+func (o *Orchestrator) carryOut(ctx context.Context, sb *sandbox, t *transition, wish pauseWish) (err error) {
+	end := o.meters.measure(opPause)
+	defer func() { end(err) }()
 	ctx, phases := telemetry.WithPhases(ctx)
 	log := o.log.With("sandbox", sb.id, "request", shoal.RequestID(ctx), "memory", wish.memory)
 	before := sb.viewNow()
@@ -76,8 +78,7 @@ func (o *Orchestrator) carryOut(ctx context.Context, sb *sandbox, t *transition,
 		o.nudge()
 		return err
 	}
-	err := o.pauses.suspend(ctx, sb, wish.memory, silent)
-	if err != nil {
+	if err = o.pauses.suspend(ctx, sb, wish.memory, silent); err != nil {
 		if own != nil {
 			err = errors.Join(err, own.Thaw(ctx))
 		}

@@ -62,7 +62,10 @@ func (o *Orchestrator) Resume(
 func (o *Orchestrator) resume(ctx context.Context, sb *sandbox, t *transition, opts shoal.ResumeOptions) {
 	ctx, phases := telemetry.WithPhases(ctx)
 	log := o.log.With("sandbox", sb.id, "request", shoal.RequestID(ctx))
-	if err := o.bringBack(ctx, sb, opts); err != nil {
+	end := o.meters.measure(opResume)
+	err := o.bringBack(ctx, sb, opts)
+	end(err)
+	if err != nil {
 		o.load.failed.Add(1)
 		sb.end(t, shoal.StatePaused, err)
 		log.Error("resume failed, the sandbox stays paused", "error", err, "phases_ms", phases)

@@ -41,7 +41,7 @@ type sandbox struct {
 	restUntil time.Time     // while paused: when its resting guest ends
 	keeping   chan struct{} // closed when a resting guest's disk is written apart
 	expiry    expiry
-	samples   samples
+	measured  measured
 	untold    untold
 }
 

@@ -25,11 +25,12 @@ func (o *Orchestrator) Snapshot(
 // snapshot keeps nothing if the caller is gone, who would have to register it.
 func (o copier) snapshot(
 	ctx, caller context.Context, sandboxID string, into shoal.SnapshotTarget,
-) (shoal.Build, error) {
+) (build shoal.Build, err error) {
 	ctx, phases := telemetry.WithPhases(ctx)
-	var build shoal.Build
+	end := o.meters.measure(opSnapshot)
+	defer func() { end(err) }()
 	var size int64
-	err := o.standStill(ctx, sandboxID, "snapshotted", shoal.NotRunning(sandboxID), func(sb *sandbox, own *guest.Guest) error {
+	err = o.standStill(ctx, sandboxID, "snapshotted", shoal.NotRunning(sandboxID), func(sb *sandbox, own *guest.Guest) error {
 		take := o.pauses.checkpointWithDisk
 		if into.DiskOnly {
 			take = o.pauses.diskAlone

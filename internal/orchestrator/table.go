@@ -127,6 +127,17 @@ func (t *table) all() []*sandbox {
 	return list
 }
 
+// running counts the sandboxes that run, by team.
+func (t *table) running() map[string]int {
+	teams := map[string]int{}
+	for _, sb := range t.all() {
+		if view := sb.viewNow(); view.State.Public() == shoal.StateRunning {
+			teams[view.TeamID]++
+		}
+	}
+	return teams
+}
+
 // runningOf counts a team's sandboxes that run.
 func (t *table) runningOf(teamID string) int {
 	n := 0

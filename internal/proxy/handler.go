@@ -79,6 +79,7 @@ type Handler struct {
 	upstream *upstream
 	open     *openRequests
 	signed   *signedURLs
+	meters   *meters
 }
 
 var _ http.Handler = (*Handler)(nil)
@@ -91,7 +92,7 @@ func New(resolver Resolver, log *slog.Logger) *Handler {
 // newHandler returns a proxy with so many open requests and connections to guests.
 func newHandler(resolver Resolver, log *slog.Logger, total int) *Handler {
 	return &Handler{resolver: resolver, log: log, upstream: newUpstream(total), open: newOpenRequests(total),
-		signed: newSignedURLs()}
+		signed: newSignedURLs(), meters: newMeters()}
 }
 
 // Forget resets every connection to an execution that has ended, so that none can reach the
@@ -101,6 +102,8 @@ func (h *Handler) Forget(executionID string) { h.upstream.forget(executionID) }
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Afterwards, what is left of the request's body is not waited for.
 	defer bodyEndsSoon(w)
+	r, end := h.meters.begin(r)
+	defer end()
 	rt, err := h.route(r)
 	if shoal.ErrLookupLimit.Matches(err) {
 		errorPage("", err).write(w, r)
@@ -108,6 +111,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		bodyEndsSoon(w)
+		endsBy(r, outcomeUnrouted)
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}

@@ -123,6 +123,7 @@ h1{font-size:1.5rem}code{background:#eef1f4;padding:.1em .3em;border-radius:3px}
 </body></html>`))
 
 func (p page) write(w http.ResponseWriter, r *http.Request) {
+	endsBy(r, p.reason)
 	bodyEndsSoon(w)
 	w.Header().Set("Cache-Control", "no-store")
 	if wantsHTML(r) {

@@ -122,8 +122,14 @@ type Node interface {
 	// It does nothing and returns ErrForeignStore or ErrSuspiciousStore if it does not
 	// believe the inventory.
 	Collect(ctx context.Context, known Inventory, opts CollectOptions) (Collected, error)
-	// Metrics returns the kept samples in [from, to], oldest first.
-	Metrics(ctx context.Context, sandboxID string, from, to time.Time) ([]Metrics, error)
+	// Metrics returns what a team's sandbox used, which may have ended: the maximum of each
+	// MetricStep, oldest first. There is none of an unknown one, or of another team's.
+	Metrics(ctx context.Context, sandboxID string, q MetricsQuery) ([]Sample, error)
+	// LatestMetrics returns the last sample of each of a team's sandboxes that has one.
+	LatestMetrics(ctx context.Context, teamID string, sandboxIDs []string) (map[string]Sample, error)
+	// Tallies returns how many sandboxes teams had, those with a count from after a time; the
+	// latest ones may go on. What apis have not asked for in hours is dropped.
+	Tallies(ctx context.Context, after time.Time) ([]Tally, error)
 	// Logs returns a part of the log of a team's sandbox, which may have ended. There
 	// is none of an unknown one, or of another team's.
 	Logs(ctx context.Context, sandboxID, teamID string, q LogQuery) ([]LogEntry, error)

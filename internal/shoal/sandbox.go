@@ -190,15 +190,3 @@ type ForkResult struct {
 	Sandbox Sandbox
 	Err     error
 }
-
-// Metrics is one sample of a guest's use, as envd reports it.
-type Metrics struct {
-	Time       time.Time `json:"time"`
-	CPUCount   int       `json:"cpuCount"`
-	CPUUsedPct float64   `json:"cpuUsedPct"`
-	MemUsed    int64     `json:"memUsed"`   // bytes
-	MemTotal   int64     `json:"memTotal"`  // bytes
-	MemCache   int64     `json:"memCache"`  // bytes
-	DiskUsed   int64     `json:"diskUsed"`  // bytes
-	DiskTotal  int64     `json:"diskTotal"` // bytes
-}

@@ -228,6 +228,24 @@ func (e SandboxState) Valid() bool {
 	}
 }
 
+// Defines values for GetTeamMetricsMaxParamsMetric.
+const (
+	ConcurrentSandboxes GetTeamMetricsMaxParamsMetric = "concurrent_sandboxes"
+	SandboxStartRate    GetTeamMetricsMaxParamsMetric = "sandbox_start_rate"
+)
+
+// Valid indicates whether the value is a known member of the GetTeamMetricsMaxParamsMetric enum.
+func (e GetTeamMetricsMaxParamsMetric) Valid() bool {
+	switch e {
+	case ConcurrentSandboxes:
+		return true
+	case SandboxStartRate:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for GetTemplateBuildLogsParamsDirection.
 const (
 	GetTemplateBuildLogsParamsDirectionBackward GetTemplateBuildLogsParamsDirection = "backward"
@@ -545,6 +563,13 @@ type Mask struct {
 	ValueLength int `json:"valueLength"`
 }
 
+// MaxTeamMetric defines model for MaxTeamMetric.
+type MaxTeamMetric struct {
+	Timestamp     time.Time `json:"timestamp"`
+	TimestampUnix int64     `json:"timestampUnix"`
+	Value         float64   `json:"value"`
+}
+
 // Network defines model for Network.
 type Network struct {
 	AllowOut *[]string `json:"allowOut,omitempty"`
@@ -736,6 +761,17 @@ type SandboxEvent struct {
 	Version            string    `json:"version"`
 }
 
+// SandboxHostMetric hostCpuUsedPct is of one processor
+type SandboxHostMetric struct {
+	// Guest Absent while the guest does not answer
+	Guest            *SandboxMetric `json:"guest,omitempty"`
+	HostCpuUsedPct   float64        `json:"hostCpuUsedPct"`
+	HostDiskBytes    int64          `json:"hostDiskBytes"`
+	HostMemBytes     int64          `json:"hostMemBytes"`
+	HostMemHeldBytes int64          `json:"hostMemHeldBytes"`
+	TimestampUnix    int64          `json:"timestampUnix"`
+}
+
 // SandboxLogs defines model for SandboxLogs.
 type SandboxLogs struct {
 	LogEntries []LogEntry `json:"logEntries"`
@@ -788,6 +824,14 @@ type Team struct {
 	IsDefault bool   `json:"isDefault"`
 	Name      string `json:"name"`
 	TeamID    string `json:"teamID"`
+}
+
+// TeamMetric defines model for TeamMetric.
+type TeamMetric struct {
+	ConcurrentSandboxes int32     `json:"concurrentSandboxes"`
+	SandboxStartRate    float64   `json:"sandboxStartRate"`
+	Timestamp           time.Time `json:"timestamp"`
+	TimestampUnix       int64     `json:"timestampUnix"`
 }
 
 // TeamUser defines model for TeamUser.
@@ -1058,6 +1102,12 @@ type CreateAccessTokenJSONBody struct {
 	Name string `json:"name"`
 }
 
+// GetSandboxHostMetricsParams defines parameters for GetSandboxHostMetrics.
+type GetSandboxHostMetricsParams struct {
+	Start *int64 `form:"start,omitempty" json:"start,omitempty"`
+	End   *int64 `form:"end,omitempty" json:"end,omitempty"`
+}
+
 // RenameAPIKeyJSONBody defines parameters for RenameAPIKey.
 type RenameAPIKeyJSONBody struct {
 	Name string `json:"name"`
@@ -1175,6 +1225,22 @@ type ListSnapshotsParams struct {
 	Limit     *Limit     `form:"limit,omitempty" json:"limit,omitempty"`
 	NextToken *NextToken `form:"nextToken,omitempty" json:"nextToken,omitempty"`
 }
+
+// GetTeamMetricsParams defines parameters for GetTeamMetrics.
+type GetTeamMetricsParams struct {
+	Start *int64 `form:"start,omitempty" json:"start,omitempty"`
+	End   *int64 `form:"end,omitempty" json:"end,omitempty"`
+}
+
+// GetTeamMetricsMaxParams defines parameters for GetTeamMetricsMax.
+type GetTeamMetricsMaxParams struct {
+	Metric GetTeamMetricsMaxParamsMetric `form:"metric" json:"metric"`
+	Start  *int64                        `form:"start,omitempty" json:"start,omitempty"`
+	End    *int64                        `form:"end,omitempty" json:"end,omitempty"`
+}
+
+// GetTeamMetricsMaxParamsMetric defines parameters for GetTeamMetricsMax.
+type GetTeamMetricsMaxParamsMetric string
 
 // ListTemplatesParams defines parameters for ListTemplates.
 type ListTemplatesParams struct {
@@ -1409,6 +1475,9 @@ type ServerInterface interface {
 	// CountRunningSandboxes How many sandboxes of each team run; teams without any are left out
 	// (GET /admin/sandboxes/running-counts)
 	CountRunningSandboxes(w http.ResponseWriter, r *http.Request)
+	// GetSandboxHostMetrics What a sandbox of any team used, as its machine saw it beside what the guest said
+	// (GET /admin/sandboxes/{sandboxID}/metrics)
+	GetSandboxHostMetrics(w http.ResponseWriter, r *http.Request, sandboxID SandboxID, params GetSandboxHostMetricsParams)
 	// CreateTeamAPIKey Make an API key of a team
 	// (POST /admin/teams/{teamID}/api-keys)
 	CreateTeamAPIKey(w http.ResponseWriter, r *http.Request, teamID PathTeamID)
@@ -1527,6 +1596,12 @@ type ServerInterface interface {
 	// team and the key itself
 	// (GET /teams)
 	ListTeams(w http.ResponseWriter, r *http.Request)
+	// GetTeamMetrics How many sandboxes the team had and began, in the last 7 days if no time is given
+	// (GET /teams/{teamID}/metrics)
+	GetTeamMetrics(w http.ResponseWriter, r *http.Request, teamID string, params GetTeamMetricsParams)
+	// GetTeamMetricsMax The greatest value of one of the team's metrics; 0 without data
+	// (GET /teams/{teamID}/metrics/max)
+	GetTeamMetricsMax(w http.ResponseWriter, r *http.Request, teamID string, params GetTeamMetricsMaxParams)
 	// ListTemplates The team's templates, oldest first
 	// (GET /templates)
 	ListTemplates(w http.ResponseWriter, r *http.Request, params ListTemplatesParams)
@@ -1662,6 +1737,61 @@ func (siw *ServerInterfaceWrapper) CountRunningSandboxes(w http.ResponseWriter, 
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.CountRunningSandboxes(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetSandboxHostMetrics operation middleware
+func (siw *ServerInterfaceWrapper) GetSandboxHostMetrics(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "sandboxID" -------------
+	var sandboxID SandboxID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "sandboxID", r.PathValue("sandboxID"), &sandboxID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "sandboxID", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetSandboxHostMetricsParams
+
+	// ------------- Optional query parameter "start" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "start", r.URL.Query(), &params.Start, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "start"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "start", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "end" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "end", r.URL.Query(), &params.End, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "end"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "end", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetSandboxHostMetrics(w, r, sandboxID, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -2834,6 +2964,129 @@ func (siw *ServerInterfaceWrapper) ListTeams(w http.ResponseWriter, r *http.Requ
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListTeams(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetTeamMetrics operation middleware
+func (siw *ServerInterfaceWrapper) GetTeamMetrics(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "teamID" -------------
+	var teamID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "teamID", r.PathValue("teamID"), &teamID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "teamID", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetTeamMetricsParams
+
+	// ------------- Optional query parameter "start" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "start", r.URL.Query(), &params.Start, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "start"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "start", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "end" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "end", r.URL.Query(), &params.End, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "end"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "end", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetTeamMetrics(w, r, teamID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetTeamMetricsMax operation middleware
+func (siw *ServerInterfaceWrapper) GetTeamMetricsMax(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "teamID" -------------
+	var teamID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "teamID", r.PathValue("teamID"), &teamID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "teamID", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetTeamMetricsMaxParams
+
+	// ------------- Required query parameter "metric" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "metric", r.URL.Query(), &params.Metric, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "metric"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "metric", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "start" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "start", r.URL.Query(), &params.Start, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "start"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "start", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "end" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "end", r.URL.Query(), &params.End, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "end"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "end", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetTeamMetricsMax(w, r, teamID, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4121,9 +4374,12 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/events/webhooks/{webhookID}/test", wrapper.TestWebhook)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events/webhooks/{webhookID}/deliveries", wrapper.ListDeliveries)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/events/webhooks/{webhookID}/deliveries/{deliveryID}/replay", wrapper.ReplayDelivery)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/teams/{teamID}/metrics", wrapper.GetTeamMetrics)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/teams/{teamID}/metrics/max", wrapper.GetTeamMetricsMax)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/nodes", wrapper.ListNodes)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/nodes/{nodeID}", wrapper.GetNode)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/admin/sandboxes/running-counts", wrapper.CountRunningSandboxes)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/admin/sandboxes/{sandboxID}/metrics", wrapper.GetSandboxHostMetrics)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/service-discovery/nodes", wrapper.DiscoverNodes)
 
 	return m
@@ -4283,6 +4539,63 @@ type CountRunningSandboxes5XXJSONResponse struct {
 }
 
 func (response CountRunningSandboxes5XXJSONResponse) VisitCountRunningSandboxesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSandboxHostMetricsRequestObject struct {
+	SandboxID SandboxID `json:"sandboxID"`
+	Params    GetSandboxHostMetricsParams
+}
+
+type GetSandboxHostMetricsResponseObject interface {
+	VisitGetSandboxHostMetricsResponse(w http.ResponseWriter) error
+}
+
+type GetSandboxHostMetrics200JSONResponse []SandboxHostMetric
+
+func (response GetSandboxHostMetrics200JSONResponse) VisitGetSandboxHostMetricsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSandboxHostMetrics4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetSandboxHostMetrics4XXJSONResponse) VisitGetSandboxHostMetricsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSandboxHostMetrics5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetSandboxHostMetrics5XXJSONResponse) VisitGetSandboxHostMetricsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -6451,6 +6764,120 @@ func (response ListTeams5XXJSONResponse) VisitListTeamsResponse(w http.ResponseW
 	return err
 }
 
+type GetTeamMetricsRequestObject struct {
+	TeamID string `json:"teamID"`
+	Params GetTeamMetricsParams
+}
+
+type GetTeamMetricsResponseObject interface {
+	VisitGetTeamMetricsResponse(w http.ResponseWriter) error
+}
+
+type GetTeamMetrics200JSONResponse []TeamMetric
+
+func (response GetTeamMetrics200JSONResponse) VisitGetTeamMetricsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTeamMetrics4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetTeamMetrics4XXJSONResponse) VisitGetTeamMetricsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTeamMetrics5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetTeamMetrics5XXJSONResponse) VisitGetTeamMetricsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTeamMetricsMaxRequestObject struct {
+	TeamID string `json:"teamID"`
+	Params GetTeamMetricsMaxParams
+}
+
+type GetTeamMetricsMaxResponseObject interface {
+	VisitGetTeamMetricsMaxResponse(w http.ResponseWriter) error
+}
+
+type GetTeamMetricsMax200JSONResponse MaxTeamMetric
+
+func (response GetTeamMetricsMax200JSONResponse) VisitGetTeamMetricsMaxResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTeamMetricsMax4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetTeamMetricsMax4XXJSONResponse) VisitGetTeamMetricsMaxResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTeamMetricsMax5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetTeamMetricsMax5XXJSONResponse) VisitGetTeamMetricsMaxResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListTemplatesRequestObject struct {
 	Params ListTemplatesParams
 }
@@ -7938,6 +8365,9 @@ type StrictServerInterface interface {
 	// CountRunningSandboxes How many sandboxes of each team run; teams without any are left out
 	// (GET /admin/sandboxes/running-counts)
 	CountRunningSandboxes(ctx context.Context, request CountRunningSandboxesRequestObject) (CountRunningSandboxesResponseObject, error)
+	// GetSandboxHostMetrics What a sandbox of any team used, as its machine saw it beside what the guest said
+	// (GET /admin/sandboxes/{sandboxID}/metrics)
+	GetSandboxHostMetrics(ctx context.Context, request GetSandboxHostMetricsRequestObject) (GetSandboxHostMetricsResponseObject, error)
 	// CreateTeamAPIKey Make an API key of a team
 	// (POST /admin/teams/{teamID}/api-keys)
 	CreateTeamAPIKey(ctx context.Context, request CreateTeamAPIKeyRequestObject) (CreateTeamAPIKeyResponseObject, error)
@@ -8056,6 +8486,12 @@ type StrictServerInterface interface {
 	// team and the key itself
 	// (GET /teams)
 	ListTeams(ctx context.Context, request ListTeamsRequestObject) (ListTeamsResponseObject, error)
+	// GetTeamMetrics How many sandboxes the team had and began, in the last 7 days if no time is given
+	// (GET /teams/{teamID}/metrics)
+	GetTeamMetrics(ctx context.Context, request GetTeamMetricsRequestObject) (GetTeamMetricsResponseObject, error)
+	// GetTeamMetricsMax The greatest value of one of the team's metrics; 0 without data
+	// (GET /teams/{teamID}/metrics/max)
+	GetTeamMetricsMax(ctx context.Context, request GetTeamMetricsMaxRequestObject) (GetTeamMetricsMaxResponseObject, error)
 	// ListTemplates The team's templates, oldest first
 	// (GET /templates)
 	ListTemplates(ctx context.Context, request ListTemplatesRequestObject) (ListTemplatesResponseObject, error)
@@ -8250,6 +8686,33 @@ func (sh *strictHandler) CountRunningSandboxes(w http.ResponseWriter, r *http.Re
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(CountRunningSandboxesResponseObject); ok {
 		if err := validResponse.VisitCountRunningSandboxesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetSandboxHostMetrics operation middleware
+func (sh *strictHandler) GetSandboxHostMetrics(w http.ResponseWriter, r *http.Request, sandboxID SandboxID, params GetSandboxHostMetricsParams) {
+	var request GetSandboxHostMetricsRequestObject
+
+	request.SandboxID = sandboxID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetSandboxHostMetrics(ctx, request.(GetSandboxHostMetricsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetSandboxHostMetrics")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetSandboxHostMetricsResponseObject); ok {
+		if err := validResponse.VisitGetSandboxHostMetricsResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -9379,6 +9842,60 @@ func (sh *strictHandler) ListTeams(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// GetTeamMetrics operation middleware
+func (sh *strictHandler) GetTeamMetrics(w http.ResponseWriter, r *http.Request, teamID string, params GetTeamMetricsParams) {
+	var request GetTeamMetricsRequestObject
+
+	request.TeamID = teamID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetTeamMetrics(ctx, request.(GetTeamMetricsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetTeamMetrics")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetTeamMetricsResponseObject); ok {
+		if err := validResponse.VisitGetTeamMetricsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetTeamMetricsMax operation middleware
+func (sh *strictHandler) GetTeamMetricsMax(w http.ResponseWriter, r *http.Request, teamID string, params GetTeamMetricsMaxParams) {
+	var request GetTeamMetricsMaxRequestObject
+
+	request.TeamID = teamID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetTeamMetricsMax(ctx, request.(GetTeamMetricsMaxRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetTeamMetricsMax")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetTeamMetricsMaxResponseObject); ok {
+		if err := validResponse.VisitGetTeamMetricsMaxResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ListTemplates operation middleware
 func (sh *strictHandler) ListTemplates(w http.ResponseWriter, r *http.Request, params ListTemplatesParams) {
 	var request ListTemplatesRequestObject
@@ -10108,161 +10625,168 @@ func (sh *strictHandler) RegisterTemplateBuild(w http.ResponseWriter, r *http.Re
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H37c9s21ui/gtH9Zro7l44faTrfjef+4Dzaehunntht906a24FISMKaArgAaFnN+H//BgcACZLgS5Jl",
-	"N5ufoph4n4PzxjmfJzFfZpwRpuTk5efJguCECPj5ntypa35DmP5PQmQsaKYoZ5OXk+sFQcx9RnyG1IKg",
-	"GU9TvqJsjjI8J6cITyVhCnEGX1Ms9W8yiSYyXpAl1qMuKXtH2FwtJi+Po4laZ2TyciKVoGw+ub+PJtdc",
-	"4fRDzpj+Q2MVP/IVWmK2RsK0QBKzZMrviDTroakiQqKUKKQWgufzRaRXg9MUViiLJVLYwBpaMs6IHrC+",
-	"TrrMl5OXR8UqKVNkTsTkXq8zwwIvibIHd3Z5/hNZn7/Rv6leaIbVYhJNGF7qnjij5nM0EeTfORUkmbxU",
-	"Iif+jM2zeJXTNGkddGq/jhvz7S1h6h1dUtU83eMjNF2jhMxwnqpJZCb9d07Eupw1ha7+HDMulliZ83l+",
-	"MokmS3xnju746CgqD/I4cJB2PT/PZpKoDnArjlKCbwniuTpFA5bJzYiD13lUWepRx1JFQkRzpT+nCZEK",
-	"zaiQrUvSPc9kPAkAaMp5SjArp7leZ0QGpmHpWiOu1JctTavnQO6ylCfEYUFoDQqG9RdAFVnCRP8lyGzy",
-	"cvK/DkvqcGiaycNiSZN7OLZz0+n4u+KcsBB4rb9KtU71H/Rp6/8XqLYPZHrH5w80XxgjLojCCVa4Cagb",
-	"sv6/tzjNCcowFRL9i1NGEg2v3/Ojo5PvIkRYzBOSIM5igpZcEIQlwmi14Ck5tb2WeI2mpGiK55gyPYZa",
-	"kKUk6S3AMrTRpVtYNzG40MT4lqRhcp8STcAluSVC/+eWpPoeYiZXRKAVBVoUPGUY0p+5C7c0zKCDXlCF",
-	"AYXGLlhQz84usVpcE7xspZ7KfBxHPK8Mt2kdVBbfx41bW2n90rqldg+xzFKsSMeGiwbjFvcbmS44v2kd",
-	"eFV8HzPuvW4sM86koXPfY5rmguifMWeKMLjEOMtSGmONlIf/khzQYhhavRWCW1ZdxeyrBccpmmGakiRC",
-	"KY5vJFotsEJUIUZIIhFWIEws+ZIwFSEuUMKJRIwrtNA8CCQNglUuCPrbi6Pjv2s694HMconTh1+/vpn6",
-	"mDW7iTHTq5oSNMvTGU1hS9M1okoiuwq9fEMxkFRYES26FdvFSyIBxnbWUpTRvzLBMyIUNQCKBcGKJGeq",
-	"QjYTrMiBokst5NVAHLkur9Z9m9X4/4vURBW4GBVEjpmHJgEMiyZa/vxFkmT4QEssb/rWeqHb3DvsD0wr",
-	"Y255d9cwV6aVuQfu0nzUW7FD29VE3sF/KpbMp/8isdKzneWKfyAyN4upgowwPE1J0iJnNIYCcfMdn79l",
-	"SgQQIHWcYhg1jyZLIiWetxySIlnwgwaNVHiZDYVa7QDL/uUCIrv2T22bvlJY5fbINLf/OFlhqvTwkRGz",
-	"zU9BcKLpMoG7+SmAQN5oHwi2F752jOaA7f8GiV9VwNw3ha4hJ12lIlMsSQRUgeXLKRGaLGCk2wLBm1GG",
-	"U/pn/3F7R1zuK3TOrzljJFaWgzaPZUmW3GBdHVUNTvBcheW1bgmtjhp6mP7l/XqytwU2V2Kv+xdDhm/I",
-	"+oskz3pfA4m0g2kcEykL+XZrwLYc+E6OSblVdt9//0CUlcsHHcmb91dXRNxa+0mVOP2SaUXj+AidX95+",
-	"i3CSCCIlkafohmQKYZYgueArFqHVgqbEiDEICy0XSZ7eGj0LRDgcLygYoAo629xojZa+ISm9JSEGiJWW",
-	"oY3RrHHN61c72gSgwFhep1gGDuW3hZbrJtHEiK6TlyxP02jCBUh7YGuzC3SfwsNfdPAKovX886Q5+Zk1",
-	"7GkmoQiYOMKdwUgwxprQIbudue10D+cA5pprrCZ3rvdZwKz0s95GRphm69ZAOQw+Tr/b8IRkh5hhlzPR",
-	"4j7shyQlrEOihlO7koGXtGzvg6pYVFSid+/VrR144KIMR/kkF6AeXVSvVcLzaep1MFLKxG6MSPVjabXu",
-	"pOMw0QXOJp7C+Yon6yYEz5U09jv0LfqJvgot1g2wzeSlrNlLQ2pgxBqpvPNqnEUIWG/nmnheCn4HW9aU",
-	"QSsFTkGvAc6Q2uCNzLCUKy7C1zWXRLSwkvom7BTBtYJc3eSMOJdhehWDuTNku/rx+voSFag9gFoDbfwj",
-	"POCV0kd2iiQhKOGxPITG8tkyCSHJjN6F2XIH4bWAHHKZYYm+buOtPHioPll2dMcSsmcpnZF4Hafkmb3y",
-	"kyjwLdMACH8SoHqGv+VZ0jrkDRgrgp/iBYlvMq5hE6Z852cXTSQB4cMhMdWAw+llpUUN1fOEEhZ3CD/u",
-	"zHrw2Y3j9wrBofaHkOh/vsRz8oHMqbQKeI3FoJTPKTvVYk+8QDNK0kSimOdMoYRoBiKd600Z2l7b8koa",
-	"CfQnsj4P32O8knp+ztq+XpFYEFUMM55SSCJuaUzOYlj3P2TLVKqGsMKdCqxiEk3mcRZEjuGUSLVB6p1D",
-	"xRDW+NaWpiLI2XWpCrq1a1zXwAAy9inqRahiCn+88EKlIkmrSo1TisO0PE6pFvTehD9m+WsNm4FibkLl",
-	"zRX9k1y8qnf47tswpWXjZGJ2m/zy4V1YXtXfmOWs9JacqUvHKzr5Mk0JU28wWXLmhvmVCNmG90b1H7zB",
-	"pecVGiweSN+1EJIcxUhdAqy9vUsws15BW33tKl6Expi3PM2X5EJjx3Dr1a9lp6a+Vb+TvpPC96YUGOuf",
-	"hcMlD2c9YFVQ051HFdjBS9VqADUEdxRUd2oz3aVp1PnoSjHC7q7lSAo3oSNqCZnmc3AAzrjWLrBgnZZR",
-	"cM2yAElN7V9DXo6YiwRhif5x9fN7pMhdUKva6bHoxYSO4MLaVGo2QSxvSPIrTnNyKUir4Fe2uspnba2y",
-	"9gHAkeyiZhp2AaoWPDcuKztGryZRtPNHjgLbCS0+dDzviVpxcRPiQSlf/Wz44XAbDPS6zKcpja8Fns1o",
-	"3Ny31mQQlRo96AxRhVbGTT1TiOfqJdL6zSRqKDxNnp0Qth69woRJz3zVaZ4oDV2a1VTVsU4zidf0Ppos",
-	"lMrkJRc1ylvEK3z34sXzF90REgHHAZY3H6wSyaUK6yZ52m8vtQjwAdoGhdtKiw4xvdhZTb4XmEkIKml8",
-	"WozWxoeJ4/XDatvSL6Dn7BT3/9AwE4yoPzCI2mFp8y+CuTtDoFWbU6TirAi4+7+RiK/YKWLklghLLqgs",
-	"iMVg+9/DOBVg1DBVXXUI94PRRGsUlzUbSujzRYeHq6r4dG3Sc0gb0fpXPNJSRvGyr/352QWQrzhrJyWG",
-	"3rfQ//KQN5LWWcnvBiC10XtjG95Sxc/bY8RZuj5FtycIpyu8lsg0leDooHPG9W/qiT6+47FbXt/UL7lf",
-	"Sb8F9W3cUWdYQ01oFDmphkQ2TwxM3707sXO/NY29m7/Ed0X48sl/R93hzNFE0jmDQCFjN6mNcPLiu94R",
-	"cpHWex19+999Mq31yOnOxZabqwkevLWA1kywaS4VEW0WA760QZctvufvMU3lQO3Z9LjKgaCRob1aXaHg",
-	"ADzXSkpzU1l+JuIFVSRW9m6GjCHf4yVN121fL3hiFKPWj+8HWaPKibxha4NEjSV/ChM0QWMZZhkxViR5",
-	"ffnLwGMtuhje8GqtBkNkpBkpzvJLImJS69DuB9LKvQyJPu0C3CKfk0s8J1f0TzJmK66f/ECkFoiSsf3g",
-	"UcPYTo3YiC6Lk4YOzDJmX6abnmd4r7q10sepFnypADdgqykXENhJ4xTrJxQCTwjUDmNCV8Zamsbgqyws",
-	"Z0JRNh/V1ZjAz5lUmMWk3eRXcxa78LNEYMqMrzg2YUvmPzlbEJyqxdpYu1gyXQdNMWbk1wvM5uNMiret",
-	"NtKQw7m5zcjjI+VoBf/wfNH1JdZA1HL8TeZRZUBVflBSyhBKGIk46A78bWEjhMGijxZYmsAU8P0bX5l7",
-	"l4QOkMFoEOY0AkJ4ne6s/4NwasIPHIhnObgKZjQlci0VWQYB+CFnGkS/UbnoVHheamHIOIuo5Cn4jZEw",
-	"nY2byAph30jvIZXI2TPkrEpURRDQYNr9zlaYqSJeWqKZ4EsXeY7g27PfWcPx5ISn+lsWvQisEHZxOu5Z",
-	"GdUok9r1LrABXCH/fPdtr9BU4mJ9Uq0EwLEwjrhaEHFq/llRaY5ErxXMSmBMI8L59prxs4NUuJ07Z3ia",
-	"vOJchS2mDutivYkpjm8AQACpCrrpP2SCm0uCEpogxuthQ76dgS8xZa0emFpYW5cHp7nkBLwwCJsHfHYD",
-	"30i04FIhQXC8qGk/1XG73DbdLpU+1cnYHbv3toH3os/9YBHmDVGYpmPQBgwC59YecNZhDtgYv6hE5I7E",
-	"OVzLKZljZtCrQc0Ccz6wT7ETQ0e7G0cg9GO5JFPfR93pXCoa7smROd40kvmstqtPyZO/OkyfjsPUHgnY",
-	"SgLGmlvAa4NEXYa6xrgtKr3dpHkb3dkEVvTeKIzNYJolZ/MazzGGkshQtWN44qhloDnO5DPkyVXPaiFl",
-	"LdfHLcPRzO7Vdn+FF4I9LSwmJLtxHpcxOINjeQfrB6XoT4sQushDlQaUg4fpH139oELHElVcvQEk6cDu",
-	"d3wud/KWp+sZT2onGToQONT7KAQM2vs8x27zAjSioKlspDFH6+aX8RhjzhgjiW4/zj7yWkuSw5uPWcyS",
-	"LEesZZOL6Lr8wkyEwFgrjY/31cEqnMADW7kr7zi8g/RA4EOvA7WuHHstzBk2yYcVAMKxnleFY61Vy0UH",
-	"Rh/VtPyGrLXyNuPiVFNzsVYLCmQeK/3NvKhPeNMFqLVysszUuvOtSHfqg4oM16XsWIWreEq/IMznRGiF",
-	"pbUjREhyvdIYM3AToSlBgkw5N3G1TUH7iuFMLniAEZvHvqNcxdIOFhRuaijmtY3sXEFkKETFjhCAtoWV",
-	"w1zj+ZmUdM6WVuionvX3moFjaKDlHsSZeeuo8BylJEGKw3/haWczTLboN/yG4mIxLewXpno9/kUQ9Pue",
-	"MioXnR1b3Jy1gYbEl1e2UvaL/HNp7Ke50BDwNW8OqLSQHCd4alS+sa68oCbb/nityKfQp7DbzArWX2aX",
-	"4k/ctg94J9n7oIIsrRbfCx869B2PGTK8LCPqtFgNxt5+A+IRXH9apisKo1/59KX3tbNtuoEfaU/vYysE",
-	"J2ghNgxmxkWEKEMYpZSR08KUKg1TivmSgKIRMnzeElQxqHivpsYHXXfbEyo3rf4uClYpw8sMcqEUS3WV",
-	"4RXbjmaNNFdswOEyiDEMUxepNxBEvTbJrtsWYJ/DDMfMLlW/TP41QJO3u4wKOuDOyr8u/gL9O1GHZuVg",
-	"KlSiimXVO99Fr+DCN4lWFzl5eKKw8xs262fi214AuQl93RYtS0wsvHetSBVA1V7ECMdudCHHQ2TYcKp5",
-	"zYhkArb6FYf6cKJIDjIQUjabyKZA7iRNw+hMAd1hBoUKDG2IcYc7IyGZIBA54LhBPdKqkwZUwXJSDQIb",
-	"QCD8i1bPiXjybftwbRYByr4XhLyh8uZiGlYFtej5jXTDdsekuom6Q/bCXtaPQOkzHJPDT/rnx5cKzz9N",
-	"BpyvwvOR3LQUu5vgbOJcN8qAZ7+5nbd3OFbpWstFiM/AUguvJsG/7nujG2rdjIu4JQK2GCVMuN1X/2Vm",
-	"Z3BqpbEdwRfOA/5qnKxfL5OW+Htw2PfN6gcFOAdI25BSkWw4cXRLv1IkC5obWyH5jsxxvH6K+sietYre",
-	"KOSdixuPI4L/x8rTDydHdzFXS2Sw00J3dctaTnzHCtYmDGZrMaaAndOAYBUlKLuO+8qmUqsdsxi7DQjv",
-	"+hGb6K0mv2lnVGpQSoLWh+1uH9d4PlLdGk/+lJmjZ6V4Xr17nXlnvOX/IHgeAkVhuxzB3Sqm5FDUMJYX",
-	"XLS8UVV4DgGANoFvOX0URvihZ1Idyi2h61TaXqG138Auzv0bVQuQw+SXZU2cFnsaJfoYE0VgW1+tk1+t",
-	"k1+tk39162RBF0IE1g/HCnpVW5LgqEU/sbd+J2gcmrv1DdwmyQXbswFv/CyuJUZrvGPOfmrJLibSgc6x",
-	"wqGnXBiQPWEfk9xB1N7HdZy/eYgwKsHyl/zSsO2Y3t6OkrxaqkqYlbo4i4C5Ad7HUrW+0uMYQNQidqcE",
-	"CyK+d9dC3vxBTqZ/gI1oQe5wQmK6xClK6JyqohwGgA86lrdnoRSYPM6SJWXVwgQm60CZBv+fB9DowFUn",
-	"cMs2LmU9RuHnbut/eX5g3M+NvrUCAc2+usGBwfx6Xy0TtJ3MP3677t++PnNqrfCKKijvAfE33iOel5Oj",
-	"Z8fPjiAHVkYYzujk5eT5s6Nnzy15AzAdmmfqB2WytsxmnWgaDPU9wy5s0mbQ9cFcJM1z2RwHp90fRMGH",
-	"PfCoNtMLr9c1ODk63llNgEAa4ZYCAXDARiSiSkLqnKh4CWSy5yK1oBKqj2igffvPf7bNXmzn0NU4uI8m",
-	"L4a0dzUd/Es7efnxs4+SHz/df4omMl8usVhPXk4u8A1BmCGDKXYj9l1QLgE57w6kxr4DQecLjcTwZz1H",
-	"Fb0OP+PyoM7f3Bs0S4kiQxDuDbSsIpxf8+ljuNCTP+OoehifGnjzbVPY/YGzpwWttyzZHFiaXB4W784O",
-	"bTzgQVxEy88NH6tRAv3ZFgi7cp0njdM7GnXreiLRmhl0fAJQhRGsT0IGaoKX6PzN/gHmc6s6xIqSWuWD",
-	"Pz5DBMcLs16Rs1P4JYv4d90ae7mVAlA1ICI+YGGMw89GIrs/xBk9uCHrCtEPkXjNyGyal8aFCx1H2eTQ",
-	"q/ljrtNm7KH71YrLQfNIpN+bvEn1b8j66dL8LqR0RP/s8hw2YbNo4+VWqHb42dXdq9H+EKXfEd5Fva2L",
-	"UoFPmeR3AQto/g7AZFTuwxiz2GTQaCEL8F2fr7VHDuHDG1T3+rQlC6nnrNarTklp8myyEpPcvbVBPUFI",
-	"dcRq908DGFNB+SFRHmEJSZ4gYqUpsknxQV1zdT4NsmyJcaWsASl5W1HuJ5oCwvnixZasaGeI1YM00cRk",
-	"1h6KVX7rLxilKsKOwSA0zb0sDgniDODcjVWeEBMUTt9RqQyB31okHWRCcfJAw0rSABUsae+wcXaLj5+i",
-	"mhoR1QEXeY2rQPTCpayAICNk8pJGiFcLr94dTFMe35DkAKjES/MsHox9dcjqcV4KggFlu0TSQiz4KlE+",
-	"KYmyHbn6hEtlMaoNK1aC1q/8KGHSw5inKd/t5F4WguCp9SYKvTySFFkhGAJPy9g7aU9/LM+tCNYZVvGi",
-	"CZ4PRAuIW1/oPVsQT3Z26Xtv+18KFfvurg2uPSi82p1827qYr4vG+2DgRVjoABZ+XXXOOyIGj0NzSU7R",
-	"gq8QnynzmtQKZXAhS2oNDx+pgHez0JmzdE9Ar/HzgYEGUM8WVLkRZKQY3fJ3jQzGHVfqAJ248NalzBxH",
-	"gvxi9gNMAV4t/qGtTfn5oa1NFfmtNZBBmFxJAzIAm0uP5x5RD0JfFjjLCCufAVvZssCMCDGy2lCoLAbp",
-	"wLzDz0WilvtOLPSP9CsyfvnIiB0OOil7idcm0ApU61Pz0AjNuID3D0A5qUQ5u2F8xbZD1LHYVZbCv//k",
-	"IbmtMthNXX9zjfaBCi6EZgAWFOt6DH4INMgd3zZ6rW4wSK91J/Ngim1x9PvVbCvTNqVce8ZR4d/Suq00",
-	"UTP7BfyPcLXh4iCoHqppAHMFb9tA6wm4tUt3+NkV+RyipPrgb17C6rl9IEt+uy/jXnE+ZlaEHchKU4St",
-	"kUqtyW7c3Sj0yyCB+oGo7pP5z8LRn1mxmm3I0Cje8pvD4i5V3sS7PywNq4b/DSJj+0YRqH8EYgDjqz3j",
-	"hjkXmw1YQurcZDuqdehd7G5d3bv/exOL9yK6FvXHBwgs3jE8gui6wh7bKvCRmlxWUJBcalCjBK9lBN68",
-	"lelG1VY61o4oy3BUPPxsf6/13wXJUmwetW46dxR0WpeTjHVch6W8D7DQAp8e0KxY4myYVjGycix77XkQ",
-	"cpYQgVZ43waoK8ISQFIAv3EJuuWBLwOec0WArlAxakogozafmUzU2xA45fIgbMMRg+C+JlJtzw6zQPzb",
-	"4DDuUHzc/SPi3VPDOcwsyhkDLklTcEgzDmkKjbSHfp9oHPl9oikpyLomI2of0pnaD61c8weifjQtepmY",
-	"InfqMEttQu12wtM48isibu1jghdHz3c16nte1AegEtmKF+D6NYUUoOaHABu34lnmfC+ek+FTlXURtSCm",
-	"69nlOVjPYYhT9OLoOcqZoqlXksCf0hw040mPdPIeWuxDWHhvk2H3CQoXZjfyaUVn6Cu6dCvrCb2AUz/8",
-	"rP/pMpv+QOD0BwWJmbH2GiTWD8swIbOn9LTAp1VDt7Ae6A3zumweb3XhMtXvR0avFl4fcP9svHrpY9i3",
-	"JaU+/y59HN1WRndKD2ZlLMCwXytjZdrWUizfyKLCCST73TfgIY1S6VhAf7s9djmnJDpAxy+QRgWubNHJ",
-	"5O+d8PbEjdKb5dWb67vZF7Zp43qTuyyFAhAznEoSGWr979yoLZZc2xn/oInspNkD31dHk5zRf+fEPjS0",
-	"6CLVGt63QaXhHYduVohg24uTAShnk7QHixhXUjIX8w2J5bzCyywl8HDFdjxFasElKWyQmsBWH4Ls308C",
-	"Xn2FJCy2eLkClie37O0dtq2e2jaD+k80TX0692SCvjY6iF77eOtWj3ZNXW0ZpG4a+3RPcjeu1SA6Hlqt",
-	"ZLwtwR++lXWbwR+Wd9cm2bN5fRj/1tDbv9SwZ8L69k6BdaJ4bVGEIXCBBNTyLisb8qC03yMj+Ig7s9Wh",
-	"do+133Nxsz3K1h7yjMju01VuO/AOY4Cp7Hgz3aWWpUIILnqteNCoLCc0HJGjvsK7TVTXmiNhSphYFmDh",
-	"M1sMbA+EfGPMdUmAe/jiO5MgN2SAqIu0kOTUF15H5Xwt/Ai1YVNqy6kGh+2t/v6gVg7/jAKY8Y7PIRVV",
-	"PQLmP5LF92lWJcq1KlZ7xDrCki0G3WdYYEOBaiVUVin6ioz3h15dx604dx5A5KsCkV1ZyIeyFsHoNlXi",
-	"IIEzoL2dM2RydO47GipLcWyqFJO5IFKijKc0Xm8njmWuPOnu5TGo17lrgcykkQun3LLANI6u9Q8u53w9",
-	"lm2WW6sGeHzorFYG0lXp4kR6ZbrCRaAHyHABDLo0Bc+euLgjyEwQubBpRHeOHR/M8LvGjyQv8yE3xR58",
-	"Z1jQ8++OjvrY3IbAvYBIyWjCBVirBMKpqdwP9bX3SzP0WgzBYIlZzWRLlNDK4EPhgx571+iAc8WLCsxN",
-	"itFFTbrUue0x54u0KWyBWq6A4ANRG+uMcuURd8+NqgcPfoyXtdLop9U8BFShKecqmKO2/U3po2agK86v",
-	"DdeK708b2byrvXtUK6XZazvNzsKxNqdI9XKwepjNXiO3srzHY20RIliklAjkmO5gNudTnXb3ZdFqmILt",
-	"1WFvjyVpUaNtwtrOfj1IOvgV33typ2weyf3o3x55GGIjzPCcNCIVTPJTmOufB3oHB0V209Dctrm/1/sn",
-	"rsBrxITURZ1IeQ0t9vNIHS+HPVDXK9p/jJKf/NfkDWgmErDJd9tyy0g/bWVkTNKgIWIIXna5QyBuUyrM",
-	"EsidX/Q4tY2LLCMRokr+zuCJPbbRxlCcWkmSzn7vfayZESE5w6kLb+iIgTfYMiTDgZ/aYBzb21Uuq4fL",
-	"ifAIaFeiVLR5Gouoib9tyY8KIG/3OrSZGqH426FNwX/4GX50hlm6kz+DEn6DkuPalo+Vk6+zFtGmlYXs",
-	"oEMibDxQmvQbJZrv9emOiX/GEDWDqEQK3xBmHuhM1/DoYZco5ao8tcXOmEeeXm0f+dCJecZXngpXbYBR",
-	"diZD+1lRStsjvP5XCyKh1JB8nAe4emaT1AmXWLshipTJnYK6kynF9CDYsEG5MSws9auCqqyjeWoSiOA5",
-	"pGqYEoRNpkrkp+JvLfQEo2+FR8dbnEdXgaUtL4itqeZmGEIcDeD3r0XiG4vfGafmKaOGKBhsLSj5DGHG",
-	"zZsRqM3Vi9xVAvi55BeD8hCX9UtHimgFVxqWWdjMl3ypgpPZnkexjPDOeBELnUsiTw0X5GKLHFO98ZI7",
-	"genTVPuHyPFeLblWqciCSMsg3Cr++uKZtL9/VRNAiYxn5RanoASi8zdRmc5i6jJbbyF1eYkS+mpbGP/3",
-	"7ijN7h31taKGQQfKOETtqcAbeFv/OInX90IbzyS6PTlFoLvIBeTaTiVHcYrpUgIDBKpYFIBARRHx7dif",
-	"y/n+2UoG/SF1lQKM4cC6ndLQV1Zk0U2r+PALo3doSdOUShJzlkgj+6V8/o0E96o1ICVUkBhKJFaqxodM",
-	"vXEuJBfbRWL18QQ+L9lCzUXFxQqLBP3NLvLvUBDSpm5FZm2Is6qx4RRNcXwD/ahEUzLjgiCqGhQ6tN3i",
-	"ZCo7Jkzv7qNbjhYb7Qye3DjC+H1B2TtyS9LAjvWdyBRJwHT39uQVilOquwMkBejCmvlIngvA9KBt331s",
-	"7kAjOhcYWmdESCqBNAV2sVu7hrtDg4xr7iK9ZSqYY6QqyMPQQ8R3PRz9sq1wKZ+bVBFGLZiuka20uDNT",
-	"STeplEW920HEsiht+Tjk0iKEVqhSArVicxUhiKYnCcIzZZ/gp/quohlNjdMuGM7M59Im7Nk8pnkkqRxM",
-	"ZPYhQJtTZjPe6nYv6ht/iZfvR74qbh2VKOGQK0OrClp21tfS2KaYfVMwNun4iEsJldsPPy+wXAwyjn+v",
-	"2297BwOmdL2ALS3p25iOMkEkqdQX8Uzpg6q1uhFM80EGIpRSdlMkP7385bqQT2NBEsIUxamM0Jxzw+Cf",
-	"H6ElZfkX7Bv6DaQWxVFmS5kAehom9frny/+HpCKZy7xVZD0xxdyMxONCE7eT6p21sNfxaO25uzRsPaD/",
-	"8RrPB7kg92+Xtzm1tMBd2ChNCT8834VFq5cOaogfFk/j2us0PhnA11wBXOF0QHUk026ob4/lyykRoAfu",
-	"HyWKUkxgzE4JthmlPUv2/jCD3FHZEVLlYcVb03IXHLImNRpb/WP5mssTCMR2asE1pX+SRFOYXlZJ3BFV",
-	"+w3BSufrpQo8ilERiqLwvEwcKhUXe3e8lG5ovRaNr/IREXYueJ4N5mE/mNZbIm0gyxOXCmFwhC0hKXSF",
-	"rH/Xb1Aq+74b8ATUvYU4rjyFOA4rTy2rBWoDAkeG5+QUnbzoX6Xus/P1tU30umljC9iU6qGHqaWjtjgJ",
-	"U5iaUldtViGCRbyozFKv398766u1TZwKGU5KUKK/mT/9oZtDvAZkNrQ2Oy7AEmHudKvNqvbe01msvIEn",
-	"kfsfhv/orv5PaPPgpixG7pSFWLvNvsNNPVCsgws81IvtrWkIzf3Zc189ghygJa2yko5HTMuqQbamRApF",
-	"JyJEGaxX7o/aflZ4fn/oEbqhhPfM67J7pXqsxNBCdeINKM6Lo36yme6UZO723kLuvcEX0QdkKO5mFBWo",
-	"XVqbLXXDS+tKrJg3ocYlwDiSuWHCj6DmNW+wkZgWWBY32Pe97PYW3x4fSiJuaUwOEipjfkvEuicB6hvb",
-	"7msS1NYsmj3x6C4lagRmrJmAw3LQz3iamqKbmni5GPUbsp70BonfnozNw/nryRaZOKOBaf2UiUHYLJXD",
-	"lQoGitcT+bWQag4FrEKSkZF82oSeqCOxBknOZoq0eHUTrMiBdRsNHNQLuPwi3wSNzqXqaPVO4oCiyT8P",
-	"rrnC6YFNkdrXFxq7tvsOI3JpXLUab9NxlS9KnRy3h2SuIbpQBdL3XKCTb9GC50JGKIbO0i+9W8qoUvOr",
-	"G7I2Aeg8WRdBz+aTSb8AT2bgfhhIlBfkPCHLjCvC4vWBKesaVMJOXrwAkahQyiBgShGhx/z/H/HBn0cH",
-	"/+fg0//+r0mLkvM1ee3jJ6898ZPXPj86QjJCOF3htRydwNbnho+VWBHu0cOnVvz1ZBcRdF+TKQ4L9ZTo",
-	"9tjGdhItL0NtB8Qzk+13a/QckYQuRKYfKg5tBxrr0Waz7CisLLgBiPGIBqLjOz63QSGtAmKnmfDkxXdP",
-	"KlRs91Fi7/gcYjT2FSn2iEnUbk/GPsrdQNlyz3L/wuL/mMe+O5X87/+DHgwXusF2ZdcaDw64y6/W/d7g",
-	"A5lrJU9U4tm2kn1qOZ7gYXG/zyWaxFn+ekRCX5Pd5+JVkCMG8v9aKPV5dM16N3vxd7Lz6MJ3ZI7j1hJa",
-	"Jr4EavaBOQoKkUIC0f2LVc+NRewf+BZfwTLR1ZufJDp5dowURyfPXgyNY/KJc+N9Xme9UXdoGxHrv+Cz",
-	"meaD6m0fTssRb+XNbr4xpUW/2DC+qwUEuJbvFLlRHICMQw72BU0Iok3b/jao3ggwB3CHE1rp+14h3vsK",
-	"K3/ge+IC5cUY4ttGIx+zuKA1lAjLaEli1jQYSZ5XhdW2BI0BNj7ZA4Q+mAkei0Gafdusok+cTcJ7dlxG",
-	"hSr/dS3E6WgS4gWCuW905spIk9UgtHkYWvnp/n8CAAD//w==",
+	"7H1rcxs3EuBfQfG2Krt1I+vhOLcn1X2QX4k2lq2y5DhXjs8FzjRJrGaA2QFGFOPSf79CA/PGvEiKUrz+",
+	"ZFqDRwPdaDT6+XXiiygWHLiSk+OvkwXQABL8+RZu1ZW4Bq7/E4D0ExYrJvjkeHK1AMKzz0TMiFoAmYkw",
+	"FEvG5ySmczghdCqBKyI4fg2p1L9h4k2kv4CI6lEjxt8An6vF5PjQm6hVDJPjiVQJ4/PJ3Z03uRKKhu9T",
+	"zvUfGlD8IpYkonxFEtOCSMqDqbgFaeBhoYJEkhAUUYtEpPOFp6GhYYgQyhxEhgtYYUsuOOgB63CyKI0m",
+	"xwc5lIwrmEMyudNwxjShESi7cacXZ7/C6uyl/s00oDFVi4k34TTSPWnMzGdvksB/UpZAMDlWSQrlGZt7",
+	"8TxlYdA66NR+HTfmqxvg6g2LmGru7uEBma5IADOahmrimUn/k0KyKmYNsWt5jplIIqrM/jw9mniTiN6a",
+	"rTs8OPCKjTx0bKSF591sJkF1oFsJEgK9ASJSdUIGgCnMiIPhPKiAetABahJA0oT0XRiAVGTGEtkKku55",
+	"Kv2JA0FTIUKgvJjmahWDdEzDw5UmXKkPWxhW9wFu41AEkFGBCwaFw5YBYAoinOhvCcwmx5P/sV9wh33T",
+	"TO7nIE3ucNvOTKfDn/J9oklCV/qrVKtQ/0Hvtv5/Tmq7IKY3Yn5P87kp4hwUDaiiTURdw+r/3NAwBRJT",
+	"lkjyb8E4BBpff6QHB0c/eQS4LwIIiOA+kEgkQKgklCwXIoQT2yuiKzKFvCmdU8b1GGoBkYTwBnHpWmiU",
+	"AdbNDM41M76B0M3uQ9AMXMINJPo/NxDqc0i5XEJClgx5kXOXccjyzF20pXGGHTRAlQvINXZ+BfWs7IKq",
+	"xRXQqJV7KvNxHPO8NLdN66Ay/z5u3Bqk9UObgdo9RBSHVEHHgvMG44D7CNOFENetAy/z72PGvdONZSy4",
+	"NHzuNWVhmoD+6QuugOMhpnEcMp9qotz/txRIFsPI6lWSCHtVVyn7ciFoSGaUhRB4JKT+tSTLBVWEKcIB",
+	"AkmoQmEiEhFw5RGRkECAJFwostB3EEoaQFWaAPn7s4PDf2g+9x5mqaTh/cOvT6beZn3d+JRrqKZAZmk4",
+	"YyEuaboiTEliodDgG45BpKIKtOiWL5dGIBHHdtZClNG/4kTEkChmEOQnQBUEp6rCNgOqYE+xSAt5NRR7",
+	"WZfnq77Favr/IDVTxVuMJSDHzMMCB4V5Ey1/fpAQDB8oovK6D9Zz3eYuo37HtNIX9u7uGubStDLnIDs0",
+	"n/RS7NAWGq+08Z9zkMX03+ArPdtpqsR7kKkBpooy4HQaQtAiZzSGQnHzjZi/4ipxEECY3RTDuLk3iUBK",
+	"Om/ZJAWx84NGjVQ0iodirbaBRf8CAM/C/rlt0ZeKqtRumb7tP02WlCk9vGfEbPMzARpovgx4Nj87CKg0",
+	"2nug9sDXttFssP3fIPGripi7ptA1ZKerXGRKJXjIFXgaTSHRbIES3RYZ3oxxGrI/+7e7tMXFulz7/EJw",
+	"Dr6yN2hzWyKIhKG6OqkamhCpcstr3RJanTT0MP3g/Xa0MwCbkNjj/s2w4WtYfZPsWa9rIJPOcOr7IGUu",
+	"326M2JYN38o2qQzK7vNf3hBl5fJBW/Ly7eUlJDdWf1JlTh9i/dA4PCBnFzc/EhoECUgJ8oRcQ6wI5QGR",
+	"C7HkHlkuWAhGjCE00XKRFOGNeWehCEf9BUMFVM5nmwut8dKXELIbcF2AVGkZ2ijNGse8frS9dRCKF8uL",
+	"kErHpnxcaLlu4k2M6Do55mkYehORoLSHujYLYPbJPfx5x10B+p1/FjQnP7WKPX1JKEAVh7szKgnGaBM6",
+	"ZLfTbDndw2UIy5prqobbrPepQ630Ti8jBq6vdaugHIaf7H235g7JDjHDgjPR4j6uB4IC1y5RI3t2BQMP",
+	"adG+jKocKK8g796jW9twx0EZTvJBmuDz6Lx6rAKRTsNSByOlTOzCQKpfCq11Jx/Hic5pPCk9OJ+LYNXE",
+	"4JmSRn9HfiS/sucuYLMBNpm8kDV7eUgNjVQTVWm/GnvhQtaruWaeF4m4xSVrzqAfBdkDvYY4w2qdJzKm",
+	"Ui5F4j6uqYSk5SqpL8JO4YQV5ermzUhT6eZXPqo7XbqrX66uLkhO2gO4NfLGL+4BL5XeshMiAUggfLmP",
+	"jeWTKHARyYzduq/lDsZrETnkMCOI5bdNCXLnppbZcsZ3LCN7ErIZ+Cs/hCf2yE88x7dYI8D9KcGnp/tb",
+	"GgetQ16jssL5yV+Afx0LjRs35zs7PW8SCQofGREzjTgaXlRa1Eg9DRhwv0P4yfash56zccq9XHio/cEl",
+	"+p9FdA7vYc6kfYDXrhgSijnjJ1rs8RdkxiAMJPFFyhUJQF8gMjO9KcPba0teSiOB/gqrM/c5pkup5xe8",
+	"7esl+AmofJjxnEJCcsN8OPUR7n/JlqlUjWCTbFcQiok3mfuxkziGcyLVhqk3GSm6qKasbWk+BAW/Kp6C",
+	"Geya1jUykI199noJKp+iPJ4bUKkgaH1S05BRNy/3Q6YFvZfuj3H6QuNmoJgbMHl9yf6E8+f1Dj/96Oa0",
+	"fJxMzG+CD+/fuOVV/Y3bm5XdwKm6yO6KznuZhcDVSwqR4Nkwv0Ei2+jePP0HLzAqWYUGiweybFpwSY7J",
+	"yLcEant7QTCzXmJbfewqVoTGmDciTCM419QxXHv1W9Gp+d6qn8mykaJsTckptrwXGS2VaLaErAppZvtR",
+	"RbbzULUqQA3DHYXVrepMt6kazWx0hRhhV9eyJbmZMGNqAUzTORoAZ0K/LmjCOzWjaJrlDpYa2r+6rBy+",
+	"SAJCJfnX5bu3RMGt81W11W3RwLi24NzqVGo6QSqvIfiNhilcJNAq+BWtLtNZW6u4fQA0JGdeMw29AFML",
+	"kRqTlR2j9yWRtyuP7DmW4wLevT23V0Cjc1AJ8x3C2VgUlbD6gZtdGcB4cTWDnpEdJFCdOBvUtei3oJYi",
+	"uXZdvKFYvjNCwHDFE/a6SKch868SOpuZjawiWz/fCJP6TLAZYYosjW1+pohI1THRj7qJ13jlNQWVAPhq",
+	"NIQBlyWdXadOptDu6fu1+gbt1A2Vmt55k4VSsbwQSe26yZ00fnr27OmzbrcQh7WEyuv39uUspHI/yNKw",
+	"X0lsCeA9tnVK9JUWHW+TfGW1c5NQLtGTpvFpMVoFMewNUt+stiV9wMfdVmn/i8ZZwkF9ofi+cIvYfxHK",
+	"3RoBLdssQRULjcPH4QdJxJKfEA43kFh2wWTOLAYrPe/HkoKjurnqsuNFM5hM9DPqoqY4cn0+7zDrVV97",
+	"XYssWeHNe+I3OlI9yGjU1/7s9BzZlx+3sxLD71v4f7HJaz1ReHHfDSBq89j3rU9PlT5vDong4eqE3BwR",
+	"Gi7pShLTVKJ1h8250L9ZSd4rW1u7HynrGmN3+7xpIX3rbNXpy1GTlJMUqn6gzR1DfX/vSuzcr0zj0smP",
+	"6G3us330T6/bh9ubSDbn6B1llEW1EY6e/dQ7QpqE9V4HP/6zT5C3ZkjdOV9yExrnxlu1b03vHKZSQdKm",
+	"JhGR9TRtMbi/piyUAyVX0+MyRYYGQ3u12n/R6nmmX2bNRcXpaeIvmAJf2bPp0gC9phELV21fz0VgXoOt",
+	"H98OUsEVE5WGrQ3iNUD+7GZoCfOl+8rwqYLgxcWHgduadzF3w/OVGoyRkbozP04vIPGh1qHd+BUweS1d",
+	"ok+7ALdI53BB53DJ/oQxS8n6yfcgtUAUjO2HkRxjOzUcQrrUbBo7OMuYdZluep7hveoq2jJNtdBLBbkO",
+	"BVUBgGMljV2s75ALPS5UZxTjOjJWvTaGXmWuLkwU4/NRXY3e/4xLRbkP7XrOmoU887kLEsq4MZD7xlfL",
+	"/CflC6ChWqyMio8H05VT/2RGfrGgfD5Oj3rTqhh2Wdmby/RK90gxWn5/lAzwdRBrKGrZ/ublUb2AqvdB",
+	"wSldJGEkYqcN9OPCukWjGYMsqDTeOOjwYAyEWTAW2SOGolGY0wSIPoW6s/4PoaHxuchQPEvRPjJjIciV",
+	"VBA5Efg+5RpFH5lcdD54jrUwZCxkTIoQjeUkMZ2NbcwKYT/IUvRYkvInJFOlMeWhF4dp9wdfUq5yJ3FJ",
+	"ZomIMnd7gt+e/MEb1rZMeKoH8GggqCI0c07KYumYJpnQwrugBnG5/PPTj71CU0GL9Un1IwC3hQsi1AKS",
+	"E/PPkkmzJRpWVCuhBhGSzKDZdBoe9ITbukVKhMFzIZRbTZxRna8XMaX+NSIIMVUhN/2HOBHmkJCABYSL",
+	"uq9UWc8gIsp4q9mp5svXZbZqghyg6YlQE7VoF/CDJAshFUmA+ova66c6bpetqtuO1Pd0MnrH7rWtYbLp",
+	"s7lYgnkJirJwDNmgQuDM6gNOO9QBa9MXkwRuwU/xWE5hTrkhrwY3c8x5z4bUTgodbWMdQdAPZYcNy4b5",
+	"Tota3nBH1tvxqpG4fNV29Snu5O9W4sdjJbZbgroSh7LmBunaEFGXoq4xbsuT3i7SBIR3NkGI3poHY9OD",
+	"KBJ8XrtzjKLEM1ztEOM6tQw0p7F8Qkpy1ZOaH13L8cnAyHhmN7TdXzEssqeFpYRgOxbzwvFosAPz4PdB",
+	"Ifqz3G/QK5FKA8vOzSxvXX2jXNviVYybDiLpoO5fhFSFSbdKSlpUeRGn+jV64aNhQcyI4JCJWCJpSMTz",
+	"FIy1jYbhu9nk+NMgrmMBuPvsuT2uTQyApmkcv4jVNIHKqF2owDpQ1aI7vWTyepTOBDcsWqPLLxAGY7qN",
+	"N4+3mbytmbu2R7W1OOCs71AHHb0Rc7mVQLiuGLjQTjJ0IPRG6btpcNDe2LYqpbpUriOVguMoVV9gY5Rt",
+	"uv04PdsL/SIZ3nwMMBFEI2DZiSPJCOeQkkThlw9PtqrSdpQ2soSCMvY6SOsyE9NytZjNkGMFSbej9GVu",
+	"oG3VlpA9o9fQ/PMaVpqPz0RyoqWCZKUWDMUFqvQ3k44iEE1TMhEJgShWq85Aq+68IZW3QNej2T7c8zwU",
+	"C+BliYYsqbT6KI9IoSH1KUdzI5kCSWAqhHFKbz7YLjmN5UI4BDoTKT/K5UDawZxCco3ESm09O5eTGPIn",
+	"R4crSRtgxTBXdH4qJZvzyAqv1b1+rQVBig20/EwEN4HCis5JCAFRAv+LcdFNH/O83/ATSnNgWsQ4nOrF",
+	"+HA67PeacSYXnR1bzOW1gYYEZ1SWUvTzyvvSWE8TUBfytYznUI1gZinnrjH50pqEnRqR9sjPPBlJn+LH",
+	"piWxdlcLSnnitnW03pSC+2mSAM8CsUGuYZl4b3nlgKvz0d0njg1wLK5tXzF4uzfKCyKrZeulezY0uNAM",
+	"6QbLPEVatHpjuao5OiOkqWmRQ819rIt4vN4UDLbpGnbeHQXtVxi504JjLu6ZSDzCOKEkZBxOclOHNJe9",
+	"LyJARYDLMHEDpKLwLIVyjo8E6db3VThYPVgToZRuMJ23e0iluozpkm92F4xUJ64hOcToA+zm2lIvwEl6",
+	"bRJzt67OxugNp8wuVVyRkXCAps2u0sv5QLZX5eNSBrB8JurYrGxMhUtUqax65rv4FR74JtPqYif3zxS2",
+	"fsJm/cLRpgdArsNfNyXLghJz63orUTlItZcw3L5VXcRxH2l/MpVHTS9mHCr7H2T14ZI8Y9FATNkUR+si",
+	"uZM1DeMzOXaHKWoqOLQhAB3mxgDiBNCzJ7sN6p6QnTygipajqpPmAAZRPmj1RK1HP7YP16ZpYfx1AvCS",
+	"yevzqfuJrUX6H2Q2bLfPeDZRt0ut2wviE3L6mPqw/1n//HSs6PzzZMD+KjofeZsWz5kmOps0100yKIE3",
+	"l/PqlvoqXKH6W8zQkoKh3Oj/UvYWaTyXZyLxWzzU81HcjDv7Wg4X73QerzS2I5SFc4c/CQ1WL6KgJT4G",
+	"HWr6Zi077WQGyrYhpYJ4OHPMQL9UEDvVuK2YfANz6q8e43tkx6+K3iiBrYsbDyOC/9fK0/cnR3ddrpbJ",
+	"0OwVuq1T1rLjW35grXPBbCzG5LjLXkAIRYHKru2+tPkda9ucjF0Gul/+Qo13ZfO+ab+o1KA8Ka3ZNrJ1",
+	"XNH5yOfWePanzBw9kNJ59ex1JsMqgf9zIlIXKnKd8IjbraKid3n1U3kukpbAeUXn6KBrs4oX03tugh+6",
+	"J9WhMhC6dqUtSrT9BHbd3B+ZWqAcJr8tbeI0X9Mo0ceoKBzL+q6d/K6d/K6d/KtrJ3O+4GKwZXdJp7W6",
+	"JTOXWvQze2vPw8auuVtjVNfJeNqeonztsNUWH8rxBk/7qSXlYRIONI7lhlKVuenZHS5TUrYRtfjVjv03",
+	"gUKjsr5/y5HAbdv06maU5NVS6sZAmvmvONQNGL/O1OpSj2MQUfOonwJNIHmdHQt5/QWOpl9QR7SAWxqA",
+	"zyIakoDNmcpr9CD6sGNxehZKocrjNIgYr1ZLMVlBitocv+9ho72sZEoGtjHV6zFy/4G2/hdne8as3+hb",
+	"q1rS7Ksb7BnKr/fVMkHbzvzr41X/8vWeM6uFV0xhzSH0ayoF2R1PDp4cPjnAxHwxcBqzyfHk6ZODJ08t",
+	"e0M07Zs0EntFBsnYZoVpKgz1OaOZW7NN611Gc57JM0sxO7gWyCAOPiwAq9pMA14vtnJ0cLi1QiWO3OYt",
+	"VUtwg41IxJTEfF5eHqlnUnoTtWASSyJppP34++9ts+fL2c8Kr9x5k2dD2meFZsqHFn2RSyT56fPdZ28i",
+	"0yiiyWpyPDmn10AoJ4ZS7EJs3F4qkThv96Smvr2EzReaiPHPeo4qee1/pcVGnb28M2QWgoIhBPcSW1YJ",
+	"rlyI7pO7+lx5xlFFej436ObHprD7s+CPC1uveLA+sjS73M/jQvetn+Wen0ezzM09VuME+rOtWlj23Knt",
+	"3sGoU9fj4dfMcFVmAFUcIXwS0+IDjcjZy90jrHxb1TGW1/krAnLFjAD1FwbeJOUn+Evm8Sm6NS3lPnNg",
+	"1aAI3Ij9mscN3e2Xkkc4sfszqEZEhGw5erXaXWjxaK0412tAu/PcwwIPNhj084aEOUiQasaQNK00zeJc",
+	"NIpDkB4R5XqKj4pWP5ro7czdWMyQFJFMjdMxlXi9ZeHdki4JU2QKkgVQOFubYBVJ8YXQSrkNGnMtqGiy",
+	"XxSou/tcUD2enP2v5h1yt09jtncNq4qo4xJstPhmk4+NhaNUfs9Q23pCUXcsZZYZ7YEEntLkTVnnGlaP",
+	"V9LpIu9M1Dm9OMNF2IIWNBrGYFtIbf9rVgK3JvG45Jst0Z3X2zqv2vuYBZ0uZKGkswU0GUXTvk+5b/I6",
+	"tbAF/K7312rhh0ifaxTa3PR+qpeP0FCHUCj6mwKUqbPS2qCetqo6YrX75wHiWC7vYPpW4AEEj5CwwpDY",
+	"+jSopMhKbhti2ZDiCkEMs+O3ktyvLESCKwvVG15FWyOsHqLxJqbIxVCqKrf+hkmqIuIbCiLTtJRbKCCC",
+	"I567qaokxDiF9jdMKsPgN36IDZJ3M3mgX8hFkHaOm0xb9+mzV3s8e3XEeaXGVSSWnAStgCA9YlKE12R2",
+	"jb5pKPxrCPaQSxybZC3gknf1OMcJUCTZLpE0Fwu+S5SPSqJsJ64+4VJZimqjimXC6kd+lDBZopjHKd9t",
+	"5VzmguCJtaEnGjwI8lxFnKB9ceyZtLs/9s6tCNYxVf6iiZ73oAXEjQ/0jvXmR1s79L2n/S9Fin1n17qU",
+	"7+W+HJ33tnWsuMob7+ICz52hB1zhV1WXlIyJYah5KuGELMSSiJkyselWKMMDWXBrDKNmCUbhY2fBwx0h",
+	"vXafD3SvwdLy+JQbwUby0e39ronBGKGLN0AnLbzKEjmPY0HY7d1sJkENUQVg8zcsYsNbv0sCFPOHtb5a",
+	"YRb8XapeTXKqAdRc2Pl3SHqoR13QOAZeJBWwsmVOGR7hsFxTqMwH6aC8shmgkwrLW/qdGL99YswV/JmU",
+	"HdGVcS/Ep/WJCa8jM5Fg1A9yTiZJyq+5WPLNCHVTpb8lclvwt5u7fswa7YIUMsexAVSQw/UQ9yHyoGz7",
+	"NnnX6gaD3rXZztzbwzbf+t2+bCvTNqVcu8debtXVb1tpfMV2i/hf8GjjwSGYVk7zAJ7Vnm9DbUnArR26",
+	"/a9Zve0hj9Qy+puHsLpv7yESN7tS7uX7Y2YlNENZoYqw5cqZVdmNOxv5+7LN7t69M/9dNPqO59BswoZG",
+	"3S0fMyruesqbKI/75WFVp9dBbGzXJGIs/1oM4GK5Y9ow+2Jz1EtM6B5sxrX2Swe7+61eOv87E4t3Irra",
+	"pQ1S6pe24QFE1yUtXVs5PTKTGS+kUhGpUU0CupIeWvOWphtTG72xtsRZhpPi/lf7e6X/nkAcUhPKve7c",
+	"ntNoXUwy1nDtlvLeI6A5Pd2jWrGgWTev4rDMruxVyYKQ8gASsqS7VkBdAg+QSBH9xiSYgYe2DAxi9JBc",
+	"sY7hFLDOg5iZ+gibMDiVZf/Y5EZ0ovsKpNr8OowdXp+DgxdcXqF3D0h3j43mKLckZxS4EIZokOYCk54a",
+	"aY/8MdE08sdEc1KUdU2e7j6iMxWJutxJfzEtei8xBbdqPw5tmYd2xtN0pITkxobQPDt4uq1R34rcrZFJ",
+	"YuswoenXlPfBSlQJ6riViOPM9lIyMtRcKUEtwHQ9vThD7TkOcUKeHTwlKVcsLBXKKU9pNpqLoEc6eYst",
+	"diEsvLUlGvoEhXOzGvm4vDP0EY0yyHpcL3DX97/qf7rUpj8D7v4gJzEz1k6dxPpx6WZkdpceF/r00zAD",
+	"rAd7w6wu6/tbnWf1U3Yjo2tgIcgqTg04fzZKo7Ax7FqTUp9/mzaObi1jtkv3pmXM0bBbLWNl2tYCYT/I",
+	"vO4Wpg7fNeIxeVgpcuDvN4dZpjVJ9sjhM6JJQShbCjn4Rye+S+JGYc3qC2QpnezWKBa4jUMsSzSjoQTP",
+	"HdVixvjCAtnJswdmFfAmKWf/ScGG11pykWqFUZ1Y/37LrpsVJtgWZzWiOImrtH4lwXs+3xBfThsFQ6Z5",
+	"QNQJUQshIddBagZbDX/avZ0ErfqKSAQ2j9dCzVMG9uYG21ZLbZtC/VcWhmU+92icvtbaiF79eOtSD7bN",
+	"XW1xvm4e+3h3cjumVXf8oH2VjNcllIdvvbrN4Pd7d9cm2bF6fdj9rbG3e6lhx4z11a1C7UQebZG7IYiE",
+	"JCDTCIp6u8Ip7ffICGXCndmahdun2tciud6cZOvVIYbntFIsAn0tDmk9TFV2uN7bpZabJUlE0qvFw0ZF",
+	"UYvhhOz1lYNvkrp+OQJXifFlwSt8ZktU7oCRr025WerrnnvxjUkL/XCB2iGzRb6dwyI53muo9gC6wT1y",
+	"UMYbMccEbA8Rjf3orvjhKQK+pwcY4xb4V0gN8OiIsVRteKObO3UQ8mVOyFmx4vvSFuHoNkHoIIHT8Xo7",
+	"48Rkpt21N1QcUt9UHYV5AlKSWITMX20mjsVZ0ezty2NYRXrbAplJnuhONGeRaQxdq5+zSgt1X7ZZarUa",
+	"aPFhs1px4qzmX62mqzcgbaxLhnNQ0IUpn/jIxZ0EZgnIhU2eu3XqeG+G3zZ9BGmRBbwp9tBbcwU9/eng",
+	"oO+aWxO55+gp6U1EgtqqhNAQqxpMjnkahrvlGRoWwzB4YKCZbEgS+jF4X/Sgx942OdBUiYuMxTU5Rhc3",
+	"6XrObU4536ROYQPSysqR3hO3scaorNjq9m+j6sajHeMYj17A5DWhoeBwUs1DwBSZCoRlcKHMuwfOu5jv",
+	"Xxut5d8fN7GVjvb2Sa2QZq/sNFtzx1qfI9WLgeph1otGbr3yHu5q8wjQJGSQkOzSHXzNlblOu/kybzXs",
+	"gZ0TSZcvScsz2qZp7uzXQ6SDo/jewq2y2VN38/4usYchOsKYzqHhqWBS/uJcv+/pFezlOX1dc9vm5bXe",
+	"PfIHvCZMTF3USZRX2GI3Qeo0GhagriHavY9SOeW1yRvQTCRgU0635ZaR5WStnlFJ4wuRovNyljsE/Tal",
+	"ojzAihF5jxPbOM8y4hGm5B8cQ+yp9TbGUvdKQjj7ozdYM4ZECk7DzL2hwwc+p5Yi0dUAxWFREfveMqp5",
+	"39WPzXM0XPf4Gw3Th8lK2pUiN886saABUvYU5pR7lbCP/4UhH4TNCBdECxuESTJnN8DXDvRoJ/L9iN4O",
+	"JPRzertjWjcwdo4EXNPkp1IV9i+yWYb9C56aL0m1EPt/5VHrOmHn9LZ8yNyPlBt9sJB2MasVi+ABHJnm",
+	"+B6VykIjZlkhz1JGCkvhJ+Sg4oO14SEakgunnARn3ANpW1kP7y97zgMIKIXw4a2f8MhrSjptafJyJG+W",
+	"R6CZRCf/274tUbT/FX/cdXNg0+kUSxwPKh5gWz5U9tbOWo3rVl60gw7xxSyh0iRqKsh8p0GeJlKGon+l",
+	"vsMVvQZuQjmnKwyP2yZJZVUw27wsTTqAUu1Ded8p3MZX5nRXtcJRtqZtKefPKqxUmCdGLUBiKUb5MKka",
+	"9Mwm/R8tqHZNEinSADq1bKZU5b1QwxrlWGliuV8VVUWd8RNzsdM5JvWZAqEmpzEplypqLYSJo29ER4cb",
+	"7EdXAcoND4itOZvNMIQ5GsTvXt9Iry19x4KZoHeNUTTtWVRiWQZhoguxdmkvcVcZ4NfivhiUsb6o7z5S",
+	"RMtvpWE56M18wbcqOJnllTiWUfNwkUfNpBLkibkFRbJBNsJez/qt4PRxKoiHyPGlWrutUpFFkZZBhFUR",
+	"64NnEsT/VZXFBTGeFkucorqQnL30isRH06wGwgZSVymlTl/tL+MptT1Os32XrlrRZ6epfRyhtpS7bb+Q",
+	"Xj5MiY6d8MZTSW6OTgi+XeQCqzKEUhA/pCwyykDkinmBLPyvjKkPm11/WXWQr1Yy6He+rhSodrtgb5WH",
+	"Prcii25apYcPnN2SiIUhk+ALHkgj+4Vi/oNERxyr5QlYAj6WkJ6usqDMiTv20U8TKZLNNHl9d4KYF9dC",
+	"zZlBJEuaBOTvFsh/YMFsm+SbGNiI4FVlwwmZUv8a+zFJpjATCRCmGhzatdx8ZyYuTakFR4uNdoYWlWhf",
+	"0Djjb+AGQseK9ZmIFQRo5Hl19Jz4IdPdEZMJvoX15SNFmiClO5Wv2cfmCjShi4Ri6xgSySSyJscqtqvX",
+	"yM7QIOVadpBeceXMRlUV5HHoIeK7Ho5921q4UMxNUiHzLJiuiK1EvTVVSTerlKaW91BmmZf+fhh2aQlC",
+	"P6hCwFr6qfIIxl1BQOhM2WQtoT6rZMZC497hDHwRc2lTu60f/TKSVQ5mMrsQoM0u85loddAyuP5GD98v",
+	"YpmfOiZJIDCrUmbp0cfS6Ka4jT4T/N4O5YyF+k8LKheDlOOvdftNz6BDla4B2FCTvonqKE5AQqUSVUmV",
+	"PqiafTaCaT5IQURCxq/zNNkXH65y+dRPIACuGA2lR+ZCmAv+6QGJGE+/YdvQR5RalCCxLXqF5GkuqRfv",
+	"Lv4vkQriLEdjnh/LFLs1Ek/mxL6ZVJ9pC3sNj1afu03F1j3aH6/ofJAJcvd6eZt9UQvcuY7SlDim821o",
+	"tHr5oMb4fh5E3V7H+tEgvmYKEIqGA+romXZDbXs8jaaQ4Dtw9ySRO/WgMjsEamsPlDTZu6MMuGWyw/m2",
+	"RBWvTMtt3JA1qdHo6h/K1lzsgCMKQAuuIfsTAs1heq9KyLao2m8IVWa2XqbQoujlTouKzosU01KJZOeG",
+	"l8IMrWHR9CofkGDniUjjwXfYz6b1hkTryAcopCIUDWERlg+osPWf+hVKRd83A5IFZFFzh5WguUP346kF",
+	"WuQ2KHDEdA4n5OhZP5S6z9bha5voRVPH5tAp1Z3UQ8tHbRkrrigzRRHbtEJAE39RmSWit2+Az9Vicnx4",
+	"9E+vf9bnK+triQ5kBSrJ382fvujm6K+BOXCtzk4kqIkwZ7pVZ1XzF8w0VqWBJ172P4r/0V3LP7HNvauy",
+	"ONwqi7F2nX2HmXqgWIcHeKgVuwTTEJ77rmS+egA5QEtaRc21EjMt6svZ6kMhlidCH18Nr9wdt/2q6Pxu",
+	"v8TohjLe01KX7T+qx0oMLVzHX4PjPDvoZ5vhVlnmds8tOrAOPohlRLr8bkZxgdqhta60ax7arBiXyR5g",
+	"TAJcEJmaS/gBnnnNE2wkpgWV+Qku2162e4pvDvclJDfMh72ASV/cQLLqSZX90rb7ni67Nd9yT+RSljzb",
+	"QzXWLMHNyrAfizA05Zk188qima5h1e8kfnM0NmPzb0cb5Gz2BiaAVcYHYb2kP5fK6SheT/nawqoFljp0",
+	"SUZG8mkTeroCMyA4nSloseoGVMGeNRsNHLTkcPlNRo+Ozrqd8eqt+AF5k9/3roSi4Z5Npt3XFxtnbXft",
+	"RpQl/NbPeJu4sYjhyuS4HaT9dvGFKpJei4Qc/UgWIk2kR3wTFlMOhClkVKnvq2tYGQd0Eaxyp2fzySTq",
+	"weBKPB8GE8UBOQsgioUC7q/2TAFw5yPs6NkzFInyRxk6TClI9Jj/7xPd+/Ng73/vff6ff5u0PHK+pzl/",
+	"+DTnR+U0508PDoj0CA2XdCVHpzov34YPlYIXz9H9J+H97WgbHnTf0+4Oc/WU5ObQ+naClpexChARsckL",
+	"vzF5jkhX6mLT9+WHtoUX68F6s2zJrcy5APTx8AaS4xsxt04hrQJip5rw6NlPj8pVbPteYm/EHH00duUp",
+	"9oDpNm+OxgblrvHYysJy/8Li/5hg361K/nf/RQHD+dtgswKdjYADkWXi7I43eA9z/chLKv5sG8k+tWyA",
+	"GFjcb3PxJn6cvhiR+t3kgTt/7rwRHZniLZb6LLoG3vUi/o627l34BubUby22aPxLsLorqqOwZDUmoNi9",
+	"WPXUaMT+RW/oJYJJLl/+KsnRk0OiBDl68myoH1OZOTfi8zorU2ebthaz/guGzTQDqjcNnJYjYuXNan4w",
+	"Rai/WTe+ywU6uBZxisI8HJCNY7WOBQuAsKZufxNSbziYI7rdqQ/1ea8w7125ld/zOckc5ZMxzLeNRz5k",
+	"GVqrKEnsRQuBgWkwkTytCqttqXwd1/hkBxh6byZ4qAvSrNvmn37k1yTGs9PCK1SVo2vRT0ezkJIjWPaN",
+	"zaw3GIflILK5H175+e7/BwAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -28,7 +28,7 @@ type daemon struct {
 	conns atomic.Int64 // connections that it accepted
 }
 
-func startDaemon(t *testing.T, host string, facts envdapi.Facts) *daemon {
+func startDaemon(t testing.TB, host string, facts envdapi.Facts) *daemon {
 	t.Helper()
 	env := map[string]string{}
 	for _, entry := range facts.Environ() {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"shoal/internal/envdapi"
 )
 
 // TestMetricsThatNoGuestHas: they are not passed on.
@@ -35,6 +37,17 @@ func TestMetricsThatNoGuestHas(t *testing.T) {
 		m, err := New(daemon.host, "").Metrics(patient(t))
 		if (err == nil) != want || want && m.MemUsed != 50 {
 			t.Errorf("%s: %+v, error %v", change, m, err)
+		}
+	}
+}
+
+// BenchmarkMetrics is one question by a connection of its own, and its answer: the cost of both
+// ends, of which the node has one.
+func BenchmarkMetrics(b *testing.B) {
+	daemon := startDaemon(b, "127.49.98.65", envdapi.Facts{})
+	for b.Loop() {
+		if _, err := New(daemon.host, "").Metrics(b.Context()); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

@@ -97,13 +97,6 @@ func (n *Node) Drop(sandboxID string) {
 	delete(n.sandboxes, sandboxID)
 }
 
-// PutMetrics sets a sandbox's samples, oldest first.
-func (n *Node) PutMetrics(sandboxID string, samples ...shoal.Metrics) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.metrics[sandboxID] = samples
-}
-
 // PutLog sets the log of a team's sandbox, oldest first.
 func (n *Node) PutLog(sandboxID, teamID string, entries ...shoal.LogEntry) {
 	n.mu.Lock()

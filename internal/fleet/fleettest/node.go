@@ -18,7 +18,8 @@ type Node struct {
 	info       shoal.NodeInfo
 	sandboxes  map[string]shoal.Sandbox
 	specs      map[string]shoal.Spec // as given to Create, with its secrets
-	metrics    map[string][]shoal.Metrics
+	metrics    map[string]measured   // also of sandboxes that have ended
+	tallies    []shoal.Tally
 	logs       map[string][]shoal.LogEntry
 	networks   map[string]shoal.Network
 	onCreate   func(context.Context, shoal.Spec) error
@@ -47,7 +48,7 @@ func New(id string, builds ...shoal.Build) *Node {
 		info: shoal.NodeInfo{ID: id, Version: "test", Status: shoal.NodeReady, CPUCount: 4,
 			MemoryTotal: 8 << 30, Runtimes: []string{"gvisor"}, Builds: builds},
 		sandboxes: map[string]shoal.Sandbox{}, specs: map[string]shoal.Spec{},
-		metrics: map[string][]shoal.Metrics{}, logs: map[string][]shoal.LogEntry{},
+		metrics: map[string]measured{}, logs: map[string][]shoal.LogEntry{},
 		networks: map[string]shoal.Network{}, kills: map[string]shoal.KillReason{},
 		diskOnly: map[string]bool{}, told: make(chan struct{}),
 	}
@@ -339,22 +340,6 @@ func (n *Node) Collect(
 		return b.Snapshot && !slices.Contains(known.Builds, b.ID)
 	})
 	return shoal.Collected{Builds: before - len(n.info.Builds)}, n.down
-}
-
-// Metrics returns the samples that PutMetrics set.
-func (n *Node) Metrics(_ context.Context, sandboxID string, from, to time.Time) ([]shoal.Metrics, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if _, err := n.find(sandboxID); err != nil {
-		return nil, err
-	}
-	var list []shoal.Metrics
-	for _, m := range n.metrics[sandboxID] {
-		if !m.Time.Before(from) && !m.Time.After(to) {
-			list = append(list, m)
-		}
-	}
-	return list, nil
 }
 
 // Logs returns the lines that PutLog set, filtered by time and level only.

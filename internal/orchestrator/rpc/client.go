@@ -242,24 +242,6 @@ func (c *Client) Collect(
 	}, nil
 }
 
-// Metrics implements shoal.Node.
-func (c *Client) Metrics(ctx context.Context, sandboxID string, from, to time.Time) ([]shoal.Metrics, error) {
-	out, err := call(
-		ctx,
-		c,
-		c.service.Metrics,
-		&nodev1.MetricsRequest{SandboxId: sandboxID, From: encodeTime(from), To: encodeTime(to)},
-	)
-	if err != nil {
-		return nil, err
-	}
-	var samples []shoal.Metrics
-	for _, m := range out.Samples {
-		samples = append(samples, decodeSample(m))
-	}
-	return samples, nil
-}
-
 // Logs implements shoal.Node.
 func (c *Client) Logs(
 	ctx context.Context,

@@ -71,19 +71,6 @@ func decodeSandbox(s *nodev1.Sandbox) shoal.Sandbox {
 	}
 }
 
-func decodeSample(m *nodev1.Sample) shoal.Metrics {
-	return shoal.Metrics{
-		Time:       decodeTime(m.GetTime()),
-		CPUCount:   int(m.GetCpuCount()),
-		CPUUsedPct: m.GetCpuUsedPct(),
-		MemUsed:    m.GetMemUsed(),
-		MemTotal:   m.GetMemTotal(),
-		MemCache:   m.GetMemCache(),
-		DiskUsed:   m.GetDiskUsed(),
-		DiskTotal:  m.GetDiskTotal(),
-	}
-}
-
 func decodeLogQuery(q *nodev1.LogsRequest) shoal.LogQuery {
 	return shoal.LogQuery{
 		From:     decodeTime(q.GetFrom()),

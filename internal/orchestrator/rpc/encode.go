@@ -73,19 +73,6 @@ func encodeSandbox(s shoal.Sandbox) *nodev1.Sandbox {
 	}
 }
 
-func encodeSample(m shoal.Metrics) *nodev1.Sample {
-	return &nodev1.Sample{
-		Time:       encodeTime(m.Time),
-		CpuCount:   int32(m.CPUCount),
-		CpuUsedPct: m.CPUUsedPct,
-		MemUsed:    m.MemUsed,
-		MemTotal:   m.MemTotal,
-		MemCache:   m.MemCache,
-		DiskUsed:   m.DiskUsed,
-		DiskTotal:  m.DiskTotal,
-	}
-}
-
 func encodeLogQuery(q shoal.LogQuery) *nodev1.LogsRequest {
 	return &nodev1.LogsRequest{
 		From:     encodeTime(q.From),

@@ -20,7 +20,7 @@ import (
 type echo struct {
 	sandbox  shoal.Sandbox
 	info     shoal.NodeInfo
-	samples  []shoal.Metrics
+	samples  []shoal.Sample
 	err      error
 	asked    []any
 	askedReq string
@@ -81,9 +81,17 @@ func (e *echo) Collect(
 	e.ask(ctx, known, opts)
 	return filled[shoal.Collected](), e.err
 }
-func (e *echo) Metrics(ctx context.Context, id string, from, to time.Time) ([]shoal.Metrics, error) {
-	e.ask(ctx, id, from, to)
+func (e *echo) Metrics(ctx context.Context, id string, q shoal.MetricsQuery) ([]shoal.Sample, error) {
+	e.ask(ctx, id, q)
 	return e.samples, e.err
+}
+func (e *echo) LatestMetrics(ctx context.Context, team string, ids []string) (map[string]shoal.Sample, error) {
+	e.ask(ctx, team, ids)
+	return map[string]shoal.Sample{"id": e.samples[0]}, e.err
+}
+func (e *echo) Tallies(ctx context.Context, after time.Time) ([]shoal.Tally, error) {
+	e.ask(ctx, after)
+	return filled[[]shoal.Tally](), e.err
 }
 func (e *echo) Logs(ctx context.Context, id, team string, q shoal.LogQuery) ([]shoal.LogEntry, error) {
 	e.ask(ctx, id, team, q)
@@ -168,7 +176,7 @@ func client(t *testing.T, address, secret string) *Client {
 
 // TestRoundTrip sends every field of every message through the wire.
 func TestRoundTrip(t *testing.T) {
-	node := &echo{sandbox: filled[shoal.Sandbox](), info: filled[shoal.NodeInfo](), samples: filled[[]shoal.Metrics]()}
+	node := &echo{sandbox: filled[shoal.Sandbox](), info: filled[shoal.NodeInfo](), samples: filled[[]shoal.Sample]()}
 	c := client(t, serve(t, node), secret)
 	ctx := shoal.WithRequestID(context.Background(), "the-request")
 	same := func(name string, got, want any, err error) {
@@ -227,10 +235,17 @@ func TestRoundTrip(t *testing.T) {
 	collected, err := c.Collect(ctx, known, opts)
 	same("Collect", collected, filled[shoal.Collected](), err)
 	asked("Collect", known, opts)
-	from, to := time.Unix(1, 2).UTC(), time.Unix(3, 4).UTC()
-	samples, err := c.Metrics(ctx, "id", from, to)
+	part := filled[shoal.MetricsQuery]()
+	samples, err := c.Metrics(ctx, "id", part)
 	same("Metrics", samples, node.samples, err)
-	asked("Metrics", "id", from, to)
+	asked("Metrics", "id", part)
+	latest, err := c.LatestMetrics(ctx, "team", []string{"id", "other"})
+	same("LatestMetrics", latest, map[string]shoal.Sample{"id": node.samples[0]}, err)
+	asked("LatestMetrics", "team", []string{"id", "other"})
+	after := time.Unix(1, 2).UTC()
+	tallies, err := c.Tallies(ctx, after)
+	same("Tallies", tallies, filled[[]shoal.Tally](), err)
+	asked("Tallies", after)
 	query := filled[shoal.LogQuery]()
 	lines, err := c.Logs(ctx, "id", "team", query)
 	same("Logs", lines, filled[[]shoal.LogEntry](), err)

@@ -269,18 +269,6 @@ func (s *server) Collect(
 	)
 }
 
-func (s *server) Metrics(
-	ctx context.Context,
-	r *connect.Request[nodev1.MetricsRequest],
-) (*connect.Response[nodev1.MetricsResponse], error) {
-	samples, err := s.node.Metrics(ctx, r.Msg.SandboxId, decodeTime(r.Msg.From), decodeTime(r.Msg.To))
-	out := &nodev1.MetricsResponse{}
-	for _, m := range samples {
-		out.Samples = append(out.Samples, encodeSample(m))
-	}
-	return reply(out, err)
-}
-
 func (s *server) Logs(
 	ctx context.Context,
 	r *connect.Request[nodev1.LogsRequest],

@@ -119,6 +119,14 @@ type Identity struct {
 	CreatedAt int64
 }
 
+type Tally struct {
+	TeamID  string
+	FromAt  int64
+	NodeID  string
+	UntilAt int64
+	Counts  string
+}
+
 type Team struct {
 	ID                  string
 	Name                string

@@ -211,9 +211,10 @@ func (s *Store) Query(ctx context.Context, sandboxID, teamID string,
 			q.From = time.Now().Add(time.Hour)
 		}
 	}
-	args := append([]any{sandboxID, teamID, micros(q.From)}, levels[:]...)
+	// Older lines go at the next tidying.
+	args := append([]any{sandboxID, teamID, time.Now().Add(-shoal.LogRetention).UnixMicro(), micros(q.From)}, levels[:]...)
 	rows, err := s.db.QueryContext(ctx, `SELECT at, level, message, line FROM lines
-WHERE sandbox = ? AND team = ? AND `+compare+` AND level IN (?, ?, ?, ?) AND (? = '' OR instr(message, ?) > 0)
+WHERE sandbox = ? AND team = ? AND at >= ? AND `+compare+` AND level IN (?, ?, ?, ?) AND (? = '' OR instr(message, ?) > 0)
 ORDER BY at `+order+`, rowid `+order+` LIMIT ?`, append(args, q.Search, q.Search, q.Limit)...)
 	if err != nil {
 		return nil, fmt.Errorf("read a sandbox's log: %w", err)

@@ -174,10 +174,15 @@ func TestTidy(t *testing.T) {
 	old := source("old")
 	old.Since = time.Time{}
 	add(t, s, old, line(time.Now().Add(-shoal.LogRetention-time.Minute), "info", "gone"), line(time.Now().Add(-shoal.LogRetention+time.Minute), "info", "kept"))
+	for _, q := range []shoal.LogQuery{{}, {Backward: true}} {
+		if got := messages(query(t, s, "old", q)); got != "kept" {
+			t.Errorf("before it is tidied: %q", got)
+		}
+	}
 	if err := s.tidy(ctx, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	if got := messages(query(t, s, "old", shoal.LogQuery{})); got != "kept" {
-		t.Errorf("%q", got)
+	if n := count(t, s, `SELECT count(*) FROM lines`); n != 1 {
+		t.Errorf("%d lines are left, want 1", n)
 	}
 }

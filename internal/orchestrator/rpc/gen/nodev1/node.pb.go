@@ -1668,29 +1668,32 @@ func (x *CollectResponse) GetInTrashBytes() int64 {
 	return 0
 }
 
-type MetricsRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	SandboxId     string                 `protobuf:"bytes,1,opt,name=sandbox_id,json=sandboxId,proto3" json:"sandbox_id,omitempty"`
-	From          *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
-	To            *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
+type SandboxMetricsRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	SandboxId string                 `protobuf:"bytes,1,opt,name=sandbox_id,json=sandboxId,proto3" json:"sandbox_id,omitempty"`
+	TeamId    string                 `protobuf:"bytes,2,opt,name=team_id,json=teamId,proto3" json:"team_id,omitempty"`
+	From      *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`
+	To        *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=to,proto3" json:"to,omitempty"`
+	// Of any team, and with samples of silent guests.
+	Operator      bool `protobuf:"varint,5,opt,name=operator,proto3" json:"operator,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *MetricsRequest) Reset() {
-	*x = MetricsRequest{}
+func (x *SandboxMetricsRequest) Reset() {
+	*x = SandboxMetricsRequest{}
 	mi := &file_shoal_node_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *MetricsRequest) String() string {
+func (x *SandboxMetricsRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*MetricsRequest) ProtoMessage() {}
+func (*SandboxMetricsRequest) ProtoMessage() {}
 
-func (x *MetricsRequest) ProtoReflect() protoreflect.Message {
+func (x *SandboxMetricsRequest) ProtoReflect() protoreflect.Message {
 	mi := &file_shoal_node_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -1702,30 +1705,44 @@ func (x *MetricsRequest) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use MetricsRequest.ProtoReflect.Descriptor instead.
-func (*MetricsRequest) Descriptor() ([]byte, []int) {
+// Deprecated: Use SandboxMetricsRequest.ProtoReflect.Descriptor instead.
+func (*SandboxMetricsRequest) Descriptor() ([]byte, []int) {
 	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
-func (x *MetricsRequest) GetSandboxId() string {
+func (x *SandboxMetricsRequest) GetSandboxId() string {
 	if x != nil {
 		return x.SandboxId
 	}
 	return ""
 }
 
-func (x *MetricsRequest) GetFrom() *timestamppb.Timestamp {
+func (x *SandboxMetricsRequest) GetTeamId() string {
+	if x != nil {
+		return x.TeamId
+	}
+	return ""
+}
+
+func (x *SandboxMetricsRequest) GetFrom() *timestamppb.Timestamp {
 	if x != nil {
 		return x.From
 	}
 	return nil
 }
 
-func (x *MetricsRequest) GetTo() *timestamppb.Timestamp {
+func (x *SandboxMetricsRequest) GetTo() *timestamppb.Timestamp {
 	if x != nil {
 		return x.To
 	}
 	return nil
+}
+
+func (x *SandboxMetricsRequest) GetOperator() bool {
+	if x != nil {
+		return x.Operator
+	}
+	return false
 }
 
 type Sample struct {
@@ -1738,6 +1755,7 @@ type Sample struct {
 	MemCache      int64                  `protobuf:"varint,6,opt,name=mem_cache,json=memCache,proto3" json:"mem_cache,omitempty"`
 	DiskUsed      int64                  `protobuf:"varint,7,opt,name=disk_used,json=diskUsed,proto3" json:"disk_used,omitempty"`
 	DiskTotal     int64                  `protobuf:"varint,8,opt,name=disk_total,json=diskTotal,proto3" json:"disk_total,omitempty"`
+	Host          *HostUse               `protobuf:"bytes,9,opt,name=host,proto3" json:"host,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1828,27 +1846,38 @@ func (x *Sample) GetDiskTotal() int64 {
 	return 0
 }
 
-type MetricsResponse struct {
+func (x *Sample) GetHost() *HostUse {
+	if x != nil {
+		return x.Host
+	}
+	return nil
+}
+
+// HostUse is what the machine sees the guest use.
+type HostUse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Samples       []*Sample              `protobuf:"bytes,1,rep,name=samples,proto3" json:"samples,omitempty"`
+	CpuUsedPct    float64                `protobuf:"fixed64,1,opt,name=cpu_used_pct,json=cpuUsedPct,proto3" json:"cpu_used_pct,omitempty"`
+	MemBytes      int64                  `protobuf:"varint,2,opt,name=mem_bytes,json=memBytes,proto3" json:"mem_bytes,omitempty"`
+	HeldBytes     int64                  `protobuf:"varint,3,opt,name=held_bytes,json=heldBytes,proto3" json:"held_bytes,omitempty"`
+	DiskBytes     int64                  `protobuf:"varint,4,opt,name=disk_bytes,json=diskBytes,proto3" json:"disk_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *MetricsResponse) Reset() {
-	*x = MetricsResponse{}
+func (x *HostUse) Reset() {
+	*x = HostUse{}
 	mi := &file_shoal_node_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *MetricsResponse) String() string {
+func (x *HostUse) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*MetricsResponse) ProtoMessage() {}
+func (*HostUse) ProtoMessage() {}
 
-func (x *MetricsResponse) ProtoReflect() protoreflect.Message {
+func (x *HostUse) ProtoReflect() protoreflect.Message {
 	mi := &file_shoal_node_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -1860,14 +1889,341 @@ func (x *MetricsResponse) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use MetricsResponse.ProtoReflect.Descriptor instead.
-func (*MetricsResponse) Descriptor() ([]byte, []int) {
+// Deprecated: Use HostUse.ProtoReflect.Descriptor instead.
+func (*HostUse) Descriptor() ([]byte, []int) {
 	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
-func (x *MetricsResponse) GetSamples() []*Sample {
+func (x *HostUse) GetCpuUsedPct() float64 {
+	if x != nil {
+		return x.CpuUsedPct
+	}
+	return 0
+}
+
+func (x *HostUse) GetMemBytes() int64 {
+	if x != nil {
+		return x.MemBytes
+	}
+	return 0
+}
+
+func (x *HostUse) GetHeldBytes() int64 {
+	if x != nil {
+		return x.HeldBytes
+	}
+	return 0
+}
+
+func (x *HostUse) GetDiskBytes() int64 {
+	if x != nil {
+		return x.DiskBytes
+	}
+	return 0
+}
+
+type SandboxMetricsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Samples       []*Sample              `protobuf:"bytes,1,rep,name=samples,proto3" json:"samples,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SandboxMetricsResponse) Reset() {
+	*x = SandboxMetricsResponse{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SandboxMetricsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SandboxMetricsResponse) ProtoMessage() {}
+
+func (x *SandboxMetricsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SandboxMetricsResponse.ProtoReflect.Descriptor instead.
+func (*SandboxMetricsResponse) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *SandboxMetricsResponse) GetSamples() []*Sample {
 	if x != nil {
 		return x.Samples
+	}
+	return nil
+}
+
+type LatestMetricsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TeamId        string                 `protobuf:"bytes,1,opt,name=team_id,json=teamId,proto3" json:"team_id,omitempty"`
+	SandboxIds    []string               `protobuf:"bytes,2,rep,name=sandbox_ids,json=sandboxIds,proto3" json:"sandbox_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LatestMetricsRequest) Reset() {
+	*x = LatestMetricsRequest{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LatestMetricsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LatestMetricsRequest) ProtoMessage() {}
+
+func (x *LatestMetricsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LatestMetricsRequest.ProtoReflect.Descriptor instead.
+func (*LatestMetricsRequest) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *LatestMetricsRequest) GetTeamId() string {
+	if x != nil {
+		return x.TeamId
+	}
+	return ""
+}
+
+func (x *LatestMetricsRequest) GetSandboxIds() []string {
+	if x != nil {
+		return x.SandboxIds
+	}
+	return nil
+}
+
+type LatestMetricsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Samples       map[string]*Sample     `protobuf:"bytes,1,rep,name=samples,proto3" json:"samples,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LatestMetricsResponse) Reset() {
+	*x = LatestMetricsResponse{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LatestMetricsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LatestMetricsResponse) ProtoMessage() {}
+
+func (x *LatestMetricsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LatestMetricsResponse.ProtoReflect.Descriptor instead.
+func (*LatestMetricsResponse) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *LatestMetricsResponse) GetSamples() map[string]*Sample {
+	if x != nil {
+		return x.Samples
+	}
+	return nil
+}
+
+type TalliesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	After         *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TalliesRequest) Reset() {
+	*x = TalliesRequest{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TalliesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TalliesRequest) ProtoMessage() {}
+
+func (x *TalliesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TalliesRequest.ProtoReflect.Descriptor instead.
+func (*TalliesRequest) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *TalliesRequest) GetAfter() *timestamppb.Timestamp {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+// Tally is how many sandboxes a team had, counted every five seconds.
+type Tally struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	TeamId  string                 `protobuf:"bytes,1,opt,name=team_id,json=teamId,proto3" json:"team_id,omitempty"`
+	NodeId  string                 `protobuf:"bytes,2,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	From    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`
+	Running []int32                `protobuf:"varint,4,rep,packed,name=running,proto3" json:"running,omitempty"`
+	// Since the count before; as many as there are of running.
+	Created       []int32 `protobuf:"varint,5,rep,packed,name=created,proto3" json:"created,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tally) Reset() {
+	*x = Tally{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tally) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tally) ProtoMessage() {}
+
+func (x *Tally) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tally.ProtoReflect.Descriptor instead.
+func (*Tally) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *Tally) GetTeamId() string {
+	if x != nil {
+		return x.TeamId
+	}
+	return ""
+}
+
+func (x *Tally) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *Tally) GetFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *Tally) GetRunning() []int32 {
+	if x != nil {
+		return x.Running
+	}
+	return nil
+}
+
+func (x *Tally) GetCreated() []int32 {
+	if x != nil {
+		return x.Created
+	}
+	return nil
+}
+
+type TalliesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tallies       []*Tally               `protobuf:"bytes,1,rep,name=tallies,proto3" json:"tallies,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TalliesResponse) Reset() {
+	*x = TalliesResponse{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TalliesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TalliesResponse) ProtoMessage() {}
+
+func (x *TalliesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TalliesResponse.ProtoReflect.Descriptor instead.
+func (*TalliesResponse) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *TalliesResponse) GetTallies() []*Tally {
+	if x != nil {
+		return x.Tallies
 	}
 	return nil
 }
@@ -1887,7 +2243,7 @@ type LogsRequest struct {
 
 func (x *LogsRequest) Reset() {
 	*x = LogsRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[29]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1899,7 +2255,7 @@ func (x *LogsRequest) String() string {
 func (*LogsRequest) ProtoMessage() {}
 
 func (x *LogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[29]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1912,7 +2268,7 @@ func (x *LogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
 func (*LogsRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *LogsRequest) GetSandboxId() string {
@@ -1977,7 +2333,7 @@ type LogEntry struct {
 
 func (x *LogEntry) Reset() {
 	*x = LogEntry{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[30]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1989,7 +2345,7 @@ func (x *LogEntry) String() string {
 func (*LogEntry) ProtoMessage() {}
 
 func (x *LogEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[30]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2002,7 +2358,7 @@ func (x *LogEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEntry.ProtoReflect.Descriptor instead.
 func (*LogEntry) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *LogEntry) GetTime() *timestamppb.Timestamp {
@@ -2049,7 +2405,7 @@ type LogsResponse struct {
 
 func (x *LogsResponse) Reset() {
 	*x = LogsResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[31]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2061,7 +2417,7 @@ func (x *LogsResponse) String() string {
 func (*LogsResponse) ProtoMessage() {}
 
 func (x *LogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[31]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2074,7 +2430,7 @@ func (x *LogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsResponse.ProtoReflect.Descriptor instead.
 func (*LogsResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *LogsResponse) GetEntries() []*LogEntry {
@@ -2092,7 +2448,7 @@ type InfoRequest struct {
 
 func (x *InfoRequest) Reset() {
 	*x = InfoRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[32]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2104,7 +2460,7 @@ func (x *InfoRequest) String() string {
 func (*InfoRequest) ProtoMessage() {}
 
 func (x *InfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[32]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2117,7 +2473,7 @@ func (x *InfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoRequest.ProtoReflect.Descriptor instead.
 func (*InfoRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{32}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{38}
 }
 
 type Build struct {
@@ -2153,7 +2509,7 @@ type Build struct {
 
 func (x *Build) Reset() {
 	*x = Build{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[33]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2165,7 +2521,7 @@ func (x *Build) String() string {
 func (*Build) ProtoMessage() {}
 
 func (x *Build) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[33]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2178,7 +2534,7 @@ func (x *Build) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Build.ProtoReflect.Descriptor instead.
 func (*Build) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{33}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Build) GetId() string {
@@ -2346,7 +2702,7 @@ type BuildSize struct {
 
 func (x *BuildSize) Reset() {
 	*x = BuildSize{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[34]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2358,7 +2714,7 @@ func (x *BuildSize) String() string {
 func (*BuildSize) ProtoMessage() {}
 
 func (x *BuildSize) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[34]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2371,7 +2727,7 @@ func (x *BuildSize) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BuildSize.ProtoReflect.Descriptor instead.
 func (*BuildSize) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{34}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *BuildSize) GetSnapshot() int64 {
@@ -2399,7 +2755,7 @@ type BuildContext struct {
 
 func (x *BuildContext) Reset() {
 	*x = BuildContext{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[35]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2411,7 +2767,7 @@ func (x *BuildContext) String() string {
 func (*BuildContext) ProtoMessage() {}
 
 func (x *BuildContext) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[35]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2424,7 +2780,7 @@ func (x *BuildContext) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BuildContext.ProtoReflect.Descriptor instead.
 func (*BuildContext) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{35}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *BuildContext) GetUser() string {
@@ -2459,7 +2815,7 @@ type StartBlock struct {
 
 func (x *StartBlock) Reset() {
 	*x = StartBlock{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[36]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2471,7 +2827,7 @@ func (x *StartBlock) String() string {
 func (*StartBlock) ProtoMessage() {}
 
 func (x *StartBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[36]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2484,7 +2840,7 @@ func (x *StartBlock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartBlock.ProtoReflect.Descriptor instead.
 func (*StartBlock) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{36}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *StartBlock) GetCommand() string {
@@ -2528,7 +2884,7 @@ type NodeInfo struct {
 
 func (x *NodeInfo) Reset() {
 	*x = NodeInfo{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[37]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2540,7 +2896,7 @@ func (x *NodeInfo) String() string {
 func (*NodeInfo) ProtoMessage() {}
 
 func (x *NodeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[37]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2553,7 +2909,7 @@ func (x *NodeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeInfo.ProtoReflect.Descriptor instead.
 func (*NodeInfo) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{37}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *NodeInfo) GetId() string {
@@ -2648,7 +3004,7 @@ type CatalogueError struct {
 
 func (x *CatalogueError) Reset() {
 	*x = CatalogueError{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[38]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2660,7 +3016,7 @@ func (x *CatalogueError) String() string {
 func (*CatalogueError) ProtoMessage() {}
 
 func (x *CatalogueError) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[38]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2673,7 +3029,7 @@ func (x *CatalogueError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatalogueError.ProtoReflect.Descriptor instead.
 func (*CatalogueError) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{38}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *CatalogueError) GetCode() string {
@@ -2712,7 +3068,7 @@ type WakesRequest struct {
 
 func (x *WakesRequest) Reset() {
 	*x = WakesRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[39]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2724,7 +3080,7 @@ func (x *WakesRequest) String() string {
 func (*WakesRequest) ProtoMessage() {}
 
 func (x *WakesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[39]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2737,7 +3093,7 @@ func (x *WakesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WakesRequest.ProtoReflect.Descriptor instead.
 func (*WakesRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{39}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{45}
 }
 
 type Wake struct {
@@ -2756,7 +3112,7 @@ type Wake struct {
 
 func (x *Wake) Reset() {
 	*x = Wake{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[40]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2768,7 +3124,7 @@ func (x *Wake) String() string {
 func (*Wake) ProtoMessage() {}
 
 func (x *Wake) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[40]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2781,7 +3137,7 @@ func (x *Wake) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Wake.ProtoReflect.Descriptor instead.
 func (*Wake) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{40}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Wake) GetId() string {
@@ -2830,7 +3186,7 @@ type WokenRequest struct {
 
 func (x *WokenRequest) Reset() {
 	*x = WokenRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[41]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2842,7 +3198,7 @@ func (x *WokenRequest) String() string {
 func (*WokenRequest) ProtoMessage() {}
 
 func (x *WokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[41]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2855,7 +3211,7 @@ func (x *WokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WokenRequest.ProtoReflect.Descriptor instead.
 func (*WokenRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{41}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *WokenRequest) GetId() string {
@@ -2880,7 +3236,7 @@ type WokenResponse struct {
 
 func (x *WokenResponse) Reset() {
 	*x = WokenResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[42]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2892,7 +3248,7 @@ func (x *WokenResponse) String() string {
 func (*WokenResponse) ProtoMessage() {}
 
 func (x *WokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[42]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2905,7 +3261,7 @@ func (x *WokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WokenResponse.ProtoReflect.Descriptor instead.
 func (*WokenResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{42}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{48}
 }
 
 // EventMark is a place in the log of a machine's events; without values it is the beginning.
@@ -2919,7 +3275,7 @@ type EventMark struct {
 
 func (x *EventMark) Reset() {
 	*x = EventMark{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[43]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2931,7 +3287,7 @@ func (x *EventMark) String() string {
 func (*EventMark) ProtoMessage() {}
 
 func (x *EventMark) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[43]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2944,7 +3300,7 @@ func (x *EventMark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventMark.ProtoReflect.Descriptor instead.
 func (*EventMark) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{43}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *EventMark) GetLog() string {
@@ -2970,7 +3326,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[44]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2982,7 +3338,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[44]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2995,7 +3351,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{44}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *EventsRequest) GetAfter() *EventMark {
@@ -3016,7 +3372,7 @@ type EventsResponse struct {
 
 func (x *EventsResponse) Reset() {
 	*x = EventsResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[45]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3028,7 +3384,7 @@ func (x *EventsResponse) String() string {
 func (*EventsResponse) ProtoMessage() {}
 
 func (x *EventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[45]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3041,7 +3397,7 @@ func (x *EventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsResponse.ProtoReflect.Descriptor instead.
 func (*EventsResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{45}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *EventsResponse) GetEvents() []*Event {
@@ -3077,7 +3433,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[46]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3089,7 +3445,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[46]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3102,7 +3458,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{46}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Event) GetId() string {
@@ -3328,12 +3684,14 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\aemptied\x18\b \x01(\x05R\aemptied\x12\x19\n" +
 	"\bin_trash\x18\t \x01(\x05R\ainTrash\x12$\n" +
 	"\x0ein_trash_bytes\x18\n" +
-	" \x01(\x03R\finTrashBytes\"\x8b\x01\n" +
-	"\x0eMetricsRequest\x12\x1d\n" +
+	" \x01(\x03R\finTrashBytes\"\xc7\x01\n" +
+	"\x15SandboxMetricsRequest\x12\x1d\n" +
 	"\n" +
-	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x12.\n" +
-	"\x04from\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12*\n" +
-	"\x02to\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02to\"\x88\x02\n" +
+	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x12\x17\n" +
+	"\ateam_id\x18\x02 \x01(\tR\x06teamId\x12.\n" +
+	"\x04from\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12*\n" +
+	"\x02to\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02to\x12\x1a\n" +
+	"\boperator\x18\x05 \x01(\bR\boperator\"\xb4\x02\n" +
 	"\x06Sample\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1b\n" +
 	"\tcpu_count\x18\x02 \x01(\x05R\bcpuCount\x12 \n" +
@@ -3344,9 +3702,37 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\tmem_cache\x18\x06 \x01(\x03R\bmemCache\x12\x1b\n" +
 	"\tdisk_used\x18\a \x01(\x03R\bdiskUsed\x12\x1d\n" +
 	"\n" +
-	"disk_total\x18\b \x01(\x03R\tdiskTotal\"B\n" +
-	"\x0fMetricsResponse\x12/\n" +
-	"\asamples\x18\x01 \x03(\v2\x15.shoal.node.v1.SampleR\asamples\"\xd5\x01\n" +
+	"disk_total\x18\b \x01(\x03R\tdiskTotal\x12*\n" +
+	"\x04host\x18\t \x01(\v2\x16.shoal.node.v1.HostUseR\x04host\"\x86\x01\n" +
+	"\aHostUse\x12 \n" +
+	"\fcpu_used_pct\x18\x01 \x01(\x01R\n" +
+	"cpuUsedPct\x12\x1b\n" +
+	"\tmem_bytes\x18\x02 \x01(\x03R\bmemBytes\x12\x1d\n" +
+	"\n" +
+	"held_bytes\x18\x03 \x01(\x03R\theldBytes\x12\x1d\n" +
+	"\n" +
+	"disk_bytes\x18\x04 \x01(\x03R\tdiskBytes\"I\n" +
+	"\x16SandboxMetricsResponse\x12/\n" +
+	"\asamples\x18\x01 \x03(\v2\x15.shoal.node.v1.SampleR\asamples\"P\n" +
+	"\x14LatestMetricsRequest\x12\x17\n" +
+	"\ateam_id\x18\x01 \x01(\tR\x06teamId\x12\x1f\n" +
+	"\vsandbox_ids\x18\x02 \x03(\tR\n" +
+	"sandboxIds\"\xb7\x01\n" +
+	"\x15LatestMetricsResponse\x12K\n" +
+	"\asamples\x18\x01 \x03(\v21.shoal.node.v1.LatestMetricsResponse.SamplesEntryR\asamples\x1aQ\n" +
+	"\fSamplesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12+\n" +
+	"\x05value\x18\x02 \x01(\v2\x15.shoal.node.v1.SampleR\x05value:\x028\x01\"B\n" +
+	"\x0eTalliesRequest\x120\n" +
+	"\x05after\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05after\"\x9d\x01\n" +
+	"\x05Tally\x12\x17\n" +
+	"\ateam_id\x18\x01 \x01(\tR\x06teamId\x12\x17\n" +
+	"\anode_id\x18\x02 \x01(\tR\x06nodeId\x12.\n" +
+	"\x04from\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12\x18\n" +
+	"\arunning\x18\x04 \x03(\x05R\arunning\x12\x18\n" +
+	"\acreated\x18\x05 \x03(\x05R\acreated\"A\n" +
+	"\x0fTalliesResponse\x12.\n" +
+	"\atallies\x18\x01 \x03(\v2\x14.shoal.node.v1.TallyR\atallies\"\xd5\x01\n" +
 	"\vLogsRequest\x12\x1d\n" +
 	"\n" +
 	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x12\x17\n" +
@@ -3466,7 +3852,7 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\bbuild_id\x18\b \x01(\tR\abuildId\x12\x17\n" +
 	"\ateam_id\x18\t \x01(\tR\x06teamId\x12\x12\n" +
 	"\x04data\x18\n" +
-	" \x01(\tR\x04data2\xd7\t\n" +
+	" \x01(\tR\x04data2\x92\v\n" +
 	"\vNodeService\x12>\n" +
 	"\x06Create\x12\x1c.shoal.node.v1.CreateRequest\x1a\x16.shoal.node.v1.Sandbox\x128\n" +
 	"\x03Get\x12\x19.shoal.node.v1.GetRequest\x1a\x16.shoal.node.v1.Sandbox\x12?\n" +
@@ -3480,8 +3866,10 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\bSnapshot\x12\x1e.shoal.node.v1.SnapshotRequest\x1a\x14.shoal.node.v1.Build\x12?\n" +
 	"\x04Fork\x12\x1a.shoal.node.v1.ForkRequest\x1a\x1b.shoal.node.v1.ForkResponse\x12T\n" +
 	"\vRemoveBuild\x12!.shoal.node.v1.RemoveBuildRequest\x1a\".shoal.node.v1.RemoveBuildResponse\x12H\n" +
-	"\aCollect\x12\x1d.shoal.node.v1.CollectRequest\x1a\x1e.shoal.node.v1.CollectResponse\x12H\n" +
-	"\aMetrics\x12\x1d.shoal.node.v1.MetricsRequest\x1a\x1e.shoal.node.v1.MetricsResponse\x12?\n" +
+	"\aCollect\x12\x1d.shoal.node.v1.CollectRequest\x1a\x1e.shoal.node.v1.CollectResponse\x12]\n" +
+	"\x0eSandboxMetrics\x12$.shoal.node.v1.SandboxMetricsRequest\x1a%.shoal.node.v1.SandboxMetricsResponse\x12Z\n" +
+	"\rLatestMetrics\x12#.shoal.node.v1.LatestMetricsRequest\x1a$.shoal.node.v1.LatestMetricsResponse\x12H\n" +
+	"\aTallies\x12\x1d.shoal.node.v1.TalliesRequest\x1a\x1e.shoal.node.v1.TalliesResponse\x12?\n" +
 	"\x04Logs\x12\x1a.shoal.node.v1.LogsRequest\x1a\x1b.shoal.node.v1.LogsResponse\x12;\n" +
 	"\x04Info\x12\x1a.shoal.node.v1.InfoRequest\x1a\x17.shoal.node.v1.NodeInfo\x12E\n" +
 	"\x06Events\x12\x1c.shoal.node.v1.EventsRequest\x1a\x1d.shoal.node.v1.EventsResponse\x12;\n" +
@@ -3500,150 +3888,167 @@ func file_shoal_node_v1_node_proto_rawDescGZIP() []byte {
 	return file_shoal_node_v1_node_proto_rawDescData
 }
 
-var file_shoal_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
+var file_shoal_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
 var file_shoal_node_v1_node_proto_goTypes = []any{
-	(*Resources)(nil),             // 0: shoal.node.v1.Resources
-	(*Lifecycle)(nil),             // 1: shoal.node.v1.Lifecycle
-	(*Network)(nil),               // 2: shoal.node.v1.Network
-	(*DNSServers)(nil),            // 3: shoal.node.v1.DNSServers
-	(*VolumeMount)(nil),           // 4: shoal.node.v1.VolumeMount
-	(*Spec)(nil),                  // 5: shoal.node.v1.Spec
-	(*Sandbox)(nil),               // 6: shoal.node.v1.Sandbox
-	(*CreateRequest)(nil),         // 7: shoal.node.v1.CreateRequest
-	(*GetRequest)(nil),            // 8: shoal.node.v1.GetRequest
-	(*ListRequest)(nil),           // 9: shoal.node.v1.ListRequest
-	(*ListResponse)(nil),          // 10: shoal.node.v1.ListResponse
-	(*KillRequest)(nil),           // 11: shoal.node.v1.KillRequest
-	(*KillResponse)(nil),          // 12: shoal.node.v1.KillResponse
-	(*SetDeadlineRequest)(nil),    // 13: shoal.node.v1.SetDeadlineRequest
-	(*SetNetworkRequest)(nil),     // 14: shoal.node.v1.SetNetworkRequest
-	(*SetNetworkResponse)(nil),    // 15: shoal.node.v1.SetNetworkResponse
-	(*PauseRequest)(nil),          // 16: shoal.node.v1.PauseRequest
-	(*ResumeRequest)(nil),         // 17: shoal.node.v1.ResumeRequest
-	(*SnapshotRequest)(nil),       // 18: shoal.node.v1.SnapshotRequest
-	(*ForkRequest)(nil),           // 19: shoal.node.v1.ForkRequest
-	(*ForkResult)(nil),            // 20: shoal.node.v1.ForkResult
-	(*ForkResponse)(nil),          // 21: shoal.node.v1.ForkResponse
-	(*RemoveBuildRequest)(nil),    // 22: shoal.node.v1.RemoveBuildRequest
-	(*RemoveBuildResponse)(nil),   // 23: shoal.node.v1.RemoveBuildResponse
-	(*CollectRequest)(nil),        // 24: shoal.node.v1.CollectRequest
-	(*CollectResponse)(nil),       // 25: shoal.node.v1.CollectResponse
-	(*MetricsRequest)(nil),        // 26: shoal.node.v1.MetricsRequest
-	(*Sample)(nil),                // 27: shoal.node.v1.Sample
-	(*MetricsResponse)(nil),       // 28: shoal.node.v1.MetricsResponse
-	(*LogsRequest)(nil),           // 29: shoal.node.v1.LogsRequest
-	(*LogEntry)(nil),              // 30: shoal.node.v1.LogEntry
-	(*LogsResponse)(nil),          // 31: shoal.node.v1.LogsResponse
-	(*InfoRequest)(nil),           // 32: shoal.node.v1.InfoRequest
-	(*Build)(nil),                 // 33: shoal.node.v1.Build
-	(*BuildSize)(nil),             // 34: shoal.node.v1.BuildSize
-	(*BuildContext)(nil),          // 35: shoal.node.v1.BuildContext
-	(*StartBlock)(nil),            // 36: shoal.node.v1.StartBlock
-	(*NodeInfo)(nil),              // 37: shoal.node.v1.NodeInfo
-	(*CatalogueError)(nil),        // 38: shoal.node.v1.CatalogueError
-	(*WakesRequest)(nil),          // 39: shoal.node.v1.WakesRequest
-	(*Wake)(nil),                  // 40: shoal.node.v1.Wake
-	(*WokenRequest)(nil),          // 41: shoal.node.v1.WokenRequest
-	(*WokenResponse)(nil),         // 42: shoal.node.v1.WokenResponse
-	(*EventMark)(nil),             // 43: shoal.node.v1.EventMark
-	(*EventsRequest)(nil),         // 44: shoal.node.v1.EventsRequest
-	(*EventsResponse)(nil),        // 45: shoal.node.v1.EventsResponse
-	(*Event)(nil),                 // 46: shoal.node.v1.Event
-	nil,                           // 47: shoal.node.v1.Spec.MetadataEntry
-	nil,                           // 48: shoal.node.v1.Spec.EnvVarsEntry
-	nil,                           // 49: shoal.node.v1.LogEntry.FieldsEntry
-	nil,                           // 50: shoal.node.v1.BuildContext.EnvEntry
-	(*durationpb.Duration)(nil),   // 51: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 52: google.protobuf.Timestamp
+	(*Resources)(nil),              // 0: shoal.node.v1.Resources
+	(*Lifecycle)(nil),              // 1: shoal.node.v1.Lifecycle
+	(*Network)(nil),                // 2: shoal.node.v1.Network
+	(*DNSServers)(nil),             // 3: shoal.node.v1.DNSServers
+	(*VolumeMount)(nil),            // 4: shoal.node.v1.VolumeMount
+	(*Spec)(nil),                   // 5: shoal.node.v1.Spec
+	(*Sandbox)(nil),                // 6: shoal.node.v1.Sandbox
+	(*CreateRequest)(nil),          // 7: shoal.node.v1.CreateRequest
+	(*GetRequest)(nil),             // 8: shoal.node.v1.GetRequest
+	(*ListRequest)(nil),            // 9: shoal.node.v1.ListRequest
+	(*ListResponse)(nil),           // 10: shoal.node.v1.ListResponse
+	(*KillRequest)(nil),            // 11: shoal.node.v1.KillRequest
+	(*KillResponse)(nil),           // 12: shoal.node.v1.KillResponse
+	(*SetDeadlineRequest)(nil),     // 13: shoal.node.v1.SetDeadlineRequest
+	(*SetNetworkRequest)(nil),      // 14: shoal.node.v1.SetNetworkRequest
+	(*SetNetworkResponse)(nil),     // 15: shoal.node.v1.SetNetworkResponse
+	(*PauseRequest)(nil),           // 16: shoal.node.v1.PauseRequest
+	(*ResumeRequest)(nil),          // 17: shoal.node.v1.ResumeRequest
+	(*SnapshotRequest)(nil),        // 18: shoal.node.v1.SnapshotRequest
+	(*ForkRequest)(nil),            // 19: shoal.node.v1.ForkRequest
+	(*ForkResult)(nil),             // 20: shoal.node.v1.ForkResult
+	(*ForkResponse)(nil),           // 21: shoal.node.v1.ForkResponse
+	(*RemoveBuildRequest)(nil),     // 22: shoal.node.v1.RemoveBuildRequest
+	(*RemoveBuildResponse)(nil),    // 23: shoal.node.v1.RemoveBuildResponse
+	(*CollectRequest)(nil),         // 24: shoal.node.v1.CollectRequest
+	(*CollectResponse)(nil),        // 25: shoal.node.v1.CollectResponse
+	(*SandboxMetricsRequest)(nil),  // 26: shoal.node.v1.SandboxMetricsRequest
+	(*Sample)(nil),                 // 27: shoal.node.v1.Sample
+	(*HostUse)(nil),                // 28: shoal.node.v1.HostUse
+	(*SandboxMetricsResponse)(nil), // 29: shoal.node.v1.SandboxMetricsResponse
+	(*LatestMetricsRequest)(nil),   // 30: shoal.node.v1.LatestMetricsRequest
+	(*LatestMetricsResponse)(nil),  // 31: shoal.node.v1.LatestMetricsResponse
+	(*TalliesRequest)(nil),         // 32: shoal.node.v1.TalliesRequest
+	(*Tally)(nil),                  // 33: shoal.node.v1.Tally
+	(*TalliesResponse)(nil),        // 34: shoal.node.v1.TalliesResponse
+	(*LogsRequest)(nil),            // 35: shoal.node.v1.LogsRequest
+	(*LogEntry)(nil),               // 36: shoal.node.v1.LogEntry
+	(*LogsResponse)(nil),           // 37: shoal.node.v1.LogsResponse
+	(*InfoRequest)(nil),            // 38: shoal.node.v1.InfoRequest
+	(*Build)(nil),                  // 39: shoal.node.v1.Build
+	(*BuildSize)(nil),              // 40: shoal.node.v1.BuildSize
+	(*BuildContext)(nil),           // 41: shoal.node.v1.BuildContext
+	(*StartBlock)(nil),             // 42: shoal.node.v1.StartBlock
+	(*NodeInfo)(nil),               // 43: shoal.node.v1.NodeInfo
+	(*CatalogueError)(nil),         // 44: shoal.node.v1.CatalogueError
+	(*WakesRequest)(nil),           // 45: shoal.node.v1.WakesRequest
+	(*Wake)(nil),                   // 46: shoal.node.v1.Wake
+	(*WokenRequest)(nil),           // 47: shoal.node.v1.WokenRequest
+	(*WokenResponse)(nil),          // 48: shoal.node.v1.WokenResponse
+	(*EventMark)(nil),              // 49: shoal.node.v1.EventMark
+	(*EventsRequest)(nil),          // 50: shoal.node.v1.EventsRequest
+	(*EventsResponse)(nil),         // 51: shoal.node.v1.EventsResponse
+	(*Event)(nil),                  // 52: shoal.node.v1.Event
+	nil,                            // 53: shoal.node.v1.Spec.MetadataEntry
+	nil,                            // 54: shoal.node.v1.Spec.EnvVarsEntry
+	nil,                            // 55: shoal.node.v1.LatestMetricsResponse.SamplesEntry
+	nil,                            // 56: shoal.node.v1.LogEntry.FieldsEntry
+	nil,                            // 57: shoal.node.v1.BuildContext.EnvEntry
+	(*durationpb.Duration)(nil),    // 58: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),  // 59: google.protobuf.Timestamp
 }
 var file_shoal_node_v1_node_proto_depIdxs = []int32{
-	51, // 0: shoal.node.v1.Lifecycle.auto_resume_after:type_name -> google.protobuf.Duration
+	58, // 0: shoal.node.v1.Lifecycle.auto_resume_after:type_name -> google.protobuf.Duration
 	3,  // 1: shoal.node.v1.Network.dns_servers:type_name -> shoal.node.v1.DNSServers
 	0,  // 2: shoal.node.v1.Spec.resources:type_name -> shoal.node.v1.Resources
-	47, // 3: shoal.node.v1.Spec.metadata:type_name -> shoal.node.v1.Spec.MetadataEntry
-	48, // 4: shoal.node.v1.Spec.env_vars:type_name -> shoal.node.v1.Spec.EnvVarsEntry
-	51, // 5: shoal.node.v1.Spec.timeout:type_name -> google.protobuf.Duration
-	51, // 6: shoal.node.v1.Spec.max_length:type_name -> google.protobuf.Duration
+	53, // 3: shoal.node.v1.Spec.metadata:type_name -> shoal.node.v1.Spec.MetadataEntry
+	54, // 4: shoal.node.v1.Spec.env_vars:type_name -> shoal.node.v1.Spec.EnvVarsEntry
+	58, // 5: shoal.node.v1.Spec.timeout:type_name -> google.protobuf.Duration
+	58, // 6: shoal.node.v1.Spec.max_length:type_name -> google.protobuf.Duration
 	1,  // 7: shoal.node.v1.Spec.lifecycle:type_name -> shoal.node.v1.Lifecycle
 	2,  // 8: shoal.node.v1.Spec.network:type_name -> shoal.node.v1.Network
 	4,  // 9: shoal.node.v1.Spec.volume_mounts:type_name -> shoal.node.v1.VolumeMount
 	5,  // 10: shoal.node.v1.Sandbox.spec:type_name -> shoal.node.v1.Spec
-	52, // 11: shoal.node.v1.Sandbox.started_at:type_name -> google.protobuf.Timestamp
-	52, // 12: shoal.node.v1.Sandbox.end_at:type_name -> google.protobuf.Timestamp
+	59, // 11: shoal.node.v1.Sandbox.started_at:type_name -> google.protobuf.Timestamp
+	59, // 12: shoal.node.v1.Sandbox.end_at:type_name -> google.protobuf.Timestamp
 	5,  // 13: shoal.node.v1.CreateRequest.spec:type_name -> shoal.node.v1.Spec
 	6,  // 14: shoal.node.v1.ListResponse.sandboxes:type_name -> shoal.node.v1.Sandbox
-	51, // 15: shoal.node.v1.SetDeadlineRequest.timeout:type_name -> google.protobuf.Duration
+	58, // 15: shoal.node.v1.SetDeadlineRequest.timeout:type_name -> google.protobuf.Duration
 	2,  // 16: shoal.node.v1.SetNetworkRequest.network:type_name -> shoal.node.v1.Network
-	51, // 17: shoal.node.v1.ResumeRequest.timeout:type_name -> google.protobuf.Duration
+	58, // 17: shoal.node.v1.ResumeRequest.timeout:type_name -> google.protobuf.Duration
 	5,  // 18: shoal.node.v1.ForkRequest.specs:type_name -> shoal.node.v1.Spec
 	6,  // 19: shoal.node.v1.ForkResult.sandbox:type_name -> shoal.node.v1.Sandbox
-	38, // 20: shoal.node.v1.ForkResult.error:type_name -> shoal.node.v1.CatalogueError
+	44, // 20: shoal.node.v1.ForkResult.error:type_name -> shoal.node.v1.CatalogueError
 	20, // 21: shoal.node.v1.ForkResponse.results:type_name -> shoal.node.v1.ForkResult
-	52, // 22: shoal.node.v1.MetricsRequest.from:type_name -> google.protobuf.Timestamp
-	52, // 23: shoal.node.v1.MetricsRequest.to:type_name -> google.protobuf.Timestamp
-	52, // 24: shoal.node.v1.Sample.time:type_name -> google.protobuf.Timestamp
-	27, // 25: shoal.node.v1.MetricsResponse.samples:type_name -> shoal.node.v1.Sample
-	52, // 26: shoal.node.v1.LogsRequest.from:type_name -> google.protobuf.Timestamp
-	52, // 27: shoal.node.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
-	49, // 28: shoal.node.v1.LogEntry.fields:type_name -> shoal.node.v1.LogEntry.FieldsEntry
-	30, // 29: shoal.node.v1.LogsResponse.entries:type_name -> shoal.node.v1.LogEntry
-	0,  // 30: shoal.node.v1.Build.resources:type_name -> shoal.node.v1.Resources
-	52, // 31: shoal.node.v1.Build.created_at:type_name -> google.protobuf.Timestamp
-	52, // 32: shoal.node.v1.Build.updated_at:type_name -> google.protobuf.Timestamp
-	52, // 33: shoal.node.v1.Build.finished_at:type_name -> google.protobuf.Timestamp
-	35, // 34: shoal.node.v1.Build.context:type_name -> shoal.node.v1.BuildContext
-	36, // 35: shoal.node.v1.Build.start:type_name -> shoal.node.v1.StartBlock
-	34, // 36: shoal.node.v1.Build.size:type_name -> shoal.node.v1.BuildSize
-	50, // 37: shoal.node.v1.BuildContext.env:type_name -> shoal.node.v1.BuildContext.EnvEntry
-	35, // 38: shoal.node.v1.StartBlock.context:type_name -> shoal.node.v1.BuildContext
-	33, // 39: shoal.node.v1.NodeInfo.builds:type_name -> shoal.node.v1.Build
-	51, // 40: shoal.node.v1.Wake.timeout:type_name -> google.protobuf.Duration
-	38, // 41: shoal.node.v1.WokenRequest.error:type_name -> shoal.node.v1.CatalogueError
-	43, // 42: shoal.node.v1.EventsRequest.after:type_name -> shoal.node.v1.EventMark
-	46, // 43: shoal.node.v1.EventsResponse.events:type_name -> shoal.node.v1.Event
-	43, // 44: shoal.node.v1.EventsResponse.next:type_name -> shoal.node.v1.EventMark
-	52, // 45: shoal.node.v1.Event.time:type_name -> google.protobuf.Timestamp
-	7,  // 46: shoal.node.v1.NodeService.Create:input_type -> shoal.node.v1.CreateRequest
-	8,  // 47: shoal.node.v1.NodeService.Get:input_type -> shoal.node.v1.GetRequest
-	9,  // 48: shoal.node.v1.NodeService.List:input_type -> shoal.node.v1.ListRequest
-	11, // 49: shoal.node.v1.NodeService.Kill:input_type -> shoal.node.v1.KillRequest
-	13, // 50: shoal.node.v1.NodeService.SetDeadline:input_type -> shoal.node.v1.SetDeadlineRequest
-	14, // 51: shoal.node.v1.NodeService.SetNetwork:input_type -> shoal.node.v1.SetNetworkRequest
-	16, // 52: shoal.node.v1.NodeService.Pause:input_type -> shoal.node.v1.PauseRequest
-	17, // 53: shoal.node.v1.NodeService.Resume:input_type -> shoal.node.v1.ResumeRequest
-	18, // 54: shoal.node.v1.NodeService.Snapshot:input_type -> shoal.node.v1.SnapshotRequest
-	19, // 55: shoal.node.v1.NodeService.Fork:input_type -> shoal.node.v1.ForkRequest
-	22, // 56: shoal.node.v1.NodeService.RemoveBuild:input_type -> shoal.node.v1.RemoveBuildRequest
-	24, // 57: shoal.node.v1.NodeService.Collect:input_type -> shoal.node.v1.CollectRequest
-	26, // 58: shoal.node.v1.NodeService.Metrics:input_type -> shoal.node.v1.MetricsRequest
-	29, // 59: shoal.node.v1.NodeService.Logs:input_type -> shoal.node.v1.LogsRequest
-	32, // 60: shoal.node.v1.NodeService.Info:input_type -> shoal.node.v1.InfoRequest
-	44, // 61: shoal.node.v1.NodeService.Events:input_type -> shoal.node.v1.EventsRequest
-	39, // 62: shoal.node.v1.NodeService.Wakes:input_type -> shoal.node.v1.WakesRequest
-	41, // 63: shoal.node.v1.NodeService.Woken:input_type -> shoal.node.v1.WokenRequest
-	6,  // 64: shoal.node.v1.NodeService.Create:output_type -> shoal.node.v1.Sandbox
-	6,  // 65: shoal.node.v1.NodeService.Get:output_type -> shoal.node.v1.Sandbox
-	10, // 66: shoal.node.v1.NodeService.List:output_type -> shoal.node.v1.ListResponse
-	12, // 67: shoal.node.v1.NodeService.Kill:output_type -> shoal.node.v1.KillResponse
-	6,  // 68: shoal.node.v1.NodeService.SetDeadline:output_type -> shoal.node.v1.Sandbox
-	15, // 69: shoal.node.v1.NodeService.SetNetwork:output_type -> shoal.node.v1.SetNetworkResponse
-	6,  // 70: shoal.node.v1.NodeService.Pause:output_type -> shoal.node.v1.Sandbox
-	6,  // 71: shoal.node.v1.NodeService.Resume:output_type -> shoal.node.v1.Sandbox
-	33, // 72: shoal.node.v1.NodeService.Snapshot:output_type -> shoal.node.v1.Build
-	21, // 73: shoal.node.v1.NodeService.Fork:output_type -> shoal.node.v1.ForkResponse
-	23, // 74: shoal.node.v1.NodeService.RemoveBuild:output_type -> shoal.node.v1.RemoveBuildResponse
-	25, // 75: shoal.node.v1.NodeService.Collect:output_type -> shoal.node.v1.CollectResponse
-	28, // 76: shoal.node.v1.NodeService.Metrics:output_type -> shoal.node.v1.MetricsResponse
-	31, // 77: shoal.node.v1.NodeService.Logs:output_type -> shoal.node.v1.LogsResponse
-	37, // 78: shoal.node.v1.NodeService.Info:output_type -> shoal.node.v1.NodeInfo
-	45, // 79: shoal.node.v1.NodeService.Events:output_type -> shoal.node.v1.EventsResponse
-	40, // 80: shoal.node.v1.NodeService.Wakes:output_type -> shoal.node.v1.Wake
-	42, // 81: shoal.node.v1.NodeService.Woken:output_type -> shoal.node.v1.WokenResponse
-	64, // [64:82] is the sub-list for method output_type
-	46, // [46:64] is the sub-list for method input_type
-	46, // [46:46] is the sub-list for extension type_name
-	46, // [46:46] is the sub-list for extension extendee
-	0,  // [0:46] is the sub-list for field type_name
+	59, // 22: shoal.node.v1.SandboxMetricsRequest.from:type_name -> google.protobuf.Timestamp
+	59, // 23: shoal.node.v1.SandboxMetricsRequest.to:type_name -> google.protobuf.Timestamp
+	59, // 24: shoal.node.v1.Sample.time:type_name -> google.protobuf.Timestamp
+	28, // 25: shoal.node.v1.Sample.host:type_name -> shoal.node.v1.HostUse
+	27, // 26: shoal.node.v1.SandboxMetricsResponse.samples:type_name -> shoal.node.v1.Sample
+	55, // 27: shoal.node.v1.LatestMetricsResponse.samples:type_name -> shoal.node.v1.LatestMetricsResponse.SamplesEntry
+	59, // 28: shoal.node.v1.TalliesRequest.after:type_name -> google.protobuf.Timestamp
+	59, // 29: shoal.node.v1.Tally.from:type_name -> google.protobuf.Timestamp
+	33, // 30: shoal.node.v1.TalliesResponse.tallies:type_name -> shoal.node.v1.Tally
+	59, // 31: shoal.node.v1.LogsRequest.from:type_name -> google.protobuf.Timestamp
+	59, // 32: shoal.node.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
+	56, // 33: shoal.node.v1.LogEntry.fields:type_name -> shoal.node.v1.LogEntry.FieldsEntry
+	36, // 34: shoal.node.v1.LogsResponse.entries:type_name -> shoal.node.v1.LogEntry
+	0,  // 35: shoal.node.v1.Build.resources:type_name -> shoal.node.v1.Resources
+	59, // 36: shoal.node.v1.Build.created_at:type_name -> google.protobuf.Timestamp
+	59, // 37: shoal.node.v1.Build.updated_at:type_name -> google.protobuf.Timestamp
+	59, // 38: shoal.node.v1.Build.finished_at:type_name -> google.protobuf.Timestamp
+	41, // 39: shoal.node.v1.Build.context:type_name -> shoal.node.v1.BuildContext
+	42, // 40: shoal.node.v1.Build.start:type_name -> shoal.node.v1.StartBlock
+	40, // 41: shoal.node.v1.Build.size:type_name -> shoal.node.v1.BuildSize
+	57, // 42: shoal.node.v1.BuildContext.env:type_name -> shoal.node.v1.BuildContext.EnvEntry
+	41, // 43: shoal.node.v1.StartBlock.context:type_name -> shoal.node.v1.BuildContext
+	39, // 44: shoal.node.v1.NodeInfo.builds:type_name -> shoal.node.v1.Build
+	58, // 45: shoal.node.v1.Wake.timeout:type_name -> google.protobuf.Duration
+	44, // 46: shoal.node.v1.WokenRequest.error:type_name -> shoal.node.v1.CatalogueError
+	49, // 47: shoal.node.v1.EventsRequest.after:type_name -> shoal.node.v1.EventMark
+	52, // 48: shoal.node.v1.EventsResponse.events:type_name -> shoal.node.v1.Event
+	49, // 49: shoal.node.v1.EventsResponse.next:type_name -> shoal.node.v1.EventMark
+	59, // 50: shoal.node.v1.Event.time:type_name -> google.protobuf.Timestamp
+	27, // 51: shoal.node.v1.LatestMetricsResponse.SamplesEntry.value:type_name -> shoal.node.v1.Sample
+	7,  // 52: shoal.node.v1.NodeService.Create:input_type -> shoal.node.v1.CreateRequest
+	8,  // 53: shoal.node.v1.NodeService.Get:input_type -> shoal.node.v1.GetRequest
+	9,  // 54: shoal.node.v1.NodeService.List:input_type -> shoal.node.v1.ListRequest
+	11, // 55: shoal.node.v1.NodeService.Kill:input_type -> shoal.node.v1.KillRequest
+	13, // 56: shoal.node.v1.NodeService.SetDeadline:input_type -> shoal.node.v1.SetDeadlineRequest
+	14, // 57: shoal.node.v1.NodeService.SetNetwork:input_type -> shoal.node.v1.SetNetworkRequest
+	16, // 58: shoal.node.v1.NodeService.Pause:input_type -> shoal.node.v1.PauseRequest
+	17, // 59: shoal.node.v1.NodeService.Resume:input_type -> shoal.node.v1.ResumeRequest
+	18, // 60: shoal.node.v1.NodeService.Snapshot:input_type -> shoal.node.v1.SnapshotRequest
+	19, // 61: shoal.node.v1.NodeService.Fork:input_type -> shoal.node.v1.ForkRequest
+	22, // 62: shoal.node.v1.NodeService.RemoveBuild:input_type -> shoal.node.v1.RemoveBuildRequest
+	24, // 63: shoal.node.v1.NodeService.Collect:input_type -> shoal.node.v1.CollectRequest
+	26, // 64: shoal.node.v1.NodeService.SandboxMetrics:input_type -> shoal.node.v1.SandboxMetricsRequest
+	30, // 65: shoal.node.v1.NodeService.LatestMetrics:input_type -> shoal.node.v1.LatestMetricsRequest
+	32, // 66: shoal.node.v1.NodeService.Tallies:input_type -> shoal.node.v1.TalliesRequest
+	35, // 67: shoal.node.v1.NodeService.Logs:input_type -> shoal.node.v1.LogsRequest
+	38, // 68: shoal.node.v1.NodeService.Info:input_type -> shoal.node.v1.InfoRequest
+	50, // 69: shoal.node.v1.NodeService.Events:input_type -> shoal.node.v1.EventsRequest
+	45, // 70: shoal.node.v1.NodeService.Wakes:input_type -> shoal.node.v1.WakesRequest
+	47, // 71: shoal.node.v1.NodeService.Woken:input_type -> shoal.node.v1.WokenRequest
+	6,  // 72: shoal.node.v1.NodeService.Create:output_type -> shoal.node.v1.Sandbox
+	6,  // 73: shoal.node.v1.NodeService.Get:output_type -> shoal.node.v1.Sandbox
+	10, // 74: shoal.node.v1.NodeService.List:output_type -> shoal.node.v1.ListResponse
+	12, // 75: shoal.node.v1.NodeService.Kill:output_type -> shoal.node.v1.KillResponse
+	6,  // 76: shoal.node.v1.NodeService.SetDeadline:output_type -> shoal.node.v1.Sandbox
+	15, // 77: shoal.node.v1.NodeService.SetNetwork:output_type -> shoal.node.v1.SetNetworkResponse
+	6,  // 78: shoal.node.v1.NodeService.Pause:output_type -> shoal.node.v1.Sandbox
+	6,  // 79: shoal.node.v1.NodeService.Resume:output_type -> shoal.node.v1.Sandbox
+	39, // 80: shoal.node.v1.NodeService.Snapshot:output_type -> shoal.node.v1.Build
+	21, // 81: shoal.node.v1.NodeService.Fork:output_type -> shoal.node.v1.ForkResponse
+	23, // 82: shoal.node.v1.NodeService.RemoveBuild:output_type -> shoal.node.v1.RemoveBuildResponse
+	25, // 83: shoal.node.v1.NodeService.Collect:output_type -> shoal.node.v1.CollectResponse
+	29, // 84: shoal.node.v1.NodeService.SandboxMetrics:output_type -> shoal.node.v1.SandboxMetricsResponse
+	31, // 85: shoal.node.v1.NodeService.LatestMetrics:output_type -> shoal.node.v1.LatestMetricsResponse
+	34, // 86: shoal.node.v1.NodeService.Tallies:output_type -> shoal.node.v1.TalliesResponse
+	37, // 87: shoal.node.v1.NodeService.Logs:output_type -> shoal.node.v1.LogsResponse
+	43, // 88: shoal.node.v1.NodeService.Info:output_type -> shoal.node.v1.NodeInfo
+	51, // 89: shoal.node.v1.NodeService.Events:output_type -> shoal.node.v1.EventsResponse
+	46, // 90: shoal.node.v1.NodeService.Wakes:output_type -> shoal.node.v1.Wake
+	48, // 91: shoal.node.v1.NodeService.Woken:output_type -> shoal.node.v1.WokenResponse
+	72, // [72:92] is the sub-list for method output_type
+	52, // [52:72] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_shoal_node_v1_node_proto_init() }
@@ -3658,7 +4063,7 @@ func file_shoal_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shoal_node_v1_node_proto_rawDesc), len(file_shoal_node_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   51,
+			NumMessages:   58,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

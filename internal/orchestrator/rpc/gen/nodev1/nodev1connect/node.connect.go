@@ -59,8 +59,14 @@ const (
 	NodeServiceRemoveBuildProcedure = "/shoal.node.v1.NodeService/RemoveBuild"
 	// NodeServiceCollectProcedure is the fully-qualified name of the NodeService's Collect RPC.
 	NodeServiceCollectProcedure = "/shoal.node.v1.NodeService/Collect"
-	// NodeServiceMetricsProcedure is the fully-qualified name of the NodeService's Metrics RPC.
-	NodeServiceMetricsProcedure = "/shoal.node.v1.NodeService/Metrics"
+	// NodeServiceSandboxMetricsProcedure is the fully-qualified name of the NodeService's
+	// SandboxMetrics RPC.
+	NodeServiceSandboxMetricsProcedure = "/shoal.node.v1.NodeService/SandboxMetrics"
+	// NodeServiceLatestMetricsProcedure is the fully-qualified name of the NodeService's LatestMetrics
+	// RPC.
+	NodeServiceLatestMetricsProcedure = "/shoal.node.v1.NodeService/LatestMetrics"
+	// NodeServiceTalliesProcedure is the fully-qualified name of the NodeService's Tallies RPC.
+	NodeServiceTalliesProcedure = "/shoal.node.v1.NodeService/Tallies"
 	// NodeServiceLogsProcedure is the fully-qualified name of the NodeService's Logs RPC.
 	NodeServiceLogsProcedure = "/shoal.node.v1.NodeService/Logs"
 	// NodeServiceInfoProcedure is the fully-qualified name of the NodeService's Info RPC.
@@ -87,7 +93,10 @@ type NodeServiceClient interface {
 	Fork(context.Context, *connect.Request[nodev1.ForkRequest]) (*connect.Response[nodev1.ForkResponse], error)
 	RemoveBuild(context.Context, *connect.Request[nodev1.RemoveBuildRequest]) (*connect.Response[nodev1.RemoveBuildResponse], error)
 	Collect(context.Context, *connect.Request[nodev1.CollectRequest]) (*connect.Response[nodev1.CollectResponse], error)
-	Metrics(context.Context, *connect.Request[nodev1.MetricsRequest]) (*connect.Response[nodev1.MetricsResponse], error)
+	// Earlier versions have a call Metrics that does not ask whose the sandbox is.
+	SandboxMetrics(context.Context, *connect.Request[nodev1.SandboxMetricsRequest]) (*connect.Response[nodev1.SandboxMetricsResponse], error)
+	LatestMetrics(context.Context, *connect.Request[nodev1.LatestMetricsRequest]) (*connect.Response[nodev1.LatestMetricsResponse], error)
+	Tallies(context.Context, *connect.Request[nodev1.TalliesRequest]) (*connect.Response[nodev1.TalliesResponse], error)
 	Logs(context.Context, *connect.Request[nodev1.LogsRequest]) (*connect.Response[nodev1.LogsResponse], error)
 	Info(context.Context, *connect.Request[nodev1.InfoRequest]) (*connect.Response[nodev1.NodeInfo], error)
 	// Events answers with the events after a mark, or with none after a while. What is before the
@@ -183,10 +192,22 @@ func NewNodeServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(nodeServiceMethods.ByName("Collect")),
 			connect.WithClientOptions(opts...),
 		),
-		metrics: connect.NewClient[nodev1.MetricsRequest, nodev1.MetricsResponse](
+		sandboxMetrics: connect.NewClient[nodev1.SandboxMetricsRequest, nodev1.SandboxMetricsResponse](
 			httpClient,
-			baseURL+NodeServiceMetricsProcedure,
-			connect.WithSchema(nodeServiceMethods.ByName("Metrics")),
+			baseURL+NodeServiceSandboxMetricsProcedure,
+			connect.WithSchema(nodeServiceMethods.ByName("SandboxMetrics")),
+			connect.WithClientOptions(opts...),
+		),
+		latestMetrics: connect.NewClient[nodev1.LatestMetricsRequest, nodev1.LatestMetricsResponse](
+			httpClient,
+			baseURL+NodeServiceLatestMetricsProcedure,
+			connect.WithSchema(nodeServiceMethods.ByName("LatestMetrics")),
+			connect.WithClientOptions(opts...),
+		),
+		tallies: connect.NewClient[nodev1.TalliesRequest, nodev1.TalliesResponse](
+			httpClient,
+			baseURL+NodeServiceTalliesProcedure,
+			connect.WithSchema(nodeServiceMethods.ByName("Tallies")),
 			connect.WithClientOptions(opts...),
 		),
 		logs: connect.NewClient[nodev1.LogsRequest, nodev1.LogsResponse](
@@ -224,24 +245,26 @@ func NewNodeServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 
 // nodeServiceClient implements NodeServiceClient.
 type nodeServiceClient struct {
-	create      *connect.Client[nodev1.CreateRequest, nodev1.Sandbox]
-	get         *connect.Client[nodev1.GetRequest, nodev1.Sandbox]
-	list        *connect.Client[nodev1.ListRequest, nodev1.ListResponse]
-	kill        *connect.Client[nodev1.KillRequest, nodev1.KillResponse]
-	setDeadline *connect.Client[nodev1.SetDeadlineRequest, nodev1.Sandbox]
-	setNetwork  *connect.Client[nodev1.SetNetworkRequest, nodev1.SetNetworkResponse]
-	pause       *connect.Client[nodev1.PauseRequest, nodev1.Sandbox]
-	resume      *connect.Client[nodev1.ResumeRequest, nodev1.Sandbox]
-	snapshot    *connect.Client[nodev1.SnapshotRequest, nodev1.Build]
-	fork        *connect.Client[nodev1.ForkRequest, nodev1.ForkResponse]
-	removeBuild *connect.Client[nodev1.RemoveBuildRequest, nodev1.RemoveBuildResponse]
-	collect     *connect.Client[nodev1.CollectRequest, nodev1.CollectResponse]
-	metrics     *connect.Client[nodev1.MetricsRequest, nodev1.MetricsResponse]
-	logs        *connect.Client[nodev1.LogsRequest, nodev1.LogsResponse]
-	info        *connect.Client[nodev1.InfoRequest, nodev1.NodeInfo]
-	events      *connect.Client[nodev1.EventsRequest, nodev1.EventsResponse]
-	wakes       *connect.Client[nodev1.WakesRequest, nodev1.Wake]
-	woken       *connect.Client[nodev1.WokenRequest, nodev1.WokenResponse]
+	create         *connect.Client[nodev1.CreateRequest, nodev1.Sandbox]
+	get            *connect.Client[nodev1.GetRequest, nodev1.Sandbox]
+	list           *connect.Client[nodev1.ListRequest, nodev1.ListResponse]
+	kill           *connect.Client[nodev1.KillRequest, nodev1.KillResponse]
+	setDeadline    *connect.Client[nodev1.SetDeadlineRequest, nodev1.Sandbox]
+	setNetwork     *connect.Client[nodev1.SetNetworkRequest, nodev1.SetNetworkResponse]
+	pause          *connect.Client[nodev1.PauseRequest, nodev1.Sandbox]
+	resume         *connect.Client[nodev1.ResumeRequest, nodev1.Sandbox]
+	snapshot       *connect.Client[nodev1.SnapshotRequest, nodev1.Build]
+	fork           *connect.Client[nodev1.ForkRequest, nodev1.ForkResponse]
+	removeBuild    *connect.Client[nodev1.RemoveBuildRequest, nodev1.RemoveBuildResponse]
+	collect        *connect.Client[nodev1.CollectRequest, nodev1.CollectResponse]
+	sandboxMetrics *connect.Client[nodev1.SandboxMetricsRequest, nodev1.SandboxMetricsResponse]
+	latestMetrics  *connect.Client[nodev1.LatestMetricsRequest, nodev1.LatestMetricsResponse]
+	tallies        *connect.Client[nodev1.TalliesRequest, nodev1.TalliesResponse]
+	logs           *connect.Client[nodev1.LogsRequest, nodev1.LogsResponse]
+	info           *connect.Client[nodev1.InfoRequest, nodev1.NodeInfo]
+	events         *connect.Client[nodev1.EventsRequest, nodev1.EventsResponse]
+	wakes          *connect.Client[nodev1.WakesRequest, nodev1.Wake]
+	woken          *connect.Client[nodev1.WokenRequest, nodev1.WokenResponse]
 }
 
 // Create calls shoal.node.v1.NodeService.Create.
@@ -304,9 +327,19 @@ func (c *nodeServiceClient) Collect(ctx context.Context, req *connect.Request[no
 	return c.collect.CallUnary(ctx, req)
 }
 
-// Metrics calls shoal.node.v1.NodeService.Metrics.
-func (c *nodeServiceClient) Metrics(ctx context.Context, req *connect.Request[nodev1.MetricsRequest]) (*connect.Response[nodev1.MetricsResponse], error) {
-	return c.metrics.CallUnary(ctx, req)
+// SandboxMetrics calls shoal.node.v1.NodeService.SandboxMetrics.
+func (c *nodeServiceClient) SandboxMetrics(ctx context.Context, req *connect.Request[nodev1.SandboxMetricsRequest]) (*connect.Response[nodev1.SandboxMetricsResponse], error) {
+	return c.sandboxMetrics.CallUnary(ctx, req)
+}
+
+// LatestMetrics calls shoal.node.v1.NodeService.LatestMetrics.
+func (c *nodeServiceClient) LatestMetrics(ctx context.Context, req *connect.Request[nodev1.LatestMetricsRequest]) (*connect.Response[nodev1.LatestMetricsResponse], error) {
+	return c.latestMetrics.CallUnary(ctx, req)
+}
+
+// Tallies calls shoal.node.v1.NodeService.Tallies.
+func (c *nodeServiceClient) Tallies(ctx context.Context, req *connect.Request[nodev1.TalliesRequest]) (*connect.Response[nodev1.TalliesResponse], error) {
+	return c.tallies.CallUnary(ctx, req)
 }
 
 // Logs calls shoal.node.v1.NodeService.Logs.
@@ -348,7 +381,10 @@ type NodeServiceHandler interface {
 	Fork(context.Context, *connect.Request[nodev1.ForkRequest]) (*connect.Response[nodev1.ForkResponse], error)
 	RemoveBuild(context.Context, *connect.Request[nodev1.RemoveBuildRequest]) (*connect.Response[nodev1.RemoveBuildResponse], error)
 	Collect(context.Context, *connect.Request[nodev1.CollectRequest]) (*connect.Response[nodev1.CollectResponse], error)
-	Metrics(context.Context, *connect.Request[nodev1.MetricsRequest]) (*connect.Response[nodev1.MetricsResponse], error)
+	// Earlier versions have a call Metrics that does not ask whose the sandbox is.
+	SandboxMetrics(context.Context, *connect.Request[nodev1.SandboxMetricsRequest]) (*connect.Response[nodev1.SandboxMetricsResponse], error)
+	LatestMetrics(context.Context, *connect.Request[nodev1.LatestMetricsRequest]) (*connect.Response[nodev1.LatestMetricsResponse], error)
+	Tallies(context.Context, *connect.Request[nodev1.TalliesRequest]) (*connect.Response[nodev1.TalliesResponse], error)
 	Logs(context.Context, *connect.Request[nodev1.LogsRequest]) (*connect.Response[nodev1.LogsResponse], error)
 	Info(context.Context, *connect.Request[nodev1.InfoRequest]) (*connect.Response[nodev1.NodeInfo], error)
 	// Events answers with the events after a mark, or with none after a while. What is before the
@@ -440,10 +476,22 @@ func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(nodeServiceMethods.ByName("Collect")),
 		connect.WithHandlerOptions(opts...),
 	)
-	nodeServiceMetricsHandler := connect.NewUnaryHandler(
-		NodeServiceMetricsProcedure,
-		svc.Metrics,
-		connect.WithSchema(nodeServiceMethods.ByName("Metrics")),
+	nodeServiceSandboxMetricsHandler := connect.NewUnaryHandler(
+		NodeServiceSandboxMetricsProcedure,
+		svc.SandboxMetrics,
+		connect.WithSchema(nodeServiceMethods.ByName("SandboxMetrics")),
+		connect.WithHandlerOptions(opts...),
+	)
+	nodeServiceLatestMetricsHandler := connect.NewUnaryHandler(
+		NodeServiceLatestMetricsProcedure,
+		svc.LatestMetrics,
+		connect.WithSchema(nodeServiceMethods.ByName("LatestMetrics")),
+		connect.WithHandlerOptions(opts...),
+	)
+	nodeServiceTalliesHandler := connect.NewUnaryHandler(
+		NodeServiceTalliesProcedure,
+		svc.Tallies,
+		connect.WithSchema(nodeServiceMethods.ByName("Tallies")),
 		connect.WithHandlerOptions(opts...),
 	)
 	nodeServiceLogsHandler := connect.NewUnaryHandler(
@@ -502,8 +550,12 @@ func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption
 			nodeServiceRemoveBuildHandler.ServeHTTP(w, r)
 		case NodeServiceCollectProcedure:
 			nodeServiceCollectHandler.ServeHTTP(w, r)
-		case NodeServiceMetricsProcedure:
-			nodeServiceMetricsHandler.ServeHTTP(w, r)
+		case NodeServiceSandboxMetricsProcedure:
+			nodeServiceSandboxMetricsHandler.ServeHTTP(w, r)
+		case NodeServiceLatestMetricsProcedure:
+			nodeServiceLatestMetricsHandler.ServeHTTP(w, r)
+		case NodeServiceTalliesProcedure:
+			nodeServiceTalliesHandler.ServeHTTP(w, r)
 		case NodeServiceLogsProcedure:
 			nodeServiceLogsHandler.ServeHTTP(w, r)
 		case NodeServiceInfoProcedure:
@@ -571,8 +623,16 @@ func (UnimplementedNodeServiceHandler) Collect(context.Context, *connect.Request
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("shoal.node.v1.NodeService.Collect is not implemented"))
 }
 
-func (UnimplementedNodeServiceHandler) Metrics(context.Context, *connect.Request[nodev1.MetricsRequest]) (*connect.Response[nodev1.MetricsResponse], error) {
-	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("shoal.node.v1.NodeService.Metrics is not implemented"))
+func (UnimplementedNodeServiceHandler) SandboxMetrics(context.Context, *connect.Request[nodev1.SandboxMetricsRequest]) (*connect.Response[nodev1.SandboxMetricsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("shoal.node.v1.NodeService.SandboxMetrics is not implemented"))
+}
+
+func (UnimplementedNodeServiceHandler) LatestMetrics(context.Context, *connect.Request[nodev1.LatestMetricsRequest]) (*connect.Response[nodev1.LatestMetricsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("shoal.node.v1.NodeService.LatestMetrics is not implemented"))
+}
+
+func (UnimplementedNodeServiceHandler) Tallies(context.Context, *connect.Request[nodev1.TalliesRequest]) (*connect.Response[nodev1.TalliesResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("shoal.node.v1.NodeService.Tallies is not implemented"))
 }
 
 func (UnimplementedNodeServiceHandler) Logs(context.Context, *connect.Request[nodev1.LogsRequest]) (*connect.Response[nodev1.LogsResponse], error) {
