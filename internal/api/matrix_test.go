@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -27,6 +28,7 @@ type asker struct {
 	personal []string // what they may by AccessToken where that is for no team
 	standing string   // blocked, banned or ""
 	teamless bool     // an operator who names no team
+	team     string   // the one in paths; smallTeam if it is empty
 }
 
 var (
@@ -125,7 +127,7 @@ func askers(w *world) []asker {
 		{name: "key to see sandboxes", headers: key(shoal.ReadSandboxes), rights: byKey([]string{"sandboxes:read"})},
 		{name: "key for templates", headers: key(shoal.ReadTemplates | shoal.WriteTemplates), rights: byKey([]string{"templates:read", "templates:write"})},
 		{name: "expired key", headers: []string{"X-API-Key", "e2b_0d"}},
-		{name: "key of a blocked team", headers: []string{"X-API-Key", "e2b_0b"}, rights: byKey(keyMay), standing: "blocked"},
+		{name: "key of a blocked team", headers: []string{"X-API-Key", "e2b_0b"}, rights: byKey(keyMay), standing: "blocked", team: blockedTeam},
 		{name: "key of a banned team", headers: []string{"X-API-Key", "e2b_0c"}, rights: byKey(keyMay), standing: "banned"},
 		{name: "viewer", headers: w.member(p, "viewer", smallTeam, shoal.RoleViewer), rights: byMember(seeing)},
 		{name: "developer", headers: w.member(p, "developer", smallTeam, shoal.RoleDeveloper), rights: byMember(working)},
@@ -140,19 +142,19 @@ func askers(w *world) []asker {
 		{name: "operator for a team", headers: with("X-Admin-Token", shoal.DevAdminToken, "X-Team-ID", smallTeam),
 			rights: map[string][]string{"AdminToken": operator, "AdminToken+TeamID": append(slices.Clone(managing), "operate")}},
 		{name: "wrong admin token", headers: with("X-Admin-Token", "x", "X-Team-ID", smallTeam)},
-		{name: "blocked owner", headers: blockedMember, rights: byMember(managing), standing: "blocked"},
+		{name: "blocked owner", headers: blockedMember, rights: byMember(managing), standing: "blocked", team: blockedTeam},
 		{name: "banned owner", headers: bannedMember, rights: byMember(managing), standing: "banned"},
 	}
 }
 
 var pathParameter = regexp.MustCompile(`\{(\w+)\}`)
 
-// matrixPath fills a route with names of nothing, so that no call changes what another one needs.
-func matrixPath(route string) string {
+// path fills a route with names of nothing, so that no call changes what another one needs.
+func (a asker) path(route string) string {
 	return pathParameter.ReplaceAllStringFunc(route, func(name string) string {
 		switch name {
 		case "{teamID}":
-			return smallTeam // admin routes say by the same error that there is no such team
+			return cmp.Or(a.team, smallTeam) // admin routes say by the same error that there is no such team
 		case "{apiKeyID}", "{accessTokenID}", "{buildID}":
 			return "66666666-6666-4666-8666-666666666666"
 		}
@@ -180,7 +182,7 @@ func TestMatrix(t *testing.T) {
 					body = "{}"
 				}
 				want := who.expect(spec, op)
-				if got := w.call(method, matrixPath(route), body, who.headers...); !want.met(t, got) {
+				if got := w.call(method, who.path(route), body, who.headers...); !want.met(t, got) {
 					t.Errorf("%s %s as %s: %d %s; want %+v", method, route, who.name, got.status, got.body, want)
 				}
 			}

@@ -257,3 +257,29 @@ func TestKillTeamSandboxes(t *testing.T) {
 	kill(0)
 	w.call("POST", "/admin/teams/"+otherTeam+"/sandboxes/kill", "").wants(t, 401, "Invalid Access token.")
 }
+
+// TestReadersGetNoToken: who may only look at sandboxes gets nothing by which to run commands in
+// them.
+func TestReadersGetNoToken(t *testing.T) {
+	w := newWorld(t)
+	p := w.trust()
+	path := "/sandboxes/" + w.create(`{"templateID":"base"}`)
+	reader, _, err := auth.NewKeys(w.store).Create(t.Context(), shoal.APIKey{TeamID: shoal.DevTeamID, Name: "reader",
+		Scopes: shoal.ReadSandboxes})
+	w.must(err)
+	for name, c := range map[string]struct {
+		headers []string
+		token   bool
+	}{
+		"a key":           {nil, true},
+		"a developer":     {w.member(p, "dev", shoal.DevTeamID, shoal.RoleDeveloper), true},
+		"a reader's key":  {[]string{"X-API-Key", reader}, false},
+		"somebody's view": {w.member(p, "viewer", shoal.DevTeamID, shoal.RoleViewer), false},
+	} {
+		r := w.call("GET", path, "", c.headers...)
+		r.wants(t, 200, "")
+		if got := strings.Contains(r.body, "AccessToken"); got != c.token {
+			t.Errorf("%s: a token is in the answer: %v", name, got)
+		}
+	}
+}

@@ -40,7 +40,11 @@ func (s *Server) GetSandbox(
 	if sb.State == shoal.StateKilling {
 		return nil, shoal.NotFound(sb.SandboxID)
 	}
-	return gen.GetSandbox200JSONResponse(s.wireDetail(sb)), nil
+	detail := s.wireDetail(sb)
+	if callerOf(ctx).Permit(shoal.WriteSandboxes) != nil {
+		detail.EnvdAccessToken = nil // by which they could do everything inside
+	}
+	return gen.GetSandbox200JSONResponse(detail), nil
 }
 
 // KillSandbox ends a sandbox and returns when nothing of it is left.
