@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/google/uuid"
+
 	"shoal/internal/api/gen"
 	"shoal/internal/shoal"
 	"shoal/internal/store"
@@ -57,7 +59,10 @@ func (s *Server) ReplayDelivery(
 	if err != nil {
 		return nil, err
 	}
-	old, err := s.store.Delivery(ctx, w.TeamID, w.ID, req.DeliveryID)
+	var old shoal.Delivery
+	if err = store.ErrNotFound; uuid.Validate(req.DeliveryID) == nil {
+		old, err = s.store.Delivery(ctx, w.TeamID, w.ID, req.DeliveryID)
+	}
 	if errors.Is(err, store.ErrNotFound) {
 		err = shoal.ErrWebhookNotFound.New("Delivery %.64q doesn't exist or you don't have access to it",
 			req.DeliveryID)

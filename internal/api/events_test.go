@@ -133,6 +133,10 @@ func TestWebhooks(t *testing.T) {
 	if list := w.call("GET", "/events/webhooks", "", "X-API-Key", otherKey); strings.TrimSpace(list.body) != "[]" {
 		t.Errorf("the other team sees %s", list.body)
 	}
+	for _, c := range [][2]string{{"GET", "%00"}, {"PATCH", "x%FF"}, {"DELETE", "%00"}} {
+		w.call(c[0], "/events/webhooks/"+c[1], "{}").wants(t, 404, "doesn't exist")
+	}
+	w.call("POST", path+"/deliveries/%00/replay", "").wants(t, 404, "doesn't exist")
 	w.call("DELETE", path, "").wants(t, 200, "")
 	w.call("DELETE", path, "").wants(t, 404, "")
 }

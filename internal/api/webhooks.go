@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/google/uuid"
+
 	"shoal/internal/api/gen"
 	"shoal/internal/shoal"
 	"shoal/internal/store"
@@ -76,7 +78,11 @@ func (s *Server) GetWebhook(
 	return gen.GetWebhook200JSONResponse(wireWebhook(w)), nil
 }
 
+// webhook finds one of the team's. What is no ID is not asked for: not every database takes it.
 func (s *Server) webhook(ctx context.Context, id string) (shoal.Webhook, error) {
+	if uuid.Validate(id) != nil {
+		return shoal.Webhook{}, noWebhook(store.ErrNotFound, id)
+	}
 	w, err := s.store.Webhook(ctx, callerOf(ctx).Team.ID, id)
 	return w, noWebhook(err, id)
 }
@@ -126,7 +132,11 @@ func (s *Server) UpdateWebhook(
 func (s *Server) DeleteWebhook(
 	ctx context.Context, req gen.DeleteWebhookRequestObject,
 ) (gen.DeleteWebhookResponseObject, error) {
-	if err := s.store.RemoveWebhook(ctx, callerOf(ctx).Team.ID, req.WebhookID); err != nil {
+	w, err := s.webhook(ctx, req.WebhookID)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.store.RemoveWebhook(ctx, w.TeamID, w.ID); err != nil {
 		return nil, noWebhook(err, req.WebhookID)
 	}
 	return gen.DeleteWebhook200Response{}, nil
