@@ -25,10 +25,10 @@ func TestAddressesShareBounds(t *testing.T) {
 		}
 	}()
 	for i := range 20 {
-		w.awaitIdle(t, 0) // else all are busy, and the next one is refused
 		if got := connect(t, listeners[i%2].Addr().String()).get("/"); got != http.StatusMisdirectedRequest {
 			t.Fatalf("connection %d: %d", i, got)
 		}
+		w.awaitIdle(t, 0) // else all are busy, and the next one is refused
 	}
 	for end := time.Now().Add(10 * time.Second); ; {
 		w.mu.Lock()
