@@ -39,6 +39,13 @@ func TestFailedStart(t *testing.T) {
 			}
 			return p.AwaitLine(installation.Ready, installation.FirstStart)
 		})
+		// The lock of its name is left, which down removes once nothing is in its way.
+		if err := i.Down(); err != nil {
+			t.Error(err)
+		}
+		if err := i.Remove(); err != nil {
+			t.Error(err)
+		}
 	})
 }
 
