@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"shoal/internal/config"
@@ -91,16 +91,15 @@ func (webhookListCmd) Run(ctx context.Context, cfg *config.Config, all *commands
 			}
 			return nil
 		}
-		table := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
-		fmt.Fprintln(table, "ID\tNAME\tENABLED\tURL\tEVENTS")
-		for _, w := range list {
+		rows := make([][]string, len(list))
+		for i, w := range list {
 			var types []string
 			for _, t := range w.Events {
 				types = append(types, strings.TrimPrefix(string(t), eventPrefix))
 			}
-			fmt.Fprintf(table, "%s\t%s\t%v\t%s\t%s\n", w.ID, w.Name, w.Enabled, w.URL, strings.Join(types, ","))
+			rows[i] = []string{w.ID, w.Name, strconv.FormatBool(w.Enabled), w.URL, strings.Join(types, ",")}
 		}
-		return table.Flush()
+		return printTable("ID\tNAME\tENABLED\tURL\tEVENTS", rows)
 	})
 }
 
@@ -224,14 +223,13 @@ func printDeliveries(list []shoal.Delivery, asJSON bool) error {
 		}
 		return nil
 	}
-	table := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(table, "ID\tTIME\tTYPE\tSANDBOX\tSTATUS\tATTEMPTS\tANSWER\tERROR")
-	for _, d := range list {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\n", d.ID, d.CreatedAt.Format(time.RFC3339),
-			strings.TrimPrefix(string(d.EventType), eventPrefix), d.SandboxID, d.Status, d.Attempts,
-			d.Last.ResponseStatus, d.Last.ErrorMessage)
+	rows := make([][]string, len(list))
+	for i, d := range list {
+		rows[i] = []string{d.ID, d.CreatedAt.Format(time.RFC3339), strings.TrimPrefix(string(d.EventType), eventPrefix),
+			d.SandboxID, string(d.Status), strconv.Itoa(d.Attempts), strconv.Itoa(d.Last.ResponseStatus),
+			d.Last.ErrorMessage}
 	}
-	return table.Flush()
+	return printTable("ID\tTIME\tTYPE\tSANDBOX\tSTATUS\tATTEMPTS\tANSWER\tERROR", rows)
 }
 
 func printLine(v any) error { return json.NewEncoder(os.Stdout).Encode(v) }

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net"
 	"net/netip"
@@ -140,6 +141,16 @@ func (c *Config) Prefixes() (host, veth netip.Prefix, internal []netip.Prefix) {
 		internal = append(internal, netip.MustParsePrefix(cidr))
 	}
 	return host, veth, internal
+}
+
+// Outbound is how what the host opens on a tenant's word is bounded: by what builds may reach.
+func (c *Config) Outbound(log *slog.Logger) outbound.Config {
+	out := outbound.Config{Allow: c.OutboundAllow, Proxy: c.OutboundProxy, Log: log}
+	if c.HostCIDR != "" { // a control plane without a machine of its own may have none
+		host, veth, _ := c.Prefixes()
+		out.Own = []netip.Prefix{host, veth}
+	}
+	return out
 }
 
 // NetworkName tells this installation's links and namespaces from those of others on the machine,

@@ -2,7 +2,6 @@ package controlplane
 
 import (
 	"log/slog"
-	"net/netip"
 
 	"shoal/internal/auth"
 	"shoal/internal/config"
@@ -33,9 +32,7 @@ func openAuth(cfg *config.Config, st *store.Store, log *slog.Logger) (*auth.Auth
 // openIssuers lets issuers be asked as registries are: an operator names them, but they name where
 // their keys are.
 func openIssuers(cfg *config.Config, list []config.Issuer, log *slog.Logger) (*issuer.Issuers, error) {
-	host, veth, _ := cfg.Prefixes()
-	transport, err := outbound.NewTransport(outbound.Config{Allow: cfg.OutboundAllow,
-		Own: []netip.Prefix{host, veth}, Proxy: cfg.OutboundProxy, Log: log})
+	transport, err := outbound.NewTransport(cfg.Outbound(log))
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package controlplane
 
 import (
 	"log/slog"
-	"net/netip"
 
 	"shoal/internal/config"
 	"shoal/internal/outbound"
@@ -17,10 +16,7 @@ func openSender(cfg *config.Config, st *store.Store, log *slog.Logger) (*webhook
 	if err != nil {
 		return nil, err
 	}
-	out := outbound.Config{Allow: cfg.WebhookAllow, Proxy: cfg.OutboundProxy, TLS: trusted, Log: log}
-	if cfg.HostCIDR != "" { // a plane without a machine of its own may have none
-		host, veth, _ := cfg.Prefixes()
-		out.Own = []netip.Prefix{host, veth}
-	}
+	out := cfg.Outbound(log)
+	out.Allow, out.TLS = cfg.WebhookAllow, trusted
 	return webhook.New(st, out, log)
 }

@@ -10,14 +10,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
-	"os"
 	"sync"
 	"time"
 
-	_ "modernc.org/sqlite" // the driver "sqlite"
-
 	"shoal/internal/shoal"
+	"shoal/internal/sqlitefile"
 )
 
 const (
@@ -62,28 +59,17 @@ func Open(ctx context.Context, path string, log *slog.Logger) (*Log, error) {
 	aside := fmt.Sprintf("%s.unreadable-%d", path, time.Now().Unix())
 	log.Error("the log of events cannot be read and is put aside; events that nobody has taken are lost",
 		"file", aside, "error", err)
-	for _, suffix := range []string{"", "-wal", "-shm"} {
-		if err := os.Rename(path+suffix, aside+suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("put the log of events aside: %w", err)
-		}
+	if err := sqlitefile.Rename(path, aside); err != nil {
+		return nil, fmt.Errorf("put the log of events aside: %w", err)
 	}
 	return open(ctx, path, log)
 }
 
 func open(ctx context.Context, path string, log *slog.Logger) (*Log, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) // readable by its owner only
+	db, err := sqlitefile.Open(path, sqlitefile.Durable, 10_000, 2) // one writes while another reads
 	if err != nil {
 		return nil, fmt.Errorf("open the log of events: %w", err)
 	}
-	f.Close()
-	// A commit is on the disk when it returns.
-	options := url.Values{"_txlock": {"immediate"},
-		"_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(10000)"}}
-	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+options.Encode())
-	if err != nil {
-		return nil, fmt.Errorf("open the log of events: %w", err)
-	}
-	db.SetMaxOpenConns(2) // one writes while another reads
 	l := &Log{db: db, log: log, max: maxBytes, news: make(chan struct{})}
 	if l.id, err = prepare(ctx, db); err == nil {
 		err = db.QueryRowContext(ctx, `SELECT COALESCE(SUM(bytes), 0) FROM events`).Scan(&l.kept)

@@ -2,24 +2,20 @@ package machine
 
 import (
 	"errors"
-	"net/netip"
 
 	"shoal/internal/build"
 	"shoal/internal/build/engine"
 	"shoal/internal/image"
 	"shoal/internal/imagelibrary"
-	"shoal/internal/outbound"
 	"shoal/internal/registry"
 	"shoal/internal/shoal"
 )
 
 // openEngine prepares template builds on this machine, on top of the base template.
 func (m *Machine) openEngine(base shoal.Build) error {
-	host, veth, _ := m.cfg.Prefixes()
 	registries, err := registry.NewClient(registry.Config{Dir: m.cfg.PulledLayers(),
 		Mirrors: m.cfg.RegistryMirrors, CAFiles: m.certificateAuthorities(),
-		Outbound: outbound.Config{Allow: m.cfg.OutboundAllow, Own: []netip.Prefix{host, veth},
-			Proxy: m.cfg.OutboundProxy, Log: m.log}})
+		Outbound: m.cfg.Outbound(m.log)})
 	if err != nil {
 		return err
 	}

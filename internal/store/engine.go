@@ -4,14 +4,14 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // driver "pgx"
 	"github.com/pressly/goose/v3"
-	_ "modernc.org/sqlite" // driver "sqlite"
+
+	"shoal/internal/sqlitefile"
 )
 
 // engine is SQLite or Postgres, with what the portable queries do not cover: opening
@@ -48,27 +48,14 @@ func openPostgres(location string) (engine, error) {
 		columns: postgresColumns, indexes: postgresIndexes}, nil
 }
 
-// openSQLite makes the database file, and so its journal, readable by its owner only.
-// Transactions take the write lock when they begin, because one that begins as a reader
-// cannot wait for the lock later.
 func openSQLite(path string) (engine, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return engine{}, fmt.Errorf("make the database's directory: %w", err)
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	db, err := sqlitefile.Open(path, sqlitefile.Durable, 10_000, 8, "foreign_keys(ON)")
 	if err != nil {
-		return engine{}, fmt.Errorf("open the database file: %w", err)
+		return engine{}, err
 	}
-	f.Close()
-	params := url.Values{
-		"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "foreign_keys(ON)", "synchronous(FULL)"},
-		"_txlock": {"immediate"},
-	}
-	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+params.Encode())
-	if err != nil {
-		return engine{}, fmt.Errorf("open SQLite: %w", err)
-	}
-	db.SetMaxOpenConns(8)
 	return engine{name: "SQLite", db: db, dialect: goose.DialectSQLite3,
 		columns: sqliteColumns, indexes: sqliteIndexes}, nil
 }

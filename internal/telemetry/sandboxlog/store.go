@@ -10,15 +10,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
-	"os"
 	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
-	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"shoal/internal/shoal"
+	"shoal/internal/sqlitefile"
 )
 
 const (
@@ -62,28 +60,17 @@ func Open(ctx context.Context, path string, log *slog.Logger) (*Store, error) {
 		return s, nil
 	}
 	log.Warn("cannot open the database of sandbox logs; starting with an empty one", "file", path, "error", err)
-	for _, suffix := range []string{"", "-wal", "-shm"} {
-		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("remove the unreadable logs: %w", err)
-		}
+	if err := sqlitefile.Remove(path); err != nil {
+		return nil, fmt.Errorf("remove the unreadable logs: %w", err)
 	}
 	return open(ctx, path, log)
 }
 
 func open(ctx context.Context, path string, log *slog.Logger) (*Store, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) // readable by its owner only
+	db, err := sqlitefile.Open(path, sqlitefile.Volatile, 5_000, 2) // one writes while another reads
 	if err != nil {
 		return nil, fmt.Errorf("open the sandboxes' logs: %w", err)
 	}
-	f.Close()
-	// Writes do not wait for the disk, so a power failure may lose the last lines.
-	options := url.Values{"_txlock": {"immediate"},
-		"_pragma": {"journal_mode(WAL)", "synchronous(OFF)", "busy_timeout(5000)"}}
-	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+options.Encode())
-	if err != nil {
-		return nil, fmt.Errorf("open the sandboxes' logs: %w", err)
-	}
-	db.SetMaxOpenConns(2) // one writes while another reads
 	s := &Store{db: db, log: log, limits: map[string]*rate.Limiter{}, bounds: defaultBounds,
 		reading: make(chan struct{}, maxReading)}
 	if err := prepare(ctx, db); err != nil {

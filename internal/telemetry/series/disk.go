@@ -6,13 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
-	"os"
 	"time"
 
-	_ "modernc.org/sqlite" // the driver "sqlite"
-
 	"shoal/internal/shoal"
+	"shoal/internal/sqlitefile"
 )
 
 // The database is a file of the machine's own rather than the installation's store: the store
@@ -69,28 +66,17 @@ func OpenDisk(ctx context.Context, path string, log *slog.Logger) (*Disk, error)
 	}
 	log.Warn("cannot open the database of what sandboxes use; starting with an empty one",
 		"file", path, "error", err)
-	for _, suffix := range []string{"", "-wal", "-shm"} {
-		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("remove the unreadable samples: %w", err)
-		}
+	if err := sqlitefile.Remove(path); err != nil {
+		return nil, fmt.Errorf("remove the unreadable samples: %w", err)
 	}
 	return openDisk(ctx, path)
 }
 
 func openDisk(ctx context.Context, path string) (*Disk, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) // readable by its owner only
+	db, err := sqlitefile.Open(path, sqlitefile.Volatile, 5_000, 2) // one writes while another reads
 	if err != nil {
 		return nil, fmt.Errorf("open the sandboxes' samples: %w", err)
 	}
-	f.Close()
-	// Writes do not wait for the disk, so a power failure may lose the last samples.
-	options := url.Values{"_txlock": {"immediate"},
-		"_pragma": {"journal_mode(WAL)", "synchronous(OFF)", "busy_timeout(5000)"}}
-	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+options.Encode())
-	if err != nil {
-		return nil, fmt.Errorf("open the sandboxes' samples: %w", err)
-	}
-	db.SetMaxOpenConns(2) // one writes while another reads
 	if err := prepare(ctx, db); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the sandboxes' samples: %w", err), db.Close())
 	}
