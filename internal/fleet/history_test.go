@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
@@ -57,11 +58,14 @@ func TestTakeTallies(t *testing.T) {
 	a.PutTallies(first)
 	b.SetDown(errors.New("down"))
 	f := New(Config{Nodes: []shoal.Node{a, b}}, slog.New(slog.DiscardHandler))
+	var mu sync.Mutex
 	var kept []shoal.Tally
 	full := errors.New("full")
 	take := func(fails error) error {
 		kept = nil
 		return f.TakeTallies(t.Context(), func(_ context.Context, list []shoal.Tally) error {
+			mu.Lock()
+			defer mu.Unlock()
 			kept = append(kept, list...)
 			return fails
 		})

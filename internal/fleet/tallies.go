@@ -11,7 +11,8 @@ import (
 )
 
 // TakeTallies has keep called with what each machine has counted since the last call; if keep
-// fails, the same comes again. Only one call may be under way.
+// fails, the same comes again. It calls keep from a goroutine per machine. Only one call of
+// TakeTallies may be under way.
 func (f *Fleet) TakeTallies(ctx context.Context, keep func(context.Context, []shoal.Tally) error) error {
 	errs := make([]error, len(f.members))
 	var g errgroup.Group
