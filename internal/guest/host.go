@@ -173,6 +173,14 @@ func (g *Guest) Compete() error {
 	return nil
 }
 
+// Foreground ends what Plan.Background began.
+func (g *Guest) Foreground() error {
+	if err := g.running.Foreground(); err != nil {
+		return fmt.Errorf("bring the guest to the foreground: %w", err)
+	}
+	return nil
+}
+
 // End ends a guest that cannot be adopted, and removes its slot and its files. It is no
 // error if the guest is gone. Others are left alone.
 func (h *Host) End(ctx context.Context, id Identity) error {

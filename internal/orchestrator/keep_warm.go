@@ -32,7 +32,9 @@ func (k *keeper) startWarm(ctx context.Context, build shoal.Build) (*warmGuest, 
 	}
 	defer done()
 	own, err := k.host.Reserve(ctx, guest.Plan{ID: "warm-" + shoal.NewExecutionID()[:18],
-		Resources: build.Resources, Claimable: true}, from)
+		Resources: build.Resources, Claimable: true,
+		Background: true, // nobody waits for it yet
+	}, from)
 	if err != nil {
 		return nil, err
 	}
@@ -57,6 +59,9 @@ func (k *keeper) readyWarm(ctx context.Context, w *warmGuest, from guest.Source)
 	}
 	if from.Start.Ready != "" {
 		k.touch(ctx, w, from.Start)
+	}
+	if err := w.Foreground(); err != nil {
+		return err
 	}
 	if err := w.Freeze(ctx); err != nil {
 		return err

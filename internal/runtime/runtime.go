@@ -169,6 +169,8 @@ type Guest interface {
 	// compete with them again. Where nobody else wants them it has all of its own. A host
 	// that cannot do that is an errors.ErrUnsupported.
 	Yield(yields bool) error
+	// Foreground ends what Spec.Background began.
+	Foreground() error
 	// EndLargest ends the process that uses most of the guest's memory, as Linux does when
 	// memory runs out, and returns when the host has most of that back, or after two seconds.
 	// A process that must not be ended, by its score or as the guest's first one, is spared;

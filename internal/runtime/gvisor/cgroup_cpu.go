@@ -22,6 +22,7 @@ type weight int
 
 const (
 	allGuests    weight = 50 // of all guests together, beside the host's own programs
+	ordinary     weight = 100
 	inBackground weight = 20
 )
 
@@ -84,6 +85,8 @@ func (c cgroups) yield(id string, yields, background bool) error {
 	}
 	return c.weigh(dir, inBackground)
 }
+
+func (c cgroups) foreground(id string) error { return c.weigh(c.cpuDir(id), ordinary) }
 
 func setLimit(dir, file, value string) error {
 	if err := os.WriteFile(filepath.Join(dir, file), []byte(value), 0); err != nil {

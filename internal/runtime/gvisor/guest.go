@@ -40,7 +40,8 @@ type guest struct {
 	freezing sync.Mutex
 	frozen   *bool // nil for an adopted guest until the kernel was asked
 
-	wide atomic.Bool // the memory limit may be above the guest's own
+	wide       atomic.Bool // the memory limit may be above the guest's own
+	background atomic.Bool // as Spec.Background, until Foreground
 
 	done   chan struct{}
 	endErr error           // set before done is closed
@@ -61,6 +62,7 @@ func (d *Driver) newGuest(s runtime.Spec, oci *specs.Spec, box *sandbox.Sandbox,
 	}
 	g := &guest{driver: d, spec: s, oci: oci, box: box, upper: upper, pid: box.Getpid(),
 		pidfd: os.NewFile(uintptr(fd), "pidfd"), frozen: new(bool), done: make(chan struct{})}
+	g.background.Store(s.Background)
 	go g.watch()
 	return g, nil
 }
@@ -251,7 +253,16 @@ func (g *guest) Stats(ctx context.Context) (runtime.Stats, error) {
 func (g *guest) CPUTime() time.Duration { return g.driver.cgroups.cpuTime(g.spec.ID) }
 
 func (g *guest) Yield(yields bool) error {
-	err := g.driver.cgroups.yield(g.spec.ID, yields, g.spec.Background)
+	return g.unlessGone(g.driver.cgroups.yield(g.spec.ID, yields, g.background.Load()))
+}
+
+func (g *guest) Foreground() error {
+	g.background.Store(false)
+	return g.unlessGone(g.driver.cgroups.foreground(g.spec.ID))
+}
+
+// unlessGone is what a failed change of a group says of the guest.
+func (g *guest) unlessGone(err error) error {
 	switch {
 	case err == nil:
 		return nil

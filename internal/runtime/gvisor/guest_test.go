@@ -79,6 +79,16 @@ func TestBackground(t *testing.T) {
 	if front, back := used[0], used[1]; back <= 0 || front < 2*back {
 		t.Errorf("the guest in front used %.2f s of the processor, the one in the background %.2f s", front, back)
 	}
+	if err := guests[1].Foreground(); err != nil {
+		t.Fatal(err)
+	}
+	used = [2]float64{}
+	read(-1)
+	time.Sleep(3 * time.Second)
+	read(+1)
+	if one, other := used[0], used[1]; one > 1.5*other {
+		t.Errorf("both are in front, and one used %.2f s of the processor, the other %.2f s", one, other)
+	}
 }
 
 // pin pins all threads of the guest to the first processor that this process may use.

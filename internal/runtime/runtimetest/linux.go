@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ var likeLinux = []promise{
 	{"trace", "a process may trace another of its user", func(t *testing.T, h *Host) {
 		h.Start("trace", "").Want("/call?name=trace&uid=1000", "ok")
 	}},
+	{"fork", "what a fork does not write to is shared with its parent", memoryOfAFork},
 	{"settings", "what programs look up of the kernel and the network is there", settings},
 	{"clocks", "monotonic time and its timers stand still while a guest is frozen", clocksOfAFrozenGuest},
 	{"clocks-restored", "and between a checkpoint and what is restored from it", clocksOfARestoredGuest},
@@ -55,6 +57,14 @@ func attributes(t *testing.T, h *Host) {
 		"/secret trusted.any ENODATA\n/secret user.any EACCES\n"+
 		"/dev/shm/secret security.selinux ENODATA\n"+
 		"/dev/shm/secret trusted.any ENODATA\n/dev/shm/secret user.any EACCES\n")
+}
+
+func memoryOfAFork(t *testing.T, h *Host) {
+	g := h.Start("fork", "")
+	status, text := g.Ask("/call?name=fork")
+	if grown, err := strconv.Atoi(text); err != nil || grown > 16 {
+		t.Errorf("32 bytes written in 64 MiB: the guest has %s MiB less (%d)", text, status)
+	}
 }
 
 func settings(t *testing.T, h *Host) {

@@ -63,6 +63,18 @@ test('survives a killed kernel', async () => {
   assert.equal((await run(sandbox, '1 + 1')).text, '2')
 })
 
+test('survives the end of the process that kernels are forks of', async () => {
+  await run(sandbox, 'kept = 3')
+  await sandbox.commands.run('pkill -9 -f [f]ork_server.py', { user: 'root' })
+  assert.equal((await run(sandbox, 'kept')).text, '3')
+  const context = await sandbox.createCodeContext({ cwd: '/tmp' })
+  assert.equal((await run(sandbox, 'import os; os.getcwd()', { context })).text, '/tmp')
+  await sandbox.removeCodeContext(context)
+  await assert.rejects(sandbox.createCodeContext({ cwd: '/nowhere' }), /500/)
+  const bash = await run(sandbox, 'echo $((1 + 1))', { language: 'bash' })
+  assert.deepEqual(bash.logs.stdout, ['2\n'])
+})
+
 for (const pattern of ['jupyter server', 'uvicorn main:app']) {
   test(`heals after kill -9 $(pgrep -f '${pattern}')`, async () => {
     const server = `pgrep -f '[/]python .*${pattern}'` // but not the shell that runs pgrep

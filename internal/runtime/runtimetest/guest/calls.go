@@ -45,6 +45,7 @@ var calls = map[string]func() (string, error){
 		out, err := exec.Command("/init", "attach", strconv.Itoa(sleeper.Process.Pid)).CombinedOutput()
 		return string(out), err
 	},
+	"fork":    memoryOfAFork,
 	"nothing": func() (string, error) { return "", nil },
 }
 

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from . import events
 from .context import Context
+from .forks import FORK_SERVER
 from .kernel import KernelFailed
 from .languages import LANGUAGES, normalize
 
@@ -20,6 +21,9 @@ log = logging.getLogger(__name__)
 
 HOME = "/home/user"
 DEFAULTS = ("python", "javascript")  # ready before the first request
+# Kernels that wait for the first context of their language. R's start takes a second; the
+# others' take less (the forks), or need more memory than those who never use them should pay (Java).
+AHEAD = ("r",)
 QUIET = 5.0  # seconds without an event, after which a keepalive looks for the client
 ENVD = "http://127.0.0.1:49983/envs"
 ANY_ORIGIN = {
@@ -35,20 +39,27 @@ class Interpreter:
     def __init__(self) -> None:
         self._contexts: dict[str, Context] = {}  # in order of creation
         self._defaults: dict[str, Context] = {}  # by language
+        self._ahead: dict[str, Context] = {}  # by language; nobody knows them yet
         self._creating: dict[str, asyncio.Lock] = {name: asyncio.Lock() for name in LANGUAGES}
 
     async def start(self) -> None:
         for language in DEFAULTS:
             await self._default(language)
+        for language in AHEAD:
+            self._ahead[language] = context = Context(language, HOME)
+            await context.start()
 
     async def close(self) -> None:
-        await asyncio.gather(*(c.close() for c in self._contexts.values()), return_exceptions=True)
+        every = [*self._contexts.values(), *self._ahead.values()]
+        await asyncio.gather(*(c.close() for c in every), return_exceptions=True)
 
     async def create(self, language: str, cwd: str) -> Context:
         if language not in LANGUAGES:
             raise KernelFailed(f"Failed to create context: there is no language {language!r}; there are {', '.join(LANGUAGES)}")
-        context = Context(language, cwd)
-        await context.start()
+        context = self._ahead.pop(language, None) if cwd == HOME else None
+        if context is None:
+            context = Context(language, cwd)
+            await context.start()
         self._contexts[context.id] = context
         return context
 
@@ -61,8 +72,9 @@ class Interpreter:
             return self._defaults[language]
 
     async def touch(self) -> None:
-        """Makes the idle default kernels run something, so that it is known that they can."""
-        await asyncio.gather(*(c.touch() for c in self._defaults.values() if c.language in DEFAULTS))
+        """Makes the kernels of a new sandbox run something, so that it is known that they can."""
+        new = [c for c in self._defaults.values() if c.language in DEFAULTS]
+        await asyncio.gather(*(c.touch() for c in [*new, *self._ahead.values()]))
 
     async def remove(self, context: Context) -> None:
         del self._contexts[context.id]
@@ -234,6 +246,7 @@ async def with_interpreter(app: web.Application):
         await interpreter.start()
         yield
         await interpreter.close()
+        await FORK_SERVER.close()
 
 
 def make_app() -> web.Application:

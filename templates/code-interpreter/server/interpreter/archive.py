@@ -8,13 +8,25 @@ from .kernel import KernelDied
 from .languages import HERE, JAVA_ARCHIVE, LANGUAGES
 
 
+# What first cells are made of, so that its classes are in the archive. An exit in order writes it.
+CELLS = (
+    "1 + 1",
+    '{System.setProperty("a", "b"); System.clearProperty("a");}',
+    'String greeting = "a"; System.out.println(greeting);',
+    "import java.util.*; List.of(1, 2).stream().map(n -> n + 1).toList()",
+    "int twice(int n) { return 2 * n; }",
+    "record Point(int x, int y) {}",
+    "System.exit(0)",
+)
+
+
 async def archive() -> None:
     java = LANGUAGES["java"]
     options = [word.replace("-XX:SharedArchiveFile=", "-XX:ArchiveClassesAtExit=") for word in java.argv]
     kernel = dataclasses.replace(java, argv=options).kernel(str(HERE))
     await kernel.start()
     try:
-        for cell in ("1 + 1", "System.exit(0)"):  # an exit in order writes the archive
+        for cell in CELLS:
             async for _ in kernel.execute(cell):
                 pass
     except KernelDied:

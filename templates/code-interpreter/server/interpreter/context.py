@@ -191,7 +191,7 @@ class Context:
 
     async def _silently(self, lines) -> None:
         if code := "\n".join(lines):
-            async for _ in self._kernel.execute(code, silent=True):
+            async for _ in self._kernel.execute(self._speech.together(code), silent=True):
                 pass
 
 

@@ -10,7 +10,7 @@ import os
 import shutil
 import socket
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 START_TIMEOUT = 60.0  # seconds until a new process must answer
 GREETING_INTERVAL = 0.25  # seconds between attempts to reach a new process
+Spawn = Callable[..., Awaitable[Process]]  # as Process.spawn
 PORTS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
 
 
@@ -44,6 +45,7 @@ class JupyterKernel:
         directory: Path,
         transport: str = "ipc",
         interrupt_by_message: bool = False,
+        spawn: Spawn = Process.spawn,
     ) -> None:
         self._argv = argv
         self._cwd = cwd
@@ -51,6 +53,7 @@ class JupyterKernel:
         self._directory = directory
         self._transport = transport
         self._interrupt_by_message = interrupt_by_message
+        self._spawn_process = spawn
         self._process: Process | None = None
         self._ready = False  # the process has answered, and is not being ended
         self._sockets: dict[str, zmq.asyncio.Socket] = {}
@@ -152,7 +155,7 @@ class JupyterKernel:
     async def _spawn(self, connection: dict[str, Any]) -> None:
         file = str(self._directory / "connection.json")
         argv = [word.replace("{connection_file}", file) for word in self._argv]
-        self._process = await Process.spawn(argv, cwd=self._cwd, env=self._env, on_exit=self._lost)
+        self._process = await self._spawn_process(argv, cwd=self._cwd, env=self._env, on_exit=self._lost)
         self._wire = Wire(connection["key"])
         separator = "-" if self._transport == "ipc" else ":"
         for name, kind in (("shell", zmq.DEALER), ("control", zmq.DEALER), ("iopub", zmq.SUB)):

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -20,13 +20,14 @@ MARK = "CODE_INTERPRETER_KERNEL"
 class Process:
     """A kernel's process, the leader of its own session.
 
-    on_exit is called once, from the event loop, when the process has ended.
+    ended comes back when the process has. Then on_exit is called once, from the event loop.
     """
 
-    def __init__(self, child: asyncio.subprocess.Process, on_exit: Callable[[], None]) -> None:
-        self._child = child
+    def __init__(self, pid: int, ended: Awaitable[object], on_exit: Callable[[], None]) -> None:
+        self._pid = pid
         self._on_exit = on_exit
-        self._watcher = asyncio.create_task(self._watch())
+        self.alive = True
+        self._watcher = asyncio.ensure_future(self._watch(ended))
 
     @classmethod
     async def spawn(
@@ -42,34 +43,37 @@ class Process:
         child = await asyncio.create_subprocess_exec(
             *argv,
             cwd=cwd,
-            env={**os.environ, **env, MARK: str(os.getpid())},
+            env=environment(env),
             stdin=asyncio.subprocess.DEVNULL,
             pass_fds=pass_fds,
             start_new_session=True,
         )
-        return cls(child, on_exit)
-
-    @property
-    def alive(self) -> bool:
-        return self._child.returncode is None
+        return cls(child.pid, child.wait(), on_exit)
 
     def interrupt(self) -> None:
         """Sends SIGINT to the process and to the children in its group."""
-        if self.alive:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._child.pid, signal.SIGINT)
+        self._signal(signal.SIGINT)
 
     async def end(self) -> None:
         """Kills the process and its group, and waits for its end."""
-        if self.alive:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._child.pid, signal.SIGKILL)
+        self._signal(signal.SIGKILL)
         await self._watcher
 
-    async def _watch(self) -> None:
-        code = await self._child.wait()
-        log.info("kernel process %d ended with %s", self._child.pid, code)
+    def _signal(self, number: signal.Signals) -> None:
+        if self.alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._pid, number)
+
+    async def _watch(self, ended: Awaitable[object]) -> None:
+        code = await ended
+        self.alive = False
+        log.info("kernel process %d ended%s", self._pid, "" if code is None else f" with {code}")
         self._on_exit()
+
+
+def environment(more: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a kernel: the server's, with more."""
+    return {**os.environ, **more, MARK: str(os.getpid())}
 
 
 def end_leftovers(proc: Path = Path("/proc")) -> list[int]:
