@@ -66,6 +66,9 @@ func (m *Machine) open() error {
 	return nil
 }
 
+// hostState has the host's settings from before any installation of Shoal.
+const hostState = "/run/shoal-host.json"
+
 func (m *Machine) openNetwork() (*network.Pool, error) {
 	host, veth, internal := m.cfg.Prefixes()
 	resolvers, err := m.cfg.Resolvers()
@@ -73,7 +76,7 @@ func (m *Machine) openNetwork() (*network.Pool, error) {
 		return nil, err
 	}
 	return network.NewPool(network.Config{HostCIDR: host, VethCIDR: veth, DNSUpstreams: resolvers,
-		AllowInternal: internal, PoolSize: m.cfg.SlotPool, StateDir: m.cfg.RunDir, Name: m.cfg.NetworkName(),
+		AllowInternal: internal, PoolSize: m.cfg.SlotPool, StateFile: hostState, Name: m.cfg.NetworkName(),
 		Identify: m.sandboxAt, KeepLog: m.keepLog}, m.log)
 }
 

@@ -105,12 +105,14 @@ func (p plan) namespaceName(index int) string {
 	return fmt.Sprintf("%s%d", p.namespacePrefix(), index)
 }
 
+const defaultTable, tablePrefix = "shoal", "shoal-"
+
 // table is the name of our nftables table on the host.
 func (p plan) table() string {
 	if p.name == "" {
-		return "shoal"
+		return defaultTable
 	}
-	return "shoal-" + p.name
+	return tablePrefix + p.name
 }
 
 func offset(a netip.Addr, n int) netip.Addr {

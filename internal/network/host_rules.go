@@ -24,12 +24,13 @@ const forwardSetting = "/proc/sys/net/ipv4/ip_forward"
 // number of rules, which match slots by the prefix of their links' names.
 type host struct {
 	plan  plan
-	state string // file that remembers what to put back
+	state string // file that remembers what to put back, for all installations
 	// mounted means that this process made the directory of namespaces a mount.
 	mounted bool
 }
 
-// hostState is the host's state before Shoal changed it.
+// hostState is the host's state before the first installation of Shoal changed it. The last one
+// to go puts it back.
 type hostState struct {
 	Forward string `json:"ipForward"`
 	// Mounted means that the directory of namespaces was not a mount.
@@ -183,10 +184,15 @@ func (h *host) remove() error {
 	t := &nftables.Table{Name: h.plan.table(), Family: nftables.TableFamilyIPv4}
 	c.AddTable(t)
 	c.DelTable(t)
-	errs := c.Flush()
+	if err := c.Flush(); err != nil {
+		return err
+	}
+	if others, err := otherInstallations(c); err != nil || others {
+		return err
+	}
 	saved, err := readState(h.state)
 	if errors.Is(err, os.ErrNotExist) {
-		return errs
+		return nil
 	}
 	if err == nil && saved.Forward != "" {
 		err = os.WriteFile(forwardSetting, []byte(saved.Forward), 0)
@@ -194,7 +200,19 @@ func (h *host) remove() error {
 	if err == nil && saved.Mounted {
 		err = releaseNamespaceDir(namespaceDir)
 	}
-	return errors.Join(errs, err, os.Remove(h.state))
+	return errors.Join(err, os.Remove(h.state))
+}
+
+// otherInstallations tells whether the host has a table of any. One that another program has
+// removed is back soon, and so is forwarding; see mend.
+func otherInstallations(c *nftables.Conn) (bool, error) {
+	tables, err := c.ListTablesOfFamily(nftables.TableFamilyIPv4)
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(tables, func(t *nftables.Table) bool {
+		return t.Name == defaultTable || strings.HasPrefix(t.Name, tablePrefix)
+	}), nil
 }
 
 // readState reads what the host was like before Shoal.

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,8 +34,9 @@ type Config struct {
 	AllowInternal []netip.Prefix
 	// PoolSize is how many slots are kept ready.
 	PoolSize int
-	// StateDir is where the host's original settings are saved across restarts.
-	StateDir string
+	// StateFile is where the host's original settings are kept until no installation is left
+	// on it. All of a host have the same.
+	StateFile string
 	// Identify returns the sandbox that has a slot's address, for requests from guests.
 	Identify func(netip.Addr) (sandboxID string, ok bool)
 	// KeepLog stores log lines of a sandbox, one JSON object each; if it is nil they are
@@ -81,7 +81,7 @@ func NewPool(cfg Config, log *slog.Logger) (*Pool, error) {
 		return nil, shoal.ErrNetworkSetup.Wrap(err, "the directory of network namespaces cannot be prepared")
 	}
 	p := &Pool{cfg: cfg, plan: pl, log: log, taken: map[int]bool{}, next: 1, refill: make(chan struct{}, 1),
-		host: &host{plan: pl, state: filepath.Join(cfg.StateDir, "network.json"), mounted: mounted}}
+		host: &host{plan: pl, state: cfg.StateFile, mounted: mounted}}
 	if p.dns, err = newForwarder(cfg.DNSUpstreams, pl, log); err != nil {
 		return nil, shoal.ErrNetworkSetup.Wrap(err, "the DNS forwarder cannot listen")
 	}

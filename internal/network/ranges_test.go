@@ -3,6 +3,7 @@ package network
 import (
 	"log/slog"
 	"net/netip"
+	"path/filepath"
 	"testing"
 
 	"shoal/internal/shoal"
@@ -24,7 +25,7 @@ func TestRangesInUse(t *testing.T) {
 		{"the host has a wider route", netip.MustParsePrefix("198.51.100.64/27"), free, false},
 		{"neither is in use", free, netip.MustParsePrefix("10.74.0.0/16"), false},
 	} {
-		pool, err := NewPool(Config{Name: "t2", HostCIDR: c.host, VethCIDR: c.veth, StateDir: t.TempDir()},
+		pool, err := NewPool(Config{Name: "t2", HostCIDR: c.host, VethCIDR: c.veth, StateFile: filepath.Join(t.TempDir(), "host.json")},
 			slog.New(slog.DiscardHandler))
 		if err == nil {
 			if err := pool.Teardown(); err != nil {

@@ -39,8 +39,8 @@ func newWorld(t *testing.T, change func(*Config)) *world {
 		t.Skip("needs root")
 	}
 	cfg := Config{Name: "t", HostCIDR: netip.MustParsePrefix("10.71.0.0/16"),
-		VethCIDR: netip.MustParsePrefix("10.72.0.0/16"),
-		StateDir: t.TempDir(), PoolSize: 1,
+		VethCIDR:  netip.MustParsePrefix("10.72.0.0/16"),
+		StateFile: filepath.Join(t.TempDir(), "host.json"), PoolSize: 1,
 		Identify: func(a netip.Addr) (string, bool) { return "sandbox-at-" + a.String(), true }}
 	if change != nil {
 		change(&cfg)

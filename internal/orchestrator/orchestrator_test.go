@@ -126,7 +126,7 @@ func (n *node) open() {
 	n.t.Helper()
 	var err error
 	n.pool, err = network.NewPool(network.Config{Name: "or", HostCIDR: netip.MustParsePrefix("10.75.0.0/16"),
-		VethCIDR: netip.MustParsePrefix("10.76.0.0/16"), StateDir: n.dir, PoolSize: 2}, n.log)
+		VethCIDR: netip.MustParsePrefix("10.76.0.0/16"), StateFile: filepath.Join(n.dir, "host.json"), PoolSize: 2}, n.log)
 	n.must(err)
 	n.driver, err = gvisor.New(gvisor.Options{RunDir: filepath.Join(n.dir, "gvisor"), Kernel: n.kernel(),
 		CgroupParent: fmt.Sprintf("shoal-test-%d-%s", os.Getpid(), strings.ReplaceAll(n.t.Name(), "/", "-"))}, n.log)

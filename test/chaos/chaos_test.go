@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -17,7 +16,6 @@ import (
 const population = 6
 
 func TestChaos(t *testing.T) {
-	keepForwarding(t)
 	if *seed == 0 {
 		*seed = rand.Uint64()
 	}
@@ -172,23 +170,4 @@ func (w *world) finish() {
 		w.read(w.sandboxes[len(w.sandboxes)-1].id, snap.mark)
 	}
 	w.checkAllEvents()
-}
-
-// keepForwarding turns IP forwarding on for both installations. Each puts back what it found, and
-// the second one, which may end last, would find what the first one had set.
-func keepForwarding(t *testing.T) {
-	t.Helper()
-	const setting = "/proc/sys/net/ipv4/ip_forward"
-	was, err := os.ReadFile(setting)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(setting, []byte("1"), 0); err != nil {
-		t.Skip("needs root:", err)
-	}
-	t.Cleanup(func() {
-		if err := os.WriteFile(setting, was, 0); err != nil {
-			t.Error(err)
-		}
-	})
 }

@@ -36,7 +36,7 @@ func NewHost(t *testing.T, rt runtime.Runtime) *Host {
 	t.Helper()
 	h := &Host{T: t, Runtime: rt}
 	pool, err := network.NewPool(network.Config{Name: "rt", HostCIDR: netip.MustParsePrefix("10.73.0.0/16"),
-		VethCIDR: netip.MustParsePrefix("10.74.0.0/16"), StateDir: t.TempDir()}, slog.New(slog.DiscardHandler))
+		VethCIDR: netip.MustParsePrefix("10.74.0.0/16"), StateFile: filepath.Join(t.TempDir(), "host.json")}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
