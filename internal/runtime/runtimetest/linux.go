@@ -22,6 +22,9 @@ var likeLinux = []promise{
 		h.Start("trace", "").Want("/call?name=trace&uid=1000", "ok")
 	}},
 	{"fork", "what a fork does not write to is shared with its parent", memoryOfAFork},
+	{"text", "a short program's text stays as it is, and calls work after many", func(t *testing.T, h *Host) {
+		h.Start("text", "").Want("/call?name=text", "true")
+	}},
 	{"settings", "what programs look up of the kernel and the network is there", settings},
 	{"clocks", "monotonic time and its timers stand still while a guest is frozen", clocksOfAFrozenGuest},
 	{"clocks-restored", "and between a checkpoint and what is restored from it", clocksOfARestoredGuest},

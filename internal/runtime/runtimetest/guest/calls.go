@@ -46,6 +46,7 @@ var calls = map[string]func() (string, error){
 		return string(out), err
 	},
 	"fork":    memoryOfAFork,
+	"text":    textOfCalls,
 	"nothing": func() (string, error) { return "", nil },
 }
 
