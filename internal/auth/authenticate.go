@@ -73,6 +73,7 @@ type Authenticator struct {
 	log     *slog.Logger
 	now     func() time.Time
 	uses    *uses
+	recent  *recent
 	keys    *cache[ownedKey]         // by hash
 	tokens  *cache[ownedToken]       // by hash
 	people  *cache[shoal.User]       // by identity
@@ -81,7 +82,7 @@ type Authenticator struct {
 
 // New returns an authenticator.
 func New(st *store.Store, cfg Config, log *slog.Logger) *Authenticator {
-	a := &Authenticator{store: st, cfg: cfg, log: log, now: time.Now, uses: newUses()}
+	a := &Authenticator{store: st, cfg: cfg, log: log, now: time.Now, uses: newUses(), recent: newRecent()}
 	now := func() time.Time { return a.now() }
 	a.keys, a.tokens = newCache[ownedKey](now), newCache[ownedToken](now)
 	a.people, a.members = newCache[shoal.User](now), newCache[shoal.Membership](now)
@@ -104,6 +105,9 @@ func (a *Authenticator) Authenticate(ctx context.Context, r Request) (Caller, er
 	toldSent := false
 	for _, way := range r.Ways {
 		caller, err := a.by(ctx, way, r)
+		if err == nil || isRejection(err) {
+			a.recent.note(credential(way, r), err == nil)
+		}
 		if err == nil && caller.Team.Banned {
 			err = shoal.ErrForbidden.New("team is banned")
 		}

@@ -483,6 +483,16 @@ type Error struct {
 // EventType defines model for EventType.
 type EventType string
 
+// HeldLimits defines model for HeldLimits.
+type HeldLimits struct {
+	// Limits Limits by the names of the flags of `shoal team limits`, which docs/limits.md explains
+	Limits Limits `json:"limits"`
+
+	// Own Names of the limits that are the team's own; the others are its tier's
+	Own  []string `json:"own"`
+	Tier string   `json:"tier"`
+}
+
 // IAM defines model for IAM.
 type IAM struct {
 	Tokens *map[string]struct {
@@ -513,6 +523,9 @@ type Lifecycle struct {
 
 // LifecycleOnTimeout defines model for Lifecycle.OnTimeout.
 type LifecycleOnTimeout string
+
+// Limits Limits by the names of the flags of `shoal team limits`, which docs/limits.md explains
+type Limits map[string]int64
 
 // ListedSandbox defines model for ListedSandbox.
 type ListedSandbox struct {
@@ -1013,6 +1026,16 @@ type TemplateWithBuilds struct {
 	UpdatedAt     time.Time  `json:"updatedAt"`
 }
 
+// Tier defines model for Tier.
+type Tier struct {
+	// Limits Limits by the names of the flags of `shoal team limits`, which docs/limits.md explains
+	Limits Limits `json:"limits"`
+	Name   string `json:"name"`
+
+	// Teams How many teams are in it
+	Teams int `json:"teams"`
+}
+
 // VolumeMount defines model for VolumeMount.
 type VolumeMount struct {
 	Name string `json:"name"`
@@ -1106,6 +1129,29 @@ type CreateAccessTokenJSONBody struct {
 type GetSandboxHostMetricsParams struct {
 	Start *int64 `form:"start,omitempty" json:"start,omitempty"`
 	End   *int64 `form:"end,omitempty" json:"end,omitempty"`
+}
+
+// ChangeTeamLimitsJSONBody defines parameters for ChangeTeamLimits.
+type ChangeTeamLimitsJSONBody struct {
+	// Limits Limits by the names of the flags of `shoal team limits`, which docs/limits.md explains
+	Limits *Limits `json:"limits,omitempty"`
+
+	// Reset Names of limits that become the tier's again
+	Reset *[]string `json:"reset,omitempty"`
+	Tier  *string   `json:"tier,omitempty"`
+}
+
+// AddTierJSONBody defines parameters for AddTier.
+type AddTierJSONBody struct {
+	// Limits Limits by the names of the flags of `shoal team limits`, which docs/limits.md explains
+	Limits *Limits `json:"limits,omitempty"`
+	Name   string  `json:"name"`
+}
+
+// ChangeTierJSONBody defines parameters for ChangeTier.
+type ChangeTierJSONBody struct {
+	// Limits Limits by the names of the flags of `shoal team limits`, which docs/limits.md explains
+	Limits *Limits `json:"limits,omitempty"`
 }
 
 // RenameAPIKeyJSONBody defines parameters for RenameAPIKey.
@@ -1387,6 +1433,15 @@ type CreateAccessTokenJSONRequestBody CreateAccessTokenJSONBody
 // CreateTeamAPIKeyJSONRequestBody defines body for CreateTeamAPIKey for application/json ContentType.
 type CreateTeamAPIKeyJSONRequestBody = NewAPIKey
 
+// ChangeTeamLimitsJSONRequestBody defines body for ChangeTeamLimits for application/json ContentType.
+type ChangeTeamLimitsJSONRequestBody ChangeTeamLimitsJSONBody
+
+// AddTierJSONRequestBody defines body for AddTier for application/json ContentType.
+type AddTierJSONRequestBody AddTierJSONBody
+
+// ChangeTierJSONRequestBody defines body for ChangeTier for application/json ContentType.
+type ChangeTierJSONRequestBody ChangeTierJSONBody
+
 // CreateAPIKeyJSONRequestBody defines body for CreateAPIKey for application/json ContentType.
 type CreateAPIKeyJSONRequestBody = NewAPIKey
 
@@ -1487,9 +1542,27 @@ type ServerInterface interface {
 	// CancelTeamBuilds End all waiting and running builds of a team
 	// (POST /admin/teams/{teamID}/builds/cancel)
 	CancelTeamBuilds(w http.ResponseWriter, r *http.Request, teamID string)
+	// GetTeamLimits A team's tier and limits
+	// (GET /admin/teams/{teamID}/limits)
+	GetTeamLimits(w http.ResponseWriter, r *http.Request, teamID PathTeamID)
+	// ChangeTeamLimits Put a team into another tier, or give it limits of its own
+	// (PATCH /admin/teams/{teamID}/limits)
+	ChangeTeamLimits(w http.ResponseWriter, r *http.Request, teamID PathTeamID)
 	// KillTeamSandboxes End all sandboxes of a team but the paused ones
 	// (POST /admin/teams/{teamID}/sandboxes/kill)
 	KillTeamSandboxes(w http.ResponseWriter, r *http.Request, teamID PathTeamID)
+	// ListTiers The tiers, which are named sets of limits, oldest first
+	// (GET /admin/tiers)
+	ListTiers(w http.ResponseWriter, r *http.Request)
+	// AddTier Add a tier; limits that are not named are those of the default tier of now
+	// (POST /admin/tiers)
+	AddTier(w http.ResponseWriter, r *http.Request)
+	// RemoveTier Remove a tier that no team is in
+	// (DELETE /admin/tiers/{tierName})
+	RemoveTier(w http.ResponseWriter, r *http.Request, tierName string)
+	// ChangeTier Change the limits that are named, and so those of the tier's teams
+	// (PATCH /admin/tiers/{tierName})
+	ChangeTier(w http.ResponseWriter, r *http.Request, tierName string)
 	// ListAPIKeys The team's API keys, masked, oldest first
 	// (GET /api-keys)
 	ListAPIKeys(w http.ResponseWriter, r *http.Request)
@@ -1888,6 +1961,58 @@ func (siw *ServerInterfaceWrapper) CancelTeamBuilds(w http.ResponseWriter, r *ht
 	handler.ServeHTTP(w, r)
 }
 
+// GetTeamLimits operation middleware
+func (siw *ServerInterfaceWrapper) GetTeamLimits(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "teamID" -------------
+	var teamID PathTeamID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "teamID", r.PathValue("teamID"), &teamID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "teamID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetTeamLimits(w, r, teamID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ChangeTeamLimits operation middleware
+func (siw *ServerInterfaceWrapper) ChangeTeamLimits(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "teamID" -------------
+	var teamID PathTeamID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "teamID", r.PathValue("teamID"), &teamID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "teamID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ChangeTeamLimits(w, r, teamID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // KillTeamSandboxes operation middleware
 func (siw *ServerInterfaceWrapper) KillTeamSandboxes(w http.ResponseWriter, r *http.Request) {
 
@@ -1905,6 +2030,86 @@ func (siw *ServerInterfaceWrapper) KillTeamSandboxes(w http.ResponseWriter, r *h
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.KillTeamSandboxes(w, r, teamID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListTiers operation middleware
+func (siw *ServerInterfaceWrapper) ListTiers(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListTiers(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// AddTier operation middleware
+func (siw *ServerInterfaceWrapper) AddTier(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.AddTier(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RemoveTier operation middleware
+func (siw *ServerInterfaceWrapper) RemoveTier(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tierName" -------------
+	var tierName string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tierName", r.PathValue("tierName"), &tierName, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tierName", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RemoveTier(w, r, tierName)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ChangeTier operation middleware
+func (siw *ServerInterfaceWrapper) ChangeTier(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tierName" -------------
+	var tierName string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tierName", r.PathValue("tierName"), &tierName, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tierName", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ChangeTier(w, r, tierName)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4364,6 +4569,12 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/admin/teams/{teamID}/api-keys", wrapper.CreateTeamAPIKey)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/admin/teams/{teamID}/api-keys/{apiKeyID}", wrapper.DeleteTeamAPIKey)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/admin/teams/{teamID}/sandboxes/kill", wrapper.KillTeamSandboxes)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/admin/tiers", wrapper.ListTiers)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/admin/tiers", wrapper.AddTier)
+	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/admin/tiers/{tierName}", wrapper.RemoveTier)
+	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/admin/tiers/{tierName}", wrapper.ChangeTier)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/admin/teams/{teamID}/limits", wrapper.GetTeamLimits)
+	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/admin/teams/{teamID}/limits", wrapper.ChangeTeamLimits)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events/sandboxes", wrapper.ListEvents)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events/sandboxes/{sandboxID}", wrapper.ListSandboxEvents)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events/webhooks", wrapper.ListWebhooks)
@@ -4774,6 +4985,119 @@ func (response CancelTeamBuilds5XXJSONResponse) VisitCancelTeamBuildsResponse(w 
 	return err
 }
 
+type GetTeamLimitsRequestObject struct {
+	TeamID PathTeamID `json:"teamID"`
+}
+
+type GetTeamLimitsResponseObject interface {
+	VisitGetTeamLimitsResponse(w http.ResponseWriter) error
+}
+
+type GetTeamLimits200JSONResponse HeldLimits
+
+func (response GetTeamLimits200JSONResponse) VisitGetTeamLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTeamLimits4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetTeamLimits4XXJSONResponse) VisitGetTeamLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTeamLimits5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetTeamLimits5XXJSONResponse) VisitGetTeamLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ChangeTeamLimitsRequestObject struct {
+	TeamID PathTeamID `json:"teamID"`
+	Body   *ChangeTeamLimitsJSONRequestBody
+}
+
+type ChangeTeamLimitsResponseObject interface {
+	VisitChangeTeamLimitsResponse(w http.ResponseWriter) error
+}
+
+type ChangeTeamLimits200JSONResponse HeldLimits
+
+func (response ChangeTeamLimits200JSONResponse) VisitChangeTeamLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ChangeTeamLimits4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ChangeTeamLimits4XXJSONResponse) VisitChangeTeamLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ChangeTeamLimits5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ChangeTeamLimits5XXJSONResponse) VisitChangeTeamLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type KillTeamSandboxesRequestObject struct {
 	TeamID PathTeamID `json:"teamID"`
 }
@@ -4822,6 +5146,224 @@ type KillTeamSandboxes5XXJSONResponse struct {
 }
 
 func (response KillTeamSandboxes5XXJSONResponse) VisitKillTeamSandboxesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTiersRequestObject struct {
+}
+
+type ListTiersResponseObject interface {
+	VisitListTiersResponse(w http.ResponseWriter) error
+}
+
+type ListTiers200JSONResponse []Tier
+
+func (response ListTiers200JSONResponse) VisitListTiersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTiers4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListTiers4XXJSONResponse) VisitListTiersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTiers5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListTiers5XXJSONResponse) VisitListTiersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddTierRequestObject struct {
+	Body *AddTierJSONRequestBody
+}
+
+type AddTierResponseObject interface {
+	VisitAddTierResponse(w http.ResponseWriter) error
+}
+
+type AddTier201JSONResponse Tier
+
+func (response AddTier201JSONResponse) VisitAddTierResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddTier4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response AddTier4XXJSONResponse) VisitAddTierResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddTier5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response AddTier5XXJSONResponse) VisitAddTierResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveTierRequestObject struct {
+	TierName string `json:"tierName"`
+}
+
+type RemoveTierResponseObject interface {
+	VisitRemoveTierResponse(w http.ResponseWriter) error
+}
+
+type RemoveTier204Response struct {
+}
+
+func (response RemoveTier204Response) VisitRemoveTierResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type RemoveTier4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response RemoveTier4XXJSONResponse) VisitRemoveTierResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveTier5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response RemoveTier5XXJSONResponse) VisitRemoveTierResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ChangeTierRequestObject struct {
+	TierName string `json:"tierName"`
+	Body     *ChangeTierJSONRequestBody
+}
+
+type ChangeTierResponseObject interface {
+	VisitChangeTierResponse(w http.ResponseWriter) error
+}
+
+type ChangeTier200JSONResponse Tier
+
+func (response ChangeTier200JSONResponse) VisitChangeTierResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ChangeTier4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ChangeTier4XXJSONResponse) VisitChangeTierResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ChangeTier5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ChangeTier5XXJSONResponse) VisitChangeTierResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -8377,9 +8919,27 @@ type StrictServerInterface interface {
 	// CancelTeamBuilds End all waiting and running builds of a team
 	// (POST /admin/teams/{teamID}/builds/cancel)
 	CancelTeamBuilds(ctx context.Context, request CancelTeamBuildsRequestObject) (CancelTeamBuildsResponseObject, error)
+	// GetTeamLimits A team's tier and limits
+	// (GET /admin/teams/{teamID}/limits)
+	GetTeamLimits(ctx context.Context, request GetTeamLimitsRequestObject) (GetTeamLimitsResponseObject, error)
+	// ChangeTeamLimits Put a team into another tier, or give it limits of its own
+	// (PATCH /admin/teams/{teamID}/limits)
+	ChangeTeamLimits(ctx context.Context, request ChangeTeamLimitsRequestObject) (ChangeTeamLimitsResponseObject, error)
 	// KillTeamSandboxes End all sandboxes of a team but the paused ones
 	// (POST /admin/teams/{teamID}/sandboxes/kill)
 	KillTeamSandboxes(ctx context.Context, request KillTeamSandboxesRequestObject) (KillTeamSandboxesResponseObject, error)
+	// ListTiers The tiers, which are named sets of limits, oldest first
+	// (GET /admin/tiers)
+	ListTiers(ctx context.Context, request ListTiersRequestObject) (ListTiersResponseObject, error)
+	// AddTier Add a tier; limits that are not named are those of the default tier of now
+	// (POST /admin/tiers)
+	AddTier(ctx context.Context, request AddTierRequestObject) (AddTierResponseObject, error)
+	// RemoveTier Remove a tier that no team is in
+	// (DELETE /admin/tiers/{tierName})
+	RemoveTier(ctx context.Context, request RemoveTierRequestObject) (RemoveTierResponseObject, error)
+	// ChangeTier Change the limits that are named, and so those of the tier's teams
+	// (PATCH /admin/tiers/{tierName})
+	ChangeTier(ctx context.Context, request ChangeTierRequestObject) (ChangeTierResponseObject, error)
 	// ListAPIKeys The team's API keys, masked, oldest first
 	// (GET /api-keys)
 	ListAPIKeys(ctx context.Context, request ListAPIKeysRequestObject) (ListAPIKeysResponseObject, error)
@@ -8806,6 +9366,65 @@ func (sh *strictHandler) CancelTeamBuilds(w http.ResponseWriter, r *http.Request
 	}
 }
 
+// GetTeamLimits operation middleware
+func (sh *strictHandler) GetTeamLimits(w http.ResponseWriter, r *http.Request, teamID PathTeamID) {
+	var request GetTeamLimitsRequestObject
+
+	request.TeamID = teamID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetTeamLimits(ctx, request.(GetTeamLimitsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetTeamLimits")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetTeamLimitsResponseObject); ok {
+		if err := validResponse.VisitGetTeamLimitsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ChangeTeamLimits operation middleware
+func (sh *strictHandler) ChangeTeamLimits(w http.ResponseWriter, r *http.Request, teamID PathTeamID) {
+	var request ChangeTeamLimitsRequestObject
+
+	request.TeamID = teamID
+
+	var body ChangeTeamLimitsJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ChangeTeamLimits(ctx, request.(ChangeTeamLimitsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ChangeTeamLimits")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ChangeTeamLimitsResponseObject); ok {
+		if err := validResponse.VisitChangeTeamLimitsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // KillTeamSandboxes operation middleware
 func (sh *strictHandler) KillTeamSandboxes(w http.ResponseWriter, r *http.Request, teamID PathTeamID) {
 	var request KillTeamSandboxesRequestObject
@@ -8825,6 +9444,120 @@ func (sh *strictHandler) KillTeamSandboxes(w http.ResponseWriter, r *http.Reques
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(KillTeamSandboxesResponseObject); ok {
 		if err := validResponse.VisitKillTeamSandboxesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListTiers operation middleware
+func (sh *strictHandler) ListTiers(w http.ResponseWriter, r *http.Request) {
+	var request ListTiersRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListTiers(ctx, request.(ListTiersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListTiers")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListTiersResponseObject); ok {
+		if err := validResponse.VisitListTiersResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// AddTier operation middleware
+func (sh *strictHandler) AddTier(w http.ResponseWriter, r *http.Request) {
+	var request AddTierRequestObject
+
+	var body AddTierJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.AddTier(ctx, request.(AddTierRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AddTier")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(AddTierResponseObject); ok {
+		if err := validResponse.VisitAddTierResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RemoveTier operation middleware
+func (sh *strictHandler) RemoveTier(w http.ResponseWriter, r *http.Request, tierName string) {
+	var request RemoveTierRequestObject
+
+	request.TierName = tierName
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RemoveTier(ctx, request.(RemoveTierRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RemoveTier")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RemoveTierResponseObject); ok {
+		if err := validResponse.VisitRemoveTierResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ChangeTier operation middleware
+func (sh *strictHandler) ChangeTier(w http.ResponseWriter, r *http.Request, tierName string) {
+	var request ChangeTierRequestObject
+
+	request.TierName = tierName
+
+	var body ChangeTierJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ChangeTier(ctx, request.(ChangeTierRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ChangeTier")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ChangeTierResponseObject); ok {
+		if err := validResponse.VisitChangeTierResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -10625,168 +11358,176 @@ func (sh *strictHandler) RegisterTemplateBuild(w http.ResponseWriter, r *http.Re
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H1rcxs3EuBfQfG2Krt1I+vhOLcn1X2QX4k2lq2y5DhXjs8FzjRJrGaA2QFGFOPSf79CA/PGvEiKUrz+",
-	"ZFqDRwPdaDT6+XXiiygWHLiSk+OvkwXQABL8+RZu1ZW4Bq7/E4D0ExYrJvjkeHK1AMKzz0TMiFoAmYkw",
-	"FEvG5ySmczghdCqBKyI4fg2p1L9h4k2kv4CI6lEjxt8An6vF5PjQm6hVDJPjiVQJ4/PJ3Z03uRKKhu9T",
-	"zvUfGlD8IpYkonxFEtOCSMqDqbgFaeBhoYJEkhAUUYtEpPOFp6GhYYgQyhxEhgtYYUsuOOgB63CyKI0m",
-	"xwc5lIwrmEMyudNwxjShESi7cacXZ7/C6uyl/s00oDFVi4k34TTSPWnMzGdvksB/UpZAMDlWSQrlGZt7",
-	"8TxlYdA66NR+HTfmqxvg6g2LmGru7uEBma5IADOahmrimUn/k0KyKmYNsWt5jplIIqrM/jw9mniTiN6a",
-	"rTs8OPCKjTx0bKSF591sJkF1oFsJEgK9ASJSdUIGgCnMiIPhPKiAetABahJA0oT0XRiAVGTGEtkKku55",
-	"Kv2JA0FTIUKgvJjmahWDdEzDw5UmXKkPWxhW9wFu41AEkFGBCwaFw5YBYAoinOhvCcwmx5P/sV9wh33T",
-	"TO7nIE3ucNvOTKfDn/J9oklCV/qrVKtQ/0Hvtv5/Tmq7IKY3Yn5P87kp4hwUDaiiTURdw+r/3NAwBRJT",
-	"lkjyb8E4BBpff6QHB0c/eQS4LwIIiOA+kEgkQKgklCwXIoQT2yuiKzKFvCmdU8b1GGoBkYTwBnHpWmiU",
-	"AdbNDM41M76B0M3uQ9AMXMINJPo/NxDqc0i5XEJClgx5kXOXccjyzF20pXGGHTRAlQvINXZ+BfWs7IKq",
-	"xRXQqJV7KvNxHPO8NLdN66Ay/z5u3Bqk9UObgdo9RBSHVEHHgvMG44D7CNOFENetAy/z72PGvdONZSy4",
-	"NHzuNWVhmoD+6QuugOMhpnEcMp9qotz/txRIFsPI6lWSCHtVVyn7ciFoSGaUhRB4JKT+tSTLBVWEKcIB",
-	"AkmoQmEiEhFw5RGRkECAJFwostB3EEoaQFWaAPn7s4PDf2g+9x5mqaTh/cOvT6beZn3d+JRrqKZAZmk4",
-	"YyEuaboiTEliodDgG45BpKIKtOiWL5dGIBHHdtZClNG/4kTEkChmEOQnQBUEp6rCNgOqYE+xSAt5NRR7",
-	"WZfnq77Favr/IDVTxVuMJSDHzMMCB4V5Ey1/fpAQDB8oovK6D9Zz3eYuo37HtNIX9u7uGubStDLnIDs0",
-	"n/RS7NAWGq+08Z9zkMX03+ArPdtpqsR7kKkBpooy4HQaQtAiZzSGQnHzjZi/4ipxEECY3RTDuLk3iUBK",
-	"Om/ZJAWx84NGjVQ0iodirbaBRf8CAM/C/rlt0ZeKqtRumb7tP02WlCk9vGfEbPMzARpovgx4Nj87CKg0",
-	"2nug9sDXttFssP3fIPGripi7ptA1ZKerXGRKJXjIFXgaTSHRbIES3RYZ3oxxGrI/+7e7tMXFulz7/EJw",
-	"Dr6yN2hzWyKIhKG6OqkamhCpcstr3RJanTT0MP3g/Xa0MwCbkNjj/s2w4WtYfZPsWa9rIJPOcOr7IGUu",
-	"326M2JYN38o2qQzK7vNf3hBl5fJBW/Ly7eUlJDdWf1JlTh9i/dA4PCBnFzc/EhoECUgJ8oRcQ6wI5QGR",
-	"C7HkHlkuWAhGjCE00XKRFOGNeWehCEf9BUMFVM5nmwut8dKXELIbcF2AVGkZ2ijNGse8frS9dRCKF8uL",
-	"kErHpnxcaLlu4k2M6Do55mkYehORoLSHujYLYPbJPfx5x10B+p1/FjQnP7WKPX1JKEAVh7szKgnGaBM6",
-	"ZLfTbDndw2UIy5prqobbrPepQ630Ti8jBq6vdaugHIaf7H235g7JDjHDgjPR4j6uB4IC1y5RI3t2BQMP",
-	"adG+jKocKK8g796jW9twx0EZTvJBmuDz6Lx6rAKRTsNSByOlTOzCQKpfCq11Jx/Hic5pPCk9OJ+LYNXE",
-	"4JmSRn9HfiS/sucuYLMBNpm8kDV7eUgNjVQTVWm/GnvhQtaruWaeF4m4xSVrzqAfBdkDvYY4w2qdJzKm",
-	"Ui5F4j6uqYSk5SqpL8JO4YQV5ermzUhT6eZXPqo7XbqrX66uLkhO2gO4NfLGL+4BL5XeshMiAUggfLmP",
-	"jeWTKHARyYzduq/lDsZrETnkMCOI5bdNCXLnppbZcsZ3LCN7ErIZ+Cs/hCf2yE88x7dYI8D9KcGnp/tb",
-	"GgetQ16jssL5yV+Afx0LjRs35zs7PW8SCQofGREzjTgaXlRa1Eg9DRhwv0P4yfash56zccq9XHio/cEl",
-	"+p9FdA7vYc6kfYDXrhgSijnjJ1rs8RdkxiAMJPFFyhUJQF8gMjO9KcPba0teSiOB/gqrM/c5pkup5xe8",
-	"7esl+AmofJjxnEJCcsN8OPUR7n/JlqlUjWCTbFcQiok3mfuxkziGcyLVhqk3GSm6qKasbWk+BAW/Kp6C",
-	"Geya1jUykI199noJKp+iPJ4bUKkgaH1S05BRNy/3Q6YFvZfuj3H6QuNmoJgbMHl9yf6E8+f1Dj/96Oa0",
-	"fJxMzG+CD+/fuOVV/Y3bm5XdwKm6yO6KznuZhcDVSwqR4Nkwv0Ei2+jePP0HLzAqWYUGiweybFpwSY7J",
-	"yLcEant7QTCzXmJbfewqVoTGmDciTCM419QxXHv1W9Gp+d6qn8mykaJsTckptrwXGS2VaLaErAppZvtR",
-	"RbbzULUqQA3DHYXVrepMt6kazWx0hRhhV9eyJbmZMGNqAUzTORoAZ0K/LmjCOzWjaJrlDpYa2r+6rBy+",
-	"SAJCJfnX5bu3RMGt81W11W3RwLi24NzqVGo6QSqvIfiNhilcJNAq+BWtLtNZW6u4fQA0JGdeMw29AFML",
-	"kRqTlR2j9yWRtyuP7DmW4wLevT23V0Cjc1AJ8x3C2VgUlbD6gZtdGcB4cTWDnpEdJFCdOBvUtei3oJYi",
-	"uXZdvKFYvjNCwHDFE/a6SKch868SOpuZjawiWz/fCJP6TLAZYYosjW1+pohI1THRj7qJ13jlNQWVAPhq",
-	"NIQBlyWdXadOptDu6fu1+gbt1A2Vmt55k4VSsbwQSe26yZ00fnr27OmzbrcQh7WEyuv39uUspHI/yNKw",
-	"X0lsCeA9tnVK9JUWHW+TfGW1c5NQLtGTpvFpMVoFMewNUt+stiV9wMfdVmn/i8ZZwkF9ofi+cIvYfxHK",
-	"3RoBLdssQRULjcPH4QdJxJKfEA43kFh2wWTOLAYrPe/HkoKjurnqsuNFM5hM9DPqoqY4cn0+7zDrVV97",
-	"XYssWeHNe+I3OlI9yGjU1/7s9BzZlx+3sxLD71v4f7HJaz1ReHHfDSBq89j3rU9PlT5vDong4eqE3BwR",
-	"Gi7pShLTVKJ1h8250L9ZSd4rW1u7HynrGmN3+7xpIX3rbNXpy1GTlJMUqn6gzR1DfX/vSuzcr0zj0smP",
-	"6G3us330T6/bh9ubSDbn6B1llEW1EY6e/dQ7QpqE9V4HP/6zT5C3ZkjdOV9yExrnxlu1b03vHKZSQdKm",
-	"JhGR9TRtMbi/piyUAyVX0+MyRYYGQ3u12n/R6nmmX2bNRcXpaeIvmAJf2bPp0gC9phELV21fz0VgXoOt",
-	"H98OUsEVE5WGrQ3iNUD+7GZoCfOl+8rwqYLgxcWHgduadzF3w/OVGoyRkbozP04vIPGh1qHd+BUweS1d",
-	"ok+7ALdI53BB53DJ/oQxS8n6yfcgtUAUjO2HkRxjOzUcQrrUbBo7OMuYdZluep7hveoq2jJNtdBLBbkO",
-	"BVUBgGMljV2s75ALPS5UZxTjOjJWvTaGXmWuLkwU4/NRXY3e/4xLRbkP7XrOmoU887kLEsq4MZD7xlfL",
-	"/CflC6ChWqyMio8H05VT/2RGfrGgfD5Oj3rTqhh2Wdmby/RK90gxWn5/lAzwdRBrKGrZ/ublUb2AqvdB",
-	"wSldJGEkYqcN9OPCukWjGYMsqDTeOOjwYAyEWTAW2SOGolGY0wSIPoW6s/4PoaHxuchQPEvRPjJjIciV",
-	"VBA5Efg+5RpFH5lcdD54jrUwZCxkTIoQjeUkMZ2NbcwKYT/IUvRYkvInJFOlMeWhF4dp9wdfUq5yJ3FJ",
-	"ZomIMnd7gt+e/MEb1rZMeKoH8GggqCI0c07KYumYJpnQwrugBnG5/PPTj71CU0GL9Un1IwC3hQsi1AKS",
-	"E/PPkkmzJRpWVCuhBhGSzKDZdBoe9ITbukVKhMFzIZRbTZxRna8XMaX+NSIIMVUhN/2HOBHmkJCABYSL",
-	"uq9UWc8gIsp4q9mp5svXZbZqghyg6YlQE7VoF/CDJAshFUmA+ova66c6bpetqtuO1Pd0MnrH7rWtYbLp",
-	"s7lYgnkJirJwDNmgQuDM6gNOO9QBa9MXkwRuwU/xWE5hTrkhrwY3c8x5z4bUTgodbWMdQdAPZYcNy4b5",
-	"Tota3nBH1tvxqpG4fNV29Snu5O9W4sdjJbZbgroSh7LmBunaEFGXoq4xbsuT3i7SBIR3NkGI3poHY9OD",
-	"KBJ8XrtzjKLEM1ztEOM6tQw0p7F8Qkpy1ZOaH13L8cnAyHhmN7TdXzEssqeFpYRgOxbzwvFosAPz4PdB",
-	"Ifqz3G/QK5FKA8vOzSxvXX2jXNviVYybDiLpoO5fhFSFSbdKSlpUeRGn+jV64aNhQcyI4JCJWCJpSMTz",
-	"FIy1jYbhu9nk+NMgrmMBuPvsuT2uTQyApmkcv4jVNIHKqF2owDpQ1aI7vWTyepTOBDcsWqPLLxAGY7qN",
-	"N4+3mbytmbu2R7W1OOCs71AHHb0Rc7mVQLiuGLjQTjJ0IPRG6btpcNDe2LYqpbpUriOVguMoVV9gY5Rt",
-	"uv04PdsL/SIZ3nwMMBFEI2DZiSPJCOeQkkThlw9PtqrSdpQ2soSCMvY6SOsyE9NytZjNkGMFSbej9GVu",
-	"oG3VlpA9o9fQ/PMaVpqPz0RyoqWCZKUWDMUFqvQ3k44iEE1TMhEJgShWq85Aq+68IZW3QNej2T7c8zwU",
-	"C+BliYYsqbT6KI9IoSH1KUdzI5kCSWAqhHFKbz7YLjmN5UI4BDoTKT/K5UDawZxCco3ESm09O5eTGPIn",
-	"R4crSRtgxTBXdH4qJZvzyAqv1b1+rQVBig20/EwEN4HCis5JCAFRAv+LcdFNH/O83/ATSnNgWsQ4nOrF",
-	"+HA67PeacSYXnR1bzOW1gYYEZ1SWUvTzyvvSWE8TUBfytYznUI1gZinnrjH50pqEnRqR9sjPPBlJn+LH",
-	"piWxdlcLSnnitnW03pSC+2mSAM8CsUGuYZl4b3nlgKvz0d0njg1wLK5tXzF4uzfKCyKrZeulezY0uNAM",
-	"6QbLPEVatHpjuao5OiOkqWmRQ819rIt4vN4UDLbpGnbeHQXtVxi504JjLu6ZSDzCOKEkZBxOclOHNJe9",
-	"LyJARYDLMHEDpKLwLIVyjo8E6db3VThYPVgToZRuMJ23e0iluozpkm92F4xUJ64hOcToA+zm2lIvwEl6",
-	"bRJzt67OxugNp8wuVVyRkXCAps2u0sv5QLZX5eNSBrB8JurYrGxMhUtUqax65rv4FR74JtPqYif3zxS2",
-	"fsJm/cLRpgdArsNfNyXLghJz63orUTlItZcw3L5VXcRxH2l/MpVHTS9mHCr7H2T14ZI8Y9FATNkUR+si",
-	"uZM1DeMzOXaHKWoqOLQhAB3mxgDiBNCzJ7sN6p6QnTygipajqpPmAAZRPmj1RK1HP7YP16ZpYfx1AvCS",
-	"yevzqfuJrUX6H2Q2bLfPeDZRt0ut2wviE3L6mPqw/1n//HSs6PzzZMD+KjofeZsWz5kmOps0100yKIE3",
-	"l/PqlvoqXKH6W8zQkoKh3Oj/UvYWaTyXZyLxWzzU81HcjDv7Wg4X73QerzS2I5SFc4c/CQ1WL6KgJT4G",
-	"HWr6Zi077WQGyrYhpYJ4OHPMQL9UEDvVuK2YfANz6q8e43tkx6+K3iiBrYsbDyOC/9fK0/cnR3ddrpbJ",
-	"0OwVuq1T1rLjW35grXPBbCzG5LjLXkAIRYHKru2+tPkda9ucjF0Gul/+Qo13ZfO+ab+o1KA8Ka3ZNrJ1",
-	"XNH5yOfWePanzBw9kNJ59ex1JsMqgf9zIlIXKnKd8IjbraKid3n1U3kukpbAeUXn6KBrs4oX03tugh+6",
-	"J9WhMhC6dqUtSrT9BHbd3B+ZWqAcJr8tbeI0X9Mo0ceoKBzL+q6d/K6d/K6d/KtrJ3O+4GKwZXdJp7W6",
-	"JTOXWvQze2vPw8auuVtjVNfJeNqeonztsNUWH8rxBk/7qSXlYRIONI7lhlKVuenZHS5TUrYRtfjVjv03",
-	"gUKjsr5/y5HAbdv06maU5NVS6sZAmvmvONQNGL/O1OpSj2MQUfOonwJNIHmdHQt5/QWOpl9QR7SAWxqA",
-	"zyIakoDNmcpr9CD6sGNxehZKocrjNIgYr1ZLMVlBitocv+9ho72sZEoGtjHV6zFy/4G2/hdne8as3+hb",
-	"q1rS7Ksb7BnKr/fVMkHbzvzr41X/8vWeM6uFV0xhzSH0ayoF2R1PDp4cPjnAxHwxcBqzyfHk6ZODJ08t",
-	"e0M07Zs0EntFBsnYZoVpKgz1OaOZW7NN611Gc57JM0sxO7gWyCAOPiwAq9pMA14vtnJ0cLi1QiWO3OYt",
-	"VUtwg41IxJTEfF5eHqlnUnoTtWASSyJppP34++9ts+fL2c8Kr9x5k2dD2meFZsqHFn2RSyT56fPdZ28i",
-	"0yiiyWpyPDmn10AoJ4ZS7EJs3F4qkThv96Smvr2EzReaiPHPeo4qee1/pcVGnb28M2QWgoIhBPcSW1YJ",
-	"rlyI7pO7+lx5xlFFej436ObHprD7s+CPC1uveLA+sjS73M/jQvetn+Wen0ezzM09VuME+rOtWlj23Knt",
-	"3sGoU9fj4dfMcFVmAFUcIXwS0+IDjcjZy90jrHxb1TGW1/krAnLFjAD1FwbeJOUn+Evm8Sm6NS3lPnNg",
-	"1aAI3Ij9mscN3e2Xkkc4sfszqEZEhGw5erXaXWjxaK0412tAu/PcwwIPNhj084aEOUiQasaQNK00zeJc",
-	"NIpDkB4R5XqKj4pWP5ro7czdWMyQFJFMjdMxlXi9ZeHdki4JU2QKkgVQOFubYBVJ8YXQSrkNGnMtqGiy",
-	"XxSou/tcUD2enP2v5h1yt09jtncNq4qo4xJstPhmk4+NhaNUfs9Q23pCUXcsZZYZ7YEEntLkTVnnGlaP",
-	"V9LpIu9M1Dm9OMNF2IIWNBrGYFtIbf9rVgK3JvG45Jst0Z3X2zqv2vuYBZ0uZKGkswU0GUXTvk+5b/I6",
-	"tbAF/K7312rhh0ifaxTa3PR+qpeP0FCHUCj6mwKUqbPS2qCetqo6YrX75wHiWC7vYPpW4AEEj5CwwpDY",
-	"+jSopMhKbhti2ZDiCkEMs+O3ktyvLESCKwvVG15FWyOsHqLxJqbIxVCqKrf+hkmqIuIbCiLTtJRbKCCC",
-	"I567qaokxDiF9jdMKsPgN36IDZJ3M3mgX8hFkHaOm0xb9+mzV3s8e3XEeaXGVSSWnAStgCA9YlKE12R2",
-	"jb5pKPxrCPaQSxybZC3gknf1OMcJUCTZLpE0Fwu+S5SPSqJsJ64+4VJZimqjimXC6kd+lDBZopjHKd9t",
-	"5VzmguCJtaEnGjwI8lxFnKB9ceyZtLs/9s6tCNYxVf6iiZ73oAXEjQ/0jvXmR1s79L2n/S9Fin1n17qU",
-	"7+W+HJ33tnWsuMob7+ICz52hB1zhV1WXlIyJYah5KuGELMSSiJkyselWKMMDWXBrDKNmCUbhY2fBwx0h",
-	"vXafD3SvwdLy+JQbwUby0e39ronBGKGLN0AnLbzKEjmPY0HY7d1sJkENUQVg8zcsYsNbv0sCFPOHtb5a",
-	"YRb8XapeTXKqAdRc2Pl3SHqoR13QOAZeJBWwsmVOGR7hsFxTqMwH6aC8shmgkwrLW/qdGL99YswV/JmU",
-	"HdGVcS/Ep/WJCa8jM5Fg1A9yTiZJyq+5WPLNCHVTpb8lclvwt5u7fswa7YIUMsexAVSQw/UQ9yHyoGz7",
-	"NnnX6gaD3rXZztzbwzbf+t2+bCvTNqVcu8debtXVb1tpfMV2i/hf8GjjwSGYVk7zAJ7Vnm9DbUnArR26",
-	"/a9Zve0hj9Qy+puHsLpv7yESN7tS7uX7Y2YlNENZoYqw5cqZVdmNOxv5+7LN7t69M/9dNPqO59BswoZG",
-	"3S0fMyruesqbKI/75WFVp9dBbGzXJGIs/1oM4GK5Y9ow+2Jz1EtM6B5sxrX2Swe7+61eOv87E4t3Irra",
-	"pQ1S6pe24QFE1yUtXVs5PTKTGS+kUhGpUU0CupIeWvOWphtTG72xtsRZhpPi/lf7e6X/nkAcUhPKve7c",
-	"ntNoXUwy1nDtlvLeI6A5Pd2jWrGgWTev4rDMruxVyYKQ8gASsqS7VkBdAg+QSBH9xiSYgYe2DAxi9JBc",
-	"sY7hFLDOg5iZ+gibMDiVZf/Y5EZ0ovsKpNr8OowdXp+DgxdcXqF3D0h3j43mKLckZxS4EIZokOYCk54a",
-	"aY/8MdE08sdEc1KUdU2e7j6iMxWJutxJfzEtei8xBbdqPw5tmYd2xtN0pITkxobQPDt4uq1R34rcrZFJ",
-	"YuswoenXlPfBSlQJ6riViOPM9lIyMtRcKUEtwHQ9vThD7TkOcUKeHTwlKVcsLBXKKU9pNpqLoEc6eYst",
-	"diEsvLUlGvoEhXOzGvm4vDP0EY0yyHpcL3DX97/qf7rUpj8D7v4gJzEz1k6dxPpx6WZkdpceF/r00zAD",
-	"rAd7w6wu6/tbnWf1U3Yjo2tgIcgqTg04fzZKo7Ax7FqTUp9/mzaObi1jtkv3pmXM0bBbLWNl2tYCYT/I",
-	"vO4Wpg7fNeIxeVgpcuDvN4dZpjVJ9sjhM6JJQShbCjn4Rye+S+JGYc3qC2QpnezWKBa4jUMsSzSjoQTP",
-	"HdVixvjCAtnJswdmFfAmKWf/ScGG11pykWqFUZ1Y/37LrpsVJtgWZzWiOImrtH4lwXs+3xBfThsFQ6Z5",
-	"QNQJUQshIddBagZbDX/avZ0ErfqKSAQ2j9dCzVMG9uYG21ZLbZtC/VcWhmU+92icvtbaiF79eOtSD7bN",
-	"XW1xvm4e+3h3cjumVXf8oH2VjNcllIdvvbrN4Pd7d9cm2bF6fdj9rbG3e6lhx4z11a1C7UQebZG7IYiE",
-	"JCDTCIp6u8Ip7ffICGXCndmahdun2tciud6cZOvVIYbntFIsAn0tDmk9TFV2uN7bpZabJUlE0qvFw0ZF",
-	"UYvhhOz1lYNvkrp+OQJXifFlwSt8ZktU7oCRr025WerrnnvxjUkL/XCB2iGzRb6dwyI53muo9gC6wT1y",
-	"UMYbMccEbA8Rjf3orvjhKQK+pwcY4xb4V0gN8OiIsVRteKObO3UQ8mVOyFmx4vvSFuHoNkHoIIHT8Xo7",
-	"48Rkpt21N1QcUt9UHYV5AlKSWITMX20mjsVZ0ezty2NYRXrbAplJnuhONGeRaQxdq5+zSgt1X7ZZarUa",
-	"aPFhs1px4qzmX62mqzcgbaxLhnNQ0IUpn/jIxZ0EZgnIhU2eu3XqeG+G3zZ9BGmRBbwp9tBbcwU9/eng",
-	"oO+aWxO55+gp6U1EgtqqhNAQqxpMjnkahrvlGRoWwzB4YKCZbEgS+jF4X/Sgx942OdBUiYuMxTU5Rhc3",
-	"6XrObU4536ROYQPSysqR3hO3scaorNjq9m+j6sajHeMYj17A5DWhoeBwUs1DwBSZCoRlcKHMuwfOu5jv",
-	"Xxut5d8fN7GVjvb2Sa2QZq/sNFtzx1qfI9WLgeph1otGbr3yHu5q8wjQJGSQkOzSHXzNlblOu/kybzXs",
-	"gZ0TSZcvScsz2qZp7uzXQ6SDo/jewq2y2VN38/4usYchOsKYzqHhqWBS/uJcv+/pFezlOX1dc9vm5bXe",
-	"PfIHvCZMTF3USZRX2GI3Qeo0GhagriHavY9SOeW1yRvQTCRgU0635ZaR5WStnlFJ4wuRovNyljsE/Tal",
-	"ojzAihF5jxPbOM8y4hGm5B8cQ+yp9TbGUvdKQjj7ozdYM4ZECk7DzL2hwwc+p5Yi0dUAxWFREfveMqp5",
-	"39WPzXM0XPf4Gw3Th8lK2pUiN886saABUvYU5pR7lbCP/4UhH4TNCBdECxuESTJnN8DXDvRoJ/L9iN4O",
-	"JPRzertjWjcwdo4EXNPkp1IV9i+yWYb9C56aL0m1EPt/5VHrOmHn9LZ8yNyPlBt9sJB2MasVi+ABHJnm",
-	"+B6VykIjZlkhz1JGCkvhJ+Sg4oO14SEakgunnARn3ANpW1kP7y97zgMIKIXw4a2f8MhrSjptafJyJG+W",
-	"R6CZRCf/274tUbT/FX/cdXNg0+kUSxwPKh5gWz5U9tbOWo3rVl60gw7xxSyh0iRqKsh8p0GeJlKGon+l",
-	"vsMVvQZuQjmnKwyP2yZJZVUw27wsTTqAUu1Ded8p3MZX5nRXtcJRtqZtKefPKqxUmCdGLUBiKUb5MKka",
-	"9Mwm/R8tqHZNEinSADq1bKZU5b1QwxrlWGliuV8VVUWd8RNzsdM5JvWZAqEmpzEplypqLYSJo29ER4cb",
-	"7EdXAcoND4itOZvNMIQ5GsTvXt9Iry19x4KZoHeNUTTtWVRiWQZhoguxdmkvcVcZ4NfivhiUsb6o7z5S",
-	"RMtvpWE56M18wbcqOJnllTiWUfNwkUfNpBLkibkFRbJBNsJez/qt4PRxKoiHyPGlWrutUpFFkZZBhFUR",
-	"64NnEsT/VZXFBTGeFkucorqQnL30isRH06wGwgZSVymlTl/tL+MptT1Os32XrlrRZ6epfRyhtpS7bb+Q",
-	"Xj5MiY6d8MZTSW6OTgi+XeQCqzKEUhA/pCwyykDkinmBLPyvjKkPm11/WXWQr1Yy6He+rhSodrtgb5WH",
-	"Prcii25apYcPnN2SiIUhk+ALHkgj+4Vi/oNERxyr5QlYAj6WkJ6usqDMiTv20U8TKZLNNHl9d4KYF9dC",
-	"zZlBJEuaBOTvFsh/YMFsm+SbGNiI4FVlwwmZUv8a+zFJpjATCRCmGhzatdx8ZyYuTakFR4uNdoYWlWhf",
-	"0Djjb+AGQseK9ZmIFQRo5Hl19Jz4IdPdEZMJvoX15SNFmiClO5Wv2cfmCjShi4Ri6xgSySSyJscqtqvX",
-	"yM7QIOVadpBeceXMRlUV5HHoIeK7Ho5921q4UMxNUiHzLJiuiK1EvTVVSTerlKaW91BmmZf+fhh2aQlC",
-	"P6hCwFr6qfIIxl1BQOhM2WQtoT6rZMZC497hDHwRc2lTu60f/TKSVQ5mMrsQoM0u85loddAyuP5GD98v",
-	"YpmfOiZJIDCrUmbp0cfS6Ka4jT4T/N4O5YyF+k8LKheDlOOvdftNz6BDla4B2FCTvonqKE5AQqUSVUmV",
-	"PqiafTaCaT5IQURCxq/zNNkXH65y+dRPIACuGA2lR+ZCmAv+6QGJGE+/YdvQR5RalCCxLXqF5GkuqRfv",
-	"Lv4vkQriLEdjnh/LFLs1Ek/mxL6ZVJ9pC3sNj1afu03F1j3aH6/ofJAJcvd6eZt9UQvcuY7SlDim821o",
-	"tHr5oMb4fh5E3V7H+tEgvmYKEIqGA+romXZDbXs8jaaQ4Dtw9ySRO/WgMjsEamsPlDTZu6MMuGWyw/m2",
-	"RBWvTMtt3JA1qdHo6h/K1lzsgCMKQAuuIfsTAs1heq9KyLao2m8IVWa2XqbQoujlTouKzosU01KJZOeG",
-	"l8IMrWHR9CofkGDniUjjwXfYz6b1hkTryAcopCIUDWERlg+osPWf+hVKRd83A5IFZFFzh5WguUP346kF",
-	"WuQ2KHDEdA4n5OhZP5S6z9bha5voRVPH5tAp1Z3UQ8tHbRkrrigzRRHbtEJAE39RmSWit2+Az9Vicnx4",
-	"9E+vf9bnK+triQ5kBSrJ382fvujm6K+BOXCtzk4kqIkwZ7pVZ1XzF8w0VqWBJ172P4r/0V3LP7HNvauy",
-	"ONwqi7F2nX2HmXqgWIcHeKgVuwTTEJ77rmS+egA5QEtaRc21EjMt6svZ6kMhlidCH18Nr9wdt/2q6Pxu",
-	"v8TohjLe01KX7T+qx0oMLVzHX4PjPDvoZ5vhVlnmds8tOrAOPohlRLr8bkZxgdqhta60ax7arBiXyR5g",
-	"TAJcEJmaS/gBnnnNE2wkpgWV+Qku2162e4pvDvclJDfMh72ASV/cQLLqSZX90rb7ni67Nd9yT+RSljzb",
-	"QzXWLMHNyrAfizA05Zk188qima5h1e8kfnM0NmPzb0cb5Gz2BiaAVcYHYb2kP5fK6SheT/nawqoFljp0",
-	"SUZG8mkTeroCMyA4nSloseoGVMGeNRsNHLTkcPlNRo+Ozrqd8eqt+AF5k9/3roSi4Z5Npt3XFxtnbXft",
-	"RpQl/NbPeJu4sYjhyuS4HaT9dvGFKpJei4Qc/UgWIk2kR3wTFlMOhClkVKnvq2tYGQd0Eaxyp2fzySTq",
-	"weBKPB8GE8UBOQsgioUC7q/2TAFw5yPs6NkzFInyRxk6TClI9Jj/7xPd+/Ng73/vff6ff5u0PHK+pzl/",
-	"+DTnR+U0508PDoj0CA2XdCVHpzov34YPlYIXz9H9J+H97WgbHnTf0+4Oc/WU5ObQ+naClpexChARsckL",
-	"vzF5jkhX6mLT9+WHtoUX68F6s2zJrcy5APTx8AaS4xsxt04hrQJip5rw6NlPj8pVbPteYm/EHH00duUp",
-	"9oDpNm+OxgblrvHYysJy/8Li/5hg361K/nf/RQHD+dtgswKdjYADkWXi7I43eA9z/chLKv5sG8k+tWyA",
-	"GFjcb3PxJn6cvhiR+t3kgTt/7rwRHZniLZb6LLoG3vUi/o627l34BubUby22aPxLsLorqqOwZDUmoNi9",
-	"WPXUaMT+RW/oJYJJLl/+KsnRk0OiBDl68myoH1OZOTfi8zorU2ebthaz/guGzTQDqjcNnJYjYuXNan4w",
-	"Rai/WTe+ywU6uBZxisI8HJCNY7WOBQuAsKZufxNSbziYI7rdqQ/1ea8w7125ld/zOckc5ZMxzLeNRz5k",
-	"GVqrKEnsRQuBgWkwkTytCqttqXwd1/hkBxh6byZ4qAvSrNvmn37k1yTGs9PCK1SVo2vRT0ezkJIjWPaN",
-	"zaw3GIflILK5H175+e7/BwAA//8=",
+	"7H15cxs39uBXQXF/VZmpbVmH4+ysVPuHfMWaWLbKUuJsOd78wO5HEqMmwGmgRTEuffctPAB9oi+SomSP",
+	"/9LRaDSA9/Du48soFPOF4MCVHB1/Gc2ARpDgr+/gVl2Ja+D6jwhkmLCFYoKPjkdXMyDcPSZiQtQMyETE",
+	"sVgyPiULOoUTQscSuCKC49OYSv07jIKRDGcwp3rWOeNvgU/VbHR8GIzUagGj45FUCePT0d1dMLoSisYf",
+	"Us71P2qreCOWZE75iiRmBJGUR2NxC9Ksh8UKEkliUETNEpFOZ4FeDY1jXKHMlshwAyscyQUHPWF1nWye",
+	"zkfHB9kqGVcwhWR0p9e5oAmdg7IHd3px9guszl7q35le6IKq2SgYcTrXb9IFM4+DUQL/TlkC0ehYJSkU",
+	"v1g/i+cpi6PGScf26bA5X90AV2/ZnKn66R4ekPGKRDChaaxGgfnov1NIVvlXY3y1+I2JSOZUmfN5ejQK",
+	"RnN6a47u8OAgyA/y0HOQdj3vJxMJqgXcSpAY6A0QkaoT0mOZwszYe50HpaUetCw1iSCpr/R9HIFUZMIS",
+	"2bgk/eapDEceAI2FiIHy/DNXqwVIz2d4vNKIK/Vli+PyOcDtIhYROCzwrUHhtMUFMAVz/NB/JTAZHY/+",
+	"x35OHfbNMLmfLWl0h8d2Zl46/Ck7J5okdKWfSrWK9T/0aeu/M1TbBTK9FdN7+p4fI85B0YgqWgfUNaz+",
+	"zw2NUyALyhJJ/iUYh0jD64/04ODop4AAD0UEERE8BDIXCRAqCSXLmYjhxL41pysyhmwonVLG9RxqBnMJ",
+	"8Q3C0rfRuVtYOzE418T4BmI/uY9BE3AJN5DoP24g1veQcrmEhCwZ0iLvKeOUxS+34ZaGGb6gF1RiQL65",
+	"MxbUsbMLqmZXQOeN1FOZh8OI56XhNo2Tyuz5sHkrK61eWrfU9inmi5gqaNlwNmDY4j7CeCbEdePEy+z5",
+	"kHnv9GC5EFwaOveasjhNQP8aCq6A4yWmi0XMQqqRcv9fUiBa9EOrV0kiLKsuY/blTNCYTCiLIQpITMNr",
+	"SZYzqghThANEklCFwsRczIGrgIiERAIk4UKRmeZBKGkAVWkC5G/PDg7/runcB5ikksb3v359M/Uxa3YT",
+	"Uq5XNQYySeMJi3FL4xVhShK7Cr18QzGIVFSBFt2y7dI5SISx/WouyujfFolYQKKYAVCYAFUQnaoS2Yyo",
+	"gj3F5lrIq4A4cK88X3VtVuP/r1ITVeRiLAE55Dss8mBYMNLy568Sov4Tzam87lrruR5z57Df81kZCsu7",
+	"26a5NKPMPXCX5pPeip3ariYoHPznbMli/C8Ilf7aaarEB5CpWUwZZMDpOIaoQc6oTYXi5lsxfcVV4kGA",
+	"2HGKftQ8GM1BSjptOCQFC+8DDRqp6HzRF2qVA8zfzxcQ2LV/btr0paIqtUemuf2n0ZIypacPjJhtfk2A",
+	"RpouA97Nzx4EKsz2Aai98JVjNAds/+olfpUBc1cXuvqcdJmKjKmEAKkCT+djSDRZoESPRYI3YZzG7K/u",
+	"4y4ccb4v3zm/EJxDqCwHrR/LHObCYF0VVQ1OiFT55bV2Ca2KGnqa7uX9drSzBdZXYq/7N0OGr2H1TZJn",
+	"va+eRNrBNAxByky+3RiwDQe+lWNSbpXt9794IMrK5b2O5OW7y0tIbqz9pEycfl1oRePwgJxd3PxIaBQl",
+	"ICXIE3INC0Uoj4iciSUPyHLGYjBiDKGJloukiG+MnoUiHA1nDA1QGZ2tb7RCS19CzG7AxwCp0jK0MZrV",
+	"rnn1agfrABQZy4uYSs+hfJxpuW4UjIzoOjrmaRwHI5GgtIe2NrtA98g//XkLrwCt559F9Y+fWsOeZhIK",
+	"0MThfxmNBEOsCS2y26nbTvt0DmBuuMZquHVvn3rMSu/1NhbANVu3Bsp+8HH63ZonJFvEDLuckRb3cT8Q",
+	"5bD2iRpO7Yp6XtJ8fBFU2aKCHL07r27lwD0XpT/KR2mC6tF5+VpFIh3HhReMlDKyGwOp3uRW61Y6jh86",
+	"p4tRQeF8LqJVHYJnShr7HfmR/MKe+xbrJtjk47ms2UlDKmCkGqkK51U7Cx+wXk018bxIxC1uWVMGrRQ4",
+	"Bb0COENqvTdyQaVcisR/XVMJSQMrqW7CfsK7VpSr65yRptJPr0I0d/psV2+uri5Ihto9qDXSxj/9E14q",
+	"fWQnRAKQSIRyHwfLJ/PIhyQTdutnyy2E1wKyz2XGJRZ1m8LKvYdaJMuO7lhC9iRmEwhXYQxP7JUfBZ5n",
+	"Cw0A/6MEVU//s3QRNU55jcYK76NwBuH1QmjY+CnfG4gjNPNKj3aV/b9VSzWj7oKRWHp8Xe9QoLA+LjMj",
+	"UTOqUMbQ/1NA5z9IIpb8BP8WagaJEUFwLIPkBzlI6tCvdMMeRwVuk2b1PpifnZ7XjwbFM3fNmd4qjS9K",
+	"IyrEII0Y8LBFPHRY1XHj3TzFt3yrrvzDpxydzekUPsCUSWuiqDBhEosp4ydaMAxnZMIgjiQJRcoViUCz",
+	"WOmck8pwv8qWl9LI6L/A6sxP6ehS6u8L3vT0EsIEVDbNcFoqIblhIZyGuO5/yoZPqcqVTtyp4CpGwWga",
+	"LrzXpz+tVk2Qeusuqw9rivaouqos+FWuLLu1a2qggYGE/nPQiVDZJ4rz+RfqyEETzhdZw08/ellDGcfM",
+	"lE7D4EVSMYnpFP/4b4lGZk0mLP3478DiJPIP878n84jA7SKmjEvjeSouDf1Png1JBVGjFYXGjPoJThgz",
+	"Ldu/9D9cpC80svXUbCImry/ZX3D+vOcJAh+mBvGb6NcPb/0qin7GrTDFbuBUXTjxoFUUYzFw9ZLCXHA3",
+	"zW+QyKaLbKw9vTc4LzgCe0uEsuhN8ikLyUD1EQ38nUswX73EsZqOlBxHtTlvRJzO4VxjR3+D5W/5S3Vm",
+	"VyUyRb9U0YGWYWzxLBwuFXC2AKwSarrzKAPbSyUabd6GgwyC6lbN5Nu0hju3bC452t01HEnmGXZUOoJx",
+	"OkWf70RohZImvNUYjt54Dj4hjTeI7QmEIokIleSfl+/fEQW3XkV6q8eiF+M7gnNrRquYgam8hug3Gqdw",
+	"kUCjrJ+PukwnTaMWzRNg7IALlKqZgpiaidR4Ke0cncpjNq44c+DZjm/x/uO5vQI6PweVsNAjbQ4FUQGq",
+	"v3JzKj0IL+6ml+WgBQXKH3aT+jb9DtRSJNc+xhuL5Xsj1fSX+vGti3Qcs/AqoZOJOcgysLXGTpjUd4JN",
+	"CFNkacIxJoqIVB0TrcePgppiX5e8IuCrwSuMuCyYaVvNcLlBV/PXstmh1RxYGHoXjGZKLeSFSCrsJovL",
+	"+enZs6fP2iOBPA4yKq8/WGOJkMqvg6dxt1/AIsAHHOtVUUojWgTPbGeVe5NQLjF4qvZoNtjq1E+pqumi",
+	"DVv6FfX5reL+nxpmCQf1J0WFya8zfCWYuzUEWjY5/0pOOU9Yi7NJcLiBxJILJjNi0dvOfT/OM5zVT1WX",
+	"LRpNbzTReuFFxVboe3ze4sktq69tmywEXhh94jc60CLM6Lxr/NnpOZKvcNFMSgy9b6D/+SGvpaLwnN/1",
+	"QGpjvQhtGFcZP28OieDx6oTcHBEaL+lKEjNUokOPTbnQv7OCvFd0sLcrKev633er3jSgvo2vaw3fqUjK",
+	"SQrl0N/6iaGLp3Mn9tuvzODCzZ/T2yxM/+gfQXvYfjCSbMoxIM5YvyozHD37qXOGNImrbx38+I8uQd56",
+	"nvXL2Zbrq/EevLX0V1wNcSoVJE1mEjG3wcUNMRavKYv7WpXMG5cpErTetqhGlz86us+0Zlbf1CI9TcIZ",
+	"UxAqezd9FqDXdM7iVdPTcxEZbbDx4bteNsX8Q4VpK5MEtSV/9hO0hIXSzzJCqiB6cfFrz2PNXjG84flK",
+	"9YbIQNtZuEgvIAmh8kKzvzNi8lr6RJ9mAW6WTuGCTuGS/QVDtuLekx9AaoEoGvoeJu8MfakWA9RmZtPQ",
+	"wa8M2Zd5TX+n/1tVm3MRpxrwpQRcj4EqX4BnJ7VTrJ6QDzw+UDuM8V0Za14bgq8yMxcmivHpoFeNI+OM",
+	"S0V5CM12zkpQhAuzjBLKuImJCE14nvkj5TOgsZqtjImPR+OV1/5kZn4xo3w6zI5602gY9gVW1LcZFPhI",
+	"PlvGPwoxF9UlVkDUcPx15lFmQGV+kFNKH0oYidjr9v44s5Hw6JchMypNABbGuBifsMu/I3vEYDQKcxoB",
+	"MYxUv6z/IDQ2YTYOxJMUHT4TFoNcSQVzLwA/pFyD6COTs1aF51gLQ8a9wqSIMT6CJOZl6681QtgPspAw",
+	"mKT8CXGmNKYCDNwx4/7gS8pVlhcgySQRc5dhQfDZkz94zX3ohKdqzhZY77GLR3P+IqZRJrbrnVHrBHLy",
+	"z08/dgpNOS5WP6qVADwWLox3+sT8WDIJmeMKzUpoQYTEeWjrceK9VLite6REHD0XQvnNxA7rQr2JMQ2v",
+	"EUAIqRK66X8sEmEuCYlYRLiohscV7QxiThlvdDtVwjfb3Fb1JUfoeiLUJKraDfwgyUxIRRKg4ayi/ZTn",
+	"bfNVtfuRulQnY3ds39saLpsun4tFmJegKIuHoA0aBM6sPeC0xRywNn4xSeAWwhSv5RimlBv0qlEzzzfv",
+	"2ZHaiqGDfawDEPqh/LBxMdKgPaTHDdyR93a4aWRRZLVt7+Q8+buX+PF4ie2RoK3EY6y5Qbw2SNRmqKvN",
+	"26DS202aGgCtQ3BF74zCWA+Jmgs+rfAcYygJDFU7xFReLQNN6UI+IQW56kkldLLh+rhlOJrZvtr2p5gJ",
+	"2zHCYkK0HY95HknVO2a9t36Qi/4sCxUNCqhSg7L3MItHVz0o37EEJeemB0lasPuNkCp36ZZRSYsqLxap",
+	"1kYvQnQsiAkRHJyIJZKaRDxNwXjbaBy/n4yOP/WiOnYBd58Df5C9SfvQOI3z5+m5JjcdrQultfY0teiX",
+	"XjJ5Pchmggc2X+OVNxBHQ14b7h5vcnlbN3fljCp78ayzekItePRWTOVWch/b0h5j+5G+E2E0ShenwUk7",
+	"0xnLmOozuQ40Cg7DVM3Ahhjb9PhhdrYXWiPpP3zIYuYwH7CWnQSSDAgOKUgUYfHyuF0VjqNwkAUQFKHX",
+	"glqXTkzLzGK2KJIVJP2x8ZeZg7bRWkL2jF1D089rWGk6PhHJiZYKkpWaMRQXqNLPTAWSSNRdyUQkBOYL",
+	"tWqNcm8vFVPSBdqUZqu4Z6VHZsCLEg1ZUmntUQGRQq80pBzdjWQMJIGxECYPoa6wXXK6kDPhEehMcYRB",
+	"IQfSTuYVkisoVhgb2G95kSFTOVpCSZoWlk9zRaenUrIpn1vhtXzWr7UgSHGAlp+J4CY3XNEpiSEiSuCf",
+	"mApfD5rP3ut/Q2m2mAYxDj/1YngGJb73mnEmZ60vNrjLKxP1yccpbSV/LyieS20/9YX6gK9lPI9pBIuJ",
+	"eU+NyZfWJey1iDQn+2b1Z7oMP7YSjfW72qUUP9y0j0ZOKXiYJglwl3sPcg3PxAdLK3uwzkfHTzwH4Nlc",
+	"07livn5nYh/MrZWtE+9Z33xSM6V/WUYVabDqDaWq5uoMkKbGedk8/7XOUzA7q27YoWv4eXdUp6FEyL0e",
+	"HMO4JyIJCOOEkphxOMlcHTazLRRzQEOAzzFxA6Rk8Cxk7w7PBGm395UoWDU/F1cp/cv0cveYSnW5oEu+",
+	"GS8YaE5cQ3JYYAywn2pLvQEv6jVJzO22OpuW2R8z20xxeRHKHpY2u8sgowPurIrXpbjA4p2oQrN0MCUq",
+	"Ucay8p1vo1d44etEq42c3D9R2PoNm3QLR5teALkOfd0ULXNMzLzrjUjlQdVOxPDHVrUhx31UenImj4pd",
+	"zARUditk1emSrEhVT0jZqlbrArmVNPWjMxl0+xlqSjC0KQAt7sYIFglgZI/jBtVIyFYaUAbLUTlIsweB",
+	"KF60am3eox+bp2uytDD+OgF4yeT1+divYttUdjtte8y4+1B7SK0/CuITUvoFDWH/s/7107Gi08+jHuer",
+	"6HQgN83VmTo46zjXjjIogde38+qWhipeoflbTNCTgrnpGP9SjBapqcsTkYQNEerZLH7C7Z4W899bg8dL",
+	"g+0MReHcE09Co9WLedSQH4MBNV1fLQbtOAdl05RSwaI/cXRLv1Sw8JpxGyH5FqY0XD1GfWTHWkVnlsDW",
+	"xY2HEcH/Y+Xp+5Oj25irJTLUaaHbumUNJ75lBWsdBrOxGJPBzmlAuIoclG3HfWlLelaOORm6DQy/fENN",
+	"dGWd3zQzKtWr8Etj+RC3jys6HahuDSd/ynyjY6V0Wr57rfXPCsv/ORGpDxSZTXgAdyuZ6H1R/VSei6Qh",
+	"cV7RKQbo2kLy+ecDP8L3PZPyVG4JbafSlCXafAPbOPdHpmYoh8lvy5o4zvY0SPQxJgrPtr5bJ79bJ79b",
+	"J79262RGF7wE1paI26zgXasPULa14NHPTYk7XgpUb3J6WR9hVqzOfMC3s2IgqNcP31BETc262ZhdBQ72",
+	"fbsx+3ad8r3N9fbXTshtiA4d7sq1jxrqdyZxT7df5gJWLgDRnnDxjriDqGTmtpy/SYEa1MLgW85xbjqm",
+	"VzeDZMqGvk1mpS4yx2NIwcx8plaXeh4DiEquwBhoAslrdy3k9Z9wNP4TrV8zuKURhGxOYxKxqbn8uCIE",
+	"H76Y356ZUmjMOY3mjJdb/5h6J3mjmd/3cNCe6//jlm2CEPQcWWRE0/sXZ3smYKH2bqUFT/1dPWDPYH71",
+	"XS3tNJ3MPz9edW9fnzmz/gXFFDbQwoitQvrg8ejgyeGTA6yhuABOF2x0PHr65ODJU0veEEz7pkDGXl7s",
+	"c2Hr3dRNofqeURewbWvUF8GclaV19ZJ7N7bpRcH7pZaVh+mFVzsHHR0cbq3rjqdQf0MLHjxgI+xhyVe4",
+	"VUGWg2jq0xM1YxL7e2mg/fj7701fz7az77oI3QWjZ33Gu65JxUuLUdYFlPz0+e5zMJLpfE6T1eh4dE6v",
+	"gVBODKbYjdiMxFQict7uYQHLvYRNZxqJ8d/6G2X02v9C84M6e3ln0CwGBX0Q7iWOLCNcsaviJ38rxeIX",
+	"B3Wc+lzDmx/r4s7Pgj8uaL3i0frA0uRyP8t43bcRpHthlqczNXysQgn0Y9uCsxiTVDm9g0G3riN2sV67",
+	"q0gAyjDC9ZkKrEDn5Ozl7gFW5FZViGUSc55qLCYEaDgz601SfmKlaZd5o0fTQlU3D1QNiMAP2C9ZRtTd",
+	"fqEshhe6P4Oq5XrIhqtXaUSHvpzG9omdrsG7wD8t8GiDST9viJi9BKl6dkzd/1TvNEfnixhkQESxOeij",
+	"wtWPJi/dBVKLCXGqHjHh1FQie3OJ65IuCVNkDJJFkIeRmzQcSVFDaMTcGo75NpQP2c+7Ld59zrEeb87+",
+	"F6OH3O3TBdu7hlVJ1PEJNlp8s2XVhq6j0EvSYNt6QlF7lqir+fZAAk/h43VZ5xpWj1fSaUNvJ+qcXpzh",
+	"Jmx3FjrvR2AbUG3/i+vnXJF4fPLNlvAu6BydtaB+zIJOG7BQ0tkCmIwJbT+kPDQVqxrIAj7X52v9C32k",
+	"zzW6xm7Kn6q9UPSqY8hdGHUByjQNahxQLchVnrH8+uce4lgm72BhWuARRI8QseKY2GZLaKRw/eMNsmyI",
+	"cbkNtkni0mj21hlCN0KHNmJeaIzigRPy+pnQqP6owHPqYtAUgwSBk5mMtyZKVFj4gqpw5iEJaISswGob",
+	"FpChRvoEvO3ws740xZ40Y0DvGKZrYd8Z0ya8b15eoctEj2Y0axhndo/ehIvl40LxC63jGbGaceyhjsWY",
+	"EGBYKGvKbkAL1hawYoKilljytehRrhhiY5VGFvgLi5EBFpX8DUXjrTG6DiYWjEwHqb5crjj6G2ZxJZOD",
+	"xbhxWqjiFhHBQfbEKmaLZ3u52lsm1RWO2IUCjs7PHjq3WdGjgs2VpczSaU00MeXXIiJBFeh5xVDQzv68",
+	"F/o0iq5Mi7CH4VtfkaXfIFSDbd8i2yOSkSKtG+l1ndQa0nGhLDqZ9nRCZgUGXVQ/SlZigoyx/9Xf/6J/",
+	"aKGjVc/9AHNxAxnefX2Kp9mAPV9zrlxYbi0J44MEUZ/SaE9xqNrYLqU+3D1/aDnw67q6BlzeVpJ4awPT",
+	"0FqUb64V5U3MTNeVLZhAG1m1MQ/thlk7a2I3u8Yl7Rxcztf/6XNQcb0FVVgGhcEetm4UV2telAExrZM8",
+	"jHwci/Aaoj20MRybIpbgs5breY4ToFEzl7eeemdU/G6PflT26Gbk6jJNu86yTVixTFj1yg8yRRcw5nEy",
+	"6a3cy8yMfGJjixO9PIiyGq6cCL7GnbSnP1RDLpnlGzj6B9CcYOMLveOom6OtXfrO2/5VoWLX3bVC+V4W",
+	"497Kt23A+VU2eCfatksS7aNxl0P1HRHDElyphBMyE0siJsrU7LImFLyQObXG8lIswepk+LLg8Y6AXuHn",
+	"PdMOAjJeEXQEDSAj2eyWv2tkMCGsucWuFRdeuQY3w0gQvvZ+MpGg+jgScTjK+r1Hv08iFLv7jb5aYXew",
+	"XQZumKK9PbA5jxLeIeoZ0zVdLIDnxdasbJlhRkA4LNcUKrNJWjCvGETUioXFI/2OjN8+MmbhQU7KntOV",
+	"SbtCQ/iJKTtCJiLBaghIOZkkKb/mzoGxNqJuGjJkkXxpoufbqetHN2gXqODSTnpgQbauh+CHSIPc8W2i",
+	"1+oBvfRadzL3pthmR79bzbb02bqUa884yGJCtW4rTabJbgH/Bq82XhyC5bbRYUloFCUgZRNoCwJu5dLt",
+	"f7G/9VJSi+CvX8LyuRnDbbTj88nMxXZbuSkigpjdAJYiGn43Mv2yKYak/WT+s3D0Pc9WswkZGsRbPjos",
+	"blPlTfb7/dKwcsrcjo3v/VDExA1rMWBnsRhVg/vSyiFoZN+Mau0XLna7rl64/zsTi3ciutqt9TLqF47h",
+	"AUTXJS2wrQwfmakYHlOpiNSgJhFdSeN7WZrX0AO/vo61JcrSHxX3v9jfV/r/CSxiakpcrfvtwOu9zD8y",
+	"2H/plfI+4EIzfLpHs2KOs35axWHpWPaq4EFIeQQJWdJdG6AugUeIpAh+E8Djloe+DCzuEiC6Yn/3MWD/",
+	"OwwW25DAKVcVcROO6AX3FUi1OTtceHLGeqc++/zVdw+Id48N5yi3KGcMuBDH0gSLYDMII+2RP0YaR/4Y",
+	"meoPkkSmf1EX0plOrW2h0W/MiE4mpuBW7S9i2/6umfDU07AgubFxr88Onm5r1nciS4piktj+tOj6NW1P",
+	"sUNvgjZuJRYL53spOBkqiVhgIkJngC7BkHIzxQl5dvCUpFyxuNBAtPhJc9BcRB3SyTscsQth4Z1tXdcl",
+	"KJyb3TzCeL25W1lH6AWe+v4X/aPNbPoz4On3SjExc+00xaQbln5CZk/pcYFPq4ZuYR3Q6+d1WT86+tz1",
+	"ldyNjK4XC5HrxNvj/tkc79zHsGtLSvX72/RxtFsZ3Sndm5UxA8NurYylzzY2Tv5BZv2IsaXSrgGPRZUL",
+	"ecd/uzl0saqS7JHDZ0SjgtCqWpgmEP29Fd4FcSP3ZnWlwRdudmMOPNwuYmzXOqGxhMCfE2/m+JNFspVm",
+	"96y2FoxSzv6dgk3Psegi1QprwkxEMt92okWJCDZVaRjQtLEubFcaX2Xf65N5YXPoyTgrp3BiAyWdDVIT",
+	"2HLxhN37SdCrr4jExWbVHmyMf0ZpNnTYNnpqmwzqv7A4LtK5RxP0tdZBdNrHG7d6sG3qapuWt9PYx3uS",
+	"23Gt+quPWK1kuC2hOH0j6zaT3y/vrnxkx+b1fvxbQ2/3UsOOCeurW4XWiSxXOwtDEAlJQKZzILSQ1TZc",
+	"Rigi7sT2ct8+1r4WyfXmKFvtmte/1q9ic9Bssc/ofqayw/V0l0plxyQRSacVDwflzf76I7KnhmKXOqQ1",
+	"R+AqMbEsyMIntnX/Dgj52pjrWgJ18MW3pl3Ow5V5wuyXxmkRHe+10FMPvMEz8mDGWzHFwtQPUcvp0bH4",
+	"/gXGvhcXGxIW+DUUFnt0yMhBLbfBuVMPIl9miPzOfuW+rEU4u22c0Evg9GhvZ5yYjh27joZaxDQ0+Y0w",
+	"TUBKshAxC1ebiWMo1t2PPHahp962QGaKyvvLVFtgGkfX6mfXga4ayzZJrVUDPT5sUmxxnhvsIgGy0Azd",
+	"01ignwznwaAL01b+kYs7CUwSkDPbVGTr2PHBTL9t/IjSvDtSXeyht4YFPf3p4KCLza0J3HOMlAxGIkFr",
+	"VUJojN3eRsc8jePd0gy9FkMweGRWM9oQJbQyeF/4oOfeNjrQVIkLR+LqFKONmrSpc5tjzjdpU9gAtSSn",
+	"CzkT6p6ojXVG2Y/cAzcqHzz6MY5NaRAmrwmNBYeTctUgpshYCOXtWNOcU/qgtVyy82vCtez540a2wtXe",
+	"Pqrl0uyV/czWwrHWp0ilzj12mvWykRtZ3sOxtoAATWIsvZMMZHNFqtPsvsxG9VOwMyRpiyVpUKNtk5fW",
+	"9zqQtHcW3zu4Vbb3wm707wJ56GMjXNAp1CIVTMMQ/Nbve3oHe1lHEN+37fDiXu8euQKvETNrEtVcEs5W",
+	"rNlFkjqd90tQ1yvafYxSsWGOqRtQLyRgG9Y01ZaRxVYPgTFJo4ZIMXjZ1Q7BuE2pKI+wk172xokdnFUZ",
+	"CQhT8g+OKfbURhvrCZiSEE/+6EzWXEAiBaexC29oiYHPsCUvS9nDcKhh1W413Lgec/Dd/Fi/R/1tj7/R",
+	"OH2YngZtDTayqhMzGiFmj2FKeVBK+/hfmPJB2ASru7E5RtFO2Q3wtRM9mpF8f05veyL6Ob3dMa6bNbbO",
+	"BFzj5CeNamGaJMDVn7IQB+minvDW/IkRlZ+D/+ir1nbDzult8ZL5lZQbfbEQd7GqFZvDAwQyTVEflcqu",
+	"Rkwwpb9Qm+oHSSyGn5CDUgzWhpeoTy2cYhGcYQrStmoU31/1nAcQUHLhI1i/4FFQl3SayuRlQN6sjkC9",
+	"iE72v33bunX/C/5y106BzUunemS/1mN25EP1fmjtYb9uR3o7aZ9YzAIoTaGmHM13muRpMmUoxldqHq7o",
+	"NXCTyjleYXrcNlEK+/J3l7/Ne8LL+y7hhg3cB7Vw9vfExVm2Zm0p1s/KvVRYJ0bNQGKLevkwpRr0l035",
+	"P5pj7ZookpcB9Ffgxn7594INQ4GuAZxMfX0kNPw/HSs6/XxiGDudYlGfMRBqOqKQYqPTJjJiZt8Ijw43",
+	"OI+2xvwbXhBl4Oa+0Ic4GsDv3t5Iry1+LwQzSe8aoujas6DEpm623wSd9kHuMgH8kvOLXv2usvs1VETL",
+	"uFK/Dlbme9G3KjiZ7RUoVlaZ3GXNpBLkieGCItmgGmFnZP1WYPo4DcR95PiPTM1sj7BGqciCSMsgwpqI",
+	"9cUz7aW+VmNxuUeT3eIYzYXk7GWQFz4auw5qG0hdhZI6XZ2DTaTU9ijN9kO63CfymK5NkwZ4Gsd0HIM7",
+	"kU6G9PJh+izshDaeSnJzdEJQd5Ez7OkWS0HCmLK5MQYiVcza6+KfckFD2Iz9ud6CX6xk0B187RAB6Yc/",
+	"BHurNPS5FVn00DI+/MrZLZmzOGYSQsEjaWS/WEx/kBiI43qGsARC/Y6+6TYpc+TPfQzTRIpkM0teF08Q",
+	"05wtVIIZRLKkSUT+Zhf5d60LuiLfxKyNCF42NpyQMQ2v8T0myRgmIgHCVI1C+7abnczIZym1y9Fio/1C",
+	"g0m0K2mc8bdwA7Fnx/pOLBRE6OR5dfSchDHTryMkE9SFNfORIk0Q073GV/ewvgON6CKhOHoBiWQSSZNn",
+	"F9u1a7g71Mu45i7SK6681ajKgjxO3Ud819Oxb9sKF4upKSpk1ILxyhiZt2gqaSeVUlGV9ieWl2b4Q5FL",
+	"ixBaoYqB3gARqQoI5l1BROhE2WItsb6rZMJiE97hTXwRU2lLu62f/TKQVPYmMrsQoM0p84loDNAysP5G",
+	"L98bscxuHZMkElhVyXl69LU0tilus88Ev7dLOWGx/teMylkv4/hrPX7TO+gxpesFbGhJ38R0tEhAQqlv",
+	"ZMGUniZxtw3dzWCG9zIQkZjx66xM9sWvV5l8GiYQAVeMxjIgUyEMg396QOaMp9+wb+gjSi1KkIVtUYno",
+	"aZjUi/cX/5dIBQtXozGrj7Wyfe70uy6IfTOp3lkLOx2P1p67TcPWPfofr+i0lwty93Z5W31RC9yZjRKD",
+	"mxSdbsOi1UkHNcT3syRqL9yxO+yjAXzFFSAUjXt0vTXj+vr2eDofmz6RD+CqyYJ60JgdA7W9BwqW7N1h",
+	"Btwy2RJ8W8CKV2bkNjhkRWo0tvqH8jXnJ+DJAtCCa8z+gkhTmE5WCe6Iyu/1wUrn62UKPYpBFrSo6DQv",
+	"MS2VSHbueMnd0HotGl/lAyLsNBHpojcP+9mM3hBpPfUAhVSEoiNsju0DSmT9p26DUv7u2x7FAlzW3GEp",
+	"ae7Qrzw1rBapDQocCzqFE3L0rHuV+p2tr6/pQy/qNjaPTakapB5bOmrbWHFFmWmK2GQVApqEs9JX5vT2",
+	"LfCpmo2OD4/+EXR/9fnKxlpiAFkOSvI3868/9XCM18g7E/9dX47xyt3pRptVJV7QWawKE48C9xfFP/Sr",
+	"xV9xzL2bsjjcKguxZpt9i5u6p1iHF7ivF7uwpj40933BffUAcoCWtPKeawVimveXs92HYmxPhDG+er1y",
+	"d9T2i6LTu/0CoetLeE8Lr2xfqR4qMTRQnXANivPsoJtsxlslmdu9txjA2vsiFgHpi7sZRAUql9aG0q55",
+	"aV0zLlM9wLgEuCAyNUz4AdS8+g02EtOMyuwGF30v273FN4f7EpIbFsJexGQobiBZdZTKfmnHfS+X3Vhv",
+	"uSNzyRXPDtCMNUnwsBz0FyKOTXtmTbxcNtM1rLqDxG+OhlZs/u1og5rNQc8CsMrEIKxX9OdSeQPFqyVf",
+	"G0i1wFaHPsnISD5NQk9bYgZEpxMFDV7diCrYs26jnpMWAi6/yezRwVW3Ha3eShxQMPp970ooGu/ZYtpd",
+	"7+JgN3bXYUSu4LdW423hxjyHy8lxOyj77aMLZSC9Fgk5+pHMRJrIgIQmLaaYCJPLqFLzq2tYmQB0Ea2y",
+	"oGfzyBTqweRKvB8GEvkFOYtgvhAKeLjaMw3AvUrY0bNnKBJlShkGTClI9Jz/7xPd++tg73/vff6f/zVq",
+	"UHK+lzl/+DLnR8Uy508PDogMCI2XdCUHlzovcsOHKsGL9+j+i/D+drSNCLrvZXf7hXpKcnNoYztBy8vY",
+	"BYiIhakLvzF6DihX6iPT9xWHtgWN9WC9r2wprMy7AYzxCHqi41sxtUEhjQJiq5nw6NlPjypUbPtRYm/F",
+	"FGM0dhUp9oDlNm+OhiblrqFsubTcr1j8H5Lsu1XJ/+4/KGE40w02a9BZSzgQrhJne77BB5hqJS8pxbNt",
+	"JPtUqgFiYnG3zyUYhYv0xYDS76YO3PlzL0f0VIq3UOry6Jr1rpfxd7T16MK3MKVhY7NFE1+C3V3RHIUt",
+	"q7EAxe7FqqfGIvZPekMvcZnk8uUvkhw9OSRKkKMnz/rGMRWJcy0/r7UztTu0tYj1V5g2U0+o3jRxWg7I",
+	"lTe7+cE0of5mw/guZxjgmucpCqM4IBnHbh0zFgFhddv+JqheCzBHcPtLH+r7XiLeuworv+d74gLlkyHE",
+	"t4lGPmQbWmsoSSyjhcisqTeSPC0Lq02lfD1sfLQDCH0wH3goBmn2betPP3I2ifnsNI8KVcXsWozT0SSk",
+	"EAjmnrGJjQbjsOyFNvdDKz/f/f8AAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
