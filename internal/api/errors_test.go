@@ -42,6 +42,7 @@ func TestRetryAdvice(t *testing.T) {
 		// Final by their status.
 		shoal.ErrTierExists:        byStatus,
 		shoal.ErrTierInUse:         byStatus,
+		shoal.ErrSwitchFixed:       byStatus,
 		shoal.ErrSandboxPaused:     byStatus,
 		shoal.ErrSandboxRunning:    byStatus,
 		shoal.ErrSnapshotSilent:    byStatus,

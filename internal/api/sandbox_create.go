@@ -61,6 +61,9 @@ func (s *Server) create(
 			_, err = s.storage.check(ctx, team)
 		}
 		if err == nil && tries == 0 {
+			err = s.allowCreate(ctx, spec)
+		}
+		if err == nil && tries == 0 {
 			err = s.admitCreates(ctx, 1)
 		}
 		if err != nil {

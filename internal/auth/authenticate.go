@@ -63,6 +63,8 @@ type Config struct {
 	Issuers Verifier
 	// NoAccessTokens refuses all access tokens.
 	NoAccessTokens bool
+	// Off are features that nobody can use, whatever is switched.
+	Off shoal.Switches
 }
 
 // Authenticator checks the credentials of requests. While Run is running, it also stores
@@ -78,6 +80,7 @@ type Authenticator struct {
 	tokens  *cache[ownedToken]       // by hash
 	people  *cache[shoal.User]       // by identity
 	members *cache[shoal.Membership] // by user and team
+	off     *cache[shoal.Switches]   // by team
 }
 
 // New returns an authenticator.
@@ -86,6 +89,7 @@ func New(st *store.Store, cfg Config, log *slog.Logger) *Authenticator {
 	now := func() time.Time { return a.now() }
 	a.keys, a.tokens = newCache[ownedKey](now), newCache[ownedToken](now)
 	a.people, a.members = newCache[shoal.User](now), newCache[shoal.Membership](now)
+	a.off = newCache[shoal.Switches](now)
 	return a
 }
 
@@ -95,6 +99,7 @@ func (a *Authenticator) Forget() {
 	a.tokens.clear()
 	a.people.clear()
 	a.members.clear()
+	a.off.clear()
 }
 
 // Authenticate finds out who sent a request. An API key comes first where routes take one,

@@ -74,6 +74,20 @@ var (
 		"List the teams with `shoal team list`.")
 )
 
+// Features that an operator may switch off.
+var (
+	ErrSwitchedOff = kind("feature.switched_off", 403,
+		"The operator has switched the feature off, for the installation or for the team.",
+		"Do without it, or ask the operator for it: `shoal switch on NAME`, with --team=SLUG for one team. "+
+			"What the setting switch-off names is off until it is named there no more.")
+	ErrSwitchNotFound = kind("switch.not_found", 404,
+		"No switch has this name.",
+		"List the switches with `shoal switch list` or `GET /admin/switches`.")
+	ErrSwitchFixed = kind("switch.fixed", 409,
+		"The configuration has the feature off, which counts more than what is switched while Shoal runs.",
+		"Take the feature out of the setting switch-off, and start Shoal again.")
+)
+
 // Tiers.
 var (
 	ErrTierNotFound = kind("tier.not_found", 404,

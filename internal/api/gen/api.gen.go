@@ -822,6 +822,19 @@ type Snapshot struct {
 // StringMap defines model for StringMap.
 type StringMap map[string]string
 
+// Switch defines model for Switch.
+type Switch struct {
+	About string `json:"about"`
+
+	// Fixed It is off by the configuration and cannot be switched
+	Fixed bool   `json:"fixed"`
+	Name  string `json:"name"`
+	On    bool   `json:"on"`
+
+	// Own It was switched for the team by itself
+	Own *bool `json:"own,omitempty"`
+}
+
 // TagAssignment From assignedAt on, the tag led to the build
 type TagAssignment struct {
 	AssignedAt      time.Time  `json:"assignedAt"`
@@ -1105,6 +1118,9 @@ type PathTeamID = string
 // SandboxID defines model for SandboxID.
 type SandboxID = string
 
+// SwitchName defines model for SwitchName.
+type SwitchName = string
+
 // TeamID defines model for TeamID.
 type TeamID = string
 
@@ -1120,6 +1136,11 @@ type Failure = Error
 // Refusal defines model for Refusal.
 type Refusal = Error
 
+// Position defines model for Position.
+type Position struct {
+	On bool `json:"on"`
+}
+
 // CreateAccessTokenJSONBody defines parameters for CreateAccessToken.
 type CreateAccessTokenJSONBody struct {
 	Name string `json:"name"`
@@ -1131,6 +1152,11 @@ type GetSandboxHostMetricsParams struct {
 	End   *int64 `form:"end,omitempty" json:"end,omitempty"`
 }
 
+// SetSwitchJSONBody defines parameters for SetSwitch.
+type SetSwitchJSONBody struct {
+	On bool `json:"on"`
+}
+
 // ChangeTeamLimitsJSONBody defines parameters for ChangeTeamLimits.
 type ChangeTeamLimitsJSONBody struct {
 	// Limits Limits by the names of the flags of `shoal team limits`, which docs/limits.md explains
@@ -1139,6 +1165,11 @@ type ChangeTeamLimitsJSONBody struct {
 	// Reset Names of limits that become the tier's again
 	Reset *[]string `json:"reset,omitempty"`
 	Tier  *string   `json:"tier,omitempty"`
+}
+
+// SetTeamSwitchJSONBody defines parameters for SetTeamSwitch.
+type SetTeamSwitchJSONBody struct {
+	On bool `json:"on"`
 }
 
 // AddTierJSONBody defines parameters for AddTier.
@@ -1430,11 +1461,17 @@ type RegisterTemplateBuildV2JSONBody struct {
 // Deprecated: this type has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 type CreateAccessTokenJSONRequestBody CreateAccessTokenJSONBody
 
+// SetSwitchJSONRequestBody defines body for SetSwitch for application/json ContentType.
+type SetSwitchJSONRequestBody SetSwitchJSONBody
+
 // CreateTeamAPIKeyJSONRequestBody defines body for CreateTeamAPIKey for application/json ContentType.
 type CreateTeamAPIKeyJSONRequestBody = NewAPIKey
 
 // ChangeTeamLimitsJSONRequestBody defines body for ChangeTeamLimits for application/json ContentType.
 type ChangeTeamLimitsJSONRequestBody ChangeTeamLimitsJSONBody
+
+// SetTeamSwitchJSONRequestBody defines body for SetTeamSwitch for application/json ContentType.
+type SetTeamSwitchJSONRequestBody SetTeamSwitchJSONBody
 
 // AddTierJSONRequestBody defines body for AddTier for application/json ContentType.
 type AddTierJSONRequestBody AddTierJSONBody
@@ -1533,6 +1570,12 @@ type ServerInterface interface {
 	// GetSandboxHostMetrics What a sandbox of any team used, as its machine saw it beside what the guest said
 	// (GET /admin/sandboxes/{sandboxID}/metrics)
 	GetSandboxHostMetrics(w http.ResponseWriter, r *http.Request, sandboxID SandboxID, params GetSandboxHostMetricsParams)
+	// ListSwitches The features that can be switched off, and whether they are on
+	// (GET /admin/switches)
+	ListSwitches(w http.ResponseWriter, r *http.Request)
+	// SetSwitch Switch a feature on or off for all teams for which it was not switched by itself
+	// (PUT /admin/switches/{switchName})
+	SetSwitch(w http.ResponseWriter, r *http.Request, switchName SwitchName)
 	// CreateTeamAPIKey Make an API key of a team
 	// (POST /admin/teams/{teamID}/api-keys)
 	CreateTeamAPIKey(w http.ResponseWriter, r *http.Request, teamID PathTeamID)
@@ -1551,6 +1594,15 @@ type ServerInterface interface {
 	// KillTeamSandboxes End all sandboxes of a team but the paused ones
 	// (POST /admin/teams/{teamID}/sandboxes/kill)
 	KillTeamSandboxes(w http.ResponseWriter, r *http.Request, teamID PathTeamID)
+	// ListTeamSwitches The features that can be switched off, and whether a team has them
+	// (GET /admin/teams/{teamID}/switches)
+	ListTeamSwitches(w http.ResponseWriter, r *http.Request, teamID PathTeamID)
+	// ResetTeamSwitch Let the installation's switch count for a team again
+	// (DELETE /admin/teams/{teamID}/switches/{switchName})
+	ResetTeamSwitch(w http.ResponseWriter, r *http.Request, teamID PathTeamID, switchName SwitchName)
+	// SetTeamSwitch Switch a feature on or off for a team, whatever the installation's switch is
+	// (PUT /admin/teams/{teamID}/switches/{switchName})
+	SetTeamSwitch(w http.ResponseWriter, r *http.Request, teamID PathTeamID, switchName SwitchName)
 	// ListTiers The tiers, which are named sets of limits, oldest first
 	// (GET /admin/tiers)
 	ListTiers(w http.ResponseWriter, r *http.Request)
@@ -1874,6 +1926,46 @@ func (siw *ServerInterfaceWrapper) GetSandboxHostMetrics(w http.ResponseWriter, 
 	handler.ServeHTTP(w, r)
 }
 
+// ListSwitches operation middleware
+func (siw *ServerInterfaceWrapper) ListSwitches(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListSwitches(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// SetSwitch operation middleware
+func (siw *ServerInterfaceWrapper) SetSwitch(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "switchName" -------------
+	var switchName SwitchName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "switchName", r.PathValue("switchName"), &switchName, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "switchName", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.SetSwitch(w, r, switchName)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // CreateTeamAPIKey operation middleware
 func (siw *ServerInterfaceWrapper) CreateTeamAPIKey(w http.ResponseWriter, r *http.Request) {
 
@@ -2030,6 +2122,102 @@ func (siw *ServerInterfaceWrapper) KillTeamSandboxes(w http.ResponseWriter, r *h
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.KillTeamSandboxes(w, r, teamID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListTeamSwitches operation middleware
+func (siw *ServerInterfaceWrapper) ListTeamSwitches(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "teamID" -------------
+	var teamID PathTeamID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "teamID", r.PathValue("teamID"), &teamID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "teamID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListTeamSwitches(w, r, teamID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ResetTeamSwitch operation middleware
+func (siw *ServerInterfaceWrapper) ResetTeamSwitch(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "teamID" -------------
+	var teamID PathTeamID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "teamID", r.PathValue("teamID"), &teamID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "teamID", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "switchName" -------------
+	var switchName SwitchName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "switchName", r.PathValue("switchName"), &switchName, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "switchName", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ResetTeamSwitch(w, r, teamID, switchName)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// SetTeamSwitch operation middleware
+func (siw *ServerInterfaceWrapper) SetTeamSwitch(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "teamID" -------------
+	var teamID PathTeamID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "teamID", r.PathValue("teamID"), &teamID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "teamID", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "switchName" -------------
+	var switchName SwitchName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "switchName", r.PathValue("switchName"), &switchName, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "switchName", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.SetTeamSwitch(w, r, teamID, switchName)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4573,6 +4761,11 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/admin/tiers", wrapper.AddTier)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/admin/tiers/{tierName}", wrapper.RemoveTier)
 	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/admin/tiers/{tierName}", wrapper.ChangeTier)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/admin/switches", wrapper.ListSwitches)
+	m.HandleFunc(http.MethodPut+" "+options.BaseURL+"/admin/switches/{switchName}", wrapper.SetSwitch)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/admin/teams/{teamID}/switches", wrapper.ListTeamSwitches)
+	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/admin/teams/{teamID}/switches/{switchName}", wrapper.ResetTeamSwitch)
+	m.HandleFunc(http.MethodPut+" "+options.BaseURL+"/admin/teams/{teamID}/switches/{switchName}", wrapper.SetTeamSwitch)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/admin/teams/{teamID}/limits", wrapper.GetTeamLimits)
 	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/admin/teams/{teamID}/limits", wrapper.ChangeTeamLimits)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events/sandboxes", wrapper.ListEvents)
@@ -4807,6 +5000,118 @@ type GetSandboxHostMetrics5XXJSONResponse struct {
 }
 
 func (response GetSandboxHostMetrics5XXJSONResponse) VisitGetSandboxHostMetricsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSwitchesRequestObject struct {
+}
+
+type ListSwitchesResponseObject interface {
+	VisitListSwitchesResponse(w http.ResponseWriter) error
+}
+
+type ListSwitches200JSONResponse []Switch
+
+func (response ListSwitches200JSONResponse) VisitListSwitchesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSwitches4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListSwitches4XXJSONResponse) VisitListSwitchesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSwitches5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListSwitches5XXJSONResponse) VisitListSwitchesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetSwitchRequestObject struct {
+	SwitchName SwitchName `json:"switchName"`
+	Body       *SetSwitchJSONRequestBody
+}
+
+type SetSwitchResponseObject interface {
+	VisitSetSwitchResponse(w http.ResponseWriter) error
+}
+
+type SetSwitch200JSONResponse Switch
+
+func (response SetSwitch200JSONResponse) VisitSetSwitchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetSwitch4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response SetSwitch4XXJSONResponse) VisitSetSwitchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetSwitch5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response SetSwitch5XXJSONResponse) VisitSetSwitchResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5146,6 +5451,171 @@ type KillTeamSandboxes5XXJSONResponse struct {
 }
 
 func (response KillTeamSandboxes5XXJSONResponse) VisitKillTeamSandboxesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTeamSwitchesRequestObject struct {
+	TeamID PathTeamID `json:"teamID"`
+}
+
+type ListTeamSwitchesResponseObject interface {
+	VisitListTeamSwitchesResponse(w http.ResponseWriter) error
+}
+
+type ListTeamSwitches200JSONResponse []Switch
+
+func (response ListTeamSwitches200JSONResponse) VisitListTeamSwitchesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTeamSwitches4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListTeamSwitches4XXJSONResponse) VisitListTeamSwitchesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTeamSwitches5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListTeamSwitches5XXJSONResponse) VisitListTeamSwitchesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetTeamSwitchRequestObject struct {
+	TeamID     PathTeamID `json:"teamID"`
+	SwitchName SwitchName `json:"switchName"`
+}
+
+type ResetTeamSwitchResponseObject interface {
+	VisitResetTeamSwitchResponse(w http.ResponseWriter) error
+}
+
+type ResetTeamSwitch204Response struct {
+}
+
+func (response ResetTeamSwitch204Response) VisitResetTeamSwitchResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type ResetTeamSwitch4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ResetTeamSwitch4XXJSONResponse) VisitResetTeamSwitchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetTeamSwitch5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ResetTeamSwitch5XXJSONResponse) VisitResetTeamSwitchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetTeamSwitchRequestObject struct {
+	TeamID     PathTeamID `json:"teamID"`
+	SwitchName SwitchName `json:"switchName"`
+	Body       *SetTeamSwitchJSONRequestBody
+}
+
+type SetTeamSwitchResponseObject interface {
+	VisitSetTeamSwitchResponse(w http.ResponseWriter) error
+}
+
+type SetTeamSwitch200JSONResponse Switch
+
+func (response SetTeamSwitch200JSONResponse) VisitSetTeamSwitchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetTeamSwitch4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response SetTeamSwitch4XXJSONResponse) VisitSetTeamSwitchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetTeamSwitch5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response SetTeamSwitch5XXJSONResponse) VisitSetTeamSwitchResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -8910,6 +9380,12 @@ type StrictServerInterface interface {
 	// GetSandboxHostMetrics What a sandbox of any team used, as its machine saw it beside what the guest said
 	// (GET /admin/sandboxes/{sandboxID}/metrics)
 	GetSandboxHostMetrics(ctx context.Context, request GetSandboxHostMetricsRequestObject) (GetSandboxHostMetricsResponseObject, error)
+	// ListSwitches The features that can be switched off, and whether they are on
+	// (GET /admin/switches)
+	ListSwitches(ctx context.Context, request ListSwitchesRequestObject) (ListSwitchesResponseObject, error)
+	// SetSwitch Switch a feature on or off for all teams for which it was not switched by itself
+	// (PUT /admin/switches/{switchName})
+	SetSwitch(ctx context.Context, request SetSwitchRequestObject) (SetSwitchResponseObject, error)
 	// CreateTeamAPIKey Make an API key of a team
 	// (POST /admin/teams/{teamID}/api-keys)
 	CreateTeamAPIKey(ctx context.Context, request CreateTeamAPIKeyRequestObject) (CreateTeamAPIKeyResponseObject, error)
@@ -8928,6 +9404,15 @@ type StrictServerInterface interface {
 	// KillTeamSandboxes End all sandboxes of a team but the paused ones
 	// (POST /admin/teams/{teamID}/sandboxes/kill)
 	KillTeamSandboxes(ctx context.Context, request KillTeamSandboxesRequestObject) (KillTeamSandboxesResponseObject, error)
+	// ListTeamSwitches The features that can be switched off, and whether a team has them
+	// (GET /admin/teams/{teamID}/switches)
+	ListTeamSwitches(ctx context.Context, request ListTeamSwitchesRequestObject) (ListTeamSwitchesResponseObject, error)
+	// ResetTeamSwitch Let the installation's switch count for a team again
+	// (DELETE /admin/teams/{teamID}/switches/{switchName})
+	ResetTeamSwitch(ctx context.Context, request ResetTeamSwitchRequestObject) (ResetTeamSwitchResponseObject, error)
+	// SetTeamSwitch Switch a feature on or off for a team, whatever the installation's switch is
+	// (PUT /admin/teams/{teamID}/switches/{switchName})
+	SetTeamSwitch(ctx context.Context, request SetTeamSwitchRequestObject) (SetTeamSwitchResponseObject, error)
 	// ListTiers The tiers, which are named sets of limits, oldest first
 	// (GET /admin/tiers)
 	ListTiers(ctx context.Context, request ListTiersRequestObject) (ListTiersResponseObject, error)
@@ -9280,6 +9765,63 @@ func (sh *strictHandler) GetSandboxHostMetrics(w http.ResponseWriter, r *http.Re
 	}
 }
 
+// ListSwitches operation middleware
+func (sh *strictHandler) ListSwitches(w http.ResponseWriter, r *http.Request) {
+	var request ListSwitchesRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListSwitches(ctx, request.(ListSwitchesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListSwitches")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListSwitchesResponseObject); ok {
+		if err := validResponse.VisitListSwitchesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// SetSwitch operation middleware
+func (sh *strictHandler) SetSwitch(w http.ResponseWriter, r *http.Request, switchName SwitchName) {
+	var request SetSwitchRequestObject
+
+	request.SwitchName = switchName
+
+	var body SetSwitchJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.SetSwitch(ctx, request.(SetSwitchRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetSwitch")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(SetSwitchResponseObject); ok {
+		if err := validResponse.VisitSetSwitchResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // CreateTeamAPIKey operation middleware
 func (sh *strictHandler) CreateTeamAPIKey(w http.ResponseWriter, r *http.Request, teamID PathTeamID) {
 	var request CreateTeamAPIKeyRequestObject
@@ -9444,6 +9986,93 @@ func (sh *strictHandler) KillTeamSandboxes(w http.ResponseWriter, r *http.Reques
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(KillTeamSandboxesResponseObject); ok {
 		if err := validResponse.VisitKillTeamSandboxesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListTeamSwitches operation middleware
+func (sh *strictHandler) ListTeamSwitches(w http.ResponseWriter, r *http.Request, teamID PathTeamID) {
+	var request ListTeamSwitchesRequestObject
+
+	request.TeamID = teamID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListTeamSwitches(ctx, request.(ListTeamSwitchesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListTeamSwitches")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListTeamSwitchesResponseObject); ok {
+		if err := validResponse.VisitListTeamSwitchesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ResetTeamSwitch operation middleware
+func (sh *strictHandler) ResetTeamSwitch(w http.ResponseWriter, r *http.Request, teamID PathTeamID, switchName SwitchName) {
+	var request ResetTeamSwitchRequestObject
+
+	request.TeamID = teamID
+	request.SwitchName = switchName
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ResetTeamSwitch(ctx, request.(ResetTeamSwitchRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResetTeamSwitch")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ResetTeamSwitchResponseObject); ok {
+		if err := validResponse.VisitResetTeamSwitchResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// SetTeamSwitch operation middleware
+func (sh *strictHandler) SetTeamSwitch(w http.ResponseWriter, r *http.Request, teamID PathTeamID, switchName SwitchName) {
+	var request SetTeamSwitchRequestObject
+
+	request.TeamID = teamID
+	request.SwitchName = switchName
+
+	var body SetTeamSwitchJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.SetTeamSwitch(ctx, request.(SetTeamSwitchRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetTeamSwitch")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(SetTeamSwitchResponseObject); ok {
+		if err := validResponse.VisitSetTeamSwitchResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -11358,176 +11987,183 @@ func (sh *strictHandler) RegisterTemplateBuild(w http.ResponseWriter, r *http.Re
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H15cxs39uBXQXF/VZmpbVmH4+ysVPuHfMWaWLbKUuJsOd78wO5HEqMmwGmgRTEuffctPAB9oi+SomSP",
-	"/9LRaDSA9/Du48soFPOF4MCVHB1/Gc2ARpDgr+/gVl2Ja+D6jwhkmLCFYoKPjkdXMyDcPSZiQtQMyETE",
-	"sVgyPiULOoUTQscSuCKC49OYSv07jIKRDGcwp3rWOeNvgU/VbHR8GIzUagGj45FUCePT0d1dMLoSisYf",
-	"Us71P2qreCOWZE75iiRmBJGUR2NxC9Ksh8UKEkliUETNEpFOZ4FeDY1jXKHMlshwAyscyQUHPWF1nWye",
-	"zkfHB9kqGVcwhWR0p9e5oAmdg7IHd3px9guszl7q35le6IKq2SgYcTrXb9IFM4+DUQL/TlkC0ehYJSkU",
-	"v1g/i+cpi6PGScf26bA5X90AV2/ZnKn66R4ekPGKRDChaaxGgfnov1NIVvlXY3y1+I2JSOZUmfN5ejQK",
-	"RnN6a47u8OAgyA/y0HOQdj3vJxMJqgXcSpAY6A0QkaoT0mOZwszYe50HpaUetCw1iSCpr/R9HIFUZMIS",
-	"2bgk/eapDEceAI2FiIHy/DNXqwVIz2d4vNKIK/Vli+PyOcDtIhYROCzwrUHhtMUFMAVz/NB/JTAZHY/+",
-	"x35OHfbNMLmfLWl0h8d2Zl46/Ck7J5okdKWfSrWK9T/0aeu/M1TbBTK9FdN7+p4fI85B0YgqWgfUNaz+",
-	"zw2NUyALyhJJ/iUYh0jD64/04ODop4AAD0UEERE8BDIXCRAqCSXLmYjhxL41pysyhmwonVLG9RxqBnMJ",
-	"8Q3C0rfRuVtYOzE418T4BmI/uY9BE3AJN5DoP24g1veQcrmEhCwZ0iLvKeOUxS+34ZaGGb6gF1RiQL65",
-	"MxbUsbMLqmZXQOeN1FOZh8OI56XhNo2Tyuz5sHkrK61eWrfU9inmi5gqaNlwNmDY4j7CeCbEdePEy+z5",
-	"kHnv9GC5EFwaOveasjhNQP8aCq6A4yWmi0XMQqqRcv9fUiBa9EOrV0kiLKsuY/blTNCYTCiLIQpITMNr",
-	"SZYzqghThANEklCFwsRczIGrgIiERAIk4UKRmeZBKGkAVWkC5G/PDg7/runcB5ikksb3v359M/Uxa3YT",
-	"Uq5XNQYySeMJi3FL4xVhShK7Cr18QzGIVFSBFt2y7dI5SISx/WouyujfFolYQKKYAVCYAFUQnaoS2Yyo",
-	"gj3F5lrIq4A4cK88X3VtVuP/r1ITVeRiLAE55Dss8mBYMNLy568Sov4Tzam87lrruR5z57Df81kZCsu7",
-	"26a5NKPMPXCX5pPeip3ariYoHPznbMli/C8Ilf7aaarEB5CpWUwZZMDpOIaoQc6oTYXi5lsxfcVV4kGA",
-	"2HGKftQ8GM1BSjptOCQFC+8DDRqp6HzRF2qVA8zfzxcQ2LV/btr0paIqtUemuf2n0ZIypacPjJhtfk2A",
-	"RpouA97Nzx4EKsz2Aai98JVjNAds/+olfpUBc1cXuvqcdJmKjKmEAKkCT+djSDRZoESPRYI3YZzG7K/u",
-	"4y4ccb4v3zm/EJxDqCwHrR/LHObCYF0VVQ1OiFT55bV2Ca2KGnqa7uX9drSzBdZXYq/7N0OGr2H1TZJn",
-	"va+eRNrBNAxByky+3RiwDQe+lWNSbpXt9794IMrK5b2O5OW7y0tIbqz9pEycfl1oRePwgJxd3PxIaBQl",
-	"ICXIE3INC0Uoj4iciSUPyHLGYjBiDKGJloukiG+MnoUiHA1nDA1QGZ2tb7RCS19CzG7AxwCp0jK0MZrV",
-	"rnn1agfrABQZy4uYSs+hfJxpuW4UjIzoOjrmaRwHI5GgtIe2NrtA98g//XkLrwCt559F9Y+fWsOeZhIK",
-	"0MThfxmNBEOsCS2y26nbTvt0DmBuuMZquHVvn3rMSu/1NhbANVu3Bsp+8HH63ZonJFvEDLuckRb3cT8Q",
-	"5bD2iRpO7Yp6XtJ8fBFU2aKCHL07r27lwD0XpT/KR2mC6tF5+VpFIh3HhReMlDKyGwOp3uRW61Y6jh86",
-	"p4tRQeF8LqJVHYJnShr7HfmR/MKe+xbrJtjk47ms2UlDKmCkGqkK51U7Cx+wXk018bxIxC1uWVMGrRQ4",
-	"Bb0COENqvTdyQaVcisR/XVMJSQMrqW7CfsK7VpSr65yRptJPr0I0d/psV2+uri5Ihto9qDXSxj/9E14q",
-	"fWQnRAKQSIRyHwfLJ/PIhyQTdutnyy2E1wKyz2XGJRZ1m8LKvYdaJMuO7lhC9iRmEwhXYQxP7JUfBZ5n",
-	"Cw0A/6MEVU//s3QRNU55jcYK76NwBuH1QmjY+CnfG4gjNPNKj3aV/b9VSzWj7oKRWHp8Xe9QoLA+LjMj",
-	"UTOqUMbQ/1NA5z9IIpb8BP8WagaJEUFwLIPkBzlI6tCvdMMeRwVuk2b1PpifnZ7XjwbFM3fNmd4qjS9K",
-	"IyrEII0Y8LBFPHRY1XHj3TzFt3yrrvzDpxydzekUPsCUSWuiqDBhEosp4ydaMAxnZMIgjiQJRcoViUCz",
-	"WOmck8pwv8qWl9LI6L/A6sxP6ehS6u8L3vT0EsIEVDbNcFoqIblhIZyGuO5/yoZPqcqVTtyp4CpGwWga",
-	"LrzXpz+tVk2Qeusuqw9rivaouqos+FWuLLu1a2qggYGE/nPQiVDZJ4rz+RfqyEETzhdZw08/ellDGcfM",
-	"lE7D4EVSMYnpFP/4b4lGZk0mLP3478DiJPIP878n84jA7SKmjEvjeSouDf1Png1JBVGjFYXGjPoJThgz",
-	"Ldu/9D9cpC80svXUbCImry/ZX3D+vOcJAh+mBvGb6NcPb/0qin7GrTDFbuBUXTjxoFUUYzFw9ZLCXHA3",
-	"zW+QyKaLbKw9vTc4LzgCe0uEsuhN8ikLyUD1EQ38nUswX73EsZqOlBxHtTlvRJzO4VxjR3+D5W/5S3Vm",
-	"VyUyRb9U0YGWYWzxLBwuFXC2AKwSarrzKAPbSyUabd6GgwyC6lbN5Nu0hju3bC452t01HEnmGXZUOoJx",
-	"OkWf70RohZImvNUYjt54Dj4hjTeI7QmEIokIleSfl+/fEQW3XkV6q8eiF+M7gnNrRquYgam8hug3Gqdw",
-	"kUCjrJ+PukwnTaMWzRNg7IALlKqZgpiaidR4Ke0cncpjNq44c+DZjm/x/uO5vQI6PweVsNAjbQ4FUQGq",
-	"v3JzKj0IL+6ml+WgBQXKH3aT+jb9DtRSJNc+xhuL5Xsj1fSX+vGti3Qcs/AqoZOJOcgysLXGTpjUd4JN",
-	"CFNkacIxJoqIVB0TrcePgppiX5e8IuCrwSuMuCyYaVvNcLlBV/PXstmh1RxYGHoXjGZKLeSFSCrsJovL",
-	"+enZs6fP2iOBPA4yKq8/WGOJkMqvg6dxt1/AIsAHHOtVUUojWgTPbGeVe5NQLjF4qvZoNtjq1E+pqumi",
-	"DVv6FfX5reL+nxpmCQf1J0WFya8zfCWYuzUEWjY5/0pOOU9Yi7NJcLiBxJILJjNi0dvOfT/OM5zVT1WX",
-	"LRpNbzTReuFFxVboe3ze4sktq69tmywEXhh94jc60CLM6Lxr/NnpOZKvcNFMSgy9b6D/+SGvpaLwnN/1",
-	"QGpjvQhtGFcZP28OieDx6oTcHBEaL+lKEjNUokOPTbnQv7OCvFd0sLcrKev633er3jSgvo2vaw3fqUjK",
-	"SQrl0N/6iaGLp3Mn9tuvzODCzZ/T2yxM/+gfQXvYfjCSbMoxIM5YvyozHD37qXOGNImrbx38+I8uQd56",
-	"nvXL2Zbrq/EevLX0V1wNcSoVJE1mEjG3wcUNMRavKYv7WpXMG5cpErTetqhGlz86us+0Zlbf1CI9TcIZ",
-	"UxAqezd9FqDXdM7iVdPTcxEZbbDx4bteNsX8Q4VpK5MEtSV/9hO0hIXSzzJCqiB6cfFrz2PNXjG84flK",
-	"9YbIQNtZuEgvIAmh8kKzvzNi8lr6RJ9mAW6WTuGCTuGS/QVDtuLekx9AaoEoGvoeJu8MfakWA9RmZtPQ",
-	"wa8M2Zd5TX+n/1tVm3MRpxrwpQRcj4EqX4BnJ7VTrJ6QDzw+UDuM8V0Za14bgq8yMxcmivHpoFeNI+OM",
-	"S0V5CM12zkpQhAuzjBLKuImJCE14nvkj5TOgsZqtjImPR+OV1/5kZn4xo3w6zI5602gY9gVW1LcZFPhI",
-	"PlvGPwoxF9UlVkDUcPx15lFmQGV+kFNKH0oYidjr9v44s5Hw6JchMypNABbGuBifsMu/I3vEYDQKcxoB",
-	"MYxUv6z/IDQ2YTYOxJMUHT4TFoNcSQVzLwA/pFyD6COTs1aF51gLQ8a9wqSIMT6CJOZl6681QtgPspAw",
-	"mKT8CXGmNKYCDNwx4/7gS8pVlhcgySQRc5dhQfDZkz94zX3ohKdqzhZY77GLR3P+IqZRJrbrnVHrBHLy",
-	"z08/dgpNOS5WP6qVADwWLox3+sT8WDIJmeMKzUpoQYTEeWjrceK9VLite6REHD0XQvnNxA7rQr2JMQ2v",
-	"EUAIqRK66X8sEmEuCYlYRLiohscV7QxiThlvdDtVwjfb3Fb1JUfoeiLUJKraDfwgyUxIRRKg4ayi/ZTn",
-	"bfNVtfuRulQnY3ds39saLpsun4tFmJegKIuHoA0aBM6sPeC0xRywNn4xSeAWwhSv5RimlBv0qlEzzzfv",
-	"2ZHaiqGDfawDEPqh/LBxMdKgPaTHDdyR93a4aWRRZLVt7+Q8+buX+PF4ie2RoK3EY6y5Qbw2SNRmqKvN",
-	"26DS202aGgCtQ3BF74zCWA+Jmgs+rfAcYygJDFU7xFReLQNN6UI+IQW56kkldLLh+rhlOJrZvtr2p5gJ",
-	"2zHCYkK0HY95HknVO2a9t36Qi/4sCxUNCqhSg7L3MItHVz0o37EEJeemB0lasPuNkCp36ZZRSYsqLxap",
-	"1kYvQnQsiAkRHJyIJZKaRDxNwXjbaBy/n4yOP/WiOnYBd58Df5C9SfvQOI3z5+m5JjcdrQultfY0teiX",
-	"XjJ5Pchmggc2X+OVNxBHQ14b7h5vcnlbN3fljCp78ayzekItePRWTOVWch/b0h5j+5G+E2E0ShenwUk7",
-	"0xnLmOozuQ40Cg7DVM3Ahhjb9PhhdrYXWiPpP3zIYuYwH7CWnQSSDAgOKUgUYfHyuF0VjqNwkAUQFKHX",
-	"glqXTkzLzGK2KJIVJP2x8ZeZg7bRWkL2jF1D089rWGk6PhHJiZYKkpWaMRQXqNLPTAWSSNRdyUQkBOYL",
-	"tWqNcm8vFVPSBdqUZqu4Z6VHZsCLEg1ZUmntUQGRQq80pBzdjWQMJIGxECYPoa6wXXK6kDPhEehMcYRB",
-	"IQfSTuYVkisoVhgb2G95kSFTOVpCSZoWlk9zRaenUrIpn1vhtXzWr7UgSHGAlp+J4CY3XNEpiSEiSuCf",
-	"mApfD5rP3ut/Q2m2mAYxDj/1YngGJb73mnEmZ60vNrjLKxP1yccpbSV/LyieS20/9YX6gK9lPI9pBIuJ",
-	"eU+NyZfWJey1iDQn+2b1Z7oMP7YSjfW72qUUP9y0j0ZOKXiYJglwl3sPcg3PxAdLK3uwzkfHTzwH4Nlc",
-	"07livn5nYh/MrZWtE+9Z33xSM6V/WUYVabDqDaWq5uoMkKbGedk8/7XOUzA7q27YoWv4eXdUp6FEyL0e",
-	"HMO4JyIJCOOEkphxOMlcHTazLRRzQEOAzzFxA6Rk8Cxk7w7PBGm395UoWDU/F1cp/cv0cveYSnW5oEu+",
-	"GS8YaE5cQ3JYYAywn2pLvQEv6jVJzO22OpuW2R8z20xxeRHKHpY2u8sgowPurIrXpbjA4p2oQrN0MCUq",
-	"Ucay8p1vo1d44etEq42c3D9R2PoNm3QLR5teALkOfd0ULXNMzLzrjUjlQdVOxPDHVrUhx31UenImj4pd",
-	"zARUditk1emSrEhVT0jZqlbrArmVNPWjMxl0+xlqSjC0KQAt7sYIFglgZI/jBtVIyFYaUAbLUTlIsweB",
-	"KF60am3eox+bp2uytDD+OgF4yeT1+divYttUdjtte8y4+1B7SK0/CuITUvoFDWH/s/7107Gi08+jHuer",
-	"6HQgN83VmTo46zjXjjIogde38+qWhipeoflbTNCTgrnpGP9SjBapqcsTkYQNEerZLH7C7Z4W899bg8dL",
-	"g+0MReHcE09Co9WLedSQH4MBNV1fLQbtOAdl05RSwaI/cXRLv1Sw8JpxGyH5FqY0XD1GfWTHWkVnlsDW",
-	"xY2HEcH/Y+Xp+5Oj25irJTLUaaHbumUNJ75lBWsdBrOxGJPBzmlAuIoclG3HfWlLelaOORm6DQy/fENN",
-	"dGWd3zQzKtWr8Etj+RC3jys6HahuDSd/ynyjY6V0Wr57rfXPCsv/ORGpDxSZTXgAdyuZ6H1R/VSei6Qh",
-	"cV7RKQbo2kLy+ecDP8L3PZPyVG4JbafSlCXafAPbOPdHpmYoh8lvy5o4zvY0SPQxJgrPtr5bJ79bJ79b",
-	"J79262RGF7wE1paI26zgXasPULa14NHPTYk7XgpUb3J6WR9hVqzOfMC3s2IgqNcP31BETc262ZhdBQ72",
-	"fbsx+3ad8r3N9fbXTshtiA4d7sq1jxrqdyZxT7df5gJWLgDRnnDxjriDqGTmtpy/SYEa1MLgW85xbjqm",
-	"VzeDZMqGvk1mpS4yx2NIwcx8plaXeh4DiEquwBhoAslrdy3k9Z9wNP4TrV8zuKURhGxOYxKxqbn8uCIE",
-	"H76Y356ZUmjMOY3mjJdb/5h6J3mjmd/3cNCe6//jlm2CEPQcWWRE0/sXZ3smYKH2bqUFT/1dPWDPYH71",
-	"XS3tNJ3MPz9edW9fnzmz/gXFFDbQwoitQvrg8ejgyeGTA6yhuABOF2x0PHr65ODJU0veEEz7pkDGXl7s",
-	"c2Hr3dRNofqeURewbWvUF8GclaV19ZJ7N7bpRcH7pZaVh+mFVzsHHR0cbq3rjqdQf0MLHjxgI+xhyVe4",
-	"VUGWg2jq0xM1YxL7e2mg/fj7701fz7az77oI3QWjZ33Gu65JxUuLUdYFlPz0+e5zMJLpfE6T1eh4dE6v",
-	"gVBODKbYjdiMxFQict7uYQHLvYRNZxqJ8d/6G2X02v9C84M6e3ln0CwGBX0Q7iWOLCNcsaviJ38rxeIX",
-	"B3Wc+lzDmx/r4s7Pgj8uaL3i0frA0uRyP8t43bcRpHthlqczNXysQgn0Y9uCsxiTVDm9g0G3riN2sV67",
-	"q0gAyjDC9ZkKrEDn5Ozl7gFW5FZViGUSc55qLCYEaDgz601SfmKlaZd5o0fTQlU3D1QNiMAP2C9ZRtTd",
-	"fqEshhe6P4Oq5XrIhqtXaUSHvpzG9omdrsG7wD8t8GiDST9viJi9BKl6dkzd/1TvNEfnixhkQESxOeij",
-	"wtWPJi/dBVKLCXGqHjHh1FQie3OJ65IuCVNkDJJFkIeRmzQcSVFDaMTcGo75NpQP2c+7Ld59zrEeb87+",
-	"F6OH3O3TBdu7hlVJ1PEJNlp8s2XVhq6j0EvSYNt6QlF7lqir+fZAAk/h43VZ5xpWj1fSaUNvJ+qcXpzh",
-	"Jmx3FjrvR2AbUG3/i+vnXJF4fPLNlvAu6BydtaB+zIJOG7BQ0tkCmIwJbT+kPDQVqxrIAj7X52v9C32k",
-	"zzW6xm7Kn6q9UPSqY8hdGHUByjQNahxQLchVnrH8+uce4lgm72BhWuARRI8QseKY2GZLaKRw/eMNsmyI",
-	"cbkNtkni0mj21hlCN0KHNmJeaIzigRPy+pnQqP6owHPqYtAUgwSBk5mMtyZKVFj4gqpw5iEJaISswGob",
-	"FpChRvoEvO3ws740xZ40Y0DvGKZrYd8Z0ya8b15eoctEj2Y0axhndo/ehIvl40LxC63jGbGaceyhjsWY",
-	"EGBYKGvKbkAL1hawYoKilljytehRrhhiY5VGFvgLi5EBFpX8DUXjrTG6DiYWjEwHqb5crjj6G2ZxJZOD",
-	"xbhxWqjiFhHBQfbEKmaLZ3u52lsm1RWO2IUCjs7PHjq3WdGjgs2VpczSaU00MeXXIiJBFeh5xVDQzv68",
-	"F/o0iq5Mi7CH4VtfkaXfIFSDbd8i2yOSkSKtG+l1ndQa0nGhLDqZ9nRCZgUGXVQ/SlZigoyx/9Xf/6J/",
-	"aKGjVc/9AHNxAxnefX2Kp9mAPV9zrlxYbi0J44MEUZ/SaE9xqNrYLqU+3D1/aDnw67q6BlzeVpJ4awPT",
-	"0FqUb64V5U3MTNeVLZhAG1m1MQ/thlk7a2I3u8Yl7Rxcztf/6XNQcb0FVVgGhcEetm4UV2telAExrZM8",
-	"jHwci/Aaoj20MRybIpbgs5breY4ToFEzl7eeemdU/G6PflT26Gbk6jJNu86yTVixTFj1yg8yRRcw5nEy",
-	"6a3cy8yMfGJjixO9PIiyGq6cCL7GnbSnP1RDLpnlGzj6B9CcYOMLveOom6OtXfrO2/5VoWLX3bVC+V4W",
-	"497Kt23A+VU2eCfatksS7aNxl0P1HRHDElyphBMyE0siJsrU7LImFLyQObXG8lIswepk+LLg8Y6AXuHn",
-	"PdMOAjJeEXQEDSAj2eyWv2tkMCGsucWuFRdeuQY3w0gQvvZ+MpGg+jgScTjK+r1Hv08iFLv7jb5aYXew",
-	"XQZumKK9PbA5jxLeIeoZ0zVdLIDnxdasbJlhRkA4LNcUKrNJWjCvGETUioXFI/2OjN8+MmbhQU7KntOV",
-	"SbtCQ/iJKTtCJiLBaghIOZkkKb/mzoGxNqJuGjJkkXxpoufbqetHN2gXqODSTnpgQbauh+CHSIPc8W2i",
-	"1+oBvfRadzL3pthmR79bzbb02bqUa884yGJCtW4rTabJbgH/Bq82XhyC5bbRYUloFCUgZRNoCwJu5dLt",
-	"f7G/9VJSi+CvX8LyuRnDbbTj88nMxXZbuSkigpjdAJYiGn43Mv2yKYak/WT+s3D0Pc9WswkZGsRbPjos",
-	"blPlTfb7/dKwcsrcjo3v/VDExA1rMWBnsRhVg/vSyiFoZN+Mau0XLna7rl64/zsTi3ciutqt9TLqF47h",
-	"AUTXJS2wrQwfmakYHlOpiNSgJhFdSeN7WZrX0AO/vo61JcrSHxX3v9jfV/r/CSxiakpcrfvtwOu9zD8y",
-	"2H/plfI+4EIzfLpHs2KOs35axWHpWPaq4EFIeQQJWdJdG6AugUeIpAh+E8Djloe+DCzuEiC6Yn/3MWD/",
-	"OwwW25DAKVcVcROO6AX3FUi1OTtceHLGeqc++/zVdw+Id48N5yi3KGcMuBDH0gSLYDMII+2RP0YaR/4Y",
-	"meoPkkSmf1EX0plOrW2h0W/MiE4mpuBW7S9i2/6umfDU07AgubFxr88Onm5r1nciS4piktj+tOj6NW1P",
-	"sUNvgjZuJRYL53spOBkqiVhgIkJngC7BkHIzxQl5dvCUpFyxuNBAtPhJc9BcRB3SyTscsQth4Z1tXdcl",
-	"KJyb3TzCeL25W1lH6AWe+v4X/aPNbPoz4On3SjExc+00xaQbln5CZk/pcYFPq4ZuYR3Q6+d1WT86+tz1",
-	"ldyNjK4XC5HrxNvj/tkc79zHsGtLSvX72/RxtFsZ3Sndm5UxA8NurYylzzY2Tv5BZv2IsaXSrgGPRZUL",
-	"ecd/uzl0saqS7JHDZ0SjgtCqWpgmEP29Fd4FcSP3ZnWlwRdudmMOPNwuYmzXOqGxhMCfE2/m+JNFspVm",
-	"96y2FoxSzv6dgk3Psegi1QprwkxEMt92okWJCDZVaRjQtLEubFcaX2Xf65N5YXPoyTgrp3BiAyWdDVIT",
-	"2HLxhN37SdCrr4jExWbVHmyMf0ZpNnTYNnpqmwzqv7A4LtK5RxP0tdZBdNrHG7d6sG3qapuWt9PYx3uS",
-	"23Gt+quPWK1kuC2hOH0j6zaT3y/vrnxkx+b1fvxbQ2/3UsOOCeurW4XWiSxXOwtDEAlJQKZzILSQ1TZc",
-	"Rigi7sT2ct8+1r4WyfXmKFvtmte/1q9ic9Bssc/ofqayw/V0l0plxyQRSacVDwflzf76I7KnhmKXOqQ1",
-	"R+AqMbEsyMIntnX/Dgj52pjrWgJ18MW3pl3Ow5V5wuyXxmkRHe+10FMPvMEz8mDGWzHFwtQPUcvp0bH4",
-	"/gXGvhcXGxIW+DUUFnt0yMhBLbfBuVMPIl9miPzOfuW+rEU4u22c0Evg9GhvZ5yYjh27joZaxDQ0+Y0w",
-	"TUBKshAxC1ebiWMo1t2PPHahp962QGaKyvvLVFtgGkfX6mfXga4ayzZJrVUDPT5sUmxxnhvsIgGy0Azd",
-	"01ignwznwaAL01b+kYs7CUwSkDPbVGTr2PHBTL9t/IjSvDtSXeyht4YFPf3p4KCLza0J3HOMlAxGIkFr",
-	"VUJojN3eRsc8jePd0gy9FkMweGRWM9oQJbQyeF/4oOfeNjrQVIkLR+LqFKONmrSpc5tjzjdpU9gAtSSn",
-	"CzkT6p6ojXVG2Y/cAzcqHzz6MY5NaRAmrwmNBYeTctUgpshYCOXtWNOcU/qgtVyy82vCtez540a2wtXe",
-	"Pqrl0uyV/czWwrHWp0ilzj12mvWykRtZ3sOxtoAATWIsvZMMZHNFqtPsvsxG9VOwMyRpiyVpUKNtk5fW",
-	"9zqQtHcW3zu4Vbb3wm707wJ56GMjXNAp1CIVTMMQ/Nbve3oHe1lHEN+37fDiXu8euQKvETNrEtVcEs5W",
-	"rNlFkjqd90tQ1yvafYxSsWGOqRtQLyRgG9Y01ZaRxVYPgTFJo4ZIMXjZ1Q7BuE2pKI+wk172xokdnFUZ",
-	"CQhT8g+OKfbURhvrCZiSEE/+6EzWXEAiBaexC29oiYHPsCUvS9nDcKhh1W413Lgec/Dd/Fi/R/1tj7/R",
-	"OH2YngZtDTayqhMzGiFmj2FKeVBK+/hfmPJB2ASru7E5RtFO2Q3wtRM9mpF8f05veyL6Ob3dMa6bNbbO",
-	"BFzj5CeNamGaJMDVn7IQB+minvDW/IkRlZ+D/+ir1nbDzult8ZL5lZQbfbEQd7GqFZvDAwQyTVEflcqu",
-	"Rkwwpb9Qm+oHSSyGn5CDUgzWhpeoTy2cYhGcYQrStmoU31/1nAcQUHLhI1i/4FFQl3SayuRlQN6sjkC9",
-	"iE72v33bunX/C/5y106BzUunemS/1mN25EP1fmjtYb9uR3o7aZ9YzAIoTaGmHM13muRpMmUoxldqHq7o",
-	"NXCTyjleYXrcNlEK+/J3l7/Ne8LL+y7hhg3cB7Vw9vfExVm2Zm0p1s/KvVRYJ0bNQGKLevkwpRr0l035",
-	"P5pj7ZookpcB9Ffgxn7594INQ4GuAZxMfX0kNPw/HSs6/XxiGDudYlGfMRBqOqKQYqPTJjJiZt8Ijw43",
-	"OI+2xvwbXhBl4Oa+0Ic4GsDv3t5Iry1+LwQzSe8aoujas6DEpm623wSd9kHuMgH8kvOLXv2usvs1VETL",
-	"uFK/Dlbme9G3KjiZ7RUoVlaZ3GXNpBLkieGCItmgGmFnZP1WYPo4DcR95PiPTM1sj7BGqciCSMsgwpqI",
-	"9cUz7aW+VmNxuUeT3eIYzYXk7GWQFz4auw5qG0hdhZI6XZ2DTaTU9ijN9kO63CfymK5NkwZ4Gsd0HIM7",
-	"kU6G9PJh+izshDaeSnJzdEJQd5Ez7OkWS0HCmLK5MQYiVcza6+KfckFD2Iz9ud6CX6xk0B187RAB6Yc/",
-	"BHurNPS5FVn00DI+/MrZLZmzOGYSQsEjaWS/WEx/kBiI43qGsARC/Y6+6TYpc+TPfQzTRIpkM0teF08Q",
-	"05wtVIIZRLKkSUT+Zhf5d60LuiLfxKyNCF42NpyQMQ2v8T0myRgmIgHCVI1C+7abnczIZym1y9Fio/1C",
-	"g0m0K2mc8bdwA7Fnx/pOLBRE6OR5dfSchDHTryMkE9SFNfORIk0Q073GV/ewvgON6CKhOHoBiWQSSZNn",
-	"F9u1a7g71Mu45i7SK6681ajKgjxO3Ud819Oxb9sKF4upKSpk1ILxyhiZt2gqaSeVUlGV9ieWl2b4Q5FL",
-	"ixBaoYqB3gARqQoI5l1BROhE2WItsb6rZMJiE97hTXwRU2lLu62f/TKQVPYmMrsQoM0p84loDNAysP5G",
-	"L98bscxuHZMkElhVyXl69LU0tilus88Ev7dLOWGx/teMylkv4/hrPX7TO+gxpesFbGhJ38R0tEhAQqlv",
-	"ZMGUniZxtw3dzWCG9zIQkZjx66xM9sWvV5l8GiYQAVeMxjIgUyEMg396QOaMp9+wb+gjSi1KkIVtUYno",
-	"aZjUi/cX/5dIBQtXozGrj7Wyfe70uy6IfTOp3lkLOx2P1p67TcPWPfofr+i0lwty93Z5W31RC9yZjRKD",
-	"mxSdbsOi1UkHNcT3syRqL9yxO+yjAXzFFSAUjXt0vTXj+vr2eDofmz6RD+CqyYJ60JgdA7W9BwqW7N1h",
-	"Btwy2RJ8W8CKV2bkNjhkRWo0tvqH8jXnJ+DJAtCCa8z+gkhTmE5WCe6Iyu/1wUrn62UKPYpBFrSo6DQv",
-	"MS2VSHbueMnd0HotGl/lAyLsNBHpojcP+9mM3hBpPfUAhVSEoiNsju0DSmT9p26DUv7u2x7FAlzW3GEp",
-	"ae7Qrzw1rBapDQocCzqFE3L0rHuV+p2tr6/pQy/qNjaPTakapB5bOmrbWHFFmWmK2GQVApqEs9JX5vT2",
-	"LfCpmo2OD4/+EXR/9fnKxlpiAFkOSvI3868/9XCM18g7E/9dX47xyt3pRptVJV7QWawKE48C9xfFP/Sr",
-	"xV9xzL2bsjjcKguxZpt9i5u6p1iHF7ivF7uwpj40933BffUAcoCWtPKeawVimveXs92HYmxPhDG+er1y",
-	"d9T2i6LTu/0CoetLeE8Lr2xfqR4qMTRQnXANivPsoJtsxlslmdu9txjA2vsiFgHpi7sZRAUql9aG0q55",
-	"aV0zLlM9wLgEuCAyNUz4AdS8+g02EtOMyuwGF30v273FN4f7EpIbFsJexGQobiBZdZTKfmnHfS+X3Vhv",
-	"uSNzyRXPDtCMNUnwsBz0FyKOTXtmTbxcNtM1rLqDxG+OhlZs/u1og5rNQc8CsMrEIKxX9OdSeQPFqyVf",
-	"G0i1wFaHPsnISD5NQk9bYgZEpxMFDV7diCrYs26jnpMWAi6/yezRwVW3Ha3eShxQMPp970ooGu/ZYtpd",
-	"7+JgN3bXYUSu4LdW423hxjyHy8lxOyj77aMLZSC9Fgk5+pHMRJrIgIQmLaaYCJPLqFLzq2tYmQB0Ea2y",
-	"oGfzyBTqweRKvB8GEvkFOYtgvhAKeLjaMw3AvUrY0bNnKBJlShkGTClI9Jz/7xPd++tg73/vff6f/zVq",
-	"UHK+lzl/+DLnR8Uy508PDogMCI2XdCUHlzovcsOHKsGL9+j+i/D+drSNCLrvZXf7hXpKcnNoYztBy8vY",
-	"BYiIhakLvzF6DihX6iPT9xWHtgWN9WC9r2wprMy7AYzxCHqi41sxtUEhjQJiq5nw6NlPjypUbPtRYm/F",
-	"FGM0dhUp9oDlNm+OhiblrqFsubTcr1j8H5Lsu1XJ/+4/KGE40w02a9BZSzgQrhJne77BB5hqJS8pxbNt",
-	"JPtUqgFiYnG3zyUYhYv0xYDS76YO3PlzL0f0VIq3UOry6Jr1rpfxd7T16MK3MKVhY7NFE1+C3V3RHIUt",
-	"q7EAxe7FqqfGIvZPekMvcZnk8uUvkhw9OSRKkKMnz/rGMRWJcy0/r7UztTu0tYj1V5g2U0+o3jRxWg7I",
-	"lTe7+cE0of5mw/guZxjgmucpCqM4IBnHbh0zFgFhddv+JqheCzBHcPtLH+r7XiLeuworv+d74gLlkyHE",
-	"t4lGPmQbWmsoSSyjhcisqTeSPC0Lq02lfD1sfLQDCH0wH3goBmn2betPP3I2ifnsNI8KVcXsWozT0SSk",
-	"EAjmnrGJjQbjsOyFNvdDKz/f/f8AAAD//w==",
+	"7H17cxs38uBXQfF+VdmtG1kPx7k9qe4P+ZFEG8tWWUq8V44vP3CmSWI1BLgDDCmuS9/9Cg1gnpgXSVGK",
+	"13/pMRhMA91o9Lu/jEIxXwgOXMnR6ZfRDGgECf76Du7UjbgFrv+IQIYJWygm+Oh0dDMDwt1jIiZEzYBM",
+	"RByLFeNTsqBTOCN0LIErIjg+janUv8MoGMlwBnOqZ50z/hb4VM1Gp8fBSK0XMDodSZUwPh3d3wejG6Fo",
+	"/CHlXP+jBsXPYkXmlK9JYkYQSXk0FncgDTwsVpBIEoMiapaIdDoLNDQ0jhFCmYHIcAFrHMkFBz1hFU42",
+	"T+ej06MMSsYVTCEZ3Ws4FzShc1B2486vLn6B9cVr/TvTgC6omo2CEadz/SZdMPM4GCXwr5QlEI1OVZJC",
+	"8Yv1vXiZsjhqnHRsnw6b880SuHrL5kzVd/f4iIzXJIIJTWM1CsxH/5VCss6/GuOrxW9MRDKnyuzP85NR",
+	"MJrTO7N1x0dHQb6Rx56NtPC8n0wkqBZ0K0FioEsgIlVnpAeYwszYG86jEqhHLaAmESR1SN/HEUhFJiyR",
+	"jSDpN89lOPIgaCxEDJTnn7lZL0B6PsPjtSZcqQ9bHJf3Ae4WsYjAUYEPBoXTFgFgCub4of9KYDI6Hf2P",
+	"w5w7HJph8jADaXSP23ZhXjr+IdsnmiR0rZ9KtY71P/Ru678zUtsHMb0V0wf6np8iLkHRiCpaR9QtrP/P",
+	"ksYpkAVliST/FIxDpPH1e3p0dPJDQICHIoKICB4CmYsECJWEktVMxHBm35rTNRlDNpROKeN6DjWDuYR4",
+	"ibj0LXTuAGtnBpeaGS8h9rP7GDQDl7CERP+xhFifQ8rlChKyYsiLvLuMUxa/3EZbGmf4ggaodAH55s6u",
+	"oI6VXVE1uwE6b+SeyjwcxjyvzW3TOKnMng+cd8VUOHuHk/gnzgcMm7myB1V24DahfYr5IqYKWrYyGzAM",
+	"uI8wnglx2zjxKns+ZN57MxikeikiZrjolZDMULaWfrgCjjyCLhYxC6l+cvhPaR7nEy8SsYBE2SnMUw+/",
+	"ziH7pAd9zjiFGP8TQpVDlINv/iMXgksz+Y+UxWkCg8BrZdhJIqygUj7X1zNBYzKhLIYoIDENbyVZzagi",
+	"TBEOEElCFYpSczEHrgIiEhIJkIQLRWb6BkY5C6hKEyB/eXF0/FfN5T/AJJU0fnj4NV+y2CUh5RqqMZBJ",
+	"Gk9YjEsarwlTklgoNPiGXxKpqAItuGbLpXOQiEH71VyQq2M/TIAqiM5V6dKIqIIDxfBUVsgwcK+8XHct",
+	"Vp/RX6W+UvAOZwnIId9hkecUBCMtff8qIeo/0ZzK2y5YL/WYe3dCPZ+VobCSS9s012ZU9fiwyB1+C01Q",
+	"2Pj6wQpG56kSH0CmBpgyyoDTcQxRw6mtTYXC9lsxfcNV4iGA2N2T/e6yYDQHKem0YZMULLwPNGqkovNF",
+	"X6xVNjB/PwcgsLB/blr0taIqtVumZZ1PoxVlSk8fGCXD/JoAjfTdAXg2P3sIqDDbB6D2wFe20Wyw/auX",
+	"8FlGzH1d5Oyz02UuMqYSAuQKPJ2PIdFsgRI9FhnehHEas393b3dhi/N1+fb5leAcQmXlh/q2zGEuDNVV",
+	"SdXQhEiVX1ptl0+rpKGn6Qbvt5O9AViHxB73r4YN38L6q2TPel09mbTDaRiClJl0vzViGzZ8J9ukHJTt",
+	"57+4IcpqJb225PW762tIltZ6VGZOvy60mnV8RC6ult8TGkUJSAnyjNzCQhHKIyJnYsUDspqxGIwYQ2ii",
+	"5SIp4qXRMlGEo+GMofkt47P1hVZ46WuI2RJ8FyBVWs43JsPaMa8e7WAThOLF8iqm0rMpH2darhsFIyO6",
+	"jk55GsfBSCQo7aGl0QLoHvmnv2y5K2AJXF1E9Y+fW7OmviQUoIHH/zKaSIbYUlpkt3O3nPbpHMLccE3V",
+	"cOfePvcY1d7rZSyA62vdmmf74cdptxvukGwRMyw4Iy3u43ogynHtEzWcahj1PKT5+CKqMqCCnLw7j25l",
+	"wz0HpT/JR2mC6tFl+VhFIh3HhReMlDLKNdufc5t9Kx/HD13SxaigcL4U0bqOwQsljfWSfE9+YS99wLoJ",
+	"tvl4Lmt28pAKGqkmqsJ+1fbCh6w3U808rxJxh0vWnEErBc6IUEGcYbXeE7mgUq5E4j+uqYSk4SqpLsJ+",
+	"wgsrytX1m5Gm0s+vQjT2+ix3P9/cXJGMtHtwa+SNf/gnvFZ6y86IBCCRCOUhDpbP5pGPSCbszn8ttzBe",
+	"i8g+hxlBLOo2Bci9m1pky47vWEb2LGYTCNdhDM/skR8FnmcLjQD/owRVT/+zdBE1TnmLxgrvo3AG4e1C",
+	"aNz4Od/PEEdo5JYe7Sr7f6uWakbdByOx8nj63qFAYT18ZkaiZlShjKH/p4DOv5NErPgZ/i3UDBIjguBY",
+	"Bsl3cpDUoV/pxj2OCtwiDfQ+nF+cX9a3BsUzd8zRFkjjq9KICjNIIwY8bBEPHVV1nHg3T/EtH9RVo6Fv",
+	"YXM6hQ8wZdKaKCqXMInFlPEzLRiGMzJhEEeShCLlikSgr1jpXLPK3H6VJa+kkdF/gfWFn9PRldTfF7zp",
+	"6TWECahsmuG8VEKyZCGchwj332XDp1TlSCduVxCKUTCahgvv8enPq1UTpt66w+qjmqI9qq4qC36TK8sO",
+	"ds0NNDKQ0X8OOgkq+0RxPj+gjh000Xzxavjhe+/VUKYxM6XTMHiRVUxiOsU//luikVmzCcs//juwNIn3",
+	"h/nfs3lE4G4RU8al8bsVQUPvm2dBUkHUaEWhMaN+hhPGTMv2r/0PF+krTWw9NZuIydtr9m+4fNlzB4EP",
+	"U4P4Mvr1w1u/iqKfcStMsSWcqysnHrSKYiwGrl5TmAvupvkNEtl0kI21p/cC5wU3aG+JUBZ9aT5lIRmo",
+	"PqKBvxME89VrHKv5SMm5VZtzKeJ0DpeaOvobLH/LX6pfdlUmU/SdFd2HGcUW98LRUoFmC8gqkabbjzKy",
+	"vVyi0eZtbpBBWN2pmXyX1nDnlM4lR7u6hi3J/OKOS0cwTqfo8Z4IrVDShLcawzEWgYNPSOMNYnsCoUgi",
+	"QiX5+/X7d0TBnVeR3um2aGB8W3BpzWgVMzCVtxD9RuMUrhJolPXzUdfppGnUonkCjJxwYWI1UxBTM5Ea",
+	"L6Wdo1N5zMYVZw48y/EB79+euxug80tQCQs90uZQFBWw+is3u9KD8eJqelkOWkig/GE3qW/R70CtRHLr",
+	"u3hjsXpvpJr+Uj++dZWOYxbeJHQyMRtZRrbW2AmT+kywCWGKrEwwykQRkapTovX4UVBT7OuSVwR8PRjC",
+	"iMuCmbbVDJcbdPX9WjY7tJoDC0Pvg9FMqYW8Eknlusmikn548eL5i/Y4KI+DjMrbD9ZYIqTy6+Bp3O0X",
+	"sATwAcd6VZTSiBbBM1tZ5dwklEsMHas9mg22OvVTqmq6aMOSfkV9fqe0/4fGWcJB/UFRYfLrDH8Syt0Z",
+	"Aa2anH8lp5wnrMXZJDgsIbHsgsmMWfS2cz+M8wxn9XPVVYtG05tMtF54VbEV+h5ftnhyy+pr2yILgRdG",
+	"n/iNDrQIMzrvGn9xfonsK1w0sxLD7xv4f77JG6koPL/vehC1sV6ENoyrTJ/LYyJ4vD4jyxNC4xVdS2KG",
+	"SnTosSkX+ndWkPeKDvZ2JWVT//t+1ZsG0rcxgK3hOxVJOUmhHPhc3zF08XSuxH77jRlcOPlzepclKZz8",
+	"LWhPWghGkk05BsQZ61dlhpMXP3TOkCZx9a2j7//WJchbz7N+OVtyHRrvxltLf8XVEKdSQdJkJhFzG1rd",
+	"EGPxI2VxX6uSeeM6RYbW2xbV6PJHR/eF1szqi1qk50k4YwpCZc+mzwL0I52zeN309FJERhtsfPiul00x",
+	"/1Bh2sokQQ3kz36GlrBQ+q+MkCqIXl392nNbs1fM3fByrXpjZKDtLFykV5CEUHmh2d8ZMXkrfaJPswA3",
+	"S6dwRadwzf4NQ5bi3pMfQGqBKBr6HqYuDX2pFgPUZmbT2MGvDFmXeU1/p/9bVZtzkaYa6KWEXI+BKgfA",
+	"s5LaLlZ3yIceH6odxfiOjDWvDaFXmZkLE8X4dNCrxpFxwaWiPIRmO2clKMKFWUYJZdzERIQmPM/8kfIZ",
+	"0FjN1sbEx6Px2mt/MjO/mlE+HWZHXTYahn2BFfVlBoV7JJ8tuz8KMRdVECsoatj++uVRvoDK90HOKX0k",
+	"YSRir9v748xGwqNfhsyoNAFYGONifMIu+5AcEEPRKMxpAsQwUv2y/oPQ2ITZOBRPUnT4TFgMci0VzL0I",
+	"/JByjaKPTM5aFZ5TLQwZ9wqTIsb4CJKYl62/1ghh38lCumSS8mfEmdKYCjBwx4z7na8oV1legCSTRMxd",
+	"FgjBZ89+5zX3oROeqhlrYL3HLh7N+YuYJpnYwjuj1gnk5J8fvu8UmnJarH5UKwG4LVwY7/SZ+bFiEjLH",
+	"FZqV0IIIifPQtmd3NKpwO/dIiTh6KYTym4kd1YV6EWMa3iKCEFMlctP/WCTCHBISsYhwUQ2PK9oZxJwy",
+	"3uh2qoRvtrmt6iBH6Hoi1KTp2gV8J8lMSEUSoOGsov2U523zVbX7kbpUJ2N3bF/bBi6bLp+LJZjXoCiL",
+	"h5ANGgQurD3gvMUcsDF9MUngDsIUj+UYppQb8qpxM883H9iR2kqhg32sAwj6sfywcTHSoD2kxw3ck/d2",
+	"uGlkUbxq297J7+RvXuKn4yW2W4K2Eo+xZol0bYiozVBXm7dBpbeLNBUQWocgRO+MwlgPiZoLPq3cOcZQ",
+	"EhiudoyJzFoGmtKFfEYKctWzSuhkw/FxYDie2Q5t+1PM1u0YYSkh2o3HPI+k6h2z3ls/yEV/loWKBgVS",
+	"qWHZu5nFratulG9bgpJz00MkLdT9s5Aqd+mWSUmLKq8WqdZGr0J0LIgJERyciCWSmkQ8TcF422gcv5+M",
+	"Tj/14joWgPvPgT/I3qR9aJrG+fP0XJOZj9aFEqw9TS36pddM3g6ymeCGzTd45WeIoyGvDXePN7m8rZu7",
+	"skeVtXjgrO5QCx29FVO5k9zHtrTH2H6k70QYjdJ10+CknemMZUr1mVwHGgWHUaq+wIYY2/T4YXa2V1oj",
+	"6T98CDBzmA+AZS+BJAOCQwoSRVg8PG5Vhe0obGQBBUXstZDWtRPTMrOYLQllBUl/bPx15qBttJaQA2PX",
+	"0PzzFtaaj09EcqalgmStZgzFBar0M1N/JRJ1VzIRCYH5Qq1bo9zbC+WUdIE2pdkq7lnhlRnwokRDVlRa",
+	"e1RApNCQhpSju5GMgSQwFsLkIdQVtmtOF3ImPAKdKY4wKORA2sm8QnKFxApjA/stLzFkKkdLKEkTYIVp",
+	"sHqKR80eW7epL4vFZ1e6sPf+xAVAh4JP2NQmJaH1Ly9KYWq2NOx8Y4yBv8xIQ6rGhULsuy9pSs4yNGwl",
+	"DIgnPQ1bgd0PhMFtgQ8rN3R6LiWb8rnVBcpA/ajlaooDtDpCBDep9opOSQwRUQL/xMoC9RyE7L3+DI9m",
+	"wDRIxfipV8MTUvG9Hxlnctb6YkP0QWWiPulNpaXk7wXFfamtpw6oF2tAPVFVpjKdd9eYfG097F6CbM6d",
+	"zkoOddnRbPEhR30GlOKHm9bRKHgIHqZJAtyVMgC5gaPng716ekgiT+569myAZ3FN+4rlDzrzJGFujZad",
+	"dM/6pueaKf1gGc2uwUg69JIyR2eAcDrOazD6j3We0dpZxMQO3cBtvqeyFyVG7nWIGTloIpKAME4oiRmH",
+	"s8xzZBMFQzEHtKv4/DxLICX7cSEZenhiTbv5tMTBajenhlL6wfRe2TGV6npBV3y7u2CgdXYDQWyBIdV+",
+	"ri31Aryk16SAtJs+bZZrf8pss2zmFU17GC7tKoOMD7i9Kh6XIoDFM1HFZmljSlyiTGXlM9/Gr/DA15lW",
+	"Gzt5eKaw8xM26RaOtj0AchP+ui1Z5pSYBSs0EpWHVDsJwx+q1kYcD1E4y1mQKmZGE5/ard9Wp0uyml89",
+	"MWWLhG2K5FbW1I/PZNjtZ/cq4dBmVLR4byNYJICBUu42qAaWtvKAMlpOyjGvPRhE8aBVCz2ffN88XZPh",
+	"ivEfE4DXTN5ejv0WC1sZwE7bHoLvPtQeoewPKvmEnH5BQzj8rH/9dKro9POox/4qOh14m+bqTB2ddZpr",
+	"JxmUwOvLeXNHQxWv0ZsgJuiYwlR/NCgUg29q6vJEJGFDwH82i59xu6fFcgKtsfilwXaGonDuCc+h0frV",
+	"PGpIN8L4pK6vFmOgnL+3aUqpYNGfOTrQrxUsvFbxRky+hSkN109RH9mzVtGZdLFzceNxRPD/WHn64eTo",
+	"tsvVMhnqtNBdnbKGHd+xgrXJBbO1GJPhzmlACEWOyrbtvrYVUivbnAxdBkaz/kxNsGr9vmm+qFSvOjqN",
+	"1VjcOm7odKC6NZz9KfONDkjptHz2WsvJFcD/KRGpDxWZTXjA7VYy0fuSJKi8FElDHQJFpxjvbLsS5J8P",
+	"/ATfd0/KUzkQ2nalKem2+QS23dwfmZqhHCa/LmviOFvTINHHmCg8y/pmnfxmnfxmnfyzWyczvuBlsLbi",
+	"3nb1A1t9gLKtn5N+bioG8lLcf5PTy/oIs9p/5gO+lRXjar1hDQ016dSs+xqzUOBg37cbk5k3qYbc3L5g",
+	"4/zmhmDb4a5c+6ihHGoS93T7ZS5g5eI57Q4Xz4jbiEqic8v+m4yyQR0hvuaU8aZterMcJFM2NAEzkLpA",
+	"J48hBQsdMLW+1vMYRFRSL8ZAE0h+dMdC3v4BJ+M/0Po1gzsaQcjmNCYRm5rDjxAh+vDF/PTMlEJjznk0",
+	"Z7zcR8qUj8l7C/3jAAcduGZSDmwThKDnyCIjmt6/ujgwAQu1dytdl+rv6gEHhvKr72ppp2ln/v7xpnv5",
+	"es+Z9S8oprAbGwbAFbIxT0dHz46fHWFg0QI4XbDR6ej5s6Nnzy17QzQdmnojB3nt1IUtH1Q3hepzRl38",
+	"uy35X0RzsSnTeos2TP1qdzZk6nk6MVUaMZ0cHe+siZGn70FDRyPcYCPsYQVduFNBltJpyv0TNWMSm8Vp",
+	"pH3/j380fT1bzqFrynQfjF70Ge+aUBUPLQatF0jy0+f7z8FIpvM5Tdaj09ElvQVCOTGUYhdiEzxTicR5",
+	"d4D1QA8SNp1pIsZ/62+UyevwC8036uL1vSGzGBT0IbjXOLJMcMUWnZ/8fTmLXxzUZOxzjW6+r4s7Pwn+",
+	"tLD1hkebI0uzy8MsgfjQBuQehFna09TcYxVOoB/bfq7FmKTK7h0NOnUdoaD1UmhFBlDGEcJnCtoCnZOL",
+	"1/tHWPG2qmIsk5jzzG0xIUDDmYE3SfmZlaZdIpMeTQtF8jxYNSgCP2K/ZAlm94eFKiNe7P4EqpY6IxuO",
+	"XqX3IPpyGntxdroG7wP/tMCjLSb9vCVh9hKk6slGdf9TvXEfnS9ikAERxU6zT4pWP5o0fxeXLibEqXrE",
+	"RKdTidebqwMg6YowRcYgWQR5VL7JapIUNYRGyq3RmG9B+ZDDvHXn/ecC1ZvI6WYCf8ukunaD9kIcJla9",
+	"D0U4sJ4UEdzk7SGdvY3yYjg8EZNJgLL9agZqBolpxK05Fpow+vAqu/LDL3lf1HtjFvag8BosBkeDaSbv",
+	"umo4Q0mA9W9eofHoYdZ19H5LyulDMH7JUmbk9HRIxEBMaNZGVHAiEkyrmIgE+1qbG03/ZaVgk+jAhcrp",
+	"qJjf0INocMrDL8bkcH9IF+zgFtYlrcanw2hNzRakHEo+hR7EHvLZCfLzapmPpNsUPl4nvltYP12lpo1C",
+	"nVZzfnWBi7B9reh8K1I7/GK0/Jpy41NldkR3Qedo85GMRp+mTtOGLFRqdoAmYy0/DCkPTa2/BraAz/X+",
+	"WldiH0Vzg27j24qi1S5SGuoYcm9lXVcy7dYaB1RLGZZnLL/+uYfmlak2WNIbeATREySsOCa2TR3KLFbr",
+	"NdlrckuKy90tTcqVJrO3zufxYCJEoaWUB08o1s+EJvUnhZ5zF26qGCSInMw7tDOtoXKFL6jNI62wBPQ3",
+	"VHC1C2PnUH9cAhJUS0evYjevMaAjHDMzsWMXoVPKeN+M5kJ/nh5tvDaww+6fvAkXq6dF4lepsvyFMK4E",
+	"oVwYjYlBgiUGp2wJWji2iBUTFLXEim/Ej3IbELakarwCf2ExXoBFe96WovHOLrqOSywYmd57fW+54uiv",
+	"+IorWRctxY3TQv3LiAgOcjOq6mNjQXLK7SyPR03fjDR+I40lipkp4TjfihJqdpsmVeiDvs9y0hj1UVAw",
+	"diq13vmns+VvQdUCub5zpRtsk0a0fph9dnfxg0gywVDLV5NdrYKab+axfZjHkEACtJdjo5NmqmJ9GTaz",
+	"fWKa2TOO2AdrxcC0HozVQPTkuCpupTNz0cRUGo6IBFUQwCtOnPZT7pXAzqPoxnTDfRxF408UhWEIqiHu",
+	"whLbE1Jqo0ifcAbJWa33MhfKkpPpxCxkVkvbZVyiKiwmqMn0P/qHX/SPHrfxXCwho7s/n6XQLMDur9lX",
+	"Lqx6JcnA+9Zn5bO7ONTO125WeLxz/tiK+5/r6Bp0ebum46k18rQU5ZNrbS8mnrnryBZ8Vo1XtbHn7+ey",
+	"du6f7usaQdo7ulwc5qfPQSUsKqjiMigM9lzrxtJo/UEyIKZLqOciH8civIXoAI3Cp6ZeO/giGfQ8pwnQ",
+	"qPmWt1GUzgv0zYH4pByIzcTV5Ut0JfqaqGKVsOqRH+Q7LFDM07ykd3IuM7/fmc37SjR4EGXtCrgLKBl2",
+	"Ju3uD1WwS37Uhhv9A+ibYOsDveeI6JOdHfrO0/6nIsWus2uF8oMs/7D13rbJgDfZ4L1o266ARx+Nu5xG",
+	"mdUZDSknqYQzMhMrIibKlKe1Nm88kDm3xtKfLMFCvPiy4PGekF65z3umhAZkvCbouR/ARrLZ7f2uicGk",
+	"F+UullZaeON6OQ5jQfja+8lEgupj5MPhKOv3Hv0+iVDs7jf6Zo2NcPcZVGv6U/Sg5jyDa4+kZ3yNdLEA",
+	"nhfCtbJlRhkB4bDaUKjMJjGUlw+whs5Tl+bmpcli6Hd7RGxhs7+R6ddPpllQt5O/53RtkuXRp3lmisWh",
+	"eVq4fm9MkpTfcueLfgAS3jYE3JL/ymRDtnPkj27QPojEpRH3oI8Mrse4Q5Fvue3bRhfWA3rpwm5nHkwZ",
+	"zrZ+v9pw6bN1ydjucZDl+Gh9WJrM4f0i/mc89HhwCHajwagUQqMoASmbUGuEYs9Rzs7evedAHn6xv/VS",
+	"eoukUT+g5T01huBoz3uXmZ/tsnLTRgQxWwKWnRx+bjJ9tSmIsH1n/rPo9z3PoNmGRQ26dz46Km4zDZhK",
+	"Rw/L38rlEfZszO9HIiZHTAsPewvGqxrwV1Z6QaP9w3G0w8Khb7cLFHjD3gTtvQjDdmm9HAiFbXgEYRi7",
+	"rLjrLqNVZhrxxFQqIjWqSUTX0sVN4Wvo7d9cn9sR1+lPiodf7O9r/f8EFjE1pU43/Xbg9ZTmHxnsK/VK",
+	"hx8Q0IyeHtCEmdOsn49xWLnrfF3wVqQ8goSs6L6NXdfAIyRSRL+J7nTgod8Ei/wVoonGgG2lMZL4AZmf",
+	"cpWzt7lJvaRwA1Jtf40uPHUFepfH8fnN7x+RJp8aPVJuydEYkiGOpQlawf5rRkokv480jfw+MhXCJIlM",
+	"y9BtCHIGNDZlvppE5Z/NiM7LT8GdOlzEtht1M8OqxwNDsrTJFC+Onu9q1nciS6pnkoSCcwgVuqdNeKCE",
+	"RJ9tJolUYrFw/qGCI6SSyJ8lZqPbMqTcTHFGXhw9JylXLC708y9+0mw0F1GHVPMOR+xDyHhnO0l3CRiX",
+	"ZjVPMKZw7iDrCA/BXT/8on+0GXB/Atz9XnmLZq695i1249LP5OwuPS30aXXTAdaBvX6eoc1Tbi5dm/f9",
+	"yPYaWIgsuH3On60RlPtB9m2dqX5/h36YDqum26UHs2pmaNivVbP0WU/wfdaS3XY6NR1O9414bMpRqFvz",
+	"l+Wxi6eV5IAcvyCaFIRW8cI0geivrfgu+P9zv1pXGaXCyW6soQR3i1izv9MJjSUE/ppKZo4/WCRbeXbP",
+	"ar3BKOXsXynYnE9LLlKtsabgRCTzXWfvlZhgU5WvAT3U64J4pQ9t9r0+6Xy2BhMZZ+W4zmwwp7NragZb",
+	"Lr61f78MRh4oIhHYrFqYzUPIOM1OPXKOvitkX3EnN9nvf2FxXGSBTyZmbaM96jTHNy71aNeM9zUoyuIO",
+	"9vt0d3Izu1fVy+svbGcVluEmiOL0jbe6mfxhr/XKR/Zsze93tWvs7V+g2DPPfXOn0KiR1QbJYiVEQhKQ",
+	"6RwILWRRDxcfioQ7Ecntw1DtjyK53Z5kqw2Z+7eRUGwOth975+h+FrbjzdSaStHwJBFJp/EPB+V9pPsT",
+	"sqc8d5empJVK4CoxATd4uyNV7IeRt1OuRzjQsLWJBoeuDWXHhfnWtGh8vNKimNXTOC3S6YMWF+1BULhH",
+	"HpJ5K6bYDOUx6ofuVNJEWnkgmaB/sdtvhW6HBDv+GYrcPow69DB0ykGtdiEFNBVLNaPe2a88lFEKZ7f9",
+	"vXoJr75aH5yYxnL7DuRaxDQ0qZ4wTUBKshAxC9fbiXYoIj6MbHelp961cGd6H/m7qVhkGn/a+ifXKLka",
+	"hjdJrfEEHUvMpMbV7IKRAFP71RgIPf2v+smDHgrCjYmehOjUQhkJTBKQtobS7qnjg5l+1/QRpXkTz7qk",
+	"RO/M7fT8h6OjrhtwQ+ReYpBnMBIJGsUSQmNsSjw65Wkc75dnaFgMw+CRgWa0JUloxfKh6EHPvWtyoKkS",
+	"V47F1TlGGzdpUw23p5yv0j6xBWlJThdyJtQDcRvr87IfeYDbqLzx6C45NVVSmLwlNBYczsoV75giYyGU",
+	"t7Fic3rto5a1yfaviday50/TKpATWQslFs797ukwF3Vv7Gd2Fi62ObsqdZ+002yWtd14Hz7evRcQoEmM",
+	"JYqSgXdgkSU1u1CzUf0U84xI2uJZGtRv26iw9b0OIu2d0/gO7pTtH7Yfvb3AO/oYIxd0CrVoCdP0Dr/1",
+	"jwO9goOsq53v23Z4ca33T9wzpQkza3TaWtl0X8n8dN4vkV9DtP84qWLTR1NfoV5wwTZdbKrBI4vtygJj",
+	"+0b1kWLgtauxgnGlUlEemSYi7o0zOzirxhIQpuTv3JTctJHSegLTWOT3ztTVBSRScBq7EIuW+P2MWvJ6",
+	"qD0MjhpX7dbGrRsNBN/MlvVz1N9m+RuN08fpy9XWJC6rzjGjEVL2GKaUB6WUlf+F6SqETbAKHptjJO+U",
+	"LYFvmqTSFRrip//DOb3reQYu6d2ej4GBsXUm4JpcP2kqDNMkAa7+kIUwTReUhQfqDwz4/Bz8R5/CtsN3",
+	"Se+K58+v3Cz1mUOyxsJgbA6PEGc1RT1WKguNmGDtg0J5r+8ksRR+Ro5KIWIPd776VBoqlhgaplbttcj6",
+	"RrWJHkGsyUWWYPNyUkFdPmoqQpghebuKC/USRdn/DmnMqF70F/zlvp05m5fO9ch+TXftyMdqhbRIxzEL",
+	"GwyNdjXepvdV9TwfG7hJ+0SRFlBpymDlZL7XtFZX11+jRd/8it4CN8mr4zUmBO6SpBQ1QR4dxYXt+Bs6",
+	"lQ9dIC8YOZh6hkN7S+rZWXZmoylWJ8sdX1hrR81AAsHPPUrhCv1lU1yR5lS7IYnkRRb99c2lZFP+INQw",
+	"FOkawcnU11ZJ4//TqaLTz2fmzqdTLIw0BkJNgzBSbPHfxEbM7FvR0fEW+4GAevnd1gdEGby5L/Rhjgbx",
+	"+7dS0ltL3wvBTJq/xih6Cy0qsZ2xbb9Ep32Iu8wAv+T3Ra/2j9n5GiqiZbdSv4aO5nvR1yo4meUVOFZW",
+	"993l+6QS5Jm5BUWyRa3HzsD/neD0aZqV+8jxH5ma2ZaZjVKRRZGWQYQ1LOuDZ7ot/llNzOWWhXaJpnsx",
+	"uXgd5GWgxq6h6BZSV6HAUASLBEKqchHbV3Jod5xm91Fi7hN5mNi2OQ08jWM6jsHtSOeF9PpxuljshTee",
+	"S7I8OSOou8gZtjiNpSBhTNncmBCRKzrLhVEV5IKGsN3151rtfrGSQXcIuCME5B/+QPCd8tCXVmTRQ8v0",
+	"8Ctnd2TO4phJCAWPpJH9YjH9TmJsj+vIwhII9Tv6pNt00pE/azNMEymS7Yx8XXeCmObXQiU+QiQrmkTk",
+	"LxbIv2pd0JVQJwY2InjZ2HBGxjS8xfeYJGOYiAQIUzUO7VtutjMjnxHVgqPFRvuFBmtpV7o7429hCbFn",
+	"xfpMLBRE6Bp6c/KShDHTryMmE9SF9eUjRZogpXvtsu5hfQWa0EVCcfQCEskksibPKnZr13BnqJdxzR2k",
+	"N1x562+VBXmcuo/4rqdjX7cVLhZTU0bJqAXjtbE/79BU0s4qpaIq7c8sr83wx2KXliC0QhUDXQIRqQpM",
+	"u0OICJ0oW2Ym1meVTFhsgkK86TdiKm0xu81zcAayyt5MZh8CtNllPhGNMV8G11/p4ftZrLJTxySJBNaK",
+	"ck4gfSyNbYrb5DjBH+xQTlis/zWjctbLOP6jHr/tGfSY0jUAW1rStzEdLRKQUGqjXDClp0ncbUN3M5jh",
+	"vQxEJGb8Nis1fvXrTSafhglEwBWjsQzIVAhzwT8/InPG06/YN/QRpRYlyMJ2bEbyNJfUq/dX/5dIBYty",
+	"N19s0GG6COp3XVx8t1Tv8UCOnU7ffF6cHbHTJWktvbs0eT2gZ/KGTns5J/dvsbeVKLUonlkvMVhK0eku",
+	"bF2dHFJj/DDL/vbiHduoPxnEV5wEQtG4R3t4M66v14+n87Hpz/kITpwsSAjN3DFQ29mhYOPeH2XAHZMt",
+	"wbwFqnhjRu7i7qzIk8aK/1he6HwHPCkHWqSN2b8h0hym8xIFt0Xl9/pQpfMCM4W+xiALglR0mpfilkok",
+	"e3fJ5A5qDYumV/mIBDtNRLrofYf9ZEZvSbSeGodCKkLRRTbHFgwltv5Dt6kpf/dtj2IGLkXvuJShd+xX",
+	"qxqgRW6DosiCTuGMnLzohlK/s3P4mj70qm5981ibqkHvseWjtn0YV5SZZpRN9iKgCXbJz78yp3dvgU/V",
+	"bHR6fPK3oPurL9c2dhOjznJUkr+Yf/2hh2MkR94R+q/6cIzX7kw3WrMqQYbOllWYeBS4vyj+oV8t/opj",
+	"HtzIxeFOWYw1W/NbHNg9xTo8wH392wWY+vDc9wXH1iPIAVrSynvdFZhp3tfP9naKsfkTxgxreOX+uO0X",
+	"Raf3hwVG15fxnhde2b26PVRiaOA64QYc58VRN9uMd8oyd3tuMeq190EsItIXkTOIC1QOrY2/3fDQulZn",
+	"plSBcRZwQWRqLuFHUPPqJ9hITDMqsxNc9Mrs9hQvjw8lJEsWwkHEZCiWkKw7yn+/tuO+lQBvrCHdkQnl",
+	"CoIHaOCaJLhZDvsLEcemLbZmXi476hbWo870pOXJ0CrUv51sUYc66FnUVpnohM2KD10rbwh5tYxtA6sW",
+	"2EjSJxkZyadJ6GnL5oDofKKgwd8bUQUH1qHUc9JCKOZXmY06uJK449U7iRAKRv84uBGKxge2QHjXuzjY",
+	"jd13gJErYq7VeFtxMs8Jc3LcHkqZ+/hCGUk/ioScfE9mIk1kQEKTS1PMnsllVKnvq1tYm9B0Ea2zcGjz",
+	"yFQFwmRNPB8GE/kBuYhgvhAKeLg+MI3XvUrYyYsXKBJlShmGUilI9Jz/7xM9+PfRwf8++Pw//2vUoOR8",
+	"K93++KXbT4ql258fHREZEBqv6FoOLt9evA0fq3YwnqOHrx7828kuYuu+1QvuFwQqyfLYRn2Clpex6xER",
+	"C1PrfmvyHFBO1cemHypCbQca69FmX9lRwJl3ARj9EfQkx7diasNFGgXEVjPhyYsfnlQQ2e7jx96KKUZv",
+	"7CuG7AnWpl2eDE3j3UAJc4m8f2K1YEh68E41gvv/oBTjTGfYrolpLUVBuHKg7RkKH2Cqlb+kFAG3lUxU",
+	"KUmIqcjdvphgFC7SVwNq2ZtidJcvvTelp/S9xVKXp9fAu1mO4MnO4xHfwpSGjU0nTdwJdsBFMxW2/MZq",
+	"FvsXt54bS9nf6ZJeI5jk+vUvkpw8OyZKkJNnL7aPfCqy7VquX2vPb7edG7HxP2EKTj05e9skbDkg796s",
+	"5jvT3vurDQm8nmGwbJ7zKIyqgQweG5PMWASE1b0BPZJ6Gkm9FqyO6PYXX9ScoMTW9xWi/sDnxAXdJ0PY",
+	"chP3fMxGvda0ktgrGCID0w445fOygNtUg9hz9Y/2gLsP5gOPdamaddvC2U/8asWseZpHmKpiDi/G/Gjm",
+	"Uggqc8/YxEaWcVhtSVAPw18/3///AAAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

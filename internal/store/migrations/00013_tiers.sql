@@ -1,5 +1,6 @@
 -- Named sets of limits, one of which each team has. A team's own limits come before its tier's.
--- Limits are kept as "NAME=N NAME=N"; a tier has all of them.
+-- Limits are kept as "NAME=N NAME=N"; a tier has all of them. Features that were switched on or
+-- off, for the installation (team_id '') or for a team.
 
 -- +goose Up
 CREATE TABLE tiers (
@@ -10,6 +11,13 @@ CREATE TABLE tiers (
 INSERT INTO tiers (name, limits, created_at) VALUES ('default',
     'concurrent-sandboxes=1000 sandboxes=2000 max-hours=24 max-cpu=32 max-memory=65536 disk=10240 concurrent-builds=20 builds=2000 storage=1024 event-days=7 creates-per-second=100 requests-per-second=2000',
     0);
+
+CREATE TABLE switches (
+    team_id TEXT    NOT NULL,
+    name    TEXT    NOT NULL,
+    is_on   BOOLEAN NOT NULL,
+    PRIMARY KEY (team_id, name)
+);
 
 ALTER TABLE teams ADD COLUMN tier TEXT NOT NULL DEFAULT 'default';
 ALTER TABLE teams ADD COLUMN limits TEXT NOT NULL DEFAULT '';
@@ -53,3 +61,4 @@ DROP INDEX teams_tier;
 ALTER TABLE teams DROP COLUMN limits;
 ALTER TABLE teams DROP COLUMN tier;
 DROP TABLE tiers;
+DROP TABLE switches;

@@ -119,6 +119,12 @@ type Identity struct {
 	CreatedAt int64
 }
 
+type Switch struct {
+	TeamID string
+	Name   string
+	IsOn   bool
+}
+
 type Tally struct {
 	TeamID  string
 	FromAt  int64
