@@ -39,6 +39,8 @@ type commands struct {
 	Trust        trustCmd        `cmd:"" help:"Let this machine trust the certificates of --tls=local."`
 	Key          keyCmd          `cmd:"" help:"Make, list and remove API keys."`
 	Team         teamCmd         `cmd:"" help:"Make teams, and say who is in them and what they may."`
+	Tier         tierCmd         `cmd:"" help:"List, add and change tiers, which are named sets of limits."`
+	Switch       switchCmd       `cmd:"" help:"List features that can be switched off, and switch them, for all or for a team."`
 	User         userCmd         `cmd:"" help:"Make users, and say by what they come in."`
 	Event        eventCmd        `cmd:"" help:"List and follow what happens to a team's sandboxes."`
 	Webhook      webhookCmd      `cmd:"" help:"List, add and remove webhooks, and see what was sent to them."`

@@ -19,7 +19,8 @@ type access struct {
 	right         shoal.Rights
 	allowsBlocked bool // reads and clean-up
 	personal      bool
-	takesTeamID   bool // as a query parameter
+	takesTeamID   bool           // as a query parameter
+	feature       shoal.Switches // that must not be switched off; 0 is none
 }
 
 // teamAccess is the access of those who act for a team.
@@ -63,6 +64,11 @@ func readAccess(spec *openapi3.T, op *openapi3.Operation) (a access, err error) 
 	}
 	a.allowsBlocked = op.Extensions["x-blocked-team"] == "allowed"
 	a.personal = op.Extensions["x-personal"] == true
+	if name, ok := op.Extensions["x-shoal-switch"]; ok {
+		if a.feature, err = shoal.ParseSwitch(fmt.Sprint(name)); err != nil {
+			return a, err
+		}
+	}
 	a.takesTeamID = op.Parameters.GetByInAndName(openapi3.ParameterInQuery, "teamID") != nil
 	return a, nil
 }

@@ -67,6 +67,8 @@ type Config struct {
 	Name string
 	// NoNewAccessTokens refuses the making of further access tokens of users.
 	NoNewAccessTokens bool
+	// Limiter holds teams and users to their rates; nil is this process's memory.
+	Limiter Limiter
 }
 
 // Builds is what template builds stand on.
@@ -102,6 +104,7 @@ type Server struct {
 	people      *auth.People
 	keys        *auth.Keys
 	noNewTokens bool
+	rates       rates
 	creating    shares.Turns  // by team and idempotency key
 	resumeWait  time.Duration // see resumeWait; tests shorten both
 	requestTime time.Duration // see requestTime
@@ -141,6 +144,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 		people:      auth.NewPeople(cfg.Store),
 		keys:        auth.NewKeys(cfg.Store),
 		noNewTokens: cfg.NoNewAccessTokens,
+		rates:       newRates(cfg.Limiter),
 		spawns:      newSpawns(),
 		storage:     newStorage(cfg.Store, cfg.Fleet, cfg.Builds.Files),
 		meters:      newMeters(),

@@ -36,7 +36,13 @@ func TestRetryAdvice(t *testing.T) {
 		shoal.ErrNetworkExhausted:   byStatus,
 		shoal.ErrUnavailable:        byStatus,
 		shoal.ErrSandboxUnreachable: byStatus,
+		shoal.ErrRequestRate:        byStatus, // Retry-After says when
+		shoal.ErrCreateRate:         byStatus,
+		shoal.ErrSourceRate:         byStatus,
 		// Final by their status.
+		shoal.ErrTierExists:        byStatus,
+		shoal.ErrTierInUse:         byStatus,
+		shoal.ErrSwitchFixed:       byStatus,
 		shoal.ErrSandboxPaused:     byStatus,
 		shoal.ErrSandboxRunning:    byStatus,
 		shoal.ErrSnapshotSilent:    byStatus,

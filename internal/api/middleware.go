@@ -25,7 +25,9 @@ type call struct {
 	start       time.Time
 	route, team string
 	user        string
-	operator    bool // whoever calls runs the installation
+	operator    bool        // whoever calls runs the installation
+	limited     bool        // it is held to rates
+	header      http.Header // of the answer
 	err         error
 }
 
@@ -35,7 +37,7 @@ func callOf(ctx context.Context) *call {
 	if c, ok := ctx.Value(callKey{}).(*call); ok {
 		return c
 	}
-	return &call{start: time.Now()}
+	return &call{start: time.Now(), header: http.Header{}}
 }
 
 // foreignID is what a request ID from outside may look like; it goes into logs
@@ -53,7 +55,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		}
 		w.Header().Set(shoal.RequestIDHeader, id)
 		w.Header().Set(traceHeader, id)
-		c := &call{start: start}
+		c := &call{start: start, header: w.Header()}
 		r = r.WithContext(context.WithValue(shoal.WithRequestID(r.Context(), id), callKey{}, c))
 		rec := &recorder{ResponseWriter: w}
 		defer func() {

@@ -60,6 +60,12 @@ func (s *Server) create(
 		if err == nil && spec.Lifecycle.AutoPause {
 			_, err = s.storage.check(ctx, team)
 		}
+		if err == nil && tries == 0 {
+			err = s.allowCreate(ctx, spec)
+		}
+		if err == nil && tries == 0 {
+			err = s.admitCreates(ctx, 1)
+		}
 		if err != nil {
 			return shoal.Sandbox{}, err
 		}

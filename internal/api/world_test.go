@@ -180,6 +180,16 @@ func (w *world) team(id, slug, key string, limits shoal.TeamLimits) {
 		shoal.APIKey{ID: "key-" + slug, TeamID: id, Hash: hash}))
 }
 
+// limits gives a team limits of its own.
+func (w *world) limits(teamID string, named map[string]int64) {
+	w.t.Helper()
+	values, set, err := shoal.ParseLimits(named)
+	w.must(err)
+	_, err = w.store.ChangeLimits(w.t.Context(), teamID, shoal.LimitChange{Set: set, Values: values})
+	w.must(err)
+	w.auth.Forget()
+}
+
 func (w *world) template(id, teamID string, public bool, alias shoal.Alias, b shoal.Build, tags ...string) {
 	ctx := w.t.Context()
 	w.must(w.store.CreateTemplate(ctx, shoal.Template{ID: id, TeamID: teamID, Public: public, CreatedAt: b.CreatedAt, UpdatedAt: b.CreatedAt}))

@@ -63,6 +63,8 @@ type Config struct {
 	Issuers Verifier
 	// NoAccessTokens refuses all access tokens.
 	NoAccessTokens bool
+	// Off are features that nobody can use, whatever is switched.
+	Off shoal.Switches
 }
 
 // Authenticator checks the credentials of requests. While Run is running, it also stores
@@ -73,18 +75,21 @@ type Authenticator struct {
 	log     *slog.Logger
 	now     func() time.Time
 	uses    *uses
+	recent  *recent
 	keys    *cache[ownedKey]         // by hash
 	tokens  *cache[ownedToken]       // by hash
 	people  *cache[shoal.User]       // by identity
 	members *cache[shoal.Membership] // by user and team
+	off     *cache[shoal.Switches]   // by team
 }
 
 // New returns an authenticator.
 func New(st *store.Store, cfg Config, log *slog.Logger) *Authenticator {
-	a := &Authenticator{store: st, cfg: cfg, log: log, now: time.Now, uses: newUses()}
+	a := &Authenticator{store: st, cfg: cfg, log: log, now: time.Now, uses: newUses(), recent: newRecent()}
 	now := func() time.Time { return a.now() }
 	a.keys, a.tokens = newCache[ownedKey](now), newCache[ownedToken](now)
 	a.people, a.members = newCache[shoal.User](now), newCache[shoal.Membership](now)
+	a.off = newCache[shoal.Switches](now)
 	return a
 }
 
@@ -94,6 +99,7 @@ func (a *Authenticator) Forget() {
 	a.tokens.clear()
 	a.people.clear()
 	a.members.clear()
+	a.off.clear()
 }
 
 // Authenticate finds out who sent a request. An API key comes first where routes take one,
@@ -104,6 +110,9 @@ func (a *Authenticator) Authenticate(ctx context.Context, r Request) (Caller, er
 	toldSent := false
 	for _, way := range r.Ways {
 		caller, err := a.by(ctx, way, r)
+		if err == nil || isRejection(err) {
+			a.recent.note(credential(way, r), err == nil)
+		}
 		if err == nil && caller.Team.Banned {
 			err = shoal.ErrForbidden.New("team is banned")
 		}

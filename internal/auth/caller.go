@@ -14,6 +14,8 @@ type Caller struct {
 	Key string
 	// Operator means that the admin token was presented.
 	Operator bool
+	// Inside means that this process itself calls.
+	Inside bool
 
 	rights shoal.Rights
 	role   shoal.Role // what the user is in the team
@@ -33,4 +35,6 @@ func (c Caller) Permit(right shoal.Rights) error {
 }
 
 // Insider is the caller when this process itself acts for a team.
-func Insider(team shoal.Team) Caller { return Caller{Team: team, rights: shoal.KeyRights} }
+func Insider(team shoal.Team) Caller {
+	return Caller{Team: team, Inside: true, rights: shoal.KeyRights}
+}

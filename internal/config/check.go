@@ -15,6 +15,7 @@ import (
 	"unicode"
 
 	"shoal/internal/outbound"
+	"shoal/internal/shoal"
 )
 
 // Check returns all errors that can be found in the settings alone. Whether they fit the
@@ -52,6 +53,9 @@ func (c *Config) Check() error {
 			origin != u.Scheme+"://"+u.Host:
 			bad("allowed-origins", "%q is not an origin such as https://console.example.com", origin)
 		}
+	}
+	if _, err := shoal.ParseSwitches(c.SwitchOff); err != nil {
+		bad("switch-off", "%v", err)
 	}
 	var ranges []netip.Prefix
 	for name, cidr := range map[string]string{"host-cidr": c.HostCIDR, "veth-cidr": c.VethCIDR} {

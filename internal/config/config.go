@@ -53,6 +53,7 @@ type Config struct {
 	AdminToken     string   `placeholder:"SECRET" help:"Token of the admin routes. None by default: the routes are then closed."`
 
 	JWTIssuers   map[string]string `placeholder:"ISSUER=AUDIENCE …;…" help:"OpenID Connect providers whose tokens (JWTs) let users in, by their URL, with the audiences of which a token must have one, and discovery=URL where that is not at its well-known address. Internal ones are reached if outbound-allow names them. None by default: all such tokens are refused."`
+	SwitchOff    []string          `placeholder:"SWITCH,…" help:"Features that nobody can use, whatever is switched while Shoal runs; shoal switch list has their names. None by default."`
 	AccessTokens string            `default:"on" enum:"on,keep,off" help:"Access tokens of users (E2B_ACCESS_TOKEN, which E2B has given up): on, keep those that there are and make none, or off."`
 
 	HostCIDR      string   `default:"10.11.0.0/16" placeholder:"CIDR" help:"Addresses at which the host reaches sandboxes, one each."`

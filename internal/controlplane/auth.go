@@ -17,6 +17,10 @@ func openAuth(cfg *config.Config, st *store.Store, log *slog.Logger) (*auth.Auth
 	if settings.AdminToken == "" && cfg.Dev {
 		settings.AdminToken = shoal.DevAdminToken
 	}
+	var err error
+	if settings.Off, err = shoal.ParseSwitches(cfg.SwitchOff); err != nil {
+		return nil, err
+	}
 	list, err := cfg.Issuers()
 	if err != nil {
 		return nil, err

@@ -87,6 +87,10 @@ func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets con
 	if p.sender, err = openSender(cfg, p.store, p.log); err != nil {
 		return err
 	}
+	p.sender.Off = func(ctx context.Context, teamID string) (bool, error) {
+		off, err := p.auth.Off(ctx, teamID)
+		return off.Has(shoal.SwitchWebhooks), err
+	}
 	p.events = events.New(p.store, p.fleet, p.sender.News)
 	name, err := processName(cfg)
 	if err != nil {

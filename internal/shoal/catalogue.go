@@ -74,6 +74,33 @@ var (
 		"List the teams with `shoal team list`.")
 )
 
+// Features that an operator may switch off.
+var (
+	ErrSwitchedOff = kind("feature.switched_off", 403,
+		"The operator has switched the feature off, for the installation or for the team.",
+		"Do without it, or ask the operator for it: `shoal switch on NAME`, with --team=SLUG for one team. "+
+			"What the setting switch-off names is off until it is named there no more.")
+	ErrSwitchNotFound = kind("switch.not_found", 404,
+		"No switch has this name.",
+		"List the switches with `shoal switch list` or `GET /admin/switches`.")
+	ErrSwitchFixed = kind("switch.fixed", 409,
+		"The configuration has the feature off, which counts more than what is switched while Shoal runs.",
+		"Take the feature out of the setting switch-off, and start Shoal again.")
+)
+
+// Tiers.
+var (
+	ErrTierNotFound = kind("tier.not_found", 404,
+		"No tier has this name.",
+		"List the tiers with `shoal tier list` or `GET /admin/tiers`.")
+	ErrTierExists = kind("tier.exists", 409,
+		"There is a tier of this name already.",
+		"Change it with `shoal tier change` or `PATCH /admin/tiers/{tierName}`, or take another name.")
+	ErrTierInUse = kind("tier.in_use", 409,
+		"Teams are in the tier, or it is the default one, which new teams are in.",
+		"Put its teams into another tier first: `shoal team list` shows whose it is, `shoal team limits SLUG --tier=NAME` changes it.")
+)
+
 // API keys and access tokens.
 var (
 	ErrKeyNotFound = kind("key.not_found", 404,
@@ -261,6 +288,16 @@ var (
 
 // Teams.
 var (
+	ErrRequestRate = kind("team.request_rate", 429,
+		"The team, or a user who acts for none, calls the API more often than it may.",
+		"Wait as long as the Retry-After header says, and call less often: RateLimit-Remaining says how much is left. "+
+			"The operator can raise the limit by `shoal team limits`.")
+	ErrCreateRate = kind("team.create_rate", 429,
+		"The team starts sandboxes faster than it may: creates, copies of a fork, and those that it resumes. Nothing was started.",
+		"Wait as long as the Retry-After header says, or have the operator raise the limit by `shoal team limits`.")
+	ErrSourceRate = kind("request.source_rate", 429,
+		"Many requests without a valid key or token came from this address.",
+		"Correct the key, and wait as long as the Retry-After header says. Keys that were valid before go on.")
 	ErrStorageLimit = kind("team.storage_limit", 429,
 		"The team's paused sandboxes, snapshots, template builds and uploaded files take as much storage as they "+
 			"may. Nothing was saved; a sandbox that runs goes on.",

@@ -103,8 +103,12 @@ func (s *Store) KeyOwner(ctx context.Context, hash string) (shoal.Team, shoal.AP
 	if err != nil {
 		return shoal.Team{}, shoal.APIKey{}, lookup(err, "find a key")
 	}
+	team, err := teamOf(row.Team, row.TierLimits)
+	if err != nil {
+		return shoal.Team{}, shoal.APIKey{}, err
+	}
 	key, err := keyOf(row.ApiKey)
-	return teamOf(row.Team), key, err
+	return team, key, err
 }
 
 // TouchKey stores when a key was last used.

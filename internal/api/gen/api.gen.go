@@ -483,6 +483,16 @@ type Error struct {
 // EventType defines model for EventType.
 type EventType string
 
+// HeldLimits defines model for HeldLimits.
+type HeldLimits struct {
+	// Limits Limits by the names of the flags of `shoal team limits`, which docs/limits.md explains
+	Limits Limits `json:"limits"`
+
+	// Own Names of the limits that are the team's own; the others are its tier's
+	Own  []string `json:"own"`
+	Tier string   `json:"tier"`
+}
+
 // IAM defines model for IAM.
 type IAM struct {
 	Tokens *map[string]struct {
@@ -513,6 +523,9 @@ type Lifecycle struct {
 
 // LifecycleOnTimeout defines model for Lifecycle.OnTimeout.
 type LifecycleOnTimeout string
+
+// Limits Limits by the names of the flags of `shoal team limits`, which docs/limits.md explains
+type Limits map[string]int64
 
 // ListedSandbox defines model for ListedSandbox.
 type ListedSandbox struct {
@@ -809,6 +822,19 @@ type Snapshot struct {
 // StringMap defines model for StringMap.
 type StringMap map[string]string
 
+// Switch defines model for Switch.
+type Switch struct {
+	About string `json:"about"`
+
+	// Fixed It is off by the configuration and cannot be switched
+	Fixed bool   `json:"fixed"`
+	Name  string `json:"name"`
+	On    bool   `json:"on"`
+
+	// Own It was switched for the team by itself
+	Own *bool `json:"own,omitempty"`
+}
+
 // TagAssignment From assignedAt on, the tag led to the build
 type TagAssignment struct {
 	AssignedAt      time.Time  `json:"assignedAt"`
@@ -1013,6 +1039,16 @@ type TemplateWithBuilds struct {
 	UpdatedAt     time.Time  `json:"updatedAt"`
 }
 
+// Tier defines model for Tier.
+type Tier struct {
+	// Limits Limits by the names of the flags of `shoal team limits`, which docs/limits.md explains
+	Limits Limits `json:"limits"`
+	Name   string `json:"name"`
+
+	// Teams How many teams are in it
+	Teams int `json:"teams"`
+}
+
 // VolumeMount defines model for VolumeMount.
 type VolumeMount struct {
 	Name string `json:"name"`
@@ -1082,6 +1118,9 @@ type PathTeamID = string
 // SandboxID defines model for SandboxID.
 type SandboxID = string
 
+// SwitchName defines model for SwitchName.
+type SwitchName = string
+
 // TeamID defines model for TeamID.
 type TeamID = string
 
@@ -1097,6 +1136,11 @@ type Failure = Error
 // Refusal defines model for Refusal.
 type Refusal = Error
 
+// Position defines model for Position.
+type Position struct {
+	On bool `json:"on"`
+}
+
 // CreateAccessTokenJSONBody defines parameters for CreateAccessToken.
 type CreateAccessTokenJSONBody struct {
 	Name string `json:"name"`
@@ -1106,6 +1150,39 @@ type CreateAccessTokenJSONBody struct {
 type GetSandboxHostMetricsParams struct {
 	Start *int64 `form:"start,omitempty" json:"start,omitempty"`
 	End   *int64 `form:"end,omitempty" json:"end,omitempty"`
+}
+
+// SetSwitchJSONBody defines parameters for SetSwitch.
+type SetSwitchJSONBody struct {
+	On bool `json:"on"`
+}
+
+// ChangeTeamLimitsJSONBody defines parameters for ChangeTeamLimits.
+type ChangeTeamLimitsJSONBody struct {
+	// Limits Limits by the names of the flags of `shoal team limits`, which docs/limits.md explains
+	Limits *Limits `json:"limits,omitempty"`
+
+	// Reset Names of limits that become the tier's again
+	Reset *[]string `json:"reset,omitempty"`
+	Tier  *string   `json:"tier,omitempty"`
+}
+
+// SetTeamSwitchJSONBody defines parameters for SetTeamSwitch.
+type SetTeamSwitchJSONBody struct {
+	On bool `json:"on"`
+}
+
+// AddTierJSONBody defines parameters for AddTier.
+type AddTierJSONBody struct {
+	// Limits Limits by the names of the flags of `shoal team limits`, which docs/limits.md explains
+	Limits *Limits `json:"limits,omitempty"`
+	Name   string  `json:"name"`
+}
+
+// ChangeTierJSONBody defines parameters for ChangeTier.
+type ChangeTierJSONBody struct {
+	// Limits Limits by the names of the flags of `shoal team limits`, which docs/limits.md explains
+	Limits *Limits `json:"limits,omitempty"`
 }
 
 // RenameAPIKeyJSONBody defines parameters for RenameAPIKey.
@@ -1384,8 +1461,23 @@ type RegisterTemplateBuildV2JSONBody struct {
 // Deprecated: this type has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 type CreateAccessTokenJSONRequestBody CreateAccessTokenJSONBody
 
+// SetSwitchJSONRequestBody defines body for SetSwitch for application/json ContentType.
+type SetSwitchJSONRequestBody SetSwitchJSONBody
+
 // CreateTeamAPIKeyJSONRequestBody defines body for CreateTeamAPIKey for application/json ContentType.
 type CreateTeamAPIKeyJSONRequestBody = NewAPIKey
+
+// ChangeTeamLimitsJSONRequestBody defines body for ChangeTeamLimits for application/json ContentType.
+type ChangeTeamLimitsJSONRequestBody ChangeTeamLimitsJSONBody
+
+// SetTeamSwitchJSONRequestBody defines body for SetTeamSwitch for application/json ContentType.
+type SetTeamSwitchJSONRequestBody SetTeamSwitchJSONBody
+
+// AddTierJSONRequestBody defines body for AddTier for application/json ContentType.
+type AddTierJSONRequestBody AddTierJSONBody
+
+// ChangeTierJSONRequestBody defines body for ChangeTier for application/json ContentType.
+type ChangeTierJSONRequestBody ChangeTierJSONBody
 
 // CreateAPIKeyJSONRequestBody defines body for CreateAPIKey for application/json ContentType.
 type CreateAPIKeyJSONRequestBody = NewAPIKey
@@ -1478,6 +1570,12 @@ type ServerInterface interface {
 	// GetSandboxHostMetrics What a sandbox of any team used, as its machine saw it beside what the guest said
 	// (GET /admin/sandboxes/{sandboxID}/metrics)
 	GetSandboxHostMetrics(w http.ResponseWriter, r *http.Request, sandboxID SandboxID, params GetSandboxHostMetricsParams)
+	// ListSwitches The features that can be switched off, and whether they are on
+	// (GET /admin/switches)
+	ListSwitches(w http.ResponseWriter, r *http.Request)
+	// SetSwitch Switch a feature on or off for all teams for which it was not switched by itself
+	// (PUT /admin/switches/{switchName})
+	SetSwitch(w http.ResponseWriter, r *http.Request, switchName SwitchName)
 	// CreateTeamAPIKey Make an API key of a team
 	// (POST /admin/teams/{teamID}/api-keys)
 	CreateTeamAPIKey(w http.ResponseWriter, r *http.Request, teamID PathTeamID)
@@ -1487,9 +1585,36 @@ type ServerInterface interface {
 	// CancelTeamBuilds End all waiting and running builds of a team
 	// (POST /admin/teams/{teamID}/builds/cancel)
 	CancelTeamBuilds(w http.ResponseWriter, r *http.Request, teamID string)
+	// GetTeamLimits A team's tier and limits
+	// (GET /admin/teams/{teamID}/limits)
+	GetTeamLimits(w http.ResponseWriter, r *http.Request, teamID PathTeamID)
+	// ChangeTeamLimits Put a team into another tier, or give it limits of its own
+	// (PATCH /admin/teams/{teamID}/limits)
+	ChangeTeamLimits(w http.ResponseWriter, r *http.Request, teamID PathTeamID)
 	// KillTeamSandboxes End all sandboxes of a team but the paused ones
 	// (POST /admin/teams/{teamID}/sandboxes/kill)
 	KillTeamSandboxes(w http.ResponseWriter, r *http.Request, teamID PathTeamID)
+	// ListTeamSwitches The features that can be switched off, and whether a team has them
+	// (GET /admin/teams/{teamID}/switches)
+	ListTeamSwitches(w http.ResponseWriter, r *http.Request, teamID PathTeamID)
+	// ResetTeamSwitch Let the installation's switch count for a team again
+	// (DELETE /admin/teams/{teamID}/switches/{switchName})
+	ResetTeamSwitch(w http.ResponseWriter, r *http.Request, teamID PathTeamID, switchName SwitchName)
+	// SetTeamSwitch Switch a feature on or off for a team, whatever the installation's switch is
+	// (PUT /admin/teams/{teamID}/switches/{switchName})
+	SetTeamSwitch(w http.ResponseWriter, r *http.Request, teamID PathTeamID, switchName SwitchName)
+	// ListTiers The tiers, which are named sets of limits, oldest first
+	// (GET /admin/tiers)
+	ListTiers(w http.ResponseWriter, r *http.Request)
+	// AddTier Add a tier; limits that are not named are those of the default tier of now
+	// (POST /admin/tiers)
+	AddTier(w http.ResponseWriter, r *http.Request)
+	// RemoveTier Remove a tier that no team is in
+	// (DELETE /admin/tiers/{tierName})
+	RemoveTier(w http.ResponseWriter, r *http.Request, tierName string)
+	// ChangeTier Change the limits that are named, and so those of the tier's teams
+	// (PATCH /admin/tiers/{tierName})
+	ChangeTier(w http.ResponseWriter, r *http.Request, tierName string)
 	// ListAPIKeys The team's API keys, masked, oldest first
 	// (GET /api-keys)
 	ListAPIKeys(w http.ResponseWriter, r *http.Request)
@@ -1801,6 +1926,46 @@ func (siw *ServerInterfaceWrapper) GetSandboxHostMetrics(w http.ResponseWriter, 
 	handler.ServeHTTP(w, r)
 }
 
+// ListSwitches operation middleware
+func (siw *ServerInterfaceWrapper) ListSwitches(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListSwitches(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// SetSwitch operation middleware
+func (siw *ServerInterfaceWrapper) SetSwitch(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "switchName" -------------
+	var switchName SwitchName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "switchName", r.PathValue("switchName"), &switchName, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "switchName", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.SetSwitch(w, r, switchName)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // CreateTeamAPIKey operation middleware
 func (siw *ServerInterfaceWrapper) CreateTeamAPIKey(w http.ResponseWriter, r *http.Request) {
 
@@ -1888,6 +2053,58 @@ func (siw *ServerInterfaceWrapper) CancelTeamBuilds(w http.ResponseWriter, r *ht
 	handler.ServeHTTP(w, r)
 }
 
+// GetTeamLimits operation middleware
+func (siw *ServerInterfaceWrapper) GetTeamLimits(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "teamID" -------------
+	var teamID PathTeamID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "teamID", r.PathValue("teamID"), &teamID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "teamID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetTeamLimits(w, r, teamID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ChangeTeamLimits operation middleware
+func (siw *ServerInterfaceWrapper) ChangeTeamLimits(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "teamID" -------------
+	var teamID PathTeamID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "teamID", r.PathValue("teamID"), &teamID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "teamID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ChangeTeamLimits(w, r, teamID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // KillTeamSandboxes operation middleware
 func (siw *ServerInterfaceWrapper) KillTeamSandboxes(w http.ResponseWriter, r *http.Request) {
 
@@ -1905,6 +2122,182 @@ func (siw *ServerInterfaceWrapper) KillTeamSandboxes(w http.ResponseWriter, r *h
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.KillTeamSandboxes(w, r, teamID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListTeamSwitches operation middleware
+func (siw *ServerInterfaceWrapper) ListTeamSwitches(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "teamID" -------------
+	var teamID PathTeamID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "teamID", r.PathValue("teamID"), &teamID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "teamID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListTeamSwitches(w, r, teamID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ResetTeamSwitch operation middleware
+func (siw *ServerInterfaceWrapper) ResetTeamSwitch(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "teamID" -------------
+	var teamID PathTeamID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "teamID", r.PathValue("teamID"), &teamID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "teamID", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "switchName" -------------
+	var switchName SwitchName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "switchName", r.PathValue("switchName"), &switchName, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "switchName", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ResetTeamSwitch(w, r, teamID, switchName)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// SetTeamSwitch operation middleware
+func (siw *ServerInterfaceWrapper) SetTeamSwitch(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "teamID" -------------
+	var teamID PathTeamID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "teamID", r.PathValue("teamID"), &teamID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "teamID", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "switchName" -------------
+	var switchName SwitchName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "switchName", r.PathValue("switchName"), &switchName, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "switchName", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.SetTeamSwitch(w, r, teamID, switchName)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListTiers operation middleware
+func (siw *ServerInterfaceWrapper) ListTiers(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListTiers(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// AddTier operation middleware
+func (siw *ServerInterfaceWrapper) AddTier(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.AddTier(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RemoveTier operation middleware
+func (siw *ServerInterfaceWrapper) RemoveTier(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tierName" -------------
+	var tierName string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tierName", r.PathValue("tierName"), &tierName, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tierName", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RemoveTier(w, r, tierName)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ChangeTier operation middleware
+func (siw *ServerInterfaceWrapper) ChangeTier(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tierName" -------------
+	var tierName string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tierName", r.PathValue("tierName"), &tierName, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tierName", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ChangeTier(w, r, tierName)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4364,6 +4757,17 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/admin/teams/{teamID}/api-keys", wrapper.CreateTeamAPIKey)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/admin/teams/{teamID}/api-keys/{apiKeyID}", wrapper.DeleteTeamAPIKey)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/admin/teams/{teamID}/sandboxes/kill", wrapper.KillTeamSandboxes)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/admin/tiers", wrapper.ListTiers)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/admin/tiers", wrapper.AddTier)
+	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/admin/tiers/{tierName}", wrapper.RemoveTier)
+	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/admin/tiers/{tierName}", wrapper.ChangeTier)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/admin/switches", wrapper.ListSwitches)
+	m.HandleFunc(http.MethodPut+" "+options.BaseURL+"/admin/switches/{switchName}", wrapper.SetSwitch)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/admin/teams/{teamID}/switches", wrapper.ListTeamSwitches)
+	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/admin/teams/{teamID}/switches/{switchName}", wrapper.ResetTeamSwitch)
+	m.HandleFunc(http.MethodPut+" "+options.BaseURL+"/admin/teams/{teamID}/switches/{switchName}", wrapper.SetTeamSwitch)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/admin/teams/{teamID}/limits", wrapper.GetTeamLimits)
+	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/admin/teams/{teamID}/limits", wrapper.ChangeTeamLimits)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events/sandboxes", wrapper.ListEvents)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events/sandboxes/{sandboxID}", wrapper.ListSandboxEvents)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events/webhooks", wrapper.ListWebhooks)
@@ -4607,6 +5011,118 @@ func (response GetSandboxHostMetrics5XXJSONResponse) VisitGetSandboxHostMetricsR
 	return err
 }
 
+type ListSwitchesRequestObject struct {
+}
+
+type ListSwitchesResponseObject interface {
+	VisitListSwitchesResponse(w http.ResponseWriter) error
+}
+
+type ListSwitches200JSONResponse []Switch
+
+func (response ListSwitches200JSONResponse) VisitListSwitchesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSwitches4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListSwitches4XXJSONResponse) VisitListSwitchesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSwitches5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListSwitches5XXJSONResponse) VisitListSwitchesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetSwitchRequestObject struct {
+	SwitchName SwitchName `json:"switchName"`
+	Body       *SetSwitchJSONRequestBody
+}
+
+type SetSwitchResponseObject interface {
+	VisitSetSwitchResponse(w http.ResponseWriter) error
+}
+
+type SetSwitch200JSONResponse Switch
+
+func (response SetSwitch200JSONResponse) VisitSetSwitchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetSwitch4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response SetSwitch4XXJSONResponse) VisitSetSwitchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetSwitch5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response SetSwitch5XXJSONResponse) VisitSetSwitchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type CreateTeamAPIKeyRequestObject struct {
 	TeamID PathTeamID `json:"teamID"`
 	Body   *CreateTeamAPIKeyJSONRequestBody
@@ -4774,6 +5290,119 @@ func (response CancelTeamBuilds5XXJSONResponse) VisitCancelTeamBuildsResponse(w 
 	return err
 }
 
+type GetTeamLimitsRequestObject struct {
+	TeamID PathTeamID `json:"teamID"`
+}
+
+type GetTeamLimitsResponseObject interface {
+	VisitGetTeamLimitsResponse(w http.ResponseWriter) error
+}
+
+type GetTeamLimits200JSONResponse HeldLimits
+
+func (response GetTeamLimits200JSONResponse) VisitGetTeamLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTeamLimits4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetTeamLimits4XXJSONResponse) VisitGetTeamLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTeamLimits5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetTeamLimits5XXJSONResponse) VisitGetTeamLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ChangeTeamLimitsRequestObject struct {
+	TeamID PathTeamID `json:"teamID"`
+	Body   *ChangeTeamLimitsJSONRequestBody
+}
+
+type ChangeTeamLimitsResponseObject interface {
+	VisitChangeTeamLimitsResponse(w http.ResponseWriter) error
+}
+
+type ChangeTeamLimits200JSONResponse HeldLimits
+
+func (response ChangeTeamLimits200JSONResponse) VisitChangeTeamLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ChangeTeamLimits4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ChangeTeamLimits4XXJSONResponse) VisitChangeTeamLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ChangeTeamLimits5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ChangeTeamLimits5XXJSONResponse) VisitChangeTeamLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type KillTeamSandboxesRequestObject struct {
 	TeamID PathTeamID `json:"teamID"`
 }
@@ -4822,6 +5451,389 @@ type KillTeamSandboxes5XXJSONResponse struct {
 }
 
 func (response KillTeamSandboxes5XXJSONResponse) VisitKillTeamSandboxesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTeamSwitchesRequestObject struct {
+	TeamID PathTeamID `json:"teamID"`
+}
+
+type ListTeamSwitchesResponseObject interface {
+	VisitListTeamSwitchesResponse(w http.ResponseWriter) error
+}
+
+type ListTeamSwitches200JSONResponse []Switch
+
+func (response ListTeamSwitches200JSONResponse) VisitListTeamSwitchesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTeamSwitches4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListTeamSwitches4XXJSONResponse) VisitListTeamSwitchesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTeamSwitches5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListTeamSwitches5XXJSONResponse) VisitListTeamSwitchesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetTeamSwitchRequestObject struct {
+	TeamID     PathTeamID `json:"teamID"`
+	SwitchName SwitchName `json:"switchName"`
+}
+
+type ResetTeamSwitchResponseObject interface {
+	VisitResetTeamSwitchResponse(w http.ResponseWriter) error
+}
+
+type ResetTeamSwitch204Response struct {
+}
+
+func (response ResetTeamSwitch204Response) VisitResetTeamSwitchResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type ResetTeamSwitch4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ResetTeamSwitch4XXJSONResponse) VisitResetTeamSwitchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetTeamSwitch5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ResetTeamSwitch5XXJSONResponse) VisitResetTeamSwitchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetTeamSwitchRequestObject struct {
+	TeamID     PathTeamID `json:"teamID"`
+	SwitchName SwitchName `json:"switchName"`
+	Body       *SetTeamSwitchJSONRequestBody
+}
+
+type SetTeamSwitchResponseObject interface {
+	VisitSetTeamSwitchResponse(w http.ResponseWriter) error
+}
+
+type SetTeamSwitch200JSONResponse Switch
+
+func (response SetTeamSwitch200JSONResponse) VisitSetTeamSwitchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetTeamSwitch4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response SetTeamSwitch4XXJSONResponse) VisitSetTeamSwitchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetTeamSwitch5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response SetTeamSwitch5XXJSONResponse) VisitSetTeamSwitchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTiersRequestObject struct {
+}
+
+type ListTiersResponseObject interface {
+	VisitListTiersResponse(w http.ResponseWriter) error
+}
+
+type ListTiers200JSONResponse []Tier
+
+func (response ListTiers200JSONResponse) VisitListTiersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTiers4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListTiers4XXJSONResponse) VisitListTiersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTiers5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListTiers5XXJSONResponse) VisitListTiersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddTierRequestObject struct {
+	Body *AddTierJSONRequestBody
+}
+
+type AddTierResponseObject interface {
+	VisitAddTierResponse(w http.ResponseWriter) error
+}
+
+type AddTier201JSONResponse Tier
+
+func (response AddTier201JSONResponse) VisitAddTierResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddTier4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response AddTier4XXJSONResponse) VisitAddTierResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddTier5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response AddTier5XXJSONResponse) VisitAddTierResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveTierRequestObject struct {
+	TierName string `json:"tierName"`
+}
+
+type RemoveTierResponseObject interface {
+	VisitRemoveTierResponse(w http.ResponseWriter) error
+}
+
+type RemoveTier204Response struct {
+}
+
+func (response RemoveTier204Response) VisitRemoveTierResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type RemoveTier4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response RemoveTier4XXJSONResponse) VisitRemoveTierResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveTier5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response RemoveTier5XXJSONResponse) VisitRemoveTierResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ChangeTierRequestObject struct {
+	TierName string `json:"tierName"`
+	Body     *ChangeTierJSONRequestBody
+}
+
+type ChangeTierResponseObject interface {
+	VisitChangeTierResponse(w http.ResponseWriter) error
+}
+
+type ChangeTier200JSONResponse Tier
+
+func (response ChangeTier200JSONResponse) VisitChangeTierResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ChangeTier4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ChangeTier4XXJSONResponse) VisitChangeTierResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ChangeTier5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ChangeTier5XXJSONResponse) VisitChangeTierResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -8368,6 +9380,12 @@ type StrictServerInterface interface {
 	// GetSandboxHostMetrics What a sandbox of any team used, as its machine saw it beside what the guest said
 	// (GET /admin/sandboxes/{sandboxID}/metrics)
 	GetSandboxHostMetrics(ctx context.Context, request GetSandboxHostMetricsRequestObject) (GetSandboxHostMetricsResponseObject, error)
+	// ListSwitches The features that can be switched off, and whether they are on
+	// (GET /admin/switches)
+	ListSwitches(ctx context.Context, request ListSwitchesRequestObject) (ListSwitchesResponseObject, error)
+	// SetSwitch Switch a feature on or off for all teams for which it was not switched by itself
+	// (PUT /admin/switches/{switchName})
+	SetSwitch(ctx context.Context, request SetSwitchRequestObject) (SetSwitchResponseObject, error)
 	// CreateTeamAPIKey Make an API key of a team
 	// (POST /admin/teams/{teamID}/api-keys)
 	CreateTeamAPIKey(ctx context.Context, request CreateTeamAPIKeyRequestObject) (CreateTeamAPIKeyResponseObject, error)
@@ -8377,9 +9395,36 @@ type StrictServerInterface interface {
 	// CancelTeamBuilds End all waiting and running builds of a team
 	// (POST /admin/teams/{teamID}/builds/cancel)
 	CancelTeamBuilds(ctx context.Context, request CancelTeamBuildsRequestObject) (CancelTeamBuildsResponseObject, error)
+	// GetTeamLimits A team's tier and limits
+	// (GET /admin/teams/{teamID}/limits)
+	GetTeamLimits(ctx context.Context, request GetTeamLimitsRequestObject) (GetTeamLimitsResponseObject, error)
+	// ChangeTeamLimits Put a team into another tier, or give it limits of its own
+	// (PATCH /admin/teams/{teamID}/limits)
+	ChangeTeamLimits(ctx context.Context, request ChangeTeamLimitsRequestObject) (ChangeTeamLimitsResponseObject, error)
 	// KillTeamSandboxes End all sandboxes of a team but the paused ones
 	// (POST /admin/teams/{teamID}/sandboxes/kill)
 	KillTeamSandboxes(ctx context.Context, request KillTeamSandboxesRequestObject) (KillTeamSandboxesResponseObject, error)
+	// ListTeamSwitches The features that can be switched off, and whether a team has them
+	// (GET /admin/teams/{teamID}/switches)
+	ListTeamSwitches(ctx context.Context, request ListTeamSwitchesRequestObject) (ListTeamSwitchesResponseObject, error)
+	// ResetTeamSwitch Let the installation's switch count for a team again
+	// (DELETE /admin/teams/{teamID}/switches/{switchName})
+	ResetTeamSwitch(ctx context.Context, request ResetTeamSwitchRequestObject) (ResetTeamSwitchResponseObject, error)
+	// SetTeamSwitch Switch a feature on or off for a team, whatever the installation's switch is
+	// (PUT /admin/teams/{teamID}/switches/{switchName})
+	SetTeamSwitch(ctx context.Context, request SetTeamSwitchRequestObject) (SetTeamSwitchResponseObject, error)
+	// ListTiers The tiers, which are named sets of limits, oldest first
+	// (GET /admin/tiers)
+	ListTiers(ctx context.Context, request ListTiersRequestObject) (ListTiersResponseObject, error)
+	// AddTier Add a tier; limits that are not named are those of the default tier of now
+	// (POST /admin/tiers)
+	AddTier(ctx context.Context, request AddTierRequestObject) (AddTierResponseObject, error)
+	// RemoveTier Remove a tier that no team is in
+	// (DELETE /admin/tiers/{tierName})
+	RemoveTier(ctx context.Context, request RemoveTierRequestObject) (RemoveTierResponseObject, error)
+	// ChangeTier Change the limits that are named, and so those of the tier's teams
+	// (PATCH /admin/tiers/{tierName})
+	ChangeTier(ctx context.Context, request ChangeTierRequestObject) (ChangeTierResponseObject, error)
 	// ListAPIKeys The team's API keys, masked, oldest first
 	// (GET /api-keys)
 	ListAPIKeys(ctx context.Context, request ListAPIKeysRequestObject) (ListAPIKeysResponseObject, error)
@@ -8720,6 +9765,63 @@ func (sh *strictHandler) GetSandboxHostMetrics(w http.ResponseWriter, r *http.Re
 	}
 }
 
+// ListSwitches operation middleware
+func (sh *strictHandler) ListSwitches(w http.ResponseWriter, r *http.Request) {
+	var request ListSwitchesRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListSwitches(ctx, request.(ListSwitchesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListSwitches")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListSwitchesResponseObject); ok {
+		if err := validResponse.VisitListSwitchesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// SetSwitch operation middleware
+func (sh *strictHandler) SetSwitch(w http.ResponseWriter, r *http.Request, switchName SwitchName) {
+	var request SetSwitchRequestObject
+
+	request.SwitchName = switchName
+
+	var body SetSwitchJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.SetSwitch(ctx, request.(SetSwitchRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetSwitch")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(SetSwitchResponseObject); ok {
+		if err := validResponse.VisitSetSwitchResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // CreateTeamAPIKey operation middleware
 func (sh *strictHandler) CreateTeamAPIKey(w http.ResponseWriter, r *http.Request, teamID PathTeamID) {
 	var request CreateTeamAPIKeyRequestObject
@@ -8806,6 +9908,65 @@ func (sh *strictHandler) CancelTeamBuilds(w http.ResponseWriter, r *http.Request
 	}
 }
 
+// GetTeamLimits operation middleware
+func (sh *strictHandler) GetTeamLimits(w http.ResponseWriter, r *http.Request, teamID PathTeamID) {
+	var request GetTeamLimitsRequestObject
+
+	request.TeamID = teamID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetTeamLimits(ctx, request.(GetTeamLimitsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetTeamLimits")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetTeamLimitsResponseObject); ok {
+		if err := validResponse.VisitGetTeamLimitsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ChangeTeamLimits operation middleware
+func (sh *strictHandler) ChangeTeamLimits(w http.ResponseWriter, r *http.Request, teamID PathTeamID) {
+	var request ChangeTeamLimitsRequestObject
+
+	request.TeamID = teamID
+
+	var body ChangeTeamLimitsJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ChangeTeamLimits(ctx, request.(ChangeTeamLimitsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ChangeTeamLimits")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ChangeTeamLimitsResponseObject); ok {
+		if err := validResponse.VisitChangeTeamLimitsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // KillTeamSandboxes operation middleware
 func (sh *strictHandler) KillTeamSandboxes(w http.ResponseWriter, r *http.Request, teamID PathTeamID) {
 	var request KillTeamSandboxesRequestObject
@@ -8825,6 +9986,207 @@ func (sh *strictHandler) KillTeamSandboxes(w http.ResponseWriter, r *http.Reques
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(KillTeamSandboxesResponseObject); ok {
 		if err := validResponse.VisitKillTeamSandboxesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListTeamSwitches operation middleware
+func (sh *strictHandler) ListTeamSwitches(w http.ResponseWriter, r *http.Request, teamID PathTeamID) {
+	var request ListTeamSwitchesRequestObject
+
+	request.TeamID = teamID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListTeamSwitches(ctx, request.(ListTeamSwitchesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListTeamSwitches")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListTeamSwitchesResponseObject); ok {
+		if err := validResponse.VisitListTeamSwitchesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ResetTeamSwitch operation middleware
+func (sh *strictHandler) ResetTeamSwitch(w http.ResponseWriter, r *http.Request, teamID PathTeamID, switchName SwitchName) {
+	var request ResetTeamSwitchRequestObject
+
+	request.TeamID = teamID
+	request.SwitchName = switchName
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ResetTeamSwitch(ctx, request.(ResetTeamSwitchRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResetTeamSwitch")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ResetTeamSwitchResponseObject); ok {
+		if err := validResponse.VisitResetTeamSwitchResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// SetTeamSwitch operation middleware
+func (sh *strictHandler) SetTeamSwitch(w http.ResponseWriter, r *http.Request, teamID PathTeamID, switchName SwitchName) {
+	var request SetTeamSwitchRequestObject
+
+	request.TeamID = teamID
+	request.SwitchName = switchName
+
+	var body SetTeamSwitchJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.SetTeamSwitch(ctx, request.(SetTeamSwitchRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetTeamSwitch")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(SetTeamSwitchResponseObject); ok {
+		if err := validResponse.VisitSetTeamSwitchResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListTiers operation middleware
+func (sh *strictHandler) ListTiers(w http.ResponseWriter, r *http.Request) {
+	var request ListTiersRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListTiers(ctx, request.(ListTiersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListTiers")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListTiersResponseObject); ok {
+		if err := validResponse.VisitListTiersResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// AddTier operation middleware
+func (sh *strictHandler) AddTier(w http.ResponseWriter, r *http.Request) {
+	var request AddTierRequestObject
+
+	var body AddTierJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.AddTier(ctx, request.(AddTierRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AddTier")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(AddTierResponseObject); ok {
+		if err := validResponse.VisitAddTierResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RemoveTier operation middleware
+func (sh *strictHandler) RemoveTier(w http.ResponseWriter, r *http.Request, tierName string) {
+	var request RemoveTierRequestObject
+
+	request.TierName = tierName
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RemoveTier(ctx, request.(RemoveTierRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RemoveTier")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RemoveTierResponseObject); ok {
+		if err := validResponse.VisitRemoveTierResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ChangeTier operation middleware
+func (sh *strictHandler) ChangeTier(w http.ResponseWriter, r *http.Request, tierName string) {
+	var request ChangeTierRequestObject
+
+	request.TierName = tierName
+
+	var body ChangeTierJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ChangeTier(ctx, request.(ChangeTierRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ChangeTier")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ChangeTierResponseObject); ok {
+		if err := validResponse.VisitChangeTierResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -10625,168 +11987,183 @@ func (sh *strictHandler) RegisterTemplateBuild(w http.ResponseWriter, r *http.Re
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H1rcxs3EuBfQfG2Krt1I+vhOLcn1X2QX4k2lq2y5DhXjs8FzjRJrGaA2QFGFOPSf79CA/PGvEiKUrz+",
-	"ZFqDRwPdaDT6+XXiiygWHLiSk+OvkwXQABL8+RZu1ZW4Bq7/E4D0ExYrJvjkeHK1AMKzz0TMiFoAmYkw",
-	"FEvG5ySmczghdCqBKyI4fg2p1L9h4k2kv4CI6lEjxt8An6vF5PjQm6hVDJPjiVQJ4/PJ3Z03uRKKhu9T",
-	"zvUfGlD8IpYkonxFEtOCSMqDqbgFaeBhoYJEkhAUUYtEpPOFp6GhYYgQyhxEhgtYYUsuOOgB63CyKI0m",
-	"xwc5lIwrmEMyudNwxjShESi7cacXZ7/C6uyl/s00oDFVi4k34TTSPWnMzGdvksB/UpZAMDlWSQrlGZt7",
-	"8TxlYdA66NR+HTfmqxvg6g2LmGru7uEBma5IADOahmrimUn/k0KyKmYNsWt5jplIIqrM/jw9mniTiN6a",
-	"rTs8OPCKjTx0bKSF591sJkF1oFsJEgK9ASJSdUIGgCnMiIPhPKiAetABahJA0oT0XRiAVGTGEtkKku55",
-	"Kv2JA0FTIUKgvJjmahWDdEzDw5UmXKkPWxhW9wFu41AEkFGBCwaFw5YBYAoinOhvCcwmx5P/sV9wh33T",
-	"TO7nIE3ucNvOTKfDn/J9oklCV/qrVKtQ/0Hvtv5/Tmq7IKY3Yn5P87kp4hwUDaiiTURdw+r/3NAwBRJT",
-	"lkjyb8E4BBpff6QHB0c/eQS4LwIIiOA+kEgkQKgklCwXIoQT2yuiKzKFvCmdU8b1GGoBkYTwBnHpWmiU",
-	"AdbNDM41M76B0M3uQ9AMXMINJPo/NxDqc0i5XEJClgx5kXOXccjyzF20pXGGHTRAlQvINXZ+BfWs7IKq",
-	"xRXQqJV7KvNxHPO8NLdN66Ay/z5u3Bqk9UObgdo9RBSHVEHHgvMG44D7CNOFENetAy/z72PGvdONZSy4",
-	"NHzuNWVhmoD+6QuugOMhpnEcMp9qotz/txRIFsPI6lWSCHtVVyn7ciFoSGaUhRB4JKT+tSTLBVWEKcIB",
-	"AkmoQmEiEhFw5RGRkECAJFwostB3EEoaQFWaAPn7s4PDf2g+9x5mqaTh/cOvT6beZn3d+JRrqKZAZmk4",
-	"YyEuaboiTEliodDgG45BpKIKtOiWL5dGIBHHdtZClNG/4kTEkChmEOQnQBUEp6rCNgOqYE+xSAt5NRR7",
-	"WZfnq77Favr/IDVTxVuMJSDHzMMCB4V5Ey1/fpAQDB8oovK6D9Zz3eYuo37HtNIX9u7uGubStDLnIDs0",
-	"n/RS7NAWGq+08Z9zkMX03+ArPdtpqsR7kKkBpooy4HQaQtAiZzSGQnHzjZi/4ipxEECY3RTDuLk3iUBK",
-	"Om/ZJAWx84NGjVQ0iodirbaBRf8CAM/C/rlt0ZeKqtRumb7tP02WlCk9vGfEbPMzARpovgx4Nj87CKg0",
-	"2nug9sDXttFssP3fIPGripi7ptA1ZKerXGRKJXjIFXgaTSHRbIES3RYZ3oxxGrI/+7e7tMXFulz7/EJw",
-	"Dr6yN2hzWyKIhKG6OqkamhCpcstr3RJanTT0MP3g/Xa0MwCbkNjj/s2w4WtYfZPsWa9rIJPOcOr7IGUu",
-	"326M2JYN38o2qQzK7vNf3hBl5fJBW/Ly7eUlJDdWf1JlTh9i/dA4PCBnFzc/EhoECUgJ8oRcQ6wI5QGR",
-	"C7HkHlkuWAhGjCE00XKRFOGNeWehCEf9BUMFVM5nmwut8dKXELIbcF2AVGkZ2ijNGse8frS9dRCKF8uL",
-	"kErHpnxcaLlu4k2M6Do55mkYehORoLSHujYLYPbJPfx5x10B+p1/FjQnP7WKPX1JKEAVh7szKgnGaBM6",
-	"ZLfTbDndw2UIy5prqobbrPepQ630Ti8jBq6vdaugHIaf7H235g7JDjHDgjPR4j6uB4IC1y5RI3t2BQMP",
-	"adG+jKocKK8g796jW9twx0EZTvJBmuDz6Lx6rAKRTsNSByOlTOzCQKpfCq11Jx/Hic5pPCk9OJ+LYNXE",
-	"4JmSRn9HfiS/sucuYLMBNpm8kDV7eUgNjVQTVWm/GnvhQtaruWaeF4m4xSVrzqAfBdkDvYY4w2qdJzKm",
-	"Ui5F4j6uqYSk5SqpL8JO4YQV5ermzUhT6eZXPqo7XbqrX66uLkhO2gO4NfLGL+4BL5XeshMiAUggfLmP",
-	"jeWTKHARyYzduq/lDsZrETnkMCOI5bdNCXLnppbZcsZ3LCN7ErIZ+Cs/hCf2yE88x7dYI8D9KcGnp/tb",
-	"GgetQ16jssL5yV+Afx0LjRs35zs7PW8SCQofGREzjTgaXlRa1Eg9DRhwv0P4yfash56zccq9XHio/cEl",
-	"+p9FdA7vYc6kfYDXrhgSijnjJ1rs8RdkxiAMJPFFyhUJQF8gMjO9KcPba0teSiOB/gqrM/c5pkup5xe8",
-	"7esl+AmofJjxnEJCcsN8OPUR7n/JlqlUjWCTbFcQiok3mfuxkziGcyLVhqk3GSm6qKasbWk+BAW/Kp6C",
-	"Geya1jUykI199noJKp+iPJ4bUKkgaH1S05BRNy/3Q6YFvZfuj3H6QuNmoJgbMHl9yf6E8+f1Dj/96Oa0",
-	"fJxMzG+CD+/fuOVV/Y3bm5XdwKm6yO6KznuZhcDVSwqR4Nkwv0Ei2+jePP0HLzAqWYUGiweybFpwSY7J",
-	"yLcEant7QTCzXmJbfewqVoTGmDciTCM419QxXHv1W9Gp+d6qn8mykaJsTckptrwXGS2VaLaErAppZvtR",
-	"RbbzULUqQA3DHYXVrepMt6kazWx0hRhhV9eyJbmZMGNqAUzTORoAZ0K/LmjCOzWjaJrlDpYa2r+6rBy+",
-	"SAJCJfnX5bu3RMGt81W11W3RwLi24NzqVGo6QSqvIfiNhilcJNAq+BWtLtNZW6u4fQA0JGdeMw29AFML",
-	"kRqTlR2j9yWRtyuP7DmW4wLevT23V0Cjc1AJ8x3C2VgUlbD6gZtdGcB4cTWDnpEdJFCdOBvUtei3oJYi",
-	"uXZdvKFYvjNCwHDFE/a6SKch868SOpuZjawiWz/fCJP6TLAZYYosjW1+pohI1THRj7qJ13jlNQWVAPhq",
-	"NIQBlyWdXadOptDu6fu1+gbt1A2Vmt55k4VSsbwQSe26yZ00fnr27OmzbrcQh7WEyuv39uUspHI/yNKw",
-	"X0lsCeA9tnVK9JUWHW+TfGW1c5NQLtGTpvFpMVoFMewNUt+stiV9wMfdVmn/i8ZZwkF9ofi+cIvYfxHK",
-	"3RoBLdssQRULjcPH4QdJxJKfEA43kFh2wWTOLAYrPe/HkoKjurnqsuNFM5hM9DPqoqY4cn0+7zDrVV97",
-	"XYssWeHNe+I3OlI9yGjU1/7s9BzZlx+3sxLD71v4f7HJaz1ReHHfDSBq89j3rU9PlT5vDong4eqE3BwR",
-	"Gi7pShLTVKJ1h8250L9ZSd4rW1u7HynrGmN3+7xpIX3rbNXpy1GTlJMUqn6gzR1DfX/vSuzcr0zj0smP",
-	"6G3us330T6/bh9ubSDbn6B1llEW1EY6e/dQ7QpqE9V4HP/6zT5C3ZkjdOV9yExrnxlu1b03vHKZSQdKm",
-	"JhGR9TRtMbi/piyUAyVX0+MyRYYGQ3u12n/R6nmmX2bNRcXpaeIvmAJf2bPp0gC9phELV21fz0VgXoOt",
-	"H98OUsEVE5WGrQ3iNUD+7GZoCfOl+8rwqYLgxcWHgduadzF3w/OVGoyRkbozP04vIPGh1qHd+BUweS1d",
-	"ok+7ALdI53BB53DJ/oQxS8n6yfcgtUAUjO2HkRxjOzUcQrrUbBo7OMuYdZluep7hveoq2jJNtdBLBbkO",
-	"BVUBgGMljV2s75ALPS5UZxTjOjJWvTaGXmWuLkwU4/NRXY3e/4xLRbkP7XrOmoU887kLEsq4MZD7xlfL",
-	"/CflC6ChWqyMio8H05VT/2RGfrGgfD5Oj3rTqhh2Wdmby/RK90gxWn5/lAzwdRBrKGrZ/ublUb2AqvdB",
-	"wSldJGEkYqcN9OPCukWjGYMsqDTeOOjwYAyEWTAW2SOGolGY0wSIPoW6s/4PoaHxuchQPEvRPjJjIciV",
-	"VBA5Efg+5RpFH5lcdD54jrUwZCxkTIoQjeUkMZ2NbcwKYT/IUvRYkvInJFOlMeWhF4dp9wdfUq5yJ3FJ",
-	"ZomIMnd7gt+e/MEb1rZMeKoH8GggqCI0c07KYumYJpnQwrugBnG5/PPTj71CU0GL9Un1IwC3hQsi1AKS",
-	"E/PPkkmzJRpWVCuhBhGSzKDZdBoe9ITbukVKhMFzIZRbTZxRna8XMaX+NSIIMVUhN/2HOBHmkJCABYSL",
-	"uq9UWc8gIsp4q9mp5svXZbZqghyg6YlQE7VoF/CDJAshFUmA+ova66c6bpetqtuO1Pd0MnrH7rWtYbLp",
-	"s7lYgnkJirJwDNmgQuDM6gNOO9QBa9MXkwRuwU/xWE5hTrkhrwY3c8x5z4bUTgodbWMdQdAPZYcNy4b5",
-	"Tota3nBH1tvxqpG4fNV29Snu5O9W4sdjJbZbgroSh7LmBunaEFGXoq4xbsuT3i7SBIR3NkGI3poHY9OD",
-	"KBJ8XrtzjKLEM1ztEOM6tQw0p7F8Qkpy1ZOaH13L8cnAyHhmN7TdXzEssqeFpYRgOxbzwvFosAPz4PdB",
-	"Ifqz3G/QK5FKA8vOzSxvXX2jXNviVYybDiLpoO5fhFSFSbdKSlpUeRGn+jV64aNhQcyI4JCJWCJpSMTz",
-	"FIy1jYbhu9nk+NMgrmMBuPvsuT2uTQyApmkcv4jVNIHKqF2owDpQ1aI7vWTyepTOBDcsWqPLLxAGY7qN",
-	"N4+3mbytmbu2R7W1OOCs71AHHb0Rc7mVQLiuGLjQTjJ0IPRG6btpcNDe2LYqpbpUriOVguMoVV9gY5Rt",
-	"uv04PdsL/SIZ3nwMMBFEI2DZiSPJCOeQkkThlw9PtqrSdpQ2soSCMvY6SOsyE9NytZjNkGMFSbej9GVu",
-	"oG3VlpA9o9fQ/PMaVpqPz0RyoqWCZKUWDMUFqvQ3k44iEE1TMhEJgShWq85Aq+68IZW3QNej2T7c8zwU",
-	"C+BliYYsqbT6KI9IoSH1KUdzI5kCSWAqhHFKbz7YLjmN5UI4BDoTKT/K5UDawZxCco3ESm09O5eTGPIn",
-	"R4crSRtgxTBXdH4qJZvzyAqv1b1+rQVBig20/EwEN4HCis5JCAFRAv+LcdFNH/O83/ATSnNgWsQ4nOrF",
-	"+HA67PeacSYXnR1bzOW1gYYEZ1SWUvTzyvvSWE8TUBfytYznUI1gZinnrjH50pqEnRqR9sjPPBlJn+LH",
-	"piWxdlcLSnnitnW03pSC+2mSAM8CsUGuYZl4b3nlgKvz0d0njg1wLK5tXzF4uzfKCyKrZeulezY0uNAM",
-	"6QbLPEVatHpjuao5OiOkqWmRQ819rIt4vN4UDLbpGnbeHQXtVxi504JjLu6ZSDzCOKEkZBxOclOHNJe9",
-	"LyJARYDLMHEDpKLwLIVyjo8E6db3VThYPVgToZRuMJ23e0iluozpkm92F4xUJ64hOcToA+zm2lIvwEl6",
-	"bRJzt67OxugNp8wuVVyRkXCAps2u0sv5QLZX5eNSBrB8JurYrGxMhUtUqax65rv4FR74JtPqYif3zxS2",
-	"fsJm/cLRpgdArsNfNyXLghJz63orUTlItZcw3L5VXcRxH2l/MpVHTS9mHCr7H2T14ZI8Y9FATNkUR+si",
-	"uZM1DeMzOXaHKWoqOLQhAB3mxgDiBNCzJ7sN6p6QnTygipajqpPmAAZRPmj1RK1HP7YP16ZpYfx1AvCS",
-	"yevzqfuJrUX6H2Q2bLfPeDZRt0ut2wviE3L6mPqw/1n//HSs6PzzZMD+KjofeZsWz5kmOps0100yKIE3",
-	"l/PqlvoqXKH6W8zQkoKh3Oj/UvYWaTyXZyLxWzzU81HcjDv7Wg4X73QerzS2I5SFc4c/CQ1WL6KgJT4G",
-	"HWr6Zi077WQGyrYhpYJ4OHPMQL9UEDvVuK2YfANz6q8e43tkx6+K3iiBrYsbDyOC/9fK0/cnR3ddrpbJ",
-	"0OwVuq1T1rLjW35grXPBbCzG5LjLXkAIRYHKru2+tPkda9ucjF0Gul/+Qo13ZfO+ab+o1KA8Ka3ZNrJ1",
-	"XNH5yOfWePanzBw9kNJ59ex1JsMqgf9zIlIXKnKd8IjbraKid3n1U3kukpbAeUXn6KBrs4oX03tugh+6",
-	"J9WhMhC6dqUtSrT9BHbd3B+ZWqAcJr8tbeI0X9Mo0ceoKBzL+q6d/K6d/K6d/KtrJ3O+4GKwZXdJp7W6",
-	"JTOXWvQze2vPw8auuVtjVNfJeNqeonztsNUWH8rxBk/7qSXlYRIONI7lhlKVuenZHS5TUrYRtfjVjv03",
-	"gUKjsr5/y5HAbdv06maU5NVS6sZAmvmvONQNGL/O1OpSj2MQUfOonwJNIHmdHQt5/QWOpl9QR7SAWxqA",
-	"zyIakoDNmcpr9CD6sGNxehZKocrjNIgYr1ZLMVlBitocv+9ho72sZEoGtjHV6zFy/4G2/hdne8as3+hb",
-	"q1rS7Ksb7BnKr/fVMkHbzvzr41X/8vWeM6uFV0xhzSH0ayoF2R1PDp4cPjnAxHwxcBqzyfHk6ZODJ08t",
-	"e0M07Zs0EntFBsnYZoVpKgz1OaOZW7NN611Gc57JM0sxO7gWyCAOPiwAq9pMA14vtnJ0cLi1QiWO3OYt",
-	"VUtwg41IxJTEfF5eHqlnUnoTtWASSyJppP34++9ts+fL2c8Kr9x5k2dD2meFZsqHFn2RSyT56fPdZ28i",
-	"0yiiyWpyPDmn10AoJ4ZS7EJs3F4qkThv96Smvr2EzReaiPHPeo4qee1/pcVGnb28M2QWgoIhBPcSW1YJ",
-	"rlyI7pO7+lx5xlFFej436ObHprD7s+CPC1uveLA+sjS73M/jQvetn+Wen0ezzM09VuME+rOtWlj23Knt",
-	"3sGoU9fj4dfMcFVmAFUcIXwS0+IDjcjZy90jrHxb1TGW1/krAnLFjAD1FwbeJOUn+Evm8Sm6NS3lPnNg",
-	"1aAI3Ij9mscN3e2Xkkc4sfszqEZEhGw5erXaXWjxaK0412tAu/PcwwIPNhj084aEOUiQasaQNK00zeJc",
-	"NIpDkB4R5XqKj4pWP5ro7czdWMyQFJFMjdMxlXi9ZeHdki4JU2QKkgVQOFubYBVJ8YXQSrkNGnMtqGiy",
-	"XxSou/tcUD2enP2v5h1yt09jtncNq4qo4xJstPhmk4+NhaNUfs9Q23pCUXcsZZYZ7YEEntLkTVnnGlaP",
-	"V9LpIu9M1Dm9OMNF2IIWNBrGYFtIbf9rVgK3JvG45Jst0Z3X2zqv2vuYBZ0uZKGkswU0GUXTvk+5b/I6",
-	"tbAF/K7312rhh0ifaxTa3PR+qpeP0FCHUCj6mwKUqbPS2qCetqo6YrX75wHiWC7vYPpW4AEEj5CwwpDY",
-	"+jSopMhKbhti2ZDiCkEMs+O3ktyvLESCKwvVG15FWyOsHqLxJqbIxVCqKrf+hkmqIuIbCiLTtJRbKCCC",
-	"I567qaokxDiF9jdMKsPgN36IDZJ3M3mgX8hFkHaOm0xb9+mzV3s8e3XEeaXGVSSWnAStgCA9YlKE12R2",
-	"jb5pKPxrCPaQSxybZC3gknf1OMcJUCTZLpE0Fwu+S5SPSqJsJ64+4VJZimqjimXC6kd+lDBZopjHKd9t",
-	"5VzmguCJtaEnGjwI8lxFnKB9ceyZtLs/9s6tCNYxVf6iiZ73oAXEjQ/0jvXmR1s79L2n/S9Fin1n17qU",
-	"7+W+HJ33tnWsuMob7+ICz52hB1zhV1WXlIyJYah5KuGELMSSiJkyselWKMMDWXBrDKNmCUbhY2fBwx0h",
-	"vXafD3SvwdLy+JQbwUby0e39ronBGKGLN0AnLbzKEjmPY0HY7d1sJkENUQVg8zcsYsNbv0sCFPOHtb5a",
-	"YRb8XapeTXKqAdRc2Pl3SHqoR13QOAZeJBWwsmVOGR7hsFxTqMwH6aC8shmgkwrLW/qdGL99YswV/JmU",
-	"HdGVcS/Ep/WJCa8jM5Fg1A9yTiZJyq+5WPLNCHVTpb8lclvwt5u7fswa7YIUMsexAVSQw/UQ9yHyoGz7",
-	"NnnX6gaD3rXZztzbwzbf+t2+bCvTNqVcu8debtXVb1tpfMV2i/hf8GjjwSGYVk7zAJ7Vnm9DbUnArR26",
-	"/a9Zve0hj9Qy+puHsLpv7yESN7tS7uX7Y2YlNENZoYqw5cqZVdmNOxv5+7LN7t69M/9dNPqO59BswoZG",
-	"3S0fMyruesqbKI/75WFVp9dBbGzXJGIs/1oM4GK5Y9ow+2Jz1EtM6B5sxrX2Swe7+61eOv87E4t3Irra",
-	"pQ1S6pe24QFE1yUtXVs5PTKTGS+kUhGpUU0CupIeWvOWphtTG72xtsRZhpPi/lf7e6X/nkAcUhPKve7c",
-	"ntNoXUwy1nDtlvLeI6A5Pd2jWrGgWTev4rDMruxVyYKQ8gASsqS7VkBdAg+QSBH9xiSYgYe2DAxi9JBc",
-	"sY7hFLDOg5iZ+gibMDiVZf/Y5EZ0ovsKpNr8OowdXp+DgxdcXqF3D0h3j43mKLckZxS4EIZokOYCk54a",
-	"aY/8MdE08sdEc1KUdU2e7j6iMxWJutxJfzEtei8xBbdqPw5tmYd2xtN0pITkxobQPDt4uq1R34rcrZFJ",
-	"YuswoenXlPfBSlQJ6riViOPM9lIyMtRcKUEtwHQ9vThD7TkOcUKeHTwlKVcsLBXKKU9pNpqLoEc6eYst",
-	"diEsvLUlGvoEhXOzGvm4vDP0EY0yyHpcL3DX97/qf7rUpj8D7v4gJzEz1k6dxPpx6WZkdpceF/r00zAD",
-	"rAd7w6wu6/tbnWf1U3Yjo2tgIcgqTg04fzZKo7Ax7FqTUp9/mzaObi1jtkv3pmXM0bBbLWNl2tYCYT/I",
-	"vO4Wpg7fNeIxeVgpcuDvN4dZpjVJ9sjhM6JJQShbCjn4Rye+S+JGYc3qC2QpnezWKBa4jUMsSzSjoQTP",
-	"HdVixvjCAtnJswdmFfAmKWf/ScGG11pykWqFUZ1Y/37LrpsVJtgWZzWiOImrtH4lwXs+3xBfThsFQ6Z5",
-	"QNQJUQshIddBagZbDX/avZ0ErfqKSAQ2j9dCzVMG9uYG21ZLbZtC/VcWhmU+92icvtbaiF79eOtSD7bN",
-	"XW1xvm4e+3h3cjumVXf8oH2VjNcllIdvvbrN4Pd7d9cm2bF6fdj9rbG3e6lhx4z11a1C7UQebZG7IYiE",
-	"JCDTCIp6u8Ip7ffICGXCndmahdun2tciud6cZOvVIYbntFIsAn0tDmk9TFV2uN7bpZabJUlE0qvFw0ZF",
-	"UYvhhOz1lYNvkrp+OQJXifFlwSt8ZktU7oCRr025WerrnnvxjUkL/XCB2iGzRb6dwyI53muo9gC6wT1y",
-	"UMYbMccEbA8Rjf3orvjhKQK+pwcY4xb4V0gN8OiIsVRteKObO3UQ8mVOyFmx4vvSFuHoNkHoIIHT8Xo7",
-	"48Rkpt21N1QcUt9UHYV5AlKSWITMX20mjsVZ0ezty2NYRXrbAplJnuhONGeRaQxdq5+zSgt1X7ZZarUa",
-	"aPFhs1px4qzmX62mqzcgbaxLhnNQ0IUpn/jIxZ0EZgnIhU2eu3XqeG+G3zZ9BGmRBbwp9tBbcwU9/eng",
-	"oO+aWxO55+gp6U1EgtqqhNAQqxpMjnkahrvlGRoWwzB4YKCZbEgS+jF4X/Sgx942OdBUiYuMxTU5Rhc3",
-	"6XrObU4536ROYQPSysqR3hO3scaorNjq9m+j6sajHeMYj17A5DWhoeBwUs1DwBSZCoRlcKHMuwfOu5jv",
-	"Xxut5d8fN7GVjvb2Sa2QZq/sNFtzx1qfI9WLgeph1otGbr3yHu5q8wjQJGSQkOzSHXzNlblOu/kybzXs",
-	"gZ0TSZcvScsz2qZp7uzXQ6SDo/jewq2y2VN38/4usYchOsKYzqHhqWBS/uJcv+/pFezlOX1dc9vm5bXe",
-	"PfIHvCZMTF3USZRX2GI3Qeo0GhagriHavY9SOeW1yRvQTCRgU0635ZaR5WStnlFJ4wuRovNyljsE/Tal",
-	"ojzAihF5jxPbOM8y4hGm5B8cQ+yp9TbGUvdKQjj7ozdYM4ZECk7DzL2hwwc+p5Yi0dUAxWFREfveMqp5",
-	"39WPzXM0XPf4Gw3Th8lK2pUiN886saABUvYU5pR7lbCP/4UhH4TNCBdECxuESTJnN8DXDvRoJ/L9iN4O",
-	"JPRzertjWjcwdo4EXNPkp1IV9i+yWYb9C56aL0m1EPt/5VHrOmHn9LZ8yNyPlBt9sJB2MasVi+ABHJnm",
-	"+B6VykIjZlkhz1JGCkvhJ+Sg4oO14SEakgunnARn3ANpW1kP7y97zgMIKIXw4a2f8MhrSjptafJyJG+W",
-	"R6CZRCf/274tUbT/FX/cdXNg0+kUSxwPKh5gWz5U9tbOWo3rVl60gw7xxSyh0iRqKsh8p0GeJlKGon+l",
-	"vsMVvQZuQjmnKwyP2yZJZVUw27wsTTqAUu1Ded8p3MZX5nRXtcJRtqZtKefPKqxUmCdGLUBiKUb5MKka",
-	"9Mwm/R8tqHZNEinSADq1bKZU5b1QwxrlWGliuV8VVUWd8RNzsdM5JvWZAqEmpzEplypqLYSJo29ER4cb",
-	"7EdXAcoND4itOZvNMIQ5GsTvXt9Iry19x4KZoHeNUTTtWVRiWQZhoguxdmkvcVcZ4NfivhiUsb6o7z5S",
-	"RMtvpWE56M18wbcqOJnllTiWUfNwkUfNpBLkibkFRbJBNsJez/qt4PRxKoiHyPGlWrutUpFFkZZBhFUR",
-	"64NnEsT/VZXFBTGeFkucorqQnL30isRH06wGwgZSVymlTl/tL+MptT1Os32XrlrRZ6epfRyhtpS7bb+Q",
-	"Xj5MiY6d8MZTSW6OTgi+XeQCqzKEUhA/pCwyykDkinmBLPyvjKkPm11/WXWQr1Yy6He+rhSodrtgb5WH",
-	"Prcii25apYcPnN2SiIUhk+ALHkgj+4Vi/oNERxyr5QlYAj6WkJ6usqDMiTv20U8TKZLNNHl9d4KYF9dC",
-	"zZlBJEuaBOTvFsh/YMFsm+SbGNiI4FVlwwmZUv8a+zFJpjATCRCmGhzatdx8ZyYuTakFR4uNdoYWlWhf",
-	"0Djjb+AGQseK9ZmIFQRo5Hl19Jz4IdPdEZMJvoX15SNFmiClO5Wv2cfmCjShi4Ri6xgSySSyJscqtqvX",
-	"yM7QIOVadpBeceXMRlUV5HHoIeK7Ho5921q4UMxNUiHzLJiuiK1EvTVVSTerlKaW91BmmZf+fhh2aQlC",
-	"P6hCwFr6qfIIxl1BQOhM2WQtoT6rZMZC497hDHwRc2lTu60f/TKSVQ5mMrsQoM0u85loddAyuP5GD98v",
-	"YpmfOiZJIDCrUmbp0cfS6Ka4jT4T/N4O5YyF+k8LKheDlOOvdftNz6BDla4B2FCTvonqKE5AQqUSVUmV",
-	"PqiafTaCaT5IQURCxq/zNNkXH65y+dRPIACuGA2lR+ZCmAv+6QGJGE+/YdvQR5RalCCxLXqF5GkuqRfv",
-	"Lv4vkQriLEdjnh/LFLs1Ek/mxL6ZVJ9pC3sNj1afu03F1j3aH6/ofJAJcvd6eZt9UQvcuY7SlDim821o",
-	"tHr5oMb4fh5E3V7H+tEgvmYKEIqGA+romXZDbXs8jaaQ4Dtw9ySRO/WgMjsEamsPlDTZu6MMuGWyw/m2",
-	"RBWvTMtt3JA1qdHo6h/K1lzsgCMKQAuuIfsTAs1heq9KyLao2m8IVWa2XqbQoujlTouKzosU01KJZOeG",
-	"l8IMrWHR9CofkGDniUjjwXfYz6b1hkTryAcopCIUDWERlg+osPWf+hVKRd83A5IFZFFzh5WguUP346kF",
-	"WuQ2KHDEdA4n5OhZP5S6z9bha5voRVPH5tAp1Z3UQ8tHbRkrrigzRRHbtEJAE39RmSWit2+Az9Vicnx4",
-	"9E+vf9bnK+triQ5kBSrJ382fvujm6K+BOXCtzk4kqIkwZ7pVZ1XzF8w0VqWBJ172P4r/0V3LP7HNvauy",
-	"ONwqi7F2nX2HmXqgWIcHeKgVuwTTEJ77rmS+egA5QEtaRc21EjMt6svZ6kMhlidCH18Nr9wdt/2q6Pxu",
-	"v8TohjLe01KX7T+qx0oMLVzHX4PjPDvoZ5vhVlnmds8tOrAOPohlRLr8bkZxgdqhta60ax7arBiXyR5g",
-	"TAJcEJmaS/gBnnnNE2wkpgWV+Qku2162e4pvDvclJDfMh72ASV/cQLLqSZX90rb7ni67Nd9yT+RSljzb",
-	"QzXWLMHNyrAfizA05Zk188qima5h1e8kfnM0NmPzb0cb5Gz2BiaAVcYHYb2kP5fK6SheT/nawqoFljp0",
-	"SUZG8mkTeroCMyA4nSloseoGVMGeNRsNHLTkcPlNRo+Ozrqd8eqt+AF5k9/3roSi4Z5Npt3XFxtnbXft",
-	"RpQl/NbPeJu4sYjhyuS4HaT9dvGFKpJei4Qc/UgWIk2kR3wTFlMOhClkVKnvq2tYGQd0Eaxyp2fzySTq",
-	"weBKPB8GE8UBOQsgioUC7q/2TAFw5yPs6NkzFInyRxk6TClI9Jj/7xPd+/Ng73/vff6ff5u0PHK+pzl/",
-	"+DTnR+U0508PDoj0CA2XdCVHpzov34YPlYIXz9H9J+H97WgbHnTf0+4Oc/WU5ObQ+naClpexChARsckL",
-	"vzF5jkhX6mLT9+WHtoUX68F6s2zJrcy5APTx8AaS4xsxt04hrQJip5rw6NlPj8pVbPteYm/EHH00duUp",
-	"9oDpNm+OxgblrvHYysJy/8Li/5hg361K/nf/RQHD+dtgswKdjYADkWXi7I43eA9z/chLKv5sG8k+tWyA",
-	"GFjcb3PxJn6cvhiR+t3kgTt/7rwRHZniLZb6LLoG3vUi/o627l34BubUby22aPxLsLorqqOwZDUmoNi9",
-	"WPXUaMT+RW/oJYJJLl/+KsnRk0OiBDl68myoH1OZOTfi8zorU2ebthaz/guGzTQDqjcNnJYjYuXNan4w",
-	"Rai/WTe+ywU6uBZxisI8HJCNY7WOBQuAsKZufxNSbziYI7rdqQ/1ea8w7125ld/zOckc5ZMxzLeNRz5k",
-	"GVqrKEnsRQuBgWkwkTytCqttqXwd1/hkBxh6byZ4qAvSrNvmn37k1yTGs9PCK1SVo2vRT0ezkJIjWPaN",
-	"zaw3GIflILK5H175+e7/BwAA//8=",
+	"7H17cxs38uBXQfF+VdmtG1kPx7k9qe4P+ZFEG8tWWUq8V44vP3CmSWI1BLgDDCmuS9/9Cg1gnpgXSVGK",
+	"13/pMRhMA91o9Lu/jEIxXwgOXMnR6ZfRDGgECf76Du7UjbgFrv+IQIYJWygm+Oh0dDMDwt1jIiZEzYBM",
+	"RByLFeNTsqBTOCN0LIErIjg+janUv8MoGMlwBnOqZ50z/hb4VM1Gp8fBSK0XMDodSZUwPh3d3wejG6Fo",
+	"/CHlXP+jBsXPYkXmlK9JYkYQSXk0FncgDTwsVpBIEoMiapaIdDoLNDQ0jhFCmYHIcAFrHMkFBz1hFU42",
+	"T+ej06MMSsYVTCEZ3Ws4FzShc1B2486vLn6B9cVr/TvTgC6omo2CEadz/SZdMPM4GCXwr5QlEI1OVZJC",
+	"8Yv1vXiZsjhqnHRsnw6b880SuHrL5kzVd/f4iIzXJIIJTWM1CsxH/5VCss6/GuOrxW9MRDKnyuzP85NR",
+	"MJrTO7N1x0dHQb6Rx56NtPC8n0wkqBZ0K0FioEsgIlVnpAeYwszYG86jEqhHLaAmESR1SN/HEUhFJiyR",
+	"jSDpN89lOPIgaCxEDJTnn7lZL0B6PsPjtSZcqQ9bHJf3Ae4WsYjAUYEPBoXTFgFgCub4of9KYDI6Hf2P",
+	"w5w7HJph8jADaXSP23ZhXjr+IdsnmiR0rZ9KtY71P/Ru678zUtsHMb0V0wf6np8iLkHRiCpaR9QtrP/P",
+	"ksYpkAVliST/FIxDpPH1e3p0dPJDQICHIoKICB4CmYsECJWEktVMxHBm35rTNRlDNpROKeN6DjWDuYR4",
+	"ibj0LXTuAGtnBpeaGS8h9rP7GDQDl7CERP+xhFifQ8rlChKyYsiLvLuMUxa/3EZbGmf4ggaodAH55s6u",
+	"oI6VXVE1uwE6b+SeyjwcxjyvzW3TOKnMng+cd8VUOHuHk/gnzgcMm7myB1V24DahfYr5IqYKWrYyGzAM",
+	"uI8wnglx2zjxKns+ZN57MxikeikiZrjolZDMULaWfrgCjjyCLhYxC6l+cvhPaR7nEy8SsYBE2SnMUw+/",
+	"ziH7pAd9zjiFGP8TQpVDlINv/iMXgksz+Y+UxWkCg8BrZdhJIqygUj7X1zNBYzKhLIYoIDENbyVZzagi",
+	"TBEOEElCFYpSczEHrgIiEhIJkIQLRWb6BkY5C6hKEyB/eXF0/FfN5T/AJJU0fnj4NV+y2CUh5RqqMZBJ",
+	"Gk9YjEsarwlTklgoNPiGXxKpqAItuGbLpXOQiEH71VyQq2M/TIAqiM5V6dKIqIIDxfBUVsgwcK+8XHct",
+	"Vp/RX6W+UvAOZwnIId9hkecUBCMtff8qIeo/0ZzK2y5YL/WYe3dCPZ+VobCSS9s012ZU9fiwyB1+C01Q",
+	"2Pj6wQpG56kSH0CmBpgyyoDTcQxRw6mtTYXC9lsxfcNV4iGA2N2T/e6yYDQHKem0YZMULLwPNGqkovNF",
+	"X6xVNjB/PwcgsLB/blr0taIqtVumZZ1PoxVlSk8fGCXD/JoAjfTdAXg2P3sIqDDbB6D2wFe20Wyw/auX",
+	"8FlGzH1d5Oyz02UuMqYSAuQKPJ2PIdFsgRI9FhnehHEas393b3dhi/N1+fb5leAcQmXlh/q2zGEuDNVV",
+	"SdXQhEiVX1ptl0+rpKGn6Qbvt5O9AViHxB73r4YN38L6q2TPel09mbTDaRiClJl0vzViGzZ8J9ukHJTt",
+	"57+4IcpqJb225PW762tIltZ6VGZOvy60mnV8RC6ult8TGkUJSAnyjNzCQhHKIyJnYsUDspqxGIwYQ2ii",
+	"5SIp4qXRMlGEo+GMofkt47P1hVZ46WuI2RJ8FyBVWs43JsPaMa8e7WAThOLF8iqm0rMpH2darhsFIyO6",
+	"jk55GsfBSCQo7aGl0QLoHvmnv2y5K2AJXF1E9Y+fW7OmviQUoIHH/zKaSIbYUlpkt3O3nPbpHMLccE3V",
+	"cOfePvcY1d7rZSyA62vdmmf74cdptxvukGwRMyw4Iy3u43ogynHtEzWcahj1PKT5+CKqMqCCnLw7j25l",
+	"wz0HpT/JR2mC6tFl+VhFIh3HhReMlDLKNdufc5t9Kx/HD13SxaigcL4U0bqOwQsljfWSfE9+YS99wLoJ",
+	"tvl4Lmt28pAKGqkmqsJ+1fbCh6w3U808rxJxh0vWnEErBc6IUEGcYbXeE7mgUq5E4j+uqYSk4SqpLsJ+",
+	"wgsrytX1m5Gm0s+vQjT2+ix3P9/cXJGMtHtwa+SNf/gnvFZ6y86IBCCRCOUhDpbP5pGPSCbszn8ttzBe",
+	"i8g+hxlBLOo2Bci9m1pky47vWEb2LGYTCNdhDM/skR8FnmcLjQD/owRVT/+zdBE1TnmLxgrvo3AG4e1C",
+	"aNz4Od/PEEdo5JYe7Sr7f6uWakbdByOx8nj63qFAYT18ZkaiZlShjKH/p4DOv5NErPgZ/i3UDBIjguBY",
+	"Bsl3cpDUoV/pxj2OCtwiDfQ+nF+cX9a3BsUzd8zRFkjjq9KICjNIIwY8bBEPHVV1nHg3T/EtH9RVo6Fv",
+	"YXM6hQ8wZdKaKCqXMInFlPEzLRiGMzJhEEeShCLlikSgr1jpXLPK3H6VJa+kkdF/gfWFn9PRldTfF7zp",
+	"6TWECahsmuG8VEKyZCGchwj332XDp1TlSCduVxCKUTCahgvv8enPq1UTpt66w+qjmqI9qq4qC36TK8sO",
+	"ds0NNDKQ0X8OOgkq+0RxPj+gjh000Xzxavjhe+/VUKYxM6XTMHiRVUxiOsU//luikVmzCcs//juwNIn3",
+	"h/nfs3lE4G4RU8al8bsVQUPvm2dBUkHUaEWhMaN+hhPGTMv2r/0PF+krTWw9NZuIydtr9m+4fNlzB4EP",
+	"U4P4Mvr1w1u/iqKfcStMsSWcqysnHrSKYiwGrl5TmAvupvkNEtl0kI21p/cC5wU3aG+JUBZ9aT5lIRmo",
+	"PqKBvxME89VrHKv5SMm5VZtzKeJ0DpeaOvobLH/LX6pfdlUmU/SdFd2HGcUW98LRUoFmC8gqkabbjzKy",
+	"vVyi0eZtbpBBWN2pmXyX1nDnlM4lR7u6hi3J/OKOS0cwTqfo8Z4IrVDShLcawzEWgYNPSOMNYnsCoUgi",
+	"QiX5+/X7d0TBnVeR3um2aGB8W3BpzWgVMzCVtxD9RuMUrhJolPXzUdfppGnUonkCjJxwYWI1UxBTM5Ea",
+	"L6Wdo1N5zMYVZw48y/EB79+euxug80tQCQs90uZQFBWw+is3u9KD8eJqelkOWkig/GE3qW/R70CtRHLr",
+	"u3hjsXpvpJr+Uj++dZWOYxbeJHQyMRtZRrbW2AmT+kywCWGKrEwwykQRkapTovX4UVBT7OuSVwR8PRjC",
+	"iMuCmbbVDJcbdPX9WjY7tJoDC0Pvg9FMqYW8Eknlusmikn548eL5i/Y4KI+DjMrbD9ZYIqTy6+Bp3O0X",
+	"sATwAcd6VZTSiBbBM1tZ5dwklEsMHas9mg22OvVTqmq6aMOSfkV9fqe0/4fGWcJB/UFRYfLrDH8Syt0Z",
+	"Aa2anH8lp5wnrMXZJDgsIbHsgsmMWfS2cz+M8wxn9XPVVYtG05tMtF54VbEV+h5ftnhyy+pr2yILgRdG",
+	"n/iNDrQIMzrvGn9xfonsK1w0sxLD7xv4f77JG6koPL/vehC1sV6ENoyrTJ/LYyJ4vD4jyxNC4xVdS2KG",
+	"SnTosSkX+ndWkPeKDvZ2JWVT//t+1ZsG0rcxgK3hOxVJOUmhHPhc3zF08XSuxH77jRlcOPlzepclKZz8",
+	"LWhPWghGkk05BsQZ61dlhpMXP3TOkCZx9a2j7//WJchbz7N+OVtyHRrvxltLf8XVEKdSQdJkJhFzG1rd",
+	"EGPxI2VxX6uSeeM6RYbW2xbV6PJHR/eF1szqi1qk50k4YwpCZc+mzwL0I52zeN309FJERhtsfPiul00x",
+	"/1Bh2sokQQ3kz36GlrBQ+q+MkCqIXl392nNbs1fM3fByrXpjZKDtLFykV5CEUHmh2d8ZMXkrfaJPswA3",
+	"S6dwRadwzf4NQ5bi3pMfQGqBKBr6HqYuDX2pFgPUZmbT2MGvDFmXeU1/p/9bVZtzkaYa6KWEXI+BKgfA",
+	"s5LaLlZ3yIceH6odxfiOjDWvDaFXmZkLE8X4dNCrxpFxwaWiPIRmO2clKMKFWUYJZdzERIQmPM/8kfIZ",
+	"0FjN1sbEx6Px2mt/MjO/mlE+HWZHXTYahn2BFfVlBoV7JJ8tuz8KMRdVECsoatj++uVRvoDK90HOKX0k",
+	"YSRir9v748xGwqNfhsyoNAFYGONifMIu+5AcEEPRKMxpAsQwUv2y/oPQ2ITZOBRPUnT4TFgMci0VzL0I",
+	"/JByjaKPTM5aFZ5TLQwZ9wqTIsb4CJKYl62/1ghh38lCumSS8mfEmdKYCjBwx4z7na8oV1legCSTRMxd",
+	"FgjBZ89+5zX3oROeqhlrYL3HLh7N+YuYJpnYwjuj1gnk5J8fvu8UmnJarH5UKwG4LVwY7/SZ+bFiEjLH",
+	"FZqV0IIIifPQtmd3NKpwO/dIiTh6KYTym4kd1YV6EWMa3iKCEFMlctP/WCTCHBISsYhwUQ2PK9oZxJwy",
+	"3uh2qoRvtrmt6iBH6Hoi1KTp2gV8J8lMSEUSoOGsov2U523zVbX7kbpUJ2N3bF/bBi6bLp+LJZjXoCiL",
+	"h5ANGgQurD3gvMUcsDF9MUngDsIUj+UYppQb8qpxM883H9iR2kqhg32sAwj6sfywcTHSoD2kxw3ck/d2",
+	"uGlkUbxq297J7+RvXuKn4yW2W4K2Eo+xZol0bYiozVBXm7dBpbeLNBUQWocgRO+MwlgPiZoLPq3cOcZQ",
+	"EhiudoyJzFoGmtKFfEYKctWzSuhkw/FxYDie2Q5t+1PM1u0YYSkh2o3HPI+k6h2z3ls/yEV/loWKBgVS",
+	"qWHZu5nFratulG9bgpJz00MkLdT9s5Aqd+mWSUmLKq8WqdZGr0J0LIgJERyciCWSmkQ8TcF422gcv5+M",
+	"Tj/14joWgPvPgT/I3qR9aJrG+fP0XJOZj9aFEqw9TS36pddM3g6ymeCGzTd45WeIoyGvDXePN7m8rZu7",
+	"skeVtXjgrO5QCx29FVO5k9zHtrTH2H6k70QYjdJ10+CknemMZUr1mVwHGgWHUaq+wIYY2/T4YXa2V1oj",
+	"6T98CDBzmA+AZS+BJAOCQwoSRVg8PG5Vhe0obGQBBUXstZDWtRPTMrOYLQllBUl/bPx15qBttJaQA2PX",
+	"0PzzFtaaj09EcqalgmStZgzFBar0M1N/JRJ1VzIRCYH5Qq1bo9zbC+WUdIE2pdkq7lnhlRnwokRDVlRa",
+	"e1RApNCQhpSju5GMgSQwFsLkIdQVtmtOF3ImPAKdKY4wKORA2sm8QnKFxApjA/stLzFkKkdLKEkTYIVp",
+	"sHqKR80eW7epL4vFZ1e6sPf+xAVAh4JP2NQmJaH1Ly9KYWq2NOx8Y4yBv8xIQ6rGhULsuy9pSs4yNGwl",
+	"DIgnPQ1bgd0PhMFtgQ8rN3R6LiWb8rnVBcpA/ajlaooDtDpCBDep9opOSQwRUQL/xMoC9RyE7L3+DI9m",
+	"wDRIxfipV8MTUvG9Hxlnctb6YkP0QWWiPulNpaXk7wXFfamtpw6oF2tAPVFVpjKdd9eYfG097F6CbM6d",
+	"zkoOddnRbPEhR30GlOKHm9bRKHgIHqZJAtyVMgC5gaPng716ekgiT+569myAZ3FN+4rlDzrzJGFujZad",
+	"dM/6pueaKf1gGc2uwUg69JIyR2eAcDrOazD6j3We0dpZxMQO3cBtvqeyFyVG7nWIGTloIpKAME4oiRmH",
+	"s8xzZBMFQzEHtKv4/DxLICX7cSEZenhiTbv5tMTBajenhlL6wfRe2TGV6npBV3y7u2CgdXYDQWyBIdV+",
+	"ri31Aryk16SAtJs+bZZrf8pss2zmFU17GC7tKoOMD7i9Kh6XIoDFM1HFZmljSlyiTGXlM9/Gr/DA15lW",
+	"Gzt5eKaw8xM26RaOtj0AchP+ui1Z5pSYBSs0EpWHVDsJwx+q1kYcD1E4y1mQKmZGE5/ard9Wp0uyml89",
+	"MWWLhG2K5FbW1I/PZNjtZ/cq4dBmVLR4byNYJICBUu42qAaWtvKAMlpOyjGvPRhE8aBVCz2ffN88XZPh",
+	"ivEfE4DXTN5ejv0WC1sZwE7bHoLvPtQeoewPKvmEnH5BQzj8rH/9dKro9POox/4qOh14m+bqTB2ddZpr",
+	"JxmUwOvLeXNHQxWv0ZsgJuiYwlR/NCgUg29q6vJEJGFDwH82i59xu6fFcgKtsfilwXaGonDuCc+h0frV",
+	"PGpIN8L4pK6vFmOgnL+3aUqpYNGfOTrQrxUsvFbxRky+hSkN109RH9mzVtGZdLFzceNxRPD/WHn64eTo",
+	"tsvVMhnqtNBdnbKGHd+xgrXJBbO1GJPhzmlACEWOyrbtvrYVUivbnAxdBkaz/kxNsGr9vmm+qFSvOjqN",
+	"1VjcOm7odKC6NZz9KfONDkjptHz2WsvJFcD/KRGpDxWZTXjA7VYy0fuSJKi8FElDHQJFpxjvbLsS5J8P",
+	"/ATfd0/KUzkQ2nalKem2+QS23dwfmZqhHCa/LmviOFvTINHHmCg8y/pmnfxmnfxmnfyzWyczvuBlsLbi",
+	"3nb1A1t9gLKtn5N+bioG8lLcf5PTy/oIs9p/5gO+lRXjar1hDQ016dSs+xqzUOBg37cbk5k3qYbc3L5g",
+	"4/zmhmDb4a5c+6ihHGoS93T7ZS5g5eI57Q4Xz4jbiEqic8v+m4yyQR0hvuaU8aZterMcJFM2NAEzkLpA",
+	"J48hBQsdMLW+1vMYRFRSL8ZAE0h+dMdC3v4BJ+M/0Po1gzsaQcjmNCYRm5rDjxAh+vDF/PTMlEJjznk0",
+	"Z7zcR8qUj8l7C/3jAAcduGZSDmwThKDnyCIjmt6/ujgwAQu1dytdl+rv6gEHhvKr72ppp2ln/v7xpnv5",
+	"es+Z9S8oprAbGwbAFbIxT0dHz46fHWFg0QI4XbDR6ej5s6Nnzy17QzQdmnojB3nt1IUtH1Q3hepzRl38",
+	"uy35X0RzsSnTeos2TP1qdzZk6nk6MVUaMZ0cHe+siZGn70FDRyPcYCPsYQVduFNBltJpyv0TNWMSm8Vp",
+	"pH3/j380fT1bzqFrynQfjF70Ge+aUBUPLQatF0jy0+f7z8FIpvM5Tdaj09ElvQVCOTGUYhdiEzxTicR5",
+	"d4D1QA8SNp1pIsZ/62+UyevwC8036uL1vSGzGBT0IbjXOLJMcMUWnZ/8fTmLXxzUZOxzjW6+r4s7Pwn+",
+	"tLD1hkebI0uzy8MsgfjQBuQehFna09TcYxVOoB/bfq7FmKTK7h0NOnUdoaD1UmhFBlDGEcJnCtoCnZOL",
+	"1/tHWPG2qmIsk5jzzG0xIUDDmYE3SfmZlaZdIpMeTQtF8jxYNSgCP2K/ZAlm94eFKiNe7P4EqpY6IxuO",
+	"XqX3IPpyGntxdroG7wP/tMCjLSb9vCVh9hKk6slGdf9TvXEfnS9ikAERxU6zT4pWP5o0fxeXLibEqXrE",
+	"RKdTidebqwMg6YowRcYgWQR5VL7JapIUNYRGyq3RmG9B+ZDDvHXn/ecC1ZvI6WYCf8ukunaD9kIcJla9",
+	"D0U4sJ4UEdzk7SGdvY3yYjg8EZNJgLL9agZqBolpxK05Fpow+vAqu/LDL3lf1HtjFvag8BosBkeDaSbv",
+	"umo4Q0mA9W9eofHoYdZ19H5LyulDMH7JUmbk9HRIxEBMaNZGVHAiEkyrmIgE+1qbG03/ZaVgk+jAhcrp",
+	"qJjf0INocMrDL8bkcH9IF+zgFtYlrcanw2hNzRakHEo+hR7EHvLZCfLzapmPpNsUPl4nvltYP12lpo1C",
+	"nVZzfnWBi7B9reh8K1I7/GK0/Jpy41NldkR3Qedo85GMRp+mTtOGLFRqdoAmYy0/DCkPTa2/BraAz/X+",
+	"WldiH0Vzg27j24qi1S5SGuoYcm9lXVcy7dYaB1RLGZZnLL/+uYfmlak2WNIbeATREySsOCa2TR3KLFbr",
+	"NdlrckuKy90tTcqVJrO3zufxYCJEoaWUB08o1s+EJvUnhZ5zF26qGCSInMw7tDOtoXKFL6jNI62wBPQ3",
+	"VHC1C2PnUH9cAhJUS0evYjevMaAjHDMzsWMXoVPKeN+M5kJ/nh5tvDaww+6fvAkXq6dF4lepsvyFMK4E",
+	"oVwYjYlBgiUGp2wJWji2iBUTFLXEim/Ej3IbELakarwCf2ExXoBFe96WovHOLrqOSywYmd57fW+54uiv",
+	"+IorWRctxY3TQv3LiAgOcjOq6mNjQXLK7SyPR03fjDR+I40lipkp4TjfihJqdpsmVeiDvs9y0hj1UVAw",
+	"diq13vmns+VvQdUCub5zpRtsk0a0fph9dnfxg0gywVDLV5NdrYKab+axfZjHkEACtJdjo5NmqmJ9GTaz",
+	"fWKa2TOO2AdrxcC0HozVQPTkuCpupTNz0cRUGo6IBFUQwCtOnPZT7pXAzqPoxnTDfRxF408UhWEIqiHu",
+	"whLbE1Jqo0ifcAbJWa33MhfKkpPpxCxkVkvbZVyiKiwmqMn0P/qHX/SPHrfxXCwho7s/n6XQLMDur9lX",
+	"Lqx6JcnA+9Zn5bO7ONTO125WeLxz/tiK+5/r6Bp0ebum46k18rQU5ZNrbS8mnrnryBZ8Vo1XtbHn7+ey",
+	"du6f7usaQdo7ulwc5qfPQSUsKqjiMigM9lzrxtJo/UEyIKZLqOciH8civIXoAI3Cp6ZeO/giGfQ8pwnQ",
+	"qPmWt1GUzgv0zYH4pByIzcTV5Ut0JfqaqGKVsOqRH+Q7LFDM07ykd3IuM7/fmc37SjR4EGXtCrgLKBl2",
+	"Ju3uD1WwS37Uhhv9A+ibYOsDveeI6JOdHfrO0/6nIsWus2uF8oMs/7D13rbJgDfZ4L1o266ARx+Nu5xG",
+	"mdUZDSknqYQzMhMrIibKlKe1Nm88kDm3xtKfLMFCvPiy4PGekF65z3umhAZkvCbouR/ARrLZ7f2uicGk",
+	"F+UullZaeON6OQ5jQfja+8lEgupj5MPhKOv3Hv0+iVDs7jf6Zo2NcPcZVGv6U/Sg5jyDa4+kZ3yNdLEA",
+	"nhfCtbJlRhkB4bDaUKjMJjGUlw+whs5Tl+bmpcli6Hd7RGxhs7+R6ddPpllQt5O/53RtkuXRp3lmisWh",
+	"eVq4fm9MkpTfcueLfgAS3jYE3JL/ymRDtnPkj27QPojEpRH3oI8Mrse4Q5Fvue3bRhfWA3rpwm5nHkwZ",
+	"zrZ+v9pw6bN1ydjucZDl+Gh9WJrM4f0i/mc89HhwCHajwagUQqMoASmbUGuEYs9Rzs7evedAHn6xv/VS",
+	"eoukUT+g5T01huBoz3uXmZ/tsnLTRgQxWwKWnRx+bjJ9tSmIsH1n/rPo9z3PoNmGRQ26dz46Km4zDZhK",
+	"Rw/L38rlEfZszO9HIiZHTAsPewvGqxrwV1Z6QaP9w3G0w8Khb7cLFHjD3gTtvQjDdmm9HAiFbXgEYRi7",
+	"rLjrLqNVZhrxxFQqIjWqSUTX0sVN4Wvo7d9cn9sR1+lPiodf7O9r/f8EFjE1pU43/Xbg9ZTmHxnsK/VK",
+	"hx8Q0IyeHtCEmdOsn49xWLnrfF3wVqQ8goSs6L6NXdfAIyRSRL+J7nTgod8Ei/wVoonGgG2lMZL4AZmf",
+	"cpWzt7lJvaRwA1Jtf40uPHUFepfH8fnN7x+RJp8aPVJuydEYkiGOpQlawf5rRkokv480jfw+MhXCJIlM",
+	"y9BtCHIGNDZlvppE5Z/NiM7LT8GdOlzEtht1M8OqxwNDsrTJFC+Onu9q1nciS6pnkoSCcwgVuqdNeKCE",
+	"RJ9tJolUYrFw/qGCI6SSyJ8lZqPbMqTcTHFGXhw9JylXLC708y9+0mw0F1GHVPMOR+xDyHhnO0l3CRiX",
+	"ZjVPMKZw7iDrCA/BXT/8on+0GXB/Atz9XnmLZq695i1249LP5OwuPS30aXXTAdaBvX6eoc1Tbi5dm/f9",
+	"yPYaWIgsuH3On60RlPtB9m2dqX5/h36YDqum26UHs2pmaNivVbP0WU/wfdaS3XY6NR1O9414bMpRqFvz",
+	"l+Wxi6eV5IAcvyCaFIRW8cI0geivrfgu+P9zv1pXGaXCyW6soQR3i1izv9MJjSUE/ppKZo4/WCRbeXbP",
+	"ar3BKOXsXynYnE9LLlKtsabgRCTzXWfvlZhgU5WvAT3U64J4pQ9t9r0+6Xy2BhMZZ+W4zmwwp7NragZb",
+	"Lr61f78MRh4oIhHYrFqYzUPIOM1OPXKOvitkX3EnN9nvf2FxXGSBTyZmbaM96jTHNy71aNeM9zUoyuIO",
+	"9vt0d3Izu1fVy+svbGcVluEmiOL0jbe6mfxhr/XKR/Zsze93tWvs7V+g2DPPfXOn0KiR1QbJYiVEQhKQ",
+	"6RwILWRRDxcfioQ7Ecntw1DtjyK53Z5kqw2Z+7eRUGwOth975+h+FrbjzdSaStHwJBFJp/EPB+V9pPsT",
+	"sqc8d5empJVK4CoxATd4uyNV7IeRt1OuRzjQsLWJBoeuDWXHhfnWtGh8vNKimNXTOC3S6YMWF+1BULhH",
+	"HpJ5K6bYDOUx6ofuVNJEWnkgmaB/sdtvhW6HBDv+GYrcPow69DB0ykGtdiEFNBVLNaPe2a88lFEKZ7f9",
+	"vXoJr75aH5yYxnL7DuRaxDQ0qZ4wTUBKshAxC9fbiXYoIj6MbHelp961cGd6H/m7qVhkGn/a+ifXKLka",
+	"hjdJrfEEHUvMpMbV7IKRAFP71RgIPf2v+smDHgrCjYmehOjUQhkJTBKQtobS7qnjg5l+1/QRpXkTz7qk",
+	"RO/M7fT8h6OjrhtwQ+ReYpBnMBIJGsUSQmNsSjw65Wkc75dnaFgMw+CRgWa0JUloxfKh6EHPvWtyoKkS",
+	"V47F1TlGGzdpUw23p5yv0j6xBWlJThdyJtQDcRvr87IfeYDbqLzx6C45NVVSmLwlNBYczsoV75giYyGU",
+	"t7Fic3rto5a1yfaviday50/TKpATWQslFs797ukwF3Vv7Gd2Fi62ObsqdZ+002yWtd14Hz7evRcQoEmM",
+	"JYqSgXdgkSU1u1CzUf0U84xI2uJZGtRv26iw9b0OIu2d0/gO7pTtH7Yfvb3AO/oYIxd0CrVoCdP0Dr/1",
+	"jwO9goOsq53v23Z4ca33T9wzpQkza3TaWtl0X8n8dN4vkV9DtP84qWLTR1NfoV5wwTZdbKrBI4vtygJj",
+	"+0b1kWLgtauxgnGlUlEemSYi7o0zOzirxhIQpuTv3JTctJHSegLTWOT3ztTVBSRScBq7EIuW+P2MWvJ6",
+	"qD0MjhpX7dbGrRsNBN/MlvVz1N9m+RuN08fpy9XWJC6rzjGjEVL2GKaUB6WUlf+F6SqETbAKHptjJO+U",
+	"LYFvmqTSFRrip//DOb3reQYu6d2ej4GBsXUm4JpcP2kqDNMkAa7+kIUwTReUhQfqDwz4/Bz8R5/CtsN3",
+	"Se+K58+v3Cz1mUOyxsJgbA6PEGc1RT1WKguNmGDtg0J5r+8ksRR+Ro5KIWIPd776VBoqlhgaplbttcj6",
+	"RrWJHkGsyUWWYPNyUkFdPmoqQpghebuKC/USRdn/DmnMqF70F/zlvp05m5fO9ch+TXftyMdqhbRIxzEL",
+	"GwyNdjXepvdV9TwfG7hJ+0SRFlBpymDlZL7XtFZX11+jRd/8it4CN8mr4zUmBO6SpBQ1QR4dxYXt+Bs6",
+	"lQ9dIC8YOZh6hkN7S+rZWXZmoylWJ8sdX1hrR81AAsHPPUrhCv1lU1yR5lS7IYnkRRb99c2lZFP+INQw",
+	"FOkawcnU11ZJ4//TqaLTz2fmzqdTLIw0BkJNgzBSbPHfxEbM7FvR0fEW+4GAevnd1gdEGby5L/Rhjgbx",
+	"+7dS0ltL3wvBTJq/xih6Cy0qsZ2xbb9Ep32Iu8wAv+T3Ra/2j9n5GiqiZbdSv4aO5nvR1yo4meUVOFZW",
+	"993l+6QS5Jm5BUWyRa3HzsD/neD0aZqV+8jxH5ma2ZaZjVKRRZGWQYQ1LOuDZ7ot/llNzOWWhXaJpnsx",
+	"uXgd5GWgxq6h6BZSV6HAUASLBEKqchHbV3Jod5xm91Fi7hN5mNi2OQ08jWM6jsHtSOeF9PpxuljshTee",
+	"S7I8OSOou8gZtjiNpSBhTNncmBCRKzrLhVEV5IKGsN3151rtfrGSQXcIuCME5B/+QPCd8tCXVmTRQ8v0",
+	"8Ctnd2TO4phJCAWPpJH9YjH9TmJsj+vIwhII9Tv6pNt00pE/azNMEymS7Yx8XXeCmObXQiU+QiQrmkTk",
+	"LxbIv2pd0JVQJwY2InjZ2HBGxjS8xfeYJGOYiAQIUzUO7VtutjMjnxHVgqPFRvuFBmtpV7o7429hCbFn",
+	"xfpMLBRE6Bp6c/KShDHTryMmE9SF9eUjRZogpXvtsu5hfQWa0EVCcfQCEskksibPKnZr13BnqJdxzR2k",
+	"N1x562+VBXmcuo/4rqdjX7cVLhZTU0bJqAXjtbE/79BU0s4qpaIq7c8sr83wx2KXliC0QhUDXQIRqQpM",
+	"u0OICJ0oW2Ym1meVTFhsgkK86TdiKm0xu81zcAayyt5MZh8CtNllPhGNMV8G11/p4ftZrLJTxySJBNaK",
+	"ck4gfSyNbYrb5DjBH+xQTlis/zWjctbLOP6jHr/tGfSY0jUAW1rStzEdLRKQUGqjXDClp0ncbUN3M5jh",
+	"vQxEJGb8Nis1fvXrTSafhglEwBWjsQzIVAhzwT8/InPG06/YN/QRpRYlyMJ2bEbyNJfUq/dX/5dIBYty",
+	"N19s0GG6COp3XVx8t1Tv8UCOnU7ffF6cHbHTJWktvbs0eT2gZ/KGTns5J/dvsbeVKLUonlkvMVhK0eku",
+	"bF2dHFJj/DDL/vbiHduoPxnEV5wEQtG4R3t4M66v14+n87Hpz/kITpwsSAjN3DFQ29mhYOPeH2XAHZMt",
+	"wbwFqnhjRu7i7qzIk8aK/1he6HwHPCkHWqSN2b8h0hym8xIFt0Xl9/pQpfMCM4W+xiALglR0mpfilkok",
+	"e3fJ5A5qDYumV/mIBDtNRLrofYf9ZEZvSbSeGodCKkLRRTbHFgwltv5Dt6kpf/dtj2IGLkXvuJShd+xX",
+	"qxqgRW6DosiCTuGMnLzohlK/s3P4mj70qm5981ibqkHvseWjtn0YV5SZZpRN9iKgCXbJz78yp3dvgU/V",
+	"bHR6fPK3oPurL9c2dhOjznJUkr+Yf/2hh2MkR94R+q/6cIzX7kw3WrMqQYbOllWYeBS4vyj+oV8t/opj",
+	"HtzIxeFOWYw1W/NbHNg9xTo8wH392wWY+vDc9wXH1iPIAVrSynvdFZhp3tfP9naKsfkTxgxreOX+uO0X",
+	"Raf3hwVG15fxnhde2b26PVRiaOA64QYc58VRN9uMd8oyd3tuMeq190EsItIXkTOIC1QOrY2/3fDQulZn",
+	"plSBcRZwQWRqLuFHUPPqJ9hITDMqsxNc9Mrs9hQvjw8lJEsWwkHEZCiWkKw7yn+/tuO+lQBvrCHdkQnl",
+	"CoIHaOCaJLhZDvsLEcemLbZmXi476hbWo870pOXJ0CrUv51sUYc66FnUVpnohM2KD10rbwh5tYxtA6sW",
+	"2EjSJxkZyadJ6GnL5oDofKKgwd8bUQUH1qHUc9JCKOZXmY06uJK449U7iRAKRv84uBGKxge2QHjXuzjY",
+	"jd13gJErYq7VeFtxMs8Jc3LcHkqZ+/hCGUk/ioScfE9mIk1kQEKTS1PMnsllVKnvq1tYm9B0Ea2zcGjz",
+	"yFQFwmRNPB8GE/kBuYhgvhAKeLg+MI3XvUrYyYsXKBJlShmGUilI9Jz/7xM9+PfRwf8++Pw//2vUoOR8",
+	"K93++KXbT4ql258fHREZEBqv6FoOLt9evA0fq3YwnqOHrx7828kuYuu+1QvuFwQqyfLYRn2Clpex6xER",
+	"C1PrfmvyHFBO1cemHypCbQca69FmX9lRwJl3ARj9EfQkx7diasNFGgXEVjPhyYsfnlQQ2e7jx96KKUZv",
+	"7CuG7AnWpl2eDE3j3UAJc4m8f2K1YEh68E41gvv/oBTjTGfYrolpLUVBuHKg7RkKH2Cqlb+kFAG3lUxU",
+	"KUmIqcjdvphgFC7SVwNq2ZtidJcvvTelp/S9xVKXp9fAu1mO4MnO4xHfwpSGjU0nTdwJdsBFMxW2/MZq",
+	"FvsXt54bS9nf6ZJeI5jk+vUvkpw8OyZKkJNnL7aPfCqy7VquX2vPb7edG7HxP2EKTj05e9skbDkg796s",
+	"5jvT3vurDQm8nmGwbJ7zKIyqgQweG5PMWASE1b0BPZJ6Gkm9FqyO6PYXX9ScoMTW9xWi/sDnxAXdJ0PY",
+	"chP3fMxGvda0ktgrGCID0w445fOygNtUg9hz9Y/2gLsP5gOPdamaddvC2U/8asWseZpHmKpiDi/G/Gjm",
+	"Uggqc8/YxEaWcVhtSVAPw18/3///AAAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -35,18 +35,18 @@ FROM memberships JOIN users ON users.id = memberships.user_id
 WHERE memberships.team_id = $1 ORDER BY memberships.created_at, users.id;
 
 -- name: ListMemberships :many
-SELECT sqlc.embed(teams), memberships.role, memberships.is_default
-FROM memberships JOIN teams ON teams.id = memberships.team_id
+SELECT sqlc.embed(teams), tiers.limits AS tier_limits, memberships.role, memberships.is_default
+FROM memberships JOIN teams ON teams.id = memberships.team_id JOIN tiers ON tiers.name = teams.tier
 WHERE memberships.user_id = $1 ORDER BY memberships.created_at, teams.id;
 
 -- name: MembershipByTeam :one
-SELECT sqlc.embed(teams), memberships.role, memberships.is_default
-FROM memberships JOIN teams ON teams.id = memberships.team_id
+SELECT sqlc.embed(teams), tiers.limits AS tier_limits, memberships.role, memberships.is_default
+FROM memberships JOIN teams ON teams.id = memberships.team_id JOIN tiers ON tiers.name = teams.tier
 WHERE memberships.user_id = $1 AND memberships.team_id = $2;
 
 -- name: DefaultMembership :one
-SELECT sqlc.embed(teams), memberships.role, memberships.is_default
-FROM memberships JOIN teams ON teams.id = memberships.team_id
+SELECT sqlc.embed(teams), tiers.limits AS tier_limits, memberships.role, memberships.is_default
+FROM memberships JOIN teams ON teams.id = memberships.team_id JOIN tiers ON tiers.name = teams.tier
 WHERE memberships.user_id = $1 AND memberships.is_default;
 
 -- name: InsertIdentity :execrows

@@ -119,6 +119,12 @@ type Identity struct {
 	CreatedAt int64
 }
 
+type Switch struct {
+	TeamID string
+	Name   string
+	IsOn   bool
+}
+
 type Tally struct {
 	TeamID  string
 	FromAt  int64
@@ -128,24 +134,16 @@ type Tally struct {
 }
 
 type Team struct {
-	ID                  string
-	Name                string
-	Slug                string
-	ConcurrentSandboxes int64
-	MaxLengthHours      int64
-	MaxCpu              int64
-	MaxMemoryMb         int64
-	ConcurrentBuilds    int64
-	DiskMb              int64
-	Blocked             bool
-	BlockedReason       string
-	Banned              bool
-	CreatedAt           int64
-	MayPublish          bool
-	Sandboxes           int64
-	Builds              int64
-	StorageGb           int64
-	EventDays           int64
+	ID            string
+	Name          string
+	Slug          string
+	Blocked       bool
+	BlockedReason string
+	Banned        bool
+	CreatedAt     int64
+	MayPublish    bool
+	Tier          string
+	Limits        string
 }
 
 type Template struct {

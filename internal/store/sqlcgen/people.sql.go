@@ -64,15 +64,16 @@ func (q *Queries) CountMemberships(ctx context.Context, userID string) (int64, e
 }
 
 const defaultMembership = `-- name: DefaultMembership :one
-SELECT teams.id, teams.name, teams.slug, teams.concurrent_sandboxes, teams.max_length_hours, teams.max_cpu, teams.max_memory_mb, teams.concurrent_builds, teams.disk_mb, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, teams.sandboxes, teams.builds, teams.storage_gb, teams.event_days, memberships.role, memberships.is_default
-FROM memberships JOIN teams ON teams.id = memberships.team_id
+SELECT teams.id, teams.name, teams.slug, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, teams.tier, teams.limits, tiers.limits AS tier_limits, memberships.role, memberships.is_default
+FROM memberships JOIN teams ON teams.id = memberships.team_id JOIN tiers ON tiers.name = teams.tier
 WHERE memberships.user_id = $1 AND memberships.is_default
 `
 
 type DefaultMembershipRow struct {
-	Team      Team
-	Role      string
-	IsDefault bool
+	Team       Team
+	TierLimits string
+	Role       string
+	IsDefault  bool
 }
 
 func (q *Queries) DefaultMembership(ctx context.Context, userID string) (DefaultMembershipRow, error) {
@@ -82,21 +83,14 @@ func (q *Queries) DefaultMembership(ctx context.Context, userID string) (Default
 		&i.Team.ID,
 		&i.Team.Name,
 		&i.Team.Slug,
-		&i.Team.ConcurrentSandboxes,
-		&i.Team.MaxLengthHours,
-		&i.Team.MaxCpu,
-		&i.Team.MaxMemoryMb,
-		&i.Team.ConcurrentBuilds,
-		&i.Team.DiskMb,
 		&i.Team.Blocked,
 		&i.Team.BlockedReason,
 		&i.Team.Banned,
 		&i.Team.CreatedAt,
 		&i.Team.MayPublish,
-		&i.Team.Sandboxes,
-		&i.Team.Builds,
-		&i.Team.StorageGb,
-		&i.Team.EventDays,
+		&i.Team.Tier,
+		&i.Team.Limits,
+		&i.TierLimits,
 		&i.Role,
 		&i.IsDefault,
 	)
@@ -378,15 +372,16 @@ func (q *Queries) ListMembers(ctx context.Context, teamID string) ([]ListMembers
 }
 
 const listMemberships = `-- name: ListMemberships :many
-SELECT teams.id, teams.name, teams.slug, teams.concurrent_sandboxes, teams.max_length_hours, teams.max_cpu, teams.max_memory_mb, teams.concurrent_builds, teams.disk_mb, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, teams.sandboxes, teams.builds, teams.storage_gb, teams.event_days, memberships.role, memberships.is_default
-FROM memberships JOIN teams ON teams.id = memberships.team_id
+SELECT teams.id, teams.name, teams.slug, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, teams.tier, teams.limits, tiers.limits AS tier_limits, memberships.role, memberships.is_default
+FROM memberships JOIN teams ON teams.id = memberships.team_id JOIN tiers ON tiers.name = teams.tier
 WHERE memberships.user_id = $1 ORDER BY memberships.created_at, teams.id
 `
 
 type ListMembershipsRow struct {
-	Team      Team
-	Role      string
-	IsDefault bool
+	Team       Team
+	TierLimits string
+	Role       string
+	IsDefault  bool
 }
 
 func (q *Queries) ListMemberships(ctx context.Context, userID string) ([]ListMembershipsRow, error) {
@@ -402,21 +397,14 @@ func (q *Queries) ListMemberships(ctx context.Context, userID string) ([]ListMem
 			&i.Team.ID,
 			&i.Team.Name,
 			&i.Team.Slug,
-			&i.Team.ConcurrentSandboxes,
-			&i.Team.MaxLengthHours,
-			&i.Team.MaxCpu,
-			&i.Team.MaxMemoryMb,
-			&i.Team.ConcurrentBuilds,
-			&i.Team.DiskMb,
 			&i.Team.Blocked,
 			&i.Team.BlockedReason,
 			&i.Team.Banned,
 			&i.Team.CreatedAt,
 			&i.Team.MayPublish,
-			&i.Team.Sandboxes,
-			&i.Team.Builds,
-			&i.Team.StorageGb,
-			&i.Team.EventDays,
+			&i.Team.Tier,
+			&i.Team.Limits,
+			&i.TierLimits,
 			&i.Role,
 			&i.IsDefault,
 		); err != nil {
@@ -473,8 +461,8 @@ func (q *Queries) LockUser(ctx context.Context, id string) (int64, error) {
 }
 
 const membershipByTeam = `-- name: MembershipByTeam :one
-SELECT teams.id, teams.name, teams.slug, teams.concurrent_sandboxes, teams.max_length_hours, teams.max_cpu, teams.max_memory_mb, teams.concurrent_builds, teams.disk_mb, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, teams.sandboxes, teams.builds, teams.storage_gb, teams.event_days, memberships.role, memberships.is_default
-FROM memberships JOIN teams ON teams.id = memberships.team_id
+SELECT teams.id, teams.name, teams.slug, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, teams.tier, teams.limits, tiers.limits AS tier_limits, memberships.role, memberships.is_default
+FROM memberships JOIN teams ON teams.id = memberships.team_id JOIN tiers ON tiers.name = teams.tier
 WHERE memberships.user_id = $1 AND memberships.team_id = $2
 `
 
@@ -484,9 +472,10 @@ type MembershipByTeamParams struct {
 }
 
 type MembershipByTeamRow struct {
-	Team      Team
-	Role      string
-	IsDefault bool
+	Team       Team
+	TierLimits string
+	Role       string
+	IsDefault  bool
 }
 
 func (q *Queries) MembershipByTeam(ctx context.Context, arg MembershipByTeamParams) (MembershipByTeamRow, error) {
@@ -496,21 +485,14 @@ func (q *Queries) MembershipByTeam(ctx context.Context, arg MembershipByTeamPara
 		&i.Team.ID,
 		&i.Team.Name,
 		&i.Team.Slug,
-		&i.Team.ConcurrentSandboxes,
-		&i.Team.MaxLengthHours,
-		&i.Team.MaxCpu,
-		&i.Team.MaxMemoryMb,
-		&i.Team.ConcurrentBuilds,
-		&i.Team.DiskMb,
 		&i.Team.Blocked,
 		&i.Team.BlockedReason,
 		&i.Team.Banned,
 		&i.Team.CreatedAt,
 		&i.Team.MayPublish,
-		&i.Team.Sandboxes,
-		&i.Team.Builds,
-		&i.Team.StorageGb,
-		&i.Team.EventDays,
+		&i.Team.Tier,
+		&i.Team.Limits,
+		&i.TierLimits,
 		&i.Role,
 		&i.IsDefault,
 	)
