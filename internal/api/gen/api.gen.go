@@ -546,6 +546,12 @@ type LogEntry struct {
 // LogLevel defines model for LogLevel.
 type LogLevel string
 
+// LogLevels defines model for LogLevels.
+type LogLevels struct {
+	// Levels A level, then ROOM=LEVEL for rooms that have another, as in info,network=debug
+	Levels string `json:"levels"`
+}
+
 // LogLine defines model for LogLine.
 type LogLine struct {
 	// Line The record as JSON text
@@ -1384,6 +1390,9 @@ type RegisterTemplateBuildV2JSONBody struct {
 // Deprecated: this type has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 type CreateAccessTokenJSONRequestBody CreateAccessTokenJSONBody
 
+// SetLogLevelJSONRequestBody defines body for SetLogLevel for application/json ContentType.
+type SetLogLevelJSONRequestBody = LogLevels
+
 // CreateTeamAPIKeyJSONRequestBody defines body for CreateTeamAPIKey for application/json ContentType.
 type CreateTeamAPIKeyJSONRequestBody = NewAPIKey
 
@@ -1472,6 +1481,12 @@ type ServerInterface interface {
 	//
 	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	DeleteAccessToken(w http.ResponseWriter, r *http.Request, accessTokenID string)
+	// GetLogLevel From which level on the process of this API logs
+	// (GET /admin/log-level)
+	GetLogLevel(w http.ResponseWriter, r *http.Request)
+	// SetLogLevel Change that until the process ends
+	// (PUT /admin/log-level)
+	SetLogLevel(w http.ResponseWriter, r *http.Request)
 	// CountRunningSandboxes How many sandboxes of each team run; teams without any are left out
 	// (GET /admin/sandboxes/running-counts)
 	CountRunningSandboxes(w http.ResponseWriter, r *http.Request)
@@ -1723,6 +1738,34 @@ func (siw *ServerInterfaceWrapper) DeleteAccessToken(w http.ResponseWriter, r *h
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.DeleteAccessToken(w, r, accessTokenID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetLogLevel operation middleware
+func (siw *ServerInterfaceWrapper) GetLogLevel(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetLogLevel(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// SetLogLevel operation middleware
+func (siw *ServerInterfaceWrapper) SetLogLevel(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.SetLogLevel(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4380,6 +4423,8 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/nodes/{nodeID}", wrapper.GetNode)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/admin/sandboxes/running-counts", wrapper.CountRunningSandboxes)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/admin/sandboxes/{sandboxID}/metrics", wrapper.GetSandboxHostMetrics)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/admin/log-level", wrapper.GetLogLevel)
+	m.HandleFunc(http.MethodPut+" "+options.BaseURL+"/admin/log-level", wrapper.SetLogLevel)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/service-discovery/nodes", wrapper.DiscoverNodes)
 
 	return m
@@ -4484,6 +4529,117 @@ type DeleteAccessToken5XXJSONResponse struct {
 }
 
 func (response DeleteAccessToken5XXJSONResponse) VisitDeleteAccessTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetLogLevelRequestObject struct {
+}
+
+type GetLogLevelResponseObject interface {
+	VisitGetLogLevelResponse(w http.ResponseWriter) error
+}
+
+type GetLogLevel200JSONResponse LogLevels
+
+func (response GetLogLevel200JSONResponse) VisitGetLogLevelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetLogLevel4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetLogLevel4XXJSONResponse) VisitGetLogLevelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetLogLevel5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetLogLevel5XXJSONResponse) VisitGetLogLevelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetLogLevelRequestObject struct {
+	Body *SetLogLevelJSONRequestBody
+}
+
+type SetLogLevelResponseObject interface {
+	VisitSetLogLevelResponse(w http.ResponseWriter) error
+}
+
+type SetLogLevel200JSONResponse LogLevels
+
+func (response SetLogLevel200JSONResponse) VisitSetLogLevelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetLogLevel4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response SetLogLevel4XXJSONResponse) VisitSetLogLevelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetLogLevel5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response SetLogLevel5XXJSONResponse) VisitSetLogLevelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -8362,6 +8518,12 @@ type StrictServerInterface interface {
 	//
 	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	DeleteAccessToken(ctx context.Context, request DeleteAccessTokenRequestObject) (DeleteAccessTokenResponseObject, error)
+	// GetLogLevel From which level on the process of this API logs
+	// (GET /admin/log-level)
+	GetLogLevel(ctx context.Context, request GetLogLevelRequestObject) (GetLogLevelResponseObject, error)
+	// SetLogLevel Change that until the process ends
+	// (PUT /admin/log-level)
+	SetLogLevel(ctx context.Context, request SetLogLevelRequestObject) (SetLogLevelResponseObject, error)
 	// CountRunningSandboxes How many sandboxes of each team run; teams without any are left out
 	// (GET /admin/sandboxes/running-counts)
 	CountRunningSandboxes(ctx context.Context, request CountRunningSandboxesRequestObject) (CountRunningSandboxesResponseObject, error)
@@ -8662,6 +8824,61 @@ func (sh *strictHandler) DeleteAccessToken(w http.ResponseWriter, r *http.Reques
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(DeleteAccessTokenResponseObject); ok {
 		if err := validResponse.VisitDeleteAccessTokenResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetLogLevel operation middleware
+func (sh *strictHandler) GetLogLevel(w http.ResponseWriter, r *http.Request) {
+	var request GetLogLevelRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetLogLevel(ctx, request.(GetLogLevelRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetLogLevel")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetLogLevelResponseObject); ok {
+		if err := validResponse.VisitGetLogLevelResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// SetLogLevel operation middleware
+func (sh *strictHandler) SetLogLevel(w http.ResponseWriter, r *http.Request) {
+	var request SetLogLevelRequestObject
+
+	var body SetLogLevelJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.SetLogLevel(ctx, request.(SetLogLevelRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetLogLevel")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(SetLogLevelResponseObject); ok {
+		if err := validResponse.VisitSetLogLevelResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -10625,168 +10842,171 @@ func (sh *strictHandler) RegisterTemplateBuild(w http.ResponseWriter, r *http.Re
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H1rcxs3EuBfQfG2Krt1I+vhOLcn1X2QX4k2lq2y5DhXjs8FzjRJrGaA2QFGFOPSf79CA/PGvEiKUrz+",
-	"ZFqDRwPdaDT6+XXiiygWHLiSk+OvkwXQABL8+RZu1ZW4Bq7/E4D0ExYrJvjkeHK1AMKzz0TMiFoAmYkw",
-	"FEvG5ySmczghdCqBKyI4fg2p1L9h4k2kv4CI6lEjxt8An6vF5PjQm6hVDJPjiVQJ4/PJ3Z03uRKKhu9T",
-	"zvUfGlD8IpYkonxFEtOCSMqDqbgFaeBhoYJEkhAUUYtEpPOFp6GhYYgQyhxEhgtYYUsuOOgB63CyKI0m",
-	"xwc5lIwrmEMyudNwxjShESi7cacXZ7/C6uyl/s00oDFVi4k34TTSPWnMzGdvksB/UpZAMDlWSQrlGZt7",
-	"8TxlYdA66NR+HTfmqxvg6g2LmGru7uEBma5IADOahmrimUn/k0KyKmYNsWt5jplIIqrM/jw9mniTiN6a",
-	"rTs8OPCKjTx0bKSF591sJkF1oFsJEgK9ASJSdUIGgCnMiIPhPKiAetABahJA0oT0XRiAVGTGEtkKku55",
-	"Kv2JA0FTIUKgvJjmahWDdEzDw5UmXKkPWxhW9wFu41AEkFGBCwaFw5YBYAoinOhvCcwmx5P/sV9wh33T",
-	"TO7nIE3ucNvOTKfDn/J9oklCV/qrVKtQ/0Hvtv5/Tmq7IKY3Yn5P87kp4hwUDaiiTURdw+r/3NAwBRJT",
-	"lkjyb8E4BBpff6QHB0c/eQS4LwIIiOA+kEgkQKgklCwXIoQT2yuiKzKFvCmdU8b1GGoBkYTwBnHpWmiU",
-	"AdbNDM41M76B0M3uQ9AMXMINJPo/NxDqc0i5XEJClgx5kXOXccjyzF20pXGGHTRAlQvINXZ+BfWs7IKq",
-	"xRXQqJV7KvNxHPO8NLdN66Ay/z5u3Bqk9UObgdo9RBSHVEHHgvMG44D7CNOFENetAy/z72PGvdONZSy4",
-	"NHzuNWVhmoD+6QuugOMhpnEcMp9qotz/txRIFsPI6lWSCHtVVyn7ciFoSGaUhRB4JKT+tSTLBVWEKcIB",
-	"AkmoQmEiEhFw5RGRkECAJFwostB3EEoaQFWaAPn7s4PDf2g+9x5mqaTh/cOvT6beZn3d+JRrqKZAZmk4",
-	"YyEuaboiTEliodDgG45BpKIKtOiWL5dGIBHHdtZClNG/4kTEkChmEOQnQBUEp6rCNgOqYE+xSAt5NRR7",
-	"WZfnq77Favr/IDVTxVuMJSDHzMMCB4V5Ey1/fpAQDB8oovK6D9Zz3eYuo37HtNIX9u7uGubStDLnIDs0",
-	"n/RS7NAWGq+08Z9zkMX03+ArPdtpqsR7kKkBpooy4HQaQtAiZzSGQnHzjZi/4ipxEECY3RTDuLk3iUBK",
-	"Om/ZJAWx84NGjVQ0iodirbaBRf8CAM/C/rlt0ZeKqtRumb7tP02WlCk9vGfEbPMzARpovgx4Nj87CKg0",
-	"2nug9sDXttFssP3fIPGripi7ptA1ZKerXGRKJXjIFXgaTSHRbIES3RYZ3oxxGrI/+7e7tMXFulz7/EJw",
-	"Dr6yN2hzWyKIhKG6OqkamhCpcstr3RJanTT0MP3g/Xa0MwCbkNjj/s2w4WtYfZPsWa9rIJPOcOr7IGUu",
-	"326M2JYN38o2qQzK7vNf3hBl5fJBW/Ly7eUlJDdWf1JlTh9i/dA4PCBnFzc/EhoECUgJ8oRcQ6wI5QGR",
-	"C7HkHlkuWAhGjCE00XKRFOGNeWehCEf9BUMFVM5nmwut8dKXELIbcF2AVGkZ2ijNGse8frS9dRCKF8uL",
-	"kErHpnxcaLlu4k2M6Do55mkYehORoLSHujYLYPbJPfx5x10B+p1/FjQnP7WKPX1JKEAVh7szKgnGaBM6",
-	"ZLfTbDndw2UIy5prqobbrPepQ630Ti8jBq6vdaugHIaf7H235g7JDjHDgjPR4j6uB4IC1y5RI3t2BQMP",
-	"adG+jKocKK8g796jW9twx0EZTvJBmuDz6Lx6rAKRTsNSByOlTOzCQKpfCq11Jx/Hic5pPCk9OJ+LYNXE",
-	"4JmSRn9HfiS/sucuYLMBNpm8kDV7eUgNjVQTVWm/GnvhQtaruWaeF4m4xSVrzqAfBdkDvYY4w2qdJzKm",
-	"Ui5F4j6uqYSk5SqpL8JO4YQV5ermzUhT6eZXPqo7XbqrX66uLkhO2gO4NfLGL+4BL5XeshMiAUggfLmP",
-	"jeWTKHARyYzduq/lDsZrETnkMCOI5bdNCXLnppbZcsZ3LCN7ErIZ+Cs/hCf2yE88x7dYI8D9KcGnp/tb",
-	"GgetQ16jssL5yV+Afx0LjRs35zs7PW8SCQofGREzjTgaXlRa1Eg9DRhwv0P4yfash56zccq9XHio/cEl",
-	"+p9FdA7vYc6kfYDXrhgSijnjJ1rs8RdkxiAMJPFFyhUJQF8gMjO9KcPba0teSiOB/gqrM/c5pkup5xe8",
-	"7esl+AmofJjxnEJCcsN8OPUR7n/JlqlUjWCTbFcQiok3mfuxkziGcyLVhqk3GSm6qKasbWk+BAW/Kp6C",
-	"Geya1jUykI199noJKp+iPJ4bUKkgaH1S05BRNy/3Q6YFvZfuj3H6QuNmoJgbMHl9yf6E8+f1Dj/96Oa0",
-	"fJxMzG+CD+/fuOVV/Y3bm5XdwKm6yO6KznuZhcDVSwqR4Nkwv0Ei2+jePP0HLzAqWYUGiweybFpwSY7J",
-	"yLcEant7QTCzXmJbfewqVoTGmDciTCM419QxXHv1W9Gp+d6qn8mykaJsTckptrwXGS2VaLaErAppZvtR",
-	"RbbzULUqQA3DHYXVrepMt6kazWx0hRhhV9eyJbmZMGNqAUzTORoAZ0K/LmjCOzWjaJrlDpYa2r+6rBy+",
-	"SAJCJfnX5bu3RMGt81W11W3RwLi24NzqVGo6QSqvIfiNhilcJNAq+BWtLtNZW6u4fQA0JGdeMw29AFML",
-	"kRqTlR2j9yWRtyuP7DmW4wLevT23V0Cjc1AJ8x3C2VgUlbD6gZtdGcB4cTWDnpEdJFCdOBvUtei3oJYi",
-	"uXZdvKFYvjNCwHDFE/a6SKch868SOpuZjawiWz/fCJP6TLAZYYosjW1+pohI1THRj7qJ13jlNQWVAPhq",
-	"NIQBlyWdXadOptDu6fu1+gbt1A2Vmt55k4VSsbwQSe26yZ00fnr27OmzbrcQh7WEyuv39uUspHI/yNKw",
-	"X0lsCeA9tnVK9JUWHW+TfGW1c5NQLtGTpvFpMVoFMewNUt+stiV9wMfdVmn/i8ZZwkF9ofi+cIvYfxHK",
-	"3RoBLdssQRULjcPH4QdJxJKfEA43kFh2wWTOLAYrPe/HkoKjurnqsuNFM5hM9DPqoqY4cn0+7zDrVV97",
-	"XYssWeHNe+I3OlI9yGjU1/7s9BzZlx+3sxLD71v4f7HJaz1ReHHfDSBq89j3rU9PlT5vDong4eqE3BwR",
-	"Gi7pShLTVKJ1h8250L9ZSd4rW1u7HynrGmN3+7xpIX3rbNXpy1GTlJMUqn6gzR1DfX/vSuzcr0zj0smP",
-	"6G3us330T6/bh9ubSDbn6B1llEW1EY6e/dQ7QpqE9V4HP/6zT5C3ZkjdOV9yExrnxlu1b03vHKZSQdKm",
-	"JhGR9TRtMbi/piyUAyVX0+MyRYYGQ3u12n/R6nmmX2bNRcXpaeIvmAJf2bPp0gC9phELV21fz0VgXoOt",
-	"H98OUsEVE5WGrQ3iNUD+7GZoCfOl+8rwqYLgxcWHgduadzF3w/OVGoyRkbozP04vIPGh1qHd+BUweS1d",
-	"ok+7ALdI53BB53DJ/oQxS8n6yfcgtUAUjO2HkRxjOzUcQrrUbBo7OMuYdZluep7hveoq2jJNtdBLBbkO",
-	"BVUBgGMljV2s75ALPS5UZxTjOjJWvTaGXmWuLkwU4/NRXY3e/4xLRbkP7XrOmoU887kLEsq4MZD7xlfL",
-	"/CflC6ChWqyMio8H05VT/2RGfrGgfD5Oj3rTqhh2Wdmby/RK90gxWn5/lAzwdRBrKGrZ/ublUb2AqvdB",
-	"wSldJGEkYqcN9OPCukWjGYMsqDTeOOjwYAyEWTAW2SOGolGY0wSIPoW6s/4PoaHxuchQPEvRPjJjIciV",
-	"VBA5Efg+5RpFH5lcdD54jrUwZCxkTIoQjeUkMZ2NbcwKYT/IUvRYkvInJFOlMeWhF4dp9wdfUq5yJ3FJ",
-	"ZomIMnd7gt+e/MEb1rZMeKoH8GggqCI0c07KYumYJpnQwrugBnG5/PPTj71CU0GL9Un1IwC3hQsi1AKS",
-	"E/PPkkmzJRpWVCuhBhGSzKDZdBoe9ITbukVKhMFzIZRbTZxRna8XMaX+NSIIMVUhN/2HOBHmkJCABYSL",
-	"uq9UWc8gIsp4q9mp5svXZbZqghyg6YlQE7VoF/CDJAshFUmA+ova66c6bpetqtuO1Pd0MnrH7rWtYbLp",
-	"s7lYgnkJirJwDNmgQuDM6gNOO9QBa9MXkwRuwU/xWE5hTrkhrwY3c8x5z4bUTgodbWMdQdAPZYcNy4b5",
-	"Tota3nBH1tvxqpG4fNV29Snu5O9W4sdjJbZbgroSh7LmBunaEFGXoq4xbsuT3i7SBIR3NkGI3poHY9OD",
-	"KBJ8XrtzjKLEM1ztEOM6tQw0p7F8Qkpy1ZOaH13L8cnAyHhmN7TdXzEssqeFpYRgOxbzwvFosAPz4PdB",
-	"Ifqz3G/QK5FKA8vOzSxvXX2jXNviVYybDiLpoO5fhFSFSbdKSlpUeRGn+jV64aNhQcyI4JCJWCJpSMTz",
-	"FIy1jYbhu9nk+NMgrmMBuPvsuT2uTQyApmkcv4jVNIHKqF2owDpQ1aI7vWTyepTOBDcsWqPLLxAGY7qN",
-	"N4+3mbytmbu2R7W1OOCs71AHHb0Rc7mVQLiuGLjQTjJ0IPRG6btpcNDe2LYqpbpUriOVguMoVV9gY5Rt",
-	"uv04PdsL/SIZ3nwMMBFEI2DZiSPJCOeQkkThlw9PtqrSdpQ2soSCMvY6SOsyE9NytZjNkGMFSbej9GVu",
-	"oG3VlpA9o9fQ/PMaVpqPz0RyoqWCZKUWDMUFqvQ3k44iEE1TMhEJgShWq85Aq+68IZW3QNej2T7c8zwU",
-	"C+BliYYsqbT6KI9IoSH1KUdzI5kCSWAqhHFKbz7YLjmN5UI4BDoTKT/K5UDawZxCco3ESm09O5eTGPIn",
-	"R4crSRtgxTBXdH4qJZvzyAqv1b1+rQVBig20/EwEN4HCis5JCAFRAv+LcdFNH/O83/ATSnNgWsQ4nOrF",
-	"+HA67PeacSYXnR1bzOW1gYYEZ1SWUvTzyvvSWE8TUBfytYznUI1gZinnrjH50pqEnRqR9sjPPBlJn+LH",
-	"piWxdlcLSnnitnW03pSC+2mSAM8CsUGuYZl4b3nlgKvz0d0njg1wLK5tXzF4uzfKCyKrZeulezY0uNAM",
-	"6QbLPEVatHpjuao5OiOkqWmRQ819rIt4vN4UDLbpGnbeHQXtVxi504JjLu6ZSDzCOKEkZBxOclOHNJe9",
-	"LyJARYDLMHEDpKLwLIVyjo8E6db3VThYPVgToZRuMJ23e0iluozpkm92F4xUJ64hOcToA+zm2lIvwEl6",
-	"bRJzt67OxugNp8wuVVyRkXCAps2u0sv5QLZX5eNSBrB8JurYrGxMhUtUqax65rv4FR74JtPqYif3zxS2",
-	"fsJm/cLRpgdArsNfNyXLghJz63orUTlItZcw3L5VXcRxH2l/MpVHTS9mHCr7H2T14ZI8Y9FATNkUR+si",
-	"uZM1DeMzOXaHKWoqOLQhAB3mxgDiBNCzJ7sN6p6QnTygipajqpPmAAZRPmj1RK1HP7YP16ZpYfx1AvCS",
-	"yevzqfuJrUX6H2Q2bLfPeDZRt0ut2wviE3L6mPqw/1n//HSs6PzzZMD+KjofeZsWz5kmOps0100yKIE3",
-	"l/PqlvoqXKH6W8zQkoKh3Oj/UvYWaTyXZyLxWzzU81HcjDv7Wg4X73QerzS2I5SFc4c/CQ1WL6KgJT4G",
-	"HWr6Zi077WQGyrYhpYJ4OHPMQL9UEDvVuK2YfANz6q8e43tkx6+K3iiBrYsbDyOC/9fK0/cnR3ddrpbJ",
-	"0OwVuq1T1rLjW35grXPBbCzG5LjLXkAIRYHKru2+tPkda9ucjF0Gul/+Qo13ZfO+ab+o1KA8Ka3ZNrJ1",
-	"XNH5yOfWePanzBw9kNJ59ex1JsMqgf9zIlIXKnKd8IjbraKid3n1U3kukpbAeUXn6KBrs4oX03tugh+6",
-	"J9WhMhC6dqUtSrT9BHbd3B+ZWqAcJr8tbeI0X9Mo0ceoKBzL+q6d/K6d/K6d/KtrJ3O+4GKwZXdJp7W6",
-	"JTOXWvQze2vPw8auuVtjVNfJeNqeonztsNUWH8rxBk/7qSXlYRIONI7lhlKVuenZHS5TUrYRtfjVjv03",
-	"gUKjsr5/y5HAbdv06maU5NVS6sZAmvmvONQNGL/O1OpSj2MQUfOonwJNIHmdHQt5/QWOpl9QR7SAWxqA",
-	"zyIakoDNmcpr9CD6sGNxehZKocrjNIgYr1ZLMVlBitocv+9ho72sZEoGtjHV6zFy/4G2/hdne8as3+hb",
-	"q1rS7Ksb7BnKr/fVMkHbzvzr41X/8vWeM6uFV0xhzSH0ayoF2R1PDp4cPjnAxHwxcBqzyfHk6ZODJ08t",
-	"e0M07Zs0EntFBsnYZoVpKgz1OaOZW7NN611Gc57JM0sxO7gWyCAOPiwAq9pMA14vtnJ0cLi1QiWO3OYt",
-	"VUtwg41IxJTEfF5eHqlnUnoTtWASSyJppP34++9ts+fL2c8Kr9x5k2dD2meFZsqHFn2RSyT56fPdZ28i",
-	"0yiiyWpyPDmn10AoJ4ZS7EJs3F4qkThv96Smvr2EzReaiPHPeo4qee1/pcVGnb28M2QWgoIhBPcSW1YJ",
-	"rlyI7pO7+lx5xlFFej436ObHprD7s+CPC1uveLA+sjS73M/jQvetn+Wen0ezzM09VuME+rOtWlj23Knt",
-	"3sGoU9fj4dfMcFVmAFUcIXwS0+IDjcjZy90jrHxb1TGW1/krAnLFjAD1FwbeJOUn+Evm8Sm6NS3lPnNg",
-	"1aAI3Ij9mscN3e2Xkkc4sfszqEZEhGw5erXaXWjxaK0412tAu/PcwwIPNhj084aEOUiQasaQNK00zeJc",
-	"NIpDkB4R5XqKj4pWP5ro7czdWMyQFJFMjdMxlXi9ZeHdki4JU2QKkgVQOFubYBVJ8YXQSrkNGnMtqGiy",
-	"XxSou/tcUD2enP2v5h1yt09jtncNq4qo4xJstPhmk4+NhaNUfs9Q23pCUXcsZZYZ7YEEntLkTVnnGlaP",
-	"V9LpIu9M1Dm9OMNF2IIWNBrGYFtIbf9rVgK3JvG45Jst0Z3X2zqv2vuYBZ0uZKGkswU0GUXTvk+5b/I6",
-	"tbAF/K7312rhh0ifaxTa3PR+qpeP0FCHUCj6mwKUqbPS2qCetqo6YrX75wHiWC7vYPpW4AEEj5CwwpDY",
-	"+jSopMhKbhti2ZDiCkEMs+O3ktyvLESCKwvVG15FWyOsHqLxJqbIxVCqKrf+hkmqIuIbCiLTtJRbKCCC",
-	"I567qaokxDiF9jdMKsPgN36IDZJ3M3mgX8hFkHaOm0xb9+mzV3s8e3XEeaXGVSSWnAStgCA9YlKE12R2",
-	"jb5pKPxrCPaQSxybZC3gknf1OMcJUCTZLpE0Fwu+S5SPSqJsJ64+4VJZimqjimXC6kd+lDBZopjHKd9t",
-	"5VzmguCJtaEnGjwI8lxFnKB9ceyZtLs/9s6tCNYxVf6iiZ73oAXEjQ/0jvXmR1s79L2n/S9Fin1n17qU",
-	"7+W+HJ33tnWsuMob7+ICz52hB1zhV1WXlIyJYah5KuGELMSSiJkyselWKMMDWXBrDKNmCUbhY2fBwx0h",
-	"vXafD3SvwdLy+JQbwUby0e39ronBGKGLN0AnLbzKEjmPY0HY7d1sJkENUQVg8zcsYsNbv0sCFPOHtb5a",
-	"YRb8XapeTXKqAdRc2Pl3SHqoR13QOAZeJBWwsmVOGR7hsFxTqMwH6aC8shmgkwrLW/qdGL99YswV/JmU",
-	"HdGVcS/Ep/WJCa8jM5Fg1A9yTiZJyq+5WPLNCHVTpb8lclvwt5u7fswa7YIUMsexAVSQw/UQ9yHyoGz7",
-	"NnnX6gaD3rXZztzbwzbf+t2+bCvTNqVcu8debtXVb1tpfMV2i/hf8GjjwSGYVk7zAJ7Vnm9DbUnArR26",
-	"/a9Zve0hj9Qy+puHsLpv7yESN7tS7uX7Y2YlNENZoYqw5cqZVdmNOxv5+7LN7t69M/9dNPqO59BswoZG",
-	"3S0fMyruesqbKI/75WFVp9dBbGzXJGIs/1oM4GK5Y9ow+2Jz1EtM6B5sxrX2Swe7+61eOv87E4t3Irra",
-	"pQ1S6pe24QFE1yUtXVs5PTKTGS+kUhGpUU0CupIeWvOWphtTG72xtsRZhpPi/lf7e6X/nkAcUhPKve7c",
-	"ntNoXUwy1nDtlvLeI6A5Pd2jWrGgWTev4rDMruxVyYKQ8gASsqS7VkBdAg+QSBH9xiSYgYe2DAxi9JBc",
-	"sY7hFLDOg5iZ+gibMDiVZf/Y5EZ0ovsKpNr8OowdXp+DgxdcXqF3D0h3j43mKLckZxS4EIZokOYCk54a",
-	"aY/8MdE08sdEc1KUdU2e7j6iMxWJutxJfzEtei8xBbdqPw5tmYd2xtN0pITkxobQPDt4uq1R34rcrZFJ",
-	"YuswoenXlPfBSlQJ6riViOPM9lIyMtRcKUEtwHQ9vThD7TkOcUKeHTwlKVcsLBXKKU9pNpqLoEc6eYst",
-	"diEsvLUlGvoEhXOzGvm4vDP0EY0yyHpcL3DX97/qf7rUpj8D7v4gJzEz1k6dxPpx6WZkdpceF/r00zAD",
-	"rAd7w6wu6/tbnWf1U3Yjo2tgIcgqTg04fzZKo7Ax7FqTUp9/mzaObi1jtkv3pmXM0bBbLWNl2tYCYT/I",
-	"vO4Wpg7fNeIxeVgpcuDvN4dZpjVJ9sjhM6JJQShbCjn4Rye+S+JGYc3qC2QpnezWKBa4jUMsSzSjoQTP",
-	"HdVixvjCAtnJswdmFfAmKWf/ScGG11pykWqFUZ1Y/37LrpsVJtgWZzWiOImrtH4lwXs+3xBfThsFQ6Z5",
-	"QNQJUQshIddBagZbDX/avZ0ErfqKSAQ2j9dCzVMG9uYG21ZLbZtC/VcWhmU+92icvtbaiF79eOtSD7bN",
-	"XW1xvm4e+3h3cjumVXf8oH2VjNcllIdvvbrN4Pd7d9cm2bF6fdj9rbG3e6lhx4z11a1C7UQebZG7IYiE",
-	"JCDTCIp6u8Ip7ffICGXCndmahdun2tciud6cZOvVIYbntFIsAn0tDmk9TFV2uN7bpZabJUlE0qvFw0ZF",
-	"UYvhhOz1lYNvkrp+OQJXifFlwSt8ZktU7oCRr025WerrnnvxjUkL/XCB2iGzRb6dwyI53muo9gC6wT1y",
-	"UMYbMccEbA8Rjf3orvjhKQK+pwcY4xb4V0gN8OiIsVRteKObO3UQ8mVOyFmx4vvSFuHoNkHoIIHT8Xo7",
-	"48Rkpt21N1QcUt9UHYV5AlKSWITMX20mjsVZ0ezty2NYRXrbAplJnuhONGeRaQxdq5+zSgt1X7ZZarUa",
-	"aPFhs1px4qzmX62mqzcgbaxLhnNQ0IUpn/jIxZ0EZgnIhU2eu3XqeG+G3zZ9BGmRBbwp9tBbcwU9/eng",
-	"oO+aWxO55+gp6U1EgtqqhNAQqxpMjnkahrvlGRoWwzB4YKCZbEgS+jF4X/Sgx942OdBUiYuMxTU5Rhc3",
-	"6XrObU4536ROYQPSysqR3hO3scaorNjq9m+j6sajHeMYj17A5DWhoeBwUs1DwBSZCoRlcKHMuwfOu5jv",
-	"Xxut5d8fN7GVjvb2Sa2QZq/sNFtzx1qfI9WLgeph1otGbr3yHu5q8wjQJGSQkOzSHXzNlblOu/kybzXs",
-	"gZ0TSZcvScsz2qZp7uzXQ6SDo/jewq2y2VN38/4usYchOsKYzqHhqWBS/uJcv+/pFezlOX1dc9vm5bXe",
-	"PfIHvCZMTF3USZRX2GI3Qeo0GhagriHavY9SOeW1yRvQTCRgU0635ZaR5WStnlFJ4wuRovNyljsE/Tal",
-	"ojzAihF5jxPbOM8y4hGm5B8cQ+yp9TbGUvdKQjj7ozdYM4ZECk7DzL2hwwc+p5Yi0dUAxWFREfveMqp5",
-	"39WPzXM0XPf4Gw3Th8lK2pUiN886saABUvYU5pR7lbCP/4UhH4TNCBdECxuESTJnN8DXDvRoJ/L9iN4O",
-	"JPRzertjWjcwdo4EXNPkp1IV9i+yWYb9C56aL0m1EPt/5VHrOmHn9LZ8yNyPlBt9sJB2MasVi+ABHJnm",
-	"+B6VykIjZlkhz1JGCkvhJ+Sg4oO14SEakgunnARn3ANpW1kP7y97zgMIKIXw4a2f8MhrSjptafJyJG+W",
-	"R6CZRCf/274tUbT/FX/cdXNg0+kUSxwPKh5gWz5U9tbOWo3rVl60gw7xxSyh0iRqKsh8p0GeJlKGon+l",
-	"vsMVvQZuQjmnKwyP2yZJZVUw27wsTTqAUu1Ded8p3MZX5nRXtcJRtqZtKefPKqxUmCdGLUBiKUb5MKka",
-	"9Mwm/R8tqHZNEinSADq1bKZU5b1QwxrlWGliuV8VVUWd8RNzsdM5JvWZAqEmpzEplypqLYSJo29ER4cb",
-	"7EdXAcoND4itOZvNMIQ5GsTvXt9Iry19x4KZoHeNUTTtWVRiWQZhoguxdmkvcVcZ4NfivhiUsb6o7z5S",
-	"RMtvpWE56M18wbcqOJnllTiWUfNwkUfNpBLkibkFRbJBNsJez/qt4PRxKoiHyPGlWrutUpFFkZZBhFUR",
-	"64NnEsT/VZXFBTGeFkucorqQnL30isRH06wGwgZSVymlTl/tL+MptT1Os32XrlrRZ6epfRyhtpS7bb+Q",
-	"Xj5MiY6d8MZTSW6OTgi+XeQCqzKEUhA/pCwyykDkinmBLPyvjKkPm11/WXWQr1Yy6He+rhSodrtgb5WH",
-	"Prcii25apYcPnN2SiIUhk+ALHkgj+4Vi/oNERxyr5QlYAj6WkJ6usqDMiTv20U8TKZLNNHl9d4KYF9dC",
-	"zZlBJEuaBOTvFsh/YMFsm+SbGNiI4FVlwwmZUv8a+zFJpjATCRCmGhzatdx8ZyYuTakFR4uNdoYWlWhf",
-	"0Djjb+AGQseK9ZmIFQRo5Hl19Jz4IdPdEZMJvoX15SNFmiClO5Wv2cfmCjShi4Ri6xgSySSyJscqtqvX",
-	"yM7QIOVadpBeceXMRlUV5HHoIeK7Ho5921q4UMxNUiHzLJiuiK1EvTVVSTerlKaW91BmmZf+fhh2aQlC",
-	"P6hCwFr6qfIIxl1BQOhM2WQtoT6rZMZC497hDHwRc2lTu60f/TKSVQ5mMrsQoM0u85loddAyuP5GD98v",
-	"YpmfOiZJIDCrUmbp0cfS6Ka4jT4T/N4O5YyF+k8LKheDlOOvdftNz6BDla4B2FCTvonqKE5AQqUSVUmV",
-	"PqiafTaCaT5IQURCxq/zNNkXH65y+dRPIACuGA2lR+ZCmAv+6QGJGE+/YdvQR5RalCCxLXqF5GkuqRfv",
-	"Lv4vkQriLEdjnh/LFLs1Ek/mxL6ZVJ9pC3sNj1afu03F1j3aH6/ofJAJcvd6eZt9UQvcuY7SlDim821o",
-	"tHr5oMb4fh5E3V7H+tEgvmYKEIqGA+romXZDbXs8jaaQ4Dtw9ySRO/WgMjsEamsPlDTZu6MMuGWyw/m2",
-	"RBWvTMtt3JA1qdHo6h/K1lzsgCMKQAuuIfsTAs1heq9KyLao2m8IVWa2XqbQoujlTouKzosU01KJZOeG",
-	"l8IMrWHR9CofkGDniUjjwXfYz6b1hkTryAcopCIUDWERlg+osPWf+hVKRd83A5IFZFFzh5WguUP346kF",
-	"WuQ2KHDEdA4n5OhZP5S6z9bha5voRVPH5tAp1Z3UQ8tHbRkrrigzRRHbtEJAE39RmSWit2+Az9Vicnx4",
-	"9E+vf9bnK+triQ5kBSrJ382fvujm6K+BOXCtzk4kqIkwZ7pVZ1XzF8w0VqWBJ172P4r/0V3LP7HNvauy",
-	"ONwqi7F2nX2HmXqgWIcHeKgVuwTTEJ77rmS+egA5QEtaRc21EjMt6svZ6kMhlidCH18Nr9wdt/2q6Pxu",
-	"v8TohjLe01KX7T+qx0oMLVzHX4PjPDvoZ5vhVlnmds8tOrAOPohlRLr8bkZxgdqhta60ax7arBiXyR5g",
-	"TAJcEJmaS/gBnnnNE2wkpgWV+Qku2162e4pvDvclJDfMh72ASV/cQLLqSZX90rb7ni67Nd9yT+RSljzb",
-	"QzXWLMHNyrAfizA05Zk188qima5h1e8kfnM0NmPzb0cb5Gz2BiaAVcYHYb2kP5fK6SheT/nawqoFljp0",
-	"SUZG8mkTeroCMyA4nSloseoGVMGeNRsNHLTkcPlNRo+Ozrqd8eqt+AF5k9/3roSi4Z5Npt3XFxtnbXft",
-	"RpQl/NbPeJu4sYjhyuS4HaT9dvGFKpJei4Qc/UgWIk2kR3wTFlMOhClkVKnvq2tYGQd0Eaxyp2fzySTq",
-	"weBKPB8GE8UBOQsgioUC7q/2TAFw5yPs6NkzFInyRxk6TClI9Jj/7xPd+/Ng73/vff6ff5u0PHK+pzl/",
-	"+DTnR+U0508PDoj0CA2XdCVHpzov34YPlYIXz9H9J+H97WgbHnTf0+4Oc/WU5ObQ+naClpexChARsckL",
-	"vzF5jkhX6mLT9+WHtoUX68F6s2zJrcy5APTx8AaS4xsxt04hrQJip5rw6NlPj8pVbPteYm/EHH00duUp",
-	"9oDpNm+OxgblrvHYysJy/8Li/5hg361K/nf/RQHD+dtgswKdjYADkWXi7I43eA9z/chLKv5sG8k+tWyA",
-	"GFjcb3PxJn6cvhiR+t3kgTt/7rwRHZniLZb6LLoG3vUi/o627l34BubUby22aPxLsLorqqOwZDUmoNi9",
-	"WPXUaMT+RW/oJYJJLl/+KsnRk0OiBDl68myoH1OZOTfi8zorU2ebthaz/guGzTQDqjcNnJYjYuXNan4w",
-	"Rai/WTe+ywU6uBZxisI8HJCNY7WOBQuAsKZufxNSbziYI7rdqQ/1ea8w7125ld/zOckc5ZMxzLeNRz5k",
-	"GVqrKEnsRQuBgWkwkTytCqttqXwd1/hkBxh6byZ4qAvSrNvmn37k1yTGs9PCK1SVo2vRT0ezkJIjWPaN",
-	"zaw3GIflILK5H175+e7/BwAA//8=",
+	"7H1pcxs5suBfQXBfRM+LLVmHj50nxXyQr25NW7bCUrd7w+3tAKuSJEZVQA2AEsV26L9v4KoTdZEUpfb4",
+	"k2kVCpVAJhJ559dJyJKUUaBSTI6/ThaAI+D653u4lVfsGqj6TwQi5CSVhNHJ8eRqAYi6x4jNkFwAmrE4",
+	"ZktC5yjFczhBeCqASsSofhpjoX7DJJiIcAEJVrMmhL4DOpeLyfFhMJGrFCbHEyE5ofPJ3V0wuWISxx8z",
+	"StUfGlD8xJYowXSFuBmBBKbRlN2CMPCQWAIXKAaJ5IKzbL4IFDQ4jjWEIgeR6AWs9EjKKKgJ63CSJEsm",
+	"xwc5lIRKmAOf3Ck4U8xxAtJu3OnF2c+wOnutfhMFaIrlYhJMKE7Umzgl5nEw4fDvjHCIJseSZ1D+YnMv",
+	"XmYkjlonndqn4+Z8cwNUviMJkc3dPTxA0xWKYIazWE4C89F/Z8BXxVdj/Wr5GzPGEyzN/jw9mgSTBN+a",
+	"rTs8OAiKjTz0bKSF58NsJkB2oFsyFAO+AcQyeYIGgMnMjIPhPKiAetABKo+ANyH9EEcgJJoRLlpBUm+e",
+	"inDiQdCUsRgwLT5ztUpBeD5D45UiXKEOWxxX9wFu05hF4KjAB4PU05YBIBIS/aH/4jCbHE/+137BHfbN",
+	"MLGfgzS509t2Zl46fJHvE+Ycr9RTIVex+oPabfX/nNR2QUzv2PyevueniHOQOMISNxF1Dat/3OA4A5Ri",
+	"wgX6FyMUIoWv37ODg6MXAQIasggixGgIKGEcEBYIo+WCxXBi30rwCk0hH4rnmFA1h1xAIiC+0bj0LTRx",
+	"gHUzg3PFjG8g9rP7GBQDF3ADXP3nBmJ1DjEVS+BoSTQv8u6ynrL85S7aUjjTLyiAKheQb+78CupZ2QWW",
+	"iyvASSv3lObhOOZ5aW6b1klF/nzcvDVI64fWgdo9RZLGWELHgvMB44D7BNMFY9etEy/z52PmvVODRcqo",
+	"MHzuLSZxxkH9DBmVQPUhxmkakxArotz/l2CaLIaR1RvOmb2qq5R9uWA4RjNMYogCFOPwWqDlAktEJKIA",
+	"kUBYamEiYQlQGSDGUcRAIMokWqg7SEsagGXGAf3t+cHhfys+9xFmmcDx/cOvTqbaZnXdhJgqqKaAZlk8",
+	"I7Fe0nSFiBTIQqHANxwDCYklKNEtXy5OQGgc268Wooz6lXKWApfEICjkgCVEp7LCNiMsYU+SRAl5NRQH",
+	"7pWXq77FKvr/RSimqm8xwkGM+Q6JPBQWTJT8+YuAaPhECRbXfbCeqzF3jvo9nxUhs3d31zSXZpQ5B+7Q",
+	"fFZLsVNbaILSxn/JQWbTf0Eo1ddOM8k+gsgMMFWUAcXTGKIWOaMxlRY337H5Gyq5hwBid1MM4+bBJAEh",
+	"8LxlkySk3gcKNULiJB2KtdoGFu8XAAQW9i9ti76UWGZ2y9Rt/3myxESq6QMjZpufHHCk+DLos/nFQ0Cl",
+	"2T4Ctge+to1mg+3/BolfVcTcNYWuITtd5SJTLCDQXIFmyRS4YgsYqbGa4c0IxTH5s3+7S1tcrMu3z68Y",
+	"pRBKe4M2tyWBhBmqq5OqoQmWSb+81i2h1UlDTdMP3q9HOwOwCYk97t8MG76G1TfJntW6BjJph9MwBCFy",
+	"+XZjxLZs+Fa2SToou89/eUOklcsHbcnr95eXwG+s/aTKnH5JlaJxeIDOLm6eIRxFHIQAcYKuIZUI0wiJ",
+	"BVvSAC0XJAYjxiDMlVwkWHxj9CwtwuFwQbQBKuezzYXWeOlriMkN+C5ALJUMbYxmjWNeP9rBOgjVF8ur",
+	"GAvPpnxaKLluEkyM6Do5plkcBxPGtbSnbW0WQPfIP/15x10BSs8/i5ofP7WGPXVJSNAmDv/L2kgwxprQ",
+	"IbuduuV0T+cQ5oYrqoZb9/apx6z0QS0jBaqudWugHIYfp9+tuUOiQ8yw4EyUuK/XA1GBa5+o4dSuaOAh",
+	"LcaXUZUDFRTk3Xt0axvuOSjDST7KuFaPzqvHKmLZNC69YKSUiV0YCPlTYbXu5OP6Q+c4nZQUzpcsWjUx",
+	"eCaFsd+hZ+hn8tIHrJtgk48XsmYvD6mhESuiKu1XYy98yHozV8zzgrNbvWTFGZRS4BT0GuIMq/WeyBQL",
+	"sWTcf1wzAbzlKqkvwn7CC6uWq5s3I86En1+F2tzps139dHV1gXLSHsCtNW/8wz/hpVRbdoIEAIpYKPb1",
+	"YPEkiXxEMiO3/mu5g/FaRA45zBrEsm5Tgty7qWW27PiOZWRPYjKDcBXG8MQe+UngeZYqBPgfca16+p9l",
+	"adQ65bU2VngfhQsIr1OmcOPnfGen500i0cKHI2KiEIfji8qIGqlnEQEadgg/bs966NnNU37Lh4faH3yi",
+	"/1mC5/AR5kRYBbx2xaCYzQk9UWJPuEAzAnEkUMgyKlEE6gIRzvUmDW+vLXkpjAT6M6zO/OcYL4X6PqNt",
+	"Ty8h5CDzacZzCgH8hoRwGmq4/ylaPiVrBMvdrmgoJsFkHqZe4hjOiWQbpt45UvRRTdna0lQEGb0qVEEH",
+	"u6J1hQzNxr4EvQSVf6I8nx9QISFqValxTLCfl4cxUYLea//DNHulcDNQzI2IuL4kf8L5y/oLL575OS0d",
+	"JxPTm+iXj+/88qp6Ru3NSm7gVF64u6LzXiYxUPkaQ8Kom+ZX4KKN7o3qP3iBSckrNFg8EGXXgk9y5CN1",
+	"CW3t7QXBfPVSj1XHruJFaMx5w+IsgXNFHcOtV78WLzX1rfqZLDspyt6UnGLLe+FoqUSzJWRVSNPtRxXZ",
+	"3kPVagA1DHcUVrdqM92madT56Aoxwq6uZUtyN6FjahFMs7l2AM6Y0i4wp52WUTeHaDEsC+99p55oMyVF",
+	"Hz98OP/Huze/vnmHZowjzlgikFxg65TBlMkF8ABhgQhFCqyAglwyfv0PB2uCb13sybOD/3kR9AajlHfP",
+	"Qtm2P4R6rovY/tXnwQkZjxSw/7z88B5JuPVqjFtFuQLGB/65tRfV7J1YXEP0K44zuODQKtQWoy6zWduo",
+	"tH0C7SR3SGjYPIhcsMy44+wcvVpSPq48c+BZjg94//bcXgFOzkFyEnoEz7EoKmH1F2p2ZcClolczSEXu",
+	"IIHqh92kvkW/N0fHJ1TEbPnBCDjDjWr6rYtsGpPwiuPZzGxkFdlKNUVE6AM8Q0SipYk7mEnEMnmMlMI6",
+	"CRoabFMIi4CuRkMYUVGyR3bamwrLpZIdqvp1p92rNPQumCykTMUF47WrNA9AefH8+dPn3SEvHk8QFtcf",
+	"rVWACelXNrO43wBuCeCjHuvVViojOvSufGW1c8MxFTpKqPFoMdq8Mky/qm9W25J+0YrrVmn/D4UzTkH+",
+	"gbXu5Fcf/iKUuzUCWrZ5uSreJ0/8xg8CsSU9QRRugFt2QUTOLAYbdO/HS6Rn9XPVZYe2NphMlIp4UTOK",
+	"+R6fd7gsq5ps1yJLEQZGV/oVjzR9Epz0jT87PdfsK0zbWYnh9y38v9jktdQvWtx3A4jaGDJCG69Upc+b",
+	"Q8RovDpBN0cIx0u8EsgMFdpzReaUqd+kJO+VPcndCti6jubdqm4tpG8DyTrjVGqSMs+gGuPa3DHty+hd",
+	"if32GzO4dPJLOsHh0d97VIJgIsic6sgvYwirzXD0/EXvDBmP628dPPt7nyBvXazq5XzJTWi8G29N2jWb",
+	"epwJCbzNBMQSG0XbEkzwFpNYDJRczRuXmWZoMPStVt+29uieKa2zuag0O+XhgkgIpT2bPuvWW5yQeNX2",
+	"9JxFRtNtffh+kHmx+FBp2tokQQPkL36Gxkko/FdGiCVEry5+Gbit+Svmbni5koMxMtIuGKbZBfAQai+0",
+	"O/YiIq6FT/RpF+AW2Rwu8BwuyZ8wZinuPfERhBKIorHv6SyVsS81gl26TIgKO/orY9ZlXlPfGf5W3fxc",
+	"pqkWeqkg12N8KwDwrKSxi/Ud8qHHh2pHMb4jY02HY+hV5KZQLgmdj3rV+DTOqJCYhtBuw615/108YcQx",
+	"ocb5H5o4NPOfjC4Ax3KxMuZLGk1XXtuamfnVAtP5OBvxTavR2xdB0FxmULpHitny+6MUXFAHsYailu1v",
+	"Xh7VC6h6HxSc0kcSRiL2+nc/LWzIt3bRoAUWJtJIB3MY56dLNEN7yFC0FuYUAep4SfWy+g/CsYkncSie",
+	"Zdr3MyMxiJWQkHgR+DGjCkWfiFh0KjzHShgy3j8iWKwDARA3Lxu/nxXCfhClzDie0SfImdKIDHSEihn3",
+	"O11iKvMAeIFmnCUulQDpZ09+pw1PohOe6slJYAyy2AVeuTxBokgmtvAusKjaYl886xWaClqsf1QpAXpb",
+	"KEPaAnxi/lkSYbZEwarNStqCCNw5a5sB0YNUuK1721gcvWRM+s3EjupCtYgpDq81gjSmKuSm/pByZg4J",
+	"ikiEKKvHgZXtDCzBhLa61Gpxil0uuSbIkXarIWwyMu0CfhBowYREHHC4qGk/1Xm7/HDdPrI+1cnYHbvX",
+	"toY7qs+fZAnmNUhM4jFkow0CZ9YecNphDlibvohAcAthpo/lFOaYGvJqcDPPN+/ZSdxJoaP9xyMI+qF8",
+	"zHE56KDTW5gP3JFnerxpJC1ftV3vFHfydw/44/GA2y3RthKPseZG07Uhoi5DXWPeFpXeLtIku3cO0RC9",
+	"Nwpj01ucMDqv3TnGUBIYrnaoc1aVDDTHqXiCSnLVk1qMYMvxcWA4ntkNbfdTnfLZM8JSQrSdaIAiqGpw",
+	"cPZg/aAQ/UkeExmUSKWBZe9mlreuvlG+bQkqzk0PkXRQ909MyMKlWyUlJaq8SjOljV6E2rHAZohRcCIW",
+	"4w2JeJ6B8bbhOP4wmxx/HsR1LAB3XwJ/NLnJb1A0recv8lBNEra2LlRgHWhqUS+9JuJ6lM1Eb1iyxis/",
+	"QRyNeW28e7zN5W3d3LU9qq3FA2d9hzro6B2bi60k+XXl98X2I0Mn0tEofTeNnrQ3b69KqT6T60ij4DhK",
+	"VRfYGGObGj/OzvZKaSTDh48BJoFkBCw7CSQZERxSkijC8uFxqyptR2kjSygoY6+DtC6dmJabxWz1HytI",
+	"+oPAL3MHbau1BO0Zu4bin9ewUnx8xviJkgr4Si6IFhewVM9MqY2INV3JiHEESSpXnUlk3TVRKrpAl9Js",
+	"Ffe8xsYCaFmiQUssrD0qQIIpSENMtbsRTQFxmDJmAu6bCtslxalYMI9AZ6oAjAo5EHYyr5BcI7HS2MB+",
+	"y0sMucrREUrSBlgxzRWenwpB5jSxwmt1r98qQRDrAUp+RoyaJGiJ5yiGCEmm/6tzvpvx8/l7w08ozoFp",
+	"EeP0p16NTxXU770llIhF54st7vLaREMSTypLKd4LyvvSWE8TUB/ylYznMY3oqlneXSPitXUJey0i7Vmt",
+	"eaGVPsOPLbli/a4WlPKH29bRelMyGmacA3VJ5iDW8Ex8tLxywNX56O4TzwZ4Fte2rzoxvTeDDRJrZeul",
+	"ezI0cdJM6QfLqCItVr2xXNUcnRHS1LSoD+c/1kWuYW95CTt0DT/vjgoSVBi514NjLu4Z4wEiFGEUEwon",
+	"uavDBouHLAFtCPA5Jm4AVQyepTTV8Vku3fa+CgerJ6JqKIUfTO/tHmMhL1O8pJvdBSPNiWtIDqmOAfZz",
+	"baEW4CW9Nom521Zn8w+HU2aXKa6otjjA0mZXGeR8wO1V+biUASyfiTo2KxtT4RJVKque+S5+pQ98k2l1",
+	"sZP7ZwpbP2GzfuFo0wMg1uGvm5JlQYm5d72VqDyk2ksY/tiqLuK4j5JGzuRRs4uZgMp+haw+Hc+rMQ3E",
+	"lC3ftC6SO1nTMD6TY3eYoaaCQ5sC0OFujCDloCN73G1Qj4Ts5AFVtBxVgzQHMIjyQasXoT161j5dm6WF",
+	"0Lcc4DUR1+dTv4qtRPofhJu2O2bcfag7pNYfBfFZc/oUh7D/Rf38fCzx/MtkwP5KPB95mxbqTBOdTZrr",
+	"JhktgTeX8+YWhzJeafM3m2lPik5T1/Ev5WiRhro8YzxsiVDPZ/Ezbve0nArfGTxeGWxnKAvnnngSHK1e",
+	"JVFLfowOqOn7ajloxzko26YUEtLhzNGBfikh9ZpxWzH5DuY4XD1GfWTHWkVvlsDWxY2HEcH/Y+Xp+5Oj",
+	"uy5Xy2Sw00K3dcpadnzLCtY6F8zGYkyOO6cBaSgKVHZt96WtXVnbZj52GTr88idsoiub9037RSUH1YBp",
+	"rSTi1nGF5yPVrfHsT5pv9ECK59Wz11noqwT+j5xlPlTkNuERt1vFRO+L6sfinPGWxHmJ5zpA11ZMLz4f",
+	"+Al+6J5Up3IgdO1KW5Zo+wnsurk/EbnQcpj4tqyJ03xNo0QfY6LwLOu7dfK7dfK7dfKvbp3M+YKPwZbD",
+	"Jb3e6paqY3LRz+ytP08P9n27NUd1nWqu7eXX105bbYmhHO/wtI9ayjnyeKBzLHeUShemZ3e4TEluI2r5",
+	"qx37bxKFRlW0/5Yzgdu26c3NKMmrpY2PgdTFr3jMDTp/ncjVpZrHIKIWUT8FzIG/dcdCXP8BR9M/tI1o",
+	"Abc4gpAkOEYRmROZ9x/S6NMvFqdnIaU2eZxGCaHVTjCmKkjRd+S3PT1oz7WDcWAbV72aI48faHv/4mzP",
+	"uPUb79Y6sjTfVQP2DOXX31UyQdvO/PPTVf/y1Z4Ta4WXROp+SjquqZRkdzw5eHL45EAXHUyB4pRMjidP",
+	"nxw8eWrZm0bTvikjsVdUx0xtVZimwVCdM+zCmm3J8jKa8yqlrnzu4D4ngzj4sASs6jAFeL2RzNHB4daa",
+	"sHjqtrd0ZNEbbEQiIoWu5xXkmXqmXDmSCyJ0uyeFtGe//db29Xw5+66pzF0weT5kvGuiUz60Oha5RJKf",
+	"v9x9CSYiSxLMV5PjyTm+BoQpMpRiF2Lz9jKhifN2Tyjq2+NkvlBErP+svlElr/2vuNios9d3hsxikDCE",
+	"4F7rkVWCKzfZ++zvrFf+4qgGRF8adPOsKez+yOjjwtYbGq2PLMUu92M238vLEs7NxVXFxI8g84p/jU06",
+	"2NrhKioCtpwpW/1PXSJywYT2P7SU/ds9jsoXVB1JOsrQHH7TNs1W5bXpAwZhRKDTizNknXt1rBmMgFFK",
+	"PDi6rOFoPcY8Aj19THfXdGFyeihbIuOlfTzYN7KrodGMShJXcA806sR3cVDzBO59GxC9F+ZpZ95zq9Uu",
+	"2zq1HGK3EaZ6QnGbpejKN3UVdxo+oXtzAE7Q2evHhbe82WiROc9mCHC4MPDyjJ7oXyJPJFOjcalI4VjE",
+	"fs0T/O72S1Ve2rhyI3VJtNyRtQaC2jXZ2vay19N9F/inBRptMOmXDQlzkMbTTPZqulObHQJxksYgAsTK",
+	"TV0fFa1+MmUWXF4Am2lS1GRqsgOw0HKoq8Mg8BIRiaYgSARFVoTJKhNYq/JdV1CVxnwLKobsF10y774U",
+	"VK9Pzv5XYzC428cp2buGVUUn8WkgSs+yVQLHwlHqAWqobfuXZFHC8IE0k9LHmxflNawer0rSRd5OJ1EC",
+	"klqE7aqDk2EMtoXU9r+6Ptw11cSniGyJ7oLe0Xnr8MeskXQhS6skW0CTsQjvh5iGRjlpYQv6udpf6y4b",
+	"oiau0e130/up3sNGQR1D4ZFrClCm2VPrgHp9ueqM1de/DBDHcnlH11kGGkH0CAkrjpFtkqUVQdf33xDL",
+	"hhRXCGK6RUcryf1MYk1wZaF6w6toa4TVQzTBxHTaGUpV5dHfMElVRHxDQWialYqARYhR6FfUSkKMV2h/",
+	"R4Q0DH5jRWyQvOvkgX4hV4O0c9w4s/rnL0HNyhXUEReUBleRWIrmtQKCCJCp5V+T2RX6pjELryHa01zi",
+	"2FRVAp+8q+Y55oA1yXaJpLlY8F2ifFQSZTtx9QmX0lJUG1UsOakf+VHCZIliHqd8t5VzmQuCJzbYhSvw",
+	"IMqLilGkAwHGnkm7+2Pv3IpgnWIZLpro+QhKQNz4QO/YwXW0tUPfe9r/UqTYd3Zt7sdeHnTVeW/bCKir",
+	"fPAuLvA8a2HAFX5VjR1zTEzXhMgEnKAFWyI2k6aIhBXK9IEsuLWud0C4LpehX2Y03hHSa/f5wDi4AE1X",
+	"SKtyI9hIPru93xUxmGiRQgfopIU3ruL6OBakX/swmwmQQ0wBevg7kpDhoz/wSIv5w0ZfrXS7il2aXk0V",
+	"uQHUXATk7JD0PhlHYpoCLap/WNkyp4wAUViuKVTmk3RQXtkN0EmF5S39TozfPjHmBn4nZSd4ZdzeWrU+",
+	"MXmwuh0ec7WXiUAZvaZsSTcj1E2N/pbIbdfxbu76yQ3aBSm4CM8BVJDD9RD3oeZBbvs20WvVgEF6rduZ",
+	"e1Ns863frWZb+WxTyrV7HOReXaXbChPUuVvE/6SPtj44SNd/VDyAItcyvQW1JQG3duj2v7qm/0OU1DL6",
+	"m4ewum8fIWE3uzLu5ftjvoqwQ1lhioggJjegc+PHn41cv2zzu3fvzH8WjX6gOTSbsKFRd8snR8VdqrxJ",
+	"x7pfHlaNTt9xXNQwEjGefyUGULbcMW3YyKellUMoTnoPXQ/X2i8d7G5dvXT+dyYW70R0tUsbZNQvbcMD",
+	"iK5LXLq2cnokJvYxxkIioVCNIrwSJqxzaV4jciMda0ucZTgp7n+1v1fq7xzSGJuaC+t+O/A6rYuPjHVc",
+	"+6W8jxrQnJ7u0axY0KyfV1FYuit7VfIgZDQCjpZ41waoS9Ahxlb2Mi5BB572Zehs40CTq244OgXdkIXN",
+	"TCOTTRicdGV6NrkRvei+AiE3vw5TT9Tn4CwjX1To3QPS3WOjOUwtyRkDLsSxdkhTpqsTG2kP/T5RNPL7",
+	"RLe1V7KuKajfR3SmdVhXOOlPZkTvJSbhVu6nse3H0s54moGUwG9srtvzg6fbmvU9y8MaiUC2YZp2/Zo+",
+	"XLplHNc2bsnS1PleSk6GWiglyAWYV08vzrT1XE9xgp4fPLUR3Nj7SbPRlEU90sl7PWIXwsJ720ulT1A4",
+	"N6sRjys6Qx3RxEHWE3qhd33/q/qny2z6I+jdHxQkZubaaZBYPy79jMzu0uNCn1INHWA92BvmdVk/3urc",
+	"NTrajYyugIXItYYbcP5slkbhY9i1JaX+/W36OLqtjG6X7s3KmKNht1bGymdbO/n9IPIGebrG/64Rr6v8",
+	"lTIH/nZz6EoiCrSHDp8jRQpM2p7l0X934rskbhTerL5EltLJbs1igds01v3DZjgWEPizWswcf5BIdPLs",
+	"geU/gklGyb8zsHnwllyEXOn06xnjybZDNytMsC3PakQXoaawXevEkH9vSCynzYJB0zwh6sSmYTobpGKw",
+	"1fSn3ftJtFdfIqGBzfO1tOXJgb25w7bVU9tmUP+ZxHGZzz2aoK+1NqLXPt661INtc1fbRbObxz7endyO",
+	"a9WfP2i1kvG2hPL0rVe3mfx+7+7aR3ZsXh92fyvs7V5q2DFjfXMrtXUiz7bIwxAYRxxElkDRGJt5pf0e",
+	"GaFMuDPbXHT7VPuW8evNSbbexmV48TlJEmDZsNHDTGWH6+kutSJKnDPea8XTg4ruM8MJ2VOuqE8dUpoj",
+	"UMlNLIu+wme2l+wOGPnalOtq1Pfci+9MiYeHS9SOie3G751Wk+O9pmoPoBu9Rx7KeMfmulLiQ2RjP7or",
+	"fniJgO/lAcaEBf4VSgM8OmIstQXf6OZuqW5jR7mu4vdlLdKz20q+gwROj/Z2RpEpIb3raKg0xqFpDwxz",
+	"DkKglMUkXG0mjqWuu/325THd7n3bApmpcuqvCGmRaRxdqx9dS5R6LNsss1YN7fEhs1oXcdecs9Z8ORhQ",
+	"39knw3ko6ML0OX3k4g6HGQexsFWut04dH83026aPKCvK9TfFHnxrrqCnLw4O+q65NZF7riMlgwnj2lrF",
+	"EY51+5HJMc3ieLc8Q8FiGAaNDDSTDUlCKYP3RQ9q7m2TA84ku3AsrskxurhJlzq3OeV8kzaFDUjL9Q2+",
+	"J25jnVGuK/L2b6Pqxms/xrE+ehER1wjHjMJJtQ4BkWjKNCyDO9rePXCB1Hz/2mgtf/64ia10tLdPaoU0",
+	"e2U/s7VwrPU5Ur1rr5pmvWzk1ivv4a62AAHmMQGO3KU7+Jorc51292U+apiCnRNJVyxJixpt66l3vtdD",
+	"pIOz+N7DrbRljnejf5fYwxAbYYrn0IhUMLW59bd+21Mr2MuLb/u+bYeX13r3yBV4RZi6dFEnUV7pEbtJ",
+	"UsfJsAR1BdHuY5TKtelN3YBmIQFbG76ttowoV1UOjElaa4hYBy+72iE6blNITCPd2iV/48QOzquMBIhI",
+	"8TvVKfbYRhurCYgUEM9+703WTIELRnHswhs6YuBzaikKXQ0wHBat6++tolrw3fzYPEfDbY+/4jh7mKqk",
+	"XSVy86oTCxxpyp7CHNOgkvbxf3TKByIzRBlSwgYiAs3JDdC1Ez3aiXw/wbcDCf0c3+6Y1g2MnTMBVTT5",
+	"WZFamHEOVP4hSnGQLupJn5o/dETll+A/+qh1nbBzfFs+ZH4l5UYdLE27uqoVSeABApnmWh8V0kLDZq7j",
+	"bqkihaXwE3RQicHa8BANqYVTLoIzTkHaVtXD+6ue8wACSiF8BOsXPAqakk5bmbwcyZvVEWgW0cn/tm97",
+	"ie1/1T/uujmweelU9yIf1OXDjnyo6q2dTVXXbZFqJx0Si1lCpSnUVJD5TpM8TaYM1vGV6g6X+BqoSeWc",
+	"rnR63DZJyrWrbYuyNOUASk1KxX2XcBvfQtfffk7PsjVrS7l+VuGl0nVi5AKE7pkqHqZUg/qyKf+HC6pd",
+	"k0SKMoBeK5vpKXsv1LBG32TMLferokrh//OxxPMvJ+Zix3Nd1GcKCJuaxqjcU6y1Y62efSM6OtxgP7o6",
+	"xW54QGxzaPeFIczRIH739kZ8bek7ZcQkvSuMateeRaVuy8BMdqFuMtxL3FUG+LW4LwZVrM/P11gRLb+V",
+	"htWgN9+LvlXBySyvxLGMmYeyPGsmEyBOzC3I+AbVCHsj67eC08dpIB4ix5eaYrdKRRZFSgZh1kSsDp4p",
+	"EP9XNRYXxHhaLHGqzYXo7HVQFD6auh4IG0hdpZI6fU36TKTU9jjN9kO6at3Zva72cYTa0pe6/UJ6/TAt",
+	"OnbCG08Fujk6QVp3EQvdlSEWDIUxJokxBmqumDfI0v8VKQ5hs+vPdQf5aiWD/uDrSid5fwj2VnnoSyuy",
+	"qKFVeviFkluUkDgmAkJGI2Fkv5jNf9D94JyVJyIcQt3rfbpySZkTf+5jmHHB+GaWvL47gc2La6EWzMD4",
+	"EvMI/c0C+d+6s70t8o0MbIjRqrHhBE1xeK3fIwJNYcY4ICIbHNq33HxnJj5LqQVHiY32Cy0m0b6kcUJN",
+	"Q8XmitWZSCVE2snz5uglCmOiXteY5FoXVpePYBnXlO41vrqHzRUoQmcc69EpcEGEZk2eVWzXruHO0CDj",
+	"mjtIb6j0VqOqCvJ66iHiu5qOfNtWuJjNTVEhoxZMV8i2jN+aqaSbVQrTdH8os8x79D8Mu7QEoRSqGPAN",
+	"IJbJAOm8K4gQnklbrMW2ASWxCe/wJr6wubCl3dbPfhnJKgczmV0I0GaX6Yy1BmgZXH+jh+8ntsxPHREo",
+	"YrqqkvP0qGNpbFPUZp8xem+HckZi9acFFotBxvG3avymZ9BjSlcAbGhJ38R0lHIQUOlEVTKlZzzut6G7",
+	"GczwQQYiFBN6nZfJvvjlKpdPQw4RUElwLAI0Z8xc8E8PUEJo9g37hj5pqUUylNqmV5o8zSX16sPF/0VC",
+	"QupqNOb1sUyzWyPxuCD2zaR6Zy3sdTxae+42DVv36H+8wvNBLsjd2+Vt9UUlcOc2StPiGM+3YdHq5YMK",
+	"4/t5EnV7H+tHg/iaK4BJHA/oo2fGDfXt0SyZAtd64O5JIg/q0cbsGLDtPVCyZO+OMuCWiI7g2xJVvDEj",
+	"t3FD1qRGY6t/KF9zsQOeLAAluMbkT4gUh+m9KsFtUfW9IVTpfL1Eao9ikActSjwvSkwLyfjOHS+FG1rB",
+	"ouhVPCDBzjnL0sF32I9m9IZE66kHyIREWDvCEt0+oMLWX/QblIp33w0oFuCy5g4rSXOHfuWpBVrNbbTA",
+	"keI5nKCj5/1Qqne2Dl/bh141bWwem1I9SD22fNS2saISE9MUsc0qBJiHi8pXEnz7DuhcLibHh0d/D/q/",
+	"+nJlYy11AFmBSvQ386c/1HAdr6Fr4FqbHePaEmHOdKvNqhYv6CxWpYkngfsf1v9Rr5Z/6jH3bsqicCst",
+	"xtpt9h1u6oFinT7AQ73YJZiG8NwPJffVA8gBStIqeq6VmGnRX852H4p1eyId46vgFbvjtl8lnt/tlxjd",
+	"UMZ7Wnpl+0r1WImhheuEa3Cc5wf9bDPeKsvc7rnVAayDD2IZkb64m1FcoHZobSjtmofWNeMy1QOMS4Ay",
+	"JDJzCT+Amtc8wUZiWmCRn+Cy72W7p/jmcF8AvyEh7EVEhOwG+KqnVPZrO+57uezWess9mUuueHagzVgz",
+	"rjfLYT9lcWzaMyvm5bKZrmHVHyR+czS2YvOvRxvUbA4GFoCVJgZhvaI/l9IbKF4v+drCqpludeiTjIzk",
+	"0yb0dCVmQHQ6k9Di1Y2whD3rNho4aSng8pvMHh1dddvx6q3EAQWT3/aumMTxni2m3feuHuzG7jqMyBX8",
+	"Vmq8LdxY5HA5OW4HZb99fKGKpLeMo6NnaMEyLgIUmrSYciJMIaMKdV9dw8oEoLNolQc9m0emUI9OrtTn",
+	"w2CiOCBnESQpk0DD1Z5pAO5Vwo6eP9ciUa6U6YApCVzN+f8+470/D/b+Z+/L//6vSYuS873M+cOXOT8q",
+	"lzl/enCARIBwvMQrMbrUefk2fKgSvPoc3X8R3l+PthFB973s7rBQT4FuDm1sJyh5WXcBQiw1deE3Js8R",
+	"5Up9bPq+4tC2oLEerPeVLYWVeRegYzyCgeT4js1tUEirgNhpJjx6/uJRhYptP0rsHZvrGI1dRYo9YLnN",
+	"m6OxSblrKFsuLfcvLP6PSfbdquR/9x+UMJzrBps16GwkHDBXibM73+AjzJWSxyvxbBvJPrVqgDqxuN/n",
+	"EkzCNHs1ovS7qQN3/tJ7I3oqxVss9Xl0DbzrZfwdbT268B3McdjabNHEl+jurtocpVtW6wIUuxernhqL",
+	"2D/xDb7UYKLL1z8LdPTkEEmGjp48HxrHVGbOjfy8zs7UbtPWYtZ/wbSZZkL1ponTYkSuvFnND6YJ9Tcb",
+	"xne50AGuRZ4iM4qDZuO6W8eCRIBI07a/Cak3Asw1uv2lD9V5rzDvXYWV3/M5cYHyfAzzbeORD9mG1hpK",
+	"uL1oITIwDSaSp1Vhta2Ur+can+wAQx/NBx7qgjTrtvWnH/k1qfPZcREVKsvZtTpOR7GQUiCYe0ZmNhqM",
+	"wnIQ2dwPr/xy9/8DAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
