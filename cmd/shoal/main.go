@@ -46,6 +46,10 @@ type commands struct {
 	Webhook      webhookCmd      `cmd:"" help:"List, add and remove webhooks, and see what was sent to them."`
 	Template     templateCmd     `cmd:"" help:"Build the templates that Shoal ships."`
 	Image        imageCmd        `cmd:"" help:"Import, list and remove the images that templates are built from."`
+	Migrate      migrateCmd      `cmd:"" help:"Say what the database's schema is, and bring it up to date."`
+	Backup       backupCmd       `cmd:"" help:"Write all records of the database to a file."`
+	Restore      restoreCmd      `cmd:"" help:"Fill an empty database with the records of a backup."`
+	SetLogLevel  logLevelCmd     `cmd:"" name:"log-level" help:"Show or change what the running processes of this machine log."`
 	Check        checkCmd        `cmd:"" help:"Check the configuration and print it."`
 	Version      versionCmd      `cmd:"" help:"Print the version."`
 }

@@ -25,6 +25,7 @@ import (
 	"shoal/internal/shares"
 	"shoal/internal/shoal"
 	"shoal/internal/store"
+	"shoal/internal/telemetry"
 )
 
 // Config is what the control plane stands on.
@@ -187,7 +188,10 @@ func (s *Server) Run(ctx context.Context) error {
 func (s *Server) guard(op operation, next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		callOf(r.Context()).route = op.name
+		telemetry.Current(r.Context()).Set(telemetry.Sandbox, r.PathValue("sandboxID"))
+		authorized := telemetry.Begin(r.Context(), "authorize")
 		r, err := s.authorize(r, op.access)
+		authorized()
 		if err == nil {
 			err = op.bounded(w, r)
 		}

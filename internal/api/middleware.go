@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"shoal/internal/shoal"
+	"shoal/internal/telemetry"
 )
 
 const (
@@ -69,10 +70,31 @@ func (s *Server) observe(next http.Handler) http.Handler {
 			}
 			took := time.Since(start)
 			s.meters.count(c, rec.status, took)
+			describe(r.Context(), c, rec.status)
 			s.logCall(r, c, rec.status, took)
 		}()
 		next.ServeHTTP(rec, r)
 	})
+}
+
+// describe says in the trace, if the request is in one, what the log says.
+func describe(ctx context.Context, c *call, status int) {
+	span := telemetry.Current(ctx)
+	if !span.Recorded() {
+		return
+	}
+	if c.route != "" { // one of the specification's
+		span.Rename(c.route)
+		span.Set(telemetry.Route, c.route)
+	}
+	span.Set(telemetry.Team, c.team)
+	span.Set(telemetry.Request, shoal.RequestID(ctx))
+	span.SetNumber(telemetry.Status, status)
+	if status >= http.StatusInternalServerError {
+		span.Fail(c.err)
+	} else if c.err != nil {
+		span.Set(telemetry.ErrorCode, shoal.AsError(c.err).Code)
+	}
 }
 
 func (s *Server) logCall(r *http.Request, c *call, status int, took time.Duration) {

@@ -90,6 +90,7 @@ func (c *Config) Check() error {
 		bad("dns", "%v", err)
 	}
 	c.checkDomain(bad)
+	c.checkTelemetry(bad)
 	if c.MaxSandboxes < 1 || c.MaxProcesses < 16 || c.SlotPool < 0 || c.SandboxDisk < 64 {
 		bad("max-sandboxes, max-processes, slot-pool, sandbox-disk", "must be at least 1, 16, 0 and 64")
 	}
@@ -190,10 +191,10 @@ func (c *Config) Lines() []string {
 			value = pairs(list)
 		}
 		if value != "" && (strings.HasSuffix(name, "secret") || strings.HasSuffix(name, "token") ||
-			strings.HasSuffix(name, "seed")) {
+			strings.HasSuffix(name, "seed") || name == "otlp-headers") {
 			value = "(set)"
 		}
-		if u, err := url.Parse(value); err == nil && strings.HasSuffix(name, "proxy") {
+		if u, err := url.Parse(value); err == nil && (strings.HasSuffix(name, "proxy") || name == "otlp-endpoint") {
 			value = u.Redacted()
 		}
 		lines = append(lines, name+" = "+value)

@@ -138,6 +138,12 @@ func (p *ControlPlane) OfferBase(ctx context.Context, b shoal.Build) error {
 // Server returns the API's HTTP server.
 func (p *ControlPlane) Server() *http.Server { return api.NewHTTPServer(p.api, p.log) }
 
+// Ready returns an error while the API cannot do its work: the database does not answer, no machine
+// does, or it is about to end.
+func (p *ControlPlane) Ready(ctx context.Context) error {
+	return errors.Join(p.store.Ping(ctx), p.api.Ready())
+}
+
 // Meters returns what counts and measures the control plane.
 func (p *ControlPlane) Meters() []prometheus.Collector {
 	return slices.Concat(p.api.Meters(), p.fleet.Meters(), p.queue.Meters())

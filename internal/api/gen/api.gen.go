@@ -559,6 +559,12 @@ type LogEntry struct {
 // LogLevel defines model for LogLevel.
 type LogLevel string
 
+// LogLevels defines model for LogLevels.
+type LogLevels struct {
+	// Levels A level, then ROOM=LEVEL for rooms that have another, as in info,network=debug
+	Levels string `json:"levels"`
+}
+
 // LogLine defines model for LogLine.
 type LogLine struct {
 	// Line The record as JSON text
@@ -1461,6 +1467,9 @@ type RegisterTemplateBuildV2JSONBody struct {
 // Deprecated: this type has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 type CreateAccessTokenJSONRequestBody CreateAccessTokenJSONBody
 
+// SetLogLevelJSONRequestBody defines body for SetLogLevel for application/json ContentType.
+type SetLogLevelJSONRequestBody = LogLevels
+
 // SetSwitchJSONRequestBody defines body for SetSwitch for application/json ContentType.
 type SetSwitchJSONRequestBody SetSwitchJSONBody
 
@@ -1564,6 +1573,12 @@ type ServerInterface interface {
 	//
 	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	DeleteAccessToken(w http.ResponseWriter, r *http.Request, accessTokenID string)
+	// GetLogLevel From which level on the process of this API logs
+	// (GET /admin/log-level)
+	GetLogLevel(w http.ResponseWriter, r *http.Request)
+	// SetLogLevel Change that until the process ends
+	// (PUT /admin/log-level)
+	SetLogLevel(w http.ResponseWriter, r *http.Request)
 	// CountRunningSandboxes How many sandboxes of each team run; teams without any are left out
 	// (GET /admin/sandboxes/running-counts)
 	CountRunningSandboxes(w http.ResponseWriter, r *http.Request)
@@ -1848,6 +1863,34 @@ func (siw *ServerInterfaceWrapper) DeleteAccessToken(w http.ResponseWriter, r *h
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.DeleteAccessToken(w, r, accessTokenID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetLogLevel operation middleware
+func (siw *ServerInterfaceWrapper) GetLogLevel(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetLogLevel(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// SetLogLevel operation middleware
+func (siw *ServerInterfaceWrapper) SetLogLevel(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.SetLogLevel(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4784,6 +4827,8 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/nodes/{nodeID}", wrapper.GetNode)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/admin/sandboxes/running-counts", wrapper.CountRunningSandboxes)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/admin/sandboxes/{sandboxID}/metrics", wrapper.GetSandboxHostMetrics)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/admin/log-level", wrapper.GetLogLevel)
+	m.HandleFunc(http.MethodPut+" "+options.BaseURL+"/admin/log-level", wrapper.SetLogLevel)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/service-discovery/nodes", wrapper.DiscoverNodes)
 
 	return m
@@ -4888,6 +4933,117 @@ type DeleteAccessToken5XXJSONResponse struct {
 }
 
 func (response DeleteAccessToken5XXJSONResponse) VisitDeleteAccessTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetLogLevelRequestObject struct {
+}
+
+type GetLogLevelResponseObject interface {
+	VisitGetLogLevelResponse(w http.ResponseWriter) error
+}
+
+type GetLogLevel200JSONResponse LogLevels
+
+func (response GetLogLevel200JSONResponse) VisitGetLogLevelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetLogLevel4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetLogLevel4XXJSONResponse) VisitGetLogLevelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetLogLevel5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetLogLevel5XXJSONResponse) VisitGetLogLevelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetLogLevelRequestObject struct {
+	Body *SetLogLevelJSONRequestBody
+}
+
+type SetLogLevelResponseObject interface {
+	VisitSetLogLevelResponse(w http.ResponseWriter) error
+}
+
+type SetLogLevel200JSONResponse LogLevels
+
+func (response SetLogLevel200JSONResponse) VisitSetLogLevelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetLogLevel4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response SetLogLevel4XXJSONResponse) VisitSetLogLevelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetLogLevel5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response SetLogLevel5XXJSONResponse) VisitSetLogLevelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -9374,6 +9530,12 @@ type StrictServerInterface interface {
 	//
 	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	DeleteAccessToken(ctx context.Context, request DeleteAccessTokenRequestObject) (DeleteAccessTokenResponseObject, error)
+	// GetLogLevel From which level on the process of this API logs
+	// (GET /admin/log-level)
+	GetLogLevel(ctx context.Context, request GetLogLevelRequestObject) (GetLogLevelResponseObject, error)
+	// SetLogLevel Change that until the process ends
+	// (PUT /admin/log-level)
+	SetLogLevel(ctx context.Context, request SetLogLevelRequestObject) (SetLogLevelResponseObject, error)
 	// CountRunningSandboxes How many sandboxes of each team run; teams without any are left out
 	// (GET /admin/sandboxes/running-counts)
 	CountRunningSandboxes(ctx context.Context, request CountRunningSandboxesRequestObject) (CountRunningSandboxesResponseObject, error)
@@ -9707,6 +9869,61 @@ func (sh *strictHandler) DeleteAccessToken(w http.ResponseWriter, r *http.Reques
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(DeleteAccessTokenResponseObject); ok {
 		if err := validResponse.VisitDeleteAccessTokenResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetLogLevel operation middleware
+func (sh *strictHandler) GetLogLevel(w http.ResponseWriter, r *http.Request) {
+	var request GetLogLevelRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetLogLevel(ctx, request.(GetLogLevelRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetLogLevel")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetLogLevelResponseObject); ok {
+		if err := validResponse.VisitGetLogLevelResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// SetLogLevel operation middleware
+func (sh *strictHandler) SetLogLevel(w http.ResponseWriter, r *http.Request) {
+	var request SetLogLevelRequestObject
+
+	var body SetLogLevelJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.SetLogLevel(ctx, request.(SetLogLevelRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetLogLevel")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(SetLogLevelResponseObject); ok {
+		if err := validResponse.VisitSetLogLevelResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -11987,183 +12204,186 @@ func (sh *strictHandler) RegisterTemplateBuild(w http.ResponseWriter, r *http.Re
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H17cxs38uBXQfF+VdmtG1kPx7k9qe4P+ZFEG8tWWUq8V44vP3CmSWI1BLgDDCmuS9/9Cg1gnpgXSVGK",
-	"13/pMRhMA91o9Lu/jEIxXwgOXMnR6ZfRDGgECf76Du7UjbgFrv+IQIYJWygm+Oh0dDMDwt1jIiZEzYBM",
-	"RByLFeNTsqBTOCN0LIErIjg+janUv8MoGMlwBnOqZ50z/hb4VM1Gp8fBSK0XMDodSZUwPh3d3wejG6Fo",
-	"/CHlXP+jBsXPYkXmlK9JYkYQSXk0FncgDTwsVpBIEoMiapaIdDoLNDQ0jhFCmYHIcAFrHMkFBz1hFU42",
-	"T+ej06MMSsYVTCEZ3Ws4FzShc1B2486vLn6B9cVr/TvTgC6omo2CEadz/SZdMPM4GCXwr5QlEI1OVZJC",
-	"8Yv1vXiZsjhqnHRsnw6b880SuHrL5kzVd/f4iIzXJIIJTWM1CsxH/5VCss6/GuOrxW9MRDKnyuzP85NR",
-	"MJrTO7N1x0dHQb6Rx56NtPC8n0wkqBZ0K0FioEsgIlVnpAeYwszYG86jEqhHLaAmESR1SN/HEUhFJiyR",
-	"jSDpN89lOPIgaCxEDJTnn7lZL0B6PsPjtSZcqQ9bHJf3Ae4WsYjAUYEPBoXTFgFgCub4of9KYDI6Hf2P",
-	"w5w7HJph8jADaXSP23ZhXjr+IdsnmiR0rZ9KtY71P/Ru678zUtsHMb0V0wf6np8iLkHRiCpaR9QtrP/P",
-	"ksYpkAVliST/FIxDpPH1e3p0dPJDQICHIoKICB4CmYsECJWEktVMxHBm35rTNRlDNpROKeN6DjWDuYR4",
-	"ibj0LXTuAGtnBpeaGS8h9rP7GDQDl7CERP+xhFifQ8rlChKyYsiLvLuMUxa/3EZbGmf4ggaodAH55s6u",
-	"oI6VXVE1uwE6b+SeyjwcxjyvzW3TOKnMng+cd8VUOHuHk/gnzgcMm7myB1V24DahfYr5IqYKWrYyGzAM",
-	"uI8wnglx2zjxKns+ZN57MxikeikiZrjolZDMULaWfrgCjjyCLhYxC6l+cvhPaR7nEy8SsYBE2SnMUw+/",
-	"ziH7pAd9zjiFGP8TQpVDlINv/iMXgksz+Y+UxWkCg8BrZdhJIqygUj7X1zNBYzKhLIYoIDENbyVZzagi",
-	"TBEOEElCFYpSczEHrgIiEhIJkIQLRWb6BkY5C6hKEyB/eXF0/FfN5T/AJJU0fnj4NV+y2CUh5RqqMZBJ",
-	"Gk9YjEsarwlTklgoNPiGXxKpqAItuGbLpXOQiEH71VyQq2M/TIAqiM5V6dKIqIIDxfBUVsgwcK+8XHct",
-	"Vp/RX6W+UvAOZwnIId9hkecUBCMtff8qIeo/0ZzK2y5YL/WYe3dCPZ+VobCSS9s012ZU9fiwyB1+C01Q",
-	"2Pj6wQpG56kSH0CmBpgyyoDTcQxRw6mtTYXC9lsxfcNV4iGA2N2T/e6yYDQHKem0YZMULLwPNGqkovNF",
-	"X6xVNjB/PwcgsLB/blr0taIqtVumZZ1PoxVlSk8fGCXD/JoAjfTdAXg2P3sIqDDbB6D2wFe20Wyw/auX",
-	"8FlGzH1d5Oyz02UuMqYSAuQKPJ2PIdFsgRI9FhnehHEas393b3dhi/N1+fb5leAcQmXlh/q2zGEuDNVV",
-	"SdXQhEiVX1ptl0+rpKGn6Qbvt5O9AViHxB73r4YN38L6q2TPel09mbTDaRiClJl0vzViGzZ8J9ukHJTt",
-	"57+4IcpqJb225PW762tIltZ6VGZOvy60mnV8RC6ult8TGkUJSAnyjNzCQhHKIyJnYsUDspqxGIwYQ2ii",
-	"5SIp4qXRMlGEo+GMofkt47P1hVZ46WuI2RJ8FyBVWs43JsPaMa8e7WAThOLF8iqm0rMpH2darhsFIyO6",
-	"jk55GsfBSCQo7aGl0QLoHvmnv2y5K2AJXF1E9Y+fW7OmviQUoIHH/zKaSIbYUlpkt3O3nPbpHMLccE3V",
-	"cOfePvcY1d7rZSyA62vdmmf74cdptxvukGwRMyw4Iy3u43ogynHtEzWcahj1PKT5+CKqMqCCnLw7j25l",
-	"wz0HpT/JR2mC6tFl+VhFIh3HhReMlDLKNdufc5t9Kx/HD13SxaigcL4U0bqOwQsljfWSfE9+YS99wLoJ",
-	"tvl4Lmt28pAKGqkmqsJ+1fbCh6w3U808rxJxh0vWnEErBc6IUEGcYbXeE7mgUq5E4j+uqYSk4SqpLsJ+",
-	"wgsrytX1m5Gm0s+vQjT2+ix3P9/cXJGMtHtwa+SNf/gnvFZ6y86IBCCRCOUhDpbP5pGPSCbszn8ttzBe",
-	"i8g+hxlBLOo2Bci9m1pky47vWEb2LGYTCNdhDM/skR8FnmcLjQD/owRVT/+zdBE1TnmLxgrvo3AG4e1C",
-	"aNz4Od/PEEdo5JYe7Sr7f6uWakbdByOx8nj63qFAYT18ZkaiZlShjKH/p4DOv5NErPgZ/i3UDBIjguBY",
-	"Bsl3cpDUoV/pxj2OCtwiDfQ+nF+cX9a3BsUzd8zRFkjjq9KICjNIIwY8bBEPHVV1nHg3T/EtH9RVo6Fv",
-	"YXM6hQ8wZdKaKCqXMInFlPEzLRiGMzJhEEeShCLlikSgr1jpXLPK3H6VJa+kkdF/gfWFn9PRldTfF7zp",
-	"6TWECahsmuG8VEKyZCGchwj332XDp1TlSCduVxCKUTCahgvv8enPq1UTpt66w+qjmqI9qq4qC36TK8sO",
-	"ds0NNDKQ0X8OOgkq+0RxPj+gjh000Xzxavjhe+/VUKYxM6XTMHiRVUxiOsU//luikVmzCcs//juwNIn3",
-	"h/nfs3lE4G4RU8al8bsVQUPvm2dBUkHUaEWhMaN+hhPGTMv2r/0PF+krTWw9NZuIydtr9m+4fNlzB4EP",
-	"U4P4Mvr1w1u/iqKfcStMsSWcqysnHrSKYiwGrl5TmAvupvkNEtl0kI21p/cC5wU3aG+JUBZ9aT5lIRmo",
-	"PqKBvxME89VrHKv5SMm5VZtzKeJ0DpeaOvobLH/LX6pfdlUmU/SdFd2HGcUW98LRUoFmC8gqkabbjzKy",
-	"vVyi0eZtbpBBWN2pmXyX1nDnlM4lR7u6hi3J/OKOS0cwTqfo8Z4IrVDShLcawzEWgYNPSOMNYnsCoUgi",
-	"QiX5+/X7d0TBnVeR3um2aGB8W3BpzWgVMzCVtxD9RuMUrhJolPXzUdfppGnUonkCjJxwYWI1UxBTM5Ea",
-	"L6Wdo1N5zMYVZw48y/EB79+euxug80tQCQs90uZQFBWw+is3u9KD8eJqelkOWkig/GE3qW/R70CtRHLr",
-	"u3hjsXpvpJr+Uj++dZWOYxbeJHQyMRtZRrbW2AmT+kywCWGKrEwwykQRkapTovX4UVBT7OuSVwR8PRjC",
-	"iMuCmbbVDJcbdPX9WjY7tJoDC0Pvg9FMqYW8Eknlusmikn548eL5i/Y4KI+DjMrbD9ZYIqTy6+Bp3O0X",
-	"sATwAcd6VZTSiBbBM1tZ5dwklEsMHas9mg22OvVTqmq6aMOSfkV9fqe0/4fGWcJB/UFRYfLrDH8Syt0Z",
-	"Aa2anH8lp5wnrMXZJDgsIbHsgsmMWfS2cz+M8wxn9XPVVYtG05tMtF54VbEV+h5ftnhyy+pr2yILgRdG",
-	"n/iNDrQIMzrvGn9xfonsK1w0sxLD7xv4f77JG6koPL/vehC1sV6ENoyrTJ/LYyJ4vD4jyxNC4xVdS2KG",
-	"SnTosSkX+ndWkPeKDvZ2JWVT//t+1ZsG0rcxgK3hOxVJOUmhHPhc3zF08XSuxH77jRlcOPlzepclKZz8",
-	"LWhPWghGkk05BsQZ61dlhpMXP3TOkCZx9a2j7//WJchbz7N+OVtyHRrvxltLf8XVEKdSQdJkJhFzG1rd",
-	"EGPxI2VxX6uSeeM6RYbW2xbV6PJHR/eF1szqi1qk50k4YwpCZc+mzwL0I52zeN309FJERhtsfPiul00x",
-	"/1Bh2sokQQ3kz36GlrBQ+q+MkCqIXl392nNbs1fM3fByrXpjZKDtLFykV5CEUHmh2d8ZMXkrfaJPswA3",
-	"S6dwRadwzf4NQ5bi3pMfQGqBKBr6HqYuDX2pFgPUZmbT2MGvDFmXeU1/p/9bVZtzkaYa6KWEXI+BKgfA",
-	"s5LaLlZ3yIceH6odxfiOjDWvDaFXmZkLE8X4dNCrxpFxwaWiPIRmO2clKMKFWUYJZdzERIQmPM/8kfIZ",
-	"0FjN1sbEx6Px2mt/MjO/mlE+HWZHXTYahn2BFfVlBoV7JJ8tuz8KMRdVECsoatj++uVRvoDK90HOKX0k",
-	"YSRir9v748xGwqNfhsyoNAFYGONifMIu+5AcEEPRKMxpAsQwUv2y/oPQ2ITZOBRPUnT4TFgMci0VzL0I",
-	"/JByjaKPTM5aFZ5TLQwZ9wqTIsb4CJKYl62/1ghh38lCumSS8mfEmdKYCjBwx4z7na8oV1legCSTRMxd",
-	"FgjBZ89+5zX3oROeqhlrYL3HLh7N+YuYJpnYwjuj1gnk5J8fvu8UmnJarH5UKwG4LVwY7/SZ+bFiEjLH",
-	"FZqV0IIIifPQtmd3NKpwO/dIiTh6KYTym4kd1YV6EWMa3iKCEFMlctP/WCTCHBISsYhwUQ2PK9oZxJwy",
-	"3uh2qoRvtrmt6iBH6Hoi1KTp2gV8J8lMSEUSoOGsov2U523zVbX7kbpUJ2N3bF/bBi6bLp+LJZjXoCiL",
-	"h5ANGgQurD3gvMUcsDF9MUngDsIUj+UYppQb8qpxM883H9iR2kqhg32sAwj6sfywcTHSoD2kxw3ck/d2",
-	"uGlkUbxq297J7+RvXuKn4yW2W4K2Eo+xZol0bYiozVBXm7dBpbeLNBUQWocgRO+MwlgPiZoLPq3cOcZQ",
-	"EhiudoyJzFoGmtKFfEYKctWzSuhkw/FxYDie2Q5t+1PM1u0YYSkh2o3HPI+k6h2z3ls/yEV/loWKBgVS",
-	"qWHZu5nFratulG9bgpJz00MkLdT9s5Aqd+mWSUmLKq8WqdZGr0J0LIgJERyciCWSmkQ8TcF422gcv5+M",
-	"Tj/14joWgPvPgT/I3qR9aJrG+fP0XJOZj9aFEqw9TS36pddM3g6ymeCGzTd45WeIoyGvDXePN7m8rZu7",
-	"skeVtXjgrO5QCx29FVO5k9zHtrTH2H6k70QYjdJ10+CknemMZUr1mVwHGgWHUaq+wIYY2/T4YXa2V1oj",
-	"6T98CDBzmA+AZS+BJAOCQwoSRVg8PG5Vhe0obGQBBUXstZDWtRPTMrOYLQllBUl/bPx15qBttJaQA2PX",
-	"0PzzFtaaj09EcqalgmStZgzFBar0M1N/JRJ1VzIRCYH5Qq1bo9zbC+WUdIE2pdkq7lnhlRnwokRDVlRa",
-	"e1RApNCQhpSju5GMgSQwFsLkIdQVtmtOF3ImPAKdKY4wKORA2sm8QnKFxApjA/stLzFkKkdLKEkTYIVp",
-	"sHqKR80eW7epL4vFZ1e6sPf+xAVAh4JP2NQmJaH1Ly9KYWq2NOx8Y4yBv8xIQ6rGhULsuy9pSs4yNGwl",
-	"DIgnPQ1bgd0PhMFtgQ8rN3R6LiWb8rnVBcpA/ajlaooDtDpCBDep9opOSQwRUQL/xMoC9RyE7L3+DI9m",
-	"wDRIxfipV8MTUvG9Hxlnctb6YkP0QWWiPulNpaXk7wXFfamtpw6oF2tAPVFVpjKdd9eYfG097F6CbM6d",
-	"zkoOddnRbPEhR30GlOKHm9bRKHgIHqZJAtyVMgC5gaPng716ekgiT+569myAZ3FN+4rlDzrzJGFujZad",
-	"dM/6pueaKf1gGc2uwUg69JIyR2eAcDrOazD6j3We0dpZxMQO3cBtvqeyFyVG7nWIGTloIpKAME4oiRmH",
-	"s8xzZBMFQzEHtKv4/DxLICX7cSEZenhiTbv5tMTBajenhlL6wfRe2TGV6npBV3y7u2CgdXYDQWyBIdV+",
-	"ri31Aryk16SAtJs+bZZrf8pss2zmFU17GC7tKoOMD7i9Kh6XIoDFM1HFZmljSlyiTGXlM9/Gr/DA15lW",
-	"Gzt5eKaw8xM26RaOtj0AchP+ui1Z5pSYBSs0EpWHVDsJwx+q1kYcD1E4y1mQKmZGE5/ard9Wp0uyml89",
-	"MWWLhG2K5FbW1I/PZNjtZ/cq4dBmVLR4byNYJICBUu42qAaWtvKAMlpOyjGvPRhE8aBVCz2ffN88XZPh",
-	"ivEfE4DXTN5ejv0WC1sZwE7bHoLvPtQeoewPKvmEnH5BQzj8rH/9dKro9POox/4qOh14m+bqTB2ddZpr",
-	"JxmUwOvLeXNHQxWv0ZsgJuiYwlR/NCgUg29q6vJEJGFDwH82i59xu6fFcgKtsfilwXaGonDuCc+h0frV",
-	"PGpIN8L4pK6vFmOgnL+3aUqpYNGfOTrQrxUsvFbxRky+hSkN109RH9mzVtGZdLFzceNxRPD/WHn64eTo",
-	"tsvVMhnqtNBdnbKGHd+xgrXJBbO1GJPhzmlACEWOyrbtvrYVUivbnAxdBkaz/kxNsGr9vmm+qFSvOjqN",
-	"1VjcOm7odKC6NZz9KfONDkjptHz2WsvJFcD/KRGpDxWZTXjA7VYy0fuSJKi8FElDHQJFpxjvbLsS5J8P",
-	"/ATfd0/KUzkQ2nalKem2+QS23dwfmZqhHCa/LmviOFvTINHHmCg8y/pmnfxmnfxmnfyzWyczvuBlsLbi",
-	"3nb1A1t9gLKtn5N+bioG8lLcf5PTy/oIs9p/5gO+lRXjar1hDQ016dSs+xqzUOBg37cbk5k3qYbc3L5g",
-	"4/zmhmDb4a5c+6ihHGoS93T7ZS5g5eI57Q4Xz4jbiEqic8v+m4yyQR0hvuaU8aZterMcJFM2NAEzkLpA",
-	"J48hBQsdMLW+1vMYRFRSL8ZAE0h+dMdC3v4BJ+M/0Po1gzsaQcjmNCYRm5rDjxAh+vDF/PTMlEJjznk0",
-	"Z7zcR8qUj8l7C/3jAAcduGZSDmwThKDnyCIjmt6/ujgwAQu1dytdl+rv6gEHhvKr72ppp2ln/v7xpnv5",
-	"es+Z9S8oprAbGwbAFbIxT0dHz46fHWFg0QI4XbDR6ej5s6Nnzy17QzQdmnojB3nt1IUtH1Q3hepzRl38",
-	"uy35X0RzsSnTeos2TP1qdzZk6nk6MVUaMZ0cHe+siZGn70FDRyPcYCPsYQVduFNBltJpyv0TNWMSm8Vp",
-	"pH3/j380fT1bzqFrynQfjF70Ge+aUBUPLQatF0jy0+f7z8FIpvM5Tdaj09ElvQVCOTGUYhdiEzxTicR5",
-	"d4D1QA8SNp1pIsZ/62+UyevwC8036uL1vSGzGBT0IbjXOLJMcMUWnZ/8fTmLXxzUZOxzjW6+r4s7Pwn+",
-	"tLD1hkebI0uzy8MsgfjQBuQehFna09TcYxVOoB/bfq7FmKTK7h0NOnUdoaD1UmhFBlDGEcJnCtoCnZOL",
-	"1/tHWPG2qmIsk5jzzG0xIUDDmYE3SfmZlaZdIpMeTQtF8jxYNSgCP2K/ZAlm94eFKiNe7P4EqpY6IxuO",
-	"XqX3IPpyGntxdroG7wP/tMCjLSb9vCVh9hKk6slGdf9TvXEfnS9ikAERxU6zT4pWP5o0fxeXLibEqXrE",
-	"RKdTidebqwMg6YowRcYgWQR5VL7JapIUNYRGyq3RmG9B+ZDDvHXn/ecC1ZvI6WYCf8ukunaD9kIcJla9",
-	"D0U4sJ4UEdzk7SGdvY3yYjg8EZNJgLL9agZqBolpxK05Fpow+vAqu/LDL3lf1HtjFvag8BosBkeDaSbv",
-	"umo4Q0mA9W9eofHoYdZ19H5LyulDMH7JUmbk9HRIxEBMaNZGVHAiEkyrmIgE+1qbG03/ZaVgk+jAhcrp",
-	"qJjf0INocMrDL8bkcH9IF+zgFtYlrcanw2hNzRakHEo+hR7EHvLZCfLzapmPpNsUPl4nvltYP12lpo1C",
-	"nVZzfnWBi7B9reh8K1I7/GK0/Jpy41NldkR3Qedo85GMRp+mTtOGLFRqdoAmYy0/DCkPTa2/BraAz/X+",
-	"WldiH0Vzg27j24qi1S5SGuoYcm9lXVcy7dYaB1RLGZZnLL/+uYfmlak2WNIbeATREySsOCa2TR3KLFbr",
-	"NdlrckuKy90tTcqVJrO3zufxYCJEoaWUB08o1s+EJvUnhZ5zF26qGCSInMw7tDOtoXKFL6jNI62wBPQ3",
-	"VHC1C2PnUH9cAhJUS0evYjevMaAjHDMzsWMXoVPKeN+M5kJ/nh5tvDaww+6fvAkXq6dF4lepsvyFMK4E",
-	"oVwYjYlBgiUGp2wJWji2iBUTFLXEim/Ej3IbELakarwCf2ExXoBFe96WovHOLrqOSywYmd57fW+54uiv",
-	"+IorWRctxY3TQv3LiAgOcjOq6mNjQXLK7SyPR03fjDR+I40lipkp4TjfihJqdpsmVeiDvs9y0hj1UVAw",
-	"diq13vmns+VvQdUCub5zpRtsk0a0fph9dnfxg0gywVDLV5NdrYKab+axfZjHkEACtJdjo5NmqmJ9GTaz",
-	"fWKa2TOO2AdrxcC0HozVQPTkuCpupTNz0cRUGo6IBFUQwCtOnPZT7pXAzqPoxnTDfRxF408UhWEIqiHu",
-	"whLbE1Jqo0ifcAbJWa33MhfKkpPpxCxkVkvbZVyiKiwmqMn0P/qHX/SPHrfxXCwho7s/n6XQLMDur9lX",
-	"Lqx6JcnA+9Zn5bO7ONTO125WeLxz/tiK+5/r6Bp0ebum46k18rQU5ZNrbS8mnrnryBZ8Vo1XtbHn7+ey",
-	"du6f7usaQdo7ulwc5qfPQSUsKqjiMigM9lzrxtJo/UEyIKZLqOciH8civIXoAI3Cp6ZeO/giGfQ8pwnQ",
-	"qPmWt1GUzgv0zYH4pByIzcTV5Ut0JfqaqGKVsOqRH+Q7LFDM07ykd3IuM7/fmc37SjR4EGXtCrgLKBl2",
-	"Ju3uD1WwS37Uhhv9A+ibYOsDveeI6JOdHfrO0/6nIsWus2uF8oMs/7D13rbJgDfZ4L1o266ARx+Nu5xG",
-	"mdUZDSknqYQzMhMrIibKlKe1Nm88kDm3xtKfLMFCvPiy4PGekF65z3umhAZkvCbouR/ARrLZ7f2uicGk",
-	"F+UullZaeON6OQ5jQfja+8lEgupj5MPhKOv3Hv0+iVDs7jf6Zo2NcPcZVGv6U/Sg5jyDa4+kZ3yNdLEA",
-	"nhfCtbJlRhkB4bDaUKjMJjGUlw+whs5Tl+bmpcli6Hd7RGxhs7+R6ddPpllQt5O/53RtkuXRp3lmisWh",
-	"eVq4fm9MkpTfcueLfgAS3jYE3JL/ymRDtnPkj27QPojEpRH3oI8Mrse4Q5Fvue3bRhfWA3rpwm5nHkwZ",
-	"zrZ+v9pw6bN1ydjucZDl+Gh9WJrM4f0i/mc89HhwCHajwagUQqMoASmbUGuEYs9Rzs7evedAHn6xv/VS",
-	"eoukUT+g5T01huBoz3uXmZ/tsnLTRgQxWwKWnRx+bjJ9tSmIsH1n/rPo9z3PoNmGRQ26dz46Km4zDZhK",
-	"Rw/L38rlEfZszO9HIiZHTAsPewvGqxrwV1Z6QaP9w3G0w8Khb7cLFHjD3gTtvQjDdmm9HAiFbXgEYRi7",
-	"rLjrLqNVZhrxxFQqIjWqSUTX0sVN4Wvo7d9cn9sR1+lPiodf7O9r/f8EFjE1pU43/Xbg9ZTmHxnsK/VK",
-	"hx8Q0IyeHtCEmdOsn49xWLnrfF3wVqQ8goSs6L6NXdfAIyRSRL+J7nTgod8Ei/wVoonGgG2lMZL4AZmf",
-	"cpWzt7lJvaRwA1Jtf40uPHUFepfH8fnN7x+RJp8aPVJuydEYkiGOpQlawf5rRkokv480jfw+MhXCJIlM",
-	"y9BtCHIGNDZlvppE5Z/NiM7LT8GdOlzEtht1M8OqxwNDsrTJFC+Onu9q1nciS6pnkoSCcwgVuqdNeKCE",
-	"RJ9tJolUYrFw/qGCI6SSyJ8lZqPbMqTcTHFGXhw9JylXLC708y9+0mw0F1GHVPMOR+xDyHhnO0l3CRiX",
-	"ZjVPMKZw7iDrCA/BXT/8on+0GXB/Atz9XnmLZq695i1249LP5OwuPS30aXXTAdaBvX6eoc1Tbi5dm/f9",
-	"yPYaWIgsuH3On60RlPtB9m2dqX5/h36YDqum26UHs2pmaNivVbP0WU/wfdaS3XY6NR1O9414bMpRqFvz",
-	"l+Wxi6eV5IAcvyCaFIRW8cI0geivrfgu+P9zv1pXGaXCyW6soQR3i1izv9MJjSUE/ppKZo4/WCRbeXbP",
-	"ar3BKOXsXynYnE9LLlKtsabgRCTzXWfvlZhgU5WvAT3U64J4pQ9t9r0+6Xy2BhMZZ+W4zmwwp7NragZb",
-	"Lr61f78MRh4oIhHYrFqYzUPIOM1OPXKOvitkX3EnN9nvf2FxXGSBTyZmbaM96jTHNy71aNeM9zUoyuIO",
-	"9vt0d3Izu1fVy+svbGcVluEmiOL0jbe6mfxhr/XKR/Zsze93tWvs7V+g2DPPfXOn0KiR1QbJYiVEQhKQ",
-	"6RwILWRRDxcfioQ7Ecntw1DtjyK53Z5kqw2Z+7eRUGwOth975+h+FrbjzdSaStHwJBFJp/EPB+V9pPsT",
-	"sqc8d5empJVK4CoxATd4uyNV7IeRt1OuRzjQsLWJBoeuDWXHhfnWtGh8vNKimNXTOC3S6YMWF+1BULhH",
-	"HpJ5K6bYDOUx6ofuVNJEWnkgmaB/sdtvhW6HBDv+GYrcPow69DB0ykGtdiEFNBVLNaPe2a88lFEKZ7f9",
-	"vXoJr75aH5yYxnL7DuRaxDQ0qZ4wTUBKshAxC9fbiXYoIj6MbHelp961cGd6H/m7qVhkGn/a+ifXKLka",
-	"hjdJrfEEHUvMpMbV7IKRAFP71RgIPf2v+smDHgrCjYmehOjUQhkJTBKQtobS7qnjg5l+1/QRpXkTz7qk",
-	"RO/M7fT8h6OjrhtwQ+ReYpBnMBIJGsUSQmNsSjw65Wkc75dnaFgMw+CRgWa0JUloxfKh6EHPvWtyoKkS",
-	"V47F1TlGGzdpUw23p5yv0j6xBWlJThdyJtQDcRvr87IfeYDbqLzx6C45NVVSmLwlNBYczsoV75giYyGU",
-	"t7Fic3rto5a1yfaviday50/TKpATWQslFs797ukwF3Vv7Gd2Fi62ObsqdZ+002yWtd14Hz7evRcQoEmM",
-	"JYqSgXdgkSU1u1CzUf0U84xI2uJZGtRv26iw9b0OIu2d0/gO7pTtH7Yfvb3AO/oYIxd0CrVoCdP0Dr/1",
-	"jwO9goOsq53v23Z4ca33T9wzpQkza3TaWtl0X8n8dN4vkV9DtP84qWLTR1NfoV5wwTZdbKrBI4vtygJj",
-	"+0b1kWLgtauxgnGlUlEemSYi7o0zOzirxhIQpuTv3JTctJHSegLTWOT3ztTVBSRScBq7EIuW+P2MWvJ6",
-	"qD0MjhpX7dbGrRsNBN/MlvVz1N9m+RuN08fpy9XWJC6rzjGjEVL2GKaUB6WUlf+F6SqETbAKHptjJO+U",
-	"LYFvmqTSFRrip//DOb3reQYu6d2ej4GBsXUm4JpcP2kqDNMkAa7+kIUwTReUhQfqDwz4/Bz8R5/CtsN3",
-	"Se+K58+v3Cz1mUOyxsJgbA6PEGc1RT1WKguNmGDtg0J5r+8ksRR+Ro5KIWIPd776VBoqlhgaplbttcj6",
-	"RrWJHkGsyUWWYPNyUkFdPmoqQpghebuKC/USRdn/DmnMqF70F/zlvp05m5fO9ch+TXftyMdqhbRIxzEL",
-	"GwyNdjXepvdV9TwfG7hJ+0SRFlBpymDlZL7XtFZX11+jRd/8it4CN8mr4zUmBO6SpBQ1QR4dxYXt+Bs6",
-	"lQ9dIC8YOZh6hkN7S+rZWXZmoylWJ8sdX1hrR81AAsHPPUrhCv1lU1yR5lS7IYnkRRb99c2lZFP+INQw",
-	"FOkawcnU11ZJ4//TqaLTz2fmzqdTLIw0BkJNgzBSbPHfxEbM7FvR0fEW+4GAevnd1gdEGby5L/Rhjgbx",
-	"+7dS0ltL3wvBTJq/xih6Cy0qsZ2xbb9Ep32Iu8wAv+T3Ra/2j9n5GiqiZbdSv4aO5nvR1yo4meUVOFZW",
-	"993l+6QS5Jm5BUWyRa3HzsD/neD0aZqV+8jxH5ma2ZaZjVKRRZGWQYQ1LOuDZ7ot/llNzOWWhXaJpnsx",
-	"uXgd5GWgxq6h6BZSV6HAUASLBEKqchHbV3Jod5xm91Fi7hN5mNi2OQ08jWM6jsHtSOeF9PpxuljshTee",
-	"S7I8OSOou8gZtjiNpSBhTNncmBCRKzrLhVEV5IKGsN3151rtfrGSQXcIuCME5B/+QPCd8tCXVmTRQ8v0",
-	"8Ctnd2TO4phJCAWPpJH9YjH9TmJsj+vIwhII9Tv6pNt00pE/azNMEymS7Yx8XXeCmObXQiU+QiQrmkTk",
-	"LxbIv2pd0JVQJwY2InjZ2HBGxjS8xfeYJGOYiAQIUzUO7VtutjMjnxHVgqPFRvuFBmtpV7o7429hCbFn",
-	"xfpMLBRE6Bp6c/KShDHTryMmE9SF9eUjRZogpXvtsu5hfQWa0EVCcfQCEskksibPKnZr13BnqJdxzR2k",
-	"N1x562+VBXmcuo/4rqdjX7cVLhZTU0bJqAXjtbE/79BU0s4qpaIq7c8sr83wx2KXliC0QhUDXQIRqQpM",
-	"u0OICJ0oW2Ym1meVTFhsgkK86TdiKm0xu81zcAayyt5MZh8CtNllPhGNMV8G11/p4ftZrLJTxySJBNaK",
-	"ck4gfSyNbYrb5DjBH+xQTlis/zWjctbLOP6jHr/tGfSY0jUAW1rStzEdLRKQUGqjXDClp0ncbUN3M5jh",
-	"vQxEJGb8Nis1fvXrTSafhglEwBWjsQzIVAhzwT8/InPG06/YN/QRpRYlyMJ2bEbyNJfUq/dX/5dIBYty",
-	"N19s0GG6COp3XVx8t1Tv8UCOnU7ffF6cHbHTJWktvbs0eT2gZ/KGTns5J/dvsbeVKLUonlkvMVhK0eku",
-	"bF2dHFJj/DDL/vbiHduoPxnEV5wEQtG4R3t4M66v14+n87Hpz/kITpwsSAjN3DFQ29mhYOPeH2XAHZMt",
-	"wbwFqnhjRu7i7qzIk8aK/1he6HwHPCkHWqSN2b8h0hym8xIFt0Xl9/pQpfMCM4W+xiALglR0mpfilkok",
-	"e3fJ5A5qDYumV/mIBDtNRLrofYf9ZEZvSbSeGodCKkLRRTbHFgwltv5Dt6kpf/dtj2IGLkXvuJShd+xX",
-	"qxqgRW6DosiCTuGMnLzohlK/s3P4mj70qm5981ibqkHvseWjtn0YV5SZZpRN9iKgCXbJz78yp3dvgU/V",
-	"bHR6fPK3oPurL9c2dhOjznJUkr+Yf/2hh2MkR94R+q/6cIzX7kw3WrMqQYbOllWYeBS4vyj+oV8t/opj",
-	"HtzIxeFOWYw1W/NbHNg9xTo8wH392wWY+vDc9wXH1iPIAVrSynvdFZhp3tfP9naKsfkTxgxreOX+uO0X",
-	"Raf3hwVG15fxnhde2b26PVRiaOA64QYc58VRN9uMd8oyd3tuMeq190EsItIXkTOIC1QOrY2/3fDQulZn",
-	"plSBcRZwQWRqLuFHUPPqJ9hITDMqsxNc9Mrs9hQvjw8lJEsWwkHEZCiWkKw7yn+/tuO+lQBvrCHdkQnl",
-	"CoIHaOCaJLhZDvsLEcemLbZmXi476hbWo870pOXJ0CrUv51sUYc66FnUVpnohM2KD10rbwh5tYxtA6sW",
-	"2EjSJxkZyadJ6GnL5oDofKKgwd8bUQUH1qHUc9JCKOZXmY06uJK449U7iRAKRv84uBGKxge2QHjXuzjY",
-	"jd13gJErYq7VeFtxMs8Jc3LcHkqZ+/hCGUk/ioScfE9mIk1kQEKTS1PMnsllVKnvq1tYm9B0Ea2zcGjz",
-	"yFQFwmRNPB8GE/kBuYhgvhAKeLg+MI3XvUrYyYsXKBJlShmGUilI9Jz/7xM9+PfRwf8++Pw//2vUoOR8",
-	"K93++KXbT4ql258fHREZEBqv6FoOLt9evA0fq3YwnqOHrx7828kuYuu+1QvuFwQqyfLYRn2Clpex6xER",
-	"C1PrfmvyHFBO1cemHypCbQca69FmX9lRwJl3ARj9EfQkx7diasNFGgXEVjPhyYsfnlQQ2e7jx96KKUZv",
-	"7CuG7AnWpl2eDE3j3UAJc4m8f2K1YEh68E41gvv/oBTjTGfYrolpLUVBuHKg7RkKH2Cqlb+kFAG3lUxU",
-	"KUmIqcjdvphgFC7SVwNq2ZtidJcvvTelp/S9xVKXp9fAu1mO4MnO4xHfwpSGjU0nTdwJdsBFMxW2/MZq",
-	"FvsXt54bS9nf6ZJeI5jk+vUvkpw8OyZKkJNnL7aPfCqy7VquX2vPb7edG7HxP2EKTj05e9skbDkg796s",
-	"5jvT3vurDQm8nmGwbJ7zKIyqgQweG5PMWASE1b0BPZJ6Gkm9FqyO6PYXX9ScoMTW9xWi/sDnxAXdJ0PY",
-	"chP3fMxGvda0ktgrGCID0w445fOygNtUg9hz9Y/2gLsP5gOPdamaddvC2U/8asWseZpHmKpiDi/G/Gjm",
-	"Uggqc8/YxEaWcVhtSVAPw18/3///AAAA//8=",
+	"7H1rcxs3suhfQfGequzWHVkPx7l7pNoP8iOJNpKtspR4bzm+OeBMk8RqCHAHGFGMS//9FhrAPDEvkqJk",
+	"rz/pMRhMA91o9Ls/j0IxXwgOXMnR8efRDGgECf76Fu7UtbgBrv+IQIYJWygm+Oh4dD0Dwt1jIiZEzYBM",
+	"RByLJeNTsqBTOCF0LIErIjg+janUv8MoGMlwBnOqZ50zfg58qmaj48NgpFYLGB2PpEoYn47u74PRtVA0",
+	"fp9yrv9Rg+JnsSRzylckMSOIpDwaizuQBh4WK0gkiUERNUtEOp0FGhoaxwihzEBkuIAVjuSCg56wCieb",
+	"p/PR8UEGJeMKppCM7jWcC5rQOSi7caeXZ7/A6uy1/p1pQBdUzUbBiNO5fpMumHkcjBL4d8oSiEbHKkmh",
+	"+MX6XrxMWRw1Tjq2T4fN+eYWuDpnc6bqu3t4QMYrEsGEprEaBeaj/04hWeVfjfHV4jcmIplTZfbn+dEo",
+	"GM3pndm6w4ODIN/IQ89GWnjeTSYSVAu6lSAx0FsgIlUnpAeYwszYG86DEqgHLaAmESR1SN/FEUhFJiyR",
+	"jSDpN09lOPIgaCxEDJTnn7leLUB6PsPjlSZcqQ9bHJf3Ae4WsYjAUYEPBoXTFgFgCub4of9KYDI6Hv2v",
+	"/Zw77Jthcj8DaXSP23ZmXjr8IdsnmiR0pZ9KtYr1P/Ru678zUtsFMZ2L6QN9z08RF6BoRBWtI+oGVn+/",
+	"pXEKZEFZIsm/BOMQaXz9nh4cHP0QEOChiCAigodA5iIBQiWhZDkTMZzYt+Z0RcaQDaVTyrieQ81gLiG+",
+	"RVz6Fjp3gLUzgwvNjG8h9rP7GDQDl3ALif7jFmJ9DimXS0jIkiEv8u4yTln8chttaZzhCxqg0gXkmzu7",
+	"gjpWdknV7BrovJF7KvNwGPO8MrdN46Qyez5w3iVT4ewtTuKfOB8wbObKHlTZgduE9inmi5gqaNnKbMAw",
+	"4D7AeCbETePEy+z5kHnvzWCQ6qWImOGil0IyQ9la+uEKOPIIuljELKT6yf6/pHmcT7xIxAISZacwTz38",
+	"Oofsox70KeMUYvwvCFUOUQ6++Y9cCC7N5D9SFqcJDAKvlWEnibCCSvlcX80EjcmEshiigMQ0vJFkOaOK",
+	"MEU4QCQJVShKzcUcuAqISEgkQBIuFJnpGxjlLKAqTYD85cXB4V81l38Pk1TS+OHh13zJYpeElGuoxkAm",
+	"aTxhMS5pvCJMSWKh0OAbfkmkogq04Jotl85BIgbtV3NBro79MAGqIDpVpUsjogr2FMNTWSHDwL3yctW1",
+	"WH1Gf5X6SsE7nCUgh3yHRZ5TEIy09P2rhKj/RHMqb7pgvdBj7t0J9XxWhsJKLm3TXJlR1ePDInf4LTRB",
+	"YePrBysYnaZKvAeZGmDKKANOxzFEDae2NhUK2+di+oarxEMAsbsn+91lwWgOUtJpwyYpWHgfaNRIReeL",
+	"vlirbGD+fg5AYGH/1LToK0VVardMyzofR0vKlJ4+MEqG+TUBGum7A/BsfvIQUGG290Dtga9so9lg+1cv",
+	"4bOMmPu6yNlnp8tcZEwlBMgVeDofQ6LZAiV6LDK8CeM0Zn92b3dhi/N1+fb5leAcQmXlh/q2zGEuDNVV",
+	"SdXQhEiVX1ptl0+rpKGn6Qbvt6OdAViHxB73r4YN38Dqq2TPel09mbTDaRiClJl0vzFiGzZ8K9ukHJTt",
+	"57+4IcpqJb225PXbqytIbq31qMycfl1oNevwgJxd3n5PaBQlICXIE3IDC0Uoj4iciSUPyHLGYjBiDKGJ",
+	"loukiG+NlokiHA1nDM1vGZ+tL7TCS19DzG7BdwFSpeV8YzKsHfPq0Q7WQSheLK9iKj2b8mGm5bpRMDKi",
+	"6+iYp3EcjESC0h5aGi2A7pF/+ouWuwJugauzqP7xU2vW1JeEAjTw+F9GE8kQW0qL7HbqltM+nUOYG66p",
+	"Gu7c26ceo9o7vYwFcH2tW/NsP/w47XbNHZItYoYFZ6TFfVwPRDmufaKGUw2jnoc0H19EVQZUkJN359Gt",
+	"bLjnoPQn+ShNUD26KB+rSKTjuPCCkVJGuWb7c26zb+Xj+KELuhgVFM6XIlrVMXimpLFeku/JL+ylD1g3",
+	"wSYfz2XNTh5SQSPVRFXYr9pe+JD1ZqqZ52Ui7nDJmjNopcAZESqIM6zWeyIXVMqlSPzHNZWQNFwl1UXY",
+	"T3hhRbm6fjPSVPr5VYjGXp/l7ufr60uSkXYPbo288Q//hFdKb9kJkQAkEqHcx8Hy2TzyEcmE3fmv5RbG",
+	"axHZ5zAjiEXdpgC5d1OLbNnxHcvInsVsAuEqjOGZPfKjwPNsoRHgf5Sg6ul/li6ixilv0FjhfRTOILxZ",
+	"CI0bP+f7GeIIjdzSo11l/2/VUs2o+2Aklh5P31sUKKyHz8xI1IwqlDH0/xTQ+XeSiCU/wb+FmkFiRBAc",
+	"yyD5Tg6SOvQr3bjHUYFbpIHeh/Oz04v61qB45o452gJpfFkaUWEGacSAhy3ioaOqjhPv5im+5YO6ajT0",
+	"LWxOp/AepkxaE0XlEiaxmDJ+ogXDcEYmDOJIklCkXJEI9BUrnWtWmduvsuSlNDL6L7A683M6upT6+4I3",
+	"Pb2CMAGVTTOcl0pIblkIpyHC/Q/Z8ClVOdKJ2xWEYhSMpuHCe3z682rVhKlzd1h9VFO0R9VVZcGvc2XZ",
+	"wa65gUYGMvpPQSdBZZ8ozucH1LGDJpovXg0/fO+9Gso0ZqZ0GgYvsopJTKf4x/9INDJrNmH5x/8Elibx",
+	"/jD/ezaPCNwtYsq4NH63ImjoffMsSCqIGq0oNGbUz3DCmGnZ/rX/4SJ9pYmtp2YTMXlzxf6Ei5c9dxD4",
+	"MDWI30a/vj/3qyj6GbfCFLuFU3XpxINWUYzFwNVrCnPB3TS/QSKbDrKx9vRe4LzgBu0tEcqiL82nLCQD",
+	"1Uc08HeCYL56hWM1Hyk5t2pz3oo4ncOFpo7+Bsvf8pfql12VyRR9Z0X3YUaxxb1wtFSg2QKySqTp9qOM",
+	"bC+XaLR5mxtkEFa3aibfpjXcOaVzydGurmFLMr+449IRjNMperwnQiuUNOGtxnA3h2zwJUjvBa6foGWa",
+	"k/fv3l38/fzNb2/OyUQkJBFibgUx9MNRjnJXQKgkjBMNVsBBLUVy83cH65zeuWCr7w/++4egM/qquHsW",
+	"yqb9YRx8AihvUEkSCEUSaWD/cfXuLVFw5zUSbBXlGhgf+BfWRFgxcVN5A9FvNE7hMoFGPSYfdZVOmkYt",
+	"mifAqBCHhJqZi6mZSI0H1s7RqRhn44ozB57l+ID3b8/dNdD5BaiEhR5JeiiKClj9lZtd6XGp4Gp6WUVa",
+	"SKD8YTepb9FvzdHxCRWxWL4zElt/jQbfukzHMQuvEzqZmI0sI5uncUyYxAM8IUyRpQm0mSgiUnVMVJLq",
+	"1VaNFnWpMgK+GgxhxGXBBN1qYsyN1Vp2KJtUWk2dhaH3wWim1EJeiqRylWYRVz+8ePH8RXuMl8f5R+XN",
+	"e2sIElL57Qtp3O3zsATwHsd61a/SiBahOltZ5dwklEsMi6s9mg22qPVTGGt6dsOSfkVbxVZp/w+Ns4SD",
+	"+oOiMujXh74Qyt0aAS2bHJslh6MnZMfZWzjcQmLZBZMZs+htw38YxyDO6ueqyxZtrTeZaJ33smIH9T2+",
+	"aPFSl1XztkUWgkqMrvQbHWjtZnTeNf7s9ALZV7hoZiWG3zfw/3yT11K/eH7f9SBqY5kJbYhamT5vD4ng",
+	"8eqE3B4RGi/pShIzVKKzkk250L+zgrxXDB5oV8DWjS3YrerWQPo2vrE1NKkiKScplIO66zuG7qvOldhv",
+	"vzGDCye/oBMcHv2tQyUIRpJNOQb7GcteZYajFz90zpAmcfWtg+//1iXIW6+6fjlbch0a78ZbL0bFjRKn",
+	"UkHSZAIScxs23hA/8iNlcV+LmXnjKkWG1tvO1hjOgE78M6111he1SE+TcMYUhMqeTZ9160c6Z/Gq6emF",
+	"iIym2/jwbS97af6hwrSVSYIayJ/8DC1hofRfGSFVEL26/LXntmavmLvh5Ur1xshAu2C4SC8hCaHyQrMv",
+	"N2LyRvpEn2YBbpZO4ZJO4Yr9CUOW4t6T70FqgSga+h6mZQ19qRbf1GZC1NjBrwxZl3lNf6f/W1V7epGm",
+	"GuilhFyP8S0HwLOS2i5Wd8iHHh+qHcX4jow1HQ6hV5mZQhPF+HTQq8ZJc8alojyEZhtuJeDDhZBGCWXc",
+	"xHuEJvTQ/JHyGdBYzVbGfMmj8cprWzMzv5pRPh1mI75tNHr7gkbqywwK90g+W3Z/FOJJqiBWUNSw/fXL",
+	"o3wBle+DnFP6SMJIxF6X/oeZjfJHnxOZUWmCyzB+x/i7XWYl2SOGolGY0wSIIbL6Zf0HobEJIXIonqTo",
+	"zJqwGORKKph7Efg+5RpFH5ictSo8x1oYMq4jJkWMsR8kMS9bX7QRwr6ThVTQJOXPiDOlMRVgUJIZ9ztf",
+	"Uq6ynAdJJomYuwwXgs+e/c5rrlEnPFWz8cB6xl2snfOFMU0ysYV3RmXZFvvD951CU06L1Y9qJQC3hQvj",
+	"eT8xP5ZMQuaUQ7MSWhAhcd7n9syVRhVu6942EUcvhVB+M7GjulAvYkzDG0QQYqpEbvofi0SYQ0IiFhEu",
+	"qqF/RTuDmFPGG11qldDUNpdcHeQI3WqEmhRku4DvJJkJqUgCNJxVtJ/yvG1+uHYfWZfqZOyO7Wtbwx3V",
+	"5U+yBPMaFGXxELJBg8CZtQectpgD1qYvJgncQZjisRzDlHJDXjVu5vnmAzuJWyl0sP94AEE/lo85LkZR",
+	"tIcruYE78kwPN40sildt2zv5nfzNA/50POB2S9BW4jHW3CJdGyJqM9TV5m1Q6e0iTXWH1iEI0VujMNa9",
+	"xXPBp5U7xxhKAsPVDjFJW8tAU7qQz0hBrnpWCQttOD4ODMcz26Ftf4qZyB0jLCVE24kGyKPEesfj99YP",
+	"ctGfZWGwQYFUalj2bmZx66ob5duWoOTc9BBJC3X/LKTKXbplUtKiyqtFqrXRyxAdC2JCBAcnYomkJhFP",
+	"UzDeNhrH7yaj44+9uI4F4P5T4E8gMCktmqZx/jz12FQdQOtCCdaephb90msmbwbZTHDD5mu88jPE0ZDX",
+	"hrvHm1ze1s1d2aPKWjxwVneohY7OxVRuJa+zLaUzth/pOxFGo3TdNDhpZ6pmmVJ9JteBRsFhlKovsCHG",
+	"Nj1+mJ3tldZI+g8fAswc5gNg2UkgyYDgkIJEERYPj1tVYTsKG1lAQRF7LaR15cS0zCxmy11ZQdIf93+V",
+	"OWgbrSVkz9g1NP+8gZXm4xORnGipIFmpGUNxgSr9zNSWiUTdlUxEQmC+UKvWCP72IkAlXaBNabaKe1ZU",
+	"Zga8KNGQJZXWHhUQKTSkIeXobiRjIAmMhTA5FnWF7YrThZwJj0BnCj8MCjmQdjKvkFwhscLYwH7LSwyZ",
+	"ytESStIEWGEarAzjUbPH1m3qy9Dx2ZXO7L0/ccHdoeATNrUJV2j9ywtumHo0DTvfGGPgL6HSkIZyphD7",
+	"7ksYA+myT2yVD4gnPQ1bgd0PhMFtgQ8r13R6KiWb8rnVBcpA/ajlaooDtDpCBDdlBBSdkhgiogT+iVUT",
+	"6vkV2Xv9GR7NgGmQivFTr4Yn2+J7PzLO5Kz1xYbog8pEfVK3SkvJ3wuK+1JbTx1QL9aAeqKqTNU9764x",
+	"+dp62L0E2ZwXnpVT6rKj2cJKjvoMKMUPN62jUfAQPEyTBLgr0wByDUfPe3v19JBEntz17NkAz+Ka9hVL",
+	"O3TmgMLcGi076Z71TT02U/rBMppdg5F06CVljs4A4XSc15f0H+s8W7ezQIsduobbfEclPUqM3OsQM3LQ",
+	"RCQBYZxQEjMOJ5nnyMbeh2IOaFfx+XlugZTsx4VE7+FJQ+3m0xIHq92cGkrpB9N7ZcdUqqsFXfLN7oKB",
+	"1tk1BLEFhlT7ubbUC/CSXpMC0m76tBm8/SmzzbKZV2vtYbi0qwwyPuD2qnhcigAWz0QVm6WNKXGJMpWV",
+	"z3wbv8IDX2dabezk4ZnC1k/YpFs42vQAyHX466ZkmVNiFqzQSFQeUu0kDH+oWhtxPERRMGdBqpgZTXxq",
+	"t35bnS7J6pn1xJQtgLYukltZUz8+k2G3n92rhEObUdHivY1gkQAGSrnboBpY2soDymg5Kse89mAQxYNW",
+	"LWJ99H3zdE2GK8Z/TABeM3lzMfZbLGzVAzttewi++1B7hLI/qOQjcvoFDWH/k/7147Gi00+jHvur6HTg",
+	"bZqrM3V01mmunWRQAq8v580dDVW8Qm+CmKBjCssYoEGhGHxTU5cnIgkbAv6zWfyM2z0tlkpojcUvDbYz",
+	"FIVzT3gOjVav5lFDuhHGJ3V9tRgD5fy9TVNKBYv+zNGBfqVg4bWKN2LyHKY0XD1FfWTHWkVn0sXWxY3H",
+	"EcH/Y+Xph5Oj2y5Xy2So00K3dcoadnzLCtY6F8zGYkyGO6cBIRQ5Ktu2+8pWf61sczJ0GRjN+jM1war1",
+	"+6b5olK9agQ1Vppx67im04Hq1nD2p8w3OiCl0/LZay2VVwD/p0SkPlRkNuEBt1vJRO9LkqDyQiQNdQgU",
+	"nWK8s+24kH8+8BN83z0pT+VAaNuVpqTb5hPYdnN/YGqGcpj8uqyJ42xNg0QfY6LwLOubdfKbdfKbdfJL",
+	"t05mfMHLYG01wc1qI7b6AGVbryr93FRD5KW4/yanl/URZnUNzQd8KyvG1XrDGhrq7alZ9zVmocDBvm83",
+	"JjOvU+m5uTXD2vnNDcG2w1259lFDqdck7un2y1zAysVz2h0unhG3EZVE55b9Nxllg7pdfM0p403b9OZ2",
+	"kEzZ0ODMQOoCnTyGFCx0wNTqSs9jEFFJvRgDTSD50R0LefMHHI3/QOvXDO5oBCGb05hEbGoOP0KE6MMX",
+	"89MzUwqNOafRnPFyjyxTPibvm/TPPRy05xplObBNEIKeI4uMaHr/8mzPBCzU3q10lKq/qwfsGcqvvqul",
+	"naad+ceH6+7l6z1n1r+gmMJOcxgAV8jGPB4dPDt8doCBRQvgdMFGx6Pnzw6ePbfsDdG0b+qN7OV1YRe2",
+	"fFDdFKrPGXXx77adQRHNxYZTqw1aTPWrS9qQqefpMlVpMnV0cLi1Bk2eng4N3Zpwg42wh9WB4U4FWUqn",
+	"aWVA1IxJbISnkfb9P//Z9PVsOfuu4dR9MHrRZ7xrsFU8tBi0XiDJj5/uPwUjmc7nNFmNjkcX9AYI5cRQ",
+	"il2ITfBMJRLn3R7WOt1L2HSmiRj/rb9RJq/9zzTfqLPX94bMYlDQh+Be48gywRXbj3709xwtfnFQA7VP",
+	"Nbr5vi7u/CT408LWGx6tjyzNLvdjMd3L6ldOzcVVxsRPoLLSkLVNOtja4cpLRzacKVsmUl8iaiYkelYa",
+	"6kPuHkfFC6qKJIyfNIffNJS09ahtnolBGJPk9PKMWLdlFWsGI2DULQ+Orio4Wo8xD0BPF9PdNV2Y5C8u",
+	"lsT4n58O9o3samg05YrFJdwDj1rxnR/ULNN/30bO74VZfqL33KJCaZtKF4MHN8JUR8x2vWZh8aYu4w7h",
+	"M1W1gc7J2eunhbdMtc1LLIgJARrODLxJyk+s2usyDvVoWqhmORSxn7NM0Pv9QjmgJq5cy3GTDXdkpQEq",
+	"Ol0bGwJ3+vDvA/+0wKMNJv20IWH20njqWYF1R3G9eyidL2KQARHFdtdPilY/mHocLoFETIizyRCTRkIl",
+	"yqGuYIekS8IUGYNkEeTpMyb9UFJU5duuoDKN+RaUD9nP+wfffypQvUlxaCbwcybVlRu0E+IwSSV9KMKB",
+	"9aSI4DrvUesM45QX81aImEyM/LScgRaTNNINx0JbYx9eZVe+/zlvznxv/Dd+qcRu6mCayVs/G85QEmj8",
+	"m1fofryftT5+SMnEEYxfLJEZOT0dEjEQE5r1MhaciATznyYiweb65kbTf1l11WQkcaFyOiomIvUgGpxy",
+	"/7OxDd7v0wXbu4FVyfzgMzZcA53byrFDyafQCN1DPltBfl7W9pGMEIWP14nvBlZP1/rQRqHO/KB1Ib0I",
+	"21yPzjcitf3PxhxXs0L4bA5borugc7T5SEajT9P40IYstD5sAU3GrbUfUh4aO0QDW8Dnen+tz7+PRSjz",
+	"SGxiCjrYwL5pVhVDHlZQ15VMz8fGAdWao+UZy69/6qF5ZaoN1t4HHkH0BAkrjontlYkyi9V6TZqp3JDi",
+	"cr9ok3KlyezcOScfTIQo9LXz4AnF+pnQpP6k0HPq4sIVgwSRk7lxt6Y1VK7wBbUJ3xWWgMaVCq624ZUY",
+	"6jhPQIJqaStYbCk4BoxYwRRqbBtI6JQy3rf0QKFJWI9egms4THZP3oSL5dMi8ctUWf5CGFfCGZYRYVgL",
+	"dMpuQQvHFrFigqKWWPK1+FFuA8K+eI1X4C8sxguwaM/bUDTe2kXXcYkFI9MAtO8tVxz9FV9xJeuipbhx",
+	"WihUGxHBQa5HVX1sLEhOuZ3l8ajpm5HGb6SxRDEztVbnG1FCzW7TpAq91/dZThqjPgoKBjmmNozm6Wz5",
+	"OahaxOV3rsaK7RSL1g+zz+4ufhBJJhhq+Wqyq1VQ8808tgvzGBJIgPZy7EjUTFWsL8NmtqFTM3vGEbtg",
+	"rRhB2oOxGoieHFfFrXRmLpqYkuARkaAKAnjFidN+yr0S2GkUXZuW3I+jaHxB4VKGoBoCpNhTi9I4jSJ9",
+	"whkkJ7UG8FwoS06mHbyNPsEK2jY1GlVhMUFNpv/R3/+sf/S4jefiFjK6+/IshWYBdn/NvnJh1StJBt63",
+	"Piuf3cWhdr52s8LjnfPHVty/rKObhdhA/eTqU2vkaSnKJ9faXkziQdeRLfisGq9qY8/fzWXt3D/d1zWC",
+	"tHN0uYDpj5+CSvxiUMVlUBjsudaNpdH6g2RATDtfz0U+jkV4A9EeGoWPTWMF8EUy6HmOE6BR8y1vw52d",
+	"F+ibA/FJORCbiavLl+hqaTZRxTJh1SM/yHdYoJineUlv5Vxmfr8Tm6CZaPAgyvqKcBdQMuxM2t0fqmCX",
+	"/KgNN/p70DfBxgd6x6kLR1s79J2n/Ysixa6za4XyvSxRuPXetlm719ngnWjbrtJOH427nO+cFQQOKSep",
+	"hBMyE0siJsrUkbY2bzyQObfGGr0swYrZ+LLg8Y6QXrnPe+ZuB2S8Iui5H8BGstnt/a6JweQB5i6WVlp4",
+	"45quDmNB+Nq7yUSC6mPkw+Eo6/ce/S6JUOzuN/p6hR2rdxlUaxrJ9KDmPNVyh6RnfI10sQCeV6y2smVG",
+	"GQHhsFxTqMwmMZSXD7CGzmOXj+qlyWLod3tEbGGzv5Hp10+mWVC3k7/ndGVSndCneWKqOqJ5WrjGjEyS",
+	"lN9w54t+ABLeNATckv/SpC23c+QPbtAuiMTl+/egjwyux7hDkW+57dtEF9YDeunCbmceTBnOtn632nDp",
+	"s3XJ2O5xkOX4aH1YmhT/3SL+Zzz0eHAIto3CqBRCoygBKZtQa4Riz1HOzt6950Duf7a/9VJ6i6RRP6Dl",
+	"PTWG4GjHe5eZn+2yctNGBDG7BawPO/zcZPpqUxBh+878Z9HvO55BswmLGnTvfHBU3GYaMCXJHpa/leuY",
+	"7NiY349ETI6YFh52FoxXNeAvrfSCRvuH42j7hUPfbhco8IadCdo7EYbt0no5EArb8AjCMLZDctddRqvM",
+	"ZNDHVCoiNapJRFfSxU3ha+jtX1+f2xLX6U+K+5/t7yv9/wQWMTU1idf9duD1lOYfGewr9UqH7xHQjJ4e",
+	"0ISZ06yfj3FYuut8VfBWpDyChCzpro1dV4CFKqzMZqI7HXjoN8FqnIVoojFg/3eMJH5A5qdciftNblIv",
+	"KVyDVJtfowtPXYHedax8fvP7R6TJp0aPlFtyNIZkiGNpglawUaKREsnvI00jv49MKT9JItPbdxOCnAGN",
+	"TT2+JlH5ZzOi8/JTcKf2F7FtG9/MsOrxwJDc2mSKFwfPtzXrW5El1TNJQsE5hArd0yY8UEKizzaTRCqx",
+	"WDj/UMERUknkzxKz0W0ZUm6mOCEvDp7b+iHU+0mz0VxEHVLNWxyxCyHjrW353iVgXJjVPMGYwrmDrCM8",
+	"BHd9/7P+0WbA/Qlw93vlLZq5dpq32I1LP5Ozu/S00KfVTQdYB/b6eYbWT7m5AEWRh+5GttfAQmTB7XP+",
+	"bI2g3A+ya+tM9ftb9MN0WDXdLj2YVTNDw26tmqXPeoLvzePvpGtJbFoR7xrx2D2nULfmL7eHLp5Wkj1y",
+	"+IJoUhBaxQvTBKK/tuK74P/P/WpdZZQKJ7uxhhLcLWLN/o4nNJYQ+GsqmTn+YJFs5dk9y2oHo5Szf6dg",
+	"cz4tuUi1wuKfE5HMt529V2KCTVW+epBcra5SJohXGkZn3+uTzmdrMJFxVo7rxAZzOrumZrDl4lu798tg",
+	"5IEiEoHNqoXZPISM02zVI+fou0L2FXdyk/3+FxbHRRb4ZGLW1tqjTnN841IPts14X4OiLO5gv093J9ez",
+	"e1W9vP7CdlZhGW6CKE7feKubyR/2Wq98ZMfW/H5Xu8be7gWKHfPcN3cKjRpZbZAsVkIkJAGZzoHQQhb1",
+	"cPGhSLgTkdw8DNX+KJKbzUm22jm9f78XxeYg0n6j+1nYDtdTayrV/ZNEJJ3GPxyUN3zvT8ieOvpdmpJW",
+	"KoGrxATc4O2OVLEbRt5OuR7hQMPWJhrsu36xHRfmuSlK/HilRTGrp3FapNMHLS7ag6Bwjzwkcy6m2LXo",
+	"MeqHblXSRFp5IJmgf7Hbb4VuhwQ7fglFbh9GHXoYOuWgltuQApqKpZpRb+1XHsoohbPbRny9hFdfrQ9O",
+	"TAfIXQdyLWIamlRPmCYgJVmImIWrzUQ7FBEfRra71FNvW7gzTcr8bY8sMo0/bfWT62heDcObpNZ4go4l",
+	"ZlLjanbBSICp/WoMhJ5Gdf3kQQ8F4cZET0J0aqGMBCYJSFtDafvU8d5Mv236iNK8225dUqJ35nZ6/sPB",
+	"QdcNuCZyLzDIMxiJBI1iCaExdg8fHfM0jnfLMzQshmHwyEAz2pAktGL5UPSg5942OdBUiUvH4uoco42b",
+	"tKmGm1POV2mf2IC0JKcLORPqgbiN9XnZjzzAbVTeeHSXHJsqKUzeEBoLDiflindMkbEQytsBtTm99lHL",
+	"2mT710Rr2fOnaRXIiayFEgvnfvt0mIu61/YzWwsXW59dldrE2mnWy9puvA8f794LCNAkxhJFycA7sMiS",
+	"ml2o2ah+inlGJG3xLA3qt+0o2vpeB5H2zml8C3fKNvrbjd5e4B19jJELOoVatITpTonf+ueeXsFe1n7S",
+	"9207vLjW+yfumdKEmXUkbq1suqtkfjrvl8ivIdp9nFSxO6upr1AvuGC7ozbV4JHFvoKBsX2j+kgx8NrV",
+	"WMG4Uqkoj0wTEffGiR2cVWMJCFPyd25KbtpIaT2BaSzye2fq6gISKTiNXYhFS/x+Ri15PdQeBkeNq3Zr",
+	"48aNBoJvZsv6Oepvs/yNxunj9OVqaxKXVeeY0QgpewxTyoNSysr/wXQVwiZYBY/NMZJ3ym6Br5uk0hUa",
+	"4qf//Tm963kGLujdjo+BgbF1JuCaXD9qKgzTJAGu/pCFME0XlIUH6g8M+PwU/EefwrbDd0HviufPr9zc",
+	"6jOHZI2FwdgcHiHOaop6rFQWGjHB2geF8l7fSWIp/IQclELEHu589ak0VCwxNEyt2mmR9bVqEz2CWJOL",
+	"LMH65aSCunzUVIQwQ/JmFRfqJYqy/+3TmFG96M/4y307czYvneqR/bpj25GP1QppkY5jFjYYGu1qTJf9",
+	"9opqhbGBm7RPFGkBlaYMVk7mO01rdXX9NVr0za/oDXCTvDpeYULgNklKURPk0VFc2I6/plP50AXygpGD",
+	"qWc4tLeknp1lazaaYnWy3PGFtXbUDCQQ/NyjFK7QXzbFFWlOtWuSSF5k0V/fXEo25Q9CDUORrhGcTH1t",
+	"lTT+Px4rOv10Yu58OsXCSGMg1DQIM5XjOtiImX0jOjrcYD8QUC+/2/iAKIM394U+zNEgfvdWSnpj6Xsh",
+	"mEnz1xhFb6FFJbYztu2X6LQPcZcZ4Of8vujV/jE7X0NFtOxW6tfQ0Xwv+loFJ7O8AsfK6r67fJ9Ugjwx",
+	"t6BINqj12Bn4vxWcPk2zch85/gNTM9sys1EqsijSMoiwhmV98Ey3xS/VxFxuWWiXaLoXk7PXQV4Gauwa",
+	"im4gdRUKDEWwSCCkKhexfSWHtsdpth8l5j6Rh4ltmtPA0zim4xjcjnReSK8fp4vFTnjjqSS3RycEdRc5",
+	"wxansRQkjCmbGxMickVnuTCqglzQEDa7/lyr3c9WMugOAXeEgPzDHwi+VR760oosemiZHn7l7I7MWRwz",
+	"CaHgkTSyXyym30mM7XEdWVgCoX5Hn3SbTjryZ22GaSJFspmRr+tOENP8WqjER4hkSZOI/MUC+VetC7oS",
+	"6sTARgQvGxtOyJiGN/gek2QME5EAYarGoX3LzXZm5DOiWnC02Gi/0GAt7Up3Z/wcbiH2rFifiYWCCF1D",
+	"b45ekjBm+nXEZIK6sL58pEgTpHSvXdY9rK9AE7pIKI5eQCKZRNbkWcV27RruDPUyrrmD9IYrb/2tsiCP",
+	"U/cR3/V07Ou2wsViasooGbVgvDL25y2aStpZpVRUpf2Z5ZUZ/ljs0hKEVqhioLdARKoC0+4QIkInypaZ",
+	"ifVZJRMWm6AQb/qNmEpbzG79HJyBrLI3k9mFAG12mU9EY8yXwfVXevh+Fsvs1DFJIoG1opwTSB9LY5vi",
+	"NjlO8Ac7lBMW63/NqJz1Mo7/qMdvegY9pnQNwIaW9E1MR4sEJJTaKBdM6WkSd9vQ3QxmeC8DEYkZv8lK",
+	"jV/+ep3Jp2ECEXDFaCwDMhXCXPDPD8ic8fQr9g19QKlFCbKwHZuRPM0l9erd5f8lUsGi3M0XG3SYLoL6",
+	"XRcX3y3VezyQY6fTN58XZ0fsdElaS+82TV4P6Jm8ptNezsndW+xtJUotimfWSwyWUnS6DVtXJ4fUGN/P",
+	"sr+9eMc26k8G8RUngVA07tEe3ozr6/Xj6Xxs+nM+ghMnCxJCM3cM1HZ2KNi4d0cZcMdkSzBvgSremJHb",
+	"uDsr8qSx4j+WFzrfAU/KgRZpY/YnRJrDdF6i4Lao/F4fqnReYKbQ1xhkQZCKTvNS3FKJZOcumdxBrWHR",
+	"9CofkWCniUgXve+wn8zoDYnWU+NQSEUousjm2IKhxNZ/6DY15e+e9yhm4FL0DksZeod+taoBWuQ2KIos",
+	"6BROyNGLbij1O1uHr+lDr+rWN4+1qRr0Hls+atuHcUWZaUbZZC8CmmCX/Pwrc3p3DnyqZqPjw6O/Bd1f",
+	"fbmysZsYdZajkvzF/OsPPRwjOfKO0H/Vh2O8cme60ZpVCTJ0tqzCxKPA/UXxD/1q8Vcc8+BGLg53ymKs",
+	"2Zrf4sDuKdbhAe7r3y7A1Ifnvis4th5BDtCSVt7rrsBM875+trdTjM2fMGZYwyt3x20/Kzq93y8wur6M",
+	"97TwyvbV7aESQwPXCdfgOC8OutlmvFWWud1zi1GvvQ9iEZG+iJxBXKByaG387ZqH1rU6M6UKjLOACyJT",
+	"cwk/gppXP8FGYppRmZ3goldmu6f49nBfQnLLQtiLmAzFLSSrjvLfr+24byXAG2tId2RCuYLgARq4Jglu",
+	"lsP+QsSxaYutmZfLjrqB1agzPen2aGgV6t+ONqhDHfQsaqtMdMJ6xYeulDeEvFrGtoFVC2wk6ZOMjOTT",
+	"JPS0ZXNAdDpR0ODvjaiCPetQ6jlpIRTzq8xGHVxJ3PHqrUQIBaN/7l0LReM9WyC8610c7MbuOsDIFTHX",
+	"arytOJnnhDk5bgelzH18oYykH0VCjr4nM5EmMiChyaUpZs/kMqrU99UNrExouohWWTi0eWSqAmGyJp4P",
+	"g4n8gJxFMF8IBTxc7ZnG614l7OjFCxSJMqUMQ6kUJHrO//eR7v15sPffe5/+93+NGpScb6XbH790+1Gx",
+	"dPvzgwMiA0LjJV3JweXbi7fhY9UOxnP08NWDfzvaRmzdt3rB/YJAJbk9tFGfoOVl7HpExMLUut+YPAeU",
+	"U/Wx6YeKUNuCxnqw3le2FHDmXQBGfwQ9yfFcTG24SKOA2GomPHrxw5MKItt+/Ni5mGL0xq5iyJ5gbdrb",
+	"o6FpvGsoYS6R9wtWC4akB29VI7j/D0oxznSGzZqY1lIUhCsH2p6h8B6mWvlLShFwG8lElZKEmIrc7YsJ",
+	"RuEifTWglr0pRnfx0ntTekrfWyx1eXoNvOvlCB5tPR7xHKY0bGw6aeJOsAMumqmw5TdWs9i9uPXcWMr+",
+	"QW/pFYJJrl7/IsnRs0OiBDl69mLzyKci267l+rX2/HbbuRYb/wJTcOrJ2ZsmYcsBefdmNd+Z9t5fbUjg",
+	"1QyDZfOcR2FUDWTw2JhkxiIgrO4N6JHU00jqtWB1RLe/+KLmBCW2vqsQ9Qc+Jy7oPhnClpu452M26rWm",
+	"lcRewRAZmLbAKZ+XBdymGsSeq3+0A9y9Nx94rEvVrNsWzn7iVytmzdM8wlQVc3gx5kczl0JQmXvGJjay",
+	"jMNyQ4J6GP766f7/BwAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
