@@ -40,6 +40,7 @@ type commands struct {
 	Key          keyCmd          `cmd:"" help:"Make, list and remove API keys."`
 	Team         teamCmd         `cmd:"" help:"Make teams, and say who is in them and what they may."`
 	User         userCmd         `cmd:"" help:"Make users, and say by what they come in."`
+	Audit        auditCmd        `cmd:"" help:"List and export the audit log: who did what."`
 	Event        eventCmd        `cmd:"" help:"List and follow what happens to a team's sandboxes."`
 	Webhook      webhookCmd      `cmd:"" help:"List, add and remove webhooks, and see what was sent to them."`
 	Template     templateCmd     `cmd:"" help:"Build the templates that Shoal ships."`
@@ -76,7 +77,11 @@ func run() int {
 	kctx.BindTo(ctx, (*context.Context)(nil))
 	// The runtime replaces os.Stderr, so errors are reported on a copy of it.
 	stderr := os.NewFile(uintptr(copyDescriptor(os.Stderr)), "stderr")
-	if err := kctx.Run(&c.Config, &c); err != nil {
+	err = kctx.Run(&c.Config, &c)
+	if failed := auditCommand(ctx, kctx, &c, err); failed != nil {
+		report(stderr, failed)
+	}
+	if err != nil {
 		report(stderr, err)
 		return 1
 	}

@@ -20,6 +20,7 @@ type access struct {
 	allowsBlocked bool // reads and clean-up
 	personal      bool
 	takesTeamID   bool // as a query parameter
+	audited       bool // also when nothing is refused
 }
 
 // teamAccess is the access of those who act for a team.
@@ -63,6 +64,7 @@ func readAccess(spec *openapi3.T, op *openapi3.Operation) (a access, err error) 
 	}
 	a.allowsBlocked = op.Extensions["x-blocked-team"] == "allowed"
 	a.personal = op.Extensions["x-personal"] == true
+	a.audited = op.Extensions["x-shoal-audit"] == true
 	a.takesTeamID = op.Parameters.GetByInAndName(openapi3.ParameterInQuery, "teamID") != nil
 	return a, nil
 }

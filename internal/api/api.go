@@ -1,6 +1,6 @@
 // Package api is the REST control plane: what spec/openapi.yml describes, with
 // the answers that E2B clients expect. A request passes, in this order: request
-// ID and log (middleware.go), route (router.go), authentication and the team's
+// ID and log (middleware.go), audit (audit.go), route (router.go), authentication and the team's
 // standing (authorize.go), the schema (validate.go), and its handler, which lives
 // in the file of its resource.
 package api
@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"shoal/internal/api/gen"
+	"shoal/internal/audit"
 	"shoal/internal/auth"
 	"shoal/internal/build"
 	"shoal/internal/fleet"
@@ -32,6 +33,7 @@ type Config struct {
 	Store  *store.Store
 	Fleet  *fleet.Fleet
 	Auth   *auth.Authenticator
+	Trail  *audit.Trail
 	Tokens auth.Tokens
 	// CheckPolicy refuses an egress policy that no machine could apply. Its
 	// errors are shown to clients.
@@ -81,6 +83,7 @@ type Server struct {
 	store       *store.Store
 	fleet       *fleet.Fleet
 	auth        *auth.Authenticator
+	trail       *audit.Trail
 	tokens      auth.Tokens
 	checkPolicy func(shoal.Network) error
 	checkTarget func(*url.URL) error
@@ -113,8 +116,8 @@ var _ gen.StrictServerInterface = (*Server)(nil)
 
 // New returns a control plane.
 func New(cfg Config, log *slog.Logger) (*Server, error) {
-	if cfg.CheckPolicy == nil {
-		return nil, errors.New("the api needs a way to check egress policies")
+	if cfg.CheckPolicy == nil || cfg.Trail == nil {
+		return nil, errors.New("the api needs a way to check egress policies, and an audit log")
 	}
 	if cfg.Builds.Queue == nil || cfg.Builds.Logs == nil || cfg.Builds.Files == nil || cfg.UploadLimit <= 0 {
 		return nil, errors.New("the api needs a queue, logs, files and an upload limit for template builds")
@@ -126,6 +129,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 		store:       cfg.Store,
 		fleet:       cfg.Fleet,
 		auth:        cfg.Auth,
+		trail:       cfg.Trail,
 		tokens:      cfg.Tokens,
 		checkPolicy: cfg.CheckPolicy,
 		checkTarget: cfg.CheckTarget,
@@ -182,7 +186,7 @@ func (s *Server) Run(ctx context.Context) error {
 // request that has its shape.
 func (s *Server) guard(op operation, next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		callOf(r.Context()).route = op.name
+		callOf(r.Context()).begin(op, r)
 		r, err := s.authorize(r, op.access)
 		if err == nil {
 			err = op.bounded(w, r)

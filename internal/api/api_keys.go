@@ -75,6 +75,7 @@ func (s *Server) createKey(
 	if err != nil {
 		return gen.CreatedAPIKey{}, err
 	}
+	aimed(ctx, "key", key.ID)
 	row := wireKey(key)
 	return gen.CreatedAPIKey{Id: row.Id, Name: row.Name, Key: plaintext, Mask: row.Mask, CreatedAt: row.CreatedAt,
 		CreatedBy: row.CreatedBy, Scopes: row.Scopes, ExpiresAt: row.ExpiresAt}, nil

@@ -20,15 +20,20 @@ func callerOf(ctx context.Context) auth.Caller {
 // authorize checks the credentials that an operation asks for, the standing of the caller's team
 // and the caller's right, in this order, and puts the caller into the request.
 func (s *Server) authorize(r *http.Request, need access) (*http.Request, error) {
-	if len(need.ways) == 0 || callerOf(r.Context()).Team.ID != "" { // the process itself calls, see As
+	call := callOf(r.Context())
+	if len(need.ways) == 0 {
 		return r, nil
 	}
+	if inside := callerOf(r.Context()); inside.Team.ID != "" { // the process itself calls, see As
+		call.actor, call.team = inside.Actor, inside.Team.ID
+		return r, nil
+	}
+	call.refused = true
 	caller, err := s.auth.Authenticate(r.Context(), need.request(r))
+	call.team, call.user, call.actor = caller.Team.ID, caller.User.ID, caller.Actor
 	if err != nil {
 		return r, err
 	}
-	call := callOf(r.Context())
-	call.team, call.user = caller.Team.ID, caller.User.ID
 	call.operator = caller.Operator || caller.Team.ID != "" && caller.Team.ID == s.operator
 	if caller.Team.Blocked && !need.allowsBlocked {
 		return r, blocked(caller.Team)
@@ -36,6 +41,7 @@ func (s *Server) authorize(r *http.Request, need access) (*http.Request, error) 
 	if err := caller.Permit(need.right); err != nil {
 		return r, err
 	}
+	call.refused = false
 	return r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)), nil
 }
 

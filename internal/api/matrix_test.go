@@ -35,7 +35,7 @@ var (
 	seeing   = []string{"sandboxes:read", "templates:read", "team:read"}
 	working  = append(slices.Clone(seeing), "sandboxes:write", "templates:write")
 	keyMay   = append(slices.Clone(working), "team:write")
-	managing = append(slices.Clone(keyMay), "keys:read", "keys:write")
+	managing = append(slices.Clone(keyMay), "keys:read", "keys:write", "audit:read")
 	alone    = []string{"user", "team:read"}
 	operator = []string{"operate", "team:read"}
 )

@@ -27,6 +27,7 @@ type call struct {
 	user        string
 	operator    bool // whoever calls runs the installation
 	err         error
+	audited     // what the audit log says of it besides
 }
 
 type callKey struct{}
@@ -56,6 +57,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		c := &call{start: start}
 		r = r.WithContext(context.WithValue(shoal.WithRequestID(r.Context(), id), callKey{}, c))
 		rec := &recorder{ResponseWriter: w}
+		defer func() { s.audit(r, c, rec.status) }() // after the answer, also of a panic
 		defer func() {
 			if p := recover(); p != nil {
 				if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {

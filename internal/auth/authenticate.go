@@ -98,9 +98,11 @@ func (a *Authenticator) Forget() {
 
 // Authenticate finds out who sent a request. An API key comes first where routes take one,
 // because old SDKs also send a stale bearer token (clients.md D22). Of several rejections, the
-// first one of a credential that was sent is told, or else the first one (api.md §2.3).
+// first one of a credential that was sent is told, or else the first one (api.md §2.3). With it
+// comes what is known of who sent it.
 func (a *Authenticator) Authenticate(ctx context.Context, r Request) (Caller, error) {
 	var told error
+	var refused Caller
 	toldSent := false
 	for _, way := range r.Ways {
 		caller, err := a.by(ctx, way, r)
@@ -111,10 +113,10 @@ func (a *Authenticator) Authenticate(ctx context.Context, r Request) (Caller, er
 			return caller, err
 		}
 		if sent := wasSent(way, r); told == nil || sent && !toldSent {
-			told, toldSent = err, sent
+			told, refused, toldSent = err, caller, sent
 		}
 	}
-	return Caller{}, told
+	return refused, told
 }
 
 func (a *Authenticator) by(ctx context.Context, way Way, r Request) (Caller, error) {

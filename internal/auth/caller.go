@@ -10,6 +10,8 @@ type Caller struct {
 	Team shoal.Team
 	// User is the person who calls; the ID is "" with an API key and for an operator.
 	User shoal.User
+	// Actor is what the audit log says of the caller.
+	Actor shoal.Actor
 	// Key is the plaintext of the API key that was presented, or "".
 	Key string
 	// Operator means that the admin token was presented.
@@ -33,4 +35,6 @@ func (c Caller) Permit(right shoal.Rights) error {
 }
 
 // Insider is the caller when this process itself acts for a team.
-func Insider(team shoal.Team) Caller { return Caller{Team: team, rights: shoal.KeyRights} }
+func Insider(team shoal.Team) Caller {
+	return Caller{Team: team, Actor: shoal.Actor{Kind: shoal.ActorShoal}, rights: shoal.KeyRights}
+}

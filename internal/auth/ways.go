@@ -38,18 +38,21 @@ func (a *Authenticator) byKey(ctx context.Context, plaintext string) (Caller, er
 	if err != nil {
 		return Caller{}, shoal.ErrInternal.Wrap(err, "Error while checking the API key")
 	}
+	caller := Caller{Team: owned.team, Actor: shoal.Actor{Kind: shoal.ActorKey, ID: owned.key.ID,
+		UserID: owned.key.CreatedBy, Name: owned.key.Name}}
 	if owned.key.Expired(a.now()) {
-		return Caller{}, shoal.ErrKeyExpired.New("%s\nThe API key has expired", keyRejected)
+		return caller, shoal.ErrKeyExpired.New("%s\nThe API key has expired", keyRejected)
 	}
 	a.uses.note(owned.key.ID, a.now())
-	return Caller{Team: owned.team, Key: plaintext, rights: owned.key.Rights()}, nil
+	caller.Key, caller.rights = plaintext, owned.key.Rights()
+	return caller, nil
 }
 
 func (a *Authenticator) byAdmin(h http.Header) (Caller, error) {
 	if !Equal(h.Get(HeaderAdminToken), a.cfg.AdminToken) {
 		return Caller{}, rejected(adminRejected, "Invalid Access token.")
 	}
-	return Caller{Operator: true, rights: shoal.Operate | shoal.ReadTeam}, nil
+	return Caller{Operator: true, Actor: shoal.Actor{Kind: shoal.ActorOperator}, rights: shoal.Operate | shoal.ReadTeam}, nil
 }
 
 // byAdminForTeam lets an operator act for the team of X-Team-ID.
@@ -105,7 +108,8 @@ func (a *Authenticator) byUser(ctx context.Context, h http.Header) (Caller, erro
 	if err != nil {
 		return Caller{}, shoal.ErrInternal.Wrap(err, "Error while finding the user")
 	}
-	return Caller{User: user, rights: aloneRights}, nil
+	return Caller{User: user, rights: aloneRights,
+		Actor: shoal.Actor{Kind: shoal.ActorUser, ID: user.ID, UserID: user.ID, Name: user.Email}}, nil
 }
 
 // byMember is byUser for the team of X-Team-ID.
@@ -143,8 +147,8 @@ func isAccessToken(header string) bool {
 }
 
 type ownedToken struct {
-	user shoal.User
-	hash string
+	user  shoal.User
+	token shoal.AccessToken
 }
 
 func (a *Authenticator) byAccessToken(ctx context.Context, r Request) (Caller, error) {
@@ -162,16 +166,17 @@ func (a *Authenticator) byAccessToken(ctx context.Context, r Request) (Caller, e
 		return Caller{}, rejected(tokenRejected, "Invalid access token format")
 	}
 	owned, err := a.tokens.get(hash, func() (ownedToken, error) {
-		user, stored, err := a.store.AccessTokenOwner(ctx, hash)
-		return ownedToken{user, stored}, err
+		user, token, err := a.store.AccessTokenOwner(ctx, hash)
+		return ownedToken{user, token}, err
 	})
-	if errors.Is(err, store.ErrNotFound) || (err == nil && !Equal(owned.hash, hash)) {
+	if errors.Is(err, store.ErrNotFound) || (err == nil && !Equal(owned.token.Hash, hash)) {
 		return Caller{}, rejected(tokenRejected, "Cannot get the user for the given access token")
 	}
 	if err != nil {
 		return Caller{}, shoal.ErrInternal.Wrap(err, "Error while checking the access token")
 	}
-	caller := Caller{User: owned.user, rights: aloneRights}
+	caller := Caller{User: owned.user, rights: aloneRights, Actor: shoal.Actor{Kind: shoal.ActorToken,
+		ID: owned.token.ID, UserID: owned.user.ID, Name: owned.user.Email}}
 	if r.Personal {
 		return caller, nil
 	}

@@ -111,6 +111,9 @@ func (c *Config) Check() error {
 		}
 		targets[to] = true
 	}
+	if c.AuditDays < 1 || c.AuditDays > 36500 {
+		bad("audit-days", "must be 1 to 36500")
+	}
 	if c.LayerCache < 0 {
 		bad("layer-cache", "must not be negative")
 	}

@@ -55,6 +55,8 @@ type Config struct {
 	JWTIssuers   map[string]string `placeholder:"ISSUER=AUDIENCE …;…" help:"OpenID Connect providers whose tokens (JWTs) let users in, by their URL, with the audiences of which a token must have one, and discovery=URL where that is not at its well-known address. Internal ones are reached if outbound-allow names them. None by default: all such tokens are refused."`
 	AccessTokens string            `default:"on" enum:"on,keep,off" help:"Access tokens of users (E2B_ACCESS_TOKEN, which E2B has given up): on, keep those that there are and make none, or off."`
 
+	AuditDays int `default:"400" placeholder:"DAYS" help:"Days for which entries of the audit log are kept."`
+
 	HostCIDR      string   `default:"10.11.0.0/16" placeholder:"CIDR" help:"Addresses at which the host reaches sandboxes, one each."`
 	VethCIDR      string   `default:"10.12.0.0/16" placeholder:"CIDR" help:"Addresses of the links to the sandboxes' namespaces, two each."`
 	AllowInternal []string `placeholder:"CIDR,…" help:"Private ranges that sandboxes may reach. None by default."`

@@ -108,10 +108,10 @@ func (s *Store) CreateAccessToken(ctx context.Context, token shoal.AccessToken) 
 	})
 }
 
-// AccessTokenOwner returns the user of the token with this hash, and the stored hash.
-func (s *Store) AccessTokenOwner(ctx context.Context, hash string) (u shoal.User, stored string, err error) {
+// AccessTokenOwner returns the token with this hash and its user.
+func (s *Store) AccessTokenOwner(ctx context.Context, hash string) (shoal.User, shoal.AccessToken, error) {
 	row, err := s.q.AccessTokenOwner(ctx, hash)
-	return userOf(row.User), row.TokenHash, lookup(err, "find an access token")
+	return userOf(row.User), tokenOf(row.AccessToken), lookup(err, "find an access token")
 }
 
 // AccessTokens returns a user's tokens, oldest first.
@@ -122,9 +122,7 @@ func (s *Store) AccessTokens(ctx context.Context, userID string) ([]shoal.Access
 	}
 	list := make([]shoal.AccessToken, len(rows))
 	for i, row := range rows {
-		list[i] = shoal.AccessToken{ID: row.ID, UserID: row.UserID, Name: row.Name, Hash: row.Hash,
-			Mask:      shoal.Mask{Prefix: row.MaskPrefix, Suffix: row.MaskSuffix, Length: int(row.Length)},
-			CreatedAt: fromMicros(row.CreatedAt)}
+		list[i] = tokenOf(row)
 	}
 	return list, nil
 }
@@ -133,6 +131,12 @@ func (s *Store) AccessTokens(ctx context.Context, userID string) ([]shoal.Access
 func (s *Store) DeleteAccessToken(ctx context.Context, userID, id string) error {
 	n, err := s.q.DeleteAccessToken(ctx, sqlcgen.DeleteAccessTokenParams{ID: id, UserID: userID})
 	return changed(n, err, ErrNotFound, "delete access token "+id)
+}
+
+func tokenOf(row sqlcgen.AccessToken) shoal.AccessToken {
+	return shoal.AccessToken{ID: row.ID, UserID: row.UserID, Name: row.Name, Hash: row.Hash,
+		Mask:      shoal.Mask{Prefix: row.MaskPrefix, Suffix: row.MaskSuffix, Length: int(row.Length)},
+		CreatedAt: fromMicros(row.CreatedAt)}
 }
 
 func userOf(row sqlcgen.User) shoal.User {

@@ -46,5 +46,11 @@ func TestPeople(t *testing.T) {
 		status, _ := server.callAs(t, key, "GET", "/v2/sandboxes", "")
 		return status == 401
 	})
+	// The log tells what the operator did and what the key did, once it is written.
+	eventually(t, 10*time.Second, "the audit log", func() bool {
+		log := shoal("audit", "export", "--team=crew")
+		return strings.Contains(log, `"operation":"shoal team admit"`) &&
+			strings.Contains(log, `"target":{"kind":"sandbox","id":"`+c.SandboxID+`"}`) && !strings.Contains(log, key)
+	})
 	shoal("user", "rm", ann)
 }

@@ -24,6 +24,42 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for AuditActorKind.
+const (
+	Host     AuditActorKind = "host"
+	Key      AuditActorKind = "key"
+	Link     AuditActorKind = "link"
+	Nobody   AuditActorKind = "nobody"
+	Operator AuditActorKind = "operator"
+	Shoal    AuditActorKind = "shoal"
+	Token    AuditActorKind = "token"
+	User     AuditActorKind = "user"
+)
+
+// Valid indicates whether the value is a known member of the AuditActorKind enum.
+func (e AuditActorKind) Valid() bool {
+	switch e {
+	case Host:
+		return true
+	case Key:
+		return true
+	case Link:
+		return true
+	case Nobody:
+		return true
+	case Operator:
+		return true
+	case Shoal:
+		return true
+	case Token:
+		return true
+	case User:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for BuildStatus.
 const (
 	BuildStatusBuilding BuildStatus = "building"
@@ -354,6 +390,49 @@ type APIKey struct {
 
 	// Scopes Shoal's own - what the key is for; everything that keys may do if it is left out or empty
 	Scopes *Scopes `json:"scopes,omitempty"`
+}
+
+// AuditActor defines model for AuditActor.
+type AuditActor struct {
+	Id   *string        `json:"id,omitempty"`
+	Kind AuditActorKind `json:"kind"`
+	Name *string        `json:"name,omitempty"`
+
+	// UserID Of the person: who has the token, or has made the key
+	UserID *string `json:"userID,omitempty"`
+}
+
+// AuditActorKind defines model for AuditActor.Kind.
+type AuditActorKind string
+
+// AuditEntry defines model for AuditEntry.
+type AuditEntry struct {
+	Actor AuditActor `json:"actor"`
+
+	// Address Of the client
+	Address *string   `json:"address,omitempty"`
+	At      time.Time `json:"at"`
+
+	// Count How often the same was refused or lost
+	Count     int64   `json:"count"`
+	ErrorCode *string `json:"errorCode,omitempty"`
+	Id        string  `json:"id"`
+
+	// Operation An operationId of this file, or a command
+	Operation string  `json:"operation"`
+	RequestID *string `json:"requestID,omitempty"`
+
+	// Status The HTTP status; 0 if there was no answer
+	Status    int32        `json:"status"`
+	Target    *AuditTarget `json:"target,omitempty"`
+	TeamID    *string      `json:"teamID,omitempty"`
+	UserAgent *string      `json:"userAgent,omitempty"`
+}
+
+// AuditTarget defines model for AuditTarget.
+type AuditTarget struct {
+	Id   string `json:"id"`
+	Kind string `json:"kind"`
 }
 
 // AutoResume defines model for AutoResume.
@@ -1046,6 +1125,24 @@ type WebhookEvents = []EventType
 // APIKeyID defines model for APIKeyID.
 type APIKeyID = string
 
+// AuditByActor defines model for AuditByActor.
+type AuditByActor = string
+
+// AuditByOperation defines model for AuditByOperation.
+type AuditByOperation = string
+
+// AuditByTarget defines model for AuditByTarget.
+type AuditByTarget = string
+
+// AuditOfTeam defines model for AuditOfTeam.
+type AuditOfTeam = string
+
+// AuditSince defines model for AuditSince.
+type AuditSince = time.Time
+
+// AuditUntil defines model for AuditUntil.
+type AuditUntil = time.Time
+
 // BuildID defines model for BuildID.
 type BuildID = string
 
@@ -1102,6 +1199,23 @@ type CreateAccessTokenJSONBody struct {
 	Name string `json:"name"`
 }
 
+// ListAllAuditParams defines parameters for ListAllAudit.
+type ListAllAuditParams struct {
+	// Team Only of the team of this ID
+	Team *AuditOfTeam `form:"team,omitempty" json:"team,omitempty"`
+
+	// Actor Only by who has this kind, ID or name, or whose user has this ID
+	Actor     *AuditByActor     `form:"actor,omitempty" json:"actor,omitempty"`
+	Operation *AuditByOperation `form:"operation,omitempty" json:"operation,omitempty"`
+
+	// Target Only on what has this kind or ID
+	Target    *AuditByTarget `form:"target,omitempty" json:"target,omitempty"`
+	Since     *AuditSince    `form:"since,omitempty" json:"since,omitempty"`
+	Until     *AuditUntil    `form:"until,omitempty" json:"until,omitempty"`
+	Limit     *Limit         `form:"limit,omitempty" json:"limit,omitempty"`
+	NextToken *NextToken     `form:"nextToken,omitempty" json:"nextToken,omitempty"`
+}
+
 // GetSandboxHostMetricsParams defines parameters for GetSandboxHostMetrics.
 type GetSandboxHostMetricsParams struct {
 	Start *int64 `form:"start,omitempty" json:"start,omitempty"`
@@ -1111,6 +1225,20 @@ type GetSandboxHostMetricsParams struct {
 // RenameAPIKeyJSONBody defines parameters for RenameAPIKey.
 type RenameAPIKeyJSONBody struct {
 	Name string `json:"name"`
+}
+
+// ListAuditParams defines parameters for ListAudit.
+type ListAuditParams struct {
+	// Actor Only by who has this kind, ID or name, or whose user has this ID
+	Actor     *AuditByActor     `form:"actor,omitempty" json:"actor,omitempty"`
+	Operation *AuditByOperation `form:"operation,omitempty" json:"operation,omitempty"`
+
+	// Target Only on what has this kind or ID
+	Target    *AuditByTarget `form:"target,omitempty" json:"target,omitempty"`
+	Since     *AuditSince    `form:"since,omitempty" json:"since,omitempty"`
+	Until     *AuditUntil    `form:"until,omitempty" json:"until,omitempty"`
+	Limit     *Limit         `form:"limit,omitempty" json:"limit,omitempty"`
+	NextToken *NextToken     `form:"nextToken,omitempty" json:"nextToken,omitempty"`
 }
 
 // ListEventsParams defines parameters for ListEvents.
@@ -1472,6 +1600,9 @@ type ServerInterface interface {
 	//
 	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	DeleteAccessToken(w http.ResponseWriter, r *http.Request, accessTokenID string)
+	// ListAllAudit Who did what in the installation, or in the team that is named, newest first
+	// (GET /admin/audit)
+	ListAllAudit(w http.ResponseWriter, r *http.Request, params ListAllAuditParams)
 	// CountRunningSandboxes How many sandboxes of each team run; teams without any are left out
 	// (GET /admin/sandboxes/running-counts)
 	CountRunningSandboxes(w http.ResponseWriter, r *http.Request)
@@ -1502,6 +1633,9 @@ type ServerInterface interface {
 
 	// (PATCH /api-keys/{apiKeyID})
 	RenameAPIKey(w http.ResponseWriter, r *http.Request, apiKeyID APIKeyID)
+	// ListAudit Who did what in the team, newest first
+	// (GET /audit)
+	ListAudit(w http.ResponseWriter, r *http.Request, params ListAuditParams)
 	// ListDefaultTemplates The templates that come with the installation, by ID
 	// (GET /default-templates)
 	ListDefaultTemplates(w http.ResponseWriter, r *http.Request)
@@ -1723,6 +1857,130 @@ func (siw *ServerInterfaceWrapper) DeleteAccessToken(w http.ResponseWriter, r *h
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.DeleteAccessToken(w, r, accessTokenID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListAllAudit operation middleware
+func (siw *ServerInterfaceWrapper) ListAllAudit(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListAllAuditParams
+
+	// ------------- Optional query parameter "team" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "team", r.URL.Query(), &params.Team, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "team"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "team", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "actor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "actor", r.URL.Query(), &params.Actor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "actor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "actor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "operation" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "operation", r.URL.Query(), &params.Operation, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "operation"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "operation", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "target" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "target", r.URL.Query(), &params.Target, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "target"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "target", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "since" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "since", r.URL.Query(), &params.Since, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "since"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "since", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "until" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "until", r.URL.Query(), &params.Until, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "until"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "until", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "nextToken" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "nextToken", r.URL.Query(), &params.NextToken, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "nextToken"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "nextToken", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListAllAudit(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -1985,6 +2243,117 @@ func (siw *ServerInterfaceWrapper) RenameAPIKey(w http.ResponseWriter, r *http.R
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.RenameAPIKey(w, r, apiKeyID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListAudit operation middleware
+func (siw *ServerInterfaceWrapper) ListAudit(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListAuditParams
+
+	// ------------- Optional query parameter "actor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "actor", r.URL.Query(), &params.Actor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "actor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "actor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "operation" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "operation", r.URL.Query(), &params.Operation, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "operation"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "operation", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "target" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "target", r.URL.Query(), &params.Target, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "target"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "target", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "since" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "since", r.URL.Query(), &params.Since, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "since"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "since", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "until" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "until", r.URL.Query(), &params.Until, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "until"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "until", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "nextToken" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "nextToken", r.URL.Query(), &params.NextToken, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "nextToken"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "nextToken", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListAudit(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4364,6 +4733,8 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/admin/teams/{teamID}/api-keys", wrapper.CreateTeamAPIKey)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/admin/teams/{teamID}/api-keys/{apiKeyID}", wrapper.DeleteTeamAPIKey)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/admin/teams/{teamID}/sandboxes/kill", wrapper.KillTeamSandboxes)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/audit", wrapper.ListAudit)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/admin/audit", wrapper.ListAllAudit)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events/sandboxes", wrapper.ListEvents)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events/sandboxes/{sandboxID}", wrapper.ListSandboxEvents)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events/webhooks", wrapper.ListWebhooks)
@@ -4484,6 +4855,72 @@ type DeleteAccessToken5XXJSONResponse struct {
 }
 
 func (response DeleteAccessToken5XXJSONResponse) VisitDeleteAccessTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAllAuditRequestObject struct {
+	Params ListAllAuditParams
+}
+
+type ListAllAuditResponseObject interface {
+	VisitListAllAuditResponse(w http.ResponseWriter) error
+}
+
+type ListAllAudit200ResponseHeaders struct {
+	XNextToken *string
+}
+
+type ListAllAudit200JSONResponse struct {
+	Body    []AuditEntry
+	Headers ListAllAudit200ResponseHeaders
+}
+
+func (response ListAllAudit200JSONResponse) VisitListAllAuditResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.XNextToken != nil {
+		w.Header().Set("X-Next-Token", fmt.Sprint(*response.Headers.XNextToken))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAllAudit4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListAllAudit4XXJSONResponse) VisitListAllAuditResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAllAudit5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListAllAudit5XXJSONResponse) VisitListAllAuditResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5040,6 +5477,72 @@ type RenameAPIKey5XXJSONResponse struct {
 }
 
 func (response RenameAPIKey5XXJSONResponse) VisitRenameAPIKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAuditRequestObject struct {
+	Params ListAuditParams
+}
+
+type ListAuditResponseObject interface {
+	VisitListAuditResponse(w http.ResponseWriter) error
+}
+
+type ListAudit200ResponseHeaders struct {
+	XNextToken *string
+}
+
+type ListAudit200JSONResponse struct {
+	Body    []AuditEntry
+	Headers ListAudit200ResponseHeaders
+}
+
+func (response ListAudit200JSONResponse) VisitListAuditResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.XNextToken != nil {
+		w.Header().Set("X-Next-Token", fmt.Sprint(*response.Headers.XNextToken))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAudit4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListAudit4XXJSONResponse) VisitListAuditResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAudit5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListAudit5XXJSONResponse) VisitListAuditResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -8362,6 +8865,9 @@ type StrictServerInterface interface {
 	//
 	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	DeleteAccessToken(ctx context.Context, request DeleteAccessTokenRequestObject) (DeleteAccessTokenResponseObject, error)
+	// ListAllAudit Who did what in the installation, or in the team that is named, newest first
+	// (GET /admin/audit)
+	ListAllAudit(ctx context.Context, request ListAllAuditRequestObject) (ListAllAuditResponseObject, error)
 	// CountRunningSandboxes How many sandboxes of each team run; teams without any are left out
 	// (GET /admin/sandboxes/running-counts)
 	CountRunningSandboxes(ctx context.Context, request CountRunningSandboxesRequestObject) (CountRunningSandboxesResponseObject, error)
@@ -8392,6 +8898,9 @@ type StrictServerInterface interface {
 
 	// (PATCH /api-keys/{apiKeyID})
 	RenameAPIKey(ctx context.Context, request RenameAPIKeyRequestObject) (RenameAPIKeyResponseObject, error)
+	// ListAudit Who did what in the team, newest first
+	// (GET /audit)
+	ListAudit(ctx context.Context, request ListAuditRequestObject) (ListAuditResponseObject, error)
 	// ListDefaultTemplates The templates that come with the installation, by ID
 	// (GET /default-templates)
 	ListDefaultTemplates(ctx context.Context, request ListDefaultTemplatesRequestObject) (ListDefaultTemplatesResponseObject, error)
@@ -8669,6 +9178,32 @@ func (sh *strictHandler) DeleteAccessToken(w http.ResponseWriter, r *http.Reques
 	}
 }
 
+// ListAllAudit operation middleware
+func (sh *strictHandler) ListAllAudit(w http.ResponseWriter, r *http.Request, params ListAllAuditParams) {
+	var request ListAllAuditRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAllAudit(ctx, request.(ListAllAuditRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAllAudit")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListAllAuditResponseObject); ok {
+		if err := validResponse.VisitListAllAuditResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // CountRunningSandboxes operation middleware
 func (sh *strictHandler) CountRunningSandboxes(w http.ResponseWriter, r *http.Request) {
 	var request CountRunningSandboxesRequestObject
@@ -8939,6 +9474,32 @@ func (sh *strictHandler) RenameAPIKey(w http.ResponseWriter, r *http.Request, ap
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(RenameAPIKeyResponseObject); ok {
 		if err := validResponse.VisitRenameAPIKeyResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListAudit operation middleware
+func (sh *strictHandler) ListAudit(w http.ResponseWriter, r *http.Request, params ListAuditParams) {
+	var request ListAuditRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAudit(ctx, request.(ListAuditRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAudit")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListAuditResponseObject); ok {
+		if err := validResponse.VisitListAuditResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -10625,168 +11186,177 @@ func (sh *strictHandler) RegisterTemplateBuild(w http.ResponseWriter, r *http.Re
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H1rcxs3EuBfQfG2Krt1I+vhOLcn1X2QX4k2lq2y5DhXjs8FzjRJrGaA2QFGFOPSf79CA/PGvEiKUrz+",
-	"ZFqDRwPdaDT6+XXiiygWHLiSk+OvkwXQABL8+RZu1ZW4Bq7/E4D0ExYrJvjkeHK1AMKzz0TMiFoAmYkw",
-	"FEvG5ySmczghdCqBKyI4fg2p1L9h4k2kv4CI6lEjxt8An6vF5PjQm6hVDJPjiVQJ4/PJ3Z03uRKKhu9T",
-	"zvUfGlD8IpYkonxFEtOCSMqDqbgFaeBhoYJEkhAUUYtEpPOFp6GhYYgQyhxEhgtYYUsuOOgB63CyKI0m",
-	"xwc5lIwrmEMyudNwxjShESi7cacXZ7/C6uyl/s00oDFVi4k34TTSPWnMzGdvksB/UpZAMDlWSQrlGZt7",
-	"8TxlYdA66NR+HTfmqxvg6g2LmGru7uEBma5IADOahmrimUn/k0KyKmYNsWt5jplIIqrM/jw9mniTiN6a",
-	"rTs8OPCKjTx0bKSF591sJkF1oFsJEgK9ASJSdUIGgCnMiIPhPKiAetABahJA0oT0XRiAVGTGEtkKku55",
-	"Kv2JA0FTIUKgvJjmahWDdEzDw5UmXKkPWxhW9wFu41AEkFGBCwaFw5YBYAoinOhvCcwmx5P/sV9wh33T",
-	"TO7nIE3ucNvOTKfDn/J9oklCV/qrVKtQ/0Hvtv5/Tmq7IKY3Yn5P87kp4hwUDaiiTURdw+r/3NAwBRJT",
-	"lkjyb8E4BBpff6QHB0c/eQS4LwIIiOA+kEgkQKgklCwXIoQT2yuiKzKFvCmdU8b1GGoBkYTwBnHpWmiU",
-	"AdbNDM41M76B0M3uQ9AMXMINJPo/NxDqc0i5XEJClgx5kXOXccjyzF20pXGGHTRAlQvINXZ+BfWs7IKq",
-	"xRXQqJV7KvNxHPO8NLdN66Ay/z5u3Bqk9UObgdo9RBSHVEHHgvMG44D7CNOFENetAy/z72PGvdONZSy4",
-	"NHzuNWVhmoD+6QuugOMhpnEcMp9qotz/txRIFsPI6lWSCHtVVyn7ciFoSGaUhRB4JKT+tSTLBVWEKcIB",
-	"AkmoQmEiEhFw5RGRkECAJFwostB3EEoaQFWaAPn7s4PDf2g+9x5mqaTh/cOvT6beZn3d+JRrqKZAZmk4",
-	"YyEuaboiTEliodDgG45BpKIKtOiWL5dGIBHHdtZClNG/4kTEkChmEOQnQBUEp6rCNgOqYE+xSAt5NRR7",
-	"WZfnq77Favr/IDVTxVuMJSDHzMMCB4V5Ey1/fpAQDB8oovK6D9Zz3eYuo37HtNIX9u7uGubStDLnIDs0",
-	"n/RS7NAWGq+08Z9zkMX03+ArPdtpqsR7kKkBpooy4HQaQtAiZzSGQnHzjZi/4ipxEECY3RTDuLk3iUBK",
-	"Om/ZJAWx84NGjVQ0iodirbaBRf8CAM/C/rlt0ZeKqtRumb7tP02WlCk9vGfEbPMzARpovgx4Nj87CKg0",
-	"2nug9sDXttFssP3fIPGripi7ptA1ZKerXGRKJXjIFXgaTSHRbIES3RYZ3oxxGrI/+7e7tMXFulz7/EJw",
-	"Dr6yN2hzWyKIhKG6OqkamhCpcstr3RJanTT0MP3g/Xa0MwCbkNjj/s2w4WtYfZPsWa9rIJPOcOr7IGUu",
-	"326M2JYN38o2qQzK7vNf3hBl5fJBW/Ly7eUlJDdWf1JlTh9i/dA4PCBnFzc/EhoECUgJ8oRcQ6wI5QGR",
-	"C7HkHlkuWAhGjCE00XKRFOGNeWehCEf9BUMFVM5nmwut8dKXELIbcF2AVGkZ2ijNGse8frS9dRCKF8uL",
-	"kErHpnxcaLlu4k2M6Do55mkYehORoLSHujYLYPbJPfx5x10B+p1/FjQnP7WKPX1JKEAVh7szKgnGaBM6",
-	"ZLfTbDndw2UIy5prqobbrPepQ630Ti8jBq6vdaugHIaf7H235g7JDjHDgjPR4j6uB4IC1y5RI3t2BQMP",
-	"adG+jKocKK8g796jW9twx0EZTvJBmuDz6Lx6rAKRTsNSByOlTOzCQKpfCq11Jx/Hic5pPCk9OJ+LYNXE",
-	"4JmSRn9HfiS/sucuYLMBNpm8kDV7eUgNjVQTVWm/GnvhQtaruWaeF4m4xSVrzqAfBdkDvYY4w2qdJzKm",
-	"Ui5F4j6uqYSk5SqpL8JO4YQV5ermzUhT6eZXPqo7XbqrX66uLkhO2gO4NfLGL+4BL5XeshMiAUggfLmP",
-	"jeWTKHARyYzduq/lDsZrETnkMCOI5bdNCXLnppbZcsZ3LCN7ErIZ+Cs/hCf2yE88x7dYI8D9KcGnp/tb",
-	"GgetQ16jssL5yV+Afx0LjRs35zs7PW8SCQofGREzjTgaXlRa1Eg9DRhwv0P4yfash56zccq9XHio/cEl",
-	"+p9FdA7vYc6kfYDXrhgSijnjJ1rs8RdkxiAMJPFFyhUJQF8gMjO9KcPba0teSiOB/gqrM/c5pkup5xe8",
-	"7esl+AmofJjxnEJCcsN8OPUR7n/JlqlUjWCTbFcQiok3mfuxkziGcyLVhqk3GSm6qKasbWk+BAW/Kp6C",
-	"Geya1jUykI199noJKp+iPJ4bUKkgaH1S05BRNy/3Q6YFvZfuj3H6QuNmoJgbMHl9yf6E8+f1Dj/96Oa0",
-	"fJxMzG+CD+/fuOVV/Y3bm5XdwKm6yO6KznuZhcDVSwqR4Nkwv0Ei2+jePP0HLzAqWYUGiweybFpwSY7J",
-	"yLcEant7QTCzXmJbfewqVoTGmDciTCM419QxXHv1W9Gp+d6qn8mykaJsTckptrwXGS2VaLaErAppZvtR",
-	"RbbzULUqQA3DHYXVrepMt6kazWx0hRhhV9eyJbmZMGNqAUzTORoAZ0K/LmjCOzWjaJrlDpYa2r+6rBy+",
-	"SAJCJfnX5bu3RMGt81W11W3RwLi24NzqVGo6QSqvIfiNhilcJNAq+BWtLtNZW6u4fQA0JGdeMw29AFML",
-	"kRqTlR2j9yWRtyuP7DmW4wLevT23V0Cjc1AJ8x3C2VgUlbD6gZtdGcB4cTWDnpEdJFCdOBvUtei3oJYi",
-	"uXZdvKFYvjNCwHDFE/a6SKch868SOpuZjawiWz/fCJP6TLAZYYosjW1+pohI1THRj7qJ13jlNQWVAPhq",
-	"NIQBlyWdXadOptDu6fu1+gbt1A2Vmt55k4VSsbwQSe26yZ00fnr27OmzbrcQh7WEyuv39uUspHI/yNKw",
-	"X0lsCeA9tnVK9JUWHW+TfGW1c5NQLtGTpvFpMVoFMewNUt+stiV9wMfdVmn/i8ZZwkF9ofi+cIvYfxHK",
-	"3RoBLdssQRULjcPH4QdJxJKfEA43kFh2wWTOLAYrPe/HkoKjurnqsuNFM5hM9DPqoqY4cn0+7zDrVV97",
-	"XYssWeHNe+I3OlI9yGjU1/7s9BzZlx+3sxLD71v4f7HJaz1ReHHfDSBq89j3rU9PlT5vDong4eqE3BwR",
-	"Gi7pShLTVKJ1h8250L9ZSd4rW1u7HynrGmN3+7xpIX3rbNXpy1GTlJMUqn6gzR1DfX/vSuzcr0zj0smP",
-	"6G3us330T6/bh9ubSDbn6B1llEW1EY6e/dQ7QpqE9V4HP/6zT5C3ZkjdOV9yExrnxlu1b03vHKZSQdKm",
-	"JhGR9TRtMbi/piyUAyVX0+MyRYYGQ3u12n/R6nmmX2bNRcXpaeIvmAJf2bPp0gC9phELV21fz0VgXoOt",
-	"H98OUsEVE5WGrQ3iNUD+7GZoCfOl+8rwqYLgxcWHgduadzF3w/OVGoyRkbozP04vIPGh1qHd+BUweS1d",
-	"ok+7ALdI53BB53DJ/oQxS8n6yfcgtUAUjO2HkRxjOzUcQrrUbBo7OMuYdZluep7hveoq2jJNtdBLBbkO",
-	"BVUBgGMljV2s75ALPS5UZxTjOjJWvTaGXmWuLkwU4/NRXY3e/4xLRbkP7XrOmoU887kLEsq4MZD7xlfL",
-	"/CflC6ChWqyMio8H05VT/2RGfrGgfD5Oj3rTqhh2Wdmby/RK90gxWn5/lAzwdRBrKGrZ/ublUb2AqvdB",
-	"wSldJGEkYqcN9OPCukWjGYMsqDTeOOjwYAyEWTAW2SOGolGY0wSIPoW6s/4PoaHxuchQPEvRPjJjIciV",
-	"VBA5Efg+5RpFH5lcdD54jrUwZCxkTIoQjeUkMZ2NbcwKYT/IUvRYkvInJFOlMeWhF4dp9wdfUq5yJ3FJ",
-	"ZomIMnd7gt+e/MEb1rZMeKoH8GggqCI0c07KYumYJpnQwrugBnG5/PPTj71CU0GL9Un1IwC3hQsi1AKS",
-	"E/PPkkmzJRpWVCuhBhGSzKDZdBoe9ITbukVKhMFzIZRbTZxRna8XMaX+NSIIMVUhN/2HOBHmkJCABYSL",
-	"uq9UWc8gIsp4q9mp5svXZbZqghyg6YlQE7VoF/CDJAshFUmA+ova66c6bpetqtuO1Pd0MnrH7rWtYbLp",
-	"s7lYgnkJirJwDNmgQuDM6gNOO9QBa9MXkwRuwU/xWE5hTrkhrwY3c8x5z4bUTgodbWMdQdAPZYcNy4b5",
-	"Tota3nBH1tvxqpG4fNV29Snu5O9W4sdjJbZbgroSh7LmBunaEFGXoq4xbsuT3i7SBIR3NkGI3poHY9OD",
-	"KBJ8XrtzjKLEM1ztEOM6tQw0p7F8Qkpy1ZOaH13L8cnAyHhmN7TdXzEssqeFpYRgOxbzwvFosAPz4PdB",
-	"Ifqz3G/QK5FKA8vOzSxvXX2jXNviVYybDiLpoO5fhFSFSbdKSlpUeRGn+jV64aNhQcyI4JCJWCJpSMTz",
-	"FIy1jYbhu9nk+NMgrmMBuPvsuT2uTQyApmkcv4jVNIHKqF2owDpQ1aI7vWTyepTOBDcsWqPLLxAGY7qN",
-	"N4+3mbytmbu2R7W1OOCs71AHHb0Rc7mVQLiuGLjQTjJ0IPRG6btpcNDe2LYqpbpUriOVguMoVV9gY5Rt",
-	"uv04PdsL/SIZ3nwMMBFEI2DZiSPJCOeQkkThlw9PtqrSdpQ2soSCMvY6SOsyE9NytZjNkGMFSbej9GVu",
-	"oG3VlpA9o9fQ/PMaVpqPz0RyoqWCZKUWDMUFqvQ3k44iEE1TMhEJgShWq85Aq+68IZW3QNej2T7c8zwU",
-	"C+BliYYsqbT6KI9IoSH1KUdzI5kCSWAqhHFKbz7YLjmN5UI4BDoTKT/K5UDawZxCco3ESm09O5eTGPIn",
-	"R4crSRtgxTBXdH4qJZvzyAqv1b1+rQVBig20/EwEN4HCis5JCAFRAv+LcdFNH/O83/ATSnNgWsQ4nOrF",
-	"+HA67PeacSYXnR1bzOW1gYYEZ1SWUvTzyvvSWE8TUBfytYznUI1gZinnrjH50pqEnRqR9sjPPBlJn+LH",
-	"piWxdlcLSnnitnW03pSC+2mSAM8CsUGuYZl4b3nlgKvz0d0njg1wLK5tXzF4uzfKCyKrZeulezY0uNAM",
-	"6QbLPEVatHpjuao5OiOkqWmRQ819rIt4vN4UDLbpGnbeHQXtVxi504JjLu6ZSDzCOKEkZBxOclOHNJe9",
-	"LyJARYDLMHEDpKLwLIVyjo8E6db3VThYPVgToZRuMJ23e0iluozpkm92F4xUJ64hOcToA+zm2lIvwEl6",
-	"bRJzt67OxugNp8wuVVyRkXCAps2u0sv5QLZX5eNSBrB8JurYrGxMhUtUqax65rv4FR74JtPqYif3zxS2",
-	"fsJm/cLRpgdArsNfNyXLghJz63orUTlItZcw3L5VXcRxH2l/MpVHTS9mHCr7H2T14ZI8Y9FATNkUR+si",
-	"uZM1DeMzOXaHKWoqOLQhAB3mxgDiBNCzJ7sN6p6QnTygipajqpPmAAZRPmj1RK1HP7YP16ZpYfx1AvCS",
-	"yevzqfuJrUX6H2Q2bLfPeDZRt0ut2wviE3L6mPqw/1n//HSs6PzzZMD+KjofeZsWz5kmOps0100yKIE3",
-	"l/PqlvoqXKH6W8zQkoKh3Oj/UvYWaTyXZyLxWzzU81HcjDv7Wg4X73QerzS2I5SFc4c/CQ1WL6KgJT4G",
-	"HWr6Zi077WQGyrYhpYJ4OHPMQL9UEDvVuK2YfANz6q8e43tkx6+K3iiBrYsbDyOC/9fK0/cnR3ddrpbJ",
-	"0OwVuq1T1rLjW35grXPBbCzG5LjLXkAIRYHKru2+tPkda9ucjF0Gul/+Qo13ZfO+ab+o1KA8Ka3ZNrJ1",
-	"XNH5yOfWePanzBw9kNJ59ex1JsMqgf9zIlIXKnKd8IjbraKid3n1U3kukpbAeUXn6KBrs4oX03tugh+6",
-	"J9WhMhC6dqUtSrT9BHbd3B+ZWqAcJr8tbeI0X9Mo0ceoKBzL+q6d/K6d/K6d/KtrJ3O+4GKwZXdJp7W6",
-	"JTOXWvQze2vPw8auuVtjVNfJeNqeonztsNUWH8rxBk/7qSXlYRIONI7lhlKVuenZHS5TUrYRtfjVjv03",
-	"gUKjsr5/y5HAbdv06maU5NVS6sZAmvmvONQNGL/O1OpSj2MQUfOonwJNIHmdHQt5/QWOpl9QR7SAWxqA",
-	"zyIakoDNmcpr9CD6sGNxehZKocrjNIgYr1ZLMVlBitocv+9ho72sZEoGtjHV6zFy/4G2/hdne8as3+hb",
-	"q1rS7Ksb7BnKr/fVMkHbzvzr41X/8vWeM6uFV0xhzSH0ayoF2R1PDp4cPjnAxHwxcBqzyfHk6ZODJ08t",
-	"e0M07Zs0EntFBsnYZoVpKgz1OaOZW7NN611Gc57JM0sxO7gWyCAOPiwAq9pMA14vtnJ0cLi1QiWO3OYt",
-	"VUtwg41IxJTEfF5eHqlnUnoTtWASSyJppP34++9ts+fL2c8Kr9x5k2dD2meFZsqHFn2RSyT56fPdZ28i",
-	"0yiiyWpyPDmn10AoJ4ZS7EJs3F4qkThv96Smvr2EzReaiPHPeo4qee1/pcVGnb28M2QWgoIhBPcSW1YJ",
-	"rlyI7pO7+lx5xlFFej436ObHprD7s+CPC1uveLA+sjS73M/jQvetn+Wen0ezzM09VuME+rOtWlj23Knt",
-	"3sGoU9fj4dfMcFVmAFUcIXwS0+IDjcjZy90jrHxb1TGW1/krAnLFjAD1FwbeJOUn+Evm8Sm6NS3lPnNg",
-	"1aAI3Ij9mscN3e2Xkkc4sfszqEZEhGw5erXaXWjxaK0412tAu/PcwwIPNhj084aEOUiQasaQNK00zeJc",
-	"NIpDkB4R5XqKj4pWP5ro7czdWMyQFJFMjdMxlXi9ZeHdki4JU2QKkgVQOFubYBVJ8YXQSrkNGnMtqGiy",
-	"XxSou/tcUD2enP2v5h1yt09jtncNq4qo4xJstPhmk4+NhaNUfs9Q23pCUXcsZZYZ7YEEntLkTVnnGlaP",
-	"V9LpIu9M1Dm9OMNF2IIWNBrGYFtIbf9rVgK3JvG45Jst0Z3X2zqv2vuYBZ0uZKGkswU0GUXTvk+5b/I6",
-	"tbAF/K7312rhh0ifaxTa3PR+qpeP0FCHUCj6mwKUqbPS2qCetqo6YrX75wHiWC7vYPpW4AEEj5CwwpDY",
-	"+jSopMhKbhti2ZDiCkEMs+O3ktyvLESCKwvVG15FWyOsHqLxJqbIxVCqKrf+hkmqIuIbCiLTtJRbKCCC",
-	"I567qaokxDiF9jdMKsPgN36IDZJ3M3mgX8hFkHaOm0xb9+mzV3s8e3XEeaXGVSSWnAStgCA9YlKE12R2",
-	"jb5pKPxrCPaQSxybZC3gknf1OMcJUCTZLpE0Fwu+S5SPSqJsJ64+4VJZimqjimXC6kd+lDBZopjHKd9t",
-	"5VzmguCJtaEnGjwI8lxFnKB9ceyZtLs/9s6tCNYxVf6iiZ73oAXEjQ/0jvXmR1s79L2n/S9Fin1n17qU",
-	"7+W+HJ33tnWsuMob7+ICz52hB1zhV1WXlIyJYah5KuGELMSSiJkyselWKMMDWXBrDKNmCUbhY2fBwx0h",
-	"vXafD3SvwdLy+JQbwUby0e39ronBGKGLN0AnLbzKEjmPY0HY7d1sJkENUQVg8zcsYsNbv0sCFPOHtb5a",
-	"YRb8XapeTXKqAdRc2Pl3SHqoR13QOAZeJBWwsmVOGR7hsFxTqMwH6aC8shmgkwrLW/qdGL99YswV/JmU",
-	"HdGVcS/Ep/WJCa8jM5Fg1A9yTiZJyq+5WPLNCHVTpb8lclvwt5u7fswa7YIUMsexAVSQw/UQ9yHyoGz7",
-	"NnnX6gaD3rXZztzbwzbf+t2+bCvTNqVcu8debtXVb1tpfMV2i/hf8GjjwSGYVk7zAJ7Vnm9DbUnArR26",
-	"/a9Zve0hj9Qy+puHsLpv7yESN7tS7uX7Y2YlNENZoYqw5cqZVdmNOxv5+7LN7t69M/9dNPqO59BswoZG",
-	"3S0fMyruesqbKI/75WFVp9dBbGzXJGIs/1oM4GK5Y9ow+2Jz1EtM6B5sxrX2Swe7+61eOv87E4t3Irra",
-	"pQ1S6pe24QFE1yUtXVs5PTKTGS+kUhGpUU0CupIeWvOWphtTG72xtsRZhpPi/lf7e6X/nkAcUhPKve7c",
-	"ntNoXUwy1nDtlvLeI6A5Pd2jWrGgWTev4rDMruxVyYKQ8gASsqS7VkBdAg+QSBH9xiSYgYe2DAxi9JBc",
-	"sY7hFLDOg5iZ+gibMDiVZf/Y5EZ0ovsKpNr8OowdXp+DgxdcXqF3D0h3j43mKLckZxS4EIZokOYCk54a",
-	"aY/8MdE08sdEc1KUdU2e7j6iMxWJutxJfzEtei8xBbdqPw5tmYd2xtN0pITkxobQPDt4uq1R34rcrZFJ",
-	"YuswoenXlPfBSlQJ6riViOPM9lIyMtRcKUEtwHQ9vThD7TkOcUKeHTwlKVcsLBXKKU9pNpqLoEc6eYst",
-	"diEsvLUlGvoEhXOzGvm4vDP0EY0yyHpcL3DX97/qf7rUpj8D7v4gJzEz1k6dxPpx6WZkdpceF/r00zAD",
-	"rAd7w6wu6/tbnWf1U3Yjo2tgIcgqTg04fzZKo7Ax7FqTUp9/mzaObi1jtkv3pmXM0bBbLWNl2tYCYT/I",
-	"vO4Wpg7fNeIxeVgpcuDvN4dZpjVJ9sjhM6JJQShbCjn4Rye+S+JGYc3qC2QpnezWKBa4jUMsSzSjoQTP",
-	"HdVixvjCAtnJswdmFfAmKWf/ScGG11pykWqFUZ1Y/37LrpsVJtgWZzWiOImrtH4lwXs+3xBfThsFQ6Z5",
-	"QNQJUQshIddBagZbDX/avZ0ErfqKSAQ2j9dCzVMG9uYG21ZLbZtC/VcWhmU+92icvtbaiF79eOtSD7bN",
-	"XW1xvm4e+3h3cjumVXf8oH2VjNcllIdvvbrN4Pd7d9cm2bF6fdj9rbG3e6lhx4z11a1C7UQebZG7IYiE",
-	"JCDTCIp6u8Ip7ffICGXCndmahdun2tciud6cZOvVIYbntFIsAn0tDmk9TFV2uN7bpZabJUlE0qvFw0ZF",
-	"UYvhhOz1lYNvkrp+OQJXifFlwSt8ZktU7oCRr025WerrnnvxjUkL/XCB2iGzRb6dwyI53muo9gC6wT1y",
-	"UMYbMccEbA8Rjf3orvjhKQK+pwcY4xb4V0gN8OiIsVRteKObO3UQ8mVOyFmx4vvSFuHoNkHoIIHT8Xo7",
-	"48Rkpt21N1QcUt9UHYV5AlKSWITMX20mjsVZ0ezty2NYRXrbAplJnuhONGeRaQxdq5+zSgt1X7ZZarUa",
-	"aPFhs1px4qzmX62mqzcgbaxLhnNQ0IUpn/jIxZ0EZgnIhU2eu3XqeG+G3zZ9BGmRBbwp9tBbcwU9/eng",
-	"oO+aWxO55+gp6U1EgtqqhNAQqxpMjnkahrvlGRoWwzB4YKCZbEgS+jF4X/Sgx942OdBUiYuMxTU5Rhc3",
-	"6XrObU4536ROYQPSysqR3hO3scaorNjq9m+j6sajHeMYj17A5DWhoeBwUs1DwBSZCoRlcKHMuwfOu5jv",
-	"Xxut5d8fN7GVjvb2Sa2QZq/sNFtzx1qfI9WLgeph1otGbr3yHu5q8wjQJGSQkOzSHXzNlblOu/kybzXs",
-	"gZ0TSZcvScsz2qZp7uzXQ6SDo/jewq2y2VN38/4usYchOsKYzqHhqWBS/uJcv+/pFezlOX1dc9vm5bXe",
-	"PfIHvCZMTF3USZRX2GI3Qeo0GhagriHavY9SOeW1yRvQTCRgU0635ZaR5WStnlFJ4wuRovNyljsE/Tal",
-	"ojzAihF5jxPbOM8y4hGm5B8cQ+yp9TbGUvdKQjj7ozdYM4ZECk7DzL2hwwc+p5Yi0dUAxWFREfveMqp5",
-	"39WPzXM0XPf4Gw3Th8lK2pUiN886saABUvYU5pR7lbCP/4UhH4TNCBdECxuESTJnN8DXDvRoJ/L9iN4O",
-	"JPRzertjWjcwdo4EXNPkp1IV9i+yWYb9C56aL0m1EPt/5VHrOmHn9LZ8yNyPlBt9sJB2MasVi+ABHJnm",
-	"+B6VykIjZlkhz1JGCkvhJ+Sg4oO14SEakgunnARn3ANpW1kP7y97zgMIKIXw4a2f8MhrSjptafJyJG+W",
-	"R6CZRCf/274tUbT/FX/cdXNg0+kUSxwPKh5gWz5U9tbOWo3rVl60gw7xxSyh0iRqKsh8p0GeJlKGon+l",
-	"vsMVvQZuQjmnKwyP2yZJZVUw27wsTTqAUu1Ded8p3MZX5nRXtcJRtqZtKefPKqxUmCdGLUBiKUb5MKka",
-	"9Mwm/R8tqHZNEinSADq1bKZU5b1QwxrlWGliuV8VVUWd8RNzsdM5JvWZAqEmpzEplypqLYSJo29ER4cb",
-	"7EdXAcoND4itOZvNMIQ5GsTvXt9Iry19x4KZoHeNUTTtWVRiWQZhoguxdmkvcVcZ4NfivhiUsb6o7z5S",
-	"RMtvpWE56M18wbcqOJnllTiWUfNwkUfNpBLkibkFRbJBNsJez/qt4PRxKoiHyPGlWrutUpFFkZZBhFUR",
-	"64NnEsT/VZXFBTGeFkucorqQnL30isRH06wGwgZSVymlTl/tL+MptT1Os32XrlrRZ6epfRyhtpS7bb+Q",
-	"Xj5MiY6d8MZTSW6OTgi+XeQCqzKEUhA/pCwyykDkinmBLPyvjKkPm11/WXWQr1Yy6He+rhSodrtgb5WH",
-	"Prcii25apYcPnN2SiIUhk+ALHkgj+4Vi/oNERxyr5QlYAj6WkJ6usqDMiTv20U8TKZLNNHl9d4KYF9dC",
-	"zZlBJEuaBOTvFsh/YMFsm+SbGNiI4FVlwwmZUv8a+zFJpjATCRCmGhzatdx8ZyYuTakFR4uNdoYWlWhf",
-	"0Djjb+AGQseK9ZmIFQRo5Hl19Jz4IdPdEZMJvoX15SNFmiClO5Wv2cfmCjShi4Ri6xgSySSyJscqtqvX",
-	"yM7QIOVadpBeceXMRlUV5HHoIeK7Ho5921q4UMxNUiHzLJiuiK1EvTVVSTerlKaW91BmmZf+fhh2aQlC",
-	"P6hCwFr6qfIIxl1BQOhM2WQtoT6rZMZC497hDHwRc2lTu60f/TKSVQ5mMrsQoM0u85loddAyuP5GD98v",
-	"YpmfOiZJIDCrUmbp0cfS6Ka4jT4T/N4O5YyF+k8LKheDlOOvdftNz6BDla4B2FCTvonqKE5AQqUSVUmV",
-	"PqiafTaCaT5IQURCxq/zNNkXH65y+dRPIACuGA2lR+ZCmAv+6QGJGE+/YdvQR5RalCCxLXqF5GkuqRfv",
-	"Lv4vkQriLEdjnh/LFLs1Ek/mxL6ZVJ9pC3sNj1afu03F1j3aH6/ofJAJcvd6eZt9UQvcuY7SlDim821o",
-	"tHr5oMb4fh5E3V7H+tEgvmYKEIqGA+romXZDbXs8jaaQ4Dtw9ySRO/WgMjsEamsPlDTZu6MMuGWyw/m2",
-	"RBWvTMtt3JA1qdHo6h/K1lzsgCMKQAuuIfsTAs1heq9KyLao2m8IVWa2XqbQoujlTouKzosU01KJZOeG",
-	"l8IMrWHR9CofkGDniUjjwXfYz6b1hkTryAcopCIUDWERlg+osPWf+hVKRd83A5IFZFFzh5WguUP346kF",
-	"WuQ2KHDEdA4n5OhZP5S6z9bha5voRVPH5tAp1Z3UQ8tHbRkrrigzRRHbtEJAE39RmSWit2+Az9Vicnx4",
-	"9E+vf9bnK+triQ5kBSrJ382fvujm6K+BOXCtzk4kqIkwZ7pVZ1XzF8w0VqWBJ172P4r/0V3LP7HNvauy",
-	"ONwqi7F2nX2HmXqgWIcHeKgVuwTTEJ77rmS+egA5QEtaRc21EjMt6svZ6kMhlidCH18Nr9wdt/2q6Pxu",
-	"v8TohjLe01KX7T+qx0oMLVzHX4PjPDvoZ5vhVlnmds8tOrAOPohlRLr8bkZxgdqhta60ax7arBiXyR5g",
-	"TAJcEJmaS/gBnnnNE2wkpgWV+Qku2162e4pvDvclJDfMh72ASV/cQLLqSZX90rb7ni67Nd9yT+RSljzb",
-	"QzXWLMHNyrAfizA05Zk188qima5h1e8kfnM0NmPzb0cb5Gz2BiaAVcYHYb2kP5fK6SheT/nawqoFljp0",
-	"SUZG8mkTeroCMyA4nSloseoGVMGeNRsNHLTkcPlNRo+Ozrqd8eqt+AF5k9/3roSi4Z5Npt3XFxtnbXft",
-	"RpQl/NbPeJu4sYjhyuS4HaT9dvGFKpJei4Qc/UgWIk2kR3wTFlMOhClkVKnvq2tYGQd0Eaxyp2fzySTq",
-	"weBKPB8GE8UBOQsgioUC7q/2TAFw5yPs6NkzFInyRxk6TClI9Jj/7xPd+/Ng73/vff6ff5u0PHK+pzl/",
-	"+DTnR+U0508PDoj0CA2XdCVHpzov34YPlYIXz9H9J+H97WgbHnTf0+4Oc/WU5ObQ+naClpexChARsckL",
-	"vzF5jkhX6mLT9+WHtoUX68F6s2zJrcy5APTx8AaS4xsxt04hrQJip5rw6NlPj8pVbPteYm/EHH00duUp",
-	"9oDpNm+OxgblrvHYysJy/8Li/5hg361K/nf/RQHD+dtgswKdjYADkWXi7I43eA9z/chLKv5sG8k+tWyA",
-	"GFjcb3PxJn6cvhiR+t3kgTt/7rwRHZniLZb6LLoG3vUi/o627l34BubUby22aPxLsLorqqOwZDUmoNi9",
-	"WPXUaMT+RW/oJYJJLl/+KsnRk0OiBDl68myoH1OZOTfi8zorU2ebthaz/guGzTQDqjcNnJYjYuXNan4w",
-	"Rai/WTe+ywU6uBZxisI8HJCNY7WOBQuAsKZufxNSbziYI7rdqQ/1ea8w7125ld/zOckc5ZMxzLeNRz5k",
-	"GVqrKEnsRQuBgWkwkTytCqttqXwd1/hkBxh6byZ4qAvSrNvmn37k1yTGs9PCK1SVo2vRT0ezkJIjWPaN",
-	"zaw3GIflILK5H175+e7/BwAA//8=",
+	"7H1tc9s40uBfQemeqtmnjo5fMpnbs+s+OC8z45144oo9k73K5KYgsiVhTQFaArStSfm/X6EBkCAJUqQk",
+	"y042n6KYINhoNBr93p9HsZgvBAeu5Oj482gGNIEMf/4Kd+pKXAPX/0lAxhlbKCb46Hh0NQPC3WMiJkTN",
+	"gExEmopbxqdkQadwQuhYAldEcHyaUql/wygayXgGc6pnnTP+FvhUzUbHh9FILRcwOh5JlTE+Hd3fR6Mr",
+	"oWj6Pudc/6EBxc/ilswpX5LMjCCS8mQs7kAaeFiqIJMkBUXULBP5dBZpaGiaIoSyAJHhApY4kgsOesI6",
+	"nGyez0fHBwWUjCuYQja613AuaEbnoCziTi/OfoHl2Wv9m2lAF1TNRtGI07l+ky6YeRyNMvh3zjJIRscq",
+	"y8H/YhMXp3nC1MvlaaxE1sTFO54uyXhJbmeCzKhGAJPkmvEkImeviciI/nikf9zOhASSS8jKgQgMgvrv",
+	"HLKlByt+rYIKeue27OjFD1E7oO8WkFED3efg3KIYsNb8VzSbgmrBhODkdkZVFRV69a0rVWa6NUB5N7kC",
+	"Om8DxJwNBXRufndhW49qg+CH71sBuGQ8hjYsS3zoTzoR2Zyq0fEooQr2FJvrxy1T/8YVS9umzvHhGlO/",
+	"zFmatJ6PsX067Hi8uQGu3rI5C5DE4YE+GglMaJ6qFtyn+GpwMYyr50ejSO+G4QKHBwdRyRMOAzzBwvNu",
+	"MpEhGi04lxIkBXoDROTqhPQAU5gZe8N5UAH1oAPULIEQX0kTkIpMWCZbQdJvnsp4FNigsRApUF5+5mq5",
+	"ANlyVtQMpL430rSKB7hbpCIBRwXBk4PT+gAwBXP80H9lMBkdj/7HfnnR7Zthcr8AaXSPaDszLx2Wh51m",
+	"GV3qp1ItU/0HjW39/4LUdkFMb8X0gb4XpohzUDShijY36hqW/+eGpjmQBWWZJP8SjEOi9+uP/ODg6IeI",
+	"AI9FAgkRPAYyFxkQKgnV104KJ/atOV2SMRRD6ZQyrudQM5hLSG9wL0MLnTvAupnBuZYrbiANSy4paFlE",
+	"wg1k+j83kOpzSLm8hYzcMuRFQSzjlP6Xu2hL7xm+oAGqyFKhuQtpasXKLqia6eumlXsq83AY87w0glPr",
+	"pLJ4PmzeGqSB6w6n7J5ivkipgo4FFwOGAfcBxjMhrlsnvi2eD5n3Xg+WC8Gl4XM/UpbmGV7PseAKOB5i",
+	"ulikLEbpZ/9f0shI/cjqTZYJK3VWKftyJmhKJpSlkEQkpfG1NDIQU4QDJJJQhbLIXMyBK5QFEwGScKHl",
+	"pBswQjNQlWdA/vbi4PC/NZ97D5Nc0vTh4dcnU6NZXzcx5RqqMZBJnk5YiksaLwlTklgoNPiGYxCpqAIt",
+	"XRXLpXOQuMf2q6VUrn8tMi16KmY2KM6AKkhOVV8BJnKvvFyuWqym/9+kZqp4i7EM5JDvsCRAYdFIq1K/",
+	"SUj6TzSn8noVrOd6zL2j/sBnZSzs3d01zaUZZc6BOzQf9VLs1BaayEP8pwJkMf4XxGrkxM9C2aluWQte",
+	"tIyvHwDXN9vHkdZxNDYsW70GzXtSxvXHjfKBus1MoGgj9fnRQIqxSJYeTOUHWlGjv2T4SE2sMdL/AjIp",
+	"+LGnnAFBqPAQ6r/MaWLOnwGyyax8XOI6W3H2hqssQObUobJr8zyk30cjmiQZSNm6rDhlmh0EEEWHHCaR",
+	"8xYRWUwUGOuBpHMgt1SSTLMjQFUuNfvmSzo/fD9qyjPRCDTPeYUi5Ofep0z4+msVtlNOiqdnSaHXTVhq",
+	"VGxKYjGfU56E1mt5nCGX5iFTVOUyLLf8fHV1QcwArSsYq0Vm8MKdAFPDCMp+TYyoQnleSQ5Wz9YvFbd5",
+	"8ACcTu3l0E29yAmo3jlnXKgYAsz6HVm0Unmp/Q9iDT0OFhJE+LtKvAeZGx5Q/SxwOk4hadF8GlOhAvxW",
+	"TFvOaupk137yZTSag5R02sK2FSyCD/SBlIrOFwM0dx9b5fslAJGF/VPboi8L+nZc+pYypaePjOJvfmZA",
+	"E80I8eQGebE323ugVgSpodEg2FFGH4WwujH3TTWwD6arJ3dMJUTIxHg+H0Om2QUleizyignjNGV/rUa3",
+	"h+JyXSE8vxKcQ6ysTN9EyxzmwlBdnVQNTYhchTXIbp2xThp6mtXg/X60MwCbkFgB5KsRDK9h+VUKjEYo",
+	"6iU2uj2NY5Cy0Lg33tgWhG8FTcpB2ePetAhxIm0vlLz+9fISshvrnKgyp98WRAlyeEDOLm6+J1bgA3lC",
+	"rmGhCOUJkTNxyyNyO2MpGMWK0ExralKkN8byg0oljWcMvTsFn20utMZLX0PKbiAorCqt1RuPVA9pZo0N",
+	"NSJhSkPi7YeZ1jS1IIXK9OiY52kajUSG+ic6siyA7lF4+vOOuwJugKuzJCBbWq+ZviQUyKB4DYXZcoh9",
+	"s0ObPHXL6Z7ObZgbrqka7tzbpyqoKVCyAK6vdev967c/zuK0JoZkh5hhwRlFo8SsB5Jyr0OihjMEJT0P",
+	"aTne3ypPti3Ie+XRrSE8cFD6k3ySGyn7vHqsEpGPU+8FI6V4msrPpUu4k4/jh87pYuSZwF5qVbqxg2dK",
+	"Go8C+Z78wl6GtSQzwSYfL2XNlTykto2onnj4auAitFlvppp5XmTiDpesOYNWCpzJsLZxpW7dWPuCSnkr",
+	"sqRV02q5SuqLsJ8IwopydfNmpLkM86vYas+dWmk/3RN545/hCS+VRtkJkQAkEbHcx8Hy2TyoSk/YXfha",
+	"7mC8Tv3ucZgRRF+38SAPItVny47vWEb2LGUTiJdxCs/skR9FgWcLvQHhRxmqnuFn+SJpnfIazafBR/EM",
+	"4uuF0HsT5nxnp+dNIkHhwxEx0xtH04vKiBqp5wkD66EOCz8OZyvo2c3jvxXah9ofQqL/2ZxO4T1MmbQK",
+	"eO2KIamYMn6ixZ54RiYM0kQSNEmQBPQFIl1cizK8vbbkW2kk0F9geRY+x/RW6u8L3vb0EuIMVDHNcE4h",
+	"IbthMZzGCPc/ZMunVI1gM4cVhGIUjabxIkgc/TmRatupt44UQ1TjW1uaiqDgV6Uq6GDXtK43A9nYp2gl",
+	"QRWf8OcLAyoVJK0qNU0ZDfNyYyNtsZrFi/yVs372YJwJk9eX7C84f1l/oc3uyYfJxPwm+e3927C8qp9x",
+	"e7OyGzhVF+6u6LyXWQpcvaYwF9xN8ztkso3ujerfe4Fzz0/dWzyQvrMzJDlmA3UJ9D+tBMF89RLHojHV",
+	"92s25rwRaT6Hc00d/a1Xv5cvNfWt+pn03aa+f7egWB8XjpY8mvU2q0KaDh/VzQ4eqlYDqGG4g3Z1qzbT",
+	"bZpGXdRAKUbY1bWgpAhccEwtgXE+xZCEidDaBc14p2UUg0V4gKWm9q8hv2sssoRQSf5x+e5XouAuqFVt",
+	"FS0amBAKzq1NpWYTpPIakt9pmsNFBq2CXznqMp+0jVq0T4ChLS7krmEXYGomcuNEt3Os1CSKcf7MUWA5",
+	"IeDD6Lm7Ajo/B5WxOCCcDd0ib1d/4wYrPRgvrqaXGtlBAtUPu0lDi/4V1K3IrkMXbypu3xkhoL/hCd+6",
+	"yMcpi68yOpkYRFY3W6tvhEl9JtiEMEVuTbTQRBGRq2OilbpR1NDymoJKAnw5GMKES89m12mTKa17+n6t",
+	"6qCdtiFv6H00mim1kBciq103RdjYDy9ePH/RHagW8JZQef3eas5CqrBClqerjcSWAN7j2KBEXxnRoZsU",
+	"K6udm4xyibF9jUezwSaIfjpIHVltS/oNlbut0v6fes8yDupPivpFWMT+Qih3awR02+YJqnhoAlFX30ki",
+	"bvkJ4XADmWUXTBbMorfR82E8KThrmKvedmg0vclEq1EXNcNR6PF5h1uvqu11xyQUI40+8TsdaB5kJli/",
+	"a/zZ6Tmyr3jRzkoMv2/h/yWS11JReHnf9SBqo+zHNsqwSp83h0TwdHlCbo4ITW/pUhIzVKJ3h0250L+Z",
+	"J+/53tZuJWVdZ+xu1ZsW0rfhn52xHDVJOcuhGpnexBja+1euxH77jRnsnXwv4ePw6O9Rd4JUNJJsyjFe",
+	"0xiLQkkrK2bIs7T+1sH3f18lyFs3pH65WHITmiDirdm3ZndOc6lcCF3A9jy3se8tDvcfKUtlT8nVvHGZ",
+	"I0ODvm+1+n/R63mmNbPmohb5aRbPmIJY2bMZsgD9SOcsXbY9PReJ0QZbH/7aywRXfsibtjZJ1AD5U5ih",
+	"ZSyW4SsjpgqSVxe/9URr8Yq5G14uVe8dGWg7ixf5BWQx1F5od34lTF7LkOjTLsDN8ilc0Clcsr9gyFLc",
+	"e/I9SC0QJUPfwzTJoS81AkK6zGx6d/ArQ9ZlXtPf6f9W3UTr01QLvVQ2N2CgKgEIrKSBxTqGQtsT2mpH",
+	"MaEjY81rQ+hVFubCTDE+HfSqsfufcakoj2FloGlp+Dcxd0lGGTcO8tjEapn/5HwGNFWzpTHx8WQcjpI2",
+	"M7+aUT4dZke9aTUMh7zszWVG3j1SzlbcH54Dvg5ibYta0N+8PKoXUPU+KDlliCSMRBz0gX6Y2UQNdGNg",
+	"eDhG42DAg3EQukxnskcMRaMwpwkQYwr1y/o/hKYm5sJt8SRH/8iEpSCXUsE8uIHvc6636AOTs06F59gk",
+	"HLN4RpgUKTrLSWZetlmvRgj7Tnqp2VnOnxFnSmMqwigOM+4Pfku5KtJWJJlkYu4SgAg+e/YHb3jbnPBU",
+	"TynUQFBFqAtOcsm4TJNMauGdUbNxlUTbFUJTSYv1j2olANHCBRFqBtmJ+eeWSYMSDSualdCCCJlzaDaD",
+	"hnupcFv3SIk0eSmECpuJHdXFehFjGl/jBuFOVchN/2GRCXNISMISwkU9Vsq3M4g5ZbzV7VSL5etyWzVB",
+	"TtD1RGzShV3Ad5LMhFQkAxrPatpPdd4uX1W3H2mV6mTsjt1rW8Nls8rnYgnmNShqErv7kg0aBM6sPeC0",
+	"wxywNn0xSeAO4hyP5RimlBvyanCzwDcf2JHaSaGDfawDCPqx/LCp75jv9KgVA3fkvR1uGln4V23XO+Wd",
+	"/M1L/HS8xBYlaCsJGGtukK4NEXUZ6hrztqj0dpGmREXnEIToV6MwNiOI5oJPa3eOMZREhqsdYqa5loGm",
+	"dCGfEU+uetYvq82B4XhmN7TdTzFRe8UISwnJdjzmZeBR7wDm3vpBKfqzIm4w8kilsctBZPqoqyMqhJao",
+	"4twMEEkHdf8spCpdulVS0qLKq0WutdGLGB0LYkIEBydiYQ5d9VRMczDeNpqm7yaj44+9uI4F4P5TFI64",
+	"NjkAmqZx/jJ73GYe3kc1WHuaWvRLr5m8HmQzQYTN13jlZ0iTIa8Nd4+3ubytm7uGo9paAnDWMdRBR2/F",
+	"VG4lEa4rBy61H+k7EUajrLppcNKVuW1VSg2ZXAcaBYdRqr7Ahhjb9PhhdrZXWiPpP3wIMHOYD4BlJ4Ek",
+	"A4JDPIki9g+PW5WHDg+R3hb4u9dBWpdOTCvMYrb8nBUkw4HSl4WDttVaQvaMXcNm+Ws+PhHZiZYKsqWa",
+	"MRQXqNLPTIGcRDRdyURkBOYLtexMtOquZFTRBbqUZqu4F5VxZkUyvjED3FJp7VERkUJDGlOO7kYyBpLB",
+	"WAgTlN5U2C45XciZCAh0pnbHoJADaScLCsk1EvPGRvZbQWIoVI6OUJI2wMppruj0VEo25XMI1Tj4UQuC",
+	"FAdo+ZkIbhKFFZ2SFBKiBP4X86KbMebFe/1PKC2AaRHj8FOvhqfT4Xs/Ms7krPPFFnd5baI+yRmVpZTv",
+	"RT5eGutpAhrafFfOr4ZvLNsYriAhX1uXcNAi0p752VZQoaGF2UJJ1u9qQfE/3LaO1ptS8DjPMuAuERvk",
+	"Gp6J95ZX9rg6n9x9EkBAYHFteMXk7ZVZXjC3VraVdM/6JheaKcNgGVWkxao3lKuaozNAmhqXVR3Dx7rM",
+	"x1tZgsEOXcPPu6Ok/QojD3pwzMU9EVlEGCeUpIzDSeHqkOayj8Uc0BAQckzcAKkYPL1UzuGZIN32vgoH",
+	"qydrIpQyDGbwdk+pVJcLess3uwsGmhPXkBwWGAMc5tpSLyBIem0Sc7etzubo9afMLlNcWSO1h6XNrjIq",
+	"+IDDlX9cfAD9M1HfzQpiKlyiSmXVM9/Fr/DAN5lWFzt5eKaw9RM2WS0cbXoA5Dr8dVOyLCmxLN3URlQB",
+	"Ul1JGOHYqi7ieIiyP87kUbOLmYDK1QpZfbqsqFjUc6dsiaN1N7mTNfXjM8Xu9jPUVPbQpgB0uBsTWGSA",
+	"kT3uNqhHQnbygOq2HFWDNHswCP+g1UtHH33fPl2bpYXxHzOA10xen4/DKrYW6b+TbtrumHH3oe6Q2nAU",
+	"xEfk9Asaw/4n/fPjsaLTT6Me+FV0OvA2LdWZ5nY2aa6bZFACby7nzR2NFdZ3x2iOSSbmmMqN8S9+tEhD",
+	"XZ6ILG6JUC9mCTNu99RPF+8MHq8MtjP4wnkgnoQmy1fzpCU/BgNqVn3VD9pxDsq2KaWCRX/m6EC/VLAI",
+	"mnFbd/ItTGm8fIr6yI61ipVZAlsXNx5HBP+PlacfTo7uulwtkymqlG7rlLVgfMsK1joXzMZiTLF3TgNC",
+	"KMqt7EL3pa3vWENzNnQZGH75MzXRlc37pv2iUr3qpLRW23DruKLTgerWcPanzDdWQEqn1bPXWQzLA/+n",
+	"TOShrShswgNut4qJPhTVT+W5yFoS5xWdmvrNps9B+fkoTPB9cVKdyoHQhZW2LNH2E9h1c39gaoZymPy6",
+	"rInjYk2DRB9joggs65t18pt18pt18ku3ThZ8IcRg/XDJoLe6pTKXmq1m9tafh4ND327NUV2n4ml7ifK1",
+	"01ZbYiiHOzzto5aSh1na0zlWOEqVC9OzGPYpySGilr/agX+TKDSo6vvXnAnchqY3N4Mkr5bmWwZSF78S",
+	"MDdg/jpTy0s9j9mIWkT9GGgG2Y/uWMjrP+Fo/CfaiGZwRxOI2ZymJGFTpoquYbh9+GJ5emZKocnjNJkz",
+	"Xu3fZKqClN2C/rmHg/ZcEycHtnHV6zmK+IG29y/O9n7x23+U79b6KDXf1QP2DOXX39UyQRtm/vHhavXy",
+	"Nc6ZtcIrprAL2qVtllKE5I4Onh0+O7B9MzhdsNHx6Pmzg2fPLXvDbdo3ZST2ygqSC1sVpmkw9BpsjI5t",
+	"WW9/m4tKnq7EbO/uRL04eL8ErOowDXi9/dPRweHWWicFapu39FFCBBuRiCmJ9byiIlPPlPQ2LUsEj/H4",
+	"ff/Pf7Z9vVjOvmsFdR+NXvQZ71pf+YcWY5E9kvz46f5TNJL5fE6z5eh4dE6vgVBODKXYhdi8PdvP524P",
+	"W/XsZWw600SMf9bfqJLX/mdaIurs9b0hsxQU9CG41ziySnB+l9eP4dau/hcHtQ371KCb75vC7k+CP63d",
+	"esOT9TdLs8t9miemtIPt5lLdhbdMqtM0xY4vzQ0Iraccsu83Z72P+g13/XX7jy/b3PZ/p2ip0+8F09+1",
+	"72jTsrXHaNNRssfAsnlhgEwPBrG3XoKB18aq6W5o8Lt3HLCd8yjyK3X9c09DvVdcfKHv2eH++u53frp8",
+	"0aJ+vD7MBAbhmnxo3lBvMdnb/h07DKPWziRmGScR4XDrN2+tn0Vz1sA/jkWa9r4Ne96Li+Sy4AlF5cp2",
+	"6PYD6TaikhUBt82Cc/59XKUOhE9ilwqNoLPXoye1w0Uj4DI/XkwI0Hhm4M1yfoK/ZJEupkdTrxTh0I39",
+	"XKTx3e97tVyCu/sTqEaCkmy5Cet9p9GB29aSdqU/W7Ol0LSAHbrWnXQn7KuZ0tWDi13S+SIFGRHhN1x+",
+	"YtwIiym46H8xQVJEMjU5AFSitOmqLUh6S5giY5AsgTL3weSOSYoKeyvlDr3syw62959KqseTs//ZmAXu",
+	"9+mC7V3DsqJ5hPQMLTLYWoBD4fD68xpqW09H6U5tdoUKH0n/8D7eVD2uYfl0FY8u8naax+nFGS7C9pfB",
+	"jvw9GGwLqe1/Npp4QwEJqRtborsegiJ+pKDRp6l3dG0WKh5b2CZj992PKY9NmbUWtoDPNX6tU6yPMrhG",
+	"J+5N76d6NxcNdQql360pQJm2R60D6lXkqjNWX//UQxwr5B2spgw8geQJElaaEtsuCm2GVhQ2eVhyQ4or",
+	"BTFsVtFKcr+wFAnOF6o3vIq2RlgriCYamZ4zfanKH/0Vk1RFxDcURMa5V+orIYLjPndTlSfEtBtNkMFv",
+	"rIj1U9etPLBayEWQdr43znj+8VNUs2VF9Y2LvMHVTfRidq2AICNiKvbXZHa9feNUxNeQ7CGXODa1kyAk",
+	"7+p5jjOgSLJdImkhFnyTKJ+URNlOXKuES2e0aaOK24zVj/wgYdKjmKcp323lXBaC4IkNaXEN4l3pME7Q",
+	"3T/0TFrsD7Y5+4L1gqp41tye96AFxI0P9I7dWEdbO/QrT/sXRYorz+5qB8f63o1v7opv7oovkGmH/Bqa",
+	"LQc8Fr25Np4zK0rpc2czq/aKkMbOM2jjC6+KwbsgnCInqAfZXFUjMwuPT0w5ySWckJm4JWKiTIkWqwzh",
+	"RVhKSVhNhGVYjAZfFjzdEbOtydE9o0wjMl4SNKEMIIRido8YTCxWqXt30sIb189gGEPG195NJrIfq8Th",
+	"vXmamTxLIOs9+mqJzWB26fIwNRp7UHMZ7rZD0kP/xYwuFsDL2jpWpysoYxMWVEzSQXm++62TCn2UfiPG",
+	"r58YC8ea027ndGmi7NGkdWKyzMlEZJj86jz9Ob/m4pZvRqibOtsskdu+993c9YMbtAtScPHTPaiggOsx",
+	"7kPkQQ59m9iT9IBe9iSHmQczKBWo361FqfLZpnZpcRwV0RRMYUOsDNSON/5nPNp4cAhWV9U8gBPXtL9l",
+	"az3Fsnbo9j/bX72MQ/72Nw9hFW/vYS5udmVUL/Bjvkqo27LSBJhAym4AK08MPxuFXact3qUbM/9ZNKp1",
+	"1dsCH2uzoUF3ywdHxV0mNJPs+LA8rJr70YuN7ZpETMQNBvyJ2x3ThsGLVeFtxOFmXGvfO9jdurp3/ncm",
+	"Fu9EdLVL62VI8tDwCKLrLfWurYIerS0npVIRqbeaJHQpI/Si35rXmNpIx9oSZ+lPivuf7e+l/nsGi5Sa",
+	"iibrfjsKBouUHxkaMBKW8t4joAU9PaA5v6TZMK/icOuu7KXnuct5Ahm5pbs2QF0CT5BIcfuNK96Bhz5E",
+	"zOWPkFyxne8YsN2RmJg2QZswOOWKYG1yIwa3+wqk2vw6XASirXvn8IWise8fke6eGs1RbknOGHAhTTEQ",
+	"hAus/W2kPfLHSNPIHyPNSVHWNe0qVhGdaczXFcb9sxmx8hJTcKf2F6ntdtTOeJoBzJDd2EzSFwfPtzXr",
+	"r6IIJ2aS2HaEGHJhutxhQ8YMbdxKLBbO5+m5LGqOB1AzMK+eXpyh9RynOCEvDp6TnCuWev3i/E8aRHOR",
+	"rJBOfsURuxAWfrWdilYJCudmNfJpRUXpIzp3kK0IeUKs73/W/3SZTX8CxH6v4Ewz106DM1fvZZiRWSw9",
+	"re3TqqEDbMXu9fO6rB/neO7aiO1GRtfAQuIaL/Y4fzY7qvQx7NqSUv/+Nn0c3VZGh6UHszIW27BbK2Pl",
+	"s619Mr+TRftJ7KCx643HGppexs7fbg5dwVFJ9sjhC6JJQWhVLc4zSP67c789caP0Zq1KIPNOdmv2GNwt",
+	"UuzON6GphCicTWbm+JMlspNn9yyuE41yzv6dg60yYclFqiUWN5iIbL7tkOkKE2zLbxzQo6spbNf6nBTf",
+	"6xNDbbPPyLhIRDwhaiYkFDZIzWCraYe795OgV18RicAWeZJoeXJgb+6wbfXUthnUf2Fp6vO5JxNsuRYi",
+	"VtrHW5d6sG3uanvUdvPYp4vJ7bhWw3m7VisZbkvwp2+9us3kD3t31z6yY/N6v/tb797upYYdM9Y3dwqt",
+	"E0WWUxGGIDKSgcznULadF0Fpf4WM4BPuxLbu3T7V/iiy681Jtt4kqX9pR8XmoK/FPqP7mcoO19NdaiXK",
+	"skxkK614OKjs7dSfkAPFwPoEwAJXmYllwSt8Yjs174CRr025rgPEinvxremO8HgFElJ0V7VNi+T4oCUS",
+	"etAN4ihAGW/FFOuQPkYVhCd3xfcvzfGtLMeQsMAvoSTHkyNGr+n+Rjd3HiDky4KQXc/+h7IW4ey2TnYv",
+	"gTOgvZ1xYgq07zoaapHS2DTfhmkGUpKFSFm83EwcQ7HuYeSxCz31tgUyU0M4XG/VbqZxdC1/cg2H6rFs",
+	"k9xaNdDjwya1Hv2u9W2ttXnUo3p6SIYLUNCF6SL8xMWdDCYZyJmtIb916nhvpt82fSR52QyjKfbQO3MF",
+	"Pf/h4GDVNbfm5p5jpGQ0EhlaqzJCU2zuMzrmeZrulmdoWAzD4ImBZrQhSWhl8KHoQc+9bXKguRIXjsU1",
+	"OUYXN+lS5zannK/SprABabmu3A/EbawzyvUc3/5tVEU8+jGO8eglTF4TmgoOJ9X6H0yRsUBYeveLvn/k",
+	"8sMF/tporXj+tInNO9rbJ7VSmr2yn9laONb6HKneE1tPs14VgNYr7/GutogAzVIGGXGXbu9rzuc67e7L",
+	"YlQ/Bbsgkq5YkhY12nYr6HzvS02Tv/TYQ98k+UakwheSMr+hDxJLhnUS5RWO2E2SOpbP7pGgriHafYyS",
+	"3/nBVCFoliWwnRfaajpJv2Z5ZEzSqCFSDF52NXswblMqyhNsnFS8cWIHF9V9IsKU/INjij210cZ6AqYk",
+	"pJM/ViZrLiCTgtPUhTc4krGlRKp/DATGFyRUVp3rYU3UG9htSty4vGH0zSbZPFz9DZK/0zR/nBLBXfWq",
+	"i1IUM5oguY9hSnlUyQX5X5gHQtiEcEG0BEKYJFN2A3zt7I92It+f07uehH5O73ZM6wbGzpmAa5r8qEkt",
+	"zrMMuPpTesGRLhQKT82fGGb5KfqPPmpdJ+yc3vmHLKy53OiDhbSLJebYHB4hummKSqpUFhoxcU2uvTIV",
+	"lsJPyEElMGvDQ9SnQI5fGWeY1rStEqQPV1LnEaSWUiKJ1q+pFDXFn7aalcUmb1ZcoFlZp/jbvm3ft/8Z",
+	"f9x3c2Dz0im2/+/VWMeOfKxSyp19jNftSmwn7ROg6W2lqd5UkvlOMz9N+gzFoEt9hyt6Ddzkd46XmDO3",
+	"TZJyHaLbQi9NjQCvL7B86HqKw7tWhzs+4ixbM8H4RbVK1xUWj1EzkNimWD5O/Qb9ZVOLk5ZUuyaJlDU5",
+	"g6Y308b5QahhjVblpmZiY6v0/n88VnT66cRc7HSKlX7GQKgpME78Nn6tTaJx9o3o6HADfHQ1Z97wgNh+",
+	"7O4LfZij2fjdGyHptaXvhWAmE17vKPr77FZijxRhUg6xr/dK4q4ywM/lfdGrfURxvoaKaMWt1K8hhPle",
+	"8rUKTmZ5Hscyth8uilSaXII8MbegyDYoUbgy3H4re/o0rcZ95HivD32rVGS3SMsgwtqN9cEz3Rq+VAty",
+	"SYyn5RLHaEMkZ6+jshrS2DUk2UDq8ursrOqLacKntsdpth/n5T5RBnptmknQ0gq+/UJ6/Tj9cnbCG08l",
+	"uTk6Iai7yBm2SEmlIHFK2dwYA5ErFt3q8L9yQWPY7PpzrXo+W8lgdUS2IwTkH+G47K3y0JdWZNFDq/Tw",
+	"G2d3ZM7SlEmIBU+kkf1SMf1OYnSOtfIkLINYv6NPus3UHIUTIuM8kyLbzJK36k4Q0/JaqEU4iOyWZgn5",
+	"mwXyv7Uu6CruEwMbwf6UnrHhhIxpfI3vMUnGMBEZEKYaHDq03AIzo5Cl1IKjxUb7hRaT6KpMcsbfwg2k",
+	"gRXrM7FQkKDn583RSxKnTL+OO5mhLqwvHynyDCk9aHx1D5sr0IQuMoqjF5BJJpE1BVaxXbuGO0O9jGvu",
+	"ILXVOq8K8jh1H/FdT8e+bitcKqam0pBRC8ZLY2Teoqmkm1VKRVXen1lemuGPxS4tQWiFKgV6A0TkKiKY",
+	"jAUJoRNlK7ik+qySCUtNzEcwG0ZMpa33tn5KzEBW2ZvJ7EKANljmE9EatWX2+is9fD+L2+LUMUkSgaWW",
+	"nKdHH0tjm+I2JU3wBzuUE5bqP82onPUyjv+ox296BgOmdA3Ahpb0TUxHiwwkVNrCeab0PEtX29DdDGZ4",
+	"LwMRSRm/LmpnX/x2VcincQYJcMVoKiMyFcJc8M8PyJzx/Cv2DX1AqUUJsrAd6JA8zSX16t3F/yVSwcIV",
+	"biyKZpnO00bicZHtm0n1zlq40vFo7bnbNGw9oP/xik57uSB3b5e3JRm1wF3YKE2/cTrdhkVrJR/UO75f",
+	"ZFa3N5V/MhtfcwUIRdMeTS3NuL6+PZ7Px5ChHrh7kiiCetCYnQK1DQk8S/buKAPumOyIyPWo4o0ZuY0b",
+	"siY1Glv9Y/maSwwEUgO04JqyvyDRHGblVQkORdX3+lCl8/UyhR7FqIhkVHRa1p2WSmQ7d7yUbmgNi6ZX",
+	"+YgEO81Evuh9h/1kRm9ItIEigUIqQtERNseeAhW2/sNqg1L57tseFQRcKt1hJZPuMKw8tUCL3AYFjgWd",
+	"wgk5erEaSv3O1uFr+9Crpo0tYFOqR66nlo/a3lZcUWY6lLZZhYBm8azylTm9ewt8qmaj48Ojv0erv/py",
+	"aWMtMYCs3EryN/OnP/VwjNfAwrjWZicytESYM91qs6rFCzqLlTfxKHL/o/gf/ar/E8c8uCmLw52yO9Zu",
+	"s+9wU/cU6/AA9/ViezD14bnvPPfVI8gBWtIqG7F5zLRsOmdbEqXYswhjfDW8cnfc9rOi0/t9j9H1Zbyn",
+	"3ivbV6qHSgwtXCdeg+O8OFjNNtOtssztnlsMYO19EP2NDMXdDOICtUNrQ2nXPLSuQ5cpKWBcAlwQmZtL",
+	"+BHUvOYJNhLTjMriBPu+l+2e4pvDfQnZDYthL2EyFjeQLVfUz35tx32rod1ahHlFOpOrqB2hGWuSIbLc",
+	"7i9Emppe6Zp5uRSna1iuDhK/ORpaxvn3ow0KOUc9q8IqE4OwXiWgSxUMFK/XgW1h1QL7H4YkIyP5tAk9",
+	"XYkZkJxOFLR4dROqYM+6jXpO6gVcfpUppYNLcW+1+XI0+ufelVA03bMVtle9i4Pd2F2HEbkq4FqNt9Uc",
+	"yxwuJ8ftoBZ4iC9UN+lHkZGj78lM5JmMSGzSYvxEmFJGlfq+uoalCUAXybIIejaPTPUezLjE82F2ojwg",
+	"ZwnMF0IBj5d7pht/UAk7evECRaJCKcOAKQWZnvP/faR7fx3s/e+9T//zv0YtSs632uePX/v8yK99/vzg",
+	"gMiI0PSWLuXg+uf+bfhYdXnxHD18Zd7fj7YRQfetFm+/UE9Jbg5tbCdoeRlbAxGxMMXiNybPATVMQ2z6",
+	"oeLQtqCxHqz3lS2FlQUXgDEeUU9yfCumNiikVUDsNBMevfjhSYWKbT9K7K2YYozGriLFHrEG583R0KTc",
+	"NZQtl5b7BYv/Q5J9tyr53/8HJQwXusFmXTsbCQfClefszjd4D1Ot5GWVeLaNZJ9aiUBMLF7tc4lG8SJ/",
+	"NaAevCkOd/4yeCMGysfbXVrl0TXwrpfxd7T16MK3MKVxawdGE1+CLV/RHIV9rLEAxe7FqufGIvYPekMv",
+	"EUxy+foXSY6eHRIlyNGzF33jmHzm3MjP62xX7ZC2FrP+AtNmmgnVmyZOywG58mY135nO1F9tGN/lDANc",
+	"yzxFYRQHZOPYwmPGEiCsadvfhNQbAea43eF6iPq8V5j3rsLKH/icuED5bAjzbeORj9mb1hpKMnvRQmJg",
+	"6k0kz6vCalt938A1PtrBDr03H3isC9Ks2xalfuLXJOaz0zIqVPnZtRino1mIFwjmnrGJjQbjcNuLbB6G",
+	"V366//8BAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

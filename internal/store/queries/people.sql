@@ -69,7 +69,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT DO NOTHING;
 
 -- name: AccessTokenOwner :one
-SELECT sqlc.embed(users), access_tokens.hash AS token_hash
+SELECT sqlc.embed(users), sqlc.embed(access_tokens)
 FROM access_tokens JOIN users ON users.id = access_tokens.user_id
 WHERE access_tokens.hash = $1;
 

@@ -31,6 +31,25 @@ type ApiKey struct {
 	Login      bool
 }
 
+type Audit struct {
+	ID         string
+	At         int64
+	TeamID     string
+	ActorKind  string
+	ActorID    string
+	UserID     string
+	ActorName  string
+	Operation  string
+	TargetKind string
+	TargetID   string
+	Address    string
+	Agent      string
+	RequestID  string
+	Status     int64
+	ErrorCode  string
+	Count      int64
+}
+
 type Build struct {
 	ID             string
 	TemplateID     string

@@ -10,14 +10,14 @@ import (
 )
 
 const accessTokenOwner = `-- name: AccessTokenOwner :one
-SELECT users.id, users.email, users.created_at, access_tokens.hash AS token_hash
+SELECT users.id, users.email, users.created_at, access_tokens.id, access_tokens.user_id, access_tokens.name, access_tokens.hash, access_tokens.mask_prefix, access_tokens.mask_suffix, access_tokens.length, access_tokens.created_at
 FROM access_tokens JOIN users ON users.id = access_tokens.user_id
 WHERE access_tokens.hash = $1
 `
 
 type AccessTokenOwnerRow struct {
-	User      User
-	TokenHash string
+	User        User
+	AccessToken AccessToken
 }
 
 func (q *Queries) AccessTokenOwner(ctx context.Context, hash string) (AccessTokenOwnerRow, error) {
@@ -27,7 +27,14 @@ func (q *Queries) AccessTokenOwner(ctx context.Context, hash string) (AccessToke
 		&i.User.ID,
 		&i.User.Email,
 		&i.User.CreatedAt,
-		&i.TokenHash,
+		&i.AccessToken.ID,
+		&i.AccessToken.UserID,
+		&i.AccessToken.Name,
+		&i.AccessToken.Hash,
+		&i.AccessToken.MaskPrefix,
+		&i.AccessToken.MaskSuffix,
+		&i.AccessToken.Length,
+		&i.AccessToken.CreatedAt,
 	)
 	return i, err
 }
