@@ -67,7 +67,8 @@ func parseMoment(text string) (time.Time, error) {
 	}
 	at, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		return at, fmt.Errorf("%q is neither a time such as 2026-11-30T10:00:00Z nor how long ago one was, such as 24h", text)
+		return at, fmt.Errorf(
+			"%q is neither a time such as 2026-11-30T10:00:00Z nor how long ago one was, such as 24h", text)
 	}
 	return at, nil
 }

@@ -14,7 +14,7 @@ import (
 var unauditedCommands = []string{"up", "down", "api", "orchestrator", "proxy", "doctor", "trust", "key list",
 	"team list", "team members", "user list", "user token list", "event list", "event follow", "webhook list",
 	"webhook deliveries", "template build", "template list", "image import", "image list", "image rm", "check",
-	"version", "audit list", "audit export"}
+	"version", "service list", "audit list", "audit export"}
 
 // TestCommandsAreAudited: of each command it is decided whether the audit log tells of it.
 func TestCommandsAreAudited(t *testing.T) {

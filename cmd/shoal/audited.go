@@ -22,8 +22,9 @@ var auditedCommands = map[string]string{
 	"gc": "", "key create": "", "key rename": "key", "key rm": "key",
 	"team create": "team", "team admit": "team", "team dismiss": "team", "team block": "team", "team ban": "team",
 	"team publish": "team", "team limits": "team",
-	"user create": "user", "user rm": "user", "user link": "user", "user unlink": "user",
+	"user create": "user", "user invite": "user", "user rm": "user", "user link": "user", "user unlink": "user",
 	"user token create": "user", "user token rm": "user",
+	"service create": "service", "service key": "service", "service rm": "service",
 	"webhook add": "", "webhook rm": "webhook", "webhook test": "webhook", "webhook replay": "webhook",
 }
 
@@ -73,6 +74,8 @@ func concernedTeam(ctx context.Context, st *store.Store, all *commands, name, sl
 	switch first {
 	case "key":
 		slug = all.Key.Team
+	case "service":
+		slug = all.Service.Team
 	case "webhook":
 		slug = all.Webhook.Team
 	case "team":

@@ -40,6 +40,7 @@ type commands struct {
 	Key          keyCmd          `cmd:"" help:"Make, list and remove API keys."`
 	Team         teamCmd         `cmd:"" help:"Make teams, and say who is in them and what they may."`
 	User         userCmd         `cmd:"" help:"Make users, and say by what they come in."`
+	Service      serviceCmd      `cmd:"" help:"Make service accounts, which are programs with a role in a team, and their keys."`
 	Audit        auditCmd        `cmd:"" help:"List and export the audit log: who did what."`
 	Event        eventCmd        `cmd:"" help:"List and follow what happens to a team's sandboxes."`
 	Webhook      webhookCmd      `cmd:"" help:"List, add and remove webhooks, and see what was sent to them."`

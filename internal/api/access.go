@@ -71,7 +71,7 @@ func readAccess(spec *openapi3.T, op *openapi3.Operation) (a access, err error) 
 
 // request is what authentication looks at.
 func (a access) request(r *http.Request) auth.Request {
-	asked := auth.Request{Header: r.Header, Ways: a.ways, Personal: a.personal}
+	asked := auth.Request{Header: r.Header, Secure: r.TLS != nil, Ways: a.ways, Personal: a.personal}
 	if a.takesTeamID {
 		asked.TeamID = r.URL.Query().Get("teamID")
 	}

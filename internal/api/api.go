@@ -109,6 +109,7 @@ type Server struct {
 	resumeWait  time.Duration // see resumeWait; tests shorten both
 	requestTime time.Duration // see requestTime
 	draining    atomic.Bool
+	pages       *http.ServeMux // nil if there are none
 	meters      *meters
 }
 
@@ -166,7 +167,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 	if err := routes.err; err != nil {
 		return nil, err
 	}
-	s.handler = s.observe(s.withCORS(s.withUploads(s.withBounds(refuseDeprecated(routes)))))
+	s.handler = s.observe(s.withPages(s.withCORS(s.withUploads(s.withBounds(refuseDeprecated(routes))))))
 	return s, nil
 }
 

@@ -25,7 +25,7 @@ type audited struct {
 // targetKinds are the kinds of what the parameters of paths name.
 var targetKinds = map[string]string{"sandboxID": "sandbox", "templateID": "template", "alias": "template",
 	"buildID": "build", "apiKeyID": "key", "accessTokenID": "token", "webhookID": "webhook",
-	"deliveryID": "delivery", "teamID": "team", "nodeID": "node"}
+	"deliveryID": "delivery", "serviceAccountID": "service", "teamID": "team", "nodeID": "node"}
 
 // targetsOf lists the parameters of a route that name things, the innermost last.
 func targetsOf(route string) []string {
@@ -86,6 +86,24 @@ func (s *Server) audit(r *http.Request, c *call, status int) {
 	}
 	s.trail.Add(e)
 }
+
+// Deed is what a page beside the API did for a request, or refused.
+type Deed struct {
+	Operation            string
+	Actor                shoal.Actor
+	TargetKind, TargetID string
+	Refused              bool
+}
+
+// Tell has the audit log tell of a request to such a page what it tells of operations.
+func Tell(ctx context.Context, d Deed) {
+	c := callOf(ctx)
+	c.operation, c.actor, c.user, c.writes, c.refused = d.Operation, d.Actor, d.Actor.UserID, true, d.Refused
+	c.targetKind, c.targetID = d.TargetKind, d.TargetID
+}
+
+// Fail notes by what such a request failed.
+func Fail(ctx context.Context, err error) { callOf(ctx).err = err }
 
 // addressOf is where a request came from. Behind a trusted proxy the endpoint has put the client's
 // address there.

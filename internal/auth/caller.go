@@ -8,7 +8,8 @@ import (
 type Caller struct {
 	// Team is the team that the caller acts for; its ID is "" for a user or an operator alone.
 	Team shoal.Team
-	// User is the person who calls; the ID is "" with an API key and for an operator.
+	// User is the person or service account that calls; the ID is "" with an API key of a team and
+	// for an operator.
 	User shoal.User
 	// Actor is what the audit log says of the caller.
 	Actor shoal.Actor
@@ -26,7 +27,7 @@ func (c Caller) Permit(right shoal.Rights) error {
 	switch {
 	case c.rights.Has(right):
 		return nil
-	case c.Key != "":
+	case c.Key != "" && (c.role == "" || c.role.Rights().Has(right)):
 		return shoal.ErrScope.New("The API key does not have the scope %s", right)
 	case c.role != "":
 		return shoal.ErrRole.New("The role %s in the team does not have the right %s", c.role, right)

@@ -82,6 +82,9 @@ func (c *Config) Check() error {
 	if _, err := c.Issuers(); err != nil {
 		bad("jwt-issuers", "%v", err)
 	}
+	if _, err := c.ParseSignIn(); err != nil {
+		errs = append(errs, err)
+	}
 	if _, err := c.Resolvers(); err != nil {
 		bad("dns", "%v", err)
 	}

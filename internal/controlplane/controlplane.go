@@ -46,6 +46,7 @@ type ControlPlane struct {
 	tally     *tally.Taker
 	team      shoal.Team // owner of the shipped templates
 	key       string     // the first API key, to be printed; "" if there was one already
+	link      string     // secret of the link that makes the first person; "" if there is somebody
 	log       *slog.Logger
 }
 
@@ -116,7 +117,7 @@ func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets con
 		return err
 	}
 	p.offerShipped(cfg, engine)
-	return nil
+	return p.openAccounts(ctx, cfg)
 }
 
 // origins is which web pages may call. Keys are secret but with --dev.
@@ -130,6 +131,10 @@ func origins(cfg *config.Config) api.Origins {
 
 // Key returns the first API key, to be shown once, or "" if there was one already.
 func (p *ControlPlane) Key() string { return p.key }
+
+// Link returns the secret of a link by which the first person is made, to be shown once, or "" if
+// there is somebody who can sign in.
+func (p *ControlPlane) Link() string { return p.link }
 
 // OfferBase makes a build the current one of the base template, unless a newer one is.
 func (p *ControlPlane) OfferBase(ctx context.Context, b shoal.Build) error {

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"time"
 
+	"shoal/internal/auth"
 	"shoal/internal/fleet"
 	"shoal/internal/shoal"
 	"shoal/internal/store"
@@ -53,6 +54,9 @@ func (r *Retention) Run(ctx context.Context) error {
 		if err := r.RemoveAudit(ctx); err != nil && !errors.Is(err, context.Canceled) {
 			r.log.Warn("could not remove old entries of the audit log", "error", err)
 		}
+		if err := r.removeSignIns(ctx); err != nil && !errors.Is(err, context.Canceled) {
+			r.log.Warn("could not remove sessions that have ended", "error", err)
+		}
 		_, err := Collect(ctx, r.store, r.fleet, shoal.CollectOptions{})
 		r.report(err)
 	}
@@ -62,6 +66,11 @@ func (r *Retention) Run(ctx context.Context) error {
 func (r *Retention) RemoveAudit(ctx context.Context) error {
 	return errors.Join(r.store.DropOldAudit(ctx, time.Now().Add(-r.audit)),
 		r.store.TrimAudit(ctx, store.MaxAuditEntries))
+}
+
+func (r *Retention) removeSignIns(ctx context.Context) error {
+	now := time.Now()
+	return r.store.DropSignIns(ctx, now.Add(-auth.SessionTime), now.Add(-auth.SessionIdle), now)
 }
 
 // report logs how a collection went, if it went otherwise than the one before: a machine that

@@ -15,7 +15,8 @@ type ActorKind string
 const (
 	ActorUser     ActorKind = "user"     // a person, by a token of an issuer
 	ActorToken    ActorKind = "token"    // a person, by an access token
-	ActorKey      ActorKind = "key"      // whoever has an API key
+	ActorKey      ActorKind = "key"      // whoever has an API key of a team
+	ActorService  ActorKind = "service"  // a service account, by one of its API keys
 	ActorLink     ActorKind = "link"     // whoever has a link for the upload of a template's files
 	ActorOperator ActorKind = "operator" // whoever has the admin token
 	ActorHost     ActorKind = "host"     // whoever ran a command on the machine of the database

@@ -19,6 +19,19 @@ func (s *Store) CreateUser(ctx context.Context, u shoal.User) error {
 	return changed(n, err, ErrExists, "create user "+u.ID)
 }
 
+// CreateVouchedUser stores a user with an identity, both or none. ErrExists if one of them is taken.
+func (s *Store) CreateVouchedUser(ctx context.Context, u shoal.User, id shoal.Identity) error {
+	return s.inTx(ctx, func(q *sqlcgen.Queries) error {
+		n, err := q.InsertUser(ctx, sqlcgen.InsertUserParams{ID: u.ID, Email: u.Email, CreatedAt: micros(u.CreatedAt)})
+		if err := changed(n, err, ErrExists, "create user "+u.ID); err != nil {
+			return err
+		}
+		n, err = q.InsertIdentity(ctx, sqlcgen.InsertIdentityParams{Issuer: id.Issuer, Subject: id.Subject,
+			UserID: u.ID, CreatedAt: micros(u.CreatedAt)})
+		return changed(n, err, ErrExists, "add an identity to user "+u.ID)
+	})
+}
+
 // UserByEmail returns a user by address.
 func (s *Store) UserByEmail(ctx context.Context, email string) (shoal.User, error) {
 	row, err := s.q.UserByEmail(ctx, email)
@@ -38,12 +51,18 @@ func (s *Store) Users(ctx context.Context) ([]shoal.User, error) {
 	return users, nil
 }
 
-// DeleteUser removes a user with their memberships, identities, access tokens and login keys.
-// Other keys that they made are their teams' and stay.
+// DeleteUser removes a user with their memberships, identities, access tokens and login keys, or
+// a service account with its keys. Other keys that they made are their teams' and stay.
 func (s *Store) DeleteUser(ctx context.Context, id string) error {
 	return s.inTx(ctx, func(q *sqlcgen.Queries) error {
 		if err := q.DeleteLoginKeysOfUser(ctx, id); err != nil {
 			return fmt.Errorf("delete login keys of user %s: %w", id, err)
+		}
+		if err := q.DeleteOwnedKeys(ctx, id); err != nil {
+			return fmt.Errorf("delete keys of service account %s: %w", id, err)
+		}
+		if err := q.DeletePasswordLinks(ctx, id); err != nil {
+			return fmt.Errorf("delete links of user %s: %w", id, err)
 		}
 		n, err := q.DeleteUser(ctx, id)
 		return changed(n, err, ErrNotFound, "delete user "+id)
@@ -140,5 +159,5 @@ func tokenOf(row sqlcgen.AccessToken) shoal.AccessToken {
 }
 
 func userOf(row sqlcgen.User) shoal.User {
-	return shoal.User{ID: row.ID, Email: row.Email, CreatedAt: fromMicros(row.CreatedAt)}
+	return shoal.User{ID: row.ID, Email: row.Email, CreatedAt: fromMicros(row.CreatedAt), ServiceTeam: row.ServiceTeam}
 }

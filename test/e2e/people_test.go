@@ -52,5 +52,12 @@ func TestPeople(t *testing.T) {
 		return strings.Contains(log, `"operation":"shoal team admit"`) &&
 			strings.Contains(log, `"target":{"kind":"sandbox","id":"`+c.SandboxID+`"}`) && !strings.Contains(log, key)
 	})
+	// A link lets the user in by a browser.
+	link := shoal("user", "invite", ann)
+	if _, secret, ok := strings.Cut(link, "/welcome?link="); !ok {
+		t.Errorf("no link: %s", link)
+	} else if status, page := server.callAs(t, "", "GET", "/welcome?link="+secret, ""); status != 200 || !strings.Contains(page, ann) {
+		t.Errorf("%d %s", status, page)
+	}
 	shoal("user", "rm", ann)
 }

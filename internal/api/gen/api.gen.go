@@ -31,6 +31,7 @@ const (
 	Link     AuditActorKind = "link"
 	Nobody   AuditActorKind = "nobody"
 	Operator AuditActorKind = "operator"
+	Service  AuditActorKind = "service"
 	Shoal    AuditActorKind = "shoal"
 	Token    AuditActorKind = "token"
 	User     AuditActorKind = "user"
@@ -48,6 +49,8 @@ func (e AuditActorKind) Valid() bool {
 	case Nobody:
 		return true
 	case Operator:
+		return true
+	case Service:
 		return true
 	case Shoal:
 		return true
@@ -264,6 +267,30 @@ func (e SandboxState) Valid() bool {
 	}
 }
 
+// Defines values for ServiceAccountRole.
+const (
+	Admin     ServiceAccountRole = "admin"
+	Developer ServiceAccountRole = "developer"
+	Owner     ServiceAccountRole = "owner"
+	Viewer    ServiceAccountRole = "viewer"
+)
+
+// Valid indicates whether the value is a known member of the ServiceAccountRole enum.
+func (e ServiceAccountRole) Valid() bool {
+	switch e {
+	case Admin:
+		return true
+	case Developer:
+		return true
+	case Owner:
+		return true
+	case Viewer:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for GetTeamMetricsMaxParamsMetric.
 const (
 	ConcurrentSandboxes GetTeamMetricsMaxParamsMetric = "concurrent_sandboxes"
@@ -390,6 +417,9 @@ type APIKey struct {
 
 	// Scopes Shoal's own - what the key is for; everything that keys may do if it is left out or empty
 	Scopes *Scopes `json:"scopes,omitempty"`
+
+	// ServiceAccountID Of the service account that acts by the key
+	ServiceAccountID *string `json:"serviceAccountID,omitempty"`
 }
 
 // AuditActor defines model for AuditActor.
@@ -485,6 +515,9 @@ type CreatedAPIKey struct {
 
 	// Scopes Shoal's own - what the key is for; everything that keys may do if it is left out or empty
 	Scopes *Scopes `json:"scopes,omitempty"`
+
+	// ServiceAccountID Of the service account that acts by the key
+	ServiceAccountID *string `json:"serviceAccountID,omitempty"`
 }
 
 // CreatedAccessToken defines model for CreatedAccessToken.
@@ -876,6 +909,21 @@ type SandboxState string
 // Scopes Shoal's own - what the key is for; everything that keys may do if it is left out or empty
 type Scopes = []string
 
+// ServiceAccount defines model for ServiceAccount.
+type ServiceAccount struct {
+	// Address The name, @ and the team's slug
+	Address   string    `json:"address"`
+	CreatedAt time.Time `json:"createdAt"`
+	Id        string    `json:"id"`
+	Name      string    `json:"name"`
+
+	// Role Absent if it is no member of the team any more
+	Role *string `json:"role,omitempty"`
+}
+
+// ServiceAccountRole defines model for ServiceAccountRole.
+type ServiceAccountRole string
+
 // SilentDaemon The daemon did not answer when the sandbox was paused, so it can only be rebooted
 type SilentDaemon = bool
 
@@ -1179,6 +1227,9 @@ type PathTeamID = string
 // SandboxID defines model for SandboxID.
 type SandboxID = string
 
+// ServiceAccountID defines model for ServiceAccountID.
+type ServiceAccountID = string
+
 // TeamID defines model for TeamID.
 type TeamID = string
 
@@ -1344,6 +1395,17 @@ type CreateSnapshotJSONBody struct {
 // SetSandboxTimeoutJSONBody defines parameters for SetSandboxTimeout.
 type SetSandboxTimeoutJSONBody struct {
 	Timeout int32 `json:"timeout"`
+}
+
+// CreateServiceAccountJSONBody defines parameters for CreateServiceAccount.
+type CreateServiceAccountJSONBody struct {
+	Name string              `json:"name"`
+	Role *ServiceAccountRole `json:"role,omitempty"`
+}
+
+// UpdateServiceAccountJSONBody defines parameters for UpdateServiceAccount.
+type UpdateServiceAccountJSONBody struct {
+	Role ServiceAccountRole `json:"role"`
 }
 
 // ListSnapshotsParams defines parameters for ListSnapshots.
@@ -1557,6 +1619,15 @@ type CreateSnapshotJSONRequestBody CreateSnapshotJSONBody
 // SetSandboxTimeoutJSONRequestBody defines body for SetSandboxTimeout for application/json ContentType.
 type SetSandboxTimeoutJSONRequestBody SetSandboxTimeoutJSONBody
 
+// CreateServiceAccountJSONRequestBody defines body for CreateServiceAccount for application/json ContentType.
+type CreateServiceAccountJSONRequestBody CreateServiceAccountJSONBody
+
+// UpdateServiceAccountJSONRequestBody defines body for UpdateServiceAccount for application/json ContentType.
+type UpdateServiceAccountJSONRequestBody UpdateServiceAccountJSONBody
+
+// CreateServiceAccountKeyJSONRequestBody defines body for CreateServiceAccountKey for application/json ContentType.
+type CreateServiceAccountKeyJSONRequestBody = NewAPIKey
+
 // RemoveTemplateTagsJSONRequestBody defines body for RemoveTemplateTags for application/json ContentType.
 type RemoveTemplateTagsJSONRequestBody RemoveTemplateTagsJSONBody
 
@@ -1723,6 +1794,21 @@ type ServerInterface interface {
 	// SetSandboxTimeout Move the end, earlier or later
 	// (POST /sandboxes/{sandboxID}/timeout)
 	SetSandboxTimeout(w http.ResponseWriter, r *http.Request, sandboxID SandboxID)
+	// ListServiceAccounts The team's service accounts, oldest first
+	// (GET /service-accounts)
+	ListServiceAccounts(w http.ResponseWriter, r *http.Request)
+	// CreateServiceAccount Make a service account, a user of the team that is a program
+	// (POST /service-accounts)
+	CreateServiceAccount(w http.ResponseWriter, r *http.Request)
+	// DeleteServiceAccount Remove a service account with its keys
+	// (DELETE /service-accounts/{serviceAccountID})
+	DeleteServiceAccount(w http.ResponseWriter, r *http.Request, serviceAccountID ServiceAccountID)
+	// UpdateServiceAccount Give a service account another role
+	// (PATCH /service-accounts/{serviceAccountID})
+	UpdateServiceAccount(w http.ResponseWriter, r *http.Request, serviceAccountID ServiceAccountID)
+	// CreateServiceAccountKey Make an API key by which a service account acts
+	// (POST /service-accounts/{serviceAccountID}/api-keys)
+	CreateServiceAccountKey(w http.ResponseWriter, r *http.Request, serviceAccountID ServiceAccountID)
 
 	// (GET /snapshots)
 	ListSnapshots(w http.ResponseWriter, r *http.Request, params ListSnapshotsParams)
@@ -3256,6 +3342,112 @@ func (siw *ServerInterfaceWrapper) SetSandboxTimeout(w http.ResponseWriter, r *h
 	handler.ServeHTTP(w, r)
 }
 
+// ListServiceAccounts operation middleware
+func (siw *ServerInterfaceWrapper) ListServiceAccounts(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListServiceAccounts(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateServiceAccount operation middleware
+func (siw *ServerInterfaceWrapper) CreateServiceAccount(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateServiceAccount(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteServiceAccount operation middleware
+func (siw *ServerInterfaceWrapper) DeleteServiceAccount(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "serviceAccountID" -------------
+	var serviceAccountID ServiceAccountID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "serviceAccountID", r.PathValue("serviceAccountID"), &serviceAccountID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "serviceAccountID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteServiceAccount(w, r, serviceAccountID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UpdateServiceAccount operation middleware
+func (siw *ServerInterfaceWrapper) UpdateServiceAccount(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "serviceAccountID" -------------
+	var serviceAccountID ServiceAccountID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "serviceAccountID", r.PathValue("serviceAccountID"), &serviceAccountID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "serviceAccountID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UpdateServiceAccount(w, r, serviceAccountID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateServiceAccountKey operation middleware
+func (siw *ServerInterfaceWrapper) CreateServiceAccountKey(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "serviceAccountID" -------------
+	var serviceAccountID ServiceAccountID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "serviceAccountID", r.PathValue("serviceAccountID"), &serviceAccountID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "serviceAccountID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateServiceAccountKey(w, r, serviceAccountID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ListSnapshots operation middleware
 func (siw *ServerInterfaceWrapper) ListSnapshots(w http.ResponseWriter, r *http.Request) {
 
@@ -4728,6 +4920,11 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/api-keys", wrapper.CreateAPIKey)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/api-keys/{apiKeyID}", wrapper.DeleteAPIKey)
 	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/api-keys/{apiKeyID}", wrapper.RenameAPIKey)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/service-accounts", wrapper.ListServiceAccounts)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/service-accounts", wrapper.CreateServiceAccount)
+	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/service-accounts/{serviceAccountID}", wrapper.DeleteServiceAccount)
+	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/service-accounts/{serviceAccountID}", wrapper.UpdateServiceAccount)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/service-accounts/{serviceAccountID}/api-keys", wrapper.CreateServiceAccountKey)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/access-tokens", wrapper.CreateAccessToken)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/access-tokens/{accessTokenID}", wrapper.DeleteAccessToken)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/admin/teams/{teamID}/api-keys", wrapper.CreateTeamAPIKey)
@@ -7146,6 +7343,281 @@ func (response SetSandboxTimeout5XXJSONResponse) VisitSetSandboxTimeoutResponse(
 	return err
 }
 
+type ListServiceAccountsRequestObject struct {
+}
+
+type ListServiceAccountsResponseObject interface {
+	VisitListServiceAccountsResponse(w http.ResponseWriter) error
+}
+
+type ListServiceAccounts200JSONResponse []ServiceAccount
+
+func (response ListServiceAccounts200JSONResponse) VisitListServiceAccountsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListServiceAccounts4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListServiceAccounts4XXJSONResponse) VisitListServiceAccountsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListServiceAccounts5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListServiceAccounts5XXJSONResponse) VisitListServiceAccountsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateServiceAccountRequestObject struct {
+	Body *CreateServiceAccountJSONRequestBody
+}
+
+type CreateServiceAccountResponseObject interface {
+	VisitCreateServiceAccountResponse(w http.ResponseWriter) error
+}
+
+type CreateServiceAccount201JSONResponse ServiceAccount
+
+func (response CreateServiceAccount201JSONResponse) VisitCreateServiceAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateServiceAccount4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateServiceAccount4XXJSONResponse) VisitCreateServiceAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateServiceAccount5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateServiceAccount5XXJSONResponse) VisitCreateServiceAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteServiceAccountRequestObject struct {
+	ServiceAccountID ServiceAccountID `json:"serviceAccountID"`
+}
+
+type DeleteServiceAccountResponseObject interface {
+	VisitDeleteServiceAccountResponse(w http.ResponseWriter) error
+}
+
+type DeleteServiceAccount204Response struct {
+}
+
+func (response DeleteServiceAccount204Response) VisitDeleteServiceAccountResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteServiceAccount4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteServiceAccount4XXJSONResponse) VisitDeleteServiceAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteServiceAccount5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteServiceAccount5XXJSONResponse) VisitDeleteServiceAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateServiceAccountRequestObject struct {
+	ServiceAccountID ServiceAccountID `json:"serviceAccountID"`
+	Body             *UpdateServiceAccountJSONRequestBody
+}
+
+type UpdateServiceAccountResponseObject interface {
+	VisitUpdateServiceAccountResponse(w http.ResponseWriter) error
+}
+
+type UpdateServiceAccount200JSONResponse ServiceAccount
+
+func (response UpdateServiceAccount200JSONResponse) VisitUpdateServiceAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateServiceAccount4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response UpdateServiceAccount4XXJSONResponse) VisitUpdateServiceAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateServiceAccount5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response UpdateServiceAccount5XXJSONResponse) VisitUpdateServiceAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateServiceAccountKeyRequestObject struct {
+	ServiceAccountID ServiceAccountID `json:"serviceAccountID"`
+	Body             *CreateServiceAccountKeyJSONRequestBody
+}
+
+type CreateServiceAccountKeyResponseObject interface {
+	VisitCreateServiceAccountKeyResponse(w http.ResponseWriter) error
+}
+
+type CreateServiceAccountKey201JSONResponse CreatedAPIKey
+
+func (response CreateServiceAccountKey201JSONResponse) VisitCreateServiceAccountKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateServiceAccountKey4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateServiceAccountKey4XXJSONResponse) VisitCreateServiceAccountKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateServiceAccountKey5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateServiceAccountKey5XXJSONResponse) VisitCreateServiceAccountKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListSnapshotsRequestObject struct {
 	Params ListSnapshotsParams
 }
@@ -8988,6 +9460,21 @@ type StrictServerInterface interface {
 	// SetSandboxTimeout Move the end, earlier or later
 	// (POST /sandboxes/{sandboxID}/timeout)
 	SetSandboxTimeout(ctx context.Context, request SetSandboxTimeoutRequestObject) (SetSandboxTimeoutResponseObject, error)
+	// ListServiceAccounts The team's service accounts, oldest first
+	// (GET /service-accounts)
+	ListServiceAccounts(ctx context.Context, request ListServiceAccountsRequestObject) (ListServiceAccountsResponseObject, error)
+	// CreateServiceAccount Make a service account, a user of the team that is a program
+	// (POST /service-accounts)
+	CreateServiceAccount(ctx context.Context, request CreateServiceAccountRequestObject) (CreateServiceAccountResponseObject, error)
+	// DeleteServiceAccount Remove a service account with its keys
+	// (DELETE /service-accounts/{serviceAccountID})
+	DeleteServiceAccount(ctx context.Context, request DeleteServiceAccountRequestObject) (DeleteServiceAccountResponseObject, error)
+	// UpdateServiceAccount Give a service account another role
+	// (PATCH /service-accounts/{serviceAccountID})
+	UpdateServiceAccount(ctx context.Context, request UpdateServiceAccountRequestObject) (UpdateServiceAccountResponseObject, error)
+	// CreateServiceAccountKey Make an API key by which a service account acts
+	// (POST /service-accounts/{serviceAccountID}/api-keys)
+	CreateServiceAccountKey(ctx context.Context, request CreateServiceAccountKeyRequestObject) (CreateServiceAccountKeyResponseObject, error)
 
 	// (GET /snapshots)
 	ListSnapshots(ctx context.Context, request ListSnapshotsRequestObject) (ListSnapshotsResponseObject, error)
@@ -10353,6 +10840,153 @@ func (sh *strictHandler) SetSandboxTimeout(w http.ResponseWriter, r *http.Reques
 	}
 }
 
+// ListServiceAccounts operation middleware
+func (sh *strictHandler) ListServiceAccounts(w http.ResponseWriter, r *http.Request) {
+	var request ListServiceAccountsRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListServiceAccounts(ctx, request.(ListServiceAccountsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListServiceAccounts")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListServiceAccountsResponseObject); ok {
+		if err := validResponse.VisitListServiceAccountsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateServiceAccount operation middleware
+func (sh *strictHandler) CreateServiceAccount(w http.ResponseWriter, r *http.Request) {
+	var request CreateServiceAccountRequestObject
+
+	var body CreateServiceAccountJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateServiceAccount(ctx, request.(CreateServiceAccountRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateServiceAccount")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CreateServiceAccountResponseObject); ok {
+		if err := validResponse.VisitCreateServiceAccountResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteServiceAccount operation middleware
+func (sh *strictHandler) DeleteServiceAccount(w http.ResponseWriter, r *http.Request, serviceAccountID ServiceAccountID) {
+	var request DeleteServiceAccountRequestObject
+
+	request.ServiceAccountID = serviceAccountID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteServiceAccount(ctx, request.(DeleteServiceAccountRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteServiceAccount")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteServiceAccountResponseObject); ok {
+		if err := validResponse.VisitDeleteServiceAccountResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UpdateServiceAccount operation middleware
+func (sh *strictHandler) UpdateServiceAccount(w http.ResponseWriter, r *http.Request, serviceAccountID ServiceAccountID) {
+	var request UpdateServiceAccountRequestObject
+
+	request.ServiceAccountID = serviceAccountID
+
+	var body UpdateServiceAccountJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateServiceAccount(ctx, request.(UpdateServiceAccountRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateServiceAccount")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UpdateServiceAccountResponseObject); ok {
+		if err := validResponse.VisitUpdateServiceAccountResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateServiceAccountKey operation middleware
+func (sh *strictHandler) CreateServiceAccountKey(w http.ResponseWriter, r *http.Request, serviceAccountID ServiceAccountID) {
+	var request CreateServiceAccountKeyRequestObject
+
+	request.ServiceAccountID = serviceAccountID
+
+	var body CreateServiceAccountKeyJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateServiceAccountKey(ctx, request.(CreateServiceAccountKeyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateServiceAccountKey")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CreateServiceAccountKeyResponseObject); ok {
+		if err := validResponse.VisitCreateServiceAccountKeyResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ListSnapshots operation middleware
 func (sh *strictHandler) ListSnapshots(w http.ResponseWriter, r *http.Request, params ListSnapshotsParams) {
 	var request ListSnapshotsRequestObject
@@ -11186,177 +11820,182 @@ func (sh *strictHandler) RegisterTemplateBuild(w http.ResponseWriter, r *http.Re
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H1tc9s40uBfQemeqtmnjo5fMpnbs+s+OC8z45144oo9k73K5KYgsiVhTQFaArStSfm/X6EBkCAJUqQk",
-	"y042n6KYINhoNBr93p9HsZgvBAeu5Oj482gGNIEMf/4Kd+pKXAPX/0lAxhlbKCb46Hh0NQPC3WMiJkTN",
-	"gExEmopbxqdkQadwQuhYAldEcHyaUql/wygayXgGc6pnnTP+FvhUzUbHh9FILRcwOh5JlTE+Hd3fR6Mr",
-	"oWj6Pudc/6EBxc/ilswpX5LMjCCS8mQs7kAaeFiqIJMkBUXULBP5dBZpaGiaIoSyAJHhApY4kgsOesI6",
-	"nGyez0fHBwWUjCuYQja613AuaEbnoCziTi/OfoHl2Wv9m2lAF1TNRtGI07l+ky6YeRyNMvh3zjJIRscq",
-	"y8H/YhMXp3nC1MvlaaxE1sTFO54uyXhJbmeCzKhGAJPkmvEkImeviciI/nikf9zOhASSS8jKgQgMgvrv",
-	"HLKlByt+rYIKeue27OjFD1E7oO8WkFED3efg3KIYsNb8VzSbgmrBhODkdkZVFRV69a0rVWa6NUB5N7kC",
-	"Om8DxJwNBXRufndhW49qg+CH71sBuGQ8hjYsS3zoTzoR2Zyq0fEooQr2FJvrxy1T/8YVS9umzvHhGlO/",
-	"zFmatJ6PsX067Hi8uQGu3rI5C5DE4YE+GglMaJ6qFtyn+GpwMYyr50ejSO+G4QKHBwdRyRMOAzzBwvNu",
-	"MpEhGi04lxIkBXoDROTqhPQAU5gZe8N5UAH1oAPULIEQX0kTkIpMWCZbQdJvnsp4FNigsRApUF5+5mq5",
-	"ANlyVtQMpL430rSKB7hbpCIBRwXBk4PT+gAwBXP80H9lMBkdj/7HfnnR7Zthcr8AaXSPaDszLx2Wh51m",
-	"GV3qp1ItU/0HjW39/4LUdkFMb8X0gb4XpohzUDShijY36hqW/+eGpjmQBWWZJP8SjEOi9+uP/ODg6IeI",
-	"AI9FAgkRPAYyFxkQKgnV104KJ/atOV2SMRRD6ZQyrudQM5hLSG9wL0MLnTvAupnBuZYrbiANSy4paFlE",
-	"wg1k+j83kOpzSLm8hYzcMuRFQSzjlP6Xu2hL7xm+oAGqyFKhuQtpasXKLqia6eumlXsq83AY87w0glPr",
-	"pLJ4PmzeGqSB6w6n7J5ivkipgo4FFwOGAfcBxjMhrlsnvi2eD5n3Xg+WC8Gl4XM/UpbmGV7PseAKOB5i",
-	"ulikLEbpZ/9f0shI/cjqTZYJK3VWKftyJmhKJpSlkEQkpfG1NDIQU4QDJJJQhbLIXMyBK5QFEwGScKHl",
-	"pBswQjNQlWdA/vbi4PC/NZ97D5Nc0vTh4dcnU6NZXzcx5RqqMZBJnk5YiksaLwlTklgoNPiGYxCpqAIt",
-	"XRXLpXOQuMf2q6VUrn8tMi16KmY2KM6AKkhOVV8BJnKvvFyuWqym/9+kZqp4i7EM5JDvsCRAYdFIq1K/",
-	"SUj6TzSn8noVrOd6zL2j/sBnZSzs3d01zaUZZc6BOzQf9VLs1BaayEP8pwJkMf4XxGrkxM9C2aluWQte",
-	"tIyvHwDXN9vHkdZxNDYsW70GzXtSxvXHjfKBus1MoGgj9fnRQIqxSJYeTOUHWlGjv2T4SE2sMdL/AjIp",
-	"+LGnnAFBqPAQ6r/MaWLOnwGyyax8XOI6W3H2hqssQObUobJr8zyk30cjmiQZSNm6rDhlmh0EEEWHHCaR",
-	"8xYRWUwUGOuBpHMgt1SSTLMjQFUuNfvmSzo/fD9qyjPRCDTPeYUi5Ofep0z4+msVtlNOiqdnSaHXTVhq",
-	"VGxKYjGfU56E1mt5nCGX5iFTVOUyLLf8fHV1QcwArSsYq0Vm8MKdAFPDCMp+TYyoQnleSQ5Wz9YvFbd5",
-	"8ACcTu3l0E29yAmo3jlnXKgYAsz6HVm0Unmp/Q9iDT0OFhJE+LtKvAeZGx5Q/SxwOk4hadF8GlOhAvxW",
-	"TFvOaupk137yZTSag5R02sK2FSyCD/SBlIrOFwM0dx9b5fslAJGF/VPboi8L+nZc+pYypaePjOJvfmZA",
-	"E80I8eQGebE323ugVgSpodEg2FFGH4WwujH3TTWwD6arJ3dMJUTIxHg+H0Om2QUleizyignjNGV/rUa3",
-	"h+JyXSE8vxKcQ6ysTN9EyxzmwlBdnVQNTYhchTXIbp2xThp6mtXg/X60MwCbkFgB5KsRDK9h+VUKjEYo",
-	"6iU2uj2NY5Cy0Lg33tgWhG8FTcpB2ePetAhxIm0vlLz+9fISshvrnKgyp98WRAlyeEDOLm6+J1bgA3lC",
-	"rmGhCOUJkTNxyyNyO2MpGMWK0ExralKkN8byg0oljWcMvTsFn20utMZLX0PKbiAorCqt1RuPVA9pZo0N",
-	"NSJhSkPi7YeZ1jS1IIXK9OiY52kajUSG+ic6siyA7lF4+vOOuwJugKuzJCBbWq+ZviQUyKB4DYXZcoh9",
-	"s0ObPHXL6Z7ObZgbrqka7tzbpyqoKVCyAK6vdev967c/zuK0JoZkh5hhwRlFo8SsB5Jyr0OihjMEJT0P",
-	"aTne3ypPti3Ie+XRrSE8cFD6k3ySGyn7vHqsEpGPU+8FI6V4msrPpUu4k4/jh87pYuSZwF5qVbqxg2dK",
-	"Go8C+Z78wl6GtSQzwSYfL2XNlTykto2onnj4auAitFlvppp5XmTiDpesOYNWCpzJsLZxpW7dWPuCSnkr",
-	"sqRV02q5SuqLsJ8IwopydfNmpLkM86vYas+dWmk/3RN545/hCS+VRtkJkQAkEbHcx8Hy2TyoSk/YXfha",
-	"7mC8Tv3ucZgRRF+38SAPItVny47vWEb2LGUTiJdxCs/skR9FgWcLvQHhRxmqnuFn+SJpnfIazafBR/EM",
-	"4uuF0HsT5nxnp+dNIkHhwxEx0xtH04vKiBqp5wkD66EOCz8OZyvo2c3jvxXah9ofQqL/2ZxO4T1MmbQK",
-	"eO2KIamYMn6ixZ54RiYM0kQSNEmQBPQFIl1cizK8vbbkW2kk0F9geRY+x/RW6u8L3vb0EuIMVDHNcE4h",
-	"IbthMZzGCPc/ZMunVI1gM4cVhGIUjabxIkgc/TmRatupt44UQ1TjW1uaiqDgV6Uq6GDXtK43A9nYp2gl",
-	"QRWf8OcLAyoVJK0qNU0ZDfNyYyNtsZrFi/yVs372YJwJk9eX7C84f1l/oc3uyYfJxPwm+e3927C8qp9x",
-	"e7OyGzhVF+6u6LyXWQpcvaYwF9xN8ztkso3ujerfe4Fzz0/dWzyQvrMzJDlmA3UJ9D+tBMF89RLHojHV",
-	"92s25rwRaT6Hc00d/a1Xv5cvNfWt+pn03aa+f7egWB8XjpY8mvU2q0KaDh/VzQ4eqlYDqGG4g3Z1qzbT",
-	"bZpGXdRAKUbY1bWgpAhccEwtgXE+xZCEidDaBc14p2UUg0V4gKWm9q8hv2sssoRQSf5x+e5XouAuqFVt",
-	"FS0amBAKzq1NpWYTpPIakt9pmsNFBq2CXznqMp+0jVq0T4ChLS7krmEXYGomcuNEt3Os1CSKcf7MUWA5",
-	"IeDD6Lm7Ajo/B5WxOCCcDd0ib1d/4wYrPRgvrqaXGtlBAtUPu0lDi/4V1K3IrkMXbypu3xkhoL/hCd+6",
-	"yMcpi68yOpkYRFY3W6tvhEl9JtiEMEVuTbTQRBGRq2OilbpR1NDymoJKAnw5GMKES89m12mTKa17+n6t",
-	"6qCdtiFv6H00mim1kBciq103RdjYDy9ePH/RHagW8JZQef3eas5CqrBClqerjcSWAN7j2KBEXxnRoZsU",
-	"K6udm4xyibF9jUezwSaIfjpIHVltS/oNlbut0v6fes8yDupPivpFWMT+Qih3awR02+YJqnhoAlFX30ki",
-	"bvkJ4XADmWUXTBbMorfR82E8KThrmKvedmg0vclEq1EXNcNR6PF5h1uvqu11xyQUI40+8TsdaB5kJli/",
-	"a/zZ6Tmyr3jRzkoMv2/h/yWS11JReHnf9SBqo+zHNsqwSp83h0TwdHlCbo4ITW/pUhIzVKJ3h0250L+Z",
-	"J+/53tZuJWVdZ+xu1ZsW0rfhn52xHDVJOcuhGpnexBja+1euxH77jRnsnXwv4ePw6O9Rd4JUNJJsyjFe",
-	"0xiLQkkrK2bIs7T+1sH3f18lyFs3pH65WHITmiDirdm3ZndOc6lcCF3A9jy3se8tDvcfKUtlT8nVvHGZ",
-	"I0ODvm+1+n/R63mmNbPmohb5aRbPmIJY2bMZsgD9SOcsXbY9PReJ0QZbH/7aywRXfsibtjZJ1AD5U5ih",
-	"ZSyW4SsjpgqSVxe/9URr8Yq5G14uVe8dGWg7ixf5BWQx1F5od34lTF7LkOjTLsDN8ilc0Clcsr9gyFLc",
-	"e/I9SC0QJUPfwzTJoS81AkK6zGx6d/ArQ9ZlXtPf6f9W3UTr01QLvVQ2N2CgKgEIrKSBxTqGQtsT2mpH",
-	"MaEjY81rQ+hVFubCTDE+HfSqsfufcakoj2FloGlp+Dcxd0lGGTcO8tjEapn/5HwGNFWzpTHx8WQcjpI2",
-	"M7+aUT4dZke9aTUMh7zszWVG3j1SzlbcH54Dvg5ibYta0N+8PKoXUPU+KDlliCSMRBz0gX6Y2UQNdGNg",
-	"eDhG42DAg3EQukxnskcMRaMwpwkQYwr1y/o/hKYm5sJt8SRH/8iEpSCXUsE8uIHvc6636AOTs06F59gk",
-	"HLN4RpgUKTrLSWZetlmvRgj7Tnqp2VnOnxFnSmMqwigOM+4Pfku5KtJWJJlkYu4SgAg+e/YHb3jbnPBU",
-	"TynUQFBFqAtOcsm4TJNMauGdUbNxlUTbFUJTSYv1j2olANHCBRFqBtmJ+eeWSYMSDSualdCCCJlzaDaD",
-	"hnupcFv3SIk0eSmECpuJHdXFehFjGl/jBuFOVchN/2GRCXNISMISwkU9Vsq3M4g5ZbzV7VSL5etyWzVB",
-	"TtD1RGzShV3Ad5LMhFQkAxrPatpPdd4uX1W3H2mV6mTsjt1rW8Nls8rnYgnmNShqErv7kg0aBM6sPeC0",
-	"wxywNn0xSeAO4hyP5RimlBvyanCzwDcf2JHaSaGDfawDCPqx/LCp75jv9KgVA3fkvR1uGln4V23XO+Wd",
-	"/M1L/HS8xBYlaCsJGGtukK4NEXUZ6hrztqj0dpGmREXnEIToV6MwNiOI5oJPa3eOMZREhqsdYqa5loGm",
-	"dCGfEU+uetYvq82B4XhmN7TdTzFRe8UISwnJdjzmZeBR7wDm3vpBKfqzIm4w8kilsctBZPqoqyMqhJao",
-	"4twMEEkHdf8spCpdulVS0qLKq0WutdGLGB0LYkIEBydiYQ5d9VRMczDeNpqm7yaj44+9uI4F4P5TFI64",
-	"NjkAmqZx/jJ73GYe3kc1WHuaWvRLr5m8HmQzQYTN13jlZ0iTIa8Nd4+3ubytm7uGo9paAnDWMdRBR2/F",
-	"VG4lEa4rBy61H+k7EUajrLppcNKVuW1VSg2ZXAcaBYdRqr7Ahhjb9PhhdrZXWiPpP3wIMHOYD4BlJ4Ek",
-	"A4JDPIki9g+PW5WHDg+R3hb4u9dBWpdOTCvMYrb8nBUkw4HSl4WDttVaQvaMXcNm+Ws+PhHZiZYKsqWa",
-	"MRQXqNLPTIGcRDRdyURkBOYLtexMtOquZFTRBbqUZqu4F5VxZkUyvjED3FJp7VERkUJDGlOO7kYyBpLB",
-	"WAgTlN5U2C45XciZCAh0pnbHoJADaScLCsk1EvPGRvZbQWIoVI6OUJI2wMppruj0VEo25XMI1Tj4UQuC",
-	"FAdo+ZkIbhKFFZ2SFBKiBP4X86KbMebFe/1PKC2AaRHj8FOvhqfT4Xs/Ms7krPPFFnd5baI+yRmVpZTv",
-	"RT5eGutpAhrafFfOr4ZvLNsYriAhX1uXcNAi0p752VZQoaGF2UJJ1u9qQfE/3LaO1ptS8DjPMuAuERvk",
-	"Gp6J95ZX9rg6n9x9EkBAYHFteMXk7ZVZXjC3VraVdM/6JheaKcNgGVWkxao3lKuaozNAmhqXVR3Dx7rM",
-	"x1tZgsEOXcPPu6Ok/QojD3pwzMU9EVlEGCeUpIzDSeHqkOayj8Uc0BAQckzcAKkYPL1UzuGZIN32vgoH",
-	"qydrIpQyDGbwdk+pVJcLess3uwsGmhPXkBwWGAMc5tpSLyBIem0Sc7etzubo9afMLlNcWSO1h6XNrjIq",
-	"+IDDlX9cfAD9M1HfzQpiKlyiSmXVM9/Fr/DAN5lWFzt5eKaw9RM2WS0cbXoA5Dr8dVOyLCmxLN3URlQB",
-	"Ul1JGOHYqi7ieIiyP87kUbOLmYDK1QpZfbqsqFjUc6dsiaN1N7mTNfXjM8Xu9jPUVPbQpgB0uBsTWGSA",
-	"kT3uNqhHQnbygOq2HFWDNHswCP+g1UtHH33fPl2bpYXxHzOA10xen4/DKrYW6b+TbtrumHH3oe6Q2nAU",
-	"xEfk9Asaw/4n/fPjsaLTT6Me+FV0OvA2LdWZ5nY2aa6bZFACby7nzR2NFdZ3x2iOSSbmmMqN8S9+tEhD",
-	"XZ6ILG6JUC9mCTNu99RPF+8MHq8MtjP4wnkgnoQmy1fzpCU/BgNqVn3VD9pxDsq2KaWCRX/m6EC/VLAI",
-	"mnFbd/ItTGm8fIr6yI61ipVZAlsXNx5HBP+PlacfTo7uulwtkymqlG7rlLVgfMsK1joXzMZiTLF3TgNC",
-	"KMqt7EL3pa3vWENzNnQZGH75MzXRlc37pv2iUr3qpLRW23DruKLTgerWcPanzDdWQEqn1bPXWQzLA/+n",
-	"TOShrShswgNut4qJPhTVT+W5yFoS5xWdmvrNps9B+fkoTPB9cVKdyoHQhZW2LNH2E9h1c39gaoZymPy6",
-	"rInjYk2DRB9joggs65t18pt18pt18ku3ThZ8IcRg/XDJoLe6pTKXmq1m9tafh4ND327NUV2n4ml7ifK1",
-	"01ZbYiiHOzzto5aSh1na0zlWOEqVC9OzGPYpySGilr/agX+TKDSo6vvXnAnchqY3N4Mkr5bmWwZSF78S",
-	"MDdg/jpTy0s9j9mIWkT9GGgG2Y/uWMjrP+Fo/CfaiGZwRxOI2ZymJGFTpoquYbh9+GJ5emZKocnjNJkz",
-	"Xu3fZKqClN2C/rmHg/ZcEycHtnHV6zmK+IG29y/O9n7x23+U79b6KDXf1QP2DOXX39UyQRtm/vHhavXy",
-	"Nc6ZtcIrprAL2qVtllKE5I4Onh0+O7B9MzhdsNHx6Pmzg2fPLXvDbdo3ZST2ygqSC1sVpmkw9BpsjI5t",
-	"WW9/m4tKnq7EbO/uRL04eL8ErOowDXi9/dPRweHWWicFapu39FFCBBuRiCmJ9byiIlPPlPQ2LUsEj/H4",
-	"ff/Pf7Z9vVjOvmsFdR+NXvQZ71pf+YcWY5E9kvz46f5TNJL5fE6z5eh4dE6vgVBODKXYhdi8PdvP524P",
-	"W/XsZWw600SMf9bfqJLX/mdaIurs9b0hsxQU9CG41ziySnB+l9eP4dau/hcHtQ371KCb75vC7k+CP63d",
-	"esOT9TdLs8t9miemtIPt5lLdhbdMqtM0xY4vzQ0Iraccsu83Z72P+g13/XX7jy/b3PZ/p2ip0+8F09+1",
-	"72jTsrXHaNNRssfAsnlhgEwPBrG3XoKB18aq6W5o8Lt3HLCd8yjyK3X9c09DvVdcfKHv2eH++u53frp8",
-	"0aJ+vD7MBAbhmnxo3lBvMdnb/h07DKPWziRmGScR4XDrN2+tn0Vz1sA/jkWa9r4Ne96Li+Sy4AlF5cp2",
-	"6PYD6TaikhUBt82Cc/59XKUOhE9ilwqNoLPXoye1w0Uj4DI/XkwI0Hhm4M1yfoK/ZJEupkdTrxTh0I39",
-	"XKTx3e97tVyCu/sTqEaCkmy5Cet9p9GB29aSdqU/W7Ol0LSAHbrWnXQn7KuZ0tWDi13S+SIFGRHhN1x+",
-	"YtwIiym46H8xQVJEMjU5AFSitOmqLUh6S5giY5AsgTL3weSOSYoKeyvlDr3syw62959KqseTs//ZmAXu",
-	"9+mC7V3DsqJ5hPQMLTLYWoBD4fD68xpqW09H6U5tdoUKH0n/8D7eVD2uYfl0FY8u8naax+nFGS7C9pfB",
-	"jvw9GGwLqe1/Npp4QwEJqRtborsegiJ+pKDRp6l3dG0WKh5b2CZj992PKY9NmbUWtoDPNX6tU6yPMrhG",
-	"J+5N76d6NxcNdQql360pQJm2R60D6lXkqjNWX//UQxwr5B2spgw8geQJElaaEtsuCm2GVhQ2eVhyQ4or",
-	"BTFsVtFKcr+wFAnOF6o3vIq2RlgriCYamZ4zfanKH/0Vk1RFxDcURMa5V+orIYLjPndTlSfEtBtNkMFv",
-	"rIj1U9etPLBayEWQdr43znj+8VNUs2VF9Y2LvMHVTfRidq2AICNiKvbXZHa9feNUxNeQ7CGXODa1kyAk",
-	"7+p5jjOgSLJdImkhFnyTKJ+URNlOXKuES2e0aaOK24zVj/wgYdKjmKcp323lXBaC4IkNaXEN4l3pME7Q",
-	"3T/0TFrsD7Y5+4L1gqp41tye96AFxI0P9I7dWEdbO/QrT/sXRYorz+5qB8f63o1v7opv7oovkGmH/Bqa",
-	"LQc8Fr25Np4zK0rpc2czq/aKkMbOM2jjC6+KwbsgnCInqAfZXFUjMwuPT0w5ySWckJm4JWKiTIkWqwzh",
-	"RVhKSVhNhGVYjAZfFjzdEbOtydE9o0wjMl4SNKEMIIRido8YTCxWqXt30sIb189gGEPG195NJrIfq8Th",
-	"vXmamTxLIOs9+mqJzWB26fIwNRp7UHMZ7rZD0kP/xYwuFsDL2jpWpysoYxMWVEzSQXm++62TCn2UfiPG",
-	"r58YC8ea027ndGmi7NGkdWKyzMlEZJj86jz9Ob/m4pZvRqibOtsskdu+993c9YMbtAtScPHTPaiggOsx",
-	"7kPkQQ59m9iT9IBe9iSHmQczKBWo361FqfLZpnZpcRwV0RRMYUOsDNSON/5nPNp4cAhWV9U8gBPXtL9l",
-	"az3Fsnbo9j/bX72MQ/72Nw9hFW/vYS5udmVUL/Bjvkqo27LSBJhAym4AK08MPxuFXact3qUbM/9ZNKp1",
-	"1dsCH2uzoUF3ywdHxV0mNJPs+LA8rJr70YuN7ZpETMQNBvyJ2x3ThsGLVeFtxOFmXGvfO9jdurp3/ncm",
-	"Fu9EdLVL62VI8tDwCKLrLfWurYIerS0npVIRqbeaJHQpI/Si35rXmNpIx9oSZ+lPivuf7e+l/nsGi5Sa",
-	"iibrfjsKBouUHxkaMBKW8t4joAU9PaA5v6TZMK/icOuu7KXnuct5Ahm5pbs2QF0CT5BIcfuNK96Bhz5E",
-	"zOWPkFyxne8YsN2RmJg2QZswOOWKYG1yIwa3+wqk2vw6XASirXvn8IWise8fke6eGs1RbknOGHAhTTEQ",
-	"hAus/W2kPfLHSNPIHyPNSVHWNe0qVhGdaczXFcb9sxmx8hJTcKf2F6ntdtTOeJoBzJDd2EzSFwfPtzXr",
-	"r6IIJ2aS2HaEGHJhutxhQ8YMbdxKLBbO5+m5LGqOB1AzMK+eXpyh9RynOCEvDp6TnCuWev3i/E8aRHOR",
-	"rJBOfsURuxAWfrWdilYJCudmNfJpRUXpIzp3kK0IeUKs73/W/3SZTX8CxH6v4Ewz106DM1fvZZiRWSw9",
-	"re3TqqEDbMXu9fO6rB/neO7aiO1GRtfAQuIaL/Y4fzY7qvQx7NqSUv/+Nn0c3VZGh6UHszIW27BbK2Pl",
-	"s619Mr+TRftJ7KCx643HGppexs7fbg5dwVFJ9sjhC6JJQWhVLc4zSP67c789caP0Zq1KIPNOdmv2GNwt",
-	"UuzON6GphCicTWbm+JMlspNn9yyuE41yzv6dg60yYclFqiUWN5iIbL7tkOkKE2zLbxzQo6spbNf6nBTf",
-	"6xNDbbPPyLhIRDwhaiYkFDZIzWCraYe795OgV18RicAWeZJoeXJgb+6wbfXUthnUf2Fp6vO5JxNsuRYi",
-	"VtrHW5d6sG3uanvUdvPYp4vJ7bhWw3m7VisZbkvwp2+9us3kD3t31z6yY/N6v/tb797upYYdM9Y3dwqt",
-	"E0WWUxGGIDKSgcznULadF0Fpf4WM4BPuxLbu3T7V/iiy681Jtt4kqX9pR8XmoK/FPqP7mcoO19NdaiXK",
-	"skxkK614OKjs7dSfkAPFwPoEwAJXmYllwSt8Yjs174CRr025rgPEinvxremO8HgFElJ0V7VNi+T4oCUS",
-	"etAN4ihAGW/FFOuQPkYVhCd3xfcvzfGtLMeQsMAvoSTHkyNGr+n+Rjd3HiDky4KQXc/+h7IW4ey2TnYv",
-	"gTOgvZ1xYgq07zoaapHS2DTfhmkGUpKFSFm83EwcQ7HuYeSxCz31tgUyU0M4XG/VbqZxdC1/cg2H6rFs",
-	"k9xaNdDjwya1Hv2u9W2ttXnUo3p6SIYLUNCF6SL8xMWdDCYZyJmtIb916nhvpt82fSR52QyjKfbQO3MF",
-	"Pf/h4GDVNbfm5p5jpGQ0EhlaqzJCU2zuMzrmeZrulmdoWAzD4ImBZrQhSWhl8KHoQc+9bXKguRIXjsU1",
-	"OUYXN+lS5zannK/SprABabmu3A/EbawzyvUc3/5tVEU8+jGO8eglTF4TmgoOJ9X6H0yRsUBYeveLvn/k",
-	"8sMF/tporXj+tInNO9rbJ7VSmr2yn9laONb6HKneE1tPs14VgNYr7/GutogAzVIGGXGXbu9rzuc67e7L",
-	"YlQ/Bbsgkq5YkhY12nYr6HzvS02Tv/TYQ98k+UakwheSMr+hDxJLhnUS5RWO2E2SOpbP7pGgriHafYyS",
-	"3/nBVCFoliWwnRfaajpJv2Z5ZEzSqCFSDF52NXswblMqyhNsnFS8cWIHF9V9IsKU/INjij210cZ6AqYk",
-	"pJM/ViZrLiCTgtPUhTc4krGlRKp/DATGFyRUVp3rYU3UG9htSty4vGH0zSbZPFz9DZK/0zR/nBLBXfWq",
-	"i1IUM5oguY9hSnlUyQX5X5gHQtiEcEG0BEKYJFN2A3zt7I92It+f07uehH5O73ZM6wbGzpmAa5r8qEkt",
-	"zrMMuPpTesGRLhQKT82fGGb5KfqPPmpdJ+yc3vmHLKy53OiDhbSLJebYHB4hummKSqpUFhoxcU2uvTIV",
-	"lsJPyEElMGvDQ9SnQI5fGWeY1rStEqQPV1LnEaSWUiKJ1q+pFDXFn7aalcUmb1ZcoFlZp/jbvm3ft/8Z",
-	"f9x3c2Dz0im2/+/VWMeOfKxSyp19jNftSmwn7ROg6W2lqd5UkvlOMz9N+gzFoEt9hyt6Ddzkd46XmDO3",
-	"TZJyHaLbQi9NjQCvL7B86HqKw7tWhzs+4ixbM8H4RbVK1xUWj1EzkNimWD5O/Qb9ZVOLk5ZUuyaJlDU5",
-	"g6Y308b5QahhjVblpmZiY6v0/n88VnT66cRc7HSKlX7GQKgpME78Nn6tTaJx9o3o6HADfHQ1Z97wgNh+",
-	"7O4LfZij2fjdGyHptaXvhWAmE17vKPr77FZijxRhUg6xr/dK4q4ywM/lfdGrfURxvoaKaMWt1K8hhPle",
-	"8rUKTmZ5Hscyth8uilSaXII8MbegyDYoUbgy3H4re/o0rcZ95HivD32rVGS3SMsgwtqN9cEz3Rq+VAty",
-	"SYyn5RLHaEMkZ6+jshrS2DUk2UDq8ursrOqLacKntsdpth/n5T5RBnptmknQ0gq+/UJ6/Tj9cnbCG08l",
-	"uTk6Iai7yBm2SEmlIHFK2dwYA5ErFt3q8L9yQWPY7PpzrXo+W8lgdUS2IwTkH+G47K3y0JdWZNFDq/Tw",
-	"G2d3ZM7SlEmIBU+kkf1SMf1OYnSOtfIkLINYv6NPus3UHIUTIuM8kyLbzJK36k4Q0/JaqEU4iOyWZgn5",
-	"mwXyv7Uu6CruEwMbwf6UnrHhhIxpfI3vMUnGMBEZEKYaHDq03AIzo5Cl1IKjxUb7hRaT6KpMcsbfwg2k",
-	"gRXrM7FQkKDn583RSxKnTL+OO5mhLqwvHynyDCk9aHx1D5sr0IQuMoqjF5BJJpE1BVaxXbuGO0O9jGvu",
-	"ILXVOq8K8jh1H/FdT8e+bitcKqam0pBRC8ZLY2Teoqmkm1VKRVXen1lemuGPxS4tQWiFKgV6A0TkKiKY",
-	"jAUJoRNlK7ik+qySCUtNzEcwG0ZMpa33tn5KzEBW2ZvJ7EKANljmE9EatWX2+is9fD+L2+LUMUkSgaWW",
-	"nKdHH0tjm+I2JU3wBzuUE5bqP82onPUyjv+ox296BgOmdA3Ahpb0TUxHiwwkVNrCeab0PEtX29DdDGZ4",
-	"LwMRSRm/LmpnX/x2VcincQYJcMVoKiMyFcJc8M8PyJzx/Cv2DX1AqUUJsrAd6JA8zSX16t3F/yVSwcIV",
-	"biyKZpnO00bicZHtm0n1zlq40vFo7bnbNGw9oP/xik57uSB3b5e3JRm1wF3YKE2/cTrdhkVrJR/UO75f",
-	"ZFa3N5V/MhtfcwUIRdMeTS3NuL6+PZ7Px5ChHrh7kiiCetCYnQK1DQk8S/buKAPumOyIyPWo4o0ZuY0b",
-	"siY1Glv9Y/maSwwEUgO04JqyvyDRHGblVQkORdX3+lCl8/UyhR7FqIhkVHRa1p2WSmQ7d7yUbmgNi6ZX",
-	"+YgEO81Evuh9h/1kRm9ItIEigUIqQtERNseeAhW2/sNqg1L57tseFQRcKt1hJZPuMKw8tUCL3AYFjgWd",
-	"wgk5erEaSv3O1uFr+9Crpo0tYFOqR66nlo/a3lZcUWY6lLZZhYBm8azylTm9ewt8qmaj48Ojv0erv/py",
-	"aWMtMYCs3EryN/OnP/VwjNfAwrjWZicytESYM91qs6rFCzqLlTfxKHL/o/gf/ar/E8c8uCmLw52yO9Zu",
-	"s+9wU/cU6/AA9/ViezD14bnvPPfVI8gBWtIqG7F5zLRsOmdbEqXYswhjfDW8cnfc9rOi0/t9j9H1Zbyn",
-	"3ivbV6qHSgwtXCdeg+O8OFjNNtOtssztnlsMYO19EP2NDMXdDOICtUNrQ2nXPLSuQ5cpKWBcAlwQmZtL",
-	"+BHUvOYJNhLTjMriBPu+l+2e4pvDfQnZDYthL2EyFjeQLVfUz35tx32rod1ahHlFOpOrqB2hGWuSIbLc",
-	"7i9Emppe6Zp5uRSna1iuDhK/ORpaxvn3ow0KOUc9q8IqE4OwXiWgSxUMFK/XgW1h1QL7H4YkIyP5tAk9",
-	"XYkZkJxOFLR4dROqYM+6jXpO6gVcfpUppYNLcW+1+XI0+ufelVA03bMVtle9i4Pd2F2HEbkq4FqNt9Uc",
-	"yxwuJ8ftoBZ4iC9UN+lHkZGj78lM5JmMSGzSYvxEmFJGlfq+uoalCUAXybIIejaPTPUezLjE82F2ojwg",
-	"ZwnMF0IBj5d7pht/UAk7evECRaJCKcOAKQWZnvP/faR7fx3s/e+9T//zv0YtSs632uePX/v8yK99/vzg",
-	"gMiI0PSWLuXg+uf+bfhYdXnxHD18Zd7fj7YRQfetFm+/UE9Jbg5tbCdoeRlbAxGxMMXiNybPATVMQ2z6",
-	"oeLQtqCxHqz3lS2FlQUXgDEeUU9yfCumNiikVUDsNBMevfjhSYWKbT9K7K2YYozGriLFHrEG583R0KTc",
-	"NZQtl5b7BYv/Q5J9tyr53/8HJQwXusFmXTsbCQfClefszjd4D1Ot5GWVeLaNZJ9aiUBMLF7tc4lG8SJ/",
-	"NaAevCkOd/4yeCMGysfbXVrl0TXwrpfxd7T16MK3MKVxawdGE1+CLV/RHIV9rLEAxe7FqufGIvYPekMv",
-	"EUxy+foXSY6eHRIlyNGzF33jmHzm3MjP62xX7ZC2FrP+AtNmmgnVmyZOywG58mY135nO1F9tGN/lDANc",
-	"yzxFYRQHZOPYwmPGEiCsadvfhNQbAea43eF6iPq8V5j3rsLKH/icuED5bAjzbeORj9mb1hpKMnvRQmJg",
-	"6k0kz6vCalt938A1PtrBDr03H3isC9Ks2xalfuLXJOaz0zIqVPnZtRino1mIFwjmnrGJjQbjcNuLbB6G",
-	"V366//8BAAD//w==",
+	"7H17cxs38uBXQfF+VdmtG1kPx7k9qa7q5EcSbaxYZSnxXjm+FDjTJLEaAtwBhhTXpe/+KzSAeWJeJEXJ",
+	"Xv9lWoPBAN2NRr/78ygU84XgwJUcnX4ezYBGkODPX+FO3Yhb4Po/EcgwYQvFBB+djm5mQLh7TMSEqBmQ",
+	"iYhjsWJ8ShZ0CmeEjiVwRQTHpzGV+jeMgpEMZzCnetY542+BT9VsdHocjNR6AaPTkVQJ49PR/X0wuhGK",
+	"xu9TzvUfaqv4WazInPI1ScwIIimPxuIOpFkPixUkksSgiJolIp3OAr0aGse4QpktkeEG1jiSCw56wuo6",
+	"2Tydj06PslUyrmAKyeher3NBEzoHZQF3fnXxC6wvXuvfTC90QdVsFIw4nes36YKZx8EogX+lLIFodKqS",
+	"FIpfrMPiPI2Yerk+D5VI6rB4x+M1Ga/JaibIjGoAMEluGY8CcvGaiITojwf6x2omJJBUQpIPxMXgUv+V",
+	"QrIurBW/VgIFvXMoO3nxQ9C80HcLSKhZ3Wfv3CIbsNH8NzSZgmqAhOBkNaOqDAq9+8adKjPdBkt5N7kB",
+	"Om9aiDkbCujc/G6Dth7VtIIfvm9cwDXjITRBWeLD4qQTkcypGp2OIqrgQLG5ftww9W9csbhp6hQfbjD1",
+	"y5TFUeP5GNunw47HmyVw9ZbNmYckjo/00YhgQtNYNcA+xle9m2FcPT8ZBRobhgscHx0FOU849vAEu553",
+	"k4n00WjGuZQgMdAlEJGqM9JjmcLM2HudR6WlHrUsNYnAx1fiCKQiE5bIxiXpN89lOPIgaCxEDJTnn7lZ",
+	"L0A2nBU1A6nvjTguwwHuFrGIwFGB9+TgtMUFMAVz/NB/JTAZnY7+x2F+0R2aYfIwW9LoHsF2YV46zg87",
+	"TRK61k+lWsf6Dxra+v8Zqe2DmN6K6QN9z08Rl6BoRBWtI+oW1v9nSeMUyIKyRJJ/CsYh0vj6Iz06Ovkh",
+	"IMBDEUFEBA+BzEUChEpC9bUTw5l9a07XZAzZUDqljOs51AzmEuIl4tK30blbWDszuNRyxRJiv+QSg5ZF",
+	"JCwh0f9ZQqzPIeVyBQlZMeRFXijjlMUvt9GWxhm+oBdUkqV8c2fSVMfOrqia6eumkXsq83AY87w2glPj",
+	"pDJ7PnBeSJYshPMwFClXzdNXhw37SgUenksVp2yfYr6IqYIWsGYDhi3uA4xnQtw2TrzKng+Z914PlgvB",
+	"peGmP1IWpwkKAaHgCjiyCrpYxCxEGevwn9JIYv2I902SCCvbls/P9UzQmEwoiyEKSEzDW2kkLaYIB4gk",
+	"oQolnrmYA1cocUYCJOFCS2NLMKI5UJUmQP7y4uj4r5qbvodJKmn88OvX51+DWV9qIeV6VWMgkzSesBi3",
+	"NF4TpiSxq9DLN3yJSEUVaBku2y6dg0Qc26/msr/+tUi0gKuYQVCYAFUQnau+YlLgXnm57tqspv/fpGbd",
+	"eFeyBOSQ77DIQ2HBSCtsv0mI+k80p/K2a62Xesy9o37PZ2UorITQNs21GaXHe1hMRbYwIrgdSKgZSZRG",
+	"Iw2VdAi+hbVXWs1P5UcNK7t2u92ggNlP2dti/E8I1chJ0ZnOVqaJBsBrVUU/AK4v6I8jrarphdnbwSzT",
+	"7mYUjGLG9TKMNoXK2kygrCb1UdXLFWMRrQuryz/ViAX9zRZYLiCRgp8WtE0guD487/ovcxpBb6jijhuh",
+	"94arxHOiqANqG50UwH8fjGgUJSBl47bCmGnO4wEUHXJuNXn5ZX4xUWDMIZLOgayoJInmfIC6aWzwVhTd",
+	"fvh+VBfQghFo9vYKZeLPvQ+0KCrk5bWdc5I9vYgyRXXCYmMzoCQU8znlkW+/lp0acqmfZ0VVKv2C2M83",
+	"N1fEDNDKjzHDJAYu3ElkFYigMFuHiMqsAZ3kYA0H+qVMcPAegPOpvYd68ASqMeesJSXLhtm/I4tGKs/N",
+	"GYOYRI+DhQTh/64S70GmhgeUPwucjmOIGlS52lSo0b8V04azGjthvJ/AHIzmICWdNtwQChbeB/pASkXn",
+	"iwGmiCK08vfzBQR27Z+aNn2d0bfj1yvKlJ4+MJYM8zMBGmlGiCfXy4sLs70HaqWdChgNgB1l9NFwy4i5",
+	"r+u1fSBdPrljKiFAJsbT+RgSzS4o0WORV0wYpzH7dze4CyDO9+WD8yvBOYTKKil1sMxhLgzVVUnV0IRI",
+	"lV8lbleCq6Shp+le3u8ne1tgfSVWFPlqZNBbWH+TTTeRTc34XhKqI5owBCkzG8XWlNOA0Z3gQblV9geI",
+	"k557geT1r9fXkCytO6eMsd8WRAlyfEQurpbfEytRgjwjt7BQhPKIyJlY8YCsZiwGoyQSmmitU4p4aWxl",
+	"qCDTcMbQH5Yx8vpGK8z6NcRsCV5pWCmYL4wPr4e4tAFCjcwZU5/8/GGmtWYtqaFhYHTK0zgORiJBXRpd",
+	"f3aB7pF/+suWywiWwNVF5BFerZ9R30IKpFd+h8zQO8Qi3KIZn7vttE/nEOaGa6qGO/f2ufJyBEoWwLXc",
+	"YP2l/fDjbHQbQki2yDF2OaNgFJn9QJTj2ifLOKNW1POQ5uOLqCoIzxl5dx7dCsA9B6U/yUepEeMvy8cq",
+	"Euk4LrxgxKCCKvRz7kRvvSjwQ5d0MSqY815qXb2GwQsljQ+GfE9+YS/9apiZYJuP58JsJw+poBH1nwK8",
+	"arDwIevNVDPPq0Tc4ZY1Z9BahzN/VhCXK++1vS+olCuRRI2qXMNVUt2E/YR3rSi4129Gmko/vwqtet6q",
+	"9vZTbpE3/umf8FppkJ0RCUAiEcpDHCyfzb26+oTd+a/lFsbr9PsehxmXWFSeCiv3ArXIlh3fsYzsWcwm",
+	"EK7DGJ7ZIz8KPM8WGgH+Rwnqtv5n6SJqnPIWTcHeR+EMwtuF0Ljxc76L88s6kaDw4YiYacTR+Ko0okLq",
+	"acTA+vT9wo+DWQc9u3mKb/nwUPmDT7e4mNMpvIcpk1bDr1wxJBZTxs+02BPOyIRBHElipNkI9AUiXSSQ",
+	"Mry9suWVNBLoL7C+8J9jupL6+4I3Pb2GMAGVTTOcU5Tl9b/Lhk+pCsEmDiq4ilEwmoYLL3H050SqCVNv",
+	"HSn6qKZozqlrmoLf5LqmW7umdY0MZGOfgk6Cyj5RnM+/UKkgatTZacyon5cbI2yDWS5cpK+cebUH44yY",
+	"vL1m/4bLl9UXmgyrfJhMzJfRb+/f+uVV/Yzbm5Ut4Vxdubui9V5mMXD1msJccDfN75DIJro3toXeG5wX",
+	"PPu9xQNZdA/7JMdkoC6BvrTOJZivXuNYtNYWfbS1OZciTudwqamjv3ns9/ylur5VPZNFF3DRI55RbBEW",
+	"jpYKNFtAVok0HTzKyPYeqkYLq2G4g7C6U6PsLm2vLs4iFyPs7hpAkoV6OKYWwTidYhDHRGjtgia81fSK",
+	"4TXcw1Jj+1efDzkUSUSoJH+/fvcrUXDn1ap2Cha9GB8ILq1NpWJ0pPIWot9pnMJVAo2CXz7qOp00jVo0",
+	"T4DBQC5IsWYXYGomUhMQYOfo1CSyccWZA892fIv3g+fuBuj8ElTCQo9wNhRFBaz+xg1UejBe3E0vNbKF",
+	"BMofdpP6Nv0rqJVIbn0XbyxW74wQ0N/whG9dpeOYhTcJnUwMIMvI1uobYVKfCTYhTJGVia+aKCJSdUq0",
+	"UjcKalpeXVCJgK8HrzDismCza7XJ5NY9fb+WddBW21Bh6H0wmim1kFciqVw3WaDdDy9ePH/RHtrnccdQ",
+	"efveas5CKr9ClsbdVmhLAO9xrFeiL41o0U2ynVXOTUK5xGjI2qPZYBNEPx2kCqymLf2Gyt1Oaf9PjbOE",
+	"g/qTon7hF7G/EMrdGQGtmlxNJReQJ4LsO0nEip8RDktILLtgMmMWvY2eO3LVVFguzurnqqsWjaY3mWg1",
+	"6qpiOPI9vmzxG5a1vfagh2yk0Sd+pwPNg8ykN7SNvzi/RPYVLppZieH3Dfw/B/JGKgrP77seRG2U/dBG",
+	"TJbpc3lMBI/XZ2R5Qmi8omtJzFCJ3h025UL/ZgV5r+jObVdSNvX27le9aSB9G8raGixSkZSTFMqx/HWI",
+	"ob2/cyf222/M4MLJL6TIHJ/8LWhPKQtGkk05xp4aY5EvzadjhjSJq28dff+3LkHeuiH1y9mW66vxAt6a",
+	"fSt25ziVysXoeWzPc5st0ODR/5GyWPaUXM0b1ykyNOj7VqP/F72eF1ozq29qkZ4n4YwpCJU9mz4L0I90",
+	"zuJ109NLERltsPHhr71McPmHCtNWJglqS/7kZ2gJC6X/ygipgujV1W89wZq9Yu6Gl2vVGyMDbWfhIr2C",
+	"JITKC83Or4jJW+kTfZoFuFk6hSs6hWv2bxiyFfeefA9SC0TR0PcwsXToS7WIkzYzm8YOfmXIvsxr+jv9",
+	"36qaaIs01UAvJeR6DFT5Ajw7qUGxCiEfenyodhTjOzLWvDaEXmVmLkwU49NBrxq7/wWXivIQOiNZc8O/",
+	"CeqLEsq4cZCHJhjM/CflM6Cxmq2NiY9HY38Ytpn51Yzy6TA76rLRMOzzste3GRTukXy27P4oOOCrS6yg",
+	"qAH89cujfAGV74OcU/pIwkjEXh/oh5lNOkE3BsafYzQOBjwYB6HLDScHxFA0CnOaADFoUb+s/0NobGIu",
+	"HIonKfpHJiwGuZYK5l4Evk+5RtEHJmetCs+pSdFm4YwwKWJ0lpPEvGzzhI0Q9p0sJLMnKX9GnCmNqQCj",
+	"OMy4P/iKcpWl4EgyScTcJTMRfPbsD17ztjnhqZqECTbyzAUnufRlpkkmtuudUYO4Umpyh9CU02L1o1oJ",
+	"QLBwQYSaQXJm/lkxaUCi14pmJbQgQuIcmvWo5F4q3M49UiKOXgqh/GZiR3Wh3sSYhreIIMRUidz0HxaJ",
+	"MIeERCwiXFRjpYp2BjGnjDe6nSqxfG1uq/qSI3Q9EZvVYTfwnSQzIRVJgIazivZTnrfNV9XuR+pSnYzd",
+	"sX1vG7hsunwulmBeg6ImFb4v2aBB4MLaA85bzAEb0xeTBO4gTPFYjmFKuSGvGjfzfPOBHamtFDrYxzqA",
+	"oB/LDxsXHfOtHrVs4J68t8NNI4viVdv2Tn4nf/MSPx0vsQUJ2ko8xpol0rUhojZDXW3eBpXebtIU9Wgd",
+	"giv61SiM9QiiueDTyp1jDCWB4WrHmJuvZaApXchnpCBXPeuXNueW4Xhm+2rbn2LSeccISwnRbjzmeeBR",
+	"7wDm3vpBLvqzLG4wKJBKDcteYBZBVwWUDyxBybnpIZIW6v5ZSJW7dMukpEWVV4tUa6NXIToWxIQIDk7E",
+	"wiS98qmYpmC8bTSO301Gpx97cR27gPtPgT/i2uQAaJrG+fNMeJvaeB9U1trT1KJfes3k7SCbCQJsvsEr",
+	"P0McDXltuHu8yeVt3dwVGFX24llnFUItdPRWTOVOMu3akuxi+5G+E2E0StdNg5N2Js+VKdVnch1oFBxG",
+	"qfoCG2Js0+OH2dleaY2k//Ahi5nDfMBa9hJIMiA4pCBRhMXD43ZVAEcBkAUUFLHXQlrXTkzLzGK2YJ8V",
+	"JP2B0teZg7bRWkIOjF3DJsBpPj4RyZmWCpK1mjEUF6jSz0xJoUjUXclEJATmC7VuTbRqr/1ULmPj0QGb",
+	"6grcWPtFQP4v2ptcKbjvJJExhqg1ZVzuINWu0TeeiBgak4QyAHJB5uDye7MadpSvsajToGxEB5+u5J0y",
+	"nN/bZTqyEiuO1QBoNGccc5GWEGs0jILRksEK/MF9JUWuzeJhrS5ZIahZVqrB2HBWVFpjYkCk0FAKKUdf",
+	"MRkDSWAshMkoqGvb15wu5Ex4SMcUkRkULyLtZF4Np4KFwtjAfssL+ExfbIkDalpYPs0NnZ5LyaZ8Dr4K",
+	"GD9qKZ7iAE0CRHCTRq7olMQQESXwv5g1X08QyN7rfzBotpgGGRw/9Wr4icP3fmScyVnriw2xDpWJ+mTW",
+	"lLaSvxcU4VLbT32hPuS76pUVeGOVUn99Efna+vO95qzmtN2mchs1FdpW7HLswyyl+OGmfTSKOYKHaZIA",
+	"d2n6IDdwK723F10PuefJCQMeAHg21wRXTO3vTNGDuTWRdtI965sZaqb0L8vokQ0m2aFc1RydAaLwOC9i",
+	"6j/WeTJlZ4EOO3QDJ/2eSjqUGLnX/WaEholIAsI4oSRmHM4yP5U0kloo5oBWHJ9XaQmkZK0u5OEOT+Np",
+	"N9aWOFg10xZXKf3L9N7uMZXqekFXfLu7YKAteAPJYYEB3H6uLfUGvKTXpO60G1ptgmV/ymyzo+YlgXuY",
+	"Se0ug4wPOFgVj0txgcUzUcVmCTAlLlGmsvKZb+NXeODrTKuNnTw8U9j5CZt0C0fbHgC5CX/dlixzSswL",
+	"ezURlYdUOwnDHxjXRhwPURTK2asqGqKJhu3WpqvTJVk9q56YsgWwNkVyK2vqx2cy7PazspVwaPM3WnzF",
+	"ESwSwLAsdxtUw1hbeUAZLSflCNseDKJ40KqV0k++b56uyUzG+I8JwGsmby/HfhXbGj3stO0B/+5D7fHQ",
+	"/hCWj8jpFzSEw0/658dTRaefRj3gq+h04G2aqzN1dNZprp1kUAKvb+fNHQ0VtjPAUJxJIuaYh4/GpGKo",
+	"T01dnogkbEgvyGbxM273tJjr3xr5XxpsZygK555gIBqtX82jhuQmjIbq+mox4sp5l5umlAoW/ZmjW/q1",
+	"goXXBt+IybcwpeH6Keoje9YqOlM8di5uPI4I/h8rTz+cHN12uVomk9Ww3dUpa4D4jhWsTS6YrcWYDHdO",
+	"A8JV5KhsA/e1rf5ZAXMydBsYO/szNaGx9fum+aJSvYrcNJZKcfu4odOB6tZw9qfMNzpWSqfls9fqDCks",
+	"/6dEpD5UZDbhAbdbyUTvS8mg8lIkDVUPFJ2a6t6mrUf++cBP8H1hUp7KLaENKk0pvs0nsO3m/sDUDOUw",
+	"+XVZE8fZngaJPsZE4dnWN+vkN+vkN+vkl26dzPiCj8EWY1293uqGsmpq1s3srT8PB/u+3ZhgvEm52uYC",
+	"9hvnHA8NtGjpL6Caw0dtgnEP51jmKFUuxtJCuEhJDhCV5OMW+Jssr0E9Ab7mNO4mML1ZDpK8GnrNmZW6",
+	"4COPuQGLDzC1vtbzGERU0iHGQBNIfnTHQt7+CSfjP9FGNIM7GkHI5jQmEZsylTXJQ/Thi/npmSmFJo/z",
+	"aM54uV2ZKemSt636xwEOOnA9y9yyjatez5HFDzS9f3Vx8EuxrHn+bqWhV/1dPeDAUH71XS0TNEHm7x9u",
+	"urevYc6sFV4xhU3/rm0rnSyeenT07PjZke2qwumCjU5Hz58dPXtu2Rui6dDUADnIy38ubEmfusGw0H5l",
+	"dGprshfRnJVhdfWBe7fJ6sXB+2XPlYfphVf7kJ0cHe+sh5enMH1DQy8EsBGJmJJYjC3I0ixNPXbT0Ebw",
+	"EI/f9//4R9PXs+0cup5k98HoRZ/xrgdb8dBiIHmBJD9+uv8UjGQ6n9NkPTodXdJbIJQTQyl2IzbezvZ9",
+	"ujvARk4HCZvONBHjn/U3yuR1+JnmgLp4fW/ILAYFfQjuNY4sE1yxqfFHfyfj4hcH9a/7VKOb7+vC7k+C",
+	"Py1sveHR5sjS7PKQppGpy2F7/ZSx8JZJdR7H2A+ojgDffvIhh8VexPdBv+GunXT/8XlX5/7vZA2X+r1g",
+	"2hn3HW06FPcYbRqo9hiY9+r0kOnRIPbWSzAoNDmruxtq/O4dB+xePgqKZdb+caBXfZBdfL7v2eHF/d3v",
+	"/XQVRYvq8fowExiEa5LZeU29xUx9+3cMRkatnUkMsY4CwmFV7FVcPYvmrEHxOGY59oc2Zv0gzDIDvScU",
+	"lSvbkL4YSLcVlXQE3NarBRbv4zJ14PpM1xgNoIvXoyeF4azvdV7cQEwI0HBm1puk/Ax/ySzXT4+mhTqS",
+	"QxH7OcvBvD8sFOLxYvcnULXsMtlwE1bbrKMDt6kDc6c/W7Ml37SA/ds2nXQv7Kuej9eDi13T+SIGGRBR",
+	"7C/+xLgRVsJw0f9igqSIZGpyAKhEadOVypB0RZgiY5AsgjxxxST+SYoKeyPlDr3s84bN959yqseTc/jZ",
+	"mAXuD+mCHdzCuqR5+PQMLTLYQo5D11FoR22obTMdpT0v3VWZfCT9o/DxuupxC+unq3i0kbfTPM6vLnAT",
+	"tjkQnfdjsA2kdvjZaOI1BcSnbuyI7noIiviRjEafpt7RhixUPHaAJmP3PQwpD02NvAa2gM81fK1TrI8y",
+	"uEHj+W3vp2orHr3qGHK/W12AMj2rGgdUSwCWZyy//qmHOJbJO1gKG3gE0RMkrDgmttcX2gytKGzysOSW",
+	"FJcLYthppJHkfmExElxRqN7yKtoZYXUQTTAyDYP6UlVx9FdMUiUR31AQGaeFOm0RERzx3E5VBSGm2WiC",
+	"DH5rRayfum7lgW4hF5e0d9w44/nHT0HFlhVUERcUBpeRWIjZtQKCDIhpt1CR2TX6xrEIbyE6QC5xagpf",
+	"gU/e1fOcJkCRZNtE0kws+CZRPimJspm4uoRLZ7RpoopVwqpHfpAwWaCYpynf7eRcZoLgmQ1pSfTyIMrq",
+	"vnGC7v6hZ9JCf7DNuShYL6gKZ3X0vActIG59oPfsxjrZ2aHvPO1fFCl2nt1uB8fm3o1v7opv7oovkGn7",
+	"/BqaLXs8Fr25Np4zK0rpc2czqw6ykMbWM2jjC2+ywfsgnCwnqAfZ3JQjMzOPT0g5SSWckZlYETFRpkSL",
+	"VYbwIsylJKwmwhKsJIQvCx7vidlW5OieUaYBGa8JmlAGEEI2e4EYTCxWrnu30sIb14xiGEPG195NJrIf",
+	"q8ThvXmamTyJIOk9+maNnXz26fIwBTZ7UHMe7rZH0kP/xYwuFsDz2jqu+JSjjG1YUDZJC+UV3W+tVFgE",
+	"6Tdi/PqJMXOsOe12Ttcmyh5NWmcmy5xMRILJr87Tn/JbLlZ8O0Ld1tlmiXxlwkDbuesHN2gfpODip3tQ",
+	"Qbaux7gPkQc58G1jT9IDetmTHGQezKCUgX6/FqXSZ+vapYVxkEVTMIXdzBJQe0b8z3i08eAQrDOoeQAn",
+	"eWVAL2oLimXl0B1+tr96GYeK6K8fwjLc3sNcLPdlVM/gY75KqENZbgKMIGZLwMoTw89GZtdpindph8x/",
+	"Fo1qXXWVwWNjNjTobvngqLjNhGaSHR+Wh5VzP3qxsX2TiIm4MbVJV3umDQMXq8LbiMPtuNZh4WC36+qF",
+	"8783sXgvoqvdWi9DUgEMjyC6rmjh2sro0dpyYioVkRrVJKJrGaAXfWVeY2orHWtHnKU/KR5+tr/X+u8J",
+	"LGJqKpps+u3AGyySf2RowIhfynuPC83o6QHN+TnN+nkVh5W7stcFz13KI0jIiu7bAHUNtuw0ot+44t3y",
+	"0IeIufwBkiv2Yh4D9qoSE9PjaRsGp1wRrG1uRC+6b0Cq7a/DhSfauncOny8a+/4R6e6p0RzlluSMARfi",
+	"GANBuMDC7UbaI3+MNI38MdKcFGVd02uki+hMV8W2MO6fzYjOS0zBnTpcxLZVVTPjqQcwQ7K0maQvjp7v",
+	"atZfRRZOzCSxvSQx5MK0KMRumgnauJVYLJzPs+CyqDgeQM3AvHp+dYHWc5zijLw4ek5SrlhcaPZX/KQB",
+	"NBdRh3TyK47Yh7Dwq20z1SUoXJrdyKcVFaWP6NytrCPkCaF++Fn/02Y2/QkQ+r2CM81cew3O7Maln5FZ",
+	"KD0t9GnV0C2sA3v9vC6bxzleuh5w+5HR9WIhcl0ze5w/mx2V+xj2bUmpfn+XPo52K6OD0oNZGTM07NfK",
+	"WPpsY5PT72TWOxQ7aOwb8VhDs5Cx85flsSs4KskBOX5BNCkIraqFaQLRX1vxXRA3cm9WVwJZ4WQ3Zo/B",
+	"3SLG1ooTGksI/NlkZo4/WSRbeXbP4jrBKOXsXynYKhOWXKRaY3GDiUjmuw6ZLjHBpvzGAQ3W6sJ2pc9J",
+	"9r0+MdQ2+4yMs0TEM6JmQkJmg9QMtpx2uH8/CXr1FZG42CxPEi1PbtnbO2wbPbVNBvVfWBwX+dyTCbbc",
+	"CBCd9vHGrR7tmrvaBsPtPPbpQnI3rlV/3q7VSobbEorTN17dZvKHvbsrH9mzeb3f/a2xt3+pYc+M9c2d",
+	"QutEluWUhSGIhCQg0zkQWshPGS4jFAl3Yvsu755qfxTJ7fYkW22S1L+0o2Jz0Ndin9H9TGXHm+kulRJl",
+	"SSKSTiseDsp7O/UnZE8xsD4BsMBVYmJZ8Aqf2Dbbe2DkG1Ou6wDRcS++Nd0RHq9AQozuqqZpkRwftERC",
+	"D7pBGHko462YYh3Sx6iC8OSu+P6lOb6V5RgSFvgllOR4csTIQa12cXOnHkK+zgj5V/uVh7IW4ey2TnYv",
+	"gdOjvV1wYgq07zsaahHT0HROh2kCUpKFiFm43k4cQ7HuYeSxKz31rgUyU0PYX2/VItM4utY/uYZD1Vi2",
+	"SWqtGujxYZNiR9vcYFftSx/0qJ7uk+E8FHRlWkA/cXEngUkCcmZryO+cOt6b6XdNH1GaN8Ooiz30zlxB",
+	"z384Ouq65jZE7iVGSgYjkaC1KiE0xuY+o1OexvF+eYZei2EYPDKrGW1JEloZfCh60HPvmhxoqsSVY3F1",
+	"jtHGTdrUue0p56u0KWxBWq4r9wNxG+uMcj3Hd38blQGPfoxTPHoRk7eExoLDWbn+B1NkLHAtvftF3z9y",
+	"+eEMfk20lj1/2sRWONq7J7Vcmr2xn9lZONbmHKnaE1tPs1kVgMYr7/GutoAATWIGCXGXbu9rDpIlC+GA",
+	"hh1FTtGLaQafu7F7UVlL3+yls5o3SLalL77ajqzsaC/VdiqAf+AiHcEoETEMI4b3+o0nWaW+SrQNl0UZ",
+	"rV8onZqyPtXNBIRi+fNilZ8sYZOSRSKmSa+6P1UGdfhZloDbK9XLQ8tfcT2gLG2sgpM8fezW1EXbU0Gg",
+	"6wrCurOaHoj37IjF4DSbsZijbyxmA4L+iXnJmXKBkcyIj51wknJ15B0Qee/79Vthuy+qsN3g+zEvezde",
+	"2x16CDpUsg8hFy0FzcJ6NqqfUyxT7NrivxtcX7bDWOt7X2ppq+uCSt+3sFUtuvgLKXO1ZdwglvltJcob",
+	"HLGfwlLY8qZHUSm9ov3nFRS7tRmGUucwtltak2Yoi32GAhNGgryUYsKhYzgodUtFeYTNTrM3zuzgjDUF",
+	"mgn/wVFUpzZDUE/AlIR48kdngZUFJFJwGruQZEcytvxf+Y+eZNaMhPJK0T0iADQC293/W5ckD77FEdQP",
+	"V/8ggt9pnD5OW4+2HjOZVjqjEZL7GKaUB6X87f+FuduETQgXRLE5psNN2RL4xhnbzUR+OKd3PQn9kt7t",
+	"mdbNGltnAq5p8qMmtTBNEuDqT1lIaHLpC3hq/sTUqE/Bf/RRazthl/SueMj8wvNSHyykXZSe2RweISNh",
+	"imK+VHY1YoK1uQpmn+8ksRR+Ro5KyRRbHqI+RS2L1SyHKXS7ahvwcGUwH0FqySWSYHP1KKiLP02W7wzJ",
+	"2xUEq1fDzP52aFtuH37GH/ftHNi8dK5H9muGaUc+VvuTtvbprd3Q21qb20n7JFUVUGkqruZkvtdqLSbl",
+	"nWKilL7DFb0FbmqyoD5Od0pSipo46SajtDHQOmq6oVP58O4Vt6a+rff9Xdpxlp25TYuFcPNwMyz4qGYg",
+	"geDnHqXmmv6yqZ9Pc6rdkERys7nXHHguJZvyB6GGoUjXCE4s9yujSuP/46mi009n5mKnU6zOOQZCTVMg",
+	"Umy93cRGzOxb0dHxFvDAhTY139/ugCiDN/eFPszRIH7/gQP01tL3QjBTvUpjFGP0LCqxr6Exris67UPc",
+	"ZQb4Ob8verV8y87XUBEtu5X6NXEz34u+VsHJbK/AsYzth4ss/T2VIM/MLSiSLcqKd6bI7gSnT9Nq3EeO",
+	"/8DUzLbJa5SKLIq0DCKs3VgfPNNh7Uu1IOfEeJ5vcYw2RHLxOsh9PWPXRHALqavgRe7qZW/8yrvjNLv3",
+	"07lP5MkZ27qPeRrHdByDg0jnhfT6cXpc7oU3nkuyPDkjqLvIGbY1jKUgYUzZ3BgDkStmHabxv3JBQ9ju",
+	"+nPtNT9byaA7i9IRAvIPfy7lTnnoSyuy6KFleviNszsyZ3HMJISCR9LIfrGYficxot5aeSKWQKjf0Sfd",
+	"VlcZ+YuYhGkiRbKdJa/rThDT/FqoRCWLZEWTiPzFLvKvWhd0XbKIWRvBnvIFY8MZGdPwFt9jkoxhIhIg",
+	"TNU4tG+7GWRGPkupXY4WG+0XGkyiXdWfGH8LS4g9O9ZnYqEgQs/Pm5OXJIyZfh0xmaAurC8fKdIEKd1r",
+	"fHUP6zvQhC4SiqMXkEgmkTV5drFbu4Y7Q72Ma+4gNfUnKgvyOHUf8V1Px75uK1wspqY6qFELxmtjZN6h",
+	"qaSdVUpFVdqfWV6b4Y/FLi1BaIUqBroEIlIVEAztgIjQibJVF2N9VsmExSZO25vBLqbS1mjePI19IKvs",
+	"zWT2IUAbKPOJaIxsM7j+Sg/fz2KVnTomSSSwPKrz9OhjaWxT3JaREPzBDuWExfpPMypnvYzjP+rx255B",
+	"jyldL2BLS/o2pqNFAhJKrZwLpvQ0ibtt6G4GM7yXgYjEjN9m/W6ufrvJ5NMwgQi4YjSWAZkKYS7450dk",
+	"znj6FfuGPqDUogRZ2K7RSJ7mknr17ur/Ealg4YqtZ4Vu11i2zUg8Lht1O6neWQs7HY/WnrtLw9YD+h9v",
+	"6LSXC3L/dnlbRl0L3JmNEiOeFJ3uwqLVyQc1xg+zakhevGPD9ieD+IorQCga92hEb8b19e3xdD62SR77",
+	"J4ksqAeN2TFQ20SsYMneH2XAHZMtEbkFqnhjRu7ihqxIjcZW/1i+5hwCnnReLbjG7N8QaQ7TeVWCA1H5",
+	"vT5U6Xy9TKFHMcgiGRWd5r1ipBLJ3h0vuRtar0XTq3xEgp0mIl30vsN+MqO3JFpPYW8hFaHoCJtjH7AS",
+	"W/+h26CUv/u2R9UvV/7iuFT94tivPDWsFrkNChwLOoUzcvKie5X6nZ2vr+lDr+o2No9NqRq5Hls+avvR",
+	"ckWZSb5osgoBTcJZ6StzevcW+FTNRqfHJ38Lur/6cm1jLTGALEcl+Yv50596OMZrYDMLa7MTCVoizJlu",
+	"tFlV4gWdxaow8Shw/6P4H/1q8SeOeXBTFoc7ZTHWbLNvcVP3FOvwAPf1YhfW1Ifnviu4rx5BDtCSVt48",
+	"ucBM80bRto1ojH1GMcZXr1fuj9t+VnR6f1hgdH0Z73nhld0r1UMlhgauE27AcV4cdbPNeKcsc7fnFgNY",
+	"ex/EIiJ9cTeDuEDl0NpQ2g0Preuqa8qAGZcAF0Sm5hJ+BDWvfoKNxDSjMjvBRd/Lbk/x8jjLFI2YDMUS",
+	"knVHz5vXdty3vjeNjVM60plcF5wAzViTBIHlsL8QcWzSQDXzcilOt7DuDhJfngxtvfL7yRbNV4KenRyU",
+	"iUHYrHrntfIGild7NzSwaoE9y32SkZF8moSetsQMiM4nChq8uhFVcGDdRj0nLQRcfpUppYPb5zhevZM4",
+	"oGD0j4MboWh8YLvidL2Lg93YfYcRuc49Wo23FdjzHC4nx+2hf4+PL5SR9KNIyMn3ZCbSRAYkNGkxpfon",
+	"mYwq9X11C2sTgC6idRb0bB6ZipuYcYnnw2AiPyAXEcwXQgEP1wemcoBXCTt58QJFokwpw4ApBYme8/9/",
+	"pAf/Pjr43wef/ud/jRqUnG/9ih6/X9FJsV/R86MjIgNC4xVdy8E9i4q34WP10sBz9PDdNH4/2UUE3bf+",
+	"Gf1CPSVZHtvYTtDyMrbzJGJhGjxtTZ4D+g742PRDxaHtQGM92uwrOwor824AYzyCnuT4VkxtUEijgNhq",
+	"Jjx58cOTChXbfZTYWzHFGI19RYo9Yt385cnQpNwNlC2XlvsFi/9Dkn13Kvnf/wclDGe6wXad9msJB8KV",
+	"1G/PN3gPU63kJaV4tq1kn0pZb0ws7va5BKNwkb4a0MPJFHS+fOm9ET0tnyyWujy6Zr2bZfyd7Dy68C1M",
+	"adhYk8zEl6woU6Zgjv7XFKDYv1j13FjE/k6X9BqXSa5f/yLJybNjogQ5efaibxxTkTnX8vNaizE6oG3E",
+	"rL/AtJl6QvW2idNyQK682c130uSffK1hfNczDHDN8xSFURyQjWPbvRmLgLC6bX8bUq8FmCO6/TXM9Xkv",
+	"Me99hZU/8DlxgfLJEObbxCOZJCmPICErY4F+BENJYi9aiMyaehPJ87Kw2tSTw3ONj/aAoffmA491QZp9",
+	"20YyT/yatAWos6hQVcyuxTgdzUIKgWDuGZvYaDAOq15k8zC88tP9fwcAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

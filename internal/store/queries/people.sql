@@ -1,5 +1,5 @@
 -- name: InsertUser :execrows
-INSERT INTO users (id, email, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING;
+INSERT INTO users (id, email, created_at, service_team) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING;
 
 -- name: UserByEmail :one
 SELECT * FROM users WHERE email = $1;
@@ -59,6 +59,9 @@ WHERE identities.issuer = $1 AND identities.subject = $2;
 
 -- name: ListIdentities :many
 SELECT * FROM identities WHERE user_id = $1 ORDER BY issuer;
+
+-- name: CountIdentities :one
+SELECT COUNT(*) FROM identities WHERE issuer = $1;
 
 -- name: DeleteIdentity :execrows
 DELETE FROM identities WHERE user_id = $1 AND issuer = $2;

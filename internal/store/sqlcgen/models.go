@@ -29,6 +29,7 @@ type ApiKey struct {
 	Scopes     string
 	ExpiresAt  int64
 	Login      bool
+	Owner      string
 }
 
 type Audit struct {
@@ -138,6 +139,13 @@ type Identity struct {
 	CreatedAt int64
 }
 
+type Session struct {
+	Hash      string
+	UserID    string
+	CreatedAt int64
+	UsedAt    int64
+}
+
 type Tally struct {
 	TeamID  string
 	FromAt  int64
@@ -181,9 +189,10 @@ type Template struct {
 }
 
 type User struct {
-	ID        string
-	Email     string
-	CreatedAt int64
+	ID          string
+	Email       string
+	CreatedAt   int64
+	ServiceTeam string
 }
 
 type Webhook struct {

@@ -248,7 +248,7 @@ func (q *Queries) TeamByID(ctx context.Context, id string) (Team, error) {
 }
 
 const teamByKeyHash = `-- name: TeamByKeyHash :one
-SELECT teams.id, teams.name, teams.slug, teams.concurrent_sandboxes, teams.max_length_hours, teams.max_cpu, teams.max_memory_mb, teams.concurrent_builds, teams.disk_mb, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, teams.sandboxes, teams.builds, teams.storage_gb, teams.event_days, api_keys.id, api_keys.team_id, api_keys.name, api_keys.hash, api_keys.mask_prefix, api_keys.mask_suffix, api_keys.length, api_keys.created_at, api_keys.last_used, api_keys.created_by, api_keys.scopes, api_keys.expires_at, api_keys.login
+SELECT teams.id, teams.name, teams.slug, teams.concurrent_sandboxes, teams.max_length_hours, teams.max_cpu, teams.max_memory_mb, teams.concurrent_builds, teams.disk_mb, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, teams.sandboxes, teams.builds, teams.storage_gb, teams.event_days, api_keys.id, api_keys.team_id, api_keys.name, api_keys.hash, api_keys.mask_prefix, api_keys.mask_suffix, api_keys.length, api_keys.created_at, api_keys.last_used, api_keys.created_by, api_keys.scopes, api_keys.expires_at, api_keys.login, api_keys.owner
 FROM api_keys JOIN teams ON teams.id = api_keys.team_id
 WHERE api_keys.hash = $1
 `
@@ -293,6 +293,7 @@ func (q *Queries) TeamByKeyHash(ctx context.Context, hash string) (TeamByKeyHash
 		&i.ApiKey.Scopes,
 		&i.ApiKey.ExpiresAt,
 		&i.ApiKey.Login,
+		&i.ApiKey.Owner,
 	)
 	return i, err
 }
