@@ -68,5 +68,6 @@ func (apiCmd) Run(ctx context.Context, cfg *config.Config) error {
 	if plane.Key() != "" {
 		fmt.Fprintf(console, "  export E2B_API_KEY=%s\n", plane.Key())
 	}
+	fmt.Fprint(console, firstPerson(cfg, plane.Link()))
 	return asked(ctx, g.Wait())
 }

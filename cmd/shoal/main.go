@@ -42,6 +42,8 @@ type commands struct {
 	Tier         tierCmd         `cmd:"" help:"List, add and change tiers, which are named sets of limits."`
 	Switch       switchCmd       `cmd:"" help:"List features that can be switched off, and switch them, for all or for a team."`
 	User         userCmd         `cmd:"" help:"Make users, and say by what they come in."`
+	Service      serviceCmd      `cmd:"" help:"Make service accounts, which are programs with a role in a team, and their keys."`
+	Audit        auditCmd        `cmd:"" help:"List and export the audit log: who did what."`
 	Event        eventCmd        `cmd:"" help:"List and follow what happens to a team's sandboxes."`
 	Webhook      webhookCmd      `cmd:"" help:"List, add and remove webhooks, and see what was sent to them."`
 	Template     templateCmd     `cmd:"" help:"Build the templates that Shoal ships."`
@@ -82,7 +84,11 @@ func run() int {
 	kctx.BindTo(ctx, (*context.Context)(nil))
 	// The runtime replaces os.Stderr, so errors are reported on a copy of it.
 	stderr := os.NewFile(uintptr(copyDescriptor(os.Stderr)), "stderr")
-	if err := kctx.Run(&c.Config, &c); err != nil {
+	err = kctx.Run(&c.Config, &c)
+	if failed := auditCommand(ctx, kctx, &c, err); failed != nil {
+		report(stderr, failed)
+	}
+	if err != nil {
 		report(stderr, err)
 		return 1
 	}

@@ -88,7 +88,7 @@ func (u *upCmd) Run(ctx context.Context, cfg *config.Config) error {
 				rpc.NewServer(rpc.NewHandler(orch, secrets.NodeSecret, orch.HealthHandler())))},
 		})...)
 	})
-	fmt.Fprint(console, welcome(cfg, public, plane.Key(), time.Since(start)))
+	fmt.Fprint(console, welcome(cfg, public, plane.Key(), time.Since(start)), firstPerson(cfg, plane.Link()))
 	err = asked(ctx, g.Wait())
 	if u.Ephemeral {
 		return m.Teardown(context.WithoutCancel(ctx))

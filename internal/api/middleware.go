@@ -30,6 +30,7 @@ type call struct {
 	limited     bool        // it is held to rates
 	header      http.Header // of the answer
 	err         error
+	audited     // what the audit log says of it besides
 }
 
 type callKey struct{}
@@ -59,6 +60,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		c := &call{start: start, header: w.Header()}
 		r = r.WithContext(context.WithValue(shoal.WithRequestID(r.Context(), id), callKey{}, c))
 		rec := &recorder{ResponseWriter: w}
+		defer func() { s.audit(r, c, rec.status) }() // after the answer, also of a panic
 		defer func() {
 			if p := recover(); p != nil {
 				if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {

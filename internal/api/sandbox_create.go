@@ -28,6 +28,7 @@ func (s *Server) CreateSandbox(
 	if err != nil {
 		return nil, err
 	}
+	aimed(ctx, "sandbox", sb.SandboxID)
 	return gen.CreateSandbox201JSONResponse(s.wireSandbox(sb)), nil
 }
 
@@ -46,6 +47,7 @@ func (s *Server) CreateSandboxV2(
 	if err != nil {
 		return nil, err
 	}
+	aimed(ctx, "sandbox", sb.SandboxID)
 	return gen.CreateSandboxV2201JSONResponse(s.wireSandbox(sb)), nil
 }
 

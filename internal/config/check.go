@@ -86,6 +86,9 @@ func (c *Config) Check() error {
 	if _, err := c.Issuers(); err != nil {
 		bad("jwt-issuers", "%v", err)
 	}
+	if _, err := c.ParseSignIn(); err != nil {
+		errs = append(errs, err)
+	}
 	if _, err := c.Resolvers(); err != nil {
 		bad("dns", "%v", err)
 	}
@@ -115,6 +118,9 @@ func (c *Config) Check() error {
 			bad("package-mirrors", "%q stands for two others, and so could not be told back into them; give the two their paths", to)
 		}
 		targets[to] = true
+	}
+	if c.AuditDays < 1 || c.AuditDays > 36500 {
+		bad("audit-days", "must be 1 to 36500")
 	}
 	if c.LayerCache < 0 {
 		bad("layer-cache", "must not be negative")

@@ -62,6 +62,13 @@ type Config struct {
 	SwitchOff    []string          `placeholder:"SWITCH,…" help:"Features that nobody can use, whatever is switched while Shoal runs; shoal switch list has their names. None by default."`
 	AccessTokens string            `default:"on" enum:"on,keep,off" help:"Access tokens of users (E2B_ACCESS_TOKEN, which E2B has given up): on, keep those that there are and make none, or off."`
 
+	SignInIssuers map[string]string `placeholder:"ISSUER=client=ID …;…" help:"OpenID Connect providers at which people sign in by a browser, by their URL: client=ID of this installation there, and where they differ name=LABEL, groups=CLAIM, scopes=openid,email and discovery=URL. The provider sends browsers back to /sign-in/callback of the API."`
+	SignInSecret  map[string]string `placeholder:"ISSUER=SECRET;…" help:"Secrets of those clients."`
+	SignInGroups  map[string]string `placeholder:"ISSUER GROUP=TEAM:ROLE …;…" help:"What members of the providers' groups are in which teams, by slug. It is brought up to date when they sign in, and makes users of those who are none yet."`
+
+	LocalAccounts bool `default:"true" negatable:"" help:"Let people sign in by passwords at the API's /sign-in."`
+	AuditDays     int  `default:"400" placeholder:"DAYS" help:"Days for which entries of the audit log are kept."`
+
 	HostCIDR      string   `default:"10.11.0.0/16" placeholder:"CIDR" help:"Addresses at which the host reaches sandboxes, one each."`
 	VethCIDR      string   `default:"10.12.0.0/16" placeholder:"CIDR" help:"Addresses of the links to the sandboxes' namespaces, two each."`
 	AllowInternal []string `placeholder:"CIDR,…" help:"Private ranges that sandboxes may reach. None by default."`

@@ -91,6 +91,7 @@ func ask(conn net.Conn, r *http.Request) (*http.Response, *bufio.Reader, error) 
 	for name := range hopByHop {
 		out.Header.Del(name)
 	}
+	dropOwnCookies(out.Header)
 	if _, ok := out.Header["User-Agent"]; !ok {
 		out.Header["User-Agent"] = nil // otherwise Go sends its own
 	}

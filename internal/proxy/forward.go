@@ -317,6 +317,7 @@ func (h *Handler) forward(
 			if r.Host == "" && target.Node != "" {
 				p.Out.Host = "localhost" // or else it would see the node's
 			}
+			dropOwnCookies(p.Out.Header)
 			p.Out.URL.RawQuery = p.In.URL.RawQuery // by default, what cannot be parsed is dropped
 			// By default these headers of the client are dropped; here they are passed on.
 			for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host",

@@ -54,6 +54,9 @@ type APIKey struct {
 	Mask      Mask
 	CreatedBy string // the user's ID; "" if the operator made it
 	Scopes    Rights // 0 is KeyRights
+	// Owner is the ID of the service account that acts by the key: it may no more than that one's
+	// role. "" is the team itself.
+	Owner string
 	// Login means that the key stands for the user who made it: it was made by GET /teams, and
 	// goes when they leave the team.
 	Login     bool

@@ -67,5 +67,18 @@ func TestPeople(t *testing.T) {
 		status, _ := server.callAs(t, key, "GET", "/v2/sandboxes", "")
 		return status == 401
 	})
+	// The log tells what the operator did and what the key did, once it is written.
+	eventually(t, 10*time.Second, "the audit log", func() bool {
+		log := shoal("audit", "export", "--team=crew")
+		return strings.Contains(log, `"operation":"shoal team admit"`) &&
+			strings.Contains(log, `"target":{"kind":"sandbox","id":"`+c.SandboxID+`"}`) && !strings.Contains(log, key)
+	})
+	// A link lets the user in by a browser.
+	link := shoal("user", "invite", ann)
+	if _, secret, ok := strings.Cut(link, "/welcome?link="); !ok {
+		t.Errorf("no link: %s", link)
+	} else if status, page := server.callAs(t, "", "GET", "/welcome?link="+secret, ""); status != 200 || !strings.Contains(page, ann) {
+		t.Errorf("%d %s", status, page)
+	}
 	shoal("user", "rm", ann)
 }

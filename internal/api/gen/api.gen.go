@@ -24,6 +24,45 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for AuditActorKind.
+const (
+	Host     AuditActorKind = "host"
+	Key      AuditActorKind = "key"
+	Link     AuditActorKind = "link"
+	Nobody   AuditActorKind = "nobody"
+	Operator AuditActorKind = "operator"
+	Service  AuditActorKind = "service"
+	Shoal    AuditActorKind = "shoal"
+	Token    AuditActorKind = "token"
+	User     AuditActorKind = "user"
+)
+
+// Valid indicates whether the value is a known member of the AuditActorKind enum.
+func (e AuditActorKind) Valid() bool {
+	switch e {
+	case Host:
+		return true
+	case Key:
+		return true
+	case Link:
+		return true
+	case Nobody:
+		return true
+	case Operator:
+		return true
+	case Service:
+		return true
+	case Shoal:
+		return true
+	case Token:
+		return true
+	case User:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for BuildStatus.
 const (
 	BuildStatusBuilding BuildStatus = "building"
@@ -228,6 +267,30 @@ func (e SandboxState) Valid() bool {
 	}
 }
 
+// Defines values for ServiceAccountRole.
+const (
+	Admin     ServiceAccountRole = "admin"
+	Developer ServiceAccountRole = "developer"
+	Owner     ServiceAccountRole = "owner"
+	Viewer    ServiceAccountRole = "viewer"
+)
+
+// Valid indicates whether the value is a known member of the ServiceAccountRole enum.
+func (e ServiceAccountRole) Valid() bool {
+	switch e {
+	case Admin:
+		return true
+	case Developer:
+		return true
+	case Owner:
+		return true
+	case Viewer:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for GetTeamMetricsMaxParamsMetric.
 const (
 	ConcurrentSandboxes GetTeamMetricsMaxParamsMetric = "concurrent_sandboxes"
@@ -354,6 +417,52 @@ type APIKey struct {
 
 	// Scopes Shoal's own - what the key is for; everything that keys may do if it is left out or empty
 	Scopes *Scopes `json:"scopes,omitempty"`
+
+	// ServiceAccountID Of the service account that acts by the key
+	ServiceAccountID *string `json:"serviceAccountID,omitempty"`
+}
+
+// AuditActor defines model for AuditActor.
+type AuditActor struct {
+	Id   *string        `json:"id,omitempty"`
+	Kind AuditActorKind `json:"kind"`
+	Name *string        `json:"name,omitempty"`
+
+	// UserID Of the person: who has the token, or has made the key
+	UserID *string `json:"userID,omitempty"`
+}
+
+// AuditActorKind defines model for AuditActor.Kind.
+type AuditActorKind string
+
+// AuditEntry defines model for AuditEntry.
+type AuditEntry struct {
+	Actor AuditActor `json:"actor"`
+
+	// Address Of the client
+	Address *string   `json:"address,omitempty"`
+	At      time.Time `json:"at"`
+
+	// Count How often the same was refused or lost
+	Count     int64   `json:"count"`
+	ErrorCode *string `json:"errorCode,omitempty"`
+	Id        string  `json:"id"`
+
+	// Operation An operationId of this file, or a command
+	Operation string  `json:"operation"`
+	RequestID *string `json:"requestID,omitempty"`
+
+	// Status The HTTP status; 0 if there was no answer
+	Status    int32        `json:"status"`
+	Target    *AuditTarget `json:"target,omitempty"`
+	TeamID    *string      `json:"teamID,omitempty"`
+	UserAgent *string      `json:"userAgent,omitempty"`
+}
+
+// AuditTarget defines model for AuditTarget.
+type AuditTarget struct {
+	Id   string `json:"id"`
+	Kind string `json:"kind"`
 }
 
 // AutoResume defines model for AutoResume.
@@ -406,6 +515,9 @@ type CreatedAPIKey struct {
 
 	// Scopes Shoal's own - what the key is for; everything that keys may do if it is left out or empty
 	Scopes *Scopes `json:"scopes,omitempty"`
+
+	// ServiceAccountID Of the service account that acts by the key
+	ServiceAccountID *string `json:"serviceAccountID,omitempty"`
 }
 
 // CreatedAccessToken defines model for CreatedAccessToken.
@@ -816,6 +928,21 @@ type SandboxState string
 // Scopes Shoal's own - what the key is for; everything that keys may do if it is left out or empty
 type Scopes = []string
 
+// ServiceAccount defines model for ServiceAccount.
+type ServiceAccount struct {
+	// Address The name, @ and the team's slug
+	Address   string    `json:"address"`
+	CreatedAt time.Time `json:"createdAt"`
+	Id        string    `json:"id"`
+	Name      string    `json:"name"`
+
+	// Role Absent if it is no member of the team any more
+	Role *string `json:"role,omitempty"`
+}
+
+// ServiceAccountRole defines model for ServiceAccountRole.
+type ServiceAccountRole string
+
 // SilentDaemon The daemon did not answer when the sandbox was paused, so it can only be rebooted
 type SilentDaemon = bool
 
@@ -1088,6 +1215,24 @@ type WebhookEvents = []EventType
 // APIKeyID defines model for APIKeyID.
 type APIKeyID = string
 
+// AuditByActor defines model for AuditByActor.
+type AuditByActor = string
+
+// AuditByOperation defines model for AuditByOperation.
+type AuditByOperation = string
+
+// AuditByTarget defines model for AuditByTarget.
+type AuditByTarget = string
+
+// AuditOfTeam defines model for AuditOfTeam.
+type AuditOfTeam = string
+
+// AuditSince defines model for AuditSince.
+type AuditSince = time.Time
+
+// AuditUntil defines model for AuditUntil.
+type AuditUntil = time.Time
+
 // BuildID defines model for BuildID.
 type BuildID = string
 
@@ -1124,6 +1269,9 @@ type PathTeamID = string
 // SandboxID defines model for SandboxID.
 type SandboxID = string
 
+// ServiceAccountID defines model for ServiceAccountID.
+type ServiceAccountID = string
+
 // SwitchName defines model for SwitchName.
 type SwitchName = string
 
@@ -1150,6 +1298,23 @@ type Position struct {
 // CreateAccessTokenJSONBody defines parameters for CreateAccessToken.
 type CreateAccessTokenJSONBody struct {
 	Name string `json:"name"`
+}
+
+// ListAllAuditParams defines parameters for ListAllAudit.
+type ListAllAuditParams struct {
+	// Team Only of the team of this ID
+	Team *AuditOfTeam `form:"team,omitempty" json:"team,omitempty"`
+
+	// Actor Only by who has this kind, ID or name, or whose user has this ID
+	Actor     *AuditByActor     `form:"actor,omitempty" json:"actor,omitempty"`
+	Operation *AuditByOperation `form:"operation,omitempty" json:"operation,omitempty"`
+
+	// Target Only on what has this kind or ID
+	Target    *AuditByTarget `form:"target,omitempty" json:"target,omitempty"`
+	Since     *AuditSince    `form:"since,omitempty" json:"since,omitempty"`
+	Until     *AuditUntil    `form:"until,omitempty" json:"until,omitempty"`
+	Limit     *Limit         `form:"limit,omitempty" json:"limit,omitempty"`
+	NextToken *NextToken     `form:"nextToken,omitempty" json:"nextToken,omitempty"`
 }
 
 // GetSandboxHostMetricsParams defines parameters for GetSandboxHostMetrics.
@@ -1194,6 +1359,20 @@ type ChangeTierJSONBody struct {
 // RenameAPIKeyJSONBody defines parameters for RenameAPIKey.
 type RenameAPIKeyJSONBody struct {
 	Name string `json:"name"`
+}
+
+// ListAuditParams defines parameters for ListAudit.
+type ListAuditParams struct {
+	// Actor Only by who has this kind, ID or name, or whose user has this ID
+	Actor     *AuditByActor     `form:"actor,omitempty" json:"actor,omitempty"`
+	Operation *AuditByOperation `form:"operation,omitempty" json:"operation,omitempty"`
+
+	// Target Only on what has this kind or ID
+	Target    *AuditByTarget `form:"target,omitempty" json:"target,omitempty"`
+	Since     *AuditSince    `form:"since,omitempty" json:"since,omitempty"`
+	Until     *AuditUntil    `form:"until,omitempty" json:"until,omitempty"`
+	Limit     *Limit         `form:"limit,omitempty" json:"limit,omitempty"`
+	NextToken *NextToken     `form:"nextToken,omitempty" json:"nextToken,omitempty"`
 }
 
 // ListEventsParams defines parameters for ListEvents.
@@ -1299,6 +1478,17 @@ type CreateSnapshotJSONBody struct {
 // SetSandboxTimeoutJSONBody defines parameters for SetSandboxTimeout.
 type SetSandboxTimeoutJSONBody struct {
 	Timeout int32 `json:"timeout"`
+}
+
+// CreateServiceAccountJSONBody defines parameters for CreateServiceAccount.
+type CreateServiceAccountJSONBody struct {
+	Name string              `json:"name"`
+	Role *ServiceAccountRole `json:"role,omitempty"`
+}
+
+// UpdateServiceAccountJSONBody defines parameters for UpdateServiceAccount.
+type UpdateServiceAccountJSONBody struct {
+	Role ServiceAccountRole `json:"role"`
 }
 
 // ListSnapshotsParams defines parameters for ListSnapshots.
@@ -1530,6 +1720,15 @@ type CreateSnapshotJSONRequestBody CreateSnapshotJSONBody
 // SetSandboxTimeoutJSONRequestBody defines body for SetSandboxTimeout for application/json ContentType.
 type SetSandboxTimeoutJSONRequestBody SetSandboxTimeoutJSONBody
 
+// CreateServiceAccountJSONRequestBody defines body for CreateServiceAccount for application/json ContentType.
+type CreateServiceAccountJSONRequestBody CreateServiceAccountJSONBody
+
+// UpdateServiceAccountJSONRequestBody defines body for UpdateServiceAccount for application/json ContentType.
+type UpdateServiceAccountJSONRequestBody UpdateServiceAccountJSONBody
+
+// CreateServiceAccountKeyJSONRequestBody defines body for CreateServiceAccountKey for application/json ContentType.
+type CreateServiceAccountKeyJSONRequestBody = NewAPIKey
+
 // RemoveTemplateTagsJSONRequestBody defines body for RemoveTemplateTags for application/json ContentType.
 type RemoveTemplateTagsJSONRequestBody RemoveTemplateTagsJSONBody
 
@@ -1573,6 +1772,9 @@ type ServerInterface interface {
 	//
 	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	DeleteAccessToken(w http.ResponseWriter, r *http.Request, accessTokenID string)
+	// ListAllAudit Who did what in the installation, or in the team that is named, newest first
+	// (GET /admin/audit)
+	ListAllAudit(w http.ResponseWriter, r *http.Request, params ListAllAuditParams)
 	// GetLogLevel From which level on the process of this API logs
 	// (GET /admin/log-level)
 	GetLogLevel(w http.ResponseWriter, r *http.Request)
@@ -1642,6 +1844,9 @@ type ServerInterface interface {
 
 	// (PATCH /api-keys/{apiKeyID})
 	RenameAPIKey(w http.ResponseWriter, r *http.Request, apiKeyID APIKeyID)
+	// ListAudit Who did what in the team, newest first
+	// (GET /audit)
+	ListAudit(w http.ResponseWriter, r *http.Request, params ListAuditParams)
 	// ListDefaultTemplates The templates that come with the installation, by ID
 	// (GET /default-templates)
 	ListDefaultTemplates(w http.ResponseWriter, r *http.Request)
@@ -1729,6 +1934,21 @@ type ServerInterface interface {
 	// SetSandboxTimeout Move the end, earlier or later
 	// (POST /sandboxes/{sandboxID}/timeout)
 	SetSandboxTimeout(w http.ResponseWriter, r *http.Request, sandboxID SandboxID)
+	// ListServiceAccounts The team's service accounts, oldest first
+	// (GET /service-accounts)
+	ListServiceAccounts(w http.ResponseWriter, r *http.Request)
+	// CreateServiceAccount Make a service account, a user of the team that is a program
+	// (POST /service-accounts)
+	CreateServiceAccount(w http.ResponseWriter, r *http.Request)
+	// DeleteServiceAccount Remove a service account with its keys
+	// (DELETE /service-accounts/{serviceAccountID})
+	DeleteServiceAccount(w http.ResponseWriter, r *http.Request, serviceAccountID ServiceAccountID)
+	// UpdateServiceAccount Give a service account another role
+	// (PATCH /service-accounts/{serviceAccountID})
+	UpdateServiceAccount(w http.ResponseWriter, r *http.Request, serviceAccountID ServiceAccountID)
+	// CreateServiceAccountKey Make an API key by which a service account acts
+	// (POST /service-accounts/{serviceAccountID}/api-keys)
+	CreateServiceAccountKey(w http.ResponseWriter, r *http.Request, serviceAccountID ServiceAccountID)
 
 	// (GET /snapshots)
 	ListSnapshots(w http.ResponseWriter, r *http.Request, params ListSnapshotsParams)
@@ -1863,6 +2083,130 @@ func (siw *ServerInterfaceWrapper) DeleteAccessToken(w http.ResponseWriter, r *h
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.DeleteAccessToken(w, r, accessTokenID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListAllAudit operation middleware
+func (siw *ServerInterfaceWrapper) ListAllAudit(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListAllAuditParams
+
+	// ------------- Optional query parameter "team" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "team", r.URL.Query(), &params.Team, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "team"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "team", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "actor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "actor", r.URL.Query(), &params.Actor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "actor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "actor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "operation" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "operation", r.URL.Query(), &params.Operation, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "operation"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "operation", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "target" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "target", r.URL.Query(), &params.Target, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "target"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "target", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "since" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "since", r.URL.Query(), &params.Since, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "since"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "since", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "until" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "until", r.URL.Query(), &params.Until, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "until"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "until", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "nextToken" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "nextToken", r.URL.Query(), &params.NextToken, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "nextToken"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "nextToken", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListAllAudit(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -2421,6 +2765,117 @@ func (siw *ServerInterfaceWrapper) RenameAPIKey(w http.ResponseWriter, r *http.R
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.RenameAPIKey(w, r, apiKeyID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListAudit operation middleware
+func (siw *ServerInterfaceWrapper) ListAudit(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListAuditParams
+
+	// ------------- Optional query parameter "actor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "actor", r.URL.Query(), &params.Actor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "actor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "actor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "operation" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "operation", r.URL.Query(), &params.Operation, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "operation"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "operation", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "target" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "target", r.URL.Query(), &params.Target, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "target"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "target", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "since" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "since", r.URL.Query(), &params.Since, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "since"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "since", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "until" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "until", r.URL.Query(), &params.Until, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "until"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "until", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "nextToken" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "nextToken", r.URL.Query(), &params.NextToken, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "nextToken"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "nextToken", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListAudit(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3314,6 +3769,112 @@ func (siw *ServerInterfaceWrapper) SetSandboxTimeout(w http.ResponseWriter, r *h
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.SetSandboxTimeout(w, r, sandboxID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListServiceAccounts operation middleware
+func (siw *ServerInterfaceWrapper) ListServiceAccounts(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListServiceAccounts(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateServiceAccount operation middleware
+func (siw *ServerInterfaceWrapper) CreateServiceAccount(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateServiceAccount(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteServiceAccount operation middleware
+func (siw *ServerInterfaceWrapper) DeleteServiceAccount(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "serviceAccountID" -------------
+	var serviceAccountID ServiceAccountID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "serviceAccountID", r.PathValue("serviceAccountID"), &serviceAccountID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "serviceAccountID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteServiceAccount(w, r, serviceAccountID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UpdateServiceAccount operation middleware
+func (siw *ServerInterfaceWrapper) UpdateServiceAccount(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "serviceAccountID" -------------
+	var serviceAccountID ServiceAccountID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "serviceAccountID", r.PathValue("serviceAccountID"), &serviceAccountID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "serviceAccountID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UpdateServiceAccount(w, r, serviceAccountID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateServiceAccountKey operation middleware
+func (siw *ServerInterfaceWrapper) CreateServiceAccountKey(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "serviceAccountID" -------------
+	var serviceAccountID ServiceAccountID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "serviceAccountID", r.PathValue("serviceAccountID"), &serviceAccountID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "serviceAccountID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateServiceAccountKey(w, r, serviceAccountID)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4795,11 +5356,18 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/api-keys", wrapper.CreateAPIKey)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/api-keys/{apiKeyID}", wrapper.DeleteAPIKey)
 	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/api-keys/{apiKeyID}", wrapper.RenameAPIKey)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/service-accounts", wrapper.ListServiceAccounts)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/service-accounts", wrapper.CreateServiceAccount)
+	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/service-accounts/{serviceAccountID}", wrapper.DeleteServiceAccount)
+	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/service-accounts/{serviceAccountID}", wrapper.UpdateServiceAccount)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/service-accounts/{serviceAccountID}/api-keys", wrapper.CreateServiceAccountKey)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/access-tokens", wrapper.CreateAccessToken)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/access-tokens/{accessTokenID}", wrapper.DeleteAccessToken)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/admin/teams/{teamID}/api-keys", wrapper.CreateTeamAPIKey)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/admin/teams/{teamID}/api-keys/{apiKeyID}", wrapper.DeleteTeamAPIKey)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/admin/teams/{teamID}/sandboxes/kill", wrapper.KillTeamSandboxes)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/audit", wrapper.ListAudit)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/admin/audit", wrapper.ListAllAudit)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/admin/tiers", wrapper.ListTiers)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/admin/tiers", wrapper.AddTier)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/admin/tiers/{tierName}", wrapper.RemoveTier)
@@ -4933,6 +5501,72 @@ type DeleteAccessToken5XXJSONResponse struct {
 }
 
 func (response DeleteAccessToken5XXJSONResponse) VisitDeleteAccessTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAllAuditRequestObject struct {
+	Params ListAllAuditParams
+}
+
+type ListAllAuditResponseObject interface {
+	VisitListAllAuditResponse(w http.ResponseWriter) error
+}
+
+type ListAllAudit200ResponseHeaders struct {
+	XNextToken *string
+}
+
+type ListAllAudit200JSONResponse struct {
+	Body    []AuditEntry
+	Headers ListAllAudit200ResponseHeaders
+}
+
+func (response ListAllAudit200JSONResponse) VisitListAllAuditResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.XNextToken != nil {
+		w.Header().Set("X-Next-Token", fmt.Sprint(*response.Headers.XNextToken))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAllAudit4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListAllAudit4XXJSONResponse) VisitListAllAuditResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAllAudit5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListAllAudit5XXJSONResponse) VisitListAllAuditResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -6208,6 +6842,72 @@ type RenameAPIKey5XXJSONResponse struct {
 }
 
 func (response RenameAPIKey5XXJSONResponse) VisitRenameAPIKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAuditRequestObject struct {
+	Params ListAuditParams
+}
+
+type ListAuditResponseObject interface {
+	VisitListAuditResponse(w http.ResponseWriter) error
+}
+
+type ListAudit200ResponseHeaders struct {
+	XNextToken *string
+}
+
+type ListAudit200JSONResponse struct {
+	Body    []AuditEntry
+	Headers ListAudit200ResponseHeaders
+}
+
+func (response ListAudit200JSONResponse) VisitListAuditResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.XNextToken != nil {
+		w.Header().Set("X-Next-Token", fmt.Sprint(*response.Headers.XNextToken))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAudit4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListAudit4XXJSONResponse) VisitListAuditResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAudit5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListAudit5XXJSONResponse) VisitListAuditResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -7800,6 +8500,281 @@ type SetSandboxTimeout5XXJSONResponse struct {
 }
 
 func (response SetSandboxTimeout5XXJSONResponse) VisitSetSandboxTimeoutResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListServiceAccountsRequestObject struct {
+}
+
+type ListServiceAccountsResponseObject interface {
+	VisitListServiceAccountsResponse(w http.ResponseWriter) error
+}
+
+type ListServiceAccounts200JSONResponse []ServiceAccount
+
+func (response ListServiceAccounts200JSONResponse) VisitListServiceAccountsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListServiceAccounts4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListServiceAccounts4XXJSONResponse) VisitListServiceAccountsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListServiceAccounts5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListServiceAccounts5XXJSONResponse) VisitListServiceAccountsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateServiceAccountRequestObject struct {
+	Body *CreateServiceAccountJSONRequestBody
+}
+
+type CreateServiceAccountResponseObject interface {
+	VisitCreateServiceAccountResponse(w http.ResponseWriter) error
+}
+
+type CreateServiceAccount201JSONResponse ServiceAccount
+
+func (response CreateServiceAccount201JSONResponse) VisitCreateServiceAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateServiceAccount4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateServiceAccount4XXJSONResponse) VisitCreateServiceAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateServiceAccount5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateServiceAccount5XXJSONResponse) VisitCreateServiceAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteServiceAccountRequestObject struct {
+	ServiceAccountID ServiceAccountID `json:"serviceAccountID"`
+}
+
+type DeleteServiceAccountResponseObject interface {
+	VisitDeleteServiceAccountResponse(w http.ResponseWriter) error
+}
+
+type DeleteServiceAccount204Response struct {
+}
+
+func (response DeleteServiceAccount204Response) VisitDeleteServiceAccountResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteServiceAccount4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteServiceAccount4XXJSONResponse) VisitDeleteServiceAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteServiceAccount5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteServiceAccount5XXJSONResponse) VisitDeleteServiceAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateServiceAccountRequestObject struct {
+	ServiceAccountID ServiceAccountID `json:"serviceAccountID"`
+	Body             *UpdateServiceAccountJSONRequestBody
+}
+
+type UpdateServiceAccountResponseObject interface {
+	VisitUpdateServiceAccountResponse(w http.ResponseWriter) error
+}
+
+type UpdateServiceAccount200JSONResponse ServiceAccount
+
+func (response UpdateServiceAccount200JSONResponse) VisitUpdateServiceAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateServiceAccount4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response UpdateServiceAccount4XXJSONResponse) VisitUpdateServiceAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateServiceAccount5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response UpdateServiceAccount5XXJSONResponse) VisitUpdateServiceAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateServiceAccountKeyRequestObject struct {
+	ServiceAccountID ServiceAccountID `json:"serviceAccountID"`
+	Body             *CreateServiceAccountKeyJSONRequestBody
+}
+
+type CreateServiceAccountKeyResponseObject interface {
+	VisitCreateServiceAccountKeyResponse(w http.ResponseWriter) error
+}
+
+type CreateServiceAccountKey201JSONResponse CreatedAPIKey
+
+func (response CreateServiceAccountKey201JSONResponse) VisitCreateServiceAccountKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateServiceAccountKey4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateServiceAccountKey4XXJSONResponse) VisitCreateServiceAccountKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateServiceAccountKey5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateServiceAccountKey5XXJSONResponse) VisitCreateServiceAccountKeyResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -9530,6 +10505,9 @@ type StrictServerInterface interface {
 	//
 	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	DeleteAccessToken(ctx context.Context, request DeleteAccessTokenRequestObject) (DeleteAccessTokenResponseObject, error)
+	// ListAllAudit Who did what in the installation, or in the team that is named, newest first
+	// (GET /admin/audit)
+	ListAllAudit(ctx context.Context, request ListAllAuditRequestObject) (ListAllAuditResponseObject, error)
 	// GetLogLevel From which level on the process of this API logs
 	// (GET /admin/log-level)
 	GetLogLevel(ctx context.Context, request GetLogLevelRequestObject) (GetLogLevelResponseObject, error)
@@ -9599,6 +10577,9 @@ type StrictServerInterface interface {
 
 	// (PATCH /api-keys/{apiKeyID})
 	RenameAPIKey(ctx context.Context, request RenameAPIKeyRequestObject) (RenameAPIKeyResponseObject, error)
+	// ListAudit Who did what in the team, newest first
+	// (GET /audit)
+	ListAudit(ctx context.Context, request ListAuditRequestObject) (ListAuditResponseObject, error)
 	// ListDefaultTemplates The templates that come with the installation, by ID
 	// (GET /default-templates)
 	ListDefaultTemplates(ctx context.Context, request ListDefaultTemplatesRequestObject) (ListDefaultTemplatesResponseObject, error)
@@ -9686,6 +10667,21 @@ type StrictServerInterface interface {
 	// SetSandboxTimeout Move the end, earlier or later
 	// (POST /sandboxes/{sandboxID}/timeout)
 	SetSandboxTimeout(ctx context.Context, request SetSandboxTimeoutRequestObject) (SetSandboxTimeoutResponseObject, error)
+	// ListServiceAccounts The team's service accounts, oldest first
+	// (GET /service-accounts)
+	ListServiceAccounts(ctx context.Context, request ListServiceAccountsRequestObject) (ListServiceAccountsResponseObject, error)
+	// CreateServiceAccount Make a service account, a user of the team that is a program
+	// (POST /service-accounts)
+	CreateServiceAccount(ctx context.Context, request CreateServiceAccountRequestObject) (CreateServiceAccountResponseObject, error)
+	// DeleteServiceAccount Remove a service account with its keys
+	// (DELETE /service-accounts/{serviceAccountID})
+	DeleteServiceAccount(ctx context.Context, request DeleteServiceAccountRequestObject) (DeleteServiceAccountResponseObject, error)
+	// UpdateServiceAccount Give a service account another role
+	// (PATCH /service-accounts/{serviceAccountID})
+	UpdateServiceAccount(ctx context.Context, request UpdateServiceAccountRequestObject) (UpdateServiceAccountResponseObject, error)
+	// CreateServiceAccountKey Make an API key by which a service account acts
+	// (POST /service-accounts/{serviceAccountID}/api-keys)
+	CreateServiceAccountKey(ctx context.Context, request CreateServiceAccountKeyRequestObject) (CreateServiceAccountKeyResponseObject, error)
 
 	// (GET /snapshots)
 	ListSnapshots(ctx context.Context, request ListSnapshotsRequestObject) (ListSnapshotsResponseObject, error)
@@ -9869,6 +10865,32 @@ func (sh *strictHandler) DeleteAccessToken(w http.ResponseWriter, r *http.Reques
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(DeleteAccessTokenResponseObject); ok {
 		if err := validResponse.VisitDeleteAccessTokenResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListAllAudit operation middleware
+func (sh *strictHandler) ListAllAudit(w http.ResponseWriter, r *http.Request, params ListAllAuditParams) {
+	var request ListAllAuditRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAllAudit(ctx, request.(ListAllAuditRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAllAudit")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListAllAuditResponseObject); ok {
+		if err := validResponse.VisitListAllAuditResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -10518,6 +11540,32 @@ func (sh *strictHandler) RenameAPIKey(w http.ResponseWriter, r *http.Request, ap
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(RenameAPIKeyResponseObject); ok {
 		if err := validResponse.VisitRenameAPIKeyResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListAudit operation middleware
+func (sh *strictHandler) ListAudit(w http.ResponseWriter, r *http.Request, params ListAuditParams) {
+	var request ListAuditRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAudit(ctx, request.(ListAuditRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAudit")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListAuditResponseObject); ok {
+		if err := validResponse.VisitListAuditResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -11371,6 +12419,153 @@ func (sh *strictHandler) SetSandboxTimeout(w http.ResponseWriter, r *http.Reques
 	}
 }
 
+// ListServiceAccounts operation middleware
+func (sh *strictHandler) ListServiceAccounts(w http.ResponseWriter, r *http.Request) {
+	var request ListServiceAccountsRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListServiceAccounts(ctx, request.(ListServiceAccountsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListServiceAccounts")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListServiceAccountsResponseObject); ok {
+		if err := validResponse.VisitListServiceAccountsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateServiceAccount operation middleware
+func (sh *strictHandler) CreateServiceAccount(w http.ResponseWriter, r *http.Request) {
+	var request CreateServiceAccountRequestObject
+
+	var body CreateServiceAccountJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateServiceAccount(ctx, request.(CreateServiceAccountRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateServiceAccount")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CreateServiceAccountResponseObject); ok {
+		if err := validResponse.VisitCreateServiceAccountResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteServiceAccount operation middleware
+func (sh *strictHandler) DeleteServiceAccount(w http.ResponseWriter, r *http.Request, serviceAccountID ServiceAccountID) {
+	var request DeleteServiceAccountRequestObject
+
+	request.ServiceAccountID = serviceAccountID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteServiceAccount(ctx, request.(DeleteServiceAccountRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteServiceAccount")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteServiceAccountResponseObject); ok {
+		if err := validResponse.VisitDeleteServiceAccountResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UpdateServiceAccount operation middleware
+func (sh *strictHandler) UpdateServiceAccount(w http.ResponseWriter, r *http.Request, serviceAccountID ServiceAccountID) {
+	var request UpdateServiceAccountRequestObject
+
+	request.ServiceAccountID = serviceAccountID
+
+	var body UpdateServiceAccountJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateServiceAccount(ctx, request.(UpdateServiceAccountRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateServiceAccount")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UpdateServiceAccountResponseObject); ok {
+		if err := validResponse.VisitUpdateServiceAccountResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateServiceAccountKey operation middleware
+func (sh *strictHandler) CreateServiceAccountKey(w http.ResponseWriter, r *http.Request, serviceAccountID ServiceAccountID) {
+	var request CreateServiceAccountKeyRequestObject
+
+	request.ServiceAccountID = serviceAccountID
+
+	var body CreateServiceAccountKeyJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateServiceAccountKey(ctx, request.(CreateServiceAccountKeyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateServiceAccountKey")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CreateServiceAccountKeyResponseObject); ok {
+		if err := validResponse.VisitCreateServiceAccountKeyResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ListSnapshots operation middleware
 func (sh *strictHandler) ListSnapshots(w http.ResponseWriter, r *http.Request, params ListSnapshotsParams) {
 	var request ListSnapshotsRequestObject
@@ -12204,186 +13399,200 @@ func (sh *strictHandler) RegisterTemplateBuild(w http.ResponseWriter, r *http.Re
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H1rcxs3suhfQfGequzWHVkPx7l7pNoP8iOJNpKtspR4bzm+OeBMk8RqCHAHGFGMS//9FhrAPDEvkqJk",
-	"rz/pMRhMA91o9Ls/j0IxXwgOXMnR8efRDGgECf76Fu7UtbgBrv+IQIYJWygm+Oh4dD0Dwt1jIiZEzYBM",
-	"RByLJeNTsqBTOCF0LIErIjg+janUv8MoGMlwBnOqZ50zfg58qmaj48NgpFYLGB2PpEoYn47u74PRtVA0",
-	"fp9yrv9Rg+JnsSRzylckMSOIpDwaizuQBh4WK0gkiUERNUtEOp0FGhoaxwihzEBkuIAVjuSCg56wCieb",
-	"p/PR8UEGJeMKppCM7jWcC5rQOSi7caeXZ7/A6uy1/p1pQBdUzUbBiNO5fpMumHkcjBL4d8oSiEbHKkmh",
-	"+MX6XrxMWRw1Tjq2T4fN+eYWuDpnc6bqu3t4QMYrEsGEprEaBeaj/04hWeVfjfHV4jcmIplTZfbn+dEo",
-	"GM3pndm6w4ODIN/IQ89GWnjeTSYSVAu6lSAx0FsgIlUnpAeYwszYG86DEqgHLaAmESR1SN/FEUhFJiyR",
-	"jSDpN09lOPIgaCxEDJTnn7leLUB6PsPjlSZcqQ9bHJf3Ae4WsYjAUYEPBoXTFgFgCub4of9KYDI6Hv2v",
-	"/Zw77Jthcj8DaXSP23ZmXjr8IdsnmiR0pZ9KtYr1P/Ru678zUtsFMZ2L6QN9z08RF6BoRBWtI+oGVn+/",
-	"pXEKZEFZIsm/BOMQaXz9nh4cHP0QEOChiCAigodA5iIBQiWhZDkTMZzYt+Z0RcaQDaVTyrieQ81gLiG+",
-	"RVz6Fjp3gLUzgwvNjG8h9rP7GDQDl3ALif7jFmJ9DimXS0jIkiEv8u4yTln8chttaZzhCxqg0gXkmzu7",
-	"gjpWdknV7BrovJF7KvNwGPO8MrdN46Qyez5w3iVT4ewtTuKfOB8wbObKHlTZgduE9inmi5gqaNnKbMAw",
-	"4D7AeCbETePEy+z5kHnvzWCQ6qWImOGil0IyQ9la+uEKOPIIuljELKT6yf6/pHmcT7xIxAISZacwTz38",
-	"Oofsox70KeMUYvwvCFUOUQ6++Y9cCC7N5D9SFqcJDAKvlWEnibCCSvlcX80EjcmEshiigMQ0vJFkOaOK",
-	"MEU4QCQJVShKzcUcuAqISEgkQBIuFJnpGxjlLKAqTYD85cXB4V81l38Pk1TS+OHh13zJYpeElGuoxkAm",
-	"aTxhMS5pvCJMSWKh0OAbfkmkogq04Jotl85BIgbtV3NBro79MAGqIDpVpUsjogr2FMNTWSHDwL3yctW1",
-	"WH1Gf5X6SsE7nCUgh3yHRZ5TEIy09P2rhKj/RHMqb7pgvdBj7t0J9XxWhsJKLm3TXJlR1ePDInf4LTRB",
-	"YePrBysYnaZKvAeZGmDKKANOxzFEDae2NhUK2+di+oarxEMAsbsn+91lwWgOUtJpwyYpWHgfaNRIReeL",
-	"vlirbGD+fg5AYGH/1LToK0VVardMyzofR0vKlJ4+MEqG+TUBGum7A/BsfvIQUGG290Dtga9so9lg+1cv",
-	"4bOMmPu6yNlnp8tcZEwlBMgVeDofQ6LZAiV6LDK8CeM0Zn92b3dhi/N1+fb5leAcQmXlh/q2zGEuDNVV",
-	"SdXQhEiVX1ptl0+rpKGn6Qbvt6OdAViHxB73r4YN38Dqq2TPel09mbTDaRiClJl0vzFiGzZ8K9ukHJTt",
-	"57+4IcpqJb225PXbqytIbq31qMycfl1oNevwgJxd3n5PaBQlICXIE3IDC0Uoj4iciSUPyHLGYjBiDKGJ",
-	"loukiG+NlokiHA1nDM1vGZ+tL7TCS19DzG7BdwFSpeV8YzKsHfPq0Q7WQSheLK9iKj2b8mGm5bpRMDKi",
-	"6+iYp3EcjESC0h5aGi2A7pF/+ouWuwJugauzqP7xU2vW1JeEAjTw+F9GE8kQW0qL7HbqltM+nUOYG66p",
-	"Gu7c26ceo9o7vYwFcH2tW/NsP/w47XbNHZItYoYFZ6TFfVwPRDmufaKGUw2jnoc0H19EVQZUkJN359Gt",
-	"bLjnoPQn+ShNUD26KB+rSKTjuPCCkVJGuWb7c26zb+Xj+KELuhgVFM6XIlrVMXimpLFeku/JL+ylD1g3",
-	"wSYfz2XNTh5SQSPVRFXYr9pe+JD1ZqqZ52Ui7nDJmjNopcAZESqIM6zWeyIXVMqlSPzHNZWQNFwl1UXY",
-	"T3hhRbm6fjPSVPr5VYjGXp/l7ufr60uSkXYPbo288Q//hFdKb9kJkQAkEqHcx8Hy2TzyEcmE3fmv5RbG",
-	"axHZ5zAjiEXdpgC5d1OLbNnxHcvInsVsAuEqjOGZPfKjwPNsoRHgf5Sg6ul/li6ixilv0FjhfRTOILxZ",
-	"CI0bP+f7GeIIjdzSo11l/2/VUs2o+2Aklh5P31sUKKyHz8xI1IwqlDH0/xTQ+XeSiCU/wb+FmkFiRBAc",
-	"yyD5Tg6SOvQr3bjHUYFbpIHeh/Oz04v61qB45o452gJpfFkaUWEGacSAhy3ioaOqjhPv5im+5YO6ajT0",
-	"LWxOp/AepkxaE0XlEiaxmDJ+ogXDcEYmDOJIklCkXJEI9BUrnWtWmduvsuSlNDL6L7A683M6upT6+4I3",
-	"Pb2CMAGVTTOcl0pIblkIpyHC/Q/Z8ClVOdKJ2xWEYhSMpuHCe3z682rVhKlzd1h9VFO0R9VVZcGvc2XZ",
-	"wa65gUYGMvpPQSdBZZ8ozucH1LGDJpovXg0/fO+9Gso0ZqZ0GgYvsopJTKf4x/9INDJrNmH5x/8Elibx",
-	"/jD/ezaPCNwtYsq4NH63ImjoffMsSCqIGq0oNGbUz3DCmGnZ/rX/4SJ9pYmtp2YTMXlzxf6Ei5c9dxD4",
-	"MDWI30a/vj/3qyj6GbfCFLuFU3XpxINWUYzFwNVrCnPB3TS/QSKbDrKx9vRe4LzgBu0tEcqiL82nLCQD",
-	"1Uc08HeCYL56hWM1Hyk5t2pz3oo4ncOFpo7+Bsvf8pfql12VyRR9Z0X3YUaxxb1wtFSg2QKySqTp9qOM",
-	"bC+XaLR5mxtkEFa3aibfpjXcOaVzydGurmFLMr+449IRjNMperwnQiuUNOGtxnA3h2zwJUjvBa6foGWa",
-	"k/fv3l38/fzNb2/OyUQkJBFibgUx9MNRjnJXQKgkjBMNVsBBLUVy83cH65zeuWCr7w/++4egM/qquHsW",
-	"yqb9YRx8AihvUEkSCEUSaWD/cfXuLVFw5zUSbBXlGhgf+BfWRFgxcVN5A9FvNE7hMoFGPSYfdZVOmkYt",
-	"mifAqBCHhJqZi6mZSI0H1s7RqRhn44ozB57l+ID3b8/dNdD5BaiEhR5JeiiKClj9lZtd6XGp4Gp6WUVa",
-	"SKD8YTepb9FvzdHxCRWxWL4zElt/jQbfukzHMQuvEzqZmI0sI5uncUyYxAM8IUyRpQm0mSgiUnVMVJLq",
-	"1VaNFnWpMgK+GgxhxGXBBN1qYsyN1Vp2KJtUWk2dhaH3wWim1EJeiqRylWYRVz+8ePH8RXuMl8f5R+XN",
-	"e2sIElL57Qtp3O3zsATwHsd61a/SiBahOltZ5dwklEsMi6s9mg22qPVTGGt6dsOSfkVbxVZp/w+Ns4SD",
-	"+oOiMujXh74Qyt0aAS2bHJslh6MnZMfZWzjcQmLZBZMZs+htw38YxyDO6ueqyxZtrTeZaJ33smIH9T2+",
-	"aPFSl1XztkUWgkqMrvQbHWjtZnTeNf7s9ALZV7hoZiWG3zfw/3yT11K/eH7f9SBqY5kJbYhamT5vD4ng",
-	"8eqE3B4RGi/pShIzVKKzkk250L+zgrxXDB5oV8DWjS3YrerWQPo2vrE1NKkiKScplIO66zuG7qvOldhv",
-	"vzGDCye/oBMcHv2tQyUIRpJNOQb7GcteZYajFz90zpAmcfWtg+//1iXIW6+6fjlbch0a78ZbL0bFjRKn",
-	"UkHSZAIScxs23hA/8iNlcV+LmXnjKkWG1tvO1hjOgE78M6111he1SE+TcMYUhMqeTZ9160c6Z/Gq6emF",
-	"iIym2/jwbS97af6hwrSVSYIayJ/8DC1hofRfGSFVEL26/LXntmavmLvh5Ur1xshAu2C4SC8hCaHyQrMv",
-	"N2LyRvpEn2YBbpZO4ZJO4Yr9CUOW4t6T70FqgSga+h6mZQ19qRbf1GZC1NjBrwxZl3lNf6f/W1V7epGm",
-	"GuilhFyP8S0HwLOS2i5Wd8iHHh+qHcX4jow1HQ6hV5mZQhPF+HTQq8ZJc8alojyEZhtuJeDDhZBGCWXc",
-	"xHuEJvTQ/JHyGdBYzVbGfMmj8cprWzMzv5pRPh1mI75tNHr7gkbqywwK90g+W3Z/FOJJqiBWUNSw/fXL",
-	"o3wBle+DnFP6SMJIxF6X/oeZjfJHnxOZUWmCyzB+x/i7XWYl2SOGolGY0wSIIbL6Zf0HobEJIXIonqTo",
-	"zJqwGORKKph7Efg+5RpFH5ictSo8x1oYMq4jJkWMsR8kMS9bX7QRwr6ThVTQJOXPiDOlMRVgUJIZ9ztf",
-	"Uq6ynAdJJomYuwwXgs+e/c5rrlEnPFWz8cB6xl2snfOFMU0ysYV3RmXZFvvD951CU06L1Y9qJQC3hQvj",
-	"eT8xP5ZMQuaUQ7MSWhAhcd7n9syVRhVu6942EUcvhVB+M7GjulAvYkzDG0QQYqpEbvofi0SYQ0IiFhEu",
-	"qqF/RTuDmFPGG11qldDUNpdcHeQI3WqEmhRku4DvJJkJqUgCNJxVtJ/yvG1+uHYfWZfqZOyO7Wtbwx3V",
-	"5U+yBPMaFGXxELJBg8CZtQectpgD1qYvJgncQZjisRzDlHJDXjVu5vnmAzuJWyl0sP94AEE/lo85LkZR",
-	"tIcruYE78kwPN40sildt2zv5nfzNA/50POB2S9BW4jHW3CJdGyJqM9TV5m1Q6e0iTXWH1iEI0VujMNa9",
-	"xXPBp5U7xxhKAsPVDjFJW8tAU7qQz0hBrnpWCQttOD4ODMcz26Ftf4qZyB0jLCVE24kGyKPEesfj99YP",
-	"ctGfZWGwQYFUalj2bmZx66ob5duWoOTc9BBJC3X/LKTKXbplUtKiyqtFqrXRyxAdC2JCBAcnYomkJhFP",
-	"UzDeNhrH7yaj44+9uI4F4P5T4E8gMCktmqZx/jz12FQdQOtCCdaephb90msmbwbZTHDD5mu88jPE0ZDX",
-	"hrvHm1ze1s1d2aPKWjxwVneohY7OxVRuJa+zLaUzth/pOxFGo3TdNDhpZ6pmmVJ9JteBRsFhlKovsCHG",
-	"Nj1+mJ3tldZI+g8fAswc5gNg2UkgyYDgkIJEERYPj1tVYTsKG1lAQRF7LaR15cS0zCxmy11ZQdIf93+V",
-	"OWgbrSVkz9g1NP+8gZXm4xORnGipIFmpGUNxgSr9zNSWiUTdlUxEQmC+UKvWCP72IkAlXaBNabaKe1ZU",
-	"Zga8KNGQJZXWHhUQKTSkIeXobiRjIAmMhTA5FnWF7YrThZwJj0BnCj8MCjmQdjKvkFwhscLYwH7LSwyZ",
-	"ytESStIEWGEarAzjUbPH1m3qy9Dx2ZXO7L0/ccHdoeATNrUJV2j9ywtumHo0DTvfGGPgL6HSkIZyphD7",
-	"7ksYA+myT2yVD4gnPQ1bgd0PhMFtgQ8r13R6KiWb8rnVBcpA/ajlaooDtDpCBDdlBBSdkhgiogT+iVUT",
-	"6vkV2Xv9GR7NgGmQivFTr4Yn2+J7PzLO5Kz1xYbog8pEfVK3SkvJ3wuK+1JbTx1QL9aAeqKqTNU9764x",
-	"+dp62L0E2ZwXnpVT6rKj2cJKjvoMKMUPN62jUfAQPEyTBLgr0wByDUfPe3v19JBEntz17NkAz+Ka9hVL",
-	"O3TmgMLcGi076Z71TT02U/rBMppdg5F06CVljs4A4XSc15f0H+s8W7ezQIsduobbfEclPUqM3OsQM3LQ",
-	"RCQBYZxQEjMOJ5nnyMbeh2IOaFfx+XlugZTsx4VE7+FJQ+3m0xIHq92cGkrpB9N7ZcdUqqsFXfLN7oKB",
-	"1tk1BLEFhlT7ubbUC/CSXpMC0m76tBm8/SmzzbKZV2vtYbi0qwwyPuD2qnhcigAWz0QVm6WNKXGJMpWV",
-	"z3wbv8IDX2dabezk4ZnC1k/YpFs42vQAyHX466ZkmVNiFqzQSFQeUu0kDH+oWhtxPERRMGdBqpgZTXxq",
-	"t35bnS7J6pn1xJQtgLYukltZUz8+k2G3n92rhEObUdHivY1gkQAGSrnboBpY2soDymg5Kse89mAQxYNW",
-	"LWJ99H3zdE2GK8Z/TABeM3lzMfZbLGzVAzttewi++1B7hLI/qOQjcvoFDWH/k/7147Gi00+jHvur6HTg",
-	"bZqrM3V01mmunWRQAq8v580dDVW8Qm+CmKBjCssYoEGhGHxTU5cnIgkbAv6zWfyM2z0tlkpojcUvDbYz",
-	"FIVzT3gOjVav5lFDuhHGJ3V9tRgD5fy9TVNKBYv+zNGBfqVg4bWKN2LyHKY0XD1FfWTHWkVn0sXWxY3H",
-	"EcH/Y+Xph5Oj2y5Xy2So00K3dcoadnzLCtY6F8zGYkyGO6cBIRQ5Ktu2+8pWf61sczJ0GRjN+jM1war1",
-	"+6b5olK9agQ1Vppx67im04Hq1nD2p8w3OiCl0/LZay2VVwD/p0SkPlRkNuEBt1vJRO9LkqDyQiQNdQgU",
-	"nWK8s+24kH8+8BN83z0pT+VAaNuVpqTb5hPYdnN/YGqGcpj8uqyJ42xNg0QfY6LwLOubdfKbdfKbdfJL",
-	"t05mfMHLYG01wc1qI7b6AGVbryr93FRD5KW4/yanl/URZnUNzQd8KyvG1XrDGhrq7alZ9zVmocDBvm83",
-	"JjOvU+m5uTXD2vnNDcG2w1259lFDqdck7un2y1zAysVz2h0unhG3EZVE55b9Nxllg7pdfM0p403b9OZ2",
-	"kEzZ0ODMQOoCnTyGFCx0wNTqSs9jEFFJvRgDTSD50R0LefMHHI3/QOvXDO5oBCGb05hEbGoOP0KE6MMX",
-	"89MzUwqNOafRnPFyjyxTPibvm/TPPRy05xplObBNEIKeI4uMaHr/8mzPBCzU3q10lKq/qwfsGcqvvqul",
-	"naad+ceH6+7l6z1n1r+gmMJOcxgAV8jGPB4dPDt8doCBRQvgdMFGx6Pnzw6ePbfsDdG0b+qN7OV1YRe2",
-	"fFDdFKrPGXXx77adQRHNxYZTqw1aTPWrS9qQqefpMlVpMnV0cLi1Bk2eng4N3Zpwg42wh9WB4U4FWUqn",
-	"aWVA1IxJbISnkfb9P//Z9PVsOfuu4dR9MHrRZ7xrsFU8tBi0XiDJj5/uPwUjmc7nNFmNjkcX9AYI5cRQ",
-	"il2ITfBMJRLn3R7WOt1L2HSmiRj/rb9RJq/9zzTfqLPX94bMYlDQh+Be48gywRXbj3709xwtfnFQA7VP",
-	"Nbr5vi7u/CT408LWGx6tjyzNLvdjMd3L6ldOzcVVxsRPoLLSkLVNOtja4cpLRzacKVsmUl8iaiYkelYa",
-	"6kPuHkfFC6qKJIyfNIffNJS09ahtnolBGJPk9PKMWLdlFWsGI2DULQ+Orio4Wo8xD0BPF9PdNV2Y5C8u",
-	"lsT4n58O9o3samg05YrFJdwDj1rxnR/ULNN/30bO74VZfqL33KJCaZtKF4MHN8JUR8x2vWZh8aYu4w7h",
-	"M1W1gc7J2eunhbdMtc1LLIgJARrODLxJyk+s2usyDvVoWqhmORSxn7NM0Pv9QjmgJq5cy3GTDXdkpQEq",
-	"Ol0bGwJ3+vDvA/+0wKMNJv20IWH20njqWYF1R3G9eyidL2KQARHFdtdPilY/mHocLoFETIizyRCTRkIl",
-	"yqGuYIekS8IUGYNkEeTpMyb9UFJU5duuoDKN+RaUD9nP+wfffypQvUlxaCbwcybVlRu0E+IwSSV9KMKB",
-	"9aSI4DrvUesM45QX81aImEyM/LScgRaTNNINx0JbYx9eZVe+/zlvznxv/Dd+qcRu6mCayVs/G85QEmj8",
-	"m1fofryftT5+SMnEEYxfLJEZOT0dEjEQE5r1MhaciATznyYiweb65kbTf1l11WQkcaFyOiomIvUgGpxy",
-	"/7OxDd7v0wXbu4FVyfzgMzZcA53byrFDyafQCN1DPltBfl7W9pGMEIWP14nvBlZP1/rQRqHO/KB1Ib0I",
-	"21yPzjcitf3PxhxXs0L4bA5borugc7T5SEajT9P40IYstD5sAU3GrbUfUh4aO0QDW8Dnen+tz7+PRSjz",
-	"SGxiCjrYwL5pVhVDHlZQ15VMz8fGAdWao+UZy69/6qF5ZaoN1t4HHkH0BAkrjontlYkyi9V6TZqp3JDi",
-	"cr9ok3KlyezcOScfTIQo9LXz4AnF+pnQpP6k0HPq4sIVgwSRk7lxt6Y1VK7wBbUJ3xWWgMaVCq624ZUY",
-	"6jhPQIJqaStYbCk4BoxYwRRqbBtI6JQy3rf0QKFJWI9egms4THZP3oSL5dMi8ctUWf5CGFfCGZYRYVgL",
-	"dMpuQQvHFrFigqKWWPK1+FFuA8K+eI1X4C8sxguwaM/bUDTe2kXXcYkFI9MAtO8tVxz9FV9xJeuipbhx",
-	"WihUGxHBQa5HVX1sLEhOuZ3l8ajpm5HGb6SxRDEztVbnG1FCzW7TpAq91/dZThqjPgoKBjmmNozm6Wz5",
-	"OahaxOV3rsaK7RSL1g+zz+4ufhBJJhhq+Wqyq1VQ8808tgvzGBJIgPZy7EjUTFWsL8NmtqFTM3vGEbtg",
-	"rRhB2oOxGoieHFfFrXRmLpqYkuARkaAKAnjFidN+yr0S2GkUXZuW3I+jaHxB4VKGoBoCpNhTi9I4jSJ9",
-	"whkkJ7UG8FwoS06mHbyNPsEK2jY1GlVhMUFNpv/R3/+sf/S4jefiFjK6+/IshWYBdn/NvnJh1StJBt63",
-	"Piuf3cWhdr52s8LjnfPHVty/rKObhdhA/eTqU2vkaSnKJ9faXkziQdeRLfisGq9qY8/fzWXt3D/d1zWC",
-	"tHN0uYDpj5+CSvxiUMVlUBjsudaNpdH6g2RATDtfz0U+jkV4A9EeGoWPTWMF8EUy6HmOE6BR8y1vw52d",
-	"F+ibA/FJORCbiavLl+hqaTZRxTJh1SM/yHdYoJineUlv5Vxmfr8Tm6CZaPAgyvqKcBdQMuxM2t0fqmCX",
-	"/KgNN/p70DfBxgd6x6kLR1s79J2n/Ysixa6za4XyvSxRuPXetlm719ngnWjbrtJOH427nO+cFQQOKSep",
-	"hBMyE0siJsrUkbY2bzyQObfGGr0swYrZ+LLg8Y6QXrnPe+ZuB2S8Iui5H8BGstnt/a6JweQB5i6WVlp4",
-	"45quDmNB+Nq7yUSC6mPkw+Eo6/ce/S6JUOzuN/p6hR2rdxlUaxrJ9KDmPNVyh6RnfI10sQCeV6y2smVG",
-	"GQHhsFxTqMwmMZSXD7CGzmOXj+qlyWLod3tEbGGzv5Hp10+mWVC3k7/ndGVSndCneWKqOqJ5WrjGjEyS",
-	"lN9w54t+ABLeNATckv/SpC23c+QPbtAuiMTl+/egjwyux7hDkW+57dtEF9YDeunCbmceTBnOtn632nDp",
-	"s3XJ2O5xkOX4aH1YmhT/3SL+Zzz0eHAIto3CqBRCoygBKZtQa4Riz1HOzt6950Duf7a/9VJ6i6RRP6Dl",
-	"PTWG4GjHe5eZn+2yctNGBDG7BawPO/zcZPpqUxBh+878Z9HvO55BswmLGnTvfHBU3GYaMCXJHpa/leuY",
-	"7NiY349ETI6YFh52FoxXNeAvrfSCRvuH42j7hUPfbhco8IadCdo7EYbt0no5EArb8AjCMLZDctddRqvM",
-	"ZNDHVCoiNapJRFfSxU3ha+jtX1+f2xLX6U+K+5/t7yv9/wQWMTU1idf9duD1lOYfGewr9UqH7xHQjJ4e",
-	"0ISZ06yfj3FYuut8VfBWpDyChCzpro1dV4CFKqzMZqI7HXjoN8FqnIVoojFg/3eMJH5A5qdciftNblIv",
-	"KVyDVJtfowtPXYHedax8fvP7R6TJp0aPlFtyNIZkiGNpglawUaKREsnvI00jv49MKT9JItPbdxOCnAGN",
-	"TT2+JlH5ZzOi8/JTcKf2F7FtG9/MsOrxwJDc2mSKFwfPtzXrW5El1TNJQsE5hArd0yY8UEKizzaTRCqx",
-	"WDj/UMERUknkzxKz0W0ZUm6mOCEvDp7b+iHU+0mz0VxEHVLNWxyxCyHjrW353iVgXJjVPMGYwrmDrCM8",
-	"BHd9/7P+0WbA/Qlw93vlLZq5dpq32I1LP5Ozu/S00KfVTQdYB/b6eYbWT7m5AEWRh+5GttfAQmTB7XP+",
-	"bI2g3A+ya+tM9ftb9MN0WDXdLj2YVTNDw26tmqXPeoLvzePvpGtJbFoR7xrx2D2nULfmL7eHLp5Wkj1y",
-	"+IJoUhBaxQvTBKK/tuK74P/P/WpdZZQKJ7uxhhLcLWLN/o4nNJYQ+GsqmTn+YJFs5dk9y2oHo5Szf6dg",
-	"cz4tuUi1wuKfE5HMt529V2KCTVW+epBcra5SJohXGkZn3+uTzmdrMJFxVo7rxAZzOrumZrDl4lu798tg",
-	"5IEiEoHNqoXZPISM02zVI+fou0L2FXdyk/3+FxbHRRb4ZGLW1tqjTnN841IPts14X4OiLO5gv093J9ez",
-	"e1W9vP7CdlZhGW6CKE7feKubyR/2Wq98ZMfW/H5Xu8be7gWKHfPcN3cKjRpZbZAsVkIkJAGZzoHQQhb1",
-	"cPGhSLgTkdw8DNX+KJKbzUm22jm9f78XxeYg0n6j+1nYDtdTayrV/ZNEJJ3GPxyUN3zvT8ieOvpdmpJW",
-	"KoGrxATc4O2OVLEbRt5OuR7hQMPWJhrsu36xHRfmuSlK/HilRTGrp3FapNMHLS7ag6Bwjzwkcy6m2LXo",
-	"MeqHblXSRFp5IJmgf7Hbb4VuhwQ7fglFbh9GHXoYOuWgltuQApqKpZpRb+1XHsoohbPbRny9hFdfrQ9O",
-	"TAfIXQdyLWIamlRPmCYgJVmImIWrzUQ7FBEfRra71FNvW7gzTcr8bY8sMo0/bfWT62heDcObpNZ4go4l",
-	"ZlLjanbBSICp/WoMhJ5Gdf3kQQ8F4cZET0J0aqGMBCYJSFtDafvU8d5Mv236iNK8225dUqJ35nZ6/sPB",
-	"QdcNuCZyLzDIMxiJBI1iCaExdg8fHfM0jnfLMzQshmHwyEAz2pAktGL5UPSg5942OdBUiUvH4uoco42b",
-	"tKmGm1POV2mf2IC0JKcLORPqgbiN9XnZjzzAbVTeeHSXHJsqKUzeEBoLDiflindMkbEQytsBtTm99lHL",
-	"2mT710Rr2fOnaRXIiayFEgvnfvt0mIu61/YzWwsXW59dldrE2mnWy9puvA8f794LCNAkxhJFycA7sMiS",
-	"ml2o2ah+inlGJG3xLA3qt+0o2vpeB5H2zml8C3fKNvrbjd5e4B19jJELOoVatITpTonf+ueeXsFe1n7S",
-	"9207vLjW+yfumdKEmXUkbq1suqtkfjrvl8ivIdp9nFSxO6upr1AvuGC7ozbV4JHFvoKBsX2j+kgx8NrV",
-	"WMG4Uqkoj0wTEffGiR2cVWMJCFPyd25KbtpIaT2BaSzye2fq6gISKTiNXYhFS/x+Ri15PdQeBkeNq3Zr",
-	"48aNBoJvZsv6Oepvs/yNxunj9OVqaxKXVeeY0QgpewxTyoNSysr/wXQVwiZYBY/NMZJ3ym6Br5uk0hUa",
-	"4qf//Tm963kGLujdjo+BgbF1JuCaXD9qKgzTJAGu/pCFME0XlIUH6g8M+PwU/EefwrbDd0HviufPr9zc",
-	"6jOHZI2FwdgcHiHOaop6rFQWGjHB2geF8l7fSWIp/IQclELEHu589ak0VCwxNEyt2mmR9bVqEz2CWJOL",
-	"LMH65aSCunzUVIQwQ/JmFRfqJYqy/+3TmFG96M/4y307czYvneqR/bpj25GP1QppkY5jFjYYGu1qTJf9",
-	"9opqhbGBm7RPFGkBlaYMVk7mO01rdXX9NVr0za/oDXCTvDpeYULgNklKURPk0VFc2I6/plP50AXygpGD",
-	"qWc4tLeknp1lazaaYnWy3PGFtXbUDCQQ/NyjFK7QXzbFFWlOtWuSSF5k0V/fXEo25Q9CDUORrhGcTH1t",
-	"lTT+Px4rOv10Yu58OsXCSGMg1DQIM5XjOtiImX0jOjrcYD8QUC+/2/iAKIM394U+zNEgfvdWSnpj6Xsh",
-	"mEnz1xhFb6FFJbYztu2X6LQPcZcZ4Of8vujV/jE7X0NFtOxW6tfQ0Xwv+loFJ7O8AsfK6r67fJ9Ugjwx",
-	"t6BINqj12Bn4vxWcPk2zch85/gNTM9sys1EqsijSMoiwhmV98Ey3xS/VxFxuWWiXaLoXk7PXQV4Gauwa",
-	"im4gdRUKDEWwSCCkKhexfSWHtsdpth8l5j6Rh4ltmtPA0zim4xjcjnReSK8fp4vFTnjjqSS3RycEdRc5",
-	"wxansRQkjCmbGxMickVnuTCqglzQEDa7/lyr3c9WMugOAXeEgPzDHwi+VR760oosemiZHn7l7I7MWRwz",
-	"CaHgkTSyXyym30mM7XEdWVgCoX5Hn3SbTjryZ22GaSJFspmRr+tOENP8WqjER4hkSZOI/MUC+VetC7oS",
-	"6sTARgQvGxtOyJiGN/gek2QME5EAYarGoX3LzXZm5DOiWnC02Gi/0GAt7Up3Z/wcbiH2rFifiYWCCF1D",
-	"b45ekjBm+nXEZIK6sL58pEgTpHSvXdY9rK9AE7pIKI5eQCKZRNbkWcV27RruDPUyrrmD9IYrb/2tsiCP",
-	"U/cR3/V07Ou2wsViasooGbVgvDL25y2aStpZpVRUpf2Z5ZUZ/ljs0hKEVqhioLdARKoC0+4QIkInypaZ",
-	"ifVZJRMWm6AQb/qNmEpbzG79HJyBrLI3k9mFAG12mU9EY8yXwfVXevh+Fsvs1DFJIoG1opwTSB9LY5vi",
-	"NjlO8Ac7lBMW63/NqJz1Mo7/qMdvegY9pnQNwIaW9E1MR4sEJJTaKBdM6WkSd9vQ3QxmeC8DEYkZv8lK",
-	"jV/+ep3Jp2ECEXDFaCwDMhXCXPDPD8ic8fQr9g19QKlFCbKwHZuRPM0l9erd5f8lUsGi3M0XG3SYLoL6",
-	"XRcX3y3VezyQY6fTN58XZ0fsdElaS+82TV4P6Jm8ptNezsndW+xtJUotimfWSwyWUnS6DVtXJ4fUGN/P",
-	"sr+9eMc26k8G8RUngVA07tEe3ozr6/Xj6Xxs+nM+ghMnCxJCM3cM1HZ2KNi4d0cZcMdkSzBvgSremJHb",
-	"uDsr8qSx4j+WFzrfAU/KgRZpY/YnRJrDdF6i4Lao/F4fqnReYKbQ1xhkQZCKTvNS3FKJZOcumdxBrWHR",
-	"9CofkWCniUgXve+wn8zoDYnWU+NQSEUousjm2IKhxNZ/6DY15e+e9yhm4FL0DksZeod+taoBWuQ2KIos",
-	"6BROyNGLbij1O1uHr+lDr+rWN4+1qRr0Hls+atuHcUWZaUbZZC8CmmCX/Pwrc3p3DnyqZqPjw6O/Bd1f",
-	"fbmysZsYdZajkvzF/OsPPRwjOfKO0H/Vh2O8cme60ZpVCTJ0tqzCxKPA/UXxD/1q8Vcc8+BGLg53ymKs",
-	"2Zrf4sDuKdbhAe7r3y7A1Ifnvis4th5BDtCSVt7rrsBM875+trdTjM2fMGZYwyt3x20/Kzq93y8wur6M",
-	"97TwyvbV7aESQwPXCdfgOC8OutlmvFWWud1zi1GvvQ9iEZG+iJxBXKByaG387ZqH1rU6M6UKjLOACyJT",
-	"cwk/gppXP8FGYppRmZ3goldmu6f49nBfQnLLQtiLmAzFLSSrjvLfr+24byXAG2tId2RCuYLgARq4Jglu",
-	"lsP+QsSxaYutmZfLjrqB1agzPen2aGgV6t+ONqhDHfQsaqtMdMJ6xYeulDeEvFrGtoFVC2wk6ZOMjOTT",
-	"JPS0ZXNAdDpR0ODvjaiCPetQ6jlpIRTzq8xGHVxJ3PHqrUQIBaN/7l0LReM9WyC8610c7MbuOsDIFTHX",
-	"arytOJnnhDk5bgelzH18oYykH0VCjr4nM5EmMiChyaUpZs/kMqrU99UNrExouohWWTi0eWSqAmGyJp4P",
-	"g4n8gJxFMF8IBTxc7ZnG614l7OjFCxSJMqUMQ6kUJHrO//eR7v15sPffe5/+93+NGpScb6XbH790+1Gx",
-	"dPvzgwMiA0LjJV3JweXbi7fhY9UOxnP08NWDfzvaRmzdt3rB/YJAJbk9tFGfoOVl7HpExMLUut+YPAeU",
-	"U/Wx6YeKUNuCxnqw3le2FHDmXQBGfwQ9yfFcTG24SKOA2GomPHrxw5MKItt+/Ni5mGL0xq5iyJ5gbdrb",
-	"o6FpvGsoYS6R9wtWC4akB29VI7j/D0oxznSGzZqY1lIUhCsH2p6h8B6mWvlLShFwG8lElZKEmIrc7YsJ",
-	"RuEifTWglr0pRnfx0ntTekrfWyx1eXoNvOvlCB5tPR7xHKY0bGw6aeJOsAMumqmw5TdWs9i9uPXcWMr+",
-	"QW/pFYJJrl7/IsnRs0OiBDl69mLzyKci267l+rX2/HbbuRYb/wJTcOrJ2ZsmYcsBefdmNd+Z9t5fbUjg",
-	"1QyDZfOcR2FUDWTw2JhkxiIgrO4N6JHU00jqtWB1RLe/+KLmBCW2vqsQ9Qc+Jy7oPhnClpu452M26rWm",
-	"lcRewRAZmLbAKZ+XBdymGsSeq3+0A9y9Nx94rEvVrNsWzn7iVytmzdM8wlQVc3gx5kczl0JQmXvGJjay",
-	"jMNyQ4J6GP766f7/BwAA//8=",
+	"7L15cxs3tij+VVD83arMrV/LWhLn3SvVVD15SaKJZassJZ5Xjl8u2H1IYtQEOA00KY5L3/0VDoBe0RtJ",
+	"UbLHf2lpNBrAWXD283kUivlCcOBKjk4/j2ZAI0jw17dwp27ELXD9RwQyTNhCMcFHp6ObGRDuHhMxIWoG",
+	"ZCLiWKwYn5IFncIZoWMJXBHB8WlMpf4dRsFIhjOYUz3rnPE3wKdqNjo9DkZqvYDR6UiqhPHp6P4+GN0I",
+	"ReP3Kef6H7VV/CJWZE75miRmBJGUR2NxB9Ksh8UKEkliUETNEpFOZ4FeDY1jXKHMlshwA2scyQUHPWF1",
+	"nWyezkenR9kqGVcwhWR0r9e5oAmdg7IHd3518SusL17p35le6IKq2SgYcTrXb9IFM4+DUQL/TFkC0ehU",
+	"JSkUv1g/i/M0YurF+jxUIqmfxTser8l4TVYzQWZUHwCT5JbxKCAXr4hIiP54oH9ZzYQEkkpI8oG4GFzq",
+	"P1NI1oW14tdKR0HvHMhOnv8YNC/03QISalb32Tu3yAZsNP8NTaagGk5CcLKaUVU+Cr37xp0qM90GS3k3",
+	"uQE6b1qIoQ0FdG5+bzttPappBT/+0LiAa8ZDaDpliQ+Lk05EMqdqdDqKqIIDxeb6ccPUv3HF4qapU3y4",
+	"wdQvUhZHjfQxtk+HkcfrJXD1hs2ZByWOjzRpRDChaawazj7GV72bYVx9fzIKNDQMFzg+OgpynnDs4Ql2",
+	"Pe8mE+nD0YxzKUFioEsgIlVnpMcyhZmx9zqPSks9allqEoGPr8QRSEUmLJGNS9Jvnstw5AHQWIgYKM8/",
+	"c7NegGygFTUDqe+NOC6fA9wtYhGBwwIv5eC0xQUwBXP80H8kMBmdjv6/w/yiOzTD5GG2pNE9HtuFeek4",
+	"J3aaJHStn0q1jvU/9GnrvzNU2wcyvRHTB/qeHyMuQdGIKloH1C2s/7qkcQpkQVkiyT8E4xBpeP2RHh2d",
+	"/BgQ4KGIICKCh0DmIgFCJaH62onhzL41p2syhmwonVLG9RxqBnMJ8RJh6dvo3C2snRlcarliCbFfcolB",
+	"yyISlpDoP5YQazqkXK4gISuGvMh7yjhl8cttuKVhhi/oBZVkKd/cmTTVsbMrqmb6umnknso8HMY8r43g",
+	"1DipzJ4PnBeSJQvhPAxFylXz9NVhA7+yYiqcvcW5/PPnA4bNXDlpz3WNi22fYr6IqYIWgGUDhi3uA4xn",
+	"Qtw2TrzKng+Z994MBqleiIgZXn0lJHOSXCi4Ao6ciC4WMQtRhDv8hzSP84kXiRbwlJ3CPPXcCvnKPupB",
+	"nzJ+JMb/gFDlK8qXb/4jF4JLM/lPlMVpAoOW13otJImwkn2Ze1zPBI3JhLIYooDENLyVRs5kinCASBKq",
+	"UN6bizlwhfJ2JEASLrQsugSjmABVaQLkL8+Pjv9T3yXvYZJKGj/8+jX3s9AlIeV6VWMgkzSesBi3NF4T",
+	"piSxq9DLN1yZSEUVaAk22y6dg0QI2q/mmk8d+mECVEF0rvoKiYF75cW6a7OaRn+T+uJCSYElIId8h0Ue",
+	"KghGWl39TULUf6I5lbdda73UY+4dhXo+K0Nh5aO2aa7NKD3ew2ArkpVRQOxAQs1IojQYaaikA/AtrL2y",
+	"epE+WeS4i91uUIBsnXKtDpFprGWcaDh4rajpB8C1ePJxpBVVvTB7N5pl2t2MglHMuF6G0SVRVZ0JlFSl",
+	"JlW9XDEW0bqwuvxTjVDQ32w5ywUkUvDTgq4NBNeH9K7/M6cR9D5V3HHj6b3mKvFQFHWH2oYnheO/D0Y0",
+	"ihKQsnFbYcw05/EcFB1Ctxq9/BqPmCgwxiBJ50BWVJJEcz5AzTw2cCsKrj/+MKqLp8EINHt7iRrB594E",
+	"LYrmiPLazjnJnl5EmZo+YbGxmFASivmc8si3X8tODbrU6VlRlUq/GPrLzc0VMQO06meMUIk5F+7k0cqJ",
+	"oChfPxGV2UI60cGaTfRLmXDjJYDzqb2HevAEqiHnbEUlu47Zv0OLRizPjTmDmEQPwkKE8H9XifcgU8MD",
+	"yp8FTscxRA0iS20qtGe8EdMGWo2dKtJPXQhGc5CSThtuCAUL7wNNkFLR+WKAIaZ4Wvn7+QICu/ZPTZu+",
+	"zvDb8esVZUpPHxg7jvk1ARppRoiU6+XFhdneA7XSTuUYzQE7zOij35cBc1/X6vucdJlyx1RCgEyMp/Mx",
+	"JJpdUKLHIq+YME5j9q/u4y4ccb4v3zm/FJxDqKyKVj+WOcyFwboqqhqcEKnyGwTaTQBV1NDTdC/v95O9",
+	"LbC+EiuKfDUy6C2sv8mmm8imZnwvCdUhTRiClJmFZmvMaYDoTuCg3Cr7H4iTnnsdyau319eQLK0zqwyx",
+	"3xZECXJ8RC6ulj8QK1GCPCO3sFCE8ojImVjxgKxmLAajJBKaaK1TinhpLIWoINNwxtAbmDHy+kYrzPoV",
+	"xGwJXmlYKZgvjAezh7i0AUCNzBlTn/z8Yaa1Zi2poWFgdMrTOA5GIkFdGh2fdoHukX/6y5bLCJbA1UXk",
+	"EV6tl1XfQgqkV36HzMw9xB7eohmfu+20T+cA5oZrrIY79/a58nIEShbAtdxgvcX94OMslBuekGyRY+xy",
+	"RsEoMvuBKIe1T5ZxhreoJ5Hm44ugKgjPGXp3km7lwD2E0h/lo9SI8ZdlsopEOo4LLxgxqKAK/ZKHELRe",
+	"FPihS7oYFcx5L7SuXoPghZLGA0V+IL+yF341zEywzcdzYbaTh1TAiPpP4bxqZ+ED1uupZp5XibjDLWvO",
+	"oLUOZ6KtAC5X3mt7X1ApVyKJGlW5hqukugn7Ce9aUXCv34w0lX5+FVr1vFXt7afcIm/80z/htdJHdkYk",
+	"AIlEKA9xsHw29+rqE3bnv5ZbGK/T73sQMy6xqDwVVu491CJbdnzHMrJnMZtAuA5jeGZJfhR4ni00APyP",
+	"EtRt/c/SRdQ45S2agr2PwhmEtwuhYePnfL9AHKGjUnrUt+z/rWqwGXUfjMTKY6p5iwKFDaowM1pxMYEs",
+	"0OI7ScSKn+HfQs0gMSIIjmWQfCcHSR36lW7Y46jAbdKs3gfzi/PL+tGgeObIHD0tNL4qjagwgzRiYGM+",
+	"/OKhw6oOinfzFN/yrbrqkvFtbE6n8B6mTFobSOUSJrGYMn6mBcNwRiYM4kgSI+9HoK9Y6SLFlLn9Klte",
+	"SSOj/wrrCz+noyupvy9409NrCBNQ2TTDeWlZo/mbbPiUqpB04k4FVzEKRtNw4SWf/rxaNUHqjSNWH9YU",
+	"DV51XVzwm1wbd2vX3EADAxn9p6ATobJPFOfzL9Sxgyac72EJLuOYmdJpGLzIKiYxneIf/4N+AROPZYj1",
+	"fwKLk3h/mP89m0cE7hYxZVya2Ini0jCCwrMhqSBqNNPQmFE/wzF29wZLbLhIXzqLeo+7MmLy9pr9Cy5f",
+	"9DxB4MPUIL6Mfnv/xq+i6GfcClNsCefqyokHraIYi4GrVxTmgrtpfodENhGyMSf13uC8EMrSWyKUxXgI",
+	"n7KQDFQf0X3auQTz1Wsciwb6YuhAbc6liNM5XGrs6G8R/T1/qX7ZVZlMMTKhGAKSYWzxLBwuFXC2AKwS",
+	"arrzKAPbyyUajermBhkE1Z3a4XdpbneBRbnkaHfXcCRZbJPj0hGM0ylGLU2EVihpwlut7W4O2eCskN4L",
+	"XD9B0zcn79+9u/zrm9e/v35DJiIhiRBzK4hhlAPlKHcFhErCONHLCjiolUhu/+rWWoht/eHov38MOoPB",
+	"i6dnV9l0PoyDTwDlDSpJAqFIIr3Yv12/e0sU3HmNBDsFuV6Mb/mX1kRYsaFTeQvR7zRO4SqBRj0mH3Wd",
+	"TppGLZonwMg+B4SamYupmUhNfIudo1MxzsYVZw482/Et3n88dzdA55egEhZ6JOmhICpA9TduTqXHpYK7",
+	"6WUVaUGB8ofdpL5NvzWk4xMqYrF6ZyS2/hoNvnWVjmMW3iR0MjEHWQY2T+OYMIkEPCFMkZUJlpwoIlJ1",
+	"SlSS6t1WjRZ1qTICvh68wojLggm61cSYG6u17FA2qbSaOgtD74PRTKmFvBJJ5SrNomZ/fP78++ftcboe",
+	"7yKVt++tIUhI5bcvpHG3U8UiwHsc61W/SiNahOpsZxW6SSiXGNpcezQbbFHrpzDW9OyGLf2Gtoqd4v6f",
+	"GmYJB/UnRWXQrw99IZi7MwRaNXlOSx5NT0Cks7dwWEJi2QWTGbPobcPfkeexwnJxVj9XXbVoa73RROu8",
+	"VxU7qO/xZYsbvKyat8fwZCONrvQ7HWjtZiZXqW38xfklsq9w0cxKDL9v4P/5IW+kfvH8vuuB1MYyE9oA",
+	"4DJ+Lo+J4PH6jCxPCI1XdC2JGSrRWcmmXOjfWUHeK0YntCtgmwYv7Fd1a0B9Gz3eGvtUkZSTFMqJOfUT",
+	"Q/dV507st1+bwQXKL+gExyf/1aESBCPJphxDqY1lz5ez1zFDmsTVt45++K8uQd561fXL2Zbrq/EevPVi",
+	"VNwocSqVCzn1uFLmNvWnIUDlJ8rivhYz88Z1igytt52tMZwBnfgXWuusb2qRnifhjCkIlaVNn3XrJzpn",
+	"8brp6aWIjKbb+PBtL3tp/qHCtJVJgtqSP/kZWsJC6b8yQqogenn1W89jzV4xd8OLteoNkYF2wXCRXkES",
+	"QuWFZl9uxOSt9Ik+zQLcLJ3CFZ3CNfsXDNmKe0++B6kFomjoe5glPvSlWgBVmwlRQwe/MmRf5jX9nf5v",
+	"Ve3pRZxqwJcScD3Gt3wBnp3UTrF6Qj7w+EDtMMZHMtZ0OARfZWYKTRTj00GvGifNBZeK8hA6A7NzL42J",
+	"UY0SyriJ9whNbKP5I+UzoLGarY35kkdjf1aBmfnljPLpMBvxstHo7QsaqW8zKNwj+WzZ/VGIJ6kusQKi",
+	"huOvXx7lC6h8H+Sc0ocSRiL2uvQ/zGwOFfqcMJ0Cg8swfsf4u12hB3JADEajMKcREGNw9cv6D0JjE0Lk",
+	"QDxJ0Zk1YTHItVQw9wLwfco1iD4wOWtVeE5NvQUWzgiTIsbYD5KYl60v2ghh38lCZYok5c+IM6UxFWBQ",
+	"khn3B19RrrKMMkkmiZi7/EGCz579wWuuUSc8VTOqwXrGXayd84UxjTKxXe+MyrIt9scfOoWmHBerH9VK",
+	"AB4LF8bzfmZ+rJiEzCmHZiW0IELivM/teYGNKtzOvW0ijl4IofxmYod1od7EmIa3CCCEVAnd9D8WiTBE",
+	"QiIWES6qoX9FO4OYU8YbXWqV0NQ2l1x9yRG61YhNUrIb+E6SmZCKJEDDWUX7Kc/b5odr95F1qU7G7ti+",
+	"tw3cUV3+JIswr0BRU9eiL9qgQeDC2gPOW8wBG+MXkwTuIEyRLMcwpdygV42beb75wE7iVgwd7D8egNCP",
+	"5WOOi1EU7eFKbuCePNPDTSOL4lXb9k5+J3/zgD8dD7g9ErSVeIw1S8Rrg0RthrravA0qvd2kqdDTOgRX",
+	"9NYojHVv8VzwaeXOMYaSwHC1Yyy0oWWgKV3IZ6QgVz3rlwXqluF4Zvtq259inYeOERYTot1EA+RRYr3j",
+	"8XvrB7noz7Iw2KCAKjUoew+zeHTVg/IdS1BybnqQpAW7fxFS5S7dMippUeXlItXa6FWIjgUxIYKDE7Ew",
+	"57RMFdMUjLeNxvG7yej0Yy+uYxdw/ynwJxCYlBaN0zh/XtjBZureB5W19jS16JdeMXk7yGaCBzbf4JVf",
+	"II6GvDbcPd7k8rZu7soZVfbiWWf1hFrw6I2Yyp0kjrbljMb2I30nwmiUrpsGJ+3MBS1jqs/kOtAoOAxT",
+	"9QU2xNimxw+zs73UGkn/4UMWM4f5gLXsJZBkQHBIQaIIi8TjdlU4jsJBFkBQhF4Lal07MS0zi9nqm1aQ",
+	"9Mf9X2cO2kZrCTkwdg2bz6n5+EQkZ1oqSNZqxlBcoEo/M/XBIlF3JROREJgv1Lo1gr+9kFu5JpVHB2wq",
+	"k3Fj7RcB+d9obyqkG8gYQ9qaEoh3kDna6BtPRAyNOW/ZAXJB5uDS1bOClJSvsULboORadz5duWjlc35v",
+	"l+nQSqw4JkzQaM44ptYtIdZgGAWjJYMV+AMXS4pcm8XDWl2yqm6zrPKIseGsqLTGxIBIoU8ppBx9xWQM",
+	"JIGxECZBpq5tX3O6kDPhQR1TE2lQvIi0k3k1nAoUCmMD+y3vwWf6YkscUNPCCtNg0TQPfYytz9uXXuUz",
+	"Cl5YoW3iIvNDwSdsarPlkJTyWlSmVFvDyTcSgb+6WEMO0YVC6LsvYQBrRhKmABbEk55WycCeB67BHYEP",
+	"Kjd0ei4lm/I5+Orj/KSVIooDNEURwU2RCUWnJIaIKIF/Yk2NenJM9l5/PkOzxTSoNPipl8MZGL73E+NM",
+	"zlpfbAgdqUzUJ++utJX8vaB4LrX91BfqhZqt7Fs5b6zg7K8+JF/Z8AgvQjYn9TcV46lZJGzNQYd9ZinF",
+	"Dzfto1FqFDxMkwS4K+IBcgMv3XsrN/QQI5+cbOU5AM/mms4VC390JvDC3FqcO/Ge9c0bN1P6l2XU8gYL",
+	"99BLypDOAM1inBd49pN1nmrdWb7HDt0g5mFPBV9KjNzrzTQy2EQkAWGcUBIzDmeZ288mToRiDmgU8znp",
+	"lkBKxv9Clv7wjK9223eJg9VuTr1K6V+m98qOqVTXC7ri290FA03rGwhiC4yH93NtqTfgRb0m7bHdbm3T",
+	"r/tjZptZOi+X3sPqbHcZZHzAnVWRXIoLLNJEFZqlgylxiTKWlWm+jV8hwdeZVhs7eXimsHMKm3QLR9sS",
+	"gNyEv26Lljkm5mX/mpDKg6qdiOGPM2xDjocoGefMfxWF2wQXdxsnqtMlWbW7npCy5fE2BXIra+rHZzLo",
+	"9jNalmBo02FaXO8RLBLAKDd3G1Sjglt5QBksJ+WA5R4Mokho1S4SJz80T9dkdWT8pwTgFZO3l2O/xcLa",
+	"kOy07fkT7kPt4eX+iKCPyOkXNITDT/rXj6eKTj+NepyvotOBt2muztTBWce5dpRBCby+ndd3NFTY6gUj",
+	"myaJmGMNCjQoFCOnauryRCRhQ7ZGNoufcbunxToXrYkUpcF2hqJw7omtotH65TxqyBXD4LKurxYD2Jyz",
+	"vmlKqWDRnzm6pV8rWHhdGo2QfANTGq6foj6yZ62iM2Nm5+LG44jg/7by9MPJ0W2Xq2UyWYXrXVFZw4nv",
+	"WMHa5ILZWozJYOc0IFxFDsq24762tYErx5wM3QaGIv9CTaRx/b5pvqhUrwJPjWWC3D5u6HSgujWc/Snz",
+	"jY6V0mmZ9lp9S4Xl/5yI1AeKzCY84HYrmeh9GS5UXoqkoYiEolNT+9+0PMo/H/gRvu+ZlKdyS2g7laaM",
+	"6WYKbLu5PzA1QzlMfl3WxHG2p0GijzFReLb1zTr5zTr5zTr5pVsnM77gZbC2FOR2hS1bfYCyrVmkfm5K",
+	"WfJS0kaT08v6CLOilOYDvp0Vg6K9YQ0NxRLVrPsas6vAwb5vN2aib1Kmu7lxx8bJ6UMjclr6qqjmOGOb",
+	"id7D7Ze5gJULxrUnXKQRdxCVLPWW8zfpgIN6oXzN+f5Nx/R6OUimbOgwalbqotQ8hhSsUsHU+lrPYwBR",
+	"yZsZA00g+cmRhbz9E07Gf6L1awZ3NIKQzWlMIjY1xI8rQvDhizn1zJRCY855NGe83KTS1P7JWwr+/QAH",
+	"HbhOlW7ZJghBz5FFRjS9f3Vx8GuxnUP+bqXZYv1dPeDAYH71XS3tNJ3M3z7cdG9fnzmz/gXFFLZ6vbYt",
+	"xLLA+9HRs+NnR7abFKcLNjodff/s6Nn3lr0hmA5NsZiDvKjvwtZ+qptCC22nRqe2F0URzMVejOstui/2",
+	"KyrbkGbpacBY6b94cnS8s96FnoYcDY0M8YCNsIelneFOBVk+rulDYRp5CR4i+f3w9783fT3bzqHrxXgf",
+	"jJ73Ge96TxaJFjMOCij58dP9p2Ak0/mcJuvR6eiS3gKhnBhMsRuxgZm2393dARaqPUjYdKaRGP+tv1FG",
+	"r8PPND+oi1f3Bs1iUNAH4V7hyDLCFVvZf/T3ry9+cVBv0U81vPmhLu78LPjTgtZrHm0OLM0uD2kamQIu",
+	"tsdZGQpvmFTncYx90OoA8O0nH3JY7EB/H/Qb/mLtegL2HZ/38u//TtZort8Lpol939GmL32P0aZtdo+B",
+	"eYdmD5oeDWJvvQSDQnPHuiOlxu/ecSALUxq2UI/v7wd61QfZxef7nh1e3N/93qmrKFpUyevDTGC0tql6",
+	"wGuKO5Z0sP/HEF20RzCJsfhRQDisih3qq7RoaA2K5BiL6UFWC9hLkj+DysrsbokMfWoNy6YrzpbcNdkG",
+	"QqKjs6HW7uhJARXDmc1dbBqs29r+Nmcv67F5fnVBbBRBI+CC0SL1wOi6AqPN5KQB4OmSgfaNFyaRlosV",
+	"MeEgTwf6RpU0OJpqTl2CPfBI9iPUrGrKoc1COgizXG8v3aJ9570ZW4zl3QpSHSkU9fqvRcG5DDtcn+lQ",
+	"oDnZxaunBbfM0pSXqxETAjScmfUmKT+zViiXva1H00Jl4KGA/Zxl1d8fFkqrNXHlWr6wbBBZK636MQai",
+	"1Kl/UEiNlh980wI2mN100r3IGfUM6x7ixjWdL2KQARFxlF+uT0xswNpGLp9LTIgzkRKT1UUlqoWu+JGk",
+	"K8IUGYNkEeSpiCaVW1K0rLVdQYOk8uusVMT9pwLWm4wj2aoJXLtBe0EOk+PVByPcsp4UEui7cAJoEnR+",
+	"KsqLaWRETCZGflrNQItJGuiGY6Hpvw+vsjs//Gx+e0vncG/cqX6pxB7qYJzJZrcaSEmg8R+eG8JAHl4J",
+	"yayK9nCSiUMYv1giM3R6OihiVkyowxMtiYoE0xEnIiE0ju2Npv+y1iNle7CrHI+KeYE9kAanPPxsTPX3",
+	"h3TBDm5hXbIG+mx/Wo23VbiHos8VVTNrQfWgz06An5cIfySbYOHjdeS7hfXTNQa2YaizBmpdSG/CNiql",
+	"861Q7fCzsY7XjII+E+CO8K6H8QY/kuHo07QFtgELjYE7AJPxMh+GlIfGDtHAFvC5Pl8bgtPHQJs5CLex",
+	"zB5t4W4wu4ohj/Kp60qmf27jgGr95vKM5dc/9dC8MtUG+5gAjyB6gogVx8T2HUaZxWq9JutbbolxeZhC",
+	"k3Kl0eyNixV4MBGi0CPUAycU62dCo/qTAs+5S9NQDBIEThZVsTOtoXKFL6itv1BhCWhcqcBqF07CoXEs",
+	"CUhQLS1ai+1Zx4ABZGjDxRashE4pFv7oVcal0HCxR1/WDfyX+0dvwsXqaaH4VaosfyGMK+EMywgwNMJP",
+	"2RK0cGwBKyYoaokV34gf5TYg7DHaeAX+ymK8AIv2vC1F451ddB2XWDAyzZT73nLF0V/xFVeyLlqMG6eF",
+	"ot8RERzkZljVx8aC6JTbWR4Pm74ZafxGGosUM1O3er4VJtTsNk2q0Ht9n+WoMeqjoGDMcWqj2p7Okb8B",
+	"VfOjfudKHtmu22j9sHXA7F38IJJMMNTy1WRXq4Dmm3lsH+YxRJAA7eXY3a0Zq1hfhs1s9EIze8YR+2Ct",
+	"GNDdg7GaFT05ropH6cxcNDHlCSMiQRUE8IoTp53KvRLYeRThQT2WovEFRS8ahGqIV2RPLUrjPIo0hTNI",
+	"zkraGqKSUBad9F9Z9Al2I7CVClAVFhPUZPqT/uFn/aPHbTwXS8jw7suzFJoN2PM158qFVa8kGXjf+qx8",
+	"9hSH2vnazQqPR+ePrbh/WaSbhdhAnXJNXJyWp6UoU661vZg8oC6SLfismuNW0Z6/n8vauX+6r2tc0t7B",
+	"5fIXPn4KKuHEQRWWQWGw51o3lkbrD5IBMa3RPRf5OBbhLUQHaBQ+NU1qwBfJoOc5TYBGzbe8zT5wXqBv",
+	"DsQn5UBsRq4uX6KLm23CilXCqiQ/yHdYwJineUnvhC4zv9+ZzZdO9PIgyno0cRdQMowm7ekPDvsv+lEb",
+	"bvT3oG+CrQl6z5lEJzsj+k5q/6JQsZN2u3NMNk8w+ZYx8i1j5Atk2r7UEmPPqiWN9ObaSGdWlNJ0Z5Xh",
+	"g6xeRisN2uIVN9ngvVi5XMG5PpauctmPLOkmpJykEs7ITKyImCjTTsH6mvAizKUkLFXPEuz6gS8LHu+J",
+	"2Vbk6J4lTAIyXhOMmBmACNnsBWQw6fC5a7MVF167xvHDGDK+9m4ykf1YJQ7vzdPM5EkESe/RN+sFyNFe",
+	"g9lNM7we2JxXHNgj6hkfP10sgOeNG1yjGIcZ27CgbBKDefkA62A4dWUZvDhZTLloj0QvHPY3NP360TRL",
+	"pnB675yuTYohxhKcmeLG6BYSrrk0kyTlt9zFgDwACm+bemHRf2Wqd7Rz5A9u0D6QxJW96YEf2boe4w5F",
+	"vuWObxsblB7QywblTubBjFDZ0e/XClX6bF0jtWccZLl1TEkiTaWb/QL+FyR6JByCfcQwGozknb+8oDXK",
+	"qIeUM9q79xDk4Wf7Wy9jUxE16gRaPlPjgIn2fHaZ28duKzcpRhCzJWCZ9OF0k9mJmoJ320/m3wt/te67",
+	"ys5jYxY16N754LC4zSRnKnM+LH8rl/PasxOtH4qY3EzTl3C1Z9ywjrNVsYjEw3G0wwLRt9sFCrxhb4L2",
+	"XoRhu7VeRqvCMTyCMIxdAd11l+GqtRvFVCoiNahJRNfSxSviaxhls7k+tyOu0x8VDz/b39f6/wksYmpK",
+	"82/67cAboZB/ZHCMglc6fI8LzfDpAV0HOc76+RiHlbvO1wUvYcojSMiK7tvYdQ22HS2C30RVu+WhvxKL",
+	"Uhei+MYQ0jmYCP4HZH7KdXrZ5ib1osINSLX9Nbrw1PPoXc7RF69y/4g4+dTwkXKLjsaQDHEsTbAYNns2",
+	"UiL5Y6Rx5I+RqWgrSUQV3RIhZ0BjU5a2SVT+xYzovPwU3KnDRUxZBUpVhlWPw4dkaZOYnh99v6tZ34qs",
+	"mAWTJBScQ6gwLMSE5UpING0zSaQSi4XzyxbcKhXnSFYQAcMFQsrNFGfk+dH3tm4P9X7SHDQXUYdU8xZH",
+	"7EPI0F/qI2Bcmt08wVjeuVtZR1gWnvrhZ/2jzYD7M+Dp98oXNnPtNV+4G5Z+JmdP6WmBT6ubbmEd0Ovn",
+	"Gdo81e0SFEUeuh/ZXi8WIrvcPvRna3PlfpB9W2eq39+hH6bDqulO6cGsmhkY9mvVLH3Wk/RiHn8nXWd+",
+	"05F/34DHJnKFelF/WR67OHZJDsjxc6JRQWgVL0wTiP6zFd6FuJvcr9ZVvqxA2Y21y+BuEWv2dzqhsYTA",
+	"X8vMzPEni2Qrz+7ZXSIYpZz9MwWba23RRao11sCeiGS+66zZEhNsqq7XA+Vq9cwyQbwcjZZ/r08ara19",
+	"RsZZGbwzG0Tt7JqawZaL3u3fL4ORB4pIXGxWpc/m/2ScZqceOYffFbSvuJOb7Pe/sjgussAnEyu60Rl1",
+	"muMbt3q0a8b7ChRlcQf7fbonuZndq+rl9ReUtArLcBNEcfrGW91M/rDXeuUje7bm97vaNfT2L1Dsmee+",
+	"vlNo1Mhq8mSxEiIhCch0DoQWqhcMFx+KiDsRye3DYO1PIrndHmUr5Z4GtD1TbA4i7Te6n4XteDO1ptLk",
+	"JklE0mn8w0EaLewB9kZkTzuZPvG7wFViAm7wdkes2A8jb8dcj3Cg19YmGhy6tukdF+YbUwz88Ur6YjZd",
+	"47SIpw9a1LcHQuEZeVDmjZhi877HqNu7U0kTceWBZIL+Raa/FZgeEuz4JRSXfhh16GHwlINa7UIKaCpS",
+	"bEa9tV95KKMUzm770fYSXn01djgxjZD3Hci1iGloUqxhmoCUZCFiFq63E+1QRHwY2e5KT71r4c706vR3",
+	"/7PANP609c8pSOULw5uk1niCjiVmUlJrdsFIgKm5bAyEnn6t/eRBDwbhwURPQnRqwYwEJglIW7ts99jx",
+	"3ky/a/yI0rzpfF1Sonfmdvr+x6OjrhtwQ+BeYpBnMBIJGsUSQmPNstejU57G8X55hl6LYRg8MqsZbYkS",
+	"WrF8KHzQc+8aHWiqxJVjcXWO0cZN2lTD7THnq7RPbIFaktOFnAn1QNzG+rzsRx7gNiofPLpLTk11IiZv",
+	"CY0Fh7NypUmmyFgI5W0E3pzW/qjlpLLza8K17PnTtArkSNaCiQW63z0e5qLujf3MzsLFNmdXpW7pdprN",
+	"qiU03oePd+8FBGgSY2mwZOAdCMmShXBAw442X+hJNYPP3di9qLqlb/bSdc0bJNvSF1+VSFZ2tJeqRJWD",
+	"f+BiJsEoETEMQ4b3+o0nWZKwirQNN0kZrF8onpryR9XNBIRip95iNaQsfZWSRSKmSa/6SFUGdfhZlg63",
+	"VwqbB5e/4rpJWTpcBSZ5WtytqR+3p8JJ1xWAdWdrPRDv2RGLwWk+PXLpxH8nFvMz86Kza5aA8NgJJyk3",
+	"DdsBkve+X78VAPyiCgAOvh/z8oDjtSseXUfo0NvcpobIRTNCs7CejernTMsUu7YY9AaXGTc1cVvf+1JL",
+	"gF0X9P2+BcBqEc5fSDmwLaLJNGKaGrddXUD2VYCLzvsV39Ir2n9uQxiClCWGUucwWBC0WTOUTrjWgnZg",
+	"4lWQl1JMlnQMB6VuqSiPTMNN98aZHZyxpkAz4T+4aU9hsxv1BKYJ5x+d5WYWkEjBaezCoh3K2DKJ5X96",
+	"EnEzFMobivSIHNAAbA8b2LpTX/At/qBOXP2DD36ncfo4ja3buqxnWumMRojuY5hSHpRyz/8X5p0TNsEy",
+	"8myOKXlTtgS+abZ5V4y3H/8P5/SuJw1c0rs9k4FZY+tMwDW6ftRYGKZJAlz9KQv5Vi67AgnqT8zcytWr",
+	"f0sqbCO+S3pXpD+/XL3UNIdojYI1m8MjJExMUQOQyq5GTLCIWcEi9J0kFsPPyFEp1+Ph6KtPydBirdBh",
+	"auBeu5RtVGT0EWSdXI4JNleqgrrQ1GQvz4C8Xem0eq3R7H+HNGZUb/oz/nLfzpzNS+d6ZC/eTO3Ix+ol",
+	"vEjHMQsbIgbsbjRUukqSF8YGbtI+6WAFUJp6tjma77U+jWuMp8Gib35Fb4GbKjSoxdOdopSiJlq7ozuP",
+	"HX9Dp/LhnTJuTT3zGr3OGDvLzpytxTLDeQQbFs1UM5BA8HOPUoFOf9l0J6A51m6IIrmx3d8gTEo25Q+C",
+	"DUOBrgGcTH19iTX8P54qOv10Zu58OsUKp2Mg1HTYNiWgO9iImX0rPDre4jxwoV5+tzWBKAM394U+zNEA",
+	"fv/hBvTW4vdCMFOvS0MUw/4sKMUk719Mp32Qu8wAP+f3RQ+f3k1OX0NFtOxW8tybHoZjvhd9rYKT2V6B",
+	"Y2WN01zifipBnplbUCRbFG3vzODdCUyfpq25jxz/ganZC01KslkqsiDSMoiw1mZNeEiB8ku1O5d7/tst",
+	"jtHySC5eBbmHyGxzO6mr4HuOYJFASFUuYvu80bvjNLv37rlP5Pke2zqdeRrHdByDO5HOC+nV47SB3Atv",
+	"PJdkeXJGUHeRM8anhMZSkDCmbG5MiMgVneXCqApyQUPY7vo7NIh++NlKBt25nA4RkH/4Mzp3ykNfWJFF",
+	"Dy3jw2+c3ZE5i2MmIRQ8kkb2i8X0O4lB+q6lKUsg1O9oSrd1YUb+8ithmkiRbGfk67oTxDS/FiqBziJZ",
+	"0SQif7GL/E+tC7oeZMSsjQheNjackTENb/E9JskYJiIBwlSNQ/u2m53MyGdEtcvRYqP9QoO1tKtuFeNv",
+	"YAmxZ8eaJhYKIvQXvT55QcKY6dcRkgnqwvrykSJNENO9dln3sL4DjegioTh6AYlkElmTZxe7tWs4Gupl",
+	"XHOE1NT9qSzI49R9xHc9Hfu6rXCxmJp6qEYtGK+N/XmHppJ2VikVVWl/Znlthj8Wu7QIoRWqGOgSiEhV",
+	"QDAgBCJCJ8rWi4w1rZIJi010tzePXkylrUq9eTL9QFbZm8nsQ4A2p8wnojEezsD6KyW+X8QqozomSSSw",
+	"6KtzAmmyNLYpbqtcCP5gRDlhsf7XjMpZL+P4T3r8tjToMaXrBWxpSd/GdLRIQLoatDVTeprE3TZ0N4MZ",
+	"3stARGLGb7OeQVe/3WTyaZhABFwxGsuATIUwF/z3R2TOePoV+4Y+oNSiBFmkpr8eoqe5pF6+u/o/RCpY",
+	"uPLyWYnetW3Dr991Ca7dUr3HAzl2On0zvTg7YqdL0lp6d2nyekDP5A2d9nJO7t9ib0vKa1E8s15iBJWi",
+	"013Yujo5pIb4YVbGyQv3l/rpkwF8xUkgFC2yr8ZcOxzX1+vH0/nYJo3sHyWyICE0c8dAbYu2go17f5gB",
+	"d0y2RPgWsOK1GbmLu7MiTxor/mN5ofMT8OQOa5E2Zv+CSHOYzksU3BGV3+uDlc4LzBT6GoMsMlLRad5T",
+	"RyqR7N0lkzuo9Vo0vspHRNhpItJF7zvsZzN6S6T1FCsXUhGKLrI59lIrsfUfu01N+btvelQlc7U2jkul",
+	"No79alXDapHboCiyoFM4IyfPu1ep39n5+po+9LJuffNYm6qR8LHlo7YPMFeUmWSOJnsR0CSclb4yp3dv",
+	"gE/VbHR6fPJfQfdXX6xt7CZGneWgJH8x//pTD8dIDmzeYa15IkEbhaHpRmtWJcjQ2bIKE48C9xfFP/Sr",
+	"xV9xzIMbuTjcKQuxZmt+iwO7p1iHBNzXv11YUx+e+67g2HoEOUBLWnnT6gIzzRt02yatMXZxxZhhvV65",
+	"P277WdHp/WGB0fVlvOeFV3avbg+VGBq4TrgBx3l+1M02452yzN3SLUa99ibEIiB9ETmDuECFaG387YZE",
+	"63oWm5pjxlnABZGpuYQfQc2rU7CRmGZUZhRc9MrsloqXx1nmacRkKJaQrDv6+Lyy47718mlsBtORHuU6",
+	"+wRo4JokeFgO+gsRxyatVDMvlzJ1C+tRZ3rS8mRoO5nfT7ZoKBP07E6hTHTCZlVEr5U3hLzaj6KBVQvs",
+	"CO+TjIzk0yT0tGVzQHQ+UdDg742oggPrUOo5aSEU86tMUR3cEsjx6p1ECAWjvx/cCEXjA9vpp+tdHOzG",
+	"7jvAyHUj0mq8LR2f54Q5OW4PPYl8fKEMpJ9EQk5+IDORJjIgocmlKdVTyWRUqe+rW1ib0HQRrbNwaPPI",
+	"lPfEDE6kDwOJnEAuIpgvhAIerg9MJQKvEnby/DmKRJlShqFUChI95//9SA/+dXTw3wef/v//GDUoOd96",
+	"MD1+D6aTYg+m74+OiAwIjVd0LQf3YSreho/VBATp6OHbgPx+sovYum+NP/oFgUqyPLZRn6DlZWxfSsTC",
+	"NK3aGj0H9EXwsemHilDbgcZ6tNlXdhRw5t0ARn8EPdHxjZjacJFGAbHVTHjy/McnFUS2+/ixN2KK0Rv7",
+	"iiF7gk0mlidD03g3UMJcIu8XrBYMSQ/eqUZw/2+UYpzpDNt0NfWkKAhX1789Q+E9TLXyl5Qi4LaSiSq1",
+	"xTEVudsXE4zCRfpyQFMqU1X68oX3pvT0sLJQ6vL0mvVuliN4svN4xDcwpWFj7TMTd7KiTJnCPPqnqWax",
+	"f3Hre2Mp+xtd0mtcJrl+9askJ8+OiRLk5Nnz7SOfimy7luvXWg7SHedGbPwLTMGpJ2dvm4QtB+Tdm918",
+	"J00uy9caEng9w2DZPOdRGFUDGTx2GJyxCAirewN6JPU0onotWB3B7a+irjlBia3vK0T9genEBd0nQ9hy",
+	"E/dkkqQ8goSsjM36EUwrib2CITJr2gGn/L4s4DY1E/Fc/aM9wO69+cBjXapm37YDzhO/Wm1x7CzCVBVz",
+	"eDHmRzOXQlCZe8YmNrKMw2pLhHoY/vrp/v8FAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

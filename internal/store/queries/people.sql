@@ -1,5 +1,5 @@
 -- name: InsertUser :execrows
-INSERT INTO users (id, email, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING;
+INSERT INTO users (id, email, created_at, service_team) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING;
 
 -- name: UserByEmail :one
 SELECT * FROM users WHERE email = $1;
@@ -60,6 +60,9 @@ WHERE identities.issuer = $1 AND identities.subject = $2;
 -- name: ListIdentities :many
 SELECT * FROM identities WHERE user_id = $1 ORDER BY issuer;
 
+-- name: CountIdentities :one
+SELECT COUNT(*) FROM identities WHERE issuer = $1;
+
 -- name: DeleteIdentity :execrows
 DELETE FROM identities WHERE user_id = $1 AND issuer = $2;
 
@@ -69,7 +72,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT DO NOTHING;
 
 -- name: AccessTokenOwner :one
-SELECT sqlc.embed(users), access_tokens.hash AS token_hash
+SELECT sqlc.embed(users), sqlc.embed(access_tokens)
 FROM access_tokens JOIN users ON users.id = access_tokens.user_id
 WHERE access_tokens.hash = $1;
 

@@ -29,6 +29,26 @@ type ApiKey struct {
 	Scopes     string
 	ExpiresAt  int64
 	Login      bool
+	Owner      string
+}
+
+type Audit struct {
+	ID         string
+	At         int64
+	TeamID     string
+	ActorKind  string
+	ActorID    string
+	UserID     string
+	ActorName  string
+	Operation  string
+	TargetKind string
+	TargetID   string
+	Address    string
+	Agent      string
+	RequestID  string
+	Status     int64
+	ErrorCode  string
+	Count      int64
 }
 
 type Build struct {
@@ -119,6 +139,13 @@ type Identity struct {
 	CreatedAt int64
 }
 
+type Session struct {
+	Hash      string
+	UserID    string
+	CreatedAt int64
+	UsedAt    int64
+}
+
 type Switch struct {
 	TeamID string
 	Name   string
@@ -160,9 +187,10 @@ type Template struct {
 }
 
 type User struct {
-	ID        string
-	Email     string
-	CreatedAt int64
+	ID          string
+	Email       string
+	CreatedAt   int64
+	ServiceTeam string
 }
 
 type Webhook struct {

@@ -205,7 +205,7 @@ func (q *Queries) TeamByID(ctx context.Context, id string) (TeamByIDRow, error) 
 }
 
 const teamByKeyHash = `-- name: TeamByKeyHash :one
-SELECT teams.id, teams.name, teams.slug, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, teams.tier, teams.limits, tiers.limits AS tier_limits, api_keys.id, api_keys.team_id, api_keys.name, api_keys.hash, api_keys.mask_prefix, api_keys.mask_suffix, api_keys.length, api_keys.created_at, api_keys.last_used, api_keys.created_by, api_keys.scopes, api_keys.expires_at, api_keys.login
+SELECT teams.id, teams.name, teams.slug, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, teams.tier, teams.limits, tiers.limits AS tier_limits, api_keys.id, api_keys.team_id, api_keys.name, api_keys.hash, api_keys.mask_prefix, api_keys.mask_suffix, api_keys.length, api_keys.created_at, api_keys.last_used, api_keys.created_by, api_keys.scopes, api_keys.expires_at, api_keys.login, api_keys.owner
 FROM api_keys JOIN teams ON teams.id = api_keys.team_id JOIN tiers ON tiers.name = teams.tier
 WHERE api_keys.hash = $1
 `
@@ -244,6 +244,7 @@ func (q *Queries) TeamByKeyHash(ctx context.Context, hash string) (TeamByKeyHash
 		&i.ApiKey.Scopes,
 		&i.ApiKey.ExpiresAt,
 		&i.ApiKey.Login,
+		&i.ApiKey.Owner,
 	)
 	return i, err
 }

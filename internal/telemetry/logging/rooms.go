@@ -3,8 +3,10 @@ package logging
 // Rooms are the packages that may have a level of their own: those below internal/, each with what
 // is below it, and main for the commands. A test holds them to the tree.
 var Rooms = []string{
+	"account",
 	"api",
 	"artifact",
+	"audit",
 	"auth",
 	"build",
 	"build/engine",
