@@ -21,7 +21,7 @@ type access struct {
 	personal      bool
 	takesTeamID   bool           // as a query parameter
 	feature       shoal.Switches // that must not be switched off; 0 is none
-	audited       bool // also when nothing is refused
+	audited       bool           // also when nothing is refused
 }
 
 // teamAccess is the access of those who act for a team.

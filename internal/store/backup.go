@@ -93,6 +93,7 @@ func (eng engine) beginRead(ctx context.Context) (*sql.Tx, error) {
 type table struct {
 	name           string
 	columns, kinds []string
+	made           int64 // rows that the migrations make
 }
 
 // knownTables are those of versions that were asked for: to find them takes all migrations.
@@ -119,9 +120,20 @@ func tablesAt(ctx context.Context, version int64) ([]table, error) {
 	list := make([]table, len(names))
 	for i, name := range names {
 		list[i] = want.table(name)
+		if list[i].made, err = rows(ctx, ref.eng.db, name); err != nil {
+			return nil, err
+		}
 	}
 	knownTables.Store(version, list)
 	return list, nil
+}
+
+// rows counts those of a table.
+func rows(ctx context.Context, db *sql.DB, table string) (n int64, err error) {
+	if err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+table).Scan(&n); err != nil {
+		return 0, fmt.Errorf("look into the table %s: %w", table, err)
+	}
+	return n, nil
 }
 
 // table returns the columns of a table, sorted.

@@ -53,7 +53,8 @@ func Restore(ctx context.Context, location string, from io.Reader) (_ Backup, er
 	return r.about, verify(ctx, eng)
 }
 
-// prepareRestore makes the schema of a version, unless there are records, or a later schema.
+// prepareRestore makes the schema of a version, unless there are records besides those that
+// migrations make, or a later schema.
 func prepareRestore(ctx context.Context, eng engine, version int64) error {
 	if err := eng.db.PingContext(ctx); err != nil {
 		return fmt.Errorf("reach the %s database: %w", eng.name, err)
@@ -84,11 +85,11 @@ func prepareRestore(ctx context.Context, eng engine, version int64) error {
 		return err
 	}
 	for _, t := range tables {
-		var filled bool
-		if err := eng.db.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM "+t.name+")").Scan(&filled); err != nil {
-			return fmt.Errorf("look into the table %s: %w", t.name, err)
+		n, err := rows(ctx, eng.db, t.name)
+		if err != nil {
+			return err
 		}
-		if filled {
+		if n > t.made {
 			return fmt.Errorf("the database has records in its table %s: restore into an empty database", t.name)
 		}
 	}
@@ -113,6 +114,14 @@ func (r *backupReader) head() error {
 
 // fill inserts the rows, and makes sure that the backup is whole.
 func (r *backupReader) fill(ctx context.Context, tx *sql.Tx, tables []table) error {
+	for _, t := range tables {
+		if t.made == 0 {
+			continue
+		}
+		if _, err := tx.ExecContext(ctx, "DELETE FROM "+t.name); err != nil {
+			return fmt.Errorf("empty the table %s: %w", t.name, err)
+		}
+	}
 	var insert *sql.Stmt
 	var into table
 	for {
