@@ -19,7 +19,12 @@ type apiCmd struct{}
 
 // Run serves the REST API for the orchestrators in --nodes.
 func (apiCmd) Run(ctx context.Context, cfg *config.Config) error {
-	console, log := openConsole(cfg)
+	w, err := openWatch(ctx, cfg, "api")
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	console, log := w.console, w.log
 	listeners, err := endpoint.Listen(slices.Concat([]string{cfg.APIListen}, cfg.DomainAddresses(),
 		cfg.MetricsAddresses())...)
 	if err != nil {
@@ -43,21 +48,26 @@ func (apiCmd) Run(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	defer plane.Close()
-	measured, err := metricsOf(log, listeners[1+len(cfg.DomainAddresses()):], plane.Meters())
+	metrics, err := w.registry(plane.Meters())
 	if err != nil {
 		return err
 	}
+	served := w.outside("api", plane.Server())
 	g, running := errgroup.WithContext(ctx)
+	w.run(running, g, metrics)
 	g.Go(func() error { return plane.Run(running) })
 	g.Go(func() error { return public.run(running) })
 	g.Go(func() error {
-		domain := public.endpoints(listeners[1:1+len(cfg.DomainAddresses())], plane.Server(), nil)
-		return endpoint.Serve(running, log, append(append(domain, measured...),
-			endpoint.Endpoint{Name: "api", Listeners: listeners[:1], Public: true, Server: plane.Server()})...)
+		rest := listeners[1+len(cfg.DomainAddresses()):]
+		return endpoint.Serve(running, log, slices.Concat(w.operator,
+			public.endpoints(listeners[1:1+len(cfg.DomainAddresses())], served, nil),
+			w.probed(rest, metrics, endpoint.Health{"api": plane.Ready}),
+			[]endpoint.Endpoint{{Name: "api", Listeners: listeners[:1], Public: true, Server: served}})...)
 	})
 	fmt.Fprintf(console, "api ready on %s\n", cfg.APIListen)
 	if plane.Key() != "" {
 		fmt.Fprintf(console, "  export E2B_API_KEY=%s\n", plane.Key())
 	}
+	fmt.Fprint(console, firstPerson(cfg, plane.Link()))
 	return asked(ctx, g.Wait())
 }

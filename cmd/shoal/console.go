@@ -8,13 +8,17 @@ import (
 	"golang.org/x/sys/unix"
 
 	"shoal/internal/config"
+	"shoal/internal/telemetry/logging"
 )
 
 // openConsole returns the console for messages to the user, and the log. Both write to
 // copies of the standard descriptors, because the runtime replaces the originals.
 func openConsole(cfg *config.Config) (*os.File, *slog.Logger) {
-	return os.NewFile(uintptr(copyDescriptor(os.Stdout)), "console"), newLogger(cfg)
+	levels, _ := logging.Parse(cfg.LogLevel) // main has checked it
+	return openOutput(), slog.New(levels.Handler(newLogHandler(cfg)))
 }
+
+func openOutput() *os.File { return os.NewFile(uintptr(copyDescriptor(os.Stdout)), "console") }
 
 // asked drops the errors of a shutdown that the user requested.
 func asked(ctx context.Context, err error) error {
@@ -24,17 +28,15 @@ func asked(ctx context.Context, err error) error {
 	return err
 }
 
-// newLogger returns a logger that writes to a copy of standard error, because the runtime
-// replaces the original.
-func newLogger(cfg *config.Config) *slog.Logger {
+// newLogHandler writes all levels to a copy of standard error, because the runtime replaces the
+// original.
+func newLogHandler(cfg *config.Config) slog.Handler {
 	out := os.NewFile(uintptr(copyDescriptor(os.Stderr)), "log")
-	var level slog.Level
-	_ = level.UnmarshalText([]byte(cfg.LogLevel)) // the flag accepts only valid names
-	opts := &slog.HandlerOptions{Level: level}
+	opts := &slog.HandlerOptions{Level: slog.LevelDebug}
 	if cfg.LogFormat == "json" || (cfg.LogFormat == "auto" && !isTerminal(out)) {
-		return slog.New(slog.NewJSONHandler(out, opts))
+		return slog.NewJSONHandler(out, opts)
 	}
-	return slog.New(slog.NewTextHandler(out, opts))
+	return slog.NewTextHandler(out, opts)
 }
 
 func isTerminal(f *os.File) bool {

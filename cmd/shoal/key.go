@@ -42,29 +42,33 @@ type keyRmCmd struct {
 
 func (c *keyCreateCmd) Run(ctx context.Context, cfg *config.Config, all *commands) error {
 	return withTeam(ctx, cfg, all.Key.Team, func(st *store.Store, team shoal.Team) error {
-		wanted := shoal.APIKey{TeamID: team.ID, Name: c.Name}
-		var err error
-		if wanted.Scopes, err = shoal.ParseScopes(c.Scope); err != nil {
-			return err
-		}
-		if c.Expires < 0 {
-			return fmt.Errorf("--expires is %s; it must be positive", c.Expires)
-		}
-		if c.Expires > 0 {
-			wanted.ExpiresAt = time.Now().Add(c.Expires)
-		}
-		plaintext, key, err := auth.NewKeys(st).Create(ctx, wanted)
-		if err != nil {
-			return err
-		}
-		if c.JSON {
-			shown := showKey(key)
-			shown.Key = plaintext
-			return printJSON(shown)
-		}
-		fmt.Println(plaintext)
-		return nil
+		return c.run(ctx, st, shoal.APIKey{TeamID: team.ID})
 	})
+}
+
+// run makes a key of the team and owner of wanted.
+func (c *keyCreateCmd) run(ctx context.Context, st *store.Store, wanted shoal.APIKey) (err error) {
+	wanted.Name = c.Name
+	if wanted.Scopes, err = shoal.ParseScopes(c.Scope); err != nil {
+		return err
+	}
+	if c.Expires < 0 {
+		return fmt.Errorf("--expires is %s; it must be positive", c.Expires)
+	}
+	if c.Expires > 0 {
+		wanted.ExpiresAt = time.Now().Add(c.Expires)
+	}
+	plaintext, key, err := auth.NewKeys(st).Create(ctx, wanted)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		shown := showKey(key)
+		shown.Key = plaintext
+		return printJSON(shown)
+	}
+	fmt.Println(plaintext)
+	return nil
 }
 
 // shownKey is a key in JSON.
@@ -75,6 +79,7 @@ type shownKey struct {
 	Masked    string     `json:"masked"`
 	Scopes    []string   `json:"scopes"` // none is everything
 	CreatedBy string     `json:"createdBy,omitempty"`
+	ServiceID string     `json:"serviceAccountID,omitempty"`
 	CreatedAt time.Time  `json:"createdAt"`
 	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
 	LastUsed  *time.Time `json:"lastUsed,omitempty"`
@@ -82,7 +87,7 @@ type shownKey struct {
 
 func showKey(k shoal.APIKey) shownKey {
 	return shownKey{ID: k.ID, Name: k.Name, Masked: masked(auth.KeyPrefix, k.Mask), Scopes: k.Scopes.Names(),
-		CreatedBy: k.CreatedBy, CreatedAt: k.CreatedAt, ExpiresAt: ifAny(k.ExpiresAt), LastUsed: ifAny(k.LastUsed)}
+		CreatedBy: k.CreatedBy, ServiceID: k.Owner, CreatedAt: k.CreatedAt, ExpiresAt: ifAny(k.ExpiresAt), LastUsed: ifAny(k.LastUsed)}
 }
 
 func (c *keyListCmd) Run(ctx context.Context, cfg *config.Config, all *commands) error {

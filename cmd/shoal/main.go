@@ -39,11 +39,19 @@ type commands struct {
 	Trust        trustCmd        `cmd:"" help:"Let this machine trust the certificates of --tls=local."`
 	Key          keyCmd          `cmd:"" help:"Make, list and remove API keys."`
 	Team         teamCmd         `cmd:"" help:"Make teams, and say who is in them and what they may."`
+	Tier         tierCmd         `cmd:"" help:"List, add and change tiers, which are named sets of limits."`
+	Switch       switchCmd       `cmd:"" help:"List features that can be switched off, and switch them, for all or for a team."`
 	User         userCmd         `cmd:"" help:"Make users, and say by what they come in."`
+	Service      serviceCmd      `cmd:"" help:"Make service accounts, which are programs with a role in a team, and their keys."`
+	Audit        auditCmd        `cmd:"" help:"List and export the audit log: who did what."`
 	Event        eventCmd        `cmd:"" help:"List and follow what happens to a team's sandboxes."`
 	Webhook      webhookCmd      `cmd:"" help:"List, add and remove webhooks, and see what was sent to them."`
 	Template     templateCmd     `cmd:"" help:"Build the templates that Shoal ships."`
 	Image        imageCmd        `cmd:"" help:"Import, list and remove the images that templates are built from."`
+	Migrate      migrateCmd      `cmd:"" help:"Say what the database's schema is, and bring it up to date."`
+	Backup       backupCmd       `cmd:"" help:"Write all records of the database to a file."`
+	Restore      restoreCmd      `cmd:"" help:"Fill an empty database with the records of a backup."`
+	SetLogLevel  logLevelCmd     `cmd:"" name:"log-level" help:"Show or change what the running processes of this machine log."`
 	Check        checkCmd        `cmd:"" help:"Check the configuration and print it."`
 	Version      versionCmd      `cmd:"" help:"Print the version."`
 }
@@ -76,7 +84,11 @@ func run() int {
 	kctx.BindTo(ctx, (*context.Context)(nil))
 	// The runtime replaces os.Stderr, so errors are reported on a copy of it.
 	stderr := os.NewFile(uintptr(copyDescriptor(os.Stderr)), "stderr")
-	if err := kctx.Run(&c.Config, &c); err != nil {
+	err = kctx.Run(&c.Config, &c)
+	if failed := auditCommand(ctx, kctx, &c, err); failed != nil {
+		report(stderr, failed)
+	}
+	if err != nil {
 		report(stderr, err)
 		return 1
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -21,7 +22,12 @@ type orchestratorCmd struct{}
 
 // Run runs this machine's sandboxes and serves them to the api and proxy roles.
 func (orchestratorCmd) Run(ctx context.Context, cfg *config.Config) error {
-	console, log := openConsole(cfg)
+	w, err := openWatch(ctx, cfg, "orchestrator")
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	console, log := w.console, w.log
 	listeners, err := endpoint.Listen(append([]string{cfg.NodeListen, cfg.NodeProxyListen}, cfg.MetricsAddresses()...)...)
 	if err != nil {
 		return err
@@ -42,17 +48,20 @@ func (orchestratorCmd) Run(ctx context.Context, cfg *config.Config) error {
 	if _, err := m.Start(ctx, image.PrintProgress(console)); err != nil {
 		return err
 	}
-	measured, err := metricsOf(log, listeners[2:], m.Meters(), inner.Meters())
+	metrics, err := w.registry(m.Meters(), inner.Meters())
 	if err != nil {
 		return err
 	}
 	g, running := errgroup.WithContext(ctx)
+	w.run(running, g, metrics)
 	g.Go(func() error { return m.Run(running) })
 	g.Go(func() error {
-		return endpoint.Serve(running, log, append(measured,
-			endpoint.Endpoint{Name: "rpc", Listeners: listeners[:1],
-				Server: rpc.NewServer(rpc.NewHandler(orch, secrets.NodeSecret, orch.HealthHandler()))},
-			endpoint.Endpoint{Name: "node proxy", Listeners: listeners[1:2], Server: proxy.NewServer(inner)})...)
+		return endpoint.Serve(running, log, slices.Concat(w.operator,
+			w.probed(listeners[2:], metrics, endpoint.Health{"orchestrator": rpc.Ready(orch)}), []endpoint.Endpoint{
+				{Name: "rpc", Listeners: listeners[:1], Server: w.inside("node",
+					rpc.NewServer(rpc.NewHandler(orch, secrets.NodeSecret, orch.HealthHandler())))},
+				{Name: "node proxy", Listeners: listeners[1:2], Server: w.inside("node proxy", proxy.NewServer(inner))},
+			})...)
 	})
 	fmt.Fprintf(console, "orchestrator ready: RPC on %s, sandbox traffic on %s\n", cfg.NodeListen, cfg.NodeProxyListen)
 	return asked(ctx, g.Wait())

@@ -36,6 +36,9 @@ func command(t *testing.T, dir, line string) (string, error) {
 	stdout := os.Stdout
 	os.Stdout = write
 	err = kctx.Run(&c.Config, &c)
+	if failed := auditCommand(t.Context(), kctx, &c, err); failed != nil {
+		t.Error(failed)
+	}
 	os.Stdout = stdout
 	write.Close()
 	var out bytes.Buffer

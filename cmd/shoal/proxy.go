@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -19,7 +20,12 @@ type proxyCmd struct{}
 
 // Run forwards sandbox traffic to the machines in --nodes.
 func (proxyCmd) Run(ctx context.Context, cfg *config.Config) error {
-	console, log := openConsole(cfg)
+	w, err := openWatch(ctx, cfg, "proxy")
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	console, log := w.console, w.log
 	listeners, err := endpoint.Listen(append([]string{cfg.ProxyListen, cfg.HealthListen}, cfg.DomainAddresses()...)...)
 	if err != nil {
 		return err
@@ -47,18 +53,21 @@ func (proxyCmd) Run(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	front := proxy.New(router, log)
-	metrics, err := endpoint.NewMetrics(version, log, front.Meters(), machines.Meters())
+	metrics, err := w.registry(front.Meters(), machines.Meters())
 	if err != nil {
 		return err
 	}
+	served := w.outside("proxy", proxy.NewServer(front))
 	g, running := errgroup.WithContext(ctx)
+	w.run(running, g, metrics)
 	g.Go(func() error { return machines.Run(running) })
 	g.Go(func() error { return public.run(running) })
 	g.Go(func() error {
-		return endpoint.Serve(running, log, append(public.endpoints(listeners[2:], nil, proxy.NewServer(front)),
-			endpoint.Endpoint{Name: "proxy", Listeners: listeners[:1], Public: true, Server: proxy.NewServer(front)},
-			endpoint.Endpoint{Name: "health", Listeners: listeners[1:2], Public: true,
-				Server: endpoint.NewHealthServer(metrics)})...)
+		return endpoint.Serve(running, log, slices.Concat(w.operator, public.endpoints(listeners[2:], nil, served), []endpoint.Endpoint{
+			{Name: "proxy", Listeners: listeners[:1], Public: true, Server: served},
+			{Name: "health", Listeners: listeners[1:2], Public: true, Server: endpoint.NewHealthServer(
+				endpoint.NewMetrics(metrics, log), endpoint.Health{"proxy": machines.Reach})},
+		})...)
 	})
 	fmt.Fprintf(console, "proxy ready on %s\n", cfg.ProxyListen)
 	return asked(ctx, g.Wait())

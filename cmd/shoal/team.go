@@ -23,7 +23,7 @@ type teamCmd struct {
 	Block   teamBlockCmd   `cmd:"" help:"Let a team read and clean up only."`
 	Ban     teamBanCmd     `cmd:"" help:"Refuse all calls of a team."`
 	Publish teamPublishCmd `cmd:"" help:"Let a team show its templates to all teams."`
-	Limits  teamLimitsCmd  `cmd:"" help:"Show a team's limits, and change those that are named."`
+	Limits  teamLimitsCmd  `cmd:"" help:"Show a team's tier and limits, and change those that are named."`
 }
 
 type teamListCmd struct {
@@ -33,6 +33,7 @@ type teamListCmd struct {
 type teamCreateCmd struct {
 	Slug string `arg:"" help:"Lower-case letters, digits and dashes; the namespace of the team's templates."`
 	Name string `help:"Its name for people. The slug by default."`
+	Tier string `default:"default" help:"The tier that its limits are of, as 'tier list' shows it."`
 	JSON bool   `name:"json" help:"Print JSON."`
 }
 
@@ -57,6 +58,7 @@ type listedTeam struct {
 	Slug          string `json:"slug"`
 	Name          string `json:"name"`
 	ID            string `json:"id"`
+	Tier          string `json:"tier"`
 	Publishes     bool   `json:"publishes"`
 	Blocked       bool   `json:"blocked"`
 	BlockedReason string `json:"blockedReason,omitempty"`
@@ -72,13 +74,13 @@ func (c *teamListCmd) Run(ctx context.Context, cfg *config.Config) error {
 		}
 		shown, rows := make([]listedTeam, len(teams)), make([][]string, len(teams))
 		for i, t := range teams {
-			shown[i] = listedTeam{t.Slug, t.Name, t.ID, t.MayPublish, t.Blocked, t.BlockedReason, t.Banned}
-			rows[i] = []string{t.Slug, t.Name, t.ID, yes(t.MayPublish), standing(t)}
+			shown[i] = listedTeam{t.Slug, t.Name, t.ID, t.Tier, t.MayPublish, t.Blocked, t.BlockedReason, t.Banned}
+			rows[i] = []string{t.Slug, t.Name, t.ID, t.Tier, yes(t.MayPublish), standing(t)}
 		}
 		if c.JSON {
 			return printJSON(shown)
 		}
-		return printTable("SLUG\tNAME\tID\tPUBLISHES\tSTANDING", rows)
+		return printTable("SLUG\tNAME\tID\tTIER\tPUBLISHES\tSTANDING", rows)
 	})
 }
 
@@ -101,7 +103,7 @@ func standing(t shoal.Team) string {
 
 var slugPattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
-// Run makes a team with the default limits.
+// Run makes a team with the limits of its tier.
 func (c *teamCreateCmd) Run(ctx context.Context, cfg *config.Config) error {
 	if !slugPattern.MatchString(c.Slug) {
 		return fmt.Errorf("%q is no slug: it has 1 to 63 lower-case letters, digits and dashes between them", c.Slug)
@@ -115,15 +117,18 @@ func (c *teamCreateCmd) Run(ctx context.Context, cfg *config.Config) error {
 	}
 	// The first team is the operator's, so there has to be one before this.
 	return withTeam(ctx, cfg, "", func(st *store.Store, _ shoal.Team) error {
-		team := shoal.Team{ID: uuid.NewString(), Name: name, Slug: c.Slug, Limits: shoal.DefaultTeamLimits()}
+		team := shoal.Team{ID: uuid.NewString(), Name: name, Slug: c.Slug, Tier: c.Tier}
 		err := st.CreateTeam(ctx, team)
 		if errors.Is(err, store.ErrExists) {
 			return fmt.Errorf("there is a team %q already: %w", c.Slug, err)
 		}
+		if errors.Is(err, store.ErrNoTier) {
+			return tierError(err, c.Tier)
+		}
 		if err != nil || !c.JSON {
 			return err
 		}
-		return printJSON(listedTeam{Slug: team.Slug, Name: team.Name, ID: team.ID})
+		return printJSON(listedTeam{Slug: team.Slug, Name: team.Name, ID: team.ID, Tier: team.Tier})
 	})
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"shoal/internal/config"
 	"shoal/internal/shoal"
@@ -55,6 +56,9 @@ func (c *teamMembersCmd) Run(ctx context.Context, cfg *config.Config) error {
 // Run admits a user, or changes a member's role. A running API notices within auth.CacheTTL.
 func (c *teamAdmitCmd) Run(ctx context.Context, cfg *config.Config) error {
 	return withMember(ctx, cfg, c.Team, c.Email, func(st *store.Store, team shoal.Team, u shoal.User) error {
+		if u.ServiceTeam != "" && u.ServiceTeam != team.ID {
+			return fmt.Errorf("%s is a service account of another team", u.Email)
+		}
 		err := st.AddMember(ctx, team.ID, u.ID, shoal.Role(c.Role))
 		if errors.Is(err, store.ErrExists) {
 			err = st.SetRole(ctx, team.ID, u.ID, shoal.Role(c.Role))

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,7 +24,12 @@ type upCmd struct {
 
 // Run runs the orchestrator, the api and the proxy in one process.
 func (u *upCmd) Run(ctx context.Context, cfg *config.Config) error {
-	console, log := openConsole(cfg)
+	w, err := openWatch(ctx, cfg, "up")
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	console, log := w.console, w.log
 	start := time.Now()
 	listeners, err := endpoint.Listen(append([]string{cfg.APIListen, cfg.ProxyListen, cfg.HealthListen, cfg.NodeListen},
 		cfg.DomainAddresses()...)...)
@@ -61,24 +67,28 @@ func (u *upCmd) Run(ctx context.Context, cfg *config.Config) error {
 	if err := plane.OfferBase(ctx, base); err != nil {
 		return err
 	}
-	metrics, err := endpoint.NewMetrics(version, log, m.Meters(), plane.Meters(), front.Meters())
+	metrics, err := w.registry(m.Meters(), plane.Meters(), front.Meters())
 	if err != nil {
 		return err
 	}
+	api, entrance := w.outside("api", plane.Server()), w.outside("proxy", proxy.NewServer(front))
 	g, running := errgroup.WithContext(ctx)
+	w.run(running, g, metrics)
 	g.Go(func() error { return m.Run(running) })
 	g.Go(func() error { return plane.Run(running) })
 	g.Go(func() error { return public.run(running) })
 	g.Go(func() error {
-		return endpoint.Serve(running, log, append(public.endpoints(listeners[4:], plane.Server(), proxy.NewServer(front)),
-			endpoint.Endpoint{Name: "api", Listeners: listeners[:1], Public: true, Server: plane.Server()},
-			endpoint.Endpoint{Name: "proxy", Listeners: listeners[1:2], Public: true, Server: proxy.NewServer(front)},
-			endpoint.Endpoint{Name: "health", Listeners: listeners[2:3], Public: true,
-				Server: endpoint.NewHealthServer(metrics)},
-			endpoint.Endpoint{Name: "rpc", Listeners: listeners[3:4],
-				Server: rpc.NewServer(rpc.NewHandler(orch, secrets.NodeSecret, orch.HealthHandler()))})...)
+		return endpoint.Serve(running, log, slices.Concat(w.operator, public.endpoints(listeners[4:], api, entrance), []endpoint.Endpoint{
+			{Name: "api", Listeners: listeners[:1], Public: true, Server: api},
+			{Name: "proxy", Listeners: listeners[1:2], Public: true, Server: entrance},
+			{Name: "health", Listeners: listeners[2:3], Public: true,
+				Server: endpoint.NewHealthServer(endpoint.NewMetrics(metrics, log), endpoint.Health{
+					"api": plane.Ready, "orchestrator": rpc.Ready(orch), "proxy": endpoint.Always})},
+			{Name: "rpc", Listeners: listeners[3:4], Server: w.inside("node",
+				rpc.NewServer(rpc.NewHandler(orch, secrets.NodeSecret, orch.HealthHandler())))},
+		})...)
 	})
-	fmt.Fprint(console, welcome(cfg, public, plane.Key(), time.Since(start)))
+	fmt.Fprint(console, welcome(cfg, public, plane.Key(), time.Since(start)), firstPerson(cfg, plane.Link()))
 	err = asked(ctx, g.Wait())
 	if u.Ephemeral {
 		return m.Teardown(context.WithoutCancel(ctx))

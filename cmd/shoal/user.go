@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"shoal/internal/auth"
@@ -15,6 +17,7 @@ import (
 type userCmd struct {
 	List   userListCmd   `cmd:"" help:"List the users, with their teams and identities."`
 	Create userCreateCmd `cmd:"" help:"Make a user, who can do nothing until 'team admit'."`
+	Invite userInviteCmd `cmd:"" help:"Print a link by which a user sets a password, once within 24 hours."`
 	Rm     userRmCmd     `cmd:"" help:"Remove a user with all that lets them in."`
 	Link   userLinkCmd   `cmd:"" help:"Let a user come by the tokens of an issuer of jwt-issuers."`
 	Unlink userUnlinkCmd `cmd:"" help:"End that."`
@@ -28,6 +31,10 @@ type userListCmd struct {
 type userCreateCmd struct {
 	Email string `arg:"" help:"Address of the person."`
 	JSON  bool   `name:"json" help:"Print JSON."`
+}
+
+type userInviteCmd struct {
+	Email string `arg:"" help:"Address of the user."`
 }
 
 type userRmCmd struct {
@@ -50,6 +57,7 @@ type shownUser struct {
 	ID         string          `json:"id"`
 	Email      string          `json:"email"`
 	CreatedAt  time.Time       `json:"createdAt"`
+	Service    bool            `json:"service"` // a service account
 	Teams      []shownTeam     `json:"teams"`
 	Identities []shownIdentity `json:"identities"`
 }
@@ -90,7 +98,8 @@ func (c *userListCmd) Run(ctx context.Context, cfg *config.Config) error {
 }
 
 func showUser(ctx context.Context, st *store.Store, u shoal.User) (shownUser, error) {
-	shown := shownUser{ID: u.ID, Email: u.Email, CreatedAt: u.CreatedAt, Teams: []shownTeam{}, Identities: []shownIdentity{}}
+	shown := shownUser{ID: u.ID, Email: u.Email, CreatedAt: u.CreatedAt, Service: u.ServiceTeam != "",
+		Teams: []shownTeam{}, Identities: []shownIdentity{}}
 	memberships, err := st.Memberships(ctx, u.ID)
 	if err != nil {
 		return shown, err
@@ -137,6 +146,44 @@ func (c *userCreateCmd) Run(ctx context.Context, cfg *config.Config) error {
 		fmt.Println(u.ID)
 		return nil
 	})
+}
+
+func (c *userInviteCmd) Run(ctx context.Context, cfg *config.Config) error {
+	if !cfg.LocalAccounts {
+		return errors.New("local-accounts is off, so nobody can sign in by a password")
+	}
+	return withUser(ctx, cfg, c.Email, func(st *store.Store, u shoal.User) error {
+		if u.ServiceTeam != "" {
+			return fmt.Errorf("%s is a service account; `shoal service key` makes keys of it", u.Email)
+		}
+		secret, err := auth.NewPeople(st).Invite(ctx, u.ID)
+		if err != nil {
+			return err
+		}
+		fmt.Println(welcomeLink(cfg, secret))
+		return nil
+	})
+}
+
+// firstPerson tells how the first person gets in; it is "" if there is somebody.
+func firstPerson(cfg *config.Config, secret string) string {
+	if secret == "" {
+		return ""
+	}
+	return fmt.Sprintf("Nobody can sign in yet. This link makes the first owner, once within 24 hours:\n\n  %s\n\n",
+		welcomeLink(cfg, secret))
+}
+
+// welcomeLink is where a browser reaches the API.
+func welcomeLink(cfg *config.Config, secret string) string {
+	base := "http://" + config.Reachable(cfg.APIListen)
+	switch {
+	case cfg.PublicAPI != "":
+		base = strings.TrimSuffix(cfg.PublicAPI, "/")
+	case cfg.ServesDomain():
+		base = "https://api." + cfg.Domain
+	}
+	return base + "/welcome?link=" + secret
 }
 
 func (c *userRmCmd) Run(ctx context.Context, cfg *config.Config) error {

@@ -19,7 +19,9 @@ type access struct {
 	right         shoal.Rights
 	allowsBlocked bool // reads and clean-up
 	personal      bool
-	takesTeamID   bool // as a query parameter
+	takesTeamID   bool           // as a query parameter
+	feature       shoal.Switches // that must not be switched off; 0 is none
+	audited       bool           // also when nothing is refused
 }
 
 // teamAccess is the access of those who act for a team.
@@ -63,13 +65,19 @@ func readAccess(spec *openapi3.T, op *openapi3.Operation) (a access, err error) 
 	}
 	a.allowsBlocked = op.Extensions["x-blocked-team"] == "allowed"
 	a.personal = op.Extensions["x-personal"] == true
+	if name, ok := op.Extensions["x-shoal-switch"]; ok {
+		if a.feature, err = shoal.ParseSwitch(fmt.Sprint(name)); err != nil {
+			return a, err
+		}
+	}
+	a.audited = op.Extensions["x-shoal-audit"] == true
 	a.takesTeamID = op.Parameters.GetByInAndName(openapi3.ParameterInQuery, "teamID") != nil
 	return a, nil
 }
 
 // request is what authentication looks at.
 func (a access) request(r *http.Request) auth.Request {
-	asked := auth.Request{Header: r.Header, Ways: a.ways, Personal: a.personal}
+	asked := auth.Request{Header: r.Header, Secure: r.TLS != nil, Ways: a.ways, Personal: a.personal}
 	if a.takesTeamID {
 		asked.TeamID = r.URL.Query().Get("teamID")
 	}

@@ -24,6 +24,7 @@ func (s *Server) CreateAccessToken(
 	if err != nil {
 		return nil, err
 	}
+	aimed(ctx, "token", token.ID)
 	return gen.CreateAccessToken201JSONResponse{Id: token.ID, Name: token.Name, Token: plaintext,
 		Mask: wireMask(auth.UserTokenPrefix, token.Mask), CreatedAt: token.CreatedAt}, nil
 }

@@ -42,7 +42,7 @@ func (s *Server) CreateTeamAPIKey(
 	case team.Blocked:
 		return nil, blocked(team)
 	}
-	made, err := s.createKey(ctx, team.ID, "", *req.Body)
+	made, err := s.createKey(ctx, shoal.APIKey{TeamID: team.ID}, *req.Body)
 	return gen.CreateTeamAPIKey201JSONResponse(made), err
 }
 

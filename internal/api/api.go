@@ -1,6 +1,6 @@
 // Package api is the REST control plane: what spec/openapi.yml describes, with
 // the answers that E2B clients expect. A request passes, in this order: request
-// ID and log (middleware.go), route (router.go), authentication and the team's
+// ID and log (middleware.go), audit (audit.go), route (router.go), authentication and the team's
 // standing (authorize.go), the schema (validate.go), and its handler, which lives
 // in the file of its resource.
 package api
@@ -19,12 +19,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"shoal/internal/api/gen"
+	"shoal/internal/audit"
 	"shoal/internal/auth"
 	"shoal/internal/build"
 	"shoal/internal/fleet"
 	"shoal/internal/shares"
 	"shoal/internal/shoal"
 	"shoal/internal/store"
+	"shoal/internal/telemetry"
 )
 
 // Config is what the control plane stands on.
@@ -32,6 +34,7 @@ type Config struct {
 	Store  *store.Store
 	Fleet  *fleet.Fleet
 	Auth   *auth.Authenticator
+	Trail  *audit.Trail
 	Tokens auth.Tokens
 	// CheckPolicy refuses an egress policy that no machine could apply. Its
 	// errors are shown to clients.
@@ -67,6 +70,8 @@ type Config struct {
 	Name string
 	// NoNewAccessTokens refuses the making of further access tokens of users.
 	NoNewAccessTokens bool
+	// Limiter holds teams and users to their rates; nil is this process's memory.
+	Limiter Limiter
 }
 
 // Builds is what template builds stand on.
@@ -81,6 +86,7 @@ type Server struct {
 	store       *store.Store
 	fleet       *fleet.Fleet
 	auth        *auth.Authenticator
+	trail       *audit.Trail
 	tokens      auth.Tokens
 	checkPolicy func(shoal.Network) error
 	checkTarget func(*url.URL) error
@@ -102,10 +108,12 @@ type Server struct {
 	people      *auth.People
 	keys        *auth.Keys
 	noNewTokens bool
+	rates       rates
 	creating    shares.Turns  // by team and idempotency key
 	resumeWait  time.Duration // see resumeWait; tests shorten both
 	requestTime time.Duration // see requestTime
 	draining    atomic.Bool
+	pages       *http.ServeMux // nil if there are none
 	meters      *meters
 }
 
@@ -113,8 +121,8 @@ var _ gen.StrictServerInterface = (*Server)(nil)
 
 // New returns a control plane.
 func New(cfg Config, log *slog.Logger) (*Server, error) {
-	if cfg.CheckPolicy == nil {
-		return nil, errors.New("the api needs a way to check egress policies")
+	if cfg.CheckPolicy == nil || cfg.Trail == nil {
+		return nil, errors.New("the api needs a way to check egress policies, and an audit log")
 	}
 	if cfg.Builds.Queue == nil || cfg.Builds.Logs == nil || cfg.Builds.Files == nil || cfg.UploadLimit <= 0 {
 		return nil, errors.New("the api needs a queue, logs, files and an upload limit for template builds")
@@ -126,6 +134,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 		store:       cfg.Store,
 		fleet:       cfg.Fleet,
 		auth:        cfg.Auth,
+		trail:       cfg.Trail,
 		tokens:      cfg.Tokens,
 		checkPolicy: cfg.CheckPolicy,
 		checkTarget: cfg.CheckTarget,
@@ -141,6 +150,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 		people:      auth.NewPeople(cfg.Store),
 		keys:        auth.NewKeys(cfg.Store),
 		noNewTokens: cfg.NoNewAccessTokens,
+		rates:       newRates(cfg.Limiter),
 		spawns:      newSpawns(),
 		storage:     newStorage(cfg.Store, cfg.Fleet, cfg.Builds.Files),
 		meters:      newMeters(),
@@ -162,7 +172,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 	if err := routes.err; err != nil {
 		return nil, err
 	}
-	s.handler = s.observe(s.withCORS(s.withUploads(s.withBounds(refuseDeprecated(routes)))))
+	s.handler = s.observe(s.withPages(s.withCORS(s.withUploads(s.withBounds(refuseDeprecated(routes))))))
 	return s, nil
 }
 
@@ -182,8 +192,11 @@ func (s *Server) Run(ctx context.Context) error {
 // request that has its shape.
 func (s *Server) guard(op operation, next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		callOf(r.Context()).route = op.name
+		telemetry.Current(r.Context()).Set(telemetry.Sandbox, r.PathValue("sandboxID"))
+		callOf(r.Context()).begin(op, r)
+		authorized := telemetry.Begin(r.Context(), "authorize")
 		r, err := s.authorize(r, op.access)
+		authorized()
 		if err == nil {
 			err = op.bounded(w, r)
 		}

@@ -32,7 +32,7 @@ func (s *Server) CreateAPIKey(
 	ctx context.Context, req gen.CreateAPIKeyRequestObject,
 ) (gen.CreateAPIKeyResponseObject, error) {
 	caller := callerOf(ctx)
-	made, err := s.createKey(ctx, caller.Team.ID, caller.User.ID, *req.Body)
+	made, err := s.createKey(ctx, shoal.APIKey{TeamID: caller.Team.ID, CreatedBy: caller.User.ID}, *req.Body)
 	return gen.CreateAPIKey201JSONResponse(made), err
 }
 
@@ -63,21 +63,24 @@ func (s *Server) DeleteAPIKey(
 	return gen.DeleteAPIKey204Response{}, err
 }
 
+// createKey makes a key of a team, creator and owner.
 func (s *Server) createKey(
-	ctx context.Context, teamID, userID string, asked gen.NewAPIKey,
+	ctx context.Context, wanted shoal.APIKey, asked gen.NewAPIKey,
 ) (gen.CreatedAPIKey, error) {
 	scopes, err := shoal.ParseScopes(deref(asked.Scopes))
 	if err != nil {
 		return gen.CreatedAPIKey{}, err
 	}
-	plaintext, key, err := s.keys.Create(ctx, shoal.APIKey{TeamID: teamID, Name: asked.Name, CreatedBy: userID,
-		Scopes: scopes, ExpiresAt: deref(asked.ExpiresAt)})
+	wanted.Name, wanted.Scopes, wanted.ExpiresAt = asked.Name, scopes, deref(asked.ExpiresAt)
+	plaintext, key, err := s.keys.Create(ctx, wanted)
 	if err != nil {
 		return gen.CreatedAPIKey{}, err
 	}
+	aimed(ctx, "key", key.ID)
 	row := wireKey(key)
 	return gen.CreatedAPIKey{Id: row.Id, Name: row.Name, Key: plaintext, Mask: row.Mask, CreatedAt: row.CreatedAt,
-		CreatedBy: row.CreatedBy, Scopes: row.Scopes, ExpiresAt: row.ExpiresAt}, nil
+		CreatedBy: row.CreatedBy, Scopes: row.Scopes, ExpiresAt: row.ExpiresAt,
+		ServiceAccountID: row.ServiceAccountID}, nil
 }
 
 // deleteKey ends a key of a team, at once in this process.
@@ -104,7 +107,8 @@ func parseKeyID(text string) (string, error) {
 
 func wireKey(key shoal.APIKey) gen.APIKey {
 	row := gen.APIKey{Id: key.ID, Name: key.Name, Mask: wireMask(auth.KeyPrefix, key.Mask),
-		CreatedAt: key.CreatedAt, LastUsed: optionalTime(key.LastUsed), ExpiresAt: optionalTime(key.ExpiresAt)}
+		ServiceAccountID: optional(key.Owner),
+		CreatedAt:        key.CreatedAt, LastUsed: optionalTime(key.LastUsed), ExpiresAt: optionalTime(key.ExpiresAt)}
 	if key.CreatedBy != "" {
 		row.CreatedBy = &gen.TeamUser{Id: key.CreatedBy}
 	}

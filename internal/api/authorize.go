@@ -17,26 +17,37 @@ func callerOf(ctx context.Context) auth.Caller {
 	return caller
 }
 
-// authorize checks the credentials that an operation asks for, the standing of the caller's team
-// and the caller's right, in this order, and puts the caller into the request.
+// authorize checks the credentials that an operation asks for, how much the caller asks, the
+// standing of the caller's team, the caller's right and the operation's switch, in this order
+// (api.md §1.3), and puts the caller into the request.
 func (s *Server) authorize(r *http.Request, need access) (*http.Request, error) {
-	if len(need.ways) == 0 || callerOf(r.Context()).Team.ID != "" { // the process itself calls, see As
+	call := callOf(r.Context())
+	if len(need.ways) == 0 {
 		return r, nil
 	}
-	caller, err := s.auth.Authenticate(r.Context(), need.request(r))
+	if inside := callerOf(r.Context()); inside.Team.ID != "" { // the process itself calls, see As
+		call.actor, call.team = inside.Actor, inside.Team.ID
+		return r, nil
+	}
+	call.refused = true
+	caller, err := s.authenticate(r, need)
+	call.team, call.user, call.actor = caller.Team.ID, caller.User.ID, caller.Actor
 	if err != nil {
 		return r, err
 	}
-	call := callOf(r.Context())
-	call.team, call.user = caller.Team.ID, caller.User.ID
 	call.operator = caller.Operator || caller.Team.ID != "" && caller.Team.ID == s.operator
+	if err := s.admitRequest(r.Context(), caller); err != nil {
+		return r, err
+	}
 	if caller.Team.Blocked && !need.allowsBlocked {
 		return r, blocked(caller.Team)
 	}
 	if err := caller.Permit(need.right); err != nil {
 		return r, err
 	}
-	return r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)), nil
+	call.refused = false
+	r = r.WithContext(context.WithValue(r.Context(), callerKey{}, caller))
+	return r, s.allow(r.Context(), need.feature)
 }
 
 // blocked words the refusal as api.md §2.4 does.

@@ -13,22 +13,24 @@ func TestRetryAdvice(t *testing.T) {
 		shoal.ErrSandboxState:          retrySoon,
 		shoal.ErrIdempotencyInProgress: retrySoon,
 
-		shoal.ErrConcurrencyLimit:   neverRetry,
-		shoal.ErrSandboxLimit:       neverRetry,
-		shoal.ErrBuildLimit:         neverRetry,
-		shoal.ErrKeptLimit:          neverRetry,
-		shoal.ErrTagLimit:           neverRetry,
-		shoal.ErrWebhookLimit:       neverRetry,
-		shoal.ErrWebhookDisabled:    neverRetry, // it stays so until somebody enables it
-		shoal.ErrStorageLimit:       neverRetry,
-		shoal.ErrNoNode:             neverRetry,
-		shoal.ErrPlacementTimeout:   neverRetry, // the start may have happened
-		shoal.ErrIdempotencyUnknown: neverRetry,
-		shoal.ErrDaemonSilent:       neverRetry,
-		shoal.ErrResumeTimeout:      neverRetry, // it goes on
-		shoal.ErrRequestTime:        neverRetry, // it may go on
-		shoal.ErrKeyLimit:           neverRetry,
-		shoal.ErrTokenLimit:         neverRetry,
+		shoal.ErrConcurrencyLimit:    neverRetry,
+		shoal.ErrSandboxLimit:        neverRetry,
+		shoal.ErrBuildLimit:          neverRetry,
+		shoal.ErrKeptLimit:           neverRetry,
+		shoal.ErrTagLimit:            neverRetry,
+		shoal.ErrWebhookLimit:        neverRetry,
+		shoal.ErrWebhookDisabled:     neverRetry, // it stays so until somebody enables it
+		shoal.ErrStorageLimit:        neverRetry,
+		shoal.ErrNoNode:              neverRetry,
+		shoal.ErrPlacementTimeout:    neverRetry, // the start may have happened
+		shoal.ErrIdempotencyUnknown:  neverRetry,
+		shoal.ErrDaemonSilent:        neverRetry,
+		shoal.ErrResumeTimeout:       neverRetry, // it goes on
+		shoal.ErrRequestTime:         neverRetry, // it may go on
+		shoal.ErrKeyLimit:            neverRetry,
+		shoal.ErrSignInTries:         neverRetry,
+		shoal.ErrTokenLimit:          neverRetry,
+		shoal.ErrServiceAccountLimit: neverRetry,
 
 		// Nothing was done, and the next moment may be better.
 		shoal.ErrCapacity:           byStatus,
@@ -36,13 +38,22 @@ func TestRetryAdvice(t *testing.T) {
 		shoal.ErrNetworkExhausted:   byStatus,
 		shoal.ErrUnavailable:        byStatus,
 		shoal.ErrSandboxUnreachable: byStatus,
+		shoal.ErrRequestRate:        byStatus, // Retry-After says when
+		shoal.ErrCreateRate:         byStatus,
+		shoal.ErrSourceRate:         byStatus,
 		// Final by their status.
-		shoal.ErrSandboxPaused:     byStatus,
-		shoal.ErrSandboxRunning:    byStatus,
-		shoal.ErrSnapshotSilent:    byStatus,
-		shoal.ErrStartInFlight:     byStatus, // a repeat would find it running, with its memory
-		shoal.ErrTemplateNameTaken: byStatus,
+		shoal.ErrTierExists:           byStatus,
+		shoal.ErrTierInUse:            byStatus,
+		shoal.ErrSwitchFixed:          byStatus,
+		shoal.ErrSandboxPaused:        byStatus,
+		shoal.ErrSandboxRunning:       byStatus,
+		shoal.ErrSnapshotSilent:       byStatus,
+		shoal.ErrStartInFlight:        byStatus, // a repeat would find it running, with its memory
+		shoal.ErrTemplateNameTaken:    byStatus,
+		shoal.ErrServiceAccountExists: byStatus,
 		// Not answers of the API.
+		shoal.ErrSignInIssuer:    byStatus,
+		shoal.ErrSignInBusy:      byStatus,
 		shoal.ErrForeignStore:    byStatus,
 		shoal.ErrSuspiciousStore: byStatus,
 		shoal.ErrLogRate:         byStatus,

@@ -35,7 +35,7 @@ var (
 	seeing   = []string{"sandboxes:read", "templates:read", "team:read"}
 	working  = append(slices.Clone(seeing), "sandboxes:write", "templates:write")
 	keyMay   = append(slices.Clone(working), "team:write")
-	managing = append(slices.Clone(keyMay), "keys:read", "keys:write")
+	managing = append(slices.Clone(keyMay), "keys:read", "keys:write", "audit:read")
 	alone    = []string{"user", "team:read"}
 	operator = []string{"operate", "team:read"}
 )
@@ -111,11 +111,25 @@ func askers(w *world) []asker {
 	w.must(err)
 	token, _, err := auth.NewPeople(w.store).CreateToken(ctx, u.ID, "t")
 	w.must(err)
+	link, err := auth.NewPeople(w.store).Invite(ctx, u.ID)
+	w.must(err)
+	secret, _, err := w.auth.Accept(ctx, link, "", "correct horse battery")
+	w.must(err)
+	cookie := auth.Cookie(secret, false).Name + "=" + secret
+	session, err := w.auth.SessionOf(ctx, http.Header{"Cookie": {cookie}}, false)
+	w.must(err)
 	stranger := slices.Clone(owner) // a member elsewhere
 	stranger[5] = otherTeam
 	hash, err := auth.HashKey("e2b_0d")
 	w.must(err)
 	w.must(w.store.CreateKey(ctx, shoal.APIKey{ID: "ended", TeamID: smallTeam, Hash: hash, ExpiresAt: time.Now().Add(-time.Second)}))
+	service := func(name string, role shoal.Role) []string {
+		u, err := auth.NewPeople(w.store).CreateService(ctx, shoal.Team{ID: smallTeam, Slug: "small"}, name, role)
+		w.must(err)
+		plaintext, _, err := auth.NewKeys(w.store).Create(ctx, shoal.APIKey{TeamID: smallTeam, Name: "k", Owner: u.ID})
+		w.must(err)
+		return []string{"X-API-Key", plaintext}
+	}
 	forged := w.member(p, "forged", smallTeam, shoal.RoleOwner)
 	forged[3] = forged[3][:len(forged[3])-8] + "AAAAAAAA"
 	return []asker{
@@ -126,6 +140,8 @@ func askers(w *world) []asker {
 		{name: "key beside a stale token", headers: []string{"X-API-Key", smallKey, "Authorization", "Bearer x"}, rights: byKey(keyMay)},
 		{name: "key to see sandboxes", headers: key(shoal.ReadSandboxes), rights: byKey([]string{"sandboxes:read"})},
 		{name: "key for templates", headers: key(shoal.ReadTemplates | shoal.WriteTemplates), rights: byKey([]string{"templates:read", "templates:write"})},
+		{name: "viewing program", headers: service("viewing", shoal.RoleViewer), rights: byKey(seeing)},
+		{name: "managing program", headers: service("managing", shoal.RoleAdmin), rights: byKey(keyMay)},
 		{name: "expired key", headers: []string{"X-API-Key", "e2b_0d"}},
 		{name: "key of a blocked team", headers: []string{"X-API-Key", "e2b_0b"}, rights: byKey(keyMay), standing: "blocked", team: blockedTeam},
 		{name: "key of a banned team", headers: []string{"X-API-Key", "e2b_0c"}, rights: byKey(keyMay), standing: "banned"},
@@ -133,6 +149,8 @@ func askers(w *world) []asker {
 		{name: "developer", headers: w.member(p, "developer", smallTeam, shoal.RoleDeveloper), rights: byMember(working)},
 		{name: "admin", headers: w.member(p, "admin", smallTeam, shoal.RoleAdmin), rights: byMember(managing)},
 		{name: "owner", headers: owner, rights: byMember(managing)},
+		{name: "signed in", headers: with("Cookie", cookie, auth.HeaderCSRF, session.CSRF(), "X-Team-ID", smallTeam), rights: byMember(managing)},
+		{name: "cookie alone", headers: with("Cookie", cookie, "Sec-Fetch-Site", "same-site", "X-Team-ID", smallTeam)},
 		{name: "user of no team", headers: owner[:4], rights: map[string][]string{"UserToken": alone}},
 		{name: "member of another team", headers: stranger, rights: map[string][]string{"UserToken": alone}},
 		{name: "forged token", headers: forged},
@@ -155,7 +173,7 @@ func (a asker) path(route string) string {
 		switch name {
 		case "{teamID}":
 			return cmp.Or(a.team, smallTeam) // admin routes say by the same error that there is no such team
-		case "{apiKeyID}", "{accessTokenID}", "{buildID}":
+		case "{apiKeyID}", "{accessTokenID}", "{buildID}", "{serviceAccountID}":
 			return "66666666-6666-4666-8666-666666666666"
 		}
 		return "nothing"
@@ -241,11 +259,15 @@ func TestForeignNames(t *testing.T) {
 	reg := w.call("POST", "/v3/templates", `{"name":"unmistakable"}`)
 	reg.wants(t, 202, "")
 	template, build := reg.field(t, "templateID").(string), reg.field(t, "buildID").(string)
-	fill := strings.NewReplacer("{sandboxID}", sandbox, "{templateID}", template, "{buildID}", build,
+	program := w.call("POST", "/service-accounts", `{"name":"unmistakable"}`, w.member(p, "amy", shoal.DevTeamID, shoal.RoleAdmin)...)
+	program.wants(t, 201, "")
+	fill := strings.NewReplacer("{serviceAccountID}", program.field(t, "id").(string),
+		"{sandboxID}", sandbox, "{templateID}", template, "{buildID}", build,
 		"{apiKeyID}", keyID, "{accessTokenID}", shoal.DevAccessTokenID, "{alias}", "local-dev-team%2Funmistakable",
 		"{tag}", "default", "{hash}", strings.Repeat("a", 64), "{teamID}", shoal.DevTeamID, "{nodeID}", "n1")
 	bodies := map[string]string{"SetSandboxTimeout": `{"timeout":1}`, "ConnectSandbox": `{"timeout":1}`,
 		"UpdateTemplate": `{"public":true}`, "UpdateTemplateV2": `{"public":true}`, "RenameAPIKey": `{"name":"stolen"}`,
+		"UpdateServiceAccount": `{"role":"owner"}`, "CreateServiceAccountKey": `{"name":"stolen"}`,
 		"StartTemplateBuild": `{"fromTemplate":"base"}`,
 		"AssignTemplateTags": `{"target":"local-dev-team/unmistakable","tags":["x"]}`,
 		"RemoveTemplateTags": `{"name":"local-dev-team/unmistakable","tags":["default"]}`}

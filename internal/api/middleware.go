@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"shoal/internal/shoal"
+	"shoal/internal/telemetry"
 )
 
 const (
@@ -25,8 +26,11 @@ type call struct {
 	start       time.Time
 	route, team string
 	user        string
-	operator    bool // whoever calls runs the installation
+	operator    bool        // whoever calls runs the installation
+	limited     bool        // it is held to rates
+	header      http.Header // of the answer
 	err         error
+	audited     // what the audit log says of it besides
 }
 
 type callKey struct{}
@@ -35,7 +39,7 @@ func callOf(ctx context.Context) *call {
 	if c, ok := ctx.Value(callKey{}).(*call); ok {
 		return c
 	}
-	return &call{start: time.Now()}
+	return &call{start: time.Now(), header: http.Header{}}
 }
 
 // foreignID is what a request ID from outside may look like; it goes into logs
@@ -53,9 +57,10 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		}
 		w.Header().Set(shoal.RequestIDHeader, id)
 		w.Header().Set(traceHeader, id)
-		c := &call{start: start}
+		c := &call{start: start, header: w.Header()}
 		r = r.WithContext(context.WithValue(shoal.WithRequestID(r.Context(), id), callKey{}, c))
 		rec := &recorder{ResponseWriter: w}
+		defer func() { s.audit(r, c, rec.status) }() // after the answer, also of a panic
 		defer func() {
 			if p := recover(); p != nil {
 				if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
@@ -67,10 +72,31 @@ func (s *Server) observe(next http.Handler) http.Handler {
 			}
 			took := time.Since(start)
 			s.meters.count(c, rec.status, took)
+			describe(r.Context(), c, rec.status)
 			s.logCall(r, c, rec.status, took)
 		}()
 		next.ServeHTTP(rec, r)
 	})
+}
+
+// describe says in the trace, if the request is in one, what the log says.
+func describe(ctx context.Context, c *call, status int) {
+	span := telemetry.Current(ctx)
+	if !span.Recorded() {
+		return
+	}
+	if c.route != "" { // one of the specification's
+		span.Rename(c.route)
+		span.Set(telemetry.Route, c.route)
+	}
+	span.Set(telemetry.Team, c.team)
+	span.Set(telemetry.Request, shoal.RequestID(ctx))
+	span.SetNumber(telemetry.Status, status)
+	if status >= http.StatusInternalServerError {
+		span.Fail(c.err)
+	} else if c.err != nil {
+		span.Set(telemetry.ErrorCode, shoal.AsError(c.err).Code)
+	}
 }
 
 func (s *Server) logCall(r *http.Request, c *call, status int, took time.Duration) {

@@ -109,6 +109,8 @@ type operation struct {
 	op     *openapi3.Operation
 	spec   *openapi3.T
 	access access
+	// targets are the parameters in the path that name what the operation is about.
+	targets []string
 }
 
 func newOperation(spec *openapi3.T, method, route string) (operation, error) {
@@ -122,5 +124,5 @@ func newOperation(spec *openapi3.T, method, route string) (operation, error) {
 		return operation{}, fmt.Errorf("the specification of %s %s: %w", method, route, err)
 	}
 	return operation{name: method + " " + route, method: method, route: route,
-		path: item, op: op, spec: spec, access: access}, nil
+		path: item, op: op, spec: spec, access: access, targets: targetsOf(route)}, nil
 }

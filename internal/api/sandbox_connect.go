@@ -54,7 +54,7 @@ func (s *Server) ConnectSandboxV2(
 // request that is malformed or asks for too long a time, 401 and 403 for the key, its team
 // and a web page's origin, 404 for an unknown sandbox, 409 for one that is being killed or
 // started in another way, or whose daemon was silent when it was paused, 413 for a body that
-// is too large, 429 at the team's limit, 500 if the guest does not come back, 503 if the
+// is too large, 429 at the team's limit or rate, 500 if the guest does not come back, 503 if the
 // sandbox's machine is full or does not answer, and 504 if it takes too long.
 func (s *Server) connect(
 	ctx context.Context, pathID string, seconds *int32, memory *bool,
@@ -129,10 +129,13 @@ func (s *Server) ResumeSandbox(
 	return gen.ResumeSandbox201JSONResponse(s.wireSandbox(sb)), nil
 }
 
-// resume brings a paused sandbox back within the team's limit.
+// resume brings a paused sandbox back within the team's limit and rate.
 func (s *Server) resume(
 	ctx context.Context, node shoal.Node, sb shoal.Sandbox, timeout time.Duration, memory *bool,
 ) (shoal.Sandbox, error) {
+	if err := s.admitCreates(ctx, 1); err != nil {
+		return shoal.Sandbox{}, err
+	}
 	opts := shoal.ResumeOptions{Timeout: timeout, ColdBoot: memory != nil && !*memory}
 	wait, cancel := context.WithTimeout(ctx, s.resumeWait)
 	defer cancel()

@@ -28,6 +28,7 @@ func (s *Server) CreateSandbox(
 	if err != nil {
 		return nil, err
 	}
+	aimed(ctx, "sandbox", sb.SandboxID)
 	return gen.CreateSandbox201JSONResponse(s.wireSandbox(sb)), nil
 }
 
@@ -46,6 +47,7 @@ func (s *Server) CreateSandboxV2(
 	if err != nil {
 		return nil, err
 	}
+	aimed(ctx, "sandbox", sb.SandboxID)
 	return gen.CreateSandboxV2201JSONResponse(s.wireSandbox(sb)), nil
 }
 
@@ -59,6 +61,12 @@ func (s *Server) create(
 		spec, err := s.plan(ctx, team, body, f)
 		if err == nil && spec.Lifecycle.AutoPause {
 			_, err = s.storage.check(ctx, team)
+		}
+		if err == nil && tries == 0 {
+			err = s.allowCreate(ctx, spec)
+		}
+		if err == nil && tries == 0 {
+			err = s.admitCreates(ctx, 1)
 		}
 		if err != nil {
 			return shoal.Sandbox{}, err

@@ -51,6 +51,9 @@ func (s *Server) ForkSandbox(
 	if _, err := s.storage.check(ctx, team); err != nil {
 		return nil, err // copies start from what is written of the sandbox
 	}
+	if err := s.admitCreates(ctx, count); err != nil {
+		return nil, err
+	}
 	specs := make([]shoal.Spec, count)
 	for i := range specs {
 		specs[i] = s.copyOf(sb, timeout, team)

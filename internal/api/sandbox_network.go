@@ -72,6 +72,9 @@ func (s *Server) SetSandboxNetwork(
 		return nil, err
 	}
 	node, _, err := s.locate(ctx, id)
+	if err == nil {
+		err = s.allowNetwork(ctx, policy, false, 0)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -20,15 +20,21 @@ func (s *Server) PauseSandbox(
 		return nil, shoal.ErrSandboxState.New("Sandbox '%s' cannot be paused while in 'killing' state",
 			sb.SandboxID)
 	}
+	body := deref(req.Body)
+	keeps := body.Memory == nil || *body.Memory
 	if sb.State.Public() == shoal.StateRunning {
+		if keeps {
+			if err := s.allow(ctx, shoal.SwitchMemoryPause); err != nil {
+				return nil, err
+			}
+		}
 		done, err := s.storage.begin(ctx, callerOf(ctx).Team, largestSave(sb))
 		if err != nil {
 			return nil, err
 		}
 		defer done()
 	}
-	body := deref(req.Body)
-	err = s.fleet.Pause(ctx, node, sb, shoal.PauseOptions{Memory: body.Memory == nil || *body.Memory,
+	err = s.fleet.Pause(ctx, node, sb, shoal.PauseOptions{Memory: keeps,
 		RequireDaemon: deref(body.RequireHealthyGuest)})
 	late := shoal.ErrSandboxPaused.Matches(err) || shoal.ErrSandboxState.Matches(err)
 	if late && s.pausedSince(ctx, sb.SandboxID) {

@@ -127,6 +127,9 @@ func (s *Server) setPublic(ctx context.Context, id string, body *gen.TemplateUpd
 	if err == nil && t.Source != shoal.SourceTemplate {
 		err = shoal.ErrTemplateNotFound.New("Template '%s' not found or you don't have access to it", id)
 	}
+	if err == nil && body != nil && deref(body.Public) {
+		err = s.allow(ctx, shoal.SwitchPublishing)
+	}
 	if err == nil && body != nil && deref(body.Public) && !callerOf(ctx).Team.MayPublish {
 		err = shoal.ErrTemplatePublish.New("Your team may not show template '%s' to other teams", t.ID)
 	}

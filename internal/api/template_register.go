@@ -34,6 +34,7 @@ func (s *Server) RegisterTemplateBuild(
 	if err != nil {
 		return nil, err
 	}
+	aimed(ctx, "template", t.ID)
 	aliases, names := wireNames(t.Aliases)
 	return gen.RegisterTemplateBuild202JSONResponse{
 		TemplateID: t.ID,
@@ -58,6 +59,7 @@ func (s *Server) RegisterTemplateBuildV2(
 	if err != nil {
 		return nil, err
 	}
+	aimed(ctx, "template", t.ID)
 	aliases, _ := wireNames(t.Aliases)
 	return gen.RegisterTemplateBuildV2202JSONResponse{
 		TemplateID:    t.ID,

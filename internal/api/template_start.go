@@ -28,6 +28,11 @@ func (s *Server) StartTemplateBuild(
 	if err != nil {
 		return nil, err
 	}
+	if strings.TrimSpace(deref(req.Body.FromImage)) != "" {
+		if err := s.allow(ctx, shoal.SwitchRegistryImages); err != nil {
+			return nil, err // it may be started from something else
+		}
+	}
 	team := callerOf(ctx).Team
 	if _, err := s.storage.check(ctx, team); err != nil {
 		return nil, err // nothing is wrong with the build: it may be started later

@@ -69,6 +69,7 @@ func (s *Server) AssignTemplateTags(
 	case t.TeamID != callerOf(ctx).Team.ID:
 		return nil, noAccess(ref.String())
 	}
+	aimed(ctx, "template", t.ID)
 	b, err := s.readyBuild(ctx, t, ref)
 	if shoal.ErrTemplateNotFound.Matches(err) {
 		return nil, missing
@@ -110,6 +111,7 @@ func (s *Server) RemoveTemplateTags(
 	if t.TeamID != callerOf(ctx).Team.ID {
 		return nil, noAccess(ref.String())
 	}
+	aimed(ctx, "template", t.ID)
 	if err := s.store.RemoveTags(ctx, t.ID, tags...); err != nil {
 		return nil, err
 	}

@@ -29,7 +29,8 @@ func (s *Server) refuseUnserved(rt *router) {
 	for _, group := range unserved {
 		for _, pattern := range group.patterns {
 			rt.unserved.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-				callOf(r.Context()).route = pattern
+				call := callOf(r.Context())
+				call.route, call.operation = pattern, pattern
 				need := group.access
 				need.allowsBlocked = true
 				r, err := s.authorize(r, need)

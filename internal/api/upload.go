@@ -26,7 +26,7 @@ func (s *Server) withUploads(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		callOf(r.Context()).route = "PUT " + uploadPath
+		callOf(r.Context()).beginUpload()
 		if err := s.upload(w, r); err != nil {
 			writeError(w, r, err)
 			return
@@ -44,7 +44,9 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	callOf(r.Context()).team = scope
+	call := callOf(r.Context())
+	call.team, call.refused, call.actor = scope, false, shoal.Actor{Kind: shoal.ActorLink}
+	aimed(r.Context(), "files", hash)
 	tooLarge := shoal.ErrUploadTooLarge.New("The files are larger than %d bytes", s.uploadLimit)
 	if r.ContentLength > s.uploadLimit {
 		return tooLarge

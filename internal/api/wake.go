@@ -28,6 +28,9 @@ func (s *Server) wake(ctx context.Context, node shoal.Node, w shoal.Wake) error 
 	case team.Blocked || team.Banned:
 		return blocked(team)
 	default:
+		if err := s.allowTeam(ctx, w.TeamID, shoal.SwitchAutoResume); err != nil {
+			return err
+		}
 		limits = team.Limits
 	}
 	sb := shoal.Sandbox{Spec: shoal.Spec{SandboxID: w.SandboxID, TeamID: w.TeamID}}

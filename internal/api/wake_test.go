@@ -57,10 +57,7 @@ func TestTrafficIsHeldToTheTeamsLimit(t *testing.T) {
 	if err := wake("ifour"); !shoal.ErrConcurrencyLimit.Matches(err) {
 		t.Errorf("the one woken before counts: %v", err)
 	}
-	team, err := w.store.Team(t.Context(), smallTeam)
-	w.must(err)
-	team.Limits.ConcurrentSandboxes = 3
-	w.must(w.store.SetLimits(t.Context(), smallTeam, team.Limits))
+	w.limits(smallTeam, map[string]int64{"concurrent-sandboxes": 3})
 	if err := wake("ifour"); err != nil {
 		t.Errorf("the limit was raised: %v", err)
 	}

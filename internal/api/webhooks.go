@@ -46,6 +46,7 @@ func (s *Server) CreateWebhook(
 	if err != nil {
 		return nil, err
 	}
+	aimed(ctx, "webhook", w.ID)
 	return gen.CreateWebhook201JSONResponse(wireWebhook(w)), nil
 }
 

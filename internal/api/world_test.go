@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"shoal/internal/audit"
 	"shoal/internal/auth"
 	"shoal/internal/build"
 	"shoal/internal/fleet"
@@ -43,6 +44,7 @@ type world struct {
 	node   *fleettest.Node
 	fleet  *fleet.Fleet
 	auth   *auth.Authenticator
+	trail  *audit.Trail
 	server *Server
 	url    string
 	log    *syncBuffer
@@ -90,7 +92,8 @@ func (w *world) serveBy(nodes ...shoal.Node) {
 func (w *world) serve(origins Origins, name string, log *slog.Logger) {
 	w.t.Helper()
 	var err error
-	w.server, err = New(Config{Store: w.store, Fleet: w.fleet, Auth: w.auth, Tokens: auth.NewTokens(shoal.DevTokenSeed),
+	w.trail = audit.New(w.store.AddAudit, log) // tests have it written by Close
+	w.server, err = New(Config{Store: w.store, Fleet: w.fleet, Auth: w.auth, Trail: w.trail, Tokens: auth.NewTokens(shoal.DevTokenSeed),
 		CheckPolicy: checkPolicy, Builds: w.builds, UploadLimit: testUploadLimit, Origins: origins,
 		Operator: shoal.DevTeamID, Reserved: templates.Reserved(),
 		Defaults: templates.About(), Name: name}, log)
@@ -178,6 +181,16 @@ func (w *world) team(id, slug, key string, limits shoal.TeamLimits) {
 	w.must(err)
 	w.must(w.store.CreateTeamWithKey(w.t.Context(), shoal.Team{ID: id, Slug: slug, Name: slug, Limits: limits},
 		shoal.APIKey{ID: "key-" + slug, TeamID: id, Hash: hash}))
+}
+
+// limits gives a team limits of its own.
+func (w *world) limits(teamID string, named map[string]int64) {
+	w.t.Helper()
+	values, set, err := shoal.ParseLimits(named)
+	w.must(err)
+	_, err = w.store.ChangeLimits(w.t.Context(), teamID, shoal.LimitChange{Set: set, Values: values})
+	w.must(err)
+	w.auth.Forget()
 }
 
 func (w *world) template(id, teamID string, public bool, alias shoal.Alias, b shoal.Build, tags ...string) {

@@ -31,10 +31,10 @@ type Way int
 // The ways (api.md §2.2).
 const (
 	ByKey          Way = iota + 1 // an API key, for its team
-	ByMember                      // a user by an issuer's token, for the team of X-Team-ID
+	ByMember                      // a user by an issuer's token or signed in, for the team of X-Team-ID
 	ByAdminForTeam                // an operator, for the team of X-Team-ID
 	ByAccessToken                 // a user, for the named or the default team, or for none
-	ByUser                        // a user by an issuer's token, for no team
+	ByUser                        // a user by an issuer's token or signed in, for no team
 	ByAdmin                       // an operator, for no team
 )
 
@@ -47,6 +47,8 @@ type Request struct {
 	// team TeamID, or the user's default one if that is empty.
 	Personal bool
 	TeamID   string
+	// Secure means that the request came by TLS, which says which cookie counts.
+	Secure bool
 }
 
 // Verifier checks an issuer's token (a JWT) and says whom it is about. Callers read the text of
@@ -63,28 +65,37 @@ type Config struct {
 	Issuers Verifier
 	// NoAccessTokens refuses all access tokens.
 	NoAccessTokens bool
+	// Off are features that nobody can use, whatever is switched.
+	Off shoal.Switches
 }
 
 // Authenticator checks the credentials of requests. While Run is running, it also stores
 // when keys were last used.
 type Authenticator struct {
-	store   *store.Store
-	cfg     Config
-	log     *slog.Logger
-	now     func() time.Time
-	uses    *uses
-	keys    *cache[ownedKey]         // by hash
-	tokens  *cache[ownedToken]       // by hash
-	people  *cache[shoal.User]       // by identity
-	members *cache[shoal.Membership] // by user and team
+	store    *store.Store
+	cfg      Config
+	log      *slog.Logger
+	now      func() time.Time
+	uses     *uses
+	recent   *recent
+	keys     *cache[ownedKey]         // by hash
+	tokens   *cache[ownedToken]       // by hash
+	people   *cache[shoal.User]       // by identity
+	members  *cache[shoal.Membership] // by user and team
+	off      *cache[shoal.Switches]   // by team
+	sessions *cache[store.Session]    // by hash
+	tries    *tries
+	hashing  hashing
 }
 
 // New returns an authenticator.
 func New(st *store.Store, cfg Config, log *slog.Logger) *Authenticator {
-	a := &Authenticator{store: st, cfg: cfg, log: log, now: time.Now, uses: newUses()}
+	a := &Authenticator{store: st, cfg: cfg, log: log, now: time.Now, uses: newUses(), recent: newRecent()}
 	now := func() time.Time { return a.now() }
 	a.keys, a.tokens = newCache[ownedKey](now), newCache[ownedToken](now)
 	a.people, a.members = newCache[shoal.User](now), newCache[shoal.Membership](now)
+	a.off = newCache[shoal.Switches](now)
+	a.sessions, a.tries, a.hashing = newCache[store.Session](now), newTries(now), newHashing()
 	return a
 }
 
@@ -94,16 +105,23 @@ func (a *Authenticator) Forget() {
 	a.tokens.clear()
 	a.people.clear()
 	a.members.clear()
+	a.off.clear()
+	a.sessions.clear()
 }
 
 // Authenticate finds out who sent a request. An API key comes first where routes take one,
 // because old SDKs also send a stale bearer token (clients.md D22). Of several rejections, the
-// first one of a credential that was sent is told, or else the first one (api.md §2.3).
+// first one of a credential that was sent is told, or else the first one (api.md §2.3). With it
+// comes what is known of who sent it.
 func (a *Authenticator) Authenticate(ctx context.Context, r Request) (Caller, error) {
 	var told error
+	var refused Caller
 	toldSent := false
 	for _, way := range r.Ways {
 		caller, err := a.by(ctx, way, r)
+		if err == nil || isRejection(err) {
+			a.recent.note(credential(way, r), err == nil)
+		}
 		if err == nil && caller.Team.Banned {
 			err = shoal.ErrForbidden.New("team is banned")
 		}
@@ -111,10 +129,10 @@ func (a *Authenticator) Authenticate(ctx context.Context, r Request) (Caller, er
 			return caller, err
 		}
 		if sent := wasSent(way, r); told == nil || sent && !toldSent {
-			told, toldSent = err, sent
+			told, refused, toldSent = err, caller, sent
 		}
 	}
-	return Caller{}, told
+	return refused, told
 }
 
 func (a *Authenticator) by(ctx context.Context, way Way, r Request) (Caller, error) {
@@ -122,13 +140,13 @@ func (a *Authenticator) by(ctx context.Context, way Way, r Request) (Caller, err
 	case ByKey:
 		return a.byKey(ctx, r.Header.Get(HeaderAPIKey))
 	case ByMember:
-		return a.byMember(ctx, r.Header)
+		return a.byMember(ctx, r)
 	case ByAdminForTeam:
 		return a.byAdminForTeam(ctx, r.Header)
 	case ByAccessToken:
 		return a.byAccessToken(ctx, r)
 	case ByUser:
-		return a.byUser(ctx, r.Header)
+		return a.byUser(ctx, r)
 	default:
 		return a.byAdmin(r.Header)
 	}

@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"errors"
+	"regexp"
 	"strings"
 
 	"github.com/google/uuid"
@@ -21,13 +22,48 @@ func NewPeople(st *store.Store) *People { return &People{store: st} }
 
 // Create makes a user of an address.
 func (p *People) Create(ctx context.Context, email string) (shoal.User, error) {
-	email = strings.ToLower(strings.TrimSpace(email))
+	user, err := newPerson(email)
+	if err != nil {
+		return user, err
+	}
+	return user, p.store.CreateUser(ctx, user)
+}
+
+func cleanEmail(email string) string { return strings.ToLower(strings.TrimSpace(email)) }
+
+func newPerson(email string) (shoal.User, error) {
+	email = cleanEmail(email)
 	if local, host, ok := strings.Cut(email, "@"); !ok || local == "" || host == "" || len(email) > 254 ||
 		strings.ContainsAny(email, " \t\r\n") || strings.Contains(host, "@") {
 		return shoal.User{}, shoal.ErrBadRequest.New("%.64q is not an address of a person", email)
 	}
-	user := shoal.User{ID: uuid.NewString(), Email: email, CreatedAt: now()}
-	return user, p.store.CreateUser(ctx, user)
+	return shoal.User{ID: uuid.NewString(), Email: email, CreatedAt: now()}, nil
+}
+
+// serviceName is what a service account may be called.
+var serviceName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+// CreateService makes a service account of a team, with a role in it.
+func (p *People) CreateService(
+	ctx context.Context, team shoal.Team, name string, role shoal.Role,
+) (shoal.User, error) {
+	if !serviceName.MatchString(name) {
+		return shoal.User{}, shoal.ErrBadRequest.New(
+			"The name of a service account has 1 to 63 lower-case letters, digits, and dashes between them")
+	}
+	if role.Rights() == 0 {
+		return shoal.User{}, shoal.ErrBadRequest.New("No role is named %.64q", role)
+	}
+	user := shoal.User{ID: uuid.NewString(), Email: name + "@" + team.Slug, CreatedAt: now(), ServiceTeam: team.ID}
+	err := p.store.CreateServiceAccount(ctx, user, role)
+	switch {
+	case errors.Is(err, store.ErrExists):
+		err = shoal.ErrServiceAccountExists.New("There is a service account or user %s already", user.Email)
+	case errors.Is(err, store.ErrFull):
+		err = shoal.ErrServiceAccountLimit.New("The team has %d service accounts, as many as it may",
+			store.MaxServiceAccounts)
+	}
+	return user, err
 }
 
 // CreateToken makes an access token of a user. The plaintext is returned this once.

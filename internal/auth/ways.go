@@ -38,18 +38,45 @@ func (a *Authenticator) byKey(ctx context.Context, plaintext string) (Caller, er
 	if err != nil {
 		return Caller{}, shoal.ErrInternal.Wrap(err, "Error while checking the API key")
 	}
+	caller := Caller{Team: owned.team, Actor: shoal.Actor{Kind: shoal.ActorKey, ID: owned.key.ID,
+		UserID: owned.key.CreatedBy, Name: owned.key.Name}}
 	if owned.key.Expired(a.now()) {
-		return Caller{}, shoal.ErrKeyExpired.New("%s\nThe API key has expired", keyRejected)
+		return caller, shoal.ErrKeyExpired.New("%s\nThe API key has expired", keyRejected)
+	}
+	if owned.key.Owner != "" {
+		return a.byServiceKey(ctx, caller, owned, plaintext)
 	}
 	a.uses.note(owned.key.ID, a.now())
-	return Caller{Team: owned.team, Key: plaintext, rights: owned.key.Rights()}, nil
+	caller.Key, caller.rights = plaintext, owned.key.Rights()
+	return caller, nil
+}
+
+// byServiceKey lets a service account in by its key, which may what both its scopes and the
+// account's role allow.
+func (a *Authenticator) byServiceKey(
+	ctx context.Context, caller Caller, owned ownedKey, plaintext string,
+) (Caller, error) {
+	caller.User = shoal.User{ID: owned.key.Owner, ServiceTeam: owned.team.ID}
+	caller.Actor = shoal.Actor{Kind: shoal.ActorService, ID: owned.key.Owner, UserID: owned.key.Owner,
+		Name: owned.key.Name}
+	err := a.join(ctx, &caller, owned.team.ID)
+	if errors.Is(err, store.ErrNotFound) {
+		return caller, rejected(keyRejected, "The service account of the API key is no member of the team")
+	}
+	if err != nil {
+		return caller, err
+	}
+	a.uses.note(owned.key.ID, a.now())
+	caller.Key, caller.rights = plaintext, owned.key.Rights()&caller.rights
+	return caller, nil
 }
 
 func (a *Authenticator) byAdmin(h http.Header) (Caller, error) {
 	if !Equal(h.Get(HeaderAdminToken), a.cfg.AdminToken) {
 		return Caller{}, rejected(adminRejected, "Invalid Access token.")
 	}
-	return Caller{Operator: true, rights: shoal.Operate | shoal.ReadTeam}, nil
+	return Caller{Operator: true, Actor: shoal.Actor{Kind: shoal.ActorOperator},
+		rights: shoal.Operate | shoal.ReadTeam}, nil
 }
 
 // byAdminForTeam lets an operator act for the team of X-Team-ID.
@@ -76,10 +103,14 @@ func (a *Authenticator) byAdminForTeam(ctx context.Context, h http.Header) (Call
 // aloneRights are those of a user who acts for no team; what they read of teams is their own ones.
 const aloneRights = shoal.ActAsUser | shoal.ReadTeam
 
-// byUser finds the user of an issuer's token.
-func (a *Authenticator) byUser(ctx context.Context, h http.Header) (Caller, error) {
-	header := h.Get(HeaderBearer)
+// byUser finds the user of an issuer's token, or of a session.
+func (a *Authenticator) byUser(ctx context.Context, r Request) (Caller, error) {
+	header := r.Header.Get(HeaderBearer)
 	if header == "" {
+		caller, err := a.bySession(ctx, r)
+		if !errors.Is(err, ErrNoSession) {
+			return caller, err
+		}
 		return Caller{}, rejected(jwtRejected, headerMissing)
 	}
 	token, ok := strings.CutPrefix(header, bearerPrefix)
@@ -105,15 +136,16 @@ func (a *Authenticator) byUser(ctx context.Context, h http.Header) (Caller, erro
 	if err != nil {
 		return Caller{}, shoal.ErrInternal.Wrap(err, "Error while finding the user")
 	}
-	return Caller{User: user, rights: aloneRights}, nil
+	return Caller{User: user, Actor: PersonActor(user), rights: aloneRights}, nil
 }
 
 // byMember is byUser for the team of X-Team-ID.
-func (a *Authenticator) byMember(ctx context.Context, h http.Header) (Caller, error) {
-	caller, err := a.byUser(ctx, h)
+func (a *Authenticator) byMember(ctx context.Context, r Request) (Caller, error) {
+	caller, err := a.byUser(ctx, r)
 	if err != nil {
 		return caller, err
 	}
+	h := r.Header
 	if h.Get(HeaderTeamID) == "" {
 		return Caller{}, rejected(jwtTeamRejected, headerMissing)
 	}
@@ -143,8 +175,8 @@ func isAccessToken(header string) bool {
 }
 
 type ownedToken struct {
-	user shoal.User
-	hash string
+	user  shoal.User
+	token shoal.AccessToken
 }
 
 func (a *Authenticator) byAccessToken(ctx context.Context, r Request) (Caller, error) {
@@ -162,16 +194,17 @@ func (a *Authenticator) byAccessToken(ctx context.Context, r Request) (Caller, e
 		return Caller{}, rejected(tokenRejected, "Invalid access token format")
 	}
 	owned, err := a.tokens.get(hash, func() (ownedToken, error) {
-		user, stored, err := a.store.AccessTokenOwner(ctx, hash)
-		return ownedToken{user, stored}, err
+		user, token, err := a.store.AccessTokenOwner(ctx, hash)
+		return ownedToken{user, token}, err
 	})
-	if errors.Is(err, store.ErrNotFound) || (err == nil && !Equal(owned.hash, hash)) {
+	if errors.Is(err, store.ErrNotFound) || (err == nil && !Equal(owned.token.Hash, hash)) {
 		return Caller{}, rejected(tokenRejected, "Cannot get the user for the given access token")
 	}
 	if err != nil {
 		return Caller{}, shoal.ErrInternal.Wrap(err, "Error while checking the access token")
 	}
-	caller := Caller{User: owned.user, rights: aloneRights}
+	caller := Caller{User: owned.user, rights: aloneRights, Actor: shoal.Actor{Kind: shoal.ActorToken,
+		ID: owned.token.ID, UserID: owned.user.ID, Name: owned.user.Email}}
 	if r.Personal {
 		return caller, nil
 	}

@@ -15,6 +15,7 @@ import (
 	"unicode"
 
 	"shoal/internal/outbound"
+	"shoal/internal/shoal"
 )
 
 // Check returns all errors that can be found in the settings alone. Whether they fit the
@@ -53,6 +54,9 @@ func (c *Config) Check() error {
 			bad("allowed-origins", "%q is not an origin such as https://console.example.com", origin)
 		}
 	}
+	if _, err := shoal.ParseSwitches(c.SwitchOff); err != nil {
+		bad("switch-off", "%v", err)
+	}
 	var ranges []netip.Prefix
 	for name, cidr := range map[string]string{"host-cidr": c.HostCIDR, "veth-cidr": c.VethCIDR} {
 		prefix, err := netip.ParsePrefix(cidr)
@@ -82,10 +86,14 @@ func (c *Config) Check() error {
 	if _, err := c.Issuers(); err != nil {
 		bad("jwt-issuers", "%v", err)
 	}
+	if _, err := c.ParseSignIn(); err != nil {
+		errs = append(errs, err)
+	}
 	if _, err := c.Resolvers(); err != nil {
 		bad("dns", "%v", err)
 	}
 	c.checkDomain(bad)
+	c.checkTelemetry(bad)
 	if c.MaxSandboxes < 1 || c.MaxProcesses < 16 || c.SlotPool < 0 || c.SandboxDisk < 64 {
 		bad("max-sandboxes, max-processes, slot-pool, sandbox-disk", "must be at least 1, 16, 0 and 64")
 	}
@@ -110,6 +118,9 @@ func (c *Config) Check() error {
 			bad("package-mirrors", "%q stands for two others, and so could not be told back into them; give the two their paths", to)
 		}
 		targets[to] = true
+	}
+	if c.AuditDays < 1 || c.AuditDays > 36500 {
+		bad("audit-days", "must be 1 to 36500")
 	}
 	if c.LayerCache < 0 {
 		bad("layer-cache", "must not be negative")
@@ -186,10 +197,10 @@ func (c *Config) Lines() []string {
 			value = pairs(list)
 		}
 		if value != "" && (strings.HasSuffix(name, "secret") || strings.HasSuffix(name, "token") ||
-			strings.HasSuffix(name, "seed")) {
+			strings.HasSuffix(name, "seed") || name == "otlp-headers") {
 			value = "(set)"
 		}
-		if u, err := url.Parse(value); err == nil && strings.HasSuffix(name, "proxy") {
+		if u, err := url.Parse(value); err == nil && (strings.HasSuffix(name, "proxy") || name == "otlp-endpoint") {
 			value = u.Redacted()
 		}
 		lines = append(lines, name+" = "+value)

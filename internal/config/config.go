@@ -22,15 +22,21 @@ type Config struct {
 	RunDir    string `placeholder:"DIR" help:"State of running guests. On tmpfs, or pauses and resumes wait for the disk. /run/shoal by default, or /dev/shm/shoal where only that is on tmpfs."`
 	ImageDir  string `placeholder:"DIR" help:"Base images and what they are made from; installations may share it. In the data directory by default."`
 	Instance  string `default:"shoal" placeholder:"NAME" help:"Name of this installation in cgroups, namespaces and rules, for several on one machine. 1 to 8 letters or digits."`
-	LogLevel  string `default:"info" enum:"debug,info,warn,error" help:"Least severe level that is logged: debug, info, warn or error."`
+	LogLevel  string `default:"info" placeholder:"LEVEL,ROOM=LEVEL,…" help:"Least severe level that is logged: debug, info, warn or error; then those of rooms that have another, as in info,network=debug,orchestrator/rpc=warn. shoal log-level changes it in a running process."`
 	LogFormat string `default:"auto" enum:"auto,text,json" help:"text, json, or auto: text on a terminal, else json."`
 
-	APIListen       string `default:"127.0.0.1:3000" placeholder:"ADDR" help:"Address of the REST API."`
-	ProxyListen     string `default:"127.0.0.1:3002" placeholder:"ADDR" help:"Address of the sandbox traffic proxy."`
-	HealthListen    string `default:"127.0.0.1:3003" placeholder:"ADDR" help:"Address of the proxy's health check, and of metrics for Prometheus (GET /metrics). Whoever reaches it reads them."`
-	MetricsListen   string `placeholder:"ADDR" help:"Address at which the api and the orchestrator, where they run apart, serve their metrics for Prometheus, each its own. None by default. Others serve them at health-listen."`
-	NodeListen      string `default:"127.0.0.1:5008" placeholder:"ADDR" help:"Address of the orchestrator's RPC."`
-	NodeProxyListen string `default:"127.0.0.1:5007" placeholder:"ADDR" help:"Address at which the orchestrator takes sandbox traffic from proxies."`
+	APIListen       string        `default:"127.0.0.1:3000" placeholder:"ADDR" help:"Address of the REST API."`
+	ProxyListen     string        `default:"127.0.0.1:3002" placeholder:"ADDR" help:"Address of the sandbox traffic proxy."`
+	HealthListen    string        `default:"127.0.0.1:3003" placeholder:"ADDR" help:"Address of the proxy's health check, and of metrics for Prometheus (GET /metrics). Whoever reaches it reads them."`
+	MetricsListen   string        `placeholder:"ADDR" help:"Address at which the api and the orchestrator, where they run apart, serve their metrics for Prometheus, each its own. None by default. Others serve them at health-listen."`
+	OTLPEndpoint    string        `placeholder:"URL" env:"SHOAL_OTLP_ENDPOINT,OTEL_EXPORTER_OTLP_ENDPOINT" help:"OpenTelemetry collector that gets traces, metrics and the log, such as http://127.0.0.1:4318. None by default, which costs nothing."`
+	OTLPProtocol    string        `default:"http/protobuf" enum:"http/protobuf,grpc" env:"SHOAL_OTLP_PROTOCOL,OTEL_EXPORTER_OTLP_PROTOCOL" help:"How the collector is spoken to: http/protobuf or grpc."`
+	OTLPHeaders     string        `placeholder:"NAME=VALUE,…" env:"SHOAL_OTLP_HEADERS,OTEL_EXPORTER_OTLP_HEADERS" help:"Headers of requests to the collector, such as its token. Values are percent-encoded."`
+	OTLPSignals     []string      `default:"traces,metrics,logs" placeholder:"SIGNAL,…" help:"What the collector gets of traces, metrics and logs."`
+	OTLPInterval    time.Duration `default:"1m" help:"Time between two looks at the metrics for the collector."`
+	TraceRatio      float64       `default:"1" env:"SHOAL_TRACE_RATIO,OTEL_TRACES_SAMPLER_ARG" help:"Share of the requests that are traced, from 0 to 1. A client's own wish does not count."`
+	NodeListen      string        `default:"127.0.0.1:5008" placeholder:"ADDR" help:"Address of the orchestrator's RPC."`
+	NodeProxyListen string        `default:"127.0.0.1:5007" placeholder:"ADDR" help:"Address at which the orchestrator takes sandbox traffic from proxies."`
 
 	Nodes      []string `placeholder:"ADDR,…" help:"RPC addresses of the orchestrators, for the api and proxy roles. The proxy reaches each machine's sandboxes at the same host on the port of node-proxy-listen."`
 	NodeSecret string   `placeholder:"SECRET" help:"Shared secret of the roles. Generated in the data directory by default, so roles on one machine agree."`
@@ -53,7 +59,15 @@ type Config struct {
 	AdminToken     string   `placeholder:"SECRET" help:"Token of the admin routes. None by default: the routes are then closed."`
 
 	JWTIssuers   map[string]string `placeholder:"ISSUER=AUDIENCE …;…" help:"OpenID Connect providers whose tokens (JWTs) let users in, by their URL, with the audiences of which a token must have one, and discovery=URL where that is not at its well-known address. Internal ones are reached if outbound-allow names them. None by default: all such tokens are refused."`
+	SwitchOff    []string          `placeholder:"SWITCH,…" help:"Features that nobody can use, whatever is switched while Shoal runs; shoal switch list has their names. None by default."`
 	AccessTokens string            `default:"on" enum:"on,keep,off" help:"Access tokens of users (E2B_ACCESS_TOKEN, which E2B has given up): on, keep those that there are and make none, or off."`
+
+	SignInIssuers map[string]string `placeholder:"ISSUER=client=ID …;…" help:"OpenID Connect providers at which people sign in by a browser, by their URL: client=ID of this installation there, and where they differ name=LABEL, groups=CLAIM, scopes=openid,email and discovery=URL. The provider sends browsers back to /sign-in/callback of the API."`
+	SignInSecret  map[string]string `placeholder:"ISSUER=SECRET;…" help:"Secrets of those clients."`
+	SignInGroups  map[string]string `placeholder:"ISSUER GROUP=TEAM:ROLE …;…" help:"What members of the providers' groups are in which teams, by slug. It is brought up to date when they sign in, and makes users of those who are none yet."`
+
+	LocalAccounts bool `default:"true" negatable:"" help:"Let people sign in by passwords at the API's /sign-in."`
+	AuditDays     int  `default:"400" placeholder:"DAYS" help:"Days for which entries of the audit log are kept."`
 
 	HostCIDR      string   `default:"10.11.0.0/16" placeholder:"CIDR" help:"Addresses at which the host reaches sandboxes, one each."`
 	VethCIDR      string   `default:"10.12.0.0/16" placeholder:"CIDR" help:"Addresses of the links to the sandboxes' namespaces, two each."`

@@ -76,6 +76,13 @@ func TestCheck(t *testing.T) {
 		"internal":           {[]string{"--allow-internal=10.0.0.0"}, "allow-internal"},
 		"outbound allowed":   {[]string{"--outbound-allow=http://a"}, "outbound-allow"},
 		"outbound proxy":     {[]string{"--outbound-proxy=proxy:3128"}, "outbound-proxy"},
+		"log level":          {[]string{"--log-level=info,kitchen=debug"}, "log-level"},
+		"log levels":         {[]string{"--log-level=info,network=debug"}, ""},
+		"collector":          {[]string{"--otlp-endpoint=collector:4317"}, "otlp-endpoint"},
+		"collector's header": {[]string{"--otlp-headers=just-a-token"}, "otlp-headers"},
+		"signal":             {[]string{"--otlp-signals=traces,smoke"}, "otlp-signals"},
+		"interval":           {[]string{"--otlp-interval=1ms"}, "otlp-interval"},
+		"share":              {[]string{"--trace-ratio=NaN"}, "trace-ratio"},
 		"resolver":           {[]string{"--dns=name"}, "dns"},
 		"resolvers":          {[]string{"--dns=1.1.1.1,[::1]:54"}, ""},
 		"domain with scheme": {[]string{"--domain=https://x"}, "domain"},
@@ -152,7 +159,8 @@ func TestDomainDefaults(t *testing.T) {
 func TestLinesAreAFile(t *testing.T) {
 	a, err := parse(t, "--token-seed=hush", "--dns=1.1.1.1,9.9.9.9", "--api-listen=127.0.0.1:9",
 		"--warm=base=3;other=1", "--build-env=A=b c;PIP_INDEX_URL=http://x/?y=z",
-		"--registry-mirrors=docker.io=m:5000", "--no-shipped-on-use", "--outbound-proxy=http://me:hush@proxy.example:3128")
+		"--registry-mirrors=docker.io=m:5000", "--no-shipped-on-use", "--outbound-proxy=http://me:hush@proxy.example:3128",
+		"--otlp-headers=token=hush", "--otlp-endpoint=http://me:hush@collector.example:4318")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +168,7 @@ func TestLinesAreAFile(t *testing.T) {
 	if strings.Contains(text, "hush") {
 		t.Error("a secret is shown")
 	}
-	again, err := parse(t, "--config", file(t, strings.ReplaceAll(text, "token-seed = (set)", "")))
+	again, err := parse(t, "--config", file(t, strings.NewReplacer("token-seed = (set)", "", "otlp-headers = (set)", "").Replace(text)))
 	if err != nil {
 		t.Fatal(err)
 	}

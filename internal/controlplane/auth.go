@@ -1,7 +1,10 @@
 package controlplane
 
 import (
+	"context"
 	"log/slog"
+	"maps"
+	"slices"
 
 	"shoal/internal/auth"
 	"shoal/internal/config"
@@ -16,6 +19,10 @@ func openAuth(cfg *config.Config, st *store.Store, log *slog.Logger) (*auth.Auth
 	settings := auth.Config{AdminToken: cfg.AdminToken, NoAccessTokens: cfg.AccessTokens == "off"}
 	if settings.AdminToken == "" && cfg.Dev {
 		settings.AdminToken = shoal.DevAdminToken
+	}
+	var err error
+	if settings.Off, err = shoal.ParseSwitches(cfg.SwitchOff); err != nil {
+		return nil, err
 	}
 	list, err := cfg.Issuers()
 	if err != nil {
@@ -41,4 +48,15 @@ func openIssuers(cfg *config.Config, list []config.Issuer, log *slog.Logger) (*i
 		trusted[i] = issuer.Config{URL: one.URL, Discovery: one.Discovery, Audiences: one.Audiences}
 	}
 	return issuer.New(trusted, transport, log), nil
+}
+
+// firstLink makes a link for the first person, if nobody has a way to sign in. Each start makes a
+// new one, as only its hash is kept; the former ends.
+func firstLink(ctx context.Context, st *store.Store, cfg *config.Config) (secret string, err error) {
+	issuers := slices.AppendSeq(slices.Collect(maps.Keys(cfg.JWTIssuers)), maps.Keys(cfg.SignInIssuers))
+	has, err := st.HasWayIn(ctx, issuers)
+	if err != nil || has {
+		return "", err
+	}
+	return auth.NewPeople(st).Invite(ctx, "")
 }

@@ -1,5 +1,5 @@
 // Package controlplane assembles the API and what it needs: the store, the fleet, the queue
-// of template builds, the retention of old builds, events and the webhooks that they go to.
+// of template builds, the audit log, the retention of old builds, events and the webhooks that they go to.
 package controlplane
 
 import (
@@ -8,11 +8,13 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"shoal/internal/api"
+	"shoal/internal/audit"
 	"shoal/internal/auth"
 	"shoal/internal/build"
 	"shoal/internal/config"
@@ -33,6 +35,7 @@ import (
 type ControlPlane struct {
 	store     *store.Store
 	auth      *auth.Authenticator
+	trail     *audit.Trail
 	fleet     *fleet.Fleet
 	api       *api.Server
 	queue     *build.Queue
@@ -43,6 +46,7 @@ type ControlPlane struct {
 	tally     *tally.Taker
 	team      shoal.Team // owner of the shipped templates
 	key       string     // the first API key, to be printed; "" if there was one already
+	link      string     // secret of the link that makes the first person; "" if there is somebody
 	log       *slog.Logger
 }
 
@@ -55,7 +59,7 @@ func Open(ctx context.Context, cfg *config.Config, secrets config.Secrets, nodes
 	}
 	p := &ControlPlane{store: st, log: log}
 	if err := p.open(ctx, cfg, secrets, nodes, engine); err != nil {
-		return nil, errors.Join(err, st.Close())
+		return nil, errors.Join(err, st.Close()) // nothing was served, so no audit log is to be written
 	}
 	return p, nil
 }
@@ -71,6 +75,7 @@ func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets con
 	if p.auth, err = openAuth(cfg, p.store, p.log); err != nil {
 		return err
 	}
+	p.trail = audit.New(p.store.AddAudit, p.log)
 	p.fleet = fleet.New(fleet.Config{Nodes: nodes, OnBuild: func(ctx context.Context, b shoal.Build) error {
 		if b.TemplateID == shoal.BaseTemplateID { // the API has registered all others, and requested them
 			if err := p.OfferBase(ctx, b); err != nil {
@@ -83,9 +88,14 @@ func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets con
 		p.log.Warn("some orchestrators are not connected yet", "error", err)
 	}
 	p.tally = tally.NewTaker(p.store, p.fleet, p.log)
-	p.retention = retention.New(p.store, p.fleet, cfg.UntaggedTime, p.log)
+	p.retention = retention.New(p.store, p.fleet, cfg.UntaggedTime,
+		time.Duration(cfg.AuditDays)*24*time.Hour, p.log)
 	if p.sender, err = openSender(cfg, p.store, p.log); err != nil {
 		return err
+	}
+	p.sender.Off = func(ctx context.Context, teamID string) (bool, error) {
+		off, err := p.auth.Off(ctx, teamID)
+		return off.Has(shoal.SwitchWebhooks), err
 	}
 	p.events = events.New(p.store, p.fleet, p.sender.News)
 	name, err := processName(cfg)
@@ -97,7 +107,7 @@ func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets con
 		return err
 	}
 	p.queue = builds.Queue
-	p.api, err = api.New(api.Config{Store: p.store, Auth: p.auth, Fleet: p.fleet,
+	p.api, err = api.New(api.Config{Store: p.store, Auth: p.auth, Trail: p.trail, Fleet: p.fleet,
 		Tokens: auth.NewTokens(secrets.TokenSeed), Domain: cfg.SandboxDomain(),
 		Builds: builds, Shipped: p.askShipped, PublicURL: cfg.PublicAPI, UploadLimit: cfg.UploadLimit << 20,
 		Origins: origins(cfg), Operator: p.team.ID, Reserved: templates.Reserved(),
@@ -111,7 +121,7 @@ func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets con
 		return err
 	}
 	p.offerShipped(cfg, engine)
-	return nil
+	return p.openAccounts(ctx, cfg)
 }
 
 // origins is which web pages may call. Keys are secret but with --dev.
@@ -126,6 +136,10 @@ func origins(cfg *config.Config) api.Origins {
 // Key returns the first API key, to be shown once, or "" if there was one already.
 func (p *ControlPlane) Key() string { return p.key }
 
+// Link returns the secret of a link by which the first person is made, to be shown once, or "" if
+// there is somebody who can sign in.
+func (p *ControlPlane) Link() string { return p.link }
+
 // OfferBase makes a build the current one of the base template, unless a newer one is.
 func (p *ControlPlane) OfferBase(ctx context.Context, b shoal.Build) error {
 	return p.store.UpsertBase(ctx, b, p.team.ID)
@@ -133,6 +147,12 @@ func (p *ControlPlane) OfferBase(ctx context.Context, b shoal.Build) error {
 
 // Server returns the API's HTTP server.
 func (p *ControlPlane) Server() *http.Server { return api.NewHTTPServer(p.api, p.log) }
+
+// Ready returns an error while the API cannot do its work: the database does not answer, no machine
+// does, or it is about to end.
+func (p *ControlPlane) Ready(ctx context.Context) error {
+	return errors.Join(p.store.Ping(ctx), p.api.Ready())
+}
 
 // Meters returns what counts and measures the control plane.
 func (p *ControlPlane) Meters() []prometheus.Collector {
@@ -143,6 +163,7 @@ func (p *ControlPlane) Meters() []prometheus.Collector {
 func (p *ControlPlane) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.auth.Run(ctx) })
+	g.Go(func() error { return p.trail.Run(ctx) })
 	g.Go(func() error { return p.fleet.Run(ctx) })
 	g.Go(func() error { return p.api.Run(ctx) })
 	g.Go(func() error { return p.retention.Run(ctx) })
@@ -156,5 +177,7 @@ func (p *ControlPlane) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// Close closes the store.
-func (p *ControlPlane) Close() error { return p.store.Close() }
+// Close writes what is left of the audit log and closes the store. Nothing may be served any more.
+func (p *ControlPlane) Close() error {
+	return errors.Join(p.trail.Close(context.Background()), p.store.Close())
+}

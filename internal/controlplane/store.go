@@ -14,12 +14,20 @@ import (
 
 // OpenStore opens the installation's database.
 func OpenStore(ctx context.Context, cfg *config.Config) (*store.Store, error) {
-	if cfg.Database == "" {
-		if err := os.MkdirAll(cfg.DataDir, 0o711); err != nil {
-			return nil, fmt.Errorf("make the data directory: %w", err)
-		}
+	if err := MakeDatabaseDirectory(cfg); err != nil {
+		return nil, err
 	}
 	return store.Open(ctx, cfg.DatabaseLocation())
+}
+
+// MakeDatabaseDirectory makes the data directory, if the database is to be there.
+func MakeDatabaseDirectory(cfg *config.Config) error {
+	if cfg.Database == "" {
+		if err := os.MkdirAll(cfg.DataDir, 0o711); err != nil {
+			return fmt.Errorf("make the data directory: %w", err)
+		}
+	}
+	return nil
 }
 
 // FirstTeam ensures that there is a team with an API key: the development team with its

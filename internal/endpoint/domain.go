@@ -53,7 +53,7 @@ func (d *Domain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			http.StatusMisdirectedRequest)
 	case label == "api" && d.API != nil:
 		limitTimes(w, d.API)
-		d.API.Handler.ServeHTTP(w, r)
+		d.API.Handler.ServeHTTP(w, d.fromClient(r))
 	case routes(label) && d.Proxy != nil:
 		limitTimes(w, d.Proxy)
 		d.Proxy.Handler.ServeHTTP(w, r)
@@ -127,6 +127,28 @@ func (d *Domain) forwarded(r *http.Request) *http.Request {
 		secure := *r
 		secure.TLS = &tls.ConnectionState{}
 		return &secure
+	}
+	return r
+}
+
+// fromClient gives a request behind trusted load balancers the address of the client that the last
+// of them names. The port is not known.
+func (d *Domain) fromClient(r *http.Request) *http.Request {
+	way := strings.Split(r.Header.Get("X-Forwarded-For"), ",")
+	for i := len(way) - 1; i >= 0; i-- {
+		addr, err := netip.ParseAddr(strings.TrimSpace(way[i]))
+		if err != nil {
+			return r
+		}
+		if addr = addr.Unmap().WithZone(""); d.trusts(addr) {
+			continue
+		}
+		if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil && peer.Addr().Unmap().WithZone("") == addr {
+			return r
+		}
+		named := *r
+		named.RemoteAddr = netip.AddrPortFrom(addr, 0).String()
+		return &named
 	}
 	return r
 }

@@ -231,3 +231,30 @@ func TestTimesOfRoles(t *testing.T) {
 		t.Errorf("the proxy did not wait for a body: %q", got)
 	}
 }
+
+// TestClientAddress: the api sees where a request came from, and nobody can make it see another
+// address.
+func TestClientAddress(t *testing.T) {
+	d := &Domain{Name: "box.example", Trusted: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
+		API: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.RemoteAddr) })}}
+	for _, c := range []struct{ from, said, want string }{
+		{"192.0.2.9:1", "", "192.0.2.9:1"},
+		{"192.0.2.9:1", "198.51.100.7", "192.0.2.9:1"},
+		{"10.1.2.3:1", "198.51.100.7", "198.51.100.7:0"},
+		{"10.1.2.3:1", "203.0.113.5, 198.51.100.7, 10.9.9.9", "198.51.100.7:0"},
+		{"10.1.2.3:1", "2001:db8::7", "[2001:db8::7]:0"},
+		{"10.1.2.3:1", "", "10.1.2.3:1"},
+		{"10.1.2.3:1", "nonsense", "10.1.2.3:1"},
+	} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Host, r.RemoteAddr = "api.box.example", c.from
+		if c.said != "" {
+			r.Header.Set("X-Forwarded-For", c.said)
+		}
+		w := httptest.NewRecorder()
+		d.ServeHTTP(w, r)
+		if got := w.Body.String(); got != c.want {
+			t.Errorf("from %s, which says %q: %s, want %s", c.from, c.said, got, c.want)
+		}
+	}
+}

@@ -16,9 +16,9 @@ const (
 	scrapeTime = 10 * time.Second
 )
 
-// NewMetrics returns the handler of a process's metrics: its parts' meters, its version, and
-// what there is of every Go program (docs/metrics.md).
-func NewMetrics(version string, log *slog.Logger, parts ...[]prometheus.Collector) (http.Handler, error) {
+// NewRegistry gathers a process's metrics: its parts' meters, its version, and what there is of
+// every Go program (docs/metrics.md).
+func NewRegistry(version string, parts ...[]prometheus.Collector) (*prometheus.Registry, error) {
 	registry := prometheus.NewRegistry()
 	info := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "shoal_info", Help: "1, with the version of Shoal.",
 		ConstLabels: prometheus.Labels{"version": version}}, func() float64 { return 1 })
@@ -31,6 +31,11 @@ func NewMetrics(version string, log *slog.Logger, parts ...[]prometheus.Collecto
 			}
 		}
 	}
+	return registry, nil
+}
+
+// NewMetrics answers Prometheus with what a registry gathers.
+func NewMetrics(registry *prometheus.Registry, log *slog.Logger) http.Handler {
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes, Timeout: scrapeTime,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn), ErrorHandling: promhttp.ContinueOnError}), nil
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn), ErrorHandling: promhttp.ContinueOnError})
 }

@@ -60,6 +60,14 @@ func New(cfg Config, log *slog.Logger) *Fleet {
 // Ready reports whether at least one machine is connected.
 func (f *Fleet) Ready() bool { return f.connected.Load() }
 
+// Reach returns an error while no machine is connected.
+func (f *Fleet) Reach(context.Context) error {
+	if !f.Ready() {
+		return errors.New("no machine is connected")
+	}
+	return nil
+}
+
 // Run keeps the machines' state up to date until ctx ends.
 func (f *Fleet) Run(ctx context.Context) error {
 	defer f.syncs.stop()

@@ -5,19 +5,23 @@ import (
 	"math"
 
 	"shoal/internal/shoal"
+	"shoal/internal/telemetry"
 )
 
 // Resume resumes a paused sandbox on its machine. It counts against the team's limit of
 // those that run at once, as with Place.
 func (f *Fleet) Resume(ctx context.Context, node shoal.Node, sb shoal.Sandbox,
-	opts shoal.ResumeOptions, limits shoal.TeamLimits) (shoal.Sandbox, error) {
+	opts shoal.ResumeOptions, limits shoal.TeamLimits) (_ shoal.Sandbox, err error) {
+	ctx, span := telemetry.Start(ctx, "fleet.resume")
+	defer func() { span.End(err) }()
+	describe(span, sb.TeamID, sb.SandboxID, sb.TemplateID)
 	p := place{sb.TeamID, sb.SandboxID}
 	limits.Sandboxes = math.MaxInt // it is one already
 	if err := f.reserve(ctx, limits, p)[0]; err != nil {
 		return shoal.Sandbox{}, err
 	}
 	defer f.sandboxes.release(p)
-	sb, err := node.Resume(ctx, sb.SandboxID, opts)
+	sb, err = node.Resume(ctx, sb.SandboxID, opts)
 	if err != nil {
 		return shoal.Sandbox{}, err
 	}
@@ -27,8 +31,11 @@ func (f *Fleet) Resume(ctx context.Context, node shoal.Node, sb shoal.Sandbox,
 
 // Pause pauses a sandbox. It no longer counts against the team's limit of those that run, but
 // with what it takes on the disk.
-func (f *Fleet) Pause(ctx context.Context, node shoal.Node, sb shoal.Sandbox, opts shoal.PauseOptions) error {
-	sb, err := node.Pause(ctx, sb.SandboxID, opts)
+func (f *Fleet) Pause(ctx context.Context, node shoal.Node, sb shoal.Sandbox, opts shoal.PauseOptions) (err error) {
+	ctx, span := telemetry.Start(ctx, "fleet.pause")
+	defer func() { span.End(err) }()
+	describe(span, sb.TeamID, sb.SandboxID, sb.TemplateID)
+	sb, err = node.Pause(ctx, sb.SandboxID, opts)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 
 	"shoal/internal/shoal"
+	"shoal/internal/telemetry"
 )
 
 const (
@@ -17,9 +18,12 @@ const (
 // Place starts a sandbox on the least loaded of a few random machines and returns when
 // its daemon answers. Those being started count against the team's limits. The errors are
 // those of api.md §3.1.
-func (f *Fleet) Place(ctx context.Context, spec shoal.Spec, limits shoal.TeamLimits) (shoal.Sandbox, error) {
+func (f *Fleet) Place(ctx context.Context, spec shoal.Spec, limits shoal.TeamLimits) (_ shoal.Sandbox, err error) {
+	ctx, span := telemetry.Start(ctx, "fleet.place")
+	defer func() { span.End(err) }()
+	describe(span, spec.TeamID, spec.SandboxID, spec.TemplateID)
 	p := place{spec.TeamID, spec.SandboxID}
-	if err := f.reserve(ctx, limits, p)[0]; err != nil {
+	if err = f.reserve(ctx, limits, p)[0]; err != nil {
 		return shoal.Sandbox{}, err
 	}
 	sb, on, err := f.start(ctx, spec)
@@ -29,6 +33,13 @@ func (f *Fleet) Place(ctx context.Context, spec shoal.Spec, limits shoal.TeamLim
 	}
 	f.sandboxes.settle(sb, on)
 	return sb, nil
+}
+
+// describe says which sandbox a span is about.
+func describe(span telemetry.Span, team, sandbox, template string) {
+	span.Set(telemetry.Team, team)
+	span.Set(telemetry.Sandbox, sandbox)
+	span.Set(telemetry.Template, template)
 }
 
 // reserve takes the team's places, and returns for each the error if there is none. It syncs

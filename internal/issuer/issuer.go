@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -34,6 +35,14 @@ type Config struct {
 	Discovery string
 	// Audiences are those of whose tokens any is accepted.
 	Audiences []string
+}
+
+// discovery is where the issuer describes itself.
+func (c Config) discovery() string {
+	if c.Discovery != "" {
+		return c.Discovery
+	}
+	return strings.TrimSuffix(c.URL, "/") + "/.well-known/openid-configuration"
 }
 
 // Issuers are those that an installation trusts.
@@ -88,6 +97,11 @@ const (
 
 // Verify checks a token and returns whom it is about. The text of its errors is for who sent it.
 func (s *Issuers) Verify(ctx context.Context, token string) (shoal.Identity, error) {
+	return s.verify(ctx, token)
+}
+
+// verify is Verify, and reads further claims of the token.
+func (s *Issuers) verify(ctx context.Context, token string, further ...any) (shoal.Identity, error) {
 	if len(token) > maxToken {
 		return shoal.Identity{}, errForm
 	}
@@ -103,7 +117,7 @@ func (s *Issuers) Verify(ctx context.Context, token string) (shoal.Identity, err
 	if !ok {
 		return shoal.Identity{}, errIssuer
 	}
-	claims, err := s.checkSignature(ctx, issuer, parsed)
+	claims, err := s.checkSignature(ctx, issuer, parsed, further)
 	if err != nil {
 		return shoal.Identity{}, err
 	}
@@ -113,7 +127,9 @@ func (s *Issuers) Verify(ctx context.Context, token string) (shoal.Identity, err
 	return shoal.Identity{Issuer: claims.Issuer, Subject: claims.Subject}, nil
 }
 
-func (s *Issuers) checkSignature(ctx context.Context, issuer trusted, token *jwt.JSONWebToken) (jwt.Claims, error) {
+func (s *Issuers) checkSignature(
+	ctx context.Context, issuer trusted, token *jwt.JSONWebToken, further []any,
+) (jwt.Claims, error) {
 	header := token.Headers[0]
 	candidates, err := issuer.keys.find(ctx, header.KeyID)
 	if err != nil {
@@ -125,7 +141,7 @@ func (s *Issuers) checkSignature(ctx context.Context, issuer trusted, token *jwt
 			continue
 		}
 		var claims jwt.Claims
-		if token.Claims(key.Key, &claims) == nil {
+		if token.Claims(key.Key, append([]any{&claims}, further...)...) == nil {
 			return claims, nil
 		}
 	}

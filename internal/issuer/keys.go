@@ -108,10 +108,7 @@ func (k *keys) ask(ctx context.Context) {
 
 // fetch asks where the keys are, then for the keys.
 func (k *keys) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
-	discovery := k.cfg.Discovery
-	if discovery == "" {
-		discovery = strings.TrimSuffix(k.cfg.URL, "/") + "/.well-known/openid-configuration"
-	}
+	discovery := k.cfg.discovery()
 	var about struct {
 		Issuer string `json:"issuer"`
 		Keys   string `json:"jwks_uri"`

@@ -25,7 +25,7 @@ func (o *Orchestrator) createBy(
 ) (made shoal.Sandbox, err error) {
 	ctx, phases := telemetry.WithPhases(ctx)
 	defer o.load.begin()()
-	end := o.meters.measure(opCreate)
+	ctx, end := o.meters.measure(ctx, opCreate, spec.SandboxID)
 	defer func() { end(err) }()
 	log := o.log.With("sandbox", spec.SandboxID, "request", shoal.RequestID(ctx), "template", spec.TemplateID)
 

@@ -31,7 +31,7 @@ func (o copier) fork(
 	ctx, caller context.Context, sandboxID string, specs []shoal.Spec,
 ) (results []shoal.ForkResult, err error) {
 	ctx, phases := telemetry.WithPhases(ctx)
-	end := o.meters.measure(opFork)
+	ctx, end := o.meters.measure(ctx, opFork, sandboxID)
 	defer func() { end(err) }()
 	var draft *artifact.Draft
 	var c snapshot.Capture

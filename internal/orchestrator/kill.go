@@ -32,7 +32,7 @@ func (o *Orchestrator) kill(
 	if !begun {
 		return t.wait(ctx)
 	}
-	end := o.meters.measure(opKill)
+	ctx, end := o.meters.measure(ctx, opKill, sb.id)
 	defer func() { end(err) }()
 	// Once begun the end does not depend on the caller's patience.
 	ctx = context.WithoutCancel(ctx)

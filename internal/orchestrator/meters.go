@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"context"
 	"net/http"
 	goruntime "runtime"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"shoal/internal/shoal"
+	"shoal/internal/telemetry"
 )
 
 // operation is what is done with a sandbox, as meters name it.
@@ -70,10 +72,14 @@ func newMeters() *meters {
 	return m
 }
 
-// measure begins an operation; the returned function ends it, with the error that it ended by.
-func (m *meters) measure(op operation) (end func(error)) {
+// measure begins an operation on a sandbox, which is a span where ctx is in a trace; the returned
+// function ends it, with the error that it ended by.
+func (m *meters) measure(ctx context.Context, op operation, sandboxID string) (traced context.Context, end func(error)) {
 	start := time.Now()
-	return func(err error) {
+	traced, span := telemetry.Start(ctx, "orchestrator."+string(op))
+	span.Set(telemetry.Sandbox, sandboxID)
+	return traced, func(err error) {
+		span.End(err)
 		outcome := outcomeOK
 		switch {
 		case err == nil:

@@ -63,7 +63,7 @@ func (o *Orchestrator) pause(
 
 // carryOut is the pause whose transition has begun.
 func (o *Orchestrator) carryOut(ctx context.Context, sb *sandbox, t *transition, wish pauseWish) (err error) {
-	end := o.meters.measure(opPause)
+	ctx, end := o.meters.measure(ctx, opPause, sb.id)
 	defer func() { end(err) }()
 	ctx, phases := telemetry.WithPhases(ctx)
 	log := o.log.With("sandbox", sb.id, "request", shoal.RequestID(ctx), "memory", wish.memory)

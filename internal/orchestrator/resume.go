@@ -62,7 +62,7 @@ func (o *Orchestrator) Resume(
 func (o *Orchestrator) resume(ctx context.Context, sb *sandbox, t *transition, opts shoal.ResumeOptions) {
 	ctx, phases := telemetry.WithPhases(ctx)
 	log := o.log.With("sandbox", sb.id, "request", shoal.RequestID(ctx))
-	end := o.meters.measure(opResume)
+	ctx, end := o.meters.measure(ctx, opResume, sb.id)
 	err := o.bringBack(ctx, sb, opts)
 	end(err)
 	if err != nil {

@@ -27,7 +27,7 @@ func (o copier) snapshot(
 	ctx, caller context.Context, sandboxID string, into shoal.SnapshotTarget,
 ) (build shoal.Build, err error) {
 	ctx, phases := telemetry.WithPhases(ctx)
-	end := o.meters.measure(opSnapshot)
+	ctx, end := o.meters.measure(ctx, opSnapshot, sandboxID)
 	defer func() { end(err) }()
 	var size int64
 	err = o.standStill(ctx, sandboxID, "snapshotted", shoal.NotRunning(sandboxID), func(sb *sandbox, own *guest.Guest) error {

@@ -91,10 +91,12 @@ func ask(conn net.Conn, r *http.Request) (*http.Response, *bufio.Reader, error) 
 	for name := range hopByHop {
 		out.Header.Del(name)
 	}
+	dropOwnCookies(out.Header)
 	if _, ok := out.Header["User-Agent"]; !ok {
 		out.Header["User-Agent"] = nil // otherwise Go sends its own
 	}
 	out.Header.Set("X-Request-Id", requestID(r))
+	passTrace(r.Context(), out.Header, shoal.EnvdPort, false)
 	out.URL.Host, out.URL.Scheme, out.Close = r.Host, "http", true
 	out.Body, out.ContentLength = nil, 0
 	if err := out.Write(conn); err != nil {

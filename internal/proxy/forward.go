@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"shoal/internal/shoal"
+	"shoal/internal/telemetry"
 )
 
 // The idle times increase from hop to hop: each keeps its connections longer than the one
@@ -300,6 +301,8 @@ func (h *Handler) forward(
 	// returns an error here.
 	_ = http.NewResponseController(w).EnableFullDuplex()
 	masked := maskedHost(r, rt, target)
+	traced, waiting := telemetry.Start(r.Context(), "proxy.answer") // until its head is there
+	defer waiting.End(nil)
 	reverse := httputil.ReverseProxy{
 		Transport:     transport,
 		FlushInterval: -1, // streams reach the client as they are written
@@ -314,6 +317,7 @@ func (h *Handler) forward(
 			if r.Host == "" && target.Node != "" {
 				p.Out.Host = "localhost" // or else it would see the node's
 			}
+			dropOwnCookies(p.Out.Header)
 			p.Out.URL.RawQuery = p.In.URL.RawQuery // by default, what cannot be parsed is dropped
 			// By default these headers of the client are dropped; here they are passed on.
 			for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host",
@@ -333,8 +337,11 @@ func (h *Handler) forward(
 			if rt.port == shoal.EnvdPort {
 				p.Out.Header.Set("X-Request-Id", requestID(r))
 			}
+			passTrace(traced, p.Out.Header, rt.port, target.Node != "")
 		},
 		ModifyResponse: func(answer *http.Response) error {
+			waiting.SetNumber(telemetry.Status, answer.StatusCode)
+			waiting.End(nil)
 			unknown := target.Node != "" && answer.Header.Get(headerRoute) == routeUnknown
 			answer.Header.Del(headerRoute) // only proxies say this
 			if unknown {

@@ -18,6 +18,7 @@ import (
 	"shoal/internal/envdapi"
 	"shoal/internal/shares"
 	"shoal/internal/shoal"
+	"shoal/internal/telemetry"
 )
 
 // trafficTokenHeader carries the token for a sandbox whose public traffic is not allowed.
@@ -105,6 +106,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r, end := h.meters.begin(r)
 	defer end()
 	rt, err := h.route(r)
+	describe(r, rt)
 	if shoal.ErrLookupLimit.Matches(err) {
 		errorPage("", err).write(w, r)
 		return
@@ -147,7 +149,8 @@ func (h *Handler) serve(
 	w http.ResponseWriter, r *http.Request, rt route, place *place, body *body, strayed string,
 ) (node string, again bool) {
 	var refusal *page
-	target, err := h.resolver.Resolve(r.Context(), Request{SandboxID: rt.sandboxID, Port: rt.port,
+	lookup, span := telemetry.Start(r.Context(), "proxy.resolve")
+	target, err := h.resolver.Resolve(lookup, Request{SandboxID: rt.sandboxID, Port: rt.port,
 		Source: sourceOf(r), Strayed: strayed,
 		TrafficToken: r.Header.Get(trafficTokenHeader), EnvdToken: r.Header.Get(envdapi.TokenHeader),
 		Admission: func(teamID string) error {
@@ -156,6 +159,7 @@ func (h *Handler) serve(
 			}
 			return nil
 		}})
+	span.End(err)
 	switch {
 	case refusal != nil:
 		refusal.write(w, r)

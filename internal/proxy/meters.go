@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"shoal/internal/telemetry"
 )
 
 // The outcomes of requests that end with no page of the proxy's own. Those that do are named by
@@ -52,6 +54,7 @@ func (m *meters) begin(r *http.Request) (counted *http.Request, end func()) {
 	return r.WithContext(context.WithValue(r.Context(), outcomeKey{}, outcome)), func() {
 		m.open.Add(-1)
 		m.requests.WithLabelValues(*outcome).Inc()
+		telemetry.Current(r.Context()).Set(telemetry.Outcome, *outcome)
 	}
 }
 

@@ -1,5 +1,5 @@
 // Package retention removes what is no longer needed: template builds without a tag, events that
-// were kept for as long as their team's are, and unused builds, snapshots, images and kernels on
+// were kept for as long as their team's are, old entries of the audit log, and unused builds, snapshots, images and kernels on
 // the machines.
 package retention
 
@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"time"
 
+	"shoal/internal/auth"
 	"shoal/internal/fleet"
 	"shoal/internal/shoal"
 	"shoal/internal/store"
@@ -23,14 +24,15 @@ type Retention struct {
 	store    *store.Store
 	fleet    *fleet.Fleet
 	untagged time.Duration
+	audit    time.Duration
 	log      *slog.Logger
 	trouble  string // what the last collection failed by, "" if it did not
 }
 
 // New returns a Retention that retires builds which have had no tag for the duration
-// untagged. If that is 0, it retires none.
-func New(st *store.Store, machines *fleet.Fleet, untagged time.Duration, log *slog.Logger) *Retention {
-	return &Retention{store: st, fleet: machines, untagged: untagged, log: log}
+// untagged. If that is 0, it retires none. Entries of the audit log are kept for the duration audit.
+func New(st *store.Store, machines *fleet.Fleet, untagged, audit time.Duration, log *slog.Logger) *Retention {
+	return &Retention{store: st, fleet: machines, untagged: untagged, audit: audit, log: log}
 }
 
 // Run removes what is unused until ctx ends.
@@ -49,9 +51,26 @@ func (r *Retention) Run(ctx context.Context) error {
 		if err := r.store.DropExpiredEvents(ctx, time.Now()); err != nil && !errors.Is(err, context.Canceled) {
 			r.log.Warn("could not remove old events", "error", err)
 		}
+		if err := r.RemoveAudit(ctx); err != nil && !errors.Is(err, context.Canceled) {
+			r.log.Warn("could not remove old entries of the audit log", "error", err)
+		}
+		if err := r.removeSignIns(ctx); err != nil && !errors.Is(err, context.Canceled) {
+			r.log.Warn("could not remove sessions that have ended", "error", err)
+		}
 		_, err := Collect(ctx, r.store, r.fleet, shoal.CollectOptions{})
 		r.report(err)
 	}
+}
+
+// RemoveAudit removes entries of the audit log that are too old, or too many.
+func (r *Retention) RemoveAudit(ctx context.Context) error {
+	return errors.Join(r.store.DropOldAudit(ctx, time.Now().Add(-r.audit)),
+		r.store.TrimAudit(ctx, store.MaxAuditEntries))
+}
+
+func (r *Retention) removeSignIns(ctx context.Context) error {
+	now := time.Now()
+	return r.store.DropSignIns(ctx, now.Add(-auth.SessionTime), now.Add(-auth.SessionIdle), now)
 }
 
 // report logs how a collection went, if it went otherwise than the one before: a machine that

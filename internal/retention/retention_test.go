@@ -43,7 +43,7 @@ func TestRetireBuilds(t *testing.T) {
 		untagged time.Duration
 		retired  bool
 	}{{0, false}, {200 * time.Hour, false}, {72 * time.Hour, true}} {
-		must(t, New(st, machines, c.untagged, log).RetireBuilds(t.Context()))
+		must(t, New(st, machines, c.untagged, time.Hour, log).RetireBuilds(t.Context()))
 		for _, id := range []string{"unused", "used", "tagged"} {
 			b, err := st.Build(t.Context(), "t", id)
 			must(t, err)
@@ -62,7 +62,7 @@ func TestRetireBuilds(t *testing.T) {
 // else does say so, and so does the end of all that.
 func TestTroubleIsLoggedOnce(t *testing.T) {
 	var log bytes.Buffer
-	r := New(nil, nil, 0, slog.New(slog.NewTextHandler(&log, nil)))
+	r := New(nil, nil, 0, 0, slog.New(slog.NewTextHandler(&log, nil)))
 	foreign := fmt.Errorf("machine one: %w", shoal.ErrForeignStore.New("they belong to another"))
 	for _, err := range []error{nil, foreign, foreign, context.Canceled, foreign, errors.New("something else"), nil, nil} {
 		r.report(err)

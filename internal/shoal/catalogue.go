@@ -74,6 +74,61 @@ var (
 		"List the teams with `shoal team list`.")
 )
 
+// Features that an operator may switch off.
+var (
+	ErrSwitchedOff = kind("feature.switched_off", 403,
+		"The operator has switched the feature off, for the installation or for the team.",
+		"Do without it, or ask the operator for it: `shoal switch on NAME`, with --team=SLUG for one team. "+
+			"What the setting switch-off names is off until it is named there no more.")
+	ErrSwitchNotFound = kind("switch.not_found", 404,
+		"No switch has this name.",
+		"List the switches with `shoal switch list` or `GET /admin/switches`.")
+	ErrSwitchFixed = kind("switch.fixed", 409,
+		"The configuration has the feature off, which counts more than what is switched while Shoal runs.",
+		"Take the feature out of the setting switch-off, and start Shoal again.")
+)
+
+// Tiers.
+var (
+	ErrTierNotFound = kind("tier.not_found", 404,
+		"No tier has this name.",
+		"List the tiers with `shoal tier list` or `GET /admin/tiers`.")
+	ErrTierExists = kind("tier.exists", 409,
+		"There is a tier of this name already.",
+		"Change it with `shoal tier change` or `PATCH /admin/tiers/{tierName}`, or take another name.")
+	ErrTierInUse = kind("tier.in_use", 409,
+		"Teams are in the tier, or it is the default one, which new teams are in.",
+		"Put its teams into another tier first: `shoal team list` shows whose it is, `shoal team limits SLUG --tier=NAME` changes it.")
+)
+
+// Sign-in by a password.
+var (
+	ErrSignIn = kind("sign_in.refused", 401,
+		"The address or the password is not right, or the account has no password.",
+		"Try again, or ask the operator for a new link by `shoal user invite`.")
+	ErrSignInTries = kind("sign_in.tries", 429,
+		"There were many wrong passwords for the account, or from this address.",
+		"Wait for as long as the message says.")
+	ErrSignInBusy = kind("sign_in.busy", 503,
+		"Many passwords are being checked at once, which takes memory and time on purpose.",
+		"Try again in a few seconds.")
+	ErrSignInLink = kind("sign_in.link", 403,
+		"The link has been used, has ended, or never was one.",
+		"Ask the operator for a new one: `shoal user invite`, or the next start of `shoal up` for the first person.")
+	ErrSignInPage = kind("sign_in.page", 403,
+		"The form was sent by a page of another site, or by one that was open for longer than the session.",
+		"Open the page again, and send the form from there.")
+	ErrSignInStranger = kind("sign_in.stranger", 403,
+		"The issuer vouches for somebody who is no user of this installation.",
+		"Ask the operator to run the command in the message, or to name one of your groups in sign-in-groups.")
+	ErrSignInIssuer = kind("sign_in.issuer", 502,
+		"The issuer refused, or could not be asked who has signed in.",
+		"Try again; the operator finds the reason in the log by the request ID.")
+	ErrPassword = kind("sign_in.password", 400,
+		"A password has 12 to 256 bytes, and is neither the address nor one character again and again.",
+		"Choose another one; several words are good.")
+)
+
 // API keys and access tokens.
 var (
 	ErrKeyNotFound = kind("key.not_found", 404,
@@ -82,6 +137,15 @@ var (
 	ErrKeyLimit = kind("key.limit", 429,
 		"The team has as many API keys as it may.",
 		"Remove keys that nothing uses; `shoal key list` shows when each was last used.")
+	ErrServiceAccountNotFound = kind("service_account.not_found", 404,
+		"The team has no service account of this ID.",
+		"List them with `GET /service-accounts` or `shoal service list`.")
+	ErrServiceAccountExists = kind("service_account.exists", 409,
+		"The team has a service account of this name, or somebody has its address.",
+		"Choose another name, or use the one that is there.")
+	ErrServiceAccountLimit = kind("service_account.limit", 429,
+		"The team has as many service accounts as it may.",
+		"Remove those that nothing uses.")
 	ErrTokenNotFound = kind("access_token.not_found", 404,
 		"The user has no access token of this ID.",
 		"Use the ID that `POST /access-tokens` returned; `shoal user token list` shows all.")
@@ -261,6 +325,16 @@ var (
 
 // Teams.
 var (
+	ErrRequestRate = kind("team.request_rate", 429,
+		"The team, or a user who acts for none, calls the API more often than it may.",
+		"Wait as long as the Retry-After header says, and call less often: RateLimit-Remaining says how much is left. "+
+			"The operator can raise the limit by `shoal team limits`.")
+	ErrCreateRate = kind("team.create_rate", 429,
+		"The team starts sandboxes faster than it may: creates, copies of a fork, and those that it resumes. Nothing was started.",
+		"Wait as long as the Retry-After header says, or have the operator raise the limit by `shoal team limits`.")
+	ErrSourceRate = kind("request.source_rate", 429,
+		"Many requests without a valid key or token came from this address.",
+		"Correct the key, and wait as long as the Retry-After header says. Keys that were valid before go on.")
 	ErrStorageLimit = kind("team.storage_limit", 429,
 		"The team's paused sandboxes, snapshots, template builds and uploaded files take as much storage as they "+
 			"may. Nothing was saved; a sandbox that runs goes on.",

@@ -2,11 +2,13 @@ package shoal
 
 import "time"
 
-// User is a person.
+// User is a person, or a service account.
 type User struct {
 	ID        string
-	Email     string // in lower case; unique
+	Email     string // in lower case; unique; a service account's is name@slug of its team
 	CreatedAt time.Time
+	// ServiceTeam is the ID of the team whose service account this is; "" for a person.
+	ServiceTeam string
 }
 
 // Membership is what a user is in a team.

@@ -20,6 +20,7 @@ const (
 	WriteKeys
 	ActAsUser // what belongs to a person, not to a team
 	Operate   // the installation itself
+	ReadAudit // the audit log of the team
 
 	// KeyRights are what an API key without scopes may do.
 	KeyRights = ReadSandboxes | WriteSandboxes | ReadTemplates | WriteTemplates | ReadTeam | WriteTeam
@@ -27,7 +28,7 @@ const (
 
 // rightNames are the names on the wire, by the bits' positions.
 var rightNames = []string{"sandboxes:read", "sandboxes:write", "templates:read", "templates:write",
-	"team:read", "team:write", "keys:read", "keys:write", "user", "operate"}
+	"team:read", "team:write", "keys:read", "keys:write", "user", "operate", "audit:read"}
 
 // ParseRight returns the one right of a name.
 func ParseRight(name string) (Rights, error) {
@@ -89,7 +90,7 @@ func (r Role) Rights() Rights {
 	const developer = viewer | WriteSandboxes | WriteTemplates
 	switch r {
 	case RoleOwner, RoleAdmin:
-		return developer | WriteTeam | ReadKeys | WriteKeys
+		return developer | WriteTeam | ReadKeys | WriteKeys | ReadAudit
 	case RoleDeveloper:
 		return developer
 	case RoleViewer:

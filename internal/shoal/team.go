@@ -7,7 +7,9 @@ type Team struct {
 	ID            string
 	Name          string
 	Slug          string // unique, [a-z0-9-]; the team's template namespace
-	Limits        TeamLimits
+	Tier          string
+	Limits        TeamLimits // those that hold
+	Own           LimitSet   // which of them are the team's own; the others are its tier's
 	Blocked       bool
 	BlockedReason string
 	Banned        bool
@@ -16,7 +18,7 @@ type Team struct {
 	MayPublish bool
 }
 
-// TeamLimits bounds what one team may use at once.
+// TeamLimits bounds what one team may use. Each is in Limits too.
 type TeamLimits struct {
 	ConcurrentSandboxes int
 	Sandboxes           int           // running and paused
@@ -28,15 +30,19 @@ type TeamLimits struct {
 	DiskMB              int64 // writable MiB per sandbox
 	StorageGB           int64 // GiB of paused sandboxes, snapshots and builds that are kept, in all
 	EventDays           int   // how long events of its sandboxes are kept
+	CreatesPerSecond    int   // of sandboxes; see docs/limits.md for what counts
+	RequestsPerSecond   int   // to the API
 }
 
 // MaxEventDays is the most that TeamLimits.EventDays may be (runtime.md §6.4).
 const MaxEventDays = 365
 
-// DefaultTeamLimits are generous: the machine is the operator's own.
+// DefaultTeamLimits are those of the default tier until they are changed. They are generous: the
+// machine is the operator's own.
 func DefaultTeamLimits() TeamLimits {
 	return TeamLimits{ConcurrentSandboxes: 1000, Sandboxes: 2000, MaxLength: 24 * time.Hour, MaxCPU: 32,
-		MaxMemoryMB: 65536, ConcurrentBuilds: 20, Builds: 2000, DiskMB: 10240, StorageGB: 1024, EventDays: 7}
+		MaxMemoryMB: 65536, ConcurrentBuilds: 20, Builds: 2000, DiskMB: 10240, StorageGB: 1024, EventDays: 7,
+		CreatesPerSecond: 100, RequestsPerSecond: 2000}
 }
 
 // APIKey is a stored key. The key itself is never kept, only its hash.
@@ -48,6 +54,9 @@ type APIKey struct {
 	Mask      Mask
 	CreatedBy string // the user's ID; "" if the operator made it
 	Scopes    Rights // 0 is KeyRights
+	// Owner is the ID of the service account that acts by the key: it may no more than that one's
+	// role. "" is the team itself.
+	Owner string
 	// Login means that the key stands for the user who made it: it was made by GET /teams, and
 	// goes when they leave the team.
 	Login     bool

@@ -22,6 +22,8 @@ type engine struct {
 	dialect goose.Dialect
 	columns func(context.Context, *sql.DB) ([]column, error)
 	indexes func(context.Context, *sql.DB) ([]index, error)
+	// marks counts the table in which it is marked which migrations are done: 1 or 0.
+	marks string
 }
 
 func openEngine(location string) (engine, error) {
@@ -45,7 +47,9 @@ func openPostgres(location string) (engine, error) {
 	db.SetMaxOpenConns(16)
 	db.SetMaxIdleConns(4)
 	return engine{name: "Postgres", db: db, dialect: goose.DialectPostgres,
-		columns: postgresColumns, indexes: postgresIndexes}, nil
+		columns: postgresColumns, indexes: postgresIndexes, marks: `
+			SELECT count(*) FROM information_schema.tables
+			WHERE table_schema = current_schema() AND table_name = 'goose_db_version'`}, nil
 }
 
 func openSQLite(path string) (engine, error) {
@@ -57,5 +61,6 @@ func openSQLite(path string) (engine, error) {
 		return engine{}, err
 	}
 	return engine{name: "SQLite", db: db, dialect: goose.DialectSQLite3,
-		columns: sqliteColumns, indexes: sqliteIndexes}, nil
+		columns: sqliteColumns, indexes: sqliteIndexes,
+		marks: "SELECT count(*) FROM sqlite_master WHERE name = 'goose_db_version'"}, nil
 }

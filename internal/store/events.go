@@ -53,10 +53,14 @@ func (s *Store) AddEvents(ctx context.Context, events []shoal.Event) (added int,
 func addTeamEvents(
 	ctx context.Context, q *sqlcgen.Queries, teamID string, events []shoal.Event, most int64,
 ) (added int, err error) {
-	days, err := q.EventDays(ctx, teamID)
+	row, err := q.TeamByID(ctx, teamID)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
 	}
+	if err != nil {
+		return 0, err
+	}
+	team, err := teamOf(row.Team, row.TierLimits)
 	if err != nil {
 		return 0, err
 	}
@@ -68,7 +72,7 @@ func addTeamEvents(
 	if err != nil {
 		return 0, err
 	}
-	now, kept := time.Now(), time.Duration(days)*24*time.Hour
+	now, kept := time.Now(), time.Duration(team.Limits.EventDays)*24*time.Hour
 	var bytes int64
 	for _, e := range events {
 		if e.Time.Before(now.Add(-kept)) {

@@ -131,9 +131,8 @@ func TestEventRetention(t *testing.T) {
 	forEachEngine(t, func(t *testing.T, location string) {
 		s := openStore(t, location)
 		short, long := makeTeam(t, s, "short"), makeTeam(t, s, "long")
-		limits := long.Limits
-		limits.EventDays = 365
-		if err := s.SetLimits(t.Context(), long.ID, limits); err != nil {
+		change := limitChange(t, map[string]int64{"event-days": 365})
+		if _, err := s.ChangeLimits(t.Context(), long.ID, change); err != nil {
 			t.Fatal(err)
 		}
 		old := func(team, sandbox string, days int) shoal.Event {

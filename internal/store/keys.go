@@ -54,7 +54,8 @@ func insertKey(ctx context.Context, q *sqlcgen.Queries, key shoal.APIKey) error 
 	n, err := q.InsertKey(ctx, sqlcgen.InsertKeyParams{ID: key.ID, TeamID: key.TeamID, Name: key.Name,
 		Hash: key.Hash, MaskPrefix: key.Mask.Prefix, MaskSuffix: key.Mask.Suffix,
 		Length: int64(key.Mask.Length), CreatedAt: micros(key.CreatedAt), CreatedBy: key.CreatedBy,
-		Scopes: key.Scopes.String(), ExpiresAt: micros(key.ExpiresAt), Login: key.Login})
+		Scopes: key.Scopes.String(), ExpiresAt: micros(key.ExpiresAt), Login: key.Login,
+		Owner: key.Owner})
 	return changed(n, err, ErrExists, "create key "+key.Name)
 }
 
@@ -103,8 +104,12 @@ func (s *Store) KeyOwner(ctx context.Context, hash string) (shoal.Team, shoal.AP
 	if err != nil {
 		return shoal.Team{}, shoal.APIKey{}, lookup(err, "find a key")
 	}
+	team, err := teamOf(row.Team, row.TierLimits)
+	if err != nil {
+		return shoal.Team{}, shoal.APIKey{}, err
+	}
 	key, err := keyOf(row.ApiKey)
-	return teamOf(row.Team), key, err
+	return team, key, err
 }
 
 // TouchKey stores when a key was last used.
@@ -122,7 +127,7 @@ func keyOf(row sqlcgen.ApiKey) (shoal.APIKey, error) {
 	}
 	return shoal.APIKey{ID: row.ID, TeamID: row.TeamID, Name: row.Name, Hash: row.Hash,
 		Mask:      shoal.Mask{Prefix: row.MaskPrefix, Suffix: row.MaskSuffix, Length: int(row.Length)},
-		CreatedBy: row.CreatedBy, Scopes: scopes, Login: row.Login,
+		CreatedBy: row.CreatedBy, Scopes: scopes, Login: row.Login, Owner: row.Owner,
 		CreatedAt: fromMicros(row.CreatedAt), ExpiresAt: fromMicros(row.ExpiresAt),
 		LastUsed: fromMicros(row.LastUsed)}, nil
 }

@@ -114,7 +114,9 @@ func (s *Store) Memberships(ctx context.Context, userID string) ([]shoal.Members
 	}
 	list := make([]shoal.Membership, len(rows))
 	for i, row := range rows {
-		list[i] = shoal.Membership{Team: teamOf(row.Team), Role: shoal.Role(row.Role), Default: row.IsDefault}
+		if list[i], err = membershipOf(row.Team, row.TierLimits, row.Role, row.IsDefault); err != nil {
+			return nil, err
+		}
 	}
 	return list, nil
 }
@@ -124,10 +126,19 @@ func (s *Store) Memberships(ctx context.Context, userID string) ([]shoal.Members
 func (s *Store) Membership(ctx context.Context, teamID, userID string) (shoal.Membership, error) {
 	if teamID == "" {
 		row, err := s.q.DefaultMembership(ctx, userID)
-		return shoal.Membership{Team: teamOf(row.Team), Role: shoal.Role(row.Role), Default: row.IsDefault},
-			lookup(err, "find the default team of user "+userID)
+		if err != nil {
+			return shoal.Membership{}, lookup(err, "find the default team of user "+userID)
+		}
+		return membershipOf(row.Team, row.TierLimits, row.Role, row.IsDefault)
 	}
 	row, err := s.q.MembershipByTeam(ctx, sqlcgen.MembershipByTeamParams{UserID: userID, TeamID: teamID})
-	return shoal.Membership{Team: teamOf(row.Team), Role: shoal.Role(row.Role), Default: row.IsDefault},
-		lookup(err, "find user "+userID+" in team "+teamID)
+	if err != nil {
+		return shoal.Membership{}, lookup(err, "find user "+userID+" in team "+teamID)
+	}
+	return membershipOf(row.Team, row.TierLimits, row.Role, row.IsDefault)
+}
+
+func membershipOf(team sqlcgen.Team, tierLimits, role string, isDefault bool) (shoal.Membership, error) {
+	of, err := teamOf(team, tierLimits)
+	return shoal.Membership{Team: of, Role: shoal.Role(role), Default: isDefault}, err
 }

@@ -13,24 +13,33 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// migrate brings the schema up to date. On Postgres a session lock keeps processes from
-// migrating at the same time; SQLite has only one writer anyway.
-func migrate(ctx context.Context, eng engine) error {
+// newProvider knows the migrations. On Postgres a session lock keeps processes from migrating at
+// the same time; SQLite has only one writer anyway.
+func newProvider(eng engine) (*goose.Provider, error) {
 	dir, err := fs.Sub(migrations, "migrations")
 	if err != nil {
-		return fmt.Errorf("read the migrations: %w", err)
+		return nil, fmt.Errorf("read the migrations: %w", err)
 	}
 	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true)}
 	if eng.dialect == goose.DialectPostgres {
 		locker, err := lock.NewPostgresSessionLocker()
 		if err != nil {
-			return fmt.Errorf("prepare the migration lock: %w", err)
+			return nil, fmt.Errorf("prepare the migration lock: %w", err)
 		}
 		options = append(options, goose.WithSessionLocker(locker))
 	}
 	provider, err := goose.NewProvider(eng.dialect, eng.db, dir, options...)
 	if err != nil {
-		return fmt.Errorf("prepare the migrations: %w", err)
+		return nil, fmt.Errorf("prepare the migrations: %w", err)
+	}
+	return provider, nil
+}
+
+// migrate brings the schema up to date.
+func migrate(ctx context.Context, eng engine) error {
+	provider, err := newProvider(eng)
+	if err != nil {
+		return err
 	}
 	if _, err := provider.Up(ctx); err != nil {
 		return fmt.Errorf("migrate the %s database: %w", eng.name, err)
@@ -44,13 +53,19 @@ func refuseNewer(ctx context.Context, provider *goose.Provider) error {
 	if err != nil {
 		return fmt.Errorf("read the schema's version: %w", err)
 	}
-	sources := provider.ListSources()
-	if newest := sources[len(sources)-1].Version; have > newest {
+	return knownVersion(have, newestOf(provider))
+}
+
+func knownVersion(have, newest int64) error {
+	if have > newest {
 		return fmt.Errorf(
 			"the database has schema version %d, this shoal knows up to %d: start the shoal that made it, or a later one",
-			have,
-			newest,
-		)
+			have, newest)
 	}
 	return nil
+}
+
+func newestOf(provider *goose.Provider) int64 {
+	sources := provider.ListSources()
+	return sources[len(sources)-1].Version
 }

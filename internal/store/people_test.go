@@ -246,8 +246,8 @@ func TestAccessTokens(t *testing.T) {
 		ok(t, s.CreateAccessToken(ctx, token))
 		refused(t, s.CreateAccessToken(ctx, shoal.AccessToken{ID: "t2", UserID: bob.ID, Hash: "x"}), ErrExists)
 		refused(t, s.CreateAccessToken(ctx, shoal.AccessToken{ID: "t3", UserID: "nobody", Hash: "y"}), ErrNotFound)
-		if u, stored, err := s.AccessTokenOwner(ctx, "x"); err != nil || u != ann || stored != "x" {
-			t.Errorf("%+v, %s, %v", u, stored, err)
+		if u, stored, err := s.AccessTokenOwner(ctx, "x"); err != nil || u != ann || stored.Hash != "x" {
+			t.Errorf("%+v, %+v, %v", u, stored, err)
 		}
 		if list, err := s.AccessTokens(ctx, ann.ID); err != nil || len(list) != 1 || list[0] != token {
 			t.Errorf("%+v, %v", list, err)

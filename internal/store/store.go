@@ -44,10 +44,30 @@ func prepare(ctx context.Context, eng engine) error {
 	if err := eng.db.PingContext(ctx); err != nil {
 		return fmt.Errorf("reach the %s database: %w", eng.name, err)
 	}
+	if err := refuseDrift(ctx, eng); err != nil {
+		return err
+	}
 	if err := migrate(ctx, eng); err != nil {
 		return err
 	}
 	return verify(ctx, eng)
+}
+
+// refuseDrift looks at a database that is about to be migrated: a migration of a schema that is not
+// what it is held for could fail half-way.
+func refuseDrift(ctx context.Context, eng engine) error {
+	applied, err := appliedMigrations(ctx, eng)
+	if err != nil || len(applied) == 0 {
+		return err
+	}
+	if provider, err := newProvider(eng); err != nil || applied[newestOf(provider)] != (time.Time{}) {
+		return err // verify will look
+	}
+	found, err := inspect(ctx, eng)
+	if err != nil {
+		return err
+	}
+	return found.Err()
 }
 
 // Close closes the database.

@@ -16,7 +16,8 @@ var start = time.Date(2026, 8, 1, 10, 0, 0, 123456000, time.UTC)
 
 func makeTeam(t *testing.T, s *Store, slug string) shoal.Team {
 	t.Helper()
-	team := shoal.Team{ID: "id-" + slug, Name: slug + " name", Slug: slug, Limits: shoal.DefaultTeamLimits()}
+	team := shoal.Team{ID: "id-" + slug, Name: slug + " name", Slug: slug, Tier: shoal.DefaultTier,
+		Limits: shoal.DefaultTeamLimits()}
 	if err := s.CreateTeam(t.Context(), team); err != nil {
 		t.Fatal(err)
 	}
@@ -52,14 +53,6 @@ func TestTeams(t *testing.T) {
 			if got, err := s.Team(t.Context(), team.ID); err != nil || got.MayPublish != may {
 				t.Errorf("got %+v, %v", got, err)
 			}
-		}
-		limits := shoal.TeamLimits{ConcurrentSandboxes: 1, Sandboxes: 2, MaxLength: 3 * time.Hour, MaxCPU: 4,
-			MaxMemoryMB: 5, ConcurrentBuilds: 6, Builds: 7, DiskMB: 8, StorageGB: 9, EventDays: 10}
-		if err := s.SetLimits(t.Context(), team.ID, limits); err != nil {
-			t.Fatal(err)
-		}
-		if got, err := s.Team(t.Context(), team.ID); err != nil || got.Limits != limits {
-			t.Errorf("got %+v, %v", got, err)
 		}
 		if teams, err := s.Teams(t.Context()); err != nil || len(teams) != 2 {
 			t.Errorf("got %v, %v", teams, err)

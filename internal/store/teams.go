@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -9,10 +10,11 @@ import (
 	"shoal/internal/store/sqlcgen"
 )
 
-// CreateTeam stores a new team. ErrExists if its ID or slug is taken. MaxLength is stored
-// in whole hours, as clients see it.
+// CreateTeam stores a new team. Where its limits are not its tier's they become its own; if it has
+// none, all are its tier's. ErrExists if its ID or slug is taken, ErrNoTier if there is no such tier;
+// "" is the default one.
 func (s *Store) CreateTeam(ctx context.Context, team shoal.Team) error {
-	return insertTeam(ctx, s.q, team)
+	return s.inTx(ctx, func(q *sqlcgen.Queries) error { return insertTeam(ctx, q, team) })
 }
 
 // CreateTeamWithKey stores a team and its first key in one transaction. ErrExists if the
@@ -27,40 +29,37 @@ func (s *Store) CreateTeamWithKey(ctx context.Context, team shoal.Team, key shoa
 }
 
 func insertTeam(ctx context.Context, q *sqlcgen.Queries, team shoal.Team) error {
-	n, err := q.InsertTeam(ctx, sqlcgen.InsertTeamParams{
-		ID: team.ID, Name: team.Name, Slug: team.Slug,
-		ConcurrentSandboxes: int64(team.Limits.ConcurrentSandboxes),
-		MaxLengthHours:      int64(team.Limits.MaxLength / time.Hour),
-		MaxCpu:              int64(team.Limits.MaxCPU),
-		MaxMemoryMb:         team.Limits.MaxMemoryMB,
-		ConcurrentBuilds:    int64(team.Limits.ConcurrentBuilds),
-		DiskMb:              team.Limits.DiskMB,
-		CreatedAt:           time.Now().UnixMicro(),
-		MayPublish:          team.MayPublish,
-		Sandboxes:           int64(team.Limits.Sandboxes),
-		Builds:              int64(team.Limits.Builds),
-		StorageGb:           team.Limits.StorageGB,
-		EventDays:           eventDays(team.Limits),
-	})
+	var own shoal.LimitSet
+	tier := cmp.Or(team.Tier, shoal.DefaultTier)
+	limits, err := lockTier(ctx, q, tier)
+	if err != nil {
+		return err
+	}
+	if team.Limits != (shoal.TeamLimits{}) {
+		own = team.Limits.Besides(limits)
+	}
+	n, err := q.InsertTeam(ctx, sqlcgen.InsertTeamParams{ID: team.ID, Name: team.Name, Slug: team.Slug,
+		CreatedAt: time.Now().UnixMicro(), MayPublish: team.MayPublish, Tier: tier,
+		Limits: shoal.FormatLimits(team.Limits, own)})
 	return changed(n, err, ErrExists, "create team "+team.Slug)
-}
-
-// eventDays is how long a team's events are kept, a day at least: webhooks are tried for as
-// long.
-func eventDays(limits shoal.TeamLimits) int64 {
-	return int64(min(max(limits.EventDays, 1), shoal.MaxEventDays))
 }
 
 // Team returns a team by its ID.
 func (s *Store) Team(ctx context.Context, id string) (shoal.Team, error) {
 	row, err := s.q.TeamByID(ctx, id)
-	return teamOf(row), lookup(err, "find team "+id)
+	if err != nil {
+		return shoal.Team{}, lookup(err, "find team "+id)
+	}
+	return teamOf(row.Team, row.TierLimits)
 }
 
 // TeamBySlug returns a team by its slug.
 func (s *Store) TeamBySlug(ctx context.Context, slug string) (shoal.Team, error) {
 	row, err := s.q.TeamBySlug(ctx, slug)
-	return teamOf(row), lookup(err, "find team "+slug)
+	if err != nil {
+		return shoal.Team{}, lookup(err, "find team "+slug)
+	}
+	return teamOf(row.Team, row.TierLimits)
 }
 
 // Teams returns all teams, oldest first.
@@ -71,7 +70,9 @@ func (s *Store) Teams(ctx context.Context) ([]shoal.Team, error) {
 	}
 	teams := make([]shoal.Team, len(rows))
 	for i, row := range rows {
-		teams[i] = teamOf(row)
+		if teams[i], err = teamOf(row.Team, row.TierLimits); err != nil {
+			return nil, err
+		}
 	}
 	return teams, nil
 }
@@ -89,15 +90,41 @@ func (s *Store) SetMayPublish(ctx context.Context, teamID string, may bool) erro
 	return changed(n, err, ErrNotFound, "change team "+teamID)
 }
 
-// SetLimits stores a team's limits.
-func (s *Store) SetLimits(ctx context.Context, teamID string, limits shoal.TeamLimits) error {
-	n, err := s.q.SetTeamLimits(ctx, sqlcgen.SetTeamLimitsParams{ID: teamID,
-		ConcurrentSandboxes: int64(limits.ConcurrentSandboxes), Sandboxes: int64(limits.Sandboxes),
-		MaxLengthHours: int64(limits.MaxLength / time.Hour), MaxCpu: int64(limits.MaxCPU),
-		MaxMemoryMb: limits.MaxMemoryMB, DiskMb: limits.DiskMB,
-		ConcurrentBuilds: int64(limits.ConcurrentBuilds), Builds: int64(limits.Builds),
-		StorageGb: limits.StorageGB, EventDays: eventDays(limits)})
-	return changed(n, err, ErrNotFound, "change team "+teamID)
+// ChangeLimits changes a team's tier and its own limits, and returns the team. ErrNotFound if there
+// is no such team, ErrNoTier if there is no such tier.
+func (s *Store) ChangeLimits(
+	ctx context.Context, teamID string, change shoal.LimitChange,
+) (team shoal.Team, err error) {
+	err = s.inTx(ctx, func(q *sqlcgen.Queries) error {
+		if change.Tier != "" { // before the team, as whoever removes the tier
+			if _, err := lockTier(ctx, q, change.Tier); err != nil {
+				return err
+			}
+		}
+		n, err := q.LockTeam(ctx, teamID)
+		if err := changed(n, err, ErrNotFound, "lock team "+teamID); err != nil {
+			return err
+		}
+		row, err := q.TeamByID(ctx, teamID)
+		if err != nil {
+			return lookup(err, "find team "+teamID)
+		}
+		if team, err = teamOf(row.Team, row.TierLimits); err != nil {
+			return err
+		}
+		own, limits := change.Of(team.Own, team.Limits)
+		n, err = q.SetTeamLimits(ctx, sqlcgen.SetTeamLimitsParams{ID: teamID,
+			Tier: cmp.Or(change.Tier, team.Tier), Limits: shoal.FormatLimits(limits, own)})
+		if err := changed(n, err, ErrNotFound, "change team "+teamID); err != nil {
+			return err
+		}
+		if row, err = q.TeamByID(ctx, teamID); err != nil {
+			return lookup(err, "find team "+teamID)
+		}
+		team, err = teamOf(row.Team, row.TierLimits)
+		return err
+	})
+	return team, err
 }
 
 // Kept is how many templates a team keeps, or how many builds and snapshots of them that have
@@ -111,21 +138,19 @@ func kept(ctx context.Context, q *sqlcgen.Queries, teamID string) (int, error) {
 	return int(max(row.Templates, row.Builds)), lookup(err, "count what team "+teamID+" keeps")
 }
 
-func teamOf(row sqlcgen.Team) shoal.Team {
-	return shoal.Team{ID: row.ID, Name: row.Name, Slug: row.Slug,
-		Limits: shoal.TeamLimits{
-			ConcurrentSandboxes: int(row.ConcurrentSandboxes),
-			Sandboxes:           int(row.Sandboxes),
-			Builds:              int(row.Builds),
-			MaxLength:           time.Duration(row.MaxLengthHours) * time.Hour,
-			MaxCPU:              int(row.MaxCpu),
-			MaxMemoryMB:         row.MaxMemoryMb,
-			ConcurrentBuilds:    int(row.ConcurrentBuilds),
-			DiskMB:              row.DiskMb,
-			StorageGB:           row.StorageGb,
-			EventDays:           int(row.EventDays),
-		},
+// teamOf is a team with the limits that hold: its own, and for the others those of its tier.
+func teamOf(row sqlcgen.Team, tierLimits string) (shoal.Team, error) {
+	limits, err := tierLimitsOf(tierLimits)
+	if err != nil {
+		return shoal.Team{}, err
+	}
+	values, own, err := shoal.ScanLimits(row.Limits)
+	if err != nil {
+		return shoal.Team{}, fmt.Errorf("read the limits of team %s: %w", row.ID, err)
+	}
+	return shoal.Team{ID: row.ID, Name: row.Name, Slug: row.Slug, Tier: row.Tier,
+		Limits: limits.With(values, own), Own: own,
 		Blocked: row.Blocked, BlockedReason: row.BlockedReason, Banned: row.Banned,
 		MayPublish: row.MayPublish,
-	}
+	}, nil
 }

@@ -19,6 +19,19 @@ func (s *Store) CreateUser(ctx context.Context, u shoal.User) error {
 	return changed(n, err, ErrExists, "create user "+u.ID)
 }
 
+// CreateVouchedUser stores a user with an identity, both or none. ErrExists if one of them is taken.
+func (s *Store) CreateVouchedUser(ctx context.Context, u shoal.User, id shoal.Identity) error {
+	return s.inTx(ctx, func(q *sqlcgen.Queries) error {
+		n, err := q.InsertUser(ctx, sqlcgen.InsertUserParams{ID: u.ID, Email: u.Email, CreatedAt: micros(u.CreatedAt)})
+		if err := changed(n, err, ErrExists, "create user "+u.ID); err != nil {
+			return err
+		}
+		n, err = q.InsertIdentity(ctx, sqlcgen.InsertIdentityParams{Issuer: id.Issuer, Subject: id.Subject,
+			UserID: u.ID, CreatedAt: micros(u.CreatedAt)})
+		return changed(n, err, ErrExists, "add an identity to user "+u.ID)
+	})
+}
+
 // UserByEmail returns a user by address.
 func (s *Store) UserByEmail(ctx context.Context, email string) (shoal.User, error) {
 	row, err := s.q.UserByEmail(ctx, email)
@@ -38,12 +51,18 @@ func (s *Store) Users(ctx context.Context) ([]shoal.User, error) {
 	return users, nil
 }
 
-// DeleteUser removes a user with their memberships, identities, access tokens and login keys.
-// Other keys that they made are their teams' and stay.
+// DeleteUser removes a user with their memberships, identities, access tokens and login keys, or
+// a service account with its keys. Other keys that they made are their teams' and stay.
 func (s *Store) DeleteUser(ctx context.Context, id string) error {
 	return s.inTx(ctx, func(q *sqlcgen.Queries) error {
 		if err := q.DeleteLoginKeysOfUser(ctx, id); err != nil {
 			return fmt.Errorf("delete login keys of user %s: %w", id, err)
+		}
+		if err := q.DeleteOwnedKeys(ctx, id); err != nil {
+			return fmt.Errorf("delete keys of service account %s: %w", id, err)
+		}
+		if err := q.DeletePasswordLinks(ctx, id); err != nil {
+			return fmt.Errorf("delete links of user %s: %w", id, err)
 		}
 		n, err := q.DeleteUser(ctx, id)
 		return changed(n, err, ErrNotFound, "delete user "+id)
@@ -108,10 +127,10 @@ func (s *Store) CreateAccessToken(ctx context.Context, token shoal.AccessToken) 
 	})
 }
 
-// AccessTokenOwner returns the user of the token with this hash, and the stored hash.
-func (s *Store) AccessTokenOwner(ctx context.Context, hash string) (u shoal.User, stored string, err error) {
+// AccessTokenOwner returns the token with this hash and its user.
+func (s *Store) AccessTokenOwner(ctx context.Context, hash string) (shoal.User, shoal.AccessToken, error) {
 	row, err := s.q.AccessTokenOwner(ctx, hash)
-	return userOf(row.User), row.TokenHash, lookup(err, "find an access token")
+	return userOf(row.User), tokenOf(row.AccessToken), lookup(err, "find an access token")
 }
 
 // AccessTokens returns a user's tokens, oldest first.
@@ -122,9 +141,7 @@ func (s *Store) AccessTokens(ctx context.Context, userID string) ([]shoal.Access
 	}
 	list := make([]shoal.AccessToken, len(rows))
 	for i, row := range rows {
-		list[i] = shoal.AccessToken{ID: row.ID, UserID: row.UserID, Name: row.Name, Hash: row.Hash,
-			Mask:      shoal.Mask{Prefix: row.MaskPrefix, Suffix: row.MaskSuffix, Length: int(row.Length)},
-			CreatedAt: fromMicros(row.CreatedAt)}
+		list[i] = tokenOf(row)
 	}
 	return list, nil
 }
@@ -135,6 +152,12 @@ func (s *Store) DeleteAccessToken(ctx context.Context, userID, id string) error 
 	return changed(n, err, ErrNotFound, "delete access token "+id)
 }
 
+func tokenOf(row sqlcgen.AccessToken) shoal.AccessToken {
+	return shoal.AccessToken{ID: row.ID, UserID: row.UserID, Name: row.Name, Hash: row.Hash,
+		Mask:      shoal.Mask{Prefix: row.MaskPrefix, Suffix: row.MaskSuffix, Length: int(row.Length)},
+		CreatedAt: fromMicros(row.CreatedAt)}
+}
+
 func userOf(row sqlcgen.User) shoal.User {
-	return shoal.User{ID: row.ID, Email: row.Email, CreatedAt: fromMicros(row.CreatedAt)}
+	return shoal.User{ID: row.ID, Email: row.Email, CreatedAt: fromMicros(row.CreatedAt), ServiceTeam: row.ServiceTeam}
 }

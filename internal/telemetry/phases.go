@@ -1,4 +1,5 @@
-// Package telemetry measures how long the phases of an operation take.
+// Package telemetry measures how long the phases of an operation take, and tells the traces that
+// they are part of.
 package telemetry
 
 import (
@@ -30,20 +31,27 @@ func WithPhases(ctx context.Context) (context.Context, *Phases) {
 	return context.WithValue(ctx, phasesKey{}, p), p
 }
 
-// Begin starts a phase; the returned function ends it. Both do nothing if the context
-// has no recorder.
+// Begin starts a phase, which is a span too where ctx is in a trace; the returned function ends
+// it. Both do nothing if the context has neither a recorder nor a trace.
 func Begin(ctx context.Context, name string) (end func()) {
 	p, _ := ctx.Value(phasesKey{}).(*Phases)
-	if p == nil {
-		return func() {}
+	_, span := Start(ctx, name)
+	switch {
+	case p == nil && !span.Recorded():
+		return nothing
+	case p == nil:
+		return func() { span.End(nil) }
 	}
 	start := time.Since(p.begin)
 	return func() {
+		span.End(nil)
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.list = append(p.list, Phase{Name: name, Start: start, Duration: time.Since(p.begin) - start})
 	}
 }
+
+func nothing() {}
 
 // List returns the ended phases in the order they ended.
 func (p *Phases) List() []Phase {

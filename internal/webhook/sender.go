@@ -43,11 +43,17 @@ const (
 	// A webhook that failed is left alone for a while, at most for maxSilence.
 	firstSilence = time.Second
 	maxSilence   = time.Minute
+	// offTime is how often it is looked whether a webhook that is switched off is on again.
+	offTime = 15 * time.Second
 )
 
 // Sender sends deliveries while Run is running. Several, in different processes, may share a
 // store.
 type Sender struct {
+	// Off reports whether webhooks are switched off for a team: then its deliveries wait. Nil is
+	// for none. It is set before Run.
+	Off func(ctx context.Context, teamID string) (bool, error)
+
 	store  *store.Store
 	client *http.Client
 	check  func(*url.URL) error
@@ -55,9 +61,9 @@ type Sender struct {
 	name   string // tells this process from others
 	wake   chan struct{}
 	lanes  shares.Shares[string] // by team
-	// delay and firstSilence are those below; tests have no time for them.
-	delay        func(attempts int) time.Duration
-	firstSilence time.Duration
+	// delay, firstSilence and offTime are those below; tests have no time for them.
+	delay                 func(attempts int) time.Duration
+	firstSilence, offTime time.Duration
 
 	mu    sync.Mutex           // guards hooks; a leaf
 	hooks map[string]*receiver // by the ID of the webhook
@@ -77,7 +83,7 @@ func New(st *store.Store, out outbound.Config, log *slog.Logger) (*Sender, error
 		return nil, err
 	}
 	s := &Sender{store: st, log: log, name: shoal.NewDeliveryID(), wake: make(chan struct{}, 1),
-		check: transport.CheckURL, hooks: map[string]*receiver{}, delay: delay, firstSilence: firstSilence,
+		check: transport.CheckURL, hooks: map[string]*receiver{}, delay: delay, firstSilence: firstSilence, offTime: offTime,
 		lanes: shares.Shares[string]{All: lanesAtOnce, Each: lanesOfTeam}}
 	s.client = &http.Client{Transport: transport,
 		// A redirect is an answer that is not 2xx.
@@ -204,7 +210,7 @@ func (s *Sender) failing(id string) bool {
 func (s *Sender) serve(ctx context.Context, id string) (sent bool) {
 	for ctx.Err() == nil {
 		hook, err := s.store.WebhookToSend(ctx, id)
-		if err != nil || !hook.Enabled {
+		if err != nil || !hook.Enabled || s.heldBack(ctx, hook) {
 			return sent
 		}
 		most := atOnce
@@ -236,6 +242,22 @@ func (s *Sender) serve(ctx context.Context, id string) (sent bool) {
 		}
 	}
 	return sent
+}
+
+// heldBack reports whether nothing may be sent for a webhook now. It is looked at again after
+// offTime, and others come first meanwhile.
+func (s *Sender) heldBack(ctx context.Context, hook shoal.Webhook) bool {
+	if s.Off == nil {
+		return false
+	}
+	off, err := s.Off(ctx, hook.TeamID)
+	if err == nil && off {
+		err = s.store.PostponeDeliveries(ctx, hook.ID, time.Now().Add(s.offTime))
+	}
+	if err != nil && ctx.Err() == nil {
+		s.log.Warn("cannot tell whether webhooks are switched off", "team", hook.TeamID, "error", err)
+	}
+	return off || err != nil
 }
 
 // deliver makes one attempt and stores how it went. An error is of the store.

@@ -31,6 +31,7 @@ type world struct {
 	t     *testing.T
 	store *store.Store
 	path  string
+	off   func(ctx context.Context, teamID string) (bool, error) // of senders from then on
 }
 
 func newWorld(t *testing.T) *world {
@@ -62,7 +63,8 @@ func (w *world) send(st *store.Store, allow ...string) *Sender {
 	s, err := New(st, outbound.Config{Allow: allow}, slog.New(slog.DiscardHandler))
 	w.must(err)
 	s.delay = func(int) time.Duration { return 5 * time.Millisecond }
-	s.firstSilence = time.Millisecond
+	s.firstSilence, s.offTime = time.Millisecond, time.Millisecond
+	s.Off = w.off
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()

@@ -41,10 +41,44 @@ func TestPeople(t *testing.T) {
 	if status, body := server.callAs(t, key, "DELETE", "/sandboxes/"+c.SandboxID, ""); status != 204 {
 		t.Errorf("%d %s", status, body)
 	}
+	// So do its tier and what is switched off for it.
+	refuses := func(what string, status int, path, body string) {
+		t.Helper()
+		eventually(t, 5*time.Second, what, func() bool {
+			got, _ := server.callAs(t, key, "POST", path, body)
+			return got == status
+		})
+	}
+	const long = `{"templateID":"nothing","timeout":7200}`
+	refuses("a template that is not there", 404, "/v2/sandboxes", long)
+	shoal("tier", "add", "short", "--max-hours=1")
+	shoal("team", "limits", "crew", "--tier=short")
+	refuses("the tier's time", 400, "/v2/sandboxes", long)
+	shoal("tier", "change", "short", "--max-hours=2")
+	refuses("the tier's new time", 404, "/v2/sandboxes", long)
+	shoal("team", "limits", "crew", "--tier=default")
+	shoal("tier", "remove", "short")
+	refuses("a sandbox that is not there", 404, "/sandboxes/nothing/fork", `{}`)
+	shoal("switch", "off", "forks", "--team=crew")
+	refuses("forks that are off", 403, "/sandboxes/nothing/fork", `{}`)
+	shoal("switch", "reset", "forks", "--team=crew")
 	shoal("team", "admit", "crew", ann, "--role=viewer")
 	eventually(t, 5*time.Second, "the end of the former role's key", func() bool {
 		status, _ := server.callAs(t, key, "GET", "/v2/sandboxes", "")
 		return status == 401
 	})
+	// The log tells what the operator did and what the key did, once it is written.
+	eventually(t, 10*time.Second, "the audit log", func() bool {
+		log := shoal("audit", "export", "--team=crew")
+		return strings.Contains(log, `"operation":"shoal team admit"`) &&
+			strings.Contains(log, `"target":{"kind":"sandbox","id":"`+c.SandboxID+`"}`) && !strings.Contains(log, key)
+	})
+	// A link lets the user in by a browser.
+	link := shoal("user", "invite", ann)
+	if _, secret, ok := strings.Cut(link, "/welcome?link="); !ok {
+		t.Errorf("no link: %s", link)
+	} else if status, page := server.callAs(t, "", "GET", "/welcome?link="+secret, ""); status != 200 || !strings.Contains(page, ann) {
+		t.Errorf("%d %s", status, page)
+	}
 	shoal("user", "rm", ann)
 }

@@ -23,7 +23,8 @@ func TestRolesApart(t *testing.T) {
 		}
 	})
 	i := &box{apart}
-	i.Env = append(i.Env, "SHOAL_NODES="+i.Node)
+	collector, sends := startCollector(t)
+	i.Env = append(append(i.Env, "SHOAL_NODES="+i.Node), sends...)
 	roles := map[string]*installation.Process{}
 	start := func(role string) {
 		t.Helper()
@@ -57,6 +58,8 @@ func TestRolesApart(t *testing.T) {
 		t.Fatalf("the orchestrator's health: %v %v", resp, err)
 	}
 	resp.Body.Close()
+	i.checkOperator(t, "orchestrator", "api", "proxy")
+	i.checkTrace(t, collector)
 	c := i.create(t)
 	out := i.python(t, `
 from e2b import Sandbox

@@ -67,7 +67,7 @@ var agents = []program{
 			aider --model openai/m --openai-api-base http://127.0.0.1:8123/v1 --openai-api-key none --edit-format whole \
 				--yes-always --no-check-update --no-show-model-warnings --no-show-release-notes --no-pretty --analytics-disable \
 				--message "Please <say>answer.py"$'\n'"$fence"$'\nprint("it is", 6 * 7)\n'"$fence</say>" answer.py </dev/null
-			git log --oneline -- answer.py | grep -q . && python3 answer.py`,
+			git log --oneline -- answer.py | grep . >/dev/null && python3 answer.py`,
 		prints: "it is 42",
 	},
 }

@@ -12,7 +12,7 @@ var baseTemplate = []program{{
 		    with Pool(4) as pool: print("sum", sum(pool.map(square, range(100))))
 		END
 		python3 squares.py
-		curl -sf 127.0.0.1:8000/squares.py | grep -q Pool`,
+		curl -sf 127.0.0.1:8000/squares.py | grep Pool >/dev/null`,
 	prints: "sum 328350",
 }, {
 	name: "pip and venv", does: "install a package from PyPI into an environment, import it",

@@ -16,7 +16,7 @@ var interpreted = []program{{
 		  s.files, s.extensions = Dir["ext/*"], ["ext/extconf.rb"] }
 		END
 		gem build -q seven.gemspec >/dev/null 2>&1; gem install -q --user-install --local --no-document seven-1.0.0.gem
-		curl -sf 127.0.0.1:4567/gem/seven.gemspec | grep -q Specification
+		curl -sf 127.0.0.1:4567/gem/seven.gemspec | grep Specification >/dev/null
 		ruby -e 'gem "seven"; require "seven"; puts "it is #{6 * Thread.new { seven }.value}"'`,
 	prints: "it is 42",
 }, {
@@ -30,7 +30,7 @@ var interpreted = []program{{
 		{"repositories": [{"type": "path", "url": "../lib"}, {"packagist.org": false}], "require": {"me/lib": "^1.0"}}
 		END
 		composer install -q --no-interaction
-		curl -sf 127.0.0.1:8083 | grep -q 'php says 42'
+		curl -sf 127.0.0.1:8083 | grep 'php says 42' >/dev/null
 		php -r 'require "vendor/autoload.php"; echo "it is ", Lib\Six::times(7), "\n";'`,
 	prints: "it is 42",
 }, {

@@ -12,7 +12,7 @@ keys() { tmux send-keys "${@/%;/\\;}"; }
 # shows TEXT waits until the terminal shows it.
 shows() {
 	for _ in $(seq 150); do
-		if tmux capture-pane -p | grep -qF -- "$1"; then return 0; fi
+		if tmux capture-pane -p | grep -F -- "$1" >/dev/null; then return 0; fi
 		sleep 0.2
 	done
 	echo "the terminal does not show '$1':"

@@ -26,6 +26,7 @@ import (
 	"shoal/internal/proxy"
 	"shoal/internal/runtime"
 	"shoal/internal/shoal"
+	"shoal/internal/telemetry/otlp"
 )
 
 const root = "../.."
@@ -50,12 +51,16 @@ func TestExported(t *testing.T) {
 	machine := orchestrator.New(orchestrator.Config{NodeID: "n", DataDir: t.TempDir(), RunDir: t.TempDir()},
 		runtime.Set{}, nil, nil, artifacts, log)
 	machines := fleet.New(fleet.Config{Nodes: []shoal.Node{fleettest.New("n")}}, log)
-	handler, err := endpoint.NewMetrics("1.2.3", log, machine.Meters(), machines.Meters(), proxy.New(nil, log).Meters(),
+	exporter, err := otlp.New(otlp.Config{}, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry, err := endpoint.NewRegistry("1.2.3", exporter.Meters(), machine.Meters(), machines.Meters(), proxy.New(nil, log).Meters(),
 		build.New(build.QueueConfig{}, log).Meters())
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(endpoint.NewHealthServer(handler).Handler)
+	server := httptest.NewServer(endpoint.NewHealthServer(endpoint.NewMetrics(registry, log), nil).Handler)
 	defer server.Close()
 	text := get(t, server.URL+"/metrics")
 	families, err := Families(bytes.NewReader(text))

@@ -24,6 +24,45 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for AuditActorKind.
+const (
+	Host     AuditActorKind = "host"
+	Key      AuditActorKind = "key"
+	Link     AuditActorKind = "link"
+	Nobody   AuditActorKind = "nobody"
+	Operator AuditActorKind = "operator"
+	Service  AuditActorKind = "service"
+	Shoal    AuditActorKind = "shoal"
+	Token    AuditActorKind = "token"
+	User     AuditActorKind = "user"
+)
+
+// Valid indicates whether the value is a known member of the AuditActorKind enum.
+func (e AuditActorKind) Valid() bool {
+	switch e {
+	case Host:
+		return true
+	case Key:
+		return true
+	case Link:
+		return true
+	case Nobody:
+		return true
+	case Operator:
+		return true
+	case Service:
+		return true
+	case Shoal:
+		return true
+	case Token:
+		return true
+	case User:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for BuildStatus.
 const (
 	BuildStatusBuilding BuildStatus = "building"
@@ -228,6 +267,30 @@ func (e SandboxState) Valid() bool {
 	}
 }
 
+// Defines values for ServiceAccountRole.
+const (
+	Admin     ServiceAccountRole = "admin"
+	Developer ServiceAccountRole = "developer"
+	Owner     ServiceAccountRole = "owner"
+	Viewer    ServiceAccountRole = "viewer"
+)
+
+// Valid indicates whether the value is a known member of the ServiceAccountRole enum.
+func (e ServiceAccountRole) Valid() bool {
+	switch e {
+	case Admin:
+		return true
+	case Developer:
+		return true
+	case Owner:
+		return true
+	case Viewer:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for GetTeamMetricsMaxParamsMetric.
 const (
 	ConcurrentSandboxes GetTeamMetricsMaxParamsMetric = "concurrent_sandboxes"
@@ -354,6 +417,52 @@ type APIKey struct {
 
 	// Scopes Shoal's own - what the key is for; everything that keys may do if it is left out or empty
 	Scopes *Scopes `json:"scopes,omitempty"`
+
+	// ServiceAccountID Of the service account that acts by the key
+	ServiceAccountID *string `json:"serviceAccountID,omitempty"`
+}
+
+// AuditActor defines model for AuditActor.
+type AuditActor struct {
+	Id   *string        `json:"id,omitempty"`
+	Kind AuditActorKind `json:"kind"`
+	Name *string        `json:"name,omitempty"`
+
+	// UserID Of the person: who has the token, or has made the key
+	UserID *string `json:"userID,omitempty"`
+}
+
+// AuditActorKind defines model for AuditActor.Kind.
+type AuditActorKind string
+
+// AuditEntry defines model for AuditEntry.
+type AuditEntry struct {
+	Actor AuditActor `json:"actor"`
+
+	// Address Of the client
+	Address *string   `json:"address,omitempty"`
+	At      time.Time `json:"at"`
+
+	// Count How often the same was refused or lost
+	Count     int64   `json:"count"`
+	ErrorCode *string `json:"errorCode,omitempty"`
+	Id        string  `json:"id"`
+
+	// Operation An operationId of this file, or a command
+	Operation string  `json:"operation"`
+	RequestID *string `json:"requestID,omitempty"`
+
+	// Status The HTTP status; 0 if there was no answer
+	Status    int32        `json:"status"`
+	Target    *AuditTarget `json:"target,omitempty"`
+	TeamID    *string      `json:"teamID,omitempty"`
+	UserAgent *string      `json:"userAgent,omitempty"`
+}
+
+// AuditTarget defines model for AuditTarget.
+type AuditTarget struct {
+	Id   string `json:"id"`
+	Kind string `json:"kind"`
 }
 
 // AutoResume defines model for AutoResume.
@@ -406,6 +515,9 @@ type CreatedAPIKey struct {
 
 	// Scopes Shoal's own - what the key is for; everything that keys may do if it is left out or empty
 	Scopes *Scopes `json:"scopes,omitempty"`
+
+	// ServiceAccountID Of the service account that acts by the key
+	ServiceAccountID *string `json:"serviceAccountID,omitempty"`
 }
 
 // CreatedAccessToken defines model for CreatedAccessToken.
@@ -483,6 +595,16 @@ type Error struct {
 // EventType defines model for EventType.
 type EventType string
 
+// HeldLimits defines model for HeldLimits.
+type HeldLimits struct {
+	// Limits Limits by the names of the flags of `shoal team limits`, which docs/limits.md explains
+	Limits Limits `json:"limits"`
+
+	// Own Names of the limits that are the team's own; the others are its tier's
+	Own  []string `json:"own"`
+	Tier string   `json:"tier"`
+}
+
 // IAM defines model for IAM.
 type IAM struct {
 	Tokens *map[string]struct {
@@ -513,6 +635,9 @@ type Lifecycle struct {
 
 // LifecycleOnTimeout defines model for Lifecycle.OnTimeout.
 type LifecycleOnTimeout string
+
+// Limits Limits by the names of the flags of `shoal team limits`, which docs/limits.md explains
+type Limits map[string]int64
 
 // ListedSandbox defines model for ListedSandbox.
 type ListedSandbox struct {
@@ -545,6 +670,12 @@ type LogEntry struct {
 
 // LogLevel defines model for LogLevel.
 type LogLevel string
+
+// LogLevels defines model for LogLevels.
+type LogLevels struct {
+	// Levels A level, then ROOM=LEVEL for rooms that have another, as in info,network=debug
+	Levels string `json:"levels"`
+}
 
 // LogLine defines model for LogLine.
 type LogLine struct {
@@ -797,6 +928,21 @@ type SandboxState string
 // Scopes Shoal's own - what the key is for; everything that keys may do if it is left out or empty
 type Scopes = []string
 
+// ServiceAccount defines model for ServiceAccount.
+type ServiceAccount struct {
+	// Address The name, @ and the team's slug
+	Address   string    `json:"address"`
+	CreatedAt time.Time `json:"createdAt"`
+	Id        string    `json:"id"`
+	Name      string    `json:"name"`
+
+	// Role Absent if it is no member of the team any more
+	Role *string `json:"role,omitempty"`
+}
+
+// ServiceAccountRole defines model for ServiceAccountRole.
+type ServiceAccountRole string
+
 // SilentDaemon The daemon did not answer when the sandbox was paused, so it can only be rebooted
 type SilentDaemon = bool
 
@@ -808,6 +954,19 @@ type Snapshot struct {
 
 // StringMap defines model for StringMap.
 type StringMap map[string]string
+
+// Switch defines model for Switch.
+type Switch struct {
+	About string `json:"about"`
+
+	// Fixed It is off by the configuration and cannot be switched
+	Fixed bool   `json:"fixed"`
+	Name  string `json:"name"`
+	On    bool   `json:"on"`
+
+	// Own It was switched for the team by itself
+	Own *bool `json:"own,omitempty"`
+}
 
 // TagAssignment From assignedAt on, the tag led to the build
 type TagAssignment struct {
@@ -1013,6 +1172,16 @@ type TemplateWithBuilds struct {
 	UpdatedAt     time.Time  `json:"updatedAt"`
 }
 
+// Tier defines model for Tier.
+type Tier struct {
+	// Limits Limits by the names of the flags of `shoal team limits`, which docs/limits.md explains
+	Limits Limits `json:"limits"`
+	Name   string `json:"name"`
+
+	// Teams How many teams are in it
+	Teams int `json:"teams"`
+}
+
 // VolumeMount defines model for VolumeMount.
 type VolumeMount struct {
 	Name string `json:"name"`
@@ -1045,6 +1214,24 @@ type WebhookEvents = []EventType
 
 // APIKeyID defines model for APIKeyID.
 type APIKeyID = string
+
+// AuditByActor defines model for AuditByActor.
+type AuditByActor = string
+
+// AuditByOperation defines model for AuditByOperation.
+type AuditByOperation = string
+
+// AuditByTarget defines model for AuditByTarget.
+type AuditByTarget = string
+
+// AuditOfTeam defines model for AuditOfTeam.
+type AuditOfTeam = string
+
+// AuditSince defines model for AuditSince.
+type AuditSince = time.Time
+
+// AuditUntil defines model for AuditUntil.
+type AuditUntil = time.Time
 
 // BuildID defines model for BuildID.
 type BuildID = string
@@ -1082,6 +1269,12 @@ type PathTeamID = string
 // SandboxID defines model for SandboxID.
 type SandboxID = string
 
+// ServiceAccountID defines model for ServiceAccountID.
+type ServiceAccountID = string
+
+// SwitchName defines model for SwitchName.
+type SwitchName = string
+
 // TeamID defines model for TeamID.
 type TeamID = string
 
@@ -1097,9 +1290,31 @@ type Failure = Error
 // Refusal defines model for Refusal.
 type Refusal = Error
 
+// Position defines model for Position.
+type Position struct {
+	On bool `json:"on"`
+}
+
 // CreateAccessTokenJSONBody defines parameters for CreateAccessToken.
 type CreateAccessTokenJSONBody struct {
 	Name string `json:"name"`
+}
+
+// ListAllAuditParams defines parameters for ListAllAudit.
+type ListAllAuditParams struct {
+	// Team Only of the team of this ID
+	Team *AuditOfTeam `form:"team,omitempty" json:"team,omitempty"`
+
+	// Actor Only by who has this kind, ID or name, or whose user has this ID
+	Actor     *AuditByActor     `form:"actor,omitempty" json:"actor,omitempty"`
+	Operation *AuditByOperation `form:"operation,omitempty" json:"operation,omitempty"`
+
+	// Target Only on what has this kind or ID
+	Target    *AuditByTarget `form:"target,omitempty" json:"target,omitempty"`
+	Since     *AuditSince    `form:"since,omitempty" json:"since,omitempty"`
+	Until     *AuditUntil    `form:"until,omitempty" json:"until,omitempty"`
+	Limit     *Limit         `form:"limit,omitempty" json:"limit,omitempty"`
+	NextToken *NextToken     `form:"nextToken,omitempty" json:"nextToken,omitempty"`
 }
 
 // GetSandboxHostMetricsParams defines parameters for GetSandboxHostMetrics.
@@ -1108,9 +1323,56 @@ type GetSandboxHostMetricsParams struct {
 	End   *int64 `form:"end,omitempty" json:"end,omitempty"`
 }
 
+// SetSwitchJSONBody defines parameters for SetSwitch.
+type SetSwitchJSONBody struct {
+	On bool `json:"on"`
+}
+
+// ChangeTeamLimitsJSONBody defines parameters for ChangeTeamLimits.
+type ChangeTeamLimitsJSONBody struct {
+	// Limits Limits by the names of the flags of `shoal team limits`, which docs/limits.md explains
+	Limits *Limits `json:"limits,omitempty"`
+
+	// Reset Names of limits that become the tier's again
+	Reset *[]string `json:"reset,omitempty"`
+	Tier  *string   `json:"tier,omitempty"`
+}
+
+// SetTeamSwitchJSONBody defines parameters for SetTeamSwitch.
+type SetTeamSwitchJSONBody struct {
+	On bool `json:"on"`
+}
+
+// AddTierJSONBody defines parameters for AddTier.
+type AddTierJSONBody struct {
+	// Limits Limits by the names of the flags of `shoal team limits`, which docs/limits.md explains
+	Limits *Limits `json:"limits,omitempty"`
+	Name   string  `json:"name"`
+}
+
+// ChangeTierJSONBody defines parameters for ChangeTier.
+type ChangeTierJSONBody struct {
+	// Limits Limits by the names of the flags of `shoal team limits`, which docs/limits.md explains
+	Limits *Limits `json:"limits,omitempty"`
+}
+
 // RenameAPIKeyJSONBody defines parameters for RenameAPIKey.
 type RenameAPIKeyJSONBody struct {
 	Name string `json:"name"`
+}
+
+// ListAuditParams defines parameters for ListAudit.
+type ListAuditParams struct {
+	// Actor Only by who has this kind, ID or name, or whose user has this ID
+	Actor     *AuditByActor     `form:"actor,omitempty" json:"actor,omitempty"`
+	Operation *AuditByOperation `form:"operation,omitempty" json:"operation,omitempty"`
+
+	// Target Only on what has this kind or ID
+	Target    *AuditByTarget `form:"target,omitempty" json:"target,omitempty"`
+	Since     *AuditSince    `form:"since,omitempty" json:"since,omitempty"`
+	Until     *AuditUntil    `form:"until,omitempty" json:"until,omitempty"`
+	Limit     *Limit         `form:"limit,omitempty" json:"limit,omitempty"`
+	NextToken *NextToken     `form:"nextToken,omitempty" json:"nextToken,omitempty"`
 }
 
 // ListEventsParams defines parameters for ListEvents.
@@ -1216,6 +1478,17 @@ type CreateSnapshotJSONBody struct {
 // SetSandboxTimeoutJSONBody defines parameters for SetSandboxTimeout.
 type SetSandboxTimeoutJSONBody struct {
 	Timeout int32 `json:"timeout"`
+}
+
+// CreateServiceAccountJSONBody defines parameters for CreateServiceAccount.
+type CreateServiceAccountJSONBody struct {
+	Name string              `json:"name"`
+	Role *ServiceAccountRole `json:"role,omitempty"`
+}
+
+// UpdateServiceAccountJSONBody defines parameters for UpdateServiceAccount.
+type UpdateServiceAccountJSONBody struct {
+	Role ServiceAccountRole `json:"role"`
 }
 
 // ListSnapshotsParams defines parameters for ListSnapshots.
@@ -1384,8 +1657,26 @@ type RegisterTemplateBuildV2JSONBody struct {
 // Deprecated: this type has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 type CreateAccessTokenJSONRequestBody CreateAccessTokenJSONBody
 
+// SetLogLevelJSONRequestBody defines body for SetLogLevel for application/json ContentType.
+type SetLogLevelJSONRequestBody = LogLevels
+
+// SetSwitchJSONRequestBody defines body for SetSwitch for application/json ContentType.
+type SetSwitchJSONRequestBody SetSwitchJSONBody
+
 // CreateTeamAPIKeyJSONRequestBody defines body for CreateTeamAPIKey for application/json ContentType.
 type CreateTeamAPIKeyJSONRequestBody = NewAPIKey
+
+// ChangeTeamLimitsJSONRequestBody defines body for ChangeTeamLimits for application/json ContentType.
+type ChangeTeamLimitsJSONRequestBody ChangeTeamLimitsJSONBody
+
+// SetTeamSwitchJSONRequestBody defines body for SetTeamSwitch for application/json ContentType.
+type SetTeamSwitchJSONRequestBody SetTeamSwitchJSONBody
+
+// AddTierJSONRequestBody defines body for AddTier for application/json ContentType.
+type AddTierJSONRequestBody AddTierJSONBody
+
+// ChangeTierJSONRequestBody defines body for ChangeTier for application/json ContentType.
+type ChangeTierJSONRequestBody ChangeTierJSONBody
 
 // CreateAPIKeyJSONRequestBody defines body for CreateAPIKey for application/json ContentType.
 type CreateAPIKeyJSONRequestBody = NewAPIKey
@@ -1428,6 +1719,15 @@ type CreateSnapshotJSONRequestBody CreateSnapshotJSONBody
 
 // SetSandboxTimeoutJSONRequestBody defines body for SetSandboxTimeout for application/json ContentType.
 type SetSandboxTimeoutJSONRequestBody SetSandboxTimeoutJSONBody
+
+// CreateServiceAccountJSONRequestBody defines body for CreateServiceAccount for application/json ContentType.
+type CreateServiceAccountJSONRequestBody CreateServiceAccountJSONBody
+
+// UpdateServiceAccountJSONRequestBody defines body for UpdateServiceAccount for application/json ContentType.
+type UpdateServiceAccountJSONRequestBody UpdateServiceAccountJSONBody
+
+// CreateServiceAccountKeyJSONRequestBody defines body for CreateServiceAccountKey for application/json ContentType.
+type CreateServiceAccountKeyJSONRequestBody = NewAPIKey
 
 // RemoveTemplateTagsJSONRequestBody defines body for RemoveTemplateTags for application/json ContentType.
 type RemoveTemplateTagsJSONRequestBody RemoveTemplateTagsJSONBody
@@ -1472,12 +1772,27 @@ type ServerInterface interface {
 	//
 	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	DeleteAccessToken(w http.ResponseWriter, r *http.Request, accessTokenID string)
+	// ListAllAudit Who did what in the installation, or in the team that is named, newest first
+	// (GET /admin/audit)
+	ListAllAudit(w http.ResponseWriter, r *http.Request, params ListAllAuditParams)
+	// GetLogLevel From which level on the process of this API logs
+	// (GET /admin/log-level)
+	GetLogLevel(w http.ResponseWriter, r *http.Request)
+	// SetLogLevel Change that until the process ends
+	// (PUT /admin/log-level)
+	SetLogLevel(w http.ResponseWriter, r *http.Request)
 	// CountRunningSandboxes How many sandboxes of each team run; teams without any are left out
 	// (GET /admin/sandboxes/running-counts)
 	CountRunningSandboxes(w http.ResponseWriter, r *http.Request)
 	// GetSandboxHostMetrics What a sandbox of any team used, as its machine saw it beside what the guest said
 	// (GET /admin/sandboxes/{sandboxID}/metrics)
 	GetSandboxHostMetrics(w http.ResponseWriter, r *http.Request, sandboxID SandboxID, params GetSandboxHostMetricsParams)
+	// ListSwitches The features that can be switched off, and whether they are on
+	// (GET /admin/switches)
+	ListSwitches(w http.ResponseWriter, r *http.Request)
+	// SetSwitch Switch a feature on or off for all teams for which it was not switched by itself
+	// (PUT /admin/switches/{switchName})
+	SetSwitch(w http.ResponseWriter, r *http.Request, switchName SwitchName)
 	// CreateTeamAPIKey Make an API key of a team
 	// (POST /admin/teams/{teamID}/api-keys)
 	CreateTeamAPIKey(w http.ResponseWriter, r *http.Request, teamID PathTeamID)
@@ -1487,9 +1802,36 @@ type ServerInterface interface {
 	// CancelTeamBuilds End all waiting and running builds of a team
 	// (POST /admin/teams/{teamID}/builds/cancel)
 	CancelTeamBuilds(w http.ResponseWriter, r *http.Request, teamID string)
+	// GetTeamLimits A team's tier and limits
+	// (GET /admin/teams/{teamID}/limits)
+	GetTeamLimits(w http.ResponseWriter, r *http.Request, teamID PathTeamID)
+	// ChangeTeamLimits Put a team into another tier, or give it limits of its own
+	// (PATCH /admin/teams/{teamID}/limits)
+	ChangeTeamLimits(w http.ResponseWriter, r *http.Request, teamID PathTeamID)
 	// KillTeamSandboxes End all sandboxes of a team but the paused ones
 	// (POST /admin/teams/{teamID}/sandboxes/kill)
 	KillTeamSandboxes(w http.ResponseWriter, r *http.Request, teamID PathTeamID)
+	// ListTeamSwitches The features that can be switched off, and whether a team has them
+	// (GET /admin/teams/{teamID}/switches)
+	ListTeamSwitches(w http.ResponseWriter, r *http.Request, teamID PathTeamID)
+	// ResetTeamSwitch Let the installation's switch count for a team again
+	// (DELETE /admin/teams/{teamID}/switches/{switchName})
+	ResetTeamSwitch(w http.ResponseWriter, r *http.Request, teamID PathTeamID, switchName SwitchName)
+	// SetTeamSwitch Switch a feature on or off for a team, whatever the installation's switch is
+	// (PUT /admin/teams/{teamID}/switches/{switchName})
+	SetTeamSwitch(w http.ResponseWriter, r *http.Request, teamID PathTeamID, switchName SwitchName)
+	// ListTiers The tiers, which are named sets of limits, oldest first
+	// (GET /admin/tiers)
+	ListTiers(w http.ResponseWriter, r *http.Request)
+	// AddTier Add a tier; limits that are not named are those of the default tier of now
+	// (POST /admin/tiers)
+	AddTier(w http.ResponseWriter, r *http.Request)
+	// RemoveTier Remove a tier that no team is in
+	// (DELETE /admin/tiers/{tierName})
+	RemoveTier(w http.ResponseWriter, r *http.Request, tierName string)
+	// ChangeTier Change the limits that are named, and so those of the tier's teams
+	// (PATCH /admin/tiers/{tierName})
+	ChangeTier(w http.ResponseWriter, r *http.Request, tierName string)
 	// ListAPIKeys The team's API keys, masked, oldest first
 	// (GET /api-keys)
 	ListAPIKeys(w http.ResponseWriter, r *http.Request)
@@ -1502,6 +1844,9 @@ type ServerInterface interface {
 
 	// (PATCH /api-keys/{apiKeyID})
 	RenameAPIKey(w http.ResponseWriter, r *http.Request, apiKeyID APIKeyID)
+	// ListAudit Who did what in the team, newest first
+	// (GET /audit)
+	ListAudit(w http.ResponseWriter, r *http.Request, params ListAuditParams)
 	// ListDefaultTemplates The templates that come with the installation, by ID
 	// (GET /default-templates)
 	ListDefaultTemplates(w http.ResponseWriter, r *http.Request)
@@ -1589,6 +1934,21 @@ type ServerInterface interface {
 	// SetSandboxTimeout Move the end, earlier or later
 	// (POST /sandboxes/{sandboxID}/timeout)
 	SetSandboxTimeout(w http.ResponseWriter, r *http.Request, sandboxID SandboxID)
+	// ListServiceAccounts The team's service accounts, oldest first
+	// (GET /service-accounts)
+	ListServiceAccounts(w http.ResponseWriter, r *http.Request)
+	// CreateServiceAccount Make a service account, a user of the team that is a program
+	// (POST /service-accounts)
+	CreateServiceAccount(w http.ResponseWriter, r *http.Request)
+	// DeleteServiceAccount Remove a service account with its keys
+	// (DELETE /service-accounts/{serviceAccountID})
+	DeleteServiceAccount(w http.ResponseWriter, r *http.Request, serviceAccountID ServiceAccountID)
+	// UpdateServiceAccount Give a service account another role
+	// (PATCH /service-accounts/{serviceAccountID})
+	UpdateServiceAccount(w http.ResponseWriter, r *http.Request, serviceAccountID ServiceAccountID)
+	// CreateServiceAccountKey Make an API key by which a service account acts
+	// (POST /service-accounts/{serviceAccountID}/api-keys)
+	CreateServiceAccountKey(w http.ResponseWriter, r *http.Request, serviceAccountID ServiceAccountID)
 
 	// (GET /snapshots)
 	ListSnapshots(w http.ResponseWriter, r *http.Request, params ListSnapshotsParams)
@@ -1732,6 +2092,158 @@ func (siw *ServerInterfaceWrapper) DeleteAccessToken(w http.ResponseWriter, r *h
 	handler.ServeHTTP(w, r)
 }
 
+// ListAllAudit operation middleware
+func (siw *ServerInterfaceWrapper) ListAllAudit(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListAllAuditParams
+
+	// ------------- Optional query parameter "team" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "team", r.URL.Query(), &params.Team, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "team"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "team", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "actor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "actor", r.URL.Query(), &params.Actor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "actor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "actor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "operation" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "operation", r.URL.Query(), &params.Operation, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "operation"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "operation", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "target" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "target", r.URL.Query(), &params.Target, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "target"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "target", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "since" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "since", r.URL.Query(), &params.Since, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "since"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "since", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "until" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "until", r.URL.Query(), &params.Until, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "until"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "until", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "nextToken" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "nextToken", r.URL.Query(), &params.NextToken, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "nextToken"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "nextToken", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListAllAudit(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetLogLevel operation middleware
+func (siw *ServerInterfaceWrapper) GetLogLevel(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetLogLevel(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// SetLogLevel operation middleware
+func (siw *ServerInterfaceWrapper) SetLogLevel(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.SetLogLevel(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // CountRunningSandboxes operation middleware
 func (siw *ServerInterfaceWrapper) CountRunningSandboxes(w http.ResponseWriter, r *http.Request) {
 
@@ -1792,6 +2304,46 @@ func (siw *ServerInterfaceWrapper) GetSandboxHostMetrics(w http.ResponseWriter, 
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetSandboxHostMetrics(w, r, sandboxID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListSwitches operation middleware
+func (siw *ServerInterfaceWrapper) ListSwitches(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListSwitches(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// SetSwitch operation middleware
+func (siw *ServerInterfaceWrapper) SetSwitch(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "switchName" -------------
+	var switchName SwitchName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "switchName", r.PathValue("switchName"), &switchName, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "switchName", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.SetSwitch(w, r, switchName)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -1888,6 +2440,58 @@ func (siw *ServerInterfaceWrapper) CancelTeamBuilds(w http.ResponseWriter, r *ht
 	handler.ServeHTTP(w, r)
 }
 
+// GetTeamLimits operation middleware
+func (siw *ServerInterfaceWrapper) GetTeamLimits(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "teamID" -------------
+	var teamID PathTeamID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "teamID", r.PathValue("teamID"), &teamID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "teamID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetTeamLimits(w, r, teamID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ChangeTeamLimits operation middleware
+func (siw *ServerInterfaceWrapper) ChangeTeamLimits(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "teamID" -------------
+	var teamID PathTeamID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "teamID", r.PathValue("teamID"), &teamID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "teamID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ChangeTeamLimits(w, r, teamID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // KillTeamSandboxes operation middleware
 func (siw *ServerInterfaceWrapper) KillTeamSandboxes(w http.ResponseWriter, r *http.Request) {
 
@@ -1905,6 +2509,182 @@ func (siw *ServerInterfaceWrapper) KillTeamSandboxes(w http.ResponseWriter, r *h
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.KillTeamSandboxes(w, r, teamID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListTeamSwitches operation middleware
+func (siw *ServerInterfaceWrapper) ListTeamSwitches(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "teamID" -------------
+	var teamID PathTeamID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "teamID", r.PathValue("teamID"), &teamID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "teamID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListTeamSwitches(w, r, teamID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ResetTeamSwitch operation middleware
+func (siw *ServerInterfaceWrapper) ResetTeamSwitch(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "teamID" -------------
+	var teamID PathTeamID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "teamID", r.PathValue("teamID"), &teamID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "teamID", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "switchName" -------------
+	var switchName SwitchName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "switchName", r.PathValue("switchName"), &switchName, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "switchName", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ResetTeamSwitch(w, r, teamID, switchName)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// SetTeamSwitch operation middleware
+func (siw *ServerInterfaceWrapper) SetTeamSwitch(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "teamID" -------------
+	var teamID PathTeamID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "teamID", r.PathValue("teamID"), &teamID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "teamID", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "switchName" -------------
+	var switchName SwitchName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "switchName", r.PathValue("switchName"), &switchName, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "switchName", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.SetTeamSwitch(w, r, teamID, switchName)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListTiers operation middleware
+func (siw *ServerInterfaceWrapper) ListTiers(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListTiers(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// AddTier operation middleware
+func (siw *ServerInterfaceWrapper) AddTier(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.AddTier(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RemoveTier operation middleware
+func (siw *ServerInterfaceWrapper) RemoveTier(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tierName" -------------
+	var tierName string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tierName", r.PathValue("tierName"), &tierName, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tierName", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RemoveTier(w, r, tierName)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ChangeTier operation middleware
+func (siw *ServerInterfaceWrapper) ChangeTier(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tierName" -------------
+	var tierName string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tierName", r.PathValue("tierName"), &tierName, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tierName", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ChangeTier(w, r, tierName)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -1985,6 +2765,117 @@ func (siw *ServerInterfaceWrapper) RenameAPIKey(w http.ResponseWriter, r *http.R
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.RenameAPIKey(w, r, apiKeyID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListAudit operation middleware
+func (siw *ServerInterfaceWrapper) ListAudit(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListAuditParams
+
+	// ------------- Optional query parameter "actor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "actor", r.URL.Query(), &params.Actor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "actor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "actor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "operation" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "operation", r.URL.Query(), &params.Operation, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "operation"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "operation", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "target" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "target", r.URL.Query(), &params.Target, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "target"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "target", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "since" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "since", r.URL.Query(), &params.Since, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "since"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "since", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "until" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "until", r.URL.Query(), &params.Until, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "until"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "until", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "nextToken" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "nextToken", r.URL.Query(), &params.NextToken, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "nextToken"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "nextToken", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListAudit(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -2878,6 +3769,112 @@ func (siw *ServerInterfaceWrapper) SetSandboxTimeout(w http.ResponseWriter, r *h
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.SetSandboxTimeout(w, r, sandboxID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListServiceAccounts operation middleware
+func (siw *ServerInterfaceWrapper) ListServiceAccounts(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListServiceAccounts(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateServiceAccount operation middleware
+func (siw *ServerInterfaceWrapper) CreateServiceAccount(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateServiceAccount(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteServiceAccount operation middleware
+func (siw *ServerInterfaceWrapper) DeleteServiceAccount(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "serviceAccountID" -------------
+	var serviceAccountID ServiceAccountID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "serviceAccountID", r.PathValue("serviceAccountID"), &serviceAccountID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "serviceAccountID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteServiceAccount(w, r, serviceAccountID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UpdateServiceAccount operation middleware
+func (siw *ServerInterfaceWrapper) UpdateServiceAccount(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "serviceAccountID" -------------
+	var serviceAccountID ServiceAccountID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "serviceAccountID", r.PathValue("serviceAccountID"), &serviceAccountID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "serviceAccountID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UpdateServiceAccount(w, r, serviceAccountID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateServiceAccountKey operation middleware
+func (siw *ServerInterfaceWrapper) CreateServiceAccountKey(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "serviceAccountID" -------------
+	var serviceAccountID ServiceAccountID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "serviceAccountID", r.PathValue("serviceAccountID"), &serviceAccountID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "serviceAccountID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateServiceAccountKey(w, r, serviceAccountID)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4359,11 +5356,29 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/api-keys", wrapper.CreateAPIKey)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/api-keys/{apiKeyID}", wrapper.DeleteAPIKey)
 	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/api-keys/{apiKeyID}", wrapper.RenameAPIKey)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/service-accounts", wrapper.ListServiceAccounts)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/service-accounts", wrapper.CreateServiceAccount)
+	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/service-accounts/{serviceAccountID}", wrapper.DeleteServiceAccount)
+	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/service-accounts/{serviceAccountID}", wrapper.UpdateServiceAccount)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/service-accounts/{serviceAccountID}/api-keys", wrapper.CreateServiceAccountKey)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/access-tokens", wrapper.CreateAccessToken)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/access-tokens/{accessTokenID}", wrapper.DeleteAccessToken)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/admin/teams/{teamID}/api-keys", wrapper.CreateTeamAPIKey)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/admin/teams/{teamID}/api-keys/{apiKeyID}", wrapper.DeleteTeamAPIKey)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/admin/teams/{teamID}/sandboxes/kill", wrapper.KillTeamSandboxes)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/audit", wrapper.ListAudit)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/admin/audit", wrapper.ListAllAudit)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/admin/tiers", wrapper.ListTiers)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/admin/tiers", wrapper.AddTier)
+	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/admin/tiers/{tierName}", wrapper.RemoveTier)
+	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/admin/tiers/{tierName}", wrapper.ChangeTier)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/admin/switches", wrapper.ListSwitches)
+	m.HandleFunc(http.MethodPut+" "+options.BaseURL+"/admin/switches/{switchName}", wrapper.SetSwitch)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/admin/teams/{teamID}/switches", wrapper.ListTeamSwitches)
+	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/admin/teams/{teamID}/switches/{switchName}", wrapper.ResetTeamSwitch)
+	m.HandleFunc(http.MethodPut+" "+options.BaseURL+"/admin/teams/{teamID}/switches/{switchName}", wrapper.SetTeamSwitch)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/admin/teams/{teamID}/limits", wrapper.GetTeamLimits)
+	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/admin/teams/{teamID}/limits", wrapper.ChangeTeamLimits)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events/sandboxes", wrapper.ListEvents)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events/sandboxes/{sandboxID}", wrapper.ListSandboxEvents)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events/webhooks", wrapper.ListWebhooks)
@@ -4380,6 +5395,8 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/nodes/{nodeID}", wrapper.GetNode)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/admin/sandboxes/running-counts", wrapper.CountRunningSandboxes)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/admin/sandboxes/{sandboxID}/metrics", wrapper.GetSandboxHostMetrics)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/admin/log-level", wrapper.GetLogLevel)
+	m.HandleFunc(http.MethodPut+" "+options.BaseURL+"/admin/log-level", wrapper.SetLogLevel)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/service-discovery/nodes", wrapper.DiscoverNodes)
 
 	return m
@@ -4495,6 +5512,183 @@ func (response DeleteAccessToken5XXJSONResponse) VisitDeleteAccessTokenResponse(
 	return err
 }
 
+type ListAllAuditRequestObject struct {
+	Params ListAllAuditParams
+}
+
+type ListAllAuditResponseObject interface {
+	VisitListAllAuditResponse(w http.ResponseWriter) error
+}
+
+type ListAllAudit200ResponseHeaders struct {
+	XNextToken *string
+}
+
+type ListAllAudit200JSONResponse struct {
+	Body    []AuditEntry
+	Headers ListAllAudit200ResponseHeaders
+}
+
+func (response ListAllAudit200JSONResponse) VisitListAllAuditResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.XNextToken != nil {
+		w.Header().Set("X-Next-Token", fmt.Sprint(*response.Headers.XNextToken))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAllAudit4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListAllAudit4XXJSONResponse) VisitListAllAuditResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAllAudit5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListAllAudit5XXJSONResponse) VisitListAllAuditResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetLogLevelRequestObject struct {
+}
+
+type GetLogLevelResponseObject interface {
+	VisitGetLogLevelResponse(w http.ResponseWriter) error
+}
+
+type GetLogLevel200JSONResponse LogLevels
+
+func (response GetLogLevel200JSONResponse) VisitGetLogLevelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetLogLevel4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetLogLevel4XXJSONResponse) VisitGetLogLevelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetLogLevel5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetLogLevel5XXJSONResponse) VisitGetLogLevelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetLogLevelRequestObject struct {
+	Body *SetLogLevelJSONRequestBody
+}
+
+type SetLogLevelResponseObject interface {
+	VisitSetLogLevelResponse(w http.ResponseWriter) error
+}
+
+type SetLogLevel200JSONResponse LogLevels
+
+func (response SetLogLevel200JSONResponse) VisitSetLogLevelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetLogLevel4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response SetLogLevel4XXJSONResponse) VisitSetLogLevelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetLogLevel5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response SetLogLevel5XXJSONResponse) VisitSetLogLevelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type CountRunningSandboxesRequestObject struct {
 }
 
@@ -4596,6 +5790,118 @@ type GetSandboxHostMetrics5XXJSONResponse struct {
 }
 
 func (response GetSandboxHostMetrics5XXJSONResponse) VisitGetSandboxHostMetricsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSwitchesRequestObject struct {
+}
+
+type ListSwitchesResponseObject interface {
+	VisitListSwitchesResponse(w http.ResponseWriter) error
+}
+
+type ListSwitches200JSONResponse []Switch
+
+func (response ListSwitches200JSONResponse) VisitListSwitchesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSwitches4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListSwitches4XXJSONResponse) VisitListSwitchesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSwitches5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListSwitches5XXJSONResponse) VisitListSwitchesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetSwitchRequestObject struct {
+	SwitchName SwitchName `json:"switchName"`
+	Body       *SetSwitchJSONRequestBody
+}
+
+type SetSwitchResponseObject interface {
+	VisitSetSwitchResponse(w http.ResponseWriter) error
+}
+
+type SetSwitch200JSONResponse Switch
+
+func (response SetSwitch200JSONResponse) VisitSetSwitchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetSwitch4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response SetSwitch4XXJSONResponse) VisitSetSwitchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetSwitch5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response SetSwitch5XXJSONResponse) VisitSetSwitchResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4774,6 +6080,119 @@ func (response CancelTeamBuilds5XXJSONResponse) VisitCancelTeamBuildsResponse(w 
 	return err
 }
 
+type GetTeamLimitsRequestObject struct {
+	TeamID PathTeamID `json:"teamID"`
+}
+
+type GetTeamLimitsResponseObject interface {
+	VisitGetTeamLimitsResponse(w http.ResponseWriter) error
+}
+
+type GetTeamLimits200JSONResponse HeldLimits
+
+func (response GetTeamLimits200JSONResponse) VisitGetTeamLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTeamLimits4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetTeamLimits4XXJSONResponse) VisitGetTeamLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTeamLimits5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetTeamLimits5XXJSONResponse) VisitGetTeamLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ChangeTeamLimitsRequestObject struct {
+	TeamID PathTeamID `json:"teamID"`
+	Body   *ChangeTeamLimitsJSONRequestBody
+}
+
+type ChangeTeamLimitsResponseObject interface {
+	VisitChangeTeamLimitsResponse(w http.ResponseWriter) error
+}
+
+type ChangeTeamLimits200JSONResponse HeldLimits
+
+func (response ChangeTeamLimits200JSONResponse) VisitChangeTeamLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ChangeTeamLimits4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ChangeTeamLimits4XXJSONResponse) VisitChangeTeamLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ChangeTeamLimits5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ChangeTeamLimits5XXJSONResponse) VisitChangeTeamLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type KillTeamSandboxesRequestObject struct {
 	TeamID PathTeamID `json:"teamID"`
 }
@@ -4822,6 +6241,389 @@ type KillTeamSandboxes5XXJSONResponse struct {
 }
 
 func (response KillTeamSandboxes5XXJSONResponse) VisitKillTeamSandboxesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTeamSwitchesRequestObject struct {
+	TeamID PathTeamID `json:"teamID"`
+}
+
+type ListTeamSwitchesResponseObject interface {
+	VisitListTeamSwitchesResponse(w http.ResponseWriter) error
+}
+
+type ListTeamSwitches200JSONResponse []Switch
+
+func (response ListTeamSwitches200JSONResponse) VisitListTeamSwitchesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTeamSwitches4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListTeamSwitches4XXJSONResponse) VisitListTeamSwitchesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTeamSwitches5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListTeamSwitches5XXJSONResponse) VisitListTeamSwitchesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetTeamSwitchRequestObject struct {
+	TeamID     PathTeamID `json:"teamID"`
+	SwitchName SwitchName `json:"switchName"`
+}
+
+type ResetTeamSwitchResponseObject interface {
+	VisitResetTeamSwitchResponse(w http.ResponseWriter) error
+}
+
+type ResetTeamSwitch204Response struct {
+}
+
+func (response ResetTeamSwitch204Response) VisitResetTeamSwitchResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type ResetTeamSwitch4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ResetTeamSwitch4XXJSONResponse) VisitResetTeamSwitchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetTeamSwitch5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ResetTeamSwitch5XXJSONResponse) VisitResetTeamSwitchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetTeamSwitchRequestObject struct {
+	TeamID     PathTeamID `json:"teamID"`
+	SwitchName SwitchName `json:"switchName"`
+	Body       *SetTeamSwitchJSONRequestBody
+}
+
+type SetTeamSwitchResponseObject interface {
+	VisitSetTeamSwitchResponse(w http.ResponseWriter) error
+}
+
+type SetTeamSwitch200JSONResponse Switch
+
+func (response SetTeamSwitch200JSONResponse) VisitSetTeamSwitchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetTeamSwitch4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response SetTeamSwitch4XXJSONResponse) VisitSetTeamSwitchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetTeamSwitch5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response SetTeamSwitch5XXJSONResponse) VisitSetTeamSwitchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTiersRequestObject struct {
+}
+
+type ListTiersResponseObject interface {
+	VisitListTiersResponse(w http.ResponseWriter) error
+}
+
+type ListTiers200JSONResponse []Tier
+
+func (response ListTiers200JSONResponse) VisitListTiersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTiers4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListTiers4XXJSONResponse) VisitListTiersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTiers5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListTiers5XXJSONResponse) VisitListTiersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddTierRequestObject struct {
+	Body *AddTierJSONRequestBody
+}
+
+type AddTierResponseObject interface {
+	VisitAddTierResponse(w http.ResponseWriter) error
+}
+
+type AddTier201JSONResponse Tier
+
+func (response AddTier201JSONResponse) VisitAddTierResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddTier4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response AddTier4XXJSONResponse) VisitAddTierResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddTier5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response AddTier5XXJSONResponse) VisitAddTierResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveTierRequestObject struct {
+	TierName string `json:"tierName"`
+}
+
+type RemoveTierResponseObject interface {
+	VisitRemoveTierResponse(w http.ResponseWriter) error
+}
+
+type RemoveTier204Response struct {
+}
+
+func (response RemoveTier204Response) VisitRemoveTierResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type RemoveTier4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response RemoveTier4XXJSONResponse) VisitRemoveTierResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveTier5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response RemoveTier5XXJSONResponse) VisitRemoveTierResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ChangeTierRequestObject struct {
+	TierName string `json:"tierName"`
+	Body     *ChangeTierJSONRequestBody
+}
+
+type ChangeTierResponseObject interface {
+	VisitChangeTierResponse(w http.ResponseWriter) error
+}
+
+type ChangeTier200JSONResponse Tier
+
+func (response ChangeTier200JSONResponse) VisitChangeTierResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ChangeTier4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ChangeTier4XXJSONResponse) VisitChangeTierResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ChangeTier5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ChangeTier5XXJSONResponse) VisitChangeTierResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5040,6 +6842,72 @@ type RenameAPIKey5XXJSONResponse struct {
 }
 
 func (response RenameAPIKey5XXJSONResponse) VisitRenameAPIKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAuditRequestObject struct {
+	Params ListAuditParams
+}
+
+type ListAuditResponseObject interface {
+	VisitListAuditResponse(w http.ResponseWriter) error
+}
+
+type ListAudit200ResponseHeaders struct {
+	XNextToken *string
+}
+
+type ListAudit200JSONResponse struct {
+	Body    []AuditEntry
+	Headers ListAudit200ResponseHeaders
+}
+
+func (response ListAudit200JSONResponse) VisitListAuditResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.XNextToken != nil {
+		w.Header().Set("X-Next-Token", fmt.Sprint(*response.Headers.XNextToken))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAudit4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListAudit4XXJSONResponse) VisitListAuditResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAudit5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListAudit5XXJSONResponse) VisitListAuditResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -6632,6 +8500,281 @@ type SetSandboxTimeout5XXJSONResponse struct {
 }
 
 func (response SetSandboxTimeout5XXJSONResponse) VisitSetSandboxTimeoutResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListServiceAccountsRequestObject struct {
+}
+
+type ListServiceAccountsResponseObject interface {
+	VisitListServiceAccountsResponse(w http.ResponseWriter) error
+}
+
+type ListServiceAccounts200JSONResponse []ServiceAccount
+
+func (response ListServiceAccounts200JSONResponse) VisitListServiceAccountsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListServiceAccounts4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListServiceAccounts4XXJSONResponse) VisitListServiceAccountsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListServiceAccounts5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListServiceAccounts5XXJSONResponse) VisitListServiceAccountsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateServiceAccountRequestObject struct {
+	Body *CreateServiceAccountJSONRequestBody
+}
+
+type CreateServiceAccountResponseObject interface {
+	VisitCreateServiceAccountResponse(w http.ResponseWriter) error
+}
+
+type CreateServiceAccount201JSONResponse ServiceAccount
+
+func (response CreateServiceAccount201JSONResponse) VisitCreateServiceAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateServiceAccount4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateServiceAccount4XXJSONResponse) VisitCreateServiceAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateServiceAccount5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateServiceAccount5XXJSONResponse) VisitCreateServiceAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteServiceAccountRequestObject struct {
+	ServiceAccountID ServiceAccountID `json:"serviceAccountID"`
+}
+
+type DeleteServiceAccountResponseObject interface {
+	VisitDeleteServiceAccountResponse(w http.ResponseWriter) error
+}
+
+type DeleteServiceAccount204Response struct {
+}
+
+func (response DeleteServiceAccount204Response) VisitDeleteServiceAccountResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteServiceAccount4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteServiceAccount4XXJSONResponse) VisitDeleteServiceAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteServiceAccount5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteServiceAccount5XXJSONResponse) VisitDeleteServiceAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateServiceAccountRequestObject struct {
+	ServiceAccountID ServiceAccountID `json:"serviceAccountID"`
+	Body             *UpdateServiceAccountJSONRequestBody
+}
+
+type UpdateServiceAccountResponseObject interface {
+	VisitUpdateServiceAccountResponse(w http.ResponseWriter) error
+}
+
+type UpdateServiceAccount200JSONResponse ServiceAccount
+
+func (response UpdateServiceAccount200JSONResponse) VisitUpdateServiceAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateServiceAccount4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response UpdateServiceAccount4XXJSONResponse) VisitUpdateServiceAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateServiceAccount5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response UpdateServiceAccount5XXJSONResponse) VisitUpdateServiceAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateServiceAccountKeyRequestObject struct {
+	ServiceAccountID ServiceAccountID `json:"serviceAccountID"`
+	Body             *CreateServiceAccountKeyJSONRequestBody
+}
+
+type CreateServiceAccountKeyResponseObject interface {
+	VisitCreateServiceAccountKeyResponse(w http.ResponseWriter) error
+}
+
+type CreateServiceAccountKey201JSONResponse CreatedAPIKey
+
+func (response CreateServiceAccountKey201JSONResponse) VisitCreateServiceAccountKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateServiceAccountKey4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateServiceAccountKey4XXJSONResponse) VisitCreateServiceAccountKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateServiceAccountKey5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateServiceAccountKey5XXJSONResponse) VisitCreateServiceAccountKeyResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -8362,12 +10505,27 @@ type StrictServerInterface interface {
 	//
 	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	DeleteAccessToken(ctx context.Context, request DeleteAccessTokenRequestObject) (DeleteAccessTokenResponseObject, error)
+	// ListAllAudit Who did what in the installation, or in the team that is named, newest first
+	// (GET /admin/audit)
+	ListAllAudit(ctx context.Context, request ListAllAuditRequestObject) (ListAllAuditResponseObject, error)
+	// GetLogLevel From which level on the process of this API logs
+	// (GET /admin/log-level)
+	GetLogLevel(ctx context.Context, request GetLogLevelRequestObject) (GetLogLevelResponseObject, error)
+	// SetLogLevel Change that until the process ends
+	// (PUT /admin/log-level)
+	SetLogLevel(ctx context.Context, request SetLogLevelRequestObject) (SetLogLevelResponseObject, error)
 	// CountRunningSandboxes How many sandboxes of each team run; teams without any are left out
 	// (GET /admin/sandboxes/running-counts)
 	CountRunningSandboxes(ctx context.Context, request CountRunningSandboxesRequestObject) (CountRunningSandboxesResponseObject, error)
 	// GetSandboxHostMetrics What a sandbox of any team used, as its machine saw it beside what the guest said
 	// (GET /admin/sandboxes/{sandboxID}/metrics)
 	GetSandboxHostMetrics(ctx context.Context, request GetSandboxHostMetricsRequestObject) (GetSandboxHostMetricsResponseObject, error)
+	// ListSwitches The features that can be switched off, and whether they are on
+	// (GET /admin/switches)
+	ListSwitches(ctx context.Context, request ListSwitchesRequestObject) (ListSwitchesResponseObject, error)
+	// SetSwitch Switch a feature on or off for all teams for which it was not switched by itself
+	// (PUT /admin/switches/{switchName})
+	SetSwitch(ctx context.Context, request SetSwitchRequestObject) (SetSwitchResponseObject, error)
 	// CreateTeamAPIKey Make an API key of a team
 	// (POST /admin/teams/{teamID}/api-keys)
 	CreateTeamAPIKey(ctx context.Context, request CreateTeamAPIKeyRequestObject) (CreateTeamAPIKeyResponseObject, error)
@@ -8377,9 +10535,36 @@ type StrictServerInterface interface {
 	// CancelTeamBuilds End all waiting and running builds of a team
 	// (POST /admin/teams/{teamID}/builds/cancel)
 	CancelTeamBuilds(ctx context.Context, request CancelTeamBuildsRequestObject) (CancelTeamBuildsResponseObject, error)
+	// GetTeamLimits A team's tier and limits
+	// (GET /admin/teams/{teamID}/limits)
+	GetTeamLimits(ctx context.Context, request GetTeamLimitsRequestObject) (GetTeamLimitsResponseObject, error)
+	// ChangeTeamLimits Put a team into another tier, or give it limits of its own
+	// (PATCH /admin/teams/{teamID}/limits)
+	ChangeTeamLimits(ctx context.Context, request ChangeTeamLimitsRequestObject) (ChangeTeamLimitsResponseObject, error)
 	// KillTeamSandboxes End all sandboxes of a team but the paused ones
 	// (POST /admin/teams/{teamID}/sandboxes/kill)
 	KillTeamSandboxes(ctx context.Context, request KillTeamSandboxesRequestObject) (KillTeamSandboxesResponseObject, error)
+	// ListTeamSwitches The features that can be switched off, and whether a team has them
+	// (GET /admin/teams/{teamID}/switches)
+	ListTeamSwitches(ctx context.Context, request ListTeamSwitchesRequestObject) (ListTeamSwitchesResponseObject, error)
+	// ResetTeamSwitch Let the installation's switch count for a team again
+	// (DELETE /admin/teams/{teamID}/switches/{switchName})
+	ResetTeamSwitch(ctx context.Context, request ResetTeamSwitchRequestObject) (ResetTeamSwitchResponseObject, error)
+	// SetTeamSwitch Switch a feature on or off for a team, whatever the installation's switch is
+	// (PUT /admin/teams/{teamID}/switches/{switchName})
+	SetTeamSwitch(ctx context.Context, request SetTeamSwitchRequestObject) (SetTeamSwitchResponseObject, error)
+	// ListTiers The tiers, which are named sets of limits, oldest first
+	// (GET /admin/tiers)
+	ListTiers(ctx context.Context, request ListTiersRequestObject) (ListTiersResponseObject, error)
+	// AddTier Add a tier; limits that are not named are those of the default tier of now
+	// (POST /admin/tiers)
+	AddTier(ctx context.Context, request AddTierRequestObject) (AddTierResponseObject, error)
+	// RemoveTier Remove a tier that no team is in
+	// (DELETE /admin/tiers/{tierName})
+	RemoveTier(ctx context.Context, request RemoveTierRequestObject) (RemoveTierResponseObject, error)
+	// ChangeTier Change the limits that are named, and so those of the tier's teams
+	// (PATCH /admin/tiers/{tierName})
+	ChangeTier(ctx context.Context, request ChangeTierRequestObject) (ChangeTierResponseObject, error)
 	// ListAPIKeys The team's API keys, masked, oldest first
 	// (GET /api-keys)
 	ListAPIKeys(ctx context.Context, request ListAPIKeysRequestObject) (ListAPIKeysResponseObject, error)
@@ -8392,6 +10577,9 @@ type StrictServerInterface interface {
 
 	// (PATCH /api-keys/{apiKeyID})
 	RenameAPIKey(ctx context.Context, request RenameAPIKeyRequestObject) (RenameAPIKeyResponseObject, error)
+	// ListAudit Who did what in the team, newest first
+	// (GET /audit)
+	ListAudit(ctx context.Context, request ListAuditRequestObject) (ListAuditResponseObject, error)
 	// ListDefaultTemplates The templates that come with the installation, by ID
 	// (GET /default-templates)
 	ListDefaultTemplates(ctx context.Context, request ListDefaultTemplatesRequestObject) (ListDefaultTemplatesResponseObject, error)
@@ -8479,6 +10667,21 @@ type StrictServerInterface interface {
 	// SetSandboxTimeout Move the end, earlier or later
 	// (POST /sandboxes/{sandboxID}/timeout)
 	SetSandboxTimeout(ctx context.Context, request SetSandboxTimeoutRequestObject) (SetSandboxTimeoutResponseObject, error)
+	// ListServiceAccounts The team's service accounts, oldest first
+	// (GET /service-accounts)
+	ListServiceAccounts(ctx context.Context, request ListServiceAccountsRequestObject) (ListServiceAccountsResponseObject, error)
+	// CreateServiceAccount Make a service account, a user of the team that is a program
+	// (POST /service-accounts)
+	CreateServiceAccount(ctx context.Context, request CreateServiceAccountRequestObject) (CreateServiceAccountResponseObject, error)
+	// DeleteServiceAccount Remove a service account with its keys
+	// (DELETE /service-accounts/{serviceAccountID})
+	DeleteServiceAccount(ctx context.Context, request DeleteServiceAccountRequestObject) (DeleteServiceAccountResponseObject, error)
+	// UpdateServiceAccount Give a service account another role
+	// (PATCH /service-accounts/{serviceAccountID})
+	UpdateServiceAccount(ctx context.Context, request UpdateServiceAccountRequestObject) (UpdateServiceAccountResponseObject, error)
+	// CreateServiceAccountKey Make an API key by which a service account acts
+	// (POST /service-accounts/{serviceAccountID}/api-keys)
+	CreateServiceAccountKey(ctx context.Context, request CreateServiceAccountKeyRequestObject) (CreateServiceAccountKeyResponseObject, error)
 
 	// (GET /snapshots)
 	ListSnapshots(ctx context.Context, request ListSnapshotsRequestObject) (ListSnapshotsResponseObject, error)
@@ -8669,6 +10872,87 @@ func (sh *strictHandler) DeleteAccessToken(w http.ResponseWriter, r *http.Reques
 	}
 }
 
+// ListAllAudit operation middleware
+func (sh *strictHandler) ListAllAudit(w http.ResponseWriter, r *http.Request, params ListAllAuditParams) {
+	var request ListAllAuditRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAllAudit(ctx, request.(ListAllAuditRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAllAudit")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListAllAuditResponseObject); ok {
+		if err := validResponse.VisitListAllAuditResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetLogLevel operation middleware
+func (sh *strictHandler) GetLogLevel(w http.ResponseWriter, r *http.Request) {
+	var request GetLogLevelRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetLogLevel(ctx, request.(GetLogLevelRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetLogLevel")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetLogLevelResponseObject); ok {
+		if err := validResponse.VisitGetLogLevelResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// SetLogLevel operation middleware
+func (sh *strictHandler) SetLogLevel(w http.ResponseWriter, r *http.Request) {
+	var request SetLogLevelRequestObject
+
+	var body SetLogLevelJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.SetLogLevel(ctx, request.(SetLogLevelRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetLogLevel")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(SetLogLevelResponseObject); ok {
+		if err := validResponse.VisitSetLogLevelResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // CountRunningSandboxes operation middleware
 func (sh *strictHandler) CountRunningSandboxes(w http.ResponseWriter, r *http.Request) {
 	var request CountRunningSandboxesRequestObject
@@ -8713,6 +10997,63 @@ func (sh *strictHandler) GetSandboxHostMetrics(w http.ResponseWriter, r *http.Re
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetSandboxHostMetricsResponseObject); ok {
 		if err := validResponse.VisitGetSandboxHostMetricsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListSwitches operation middleware
+func (sh *strictHandler) ListSwitches(w http.ResponseWriter, r *http.Request) {
+	var request ListSwitchesRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListSwitches(ctx, request.(ListSwitchesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListSwitches")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListSwitchesResponseObject); ok {
+		if err := validResponse.VisitListSwitchesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// SetSwitch operation middleware
+func (sh *strictHandler) SetSwitch(w http.ResponseWriter, r *http.Request, switchName SwitchName) {
+	var request SetSwitchRequestObject
+
+	request.SwitchName = switchName
+
+	var body SetSwitchJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.SetSwitch(ctx, request.(SetSwitchRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetSwitch")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(SetSwitchResponseObject); ok {
+		if err := validResponse.VisitSetSwitchResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -8806,6 +11147,65 @@ func (sh *strictHandler) CancelTeamBuilds(w http.ResponseWriter, r *http.Request
 	}
 }
 
+// GetTeamLimits operation middleware
+func (sh *strictHandler) GetTeamLimits(w http.ResponseWriter, r *http.Request, teamID PathTeamID) {
+	var request GetTeamLimitsRequestObject
+
+	request.TeamID = teamID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetTeamLimits(ctx, request.(GetTeamLimitsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetTeamLimits")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetTeamLimitsResponseObject); ok {
+		if err := validResponse.VisitGetTeamLimitsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ChangeTeamLimits operation middleware
+func (sh *strictHandler) ChangeTeamLimits(w http.ResponseWriter, r *http.Request, teamID PathTeamID) {
+	var request ChangeTeamLimitsRequestObject
+
+	request.TeamID = teamID
+
+	var body ChangeTeamLimitsJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ChangeTeamLimits(ctx, request.(ChangeTeamLimitsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ChangeTeamLimits")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ChangeTeamLimitsResponseObject); ok {
+		if err := validResponse.VisitChangeTeamLimitsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // KillTeamSandboxes operation middleware
 func (sh *strictHandler) KillTeamSandboxes(w http.ResponseWriter, r *http.Request, teamID PathTeamID) {
 	var request KillTeamSandboxesRequestObject
@@ -8825,6 +11225,207 @@ func (sh *strictHandler) KillTeamSandboxes(w http.ResponseWriter, r *http.Reques
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(KillTeamSandboxesResponseObject); ok {
 		if err := validResponse.VisitKillTeamSandboxesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListTeamSwitches operation middleware
+func (sh *strictHandler) ListTeamSwitches(w http.ResponseWriter, r *http.Request, teamID PathTeamID) {
+	var request ListTeamSwitchesRequestObject
+
+	request.TeamID = teamID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListTeamSwitches(ctx, request.(ListTeamSwitchesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListTeamSwitches")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListTeamSwitchesResponseObject); ok {
+		if err := validResponse.VisitListTeamSwitchesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ResetTeamSwitch operation middleware
+func (sh *strictHandler) ResetTeamSwitch(w http.ResponseWriter, r *http.Request, teamID PathTeamID, switchName SwitchName) {
+	var request ResetTeamSwitchRequestObject
+
+	request.TeamID = teamID
+	request.SwitchName = switchName
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ResetTeamSwitch(ctx, request.(ResetTeamSwitchRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResetTeamSwitch")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ResetTeamSwitchResponseObject); ok {
+		if err := validResponse.VisitResetTeamSwitchResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// SetTeamSwitch operation middleware
+func (sh *strictHandler) SetTeamSwitch(w http.ResponseWriter, r *http.Request, teamID PathTeamID, switchName SwitchName) {
+	var request SetTeamSwitchRequestObject
+
+	request.TeamID = teamID
+	request.SwitchName = switchName
+
+	var body SetTeamSwitchJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.SetTeamSwitch(ctx, request.(SetTeamSwitchRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetTeamSwitch")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(SetTeamSwitchResponseObject); ok {
+		if err := validResponse.VisitSetTeamSwitchResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListTiers operation middleware
+func (sh *strictHandler) ListTiers(w http.ResponseWriter, r *http.Request) {
+	var request ListTiersRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListTiers(ctx, request.(ListTiersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListTiers")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListTiersResponseObject); ok {
+		if err := validResponse.VisitListTiersResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// AddTier operation middleware
+func (sh *strictHandler) AddTier(w http.ResponseWriter, r *http.Request) {
+	var request AddTierRequestObject
+
+	var body AddTierJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.AddTier(ctx, request.(AddTierRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AddTier")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(AddTierResponseObject); ok {
+		if err := validResponse.VisitAddTierResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RemoveTier operation middleware
+func (sh *strictHandler) RemoveTier(w http.ResponseWriter, r *http.Request, tierName string) {
+	var request RemoveTierRequestObject
+
+	request.TierName = tierName
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RemoveTier(ctx, request.(RemoveTierRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RemoveTier")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RemoveTierResponseObject); ok {
+		if err := validResponse.VisitRemoveTierResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ChangeTier operation middleware
+func (sh *strictHandler) ChangeTier(w http.ResponseWriter, r *http.Request, tierName string) {
+	var request ChangeTierRequestObject
+
+	request.TierName = tierName
+
+	var body ChangeTierJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ChangeTier(ctx, request.(ChangeTierRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ChangeTier")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ChangeTierResponseObject); ok {
+		if err := validResponse.VisitChangeTierResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -8939,6 +11540,32 @@ func (sh *strictHandler) RenameAPIKey(w http.ResponseWriter, r *http.Request, ap
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(RenameAPIKeyResponseObject); ok {
 		if err := validResponse.VisitRenameAPIKeyResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListAudit operation middleware
+func (sh *strictHandler) ListAudit(w http.ResponseWriter, r *http.Request, params ListAuditParams) {
+	var request ListAuditRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAudit(ctx, request.(ListAuditRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAudit")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListAuditResponseObject); ok {
+		if err := validResponse.VisitListAuditResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -9792,6 +12419,153 @@ func (sh *strictHandler) SetSandboxTimeout(w http.ResponseWriter, r *http.Reques
 	}
 }
 
+// ListServiceAccounts operation middleware
+func (sh *strictHandler) ListServiceAccounts(w http.ResponseWriter, r *http.Request) {
+	var request ListServiceAccountsRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListServiceAccounts(ctx, request.(ListServiceAccountsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListServiceAccounts")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListServiceAccountsResponseObject); ok {
+		if err := validResponse.VisitListServiceAccountsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateServiceAccount operation middleware
+func (sh *strictHandler) CreateServiceAccount(w http.ResponseWriter, r *http.Request) {
+	var request CreateServiceAccountRequestObject
+
+	var body CreateServiceAccountJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateServiceAccount(ctx, request.(CreateServiceAccountRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateServiceAccount")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CreateServiceAccountResponseObject); ok {
+		if err := validResponse.VisitCreateServiceAccountResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteServiceAccount operation middleware
+func (sh *strictHandler) DeleteServiceAccount(w http.ResponseWriter, r *http.Request, serviceAccountID ServiceAccountID) {
+	var request DeleteServiceAccountRequestObject
+
+	request.ServiceAccountID = serviceAccountID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteServiceAccount(ctx, request.(DeleteServiceAccountRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteServiceAccount")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteServiceAccountResponseObject); ok {
+		if err := validResponse.VisitDeleteServiceAccountResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UpdateServiceAccount operation middleware
+func (sh *strictHandler) UpdateServiceAccount(w http.ResponseWriter, r *http.Request, serviceAccountID ServiceAccountID) {
+	var request UpdateServiceAccountRequestObject
+
+	request.ServiceAccountID = serviceAccountID
+
+	var body UpdateServiceAccountJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateServiceAccount(ctx, request.(UpdateServiceAccountRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateServiceAccount")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UpdateServiceAccountResponseObject); ok {
+		if err := validResponse.VisitUpdateServiceAccountResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateServiceAccountKey operation middleware
+func (sh *strictHandler) CreateServiceAccountKey(w http.ResponseWriter, r *http.Request, serviceAccountID ServiceAccountID) {
+	var request CreateServiceAccountKeyRequestObject
+
+	request.ServiceAccountID = serviceAccountID
+
+	var body CreateServiceAccountKeyJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateServiceAccountKey(ctx, request.(CreateServiceAccountKeyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateServiceAccountKey")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CreateServiceAccountKeyResponseObject); ok {
+		if err := validResponse.VisitCreateServiceAccountKeyResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ListSnapshots operation middleware
 func (sh *strictHandler) ListSnapshots(w http.ResponseWriter, r *http.Request, params ListSnapshotsParams) {
 	var request ListSnapshotsRequestObject
@@ -10625,168 +13399,200 @@ func (sh *strictHandler) RegisterTemplateBuild(w http.ResponseWriter, r *http.Re
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H1rcxs3EuBfQfG2Krt1I+vhOLcn1X2QX4k2lq2y5DhXjs8FzjRJrGaA2QFGFOPSf79CA/PGvEiKUrz+",
-	"ZFqDRwPdaDT6+XXiiygWHLiSk+OvkwXQABL8+RZu1ZW4Bq7/E4D0ExYrJvjkeHK1AMKzz0TMiFoAmYkw",
-	"FEvG5ySmczghdCqBKyI4fg2p1L9h4k2kv4CI6lEjxt8An6vF5PjQm6hVDJPjiVQJ4/PJ3Z03uRKKhu9T",
-	"zvUfGlD8IpYkonxFEtOCSMqDqbgFaeBhoYJEkhAUUYtEpPOFp6GhYYgQyhxEhgtYYUsuOOgB63CyKI0m",
-	"xwc5lIwrmEMyudNwxjShESi7cacXZ7/C6uyl/s00oDFVi4k34TTSPWnMzGdvksB/UpZAMDlWSQrlGZt7",
-	"8TxlYdA66NR+HTfmqxvg6g2LmGru7uEBma5IADOahmrimUn/k0KyKmYNsWt5jplIIqrM/jw9mniTiN6a",
-	"rTs8OPCKjTx0bKSF591sJkF1oFsJEgK9ASJSdUIGgCnMiIPhPKiAetABahJA0oT0XRiAVGTGEtkKku55",
-	"Kv2JA0FTIUKgvJjmahWDdEzDw5UmXKkPWxhW9wFu41AEkFGBCwaFw5YBYAoinOhvCcwmx5P/sV9wh33T",
-	"TO7nIE3ucNvOTKfDn/J9oklCV/qrVKtQ/0Hvtv5/Tmq7IKY3Yn5P87kp4hwUDaiiTURdw+r/3NAwBRJT",
-	"lkjyb8E4BBpff6QHB0c/eQS4LwIIiOA+kEgkQKgklCwXIoQT2yuiKzKFvCmdU8b1GGoBkYTwBnHpWmiU",
-	"AdbNDM41M76B0M3uQ9AMXMINJPo/NxDqc0i5XEJClgx5kXOXccjyzF20pXGGHTRAlQvINXZ+BfWs7IKq",
-	"xRXQqJV7KvNxHPO8NLdN66Ay/z5u3Bqk9UObgdo9RBSHVEHHgvMG44D7CNOFENetAy/z72PGvdONZSy4",
-	"NHzuNWVhmoD+6QuugOMhpnEcMp9qotz/txRIFsPI6lWSCHtVVyn7ciFoSGaUhRB4JKT+tSTLBVWEKcIB",
-	"AkmoQmEiEhFw5RGRkECAJFwostB3EEoaQFWaAPn7s4PDf2g+9x5mqaTh/cOvT6beZn3d+JRrqKZAZmk4",
-	"YyEuaboiTEliodDgG45BpKIKtOiWL5dGIBHHdtZClNG/4kTEkChmEOQnQBUEp6rCNgOqYE+xSAt5NRR7",
-	"WZfnq77Favr/IDVTxVuMJSDHzMMCB4V5Ey1/fpAQDB8oovK6D9Zz3eYuo37HtNIX9u7uGubStDLnIDs0",
-	"n/RS7NAWGq+08Z9zkMX03+ArPdtpqsR7kKkBpooy4HQaQtAiZzSGQnHzjZi/4ipxEECY3RTDuLk3iUBK",
-	"Om/ZJAWx84NGjVQ0iodirbaBRf8CAM/C/rlt0ZeKqtRumb7tP02WlCk9vGfEbPMzARpovgx4Nj87CKg0",
-	"2nug9sDXttFssP3fIPGripi7ptA1ZKerXGRKJXjIFXgaTSHRbIES3RYZ3oxxGrI/+7e7tMXFulz7/EJw",
-	"Dr6yN2hzWyKIhKG6OqkamhCpcstr3RJanTT0MP3g/Xa0MwCbkNjj/s2w4WtYfZPsWa9rIJPOcOr7IGUu",
-	"326M2JYN38o2qQzK7vNf3hBl5fJBW/Ly7eUlJDdWf1JlTh9i/dA4PCBnFzc/EhoECUgJ8oRcQ6wI5QGR",
-	"C7HkHlkuWAhGjCE00XKRFOGNeWehCEf9BUMFVM5nmwut8dKXELIbcF2AVGkZ2ijNGse8frS9dRCKF8uL",
-	"kErHpnxcaLlu4k2M6Do55mkYehORoLSHujYLYPbJPfx5x10B+p1/FjQnP7WKPX1JKEAVh7szKgnGaBM6",
-	"ZLfTbDndw2UIy5prqobbrPepQ630Ti8jBq6vdaugHIaf7H235g7JDjHDgjPR4j6uB4IC1y5RI3t2BQMP",
-	"adG+jKocKK8g796jW9twx0EZTvJBmuDz6Lx6rAKRTsNSByOlTOzCQKpfCq11Jx/Hic5pPCk9OJ+LYNXE",
-	"4JmSRn9HfiS/sucuYLMBNpm8kDV7eUgNjVQTVWm/GnvhQtaruWaeF4m4xSVrzqAfBdkDvYY4w2qdJzKm",
-	"Ui5F4j6uqYSk5SqpL8JO4YQV5ermzUhT6eZXPqo7XbqrX66uLkhO2gO4NfLGL+4BL5XeshMiAUggfLmP",
-	"jeWTKHARyYzduq/lDsZrETnkMCOI5bdNCXLnppbZcsZ3LCN7ErIZ+Cs/hCf2yE88x7dYI8D9KcGnp/tb",
-	"GgetQ16jssL5yV+Afx0LjRs35zs7PW8SCQofGREzjTgaXlRa1Eg9DRhwv0P4yfash56zccq9XHio/cEl",
-	"+p9FdA7vYc6kfYDXrhgSijnjJ1rs8RdkxiAMJPFFyhUJQF8gMjO9KcPba0teSiOB/gqrM/c5pkup5xe8",
-	"7esl+AmofJjxnEJCcsN8OPUR7n/JlqlUjWCTbFcQiok3mfuxkziGcyLVhqk3GSm6qKasbWk+BAW/Kp6C",
-	"Geya1jUykI199noJKp+iPJ4bUKkgaH1S05BRNy/3Q6YFvZfuj3H6QuNmoJgbMHl9yf6E8+f1Dj/96Oa0",
-	"fJxMzG+CD+/fuOVV/Y3bm5XdwKm6yO6KznuZhcDVSwqR4Nkwv0Ei2+jePP0HLzAqWYUGiweybFpwSY7J",
-	"yLcEant7QTCzXmJbfewqVoTGmDciTCM419QxXHv1W9Gp+d6qn8mykaJsTckptrwXGS2VaLaErAppZvtR",
-	"RbbzULUqQA3DHYXVrepMt6kazWx0hRhhV9eyJbmZMGNqAUzTORoAZ0K/LmjCOzWjaJrlDpYa2r+6rBy+",
-	"SAJCJfnX5bu3RMGt81W11W3RwLi24NzqVGo6QSqvIfiNhilcJNAq+BWtLtNZW6u4fQA0JGdeMw29AFML",
-	"kRqTlR2j9yWRtyuP7DmW4wLevT23V0Cjc1AJ8x3C2VgUlbD6gZtdGcB4cTWDnpEdJFCdOBvUtei3oJYi",
-	"uXZdvKFYvjNCwHDFE/a6SKch868SOpuZjawiWz/fCJP6TLAZYYosjW1+pohI1THRj7qJ13jlNQWVAPhq",
-	"NIQBlyWdXadOptDu6fu1+gbt1A2Vmt55k4VSsbwQSe26yZ00fnr27OmzbrcQh7WEyuv39uUspHI/yNKw",
-	"X0lsCeA9tnVK9JUWHW+TfGW1c5NQLtGTpvFpMVoFMewNUt+stiV9wMfdVmn/i8ZZwkF9ofi+cIvYfxHK",
-	"3RoBLdssQRULjcPH4QdJxJKfEA43kFh2wWTOLAYrPe/HkoKjurnqsuNFM5hM9DPqoqY4cn0+7zDrVV97",
-	"XYssWeHNe+I3OlI9yGjU1/7s9BzZlx+3sxLD71v4f7HJaz1ReHHfDSBq89j3rU9PlT5vDong4eqE3BwR",
-	"Gi7pShLTVKJ1h8250L9ZSd4rW1u7HynrGmN3+7xpIX3rbNXpy1GTlJMUqn6gzR1DfX/vSuzcr0zj0smP",
-	"6G3us330T6/bh9ubSDbn6B1llEW1EY6e/dQ7QpqE9V4HP/6zT5C3ZkjdOV9yExrnxlu1b03vHKZSQdKm",
-	"JhGR9TRtMbi/piyUAyVX0+MyRYYGQ3u12n/R6nmmX2bNRcXpaeIvmAJf2bPp0gC9phELV21fz0VgXoOt",
-	"H98OUsEVE5WGrQ3iNUD+7GZoCfOl+8rwqYLgxcWHgduadzF3w/OVGoyRkbozP04vIPGh1qHd+BUweS1d",
-	"ok+7ALdI53BB53DJ/oQxS8n6yfcgtUAUjO2HkRxjOzUcQrrUbBo7OMuYdZluep7hveoq2jJNtdBLBbkO",
-	"BVUBgGMljV2s75ALPS5UZxTjOjJWvTaGXmWuLkwU4/NRXY3e/4xLRbkP7XrOmoU887kLEsq4MZD7xlfL",
-	"/CflC6ChWqyMio8H05VT/2RGfrGgfD5Oj3rTqhh2Wdmby/RK90gxWn5/lAzwdRBrKGrZ/ublUb2AqvdB",
-	"wSldJGEkYqcN9OPCukWjGYMsqDTeOOjwYAyEWTAW2SOGolGY0wSIPoW6s/4PoaHxuchQPEvRPjJjIciV",
-	"VBA5Efg+5RpFH5lcdD54jrUwZCxkTIoQjeUkMZ2NbcwKYT/IUvRYkvInJFOlMeWhF4dp9wdfUq5yJ3FJ",
-	"ZomIMnd7gt+e/MEb1rZMeKoH8GggqCI0c07KYumYJpnQwrugBnG5/PPTj71CU0GL9Un1IwC3hQsi1AKS",
-	"E/PPkkmzJRpWVCuhBhGSzKDZdBoe9ITbukVKhMFzIZRbTZxRna8XMaX+NSIIMVUhN/2HOBHmkJCABYSL",
-	"uq9UWc8gIsp4q9mp5svXZbZqghyg6YlQE7VoF/CDJAshFUmA+ova66c6bpetqtuO1Pd0MnrH7rWtYbLp",
-	"s7lYgnkJirJwDNmgQuDM6gNOO9QBa9MXkwRuwU/xWE5hTrkhrwY3c8x5z4bUTgodbWMdQdAPZYcNy4b5",
-	"Tota3nBH1tvxqpG4fNV29Snu5O9W4sdjJbZbgroSh7LmBunaEFGXoq4xbsuT3i7SBIR3NkGI3poHY9OD",
-	"KBJ8XrtzjKLEM1ztEOM6tQw0p7F8Qkpy1ZOaH13L8cnAyHhmN7TdXzEssqeFpYRgOxbzwvFosAPz4PdB",
-	"Ifqz3G/QK5FKA8vOzSxvXX2jXNviVYybDiLpoO5fhFSFSbdKSlpUeRGn+jV64aNhQcyI4JCJWCJpSMTz",
-	"FIy1jYbhu9nk+NMgrmMBuPvsuT2uTQyApmkcv4jVNIHKqF2owDpQ1aI7vWTyepTOBDcsWqPLLxAGY7qN",
-	"N4+3mbytmbu2R7W1OOCs71AHHb0Rc7mVQLiuGLjQTjJ0IPRG6btpcNDe2LYqpbpUriOVguMoVV9gY5Rt",
-	"uv04PdsL/SIZ3nwMMBFEI2DZiSPJCOeQkkThlw9PtqrSdpQ2soSCMvY6SOsyE9NytZjNkGMFSbej9GVu",
-	"oG3VlpA9o9fQ/PMaVpqPz0RyoqWCZKUWDMUFqvQ3k44iEE1TMhEJgShWq85Aq+68IZW3QNej2T7c8zwU",
-	"C+BliYYsqbT6KI9IoSH1KUdzI5kCSWAqhHFKbz7YLjmN5UI4BDoTKT/K5UDawZxCco3ESm09O5eTGPIn",
-	"R4crSRtgxTBXdH4qJZvzyAqv1b1+rQVBig20/EwEN4HCis5JCAFRAv+LcdFNH/O83/ATSnNgWsQ4nOrF",
-	"+HA67PeacSYXnR1bzOW1gYYEZ1SWUvTzyvvSWE8TUBfytYznUI1gZinnrjH50pqEnRqR9sjPPBlJn+LH",
-	"piWxdlcLSnnitnW03pSC+2mSAM8CsUGuYZl4b3nlgKvz0d0njg1wLK5tXzF4uzfKCyKrZeulezY0uNAM",
-	"6QbLPEVatHpjuao5OiOkqWmRQ819rIt4vN4UDLbpGnbeHQXtVxi504JjLu6ZSDzCOKEkZBxOclOHNJe9",
-	"LyJARYDLMHEDpKLwLIVyjo8E6db3VThYPVgToZRuMJ23e0iluozpkm92F4xUJ64hOcToA+zm2lIvwEl6",
-	"bRJzt67OxugNp8wuVVyRkXCAps2u0sv5QLZX5eNSBrB8JurYrGxMhUtUqax65rv4FR74JtPqYif3zxS2",
-	"fsJm/cLRpgdArsNfNyXLghJz63orUTlItZcw3L5VXcRxH2l/MpVHTS9mHCr7H2T14ZI8Y9FATNkUR+si",
-	"uZM1DeMzOXaHKWoqOLQhAB3mxgDiBNCzJ7sN6p6QnTygipajqpPmAAZRPmj1RK1HP7YP16ZpYfx1AvCS",
-	"yevzqfuJrUX6H2Q2bLfPeDZRt0ut2wviE3L6mPqw/1n//HSs6PzzZMD+KjofeZsWz5kmOps0100yKIE3",
-	"l/PqlvoqXKH6W8zQkoKh3Oj/UvYWaTyXZyLxWzzU81HcjDv7Wg4X73QerzS2I5SFc4c/CQ1WL6KgJT4G",
-	"HWr6Zi077WQGyrYhpYJ4OHPMQL9UEDvVuK2YfANz6q8e43tkx6+K3iiBrYsbDyOC/9fK0/cnR3ddrpbJ",
-	"0OwVuq1T1rLjW35grXPBbCzG5LjLXkAIRYHKru2+tPkda9ucjF0Gul/+Qo13ZfO+ab+o1KA8Ka3ZNrJ1",
-	"XNH5yOfWePanzBw9kNJ59ex1JsMqgf9zIlIXKnKd8IjbraKid3n1U3kukpbAeUXn6KBrs4oX03tugh+6",
-	"J9WhMhC6dqUtSrT9BHbd3B+ZWqAcJr8tbeI0X9Mo0ceoKBzL+q6d/K6d/K6d/KtrJ3O+4GKwZXdJp7W6",
-	"JTOXWvQze2vPw8auuVtjVNfJeNqeonztsNUWH8rxBk/7qSXlYRIONI7lhlKVuenZHS5TUrYRtfjVjv03",
-	"gUKjsr5/y5HAbdv06maU5NVS6sZAmvmvONQNGL/O1OpSj2MQUfOonwJNIHmdHQt5/QWOpl9QR7SAWxqA",
-	"zyIakoDNmcpr9CD6sGNxehZKocrjNIgYr1ZLMVlBitocv+9ho72sZEoGtjHV6zFy/4G2/hdne8as3+hb",
-	"q1rS7Ksb7BnKr/fVMkHbzvzr41X/8vWeM6uFV0xhzSH0ayoF2R1PDp4cPjnAxHwxcBqzyfHk6ZODJ08t",
-	"e0M07Zs0EntFBsnYZoVpKgz1OaOZW7NN611Gc57JM0sxO7gWyCAOPiwAq9pMA14vtnJ0cLi1QiWO3OYt",
-	"VUtwg41IxJTEfF5eHqlnUnoTtWASSyJppP34++9ts+fL2c8Kr9x5k2dD2meFZsqHFn2RSyT56fPdZ28i",
-	"0yiiyWpyPDmn10AoJ4ZS7EJs3F4qkThv96Smvr2EzReaiPHPeo4qee1/pcVGnb28M2QWgoIhBPcSW1YJ",
-	"rlyI7pO7+lx5xlFFej436ObHprD7s+CPC1uveLA+sjS73M/jQvetn+Wen0ezzM09VuME+rOtWlj23Knt",
-	"3sGoU9fj4dfMcFVmAFUcIXwS0+IDjcjZy90jrHxb1TGW1/krAnLFjAD1FwbeJOUn+Evm8Sm6NS3lPnNg",
-	"1aAI3Ij9mscN3e2Xkkc4sfszqEZEhGw5erXaXWjxaK0412tAu/PcwwIPNhj084aEOUiQasaQNK00zeJc",
-	"NIpDkB4R5XqKj4pWP5ro7czdWMyQFJFMjdMxlXi9ZeHdki4JU2QKkgVQOFubYBVJ8YXQSrkNGnMtqGiy",
-	"XxSou/tcUD2enP2v5h1yt09jtncNq4qo4xJstPhmk4+NhaNUfs9Q23pCUXcsZZYZ7YEEntLkTVnnGlaP",
-	"V9LpIu9M1Dm9OMNF2IIWNBrGYFtIbf9rVgK3JvG45Jst0Z3X2zqv2vuYBZ0uZKGkswU0GUXTvk+5b/I6",
-	"tbAF/K7312rhh0ifaxTa3PR+qpeP0FCHUCj6mwKUqbPS2qCetqo6YrX75wHiWC7vYPpW4AEEj5CwwpDY",
-	"+jSopMhKbhti2ZDiCkEMs+O3ktyvLESCKwvVG15FWyOsHqLxJqbIxVCqKrf+hkmqIuIbCiLTtJRbKCCC",
-	"I567qaokxDiF9jdMKsPgN36IDZJ3M3mgX8hFkHaOm0xb9+mzV3s8e3XEeaXGVSSWnAStgCA9YlKE12R2",
-	"jb5pKPxrCPaQSxybZC3gknf1OMcJUCTZLpE0Fwu+S5SPSqJsJ64+4VJZimqjimXC6kd+lDBZopjHKd9t",
-	"5VzmguCJtaEnGjwI8lxFnKB9ceyZtLs/9s6tCNYxVf6iiZ73oAXEjQ/0jvXmR1s79L2n/S9Fin1n17qU",
-	"7+W+HJ33tnWsuMob7+ICz52hB1zhV1WXlIyJYah5KuGELMSSiJkyselWKMMDWXBrDKNmCUbhY2fBwx0h",
-	"vXafD3SvwdLy+JQbwUby0e39ronBGKGLN0AnLbzKEjmPY0HY7d1sJkENUQVg8zcsYsNbv0sCFPOHtb5a",
-	"YRb8XapeTXKqAdRc2Pl3SHqoR13QOAZeJBWwsmVOGR7hsFxTqMwH6aC8shmgkwrLW/qdGL99YswV/JmU",
-	"HdGVcS/Ep/WJCa8jM5Fg1A9yTiZJyq+5WPLNCHVTpb8lclvwt5u7fswa7YIUMsexAVSQw/UQ9yHyoGz7",
-	"NnnX6gaD3rXZztzbwzbf+t2+bCvTNqVcu8debtXVb1tpfMV2i/hf8GjjwSGYVk7zAJ7Vnm9DbUnArR26",
-	"/a9Zve0hj9Qy+puHsLpv7yESN7tS7uX7Y2YlNENZoYqw5cqZVdmNOxv5+7LN7t69M/9dNPqO59BswoZG",
-	"3S0fMyruesqbKI/75WFVp9dBbGzXJGIs/1oM4GK5Y9ow+2Jz1EtM6B5sxrX2Swe7+61eOv87E4t3Irra",
-	"pQ1S6pe24QFE1yUtXVs5PTKTGS+kUhGpUU0CupIeWvOWphtTG72xtsRZhpPi/lf7e6X/nkAcUhPKve7c",
-	"ntNoXUwy1nDtlvLeI6A5Pd2jWrGgWTev4rDMruxVyYKQ8gASsqS7VkBdAg+QSBH9xiSYgYe2DAxi9JBc",
-	"sY7hFLDOg5iZ+gibMDiVZf/Y5EZ0ovsKpNr8OowdXp+DgxdcXqF3D0h3j43mKLckZxS4EIZokOYCk54a",
-	"aY/8MdE08sdEc1KUdU2e7j6iMxWJutxJfzEtei8xBbdqPw5tmYd2xtN0pITkxobQPDt4uq1R34rcrZFJ",
-	"YuswoenXlPfBSlQJ6riViOPM9lIyMtRcKUEtwHQ9vThD7TkOcUKeHTwlKVcsLBXKKU9pNpqLoEc6eYst",
-	"diEsvLUlGvoEhXOzGvm4vDP0EY0yyHpcL3DX97/qf7rUpj8D7v4gJzEz1k6dxPpx6WZkdpceF/r00zAD",
-	"rAd7w6wu6/tbnWf1U3Yjo2tgIcgqTg04fzZKo7Ax7FqTUp9/mzaObi1jtkv3pmXM0bBbLWNl2tYCYT/I",
-	"vO4Wpg7fNeIxeVgpcuDvN4dZpjVJ9sjhM6JJQShbCjn4Rye+S+JGYc3qC2QpnezWKBa4jUMsSzSjoQTP",
-	"HdVixvjCAtnJswdmFfAmKWf/ScGG11pykWqFUZ1Y/37LrpsVJtgWZzWiOImrtH4lwXs+3xBfThsFQ6Z5",
-	"QNQJUQshIddBagZbDX/avZ0ErfqKSAQ2j9dCzVMG9uYG21ZLbZtC/VcWhmU+92icvtbaiF79eOtSD7bN",
-	"XW1xvm4e+3h3cjumVXf8oH2VjNcllIdvvbrN4Pd7d9cm2bF6fdj9rbG3e6lhx4z11a1C7UQebZG7IYiE",
-	"JCDTCIp6u8Ip7ffICGXCndmahdun2tciud6cZOvVIYbntFIsAn0tDmk9TFV2uN7bpZabJUlE0qvFw0ZF",
-	"UYvhhOz1lYNvkrp+OQJXifFlwSt8ZktU7oCRr025WerrnnvxjUkL/XCB2iGzRb6dwyI53muo9gC6wT1y",
-	"UMYbMccEbA8Rjf3orvjhKQK+pwcY4xb4V0gN8OiIsVRteKObO3UQ8mVOyFmx4vvSFuHoNkHoIIHT8Xo7",
-	"48Rkpt21N1QcUt9UHYV5AlKSWITMX20mjsVZ0ezty2NYRXrbAplJnuhONGeRaQxdq5+zSgt1X7ZZarUa",
-	"aPFhs1px4qzmX62mqzcgbaxLhnNQ0IUpn/jIxZ0EZgnIhU2eu3XqeG+G3zZ9BGmRBbwp9tBbcwU9/eng",
-	"oO+aWxO55+gp6U1EgtqqhNAQqxpMjnkahrvlGRoWwzB4YKCZbEgS+jF4X/Sgx942OdBUiYuMxTU5Rhc3",
-	"6XrObU4536ROYQPSysqR3hO3scaorNjq9m+j6sajHeMYj17A5DWhoeBwUs1DwBSZCoRlcKHMuwfOu5jv",
-	"Xxut5d8fN7GVjvb2Sa2QZq/sNFtzx1qfI9WLgeph1otGbr3yHu5q8wjQJGSQkOzSHXzNlblOu/kybzXs",
-	"gZ0TSZcvScsz2qZp7uzXQ6SDo/jewq2y2VN38/4usYchOsKYzqHhqWBS/uJcv+/pFezlOX1dc9vm5bXe",
-	"PfIHvCZMTF3USZRX2GI3Qeo0GhagriHavY9SOeW1yRvQTCRgU0635ZaR5WStnlFJ4wuRovNyljsE/Tal",
-	"ojzAihF5jxPbOM8y4hGm5B8cQ+yp9TbGUvdKQjj7ozdYM4ZECk7DzL2hwwc+p5Yi0dUAxWFREfveMqp5",
-	"39WPzXM0XPf4Gw3Th8lK2pUiN886saABUvYU5pR7lbCP/4UhH4TNCBdECxuESTJnN8DXDvRoJ/L9iN4O",
-	"JPRzertjWjcwdo4EXNPkp1IV9i+yWYb9C56aL0m1EPt/5VHrOmHn9LZ8yNyPlBt9sJB2MasVi+ABHJnm",
-	"+B6VykIjZlkhz1JGCkvhJ+Sg4oO14SEakgunnARn3ANpW1kP7y97zgMIKIXw4a2f8MhrSjptafJyJG+W",
-	"R6CZRCf/274tUbT/FX/cdXNg0+kUSxwPKh5gWz5U9tbOWo3rVl60gw7xxSyh0iRqKsh8p0GeJlKGon+l",
-	"vsMVvQZuQjmnKwyP2yZJZVUw27wsTTqAUu1Ded8p3MZX5nRXtcJRtqZtKefPKqxUmCdGLUBiKUb5MKka",
-	"9Mwm/R8tqHZNEinSADq1bKZU5b1QwxrlWGliuV8VVUWd8RNzsdM5JvWZAqEmpzEplypqLYSJo29ER4cb",
-	"7EdXAcoND4itOZvNMIQ5GsTvXt9Iry19x4KZoHeNUTTtWVRiWQZhoguxdmkvcVcZ4NfivhiUsb6o7z5S",
-	"RMtvpWE56M18wbcqOJnllTiWUfNwkUfNpBLkibkFRbJBNsJez/qt4PRxKoiHyPGlWrutUpFFkZZBhFUR",
-	"64NnEsT/VZXFBTGeFkucorqQnL30isRH06wGwgZSVymlTl/tL+MptT1Os32XrlrRZ6epfRyhtpS7bb+Q",
-	"Xj5MiY6d8MZTSW6OTgi+XeQCqzKEUhA/pCwyykDkinmBLPyvjKkPm11/WXWQr1Yy6He+rhSodrtgb5WH",
-	"Prcii25apYcPnN2SiIUhk+ALHkgj+4Vi/oNERxyr5QlYAj6WkJ6usqDMiTv20U8TKZLNNHl9d4KYF9dC",
-	"zZlBJEuaBOTvFsh/YMFsm+SbGNiI4FVlwwmZUv8a+zFJpjATCRCmGhzatdx8ZyYuTakFR4uNdoYWlWhf",
-	"0Djjb+AGQseK9ZmIFQRo5Hl19Jz4IdPdEZMJvoX15SNFmiClO5Wv2cfmCjShi4Ri6xgSySSyJscqtqvX",
-	"yM7QIOVadpBeceXMRlUV5HHoIeK7Ho5921q4UMxNUiHzLJiuiK1EvTVVSTerlKaW91BmmZf+fhh2aQlC",
-	"P6hCwFr6qfIIxl1BQOhM2WQtoT6rZMZC497hDHwRc2lTu60f/TKSVQ5mMrsQoM0u85loddAyuP5GD98v",
-	"YpmfOiZJIDCrUmbp0cfS6Ka4jT4T/N4O5YyF+k8LKheDlOOvdftNz6BDla4B2FCTvonqKE5AQqUSVUmV",
-	"PqiafTaCaT5IQURCxq/zNNkXH65y+dRPIACuGA2lR+ZCmAv+6QGJGE+/YdvQR5RalCCxLXqF5GkuqRfv",
-	"Lv4vkQriLEdjnh/LFLs1Ek/mxL6ZVJ9pC3sNj1afu03F1j3aH6/ofJAJcvd6eZt9UQvcuY7SlDim821o",
-	"tHr5oMb4fh5E3V7H+tEgvmYKEIqGA+romXZDbXs8jaaQ4Dtw9ySRO/WgMjsEamsPlDTZu6MMuGWyw/m2",
-	"RBWvTMtt3JA1qdHo6h/K1lzsgCMKQAuuIfsTAs1heq9KyLao2m8IVWa2XqbQoujlTouKzosU01KJZOeG",
-	"l8IMrWHR9CofkGDniUjjwXfYz6b1hkTryAcopCIUDWERlg+osPWf+hVKRd83A5IFZFFzh5WguUP346kF",
-	"WuQ2KHDEdA4n5OhZP5S6z9bha5voRVPH5tAp1Z3UQ8tHbRkrrigzRRHbtEJAE39RmSWit2+Az9Vicnx4",
-	"9E+vf9bnK+triQ5kBSrJ382fvujm6K+BOXCtzk4kqIkwZ7pVZ1XzF8w0VqWBJ172P4r/0V3LP7HNvauy",
-	"ONwqi7F2nX2HmXqgWIcHeKgVuwTTEJ77rmS+egA5QEtaRc21EjMt6svZ6kMhlidCH18Nr9wdt/2q6Pxu",
-	"v8TohjLe01KX7T+qx0oMLVzHX4PjPDvoZ5vhVlnmds8tOrAOPohlRLr8bkZxgdqhta60ax7arBiXyR5g",
-	"TAJcEJmaS/gBnnnNE2wkpgWV+Qku2162e4pvDvclJDfMh72ASV/cQLLqSZX90rb7ni67Nd9yT+RSljzb",
-	"QzXWLMHNyrAfizA05Zk188qima5h1e8kfnM0NmPzb0cb5Gz2BiaAVcYHYb2kP5fK6SheT/nawqoFljp0",
-	"SUZG8mkTeroCMyA4nSloseoGVMGeNRsNHLTkcPlNRo+Ozrqd8eqt+AF5k9/3roSi4Z5Npt3XFxtnbXft",
-	"RpQl/NbPeJu4sYjhyuS4HaT9dvGFKpJei4Qc/UgWIk2kR3wTFlMOhClkVKnvq2tYGQd0Eaxyp2fzySTq",
-	"weBKPB8GE8UBOQsgioUC7q/2TAFw5yPs6NkzFInyRxk6TClI9Jj/7xPd+/Ng73/vff6ff5u0PHK+pzl/",
-	"+DTnR+U0508PDoj0CA2XdCVHpzov34YPlYIXz9H9J+H97WgbHnTf0+4Oc/WU5ObQ+naClpexChARsckL",
-	"vzF5jkhX6mLT9+WHtoUX68F6s2zJrcy5APTx8AaS4xsxt04hrQJip5rw6NlPj8pVbPteYm/EHH00duUp",
-	"9oDpNm+OxgblrvHYysJy/8Li/5hg361K/nf/RQHD+dtgswKdjYADkWXi7I43eA9z/chLKv5sG8k+tWyA",
-	"GFjcb3PxJn6cvhiR+t3kgTt/7rwRHZniLZb6LLoG3vUi/o627l34BubUby22aPxLsLorqqOwZDUmoNi9",
-	"WPXUaMT+RW/oJYJJLl/+KsnRk0OiBDl68myoH1OZOTfi8zorU2ebthaz/guGzTQDqjcNnJYjYuXNan4w",
-	"Rai/WTe+ywU6uBZxisI8HJCNY7WOBQuAsKZufxNSbziYI7rdqQ/1ea8w7125ld/zOckc5ZMxzLeNRz5k",
-	"GVqrKEnsRQuBgWkwkTytCqttqXwd1/hkBxh6byZ4qAvSrNvmn37k1yTGs9PCK1SVo2vRT0ezkJIjWPaN",
-	"zaw3GIflILK5H175+e7/BwAA//8=",
+	"7L15cxs3tij+VVD83arMrV/LWhLn3SvVVD15SaKJZassJZ5Xjl8u2H1IYtQEOA00KY5L3/0VDoBe0RtJ",
+	"UbLHf2lpNBrAWXD283kUivlCcOBKjk4/j2ZAI0jw17dwp27ELXD9RwQyTNhCMcFHp6ObGRDuHhMxIWoG",
+	"ZCLiWKwYn5IFncIZoWMJXBHB8WlMpf4dRsFIhjOYUz3rnPE3wKdqNjo9DkZqvYDR6UiqhPHp6P4+GN0I",
+	"ReP3Kef6H7VV/CJWZE75miRmBJGUR2NxB9Ksh8UKEkliUETNEpFOZ4FeDY1jXKHMlshwA2scyQUHPWF1",
+	"nWyezkenR9kqGVcwhWR0r9e5oAmdg7IHd3518SusL17p35le6IKq2SgYcTrXb9IFM4+DUQL/TFkC0ehU",
+	"JSkUv1g/i/M0YurF+jxUIqmfxTser8l4TVYzQWZUHwCT5JbxKCAXr4hIiP54oH9ZzYQEkkpI8oG4GFzq",
+	"P1NI1oW14tdKR0HvHMhOnv8YNC/03QISalb32Tu3yAZsNP8NTaagGk5CcLKaUVU+Cr37xp0qM90GS3k3",
+	"uQE6b1qIoQ0FdG5+bzttPappBT/+0LiAa8ZDaDpliQ+Lk05EMqdqdDqKqIIDxeb6ccPUv3HF4qapU3y4",
+	"wdQvUhZHjfQxtk+HkcfrJXD1hs2ZByWOjzRpRDChaawazj7GV72bYVx9fzIKNDQMFzg+OgpynnDs4Ql2",
+	"Pe8mE+nD0YxzKUFioEsgIlVnpMcyhZmx9zqPSks9allqEoGPr8QRSEUmLJGNS9Jvnstw5AHQWIgYKM8/",
+	"c7NegGygFTUDqe+NOC6fA9wtYhGBwwIv5eC0xQUwBXP80H8kMBmdjv6/w/yiOzTD5GG2pNE9HtuFeek4",
+	"J3aaJHStn0q1jvU/9GnrvzNU2wcyvRHTB/qeHyMuQdGIKloH1C2s/7qkcQpkQVkiyT8E4xBpeP2RHh2d",
+	"/BgQ4KGIICKCh0DmIgFCJaH62onhzL41p2syhmwonVLG9RxqBnMJ8RJh6dvo3C2snRlcarliCbFfcolB",
+	"yyISlpDoP5YQazqkXK4gISuGvMh7yjhl8cttuKVhhi/oBZVkKd/cmTTVsbMrqmb6umnknso8HMY8r43g",
+	"1DipzJ4PnBeSJQvhPAxFylXz9NVhA7+yYiqcvcW5/PPnA4bNXDlpz3WNi22fYr6IqYIWgGUDhi3uA4xn",
+	"Qtw2TrzKng+Z994MBqleiIgZXn0lJHOSXCi4Ao6ciC4WMQtRhDv8hzSP84kXiRbwlJ3CPPXcCvnKPupB",
+	"nzJ+JMb/gFDlK8qXb/4jF4JLM/lPlMVpAoOW13otJImwkn2Ze1zPBI3JhLIYooDENLyVRs5kinCASBKq",
+	"UN6bizlwhfJ2JEASLrQsugSjmABVaQLkL8+Pjv9T3yXvYZJKGj/8+jX3s9AlIeV6VWMgkzSesBi3NF4T",
+	"piSxq9DLN1yZSEUVaAk22y6dg0QI2q/mmk8d+mECVEF0rvoKiYF75cW6a7OaRn+T+uJCSYElIId8h0Ue",
+	"KghGWl39TULUf6I5lbdda73UY+4dhXo+K0Nh5aO2aa7NKD3ew2ArkpVRQOxAQs1IojQYaaikA/AtrL2y",
+	"epE+WeS4i91uUIBsnXKtDpFprGWcaDh4rajpB8C1ePJxpBVVvTB7N5pl2t2MglHMuF6G0SVRVZ0JlFSl",
+	"JlW9XDEW0bqwuvxTjVDQ32w5ywUkUvDTgq4NBNeH9K7/M6cR9D5V3HHj6b3mKvFQFHWH2oYnheO/D0Y0",
+	"ihKQsnFbYcw05/EcFB1Ctxq9/BqPmCgwxiBJ50BWVJJEcz5AzTw2cCsKrj/+MKqLp8EINHt7iRrB594E",
+	"LYrmiPLazjnJnl5EmZo+YbGxmFASivmc8si3X8tODbrU6VlRlUq/GPrLzc0VMQO06meMUIk5F+7k0cqJ",
+	"oChfPxGV2UI60cGaTfRLmXDjJYDzqb2HevAEqiHnbEUlu47Zv0OLRizPjTmDmEQPwkKE8H9XifcgU8MD",
+	"yp8FTscxRA0iS20qtGe8EdMGWo2dKtJPXQhGc5CSThtuCAUL7wNNkFLR+WKAIaZ4Wvn7+QICu/ZPTZu+",
+	"zvDb8esVZUpPHxg7jvk1ARppRoiU6+XFhdneA7XSTuUYzQE7zOij35cBc1/X6vucdJlyx1RCgEyMp/Mx",
+	"JJpdUKLHIq+YME5j9q/u4y4ccb4v3zm/FJxDqKyKVj+WOcyFwboqqhqcEKnyGwTaTQBV1NDTdC/v95O9",
+	"LbC+EiuKfDUy6C2sv8mmm8imZnwvCdUhTRiClJmFZmvMaYDoTuCg3Cr7H4iTnnsdyau319eQLK0zqwyx",
+	"3xZECXJ8RC6ulj8QK1GCPCO3sFCE8ojImVjxgKxmLAajJBKaaK1TinhpLIWoINNwxtAbmDHy+kYrzPoV",
+	"xGwJXmlYKZgvjAezh7i0AUCNzBlTn/z8Yaa1Zi2poWFgdMrTOA5GIkFdGh2fdoHukX/6y5bLCJbA1UXk",
+	"EV6tl1XfQgqkV36HzMw9xB7eohmfu+20T+cA5oZrrIY79/a58nIEShbAtdxgvcX94OMslBuekGyRY+xy",
+	"RsEoMvuBKIe1T5ZxhreoJ5Hm44ugKgjPGXp3km7lwD2E0h/lo9SI8ZdlsopEOo4LLxgxqKAK/ZKHELRe",
+	"FPihS7oYFcx5L7SuXoPghZLGA0V+IL+yF341zEywzcdzYbaTh1TAiPpP4bxqZ+ED1uupZp5XibjDLWvO",
+	"oLUOZ6KtAC5X3mt7X1ApVyKJGlW5hqukugn7Ce9aUXCv34w0lX5+FVr1vFXt7afcIm/80z/htdJHdkYk",
+	"AIlEKA9xsHw29+rqE3bnv5ZbGK/T73sQMy6xqDwVVu491CJbdnzHMrJnMZtAuA5jeGZJfhR4ni00APyP",
+	"EtRt/c/SRdQ45S2agr2PwhmEtwuhYePnfL9AHKGjUnrUt+z/rWqwGXUfjMTKY6p5iwKFDaowM1pxMYEs",
+	"0OI7ScSKn+HfQs0gMSIIjmWQfCcHSR36lW7Y46jAbdKs3gfzi/PL+tGgeObIHD0tNL4qjagwgzRiYGM+",
+	"/OKhw6oOinfzFN/yrbrqkvFtbE6n8B6mTFobSOUSJrGYMn6mBcNwRiYM4kgSI+9HoK9Y6SLFlLn9Klte",
+	"SSOj/wrrCz+noyupvy9409NrCBNQ2TTDeWlZo/mbbPiUqpB04k4FVzEKRtNw4SWf/rxaNUHqjSNWH9YU",
+	"DV51XVzwm1wbd2vX3EADAxn9p6ATobJPFOfzL9Sxgyac72EJLuOYmdJpGLzIKiYxneIf/4N+AROPZYj1",
+	"fwKLk3h/mP89m0cE7hYxZVya2Ini0jCCwrMhqSBqNNPQmFE/wzF29wZLbLhIXzqLeo+7MmLy9pr9Cy5f",
+	"9DxB4MPUIL6Mfnv/xq+i6GfcClNsCefqyokHraIYi4GrVxTmgrtpfodENhGyMSf13uC8EMrSWyKUxXgI",
+	"n7KQDFQf0X3auQTz1Wsciwb6YuhAbc6liNM5XGrs6G8R/T1/qX7ZVZlMMTKhGAKSYWzxLBwuFXC2AKwS",
+	"arrzKAPbyyUajermBhkE1Z3a4XdpbneBRbnkaHfXcCRZbJPj0hGM0ylGLU2EVihpwlut7W4O2eCskN4L",
+	"XD9B0zcn79+9u/zrm9e/v35DJiIhiRBzK4hhlAPlKHcFhErCONHLCjiolUhu/+rWWoht/eHov38MOoPB",
+	"i6dnV9l0PoyDTwDlDSpJAqFIIr3Yv12/e0sU3HmNBDsFuV6Mb/mX1kRYsaFTeQvR7zRO4SqBRj0mH3Wd",
+	"TppGLZonwMg+B4SamYupmUhNfIudo1MxzsYVZw482/Et3n88dzdA55egEhZ6JOmhICpA9TduTqXHpYK7",
+	"6WUVaUGB8ofdpL5NvzWk4xMqYrF6ZyS2/hoNvnWVjmMW3iR0MjEHWQY2T+OYMIkEPCFMkZUJlpwoIlJ1",
+	"SlSS6t1WjRZ1qTICvh68wojLggm61cSYG6u17FA2qbSaOgtD74PRTKmFvBJJ5SrNomZ/fP78++ftcboe",
+	"7yKVt++tIUhI5bcvpHG3U8UiwHsc61W/SiNahOpsZxW6SSiXGNpcezQbbFHrpzDW9OyGLf2Gtoqd4v6f",
+	"GmYJB/UnRWXQrw99IZi7MwRaNXlOSx5NT0Cks7dwWEJi2QWTGbPobcPfkeexwnJxVj9XXbVoa73RROu8",
+	"VxU7qO/xZYsbvKyat8fwZCONrvQ7HWjtZiZXqW38xfklsq9w0cxKDL9v4P/5IW+kfvH8vuuB1MYyE9oA",
+	"4DJ+Lo+J4PH6jCxPCI1XdC2JGSrRWcmmXOjfWUHeK0YntCtgmwYv7Fd1a0B9Gz3eGvtUkZSTFMqJOfUT",
+	"Q/dV507st1+bwQXKL+gExyf/1aESBCPJphxDqY1lz5ez1zFDmsTVt45++K8uQd561fXL2Zbrq/EevPVi",
+	"VNwocSqVCzn1uFLmNvWnIUDlJ8rivhYz88Z1igytt52tMZwBnfgXWuusb2qRnifhjCkIlaVNn3XrJzpn",
+	"8brp6aWIjKbb+PBtL3tp/qHCtJVJgtqSP/kZWsJC6b8yQqogenn1W89jzV4xd8OLteoNkYF2wXCRXkES",
+	"QuWFZl9uxOSt9Ik+zQLcLJ3CFZ3CNfsXDNmKe0++B6kFomjoe5glPvSlWgBVmwlRQwe/MmRf5jX9nf5v",
+	"Ve3pRZxqwJcScD3Gt3wBnp3UTrF6Qj7w+EDtMMZHMtZ0OARfZWYKTRTj00GvGifNBZeK8hA6A7NzL42J",
+	"UY0SyriJ9whNbKP5I+UzoLGarY35kkdjf1aBmfnljPLpMBvxstHo7QsaqW8zKNwj+WzZ/VGIJ6kusQKi",
+	"huOvXx7lC6h8H+Sc0ocSRiL2uvQ/zGwOFfqcMJ0Cg8swfsf4u12hB3JADEajMKcREGNw9cv6D0JjE0Lk",
+	"QDxJ0Zk1YTHItVQw9wLwfco1iD4wOWtVeE5NvQUWzgiTIsbYD5KYl60v2ghh38lCZYok5c+IM6UxFWBQ",
+	"khn3B19RrrKMMkkmiZi7/EGCz579wWuuUSc8VTOqwXrGXayd84UxjTKxXe+MyrIt9scfOoWmHBerH9VK",
+	"AB4LF8bzfmZ+rJiEzCmHZiW0IELivM/teYGNKtzOvW0ijl4IofxmYod1od7EmIa3CCCEVAnd9D8WiTBE",
+	"QiIWES6qoX9FO4OYU8YbXWqV0NQ2l1x9yRG61YhNUrIb+E6SmZCKJEDDWUX7Kc/b5odr95F1qU7G7ti+",
+	"tw3cUV3+JIswr0BRU9eiL9qgQeDC2gPOW8wBG+MXkwTuIEyRLMcwpdygV42beb75wE7iVgwd7D8egNCP",
+	"5WOOi1EU7eFKbuCePNPDTSOL4lXb9k5+J3/zgD8dD7g9ErSVeIw1S8Rrg0RthrravA0qvd2kqdDTOgRX",
+	"9NYojHVv8VzwaeXOMYaSwHC1Yyy0oWWgKV3IZ6QgVz3rlwXqluF4Zvtq259inYeOERYTot1EA+RRYr3j",
+	"8XvrB7noz7Iw2KCAKjUoew+zeHTVg/IdS1BybnqQpAW7fxFS5S7dMippUeXlItXa6FWIjgUxIYKDE7Ew",
+	"57RMFdMUjLeNxvG7yej0Yy+uYxdw/ynwJxCYlBaN0zh/XtjBZureB5W19jS16JdeMXk7yGaCBzbf4JVf",
+	"II6GvDbcPd7k8rZu7soZVfbiWWf1hFrw6I2Yyp0kjrbljMb2I30nwmiUrpsGJ+3MBS1jqs/kOtAoOAxT",
+	"9QU2xNimxw+zs73UGkn/4UMWM4f5gLXsJZBkQHBIQaIIi8TjdlU4jsJBFkBQhF4Lal07MS0zi9nqm1aQ",
+	"9Mf9X2cO2kZrCTkwdg2bz6n5+EQkZ1oqSNZqxlBcoEo/M/XBIlF3JROREJgv1Lo1gr+9kFu5JpVHB2wq",
+	"k3Fj7RcB+d9obyqkG8gYQ9qaEoh3kDna6BtPRAyNOW/ZAXJB5uDS1bOClJSvsULboORadz5duWjlc35v",
+	"l+nQSqw4JkzQaM44ptYtIdZgGAWjJYMV+AMXS4pcm8XDWl2yqm6zrPKIseGsqLTGxIBIoU8ppBx9xWQM",
+	"JIGxECZBpq5tX3O6kDPhQR1TE2lQvIi0k3k1nAoUCmMD+y3vwWf6YkscUNPCCtNg0TQPfYytz9uXXuUz",
+	"Cl5YoW3iIvNDwSdsarPlkJTyWlSmVFvDyTcSgb+6WEMO0YVC6LsvYQBrRhKmABbEk55WycCeB67BHYEP",
+	"Kjd0ei4lm/I5+Orj/KSVIooDNEURwU2RCUWnJIaIKIF/Yk2NenJM9l5/PkOzxTSoNPipl8MZGL73E+NM",
+	"zlpfbAgdqUzUJ++utJX8vaB4LrX91BfqhZqt7Fs5b6zg7K8+JF/Z8AgvQjYn9TcV46lZJGzNQYd9ZinF",
+	"Dzfto1FqFDxMkwS4K+IBcgMv3XsrN/QQI5+cbOU5AM/mms4VC390JvDC3FqcO/Ge9c0bN1P6l2XU8gYL",
+	"99BLypDOAM1inBd49pN1nmrdWb7HDt0g5mFPBV9KjNzrzTQy2EQkAWGcUBIzDmeZ288mToRiDmgU8znp",
+	"lkBKxv9Clv7wjK9223eJg9VuTr1K6V+m98qOqVTXC7ri290FA03rGwhiC4yH93NtqTfgRb0m7bHdbm3T",
+	"r/tjZptZOi+X3sPqbHcZZHzAnVWRXIoLLNJEFZqlgylxiTKWlWm+jV8hwdeZVhs7eXimsHMKm3QLR9sS",
+	"gNyEv26Lljkm5mX/mpDKg6qdiOGPM2xDjocoGefMfxWF2wQXdxsnqtMlWbW7npCy5fE2BXIra+rHZzLo",
+	"9jNalmBo02FaXO8RLBLAKDd3G1Sjglt5QBksJ+WA5R4Mokho1S4SJz80T9dkdWT8pwTgFZO3l2O/xcLa",
+	"kOy07fkT7kPt4eX+iKCPyOkXNITDT/rXj6eKTj+NepyvotOBt2muztTBWce5dpRBCby+ndd3NFTY6gUj",
+	"myaJmGMNCjQoFCOnauryRCRhQ7ZGNoufcbunxToXrYkUpcF2hqJw7omtotH65TxqyBXD4LKurxYD2Jyz",
+	"vmlKqWDRnzm6pV8rWHhdGo2QfANTGq6foj6yZ62iM2Nm5+LG44jg/7by9MPJ0W2Xq2UyWYXrXVFZw4nv",
+	"WMHa5ILZWozJYOc0IFxFDsq24762tYErx5wM3QaGIv9CTaRx/b5pvqhUrwJPjWWC3D5u6HSgujWc/Snz",
+	"jY6V0mmZ9lp9S4Xl/5yI1AeKzCY84HYrmeh9GS5UXoqkoYiEolNT+9+0PMo/H/gRvu+ZlKdyS2g7laaM",
+	"6WYKbLu5PzA1QzlMfl3WxHG2p0GijzFReLb1zTr5zTr5zTr5pVsnM77gZbC2FOR2hS1bfYCyrVmkfm5K",
+	"WfJS0kaT08v6CLOilOYDvp0Vg6K9YQ0NxRLVrPsas6vAwb5vN2aib1Kmu7lxx8bJ6UMjclr6qqjmOGOb",
+	"id7D7Ze5gJULxrUnXKQRdxCVLPWW8zfpgIN6oXzN+f5Nx/R6OUimbOgwalbqotQ8hhSsUsHU+lrPYwBR",
+	"yZsZA00g+cmRhbz9E07Gf6L1awZ3NIKQzWlMIjY1xI8rQvDhizn1zJRCY855NGe83KTS1P7JWwr+/QAH",
+	"HbhOlW7ZJghBz5FFRjS9f3Vx8GuxnUP+bqXZYv1dPeDAYH71XS3tNJ3M3z7cdG9fnzmz/gXFFLZ6vbYt",
+	"xLLA+9HRs+NnR7abFKcLNjodff/s6Nn3lr0hmA5NsZiDvKjvwtZ+qptCC22nRqe2F0URzMVejOstui/2",
+	"KyrbkGbpacBY6b94cnS8s96FnoYcDY0M8YCNsIelneFOBVk+rulDYRp5CR4i+f3w9783fT3bzqHrxXgf",
+	"jJ73Ge96TxaJFjMOCij58dP9p2Ak0/mcJuvR6eiS3gKhnBhMsRuxgZm2393dARaqPUjYdKaRGP+tv1FG",
+	"r8PPND+oi1f3Bs1iUNAH4V7hyDLCFVvZf/T3ry9+cVBv0U81vPmhLu78LPjTgtZrHm0OLM0uD2kamQIu",
+	"tsdZGQpvmFTncYx90OoA8O0nH3JY7EB/H/Qb/mLtegL2HZ/38u//TtZort8Lpol939GmL32P0aZtdo+B",
+	"eYdmD5oeDWJvvQSDQnPHuiOlxu/ecSALUxq2UI/v7wd61QfZxef7nh1e3N/93qmrKFpUyevDTGC0tql6",
+	"wGuKO5Z0sP/HEF20RzCJsfhRQDisih3qq7RoaA2K5BiL6UFWC9hLkj+DysrsbokMfWoNy6YrzpbcNdkG",
+	"QqKjs6HW7uhJARXDmc1dbBqs29r+Nmcv67F5fnVBbBRBI+CC0SL1wOi6AqPN5KQB4OmSgfaNFyaRlosV",
+	"MeEgTwf6RpU0OJpqTl2CPfBI9iPUrGrKoc1COgizXG8v3aJ9570ZW4zl3QpSHSkU9fqvRcG5DDtcn+lQ",
+	"oDnZxaunBbfM0pSXqxETAjScmfUmKT+zViiXva1H00Jl4KGA/Zxl1d8fFkqrNXHlWr6wbBBZK636MQai",
+	"1Kl/UEiNlh980wI2mN100r3IGfUM6x7ixjWdL2KQARFxlF+uT0xswNpGLp9LTIgzkRKT1UUlqoWu+JGk",
+	"K8IUGYNkEeSpiCaVW1K0rLVdQYOk8uusVMT9pwLWm4wj2aoJXLtBe0EOk+PVByPcsp4UEui7cAJoEnR+",
+	"KsqLaWRETCZGflrNQItJGuiGY6Hpvw+vsjs//Gx+e0vncG/cqX6pxB7qYJzJZrcaSEmg8R+eG8JAHl4J",
+	"yayK9nCSiUMYv1giM3R6OihiVkyowxMtiYoE0xEnIiE0ju2Npv+y1iNle7CrHI+KeYE9kAanPPxsTPX3",
+	"h3TBDm5hXbIG+mx/Wo23VbiHos8VVTNrQfWgz06An5cIfySbYOHjdeS7hfXTNQa2YaizBmpdSG/CNiql",
+	"861Q7fCzsY7XjII+E+CO8K6H8QY/kuHo07QFtgELjYE7AJPxMh+GlIfGDtHAFvC5Pl8bgtPHQJs5CLex",
+	"zB5t4W4wu4ohj/Kp60qmf27jgGr95vKM5dc/9dC8MtUG+5gAjyB6gogVx8T2HUaZxWq9JutbbolxeZhC",
+	"k3Kl0eyNixV4MBGi0CPUAycU62dCo/qTAs+5S9NQDBIEThZVsTOtoXKFL6itv1BhCWhcqcBqF07CoXEs",
+	"CUhQLS1ai+1Zx4ABZGjDxRashE4pFv7oVcal0HCxR1/WDfyX+0dvwsXqaaH4VaosfyGMK+EMywgwNMJP",
+	"2RK0cGwBKyYoaokV34gf5TYg7DHaeAX+ymK8AIv2vC1F451ddB2XWDAyzZT73nLF0V/xFVeyLlqMG6eF",
+	"ot8RERzkZljVx8aC6JTbWR4Pm74ZafxGGosUM1O3er4VJtTsNk2q0Ht9n+WoMeqjoGDMcWqj2p7Okb8B",
+	"VfOjfudKHtmu22j9sHXA7F38IJJMMNTy1WRXq4Dmm3lsH+YxRJAA7eXY3a0Zq1hfhs1s9EIze8YR+2Ct",
+	"GNDdg7GaFT05ropH6cxcNDHlCSMiQRUE8IoTp53KvRLYeRThQT2WovEFRS8ahGqIV2RPLUrjPIo0hTNI",
+	"zkraGqKSUBad9F9Z9Al2I7CVClAVFhPUZPqT/uFn/aPHbTwXS8jw7suzFJoN2PM158qFVa8kGXjf+qx8",
+	"9hSH2vnazQqPR+ePrbh/WaSbhdhAnXJNXJyWp6UoU661vZg8oC6SLfismuNW0Z6/n8vauX+6r2tc0t7B",
+	"5fIXPn4KKuHEQRWWQWGw51o3lkbrD5IBMa3RPRf5OBbhLUQHaBQ+NU1qwBfJoOc5TYBGzbe8zT5wXqBv",
+	"DsQn5UBsRq4uX6KLm23CilXCqiQ/yHdYwJineUnvhC4zv9+ZzZdO9PIgyno0cRdQMowm7ekPDvsv+lEb",
+	"bvT3oG+CrQl6z5lEJzsj+k5q/6JQsZN2u3NMNk8w+ZYx8i1j5Atk2r7UEmPPqiWN9ObaSGdWlNJ0Z5Xh",
+	"g6xeRisN2uIVN9ngvVi5XMG5PpauctmPLOkmpJykEs7ITKyImCjTTsH6mvAizKUkLFXPEuz6gS8LHu+J",
+	"2Vbk6J4lTAIyXhOMmBmACNnsBWQw6fC5a7MVF167xvHDGDK+9m4ykf1YJQ7vzdPM5EkESe/RN+sFyNFe",
+	"g9lNM7we2JxXHNgj6hkfP10sgOeNG1yjGIcZ27CgbBKDefkA62A4dWUZvDhZTLloj0QvHPY3NP360TRL",
+	"pnB675yuTYohxhKcmeLG6BYSrrk0kyTlt9zFgDwACm+bemHRf2Wqd7Rz5A9u0D6QxJW96YEf2boe4w5F",
+	"vuWObxsblB7QywblTubBjFDZ0e/XClX6bF0jtWccZLl1TEkiTaWb/QL+FyR6JByCfcQwGozknb+8oDXK",
+	"qIeUM9q79xDk4Wf7Wy9jUxE16gRaPlPjgIn2fHaZ28duKzcpRhCzJWCZ9OF0k9mJmoJ320/m3wt/te67",
+	"ys5jYxY16N754LC4zSRnKnM+LH8rl/PasxOtH4qY3EzTl3C1Z9ywjrNVsYjEw3G0wwLRt9sFCrxhb4L2",
+	"XoRhu7VeRqvCMTyCMIxdAd11l+GqtRvFVCoiNahJRNfSxSviaxhls7k+tyOu0x8VDz/b39f6/wksYmpK",
+	"82/67cAboZB/ZHCMglc6fI8LzfDpAV0HOc76+RiHlbvO1wUvYcojSMiK7tvYdQ22HS2C30RVu+WhvxKL",
+	"Uhei+MYQ0jmYCP4HZH7KdXrZ5ib1osINSLX9Nbrw1PPoXc7RF69y/4g4+dTwkXKLjsaQDHEsTbAYNns2",
+	"UiL5Y6Rx5I+RqWgrSUQV3RIhZ0BjU5a2SVT+xYzovPwU3KnDRUxZBUpVhlWPw4dkaZOYnh99v6tZ34qs",
+	"mAWTJBScQ6gwLMSE5UpING0zSaQSi4XzyxbcKhXnSFYQAcMFQsrNFGfk+dH3tm4P9X7SHDQXUYdU8xZH",
+	"7EPI0F/qI2Bcmt08wVjeuVtZR1gWnvrhZ/2jzYD7M+Dp98oXNnPtNV+4G5Z+JmdP6WmBT6ubbmEd0Ovn",
+	"Gdo81e0SFEUeuh/ZXi8WIrvcPvRna3PlfpB9W2eq39+hH6bDqulO6cGsmhkY9mvVLH3Wk/RiHn8nXWd+",
+	"05F/34DHJnKFelF/WR67OHZJDsjxc6JRQWgVL0wTiP6zFd6FuJvcr9ZVvqxA2Y21y+BuEWv2dzqhsYTA",
+	"X8vMzPEni2Qrz+7ZXSIYpZz9MwWba23RRao11sCeiGS+66zZEhNsqq7XA+Vq9cwyQbwcjZZ/r08ara19",
+	"RsZZGbwzG0Tt7JqawZaL3u3fL4ORB4pIXGxWpc/m/2ScZqceOYffFbSvuJOb7Pe/sjgussAnEyu60Rl1",
+	"muMbt3q0a8b7ChRlcQf7fbonuZndq+rl9ReUtArLcBNEcfrGW91M/rDXeuUje7bm97vaNfT2L1Dsmee+",
+	"vlNo1Mhq8mSxEiIhCch0DoQWqhcMFx+KiDsRye3DYO1PIrndHmUr5Z4GtD1TbA4i7Te6n4XteDO1ptLk",
+	"JklE0mn8w0EaLewB9kZkTzuZPvG7wFViAm7wdkes2A8jb8dcj3Cg19YmGhy6tukdF+YbUwz88Ur6YjZd",
+	"47SIpw9a1LcHQuEZeVDmjZhi877HqNu7U0kTceWBZIL+Raa/FZgeEuz4JRSXfhh16GHwlINa7UIKaCpS",
+	"bEa9tV95KKMUzm770fYSXn01djgxjZD3Hci1iGloUqxhmoCUZCFiFq63E+1QRHwY2e5KT71r4c706vR3",
+	"/7PANP609c8pSOULw5uk1niCjiVmUlJrdsFIgKm5bAyEnn6t/eRBDwbhwURPQnRqwYwEJglIW7ts99jx",
+	"3ky/a/yI0rzpfF1Sonfmdvr+x6OjrhtwQ+BeYpBnMBIJGsUSQmPNstejU57G8X55hl6LYRg8MqsZbYkS",
+	"WrF8KHzQc+8aHWiqxJVjcXWO0cZN2lTD7THnq7RPbIFaktOFnAn1QNzG+rzsRx7gNiofPLpLTk11IiZv",
+	"CY0Fh7NypUmmyFgI5W0E3pzW/qjlpLLza8K17PnTtArkSNaCiQW63z0e5qLujf3MzsLFNmdXpW7pdprN",
+	"qiU03oePd+8FBGgSY2mwZOAdCMmShXBAw442X+hJNYPP3di9qLqlb/bSdc0bJNvSF1+VSFZ2tJeqRJWD",
+	"f+BiJsEoETEMQ4b3+o0nWZKwirQNN0kZrF8onpryR9XNBIRip95iNaQsfZWSRSKmSa/6SFUGdfhZlg63",
+	"VwqbB5e/4rpJWTpcBSZ5WtytqR+3p8JJ1xWAdWdrPRDv2RGLwWk+PXLpxH8nFvMz86Kza5aA8NgJJyk3",
+	"DdsBkve+X78VAPyiCgAOvh/z8oDjtSseXUfo0NvcpobIRTNCs7CejernTMsUu7YY9AaXGTc1cVvf+1JL",
+	"gF0X9P2+BcBqEc5fSDmwLaLJNGKaGrddXUD2VYCLzvsV39Ir2n9uQxiClCWGUucwWBC0WTOUTrjWgnZg",
+	"4lWQl1JMlnQMB6VuqSiPTMNN98aZHZyxpkAz4T+4aU9hsxv1BKYJ5x+d5WYWkEjBaezCoh3K2DKJ5X96",
+	"EnEzFMobivSIHNAAbA8b2LpTX/At/qBOXP2DD36ncfo4ja3buqxnWumMRojuY5hSHpRyz/8X5p0TNsEy",
+	"8myOKXlTtgS+abZ5V4y3H/8P5/SuJw1c0rs9k4FZY+tMwDW6ftRYGKZJAlz9KQv5Vi67AgnqT8zcytWr",
+	"f0sqbCO+S3pXpD+/XL3UNIdojYI1m8MjJExMUQOQyq5GTLCIWcEi9J0kFsPPyFEp1+Ph6KtPydBirdBh",
+	"auBeu5RtVGT0EWSdXI4JNleqgrrQ1GQvz4C8Xem0eq3R7H+HNGZUb/oz/nLfzpzNS+d6ZC/eTO3Ix+ol",
+	"vEjHMQsbIgbsbjRUukqSF8YGbtI+6WAFUJp6tjma77U+jWuMp8Gib35Fb4GbKjSoxdOdopSiJlq7ozuP",
+	"HX9Dp/LhnTJuTT3zGr3OGDvLzpytxTLDeQQbFs1UM5BA8HOPUoFOf9l0J6A51m6IIrmx3d8gTEo25Q+C",
+	"DUOBrgGcTH19iTX8P54qOv10Zu58OsUKp2Mg1HTYNiWgO9iImX0rPDre4jxwoV5+tzWBKAM394U+zNEA",
+	"fv/hBvTW4vdCMFOvS0MUw/4sKMUk719Mp32Qu8wAP+f3RQ+f3k1OX0NFtOxW8tybHoZjvhd9rYKT2V6B",
+	"Y2WN01zifipBnplbUCRbFG3vzODdCUyfpq25jxz/ganZC01KslkqsiDSMoiw1mZNeEiB8ku1O5d7/tst",
+	"jtHySC5eBbmHyGxzO6mr4HuOYJFASFUuYvu80bvjNLv37rlP5Pke2zqdeRrHdByDO5HOC+nV47SB3Atv",
+	"PJdkeXJGUHeRM8anhMZSkDCmbG5MiMgVneXCqApyQUPY7vo7NIh++NlKBt25nA4RkH/4Mzp3ykNfWJFF",
+	"Dy3jw2+c3ZE5i2MmIRQ8kkb2i8X0O4lB+q6lKUsg1O9oSrd1YUb+8ithmkiRbGfk67oTxDS/FiqBziJZ",
+	"0SQif7GL/E+tC7oeZMSsjQheNjackTENb/E9JskYJiIBwlSNQ/u2m53MyGdEtcvRYqP9QoO1tKtuFeNv",
+	"YAmxZ8eaJhYKIvQXvT55QcKY6dcRkgnqwvrykSJNENO9dln3sL4DjegioTh6AYlkElmTZxe7tWs4Gupl",
+	"XHOE1NT9qSzI49R9xHc9Hfu6rXCxmJp6qEYtGK+N/XmHppJ2VikVVWl/Znlthj8Wu7QIoRWqGOgSiEhV",
+	"QDAgBCJCJ8rWi4w1rZIJi010tzePXkylrUq9eTL9QFbZm8nsQ4A2p8wnojEezsD6KyW+X8QqozomSSSw",
+	"6KtzAmmyNLYpbqtcCP5gRDlhsf7XjMpZL+P4T3r8tjToMaXrBWxpSd/GdLRIQLoatDVTeprE3TZ0N4MZ",
+	"3stARGLGb7OeQVe/3WTyaZhABFwxGsuATIUwF/z3R2TOePoV+4Y+oNSiBFmkpr8eoqe5pF6+u/o/RCpY",
+	"uPLyWYnetW3Dr991Ca7dUr3HAzl2On0zvTg7YqdL0lp6d2nyekDP5A2d9nJO7t9ib0vKa1E8s15iBJWi",
+	"013Yujo5pIb4YVbGyQv3l/rpkwF8xUkgFC2yr8ZcOxzX1+vH0/nYJo3sHyWyICE0c8dAbYu2go17f5gB",
+	"d0y2RPgWsOK1GbmLu7MiTxor/mN5ofMT8OQOa5E2Zv+CSHOYzksU3BGV3+uDlc4LzBT6GoMsMlLRad5T",
+	"RyqR7N0lkzuo9Vo0vspHRNhpItJF7zvsZzN6S6T1FCsXUhGKLrI59lIrsfUfu01N+btvelQlc7U2jkul",
+	"No79alXDapHboCiyoFM4IyfPu1ep39n5+po+9LJuffNYm6qR8LHlo7YPMFeUmWSOJnsR0CSclb4yp3dv",
+	"gE/VbHR6fPJfQfdXX6xt7CZGneWgJH8x//pTD8dIDmzeYa15IkEbhaHpRmtWJcjQ2bIKE48C9xfFP/Sr",
+	"xV9xzIMbuTjcKQuxZmt+iwO7p1iHBNzXv11YUx+e+67g2HoEOUBLWnnT6gIzzRt02yatMXZxxZhhvV65",
+	"P277WdHp/WGB0fVlvOeFV3avbg+VGBq4TrgBx3l+1M02452yzN3SLUa99ibEIiB9ETmDuECFaG387YZE",
+	"63oWm5pjxlnABZGpuYQfQc2rU7CRmGZUZhRc9MrsloqXx1nmacRkKJaQrDv6+Lyy47718mlsBtORHuU6",
+	"+wRo4JokeFgO+gsRxyatVDMvlzJ1C+tRZ3rS8mRoO5nfT7ZoKBP07E6hTHTCZlVEr5U3hLzaj6KBVQvs",
+	"CO+TjIzk0yT0tGVzQHQ+UdDg742oggPrUOo5aSEU86tMUR3cEsjx6p1ECAWjvx/cCEXjA9vpp+tdHOzG",
+	"7jvAyHUj0mq8LR2f54Q5OW4PPYl8fKEMpJ9EQk5+IDORJjIgocmlKdVTyWRUqe+rW1ib0HQRrbNwaPPI",
+	"lPfEDE6kDwOJnEAuIpgvhAIerg9MJQKvEnby/DmKRJlShqFUChI95//9SA/+dXTw3wef/v//GDUoOd96",
+	"MD1+D6aTYg+m74+OiAwIjVd0LQf3YSreho/VBATp6OHbgPx+sovYum+NP/oFgUqyPLZRn6DlZWxfSsTC",
+	"NK3aGj0H9EXwsemHilDbgcZ6tNlXdhRw5t0ARn8EPdHxjZjacJFGAbHVTHjy/McnFUS2+/ixN2KK0Rv7",
+	"iiF7gk0mlidD03g3UMJcIu8XrBYMSQ/eqUZw/2+UYpzpDNt0NfWkKAhX1789Q+E9TLXyl5Qi4LaSiSq1",
+	"xTEVudsXE4zCRfpyQFMqU1X68oX3pvT0sLJQ6vL0mvVuliN4svN4xDcwpWFj7TMTd7KiTJnCPPqnqWax",
+	"f3Hre2Mp+xtd0mtcJrl+9askJ8+OiRLk5Nnz7SOfimy7luvXWg7SHedGbPwLTMGpJ2dvm4QtB+Tdm918",
+	"J00uy9caEng9w2DZPOdRGFUDGTx2GJyxCAirewN6JPU0onotWB3B7a+irjlBia3vK0T9genEBd0nQ9hy",
+	"E/dkkqQ8goSsjM36EUwrib2CITJr2gGn/L4s4DY1E/Fc/aM9wO69+cBjXapm37YDzhO/Wm1x7CzCVBVz",
+	"eDHmRzOXQlCZe8YmNrKMw2pLhHoY/vrp/v8FAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -12,6 +12,7 @@ import (
 
 	"shoal/internal/envdapi"
 	"shoal/internal/shoal"
+	"shoal/internal/telemetry"
 )
 
 // attemptTime bounds one of the first attempts to reach a daemon, and attemptPause
@@ -80,6 +81,7 @@ func (c *Client) status(ctx context.Context, method, path string, body []byte) (
 	if id := shoal.RequestID(ctx); id != "" {
 		req.Header.Set(envdapi.RequestIDHeader, id)
 	}
+	telemetry.Inject(ctx, req.Header, telemetry.TraceHeader)
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return 0, err

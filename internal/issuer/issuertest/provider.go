@@ -29,6 +29,8 @@ type Provider struct {
 	number int
 	asked  int
 	broken bool
+	codes  map[string]signedIn
+	person map[string]any // the claims of who signs in at its page
 }
 
 // New starts a provider with one key, until the test ends.
@@ -38,6 +40,8 @@ func New(t testing.TB) *Provider {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/openid-configuration", p.describe)
 	mux.HandleFunc("GET /keys", p.publish)
+	mux.HandleFunc("GET /authorize", p.authorize)
+	mux.HandleFunc("POST /token", p.exchange)
 	p.server = httptest.NewServer(mux)
 	t.Cleanup(p.server.Close)
 	p.name = p.server.URL
@@ -55,7 +59,8 @@ func (p *Provider) describe(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "broken", http.StatusInternalServerError)
 		return
 	}
-	_ = json.NewEncoder(w).Encode(map[string]any{"issuer": p.name, "jwks_uri": p.server.URL + "/keys"})
+	_ = json.NewEncoder(w).Encode(map[string]any{"issuer": p.name, "jwks_uri": p.server.URL + "/keys",
+		"authorization_endpoint": p.server.URL + "/authorize", "token_endpoint": p.server.URL + "/token"})
 }
 
 func (p *Provider) publish(w http.ResponseWriter, _ *http.Request) {

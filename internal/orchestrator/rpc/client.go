@@ -16,6 +16,7 @@ import (
 	"shoal/internal/orchestrator/rpc/gen/nodev1"
 	"shoal/internal/orchestrator/rpc/gen/nodev1/nodev1connect"
 	"shoal/internal/shoal"
+	"shoal/internal/telemetry"
 )
 
 // Client is a node in another process.
@@ -71,7 +72,7 @@ func NewClients(addresses []string, secret string) ([]shoal.Node, error) {
 	return nodes, nil
 }
 
-// credentials adds the secret and the request's ID to every call.
+// credentials adds the secret, the request's ID and its trace to every call.
 type credentials struct {
 	secret string
 	next   http.RoundTripper
@@ -80,6 +81,8 @@ type credentials struct {
 func (c *credentials) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	r.Header.Set("Authorization", "Bearer "+c.secret)
+	telemetry.Current(r.Context()).Set(telemetry.Procedure, r.URL.Path)
+	telemetry.Inject(r.Context(), r.Header, telemetry.HopHeader)
 	if id := shoal.RequestID(r.Context()); id != "" {
 		r.Header.Set(shoal.RequestIDHeader, id)
 	}
@@ -92,7 +95,9 @@ func call[In, Out any](
 	c *Client,
 	f func(context.Context, *connect.Request[In]) (*connect.Response[Out], error),
 	in *In,
-) (*Out, error) {
+) (_ *Out, err error) {
+	ctx, span := telemetry.Start(ctx, "rpc")
+	defer func() { span.End(err) }()
 	resp, err := f(ctx, connect.NewRequest(in))
 	if err != nil {
 		return nil, decodeError(c.address, err)

@@ -18,6 +18,7 @@ import (
 	"shoal/internal/orchestrator/rpc/gen/nodev1"
 	"shoal/internal/orchestrator/rpc/gen/nodev1/nodev1connect"
 	"shoal/internal/shoal"
+	"shoal/internal/telemetry"
 )
 
 //go:generate sh -c "cd ../../../spec/orchestrator && go run github.com/bufbuild/buf/cmd/buf@v1.75.0 generate"
@@ -32,7 +33,7 @@ func NewHandler(node shoal.Node, secret string, health http.Handler) http.Handle
 	names := []string{nodev1connect.NodeServiceName, grpchealth.HealthV1ServiceName}
 	for _, open := range []func() (string, http.Handler){
 		func() (string, http.Handler) {
-			return grpchealth.NewHandler(grpchealth.NewStaticChecker(nodev1connect.NodeServiceName))
+			return grpchealth.NewHandler(checker{node})
 		},
 		func() (string, http.Handler) {
 			return grpcreflect.NewHandlerV1(grpcreflect.NewStaticReflector(names...))
@@ -101,6 +102,9 @@ func withRequestID(next http.Handler) http.Handler {
 			id = shoal.NewRequestID()
 		}
 		w.Header().Set(shoal.RequestIDHeader, id)
+		span := telemetry.Current(r.Context())
+		span.Set(telemetry.Procedure, r.URL.Path)
+		span.Set(telemetry.Request, id)
 		next.ServeHTTP(w, r.WithContext(shoal.WithRequestID(r.Context(), id)))
 	})
 }

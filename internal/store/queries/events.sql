@@ -1,6 +1,3 @@
--- name: EventDays :one
-SELECT event_days FROM teams WHERE id = $1;
-
 -- name: LockEvents :one
 INSERT INTO event_usage (team_id, bytes) VALUES ($1, 0)
 ON CONFLICT (team_id) DO UPDATE SET bytes = event_usage.bytes

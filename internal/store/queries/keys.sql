@@ -1,7 +1,7 @@
 -- name: InsertKey :execrows
 INSERT INTO api_keys (id, team_id, name, hash, mask_prefix, mask_suffix, length, created_at,
-                      created_by, scopes, expires_at, login)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                      created_by, scopes, expires_at, login, owner)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 ON CONFLICT DO NOTHING;
 
 -- name: ListKeys :many

@@ -1,5 +1,5 @@
 -- name: InsertUser :execrows
-INSERT INTO users (id, email, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING;
+INSERT INTO users (id, email, created_at, service_team) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING;
 
 -- name: UserByEmail :one
 SELECT * FROM users WHERE email = $1;
@@ -35,18 +35,18 @@ FROM memberships JOIN users ON users.id = memberships.user_id
 WHERE memberships.team_id = $1 ORDER BY memberships.created_at, users.id;
 
 -- name: ListMemberships :many
-SELECT sqlc.embed(teams), memberships.role, memberships.is_default
-FROM memberships JOIN teams ON teams.id = memberships.team_id
+SELECT sqlc.embed(teams), tiers.limits AS tier_limits, memberships.role, memberships.is_default
+FROM memberships JOIN teams ON teams.id = memberships.team_id JOIN tiers ON tiers.name = teams.tier
 WHERE memberships.user_id = $1 ORDER BY memberships.created_at, teams.id;
 
 -- name: MembershipByTeam :one
-SELECT sqlc.embed(teams), memberships.role, memberships.is_default
-FROM memberships JOIN teams ON teams.id = memberships.team_id
+SELECT sqlc.embed(teams), tiers.limits AS tier_limits, memberships.role, memberships.is_default
+FROM memberships JOIN teams ON teams.id = memberships.team_id JOIN tiers ON tiers.name = teams.tier
 WHERE memberships.user_id = $1 AND memberships.team_id = $2;
 
 -- name: DefaultMembership :one
-SELECT sqlc.embed(teams), memberships.role, memberships.is_default
-FROM memberships JOIN teams ON teams.id = memberships.team_id
+SELECT sqlc.embed(teams), tiers.limits AS tier_limits, memberships.role, memberships.is_default
+FROM memberships JOIN teams ON teams.id = memberships.team_id JOIN tiers ON tiers.name = teams.tier
 WHERE memberships.user_id = $1 AND memberships.is_default;
 
 -- name: InsertIdentity :execrows
@@ -60,6 +60,9 @@ WHERE identities.issuer = $1 AND identities.subject = $2;
 -- name: ListIdentities :many
 SELECT * FROM identities WHERE user_id = $1 ORDER BY issuer;
 
+-- name: CountIdentities :one
+SELECT COUNT(*) FROM identities WHERE issuer = $1;
+
 -- name: DeleteIdentity :execrows
 DELETE FROM identities WHERE user_id = $1 AND issuer = $2;
 
@@ -69,7 +72,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT DO NOTHING;
 
 -- name: AccessTokenOwner :one
-SELECT sqlc.embed(users), access_tokens.hash AS token_hash
+SELECT sqlc.embed(users), sqlc.embed(access_tokens)
 FROM access_tokens JOIN users ON users.id = access_tokens.user_id
 WHERE access_tokens.hash = $1;
 

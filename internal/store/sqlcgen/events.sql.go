@@ -127,17 +127,6 @@ func (q *Queries) EventByID(ctx context.Context, arg EventByIDParams) (Event, er
 	return i, err
 }
 
-const eventDays = `-- name: EventDays :one
-SELECT event_days FROM teams WHERE id = $1
-`
-
-func (q *Queries) EventDays(ctx context.Context, id string) (int64, error) {
-	row := q.db.QueryRowContext(ctx, eventDays, id)
-	var event_days int64
-	err := row.Scan(&event_days)
-	return event_days, err
-}
-
 const eventsStoredSince = `-- name: EventsStoredSince :many
 SELECT id, team_id, sandbox_id, number, type, execution_id, template_id, build_id, data, bytes, at, stored_at, expires_at FROM events WHERE team_id = $1 AND stored_at >= $2
 ORDER BY stored_at, at, number LIMIT $3

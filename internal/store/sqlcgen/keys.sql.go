@@ -82,8 +82,8 @@ func (q *Queries) DeleteStaleLoginKeys(ctx context.Context, arg DeleteStaleLogin
 
 const insertKey = `-- name: InsertKey :execrows
 INSERT INTO api_keys (id, team_id, name, hash, mask_prefix, mask_suffix, length, created_at,
-                      created_by, scopes, expires_at, login)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                      created_by, scopes, expires_at, login, owner)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 ON CONFLICT DO NOTHING
 `
 
@@ -100,6 +100,7 @@ type InsertKeyParams struct {
 	Scopes     string
 	ExpiresAt  int64
 	Login      bool
+	Owner      string
 }
 
 func (q *Queries) InsertKey(ctx context.Context, arg InsertKeyParams) (int64, error) {
@@ -116,6 +117,7 @@ func (q *Queries) InsertKey(ctx context.Context, arg InsertKeyParams) (int64, er
 		arg.Scopes,
 		arg.ExpiresAt,
 		arg.Login,
+		arg.Owner,
 	)
 	if err != nil {
 		return 0, err
@@ -124,7 +126,7 @@ func (q *Queries) InsertKey(ctx context.Context, arg InsertKeyParams) (int64, er
 }
 
 const keyByID = `-- name: KeyByID :one
-SELECT id, team_id, name, hash, mask_prefix, mask_suffix, length, created_at, last_used, created_by, scopes, expires_at, login FROM api_keys WHERE id = $1 AND team_id = $2
+SELECT id, team_id, name, hash, mask_prefix, mask_suffix, length, created_at, last_used, created_by, scopes, expires_at, login, owner FROM api_keys WHERE id = $1 AND team_id = $2
 `
 
 type KeyByIDParams struct {
@@ -149,12 +151,13 @@ func (q *Queries) KeyByID(ctx context.Context, arg KeyByIDParams) (ApiKey, error
 		&i.Scopes,
 		&i.ExpiresAt,
 		&i.Login,
+		&i.Owner,
 	)
 	return i, err
 }
 
 const listKeys = `-- name: ListKeys :many
-SELECT id, team_id, name, hash, mask_prefix, mask_suffix, length, created_at, last_used, created_by, scopes, expires_at, login FROM api_keys WHERE team_id = $1 ORDER BY created_at, id
+SELECT id, team_id, name, hash, mask_prefix, mask_suffix, length, created_at, last_used, created_by, scopes, expires_at, login, owner FROM api_keys WHERE team_id = $1 ORDER BY created_at, id
 `
 
 func (q *Queries) ListKeys(ctx context.Context, teamID string) ([]ApiKey, error) {
@@ -180,6 +183,7 @@ func (q *Queries) ListKeys(ctx context.Context, teamID string) ([]ApiKey, error)
 			&i.Scopes,
 			&i.ExpiresAt,
 			&i.Login,
+			&i.Owner,
 		); err != nil {
 			return nil, err
 		}

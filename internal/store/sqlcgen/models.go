@@ -29,6 +29,26 @@ type ApiKey struct {
 	Scopes     string
 	ExpiresAt  int64
 	Login      bool
+	Owner      string
+}
+
+type Audit struct {
+	ID         string
+	At         int64
+	TeamID     string
+	ActorKind  string
+	ActorID    string
+	UserID     string
+	ActorName  string
+	Operation  string
+	TargetKind string
+	TargetID   string
+	Address    string
+	Agent      string
+	RequestID  string
+	Status     int64
+	ErrorCode  string
+	Count      int64
 }
 
 type Build struct {
@@ -119,6 +139,19 @@ type Identity struct {
 	CreatedAt int64
 }
 
+type Session struct {
+	Hash      string
+	UserID    string
+	CreatedAt int64
+	UsedAt    int64
+}
+
+type Switch struct {
+	TeamID string
+	Name   string
+	IsOn   bool
+}
+
 type Tally struct {
 	TeamID  string
 	FromAt  int64
@@ -128,24 +161,16 @@ type Tally struct {
 }
 
 type Team struct {
-	ID                  string
-	Name                string
-	Slug                string
-	ConcurrentSandboxes int64
-	MaxLengthHours      int64
-	MaxCpu              int64
-	MaxMemoryMb         int64
-	ConcurrentBuilds    int64
-	DiskMb              int64
-	Blocked             bool
-	BlockedReason       string
-	Banned              bool
-	CreatedAt           int64
-	MayPublish          bool
-	Sandboxes           int64
-	Builds              int64
-	StorageGb           int64
-	EventDays           int64
+	ID            string
+	Name          string
+	Slug          string
+	Blocked       bool
+	BlockedReason string
+	Banned        bool
+	CreatedAt     int64
+	MayPublish    bool
+	Tier          string
+	Limits        string
 }
 
 type Template struct {
@@ -162,9 +187,10 @@ type Template struct {
 }
 
 type User struct {
-	ID        string
-	Email     string
-	CreatedAt int64
+	ID          string
+	Email       string
+	CreatedAt   int64
+	ServiceTeam string
 }
 
 type Webhook struct {

@@ -10,14 +10,14 @@ import (
 )
 
 const accessTokenOwner = `-- name: AccessTokenOwner :one
-SELECT users.id, users.email, users.created_at, access_tokens.hash AS token_hash
+SELECT users.id, users.email, users.created_at, users.service_team, access_tokens.id, access_tokens.user_id, access_tokens.name, access_tokens.hash, access_tokens.mask_prefix, access_tokens.mask_suffix, access_tokens.length, access_tokens.created_at
 FROM access_tokens JOIN users ON users.id = access_tokens.user_id
 WHERE access_tokens.hash = $1
 `
 
 type AccessTokenOwnerRow struct {
-	User      User
-	TokenHash string
+	User        User
+	AccessToken AccessToken
 }
 
 func (q *Queries) AccessTokenOwner(ctx context.Context, hash string) (AccessTokenOwnerRow, error) {
@@ -27,7 +27,15 @@ func (q *Queries) AccessTokenOwner(ctx context.Context, hash string) (AccessToke
 		&i.User.ID,
 		&i.User.Email,
 		&i.User.CreatedAt,
-		&i.TokenHash,
+		&i.User.ServiceTeam,
+		&i.AccessToken.ID,
+		&i.AccessToken.UserID,
+		&i.AccessToken.Name,
+		&i.AccessToken.Hash,
+		&i.AccessToken.MaskPrefix,
+		&i.AccessToken.MaskSuffix,
+		&i.AccessToken.Length,
+		&i.AccessToken.CreatedAt,
 	)
 	return i, err
 }
@@ -52,6 +60,17 @@ func (q *Queries) CountAccessTokens(ctx context.Context, userID string) (int64, 
 	return count, err
 }
 
+const countIdentities = `-- name: CountIdentities :one
+SELECT COUNT(*) FROM identities WHERE issuer = $1
+`
+
+func (q *Queries) CountIdentities(ctx context.Context, issuer string) (int64, error) {
+	row := q.db.QueryRowContext(ctx, countIdentities, issuer)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const countMemberships = `-- name: CountMemberships :one
 SELECT COUNT(*) FROM memberships WHERE user_id = $1
 `
@@ -64,15 +83,16 @@ func (q *Queries) CountMemberships(ctx context.Context, userID string) (int64, e
 }
 
 const defaultMembership = `-- name: DefaultMembership :one
-SELECT teams.id, teams.name, teams.slug, teams.concurrent_sandboxes, teams.max_length_hours, teams.max_cpu, teams.max_memory_mb, teams.concurrent_builds, teams.disk_mb, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, teams.sandboxes, teams.builds, teams.storage_gb, teams.event_days, memberships.role, memberships.is_default
-FROM memberships JOIN teams ON teams.id = memberships.team_id
+SELECT teams.id, teams.name, teams.slug, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, teams.tier, teams.limits, tiers.limits AS tier_limits, memberships.role, memberships.is_default
+FROM memberships JOIN teams ON teams.id = memberships.team_id JOIN tiers ON tiers.name = teams.tier
 WHERE memberships.user_id = $1 AND memberships.is_default
 `
 
 type DefaultMembershipRow struct {
-	Team      Team
-	Role      string
-	IsDefault bool
+	Team       Team
+	TierLimits string
+	Role       string
+	IsDefault  bool
 }
 
 func (q *Queries) DefaultMembership(ctx context.Context, userID string) (DefaultMembershipRow, error) {
@@ -82,21 +102,14 @@ func (q *Queries) DefaultMembership(ctx context.Context, userID string) (Default
 		&i.Team.ID,
 		&i.Team.Name,
 		&i.Team.Slug,
-		&i.Team.ConcurrentSandboxes,
-		&i.Team.MaxLengthHours,
-		&i.Team.MaxCpu,
-		&i.Team.MaxMemoryMb,
-		&i.Team.ConcurrentBuilds,
-		&i.Team.DiskMb,
 		&i.Team.Blocked,
 		&i.Team.BlockedReason,
 		&i.Team.Banned,
 		&i.Team.CreatedAt,
 		&i.Team.MayPublish,
-		&i.Team.Sandboxes,
-		&i.Team.Builds,
-		&i.Team.StorageGb,
-		&i.Team.EventDays,
+		&i.Team.Tier,
+		&i.Team.Limits,
+		&i.TierLimits,
 		&i.Role,
 		&i.IsDefault,
 	)
@@ -251,17 +264,23 @@ func (q *Queries) InsertMembership(ctx context.Context, arg InsertMembershipPara
 }
 
 const insertUser = `-- name: InsertUser :execrows
-INSERT INTO users (id, email, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING
+INSERT INTO users (id, email, created_at, service_team) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING
 `
 
 type InsertUserParams struct {
-	ID        string
-	Email     string
-	CreatedAt int64
+	ID          string
+	Email       string
+	CreatedAt   int64
+	ServiceTeam string
 }
 
 func (q *Queries) InsertUser(ctx context.Context, arg InsertUserParams) (int64, error) {
-	result, err := q.db.ExecContext(ctx, insertUser, arg.ID, arg.Email, arg.CreatedAt)
+	result, err := q.db.ExecContext(ctx, insertUser,
+		arg.ID,
+		arg.Email,
+		arg.CreatedAt,
+		arg.ServiceTeam,
+	)
 	if err != nil {
 		return 0, err
 	}
@@ -337,7 +356,7 @@ func (q *Queries) ListIdentities(ctx context.Context, userID string) ([]Identity
 }
 
 const listMembers = `-- name: ListMembers :many
-SELECT users.id, users.email, users.created_at, memberships.role, memberships.is_default
+SELECT users.id, users.email, users.created_at, users.service_team, memberships.role, memberships.is_default
 FROM memberships JOIN users ON users.id = memberships.user_id
 WHERE memberships.team_id = $1 ORDER BY memberships.created_at, users.id
 `
@@ -361,6 +380,7 @@ func (q *Queries) ListMembers(ctx context.Context, teamID string) ([]ListMembers
 			&i.User.ID,
 			&i.User.Email,
 			&i.User.CreatedAt,
+			&i.User.ServiceTeam,
 			&i.Role,
 			&i.IsDefault,
 		); err != nil {
@@ -378,15 +398,16 @@ func (q *Queries) ListMembers(ctx context.Context, teamID string) ([]ListMembers
 }
 
 const listMemberships = `-- name: ListMemberships :many
-SELECT teams.id, teams.name, teams.slug, teams.concurrent_sandboxes, teams.max_length_hours, teams.max_cpu, teams.max_memory_mb, teams.concurrent_builds, teams.disk_mb, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, teams.sandboxes, teams.builds, teams.storage_gb, teams.event_days, memberships.role, memberships.is_default
-FROM memberships JOIN teams ON teams.id = memberships.team_id
+SELECT teams.id, teams.name, teams.slug, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, teams.tier, teams.limits, tiers.limits AS tier_limits, memberships.role, memberships.is_default
+FROM memberships JOIN teams ON teams.id = memberships.team_id JOIN tiers ON tiers.name = teams.tier
 WHERE memberships.user_id = $1 ORDER BY memberships.created_at, teams.id
 `
 
 type ListMembershipsRow struct {
-	Team      Team
-	Role      string
-	IsDefault bool
+	Team       Team
+	TierLimits string
+	Role       string
+	IsDefault  bool
 }
 
 func (q *Queries) ListMemberships(ctx context.Context, userID string) ([]ListMembershipsRow, error) {
@@ -402,21 +423,14 @@ func (q *Queries) ListMemberships(ctx context.Context, userID string) ([]ListMem
 			&i.Team.ID,
 			&i.Team.Name,
 			&i.Team.Slug,
-			&i.Team.ConcurrentSandboxes,
-			&i.Team.MaxLengthHours,
-			&i.Team.MaxCpu,
-			&i.Team.MaxMemoryMb,
-			&i.Team.ConcurrentBuilds,
-			&i.Team.DiskMb,
 			&i.Team.Blocked,
 			&i.Team.BlockedReason,
 			&i.Team.Banned,
 			&i.Team.CreatedAt,
 			&i.Team.MayPublish,
-			&i.Team.Sandboxes,
-			&i.Team.Builds,
-			&i.Team.StorageGb,
-			&i.Team.EventDays,
+			&i.Team.Tier,
+			&i.Team.Limits,
+			&i.TierLimits,
 			&i.Role,
 			&i.IsDefault,
 		); err != nil {
@@ -434,7 +448,7 @@ func (q *Queries) ListMemberships(ctx context.Context, userID string) ([]ListMem
 }
 
 const listUsers = `-- name: ListUsers :many
-SELECT id, email, created_at FROM users ORDER BY created_at, id
+SELECT id, email, created_at, service_team FROM users ORDER BY created_at, id
 `
 
 func (q *Queries) ListUsers(ctx context.Context) ([]User, error) {
@@ -446,7 +460,12 @@ func (q *Queries) ListUsers(ctx context.Context) ([]User, error) {
 	var items []User
 	for rows.Next() {
 		var i User
-		if err := rows.Scan(&i.ID, &i.Email, &i.CreatedAt); err != nil {
+		if err := rows.Scan(
+			&i.ID,
+			&i.Email,
+			&i.CreatedAt,
+			&i.ServiceTeam,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -473,8 +492,8 @@ func (q *Queries) LockUser(ctx context.Context, id string) (int64, error) {
 }
 
 const membershipByTeam = `-- name: MembershipByTeam :one
-SELECT teams.id, teams.name, teams.slug, teams.concurrent_sandboxes, teams.max_length_hours, teams.max_cpu, teams.max_memory_mb, teams.concurrent_builds, teams.disk_mb, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, teams.sandboxes, teams.builds, teams.storage_gb, teams.event_days, memberships.role, memberships.is_default
-FROM memberships JOIN teams ON teams.id = memberships.team_id
+SELECT teams.id, teams.name, teams.slug, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, teams.tier, teams.limits, tiers.limits AS tier_limits, memberships.role, memberships.is_default
+FROM memberships JOIN teams ON teams.id = memberships.team_id JOIN tiers ON tiers.name = teams.tier
 WHERE memberships.user_id = $1 AND memberships.team_id = $2
 `
 
@@ -484,9 +503,10 @@ type MembershipByTeamParams struct {
 }
 
 type MembershipByTeamRow struct {
-	Team      Team
-	Role      string
-	IsDefault bool
+	Team       Team
+	TierLimits string
+	Role       string
+	IsDefault  bool
 }
 
 func (q *Queries) MembershipByTeam(ctx context.Context, arg MembershipByTeamParams) (MembershipByTeamRow, error) {
@@ -496,21 +516,14 @@ func (q *Queries) MembershipByTeam(ctx context.Context, arg MembershipByTeamPara
 		&i.Team.ID,
 		&i.Team.Name,
 		&i.Team.Slug,
-		&i.Team.ConcurrentSandboxes,
-		&i.Team.MaxLengthHours,
-		&i.Team.MaxCpu,
-		&i.Team.MaxMemoryMb,
-		&i.Team.ConcurrentBuilds,
-		&i.Team.DiskMb,
 		&i.Team.Blocked,
 		&i.Team.BlockedReason,
 		&i.Team.Banned,
 		&i.Team.CreatedAt,
 		&i.Team.MayPublish,
-		&i.Team.Sandboxes,
-		&i.Team.Builds,
-		&i.Team.StorageGb,
-		&i.Team.EventDays,
+		&i.Team.Tier,
+		&i.Team.Limits,
+		&i.TierLimits,
 		&i.Role,
 		&i.IsDefault,
 	)
@@ -553,18 +566,23 @@ func (q *Queries) SetRole(ctx context.Context, arg SetRoleParams) (int64, error)
 }
 
 const userByEmail = `-- name: UserByEmail :one
-SELECT id, email, created_at FROM users WHERE email = $1
+SELECT id, email, created_at, service_team FROM users WHERE email = $1
 `
 
 func (q *Queries) UserByEmail(ctx context.Context, email string) (User, error) {
 	row := q.db.QueryRowContext(ctx, userByEmail, email)
 	var i User
-	err := row.Scan(&i.ID, &i.Email, &i.CreatedAt)
+	err := row.Scan(
+		&i.ID,
+		&i.Email,
+		&i.CreatedAt,
+		&i.ServiceTeam,
+	)
 	return i, err
 }
 
 const userByIdentity = `-- name: UserByIdentity :one
-SELECT users.id, users.email, users.created_at FROM identities JOIN users ON users.id = identities.user_id
+SELECT users.id, users.email, users.created_at, users.service_team FROM identities JOIN users ON users.id = identities.user_id
 WHERE identities.issuer = $1 AND identities.subject = $2
 `
 
@@ -576,6 +594,11 @@ type UserByIdentityParams struct {
 func (q *Queries) UserByIdentity(ctx context.Context, arg UserByIdentityParams) (User, error) {
 	row := q.db.QueryRowContext(ctx, userByIdentity, arg.Issuer, arg.Subject)
 	var i User
-	err := row.Scan(&i.ID, &i.Email, &i.CreatedAt)
+	err := row.Scan(
+		&i.ID,
+		&i.Email,
+		&i.CreatedAt,
+		&i.ServiceTeam,
+	)
 	return i, err
 }

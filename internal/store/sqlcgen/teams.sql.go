@@ -28,29 +28,19 @@ func (q *Queries) CountKept(ctx context.Context, teamID string) (CountKeptRow, e
 }
 
 const insertTeam = `-- name: InsertTeam :execrows
-INSERT INTO teams (id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb,
-                   concurrent_builds, disk_mb, created_at, may_publish, sandboxes, builds,
-                   storage_gb, event_days)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+INSERT INTO teams (id, name, slug, created_at, may_publish, tier, limits)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT DO NOTHING
 `
 
 type InsertTeamParams struct {
-	ID                  string
-	Name                string
-	Slug                string
-	ConcurrentSandboxes int64
-	MaxLengthHours      int64
-	MaxCpu              int64
-	MaxMemoryMb         int64
-	ConcurrentBuilds    int64
-	DiskMb              int64
-	CreatedAt           int64
-	MayPublish          bool
-	Sandboxes           int64
-	Builds              int64
-	StorageGb           int64
-	EventDays           int64
+	ID         string
+	Name       string
+	Slug       string
+	CreatedAt  int64
+	MayPublish bool
+	Tier       string
+	Limits     string
 }
 
 func (q *Queries) InsertTeam(ctx context.Context, arg InsertTeamParams) (int64, error) {
@@ -58,18 +48,10 @@ func (q *Queries) InsertTeam(ctx context.Context, arg InsertTeamParams) (int64, 
 		arg.ID,
 		arg.Name,
 		arg.Slug,
-		arg.ConcurrentSandboxes,
-		arg.MaxLengthHours,
-		arg.MaxCpu,
-		arg.MaxMemoryMb,
-		arg.ConcurrentBuilds,
-		arg.DiskMb,
 		arg.CreatedAt,
 		arg.MayPublish,
-		arg.Sandboxes,
-		arg.Builds,
-		arg.StorageGb,
-		arg.EventDays,
+		arg.Tier,
+		arg.Limits,
 	)
 	if err != nil {
 		return 0, err
@@ -78,37 +60,36 @@ func (q *Queries) InsertTeam(ctx context.Context, arg InsertTeamParams) (int64, 
 }
 
 const listTeams = `-- name: ListTeams :many
-SELECT id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb, concurrent_builds, disk_mb, blocked, blocked_reason, banned, created_at, may_publish, sandboxes, builds, storage_gb, event_days FROM teams ORDER BY created_at, id
+SELECT teams.id, teams.name, teams.slug, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, teams.tier, teams.limits, tiers.limits AS tier_limits
+FROM teams JOIN tiers ON tiers.name = teams.tier ORDER BY teams.created_at, teams.id
 `
 
-func (q *Queries) ListTeams(ctx context.Context) ([]Team, error) {
+type ListTeamsRow struct {
+	Team       Team
+	TierLimits string
+}
+
+func (q *Queries) ListTeams(ctx context.Context) ([]ListTeamsRow, error) {
 	rows, err := q.db.QueryContext(ctx, listTeams)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []Team
+	var items []ListTeamsRow
 	for rows.Next() {
-		var i Team
+		var i ListTeamsRow
 		if err := rows.Scan(
-			&i.ID,
-			&i.Name,
-			&i.Slug,
-			&i.ConcurrentSandboxes,
-			&i.MaxLengthHours,
-			&i.MaxCpu,
-			&i.MaxMemoryMb,
-			&i.ConcurrentBuilds,
-			&i.DiskMb,
-			&i.Blocked,
-			&i.BlockedReason,
-			&i.Banned,
-			&i.CreatedAt,
-			&i.MayPublish,
-			&i.Sandboxes,
-			&i.Builds,
-			&i.StorageGb,
-			&i.EventDays,
+			&i.Team.ID,
+			&i.Team.Name,
+			&i.Team.Slug,
+			&i.Team.Blocked,
+			&i.Team.BlockedReason,
+			&i.Team.Banned,
+			&i.Team.CreatedAt,
+			&i.Team.MayPublish,
+			&i.Team.Tier,
+			&i.Team.Limits,
+			&i.TierLimits,
 		); err != nil {
 			return nil, err
 		}
@@ -136,40 +117,17 @@ func (q *Queries) LockTeam(ctx context.Context, id string) (int64, error) {
 }
 
 const setTeamLimits = `-- name: SetTeamLimits :execrows
-UPDATE teams SET concurrent_sandboxes = $2, max_length_hours = $3, max_cpu = $4, max_memory_mb = $5,
-                 concurrent_builds = $6, disk_mb = $7, sandboxes = $8, builds = $9, storage_gb = $10,
-                 event_days = $11
-WHERE id = $1
+UPDATE teams SET tier = $2, limits = $3 WHERE id = $1
 `
 
 type SetTeamLimitsParams struct {
-	ID                  string
-	ConcurrentSandboxes int64
-	MaxLengthHours      int64
-	MaxCpu              int64
-	MaxMemoryMb         int64
-	ConcurrentBuilds    int64
-	DiskMb              int64
-	Sandboxes           int64
-	Builds              int64
-	StorageGb           int64
-	EventDays           int64
+	ID     string
+	Tier   string
+	Limits string
 }
 
 func (q *Queries) SetTeamLimits(ctx context.Context, arg SetTeamLimitsParams) (int64, error) {
-	result, err := q.db.ExecContext(ctx, setTeamLimits,
-		arg.ID,
-		arg.ConcurrentSandboxes,
-		arg.MaxLengthHours,
-		arg.MaxCpu,
-		arg.MaxMemoryMb,
-		arg.ConcurrentBuilds,
-		arg.DiskMb,
-		arg.Sandboxes,
-		arg.Builds,
-		arg.StorageGb,
-		arg.EventDays,
-	)
+	result, err := q.db.ExecContext(ctx, setTeamLimits, arg.ID, arg.Tier, arg.Limits)
 	if err != nil {
 		return 0, err
 	}
@@ -218,44 +176,44 @@ func (q *Queries) SetTeamStanding(ctx context.Context, arg SetTeamStandingParams
 }
 
 const teamByID = `-- name: TeamByID :one
-SELECT id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb, concurrent_builds, disk_mb, blocked, blocked_reason, banned, created_at, may_publish, sandboxes, builds, storage_gb, event_days FROM teams WHERE id = $1
+SELECT teams.id, teams.name, teams.slug, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, teams.tier, teams.limits, tiers.limits AS tier_limits
+FROM teams JOIN tiers ON tiers.name = teams.tier WHERE teams.id = $1
 `
 
-func (q *Queries) TeamByID(ctx context.Context, id string) (Team, error) {
+type TeamByIDRow struct {
+	Team       Team
+	TierLimits string
+}
+
+func (q *Queries) TeamByID(ctx context.Context, id string) (TeamByIDRow, error) {
 	row := q.db.QueryRowContext(ctx, teamByID, id)
-	var i Team
+	var i TeamByIDRow
 	err := row.Scan(
-		&i.ID,
-		&i.Name,
-		&i.Slug,
-		&i.ConcurrentSandboxes,
-		&i.MaxLengthHours,
-		&i.MaxCpu,
-		&i.MaxMemoryMb,
-		&i.ConcurrentBuilds,
-		&i.DiskMb,
-		&i.Blocked,
-		&i.BlockedReason,
-		&i.Banned,
-		&i.CreatedAt,
-		&i.MayPublish,
-		&i.Sandboxes,
-		&i.Builds,
-		&i.StorageGb,
-		&i.EventDays,
+		&i.Team.ID,
+		&i.Team.Name,
+		&i.Team.Slug,
+		&i.Team.Blocked,
+		&i.Team.BlockedReason,
+		&i.Team.Banned,
+		&i.Team.CreatedAt,
+		&i.Team.MayPublish,
+		&i.Team.Tier,
+		&i.Team.Limits,
+		&i.TierLimits,
 	)
 	return i, err
 }
 
 const teamByKeyHash = `-- name: TeamByKeyHash :one
-SELECT teams.id, teams.name, teams.slug, teams.concurrent_sandboxes, teams.max_length_hours, teams.max_cpu, teams.max_memory_mb, teams.concurrent_builds, teams.disk_mb, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, teams.sandboxes, teams.builds, teams.storage_gb, teams.event_days, api_keys.id, api_keys.team_id, api_keys.name, api_keys.hash, api_keys.mask_prefix, api_keys.mask_suffix, api_keys.length, api_keys.created_at, api_keys.last_used, api_keys.created_by, api_keys.scopes, api_keys.expires_at, api_keys.login
-FROM api_keys JOIN teams ON teams.id = api_keys.team_id
+SELECT teams.id, teams.name, teams.slug, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, teams.tier, teams.limits, tiers.limits AS tier_limits, api_keys.id, api_keys.team_id, api_keys.name, api_keys.hash, api_keys.mask_prefix, api_keys.mask_suffix, api_keys.length, api_keys.created_at, api_keys.last_used, api_keys.created_by, api_keys.scopes, api_keys.expires_at, api_keys.login, api_keys.owner
+FROM api_keys JOIN teams ON teams.id = api_keys.team_id JOIN tiers ON tiers.name = teams.tier
 WHERE api_keys.hash = $1
 `
 
 type TeamByKeyHashRow struct {
-	Team   Team
-	ApiKey ApiKey
+	Team       Team
+	TierLimits string
+	ApiKey     ApiKey
 }
 
 func (q *Queries) TeamByKeyHash(ctx context.Context, hash string) (TeamByKeyHashRow, error) {
@@ -265,21 +223,14 @@ func (q *Queries) TeamByKeyHash(ctx context.Context, hash string) (TeamByKeyHash
 		&i.Team.ID,
 		&i.Team.Name,
 		&i.Team.Slug,
-		&i.Team.ConcurrentSandboxes,
-		&i.Team.MaxLengthHours,
-		&i.Team.MaxCpu,
-		&i.Team.MaxMemoryMb,
-		&i.Team.ConcurrentBuilds,
-		&i.Team.DiskMb,
 		&i.Team.Blocked,
 		&i.Team.BlockedReason,
 		&i.Team.Banned,
 		&i.Team.CreatedAt,
 		&i.Team.MayPublish,
-		&i.Team.Sandboxes,
-		&i.Team.Builds,
-		&i.Team.StorageGb,
-		&i.Team.EventDays,
+		&i.Team.Tier,
+		&i.Team.Limits,
+		&i.TierLimits,
 		&i.ApiKey.ID,
 		&i.ApiKey.TeamID,
 		&i.ApiKey.Name,
@@ -293,36 +244,36 @@ func (q *Queries) TeamByKeyHash(ctx context.Context, hash string) (TeamByKeyHash
 		&i.ApiKey.Scopes,
 		&i.ApiKey.ExpiresAt,
 		&i.ApiKey.Login,
+		&i.ApiKey.Owner,
 	)
 	return i, err
 }
 
 const teamBySlug = `-- name: TeamBySlug :one
-SELECT id, name, slug, concurrent_sandboxes, max_length_hours, max_cpu, max_memory_mb, concurrent_builds, disk_mb, blocked, blocked_reason, banned, created_at, may_publish, sandboxes, builds, storage_gb, event_days FROM teams WHERE slug = $1
+SELECT teams.id, teams.name, teams.slug, teams.blocked, teams.blocked_reason, teams.banned, teams.created_at, teams.may_publish, teams.tier, teams.limits, tiers.limits AS tier_limits
+FROM teams JOIN tiers ON tiers.name = teams.tier WHERE teams.slug = $1
 `
 
-func (q *Queries) TeamBySlug(ctx context.Context, slug string) (Team, error) {
+type TeamBySlugRow struct {
+	Team       Team
+	TierLimits string
+}
+
+func (q *Queries) TeamBySlug(ctx context.Context, slug string) (TeamBySlugRow, error) {
 	row := q.db.QueryRowContext(ctx, teamBySlug, slug)
-	var i Team
+	var i TeamBySlugRow
 	err := row.Scan(
-		&i.ID,
-		&i.Name,
-		&i.Slug,
-		&i.ConcurrentSandboxes,
-		&i.MaxLengthHours,
-		&i.MaxCpu,
-		&i.MaxMemoryMb,
-		&i.ConcurrentBuilds,
-		&i.DiskMb,
-		&i.Blocked,
-		&i.BlockedReason,
-		&i.Banned,
-		&i.CreatedAt,
-		&i.MayPublish,
-		&i.Sandboxes,
-		&i.Builds,
-		&i.StorageGb,
-		&i.EventDays,
+		&i.Team.ID,
+		&i.Team.Name,
+		&i.Team.Slug,
+		&i.Team.Blocked,
+		&i.Team.BlockedReason,
+		&i.Team.Banned,
+		&i.Team.CreatedAt,
+		&i.Team.MayPublish,
+		&i.Team.Tier,
+		&i.Team.Limits,
+		&i.TierLimits,
 	)
 	return i, err
 }

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+
+	"shoal/internal/config"
+	"shoal/internal/shoal"
+	"shoal/internal/store"
+)
+
+type switchCmd struct {
+	Team  string         `placeholder:"SLUG" help:"Slug of the team that is meant. The whole installation by default."`
+	List  switchListCmd  `cmd:"" help:"List the features and whether they are on."`
+	On    switchOnCmd    `cmd:"" help:"Switch a feature on; for a team whatever the installation's switch is."`
+	Off   switchOffCmd   `cmd:"" help:"Switch a feature off."`
+	Reset switchResetCmd `cmd:"" help:"Let the installation's switch count for a team again; for the installation, switch on."`
+}
+
+type switchListCmd struct {
+	JSON bool `name:"json" help:"Print JSON."`
+}
+
+type switchOnCmd struct {
+	Switch string `arg:"" placeholder:"NAME" help:"Name of the feature, as 'switch list' shows it."`
+}
+
+type switchOffCmd struct {
+	Switch string `arg:"" placeholder:"NAME" help:"Name of the feature, as 'switch list' shows it."`
+}
+
+type switchResetCmd struct {
+	Switch string `arg:"" placeholder:"NAME" help:"Name of the feature, as 'switch list' shows it."`
+}
+
+// listedSwitch is a switch in JSON.
+type listedSwitch struct {
+	Name  string `json:"name"`
+	About string `json:"about"`
+	On    bool   `json:"on"`
+	Fixed bool   `json:"fixed"`
+	Own   bool   `json:"own"` // it was switched for the team by itself
+}
+
+// Run lists the features in the order of their names.
+func (c *switchListCmd) Run(ctx context.Context, cfg *config.Config, all *commands) error {
+	fixed, err := shoal.ParseSwitches(cfg.SwitchOff)
+	if err != nil {
+		return err
+	}
+	return withSwitches(ctx, cfg, all, func(st *store.Store, teamID string) error {
+		installation, team, err := st.Switches(ctx, teamID)
+		if err != nil {
+			return err
+		}
+		off := shoal.OffFor(fixed, installation, team)
+		var shown []listedSwitch
+		var rows [][]string
+		for _, one := range shoal.EverySwitch() {
+			s := listedSwitch{one.String(), one.About(), !off.Has(one), fixed.Has(one), (team.On | team.Off).Has(one)}
+			shown = append(shown, s)
+			rows = append(rows, []string{s.Name, position(s), s.About})
+		}
+		if c.JSON {
+			return printJSON(shown)
+		}
+		return printTable("SWITCH\tPOSITION\tABOUT", rows)
+	})
+}
+
+func position(s listedSwitch) string {
+	where := "on"
+	if !s.On {
+		where = "off"
+	}
+	switch {
+	case s.Fixed:
+		return where + " (configuration)"
+	case s.Own:
+		return where + " (team)"
+	}
+	return where
+}
+
+// Run switches a feature on. A running API notices within auth.CacheTTL.
+func (c *switchOnCmd) Run(ctx context.Context, cfg *config.Config, all *commands) error {
+	fixed, err := shoal.ParseSwitches(cfg.SwitchOff)
+	if err != nil {
+		return err
+	}
+	return withSwitch(ctx, cfg, all, c.Switch, func(st *store.Store, teamID string, one shoal.Switches) error {
+		if fixed.Has(one) {
+			return shoal.ErrSwitchFixed.New("the configuration has %s off", one)
+		}
+		return st.SetSwitch(ctx, teamID, one, true)
+	})
+}
+
+// Run switches a feature off.
+func (c *switchOffCmd) Run(ctx context.Context, cfg *config.Config, all *commands) error {
+	return withSwitch(ctx, cfg, all, c.Switch, func(st *store.Store, teamID string, one shoal.Switches) error {
+		return st.SetSwitch(ctx, teamID, one, false)
+	})
+}
+
+// Run makes it so that a feature was never switched.
+func (c *switchResetCmd) Run(ctx context.Context, cfg *config.Config, all *commands) error {
+	return withSwitch(ctx, cfg, all, c.Switch, func(st *store.Store, teamID string, one shoal.Switches) error {
+		return st.ResetSwitch(ctx, teamID, one)
+	})
+}
+
+// withSwitch is withSwitches with the feature of a name.
+func withSwitch(ctx context.Context, cfg *config.Config, all *commands, name string,
+	f func(*store.Store, string, shoal.Switches) error) error {
+	one, err := shoal.ParseSwitch(name)
+	if err != nil {
+		return err
+	}
+	return withSwitches(ctx, cfg, all, func(st *store.Store, teamID string) error { return f(st, teamID, one) })
+}
+
+// withSwitches opens the store and calls f with the ID of the team that is meant, "" for the
+// installation.
+func withSwitches(ctx context.Context, cfg *config.Config, all *commands, f func(*store.Store, string) error) error {
+	if all.Switch.Team == "" {
+		return withStore(ctx, cfg, func(st *store.Store) error { return f(st, "") })
+	}
+	return withTeam(ctx, cfg, all.Switch.Team, func(st *store.Store, team shoal.Team) error { return f(st, team.ID) })
+}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"shoal/internal/shoal"
+)
+
+// TestSwitchCommands: what an operator switches is seen where it counts, and nowhere else.
+func TestSwitchCommands(t *testing.T) {
+	dir := t.TempDir()
+	must := func(line string) string {
+		t.Helper()
+		out, err := command(t, dir, line)
+		if err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		return out
+	}
+	off := func(flags string) string {
+		t.Helper()
+		var rows []listedSwitch
+		if err := json.Unmarshal([]byte(must("switch list --json "+flags)), &rows); err != nil || len(rows) != len(shoal.EverySwitch()) {
+			t.Fatalf("%v, %v", rows, err)
+		}
+		var names []string
+		for _, row := range rows {
+			if !row.On {
+				names = append(names, row.Name)
+			}
+		}
+		return strings.Join(names, " ")
+	}
+	for _, slug := range []string{"acme", "other"} {
+		must("team create " + slug)
+	}
+	for _, step := range []struct{ line, all, acme, other string }{
+		{"switch list", "", "", ""},
+		{"switch off forks", "forks", "forks", "forks"},
+		{"switch off logs --team=acme", "forks", "forks logs", "forks"},
+		{"switch on forks --team=acme", "forks", "logs", "forks"},
+		{"switch on forks", "", "logs", ""},
+		{"switch off forks", "forks", "logs", "forks"},
+		{"switch reset forks --team=acme", "forks", "forks logs", "forks"},
+		{"switch on logs --team=acme", "forks", "forks", "forks"},
+		{"switch reset forks", "", "", ""},
+	} {
+		must(step.line)
+		if all, acme, other := off(""), off("--team=acme"), off("--team=other"); all != step.all || acme != step.acme || other != step.other {
+			t.Errorf("%s: %q, %q, %q", step.line, all, acme, other)
+		}
+	}
+	must("switch on events --team=acme")
+	if got := off("--team=acme --switch-off=events,metrics"); got != "events metrics" {
+		t.Errorf("with the configuration: %q", got)
+	}
+	for line, want := range map[string]*shoal.Kind{"switch on events --switch-off=events": shoal.ErrSwitchFixed,
+		"switch off luck": shoal.ErrSwitchNotFound} {
+		if _, err := command(t, dir, line); !want.Matches(err) {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+}

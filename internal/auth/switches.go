@@ -1,0 +1,18 @@
+package auth
+
+import (
+	"context"
+
+	"shoal/internal/shoal"
+)
+
+// Off returns the features that are switched off for a team, as they were within CacheTTL.
+func (a *Authenticator) Off(ctx context.Context, teamID string) (shoal.Switches, error) {
+	return a.off.get(teamID, func() (shoal.Switches, error) {
+		installation, team, err := a.store.Switches(ctx, teamID)
+		return shoal.OffFor(a.cfg.Off, installation, team), err
+	})
+}
+
+// Fixed are the features that are off by the configuration.
+func (a *Authenticator) Fixed() shoal.Switches { return a.cfg.Off }

@@ -1,0 +1,38 @@
+package logging
+
+// Rooms are the packages that may have a level of their own: those below internal/, each with what
+// is below it, and main for the commands. A test holds them to the tree.
+var Rooms = []string{
+	"account",
+	"api",
+	"artifact",
+	"audit",
+	"auth",
+	"build",
+	"build/engine",
+	"certificate",
+	"config",
+	"controlplane",
+	"endpoint",
+	"eventlog",
+	"fleet",
+	"guest",
+	"image",
+	"issuer",
+	"machine",
+	"network",
+	"orchestrator",
+	"outbound",
+	"proxy",
+	"retention",
+	"runtime/gvisor",
+	"shipped",
+	"tally",
+	"telemetry",
+	"telemetry/logging",
+	"telemetry/otlp",
+	"telemetry/sandboxlog",
+	"telemetry/series",
+	"webhook",
+	"main",
+}
