@@ -14,10 +14,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
-
-	"golang.org/x/sync/singleflight"
 
 	"shoal/internal/outbound"
 	"shoal/internal/shoal"
@@ -38,15 +35,8 @@ type Client struct {
 	cfg    ClientConfig
 	tokens *Issuers // this one alone, for the client's own tokens
 	http   *http.Client
-	now    func() time.Time
-	asking singleflight.Group
+	about  *published[description]
 	free   chan struct{} // has a token for each exchange that may begin
-
-	mu    sync.Mutex // guards the rest
-	known description
-	at    time.Time // when it was had
-	asked time.Time // when it was last asked for
-	err   error     // how that ended
 }
 
 // maxExchanges is how many codes are exchanged at once; anybody can send made-up ones.
@@ -55,9 +45,11 @@ const maxExchanges = 16
 // NewClient returns a client, which asks the issuer by the transport when it is first needed.
 func NewClient(cfg ClientConfig, transport http.RoundTripper, log *slog.Logger) *Client {
 	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse } // with the secret
-	c := &Client{cfg: cfg, now: time.Now, free: make(chan struct{}, maxExchanges),
+	c := &Client{cfg: cfg, free: make(chan struct{}, maxExchanges),
 		http:   &http.Client{Transport: transport, CheckRedirect: stay},
 		tokens: New([]Config{{URL: cfg.URL, Discovery: cfg.Discovery, Audiences: []string{cfg.ID}}}, transport, log)}
+	c.about = &published[description]{fetch: c.fetchDescription, now: time.Now,
+		none: errors.New("the issuer was not asked yet")}
 	for range maxExchanges {
 		c.free <- struct{}{}
 	}
@@ -66,14 +58,6 @@ func NewClient(cfg ClientConfig, transport http.RoundTripper, log *slog.Logger) 
 
 // URL is the issuer's.
 func (c *Client) URL() string { return c.cfg.URL }
-
-// description is what an issuer says of where people sign in.
-type description struct {
-	Issuer        string   `json:"issuer"`
-	Authorization string   `json:"authorization_endpoint"`
-	Token         string   `json:"token_endpoint"`
-	Methods       []string `json:"token_endpoint_auth_methods_supported"`
-}
 
 // Try is one attempt to sign in, which the browser keeps meanwhile.
 type Try struct {
@@ -207,57 +191,26 @@ func groupsOf(claim any) []string {
 
 // describe returns what the issuer says of itself, which is asked for as its keys are.
 func (c *Client) describe(ctx context.Context) (description, error) {
-	about, due, err := c.last()
-	if !due {
+	about, fresh, err := c.about.last()
+	if fresh || !c.about.mayAsk() {
 		return about, err
 	}
-	shared, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTime)
-	defer cancel()
-	_, _, _ = c.asking.Do("", func() (any, error) {
-		if _, due, _ := c.last(); !due {
-			return nil, nil // another one has asked since
-		}
-		about, err := c.ask(shared)
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.asked, c.err = c.now(), err; err == nil {
-			c.known, c.at = about, c.asked
-		}
-		return nil, nil
-	})
-	about, _, err = c.last()
+	c.about.ask(ctx)
+	about, _, err = c.about.last()
 	return about, err
 }
 
-// last returns what is known, and whether it is to be asked for.
-func (c *Client) last() (about description, due bool, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	now := c.now()
-	due = now.Sub(c.asked) >= pause && now.Sub(c.at) >= keysTime
-	switch {
-	case !c.at.IsZero() && now.Sub(c.at) < staleTime:
-		return c.known, due, nil
-	case c.err == nil:
-		return about, due, errors.New("the issuer was not asked yet")
-	}
-	return about, due, c.err
-}
-
-func (c *Client) ask(ctx context.Context) (about description, err error) {
-	discovery := Config{URL: c.cfg.URL, Discovery: c.cfg.Discovery}.discovery()
-	reader := keys{client: &http.Client{Transport: c.http.Transport, CheckRedirect: keepEncrypted}}
-	if err := reader.get(ctx, discovery, &about); err != nil {
+func (c *Client) fetchDescription(ctx context.Context) (description, error) {
+	cfg := Config{URL: c.cfg.URL, Discovery: c.cfg.Discovery}
+	about, err := cfg.describe(ctx, &http.Client{Transport: c.http.Transport, CheckRedirect: keepEncrypted})
+	if err != nil {
 		return about, err
-	}
-	if c.cfg.Discovery == "" && about.Issuer != c.cfg.URL {
-		return about, fmt.Errorf("%s describes the issuer %q", discovery, about.Issuer)
 	}
 	for _, address := range []string{about.Authorization, about.Token} {
 		u, err := url.Parse(address)
 		plain := err == nil && u.Scheme == "http" && !strings.HasPrefix(c.cfg.URL, "https://")
 		if err != nil || u.Host == "" || (u.Scheme != "https" && !plain) {
-			return about, fmt.Errorf("%s has people sign in at %q", discovery, address)
+			return about, fmt.Errorf("%s has people sign in at %q", cfg.discovery(), address)
 		}
 	}
 	return about, nil

@@ -7,11 +7,9 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
-	"golang.org/x/sync/singleflight"
 
 	"shoal/internal/outbound"
 )
@@ -30,22 +28,17 @@ const (
 	maxKeys   = 100
 )
 
-// keys are what an issuer has published last.
+// keys are an issuer's.
 type keys struct {
 	cfg    Config
 	client *http.Client
-	now    func() time.Time
-	asking singleflight.Group
-
-	mu    sync.Mutex // guards the rest
-	known []jose.JSONWebKey
-	at    time.Time // when they were had
-	asked time.Time // when the issuer was last asked, with or without success
-	err   error     // how that ended
+	published[[]jose.JSONWebKey]
 }
 
 func newKeys(cfg Config, client *http.Client, now func() time.Time) *keys {
-	return &keys{cfg: cfg, client: client, now: now}
+	k := &keys{cfg: cfg, client: client}
+	k.published = published[[]jose.JSONWebKey]{fetch: k.fetchKeys, now: now, none: errors.New("they are too old")}
+	return k
 }
 
 // find returns the keys by which a signature may have been made: those of the ID, or all of them
@@ -56,13 +49,7 @@ func (k *keys) find(ctx context.Context, id string) ([]jose.JSONWebKey, error) {
 	if (fresh && len(found) > 0) || !k.mayAsk() {
 		return found, err
 	}
-	// Those who wait share the asking, so it must not end with the first one's request.
-	shared, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTime)
-	defer cancel()
-	_, _, _ = k.asking.Do("", func() (any, error) {
-		k.ask(shared)
-		return nil, nil
-	})
+	k.ask(ctx)
 	found, _, err = k.lookUp(id)
 	return found, err
 }
@@ -70,64 +57,51 @@ func (k *keys) find(ctx context.Context, id string) ([]jose.JSONWebKey, error) {
 // lookUp returns the keys of an ID and whether they need not be asked for again. The error says
 // why there are no keys at all.
 func (k *keys) lookUp(id string) (found []jose.JSONWebKey, fresh bool, err error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	age := k.now().Sub(k.at)
-	if k.at.IsZero() || age >= staleTime {
-		if k.err == nil {
-			return nil, false, errors.New("they are too old")
-		}
-		return nil, false, k.err
-	}
-	for _, key := range k.known {
+	known, fresh, err := k.last()
+	for _, key := range known {
 		if id == "" || key.KeyID == id {
 			found = append(found, key)
 		}
 	}
-	return found, age < keysTime, nil
+	return found, fresh, err
 }
 
-func (k *keys) mayAsk() bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.now().Sub(k.asked) >= pause
+// description is what an issuer says of itself.
+type description struct {
+	Issuer        string   `json:"issuer"`
+	Keys          string   `json:"jwks_uri"`
+	Authorization string   `json:"authorization_endpoint"`
+	Token         string   `json:"token_endpoint"`
+	Methods       []string `json:"token_endpoint_auth_methods_supported"`
 }
 
-func (k *keys) ask(ctx context.Context) {
-	if !k.mayAsk() { // another request has, since this one looked
-		return
-	}
-	list, err := k.fetch(ctx)
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.asked, k.err = k.now(), err
-	if err == nil {
-		k.known, k.at = list, k.asked
-	}
-}
-
-// fetch asks where the keys are, then for the keys.
-func (k *keys) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
-	discovery := k.cfg.discovery()
-	var about struct {
-		Issuer string `json:"issuer"`
-		Keys   string `json:"jwks_uri"`
-	}
-	if err := k.get(ctx, discovery, &about); err != nil {
-		return nil, err
+// describe asks the issuer for its description.
+func (c Config) describe(ctx context.Context, client *http.Client) (about description, err error) {
+	discovery := c.discovery()
+	if err := get(ctx, client, discovery, &about); err != nil {
+		return about, err
 	}
 	// Somebody else's description would have us trust somebody else's keys. An operator who says
 	// where it is means that one.
-	if k.cfg.Discovery == "" && about.Issuer != k.cfg.URL {
-		return nil, fmt.Errorf("%s describes the issuer %q", discovery, about.Issuer)
+	if c.Discovery == "" && about.Issuer != c.URL {
+		return about, fmt.Errorf("%s describes the issuer %q", discovery, about.Issuer)
+	}
+	return about, nil
+}
+
+// fetchKeys asks where the keys are, then for the keys.
+func (k *keys) fetchKeys(ctx context.Context) ([]jose.JSONWebKey, error) {
+	about, err := k.cfg.describe(ctx, k.client)
+	if err != nil {
+		return nil, err
 	}
 	if strings.HasPrefix(k.cfg.URL, "https://") && !strings.HasPrefix(about.Keys, "https://") {
-		return nil, fmt.Errorf("%s has its keys at %q, which is not https", discovery, about.Keys)
+		return nil, fmt.Errorf("%s has its keys at %q, which is not https", k.cfg.discovery(), about.Keys)
 	}
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
-	if err := k.get(ctx, about.Keys, &set); err != nil {
+	if err := get(ctx, k.client, about.Keys, &set); err != nil {
 		return nil, err
 	}
 	return readKeys(set.Keys)
@@ -152,13 +126,13 @@ func readKeys(set []json.RawMessage) ([]jose.JSONWebKey, error) {
 	return list, nil
 }
 
-func (k *keys) get(ctx context.Context, url string, into any) error {
+func get(ctx context.Context, client *http.Client, url string, into any) error {
 	req, err := http.NewRequestWithContext(outbound.WithBodyLimit(ctx, maxAnswer), http.MethodGet, url, nil)
 	if err != nil {
 		return err
 	}
 	req.Header.Set("Accept", "application/json")
-	resp, err := k.client.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return fmt.Errorf("ask %s: %w", url, err)
 	}
