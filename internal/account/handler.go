@@ -10,7 +10,6 @@ import (
 	"html/template"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -171,13 +170,4 @@ func (p *Pages) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if err := p.show(w, known.Status, "failure.html", v); err != nil {
 		p.log.Error("a page cannot be shown", "error", err)
 	}
-}
-
-// sourceOf is the address of who sent a request.
-func sourceOf(r *http.Request) netip.Addr {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return peer.Addr()
 }

@@ -5,6 +5,7 @@ import (
 
 	"shoal/internal/api"
 	"shoal/internal/auth"
+	"shoal/internal/shares"
 	"shoal/internal/shoal"
 )
 
@@ -17,7 +18,7 @@ func (p *Pages) showSignIn(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (p *Pages) signIn(w http.ResponseWriter, r *http.Request) error {
-	secret, u, err := p.auth.SignIn(r.Context(), r.PostForm.Get("email"), r.PostForm.Get("password"), sourceOf(r))
+	secret, u, err := p.auth.SignIn(r.Context(), r.PostForm.Get("email"), r.PostForm.Get("password"), shares.AddressOf(r))
 	api.Tell(r.Context(), deed("SignIn", u, err))
 	if err != nil {
 		known := shoal.AsError(err)
@@ -93,7 +94,7 @@ func (p *Pages) changePassword(w http.ResponseWriter, r *http.Request, s auth.Se
 	if f.Get("password") != f.Get("again") {
 		return shoal.ErrPassword.New("The two passwords differ")
 	}
-	secret, err := p.auth.ChangePassword(r.Context(), s, f.Get("present"), f.Get("password"), sourceOf(r))
+	secret, err := p.auth.ChangePassword(r.Context(), s, f.Get("present"), f.Get("password"), shares.AddressOf(r))
 	if err != nil {
 		return err
 	}

@@ -3,11 +3,11 @@ package api
 import (
 	"context"
 	"net/http"
-	"net/netip"
 	"strings"
 
 	"github.com/google/uuid"
 
+	"shoal/internal/shares"
 	"shoal/internal/shoal"
 )
 
@@ -109,9 +109,9 @@ func Fail(ctx context.Context, err error) { callOf(ctx).err = err }
 // addressOf is where a request came from. Behind a trusted proxy the endpoint has put the client's
 // address there.
 func addressOf(r *http.Request) string {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
+	from := shares.AddressOf(r)
+	if !from.IsValid() {
 		return ""
 	}
-	return peer.Addr().Unmap().String()
+	return from.String()
 }

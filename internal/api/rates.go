@@ -4,7 +4,6 @@ import (
 	"context"
 	"math"
 	"net/http"
-	"net/netip"
 	"strconv"
 	"time"
 
@@ -74,13 +73,7 @@ func (s *Server) authenticate(r *http.Request, need access) (auth.Caller, error)
 }
 
 // sourceOf is whose address a request comes from.
-func sourceOf(r *http.Request) string {
-	addr, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return shares.SourceOf(addr.Addr()).String()
-}
+func sourceOf(r *http.Request) string { return shares.SourceOf(shares.AddressOf(r)).String() }
 
 // admitRequest counts a request of a team, or of a user who acts for none, and says in the answer's
 // head what is left (api.md §2.6). Operators are not counted.

@@ -242,13 +242,7 @@ func maskedHost(r *http.Request, rt route, target Target) string {
 }
 
 // sourceOf returns where a request came from; the zero value if that is no TCP connection.
-func sourceOf(r *http.Request) netip.Addr {
-	addr, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return shares.SourceOf(addr.Addr())
-}
+func sourceOf(r *http.Request) netip.Addr { return shares.SourceOf(shares.AddressOf(r)) }
 
 // requestID returns the caller's ID or a new one.
 func requestID(r *http.Request) string {
