@@ -42,14 +42,7 @@ func TestCommandsAreAudited(t *testing.T) {
 // TestAuditCommands: what an operator does on the machine is told, and can be listed and exported.
 func TestAuditCommands(t *testing.T) {
 	dir := t.TempDir()
-	must := func(line string) string {
-		t.Helper()
-		out, err := command(t, dir, line)
-		if err != nil {
-			t.Fatalf("%s: %v", line, err)
-		}
-		return out
-	}
+	must := commander(t, dir)
 	t.Setenv("SUDO_USER", "ann")
 	t.Setenv("SUDO_UID", "1017")
 	must("team create acme")

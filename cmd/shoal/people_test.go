@@ -48,10 +48,9 @@ func command(t *testing.T, dir, line string) (string, error) {
 	return out.String(), err
 }
 
-// TestPeopleCommands: what an operator types from a new user to their end.
-func TestPeopleCommands(t *testing.T) {
-	dir := t.TempDir()
-	must := func(line string) string {
+// commander carries out commands that must succeed, and returns what each printed.
+func commander(t *testing.T, dir string) func(line string) string {
+	return func(line string) string {
 		t.Helper()
 		out, err := command(t, dir, line)
 		if err != nil {
@@ -59,6 +58,12 @@ func TestPeopleCommands(t *testing.T) {
 		}
 		return out
 	}
+}
+
+// TestPeopleCommands: what an operator types from a new user to their end.
+func TestPeopleCommands(t *testing.T) {
+	dir := t.TempDir()
+	must := commander(t, dir)
 	list := func(line string) (rows []map[string]any) {
 		t.Helper()
 		out := must(line + " --json")

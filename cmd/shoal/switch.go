@@ -52,11 +52,10 @@ func (c *switchListCmd) Run(ctx context.Context, cfg *config.Config, all *comman
 		if err != nil {
 			return err
 		}
-		off := shoal.OffFor(fixed, installation, team)
 		var shown []listedSwitch
 		var rows [][]string
-		for _, one := range shoal.EverySwitch() {
-			s := listedSwitch{one.String(), one.About(), !off.Has(one), fixed.Has(one), (team.On | team.Off).Has(one)}
+		for _, state := range shoal.SwitchStates(fixed, installation, team) {
+			s := listedSwitch{state.Feature.String(), state.Feature.About(), state.On, state.Fixed, state.Own}
 			shown = append(shown, s)
 			rows = append(rows, []string{s.Name, position(s), s.About})
 		}

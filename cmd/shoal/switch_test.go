@@ -11,14 +11,7 @@ import (
 // TestSwitchCommands: what an operator switches is seen where it counts, and nowhere else.
 func TestSwitchCommands(t *testing.T) {
 	dir := t.TempDir()
-	must := func(line string) string {
-		t.Helper()
-		out, err := command(t, dir, line)
-		if err != nil {
-			t.Fatalf("%s: %v", line, err)
-		}
-		return out
-	}
+	must := commander(t, dir)
 	off := func(flags string) string {
 		t.Helper()
 		var rows []listedSwitch

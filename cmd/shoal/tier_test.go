@@ -13,14 +13,7 @@ import (
 // TestTierCommands: what an operator types from a new tier to its end.
 func TestTierCommands(t *testing.T) {
 	dir := t.TempDir()
-	must := func(line string) string {
-		t.Helper()
-		out, err := command(t, dir, line)
-		if err != nil {
-			t.Fatalf("%s: %v", line, err)
-		}
-		return out
-	}
+	must := commander(t, dir)
 	limits := func(line string) (held heldLimits) {
 		t.Helper()
 		if err := json.Unmarshal([]byte(must("team limits acme --json "+line)), &held); err != nil {

@@ -93,13 +93,10 @@ func (s *Server) switchesOf(ctx context.Context, teamID string) ([]gen.Switch, e
 		return nil, err
 	}
 	var rows []gen.Switch
-	fixed := s.auth.Fixed()
-	off := shoal.OffFor(fixed, installation, team)
-	for _, one := range shoal.EverySwitch() {
-		row := gen.Switch{Name: one.String(), About: one.About(), On: !off.Has(one), Fixed: fixed.Has(one)}
+	for _, state := range shoal.SwitchStates(s.auth.Fixed(), installation, team) {
+		row := gen.Switch{Name: state.Feature.String(), About: state.Feature.About(), On: state.On, Fixed: state.Fixed}
 		if teamID != "" {
-			own := (team.On | team.Off).Has(one)
-			row.Own = &own
+			row.Own = &state.Own
 		}
 		rows = append(rows, row)
 	}

@@ -23,6 +23,9 @@ const KeyPrefix = "e2b_"
 // keyBytes is the length of a new secret's random value.
 const keyBytes = 20
 
+// secretBytes is that of a session's and a link's.
+const secretBytes = 32
+
 // ErrKeyPrefix and ErrKeyFormat say what is wrong with a key's text.
 var (
 	ErrKeyPrefix = errors.New("the key does not start with " + KeyPrefix)
@@ -159,10 +162,12 @@ func (k *Keys) EnsureFirst(ctx context.Context) (plaintext string, err error) {
 	return plaintext, nil
 }
 
-func randomSecret(prefix string) string {
-	raw := make([]byte, keyBytes)
+func randomSecret(prefix string) string { return prefix + randomHex(keyBytes) }
+
+func randomHex(bytes int) string {
+	raw := make([]byte, bytes)
 	rand.Read(raw)
-	return prefix + hex.EncodeToString(raw)
+	return hex.EncodeToString(raw)
 }
 
 // newKey gives a key its ID, hash, mask and time.

@@ -3,7 +3,6 @@ package auth
 import (
 	"context"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -48,9 +47,7 @@ func PersonActor(u shoal.User) shoal.Actor {
 
 // begin makes a session and returns its secret.
 func (a *Authenticator) begin(ctx context.Context, userID string) (string, error) {
-	raw := make([]byte, 32)
-	rand.Read(raw)
-	secret := hex.EncodeToString(raw)
+	secret := randomHex(secretBytes)
 	return secret, a.store.AddSession(ctx, hashText(secret), userID, a.now().UTC().Truncate(time.Microsecond))
 }
 
@@ -97,7 +94,7 @@ func (a *Authenticator) SessionOf(ctx context.Context, h http.Header, secure boo
 func sessionSecret(h http.Header, secure bool) string {
 	r := http.Request{Header: h}
 	cookie, err := r.Cookie(cookieName(secure))
-	if err != nil || len(cookie.Value) != 64 {
+	if err != nil || len(cookie.Value) != 2*secretBytes {
 		return ""
 	}
 	return cookie.Value

@@ -2,8 +2,6 @@ package auth
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"net/netip"
 	"time"
@@ -56,9 +54,7 @@ func (a *Authenticator) SignIn(
 // Invite returns a secret by which a user sets a password, once within LinkTime. With the ID "" it
 // makes the first person, an owner of the first team. An earlier one ends.
 func (p *People) Invite(ctx context.Context, userID string) (secret string, err error) {
-	raw := make([]byte, 32)
-	rand.Read(raw)
-	secret = hex.EncodeToString(raw)
+	secret = randomHex(secretBytes)
 	return secret, p.store.AddPasswordLink(ctx, hashText(secret), userID, time.Now().Add(LinkTime))
 }
 

@@ -24,9 +24,6 @@ const (
 	ActorNobody   ActorKind = "nobody"   // whose credentials were refused
 )
 
-// ActorKinds are all of them.
-var ActorKinds = []ActorKind{ActorUser, ActorToken, ActorKey, ActorOperator, ActorHost, ActorShoal, ActorNobody}
-
 // Actor is who did something. It is written down as it is then, so that it can be read when the
 // user or key is gone.
 type Actor struct {

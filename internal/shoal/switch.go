@@ -100,6 +100,24 @@ type Positions struct {
 	On, Off Switches
 }
 
+// SwitchState is how a feature stands, for the installation or a team.
+type SwitchState struct {
+	Feature Switches // one
+	On      bool
+	Fixed   bool // by the configuration
+	Own     bool // it was switched for the team by itself
+}
+
+// SwitchStates are those of all features, in the order of their names.
+func SwitchStates(fixed Switches, installation, team Positions) []SwitchState {
+	off := OffFor(fixed, installation, team)
+	var list []SwitchState
+	for _, one := range EverySwitch() {
+		list = append(list, SwitchState{one, !off.Has(one), fixed.Has(one), (team.On | team.Off).Has(one)})
+	}
+	return list
+}
+
 // OffFor are the features that a team cannot use: fixed ones never, others unless they were switched
 // on for the team after all.
 func OffFor(fixed Switches, installation, team Positions) Switches {
