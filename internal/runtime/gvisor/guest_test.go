@@ -55,10 +55,11 @@ func TestLinksAreNoDirectories(t *testing.T) {
 }
 
 // TestBackground: when both want the whole processor, a guest in the background gets less
-// of it than another. Both are pinned to one processor: across several, their threads may
-// be spread so that the host's scheduler has nothing to share out.
+// of it than another. Both have one processor: across several, their threads may be spread
+// so that the host's scheduler has nothing to share out.
 func TestBackground(t *testing.T) {
 	h := newHost(t)
+	onOneProcessor(t)
 	var guests [2]*booted
 	var used [2]float64
 	for n, id := range []string{"front", "back"} {
@@ -66,7 +67,6 @@ func TestBackground(t *testing.T) {
 		spec.Background = id == "back"
 		guests[n] = h.boot(spec, slot, "")
 		guests[n].Want("/burn", "ok")
-		guests[n].pin()
 	}
 	read := func(sign float64) {
 		for n, b := range guests {
@@ -91,9 +91,9 @@ func TestBackground(t *testing.T) {
 	}
 }
 
-// pin pins all threads of the guest to the first processor that this process may use.
-func (b *booted) pin() {
-	t := b.host.T
+// onOneProcessor has this process, and the guests that it starts, use the first processor that
+// it may use, until the test ends.
+func onOneProcessor(t *testing.T) {
 	t.Helper()
 	var mine, first unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &mine); err != nil {
@@ -104,19 +104,21 @@ func (b *booted) pin() {
 		cpu++
 	}
 	first.Set(cpu)
-	for moved := true; moved; { // threads may be created while others are moved
-		moved = false
-		for _, pid := range b.host.driver.cgroups.processes(b.Spec.ID) {
-			tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
+	use := func(set *unix.CPUSet) {
+		for moved := true; moved; { // threads may be created while others are moved
+			moved = false
+			tasks, _ := filepath.Glob("/proc/self/task/*")
 			for _, task := range tasks {
-				var set unix.CPUSet
+				var its unix.CPUSet
 				tid, _ := strconv.Atoi(filepath.Base(task))
-				if err := unix.SchedGetaffinity(tid, &set); err == nil && set != first {
-					moved = unix.SchedSetaffinity(tid, &first) == nil || moved
+				if err := unix.SchedGetaffinity(tid, &its); err == nil && its != *set {
+					moved = unix.SchedSetaffinity(tid, set) == nil || moved
 				}
 			}
 		}
 	}
+	use(&first)
+	t.Cleanup(func() { use(&mine) })
 }
 
 // TestConsoleIsBounded: root in the guest may write to the console without end.

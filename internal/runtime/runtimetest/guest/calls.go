@@ -45,9 +45,10 @@ var calls = map[string]func() (string, error){
 		out, err := exec.Command("/init", "attach", strconv.Itoa(sleeper.Process.Pid)).CombinedOutput()
 		return string(out), err
 	},
-	"fork":    memoryOfAFork,
-	"text":    textOfCalls,
-	"nothing": func() (string, error) { return "", nil },
+	"fork":       memoryOfAFork,
+	"text":       textOfCalls,
+	"hypervisor": func() (string, error) { return hypervisor(), nil },
+	"nothing":    func() (string, error) { return "", nil },
 }
 
 // child does what this program's arguments say, and ends.

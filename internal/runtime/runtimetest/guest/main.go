@@ -63,6 +63,14 @@ func main() {
 		}
 		fmt.Fprint(w, "ok")
 	})
+	http.HandleFunc("/alternate", func(w http.ResponseWriter, r *http.Request) {
+		go func() {
+			for {
+				syscall.Getppid()
+			}
+		}()
+		fmt.Fprint(w, "ok")
+	})
 	http.HandleFunc("/open", func(w http.ResponseWriter, r *http.Request) {
 		f, err := os.OpenFile(r.URL.Query().Get("path"), syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
 		if err == nil {
