@@ -5,12 +5,14 @@ import (
 	"os"
 	"path/filepath"
 	goruntime "runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/sentry/platform/systrap/sysmsg"
 )
 
 // TestHome: with two processors, what runs a guest's program is bound to one while it alternates
@@ -67,5 +69,12 @@ func TestCPUID(t *testing.T) {
 	b := newHost(t).start("cpuid", "")
 	if status, name := b.Ask("/call?name=hypervisor"); status != 200 || strings.Trim(name, "\x00") == "" {
 		t.Errorf("the hypervisor: %d %q", status, name)
+	}
+}
+
+// TestHandlerCopies: the handler of a guest's signals has the memcpy that is replaced there.
+func TestHandlerCopies(t *testing.T) {
+	if goruntime.GOARCH == "amd64" && !sysmsg.CopyAsAWhole(slices.Clone(sysmsg.SighandlerBlob)) {
+		t.Error("gVisor's handler of signals has another memcpy; see _patch/pkg/sentry/platform/systrap/sysmsg")
 	}
 }
