@@ -85,10 +85,11 @@ type Config struct {
 	ArtifactDir      string         `placeholder:"DIR" help:"Where snapshots are kept for good, for example on a network file system. The data directory is then only a cache of it. Without it they are in the data directory alone."`
 	ArtifactCache    int64          `default:"20480" placeholder:"MIB" help:"Bound of that cache, in MiB."`
 
-	Shells      int           `default:"2" help:"Sandbox kernels started ahead without a guest, for each root image in use: they take most of the time out of a start or a resume. 0 is none."`
-	EnvdTimeout time.Duration `default:"20s" help:"How long a started guest's daemon may take to answer."`
-	RestTime    time.Duration `default:"60s" help:"How long a paused sandbox stays frozen in memory too, so that a resume soon after is instant. 0 is never."`
-	SandboxDisk int64         `default:"10240" placeholder:"MIB" help:"Writable disk of a sandbox of the base template, in MiB."`
+	Shells         int           `default:"2" help:"Sandbox kernels started ahead without a guest, for each root image in use: they take most of the time out of a start or a resume. 0 is none."`
+	GvisorPlatform string        `default:"systrap" enum:"systrap,kvm" help:"How gVisor runs a guest's programs: systrap works everywhere. kvm needs a usable /dev/kvm, has not been measured, and restores only what was paused under it."`
+	EnvdTimeout    time.Duration `default:"20s" help:"How long a started guest's daemon may take to answer."`
+	RestTime       time.Duration `default:"60s" help:"How long a paused sandbox stays frozen in memory too, so that a resume soon after is instant. 0 is never."`
+	SandboxDisk    int64         `default:"10240" placeholder:"MIB" help:"Writable disk of a sandbox of the base template, in MiB."`
 
 	BuildSlots      int               `default:"2" help:"Template builds that run at once; further ones wait their turn."`
 	BuildEnv        map[string]string `placeholder:"NAME=VALUE;…" help:"Environment of every step of a template build, such as mirrors and proxies: PIP_INDEX_URL, npm_config_registry, https_proxy. A template's own ENV comes first."`

@@ -28,7 +28,7 @@ func (m *Machine) open() error {
 		return err
 	}
 	m.driver, err = gvisor.New(gvisor.Options{RunDir: filepath.Join(m.cfg.RunDir, "gvisor"),
-		CgroupParent: m.cfg.Instance, Kernel: kernel}, m.log)
+		CgroupParent: m.cfg.Instance, Kernel: kernel, Platform: m.cfg.GvisorPlatform}, m.log)
 	if err != nil {
 		return fmt.Errorf("prepare gVisor: %w", err)
 	}

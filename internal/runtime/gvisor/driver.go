@@ -37,6 +37,8 @@ type Options struct {
 	// must be able to execute it. Empty means this program itself, whose main must then
 	// call kernel.Run.
 	Kernel string
+	// Platform is how programs run: systrap, or kvm, which needs /dev/kvm. Empty is systrap.
+	Platform string
 	// DebugLogDir is where every kernel writes its log. Empty means no log.
 	DebugLogDir string
 }
@@ -113,6 +115,9 @@ func newConfig(opts Options) (*config.Config, error) {
 		"--allow-suid",
 		"--sidecar-usage-policy=LEGACY_DEPRECATED_SLOW_EMBEDDED_FALLBACK",
 		"--sidecar-release-enforcement-policy=NEVER",
+	}
+	if opts.Platform != "" {
+		args = append(args, "--platform="+opts.Platform)
 	}
 	if opts.DebugLogDir != "" {
 		args = append(args, "--debug", "--debug-log="+opts.DebugLogDir+"/")

@@ -21,7 +21,16 @@ const Name = "gvisor"
 // Maker names this driver, the gVisor version that it is built with, and the current
 // kernel.
 func (d *Driver) Maker() runtime.Maker {
-	return runtime.Maker{Runtime: Name, Version: pin.Version, Kernel: d.present()}
+	return runtime.Maker{Runtime: Name, Version: d.version(), Kernel: d.present()}
+}
+
+// version is gVisor's, and the platform, which a checkpoint depends on, if it is another than
+// the usual one.
+func (d *Driver) version() string {
+	if d.opts.Platform == "" || d.opts.Platform == "systrap" {
+		return pin.Version
+	}
+	return pin.Version + "+" + d.opts.Platform
 }
 
 // present is the name of the directory with the current kernel's program, or "" if this
@@ -43,9 +52,9 @@ func (d *Driver) Fits(made runtime.Maker) error {
 		_, err := d.kernelPath(made.Kernel)
 		return err
 	}
-	if made.Version != "" && made.Version != pin.Version {
+	if made.Version != "" && made.Version != d.version() {
 		return fmt.Errorf("%w: it was made by version %s of %s, and this is %s",
-			runtime.ErrUnfit, made.Version, Name, pin.Version)
+			runtime.ErrUnfit, made.Version, Name, d.version())
 	}
 	return nil
 }
