@@ -1,5 +1,5 @@
-// Package doctor checks what a machine needs to run sandboxes. For each failure it tells
-// the cause and the fix.
+// Package doctor checks what a machine needs to run sandboxes, and the servers that its settings
+// name. For each failure it tells the cause and the fix.
 package doctor
 
 import (
@@ -69,15 +69,13 @@ var checks = []check{
 	{"base template", checkBase},
 }
 
-// Run runs every check, in order.
+// Run runs every check, in order, and asks the servers then.
 func Run(ctx context.Context, cfg *config.Config) []Result {
 	results := make([]Result, 0, len(checks))
 	for _, c := range checks {
-		r := c.run(ctx, cfg)
-		r.Name = c.name
-		results = append(results, r)
+		results = append(results, c.run(ctx, cfg).of(c.name))
 	}
-	return results
+	return append(results, askServers(ctx, cfg)...)
 }
 
 // Worst returns the most severe level among results.
@@ -92,9 +90,9 @@ func Worst(results []Result) Level {
 // Print writes results for people.
 func Print(w io.Writer, results []Result) {
 	for _, r := range results {
-		fmt.Fprintf(w, "%-5s %-15s %s\n", r.Level, r.Name, r.Found)
+		fmt.Fprintf(w, "%-5s %-16s %s\n", r.Level, r.Name, r.Found)
 		if r.Fix != "" {
-			fmt.Fprintf(w, "      %-15s fix: %s\n", "", r.Fix)
+			fmt.Fprintf(w, "      %-16s fix: %s\n", "", r.Fix)
 		}
 	}
 }
