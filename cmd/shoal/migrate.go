@@ -12,6 +12,7 @@ import (
 
 	"shoal/internal/config"
 	"shoal/internal/controlplane"
+	"shoal/internal/shoal"
 	"shoal/internal/store"
 )
 
@@ -129,7 +130,7 @@ func (c *backupCmd) Run(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	if _, err := os.Stat(c.File); err == nil {
-		return fmt.Errorf("%s exists already", c.File)
+		return shoal.ErrBackupExists.New("%s exists already", c.File)
 	}
 	// It is as secret as the database.
 	part, err := os.CreateTemp(filepath.Dir(c.File), filepath.Base(c.File)+".part-")
@@ -158,7 +159,7 @@ func (c *restoreCmd) Run(ctx context.Context, cfg *config.Config) error {
 	if c.File != "-" {
 		f, err := os.Open(c.File)
 		if err != nil {
-			return fmt.Errorf("open the backup: %w", err)
+			return shoal.ErrBackup.Wrap(err, "The backup cannot be opened")
 		}
 		defer f.Close()
 		from = f
