@@ -16,7 +16,7 @@ const (
 	maxSkew = 2 * time.Second
 )
 
-// server is something that the settings name and that runs elsewhere, or may.
+// server is something that the settings of an api name and that runs elsewhere, or may.
 type server struct {
 	name string
 	// ask returns what was found, in the order of importance: what keeps the rest from being asked
@@ -26,7 +26,10 @@ type server struct {
 }
 
 // servers are in the order in which a start needs them. Each is asked in a file of its own.
-var servers = []server{}
+var servers = []server{
+	{"database", askDatabase},
+	{"issuer", askIssuers},
+}
 
 // askServers asks all servers, each for a bounded time.
 func askServers(ctx context.Context, cfg *config.Config) (results []Result) {
