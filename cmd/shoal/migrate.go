@@ -145,7 +145,9 @@ func (c *backupCmd) Run(ctx context.Context, cfg *config.Config) error {
 	if err := os.Link(part.Name(), c.File); err != nil {
 		return fmt.Errorf("name the backup's file: %w", err)
 	}
-	fmt.Printf("%d rows of the %s database (schema version %d) are in %s.\n", about.Rows, about.Engine, about.Schema, c.File)
+	fmt.Printf("%d rows of the %s database (schema version %d) are in %s.\n"+
+		"Secrets of webhooks in it are sealed: keep seal-secret, or secrets/seal-secret of the data directory, too.\n",
+		about.Rows, about.Engine, about.Schema, c.File)
 	return nil
 }
 

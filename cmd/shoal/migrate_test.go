@@ -102,7 +102,7 @@ func TestBackupCommands(t *testing.T) {
 		t.Error("a failed backup has made a database")
 	}
 	must("team create acme")
-	if out := must("backup " + backup); !strings.Contains(out, "SQLite") {
+	if out := must("backup " + backup); !strings.Contains(out, "SQLite") || !strings.Contains(out, "seal-secret") {
 		t.Error(out)
 	}
 	if info, err := os.Stat(backup); err != nil || info.Mode().Perm() != 0o600 {

@@ -52,7 +52,8 @@ func checkDigests(ctx context.Context, name, fix string, patterns []string, dige
 			case err != nil:
 				return Warn.because("", "%s cannot be read: %v", file, err).of(name)
 			case got != digest(file):
-				return Fail.because(fix, "%s is damaged: its content has another digest than its name", file).of(name)
+				return Fail.because(fix,
+					"%s is damaged: its content has another digest than its name", file).of(name)
 			default:
 				n++
 			}

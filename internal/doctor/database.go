@@ -36,7 +36,8 @@ func askDatabase(ctx context.Context, cfg *config.Config) []Result {
 func judgePostgres(s store.Server) []Result {
 	version := ok("Postgres %s", s.Version).of("version")
 	if s.Major < testedPostgres {
-		version = Warn.because("use a server of Postgres 15 or later", "Postgres %s is older than what Shoal is tested with",
+		version = Warn.because("use a server of Postgres 15 or later",
+			"Postgres %s is older than what Shoal is tested with",
 			s.Version).of("version")
 	}
 	clock := exchange{sent: s.Asked, told: s.Clock, received: s.Answered}
@@ -66,10 +67,12 @@ func inspectSchema(ctx context.Context, location string) Result {
 		}
 	}
 	if err := found.Err(); err != nil {
-		return Fail.because("see `shoal migrate verify`; restore a backup, or undo the change", "%v", err).of("schema")
+		return Fail.because("see `shoal migrate verify`; restore a backup, or undo the change",
+			"%v", err).of("schema")
 	}
 	if found.Version < found.Newest {
-		return Note.because("shoal migrate up, or start the api, which does it", "version %d of %d", found.Version,
+		return Note.because("shoal migrate up, or start the api, which does it",
+			"version %d of %d", found.Version,
 			found.Newest).of("schema")
 	}
 	return ok("version %d, as its migrations make it", found.Version).of("schema")

@@ -22,7 +22,8 @@ func checkDepot(_ context.Context, cfg *config.Config) Result {
 	}
 	dir := cfg.ArtifactDir
 	if _, err := os.Stat(dir); err != nil {
-		return Fail.because("mount it, or correct artifact-dir", "paused sandboxes and builds cannot be kept: %v", err)
+		return Fail.because("mount it, or correct artifact-dir",
+			"paused sandboxes and builds cannot be kept: %v", err)
 	}
 	e := exchange{sent: time.Now(), precision: fileTime}
 	var err error
@@ -36,13 +37,15 @@ func checkDepot(_ context.Context, cfg *config.Config) Result {
 		return Warn.because("", "%s: %v", dir, err)
 	}
 	if free := int64(there.Bavail) * there.Bsize; free < minDisk {
-		return Warn.because("free some space there, by `shoal gc --empty-trash` for example", "%d MiB free in %s", free>>20, dir)
+		return Warn.because("free some space there, by `shoal gc --empty-trash` for example",
+			"%d MiB free in %s", free>>20, dir)
 	}
 	if r := e.judge(); r.Level != OK {
 		return Warn.because(r.Fix, "%s is on a server whose clock is %s", dir, r.Found)
 	}
 	if err := unix.Statfs(existing(cfg.DataDir), &here); err == nil && here.Fsid == there.Fsid {
-		return Note.because("mount the depot, if it is to be elsewhere", "%s is on the same file system as the data directory", dir)
+		return Note.because("mount the depot, if it is to be elsewhere",
+			"%s is on the same file system as the data directory", dir)
 	}
 	return ok("%s takes files, and gives them back", dir)
 }

@@ -23,7 +23,8 @@ func askIssuers(ctx context.Context, cfg *config.Config) []Result {
 	}
 	transport, err := cfg.IssuerTransport(slog.New(slog.DiscardHandler))
 	if err != nil {
-		return []Result{Warn.because("correct trust-ca, outbound-allow or outbound-proxy", "no issuer can be asked: %v", err)}
+		return []Result{Warn.because("correct trust-ca, outbound-allow or outbound-proxy",
+			"no issuer can be asked: %v", err)}
 	}
 	var results []Result
 	for _, one := range tokens {
@@ -40,7 +41,8 @@ func askIssuer(ctx context.Context, one config.Issuer, signIn bool, transport *o
 	seen, err := issuer.Look(ctx, cfg, signIn, transport)
 	switch {
 	case shoal.ErrOutboundRefused.Matches(err):
-		return []Result{Warn.because("name the issuer's host in outbound-allow", "%s is at an internal address, which is not asked: nobody comes in by it", one.URL)}
+		return []Result{Warn.because("name the issuer's host in outbound-allow",
+			"%s is at an internal address, which is not asked: nobody comes in by it", one.URL)}
 	case err != nil:
 		return []Result{Warn.because("correct the issuer's URL or its discovery=URL, name its authority in trust-ca, or mend the issuer",
 			"nobody comes in by %s: %v", one.URL, err)}

@@ -47,7 +47,8 @@ func checkResolvers(ctx context.Context, cfg *config.Config) Result {
 	case len(silent) == len(list):
 		return Warn.because(fix, "sandboxes find no names: %s", strings.Join(silent, ", "))
 	case len(silent) > 0:
-		return Note.because(fix, "some do not answer, which costs sandboxes time: %s", strings.Join(silent, ", "))
+		return Note.because(fix,
+			"some do not answer, which costs sandboxes time: %s", strings.Join(silent, ", "))
 	}
 	return ok("%d answer", len(list))
 }

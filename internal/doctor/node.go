@@ -81,7 +81,8 @@ func judgeStatus(address string, info shoal.NodeInfo) Result {
 	if info.Status == shoal.NodeReady {
 		return ok("%s at %s is ready, with %d sandbox(es)", info.ID, address, info.Sandboxes).of("answer")
 	}
-	return Warn.because("wait, or see the orchestrator's log", "%s at %s is %s and takes no new sandboxes", info.ID,
+	return Warn.because("wait, or see the orchestrator's log",
+		"%s at %s is %s and takes no new sandboxes", info.ID,
 		address, info.Status).of("answer")
 }
 
