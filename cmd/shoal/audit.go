@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"shoal/internal/api"
 	"shoal/internal/config"
 	"shoal/internal/shoal"
 	"shoal/internal/store"
@@ -147,44 +148,10 @@ func (c *auditExportCmd) Run(ctx context.Context, cfg *config.Config) error {
 	})
 }
 
-// auditLine is an entry as GET /admin/audit has it.
-type auditLine struct {
-	ID        string       `json:"id"`
-	At        time.Time    `json:"at"`
-	TeamID    string       `json:"teamID,omitempty"`
-	Actor     auditActor   `json:"actor"`
-	Operation string       `json:"operation"`
-	Target    *auditTarget `json:"target,omitempty"`
-	Address   string       `json:"address,omitempty"`
-	UserAgent string       `json:"userAgent,omitempty"`
-	RequestID string       `json:"requestID,omitempty"`
-	Status    int          `json:"status"`
-	ErrorCode string       `json:"errorCode,omitempty"`
-	Count     int64        `json:"count"`
-}
-
-type auditActor struct {
-	Kind   shoal.ActorKind `json:"kind"`
-	ID     string          `json:"id,omitempty"`
-	UserID string          `json:"userID,omitempty"`
-	Name   string          `json:"name,omitempty"`
-}
-
-type auditTarget struct {
-	Kind string `json:"kind"`
-	ID   string `json:"id"`
-}
-
 func printAudit(w io.Writer, list []shoal.AuditEntry) error {
 	encoder := json.NewEncoder(w)
 	for _, e := range list {
-		line := auditLine{ID: e.ID, At: e.At, TeamID: e.TeamID, Actor: auditActor(e.Actor), Operation: e.Operation,
-			Address: e.Address, UserAgent: e.Agent, RequestID: e.RequestID, Status: e.Status, ErrorCode: e.ErrorCode,
-			Count: e.Count}
-		if e.TargetKind != "" {
-			line.Target = &auditTarget{e.TargetKind, e.TargetID}
-		}
-		if err := encoder.Encode(line); err != nil {
+		if err := encoder.Encode(api.WireAudit(e)); err != nil {
 			return err
 		}
 	}

@@ -39,6 +39,13 @@ func TestCommandsAreAudited(t *testing.T) {
 	}
 }
 
+// auditLine is what a reader of the export looks for.
+type auditLine struct {
+	TeamID, Operation, ErrorCode string
+	Actor                        struct{ Kind, ID, Name string }
+	Target                       *struct{ ID string }
+}
+
 // TestAuditCommands: what an operator does on the machine is told, and can be listed and exported.
 func TestAuditCommands(t *testing.T) {
 	dir := t.TempDir()

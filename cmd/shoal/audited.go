@@ -36,7 +36,7 @@ var auditedCommands = map[string]string{
 func auditCommand(ctx context.Context, kctx *kong.Context, all *commands, failed error) error {
 	name := commandName(kctx.Selected())
 	kind, ok := auditedCommands[name]
-	if !ok {
+	if !ok || leavesNoDatabase(name, failed) {
 		return nil
 	}
 	e := shoal.AuditEntry{ID: shoal.NewAuditID(), At: time.Now(), Actor: hostActor(), Operation: "shoal " + name,
@@ -70,6 +70,13 @@ func auditCommand(ctx context.Context, kctx *kong.Context, all *commands, failed
 		return fmt.Errorf("the audit log has no entry of this command: %w", err)
 	}
 	return nil
+}
+
+// leavesNoDatabase reports whether a command has failed for want of a database, or before it made one:
+// an entry would make it, and a backup could not be restored into it any more.
+func leavesNoDatabase(name string, failed error) bool {
+	return shoal.ErrDatabaseMissing.Matches(failed) ||
+		name == "restore" && failed != nil && !shoal.ErrDatabaseNotEmpty.Matches(failed)
 }
 
 // concernedTeam finds the team whose log the entry belongs to; "" if there is none.

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"text/tabwriter"
+	"strconv"
 	"time"
 
 	"shoal/internal/config"
@@ -80,15 +80,15 @@ func printEvents(w io.Writer, list []shoal.Event, asJSON, head bool) error {
 		}
 		return nil
 	}
-	table := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-	if head {
-		fmt.Fprintln(table, "TIME\tTYPE\tSANDBOX\tNUMBER\tDATA")
+	rows := make([][]string, len(list))
+	for i, e := range list {
+		rows[i] = []string{e.Time.Format(time.RFC3339), string(e.Type[len(eventPrefix):]), e.SandboxID,
+			strconv.FormatInt(e.Number, 10), e.Data}
 	}
-	for _, e := range list {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\n", e.Time.Format(time.RFC3339), e.Type[len(eventPrefix):],
-			e.SandboxID, e.Number, e.Data)
+	if !head {
+		return writeTable(w, "", rows)
 	}
-	return table.Flush()
+	return writeTable(w, "TIME\tTYPE\tSANDBOX\tNUMBER\tDATA", rows)
 }
 
 const (

@@ -3,8 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
-	"text/tabwriter"
+	"strconv"
 
 	"shoal/internal/config"
 	"shoal/internal/image"
@@ -52,12 +51,11 @@ func (imageListCmd) Run(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tMIB\tIMPORTED\tFROM")
-	for _, i := range list {
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", i.Name, i.Size>>20, i.At.Format("2006-01-02 15:04"), i.From)
+	rows := make([][]string, len(list))
+	for n, i := range list {
+		rows[n] = []string{i.Name, strconv.FormatInt(i.Size>>20, 10), day(i.At), i.From}
 	}
-	return w.Flush()
+	return printTable("NAME\tMIB\tIMPORTED\tFROM", rows)
 }
 
 // Run removes an imported image.

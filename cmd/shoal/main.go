@@ -119,13 +119,13 @@ func (versionCmd) Run() error {
 
 type checkCmd struct{}
 
-// Run prints the settings, which main has checked. It exits with 1 if clients refuse the
-// certificate that they name.
-func (checkCmd) Run(cfg *config.Config) error {
+// Run prints the settings, which main has checked, and how features stand. It exits with 1 if
+// clients refuse the certificate that the settings name.
+func (checkCmd) Run(ctx context.Context, cfg *config.Config) error {
 	for _, line := range cfg.Lines() {
 		fmt.Println(line)
 	}
-	var err error
+	err := printSwitches(ctx, cfg)
 	_, wrong := certificate.Inspect(cfg, time.Now())
 	for _, f := range wrong {
 		fmt.Fprintf(os.Stderr, "shoal: %s\n  fix:   %s\n", f.Problem, f.Fix)

@@ -12,6 +12,7 @@ import (
 
 	"shoal/internal/config"
 	"shoal/internal/controlplane"
+	"shoal/internal/shoal"
 	"shoal/internal/store"
 )
 
@@ -129,7 +130,7 @@ func (c *backupCmd) Run(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	if _, err := os.Stat(c.File); err == nil {
-		return fmt.Errorf("%s exists already", c.File)
+		return shoal.ErrBackupExists.New("%s exists already", c.File)
 	}
 	// It is as secret as the database.
 	part, err := os.CreateTemp(filepath.Dir(c.File), filepath.Base(c.File)+".part-")
@@ -144,7 +145,9 @@ func (c *backupCmd) Run(ctx context.Context, cfg *config.Config) error {
 	if err := os.Link(part.Name(), c.File); err != nil {
 		return fmt.Errorf("name the backup's file: %w", err)
 	}
-	fmt.Printf("%d rows of the %s database (schema version %d) are in %s.\n", about.Rows, about.Engine, about.Schema, c.File)
+	fmt.Printf("%d rows of the %s database (schema version %d) are in %s.\n"+
+		"Secrets of webhooks in it are sealed: keep seal-secret, or secrets/seal-secret of the data directory, too.\n",
+		about.Rows, about.Engine, about.Schema, c.File)
 	return nil
 }
 
@@ -158,7 +161,7 @@ func (c *restoreCmd) Run(ctx context.Context, cfg *config.Config) error {
 	if c.File != "-" {
 		f, err := os.Open(c.File)
 		if err != nil {
-			return fmt.Errorf("open the backup: %w", err)
+			return shoal.ErrBackup.Wrap(err, "The backup cannot be opened")
 		}
 		defer f.Close()
 		from = f

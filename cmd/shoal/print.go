@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -17,9 +18,14 @@ func printJSON(v any) error {
 }
 
 // printTable prints rows for people, below a head whose columns are separated by tabs.
-func printTable(head string, rows [][]string) error {
-	w := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, head)
+func printTable(head string, rows [][]string) error { return writeTable(os.Stdout, head, rows) }
+
+// writeTable is printTable to somewhere else, or without a head.
+func writeTable(to io.Writer, head string, rows [][]string) error {
+	w := tabwriter.NewWriter(to, 0, 4, 2, ' ', 0)
+	if head != "" {
+		fmt.Fprintln(w, head)
+	}
 	for _, row := range rows {
 		fmt.Fprintln(w, strings.Join(row, "\t"))
 	}

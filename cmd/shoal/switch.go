@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"shoal/internal/config"
 	"shoal/internal/shoal"
@@ -64,6 +65,45 @@ func (c *switchListCmd) Run(ctx context.Context, cfg *config.Config, all *comman
 		}
 		return printTable("SWITCH\tPOSITION\tABOUT", rows)
 	})
+}
+
+// printSwitches says how each feature stands for the installation: by the configuration, and by what
+// was switched, if there is a database of this version to ask. It changes nothing there.
+func printSwitches(ctx context.Context, cfg *config.Config) error {
+	fixed, err := shoal.ParseSwitches(cfg.SwitchOff)
+	if err != nil {
+		return err
+	}
+	installation, err := switched(ctx, cfg)
+	where := "the database"
+	if err != nil {
+		where = "the configuration alone, because the database does not say: " + err.Error()
+	}
+	fmt.Printf("# Switches, by %s\n", where)
+	for _, state := range shoal.SwitchStates(fixed, installation, shoal.Positions{}) {
+		fmt.Printf("# %s: %s\n", state.Feature, position(listedSwitch{On: state.On, Fixed: state.Fixed}))
+	}
+	return nil
+}
+
+// switched reads what was switched for the installation.
+func switched(ctx context.Context, cfg *config.Config) (shoal.Positions, error) {
+	found, err := store.Inspect(ctx, cfg.DatabaseLocation())
+	if err == nil {
+		err = found.Err()
+	}
+	if err == nil && found.Version < found.Newest {
+		err = fmt.Errorf("its schema is of version %d, not %d", found.Version, found.Newest)
+	}
+	if err != nil {
+		return shoal.Positions{}, err
+	}
+	var installation shoal.Positions
+	err = withStore(ctx, cfg, func(st *store.Store) error {
+		installation, _, err = st.Switches(ctx, "")
+		return err
+	})
+	return installation, err
 }
 
 func position(s listedSwitch) string {

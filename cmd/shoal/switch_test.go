@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -48,6 +50,21 @@ func TestSwitchCommands(t *testing.T) {
 	must("switch on events --team=acme")
 	if got := off("--team=acme --switch-off=events,metrics"); got != "events metrics" {
 		t.Errorf("with the configuration: %q", got)
+	}
+	// What is on is seen as well, and what is off with the reason.
+	must("switch off forks")
+	out := must("check --switch-off=logs")
+	for _, want := range []string{"by the database", "# builds: on", "# forks: off\n", "# logs: off (configuration)"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("shoal check does not say %q:\n%s", want, out)
+		}
+	}
+	empty := t.TempDir()
+	if out := commander(t, empty)("check"); !strings.Contains(out, "by the configuration alone") || !strings.Contains(out, "# forks: on") {
+		t.Errorf("without a database: %s", out)
+	}
+	if _, err := os.Stat(filepath.Join(empty, "shoal.db")); err == nil {
+		t.Error("shoal check has made a database")
 	}
 	for line, want := range map[string]*shoal.Kind{"switch on events --switch-off=events": shoal.ErrSwitchFixed,
 		"switch off luck": shoal.ErrSwitchNotFound} {

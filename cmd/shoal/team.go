@@ -122,9 +122,6 @@ func (c *teamCreateCmd) Run(ctx context.Context, cfg *config.Config) error {
 		if errors.Is(err, store.ErrExists) {
 			return fmt.Errorf("there is a team %q already: %w", c.Slug, err)
 		}
-		if errors.Is(err, store.ErrNoTier) {
-			return tierError(err, c.Tier)
-		}
 		if err != nil || !c.JSON {
 			return err
 		}

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 
 	"shoal/internal/config"
@@ -40,7 +38,7 @@ func (c *teamLimitsCmd) Run(ctx context.Context, cfg *config.Config) error {
 	return withTeam(ctx, cfg, c.Team, func(st *store.Store, team shoal.Team) error {
 		if change != (shoal.LimitChange{}) {
 			if team, err = st.ChangeLimits(ctx, team.ID, change); err != nil {
-				return tierError(err, c.Tier)
+				return err
 			}
 		}
 		own := team.Own.Names()
@@ -57,19 +55,4 @@ func (c *teamLimitsCmd) Run(ctx context.Context, cfg *config.Config) error {
 		}
 		return printTable("LIMIT\tVALUE\tOF", rows)
 	})
-}
-
-// tierError says what the store says of a tier.
-func tierError(err error, name string) error {
-	switch {
-	case errors.Is(err, store.ErrNoTier):
-		return shoal.ErrTierNotFound.Wrap(err, "no tier is named %q", name)
-	case errors.Is(err, store.ErrExists):
-		return shoal.ErrTierExists.Wrap(err, "there is a tier %q already", name)
-	case errors.Is(err, store.ErrInUse):
-		return shoal.ErrTierInUse.Wrap(err, "the tier %q is in use", name)
-	case err != nil:
-		return fmt.Errorf("tier %q: %w", name, err)
-	}
-	return nil
 }

@@ -68,7 +68,7 @@ func (w *watch) Close() {
 }
 
 func openExporter(cfg *config.Config, role string, log *slog.Logger) (*otlp.Exporter, error) {
-	headers, err := cfg.CollectorHeaders()
+	to, err := cfg.Collector()
 	if err != nil {
 		return nil, err
 	}
@@ -78,14 +78,9 @@ func openExporter(cfg *config.Config, role string, log *slog.Logger) (*otlp.Expo
 			return nil, fmt.Errorf("name this machine: %w", err)
 		}
 	}
-	signals := make([]otlp.Signal, len(cfg.OTLPSignals))
-	for i, s := range cfg.OTLPSignals {
-		signals[i] = otlp.Signal(s)
-	}
-	return otlp.New(otlp.Config{Endpoint: cfg.OTLPEndpoint, GRPC: cfg.OTLPProtocol == "grpc", Headers: headers,
-		Signals: signals, Ratio: cfg.TraceRatio, Interval: cfg.OTLPInterval,
-		Attributes: map[string]string{"service.name": "shoal", "service.version": version,
-			"service.instance.id": cfg.Instance + "-" + role + "@" + machine, "host.name": machine, "shoal.role": role}}, log)
+	to.Attributes = map[string]string{"service.name": "shoal", "service.version": version,
+		"service.instance.id": cfg.Instance + "-" + role + "@" + machine, "host.name": machine, "shoal.role": role}
+	return otlp.New(to, log)
 }
 
 // registry gathers the metrics of the process's parts, and those of what sends them.

@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"text/tabwriter"
+	"strconv"
 
 	"shoal/internal/config"
 	"shoal/internal/shipped"
@@ -64,9 +63,9 @@ func (c *templateBuildCmd) Run(ctx context.Context, cfg *config.Config) error {
 
 // Run lists the shipped templates.
 func (templateListCmd) Run() error {
-	w := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
-	for _, t := range templates.Shipped {
-		fmt.Fprintf(w, "%s\t%d CPU, %d MB\t%s\n", t.Name, t.CPUCount, t.MemoryMB, t.About)
+	rows := make([][]string, len(templates.Shipped))
+	for i, t := range templates.Shipped {
+		rows[i] = []string{t.Name, strconv.Itoa(t.CPUCount), strconv.Itoa(t.MemoryMB), t.About}
 	}
-	return w.Flush()
+	return printTable("NAME\tCPUS\tMB\tWHAT IT IS", rows)
 }

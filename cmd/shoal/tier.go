@@ -85,7 +85,7 @@ func (c *tierAddCmd) Run(ctx context.Context, cfg *config.Config) error {
 	return withStore(ctx, cfg, func(st *store.Store) error {
 		tier, err := st.AddTier(ctx, c.Tier, set, values)
 		if err != nil {
-			return tierError(err, c.Tier)
+			return err
 		}
 		return printTier(tier, c.JSON)
 	})
@@ -100,7 +100,7 @@ func (c *tierChangeCmd) Run(ctx context.Context, cfg *config.Config) error {
 	return withStore(ctx, cfg, func(st *store.Store) error {
 		tier, err := st.ChangeTier(ctx, c.Tier, set, values)
 		if err != nil {
-			return tierError(err, c.Tier)
+			return err
 		}
 		return printTier(tier, c.JSON)
 	})
@@ -109,7 +109,7 @@ func (c *tierChangeCmd) Run(ctx context.Context, cfg *config.Config) error {
 // Run removes a tier.
 func (c *tierRemoveCmd) Run(ctx context.Context, cfg *config.Config) error {
 	return withStore(ctx, cfg, func(st *store.Store) error {
-		return tierError(st.RemoveTier(ctx, c.Tier), c.Tier)
+		return st.RemoveTier(ctx, c.Tier)
 	})
 }
 

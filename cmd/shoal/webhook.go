@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"shoal/internal/config"
+	"shoal/internal/controlplane"
 	"shoal/internal/shoal"
 	"shoal/internal/store"
 )
@@ -78,7 +79,7 @@ type deliveryLine struct {
 }
 
 func (webhookListCmd) Run(ctx context.Context, cfg *config.Config, all *commands) error {
-	return withTeam(ctx, cfg, all.Webhook.Team, func(st *store.Store, team shoal.Team) error {
+	return withWebhooks(ctx, cfg, all, func(st *store.Store, team shoal.Team) error {
 		list, err := st.Webhooks(ctx, team.ID)
 		if err != nil {
 			return err
@@ -111,7 +112,7 @@ func (c *webhookAddCmd) Run(ctx context.Context, cfg *config.Config, all *comman
 	if len(types) == 0 {
 		types = shoal.EventTypes
 	}
-	return withTeam(ctx, cfg, all.Webhook.Team, func(st *store.Store, team shoal.Team) error {
+	return withWebhooks(ctx, cfg, all, func(st *store.Store, team shoal.Team) error {
 		w := shoal.Webhook{ID: shoal.NewWebhookID(), TeamID: team.ID, Name: c.Name, URL: c.URL, Enabled: true,
 			Events: types, Secret: c.Secret, CreatedAt: time.Now().UTC()}
 		err := w.Check()
@@ -130,14 +131,14 @@ func (c *webhookAddCmd) Run(ctx context.Context, cfg *config.Config, all *comman
 }
 
 func (c *webhookRmCmd) Run(ctx context.Context, cfg *config.Config, all *commands) error {
-	return withTeam(ctx, cfg, all.Webhook.Team, func(st *store.Store, team shoal.Team) error {
+	return withWebhooks(ctx, cfg, all, func(st *store.Store, team shoal.Team) error {
 		return st.RemoveWebhook(ctx, team.ID, c.ID)
 	})
 }
 
 // Run opens a delivery, which a running api makes within seconds.
 func (c *webhookTestCmd) Run(ctx context.Context, cfg *config.Config, all *commands) error {
-	return withTeam(ctx, cfg, all.Webhook.Team, func(st *store.Store, team shoal.Team) error {
+	return withWebhooks(ctx, cfg, all, func(st *store.Store, team shoal.Team) error {
 		w, err := st.Webhook(ctx, team.ID, c.ID)
 		if err != nil {
 			return err
@@ -182,7 +183,7 @@ func (c *webhookTestCmd) await(ctx context.Context, st *store.Store, d shoal.Del
 }
 
 func (c *webhookDeliveriesCmd) Run(ctx context.Context, cfg *config.Config, all *commands) error {
-	return withTeam(ctx, cfg, all.Webhook.Team, func(st *store.Store, team shoal.Team) error {
+	return withWebhooks(ctx, cfg, all, func(st *store.Store, team shoal.Team) error {
 		if _, err := st.Webhook(ctx, team.ID, c.ID); err != nil {
 			return err
 		}
@@ -195,7 +196,7 @@ func (c *webhookDeliveriesCmd) Run(ctx context.Context, cfg *config.Config, all 
 }
 
 func (c *webhookReplayCmd) Run(ctx context.Context, cfg *config.Config, all *commands) error {
-	return withTeam(ctx, cfg, all.Webhook.Team, func(st *store.Store, team shoal.Team) error {
+	return withWebhooks(ctx, cfg, all, func(st *store.Store, team shoal.Team) error {
 		old, err := st.Delivery(ctx, team.ID, c.ID, c.Delivery)
 		if err != nil {
 			return err
@@ -233,3 +234,13 @@ func printDeliveries(list []shoal.Delivery, asJSON bool) error {
 }
 
 func printLine(v any) error { return json.NewEncoder(os.Stdout).Encode(v) }
+
+// withWebhooks is withTeam with a store that knows secrets.
+func withWebhooks(ctx context.Context, cfg *config.Config, all *commands, f func(*store.Store, shoal.Team) error) error {
+	return withTeam(ctx, cfg, all.Webhook.Team, func(st *store.Store, team shoal.Team) error {
+		if err := controlplane.Unseal(cfg, st); err != nil {
+			return err
+		}
+		return f(st, team)
+	})
+}

@@ -2,11 +2,9 @@ package api
 
 import (
 	"context"
-	"errors"
 
 	"shoal/internal/api/gen"
 	"shoal/internal/shoal"
-	"shoal/internal/store"
 )
 
 // ListTiers lists the tiers, oldest first.
@@ -34,9 +32,6 @@ func (s *Server) AddTier(
 		return nil, err
 	}
 	tier, err := s.store.AddTier(ctx, req.Body.Name, set, values)
-	if errors.Is(err, store.ErrExists) {
-		err = shoal.ErrTierExists.New("There is a tier %q already", req.Body.Name)
-	}
 	return gen.AddTier201JSONResponse(wireTier(tier)), err
 }
 
@@ -50,14 +45,14 @@ func (s *Server) ChangeTier(
 	}
 	tier, err := s.store.ChangeTier(ctx, req.TierName, set, values)
 	s.auth.Forget()
-	return gen.ChangeTier200JSONResponse(wireTier(tier)), tierError(err, req.TierName)
+	return gen.ChangeTier200JSONResponse(wireTier(tier)), err
 }
 
 // RemoveTier removes a tier that no team is in.
 func (s *Server) RemoveTier(
 	ctx context.Context, req gen.RemoveTierRequestObject,
 ) (gen.RemoveTierResponseObject, error) {
-	return gen.RemoveTier204Response{}, tierError(s.store.RemoveTier(ctx, req.TierName), req.TierName)
+	return gen.RemoveTier204Response{}, s.store.RemoveTier(ctx, req.TierName)
 }
 
 // GetTeamLimits shows what a team may.
@@ -86,18 +81,7 @@ func (s *Server) ChangeTeamLimits(
 	}
 	team, err = s.store.ChangeLimits(ctx, team.ID, change)
 	s.auth.Forget()
-	return gen.ChangeTeamLimits200JSONResponse(wireLimits(team)), tierError(err, change.Tier)
-}
-
-// tierError words what the store says of a tier.
-func tierError(err error, name string) error {
-	switch {
-	case errors.Is(err, store.ErrNoTier):
-		return shoal.ErrTierNotFound.New("There is no tier %.64q", name)
-	case errors.Is(err, store.ErrInUse):
-		return shoal.ErrTierInUse.New("The tier %.64q is in use", name)
-	}
-	return err
+	return gen.ChangeTeamLimits200JSONResponse(wireLimits(team)), err
 }
 
 func wireTier(tier shoal.Tier) gen.Tier {

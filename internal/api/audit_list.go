@@ -32,7 +32,7 @@ func (s *Server) ListAudit(
 		if !caller.Operator {
 			e = forTeam(e)
 		}
-		answer.Body[i] = wireAudit(e)
+		answer.Body[i] = WireAudit(e)
 	}
 	return answer, nil
 }
@@ -57,7 +57,7 @@ func (s *Server) ListAllAudit(
 	answer := gen.ListAllAudit200JSONResponse{Body: make([]gen.AuditEntry, len(entries)),
 		Headers: gen.ListAllAudit200ResponseHeaders{XNextToken: optional(next)}}
 	for i, e := range entries {
-		answer.Body[i] = wireAudit(e)
+		answer.Body[i] = WireAudit(e)
 	}
 	return answer, nil
 }
@@ -109,7 +109,8 @@ func forTeam(e shoal.AuditEntry) shoal.AuditEntry {
 	return e
 }
 
-func wireAudit(e shoal.AuditEntry) gen.AuditEntry {
+// WireAudit is an entry as GET /admin/audit has it.
+func WireAudit(e shoal.AuditEntry) gen.AuditEntry {
 	w := gen.AuditEntry{Id: e.ID, At: e.At, TeamID: optional(e.TeamID), Operation: e.Operation,
 		Actor: gen.AuditActor{Kind: gen.AuditActorKind(e.Actor.Kind), Id: optional(e.Actor.ID),
 			UserID: optional(e.Actor.UserID), Name: optional(e.Actor.Name)},

@@ -52,15 +52,18 @@ func TestRetryAdvice(t *testing.T) {
 		shoal.ErrTemplateNameTaken:    byStatus,
 		shoal.ErrServiceAccountExists: byStatus,
 		// Not answers of the API.
-		shoal.ErrSignInIssuer:    byStatus,
-		shoal.ErrSignInBusy:      byStatus,
-		shoal.ErrForeignStore:    byStatus,
-		shoal.ErrSuspiciousStore: byStatus,
-		shoal.ErrLogRate:         byStatus,
-		shoal.ErrSandboxRequests: byStatus,
-		shoal.ErrTeamRequests:    byStatus,
-		shoal.ErrProxyBusy:       byStatus,
-		shoal.ErrLookupLimit:     byStatus,
+		shoal.ErrSignInIssuer:        byStatus,
+		shoal.ErrSignInBusy:          byStatus,
+		shoal.ErrForeignStore:        byStatus,
+		shoal.ErrSuspiciousStore:     byStatus,
+		shoal.ErrDatabaseUnreachable: byStatus,
+		shoal.ErrDatabaseNotEmpty:    byStatus,
+		shoal.ErrBackupExists:        byStatus,
+		shoal.ErrLogRate:             byStatus,
+		shoal.ErrSandboxRequests:     byStatus,
+		shoal.ErrTeamRequests:        byStatus,
+		shoal.ErrProxyBusy:           byStatus,
+		shoal.ErrLookupLimit:         byStatus,
 	}
 	for _, kind := range shoal.Catalogue {
 		want, known := decided[kind]

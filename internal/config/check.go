@@ -164,6 +164,17 @@ func (c *Config) Outbound(log *slog.Logger) outbound.Config {
 	return out
 }
 
+// IssuerTransport is the way to issuers, which are asked as registries are: an operator names them,
+// but they name where their keys are.
+func (c *Config) IssuerTransport(log *slog.Logger) (*outbound.Transport, error) {
+	out := c.Outbound(log)
+	var err error
+	if out.TLS, err = outbound.Trusting(c.TrustCA); err != nil {
+		return nil, fmt.Errorf("trust-ca: %w", err)
+	}
+	return outbound.NewTransport(out)
+}
+
 // NetworkName tells this installation's links and namespaces from those of others on the machine,
 // in names of limited length. The default installation's is empty.
 func (c *Config) NetworkName() string {

@@ -56,6 +56,7 @@ type Config struct {
 	PublicAPI      string   `placeholder:"URL" help:"Where clients reach the REST API, if it is not the host that they name, for example behind a proxy that ends TLS. Upload links start with it."`
 	AllowedOrigins []string `placeholder:"ORIGIN" help:"Web pages of these origins may call the API, such as https://console.example.com. * is any, the default without --dev. With --dev only pages of this machine and these may call, and only loopback hosts and those of these may be named."`
 	TokenSeed      string   `placeholder:"SECRET" help:"Seed of the sandboxes' access tokens. Generated in the data directory by default."`
+	SealSecret     string   `placeholder:"SECRET" help:"What secrets of webhooks are sealed by in the database. Generated in the data directory by default; apis on several machines need the same."`
 	AdminToken     string   `placeholder:"SECRET" help:"Token of the admin routes. None by default: the routes are then closed."`
 
 	JWTIssuers   map[string]string `placeholder:"ISSUER=AUDIENCE …;…" help:"OpenID Connect providers whose tokens (JWTs) let users in, by their URL, with the audiences of which a token must have one, and discovery=URL where that is not at its well-known address. Internal ones are reached if outbound-allow names them. None by default: all such tokens are refused."`
@@ -104,7 +105,7 @@ type Config struct {
 	StandIns        []string          `placeholder:"NAME,…" help:"Images, such as ubuntu, that the base template stands in for when their registry cannot be reached. With --dev: ubuntu, debian, python and node. A build's log says so."`
 	UploadLimit     int64             `default:"4096" placeholder:"MIB" help:"Size of the files of one COPY step of a template, in MiB."`
 
-	TrustCA []string `placeholder:"FILE,…" help:"Certificate authorities (PEM) that every guest trusts, besides those that the host's operator added to the host's trust store."`
+	TrustCA []string `placeholder:"FILE,…" help:"Certificate authorities (PEM) that every guest trusts, besides those that the host's operator added to the host's trust store; Shoal itself trusts them at registries, issuers and webhooks too."`
 }
 
 // AfterApply is called by kong when it has read the settings.

@@ -38,12 +38,11 @@ func (c *Config) secret(name, configured string) (string, error) {
 	if configured != "" {
 		return configured, nil
 	}
-	dir := filepath.Join(c.DataDir, "secrets")
+	path := c.secretFile(name)
 	// Sandbox kernels run as nobody and must be able to traverse the data directory.
-	if err := errors.Join(os.MkdirAll(c.DataDir, 0o711), os.MkdirAll(dir, 0o700)); err != nil {
+	if err := errors.Join(os.MkdirAll(c.DataDir, 0o711), os.MkdirAll(filepath.Dir(path), 0o700)); err != nil {
 		return "", fmt.Errorf("make the directory of secrets: %w", err)
 	}
-	path := filepath.Join(dir, name)
 	data, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		// If two roles start at once, the first one to write the file wins.
@@ -62,6 +61,24 @@ func (c *Config) secret(name, configured string) (string, error) {
 	}
 	return value, nil
 }
+
+// LoadSealSecret returns what secrets in the database are sealed by: the configured secret, or that in
+// the data directory, which it generates on first use.
+func (c *Config) LoadSealSecret() (string, error) { return c.secret("seal-secret", c.SealSecret) }
+
+// KnownNodeSecret is the roles' secret, if it is configured or was made already.
+func (c *Config) KnownNodeSecret() (string, error) {
+	if c.NodeSecret != "" {
+		return c.NodeSecret, nil
+	}
+	data, err := os.ReadFile(c.secretFile("node-secret"))
+	if err != nil {
+		return "", fmt.Errorf("the roles' shared secret is not known here: %w", err)
+	}
+	return strings.TrimSpace(string(data)), nil
+}
+
+func (c *Config) secretFile(name string) string { return filepath.Join(c.DataDir, "secrets", name) }
 
 // newSecret returns a line with 32 random bytes in hex.
 func newSecret() []byte {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"shoal/internal/telemetry/logging"
+	"shoal/internal/telemetry/otlp"
 )
 
 // signals are what a collector can be sent.
@@ -55,4 +56,18 @@ func (c *Config) CollectorHeaders() (map[string]string, error) {
 		headers[strings.TrimSpace(name)] = value
 	}
 	return headers, nil
+}
+
+// Collector says where traces, metrics and the log are sent, and which of them.
+func (c *Config) Collector() (otlp.Config, error) {
+	headers, err := c.CollectorHeaders()
+	if err != nil {
+		return otlp.Config{}, err
+	}
+	signals := make([]otlp.Signal, len(c.OTLPSignals))
+	for i, s := range c.OTLPSignals {
+		signals[i] = otlp.Signal(s)
+	}
+	return otlp.Config{Endpoint: c.OTLPEndpoint, GRPC: c.OTLPProtocol == "grpc", Headers: headers,
+		Signals: signals, Ratio: c.TraceRatio, Interval: c.OTLPInterval}, nil
 }

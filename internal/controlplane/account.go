@@ -6,7 +6,6 @@ import (
 	"shoal/internal/account"
 	"shoal/internal/config"
 	"shoal/internal/issuer"
-	"shoal/internal/outbound"
 )
 
 // openAccounts serves the pages at which people sign in, if there is a way.
@@ -15,7 +14,7 @@ func (p *ControlPlane) openAccounts(ctx context.Context, cfg *config.Config) err
 	if err != nil || (len(list) == 0 && !cfg.LocalAccounts) {
 		return err
 	}
-	transport, err := outbound.NewTransport(cfg.Outbound(p.log))
+	transport, err := cfg.IssuerTransport(p.log)
 	if err != nil {
 		return err
 	}

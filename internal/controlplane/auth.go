@@ -9,7 +9,6 @@ import (
 	"shoal/internal/auth"
 	"shoal/internal/config"
 	"shoal/internal/issuer"
-	"shoal/internal/outbound"
 	"shoal/internal/shoal"
 	"shoal/internal/store"
 )
@@ -36,10 +35,9 @@ func openAuth(cfg *config.Config, st *store.Store, log *slog.Logger) (*auth.Auth
 	return auth.New(st, settings, log), nil
 }
 
-// openIssuers lets issuers be asked as registries are: an operator names them, but they name where
-// their keys are.
+// openIssuers returns what checks the tokens of a list of issuers.
 func openIssuers(cfg *config.Config, list []config.Issuer, log *slog.Logger) (*issuer.Issuers, error) {
-	transport, err := outbound.NewTransport(cfg.Outbound(log))
+	transport, err := cfg.IssuerTransport(log)
 	if err != nil {
 		return nil, err
 	}

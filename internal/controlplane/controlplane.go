@@ -66,6 +66,9 @@ func Open(ctx context.Context, cfg *config.Config, secrets config.Secrets, nodes
 
 func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets config.Secrets,
 	nodes []shoal.Node, engine build.Engine) (err error) {
+	if err := errors.Join(Unseal(cfg, p.store), p.store.SealAll(ctx)); err != nil {
+		return err
+	}
 	if p.team, p.key, err = FirstTeam(ctx, p.store, cfg); err != nil {
 		return err
 	}

@@ -20,6 +20,15 @@ func OpenStore(ctx context.Context, cfg *config.Config) (*store.Store, error) {
 	return store.Open(ctx, cfg.DatabaseLocation())
 }
 
+// Unseal lets a store read and keep secrets of webhooks, which not every command has to.
+func Unseal(cfg *config.Config, st *store.Store) error {
+	secret, err := cfg.LoadSealSecret()
+	if err != nil {
+		return err
+	}
+	return st.SealBy(secret)
+}
+
 // MakeDatabaseDirectory makes the data directory, if the database is to be there.
 func MakeDatabaseDirectory(cfg *config.Config) error {
 	if cfg.Database == "" {

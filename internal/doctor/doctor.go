@@ -1,11 +1,12 @@
-// Package doctor checks what a machine needs to run sandboxes. For each failure it tells
-// the cause and the fix.
+// Package doctor checks what a machine needs to run sandboxes, and the servers that its settings
+// name. For each failure it tells the cause and the fix.
 package doctor
 
 import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"shoal/internal/config"
 )
@@ -20,9 +21,11 @@ const (
 	Fail              // no sandbox can run
 )
 
-func (l Level) String() string {
-	return [...]string{"ok", "note", "warn", "FAIL"}[l]
-}
+// Word is how programs know the level.
+func (l Level) Word() string { return [...]string{"ok", "note", "warn", "fail"}[l] }
+
+// String is how people see it.
+func (l Level) String() string { return [...]string{"ok", "note", "warn", "FAIL"}[l] }
 
 // Result is the outcome of one check.
 type Result struct {
@@ -34,10 +37,34 @@ type Result struct {
 	Fix string
 }
 
+// Role is what is to run on the machine: each needs something else.
+type Role string
+
+// The roles. All is `shoal up`.
+const (
+	All          Role = "up"
+	API          Role = "api"
+	Orchestrator Role = "orchestrator"
+	Proxy        Role = "proxy"
+)
+
+// roles are those that need something; none means that all do.
+type roles []Role
+
+var (
+	machine      = roles{All, Orchestrator} // where sandboxes run
+	controlPlane = roles{All, API}          // what the store belongs to
+	entrance     = roles{API, Proxy}        // what speaks to machines elsewhere
+)
+
+func (rs roles) include(r Role) bool { return len(rs) == 0 || slices.Contains(rs, r) }
+
 // check is one question about the machine.
 type check struct {
 	name string
 	run  func(ctx context.Context, cfg *config.Config) Result
+	// need is who needs it.
+	need roles
 }
 
 func ok(format string, args ...any) Result {
@@ -50,34 +77,48 @@ func (l Level) because(fix, format string, args ...any) Result {
 
 // checks are in the order of a start: an early failure explains those that follow.
 var checks = []check{
-	{"root", checkRoot},
-	{"kernel", checkKernel},
-	{"namespaces", checkNamespaces},
-	{"cgroups", checkCgroups},
-	{"nftables", checkNftables},
-	{"default route", checkRoute},
-	{"address ranges", checkRanges},
-	{"kvm", checkKVM},
-	{"memory", checkMemory},
-	{"descriptors", checkDescriptors},
-	{"disk", checkDisk},
-	{"garbage", checkGarbage},
-	{"run directory", checkRunDir},
-	{"ports", checkPorts},
-	{"domain", checkDomain},
-	{"bootstrap tool", checkBootstrap},
-	{"base template", checkBase},
+	{"root", checkRoot, machine},
+	{"kernel", checkKernel, machine},
+	{"namespaces", checkNamespaces, machine},
+	{"cgroups", checkCgroups, machine},
+	{"nftables", checkNftables, machine},
+	{"forwarding", checkForwarding, machine},
+	{"default route", checkRoute, machine},
+	{"address ranges", checkRanges, machine},
+	{"kvm", checkKVM, machine},
+	{"clock", checkClock, nil},
+	{"memory", checkMemory, nil},
+	{"descriptors", checkDescriptors, nil},
+	{"disk", checkDisk, machine},
+	{"garbage", checkGarbage, machine},
+	{"run directory", checkRunDir, machine},
+	{"leftovers", checkLeftovers, machine},
+	{"ports", checkPorts, roles{All}},
+	{"domain", checkDomain, nil},
+	{"bootstrap tool", checkBootstrap, machine},
+	{"base template", checkBase, machine},
+	{"depot", checkDepot, machine},
+	{"resolvers", checkResolvers, machine},
+	{"registries", checkRegistries, machine},
+	{"packages", checkPackages, machine},
 }
 
-// Run runs every check, in order.
-func Run(ctx context.Context, cfg *config.Config) []Result {
-	results := make([]Result, 0, len(checks))
+// Run runs every check that a role needs, in order, and asks the servers then. The version is that
+// of this program.
+func Run(ctx context.Context, cfg *config.Config, role Role, version string) []Result {
+	var results []Result
 	for _, c := range checks {
-		r := c.run(ctx, cfg)
-		r.Name = c.name
-		results = append(results, r)
+		if c.need.include(role) {
+			results = append(results, c.run(ctx, cfg).of(c.name))
+		}
 	}
-	return results
+	if controlPlane.include(role) {
+		results = append(results, askServers(ctx, cfg)...)
+	}
+	if entrance.include(role) {
+		results = append(results, askNodes(ctx, cfg, role, version)...)
+	}
+	return append(results, askCollector(ctx, cfg)...)
 }
 
 // Worst returns the most severe level among results.
@@ -92,9 +133,9 @@ func Worst(results []Result) Level {
 // Print writes results for people.
 func Print(w io.Writer, results []Result) {
 	for _, r := range results {
-		fmt.Fprintf(w, "%-5s %-15s %s\n", r.Level, r.Name, r.Found)
+		fmt.Fprintf(w, "%-5s %-16s %s\n", r.Level, r.Name, r.Found)
 		if r.Fix != "" {
-			fmt.Fprintf(w, "      %-15s fix: %s\n", "", r.Fix)
+			fmt.Fprintf(w, "      %-16s fix: %s\n", "", r.Fix)
 		}
 	}
 }

@@ -55,7 +55,10 @@ func TestEveryFailureHasAFix(t *testing.T) {
 	bad.APIListen, bad.HostCIDR = l.Addr().String(), "0.0.0.0/1"
 	found := map[string]Result{}
 	for _, cfg := range []*config.Config{settings(t), bad} {
-		for _, r := range Run(context.Background(), cfg) {
+		// No resolver and no registry is reached, on purpose.
+		cfg.DNS, cfg.OutboundProxy, cfg.OTLPEndpoint = []string{"127.0.0.1:1"}, "http://127.0.0.1:1", "http://127.0.0.1:1"
+		cfg.OTLPSignals = []string{"logs"}
+		for _, r := range Run(context.Background(), cfg, All, "test") {
 			if r.Found == "" || r.Name == "" {
 				t.Errorf("%+v says nothing", r)
 			}
@@ -89,6 +92,37 @@ func TestDescriptors(t *testing.T) {
 		r := judgeDescriptors(hard)
 		if r.Level != want || (r.Level != OK) != strings.Contains(r.Fix, "LimitNOFILE") {
 			t.Errorf("%d: %+v", hard, r)
+		}
+	}
+}
+
+// TestRoles: a role is not asked for what only others need.
+func TestRoles(t *testing.T) {
+	named := func(role Role) map[string]bool {
+		cfg := settings(t)
+		cfg.DNS, cfg.OutboundProxy = []string{"127.0.0.1:1"}, "http://127.0.0.1:1"
+		names := map[string]bool{}
+		for _, r := range Run(t.Context(), cfg, role, "test") {
+			names[r.Name] = true
+		}
+		return names
+	}
+	for role, c := range map[Role]struct{ asked, not []string }{
+		All:          {[]string{"root", "ports", "database", "memory"}, []string{"machines"}},
+		Orchestrator: {[]string{"root", "resolvers", "memory"}, []string{"database", "machines", "ports"}},
+		API:          {[]string{"database", "machines", "memory"}, []string{"root", "kvm", "resolvers"}},
+		Proxy:        {[]string{"machines", "memory"}, []string{"root", "database"}},
+	} {
+		got := named(role)
+		for _, name := range c.asked {
+			if !got[name] {
+				t.Errorf("%s: %s is not looked at", role, name)
+			}
+		}
+		for _, name := range c.not {
+			if got[name] {
+				t.Errorf("%s: %s is looked at", role, name)
+			}
 		}
 	}
 }

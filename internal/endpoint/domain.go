@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"shoal/internal/shares"
 )
 
 // Domain serves the names of the public domain at one address: the API's, and those of the
@@ -99,11 +101,10 @@ func limitTimes(w http.ResponseWriter, role *http.Server) {
 // forwarded makes the request say who sent it and how, as its reader expects it behind
 // something that ends TLS. Only what a trusted load balancer says of that is kept.
 func (d *Domain) forwarded(r *http.Request) *http.Request {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
+	from := shares.AddressOf(r)
+	if !from.IsValid() {
 		return r
 	}
-	from := peer.Addr().Unmap()
 	h := r.Header
 	way, scheme, host := from.String(), schemeOf(r), r.Host
 	if d.trusts(from) {
@@ -143,7 +144,7 @@ func (d *Domain) fromClient(r *http.Request) *http.Request {
 		if addr = addr.Unmap().WithZone(""); d.trusts(addr) {
 			continue
 		}
-		if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil && peer.Addr().Unmap().WithZone("") == addr {
+		if shares.AddressOf(r).WithZone("") == addr {
 			return r
 		}
 		named := *r

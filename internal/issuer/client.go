@@ -206,12 +206,5 @@ func (c *Client) fetchDescription(ctx context.Context) (description, error) {
 	if err != nil {
 		return about, err
 	}
-	for _, address := range []string{about.Authorization, about.Token} {
-		u, err := url.Parse(address)
-		plain := err == nil && u.Scheme == "http" && !strings.HasPrefix(c.cfg.URL, "https://")
-		if err != nil || u.Host == "" || (u.Scheme != "https" && !plain) {
-			return about, fmt.Errorf("%s has people sign in at %q", cfg.discovery(), address)
-		}
-	}
-	return about, nil
+	return about, about.checkSignIn(cfg)
 }

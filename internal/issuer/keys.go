@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -87,6 +88,18 @@ func (c Config) describe(ctx context.Context, client *http.Client) (about descri
 		return about, fmt.Errorf("%s describes the issuer %q", discovery, about.Issuer)
 	}
 	return about, nil
+}
+
+// checkSignIn returns what keeps people from signing in at the issuer by a browser.
+func (d description) checkSignIn(c Config) error {
+	for _, address := range []string{d.Authorization, d.Token} {
+		u, err := url.Parse(address)
+		plain := err == nil && u.Scheme == "http" && !strings.HasPrefix(c.URL, "https://")
+		if err != nil || u.Host == "" || (u.Scheme != "https" && !plain) {
+			return fmt.Errorf("%s has people sign in at %q", c.discovery(), address)
+		}
+	}
+	return nil
 }
 
 // fetchKeys asks where the keys are, then for the keys.

@@ -5,16 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/netip"
 	"os"
-	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
-
-	"github.com/vishvananda/netlink"
 
 	"shoal/internal/shoal"
 )
@@ -266,7 +260,7 @@ func (p *Pool) Reclaim(inUse func(index int) bool) error {
 		pooled[s.index] = true
 	}
 	p.mu.Unlock()
-	indexes, err := p.existing()
+	indexes, err := p.plan.existing()
 	if err != nil {
 		return err
 	}
@@ -283,34 +277,6 @@ func (p *Pool) Reclaim(inUse func(index int) bool) error {
 		p.free(index)
 	}
 	return errs
-}
-
-// existing lists the indexes that have a namespace or a link. A link remains after its
-// namespace's name is removed, as long as an exiting sandbox kernel holds its socket.
-func (p *Pool) existing() ([]int, error) {
-	entries, err := os.ReadDir(namespaceDir)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	links, err := Dump(netlink.LinkList)
-	if err != nil {
-		return nil, err
-	}
-	found := map[int]bool{}
-	add := func(name, prefix string) {
-		if number, ours := strings.CutPrefix(name, prefix); ours {
-			if index, err := strconv.Atoi(number); err == nil && index > 0 {
-				found[index] = true
-			}
-		}
-	}
-	for _, e := range entries {
-		add(e.Name(), p.plan.namespacePrefix())
-	}
-	for _, l := range links {
-		add(l.Attrs().Name, p.plan.linkPrefix())
-	}
-	return slices.Sorted(maps.Keys(found)), nil
 }
 
 func (p *Pool) dropReady() error {

@@ -377,6 +377,10 @@ var (
 	ErrWebhookLimit = kind("webhook.limit", 429,
 		"The team has as many webhooks as it may.",
 		"Delete one that nothing needs, or have one of them receive more types of events.")
+	ErrSealed = kind("webhook.sealed", 500,
+		"The secret of a webhook is sealed in the database by another key than this process has.",
+		"Set seal-secret to what it was, or that of the other apis: secrets/seal-secret of the data directory has it. If "+
+			"it is lost, remove the webhooks by `shoal webhook rm` and make them anew.")
 	ErrWebhookDisabled = kind("webhook.disabled", 409,
 		"The webhook is disabled, and nothing is sent to it.",
 		"Enable it with `PATCH /events/webhooks/{webhookID}`, then repeat.")
@@ -412,6 +416,35 @@ var (
 		"The database has never heard of most of the snapshots and templates on the machine, so it is likely "+
 			"empty, another one or an old backup, and nothing was removed.",
 		"Check the database setting, or restore a newer backup. Only if they are to go, run `shoal gc --adopt`.")
+)
+
+// The database and its backups, of which only operators hear.
+var (
+	ErrDatabaseUnreachable = kind("database.unreachable", 503,
+		"No server answers at the address of the database, it refuses the user or password, there is no database of "+
+			"the name, or the file is none.",
+		"Run `shoal doctor`; correct the setting database, or start the server.")
+	ErrDatabaseMissing = kind("database.missing", 404,
+		"The database is to be looked at or backed up, and does not exist or is empty.",
+		"Correct the setting database or data-dir; a start of the api makes a new database.")
+	ErrDatabaseSchema = kind("database.schema", 500,
+		"Somebody has altered a table, a migration is marked as done and is not, or a restore was partial.",
+		"See `shoal migrate verify`; undo the change, or restore a backup into an empty database.")
+	ErrDatabaseNewer = kind("database.newer", 500,
+		"A later version of Shoal has migrated the database.",
+		"Start the version that did, or a later one; or restore a backup of before.")
+	ErrDatabaseNotEmpty = kind("database.not_empty", 409,
+		"A backup is restored into a database without records only, and with no later schema.",
+		"Name another database, or empty this one yourself if it is to go.")
+	ErrBackup = kind("backup.invalid", 400,
+		"The file is no backup of Shoal, or not all of one: it was cut off or has changed since.",
+		"Take another copy, or another backup; nothing was restored.")
+	ErrBackupNewer = kind("backup.newer", 400,
+		"A later version of Shoal has made the backup.",
+		"Restore it by the version that made it, or a later one.")
+	ErrBackupExists = kind("backup.exists", 409,
+		"A backup never replaces a file.",
+		"Name another file, or remove this one.")
 )
 
 // Everything that has no better name.

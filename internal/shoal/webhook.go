@@ -15,7 +15,7 @@ const (
 	MaxWebhooks      = 20 // of a team
 	maxWebhookName   = 128
 	maxWebhookURL    = 2048
-	maxWebhookSecret = 256
+	MaxWebhookSecret = 256
 )
 
 // WebhookTime is how long a delivery is tried, and DeliveryRetention how long its log is kept.
@@ -53,9 +53,9 @@ func (w Webhook) Check() error {
 		return bad("url must not have a user or a password; the signature shows who sends")
 	case u.Fragment != "":
 		return bad("url must not have a fragment")
-	case w.Secret == "" || len(w.Secret) > maxWebhookSecret || !utf8.ValidString(w.Secret) ||
+	case w.Secret == "" || len(w.Secret) > MaxWebhookSecret || !utf8.ValidString(w.Secret) ||
 		strings.ContainsRune(w.Secret, 0):
-		return bad("signatureSecret must have 1 to %d bytes of text", maxWebhookSecret)
+		return bad("signatureSecret must have 1 to %d bytes of text", MaxWebhookSecret)
 	case len(w.Events) == 0:
 		return bad("events must name at least one type")
 	}

@@ -15,6 +15,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/pressly/goose/v3"
+
+	"shoal/internal/shoal"
 )
 
 // A backup is lines of JSON, compressed by gzip: a head, then a line for each table and for each of
@@ -52,12 +54,15 @@ func WriteBackup(ctx context.Context, location string, to io.Writer) (_ Backup, 
 		return Backup{}, err
 	}
 	defer func() { err = errors.Join(err, eng.db.Close()) }()
+	if err := eng.reach(ctx); err != nil {
+		return Backup{}, err
+	}
 	found, err := inspect(ctx, eng)
 	if err == nil {
 		err = found.Err()
 	}
 	if err == nil && found.Version == 0 {
-		err = errors.New("the database is empty")
+		err = shoal.ErrDatabaseMissing.New("The database is empty")
 	}
 	if err != nil {
 		return Backup{}, err

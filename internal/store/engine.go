@@ -11,6 +11,7 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // driver "pgx"
 	"github.com/pressly/goose/v3"
 
+	"shoal/internal/shoal"
 	"shoal/internal/sqlitefile"
 )
 
@@ -24,6 +25,16 @@ type engine struct {
 	indexes func(context.Context, *sql.DB) ([]index, error)
 	// marks counts the table in which it is marked which migrations are done: 1 or 0.
 	marks string
+	// about asks the server about itself; "" if there is none.
+	about string
+}
+
+// reach returns an error unless the database answers.
+func (eng engine) reach(ctx context.Context) error {
+	if err := eng.db.PingContext(ctx); err != nil {
+		return shoal.ErrDatabaseUnreachable.Wrap(err, "The %s database cannot be reached", eng.name)
+	}
+	return nil
 }
 
 func openEngine(location string) (engine, error) {
@@ -44,10 +55,10 @@ func openPostgres(location string) (engine, error) {
 	if err != nil {
 		return engine{}, fmt.Errorf("open Postgres: %w", err)
 	}
-	db.SetMaxOpenConns(16)
+	db.SetMaxOpenConns(Pool)
 	db.SetMaxIdleConns(4)
 	return engine{name: "Postgres", db: db, dialect: goose.DialectPostgres,
-		columns: postgresColumns, indexes: postgresIndexes, marks: `
+		columns: postgresColumns, indexes: postgresIndexes, about: aboutPostgres, marks: `
 			SELECT count(*) FROM information_schema.tables
 			WHERE table_schema = current_schema() AND table_name = 'goose_db_version'`}, nil
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/pressly/goose/v3"
+
+	"shoal/internal/shoal"
 )
 
 // Migration is one step of the schema, and whether the database has it.
@@ -39,7 +41,7 @@ func (i Inspection) Err() error {
 		return err
 	}
 	if len(i.Drift) > 0 {
-		return &SchemaError{Engine: i.Engine, Differences: i.Drift}
+		return drifted(i.Engine, i.Drift)
 	}
 	return nil
 }
@@ -51,8 +53,8 @@ func Inspect(ctx context.Context, location string) (_ Inspection, err error) {
 		return Inspection{}, err
 	}
 	defer func() { err = errors.Join(err, eng.db.Close()) }()
-	if err := eng.db.PingContext(ctx); err != nil {
-		return Inspection{}, fmt.Errorf("reach the %s database: %w", eng.name, err)
+	if err := eng.reach(ctx); err != nil {
+		return Inspection{}, err
 	}
 	return inspect(ctx, eng)
 }
@@ -61,7 +63,7 @@ func Inspect(ctx context.Context, location string) (_ Inspection, err error) {
 func openExisting(location string) (engine, error) {
 	if !strings.Contains(location, "://") {
 		if _, err := os.Stat(location); err != nil {
-			return engine{}, fmt.Errorf("open the database: %w", err)
+			return engine{}, shoal.ErrDatabaseMissing.Wrap(err, "There is no database")
 		}
 	}
 	return openEngine(location)

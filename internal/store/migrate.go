@@ -8,6 +8,8 @@ import (
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
+
+	"shoal/internal/shoal"
 )
 
 //go:embed migrations/*.sql
@@ -58,9 +60,7 @@ func refuseNewer(ctx context.Context, provider *goose.Provider) error {
 
 func knownVersion(have, newest int64) error {
 	if have > newest {
-		return fmt.Errorf(
-			"the database has schema version %d, this shoal knows up to %d: start the shoal that made it, or a later one",
-			have, newest)
+		return shoal.ErrDatabaseNewer.New("The database has schema version %d, and this shoal knows up to %d", have, newest)
 	}
 	return nil
 }

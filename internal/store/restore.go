@@ -10,6 +10,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"shoal/internal/shoal"
 )
 
 // Restore fills an empty database with a backup's records, all or none, and migrates it to this
@@ -17,7 +19,7 @@ import (
 func Restore(ctx context.Context, location string, from io.Reader) (_ Backup, err error) {
 	unzipped, err := gzip.NewReader(from)
 	if err != nil {
-		return Backup{}, fmt.Errorf("this is no backup: %w", err)
+		return Backup{}, shoal.ErrBackup.Wrap(err, "This is no backup")
 	}
 	r := backupReader{lines: json.NewDecoder(unzipped)}
 	r.lines.UseNumber()
@@ -56,8 +58,8 @@ func Restore(ctx context.Context, location string, from io.Reader) (_ Backup, er
 // prepareRestore makes the schema of a version, unless there are records besides those that
 // migrations make, or a later schema.
 func prepareRestore(ctx context.Context, eng engine, version int64) error {
-	if err := eng.db.PingContext(ctx); err != nil {
-		return fmt.Errorf("reach the %s database: %w", eng.name, err)
+	if err := eng.reach(ctx); err != nil {
+		return err
 	}
 	found, err := inspect(ctx, eng)
 	if err == nil {
@@ -67,11 +69,9 @@ func prepareRestore(ctx context.Context, eng engine, version int64) error {
 	case err != nil:
 		return err
 	case version > found.Newest:
-		return fmt.Errorf("the backup has schema version %d, this shoal knows up to %d: restore it by the shoal that made it, or a later one",
-			version, found.Newest)
+		return shoal.ErrBackupNewer.New("The backup has schema version %d, and this shoal knows up to %d", version, found.Newest)
 	case found.Version > version:
-		return fmt.Errorf("the database has schema version %d already, the backup %d: restore into an empty database",
-			found.Version, version)
+		return shoal.ErrDatabaseNotEmpty.New("The database has schema version %d already, and the backup %d", found.Version, version)
 	}
 	provider, err := newProvider(eng)
 	if err != nil {
@@ -90,7 +90,7 @@ func prepareRestore(ctx context.Context, eng engine, version int64) error {
 			return err
 		}
 		if n > t.made {
-			return fmt.Errorf("the database has records in its table %s: restore into an empty database", t.name)
+			return shoal.ErrDatabaseNotEmpty.New("The database has records in its table %s", t.name)
 		}
 	}
 	return nil
@@ -104,10 +104,10 @@ type backupReader struct {
 
 func (r *backupReader) head() error {
 	if err := r.lines.Decode(&r.about); err != nil || r.about.Format != backupFormat {
-		return errors.Join(errors.New("this is no backup of Shoal"), err)
+		return shoal.ErrBackup.Wrap(err, "This is no backup of Shoal")
 	}
 	if r.about.Version != backupVersion {
-		return fmt.Errorf("the backup has the form %d, this shoal reads %d", r.about.Version, backupVersion)
+		return shoal.ErrBackupNewer.New("The backup has the form %d, and this shoal reads %d", r.about.Version, backupVersion)
 	}
 	return nil
 }
@@ -127,22 +127,22 @@ func (r *backupReader) fill(ctx context.Context, tx *sql.Tx, tables []table) err
 	for {
 		var line backupLine
 		if err := r.lines.Decode(&line); err != nil {
-			return fmt.Errorf("the backup is cut off or damaged after %d rows: %w", r.about.Rows, err)
+			return shoal.ErrBackup.Wrap(err, "The backup is cut off or damaged after %d rows", r.about.Rows)
 		}
 		switch {
 		case line.Rows != nil:
 			if *line.Rows != r.about.Rows {
-				return fmt.Errorf("the backup has %d rows, and says that it has %d", r.about.Rows, *line.Rows)
+				return shoal.ErrBackup.New("The backup has %d rows, and says that it has %d", r.about.Rows, *line.Rows)
 			}
 			// The rest is gzip's checksum.
 			if _, err := r.lines.Token(); !errors.Is(err, io.EOF) {
-				return fmt.Errorf("the backup does not end where it says: %w", errors.Join(err, io.ErrUnexpectedEOF))
+				return shoal.ErrBackup.Wrap(err, "The backup does not end where it says")
 			}
 			return nil
 		case line.Table != "":
 			i := slices.IndexFunc(tables, func(t table) bool { return t.name == line.Table })
 			if i < 0 || !slices.Equal(tables[i].columns, line.Columns) {
-				return fmt.Errorf("the backup's table %.64q is not that of its schema version", line.Table)
+				return shoal.ErrBackup.New("The backup's table %.64q is not that of its schema version", line.Table)
 			}
 			into = tables[i]
 			var err error
@@ -151,7 +151,7 @@ func (r *backupReader) fill(ctx context.Context, tx *sql.Tx, tables []table) err
 			}
 			defer insert.Close() // as many as there are tables
 		case insert == nil:
-			return errors.New("the backup has a row of no table")
+			return shoal.ErrBackup.New("The backup has a row of no table")
 		default:
 			row, err := into.values(line.Row)
 			if err == nil {

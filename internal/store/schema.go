@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"shoal/internal/shoal"
 )
 
 // column is a column as the database describes it. Its kind is text, bigint, boolean,
@@ -41,11 +43,13 @@ type SchemaError struct {
 
 // Error lists the differences.
 func (e *SchemaError) Error() string {
-	return fmt.Sprintf(
-		"the %s database is not what this version expects, so nothing was touched (restore a backup, or start with an empty database): %s",
-		e.Engine,
-		strings.Join(e.Differences, "; "),
-	)
+	return fmt.Sprintf("of the %s database: %s", e.Engine, strings.Join(e.Differences, "; "))
+}
+
+// drifted is the error for a schema that differs.
+func drifted(engine string, differences []string) error {
+	return shoal.ErrDatabaseSchema.Wrap(&SchemaError{Engine: engine, Differences: differences},
+		"The schema is not what its migrations make, so nothing was touched")
 }
 
 // verify compares the database with expectedSchema. The migration table alone is not
@@ -56,7 +60,7 @@ func verify(ctx context.Context, eng engine) error {
 		return fmt.Errorf("read the %s schema: %w", eng.name, err)
 	}
 	if diffs := parseSchema(expectedSchema).differences(have); len(diffs) > 0 {
-		return &SchemaError{Engine: eng.name, Differences: diffs}
+		return drifted(eng.name, diffs)
 	}
 	return nil
 }

@@ -25,6 +25,7 @@ type Store struct {
 	q  *sqlcgen.Queries
 	// maxEventBytes is MaxEventBytes; tests take less.
 	maxEventBytes int64
+	sealer        *sealer // nil: secrets are in the clear
 }
 
 // Open opens or creates the database, migrates it and verifies its schema. The location
@@ -41,8 +42,8 @@ func Open(ctx context.Context, location string) (*Store, error) {
 }
 
 func prepare(ctx context.Context, eng engine) error {
-	if err := eng.db.PingContext(ctx); err != nil {
-		return fmt.Errorf("reach the %s database: %w", eng.name, err)
+	if err := eng.reach(ctx); err != nil {
+		return err
 	}
 	if err := refuseDrift(ctx, eng); err != nil {
 		return err

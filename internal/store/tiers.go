@@ -48,7 +48,7 @@ func (s *Store) AddTier(
 		tier = shoal.Tier{Name: name, Limits: limits.With(values, set)}
 		n, err := q.InsertTier(ctx, sqlcgen.InsertTierParams{Name: name,
 			Limits: shoal.FormatLimits(tier.Limits, shoal.EveryLimit()), CreatedAt: time.Now().UnixMicro()})
-		return changed(n, err, ErrExists, "add tier "+name)
+		return tierError(changed(n, err, ErrExists, "add tier "+name), name)
 	})
 	return tier, err
 }
@@ -67,7 +67,7 @@ func (s *Store) ChangeTier(
 		n, err := q.SetTierLimits(ctx, sqlcgen.SetTierLimitsParams{Name: name,
 			Limits: shoal.FormatLimits(limits, shoal.EveryLimit())})
 		if err := changed(n, err, ErrNoTier, "change tier "+name); err != nil {
-			return err
+			return tierError(err, name)
 		}
 		teams, err := q.CountTeamsOfTier(ctx, name)
 		tier = shoal.Tier{Name: name, Limits: limits, Teams: int(teams)}
@@ -80,7 +80,7 @@ func (s *Store) ChangeTier(
 // into it without being asked.
 func (s *Store) RemoveTier(ctx context.Context, name string) error {
 	if name == shoal.DefaultTier {
-		return fmt.Errorf("remove tier %s: %w", name, ErrInUse)
+		return tierError(ErrInUse, name)
 	}
 	return s.inTx(ctx, func(q *sqlcgen.Queries) error {
 		if _, err := lockTier(ctx, q, name); err != nil {
@@ -91,10 +91,10 @@ func (s *Store) RemoveTier(ctx context.Context, name string) error {
 			return fmt.Errorf("count the teams of tier %s: %w", name, err)
 		}
 		if teams > 0 {
-			return fmt.Errorf("remove tier %s: %w", name, ErrInUse)
+			return tierError(ErrInUse, name)
 		}
 		n, err := q.DeleteTier(ctx, name)
-		return changed(n, err, ErrNoTier, "remove tier "+name)
+		return tierError(changed(n, err, ErrNoTier, "remove tier "+name), name)
 	})
 }
 
@@ -106,9 +106,22 @@ func lockTier(ctx context.Context, q *sqlcgen.Queries, name string) (shoal.TeamL
 		err = ErrNoTier
 	}
 	if err != nil {
-		return shoal.TeamLimits{}, fmt.Errorf("lock tier %s: %w", name, err)
+		return shoal.TeamLimits{}, tierError(fmt.Errorf("lock tier %s: %w", name, err), name)
 	}
 	return tierLimitsOf(limits)
+}
+
+// tierError words what keeps a tier from being used, changed or removed.
+func tierError(err error, name string) error {
+	switch {
+	case errors.Is(err, ErrNoTier):
+		return shoal.ErrTierNotFound.Wrap(err, "There is no tier %.64q", name)
+	case errors.Is(err, ErrExists):
+		return shoal.ErrTierExists.Wrap(err, "There is a tier %.64q already", name)
+	case errors.Is(err, ErrInUse):
+		return shoal.ErrTierInUse.Wrap(err, "The tier %.64q is in use", name)
+	}
+	return err
 }
 
 // tierLimitsOf reads a tier's limits. One that came with a later version is as by default.

@@ -26,8 +26,11 @@ func (s *Store) AddWebhook(ctx context.Context, w shoal.Webhook) error {
 		if count >= shoal.MaxWebhooks {
 			return ErrTooManyWebhooks
 		}
-		n, err = q.InsertWebhook(ctx, sqlcgen.InsertWebhookParams{ID: w.ID, TeamID: w.TeamID, Name: w.Name,
-			Url: w.URL, Enabled: w.Enabled, Events: typesText(w.Events), Secret: w.Secret, CreatedAt: micros(w.CreatedAt)})
+		if err := s.refuseOtherSeal(ctx, q); err != nil {
+			return err
+		}
+		n, err = q.InsertWebhook(ctx, sqlcgen.InsertWebhookParams{ID: w.ID, TeamID: w.TeamID, Name: w.Name, Url: w.URL,
+			Enabled: w.Enabled, Events: typesText(w.Events), Secret: s.sealed(w.ID, w.Secret), CreatedAt: micros(w.CreatedAt)})
 		return changed(n, err, ErrExists, "store a webhook")
 	})
 }
@@ -35,16 +38,16 @@ func (s *Store) AddWebhook(ctx context.Context, w shoal.Webhook) error {
 // Webhook returns one of a team's webhooks.
 func (s *Store) Webhook(ctx context.Context, teamID, id string) (shoal.Webhook, error) {
 	row, err := s.q.WebhookByID(ctx, sqlcgen.WebhookByIDParams{ID: id, TeamID: teamID})
-	return webhookOf(row), lookup(err, "find a webhook")
+	return s.withSecret(row, lookup(err, "find a webhook"))
 }
 
 // WebhookToSend returns a webhook, whoever's it is.
 func (s *Store) WebhookToSend(ctx context.Context, id string) (shoal.Webhook, error) {
 	row, err := s.q.WebhookToSend(ctx, id)
-	return webhookOf(row), lookup(err, "find a webhook")
+	return s.withSecret(row, lookup(err, "find a webhook"))
 }
 
-// Webhooks returns a team's webhooks, oldest first.
+// Webhooks returns a team's webhooks without their secrets, oldest first.
 func (s *Store) Webhooks(ctx context.Context, teamID string) ([]shoal.Webhook, error) {
 	rows, err := s.q.ListWebhooks(ctx, teamID)
 	if err != nil {
@@ -59,9 +62,14 @@ func (s *Store) Webhooks(ctx context.Context, teamID string) ([]shoal.Webhook, e
 
 // ChangeWebhook replaces all of a webhook but its ID, its team and the time of its creation.
 func (s *Store) ChangeWebhook(ctx context.Context, w shoal.Webhook) error {
-	n, err := s.q.UpdateWebhook(ctx, sqlcgen.UpdateWebhookParams{ID: w.ID, TeamID: w.TeamID, Name: w.Name,
-		Url: w.URL, Enabled: w.Enabled, Events: typesText(w.Events), Secret: w.Secret})
-	return changed(n, err, ErrNotFound, "change a webhook")
+	return s.inTx(ctx, func(q *sqlcgen.Queries) error {
+		if err := s.refuseOtherSeal(ctx, q); err != nil {
+			return err
+		}
+		n, err := q.UpdateWebhook(ctx, sqlcgen.UpdateWebhookParams{ID: w.ID, TeamID: w.TeamID, Name: w.Name,
+			Url: w.URL, Enabled: w.Enabled, Events: typesText(w.Events), Secret: s.sealed(w.ID, w.Secret)})
+		return changed(n, err, ErrNotFound, "change a webhook")
+	})
 }
 
 // RemoveWebhook removes a webhook with its deliveries.
@@ -70,7 +78,17 @@ func (s *Store) RemoveWebhook(ctx context.Context, teamID, id string) error {
 	return changed(n, err, ErrNotFound, "remove a webhook")
 }
 
+// webhookOf leaves the secret out, which few need.
 func webhookOf(row sqlcgen.Webhook) shoal.Webhook {
 	return shoal.Webhook{ID: row.ID, TeamID: row.TeamID, Name: row.Name, URL: row.Url, Enabled: row.Enabled,
-		Events: typesOf(row.Events), Secret: row.Secret, CreatedAt: fromMicros(row.CreatedAt)}
+		Events: typesOf(row.Events), CreatedAt: fromMicros(row.CreatedAt)}
+}
+
+// withSecret is webhookOf with the secret.
+func (s *Store) withSecret(row sqlcgen.Webhook, err error) (shoal.Webhook, error) {
+	w := webhookOf(row)
+	if err == nil {
+		w.Secret, err = s.unsealed(row.ID, row.Secret)
+	}
+	return w, err
 }

@@ -36,8 +36,13 @@ func TestWebhooks(t *testing.T) {
 		if err := s.ChangeWebhook(ctx, w); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := s.Webhooks(ctx, team); err != nil || len(got) != 1 || !reflect.DeepEqual(got[0], w) {
+		if got, err := s.Webhook(ctx, team, w.ID); err != nil || !reflect.DeepEqual(got, w) {
 			t.Errorf("changed: %+v, %v", got, err)
+		}
+		listed := w
+		listed.Secret = "" // which lists do not have
+		if got, err := s.Webhooks(ctx, team); err != nil || len(got) != 1 || !reflect.DeepEqual(got[0], listed) {
+			t.Errorf("listed: %+v, %v", got, err)
 		}
 		foreign := w
 		foreign.TeamID = other

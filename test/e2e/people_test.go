@@ -71,7 +71,7 @@ func TestPeople(t *testing.T) {
 	eventually(t, 10*time.Second, "the audit log", func() bool {
 		log := shoal("audit", "export", "--team=crew")
 		return strings.Contains(log, `"operation":"shoal team admit"`) &&
-			strings.Contains(log, `"target":{"kind":"sandbox","id":"`+c.SandboxID+`"}`) && !strings.Contains(log, key)
+			strings.Contains(log, `"target":{"id":"`+c.SandboxID+`","kind":"sandbox"}`) && !strings.Contains(log, key)
 	})
 	// A link lets the user in by a browser.
 	link := shoal("user", "invite", ann)

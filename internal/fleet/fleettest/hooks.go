@@ -45,6 +45,13 @@ func (n *Node) OnResume(fn func(context.Context) error) {
 	n.onResume = fn
 }
 
+// SetStatus sets what the machine says of itself.
+func (n *Node) SetStatus(status shoal.NodeStatus) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.info.Status = status
+}
+
 // SetDown makes every call fail with err; nil ends that.
 func (n *Node) SetDown(err error) {
 	n.mu.Lock()

@@ -15,7 +15,7 @@ import (
 
 // The client that may have people sign in.
 const (
-	ClientID     = "shoal client"
+	ClientID     = "shoal+client"
 	ClientSecret = "the client's secret: +%"
 )
 

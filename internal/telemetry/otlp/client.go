@@ -106,3 +106,16 @@ func post(ctx context.Context, h *http.Client, url string, message proto.Message
 	}
 	return nil
 }
+
+// Probe sends a message without content, and returns why the collector does not take it.
+func Probe(ctx context.Context, cfg Config, s Signal) error {
+	c := newClient(cfg)
+	switch s {
+	case Traces:
+		return c.traces(ctx, &coltrace.ExportTraceServiceRequest{})
+	case Metrics:
+		return c.metrics(ctx, &colmetrics.ExportMetricsServiceRequest{})
+	default:
+		return c.logs(ctx, &collogs.ExportLogsServiceRequest{})
+	}
+}
