@@ -49,7 +49,7 @@ func (s *Server) ChangeTier(
 		return nil, err
 	}
 	tier, err := s.store.ChangeTier(ctx, req.TierName, set, values)
-	s.auth.Forget()
+	s.auth.Changed(ctx)
 	return gen.ChangeTier200JSONResponse(wireTier(tier)), tierError(err, req.TierName)
 }
 
@@ -85,7 +85,7 @@ func (s *Server) ChangeTeamLimits(
 		return nil, err
 	}
 	team, err = s.store.ChangeLimits(ctx, team.ID, change)
-	s.auth.Forget()
+	s.auth.Changed(ctx)
 	return gen.ChangeTeamLimits200JSONResponse(wireLimits(team)), tierError(err, change.Tier)
 }
 
