@@ -1,4 +1,4 @@
-package controlplane
+package main
 
 import (
 	"bytes"
@@ -7,38 +7,47 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"shoal/internal/auth"
-	"shoal/internal/build"
-	"shoal/internal/config"
-	"shoal/internal/endpoint"
 	"shoal/internal/fleet/fleettest"
 	"shoal/internal/live/livetest"
 	"shoal/internal/orchestrator/rpc"
 	"shoal/internal/shoal"
-	"shoal/internal/store"
 	"shoal/internal/store/storetest"
-	"shoal/internal/telemetry/logging"
 )
 
-// twoAPIs are two api roles, each with connections, caches and a port of its own, on one Postgres, one
-// Redis and one machine. The machine speaks the orchestrator's RPC and runs nothing: what is looked at
-// here is the apis' affair.
+// asShoal has the test's program be shoal.
+const asShoal = "SHOAL_TEST_IS_SHOAL"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asShoal) != "" {
+		os.Exit(run())
+	}
+	os.Exit(m.Run())
+}
+
+// twoAPIs are two processes of the role api on one Postgres, one Redis and one machine. The machine speaks
+// the orchestrator's RPC and runs nothing: what is looked at here is the apis' affair.
 type twoAPIs struct {
-	t     *testing.T
-	redis *livetest.Redis
-	node  *fleettest.Node
-	store *store.Store
-	apis  [2]*ControlPlane
-	urls  [2]string
+	t         *testing.T
+	redis     *livetest.Redis
+	node      *fleettest.Node
+	shared    []string // settings of all processes
+	processes [2]*exec.Cmd
+	urls      [2]string
+	probes    [2]string // where health and metrics are
 }
 
 const adminToken = "an admin token of the tests"
@@ -60,42 +69,76 @@ func openTwo(t *testing.T) *twoAPIs {
 	machine.Config = rpc.NewServer(rpc.NewHandler(two.node, "secret", http.NotFoundHandler()))
 	machine.Start()
 	t.Cleanup(machine.Close)
-	two.store, err = store.Open(t.Context(), database)
-	must(t, err)
-	t.Cleanup(func() { two.store.Close() })
-	for i := range two.apis {
-		cfg := &config.Config{DataDir: t.TempDir(), Dev: true, UploadLimit: 1, BuildSlots: 1, Database: database,
-			Redis: two.redis.URL(), AuditDays: 1, AdminToken: adminToken}
-		two.open(i, cfg, machine.URL)
+	two.shared = []string{"--dev", "--database", database, "--redis", two.redis.URL(), "--nodes", machine.URL,
+		"--node-secret=secret", "--token-seed=seed", "--admin-token", adminToken}
+	for i := range two.processes {
+		two.start(i)
 	}
-	eventually(t, "both know each other", func() bool {
-		return two.apis[0].Ready(t.Context()) == nil && two.apis[1].Ready(t.Context()) == nil
-	})
+	eventually(t, "both know each other", func() bool { return two.health(0) == ready && two.health(1) == ready })
 	return two
 }
 
-func (two *twoAPIs) open(i int, cfg *config.Config, machine string) {
+// shoal is a command with settings that lead to the same database.
+func (two *twoAPIs) shoal(args ...string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0], append(args, two.shared...)...)
+	cmd.Args = append(cmd.Args, "--data-dir", two.t.TempDir(), "--run-dir", two.t.TempDir())
+	cmd.Env = append(os.Environ(), asShoal+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it must not outlive the tests
+	return cmd
+}
+
+func (two *twoAPIs) start(i int) {
 	t := two.t
-	nodes, err := rpc.NewClients([]string{machine}, "secret")
-	must(t, err)
-	levels, err := logging.Parse("info")
-	must(t, err)
-	log := slog.New(levels.Handler(slog.DiscardHandler))
-	api, err := Open(t.Context(), cfg, config.Secrets{TokenSeed: "seed"}, nodes, build.NoEngine{}, log)
-	must(t, err)
-	server := httptest.NewServer(api.Server().Handler)
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	ended := make(chan error, 1)
-	go func() { ended <- api.Run(ctx) }()
+	listen, probe := freeAddress(t), freeAddress(t)
+	cmd := two.shoal("api", "--api-listen", listen, "--metrics-listen", probe)
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	must(t, cmd.Start())
 	t.Cleanup(func() {
-		server.Close()
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		if err := cmd.Wait(); err != nil && cmd.ProcessState.Exited() {
+			t.Errorf("api %d: %v", i, err)
 		}
-		must(t, api.Close())
+		if t.Failed() {
+			t.Logf("api %d:\n%s", i, said.Bytes())
+		}
 	})
-	two.apis[i], two.urls[i] = api, server.URL
+	two.processes[i], two.urls[i], two.probes[i] = cmd, "http://"+listen, "http://"+probe
+}
+
+// freeAddress is one that nobody listens on.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer l.Close()
+	return l.Addr().String()
+}
+
+const (
+	ready    = "api ready\n"
+	degraded = "api degraded\n"
+)
+
+// health is what an api says of itself; "" while it does not serve.
+func (two *twoAPIs) health(api int) string {
+	resp, err := http.Get(two.probes[api] + "/readyz")
+	if err != nil {
+		return ""
+	}
+	defer resp.Body.Close()
+	text, _ := io.ReadAll(resp.Body)
+	if resp.StatusCode != http.StatusOK {
+		return ""
+	}
+	return string(text)
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func eventually(t *testing.T, what string, is func() bool) {
@@ -138,8 +181,7 @@ func (two *twoAPIs) ask(api int, method, path string, body any, key ...string) a
 	}
 	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
-		two.t.Error(err)
-		return answer{}
+		return answer{} // it was killed
 	}
 	defer resp.Body.Close()
 	a := answer{status: resp.StatusCode, header: resp.Header}
@@ -152,15 +194,11 @@ func (two *twoAPIs) create(api int) answer {
 	return two.ask(api, http.MethodPost, "/v2/sandboxes", map[string]any{"templateID": shoal.BaseTemplateID})
 }
 
-// limit sets a limit of the team, and has both apis know it.
-func (two *twoAPIs) limit(name string, n int64) {
+// limit sets a limit of the team, by a command, before the apis have heard of the team.
+func (two *twoAPIs) limit(name string, n int) {
 	two.t.Helper()
-	values, own, err := shoal.ParseLimits(map[string]int64{name: n})
-	must(two.t, err)
-	_, err = two.store.ChangeLimits(two.t.Context(), shoal.DevTeamID, shoal.LimitChange{Set: own, Values: values})
-	must(two.t, err)
-	for _, api := range two.apis {
-		api.auth.Forget()
+	if out, err := two.shoal("team", "limits", shoal.DevTeamSlug, fmt.Sprintf("--%s=%d", name, n)).CombinedOutput(); err != nil {
+		two.t.Fatalf("%v\n%s", err, out)
 	}
 }
 
@@ -249,17 +287,44 @@ func TestTwoAPIsHoldTheLimit(t *testing.T) {
 	is("Redis is lost", two.storm(200, two.redis.Kill), most, 200-most)
 	end()
 	is("Redis is away", two.storm(200, func() {}), most, 200-most)
-	for i, api := range two.apis {
-		if err := api.Ready(t.Context()); !errors.As(err, new(endpoint.Degraded)) {
-			t.Errorf("api %d: %v", i, err)
+	for api := range 2 {
+		if said := two.health(api); said != degraded {
+			t.Errorf("api %d: %q", api, said)
 		}
 	}
 	end()
 	two.redis.Restart()
-	eventually(t, "healed", func() bool {
-		return two.apis[0].Ready(t.Context()) == nil && two.apis[1].Ready(t.Context()) == nil
-	})
+	eventually(t, "healed", func() bool { return two.health(0) == ready && two.health(1) == ready })
 	is("Redis is back", two.storm(200, func() {}), most, 200-most)
+}
+
+// TestKilledAPI: places that an api had taken when it was killed are not given again while its creates may
+// go on, and what it alone did is done by the other one.
+func TestKilledAPI(t *testing.T) {
+	two := openTwo(t)
+	two.limit("concurrent-sandboxes", most)
+	statuses := two.storm(200, func() { _ = two.processes[0].Process.Kill() })
+	if n := two.count(); n > most || n < statuses[http.StatusCreated] {
+		t.Errorf("the machine has %d; %v", n, statuses)
+	}
+	eventually(t, "the other one is alone", func() bool { return two.metric(1, "shoal_apis") == "1" })
+	for _, duty := range []string{"events", "tally", "retention"} {
+		eventually(t, duty+" is done", func() bool { return two.metric(1, `shoal_duty_leading{duty="`+duty+`"}`) == "1" })
+	}
+}
+
+// metric is a value that an api exports.
+func (two *twoAPIs) metric(api int, name string) string {
+	resp, err := http.Get(two.probes[api] + "/metrics")
+	must(two.t, err)
+	defer resp.Body.Close()
+	text, _ := io.ReadAll(resp.Body)
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
 }
 
 // TestTwoAPIsEndedSandboxes: what ended by itself or at the other api makes room.
