@@ -161,7 +161,7 @@ func (f *Fleet) syncMember(asker context.Context, m *member) error {
 // relist replaces the remembered sandboxes of a machine by its own list. Sandboxes that
 // were placed there after the list was requested are kept.
 func (f *Fleet) relist(ctx context.Context, m *member, nodeID string) error {
-	before, failed := f.places.PlacesOn(ctx, nodeID)
+	before, failed := f.placesOn(ctx, nodeID)
 	asked := f.sandboxes.mark()
 	list, err := m.node.List(ctx)
 	if err != nil {

@@ -53,8 +53,12 @@ func (alone) ComparePlaces(context.Context, string, []shoal.Place, []shoal.Sandb
 	return nil
 }
 
-// placeTime bounds what is said about places after the caller may be gone.
-const placeTime = 5 * time.Second
+const (
+	// placeTime bounds what is said about places after the caller may be gone.
+	placeTime = 5 * time.Second
+	// readTime bounds the wait for them before a machine is asked for its list, which has askTimeout in all.
+	readTime = 2 * time.Second
+)
 
 // reservation is a place that was taken, here and with all apis.
 type reservation struct {
@@ -132,6 +136,13 @@ func (f *Fleet) free(ctx context.Context, sandboxID string, ended bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), placeTime)
 	defer cancel()
 	f.logPlace(ctx, sandboxID, f.places.FreePlace(ctx, sandboxID, ended))
+}
+
+// placesOn reads the places on a machine. A store that does not answer is not the machine's fault.
+func (f *Fleet) placesOn(ctx context.Context, nodeID string) ([]shoal.Place, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTime)
+	defer cancel()
+	return f.places.PlacesOn(ctx, nodeID)
 }
 
 // logPlace logs what could not be said: a place that is held ends by itself, and syncs mend the rest.
