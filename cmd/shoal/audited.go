@@ -69,6 +69,9 @@ func auditCommand(ctx context.Context, kctx *kong.Context, all *commands, failed
 	if err := st.AddAudit(ctx, []shoal.AuditEntry{e.Clean()}); err != nil {
 		return fmt.Errorf("the audit log has no entry of this command: %w", err)
 	}
+	if err := controlplane.Announce(ctx, &all.Config, st); err != nil {
+		fmt.Fprintf(os.Stderr, "shoal: running apis notice the change a little later: %v\n", err)
+	}
 	return nil
 }
 

@@ -14,9 +14,6 @@ import (
 	"shoal/internal/store/storetest"
 )
 
-// TestMain ends the server that tests have started.
-func TestMain(m *testing.M) { os.Exit(storetest.Main(m)) }
-
 // refuses fails unless a command ends with an error of the catalogue.
 func refuses(t *testing.T, dir, line string, want *shoal.Kind) {
 	t.Helper()

@@ -41,6 +41,6 @@ func (s *Server) DeleteAccessToken(
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, shoal.ErrTokenNotFound.New("id not found")
 	}
-	s.auth.Forget()
+	s.auth.Changed(ctx)
 	return gen.DeleteAccessToken204Response{}, err
 }

@@ -60,12 +60,12 @@ func (s *Server) ResetTeamSwitch(
 		return nil, err
 	}
 	err = s.store.ResetSwitch(ctx, team.ID, one)
-	s.auth.Forget()
+	s.auth.Changed(ctx)
 	return gen.ResetTeamSwitch204Response{}, err
 }
 
-// setSwitch switches a feature for a team, or for the installation if the ID is "". Apis that others
-// run notice within auth.CacheTTL.
+// setSwitch switches a feature for a team, or for the installation if the ID is "". Other apis
+// notice at once by Redis, or within auth.CacheTTL.
 func (s *Server) setSwitch(ctx context.Context, teamID, name string, on bool) (gen.Switch, error) {
 	one, err := shoal.ParseSwitch(name)
 	switch {
@@ -77,7 +77,7 @@ func (s *Server) setSwitch(ctx context.Context, teamID, name string, on bool) (g
 	if err := s.store.SetSwitch(ctx, teamID, one, on); err != nil {
 		return gen.Switch{}, err
 	}
-	s.auth.Forget()
+	s.auth.Changed(ctx)
 	rows, err := s.switchesOf(ctx, teamID)
 	for _, row := range rows {
 		if row.Name == name {

@@ -67,7 +67,7 @@ func (s *Server) KillTeamSandboxes(
 	if err != nil {
 		return nil, err
 	}
-	s.auth.Forget() // who ends a team's sandboxes has often blocked the team just now
+	s.auth.Changed(ctx) // who ends a team's sandboxes has often blocked the team just now
 	list, err := s.fleet.List(ctx)
 	if err != nil {
 		return nil, err
@@ -109,6 +109,6 @@ func (s *Server) killAsAdmin(ctx context.Context, sandboxID string) error {
 	if err := node.Kill(ctx, sandboxID, shoal.KillAdmin); err != nil {
 		return err
 	}
-	s.fleet.Forget(sandboxID)
+	s.fleet.Forget(ctx, sandboxID)
 	return nil
 }

@@ -44,7 +44,7 @@ func (s *Server) ChangeTier(
 		return nil, err
 	}
 	tier, err := s.store.ChangeTier(ctx, req.TierName, set, values)
-	s.auth.Forget()
+	s.auth.Changed(ctx)
 	return gen.ChangeTier200JSONResponse(wireTier(tier)), err
 }
 
@@ -80,7 +80,7 @@ func (s *Server) ChangeTeamLimits(
 		return nil, err
 	}
 	team, err = s.store.ChangeLimits(ctx, team.ID, change)
-	s.auth.Forget()
+	s.auth.Changed(ctx)
 	return gen.ChangeTeamLimits200JSONResponse(wireLimits(team)), err
 }
 

@@ -72,6 +72,9 @@ type Config struct {
 	NoNewAccessTokens bool
 	// Limiter holds teams and users to their rates; nil is this process's memory.
 	Limiter Limiter
+	// LogLevels is called when somebody has changed what this process logs, to have others log the same;
+	// may be nil.
+	LogLevels func(ctx context.Context, levels string)
 }
 
 // Builds is what template builds stand on.
@@ -109,6 +112,7 @@ type Server struct {
 	keys        *auth.Keys
 	noNewTokens bool
 	rates       rates
+	logLevels   func(ctx context.Context, levels string)
 	creating    shares.Turns  // by team and idempotency key
 	resumeWait  time.Duration // see resumeWait; tests shorten both
 	requestTime time.Duration // see requestTime
@@ -151,6 +155,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 		keys:        auth.NewKeys(cfg.Store),
 		noNewTokens: cfg.NoNewAccessTokens,
 		rates:       newRates(cfg.Limiter),
+		logLevels:   cfg.LogLevels,
 		spawns:      newSpawns(),
 		storage:     newStorage(cfg.Store, cfg.Fleet, cfg.Builds.Files),
 		meters:      newMeters(),

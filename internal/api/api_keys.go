@@ -93,7 +93,7 @@ func (s *Server) deleteKey(ctx context.Context, teamID, keyID, unknown string) e
 	if errors.Is(err, store.ErrNotFound) {
 		return shoal.ErrKeyNotFound.New("%s", unknown)
 	}
-	s.auth.Forget()
+	s.auth.Changed(ctx)
 	return err
 }
 

@@ -17,7 +17,7 @@ func (s *Server) GetLogLevel(context.Context, gen.GetLogLevelRequestObject) (gen
 	return gen.GetLogLevel200JSONResponse{Levels: levels.String()}, nil
 }
 
-// SetLogLevel changes what this process logs.
+// SetLogLevel changes what this process logs, and other apis that hear of it.
 func (s *Server) SetLogLevel(
 	ctx context.Context, req gen.SetLogLevelRequestObject,
 ) (gen.SetLogLevelResponseObject, error) {
@@ -28,6 +28,9 @@ func (s *Server) SetLogLevel(
 	before := levels.String()
 	if err := levels.Set(req.Body.Levels); err != nil {
 		return nil, shoal.ErrBadRequest.New("%v", err)
+	}
+	if s.logLevels != nil {
+		s.logLevels(ctx, levels.String())
 	}
 	s.log.WarnContext(ctx, "the level of the log was changed", "from", before, "to", levels.String(),
 		"request", shoal.RequestID(ctx))

@@ -60,6 +60,6 @@ func (s *Server) KillSandbox(
 	if err != nil && !dying {
 		return nil, err
 	}
-	s.fleet.Forget(sb.SandboxID)
+	s.fleet.Forget(ctx, sb.SandboxID)
 	return gen.KillSandbox204Response{}, nil
 }

@@ -59,7 +59,7 @@ func (s *Server) UpdateServiceAccount(
 	} else {
 		err = s.store.SetRole(ctx, team, m.User.ID, m.Role)
 	}
-	s.auth.Forget()
+	s.auth.Changed(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func (s *Server) DeleteServiceAccount(
 		return nil, err
 	}
 	err = s.store.DeleteServiceAccount(ctx, m.User.ServiceTeam, m.User.ID)
-	s.auth.Forget()
+	s.auth.Changed(ctx)
 	return gen.DeleteServiceAccount204Response{}, noServiceAccount(err)
 }
 

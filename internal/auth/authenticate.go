@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"shoal/internal/live"
 	"shoal/internal/shoal"
 	"shoal/internal/store"
 )
@@ -67,6 +68,10 @@ type Config struct {
 	NoAccessTokens bool
 	// Off are features that nobody can use, whatever is switched.
 	Off shoal.Switches
+	// Tries counts wrong passwords; nil is this process's memory.
+	Tries Tries
+	// Changed is called when this process has changed what others may have in their memory; may be nil.
+	Changed func(context.Context)
 }
 
 // Authenticator checks the credentials of requests. While Run is running, it also stores
@@ -84,7 +89,7 @@ type Authenticator struct {
 	members  *cache[shoal.Membership] // by user and team
 	off      *cache[shoal.Switches]   // by team
 	sessions *cache[store.Session]    // by hash
-	tries    *tries
+	tries    Tries
 	hashing  hashing
 }
 
@@ -95,18 +100,37 @@ func New(st *store.Store, cfg Config, log *slog.Logger) *Authenticator {
 	a.keys, a.tokens = newCache[ownedKey](now), newCache[ownedToken](now)
 	a.people, a.members = newCache[shoal.User](now), newCache[shoal.Membership](now)
 	a.off = newCache[shoal.Switches](now)
-	a.sessions, a.tries, a.hashing = newCache[store.Session](now), newTries(now), newHashing()
+	a.sessions, a.tries, a.hashing = newCache[store.Session](now), cfg.Tries, newHashing()
+	if a.tries == nil {
+		a.tries = &live.Tries{Now: now}
+	}
 	return a
 }
 
-// Forget empties the caches, so that a change made in this process takes effect at once.
+// Forget empties the caches, so that a change made in another process takes effect at once.
 func (a *Authenticator) Forget() {
-	a.keys.clear()
-	a.tokens.clear()
-	a.people.clear()
-	a.members.clear()
-	a.off.clear()
-	a.sessions.clear()
+	for _, c := range a.caches() {
+		c.clear()
+	}
+}
+
+// Changed is Forget for a change made in this process, which it also tells others.
+func (a *Authenticator) Changed(ctx context.Context) { a.forget(ctx, a.caches()...) }
+
+func (a *Authenticator) caches() []clearable {
+	return []clearable{a.keys, a.tokens, a.people, a.members, a.off, a.sessions}
+}
+
+type clearable interface{ clear() }
+
+// forget empties some caches, and tells others that something has changed.
+func (a *Authenticator) forget(ctx context.Context, caches ...clearable) {
+	for _, c := range caches {
+		c.clear()
+	}
+	if a.cfg.Changed != nil {
+		a.cfg.Changed(ctx)
+	}
 }
 
 // Authenticate finds out who sent a request. An API key comes first where routes take one,

@@ -57,7 +57,7 @@ func (a *Authenticator) SignOut(ctx context.Context, s Session) error {
 		return nil
 	}
 	err := a.store.DeleteSession(ctx, hashText(s.secret))
-	a.sessions.clear()
+	a.forget(ctx, a.sessions)
 	return err
 }
 

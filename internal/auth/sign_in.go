@@ -19,7 +19,7 @@ func (a *Authenticator) SignIn(
 	ctx context.Context, email, password string, source netip.Addr,
 ) (secret string, u shoal.User, err error) {
 	email = cleanEmail(email)
-	if wait := a.tries.begin(email, source); wait > 0 {
+	if wait := a.tries.BeginTry(ctx, countsOf(email, source)); wait > 0 {
 		return "", u, shoal.ErrSignInTries.New("There were too many wrong passwords. Try again in %s",
 			max(wait, time.Second).Round(time.Second))
 	}
@@ -38,7 +38,7 @@ func (a *Authenticator) SignIn(
 	if !right {
 		return "", shoal.User{}, shoal.ErrSignIn.New("The address or the password is not right")
 	}
-	a.tries.right(email, source)
+	a.tries.RightTry(ctx, countsOf(email, source))
 	if a.hashing.outdated(stored) {
 		if stored, err = a.hashing.hash(ctx, password); err == nil {
 			err = a.store.SetPassword(ctx, u.ID, stored, a.now())
@@ -93,7 +93,7 @@ func (a *Authenticator) Accept(
 	if err != nil {
 		return "", u, noLink(err)
 	}
-	a.sessions.clear() // the former ones have ended
+	a.forget(ctx, a.sessions) // the former ones have ended
 	secret, err = a.begin(ctx, u.ID)
 	return secret, u, err
 }
@@ -106,7 +106,7 @@ func (a *Authenticator) ChangePassword(
 	if err := checkPassword(wanted, s.User.Email); err != nil {
 		return "", err
 	}
-	if wait := a.tries.begin(s.User.Email, source); wait > 0 {
+	if wait := a.tries.BeginTry(ctx, countsOf(s.User.Email, source)); wait > 0 {
 		return "", shoal.ErrSignInTries.New("There were too many wrong passwords. Try again in %s",
 			max(wait, time.Second).Round(time.Second))
 	}
@@ -121,7 +121,7 @@ func (a *Authenticator) ChangePassword(
 	if !right {
 		return "", shoal.ErrSignIn.New("The present password is not right")
 	}
-	a.tries.right(s.User.Email, source)
+	a.tries.RightTry(ctx, countsOf(s.User.Email, source))
 	hash, err := a.hashing.hash(ctx, wanted)
 	if err == nil {
 		err = a.store.ChangePassword(ctx, s.User.ID, hash, a.now())
@@ -129,7 +129,7 @@ func (a *Authenticator) ChangePassword(
 	if err != nil {
 		return "", err
 	}
-	a.sessions.clear()
+	a.forget(ctx, a.sessions)
 	return a.begin(ctx, s.User.ID)
 }
 

@@ -32,8 +32,7 @@ func (a *Authenticator) SignInVouched(ctx context.Context, v Vouched) (secret st
 			return "", u, err
 		}
 	}
-	a.people.clear()
-	a.members.clear()
+	a.forget(ctx, a.people, a.members)
 	secret, err = a.begin(ctx, u.ID)
 	return secret, u, err
 }

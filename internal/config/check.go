@@ -94,6 +94,7 @@ func (c *Config) Check() error {
 	}
 	c.checkDomain(bad)
 	c.checkTelemetry(bad)
+	c.checkRedis(bad)
 	if c.MaxSandboxes < 1 || c.MaxProcesses < 16 || c.SlotPool < 0 || c.SandboxDisk < 64 {
 		bad("max-sandboxes, max-processes, slot-pool, sandbox-disk", "must be at least 1, 16, 0 and 64")
 	}
@@ -211,7 +212,8 @@ func (c *Config) Lines() []string {
 			strings.HasSuffix(name, "seed") || name == "otlp-headers") {
 			value = "(set)"
 		}
-		if u, err := url.Parse(value); err == nil && (strings.HasSuffix(name, "proxy") || name == "otlp-endpoint") {
+		if u, err := url.Parse(value); err == nil && u.User != nil && (strings.HasSuffix(name, "proxy") ||
+			name == "otlp-endpoint" || name == "redis" || name == "database") {
 			value = u.Redacted()
 		}
 		lines = append(lines, name+" = "+value)

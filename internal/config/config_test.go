@@ -160,6 +160,7 @@ func TestLinesAreAFile(t *testing.T) {
 	a, err := parse(t, "--token-seed=hush", "--dns=1.1.1.1,9.9.9.9", "--api-listen=127.0.0.1:9",
 		"--warm=base=3;other=1", "--build-env=A=b c;PIP_INDEX_URL=http://x/?y=z",
 		"--registry-mirrors=docker.io=m:5000", "--no-shipped-on-use", "--outbound-proxy=http://me:hush@proxy.example:3128",
+		"--redis=rediss://me:hush@redis.example:6380/2", "--database=postgres://me:hush@db.example/shoal",
 		"--otlp-headers=token=hush", "--otlp-endpoint=http://me:hush@collector.example:4318")
 	if err != nil {
 		t.Fatal(err)
@@ -175,7 +176,7 @@ func TestLinesAreAFile(t *testing.T) {
 	if again.APIListen != a.APIListen || len(again.DNS) != 2 || again.Warm["base"] != 3 || again.Warm["other"] != 1 ||
 		again.BuildEnv["A"] != "b c" || again.BuildEnv["PIP_INDEX_URL"] != "http://x/?y=z" ||
 		again.RegistryMirrors["docker.io"] != "m:5000" || again.ShippedOnUse ||
-		!strings.HasSuffix(again.OutboundProxy, "@proxy.example:3128") {
+		!strings.HasSuffix(again.OutboundProxy, "@proxy.example:3128") || !strings.HasSuffix(again.Redis, "@redis.example:6380/2") {
 		t.Errorf("read back: %+v", again.Config)
 	}
 }

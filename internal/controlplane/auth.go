@@ -14,8 +14,9 @@ import (
 )
 
 // openAuth returns what authenticates callers.
-func openAuth(cfg *config.Config, st *store.Store, log *slog.Logger) (*auth.Authenticator, error) {
-	settings := auth.Config{AdminToken: cfg.AdminToken, NoAccessTokens: cfg.AccessTokens == "off"}
+func (p *ControlPlane) openAuth(cfg *config.Config) (*auth.Authenticator, error) {
+	settings := auth.Config{AdminToken: cfg.AdminToken, NoAccessTokens: cfg.AccessTokens == "off",
+		Tries: p.live, Changed: p.changed}
 	if settings.AdminToken == "" && cfg.Dev {
 		settings.AdminToken = shoal.DevAdminToken
 	}
@@ -28,11 +29,11 @@ func openAuth(cfg *config.Config, st *store.Store, log *slog.Logger) (*auth.Auth
 		return nil, err
 	}
 	if len(list) > 0 {
-		if settings.Issuers, err = openIssuers(cfg, list, log); err != nil {
+		if settings.Issuers, err = openIssuers(cfg, list, p.log); err != nil {
 			return nil, err
 		}
 	}
-	return auth.New(st, settings, log), nil
+	return auth.New(p.store, settings, p.log), nil
 }
 
 // openIssuers returns what checks the tokens of a list of issuers.

@@ -18,8 +18,10 @@ import (
 	"shoal/internal/auth"
 	"shoal/internal/build"
 	"shoal/internal/config"
+	"shoal/internal/endpoint"
 	"shoal/internal/events"
 	"shoal/internal/fleet"
+	"shoal/internal/live"
 	"shoal/internal/network"
 	"shoal/internal/retention"
 	"shoal/internal/shipped"
@@ -34,6 +36,7 @@ import (
 // then Close.
 type ControlPlane struct {
 	store     *store.Store
+	live      live.State
 	auth      *auth.Authenticator
 	trail     *audit.Trail
 	fleet     *fleet.Fleet
@@ -59,6 +62,9 @@ func Open(ctx context.Context, cfg *config.Config, secrets config.Secrets, nodes
 	}
 	p := &ControlPlane{store: st, log: log}
 	if err := p.open(ctx, cfg, secrets, nodes, engine); err != nil {
+		if p.live != nil {
+			err = errors.Join(err, p.live.Close())
+		}
 		return nil, errors.Join(err, st.Close()) // nothing was served, so no audit log is to be written
 	}
 	return p, nil
@@ -75,11 +81,14 @@ func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets con
 	if err := reclaimNames(ctx, p.store, p.log); err != nil {
 		return err
 	}
-	if p.auth, err = openAuth(cfg, p.store, p.log); err != nil {
+	if err := p.openLive(ctx, cfg); err != nil {
+		return err
+	}
+	if p.auth, err = p.openAuth(cfg); err != nil {
 		return err
 	}
 	p.trail = audit.New(p.store.AddAudit, p.log)
-	p.fleet = fleet.New(fleet.Config{Nodes: nodes, OnBuild: func(ctx context.Context, b shoal.Build) error {
+	p.fleet = fleet.New(fleet.Config{Nodes: nodes, Places: p.places(cfg), Catalogue: p.live, OnBuild: func(ctx context.Context, b shoal.Build) error {
 		if b.TemplateID == shoal.BaseTemplateID { // the API has registered all others, and requested them
 			if err := p.OfferBase(ctx, b); err != nil {
 				return err
@@ -119,7 +128,7 @@ func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets con
 		CheckPolicy: func(n shoal.Network) error {
 			_, err := network.ParsePolicy(n)
 			return err
-		}, CheckTarget: p.sender.CheckURL, Deliveries: p.sender.News}, p.log)
+		}, CheckTarget: p.sender.CheckURL, Deliveries: p.sender.News, Limiter: p.live, LogLevels: p.logLevels}, p.log)
 	if err != nil {
 		return err
 	}
@@ -152,14 +161,20 @@ func (p *ControlPlane) OfferBase(ctx context.Context, b shoal.Build) error {
 func (p *ControlPlane) Server() *http.Server { return api.NewHTTPServer(p.api, p.log) }
 
 // Ready returns an error while the API cannot do its work: the database does not answer, no machine
-// does, or it is about to end.
+// does, or it is about to end. It is endpoint.Degraded while Redis is lost.
 func (p *ControlPlane) Ready(ctx context.Context) error {
-	return errors.Join(p.store.Ping(ctx), p.api.Ready())
+	if err := errors.Join(p.store.Ping(ctx), p.api.Ready()); err != nil {
+		return err
+	}
+	if err := p.live.Degraded(); err != nil {
+		return endpoint.Degraded{Err: err}
+	}
+	return nil
 }
 
 // Meters returns what counts and measures the control plane.
 func (p *ControlPlane) Meters() []prometheus.Collector {
-	return slices.Concat(p.api.Meters(), p.fleet.Meters(), p.queue.Meters())
+	return slices.Concat(p.api.Meters(), p.fleet.Meters(), p.queue.Meters(), p.live.Meters())
 }
 
 // Run runs the control plane until ctx ends.
@@ -169,10 +184,11 @@ func (p *ControlPlane) Run(ctx context.Context) error {
 	g.Go(func() error { return p.trail.Run(ctx) })
 	g.Go(func() error { return p.fleet.Run(ctx) })
 	g.Go(func() error { return p.api.Run(ctx) })
-	g.Go(func() error { return p.retention.Run(ctx) })
-	g.Go(func() error { return p.events.Run(ctx) })
+	g.Go(func() error { return p.live.Run(ctx) })
+	g.Go(func() error { return p.live.Lead(ctx, "retention", p.retention.Run) })
+	g.Go(func() error { return p.live.Lead(ctx, "events", p.events.Run) })
+	g.Go(func() error { return p.live.Lead(ctx, "tally", p.tally.Run) })
 	g.Go(func() error { return p.sender.Run(ctx) })
-	g.Go(func() error { return p.tally.Run(ctx) })
 	g.Go(func() error { return p.queue.Run(ctx) })
 	if p.first != nil {
 		g.Go(func() error { return p.first.Run(ctx) })
@@ -182,5 +198,5 @@ func (p *ControlPlane) Run(ctx context.Context) error {
 
 // Close writes what is left of the audit log and closes the store. Nothing may be served any more.
 func (p *ControlPlane) Close() error {
-	return errors.Join(p.trail.Close(context.Background()), p.store.Close())
+	return errors.Join(p.trail.Close(context.Background()), p.live.Close(), p.store.Close())
 }

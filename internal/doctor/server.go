@@ -28,6 +28,7 @@ type server struct {
 // servers are in the order in which a start needs them. Each is asked in a file of its own.
 var servers = []server{
 	{"database", askDatabase},
+	{"redis", askRedis},
 	{"issuer", askIssuers},
 }
 

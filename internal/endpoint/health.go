@@ -26,6 +26,17 @@ const (
 // for the operator's log, and are told to nobody who asks.
 type Health map[string]func(context.Context) error
 
+// Degraded is the error of a role that does its work, though less well than it should.
+type Degraded struct{ Err error }
+
+func (d Degraded) Error() string { return d.Err.Error() }
+
+// Unwrap returns why.
+func (d Degraded) Unwrap() error { return d.Err }
+
+// serves reports whether a role does its work.
+func serves(err error) bool { return err == nil || errors.As(err, new(Degraded)) }
+
 // Always is a role that is ready as soon as it is served.
 func Always(context.Context) error { return nil }
 
@@ -47,7 +58,7 @@ func (h Health) Check(ctx context.Context, req *grpchealth.CheckRequest) (*grpch
 		return nil, grpc.NewError(grpc.CodeNotFound, errors.New("no such role here"))
 	}
 	for _, ready := range h {
-		if err := ready(ctx); err != nil {
+		if err := ready(ctx); !serves(err) {
 			return status(err), nil
 		}
 	}
@@ -55,7 +66,7 @@ func (h Health) Check(ctx context.Context, req *grpchealth.CheckRequest) (*grpch
 }
 
 func status(err error) *grpchealth.CheckResponse {
-	if err != nil {
+	if !serves(err) {
 		return &grpchealth.CheckResponse{Status: grpchealth.StatusNotServing}
 	}
 	return &grpchealth.CheckResponse{Status: grpchealth.StatusServing}
@@ -67,12 +78,16 @@ func (h Health) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	code, text := http.StatusOK, ""
 	for _, role := range slices.Sorted(maps.Keys(h)) {
-		if err := h[role](ctx); err != nil {
+		err := h[role](ctx)
+		switch {
+		case err == nil:
+			text += role + " ready\n"
+		case serves(err):
+			text += role + " degraded\n"
+		default:
 			code = http.StatusServiceUnavailable
 			text += role + " not ready\n"
-			continue
 		}
-		text += role + " ready\n"
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")

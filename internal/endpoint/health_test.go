@@ -3,6 +3,7 @@ package endpoint
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -54,6 +55,23 @@ func TestHealthOfRoles(t *testing.T) {
 				t.Errorf("gRPC of a role that is not here: %v", err)
 			}
 		})
+	}
+}
+
+// TestDegraded: a role that does its work less well than it should is served on, and says so.
+func TestDegraded(t *testing.T) {
+	health := Health{"api": func(context.Context) error {
+		return fmt.Errorf("it: %w", Degraded{errors.New("redis.internal does not answer")})
+	}}
+	server := httptest.NewUnstartedServer(nil)
+	server.Config = NewMetricsServer(http.NotFoundHandler(), health)
+	server.Start()
+	t.Cleanup(server.Close)
+	wantGet(t, server.URL+"/readyz", http.StatusOK, "api degraded\n")
+	for _, service := range []string{"", "shoal.api"} {
+		if serving, err := grpcHealth(t, server, service); err != nil || !serving {
+			t.Errorf("gRPC of %q: %v %v", service, serving, err)
+		}
 	}
 }
 

@@ -31,6 +31,11 @@ type Config struct {
 	// OnBuild, if set, is called for each ready build that a machine reports: once per
 	// build, and again when its creation time changes.
 	OnBuild func(context.Context, shoal.Build) error
+	// Places is where several apis agree on how many sandboxes teams have. Nil is for one that has the
+	// machines to itself.
+	Places Places
+	// Catalogue is where they tell each other on which machine sandboxes are; nil is nowhere.
+	Catalogue Catalogue
 }
 
 // Fleet is the set of machines. It is safe for concurrent use. It notices machines that
@@ -40,6 +45,8 @@ type Fleet struct {
 	members   []*member
 	sandboxes *locations
 	onBuild   func(context.Context, shoal.Build) error
+	places    Places
+	catalogue Catalogue
 	syncs     *flights
 	searches  searches
 	connected atomic.Bool
@@ -48,7 +55,14 @@ type Fleet struct {
 
 // New returns a fleet that has not asked its machines for their state yet.
 func New(cfg Config, log *slog.Logger) *Fleet {
-	f := &Fleet{log: log, sandboxes: newLocations(), onBuild: cfg.OnBuild, hurry: make(chan struct{}, 1)}
+	f := &Fleet{log: log, sandboxes: newLocations(), onBuild: cfg.OnBuild, hurry: make(chan struct{}, 1),
+		places: cfg.Places, catalogue: cfg.Catalogue}
+	if f.places == nil {
+		f.places = alone{}
+	}
+	if f.catalogue == nil {
+		f.catalogue = alone{}
+	}
 	f.syncs = newFlights(f.syncAll)
 	f.searches.turns = semaphore.NewWeighted(searchesAtOnce)
 	for i, node := range cfg.Nodes {
@@ -124,7 +138,7 @@ func (f *Fleet) syncMember(asker context.Context, m *member) error {
 	defer cancel()
 	info, err := m.node.Info(ctx)
 	if err == nil {
-		err = f.relist(ctx, m)
+		err = f.relist(ctx, m, info.ID)
 	}
 	if asker.Err() != nil { // the caller gave up, which is not the machine's fault
 		return asker.Err()
@@ -146,13 +160,20 @@ func (f *Fleet) syncMember(asker context.Context, m *member) error {
 
 // relist replaces the remembered sandboxes of a machine by its own list. Sandboxes that
 // were placed there after the list was requested are kept.
-func (f *Fleet) relist(ctx context.Context, m *member) error {
+func (f *Fleet) relist(ctx context.Context, m *member, nodeID string) error {
+	before, failed := f.placesOn(ctx, nodeID)
 	asked := f.sandboxes.mark()
 	list, err := m.node.List(ctx)
 	if err != nil {
 		return err
 	}
 	f.sandboxes.replace(m, list, asked)
+	if failed == nil {
+		failed = f.places.ComparePlaces(ctx, nodeID, before, running(list))
+	}
+	if failed != nil && ctx.Err() == nil { // the machine has answered, and the next sync does it
+		f.log.Warn("the places of a machine's sandboxes could not be compared", "node", nodeID, "error", failed)
+	}
 	return nil
 }
 
@@ -195,7 +216,9 @@ func (f *Fleet) killLost(ctx context.Context, m *member) {
 			f.lose(m, id)
 			continue
 		}
-		f.sandboxes.forget(id)
+		if f.sandboxes.end(id, m) {
+			f.free(ctx, id, true)
+		}
 	}
 }
 

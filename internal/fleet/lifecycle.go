@@ -15,17 +15,17 @@ func (f *Fleet) Resume(ctx context.Context, node shoal.Node, sb shoal.Sandbox,
 	ctx, span := telemetry.Start(ctx, "fleet.resume")
 	defer func() { span.End(err) }()
 	describe(span, sb.TeamID, sb.SandboxID, sb.TemplateID)
-	p := place{sb.TeamID, sb.SandboxID}
 	limits.Sandboxes = math.MaxInt // it is one already
-	if err := f.reserve(ctx, limits, p)[0]; err != nil {
+	r := f.reserve(ctx, limits, place{sb.TeamID, sb.SandboxID})[0]
+	if err = r.err; err != nil {
 		return shoal.Sandbox{}, err
 	}
-	defer f.sandboxes.release(p)
 	sb, err = node.Resume(ctx, sb.SandboxID, opts)
 	if err != nil {
+		f.giveBack(ctx, r, unanswered(ctx, err))
 		return shoal.Sandbox{}, err
 	}
-	f.noteOn(node, sb)
+	f.settleOn(ctx, r, node, sb)
 	return sb, nil
 }
 
@@ -39,7 +39,10 @@ func (f *Fleet) Pause(ctx context.Context, node shoal.Node, sb shoal.Sandbox, op
 	if err != nil {
 		return err
 	}
-	f.noteOn(node, sb)
+	if m := f.memberOf(node); m != nil {
+		f.sandboxes.note(sb, m)
+	}
+	f.free(ctx, sb.SandboxID, false)
 	return nil
 }
 
@@ -53,21 +56,26 @@ func (f *Fleet) Fork(ctx context.Context, node shoal.Node, sandboxID string, spe
 		places[i] = place{spec.TeamID, spec.SandboxID}
 	}
 	admitted := 0
-	for i, err := range f.reserve(ctx, limits, places...) {
-		if err != nil {
-			results[i].Err = err
+	reserved := f.reserve(ctx, limits, places...)
+	for i, r := range reserved {
+		if r.err != nil {
+			results[i].Err = r.err
 			continue
 		}
-		defer f.sandboxes.release(places[i])
 		spec := specs[i]
 		specs[admitted] = spec
 		admitted++
 	}
 	started, err := node.Fork(ctx, sandboxID, specs[:admitted])
 	if err != nil {
-		if m := f.memberOf(node); m != nil && unanswered(ctx, err) {
-			for _, spec := range specs[:admitted] {
-				f.lose(m, spec.SandboxID)
+		m, lost := f.memberOf(node), unanswered(ctx, err)
+		for _, r := range reserved {
+			if r.err != nil {
+				continue
+			}
+			f.giveBack(ctx, r, lost)
+			if m != nil && lost {
+				f.lose(m, r.place.sandboxID)
 			}
 		}
 		return nil, err
@@ -79,18 +87,22 @@ func (f *Fleet) Fork(ctx context.Context, node shoal.Node, sandboxID string, spe
 		}
 		results[i] = started[next]
 		next++
-		if results[i].Err == nil {
-			f.noteOn(node, results[i].Sandbox)
+		if results[i].Err != nil {
+			f.giveBack(ctx, reserved[i], false)
+			continue
 		}
+		f.settleOn(ctx, reserved[i], node, results[i].Sandbox)
 	}
 	return results, nil
 }
 
-// noteOn stores a sandbox as its machine has just described it.
-func (f *Fleet) noteOn(node shoal.Node, sb shoal.Sandbox) {
+// settleOn is settle on a node that may be in the fleet.
+func (f *Fleet) settleOn(ctx context.Context, r reservation, node shoal.Node, sb shoal.Sandbox) {
 	if m := f.memberOf(node); m != nil {
-		f.sandboxes.note(sb, m)
+		f.settle(ctx, r, sb, m)
+		return
 	}
+	f.giveBack(ctx, r, false)
 }
 
 // memberOf returns the member for a node, or nil if the node is not in the fleet.

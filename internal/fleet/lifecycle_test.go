@@ -46,6 +46,6 @@ func TestKeptBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	wants("resumed", "alpha", 100)
-	f.Forget(b.SandboxID)
+	f.Forget(ctx, b.SandboxID)
 	wants("killed", "alpha", 0)
 }

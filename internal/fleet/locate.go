@@ -62,4 +62,8 @@ func (f *Fleet) KeptBytes(teamID string) int64 { return f.sandboxes.kept(teamID)
 
 // Forget drops a sandbox that was killed, so that it no longer counts against its team's
 // limit.
-func (f *Fleet) Forget(sandboxID string) { f.sandboxes.forget(sandboxID) }
+func (f *Fleet) Forget(ctx context.Context, sandboxID string) {
+	f.sandboxes.forget(sandboxID)
+	f.free(ctx, sandboxID, true)
+	f.catalogue.Drop(sandboxID)
+}

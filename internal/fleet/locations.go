@@ -63,14 +63,8 @@ func (l *locations) reserve(p place, limits shoal.TeamLimits) *shoal.Error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.starting[p] == 0 {
-		running, all := l.taken(p)
-		switch {
-		case running >= limits.ConcurrentSandboxes:
-			return shoal.ErrConcurrencyLimit.New("you have reached the maximum number of concurrent E2B sandboxes (%d).",
-				limits.ConcurrentSandboxes)
-		case all >= limits.Sandboxes:
-			return shoal.ErrSandboxLimit.New("you have reached the maximum number of sandboxes, running and paused (%d).",
-				limits.Sandboxes)
+		if refused := limits.Refuse(l.taken(p)); refused != nil {
+			return refused
 		}
 	}
 	l.starting[p]++
@@ -96,6 +90,27 @@ func (l *locations) taken(p place) (running, all int) {
 		}
 	}
 	return running, all
+}
+
+// known returns the IDs of a team's sandboxes that run or are being started here, and of the others.
+func (l *locations) known(teamID string) (running, paused []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for p := range l.starting {
+		if p.teamID == teamID {
+			running = append(running, p.sandboxID)
+		}
+	}
+	for id, e := range l.entries {
+		switch {
+		case e.sandbox.TeamID != teamID:
+		case e.sandbox.State.Public() == shoal.StateRunning:
+			running = append(running, id)
+		default:
+			paused = append(paused, id)
+		}
+	}
+	return running, paused
 }
 
 func (l *locations) release(p place) {
@@ -147,6 +162,24 @@ func (l *locations) forgetOn(sandboxID string, isThere func(*member) bool) {
 	if e, ok := l.entries[sandboxID]; ok && isThere(e.on) {
 		delete(l.entries, sandboxID)
 	}
+}
+
+// end is forget for a sandbox that a machine has ended, and reports whether it is nowhere else, nor about
+// to start there.
+func (l *locations) end(sandboxID string, on *member) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e, ok := l.entries[sandboxID]
+	if ok && e.on != on {
+		return false
+	}
+	delete(l.entries, sandboxID)
+	for p := range l.starting {
+		if p.sandboxID == sandboxID {
+			return false
+		}
+	}
+	return true
 }
 
 // find returns what is remembered of a sandbox.

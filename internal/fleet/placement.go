@@ -22,16 +22,17 @@ func (f *Fleet) Place(ctx context.Context, spec shoal.Spec, limits shoal.TeamLim
 	ctx, span := telemetry.Start(ctx, "fleet.place")
 	defer func() { span.End(err) }()
 	describe(span, spec.TeamID, spec.SandboxID, spec.TemplateID)
-	p := place{spec.TeamID, spec.SandboxID}
-	if err = f.reserve(ctx, limits, p)[0]; err != nil {
+	r := f.reserve(ctx, limits, place{spec.TeamID, spec.SandboxID})[0]
+	if err = r.err; err != nil {
 		return shoal.Sandbox{}, err
 	}
-	sb, on, err := f.start(ctx, spec)
+	p := &placement{spec: spec, tried: map[*member]bool{}}
+	sb, on, err := f.start(ctx, p)
 	if err != nil {
-		f.sandboxes.release(p)
+		f.giveBack(ctx, r, p.lost)
 		return shoal.Sandbox{}, err
 	}
-	f.sandboxes.settle(sb, on)
+	f.settle(ctx, r, sb, on)
 	return sb, nil
 }
 
@@ -42,38 +43,19 @@ func describe(span telemetry.Span, team, sandbox, template string) {
 	span.Set(telemetry.Template, template)
 }
 
-// reserve takes the team's places, and returns for each the error if there is none. It syncs
-// once before it refuses, because sandboxes may have ended since the last sync.
-func (f *Fleet) reserve(ctx context.Context, limits shoal.TeamLimits, places ...place) []error {
-	errs := make([]error, len(places))
-	var syncErr error
-	synced := false
-	for i, p := range places {
-		refusal := f.sandboxes.reserve(p, limits)
-		if refusal != nil && !synced {
-			syncErr, synced = f.Sync(ctx), true
-			refusal = f.sandboxes.reserve(p, limits)
-		}
-		if refusal != nil {
-			refusal.Err = syncErr
-			errs[i] = refusal
-		}
-	}
-	return errs
-}
-
 // placement is one search for a machine.
 type placement struct {
 	spec     shoal.Spec
 	tried    map[*member]bool
+	lost     bool    // a machine may have started it
 	attempts int     // failed starts, not counting those refused for lack of capacity
 	refused  []error // of machines without capacity
 	failed   []error
 	missing  []error // of machines without the build
 }
 
-func (f *Fleet) start(ctx context.Context, spec shoal.Spec) (shoal.Sandbox, *member, error) {
-	p := &placement{spec: spec, tried: map[*member]bool{}}
+func (f *Fleet) start(ctx context.Context, p *placement) (shoal.Sandbox, *member, error) {
+	spec := p.spec
 	for p.attempts < maxAttempts {
 		m := f.pick(ctx, p)
 		if m == nil {
@@ -87,6 +69,7 @@ func (f *Fleet) start(ctx context.Context, spec shoal.Spec) (shoal.Sandbox, *mem
 		}
 		p.tried[m] = true
 		if unanswered(ctx, err) {
+			p.lost = true
 			f.lose(m, spec.SandboxID)
 		}
 		if final := p.judge(ctx, m, err); final != nil {

@@ -33,7 +33,7 @@ func (f *Fleet) search(ctx context.Context, sandboxID string) (entry, error) {
 		if err := f.searches.turns.Acquire(ctx, 1); err != nil {
 			return entry{}, errUnsure(sandboxID, err)
 		}
-		found, err := f.askAll(ctx, sandboxID)
+		found, err := f.ask(ctx, sandboxID)
 		f.searches.turns.Release(1)
 		if shoal.ErrNodeUnreachable.Matches(err) {
 			return f.searchLists(ctx, sandboxID)
@@ -53,6 +53,26 @@ var errSilent = errors.New("the machine does not answer")
 
 // errFound ends the questions to other machines.
 var errFound = errors.New("found")
+
+// ask asks the machine that another api has named, and if it is not there, all of them.
+func (f *Fleet) ask(ctx context.Context, sandboxID string) (entry, error) {
+	if nodeID, ok := f.catalogue.Find(ctx, sandboxID); ok {
+		for _, m := range f.members {
+			if m.isSilent() || m.view().Info.ID != nodeID {
+				continue
+			}
+			if sb, err := m.node.Get(ctx, sandboxID); err == nil {
+				f.sandboxes.note(sb, m)
+				return entry{sandbox: sb, on: m}, nil
+			}
+		}
+	}
+	found, err := f.askAll(ctx, sandboxID)
+	if err == nil {
+		f.catalogue.Put(sandboxID, found.on.view().Info.ID)
+	}
+	return found, err
+}
 
 func (f *Fleet) askAll(ctx context.Context, sandboxID string) (entry, error) {
 	asked := f.sandboxes.mark()

@@ -54,14 +54,19 @@ func (q *Quotas) takeAt(taker string, n int, rate Rate, now time.Time) Allowance
 	own := q.of(taker, rate, now)
 	own.rate = rate
 	own.fill(now)
-	needed := min(float64(n), rate.Burst)
-	a := Allowance{Granted: own.level >= needed}
-	if a.Granted {
+	granted := own.level >= min(float64(n), rate.Burst)
+	if granted {
 		own.level = min(own.level-float64(n), rate.Burst)
-	} else {
-		a.Wait = rate.time(needed - own.level)
 	}
-	a.Left, a.Full = max(0, int(own.level)), rate.time(rate.Burst-own.level)
+	return rate.Allow(granted, own.level, n)
+}
+
+// Allow is what somebody gets who has asked for n, and has so much left.
+func (r Rate) Allow(granted bool, level float64, n int) Allowance {
+	a := Allowance{Granted: granted, Left: max(0, int(level)), Full: r.time(r.Burst - level)}
+	if !granted {
+		a.Wait = r.time(min(float64(n), r.Burst) - level)
+	}
 	return a
 }
 

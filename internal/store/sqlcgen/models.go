@@ -139,6 +139,15 @@ type Identity struct {
 	CreatedAt int64
 }
 
+type Place struct {
+	SandboxID string
+	TeamID    string
+	Node      string
+	Stamp     int64
+	HeldUntil int64
+	ExpiresAt int64
+}
+
 type Session struct {
 	Hash      string
 	UserID    string

@@ -19,6 +19,7 @@ var Rooms = []string{
 	"guest",
 	"image",
 	"issuer",
+	"live",
 	"machine",
 	"network",
 	"orchestrator",
