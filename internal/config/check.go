@@ -94,6 +94,7 @@ func (c *Config) Check() error {
 	}
 	c.checkDomain(bad)
 	c.checkTelemetry(bad)
+	c.checkClickhouse(bad)
 	if c.MaxSandboxes < 1 || c.MaxProcesses < 16 || c.SlotPool < 0 || c.SandboxDisk < 64 {
 		bad("max-sandboxes, max-processes, slot-pool, sandbox-disk", "must be at least 1, 16, 0 and 64")
 	}
@@ -197,10 +198,10 @@ func (c *Config) Lines() []string {
 			value = pairs(list)
 		}
 		if value != "" && (strings.HasSuffix(name, "secret") || strings.HasSuffix(name, "token") ||
-			strings.HasSuffix(name, "seed") || name == "otlp-headers") {
+			strings.HasSuffix(name, "seed") || strings.HasSuffix(name, "password") || name == "otlp-headers") {
 			value = "(set)"
 		}
-		if u, err := url.Parse(value); err == nil && (strings.HasSuffix(name, "proxy") || name == "otlp-endpoint") {
+		if u, err := url.Parse(value); err == nil && (strings.HasSuffix(name, "proxy") || name == "otlp-endpoint" || name == "clickhouse") {
 			value = u.Redacted()
 		}
 		lines = append(lines, name+" = "+value)

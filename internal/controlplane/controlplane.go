@@ -14,10 +14,12 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"shoal/internal/api"
+	"shoal/internal/archive"
 	"shoal/internal/audit"
 	"shoal/internal/auth"
 	"shoal/internal/build"
 	"shoal/internal/config"
+	"shoal/internal/endpoint"
 	"shoal/internal/events"
 	"shoal/internal/fleet"
 	"shoal/internal/network"
@@ -44,9 +46,11 @@ type ControlPlane struct {
 	events    *events.Collector
 	sender    *webhook.Sender
 	tally     *tally.Taker
-	team      shoal.Team // owner of the shipped templates
-	key       string     // the first API key, to be printed; "" if there was one already
-	link      string     // secret of the link that makes the first person; "" if there is somebody
+	archive   *archive.Archive // nil without a ClickHouse server, as copier
+	copier    *archive.Copier  // of events
+	team      shoal.Team       // owner of the shipped templates
+	key       string           // the first API key, to be printed; "" if there was one already
+	link      string           // secret of the link that makes the first person; "" if there is somebody
 	log       *slog.Logger
 }
 
@@ -98,6 +102,9 @@ func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets con
 		return off.Has(shoal.SwitchWebhooks), err
 	}
 	p.events = events.New(p.store, p.fleet, p.sender.News)
+	if err := p.openArchive(cfg); err != nil {
+		return err
+	}
 	name, err := processName(cfg)
 	if err != nil {
 		return err
@@ -116,7 +123,7 @@ func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets con
 		CheckPolicy: func(n shoal.Network) error {
 			_, err := network.ParsePolicy(n)
 			return err
-		}, CheckTarget: p.sender.CheckURL, Deliveries: p.sender.News}, p.log)
+		}, CheckTarget: p.sender.CheckURL, Deliveries: p.sender.News, Archive: p.archive}, p.log)
 	if err != nil {
 		return err
 	}
@@ -149,14 +156,24 @@ func (p *ControlPlane) OfferBase(ctx context.Context, b shoal.Build) error {
 func (p *ControlPlane) Server() *http.Server { return api.NewHTTPServer(p.api, p.log) }
 
 // Ready returns an error while the API cannot do its work: the database does not answer, no machine
-// does, or it is about to end.
+// does, or it is about to end. While only the ClickHouse server is away, it says so.
 func (p *ControlPlane) Ready(ctx context.Context) error {
-	return errors.Join(p.store.Ping(ctx), p.api.Ready())
+	if err := errors.Join(p.store.Ping(ctx), p.api.Ready()); err != nil {
+		return err
+	}
+	if p.archive != nil && p.archive.Err() != nil {
+		return endpoint.Without("clickhouse")
+	}
+	return nil
 }
 
 // Meters returns what counts and measures the control plane.
 func (p *ControlPlane) Meters() []prometheus.Collector {
-	return slices.Concat(p.api.Meters(), p.fleet.Meters(), p.queue.Meters())
+	list := slices.Concat(p.api.Meters(), p.fleet.Meters(), p.queue.Meters())
+	if p.archive != nil {
+		list = slices.Concat(list, p.archive.Meters(), p.copier.Meters())
+	}
+	return list
 }
 
 // Run runs the control plane until ctx ends.
@@ -171,6 +188,10 @@ func (p *ControlPlane) Run(ctx context.Context) error {
 	g.Go(func() error { return p.sender.Run(ctx) })
 	g.Go(func() error { return p.tally.Run(ctx) })
 	g.Go(func() error { return p.queue.Run(ctx) })
+	if p.archive != nil {
+		g.Go(func() error { return p.archive.Run(ctx) })
+		g.Go(func() error { return p.copier.Run(ctx) })
+	}
 	if p.first != nil {
 		g.Go(func() error { return p.first.Run(ctx) })
 	}

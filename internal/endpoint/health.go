@@ -26,6 +26,19 @@ const (
 // for the operator's log, and are told to nobody who asks.
 type Health map[string]func(context.Context) error
 
+// Without is returned by a role that can do its work, but lacks a server that it can do without.
+type Without string
+
+func (w Without) Error() string { return "without " + string(w) }
+
+// lacking tells what a role that is ready lacks; ok is that it is ready.
+func lacking(err error) (lack string, ok bool) {
+	if w := Without(""); errors.As(err, &w) {
+		return " " + w.Error(), true
+	}
+	return "", err == nil
+}
+
 // Always is a role that is ready as soon as it is served.
 func Always(context.Context) error { return nil }
 
@@ -47,15 +60,15 @@ func (h Health) Check(ctx context.Context, req *grpchealth.CheckRequest) (*grpch
 		return nil, grpc.NewError(grpc.CodeNotFound, errors.New("no such role here"))
 	}
 	for _, ready := range h {
-		if err := ready(ctx); err != nil {
-			return status(err), nil
+		if s := status(ready(ctx)); s.Status != grpchealth.StatusServing {
+			return s, nil
 		}
 	}
 	return status(nil), nil
 }
 
 func status(err error) *grpchealth.CheckResponse {
-	if err != nil {
+	if _, ok := lacking(err); !ok {
 		return &grpchealth.CheckResponse{Status: grpchealth.StatusNotServing}
 	}
 	return &grpchealth.CheckResponse{Status: grpchealth.StatusServing}
@@ -67,12 +80,13 @@ func (h Health) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	code, text := http.StatusOK, ""
 	for _, role := range slices.Sorted(maps.Keys(h)) {
-		if err := h[role](ctx); err != nil {
+		lack, ok := lacking(h[role](ctx))
+		if !ok {
 			code = http.StatusServiceUnavailable
 			text += role + " not ready\n"
 			continue
 		}
-		text += role + " ready\n"
+		text += role + " ready" + lack + "\n"
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")

@@ -3,6 +3,7 @@ package endpoint
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -54,6 +55,21 @@ func TestHealthOfRoles(t *testing.T) {
 				t.Errorf("gRPC of a role that is not here: %v", err)
 			}
 		})
+	}
+}
+
+// TestHealthWithout: a role that only lacks what it can do without is ready, and says so.
+func TestHealthWithout(t *testing.T) {
+	health := Health{"api": func(context.Context) error { return fmt.Errorf("as it is: %w", Without("clickhouse")) }}
+	server := httptest.NewUnstartedServer(nil)
+	server.Config = NewMetricsServer(http.NotFoundHandler(), health)
+	server.Start()
+	defer server.Close()
+	wantGet(t, server.URL+"/readyz", http.StatusOK, "api ready without clickhouse\n")
+	for _, service := range []string{"", "shoal.api"} {
+		if serving, err := grpcHealth(t, server, service); err != nil || !serving {
+			t.Errorf("gRPC of %q: %v %v", service, serving, err)
+		}
 	}
 }
 
