@@ -65,6 +65,7 @@ var checks = []check{
 	{"run directory", checkRunDir},
 	{"ports", checkPorts},
 	{"domain", checkDomain},
+	{"clickhouse", checkClickhouse},
 	{"bootstrap tool", checkBootstrap},
 	{"base template", checkBase},
 }
