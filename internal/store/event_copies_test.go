@@ -83,7 +83,7 @@ func TestEventsSince(t *testing.T) {
 		addEvents(t, s, 1, theirs)
 		since(old.Time) // which is as right as any time before
 		uncopied(t, s, 10, 1)
-		if err := s.DropExpiredEvents(t.Context(), old.Time.Add(7*24*time.Hour + time.Hour)); err != nil {
+		if err := s.DropExpiredEvents(t.Context(), old.Time.Add(7*24*time.Hour+time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 		since(young.Time) // it has nothing from before
