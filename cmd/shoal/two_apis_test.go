@@ -105,7 +105,7 @@ func freeAddress(t *testing.T) string {
 
 const (
 	ready    = "api ready\n"
-	degraded = "api degraded\n"
+	degraded = "api ready without redis\n"
 )
 
 // health is what an api says of itself; "" while it does not serve.

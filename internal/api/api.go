@@ -19,10 +19,12 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"shoal/internal/api/gen"
+	"shoal/internal/archive"
 	"shoal/internal/audit"
 	"shoal/internal/auth"
 	"shoal/internal/build"
 	"shoal/internal/fleet"
+	"shoal/internal/history"
 	"shoal/internal/shares"
 	"shoal/internal/shoal"
 	"shoal/internal/store"
@@ -75,6 +77,8 @@ type Config struct {
 	// LogLevels is called when somebody has changed what this process logs, to have others log the same;
 	// may be nil.
 	LogLevels func(ctx context.Context, levels string)
+	// Archive has of the past what machines and the store have no more; nil is none.
+	Archive *archive.Archive
 }
 
 // Builds is what template builds stand on.
@@ -88,6 +92,7 @@ type Builds struct {
 type Server struct {
 	store       *store.Store
 	fleet       *fleet.Fleet
+	history     *history.History
 	auth        *auth.Authenticator
 	trail       *audit.Trail
 	tokens      auth.Tokens
@@ -137,6 +142,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 		uploadLimit: cfg.UploadLimit,
 		store:       cfg.Store,
 		fleet:       cfg.Fleet,
+		history:     history.New(cfg.Fleet, cfg.Store, cfg.Archive, log),
 		auth:        cfg.Auth,
 		trail:       cfg.Trail,
 		tokens:      cfg.Tokens,

@@ -40,7 +40,7 @@ func (s *Server) ListSandboxEvents(
 
 func (s *Server) events(ctx context.Context, query store.EventQuery) ([]gen.SandboxEvent, error) {
 	query.TeamID = callerOf(ctx).Team.ID
-	list, err := s.store.Events(ctx, query)
+	list, err := s.history.Events(ctx, query)
 	if err != nil {
 		return nil, err
 	}

@@ -61,7 +61,7 @@ func (s *Server) logs(ctx context.Context, pathID string, q shoal.LogQuery) ([]s
 	if err != nil || q.Limit == 0 {
 		return nil, err
 	}
-	list, err := s.fleet.Logs(ctx, id, callerOf(ctx).Team.ID, q)
+	list, err := s.history.Logs(ctx, id, callerOf(ctx).Team.ID, q)
 	if err != nil {
 		s.log.Warn("a sandbox's log cannot be read",
 			"sandbox", id, "request", shoal.RequestID(ctx), "error", err)

@@ -23,7 +23,7 @@ func (s *Server) GetSandboxMetrics(
 	if req.Params.Start != nil && afterEnd(q.From, q.To) {
 		return nil, shoal.ErrBadRequest.New("Invalid time range for metrics")
 	}
-	samples, err := s.fleet.Metrics(ctx, id, q)
+	samples, err := s.history.Metrics(ctx, id, q)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +46,7 @@ func (s *Server) GetSandboxHostMetrics(
 	if req.Params.Start != nil && afterEnd(q.From, q.To) {
 		return nil, shoal.ErrBadRequest.New("Invalid time range for metrics")
 	}
-	samples, err := s.fleet.Metrics(ctx, id, q)
+	samples, err := s.history.Metrics(ctx, id, q)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +76,7 @@ func (s *Server) ListSandboxMetrics(
 			return nil, err
 		}
 	}
-	samples, err := s.fleet.LatestMetrics(ctx, callerOf(ctx).Team.ID, ids)
+	samples, err := s.history.LatestMetrics(ctx, callerOf(ctx).Team.ID, ids)
 	if err != nil {
 		return nil, err
 	}

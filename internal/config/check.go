@@ -95,6 +95,7 @@ func (c *Config) Check() error {
 	c.checkDomain(bad)
 	c.checkTelemetry(bad)
 	c.checkRedis(bad)
+	c.checkClickhouse(bad)
 	if c.MaxSandboxes < 1 || c.MaxProcesses < 16 || c.SlotPool < 0 || c.SandboxDisk < 64 {
 		bad("max-sandboxes, max-processes, slot-pool, sandbox-disk", "must be at least 1, 16, 0 and 64")
 	}
@@ -209,11 +210,11 @@ func (c *Config) Lines() []string {
 			value = pairs(list)
 		}
 		if value != "" && (strings.HasSuffix(name, "secret") || strings.HasSuffix(name, "token") ||
-			strings.HasSuffix(name, "seed") || name == "otlp-headers") {
+			strings.HasSuffix(name, "seed") || strings.HasSuffix(name, "password") || name == "otlp-headers") {
 			value = "(set)"
 		}
 		if u, err := url.Parse(value); err == nil && u.User != nil && (strings.HasSuffix(name, "proxy") ||
-			name == "otlp-endpoint" || name == "redis" || name == "database") {
+			name == "otlp-endpoint" || name == "redis" || name == "clickhouse" || name == "database") {
 			value = u.Redacted()
 		}
 		lines = append(lines, name+" = "+value)

@@ -42,9 +42,15 @@ type Config struct {
 	NodeSecret string   `placeholder:"SECRET" help:"Shared secret of the roles. Generated in the data directory by default, so roles on one machine agree."`
 	NodeID     string   `placeholder:"NAME" help:"Name of this machine. The host name by default."`
 
-	Database       string   `placeholder:"URL" help:"Database: a file, or postgres://…. A file in the data directory by default."`
-	Redis          string   `placeholder:"URL" help:"Redis, by which several apis on one database know together what rates have left, and tell each other what has changed: redis://[[USER]:PASSWORD@]HOST[:PORT][/NUMBER], or rediss:// with TLS. None by default, as one api needs none."`
-	RedisCA        string   `placeholder:"FILE" help:"Authorities (PEM) that vouch for Redis, where they are not the host's."`
+	Database             string `placeholder:"URL" help:"Database: a file, or postgres://…. A file in the data directory by default."`
+	Redis                string `placeholder:"URL" help:"Redis, by which several apis on one database know together what rates have left, and tell each other what has changed: redis://[[USER]:PASSWORD@]HOST[:PORT][/NUMBER], or rediss:// with TLS. None by default, as one api needs none."`
+	RedisCA              string `placeholder:"FILE" help:"Authorities (PEM) that vouch for Redis, where they are not the host's."`
+	Clickhouse           string `placeholder:"URL" help:"ClickHouse server that keeps events, metrics and logs of sandboxes for longer than machines and the database do, such as http://shoal@127.0.0.1:8123/shoal. For all roles. None by default."`
+	ClickhousePassword   string `placeholder:"SECRET" help:"Password of the user that it names."`
+	ClickhouseEventDays  int    `default:"365" placeholder:"DAYS" help:"Days for which the ClickHouse server keeps events; a team's for as long as its event-days, if those are more."`
+	ClickhouseMetricDays int    `default:"30" placeholder:"DAYS" help:"Days for which it keeps what sandboxes use."`
+	ClickhouseLogDays    int    `default:"30" placeholder:"DAYS" help:"Days for which it keeps their logs."`
+
 	Domain         string   `placeholder:"HOST[:PORT]" help:"Public domain of sandboxes: port P of sandbox S is at P-S.DOMAIN. Clients build host names from it."`
 	TLS            string   `default:"off" enum:"off,local,files,acme,balancer" help:"Serve https://api.DOMAIN and https://PORT-SANDBOX.DOMAIN at one address, so that clients need the domain and a key alone: with a certificate of an authority of Shoal's own (local, see shoal trust), from files, by ACME, or behind a load balancer that ends TLS and is among trusted-proxies. With local the domain is sandbox.localhost unless another is set."`
 	TLSListen      string   `placeholder:"ADDR" help:"Address of the domain. Port 443 by default: on loopback for a domain below localhost, else on all addresses."`

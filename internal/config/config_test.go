@@ -83,6 +83,13 @@ func TestCheck(t *testing.T) {
 		"signal":             {[]string{"--otlp-signals=traces,smoke"}, "otlp-signals"},
 		"interval":           {[]string{"--otlp-interval=1ms"}, "otlp-interval"},
 		"share":              {[]string{"--trace-ratio=NaN"}, "trace-ratio"},
+		"ClickHouse":         {[]string{"--clickhouse=https://me@ch.example:8443/shoal", "--clickhouse-password=x"}, ""},
+		"no database":        {[]string{"--clickhouse=http://me@127.0.0.1:8123"}, "no name of a database"},
+		"a query":            {[]string{"--clickhouse=http://127.0.0.1:8123/a?b=c"}, "clickhouse"},
+		"another protocol":   {[]string{"--clickhouse=tcp://127.0.0.1:9000/a"}, "clickhouse"},
+		"a password in it":   {[]string{"--clickhouse=http://me:x@127.0.0.1:8123/a"}, "clickhouse-password"},
+		"nobody's password":  {[]string{"--clickhouse=http://127.0.0.1:8123/a", "--clickhouse-password=x"}, "clickhouse-password"},
+		"no days":            {[]string{"--clickhouse-log-days=0"}, "clickhouse-log-days"},
 		"resolver":           {[]string{"--dns=name"}, "dns"},
 		"resolvers":          {[]string{"--dns=1.1.1.1,[::1]:54"}, ""},
 		"domain with scheme": {[]string{"--domain=https://x"}, "domain"},
@@ -161,7 +168,8 @@ func TestLinesAreAFile(t *testing.T) {
 		"--warm=base=3;other=1", "--build-env=A=b c;PIP_INDEX_URL=http://x/?y=z",
 		"--registry-mirrors=docker.io=m:5000", "--no-shipped-on-use", "--outbound-proxy=http://me:hush@proxy.example:3128",
 		"--redis=rediss://me:hush@redis.example:6380/2", "--database=postgres://me:hush@db.example/shoal",
-		"--otlp-headers=token=hush", "--otlp-endpoint=http://me:hush@collector.example:4318")
+		"--otlp-headers=token=hush", "--otlp-endpoint=http://me:hush@collector.example:4318",
+		"--clickhouse=http://me:hush@ch.example:8123/shoal", "--clickhouse-password=hush")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +177,8 @@ func TestLinesAreAFile(t *testing.T) {
 	if strings.Contains(text, "hush") {
 		t.Error("a secret is shown")
 	}
-	again, err := parse(t, "--config", file(t, strings.NewReplacer("token-seed = (set)", "", "otlp-headers = (set)", "").Replace(text)))
+	again, err := parse(t, "--config", file(t, strings.NewReplacer("token-seed = (set)", "", "otlp-headers = (set)", "",
+		"clickhouse-password = (set)", "").Replace(text)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,12 +8,14 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"shoal/internal/api"
+	"shoal/internal/archive"
 	"shoal/internal/audit"
 	"shoal/internal/auth"
 	"shoal/internal/build"
@@ -47,9 +49,11 @@ type ControlPlane struct {
 	events    *events.Collector
 	sender    *webhook.Sender
 	tally     *tally.Taker
-	team      shoal.Team // owner of the shipped templates
-	key       string     // the first API key, to be printed; "" if there was one already
-	link      string     // secret of the link that makes the first person; "" if there is somebody
+	archive   *archive.Archive // nil without a ClickHouse server, as copier
+	copier    *archive.Copier  // of events
+	team      shoal.Team       // owner of the shipped templates
+	key       string           // the first API key, to be printed; "" if there was one already
+	link      string           // secret of the link that makes the first person; "" if there is somebody
 	log       *slog.Logger
 }
 
@@ -110,6 +114,9 @@ func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets con
 		return off.Has(shoal.SwitchWebhooks), err
 	}
 	p.events = events.New(p.store, p.fleet, p.sender.News)
+	if err := p.openArchive(cfg); err != nil {
+		return err
+	}
 	name, err := processName(cfg)
 	if err != nil {
 		return err
@@ -128,7 +135,8 @@ func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets con
 		CheckPolicy: func(n shoal.Network) error {
 			_, err := network.ParsePolicy(n)
 			return err
-		}, CheckTarget: p.sender.CheckURL, Deliveries: p.sender.News, Limiter: p.live, LogLevels: p.logLevels}, p.log)
+		}, CheckTarget: p.sender.CheckURL, Deliveries: p.sender.News, Limiter: p.live, LogLevels: p.logLevels,
+		Archive: p.archive}, p.log)
 	if err != nil {
 		return err
 	}
@@ -161,20 +169,31 @@ func (p *ControlPlane) OfferBase(ctx context.Context, b shoal.Build) error {
 func (p *ControlPlane) Server() *http.Server { return api.NewHTTPServer(p.api, p.log) }
 
 // Ready returns an error while the API cannot do its work: the database does not answer, no machine
-// does, or it is about to end. It is endpoint.Degraded while Redis is lost.
+// does, or it is about to end. It is endpoint.Without while only Redis or the ClickHouse server is away.
 func (p *ControlPlane) Ready(ctx context.Context) error {
 	if err := errors.Join(p.store.Ping(ctx), p.api.Ready()); err != nil {
 		return err
 	}
-	if err := p.live.Degraded(); err != nil {
-		return endpoint.Degraded{Err: err}
+	var without []string
+	if p.live.Degraded() != nil {
+		without = append(without, "redis")
+	}
+	if p.archive != nil && p.archive.Err() != nil {
+		without = append(without, "clickhouse")
+	}
+	if len(without) > 0 {
+		return endpoint.Without(strings.Join(without, " and "))
 	}
 	return nil
 }
 
 // Meters returns what counts and measures the control plane.
 func (p *ControlPlane) Meters() []prometheus.Collector {
-	return slices.Concat(p.api.Meters(), p.fleet.Meters(), p.queue.Meters(), p.live.Meters())
+	list := slices.Concat(p.api.Meters(), p.fleet.Meters(), p.queue.Meters(), p.live.Meters())
+	if p.archive != nil {
+		list = slices.Concat(list, p.archive.Meters(), p.copier.Meters())
+	}
+	return list
 }
 
 // Run runs the control plane until ctx ends.
@@ -190,6 +209,10 @@ func (p *ControlPlane) Run(ctx context.Context) error {
 	g.Go(func() error { return p.live.Lead(ctx, "tally", p.tally.Run) })
 	g.Go(func() error { return p.sender.Run(ctx) })
 	g.Go(func() error { return p.queue.Run(ctx) })
+	if p.archive != nil {
+		g.Go(func() error { return p.archive.Run(ctx) })
+		g.Go(func() error { return p.live.Lead(ctx, "archive", p.copier.Run) })
+	}
 	if p.first != nil {
 		g.Go(func() error { return p.first.Run(ctx) })
 	}

@@ -95,6 +95,7 @@ var checks = []check{
 	{"leftovers", checkLeftovers, machine},
 	{"ports", checkPorts, roles{All}},
 	{"domain", checkDomain, nil},
+	{"clickhouse", checkClickhouse, nil},
 	{"bootstrap tool", checkBootstrap, machine},
 	{"base template", checkBase, machine},
 	{"depot", checkDepot, machine},

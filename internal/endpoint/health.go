@@ -26,16 +26,18 @@ const (
 // for the operator's log, and are told to nobody who asks.
 type Health map[string]func(context.Context) error
 
-// Degraded is the error of a role that does its work, though less well than it should.
-type Degraded struct{ Err error }
+// Without is returned by a role that can do its work, but lacks a server that it can do without.
+type Without string
 
-func (d Degraded) Error() string { return d.Err.Error() }
+func (w Without) Error() string { return "without " + string(w) }
 
-// Unwrap returns why.
-func (d Degraded) Unwrap() error { return d.Err }
-
-// serves reports whether a role does its work.
-func serves(err error) bool { return err == nil || errors.As(err, new(Degraded)) }
+// lacking tells what a role that is ready lacks; ok is that it is ready.
+func lacking(err error) (lack string, ok bool) {
+	if w := Without(""); errors.As(err, &w) {
+		return " " + w.Error(), true
+	}
+	return "", err == nil
+}
 
 // Always is a role that is ready as soon as it is served.
 func Always(context.Context) error { return nil }
@@ -58,15 +60,15 @@ func (h Health) Check(ctx context.Context, req *grpchealth.CheckRequest) (*grpch
 		return nil, grpc.NewError(grpc.CodeNotFound, errors.New("no such role here"))
 	}
 	for _, ready := range h {
-		if err := ready(ctx); !serves(err) {
-			return status(err), nil
+		if s := status(ready(ctx)); s.Status != grpchealth.StatusServing {
+			return s, nil
 		}
 	}
 	return status(nil), nil
 }
 
 func status(err error) *grpchealth.CheckResponse {
-	if !serves(err) {
+	if _, ok := lacking(err); !ok {
 		return &grpchealth.CheckResponse{Status: grpchealth.StatusNotServing}
 	}
 	return &grpchealth.CheckResponse{Status: grpchealth.StatusServing}
@@ -78,16 +80,13 @@ func (h Health) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	code, text := http.StatusOK, ""
 	for _, role := range slices.Sorted(maps.Keys(h)) {
-		err := h[role](ctx)
-		switch {
-		case err == nil:
-			text += role + " ready\n"
-		case serves(err):
-			text += role + " degraded\n"
-		default:
+		lack, ok := lacking(h[role](ctx))
+		if !ok {
 			code = http.StatusServiceUnavailable
 			text += role + " not ready\n"
+			continue
 		}
+		text += role + " ready" + lack + "\n"
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")

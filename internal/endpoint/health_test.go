@@ -58,16 +58,14 @@ func TestHealthOfRoles(t *testing.T) {
 	}
 }
 
-// TestDegraded: a role that does its work less well than it should is served on, and says so.
-func TestDegraded(t *testing.T) {
-	health := Health{"api": func(context.Context) error {
-		return fmt.Errorf("it: %w", Degraded{errors.New("redis.internal does not answer")})
-	}}
+// TestHealthWithout: a role that only lacks what it can do without is ready, and says so.
+func TestHealthWithout(t *testing.T) {
+	health := Health{"api": func(context.Context) error { return fmt.Errorf("as it is: %w", Without("clickhouse")) }}
 	server := httptest.NewUnstartedServer(nil)
 	server.Config = NewMetricsServer(http.NotFoundHandler(), health)
 	server.Start()
-	t.Cleanup(server.Close)
-	wantGet(t, server.URL+"/readyz", http.StatusOK, "api degraded\n")
+	defer server.Close()
+	wantGet(t, server.URL+"/readyz", http.StatusOK, "api ready without clickhouse\n")
 	for _, service := range []string{"", "shoal.api"} {
 		if serving, err := grpcHealth(t, server, service); err != nil || !serving {
 			t.Errorf("gRPC of %q: %v %v", service, serving, err)

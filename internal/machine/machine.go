@@ -9,10 +9,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"shoal/internal/archive"
 	"shoal/internal/artifact"
 	"shoal/internal/build"
 	"shoal/internal/build/engine"
@@ -53,6 +55,7 @@ type Machine struct {
 	logs      *sandboxlog.Store
 	events    *eventlog.Log
 	series    *series.Series
+	copiers   []*archive.Copier // of logs and samples; none without a ClickHouse server
 	orch      *orchestrator.Orchestrator
 
 	library *imagelibrary.Library
@@ -82,7 +85,11 @@ func (m *Machine) Orchestrator() *orchestrator.Orchestrator { return m.orch }
 
 // Meters returns what counts and measures the machine.
 func (m *Machine) Meters() []prometheus.Collector {
-	return append(m.orch.Meters(), m.slots.Meters()...)
+	list := slices.Concat(m.orch.Meters(), m.slots.Meters())
+	for _, c := range m.copiers {
+		list = append(list, c.Meters()...)
+	}
+	return list
 }
 
 // Engine returns the engine that builds templates on this machine. It is set by Start.
@@ -118,6 +125,9 @@ func (m *Machine) Run(ctx context.Context) error {
 	g.Go(func() error { return m.artifacts.Run(ctx) })
 	g.Go(func() error { return m.logs.Run(ctx) })
 	g.Go(func() error { return m.series.Run(ctx) })
+	for _, c := range m.copiers {
+		g.Go(func() error { return c.Run(ctx) })
+	}
 	if m.engine != nil {
 		g.Go(func() error { return m.engine.Run(ctx) })
 	}

@@ -51,6 +51,9 @@ func (m *Machine) open() error {
 		return errors.Join(err, m.logs.Close(), m.events.Close())
 	}
 	m.series = series.New(kept, m.log)
+	if err := m.openCopiers(kept); err != nil {
+		return errors.Join(err, m.logs.Close(), m.events.Close(), m.series.Close())
+	}
 	// Last of what can fail, because it changes the host, and nobody would undo that.
 	if m.slots, err = m.openNetwork(); err != nil {
 		return errors.Join(err, m.logs.Close(), m.events.Close(), m.series.Close())

@@ -146,14 +146,15 @@ type EventQuery struct {
 	TeamID      string
 	SandboxID   string            // "" is all sandboxes
 	Types       []shoal.EventType // none is all
+	Since       time.Time         // of the first that counts; zero is the beginning
 	OldestFirst bool
 	Limit       int
 	Offset      int
 }
 
-// Events returns a part of a team's events. Those of a sandbox are in the order of their numbers.
-func (s *Store) Events(ctx context.Context, query EventQuery) ([]shoal.Event, error) {
-	types := query.Types
+// typeList is the types, as queries compare them.
+func (q EventQuery) typeList() string {
+	types := q.Types
 	if len(types) == 0 {
 		types = shoal.EventTypes
 	}
@@ -161,22 +162,28 @@ func (s *Store) Events(ctx context.Context, query EventQuery) ([]shoal.Event, er
 	for _, t := range types {
 		list += string(t) + ","
 	}
+	return list
+}
+
+// Events returns a part of a team's events. Those of a sandbox are in the order of their numbers.
+func (s *Store) Events(ctx context.Context, query EventQuery) ([]shoal.Event, error) {
+	list, since := query.typeList(), micros(query.Since)
 	limit, offset := int32(query.Limit), int32(query.Offset)
 	var rows []sqlcgen.Event
 	var err error
 	switch {
 	case query.SandboxID == "" && query.OldestFirst:
 		rows, err = s.q.TeamEventsOldestFirst(ctx, sqlcgen.TeamEventsOldestFirstParams{TeamID: query.TeamID,
-			Types: list, Limit: limit, Offset: offset})
+			Types: list, Since: since, Limit: limit, Offset: offset})
 	case query.SandboxID == "":
-		rows, err = s.q.TeamEvents(ctx, sqlcgen.TeamEventsParams{TeamID: query.TeamID, Types: list, Limit: limit,
-			Offset: offset})
+		rows, err = s.q.TeamEvents(ctx, sqlcgen.TeamEventsParams{TeamID: query.TeamID, Types: list, Since: since,
+			Limit: limit, Offset: offset})
 	case query.OldestFirst:
 		rows, err = s.q.SandboxEventsOldestFirst(ctx, sqlcgen.SandboxEventsOldestFirstParams{
-			SandboxID: query.SandboxID, TeamID: query.TeamID, Types: list, Limit: limit, Offset: offset})
+			SandboxID: query.SandboxID, TeamID: query.TeamID, Types: list, Since: since, Limit: limit, Offset: offset})
 	default:
 		rows, err = s.q.SandboxEvents(ctx, sqlcgen.SandboxEventsParams{SandboxID: query.SandboxID,
-			TeamID: query.TeamID, Types: list, Limit: limit, Offset: offset})
+			TeamID: query.TeamID, Types: list, Since: since, Limit: limit, Offset: offset})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("list events: %w", err)

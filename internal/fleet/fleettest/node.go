@@ -6,6 +6,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -342,7 +343,7 @@ func (n *Node) Collect(
 	return shoal.Collected{Builds: before - len(n.info.Builds)}, n.down
 }
 
-// Logs returns the lines that PutLog set, filtered by time and level only.
+// Logs returns the lines that PutLog set.
 func (n *Node) Logs(_ context.Context, sandboxID, teamID string, q shoal.LogQuery) ([]shoal.LogEntry, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -355,7 +356,7 @@ func (n *Node) Logs(_ context.Context, sandboxID, teamID string, q shoal.LogQuer
 		if q.Backward {
 			after = q.From.IsZero() || !e.Time.After(q.From)
 		}
-		if after && (q.Level == "" || e.Level.AtLeast(q.Level)) {
+		if after && (q.Level == "" || e.Level.AtLeast(q.Level)) && strings.Contains(e.Message, q.Search) {
 			list = append(list, e)
 		}
 	}

@@ -29,24 +29,44 @@ SELECT * FROM events WHERE id = $1 AND team_id = $2;
 -- The types are between commas.
 -- name: TeamEvents :many
 SELECT * FROM events
-WHERE team_id = $1 AND CAST(sqlc.arg(types) AS TEXT) LIKE '%,' || type || ',%'
+WHERE team_id = $1 AND at >= sqlc.arg(since) AND CAST(sqlc.arg(types) AS TEXT) LIKE '%,' || type || ',%'
 ORDER BY at DESC, number DESC LIMIT $2 OFFSET $3;
 
 -- name: TeamEventsOldestFirst :many
 SELECT * FROM events
-WHERE team_id = $1 AND CAST(sqlc.arg(types) AS TEXT) LIKE '%,' || type || ',%'
+WHERE team_id = $1 AND at >= sqlc.arg(since) AND CAST(sqlc.arg(types) AS TEXT) LIKE '%,' || type || ',%'
 ORDER BY at, number LIMIT $2 OFFSET $3;
 
 -- name: SandboxEvents :many
 SELECT * FROM events
-WHERE sandbox_id = $1 AND team_id = $2 AND CAST(sqlc.arg(types) AS TEXT) LIKE '%,' || type || ',%'
+WHERE sandbox_id = $1 AND team_id = $2 AND at >= sqlc.arg(since) AND CAST(sqlc.arg(types) AS TEXT) LIKE '%,' || type || ',%'
 ORDER BY number DESC LIMIT $3 OFFSET $4;
 
 -- name: SandboxEventsOldestFirst :many
 SELECT * FROM events
-WHERE sandbox_id = $1 AND team_id = $2 AND CAST(sqlc.arg(types) AS TEXT) LIKE '%,' || type || ',%'
+WHERE sandbox_id = $1 AND team_id = $2 AND at >= sqlc.arg(since) AND CAST(sqlc.arg(types) AS TEXT) LIKE '%,' || type || ',%'
 ORDER BY number LIMIT $3 OFFSET $4;
 
 -- name: EventsStoredSince :many
 SELECT * FROM events WHERE team_id = $1 AND stored_at >= $2
 ORDER BY stored_at, at, number LIMIT $3;
+
+-- name: CountEvents :one
+SELECT count(*) FROM events
+WHERE team_id = $1 AND (CAST(sqlc.arg(sandbox) AS TEXT) = '' OR sandbox_id = sqlc.arg(sandbox))
+    AND at >= sqlc.arg(since) AND CAST(sqlc.arg(types) AS TEXT) LIKE '%,' || type || ',%';
+
+-- name: OldestEvent :one
+SELECT at FROM events WHERE team_id = $1 ORDER BY at, number LIMIT 1;
+
+-- name: UncopiedEvents :many
+SELECT * FROM events WHERE copied = FALSE ORDER BY at, number LIMIT $1;
+
+-- name: OldestUncopiedEvent :one
+SELECT at FROM events WHERE copied = FALSE ORDER BY at LIMIT 1;
+
+-- name: MarkEventCopied :exec
+UPDATE events SET copied = TRUE WHERE id = $1 AND copied = FALSE;
+
+-- name: MarkEventsUncopied :exec
+UPDATE events SET copied = FALSE WHERE copied = TRUE;

@@ -23,6 +23,31 @@ func (q *Queries) AddEventUsage(ctx context.Context, arg AddEventUsageParams) er
 	return err
 }
 
+const countEvents = `-- name: CountEvents :one
+SELECT count(*) FROM events
+WHERE team_id = $1 AND (CAST($2 AS TEXT) = '' OR sandbox_id = $2)
+    AND at >= $3 AND CAST($4 AS TEXT) LIKE '%,' || type || ',%'
+`
+
+type CountEventsParams struct {
+	TeamID  string
+	Sandbox string
+	Since   int64
+	Types   string
+}
+
+func (q *Queries) CountEvents(ctx context.Context, arg CountEventsParams) (int64, error) {
+	row := q.db.QueryRowContext(ctx, countEvents,
+		arg.TeamID,
+		arg.Sandbox,
+		arg.Since,
+		arg.Types,
+	)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const dropExpiredEvents = `-- name: DropExpiredEvents :many
 DELETE FROM events WHERE id IN (
     SELECT old.id FROM events old WHERE old.expires_at < $1 LIMIT $2)
@@ -98,7 +123,7 @@ func (q *Queries) DropOldestEvents(ctx context.Context, arg DropOldestEventsPara
 }
 
 const eventByID = `-- name: EventByID :one
-SELECT id, team_id, sandbox_id, number, type, execution_id, template_id, build_id, data, bytes, at, stored_at, expires_at FROM events WHERE id = $1 AND team_id = $2
+SELECT id, team_id, sandbox_id, number, type, execution_id, template_id, build_id, data, bytes, at, stored_at, expires_at, copied FROM events WHERE id = $1 AND team_id = $2
 `
 
 type EventByIDParams struct {
@@ -123,12 +148,13 @@ func (q *Queries) EventByID(ctx context.Context, arg EventByIDParams) (Event, er
 		&i.At,
 		&i.StoredAt,
 		&i.ExpiresAt,
+		&i.Copied,
 	)
 	return i, err
 }
 
 const eventsStoredSince = `-- name: EventsStoredSince :many
-SELECT id, team_id, sandbox_id, number, type, execution_id, template_id, build_id, data, bytes, at, stored_at, expires_at FROM events WHERE team_id = $1 AND stored_at >= $2
+SELECT id, team_id, sandbox_id, number, type, execution_id, template_id, build_id, data, bytes, at, stored_at, expires_at, copied FROM events WHERE team_id = $1 AND stored_at >= $2
 ORDER BY stored_at, at, number LIMIT $3
 `
 
@@ -161,6 +187,7 @@ func (q *Queries) EventsStoredSince(ctx context.Context, arg EventsStoredSincePa
 			&i.At,
 			&i.StoredAt,
 			&i.ExpiresAt,
+			&i.Copied,
 		); err != nil {
 			return nil, err
 		}
@@ -233,9 +260,49 @@ func (q *Queries) LockEvents(ctx context.Context, teamID string) (int64, error) 
 	return bytes, err
 }
 
+const markEventCopied = `-- name: MarkEventCopied :exec
+UPDATE events SET copied = TRUE WHERE id = $1 AND copied = FALSE
+`
+
+func (q *Queries) MarkEventCopied(ctx context.Context, id string) error {
+	_, err := q.db.ExecContext(ctx, markEventCopied, id)
+	return err
+}
+
+const markEventsUncopied = `-- name: MarkEventsUncopied :exec
+UPDATE events SET copied = FALSE WHERE copied = TRUE
+`
+
+func (q *Queries) MarkEventsUncopied(ctx context.Context) error {
+	_, err := q.db.ExecContext(ctx, markEventsUncopied)
+	return err
+}
+
+const oldestEvent = `-- name: OldestEvent :one
+SELECT at FROM events WHERE team_id = $1 ORDER BY at, number LIMIT 1
+`
+
+func (q *Queries) OldestEvent(ctx context.Context, teamID string) (int64, error) {
+	row := q.db.QueryRowContext(ctx, oldestEvent, teamID)
+	var at int64
+	err := row.Scan(&at)
+	return at, err
+}
+
+const oldestUncopiedEvent = `-- name: OldestUncopiedEvent :one
+SELECT at FROM events WHERE copied = FALSE ORDER BY at LIMIT 1
+`
+
+func (q *Queries) OldestUncopiedEvent(ctx context.Context) (int64, error) {
+	row := q.db.QueryRowContext(ctx, oldestUncopiedEvent)
+	var at int64
+	err := row.Scan(&at)
+	return at, err
+}
+
 const sandboxEvents = `-- name: SandboxEvents :many
-SELECT id, team_id, sandbox_id, number, type, execution_id, template_id, build_id, data, bytes, at, stored_at, expires_at FROM events
-WHERE sandbox_id = $1 AND team_id = $2 AND CAST($5 AS TEXT) LIKE '%,' || type || ',%'
+SELECT id, team_id, sandbox_id, number, type, execution_id, template_id, build_id, data, bytes, at, stored_at, expires_at, copied FROM events
+WHERE sandbox_id = $1 AND team_id = $2 AND at >= $5 AND CAST($6 AS TEXT) LIKE '%,' || type || ',%'
 ORDER BY number DESC LIMIT $3 OFFSET $4
 `
 
@@ -244,6 +311,7 @@ type SandboxEventsParams struct {
 	TeamID    string
 	Limit     int32
 	Offset    int32
+	Since     int64
 	Types     string
 }
 
@@ -253,6 +321,7 @@ func (q *Queries) SandboxEvents(ctx context.Context, arg SandboxEventsParams) ([
 		arg.TeamID,
 		arg.Limit,
 		arg.Offset,
+		arg.Since,
 		arg.Types,
 	)
 	if err != nil {
@@ -276,6 +345,7 @@ func (q *Queries) SandboxEvents(ctx context.Context, arg SandboxEventsParams) ([
 			&i.At,
 			&i.StoredAt,
 			&i.ExpiresAt,
+			&i.Copied,
 		); err != nil {
 			return nil, err
 		}
@@ -291,8 +361,8 @@ func (q *Queries) SandboxEvents(ctx context.Context, arg SandboxEventsParams) ([
 }
 
 const sandboxEventsOldestFirst = `-- name: SandboxEventsOldestFirst :many
-SELECT id, team_id, sandbox_id, number, type, execution_id, template_id, build_id, data, bytes, at, stored_at, expires_at FROM events
-WHERE sandbox_id = $1 AND team_id = $2 AND CAST($5 AS TEXT) LIKE '%,' || type || ',%'
+SELECT id, team_id, sandbox_id, number, type, execution_id, template_id, build_id, data, bytes, at, stored_at, expires_at, copied FROM events
+WHERE sandbox_id = $1 AND team_id = $2 AND at >= $5 AND CAST($6 AS TEXT) LIKE '%,' || type || ',%'
 ORDER BY number LIMIT $3 OFFSET $4
 `
 
@@ -301,6 +371,7 @@ type SandboxEventsOldestFirstParams struct {
 	TeamID    string
 	Limit     int32
 	Offset    int32
+	Since     int64
 	Types     string
 }
 
@@ -310,6 +381,7 @@ func (q *Queries) SandboxEventsOldestFirst(ctx context.Context, arg SandboxEvent
 		arg.TeamID,
 		arg.Limit,
 		arg.Offset,
+		arg.Since,
 		arg.Types,
 	)
 	if err != nil {
@@ -333,6 +405,7 @@ func (q *Queries) SandboxEventsOldestFirst(ctx context.Context, arg SandboxEvent
 			&i.At,
 			&i.StoredAt,
 			&i.ExpiresAt,
+			&i.Copied,
 		); err != nil {
 			return nil, err
 		}
@@ -348,8 +421,8 @@ func (q *Queries) SandboxEventsOldestFirst(ctx context.Context, arg SandboxEvent
 }
 
 const teamEvents = `-- name: TeamEvents :many
-SELECT id, team_id, sandbox_id, number, type, execution_id, template_id, build_id, data, bytes, at, stored_at, expires_at FROM events
-WHERE team_id = $1 AND CAST($4 AS TEXT) LIKE '%,' || type || ',%'
+SELECT id, team_id, sandbox_id, number, type, execution_id, template_id, build_id, data, bytes, at, stored_at, expires_at, copied FROM events
+WHERE team_id = $1 AND at >= $4 AND CAST($5 AS TEXT) LIKE '%,' || type || ',%'
 ORDER BY at DESC, number DESC LIMIT $2 OFFSET $3
 `
 
@@ -357,6 +430,7 @@ type TeamEventsParams struct {
 	TeamID string
 	Limit  int32
 	Offset int32
+	Since  int64
 	Types  string
 }
 
@@ -366,6 +440,7 @@ func (q *Queries) TeamEvents(ctx context.Context, arg TeamEventsParams) ([]Event
 		arg.TeamID,
 		arg.Limit,
 		arg.Offset,
+		arg.Since,
 		arg.Types,
 	)
 	if err != nil {
@@ -389,6 +464,7 @@ func (q *Queries) TeamEvents(ctx context.Context, arg TeamEventsParams) ([]Event
 			&i.At,
 			&i.StoredAt,
 			&i.ExpiresAt,
+			&i.Copied,
 		); err != nil {
 			return nil, err
 		}
@@ -404,8 +480,8 @@ func (q *Queries) TeamEvents(ctx context.Context, arg TeamEventsParams) ([]Event
 }
 
 const teamEventsOldestFirst = `-- name: TeamEventsOldestFirst :many
-SELECT id, team_id, sandbox_id, number, type, execution_id, template_id, build_id, data, bytes, at, stored_at, expires_at FROM events
-WHERE team_id = $1 AND CAST($4 AS TEXT) LIKE '%,' || type || ',%'
+SELECT id, team_id, sandbox_id, number, type, execution_id, template_id, build_id, data, bytes, at, stored_at, expires_at, copied FROM events
+WHERE team_id = $1 AND at >= $4 AND CAST($5 AS TEXT) LIKE '%,' || type || ',%'
 ORDER BY at, number LIMIT $2 OFFSET $3
 `
 
@@ -413,6 +489,7 @@ type TeamEventsOldestFirstParams struct {
 	TeamID string
 	Limit  int32
 	Offset int32
+	Since  int64
 	Types  string
 }
 
@@ -421,6 +498,7 @@ func (q *Queries) TeamEventsOldestFirst(ctx context.Context, arg TeamEventsOldes
 		arg.TeamID,
 		arg.Limit,
 		arg.Offset,
+		arg.Since,
 		arg.Types,
 	)
 	if err != nil {
@@ -444,6 +522,49 @@ func (q *Queries) TeamEventsOldestFirst(ctx context.Context, arg TeamEventsOldes
 			&i.At,
 			&i.StoredAt,
 			&i.ExpiresAt,
+			&i.Copied,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const uncopiedEvents = `-- name: UncopiedEvents :many
+SELECT id, team_id, sandbox_id, number, type, execution_id, template_id, build_id, data, bytes, at, stored_at, expires_at, copied FROM events WHERE copied = FALSE ORDER BY at, number LIMIT $1
+`
+
+func (q *Queries) UncopiedEvents(ctx context.Context, limit int32) ([]Event, error) {
+	rows, err := q.db.QueryContext(ctx, uncopiedEvents, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Event
+	for rows.Next() {
+		var i Event
+		if err := rows.Scan(
+			&i.ID,
+			&i.TeamID,
+			&i.SandboxID,
+			&i.Number,
+			&i.Type,
+			&i.ExecutionID,
+			&i.TemplateID,
+			&i.BuildID,
+			&i.Data,
+			&i.Bytes,
+			&i.At,
+			&i.StoredAt,
+			&i.ExpiresAt,
+			&i.Copied,
 		); err != nil {
 			return nil, err
 		}

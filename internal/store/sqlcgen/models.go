@@ -120,6 +120,7 @@ type Event struct {
 	At          int64
 	StoredAt    int64
 	ExpiresAt   int64
+	Copied      bool
 }
 
 type IdempotencyKey struct {

@@ -5,6 +5,7 @@ package logging
 var Rooms = []string{
 	"account",
 	"api",
+	"archive",
 	"artifact",
 	"audit",
 	"auth",
@@ -17,6 +18,7 @@ var Rooms = []string{
 	"eventlog",
 	"fleet",
 	"guest",
+	"history",
 	"image",
 	"issuer",
 	"live",

@@ -143,8 +143,8 @@ func flat(value any) (string, bool) {
 	return "", false
 }
 
-// fieldsOf returns a line's fields other than its time, level and message.
-func fieldsOf(line string) map[string]string {
+// FieldsOf returns a line's fields other than its time, level and message.
+func FieldsOf(line string) map[string]string {
 	var doc map[string]any
 	_ = json.Unmarshal([]byte(line), &doc) // it was made by entryOf
 	fields := map[string]string{}

@@ -7,10 +7,10 @@ import (
 )
 
 // schemaVersion is incremented whenever the tables change, and is part of schema. prepare
-// carries over the lines of version 1; logs of other versions are dropped. The triggers count
+// carries over the lines of earlier versions; logs of others are dropped. The triggers count
 // what is kept, whichever way lines come and go.
 const (
-	schemaVersion = 2
+	schemaVersion = 3
 	schema        = `
 CREATE TABLE lines (
 	sandbox TEXT NOT NULL,
@@ -40,8 +40,15 @@ CREATE TRIGGER line_out AFTER DELETE ON lines BEGIN
 	UPDATE kept SET lines = lines - 1, bytes = bytes - old.cost WHERE sandbox = old.sandbox;
 	DELETE FROM kept WHERE sandbox = old.sandbox AND lines = 0;
 	UPDATE total SET bytes = bytes - old.cost;
-END;
-PRAGMA user_version = 2;`
+END;` + spooled
+	// spooled makes version 3 of version 2, in which none counts as copied; see spool.go.
+	spooled = `
+CREATE TABLE copied (
+	n     INTEGER NOT NULL, -- the greatest rowid that has been copied
+	spool TEXT NOT NULL     -- tells this database from all others, and from an empty one in its place
+);
+INSERT INTO copied VALUES (0, lower(hex(randomblob(8))));
+PRAGMA user_version = 3;`
 )
 
 // maxCarried is how many lines of an earlier version are kept, the newest ones: the machine
@@ -65,8 +72,11 @@ func prepare(ctx context.Context, db *sql.DB) error {
 		_, err = tx.ExecContext(ctx, schema)
 	case 1:
 		err = carryOver(ctx, tx)
+	case 2:
+		_, err = tx.ExecContext(ctx, spooled)
 	case schemaVersion:
-		_, err = tx.ExecContext(ctx, `SELECT sandbox, team, at, level, message, line, cost FROM lines LIMIT 0`)
+		_, err = tx.ExecContext(ctx, `SELECT sandbox, team, at, level, message, line, cost, n, spool
+			FROM lines, copied LIMIT 0`)
 	default:
 		err = fmt.Errorf("they have version %d", version)
 	}
@@ -76,7 +86,7 @@ func prepare(ctx context.Context, db *sql.DB) error {
 	return tx.Commit()
 }
 
-// carryOver makes version 2 of version 1, whose lines have no cost and are not counted.
+// carryOver makes the present version of version 1, whose lines have no cost and are not counted.
 func carryOver(ctx context.Context, tx *sql.Tx) error {
 	if _, err := tx.ExecContext(ctx, `CREATE TEMP TABLE newest AS
 SELECT rowid AS id, * FROM lines ORDER BY at DESC, rowid DESC LIMIT ?;

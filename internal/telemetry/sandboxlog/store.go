@@ -155,7 +155,9 @@ func (s *Store) insert(ctx context.Context, from Source, list []shoal.LogEntry) 
 	defer tx.Rollback() //nolint:errcheck // after a commit it does nothing
 	for _, e := range list {
 		if _, err := tx.ExecContext(ctx,
-			`INSERT INTO lines (sandbox, team, at, level, message, line, cost) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+			// A number that is copied already is not given again, even after the last line is gone.
+			`INSERT INTO lines (rowid, sandbox, team, at, level, message, line, cost)
+SELECT 1 + max(copied.n, coalesce((SELECT max(rowid) FROM lines), 0)), ?, ?, ?, ?, ?, ?, ? FROM copied`,
 			from.SandboxID, from.TeamID, e.Time.UnixMicro(), string(e.Level), e.Message, e.Line,
 			costOf(e)); err != nil {
 			return fmt.Errorf("keep lines of a sandbox's log: %w", err)
@@ -215,7 +217,7 @@ ORDER BY at `+order+`, rowid `+order+` LIMIT ?`, append(args, q.Search, q.Search
 			return nil, fmt.Errorf("read a sandbox's log: %w", err)
 		}
 		e.Time = time.UnixMicro(at).UTC()
-		e.Fields = fieldsOf(e.Line)
+		e.Fields = FieldsOf(e.Line)
 		list = append(list, e)
 	}
 	if err := rows.Err(); err != nil {

@@ -51,3 +51,12 @@ func (b *buckets) list() []shoal.Sample {
 	slices.SortFunc(list, func(x, y shoal.Sample) int { return cmp.Compare(x.Time.UnixNano(), y.Time.UnixNano()) })
 	return list
 }
+
+// Merge returns the maximum of each step of two answers that have the same steps, oldest first.
+func Merge(step time.Duration, a, b []shoal.Sample) []shoal.Sample {
+	all := newBuckets(step)
+	for _, s := range slices.Concat(a, b) {
+		all.add(s)
+	}
+	return all.list()
+}

@@ -15,14 +15,16 @@ import (
 // The database is a file of the machine's own rather than the installation's store: the store
 // waits for the disk with every write, may be far away, and need not hold what may be lost.
 
-// schemaVersion is incremented whenever the tables change; samples of other versions are dropped.
-// The triggers count what is kept, whichever way blocks come and go.
+// schemaVersion is incremented whenever the tables change, and is part of schema. prepare carries
+// over what version 1 has; samples of other versions are dropped. The triggers count what is kept,
+// whichever way blocks come and go.
 const schema = `
 CREATE TABLE blocks (
 	sandbox TEXT NOT NULL,
 	at      INTEGER NOT NULL, -- of the first sample, milliseconds since 1970
 	until   INTEGER NOT NULL, -- of the last
 	samples BLOB NOT NULL,
+	n       INTEGER NOT NULL DEFAULT 0, -- ascending, in the order of the writes
 	PRIMARY KEY (sandbox, at)
 ) WITHOUT ROWID;
 CREATE INDEX blocks_by_age ON blocks (until);
@@ -43,9 +45,22 @@ CREATE TRIGGER block_out AFTER DELETE ON blocks BEGIN
 	DELETE FROM kept WHERE sandbox = old.sandbox AND blocks = 0;
 	UPDATE total SET bytes = bytes - length(old.samples) - 160;
 END;
-PRAGMA user_version = 1;`
+` + ordered
 
-const schemaVersion = 1
+// ordered makes version 2 of version 1, whose blocks have no order; none counts as copied.
+const ordered = `
+CREATE INDEX blocks_in_order ON blocks (n);
+CREATE TABLE copied (n INTEGER NOT NULL); -- the greatest n that has been copied; see spool.go
+INSERT INTO copied VALUES (0);
+PRAGMA user_version = 2;`
+
+const carryOver = `
+ALTER TABLE blocks ADD COLUMN n INTEGER NOT NULL DEFAULT 0;
+UPDATE blocks SET n = list.place FROM
+	(SELECT sandbox, at, row_number() OVER (ORDER BY until, sandbox) AS place FROM blocks) AS list
+WHERE list.sandbox = blocks.sandbox AND list.at = blocks.at;` + ordered
+
+const schemaVersion = 2
 
 // maxBytes bounds what is kept of all sandboxes, some 160 bytes a block besides its samples.
 const maxBytes = 1 << 30
@@ -88,20 +103,25 @@ func prepare(ctx context.Context, db *sql.DB) error {
 	if err := db.QueryRowContext(ctx, `PRAGMA user_version`).Scan(&version); err != nil {
 		return err
 	}
-	var err error
+	statements, err := "", error(nil)
 	switch version {
 	case 0:
-		err = inTx(ctx, db, func(tx *sql.Tx) error {
-			_, err := tx.ExecContext(ctx, schema)
-			return err
-		})
+		statements = schema
+	case 1:
+		statements = carryOver
 	case schemaVersion:
-		_, err = db.ExecContext(ctx, `SELECT at, until, samples, team, kept.blocks, kept.bytes, total.bytes
-			FROM blocks, kept, total LIMIT 0`)
+		_, err = db.ExecContext(ctx, `SELECT at, until, samples, blocks.n, team, kept.blocks, kept.bytes, total.bytes,
+			copied.n FROM blocks, kept, total, copied LIMIT 0`)
 	default:
 		err = fmt.Errorf("they have version %d", version)
 	}
-	return err
+	if err != nil || statements == "" {
+		return err
+	}
+	return inTx(ctx, db, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, statements)
+		return err
+	})
 }
 
 func inTx(ctx context.Context, db *sql.DB, do func(*sql.Tx) error) error {
@@ -131,7 +151,8 @@ func (d *Disk) Append(ctx context.Context, batches []Batch) error {
 				return err
 			}
 			first, last := b.Samples[0].Time, b.Samples[len(b.Samples)-1].Time
-			if _, err := tx.ExecContext(ctx, `INSERT INTO blocks VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+			if _, err := tx.ExecContext(ctx, `INSERT INTO blocks SELECT ?, ?, ?, ?,
+				1 + max(copied.n, coalesce((SELECT max(n) FROM blocks), 0)) FROM copied WHERE true ON CONFLICT DO NOTHING`,
 				b.SandboxID, first.UnixMilli(), last.UnixMilli(), encode(b.Samples)); err != nil {
 				return err
 			}
