@@ -67,14 +67,14 @@ func (r *Redis) Restart() {
 	r.t.Helper()
 	args := append([]string{"--bind", "127.0.0.1", "--port", strconv.Itoa(r.port), "--save", "", "--appendonly", "no",
 		"--dir", r.dir, "--logfile", r.dir + "/log"}, r.args...)
-	cmd := exec.Command("redis-server", args...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it must not outlive the tests
+	cmd := exec.CommandContext(context.Background(), "redis-server", args...) // Kill ends it
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}        // it must not outlive the tests
 	if err := cmd.Start(); err != nil {
 		r.t.Fatal(err)
 	}
 	r.cmd = cmd
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", r.port)); err == nil {
+		if c, err := new(net.Dialer).DialContext(r.t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", r.port)); err == nil {
 			c.Close()
 			return
 		}

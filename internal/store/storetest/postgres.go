@@ -94,13 +94,14 @@ func start() (skip string, err error) {
 		}
 	}
 	data := filepath.Join(postgres.dir, "data")
-	initdb := exec.Command(filepath.Join(bin, "initdb"), "-D", data, "-U", "shoal", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8")
+	initdb := exec.CommandContext(context.Background(), filepath.Join(bin, "initdb"), "-D", data, "-U", "shoal",
+		"-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8")
 	initdb.Dir, initdb.SysProcAttr = postgres.dir, &syscall.SysProcAttr{Credential: as}
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("initdb: %w\n%s", err, out)
 	}
-	postgres.cmd = exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-k", postgres.dir,
-		"-c", "listen_addresses=", "-c", "fsync=off")
+	postgres.cmd = exec.CommandContext(context.Background(), filepath.Join(bin, "postgres"), "-D", data,
+		"-k", postgres.dir, "-c", "listen_addresses=", "-c", "fsync=off") // stop ends it
 	postgres.cmd.Dir = postgres.dir
 	// The server must not outlive a test binary that is killed.
 	postgres.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as, Pdeathsig: syscall.SIGTERM}
@@ -126,7 +127,7 @@ func wait() error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("Postgres does not answer: %w", err)
+			return fmt.Errorf("wait for Postgres: %w", err)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
