@@ -14,6 +14,7 @@ var Rooms = []string{
 	"certificate",
 	"config",
 	"controlplane",
+	"doctor",
 	"endpoint",
 	"eventlog",
 	"fleet",
