@@ -97,6 +97,8 @@ type Orchestrator struct {
 	tasks   *tasks
 	load    load
 	wakers  wakers
+	// switches are what this machine refuses by itself.
+	switches *switches
 
 	// wake tells the deadline loop that the nearest deadline may have changed.
 	wake chan struct{}
@@ -120,6 +122,7 @@ func New(
 	}
 	o := &Orchestrator{cfg: &cfg, log: log, journal: journal{cfg.Logs}, tasks: newTasks(),
 		wake: make(chan struct{}, 1), collecting: make(chan struct{}, 1)}
+	o.switches = newSwitches(filepath.Join(cfg.DataDir, "switches.json"))
 	o.table = newTable(&cfg)
 	o.records = newRecords(&cfg, log)
 	o.outbox = newOutbox(&cfg, o.table, o.records, log)
