@@ -97,8 +97,7 @@ type Orchestrator struct {
 	tasks   *tasks
 	load    load
 	wakers  wakers
-	// switches are what this machine refuses by itself.
-	switches *switches
+	*switches
 
 	// wake tells the deadline loop that the nearest deadline may have changed.
 	wake chan struct{}

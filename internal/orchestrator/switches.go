@@ -51,8 +51,9 @@ func (s *switches) load() error {
 	return nil
 }
 
-// set counts from when it returns, also if it returns an error because it could not be kept.
-func (s *switches) set(feature shoal.Switches, standing shoal.Standing) error {
+// Switch implements shoal.Node. What it is told counts from when it returns, also if it returns an
+// error because that could not be kept.
+func (s *switches) Switch(_ context.Context, feature shoal.Switches, standing shoal.Standing) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	known, name := *s.current.Load(), feature.String()
@@ -75,9 +76,4 @@ func (s *switches) set(feature shoal.Switches, standing shoal.Standing) error {
 // offFor reports whether a team cannot use a feature. What nobody has told is on.
 func (s *switches) offFor(feature shoal.Switches, teamID string) bool {
 	return (*s.current.Load())[feature.String()].OffFor(teamID)
-}
-
-// Switch implements shoal.Node.
-func (o *Orchestrator) Switch(_ context.Context, feature shoal.Switches, standing shoal.Standing) error {
-	return o.switches.set(feature, standing)
 }

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"shoal/internal/proxy"
 	"shoal/internal/shoal"
 )
 
@@ -28,12 +29,12 @@ func TestSwitches(t *testing.T) {
 	if s.offFor(shoal.SwitchSignedURLs, "a") {
 		t.Error("it is off before anybody has said so")
 	}
-	must(s.set(shoal.SwitchSignedURLs, shoal.Standing{Others: []string{"a"}}))
+	must(s.Switch(t.Context(), shoal.SwitchSignedURLs, shoal.Standing{Others: []string{"a"}}))
 	wants(s, "a", "b")
 	if s.offFor(shoal.SwitchForks, "a") {
 		t.Error("another feature is off")
 	}
-	must(s.set(shoal.SwitchSignedURLs, shoal.Standing{Off: true, Others: []string{"a"}}))
+	must(s.Switch(t.Context(), shoal.SwitchSignedURLs, shoal.Standing{Off: true, Others: []string{"a"}}))
 	wants(s, "b", "a")
 
 	s = newSwitches(path)
@@ -42,20 +43,20 @@ func TestSwitches(t *testing.T) {
 
 	// The same is not written again, but what could not be kept is.
 	must(os.Remove(path))
-	must(s.set(shoal.SwitchSignedURLs, shoal.Standing{Off: true, Others: []string{"a"}}))
+	must(s.Switch(t.Context(), shoal.SwitchSignedURLs, shoal.Standing{Off: true, Others: []string{"a"}}))
 	if _, err := os.Stat(path); !os.IsNotExist(err) {
 		t.Errorf("the same is written once more: %v", err)
 	}
 	must(os.Mkdir(path, 0o700))
 	on := shoal.Standing{}
-	if s.set(shoal.SwitchSignedURLs, on) == nil || s.offFor(shoal.SwitchSignedURLs, "b") {
+	if s.Switch(t.Context(), shoal.SwitchSignedURLs, on) == nil || s.offFor(shoal.SwitchSignedURLs, "b") {
 		t.Error("what cannot be kept does not count, or is no error")
 	}
 	if s.load() == nil {
 		t.Error("a directory is no error")
 	}
 	must(os.Remove(path))
-	must(s.set(shoal.SwitchSignedURLs, on))
+	must(s.Switch(t.Context(), shoal.SwitchSignedURLs, on))
 	if _, err := os.Stat(path); err != nil {
 		t.Error(err)
 	}
@@ -63,4 +64,26 @@ func TestSwitches(t *testing.T) {
 	if s.load() == nil {
 		t.Error("half a file is no error")
 	}
+}
+
+// TestSwitchOfRunningSandbox: what is switched off for a team holds for its sandbox that runs, also
+// when the machine's process starts anew.
+func TestSwitchOfRunningSandbox(t *testing.T) {
+	n := newNode(t)
+	sb := n.create()
+	wants := func(when string, off bool) {
+		t.Helper()
+		target, err := n.orch.Router().Resolve(t.Context(), proxy.Request{SandboxID: sb.SandboxID, Port: shoal.EnvdPort})
+		if err != nil || target.NoSignedURLs != off {
+			t.Errorf("%s: off %t, %v", when, target.NoSignedURLs, err)
+		}
+	}
+	wants("at first", false)
+	n.must(n.orch.Switch(t.Context(), shoal.SwitchSignedURLs, shoal.Standing{Others: []string{sb.TeamID}}))
+	wants("off for its team", true)
+	n.close()
+	n.open()
+	wants("after a restart", true)
+	n.must(n.orch.Switch(t.Context(), shoal.SwitchSignedURLs, shoal.Standing{Off: true, Others: []string{sb.TeamID}}))
+	wants("on for its team alone", false)
 }

@@ -23,7 +23,7 @@ const (
 	SwitchPublishing     // showing templates to all teams
 	SwitchRegistryImages // as what a template is built from
 	SwitchServiceAccounts
-	SwitchSignedURLs     // of sandboxes' files
+	SwitchSignedURLs // of sandboxes' files
 	SwitchSnapshots
 	SwitchWebhooks
 )
