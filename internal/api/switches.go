@@ -30,8 +30,14 @@ func (s *Server) allowCreate(ctx context.Context, spec shoal.Spec) error {
 	if spec.Lifecycle.AutoResume {
 		asked |= shoal.SwitchAutoResume
 	}
-	if spec.Lifecycle.AutoPause && !spec.Lifecycle.AutoPauseNoMem {
-		asked |= shoal.SwitchMemoryPause
+	if spec.Lifecycle.AutoPause {
+		asked |= shoal.SwitchPauses
+		if !spec.Lifecycle.AutoPauseNoMem {
+			asked |= shoal.SwitchMemoryPause
+		}
+	}
+	if spec.Network.TrafficAccessToken == "" {
+		asked |= shoal.SwitchPublicTraffic
 	}
 	return s.allowNetwork(ctx, spec.Network, true, asked)
 }

@@ -36,6 +36,13 @@ func (p *ControlPlane) openAuth(cfg *config.Config) (*auth.Authenticator, error)
 	return auth.New(p.store, settings, p.log), nil
 }
 
+// tellSwitches tells the machines how the features stand that no api sees anybody ask for.
+func (p *ControlPlane) tellSwitches(ctx context.Context) error {
+	return p.fleet.TellSwitch(ctx, shoal.SwitchSignedURLs, func(ctx context.Context) (shoal.Standing, error) {
+		return p.auth.Standing(ctx, shoal.SwitchSignedURLs)
+	})
+}
+
 // openIssuers returns what checks the tokens of a list of issuers.
 func openIssuers(cfg *config.Config, list []config.Issuer, log *slog.Logger) (*issuer.Issuers, error) {
 	transport, err := cfg.IssuerTransport(log)

@@ -207,6 +207,7 @@ func (p *ControlPlane) Run(ctx context.Context) error {
 	g.Go(func() error { return p.live.Lead(ctx, "retention", p.retention.Run) })
 	g.Go(func() error { return p.live.Lead(ctx, "events", p.events.Run) })
 	g.Go(func() error { return p.live.Lead(ctx, "tally", p.tally.Run) })
+	g.Go(func() error { return p.live.Lead(ctx, "switches", p.tellSwitches) })
 	g.Go(func() error { return p.sender.Run(ctx) })
 	g.Go(func() error { return p.queue.Run(ctx) })
 	if p.archive != nil {

@@ -97,6 +97,7 @@ type Orchestrator struct {
 	tasks   *tasks
 	load    load
 	wakers  wakers
+	*switches
 
 	// wake tells the deadline loop that the nearest deadline may have changed.
 	wake chan struct{}
@@ -120,6 +121,7 @@ func New(
 	}
 	o := &Orchestrator{cfg: &cfg, log: log, journal: journal{cfg.Logs}, tasks: newTasks(),
 		wake: make(chan struct{}, 1), collecting: make(chan struct{}, 1)}
+	o.switches = newSwitches(filepath.Join(cfg.DataDir, "switches.json"))
 	o.table = newTable(&cfg)
 	o.records = newRecords(&cfg, log)
 	o.outbox = newOutbox(&cfg, o.table, o.records, log)

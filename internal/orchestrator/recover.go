@@ -27,6 +27,9 @@ func (o *Orchestrator) Recover(ctx context.Context) error {
 	if err := errors.Join(o.records.open(), o.host.Open()); err != nil {
 		return err
 	}
+	if err := o.switches.load(); err != nil { // an api tells it again
+		o.log.Error("features that are switched off for this machine are on until an api tells it", "error", err)
+	}
 	list, err := o.records.all()
 	if err != nil {
 		return err

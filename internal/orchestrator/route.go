@@ -35,7 +35,8 @@ func (r *Router) Resolve(ctx context.Context, req proxy.Request) (proxy.Target, 
 	if err != nil {
 		return proxy.Target{}, err
 	}
-	if err := req.Admit(sb.viewNow().TeamID); err != nil {
+	teamID := sb.viewNow().TeamID
+	if err := req.Admit(teamID); err != nil {
 		return proxy.Target{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, changeTime)
@@ -46,6 +47,7 @@ func (r *Router) Resolve(ctx context.Context, req proxy.Request) (proxy.Target, 
 		case err != nil:
 			return proxy.Target{}, err
 		case target.ExecutionID != "":
+			target.NoSignedURLs = r.orch.switches.offFor(shoal.SwitchSignedURLs, teamID)
 			return target, nil
 		case changes == changeLimit:
 			return proxy.Target{}, stillChanging(nil)

@@ -62,6 +62,8 @@ type Target struct {
 	TrafficAccessToken string
 	MaskRequestHost    string
 	HTTPSPorts         []int
+	// NoSignedURLs refuses URLs of files that are signed by the daemon's token.
+	NoSignedURLs bool
 }
 
 // Resolver finds sandboxes. Its errors are from the catalogue; for a sandbox that is paused
@@ -178,6 +180,10 @@ func (h *Handler) serve(
 	if target.Node == "" {
 		if p, refused := checkTraffic(r, rt, target); refused {
 			p.write(w, r)
+			return "", false
+		}
+		if target.NoSignedURLs && isSigned(r, rt) {
+			noSignedURLsPage(rt.sandboxID).write(w, r)
 			return "", false
 		}
 	}

@@ -90,6 +90,13 @@ func pausedPage(id string) page {
 	return p
 }
 
+// noSignedURLsPage is for a signed URL of a team that may not use any.
+func noSignedURLsPage(id string) page {
+	kind := shoal.ErrSwitchedOff
+	return page{status: kind.Status, title: "Signed URLs Are Switched Off", sandboxID: id, reason: kind.Code,
+		message: fmt.Sprintf("The feature is switched off: %s", shoal.SwitchSignedURLs), detail: kind.Fix}
+}
+
 // errorPage returns the page for a resolver's error.
 func errorPage(id string, err error) page {
 	known := shoal.AsError(err)

@@ -28,6 +28,12 @@ const (
 	signatureSize = 3 + (sha256.Size*8+5)/6
 )
 
+// isSigned reports whether a request may count for the daemon by a signature. It does also if it has
+// the daemon's token: its header Connection may keep that from getting there.
+func isSigned(r *http.Request, rt route) bool {
+	return rt.port == shoal.EnvdPort && r.URL.Query().Has("signature")
+}
+
 // signedURLs finds whose sandbox a signed URL is for.
 type signedURLs struct {
 	wrong shares.Rates[netip.Addr]

@@ -138,6 +138,8 @@ type Node interface {
 	// the machine forgets it. A mark of another log counts as the beginning.
 	Events(ctx context.Context, after EventMark) (EventBatch, error)
 	Info(ctx context.Context) (NodeInfo, error)
+	// Switch tells the machine how a feature stands that it refuses by itself. It keeps that.
+	Switch(ctx context.Context, feature Switches, standing Standing) error
 	// Wakes has resume called for each paused sandbox that traffic comes for, several at
 	// once. resume resumes it, or returns why not. It returns an error when that is over,
 	// because ctx ended or the machine cannot be reached.

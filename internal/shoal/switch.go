@@ -1,6 +1,9 @@
 package shoal
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Switches is a set of features that an operator may switch off. Operations name one each
 // (x-shoal-switch in spec/openapi.yml), or handlers ask for those that a part of a body needs.
@@ -15,8 +18,12 @@ const (
 	SwitchLogs
 	SwitchMemoryPause // pauses that keep the memory
 	SwitchMetrics
+	SwitchPauses
+	SwitchPublicTraffic  // to new sandboxes, without their token
 	SwitchPublishing     // showing templates to all teams
 	SwitchRegistryImages // as what a template is built from
+	SwitchServiceAccounts
+	SwitchSignedURLs // of sandboxes' files
 	SwitchSnapshots
 	SwitchWebhooks
 )
@@ -31,8 +38,12 @@ var switchNames = []struct{ name, about string }{
 	{"logs", "Logs of sandboxes are shown."},
 	{"memory-pause", "Pauses keep the memory."},
 	{"metrics", "Metrics of sandboxes and teams are shown."},
+	{"pauses", "Sandboxes are paused."},
+	{"public-traffic", "New sandboxes are open to whoever knows their address."},
 	{"publishing", "Teams that may show templates to all teams do so."},
 	{"registry-images", "Templates are built from images of container registries."},
+	{"service-accounts", "Service accounts and keys of theirs are made."},
+	{"signed-urls", "Files are read and written by signed URLs."},
 	{"snapshots", "Templates are made of running sandboxes."},
 	{"webhooks", "Webhooks are made, changed, tested and replayed."},
 }
@@ -122,4 +133,21 @@ func SwitchStates(fixed Switches, installation, team Positions) []SwitchState {
 // on for the team after all.
 func OffFor(fixed Switches, installation, team Positions) Switches {
 	return fixed | team.Off | installation.Off&^team.On
+}
+
+// Standing is how one feature stands for all teams: for those of Others, the opposite of Off.
+type Standing struct {
+	Off    bool     `json:"off"`
+	Others []string `json:"others,omitempty"` // IDs, sorted
+}
+
+// OffFor reports whether a team cannot use the feature.
+func (s Standing) OffFor(teamID string) bool {
+	_, other := slices.BinarySearch(s.Others, teamID)
+	return s.Off != other
+}
+
+// Equal reports whether the feature stands the same.
+func (s Standing) Equal(other Standing) bool {
+	return s.Off == other.Off && slices.Equal(s.Others, other.Others)
 }

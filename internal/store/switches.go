@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"shoal/internal/shoal"
 	"shoal/internal/store/sqlcgen"
@@ -30,6 +31,24 @@ func (s *Store) Switches(ctx context.Context, teamID string) (installation, team
 		}
 	}
 	return installation, team, nil
+}
+
+// Standing returns how one feature was switched for all teams.
+func (s *Store) Standing(ctx context.Context, one shoal.Switches) (standing shoal.Standing, err error) {
+	rows, err := s.q.ListPositions(ctx, one.String())
+	if err != nil {
+		return standing, fmt.Errorf("list positions of the switch %s: %w", one, err)
+	}
+	for _, row := range rows {
+		standing.Off = standing.Off || row.TeamID == "" && !row.IsOn
+	}
+	for _, row := range rows {
+		if row.TeamID != "" && row.IsOn == standing.Off {
+			standing.Others = append(standing.Others, row.TeamID)
+		}
+	}
+	slices.Sort(standing.Others)
+	return standing, nil
 }
 
 // SetSwitch switches one feature for a team, or for the installation if the ID is "".

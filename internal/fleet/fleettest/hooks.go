@@ -131,3 +131,6 @@ func (n *Node) Network(sandboxID string) shoal.Network {
 	defer n.mu.Unlock()
 	return n.networks[sandboxID]
 }
+
+// Switched has what Switch was called with, but for what comes while 16 are unread.
+func (n *Node) Switched() <-chan shoal.Standing { return n.switched }

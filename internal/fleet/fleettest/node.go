@@ -39,6 +39,7 @@ type Node struct {
 	events     []shoal.Event // those that nobody has taken
 	forgotten  int64         // how many were taken
 	told       chan struct{} // closed when there are more events
+	switched   chan shoal.Standing
 }
 
 var _ shoal.Node = (*Node)(nil)
@@ -51,7 +52,7 @@ func New(id string, builds ...shoal.Build) *Node {
 		sandboxes: map[string]shoal.Sandbox{}, specs: map[string]shoal.Spec{},
 		metrics: map[string]measured{}, logs: map[string][]shoal.LogEntry{},
 		networks: map[string]shoal.Network{}, kills: map[string]shoal.KillReason{},
-		diskOnly: map[string]bool{}, told: make(chan struct{}),
+		diskOnly: map[string]bool{}, told: make(chan struct{}), switched: make(chan shoal.Standing, 16),
 	}
 }
 
@@ -394,4 +395,18 @@ func (n *Node) Info(context.Context) (shoal.NodeInfo, error) {
 	info.Sandboxes = len(n.sandboxes)
 	info.Builds = slices.Clone(info.Builds)
 	return info, n.down
+}
+
+// Switch passes on how a feature stands, which tests read from Switched.
+func (n *Node) Switch(_ context.Context, _ shoal.Switches, standing shoal.Standing) error {
+	n.mu.Lock()
+	down := n.down
+	n.mu.Unlock()
+	if down == nil {
+		select {
+		case n.switched <- standing:
+		default: // the test does not ask
+		}
+	}
+	return down
 }

@@ -275,6 +275,13 @@ func (c *Client) Info(ctx context.Context) (shoal.NodeInfo, error) {
 	return decodeInfo(out), nil
 }
 
+// Switch implements shoal.Node.
+func (c *Client) Switch(ctx context.Context, feature shoal.Switches, standing shoal.Standing) error {
+	_, err := call(ctx, c, c.service.Switch, &nodev1.SwitchRequest{Name: feature.String(), Off: standing.Off,
+		Others: standing.Others})
+	return err
+}
+
 func sandboxOr(sb *nodev1.Sandbox, err error) (shoal.Sandbox, error) {
 	if err != nil {
 		return shoal.Sandbox{}, err

@@ -55,6 +55,10 @@ func (e *echo) SetNetwork(ctx context.Context, id string, n shoal.Network) error
 	e.ask(ctx, id, n)
 	return e.err
 }
+func (e *echo) Switch(ctx context.Context, feature shoal.Switches, standing shoal.Standing) error {
+	e.ask(ctx, feature, standing)
+	return e.err
+}
 func (e *echo) Pause(ctx context.Context, id string, opts shoal.PauseOptions) (shoal.Sandbox, error) {
 	e.ask(ctx, id, opts)
 	return e.sandbox, e.err
@@ -215,6 +219,9 @@ func TestRoundTrip(t *testing.T) {
 	network.DNSServers = []string{} // not the same as none
 	same("SetNetwork", nil, nil, c.SetNetwork(ctx, "id", network))
 	asked("SetNetwork", "id", network)
+	standing := filled[shoal.Standing]()
+	same("Switch", nil, nil, c.Switch(ctx, shoal.SwitchSignedURLs, standing))
+	asked("Switch", shoal.SwitchSignedURLs, standing)
 	paused, err := c.Pause(ctx, "id", filled[shoal.PauseOptions]())
 	same("Pause", paused, node.sandbox, err)
 	asked("Pause", "id", filled[shoal.PauseOptions]())

@@ -292,3 +292,13 @@ func (s *server) Info(
 	info, err := s.node.Info(ctx)
 	return reply(encodeInfo(info), err)
 }
+
+func (s *server) Switch(
+	ctx context.Context, r *connect.Request[nodev1.SwitchRequest],
+) (*connect.Response[nodev1.SwitchResponse], error) {
+	feature, err := shoal.ParseSwitch(r.Msg.Name)
+	if err == nil {
+		err = s.node.Switch(ctx, feature, shoal.Standing{Off: r.Msg.Off, Others: r.Msg.Others})
+	}
+	return reply(&nodev1.SwitchResponse{}, err)
+}

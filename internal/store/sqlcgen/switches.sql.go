@@ -9,6 +9,38 @@ import (
 	"context"
 )
 
+const listPositions = `-- name: ListPositions :many
+SELECT team_id, is_on FROM switches WHERE name = $1
+`
+
+type ListPositionsRow struct {
+	TeamID string
+	IsOn   bool
+}
+
+func (q *Queries) ListPositions(ctx context.Context, name string) ([]ListPositionsRow, error) {
+	rows, err := q.db.QueryContext(ctx, listPositions, name)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListPositionsRow
+	for rows.Next() {
+		var i ListPositionsRow
+		if err := rows.Scan(&i.TeamID, &i.IsOn); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listSwitches = `-- name: ListSwitches :many
 SELECT team_id, name, is_on FROM switches WHERE team_id = '' OR team_id = $1
 `

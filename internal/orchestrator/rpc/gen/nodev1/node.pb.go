@@ -2440,6 +2440,103 @@ func (x *LogsResponse) GetEntries() []*LogEntry {
 	return nil
 }
 
+// SwitchRequest says for which teams a feature is off: for those of others, the opposite of off.
+type SwitchRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Off           bool                   `protobuf:"varint,2,opt,name=off,proto3" json:"off,omitempty"`
+	Others        []string               `protobuf:"bytes,3,rep,name=others,proto3" json:"others,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SwitchRequest) Reset() {
+	*x = SwitchRequest{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SwitchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SwitchRequest) ProtoMessage() {}
+
+func (x *SwitchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SwitchRequest.ProtoReflect.Descriptor instead.
+func (*SwitchRequest) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *SwitchRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SwitchRequest) GetOff() bool {
+	if x != nil {
+		return x.Off
+	}
+	return false
+}
+
+func (x *SwitchRequest) GetOthers() []string {
+	if x != nil {
+		return x.Others
+	}
+	return nil
+}
+
+type SwitchResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SwitchResponse) Reset() {
+	*x = SwitchResponse{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SwitchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SwitchResponse) ProtoMessage() {}
+
+func (x *SwitchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SwitchResponse.ProtoReflect.Descriptor instead.
+func (*SwitchResponse) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{39}
+}
+
 type InfoRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -2448,7 +2545,7 @@ type InfoRequest struct {
 
 func (x *InfoRequest) Reset() {
 	*x = InfoRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[38]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2460,7 +2557,7 @@ func (x *InfoRequest) String() string {
 func (*InfoRequest) ProtoMessage() {}
 
 func (x *InfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[38]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2473,7 +2570,7 @@ func (x *InfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoRequest.ProtoReflect.Descriptor instead.
 func (*InfoRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{38}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{40}
 }
 
 type Build struct {
@@ -2509,7 +2606,7 @@ type Build struct {
 
 func (x *Build) Reset() {
 	*x = Build{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[39]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2521,7 +2618,7 @@ func (x *Build) String() string {
 func (*Build) ProtoMessage() {}
 
 func (x *Build) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[39]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2534,7 +2631,7 @@ func (x *Build) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Build.ProtoReflect.Descriptor instead.
 func (*Build) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{39}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Build) GetId() string {
@@ -2702,7 +2799,7 @@ type BuildSize struct {
 
 func (x *BuildSize) Reset() {
 	*x = BuildSize{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[40]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2714,7 +2811,7 @@ func (x *BuildSize) String() string {
 func (*BuildSize) ProtoMessage() {}
 
 func (x *BuildSize) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[40]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2727,7 +2824,7 @@ func (x *BuildSize) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BuildSize.ProtoReflect.Descriptor instead.
 func (*BuildSize) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{40}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *BuildSize) GetSnapshot() int64 {
@@ -2755,7 +2852,7 @@ type BuildContext struct {
 
 func (x *BuildContext) Reset() {
 	*x = BuildContext{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[41]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2767,7 +2864,7 @@ func (x *BuildContext) String() string {
 func (*BuildContext) ProtoMessage() {}
 
 func (x *BuildContext) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[41]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2780,7 +2877,7 @@ func (x *BuildContext) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BuildContext.ProtoReflect.Descriptor instead.
 func (*BuildContext) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{41}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *BuildContext) GetUser() string {
@@ -2815,7 +2912,7 @@ type StartBlock struct {
 
 func (x *StartBlock) Reset() {
 	*x = StartBlock{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[42]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2827,7 +2924,7 @@ func (x *StartBlock) String() string {
 func (*StartBlock) ProtoMessage() {}
 
 func (x *StartBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[42]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2840,7 +2937,7 @@ func (x *StartBlock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartBlock.ProtoReflect.Descriptor instead.
 func (*StartBlock) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{42}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *StartBlock) GetCommand() string {
@@ -2884,7 +2981,7 @@ type NodeInfo struct {
 
 func (x *NodeInfo) Reset() {
 	*x = NodeInfo{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[43]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2896,7 +2993,7 @@ func (x *NodeInfo) String() string {
 func (*NodeInfo) ProtoMessage() {}
 
 func (x *NodeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[43]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2909,7 +3006,7 @@ func (x *NodeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeInfo.ProtoReflect.Descriptor instead.
 func (*NodeInfo) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{43}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *NodeInfo) GetId() string {
@@ -3004,7 +3101,7 @@ type CatalogueError struct {
 
 func (x *CatalogueError) Reset() {
 	*x = CatalogueError{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[44]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3016,7 +3113,7 @@ func (x *CatalogueError) String() string {
 func (*CatalogueError) ProtoMessage() {}
 
 func (x *CatalogueError) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[44]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3029,7 +3126,7 @@ func (x *CatalogueError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatalogueError.ProtoReflect.Descriptor instead.
 func (*CatalogueError) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{44}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *CatalogueError) GetCode() string {
@@ -3068,7 +3165,7 @@ type WakesRequest struct {
 
 func (x *WakesRequest) Reset() {
 	*x = WakesRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[45]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3080,7 +3177,7 @@ func (x *WakesRequest) String() string {
 func (*WakesRequest) ProtoMessage() {}
 
 func (x *WakesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[45]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3093,7 +3190,7 @@ func (x *WakesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WakesRequest.ProtoReflect.Descriptor instead.
 func (*WakesRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{45}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{47}
 }
 
 type Wake struct {
@@ -3112,7 +3209,7 @@ type Wake struct {
 
 func (x *Wake) Reset() {
 	*x = Wake{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[46]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3124,7 +3221,7 @@ func (x *Wake) String() string {
 func (*Wake) ProtoMessage() {}
 
 func (x *Wake) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[46]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3137,7 +3234,7 @@ func (x *Wake) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Wake.ProtoReflect.Descriptor instead.
 func (*Wake) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{46}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Wake) GetId() string {
@@ -3186,7 +3283,7 @@ type WokenRequest struct {
 
 func (x *WokenRequest) Reset() {
 	*x = WokenRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[47]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3198,7 +3295,7 @@ func (x *WokenRequest) String() string {
 func (*WokenRequest) ProtoMessage() {}
 
 func (x *WokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[47]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3211,7 +3308,7 @@ func (x *WokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WokenRequest.ProtoReflect.Descriptor instead.
 func (*WokenRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{47}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *WokenRequest) GetId() string {
@@ -3236,7 +3333,7 @@ type WokenResponse struct {
 
 func (x *WokenResponse) Reset() {
 	*x = WokenResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[48]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3248,7 +3345,7 @@ func (x *WokenResponse) String() string {
 func (*WokenResponse) ProtoMessage() {}
 
 func (x *WokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[48]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3261,7 +3358,7 @@ func (x *WokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WokenResponse.ProtoReflect.Descriptor instead.
 func (*WokenResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{48}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{50}
 }
 
 // EventMark is a place in the log of a machine's events; without values it is the beginning.
@@ -3275,7 +3372,7 @@ type EventMark struct {
 
 func (x *EventMark) Reset() {
 	*x = EventMark{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[49]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3287,7 +3384,7 @@ func (x *EventMark) String() string {
 func (*EventMark) ProtoMessage() {}
 
 func (x *EventMark) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[49]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3300,7 +3397,7 @@ func (x *EventMark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventMark.ProtoReflect.Descriptor instead.
 func (*EventMark) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{49}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *EventMark) GetLog() string {
@@ -3326,7 +3423,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[50]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3338,7 +3435,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[50]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3351,7 +3448,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{50}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *EventsRequest) GetAfter() *EventMark {
@@ -3372,7 +3469,7 @@ type EventsResponse struct {
 
 func (x *EventsResponse) Reset() {
 	*x = EventsResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[51]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3384,7 +3481,7 @@ func (x *EventsResponse) String() string {
 func (*EventsResponse) ProtoMessage() {}
 
 func (x *EventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[51]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3397,7 +3494,7 @@ func (x *EventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsResponse.ProtoReflect.Descriptor instead.
 func (*EventsResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{51}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *EventsResponse) GetEvents() []*Event {
@@ -3433,7 +3530,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[52]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3445,7 +3542,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[52]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3458,7 +3555,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{52}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Event) GetId() string {
@@ -3752,7 +3849,12 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"A\n" +
 	"\fLogsResponse\x121\n" +
-	"\aentries\x18\x01 \x03(\v2\x17.shoal.node.v1.LogEntryR\aentries\"\r\n" +
+	"\aentries\x18\x01 \x03(\v2\x17.shoal.node.v1.LogEntryR\aentries\"M\n" +
+	"\rSwitchRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
+	"\x03off\x18\x02 \x01(\bR\x03off\x12\x16\n" +
+	"\x06others\x18\x03 \x03(\tR\x06others\"\x10\n" +
+	"\x0eSwitchResponse\"\r\n" +
 	"\vInfoRequest\"\xdb\x06\n" +
 	"\x05Build\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
@@ -3852,7 +3954,7 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\bbuild_id\x18\b \x01(\tR\abuildId\x12\x17\n" +
 	"\ateam_id\x18\t \x01(\tR\x06teamId\x12\x12\n" +
 	"\x04data\x18\n" +
-	" \x01(\tR\x04data2\x92\v\n" +
+	" \x01(\tR\x04data2\xd9\v\n" +
 	"\vNodeService\x12>\n" +
 	"\x06Create\x12\x1c.shoal.node.v1.CreateRequest\x1a\x16.shoal.node.v1.Sandbox\x128\n" +
 	"\x03Get\x12\x19.shoal.node.v1.GetRequest\x1a\x16.shoal.node.v1.Sandbox\x12?\n" +
@@ -3872,6 +3974,7 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\aTallies\x12\x1d.shoal.node.v1.TalliesRequest\x1a\x1e.shoal.node.v1.TalliesResponse\x12?\n" +
 	"\x04Logs\x12\x1a.shoal.node.v1.LogsRequest\x1a\x1b.shoal.node.v1.LogsResponse\x12;\n" +
 	"\x04Info\x12\x1a.shoal.node.v1.InfoRequest\x1a\x17.shoal.node.v1.NodeInfo\x12E\n" +
+	"\x06Switch\x12\x1c.shoal.node.v1.SwitchRequest\x1a\x1d.shoal.node.v1.SwitchResponse\x12E\n" +
 	"\x06Events\x12\x1c.shoal.node.v1.EventsRequest\x1a\x1d.shoal.node.v1.EventsResponse\x12;\n" +
 	"\x05Wakes\x12\x1b.shoal.node.v1.WakesRequest\x1a\x13.shoal.node.v1.Wake0\x01\x12B\n" +
 	"\x05Woken\x12\x1b.shoal.node.v1.WokenRequest\x1a\x1c.shoal.node.v1.WokenResponseB3Z1shoal/internal/orchestrator/rpc/gen/nodev1;nodev1b\x06proto3"
@@ -3888,7 +3991,7 @@ func file_shoal_node_v1_node_proto_rawDescGZIP() []byte {
 	return file_shoal_node_v1_node_proto_rawDescData
 }
 
-var file_shoal_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
+var file_shoal_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
 var file_shoal_node_v1_node_proto_goTypes = []any{
 	(*Resources)(nil),              // 0: shoal.node.v1.Resources
 	(*Lifecycle)(nil),              // 1: shoal.node.v1.Lifecycle
@@ -3928,81 +4031,83 @@ var file_shoal_node_v1_node_proto_goTypes = []any{
 	(*LogsRequest)(nil),            // 35: shoal.node.v1.LogsRequest
 	(*LogEntry)(nil),               // 36: shoal.node.v1.LogEntry
 	(*LogsResponse)(nil),           // 37: shoal.node.v1.LogsResponse
-	(*InfoRequest)(nil),            // 38: shoal.node.v1.InfoRequest
-	(*Build)(nil),                  // 39: shoal.node.v1.Build
-	(*BuildSize)(nil),              // 40: shoal.node.v1.BuildSize
-	(*BuildContext)(nil),           // 41: shoal.node.v1.BuildContext
-	(*StartBlock)(nil),             // 42: shoal.node.v1.StartBlock
-	(*NodeInfo)(nil),               // 43: shoal.node.v1.NodeInfo
-	(*CatalogueError)(nil),         // 44: shoal.node.v1.CatalogueError
-	(*WakesRequest)(nil),           // 45: shoal.node.v1.WakesRequest
-	(*Wake)(nil),                   // 46: shoal.node.v1.Wake
-	(*WokenRequest)(nil),           // 47: shoal.node.v1.WokenRequest
-	(*WokenResponse)(nil),          // 48: shoal.node.v1.WokenResponse
-	(*EventMark)(nil),              // 49: shoal.node.v1.EventMark
-	(*EventsRequest)(nil),          // 50: shoal.node.v1.EventsRequest
-	(*EventsResponse)(nil),         // 51: shoal.node.v1.EventsResponse
-	(*Event)(nil),                  // 52: shoal.node.v1.Event
-	nil,                            // 53: shoal.node.v1.Spec.MetadataEntry
-	nil,                            // 54: shoal.node.v1.Spec.EnvVarsEntry
-	nil,                            // 55: shoal.node.v1.LatestMetricsResponse.SamplesEntry
-	nil,                            // 56: shoal.node.v1.LogEntry.FieldsEntry
-	nil,                            // 57: shoal.node.v1.BuildContext.EnvEntry
-	(*durationpb.Duration)(nil),    // 58: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),  // 59: google.protobuf.Timestamp
+	(*SwitchRequest)(nil),          // 38: shoal.node.v1.SwitchRequest
+	(*SwitchResponse)(nil),         // 39: shoal.node.v1.SwitchResponse
+	(*InfoRequest)(nil),            // 40: shoal.node.v1.InfoRequest
+	(*Build)(nil),                  // 41: shoal.node.v1.Build
+	(*BuildSize)(nil),              // 42: shoal.node.v1.BuildSize
+	(*BuildContext)(nil),           // 43: shoal.node.v1.BuildContext
+	(*StartBlock)(nil),             // 44: shoal.node.v1.StartBlock
+	(*NodeInfo)(nil),               // 45: shoal.node.v1.NodeInfo
+	(*CatalogueError)(nil),         // 46: shoal.node.v1.CatalogueError
+	(*WakesRequest)(nil),           // 47: shoal.node.v1.WakesRequest
+	(*Wake)(nil),                   // 48: shoal.node.v1.Wake
+	(*WokenRequest)(nil),           // 49: shoal.node.v1.WokenRequest
+	(*WokenResponse)(nil),          // 50: shoal.node.v1.WokenResponse
+	(*EventMark)(nil),              // 51: shoal.node.v1.EventMark
+	(*EventsRequest)(nil),          // 52: shoal.node.v1.EventsRequest
+	(*EventsResponse)(nil),         // 53: shoal.node.v1.EventsResponse
+	(*Event)(nil),                  // 54: shoal.node.v1.Event
+	nil,                            // 55: shoal.node.v1.Spec.MetadataEntry
+	nil,                            // 56: shoal.node.v1.Spec.EnvVarsEntry
+	nil,                            // 57: shoal.node.v1.LatestMetricsResponse.SamplesEntry
+	nil,                            // 58: shoal.node.v1.LogEntry.FieldsEntry
+	nil,                            // 59: shoal.node.v1.BuildContext.EnvEntry
+	(*durationpb.Duration)(nil),    // 60: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),  // 61: google.protobuf.Timestamp
 }
 var file_shoal_node_v1_node_proto_depIdxs = []int32{
-	58, // 0: shoal.node.v1.Lifecycle.auto_resume_after:type_name -> google.protobuf.Duration
+	60, // 0: shoal.node.v1.Lifecycle.auto_resume_after:type_name -> google.protobuf.Duration
 	3,  // 1: shoal.node.v1.Network.dns_servers:type_name -> shoal.node.v1.DNSServers
 	0,  // 2: shoal.node.v1.Spec.resources:type_name -> shoal.node.v1.Resources
-	53, // 3: shoal.node.v1.Spec.metadata:type_name -> shoal.node.v1.Spec.MetadataEntry
-	54, // 4: shoal.node.v1.Spec.env_vars:type_name -> shoal.node.v1.Spec.EnvVarsEntry
-	58, // 5: shoal.node.v1.Spec.timeout:type_name -> google.protobuf.Duration
-	58, // 6: shoal.node.v1.Spec.max_length:type_name -> google.protobuf.Duration
+	55, // 3: shoal.node.v1.Spec.metadata:type_name -> shoal.node.v1.Spec.MetadataEntry
+	56, // 4: shoal.node.v1.Spec.env_vars:type_name -> shoal.node.v1.Spec.EnvVarsEntry
+	60, // 5: shoal.node.v1.Spec.timeout:type_name -> google.protobuf.Duration
+	60, // 6: shoal.node.v1.Spec.max_length:type_name -> google.protobuf.Duration
 	1,  // 7: shoal.node.v1.Spec.lifecycle:type_name -> shoal.node.v1.Lifecycle
 	2,  // 8: shoal.node.v1.Spec.network:type_name -> shoal.node.v1.Network
 	4,  // 9: shoal.node.v1.Spec.volume_mounts:type_name -> shoal.node.v1.VolumeMount
 	5,  // 10: shoal.node.v1.Sandbox.spec:type_name -> shoal.node.v1.Spec
-	59, // 11: shoal.node.v1.Sandbox.started_at:type_name -> google.protobuf.Timestamp
-	59, // 12: shoal.node.v1.Sandbox.end_at:type_name -> google.protobuf.Timestamp
+	61, // 11: shoal.node.v1.Sandbox.started_at:type_name -> google.protobuf.Timestamp
+	61, // 12: shoal.node.v1.Sandbox.end_at:type_name -> google.protobuf.Timestamp
 	5,  // 13: shoal.node.v1.CreateRequest.spec:type_name -> shoal.node.v1.Spec
 	6,  // 14: shoal.node.v1.ListResponse.sandboxes:type_name -> shoal.node.v1.Sandbox
-	58, // 15: shoal.node.v1.SetDeadlineRequest.timeout:type_name -> google.protobuf.Duration
+	60, // 15: shoal.node.v1.SetDeadlineRequest.timeout:type_name -> google.protobuf.Duration
 	2,  // 16: shoal.node.v1.SetNetworkRequest.network:type_name -> shoal.node.v1.Network
-	58, // 17: shoal.node.v1.ResumeRequest.timeout:type_name -> google.protobuf.Duration
+	60, // 17: shoal.node.v1.ResumeRequest.timeout:type_name -> google.protobuf.Duration
 	5,  // 18: shoal.node.v1.ForkRequest.specs:type_name -> shoal.node.v1.Spec
 	6,  // 19: shoal.node.v1.ForkResult.sandbox:type_name -> shoal.node.v1.Sandbox
-	44, // 20: shoal.node.v1.ForkResult.error:type_name -> shoal.node.v1.CatalogueError
+	46, // 20: shoal.node.v1.ForkResult.error:type_name -> shoal.node.v1.CatalogueError
 	20, // 21: shoal.node.v1.ForkResponse.results:type_name -> shoal.node.v1.ForkResult
-	59, // 22: shoal.node.v1.SandboxMetricsRequest.from:type_name -> google.protobuf.Timestamp
-	59, // 23: shoal.node.v1.SandboxMetricsRequest.to:type_name -> google.protobuf.Timestamp
-	59, // 24: shoal.node.v1.Sample.time:type_name -> google.protobuf.Timestamp
+	61, // 22: shoal.node.v1.SandboxMetricsRequest.from:type_name -> google.protobuf.Timestamp
+	61, // 23: shoal.node.v1.SandboxMetricsRequest.to:type_name -> google.protobuf.Timestamp
+	61, // 24: shoal.node.v1.Sample.time:type_name -> google.protobuf.Timestamp
 	28, // 25: shoal.node.v1.Sample.host:type_name -> shoal.node.v1.HostUse
 	27, // 26: shoal.node.v1.SandboxMetricsResponse.samples:type_name -> shoal.node.v1.Sample
-	55, // 27: shoal.node.v1.LatestMetricsResponse.samples:type_name -> shoal.node.v1.LatestMetricsResponse.SamplesEntry
-	59, // 28: shoal.node.v1.TalliesRequest.after:type_name -> google.protobuf.Timestamp
-	59, // 29: shoal.node.v1.Tally.from:type_name -> google.protobuf.Timestamp
+	57, // 27: shoal.node.v1.LatestMetricsResponse.samples:type_name -> shoal.node.v1.LatestMetricsResponse.SamplesEntry
+	61, // 28: shoal.node.v1.TalliesRequest.after:type_name -> google.protobuf.Timestamp
+	61, // 29: shoal.node.v1.Tally.from:type_name -> google.protobuf.Timestamp
 	33, // 30: shoal.node.v1.TalliesResponse.tallies:type_name -> shoal.node.v1.Tally
-	59, // 31: shoal.node.v1.LogsRequest.from:type_name -> google.protobuf.Timestamp
-	59, // 32: shoal.node.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
-	56, // 33: shoal.node.v1.LogEntry.fields:type_name -> shoal.node.v1.LogEntry.FieldsEntry
+	61, // 31: shoal.node.v1.LogsRequest.from:type_name -> google.protobuf.Timestamp
+	61, // 32: shoal.node.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
+	58, // 33: shoal.node.v1.LogEntry.fields:type_name -> shoal.node.v1.LogEntry.FieldsEntry
 	36, // 34: shoal.node.v1.LogsResponse.entries:type_name -> shoal.node.v1.LogEntry
 	0,  // 35: shoal.node.v1.Build.resources:type_name -> shoal.node.v1.Resources
-	59, // 36: shoal.node.v1.Build.created_at:type_name -> google.protobuf.Timestamp
-	59, // 37: shoal.node.v1.Build.updated_at:type_name -> google.protobuf.Timestamp
-	59, // 38: shoal.node.v1.Build.finished_at:type_name -> google.protobuf.Timestamp
-	41, // 39: shoal.node.v1.Build.context:type_name -> shoal.node.v1.BuildContext
-	42, // 40: shoal.node.v1.Build.start:type_name -> shoal.node.v1.StartBlock
-	40, // 41: shoal.node.v1.Build.size:type_name -> shoal.node.v1.BuildSize
-	57, // 42: shoal.node.v1.BuildContext.env:type_name -> shoal.node.v1.BuildContext.EnvEntry
-	41, // 43: shoal.node.v1.StartBlock.context:type_name -> shoal.node.v1.BuildContext
-	39, // 44: shoal.node.v1.NodeInfo.builds:type_name -> shoal.node.v1.Build
-	58, // 45: shoal.node.v1.Wake.timeout:type_name -> google.protobuf.Duration
-	44, // 46: shoal.node.v1.WokenRequest.error:type_name -> shoal.node.v1.CatalogueError
-	49, // 47: shoal.node.v1.EventsRequest.after:type_name -> shoal.node.v1.EventMark
-	52, // 48: shoal.node.v1.EventsResponse.events:type_name -> shoal.node.v1.Event
-	49, // 49: shoal.node.v1.EventsResponse.next:type_name -> shoal.node.v1.EventMark
-	59, // 50: shoal.node.v1.Event.time:type_name -> google.protobuf.Timestamp
+	61, // 36: shoal.node.v1.Build.created_at:type_name -> google.protobuf.Timestamp
+	61, // 37: shoal.node.v1.Build.updated_at:type_name -> google.protobuf.Timestamp
+	61, // 38: shoal.node.v1.Build.finished_at:type_name -> google.protobuf.Timestamp
+	43, // 39: shoal.node.v1.Build.context:type_name -> shoal.node.v1.BuildContext
+	44, // 40: shoal.node.v1.Build.start:type_name -> shoal.node.v1.StartBlock
+	42, // 41: shoal.node.v1.Build.size:type_name -> shoal.node.v1.BuildSize
+	59, // 42: shoal.node.v1.BuildContext.env:type_name -> shoal.node.v1.BuildContext.EnvEntry
+	43, // 43: shoal.node.v1.StartBlock.context:type_name -> shoal.node.v1.BuildContext
+	41, // 44: shoal.node.v1.NodeInfo.builds:type_name -> shoal.node.v1.Build
+	60, // 45: shoal.node.v1.Wake.timeout:type_name -> google.protobuf.Duration
+	46, // 46: shoal.node.v1.WokenRequest.error:type_name -> shoal.node.v1.CatalogueError
+	51, // 47: shoal.node.v1.EventsRequest.after:type_name -> shoal.node.v1.EventMark
+	54, // 48: shoal.node.v1.EventsResponse.events:type_name -> shoal.node.v1.Event
+	51, // 49: shoal.node.v1.EventsResponse.next:type_name -> shoal.node.v1.EventMark
+	61, // 50: shoal.node.v1.Event.time:type_name -> google.protobuf.Timestamp
 	27, // 51: shoal.node.v1.LatestMetricsResponse.SamplesEntry.value:type_name -> shoal.node.v1.Sample
 	7,  // 52: shoal.node.v1.NodeService.Create:input_type -> shoal.node.v1.CreateRequest
 	8,  // 53: shoal.node.v1.NodeService.Get:input_type -> shoal.node.v1.GetRequest
@@ -4020,32 +4125,34 @@ var file_shoal_node_v1_node_proto_depIdxs = []int32{
 	30, // 65: shoal.node.v1.NodeService.LatestMetrics:input_type -> shoal.node.v1.LatestMetricsRequest
 	32, // 66: shoal.node.v1.NodeService.Tallies:input_type -> shoal.node.v1.TalliesRequest
 	35, // 67: shoal.node.v1.NodeService.Logs:input_type -> shoal.node.v1.LogsRequest
-	38, // 68: shoal.node.v1.NodeService.Info:input_type -> shoal.node.v1.InfoRequest
-	50, // 69: shoal.node.v1.NodeService.Events:input_type -> shoal.node.v1.EventsRequest
-	45, // 70: shoal.node.v1.NodeService.Wakes:input_type -> shoal.node.v1.WakesRequest
-	47, // 71: shoal.node.v1.NodeService.Woken:input_type -> shoal.node.v1.WokenRequest
-	6,  // 72: shoal.node.v1.NodeService.Create:output_type -> shoal.node.v1.Sandbox
-	6,  // 73: shoal.node.v1.NodeService.Get:output_type -> shoal.node.v1.Sandbox
-	10, // 74: shoal.node.v1.NodeService.List:output_type -> shoal.node.v1.ListResponse
-	12, // 75: shoal.node.v1.NodeService.Kill:output_type -> shoal.node.v1.KillResponse
-	6,  // 76: shoal.node.v1.NodeService.SetDeadline:output_type -> shoal.node.v1.Sandbox
-	15, // 77: shoal.node.v1.NodeService.SetNetwork:output_type -> shoal.node.v1.SetNetworkResponse
-	6,  // 78: shoal.node.v1.NodeService.Pause:output_type -> shoal.node.v1.Sandbox
-	6,  // 79: shoal.node.v1.NodeService.Resume:output_type -> shoal.node.v1.Sandbox
-	39, // 80: shoal.node.v1.NodeService.Snapshot:output_type -> shoal.node.v1.Build
-	21, // 81: shoal.node.v1.NodeService.Fork:output_type -> shoal.node.v1.ForkResponse
-	23, // 82: shoal.node.v1.NodeService.RemoveBuild:output_type -> shoal.node.v1.RemoveBuildResponse
-	25, // 83: shoal.node.v1.NodeService.Collect:output_type -> shoal.node.v1.CollectResponse
-	29, // 84: shoal.node.v1.NodeService.SandboxMetrics:output_type -> shoal.node.v1.SandboxMetricsResponse
-	31, // 85: shoal.node.v1.NodeService.LatestMetrics:output_type -> shoal.node.v1.LatestMetricsResponse
-	34, // 86: shoal.node.v1.NodeService.Tallies:output_type -> shoal.node.v1.TalliesResponse
-	37, // 87: shoal.node.v1.NodeService.Logs:output_type -> shoal.node.v1.LogsResponse
-	43, // 88: shoal.node.v1.NodeService.Info:output_type -> shoal.node.v1.NodeInfo
-	51, // 89: shoal.node.v1.NodeService.Events:output_type -> shoal.node.v1.EventsResponse
-	46, // 90: shoal.node.v1.NodeService.Wakes:output_type -> shoal.node.v1.Wake
-	48, // 91: shoal.node.v1.NodeService.Woken:output_type -> shoal.node.v1.WokenResponse
-	72, // [72:92] is the sub-list for method output_type
-	52, // [52:72] is the sub-list for method input_type
+	40, // 68: shoal.node.v1.NodeService.Info:input_type -> shoal.node.v1.InfoRequest
+	38, // 69: shoal.node.v1.NodeService.Switch:input_type -> shoal.node.v1.SwitchRequest
+	52, // 70: shoal.node.v1.NodeService.Events:input_type -> shoal.node.v1.EventsRequest
+	47, // 71: shoal.node.v1.NodeService.Wakes:input_type -> shoal.node.v1.WakesRequest
+	49, // 72: shoal.node.v1.NodeService.Woken:input_type -> shoal.node.v1.WokenRequest
+	6,  // 73: shoal.node.v1.NodeService.Create:output_type -> shoal.node.v1.Sandbox
+	6,  // 74: shoal.node.v1.NodeService.Get:output_type -> shoal.node.v1.Sandbox
+	10, // 75: shoal.node.v1.NodeService.List:output_type -> shoal.node.v1.ListResponse
+	12, // 76: shoal.node.v1.NodeService.Kill:output_type -> shoal.node.v1.KillResponse
+	6,  // 77: shoal.node.v1.NodeService.SetDeadline:output_type -> shoal.node.v1.Sandbox
+	15, // 78: shoal.node.v1.NodeService.SetNetwork:output_type -> shoal.node.v1.SetNetworkResponse
+	6,  // 79: shoal.node.v1.NodeService.Pause:output_type -> shoal.node.v1.Sandbox
+	6,  // 80: shoal.node.v1.NodeService.Resume:output_type -> shoal.node.v1.Sandbox
+	41, // 81: shoal.node.v1.NodeService.Snapshot:output_type -> shoal.node.v1.Build
+	21, // 82: shoal.node.v1.NodeService.Fork:output_type -> shoal.node.v1.ForkResponse
+	23, // 83: shoal.node.v1.NodeService.RemoveBuild:output_type -> shoal.node.v1.RemoveBuildResponse
+	25, // 84: shoal.node.v1.NodeService.Collect:output_type -> shoal.node.v1.CollectResponse
+	29, // 85: shoal.node.v1.NodeService.SandboxMetrics:output_type -> shoal.node.v1.SandboxMetricsResponse
+	31, // 86: shoal.node.v1.NodeService.LatestMetrics:output_type -> shoal.node.v1.LatestMetricsResponse
+	34, // 87: shoal.node.v1.NodeService.Tallies:output_type -> shoal.node.v1.TalliesResponse
+	37, // 88: shoal.node.v1.NodeService.Logs:output_type -> shoal.node.v1.LogsResponse
+	45, // 89: shoal.node.v1.NodeService.Info:output_type -> shoal.node.v1.NodeInfo
+	39, // 90: shoal.node.v1.NodeService.Switch:output_type -> shoal.node.v1.SwitchResponse
+	53, // 91: shoal.node.v1.NodeService.Events:output_type -> shoal.node.v1.EventsResponse
+	48, // 92: shoal.node.v1.NodeService.Wakes:output_type -> shoal.node.v1.Wake
+	50, // 93: shoal.node.v1.NodeService.Woken:output_type -> shoal.node.v1.WokenResponse
+	73, // [73:94] is the sub-list for method output_type
+	52, // [52:73] is the sub-list for method input_type
 	52, // [52:52] is the sub-list for extension type_name
 	52, // [52:52] is the sub-list for extension extendee
 	0,  // [0:52] is the sub-list for field type_name
@@ -4063,7 +4170,7 @@ func file_shoal_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shoal_node_v1_node_proto_rawDesc), len(file_shoal_node_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   58,
+			NumMessages:   60,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

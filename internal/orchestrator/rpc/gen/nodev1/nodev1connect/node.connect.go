@@ -71,6 +71,8 @@ const (
 	NodeServiceLogsProcedure = "/shoal.node.v1.NodeService/Logs"
 	// NodeServiceInfoProcedure is the fully-qualified name of the NodeService's Info RPC.
 	NodeServiceInfoProcedure = "/shoal.node.v1.NodeService/Info"
+	// NodeServiceSwitchProcedure is the fully-qualified name of the NodeService's Switch RPC.
+	NodeServiceSwitchProcedure = "/shoal.node.v1.NodeService/Switch"
 	// NodeServiceEventsProcedure is the fully-qualified name of the NodeService's Events RPC.
 	NodeServiceEventsProcedure = "/shoal.node.v1.NodeService/Events"
 	// NodeServiceWakesProcedure is the fully-qualified name of the NodeService's Wakes RPC.
@@ -99,6 +101,8 @@ type NodeServiceClient interface {
 	Tallies(context.Context, *connect.Request[nodev1.TalliesRequest]) (*connect.Response[nodev1.TalliesResponse], error)
 	Logs(context.Context, *connect.Request[nodev1.LogsRequest]) (*connect.Response[nodev1.LogsResponse], error)
 	Info(context.Context, *connect.Request[nodev1.InfoRequest]) (*connect.Response[nodev1.NodeInfo], error)
+	// Switch tells the machine how a feature stands that it refuses by itself.
+	Switch(context.Context, *connect.Request[nodev1.SwitchRequest]) (*connect.Response[nodev1.SwitchResponse], error)
 	// Events answers with the events after a mark, or with none after a while. What is before the
 	// mark is forgotten.
 	Events(context.Context, *connect.Request[nodev1.EventsRequest]) (*connect.Response[nodev1.EventsResponse], error)
@@ -222,6 +226,12 @@ func NewNodeServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(nodeServiceMethods.ByName("Info")),
 			connect.WithClientOptions(opts...),
 		),
+		_switch: connect.NewClient[nodev1.SwitchRequest, nodev1.SwitchResponse](
+			httpClient,
+			baseURL+NodeServiceSwitchProcedure,
+			connect.WithSchema(nodeServiceMethods.ByName("Switch")),
+			connect.WithClientOptions(opts...),
+		),
 		events: connect.NewClient[nodev1.EventsRequest, nodev1.EventsResponse](
 			httpClient,
 			baseURL+NodeServiceEventsProcedure,
@@ -262,6 +272,7 @@ type nodeServiceClient struct {
 	tallies        *connect.Client[nodev1.TalliesRequest, nodev1.TalliesResponse]
 	logs           *connect.Client[nodev1.LogsRequest, nodev1.LogsResponse]
 	info           *connect.Client[nodev1.InfoRequest, nodev1.NodeInfo]
+	_switch        *connect.Client[nodev1.SwitchRequest, nodev1.SwitchResponse]
 	events         *connect.Client[nodev1.EventsRequest, nodev1.EventsResponse]
 	wakes          *connect.Client[nodev1.WakesRequest, nodev1.Wake]
 	woken          *connect.Client[nodev1.WokenRequest, nodev1.WokenResponse]
@@ -352,6 +363,11 @@ func (c *nodeServiceClient) Info(ctx context.Context, req *connect.Request[nodev
 	return c.info.CallUnary(ctx, req)
 }
 
+// Switch calls shoal.node.v1.NodeService.Switch.
+func (c *nodeServiceClient) Switch(ctx context.Context, req *connect.Request[nodev1.SwitchRequest]) (*connect.Response[nodev1.SwitchResponse], error) {
+	return c._switch.CallUnary(ctx, req)
+}
+
 // Events calls shoal.node.v1.NodeService.Events.
 func (c *nodeServiceClient) Events(ctx context.Context, req *connect.Request[nodev1.EventsRequest]) (*connect.Response[nodev1.EventsResponse], error) {
 	return c.events.CallUnary(ctx, req)
@@ -387,6 +403,8 @@ type NodeServiceHandler interface {
 	Tallies(context.Context, *connect.Request[nodev1.TalliesRequest]) (*connect.Response[nodev1.TalliesResponse], error)
 	Logs(context.Context, *connect.Request[nodev1.LogsRequest]) (*connect.Response[nodev1.LogsResponse], error)
 	Info(context.Context, *connect.Request[nodev1.InfoRequest]) (*connect.Response[nodev1.NodeInfo], error)
+	// Switch tells the machine how a feature stands that it refuses by itself.
+	Switch(context.Context, *connect.Request[nodev1.SwitchRequest]) (*connect.Response[nodev1.SwitchResponse], error)
 	// Events answers with the events after a mark, or with none after a while. What is before the
 	// mark is forgotten.
 	Events(context.Context, *connect.Request[nodev1.EventsRequest]) (*connect.Response[nodev1.EventsResponse], error)
@@ -506,6 +524,12 @@ func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(nodeServiceMethods.ByName("Info")),
 		connect.WithHandlerOptions(opts...),
 	)
+	nodeServiceSwitchHandler := connect.NewUnaryHandler(
+		NodeServiceSwitchProcedure,
+		svc.Switch,
+		connect.WithSchema(nodeServiceMethods.ByName("Switch")),
+		connect.WithHandlerOptions(opts...),
+	)
 	nodeServiceEventsHandler := connect.NewUnaryHandler(
 		NodeServiceEventsProcedure,
 		svc.Events,
@@ -560,6 +584,8 @@ func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption
 			nodeServiceLogsHandler.ServeHTTP(w, r)
 		case NodeServiceInfoProcedure:
 			nodeServiceInfoHandler.ServeHTTP(w, r)
+		case NodeServiceSwitchProcedure:
+			nodeServiceSwitchHandler.ServeHTTP(w, r)
 		case NodeServiceEventsProcedure:
 			nodeServiceEventsHandler.ServeHTTP(w, r)
 		case NodeServiceWakesProcedure:
@@ -641,6 +667,10 @@ func (UnimplementedNodeServiceHandler) Logs(context.Context, *connect.Request[no
 
 func (UnimplementedNodeServiceHandler) Info(context.Context, *connect.Request[nodev1.InfoRequest]) (*connect.Response[nodev1.NodeInfo], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("shoal.node.v1.NodeService.Info is not implemented"))
+}
+
+func (UnimplementedNodeServiceHandler) Switch(context.Context, *connect.Request[nodev1.SwitchRequest]) (*connect.Response[nodev1.SwitchResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("shoal.node.v1.NodeService.Switch is not implemented"))
 }
 
 func (UnimplementedNodeServiceHandler) Events(context.Context, *connect.Request[nodev1.EventsRequest]) (*connect.Response[nodev1.EventsResponse], error) {
