@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -31,12 +32,12 @@ const (
 
 // benchAuth measures a call by an API key, and the same by a caller from inside the process, who is
 // neither authenticated nor held to a rate. Both are without a network, so that the difference shows.
-func benchAuth(ctx context.Context, b *bench, s *server) error {
+func benchAuth(ctx context.Context, b *bench, s *server) (err error) {
 	api, err := openInside(ctx, s)
 	if err != nil {
 		return err
 	}
-	defer api.close()
+	defer func() { err = errors.Join(err, api.close()) }()
 	var with, without times
 	for n := range calls + warmUpCalls {
 		if n == warmUpCalls {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -38,7 +39,7 @@ func (w wants) start(ctx context.Context) (*servers, error) {
 		}
 	}
 	if errors.Is(err, storetest.ErrMissing) || errors.Is(err, livetest.ErrMissing) {
-		err = errors.Join(errMissing, err)
+		err = fmt.Errorf("%w: %w", errMissing, err)
 	}
 	if err != nil {
 		s.stop()

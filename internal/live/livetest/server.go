@@ -29,7 +29,7 @@ type Server struct {
 // the end of this process. It fails with ErrMissing where Redis is not installed.
 func StartServer(ctx context.Context, dir string, args ...string) (*Server, error) {
 	if _, err := exec.LookPath("redis-server"); err != nil {
-		return nil, fmt.Errorf("Debian's package redis-server: %w", ErrMissing)
+		return nil, fmt.Errorf("needs Debian's package redis-server: %w", ErrMissing)
 	}
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {

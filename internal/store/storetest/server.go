@@ -35,7 +35,7 @@ type Server struct {
 func StartServer(ctx context.Context, settings ...string) (*Server, error) {
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	if len(found) == 0 {
-		return nil, fmt.Errorf("Debian's package postgresql: %w", ErrMissing)
+		return nil, fmt.Errorf("needs Debian's package postgresql: %w", ErrMissing)
 	}
 	as, err := owner()
 	if err != nil {
@@ -154,5 +154,5 @@ func owner() (*syscall.Credential, error) {
 		gid, _ := strconv.ParseUint(u.Gid, 10, 32)
 		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
 	}
-	return nil, fmt.Errorf("an unprivileged user to run Postgres as: %w", ErrMissing)
+	return nil, fmt.Errorf("needs an unprivileged user to run Postgres as: %w", ErrMissing)
 }
