@@ -63,6 +63,20 @@ func (r *report) compare(name string, ours, anchor times, of string, wanted ...t
 	r.add(f, wanted...)
 }
 
+// adds adds the figure of what something costs, as the difference of two medians in microseconds.
+func (r *report) adds(name string, with, without times, of string, atMost float64) {
+	f := figure{Name: name, Unit: "µs", Ours: 1000 * with.median(), P95: 1000 * with.p95(),
+		Anchor: 1000 * without.median(), Of: of}
+	f.Difference = f.Ours - f.Anchor
+	r.add(f, target{fmt.Sprintf("at most +%.0f µs", atMost),
+		func(f figure) bool { return f.Difference <= atMost }})
+}
+
+// quantiles adds the figure of a latency that was measured so often that its samples are not listed.
+func (r *report) quantiles(name string, took times) {
+	r.add(figure{Name: name, Unit: "ms", Ours: took.median(), P95: took.p95()})
+}
+
 // times are measurements of one kind.
 type times []time.Duration
 
@@ -96,7 +110,7 @@ func (t times) ms() []float64 {
 	return list
 }
 
-func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+func ms(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e6 }
 
 // middle is the median of an odd number of values.
 func middle(values []float64) float64 { return slices.Sorted(slices.Values(values))[len(values)/2] }

@@ -53,7 +53,7 @@ type bench struct {
 // measure runs the rows of each group on an installation of the group's own.
 func (b *bench) measure(ctx context.Context, groups []group) error {
 	for _, g := range groups {
-		err := with(g.env, func(s *server) error {
+		err := with(ctx, g, func(s *server) error {
 			if g.prepare != nil {
 				if err := g.prepare(ctx, s); err != nil {
 					return fmt.Errorf("prepare the group %s: %w", g.name, err)
@@ -68,6 +68,10 @@ func (b *bench) measure(ctx context.Context, groups []group) error {
 			}
 			return nil
 		})
+		if errors.Is(err, errMissing) {
+			b.note("The group %s %v.", g.name, err)
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -75,12 +79,22 @@ func (b *bench) measure(ctx context.Context, groups []group) error {
 	return nil
 }
 
-// with runs measure on an installation of its own.
-func with(env []string, measure func(*server) error) (err error) {
-	s, err := newServer(env...)
+// with runs measure on an installation of a group's own, and servers beside it.
+func with(ctx context.Context, g group, measure func(*server) error) (err error) {
+	beside, err := g.servers.start(ctx)
 	if err != nil {
 		return err
 	}
+	defer beside.stop()
+	env, err := beside.env(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := newServer(append(env, g.env...)...)
+	if err != nil {
+		return err
+	}
+	s.beside = beside
 	defer func() {
 		if stopErr := s.stop(); err == nil {
 			err = stopErr

@@ -23,6 +23,7 @@ type report struct {
 	Rounds  int                `json:"rounds"`
 	Figures []figure           `json:"figures"`
 	Phases  map[string]float64 `json:"createPhasesMs"`
+	Notes   []string           `json:"notes,omitempty"` // what was left out
 
 	row string // the one that is being measured
 }
@@ -55,6 +56,11 @@ func (r *report) add(f figure, wanted ...target) {
 	r.Figures = append(r.Figures, f)
 }
 
+// note says that something was left out.
+func (r *report) note(format string, args ...any) {
+	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
+}
+
 // print writes the report as Markdown, which docs/performance.md takes over.
 func (r *report) print(w io.Writer) {
 	m := r.Machine
@@ -65,6 +71,9 @@ func (r *report) print(w io.Writer) {
 		table = append(table, f.cells())
 	}
 	printTable(w, table)
+	for _, note := range r.Notes {
+		fmt.Fprintf(w, "\n%s\n", note)
+	}
 	if len(r.Phases) == 0 {
 		return
 	}

@@ -15,6 +15,8 @@ type group struct {
 	env   []string // settings of the installation
 	apart bool     // measured only if it is named, because it takes long
 	rows  []row
+	// servers are those that the installation stands on. Without them the group is left out.
+	servers wants
 	// prepare, if there is one, comes before the rows.
 	prepare func(context.Context, *server) error
 }
@@ -43,6 +45,9 @@ var groups = []group{
 		{"script", benchScript}, {"scripts", benchScripts}}},
 	{name: "inside", rows: taskRows()},
 	{name: "templates", rows: []row{{"builds", benchBuilds}, {"serving", benchServing}}},
+	{name: "service", rows: serviceRows("")},
+	{name: "service-postgres", servers: wants{postgres: true}, rows: serviceRows("-postgres")},
+	{name: "service-redis", servers: wants{postgres: true, redis: true}, rows: serviceRows("-redis")},
 	{name: "interpreter", apart: true, prepare: buildInterpreter, rows: []row{
 		{"run-code", benchRunCode}, {"first-cells", benchFirstCells}}},
 }

@@ -7,9 +7,10 @@ import (
 
 func TestChoose(t *testing.T) {
 	for wanted, want := range map[string]string{
-		"warm":             "warm: frozen first burst burst-empty empty resting fork",
-		"tar":              "inside: tar",
-		"create,loop,cold": "cold: create command transfer pause memory\npeople: loop",
+		"warm":               "warm: frozen first burst burst-empty empty resting fork",
+		"tar":                "inside: tar",
+		"create,loop,cold":   "cold: create command transfer pause memory\npeople: loop",
+		"auth,service-redis": "service: auth\nservice-redis: auth-redis events-redis requests-redis",
 	} {
 		chosen, err := choose(wanted)
 		if got := list(chosen); err != nil || got != want {

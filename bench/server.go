@@ -20,6 +20,7 @@ type server struct {
 	*installation.Installation
 	process *installation.Process
 	http    *http.Client
+	beside  *servers
 }
 
 // newServer starts an installation; env adds settings.
@@ -29,7 +30,7 @@ func newServer(env ...string) (*server, error) {
 		return nil, err
 	}
 	s := &server{Installation: i, http: &http.Client{Transport: &http.Transport{DisableCompression: true,
-		MaxIdleConnsPerHost: 8}}}
+		MaxIdleConnsPerHost: clients}}}
 	if s.process, err = s.Up(); err != nil {
 		return nil, errors.Join(err, s.Remove())
 	}

@@ -38,7 +38,7 @@ func Inspect(ctx context.Context, cfg Config) (s Server, err error) {
 	}
 	// What apis do: a script that writes, and what ends by itself.
 	key := prefix("doctor") + "rate"
-	if _, err := takeScript.Run(ctx, client, []string{key}, 1, 1, 1).Result(); err != nil {
+	if _, err := takeScript.Run(ctx, client, []string{key}, 1, 1, 1, 0).Result(); err != nil {
 		return s, fmt.Errorf("run a script that writes: %w", err)
 	}
 	s.Asked = time.Now()

@@ -11,12 +11,24 @@ import (
 
 // Take asks for n more of a taker's rate, of which all apis take.
 func (r *Redis) Take(ctx context.Context, taker string, n int, rate shares.Rate) shares.Allowance {
-	var a shares.Allowance
-	if r.ask(ctx, func(ctx context.Context) (err error) {
-		a, err = r.take(ctx, taker, n, rate)
+	ahead := 0
+	if n == 1 {
+		a, ok, more := r.advances.take(taker, rate, time.Now())
+		if ok {
+			return a
+		}
+		ahead = more
+	}
+	var t taken
+	answered := r.ask(ctx, func(ctx context.Context) (err error) {
+		t, err = r.take(ctx, taker, n, ahead, rate)
 		return err
-	}) {
-		return a
+	})
+	if ahead > 0 {
+		r.advances.put(taker, rate, t.ahead, t.level, time.Now())
+	}
+	if answered {
+		return rate.Allow(t.granted, t.level+float64(t.ahead), n)
 	}
 	return r.own.Take(ctx, taker, n, r.part(rate))
 }
@@ -24,7 +36,7 @@ func (r *Redis) Take(ctx context.Context, taker string, n int, rate shares.Rate)
 // Give gives n back.
 func (r *Redis) Give(ctx context.Context, taker string, n int, rate shares.Rate) {
 	if !r.ask(ctx, func(ctx context.Context) error {
-		_, err := r.take(ctx, taker, -n, rate)
+		_, err := r.take(ctx, taker, -n, 0, rate)
 		return err
 	}) {
 		r.own.Give(ctx, taker, n, r.part(rate))
@@ -39,22 +51,30 @@ func (r *Redis) part(rate shares.Rate) shares.Rate {
 
 var errAnswer = errors.New("Redis gave an answer of another form")
 
-func (r *Redis) take(ctx context.Context, taker string, n int, rate shares.Rate) (shares.Allowance, error) {
+// taken is what Redis says of a rate.
+type taken struct {
+	granted bool
+	level   float64 // what is left
+	ahead   int     // what was taken besides
+}
+
+func (r *Redis) take(ctx context.Context, taker string, n, ahead int, rate shares.Rate) (t taken, err error) {
 	answer, err := takeScript.Run(ctx, r.client, []string{r.prefix + "rate:" + taker},
-		n, rate.PerSecond, rate.Burst).Slice()
+		n, rate.PerSecond, rate.Burst, ahead).Slice()
 	if err != nil {
-		return shares.Allowance{}, err
+		return t, err
 	}
-	if len(answer) != 2 {
-		return shares.Allowance{}, errAnswer
+	if len(answer) != 3 {
+		return t, errAnswer
 	}
 	granted, _ := answer[0].(int64)
 	text, _ := answer[1].(string)
-	level, err := strconv.ParseFloat(text, 64)
-	if err != nil {
-		return shares.Allowance{}, errAnswer
+	more, _ := answer[2].(int64)
+	if t.level, err = strconv.ParseFloat(text, 64); err != nil {
+		return t, errAnswer
 	}
-	return rate.Allow(granted == 1, level, n), nil
+	t.granted, t.ahead = granted == 1, int(more)
+	return t, nil
 }
 
 // BeginTry counts a try as wrong, for all apis.

@@ -54,6 +54,8 @@ type Redis struct {
 	meters *meters
 	said   chan said // where sandboxes are
 
+	advances advances
+
 	lost    atomic.Bool
 	apis    atomic.Int64 // how many there were the last time that was known; at least 1
 	heardAt atomic.Int64 // Unix nanoseconds of when the own voice came back; 0 is never

@@ -22,7 +22,8 @@ return redis.call('ZCARD', KEYS[1])
 `)
 
 // takeScript is shares.Quotas.Take, and Give if the number is negative. KEYS: the taker. ARGV: how much,
-// the rate a second, the burst. It returns whether it was granted, and the level.
+// the rate a second, the burst, how much to take besides if half of the burst is left then. It returns
+// whether it was granted, the level, and how much was taken besides.
 var takeScript = redis.NewScript(clock + `
 local n, rate, burst = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local have = redis.call('HMGET', KEYS[1], 'level', 'at')
@@ -32,10 +33,15 @@ if now > at then
 	at = now
 end
 level = math.min(level, burst)
-local granted = 0
+local granted, ahead = 0, tonumber(ARGV[4])
 if level >= math.min(n, burst) then
 	granted = 1
 	level = math.min(level - n, burst)
+end
+if granted == 1 and level - ahead >= burst / 2 then
+	level = level - ahead
+else
+	ahead = 0
 end
 if level >= burst then
 	redis.call('DEL', KEYS[1])
@@ -43,7 +49,7 @@ else
 	redis.call('HSET', KEYS[1], 'level', string.format('%.6f', level), 'at', string.format('%.0f', at))
 	redis.call('PEXPIRE', KEYS[1], math.ceil((burst - level) / rate * 1000) + 1000)
 end
-return {granted, string.format('%.6f', level)}
+return {granted, string.format('%.6f', level), ahead}
 `)
 
 // beginTryScript is Tries.BeginTry. KEYS: the counts. ARGV: the first and the longest wait and the time
