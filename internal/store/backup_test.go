@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"shoal/internal/shoal"
 )
 
@@ -311,6 +313,25 @@ func TestDriftStopsMigrations(t *testing.T) {
 }
 
 // TestInspectMakesNothing: a database that is not there is not made by looking for it.
+// TestOpenedTogether: several apis may start at once on a database that none has prepared.
+func TestOpenedTogether(t *testing.T) {
+	forEachEngine(t, func(t *testing.T, location string) {
+		var g errgroup.Group
+		for range 3 {
+			g.Go(func() error {
+				s, err := Open(t.Context(), location)
+				if err != nil {
+					return err
+				}
+				return s.Close()
+			})
+		}
+		if err := g.Wait(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestInspectMakesNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "shoal.db")
 	if _, err := Inspect(t.Context(), path); err == nil {

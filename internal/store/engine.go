@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 
 	_ "github.com/jackc/pgx/v5/stdlib" // driver "pgx"
 	"github.com/pressly/goose/v3"
+	"golang.org/x/sys/unix"
 
 	"shoal/internal/shoal"
 	"shoal/internal/sqlitefile"
@@ -27,6 +29,31 @@ type engine struct {
 	marks string
 	// about asks the server about itself; "" if there is none.
 	about string
+	// directory is where the file of SQLite is; "" if there is a server.
+	directory string
+}
+
+// turn waits until no other process prepares the same file, and keeps others from it until the caller
+// unlocks. It takes their directory, because SQLite's own locks would go with a descriptor of the file.
+// A server has goose's lock.
+func (eng engine) turn() (unlock func(), err error) {
+	if eng.directory == "" {
+		return func() {}, nil
+	}
+	d, err := os.Open(eng.directory)
+	if err != nil {
+		return nil, fmt.Errorf("open the database's directory: %w", err)
+	}
+	for {
+		err = unix.Flock(int(d.Fd()), unix.LOCK_EX)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("lock the database's directory: %w", err), d.Close())
+	}
+	return func() { _ = d.Close() }, nil // which unlocks it
 }
 
 // reach returns an error unless the database answers.
@@ -71,7 +98,7 @@ func openSQLite(path string) (engine, error) {
 	if err != nil {
 		return engine{}, err
 	}
-	return engine{name: "SQLite", db: db, dialect: goose.DialectSQLite3,
+	return engine{name: "SQLite", db: db, dialect: goose.DialectSQLite3, directory: filepath.Dir(path),
 		columns: sqliteColumns, indexes: sqliteIndexes,
 		marks: "SELECT count(*) FROM sqlite_master WHERE name = 'goose_db_version'"}, nil
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -74,17 +75,13 @@ func inspect(ctx context.Context, eng engine) (Inspection, error) {
 	if err != nil {
 		return Inspection{}, err
 	}
-	applied, err := appliedMigrations(ctx, eng)
+	applied, have, err := look(ctx, eng)
 	if err != nil {
 		return Inspection{}, err
 	}
 	found := Inspection{Engine: eng.name, Newest: newestOf(provider)}
 	for version := range applied {
 		found.Version = max(found.Version, version)
-	}
-	have, err := describe(ctx, eng)
-	if err != nil {
-		return Inspection{}, fmt.Errorf("read the %s schema: %w", eng.name, err)
 	}
 	ref, err := newReference()
 	if err != nil {
@@ -112,6 +109,29 @@ func inspect(ctx context.Context, eng engine) (Inspection, error) {
 		}
 	}
 	return found, nil
+}
+
+// look reads which migrations are marked as done, and the schema that they should have made. It looks
+// again if others were done meanwhile, by another process that starts.
+func look(ctx context.Context, eng engine) (map[int64]time.Time, schema, error) {
+	applied, err := appliedMigrations(ctx, eng)
+	if err != nil {
+		return nil, nil, err
+	}
+	for {
+		have, err := describe(ctx, eng)
+		if err != nil {
+			return nil, nil, fmt.Errorf("read the %s schema: %w", eng.name, err)
+		}
+		after, err := appliedMigrations(ctx, eng)
+		if err != nil {
+			return nil, nil, err
+		}
+		if maps.EqualFunc(applied, after, time.Time.Equal) {
+			return applied, have, nil
+		}
+		applied = after
+	}
 }
 
 // appliedMigrations reads when each migration was done, of those that are marked as done.

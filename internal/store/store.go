@@ -45,6 +45,11 @@ func prepare(ctx context.Context, eng engine) error {
 	if err := eng.reach(ctx); err != nil {
 		return err
 	}
+	unlock, err := eng.turn()
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if err := refuseDrift(ctx, eng); err != nil {
 		return err
 	}
