@@ -42,6 +42,18 @@ func (c *Config) checkClickhouse(bad func(name, format string, args ...any)) {
 	}
 }
 
+// OpenClickhouse returns a client of the ClickHouse server, or nil if there is none.
+func (c *Config) OpenClickhouse() (*clickhouse.Client, error) {
+	if c.Clickhouse == "" {
+		return nil, nil
+	}
+	options, err := c.ClickhouseServer()
+	if err != nil {
+		return nil, err
+	}
+	return clickhouse.New(options)
+}
+
 // ClickhouseServer returns how the ClickHouse server is reached.
 func (c *Config) ClickhouseServer() (clickhouse.Options, error) {
 	trusted, err := outbound.Trusting(c.TrustCA)

@@ -82,7 +82,7 @@ func (s *Store) tryLock() (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := flock(f, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := atomicfile.Flock(f, unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
 		return nil, err
 	}
@@ -150,7 +150,7 @@ func (s *Store) unfinished() (*atomicfile.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := flock(f.File, unix.LOCK_EX); err != nil {
+		if err := atomicfile.Flock(f.File, unix.LOCK_EX); err != nil {
 			return nil, errors.Join(err, f.Discard())
 		}
 		// Another process may have removed the file just before it was locked.
@@ -158,15 +158,6 @@ func (s *Store) unfinished() (*atomicfile.File, error) {
 			return f, nil
 		}
 		f.Close()
-	}
-}
-
-// flock calls flock(2), again if a signal interrupts it.
-func flock(f *os.File, how int) error {
-	for {
-		if err := unix.Flock(int(f.Fd()), how); err != unix.EINTR {
-			return err
-		}
 	}
 }
 
@@ -220,7 +211,7 @@ func removeLeft(path string) error {
 		return ignoreMissing(err)
 	}
 	defer f.Close() // only after the file is removed, see unfinished
-	if err := flock(f, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := atomicfile.Flock(f, unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return nil
 	}
 	if err := unmountBelow(path); err != nil {

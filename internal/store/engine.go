@@ -13,6 +13,7 @@ import (
 	"github.com/pressly/goose/v3"
 	"golang.org/x/sys/unix"
 
+	"shoal/internal/atomicfile"
 	"shoal/internal/shoal"
 	"shoal/internal/sqlitefile"
 )
@@ -44,13 +45,7 @@ func (eng engine) turn() (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the database's directory: %w", err)
 	}
-	for {
-		err = unix.Flock(int(d.Fd()), unix.LOCK_EX)
-		if !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
-	if err != nil {
+	if err := atomicfile.Flock(d, unix.LOCK_EX); err != nil {
 		return nil, errors.Join(fmt.Errorf("lock the database's directory: %w", err), d.Close())
 	}
 	return func() { _ = d.Close() }, nil // which unlocks it
