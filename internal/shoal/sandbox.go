@@ -83,8 +83,10 @@ type Spec struct {
 	// EnvdAccessToken guards the guest daemon; empty means the sandbox is open.
 	EnvdAccessToken string        `json:"envdAccessToken,omitempty"`
 	VolumeMounts    []VolumeMount `json:"volumeMounts,omitempty"`
-	DefaultUser     string        `json:"defaultUser,omitempty"`
-	DefaultWorkdir  string        `json:"defaultWorkdir,omitempty"`
+	// WorkloadTokens are by the names that placeholders have for them.
+	WorkloadTokens map[string]WorkloadToken `json:"workloadTokens,omitempty"`
+	DefaultUser    string                   `json:"defaultUser,omitempty"`
+	DefaultWorkdir string                   `json:"defaultWorkdir,omitempty"`
 	// TeamLimit is how many sandboxes the team might run at once when this one was
 	// made. Wake-ups by traffic are held to it while no api is there to decide about them.
 	TeamLimit int `json:"teamLimit,omitempty"`
@@ -152,6 +154,10 @@ type Network struct {
 	TrafficAccessToken string `json:"trafficAccessToken,omitempty"`
 	MaskRequestHost    string `json:"maskRequestHost,omitempty"` // "${PORT}" is replaced
 	HTTPSPorts         []int  `json:"httpsPorts,omitempty"`
+	// EgressProxy is nil for a sandbox whose connections leave from its machine.
+	EgressProxy *EgressProxy `json:"egressProxy,omitempty"`
+	// Transforms are by domain in lower case: a name, or "*." and a suffix of names.
+	Transforms map[string]Transform `json:"transforms,omitempty"`
 }
 
 // DeadlineChange moves a sandbox's deadline.
