@@ -65,7 +65,10 @@ func testMain(m *testing.M) int {
 	if err := errors.Join(buildWorld(), serveNames(), serveWeb()); err != nil {
 		return complain(err)
 	}
-	var err error
+	err := installation.Sweep(repository, map[string]int{"attack": subnet})
+	if err != nil {
+		return complain(err)
+	}
 	if server, err = newServer(); err != nil {
 		return complain(err)
 	}

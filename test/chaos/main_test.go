@@ -27,6 +27,11 @@ var failures struct {
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	err := installation.Sweep("../..", map[string]int{"chaos1": 71, "chaos2": 73})
+	if err != nil {
+		fmt.Println("chaos:", err)
+		os.Exit(1)
+	}
 	before, err := installation.ReadHost()
 	if err != nil {
 		fmt.Println("chaos:", err)

@@ -12,13 +12,13 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// TestThousandCycles creates and kills sandboxes. It compares Shoal's memory at the
+// TestCycles creates and kills sandboxes. It compares Shoal's memory at the
 // beginning, when all pools and caches are in use, with that at the end.
-func TestThousandCycles(t *testing.T) {
-	const warmUp, cycles, atOnce = 200, 1000, 4
+func TestCycles(t *testing.T) {
+	const warmUp, cycles, atOnce = 200, 400, 4
 	// A collected heap may grow to twice its size again, hence the slack. A leak of one
 	// goroutine with its connection per cycle would exceed it by far.
-	const bound = 12 << 20
+	const bound = 6 << 20
 	cycle := func(n int) {
 		t.Helper()
 		var g errgroup.Group

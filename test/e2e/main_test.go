@@ -28,6 +28,10 @@ func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
 func testMain(m *testing.M) (code int) {
 	flag.Parse()
+	if err := installation.Sweep(repository, map[string]int{"e2e": 61, "apart": 63, "upgrade": 65, "another": 67,
+		"shipped": 69}); err != nil {
+		return complain(err)
+	}
 	before, err := installation.ReadHost()
 	if err != nil {
 		return complain(err)

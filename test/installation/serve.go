@@ -14,6 +14,9 @@ const stopTime = 30 * time.Second
 // Serve plans an installation as New does, starts it, calls do with it and removes it.
 // What it has said is in the file log afterwards. What it leaves behind on the host is an error.
 func Serve(root, name string, subnet int, log string, env []string, do func(*Installation) error) (err error) {
+	if err := Sweep(root, map[string]int{name: subnet}); err != nil {
+		return err
+	}
 	before, err := ReadHost()
 	if err != nil {
 		return err

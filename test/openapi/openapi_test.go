@@ -33,6 +33,9 @@ var limits = shoal.TeamLimits{ConcurrentSandboxes: 6, Sandboxes: 100, MaxLength:
 	MaxMemoryMB: 1024, ConcurrentBuilds: 2, Builds: 1000, DiskMB: 1024, StorageGB: 20}
 
 func TestAPIAnswersAsSpecified(t *testing.T) {
+	if err := installation.Sweep(repository, map[string]int{"oapi": 85}); err != nil {
+		t.Fatal(err)
+	}
 	i, err := installation.New(repository, "oapi", 85, "SHOAL_LOG_FORMAT=text",
 		"SHOAL_ADMIN_TOKEN="+adminToken,
 		"SHOAL_SHIPPED_ON_USE=false")

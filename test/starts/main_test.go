@@ -34,6 +34,9 @@ func TestMain(m *testing.M) {
 
 // testMain runs the tests against a Shoal that starts nothing ahead of demand.
 func testMain(m *testing.M) (code int) {
+	if err := installation.Sweep(repository, map[string]int{"starts": subnet}); err != nil {
+		return complain(err)
+	}
 	before, err := installation.ReadHost()
 	if err != nil {
 		return complain(err)
