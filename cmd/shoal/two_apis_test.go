@@ -49,7 +49,11 @@ const adminToken = "an admin token of the tests"
 
 func openTwo(t *testing.T) *twoAPIs {
 	t.Helper()
-	database := storetest.NewDatabase(t)
+	return openTwoOn(t, storetest.NewDatabase(t))
+}
+
+func openTwoOn(t *testing.T, database string) *twoAPIs {
+	t.Helper()
 	two := &twoAPIs{t: t, redis: livetest.Start(t), node: fleettest.New("n", shoal.Build{ID: "b1",
 		TemplateID: shoal.BaseTemplateID, Status: shoal.BuildReady, ImageDigest: "base", EnvdVersion: "0.6.13",
 		CreatedAt: time.Unix(1, 0).UTC(), Resources: shoal.Resources{CPUCount: 1, MemoryMB: 512, DiskMB: 512}})}

@@ -218,6 +218,7 @@ func (s *Server) guard(op operation, next http.HandlerFunc) http.HandlerFunc {
 			writeError(w, r, err)
 			return
 		}
+		callOf(r.Context()).began = true
 		next(w, withClient(r))
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"shoal/internal/api/gen"
 	"shoal/internal/shoal"
+	"shoal/internal/store"
 )
 
 // writeError answers with the JSON that every client parses, code and message, and
@@ -19,6 +20,13 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	known, call := shoal.AsError(err), callOf(r.Context())
 	if known.Kind == shoal.ErrInternal && errors.Is(r.Context().Err(), context.DeadlineExceeded) {
 		known = shoal.ErrRequestTime.Wrap(err, "The request was not done within %s", requestTime)
+		err = known
+	}
+	if known.Kind == shoal.ErrInternal && store.Away(err) {
+		known = shoal.ErrStoreLost.Wrap(err, "The service lost its records for a moment")
+		if !call.began || r.Method == http.MethodGet || r.Method == http.MethodHead {
+			known = shoal.ErrStoreAway.Wrap(err, "The service cannot read its records for now")
+		}
 		err = known
 	}
 	call.err = err
@@ -59,7 +67,7 @@ func retryAdvice(kind *shoal.Kind) advice {
 	case shoal.ErrConcurrencyLimit, shoal.ErrSandboxLimit, shoal.ErrBuildLimit, shoal.ErrKeptLimit,
 		shoal.ErrTagLimit, shoal.ErrStorageLimit, shoal.ErrKeyLimit, shoal.ErrTokenLimit, shoal.ErrNoNode,
 		shoal.ErrPlacementTimeout, shoal.ErrIdempotencyUnknown, shoal.ErrDaemonSilent, shoal.ErrResumeTimeout, shoal.ErrRequestTime,
-		shoal.ErrWebhookLimit, shoal.ErrWebhookDisabled, shoal.ErrServiceAccountLimit,
+		shoal.ErrStoreLost, shoal.ErrWebhookLimit, shoal.ErrWebhookDisabled, shoal.ErrServiceAccountLimit,
 		shoal.ErrSignInTries:
 		// A full team stays full, machines do not get templates in a second, a start or request
 		// has had its minute and may still be done, and a daemon that hangs goes on hanging.

@@ -27,6 +27,7 @@ func TestRetryAdvice(t *testing.T) {
 		shoal.ErrDaemonSilent:        neverRetry,
 		shoal.ErrResumeTimeout:       neverRetry, // it goes on
 		shoal.ErrRequestTime:         neverRetry, // it may go on
+		shoal.ErrStoreLost:           neverRetry, // it may be done
 		shoal.ErrKeyLimit:            neverRetry,
 		shoal.ErrSignInTries:         neverRetry,
 		shoal.ErrTokenLimit:          neverRetry,
@@ -37,6 +38,7 @@ func TestRetryAdvice(t *testing.T) {
 		shoal.ErrNodeUnreachable:    byStatus, // what it may have started is ended
 		shoal.ErrNetworkExhausted:   byStatus,
 		shoal.ErrUnavailable:        byStatus,
+		shoal.ErrStoreAway:          byStatus,
 		shoal.ErrSandboxUnreachable: byStatus,
 		shoal.ErrRequestRate:        byStatus, // Retry-After says when
 		shoal.ErrCreateRate:         byStatus,

@@ -28,6 +28,7 @@ type call struct {
 	user        string
 	operator    bool        // whoever calls runs the installation
 	limited     bool        // it is held to rates
+	began       bool        // its handler did, and may have changed something
 	header      http.Header // of the answer
 	err         error
 	audited     // what the audit log says of it besides

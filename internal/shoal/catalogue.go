@@ -455,4 +455,10 @@ var (
 	ErrUnavailable = kind("service.unavailable", 503,
 		"The service is starting, stopping, or has no machine.",
 		"Wait for /health to answer 200.")
+	ErrStoreAway = kind("service.store_away", 503,
+		"The service cannot read its records for now. Sandboxes go on; nothing was changed.",
+		"Repeat the request in a moment. Operators: see `shoal doctor`, database.")
+	ErrStoreLost = kind("service.store_lost", 500,
+		"The service lost its records while it carried out the request, which may be done or not.",
+		"See whether it is done before you repeat it. Operators: see `shoal doctor`, database.")
 )

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	_ "github.com/jackc/pgx/v5/stdlib" // driver "pgx"
 	"github.com/pressly/goose/v3"
 	"golang.org/x/sys/unix"
 
@@ -73,10 +72,11 @@ func openEngine(location string) (engine, error) {
 }
 
 func openPostgres(location string) (engine, error) {
-	db, err := sql.Open("pgx", location)
+	connector, err := connectPostgres(location)
 	if err != nil {
 		return engine{}, fmt.Errorf("open Postgres: %w", err)
 	}
+	db := sql.OpenDB(connector)
 	db.SetMaxOpenConns(Pool)
 	db.SetMaxIdleConns(4)
 	return engine{name: "Postgres", db: db, dialect: goose.DialectPostgres,
