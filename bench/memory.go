@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // guestOf returns the ID of a sandbox's current guest. It cannot be derived from the
@@ -20,13 +23,27 @@ func (s *server) guestOf(sb sandbox) (string, error) {
 	return record.GuestID, json.Unmarshal(data, &record)
 }
 
-// privateOf sums the private pages of a guest's kernel and stubs, in bytes.
+// privateOf sums the private pages of a guest's kernel and stubs, in bytes. Stubs are processes of
+// which several have one address space, and its pages are there once.
 func privateOf(group string) (total int64) {
 	data, _ := os.ReadFile(filepath.Join(group, "cgroup.procs"))
-	for _, pid := range strings.Fields(string(data)) {
-		total += sumKB("/proc/"+pid+"/smaps_rollup", "Private_Clean:", "Private_Dirty:")
+	var seen []int
+	for _, field := range strings.Fields(string(data)) {
+		pid, err := strconv.Atoi(field)
+		if err != nil || slices.ContainsFunc(seen, func(other int) bool { return shareMemory(pid, other) }) {
+			continue
+		}
+		seen = append(seen, pid)
+		total += sumKB("/proc/"+field+"/smaps_rollup", "Private_Clean:", "Private_Dirty:")
 	}
 	return total
+}
+
+// shareMemory reports whether two processes have one address space.
+func shareMemory(one, other int) bool {
+	const vm = 1 // KCMP_VM of kcmp(2), which returns 0 for one and the same
+	order, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(one), uintptr(other), vm, 0, 0, 0)
+	return errno == 0 && order == 0
 }
 
 // guestGroups returns the cgroups of the guests whose IDs match.
