@@ -5,24 +5,33 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 
 	"shoal/internal/shoal"
 )
 
 // guestFailure tells why a guest has ended its handshake.
 func guestFailure(err error) error {
-	var alert tls.AlertError
-	if errors.As(err, &alert) && isDistrust(alert) {
-		return shoal.ErrTransformPinned.Wrap(err, "The client does not trust the sandbox's authority").
-			Because("%s", alert)
+	var remote *net.OpError
+	if errors.As(err, &remote) && remote.Op == "remote error" {
+		for _, alert := range distrust {
+			if remote.Err.Error() == alert.Error() { // the type that it has is not exported
+				return shoal.ErrTransformPinned.Wrap(err, "The client does not trust the sandbox's authority").
+					Because("%s", alert)
+			}
+		}
 	}
 	return fmt.Errorf("the guest's handshake: %w", err)
 }
 
-// isDistrust tells whether an alert is about a certificate (RFC 8446, section 6.2).
-func isDistrust(alert tls.AlertError) bool {
-	const badCertificate, certificateUnknown, unknownCA = 42, 46, 48
-	return alert >= badCertificate && alert <= certificateUnknown || alert == unknownCA
+// distrust are the alerts about certificates (RFC 8446, section 6.2).
+var distrust = []tls.AlertError{
+	42, // bad certificate
+	43, // unsupported certificate
+	44, // revoked
+	45, // expired
+	46, // unknown certificate
+	48, // unknown authority
 }
 
 // certificateFailure names what is wrong with a server's certificate, but not what the machine trusts.

@@ -35,6 +35,11 @@ func (s *session) answer(w http.ResponseWriter, r *http.Request) {
 	// An answer may begin before the request's body ends. HTTP/2 always allows this, and
 	// returns an error here.
 	_ = http.NewResponseController(w).EnableFullDuplex()
+	x := exchange{length: r.ContentLength}
+	if s.half != nil {
+		s.half.expect(x.end)
+		defer s.half.expect(nil)
+	}
 	proxy := httputil.ReverseProxy{
 		Transport:     s.server.transport,
 		FlushInterval: -1, // streams reach the guest as they are written
@@ -42,10 +47,12 @@ func (s *session) answer(w http.ResponseWriter, r *http.Request) {
 		ErrorLog:      slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // streams that one side has cut
 		Rewrite: func(p *httputil.ProxyRequest) {
 			s.restore(p)
+			p.Out = p.Out.WithContext(x.watch(p.Out.Context()))
 			for name, value := range headers {
 				p.Out.Header.Set(name, value)
 			}
 		},
+		ModifyResponse: x.stream,
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			if r.Context().Err() != nil {
 				panic(http.ErrAbortHandler) // the client has gone
@@ -112,17 +119,11 @@ func (s *session) restore(p *httputil.ProxyRequest) {
 		}
 	}
 	out.Trailer = trailer
-	if s.half != nil {
-		s.half.receive(true)
-	}
 	out.Body = &requestBody{ReadCloser: out.Body, atEnd: sync.OnceFunc(func() {
 		for name, values := range in.Trailer {
 			if !s.sets(name) {
 				trailer[name] = values
 			}
-		}
-		if s.half != nil {
-			s.half.receive(false)
 		}
 	})}
 }

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/http"
+	"os"
 	"sync"
 	"time"
 )
@@ -16,68 +16,68 @@ const silentTime = time.Minute
 
 // halfOpen is a guest's HTTP/1.1 connection. The server of net/http takes the end of what the
 // guest sends for the end of the connection, and would cancel the request. A client may well
-// end its side and wait for the answer, so the end is held back until that is written.
+// end its side and wait for the answer, so the end is held back until that is written, and the
+// server is told of it.
 type halfOpen struct {
 	*tls.Conn
 
 	mu     sync.Mutex
-	active bool          // a request is under way
-	body   bool          // of which the body has not ended
-	change chan struct{} // is closed and replaced when one of these, or the deadline, changes
+	ending func()        // is told of the end of what the guest sends; may be nil
+	cut    bool          // nobody waits for the answer
 	until  time.Time     // of reads
-	wrote  time.Time
+	wrote  time.Time     // at last
+	change chan struct{} // is closed and replaced when one of these changes, but for wrote
 }
 
 func newHalfOpen(conn *tls.Conn) *halfOpen {
 	return &halfOpen{Conn: conn, change: make(chan struct{}), wrote: time.Now()}
 }
 
-// note follows the server's states; it is told of every change.
-func (h *halfOpen) note(state http.ConnState) {
+// set changes something of what hold looks at.
+func (h *halfOpen) set(change func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.active, h.body = state == http.StateActive, false
-	h.changed()
-}
-
-// receive tells whether a request's body is still to come. Its end must not be held back.
-func (h *halfOpen) receive(body bool) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.body = body
-	h.changed()
-}
-
-func (h *halfOpen) changed() {
+	change()
 	close(h.change)
 	h.change = make(chan struct{})
 }
 
-// Read implements net.Conn.
+// expect says who is to be told of the end of what the guest sends during a request.
+func (h *halfOpen) expect(ending func()) { h.set(func() { h.ending = ending }) }
+
+// Read implements net.Conn. The server reads a single byte to learn of the end of the connection
+// while a request is answered; for the rest it reads as much as there is.
 func (h *halfOpen) Read(p []byte) (int, error) {
 	n, err := h.Conn.Read(p)
-	if n > 0 || !errors.Is(err, io.EOF) {
-		return n, err
+	if n == 0 && len(p) == 1 && errors.Is(err, io.EOF) {
+		err = h.hold()
 	}
-	return 0, h.hold()
+	return n, err
 }
 
 // hold waits until the end may be told.
 func (h *halfOpen) hold() error {
+	begin := time.Now()
 	timer := time.NewTimer(silentTime)
 	defer timer.Stop()
 	for {
 		h.mu.Lock()
-		busy, change, until, wrote := h.active && !h.body, h.change, h.until, h.wrote
+		ending, cut, until, since, change := h.ending, h.cut, h.until, h.wrote, h.change
 		h.mu.Unlock()
+		if since.Before(begin) {
+			since = begin
+		}
 		now := time.Now()
 		switch {
 		case !until.IsZero() && !now.Before(until):
-			return errDeadline{}
-		case !busy || now.Sub(wrote) >= silentTime:
+			return os.ErrDeadlineExceeded
+		case cut || now.Sub(since) >= silentTime:
 			return io.EOF
 		}
-		wake := wrote.Add(silentTime)
+		if ending != nil {
+			ending()
+		}
+		wake := since.Add(silentTime)
 		if !until.IsZero() && until.Before(wake) {
 			wake = until
 		}
@@ -93,21 +93,17 @@ func (h *halfOpen) hold() error {
 func (h *halfOpen) Write(p []byte) (int, error) {
 	n, err := h.Conn.Write(p)
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.wrote = time.Now()
+	h.mu.Unlock()
 	if err != nil {
-		h.active = false // nobody waits for the answer
-		h.changed()
+		h.set(func() { h.cut = true })
 	}
 	return n, err
 }
 
 // SetReadDeadline implements net.Conn.
 func (h *halfOpen) SetReadDeadline(t time.Time) error {
-	h.mu.Lock()
-	h.until = t
-	h.changed()
-	h.mu.Unlock()
+	h.set(func() { h.until = t })
 	return h.Conn.SetReadDeadline(t)
 }
 
@@ -118,15 +114,8 @@ func (h *halfOpen) SetDeadline(t time.Time) error {
 
 // Close implements net.Conn.
 func (h *halfOpen) Close() error {
-	h.note(http.StateClosed)
+	h.set(func() { h.cut = true })
 	return h.Conn.Close()
 }
 
-// errDeadline is what a read says whose deadline has passed.
-type errDeadline struct{}
-
-var _ net.Error = errDeadline{}
-
-func (errDeadline) Error() string   { return "the deadline has passed" }
-func (errDeadline) Timeout() bool   { return true }
-func (errDeadline) Temporary() bool { return true }
+var _ net.Conn = (*halfOpen)(nil)

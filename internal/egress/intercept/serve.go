@@ -29,7 +29,11 @@ func (s *session) serve(shaken *tls.Conn) error {
 		DisableGeneralOptionsHandler: true,
 		BaseContext:                  func(net.Listener) context.Context { return s.ctx },
 		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // of connections that were cut
-		ConnState:                    func(_ net.Conn, state http.ConnState) { s.follow(line, state) },
+		ConnState: func(_ net.Conn, state http.ConnState) {
+			if state == http.StateClosed || state == http.StateHijacked {
+				line.end()
+			}
+		},
 	}
 	if err := server.Serve(line); !errors.Is(err, errServed) {
 		s.fail(err)
@@ -37,16 +41,6 @@ func (s *session) serve(shaken *tls.Conn) error {
 	// Of a connection that has ended, or that a handler has taken over.
 	s.requests.end()
 	return s.firstFailure()
-}
-
-// follow is told by the server how the connection stands.
-func (s *session) follow(l *line, state http.ConnState) {
-	if s.half != nil {
-		s.half.note(state)
-	}
-	if state == http.StateClosed || state == http.StateHijacked {
-		l.end()
-	}
 }
 
 // line is a listener with one connection. It stays open for as long as the server has that.

@@ -71,13 +71,19 @@ func newUpstream(ctx context.Context, s *session, offered []string) (*upstream, 
 // next returns the first connection, and new ones thereafter.
 func (u *upstream) next(ctx context.Context) (net.Conn, error) {
 	u.mu.Lock()
-	first := u.first
+	conn := u.first
 	u.first = nil
 	u.mu.Unlock()
-	if first != nil {
-		return first, nil
+	if conn == nil {
+		var err error
+		if conn, err = u.connect(ctx); err != nil {
+			return nil, err
+		}
 	}
-	return u.connect(ctx)
+	if conn.ConnectionState().NegotiatedProtocol == protocolHTTP2 {
+		return conn, nil // by whose type the transport knows
+	}
+	return &serverConn{Conn: conn}, nil
 }
 
 // connect opens a connection and verifies the server.
