@@ -16,7 +16,7 @@ func Match(transforms map[string]shoal.Transform, name string) (domain string, t
 	}
 	name = canonical(name)
 	if t, ok := transforms[name]; ok {
-		return name, t, len(t.Headers) > 0
+		return listed(name, t)
 	}
 	for rest := name; ; {
 		at := strings.IndexByte(rest, '.')
@@ -25,10 +25,17 @@ func Match(transforms map[string]shoal.Transform, name string) (domain string, t
 		}
 		domain := "*" + rest[at:]
 		if t, ok := transforms[domain]; ok && at > 0 {
-			return domain, t, len(t.Headers) > 0
+			return listed(domain, t)
 		}
 		rest = rest[at+1:]
 	}
+}
+
+func listed(domain string, t shoal.Transform) (string, shoal.Transform, bool) {
+	if len(t.Headers) == 0 {
+		return "", shoal.Transform{}, false
+	}
+	return domain, t, true
 }
 
 // canonical writes a server's name in one way.

@@ -158,7 +158,7 @@ func subjectHash(der []byte) (uint32, error) {
 			}
 			set[i].Value = asn1.RawValue{FullBytes: value}
 		}
-		one, err := asn1.MarshalWithParams(set, "set")
+		one, err := asn1.Marshal(set) // whose type says that it is a set
 		if err != nil {
 			return 0, err
 		}
