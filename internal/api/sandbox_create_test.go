@@ -152,7 +152,6 @@ func TestCreateRefusals(t *testing.T) {
 		{`{"templateID":"base","network":{"httpsPorts":[49983]}}`, 400, "49983"},
 		{`{"templateID":"base","network":{"httpsPorts":[0]}}`, 400, v},
 		{`{"templateID":"base","network":{"httpsPorts":[65536]}}`, 400, v},
-		{`{"templateID":"base","network":{"rules":{"x.example":[{"transform":{"headers":{"A":"b"}}}]}}}`, 400, "Network transform rules are not available for your team."},
 		{`{"templateID":"base","network":{"egressProxy":{"address":"p:1"}}}`, 403, "Egress proxy (network.egressProxy) is not enabled for this team."},
 		{`{"templateID":"base","network":{"egressProxy":{}}}`, 400, v},
 		{`{"templateID":"base","iam":{"tokens":{"t":{"audience":"a","tokenType":"JWT-SVID"}}}}`, 400, "Sandbox IAM workload tokens are not available for your team."},
@@ -284,16 +283,14 @@ func TestFeatureNotThere(t *testing.T) {
 	for _, c := range []struct {
 		method, path, body, code string
 	}{
-		{"POST", "/sandboxes", `{"templateID":"base","network":{"rules":{"x.example":[{}]}}}`, "request.feature_option"},
 		{"POST", "/sandboxes", `{"templateID":"base","network":{"egressProxy":{"address":"p:1"}}}`, "request.feature_forbidden"},
 		{"POST", "/sandboxes", `{"templateID":"base","iam":{"tokens":{"t":{"audience":"a","tokenType":"JWT-SVID"}}}}`, "request.feature_option"},
 		{"POST", "/sandboxes", `{"templateID":"base","volumeMounts":[{"name":"v","path":"/v"}]}`, "request.feature_option"},
-		{"PUT", network, `{"rules":{"x.example":[{}]}}`, "request.feature_option"},
 		{"PUT", network, `{"egressProxy":{"address":"p:1"}}`, "request.feature_forbidden"},
 	} {
 		r := w.call(c.method, c.path, c.body)
 		cause, _ := r.field(t, "cause").(string)
-		if r.field(t, "error_code") != c.code || !strings.Contains(cause, "This version of Shoal does not have") {
+		if r.field(t, "error_code") != c.code || !strings.Contains(cause, "his version of Shoal does not have") {
 			t.Errorf("%s %s: %s", c.path, c.body, r.body)
 		}
 	}

@@ -38,9 +38,14 @@ func (s *Server) parseNetwork(sandboxID string, body gen.NewSandbox, secure bool
 			}
 			policy.HTTPSPorts = append(policy.HTTPSPorts, port)
 		}
-		if err := refuseInterception(n.Rules, n.EgressProxy, "network.egressProxy"); err != nil {
+		if err := refuseInterception(n.EgressProxy, "network.egressProxy"); err != nil {
 			return policy, err
 		}
+		transforms, err := parseRules(n.Rules)
+		if err != nil {
+			return policy, err
+		}
+		policy.Transforms = transforms
 		if err := checkDNSServers(n.DnsServers, "network.dnsServers"); err != nil {
 			return policy, err
 		}
@@ -68,12 +73,18 @@ func (s *Server) SetSandboxNetwork(
 	if err := checkDNSServers(body.DnsServers, "dnsServers"); err != nil {
 		return nil, err
 	}
-	if err := refuseInterception(body.Rules, body.EgressProxy, "egressProxy"); err != nil {
+	if err := refuseInterception(body.EgressProxy, "egressProxy"); err != nil {
 		return nil, err
 	}
-	node, _, err := s.locate(ctx, id)
+	if policy.Transforms, err = parseRules(body.Rules); err != nil {
+		return nil, err
+	}
+	node, sb, err := s.locate(ctx, id)
 	if err == nil {
 		err = s.allowNetwork(ctx, policy, false, 0)
+	}
+	if err == nil {
+		err = s.allowTransforms(ctx, sb.Spec, policy.Transforms)
 	}
 	if err != nil {
 		return nil, err
@@ -100,12 +111,9 @@ func checkDNSServers(list *[]string, field string) error {
 	return nil
 }
 
-// refuseInterception answers the options that need a proxy in the sandbox's way
-// out, which this version does not have.
-func refuseInterception(rules *gen.NetworkRules, proxy *gen.EgressProxy, field string) error {
-	if rules != nil && len(*rules) > 0 {
-		return shoal.ErrFeatureOption.New("Network transform rules are not available for your team.")
-	}
+// refuseInterception answers the option of a proxy in the sandbox's way out, which this version
+// does not have.
+func refuseInterception(proxy *gen.EgressProxy, field string) error {
 	if proxy != nil {
 		return shoal.ErrFeatureForbidden.New("Egress proxy (%s) is not enabled for this team.", field)
 	}

@@ -16,6 +16,11 @@ func (o *Orchestrator) SetNetwork(ctx context.Context, sandboxID string, policy 
 		return err
 	}
 	return sb.setPolicy(ctx, policy, func(own *guest.Guest, egress network.Egress) error {
+		if len(policy.Transforms) > 0 { // the guest trusts the authority before it meets it
+			if err := sb.introduce(ctx, own); err != nil {
+				return err
+			}
+		}
 		return own.SetEgress(ctx, egress)
 	}, func(s *sandbox) error { return o.records.saveEvent(s, newNetwork) })
 }
@@ -37,11 +42,15 @@ func (s *sandbox) setPolicy(
 	own, merged := s.guest, s.view.Network
 	s.mu.Unlock()
 	merged.AllowOut, merged.DenyOut, merged.DNSServers = policy.AllowOut, policy.DenyOut, policy.DNSServers
+	merged.Transforms = policy.Transforms
 	if policy.AllowInternet != nil {
 		merged.AllowInternet = policy.AllowInternet
 	}
 	egress, err := network.ParsePolicy(merged)
 	if err != nil {
+		return err
+	}
+	if err := s.ensureAuthority(merged.Transforms); err != nil {
 		return err
 	}
 	if err := apply(own, egress); err != nil {
