@@ -54,6 +54,7 @@ type commands struct {
 	SetLogLevel  logLevelCmd     `cmd:"" name:"log-level" help:"Show or change what the running processes of this machine log."`
 	Check        checkCmd        `cmd:"" help:"Check the configuration and print it."`
 	Version      versionCmd      `cmd:"" help:"Print the version."`
+	Egress       egressCmd       `cmd:"" hidden:""`
 }
 
 func main() { os.Exit(run()) }

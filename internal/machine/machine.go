@@ -19,6 +19,7 @@ import (
 	"shoal/internal/build"
 	"shoal/internal/build/engine"
 	"shoal/internal/config"
+	"shoal/internal/egress"
 	"shoal/internal/eventlog"
 	"shoal/internal/image"
 	"shoal/internal/imagelibrary"
@@ -48,6 +49,7 @@ type Machine struct {
 	locks   locks
 
 	slots     *network.Pool
+	egress    *egress.Steward
 	driver    *gvisor.Driver
 	shared    *image.Store // base images; the same store as images, or one that it builds on
 	images    *image.Store
@@ -118,6 +120,7 @@ func (m *Machine) Run(ctx context.Context) error {
 	// The pool of slots stops last, because the orchestrator releases slots as it stops.
 	slotsCtx, stopSlots := context.WithCancel(context.WithoutCancel(ctx))
 	g.Go(func() error { return m.slots.Run(slotsCtx) })
+	g.Go(func() error { return m.egress.Run(slotsCtx) })
 	g.Go(func() error {
 		defer stopSlots()
 		return m.orch.Run(ctx)
@@ -170,6 +173,8 @@ func (m *Machine) Teardown(ctx context.Context) error {
 		m.orch.KillAll(ctx, shoal.KillDown),
 		m.driver.Reclaim(ctx, none),
 		m.slots.Teardown(),
+		m.egress.Teardown(ctx),
+		removeGroup(egressGroup(m.cfg.Instance)),
 		m.driver.Close(),
 		os.RemoveAll(filepath.Join(m.cfg.RunDir, "guests")),
 		os.RemoveAll(filepath.Join(m.cfg.RunDir, "gvisor")),

@@ -54,6 +54,7 @@ func (m *Machine) open() error {
 	if err := m.openCopiers(kept); err != nil {
 		return errors.Join(err, m.logs.Close(), m.events.Close(), m.series.Close())
 	}
+	m.egress = m.openEgress()
 	// Last of what can fail, because it changes the host, and nobody would undo that.
 	if m.slots, err = m.openNetwork(); err != nil {
 		return errors.Join(err, m.logs.Close(), m.events.Close(), m.series.Close())
@@ -80,7 +81,7 @@ func (m *Machine) openNetwork() (*network.Pool, error) {
 	}
 	return network.NewPool(network.Config{HostCIDR: host, VethCIDR: veth, DNSUpstreams: resolvers,
 		AllowInternal: internal, PoolSize: m.cfg.SlotPool, StateFile: hostState, Name: m.cfg.NetworkName(),
-		Identify: m.sandboxAt, KeepLog: m.keepLog}, m.log)
+		Egress: m.egress, Identify: m.sandboxAt, KeepLog: m.keepLog}, m.log)
 }
 
 // sandboxAt returns the ID of the sandbox whose slot has the address.

@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"context"
+	"errors"
 
 	"shoal/internal/guest"
 	"shoal/internal/network"
@@ -9,7 +10,8 @@ import (
 )
 
 // SetNetwork replaces a running sandbox's egress policy; what concerns traffic
-// into it stays. The packet filter's rules change in one step.
+// into it stays. Nothing is reached meanwhile that neither policy allows, and after an error the
+// former one holds.
 func (o *Orchestrator) SetNetwork(ctx context.Context, sandboxID string, policy shoal.Network) error {
 	sb, err := o.table.find(sandboxID)
 	if err != nil {
@@ -36,7 +38,9 @@ func (s *sandbox) setPolicy(
 	s.mu.Lock()
 	own, merged := s.guest, s.view.Network
 	s.mu.Unlock()
+	before := s.egressNow()
 	merged.AllowOut, merged.DenyOut, merged.DNSServers = policy.AllowOut, policy.DenyOut, policy.DNSServers
+	merged.EgressProxy, merged.Transforms = policy.EgressProxy, policy.Transforms
 	if policy.AllowInternet != nil {
 		merged.AllowInternet = policy.AllowInternet
 	}
@@ -44,8 +48,9 @@ func (s *sandbox) setPolicy(
 	if err != nil {
 		return err
 	}
-	if err := apply(own, egress); err != nil {
-		return err
+	if err := apply(own, egress.Of(s.id, nil)); err != nil {
+		// Part of it may hold. What cannot be taken back is in the next guest's rules no more.
+		return errors.Join(err, apply(own, before))
 	}
 	s.mu.Lock()
 	s.view.Network, s.egress = merged, egress

@@ -26,6 +26,9 @@ type sandbox struct {
 	mu     sync.Mutex
 	view   shoal.Sandbox  // what others may see; State is kept here
 	egress network.Egress // view.Network, as the packet filter takes it
+	// unknownPolicy means that the record of an earlier process has a policy that this one cannot
+	// understand; it does not change.
+	unknownPolicy bool
 	// guest is nil unless one runs, rests while the sandbox is paused, or is on its way.
 	guest *guest.Guest
 	// last is of the guest, or of the latest one if there is none: a paused sandbox comes
@@ -74,7 +77,7 @@ func (s *sandbox) savedNow() (snapshot.Saved, bool) {
 func (s *sandbox) egressNow() network.Egress {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.egress
+	return s.egress.Of(s.id, nil)
 }
 
 // address is where the host reaches the sandbox's guest; the zero value if it has none.

@@ -1,6 +1,7 @@
 package outbound
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net"
@@ -12,7 +13,7 @@ import (
 	"shoal/internal/shoal"
 )
 
-// dialTimeout bounds the time from a name to a connection.
+// dialTimeout bounds the time from a name to a connection, unless Config has another.
 const dialTimeout = 10 * time.Second
 
 // Dialer opens TCP connections to destinations that tenants choose. It is safe for
@@ -21,6 +22,7 @@ type Dialer struct {
 	policy   *policy
 	resolver *net.Resolver
 	log      *slog.Logger
+	timeout  time.Duration
 }
 
 // NewDialer returns a dialer. It opens no connections through a proxy.
@@ -29,7 +31,8 @@ func NewDialer(cfg Config) (*Dialer, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Dialer{policy: p, resolver: cfg.Resolver, log: cfg.Log}
+	d := &Dialer{policy: p, resolver: cfg.Resolver, log: cfg.Log,
+		timeout: cmp.Or(cfg.Timeout, dialTimeout)}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
@@ -48,7 +51,7 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 	default:
 		return nil, net.UnknownNetworkError(network)
 	}
-	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second, Resolver: d.resolver,
+	dialer := &net.Dialer{Timeout: d.timeout, KeepAlive: 30 * time.Second, Resolver: d.resolver,
 		// This is called between the lookup and each connect, with the address of the latter.
 		ControlContext: func(_ context.Context, _, target string, _ syscall.RawConn) error {
 			to, err := netip.ParseAddrPort(target)
