@@ -405,6 +405,34 @@ var (
 		"Repeat the request shortly; `shoal doctor` tells the operator whether more open files would help.")
 )
 
+// Transforms of requests that leave a sandbox. Its programs get these as answers, but for the ones of
+// connections that end before there is a request: those are recorded.
+var (
+	ErrTransformMisdirected = kind("transform.misdirected", 421,
+		"A request on a connection to a domain with a transform is for another host than the connection.",
+		"Open a connection for each host, with the host's name in TLS (SNI) and in the request.")
+	ErrTransformMethod = kind("transform.method", 405,
+		"CONNECT opens tunnels and TRACE returns what was sent, so neither goes to a domain with a transform.",
+		"Use another method, or take the domain out of the rules.")
+	ErrTransformFill = kind("transform.fill", 502,
+		"The secret or workload token that a header has a placeholder for cannot be had, or cannot be in a header.",
+		"Check that the secret exists and that its value has no line breaks; if it does, repeat the request shortly.")
+	ErrTransformCertificate = kind("transform.certificate", 502,
+		"The server's certificate is not valid for its name, or of an authority that the installation does not trust.",
+		"Mend the server's certificate, or ask the operator to trust its authority.")
+	ErrTransformServer = kind("transform.server", 502,
+		"The server of a domain with a transform cannot be reached, or has ended the connection without an answer.",
+		"Check the server and its port; the sandbox's network rules hold for it, too.")
+	ErrTransformProtocol = kind("transform.protocol", 421,
+		"A connection to a domain with a transform is for a protocol other than HTTP/1.1 and HTTP/2.",
+		"Use one of those, or take the domain out of the rules.")
+	ErrTransformPinned = kind("transform.pinned", 502,
+		"The client has refused the certificate that stands for the server: it trusts only certain ones, or has a "+
+			"trust store of its own that lacks the sandbox's authority.",
+		"Have the client trust the system's store (/etc/ssl/certs/ca-certificates.crt), or take the domain out of "+
+			"the rules.")
+)
+
 // Collection of garbage, of which only operators hear.
 var (
 	ErrForeignStore = kind("garbage.foreign", 409,

@@ -1,0 +1,34 @@
+package intercept
+
+import (
+	"strings"
+
+	"shoal/internal/shoal"
+)
+
+// Match finds the transform of a server's name, and the domain that it was listed by. The name
+// itself comes before wildcards, and the longest wildcard before shorter ones; "*.a" is for all
+// names below a, and not for a. Transforms are never merged. The domains are in lower case.
+func Match(transforms map[string]shoal.Transform, name string) (domain string, t shoal.Transform, ok bool) {
+	if len(transforms) == 0 {
+		return "", shoal.Transform{}, false
+	}
+	name = canonical(name)
+	if t, ok := transforms[name]; ok {
+		return name, t, true
+	}
+	for rest := name; ; {
+		at := strings.IndexByte(rest, '.')
+		if at < 0 {
+			return "", shoal.Transform{}, false
+		}
+		domain := "*" + rest[at:]
+		if t, ok := transforms[domain]; ok && at > 0 {
+			return domain, t, true
+		}
+		rest = rest[at+1:]
+	}
+}
+
+// canonical writes a server's name in one way.
+func canonical(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }
