@@ -46,26 +46,26 @@ func (egressCmd) Run(ctx context.Context, cfg *config.Config) error {
 	hosts, links, internal := cfg.Prefixes()
 	server, err := egress.NewServer(egress.Config{RunDir: cfg.RunDir, Build: machine.EgressBuild(version), Hosts: hosts,
 		Links: links, AllowInternal: internal, Resolvers: resolvers, TrustCA: cfg.TrustCA},
-		listener, log)
+		listener, nil, log)
 	if err != nil {
 		return err
 	}
 	fmt.Println("ready")
-	if err := detach(); err != nil {
+	if err := detach(out.File()); err != nil {
 		return err
 	}
 	return server.Run(ctx)
 }
 
-// detach leaves the files that were another process's.
-func detach() error {
+// detach leaves the files that were another process's. A panic is written to the log.
+func detach(log *os.File) error {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
 	defer null.Close()
-	for fd := range 3 {
-		if err := unix.Dup3(int(null.Fd()), fd, 0); err != nil {
+	for fd, file := range []*os.File{null, null, log} {
+		if err := unix.Dup3(int(file.Fd()), fd, 0); err != nil {
 			return err
 		}
 	}

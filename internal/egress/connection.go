@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"shoal/internal/egress/greeting"
+	"shoal/internal/egress/intercept"
 	"shoal/internal/shoal"
 )
 
@@ -54,7 +55,7 @@ type greetings struct {
 func (c *connection) settle(p *Policy, said greetings) {
 	c.settled, c.policy, c.name = true, p, said.name
 	if said.tls {
-		c.domain, c.rule = transformOf(p.Transforms, said.name)
+		c.domain, c.rule, _ = intercept.Match(p.Transforms, said.name)
 	}
 	// A transform ends TLS here, and so sees the name that the server will.
 	if said.hidden && c.domain == "" {
@@ -182,16 +183,21 @@ func (s *Server) reach(ctx context.Context, c *connection) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
 	server, err := s.dialer.dial(ctx, c)
-	switch {
-	case err == nil:
-		s.records.add(c, Allowed)
+	s.records.add(c, outcomeOf(err))
+	if err == nil {
 		c.attach(server)
 		return server, nil
-	case shoal.ErrOutboundRefused.Matches(err):
-		s.records.add(c, Denied)
-	default:
-		s.records.add(c, Failed)
 	}
 	s.log.Debug("a server is not reached", "sandbox", c.policy.SandboxID, "name", c.name, "address", c.to, "error", err)
 	return nil, errors.Join(errNotConnected, err)
+}
+
+func outcomeOf(err error) Outcome {
+	switch {
+	case err == nil:
+		return Allowed
+	case shoal.ErrOutboundRefused.Matches(err):
+		return Denied
+	}
+	return Failed
 }

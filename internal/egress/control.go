@@ -69,11 +69,12 @@ func (s *Server) controlServer(quit func()) *http.Server {
 		if err == nil {
 			err = json.NewDecoder(http.MaxBytesReader(w, r.Body, maxPolicyBytes)).Decode(p)
 		}
+		if err == nil {
+			err = s.Set(address, p)
+		}
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
 		}
-		s.Set(address, p)
 	})
 	mux.HandleFunc("GET /policies", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.all()) })
 	mux.HandleFunc("DELETE /policies/{address}", func(_ http.ResponseWriter, r *http.Request) {

@@ -46,6 +46,9 @@ func (l *Log) Write(line []byte) (int, error) {
 	return n, err
 }
 
+// File is where the process may write what ends it, too.
+func (l *Log) File() *os.File { return l.file }
+
 // Close closes and removes the log.
 func (l *Log) Close() error {
 	if err := l.file.Close(); err != nil {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"shoal/internal/egress/intercept"
 	"shoal/internal/shoal"
 )
 
@@ -23,6 +24,8 @@ type Policy struct {
 	Transforms map[string]shoal.Transform `json:"transforms,omitempty"`
 	// Authority is the sandbox's certificate authority with its key (PEM); only with Transforms.
 	Authority []byte `json:"authority,omitempty"`
+
+	authority *intercept.Authority // of Authority, in the process
 }
 
 // verdict is what a policy says of a connection.
@@ -66,19 +69,18 @@ func (p *Policy) Knows(name string) bool {
 	if p.names(name) {
 		return true
 	}
-	for domain := range p.Transforms {
-		if matches(domain, name) {
-			return true
-		}
-	}
-	return false
+	_, _, transformed := intercept.Match(p.Transforms, name)
+	return transformed
 }
 
 // permits tells whether a connection that is open already would be allowed now.
 func (p *Policy) permits(c *connection) bool {
 	now := p.decide(c.name, c.to.Addr())
-	return now != denied && now == c.verdict && sameProxy(p.Proxy, c.policy.Proxy) &&
-		(c.domain == "" || sameTransform(p.Transforms, c.policy.Transforms, c.domain))
+	if now == denied || now != c.verdict && len(p.Deny) > 0 || !sameProxy(p.Proxy, c.policy.Proxy) {
+		return false
+	}
+	domain, _, _ := intercept.Match(p.Transforms, c.name)
+	return domain == c.domain && (domain == "" || sameTransform(p.Transforms, c.policy.Transforms, domain))
 }
 
 func covers(ranges []netip.Prefix, addr netip.Addr) bool {

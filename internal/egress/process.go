@@ -120,7 +120,7 @@ func (p *process) end(ctx context.Context) error {
 	for begun := time.Now(); ; {
 		p.reap()
 		if err := unix.Kill(p.pid, 0); errors.Is(err, unix.ESRCH) || !p.isOurs() {
-			return errors.Join(removeIfThere(p.socket), removeIfThere(logOf(p.socket)))
+			return p.tidy()
 		}
 		if time.Since(begun) > endTime {
 			if err := unix.Kill(p.pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
@@ -135,6 +135,22 @@ func (p *process) end(ctx context.Context) error {
 		}
 	}
 }
+
+// tidy removes the files of a process that has ended.
+func (p *process) tidy() error {
+	return errors.Join(removeIfThere(p.socket), removeIfThere(logOf(p.socket)))
+}
+
+// lastWords is the end of a process's log.
+func (p *process) lastWords() string {
+	data, err := os.ReadFile(logOf(p.socket))
+	if err != nil {
+		return ""
+	}
+	return string(data[max(0, len(data)-maxLastWords):])
+}
+
+const maxLastWords = 2 << 10 // bytes
 
 // isOurs tells whether the process with the number is an egress process at all: another may have
 // got the number.

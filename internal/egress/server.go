@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"shoal/internal/egress/intercept"
 	"shoal/internal/shares"
 )
 
@@ -58,6 +59,8 @@ type Server struct {
 	dialer   *dialer
 	records  *ledger
 
+	interceptor *intercept.Interceptor
+
 	mu       sync.Mutex // guards the rest; a leaf
 	policies map[netip.Addr]*Policy
 	open     map[netip.Addr]map[*connection]bool
@@ -67,14 +70,19 @@ type Server struct {
 	serving  sync.WaitGroup
 }
 
-// NewServer takes the listener that the host's kernel leads connections to.
-func NewServer(cfg Config, listener net.Listener, log *slog.Logger) (*Server, error) {
+// NewServer takes the listener that the host's kernel leads connections to, and what gives the
+// values of placeholders; nil gives none.
+func NewServer(cfg Config, listener net.Listener, filler intercept.Filler, log *slog.Logger) (*Server, error) {
 	s := &Server{cfg: cfg, log: log, policies: map[netip.Addr]*Policy{}, idle: make(chan struct{}),
 		open: map[netip.Addr]map[*connection]bool{}, records: newLedger()}
 	var err error
 	if s.dialer, err = newDialer(cfg, log); err != nil {
 		return nil, err
 	}
+	if filler == nil {
+		filler = unfilled{}
+	}
+	s.interceptor = intercept.New(filler, s.dialer.roots, log)
 	most := shares.OfDescriptors(descriptorShare, maxConnections)
 	s.listener = &shares.Listener{Listener: listener, Taker: s.guestOf, Shares: &shares.Shares[netip.Addr]{
 		All: most, Each: min(maxSandboxConnections, most/2), Scarce: scarceConnections}}
@@ -155,15 +163,19 @@ func addrPort(a net.Addr) netip.AddrPort {
 }
 
 // Set makes a policy that of a sandbox's address, and ends the connections that it forbids.
-func (s *Server) Set(address netip.Addr, p *Policy) {
+func (s *Server) Set(address netip.Addr, p *Policy) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := p.readAuthority(s.policies[address]); err != nil {
+		return err
+	}
 	s.policies[address] = p
 	for c := range s.open[address] {
 		if c.settled && !p.permits(c) {
 			c.end()
 		}
 	}
+	return nil
 }
 
 // Remove forgets the policy of an address, and ends its connections.

@@ -102,7 +102,7 @@ func (s *Steward) find(ctx context.Context) ([]*process, error) {
 		path := filepath.Join(socketDir(s.cfg.RunDir), e.Name())
 		p := newProcess(pid, path)
 		if _, err := p.state(ctx); errors.Is(err, unix.ECONNREFUSED) {
-			if err := errors.Join(os.Remove(path), removeIfThere(logOf(path))); err != nil {
+			if err := p.tidy(); err != nil {
 				return nil, err
 			}
 			continue
@@ -210,6 +210,9 @@ func (s *Steward) setLocked(ctx context.Context, address netip.Addr, policy *Pol
 		if err == nil || !s.current.hasEnded() {
 			return err
 		}
+		if err := s.current.tidy(); err != nil {
+			return err
+		}
 		s.current, s.port = nil, 0
 	}
 	return s.replaceLocked(ctx)
@@ -300,9 +303,13 @@ func (s *Steward) Run(ctx context.Context) error {
 func (s *Steward) check(ctx context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.draining = slices.DeleteFunc(s.draining, (*process).hasEnded)
+	s.draining = slices.DeleteFunc(s.draining, func(p *process) bool { return p.hasEnded() && p.tidy() == nil })
 	if s.current != nil && s.current.hasEnded() {
-		s.log.Warn("the egress process has ended; its connections are lost", "pid", s.current.pid)
+		s.log.Warn("the egress process has ended; its connections are lost", "pid", s.current.pid,
+			"log", s.current.lastWords())
+		if err := s.current.tidy(); err != nil {
+			s.log.Warn("files of an egress process are left", "error", err)
+		}
 		s.current, s.port = nil, 0
 	}
 	if s.current == nil && len(s.policies) > 0 {
