@@ -38,9 +38,14 @@ func (s *Server) parseNetwork(sandboxID string, body gen.NewSandbox, secure bool
 			}
 			policy.HTTPSPorts = append(policy.HTTPSPorts, port)
 		}
-		if err := refuseInterception(n.Rules, n.EgressProxy, "network.egressProxy"); err != nil {
+		if err := refuseInterception(n.Rules); err != nil {
 			return policy, err
 		}
+		proxy, err := parseEgressProxy(n.EgressProxy)
+		if err != nil {
+			return policy, err
+		}
+		policy.EgressProxy = proxy
 		if err := checkDNSServers(n.DnsServers, "network.dnsServers"); err != nil {
 			return policy, err
 		}
@@ -68,12 +73,18 @@ func (s *Server) SetSandboxNetwork(
 	if err := checkDNSServers(body.DnsServers, "dnsServers"); err != nil {
 		return nil, err
 	}
-	if err := refuseInterception(body.Rules, body.EgressProxy, "egressProxy"); err != nil {
+	if err := refuseInterception(body.Rules); err != nil {
+		return nil, err
+	}
+	if policy.EgressProxy, err = parseEgressProxy(body.EgressProxy); err != nil {
 		return nil, err
 	}
 	node, _, err := s.locate(ctx, id)
 	if err == nil {
 		err = s.allowNetwork(ctx, policy, false, 0)
+	}
+	if err == nil {
+		err = s.allowProxy(ctx, policy.EgressProxy, "egressProxy")
 	}
 	if err != nil {
 		return nil, err
@@ -102,12 +113,9 @@ func checkDNSServers(list *[]string, field string) error {
 
 // refuseInterception answers the options that need a proxy in the sandbox's way
 // out, which this version does not have.
-func refuseInterception(rules *gen.NetworkRules, proxy *gen.EgressProxy, field string) error {
+func refuseInterception(rules *gen.NetworkRules) error {
 	if rules != nil && len(*rules) > 0 {
 		return shoal.ErrFeatureOption.New("Network transform rules are not available for your team.")
-	}
-	if proxy != nil {
-		return shoal.ErrFeatureForbidden.New("Egress proxy (%s) is not enabled for this team.", field)
 	}
 	return nil
 }

@@ -39,6 +39,9 @@ func (s *Server) allowCreate(ctx context.Context, spec shoal.Spec) error {
 	if spec.Network.TrafficAccessToken == "" {
 		asked |= shoal.SwitchPublicTraffic
 	}
+	if err := s.allowProxy(ctx, spec.Network.EgressProxy, "network.egressProxy"); err != nil {
+		return err
+	}
 	return s.allowNetwork(ctx, spec.Network, true, asked)
 }
 

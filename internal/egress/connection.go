@@ -106,7 +106,7 @@ func (s *Server) serve(ctx context.Context, guest net.Conn) {
 	}
 	if !s.settle(c, said) {
 		if c.settled {
-			s.records.add(c, Denied)
+			s.records.add(c, shoal.EgressDenied)
 		}
 		abort(guest)
 		return
@@ -192,12 +192,12 @@ func (s *Server) reach(ctx context.Context, c *connection) (net.Conn, error) {
 	return nil, errors.Join(errNotConnected, err)
 }
 
-func outcomeOf(err error) Outcome {
+func outcomeOf(err error) shoal.EgressOutcome {
 	switch {
 	case err == nil:
-		return Allowed
+		return shoal.EgressAllowed
 	case shoal.ErrOutboundRefused.Matches(err):
-		return Denied
+		return shoal.EgressDenied
 	}
-	return Failed
+	return shoal.EgressFailed
 }

@@ -12,6 +12,7 @@ import (
 // Policy is what a sandbox with rules about names may reach by TCP.
 type Policy struct {
 	SandboxID string `json:"sandboxID"`
+	TeamID    string `json:"teamID"`
 	// Domains are patterns in lower case: a name, "*.suffix" for names below the suffix but not
 	// itself, or "*" for all.
 	Domains []string `json:"domains,omitempty"`

@@ -57,7 +57,7 @@ type Server struct {
 	control  net.Listener
 	socket   string
 	dialer   *dialer
-	records  *ledger
+	records  *counts
 
 	interceptor *intercept.Interceptor
 
@@ -74,7 +74,7 @@ type Server struct {
 // values of placeholders; nil gives none.
 func NewServer(cfg Config, listener net.Listener, filler intercept.Filler, log *slog.Logger) (*Server, error) {
 	s := &Server{cfg: cfg, log: log, policies: map[netip.Addr]*Policy{}, idle: make(chan struct{}),
-		open: map[netip.Addr]map[*connection]bool{}, records: newLedger()}
+		open: map[netip.Addr]map[*connection]bool{}, records: newCounts()}
 	var err error
 	if s.dialer, err = newDialer(cfg, log); err != nil {
 		return nil, err

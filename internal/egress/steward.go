@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"shoal/internal/shoal"
 )
 
 // StewardConfig says how processes are started.
@@ -24,7 +26,7 @@ type StewardConfig struct {
 	// Start starts a process; see Launch.
 	Start func(ctx context.Context) (*os.Process, error)
 	// Keep takes the records of connections; nil drops them.
-	Keep func(ctx context.Context, list []Record) error
+	Keep func(ctx context.Context, list []shoal.EgressRecord) error
 }
 
 // Steward keeps a process of this machine and tells it policies. There is none until a sandbox
@@ -343,7 +345,7 @@ func (s *Steward) Collect(ctx context.Context) {
 	all := s.allLocked()
 	s.mu.Unlock()
 	for _, p := range all {
-		var list []Record
+		var list []shoal.EgressRecord
 		err := p.ask(ctx, http.MethodPost, "/records", nil, &list)
 		if err == nil && len(list) > 0 {
 			err = s.cfg.Keep(ctx, list)

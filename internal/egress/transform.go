@@ -37,7 +37,7 @@ func (p *Policy) readAuthority(before *Policy) (err error) {
 // which must have a certificate for the name.
 func (s *Server) transform(ctx context.Context, c *connection, said greetings) error {
 	if c.policy.authority == nil {
-		s.records.add(c, Failed)
+		s.records.add(c, shoal.EgressFailed)
 		return errNotConnected
 	}
 	var once sync.Once

@@ -35,7 +35,7 @@ func EgressBuild(version string) string {
 // openEgress returns what keeps the egress process.
 func (m *Machine) openEgress() *egress.Steward {
 	return egress.NewSteward(egress.StewardConfig{RunDir: m.cfg.RunDir, Build: EgressBuild(m.options.Version),
-		Start: m.startEgress}, m.log)
+		Start: m.startEgress, Keep: m.ledger.Add}, m.log)
 }
 
 // startEgress starts an egress process with the settings that matter to it, in cgroups of its own:

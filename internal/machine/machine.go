@@ -20,6 +20,7 @@ import (
 	"shoal/internal/build/engine"
 	"shoal/internal/config"
 	"shoal/internal/egress"
+	"shoal/internal/egress/ledger"
 	"shoal/internal/eventlog"
 	"shoal/internal/image"
 	"shoal/internal/imagelibrary"
@@ -50,6 +51,7 @@ type Machine struct {
 
 	slots     *network.Pool
 	egress    *egress.Steward
+	ledger    *ledger.Store
 	driver    *gvisor.Driver
 	shared    *image.Store // base images; the same store as images, or one that it builds on
 	images    *image.Store
@@ -128,6 +130,7 @@ func (m *Machine) Run(ctx context.Context) error {
 	g.Go(func() error { return m.artifacts.Run(ctx) })
 	g.Go(func() error { return m.logs.Run(ctx) })
 	g.Go(func() error { return m.series.Run(ctx) })
+	g.Go(func() error { return m.ledger.Run(ctx) })
 	for _, c := range m.copiers {
 		g.Go(func() error { return c.Run(ctx) })
 	}
@@ -161,6 +164,9 @@ func (m *Machine) Close() {
 	}
 	if err := m.series.Close(); err != nil {
 		m.log.Warn("could not close the database of what sandboxes use", "error", err)
+	}
+	if err := m.ledger.Close(); err != nil {
+		m.log.Warn("could not close the database of connections", "error", err)
 	}
 	m.locks.release()
 }

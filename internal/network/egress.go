@@ -25,11 +25,11 @@ type Egress struct {
 	names *egress.Policy
 }
 
-// Of is the policy for a sandbox; authority is what its transforms need (PEM).
-func (e Egress) Of(sandboxID string, authority []byte) Egress {
+// Of is the policy for a sandbox of a team; authority is what its transforms need (PEM).
+func (e Egress) Of(sandboxID, teamID string, authority []byte) Egress {
 	if e.names != nil {
 		own := *e.names
-		own.SandboxID, own.Authority = sandboxID, authority
+		own.SandboxID, own.TeamID, own.Authority = sandboxID, teamID, authority
 		e.names = &own
 	}
 	return e
@@ -56,7 +56,7 @@ func Nowhere() Egress { return Egress{deny: []netip.Prefix{everything}} }
 // Equal reports whether both policies allow and deny the same, regardless of how the addresses
 // were written.
 func (e Egress) Equal(other Egress) bool {
-	return reflect.DeepEqual(e.Of("", nil).names, other.Of("", nil).names) && slices.Equal(merge(e.allow), merge(other.allow)) && slices.Equal(merge(e.deny), merge(other.deny))
+	return reflect.DeepEqual(e.Of("", "", nil).names, other.Of("", "", nil).names) && slices.Equal(merge(e.allow), merge(other.allow)) && slices.Equal(merge(e.deny), merge(other.deny))
 }
 
 var (

@@ -116,7 +116,7 @@ func (n *namedWorld) policy(p shoal.Network) {
 	n.t.Helper()
 	e, err := ParsePolicy(p)
 	n.must(err)
-	n.must(n.slot.SetEgress(context.Background(), e.Of("sandbox", nil)))
+	n.must(n.slot.SetEgress(context.Background(), e.Of("sandbox", "team", nil)))
 }
 
 // only allows what is listed.

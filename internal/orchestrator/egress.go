@@ -36,7 +36,7 @@ func (s *sandbox) setPolicy(
 	}
 	defer func() { s.end(t, shoal.StateRunning, err) }()
 	s.mu.Lock()
-	own, merged := s.guest, s.view.Network
+	own, merged, team := s.guest, s.view.Network, s.view.TeamID
 	s.mu.Unlock()
 	before := s.egressNow()
 	merged.AllowOut, merged.DenyOut, merged.DNSServers = policy.AllowOut, policy.DenyOut, policy.DNSServers
@@ -48,7 +48,7 @@ func (s *sandbox) setPolicy(
 	if err != nil {
 		return err
 	}
-	if err := apply(own, egress.Of(s.id, nil)); err != nil {
+	if err := apply(own, egress.Of(s.id, team, nil)); err != nil {
 		// Part of it may hold. What cannot be taken back is in the next guest's rules no more.
 		return errors.Join(err, apply(own, before))
 	}
@@ -56,4 +56,14 @@ func (s *sandbox) setPolicy(
 	s.view.Network, s.egress = merged, egress
 	s.mu.Unlock()
 	return save(s)
+}
+
+// EgressRecords returns what became of connections of a team's sandbox, which may have ended.
+func (o *Orchestrator) EgressRecords(
+	ctx context.Context, sandboxID string, q shoal.EgressQuery,
+) ([]shoal.EgressRecord, error) {
+	if o.cfg.Ledger == nil {
+		return nil, nil
+	}
+	return o.cfg.Ledger.Query(ctx, sandboxID, q)
 }

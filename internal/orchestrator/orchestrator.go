@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"shoal/internal/artifact"
+	"shoal/internal/egress/ledger"
 	"shoal/internal/eventlog"
 	"shoal/internal/guest"
 	"shoal/internal/runtime"
@@ -63,6 +64,8 @@ type Config struct {
 	Logs *sandboxlog.Store
 	// Events keeps the sandboxes' events until an api has taken them; nil tells none.
 	Events *eventlog.Log
+	// Ledger keeps what became of connections; nil keeps nothing.
+	Ledger *ledger.Store
 	// Series keeps what the sandboxes use; nil keeps nothing.
 	Series *series.Series
 	// Memory is what can be had of the machine's memory, and all of it, in bytes; nil

@@ -77,7 +77,7 @@ func (s *sandbox) savedNow() (snapshot.Saved, bool) {
 func (s *sandbox) egressNow() network.Egress {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.egress.Of(s.id, nil)
+	return s.egress.Of(s.id, s.view.TeamID, nil)
 }
 
 // address is where the host reaches the sandbox's guest; the zero value if it has none.

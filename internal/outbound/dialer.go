@@ -63,6 +63,35 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 	return dialer.DialContext(ctx, network, address)
 }
 
+// Check looks HOST:PORT up, and returns ErrOutboundRefused if one of its addresses is refused now.
+// It is for an early answer: what counts is the check of DialContext.
+func (d *Dialer) Check(ctx context.Context, address string) error {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return err
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	found, err := cmp.Or(d.resolver, net.DefaultResolver).LookupNetIP(ctx, "ip4", host)
+	if err != nil {
+		return err
+	}
+	for _, addr := range found {
+		to := netip.AddrPortFrom(addr, uint16(n))
+		if !d.policy.permits(host, to) {
+			return d.refused(host, port, to.String())
+		}
+	}
+	return nil
+}
+
+// checkTime bounds Check.
+const checkTime = 2 * time.Second
+
 // permitsUnresolved returns an error if the host in a request must not be given to a proxy.
 func (d *Dialer) permitsUnresolved(host, port string) error {
 	n, err := strconv.ParseUint(port, 10, 16)

@@ -111,6 +111,27 @@ func (e DeliveryStatus) Valid() bool {
 	}
 }
 
+// Defines values for EgressRecordOutcome.
+const (
+	EgressAllowed EgressRecordOutcome = "allowed"
+	EgressDenied  EgressRecordOutcome = "denied"
+	EgressFailed  EgressRecordOutcome = "failed"
+)
+
+// Valid indicates whether the value is a known member of the EgressRecordOutcome enum.
+func (e EgressRecordOutcome) Valid() bool {
+	switch e {
+	case EgressAllowed:
+		return true
+	case EgressDenied:
+		return true
+	case EgressFailed:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for EventType.
 const (
 	SandboxLifecycleCheckpointed EventType = "sandbox.lifecycle.checkpointed"
@@ -529,7 +550,7 @@ type CreatedAccessToken struct {
 	Token     string    `json:"token"`
 }
 
-// DNSServers Up to 10 IPv4 addresses; kept and shown, while names are resolved by the machine
+// DNSServers Up to 10 IPv4 addresses, to which everything is allowed beside domains in allowOut; 8.8.8.8 if there is none. Names are resolved by the machine.
 type DNSServers = []string
 
 // Delivery defines model for Delivery.
@@ -571,12 +592,44 @@ type DeliveryAttempt struct {
 	ResponseStatus  *int32     `json:"responseStatus,omitempty"`
 }
 
-// EgressProxy defines model for EgressProxy.
+// EgressProxy The SOCKS5 proxy that all connections of the sandbox go through, which looks names up
 type EgressProxy struct {
-	Address  string  `json:"address"`
+	Address string `json:"address"`
+
+	// Password Never in answers
 	Password *string `json:"password,omitempty"`
-	Username *string `json:"username,omitempty"`
+
+	// Tls TLS to the proxy, whose certificate is verified; never in the clear instead
+	Tls      *EgressProxyTLS `json:"tls,omitempty"`
+	Username *string         `json:"username,omitempty"`
 }
+
+// EgressProxyTLS TLS to the proxy, whose certificate is verified; never in the clear instead
+type EgressProxyTLS struct {
+	// CaCert PEM
+	CaCert  *string `json:"caCert,omitempty"`
+	Enabled bool    `json:"enabled"`
+
+	// ServerName The host of the address by default
+	ServerName *string `json:"serverName,omitempty"`
+}
+
+// EgressRecord defines model for EgressRecord.
+type EgressRecord struct {
+	Count   int64               `json:"count"`
+	Outcome EgressRecordOutcome `json:"outcome"`
+	Port    int32               `json:"port"`
+
+	// Target The name that was asked for, or else the address
+	Target string `json:"target"`
+
+	// Timestamp The minute
+	Timestamp     time.Time `json:"timestamp"`
+	TimestampUnix int64     `json:"timestampUnix"`
+}
+
+// EgressRecordOutcome defines model for EgressRecord.Outcome.
+type EgressRecordOutcome string
 
 // Error defines model for Error.
 type Error struct {
@@ -709,8 +762,10 @@ type Network struct {
 	AllowPublicTraffic *bool     `json:"allowPublicTraffic,omitempty"`
 	DenyOut            *[]string `json:"denyOut,omitempty"`
 
-	// DnsServers Up to 10 IPv4 addresses; kept and shown, while names are resolved by the machine
-	DnsServers      *DNSServers   `json:"dnsServers,omitempty"`
+	// DnsServers Up to 10 IPv4 addresses, to which everything is allowed beside domains in allowOut; 8.8.8.8 if there is none. Names are resolved by the machine.
+	DnsServers *DNSServers `json:"dnsServers,omitempty"`
+
+	// EgressProxy The SOCKS5 proxy that all connections of the sandbox go through, which looks names up
 	EgressProxy     *EgressProxy  `json:"egressProxy,omitempty"`
 	HttpsPorts      *[]int        `json:"httpsPorts,omitempty"`
 	MaskRequestHost *string       `json:"maskRequestHost,omitempty"`
@@ -730,8 +785,10 @@ type NetworkUpdate struct {
 	AllowInternetAccess *bool     `json:"allow_internet_access,omitempty"`
 	DenyOut             *[]string `json:"denyOut,omitempty"`
 
-	// DnsServers Up to 10 IPv4 addresses; kept and shown, while names are resolved by the machine
-	DnsServers  *DNSServers   `json:"dnsServers,omitempty"`
+	// DnsServers Up to 10 IPv4 addresses, to which everything is allowed beside domains in allowOut; 8.8.8.8 if there is none. Names are resolved by the machine.
+	DnsServers *DNSServers `json:"dnsServers,omitempty"`
+
+	// EgressProxy The SOCKS5 proxy that all connections of the sandbox go through, which looks names up
 	EgressProxy *EgressProxy  `json:"egressProxy,omitempty"`
 	Rules       *NetworkRules `json:"rules,omitempty"`
 }
@@ -1430,6 +1487,13 @@ type ListSandboxMetricsParams struct {
 	SandboxIds []string `form:"sandbox_ids" json:"sandbox_ids"`
 }
 
+// GetSandboxEgressParams defines parameters for GetSandboxEgress.
+type GetSandboxEgressParams struct {
+	Start *int64 `form:"start,omitempty" json:"start,omitempty"`
+	End   *int64 `form:"end,omitempty" json:"end,omitempty"`
+	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // ForkSandboxJSONBody defines parameters for ForkSandbox.
 type ForkSandboxJSONBody struct {
 	Count   *int32 `json:"count,omitempty"`
@@ -1907,6 +1971,9 @@ type ServerInterface interface {
 	// ConnectSandbox Extend a running sandbox, or resume a paused one
 	// (POST /sandboxes/{sandboxID}/connect)
 	ConnectSandbox(w http.ResponseWriter, r *http.Request, sandboxID SandboxID)
+	// GetSandboxEgress Connections that were decided about by name, of seven days
+	// (GET /sandboxes/{sandboxID}/egress)
+	GetSandboxEgress(w http.ResponseWriter, r *http.Request, sandboxID SandboxID, params GetSandboxEgressParams)
 
 	// (POST /sandboxes/{sandboxID}/fork)
 	ForkSandbox(w http.ResponseWriter, r *http.Request, sandboxID SandboxID)
@@ -3477,6 +3544,74 @@ func (siw *ServerInterfaceWrapper) ConnectSandbox(w http.ResponseWriter, r *http
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ConnectSandbox(w, r, sandboxID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetSandboxEgress operation middleware
+func (siw *ServerInterfaceWrapper) GetSandboxEgress(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "sandboxID" -------------
+	var sandboxID SandboxID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "sandboxID", r.PathValue("sandboxID"), &sandboxID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "sandboxID", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetSandboxEgressParams
+
+	// ------------- Optional query parameter "start" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "start", r.URL.Query(), &params.Start, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "start"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "start", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "end" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "end", r.URL.Query(), &params.End, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "end"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "end", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetSandboxEgress(w, r, sandboxID, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -5327,6 +5462,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/sandboxes/{sandboxID}/refreshes", wrapper.RefreshSandbox)
 	m.HandleFunc(http.MethodPut+" "+options.BaseURL+"/sandboxes/{sandboxID}/network", wrapper.SetSandboxNetwork)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/sandboxes/{sandboxID}/metrics", wrapper.GetSandboxMetrics)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/sandboxes/{sandboxID}/egress", wrapper.GetSandboxEgress)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/sandboxes/{sandboxID}/logs", wrapper.GetSandboxLogs)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v2/sandboxes/{sandboxID}/logs", wrapper.GetSandboxLogsV2)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/templates", wrapper.ListTemplates)
@@ -8019,6 +8155,63 @@ func (response ConnectSandbox5XXJSONResponse) VisitConnectSandboxResponse(w http
 	return err
 }
 
+type GetSandboxEgressRequestObject struct {
+	SandboxID SandboxID `json:"sandboxID"`
+	Params    GetSandboxEgressParams
+}
+
+type GetSandboxEgressResponseObject interface {
+	VisitGetSandboxEgressResponse(w http.ResponseWriter) error
+}
+
+type GetSandboxEgress200JSONResponse []EgressRecord
+
+func (response GetSandboxEgress200JSONResponse) VisitGetSandboxEgressResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSandboxEgress4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetSandboxEgress4XXJSONResponse) VisitGetSandboxEgressResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSandboxEgress5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetSandboxEgress5XXJSONResponse) VisitGetSandboxEgressResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ForkSandboxRequestObject struct {
 	SandboxID SandboxID `json:"sandboxID"`
 	Body      *ForkSandboxJSONRequestBody
@@ -10640,6 +10833,9 @@ type StrictServerInterface interface {
 	// ConnectSandbox Extend a running sandbox, or resume a paused one
 	// (POST /sandboxes/{sandboxID}/connect)
 	ConnectSandbox(ctx context.Context, request ConnectSandboxRequestObject) (ConnectSandboxResponseObject, error)
+	// GetSandboxEgress Connections that were decided about by name, of seven days
+	// (GET /sandboxes/{sandboxID}/egress)
+	GetSandboxEgress(ctx context.Context, request GetSandboxEgressRequestObject) (GetSandboxEgressResponseObject, error)
 
 	// (POST /sandboxes/{sandboxID}/fork)
 	ForkSandbox(ctx context.Context, request ForkSandboxRequestObject) (ForkSandboxResponseObject, error)
@@ -12122,6 +12318,33 @@ func (sh *strictHandler) ConnectSandbox(w http.ResponseWriter, r *http.Request, 
 	}
 }
 
+// GetSandboxEgress operation middleware
+func (sh *strictHandler) GetSandboxEgress(w http.ResponseWriter, r *http.Request, sandboxID SandboxID, params GetSandboxEgressParams) {
+	var request GetSandboxEgressRequestObject
+
+	request.SandboxID = sandboxID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetSandboxEgress(ctx, request.(GetSandboxEgressRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetSandboxEgress")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetSandboxEgressResponseObject); ok {
+		if err := validResponse.VisitGetSandboxEgressResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ForkSandbox operation middleware
 func (sh *strictHandler) ForkSandbox(w http.ResponseWriter, r *http.Request, sandboxID SandboxID) {
 	var request ForkSandboxRequestObject
@@ -13399,201 +13622,208 @@ func (sh *strictHandler) RegisterTemplateBuild(w http.ResponseWriter, r *http.Re
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L15cxs3tij+VVD83arMrV/LWhLn3SvVVD15SaKJZassJZ5Xjl8u2H1IYtQEOA00KY5L3/0VDoBe0RtJ",
-	"UbLHf2lpNBrAWXD283kUivlCcOBKjk4/j2ZAI0jw17dwp27ELXD9RwQyTNhCMcFHp6ObGRDuHhMxIWoG",
-	"ZCLiWKwYn5IFncIZoWMJXBHB8WlMpf4dRsFIhjOYUz3rnPE3wKdqNjo9DkZqvYDR6UiqhPHp6P4+GN0I",
-	"ReP3Kef6H7VV/CJWZE75miRmBJGUR2NxB9Ksh8UKEkliUETNEpFOZ4FeDY1jXKHMlshwA2scyQUHPWF1",
-	"nWyezkenR9kqGVcwhWR0r9e5oAmdg7IHd3518SusL17p35le6IKq2SgYcTrXb9IFM4+DUQL/TFkC0ehU",
-	"JSkUv1g/i/M0YurF+jxUIqmfxTser8l4TVYzQWZUHwCT5JbxKCAXr4hIiP54oH9ZzYQEkkpI8oG4GFzq",
-	"P1NI1oW14tdKR0HvHMhOnv8YNC/03QISalb32Tu3yAZsNP8NTaagGk5CcLKaUVU+Cr37xp0qM90GS3k3",
-	"uQE6b1qIoQ0FdG5+bzttPappBT/+0LiAa8ZDaDpliQ+Lk05EMqdqdDqKqIIDxeb6ccPUv3HF4qapU3y4",
-	"wdQvUhZHjfQxtk+HkcfrJXD1hs2ZByWOjzRpRDChaawazj7GV72bYVx9fzIKNDQMFzg+OgpynnDs4Ql2",
-	"Pe8mE+nD0YxzKUFioEsgIlVnpMcyhZmx9zqPSks9allqEoGPr8QRSEUmLJGNS9Jvnstw5AHQWIgYKM8/",
-	"c7NegGygFTUDqe+NOC6fA9wtYhGBwwIv5eC0xQUwBXP80H8kMBmdjv6/w/yiOzTD5GG2pNE9HtuFeek4",
-	"J3aaJHStn0q1jvU/9GnrvzNU2wcyvRHTB/qeHyMuQdGIKloH1C2s/7qkcQpkQVkiyT8E4xBpeP2RHh2d",
-	"/BgQ4KGIICKCh0DmIgFCJaH62onhzL41p2syhmwonVLG9RxqBnMJ8RJh6dvo3C2snRlcarliCbFfcolB",
-	"yyISlpDoP5YQazqkXK4gISuGvMh7yjhl8cttuKVhhi/oBZVkKd/cmTTVsbMrqmb6umnknso8HMY8r43g",
-	"1DipzJ4PnBeSJQvhPAxFylXz9NVhA7+yYiqcvcW5/PPnA4bNXDlpz3WNi22fYr6IqYIWgGUDhi3uA4xn",
-	"Qtw2TrzKng+Z994MBqleiIgZXn0lJHOSXCi4Ao6ciC4WMQtRhDv8hzSP84kXiRbwlJ3CPPXcCvnKPupB",
-	"nzJ+JMb/gFDlK8qXb/4jF4JLM/lPlMVpAoOW13otJImwkn2Ze1zPBI3JhLIYooDENLyVRs5kinCASBKq",
-	"UN6bizlwhfJ2JEASLrQsugSjmABVaQLkL8+Pjv9T3yXvYZJKGj/8+jX3s9AlIeV6VWMgkzSesBi3NF4T",
-	"piSxq9DLN1yZSEUVaAk22y6dg0QI2q/mmk8d+mECVEF0rvoKiYF75cW6a7OaRn+T+uJCSYElIId8h0Ue",
-	"KghGWl39TULUf6I5lbdda73UY+4dhXo+K0Nh5aO2aa7NKD3ew2ArkpVRQOxAQs1IojQYaaikA/AtrL2y",
-	"epE+WeS4i91uUIBsnXKtDpFprGWcaDh4rajpB8C1ePJxpBVVvTB7N5pl2t2MglHMuF6G0SVRVZ0JlFSl",
-	"JlW9XDEW0bqwuvxTjVDQ32w5ywUkUvDTgq4NBNeH9K7/M6cR9D5V3HHj6b3mKvFQFHWH2oYnheO/D0Y0",
-	"ihKQsnFbYcw05/EcFB1Ctxq9/BqPmCgwxiBJ50BWVJJEcz5AzTw2cCsKrj/+MKqLp8EINHt7iRrB594E",
-	"LYrmiPLazjnJnl5EmZo+YbGxmFASivmc8si3X8tODbrU6VlRlUq/GPrLzc0VMQO06meMUIk5F+7k0cqJ",
-	"oChfPxGV2UI60cGaTfRLmXDjJYDzqb2HevAEqiHnbEUlu47Zv0OLRizPjTmDmEQPwkKE8H9XifcgU8MD",
-	"yp8FTscxRA0iS20qtGe8EdMGWo2dKtJPXQhGc5CSThtuCAUL7wNNkFLR+WKAIaZ4Wvn7+QICu/ZPTZu+",
-	"zvDb8esVZUpPHxg7jvk1ARppRoiU6+XFhdneA7XSTuUYzQE7zOij35cBc1/X6vucdJlyx1RCgEyMp/Mx",
-	"JJpdUKLHIq+YME5j9q/u4y4ccb4v3zm/FJxDqKyKVj+WOcyFwboqqhqcEKnyGwTaTQBV1NDTdC/v95O9",
-	"LbC+EiuKfDUy6C2sv8mmm8imZnwvCdUhTRiClJmFZmvMaYDoTuCg3Cr7H4iTnnsdyau319eQLK0zqwyx",
-	"3xZECXJ8RC6ulj8QK1GCPCO3sFCE8ojImVjxgKxmLAajJBKaaK1TinhpLIWoINNwxtAbmDHy+kYrzPoV",
-	"xGwJXmlYKZgvjAezh7i0AUCNzBlTn/z8Yaa1Zi2poWFgdMrTOA5GIkFdGh2fdoHukX/6y5bLCJbA1UXk",
-	"EV6tl1XfQgqkV36HzMw9xB7eohmfu+20T+cA5oZrrIY79/a58nIEShbAtdxgvcX94OMslBuekGyRY+xy",
-	"RsEoMvuBKIe1T5ZxhreoJ5Hm44ugKgjPGXp3km7lwD2E0h/lo9SI8ZdlsopEOo4LLxgxqKAK/ZKHELRe",
-	"FPihS7oYFcx5L7SuXoPghZLGA0V+IL+yF341zEywzcdzYbaTh1TAiPpP4bxqZ+ED1uupZp5XibjDLWvO",
-	"oLUOZ6KtAC5X3mt7X1ApVyKJGlW5hqukugn7Ce9aUXCv34w0lX5+FVr1vFXt7afcIm/80z/htdJHdkYk",
-	"AIlEKA9xsHw29+rqE3bnv5ZbGK/T73sQMy6xqDwVVu491CJbdnzHMrJnMZtAuA5jeGZJfhR4ni00APyP",
-	"EtRt/c/SRdQ45S2agr2PwhmEtwuhYePnfL9AHKGjUnrUt+z/rWqwGXUfjMTKY6p5iwKFDaowM1pxMYEs",
-	"0OI7ScSKn+HfQs0gMSIIjmWQfCcHSR36lW7Y46jAbdKs3gfzi/PL+tGgeObIHD0tNL4qjagwgzRiYGM+",
-	"/OKhw6oOinfzFN/yrbrqkvFtbE6n8B6mTFobSOUSJrGYMn6mBcNwRiYM4kgSI+9HoK9Y6SLFlLn9Klte",
-	"SSOj/wrrCz+noyupvy9409NrCBNQ2TTDeWlZo/mbbPiUqpB04k4FVzEKRtNw4SWf/rxaNUHqjSNWH9YU",
-	"DV51XVzwm1wbd2vX3EADAxn9p6ATobJPFOfzL9Sxgyac72EJLuOYmdJpGLzIKiYxneIf/4N+AROPZYj1",
-	"fwKLk3h/mP89m0cE7hYxZVya2Ini0jCCwrMhqSBqNNPQmFE/wzF29wZLbLhIXzqLeo+7MmLy9pr9Cy5f",
-	"9DxB4MPUIL6Mfnv/xq+i6GfcClNsCefqyokHraIYi4GrVxTmgrtpfodENhGyMSf13uC8EMrSWyKUxXgI",
-	"n7KQDFQf0X3auQTz1Wsciwb6YuhAbc6liNM5XGrs6G8R/T1/qX7ZVZlMMTKhGAKSYWzxLBwuFXC2AKwS",
-	"arrzKAPbyyUajermBhkE1Z3a4XdpbneBRbnkaHfXcCRZbJPj0hGM0ylGLU2EVihpwlut7W4O2eCskN4L",
-	"XD9B0zcn79+9u/zrm9e/v35DJiIhiRBzK4hhlAPlKHcFhErCONHLCjiolUhu/+rWWoht/eHov38MOoPB",
-	"i6dnV9l0PoyDTwDlDSpJAqFIIr3Yv12/e0sU3HmNBDsFuV6Mb/mX1kRYsaFTeQvR7zRO4SqBRj0mH3Wd",
-	"TppGLZonwMg+B4SamYupmUhNfIudo1MxzsYVZw482/Et3n88dzdA55egEhZ6JOmhICpA9TduTqXHpYK7",
-	"6WUVaUGB8ofdpL5NvzWk4xMqYrF6ZyS2/hoNvnWVjmMW3iR0MjEHWQY2T+OYMIkEPCFMkZUJlpwoIlJ1",
-	"SlSS6t1WjRZ1qTICvh68wojLggm61cSYG6u17FA2qbSaOgtD74PRTKmFvBJJ5SrNomZ/fP78++ftcboe",
-	"7yKVt++tIUhI5bcvpHG3U8UiwHsc61W/SiNahOpsZxW6SSiXGNpcezQbbFHrpzDW9OyGLf2Gtoqd4v6f",
-	"GmYJB/UnRWXQrw99IZi7MwRaNXlOSx5NT0Cks7dwWEJi2QWTGbPobcPfkeexwnJxVj9XXbVoa73RROu8",
-	"VxU7qO/xZYsbvKyat8fwZCONrvQ7HWjtZiZXqW38xfklsq9w0cxKDL9v4P/5IW+kfvH8vuuB1MYyE9oA",
-	"4DJ+Lo+J4PH6jCxPCI1XdC2JGSrRWcmmXOjfWUHeK0YntCtgmwYv7Fd1a0B9Gz3eGvtUkZSTFMqJOfUT",
-	"Q/dV507st1+bwQXKL+gExyf/1aESBCPJphxDqY1lz5ez1zFDmsTVt45++K8uQd561fXL2Zbrq/EevPVi",
-	"VNwocSqVCzn1uFLmNvWnIUDlJ8rivhYz88Z1igytt52tMZwBnfgXWuusb2qRnifhjCkIlaVNn3XrJzpn",
-	"8brp6aWIjKbb+PBtL3tp/qHCtJVJgtqSP/kZWsJC6b8yQqogenn1W89jzV4xd8OLteoNkYF2wXCRXkES",
-	"QuWFZl9uxOSt9Ik+zQLcLJ3CFZ3CNfsXDNmKe0++B6kFomjoe5glPvSlWgBVmwlRQwe/MmRf5jX9nf5v",
-	"Ve3pRZxqwJcScD3Gt3wBnp3UTrF6Qj7w+EDtMMZHMtZ0OARfZWYKTRTj00GvGifNBZeK8hA6A7NzL42J",
-	"UY0SyriJ9whNbKP5I+UzoLGarY35kkdjf1aBmfnljPLpMBvxstHo7QsaqW8zKNwj+WzZ/VGIJ6kusQKi",
-	"huOvXx7lC6h8H+Sc0ocSRiL2uvQ/zGwOFfqcMJ0Cg8swfsf4u12hB3JADEajMKcREGNw9cv6D0JjE0Lk",
-	"QDxJ0Zk1YTHItVQw9wLwfco1iD4wOWtVeE5NvQUWzgiTIsbYD5KYl60v2ghh38lCZYok5c+IM6UxFWBQ",
-	"khn3B19RrrKMMkkmiZi7/EGCz579wWuuUSc8VTOqwXrGXayd84UxjTKxXe+MyrIt9scfOoWmHBerH9VK",
-	"AB4LF8bzfmZ+rJiEzCmHZiW0IELivM/teYGNKtzOvW0ijl4IofxmYod1od7EmIa3CCCEVAnd9D8WiTBE",
-	"QiIWES6qoX9FO4OYU8YbXWqV0NQ2l1x9yRG61YhNUrIb+E6SmZCKJEDDWUX7Kc/b5odr95F1qU7G7ti+",
-	"tw3cUV3+JIswr0BRU9eiL9qgQeDC2gPOW8wBG+MXkwTuIEyRLMcwpdygV42beb75wE7iVgwd7D8egNCP",
-	"5WOOi1EU7eFKbuCePNPDTSOL4lXb9k5+J3/zgD8dD7g9ErSVeIw1S8Rrg0RthrravA0qvd2kqdDTOgRX",
-	"9NYojHVv8VzwaeXOMYaSwHC1Yyy0oWWgKV3IZ6QgVz3rlwXqluF4Zvtq259inYeOERYTot1EA+RRYr3j",
-	"8XvrB7noz7Iw2KCAKjUoew+zeHTVg/IdS1BybnqQpAW7fxFS5S7dMippUeXlItXa6FWIjgUxIYKDE7Ew",
-	"57RMFdMUjLeNxvG7yej0Yy+uYxdw/ynwJxCYlBaN0zh/XtjBZureB5W19jS16JdeMXk7yGaCBzbf4JVf",
-	"II6GvDbcPd7k8rZu7soZVfbiWWf1hFrw6I2Yyp0kjrbljMb2I30nwmiUrpsGJ+3MBS1jqs/kOtAoOAxT",
-	"9QU2xNimxw+zs73UGkn/4UMWM4f5gLXsJZBkQHBIQaIIi8TjdlU4jsJBFkBQhF4Lal07MS0zi9nqm1aQ",
-	"9Mf9X2cO2kZrCTkwdg2bz6n5+EQkZ1oqSNZqxlBcoEo/M/XBIlF3JROREJgv1Lo1gr+9kFu5JpVHB2wq",
-	"k3Fj7RcB+d9obyqkG8gYQ9qaEoh3kDna6BtPRAyNOW/ZAXJB5uDS1bOClJSvsULboORadz5duWjlc35v",
-	"l+nQSqw4JkzQaM44ptYtIdZgGAWjJYMV+AMXS4pcm8XDWl2yqm6zrPKIseGsqLTGxIBIoU8ppBx9xWQM",
-	"JIGxECZBpq5tX3O6kDPhQR1TE2lQvIi0k3k1nAoUCmMD+y3vwWf6YkscUNPCCtNg0TQPfYytz9uXXuUz",
-	"Cl5YoW3iIvNDwSdsarPlkJTyWlSmVFvDyTcSgb+6WEMO0YVC6LsvYQBrRhKmABbEk55WycCeB67BHYEP",
-	"Kjd0ei4lm/I5+Orj/KSVIooDNEURwU2RCUWnJIaIKIF/Yk2NenJM9l5/PkOzxTSoNPipl8MZGL73E+NM",
-	"zlpfbAgdqUzUJ++utJX8vaB4LrX91BfqhZqt7Fs5b6zg7K8+JF/Z8AgvQjYn9TcV46lZJGzNQYd9ZinF",
-	"Dzfto1FqFDxMkwS4K+IBcgMv3XsrN/QQI5+cbOU5AM/mms4VC390JvDC3FqcO/Ge9c0bN1P6l2XU8gYL",
-	"99BLypDOAM1inBd49pN1nmrdWb7HDt0g5mFPBV9KjNzrzTQy2EQkAWGcUBIzDmeZ288mToRiDmgU8znp",
-	"lkBKxv9Clv7wjK9223eJg9VuTr1K6V+m98qOqVTXC7ri290FA03rGwhiC4yH93NtqTfgRb0m7bHdbm3T",
-	"r/tjZptZOi+X3sPqbHcZZHzAnVWRXIoLLNJEFZqlgylxiTKWlWm+jV8hwdeZVhs7eXimsHMKm3QLR9sS",
-	"gNyEv26Lljkm5mX/mpDKg6qdiOGPM2xDjocoGefMfxWF2wQXdxsnqtMlWbW7npCy5fE2BXIra+rHZzLo",
-	"9jNalmBo02FaXO8RLBLAKDd3G1Sjglt5QBksJ+WA5R4Mokho1S4SJz80T9dkdWT8pwTgFZO3l2O/xcLa",
-	"kOy07fkT7kPt4eX+iKCPyOkXNITDT/rXj6eKTj+NepyvotOBt2muztTBWce5dpRBCby+ndd3NFTY6gUj",
-	"myaJmGMNCjQoFCOnauryRCRhQ7ZGNoufcbunxToXrYkUpcF2hqJw7omtotH65TxqyBXD4LKurxYD2Jyz",
-	"vmlKqWDRnzm6pV8rWHhdGo2QfANTGq6foj6yZ62iM2Nm5+LG44jg/7by9MPJ0W2Xq2UyWYXrXVFZw4nv",
-	"WMHa5ILZWozJYOc0IFxFDsq24762tYErx5wM3QaGIv9CTaRx/b5pvqhUrwJPjWWC3D5u6HSgujWc/Snz",
-	"jY6V0mmZ9lp9S4Xl/5yI1AeKzCY84HYrmeh9GS5UXoqkoYiEolNT+9+0PMo/H/gRvu+ZlKdyS2g7laaM",
-	"6WYKbLu5PzA1QzlMfl3WxHG2p0GijzFReLb1zTr5zTr5zTr5pVsnM77gZbC2FOR2hS1bfYCyrVmkfm5K",
-	"WfJS0kaT08v6CLOilOYDvp0Vg6K9YQ0NxRLVrPsas6vAwb5vN2aib1Kmu7lxx8bJ6UMjclr6qqjmOGOb",
-	"id7D7Ze5gJULxrUnXKQRdxCVLPWW8zfpgIN6oXzN+f5Nx/R6OUimbOgwalbqotQ8hhSsUsHU+lrPYwBR",
-	"yZsZA00g+cmRhbz9E07Gf6L1awZ3NIKQzWlMIjY1xI8rQvDhizn1zJRCY855NGe83KTS1P7JWwr+/QAH",
-	"HbhOlW7ZJghBz5FFRjS9f3Vx8GuxnUP+bqXZYv1dPeDAYH71XS3tNJ3M3z7cdG9fnzmz/gXFFLZ6vbYt",
-	"xLLA+9HRs+NnR7abFKcLNjodff/s6Nn3lr0hmA5NsZiDvKjvwtZ+qptCC22nRqe2F0URzMVejOstui/2",
-	"KyrbkGbpacBY6b94cnS8s96FnoYcDY0M8YCNsIelneFOBVk+rulDYRp5CR4i+f3w9783fT3bzqHrxXgf",
-	"jJ73Ge96TxaJFjMOCij58dP9p2Ak0/mcJuvR6eiS3gKhnBhMsRuxgZm2393dARaqPUjYdKaRGP+tv1FG",
-	"r8PPND+oi1f3Bs1iUNAH4V7hyDLCFVvZf/T3ry9+cVBv0U81vPmhLu78LPjTgtZrHm0OLM0uD2kamQIu",
-	"tsdZGQpvmFTncYx90OoA8O0nH3JY7EB/H/Qb/mLtegL2HZ/38u//TtZort8Lpol939GmL32P0aZtdo+B",
-	"eYdmD5oeDWJvvQSDQnPHuiOlxu/ecSALUxq2UI/v7wd61QfZxef7nh1e3N/93qmrKFpUyevDTGC0tql6",
-	"wGuKO5Z0sP/HEF20RzCJsfhRQDisih3qq7RoaA2K5BiL6UFWC9hLkj+DysrsbokMfWoNy6YrzpbcNdkG",
-	"QqKjs6HW7uhJARXDmc1dbBqs29r+NmfP8c/zqwtbpALD9CWJxVSeuaYNrmEyS4hY8TbYBqNF6gHjdQWM",
-	"m4lSAyDYJSbtG3VMri0XK2IiRp4OghhtE4EfGOpmWdEMU+kgIKlm8oQpAjyS/Ug7q7NyaPOWDsIsO9xL",
-	"6WgRem/GFqN/twJcR9JFvWJsUdQugxLXZ3oaaN538eppgTGzTeUFbsSEAA1nZr1Jys+s3crle+vRtFBL",
-	"eChgP2d5+PeHhWJsTXy8lmEsG4TcSnN/jJoo9fYfFISjJQ7ftIAtaTeddC+SST0nu4eAck3nixhkQEQc",
-	"5dfxExM0sBqSywATE+KMqsTkgVGJiqQrlyTpSjOfMUgWQZ68aJK/JUVbXNuNNEiOv86KS9x/KmC9yVGS",
-	"rbrDtRu0F+QwWWF9MMIt60khgb4aJ4BGROfZoryYeEbEZGIkrtUMtByigW44luA9eZXd+eFn89tbOod7",
-	"44D1Cyn2UAfjTDa71VlK8o3/8NwQBvLwSkhmlbqHE1QcwvilFJmh09NBEbNiQh2eaNlVJJjAOBEJoXFs",
-	"bzT9l7U3Kdu1XeV4VMwk7IE0OOXhZ2Pcvz+kC3ZwC+uS/dBnLdSKv63bPRR9rqiaWZurB312Avy8qPgj",
-	"WRELH68j3y2sn675sA1Dnf1Qq096E7a1KZ1vhWqHn409vWZG9BkNd4R3Pcw9+JEMR5+m9bANWGg+3AGY",
-	"jF/6MKQ8NJaLBraAz/X52qCdPibdzKW4jS33aAsHhdlVDHlcUF1XMh13GwdUKz6XZyy//qmH5pWpNtj5",
-	"BHgE0RNErDgmtlMxyixW6zV54nJLjMsDG5qUK41mb1x0wYOJEIWuoh44oVg/ExrVnxR4zl1ih2KQIHCy",
-	"OIydaQ2VK3xBbcWGCktAW0sFVrtwKw6NfElAgmpp6lps6DoGDDlDqy82bSV0SrFUSK/CL4UWjT06uW7g",
-	"8dw/ehMuVk8Lxa9SZfkLYVwJZ4pGgKHZfsqWoIVjC1gxQVGrw5jbyI9yGxB2JW28An9lMV6ARXvelqLx",
-	"zi66jkssGJn2y31vueLor/iKK1kXLcaN00KZ8IgIDnIzrOpjY0F0yu0sj4dN34w0fiONRYqZqXQ93woT",
-	"anabJlXovb7PctQY9VFQMEo5tXFwT+fI34CqeV6/c0WSbJ9utH7YymH2Ln4QSSYYavlqsqtVQPPNPLYP",
-	"8xgiSID2cuwH14xVrC/DZjbeoZk944h9sFYMAe/BWM2KnhxXxaN0Zi6amIKGEZGgCgJ4xYnTTuVeCew8",
-	"ivCgHkvR+ILiHQ1CNUQ4sqcW13EeRZrCGSRnJW0NUUkoi076ryxeBfsX2NoGqAqLCWoy/Un/8LP+0eM2",
-	"noslZHj35VkKzQbs+Zpz5cKqV5IMvG99Vj57ikPtfO1mhcej88dW3L8s0s0ibqBOuSaSTsvTUpQp19pe",
-	"TOZQF8kWfFbNka5oz9/PZe3cP93XNS5p7+ByGQ8fPwWVAOSgCsugMNhzrRtLo/UHyYCYZuqei3wci/AW",
-	"ogM0Cp+atjbgi2TQ85wmQKPmW97mKzgv0DcH4pNyIDYjV5cv0UXaNmHFKmFVkh/kOyxgzNO8pHdCl5nf",
-	"78xmWCd6eRBlXZ24CygZRpP29AcnChT9qA03+nvQN8HWBL3n3KOTnRF9J7V/UajYSbvdWSmbp6R8yzH5",
-	"lmPyBTJtXzKKsWfV0kx6c22kMytKabqzyvBBVmGjlQZtuYubbPBerFyuRF0fS1e5UEiWphNSTlIJZ2Qm",
-	"VkRMlGnAYH1NeBHmUpLI0zzMy4LHe2K2FTm6Z9GTgIzXBCNmBiBCNnsBGUwCfe7abMWF167V/DCGjK+9",
-	"m0xkP1aJw3vzNDN5EkHSe/TNegFytNdgdtM+rwc25zUK9oh6xsdPFwvgeasH11rGYcY2LCibxGBePsA6",
-	"GE5dIQcvThZTLtoj0QuH/Q1Nv340zZIpnN47p2uTtYexBGemHDK6hYRrR80kSfktdzEgD4DC26ZeWPRf",
-	"mXof7Rz5gxu0DyRxhXJ64Ee2rse4Q5FvuePbxgalB/SyQbmTeTAjVHb0+7VClT5b10jtGQdZbh1TkkhT",
-	"G2e/gP8FiR4Jh2DnMYwGI3mvMC9ojTLqIeWM9u49BHn42f7Wy9hURI06gZbP1Dhgoj2fXeb2sdvKTYoR",
-	"xGwJWFh9ON1kdqKm4N32k/n3wl+t+66y89iYRQ26dz44LG4zyZlang/L38oFwPbsROuHIiY303QyXO0Z",
-	"N6zjbFUsO/FwHO2wQPTtdoECb9iboL0XYdhurZfRqnAMjyAMYx9Bd91luGrtRjGVikgNahLRtXTxivga",
-	"Rtlsrs/tiOv0R8XDz/b3tf5/AouYmmL+m3478EYo5B8ZHKPglQ7f40IzfHpA10GOs34+xmHlrvN1wUuY",
-	"8ggSsqL7NnZdg21gi+A3UdVueeivxDLWhSi+MYR0DiaC/wGZn3K9Yba5Sb2ocANSbX+NLjz1PHoXgPTF",
-	"q9w/Ik4+NXyk3KKjMSRDHEsTLIbtoY2USP4YaRz5Y2Rq4EoSUUW3RMgZ0NgUsm0SlX8xIzovPwV36nAR",
-	"U1aBUpVh1ePwIVnaJKbnR9/vata3IitmwSQJBecQKgwLMWG5EhJN20wSqcRi4fyyBbdKxTmSFUTAcIGQ",
-	"cjPFGXl+9L0t10O9nzQHzUXUIdW8xRH7EDL0l/oIGJdmN08wlnfuVtYRloWnfvhZ/2gz4P4MePq98oXN",
-	"XHvNF+6GpZ/J2VN6WuDT6qZbWAf0+nmGNk91uwRFkYfuR7bXi4XILrcP/dnaXLkfZN/Wmer3d+iH6bBq",
-	"ulN6MKtmBob9WjVLn/UkvZjH30nXy98WB9y3SKJoUqwX9ZflsYtjl+SAHD8nGhWEVvHCNIHoP1vhXYi7",
-	"yf1qXeXLCpTdWLsM7haxZn+nExpLCPy1zMwcf7JItvLsnv0oglHK2T9TsLnWFl2kWmPV7IlI5rvOmi0x",
-	"wabqej1QrlbPLBPEy9Fo+ff6pNHa2mdknJXBO7NB1M6uqRlsuejd/v0yGHmgiMTFZlX6bP5Pxml26pFz",
-	"+F1B+4o7ucl+/yuL4yILfDKxohudUac5vnGrR7tmvK9AURZ3sN+ne5Kb2b2qXl5/QUmrsAw3QRSnb7zV",
-	"zeQPe61XPrJna36/q11Db/8CxZ557us7hUaNrCZPFishEpKATOdAaKF6wXDxoYi4E5HcPgzW/iSS2+1R",
-	"tlLuaUCjNMXmINJ+o/tZ2I43U2sqbXGSRCSdxj8cpNHCHmBvRPY0oOkTvwtcJSbgBm93xIr9MPJ2zPUI",
-	"B3ptbaLBoWu03nFhvjFNyB+vpC9m0zVOi3j6oEV9eyAUnpEHZd6IKbb7e4y6vTuVNBFXHkgm6F9k+luB",
-	"6SHBjl9CcemHUYceBk85qNUupICmIsVm1Fv7lYcySuHstoNtL+HVV2OHE9M6ed+BXIuYhibFGqYJSEkW",
-	"ImbhejvRDkXEh5HtrvTUuxbuTHdPf79AC0zjT1v/nIJUvjC8SWqNJ+hYYiYltWYXjASYmsvGQOjp8NpP",
-	"HvRgEB5M9FRFJ8SIVtkpgUkC0lY12z3evDfT7xpzojRvYF+Xoeidube+//HoqOtu3BDslxj+GYxEguay",
-	"hNBYM/P16JSncbxfbqLXYlgJj8xqtmMjRuV8KHzQc+8aHWiqxJVjfnVe0sZn2pTG7THnq7RcbIFaktOF",
-	"nAn1QNzGesPsRx7gniofPDpSTk3dIiZvTTeis3INSqbIWAjlbSrenPD+qIWmsvNrwrXs+dO89HIka8HE",
-	"At3vHg9zIfjGfmZngWSbs6tS53U7zWZ1FBrvw8e79wICNImxaFgy8A6EZMlCOKBhRwMw9LGawedu7F6U",
-	"4NI3e2nB5g2SbemLr1ckKzvaS72iysE/cJmTYJSIGIYhw3v9xpMsVlhF2oabpAzWLxRPTWGk6mYCQrHr",
-	"b7FOUpbYSskiEdOkq3KS73KrsisvEzv8LEsA6JUA58H3r7jqUpZMV4FbnlR3a6rP7ans0nUFYN25Xg/E",
-	"n3bEhnCaT49cePHfiQ39zLzo7FotIDy6az314CTllmM7QPLed/C38oFfVPnAwXdoXlxwvHalp+sIHXpb",
-	"42x0bRbNEc1Cfzaqn7suUxDbotwbnHLcVN1tfe9LLTJ2XbAb9C0xVouh/kIKjm0Rr6YR01TR7eozsq8S",
-	"X3Ter7yXXtH+syfCEKQsMZ06F8KSo80aZtZmXgvsgYmIQX5LMR3TMSWU3qWiPDItPd0bZ3Zwxr4Czaj/",
-	"4KYBhs2f1BOYNp9/dBa0WUAiBaexC7x2KGMLMZb/6Un1zVAob1nSIzZBA7A9MGHrXoDBtwiHOnH1D2/4",
-	"ncbp47TObuvjnmm3Mxohuo9hSnlQym7/X5jZTtgEC9WzOSb9TdkS+Kb57F1R5H78P5zTu540cEnv9kwG",
-	"Zo2tMwHX6PpRY2GYJglw9acsZHS5/A0kqD8xNyxXwf4tqbCN+C7pXZH+/LL3UtMcojUK32wOj5CSMUUt",
-	"QSq7GjHBMmkFy9J3klgMPyNHpWySh6OvPkVJi9VIh6mKe+2DtlEZ00eQdXI5Jthc8QrqQlOT3T0D8nbF",
-	"2erVTLP/HdKYUb3pz/jLfTtzNi+d65G9eDO1Ix+rW/EiHccsbIg8sLvRUOkqel4YG7hJ+yScFUBpKubm",
-	"aL7XCjiu9Z4Gi775Fb0FburcoKZPd4pSipp48I7+P3b8DZ3Kh3fuuDX1zJz0OnXsLDtz2hYLGecxcliW",
-	"U81AAsHPPUqNO/1l0/+A5li7IYrkBnl/CzIp2ZQ/CDYMBboGcDL1dT7W8P94quj005m58+kUa6iOgVDT",
-	"w9sUme5gI2b2rfDoeIvzwIV6+d3WBKIM3NwX+jBHA/j9hy3QW4vfC8FMRTANUQwftKAUk7xDMp32Qe4y",
-	"A/yc3xc9/H43OX0NFdGyW8lzb3oYjvle9LUKTmZ7BY6VtWZzpQFSCfLM3IIi2aIsfGeO8E5g+jRtzX3k",
-	"+A9MzV5oUpLNUpEFkZZBhLU2a8JDCpRfqt250IAx3+IYLY/k4lWQe5HMNreTugr+6QgWCYRU5SK2z2O9",
-	"O06zew+g+0SeUbKtY5qncUzHMbgT6byQXj1Oo8m98MZzSZYnZwR1FzljfEpoLAUJY8rmxoSIXNFZLoyq",
-	"IBc0hO2uv0OD6IefrWTQnS3qEAH5hz9ndKc89IUVWfTQMj78xtkdmbM4ZhJCwSNpZL9YTL+TGOzvmqay",
-	"BEL9jqZ0W3lm5C/wEqaJFMl2Rr6uO0FM82uhEjAtkhVNIvIXu8j/1Lqg63JGzNqI4GVjwxkZ0/AW32OS",
-	"jGEiEiBM1Ti0b7vZyYx8RlS7HC022i80WEu7KmMx/gaWEHt2rGlioSBCf9HrkxckjJl+HSGZoC6sLx8p",
-	"0gQx3WuXdQ/rO9CILhKKoxeQSCaRNXl2sVu7hqOhXsY1R0hN/aXKgjxO3Ud819Oxr9sKF4upqbhq1ILx",
-	"2tifd2gqaWeVUlGV9meW12b4Y7FLixBaoYqBLoGIVAUE4z0gInSibEXKWNMqmbDYRIl7M/XFVNq615un",
-	"6w9klb2ZzD4EaHPKfCIaY+YMrL9S4vtFrDKqY5JEAsvKOieQJktjm+K2jobgD0aUExbrf82onPUyjv+k",
-	"x29Lgx5Tul7Alpb0bUxHiwSkq3JbM6WnSdxtQ3czmOG9DEQkZvw260p09dtNJp+GCUTAFaOxDMhUCHPB",
-	"f39E5oynX7Fv6ANKLUqQRWo6+CF6mkvq5bur/0OkgoUrYJ8VAV7bRv/6XZco2y3VezyQY6fTN9OLsyN2",
-	"uiStpXeXJq8H9Eze0Gkv5+T+Lfa2aL0WxTPrJUZQKTrdha2rk0NqiB9mhaK8cH+pnz4ZwFecBELRIvtq",
-	"zNnDcX29fjydj23yyf5RIgsSQjN3DNQ2gSvYuPeHGXDHZEuEbwErXpuRu7g7K/KkseI/lhc6PwFPDrIW",
-	"aWP2L4g0h+m8RMEdUfm9PljpvMBMoa8xyCIjFZ3mXXukEsneXTK5g1qvReOrfESEnSYiXfS+w342o7dE",
-	"Wk85dCEVoegim2O3thJb/7Hb1JS/+6ZH3TNXs+O4VLLj2K9WNawWuQ2KIgs6hTNy8rx7lfqdna+v6UMv",
-	"69Y3j7WpGgkfWz5qOw1zRZlJ+GiyFwFNwlnpK3N69wb4VM1Gp8cn/xV0f/XF2sZuYtRZDkryF/OvP/Vw",
-	"jOTA9iDWmicStFEYmm60ZlWCDJ0tqzDxKHB/UfxDv1r8Fcc8uJGLw52yEGu25rc4sHuKdUjAff3bhTX1",
-	"4bnvCo6tR5ADtKSVt8UuMNO8BbhtAxtjn1iMGdbrlfvjtp8Vnd4fFhhdX8Z7Xnhl9+r2UImhgeuEG3Cc",
-	"50fdbDPeKcvcLd1i1GtvQiwC0heRM4gLVIjWxt9uSLSuK7KpamacBVwQmZpL+BHUvDoFG4lpRmVGwUWv",
-	"zG6peHmcZadGTIZiCcm6o1PQKzvuW7egxnYzHelRrndQgAauSYKH5aC/EHFsUk8183IpU7ewHnWmJy1P",
-	"hjas+f1ki5Y1Qc/+F8pEJ2xWp/RaeUPIqx0vGli1wJ7zPsnISD5NQk9bNgdE5xMFDf7eiCo4sA6lnpMW",
-	"QjG/yhTVwU2HHK/eSYRQMPr7wY1QND6wvYS63sXBbuy+A4xcvyOtxtvi9HlOmJPj9tD1yMcXykD6SSTk",
-	"5AcyE2kiAxKaXJpSXZZMRpX6vrqFtQlNF9E6C4c2j0wBUczgRPowkMgJ5CKC+UIo4OH6wFQr8CphJ8+f",
-	"o0iUKWUYSqUg0XP+34/04F9HB/998On//49Rg5LzrcvT43d5Oil2efr+6IjIgNB4RddycKen4m34WG1G",
-	"kI4evtHI7ye7iK371lqkXxCoJMtjG/UJWl7GBqlELExbrK3Rc0DnBR+bfqgItR1orEebfWVHAWfeDWD0",
-	"R9ATHd+IqQ0XaRQQW82EJ89/fFJBZLuPH3sjphi9sa8YsifYxmJ5MjSNdwMlzCXyfsFqwZD04J1qBPf/",
-	"RinGmc6wTd9UT4qCcJ0D2jMU3sNUK39JKQJuK5moUqMcU5G7fTHBKFykLwe0vTLVqS9feG9KT5csC6Uu",
-	"T69Z72Y5gic7j0d8A1MaNtZHM3EnK8qUKcyjf5pqFvsXt743lrK/0SW9xmWS61e/SnLy7JgoQU6ePd8+",
-	"8qnItmu5fq0lI91xbsTGv8AUnHpy9rZJ2HJA3r3ZzXfS5LJ8rSGB1zMMls1zHoVRNZDBYw/DGYuAsLo3",
-	"oEdSTyOq14LVEdz+auyaE5TY+r5C1B+YTlzQfTKELTdxTyZJyiNIyMrYrB/BtJLYKxgis6YdcMrvywJu",
-	"U1MSz9U/2gPs3psPPNalavZtO+k88avVFtnOIkxVMYcXY340cykElblnbGIjyzistkSoh+Gvn+7/XwAA",
-	"AP//",
+	"7L15cxs3tij+VVD83arMrV/LkpU4b65Ut+rJSxJPJFslKfG8cvxywe5DEqMmwGmgSXFc+u6vcAD0it5I",
+	"ipI9Lv9hSY1GAzgLzn4+j0IxXwgOXMnRyefRDGgECf74Du7UjbgFrn+JQIYJWygm+OhkdDMDwt1jIiZE",
+	"zYBMRByLFeNTsqBTOCV0LIErIjg+janUP8MoGMlwBnOqZ50zfg58qmajk+fBSK0XMDoZSZUwPh3d3wej",
+	"G6FofJVyrv9QW8UvYkXmlK9JYkYQSXk0FncgzXpYrCCRJAZF1CwR6XQW6NXQOMYVymyJDDewxpFccNAT",
+	"VtfJ5ul8dHKUrZJxBVNIRvd6nQua0Dkoe3Bnl29/hfXb1/pnphe6oGo2CkaczvWbdMHM42CUwD9TlkA0",
+	"OlFJCsUv1s/iLI2Yerk+C5VI6mfxnsdrMl6T1UyQGdUHwCS5ZTwKyNvXRCREfzzQP6xmQgJJJST5QFwM",
+	"LvWfKSTrwlrxa6WjoHcOZMcvfgyaF/p+AQk1q/vsnVtkAzaa/4YmU1ANJyE4Wc2oKh+F3n3jTpWZboOl",
+	"vJ/cAJ03LcTQhgI6Nz+3nbYe1bSCH39oXMA14yE0nbLEh8VJJyKZUzU6GUVUwYFic/24YerfuGJx09Qp",
+	"Ptxg6pcpi6NG+hjbp8PI480SuDpnc+ZBiedHmjQimNA0Vg1nH+Or3s0wrr4/HgUaGoYLPD86CnKe8NzD",
+	"E+x63k8m0oejGedSgsRAl0BEqk5Jj2UKM2PvdR6VlnrUstQkAh9fiSOQikxYIhuXpN88k+HIA6CxEDFQ",
+	"nn/mZr0A2UAragZS3xtxXD4HuFvEIgKHBV7KwWmLC2AK5vih/0hgMjoZ/X+H+UV3aIbJw2xJo3s8trfm",
+	"pec5sdMkoWv9VKp1rP+gT1v/nqHaPpDpXEwf6Ht+jLgARSOqaB1Qt7D+7yWNUyALyhJJ/iEYh0jD64/0",
+	"6Oj4x4AAD0UEERE8BDIXCRAqCdXXTgyn9q05XZMxZEPplDKu51AzmEuIlwhL30bnbmHtzOBCyxVLiP2S",
+	"SwxaFpGwhET/soRY0yHlcgUJWTHkRd5TximLX27DLQ0zfEEvqCRL+ebOpKmOnV1SNdPXTSP3VObhMOZ5",
+	"bQSnxkll9nzgvJAsWQhnYShSrpqnrw4b+JUVU+HsHc7lnz8fMGzmykl7rmtcbPsU80VMFbQALBswbHEf",
+	"YDwT4rZx4lX2fMi892YwSPVSRMzw6kshmZPkQsEVcOREdLGIWYgi3OE/pHmcT7xItICn7BTmqedWyFf2",
+	"UQ/6lPEjMf4HhCpfUb588xe5EFyayX+iLE4TGLS81mshSYSV7Mvc43omaEwmlMUQBSSm4a00ciZThANE",
+	"klCF8t5czIErlLcjAZJwoWXRJRjFBKhKEyB/eXH0/D/1XXIFk1TS+OHXr7mfhS4JKderGgOZpPGExbil",
+	"8ZowJYldhV6+4cpEKqpAS7DZdukcJELQfjXXfOrQDxOgCqIz1VdIDNwrL9ddm9U0+pvUFxdKCiwBOeQ7",
+	"LPJQQTDS6upvEqL+E82pvO1a64Uec+8o1PNZGQorH7VNc21G6fEeBluRrIwCYgcSakYSpcFIQyUdgG9h",
+	"7ZXVi/TJIsdd7HaDAmTrlGt1iExjLeNEw8FrRU0/AK7Fk48jrajqhdm70SzT7mYUjGLG9TKMLomq6kyg",
+	"pCo1qerlirGI1oXV5Z9qhIL+ZstZLiCRgp8UdG0guD6kd/2XOY2g96nijhtP7w1XiYeiqDvUNjwpHP99",
+	"MKJRlICUjdsKY6Y5j+eg6BC61ejl13jERIExBkk6B7KikiSa8wFq5rGBW1Fw/fGHUV08DUag2dsr1Ag+",
+	"9yZoUTRHlNd2xkn29G2UqekTFhuLCSWhmM8pj3z7tezUoEudnhVVqfSLob/c3FwSM0CrfsYIlZhz4U4e",
+	"rZwIivL1E1GZLaQTHazZRL+UCTdeAjib2nuoB0+gGnLOVlSy65j9O7RoxPLcmDOISfQgLEQI/3eVuAKZ",
+	"Gh5Q/ixwOo4hahBZalOhPeNcTBtoNXaqSD91IRjNQUo6bbghFCy8DzRBSkXniwGGmOJp5e/nCwjs2j81",
+	"bfo6w2/Hr1eUKT19YOw45scEaKQZIVKulxcXZrsCaqWdyjGaA3aY0Ue/LwPmvq7V9znpMuWOqYQAmRhP",
+	"52NINLugRI9FXjFhnMbsX93HXTjifF++c34lOIdQWRWtfixzmAuDdVVUNTghUuU3CLSbAKqooafpXt7v",
+	"x3tbYH0lVhT5amTQW1h/k003kU3N+F4SqkOaMAQpMwvN1pjTANGdwEG5VfY/ECc99zqS1++uryFZWmdW",
+	"GWK/LYgS5PkReXu5/IFYiRJkoP+6mrFwRmAJyVrNGJ8SJgmNY7GCiIxBsghIJOaUcUkYN0/ep+qU/PUZ",
+	"/ssFICbRC/eMvNM6JqGJVlqliJfG0Ij6NQ1njMOzP/SusqugflQVdv8aYqbX55GnlYL5wvhAewhcG6CE",
+	"kVpj6pPAP8y03q1lPTQtjE54GsfBSCSojaPr1C7QPfJPf9FyncESuHobecRf66fV95gC6dUAIDOUD7Go",
+	"t+jWZ2477dM5gLnhmi7gzr19prw8hZIFcC15WH9zP/g4G+eGJyRbJCG7nFEwisx+IMph7ZOGnOku6knm",
+	"+fgiqArid4bencRfOXAPofRH+Sg1isBFmawikY7jwgtGkCooU7/kQQitVw1+6IIuRgWD4Eut7dcg+FZJ",
+	"48MiP5Bf2Uu/Imcm2ObjuTjcyUMqYEQNqnBetbPwAevNVLPfy0Tcrf0q5vX7V79evyALPcJeq3FMQiOy",
+	"McGl809b5CdTkYdKGH4eC3ErjbWPpFo30PxHa0fOlFxBj9zIUDvhBZVyJRIPgb3TtwbeCqj0Sh98VNzt",
+	"zsvP4+b82imyDRdpFQB24R3nrOetH/X5tb4A0TakBwU2yCLU5zJhIVV4qS0hYRMG0Snhbr/G7gJU/yIV",
+	"0KjzgEP6ChIP37t8c4FuK7KIaQgOrokQKgOyvTQLn3fH3XipNOvBRr6DxLld6sg3E1K5T9vTLft12wHi",
+	"vt0MkCsILTZVjsiZoHrYkkSqQmF24Pi2lVmQW3PWyqqD0d2Bfu1gSRNjED/5aBd3ls1ifn/t5jK//mRn",
+	"1GQhEtVT7FANMS8Yj0XnYGh8RSWh8hYiMhEJaqUQSyjCwUtfRftBffo546nqf5tms/3G2V0vWLSYI8qT",
+	"BXmsDh5dDsQ2M5PxidRxhabSLy+F1sDYarjrZ55D2exP/4TXSqP5KZGgxeNQHuJg+WzutTZOzGHWFYsW",
+	"wc9ZKHsIE7jEovmnsHLvoRbFQkc/9i55FrMJhOswhmdW5BgFnmcLDQD/owStc/5n6SJqnPIWnVneR+EM",
+	"wtuF0LDxS16/QBxhqIX0GKCyv7ca8swozVtWHmOz0WksWzQz2ps5gSxU7DtJxIqf4u9CK0VGC8KxDJLv",
+	"5CCtR7/SDXscFbhNmtX7YP727KJ+NKhgOgEAfcU0viyNqIgJacTARq35FVyHVR23tpun+JZv1VWnsm9j",
+	"czqFK5gyaa24FSWAxGLK+KmViyYM4kgSY7GIQIv40sW6KiN9V7a8ksbK8Cus3/oVI7qS+vuCNz29hjAB",
+	"lU3TKWXVtZSSTeZvsuFTqkLSiTsVXMUoGE3DhZd8+stbqglS545YfVhTNNnXJRLBb3J7olu75gYaGMjo",
+	"PwWdCJV9ojiff6GOHTThfA/5o4xjZkpn5OBFVjGJ6RR/+R/0bJqIUkOs/+Nkdbw/zN+ezSMCd4uYMi5N",
+	"9FdxaRgD5tmQVBA1GpppzKif4RjPYYMvKVykr3wCWcNdGTF5e83+BRcve54g8GFmGL6Mfrs695tI9DNu",
+	"lTm2hDN16cSDVlWQxcDVawpzwd00v0MimwjZGMR7b3BeCMbrrZHKYkSXz1iRDDRfYQBI5xLMV69xLLoY",
+	"i8FPtTmXIk7ncKGxo79P5/f8pfplV2UyxdiqYhBbhrHFs3C4VMDZArBKqOnOowxsL5dodAuaG2QQVHfq",
+	"Sdylw9CFRuaSo91dw5Fk0ZmOS0cwTqeowE7EKBitaMJb/YVuDtngbpXeC1w/QecdJ1fv31/89/mb39+c",
+	"ay1JK8pzK4hhnBblKHcFhKK1Wi8r4KBWIrn9b7fWQnT+D0f/9WPQmc5SPD27yqbzYRx8AihvUEkSVIX1",
+	"Yv92/f4dUXCnOnW8bUGuF+Nb/oV1clS8gKiR/k7jFC4TaNRj8lHX6aRp1KJ5AoxNdkComdmZmolUWUMN",
+	"ztGph2bjijMHnu34Fu8/nrsboPMLUAkLPZL0UBBtomvb3fSyyg7Qy82kvk2/M6TjEyqMG6jE/js1Gnzr",
+	"Mh3HLLxJ6GRiDrIMbJ7GMbqgJGETwhRZmXDviSIiVSdEJSl4rG11qTICvh68wojLghOt1cWRu9u07FA2",
+	"6fa0duo3Z0ot5KVIKldpFvf/44sX379ozzTwxEdQeXtlDdFCKr99IY273cIWAa5wrFf9Ko1oEaqznVXo",
+	"JqFcYnJG7dFssEW/n8JY07MbtvQb2ip2ivt/apglHNSfFJVBvz70hWDuzhBo1RT7UYrJ8IR0O3uLNYwj",
+	"u2AyYxa9rZ47ip2osFyc1c9VVy3aWm800TrvZcUO6nt80RLIU1bN26MQs5FGV/qdDvS2MZNt2Tb+7dkF",
+	"sq9w0cxKDL9v4P/5IW+kfvH8vuuB1MYyE9oUhjJ+Lp8TweP1KVkeExqv6FoSM1QSyiPCplzon1lB3ivG",
+	"V7UrYJuGX+1XdWtAfZv/0hq9WZGUkxS8LqjCiaH7vHMn9ttvzOAC5Rd0gufHf+1QCYKRZFOOySDGsufL",
+	"Ou6YIU3i6ltHP/y1S5C3cUH65WzL9dV4D956MSpulDiVygXNe1wpc5u82BBi9xNlcV+LmXnjOkWG1tvO",
+	"1hiQhS7Rt1rrrG9qkZ4l4YwpCJWlTZ916yc6Z/G66emFiIym2/jwXS97af6hwrSVSYLakj/5GVrCQum/",
+	"MkKqIHp1+VvPY81eMXfDy7XqDZGBdsFwkV5CEkLlheZYkojJW+kTfZoFuFk6hUs6hWv2LxiyFfeevAJ0",
+	"ikdD38M6F0NfqoWAtpkQNXTwK0P2ZV7T3+n/VtWeXsSpBnwpAddjfMsX4NlJ7RSrJ+QDjw/UDmN8JGNN",
+	"h0PwVWam0EQxPh30qnHSvOVSUR5CZ2pJ7qUxUfZRQhk34Qku1Ad/SfkMaKxma2O+5NHYnxdlZn41o3w6",
+	"zEa8bDR6+4LW6tsMCvdIPlt2fxTi2apLrICo4fjrl0f5AirfBzmn9KGEkYi9Lv0PM5sFij4nTAi7hYWN",
+	"HzT+7izg6oAYjEZhTiMgxmvol/UvhMYmhNGBeJKiM2vCYpBrqWDuBeBVyjWIPjA5a1V4TkzFGBbOCJMi",
+	"xtgzkpiXrS/aCGHfyUJtnSTlz4gzpTEVYFCkGfcHX1GuspxYSSaJmLsMaILPTMhu+eLh3hii99zGs1AX",
+	"ueR8YUyjTGzXO6OybIv98YdOoSnHxepHtRKAx8KF8byfmv9WzEbQYJgNkxqSCUwgcd7n9szmRhVu5942",
+	"EUcvhWiIEXJYF+pNjGl4iwBCSJXQTf9hkQhDJCRiEeGiGnpctDNgWHejS60SXN/mkqsvOUK3GrFplnYD",
+	"30kTXZYADWcV7ac8b5sfrt1H1qU6Gbtj+942cEd1+ZMswrwGRU1lnr5ogwaBt9YecNZiDtgYv5gkcAdh",
+	"imQ5hinlBr1q3MzzzQd2Erdi6GD/8QCEfiwfc1yMomgPV3ID9+SZHm4aWRSv2rZ38jv5mwf86XjA7ZGg",
+	"rcRjrFkiXhskajPU1eZtUOntJk2NsdYhuKJ3RmGse4vngk8rd44xlASGqz3HUkFaBprShXxGCnLVs355",
+	"7G4Zjme2r7b9KVaq6RhhMSHaTTRAHiXWOx+ot36Qi/4sC4MNCqhSg7L3MItHVz0o37EEJeemB0lasPsX",
+	"IVXu0i2jkhZVXi1SrY1ehuhYEBMiODgRC7Pmy1QxTcF422gcv5+MTj724jp2AfefAn8C02rGYiPF4vx5",
+	"aRpba+A+qKy1p6lFv/SaydtBNhM8sPkGr/wCcTTktd2Fols3d+WMKnvxrLN6Qi14dC6mciep721Z77H9",
+	"SN+JMBql66bBSTuz2cuY6jO5DjQKDsNUfYENMbbp8cPsbK+0RtJ/+JDFzGE+YC17CSQZEBxSkCjCIvG4",
+	"XRWOo3CQBRAUodeCWtdOTMvMYrZ+sBUk/XH/15mDttFaQg6MXcNmpGs+PhHJaTHjGc0Vt7A2FQ4jUXcl",
+	"YzbOfKHWrRH87aUoy1X1PDpgU6EflyYUkP+N9qZCuoGMMaStqQTCDnLfG33jiYihMec2O0AuyBxcwY2s",
+	"pC7la6wxOag8QJ4E1Z4LWz7nK7tMh1ZixTFhgkZzxjFZbAmxBsMoGC0ZrMAfuFhS5NosHtbqktWlnGW1",
+	"k4wNZ0WlNSYGRAp9SiHl6CsmYyAJjIUwCTJ1bfua04WcCQ/q2CS2IfEi0k7m1XAqUCiMDey3vAef6Yst",
+	"cUBNCytMg2UfPfQxtj5vX3qVzyj41gptExeZHwo+YVObrYuklFfTM8UmG06+kQj89REbcojemhw/9yUM",
+	"YM1IwpTwg3jS0yoZ2PPANbgj8EHlhk7PpGRTPgdfha+ftFJEcYCmKCK4KZOj6JTEELkEWawKVE+Oyd7r",
+	"z2dotpgGlQY/9Wo4A8P3fmKcyVnriw2hI5WJ+uTdlbaSvxcUz6W2n/pCvVCztckr54016P310+RrGx7h",
+	"RcjmsiRN5cRqFglbNdVhn1lK8cNN+2iUGgUP0yQB7soQgdzAS3dl5YYeYuSTk608B+DZXNO5Yukizf1b",
+	"M89hbi3OnXjP+tatMFP6l2XU8gYL99BLypDOAM1inJeo95N1XuqhswCZHbpBzMOeSlaVGLnXm2lkMEwn",
+	"Z5xQEmMdAWdctIkToZgDGsV8TrolkJLxv1AlZHjGV7vtu8TBajenXqX0L9N7ZcdUqusFXfHt7oKBpvUN",
+	"BLEFxsM31GrQG3g1oC5Ch93apl/3x8w2s3Te8KGH1dnuMsj4gDurIrkUF1ikiSo0SwdT4hJlLCvTfBu/",
+	"QoKvM602dvLwTGHnFDbpFo62JQC5CX/dFi1zTMwLlzYhlQdVOxHDH2fYhhwPUfTSmf8qCrcJLu42TlSn",
+	"S7J6nT0hZQt8bgrkVtbUj89k0O1ntCzB0KbDtLjeI1gkgFFu7jaoRgW38oAyWI7LAcs9GESR0Kp9cI5/",
+	"aJ6uyerI+E8JwGsmby/GfouFtSHZadvzJ9yH2sPL/RFBH5HTL2gIh5/0jx9PFJ1+GvU4X0WnA2/TXJ2p",
+	"g7OOc+0ogxJ4fTtv7miosFkVRjZNEjHHGhRoUChGTtXU5YlIwoZsjWwWP+N2T4t1LloTKUqD7QxF4dwT",
+	"W0Wj9at51JArhsFlXV8tBrA5Z33TlFLBoj9zdEu/VrDwujQaIXkOUxqun6I+smetojNjZufixuOI4P+2",
+	"8vTDydFtl6tlMlmN/l1RWcOJ71jB2uSC2VqMyWDnNCBcRQ7KtuO+ttXNK8ecDN0GhiL/Qk2kcf2+ab6o",
+	"VK8CT41lgtw+buh0oLo1nP0p842OldJpmfZafUuF5f+ciNQHiswmPOB2K5nofRkuVF6IpKGIhKJT073E",
+	"NG3LPx/4Eb7vmZSncktoO5WmjOlmCmy7uT8wNUM5TH5d1sRxtqdBoo8xUXi29c06+c06+c06+aVbJzO+",
+	"4GWwthTkdoUtW32Asq3drX5uSlnyUtJGk9PL+gizopTmA76dFYOivWENDcUS1az7GrOrwMG+bzdmom/S",
+	"JqCt5PKGyelDI3JaOkOp5jhjm4new+2XuYCVC8a1J1ykEXcQlSz1lvM36YCDujl9zfn+Tcf0ZjlIpmzo",
+	"kWxW6qLUPIYUrFLB1Ppaz2MAUcmbGQNNIPnJkYW8/ROOx3+i9WsGdzSCkM1pTCI2NcSPK0Lw4Ys59cyU",
+	"QmPOWTRnvNxm19T+yZui/v0ABx24Xrtu2SYIQc+RRUY0vX/59uDXYkOa/N1Ku9j6u3rAgcH86rta2mk6",
+	"mb99uOnevj5zZv0LiilsVn1tmyBmgfejo2fPnx3ZfnicLtjoZPT9s6Nn31v2hmA6NMViDvKivgtb+6lu",
+	"Ci00zhud2G46RTAXu8mut+gf26+obEOapaeFbKWD7PHR8511X/W0FGpoxYoHbIQ9LO0MdyrI8nGJnIkV",
+	"N60IBQ+R/H74+9+bvp5t59B1k70PRi/6jHfdc4tEixkHBZT8+On+UzCS6XxOk/XoZHRBb4FQTgym2I3Y",
+	"wEzbsfPuAAvVHiRsOtNIjH/W3yij1+Fnmh/U29f3Bs1iUNAH4V7jyDLCLWhC56CwgNVHb2fk0hcHdUf+",
+	"VMObH+rizs+CPy1oveHR5sDS7PKQppEp4GLbD5ShcM6kOotj7ORYB4BvP/kQ05Xy/QTj1O6DfsNfrl1X",
+	"077j32dNKfu/k7XK7PfCNTNU2m/0b1yxuM9o0/i/x8C8x7wHTY8GsbdegkGhPW3dkVLjd+85kIUpDVuo",
+	"x/f3A73qg+zi833PDi/u737v1FUULark9WEmMFrbVD3gNcUdSzrYv2OILtojmOmqEwWEwwqkMv2JPLRo",
+	"aA2K5BiL6UFWC9hLkj+DysrsbokMfWoNy6YrzpbcNdkGQqKjs6HW7uhJARXDmW0LJL0HV9vf5uw5/nl2",
+	"+dYWqTCtdEgspvLUNW1wLd9ZQsSKt8E2GC1SDxivK2DcTJQaAMEuMWnfqGNybblYERMx8nQQxGibCPzA",
+	"UDfLimaYSgcBSTWTJ0wR4JHsR9pZnZVDm7d0EGbZ4V5KR4vQlRlbjP7dCnAdSRf1irFFUbsMSlyf6Wmg",
+	"ed/b108LjJltKi9wIyYEaDgz601SfmrtVi7fW4+mhVrCQwH7OcvDvz8sFGNr4uO1DGPZIOT+MwVs0WGl",
+	"XIyaGBWl2UFBOFri8E0L2FR700n3IpnUc7J7CCjXdL6IQQZExFF+HT8xQQOrIbkMMDEhzqhKTB4YlahI",
+	"unJJkq4087HNV7PkRZP8LSna4tpupEFy/HVWXOL+UwHrTY6SbNUdrt2gvSCHyQrrgxFuWU8KCfTVOAE0",
+	"IjrPFuXFxDMiJhMjca1moOUQDXTDsQTvyavszg8/m5/e0TncGwesX0ixhzoYZ7LZrc5Skm/8h+eGMJCH",
+	"l0Iyq9Q9nKDiEMYvpcgMnZ4OipgVE+rwRMuuIsEExolIsAeoudH0b9beZFIKuVA5HhUzCXsgDU55+NkY",
+	"9+8P6YId3MK6ZD/0WQu14m/rdg9Fn0uqZtbm6kGfnQA/Lyr+SFbEwsfryHcL66drPmzDUGc/1OqT3oRt",
+	"rUznW6Ha4WdjT6+ZEX1Gwx3hXQ9zD34kw9GnaT1sAxaaD3cAJuOXPgwpD43looEt4HN9vjZop49JN3Mp",
+	"bmPLPdrCQWF2FUMeF1TXlUwb2cYB1YrP5RnLr3/qoXllqg12PgEeQfQEESuOie2UjjKL1XpNnrjcEuPy",
+	"wIYm5Uqj2bmLLngwEaLQVdQDJxTrZ0Kj+pMCz5lL7FAMEgROFoexM62hcoUvqK3YUGEJaGupwGoXbsWh",
+	"kS8JSF//5aypa7Gh6xgw5Aytvti0ldApxVIhvQq/FFo09ujkuoHHc//oTbhYPS0Uv0yV5S+EcSWcKRoB",
+	"hmb7KVuCFo4tYMUERa0OY24jP8ptQNiVtPEK/JXFeAEW7XlbisY7u+g6LrFgZNov973liqO/4iuuZF20",
+	"GDdOC2XCIyI4yM2wqo+NBdEpt7M8HjZ9M9L4jTQWKWam0vV8K0yo2W2aVKErfZ/lqDHqo6BglHJq4+Ce",
+	"zpGfg6p5Xr9zRZJsn260ftjKYfYufhBJJhhq+Wqyq1VA8808tg/zGCJIgPZy7AfXjFWsL8NmNt6hmT3j",
+	"iH2wVgwB78FYzYqeHFfFo3RmLpqYgoYRkaAKAnjFidNO5V4J7CyK8KAeS9H4guIdDUI1RDiypxbXcRZF",
+	"msIZJKclbQ1RSSiLTvq3LF4F+xfY2gaoCosJajL9Sf/ws/6vx208F0vI8O7LsxSaDdjzNefKhVWvJBl4",
+	"3/qsfPYUh9r52s0Kj0fnj624f1mkm0XcQJ1yTSSdlqelKFOutb2YzKEuki34rJojXdGev5/L2rl/uq9r",
+	"XNLeweUyHj5+CioByEEVlkFhsOdaN5ZG6w+SATHN1D0X+TgW4S1EB2gUPjFtbcAXyaDnOUmARs23vM1X",
+	"cF6gbw7EJ+VAbEauLl+ii7RtwopVwqokP8h3WMCYp3lJ74QuM7/fqc2wTvTyIMq6OnEXUDKMJu3pD04U",
+	"KPpRG270K9A3wdYEvefco+OdEX0ntX9RqNhJu91ZKZunpHzLMfmWY/IFMm1fMoqxZ9XSTHpzbaQzK0pp",
+	"urPK8EFWYaOVBm25i5ts8F6sXK5EXR9LV7lQSJamE1JOUgmnZCZWREyUacBgfU14EeZSksjTPMzLgsd7",
+	"YrYVObpn0ZOAjNcEI2YGIEI2ewEZTAJ97tpsxYU3rtX8MIaMr72fTGQ/VonDe/M0M3kSQdJ79M16AXK0",
+	"12B20z6vBzbnNQr2iHrGx08XC+B5qwfXWsZhxjYsKJvEYF4+wDoYTlwhBy9OFlMu2iPRC4f9DU2/fjTN",
+	"kimc3juna5O1h7EEp6YcMrqFhGtHzSRJ+S13MSAPgMLbpl5Y9F+Zeh/tHPmDG7QPJHGFcnrgR7aux7hD",
+	"kW+549vGBqUH9LJBuZN5MCNUdvT7tUKVPlvXSO0ZB1luHVOSSFMbZ7+A/wWJHgmHYOcxjAYjea8wL2iN",
+	"Muoh5Yz27j0EefjZ/tTL2FREjTqBls/UOGCiPZ9d5vax28pNihHEbAlYWH043WR2oqbg3faT+ffCX637",
+	"rrLz2JhFDbp3PjgsbjPJmVqeD8vfygXA9uxE64ciJjfTdDJc7Rk3rONsVSw78XAc7bBA9O12gQJv2Jug",
+	"vRdh2G6tl9GqcAyPIAxjH0F33WW4au1GMZWKSA1qEtG1dPGK+BpG2Wyuz+2I6/RHxcPP9ue1/nsCi5ia",
+	"Yv6bfjvwRijkHxkco+CVDq9woRk+PaDrIMdZPx/jsHLX+brgJUx5BAlZ0X0bu67BNrBF8Juoarc89Fdi",
+	"GetCFN8YQjoHE8H/gMxPud4w29ykXlS4Aam2v0YXnnoevQtA+uJV7h8RJ58aPlJu0dEYkiGOpQkWw/bQ",
+	"Rkokf4w0jvwxMjVwJYmoolsi5AxobArZNonKv5gRnZefgjt1uIgpq0CpyrDqcfiQLG0S04uj73c16zuR",
+	"FbNgkoSCcwgVhoWYsFwJiaZtJolUYrFwftmCW6XiHMkKImC4QEi5meKUvDj63pbrod5PmoPmIuqQat7h",
+	"iH0IGfpLfQSMC7ObJxjLO3cr6wjLwlM//Kz/azPg/gx4+r3yhc1ce80X7oaln8nZU3pa4NPqpltYB/T6",
+	"eYY2T3W7AEWRh+5HtteLhcgutw/92dpcuR9k39aZ6vd36IfpsGq6U3owq2YGhv1aNUuf9SS9mMffSdfL",
+	"3xYH3LdIomhSrBf1l+VzF8cuyQF5/oJoVBBaxQvTBKL/bIV3Ie4m96t1lS8rUHZj7TK4W8Sa/Z1MaCwh",
+	"8NcyM3P8ySLZyrN79qMIRiln/0zB5lpbdJFqjVWzJyKZ7zprtsQEm6rr9UC5Wj2zTBAvR6Pl3+uTRmtr",
+	"n5FxVgbv1AZRO7umZrDlonf798tg5IEiEhebVemz+T8Zp9mpR87hdwXtK+7kJvv9ryyOiyzwycSKbnRG",
+	"neb4xq0e7ZrxvgZFWdzBfp/uSW5m96p6ef0FJa3CMtwEUZy+8VY3kz/stV75yJ6t+f2udg29/QsUe+a5",
+	"b+4UGjWymjxZrIRISAIynQOhheoFw8WHIuLCFB2t3YVQ30ytR/ZLrYHaMCnmNJWmdX2aT54fHR15ej/P",
+	"6Z35inmeffT5YxVeNaC5glAkUR/VyNYGFhNnZ2GCoxSyiGkIgZYzMIKR8ojMGU8VVHSXPfvRCotECx9G",
+	"gkYQsggiQsdaUBqvUSIJ9KZy18noCd4UE5HcPsw18ZNIbre/Iyr11QZ0JlRsDiLtN7qfSfv5ZrRS6UOV",
+	"JCLpJCEcpNHOHmDvm8PT8alPwDxwlZgINxSnESv2Izm1XxUeaVyvrU0WP8R2/t03yLnp+v9490ed1dd5",
+	"+0NW0e6BUHhGHpQ5F1Psr/kYhbJ3qtohrjwQa+1f1f1bRfch0cVfQjX3h7E/PAyeclCrXUgBTVXBzah3",
+	"9isPZQXG2W3L6F7aoq+oFSemV/m+IydR0jWBDCg8k4WIWbjeTpdCnexhZLtLPfWuhTvTTtffoNMC0ziw",
+	"1z+nIJUv7nWSWmslenKZyQGvGeIjAabIubHIe1oq95MHPRiEBxM9VdEJMaJVdkpgkoC0ZQR3jzdXZvpd",
+	"Y06U2pRbrwzl9OPvfyzpx0ebqgEesF9gvHUwEgnapxNCY83M16MTnsbxfrmJXothJTwyq9mOjRgbz0Ph",
+	"g5571+hAUyUuHfOr85I2PtOmNG6POV+lqXAL1JKcLuRMqAfiNtb9bD/yAPdU+eDRc3liCoUxeWvaf52W",
+	"i74yRcZCKG8X/+YKE49a2S07vyZcy54/zUsvR7IWTCzQ/e7xMBeCb+xndha5uTm7KvqJ3TSbFS5pvA8f",
+	"794LCNAkxip9ycA7EJIlC+GAhh0d9zCowQw+c2P3ogSXvtlLCzZvkGxLX3yBMFnZ0V4KhFUO/oHrCgWj",
+	"RMQwDBmu9BtPsjpoFWkbbpIyWL9QPDWVyKqbCQjFNtvFwmRZJjkli0RMk65SZb7LrcquvEzs8LMsAaBX",
+	"xqkH37/iMmdZ9moFbnkW6y0M9eBtU+fsugKw7uTKB+JPO2JDOM2nR650+u/Ehn5mXnR2vU0QHt3F1Xpw",
+	"knKPvx0gee87+Fu9zi+qXufgOzSv5jleu1rvdYQOvb2oNro2i+aIZqE/G9XPXZcpiG1pJQ1OOW7KXLe+",
+	"96VW9bsu2A361vSrJS18IRX+tgj70YhpylZ3NfbZV009Ou9XT0+vaP/pSmEIUpaYTp0LYY3fZg1TOiFd",
+	"C+yBiYhBfksx/9kxJZTepaI8Mj103RundnDGvgLNqP/gpuOMTVjWE5i+un90VpBaQCIFp7HLdHAoYyuf",
+	"lv/oya3PUCjvEdQjNkEDsD0wYevmm8G3CIc6cfUPb/idxunj9KrPCya51mu5lTvTbmc0QnQfw5TyoFRO",
+	"4n9hPCRhE+wMweaYZTtlS+CbFpDoStvw4//hnN71pIELerdnMjBrbJ0JuEbXjxoLwzRJgKs/ZSGF0iVM",
+	"IUH9icmYuQr2b0mFbcR3Qe+K9OeXvZea5hCtUfhmc3iEHKgpaglS2dWICdYlLFiWvpPEYvgpOSqlbz0c",
+	"ffWpAlws/ztMVdxr48GN6gY/gqyTyzHB5opXUBeamuzuGZC3q4ZYLx+c/e2QxozqTX/GH+7bmbN56UyP",
+	"7MWbqR35WO3BF+k4ZmFD5IHdjYZKV5eBwtjATdonw7MASlOiOkfzvZaccr0uNVj0za/oLXBTWAo1fbpT",
+	"lFLUxIN3NNyy42/oVD68c8etqWeqstepY2fZmdO2WDk8j5HDOrhqBhIIfu5RikrqL5uGIzTH2g1RJDfI",
+	"+3v+Scmm/EGwYSjQNYCTqa/VuIb/xxNFp59OzZ1Pp1i0eAyEmqb5pqp7Bxsxs2+FR8+3OA9cqJffbU0g",
+	"ysDNfaEPczSA33/YAr21+L0QzJTg0xDF8EELSjHJW5LTaR/kLjPAz/l90cPvd5PT11ARLbuVPPemh+GY",
+	"70Vfq+BktlfgWFkvRFeLI5UgT80tKJIt+jB0JuXvBKZP09bcR47/wNTspSYl2SwVWRBpGURYa7MmPKRA",
+	"+aXanQsdT/MtjtHySN6+DnIvktnmdlJXwT8dwSKBkKpcxPZ5rHfHaXbvAXSfyDNKtnVM8zSO6TgGdyKd",
+	"F9Lrx+nsuhfeeCbJ8viUoO4iZ4xPCY2lIGFM2dyYEJErOsuFURXkgoaw3fV3aBD98LOVDLqzRR0iIP/w",
+	"54zulIe+tCKLHlrGh984uyNzFsdMQih4JI3sF4vpdxKD/V2XYpaY/HRN6a56gL+iUpgmUiTbGfm67gQx",
+	"za+FSsC0SFY0ichf7CL/U+uCrq0gMWsjgpeNDadkTMNbfI9JMoaJSIAwVePQvu1mJzPyGVHtcrTYaL/Q",
+	"YC3tKkXH+DksIfbsWNPEQkGE/qI3xy9JGDP9OkIyQV1YXz5SpAliutcu6x7Wd6ARXSQURy8gkUwia/Ls",
+	"Yrd2DUdDvYxrjpCaGrqVBXmcuo/4rqdjX7cVLhZTU+LYqAXjtbE/79BU0s4qpaIq7c8sr83wx2KXFiG0",
+	"QhUDXQIRqQoIxntAROhE2RKwsaZVMmGxiRL3ZuqLqbSF5jdP1x/IKnszmX0I0OaU+UQ0xswZWH+lxPeL",
+	"WGVUxySJBNZxdk4gTZbGNsVtHQ3BH4woJyzWf5pROetlHP9Jj9+WBj2mdL2ALS3p25iOFglIV1a6ZkpP",
+	"k7jbhu5mMMN7GYhIzPht1gbs8rebTD4NE4iAK0ZjGZCpEOaC//7I1iv6agnjA0otSpBFalpmInqaS+rV",
+	"+8v/Q6SChesYkVXdXmMNSSPxuETZbqne44EcO52+mV6cHbHTJWktvbs0eT2gZ/KGTns5J/dvsbddIrQo",
+	"nlkvMYJK0ekubF2dHFJD/DArFOWFO1YcezKArzgJhKJF9tWYs4fj+nr9eDof2+ST/aNEFiSEZu4YqO26",
+	"WLBx7w8z4I7JlgjfAla8MSN3cXdW5EljxX8sL3R+Ap4cZC3SxuxfEGkO03mJgjui8nt9sNJ5gZlCX2OQ",
+	"RUYqOs3bZEklkr27ZHIHtV6Lxlf5iAg7TUS66H2H/WxGb4m0nv4DQipC0UU2B1uuMWfrP3abmvJ3z3vU",
+	"PSvUtOwoadm8WuQ2KIos6BROyfGL7lXqd3a+vqYPvapb3zzWpmokfGz5qG3tzRVlJuGjyV4ENAlnpa/M",
+	"6d058KmajU6eH/816P7qy7WN3cSosxyU5C/mT3/q4RjJgf14rDVPJGijMDTdaM2qBBk6W1Zh4lHgfqP4",
+	"i361+COOeXAjF4c7ZSHWbM1vcWD3FOuQgPv6twtr6sNz3xccW48gB2hJK+9DX2Cmec9923c5xsbMGDOs",
+	"1yv3x20/Kzq9Pywwur6M96zwyu7V7aESQwPXCTfgOC+OutlmvFOWuVu6xajX3oRYBKQvImcQF6gQrY2/",
+	"3ZBoXRtyU9XMOAu4IDI1l/AjqHl1CjYS04zKjIKLXpndUvHyeZadGjEZiiUk647WXK/tuG/tuRr7O3Wk",
+	"R7lmXQEauCYJHpaD/kLEsUk91czLpUzdwnrUmZ60PB7aIer34y16RAU9G84oE52wWZ3Sa+UNIa+2mGlg",
+	"1SKJIPFKRkbyaRJ62rI5IDqbKGjw90ZUwYF1KPWctBCK+VWmqA7u8uV49U4ihILR3w9uhKLxgW3e1fUu",
+	"DnZj9x1g5BqMaTXedoPIc8KcHLeHNmM+vlAG0k8iIcc/kJlIExmQ0OTSlOqyZDKq1PfVLaxNaLqI1lk4",
+	"tHlkCohiBifSh4FETiBvI5gvhAIerg9MtQKvEnb84gWKRJlShqFUChI95//9SA/+dXTwXwef/v//GDUo",
+	"Od/aqj1+W7XjYlu174+OiAwIjVd0LQe3Viveho/V1wfp6OE7+/x+vIvYum+9fPoFgUqyfG6jPkHLy9iR",
+	"mIiF6UO3NXoO6LzgY9MPFaG2A431aLOv7CjgzLsBjP4IeqLjuZjacJFGAbHVTHj84scnFUS2+/ixczHF",
+	"6I19xZA9wTYWy+OhabwbKGEukfcLVguGpAfvVCO4/zdKMc50hm0aFXtSFITrHNCeoXAFU638JaUIuK1k",
+	"okqNckxF7vbFBKNwkb4a0PbKVKe+eOm9KT1dsiyUujy9Zr2b5Qge7zwe8RymNGysj2biTlaUKVOYR/9v",
+	"qlnsX9z63ljK/kaX9BqXSa5f/yrJ8bPnRAly/OzF9pFPRbZdy/VrLRnpjnMjNv4FpuDUk7O3TcKWA/Lu",
+	"zW6+kyaX5WsNCbyeYbBsnvMojKqBDB6bhs5YBITVvQE9knoaUb0WrI7g9ldj15ygxNb3FaL+wHTigu6T",
+	"IWy5iXsySVIeQUJWxmb9CKaVxF7BEJk17YBTfl8WcJuakniu/tEeYHdlPvBYl6rZt+2k88SvVltkO4sw",
+	"VcUcXoz5Mf1Xs6Ay94xNbGQZh9WWCPUw/PXT/f8LAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
