@@ -290,15 +290,13 @@ func TestFeatureNotThere(t *testing.T) {
 		method, path, body, code string
 	}{
 		{"POST", "/sandboxes", `{"templateID":"base","network":{"rules":{"x.example":[{}]}}}`, "request.feature_option"},
-		{"POST", "/sandboxes", `{"templateID":"base","network":{"egressProxy":{"address":"p:1"}}}`, "request.feature_forbidden"},
 		{"POST", "/sandboxes", `{"templateID":"base","iam":{"tokens":{"t":{"audience":"a","tokenType":"JWT-SVID"}}}}`, "request.feature_option"},
 		{"POST", "/sandboxes", `{"templateID":"base","volumeMounts":[{"name":"v","path":"/v"}]}`, "request.feature_option"},
 		{"PUT", network, `{"rules":{"x.example":[{}]}}`, "request.feature_option"},
-		{"PUT", network, `{"egressProxy":{"address":"p:1"}}`, "request.feature_forbidden"},
 	} {
 		r := w.call(c.method, c.path, c.body)
 		cause, _ := r.field(t, "cause").(string)
-		if r.field(t, "error_code") != c.code || !strings.Contains(cause, "This version of Shoal does not have") {
+		if r.field(t, "error_code") != c.code || !strings.Contains(cause, "his version of Shoal does not have") {
 			t.Errorf("%s %s: %s", c.path, c.body, r.body)
 		}
 	}

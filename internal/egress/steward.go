@@ -36,6 +36,9 @@ type Steward struct {
 	log *slog.Logger
 	// lead has the host's kernel lead connections to a port, nowhere if it is 0.
 	lead func(port uint16) error
+	// counts are of what the process does not see.
+	counts *counts
+	known  sync.Map // netip.Addr → *Policy, for those who cannot wait for mu
 
 	mu       sync.Mutex // guards the rest, and is held during calls to processes
 	policies map[netip.Addr]*Policy
@@ -50,7 +53,7 @@ type Steward struct {
 // NewSteward returns a steward that has looked for nothing yet.
 func NewSteward(cfg StewardConfig, log *slog.Logger) *Steward {
 	return &Steward{cfg: cfg, log: log, policies: map[netip.Addr]*Policy{}, changed: make(chan struct{}, 1),
-		lead: func(uint16) error { return nil }}
+		counts: newCounts(), lead: func(uint16) error { return nil }}
 }
 
 // Open takes over what processes of an earlier orchestrator left: the one that serves goes on
@@ -74,6 +77,9 @@ func (s *Steward) Open(ctx context.Context, lead func(port uint16) error) (uint1
 		default:
 			if err := p.ask(ctx, http.MethodGet, "/policies", nil, &s.policies); err != nil {
 				return 0, fmt.Errorf("ask an egress process for its policies: %w", err)
+			}
+			for address, policy := range s.policies {
+				s.known.Store(address, policy)
 			}
 			s.current, s.port = p, st.Port
 			if st.Build != s.cfg.Build {
@@ -194,6 +200,7 @@ func (s *Steward) Set(ctx context.Context, address netip.Addr, policy *Policy) e
 		}
 		return fmt.Errorf("tell the egress process a policy: %w", err)
 	}
+	s.known.Store(address, policy)
 	for _, p := range s.draining {
 		if err := p.set(ctx, address, policy); err != nil && !p.hasEnded() {
 			// It may have connections that the policy forbids.
@@ -228,6 +235,7 @@ func (s *Steward) Remove(ctx context.Context, address netip.Addr) error {
 		return nil
 	}
 	delete(s.policies, address)
+	s.known.Delete(address)
 	var errs error
 	for _, p := range s.allLocked() {
 		if err := p.ask(ctx, http.MethodDelete, "/policies/"+address.String(), nil, nil); err != nil && !p.hasEnded() {
@@ -254,11 +262,16 @@ func (s *Steward) Retain(ctx context.Context, keep func(netip.Addr) bool) error 
 	return errs
 }
 
-// PolicyOf is what was set for an address; nil if nothing was.
-func (s *Steward) PolicyOf(address netip.Addr) *Policy {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.policies[address]
+// Known is the policy of an address; nil if there is none. It does not wait.
+func (s *Steward) Known(address netip.Addr) *Policy {
+	p, _ := s.known.Load(address)
+	policy, _ := p.(*Policy)
+	return policy
+}
+
+// Count adds what became of something that the process does not see, such as a lookup.
+func (s *Steward) Count(p *Policy, target string, port uint16, o shoal.EgressOutcome) {
+	s.counts.count(p, target, port, o, time.Now())
 }
 
 func (s *Steward) allLocked() []*process {
@@ -344,6 +357,11 @@ func (s *Steward) Collect(ctx context.Context) {
 	s.mu.Lock()
 	all := s.allLocked()
 	s.mu.Unlock()
+	if list := s.counts.take(); len(list) > 0 {
+		if err := s.cfg.Keep(ctx, list); err != nil {
+			s.log.Warn("records of lookups are lost", "error", err)
+		}
+	}
 	for _, p := range all {
 		var list []shoal.EgressRecord
 		err := p.ask(ctx, http.MethodPost, "/records", nil, &list)

@@ -3,6 +3,7 @@ package network
 import (
 	"cmp"
 	"encoding/binary"
+	"maps"
 	"net/netip"
 	"reflect"
 	"regexp"
@@ -56,7 +57,18 @@ func Nowhere() Egress { return Egress{deny: []netip.Prefix{everything}} }
 // Equal reports whether both policies allow and deny the same, regardless of how the addresses
 // were written.
 func (e Egress) Equal(other Egress) bool {
-	return reflect.DeepEqual(e.Of("", "", nil).names, other.Of("", "", nil).names) && slices.Equal(merge(e.allow), merge(other.allow)) && slices.Equal(merge(e.deny), merge(other.deny))
+	return sameNames(e.names, other.names) && slices.Equal(merge(e.allow), merge(other.allow)) && slices.Equal(merge(e.deny), merge(other.deny))
+}
+
+func sameNames(a, b *egress.Policy) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return slices.Equal(merge(a.Allow), merge(b.Allow)) && slices.Equal(merge(a.Deny), merge(b.Deny)) &&
+		slices.Equal(slices.Sorted(slices.Values(a.Domains)), slices.Sorted(slices.Values(b.Domains))) &&
+		reflect.DeepEqual(a.Proxy, b.Proxy) && maps.EqualFunc(a.Transforms, b.Transforms, func(x, y shoal.Transform) bool {
+		return maps.Equal(x.Headers, y.Headers)
+	})
 }
 
 var (

@@ -149,6 +149,7 @@ func TestUpgrade(t *testing.T) {
 	n.must(c.goesOn())
 	old := n.processes()
 
+	n.stopSteward()
 	n.process.Build = "next"
 	next := n.newSteward()
 	port, err := next.Open(context.Background(), n.pool.host.lead)

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"log/slog"
@@ -64,10 +65,13 @@ func TestMain(m *testing.M) {
 type namedWorld struct {
 	*world
 	steward *egress.Steward
-	process egress.Config
-	zone    *zone
-	roots   *x509.CertPool
-	issue   func(names ...string) tls.Certificate
+	// stopSteward ends the steward's Run, and leaves the process alone.
+	stopSteward func()
+	process     egress.Config
+	zone        *zone
+	roots       *x509.CertPool
+	ca          string // of the authority (PEM)
+	issue       func(names ...string) tls.Certificate
 }
 
 func newNamedWorld(t *testing.T) *namedWorld {
@@ -82,16 +86,19 @@ func newNamedWorld(t *testing.T) *namedWorld {
 	ctx, cancel := context.WithCancel(context.Background())
 	ran := make(chan error, 1)
 	go func() { ran <- n.steward.Run(ctx) }()
-	t.Cleanup(func() {
+	n.stopSteward = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ran; err != nil {
 			t.Error(err)
 		}
+	})
+	t.Cleanup(func() {
+		n.stopSteward()
 		if err := n.steward.Teardown(context.Background()); err != nil {
 			t.Error(err)
 		}
 	})
-	n.roots, n.issue = newAuthority(t)
+	n.roots, n.ca, n.issue = newAuthority(t)
 	return n
 }
 
@@ -175,7 +182,7 @@ func (z *zone) ServeDNS(w dns.ResponseWriter, query *dns.Msg) {
 }
 
 // newAuthority makes a certificate authority, and certificates of it.
-func newAuthority(t *testing.T) (*x509.CertPool, func(names ...string) tls.Certificate) {
+func newAuthority(t *testing.T) (roots *x509.CertPool, ca string, issue func(names ...string) tls.Certificate) {
 	t.Helper()
 	sign := func(template, parent *x509.Certificate, signer *ecdsa.PrivateKey) ([]byte, *ecdsa.PrivateKey) {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -198,9 +205,10 @@ func newAuthority(t *testing.T) (*x509.CertPool, func(names ...string) tls.Certi
 	if err != nil {
 		t.Fatal(err)
 	}
-	roots := x509.NewCertPool()
+	roots = x509.NewCertPool()
 	roots.AddCert(authority)
-	return roots, func(names ...string) tls.Certificate {
+	ca = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	return roots, ca, func(names ...string) tls.Certificate {
 		leaf, own := sign(&x509.Certificate{DNSNames: names}, authority, key)
 		return tls.Certificate{Certificate: [][]byte{leaf}, PrivateKey: own}
 	}
@@ -240,10 +248,14 @@ func (n *namedWorld) listenIn(ns, address string, serve func(net.Listener)) {
 }
 
 // dial opens a connection of the guest's.
-func (n *namedWorld) dial(address string) (net.Conn, error) {
+func (n *namedWorld) dial(address string) (net.Conn, error) { return n.dialBy("tcp4", address) }
+
+func (n *namedWorld) dialUDP(address string) (net.Conn, error) { return n.dialBy("udp4", address) }
+
+func (n *namedWorld) dialBy(network, address string) (net.Conn, error) {
 	var c net.Conn
 	err := inNamespace("t-guest", func() (err error) {
-		c, err = (&net.Dialer{Timeout: 5 * time.Second}).Dial("tcp4", address)
+		c, err = (&net.Dialer{Timeout: 5 * time.Second}).Dial(network, address)
 		return err
 	})
 	if err == nil {

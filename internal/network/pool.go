@@ -82,7 +82,7 @@ func NewPool(cfg Config, log *slog.Logger) (*Pool, error) {
 	if err := p.host.readNamed(); err != nil {
 		return nil, shoal.ErrNetworkSetup.Wrap(err, "the host's network rules cannot be read")
 	}
-	if p.dns, err = newForwarder(cfg.DNSUpstreams, pl, log); err != nil {
+	if p.dns, err = newForwarder(cfg.DNSUpstreams, pl, cfg.Egress, log); err != nil {
 		return nil, shoal.ErrNetworkSetup.Wrap(err, "the DNS forwarder cannot listen")
 	}
 	if p.loop, err = newHyperloop(cfg, pl); err != nil {

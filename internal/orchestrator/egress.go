@@ -57,13 +57,3 @@ func (s *sandbox) setPolicy(
 	s.mu.Unlock()
 	return save(s)
 }
-
-// EgressRecords returns what became of connections of a team's sandbox, which may have ended.
-func (o *Orchestrator) EgressRecords(
-	ctx context.Context, sandboxID string, q shoal.EgressQuery,
-) ([]shoal.EgressRecord, error) {
-	if o.cfg.Ledger == nil {
-		return nil, nil
-	}
-	return o.cfg.Ledger.Query(ctx, sandboxID, q)
-}

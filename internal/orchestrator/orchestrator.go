@@ -141,7 +141,7 @@ func New(
 		snapshots: o.snapshots, guests: o.guests, tasks: o.tasks}
 	o.meters = newMeters()
 	o.sampler = &sampler{table: o.table, series: cfg.Series, meters: o.meters, log: log}
-	o.history = history{series: cfg.Series, tally: newTally(cfg.NodeID)}
+	o.history = history{series: cfg.Series, ledger: cfg.Ledger, tally: newTally(cfg.NodeID)}
 	o.keeper.isBusy = func() bool { return o.load.starting.Load() > 0 || o.snapshots.Saving() > 0 }
 	o.relief = newRelief(o)
 	return o
