@@ -45,6 +45,7 @@ type commands struct {
 	Service      serviceCmd      `cmd:"" help:"Make service accounts, which are programs with a role in a team, and their keys."`
 	Audit        auditCmd        `cmd:"" help:"List and export the audit log: who did what."`
 	Event        eventCmd        `cmd:"" help:"List and follow what happens to a team's sandboxes."`
+	Connections  connectionsCmd  `cmd:"" help:"List the connections of a sandbox that were decided about by name."`
 	Webhook      webhookCmd      `cmd:"" help:"List, add and remove webhooks, and see what was sent to them."`
 	Template     templateCmd     `cmd:"" help:"Build the templates that Shoal ships."`
 	Image        imageCmd        `cmd:"" help:"Import, list and remove the images that templates are built from."`
@@ -54,6 +55,7 @@ type commands struct {
 	SetLogLevel  logLevelCmd     `cmd:"" name:"log-level" help:"Show or change what the running processes of this machine log."`
 	Check        checkCmd        `cmd:"" help:"Check the configuration and print it."`
 	Version      versionCmd      `cmd:"" help:"Print the version."`
+	Egress       egressCmd       `cmd:"" hidden:""`
 }
 
 func main() { os.Exit(run()) }

@@ -41,6 +41,9 @@ type Config struct {
 	// CheckPolicy refuses an egress policy that no machine could apply. Its
 	// errors are shown to clients.
 	CheckPolicy func(shoal.Network) error
+	// CheckProxy returns ErrOutboundRefused for the address, HOST:PORT, of an egress proxy that is
+	// internal; nil refuses none.
+	CheckProxy func(ctx context.Context, address string) error
 	// CheckTarget refuses an address that no event may be sent to; nil refuses none. Its errors
 	// are shown to clients.
 	CheckTarget func(*url.URL) error
@@ -97,6 +100,7 @@ type Server struct {
 	trail       *audit.Trail
 	tokens      auth.Tokens
 	checkPolicy func(shoal.Network) error
+	checkProxy  func(context.Context, string) error
 	checkTarget func(*url.URL) error
 	deliveries  func()
 	domain      string
@@ -146,7 +150,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 		auth:        cfg.Auth,
 		trail:       cfg.Trail,
 		tokens:      cfg.Tokens,
-		checkPolicy: cfg.CheckPolicy,
+		checkPolicy: cfg.CheckPolicy, checkProxy: cfg.CheckProxy,
 		checkTarget: cfg.CheckTarget,
 		deliveries:  cfg.Deliveries,
 		domain:      cfg.Domain,

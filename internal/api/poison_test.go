@@ -136,6 +136,15 @@ func (b *bitter) LatestMetrics(
 	return b.Node.LatestMetrics(ctx, team, ids)
 }
 
+func (b *bitter) EgressRecords(
+	ctx context.Context, id string, q shoal.EgressQuery,
+) ([]shoal.EgressRecord, error) {
+	if err := b.fail("EgressRecords"); err != nil {
+		return nil, err
+	}
+	return b.Node.EgressRecords(ctx, id, q)
+}
+
 func (b *bitter) Logs(ctx context.Context, id, team string, q shoal.LogQuery) ([]shoal.LogEntry, error) {
 	if err := b.fail("Logs"); err != nil {
 		return nil, err
@@ -209,6 +218,7 @@ func TestTenantsReadNothingOfMachines(t *testing.T) {
 		"Fork":          {"POST /sandboxes/ID/fork {}"},
 		"ForkOne":       {"POST /sandboxes/ID/fork {}"},
 		"Metrics":       {"GET /sandboxes/ID/metrics"},
+		"EgressRecords": {"GET /sandboxes/ID/egress"},
 		"Logs":          {"GET /sandboxes/ID/logs", "GET /v2/sandboxes/ID/logs"},
 		"LatestMetrics": {"GET /sandboxes/metrics?sandbox_ids=ID"},
 		"Resume":        {"POST /sandboxes/PAUSED/connect {\"timeout\":60}", "POST /sandboxes/PAUSED/resume {}"},

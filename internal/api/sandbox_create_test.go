@@ -152,7 +152,12 @@ func TestCreateRefusals(t *testing.T) {
 		{`{"templateID":"base","network":{"httpsPorts":[49983]}}`, 400, "49983"},
 		{`{"templateID":"base","network":{"httpsPorts":[0]}}`, 400, v},
 		{`{"templateID":"base","network":{"httpsPorts":[65536]}}`, 400, v},
-		{`{"templateID":"base","network":{"egressProxy":{"address":"p:1"}}}`, 403, "Egress proxy (network.egressProxy) is not enabled for this team."},
+		{`{"templateID":"base","network":{"egressProxy":{"address":"p"}}}`, 400, "Invalid egress proxy config: address must be host:port"},
+		{`{"templateID":"base","network":{"egressProxy":{"address":"p:0"}}}`, 400, "Invalid egress proxy config: port must be between 1 and 65535"},
+		{`{"templateID":"base","network":{"egressProxy":{"address":"[::1]:1080"}}}`, 400, "Invalid egress proxy config: the host must be a name or an IPv4 address"},
+		{`{"templateID":"base","network":{"egressProxy":{"address":"p:1","password":"x"}}}`, 400, "Invalid egress proxy config: password requires a username"},
+		{`{"templateID":"base","network":{"egressProxy":{"address":"p:1","tls":{"enabled":false,"serverName":"x"}}}}`, 400, "Invalid egress proxy config: tls.serverName and tls.caCert require tls.enabled"},
+		{`{"templateID":"base","network":{"egressProxy":{"address":"p:1","tls":{"enabled":true,"caCert":"x"}}}}`, 400, "Invalid egress proxy config: tls.caCert has no PEM certificate"},
 		{`{"templateID":"base","network":{"egressProxy":{}}}`, 400, v},
 		{`{"templateID":"base","iam":{"tokens":{"t":{"audience":"a","tokenType":"JWT-SVID"}}}}`, 400, "Sandbox IAM workload tokens are not available for your team."},
 		{`{"templateID":"base","iam":{"tokens":{"t":{"audience":"a"}}}}`, 400, v},
@@ -283,10 +288,8 @@ func TestFeatureNotThere(t *testing.T) {
 	for _, c := range []struct {
 		method, path, body, code string
 	}{
-		{"POST", "/sandboxes", `{"templateID":"base","network":{"egressProxy":{"address":"p:1"}}}`, "request.feature_forbidden"},
 		{"POST", "/sandboxes", `{"templateID":"base","iam":{"tokens":{"t":{"audience":"a","tokenType":"JWT-SVID"}}}}`, "request.feature_option"},
 		{"POST", "/sandboxes", `{"templateID":"base","volumeMounts":[{"name":"v","path":"/v"}]}`, "request.feature_option"},
-		{"PUT", network, `{"egressProxy":{"address":"p:1"}}`, "request.feature_forbidden"},
 	} {
 		r := w.call(c.method, c.path, c.body)
 		cause, _ := r.field(t, "cause").(string)

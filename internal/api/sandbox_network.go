@@ -38,14 +38,15 @@ func (s *Server) parseNetwork(sandboxID string, body gen.NewSandbox, secure bool
 			}
 			policy.HTTPSPorts = append(policy.HTTPSPorts, port)
 		}
-		if err := refuseInterception(n.EgressProxy, "network.egressProxy"); err != nil {
-			return policy, err
-		}
 		transforms, err := parseRules(n.Rules)
 		if err != nil {
 			return policy, err
 		}
-		policy.Transforms = transforms
+		proxy, err := parseEgressProxy(n.EgressProxy)
+		if err != nil {
+			return policy, err
+		}
+		policy.Transforms, policy.EgressProxy = transforms, proxy
 		if err := checkDNSServers(n.DnsServers, "network.dnsServers"); err != nil {
 			return policy, err
 		}
@@ -73,7 +74,7 @@ func (s *Server) SetSandboxNetwork(
 	if err := checkDNSServers(body.DnsServers, "dnsServers"); err != nil {
 		return nil, err
 	}
-	if err := refuseInterception(body.EgressProxy, "egressProxy"); err != nil {
+	if policy.EgressProxy, err = parseEgressProxy(body.EgressProxy); err != nil {
 		return nil, err
 	}
 	if policy.Transforms, err = parseRules(body.Rules); err != nil {
@@ -82,6 +83,9 @@ func (s *Server) SetSandboxNetwork(
 	node, sb, err := s.locate(ctx, id)
 	if err == nil {
 		err = s.allowNetwork(ctx, policy, false, 0)
+	}
+	if err == nil {
+		err = s.allowProxy(ctx, policy.EgressProxy, "egressProxy")
 	}
 	if err == nil {
 		err = s.allowTransforms(ctx, sb.Spec, policy.Transforms)
@@ -107,15 +111,6 @@ func checkDNSServers(list *[]string, field string) error {
 		if addr, err := netip.ParseAddr(text); err != nil || !addr.Is4() {
 			return shoal.ErrBadRequest.New("%s: %q is not an IPv4 address", field, text)
 		}
-	}
-	return nil
-}
-
-// refuseInterception answers the option of a proxy in the sandbox's way out, which this version
-// does not have.
-func refuseInterception(proxy *gen.EgressProxy, field string) error {
-	if proxy != nil {
-		return shoal.ErrFeatureForbidden.New("Egress proxy (%s) is not enabled for this team.", field)
 	}
 	return nil
 }

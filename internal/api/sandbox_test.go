@@ -214,7 +214,7 @@ func TestSetNetwork(t *testing.T) {
 		``: validationPrefix, `{"rules":{"x.example":[{},{}]}}`: `Domain "x.example" can have at most 1 transform rule.`} {
 		w.call("PUT", path, body).wants(t, 400, want)
 	}
-	w.call("PUT", path, `{"egressProxy":{"address":"p:1"}}`).wants(t, 403, "Egress proxy (egressProxy) is not enabled for this team.")
+	w.call("PUT", path, `{"egressProxy":{"address":"p:99999"}}`).wants(t, 400, "Invalid egress proxy config: port must be between 1 and 65535")
 }
 
 // TestDNSServers: they are kept as they were sent, and shown; none is not the same as no word.

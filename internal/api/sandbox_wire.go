@@ -92,12 +92,12 @@ func (s *Server) wireDetail(sb shoal.Sandbox) gen.SandboxDetail {
 func wireNetwork(n shoal.Network) *gen.Network {
 	private := n.TrafficAccessToken != ""
 	entries := len(n.AllowOut) + len(n.DenyOut) + len(n.HTTPSPorts) + len(n.Transforms)
-	if !private && n.MaskRequestHost == "" && entries == 0 && n.DNSServers == nil {
+	if !private && n.MaskRequestHost == "" && entries == 0 && n.DNSServers == nil && n.EgressProxy == nil {
 		return nil
 	}
 	public := !private
 	wire := &gen.Network{AllowPublicTraffic: &public, MaskRequestHost: optional(n.MaskRequestHost),
-		Rules: wireRules(n.Transforms)}
+		Rules: wireRules(n.Transforms), EgressProxy: wireEgressProxy(n.EgressProxy)}
 	if len(n.AllowOut) > 0 {
 		wire.AllowOut = &n.AllowOut
 	}

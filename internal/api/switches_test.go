@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -166,7 +167,9 @@ func TestTeamSwitch(t *testing.T) {
 	w.serve(Origins{Allowed: []string{AnyOrigin}}, "api", w.server.log)
 	wants(true, true)
 	w.operate("PUT", team+"/events", `{"on":true}`).wants(t, 409, "events")
-	if w.operate("GET", "/admin/switches", "").json(t, &rows); rows[2].Name != "events" || rows[2].On || !rows[2].Fixed {
+	w.operate("GET", "/admin/switches", "").json(t, &rows)
+	at := slices.Index(shoal.EverySwitch(), shoal.SwitchEvents)
+	if rows[at].Name != "events" || rows[at].On || !rows[at].Fixed {
 		t.Errorf("%+v", rows)
 	}
 }

@@ -24,6 +24,9 @@ func (c *Config) ImageLibrary() string { return filepath.Join(c.DataDir, "librar
 // PulledLayers is the directory of layers pulled from container registries.
 func (c *Config) PulledLayers() string { return filepath.Join(c.ImageLibrary(), "blobs") }
 
+// Connections is the database of what became of connections of this machine's sandboxes.
+func (c *Config) Connections() string { return filepath.Join(c.DataDir, "egress.db") }
+
 // DatabaseLocation is the configured database, or the default file.
 func (c *Config) DatabaseLocation() string {
 	if c.Database != "" {

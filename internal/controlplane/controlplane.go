@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -25,6 +26,7 @@ import (
 	"shoal/internal/fleet"
 	"shoal/internal/live"
 	"shoal/internal/network"
+	"shoal/internal/outbound"
 	"shoal/internal/retention"
 	"shoal/internal/shipped"
 	"shoal/internal/shoal"
@@ -135,13 +137,29 @@ func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets con
 		CheckPolicy: func(n shoal.Network) error {
 			_, err := network.ParsePolicy(n)
 			return err
-		}, CheckTarget: p.sender.CheckURL, Deliveries: p.sender.News, Limiter: p.live, LogLevels: p.logLevels,
+		}, CheckProxy: checkProxy(cfg, p.log), CheckTarget: p.sender.CheckURL, Deliveries: p.sender.News, Limiter: p.live, LogLevels: p.logLevels,
 		Archive: p.archive}, p.log)
 	if err != nil {
 		return err
 	}
 	p.offerShipped(cfg, engine)
 	return p.openAccounts(ctx, cfg)
+}
+
+// checkProxy returns what refuses proxies of tenants at addresses that sandboxes may not reach.
+func checkProxy(cfg *config.Config, log *slog.Logger) func(context.Context, string) error {
+	out := outbound.Config{Allow: cfg.AllowInternal, Log: log}
+	if cfg.HostCIDR != "" { // a control plane without a machine of its own may have none
+		host, veth, _ := cfg.Prefixes()
+		out.Own = []netip.Prefix{host, veth}
+	}
+	return func(ctx context.Context, address string) error {
+		d, err := outbound.NewDialer(out)
+		if err != nil {
+			return err
+		}
+		return d.Check(ctx, address)
+	}
 }
 
 // origins is which web pages may call. Keys are secret but with --dev.

@@ -51,6 +51,13 @@ func (f *Fleet) Metrics(ctx context.Context, sandboxID string, q shoal.MetricsQu
 	})
 }
 
+// EgressRecords returns what became of connections of a team's sandbox, which may have ended.
+func (f *Fleet) EgressRecords(ctx context.Context, sandboxID string, q shoal.EgressQuery) ([]shoal.EgressRecord, error) {
+	return history(ctx, f, sandboxID, func(ctx context.Context, node shoal.Node) ([]shoal.EgressRecord, error) {
+		return node.EgressRecords(ctx, sandboxID, q)
+	})
+}
+
 // LatestMetrics returns the last sample of each of a team's sandboxes that has one. It fails only
 // if a machine does not answer that may have one of those that are missing.
 func (f *Fleet) LatestMetrics(ctx context.Context, teamID string,

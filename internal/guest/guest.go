@@ -57,8 +57,11 @@ func (g *Guest) Identity() Identity {
 // SetEgress replaces what the guest may reach. Before it nothing is reached.
 func (g *Guest) SetEgress(ctx context.Context, e network.Egress) error {
 	defer telemetry.Begin(ctx, "egress")()
-	return g.slot.SetEgress(e)
+	return g.slot.SetEgress(ctx, e)
 }
+
+// Named tells whether its slot's connections are decided about by name.
+func (g *Guest) Named() bool { return g.slot.Named() }
 
 // Prepare starts the guest's kernel alone, ahead of Start.
 func (g *Guest) Prepare(ctx context.Context) (err error) {

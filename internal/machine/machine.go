@@ -19,6 +19,8 @@ import (
 	"shoal/internal/build"
 	"shoal/internal/build/engine"
 	"shoal/internal/config"
+	"shoal/internal/egress"
+	"shoal/internal/egress/ledger"
 	"shoal/internal/eventlog"
 	"shoal/internal/image"
 	"shoal/internal/imagelibrary"
@@ -48,6 +50,8 @@ type Machine struct {
 	locks   locks
 
 	slots     *network.Pool
+	egress    *egress.Steward
+	ledger    *ledger.Store
 	driver    *gvisor.Driver
 	shared    *image.Store // base images; the same store as images, or one that it builds on
 	images    *image.Store
@@ -118,6 +122,7 @@ func (m *Machine) Run(ctx context.Context) error {
 	// The pool of slots stops last, because the orchestrator releases slots as it stops.
 	slotsCtx, stopSlots := context.WithCancel(context.WithoutCancel(ctx))
 	g.Go(func() error { return m.slots.Run(slotsCtx) })
+	g.Go(func() error { return m.egress.Run(slotsCtx) })
 	g.Go(func() error {
 		defer stopSlots()
 		return m.orch.Run(ctx)
@@ -125,6 +130,7 @@ func (m *Machine) Run(ctx context.Context) error {
 	g.Go(func() error { return m.artifacts.Run(ctx) })
 	g.Go(func() error { return m.logs.Run(ctx) })
 	g.Go(func() error { return m.series.Run(ctx) })
+	g.Go(func() error { return m.ledger.Run(ctx) })
 	for _, c := range m.copiers {
 		g.Go(func() error { return c.Run(ctx) })
 	}
@@ -159,6 +165,9 @@ func (m *Machine) Close() {
 	if err := m.series.Close(); err != nil {
 		m.log.Warn("could not close the database of what sandboxes use", "error", err)
 	}
+	if err := m.ledger.Close(); err != nil {
+		m.log.Warn("could not close the database of connections", "error", err)
+	}
 	m.locks.release()
 }
 
@@ -170,6 +179,8 @@ func (m *Machine) Teardown(ctx context.Context) error {
 		m.orch.KillAll(ctx, shoal.KillDown),
 		m.driver.Reclaim(ctx, none),
 		m.slots.Teardown(),
+		m.egress.Teardown(ctx),
+		removeGroup(egressGroup(m.cfg.Instance)),
 		m.driver.Close(),
 		os.RemoveAll(filepath.Join(m.cfg.RunDir, "guests")),
 		os.RemoveAll(filepath.Join(m.cfg.RunDir, "gvisor")),

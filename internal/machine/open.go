@@ -10,6 +10,7 @@ import (
 
 	"shoal/internal/artifact"
 	"shoal/internal/config"
+	"shoal/internal/egress/ledger"
 	"shoal/internal/eventlog"
 	"shoal/internal/image"
 	"shoal/internal/network"
@@ -54,9 +55,14 @@ func (m *Machine) open() error {
 	if err := m.openCopiers(kept); err != nil {
 		return errors.Join(err, m.logs.Close(), m.events.Close(), m.series.Close())
 	}
+	m.ledger, err = ledger.Open(context.Background(), m.cfg.Connections(), m.log)
+	if err != nil {
+		return errors.Join(err, m.logs.Close(), m.events.Close(), m.series.Close())
+	}
+	m.egress = m.openEgress()
 	// Last of what can fail, because it changes the host, and nobody would undo that.
 	if m.slots, err = m.openNetwork(); err != nil {
-		return errors.Join(err, m.logs.Close(), m.events.Close(), m.series.Close())
+		return errors.Join(err, m.logs.Close(), m.events.Close(), m.series.Close(), m.ledger.Close())
 	}
 	m.orch = orchestrator.New(orchestrator.Config{
 		NodeID: m.nodeID(), Version: m.options.Version, DataDir: m.cfg.DataDir, RunDir: m.cfg.RunDir,
@@ -65,6 +71,7 @@ func (m *Machine) open() error {
 		Overcommit: orchestrator.Overcommit{CPU: m.cfg.OvercommitCPU, Memory: m.cfg.OvercommitMemory, Disk: m.cfg.OvercommitDisk},
 		RestTime:   m.cfg.RestTime, WarmMin: m.cfg.Warm, WarmMax: m.cfg.WarmMax, Shells: m.cfg.Shells,
 		GuestEnv: m.guestEnv(), Ended: m.options.Ended, Logs: m.logs, Events: m.events, Series: m.series,
+		Ledger: m.ledger,
 	}, runtime.Set{m.driver}, m.slots, m.images, m.artifacts, m.log)
 	return nil
 }
@@ -80,7 +87,7 @@ func (m *Machine) openNetwork() (*network.Pool, error) {
 	}
 	return network.NewPool(network.Config{HostCIDR: host, VethCIDR: veth, DNSUpstreams: resolvers,
 		AllowInternal: internal, PoolSize: m.cfg.SlotPool, StateFile: hostState, Name: m.cfg.NetworkName(),
-		Identify: m.sandboxAt, KeepLog: m.keepLog}, m.log)
+		Egress: m.egress, Identify: m.sandboxAt, KeepLog: m.keepLog}, m.log)
 }
 
 // sandboxAt returns the ID of the sandbox whose slot has the address.

@@ -12,6 +12,8 @@ import (
 
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"shoal/internal/egress"
 )
 
 const (
@@ -53,12 +55,13 @@ type forwarder struct {
 	closing   sync.Once
 	queries   *guestShares
 	counter   *prometheus.CounterVec // by outcome
+	strangers *strangers
 }
 
 // newForwarder listens on the same port for UDP and TCP, and on another for denied queries.
-func newForwarder(upstreams []netip.AddrPort, plan plan, log *slog.Logger) (*forwarder, error) {
+func newForwarder(upstreams []netip.AddrPort, plan plan, steward *egress.Steward, log *slog.Logger) (*forwarder, error) {
 	f := &forwarder{upstreams: upstreams, guests: plan.host, log: log, queries: newQueries(),
-		counter: newQueryCounter()}
+		counter: newQueryCounter(), strangers: newStrangers(steward)}
 	packets, listener, err := listenBoth("")
 	if err != nil {
 		return nil, err
@@ -134,6 +137,11 @@ func (f *forwarder) ServeDNS(w dns.ResponseWriter, query *dns.Msg) {
 		f.refuse(w, query)
 		return
 	}
+	strange, ok := f.strangers.admit(guest, query)
+	if !ok {
+		f.refuse(w, query)
+		return
+	}
 	failure := new(dns.Msg).SetRcode(query, dns.RcodeServerFailure)
 	if !f.queries.Take(guest, 1) {
 		f.counter.WithLabelValues(dnsCrowded).Inc()
@@ -152,6 +160,9 @@ func (f *forwarder) ServeDNS(w dns.ResponseWriter, query *dns.Msg) {
 			continue
 		}
 		f.counter.WithLabelValues(dnsAnswered).Inc()
+		if strange {
+			onlyAddresses(answer)
+		}
 		fit(answer, query, network)
 		_ = w.WriteMsg(answer) // the guest may be gone
 		return

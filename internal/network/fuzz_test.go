@@ -49,7 +49,11 @@ func FuzzPolicy(f *testing.F) {
 				}
 			}
 		}
-		again, err := ParsePolicy(shoal.Network{AllowOut: texts(policy.allow), DenyOut: texts(policy.deny)})
+		allowed := texts(policy.allow)
+		if policy.names != nil {
+			allowed = append(allowed, policy.names.Domains...)
+		}
+		again, err := ParsePolicy(shoal.Network{AllowOut: allowed, DenyOut: texts(policy.deny)})
 		if err != nil || !again.Equal(policy) {
 			t.Errorf("%+v, and in other words %+v (%v)", policy, again, err)
 		}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -27,6 +28,9 @@ type host struct {
 	state string // file that remembers what to put back, for all installations
 	// mounted means that this process made the directory of namespaces a mount.
 	mounted bool
+
+	mu    sync.Mutex // guards names, and is held while the table is written
+	names names
 }
 
 // hostState is the host's state before the first installation of Shoal changed it. The last one
@@ -42,6 +46,8 @@ type ports struct{ dns, refusedDNS, hyperloop uint16 }
 
 // install recreates the host's table and turns forwarding on.
 func (h *host) install(at ports) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if err := h.enableForwarding(); err != nil {
 		return err
 	}
@@ -61,6 +67,10 @@ func (h *host) install(at ports) error {
 	t = c.AddTable(t)
 	none := noFlows(t)
 	if err := c.AddSet(none, nil); err != nil {
+		return err
+	}
+	named, err := h.addNames(c, t)
+	if err != nil {
 		return err
 	}
 	add := func(ch *nftables.Chain, parts ...words) {
@@ -101,12 +111,15 @@ func (h *host) install(at ports) error {
 		add(self, notFromLink(h.plan.linkPrefix()), notFromLink(exactly("lo")), toPort(service.proto, service.at),
 			drop())
 	}
+	add(in, slot, sourceIn(named), jump(leadChain))
+	add(self, slot, jump(admitChain))
 	add(self, slot, drop())
 
 	fwd := c.AddChain(chain(t, "forward", nftables.ChainTypeFilter, nftables.ChainHookForward,
 		nftables.ChainPriorityFilter, nftables.ChainPolicyAccept))
 	add(fwd, destinationWithin(h.plan.host), notToLink(h.plan.linkPrefix()), drop())
 	add(fwd, slot, toLink(h.plan.linkPrefix()), drop())
+	add(fwd, slot, sourceIn(named), protocol(unix.IPPROTO_TCP), reset())
 	add(fwd, slot, accept())
 	add(fwd, toLink(h.plan.linkPrefix()), established(), accept())
 	add(fwd, toLink(h.plan.linkPrefix()), drop())

@@ -57,7 +57,7 @@ func TestReachability(t *testing.T) {
 	// Another sandbox.
 	other := w.acquire()
 	w.attach(other, "t-guest2")
-	w.must(other.SetEgress(Egress{}))
+	w.must(other.SetEgress(t.Context(), Egress{}))
 	w.serveIn("t-guest2", ":8080", "other")
 	w.blocked("http://" + other.HostIP().String() + ":8080")
 	w.pool.Release(other)

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"shoal/internal/egress"
 	"shoal/internal/shoal"
 )
 
@@ -31,6 +32,8 @@ type Config struct {
 	// StateFile is where the host's original settings are kept until no installation is left
 	// on it. All of a host have the same.
 	StateFile string
+	// Egress keeps the process that decides by name; nil refuses policies that need it.
+	Egress *egress.Steward
 	// Identify returns the sandbox that has a slot's address, for requests from guests.
 	Identify func(netip.Addr) (sandboxID string, ok bool)
 	// KeepLog stores log lines of a sandbox, one JSON object each; if it is nil they are
@@ -76,19 +79,30 @@ func NewPool(cfg Config, log *slog.Logger) (*Pool, error) {
 	}
 	p := &Pool{cfg: cfg, plan: pl, log: log, taken: map[int]bool{}, next: 1, refill: make(chan struct{}, 1),
 		host: &host{plan: pl, state: cfg.StateFile, mounted: mounted}}
-	if p.dns, err = newForwarder(cfg.DNSUpstreams, pl, log); err != nil {
+	if err := p.host.readNamed(); err != nil {
+		return nil, shoal.ErrNetworkSetup.Wrap(err, "the host's network rules cannot be read")
+	}
+	if p.dns, err = newForwarder(cfg.DNSUpstreams, pl, cfg.Egress, log); err != nil {
 		return nil, shoal.ErrNetworkSetup.Wrap(err, "the DNS forwarder cannot listen")
 	}
 	if p.loop, err = newHyperloop(cfg, pl); err != nil {
 		p.dns.close()
 		return nil, shoal.ErrNetworkSetup.Wrap(err, "the guests' node service cannot listen")
 	}
-	if err := errors.Join(p.host.install(p.ports()), p.host.openForeign()); err != nil {
+	if err := errors.Join(p.openEgress(), p.host.install(p.ports()), p.host.openForeign()); err != nil {
 		p.dns.close()
 		p.loop.close()
 		return nil, shoal.ErrNetworkSetup.Wrap(err, "the host's network rules cannot be installed")
 	}
 	return p, nil
+}
+
+// openEgress finds the egress process of an earlier run.
+func (p *Pool) openEgress() (err error) {
+	if p.cfg.Egress != nil {
+		p.host.names.port, err = p.cfg.Egress.Open(context.Background(), p.host.lead)
+	}
+	return err
 }
 
 // Run serves guests' DNS and the node service, and keeps the pool filled, until ctx ends.
@@ -189,7 +203,7 @@ func (p *Pool) make() (*Slot, error) {
 		if !ok {
 			break
 		}
-		s := &Slot{index: index, plan: p.plan, allowInternal: p.cfg.AllowInternal}
+		s := p.slot(index)
 		err := s.create()
 		if err == nil {
 			return s, nil
@@ -201,6 +215,10 @@ func (p *Pool) make() (*Slot, error) {
 		// The index stays taken until Reclaim removes its slot.
 	}
 	return nil, shoal.ErrNetworkExhausted.New("all %d network slots are in use", p.plan.max)
+}
+
+func (p *Pool) slot(index int) *Slot {
+	return &Slot{index: index, plan: p.plan, allowInternal: p.cfg.AllowInternal, host: p.host, steward: p.cfg.Egress}
 }
 
 // reserve takes the next free index in turn, so that an address is not reused soon.
@@ -241,7 +259,7 @@ func (p *Pool) Adopt(index int) (*Slot, error) {
 	if index < 1 || index > p.plan.max {
 		return nil, fmt.Errorf("network slot %d does not exist in this configuration", index)
 	}
-	s := &Slot{index: index, plan: p.plan, allowInternal: p.cfg.AllowInternal}
+	s := p.slot(index)
 	if _, err := os.Stat(s.Namespace()); err != nil {
 		return nil, fmt.Errorf("network slot %d is gone: %w", index, err)
 	}
@@ -269,14 +287,14 @@ func (p *Pool) Reclaim(inUse func(index int) bool) error {
 		if inUse(index) || pooled[index] {
 			continue
 		}
-		s := &Slot{index: index, plan: p.plan}
+		s := p.slot(index)
 		if err := s.remove(); err != nil {
 			errs = errors.Join(errs, err)
 			continue
 		}
 		p.free(index)
 	}
-	return errs
+	return errors.Join(errs, p.unnameUnused(inUse))
 }
 
 func (p *Pool) dropReady() error {

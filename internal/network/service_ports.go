@@ -24,6 +24,9 @@ const (
 	portTries = 100
 )
 
+// ListenService listens for what the host's rules lead to a service of this machine.
+func ListenService() (net.Listener, error) { return listenTCP("") }
+
 // listenTCP listens at a service port of a host, "" for all addresses.
 func listenTCP(host string) (listener net.Listener, err error) {
 	err = tryPorts(func(port int) error {

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"shoal/internal/egress"
 	"shoal/internal/shoal"
 )
 
@@ -20,6 +22,8 @@ type Slot struct {
 	plan  plan
 	// allowInternal are the private ranges that the operator has opened.
 	allowInternal []netip.Prefix
+	host          *host
+	steward       *egress.Steward // nil where nothing is decided by name
 }
 
 // Index identifies the slot on this machine; the first is 1.
@@ -166,7 +170,7 @@ func (s *Slot) remove() error {
 			errs = fmt.Errorf("delete link: %w", err)
 		}
 	}
-	errs = errors.Join(errs, removeNamespace(s.plan.namespaceName(s.index)))
+	errs = errors.Join(errs, removeNamespace(s.plan.namespaceName(s.index)), s.unname(context.Background()))
 	forgetConnections(s.HostIP()) // so that the next sandbox at this address gets none of their packets
 	return errs
 }

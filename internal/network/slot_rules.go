@@ -65,10 +65,16 @@ func (s *Slot) installRules() error {
 	if err != nil {
 		return err
 	}
-	t := c.AddTable(&nftables.Table{Name: slotTable, Family: nftables.TableFamilyIPv4})
+	t := &nftables.Table{Name: slotTable, Family: nftables.TableFamilyIPv4}
+	// Deleting a missing table would fail, so the table is added first.
+	c.AddTable(t)
+	c.DelTable(t)
+	t = c.AddTable(t)
 	metadata, internal, denied, allowUser, denyUser := slotSets(t)
+	named, untransformed := nameSets(t)
 	for set, ranges := range map[*nftables.Set][]netip.Prefix{metadata: closedMetadata(s.allowInternal),
-		internal: s.allowInternal, denied: alwaysDenied, allowUser: nil, denyUser: prefixes("0.0.0.0/0")} {
+		internal: s.allowInternal, denied: alwaysDenied, allowUser: nil, denyUser: prefixes("0.0.0.0/0"),
+		named: nil, untransformed: nil} {
 		if err := c.AddSet(set, elements(ranges)); err != nil {
 			return err
 		}
@@ -116,6 +122,7 @@ func (s *Slot) installRules() error {
 	add(fwd, host, inState(expr.CtStateBitRELATED), accept())
 	add(fwd, host, answering(), source(expr.CmpOpEq, hyperloopIP), accept())
 	add(fwd, host, answering(), sourceIn(internal), accept())
+	add(fwd, host, answering(), protocol(unix.IPPROTO_TCP), sourceIn(named), accept())
 	add(fwd, host, answering(), sourceIn(allowUser), accept())
 	add(fwd, host, answering(), sourceIn(denyUser), drop())
 	add(fwd, host, answering(), accept())
@@ -134,8 +141,12 @@ func (s *Slot) installRules() error {
 	add(fwd, guest, resolver, toPort(unix.IPPROTO_TCP, 53), faster(maxQueryRate, maxQueryBurst), drop())
 	add(fwd, guest, resolver, toPort(unix.IPPROTO_TCP, 53), moreThan(maxResolverFlows), reset())
 	refuse(destinationIn(metadata))
+	// QUIC would go round what is done to requests by TCP, and clients fall back to that.
+	refuse(toPort(unix.IPPROTO_UDP, 443), destinationIn(untransformed))
 	add(fwd, guest, destinationIn(internal), accept())
 	refuse(destinationIn(denied))
+	// The egress process decides about these, by name or address.
+	add(fwd, guest, protocol(unix.IPPROTO_TCP), destinationIn(named), accept())
 	add(fwd, guest, destinationIn(allowUser), accept())
 	refuse(destinationIn(denyUser))
 	add(fwd, guest, accept())
@@ -161,6 +172,23 @@ func slotSets(t *nftables.Table) (metadata, internal, denied, allowUser, denyUse
 	return set(5, "metadata"), set(1, "internal"), set(2, "denied"), set(3, "allow"), set(4, "deny")
 }
 
+// nameSets are the addresses to which TCP is the egress process's to decide about, and those to
+// which no UDP goes that could stand for HTTPS: none, or all.
+func nameSets(t *nftables.Table) (named, untransformed *nftables.Set) {
+	set := func(id uint32, name string) *nftables.Set {
+		return &nftables.Set{Table: t, ID: id, Name: name, KeyType: nftables.TypeIPAddr, Interval: true}
+	}
+	return set(6, "named"), set(7, "untransformed")
+}
+
+// nothingOr is everything if that is so.
+func nothingOr(so bool) []netip.Prefix {
+	if so {
+		return []netip.Prefix{everything}
+	}
+	return nil
+}
+
 const (
 	// elementsAtOnce is how many elements of a set one message adds. An attribute of a
 	// message has at most 64 KiB.
@@ -171,31 +199,44 @@ const (
 	policyBuffer = 4 << 20
 )
 
-// SetEgress atomically replaces what the guest may reach. Open connections that the new
-// policy does not allow pass no more packets. After an error the former policy holds.
-func (s *Slot) SetEgress(e Egress) error {
+// setRules atomically replaces what the slot's own rules let pass. After an error the former ones
+// hold.
+func (s *Slot) setRules(e Egress) error {
 	err := inNamespace(s.plan.namespaceName(s.index), func() error {
-		c, err := nftables.New(nftables.WithSockOptions(func(c *nlsocket.Conn) error {
-			return errors.Join(c.SetReadBuffer(policyBuffer), c.SetWriteBuffer(policyBuffer))
-		}))
-		if err != nil {
-			return err
-		}
-		t := &nftables.Table{Name: slotTable, Family: nftables.TableFamilyIPv4}
-		_, _, _, allowUser, denyUser := slotSets(t)
-		for set, ranges := range map[*nftables.Set][]netip.Prefix{allowUser: e.allow, denyUser: e.deny} {
-			set.ID = 0 // the set exists already, so it is addressed by its name
-			c.FlushSet(set)
-			for some := range slices.Chunk(elements(ranges), elementsAtOnce) {
-				if err := c.SetAddElements(set, some); err != nil {
-					return err
-				}
+		err := s.fillSets(e)
+		if errors.Is(err, unix.ENOENT) { // an earlier version of Shoal has made the slot's rules
+			if err = s.installRules(); err == nil {
+				err = s.fillSets(e)
 			}
 		}
-		return c.Flush()
+		return err
 	})
 	if err != nil {
 		return shoal.ErrNetworkSetup.Wrap(err, "the egress rules of slot %d cannot be set", s.index)
 	}
 	return nil
+}
+
+// fillSets runs inside the slot's namespace.
+func (s *Slot) fillSets(e Egress) error {
+	c, err := nftables.New(nftables.WithSockOptions(func(c *nlsocket.Conn) error {
+		return errors.Join(c.SetReadBuffer(policyBuffer), c.SetWriteBuffer(policyBuffer))
+	}))
+	if err != nil {
+		return err
+	}
+	t := &nftables.Table{Name: slotTable, Family: nftables.TableFamilyIPv4}
+	_, _, _, allowUser, denyUser := slotSets(t)
+	named, untransformed := nameSets(t)
+	for set, ranges := range map[*nftables.Set][]netip.Prefix{allowUser: e.allow, denyUser: e.deny,
+		named: nothingOr(e.Named()), untransformed: nothingOr(e.transforms())} {
+		set.ID = 0 // the set exists already, so it is addressed by its name
+		c.FlushSet(set)
+		for some := range slices.Chunk(elements(ranges), elementsAtOnce) {
+			if err := c.SetAddElements(set, some); err != nil {
+				return err
+			}
+		}
+	}
+	return c.Flush()
 }

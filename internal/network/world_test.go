@@ -226,5 +226,5 @@ func (w *world) egress(n shoal.Network) {
 	w.t.Helper()
 	e, err := ParsePolicy(n)
 	w.must(err)
-	w.must(w.slot.SetEgress(e))
+	w.must(w.slot.SetEgress(w.t.Context(), e))
 }

@@ -60,7 +60,10 @@ func (o adopter) takeOver(ctx context.Context, sb *sandbox) error {
 	if own.Ended() {
 		return runtime.ErrGone
 	}
-	err := own.Compete()
+	err := o.enforce(ctx, sb, own)
+	if err == nil {
+		err = own.Compete()
+	}
 	if err == nil && recorded != shoal.StateRunning {
 		err = own.Thaw(ctx)
 	}
@@ -81,6 +84,16 @@ func (o adopter) takeOver(ctx context.Context, sb *sandbox) error {
 	}
 	o.watch(sb, own)
 	return nil
+}
+
+// enforce sets the recorded policy again if something of it, or of one that was being set when
+// the process ended, is decided by name: that is done outside the guest's slot.
+func (o adopter) enforce(ctx context.Context, sb *sandbox, own *guest.Guest) error {
+	egress := sb.egressNow()
+	if !egress.Named() && !own.Named() || sb.unknownPolicy {
+		return nil
+	}
+	return own.SetEgress(ctx, egress)
 }
 
 // adoptLeft takes over what could not be at the start, and returns when nothing is left of

@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"context"
+	"errors"
 
 	"shoal/internal/guest"
 	"shoal/internal/network"
@@ -9,7 +10,8 @@ import (
 )
 
 // SetNetwork replaces a running sandbox's egress policy; what concerns traffic
-// into it stays. The packet filter's rules change in one step.
+// into it stays. Nothing is reached meanwhile that neither policy allows, and after an error the
+// former one holds.
 func (o *Orchestrator) SetNetwork(ctx context.Context, sandboxID string, policy shoal.Network) error {
 	sb, err := o.table.find(sandboxID)
 	if err != nil {
@@ -39,10 +41,11 @@ func (s *sandbox) setPolicy(
 	}
 	defer func() { s.end(t, shoal.StateRunning, err) }()
 	s.mu.Lock()
-	own, merged := s.guest, s.view.Network
+	own, merged, team := s.guest, s.view.Network, s.view.TeamID
 	s.mu.Unlock()
+	before := s.egressNow()
 	merged.AllowOut, merged.DenyOut, merged.DNSServers = policy.AllowOut, policy.DenyOut, policy.DNSServers
-	merged.Transforms = policy.Transforms
+	merged.EgressProxy, merged.Transforms = policy.EgressProxy, policy.Transforms
 	if policy.AllowInternet != nil {
 		merged.AllowInternet = policy.AllowInternet
 	}
@@ -53,8 +56,9 @@ func (s *sandbox) setPolicy(
 	if err := s.ensureAuthority(merged.Transforms); err != nil {
 		return err
 	}
-	if err := apply(own, egress); err != nil {
-		return err
+	if err := apply(own, egress.Of(s.id, team, s.authorityNow())); err != nil {
+		// Part of it may hold. What cannot be taken back is in the next guest's rules no more.
+		return errors.Join(err, apply(own, before))
 	}
 	s.mu.Lock()
 	s.view.Network, s.egress = merged, egress

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"shoal/internal/egress/ledger"
 	"shoal/internal/guest"
 	"shoal/internal/shoal"
 	"shoal/internal/telemetry/series"
@@ -122,7 +123,18 @@ func (m *measured) look(ctx context.Context, own *guest.Guest, now time.Time) sh
 // history is what the machine remembers of its sandboxes beyond their end, besides their logs.
 type history struct {
 	series *series.Series // nil keeps nothing
+	ledger *ledger.Store  // nil keeps nothing
 	tally  *tally
+}
+
+// EgressRecords returns what became of connections of a team's sandbox, which may have ended.
+func (h history) EgressRecords(
+	ctx context.Context, sandboxID string, q shoal.EgressQuery,
+) ([]shoal.EgressRecord, error) {
+	if h.ledger == nil {
+		return nil, nil
+	}
+	return h.ledger.Query(ctx, sandboxID, q)
 }
 
 // Metrics returns what a sandbox used, which may have ended.

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"shoal/internal/artifact"
+	"shoal/internal/egress/ledger"
 	"shoal/internal/eventlog"
 	"shoal/internal/guest"
 	"shoal/internal/runtime"
@@ -63,6 +64,8 @@ type Config struct {
 	Logs *sandboxlog.Store
 	// Events keeps the sandboxes' events until an api has taken them; nil tells none.
 	Events *eventlog.Log
+	// Ledger keeps what became of connections; nil keeps nothing.
+	Ledger *ledger.Store
 	// Series keeps what the sandboxes use; nil keeps nothing.
 	Series *series.Series
 	// Memory is what can be had of the machine's memory, and all of it, in bytes; nil
@@ -138,7 +141,7 @@ func New(
 		snapshots: o.snapshots, guests: o.guests, tasks: o.tasks}
 	o.meters = newMeters()
 	o.sampler = &sampler{table: o.table, series: cfg.Series, meters: o.meters, log: log}
-	o.history = history{series: cfg.Series, tally: newTally(cfg.NodeID)}
+	o.history = history{series: cfg.Series, ledger: cfg.Ledger, tally: newTally(cfg.NodeID)}
 	o.keeper.isBusy = func() bool { return o.load.starting.Load() > 0 || o.snapshots.Saving() > 0 }
 	o.relief = newRelief(o)
 	return o

@@ -202,7 +202,7 @@ func (r *recovery) sandboxOf(rec record) *sandbox {
 			"sandbox", view.SandboxID, "error", err)
 		egress = network.Nowhere()
 	}
-	sb := &sandbox{id: view.SandboxID, createdAt: rec.CreatedAt, view: view, egress: egress,
+	sb := &sandbox{id: view.SandboxID, createdAt: rec.CreatedAt, view: view, egress: egress, unknownPolicy: err != nil,
 		untold: untold{events: rec.Events, count: rec.EventCount, last: rec.EventAt}}
 	if rec.Authority != "" {
 		sb.authority = []byte(rec.Authority)

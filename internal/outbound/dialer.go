@@ -1,6 +1,7 @@
 package outbound
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net"
@@ -12,7 +13,7 @@ import (
 	"shoal/internal/shoal"
 )
 
-// dialTimeout bounds the time from a name to a connection.
+// dialTimeout bounds the time from a name to a connection, unless Config has another.
 const dialTimeout = 10 * time.Second
 
 // Dialer opens TCP connections to destinations that tenants choose. It is safe for
@@ -21,6 +22,7 @@ type Dialer struct {
 	policy   *policy
 	resolver *net.Resolver
 	log      *slog.Logger
+	timeout  time.Duration
 }
 
 // NewDialer returns a dialer. It opens no connections through a proxy.
@@ -29,7 +31,8 @@ func NewDialer(cfg Config) (*Dialer, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Dialer{policy: p, resolver: cfg.Resolver, log: cfg.Log}
+	d := &Dialer{policy: p, resolver: cfg.Resolver, log: cfg.Log,
+		timeout: cmp.Or(cfg.Timeout, dialTimeout)}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
@@ -48,7 +51,7 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 	default:
 		return nil, net.UnknownNetworkError(network)
 	}
-	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second, Resolver: d.resolver,
+	dialer := &net.Dialer{Timeout: d.timeout, KeepAlive: 30 * time.Second, Resolver: d.resolver,
 		// This is called between the lookup and each connect, with the address of the latter.
 		ControlContext: func(_ context.Context, _, target string, _ syscall.RawConn) error {
 			to, err := netip.ParseAddrPort(target)
@@ -59,6 +62,35 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 		}}
 	return dialer.DialContext(ctx, network, address)
 }
+
+// Check looks HOST:PORT up, and returns ErrOutboundRefused if one of its addresses is refused now.
+// It is for an early answer: what counts is the check of DialContext.
+func (d *Dialer) Check(ctx context.Context, address string) error {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return err
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	found, err := cmp.Or(d.resolver, net.DefaultResolver).LookupNetIP(ctx, "ip4", host)
+	if err != nil {
+		return err
+	}
+	for _, addr := range found {
+		to := netip.AddrPortFrom(addr, uint16(n))
+		if !d.policy.permits(host, to) {
+			return d.refused(host, port, to.String())
+		}
+	}
+	return nil
+}
+
+// checkTime bounds Check.
+const checkTime = 2 * time.Second
 
 // permitsUnresolved returns an error if the host in a request must not be given to a proxy.
 func (d *Dialer) permitsUnresolved(host, port string) error {

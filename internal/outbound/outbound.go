@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"time"
 )
 
 // Config says what may be reached, and how.
@@ -30,4 +31,6 @@ type Config struct {
 	Resolver *net.Resolver
 	// Log is told which destinations were refused; nil stands for nowhere.
 	Log *slog.Logger
+	// Timeout bounds the time from a name to a connection; 0 stands for 10 seconds.
+	Timeout time.Duration
 }

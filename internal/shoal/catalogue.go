@@ -42,8 +42,8 @@ var (
 		"The operator has switched off the feature that the option asks for, or this version of Shoal does not have it.",
 		"Leave the option out, or ask the operator for the feature: `shoal switch list` names those there are.")
 	ErrFeatureForbidden = kind("request.feature_forbidden", 403,
-		"This version of Shoal does not have the feature, whatever the team.",
-		"Do without it, or leave the option out: no key, team or setting brings it. CHANGELOG names what each version brings.")
+		"The operator has switched off the feature, or this version of Shoal does not have it.",
+		"Do without it, or ask the operator for the feature: `shoal switch list` names those there are.")
 )
 
 // Authentication.

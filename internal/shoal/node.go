@@ -127,6 +127,9 @@ type Node interface {
 	Metrics(ctx context.Context, sandboxID string, q MetricsQuery) ([]Sample, error)
 	// LatestMetrics returns the last sample of each of a team's sandboxes that has one.
 	LatestMetrics(ctx context.Context, teamID string, sandboxIDs []string) (map[string]Sample, error)
+	// EgressRecords returns what became of connections of a team's sandbox, which may have ended,
+	// newest first. There is none of an unknown one, or of another team's.
+	EgressRecords(ctx context.Context, sandboxID string, q EgressQuery) ([]EgressRecord, error)
 	// Tallies returns how many sandboxes teams had, those with a count from after a time; the
 	// latest ones may go on. What apis have not asked for in hours is dropped.
 	Tallies(ctx context.Context, after time.Time) ([]Tally, error)

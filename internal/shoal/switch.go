@@ -10,9 +10,10 @@ import (
 type Switches uint32
 
 const (
-	SwitchAutoResume Switches = 1 << iota // by traffic
-	SwitchBuilds                          // of templates
-	SwitchEvents                          // lists of them
+	SwitchAutoResume    Switches = 1 << iota // by traffic
+	SwitchBuilds                             // of templates
+	SwitchEgressProxies                      // of new sandboxes, and of others that change their network
+	SwitchEvents                             // lists of them
 	SwitchForks
 	SwitchInternet // for new sandboxes, and for others that change their network
 	SwitchLogs
@@ -33,6 +34,7 @@ const (
 var switchNames = []struct{ name, about string }{
 	{"auto-resume", "Traffic resumes paused sandboxes."},
 	{"builds", "Templates are built."},
+	{"egress-proxies", "Connections of sandboxes go through SOCKS5 proxies of their teams."},
 	{"events", "Events of sandboxes are listed."},
 	{"forks", "Running sandboxes are copied."},
 	{"internet", "New sandboxes reach the internet."},

@@ -23,7 +23,7 @@ func TestSwitchNames(t *testing.T) {
 		}
 		all, last = all|one, name
 	}
-	for one, name := range map[Switches]string{SwitchAutoResume: "auto-resume", SwitchBuilds: "builds", SwitchEvents: "events", SwitchForks: "forks",
+	for one, name := range map[Switches]string{SwitchAutoResume: "auto-resume", SwitchBuilds: "builds", SwitchEgressProxies: "egress-proxies", SwitchEvents: "events", SwitchForks: "forks",
 		SwitchInternet: "internet", SwitchLogs: "logs", SwitchMemoryPause: "memory-pause", SwitchMetrics: "metrics", SwitchPublishing: "publishing",
 		SwitchRegistryImages: "registry-images", SwitchSignedURLs: "signed-urls", SwitchPauses: "pauses",
 		SwitchPublicTraffic: "public-traffic", SwitchServiceAccounts: "service-accounts", SwitchSnapshots: "snapshots", SwitchWebhooks: "webhooks"} {

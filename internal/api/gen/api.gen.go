@@ -111,6 +111,27 @@ func (e DeliveryStatus) Valid() bool {
 	}
 }
 
+// Defines values for EgressRecordOutcome.
+const (
+	EgressAllowed EgressRecordOutcome = "allowed"
+	EgressDenied  EgressRecordOutcome = "denied"
+	EgressFailed  EgressRecordOutcome = "failed"
+)
+
+// Valid indicates whether the value is a known member of the EgressRecordOutcome enum.
+func (e EgressRecordOutcome) Valid() bool {
+	switch e {
+	case EgressAllowed:
+		return true
+	case EgressDenied:
+		return true
+	case EgressFailed:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for EventType.
 const (
 	SandboxLifecycleCheckpointed EventType = "sandbox.lifecycle.checkpointed"
@@ -529,7 +550,7 @@ type CreatedAccessToken struct {
 	Token     string    `json:"token"`
 }
 
-// DNSServers Up to 10 IPv4 addresses; kept and shown, while names are resolved by the machine
+// DNSServers Up to 10 IPv4 addresses, to which everything is allowed beside domains in allowOut; 8.8.8.8 if there is none. Names are resolved by the machine.
 type DNSServers = []string
 
 // Delivery defines model for Delivery.
@@ -571,12 +592,44 @@ type DeliveryAttempt struct {
 	ResponseStatus  *int32     `json:"responseStatus,omitempty"`
 }
 
-// EgressProxy defines model for EgressProxy.
+// EgressProxy The SOCKS5 proxy that all connections of the sandbox go through, which looks names up
 type EgressProxy struct {
-	Address  string  `json:"address"`
+	Address string `json:"address"`
+
+	// Password Never in answers
 	Password *string `json:"password,omitempty"`
-	Username *string `json:"username,omitempty"`
+
+	// Tls TLS to the proxy, whose certificate is verified; never in the clear instead
+	Tls      *EgressProxyTLS `json:"tls,omitempty"`
+	Username *string         `json:"username,omitempty"`
 }
+
+// EgressProxyTLS TLS to the proxy, whose certificate is verified; never in the clear instead
+type EgressProxyTLS struct {
+	// CaCert PEM
+	CaCert  *string `json:"caCert,omitempty"`
+	Enabled bool    `json:"enabled"`
+
+	// ServerName The host of the address by default
+	ServerName *string `json:"serverName,omitempty"`
+}
+
+// EgressRecord defines model for EgressRecord.
+type EgressRecord struct {
+	Count   int64               `json:"count"`
+	Outcome EgressRecordOutcome `json:"outcome"`
+	Port    int32               `json:"port"`
+
+	// Target The name that was asked for, or else the address
+	Target string `json:"target"`
+
+	// Timestamp The minute
+	Timestamp     time.Time `json:"timestamp"`
+	TimestampUnix int64     `json:"timestampUnix"`
+}
+
+// EgressRecordOutcome defines model for EgressRecord.Outcome.
+type EgressRecordOutcome string
 
 // Error defines model for Error.
 type Error struct {
@@ -709,8 +762,10 @@ type Network struct {
 	AllowPublicTraffic *bool     `json:"allowPublicTraffic,omitempty"`
 	DenyOut            *[]string `json:"denyOut,omitempty"`
 
-	// DnsServers Up to 10 IPv4 addresses; kept and shown, while names are resolved by the machine
-	DnsServers      *DNSServers  `json:"dnsServers,omitempty"`
+	// DnsServers Up to 10 IPv4 addresses, to which everything is allowed beside domains in allowOut; 8.8.8.8 if there is none. Names are resolved by the machine.
+	DnsServers *DNSServers `json:"dnsServers,omitempty"`
+
+	// EgressProxy The SOCKS5 proxy that all connections of the sandbox go through, which looks names up
 	EgressProxy     *EgressProxy `json:"egressProxy,omitempty"`
 	HttpsPorts      *[]int       `json:"httpsPorts,omitempty"`
 	MaskRequestHost *string      `json:"maskRequestHost,omitempty"`
@@ -740,8 +795,10 @@ type NetworkUpdate struct {
 	AllowInternetAccess *bool     `json:"allow_internet_access,omitempty"`
 	DenyOut             *[]string `json:"denyOut,omitempty"`
 
-	// DnsServers Up to 10 IPv4 addresses; kept and shown, while names are resolved by the machine
-	DnsServers  *DNSServers  `json:"dnsServers,omitempty"`
+	// DnsServers Up to 10 IPv4 addresses, to which everything is allowed beside domains in allowOut; 8.8.8.8 if there is none. Names are resolved by the machine.
+	DnsServers *DNSServers `json:"dnsServers,omitempty"`
+
+	// EgressProxy The SOCKS5 proxy that all connections of the sandbox go through, which looks names up
 	EgressProxy *EgressProxy `json:"egressProxy,omitempty"`
 
 	// Rules By domain: a DNS name, or `*.` and one for all names below it; 10 at most, of 128 characters. A name comes before wildcards, and a longer wildcard before a shorter one. Each has one rule at most. Rules are for HTTPS; a domain that is listed here is not allowed by that.
@@ -1442,6 +1499,13 @@ type ListSandboxMetricsParams struct {
 	SandboxIds []string `form:"sandbox_ids" json:"sandbox_ids"`
 }
 
+// GetSandboxEgressParams defines parameters for GetSandboxEgress.
+type GetSandboxEgressParams struct {
+	Start *int64 `form:"start,omitempty" json:"start,omitempty"`
+	End   *int64 `form:"end,omitempty" json:"end,omitempty"`
+	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // ForkSandboxJSONBody defines parameters for ForkSandbox.
 type ForkSandboxJSONBody struct {
 	Count   *int32 `json:"count,omitempty"`
@@ -1919,6 +1983,9 @@ type ServerInterface interface {
 	// ConnectSandbox Extend a running sandbox, or resume a paused one
 	// (POST /sandboxes/{sandboxID}/connect)
 	ConnectSandbox(w http.ResponseWriter, r *http.Request, sandboxID SandboxID)
+	// GetSandboxEgress Connections that were decided about by name, of seven days
+	// (GET /sandboxes/{sandboxID}/egress)
+	GetSandboxEgress(w http.ResponseWriter, r *http.Request, sandboxID SandboxID, params GetSandboxEgressParams)
 
 	// (POST /sandboxes/{sandboxID}/fork)
 	ForkSandbox(w http.ResponseWriter, r *http.Request, sandboxID SandboxID)
@@ -3489,6 +3556,74 @@ func (siw *ServerInterfaceWrapper) ConnectSandbox(w http.ResponseWriter, r *http
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ConnectSandbox(w, r, sandboxID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetSandboxEgress operation middleware
+func (siw *ServerInterfaceWrapper) GetSandboxEgress(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "sandboxID" -------------
+	var sandboxID SandboxID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "sandboxID", r.PathValue("sandboxID"), &sandboxID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "sandboxID", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetSandboxEgressParams
+
+	// ------------- Optional query parameter "start" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "start", r.URL.Query(), &params.Start, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "start"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "start", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "end" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "end", r.URL.Query(), &params.End, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "end"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "end", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetSandboxEgress(w, r, sandboxID, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -5339,6 +5474,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/sandboxes/{sandboxID}/refreshes", wrapper.RefreshSandbox)
 	m.HandleFunc(http.MethodPut+" "+options.BaseURL+"/sandboxes/{sandboxID}/network", wrapper.SetSandboxNetwork)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/sandboxes/{sandboxID}/metrics", wrapper.GetSandboxMetrics)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/sandboxes/{sandboxID}/egress", wrapper.GetSandboxEgress)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/sandboxes/{sandboxID}/logs", wrapper.GetSandboxLogs)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v2/sandboxes/{sandboxID}/logs", wrapper.GetSandboxLogsV2)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/templates", wrapper.ListTemplates)
@@ -8031,6 +8167,63 @@ func (response ConnectSandbox5XXJSONResponse) VisitConnectSandboxResponse(w http
 	return err
 }
 
+type GetSandboxEgressRequestObject struct {
+	SandboxID SandboxID `json:"sandboxID"`
+	Params    GetSandboxEgressParams
+}
+
+type GetSandboxEgressResponseObject interface {
+	VisitGetSandboxEgressResponse(w http.ResponseWriter) error
+}
+
+type GetSandboxEgress200JSONResponse []EgressRecord
+
+func (response GetSandboxEgress200JSONResponse) VisitGetSandboxEgressResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSandboxEgress4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetSandboxEgress4XXJSONResponse) VisitGetSandboxEgressResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSandboxEgress5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetSandboxEgress5XXJSONResponse) VisitGetSandboxEgressResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ForkSandboxRequestObject struct {
 	SandboxID SandboxID `json:"sandboxID"`
 	Body      *ForkSandboxJSONRequestBody
@@ -10652,6 +10845,9 @@ type StrictServerInterface interface {
 	// ConnectSandbox Extend a running sandbox, or resume a paused one
 	// (POST /sandboxes/{sandboxID}/connect)
 	ConnectSandbox(ctx context.Context, request ConnectSandboxRequestObject) (ConnectSandboxResponseObject, error)
+	// GetSandboxEgress Connections that were decided about by name, of seven days
+	// (GET /sandboxes/{sandboxID}/egress)
+	GetSandboxEgress(ctx context.Context, request GetSandboxEgressRequestObject) (GetSandboxEgressResponseObject, error)
 
 	// (POST /sandboxes/{sandboxID}/fork)
 	ForkSandbox(ctx context.Context, request ForkSandboxRequestObject) (ForkSandboxResponseObject, error)
@@ -12134,6 +12330,33 @@ func (sh *strictHandler) ConnectSandbox(w http.ResponseWriter, r *http.Request, 
 	}
 }
 
+// GetSandboxEgress operation middleware
+func (sh *strictHandler) GetSandboxEgress(w http.ResponseWriter, r *http.Request, sandboxID SandboxID, params GetSandboxEgressParams) {
+	var request GetSandboxEgressRequestObject
+
+	request.SandboxID = sandboxID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetSandboxEgress(ctx, request.(GetSandboxEgressRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetSandboxEgress")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetSandboxEgressResponseObject); ok {
+		if err := validResponse.VisitGetSandboxEgressResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ForkSandbox operation middleware
 func (sh *strictHandler) ForkSandbox(w http.ResponseWriter, r *http.Request, sandboxID SandboxID) {
 	var request ForkSandboxRequestObject
@@ -13411,205 +13634,213 @@ func (sh *strictHandler) RegisterTemplateBuild(w http.ResponseWriter, r *http.Re
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H15cxu59eBXQXF/VZPsts4Zz+YnVapWPmZGGctWWfI4Wx7vBOx+JBE1AaaBFsW49N238AD0ib5IipId",
-	"/2WZjUYDeAfe/T6PQjFfCA5cydHJ59EMaAQJ/vkG7tS1uAGu/xOBDBO2UEzw0cnoegaEu8dETIiaAZmI",
-	"OBZLxqdkQadwSuhYAldEcHwaU6n/hlEwkuEM5lTPOmf8NfCpmo1OjoKRWi1gdDKSKmF8Orq/D0bXQtH4",
-	"Xcq5/qG2il/EkswpX5HEjCCS8mgs7kCa9bBYQSJJDIqoWSLS6SzQq6FxjCuU2RIZbmCFI7ngoCesrpPN",
-	"0/no5DBbJeMKppCM7vU6FzShc1D24M4uz3+F1flL/TfTC11QNRsFI07n+k26YOZxMErgXylLIBqdqCSF",
-	"4hfrZ3GWRkw9X52FSiT1s3jL4xUZr8hyJsiM6gNgktwwHgXk/CURCdEfD/Qfy5mQQFIJST4QF4NL/VcK",
-	"yaqwVvxa6SjonQPZ8bMfg+aFvl1AQs3qPnvnFtmAtea/pskUVMNJCE6WM6rKR6F337hTZaZbYylvJ9dA",
-	"500LMbShgM7N322nrUc1reDHHxoXcMV4CE2nLPFhcdKJSOZUjU5GEVWwp9hcP26Y+j1XLG6aOsWHa0z9",
-	"PGVx1EgfY/t0GHm8ugWuXrM586DE0aEmjQgmNI1Vw9nH+Kp3M4yr749HgYaG4QJHh4dBzhOOPDzBruft",
-	"ZCJ9OJpxLiVIDPQWiEjVKemxTGFm7L3Ow9JSD1uWmkTg4ytxBFKRCUtk45L0m2cyHHkANBYiBsrzz1yv",
-	"FiAbaEXNQOp7I47L5wB3i1hE4LDASzk4bXEBTMEcP/RfCUxGJ6P/cZBfdAdmmDzIljS6x2M7Ny8d5cRO",
-	"k4Su9FOpVrH+QZ+2/n+GartAptdi+kDf82PEBSgaUUXrgLqB1V9vaZwCWVCWSPJPwThEGl6/p4eHxz8G",
-	"BHgoIoiI4CGQuUiAUEmovnZiOLVvzemKjCEbSqeUcT2HmsFcQnyLsPRtdO4W1s4MLrRccQuxX3KJQcsi",
-	"Em4h0f+5hVjTIeVyCQlZMuRF3lPGKYtfbsMtDTN8QS+oJEv55s6kqY6dXVI109dNI/dU5uEw5nllBKfG",
-	"SWX2fOC8kNyyEM7CUKRcNU9fHTbwK0umwtkbnMs/fz5g2MyVk/Zc17jY9inmi5gqaAFYNmDY4j7AeCbE",
-	"TePEy+z5kHnvzWCQ6rmImOHVl0IyJ8mFgivgyInoYhGzEEW4g39K8zifeJFoAU/ZKcxTz62Qr+yjHvQp",
-	"40di/E8IVb6ifPnmF7kQXJrJf6IsThMYtLzWayFJhJXsy9zjaiZoTCaUxRAFJKbhjTRyJlOEA0SSUIXy",
-	"3lzMgSuUtyMBknChZdFbMIoJUJUmQP707PDoz/oueQeTVNL44devuZ+FLgkp16saA5mk8YTFuKXxijAl",
-	"iV2FXr7hykQqqkBLsNl26RwkQtB+Ndd86tAPE6AKojPVV0gM3CvPV12b1TT6XuqLCyUFloAc8h0Weagg",
-	"GGl19b2EqP9EcypvutZ6ocfcOwr1fFaGwspHbdNcmVF6vIfBViQro4DYgYSakURpMNJQSQfgG1h5ZfUi",
-	"fbLIcRe73aAA2TrlWh0i01jLONFw8FpR0w+Aa/Hk40grqnph9m40y7S7GQWjmHG9DKNLoqo6EyipSk2q",
-	"erliLKJVYXX5pxqhoL/ZcpYLSKTgJwVdGwiuD+ld/zKnEfQ+Vdxx4+m94irxUBR1h9qGJ4Xjvw9GNIoS",
-	"kLJxW2HMNOfxHBQdQrcavfwaj5goMMYgSedAllSSRHM+QM08NnArCq4//jCqi6fBCDR7e4EawefeBC2K",
-	"5ojy2s44yZ6eR5maPmGxsZhQEor5nPLIt1/LTg261OlZUZVKvxj6y/X1JTEDtOpnjFCJORfu5NHKiaAo",
-	"Xz8RldlCOtHBmk30S5lw4yWAs6m9h3rwBKoh52xFJbuO2b9Di0Ysz405g5hED8JChPB/V4l3IFPDA8qf",
-	"BU7HMUQNIkttKrRnvBbTBlqNnSrST10IRnOQkk4bbggFC+8DTZBS0fligCGmeFr5+/kCArv2T02bvsrw",
-	"2/HrJWVKTx8YO475MwEaaUaIlOvlxYXZ3gG10k7lGM0BO8zoo9+XAXNf1+r7nHSZcsdUQoBMjKfzMSSa",
-	"XVCixyKvmDBOY/bv7uMuHHG+L985vxCcQ6isilY/ljnMhcG6KqoanBCp8hsE2k0AVdTQ03Qv77fjnS2w",
-	"vhIrinw1MugNrL7JpuvIpmZ8LwnVIU0YgpSZhWZjzGmA6FbgoNwq+x+Ik557HcnLN1dXkNxaZ1YZYu8X",
-	"RAlydEjOL29/IFaiBHlKbmChCOURkTOx5AFZzlgMRkkkNNFapxTxrbEUooJMwxlDb2DGyOsbrTDrlxCz",
-	"W/BKw0rBfGE8mD3EpTUAamTOmPrk5w8zrTVrSQ0NA6MTnsZxMBIJ6tLo+LQLdI/801+0XEZwC1ydRx7h",
-	"1XpZ9S2kQHrld8jM3EPs4S2a8ZnbTvt0DmBuuMZquHNvnykvR6BkAVzLDdZb3A8+zkK55gnJFjnGLmcU",
-	"jCKzH4hyWPtkGWd4i3oSaT6+CKqC8JyhdyfpVg7cQyj9UT5KjRh/USarSKTjuPCCEYMKqtAveQhB60WB",
-	"H7qgi1HBnPdc6+o1CJ4raTxQ5AfyK3vuV8PMBJt8PBdmO3lIBYyo/xTOq3YWPmC9mmrmeZmIO9yy5gxa",
-	"63Am2grgcuW9tvcFlXIpkqhRlWu4SqqbsJ/wrhUF9/rNSFPp51ehVc9b1d5+yi3yxj/8E14pfWSnRAKQ",
-	"SITyAAfL/blXV5+wO/+13MJ4nX7fg5hxiUXlqbBy76EW2bLjO5aR7cdsAuEqjGHfkvwo8DxbaAD4HyWo",
-	"2/qfpYuoccobNAV7H4UzCG8WQsPGz/l+gThCR6X0qG/Z761qsBl1H4zE0mOqeYMChQ2qMDNacTGBLNDi",
-	"O0nEkp/i/4WaQWJEEBzLIPlODpI69CvdsMdRgdukWb0P5udnF/WjQfHMkTl6Wmh8WRpRYQZpxMDGfPjF",
-	"Q4dVHRTv5im+5Vt11SXj29icTuEdTJm0NpDKJUxiMWX8VAuG4YxMGMSRJEbej0BfsdJFiilz+1W2vJRG",
-	"Rv8VVud+TkeXUn9f8KanVxAmoLJphvPSskbzN9nwKVUh6cSdCq5iFIym4cJLPv15tWqC1GtHrD6sKRq8",
-	"6rq44Ne5Nu7WrrmBBgYy+k9BJ0JlnyjO51+oYwdNON/DElzGMTOl0zB4kVVMYjrF//wD/QImHssQ6z8C",
-	"i5N4f5jf9ucRgbtFTBmXJnaiuDSMoPBsSCqIGs00NGbUz3CM3b3BEhsu0hfOot7jroyYvLli/4aL5z1P",
-	"EPgwNYjfRu/fvfarKPoZt8IUu4UzdenEg1ZRjMXA1UsKc8HdNL9BIpsI2ZiTem9wXghl6S0RymI8hE9Z",
-	"SAaqj+g+7VyC+eoVjkUDfTF0oDbnrYjTOVxo7OhvEf0tf6l+2VWZTDEyoRgCkmFs8SwcLhVwtgCsEmq6",
-	"8ygD28slGo3q5gYZBNWt2uG3aW53gUW55Gh313AkWWyT49IRjNMpRi1NhFYoacJbre1uDtngrJDeC1w/",
-	"QdM3J+/evr346+tXv716TSYiIYkQcyuIYZQD5Sh3BYRKwjjRywo4qKVIbv7q1lqIbf3h8L9/DDqDwYun",
-	"Z1fZdD6Mg08A5Q0qSQKhSCK92L9dvX1DFNx5jQRbBblejG/5F9ZEWLGhU3kD0W80TuEygUY9Jh91lU6a",
-	"Ri2aJ8DIPgeEmpmLqZlITXyLnaNTMc7GFWcOPNvxLd5/PHfXQOcXoBIWeiTpoSAqQPU9N6fS41LB3fSy",
-	"irSgQPnDblLfpt8Y0vEJFbFYvjUSW3+NBt+6TMcxC68TOpmYgywDm6dxTJhEAp4QpsjSBEtOFBGpOiEq",
-	"SfVuq0aLulQZAV8NXmHEZcEE3WpizI3VWnYom1RaTZ2FoffBaKbUQl6KpHKVZlGzPz579v2z9jhdj3eR",
-	"ypt31hAkpPLbF9K426liEeAdjvWqX4URHqpIKJcYuNzvO9fZ+K5vtQrwvQSS4sJ9mFDCyucrEok5ZfyE",
-	"UPLyzVWe1fKP/7n/D/Q/CA54JdE4tirAGGKxJEydkqNDQhWZC6kCrQscHf+FhDOa0FBBIvfJGb5AQmHe",
-	"mogEyJLFUUiTSAY4OyWx4FMMEza/u3GUyJlIFCR6AfvkFQ1nGAlksolicB/eJ3hsaJDQy/zl+vry6pRQ",
-	"uy9zhzJJYtQmCAaEMBM/iGTrPChU7f/OR83AuS6CvBKKY2yS5lOgF+pCApVA5m6XMgUlA319L2IagtGk",
-	"hAS7RMyt2SfGIXR8uF/T2AuZZDSO305GJx97y2qfqoDHa8HEjYeCK728f/zXZzge70tU6uX+m7OLV/cG",
-	"BewTFgFXTK32jXnFjnDaHgIATV16i0st1NDsIDAnQxYdVfq024jhPVrUtsqh/9CcJeGg/qBosvBr7V8I",
-	"f90am1s2+fdLfndP2K6zCnK4hcReaprQ7JXW29O0Jf94RTDAWf13/7LFptAbTWiqxGXFWu97fNESrFE2",
-	"ILVHmmUjjUb/Gx3ok2G087I6P7vASzZcNF9CRippkFLyQ17LSMBzqawHUhv7YWjD1Mv4eXtEBI9Xp+T2",
-	"mNB4SVeSmKES+RmbcqH/ZgWtpBhD024mWDfEZrcGhgbUtzkOrRF6FX0uSaGcPlY/MXSydu7EfvuVGVyg",
-	"/ILmenT8lw7FNRhJNuUY8G/sz77M0o4Z0iSuvnX4w1+61E0b+6FfzrZcX4334K2vreLsi1OpXGC0x+E3",
-	"twlqDWFUP1EW97XrmjeuUmRova3BjUE3eIOf84nwbGqRniXhjCkIlaVNnw32Jzpn8arp6YWIjD2m8eGb",
-	"Xlb9/EOFaSuTBLUlf/IztISF0n9lhFRB9OLyfc9jzV4xd8PzleoNkYHW63CRXkISQuWF5oiDiMkb6RN9",
-	"aq6rTPSZpVO4pFO4Yv+GIVtx78l3ILVAFA19D2sZDH2pFubXZujW0MGvDNmXeU1/p/9bVa9PEaca8KUE",
-	"XI+JOF+AZye1U6yekA88PlA7jPGRjDVwD8FXmRnsE8X4dNCrxpV4zqWiPITO9IHcl2giqaOEMm6ikkIT",
-	"gWv+k/IZ0FjNVsbIzqOxP/fFzPxiRvl0mCfjttE14wttqm8zKNwj+WzZ/VGIeqousQKihuOvXx7lC6h8",
-	"H+Sc0ocSRiL2Bp58mNlMP/SMoqqPIZAYZWaiMlw5ErJHDEajMKcREC0WqGkzeUNobALdHIgnKbpcJywG",
-	"uZIK5l4Avku5BtEHJmetCs+JqQqiVV4mRYwRSiQxL9uICSOEfScL9VOSlO8TZ/BlKsDQOTPud76kXGV5",
-	"j5JMEjF3Wa4EnxnTRPniccJTNe/f2hOoU7Sdx5ZplIntemdUlj0GP/7QKTTluFj9qFYC8Fi4MPEhp+af",
-	"JZOQuY7R+Il2bkhcjER79mqjCrd1n7CIo+dCKL8zw2FdqDcxpuENAgghVUI3/cMiEYZISMQiwkU1QLVo",
-	"Z0CjUKPjtxJA3eY4ri85Qucvsal0dgPfSTITUpEEaDiraD/ledu8xe2e3C7VyVjH2/e2htO0y+tpEeYl",
-	"KGqqr/RFGzQInFt7wFmLOWBt/GKSwB2EKZLlGKaUG/SqcTPPNx84lKEVQwdHOQxA6MeKhIiLsT7tQXVu",
-	"4I7iJ4abRhbFq7btnfxO/han8XTiNOyRoK3EY6y5Rbw2SNRmqKvN26DS202aOlKtQ3BFb4zCWI9pmAs+",
-	"rdw5xlASGK52hOVgtAw0pQu5Twpy1X6/XGW3DMcz21fb/hSrkXSMsJgQbSdmJY9l7J010ls/yEV/lgVr",
-	"BwVUqUHZe5jFo6selO9YgpIL3oMkLdj9i5AqDzwoo5IWVV4sUq2NXoboWBATdP5ZEQszo8tUMU3B+IR7",
-	"usfMIuwC6i4ym+ZiEq80TuP8efkRm09+H1TW2tPUol96yeTNIJsJHth8jVd+gTga8trwII6mwAwbjFE5",
-	"o8pePOusnlALHr0WU7mV9Oa2zObYfqTvRBgz1XXT4KSdGctlTPWZXAcaBYdhqr7Ahhjb9PhhdrYXWiPp",
-	"P3zIYuYwH7CWnYQ7DQhhKkgUYZF43K4Kx1E4yAIIitBrQa0rJ6ZlZjFbI9YKkv7slKvMQdtoLSF7xq5h",
-	"s441H5+I5FRLBclKzRiKC1TpZyYaIRJ1VzIRCYH5Qq1a80zayw2WK6d5dMCmYi7X1n4RkP+D9qZCUoyM",
-	"MfCyKc19C/nNjb7xRMTQmJmZHSAXZA6uqEJWNpXyFdYRHJQC7s6nK2OyfM7v7DIdWoklx7QeGs0ZxwTQ",
-	"W4g1GEbB6JbBEvzhtSVFrs3iYa0uWe3BWVYfx9hwllRaY2JApNCnFFKOvmIyBpLAWAiTxlXXtq84XciZ",
-	"8KCOqdw1KF5E2sm8Gk4FCoWxgf2W9+AzfbElgqxpYYVpsLSfhz7G1uftSwL0GQXPrdA2cfkjoeATNrU5",
-	"nUhKecU0U1Cw4eQbicBfA68h0+1cIfTdlzBYLCMJU6YN4klPq2RgzwPX4I7AB5VrOj2Tkk35HHxVnH7S",
-	"ShHFAZqiiOCmFIqiUxJD5ALIsPJLPYUre68/n6HZYhpUGvzUi+EMDN/7iXEmZ60vNoSOVCbqkx1a2kr+",
-	"XlA8l9p+6gv1Qs3Wn66cN9YZ99fIki9teIQXIZtLTzSVjKpZJGxlTId9ZinFDzfto1FqFDxMkwS4KzUD",
-	"cg0v3TsrN/QQI5+cbOU5AM/mms4Vy9N0ppnD3FqcO/Ge9a1uYKb0L8uo5Q0W7qGXlCGdAZrFOC9D7ifr",
-	"vCBAZ5EpO3SNmIcdlSUqMXKvN9PIYBORYNAvJTHjcJq5/Wy8cCjmgEYxn5PuFkjJ+F+oJTE8L7Hd9l3i",
-	"YLWb04Rwe5fpvbJjKtXVgi75ZnfBQNP6GoLYArM2/Fxb6g14Ua9Je2y3W9siAf0xs80snRf172F1trsM",
-	"Mj7gzqpILsUFFmmiCs3SwZS4RBnLyjTfxq+Q4OtMq42dPDxT2DqFTbqFo00JQK7DXzdFyxwT8+KUTUjl",
-	"QdVOxPDHGbYhx0MUNnTmv4rCbYKLu40T1emSrCZjT0jZIo7rArmVNfXjMxl0+xktSzC0SVstrvcIFglg",
-	"lJu7DapRwa08oAyW43LAcg8GUSS0aq+T4x+ap2uyOjL+UwLwksmbi7HfYmFtSHba9vwJ96H28HJ/RNBH",
-	"5PQLGsLBJ/3nxxNFp59GPc5X0enA2zRXZ+rgrONcO8qgBF7fzqs7GipsSISRTZNEzLFSChoUipFTNXV5",
-	"IpKwIVsjm8XPuN3TYjWW1kSK0mA7Q1E498RW0Wj1Yh41ZDRicFnXV4sBbM5Z3zSlVLDozxzd0q8ULLwu",
-	"jUZIvoYpDVdPUR/ZsVbRmTGzdXHjcUTw/1h5+uHk6LbL1TKZrA77tqis4cS3rGCtc8FsLMZksHMaEK4i",
-	"B2XbcV/ZCtaVY06GbgNDkX+hJtK4ft80X1SqVxmyxmJWbh/XdDpQ3RrO/pT5RsdK6bRMe62+pcLyf05E",
-	"6gNFZhMecLuVTPS+DBcqL0TSUOpE0anpUGEac+WfD/wI3/dMylO5JbSdSlPGdDMFtt3cH5iaoRwmvy5r",
-	"4jjb0yDRx5goPNv6Zp38Zp38Zp380q2TGV/wMlhbsHSz8qutPkDZ1tJUPzcFV3kpaaPJ6WV9hFnpVPMB",
-	"386KQdHesIaGkp5q1n2N2VXgYN+3GzPR1ykm39xeZu3k9KEROS3df1RznLHNRO/h9stcwMoF49oTLtKI",
-	"O4hKlnrL+Zt0wEEde77mfP+mY3p1O0imbOiDa1bqotQ8hhSsUsHU6krPYwBRyZsZA00g+cmRhbz5A47H",
-	"f6D1awZ3NIKQzWlMIjY1xI8rQvDhizn1zJRCY85ZNGe83ErVVBrKG1/+fQ8H7bl+qm7ZJghBz5FFRjS9",
-	"f3m+92ux6Uj+bqUlaP1dPWDPYH71XS3tNJ3M3z5cd29fnzmz/gXFFDYkvrKN7rLA+9Hh/tH+oe15xumC",
-	"jU5G3+8f7n9v2RuC6cAUi9nLS08vbIWyuim00BxtdGI7phTBXOwYutqgR2i/0scNaZaeNqGVLqHHh0db",
-	"67DpaRvT0G4TD9gIe1iAHO5UkOXjmm4ppt2c4CGS3w9//3vT17PtHLiOoffB6Fmf8a5DapFoMeOggJIf",
-	"P91/CkYync9pshqdjC7oDRDKicEUuxEbmGm7Mt7tYTnlvYRNZxqJ8Wf9jTJ6HXym+UGdv7w3aBaDgj4I",
-	"9xJHlhFuQRM6B4UFrD56u9+WvjioA+6nGt78UBd3fhb8aUHrFY/WB5Zmlwc0jUwBF9uJrwyF10yqszjG",
-	"bn11APj2kw8xnQffTjBO7T7oN/z5ynWu7Dv+bdZ4sP87WTvEfi9cMUOl/Ua/54rFfUab5u49BuZ9xD1o",
-	"ejiIvfUSDAotSOuOlBq/e8uBLEwB40L1v7/v6VXvZRef73t2eHF/9zunrqJoUSWvDzOB0dqm6gGvKe5Y",
-	"0sH+jiG6rpCjZkdRQDgsQSrTxcZDi4bWoEiOsZjuZRWrvST5M6isGPSGyNCnIrZsuuJsYWiTbSAkOjob",
-	"KkKPnhRQMZzZ3MW4B9eBwubsOf55dnlui1RgmL4ksZjKU9daxLX1ZgkRS94G22C0SD1gvKqAcT1RagAE",
-	"u8SkXaOOybXlYklMxMjTQRCjbSLwA0PdLCuaYSodBCTVTJ4wRYBHsh9pZ3VWDmze0l6YZYd7KR0tQu/M",
-	"2GL070aA60i6qNc1LoraZVDi+kznDc37zl8+LTBmtqm8wI2YmNK3uN4k5afWbuXyvfVoWqh4PRSwn7M8",
-	"/PuDQjG2Jj5eyzCWDULuv1LARjJWysWoiVFRmh0UhKMlDt+0gI2T1510J5JJPSe7h4ByReeLGGRARBzl",
-	"1/ETEzSwGpLLABMT4oyqxOSBUYmKpCuXJOlSM58xSBZBnrxokr8lRVtc2400SI6/yopL3H8qYL3JUZKt",
-	"usOVG7QT5DBZYX0wwi3rSSGBvhongEZE59mivJh4RsRkYiSu5Qy0HKKBbjiW4D15ld35wWfz1xs6h3vj",
-	"gPULKfZQB+NMNrvVWUryjf/w3BAG8uBSSGaVuocTVBzC+KUUmaHT00ERs2JCHZ5o2VUkmMDoyt+bG03/",
-	"z9qbTEohFyrHo2ImYQ+kwSkPPhvj/v0BXbC9G1iV7Ic+a6FW/G3d7qHoc0nVzNpcPeizFeDnRcUfyYpY",
-	"+Hgd+W5g9XTNh20Y6uyHWn3Sm7ANeOl8I1Q7+Gzs6TUzos9ouCW862HuwY9kOPo0rYdtwELz4RbAZPzS",
-	"ByHlobFcNLAFfK7P1wbt9DHpZi7FTWy5hxs4KMyuYsjjguq6kukL3TigWvG5PGP59U89NK9MtcH+PMAj",
-	"iJ4gYsUxsf20UWaxWq/JE5cbYlwe2NCkXGk0e+2iCx5MhCj0vvXACcX6mdCo/qTAc+YSOxSDBIGTxWFs",
-	"TWuoXOELais2VFgC2loqsNqGW3Fo5EsCElRL6+Fi2+ExYMgZWn2xtTChU4qlQnoVfik0Eu3Rb3gNj+fu",
-	"0ZtwsXxaKH6ZKstfCONKOFM0AgzN9lN2C1o4toAVExS1Ooy5jfwotwFh79zGK/BXFuMFWLTnbSgab+2i",
-	"67jEgpFpEt73liuO/oqvuJJ10WLcOC2UCcfuZHI9rOpjY0F0yu0sj4dN34w0fiONRYqZqXQ93wgTanab",
-	"JlXonb7PctQY9VFQMEo5tXFwT+fIX4OqeV6/c0WSbDd5tH7YymH2Ln4QSSYYavlqsqtVQPPNPLYL8xgi",
-	"SID2cuwH14xVrC/DZjbeoZk944hdsFYMAe/BWM2KnhxXxaMsNmrEIAoiQRUE8IoTp53KvRLYWRThQT2W",
-	"ovEFxTsahGqIcGRPLa7jLIo0hTNITkvaGqKSUBad9P+yeBXsX2BrG6AqLCaoyfQn/YPP+p8et/Fc3EKG",
-	"d1+epdBswJ6vOVcurHolycD71mfls6c41M7XblZ4PDp/bMX9yyLdLOIG6pRrIum0PC1FmXKt7cVkDnWR",
-	"bMFn1Rzpivb83VzWzv3TfV3jknYOLpfx8PFTUAlADqqwDAqDPde6sTRaf5AMiGn577nIx7EIbyDaQ6Pw",
-	"ych2vvZAVs9zkgCNmm95m6/gvEDfHIhPyoHYjFxdvkQXaduEFcuEVUl+kO+wgDFP85LeCl1mfr9Tm2Gd",
-	"6OVBlHV14i6gZBhN2tMfnChQ9KM23OjvQN8EGxP0jnOPjrdG9J3U/kWhYiftdmelrJ+S8i3H5FuOyRfI",
-	"tH3JKMaeVUsz6c21kc6sKKXpzirDe1mFjVYatOUurrPBO7FyuRJ1fSxd5UIhWZpOSDlJJZySmVgSMVGm",
-	"AYP1NeFFmEtJIk/zMC8LHu+I2Vbk6J5FTwIyXhGMmBmACNnsBWQwCfS5a7MVF165VvPDGDK+9nYykf1Y",
-	"JQ7vzdPM5EkESe/R16sFyNFOg9lN+7we2JzXKNgh6hkfP10sgOetHlxrGYcZm7CgbBKDefkA62A4cYUc",
-	"vDhZTLloj0QvHPY3NP360TRLpnB675yuTNYexhKcmnLI6BYSrh01kyTlN9zFgDwACm+aemHRf2nqfbRz",
-	"5A9u0C6QxBXK6YEf2boe4w5FvuWObxMblB7QywblTubBjFDZ0e/WClX6bF0jtWccZLl1TEkiTW2c3QL+",
-	"FyR6JByCnccwGozkvcK8oDXKqIeUM9q79xDkwWf7Vy9jUxE16gRaPlPjgIl2fHaZ28duKzcpRhCzW8DC",
-	"6sPpJrMTNQXvtp/Mfxb+at13mZ3H2ixq0L3zwWFxm0nO1PJ8WP5WLgC2YydaPxQxuZmmk+Fyx7hhHWfL",
-	"YtmJh+NoBwWib7cLFHjDzgTtnQjDdmu9jFaFY3gEYRj7CLrrLsNVazeKqVREalCTiK6ki1fE1zDKZn19",
-	"bktcpz8qHny2f6/07wksYmqK+a/77cAboZB/ZHCMglc6fIcLzfDpAV0HOc76+RiHpbvOVwUvYcojSMiS",
-	"7trYdQW2gS2C30RVu+WhvxLLWBei+MYQ0jmYCP4HZH7K9YbZ5Cb1osI1SLX5Nbrw1PPoXQDSF69y/4g4",
-	"+dTwkXKLjsaQDHEsTbAYtoc2UiL5faRx5PeRqYErSUQV3RAhZ0BjU8i2SVT+xYzovPwU3KmDRUxZBUpV",
-	"hlWPw4fk1iYxPTv8fluzvhFZMQsmSSg4h1BhWIgJy5WQaNpmkkglFgvnly24VSrOkawgAoYLhJSbKU7J",
-	"s8Pvbbke6v2kOWguog6p5g2O2IWQob/UR8C4MLt5grG8c7eyjrAsPPWDz/qfNgPuz4Cn3ytf2My103zh",
-	"blj6mZw9pacFPq1uuoV1QK+fZ2j9VLcLUBR56G5ke71YiOxy+9Cfrc2V+0F2bZ2pfn+LfpgOq6Y7pQez",
-	"amZg2K1Vs/RZT9KLefyddL38bXHAXYskiibFelF/uj1yceyS7JGjZ0SjgtAqXpgmEP25Fd6FuJvcr9ZV",
-	"vqxA2Y21y+BuEWv2dzKhsYTAX8vMzPEHi2Qrz+7ZjyIYpZz9KwWba23RRaoVVs2eiGS+7azZEhNsqq7X",
-	"A+Vq9cwyQbwcjZZ/r08ara19RsZZGbxTG0Tt7JqawZaL3u3eL4ORB4pIXGxWpc/m/2ScZqseOYffFbSv",
-	"uJOb7Pe/sjgussAnEyu61hl1muMbt3q4bcb7EhRlcQf7fbonuZ7dq+rl9ReUtArLcBNEcfrGW91M/rDX",
-	"euUjO7bm97vaNfR2L1DsmOe+ulNo1Mhq8mSxEiIhCch0DoQWqhcMFx+KiDsRyc3DYO1PIrnZHGUr5Z4G",
-	"NEpTbA4i7Te6n4XtaD21ptIWJ0lE0mn8w0EaLewB9kZkTwOaPvG7wFViAm7wdkes2A0jb8dcj3Cg19Ym",
-	"Ghy4RusdF+Zr04T88Ur6YjZd47SIpw9a1LcHQuEZeVDmtZhiu7/HqNu7VUkTceWBZIL+Raa/FZgeEuz4",
-	"JRSXfhh16GHwlINabkMKaCpSbEa9sV95KKMUzm472PYSXn01djgxrZN3Hci1iGloUqxhmoCUZCFiFq42",
-	"E+1QRHwY2e5ST71t4c509/T3C7TANP601c8pSOULw5uk1niCjiVmUlJrdsFIgKm5bAyEng6v/eRBDwbh",
-	"wURPVXRCjGiVnRKYJCBtVbPt4807M/22MSdK8wb2dRmK3pl76/sfDw+77sY1wX6B4Z/BSCRoLksIjTUz",
-	"X41OeBrHu+Umei2GlfDIrGYzNmJUzofCBz33ttGBpkpcOuZX5yVtfKZNadwcc75Ky8UGqCU5XciZUA/E",
-	"baw3zH7kAe6p8sGjI+XE1C1i8sZ0Izot16BkioyFUN6m4s0J749aaCo7vyZcy54/zUsvR7IWTCzQ/fbx",
-	"MBeCr+1nthZItj67KnVet9OsV0eh8T58vHsvIECTGIuGJQPvQEhuWQh7NOxoAIY+VjP4zI3diRJc+mYv",
-	"Ldi8QbItffH1imRlRzupV1Q5+AcucxKMEhHDMGR4p994ksUKq0jbcJOUwfqF4qkpjFTdTEAodv0t1knK",
-	"ElspWSRimnRVTvJdblV25WViB59lCQC9EuA8+P4VV13KkukqcMuT6m5M9bkdlV26qgCsO9frgfjTltgQ",
-	"TvPpkQsv/iexoZ+ZF51dqwWER3etpx6cpNxybAtI3vsO/lY+8IsqHzj4Ds2LC45XrvR0HaFDb2ucta7N",
-	"ojmiWejPRvVz12UKYluUe4NTjpuqu63vfalFxq4KdoO+JcZqMdRfSMGxDeLVNGKaKrpdfUZ2VeKLzvuV",
-	"99Ir2n32RBiClCWmU+dCWHK0WcPM2sxrgT0wETHIbymmYzqmhNK7VJRHpqWne+PUDs7YV6AZ9e/cNMCw",
-	"+ZN6AtPm8/fOgjYLSKTgNHaB1w5lbCHG8o+eVN8MhfKWJT1iEzQA2wMTNu4FGHyLcKgTV//wht9onD5O",
-	"6+y2Pu6ZdjujEaL7GKaUB6Xs9v+Nme2ETbBQPZtj0t+U3QJfN5+9K4rcj/8Hc3rXkwYu6N2OycCssXUm",
-	"4BpdP2osDNMkAa7+kIWMLpe/gQT1B+aG5SrYfyQVthHfBb0r0p9f9r7VNIdojcI3m8MjpGRMUUuQyq5G",
-	"TLBMWsGy9J0kFsNPyWEpm+Th6KtPUdJiNdJhquJO+6CtVcb0EWSdXI4J1le8grrQ1GR3z4C8WXG2ejXT",
-	"7LcDGjOqN/0Z/7hvZ87mpTM9shdvpnbkY3UrXqTjmIUNkQd2NxoqXUXPC2MDN2mfhLMCKE3F3BzNd1oB",
-	"x7Xe02DRN7+iN8BNnRvU9OlWUUpREw/e0f/Hjr+mU/nwzh23pp6Zk16njp1la07bYiHjPEYOy3KqGUgg",
-	"+LlHqXGnv2z6H9Aca9dEkdwg729BJiWb8gfBhqFA1wBOpr7Oxxr+H08UnX46NXc+nWIN1TEQanp4myLT",
-	"HWzEzL4RHh1tcB64UC+/25hAlIGb+0If5mgAv/uwBXpj8XshmKkIpiGK4YMWlGKSd0im0z7IXWaAn/P7",
-	"ooff7zqnr6EiWnYree5ND8Mx34u+VsHJbK/AsbLWbK40QCpBnppbUCQblIXvzBHeCkyfpq25jxz/ganZ",
-	"c01KslkqsiDSMoiw1mZNeEiB8ku1OxcaMOZbHKPlkZy/DHIvktnmZlJXwT8dwSKBkKpcxPZ5rLfHabbv",
-	"AXSfyDNKNnVM8zSO6TgGdyKdF9LLx2k0uRPeeCbJ7fEpQd1FzhifEhpLQcKYsrkxISJXdJYLoyrIBQ1h",
-	"s+vvwCD6wWcrGXRnizpEQP7hzxndKg99bkUWPbSMD+85uyNzFsdMQih4JI3sF4vpdxKD/V3TVJZAqN/R",
-	"lG4rz4z8BV7CNJEi2czI13UniGl+LVQCpkWypElE/mQX+WetC7ouZ8SsjQheNjackjENb/A9JskYJiIB",
-	"wlSNQ/u2m53MyGdEtcvRYqP9QoO1tKsyFuOv4RZiz441TSwUROgvenX8nIQx068jJBPUhfXlI0WaIKZ7",
-	"7bLuYX0HGtFFQnH0AhLJJLImzy62a9dwNNTLuOYIqam/VFmQx6n7iO96OvZ1W+FiMTUVV41aMF4Z+/MW",
-	"TSXtrFIqqtL+zPLKDH8sdmkRQitUMdBbICJVAcF4D4gInShbkTLWtEomLDZR4t5MfTGVtu71+un6A1ll",
-	"byazCwHanDKfiMaYOQPrr5T4fhHLjOqYJJHAsrLOCaTJ0timuK2jIfiDEeWExfqnGZWzXsbxn/T4TWnQ",
-	"Y0rXC9jQkr6J6WiRgHRVbmum9DSJu23obgYzvJeBiMSM32RdiS7fX2fyaZhABFwxGsuATIUwF/z3h2TO",
-	"ePoV+4Y+oNSiBFmkpoMfoqe5pF68vfy/RCpYuAL2WRHglW30r991ibLdUr3HAzl2On0zvTg7YqdL0lp6",
-	"t2nyekDP5DWd9nJO7t5ib4vWa1E8s15iBJWi023Yujo5pIb4QVYoygv3F/rpkwF8xUkgFC2yr8acPRzX",
-	"1+vH0/nYJp/sHiWyICE0c8dAbRO4go17d5gBd0y2RPgWsOKVGbmNu7MiTxor/mN5ofMT8OQga5E2Zv+G",
-	"SHOYzksU3BGV3+uDlc4LzBT6GoMsMlLRad61RyqR7Nwlkzuo9Vo0vspHRNhpItJF7zvsZzN6Q6T1lEMX",
-	"UhGKLrI5dmsrsfUfu01N+buve9Q9czU7jkolO478alXDapHboCiyoFM4JcfPulep39n6+po+9KJuffNY",
-	"m6qR8LHlo7bTMFeUmYSPJnsR0CSclb4yp3evgU/VbHRydPyXoPurz1c2dhOjznJQkj+Zn/7QwzGSA9uD",
-	"WGueSNBGYWi60ZpVCTJ0tqzCxKPA/Y/if/SrxT9xzIMbuTjcKQuxZmt+iwO7p1iHBNzXv11YUx+e+7bg",
-	"2HoEOUBLWnlb7AIzzVuA2zawMfaJxZhhvV65O277WdHp/UGB0fVlvGeFV7avbg+VGBq4TrgGx3l22M02",
-	"462yzO3SLUa99ibEIiB9ETmDuECFaG387ZpE67oim6pmxlnABZGpuYQfQc2rU7CRmGZUZhRc9Mpsl4pv",
-	"j7Ls1IjJUNxCsuroFPTSjvvWLaix3UxHepTrHRSggWuS4GE56C9EHJvUU828XMrUDaxGnelJt8dDG9b8",
-	"drxBy5qgZ/8LZaIT1qtTeqW8IeTVjhcNrFpgz3mfZGQknyahpy2bA6KziYIGf29EFexZh1LPSQuhmF9l",
-	"iurgpkOOV28lQigY/X3vWiga79leQl3v4mA3dtcBRq7fkVbjbXH6PCfMyXE76Hrk4wtlIP0kEnL8A5mJ",
-	"NJEBCU0uTakuSyajSn1f3cDKhKaLaJWFQ5tHpoAoZnAifRhI5ARyHsF8IRTwcLVnqhV4lbDjZ89QJMqU",
-	"MgylUpDoOf/fR7r378O9/9779L/+a9Sg5Hzr8vT4XZ6Oi12evj88JDIgNF7SlRzc6al4Gz5WmxGko4dv",
-	"NPLb8TZi6761FukXBCrJ7ZGN+gQtL2ODVCIWpi3Wxug5oPOCj00/VITaFjTWw/W+sqWAM+8GMPoj6ImO",
-	"r8XUhos0CoitZsLjZz8+qSCy7cePvRZTjN7YVQzZE2xjcXs8NI13DSXMJfJ+wWrBkPTgrWoE9/9BKcaZ",
-	"zrBJ31RPioJwnQPaMxTewVQrf0kpAm4jmahSoxxTkbt9McEoXKQvBrS9MtWpL557b0pPlywLpS5Pr1nv",
-	"ejmCx1uPR3wNUxo21kczcSdLypQpzKP/NdUsdi9ufW8sZX+jt/QKl0muXv4qyfH+EVGCHO8/2zzyqci2",
-	"a7l+rSUj3XGuxca/wBScenL2pknYckDevdnNd9LksnytIYFXMwyWzXMehVE1kMFjD8MZi4CwujegR1JP",
-	"I6rXgtUR3P5q7JoTlNj6rkLUH5hOXNB9MoQtN3FPJknKI0jI0tisH8G0ktgrGCKzpi1wyu/LAm5TUxLP",
-	"1T/aAezemQ881qVq9m076Tzxq9UW2c4iTFUxhxdjfjRzKQSVuWdsYiPLOCw3RKiH4a+f7v9/AAAA//8=",
+	"7H15cxs39uBXQXF/VZnZbZ2Js/OTaqpWPpJ4ItkqSUlmy/FmwO5HEqMmwGmgRXFc+u5beAD6RF8kRcke",
+	"l/+wpEajAbwD736fRqGYLwQHruTo5NNoBjSCBH98B/fqRtwC179EIMOELRQTfHQyupkB4e4xEROiZkAm",
+	"Io7FkvEpWdApnBI6lsAVERyfxlTqn2EUjGQ4gznVs84ZPwc+VbPRyVEwUqsFjE5GUiWMT0cPD8HoRiga",
+	"X6Wc6z/UVvGTWJI55SuSmBFEUh6NxT1Isx4WK0gkiUERNUtEOp0FejU0jnGFMlsiww2scCQXHPSE1XWy",
+	"eTofnRxmq2RcwRSS0YNe54ImdA7KHtzZ5dufYfX2tf6Z6YUuqJqNghGnc/0mXTDzOBgl8K+UJRCNTlSS",
+	"QvGL9bM4SyOmXq7OQiWS+lm85/GKjFdkORNkRvUBMEluGY8C8vY1EQnRHw/0D8uZkEBSCUk+EBeDS/1X",
+	"CsmqsFb8Wuko6L0D2fGL74Pmhb5fQELN6j555xbZgLXmv6HJFFTDSQhOljOqykehd9+4U2WmW2Mp7yc3",
+	"QOdNCzG0oYDOzc9tp61HNa3g++8aF3DNeAhNpyzxYXHSiUjmVI1ORhFVsKfYXD9umPoXrljcNHWKD9eY",
+	"+mXK4qiRPsb26TDyeHMHXJ2zOfOgxNGhJo0IJjSNVcPZx/iqdzOMq2+PR4GGhuECR4eHQc4Tjjw8wa7n",
+	"/WQifTiacS4lSAz0DohI1SnpsUxhZuy9zsPSUg9blppE4OMrcQRSkQlLZOOS9JtnMhx5ADQWIgbK88/c",
+	"rBYgG2hFzUDqeyOOy+cA94tYROCwwEs5OG1xAUzBHD/0XwlMRiej/3GQX3QHZpg8yJY0esBje2teOsqJ",
+	"nSYJXemnUq1i/Qd92vr3DNV2gUznYvpI3/NjxAUoGlFF64C6hdVf72icAllQlkjyT8E4RBpev6eHh8ff",
+	"BwR4KCKIiOAhkLlIgFBJqL52Yji1b83piowhG0qnlHE9h5rBXEJ8h7D0bXTuFtbODC60XHEHsV9yiUHL",
+	"IhLuING/3EGs6ZByuYSELBnyIu8p45TFL7fhloYZvqAXVJKlfHNn0lTHzi6pmunrppF7KvNwGPO8NoJT",
+	"46Qyez5wXkjuWAhnYShSrpqnrw4b+JUlU+HsHc7lnz8fMGzmykl7rmtcbPsU80VMFbQALBswbHG/wXgm",
+	"xG3jxMvs+ZB5H8xgkOqliJjh1ZdCMifJhYIr4MiJ6GIRsxBFuIN/SvM4n3iRaAFP2SnMU8+tkK/sgx70",
+	"MeNHYvxPCFW+onz55i9yIbg0k/9AWZwmMGh5rddCkggr2Ze5x/VM0JhMKIshCkhMw1tp5EymCAeIJKEK",
+	"5b25mANXKG9HAiThQsuid2AUE6AqTYD86cXh0Z/1XXIFk1TS+PHXr7mfhS4JKderGgOZpPGExbil8Yow",
+	"JYldhV6+4cpEKqpAS7DZdukcJELQfjXXfOrQDxOgCqIz1VdIDNwrL1ddm9U0+ovUFxdKCiwBOeQ7LPJQ",
+	"QTDS6uovEqL+E82pvO1a64Ue8+Ao1PNZGQorH7VNc21G6fEeBluRrIwCYgcSakYSpcFIQyUdgG9h5ZXV",
+	"i/TJIsdd7HaDAmTrlGt1iExjLeNEw8FrRU0/AK7Fkw8jrajqhdm70SzT7mYUjGLG9TKMLomq6kygpCo1",
+	"qerlirGIVoXV5Z9qhIL+ZstZLiCRgp8UdG0guD6kd/2XOY2g96nijhtP7w1XiYeiqDvUNjwpHP9DMKJR",
+	"lICUjdsKY6Y5j+eg6BC61ejl13jERIExBkk6B7KkkiSa8wFq5rGBW1Fw/f67UV08DUag2dsr1Ag+9SZo",
+	"UTRHlNd2xkn29G2UqekTFhuLCSWhmM8pj3z7tezUoEudnhVVqfSLoT/d3FwSM0CrfsYIlZhz4U4erZwI",
+	"ivL1E1GZLaQTHazZRL+UCTdeAjib2nuoB0+gGnLOVlSy65j9O7RoxPLcmDOISfQgLEQI/3eVuAKZGh5Q",
+	"/ixwOo4hahBZalOhPeNcTBtoNXaqSD91IRjNQUo6bbghFCy8DzRBSkXniwGGmOJp5e/nCwjs2j82bfo6",
+	"w2/Hr5eUKT19YOw45scEaKQZIVKulxcXZrsCaqWdyjGaA3aY0Ue/LwPmoa7V9znpMuWOqYQAmRhP52NI",
+	"NLugRI9FXjFhnMbs393HXTjifF++c34lOIdQWRWtfixzmAuDdVVUNTghUuU3CLSbAKqooafpXt6vxztb",
+	"YH0lVhT5YmTQW1h9lU3XkU3N+F4SqkOaMAQpMwvNxpjTANGtwEG5VfY/ECc99zqS1++uryG5s86sMsR+",
+	"WRAlyNEheXt59x2xEiXIQP91OWPhjMAdJCs1Y3xKmCQ0jsUSIjIGySIgkZhTxiVh3Dx5n6pT8pd9/JcL",
+	"QEyiF26fvNM6JqGJVlqliO+MoRH1axrOGIf93/WusqugflQVdv8aYqbX55GnlYL5wvhAewhca6CEkVpj",
+	"6pPAf5tpvVvLemhaGJ3wNI6DkUhQG0fXqV2ge+Sf/qLlOoM74Opt5BF/rZ9W32MKpFcDgMxQPsSi3qJb",
+	"n7nttE/nAOaGa7qAe/f2mfLyFEoWwLXkYf3N/eDjbJxrnpBskYTsckbBKDL7gSiHtU8acqa7qCeZ5+OL",
+	"oCqI3xl6dxJ/5cA9hNIf5aPUKAIXZbKKRDqOCy8YQaqgTP2UByG0XjX4oQu6GBUMgi+1tl+D4FsljQ+L",
+	"fEd+Zi/9ipyZYJOP5+JwJw+pgBE1qMJ51c7CB6w3U81+LxNxv/KrmNfvX/18/YIs9Ah7rcYxCY3IxgSX",
+	"zj9tkZ9MRR4qYfh5LMStNNY+kmrdQPMfrR05U3IFPXIjQ+2EF1TKpUg8BPZO3xp4K6DSK33wUXG3Oy8/",
+	"j5vza6fINlykVQDYhXecs563ftTn1/oCRNuQHhTYIItQn8uEhVThpXYHCZswiE4Jd/s1dheg+hepgEad",
+	"BxzSV5B4+N7lmwt0W5FFTENwcE2EUBmQ7aVZ+Lw77sZLpVkPNvIdJM7tUke+mZDKfdqebtmv2w4Q9+1m",
+	"gFxBaLGpckTOBNXDliRSFQqzA8e3rcyC3JqzVlYdjO739Gt7dzQxBvGTD3ZxZ9ks5vfXbi7z6w92Rk0W",
+	"IlE9xQ7VEPOC8Vh0DobGl1QSKm8hIhORoFYKsYQiHLz0VbQf1KefM56q/rdpNtsvnN33gkWLOaI8WZDH",
+	"6uDR5UBsMzMZn0gdV2gq/fJSaA2MrYa7fuY5lM3+8E94rTSanxIJWjwO5QEOlvtzr7VxYg6zrli0CH7O",
+	"QtlDmMAlFs0/hZV7D7UoFjr6sXfJfswmEK7CGPatyDEKPM8WGgD+Rwla5/zP0kXUOOUtOrO8j8IZhLcL",
+	"oWHjl7x+gjjCUAvpMUBlf2815JlRmrcsPcZmo9NYtmhmtDdzAlmo2DeSiCU/xd+FVoqMFoRjGSTfyEFa",
+	"j36lG/Y4KnCbNKv3wfzt2UX9aFDBdAIA+oppfFkaURET0oiBjVrzK7gOqzpubTdP8S3fqqtOZd/G5nQK",
+	"VzBl0lpxK0oAicWU8VMrF00YxJEkxmIRgRbxpYt1VUb6rmx5KY2V4WdYvfUrRnQp9fcFb3p6DWECKpum",
+	"U8qqayklm8zfZMOnVIWkE3cquIpRMJqGCy/59Je3VBOkzh2x+rCmaLKvSySC3+T2RLd2zQ00MJDRfww6",
+	"ESr7RHE+/0IdO2jC+R7yRxnHzJTOyMGLrGIS0yn+8g/0bJqIUkOs/3CyOt4f5m/784jA/SKmjEsT/VVc",
+	"GsaAeTYkFUSNhmYaM+pnOMZz2OBLChfpK59A1nBXRkzeXrN/w8XLnicIfJgZht9Fv1yd+00k+hm3yhy7",
+	"gzN16cSDVlWQxcDVawpzwd00v0IimwjZGMR7b3BeCMbrrZHKYkSXz1iRDDRfYQBI5xLMV69xLLoYi8FP",
+	"tTnvRJzO4UJjR3+fzq/5S/XLrspkirFVxSC2DGOLZ+FwqYCzBWCVUNOdRxnYXi7R6BY0N8ggqG7Vk7hN",
+	"h6ELjcwlR7u7hiPJojMdl45gnE5RgZ2IUTBa0oS3+gvdHLLB3Sq9F7h+gs47Tq7ev7/46/mbX9+cay1J",
+	"K8pzK4hhnBblKHcFhKK1Wi8r4KCWIrn9q1trITr/u8P//j7oTGcpnp5dZdP5MA4+AZQ3qCQJqsJ6sX+7",
+	"fv+OKLhXnTrepiDXi/Et/8I6OSpeQNRIf6VxCpcJNOox+ajrdNI0atE8AcYmOyDUzOxMzUSqrKEG5+jU",
+	"Q7NxxZkDz3Z8i/cfz/0N0PkFqISFHkl6KIjW0bXtbnpZZQfo5WZS36bfGdLxCRXGDVRi/50aDb51mY5j",
+	"Ft4kdDIxB1kGNk/jGF1QkrAJYYosTbj3RBGRqhOikhQ81ra6VBkBXw1eYcRlwYnW6uLI3W1adiibdHta",
+	"O/WbM6UW8lIklas0i/v//sWLb1+0Zxp44iOovL2yhmghld++kMbdbmGLAFc41qt+FUZ4qCKhXGLqRb/v",
+	"3GTju77VKsD3EkiKC/dhQgkrX66sE/SEUPL63XWel/eP/7n/D0J5RAQHvJJoHFsVYAyxWBKmTsnRIaGK",
+	"zIVUgdYFjo7/QsIZTWioIJH75MxYAUNh3pqIBMiSxVFIk0gGODslseBTTHQwf3fjKJEzkShICPpe39Bw",
+	"hrGMJh8yBvfhfYLHhgYJvcyfbm4ur08JtfsydyiTJEZtguQeXZV7g40zwnhvm4BzUwR5JZjQ+ETMp0Av",
+	"1AU1Wyu8XcoUlAxI2SYupLWSMswO3CfGpX18uF/T2Au5sDSO309GJx96y2ofq4DHa8FkvoSCK728f/zX",
+	"Jzge70tU6uX+u7OLNw8GBewTFgFXTK32jXnFjnDaHgIATV16i0st1NDsIDCrTFZ95W3E8Ata1LbKof/Q",
+	"nCXhoP6gaLLwa+2fCX/dGptbNkUolSKHPIkHzipo3Td4qWlCs1dab9v8liJ8KoIBzuq/+5ctNoXeaEJT",
+	"JS4r1nrf44uWcLOyAak9VjYbaTT6X+lAnzCjnZfV27MLvGTDRfMlZKSSBiklP+S1jAQ8l8p6ILWxH4Y2",
+	"0aaMn3dHRPB4dUrujgmNl3QliRkqkZ+xKRf6Z1bQSopRgO1mgnWDBHdrYGhAfZul1RpjXNHnkhS8jtLC",
+	"iWGQR+dO7LffmMEFyi9orkfHf+lQXIORZFOOKUvG/uzLje+YIU3i6luH3/2lS9200Wv65WzL9dV4D976",
+	"2irOvjiVyqV2eBx+c5ti2xAI+gNlcV+7rnnjOkWG1tsa3Bg2iDf4Wz4Rnk0t0rMknDEFobK06bPB/kDn",
+	"LF41Pb0QkbHHND5818uqn3+oMG1lkqC25I9+hpawUPqvjJAqiF5d/tLzWLNXzN3wcqV6Q2Sg9TpcpJeQ",
+	"hFB5oTniKWLyVvpEn5rrKhN9ZukULukUrtm/YchW3HvyCjB0Ixr6HlZjGfpSLVC5zdCtoYNfGbIv85r+",
+	"Tv+3ql6fIk414EsJuB4Tcb4Az05qp1g9IR94fKB2GOMjGWvgHoKvMjPYJ4rx6aBXjSvxLZeK8hA6E6By",
+	"X6LJBYkSyrgJonEBafhLymdAYzVbGSM7j8b+7D0z86sZ5dNhnoy7RteML7Syvs2gcI/ks2X3RyHqsrrE",
+	"Cogajr9+eZQvoPJ9kHNKH0oYidgbePLbzOYqo2cUVf1bWNgoVxOVkYUF7hGD0SjMaQREiwVq2kzeEhqb",
+	"QFsH4kmKLtcJi0GupIK5F4BXKdcg+o3JWavCc2LqGmmVl0kRY4QkSczLNmLCCGHfyEIFqCTl+8QZfJkK",
+	"MHTXjPudLylXWea2JJNEzF2ePsFnxjRRvni4N9LtPbf2BOoUbeexZRplYrveGZVlj8H333UKTTkuVj+q",
+	"lQA8Fi5MfMip+W/JbJwXmoGY1JBMYAKJi5Foz79vVOG27hMWcfRSiIZINod1od7EmIa3CCCEVAnd9B8W",
+	"iTBEQiIWES6qAfJFOwMahRodv5UUkDbHcX3JETp/iU0Gthv4RpoYyARoOKtoP+V527zF7Z7cLtXJWMfb",
+	"97aG07TL62kR5jUoaupH9UUbNAi8tfaAsxZzwNr4xSSBewhTJMsxTCk36FXjZp5vPnIoQyuGDo5yGIDQ",
+	"TxUJERdjfdqD6tzAHcVPDDeNLIpXbds7+Z38NU7j+cRp2CNBW4nHWHOHeG2QqM1QV5u3QaW3mzSV8FqH",
+	"4IreGYWxHtMwF3xauXOMoSQwXO0IC1ppGWhKF3KfFOSq/X7VFtwyHM9sX237U6yn1DHCYkK0nZiVPJax",
+	"d9Zab/0gF/1ZFqwdFFClBmXvYRaPrnpQvmMJSi54D5K0YPdPQqo88KCMSlpUebVItTZ6GaJjQUzQ+WdF",
+	"LKztUKaKaQrGJ9zTPWYWYRdQd5HZNLvljMVGisX58wJKtiLGQ1BZa09Ti37pNZO3g2wmeGDzNV75CeJo",
+	"yGvbS5iwwRiVM6rsxbPO6gm14NG5mMqtFGhoq80Q24/0nQhjprpuGpy0s+ZCGVN9JteBRsFhmKovsCHG",
+	"Nj1+mJ3tldZI+g8fspg5zAesZSfhTgNCmAoSRVgkHrerwnEUDrIAgiL0WlDr2olpmVnMVrm2gqQ/O+U6",
+	"c9A2WkvInrFr2LoJmo9PRHJazMtHc8UtrEw0QiTqrmTMGZsv1Ko1z6S9YGq59qNHB2wqR+WS2QLyf9De",
+	"VEiKkTEGXjYV6thChYZG33giYmjMDM8OkAsyB1cWJiv8TPkKK6EOKmKRp+q1Z2yXz/nKLtOhlVhyTOuh",
+	"0ZxxTGm8g1iDYRSM7hgswR9eW1Lk2iwe1uqSVU+dZRW+jA1nSaU1JgZECn1KIeXoKyZjIAmMhTBpXHVt",
+	"+5rThZwJD+rYVMsh8SLSTubVcCpQKIwN7Le8B5/piy0RZE0LK0yDxUk99DG2Pm9fEqDPKPjWCm0Tlz8S",
+	"Cj5hU5tTjqSU13w0JVEbTr6RCPxVPBsy3d6aTFT3JQwWy0jCFJqEeNLTKhnY88A1uCPwQeWGTs+kZFM+",
+	"B18duh+0UkRxgKYoIrgp5qTolMQQuQAyrF1VT+HK3uvPZ2i2mAaVBj/1ajgDw/d+YJzJWeuLDaEjlYn6",
+	"ZIeWtpK/FxTPpbaf+kK9ULMV9CvnjZ0S/FX+5GsbHuFFyObiOU1F72oWCVvb12GfWUrxw037aJQaBQ/T",
+	"JAHuimWBXMNLd2Xlhh5i5LOTrTwH4Nlc07ligS3N/VvrI8DcWpw78Z71ra5ipvQvy6jlDRbuoZeUIZ0B",
+	"msU4b6TgJ+u8IElnmTw7dI2Yhx0VVisxcq8308hgWPSAcUJJjNUunHHRxguHYg5oFPM56e6AlIz/hVo2",
+	"w/MS223fJQ5WuzlNCLd3md4rO6ZSXS/okm92Fww0ra8hiC0wa6OhoojewKsB1Ts67Na2SEB/zGwzS+dt",
+	"SXpYne0ug4wPuLMqkktxgUWaqEKzdDAlLlHGsjLNt/ErJPg602pjJ4/PFLZOYZNu4WhTApDr8NdN0TLH",
+	"xLy8bhNSeVC1EzH8cYZtyPEYpVmd+a+icJvg4m7jRHW6JKsq2xNStgztukBuZU39+EwG3X5GyxIMbdJW",
+	"i+s9gkUCGOXmboNqVHArDyiD5bgcsNyDQRQJrdqt6fi75umarI6M/5AAvGby9mLst1hYG5Kdtj1/wn2o",
+	"PbzcHxH0ATn9goZw8FH/+OFE0enHUY/zVXQ68DbN1Zk6OOs4144yKIHXt/PmnoYKW6phZNMkEXOslIIG",
+	"hWLkVE1dnogkbMjWyGbxM273tFiNpTWRojTYzlAUzj2xVTRavZpHDRmNGFzW9dViAJtz1jdNKRUs+jNH",
+	"t/RrBQuvS6MRkucwpeHqOeojO9YqOjNmti5uPI0I/h8rTz+eHN12uVomk3WS2BaVNZz4lhWsdS6YjcWY",
+	"DHZOA8JV5KBsO+5rW4O/cszJ0G1gKPJP1EQa1++b5otK9SpD1ljMyu3jhk4HqlvD2Z8y3+hYKZ2Waa/V",
+	"t1RY/o+JSH2gyGzCA263konel+FC5YVIGkqdKDo1PXZMa8H884Ef4fueSXkqt4S2U2nKmG6mwLab+zem",
+	"ZiiHyS/LmjjO9jRI9DEmCs+2vlonv1onv1onP3frZMYXvAzWFizdrPxqqw9QtjVl1s9NwVVeStpocnpZ",
+	"H2FWOtV8wLezYlC0N6yhoaSnmnVfY3YVONj37cZM9HWaWbQVBl8zOX1oRE5L/zLVHGdsM9F7uP0yF7By",
+	"wbj2hIs04g6ikqXecv4mHXBQz7EvOd+/6Zje3A2SKRs6eZuVuig1jyEFq1QwtbrW8xhAVPJmxkATSH5w",
+	"ZCFv/4Dj8R9o/ZrBPY0gZHMak4hNDfHjihB8+GJOPTOl0JhzFs0ZLzeDNpWG8ta9f9/DQXuuI7RbtglC",
+	"0HNkkRFN71++3fu52DYpf7fS1Lj+rh6wZzC/+q6WdppO5m+/3XRvX585s/4FxRS2VL+2rTqzwPvR4f7R",
+	"/qHt2sjpgo1ORt/uH+5/a9kbgunAFIvZy0tPL2yFsroptNDecXRiez4VwVzsebzaoMtxv9LHDWmWnkbH",
+	"lT7Hx4dHW+sR7Gl81dAwGA/YCHtYgBzuVZDl4xI5E0tuGmYKHiL5fff3vzd9PdvOget5/BCMXvQZ73o8",
+	"F4kWMw4KKPnh48PHYCTT+Zwmq9HJ6ILeAqGcGEyxG7GBmbav7P0ellPeS9h0ppEY/6y/UUavg080P6i3",
+	"rx8MmsWgoA/CvcaRZYRb0ITOQWEBqw/e/t2lLw7q4f2xhjff1cWdHwV/XtB6w6P1gaXZ5QFNI1PAxTbJ",
+	"KEPhnEl1FsfYb7QOAN9+8iGmd+r7CcapPQT9hr9cud67fce/z1qn9n8na+ja74VrZqi03+hfuGJxn9Eo",
+	"dvcZ+A7ulWU3dTQ9HMTeegkGhSbKdUdKjd+950AWpoBxofrf3/f0qveyi8/3PTu8uL+HnVNXUbSoktdv",
+	"M4HR2qbqAa8p7ljSwf4dQ3RdIUfNjqKAcFiCVKaLlocWDa1BkRxjMd3LKlZ7SfJHUFkx6A2RoU9FbNl0",
+	"xdnC0CbbQEh0dDZUhB49K6BiOLNt1KX34DpQ2Jw9xz/PLt/aIhWm4ROJxVSeutYiuD01A5YQseRtsA1G",
+	"i9QDxusKGNcTpQZAsEtM2jXqmFxbLpbERIw8HwQx2iYCPzDUzbKiGabSQUBSzeQJUwR4JPuRdlZn5cDm",
+	"Le2FWXa4l9LRInRlxhajfzcCXEfSRb2ucVHULoMS12c6b2je9/b18wJjZpvKC9yIiSl9i+tNUn5q7VYu",
+	"31uPpoWK10MB+ynLw384KBRja+LjtQxj2SDk/isFbCRjpVyMmhgVpdlBQTha4vBNC9j6fd1JdyKZ1HOy",
+	"ewgo13S+iEEGRMRRfh0/M0EDqyG5DDAxIc6oSkweGJWoSLpySZIuNfOxLYKz5EWT/C0p2uLabqRBcvx1",
+	"Vlzi4WMB602OkmzVHa7doJ0gh8kK64MRblnPCgn01TgBNCI6zxblxcQzIiYTI3EtZ6DlEA10w7EE78mr",
+	"7M4PPpmf3tE5PBgHrF9IsYc6GGey2a3OUpJv/IfnhjCQB5dCMqvUPZ6g4hDGL6XIDJ2eD4qYFRPq8ETL",
+	"riLBBEZX/t7caPo3a28yKYVcqByPipmEPZAGpzz4ZIz7Dwd0wfZuYVWyH/qshVrxt3W7h6LPJVUza3P1",
+	"oM9WgJ8XFX8iK2Lh43Xku4XV8zUftmGosx9q9UlvwjYAp/ONUO3gk7Gn18yIPqPhlvCuh7kHP5Lh6PO0",
+	"HrYBC82HWwCT8UsfhJSHxnLRwBbwuT5fG7TTx6SbuRQ3seUebuCgMLuKIY8LqutKptlx44BqxefyjOXX",
+	"P/bQvDLVBvvzAI8geoaIFcfE9vNHmcVqvSZPXG6IcXlgQ5NypdHs3EUXPJoIUeh964ETivUzoVH9WYHn",
+	"zCV2KAYJAieLw9ia1lC5whfUVmyosAS0tVRgtQ234tDIlwSkr0t41nq42HZ4DBhyhlZfbC1M6JRiqZBe",
+	"hV8KjUR79Btew+O5e/QmXCyfF4pfpsryF8K4Es4UjQBDs/2U3YEWji1gxQRFrQ5jbiM/ym1A2Du38Qr8",
+	"mcV4ARbteRuKxlu76DousWBkmoT3veWKo7/gK65kXbQYN04LZcKxO5lcD6v62FgQnXI7y9Nh01cjjd9I",
+	"Y5FiZipdzzfChJrdpkkVutL3WY4aoz4KCkYppzYO7vkc+Tmomuf1G1ckyXaTR+uHrRxm7+JHkWSCoZav",
+	"JrtaBTRfzWO7MI8hggRoL8d+cM1YxfoybGbjHZrZM47YBWvFEPAejNWs6NlxVTzKYqNGDKIgElRBAK84",
+	"cdqp3CuBnUURHtRTKRqfUbyjQaiGCEf23OI6zqJIUziD5LSkrSEqCWXRSf+Wxatg/wJb2wBVYTFBTaY/",
+	"6R980v/1uI3n4g4yvPv8LIVmA/Z8zblyYdUrSQbetz4rnz3FoXa+drPC09H5UyvunxfpZhE3UKdcE0mn",
+	"5WkpypRrbS8mc6iLZAs+q+ZIV7Tn7+aydu6f7usal7RzcLmMhw8fg0oAclCFZVAY7LnWjaXR+oNkQEzL",
+	"f89FPo5FeAvRHhqFT0a287UHsnqekwRo1HzL23wF5wX66kB8Vg7EZuTq8iW6SNsmrFgmrEryg3yHBYx5",
+	"npf0Vugy8/ud2gzrRC8PoqyrE3cBJcNo0p7+4ESBoh+14Ua/An0TbEzQO849Ot4a0XdS+2eFip20252V",
+	"sn5Kytcck685Jp8h0/Yloxh7Vi3NpDfXRjqzopSmO6sM72UVNlpp0Ja7uMkG78TK5UrU9bF0lQuFZGk6",
+	"IeUklXBKZmJJxESZBgzW14QXYS4liTzNw7wseLwjZluRo3sWPQnIeEUwYmYAImSzF5DBJNDnrs1WXHjj",
+	"Ws0PY8j42vvJRPZjlTi8N08zkycRJL1H36wWIEc7DWY37fN6YHNeo2CHqGd8/HSxAJ63enCtZRxmbMKC",
+	"skkM5uUDrIPhxBVy8OJkMeWiPRK9cNhf0fTLR9MsmcLpvXO6Mll7GEtwasoho1tIuHbUTJKU33IXA/II",
+	"KLxp6oVF/6Wp99HOkX9zg3aBJK5QTg/8yNb1FHco8i13fJvYoPSAXjYodzKPZoTKjn63VqjSZ+saqT3j",
+	"IMutY0oSaWrj7BbwPyHRI+EQ7DyG0WAk7xXmBa1RRj2knNHeg4cgDz7Zn3oZm4qoUSfQ8pkaB0y047PL",
+	"3D52W7lJMYKY3QEWVh9ON5mdqCl4t/1k/rPwV+u+y+w81mZRg+6d3xwWt5nkTC3Px+Vv5QJgO3ai9UMR",
+	"k5tpOhkud4wb1nG2LJadeDyOdlAg+na7QIE37EzQ3okwbLfWy2hVOIYnEIaxj6C77jJctXajmEpFpAY1",
+	"iehKunhFfA2jbNbX57bEdfqj4sEn+/NK/z2BRUxNMf91vx14IxTyjwyOUfBKh1e40AyfHtF1kOOsn49x",
+	"WLrrfFXwEqY8goQs6a6NXddgG9gi+E1UtVse+iuxjHUhim8MIZ2DieB/ROanXG+YTW5SLyrcgFSbX6ML",
+	"Tz2P3gUgffEqD0+Ik88NHym36GgMyRDH0gSLYXtoIyWS30caR34fmRq4kkRU0Q0RcgY0NoVsm0Tln8yI",
+	"zstPwb06WMSUVaBUZVj1OHxI7mwS04vDb7c16zuRFbNgkoSCcwgVhoWYsFwJiaZtJolUYrFwftmCW6Xi",
+	"HMkKImC4QEi5meKUvDj81pbrod5PmoPmIuqQat7hiF0IGfpLfQSMC7ObZxjLO3cr6wjLwlM/+KT/azPg",
+	"/gh4+r3yhc1cO80X7oaln8nZU3pe4NPqpltYB/T6eYbWT3W7AEWRh+5GtteLhcgutw/92dpcuR9k19aZ",
+	"6ve36IfpsGq6U3o0q2YGht1aNUuf9SS9mMffSNfL3xYH3LVIomhSrBf1p7sjF8cuyR45ekE0Kgit4oVp",
+	"AtGfW+FdiLvJ/Wpd5csKlN1YuwzuF7FmfycTGksI/LXMzBx/sEi28uye/SiCUcrZv1KwudYWXaRaYdXs",
+	"iUjm286aLTHBpup6PVCuVs8sE8TL0Wj59/qk0draZ2SclcE7tUHUzq6pGWy56N3u/TIYeaCIxMVmVfps",
+	"/k/GabbqkXP4XUH7iju5yX7/M4vjIgt8NrGia51Rpzm+cauH22a8r0FRFnew3+d7kuvZvapeXn9BSauw",
+	"DDdBFKdvvNXN5I97rVc+smNrfr+rXUNv9wLFjnnum3uFRo2sJk8WKyESkoBM50BooXrBcPGhiLgwRUdr",
+	"dyHUN1Prkf1ca6A2TIo5TaVpXZ/mk6PDw0NP7+c5vTdfMc+zjx49VeFVA5orCEUS9VGNbG1gMXF2FiY4",
+	"SiGLmIYQaDkDIxgpj8ic8VRBRXfZsR+tsEi08GEkaAQhiyAidKwFpfEKJZJAbyp3nYye4U0xEcnt41wT",
+	"P4jkdvM7olJfbUBnQsXmINJ+o/uZtI/Wo5VKH6okEUknCeEgjXb2AHvfHJ6OT30C5oGrxES4oTiNWLEb",
+	"yan9qvBI43ptbbL4Abbz775Bzk3X/6e7P+qsvs7bH7OKdg+EwjPyoMy5mGJ/zacolL1V1Q5x5ZFYa/+q",
+	"7l8rug+JLv4cqrk/jv3hcfCUg1puQwpoqgpuRr2zX3ksKzDObltG99IWfUWtODG9yncdOYmSrglkQOGZ",
+	"LETMwtVmuhTqZI8j213qqbct3Jl2uv4GnRaYxoG9+jEFqXxxr5PUWivRk8tMDnjNEB8JMEXOjUXe01K5",
+	"nzzowSA8mOi5ik6IEa2yUwKTBKQtI7h9vLky028bc6LUptx6ZSinH3/7fUk/PlxXDfCA/QLjrYORSNA+",
+	"nRAaa2a+Gp3wNI53y030Wgwr4ZFZzWZsxNh4Hgsf9NzbRgeaKnHpmF+dl7TxmTalcXPM+SJNhRugluR0",
+	"IWdCPRK3se5n+5FHuKfKB4+eyxNTKIzJW9P+67Rc9JUpMhZCebv4N1eYeNLKbtn5NeFa9vx5Xno5krVg",
+	"YoHut4+HuRB8Yz+ztcjN9dlV0U/splmvcEnjffh0915AgCYxVulLBt6BkNyxEPZo2NFxD4MazOAzN3Yn",
+	"SnDpm720YPMGybb02RcIk5Ud7aRAWOXgH7muUDBKRAzDkOFKv/Esq4NWkbbhJimD9TPFU1OJrLqZgFBs",
+	"s10sTJZlklOySMQ06SpV5rvcquzKy8QOPskSAHplnHrw/Qsuc5Zlr1bglmex3sJQD94mdc6uKwDrTq58",
+	"JP60JTaE03x84kqn/0ls6EfmRWfX2wTh0V1crQcnKff42wKS976Dv9br/KzqdQ6+Q/NqnuOVq/VeR+jQ",
+	"24tqrWuzaI5oFvqzUf3cdZmC2JZW0uCU46bMdet7n2tVv+uC3aBvTb9a0sJnUuFvg7AfjZimbHVXY59d",
+	"1dSj83719PSKdp+uFIYgZYnp1LkQ1vht1jClE9K1wB6YiBjktxTznx1TQuldKsoj00PXvXFqB2fsK9CM",
+	"+nduOs7YhGU9gemr+3tnBakFJFJwGrtMB4cytvJp+Y+e3PoMhfIeQT1iEzQA2wMTNm6+GXyNcKgTV//w",
+	"hl9pnD5Nr/q8YJJrvZZbuTPtdkYjRPcxTCkPSuUk/jfGQxI2wc4QbI5ZtlN2B3zdAhJdaRt+/D+Y0/ue",
+	"NHBB73dMBmaNrTMB1+j6QWNhmCYJcPWHLKRQuoQpJKg/MBkzV8H+I6mwjfgu6H2R/vyy952mOURrFL7Z",
+	"HJ4gB2qKWoJUdjVignUJC5albySxGH5KDkvpW49HX32qABfL/w5TFXfaeHCtusFPIOvkckywvuIV1IWm",
+	"Jrt7BuTNqiHWywdnfzugMaN605/wh4d25mxeOtMje/Fmakc+VXvwRTqOWdgQeWB3o6HS1WWgMDZwk/bJ",
+	"8CyA0pSoztF8pyWnXK9LDRZ98yt6C9wUlkJNn24VpRQ18eAdDbfs+Bs6lY/v3HFr6pmq7HXq2Fm25rQt",
+	"Vg7PY+SwDq6agQSCn3uSopL6y6bhCM2xdk0UyQ3y/p5/UrIpfxRsGAp0DeBk6ms1ruH/4UTR6cdTc+fT",
+	"KRYtHgOhpmm+qerewUbM7Bvh0dEG54EL9fK7jQlEGbi5L/Rhjgbwuw9boLcWvxeCmRJ8GqIYPmhBKSZ5",
+	"S3I67YPcZQb4Kb8vevj9bnL6GiqiZbeS5970MBzzvehLFZzM9gocK+uF6GpxpBLkqbkFRbJBH4bOpPyt",
+	"wPR52pr7yPG/MTV7qUlJNktFFkRaBhHW2qwJDylQfq5250LH03yLY7Q8krevg9yLZLa5mdRV8E9HsEgg",
+	"pCoXsX0e6+1xmu17AN0n8oySTR3TPI1jOo7BnUjnhfT6aTq77oQ3nklyd3xKUHeRM8anhMZSkDCmbG5M",
+	"iMgVneXCqApyQUPY7Po7MIh+8MlKBt3Zog4RkH/4c0a3ykNfWpFFDy3jwy+c3ZM5i2MmIRQ8kkb2i8X0",
+	"G4nB/q5LMUtMfrqmdFc9wF9RKUwTKZLNjHxdd4KY5tdCJWBaJEuaRORPdpF/1rqgaytIzNqI4GVjwykZ",
+	"0/AW32OSjGEiEiBM1Ti0b7vZyYx8RlS7HC022i80WEu7StExfg53EHt2rGlioSBCf9Gb45ckjJl+HSGZ",
+	"oC6sLx8p0gQx3WuXdQ/rO9CILhKKoxeQSCaRNXl2sV27hqOhXsY1R0hNDd3KgjxO3Ud819OxL9sKF4up",
+	"KXFs1ILxytift2gqaWeVUlGV9meW12b4U7FLixBaoYqB3gERqQoIxntAROhE2RKwsaZVMmGxiRL3ZuqL",
+	"qbSF5tdP1x/IKnszmV0I0OaU+UQ0xswZWH+hxPeTWGZUxySJBNZxdk4gTZbGNsVtHQ3BH40oJyzWf5pR",
+	"OetlHP9Bj9+UBj2mdL2ADS3pm5iOFglIV1a6ZkpPk7jbhu5mMMN7GYhIzPht1gbs8pebTD4NE4iAK0Zj",
+	"GZCpEOaC//bQ1iv6YgnjN5RalCCL1LTMRPQ0l9Sr95f/l0gFC9cxIqu6vcIakkbicYmy3VK9xwM5djp9",
+	"M704O2KnS9Jaerdp8npEz+QNnfZyTu7eYm+7RGhRPLNeYgSVotNt2Lo6OaSG+EFWKMoLd6w49mwAX3ES",
+	"CEWL7KsxZw/H9fX68XQ+tsknu0eJLEgIzdwxUNt1sWDj3h1mwD2TLRG+Bax4Y0Zu4+6syJPGiv9UXuj8",
+	"BDw5yFqkjdm/IdIcpvMSBXdE5ff6YKXzAjOFvsYgi4xUdJq3yZJKJDt3yeQOar0Wja/yCRF2moh00fsO",
+	"+9GM3hBpPf0HhFSEootsDrZcY87Wv+82NeXvnveoe1aoadlR0rJ5tchtUBRZ0CmckuMX3avU72x9fU0f",
+	"elW3vnmsTdVI+NjyUdvamyvKTMJHk70IaBLOSl+Z0/tz4FM1G50cHf8l6P7qy5WN3cSosxyU5E/mT3/o",
+	"4RjJgf14rDVPJGijMDTdaM2qBBk6W1Zh4lHgfqP4i361+COOeXQjF4d7ZSHWbM1vcWD3FOuQgPv6twtr",
+	"6sNz3xccW08gB2hJK+9DX2Cmec9923c5xsbMGDOs1yt3x20/KTp9OCgwur6M96zwyvbV7aESQwPXCdfg",
+	"OC8Ou9lmvFWWuV26xajX3oRYBKQvImcQF6gQrY2/XZNoXRtyU9XMOAu4IDI1l/ATqHl1CjYS04zKjIKL",
+	"XpntUvHdUZadGjEZijtIVh2tuV7bcV/bczX2d+pIj3LNugI0cE0SPCwH/YWIY5N6qpmXS5m6hdWoMz3p",
+	"7nhoh6hfjzfoERX0bDijTHTCenVKr5U3hLzaYqaBVYskgsQrGRnJp0noacvmgOhsoqDB3xtRBXvWodRz",
+	"0kIo5heZojq4y5fj1VuJEApGf9+7EYrGe7Z5V9e7ONiN3XWAkWswptV42w0izwlzctwO2oz5+EIZSD+I",
+	"hBx/R2YiTWRAQpNLU6rLksmoUt9Xt7AyoekiWmXh0OaRKSCKGZxIHwYSOYG8jWC+EAp4uNoz1Qq8Stjx",
+	"ixcoEmVKGYZSKUj0nP/vA9379+Hef+99/F//NWpQcr62VXv6tmrHxbZq3x4eEhkQGi/pSg5urVa8DZ+q",
+	"rw/S0eN39vn1eBuxdV97+fQLApXk7shGfYKWl7EjMREL04duY/Qc0HnBx6YfK0JtCxrr4Xpf2VLAmXcD",
+	"GP0R9ETHczG14SKNAmKrmfD4xffPKohs+/Fj52KK0Ru7iiF7hm0s7o6HpvGuoYS5RN7PWC0Ykh68VY3g",
+	"4T8oxTjTGTZpVOxJURCuc0B7hsIVTLXyl5Qi4DaSiSo1yjEVudsXE4zCRfpqQNsrU5364qX3pvR0ybJQ",
+	"6vL0mvWulyN4vPV4xHOY0rCxPpqJO1lSpkxhHv2/qWaxe3HrW2Mp+xu9o9e4THL9+mdJjvePiBLkeP/F",
+	"5pFPRbZdy/VrLRnpjnMtNv4ZpuDUk7M3TcKWA/LuzW6+kSaX5UsNCbyeYbBsnvMojKqBDB6bhs5YBITV",
+	"vQE9knoaUb0WrI7g9ldj15ygxNZ3FaL+yHTigu6TIWy5iXsySVIeQUKWxmb9BKaVxF7BEJk1bYFTflsW",
+	"cJuakniu/tEOYHdlPvBUl6rZt+2k88yvVltkO4swVcUcXoz5Mf1Xs6Ay94xNbGQZh+WGCPU4/PXjw/8P",
+	"AAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

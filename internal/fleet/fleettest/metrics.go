@@ -71,3 +71,8 @@ func (n *Node) Tallies(_ context.Context, after time.Time) ([]shoal.Tally, error
 	}
 	return list, n.down
 }
+
+// EgressRecords returns none.
+func (n *Node) EgressRecords(context.Context, string, shoal.EgressQuery) ([]shoal.EgressRecord, error) {
+	return nil, nil
+}

@@ -42,6 +42,23 @@ func (c *Client) LatestMetrics(
 	return latest, nil
 }
 
+// EgressRecords implements shoal.Node.
+func (c *Client) EgressRecords(
+	ctx context.Context, sandboxID string, q shoal.EgressQuery,
+) ([]shoal.EgressRecord, error) {
+	out, err := call(ctx, c, c.service.EgressRecords, &nodev1.EgressRecordsRequest{SandboxId: sandboxID,
+		TeamId: q.TeamID, From: encodeTime(q.From), To: encodeTime(q.To), Limit: int32(q.Limit)})
+	if err != nil {
+		return nil, err
+	}
+	list := make([]shoal.EgressRecord, len(out.Records))
+	for i, r := range out.Records {
+		list[i] = shoal.EgressRecord{SandboxID: sandboxID, TeamID: q.TeamID, Target: r.Target, Port: uint16(r.Port),
+			Outcome: shoal.EgressOutcome(r.Outcome), Minute: decodeTime(r.Minute), Count: r.Count}
+	}
+	return list, nil
+}
+
 // Tallies implements shoal.Node.
 func (c *Client) Tallies(ctx context.Context, after time.Time) ([]shoal.Tally, error) {
 	out, err := call(ctx, c, c.service.Tallies, &nodev1.TalliesRequest{After: encodeTime(after)})
@@ -63,6 +80,19 @@ func (s *server) SandboxMetrics(
 	out := &nodev1.SandboxMetricsResponse{}
 	for _, m := range samples {
 		out.Samples = append(out.Samples, encodeSample(m))
+	}
+	return reply(out, err)
+}
+
+func (s *server) EgressRecords(
+	ctx context.Context, r *connect.Request[nodev1.EgressRecordsRequest],
+) (*connect.Response[nodev1.EgressRecordsResponse], error) {
+	list, err := s.node.EgressRecords(ctx, r.Msg.SandboxId, shoal.EgressQuery{TeamID: r.Msg.TeamId,
+		From: decodeTime(r.Msg.From), To: decodeTime(r.Msg.To), Limit: int(r.Msg.Limit)})
+	out := &nodev1.EgressRecordsResponse{}
+	for _, e := range list {
+		out.Records = append(out.Records, &nodev1.EgressRecord{Target: e.Target, Port: int32(e.Port),
+			Outcome: string(e.Outcome), Minute: encodeTime(e.Minute), Count: e.Count})
 	}
 	return reply(out, err)
 }

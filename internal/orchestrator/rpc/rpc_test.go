@@ -93,6 +93,12 @@ func (e *echo) LatestMetrics(ctx context.Context, team string, ids []string) (ma
 	e.ask(ctx, team, ids)
 	return map[string]shoal.Sample{"id": e.samples[0]}, e.err
 }
+func (e *echo) EgressRecords(ctx context.Context, id string, q shoal.EgressQuery) ([]shoal.EgressRecord, error) {
+	e.ask(ctx, id, q)
+	record := filled[shoal.EgressRecord]()
+	record.SandboxID, record.TeamID = id, q.TeamID
+	return []shoal.EgressRecord{record}, e.err
+}
 func (e *echo) Tallies(ctx context.Context, after time.Time) ([]shoal.Tally, error) {
 	e.ask(ctx, after)
 	return filled[[]shoal.Tally](), e.err
@@ -249,6 +255,12 @@ func TestRoundTrip(t *testing.T) {
 	latest, err := c.LatestMetrics(ctx, "team", []string{"id", "other"})
 	same("LatestMetrics", latest, map[string]shoal.Sample{"id": node.samples[0]}, err)
 	asked("LatestMetrics", "team", []string{"id", "other"})
+	wanted := filled[shoal.EgressQuery]()
+	records, err := c.EgressRecords(ctx, "id", wanted)
+	record := filled[shoal.EgressRecord]()
+	record.SandboxID, record.TeamID = "id", wanted.TeamID
+	same("EgressRecords", records, []shoal.EgressRecord{record}, err)
+	asked("EgressRecords", "id", wanted)
 	after := time.Unix(1, 2).UTC()
 	tallies, err := c.Tallies(ctx, after)
 	same("Tallies", tallies, filled[[]shoal.Tally](), err)

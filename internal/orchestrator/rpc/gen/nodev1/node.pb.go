@@ -1966,6 +1966,202 @@ func (x *SandboxMetricsResponse) GetSamples() []*Sample {
 	return nil
 }
 
+type EgressRecordsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SandboxId     string                 `protobuf:"bytes,1,opt,name=sandbox_id,json=sandboxId,proto3" json:"sandbox_id,omitempty"`
+	TeamId        string                 `protobuf:"bytes,2,opt,name=team_id,json=teamId,proto3" json:"team_id,omitempty"`
+	From          *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`
+	To            *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=to,proto3" json:"to,omitempty"`
+	Limit         int32                  `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EgressRecordsRequest) Reset() {
+	*x = EgressRecordsRequest{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EgressRecordsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EgressRecordsRequest) ProtoMessage() {}
+
+func (x *EgressRecordsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EgressRecordsRequest.ProtoReflect.Descriptor instead.
+func (*EgressRecordsRequest) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *EgressRecordsRequest) GetSandboxId() string {
+	if x != nil {
+		return x.SandboxId
+	}
+	return ""
+}
+
+func (x *EgressRecordsRequest) GetTeamId() string {
+	if x != nil {
+		return x.TeamId
+	}
+	return ""
+}
+
+func (x *EgressRecordsRequest) GetFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *EgressRecordsRequest) GetTo() *timestamppb.Timestamp {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *EgressRecordsRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type EgressRecord struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Target        string                 `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
+	Port          int32                  `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`
+	Outcome       string                 `protobuf:"bytes,3,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	Minute        *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=minute,proto3" json:"minute,omitempty"`
+	Count         int64                  `protobuf:"varint,5,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EgressRecord) Reset() {
+	*x = EgressRecord{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EgressRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EgressRecord) ProtoMessage() {}
+
+func (x *EgressRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EgressRecord.ProtoReflect.Descriptor instead.
+func (*EgressRecord) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *EgressRecord) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *EgressRecord) GetPort() int32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *EgressRecord) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *EgressRecord) GetMinute() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Minute
+	}
+	return nil
+}
+
+func (x *EgressRecord) GetCount() int64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+type EgressRecordsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Records       []*EgressRecord        `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EgressRecordsResponse) Reset() {
+	*x = EgressRecordsResponse{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EgressRecordsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EgressRecordsResponse) ProtoMessage() {}
+
+func (x *EgressRecordsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EgressRecordsResponse.ProtoReflect.Descriptor instead.
+func (*EgressRecordsResponse) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *EgressRecordsResponse) GetRecords() []*EgressRecord {
+	if x != nil {
+		return x.Records
+	}
+	return nil
+}
+
 type LatestMetricsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	TeamId        string                 `protobuf:"bytes,1,opt,name=team_id,json=teamId,proto3" json:"team_id,omitempty"`
@@ -1976,7 +2172,7 @@ type LatestMetricsRequest struct {
 
 func (x *LatestMetricsRequest) Reset() {
 	*x = LatestMetricsRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[30]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1988,7 +2184,7 @@ func (x *LatestMetricsRequest) String() string {
 func (*LatestMetricsRequest) ProtoMessage() {}
 
 func (x *LatestMetricsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[30]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2001,7 +2197,7 @@ func (x *LatestMetricsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LatestMetricsRequest.ProtoReflect.Descriptor instead.
 func (*LatestMetricsRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *LatestMetricsRequest) GetTeamId() string {
@@ -2027,7 +2223,7 @@ type LatestMetricsResponse struct {
 
 func (x *LatestMetricsResponse) Reset() {
 	*x = LatestMetricsResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[31]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2039,7 +2235,7 @@ func (x *LatestMetricsResponse) String() string {
 func (*LatestMetricsResponse) ProtoMessage() {}
 
 func (x *LatestMetricsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[31]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2052,7 +2248,7 @@ func (x *LatestMetricsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LatestMetricsResponse.ProtoReflect.Descriptor instead.
 func (*LatestMetricsResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *LatestMetricsResponse) GetSamples() map[string]*Sample {
@@ -2071,7 +2267,7 @@ type TalliesRequest struct {
 
 func (x *TalliesRequest) Reset() {
 	*x = TalliesRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[32]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2083,7 +2279,7 @@ func (x *TalliesRequest) String() string {
 func (*TalliesRequest) ProtoMessage() {}
 
 func (x *TalliesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[32]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2096,7 +2292,7 @@ func (x *TalliesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TalliesRequest.ProtoReflect.Descriptor instead.
 func (*TalliesRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{32}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *TalliesRequest) GetAfter() *timestamppb.Timestamp {
@@ -2121,7 +2317,7 @@ type Tally struct {
 
 func (x *Tally) Reset() {
 	*x = Tally{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[33]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2133,7 +2329,7 @@ func (x *Tally) String() string {
 func (*Tally) ProtoMessage() {}
 
 func (x *Tally) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[33]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2146,7 +2342,7 @@ func (x *Tally) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tally.ProtoReflect.Descriptor instead.
 func (*Tally) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{33}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Tally) GetTeamId() string {
@@ -2193,7 +2389,7 @@ type TalliesResponse struct {
 
 func (x *TalliesResponse) Reset() {
 	*x = TalliesResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[34]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2205,7 +2401,7 @@ func (x *TalliesResponse) String() string {
 func (*TalliesResponse) ProtoMessage() {}
 
 func (x *TalliesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[34]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2218,7 +2414,7 @@ func (x *TalliesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TalliesResponse.ProtoReflect.Descriptor instead.
 func (*TalliesResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{34}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *TalliesResponse) GetTallies() []*Tally {
@@ -2243,7 +2439,7 @@ type LogsRequest struct {
 
 func (x *LogsRequest) Reset() {
 	*x = LogsRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[35]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2255,7 +2451,7 @@ func (x *LogsRequest) String() string {
 func (*LogsRequest) ProtoMessage() {}
 
 func (x *LogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[35]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2268,7 +2464,7 @@ func (x *LogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
 func (*LogsRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{35}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *LogsRequest) GetSandboxId() string {
@@ -2333,7 +2529,7 @@ type LogEntry struct {
 
 func (x *LogEntry) Reset() {
 	*x = LogEntry{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[36]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2345,7 +2541,7 @@ func (x *LogEntry) String() string {
 func (*LogEntry) ProtoMessage() {}
 
 func (x *LogEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[36]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2358,7 +2554,7 @@ func (x *LogEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEntry.ProtoReflect.Descriptor instead.
 func (*LogEntry) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{36}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *LogEntry) GetTime() *timestamppb.Timestamp {
@@ -2405,7 +2601,7 @@ type LogsResponse struct {
 
 func (x *LogsResponse) Reset() {
 	*x = LogsResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[37]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2417,7 +2613,7 @@ func (x *LogsResponse) String() string {
 func (*LogsResponse) ProtoMessage() {}
 
 func (x *LogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[37]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2430,7 +2626,7 @@ func (x *LogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsResponse.ProtoReflect.Descriptor instead.
 func (*LogsResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{37}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *LogsResponse) GetEntries() []*LogEntry {
@@ -2452,7 +2648,7 @@ type SwitchRequest struct {
 
 func (x *SwitchRequest) Reset() {
 	*x = SwitchRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[38]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2464,7 +2660,7 @@ func (x *SwitchRequest) String() string {
 func (*SwitchRequest) ProtoMessage() {}
 
 func (x *SwitchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[38]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2477,7 +2673,7 @@ func (x *SwitchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchRequest.ProtoReflect.Descriptor instead.
 func (*SwitchRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{38}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *SwitchRequest) GetName() string {
@@ -2509,7 +2705,7 @@ type SwitchResponse struct {
 
 func (x *SwitchResponse) Reset() {
 	*x = SwitchResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[39]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2521,7 +2717,7 @@ func (x *SwitchResponse) String() string {
 func (*SwitchResponse) ProtoMessage() {}
 
 func (x *SwitchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[39]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2534,7 +2730,7 @@ func (x *SwitchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchResponse.ProtoReflect.Descriptor instead.
 func (*SwitchResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{39}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{42}
 }
 
 type InfoRequest struct {
@@ -2545,7 +2741,7 @@ type InfoRequest struct {
 
 func (x *InfoRequest) Reset() {
 	*x = InfoRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[40]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2557,7 +2753,7 @@ func (x *InfoRequest) String() string {
 func (*InfoRequest) ProtoMessage() {}
 
 func (x *InfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[40]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2570,7 +2766,7 @@ func (x *InfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoRequest.ProtoReflect.Descriptor instead.
 func (*InfoRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{40}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{43}
 }
 
 type Build struct {
@@ -2606,7 +2802,7 @@ type Build struct {
 
 func (x *Build) Reset() {
 	*x = Build{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[41]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2618,7 +2814,7 @@ func (x *Build) String() string {
 func (*Build) ProtoMessage() {}
 
 func (x *Build) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[41]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2631,7 +2827,7 @@ func (x *Build) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Build.ProtoReflect.Descriptor instead.
 func (*Build) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{41}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Build) GetId() string {
@@ -2799,7 +2995,7 @@ type BuildSize struct {
 
 func (x *BuildSize) Reset() {
 	*x = BuildSize{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[42]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2811,7 +3007,7 @@ func (x *BuildSize) String() string {
 func (*BuildSize) ProtoMessage() {}
 
 func (x *BuildSize) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[42]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2824,7 +3020,7 @@ func (x *BuildSize) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BuildSize.ProtoReflect.Descriptor instead.
 func (*BuildSize) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{42}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *BuildSize) GetSnapshot() int64 {
@@ -2852,7 +3048,7 @@ type BuildContext struct {
 
 func (x *BuildContext) Reset() {
 	*x = BuildContext{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[43]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2864,7 +3060,7 @@ func (x *BuildContext) String() string {
 func (*BuildContext) ProtoMessage() {}
 
 func (x *BuildContext) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[43]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2877,7 +3073,7 @@ func (x *BuildContext) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BuildContext.ProtoReflect.Descriptor instead.
 func (*BuildContext) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{43}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *BuildContext) GetUser() string {
@@ -2912,7 +3108,7 @@ type StartBlock struct {
 
 func (x *StartBlock) Reset() {
 	*x = StartBlock{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[44]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2924,7 +3120,7 @@ func (x *StartBlock) String() string {
 func (*StartBlock) ProtoMessage() {}
 
 func (x *StartBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[44]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2937,7 +3133,7 @@ func (x *StartBlock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartBlock.ProtoReflect.Descriptor instead.
 func (*StartBlock) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{44}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *StartBlock) GetCommand() string {
@@ -2981,7 +3177,7 @@ type NodeInfo struct {
 
 func (x *NodeInfo) Reset() {
 	*x = NodeInfo{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[45]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2993,7 +3189,7 @@ func (x *NodeInfo) String() string {
 func (*NodeInfo) ProtoMessage() {}
 
 func (x *NodeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[45]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3006,7 +3202,7 @@ func (x *NodeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeInfo.ProtoReflect.Descriptor instead.
 func (*NodeInfo) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{45}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *NodeInfo) GetId() string {
@@ -3101,7 +3297,7 @@ type CatalogueError struct {
 
 func (x *CatalogueError) Reset() {
 	*x = CatalogueError{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[46]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3113,7 +3309,7 @@ func (x *CatalogueError) String() string {
 func (*CatalogueError) ProtoMessage() {}
 
 func (x *CatalogueError) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[46]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3126,7 +3322,7 @@ func (x *CatalogueError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatalogueError.ProtoReflect.Descriptor instead.
 func (*CatalogueError) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{46}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *CatalogueError) GetCode() string {
@@ -3165,7 +3361,7 @@ type WakesRequest struct {
 
 func (x *WakesRequest) Reset() {
 	*x = WakesRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[47]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3177,7 +3373,7 @@ func (x *WakesRequest) String() string {
 func (*WakesRequest) ProtoMessage() {}
 
 func (x *WakesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[47]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3190,7 +3386,7 @@ func (x *WakesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WakesRequest.ProtoReflect.Descriptor instead.
 func (*WakesRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{47}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{50}
 }
 
 type Wake struct {
@@ -3209,7 +3405,7 @@ type Wake struct {
 
 func (x *Wake) Reset() {
 	*x = Wake{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[48]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3221,7 +3417,7 @@ func (x *Wake) String() string {
 func (*Wake) ProtoMessage() {}
 
 func (x *Wake) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[48]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3234,7 +3430,7 @@ func (x *Wake) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Wake.ProtoReflect.Descriptor instead.
 func (*Wake) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{48}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Wake) GetId() string {
@@ -3283,7 +3479,7 @@ type WokenRequest struct {
 
 func (x *WokenRequest) Reset() {
 	*x = WokenRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[49]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3295,7 +3491,7 @@ func (x *WokenRequest) String() string {
 func (*WokenRequest) ProtoMessage() {}
 
 func (x *WokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[49]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3308,7 +3504,7 @@ func (x *WokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WokenRequest.ProtoReflect.Descriptor instead.
 func (*WokenRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{49}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *WokenRequest) GetId() string {
@@ -3333,7 +3529,7 @@ type WokenResponse struct {
 
 func (x *WokenResponse) Reset() {
 	*x = WokenResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[50]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3345,7 +3541,7 @@ func (x *WokenResponse) String() string {
 func (*WokenResponse) ProtoMessage() {}
 
 func (x *WokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[50]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3358,7 +3554,7 @@ func (x *WokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WokenResponse.ProtoReflect.Descriptor instead.
 func (*WokenResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{50}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{53}
 }
 
 // EventMark is a place in the log of a machine's events; without values it is the beginning.
@@ -3372,7 +3568,7 @@ type EventMark struct {
 
 func (x *EventMark) Reset() {
 	*x = EventMark{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[51]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3384,7 +3580,7 @@ func (x *EventMark) String() string {
 func (*EventMark) ProtoMessage() {}
 
 func (x *EventMark) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[51]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3397,7 +3593,7 @@ func (x *EventMark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventMark.ProtoReflect.Descriptor instead.
 func (*EventMark) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{51}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *EventMark) GetLog() string {
@@ -3423,7 +3619,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[52]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3435,7 +3631,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[52]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3448,7 +3644,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{52}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *EventsRequest) GetAfter() *EventMark {
@@ -3469,7 +3665,7 @@ type EventsResponse struct {
 
 func (x *EventsResponse) Reset() {
 	*x = EventsResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[53]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3481,7 +3677,7 @@ func (x *EventsResponse) String() string {
 func (*EventsResponse) ProtoMessage() {}
 
 func (x *EventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[53]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3494,7 +3690,7 @@ func (x *EventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsResponse.ProtoReflect.Descriptor instead.
 func (*EventsResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{53}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *EventsResponse) GetEvents() []*Event {
@@ -3530,7 +3726,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[54]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3542,7 +3738,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[54]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3555,7 +3751,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{54}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Event) GetId() string {
@@ -3810,7 +4006,22 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\n" +
 	"disk_bytes\x18\x04 \x01(\x03R\tdiskBytes\"I\n" +
 	"\x16SandboxMetricsResponse\x12/\n" +
-	"\asamples\x18\x01 \x03(\v2\x15.shoal.node.v1.SampleR\asamples\"P\n" +
+	"\asamples\x18\x01 \x03(\v2\x15.shoal.node.v1.SampleR\asamples\"\xc0\x01\n" +
+	"\x14EgressRecordsRequest\x12\x1d\n" +
+	"\n" +
+	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x12\x17\n" +
+	"\ateam_id\x18\x02 \x01(\tR\x06teamId\x12.\n" +
+	"\x04from\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12*\n" +
+	"\x02to\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02to\x12\x14\n" +
+	"\x05limit\x18\x05 \x01(\x05R\x05limit\"\x9e\x01\n" +
+	"\fEgressRecord\x12\x16\n" +
+	"\x06target\x18\x01 \x01(\tR\x06target\x12\x12\n" +
+	"\x04port\x18\x02 \x01(\x05R\x04port\x12\x18\n" +
+	"\aoutcome\x18\x03 \x01(\tR\aoutcome\x122\n" +
+	"\x06minute\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x06minute\x12\x14\n" +
+	"\x05count\x18\x05 \x01(\x03R\x05count\"N\n" +
+	"\x15EgressRecordsResponse\x125\n" +
+	"\arecords\x18\x01 \x03(\v2\x1b.shoal.node.v1.EgressRecordR\arecords\"P\n" +
 	"\x14LatestMetricsRequest\x12\x17\n" +
 	"\ateam_id\x18\x01 \x01(\tR\x06teamId\x12\x1f\n" +
 	"\vsandbox_ids\x18\x02 \x03(\tR\n" +
@@ -3954,7 +4165,7 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\bbuild_id\x18\b \x01(\tR\abuildId\x12\x17\n" +
 	"\ateam_id\x18\t \x01(\tR\x06teamId\x12\x12\n" +
 	"\x04data\x18\n" +
-	" \x01(\tR\x04data2\xd9\v\n" +
+	" \x01(\tR\x04data2\xb5\f\n" +
 	"\vNodeService\x12>\n" +
 	"\x06Create\x12\x1c.shoal.node.v1.CreateRequest\x1a\x16.shoal.node.v1.Sandbox\x128\n" +
 	"\x03Get\x12\x19.shoal.node.v1.GetRequest\x1a\x16.shoal.node.v1.Sandbox\x12?\n" +
@@ -3971,7 +4182,8 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\aCollect\x12\x1d.shoal.node.v1.CollectRequest\x1a\x1e.shoal.node.v1.CollectResponse\x12]\n" +
 	"\x0eSandboxMetrics\x12$.shoal.node.v1.SandboxMetricsRequest\x1a%.shoal.node.v1.SandboxMetricsResponse\x12Z\n" +
 	"\rLatestMetrics\x12#.shoal.node.v1.LatestMetricsRequest\x1a$.shoal.node.v1.LatestMetricsResponse\x12H\n" +
-	"\aTallies\x12\x1d.shoal.node.v1.TalliesRequest\x1a\x1e.shoal.node.v1.TalliesResponse\x12?\n" +
+	"\aTallies\x12\x1d.shoal.node.v1.TalliesRequest\x1a\x1e.shoal.node.v1.TalliesResponse\x12Z\n" +
+	"\rEgressRecords\x12#.shoal.node.v1.EgressRecordsRequest\x1a$.shoal.node.v1.EgressRecordsResponse\x12?\n" +
 	"\x04Logs\x12\x1a.shoal.node.v1.LogsRequest\x1a\x1b.shoal.node.v1.LogsResponse\x12;\n" +
 	"\x04Info\x12\x1a.shoal.node.v1.InfoRequest\x1a\x17.shoal.node.v1.NodeInfo\x12E\n" +
 	"\x06Switch\x12\x1c.shoal.node.v1.SwitchRequest\x1a\x1d.shoal.node.v1.SwitchResponse\x12E\n" +
@@ -3991,7 +4203,7 @@ func file_shoal_node_v1_node_proto_rawDescGZIP() []byte {
 	return file_shoal_node_v1_node_proto_rawDescData
 }
 
-var file_shoal_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
+var file_shoal_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 63)
 var file_shoal_node_v1_node_proto_goTypes = []any{
 	(*Resources)(nil),              // 0: shoal.node.v1.Resources
 	(*Lifecycle)(nil),              // 1: shoal.node.v1.Lifecycle
@@ -4023,139 +4235,148 @@ var file_shoal_node_v1_node_proto_goTypes = []any{
 	(*Sample)(nil),                 // 27: shoal.node.v1.Sample
 	(*HostUse)(nil),                // 28: shoal.node.v1.HostUse
 	(*SandboxMetricsResponse)(nil), // 29: shoal.node.v1.SandboxMetricsResponse
-	(*LatestMetricsRequest)(nil),   // 30: shoal.node.v1.LatestMetricsRequest
-	(*LatestMetricsResponse)(nil),  // 31: shoal.node.v1.LatestMetricsResponse
-	(*TalliesRequest)(nil),         // 32: shoal.node.v1.TalliesRequest
-	(*Tally)(nil),                  // 33: shoal.node.v1.Tally
-	(*TalliesResponse)(nil),        // 34: shoal.node.v1.TalliesResponse
-	(*LogsRequest)(nil),            // 35: shoal.node.v1.LogsRequest
-	(*LogEntry)(nil),               // 36: shoal.node.v1.LogEntry
-	(*LogsResponse)(nil),           // 37: shoal.node.v1.LogsResponse
-	(*SwitchRequest)(nil),          // 38: shoal.node.v1.SwitchRequest
-	(*SwitchResponse)(nil),         // 39: shoal.node.v1.SwitchResponse
-	(*InfoRequest)(nil),            // 40: shoal.node.v1.InfoRequest
-	(*Build)(nil),                  // 41: shoal.node.v1.Build
-	(*BuildSize)(nil),              // 42: shoal.node.v1.BuildSize
-	(*BuildContext)(nil),           // 43: shoal.node.v1.BuildContext
-	(*StartBlock)(nil),             // 44: shoal.node.v1.StartBlock
-	(*NodeInfo)(nil),               // 45: shoal.node.v1.NodeInfo
-	(*CatalogueError)(nil),         // 46: shoal.node.v1.CatalogueError
-	(*WakesRequest)(nil),           // 47: shoal.node.v1.WakesRequest
-	(*Wake)(nil),                   // 48: shoal.node.v1.Wake
-	(*WokenRequest)(nil),           // 49: shoal.node.v1.WokenRequest
-	(*WokenResponse)(nil),          // 50: shoal.node.v1.WokenResponse
-	(*EventMark)(nil),              // 51: shoal.node.v1.EventMark
-	(*EventsRequest)(nil),          // 52: shoal.node.v1.EventsRequest
-	(*EventsResponse)(nil),         // 53: shoal.node.v1.EventsResponse
-	(*Event)(nil),                  // 54: shoal.node.v1.Event
-	nil,                            // 55: shoal.node.v1.Spec.MetadataEntry
-	nil,                            // 56: shoal.node.v1.Spec.EnvVarsEntry
-	nil,                            // 57: shoal.node.v1.LatestMetricsResponse.SamplesEntry
-	nil,                            // 58: shoal.node.v1.LogEntry.FieldsEntry
-	nil,                            // 59: shoal.node.v1.BuildContext.EnvEntry
-	(*durationpb.Duration)(nil),    // 60: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),  // 61: google.protobuf.Timestamp
+	(*EgressRecordsRequest)(nil),   // 30: shoal.node.v1.EgressRecordsRequest
+	(*EgressRecord)(nil),           // 31: shoal.node.v1.EgressRecord
+	(*EgressRecordsResponse)(nil),  // 32: shoal.node.v1.EgressRecordsResponse
+	(*LatestMetricsRequest)(nil),   // 33: shoal.node.v1.LatestMetricsRequest
+	(*LatestMetricsResponse)(nil),  // 34: shoal.node.v1.LatestMetricsResponse
+	(*TalliesRequest)(nil),         // 35: shoal.node.v1.TalliesRequest
+	(*Tally)(nil),                  // 36: shoal.node.v1.Tally
+	(*TalliesResponse)(nil),        // 37: shoal.node.v1.TalliesResponse
+	(*LogsRequest)(nil),            // 38: shoal.node.v1.LogsRequest
+	(*LogEntry)(nil),               // 39: shoal.node.v1.LogEntry
+	(*LogsResponse)(nil),           // 40: shoal.node.v1.LogsResponse
+	(*SwitchRequest)(nil),          // 41: shoal.node.v1.SwitchRequest
+	(*SwitchResponse)(nil),         // 42: shoal.node.v1.SwitchResponse
+	(*InfoRequest)(nil),            // 43: shoal.node.v1.InfoRequest
+	(*Build)(nil),                  // 44: shoal.node.v1.Build
+	(*BuildSize)(nil),              // 45: shoal.node.v1.BuildSize
+	(*BuildContext)(nil),           // 46: shoal.node.v1.BuildContext
+	(*StartBlock)(nil),             // 47: shoal.node.v1.StartBlock
+	(*NodeInfo)(nil),               // 48: shoal.node.v1.NodeInfo
+	(*CatalogueError)(nil),         // 49: shoal.node.v1.CatalogueError
+	(*WakesRequest)(nil),           // 50: shoal.node.v1.WakesRequest
+	(*Wake)(nil),                   // 51: shoal.node.v1.Wake
+	(*WokenRequest)(nil),           // 52: shoal.node.v1.WokenRequest
+	(*WokenResponse)(nil),          // 53: shoal.node.v1.WokenResponse
+	(*EventMark)(nil),              // 54: shoal.node.v1.EventMark
+	(*EventsRequest)(nil),          // 55: shoal.node.v1.EventsRequest
+	(*EventsResponse)(nil),         // 56: shoal.node.v1.EventsResponse
+	(*Event)(nil),                  // 57: shoal.node.v1.Event
+	nil,                            // 58: shoal.node.v1.Spec.MetadataEntry
+	nil,                            // 59: shoal.node.v1.Spec.EnvVarsEntry
+	nil,                            // 60: shoal.node.v1.LatestMetricsResponse.SamplesEntry
+	nil,                            // 61: shoal.node.v1.LogEntry.FieldsEntry
+	nil,                            // 62: shoal.node.v1.BuildContext.EnvEntry
+	(*durationpb.Duration)(nil),    // 63: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),  // 64: google.protobuf.Timestamp
 }
 var file_shoal_node_v1_node_proto_depIdxs = []int32{
-	60, // 0: shoal.node.v1.Lifecycle.auto_resume_after:type_name -> google.protobuf.Duration
+	63, // 0: shoal.node.v1.Lifecycle.auto_resume_after:type_name -> google.protobuf.Duration
 	3,  // 1: shoal.node.v1.Network.dns_servers:type_name -> shoal.node.v1.DNSServers
 	0,  // 2: shoal.node.v1.Spec.resources:type_name -> shoal.node.v1.Resources
-	55, // 3: shoal.node.v1.Spec.metadata:type_name -> shoal.node.v1.Spec.MetadataEntry
-	56, // 4: shoal.node.v1.Spec.env_vars:type_name -> shoal.node.v1.Spec.EnvVarsEntry
-	60, // 5: shoal.node.v1.Spec.timeout:type_name -> google.protobuf.Duration
-	60, // 6: shoal.node.v1.Spec.max_length:type_name -> google.protobuf.Duration
+	58, // 3: shoal.node.v1.Spec.metadata:type_name -> shoal.node.v1.Spec.MetadataEntry
+	59, // 4: shoal.node.v1.Spec.env_vars:type_name -> shoal.node.v1.Spec.EnvVarsEntry
+	63, // 5: shoal.node.v1.Spec.timeout:type_name -> google.protobuf.Duration
+	63, // 6: shoal.node.v1.Spec.max_length:type_name -> google.protobuf.Duration
 	1,  // 7: shoal.node.v1.Spec.lifecycle:type_name -> shoal.node.v1.Lifecycle
 	2,  // 8: shoal.node.v1.Spec.network:type_name -> shoal.node.v1.Network
 	4,  // 9: shoal.node.v1.Spec.volume_mounts:type_name -> shoal.node.v1.VolumeMount
 	5,  // 10: shoal.node.v1.Sandbox.spec:type_name -> shoal.node.v1.Spec
-	61, // 11: shoal.node.v1.Sandbox.started_at:type_name -> google.protobuf.Timestamp
-	61, // 12: shoal.node.v1.Sandbox.end_at:type_name -> google.protobuf.Timestamp
+	64, // 11: shoal.node.v1.Sandbox.started_at:type_name -> google.protobuf.Timestamp
+	64, // 12: shoal.node.v1.Sandbox.end_at:type_name -> google.protobuf.Timestamp
 	5,  // 13: shoal.node.v1.CreateRequest.spec:type_name -> shoal.node.v1.Spec
 	6,  // 14: shoal.node.v1.ListResponse.sandboxes:type_name -> shoal.node.v1.Sandbox
-	60, // 15: shoal.node.v1.SetDeadlineRequest.timeout:type_name -> google.protobuf.Duration
+	63, // 15: shoal.node.v1.SetDeadlineRequest.timeout:type_name -> google.protobuf.Duration
 	2,  // 16: shoal.node.v1.SetNetworkRequest.network:type_name -> shoal.node.v1.Network
-	60, // 17: shoal.node.v1.ResumeRequest.timeout:type_name -> google.protobuf.Duration
+	63, // 17: shoal.node.v1.ResumeRequest.timeout:type_name -> google.protobuf.Duration
 	5,  // 18: shoal.node.v1.ForkRequest.specs:type_name -> shoal.node.v1.Spec
 	6,  // 19: shoal.node.v1.ForkResult.sandbox:type_name -> shoal.node.v1.Sandbox
-	46, // 20: shoal.node.v1.ForkResult.error:type_name -> shoal.node.v1.CatalogueError
+	49, // 20: shoal.node.v1.ForkResult.error:type_name -> shoal.node.v1.CatalogueError
 	20, // 21: shoal.node.v1.ForkResponse.results:type_name -> shoal.node.v1.ForkResult
-	61, // 22: shoal.node.v1.SandboxMetricsRequest.from:type_name -> google.protobuf.Timestamp
-	61, // 23: shoal.node.v1.SandboxMetricsRequest.to:type_name -> google.protobuf.Timestamp
-	61, // 24: shoal.node.v1.Sample.time:type_name -> google.protobuf.Timestamp
+	64, // 22: shoal.node.v1.SandboxMetricsRequest.from:type_name -> google.protobuf.Timestamp
+	64, // 23: shoal.node.v1.SandboxMetricsRequest.to:type_name -> google.protobuf.Timestamp
+	64, // 24: shoal.node.v1.Sample.time:type_name -> google.protobuf.Timestamp
 	28, // 25: shoal.node.v1.Sample.host:type_name -> shoal.node.v1.HostUse
 	27, // 26: shoal.node.v1.SandboxMetricsResponse.samples:type_name -> shoal.node.v1.Sample
-	57, // 27: shoal.node.v1.LatestMetricsResponse.samples:type_name -> shoal.node.v1.LatestMetricsResponse.SamplesEntry
-	61, // 28: shoal.node.v1.TalliesRequest.after:type_name -> google.protobuf.Timestamp
-	61, // 29: shoal.node.v1.Tally.from:type_name -> google.protobuf.Timestamp
-	33, // 30: shoal.node.v1.TalliesResponse.tallies:type_name -> shoal.node.v1.Tally
-	61, // 31: shoal.node.v1.LogsRequest.from:type_name -> google.protobuf.Timestamp
-	61, // 32: shoal.node.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
-	58, // 33: shoal.node.v1.LogEntry.fields:type_name -> shoal.node.v1.LogEntry.FieldsEntry
-	36, // 34: shoal.node.v1.LogsResponse.entries:type_name -> shoal.node.v1.LogEntry
-	0,  // 35: shoal.node.v1.Build.resources:type_name -> shoal.node.v1.Resources
-	61, // 36: shoal.node.v1.Build.created_at:type_name -> google.protobuf.Timestamp
-	61, // 37: shoal.node.v1.Build.updated_at:type_name -> google.protobuf.Timestamp
-	61, // 38: shoal.node.v1.Build.finished_at:type_name -> google.protobuf.Timestamp
-	43, // 39: shoal.node.v1.Build.context:type_name -> shoal.node.v1.BuildContext
-	44, // 40: shoal.node.v1.Build.start:type_name -> shoal.node.v1.StartBlock
-	42, // 41: shoal.node.v1.Build.size:type_name -> shoal.node.v1.BuildSize
-	59, // 42: shoal.node.v1.BuildContext.env:type_name -> shoal.node.v1.BuildContext.EnvEntry
-	43, // 43: shoal.node.v1.StartBlock.context:type_name -> shoal.node.v1.BuildContext
-	41, // 44: shoal.node.v1.NodeInfo.builds:type_name -> shoal.node.v1.Build
-	60, // 45: shoal.node.v1.Wake.timeout:type_name -> google.protobuf.Duration
-	46, // 46: shoal.node.v1.WokenRequest.error:type_name -> shoal.node.v1.CatalogueError
-	51, // 47: shoal.node.v1.EventsRequest.after:type_name -> shoal.node.v1.EventMark
-	54, // 48: shoal.node.v1.EventsResponse.events:type_name -> shoal.node.v1.Event
-	51, // 49: shoal.node.v1.EventsResponse.next:type_name -> shoal.node.v1.EventMark
-	61, // 50: shoal.node.v1.Event.time:type_name -> google.protobuf.Timestamp
-	27, // 51: shoal.node.v1.LatestMetricsResponse.SamplesEntry.value:type_name -> shoal.node.v1.Sample
-	7,  // 52: shoal.node.v1.NodeService.Create:input_type -> shoal.node.v1.CreateRequest
-	8,  // 53: shoal.node.v1.NodeService.Get:input_type -> shoal.node.v1.GetRequest
-	9,  // 54: shoal.node.v1.NodeService.List:input_type -> shoal.node.v1.ListRequest
-	11, // 55: shoal.node.v1.NodeService.Kill:input_type -> shoal.node.v1.KillRequest
-	13, // 56: shoal.node.v1.NodeService.SetDeadline:input_type -> shoal.node.v1.SetDeadlineRequest
-	14, // 57: shoal.node.v1.NodeService.SetNetwork:input_type -> shoal.node.v1.SetNetworkRequest
-	16, // 58: shoal.node.v1.NodeService.Pause:input_type -> shoal.node.v1.PauseRequest
-	17, // 59: shoal.node.v1.NodeService.Resume:input_type -> shoal.node.v1.ResumeRequest
-	18, // 60: shoal.node.v1.NodeService.Snapshot:input_type -> shoal.node.v1.SnapshotRequest
-	19, // 61: shoal.node.v1.NodeService.Fork:input_type -> shoal.node.v1.ForkRequest
-	22, // 62: shoal.node.v1.NodeService.RemoveBuild:input_type -> shoal.node.v1.RemoveBuildRequest
-	24, // 63: shoal.node.v1.NodeService.Collect:input_type -> shoal.node.v1.CollectRequest
-	26, // 64: shoal.node.v1.NodeService.SandboxMetrics:input_type -> shoal.node.v1.SandboxMetricsRequest
-	30, // 65: shoal.node.v1.NodeService.LatestMetrics:input_type -> shoal.node.v1.LatestMetricsRequest
-	32, // 66: shoal.node.v1.NodeService.Tallies:input_type -> shoal.node.v1.TalliesRequest
-	35, // 67: shoal.node.v1.NodeService.Logs:input_type -> shoal.node.v1.LogsRequest
-	40, // 68: shoal.node.v1.NodeService.Info:input_type -> shoal.node.v1.InfoRequest
-	38, // 69: shoal.node.v1.NodeService.Switch:input_type -> shoal.node.v1.SwitchRequest
-	52, // 70: shoal.node.v1.NodeService.Events:input_type -> shoal.node.v1.EventsRequest
-	47, // 71: shoal.node.v1.NodeService.Wakes:input_type -> shoal.node.v1.WakesRequest
-	49, // 72: shoal.node.v1.NodeService.Woken:input_type -> shoal.node.v1.WokenRequest
-	6,  // 73: shoal.node.v1.NodeService.Create:output_type -> shoal.node.v1.Sandbox
-	6,  // 74: shoal.node.v1.NodeService.Get:output_type -> shoal.node.v1.Sandbox
-	10, // 75: shoal.node.v1.NodeService.List:output_type -> shoal.node.v1.ListResponse
-	12, // 76: shoal.node.v1.NodeService.Kill:output_type -> shoal.node.v1.KillResponse
-	6,  // 77: shoal.node.v1.NodeService.SetDeadline:output_type -> shoal.node.v1.Sandbox
-	15, // 78: shoal.node.v1.NodeService.SetNetwork:output_type -> shoal.node.v1.SetNetworkResponse
-	6,  // 79: shoal.node.v1.NodeService.Pause:output_type -> shoal.node.v1.Sandbox
-	6,  // 80: shoal.node.v1.NodeService.Resume:output_type -> shoal.node.v1.Sandbox
-	41, // 81: shoal.node.v1.NodeService.Snapshot:output_type -> shoal.node.v1.Build
-	21, // 82: shoal.node.v1.NodeService.Fork:output_type -> shoal.node.v1.ForkResponse
-	23, // 83: shoal.node.v1.NodeService.RemoveBuild:output_type -> shoal.node.v1.RemoveBuildResponse
-	25, // 84: shoal.node.v1.NodeService.Collect:output_type -> shoal.node.v1.CollectResponse
-	29, // 85: shoal.node.v1.NodeService.SandboxMetrics:output_type -> shoal.node.v1.SandboxMetricsResponse
-	31, // 86: shoal.node.v1.NodeService.LatestMetrics:output_type -> shoal.node.v1.LatestMetricsResponse
-	34, // 87: shoal.node.v1.NodeService.Tallies:output_type -> shoal.node.v1.TalliesResponse
-	37, // 88: shoal.node.v1.NodeService.Logs:output_type -> shoal.node.v1.LogsResponse
-	45, // 89: shoal.node.v1.NodeService.Info:output_type -> shoal.node.v1.NodeInfo
-	39, // 90: shoal.node.v1.NodeService.Switch:output_type -> shoal.node.v1.SwitchResponse
-	53, // 91: shoal.node.v1.NodeService.Events:output_type -> shoal.node.v1.EventsResponse
-	48, // 92: shoal.node.v1.NodeService.Wakes:output_type -> shoal.node.v1.Wake
-	50, // 93: shoal.node.v1.NodeService.Woken:output_type -> shoal.node.v1.WokenResponse
-	73, // [73:94] is the sub-list for method output_type
-	52, // [52:73] is the sub-list for method input_type
-	52, // [52:52] is the sub-list for extension type_name
-	52, // [52:52] is the sub-list for extension extendee
-	0,  // [0:52] is the sub-list for field type_name
+	64, // 27: shoal.node.v1.EgressRecordsRequest.from:type_name -> google.protobuf.Timestamp
+	64, // 28: shoal.node.v1.EgressRecordsRequest.to:type_name -> google.protobuf.Timestamp
+	64, // 29: shoal.node.v1.EgressRecord.minute:type_name -> google.protobuf.Timestamp
+	31, // 30: shoal.node.v1.EgressRecordsResponse.records:type_name -> shoal.node.v1.EgressRecord
+	60, // 31: shoal.node.v1.LatestMetricsResponse.samples:type_name -> shoal.node.v1.LatestMetricsResponse.SamplesEntry
+	64, // 32: shoal.node.v1.TalliesRequest.after:type_name -> google.protobuf.Timestamp
+	64, // 33: shoal.node.v1.Tally.from:type_name -> google.protobuf.Timestamp
+	36, // 34: shoal.node.v1.TalliesResponse.tallies:type_name -> shoal.node.v1.Tally
+	64, // 35: shoal.node.v1.LogsRequest.from:type_name -> google.protobuf.Timestamp
+	64, // 36: shoal.node.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
+	61, // 37: shoal.node.v1.LogEntry.fields:type_name -> shoal.node.v1.LogEntry.FieldsEntry
+	39, // 38: shoal.node.v1.LogsResponse.entries:type_name -> shoal.node.v1.LogEntry
+	0,  // 39: shoal.node.v1.Build.resources:type_name -> shoal.node.v1.Resources
+	64, // 40: shoal.node.v1.Build.created_at:type_name -> google.protobuf.Timestamp
+	64, // 41: shoal.node.v1.Build.updated_at:type_name -> google.protobuf.Timestamp
+	64, // 42: shoal.node.v1.Build.finished_at:type_name -> google.protobuf.Timestamp
+	46, // 43: shoal.node.v1.Build.context:type_name -> shoal.node.v1.BuildContext
+	47, // 44: shoal.node.v1.Build.start:type_name -> shoal.node.v1.StartBlock
+	45, // 45: shoal.node.v1.Build.size:type_name -> shoal.node.v1.BuildSize
+	62, // 46: shoal.node.v1.BuildContext.env:type_name -> shoal.node.v1.BuildContext.EnvEntry
+	46, // 47: shoal.node.v1.StartBlock.context:type_name -> shoal.node.v1.BuildContext
+	44, // 48: shoal.node.v1.NodeInfo.builds:type_name -> shoal.node.v1.Build
+	63, // 49: shoal.node.v1.Wake.timeout:type_name -> google.protobuf.Duration
+	49, // 50: shoal.node.v1.WokenRequest.error:type_name -> shoal.node.v1.CatalogueError
+	54, // 51: shoal.node.v1.EventsRequest.after:type_name -> shoal.node.v1.EventMark
+	57, // 52: shoal.node.v1.EventsResponse.events:type_name -> shoal.node.v1.Event
+	54, // 53: shoal.node.v1.EventsResponse.next:type_name -> shoal.node.v1.EventMark
+	64, // 54: shoal.node.v1.Event.time:type_name -> google.protobuf.Timestamp
+	27, // 55: shoal.node.v1.LatestMetricsResponse.SamplesEntry.value:type_name -> shoal.node.v1.Sample
+	7,  // 56: shoal.node.v1.NodeService.Create:input_type -> shoal.node.v1.CreateRequest
+	8,  // 57: shoal.node.v1.NodeService.Get:input_type -> shoal.node.v1.GetRequest
+	9,  // 58: shoal.node.v1.NodeService.List:input_type -> shoal.node.v1.ListRequest
+	11, // 59: shoal.node.v1.NodeService.Kill:input_type -> shoal.node.v1.KillRequest
+	13, // 60: shoal.node.v1.NodeService.SetDeadline:input_type -> shoal.node.v1.SetDeadlineRequest
+	14, // 61: shoal.node.v1.NodeService.SetNetwork:input_type -> shoal.node.v1.SetNetworkRequest
+	16, // 62: shoal.node.v1.NodeService.Pause:input_type -> shoal.node.v1.PauseRequest
+	17, // 63: shoal.node.v1.NodeService.Resume:input_type -> shoal.node.v1.ResumeRequest
+	18, // 64: shoal.node.v1.NodeService.Snapshot:input_type -> shoal.node.v1.SnapshotRequest
+	19, // 65: shoal.node.v1.NodeService.Fork:input_type -> shoal.node.v1.ForkRequest
+	22, // 66: shoal.node.v1.NodeService.RemoveBuild:input_type -> shoal.node.v1.RemoveBuildRequest
+	24, // 67: shoal.node.v1.NodeService.Collect:input_type -> shoal.node.v1.CollectRequest
+	26, // 68: shoal.node.v1.NodeService.SandboxMetrics:input_type -> shoal.node.v1.SandboxMetricsRequest
+	33, // 69: shoal.node.v1.NodeService.LatestMetrics:input_type -> shoal.node.v1.LatestMetricsRequest
+	35, // 70: shoal.node.v1.NodeService.Tallies:input_type -> shoal.node.v1.TalliesRequest
+	30, // 71: shoal.node.v1.NodeService.EgressRecords:input_type -> shoal.node.v1.EgressRecordsRequest
+	38, // 72: shoal.node.v1.NodeService.Logs:input_type -> shoal.node.v1.LogsRequest
+	43, // 73: shoal.node.v1.NodeService.Info:input_type -> shoal.node.v1.InfoRequest
+	41, // 74: shoal.node.v1.NodeService.Switch:input_type -> shoal.node.v1.SwitchRequest
+	55, // 75: shoal.node.v1.NodeService.Events:input_type -> shoal.node.v1.EventsRequest
+	50, // 76: shoal.node.v1.NodeService.Wakes:input_type -> shoal.node.v1.WakesRequest
+	52, // 77: shoal.node.v1.NodeService.Woken:input_type -> shoal.node.v1.WokenRequest
+	6,  // 78: shoal.node.v1.NodeService.Create:output_type -> shoal.node.v1.Sandbox
+	6,  // 79: shoal.node.v1.NodeService.Get:output_type -> shoal.node.v1.Sandbox
+	10, // 80: shoal.node.v1.NodeService.List:output_type -> shoal.node.v1.ListResponse
+	12, // 81: shoal.node.v1.NodeService.Kill:output_type -> shoal.node.v1.KillResponse
+	6,  // 82: shoal.node.v1.NodeService.SetDeadline:output_type -> shoal.node.v1.Sandbox
+	15, // 83: shoal.node.v1.NodeService.SetNetwork:output_type -> shoal.node.v1.SetNetworkResponse
+	6,  // 84: shoal.node.v1.NodeService.Pause:output_type -> shoal.node.v1.Sandbox
+	6,  // 85: shoal.node.v1.NodeService.Resume:output_type -> shoal.node.v1.Sandbox
+	44, // 86: shoal.node.v1.NodeService.Snapshot:output_type -> shoal.node.v1.Build
+	21, // 87: shoal.node.v1.NodeService.Fork:output_type -> shoal.node.v1.ForkResponse
+	23, // 88: shoal.node.v1.NodeService.RemoveBuild:output_type -> shoal.node.v1.RemoveBuildResponse
+	25, // 89: shoal.node.v1.NodeService.Collect:output_type -> shoal.node.v1.CollectResponse
+	29, // 90: shoal.node.v1.NodeService.SandboxMetrics:output_type -> shoal.node.v1.SandboxMetricsResponse
+	34, // 91: shoal.node.v1.NodeService.LatestMetrics:output_type -> shoal.node.v1.LatestMetricsResponse
+	37, // 92: shoal.node.v1.NodeService.Tallies:output_type -> shoal.node.v1.TalliesResponse
+	32, // 93: shoal.node.v1.NodeService.EgressRecords:output_type -> shoal.node.v1.EgressRecordsResponse
+	40, // 94: shoal.node.v1.NodeService.Logs:output_type -> shoal.node.v1.LogsResponse
+	48, // 95: shoal.node.v1.NodeService.Info:output_type -> shoal.node.v1.NodeInfo
+	42, // 96: shoal.node.v1.NodeService.Switch:output_type -> shoal.node.v1.SwitchResponse
+	56, // 97: shoal.node.v1.NodeService.Events:output_type -> shoal.node.v1.EventsResponse
+	51, // 98: shoal.node.v1.NodeService.Wakes:output_type -> shoal.node.v1.Wake
+	53, // 99: shoal.node.v1.NodeService.Woken:output_type -> shoal.node.v1.WokenResponse
+	78, // [78:100] is the sub-list for method output_type
+	56, // [56:78] is the sub-list for method input_type
+	56, // [56:56] is the sub-list for extension type_name
+	56, // [56:56] is the sub-list for extension extendee
+	0,  // [0:56] is the sub-list for field type_name
 }
 
 func init() { file_shoal_node_v1_node_proto_init() }
@@ -4170,7 +4391,7 @@ func file_shoal_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shoal_node_v1_node_proto_rawDesc), len(file_shoal_node_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   60,
+			NumMessages:   63,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

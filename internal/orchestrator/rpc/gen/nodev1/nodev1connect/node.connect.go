@@ -67,6 +67,9 @@ const (
 	NodeServiceLatestMetricsProcedure = "/shoal.node.v1.NodeService/LatestMetrics"
 	// NodeServiceTalliesProcedure is the fully-qualified name of the NodeService's Tallies RPC.
 	NodeServiceTalliesProcedure = "/shoal.node.v1.NodeService/Tallies"
+	// NodeServiceEgressRecordsProcedure is the fully-qualified name of the NodeService's EgressRecords
+	// RPC.
+	NodeServiceEgressRecordsProcedure = "/shoal.node.v1.NodeService/EgressRecords"
 	// NodeServiceLogsProcedure is the fully-qualified name of the NodeService's Logs RPC.
 	NodeServiceLogsProcedure = "/shoal.node.v1.NodeService/Logs"
 	// NodeServiceInfoProcedure is the fully-qualified name of the NodeService's Info RPC.
@@ -99,6 +102,7 @@ type NodeServiceClient interface {
 	SandboxMetrics(context.Context, *connect.Request[nodev1.SandboxMetricsRequest]) (*connect.Response[nodev1.SandboxMetricsResponse], error)
 	LatestMetrics(context.Context, *connect.Request[nodev1.LatestMetricsRequest]) (*connect.Response[nodev1.LatestMetricsResponse], error)
 	Tallies(context.Context, *connect.Request[nodev1.TalliesRequest]) (*connect.Response[nodev1.TalliesResponse], error)
+	EgressRecords(context.Context, *connect.Request[nodev1.EgressRecordsRequest]) (*connect.Response[nodev1.EgressRecordsResponse], error)
 	Logs(context.Context, *connect.Request[nodev1.LogsRequest]) (*connect.Response[nodev1.LogsResponse], error)
 	Info(context.Context, *connect.Request[nodev1.InfoRequest]) (*connect.Response[nodev1.NodeInfo], error)
 	// Switch tells the machine how a feature stands that it refuses by itself.
@@ -214,6 +218,12 @@ func NewNodeServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(nodeServiceMethods.ByName("Tallies")),
 			connect.WithClientOptions(opts...),
 		),
+		egressRecords: connect.NewClient[nodev1.EgressRecordsRequest, nodev1.EgressRecordsResponse](
+			httpClient,
+			baseURL+NodeServiceEgressRecordsProcedure,
+			connect.WithSchema(nodeServiceMethods.ByName("EgressRecords")),
+			connect.WithClientOptions(opts...),
+		),
 		logs: connect.NewClient[nodev1.LogsRequest, nodev1.LogsResponse](
 			httpClient,
 			baseURL+NodeServiceLogsProcedure,
@@ -270,6 +280,7 @@ type nodeServiceClient struct {
 	sandboxMetrics *connect.Client[nodev1.SandboxMetricsRequest, nodev1.SandboxMetricsResponse]
 	latestMetrics  *connect.Client[nodev1.LatestMetricsRequest, nodev1.LatestMetricsResponse]
 	tallies        *connect.Client[nodev1.TalliesRequest, nodev1.TalliesResponse]
+	egressRecords  *connect.Client[nodev1.EgressRecordsRequest, nodev1.EgressRecordsResponse]
 	logs           *connect.Client[nodev1.LogsRequest, nodev1.LogsResponse]
 	info           *connect.Client[nodev1.InfoRequest, nodev1.NodeInfo]
 	_switch        *connect.Client[nodev1.SwitchRequest, nodev1.SwitchResponse]
@@ -353,6 +364,11 @@ func (c *nodeServiceClient) Tallies(ctx context.Context, req *connect.Request[no
 	return c.tallies.CallUnary(ctx, req)
 }
 
+// EgressRecords calls shoal.node.v1.NodeService.EgressRecords.
+func (c *nodeServiceClient) EgressRecords(ctx context.Context, req *connect.Request[nodev1.EgressRecordsRequest]) (*connect.Response[nodev1.EgressRecordsResponse], error) {
+	return c.egressRecords.CallUnary(ctx, req)
+}
+
 // Logs calls shoal.node.v1.NodeService.Logs.
 func (c *nodeServiceClient) Logs(ctx context.Context, req *connect.Request[nodev1.LogsRequest]) (*connect.Response[nodev1.LogsResponse], error) {
 	return c.logs.CallUnary(ctx, req)
@@ -401,6 +417,7 @@ type NodeServiceHandler interface {
 	SandboxMetrics(context.Context, *connect.Request[nodev1.SandboxMetricsRequest]) (*connect.Response[nodev1.SandboxMetricsResponse], error)
 	LatestMetrics(context.Context, *connect.Request[nodev1.LatestMetricsRequest]) (*connect.Response[nodev1.LatestMetricsResponse], error)
 	Tallies(context.Context, *connect.Request[nodev1.TalliesRequest]) (*connect.Response[nodev1.TalliesResponse], error)
+	EgressRecords(context.Context, *connect.Request[nodev1.EgressRecordsRequest]) (*connect.Response[nodev1.EgressRecordsResponse], error)
 	Logs(context.Context, *connect.Request[nodev1.LogsRequest]) (*connect.Response[nodev1.LogsResponse], error)
 	Info(context.Context, *connect.Request[nodev1.InfoRequest]) (*connect.Response[nodev1.NodeInfo], error)
 	// Switch tells the machine how a feature stands that it refuses by itself.
@@ -512,6 +529,12 @@ func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(nodeServiceMethods.ByName("Tallies")),
 		connect.WithHandlerOptions(opts...),
 	)
+	nodeServiceEgressRecordsHandler := connect.NewUnaryHandler(
+		NodeServiceEgressRecordsProcedure,
+		svc.EgressRecords,
+		connect.WithSchema(nodeServiceMethods.ByName("EgressRecords")),
+		connect.WithHandlerOptions(opts...),
+	)
 	nodeServiceLogsHandler := connect.NewUnaryHandler(
 		NodeServiceLogsProcedure,
 		svc.Logs,
@@ -580,6 +603,8 @@ func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption
 			nodeServiceLatestMetricsHandler.ServeHTTP(w, r)
 		case NodeServiceTalliesProcedure:
 			nodeServiceTalliesHandler.ServeHTTP(w, r)
+		case NodeServiceEgressRecordsProcedure:
+			nodeServiceEgressRecordsHandler.ServeHTTP(w, r)
 		case NodeServiceLogsProcedure:
 			nodeServiceLogsHandler.ServeHTTP(w, r)
 		case NodeServiceInfoProcedure:
@@ -659,6 +684,10 @@ func (UnimplementedNodeServiceHandler) LatestMetrics(context.Context, *connect.R
 
 func (UnimplementedNodeServiceHandler) Tallies(context.Context, *connect.Request[nodev1.TalliesRequest]) (*connect.Response[nodev1.TalliesResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("shoal.node.v1.NodeService.Tallies is not implemented"))
+}
+
+func (UnimplementedNodeServiceHandler) EgressRecords(context.Context, *connect.Request[nodev1.EgressRecordsRequest]) (*connect.Response[nodev1.EgressRecordsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("shoal.node.v1.NodeService.EgressRecords is not implemented"))
 }
 
 func (UnimplementedNodeServiceHandler) Logs(context.Context, *connect.Request[nodev1.LogsRequest]) (*connect.Response[nodev1.LogsResponse], error) {

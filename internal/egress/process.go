@@ -1,0 +1,203 @@
+package egress
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// process is a steward's connection to a process.
+type process struct {
+	pid    int
+	socket string
+	client *http.Client
+	child  *os.Process // nil if an earlier orchestrator has started it
+	// watched is guarded by Steward.mu.
+	watched bool
+}
+
+func newProcess(pid int, socket string) *process {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	}
+	return &process{pid: pid, socket: socket,
+		client: &http.Client{Transport: &http.Transport{DialContext: dial, MaxIdleConns: 4, IdleConnTimeout: time.Minute}}}
+}
+
+// controlTime bounds a question to a process.
+const controlTime = 10 * time.Second
+
+// ask sends a request, with what as its body unless it is nil, and decodes the answer.
+func (p *process) ask(ctx context.Context, method, path string, what, answer any) error {
+	ctx, cancel := context.WithTimeout(ctx, controlTime)
+	defer cancel()
+	var body string
+	if what != nil {
+		data, err := json.Marshal(what)
+		if err != nil {
+			return err
+		}
+		body = string(data)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://egress"+path, strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	resp, err := p.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("the egress process answers %s to %s %s", resp.Status, method, path)
+	}
+	if answer == nil {
+		_, err = io.Copy(io.Discard, resp.Body)
+		return err
+	}
+	return json.NewDecoder(resp.Body).Decode(answer)
+}
+
+func (p *process) state(ctx context.Context) (st state, err error) {
+	err = p.ask(ctx, http.MethodGet, "/state", nil, &st)
+	return st, err
+}
+
+// hasEnded tells whether nobody listens at its socket any more.
+func (p *process) hasEnded() bool {
+	c, err := net.DialTimeout("unix", p.socket, controlTime)
+	if err == nil {
+		c.Close()
+	}
+	ended := errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.ENOENT)
+	if ended {
+		p.reap()
+	}
+	return ended
+}
+
+// reap takes note of the end of a child, so that the host's kernel may forget it.
+func (p *process) reap() {
+	if p.child != nil {
+		_, _ = unix.Wait4(p.pid, nil, unix.WNOHANG, nil)
+	}
+}
+
+// watch returns when the process has ended, or ctx has.
+func (p *process) watch(ctx context.Context) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://egress/life", nil)
+	if err != nil {
+		return
+	}
+	resp, err := p.client.Do(req)
+	if err != nil {
+		return // Run looks at it every second besides
+	}
+	defer resp.Body.Close()
+	_, _ = resp.Body.Read(make([]byte, 1))
+}
+
+// endTime is how long a process may take to end before it is killed.
+const endTime = 5 * time.Second
+
+// end ends the process with its connections, and returns when it is gone.
+func (p *process) end(ctx context.Context) error {
+	_ = p.ask(ctx, http.MethodPost, "/quit", nil, nil) // its end may be sooner than its answer
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for begun := time.Now(); ; {
+		p.reap()
+		if err := unix.Kill(p.pid, 0); errors.Is(err, unix.ESRCH) || !p.isOurs() {
+			return p.tidy()
+		}
+		if time.Since(begun) > endTime {
+			if err := unix.Kill(p.pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+				return fmt.Errorf("end the egress process %d: %w", p.pid, err)
+			}
+			begun = time.Now()
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// tidy removes the files of a process that has ended.
+func (p *process) tidy() error {
+	return errors.Join(removeIfThere(p.socket), removeIfThere(logOf(p.socket)))
+}
+
+// lastWords is the end of a process's log.
+func (p *process) lastWords() string {
+	data, err := os.ReadFile(logOf(p.socket))
+	if err != nil {
+		return ""
+	}
+	return string(data[max(0, len(data)-maxLastWords):])
+}
+
+const maxLastWords = 2 << 10 // bytes
+
+// isOurs tells whether the process with the number is an egress process at all: another may have
+// got the number.
+func (p *process) isOurs() bool {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.pid))
+	if err != nil {
+		return false
+	}
+	return strings.HasPrefix(string(data), programName+"\x00")
+}
+
+// programName is what a process is started as.
+const programName = "shoal-egress"
+
+// logOf is the log of the process that has a socket.
+func logOf(socket string) string { return strings.TrimSuffix(socket, socketSuffix) + ".log" }
+
+// Launch starts a process by a program, its arguments and its environment, in a session of its
+// own, so that it outlives this one, and returns when it serves.
+func Launch(ctx context.Context, program string, args, env []string) (*os.Process, error) {
+	cmd := exec.Command(program, args...) //nolint:noctx // it outlives whoever starts it
+	cmd.Args[0], cmd.Env, cmd.Dir = programName, env, "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	said, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	defer said.Close()
+	ready := make(chan error, 1)
+	go func() { // ends with the process's first line, or with its end
+		_, err := bufio.NewReader(said).ReadString('\n')
+		ready <- err
+	}()
+	ctx, cancel := context.WithTimeout(ctx, controlTime)
+	defer cancel()
+	select {
+	case err = <-ready:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
+		_ = cmd.Process.Kill()
+		_, _ = cmd.Process.Wait()
+		return nil, fmt.Errorf("the process does not serve: %w", err)
+	}
+	return cmd.Process, nil
+}

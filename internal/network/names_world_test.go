@@ -1,0 +1,301 @@
+package network
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"shoal/internal/egress"
+	"shoal/internal/shoal"
+)
+
+const processEnv = "SHOAL_TEST_EGRESS"
+
+// TestMain lets the test's program be the egress process that its stewards start.
+func TestMain(m *testing.M) {
+	text := os.Getenv(processEnv)
+	if text == "" {
+		os.Exit(m.Run())
+	}
+	var cfg egress.Config
+	if err := json.Unmarshal([]byte(text), &cfg); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	listener, err := ListenService()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	server, err := egress.NewServer(cfg, listener, nil, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	fmt.Println("ready")
+	if err := server.Run(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// namedWorld is a world with an egress process, names on its internet and an authority that
+// vouches for servers there.
+type namedWorld struct {
+	*world
+	steward *egress.Steward
+	// stopSteward ends the steward's Run, and leaves the process alone.
+	stopSteward func()
+	process     egress.Config
+	zone        *zone
+	roots       *x509.CertPool
+	ca          string // of the authority (PEM)
+	issue       func(names ...string) tls.Certificate
+}
+
+func newNamedWorld(t *testing.T) *namedWorld {
+	t.Helper()
+	n := &namedWorld{zone: startZone(t)}
+	n.process = egress.Config{RunDir: t.TempDir(), Build: "test", Hosts: netip.MustParsePrefix("10.71.0.0/16"),
+		Links:         netip.MustParsePrefix("10.72.0.0/16"),
+		AllowInternal: prefixes("198.51.100.0/24"), // which is no private range, but for documentation
+		Resolvers:     []netip.AddrPort{n.zone.at}}
+	n.steward = n.newSteward()
+	n.world = newWorld(t, func(c *Config) { c.Egress, c.DNSUpstreams = n.steward, []netip.AddrPort{n.zone.at} })
+	ctx, cancel := context.WithCancel(context.Background())
+	ran := make(chan error, 1)
+	go func() { ran <- n.steward.Run(ctx) }()
+	n.stopSteward = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ran; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() {
+		n.stopSteward()
+		if err := n.steward.Teardown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	n.roots, n.ca, n.issue = newAuthority(t)
+	return n
+}
+
+func (n *namedWorld) newSteward() *egress.Steward {
+	cfg := n.process
+	return egress.NewSteward(egress.StewardConfig{RunDir: cfg.RunDir, Build: cfg.Build,
+		Start: func(ctx context.Context) (*os.Process, error) {
+			program, err := os.Executable()
+			if err != nil {
+				return nil, err
+			}
+			text, err := json.Marshal(cfg)
+			if err != nil {
+				return nil, err
+			}
+			return egress.Launch(ctx, program, nil, append(os.Environ(), processEnv+"="+string(text)))
+		}}, slog.New(slog.DiscardHandler))
+}
+
+// policy sets a policy of the guest.
+func (n *namedWorld) policy(p shoal.Network) {
+	n.t.Helper()
+	e, err := ParsePolicy(p)
+	n.must(err)
+	n.must(n.slot.SetEgress(context.Background(), e.Of("sandbox", "team", nil)))
+}
+
+// only allows what is listed.
+func only(allowed ...string) shoal.Network {
+	return shoal.Network{AllowOut: allowed, DenyOut: []string{"0.0.0.0/0"}}
+}
+
+// zone is a DNS server of the tests.
+type zone struct {
+	at      netip.AddrPort
+	mu      sync.Mutex
+	answers map[string][]string // addresses in turn, by name with a dot at its end
+	asked   []string
+}
+
+func startZone(t *testing.T) *zone {
+	t.Helper()
+	packets, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	z := &zone{at: packets.LocalAddr().(*net.UDPAddr).AddrPort(), answers: map[string][]string{}}
+	listener, err := net.Listen("tcp4", packets.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, server := range []*dns.Server{{PacketConn: packets, Handler: z}, {Listener: listener, Handler: z}} {
+		go func() { _ = server.ActivateAndServe() }()
+		t.Cleanup(func() { _ = server.Shutdown() })
+	}
+	return z
+}
+
+// set gives a name addresses, of which each question gets the next.
+func (z *zone) set(name string, addresses ...string) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.answers[dns.Fqdn(name)] = addresses
+}
+
+func (z *zone) ServeDNS(w dns.ResponseWriter, query *dns.Msg) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	q := query.Question[0]
+	z.asked = append(z.asked, q.Name)
+	answer := new(dns.Msg).SetReply(query)
+	list := z.answers[q.Name]
+	if len(list) == 0 {
+		answer.SetRcode(query, dns.RcodeNameError)
+	} else if q.Qtype == dns.TypeA {
+		answer.Answer = []dns.RR{&dns.A{Hdr: dns.RR_Header{Name: q.Name, Rrtype: dns.TypeA, Class: dns.ClassINET},
+			A: net.ParseIP(list[0])}}
+		z.answers[q.Name] = append(list[1:], list[0])
+	}
+	_ = w.WriteMsg(answer)
+}
+
+// newAuthority makes a certificate authority, and certificates of it.
+func newAuthority(t *testing.T) (roots *x509.CertPool, ca string, issue func(names ...string) tls.Certificate) {
+	t.Helper()
+	sign := func(template, parent *x509.Certificate, signer *ecdsa.PrivateKey) ([]byte, *ecdsa.PrivateKey) {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if parent == nil {
+			parent, signer = template, key
+		}
+		template.SerialNumber = big.NewInt(time.Now().UnixNano())
+		template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+		der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return der, key
+	}
+	der, key := sign(&x509.Certificate{Subject: pkix.Name{CommonName: "test"}, IsCA: true, BasicConstraintsValid: true}, nil, nil)
+	authority, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots = x509.NewCertPool()
+	roots.AddCert(authority)
+	ca = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	return roots, ca, func(names ...string) tls.Certificate {
+		leaf, own := sign(&x509.Certificate{DNSNames: names}, authority, key)
+		return tls.Certificate{Certificate: [][]byte{leaf}, PrivateKey: own}
+	}
+}
+
+// serveTLS starts a TLS server at an address of the internet, which answers every request with text.
+func (n *namedWorld) serveTLS(address, text string, names ...string) {
+	n.t.Helper()
+	cert := n.issue(names...)
+	n.listenIn("t-inet", address, func(l net.Listener) {
+		server := &http.Server{Handler: replying(text)}
+		_ = server.Serve(tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{cert}}))
+	})
+}
+
+func replying(text string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, text) })
+}
+
+// listenIn runs a server in a namespace until the test ends.
+func (n *namedWorld) listenIn(ns, address string, serve func(net.Listener)) {
+	n.t.Helper()
+	var l net.Listener
+	n.must(inNamespace(ns, func() (err error) {
+		l, err = net.Listen("tcp4", address)
+		return err
+	}))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		serve(l)
+	}()
+	n.t.Cleanup(func() {
+		l.Close()
+		<-done
+	})
+}
+
+// dial opens a connection of the guest's.
+func (n *namedWorld) dial(address string) (net.Conn, error) { return n.dialBy("tcp4", address) }
+
+func (n *namedWorld) dialUDP(address string) (net.Conn, error) { return n.dialBy("udp4", address) }
+
+func (n *namedWorld) dialBy(network, address string) (net.Conn, error) {
+	var c net.Conn
+	err := inNamespace("t-guest", func() (err error) {
+		c, err = (&net.Dialer{Timeout: 5 * time.Second}).Dial(network, address)
+		return err
+	})
+	if err == nil {
+		n.t.Cleanup(func() { c.Close() })
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	}
+	return c, err
+}
+
+// https asks by TLS at an address, with a server name and a host.
+func (n *namedWorld) https(address, serverName, host string) (string, error) {
+	c, err := n.dial(address)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	secured := tls.Client(c, &tls.Config{ServerName: serverName, RootCAs: n.roots})
+	return ask(secured, host)
+}
+
+// http asks in the clear.
+func (n *namedWorld) http(address, host string) (string, error) {
+	c, err := n.dial(address)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	return ask(c, host)
+}
+
+func ask(c net.Conn, host string) (string, error) {
+	if _, err := fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", host); err != nil {
+		return "", err
+	}
+	data, err := io.ReadAll(c)
+	if err == nil && len(data) == 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	return string(data), err
+}
+
+// logFile is where the process's last words are, for a test that fails.
+func (n *namedWorld) logFile() string { return filepath.Join(n.process.RunDir, "egress") }
