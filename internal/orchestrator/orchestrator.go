@@ -97,6 +97,7 @@ type Orchestrator struct {
 	tasks   *tasks
 	load    load
 	wakers  wakers
+	fillers fillers
 	*switches
 
 	// wake tells the deadline loop that the nearest deadline may have changed.

@@ -162,8 +162,11 @@ type Network struct {
 	MaskRequestHost    string                 `protobuf:"bytes,5,opt,name=mask_request_host,json=maskRequestHost,proto3" json:"mask_request_host,omitempty"`
 	HttpsPorts         []int32                `protobuf:"varint,6,rep,packed,name=https_ports,json=httpsPorts,proto3" json:"https_ports,omitempty"`
 	DnsServers         *DNSServers            `protobuf:"bytes,7,opt,name=dns_servers,json=dnsServers,proto3" json:"dns_servers,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	EgressProxy        *EgressProxy           `protobuf:"bytes,8,opt,name=egress_proxy,json=egressProxy,proto3" json:"egress_proxy,omitempty"`
+	// By domain.
+	Transforms    map[string]*Transform `protobuf:"bytes,9,rep,name=transforms,proto3" json:"transforms,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Network) Reset() {
@@ -245,6 +248,236 @@ func (x *Network) GetDnsServers() *DNSServers {
 	return nil
 }
 
+func (x *Network) GetEgressProxy() *EgressProxy {
+	if x != nil {
+		return x.EgressProxy
+	}
+	return nil
+}
+
+func (x *Network) GetTransforms() map[string]*Transform {
+	if x != nil {
+		return x.Transforms
+	}
+	return nil
+}
+
+type EgressProxy struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	Username      string                 `protobuf:"bytes,2,opt,name=username,proto3" json:"username,omitempty"`
+	Password      string                 `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
+	Tls           *ProxyTLS              `protobuf:"bytes,4,opt,name=tls,proto3" json:"tls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EgressProxy) Reset() {
+	*x = EgressProxy{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EgressProxy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EgressProxy) ProtoMessage() {}
+
+func (x *EgressProxy) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EgressProxy.ProtoReflect.Descriptor instead.
+func (*EgressProxy) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *EgressProxy) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *EgressProxy) GetUsername() string {
+	if x != nil {
+		return x.Username
+	}
+	return ""
+}
+
+func (x *EgressProxy) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+func (x *EgressProxy) GetTls() *ProxyTLS {
+	if x != nil {
+		return x.Tls
+	}
+	return nil
+}
+
+type ProxyTLS struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ServerName    string                 `protobuf:"bytes,1,opt,name=server_name,json=serverName,proto3" json:"server_name,omitempty"`
+	CaCert        string                 `protobuf:"bytes,2,opt,name=ca_cert,json=caCert,proto3" json:"ca_cert,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProxyTLS) Reset() {
+	*x = ProxyTLS{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProxyTLS) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProxyTLS) ProtoMessage() {}
+
+func (x *ProxyTLS) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProxyTLS.ProtoReflect.Descriptor instead.
+func (*ProxyTLS) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ProxyTLS) GetServerName() string {
+	if x != nil {
+		return x.ServerName
+	}
+	return ""
+}
+
+func (x *ProxyTLS) GetCaCert() string {
+	if x != nil {
+		return x.CaCert
+	}
+	return ""
+}
+
+type Transform struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Headers       map[string]string      `protobuf:"bytes,1,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Transform) Reset() {
+	*x = Transform{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Transform) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Transform) ProtoMessage() {}
+
+func (x *Transform) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Transform.ProtoReflect.Descriptor instead.
+func (*Transform) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Transform) GetHeaders() map[string]string {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+type WorkloadToken struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Audience      string                 `protobuf:"bytes,1,opt,name=audience,proto3" json:"audience,omitempty"`
+	Type          string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WorkloadToken) Reset() {
+	*x = WorkloadToken{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WorkloadToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WorkloadToken) ProtoMessage() {}
+
+func (x *WorkloadToken) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WorkloadToken.ProtoReflect.Descriptor instead.
+func (*WorkloadToken) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *WorkloadToken) GetAudience() string {
+	if x != nil {
+		return x.Audience
+	}
+	return ""
+}
+
+func (x *WorkloadToken) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
 // DNSServers can be there and empty.
 type DNSServers struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -255,7 +488,7 @@ type DNSServers struct {
 
 func (x *DNSServers) Reset() {
 	*x = DNSServers{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[3]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -267,7 +500,7 @@ func (x *DNSServers) String() string {
 func (*DNSServers) ProtoMessage() {}
 
 func (x *DNSServers) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[3]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -280,7 +513,7 @@ func (x *DNSServers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DNSServers.ProtoReflect.Descriptor instead.
 func (*DNSServers) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{3}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DNSServers) GetAddresses() []string {
@@ -300,7 +533,7 @@ type VolumeMount struct {
 
 func (x *VolumeMount) Reset() {
 	*x = VolumeMount{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[4]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -312,7 +545,7 @@ func (x *VolumeMount) String() string {
 func (*VolumeMount) ProtoMessage() {}
 
 func (x *VolumeMount) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[4]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -325,7 +558,7 @@ func (x *VolumeMount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeMount.ProtoReflect.Descriptor instead.
 func (*VolumeMount) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{4}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *VolumeMount) GetName() string {
@@ -362,13 +595,15 @@ type Spec struct {
 	DefaultUser     string                 `protobuf:"bytes,16,opt,name=default_user,json=defaultUser,proto3" json:"default_user,omitempty"`
 	DefaultWorkdir  string                 `protobuf:"bytes,17,opt,name=default_workdir,json=defaultWorkdir,proto3" json:"default_workdir,omitempty"`
 	TeamLimit       int32                  `protobuf:"varint,18,opt,name=team_limit,json=teamLimit,proto3" json:"team_limit,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// By the names that placeholders have for them.
+	WorkloadTokens map[string]*WorkloadToken `protobuf:"bytes,19,rep,name=workload_tokens,json=workloadTokens,proto3" json:"workload_tokens,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Spec) Reset() {
 	*x = Spec{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[5]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -380,7 +615,7 @@ func (x *Spec) String() string {
 func (*Spec) ProtoMessage() {}
 
 func (x *Spec) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[5]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -393,7 +628,7 @@ func (x *Spec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Spec.ProtoReflect.Descriptor instead.
 func (*Spec) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{5}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Spec) GetSandboxId() string {
@@ -522,6 +757,13 @@ func (x *Spec) GetTeamLimit() int32 {
 	return 0
 }
 
+func (x *Spec) GetWorkloadTokens() map[string]*WorkloadToken {
+	if x != nil {
+		return x.WorkloadTokens
+	}
+	return nil
+}
+
 type Sandbox struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Spec        *Spec                  `protobuf:"bytes,1,opt,name=spec,proto3" json:"spec,omitempty"`
@@ -542,7 +784,7 @@ type Sandbox struct {
 
 func (x *Sandbox) Reset() {
 	*x = Sandbox{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[6]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -554,7 +796,7 @@ func (x *Sandbox) String() string {
 func (*Sandbox) ProtoMessage() {}
 
 func (x *Sandbox) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[6]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -567,7 +809,7 @@ func (x *Sandbox) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sandbox.ProtoReflect.Descriptor instead.
 func (*Sandbox) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{6}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Sandbox) GetSpec() *Spec {
@@ -656,7 +898,7 @@ type CreateRequest struct {
 
 func (x *CreateRequest) Reset() {
 	*x = CreateRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[7]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -668,7 +910,7 @@ func (x *CreateRequest) String() string {
 func (*CreateRequest) ProtoMessage() {}
 
 func (x *CreateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[7]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -681,7 +923,7 @@ func (x *CreateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRequest.ProtoReflect.Descriptor instead.
 func (*CreateRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{7}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CreateRequest) GetSpec() *Spec {
@@ -700,7 +942,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[8]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -712,7 +954,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[8]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -725,7 +967,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{8}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetRequest) GetSandboxId() string {
@@ -743,7 +985,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[9]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -755,7 +997,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[9]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -768,7 +1010,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 type ListResponse struct {
@@ -780,7 +1022,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[10]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -792,7 +1034,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[10]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -805,7 +1047,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListResponse) GetSandboxes() []*Sandbox {
@@ -825,7 +1067,7 @@ type KillRequest struct {
 
 func (x *KillRequest) Reset() {
 	*x = KillRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[11]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -837,7 +1079,7 @@ func (x *KillRequest) String() string {
 func (*KillRequest) ProtoMessage() {}
 
 func (x *KillRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[11]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -850,7 +1092,7 @@ func (x *KillRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillRequest.ProtoReflect.Descriptor instead.
 func (*KillRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *KillRequest) GetSandboxId() string {
@@ -875,7 +1117,7 @@ type KillResponse struct {
 
 func (x *KillResponse) Reset() {
 	*x = KillResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[12]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -887,7 +1129,7 @@ func (x *KillResponse) String() string {
 func (*KillResponse) ProtoMessage() {}
 
 func (x *KillResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[12]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -900,7 +1142,7 @@ func (x *KillResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillResponse.ProtoReflect.Descriptor instead.
 func (*KillResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 type SetDeadlineRequest struct {
@@ -915,7 +1157,7 @@ type SetDeadlineRequest struct {
 
 func (x *SetDeadlineRequest) Reset() {
 	*x = SetDeadlineRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[13]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -927,7 +1169,7 @@ func (x *SetDeadlineRequest) String() string {
 func (*SetDeadlineRequest) ProtoMessage() {}
 
 func (x *SetDeadlineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[13]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -940,7 +1182,7 @@ func (x *SetDeadlineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDeadlineRequest.ProtoReflect.Descriptor instead.
 func (*SetDeadlineRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SetDeadlineRequest) GetSandboxId() string {
@@ -981,7 +1223,7 @@ type SetNetworkRequest struct {
 
 func (x *SetNetworkRequest) Reset() {
 	*x = SetNetworkRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[14]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -993,7 +1235,7 @@ func (x *SetNetworkRequest) String() string {
 func (*SetNetworkRequest) ProtoMessage() {}
 
 func (x *SetNetworkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[14]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1006,7 +1248,7 @@ func (x *SetNetworkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetNetworkRequest.ProtoReflect.Descriptor instead.
 func (*SetNetworkRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SetNetworkRequest) GetSandboxId() string {
@@ -1031,7 +1273,7 @@ type SetNetworkResponse struct {
 
 func (x *SetNetworkResponse) Reset() {
 	*x = SetNetworkResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[15]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1043,7 +1285,7 @@ func (x *SetNetworkResponse) String() string {
 func (*SetNetworkResponse) ProtoMessage() {}
 
 func (x *SetNetworkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[15]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1056,7 +1298,7 @@ func (x *SetNetworkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetNetworkResponse.ProtoReflect.Descriptor instead.
 func (*SetNetworkResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 type PauseRequest struct {
@@ -1070,7 +1312,7 @@ type PauseRequest struct {
 
 func (x *PauseRequest) Reset() {
 	*x = PauseRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[16]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1082,7 +1324,7 @@ func (x *PauseRequest) String() string {
 func (*PauseRequest) ProtoMessage() {}
 
 func (x *PauseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[16]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1095,7 +1337,7 @@ func (x *PauseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseRequest.ProtoReflect.Descriptor instead.
 func (*PauseRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PauseRequest) GetSandboxId() string {
@@ -1130,7 +1372,7 @@ type ResumeRequest struct {
 
 func (x *ResumeRequest) Reset() {
 	*x = ResumeRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[17]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1142,7 +1384,7 @@ func (x *ResumeRequest) String() string {
 func (*ResumeRequest) ProtoMessage() {}
 
 func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[17]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1155,7 +1397,7 @@ func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeRequest.ProtoReflect.Descriptor instead.
 func (*ResumeRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ResumeRequest) GetSandboxId() string {
@@ -1191,7 +1433,7 @@ type SnapshotRequest struct {
 
 func (x *SnapshotRequest) Reset() {
 	*x = SnapshotRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[18]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1203,7 +1445,7 @@ func (x *SnapshotRequest) String() string {
 func (*SnapshotRequest) ProtoMessage() {}
 
 func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[18]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1216,7 +1458,7 @@ func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRequest.ProtoReflect.Descriptor instead.
 func (*SnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SnapshotRequest) GetSandboxId() string {
@@ -1257,7 +1499,7 @@ type ForkRequest struct {
 
 func (x *ForkRequest) Reset() {
 	*x = ForkRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[19]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1269,7 +1511,7 @@ func (x *ForkRequest) String() string {
 func (*ForkRequest) ProtoMessage() {}
 
 func (x *ForkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[19]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1282,7 +1524,7 @@ func (x *ForkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForkRequest.ProtoReflect.Descriptor instead.
 func (*ForkRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ForkRequest) GetSandboxId() string {
@@ -1310,7 +1552,7 @@ type ForkResult struct {
 
 func (x *ForkResult) Reset() {
 	*x = ForkResult{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[20]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1322,7 +1564,7 @@ func (x *ForkResult) String() string {
 func (*ForkResult) ProtoMessage() {}
 
 func (x *ForkResult) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[20]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1335,7 +1577,7 @@ func (x *ForkResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForkResult.ProtoReflect.Descriptor instead.
 func (*ForkResult) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ForkResult) GetSandbox() *Sandbox {
@@ -1361,7 +1603,7 @@ type ForkResponse struct {
 
 func (x *ForkResponse) Reset() {
 	*x = ForkResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[21]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1373,7 +1615,7 @@ func (x *ForkResponse) String() string {
 func (*ForkResponse) ProtoMessage() {}
 
 func (x *ForkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[21]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1386,7 +1628,7 @@ func (x *ForkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForkResponse.ProtoReflect.Descriptor instead.
 func (*ForkResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ForkResponse) GetResults() []*ForkResult {
@@ -1405,7 +1647,7 @@ type RemoveBuildRequest struct {
 
 func (x *RemoveBuildRequest) Reset() {
 	*x = RemoveBuildRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[22]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1417,7 +1659,7 @@ func (x *RemoveBuildRequest) String() string {
 func (*RemoveBuildRequest) ProtoMessage() {}
 
 func (x *RemoveBuildRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[22]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1430,7 +1672,7 @@ func (x *RemoveBuildRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveBuildRequest.ProtoReflect.Descriptor instead.
 func (*RemoveBuildRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RemoveBuildRequest) GetBuildId() string {
@@ -1448,7 +1690,7 @@ type RemoveBuildResponse struct {
 
 func (x *RemoveBuildResponse) Reset() {
 	*x = RemoveBuildResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[23]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1460,7 +1702,7 @@ func (x *RemoveBuildResponse) String() string {
 func (*RemoveBuildResponse) ProtoMessage() {}
 
 func (x *RemoveBuildResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[23]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1473,7 +1715,7 @@ func (x *RemoveBuildResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveBuildResponse.ProtoReflect.Descriptor instead.
 func (*RemoveBuildResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 type CollectRequest struct {
@@ -1489,7 +1731,7 @@ type CollectRequest struct {
 
 func (x *CollectRequest) Reset() {
 	*x = CollectRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[24]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1501,7 +1743,7 @@ func (x *CollectRequest) String() string {
 func (*CollectRequest) ProtoMessage() {}
 
 func (x *CollectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[24]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1514,7 +1756,7 @@ func (x *CollectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectRequest.ProtoReflect.Descriptor instead.
 func (*CollectRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *CollectRequest) GetKnownBuildIds() []string {
@@ -1570,7 +1812,7 @@ type CollectResponse struct {
 
 func (x *CollectResponse) Reset() {
 	*x = CollectResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[25]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1582,7 +1824,7 @@ func (x *CollectResponse) String() string {
 func (*CollectResponse) ProtoMessage() {}
 
 func (x *CollectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[25]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1595,7 +1837,7 @@ func (x *CollectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectResponse.ProtoReflect.Descriptor instead.
 func (*CollectResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *CollectResponse) GetBuilds() int32 {
@@ -1682,7 +1924,7 @@ type SandboxMetricsRequest struct {
 
 func (x *SandboxMetricsRequest) Reset() {
 	*x = SandboxMetricsRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[26]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1694,7 +1936,7 @@ func (x *SandboxMetricsRequest) String() string {
 func (*SandboxMetricsRequest) ProtoMessage() {}
 
 func (x *SandboxMetricsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[26]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1707,7 +1949,7 @@ func (x *SandboxMetricsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SandboxMetricsRequest.ProtoReflect.Descriptor instead.
 func (*SandboxMetricsRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SandboxMetricsRequest) GetSandboxId() string {
@@ -1762,7 +2004,7 @@ type Sample struct {
 
 func (x *Sample) Reset() {
 	*x = Sample{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[27]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1774,7 +2016,7 @@ func (x *Sample) String() string {
 func (*Sample) ProtoMessage() {}
 
 func (x *Sample) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[27]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1787,7 +2029,7 @@ func (x *Sample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sample.ProtoReflect.Descriptor instead.
 func (*Sample) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Sample) GetTime() *timestamppb.Timestamp {
@@ -1866,7 +2108,7 @@ type HostUse struct {
 
 func (x *HostUse) Reset() {
 	*x = HostUse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[28]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1878,7 +2120,7 @@ func (x *HostUse) String() string {
 func (*HostUse) ProtoMessage() {}
 
 func (x *HostUse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[28]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1891,7 +2133,7 @@ func (x *HostUse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostUse.ProtoReflect.Descriptor instead.
 func (*HostUse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *HostUse) GetCpuUsedPct() float64 {
@@ -1931,7 +2173,7 @@ type SandboxMetricsResponse struct {
 
 func (x *SandboxMetricsResponse) Reset() {
 	*x = SandboxMetricsResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[29]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1943,7 +2185,7 @@ func (x *SandboxMetricsResponse) String() string {
 func (*SandboxMetricsResponse) ProtoMessage() {}
 
 func (x *SandboxMetricsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[29]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1956,7 +2198,7 @@ func (x *SandboxMetricsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SandboxMetricsResponse.ProtoReflect.Descriptor instead.
 func (*SandboxMetricsResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SandboxMetricsResponse) GetSamples() []*Sample {
@@ -1976,7 +2218,7 @@ type LatestMetricsRequest struct {
 
 func (x *LatestMetricsRequest) Reset() {
 	*x = LatestMetricsRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[30]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1988,7 +2230,7 @@ func (x *LatestMetricsRequest) String() string {
 func (*LatestMetricsRequest) ProtoMessage() {}
 
 func (x *LatestMetricsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[30]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2001,7 +2243,7 @@ func (x *LatestMetricsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LatestMetricsRequest.ProtoReflect.Descriptor instead.
 func (*LatestMetricsRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *LatestMetricsRequest) GetTeamId() string {
@@ -2027,7 +2269,7 @@ type LatestMetricsResponse struct {
 
 func (x *LatestMetricsResponse) Reset() {
 	*x = LatestMetricsResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[31]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2039,7 +2281,7 @@ func (x *LatestMetricsResponse) String() string {
 func (*LatestMetricsResponse) ProtoMessage() {}
 
 func (x *LatestMetricsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[31]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2052,7 +2294,7 @@ func (x *LatestMetricsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LatestMetricsResponse.ProtoReflect.Descriptor instead.
 func (*LatestMetricsResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *LatestMetricsResponse) GetSamples() map[string]*Sample {
@@ -2071,7 +2313,7 @@ type TalliesRequest struct {
 
 func (x *TalliesRequest) Reset() {
 	*x = TalliesRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[32]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2083,7 +2325,7 @@ func (x *TalliesRequest) String() string {
 func (*TalliesRequest) ProtoMessage() {}
 
 func (x *TalliesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[32]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2096,7 +2338,7 @@ func (x *TalliesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TalliesRequest.ProtoReflect.Descriptor instead.
 func (*TalliesRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{32}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *TalliesRequest) GetAfter() *timestamppb.Timestamp {
@@ -2121,7 +2363,7 @@ type Tally struct {
 
 func (x *Tally) Reset() {
 	*x = Tally{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[33]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2133,7 +2375,7 @@ func (x *Tally) String() string {
 func (*Tally) ProtoMessage() {}
 
 func (x *Tally) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[33]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2146,7 +2388,7 @@ func (x *Tally) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tally.ProtoReflect.Descriptor instead.
 func (*Tally) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{33}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Tally) GetTeamId() string {
@@ -2193,7 +2435,7 @@ type TalliesResponse struct {
 
 func (x *TalliesResponse) Reset() {
 	*x = TalliesResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[34]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2205,7 +2447,7 @@ func (x *TalliesResponse) String() string {
 func (*TalliesResponse) ProtoMessage() {}
 
 func (x *TalliesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[34]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2218,7 +2460,7 @@ func (x *TalliesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TalliesResponse.ProtoReflect.Descriptor instead.
 func (*TalliesResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{34}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *TalliesResponse) GetTallies() []*Tally {
@@ -2243,7 +2485,7 @@ type LogsRequest struct {
 
 func (x *LogsRequest) Reset() {
 	*x = LogsRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[35]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2255,7 +2497,7 @@ func (x *LogsRequest) String() string {
 func (*LogsRequest) ProtoMessage() {}
 
 func (x *LogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[35]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2268,7 +2510,7 @@ func (x *LogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
 func (*LogsRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{35}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *LogsRequest) GetSandboxId() string {
@@ -2333,7 +2575,7 @@ type LogEntry struct {
 
 func (x *LogEntry) Reset() {
 	*x = LogEntry{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[36]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2345,7 +2587,7 @@ func (x *LogEntry) String() string {
 func (*LogEntry) ProtoMessage() {}
 
 func (x *LogEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[36]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2358,7 +2600,7 @@ func (x *LogEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEntry.ProtoReflect.Descriptor instead.
 func (*LogEntry) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{36}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *LogEntry) GetTime() *timestamppb.Timestamp {
@@ -2405,7 +2647,7 @@ type LogsResponse struct {
 
 func (x *LogsResponse) Reset() {
 	*x = LogsResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[37]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2417,7 +2659,7 @@ func (x *LogsResponse) String() string {
 func (*LogsResponse) ProtoMessage() {}
 
 func (x *LogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[37]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2430,7 +2672,7 @@ func (x *LogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsResponse.ProtoReflect.Descriptor instead.
 func (*LogsResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{37}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *LogsResponse) GetEntries() []*LogEntry {
@@ -2452,7 +2694,7 @@ type SwitchRequest struct {
 
 func (x *SwitchRequest) Reset() {
 	*x = SwitchRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[38]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2464,7 +2706,7 @@ func (x *SwitchRequest) String() string {
 func (*SwitchRequest) ProtoMessage() {}
 
 func (x *SwitchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[38]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2477,7 +2719,7 @@ func (x *SwitchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchRequest.ProtoReflect.Descriptor instead.
 func (*SwitchRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{38}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *SwitchRequest) GetName() string {
@@ -2509,7 +2751,7 @@ type SwitchResponse struct {
 
 func (x *SwitchResponse) Reset() {
 	*x = SwitchResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[39]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2521,7 +2763,7 @@ func (x *SwitchResponse) String() string {
 func (*SwitchResponse) ProtoMessage() {}
 
 func (x *SwitchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[39]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2534,7 +2776,7 @@ func (x *SwitchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchResponse.ProtoReflect.Descriptor instead.
 func (*SwitchResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{39}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{43}
 }
 
 type InfoRequest struct {
@@ -2545,7 +2787,7 @@ type InfoRequest struct {
 
 func (x *InfoRequest) Reset() {
 	*x = InfoRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[40]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2557,7 +2799,7 @@ func (x *InfoRequest) String() string {
 func (*InfoRequest) ProtoMessage() {}
 
 func (x *InfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[40]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2570,7 +2812,7 @@ func (x *InfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoRequest.ProtoReflect.Descriptor instead.
 func (*InfoRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{40}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{44}
 }
 
 type Build struct {
@@ -2606,7 +2848,7 @@ type Build struct {
 
 func (x *Build) Reset() {
 	*x = Build{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[41]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2618,7 +2860,7 @@ func (x *Build) String() string {
 func (*Build) ProtoMessage() {}
 
 func (x *Build) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[41]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2631,7 +2873,7 @@ func (x *Build) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Build.ProtoReflect.Descriptor instead.
 func (*Build) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{41}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Build) GetId() string {
@@ -2799,7 +3041,7 @@ type BuildSize struct {
 
 func (x *BuildSize) Reset() {
 	*x = BuildSize{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[42]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2811,7 +3053,7 @@ func (x *BuildSize) String() string {
 func (*BuildSize) ProtoMessage() {}
 
 func (x *BuildSize) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[42]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2824,7 +3066,7 @@ func (x *BuildSize) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BuildSize.ProtoReflect.Descriptor instead.
 func (*BuildSize) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{42}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *BuildSize) GetSnapshot() int64 {
@@ -2852,7 +3094,7 @@ type BuildContext struct {
 
 func (x *BuildContext) Reset() {
 	*x = BuildContext{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[43]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2864,7 +3106,7 @@ func (x *BuildContext) String() string {
 func (*BuildContext) ProtoMessage() {}
 
 func (x *BuildContext) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[43]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2877,7 +3119,7 @@ func (x *BuildContext) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BuildContext.ProtoReflect.Descriptor instead.
 func (*BuildContext) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{43}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *BuildContext) GetUser() string {
@@ -2912,7 +3154,7 @@ type StartBlock struct {
 
 func (x *StartBlock) Reset() {
 	*x = StartBlock{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[44]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2924,7 +3166,7 @@ func (x *StartBlock) String() string {
 func (*StartBlock) ProtoMessage() {}
 
 func (x *StartBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[44]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2937,7 +3179,7 @@ func (x *StartBlock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartBlock.ProtoReflect.Descriptor instead.
 func (*StartBlock) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{44}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *StartBlock) GetCommand() string {
@@ -2981,7 +3223,7 @@ type NodeInfo struct {
 
 func (x *NodeInfo) Reset() {
 	*x = NodeInfo{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[45]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2993,7 +3235,7 @@ func (x *NodeInfo) String() string {
 func (*NodeInfo) ProtoMessage() {}
 
 func (x *NodeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[45]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3006,7 +3248,7 @@ func (x *NodeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeInfo.ProtoReflect.Descriptor instead.
 func (*NodeInfo) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{45}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *NodeInfo) GetId() string {
@@ -3101,7 +3343,7 @@ type CatalogueError struct {
 
 func (x *CatalogueError) Reset() {
 	*x = CatalogueError{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[46]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3113,7 +3355,7 @@ func (x *CatalogueError) String() string {
 func (*CatalogueError) ProtoMessage() {}
 
 func (x *CatalogueError) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[46]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3126,7 +3368,7 @@ func (x *CatalogueError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatalogueError.ProtoReflect.Descriptor instead.
 func (*CatalogueError) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{46}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *CatalogueError) GetCode() string {
@@ -3165,7 +3407,7 @@ type WakesRequest struct {
 
 func (x *WakesRequest) Reset() {
 	*x = WakesRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[47]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3177,7 +3419,7 @@ func (x *WakesRequest) String() string {
 func (*WakesRequest) ProtoMessage() {}
 
 func (x *WakesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[47]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3190,7 +3432,7 @@ func (x *WakesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WakesRequest.ProtoReflect.Descriptor instead.
 func (*WakesRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{47}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{51}
 }
 
 type Wake struct {
@@ -3209,7 +3451,7 @@ type Wake struct {
 
 func (x *Wake) Reset() {
 	*x = Wake{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[48]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3221,7 +3463,7 @@ func (x *Wake) String() string {
 func (*Wake) ProtoMessage() {}
 
 func (x *Wake) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[48]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3234,7 +3476,7 @@ func (x *Wake) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Wake.ProtoReflect.Descriptor instead.
 func (*Wake) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{48}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Wake) GetId() string {
@@ -3283,7 +3525,7 @@ type WokenRequest struct {
 
 func (x *WokenRequest) Reset() {
 	*x = WokenRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[49]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3295,7 +3537,7 @@ func (x *WokenRequest) String() string {
 func (*WokenRequest) ProtoMessage() {}
 
 func (x *WokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[49]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3308,7 +3550,7 @@ func (x *WokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WokenRequest.ProtoReflect.Descriptor instead.
 func (*WokenRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{49}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *WokenRequest) GetId() string {
@@ -3333,7 +3575,7 @@ type WokenResponse struct {
 
 func (x *WokenResponse) Reset() {
 	*x = WokenResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[50]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3345,7 +3587,7 @@ func (x *WokenResponse) String() string {
 func (*WokenResponse) ProtoMessage() {}
 
 func (x *WokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[50]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3358,7 +3600,262 @@ func (x *WokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WokenResponse.ProtoReflect.Descriptor instead.
 func (*WokenResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{50}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{54}
+}
+
+type FillsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FillsRequest) Reset() {
+	*x = FillsRequest{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FillsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FillsRequest) ProtoMessage() {}
+
+func (x *FillsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FillsRequest.ProtoReflect.Descriptor instead.
+func (*FillsRequest) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{55}
+}
+
+type Fill struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which question of this stream's machine it is.
+	Id        string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	SandboxId string `protobuf:"bytes,2,opt,name=sandbox_id,json=sandboxId,proto3" json:"sandbox_id,omitempty"`
+	// The domain of the transform.
+	Domain        string         `protobuf:"bytes,3,opt,name=domain,proto3" json:"domain,omitempty"`
+	Wanted        []*Placeholder `protobuf:"bytes,4,rep,name=wanted,proto3" json:"wanted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Fill) Reset() {
+	*x = Fill{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Fill) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Fill) ProtoMessage() {}
+
+func (x *Fill) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Fill.ProtoReflect.Descriptor instead.
+func (*Fill) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *Fill) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Fill) GetSandboxId() string {
+	if x != nil {
+		return x.SandboxId
+	}
+	return ""
+}
+
+func (x *Fill) GetDomain() string {
+	if x != nil {
+		return x.Domain
+	}
+	return ""
+}
+
+func (x *Fill) GetWanted() []*Placeholder {
+	if x != nil {
+		return x.Wanted
+	}
+	return nil
+}
+
+type Placeholder struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Placeholder) Reset() {
+	*x = Placeholder{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Placeholder) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Placeholder) ProtoMessage() {}
+
+func (x *Placeholder) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Placeholder.ProtoReflect.Descriptor instead.
+func (*Placeholder) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *Placeholder) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Placeholder) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type FilledRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// In the order of the placeholders; absent if there is an error.
+	Values        []string        `protobuf:"bytes,2,rep,name=values,proto3" json:"values,omitempty"`
+	Error         *CatalogueError `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FilledRequest) Reset() {
+	*x = FilledRequest{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FilledRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FilledRequest) ProtoMessage() {}
+
+func (x *FilledRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FilledRequest.ProtoReflect.Descriptor instead.
+func (*FilledRequest) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *FilledRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *FilledRequest) GetValues() []string {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *FilledRequest) GetError() *CatalogueError {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+type FilledResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FilledResponse) Reset() {
+	*x = FilledResponse{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FilledResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FilledResponse) ProtoMessage() {}
+
+func (x *FilledResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FilledResponse.ProtoReflect.Descriptor instead.
+func (*FilledResponse) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{59}
 }
 
 // EventMark is a place in the log of a machine's events; without values it is the beginning.
@@ -3372,7 +3869,7 @@ type EventMark struct {
 
 func (x *EventMark) Reset() {
 	*x = EventMark{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[51]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3384,7 +3881,7 @@ func (x *EventMark) String() string {
 func (*EventMark) ProtoMessage() {}
 
 func (x *EventMark) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[51]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3397,7 +3894,7 @@ func (x *EventMark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventMark.ProtoReflect.Descriptor instead.
 func (*EventMark) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{51}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *EventMark) GetLog() string {
@@ -3423,7 +3920,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[52]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3435,7 +3932,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[52]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3448,7 +3945,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{52}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *EventsRequest) GetAfter() *EventMark {
@@ -3469,7 +3966,7 @@ type EventsResponse struct {
 
 func (x *EventsResponse) Reset() {
 	*x = EventsResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[53]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3481,7 +3978,7 @@ func (x *EventsResponse) String() string {
 func (*EventsResponse) ProtoMessage() {}
 
 func (x *EventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[53]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3494,7 +3991,7 @@ func (x *EventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsResponse.ProtoReflect.Descriptor instead.
 func (*EventsResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{53}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *EventsResponse) GetEvents() []*Event {
@@ -3530,7 +4027,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[54]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3542,7 +4039,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[54]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3555,7 +4052,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{54}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *Event) GetId() string {
@@ -3643,7 +4140,7 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\x19auto_pause_without_memory\x18\x02 \x01(\bR\x16autoPauseWithoutMemory\x12\x1f\n" +
 	"\vauto_resume\x18\x03 \x01(\bR\n" +
 	"autoResume\x12E\n" +
-	"\x11auto_resume_after\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x0fautoResumeAfter\"\xbb\x02\n" +
+	"\x11auto_resume_after\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x0fautoResumeAfter\"\x9b\x04\n" +
 	"\aNetwork\x12*\n" +
 	"\x0eallow_internet\x18\x01 \x01(\bH\x00R\rallowInternet\x88\x01\x01\x12\x1b\n" +
 	"\tallow_out\x18\x02 \x03(\tR\ballowOut\x12\x19\n" +
@@ -3653,14 +4150,38 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\vhttps_ports\x18\x06 \x03(\x05R\n" +
 	"httpsPorts\x12:\n" +
 	"\vdns_servers\x18\a \x01(\v2\x19.shoal.node.v1.DNSServersR\n" +
-	"dnsServersB\x11\n" +
-	"\x0f_allow_internet\"*\n" +
+	"dnsServers\x12=\n" +
+	"\fegress_proxy\x18\b \x01(\v2\x1a.shoal.node.v1.EgressProxyR\vegressProxy\x12F\n" +
+	"\n" +
+	"transforms\x18\t \x03(\v2&.shoal.node.v1.Network.TransformsEntryR\n" +
+	"transforms\x1aW\n" +
+	"\x0fTransformsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12.\n" +
+	"\x05value\x18\x02 \x01(\v2\x18.shoal.node.v1.TransformR\x05value:\x028\x01B\x11\n" +
+	"\x0f_allow_internet\"\x8a\x01\n" +
+	"\vEgressProxy\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x1a\n" +
+	"\busername\x18\x02 \x01(\tR\busername\x12\x1a\n" +
+	"\bpassword\x18\x03 \x01(\tR\bpassword\x12)\n" +
+	"\x03tls\x18\x04 \x01(\v2\x17.shoal.node.v1.ProxyTLSR\x03tls\"D\n" +
+	"\bProxyTLS\x12\x1f\n" +
+	"\vserver_name\x18\x01 \x01(\tR\n" +
+	"serverName\x12\x17\n" +
+	"\aca_cert\x18\x02 \x01(\tR\x06caCert\"\x88\x01\n" +
+	"\tTransform\x12?\n" +
+	"\aheaders\x18\x01 \x03(\v2%.shoal.node.v1.Transform.HeadersEntryR\aheaders\x1a:\n" +
+	"\fHeadersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"?\n" +
+	"\rWorkloadToken\x12\x1a\n" +
+	"\baudience\x18\x01 \x01(\tR\baudience\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\"*\n" +
 	"\n" +
 	"DNSServers\x12\x1c\n" +
 	"\taddresses\x18\x01 \x03(\tR\taddresses\"5\n" +
 	"\vVolumeMount\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04path\x18\x02 \x01(\tR\x04path\"\x91\a\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\"\xc4\b\n" +
 	"\x04Spec\x12\x1d\n" +
 	"\n" +
 	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x12\x17\n" +
@@ -3684,13 +4205,17 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\fdefault_user\x18\x10 \x01(\tR\vdefaultUser\x12'\n" +
 	"\x0fdefault_workdir\x18\x11 \x01(\tR\x0edefaultWorkdir\x12\x1d\n" +
 	"\n" +
-	"team_limit\x18\x12 \x01(\x05R\tteamLimit\x1a;\n" +
+	"team_limit\x18\x12 \x01(\x05R\tteamLimit\x12P\n" +
+	"\x0fworkload_tokens\x18\x13 \x03(\v2'.shoal.node.v1.Spec.WorkloadTokensEntryR\x0eworkloadTokens\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
 	"\fEnvVarsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8b\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a_\n" +
+	"\x13WorkloadTokensEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x122\n" +
+	"\x05value\x18\x02 \x01(\v2\x1c.shoal.node.v1.WorkloadTokenR\x05value:\x028\x01\"\x8b\x03\n" +
 	"\aSandbox\x12'\n" +
 	"\x04spec\x18\x01 \x01(\v2\x13.shoal.node.v1.SpecR\x04spec\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12!\n" +
@@ -3932,7 +4457,22 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\fWokenRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x123\n" +
 	"\x05error\x18\x02 \x01(\v2\x1d.shoal.node.v1.CatalogueErrorR\x05error\"\x0f\n" +
-	"\rWokenResponse\"9\n" +
+	"\rWokenResponse\"\x0e\n" +
+	"\fFillsRequest\"\x81\x01\n" +
+	"\x04Fill\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
+	"\n" +
+	"sandbox_id\x18\x02 \x01(\tR\tsandboxId\x12\x16\n" +
+	"\x06domain\x18\x03 \x01(\tR\x06domain\x122\n" +
+	"\x06wanted\x18\x04 \x03(\v2\x1a.shoal.node.v1.PlaceholderR\x06wanted\"5\n" +
+	"\vPlaceholder\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"l\n" +
+	"\rFilledRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06values\x18\x02 \x03(\tR\x06values\x123\n" +
+	"\x05error\x18\x03 \x01(\v2\x1d.shoal.node.v1.CatalogueErrorR\x05error\"\x10\n" +
+	"\x0eFilledResponse\"9\n" +
 	"\tEventMark\x12\x10\n" +
 	"\x03log\x18\x01 \x01(\tR\x03log\x12\x1a\n" +
 	"\bposition\x18\x02 \x01(\x03R\bposition\"?\n" +
@@ -3954,7 +4494,7 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\bbuild_id\x18\b \x01(\tR\abuildId\x12\x17\n" +
 	"\ateam_id\x18\t \x01(\tR\x06teamId\x12\x12\n" +
 	"\x04data\x18\n" +
-	" \x01(\tR\x04data2\xd9\v\n" +
+	" \x01(\tR\x04data2\xdd\f\n" +
 	"\vNodeService\x12>\n" +
 	"\x06Create\x12\x1c.shoal.node.v1.CreateRequest\x1a\x16.shoal.node.v1.Sandbox\x128\n" +
 	"\x03Get\x12\x19.shoal.node.v1.GetRequest\x1a\x16.shoal.node.v1.Sandbox\x12?\n" +
@@ -3977,7 +4517,9 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\x06Switch\x12\x1c.shoal.node.v1.SwitchRequest\x1a\x1d.shoal.node.v1.SwitchResponse\x12E\n" +
 	"\x06Events\x12\x1c.shoal.node.v1.EventsRequest\x1a\x1d.shoal.node.v1.EventsResponse\x12;\n" +
 	"\x05Wakes\x12\x1b.shoal.node.v1.WakesRequest\x1a\x13.shoal.node.v1.Wake0\x01\x12B\n" +
-	"\x05Woken\x12\x1b.shoal.node.v1.WokenRequest\x1a\x1c.shoal.node.v1.WokenResponseB3Z1shoal/internal/orchestrator/rpc/gen/nodev1;nodev1b\x06proto3"
+	"\x05Woken\x12\x1b.shoal.node.v1.WokenRequest\x1a\x1c.shoal.node.v1.WokenResponse\x12;\n" +
+	"\x05Fills\x12\x1b.shoal.node.v1.FillsRequest\x1a\x13.shoal.node.v1.Fill0\x01\x12E\n" +
+	"\x06Filled\x12\x1c.shoal.node.v1.FilledRequest\x1a\x1d.shoal.node.v1.FilledResponseB3Z1shoal/internal/orchestrator/rpc/gen/nodev1;nodev1b\x06proto3"
 
 var (
 	file_shoal_node_v1_node_proto_rawDescOnce sync.Once
@@ -3991,171 +4533,196 @@ func file_shoal_node_v1_node_proto_rawDescGZIP() []byte {
 	return file_shoal_node_v1_node_proto_rawDescData
 }
 
-var file_shoal_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
+var file_shoal_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 72)
 var file_shoal_node_v1_node_proto_goTypes = []any{
 	(*Resources)(nil),              // 0: shoal.node.v1.Resources
 	(*Lifecycle)(nil),              // 1: shoal.node.v1.Lifecycle
 	(*Network)(nil),                // 2: shoal.node.v1.Network
-	(*DNSServers)(nil),             // 3: shoal.node.v1.DNSServers
-	(*VolumeMount)(nil),            // 4: shoal.node.v1.VolumeMount
-	(*Spec)(nil),                   // 5: shoal.node.v1.Spec
-	(*Sandbox)(nil),                // 6: shoal.node.v1.Sandbox
-	(*CreateRequest)(nil),          // 7: shoal.node.v1.CreateRequest
-	(*GetRequest)(nil),             // 8: shoal.node.v1.GetRequest
-	(*ListRequest)(nil),            // 9: shoal.node.v1.ListRequest
-	(*ListResponse)(nil),           // 10: shoal.node.v1.ListResponse
-	(*KillRequest)(nil),            // 11: shoal.node.v1.KillRequest
-	(*KillResponse)(nil),           // 12: shoal.node.v1.KillResponse
-	(*SetDeadlineRequest)(nil),     // 13: shoal.node.v1.SetDeadlineRequest
-	(*SetNetworkRequest)(nil),      // 14: shoal.node.v1.SetNetworkRequest
-	(*SetNetworkResponse)(nil),     // 15: shoal.node.v1.SetNetworkResponse
-	(*PauseRequest)(nil),           // 16: shoal.node.v1.PauseRequest
-	(*ResumeRequest)(nil),          // 17: shoal.node.v1.ResumeRequest
-	(*SnapshotRequest)(nil),        // 18: shoal.node.v1.SnapshotRequest
-	(*ForkRequest)(nil),            // 19: shoal.node.v1.ForkRequest
-	(*ForkResult)(nil),             // 20: shoal.node.v1.ForkResult
-	(*ForkResponse)(nil),           // 21: shoal.node.v1.ForkResponse
-	(*RemoveBuildRequest)(nil),     // 22: shoal.node.v1.RemoveBuildRequest
-	(*RemoveBuildResponse)(nil),    // 23: shoal.node.v1.RemoveBuildResponse
-	(*CollectRequest)(nil),         // 24: shoal.node.v1.CollectRequest
-	(*CollectResponse)(nil),        // 25: shoal.node.v1.CollectResponse
-	(*SandboxMetricsRequest)(nil),  // 26: shoal.node.v1.SandboxMetricsRequest
-	(*Sample)(nil),                 // 27: shoal.node.v1.Sample
-	(*HostUse)(nil),                // 28: shoal.node.v1.HostUse
-	(*SandboxMetricsResponse)(nil), // 29: shoal.node.v1.SandboxMetricsResponse
-	(*LatestMetricsRequest)(nil),   // 30: shoal.node.v1.LatestMetricsRequest
-	(*LatestMetricsResponse)(nil),  // 31: shoal.node.v1.LatestMetricsResponse
-	(*TalliesRequest)(nil),         // 32: shoal.node.v1.TalliesRequest
-	(*Tally)(nil),                  // 33: shoal.node.v1.Tally
-	(*TalliesResponse)(nil),        // 34: shoal.node.v1.TalliesResponse
-	(*LogsRequest)(nil),            // 35: shoal.node.v1.LogsRequest
-	(*LogEntry)(nil),               // 36: shoal.node.v1.LogEntry
-	(*LogsResponse)(nil),           // 37: shoal.node.v1.LogsResponse
-	(*SwitchRequest)(nil),          // 38: shoal.node.v1.SwitchRequest
-	(*SwitchResponse)(nil),         // 39: shoal.node.v1.SwitchResponse
-	(*InfoRequest)(nil),            // 40: shoal.node.v1.InfoRequest
-	(*Build)(nil),                  // 41: shoal.node.v1.Build
-	(*BuildSize)(nil),              // 42: shoal.node.v1.BuildSize
-	(*BuildContext)(nil),           // 43: shoal.node.v1.BuildContext
-	(*StartBlock)(nil),             // 44: shoal.node.v1.StartBlock
-	(*NodeInfo)(nil),               // 45: shoal.node.v1.NodeInfo
-	(*CatalogueError)(nil),         // 46: shoal.node.v1.CatalogueError
-	(*WakesRequest)(nil),           // 47: shoal.node.v1.WakesRequest
-	(*Wake)(nil),                   // 48: shoal.node.v1.Wake
-	(*WokenRequest)(nil),           // 49: shoal.node.v1.WokenRequest
-	(*WokenResponse)(nil),          // 50: shoal.node.v1.WokenResponse
-	(*EventMark)(nil),              // 51: shoal.node.v1.EventMark
-	(*EventsRequest)(nil),          // 52: shoal.node.v1.EventsRequest
-	(*EventsResponse)(nil),         // 53: shoal.node.v1.EventsResponse
-	(*Event)(nil),                  // 54: shoal.node.v1.Event
-	nil,                            // 55: shoal.node.v1.Spec.MetadataEntry
-	nil,                            // 56: shoal.node.v1.Spec.EnvVarsEntry
-	nil,                            // 57: shoal.node.v1.LatestMetricsResponse.SamplesEntry
-	nil,                            // 58: shoal.node.v1.LogEntry.FieldsEntry
-	nil,                            // 59: shoal.node.v1.BuildContext.EnvEntry
-	(*durationpb.Duration)(nil),    // 60: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),  // 61: google.protobuf.Timestamp
+	(*EgressProxy)(nil),            // 3: shoal.node.v1.EgressProxy
+	(*ProxyTLS)(nil),               // 4: shoal.node.v1.ProxyTLS
+	(*Transform)(nil),              // 5: shoal.node.v1.Transform
+	(*WorkloadToken)(nil),          // 6: shoal.node.v1.WorkloadToken
+	(*DNSServers)(nil),             // 7: shoal.node.v1.DNSServers
+	(*VolumeMount)(nil),            // 8: shoal.node.v1.VolumeMount
+	(*Spec)(nil),                   // 9: shoal.node.v1.Spec
+	(*Sandbox)(nil),                // 10: shoal.node.v1.Sandbox
+	(*CreateRequest)(nil),          // 11: shoal.node.v1.CreateRequest
+	(*GetRequest)(nil),             // 12: shoal.node.v1.GetRequest
+	(*ListRequest)(nil),            // 13: shoal.node.v1.ListRequest
+	(*ListResponse)(nil),           // 14: shoal.node.v1.ListResponse
+	(*KillRequest)(nil),            // 15: shoal.node.v1.KillRequest
+	(*KillResponse)(nil),           // 16: shoal.node.v1.KillResponse
+	(*SetDeadlineRequest)(nil),     // 17: shoal.node.v1.SetDeadlineRequest
+	(*SetNetworkRequest)(nil),      // 18: shoal.node.v1.SetNetworkRequest
+	(*SetNetworkResponse)(nil),     // 19: shoal.node.v1.SetNetworkResponse
+	(*PauseRequest)(nil),           // 20: shoal.node.v1.PauseRequest
+	(*ResumeRequest)(nil),          // 21: shoal.node.v1.ResumeRequest
+	(*SnapshotRequest)(nil),        // 22: shoal.node.v1.SnapshotRequest
+	(*ForkRequest)(nil),            // 23: shoal.node.v1.ForkRequest
+	(*ForkResult)(nil),             // 24: shoal.node.v1.ForkResult
+	(*ForkResponse)(nil),           // 25: shoal.node.v1.ForkResponse
+	(*RemoveBuildRequest)(nil),     // 26: shoal.node.v1.RemoveBuildRequest
+	(*RemoveBuildResponse)(nil),    // 27: shoal.node.v1.RemoveBuildResponse
+	(*CollectRequest)(nil),         // 28: shoal.node.v1.CollectRequest
+	(*CollectResponse)(nil),        // 29: shoal.node.v1.CollectResponse
+	(*SandboxMetricsRequest)(nil),  // 30: shoal.node.v1.SandboxMetricsRequest
+	(*Sample)(nil),                 // 31: shoal.node.v1.Sample
+	(*HostUse)(nil),                // 32: shoal.node.v1.HostUse
+	(*SandboxMetricsResponse)(nil), // 33: shoal.node.v1.SandboxMetricsResponse
+	(*LatestMetricsRequest)(nil),   // 34: shoal.node.v1.LatestMetricsRequest
+	(*LatestMetricsResponse)(nil),  // 35: shoal.node.v1.LatestMetricsResponse
+	(*TalliesRequest)(nil),         // 36: shoal.node.v1.TalliesRequest
+	(*Tally)(nil),                  // 37: shoal.node.v1.Tally
+	(*TalliesResponse)(nil),        // 38: shoal.node.v1.TalliesResponse
+	(*LogsRequest)(nil),            // 39: shoal.node.v1.LogsRequest
+	(*LogEntry)(nil),               // 40: shoal.node.v1.LogEntry
+	(*LogsResponse)(nil),           // 41: shoal.node.v1.LogsResponse
+	(*SwitchRequest)(nil),          // 42: shoal.node.v1.SwitchRequest
+	(*SwitchResponse)(nil),         // 43: shoal.node.v1.SwitchResponse
+	(*InfoRequest)(nil),            // 44: shoal.node.v1.InfoRequest
+	(*Build)(nil),                  // 45: shoal.node.v1.Build
+	(*BuildSize)(nil),              // 46: shoal.node.v1.BuildSize
+	(*BuildContext)(nil),           // 47: shoal.node.v1.BuildContext
+	(*StartBlock)(nil),             // 48: shoal.node.v1.StartBlock
+	(*NodeInfo)(nil),               // 49: shoal.node.v1.NodeInfo
+	(*CatalogueError)(nil),         // 50: shoal.node.v1.CatalogueError
+	(*WakesRequest)(nil),           // 51: shoal.node.v1.WakesRequest
+	(*Wake)(nil),                   // 52: shoal.node.v1.Wake
+	(*WokenRequest)(nil),           // 53: shoal.node.v1.WokenRequest
+	(*WokenResponse)(nil),          // 54: shoal.node.v1.WokenResponse
+	(*FillsRequest)(nil),           // 55: shoal.node.v1.FillsRequest
+	(*Fill)(nil),                   // 56: shoal.node.v1.Fill
+	(*Placeholder)(nil),            // 57: shoal.node.v1.Placeholder
+	(*FilledRequest)(nil),          // 58: shoal.node.v1.FilledRequest
+	(*FilledResponse)(nil),         // 59: shoal.node.v1.FilledResponse
+	(*EventMark)(nil),              // 60: shoal.node.v1.EventMark
+	(*EventsRequest)(nil),          // 61: shoal.node.v1.EventsRequest
+	(*EventsResponse)(nil),         // 62: shoal.node.v1.EventsResponse
+	(*Event)(nil),                  // 63: shoal.node.v1.Event
+	nil,                            // 64: shoal.node.v1.Network.TransformsEntry
+	nil,                            // 65: shoal.node.v1.Transform.HeadersEntry
+	nil,                            // 66: shoal.node.v1.Spec.MetadataEntry
+	nil,                            // 67: shoal.node.v1.Spec.EnvVarsEntry
+	nil,                            // 68: shoal.node.v1.Spec.WorkloadTokensEntry
+	nil,                            // 69: shoal.node.v1.LatestMetricsResponse.SamplesEntry
+	nil,                            // 70: shoal.node.v1.LogEntry.FieldsEntry
+	nil,                            // 71: shoal.node.v1.BuildContext.EnvEntry
+	(*durationpb.Duration)(nil),    // 72: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),  // 73: google.protobuf.Timestamp
 }
 var file_shoal_node_v1_node_proto_depIdxs = []int32{
-	60, // 0: shoal.node.v1.Lifecycle.auto_resume_after:type_name -> google.protobuf.Duration
-	3,  // 1: shoal.node.v1.Network.dns_servers:type_name -> shoal.node.v1.DNSServers
-	0,  // 2: shoal.node.v1.Spec.resources:type_name -> shoal.node.v1.Resources
-	55, // 3: shoal.node.v1.Spec.metadata:type_name -> shoal.node.v1.Spec.MetadataEntry
-	56, // 4: shoal.node.v1.Spec.env_vars:type_name -> shoal.node.v1.Spec.EnvVarsEntry
-	60, // 5: shoal.node.v1.Spec.timeout:type_name -> google.protobuf.Duration
-	60, // 6: shoal.node.v1.Spec.max_length:type_name -> google.protobuf.Duration
-	1,  // 7: shoal.node.v1.Spec.lifecycle:type_name -> shoal.node.v1.Lifecycle
-	2,  // 8: shoal.node.v1.Spec.network:type_name -> shoal.node.v1.Network
-	4,  // 9: shoal.node.v1.Spec.volume_mounts:type_name -> shoal.node.v1.VolumeMount
-	5,  // 10: shoal.node.v1.Sandbox.spec:type_name -> shoal.node.v1.Spec
-	61, // 11: shoal.node.v1.Sandbox.started_at:type_name -> google.protobuf.Timestamp
-	61, // 12: shoal.node.v1.Sandbox.end_at:type_name -> google.protobuf.Timestamp
-	5,  // 13: shoal.node.v1.CreateRequest.spec:type_name -> shoal.node.v1.Spec
-	6,  // 14: shoal.node.v1.ListResponse.sandboxes:type_name -> shoal.node.v1.Sandbox
-	60, // 15: shoal.node.v1.SetDeadlineRequest.timeout:type_name -> google.protobuf.Duration
-	2,  // 16: shoal.node.v1.SetNetworkRequest.network:type_name -> shoal.node.v1.Network
-	60, // 17: shoal.node.v1.ResumeRequest.timeout:type_name -> google.protobuf.Duration
-	5,  // 18: shoal.node.v1.ForkRequest.specs:type_name -> shoal.node.v1.Spec
-	6,  // 19: shoal.node.v1.ForkResult.sandbox:type_name -> shoal.node.v1.Sandbox
-	46, // 20: shoal.node.v1.ForkResult.error:type_name -> shoal.node.v1.CatalogueError
-	20, // 21: shoal.node.v1.ForkResponse.results:type_name -> shoal.node.v1.ForkResult
-	61, // 22: shoal.node.v1.SandboxMetricsRequest.from:type_name -> google.protobuf.Timestamp
-	61, // 23: shoal.node.v1.SandboxMetricsRequest.to:type_name -> google.protobuf.Timestamp
-	61, // 24: shoal.node.v1.Sample.time:type_name -> google.protobuf.Timestamp
-	28, // 25: shoal.node.v1.Sample.host:type_name -> shoal.node.v1.HostUse
-	27, // 26: shoal.node.v1.SandboxMetricsResponse.samples:type_name -> shoal.node.v1.Sample
-	57, // 27: shoal.node.v1.LatestMetricsResponse.samples:type_name -> shoal.node.v1.LatestMetricsResponse.SamplesEntry
-	61, // 28: shoal.node.v1.TalliesRequest.after:type_name -> google.protobuf.Timestamp
-	61, // 29: shoal.node.v1.Tally.from:type_name -> google.protobuf.Timestamp
-	33, // 30: shoal.node.v1.TalliesResponse.tallies:type_name -> shoal.node.v1.Tally
-	61, // 31: shoal.node.v1.LogsRequest.from:type_name -> google.protobuf.Timestamp
-	61, // 32: shoal.node.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
-	58, // 33: shoal.node.v1.LogEntry.fields:type_name -> shoal.node.v1.LogEntry.FieldsEntry
-	36, // 34: shoal.node.v1.LogsResponse.entries:type_name -> shoal.node.v1.LogEntry
-	0,  // 35: shoal.node.v1.Build.resources:type_name -> shoal.node.v1.Resources
-	61, // 36: shoal.node.v1.Build.created_at:type_name -> google.protobuf.Timestamp
-	61, // 37: shoal.node.v1.Build.updated_at:type_name -> google.protobuf.Timestamp
-	61, // 38: shoal.node.v1.Build.finished_at:type_name -> google.protobuf.Timestamp
-	43, // 39: shoal.node.v1.Build.context:type_name -> shoal.node.v1.BuildContext
-	44, // 40: shoal.node.v1.Build.start:type_name -> shoal.node.v1.StartBlock
-	42, // 41: shoal.node.v1.Build.size:type_name -> shoal.node.v1.BuildSize
-	59, // 42: shoal.node.v1.BuildContext.env:type_name -> shoal.node.v1.BuildContext.EnvEntry
-	43, // 43: shoal.node.v1.StartBlock.context:type_name -> shoal.node.v1.BuildContext
-	41, // 44: shoal.node.v1.NodeInfo.builds:type_name -> shoal.node.v1.Build
-	60, // 45: shoal.node.v1.Wake.timeout:type_name -> google.protobuf.Duration
-	46, // 46: shoal.node.v1.WokenRequest.error:type_name -> shoal.node.v1.CatalogueError
-	51, // 47: shoal.node.v1.EventsRequest.after:type_name -> shoal.node.v1.EventMark
-	54, // 48: shoal.node.v1.EventsResponse.events:type_name -> shoal.node.v1.Event
-	51, // 49: shoal.node.v1.EventsResponse.next:type_name -> shoal.node.v1.EventMark
-	61, // 50: shoal.node.v1.Event.time:type_name -> google.protobuf.Timestamp
-	27, // 51: shoal.node.v1.LatestMetricsResponse.SamplesEntry.value:type_name -> shoal.node.v1.Sample
-	7,  // 52: shoal.node.v1.NodeService.Create:input_type -> shoal.node.v1.CreateRequest
-	8,  // 53: shoal.node.v1.NodeService.Get:input_type -> shoal.node.v1.GetRequest
-	9,  // 54: shoal.node.v1.NodeService.List:input_type -> shoal.node.v1.ListRequest
-	11, // 55: shoal.node.v1.NodeService.Kill:input_type -> shoal.node.v1.KillRequest
-	13, // 56: shoal.node.v1.NodeService.SetDeadline:input_type -> shoal.node.v1.SetDeadlineRequest
-	14, // 57: shoal.node.v1.NodeService.SetNetwork:input_type -> shoal.node.v1.SetNetworkRequest
-	16, // 58: shoal.node.v1.NodeService.Pause:input_type -> shoal.node.v1.PauseRequest
-	17, // 59: shoal.node.v1.NodeService.Resume:input_type -> shoal.node.v1.ResumeRequest
-	18, // 60: shoal.node.v1.NodeService.Snapshot:input_type -> shoal.node.v1.SnapshotRequest
-	19, // 61: shoal.node.v1.NodeService.Fork:input_type -> shoal.node.v1.ForkRequest
-	22, // 62: shoal.node.v1.NodeService.RemoveBuild:input_type -> shoal.node.v1.RemoveBuildRequest
-	24, // 63: shoal.node.v1.NodeService.Collect:input_type -> shoal.node.v1.CollectRequest
-	26, // 64: shoal.node.v1.NodeService.SandboxMetrics:input_type -> shoal.node.v1.SandboxMetricsRequest
-	30, // 65: shoal.node.v1.NodeService.LatestMetrics:input_type -> shoal.node.v1.LatestMetricsRequest
-	32, // 66: shoal.node.v1.NodeService.Tallies:input_type -> shoal.node.v1.TalliesRequest
-	35, // 67: shoal.node.v1.NodeService.Logs:input_type -> shoal.node.v1.LogsRequest
-	40, // 68: shoal.node.v1.NodeService.Info:input_type -> shoal.node.v1.InfoRequest
-	38, // 69: shoal.node.v1.NodeService.Switch:input_type -> shoal.node.v1.SwitchRequest
-	52, // 70: shoal.node.v1.NodeService.Events:input_type -> shoal.node.v1.EventsRequest
-	47, // 71: shoal.node.v1.NodeService.Wakes:input_type -> shoal.node.v1.WakesRequest
-	49, // 72: shoal.node.v1.NodeService.Woken:input_type -> shoal.node.v1.WokenRequest
-	6,  // 73: shoal.node.v1.NodeService.Create:output_type -> shoal.node.v1.Sandbox
-	6,  // 74: shoal.node.v1.NodeService.Get:output_type -> shoal.node.v1.Sandbox
-	10, // 75: shoal.node.v1.NodeService.List:output_type -> shoal.node.v1.ListResponse
-	12, // 76: shoal.node.v1.NodeService.Kill:output_type -> shoal.node.v1.KillResponse
-	6,  // 77: shoal.node.v1.NodeService.SetDeadline:output_type -> shoal.node.v1.Sandbox
-	15, // 78: shoal.node.v1.NodeService.SetNetwork:output_type -> shoal.node.v1.SetNetworkResponse
-	6,  // 79: shoal.node.v1.NodeService.Pause:output_type -> shoal.node.v1.Sandbox
-	6,  // 80: shoal.node.v1.NodeService.Resume:output_type -> shoal.node.v1.Sandbox
-	41, // 81: shoal.node.v1.NodeService.Snapshot:output_type -> shoal.node.v1.Build
-	21, // 82: shoal.node.v1.NodeService.Fork:output_type -> shoal.node.v1.ForkResponse
-	23, // 83: shoal.node.v1.NodeService.RemoveBuild:output_type -> shoal.node.v1.RemoveBuildResponse
-	25, // 84: shoal.node.v1.NodeService.Collect:output_type -> shoal.node.v1.CollectResponse
-	29, // 85: shoal.node.v1.NodeService.SandboxMetrics:output_type -> shoal.node.v1.SandboxMetricsResponse
-	31, // 86: shoal.node.v1.NodeService.LatestMetrics:output_type -> shoal.node.v1.LatestMetricsResponse
-	34, // 87: shoal.node.v1.NodeService.Tallies:output_type -> shoal.node.v1.TalliesResponse
-	37, // 88: shoal.node.v1.NodeService.Logs:output_type -> shoal.node.v1.LogsResponse
-	45, // 89: shoal.node.v1.NodeService.Info:output_type -> shoal.node.v1.NodeInfo
-	39, // 90: shoal.node.v1.NodeService.Switch:output_type -> shoal.node.v1.SwitchResponse
-	53, // 91: shoal.node.v1.NodeService.Events:output_type -> shoal.node.v1.EventsResponse
-	48, // 92: shoal.node.v1.NodeService.Wakes:output_type -> shoal.node.v1.Wake
-	50, // 93: shoal.node.v1.NodeService.Woken:output_type -> shoal.node.v1.WokenResponse
-	73, // [73:94] is the sub-list for method output_type
-	52, // [52:73] is the sub-list for method input_type
-	52, // [52:52] is the sub-list for extension type_name
-	52, // [52:52] is the sub-list for extension extendee
-	0,  // [0:52] is the sub-list for field type_name
+	72, // 0: shoal.node.v1.Lifecycle.auto_resume_after:type_name -> google.protobuf.Duration
+	7,  // 1: shoal.node.v1.Network.dns_servers:type_name -> shoal.node.v1.DNSServers
+	3,  // 2: shoal.node.v1.Network.egress_proxy:type_name -> shoal.node.v1.EgressProxy
+	64, // 3: shoal.node.v1.Network.transforms:type_name -> shoal.node.v1.Network.TransformsEntry
+	4,  // 4: shoal.node.v1.EgressProxy.tls:type_name -> shoal.node.v1.ProxyTLS
+	65, // 5: shoal.node.v1.Transform.headers:type_name -> shoal.node.v1.Transform.HeadersEntry
+	0,  // 6: shoal.node.v1.Spec.resources:type_name -> shoal.node.v1.Resources
+	66, // 7: shoal.node.v1.Spec.metadata:type_name -> shoal.node.v1.Spec.MetadataEntry
+	67, // 8: shoal.node.v1.Spec.env_vars:type_name -> shoal.node.v1.Spec.EnvVarsEntry
+	72, // 9: shoal.node.v1.Spec.timeout:type_name -> google.protobuf.Duration
+	72, // 10: shoal.node.v1.Spec.max_length:type_name -> google.protobuf.Duration
+	1,  // 11: shoal.node.v1.Spec.lifecycle:type_name -> shoal.node.v1.Lifecycle
+	2,  // 12: shoal.node.v1.Spec.network:type_name -> shoal.node.v1.Network
+	8,  // 13: shoal.node.v1.Spec.volume_mounts:type_name -> shoal.node.v1.VolumeMount
+	68, // 14: shoal.node.v1.Spec.workload_tokens:type_name -> shoal.node.v1.Spec.WorkloadTokensEntry
+	9,  // 15: shoal.node.v1.Sandbox.spec:type_name -> shoal.node.v1.Spec
+	73, // 16: shoal.node.v1.Sandbox.started_at:type_name -> google.protobuf.Timestamp
+	73, // 17: shoal.node.v1.Sandbox.end_at:type_name -> google.protobuf.Timestamp
+	9,  // 18: shoal.node.v1.CreateRequest.spec:type_name -> shoal.node.v1.Spec
+	10, // 19: shoal.node.v1.ListResponse.sandboxes:type_name -> shoal.node.v1.Sandbox
+	72, // 20: shoal.node.v1.SetDeadlineRequest.timeout:type_name -> google.protobuf.Duration
+	2,  // 21: shoal.node.v1.SetNetworkRequest.network:type_name -> shoal.node.v1.Network
+	72, // 22: shoal.node.v1.ResumeRequest.timeout:type_name -> google.protobuf.Duration
+	9,  // 23: shoal.node.v1.ForkRequest.specs:type_name -> shoal.node.v1.Spec
+	10, // 24: shoal.node.v1.ForkResult.sandbox:type_name -> shoal.node.v1.Sandbox
+	50, // 25: shoal.node.v1.ForkResult.error:type_name -> shoal.node.v1.CatalogueError
+	24, // 26: shoal.node.v1.ForkResponse.results:type_name -> shoal.node.v1.ForkResult
+	73, // 27: shoal.node.v1.SandboxMetricsRequest.from:type_name -> google.protobuf.Timestamp
+	73, // 28: shoal.node.v1.SandboxMetricsRequest.to:type_name -> google.protobuf.Timestamp
+	73, // 29: shoal.node.v1.Sample.time:type_name -> google.protobuf.Timestamp
+	32, // 30: shoal.node.v1.Sample.host:type_name -> shoal.node.v1.HostUse
+	31, // 31: shoal.node.v1.SandboxMetricsResponse.samples:type_name -> shoal.node.v1.Sample
+	69, // 32: shoal.node.v1.LatestMetricsResponse.samples:type_name -> shoal.node.v1.LatestMetricsResponse.SamplesEntry
+	73, // 33: shoal.node.v1.TalliesRequest.after:type_name -> google.protobuf.Timestamp
+	73, // 34: shoal.node.v1.Tally.from:type_name -> google.protobuf.Timestamp
+	37, // 35: shoal.node.v1.TalliesResponse.tallies:type_name -> shoal.node.v1.Tally
+	73, // 36: shoal.node.v1.LogsRequest.from:type_name -> google.protobuf.Timestamp
+	73, // 37: shoal.node.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
+	70, // 38: shoal.node.v1.LogEntry.fields:type_name -> shoal.node.v1.LogEntry.FieldsEntry
+	40, // 39: shoal.node.v1.LogsResponse.entries:type_name -> shoal.node.v1.LogEntry
+	0,  // 40: shoal.node.v1.Build.resources:type_name -> shoal.node.v1.Resources
+	73, // 41: shoal.node.v1.Build.created_at:type_name -> google.protobuf.Timestamp
+	73, // 42: shoal.node.v1.Build.updated_at:type_name -> google.protobuf.Timestamp
+	73, // 43: shoal.node.v1.Build.finished_at:type_name -> google.protobuf.Timestamp
+	47, // 44: shoal.node.v1.Build.context:type_name -> shoal.node.v1.BuildContext
+	48, // 45: shoal.node.v1.Build.start:type_name -> shoal.node.v1.StartBlock
+	46, // 46: shoal.node.v1.Build.size:type_name -> shoal.node.v1.BuildSize
+	71, // 47: shoal.node.v1.BuildContext.env:type_name -> shoal.node.v1.BuildContext.EnvEntry
+	47, // 48: shoal.node.v1.StartBlock.context:type_name -> shoal.node.v1.BuildContext
+	45, // 49: shoal.node.v1.NodeInfo.builds:type_name -> shoal.node.v1.Build
+	72, // 50: shoal.node.v1.Wake.timeout:type_name -> google.protobuf.Duration
+	50, // 51: shoal.node.v1.WokenRequest.error:type_name -> shoal.node.v1.CatalogueError
+	57, // 52: shoal.node.v1.Fill.wanted:type_name -> shoal.node.v1.Placeholder
+	50, // 53: shoal.node.v1.FilledRequest.error:type_name -> shoal.node.v1.CatalogueError
+	60, // 54: shoal.node.v1.EventsRequest.after:type_name -> shoal.node.v1.EventMark
+	63, // 55: shoal.node.v1.EventsResponse.events:type_name -> shoal.node.v1.Event
+	60, // 56: shoal.node.v1.EventsResponse.next:type_name -> shoal.node.v1.EventMark
+	73, // 57: shoal.node.v1.Event.time:type_name -> google.protobuf.Timestamp
+	5,  // 58: shoal.node.v1.Network.TransformsEntry.value:type_name -> shoal.node.v1.Transform
+	6,  // 59: shoal.node.v1.Spec.WorkloadTokensEntry.value:type_name -> shoal.node.v1.WorkloadToken
+	31, // 60: shoal.node.v1.LatestMetricsResponse.SamplesEntry.value:type_name -> shoal.node.v1.Sample
+	11, // 61: shoal.node.v1.NodeService.Create:input_type -> shoal.node.v1.CreateRequest
+	12, // 62: shoal.node.v1.NodeService.Get:input_type -> shoal.node.v1.GetRequest
+	13, // 63: shoal.node.v1.NodeService.List:input_type -> shoal.node.v1.ListRequest
+	15, // 64: shoal.node.v1.NodeService.Kill:input_type -> shoal.node.v1.KillRequest
+	17, // 65: shoal.node.v1.NodeService.SetDeadline:input_type -> shoal.node.v1.SetDeadlineRequest
+	18, // 66: shoal.node.v1.NodeService.SetNetwork:input_type -> shoal.node.v1.SetNetworkRequest
+	20, // 67: shoal.node.v1.NodeService.Pause:input_type -> shoal.node.v1.PauseRequest
+	21, // 68: shoal.node.v1.NodeService.Resume:input_type -> shoal.node.v1.ResumeRequest
+	22, // 69: shoal.node.v1.NodeService.Snapshot:input_type -> shoal.node.v1.SnapshotRequest
+	23, // 70: shoal.node.v1.NodeService.Fork:input_type -> shoal.node.v1.ForkRequest
+	26, // 71: shoal.node.v1.NodeService.RemoveBuild:input_type -> shoal.node.v1.RemoveBuildRequest
+	28, // 72: shoal.node.v1.NodeService.Collect:input_type -> shoal.node.v1.CollectRequest
+	30, // 73: shoal.node.v1.NodeService.SandboxMetrics:input_type -> shoal.node.v1.SandboxMetricsRequest
+	34, // 74: shoal.node.v1.NodeService.LatestMetrics:input_type -> shoal.node.v1.LatestMetricsRequest
+	36, // 75: shoal.node.v1.NodeService.Tallies:input_type -> shoal.node.v1.TalliesRequest
+	39, // 76: shoal.node.v1.NodeService.Logs:input_type -> shoal.node.v1.LogsRequest
+	44, // 77: shoal.node.v1.NodeService.Info:input_type -> shoal.node.v1.InfoRequest
+	42, // 78: shoal.node.v1.NodeService.Switch:input_type -> shoal.node.v1.SwitchRequest
+	61, // 79: shoal.node.v1.NodeService.Events:input_type -> shoal.node.v1.EventsRequest
+	51, // 80: shoal.node.v1.NodeService.Wakes:input_type -> shoal.node.v1.WakesRequest
+	53, // 81: shoal.node.v1.NodeService.Woken:input_type -> shoal.node.v1.WokenRequest
+	55, // 82: shoal.node.v1.NodeService.Fills:input_type -> shoal.node.v1.FillsRequest
+	58, // 83: shoal.node.v1.NodeService.Filled:input_type -> shoal.node.v1.FilledRequest
+	10, // 84: shoal.node.v1.NodeService.Create:output_type -> shoal.node.v1.Sandbox
+	10, // 85: shoal.node.v1.NodeService.Get:output_type -> shoal.node.v1.Sandbox
+	14, // 86: shoal.node.v1.NodeService.List:output_type -> shoal.node.v1.ListResponse
+	16, // 87: shoal.node.v1.NodeService.Kill:output_type -> shoal.node.v1.KillResponse
+	10, // 88: shoal.node.v1.NodeService.SetDeadline:output_type -> shoal.node.v1.Sandbox
+	19, // 89: shoal.node.v1.NodeService.SetNetwork:output_type -> shoal.node.v1.SetNetworkResponse
+	10, // 90: shoal.node.v1.NodeService.Pause:output_type -> shoal.node.v1.Sandbox
+	10, // 91: shoal.node.v1.NodeService.Resume:output_type -> shoal.node.v1.Sandbox
+	45, // 92: shoal.node.v1.NodeService.Snapshot:output_type -> shoal.node.v1.Build
+	25, // 93: shoal.node.v1.NodeService.Fork:output_type -> shoal.node.v1.ForkResponse
+	27, // 94: shoal.node.v1.NodeService.RemoveBuild:output_type -> shoal.node.v1.RemoveBuildResponse
+	29, // 95: shoal.node.v1.NodeService.Collect:output_type -> shoal.node.v1.CollectResponse
+	33, // 96: shoal.node.v1.NodeService.SandboxMetrics:output_type -> shoal.node.v1.SandboxMetricsResponse
+	35, // 97: shoal.node.v1.NodeService.LatestMetrics:output_type -> shoal.node.v1.LatestMetricsResponse
+	38, // 98: shoal.node.v1.NodeService.Tallies:output_type -> shoal.node.v1.TalliesResponse
+	41, // 99: shoal.node.v1.NodeService.Logs:output_type -> shoal.node.v1.LogsResponse
+	49, // 100: shoal.node.v1.NodeService.Info:output_type -> shoal.node.v1.NodeInfo
+	43, // 101: shoal.node.v1.NodeService.Switch:output_type -> shoal.node.v1.SwitchResponse
+	62, // 102: shoal.node.v1.NodeService.Events:output_type -> shoal.node.v1.EventsResponse
+	52, // 103: shoal.node.v1.NodeService.Wakes:output_type -> shoal.node.v1.Wake
+	54, // 104: shoal.node.v1.NodeService.Woken:output_type -> shoal.node.v1.WokenResponse
+	56, // 105: shoal.node.v1.NodeService.Fills:output_type -> shoal.node.v1.Fill
+	59, // 106: shoal.node.v1.NodeService.Filled:output_type -> shoal.node.v1.FilledResponse
+	84, // [84:107] is the sub-list for method output_type
+	61, // [61:84] is the sub-list for method input_type
+	61, // [61:61] is the sub-list for extension type_name
+	61, // [61:61] is the sub-list for extension extendee
+	0,  // [0:61] is the sub-list for field type_name
 }
 
 func init() { file_shoal_node_v1_node_proto_init() }
@@ -4170,7 +4737,7 @@ func file_shoal_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shoal_node_v1_node_proto_rawDesc), len(file_shoal_node_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   60,
+			NumMessages:   72,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
