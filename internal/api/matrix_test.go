@@ -32,8 +32,8 @@ type asker struct {
 }
 
 var (
-	seeing   = []string{"sandboxes:read", "templates:read", "team:read"}
-	working  = append(slices.Clone(seeing), "sandboxes:write", "templates:write")
+	seeing   = []string{"sandboxes:read", "templates:read", "team:read", "secrets:read"}
+	working  = append(slices.Clone(seeing), "sandboxes:write", "templates:write", "secrets:write")
 	keyMay   = append(slices.Clone(working), "team:write")
 	managing = append(slices.Clone(keyMay), "keys:read", "keys:write", "audit:read")
 	alone    = []string{"user", "team:read"}

@@ -80,6 +80,9 @@ var (
 		"The operator has switched the feature off, for the installation or for the team.",
 		"Do without it, or ask the operator for it: `shoal switch on NAME`, with --team=SLUG for one team. "+
 			"What the setting switch-off names is off until it is named there no more.")
+	ErrSwitchedOffOption = kind("feature.switched_off_option", 400,
+		"The operator has switched off the feature that the option asks for, for the installation or for the team.",
+		"Leave the option out, or ask the operator for it: `shoal switch on NAME`, with --team=SLUG for one team.")
 	ErrSwitchNotFound = kind("switch.not_found", 404,
 		"No switch has this name.",
 		"List the switches with `shoal switch list` or `GET /admin/switches`.")
@@ -404,6 +407,9 @@ var (
 	ErrSecretLimit = kind("secret_limit_reached", 429,
 		"The team has as many secrets as it may.",
 		"Delete one that nothing needs, or have the operator raise the limit secrets of the team.")
+	ErrSecretTime = kind("secret.time", 504,
+		"The database, or the program of seal-command, did not answer within 25 s.",
+		"Look by a get whether the secret was changed before you repeat the request.")
 	ErrSealCommand = kind("seal.command", 502,
 		"The program that wraps the keys of sealed values (seal-command) has failed or did not answer in time.",
 		"Run the program as the setting seal-command names it; Shoal's log has what it wrote to its standard error.")

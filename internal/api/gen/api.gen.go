@@ -26,37 +26,40 @@ import (
 
 // Defines values for AuditActorKind.
 const (
-	Host     AuditActorKind = "host"
-	Key      AuditActorKind = "key"
-	Link     AuditActorKind = "link"
-	Nobody   AuditActorKind = "nobody"
-	Operator AuditActorKind = "operator"
-	Service  AuditActorKind = "service"
-	Shoal    AuditActorKind = "shoal"
-	Token    AuditActorKind = "token"
-	User     AuditActorKind = "user"
+	AuditActorKindHost     AuditActorKind = "host"
+	AuditActorKindKey      AuditActorKind = "key"
+	AuditActorKindLink     AuditActorKind = "link"
+	AuditActorKindNobody   AuditActorKind = "nobody"
+	AuditActorKindOperator AuditActorKind = "operator"
+	AuditActorKindSandbox  AuditActorKind = "sandbox"
+	AuditActorKindService  AuditActorKind = "service"
+	AuditActorKindShoal    AuditActorKind = "shoal"
+	AuditActorKindToken    AuditActorKind = "token"
+	AuditActorKindUser     AuditActorKind = "user"
 )
 
 // Valid indicates whether the value is a known member of the AuditActorKind enum.
 func (e AuditActorKind) Valid() bool {
 	switch e {
-	case Host:
+	case AuditActorKindHost:
 		return true
-	case Key:
+	case AuditActorKindKey:
 		return true
-	case Link:
+	case AuditActorKindLink:
 		return true
-	case Nobody:
+	case AuditActorKindNobody:
 		return true
-	case Operator:
+	case AuditActorKindOperator:
 		return true
-	case Service:
+	case AuditActorKindSandbox:
 		return true
-	case Shoal:
+	case AuditActorKindService:
 		return true
-	case Token:
+	case AuditActorKindShoal:
 		return true
-	case User:
+	case AuditActorKindToken:
+		return true
+	case AuditActorKindUser:
 		return true
 	default:
 		return false
@@ -613,6 +616,11 @@ type IAM struct {
 	} `json:"tokens,omitempty"`
 }
 
+// IdentityKeys defines model for IdentityKeys.
+type IdentityKeys struct {
+	Keys []map[string]interface{} `json:"keys"`
+}
+
 // ImageRegistry A login; which fields count depends on the type
 type ImageRegistry struct {
 	AwsAccessKeyId     *string           `json:"awsAccessKeyId,omitempty"`
@@ -765,6 +773,17 @@ type NewSandbox struct {
 	VolumeMounts *[]VolumeMount `json:"volumeMounts,omitempty"`
 }
 
+// NewSecret defines model for NewSecret.
+type NewSecret struct {
+	Metadata *StringMap `json:"metadata,omitempty"`
+
+	// Name 1 to 128 of A-Z, a-z, 0-9, _ and -; kept in lower case
+	Name string `json:"name"`
+
+	// Value 1 to 65536 bytes of text
+	Value string `json:"value"`
+}
+
 // NewWebhook defines model for NewWebhook.
 type NewWebhook struct {
 	// Enabled True by default
@@ -811,6 +830,16 @@ type Node struct {
 
 // NodeStatus defines model for Node.Status.
 type NodeStatus string
+
+// OpenIDConfiguration defines model for OpenIDConfiguration.
+type OpenIDConfiguration struct {
+	ClaimsSupported                  []string `json:"claims_supported"`
+	IdTokenSigningAlgValuesSupported []string `json:"id_token_signing_alg_values_supported"`
+	Issuer                           string   `json:"issuer"`
+	JwksUri                          string   `json:"jwks_uri"`
+	ResponseTypesSupported           []string `json:"response_types_supported"`
+	SubjectTypesSupported            []string `json:"subject_types_supported"`
+}
 
 // PauseMode What the pause has kept of a paused sandbox - memory and disk, or the disk alone
 type PauseMode string
@@ -927,6 +956,28 @@ type SandboxState string
 
 // Scopes Shoal's own - what the key is for; everything that keys may do if it is left out or empty
 type Scopes = []string
+
+// Secret defines model for Secret.
+type Secret struct {
+	CreatedAt      time.Time `json:"createdAt"`
+	CurrentVersion int64     `json:"currentVersion"`
+	Metadata       StringMap `json:"metadata"`
+
+	// Name In lower case
+	Name string `json:"name"`
+
+	// SecretID sec_ and a TypeID's suffix
+	SecretID  string    `json:"secretID"`
+	UpdatedAt time.Time `json:"updatedAt"`
+}
+
+// SecretChange defines model for SecretChange.
+type SecretChange struct {
+	Metadata *StringMap `json:"metadata,omitempty"`
+
+	// Value 1 to 65536 bytes of text
+	Value string `json:"value"`
+}
 
 // ServiceAccount defines model for ServiceAccount.
 type ServiceAccount struct {
@@ -1480,6 +1531,12 @@ type SetSandboxTimeoutJSONBody struct {
 	Timeout int32 `json:"timeout"`
 }
 
+// ListSecretsParams defines parameters for ListSecrets.
+type ListSecretsParams struct {
+	Limit     *Limit     `form:"limit,omitempty" json:"limit,omitempty"`
+	NextToken *NextToken `form:"nextToken,omitempty" json:"nextToken,omitempty"`
+}
+
 // CreateServiceAccountJSONBody defines parameters for CreateServiceAccount.
 type CreateServiceAccountJSONBody struct {
 	Name string              `json:"name"`
@@ -1720,6 +1777,12 @@ type CreateSnapshotJSONRequestBody CreateSnapshotJSONBody
 // SetSandboxTimeoutJSONRequestBody defines body for SetSandboxTimeout for application/json ContentType.
 type SetSandboxTimeoutJSONRequestBody SetSandboxTimeoutJSONBody
 
+// CreateSecretJSONRequestBody defines body for CreateSecret for application/json ContentType.
+type CreateSecretJSONRequestBody = NewSecret
+
+// UpdateSecretJSONRequestBody defines body for UpdateSecret for application/json ContentType.
+type UpdateSecretJSONRequestBody = SecretChange
+
 // CreateServiceAccountJSONRequestBody defines body for CreateServiceAccount for application/json ContentType.
 type CreateServiceAccountJSONRequestBody CreateServiceAccountJSONBody
 
@@ -1762,6 +1825,12 @@ type RegisterTemplateBuildJSONRequestBody = TemplateBuildRequest
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// GetIdentityKeys The keys that tokens of sandboxes' identities are checked by
+	// (GET /.well-known/jwks.json)
+	GetIdentityKeys(w http.ResponseWriter, r *http.Request)
+	// GetOpenIDConfiguration Who vouches for the identities of sandboxes
+	// (GET /.well-known/openid-configuration)
+	GetOpenIDConfiguration(w http.ResponseWriter, r *http.Request)
 	// CreateAccessToken Make an access token of the user
 	// (POST /access-tokens)
 	//
@@ -1934,6 +2003,21 @@ type ServerInterface interface {
 	// SetSandboxTimeout Move the end, earlier or later
 	// (POST /sandboxes/{sandboxID}/timeout)
 	SetSandboxTimeout(w http.ResponseWriter, r *http.Request, sandboxID SandboxID)
+	// ListSecrets The team's secrets without their values, newest first
+	// (GET /secrets)
+	ListSecrets(w http.ResponseWriter, r *http.Request, params ListSecretsParams)
+	// CreateSecret Keep a value for headers of transforms; it is never shown
+	// (POST /secrets)
+	CreateSecret(w http.ResponseWriter, r *http.Request)
+	// DeleteSecret Remove a secret with its value
+	// (DELETE /secrets/{secretID})
+	DeleteSecret(w http.ResponseWriter, r *http.Request, secretID string)
+	// GetSecret One secret
+	// (GET /secrets/{secretID})
+	GetSecret(w http.ResponseWriter, r *http.Request, secretID string)
+	// UpdateSecret Give a secret a new value, and metadata if it is there
+	// (POST /secrets/{secretID})
+	UpdateSecret(w http.ResponseWriter, r *http.Request, secretID string)
 	// ListServiceAccounts The team's service accounts, oldest first
 	// (GET /service-accounts)
 	ListServiceAccounts(w http.ResponseWriter, r *http.Request)
@@ -2051,6 +2135,34 @@ type ServerInterfaceWrapper struct {
 }
 
 type MiddlewareFunc func(http.Handler) http.Handler
+
+// GetIdentityKeys operation middleware
+func (siw *ServerInterfaceWrapper) GetIdentityKeys(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetIdentityKeys(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetOpenIDConfiguration operation middleware
+func (siw *ServerInterfaceWrapper) GetOpenIDConfiguration(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetOpenIDConfiguration(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
 
 // CreateAccessToken operation middleware
 func (siw *ServerInterfaceWrapper) CreateAccessToken(w http.ResponseWriter, r *http.Request) {
@@ -3778,6 +3890,144 @@ func (siw *ServerInterfaceWrapper) SetSandboxTimeout(w http.ResponseWriter, r *h
 	handler.ServeHTTP(w, r)
 }
 
+// ListSecrets operation middleware
+func (siw *ServerInterfaceWrapper) ListSecrets(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListSecretsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "nextToken" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "nextToken", r.URL.Query(), &params.NextToken, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "nextToken"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "nextToken", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListSecrets(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateSecret operation middleware
+func (siw *ServerInterfaceWrapper) CreateSecret(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateSecret(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteSecret operation middleware
+func (siw *ServerInterfaceWrapper) DeleteSecret(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "secretID" -------------
+	var secretID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "secretID", r.PathValue("secretID"), &secretID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "secretID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteSecret(w, r, secretID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetSecret operation middleware
+func (siw *ServerInterfaceWrapper) GetSecret(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "secretID" -------------
+	var secretID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "secretID", r.PathValue("secretID"), &secretID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "secretID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetSecret(w, r, secretID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UpdateSecret operation middleware
+func (siw *ServerInterfaceWrapper) UpdateSecret(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "secretID" -------------
+	var secretID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "secretID", r.PathValue("secretID"), &secretID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "secretID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UpdateSecret(w, r, secretID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ListServiceAccounts operation middleware
 func (siw *ServerInterfaceWrapper) ListServiceAccounts(w http.ResponseWriter, r *http.Request) {
 
@@ -5381,6 +5631,13 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/admin/teams/{teamID}/limits", wrapper.ChangeTeamLimits)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events/sandboxes", wrapper.ListEvents)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events/sandboxes/{sandboxID}", wrapper.ListSandboxEvents)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/secrets", wrapper.ListSecrets)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/secrets", wrapper.CreateSecret)
+	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/secrets/{secretID}", wrapper.DeleteSecret)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/secrets/{secretID}", wrapper.GetSecret)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/secrets/{secretID}", wrapper.UpdateSecret)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/.well-known/openid-configuration", wrapper.GetOpenIDConfiguration)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/.well-known/jwks.json", wrapper.GetIdentityKeys)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events/webhooks", wrapper.ListWebhooks)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/events/webhooks", wrapper.CreateWebhook)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/events/webhooks/{webhookID}", wrapper.DeleteWebhook)
@@ -5405,6 +5662,65 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 type FailureJSONResponse Error
 
 type RefusalJSONResponse Error
+
+type GetIdentityKeysRequestObject struct {
+}
+
+type GetIdentityKeysResponseObject interface {
+	VisitGetIdentityKeysResponse(w http.ResponseWriter) error
+}
+
+type GetIdentityKeys200JSONResponse IdentityKeys
+
+func (response GetIdentityKeys200JSONResponse) VisitGetIdentityKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetIdentityKeys5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetIdentityKeys5XXJSONResponse) VisitGetIdentityKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetOpenIDConfigurationRequestObject struct {
+}
+
+type GetOpenIDConfigurationResponseObject interface {
+	VisitGetOpenIDConfigurationResponse(w http.ResponseWriter) error
+}
+
+type GetOpenIDConfiguration200JSONResponse OpenIDConfiguration
+
+func (response GetOpenIDConfiguration200JSONResponse) VisitGetOpenIDConfigurationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
 
 type CreateAccessTokenRequestObject struct {
 	Body *CreateAccessTokenJSONRequestBody
@@ -8511,6 +8827,291 @@ func (response SetSandboxTimeout5XXJSONResponse) VisitSetSandboxTimeoutResponse(
 	return err
 }
 
+type ListSecretsRequestObject struct {
+	Params ListSecretsParams
+}
+
+type ListSecretsResponseObject interface {
+	VisitListSecretsResponse(w http.ResponseWriter) error
+}
+
+type ListSecrets200ResponseHeaders struct {
+	XNextToken *string
+}
+
+type ListSecrets200JSONResponse struct {
+	Body    []Secret
+	Headers ListSecrets200ResponseHeaders
+}
+
+func (response ListSecrets200JSONResponse) VisitListSecretsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.XNextToken != nil {
+		w.Header().Set("X-Next-Token", fmt.Sprint(*response.Headers.XNextToken))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSecrets4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListSecrets4XXJSONResponse) VisitListSecretsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSecrets5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListSecrets5XXJSONResponse) VisitListSecretsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSecretRequestObject struct {
+	Body *CreateSecretJSONRequestBody
+}
+
+type CreateSecretResponseObject interface {
+	VisitCreateSecretResponse(w http.ResponseWriter) error
+}
+
+type CreateSecret201JSONResponse Secret
+
+func (response CreateSecret201JSONResponse) VisitCreateSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSecret4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateSecret4XXJSONResponse) VisitCreateSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSecret5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateSecret5XXJSONResponse) VisitCreateSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSecretRequestObject struct {
+	SecretID string `json:"secretID"`
+}
+
+type DeleteSecretResponseObject interface {
+	VisitDeleteSecretResponse(w http.ResponseWriter) error
+}
+
+type DeleteSecret204Response struct {
+}
+
+func (response DeleteSecret204Response) VisitDeleteSecretResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteSecret4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteSecret4XXJSONResponse) VisitDeleteSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSecret5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteSecret5XXJSONResponse) VisitDeleteSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSecretRequestObject struct {
+	SecretID string `json:"secretID"`
+}
+
+type GetSecretResponseObject interface {
+	VisitGetSecretResponse(w http.ResponseWriter) error
+}
+
+type GetSecret200JSONResponse Secret
+
+func (response GetSecret200JSONResponse) VisitGetSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSecret4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetSecret4XXJSONResponse) VisitGetSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSecret5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetSecret5XXJSONResponse) VisitGetSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSecretRequestObject struct {
+	SecretID string `json:"secretID"`
+	Body     *UpdateSecretJSONRequestBody
+}
+
+type UpdateSecretResponseObject interface {
+	VisitUpdateSecretResponse(w http.ResponseWriter) error
+}
+
+type UpdateSecret200JSONResponse Secret
+
+func (response UpdateSecret200JSONResponse) VisitUpdateSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSecret4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response UpdateSecret4XXJSONResponse) VisitUpdateSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSecret5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response UpdateSecret5XXJSONResponse) VisitUpdateSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListServiceAccountsRequestObject struct {
 }
 
@@ -10495,6 +11096,12 @@ func (response RegisterTemplateBuild5XXJSONResponse) VisitRegisterTemplateBuildR
 
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
+	// GetIdentityKeys The keys that tokens of sandboxes' identities are checked by
+	// (GET /.well-known/jwks.json)
+	GetIdentityKeys(ctx context.Context, request GetIdentityKeysRequestObject) (GetIdentityKeysResponseObject, error)
+	// GetOpenIDConfiguration Who vouches for the identities of sandboxes
+	// (GET /.well-known/openid-configuration)
+	GetOpenIDConfiguration(ctx context.Context, request GetOpenIDConfigurationRequestObject) (GetOpenIDConfigurationResponseObject, error)
 	// CreateAccessToken Make an access token of the user
 	// (POST /access-tokens)
 	//
@@ -10667,6 +11274,21 @@ type StrictServerInterface interface {
 	// SetSandboxTimeout Move the end, earlier or later
 	// (POST /sandboxes/{sandboxID}/timeout)
 	SetSandboxTimeout(ctx context.Context, request SetSandboxTimeoutRequestObject) (SetSandboxTimeoutResponseObject, error)
+	// ListSecrets The team's secrets without their values, newest first
+	// (GET /secrets)
+	ListSecrets(ctx context.Context, request ListSecretsRequestObject) (ListSecretsResponseObject, error)
+	// CreateSecret Keep a value for headers of transforms; it is never shown
+	// (POST /secrets)
+	CreateSecret(ctx context.Context, request CreateSecretRequestObject) (CreateSecretResponseObject, error)
+	// DeleteSecret Remove a secret with its value
+	// (DELETE /secrets/{secretID})
+	DeleteSecret(ctx context.Context, request DeleteSecretRequestObject) (DeleteSecretResponseObject, error)
+	// GetSecret One secret
+	// (GET /secrets/{secretID})
+	GetSecret(ctx context.Context, request GetSecretRequestObject) (GetSecretResponseObject, error)
+	// UpdateSecret Give a secret a new value, and metadata if it is there
+	// (POST /secrets/{secretID})
+	UpdateSecret(ctx context.Context, request UpdateSecretRequestObject) (UpdateSecretResponseObject, error)
 	// ListServiceAccounts The team's service accounts, oldest first
 	// (GET /service-accounts)
 	ListServiceAccounts(ctx context.Context, request ListServiceAccountsRequestObject) (ListServiceAccountsResponseObject, error)
@@ -10813,6 +11435,54 @@ type strictHandler struct {
 	ssi         StrictServerInterface
 	middlewares []StrictMiddlewareFunc
 	options     StrictHTTPServerOptions
+}
+
+// GetIdentityKeys operation middleware
+func (sh *strictHandler) GetIdentityKeys(w http.ResponseWriter, r *http.Request) {
+	var request GetIdentityKeysRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetIdentityKeys(ctx, request.(GetIdentityKeysRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetIdentityKeys")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetIdentityKeysResponseObject); ok {
+		if err := validResponse.VisitGetIdentityKeysResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetOpenIDConfiguration operation middleware
+func (sh *strictHandler) GetOpenIDConfiguration(w http.ResponseWriter, r *http.Request) {
+	var request GetOpenIDConfigurationRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetOpenIDConfiguration(ctx, request.(GetOpenIDConfigurationRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetOpenIDConfiguration")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetOpenIDConfigurationResponseObject); ok {
+		if err := validResponse.VisitGetOpenIDConfigurationResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
 }
 
 // CreateAccessToken operation middleware
@@ -12419,6 +13089,148 @@ func (sh *strictHandler) SetSandboxTimeout(w http.ResponseWriter, r *http.Reques
 	}
 }
 
+// ListSecrets operation middleware
+func (sh *strictHandler) ListSecrets(w http.ResponseWriter, r *http.Request, params ListSecretsParams) {
+	var request ListSecretsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListSecrets(ctx, request.(ListSecretsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListSecrets")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListSecretsResponseObject); ok {
+		if err := validResponse.VisitListSecretsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateSecret operation middleware
+func (sh *strictHandler) CreateSecret(w http.ResponseWriter, r *http.Request) {
+	var request CreateSecretRequestObject
+
+	var body CreateSecretJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateSecret(ctx, request.(CreateSecretRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateSecret")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CreateSecretResponseObject); ok {
+		if err := validResponse.VisitCreateSecretResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteSecret operation middleware
+func (sh *strictHandler) DeleteSecret(w http.ResponseWriter, r *http.Request, secretID string) {
+	var request DeleteSecretRequestObject
+
+	request.SecretID = secretID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteSecret(ctx, request.(DeleteSecretRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteSecret")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteSecretResponseObject); ok {
+		if err := validResponse.VisitDeleteSecretResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetSecret operation middleware
+func (sh *strictHandler) GetSecret(w http.ResponseWriter, r *http.Request, secretID string) {
+	var request GetSecretRequestObject
+
+	request.SecretID = secretID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetSecret(ctx, request.(GetSecretRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetSecret")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetSecretResponseObject); ok {
+		if err := validResponse.VisitGetSecretResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UpdateSecret operation middleware
+func (sh *strictHandler) UpdateSecret(w http.ResponseWriter, r *http.Request, secretID string) {
+	var request UpdateSecretRequestObject
+
+	request.SecretID = secretID
+
+	var body UpdateSecretJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateSecret(ctx, request.(UpdateSecretRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateSecret")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UpdateSecretResponseObject); ok {
+		if err := validResponse.VisitUpdateSecretResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ListServiceAccounts operation middleware
 func (sh *strictHandler) ListServiceAccounts(w http.ResponseWriter, r *http.Request) {
 	var request ListServiceAccountsRequestObject
@@ -13399,201 +14211,211 @@ func (sh *strictHandler) RegisterTemplateBuild(w http.ResponseWriter, r *http.Re
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L15cxs3tij+VVD83arMrV/LWhLn3SvVVD15SaKJZassJZ5Xjl8u2H1IYtQEOA00KY5L3/0VDoBe0RtJ",
-	"UbLHf2lpNBrAWXD283kUivlCcOBKjk4/j2ZAI0jw17dwp27ELXD9RwQyTNhCMcFHp6ObGRDuHhMxIWoG",
-	"ZCLiWKwYn5IFncIZoWMJXBHB8WlMpf4dRsFIhjOYUz3rnPE3wKdqNjo9DkZqvYDR6UiqhPHp6P4+GN0I",
-	"ReP3Kef6H7VV/CJWZE75miRmBJGUR2NxB9Ksh8UKEkliUETNEpFOZ4FeDY1jXKHMlshwA2scyQUHPWF1",
-	"nWyezkenR9kqGVcwhWR0r9e5oAmdg7IHd3518SusL17p35le6IKq2SgYcTrXb9IFM4+DUQL/TFkC0ehU",
-	"JSkUv1g/i/M0YurF+jxUIqmfxTser8l4TVYzQWZUHwCT5JbxKCAXr4hIiP54oH9ZzYQEkkpI8oG4GFzq",
-	"P1NI1oW14tdKR0HvHMhOnv8YNC/03QISalb32Tu3yAZsNP8NTaagGk5CcLKaUVU+Cr37xp0qM90GS3k3",
-	"uQE6b1qIoQ0FdG5+bzttPappBT/+0LiAa8ZDaDpliQ+Lk05EMqdqdDqKqIIDxeb6ccPUv3HF4qapU3y4",
-	"wdQvUhZHjfQxtk+HkcfrJXD1hs2ZByWOjzRpRDChaawazj7GV72bYVx9fzIKNDQMFzg+OgpynnDs4Ql2",
-	"Pe8mE+nD0YxzKUFioEsgIlVnpMcyhZmx9zqPSks9allqEoGPr8QRSEUmLJGNS9Jvnstw5AHQWIgYKM8/",
-	"c7NegGygFTUDqe+NOC6fA9wtYhGBwwIv5eC0xQUwBXP80H8kMBmdjv6/w/yiOzTD5GG2pNE9HtuFeek4",
-	"J3aaJHStn0q1jvU/9GnrvzNU2wcyvRHTB/qeHyMuQdGIKloH1C2s/7qkcQpkQVkiyT8E4xBpeP2RHh2d",
-	"/BgQ4KGIICKCh0DmIgFCJaH62onhzL41p2syhmwonVLG9RxqBnMJ8RJh6dvo3C2snRlcarliCbFfcolB",
-	"yyISlpDoP5YQazqkXK4gISuGvMh7yjhl8cttuKVhhi/oBZVkKd/cmTTVsbMrqmb6umnknso8HMY8r43g",
-	"1DipzJ4PnBeSJQvhPAxFylXz9NVhA7+yYiqcvcW5/PPnA4bNXDlpz3WNi22fYr6IqYIWgGUDhi3uA4xn",
-	"Qtw2TrzKng+Z994MBqleiIgZXn0lJHOSXCi4Ao6ciC4WMQtRhDv8hzSP84kXiRbwlJ3CPPXcCvnKPupB",
-	"nzJ+JMb/gFDlK8qXb/4jF4JLM/lPlMVpAoOW13otJImwkn2Ze1zPBI3JhLIYooDENLyVRs5kinCASBKq",
-	"UN6bizlwhfJ2JEASLrQsugSjmABVaQLkL8+Pjv9T3yXvYZJKGj/8+jX3s9AlIeV6VWMgkzSesBi3NF4T",
-	"piSxq9DLN1yZSEUVaAk22y6dg0QI2q/mmk8d+mECVEF0rvoKiYF75cW6a7OaRn+T+uJCSYElIId8h0Ue",
-	"KghGWl39TULUf6I5lbdda73UY+4dhXo+K0Nh5aO2aa7NKD3ew2ArkpVRQOxAQs1IojQYaaikA/AtrL2y",
-	"epE+WeS4i91uUIBsnXKtDpFprGWcaDh4rajpB8C1ePJxpBVVvTB7N5pl2t2MglHMuF6G0SVRVZ0JlFSl",
-	"JlW9XDEW0bqwuvxTjVDQ32w5ywUkUvDTgq4NBNeH9K7/M6cR9D5V3HHj6b3mKvFQFHWH2oYnheO/D0Y0",
-	"ihKQsnFbYcw05/EcFB1Ctxq9/BqPmCgwxiBJ50BWVJJEcz5AzTw2cCsKrj/+MKqLp8EINHt7iRrB594E",
-	"LYrmiPLazjnJnl5EmZo+YbGxmFASivmc8si3X8tODbrU6VlRlUq/GPrLzc0VMQO06meMUIk5F+7k0cqJ",
-	"oChfPxGV2UI60cGaTfRLmXDjJYDzqb2HevAEqiHnbEUlu47Zv0OLRizPjTmDmEQPwkKE8H9XifcgU8MD",
-	"yp8FTscxRA0iS20qtGe8EdMGWo2dKtJPXQhGc5CSThtuCAUL7wNNkFLR+WKAIaZ4Wvn7+QICu/ZPTZu+",
-	"zvDb8esVZUpPHxg7jvk1ARppRoiU6+XFhdneA7XSTuUYzQE7zOij35cBc1/X6vucdJlyx1RCgEyMp/Mx",
-	"JJpdUKLHIq+YME5j9q/u4y4ccb4v3zm/FJxDqKyKVj+WOcyFwboqqhqcEKnyGwTaTQBV1NDTdC/v95O9",
-	"LbC+EiuKfDUy6C2sv8mmm8imZnwvCdUhTRiClJmFZmvMaYDoTuCg3Cr7H4iTnnsdyau319eQLK0zqwyx",
-	"3xZECXJ8RC6ulj8QK1GCPCO3sFCE8ojImVjxgKxmLAajJBKaaK1TinhpLIWoINNwxtAbmDHy+kYrzPoV",
-	"xGwJXmlYKZgvjAezh7i0AUCNzBlTn/z8Yaa1Zi2poWFgdMrTOA5GIkFdGh2fdoHukX/6y5bLCJbA1UXk",
-	"EV6tl1XfQgqkV36HzMw9xB7eohmfu+20T+cA5oZrrIY79/a58nIEShbAtdxgvcX94OMslBuekGyRY+xy",
-	"RsEoMvuBKIe1T5ZxhreoJ5Hm44ugKgjPGXp3km7lwD2E0h/lo9SI8ZdlsopEOo4LLxgxqKAK/ZKHELRe",
-	"FPihS7oYFcx5L7SuXoPghZLGA0V+IL+yF341zEywzcdzYbaTh1TAiPpP4bxqZ+ED1uupZp5XibjDLWvO",
-	"oLUOZ6KtAC5X3mt7X1ApVyKJGlW5hqukugn7Ce9aUXCv34w0lX5+FVr1vFXt7afcIm/80z/htdJHdkYk",
-	"AIlEKA9xsHw29+rqE3bnv5ZbGK/T73sQMy6xqDwVVu491CJbdnzHMrJnMZtAuA5jeGZJfhR4ni00APyP",
-	"EtRt/c/SRdQ45S2agr2PwhmEtwuhYePnfL9AHKGjUnrUt+z/rWqwGXUfjMTKY6p5iwKFDaowM1pxMYEs",
-	"0OI7ScSKn+HfQs0gMSIIjmWQfCcHSR36lW7Y46jAbdKs3gfzi/PL+tGgeObIHD0tNL4qjagwgzRiYGM+",
-	"/OKhw6oOinfzFN/yrbrqkvFtbE6n8B6mTFobSOUSJrGYMn6mBcNwRiYM4kgSI+9HoK9Y6SLFlLn9Klte",
-	"SSOj/wrrCz+noyupvy9409NrCBNQ2TTDeWlZo/mbbPiUqpB04k4FVzEKRtNw4SWf/rxaNUHqjSNWH9YU",
-	"DV51XVzwm1wbd2vX3EADAxn9p6ATobJPFOfzL9Sxgyac72EJLuOYmdJpGLzIKiYxneIf/4N+AROPZYj1",
-	"fwKLk3h/mP89m0cE7hYxZVya2Ini0jCCwrMhqSBqNNPQmFE/wzF29wZLbLhIXzqLeo+7MmLy9pr9Cy5f",
-	"9DxB4MPUIL6Mfnv/xq+i6GfcClNsCefqyokHraIYi4GrVxTmgrtpfodENhGyMSf13uC8EMrSWyKUxXgI",
-	"n7KQDFQf0X3auQTz1Wsciwb6YuhAbc6liNM5XGrs6G8R/T1/qX7ZVZlMMTKhGAKSYWzxLBwuFXC2AKwS",
-	"arrzKAPbyyUajermBhkE1Z3a4XdpbneBRbnkaHfXcCRZbJPj0hGM0ylGLU2EVihpwlut7W4O2eCskN4L",
-	"XD9B0zcn79+9u/zrm9e/v35DJiIhiRBzK4hhlAPlKHcFhErCONHLCjiolUhu/+rWWoht/eHov38MOoPB",
-	"i6dnV9l0PoyDTwDlDSpJAqFIIr3Yv12/e0sU3HmNBDsFuV6Mb/mX1kRYsaFTeQvR7zRO4SqBRj0mH3Wd",
-	"TppGLZonwMg+B4SamYupmUhNfIudo1MxzsYVZw482/Et3n88dzdA55egEhZ6JOmhICpA9TduTqXHpYK7",
-	"6WUVaUGB8ofdpL5NvzWk4xMqYrF6ZyS2/hoNvnWVjmMW3iR0MjEHWQY2T+OYMIkEPCFMkZUJlpwoIlJ1",
-	"SlSS6t1WjRZ1qTICvh68wojLggm61cSYG6u17FA2qbSaOgtD74PRTKmFvBJJ5SrNomZ/fP78++ftcboe",
-	"7yKVt++tIUhI5bcvpHG3U8UiwHsc61W/SiNahOpsZxW6SSiXGNpcezQbbFHrpzDW9OyGLf2Gtoqd4v6f",
-	"GmYJB/UnRWXQrw99IZi7MwRaNXlOSx5NT0Cks7dwWEJi2QWTGbPobcPfkeexwnJxVj9XXbVoa73RROu8",
-	"VxU7qO/xZYsbvKyat8fwZCONrvQ7HWjtZiZXqW38xfklsq9w0cxKDL9v4P/5IW+kfvH8vuuB1MYyE9oA",
-	"4DJ+Lo+J4PH6jCxPCI1XdC2JGSrRWcmmXOjfWUHeK0YntCtgmwYv7Fd1a0B9Gz3eGvtUkZSTFMqJOfUT",
-	"Q/dV507st1+bwQXKL+gExyf/1aESBCPJphxDqY1lz5ez1zFDmsTVt45++K8uQd561fXL2Zbrq/EevPVi",
-	"VNwocSqVCzn1uFLmNvWnIUDlJ8rivhYz88Z1igytt52tMZwBnfgXWuusb2qRnifhjCkIlaVNn3XrJzpn",
-	"8brp6aWIjKbb+PBtL3tp/qHCtJVJgtqSP/kZWsJC6b8yQqogenn1W89jzV4xd8OLteoNkYF2wXCRXkES",
-	"QuWFZl9uxOSt9Ik+zQLcLJ3CFZ3CNfsXDNmKe0++B6kFomjoe5glPvSlWgBVmwlRQwe/MmRf5jX9nf5v",
-	"Ve3pRZxqwJcScD3Gt3wBnp3UTrF6Qj7w+EDtMMZHMtZ0OARfZWYKTRTj00GvGifNBZeK8hA6A7NzL42J",
-	"UY0SyriJ9whNbKP5I+UzoLGarY35kkdjf1aBmfnljPLpMBvxstHo7QsaqW8zKNwj+WzZ/VGIJ6kusQKi",
-	"huOvXx7lC6h8H+Sc0ocSRiL2uvQ/zGwOFfqcMJ0Cg8swfsf4u12hB3JADEajMKcREGNw9cv6D0JjE0Lk",
-	"QDxJ0Zk1YTHItVQw9wLwfco1iD4wOWtVeE5NvQUWzgiTIsbYD5KYl60v2ghh38lCZYok5c+IM6UxFWBQ",
-	"khn3B19RrrKMMkkmiZi7/EGCz579wWuuUSc8VTOqwXrGXayd84UxjTKxXe+MyrIt9scfOoWmHBerH9VK",
-	"AB4LF8bzfmZ+rJiEzCmHZiW0IELivM/teYGNKtzOvW0ijl4IofxmYod1od7EmIa3CCCEVAnd9D8WiTBE",
-	"QiIWES6qoX9FO4OYU8YbXWqV0NQ2l1x9yRG61YhNUrIb+E6SmZCKJEDDWUX7Kc/b5odr95F1qU7G7ti+",
-	"tw3cUV3+JIswr0BRU9eiL9qgQeDC2gPOW8wBG+MXkwTuIEyRLMcwpdygV42beb75wE7iVgwd7D8egNCP",
-	"5WOOi1EU7eFKbuCePNPDTSOL4lXb9k5+J3/zgD8dD7g9ErSVeIw1S8Rrg0RthrravA0qvd2kqdDTOgRX",
-	"9NYojHVv8VzwaeXOMYaSwHC1Yyy0oWWgKV3IZ6QgVz3rlwXqluF4Zvtq259inYeOERYTot1EA+RRYr3j",
-	"8XvrB7noz7Iw2KCAKjUoew+zeHTVg/IdS1BybnqQpAW7fxFS5S7dMippUeXlItXa6FWIjgUxIYKDE7Ew",
-	"57RMFdMUjLeNxvG7yej0Yy+uYxdw/ynwJxCYlBaN0zh/XtjBZureB5W19jS16JdeMXk7yGaCBzbf4JVf",
-	"II6GvDbcPd7k8rZu7soZVfbiWWf1hFrw6I2Yyp0kjrbljMb2I30nwmiUrpsGJ+3MBS1jqs/kOtAoOAxT",
-	"9QU2xNimxw+zs73UGkn/4UMWM4f5gLXsJZBkQHBIQaIIi8TjdlU4jsJBFkBQhF4Lal07MS0zi9nqm1aQ",
-	"9Mf9X2cO2kZrCTkwdg2bz6n5+EQkZ1oqSNZqxlBcoEo/M/XBIlF3JROREJgv1Lo1gr+9kFu5JpVHB2wq",
-	"k3Fj7RcB+d9obyqkG8gYQ9qaEoh3kDna6BtPRAyNOW/ZAXJB5uDS1bOClJSvsULboORadz5duWjlc35v",
-	"l+nQSqw4JkzQaM44ptYtIdZgGAWjJYMV+AMXS4pcm8XDWl2yqm6zrPKIseGsqLTGxIBIoU8ppBx9xWQM",
-	"JIGxECZBpq5tX3O6kDPhQR1TE2lQvIi0k3k1nAoUCmMD+y3vwWf6YkscUNPCCtNg0TQPfYytz9uXXuUz",
-	"Cl5YoW3iIvNDwSdsarPlkJTyWlSmVFvDyTcSgb+6WEMO0YVC6LsvYQBrRhKmABbEk55WycCeB67BHYEP",
-	"Kjd0ei4lm/I5+Orj/KSVIooDNEURwU2RCUWnJIaIKIF/Yk2NenJM9l5/PkOzxTSoNPipl8MZGL73E+NM",
-	"zlpfbAgdqUzUJ++utJX8vaB4LrX91BfqhZqt7Fs5b6zg7K8+JF/Z8AgvQjYn9TcV46lZJGzNQYd9ZinF",
-	"Dzfto1FqFDxMkwS4K+IBcgMv3XsrN/QQI5+cbOU5AM/mms4VC390JvDC3FqcO/Ge9c0bN1P6l2XU8gYL",
-	"99BLypDOAM1inBd49pN1nmrdWb7HDt0g5mFPBV9KjNzrzTQy2EQkAWGcUBIzDmeZ288mToRiDmgU8znp",
-	"lkBKxv9Clv7wjK9223eJg9VuTr1K6V+m98qOqVTXC7ri290FA03rGwhiC4yH93NtqTfgRb0m7bHdbm3T",
-	"r/tjZptZOi+X3sPqbHcZZHzAnVWRXIoLLNJEFZqlgylxiTKWlWm+jV8hwdeZVhs7eXimsHMKm3QLR9sS",
-	"gNyEv26Lljkm5mX/mpDKg6qdiOGPM2xDjocoGefMfxWF2wQXdxsnqtMlWbW7npCy5fE2BXIra+rHZzLo",
-	"9jNalmBo02FaXO8RLBLAKDd3G1Sjglt5QBksJ+WA5R4Mokho1S4SJz80T9dkdWT8pwTgFZO3l2O/xcLa",
-	"kOy07fkT7kPt4eX+iKCPyOkXNITDT/rXj6eKTj+NepyvotOBt2muztTBWce5dpRBCby+ndd3NFTY6gUj",
-	"myaJmGMNCjQoFCOnauryRCRhQ7ZGNoufcbunxToXrYkUpcF2hqJw7omtotH65TxqyBXD4LKurxYD2Jyz",
-	"vmlKqWDRnzm6pV8rWHhdGo2QfANTGq6foj6yZ62iM2Nm5+LG44jg/7by9MPJ0W2Xq2UyWYXrXVFZw4nv",
-	"WMHa5ILZWozJYOc0IFxFDsq24762tYErx5wM3QaGIv9CTaRx/b5pvqhUrwJPjWWC3D5u6HSgujWc/Snz",
-	"jY6V0mmZ9lp9S4Xl/5yI1AeKzCY84HYrmeh9GS5UXoqkoYiEolNT+9+0PMo/H/gRvu+ZlKdyS2g7laaM",
-	"6WYKbLu5PzA1QzlMfl3WxHG2p0GijzFReLb1zTr5zTr5zTr5pVsnM77gZbC2FOR2hS1bfYCyrVmkfm5K",
-	"WfJS0kaT08v6CLOilOYDvp0Vg6K9YQ0NxRLVrPsas6vAwb5vN2aib1Kmu7lxx8bJ6UMjclr6qqjmOGOb",
-	"id7D7Ze5gJULxrUnXKQRdxCVLPWW8zfpgIN6oXzN+f5Nx/R6OUimbOgwalbqotQ8hhSsUsHU+lrPYwBR",
-	"yZsZA00g+cmRhbz9E07Gf6L1awZ3NIKQzWlMIjY1xI8rQvDhizn1zJRCY855NGe83KTS1P7JWwr+/QAH",
-	"HbhOlW7ZJghBz5FFRjS9f3Vx8GuxnUP+bqXZYv1dPeDAYH71XS3tNJ3M3z7cdG9fnzmz/gXFFLZ6vbYt",
-	"xLLA+9HRs+NnR7abFKcLNjodff/s6Nn3lr0hmA5NsZiDvKjvwtZ+qptCC22nRqe2F0URzMVejOstui/2",
-	"KyrbkGbpacBY6b94cnS8s96FnoYcDY0M8YCNsIelneFOBVk+rulDYRp5CR4i+f3w9783fT3bzqHrxXgf",
-	"jJ73Ge96TxaJFjMOCij58dP9p2Ak0/mcJuvR6eiS3gKhnBhMsRuxgZm2393dARaqPUjYdKaRGP+tv1FG",
-	"r8PPND+oi1f3Bs1iUNAH4V7hyDLCFVvZf/T3ry9+cVBv0U81vPmhLu78LPjTgtZrHm0OLM0uD2kamQIu",
-	"tsdZGQpvmFTncYx90OoA8O0nH3JY7EB/H/Qb/mLtegL2HZ/38u//TtZort8Lpol939GmL32P0aZtdo+B",
-	"eYdmD5oeDWJvvQSDQnPHuiOlxu/ecSALUxq2UI/v7wd61QfZxef7nh1e3N/93qmrKFpUyevDTGC0tql6",
-	"wGuKO5Z0sP/HEF20RzCJsfhRQDisih3qq7RoaA2K5BiL6UFWC9hLkj+DysrsbokMfWoNy6YrzpbcNdkG",
-	"QqKjs6HW7uhJARXDmc1dbBqs29r+NmfP8c/zqwtbpALD9CWJxVSeuaYNrmEyS4hY8TbYBqNF6gHjdQWM",
-	"m4lSAyDYJSbtG3VMri0XK2IiRp4OghhtE4EfGOpmWdEMU+kgIKlm8oQpAjyS/Ug7q7NyaPOWDsIsO9xL",
-	"6WgRem/GFqN/twJcR9JFvWJsUdQugxLXZ3oaaN538eppgTGzTeUFbsSEAA1nZr1Jys+s3crle+vRtFBL",
-	"eChgP2d5+PeHhWJsTXy8lmEsG4TcSnN/jJoo9fYfFISjJQ7ftIAtaTeddC+SST0nu4eAck3nixhkQEQc",
-	"5dfxExM0sBqSywATE+KMqsTkgVGJiqQrlyTpSjOfMUgWQZ68aJK/JUVbXNuNNEiOv86KS9x/KmC9yVGS",
-	"rbrDtRu0F+QwWWF9MMIt60khgb4aJ4BGROfZoryYeEbEZGIkrtUMtByigW44luA9eZXd+eFn89tbOod7",
-	"44D1Cyn2UAfjTDa71VlK8o3/8NwQBvLwSkhmlbqHE1QcwvilFJmh09NBEbNiQh2eaNlVJJjAOBEJoXFs",
-	"bzT9l7U3Kdu1XeV4VMwk7IE0OOXhZ2Pcvz+kC3ZwC+uS/dBnLdSKv63bPRR9rqiaWZurB312Avy8qPgj",
-	"WRELH68j3y2sn675sA1Dnf1Qq096E7a1KZ1vhWqHn409vWZG9BkNd4R3Pcw9+JEMR5+m9bANWGg+3AGY",
-	"jF/6MKQ8NJaLBraAz/X52qCdPibdzKW4jS33aAsHhdlVDHlcUF1XMh13GwdUKz6XZyy//qmH5pWpNtj5",
-	"BHgE0RNErDgmtlMxyixW6zV54nJLjMsDG5qUK41mb1x0wYOJEIWuoh44oVg/ExrVnxR4zl1ih2KQIHCy",
-	"OIydaQ2VK3xBbcWGCktAW0sFVrtwKw6NfElAgmpp6lps6DoGDDlDqy82bSV0SrFUSK/CL4UWjT06uW7g",
-	"8dw/ehMuVk8Lxa9SZfkLYVwJZ4pGgKHZfsqWoIVjC1gxQVGrw5jbyI9yGxB2JW28An9lMV6ARXvelqLx",
-	"zi66jkssGJn2y31vueLor/iKK1kXLcaN00KZ8IgIDnIzrOpjY0F0yu0sj4dN34w0fiONRYqZqXQ93woT",
-	"anabJlXovb7PctQY9VFQMEo5tXFwT+fI34CqeV6/c0WSbJ9utH7YymH2Ln4QSSYYavlqsqtVQPPNPLYP",
-	"8xgiSID2cuwH14xVrC/DZjbeoZk944h9sFYMAe/BWM2KnhxXxaN0Zi6amIKGEZGgCgJ4xYnTTuVeCew8",
-	"ivCgHkvR+ILiHQ1CNUQ4sqcW13EeRZrCGSRnJW0NUUkoi076ryxeBfsX2NoGqAqLCWoy/Un/8LP+0eM2",
-	"noslZHj35VkKzQbs+Zpz5cKqV5IMvG99Vj57ikPtfO1mhcej88dW3L8s0s0ibqBOuSaSTsvTUpQp19pe",
-	"TOZQF8kWfFbNka5oz9/PZe3cP93XNS5p7+ByGQ8fPwWVAOSgCsugMNhzrRtLo/UHyYCYZuqei3wci/AW",
-	"ogM0Cp+atjbgi2TQ85wmQKPmW97mKzgv0DcH4pNyIDYjV5cv0UXaNmHFKmFVkh/kOyxgzNO8pHdCl5nf",
-	"78xmWCd6eRBlXZ24CygZRpP29AcnChT9qA03+nvQN8HWBL3n3KOTnRF9J7V/UajYSbvdWSmbp6R8yzH5",
-	"lmPyBTJtXzKKsWfV0kx6c22kMytKabqzyvBBVmGjlQZtuYubbPBerFyuRF0fS1e5UEiWphNSTlIJZ2Qm",
-	"VkRMlGnAYH1NeBHmUpLI0zzMy4LHe2K2FTm6Z9GTgIzXBCNmBiBCNnsBGUwCfe7abMWF167V/DCGjK+9",
-	"m0xkP1aJw3vzNDN5EkHSe/TNegFytNdgdtM+rwc25zUK9oh6xsdPFwvgeasH11rGYcY2LCibxGBePsA6",
-	"GE5dIQcvThZTLtoj0QuH/Q1Nv340zZIpnN47p2uTtYexBGemHDK6hYRrR80kSfktdzEgD4DC26ZeWPRf",
-	"mXof7Rz5gxu0DyRxhXJ64Ee2rse4Q5FvuePbxgalB/SyQbmTeTAjVHb0+7VClT5b10jtGQdZbh1TkkhT",
-	"G2e/gP8FiR4Jh2DnMYwGI3mvMC9ojTLqIeWM9u49BHn42f7Wy9hURI06gZbP1Dhgoj2fXeb2sdvKTYoR",
-	"xGwJWFh9ON1kdqKm4N32k/n3wl+t+66y89iYRQ26dz44LG4zyZlang/L38oFwPbsROuHIiY303QyXO0Z",
-	"N6zjbFUsO/FwHO2wQPTtdoECb9iboL0XYdhurZfRqnAMjyAMYx9Bd91luGrtRjGVikgNahLRtXTxivga",
-	"Rtlsrs/tiOv0R8XDz/b3tf5/AouYmmL+m3478EYo5B8ZHKPglQ7f40IzfHpA10GOs34+xmHlrvN1wUuY",
-	"8ggSsqL7NnZdg21gi+A3UdVueeivxDLWhSi+MYR0DiaC/wGZn3K9Yba5Sb2ocANSbX+NLjz1PHoXgPTF",
-	"q9w/Ik4+NXyk3KKjMSRDHEsTLIbtoY2USP4YaRz5Y2Rq4EoSUUW3RMgZ0NgUsm0SlX8xIzovPwV36nAR",
-	"U1aBUpVh1ePwIVnaJKbnR9/vata3IitmwSQJBecQKgwLMWG5EhJN20wSqcRi4fyyBbdKxTmSFUTAcIGQ",
-	"cjPFGXl+9L0t10O9nzQHzUXUIdW8xRH7EDL0l/oIGJdmN08wlnfuVtYRloWnfvhZ/2gz4P4MePq98oXN",
-	"XHvNF+6GpZ/J2VN6WuDT6qZbWAf0+nmGNk91uwRFkYfuR7bXi4XILrcP/dnaXLkfZN/Wmer3d+iH6bBq",
-	"ulN6MKtmBob9WjVLn/UkvZjH30nXy98WB9y3SKJoUqwX9ZflsYtjl+SAHD8nGhWEVvHCNIHoP1vhXYi7",
-	"yf1qXeXLCpTdWLsM7haxZn+nExpLCPy1zMwcf7JItvLsnv0oglHK2T9TsLnWFl2kWmPV7IlI5rvOmi0x",
-	"wabqej1QrlbPLBPEy9Fo+ff6pNHa2mdknJXBO7NB1M6uqRlsuejd/v0yGHmgiMTFZlX6bP5Pxml26pFz",
-	"+F1B+4o7ucl+/yuL4yILfDKxohudUac5vnGrR7tmvK9AURZ3sN+ne5Kb2b2qXl5/QUmrsAw3QRSnb7zV",
-	"zeQPe61XPrJna36/q11Db/8CxZ557us7hUaNrCZPFishEpKATOdAaKF6wXDxoYi4E5HcPgzW/iSS2+1R",
-	"tlLuaUCjNMXmINJ+o/tZ2I43U2sqbXGSRCSdxj8cpNHCHmBvRPY0oOkTvwtcJSbgBm93xIr9MPJ2zPUI",
-	"B3ptbaLBoWu03nFhvjFNyB+vpC9m0zVOi3j6oEV9eyAUnpEHZd6IKbb7e4y6vTuVNBFXHkgm6F9k+luB",
-	"6SHBjl9CcemHUYceBk85qNUupICmIsVm1Fv7lYcySuHstoNtL+HVV2OHE9M6ed+BXIuYhibFGqYJSEkW",
-	"ImbhejvRDkXEh5HtrvTUuxbuTHdPf79AC0zjT1v/nIJUvjC8SWqNJ+hYYiYltWYXjASYmsvGQOjp8NpP",
-	"HvRgEB5M9FRFJ8SIVtkpgUkC0lY12z3evDfT7xpzojRvYF+Xoeidube+//HoqOtu3BDslxj+GYxEguay",
-	"hNBYM/P16JSncbxfbqLXYlgJj8xqtmMjRuV8KHzQc+8aHWiqxJVjfnVe0sZn2pTG7THnq7RcbIFaktOF",
-	"nAn1QNzGesPsRx7gniofPDpSTk3dIiZvTTeis3INSqbIWAjlbSrenPD+qIWmsvNrwrXs+dO89HIka8HE",
-	"At3vHg9zIfjGfmZngWSbs6tS53U7zWZ1FBrvw8e79wICNImxaFgy8A6EZMlCOKBhRwMw9LGawedu7F6U",
-	"4NI3e2nB5g2SbemLr1ckKzvaS72iysE/cJmTYJSIGIYhw3v9xpMsVlhF2oabpAzWLxRPTWGk6mYCQrHr",
-	"b7FOUpbYSskiEdOkq3KS73KrsisvEzv8LEsA6JUA58H3r7jqUpZMV4FbnlR3a6rP7ans0nUFYN25Xg/E",
-	"n3bEhnCaT49cePHfiQ39zLzo7FotIDy6az314CTllmM7QPLed/C38oFfVPnAwXdoXlxwvHalp+sIHXpb",
-	"42x0bRbNEc1Cfzaqn7suUxDbotwbnHLcVN1tfe9LLTJ2XbAb9C0xVouh/kIKjm0Rr6YR01TR7eozsq8S",
-	"X3Ter7yXXtH+syfCEKQsMZ06F8KSo80aZtZmXgvsgYmIQX5LMR3TMSWU3qWiPDItPd0bZ3Zwxr4Czaj/",
-	"4KYBhs2f1BOYNp9/dBa0WUAiBaexC7x2KGMLMZb/6Un1zVAob1nSIzZBA7A9MGHrXoDBtwiHOnH1D2/4",
-	"ncbp47TObuvjnmm3Mxohuo9hSnlQym7/X5jZTtgEC9WzOSb9TdkS+Kb57F1R5H78P5zTu540cEnv9kwG",
-	"Zo2tMwHX6PpRY2GYJglw9acsZHS5/A0kqD8xNyxXwf4tqbCN+C7pXZH+/LL3UtMcojUK32wOj5CSMUUt",
-	"QSq7GjHBMmkFy9J3klgMPyNHpWySh6OvPkVJi9VIh6mKe+2DtlEZ00eQdXI5Jthc8QrqQlOT3T0D8nbF",
-	"2erVTLP/HdKYUb3pz/jLfTtzNi+d65G9eDO1Ix+rW/EiHccsbIg8sLvRUOkqel4YG7hJ+yScFUBpKubm",
-	"aL7XCjiu9Z4Gi775Fb0FburcoKZPd4pSipp48I7+P3b8DZ3Kh3fuuDX1zJz0OnXsLDtz2hYLGecxcliW",
-	"U81AAsHPPUqNO/1l0/+A5li7IYrkBnl/CzIp2ZQ/CDYMBboGcDL1dT7W8P94quj005m58+kUa6iOgVDT",
-	"w9sUme5gI2b2rfDoeIvzwIV6+d3WBKIM3NwX+jBHA/j9hy3QW4vfC8FMRTANUQwftKAUk7xDMp32Qe4y",
-	"A/yc3xc9/H43OX0NFdGyW8lzb3oYjvle9LUKTmZ7BY6VtWZzpQFSCfLM3IIi2aIsfGeO8E5g+jRtzX3k",
-	"+A9MzV5oUpLNUpEFkZZBhLU2a8JDCpRfqt250IAx3+IYLY/k4lWQe5HMNreTugr+6QgWCYRU5SK2z2O9",
-	"O06zew+g+0SeUbKtY5qncUzHMbgT6byQXj1Oo8m98MZzSZYnZwR1FzljfEpoLAUJY8rmxoSIXNFZLoyq",
-	"IBc0hO2uv0OD6IefrWTQnS3qEAH5hz9ndKc89IUVWfTQMj78xtkdmbM4ZhJCwSNpZL9YTL+TGOzvmqay",
-	"BEL9jqZ0W3lm5C/wEqaJFMl2Rr6uO0FM82uhEjAtkhVNIvIXu8j/1Lqg63JGzNqI4GVjwxkZ0/AW32OS",
-	"jGEiEiBM1Ti0b7vZyYx8RlS7HC022i80WEu7KmMx/gaWEHt2rGlioSBCf9HrkxckjJl+HSGZoC6sLx8p",
-	"0gQx3WuXdQ/rO9CILhKKoxeQSCaRNXl2sVu7hqOhXsY1R0hN/aXKgjxO3Ud819Oxr9sKF4upqbhq1ILx",
-	"2tifd2gqaWeVUlGV9meW12b4Y7FLixBaoYqBLoGIVAUE4z0gInSibEXKWNMqmbDYRIl7M/XFVNq615un",
-	"6w9klb2ZzD4EaHPKfCIaY+YMrL9S4vtFrDKqY5JEAsvKOieQJktjm+K2jobgD0aUExbrf82onPUyjv+k",
-	"x29Lgx5Tul7Alpb0bUxHiwSkq3JbM6WnSdxtQ3czmOG9DEQkZvw260p09dtNJp+GCUTAFaOxDMhUCHPB",
-	"f39E5oynX7Fv6ANKLUqQRWo6+CF6mkvq5bur/0OkgoUrYJ8VAV7bRv/6XZco2y3VezyQY6fTN9OLsyN2",
-	"uiStpXeXJq8H9Eze0Gkv5+T+Lfa2aL0WxTPrJUZQKTrdha2rk0NqiB9mhaK8cH+pnz4ZwFecBELRIvtq",
-	"zNnDcX29fjydj23yyf5RIgsSQjN3DNQ2gSvYuPeHGXDHZEuEbwErXpuRu7g7K/KkseI/lhc6PwFPDrIW",
-	"aWP2L4g0h+m8RMEdUfm9PljpvMBMoa8xyCIjFZ3mXXukEsneXTK5g1qvReOrfESEnSYiXfS+w342o7dE",
-	"Wk85dCEVoegim2O3thJb/7Hb1JS/+6ZH3TNXs+O4VLLj2K9WNawWuQ2KIgs6hTNy8rx7lfqdna+v6UMv",
-	"69Y3j7WpGgkfWz5qOw1zRZlJ+GiyFwFNwlnpK3N69wb4VM1Gp8cn/xV0f/XF2sZuYtRZDkryF/OvP/Vw",
-	"jOTA9iDWmicStFEYmm60ZlWCDJ0tqzDxKHB/UfxDv1r8Fcc8uJGLw52yEGu25rc4sHuKdUjAff3bhTX1",
-	"4bnvCo6tR5ADtKSVt8UuMNO8BbhtAxtjn1iMGdbrlfvjtp8Vnd4fFhhdX8Z7Xnhl9+r2UImhgeuEG3Cc",
-	"50fdbDPeKcvcLd1i1GtvQiwC0heRM4gLVIjWxt9uSLSuK7KpamacBVwQmZpL+BHUvDoFG4lpRmVGwUWv",
-	"zG6peHmcZadGTIZiCcm6o1PQKzvuW7egxnYzHelRrndQgAauSYKH5aC/EHFsUk8183IpU7ewHnWmJy1P",
-	"hjas+f1ki5Y1Qc/+F8pEJ2xWp/RaeUPIqx0vGli1wJ7zPsnISD5NQk9bNgdE5xMFDf7eiCo4sA6lnpMW",
-	"QjG/yhTVwU2HHK/eSYRQMPr7wY1QND6wvYS63sXBbuy+A4xcvyOtxtvi9HlOmJPj9tD1yMcXykD6SSTk",
-	"5AcyE2kiAxKaXJpSXZZMRpX6vrqFtQlNF9E6C4c2j0wBUczgRPowkMgJ5CKC+UIo4OH6wFQr8CphJ8+f",
-	"o0iUKWUYSqUg0XP+34/04F9HB/998On//49Rg5LzrcvT43d5Oil2efr+6IjIgNB4RddycKen4m34WG1G",
-	"kI4evtHI7ye7iK371lqkXxCoJMtjG/UJWl7GBqlELExbrK3Rc0DnBR+bfqgItR1orEebfWVHAWfeDWD0",
-	"R9ATHd+IqQ0XaRQQW82EJ89/fFJBZLuPH3sjphi9sa8YsifYxmJ5MjSNdwMlzCXyfsFqwZD04J1qBPf/",
-	"RinGmc6wTd9UT4qCcJ0D2jMU3sNUK39JKQJuK5moUqMcU5G7fTHBKFykLwe0vTLVqS9feG9KT5csC6Uu",
-	"T69Z72Y5gic7j0d8A1MaNtZHM3EnK8qUKcyjf5pqFvsXt743lrK/0SW9xmWS61e/SnLy7JgoQU6ePd8+",
-	"8qnItmu5fq0lI91xbsTGv8AUnHpy9rZJ2HJA3r3ZzXfS5LJ8rSGB1zMMls1zHoVRNZDBYw/DGYuAsLo3",
-	"oEdSTyOq14LVEdz+auyaE5TY+r5C1B+YTlzQfTKELTdxTyZJyiNIyMrYrB/BtJLYKxgis6YdcMrvywJu",
-	"U1MSz9U/2gPs3psPPNalavZtO+k88avVFtnOIkxVMYcXY340cykElblnbGIjyzistkSoh+Gvn+7/XwAA",
-	"AP//",
+	"7H1pc9w4suBfQdS+iJ4XS1myut07T4qJWNnuQ9OWrbDk9uy6vX4oMqsKIxZQQ4AqVTv03zeQAHiCV12S",
+	"Pf6kgyAIZCYSeefnUSjmC8GBKzk6+TyaAY0gwV9fw526FjfA9R8RyDBhC8UEH52MrmdAuHtMxISoGZCJ",
+	"iGOxZHxKFnQKp4SOJXBFBMenMZX6dxgFIxnOYE71rHPGXwGfqtno5GkwUqsFjE5GUiWMT0f398HoWiga",
+	"v0051/+oreJXsSRzylckMSOIpDwaizuQZj0sVpBIEoMiapaIdDoL9GpoHOMKZbZEhhtY4UguOOgJq+tk",
+	"83Q+OjnKVsm4gikko3u9zgVN6ByUBdzZ5flvsDp/qX9neqELqmajYMTpXL9JF8w8DkYJ/CtlCUSjE5Wk",
+	"UPxiHRZnacTU89VZqERSh8UbHq/IeEWWM0FmVAOASXLDeBSQ85dEJER/PNC/LGdCAkklJPlAXAwu9V8p",
+	"JKvCWvFrJVDQO4ey42c/Bs0LfbOAhJrVffbOLbIBa81/TZMpqAZICE6WM6rKoNC7b9ypMtOtsZQ3k2ug",
+	"86aFmLOhgM7N723Q1qOaVvDjD40LuGI8hCYoS3xYnHQikjlVo5NRRBUcKDbXjxumfscVi5umTvHhGlM/",
+	"T1kcNZ6PsX067Hj8dAtcvWJz5iGJp0f6aEQwoWmsGmAf46vezTCuvj8eBRobhgs8PToKcp7w1MMT7Hre",
+	"TCbSR6MZ51KCxEBvgYhUnZIeyxRmxt7rPCot9ahlqUkEPr4SRyAVmbBENi5Jv3kmw5EHQWMhYqA8/8z1",
+	"agGy4ayoGUh9b8RxGQ5wt4hFBI4KvCcHpy0ugCmY44f+I4HJ6GT0Pw7zi+7QDJOH2ZJG9wi2c/PS0/yw",
+	"0yShK/1UqlWs/6Ghrf/OSG0fxPRKTHf0PT9FXICiEVW0jqgbWP3tlsYpkAVliST/FIxDpPH1R3p0dPxj",
+	"QICHIoKICB4CmYsECJWE6msnhlP71pyuyBiyoXRKGddzqBnMJcS3iEvfRuduYe3M4ELLFbcQ+yWXGLQs",
+	"IuEWEv3HLcT6HFIul5CQJUNe5IUyTln8chttaZzhC3pBJVnKN3cmTXXs7JKqmb5uGrmnMg+HMc8rIzg1",
+	"Tiqz5wPnheSWhXAWhiLlqnn66rCBX1kyFc5e41z++fMBw2auQNpzXeNi26eYL2KqoAVh2YBhi3sP45kQ",
+	"N40TL7PnQ+a9N4NBquciYoZXXwrJnCQXCq6AIyeii0XMQhThDv8pzeN84kWiBTxlpzBPPbdCvrIPetDH",
+	"jB+J8T8hVPmK8uWb/8iF4NJM/jNlcZrAoOW1XgtJIqxkX+YeVzNBYzKhLIYoIDENb6SRM5kiHCCShCqU",
+	"9+ZiDlyhvB0JkIQLLYveglFMgKo0AfKXZ0dP/1PfJW9hkkoa7379mvtZ7JKQcr2qMZBJGk9YjFsarwhT",
+	"kthV6OUbrkykogq0BJttl85BIgbtV3PNp479MAGqIDpTfYXEwL3yfNW1WX1G30l9caGkwBKQQ77DIs8p",
+	"CEZaXX0nIeo/0ZzKm661Xugx9+6Eej4rQ2Hlo7ZprswoPd7DYCuSlVFA7EBCzUiiNBppqKRD8A2svLJ6",
+	"8XyyyHEXu92ggNn6ybU6RKaxlmmiAfBaUdMPgGvx5MNIK6p6YfZuNMu0uxkFo5hxvQyjS6KqOhMoqUp9",
+	"VPVyxVhE+I65wwrrzD/aiA/99RaoLiCRgp8UtG4guFI8+fo/cxpBb/ji3hvh+BNXiedsUQfeNoopIOI+",
+	"GNEoSkDKxm2FMdM8yAMoOuQEa0Lz6z5iosCYhSSdA1lSSRLNAwF19NhgsCjC/vjDqC6oBiPQjO4F6gaf",
+	"ex9tUTRMlNd2xkn29DzKFPYJi43thJJQzOeUR779WsZqyKV+shVVqfQLpL9eX18SM0ArgcYclRi4cCeZ",
+	"ViCCQn0dIiqzinSSgzWg6JcyMcd7AM6m9kbqwR2oxpyzGpUsPGb/jiwaqTw36wxiFz0OFhKE/7tKvAWZ",
+	"Gh5Q/ixwOo4hahBealOhZeOVmDac1dgpJf0Uh2A0BynptOGuULDwPtAHUio6XwwwyRShlb+fLyCwa//Y",
+	"tOmrjL4d515SpvT0gbHomF8ToMiN8eR6eXFhtrdArdxTAaMBsKOMPpp+GTH3df2+D6TLJ3dMJQTIxHg6",
+	"H0Oi2QUleizyignjNGZ/doO7AOJ8Xz44vxCcQ6isslYHyxzmwlBdlVQNTYhU+U0D7caAKmnoabqX9/vx",
+	"3hZYX4kVSr4aafQGVt+k1HWkVDO+l6zqiCYMQcrMVrMx5TRgdCt4UG6V/QHi5OheIHn5+uoKklvr1ipj",
+	"7N2CKEGeHpHzy9sfiJUoQZ6SG1goQnlE5EwseUCWMxaDURcJTbT+KUV8a2yGqCrTcMbQL5gx8vpGK8z6",
+	"JcTsFrzSsFIwXxhfZg9xaQ2EGpkzpj75+f1M689aUkMTweiEp3EcjESCWjW6QO0C3SP/9BctlxHcAlfn",
+	"kUd4tf5WfQspkF75HTKD9xDLeIuOfOa20z6dQ5gbrqka7tzbZ8rLEShZANdyg/Ub98OPs1WuCSHZIsfY",
+	"5YyCUWT2A1GOa58s40xwUc9Dmo8voqogPGfk3Xl0KwD3HJT+JB+lRoy/KB+rSKTjuPCCEYMKqtCveTBB",
+	"60WBH7qgi1HBsPdca+01DJ4raXxR5AfyG3vuV8PMBJt8PBdmO3lIBY2o/xTgVYOFD1k/TTXzvEzEHW5Z",
+	"cwatdThjbQVxufJe2/uCSrkUSdSoyjVcJdVN2E9414qCe/1mpKn086vQquetam8/5RZ54yf/hFdKg+yU",
+	"SAASiVAe4mD5ZO7V1Sfszn8ttzBep9/3OMy4xKLyVFi5F6hFtuz4jmVkT2I2gXAVxvDEHvncmFV4ttAI",
+	"8D9KULf1P0sXUeOUN2gU9j4KZxDeLITGjZ/z/QpxhC5L6VHfsv+3qsFm1H0wEkuPqeY1ChQ2vMLMaMXF",
+	"BLKQi+8kEUt+in8LNYPEiCA4lkHynRwkdehXunGPowK3SbN6H87Pzy7qoEHxzB1z9LnQ+LI0osIM0oiB",
+	"jf7wi4eOqjpOvJun+JZv1VXnjG9jEXDF1Oo3WHlWfGP/m4Hdv1HD+Zo+b1FStfLoqb2gntMpvIUpk9Yq",
+	"UxELSCymjJ9qUTWckQmDOJLEaCAR6Etfuig2Ze7jChKW0mgNv8Hq3M976VLq7wve9PQKwgRUNs1w7l7W",
+	"sf4uGz6lKkwmcVDBVYyC0TRceA90/9tDNdHOK8c+fHRcNMHVrQOCX+f2Abd2zZ80MvDq+Rh0knj2ieJ8",
+	"/oU6BtV0CnvYpss0ZqZ0Og8vMq9JTKf4x3+jz8LEihn28d+BpUm80cz/nswjAneLmDIuTVxHcWkY3eHZ",
+	"kFQQNRqOaMyonwUaT0CDbThcpC+cjb/H7R0xeXPF/oSL5z0hCHyYYsZvo3dvX/mVJv2MW/GO3cKZunQC",
+	"S6twyGLg6iWFueBumt8hkU0H2Ri4em9wXgiz6S2jymKshk99SQYqtOja7VyC+eoVjkWXQTGsoTbnrYjT",
+	"OVxo6uhvo/09f6mT15eiJorhKRnFFmHhaKlAswVklUjTwaOMbC+XaDTzmxtkEFa36hnYpgPABT3lsqzd",
+	"XQNIsrgrx6UjGKdTjKiaCK3i0oS32v/dHLLBfSK9F7h+gsZ4Tt6+eXPxt1c//f7TKzIRCUmEmFvRECMw",
+	"KEdJMCBUEsaJXlbAQS1FcvM3t9ZC3O0PR//1Y9AZqF6Enl1lE3wYB59IzBuUpARCkUR6sX+/evOaKLjz",
+	"mi22inK9GN/yL6zRsmLVp/IGot9pnMJlAo2aVT7qKp00jVo0T4BRhw4JNcMbUzORmtgbO0enqp6NK84c",
+	"eLbjW7wfPHfXQOcXoBIWemT7oSgqYPUdN1DpcangbnrZaVpIoPxhN6lv06/N0fEJFbFYvjESW38dC9+6",
+	"TMcxC68TOpkYQJaRzdM4JkziAZ4QpsjSBHJOFBGpOiFadxgFNTNKXaqMgK8GrzDismAUbzV65uZzLTuU",
+	"jTytxtfC0PtgNFNqIS9FUrlKs4jeH589+/5Zewyxx99J5c1ba5oSUvktHmnc7eaxBPAWx3oVwtKIFqE6",
+	"21nl3CSUSwy7rj2aDbbx9VNha5p/w5beofVkq7T/SeMs4aA+UVQG/frQF0K5WyOgZZMvt+Rj9QRrOgsQ",
+	"h1tILLtgMmMWvb0KW/KFVlguzurnqssWba03mWid97JimfU9vmhxzJdV8/aoomyk0ZV+pwPt78zkUbWN",
+	"Pz+7QPYVLrqMRw38PwfyWuoXz++7HkRtLDOhDU4u0+ftUyJ4vDolt8eExku6ksQMleg+ZVMu9O+sIO8V",
+	"4yXaFbB1wyn2q7o1kT4aw3zxI+sgzJ7cSkoYeq+P/0rEhJwd/N+A0IM/A3J08F8B+YTgP7CebMZJLJaQ",
+	"kJBKL2fI5C3PB/TN/CMZr5S19niFdx9PaJe4ljb0vzVcraJKJCmUs6rqJIUex05U22//ZAYXAFxQmp4e",
+	"/7VDZwpGkk05xsHn2K4mXHbMkCZx9a2jH/7aE7765WzL9dV4AW8dTxXPV5xK5aKEPd6vuc3baogp+pmy",
+	"uK9J0bxxlSLH722IbIxAwbiLc62W1ze1SM+ScMYUhMoyL5/572c6Z/Gq6emFiIwpoPHh614G5fxDhWkr",
+	"kwS1JX/0c/yEhdJ/p4ZUQfTi8l1PsGavmMvzuT7kffE4zHAaLtJLSEKovNDsfo+YvJE+2bBZwp2lU7ik",
+	"U7hif8KQrbj35FuQWmKMhr6HKf5DX6rFvLXZWDV28CtD9mVe09/p/1bV4VCkqQZ6KSHXY53MF+DZSQ2K",
+	"VQj50ONDtaMY35GxttUh9CozW3GiGJ8OetV4sc65VJSH0BlLn7uxTFhxlFDGTYhOaMJRzR8pnwGN1Wxl",
+	"7Ls8Gq+8xkcz84sZ5dNhRvTbRq+AL86nvs2gcI/ks2X3RyEEqLrECooawF+/PMoXUPk+yDmljyTeLICf",
+	"v3wh+IRN0zyVonotUjaXn2S6WIhEmePaX1Vl0Sf0Q3/S9zLj0080nn5CkWj9KaVMvf77YPTP5Y38lCas",
+	"IezDxAR9whzzdb8uUwTfJpNUCcnsp7D6lrU2L6AvrIM6Rn20YdRJb4TO+5lNjkSHLWZHoYSN4XgmfMVV",
+	"cCEHxHA7FMU1c8KQev2y/oPQ2EQEuuM/SdETPGExyJVUMPce7rcp18f3PZOzVmvBiSmkwsIZYVLESOAk",
+	"MS/b0BKjwXwnCyVnkpQ/Ic4OzVSAMYZm3B98SbnKUkUlmSRi7hKDCT578gevxRX4NZc3HGygiwuddY5k",
+	"ptlJbNc7o7LsyPjxh06BOiev6ke1Bo1g4cIE0pyaH0smIfNoo00Wze+QuGCS9oTfRvvH1l3VIo6eC6H8",
+	"PhZHdaHexJiGN4ggxFSJ3PQ/FokwDJRELCJcVCN5i0Y6MaeMN/qjK5Hmbf7s+pIj9EkTm3NoN/CdJDMh",
+	"FUmAhrOK6aA8b5sTu93B3GV3MEb79r2t4cvtcsZagnkJipqCNX3JBq1p59aYdtZiS1ubvpgkcAdhisdy",
+	"DFPKDXnVuJnnmzuOsGil0MHBFwMI+qECNOJiCFJ79KEbuKewjuF2xUXxqm17J7+Tv4WPPJ7wEQsStKN5",
+	"DHm3SNeGiAaFSDaYe+wmTemt1iG4otfGmFAPtZgLPq3cOcaIFhiu9hQr6GgZaEoX8gkpyFVP+iV1u2U4",
+	"ntm+2vanWMClY4SlhGg7oTR5iGXv9JreumOuFrIsqj0okEoNy15gFkFXBZQPLEEpMsBDJC3U/auQKo+H",
+	"KJOSFlVeLNJ3EqLLEL1yYkIEBydiYQp5+VRMUzCuahrHbyajkw+9uI5dwP3HwJ8PZDLUNE3j/HnFFpt4",
+	"fx9U1trTDKdfesnkzSB7GgJsvsYrv0IcDXlteGxJU7yIjRGpwKiyF886qxBqoaNXYiq3kgfelgIe24/0",
+	"nQhDubpuGpy0M7W7TKk+c/xAg/EwStUX2BBDrB4/zAb7Qmsk/YcPWcwc5gPWspcorAGRVQWJIiweHrer",
+	"AjgKgCygoIi9FtK6cmJaZjK1ZXWtIOlP47nKohsarSXkwNg1bHq25uMTkZxqqSBZqRlDcYEq/cwU/otE",
+	"PQ6DiITAfKFWrQk57RUam7zG66T7p0kCXBU0iZ2J/V4bz3mX01niXn2Z9BJC48CmRMsX5y+/k0SamEWf",
+	"C9Wkf/WHTYWys3VkCeYV0AXFko05Jopf9hItzmuM3FuKA9i2n77ZQV+ueugxRjSVX7q2hrSA/G9EYSGN",
+	"TcYYmNxUmGILFQkaI5wSEUNjLnV2krkgc3BlULKSx5SvsAbooKINDj5dOc5lOL+1y3T8TSw5msdpNGcc",
+	"U7ZvIdZoGAWjWwZL8IeflywKbaY3a/7L6obOsopWxpi4pNJatQMihYZSSDlG/JAxkATGQhi7et3sc8Xp",
+	"Qs6Eh3RM1b1hngc7mVfVrh7nfGxgv+UFfHauWqI5mxZWmAbLcnrOx9hGLvnSdn3W6XOrPUxcflVY9E3h",
+	"UcqrHZpioA2QbzwE/vqVDbmp5wqx776EaQjZkTAlFiGe9DSPBxYeuAYHAh9Wrun0TEo25XPw1V37WWvn",
+	"FAfoE0UEN8WLFJ2SGCLNBvWfWKupnuKYvdefz9BsMQ26NX7qxXAGhu/9zDiTs9YXGwIAKxP1yecubSV/",
+	"LyjCpbaf+kK9WLO14yvwxh4B/qp28qWN4fISZHOxmKYibzXTmK1q66jPLKX44aZ9NKovglux4Mq5y9YI",
+	"JXhrBdge+syjE/I9APBsrgmuWFCqszAEzK3ro5PuWd96JGZK/7KMfajB1TL0kjJHZ4CKO85bCPiPdV7C",
+	"o7MsnB26RmDWngqJlRi5161uZLCJSALCOKEkZhxOM/+zTX8LxRzQOuvzFt8CKXmhCtVfhufttjthShys",
+	"dnPqVUr/Mr1XdkylulrQJd/sLhjo41lDEFtgVpOfa0u9AS/pNZkx2h0om+p1Jf9I3pCjh/vD7jLI+ICD",
+	"VZP6VzwTVWyWAFPiEmUqK5/5Nn6FB77OtNrYye6ZwtZP2KRbONr0AMh1+OumZJlTYl5OtomoPKTaSRj+",
+	"YOg24thFKVJnh64o3CZFpNtKVp0uyaqo9sSULbu6LpJbWVM/PpNht5/1vIRDm9TYEgMSwSIBDMV1t0E1",
+	"daGVB5TRclzOqujBIIoHrdqn6PiH5umazI6M/5wAvGTy5mLst1hYG5Kdtj0Lzn2oPUnIb7b8gJx+QUM4",
+	"/Kh//XCi6PTjqAd8FZ0OvE1zdaaOzjrNtZMMSuD17fx0R0OFzcQwxG6SiDlWEkKDQjGEr6YuT0QSNuTc",
+	"ZbP4Gbd7WqxW1JoOVxpsZygK554gPxqtXsyjhoxfjHLs+moxktJFjTRNKRUs+jNHt/QrBQuvb60Rk69g",
+	"SsPVY9RH9qxVdOY9bl3ceBgR/N9Wnt6dHN12uVom0xDuv/4pa4D4lhWsdS6YjcWYDHdOA8JV5KhsA/eV",
+	"rTlfAXMydBsYE/8rNSHv9fum+aJSvQoHNhZ7c/u4ptOB6tZw9qfMNzpWSqfls9fqWyos/5dEpD5UZDbh",
+	"AbdbyUTvS8Oj8kIkDaWAFJ2anjKmqV7++cBP8H1hUp7KLaENKk11L5pPYNvN/Z6pGcph8uuyJo6zPQ0S",
+	"fYyJwrOtb9bJb9bJb9bJL906mfEFL4O1JYY3K5jc6gOUbe2I9XNTIpmXsoeanF7WR5gVOzYf8O2sGJ3v",
+	"DWtoKHmrZt3XmF0FDvZ9u7FcxjrtH5obQq1dQWNoRE5Lvy7VHPBuy2X0cPtlLmDlosJdcFfhjDhAVEpp",
+	"tMC/KZxrFyD9AoqSNIHpp9tBMmVDD2uzUhcu6TGkYK0hplZXeh6DiEoC1xhoAsnP7ljIm09wPDbBhTO4",
+	"oxGEbE5jErGpOfy4IkQfvpifnplSaMw5i+aMl9sgmwpuedPafxzgoAPXC9kt2wQh6DmyyIim9y/PD34r",
+	"tgnK3620862/qwccGMqvvqulnSbI/P39dff2NcyZ9S8oprCZ+JVtUpllgIyOnjx9cmS7FHK6YKOT0fdP",
+	"jp58b9kbounwyRLi+OCGiyU//OfyRj5x7WFt57xCD8PRyegXUKWS7JXmucdHR1trPFv6jqf/7JkpYvoe",
+	"xuQ3WJEr037w2T/+0TRxttJD1+O3SLqjkw8fg5FM53OarKyShGHGKFCaWvpETPIk7e8IMytkthkR9jHA",
+	"XkQ4cQmyGgMsOgirdQ6agOwri7BDWPs+19Dy15QKwIO7xMaSTEkDKNoB0fczQW5FitnELoqtAMIibA0A",
+	"TTW6g7yPwcIWl6xb6csANHFTRQ5UbES92qD1dL+q9Q2p6J7u0zWcPt0aTj09yBpQigA2egh2s4A7FWQ1",
+	"C0zrLdO7VPAQb4Yf+hwy14h6w0P5ucgtP3y8L5HUBb0BQjkxlGI3YmOGbbPfuwOshH+QsOlM81f8d528",
+	"Dj/THFDnL+8NmcWgoA/BvcSRZYJb0ITOQWGFzA/epuqlLw5qrP6xRjc/1CXxXwR/XNj6iUfrI0vf5Ic0",
+	"jUwBNC/ffMWkOotjbP1aR4BvP/kQ08b2zQRDKO+DfsOfr1wb5L7j32RdbPu/k/XW7ffCFTOntN/od1yx",
+	"uM9o1Aj7DHwNd8qym48bXlm9ZNZCP+u6j6/G795wIAtTe75Q8PcfB3rVB5lM5vueHV7c3/3eT1dR6q0e",
+	"L32/RiyylWF4zaaEZW/s/zF6HCUbJjFNJAoIhyVIZVqiec6iOWtQPI6xmB5kzQaaRJmsjv8O5Ze8zn/D",
+	"FWdr+ptEGCHRB99QzH/0qJCKkfbmLsY9uOZBNq/Z8c+zy3NbyAczSCSJxVSeuj5VuD01A5YQseRtuA1G",
+	"i9SDxqsKGtcTpQZgsEtM2jfpmHoEXCyJCWZ6PARiDCGI/MCcbpYVFjLVYAKSaiZPmCLAI9nvaGei+KHN",
+	"7TwIswoa3pOOxsq3ZmwxMH0jxHXkA9VL0hdF7TIqcX2maZLmfecvHxcaM7NpXgRMTAjQcGbWm6T81JpU",
+	"XU0MPZoWmhUMReznrFbJ/WGhmGkTH69VYZANQu6/UsAeYFbKxYCeUVGaHRQfpiUO37SAXfjXnXQvkkm9",
+	"bkUPAeWKzhcxyICIOMqv40cmaGDFOJecKCbE2fuJSVGkEhVJV1JO0qVmPmOQLII8wdsUyJAUzcRtN9Ig",
+	"Of4qK8Bz/7FA9SZ9TrbqDldu0F6IwyQs9qEIt6xHRQT6apwA2red05XyYk4kEZNJ4OxEWg7RSDccS/Ce",
+	"vMru/PCz+e01ncO9iQ3wCykWqINpJpvd6iwl+cYPPDeEgTy8FJJZpW53goojGL+UIjNyejwkYlZMqKMT",
+	"LbuKBHNrJyIhNI7tjab/svYmk+3KhcrpqJjk2oNocMrDz8bvdH9IF+zA9Ql19kOftVAr/rYxyFDyuaRq",
+	"Zt0BHvLZCvLzriUPZEUsfLxOfDewerzmwzYKdfZDrT7pTdhu7nS+EakdfjaunpoZ0Wc03BLd9TD34Ecy",
+	"Gn2c1sM2ZKH5cAtoMiEThyHlobFcNLAFfK7ha+PJ+ph0M2/3Jrbcow0cFGZXMeQha3VdaUJZ24Bqx4Ty",
+	"jOXXP/bQvDLVBlurAY8geoSEFcdkSZlifIoyi9V6TQkDuSHF5TE3TcqVJrNXLvBlZyJEoZG6B08o1s+E",
+	"JvVHhZ4zl3OkmHU8ZiFCW9MaKlf4gtpiIhWWgLaWCq624VYcGpSVgATV0se+2MN+DBgNiVZf7FNP6JRi",
+	"FZtexbEKPaB7NK9fw+O5f/ImXCwfF4lfpsryF8K4Es4UjQhDs/2U3YIWji1ixQRFrQ5jbiM/ym1A2Pa8",
+	"8Qr8jcV4ARbteRuKxlu76DousQA7uve/5Yqjv+IrrmRdtBQ3TgutFCIiOMj1qKqPjQXJKbezPBw1fTPS",
+	"+I00lihmphvAfCNKqNltmlSht/o+y0lj1EdBwQD61IZoPh6QvwJV87x+5+p3mRUb64ctamfv4p1IMsFQ",
+	"y1eTXa2Cmm/msX2Yx5BAArSXY8PZZqpifRk2s/EOzewZR+yDtWJ2Qg/Galb06LgqgtKZuWhiam1GRIIq",
+	"COAVJ077KfdKYGdRhIB6KEXjC4p3NATVEOHIHltcx1kU6RPOIDktaWtISkJZctJ/ZfEq2OPFlt1AVVhM",
+	"UJPpf/QPP+sfPW7jubiFjO6+PEuh2YCFr4ErF1a9kmTgfeuz8lkoDrXztZsVHu6cP7Ti/mUd3SziBuon",
+	"10TSaXlaivLJtbYXk9TWdWQLPqvmSFe05+/nsnbun+7r2mRr7BtdLhnnw8egEoAcVHEZFAZ7rnVjabT+",
+	"IBmQOZU3GqW1i3wci/AGogM0Cp+Y1l/gi2TQ85wkQKPmW97mKzgv0DcH4qNyIDYTV5cv0UXaNlHFMmHV",
+	"Iz/Id1igmMd5SW/lXGZ+v1Ob/J/o5UGUdb7jLqBk2Jm00B+cKFD0ozbc6G9B3wQbH+g95x4db+3Qd572",
+	"L4oUO89ud1bK+ikp33JMvuWYfIFM25eMYuxZtTST3lwbz5kVpfS5s8rwQVb8pfUM2kos19ngvVi5XPXE",
+	"Ppaucg2bLE0npJykEk7JTCyJmCjTG8T6mvAizKUkkad5mJcFj/fEbCtydM96PAEZrwhGzAwghGz2AjGY",
+	"2g65a7OVFmxZhKEMGV97M5nIfqwSh/fmaWbyJIKk9+jr1QLkaK/B7KbFaA9qzstn7JH0jI+fLhbA8y4k",
+	"ruuRo4xNWFA2iaG8fIB1MJy4GiNemiymXLRHoheA/Y1Mv34yzZIpnN47pyuTtYexBKemUje6hYRr2c8k",
+	"STlWl9gVCW+aemHJf2lK0bRz5Pdu0D6IxNVw6kEf2boe4g5FvuXAt4kNSg/oZYNykNmZESoD/X6tUKXP",
+	"1jVSC+Mgy61jShLTj3DPiP8VDz0eHIJN8TAajORt7LyoNcqo5yhnZ+/ecyAPP9vfehmbiqRRP6BlmBoH",
+	"TLRn2GVuH7ut3KQYQcxuAWv+Dz83mZ2oKXi3HTL/XvSrdd9lBo+1WdSge+e9o+I2k5wpM7tb/lauTbdn",
+	"J1o/EjG5mabJ5nLPtGEdZ8ti2YndcbTDwqFvtwsUeMPeBO29CMN2a72MVgUwPIAwjC0u3XWX0aq1G8VU",
+	"KiI1qklEV9LFK+JrGGWzvj63Ja7TnxQPP9vfV/r/CSxiavpMrPvtwBuhkH9kcIyCVzp8iwvN6GmHroOc",
+	"Zv18jMPSXeergpcw5REkZEn3bey6AttbGdFvoqrd8tBfiRXWC1F8YwjpHEwE/w6Zn3Jtiza5Sb2kcA1S",
+	"bX6NLjz1PHrXJvXFq9w/IE0+Nnqk3JKjMSRDHEsTLIYt9I2USP4YaRr5Y2TKM0ti+6pvQpAzoLGpsdwk",
+	"Kv9qRnRefgru1OEipqyCpSrDqsfhQ3Jrk5ieHX2/rVlfi6yYBZMkFJxDqDAsxITlSkj02WaSSCUWC+eX",
+	"ba6EmRVEwHCBkHIzxSl5dvS9LddDvZ80gOYi6pBqXuOIfQgZ+kt9BIwLs5tHGMs7dyvrCMtCqB9+1j/a",
+	"DLi/AEK/V76wmWuv+cLduPQzOQulx4U+rW66hXVgr59naP1UtwtQFHnofmR7vViI7HL7nD9bm6tYZHe/",
+	"1pnq97foh+mwajoo7cyqmaFhv1bN0mc9SS/m8Xf6boe54K444L5FEkWTYr2ov9w+dXHskhyQp8+IJgWh",
+	"VbwwTSD6z1Z8F+Jucr9aV/mywslurF0Gd4tYs7+TCY0lBP5aZmaOTyySrTy7Z6uUYJRy9q8UbK61JRep",
+	"VljQfSKS+bazZktMsKm6Xg+Sq9UzywTxcjRa/r0+abS29hkZZ2XwTm0QtbNragZbLnq3f78MRh4oInGx",
+	"WZU+m/+TcZqteuQcfVfIvuJObrLf/8biuMgCH02s6Fow6jTHN271aNuM9yUoyuIO9vt4Ibme3avq5fUX",
+	"lLQKy3ATRHH6xlvdTL7ba73ykT1b8/td7Rp7+xco9sxzf7pTaNTIavJksRIiIQnIdA6EFqoXDBcfioQ7",
+	"EcnNbqj2Z5HcbE6ylXJPA3r4KTYHkfYb3c/C9nQ9tabSsSlJRNJp/MNBmiwsAHsTsqc3Up/4XeAqMQE3",
+	"eLsjVeyHkbdTrkc40GtrEw0OsfF9d2XfV6Y//sOV9MVsusZpkU53WtS3B0EhjDwk80pMsRPlQ9Tt3aqk",
+	"ibSyI5mgf5HpbwWmhwQ7fgnFpXejDu2GTjmo5TakgKYixWbUa/uVXRmlcHbbXLmX8OqrscOJ6eq970Cu",
+	"RUxDk2IN0wSkJAsRs3C1mWiHIuJuZLtLPfW2hTvTeNbfytIi0/jTVr+kIJUvDG+SWuMJOpaYSUmt2QUj",
+	"AabmsjEQepoP95MHPRSEgIkeq+iEFNEqOyUwSUDaqmbbp5u3ZvptU05UaDFYl6Honbm3vv/x6KjrblwT",
+	"7RcY/hmMRILmsoTQWDPz1eiEp3G8X26i12JYCY/MajZjI0bl3BU96Lm3TQ40VeLSMb86L2njM21K4+aU",
+	"81VaLjYgLcnpQs6E2hG3sd4w+5Ed3FNlwKMj5cTULWLyxnQjOi3XoGSKjIVQ3n73zQnvD1poKoNfE61l",
+	"zx/npZcTWQslFs799ukwF4Kv7We2Fki2Prsquq3cNOvVUWi8Dx/u3gsI0CTGomHJwDsQswg6XKt2zFB1",
+	"7NHm+19lqRNfYa6/L8nMYjnzs5os8lsapxvGaZh5GzV5R11dARwGH7uL37D43vNFUviq5xrBp+WUHkTI",
+	"ntnIbwALQs2n0SBuCRcLHCWUS81opavNwzHIGasRtJBD893k6KHAeg4/m196ZakVKKWLJz9wkprZVJ6j",
+	"ZnC7CcxaXOINUDn6N6Nlza2lg8WO2Fj5BqzY017q+5eb0pGecFBH6NtJ2jDGv53yTjP5wyS89SG5h0x3",
+	"+4UVzznFzBUkepPANLfxooRN7BLVDBLYAtdMblkIBzTs6NhqJDccfObG7ke4Kn6zl9vCvEGyLX3xBSZl",
+	"ZUd7KTBZAfyO69IFo0TEMIwY3uo3HmV16SrRNjGdElq/UDo1lSyrmwkIJak0ZadrLeQpWSRimnSVuvTy",
+	"rgq78jIxLQMWEdBTFqzR+1dcJrMgWJbwlkuYN6Zc8J7qZF5VENadnL8j/rQlNoTTfHzgStn/Tmwok5/K",
+	"5Ox6YyE+uotz9uAk5R6xWyDy3nfwt3rPX1S958F3aF4NerxyvULqBB16exmudW0W/UfNQn82ql98VWbR",
+	"b9NCG6KorK7b+t4XayUuOHr62olrxtQvxGq8QYKBJkzT9qCrMdy+arLSeb96rHpF+093DUOQssR06lwI",
+	"a8Q3a5jSCelaYA9MCDPyW2OFcEwJpXepKI9MD3b3xqkdnLGvQDPqP7jpWGYLXugJTF/2PzorEC4gkYLT",
+	"2BmzHMnYytnlf3pqs2QklPeY6xFMqhHYHkm6cfPm4FtIav1w9Y9H/d06mPYejloouOdad+ZhCZl2O6MR",
+	"kvsYppQHpXJE/wtLERE2wc5CbI5VGqbsFvi6BYi60v789H84p3c9z8AFvdvzMTBrbJ0JuCbXD5oKwzRJ",
+	"gKtPspCC7xJu8UB9wmT+XAX7tzyFbYfvgt4Vz59f9jaOPE3WKHyzOTxADu0UtQSp7GrEBOvaFixL30li",
+	"KfyUHJXSf3d3vvpUkS+Wjx+mKu61ce1adecfQNbJ5ZhgfcUrqAtNTXb3DMmbVdOtl5/P/ndIY0b1pj/j",
+	"L/ftzNm8dKZH9uLN1I7cX7mYsi1tkY5jFjaEitrdaKx0dakpjA3cpH0qBBRQaVoc5GS+15KFrleyRgu6",
+	"7ugNcOPXQ02fbpWkFDUJfB0NG+34azqVu3fuuDX1LHXhderYWbYWZVfsPJEnNWAddTUDCQQ/9yDxHvrL",
+	"pmEVzal2TRLJDfL+nrFSsinfCTUMRbpGcGK5XxlVGv8fThSdfjw1dz6dYtH7MRBKximLI9MVpIONmNk3",
+	"oqOnG8ADF+rldxsfEGXw5r7QhzkaxO8/zpTeWPpeCGZKuGqMYr6HRaWYZGZ7Rad9iLvMAD/n90UPv991",
+	"fr6GimjZreS5Nz0Mx3wv+loFJ7O9AsfKeum6Wk6pBHlqbkGRbNDHp7Ooy1Zw+jhtzX3k+PdMzZ7roySb",
+	"pSKLIi2DCGtt1gcPT6D8Uu3OhY7Z+RbHaHkk5y+D3ItktrmZ1FXwT0ewSCCkKhexfR7r7XGa7XsA3Sfy",
+	"FOBNHdM8jWM6jsFBpPNCevkwncH3whvPJLk9PiWou8gZ41NCYylIGFM2NyZE5IrOcmFUBbmgIWx2/R0a",
+	"Qj/8bCWD7vIejhCQf/iLfGyVhz63IoseWqaHd5zdkTmLYyYhFDySRvaLxfQ7idmZrss9SyDU7+iTbksF",
+	"jvwV+cI0kSLZzMjXdSeIaX4tVDLcRLKkSUT+Yhf5n1oXdG1piVkbEbxsbDglYxre4HtMkjFMRAKEqRqH",
+	"9m03g8zIZ0S1y9Fio/1Cg7W0q5Qp46/gFmLPjvWZWCiI0F/00/FzEsZMv35qolcJeu2BSJEmITRsIntY",
+	"34EmdJFQHL2ARDKJrMmzi+3aNdwZ6mVccwepqSFoWZDHqfuI73o69nVb4WIxNSXyjVowXhn78xZNJe2s",
+	"Uiqq0v7M8soMfyh2aQlCK1Qx0FsgIlUBwXgPiAidKFtCPNZnlUxYbNL6vKWVxFTaRiXr11cayCp7M5l9",
+	"CNAGynwiGmPmDK6/0sP3q1hmp45JEgnsA+CcQPpYGtsUt4XPBN/ZoZywWP9rRuWsl3H8Zz1+0zPoMaXr",
+	"BWxoSd/EdLRIQLq2BDVTeprE3TZ0N4MZ3stARGLGb7I2kpfvrjP5NEwgAq4YjWVApkKYC/77IzJnPP2K",
+	"fUPvUWpRgixM1itB8jSX1Is3l/+HSAUL13Eo69qwwhrERuJxlU26pXqPB3LsdPrm8+LsiJ0uSWvp3abJ",
+	"a4eeyWs67eWc3L/F3nYZ0qJ4Zr3ECCpFp9uwdXVySI3xw6yypxfvL/TTR4P4ipNAKFpkX41FFnBcX68f",
+	"T+djm3yyf5LIgoTQzB0DtV17Czbu/VEG3DHZEuFboIqfzMht3J0VedJY8R/KC51DwFM0Rou0MfsTIs1h",
+	"Oi9RcCAqv9eHKp0XmCn0NQZZZKSi0zzvVCqR7N0lkzuo9Vo0vcoHJNhpItJF7zvsFzN6Q6L19K8RUhGK",
+	"LrI5ttctsfUfu01N+buvehSqdUXWnpZqrD31q1UNq0Vug6LIgk7hlBw/616lfmfr62v60Iu69c1jbapG",
+	"wseWj6IzSbMAykzCR5O9CGgSzkpfmdO7V8CnajY6eXr816D7q89XNnYTo85yVJK/mH990sNtEjbJrHki",
+	"QRuFOdON1qxKkKGzZRUmHgXuL4p/6FeLv+KYnRu5ONwpi7Fma36LA7unWIcHuK9/u7CmPjz3TcGx9QBy",
+	"gJa0jMup4uG2xIyqAcabxNjYH2OG9Xrl/rjtZ0Wn94cFRteX8Z4VXtm+uj1UYmjgOuEaHOfZUTfbjLfK",
+	"Mrd7bjHqtfdBLCLSF5EziAtUDq2Nv13z0J4SmC/UypahNc4CLohMzSX8AGpe/QQbiWlGZXaCi16Z7Z7i",
+	"26dZdmrEZChuIVl1tHZ8acd9a+/Y2B+wIz3KNXsM0MA1SRBYDvsLEccm9VQzL5cydQOrUWd60u3x0A6D",
+	"vx9v0GMw6NmwTJnohPUKy18pbwh5tUVZA6sWSQSJVzIykk+T0NOWzQHR2URBg783ogoOrEOp56SFUMyv",
+	"MkV1cJfIrdYzDEb/OLgWisYHtvlj17s42I3dd4CRa1Cp1XjbTSjPCXNy3B7aVPr4QhlJP4uEHP9AZiJN",
+	"ZEBCk0tTqsuSyahS31c3sDKh6SJaZeHQ5pGp+I4ZnHg+DCbyA3IewXwhFPBwdWCqFXiVsONnz1AkypQy",
+	"DKVSkOg5/98HevDn0cF/HXz8n/8xalByvrXlfPi2nMfFtpzfHx0RGRAaL+lKDm7NWbwNH6ovHJ6j3XeG",
+	"+/14G7F133rB9QsCleT2qY36BC0vY0d7Ihamj+nG5DmgVZaPTe8qQm0LGuvRel/ZUsCZdwMY/RH0JMdX",
+	"YmrDRRoFxFYz4fGzHx9VENn248deiSlGb+wrhuwR9h27PR6axruGEuYSeb9gtWBIevAXWOH8caQYZzrD",
+	"JgXUPSkKwrV6as9QeAtTrfwlpQi4jWSiSlMZTEXu9sUEo3CRvhjQp9S0E7l47r0pPW1NLZa6PL1mvevl",
+	"CB5vPR7xFUxp2FgfzcSdLClTpjCP/mmqWexf3PreWMr+Tm/pFS6TXL38TZLjJ0+JEuT4ybPNI5+KbLuW",
+	"69daMtKBcy02/gWm4NSTszdNwpYD8u7Nbr6TJpflaw0JvJphsGye8yiMqoEMHptOz1gEhNW9AT2SehpJ",
+	"vRasjuj2t8/RnKDE1vcVor7jc+KC7pMhbLmJezJJUh5BQpbGZv0AppXEXsEQmTVtgVN+XxZwm7rIea7+",
+	"0R5w99Z84KEuVbNv2/rwkV+ttsh2FmGqijm8GPOjmUshqMw9y9oFcFhuSFC74a8f7/9/AAAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
