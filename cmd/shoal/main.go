@@ -46,6 +46,8 @@ type commands struct {
 	Audit        auditCmd        `cmd:"" help:"List and export the audit log: who did what."`
 	Event        eventCmd        `cmd:"" help:"List and follow what happens to a team's sandboxes."`
 	Webhook      webhookCmd      `cmd:"" help:"List, add and remove webhooks, and see what was sent to them."`
+	Secret       secretCmd       `cmd:"" help:"List, set and remove secrets of a team, and change the key that seals."`
+	Identity     identityCmd     `cmd:"" help:"Change the key that signs identities of sandboxes."`
 	Template     templateCmd     `cmd:"" help:"Build the templates that Shoal ships."`
 	Image        imageCmd        `cmd:"" help:"Import, list and remove the images that templates are built from."`
 	Migrate      migrateCmd      `cmd:"" help:"Say what the database's schema is, and bring it up to date."`

@@ -31,6 +31,10 @@ func TestRetryAdvice(t *testing.T) {
 		shoal.ErrSignInTries:         neverRetry,
 		shoal.ErrTokenLimit:          neverRetry,
 		shoal.ErrServiceAccountLimit: neverRetry,
+		shoal.ErrTemplateLimit:       neverRetry,
+		shoal.ErrSecretLimit:         neverRetry,
+		shoal.ErrSecretExists:        neverRetry,
+		shoal.ErrSecretTime:          neverRetry, // it may be done
 
 		// Nothing was done, and the next moment may be better.
 		shoal.ErrCapacity:           byStatus,
@@ -38,6 +42,7 @@ func TestRetryAdvice(t *testing.T) {
 		shoal.ErrNetworkExhausted:   byStatus,
 		shoal.ErrUnavailable:        byStatus,
 		shoal.ErrSandboxUnreachable: byStatus,
+		shoal.ErrSealCommand:        byStatus,
 		shoal.ErrRequestRate:        byStatus, // Retry-After says when
 		shoal.ErrCreateRate:         byStatus,
 		shoal.ErrSourceRate:         byStatus,
@@ -52,6 +57,7 @@ func TestRetryAdvice(t *testing.T) {
 		shoal.ErrTemplateNameTaken:    byStatus,
 		shoal.ErrServiceAccountExists: byStatus,
 		// Not answers of the API.
+		shoal.ErrFillUnavailable:     byStatus,
 		shoal.ErrSignInIssuer:        byStatus,
 		shoal.ErrSignInBusy:          byStatus,
 		shoal.ErrForeignStore:        byStatus,

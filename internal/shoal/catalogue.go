@@ -300,6 +300,9 @@ var (
 	ErrBuildLimit = kind("build.concurrency_limit", 429,
 		"The team has as many builds waiting or under way as it may.",
 		"Wait for some to end, or have the operator raise the limit by `shoal team limits`.")
+	ErrTemplateLimit = kind("template.limit", 429,
+		"The team has as many templates as it may.",
+		"Delete one that nothing needs, or have the operator raise the limit templates by `shoal team limits`.")
 	ErrKeptLimit = kind("template.kept_limit", 429,
 		"The team keeps as many templates, or builds and snapshots of them, as it may.",
 		"Delete some, or have the operator raise the limit by `shoal team limits`.")
