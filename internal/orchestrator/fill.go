@@ -18,6 +18,8 @@ const (
 
 // fillers are who knows the values of placeholders: apis.
 type fillers struct {
+	stopped <-chan struct{} // closed when the machine shuts down
+
 	mu   sync.Mutex // guards list; a leaf
 	list []*filler  // the one asked first is the first
 }
@@ -32,39 +34,39 @@ type filler struct {
 var errUnfilled = errors.New("a question for values of placeholders was not answered")
 
 // Fills implements shoal.Node.
-func (o *Orchestrator) Fills(
+func (f *fillers) Fills(
 	ctx context.Context, fill func(context.Context, shoal.Fill) (map[shoal.Placeholder]string, error),
 ) error {
 	ctx, gone := context.WithCancelCause(ctx)
 	defer gone(nil)
-	f := &filler{fill: fill, gone: gone}
-	o.fillers.mu.Lock()
-	o.fillers.list = append(o.fillers.list, f)
-	o.fillers.mu.Unlock()
-	defer o.fillers.drop(f)
+	one := &filler{fill: fill, gone: gone}
+	f.mu.Lock()
+	f.list = append(f.list, one)
+	f.mu.Unlock()
+	defer f.drop(one)
 	select {
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case <-o.tasks.stopped:
+	case <-f.stopped:
 		return shoal.ErrUnavailable.New("The machine is shutting down")
 	}
 }
 
 // Fill returns the values of placeholders in a sandbox's headers for a domain, as an api knows them.
 // ErrFillRefused if the sandbox cannot have one, ErrFillUnavailable if no api answers in time.
-func (o *Orchestrator) Fill(
+func (f *fillers) Fill(
 	ctx context.Context, sandboxID, domain string, wanted []shoal.Placeholder,
 ) (map[shoal.Placeholder]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, fillLimit)
 	defer cancel()
-	for first := o.fillers.first(); first != nil; first = o.fillers.first() {
+	for first := f.first(); first != nil; first = f.first() {
 		values, err := first.ask(ctx, shoal.Fill{SandboxID: sandboxID, Domain: domain, Wanted: wanted})
 		switch {
 		case ctx.Err() != nil:
 			return nil, errUnfillable(ctx.Err())
 		case errors.Is(err, errUnfilled), errors.Is(err, shoal.ErrFillerGone):
 			first.gone(err)
-			o.fillers.drop(first)
+			f.drop(first)
 			continue
 		}
 		return values, err

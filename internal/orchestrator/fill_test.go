@@ -9,20 +9,17 @@ import (
 	"shoal/internal/shoal"
 )
 
-// fillingOrchestrator is enough of one for questions.
-func fillingOrchestrator() *Orchestrator { return &Orchestrator{tasks: newTasks()} }
-
 // fillBy has a filler answer until the test ends, or stop is called; it returns when it is there.
-func fillBy(t *testing.T, o *Orchestrator, answer func(context.Context, shoal.Fill) (map[shoal.Placeholder]string, error)) (stop func()) {
+func fillBy(t *testing.T, o *fillers, answer func(context.Context, shoal.Fill) (map[shoal.Placeholder]string, error)) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	before := o.fillers.count()
+	before := o.count()
 	go func() {
 		defer close(done)
 		_ = o.Fills(ctx, answer)
 	}()
-	for o.fillers.count() == before {
+	for o.count() == before {
 		runtime.Gosched()
 	}
 	return func() { cancel(); <-done }
@@ -37,7 +34,7 @@ func (f *fillers) count() int {
 // TestFillAsksTheNextFiller: one that is gone is not asked again, and without any the error comes at
 // once.
 func TestFillAsksTheNextFiller(t *testing.T) {
-	o := fillingOrchestrator()
+	o := &fillers{}
 	p := shoal.Placeholder{Kind: shoal.PlaceholderSecret, Name: "a"}
 	if _, err := o.Fill(t.Context(), "i", "d", nil); !shoal.ErrFillUnavailable.Matches(err) {
 		t.Errorf("without a filler: %v", err)
@@ -74,7 +71,7 @@ func TestFillAsksTheNextFiller(t *testing.T) {
 
 // TestFillIsBounded: a filler that does not answer keeps nobody longer than they wait.
 func TestFillIsBounded(t *testing.T) {
-	o := fillingOrchestrator()
+	o := &fillers{}
 	stop := fillBy(t, o, func(ctx context.Context, _ shoal.Fill) (map[shoal.Placeholder]string, error) {
 		<-t.Context().Done()
 		return nil, nil

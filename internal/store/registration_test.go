@@ -302,7 +302,7 @@ func TestTemplateLimit(t *testing.T) {
 		if err != nil {
 			t.Errorf("another build of the first: %v", err)
 		}
-		if err := s.DeleteTemplate(ctx, first.ID, "deleted", start); err != nil {
+		if _, err := s.DeleteTemplate(ctx, first.ID, "deleted", start); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s.RegisterBuild(ctx, another); err != nil {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
@@ -200,7 +201,7 @@ func AskSeals(ctx context.Context, location string) (state SealState, err error)
 	}
 	defer func() { err = errors.Join(err, eng.db.Close()) }()
 	q := sqlcgen.New(eng.db)
-	if state.Key, err = q.SealKey(ctx); err != nil {
+	if state.Key, err = q.SealKey(ctx); err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return SealState{}, lookup(err, "find which key seals")
 	}
 	heads, err := q.SealHeads(ctx)
