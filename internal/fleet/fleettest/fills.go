@@ -2,28 +2,39 @@ package fleettest
 
 import (
 	"context"
+	"slices"
 
 	"shoal/internal/shoal"
 )
 
+type fillFunc = func(context.Context, shoal.Fill) (map[shoal.Placeholder]string, error)
+
 // Fills has fill called by Fill until ctx ends.
-func (n *Node) Fills(
-	ctx context.Context, fill func(context.Context, shoal.Fill) (map[shoal.Placeholder]string, error),
-) error {
+func (n *Node) Fills(ctx context.Context, fill fillFunc) error {
 	n.mu.Lock()
-	n.filler = fill
+	n.fillers = append(n.fillers, &fill)
 	n.mu.Unlock()
 	<-ctx.Done()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.fillers = slices.DeleteFunc(n.fillers, func(other *fillFunc) bool { return other == &fill })
 	return ctx.Err()
 }
 
-// Fill is a question of the machine for values. It is nothing if nobody has called Fills.
+// Fill is a question of the machine for values, which whoever called Fills last answers.
 func (n *Node) Fill(ctx context.Context, asked shoal.Fill) (map[shoal.Placeholder]string, error) {
 	n.mu.Lock()
-	filler := n.filler
+	fillers := slices.Clone(n.fillers)
 	n.mu.Unlock()
-	if filler == nil {
+	if len(fillers) == 0 {
 		return nil, shoal.ErrFillerGone
 	}
-	return filler(ctx, asked)
+	return (*fillers[len(fillers)-1])(ctx, asked)
+}
+
+// Fillers is how many can be asked.
+func (n *Node) Fillers() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.fillers)
 }
