@@ -2,7 +2,6 @@ package store
 
 import (
 	"bytes"
-	"errors"
 	"strings"
 	"testing"
 
@@ -182,8 +181,6 @@ func sealHeads(t *testing.T, location string) []string {
 	}
 	return state.Heads
 }
-
-var errCut = errors.New("cut off")
 
 // TestReseal: another key takes over while both are known, all that there is stays readable at any
 // moment, also when it is cut off after each value, and in the end the former key is of no use.
