@@ -15,7 +15,7 @@ var unauditedCommands = []string{"up", "down", "api", "orchestrator", "proxy", "
 	"team list", "team members", "user list", "user token list", "event list", "event follow", "webhook list",
 	"webhook deliveries", "template build", "template list", "image import", "image list", "image rm", "check",
 	"version", "service list", "audit list", "audit export", "tier list",
-	"switch list", "migrate status", "migrate verify", "log-level"}
+	"switch list", "secret list", "migrate status", "migrate verify", "log-level"}
 
 // TestCommandsAreAudited: of each command it is decided whether the audit log tells of it.
 func TestCommandsAreAudited(t *testing.T) {

@@ -29,6 +29,7 @@ var auditedCommands = map[string]string{
 	"tier add": "tier", "tier change": "tier", "tier remove": "tier",
 	"switch on": "switch", "switch off": "switch", "switch reset": "switch",
 	"migrate up": "", "backup": "", "restore": "",
+	"secret set": "secret", "secret rm": "secret", "secret key rotate": "", "identity rotate": "",
 	"webhook add": "", "webhook rm": "webhook", "webhook test": "webhook", "webhook replay": "webhook",
 }
 
@@ -92,6 +93,11 @@ func concernedTeam(ctx context.Context, st *store.Store, all *commands, name, sl
 		slug = all.Service.Team
 	case "webhook":
 		slug = all.Webhook.Team
+	case "secret":
+		if name == "secret key rotate" {
+			return ""
+		}
+		slug = all.Secret.Team
 	case "switch":
 		if slug = all.Switch.Team; slug == "" {
 			return ""

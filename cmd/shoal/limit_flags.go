@@ -15,7 +15,9 @@ type limitFlags struct {
 	MaxMemory           *int64 `placeholder:"MIB" help:"Memory of a sandbox."`
 	Disk                *int64 `placeholder:"MIB" help:"Disk of a sandbox."`
 	ConcurrentBuilds    *int64 `placeholder:"N" help:"Builds that wait or are under way at once."`
-	Builds              *int64 `placeholder:"N" help:"Builds of templates, and snapshots, that are kept; also how many templates."`
+	Builds              *int64 `placeholder:"N" help:"Builds of templates, and snapshots, that are kept; also how many of those."`
+	Templates           *int64 `placeholder:"N" help:"Templates, without snapshots."`
+	Secrets             *int64 `placeholder:"N" help:"Secrets."`
 	Storage             *int64 `placeholder:"GIB" help:"Storage of paused sandboxes, snapshots, template builds and uploaded files, in all."`
 	EventDays           *int64 `placeholder:"DAYS" help:"Days for which events of sandboxes are kept, 1 to 365. Those that are there stay as they are."`
 	CreatesPerSecond    *int64 `placeholder:"N" help:"Sandboxes that may be created, copied or resumed a second, and ten times as many at once."`
@@ -34,6 +36,8 @@ func (f *limitFlags) parse() (shoal.TeamLimits, shoal.LimitSet, error) {
 		"disk":                 f.Disk,
 		"concurrent-builds":    f.ConcurrentBuilds,
 		"builds":               f.Builds,
+		"templates":            f.Templates,
+		"secrets":              f.Secrets,
 		"storage":              f.Storage,
 		"event-days":           f.EventDays,
 		"creates-per-second":   f.CreatesPerSecond,

@@ -47,6 +47,8 @@ type commands struct {
 	Event        eventCmd        `cmd:"" help:"List and follow what happens to a team's sandboxes."`
 	Connections  connectionsCmd  `cmd:"" help:"List the connections of a sandbox that were decided about by name."`
 	Webhook      webhookCmd      `cmd:"" help:"List, add and remove webhooks, and see what was sent to them."`
+	Secret       secretCmd       `cmd:"" help:"List, set and remove secrets of a team, and change the key that seals."`
+	Identity     identityCmd     `cmd:"" help:"Change the key that signs identities of sandboxes."`
 	Template     templateCmd     `cmd:"" help:"Build the templates that Shoal ships."`
 	Image        imageCmd        `cmd:"" help:"Import, list and remove the images that templates are built from."`
 	Migrate      migrateCmd      `cmd:"" help:"Say what the database's schema is, and bring it up to date."`

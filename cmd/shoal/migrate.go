@@ -146,7 +146,7 @@ func (c *backupCmd) Run(ctx context.Context, cfg *config.Config) error {
 		return fmt.Errorf("name the backup's file: %w", err)
 	}
 	fmt.Printf("%d rows of the %s database (schema version %d) are in %s.\n"+
-		"Secrets of webhooks in it are sealed: keep seal-secret, or secrets/seal-secret of the data directory, too.\n",
+		"Secrets and keys in it are sealed: keep seal-secret, or secrets/seal-secret of the data directory, too, as it is now.\n",
 		about.Rows, about.Engine, about.Schema, c.File)
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -43,6 +44,8 @@ type twoAPIs struct {
 	processes [2]*exec.Cmd
 	urls      [2]string
 	probes    [2]string // where health and metrics are
+	dirs      []string  // of data and of running guests
+	said      [2]*syncedBuffer
 }
 
 const adminToken = "an admin token of the tests"
@@ -73,7 +76,9 @@ func openTwoOn(t *testing.T, database string) *twoAPIs {
 // shoal is a command with settings that lead to the same database.
 func (two *twoAPIs) shoal(args ...string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0], append(args, two.shared...)...)
-	cmd.Args = append(cmd.Args, "--data-dir", two.t.TempDir(), "--run-dir", two.t.TempDir())
+	data, running := two.t.TempDir(), two.t.TempDir()
+	two.dirs = append(two.dirs, data, running)
+	cmd.Args = append(cmd.Args, "--data-dir", data, "--run-dir", running)
 	cmd.Env = append(os.Environ(), asShoal+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it must not outlive the tests
 	return cmd
@@ -83,8 +88,8 @@ func (two *twoAPIs) start(i int) {
 	t := two.t
 	listen, probe := freeAddress(t), freeAddress(t)
 	cmd := two.shoal("api", "--api-listen", listen, "--metrics-listen", probe)
-	var said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &said, &said
+	said := &syncedBuffer{}
+	cmd.Stdout, cmd.Stderr = said, said
 	must(t, cmd.Start())
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
@@ -92,10 +97,29 @@ func (two *twoAPIs) start(i int) {
 			t.Errorf("api %d: %v", i, err)
 		}
 		if t.Failed() {
-			t.Logf("api %d:\n%s", i, said.Bytes())
+			t.Logf("api %d:\n%s", i, said)
 		}
 	})
+	two.said[i] = said
 	two.processes[i], two.urls[i], two.probes[i] = cmd, "http://"+listen, "http://"+probe
+}
+
+// syncedBuffer is what a process has said, also while it runs.
+type syncedBuffer struct {
+	mu  sync.Mutex
+	all bytes.Buffer
+}
+
+func (b *syncedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.all.Write(p)
+}
+
+func (b *syncedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.all.String()
 }
 
 // freeAddress is one that nobody listens on.

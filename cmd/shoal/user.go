@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"shoal/internal/auth"
@@ -176,14 +175,7 @@ func firstPerson(cfg *config.Config, secret string) string {
 
 // welcomeLink is where a browser reaches the API.
 func welcomeLink(cfg *config.Config, secret string) string {
-	base := "http://" + config.Reachable(cfg.APIListen)
-	switch {
-	case cfg.PublicAPI != "":
-		base = strings.TrimSuffix(cfg.PublicAPI, "/")
-	case cfg.ServesDomain():
-		base = "https://api." + cfg.Domain
-	}
-	return base + "/welcome?link=" + secret
+	return cfg.APIURL() + "/welcome?link=" + secret
 }
 
 func (c *userRmCmd) Run(ctx context.Context, cfg *config.Config) error {

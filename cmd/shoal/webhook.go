@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"shoal/internal/config"
-	"shoal/internal/controlplane"
 	"shoal/internal/shoal"
 	"shoal/internal/store"
 )
@@ -235,12 +234,7 @@ func printDeliveries(list []shoal.Delivery, asJSON bool) error {
 
 func printLine(v any) error { return json.NewEncoder(os.Stdout).Encode(v) }
 
-// withWebhooks is withTeam with a store that knows secrets.
+// withWebhooks is withSealed for the team of the command.
 func withWebhooks(ctx context.Context, cfg *config.Config, all *commands, f func(*store.Store, shoal.Team) error) error {
-	return withTeam(ctx, cfg, all.Webhook.Team, func(st *store.Store, team shoal.Team) error {
-		if err := controlplane.Unseal(cfg, st); err != nil {
-			return err
-		}
-		return f(st, team)
-	})
+	return withSealed(ctx, cfg, all.Webhook.Team, f)
 }

@@ -25,6 +25,7 @@ import (
 	"shoal/internal/build"
 	"shoal/internal/fleet"
 	"shoal/internal/history"
+	"shoal/internal/identity"
 	"shoal/internal/shares"
 	"shoal/internal/shoal"
 	"shoal/internal/store"
@@ -73,6 +74,8 @@ type Config struct {
 	Origins Origins
 	// Name tells this API from others that share the store. It is the same after a restart.
 	Name string
+	// IdentityURL and TrustDomain name the installation in the tokens of its sandboxes' identities.
+	IdentityURL, TrustDomain string
 	// NoNewAccessTokens refuses the making of further access tokens of users.
 	NoNewAccessTokens bool
 	// Limiter holds teams and users to their rates; nil is this process's memory.
@@ -118,6 +121,7 @@ type Server struct {
 	operator    string
 	name        string
 	people      *auth.People
+	identity    *identity.Issuer
 	keys        *auth.Keys
 	noNewTokens bool
 	rates       rates
@@ -162,6 +166,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 		operator:    cfg.Operator,
 		name:        cfg.Name,
 		people:      auth.NewPeople(cfg.Store),
+		identity:    identity.New(cfg.Store, cfg.IdentityURL, cfg.TrustDomain),
 		keys:        auth.NewKeys(cfg.Store),
 		noNewTokens: cfg.NoNewAccessTokens,
 		rates:       newRates(cfg.Limiter),
@@ -200,13 +205,14 @@ func (s *Server) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.spawns.run(ctx, s.store, s.log) })
 	g.Go(func() error { return s.fleet.ServeWakes(ctx, s.wake) })
+	g.Go(func() error { return s.fleet.ServeFills(ctx, s.fill) })
 	return g.Wait()
 }
 
 // guard lets an operation be reached only by those who may call it, with a
 // request that has its shape.
 func (s *Server) guard(op operation, next http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
+	return withholding(op.route, func(w http.ResponseWriter, r *http.Request) {
 		telemetry.Current(r.Context()).Set(telemetry.Sandbox, r.PathValue("sandboxID"))
 		callOf(r.Context()).begin(op, r)
 		authorized := telemetry.Begin(r.Context(), "authorize")
@@ -216,7 +222,7 @@ func (s *Server) guard(op operation, next http.HandlerFunc) http.HandlerFunc {
 			err = op.bounded(w, r)
 		}
 		if err == nil {
-			err = op.validate(r)
+			err = op.misshapen(op.validate(r))
 		}
 		if err != nil {
 			writeError(w, r, err)
@@ -224,5 +230,5 @@ func (s *Server) guard(op operation, next http.HandlerFunc) http.HandlerFunc {
 		}
 		callOf(r.Context()).began = true
 		next(w, withClient(r))
-	}
+	})
 }

@@ -26,7 +26,7 @@ type audited struct {
 var targetKinds = map[string]string{"sandboxID": "sandbox", "templateID": "template", "alias": "template",
 	"buildID": "build", "apiKeyID": "key", "accessTokenID": "token", "webhookID": "webhook",
 	"deliveryID": "delivery", "serviceAccountID": "service", "teamID": "team", "nodeID": "node",
-	"tierName": "tier", "switchName": "switch"}
+	"tierName": "tier", "switchName": "switch", "secretID": "secret"}
 
 // targetsOf lists the parameters of a route that name things, the innermost last.
 func targetsOf(route string) []string {

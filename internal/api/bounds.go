@@ -33,6 +33,8 @@ const (
 // text of its files in them.
 var bodyLimits = map[string]int64{
 	"POST /v2/templates/{templateID}/builds/{buildID}": maxBody,
+	"POST /secrets":            maxSecretBody,
+	"POST /secrets/{secretID}": maxSecretBody,
 }
 
 // bounded applies the operation's limit of the body.

@@ -67,7 +67,8 @@ func retryAdvice(kind *shoal.Kind) advice {
 	case shoal.ErrConcurrencyLimit, shoal.ErrSandboxLimit, shoal.ErrBuildLimit, shoal.ErrKeptLimit,
 		shoal.ErrTagLimit, shoal.ErrStorageLimit, shoal.ErrKeyLimit, shoal.ErrTokenLimit, shoal.ErrNoNode,
 		shoal.ErrPlacementTimeout, shoal.ErrIdempotencyUnknown, shoal.ErrDaemonSilent, shoal.ErrResumeTimeout, shoal.ErrRequestTime,
-		shoal.ErrStoreLost, shoal.ErrWebhookLimit, shoal.ErrWebhookDisabled, shoal.ErrServiceAccountLimit,
+		shoal.ErrTemplateLimit, shoal.ErrSecretLimit, shoal.ErrSecretExists, shoal.ErrSecretTime, shoal.ErrStoreLost,
+		shoal.ErrWebhookLimit, shoal.ErrWebhookDisabled, shoal.ErrServiceAccountLimit,
 		shoal.ErrSignInTries:
 		// A full team stays full, machines do not get templates in a second, a start or request
 		// has had its minute and may still be done, and a daemon that hangs goes on hanging.
@@ -107,7 +108,7 @@ func advised(e *shoal.Error) string {
 // messageNeedsFix reports whether a message does not say by itself what to correct.
 func messageNeedsFix(kind *shoal.Kind) bool {
 	switch kind {
-	case shoal.ErrFeatureOption, shoal.ErrTemplateFirstBuild, shoal.ErrTemplateNotBuilt,
+	case shoal.ErrFeatureOption, shoal.ErrSwitchedOffOption, shoal.ErrTemplateFirstBuild, shoal.ErrTemplateNotBuilt,
 		shoal.ErrTemplateNotFound, shoal.ErrTemplateInUse:
 		return true
 	}

@@ -32,6 +32,10 @@ func TestRetryAdvice(t *testing.T) {
 		shoal.ErrSignInTries:         neverRetry,
 		shoal.ErrTokenLimit:          neverRetry,
 		shoal.ErrServiceAccountLimit: neverRetry,
+		shoal.ErrTemplateLimit:       neverRetry,
+		shoal.ErrSecretLimit:         neverRetry,
+		shoal.ErrSecretExists:        neverRetry,
+		shoal.ErrSecretTime:          neverRetry, // it may be done
 
 		// Nothing was done, and the next moment may be better.
 		shoal.ErrCapacity:           byStatus,
@@ -40,6 +44,7 @@ func TestRetryAdvice(t *testing.T) {
 		shoal.ErrUnavailable:        byStatus,
 		shoal.ErrStoreAway:          byStatus,
 		shoal.ErrSandboxUnreachable: byStatus,
+		shoal.ErrSealCommand:        byStatus,
 		shoal.ErrRequestRate:        byStatus, // Retry-After says when
 		shoal.ErrCreateRate:         byStatus,
 		shoal.ErrSourceRate:         byStatus,
@@ -70,6 +75,7 @@ func TestRetryAdvice(t *testing.T) {
 		shoal.ErrTransformCertificate: byStatus,
 		shoal.ErrTransformServer:      byStatus,
 		shoal.ErrTransformPinned:      byStatus,
+		shoal.ErrFillUnavailable:      byStatus,
 	}
 	for _, kind := range shoal.Catalogue {
 		want, known := decided[kind]

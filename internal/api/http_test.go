@@ -72,7 +72,7 @@ func TestEveryErrorIsJSON(t *testing.T) {
 // who may ask.
 func TestUnserved(t *testing.T) {
 	w := newWorld(t)
-	const volumes, secrets = "use of volumes is not enabled", "Secrets are not available for this team"
+	const volumes = "use of volumes is not enabled"
 	admin := []string{"X-Admin-Token", shoal.DevAdminToken}
 	for _, c := range []struct {
 		method, path string
@@ -85,9 +85,7 @@ func TestUnserved(t *testing.T) {
 		{"POST", "/volumes", nil, 403, "request.feature_forbidden", volumes},
 		{"DELETE", "/volumes/x", nil, 403, "request.feature_forbidden", volumes},
 		{"PUT", "/volumecontent/x/file?path=/a", nil, 403, "request.feature_forbidden", volumes},
-		{"GET", "/secrets?limit=2", nil, 403, "request.feature_forbidden", secrets},
-		{"POST", "/secrets/a%2Fb", nil, 403, "request.feature_forbidden", secrets},
-		{"GET", "/secrets", []string{"X-API-Key", ""}, 401, "auth.unauthorized", "authorization header is missing"},
+		{"GET", "/volumes", []string{"X-API-Key", ""}, 401, "auth.unauthorized", "authorization header is missing"},
 		{"POST", "/nodes/n1", nil, 401, "auth.unauthorized", "Invalid Access token."},
 		{"POST", "/nodes/n1", admin, 501, "request.not_implemented", "status of a machine"},
 		{"DELETE", "/nodes/n1", admin, 405, "request.method", "not allowed"},

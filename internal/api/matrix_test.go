@@ -32,8 +32,8 @@ type asker struct {
 }
 
 var (
-	seeing   = []string{"sandboxes:read", "templates:read", "team:read"}
-	working  = append(slices.Clone(seeing), "sandboxes:write", "templates:write")
+	seeing   = []string{"sandboxes:read", "templates:read", "team:read", "secrets:read"}
+	working  = append(slices.Clone(seeing), "sandboxes:write", "templates:write", "secrets:write")
 	keyMay   = append(slices.Clone(working), "team:write")
 	managing = append(slices.Clone(keyMay), "keys:read", "keys:write", "audit:read")
 	alone    = []string{"user", "team:read"}
@@ -261,13 +261,16 @@ func TestForeignNames(t *testing.T) {
 	template, build := reg.field(t, "templateID").(string), reg.field(t, "buildID").(string)
 	program := w.call("POST", "/service-accounts", `{"name":"unmistakable"}`, w.member(p, "amy", shoal.DevTeamID, shoal.RoleAdmin)...)
 	program.wants(t, 201, "")
-	fill := strings.NewReplacer("{serviceAccountID}", program.field(t, "id").(string),
+	secret := w.call("POST", "/secrets", `{"name":"unmistakable","value":"unmistakable"}`)
+	secret.wants(t, 201, "")
+	fill := strings.NewReplacer("{secretID}", secret.field(t, "secretID").(string),
+		"{serviceAccountID}", program.field(t, "id").(string),
 		"{sandboxID}", sandbox, "{templateID}", template, "{buildID}", build,
 		"{apiKeyID}", keyID, "{accessTokenID}", shoal.DevAccessTokenID, "{alias}", "local-dev-team%2Funmistakable",
 		"{tag}", "default", "{hash}", strings.Repeat("a", 64), "{teamID}", shoal.DevTeamID, "{nodeID}", "n1")
 	bodies := map[string]string{"SetSandboxTimeout": `{"timeout":1}`, "ConnectSandbox": `{"timeout":1}`,
 		"UpdateTemplate": `{"public":true}`, "UpdateTemplateV2": `{"public":true}`, "RenameAPIKey": `{"name":"stolen"}`,
-		"UpdateServiceAccount": `{"role":"owner"}`, "CreateServiceAccountKey": `{"name":"stolen"}`,
+		"UpdateSecret": `{"value":"stolen"}`, "UpdateServiceAccount": `{"role":"owner"}`, "CreateServiceAccountKey": `{"name":"stolen"}`,
 		"StartTemplateBuild": `{"fromTemplate":"base"}`,
 		"AssignTemplateTags": `{"target":"local-dev-team/unmistakable","tags":["x"]}`,
 		"RemoveTemplateTags": `{"name":"local-dev-team/unmistakable","tags":["default"]}`}
@@ -300,6 +303,7 @@ func TestForeignNames(t *testing.T) {
 	if after.status != 200 || after.field(t, "public") != false {
 		t.Errorf("%d %s", after.status, after.body)
 	}
+	w.call("GET", "/secrets/unmistakable", "").wants(t, 200, `"currentVersion":1`)
 	w.call("GET", "/sandboxes", "", "X-API-Key", made.field(t, "key").(string)).wants(t, 200, "")
 	w.call("GET", "/templates", "", "X-API-Key", "", "Authorization", "Bearer "+shoal.DevAccessToken).wants(t, 200, "")
 }

@@ -132,6 +132,10 @@ func (s *Server) plan(
 	if err != nil {
 		return shoal.Spec{}, err
 	}
+	tokens, err := s.parseTokens(ctx, body.Iam)
+	if err != nil {
+		return shoal.Spec{}, err
+	}
 	if err := refuseUnavailable(body); err != nil {
 		return shoal.Spec{}, err
 	}
@@ -148,6 +152,7 @@ func (s *Server) plan(
 		MaxLength:      team.Limits.MaxLength,
 		Lifecycle:      lifecycle,
 		Network:        network,
+		WorkloadTokens: tokens,
 		DefaultUser:    build.DefaultUser,
 		DefaultWorkdir: build.DefaultWorkdir,
 		TeamLimit:      team.Limits.ConcurrentSandboxes,
@@ -198,9 +203,6 @@ func parseLifecycle(body gen.NewSandbox, timeout time.Duration) (shoal.Lifecycle
 // refuseUnavailable answers options of later versions as E2B answers a team that
 // does not have them, because dropping them silently would be worse.
 func refuseUnavailable(body gen.NewSandbox) error {
-	if body.Iam != nil && body.Iam.Tokens != nil && len(*body.Iam.Tokens) > 0 {
-		return shoal.ErrFeatureOption.New("Sandbox IAM workload tokens are not available for your team.")
-	}
 	if body.VolumeMounts != nil && len(*body.VolumeMounts) > 0 {
 		return shoal.ErrFeatureOption.New("Volume mounts are not enabled.")
 	}

@@ -100,6 +100,10 @@ func TestCreatePassesEverythingOn(t *testing.T) {
 	}
 }
 
+const sixTokens = `"a":{"audience":"a","tokenType":"JWT-SVID"},"b":{"audience":"a","tokenType":"JWT-SVID"},` +
+	`"c":{"audience":"a","tokenType":"JWT-SVID"},"d":{"audience":"a","tokenType":"JWT-SVID"},` +
+	`"e":{"audience":"a","tokenType":"JWT-SVID"},"f":{"audience":"a","tokenType":"JWT-SVID"},`
+
 func TestCreateRefusals(t *testing.T) {
 	w := newWorld(t)
 	const v = validationPrefix
@@ -159,7 +163,10 @@ func TestCreateRefusals(t *testing.T) {
 		{`{"templateID":"base","network":{"egressProxy":{"address":"p:1","tls":{"enabled":false,"serverName":"x"}}}}`, 400, "Invalid egress proxy config: tls.serverName and tls.caCert require tls.enabled"},
 		{`{"templateID":"base","network":{"egressProxy":{"address":"p:1","tls":{"enabled":true,"caCert":"x"}}}}`, 400, "Invalid egress proxy config: tls.caCert has no PEM certificate"},
 		{`{"templateID":"base","network":{"egressProxy":{}}}`, 400, v},
-		{`{"templateID":"base","iam":{"tokens":{"t":{"audience":"a","tokenType":"JWT-SVID"}}}}`, 400, "Sandbox IAM workload tokens are not available for your team."},
+		{`{"templateID":"base","iam":{"tokens":{"t":{"audience":"","tokenType":"JWT-SVID"}}}}`, 400, "iam.tokens.t.audience: audience is required"},
+		{`{"templateID":"base","iam":{"tokens":{"t":{"audience":"a","tokenType":"JWT"}}}}`, 400, `iam.tokens.t.tokenType: only "JWT-SVID" is supported`},
+		{`{"templateID":"base","iam":{"tokens":{"":{"audience":"a","tokenType":"JWT-SVID"}}}}`, 400, "iam.tokens: token name must not be empty"},
+		{`{"templateID":"base","iam":{"tokens":{` + strings.TrimSuffix(sixTokens, ",") + `}}}`, 400, "iam.tokens: too many tokens: 6 (max 5)"},
 		{`{"templateID":"base","iam":{"tokens":{"t":{"audience":"a"}}}}`, 400, v},
 		{`{"templateID":"base","volumeMounts":[{"name":"v","path":"/v"}]}`, 400, "Volume mounts are not enabled."},
 		{`{"templateID":"base","volumeMounts":[{"name":"v"}]}`, 400, v},
@@ -284,11 +291,9 @@ func TestAtLeast(t *testing.T) {
 // cause and fix say that no team of this version has it.
 func TestFeatureNotThere(t *testing.T) {
 	w := newWorld(t)
-	network := "/sandboxes/" + w.create(`{"templateID":"base"}`) + "/network"
 	for _, c := range []struct {
 		method, path, body, code string
 	}{
-		{"POST", "/sandboxes", `{"templateID":"base","iam":{"tokens":{"t":{"audience":"a","tokenType":"JWT-SVID"}}}}`, "request.feature_option"},
 		{"POST", "/sandboxes", `{"templateID":"base","volumeMounts":[{"name":"v","path":"/v"}]}`, "request.feature_option"},
 	} {
 		r := w.call(c.method, c.path, c.body)

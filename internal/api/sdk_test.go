@@ -18,17 +18,27 @@ import (
 )
 
 // The official SDKs are strict about statuses, keys and logs; here they build
-// templates with an engine that plays builds.
+// templates with an engine that plays builds, and keep secrets.
 
-func TestJavaScriptSDKBuildsTemplates(t *testing.T) {
+func TestJavaScriptSDKBuildsTemplates(t *testing.T) { runJavaScript(t, "template-api.mjs") }
+
+func TestJavaScriptSDKKeepsSecrets(t *testing.T) { runJavaScript(t, "secrets-api.mjs") }
+
+func TestPythonSDKBuildsTemplates(t *testing.T) { runPython(t, "template_api.py") }
+
+func TestPythonSDKKeepsSecrets(t *testing.T) { runPython(t, "secrets_api.py") }
+
+func runJavaScript(t *testing.T, script string) {
+	t.Helper()
 	dir, _ := filepath.Abs("../../test/js")
 	if _, err := os.Stat(filepath.Join(dir, "node_modules", "e2b")); err != nil {
 		t.Skip("needs the JavaScript SDK; `make test-e2e` installs it")
 	}
-	runSDK(t, dir, "node", "template-api.mjs")
+	runSDK(t, dir, "node", script)
 }
 
-func TestPythonSDKBuildsTemplates(t *testing.T) {
+func runPython(t *testing.T, script string) {
+	t.Helper()
 	dir, _ := filepath.Abs("../../test/python")
 	python := os.Getenv("SHOAL_TEST_PYTHON")
 	if python == "" {
@@ -37,7 +47,7 @@ func TestPythonSDKBuildsTemplates(t *testing.T) {
 	if _, err := os.Stat(python); err != nil {
 		t.Skip("needs the Python SDK; `make test-e2e` installs it")
 	}
-	runSDK(t, dir, python, "template_api.py")
+	runSDK(t, dir, python, script)
 }
 
 func runSDK(t *testing.T, dir, program, script string) {

@@ -18,6 +18,9 @@ func (s *Server) allow(ctx context.Context, feature shoal.Switches) error {
 
 func (s *Server) allowTeam(ctx context.Context, teamID string, feature shoal.Switches) error {
 	off, err := s.auth.Off(ctx, teamID)
+	if err == nil && off&feature == shoal.SwitchSecrets {
+		return shoal.ErrSwitchedOff.New("Secrets are not available for this team") // api.md §3.19
+	}
 	if err == nil && off&feature != 0 {
 		err = shoal.ErrSwitchedOff.New("The feature is switched off: %s", off&feature)
 	}

@@ -88,6 +88,8 @@ func (s *Server) register(ctx context.Context, reg store.Registration) (shoal.Te
 		err = shoal.ErrTemplateNameTaken.New("Alias '%s' is already used", reg.Alias.Name)
 	case errors.Is(err, store.ErrNameTaken):
 		err = shoal.ErrTemplateForbidden.New("Alias '%s' already used", reg.Alias.Name)
+	case errors.Is(err, store.ErrTooManyTemplates):
+		err = shoal.ErrTemplateLimit.New("you have reached the maximum number of templates (%d).", reg.Team.Limits.Templates)
 	case errors.Is(err, store.ErrKept):
 		err = errKept(reg.Team)
 	case errors.Is(err, store.ErrTooManyTags):

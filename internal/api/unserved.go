@@ -8,8 +8,7 @@ import (
 )
 
 // unserved are the routes of E2B's API that this version does not have, by the
-// patterns of http.ServeMux. A 404 would tell SDKs that the volume or the secret does
-// not exist.
+// patterns of http.ServeMux. A 404 would tell SDKs that the volume does not exist.
 var unserved = []struct {
 	access   access
 	patterns []string
@@ -17,8 +16,6 @@ var unserved = []struct {
 }{
 	{teamAccess(shoal.ReadSandboxes), []string{"/volumes", "/volumes/", "/volumecontent/"},
 		shoal.ErrFeatureForbidden.New("use of volumes is not enabled")},
-	{teamAccess(shoal.ReadTeam), []string{"/secrets", "/secrets/"},
-		shoal.ErrFeatureForbidden.New("Secrets are not available for this team")},
 	{access{ways: []auth.Way{auth.ByAdmin}, right: shoal.Operate}, []string{"POST /nodes/{nodeID}"},
 		shoal.ErrNotImplemented.New("The status of a machine cannot be changed in this version of Shoal")},
 }

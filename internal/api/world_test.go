@@ -51,6 +51,7 @@ type world struct {
 	engine *scriptedEngine
 	queue  *build.Queue
 	builds Builds
+	dir    string // of the database
 	data   string // directory of logs and files
 }
 
@@ -96,7 +97,7 @@ func (w *world) serve(origins Origins, name string, log *slog.Logger) {
 	w.server, err = New(Config{Store: w.store, Fleet: w.fleet, Auth: w.auth, Trail: w.trail, Tokens: auth.NewTokens(shoal.DevTokenSeed),
 		CheckPolicy: checkPolicy, Builds: w.builds, UploadLimit: testUploadLimit, Origins: origins,
 		Operator: shoal.DevTeamID, Reserved: templates.Reserved(),
-		Defaults: templates.About(), Name: name}, log)
+		Defaults: templates.About(), Name: name, IdentityURL: testIssuer, TrustDomain: "shoal.test"}, log)
 	w.must(err)
 	srv := httptest.NewUnstartedServer(nil)
 	srv.Config = NewHTTPServer(w.server, log)
@@ -127,11 +128,13 @@ var filled struct {
 // that the machine has.
 func (w *world) openStore() []shoal.Build {
 	w.t.Helper()
-	path := filepath.Join(w.t.TempDir(), "shoal.db")
+	w.dir = w.t.TempDir()
+	path := filepath.Join(w.dir, "shoal.db")
 	open := func() {
 		var err error
 		w.store, err = store.Open(w.t.Context(), path)
 		w.must(err)
+		w.store.SealBy(testRing(w.t))
 	}
 	filled.Do(func() {
 		open()

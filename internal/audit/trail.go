@@ -38,12 +38,13 @@ type Trail struct {
 	waiting  []shoal.AuditEntry
 	lost     int64 // entries that gave way since one was stored that says so
 	refusals refusals
+	uses     uses
 }
 
 // New returns a trail that stores entries by a function, all of a batch or none.
 func New(store func(context.Context, []shoal.AuditEntry) error, log *slog.Logger) *Trail {
 	return &Trail{store: store, log: log, now: time.Now, wake: make(chan struct{}, 1),
-		most: maxWaiting, refusals: newRefusals()}
+		most: maxWaiting, refusals: newRefusals(), uses: newUses()}
 }
 
 // Add has an entry stored soon. It never waits.
@@ -66,6 +67,17 @@ func (t *Trail) Refuse(e shoal.AuditEntry) {
 	}
 	if first {
 		t.add(e)
+	}
+}
+
+// Use is Add for what happens too often to be told one by one. What is the same in who, what, to
+// what and where becomes one entry a minute, with its number.
+func (t *Trail) Use(e shoal.AuditEntry) {
+	e = e.Clean()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, one := range t.uses.count(e, t.now()) {
+		t.add(one)
 	}
 }
 
@@ -124,11 +136,11 @@ func (t *Trail) Close(ctx context.Context) error {
 	return nil
 }
 
-// endMinute adds the entries of refusals that were counted in minutes which are over.
+// endMinute adds the entries of refusals and uses that were counted in minutes which are over.
 func (t *Trail) endMinute(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, e := range t.refusals.end(now) {
+	for _, e := range append(t.refusals.end(now), t.uses.end(now)...) {
 		t.add(e)
 	}
 }

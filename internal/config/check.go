@@ -93,6 +93,7 @@ func (c *Config) Check() error {
 		bad("dns", "%v", err)
 	}
 	c.checkDomain(bad)
+	c.checkSeal(bad)
 	c.checkTelemetry(bad)
 	c.checkRedis(bad)
 	c.checkClickhouse(bad)

@@ -51,21 +51,24 @@ type Config struct {
 	ClickhouseMetricDays int    `default:"30" placeholder:"DAYS" help:"Days for which it keeps what sandboxes use."`
 	ClickhouseLogDays    int    `default:"30" placeholder:"DAYS" help:"Days for which it keeps their logs."`
 
-	Domain         string   `placeholder:"HOST[:PORT]" help:"Public domain of sandboxes: port P of sandbox S is at P-S.DOMAIN. Clients build host names from it."`
-	TLS            string   `default:"off" enum:"off,local,files,acme,balancer" help:"Serve https://api.DOMAIN and https://PORT-SANDBOX.DOMAIN at one address, so that clients need the domain and a key alone: with a certificate of an authority of Shoal's own (local, see shoal trust), from files, by ACME, or behind a load balancer that ends TLS and is among trusted-proxies. With local the domain is sandbox.localhost unless another is set."`
-	TLSListen      string   `placeholder:"ADDR" help:"Address of the domain. Port 443 by default: on loopback for a domain below localhost, else on all addresses."`
-	TLSCert        string   `placeholder:"FILE" help:"Certificate of the domain and of *.DOMAIN with its chain (PEM), for tls=files. It is read again when it changes."`
-	TLSKey         string   `placeholder:"FILE" help:"Key of that certificate (PEM)."`
-	ACMEDirectory  string   `default:"https://acme-v02.api.letsencrypt.org/directory" placeholder:"URL" help:"ACME authority, for tls=acme. Using one means to agree to its terms."`
-	ACMEEmail      string   `placeholder:"ADDRESS" help:"Where that authority may write to."`
-	ACMEHook       string   `placeholder:"PROGRAM" help:"Program that makes and removes DNS records, called as PROGRAM present|cleanup NAME VALUE: the wildcard's certificate is then asked for. Without it each name is asked for when it is first used, which needs port 443 and is bounded."`
-	ACMERoots      string   `placeholder:"FILE" help:"Authorities (PEM) that vouch for the directory itself, where they are not public."`
-	TrustedProxies []string `placeholder:"CIDR,…" help:"Load balancers whose X-Forwarded-For, -Proto and -Host are believed at the domain's address. None by default: others' are replaced."`
-	PublicAPI      string   `placeholder:"URL" help:"Where clients reach the REST API, if it is not the host that they name, for example behind a proxy that ends TLS. Upload links start with it."`
-	AllowedOrigins []string `placeholder:"ORIGIN" help:"Web pages of these origins may call the API, such as https://console.example.com. * is any, the default without --dev. With --dev only pages of this machine and these may call, and only loopback hosts and those of these may be named."`
-	TokenSeed      string   `placeholder:"SECRET" help:"Seed of the sandboxes' access tokens. Generated in the data directory by default."`
-	SealSecret     string   `placeholder:"SECRET" help:"What secrets of webhooks are sealed by in the database. Generated in the data directory by default; apis on several machines need the same."`
-	AdminToken     string   `placeholder:"SECRET" help:"Token of the admin routes. None by default: the routes are then closed."`
+	Domain            string   `placeholder:"HOST[:PORT]" help:"Public domain of sandboxes: port P of sandbox S is at P-S.DOMAIN. Clients build host names from it."`
+	TLS               string   `default:"off" enum:"off,local,files,acme,balancer" help:"Serve https://api.DOMAIN and https://PORT-SANDBOX.DOMAIN at one address, so that clients need the domain and a key alone: with a certificate of an authority of Shoal's own (local, see shoal trust), from files, by ACME, or behind a load balancer that ends TLS and is among trusted-proxies. With local the domain is sandbox.localhost unless another is set."`
+	TLSListen         string   `placeholder:"ADDR" help:"Address of the domain. Port 443 by default: on loopback for a domain below localhost, else on all addresses."`
+	TLSCert           string   `placeholder:"FILE" help:"Certificate of the domain and of *.DOMAIN with its chain (PEM), for tls=files. It is read again when it changes."`
+	TLSKey            string   `placeholder:"FILE" help:"Key of that certificate (PEM)."`
+	ACMEDirectory     string   `default:"https://acme-v02.api.letsencrypt.org/directory" placeholder:"URL" help:"ACME authority, for tls=acme. Using one means to agree to its terms."`
+	ACMEEmail         string   `placeholder:"ADDRESS" help:"Where that authority may write to."`
+	ACMEHook          string   `placeholder:"PROGRAM" help:"Program that makes and removes DNS records, called as PROGRAM present|cleanup NAME VALUE: the wildcard's certificate is then asked for. Without it each name is asked for when it is first used, which needs port 443 and is bounded."`
+	ACMERoots         string   `placeholder:"FILE" help:"Authorities (PEM) that vouch for the directory itself, where they are not public."`
+	TrustedProxies    []string `placeholder:"CIDR,…" help:"Load balancers whose X-Forwarded-For, -Proto and -Host are believed at the domain's address. None by default: others' are replaced."`
+	PublicAPI         string   `placeholder:"URL" help:"Where clients reach the REST API, if it is not the host that they name, for example behind a proxy that ends TLS. Upload links start with it."`
+	AllowedOrigins    []string `placeholder:"ORIGIN" help:"Web pages of these origins may call the API, such as https://console.example.com. * is any, the default without --dev. With --dev only pages of this machine and these may call, and only loopback hosts and those of these may be named."`
+	TokenSeed         string   `placeholder:"SECRET" help:"Seed of the sandboxes' access tokens. Generated in the data directory by default."`
+	SealSecret        string   `placeholder:"SECRET" help:"What secrets, and the keys of sandboxes' identities, are sealed by in the database. Generated in the data directory by default; apis on several machines need the same."`
+	FormerSealSecrets []string `placeholder:"SECRET,…" help:"Earlier values of seal-secret, or one that is to come: what they have sealed is read still, until shoal secret key rotate has sealed it anew."`
+	SealCommand       string   `placeholder:"PROGRAM" help:"Program that wraps the keys of sealed values in place of seal-secret, such as one that asks a key management service. Called as PROGRAM wrap or PROGRAM unwrap; a line of base64 goes in, and one comes out."`
+	TrustDomain       string   `placeholder:"NAME" help:"Name of the installation in the identities of its sandboxes, spiffe://NAME/…. The host of the API's public address by default."`
+	AdminToken        string   `placeholder:"SECRET" help:"Token of the admin routes. None by default: the routes are then closed."`
 
 	JWTIssuers   map[string]string `placeholder:"ISSUER=AUDIENCE …;…" help:"OpenID Connect providers whose tokens (JWTs) let users in, by their URL, with the audiences of which a token must have one, and discovery=URL where that is not at its well-known address. Internal ones are reached if outbound-allow names them. None by default: all such tokens are refused."`
 	SwitchOff    []string          `placeholder:"SWITCH,…" help:"Features that nobody can use, whatever is switched while Shoal runs; shoal switch list has their names. None by default."`

@@ -199,3 +199,39 @@ func isAddress(name string) bool {
 	_, err := netip.ParseAddr(name)
 	return err == nil
 }
+
+// APIURL is where clients reach the API, without a path at its end, as far as the settings tell.
+func (c *Config) APIURL() string {
+	switch {
+	case c.PublicAPI != "":
+		return strings.TrimSuffix(c.PublicAPI, "/")
+	case c.ServesDomain():
+		return "https://api." + c.Domain
+	}
+	return "http://" + Reachable(c.APIListen)
+}
+
+// TrustDomainName is the installation's name in the identities of its sandboxes.
+func (c *Config) TrustDomainName() string {
+	if c.TrustDomain != "" {
+		return c.TrustDomain
+	}
+	u, err := url.Parse(c.APIURL())
+	if err != nil || !trustDomain.MatchString(strings.ToLower(u.Hostname())) {
+		return "localhost" // an IPv6 address is no name of a trust domain
+	}
+	return strings.ToLower(u.Hostname())
+}
+
+// trustDomain is what SPIFFE lets a trust domain be named.
+var trustDomain = regexp.MustCompile(`^[a-z0-9._-]{1,255}$`)
+
+// checkSeal checks the settings of keys and identities.
+func (c *Config) checkSeal(bad func(name, format string, args ...any)) {
+	if c.SealCommand != "" && !filepath.IsAbs(c.SealCommand) {
+		bad("seal-command", "%q is not an absolute path", c.SealCommand)
+	}
+	if c.TrustDomain != "" && !trustDomain.MatchString(c.TrustDomain) {
+		bad("trust-domain", "%q must have 1 to 255 of a-z, 0-9, dots, dashes and underscores", c.TrustDomain)
+	}
+}

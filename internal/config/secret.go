@@ -62,10 +62,6 @@ func (c *Config) secret(name, configured string) (string, error) {
 	return value, nil
 }
 
-// LoadSealSecret returns what secrets in the database are sealed by: the configured secret, or that in
-// the data directory, which it generates on first use.
-func (c *Config) LoadSealSecret() (string, error) { return c.secret("seal-secret", c.SealSecret) }
-
 // KnownNodeSecret is the roles' secret, if it is configured or was made already.
 func (c *Config) KnownNodeSecret() (string, error) {
 	if c.NodeSecret != "" {

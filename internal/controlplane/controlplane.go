@@ -78,7 +78,10 @@ func Open(ctx context.Context, cfg *config.Config, secrets config.Secrets, nodes
 
 func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets config.Secrets,
 	nodes []shoal.Node, engine build.Engine) (err error) {
-	if err := errors.Join(Unseal(cfg, p.store), p.store.SealAll(ctx)); err != nil {
+	if err := Unseal(cfg, p.store); err != nil {
+		return err
+	}
+	if err := p.store.SealAll(ctx); err != nil {
 		return err
 	}
 	if p.team, p.key, err = FirstTeam(ctx, p.store, cfg); err != nil {
@@ -132,7 +135,7 @@ func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets con
 		Tokens: auth.NewTokens(secrets.TokenSeed), Domain: cfg.SandboxDomain(),
 		Builds: builds, Shipped: p.askShipped, PublicURL: cfg.PublicAPI, UploadLimit: cfg.UploadLimit << 20,
 		Origins: origins(cfg), Operator: p.team.ID, Reserved: templates.Reserved(),
-		Defaults: templates.About(), Name: name,
+		Defaults: templates.About(), Name: name, IdentityURL: cfg.APIURL(), TrustDomain: cfg.TrustDomainName(),
 		NoNewAccessTokens: cfg.AccessTokens == "keep" || cfg.AccessTokens == "off",
 		CheckPolicy: func(n shoal.Network) error {
 			_, err := network.ParsePolicy(n)

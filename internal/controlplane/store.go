@@ -20,13 +20,14 @@ func OpenStore(ctx context.Context, cfg *config.Config) (*store.Store, error) {
 	return store.Open(ctx, cfg.DatabaseLocation())
 }
 
-// Unseal lets a store read and keep secrets of webhooks, which not every command has to.
+// Unseal lets a store read and keep what is sealed, which not every command has to.
 func Unseal(cfg *config.Config, st *store.Store) error {
-	secret, err := cfg.LoadSealSecret()
+	ring, err := cfg.Keyring()
 	if err != nil {
 		return err
 	}
-	return st.SealBy(secret)
+	st.SealBy(ring)
+	return nil
 }
 
 // MakeDatabaseDirectory makes the data directory, if the database is to be there.

@@ -30,7 +30,12 @@ func askDatabase(ctx context.Context, cfg *config.Config) []Result {
 	if server.Major > 0 {
 		results = append(results, judgePostgres(server)...)
 	}
-	return append(results, inspectSchema(ctx, location))
+	schema := inspectSchema(ctx, location)
+	results = append(results, schema)
+	if schema.Level == OK {
+		results = append(results, inspectSeals(ctx, cfg, location))
+	}
+	return results
 }
 
 func judgePostgres(s store.Server) []Result {

@@ -131,6 +131,7 @@ func (m *Machine) Run(ctx context.Context) error {
 	g.Go(func() error { return m.logs.Run(ctx) })
 	g.Go(func() error { return m.series.Run(ctx) })
 	g.Go(func() error { return m.ledger.Run(ctx) })
+	g.Go(func() error { return m.answerFills(ctx) })
 	for _, c := range m.copiers {
 		g.Go(func() error { return c.Run(ctx) })
 	}

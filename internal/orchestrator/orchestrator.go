@@ -101,6 +101,7 @@ type Orchestrator struct {
 	load    load
 	wakers  wakers
 	*switches
+	*fillers
 
 	// wake tells the deadline loop that the nearest deadline may have changed.
 	wake chan struct{}
@@ -124,6 +125,7 @@ func New(
 	}
 	o := &Orchestrator{cfg: &cfg, log: log, journal: journal{cfg.Logs}, tasks: newTasks(),
 		wake: make(chan struct{}, 1), collecting: make(chan struct{}, 1)}
+	o.fillers = &fillers{stopped: o.tasks.stopped}
 	o.switches = newSwitches(filepath.Join(cfg.DataDir, "switches.json"))
 	o.table = newTable(&cfg)
 	o.records = newRecords(&cfg, log)

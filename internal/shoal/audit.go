@@ -19,6 +19,7 @@ const (
 	ActorService  ActorKind = "service"  // a service account, by one of its API keys
 	ActorLink     ActorKind = "link"     // whoever has a link for the upload of a template's files
 	ActorOperator ActorKind = "operator" // whoever has the admin token
+	ActorSandbox  ActorKind = "sandbox"  // a sandbox, by what its headers name
 	ActorHost     ActorKind = "host"     // whoever ran a command on the machine of the database
 	ActorShoal    ActorKind = "shoal"    // the installation by itself
 	ActorNobody   ActorKind = "nobody"   // whose credentials were refused
@@ -42,15 +43,21 @@ type AuditEntry struct {
 	Operation  string // an operation of the API's specification, or a command
 	TargetKind string // "" if it is about nothing that has an ID
 	TargetID   string
-	Address    string // of the client
+	Address    string // of the client; the domain of a use of a secret
 	Agent      string
 	RequestID  string
 	Status     int // of the answer by HTTP; 0 if there was none
 	ErrorCode  string
-	// Count is how often the same happened: more than once only of refusals, and of what was
-	// lost.
+	// Count is how often the same happened: more than once only of refusals, of uses, and of what
+	// was lost.
 	Count int64
 }
+
+// The operations of uses, which are told once a minute with their number.
+const (
+	AuditSecretUsed = "secret.used"         // a secret was given out for a header
+	AuditTokenUsed  = "workload-token.used" // a token of a sandbox's identity was signed for one
+)
 
 // The operations of entries that Shoal writes of the log itself.
 const (

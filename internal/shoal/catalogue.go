@@ -80,6 +80,9 @@ var (
 		"The operator has switched the feature off, for the installation or for the team.",
 		"Do without it, or ask the operator for it: `shoal switch on NAME`, with --team=SLUG for one team. "+
 			"What the setting switch-off names is off until it is named there no more.")
+	ErrSwitchedOffOption = kind("feature.switched_off_option", 400,
+		"The operator has switched off the feature that the option asks for, for the installation or for the team.",
+		"Leave the option out, or ask the operator for it: `shoal switch on NAME`, with --team=SLUG for one team.")
 	ErrSwitchNotFound = kind("switch.not_found", 404,
 		"No switch has this name.",
 		"List the switches with `shoal switch list` or `GET /admin/switches`.")
@@ -297,6 +300,9 @@ var (
 	ErrBuildLimit = kind("build.concurrency_limit", 429,
 		"The team has as many builds waiting or under way as it may.",
 		"Wait for some to end, or have the operator raise the limit by `shoal team limits`.")
+	ErrTemplateLimit = kind("template.limit", 429,
+		"The team has as many templates as it may.",
+		"Delete one that nothing needs, or have the operator raise the limit templates by `shoal team limits`.")
 	ErrKeptLimit = kind("template.kept_limit", 429,
 		"The team keeps as many templates, or builds and snapshots of them, as it may.",
 		"Delete some, or have the operator raise the limit by `shoal team limits`.")
@@ -378,15 +384,44 @@ var (
 		"The team has as many webhooks as it may.",
 		"Delete one that nothing needs, or have one of them receive more types of events.")
 	ErrSealed = kind("webhook.sealed", 500,
-		"The secret of a webhook is sealed in the database by another key than this process has.",
+		"A value in the database, such as the secret of a webhook, is sealed by another key than this process has.",
 		"Set seal-secret to what it was, or that of the other apis: secrets/seal-secret of the data directory has it. If "+
-			"it is lost, remove the webhooks by `shoal webhook rm` and make them anew.")
+			"it is lost, remove what it has sealed by `shoal webhook rm` and `shoal secret rm`, and make it anew.")
 	ErrWebhookDisabled = kind("webhook.disabled", 409,
 		"The webhook is disabled, and nothing is sent to it.",
 		"Enable it with `PATCH /events/webhooks/{webhookID}`, then repeat.")
 	ErrEventGone = kind("event.gone", 410,
 		"The event is older than the team's events are kept, so it cannot be sent again.",
 		"Have the operator keep the team's events longer by `shoal team limits`.")
+)
+
+// Secrets and identities of sandboxes.
+var (
+	ErrSecret = kind("secret.invalid", 400,
+		"The secret's name, value or metadata is not what a secret can have.",
+		"A name has 1 to 128 of A-Z, a-z, 0-9, _ and -, and does not begin with sec_; a value 1 to 65536 bytes of text; "+
+			"metadata up to 32 entries and 8192 bytes.")
+	ErrSecretNotFound = kind("secret.not_found", 404,
+		"The team has no secret of this ID or name.",
+		"List the team's secrets with `GET /secrets`.")
+	ErrSecretExists = kind("secret.exists", 409,
+		"The team has a secret of this name.",
+		"Give it a new value by `POST /secrets/{secretID}`, or choose another name.")
+	ErrSecretLimit = kind("secret_limit_reached", 429,
+		"The team has as many secrets as it may.",
+		"Delete one that nothing needs, or have the operator raise the limit secrets of the team.")
+	ErrSecretTime = kind("secret.time", 504,
+		"The database, or the program of seal-command, did not answer within 25 s.",
+		"Look by a get whether the secret was changed before you repeat the request.")
+	ErrSealCommand = kind("seal.command", 502,
+		"The program that wraps the keys of sealed values (seal-command) has failed or did not answer in time.",
+		"Run the program as the setting seal-command names it; Shoal's log has what it wrote to its standard error.")
+	ErrFillRefused = kind("fill.refused", 403,
+		"A header of a transform names a secret or a workload token that the sandbox cannot have.",
+		"Make the secret, name it in the rule of that domain, and have the operator switch secrets and workload-tokens on.")
+	ErrFillUnavailable = kind("fill.unavailable", 503,
+		"No api answers the sandbox's machine, so headers with secrets and workload tokens cannot be filled in.",
+		"Repeat the request; the machine asks again as soon as an api has connected to it.")
 )
 
 // Traffic to sandboxes.

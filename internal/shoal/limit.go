@@ -34,6 +34,8 @@ var Limits = []Limit{
 	ofInt("disk", 0, func(l *TeamLimits) *int64 { return &l.DiskMB }),
 	ofInt("concurrent-builds", 0, func(l *TeamLimits) *int { return &l.ConcurrentBuilds }),
 	ofInt("builds", 0, func(l *TeamLimits) *int { return &l.Builds }),
+	ofInt("templates", 0, func(l *TeamLimits) *int { return &l.Templates }),
+	ofInt("secrets", 0, func(l *TeamLimits) *int { return &l.Secrets }),
 	ofInt("storage", 0, func(l *TeamLimits) *int64 { return &l.StorageGB }),
 	eventDays(),
 	ofInt("creates-per-second", 1, func(l *TeamLimits) *int { return &l.CreatesPerSecond }),

@@ -147,6 +147,9 @@ type Node interface {
 	// once. resume resumes it, or returns why not. It returns an error when that is over,
 	// because ctx ended or the machine cannot be reached.
 	Wakes(ctx context.Context, resume func(context.Context, Wake) error) error
+	// Fills has fill called for each request of the machine for values of placeholders, several at
+	// once. It returns an error when that is over, as Wakes does.
+	Fills(ctx context.Context, fill func(context.Context, Fill) (map[Placeholder]string, error)) error
 }
 
 // ErrWakerGone means that whoever called Wakes cannot be asked any more.

@@ -18,17 +18,21 @@ const (
 	WriteTeam // its settings
 	ReadKeys  // which API keys there are, not their text
 	WriteKeys
-	ActAsUser // what belongs to a person, not to a team
-	Operate   // the installation itself
-	ReadAudit // the audit log of the team
+	ActAsUser   // what belongs to a person, not to a team
+	Operate     // the installation itself
+	ReadAudit   // the audit log of the team
+	ReadSecrets // which secrets there are, not their values
+	WriteSecrets
 
 	// KeyRights are what an API key without scopes may do.
-	KeyRights = ReadSandboxes | WriteSandboxes | ReadTemplates | WriteTemplates | ReadTeam | WriteTeam
+	KeyRights = ReadSandboxes | WriteSandboxes | ReadTemplates | WriteTemplates | ReadTeam | WriteTeam |
+		ReadSecrets | WriteSecrets
 )
 
 // rightNames are the names on the wire, by the bits' positions.
 var rightNames = []string{"sandboxes:read", "sandboxes:write", "templates:read", "templates:write",
-	"team:read", "team:write", "keys:read", "keys:write", "user", "operate", "audit:read"}
+	"team:read", "team:write", "keys:read", "keys:write", "user", "operate", "audit:read", "secrets:read",
+	"secrets:write"}
 
 // ParseRight returns the one right of a name.
 func ParseRight(name string) (Rights, error) {
@@ -86,8 +90,9 @@ const (
 
 // Rights returns what a role may do in its team; an unknown role may nothing.
 func (r Role) Rights() Rights {
-	const viewer = ReadSandboxes | ReadTemplates | ReadTeam
-	const developer = viewer | WriteSandboxes | WriteTemplates
+	const viewer = ReadSandboxes | ReadTemplates | ReadTeam | ReadSecrets
+	// Whoever makes sandboxes decides where secrets go, so they may as well make them.
+	const developer = viewer | WriteSandboxes | WriteTemplates | WriteSecrets
 	switch r {
 	case RoleOwner, RoleAdmin:
 		return developer | WriteTeam | ReadKeys | WriteKeys | ReadAudit

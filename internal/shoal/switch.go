@@ -23,11 +23,13 @@ const (
 	SwitchPublicTraffic  // to new sandboxes, without their token
 	SwitchPublishing     // showing templates to all teams
 	SwitchRegistryImages // as what a template is built from
+	SwitchSecrets
 	SwitchServiceAccounts
 	SwitchSignedURLs // of sandboxes' files
 	SwitchSnapshots
 	SwitchTransforms // of requests, for new sandboxes, and for others that change their network
 	SwitchWebhooks
+	SwitchWorkloadTokens // of new sandboxes, and in headers of all
 )
 
 // switchNames are the names that operators know, by the bits' positions, and what each is about.
@@ -45,11 +47,13 @@ var switchNames = []struct{ name, about string }{
 	{"public-traffic", "New sandboxes are open to whoever knows their address."},
 	{"publishing", "Teams that may show templates to all teams do so."},
 	{"registry-images", "Templates are built from images of container registries."},
+	{"secrets", "Secrets are made, listed and filled into headers."},
 	{"service-accounts", "Service accounts and keys of theirs are made."},
 	{"signed-urls", "Files are read and written by signed URLs."},
 	{"snapshots", "Templates are made of running sandboxes."},
 	{"transforms", "Requests of sandboxes to domains that their rules name get headers."},
 	{"webhooks", "Webhooks are made, changed, tested and replayed."},
+	{"workload-tokens", "Sandboxes have tokens of their identity."},
 }
 
 // EverySwitch has all features, each as a set of itself, in the order of their names.

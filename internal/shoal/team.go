@@ -26,7 +26,9 @@ type TeamLimits struct {
 	MaxCPU              int
 	MaxMemoryMB         int64
 	ConcurrentBuilds    int
-	Builds              int   // of templates and snapshots that are kept; also how many templates
+	Builds              int // of templates and snapshots that are kept; also how many of those
+	Templates           int // without snapshots
+	Secrets             int
 	DiskMB              int64 // writable MiB per sandbox
 	StorageGB           int64 // GiB of paused sandboxes, snapshots and builds that are kept, in all
 	EventDays           int   // how long events of its sandboxes are kept
@@ -41,7 +43,7 @@ const MaxEventDays = 365
 // machine is the operator's own.
 func DefaultTeamLimits() TeamLimits {
 	return TeamLimits{ConcurrentSandboxes: 1000, Sandboxes: 2000, MaxLength: 24 * time.Hour, MaxCPU: 32,
-		MaxMemoryMB: 65536, ConcurrentBuilds: 20, Builds: 2000, DiskMB: 10240, StorageGB: 1024, EventDays: 7,
+		MaxMemoryMB: 65536, ConcurrentBuilds: 20, Builds: 2000, Templates: 1000, Secrets: 500, DiskMB: 10240, StorageGB: 1024, EventDays: 7,
 		CreatesPerSecond: 100, RequestsPerSecond: 2000}
 }
 

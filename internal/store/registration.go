@@ -18,6 +18,8 @@ var (
 	// ErrNameTaken means that the name belongs to another team's template or to a
 	// snapshot, neither of which can be rebuilt under it.
 	ErrNameTaken = errors.New("the name is taken")
+	// ErrTooManyTemplates means that the team has as many templates as it may.
+	ErrTooManyTemplates = errors.New("the team has as many templates as it may")
 	// ErrKept means that the team keeps as many templates or builds as it may.
 	ErrKept = errors.New("the team keeps as many templates or builds as it may")
 )
@@ -111,6 +113,13 @@ func templateToBuild(ctx context.Context, q *sqlcgen.Queries, r Registration) (s
 		CreatedAt: r.Build.CreatedAt, UpdatedAt: r.Build.CreatedAt}
 	if err := insertTemplate(ctx, q, t); err != nil {
 		return "", err
+	}
+	count, err := q.CountTemplates(ctx, r.Team.ID)
+	if err != nil {
+		return "", fmt.Errorf("count templates: %w", err)
+	}
+	if count > int64(r.Team.Limits.Templates) {
+		return "", ErrTooManyTemplates
 	}
 	n, err := q.InsertAlias(ctx, sqlcgen.InsertAliasParams{
 		Namespace: r.Alias.Namespace, Name: r.Alias.Name, TemplateID: t.ID})

@@ -279,3 +279,34 @@ func TestDeleteTemplate(t *testing.T) {
 		}
 	})
 }
+
+// TestTemplateLimit: a team gets no template beyond its limit, and builds those that it has.
+func TestTemplateLimit(t *testing.T) {
+	forEachEngine(t, func(t *testing.T, location string) {
+		s := openStore(t, location)
+		ctx := t.Context()
+		team := makeTeam(t, s, "alpha")
+		team.Limits.Templates = 1
+		if _, err := s.RegisterBuild(ctx, registration(team, "b1", start)); err != nil {
+			t.Fatal(err)
+		}
+		another := registration(team, "b2", start)
+		another.Alias.Name = "another"
+		if _, err := s.RegisterBuild(ctx, another); !errors.Is(err, ErrTooManyTemplates) {
+			t.Errorf("a second one: %v", err)
+		}
+		if list, err := s.Templates(ctx, team.ID); err != nil || len(list) != 1 {
+			t.Errorf("%v, %v", list, err)
+		}
+		first, err := s.RegisterBuild(ctx, registration(team, "b3", start))
+		if err != nil {
+			t.Errorf("another build of the first: %v", err)
+		}
+		if _, err := s.DeleteTemplate(ctx, first.ID, "deleted", start); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.RegisterBuild(ctx, another); err != nil {
+			t.Errorf("when the first is gone: %v", err)
+		}
+	})
+}

@@ -2,148 +2,216 @@ package store
 
 import (
 	"context"
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/hkdf"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/binary"
-	"encoding/hex"
+	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
+	"shoal/internal/keyring"
 	"shoal/internal/shoal"
 	"shoal/internal/store/sqlcgen"
 )
 
-// Secrets that Shoal has to know, and not only to compare, are sealed by a key that is not in the
-// database: whoever reads the database or a backup of it cannot sign in a webhook's name.
-const (
-	sealMark = "sealed:1:"
-	// sealedText is how long a secret is made before it is sealed. So what is sealed is longer than
-	// any secret in the clear can be, and the two cannot be taken for each other.
-	sealedText = 2 + shoal.MaxWebhookSecret
-)
+// Secrets that Shoal has to know, and not only to compare, are sealed (see package keyring). The
+// database says by which key: so of several processes none seals by one that others do not have.
 
-// sealer seals with one key.
-type sealer struct {
-	aead cipher.AEAD
-	// mark begins all that this key has sealed.
-	mark string
-}
-
-func newSealer(secret string) (*sealer, error) {
-	key, err := hkdf.Key(sha256.New, []byte(secret), nil, "shoal webhook secrets", 32)
-	if err != nil {
-		return nil, fmt.Errorf("derive the key of sealed secrets: %w", err)
-	}
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, err
-	}
-	aead, err := cipher.NewGCM(block)
-	id := sha256.Sum256(key)
-	return &sealer{aead: aead, mark: sealMark + hex.EncodeToString(id[:4]) + ":"}, err
-}
-
-// seal seals a secret for the record of an ID, and for no other.
-func (s *sealer) seal(id, secret string) string {
-	text := make([]byte, sealedText)
-	binary.BigEndian.PutUint16(text, uint16(len(secret)))
-	copy(text[2:], secret)
-	nonce := make([]byte, s.aead.NonceSize())
-	rand.Read(nonce)
-	return s.mark + base64.RawStdEncoding.EncodeToString(s.aead.Seal(nonce, nonce, text, []byte(id)))
-}
-
-var errSealed = errors.New("it is sealed by another key, or damaged")
-
-func (s *sealer) open(id, sealed string) (string, error) {
-	encoded, ours := strings.CutPrefix(sealed, s.mark)
-	data, err := base64.RawStdEncoding.DecodeString(encoded)
-	if !ours || err != nil || len(data) < s.aead.NonceSize() {
-		return "", errSealed
-	}
-	nonce := data[:s.aead.NonceSize()]
-	text, err := s.aead.Open(nil, nonce, data[len(nonce):], []byte(id))
-	if err != nil || len(text) != sealedText {
-		return "", errSealed
-	}
-	return string(text[2 : 2+binary.BigEndian.Uint16(text)]), nil
-}
-
-func isSealed(secret string) bool {
-	return len(secret) > shoal.MaxWebhookSecret && strings.HasPrefix(secret, sealMark)
-}
-
-// SealBy has the store seal secrets with a key from now on, and read what that key has sealed. It
+// SealBy has the store seal values with a ring from now on, and read what its keys have sealed. It
 // must be called before the store is used.
-func (s *Store) SealBy(secret string) (err error) {
-	s.sealer, err = newSealer(secret)
-	return err
+func (s *Store) SealBy(ring *keyring.Ring) { s.ring = ring }
+
+// errSealMoved means that the key was changed between sealing a value and storing it.
+var errSealMoved = errors.New("another key seals by now")
+
+// errSealed words for a tenant that something cannot be opened. What the program of an operator
+// failed by stays.
+func errSealed(err error) error {
+	if shoal.ErrSealCommand.Matches(err) {
+		return err
+	}
+	return shoal.ErrSealed.Wrap(err, "A sealed value cannot be read or kept")
 }
 
-// SealAll seals the secrets that are in the clear, as earlier versions left them. ErrSealed from the
-// catalogue if there are some that another key has sealed; nothing is changed then.
-func (s *Store) SealAll(ctx context.Context) error {
-	return s.inTx(ctx, func(q *sqlcgen.Queries) error {
-		rows, err := q.WebhookSecrets(ctx)
+// sealing seals a value and has it stored in a transaction, while nobody changes the key.
+func (s *Store) sealing(ctx context.Context, about, value string, keep func(q *sqlcgen.Queries, sealed string) error) error {
+	for tries := 0; ; tries++ {
+		id, err := s.sealKey(ctx)
 		if err != nil {
-			return fmt.Errorf("list the secrets of webhooks: %w", err)
+			return err
 		}
-		for _, row := range rows {
-			if isSealed(row.Secret) {
-				if _, err := s.unsealed(row.ID, row.Secret); err != nil {
-					return err
-				}
+		sealed, err := s.ring.Seal(ctx, id, about, []byte(value))
+		if err != nil {
+			return errSealed(err)
+		}
+		err = s.inTx(ctx, func(q *sqlcgen.Queries) error {
+			if err := holdSeal(ctx, q, id); err != nil {
+				return err
+			}
+			return keep(q, sealed)
+		})
+		if !errors.Is(err, errSealMoved) || tries == 2 {
+			return err
+		}
+	}
+}
+
+// holdSeal keeps others from changing the key until the transaction ends. errSealMoved if somebody has.
+func holdSeal(ctx context.Context, q *sqlcgen.Queries, id string) error {
+	now, err := q.HoldSeal(ctx, id)
+	if err != nil {
+		return lookup(err, "find which key seals")
+	}
+	if now != id {
+		return errSealMoved
+	}
+	return nil
+}
+
+// sealKey is the ID of the key that seals: the one that the database names, or the ring's first while
+// nothing is sealed. ErrSealed if the ring does not have it.
+func (s *Store) sealKey(ctx context.Context) (string, error) {
+	if s.ring == nil {
+		return "", errSealed(errors.New("no key was loaded"))
+	}
+	if _, err := s.Installation(ctx); err != nil {
+		return "", err
+	}
+	id, err := s.q.SealKey(ctx)
+	switch {
+	case err != nil:
+		return "", lookup(err, "find which key seals")
+	case id == "":
+		return s.ring.First(), nil
+	case s.ring.Has(id):
+		return id, nil
+	}
+	return s.succeedLostKey(ctx)
+}
+
+// succeedLostKey takes the ring's first key where another sealed until now, if nothing is left that
+// this ring cannot open: what a lost key has sealed was removed.
+func (s *Store) succeedLostKey(ctx context.Context) (id string, err error) {
+	err = s.inTx(ctx, func(q *sqlcgen.Queries) error {
+		if err := s.checkHeads(ctx, q); err != nil {
+			return err
+		}
+		id = s.ring.First()
+		n, err := q.SetSealKey(ctx, id)
+		return changed(n, err, ErrNotFound, "change the key that seals")
+	})
+	return id, err
+}
+
+// checkHeads is ErrSealed if there is a secret that no key of the ring has sealed. Keys of identities
+// do not count: they can be made anew.
+func (s *Store) checkHeads(ctx context.Context, q *sqlcgen.Queries) error {
+	heads, err := q.SealHeads(ctx)
+	if err != nil {
+		return fmt.Errorf("look for what other keys have sealed: %w", err)
+	}
+	for _, head := range heads {
+		id, ok := strings.CutPrefix(head, keyring.Head(""))
+		if ok && !s.ring.Has(id) {
+			return errSealed(fmt.Errorf("key %s: %w", id, keyring.ErrNoKey))
+		}
+	}
+	return nil
+}
+
+// SealAll seals the secrets that are in the clear or sealed without a data key, as earlier versions
+// left them. ErrSealed from the catalogue if there are some that another key has sealed; nothing is
+// changed then.
+func (s *Store) SealAll(ctx context.Context) error {
+	id, err := s.sealKey(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.checkHeads(ctx, s.q); err != nil {
+		return err
+	}
+	rows, err := s.q.WebhooksToReseal(ctx, sqlcgen.WebhooksToResealParams{Head: keyring.Head(id), Most: maxRows})
+	if err != nil {
+		return fmt.Errorf("list the secrets of webhooks: %w", err)
+	}
+	resealed := make([]string, len(rows))
+	for i, row := range rows {
+		if isSealed(row.Secret) && !keyring.OfFirstVersion(row.Secret) {
+			continue // a rotation goes on with it
+		}
+		value, err := s.unsealed(ctx, row.ID, row.Secret)
+		if err != nil {
+			return err
+		}
+		if resealed[i], err = s.ring.Seal(ctx, id, row.ID, []byte(value)); err != nil {
+			return errSealed(err)
+		}
+	}
+	return s.inTx(ctx, func(q *sqlcgen.Queries) error {
+		if err := holdSeal(ctx, q, id); err != nil {
+			return err
+		}
+		for i, row := range rows {
+			if resealed[i] == "" {
 				continue
 			}
-			n, err := q.SetWebhookSecret(ctx, sqlcgen.SetWebhookSecretParams{ID: row.ID, Secret: s.sealed(row.ID, row.Secret)})
-			if err := changed(n, err, ErrNotFound, "seal the secret of a webhook"); err != nil {
-				return err
+			_, err := q.ResealWebhook(ctx, sqlcgen.ResealWebhookParams{ID: row.ID, Resealed: resealed[i], Former: row.Secret})
+			if err != nil {
+				return fmt.Errorf("seal the secret of a webhook: %w", err)
 			}
 		}
 		return nil
 	})
 }
 
-// sealed is a secret as the database has it.
-func (s *Store) sealed(id, secret string) string {
-	if s.sealer == nil {
-		return secret
-	}
-	return s.sealer.seal(id, secret)
+// maxRows is more than any table has.
+const maxRows = 1<<31 - 1
+
+// isSealed tells what is sealed from a webhook's secret in the clear, which can be no longer than that.
+func isSealed(secret string) bool {
+	return len(secret) > shoal.MaxWebhookSecret && strings.HasPrefix(secret, "sealed:")
 }
 
 // unsealed is a secret of the database as it was given.
-func (s *Store) unsealed(id, secret string) (string, error) {
+func (s *Store) unsealed(ctx context.Context, about, secret string) (string, error) {
 	if !isSealed(secret) {
 		return secret, nil
 	}
-	if s.sealer == nil {
-		return "", shoal.ErrSealed.Wrap(errSealed, "The webhook's secret cannot be read")
+	if s.ring == nil {
+		return "", errSealed(errors.New("no key was loaded"))
 	}
-	text, err := s.sealer.open(id, secret)
+	value, err := s.ring.Open(ctx, about, secret)
 	if err != nil {
-		return "", shoal.ErrSealed.Wrap(err, "The webhook's secret cannot be read")
+		return "", errSealed(err)
 	}
-	return text, nil
+	return string(value), nil
 }
 
-// refuseOtherSeal keeps two processes with different keys from sealing side by side: neither could
-// send what the other has sealed.
-func (s *Store) refuseOtherSeal(ctx context.Context, q *sqlcgen.Queries) error {
-	if s.sealer == nil {
-		return nil
-	}
-	n, err := q.CountOtherSeals(ctx, sqlcgen.CountOtherSealsParams{Sealed: sealMark + "%", Own: s.sealer.mark + "%"})
+// SealState is by which keys values are sealed.
+type SealState struct {
+	Key   string   // the ID of the one that seals; "" if nothing is sealed yet
+	Heads []string // IDs of those that have sealed what there is
+}
+
+// AskSeals looks which keys a database needs, and changes nothing. One of an older schema needs none
+// that can be told.
+func AskSeals(ctx context.Context, location string) (state SealState, err error) {
+	eng, err := openExisting(location)
 	if err != nil {
-		return fmt.Errorf("look for secrets that another key has sealed: %w", err)
+		return SealState{}, err
 	}
-	if n > 0 {
-		return shoal.ErrSealed.Wrap(errSealed, "The webhook's secret cannot be kept")
+	defer func() { err = errors.Join(err, eng.db.Close()) }()
+	q := sqlcgen.New(eng.db)
+	if state.Key, err = q.SealKey(ctx); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return SealState{}, lookup(err, "find which key seals")
 	}
-	return nil
+	heads, err := q.SealHeads(ctx)
+	if err != nil {
+		return SealState{}, fmt.Errorf("look which keys have sealed: %w", err)
+	}
+	for _, head := range heads {
+		if id, ok := strings.CutPrefix(head, keyring.Head("")); ok && !slices.Contains(state.Heads, id) {
+			state.Heads = append(state.Heads, id)
+		}
+	}
+	return state, nil
 }

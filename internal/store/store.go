@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"time"
 
+	"shoal/internal/keyring"
 	"shoal/internal/store/sqlcgen"
 )
 
@@ -25,7 +26,7 @@ type Store struct {
 	q  *sqlcgen.Queries
 	// maxEventBytes is MaxEventBytes; tests take less.
 	maxEventBytes int64
-	sealer        *sealer // nil: secrets are in the clear
+	ring          *keyring.Ring // nil: secrets of webhooks are in the clear, and there are no others
 }
 
 // Open opens or creates the database, migrates it and verifies its schema. The location

@@ -14,7 +14,7 @@ var ErrTooManyWebhooks = errors.New("the team has as many webhooks as it may")
 
 // AddWebhook stores a webhook.
 func (s *Store) AddWebhook(ctx context.Context, w shoal.Webhook) error {
-	return s.inTx(ctx, func(q *sqlcgen.Queries) error {
+	return s.sealingWebhook(ctx, w, func(q *sqlcgen.Queries, secret string) error {
 		n, err := q.LockTeam(ctx, w.TeamID)
 		if err := changed(n, err, ErrNotFound, "find team "+w.TeamID); err != nil {
 			return err
@@ -26,25 +26,30 @@ func (s *Store) AddWebhook(ctx context.Context, w shoal.Webhook) error {
 		if count >= shoal.MaxWebhooks {
 			return ErrTooManyWebhooks
 		}
-		if err := s.refuseOtherSeal(ctx, q); err != nil {
-			return err
-		}
 		n, err = q.InsertWebhook(ctx, sqlcgen.InsertWebhookParams{ID: w.ID, TeamID: w.TeamID, Name: w.Name, Url: w.URL,
-			Enabled: w.Enabled, Events: typesText(w.Events), Secret: s.sealed(w.ID, w.Secret), CreatedAt: micros(w.CreatedAt)})
+			Enabled: w.Enabled, Events: typesText(w.Events), Secret: secret, CreatedAt: micros(w.CreatedAt)})
 		return changed(n, err, ErrExists, "store a webhook")
 	})
+}
+
+// sealingWebhook is sealing for the secret of a webhook, which without a ring is in the clear.
+func (s *Store) sealingWebhook(ctx context.Context, w shoal.Webhook, keep func(q *sqlcgen.Queries, secret string) error) error {
+	if s.ring == nil {
+		return s.inTx(ctx, func(q *sqlcgen.Queries) error { return keep(q, w.Secret) })
+	}
+	return s.sealing(ctx, w.ID, w.Secret, keep)
 }
 
 // Webhook returns one of a team's webhooks.
 func (s *Store) Webhook(ctx context.Context, teamID, id string) (shoal.Webhook, error) {
 	row, err := s.q.WebhookByID(ctx, sqlcgen.WebhookByIDParams{ID: id, TeamID: teamID})
-	return s.withSecret(row, lookup(err, "find a webhook"))
+	return s.withSecret(ctx, row, lookup(err, "find a webhook"))
 }
 
 // WebhookToSend returns a webhook, whoever's it is.
 func (s *Store) WebhookToSend(ctx context.Context, id string) (shoal.Webhook, error) {
 	row, err := s.q.WebhookToSend(ctx, id)
-	return s.withSecret(row, lookup(err, "find a webhook"))
+	return s.withSecret(ctx, row, lookup(err, "find a webhook"))
 }
 
 // Webhooks returns a team's webhooks without their secrets, oldest first.
@@ -62,12 +67,9 @@ func (s *Store) Webhooks(ctx context.Context, teamID string) ([]shoal.Webhook, e
 
 // ChangeWebhook replaces all of a webhook but its ID, its team and the time of its creation.
 func (s *Store) ChangeWebhook(ctx context.Context, w shoal.Webhook) error {
-	return s.inTx(ctx, func(q *sqlcgen.Queries) error {
-		if err := s.refuseOtherSeal(ctx, q); err != nil {
-			return err
-		}
+	return s.sealingWebhook(ctx, w, func(q *sqlcgen.Queries, secret string) error {
 		n, err := q.UpdateWebhook(ctx, sqlcgen.UpdateWebhookParams{ID: w.ID, TeamID: w.TeamID, Name: w.Name,
-			Url: w.URL, Enabled: w.Enabled, Events: typesText(w.Events), Secret: s.sealed(w.ID, w.Secret)})
+			Url: w.URL, Enabled: w.Enabled, Events: typesText(w.Events), Secret: secret})
 		return changed(n, err, ErrNotFound, "change a webhook")
 	})
 }
@@ -85,10 +87,10 @@ func webhookOf(row sqlcgen.Webhook) shoal.Webhook {
 }
 
 // withSecret is webhookOf with the secret.
-func (s *Store) withSecret(row sqlcgen.Webhook, err error) (shoal.Webhook, error) {
+func (s *Store) withSecret(ctx context.Context, row sqlcgen.Webhook, err error) (shoal.Webhook, error) {
 	w := webhookOf(row)
 	if err == nil {
-		w.Secret, err = s.unsealed(row.ID, row.Secret)
+		w.Secret, err = s.unsealed(ctx, row.ID, row.Secret)
 	}
 	return w, err
 }

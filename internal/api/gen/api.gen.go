@@ -26,37 +26,40 @@ import (
 
 // Defines values for AuditActorKind.
 const (
-	Host     AuditActorKind = "host"
-	Key      AuditActorKind = "key"
-	Link     AuditActorKind = "link"
-	Nobody   AuditActorKind = "nobody"
-	Operator AuditActorKind = "operator"
-	Service  AuditActorKind = "service"
-	Shoal    AuditActorKind = "shoal"
-	Token    AuditActorKind = "token"
-	User     AuditActorKind = "user"
+	AuditActorKindHost     AuditActorKind = "host"
+	AuditActorKindKey      AuditActorKind = "key"
+	AuditActorKindLink     AuditActorKind = "link"
+	AuditActorKindNobody   AuditActorKind = "nobody"
+	AuditActorKindOperator AuditActorKind = "operator"
+	AuditActorKindSandbox  AuditActorKind = "sandbox"
+	AuditActorKindService  AuditActorKind = "service"
+	AuditActorKindShoal    AuditActorKind = "shoal"
+	AuditActorKindToken    AuditActorKind = "token"
+	AuditActorKindUser     AuditActorKind = "user"
 )
 
 // Valid indicates whether the value is a known member of the AuditActorKind enum.
 func (e AuditActorKind) Valid() bool {
 	switch e {
-	case Host:
+	case AuditActorKindHost:
 		return true
-	case Key:
+	case AuditActorKindKey:
 		return true
-	case Link:
+	case AuditActorKindLink:
 		return true
-	case Nobody:
+	case AuditActorKindNobody:
 		return true
-	case Operator:
+	case AuditActorKindOperator:
 		return true
-	case Service:
+	case AuditActorKindSandbox:
 		return true
-	case Shoal:
+	case AuditActorKindService:
 		return true
-	case Token:
+	case AuditActorKindShoal:
 		return true
-	case User:
+	case AuditActorKindToken:
+		return true
+	case AuditActorKindUser:
 		return true
 	default:
 		return false
@@ -666,6 +669,11 @@ type IAM struct {
 	} `json:"tokens,omitempty"`
 }
 
+// IdentityKeys defines model for IdentityKeys.
+type IdentityKeys struct {
+	Keys []map[string]interface{} `json:"keys"`
+}
+
 // ImageRegistry A login; which fields count depends on the type
 type ImageRegistry struct {
 	AwsAccessKeyId     *string           `json:"awsAccessKeyId,omitempty"`
@@ -834,6 +842,17 @@ type NewSandbox struct {
 	VolumeMounts *[]VolumeMount `json:"volumeMounts,omitempty"`
 }
 
+// NewSecret defines model for NewSecret.
+type NewSecret struct {
+	Metadata *StringMap `json:"metadata,omitempty"`
+
+	// Name 1 to 128 of A-Z, a-z, 0-9, _ and -; kept in lower case
+	Name string `json:"name"`
+
+	// Value 1 to 65536 bytes of text
+	Value string `json:"value"`
+}
+
 // NewWebhook defines model for NewWebhook.
 type NewWebhook struct {
 	// Enabled True by default
@@ -880,6 +899,16 @@ type Node struct {
 
 // NodeStatus defines model for Node.Status.
 type NodeStatus string
+
+// OpenIDConfiguration defines model for OpenIDConfiguration.
+type OpenIDConfiguration struct {
+	ClaimsSupported                  []string `json:"claims_supported"`
+	IdTokenSigningAlgValuesSupported []string `json:"id_token_signing_alg_values_supported"`
+	Issuer                           string   `json:"issuer"`
+	JwksUri                          string   `json:"jwks_uri"`
+	ResponseTypesSupported           []string `json:"response_types_supported"`
+	SubjectTypesSupported            []string `json:"subject_types_supported"`
+}
 
 // PauseMode What the pause has kept of a paused sandbox - memory and disk, or the disk alone
 type PauseMode string
@@ -996,6 +1025,28 @@ type SandboxState string
 
 // Scopes Shoal's own - what the key is for; everything that keys may do if it is left out or empty
 type Scopes = []string
+
+// Secret defines model for Secret.
+type Secret struct {
+	CreatedAt      time.Time `json:"createdAt"`
+	CurrentVersion int64     `json:"currentVersion"`
+	Metadata       StringMap `json:"metadata"`
+
+	// Name In lower case
+	Name string `json:"name"`
+
+	// SecretID sec_ and a TypeID's suffix
+	SecretID  string    `json:"secretID"`
+	UpdatedAt time.Time `json:"updatedAt"`
+}
+
+// SecretChange defines model for SecretChange.
+type SecretChange struct {
+	Metadata *StringMap `json:"metadata,omitempty"`
+
+	// Value 1 to 65536 bytes of text
+	Value string `json:"value"`
+}
 
 // ServiceAccount defines model for ServiceAccount.
 type ServiceAccount struct {
@@ -1556,6 +1607,12 @@ type SetSandboxTimeoutJSONBody struct {
 	Timeout int32 `json:"timeout"`
 }
 
+// ListSecretsParams defines parameters for ListSecrets.
+type ListSecretsParams struct {
+	Limit     *Limit     `form:"limit,omitempty" json:"limit,omitempty"`
+	NextToken *NextToken `form:"nextToken,omitempty" json:"nextToken,omitempty"`
+}
+
 // CreateServiceAccountJSONBody defines parameters for CreateServiceAccount.
 type CreateServiceAccountJSONBody struct {
 	Name string              `json:"name"`
@@ -1796,6 +1853,12 @@ type CreateSnapshotJSONRequestBody CreateSnapshotJSONBody
 // SetSandboxTimeoutJSONRequestBody defines body for SetSandboxTimeout for application/json ContentType.
 type SetSandboxTimeoutJSONRequestBody SetSandboxTimeoutJSONBody
 
+// CreateSecretJSONRequestBody defines body for CreateSecret for application/json ContentType.
+type CreateSecretJSONRequestBody = NewSecret
+
+// UpdateSecretJSONRequestBody defines body for UpdateSecret for application/json ContentType.
+type UpdateSecretJSONRequestBody = SecretChange
+
 // CreateServiceAccountJSONRequestBody defines body for CreateServiceAccount for application/json ContentType.
 type CreateServiceAccountJSONRequestBody CreateServiceAccountJSONBody
 
@@ -1838,6 +1901,12 @@ type RegisterTemplateBuildJSONRequestBody = TemplateBuildRequest
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// GetIdentityKeys The keys that tokens of sandboxes' identities are checked by
+	// (GET /.well-known/jwks.json)
+	GetIdentityKeys(w http.ResponseWriter, r *http.Request)
+	// GetOpenIDConfiguration Who vouches for the identities of sandboxes
+	// (GET /.well-known/openid-configuration)
+	GetOpenIDConfiguration(w http.ResponseWriter, r *http.Request)
 	// CreateAccessToken Make an access token of the user
 	// (POST /access-tokens)
 	//
@@ -2013,6 +2082,21 @@ type ServerInterface interface {
 	// SetSandboxTimeout Move the end, earlier or later
 	// (POST /sandboxes/{sandboxID}/timeout)
 	SetSandboxTimeout(w http.ResponseWriter, r *http.Request, sandboxID SandboxID)
+	// ListSecrets The team's secrets without their values, newest first
+	// (GET /secrets)
+	ListSecrets(w http.ResponseWriter, r *http.Request, params ListSecretsParams)
+	// CreateSecret Keep a value for headers of transforms; it is never shown
+	// (POST /secrets)
+	CreateSecret(w http.ResponseWriter, r *http.Request)
+	// DeleteSecret Remove a secret with its value
+	// (DELETE /secrets/{secretID})
+	DeleteSecret(w http.ResponseWriter, r *http.Request, secretID string)
+	// GetSecret One secret
+	// (GET /secrets/{secretID})
+	GetSecret(w http.ResponseWriter, r *http.Request, secretID string)
+	// UpdateSecret Give a secret a new value, and metadata if it is there
+	// (POST /secrets/{secretID})
+	UpdateSecret(w http.ResponseWriter, r *http.Request, secretID string)
 	// ListServiceAccounts The team's service accounts, oldest first
 	// (GET /service-accounts)
 	ListServiceAccounts(w http.ResponseWriter, r *http.Request)
@@ -2130,6 +2214,34 @@ type ServerInterfaceWrapper struct {
 }
 
 type MiddlewareFunc func(http.Handler) http.Handler
+
+// GetIdentityKeys operation middleware
+func (siw *ServerInterfaceWrapper) GetIdentityKeys(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetIdentityKeys(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetOpenIDConfiguration operation middleware
+func (siw *ServerInterfaceWrapper) GetOpenIDConfiguration(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetOpenIDConfiguration(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
 
 // CreateAccessToken operation middleware
 func (siw *ServerInterfaceWrapper) CreateAccessToken(w http.ResponseWriter, r *http.Request) {
@@ -3925,6 +4037,144 @@ func (siw *ServerInterfaceWrapper) SetSandboxTimeout(w http.ResponseWriter, r *h
 	handler.ServeHTTP(w, r)
 }
 
+// ListSecrets operation middleware
+func (siw *ServerInterfaceWrapper) ListSecrets(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListSecretsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "nextToken" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "nextToken", r.URL.Query(), &params.NextToken, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "nextToken"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "nextToken", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListSecrets(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateSecret operation middleware
+func (siw *ServerInterfaceWrapper) CreateSecret(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateSecret(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteSecret operation middleware
+func (siw *ServerInterfaceWrapper) DeleteSecret(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "secretID" -------------
+	var secretID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "secretID", r.PathValue("secretID"), &secretID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "secretID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteSecret(w, r, secretID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetSecret operation middleware
+func (siw *ServerInterfaceWrapper) GetSecret(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "secretID" -------------
+	var secretID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "secretID", r.PathValue("secretID"), &secretID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "secretID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetSecret(w, r, secretID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UpdateSecret operation middleware
+func (siw *ServerInterfaceWrapper) UpdateSecret(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "secretID" -------------
+	var secretID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "secretID", r.PathValue("secretID"), &secretID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "secretID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UpdateSecret(w, r, secretID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ListServiceAccounts operation middleware
 func (siw *ServerInterfaceWrapper) ListServiceAccounts(w http.ResponseWriter, r *http.Request) {
 
@@ -5529,6 +5779,13 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/admin/teams/{teamID}/limits", wrapper.ChangeTeamLimits)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events/sandboxes", wrapper.ListEvents)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events/sandboxes/{sandboxID}", wrapper.ListSandboxEvents)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/secrets", wrapper.ListSecrets)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/secrets", wrapper.CreateSecret)
+	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/secrets/{secretID}", wrapper.DeleteSecret)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/secrets/{secretID}", wrapper.GetSecret)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/secrets/{secretID}", wrapper.UpdateSecret)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/.well-known/openid-configuration", wrapper.GetOpenIDConfiguration)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/.well-known/jwks.json", wrapper.GetIdentityKeys)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events/webhooks", wrapper.ListWebhooks)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/events/webhooks", wrapper.CreateWebhook)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/events/webhooks/{webhookID}", wrapper.DeleteWebhook)
@@ -5553,6 +5810,65 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 type FailureJSONResponse Error
 
 type RefusalJSONResponse Error
+
+type GetIdentityKeysRequestObject struct {
+}
+
+type GetIdentityKeysResponseObject interface {
+	VisitGetIdentityKeysResponse(w http.ResponseWriter) error
+}
+
+type GetIdentityKeys200JSONResponse IdentityKeys
+
+func (response GetIdentityKeys200JSONResponse) VisitGetIdentityKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetIdentityKeys5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetIdentityKeys5XXJSONResponse) VisitGetIdentityKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetOpenIDConfigurationRequestObject struct {
+}
+
+type GetOpenIDConfigurationResponseObject interface {
+	VisitGetOpenIDConfigurationResponse(w http.ResponseWriter) error
+}
+
+type GetOpenIDConfiguration200JSONResponse OpenIDConfiguration
+
+func (response GetOpenIDConfiguration200JSONResponse) VisitGetOpenIDConfigurationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
 
 type CreateAccessTokenRequestObject struct {
 	Body *CreateAccessTokenJSONRequestBody
@@ -8716,6 +9032,291 @@ func (response SetSandboxTimeout5XXJSONResponse) VisitSetSandboxTimeoutResponse(
 	return err
 }
 
+type ListSecretsRequestObject struct {
+	Params ListSecretsParams
+}
+
+type ListSecretsResponseObject interface {
+	VisitListSecretsResponse(w http.ResponseWriter) error
+}
+
+type ListSecrets200ResponseHeaders struct {
+	XNextToken *string
+}
+
+type ListSecrets200JSONResponse struct {
+	Body    []Secret
+	Headers ListSecrets200ResponseHeaders
+}
+
+func (response ListSecrets200JSONResponse) VisitListSecretsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.XNextToken != nil {
+		w.Header().Set("X-Next-Token", fmt.Sprint(*response.Headers.XNextToken))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSecrets4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListSecrets4XXJSONResponse) VisitListSecretsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSecrets5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListSecrets5XXJSONResponse) VisitListSecretsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSecretRequestObject struct {
+	Body *CreateSecretJSONRequestBody
+}
+
+type CreateSecretResponseObject interface {
+	VisitCreateSecretResponse(w http.ResponseWriter) error
+}
+
+type CreateSecret201JSONResponse Secret
+
+func (response CreateSecret201JSONResponse) VisitCreateSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSecret4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateSecret4XXJSONResponse) VisitCreateSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSecret5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateSecret5XXJSONResponse) VisitCreateSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSecretRequestObject struct {
+	SecretID string `json:"secretID"`
+}
+
+type DeleteSecretResponseObject interface {
+	VisitDeleteSecretResponse(w http.ResponseWriter) error
+}
+
+type DeleteSecret204Response struct {
+}
+
+func (response DeleteSecret204Response) VisitDeleteSecretResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteSecret4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteSecret4XXJSONResponse) VisitDeleteSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSecret5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteSecret5XXJSONResponse) VisitDeleteSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSecretRequestObject struct {
+	SecretID string `json:"secretID"`
+}
+
+type GetSecretResponseObject interface {
+	VisitGetSecretResponse(w http.ResponseWriter) error
+}
+
+type GetSecret200JSONResponse Secret
+
+func (response GetSecret200JSONResponse) VisitGetSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSecret4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetSecret4XXJSONResponse) VisitGetSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSecret5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetSecret5XXJSONResponse) VisitGetSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSecretRequestObject struct {
+	SecretID string `json:"secretID"`
+	Body     *UpdateSecretJSONRequestBody
+}
+
+type UpdateSecretResponseObject interface {
+	VisitUpdateSecretResponse(w http.ResponseWriter) error
+}
+
+type UpdateSecret200JSONResponse Secret
+
+func (response UpdateSecret200JSONResponse) VisitUpdateSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSecret4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response UpdateSecret4XXJSONResponse) VisitUpdateSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSecret5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response UpdateSecret5XXJSONResponse) VisitUpdateSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListServiceAccountsRequestObject struct {
 }
 
@@ -10700,6 +11301,12 @@ func (response RegisterTemplateBuild5XXJSONResponse) VisitRegisterTemplateBuildR
 
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
+	// GetIdentityKeys The keys that tokens of sandboxes' identities are checked by
+	// (GET /.well-known/jwks.json)
+	GetIdentityKeys(ctx context.Context, request GetIdentityKeysRequestObject) (GetIdentityKeysResponseObject, error)
+	// GetOpenIDConfiguration Who vouches for the identities of sandboxes
+	// (GET /.well-known/openid-configuration)
+	GetOpenIDConfiguration(ctx context.Context, request GetOpenIDConfigurationRequestObject) (GetOpenIDConfigurationResponseObject, error)
 	// CreateAccessToken Make an access token of the user
 	// (POST /access-tokens)
 	//
@@ -10875,6 +11482,21 @@ type StrictServerInterface interface {
 	// SetSandboxTimeout Move the end, earlier or later
 	// (POST /sandboxes/{sandboxID}/timeout)
 	SetSandboxTimeout(ctx context.Context, request SetSandboxTimeoutRequestObject) (SetSandboxTimeoutResponseObject, error)
+	// ListSecrets The team's secrets without their values, newest first
+	// (GET /secrets)
+	ListSecrets(ctx context.Context, request ListSecretsRequestObject) (ListSecretsResponseObject, error)
+	// CreateSecret Keep a value for headers of transforms; it is never shown
+	// (POST /secrets)
+	CreateSecret(ctx context.Context, request CreateSecretRequestObject) (CreateSecretResponseObject, error)
+	// DeleteSecret Remove a secret with its value
+	// (DELETE /secrets/{secretID})
+	DeleteSecret(ctx context.Context, request DeleteSecretRequestObject) (DeleteSecretResponseObject, error)
+	// GetSecret One secret
+	// (GET /secrets/{secretID})
+	GetSecret(ctx context.Context, request GetSecretRequestObject) (GetSecretResponseObject, error)
+	// UpdateSecret Give a secret a new value, and metadata if it is there
+	// (POST /secrets/{secretID})
+	UpdateSecret(ctx context.Context, request UpdateSecretRequestObject) (UpdateSecretResponseObject, error)
 	// ListServiceAccounts The team's service accounts, oldest first
 	// (GET /service-accounts)
 	ListServiceAccounts(ctx context.Context, request ListServiceAccountsRequestObject) (ListServiceAccountsResponseObject, error)
@@ -11021,6 +11643,54 @@ type strictHandler struct {
 	ssi         StrictServerInterface
 	middlewares []StrictMiddlewareFunc
 	options     StrictHTTPServerOptions
+}
+
+// GetIdentityKeys operation middleware
+func (sh *strictHandler) GetIdentityKeys(w http.ResponseWriter, r *http.Request) {
+	var request GetIdentityKeysRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetIdentityKeys(ctx, request.(GetIdentityKeysRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetIdentityKeys")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetIdentityKeysResponseObject); ok {
+		if err := validResponse.VisitGetIdentityKeysResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetOpenIDConfiguration operation middleware
+func (sh *strictHandler) GetOpenIDConfiguration(w http.ResponseWriter, r *http.Request) {
+	var request GetOpenIDConfigurationRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetOpenIDConfiguration(ctx, request.(GetOpenIDConfigurationRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetOpenIDConfiguration")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetOpenIDConfigurationResponseObject); ok {
+		if err := validResponse.VisitGetOpenIDConfigurationResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
 }
 
 // CreateAccessToken operation middleware
@@ -12654,6 +13324,148 @@ func (sh *strictHandler) SetSandboxTimeout(w http.ResponseWriter, r *http.Reques
 	}
 }
 
+// ListSecrets operation middleware
+func (sh *strictHandler) ListSecrets(w http.ResponseWriter, r *http.Request, params ListSecretsParams) {
+	var request ListSecretsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListSecrets(ctx, request.(ListSecretsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListSecrets")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListSecretsResponseObject); ok {
+		if err := validResponse.VisitListSecretsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateSecret operation middleware
+func (sh *strictHandler) CreateSecret(w http.ResponseWriter, r *http.Request) {
+	var request CreateSecretRequestObject
+
+	var body CreateSecretJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateSecret(ctx, request.(CreateSecretRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateSecret")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CreateSecretResponseObject); ok {
+		if err := validResponse.VisitCreateSecretResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteSecret operation middleware
+func (sh *strictHandler) DeleteSecret(w http.ResponseWriter, r *http.Request, secretID string) {
+	var request DeleteSecretRequestObject
+
+	request.SecretID = secretID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteSecret(ctx, request.(DeleteSecretRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteSecret")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteSecretResponseObject); ok {
+		if err := validResponse.VisitDeleteSecretResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetSecret operation middleware
+func (sh *strictHandler) GetSecret(w http.ResponseWriter, r *http.Request, secretID string) {
+	var request GetSecretRequestObject
+
+	request.SecretID = secretID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetSecret(ctx, request.(GetSecretRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetSecret")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetSecretResponseObject); ok {
+		if err := validResponse.VisitGetSecretResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UpdateSecret operation middleware
+func (sh *strictHandler) UpdateSecret(w http.ResponseWriter, r *http.Request, secretID string) {
+	var request UpdateSecretRequestObject
+
+	request.SecretID = secretID
+
+	var body UpdateSecretJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateSecret(ctx, request.(UpdateSecretRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateSecret")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UpdateSecretResponseObject); ok {
+		if err := validResponse.VisitUpdateSecretResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ListServiceAccounts operation middleware
 func (sh *strictHandler) ListServiceAccounts(w http.ResponseWriter, r *http.Request) {
 	var request ListServiceAccountsRequestObject
@@ -13634,213 +14446,224 @@ func (sh *strictHandler) RegisterTemplateBuild(w http.ResponseWriter, r *http.Re
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H15cxs39uBXQXF/VZnZbZ2Js/OTaqpWPpJ4ItkqSUlmy/FmwO5HEqMmwGmgRXFc+u5beAD6RF8kRcke",
-	"l/+wpEajAbwD736fRqGYLwQHruTo5NNoBjSCBH98B/fqRtwC179EIMOELRQTfHQyupkB4e4xEROiZkAm",
-	"Io7FkvEpWdApnBI6lsAVERyfxlTqn2EUjGQ4gznVs84ZPwc+VbPRyVEwUqsFjE5GUiWMT0cPD8HoRiga",
-	"X6Wc6z/UVvGTWJI55SuSmBFEUh6NxT1Isx4WK0gkiUERNUtEOp0FejU0jnGFMlsiww2scCQXHPSE1XWy",
-	"eTofnRxmq2RcwRSS0YNe54ImdA7KHtzZ5dufYfX2tf6Z6YUuqJqNghGnc/0mXTDzOBgl8K+UJRCNTlSS",
-	"QvGL9bM4SyOmXq7OQiWS+lm85/GKjFdkORNkRvUBMEluGY8C8vY1EQnRHw/0D8uZkEBSCUk+EBeDS/1X",
-	"CsmqsFb8Wuko6L0D2fGL74Pmhb5fQELN6j555xbZgLXmv6HJFFTDSQhOljOqykehd9+4U2WmW2Mp7yc3",
-	"QOdNCzG0oYDOzc9tp61HNa3g++8aF3DNeAhNpyzxYXHSiUjmVI1ORhFVsKfYXD9umPoXrljcNHWKD9eY",
-	"+mXK4qiRPsb26TDyeHMHXJ2zOfOgxNGhJo0IJjSNVcPZx/iqdzOMq2+PR4GGhuECR4eHQc4Tjjw8wa7n",
-	"/WQifTiacS4lSAz0DohI1SnpsUxhZuy9zsPSUg9blppE4OMrcQRSkQlLZOOS9JtnMhx5ADQWIgbK88/c",
-	"rBYgG2hFzUDqeyOOy+cA94tYROCwwEs5OG1xAUzBHD/0XwlMRiej/3GQX3QHZpg8yJY0esBje2teOsqJ",
-	"nSYJXemnUq1i/Qd92vr3DNV2gUznYvpI3/NjxAUoGlFF64C6hdVf72icAllQlkjyT8E4RBpev6eHh8ff",
-	"BwR4KCKIiOAhkLlIgFBJqL52Yji1b83piowhG0qnlHE9h5rBXEJ8h7D0bXTuFtbODC60XHEHsV9yiUHL",
-	"IhLuING/3EGs6ZByuYSELBnyIu8p45TFL7fhloYZvqAXVJKlfHNn0lTHzi6pmunrppF7KvNwGPO8NoJT",
-	"46Qyez5wXkjuWAhnYShSrpqnrw4b+JUlU+HsHc7lnz8fMGzmykl7rmtcbPsU80VMFbQALBswbHG/wXgm",
-	"xG3jxMvs+ZB5H8xgkOqliJjh1ZdCMifJhYIr4MiJ6GIRsxBFuIN/SvM4n3iRaAFP2SnMU8+tkK/sgx70",
-	"MeNHYvxPCFW+onz55i9yIbg0k/9AWZwmMGh5rddCkggr2Ze5x/VM0JhMKIshCkhMw1tp5EymCAeIJKEK",
-	"5b25mANXKG9HAiThQsuid2AUE6AqTYD86cXh0Z/1XXIFk1TS+PHXr7mfhS4JKderGgOZpPGExbil8Yow",
-	"JYldhV6+4cpEKqpAS7DZdukcJELQfjXXfOrQDxOgCqIz1VdIDNwrL1ddm9U0+ovUFxdKCiwBOeQ7LPJQ",
-	"QTDS6uovEqL+E82pvO1a64Ue8+Ao1PNZGQorH7VNc21G6fEeBluRrIwCYgcSakYSpcFIQyUdgG9h5ZXV",
-	"i/TJIsdd7HaDAmTrlGt1iExjLeNEw8FrRU0/AK7Fkw8jrajqhdm70SzT7mYUjGLG9TKMLomq6kygpCo1",
-	"qerlirGIVoXV5Z9qhIL+ZstZLiCRgp8UdG0guD6kd/2XOY2g96nijhtP7w1XiYeiqDvUNjwpHP9DMKJR",
-	"lICUjdsKY6Y5j+eg6BC61ejl13jERIExBkk6B7KkkiSa8wFq5rGBW1Fw/f67UV08DUag2dsr1Ag+9SZo",
-	"UTRHlNd2xkn29G2UqekTFhuLCSWhmM8pj3z7tezUoEudnhVVqfSLoT/d3FwSM0CrfsYIlZhz4U4erZwI",
-	"ivL1E1GZLaQTHazZRL+UCTdeAjib2nuoB0+gGnLOVlSy65j9O7RoxPLcmDOISfQgLEQI/3eVuAKZGh5Q",
-	"/ixwOo4hahBZalOhPeNcTBtoNXaqSD91IRjNQUo6bbghFCy8DzRBSkXniwGGmOJp5e/nCwjs2j82bfo6",
-	"w2/Hr5eUKT19YOw45scEaKQZIVKulxcXZrsCaqWdyjGaA3aY0Ue/LwPmoa7V9znpMuWOqYQAmRhP52NI",
-	"NLugRI9FXjFhnMbs393HXTjifF++c34lOIdQWRWtfixzmAuDdVVUNTghUuU3CLSbAKqooafpXt6vxztb",
-	"YH0lVhT5YmTQW1h9lU3XkU3N+F4SqkOaMAQpMwvNxpjTANGtwEG5VfY/ECc99zqS1++uryG5s86sMsR+",
-	"WRAlyNEheXt59x2xEiXIQP91OWPhjMAdJCs1Y3xKmCQ0jsUSIjIGySIgkZhTxiVh3Dx5n6pT8pd9/JcL",
-	"QEyiF26fvNM6JqGJVlqliO+MoRH1axrOGIf93/WusqugflQVdv8aYqbX55GnlYL5wvhAewhca6CEkVpj",
-	"6pPAf5tpvVvLemhaGJ3wNI6DkUhQG0fXqV2ge+Sf/qLlOoM74Opt5BF/rZ9W32MKpFcDgMxQPsSi3qJb",
-	"n7nttE/nAOaGa7qAe/f2mfLyFEoWwLXkYf3N/eDjbJxrnpBskYTsckbBKDL7gSiHtU8acqa7qCeZ5+OL",
-	"oCqI3xl6dxJ/5cA9hNIf5aPUKAIXZbKKRDqOCy8YQaqgTP2UByG0XjX4oQu6GBUMgi+1tl+D4FsljQ+L",
-	"fEd+Zi/9ipyZYJOP5+JwJw+pgBE1qMJ51c7CB6w3U81+LxNxv/KrmNfvX/18/YIs9Ah7rcYxCY3IxgSX",
-	"zj9tkZ9MRR4qYfh5LMStNNY+kmrdQPMfrR05U3IFPXIjQ+2EF1TKpUg8BPZO3xp4K6DSK33wUXG3Oy8/",
-	"j5vza6fINlykVQDYhXecs563ftTn1/oCRNuQHhTYIItQn8uEhVThpXYHCZswiE4Jd/s1dheg+hepgEad",
-	"BxzSV5B4+N7lmwt0W5FFTENwcE2EUBmQ7aVZ+Lw77sZLpVkPNvIdJM7tUke+mZDKfdqebtmv2w4Q9+1m",
-	"gFxBaLGpckTOBNXDliRSFQqzA8e3rcyC3JqzVlYdjO739Gt7dzQxBvGTD3ZxZ9ks5vfXbi7z6w92Rk0W",
-	"IlE9xQ7VEPOC8Vh0DobGl1QSKm8hIhORoFYKsYQiHLz0VbQf1KefM56q/rdpNtsvnN33gkWLOaI8WZDH",
-	"6uDR5UBsMzMZn0gdV2gq/fJSaA2MrYa7fuY5lM3+8E94rTSanxIJWjwO5QEOlvtzr7VxYg6zrli0CH7O",
-	"QtlDmMAlFs0/hZV7D7UoFjr6sXfJfswmEK7CGPatyDEKPM8WGgD+Rwla5/zP0kXUOOUtOrO8j8IZhLcL",
-	"oWHjl7x+gjjCUAvpMUBlf2815JlRmrcsPcZmo9NYtmhmtDdzAlmo2DeSiCU/xd+FVoqMFoRjGSTfyEFa",
-	"j36lG/Y4KnCbNKv3wfzt2UX9aFDBdAIA+oppfFkaURET0oiBjVrzK7gOqzpubTdP8S3fqqtOZd/G5nQK",
-	"VzBl0lpxK0oAicWU8VMrF00YxJEkxmIRgRbxpYt1VUb6rmx5KY2V4WdYvfUrRnQp9fcFb3p6DWECKpum",
-	"U8qqayklm8zfZMOnVIWkE3cquIpRMJqGCy/59Je3VBOkzh2x+rCmaLKvSySC3+T2RLd2zQ00MJDRfww6",
-	"ESr7RHE+/0IdO2jC+R7yRxnHzJTOyMGLrGIS0yn+8g/0bJqIUkOs/3CyOt4f5m/784jA/SKmjEsT/VVc",
-	"GsaAeTYkFUSNhmYaM+pnOMZz2OBLChfpK59A1nBXRkzeXrN/w8XLnicIfJgZht9Fv1yd+00k+hm3yhy7",
-	"gzN16cSDVlWQxcDVawpzwd00v0IimwjZGMR7b3BeCMbrrZHKYkSXz1iRDDRfYQBI5xLMV69xLLoYi8FP",
-	"tTnvRJzO4UJjR3+fzq/5S/XLrspkirFVxSC2DGOLZ+FwqYCzBWCVUNOdRxnYXi7R6BY0N8ggqG7Vk7hN",
-	"h6ELjcwlR7u7hiPJojMdl45gnE5RgZ2IUTBa0oS3+gvdHLLB3Sq9F7h+gs47Tq7ev7/46/mbX9+cay1J",
-	"K8pzK4hhnBblKHcFhKK1Wi8r4KCWIrn9q1trITr/u8P//j7oTGcpnp5dZdP5MA4+AZQ3qCQJqsJ6sX+7",
-	"fv+OKLhXnTrepiDXi/Et/8I6OSpeQNRIf6VxCpcJNOox+ajrdNI0atE8AcYmOyDUzOxMzUSqrKEG5+jU",
-	"Q7NxxZkDz3Z8i/cfz/0N0PkFqISFHkl6KIjW0bXtbnpZZQfo5WZS36bfGdLxCRXGDVRi/50aDb51mY5j",
-	"Ft4kdDIxB1kGNk/jGF1QkrAJYYosTbj3RBGRqhOikhQ81ra6VBkBXw1eYcRlwYnW6uLI3W1adiibdHta",
-	"O/WbM6UW8lIklas0i/v//sWLb1+0Zxp44iOovL2yhmghld++kMbdbmGLAFc41qt+FUZ4qCKhXGLqRb/v",
-	"3GTju77VKsD3EkiKC/dhQgkrX66sE/SEUPL63XWel/eP/7n/D0J5RAQHvJJoHFsVYAyxWBKmTsnRIaGK",
-	"zIVUgdYFjo7/QsIZTWioIJH75MxYAUNh3pqIBMiSxVFIk0gGODslseBTTHQwf3fjKJEzkShICPpe39Bw",
-	"hrGMJh8yBvfhfYLHhgYJvcyfbm4ur08JtfsydyiTJEZtguQeXZV7g40zwnhvm4BzUwR5JZjQ+ETMp0Av",
-	"1AU1Wyu8XcoUlAxI2SYupLWSMswO3CfGpX18uF/T2Au5sDSO309GJx96y2ofq4DHa8FkvoSCK728f/zX",
-	"Jzge70tU6uX+u7OLNw8GBewTFgFXTK32jXnFjnDaHgIATV16i0st1NDsIDCrTFZ95W3E8Ata1LbKof/Q",
-	"nCXhoP6gaLLwa+2fCX/dGptbNkUolSKHPIkHzipo3Td4qWlCs1dab9v8liJ8KoIBzuq/+5ctNoXeaEJT",
-	"JS4r1nrf44uWcLOyAak9VjYbaTT6X+lAnzCjnZfV27MLvGTDRfMlZKSSBiklP+S1jAQ8l8p6ILWxH4Y2",
-	"0aaMn3dHRPB4dUrujgmNl3QliRkqkZ+xKRf6Z1bQSopRgO1mgnWDBHdrYGhAfZul1RpjXNHnkhS8jtLC",
-	"iWGQR+dO7LffmMEFyi9orkfHf+lQXIORZFOOKUvG/uzLje+YIU3i6luH3/2lS9200Wv65WzL9dV4D976",
-	"2irOvjiVyqV2eBx+c5ti2xAI+gNlcV+7rnnjOkWG1tsa3Bg2iDf4Wz4Rnk0t0rMknDEFobK06bPB/kDn",
-	"LF41Pb0QkbHHND5818uqn3+oMG1lkqC25I9+hpawUPqvjJAqiF5d/tLzWLNXzN3wcqV6Q2Sg9TpcpJeQ",
-	"hFB5oTniKWLyVvpEn5rrKhN9ZukULukUrtm/YchW3HvyCjB0Ixr6HlZjGfpSLVC5zdCtoYNfGbIv85r+",
-	"Tv+3ql6fIk414EsJuB4Tcb4Az05qp1g9IR94fKB2GOMjGWvgHoKvMjPYJ4rx6aBXjSvxLZeK8hA6E6By",
-	"X6LJBYkSyrgJonEBafhLymdAYzVbGSM7j8b+7D0z86sZ5dNhnoy7RteML7Syvs2gcI/ks2X3RyHqsrrE",
-	"Cogajr9+eZQvoPJ9kHNKH0oYidgbePLbzOYqo2cUVf1bWNgoVxOVkYUF7hGD0SjMaQREiwVq2kzeEhqb",
-	"QFsH4kmKLtcJi0GupIK5F4BXKdcg+o3JWavCc2LqGmmVl0kRY4QkSczLNmLCCGHfyEIFqCTl+8QZfJkK",
-	"MHTXjPudLylXWea2JJNEzF2ePsFnxjRRvni4N9LtPbf2BOoUbeexZRplYrveGZVlj8H333UKTTkuVj+q",
-	"lQA8Fi5MfMip+W/JbJwXmoGY1JBMYAKJi5Foz79vVOG27hMWcfRSiIZINod1od7EmIa3CCCEVAnd9B8W",
-	"iTBEQiIWES6qAfJFOwMahRodv5UUkDbHcX3JETp/iU0Gthv4RpoYyARoOKtoP+V527zF7Z7cLtXJWMfb",
-	"97aG07TL62kR5jUoaupH9UUbNAi8tfaAsxZzwNr4xSSBewhTJMsxTCk36FXjZp5vPnIoQyuGDo5yGIDQ",
-	"TxUJERdjfdqD6tzAHcVPDDeNLIpXbds7+Z38NU7j+cRp2CNBW4nHWHOHeG2QqM1QV5u3QaW3mzSV8FqH",
-	"4IreGYWxHtMwF3xauXOMoSQwXO0IC1ppGWhKF3KfFOSq/X7VFtwyHM9sX237U6yn1DHCYkK0nZiVPJax",
-	"d9Zab/0gF/1ZFqwdFFClBmXvYRaPrnpQvmMJSi54D5K0YPdPQqo88KCMSlpUebVItTZ6GaJjQUzQ+WdF",
-	"LKztUKaKaQrGJ9zTPWYWYRdQd5HZNLvljMVGisX58wJKtiLGQ1BZa09Ti37pNZO3g2wmeGDzNV75CeJo",
-	"yGvbS5iwwRiVM6rsxbPO6gm14NG5mMqtFGhoq80Q24/0nQhjprpuGpy0s+ZCGVN9JteBRsFhmKovsCHG",
-	"Nj1+mJ3tldZI+g8fspg5zAesZSfhTgNCmAoSRVgkHrerwnEUDrIAgiL0WlDr2olpmVnMVrm2gqQ/O+U6",
-	"c9A2WkvInrFr2LoJmo9PRHJazMtHc8UtrEw0QiTqrmTMGZsv1Ko1z6S9YGq59qNHB2wqR+WS2QLyf9De",
-	"VEiKkTEGXjYV6thChYZG33giYmjMDM8OkAsyB1cWJiv8TPkKK6EOKmKRp+q1Z2yXz/nKLtOhlVhyTOuh",
-	"0ZxxTGm8g1iDYRSM7hgswR9eW1Lk2iwe1uqSVU+dZRW+jA1nSaU1JgZECn1KIeXoKyZjIAmMhTBpXHVt",
-	"+5rThZwJD+rYVMsh8SLSTubVcCpQKIwN7Le8B5/piy0RZE0LK0yDxUk99DG2Pm9fEqDPKPjWCm0Tlz8S",
-	"Cj5hU5tTjqSU13w0JVEbTr6RCPxVPBsy3d6aTFT3JQwWy0jCFJqEeNLTKhnY88A1uCPwQeWGTs+kZFM+",
-	"B18duh+0UkRxgKYoIrgp5qTolMQQuQAyrF1VT+HK3uvPZ2i2mAaVBj/1ajgDw/d+YJzJWeuLDaEjlYn6",
-	"ZIeWtpK/FxTPpbaf+kK9ULMV9CvnjZ0S/FX+5GsbHuFFyObiOU1F72oWCVvb12GfWUrxw037aJQaBQ/T",
-	"JAHuimWBXMNLd2Xlhh5i5LOTrTwH4Nlc07ligS3N/VvrI8DcWpw78Z71ra5ipvQvy6jlDRbuoZeUIZ0B",
-	"msU4b6TgJ+u8IElnmTw7dI2Yhx0VVisxcq8308hgWPSAcUJJjNUunHHRxguHYg5oFPM56e6AlIz/hVo2",
-	"w/MS223fJQ5WuzlNCLd3md4rO6ZSXS/okm92Fww0ra8hiC0wa6OhoojewKsB1Ts67Na2SEB/zGwzS+dt",
-	"SXpYne0ug4wPuLMqkktxgUWaqEKzdDAlLlHGsjLNt/ErJPg602pjJ4/PFLZOYZNu4WhTApDr8NdN0TLH",
-	"xLy8bhNSeVC1EzH8cYZtyPEYpVmd+a+icJvg4m7jRHW6JKsq2xNStgztukBuZU39+EwG3X5GyxIMbdJW",
-	"i+s9gkUCGOXmboNqVHArDyiD5bgcsNyDQRQJrdqt6fi75umarI6M/5AAvGby9mLst1hYG5Kdtj1/wn2o",
-	"PbzcHxH0ATn9goZw8FH/+OFE0enHUY/zVXQ68DbN1Zk6OOs4144yKIHXt/PmnoYKW6phZNMkEXOslIIG",
-	"hWLkVE1dnogkbMjWyGbxM273tFiNpTWRojTYzlAUzj2xVTRavZpHDRmNGFzW9dViAJtz1jdNKRUs+jNH",
-	"t/RrBQuvS6MRkucwpeHqOeojO9YqOjNmti5uPI0I/h8rTz+eHN12uVomk3WS2BaVNZz4lhWsdS6YjcWY",
-	"DHZOA8JV5KBsO+5rW4O/cszJ0G1gKPJP1EQa1++b5otK9SpD1ljMyu3jhk4HqlvD2Z8y3+hYKZ2Waa/V",
-	"t1RY/o+JSH2gyGzCA263konel+FC5YVIGkqdKDo1PXZMa8H884Ef4fueSXkqt4S2U2nKmG6mwLab+zem",
-	"ZiiHyS/LmjjO9jRI9DEmCs+2vlonv1onv1onP3frZMYXvAzWFizdrPxqqw9QtjVl1s9NwVVeStpocnpZ",
-	"H2FWOtV8wLezYlC0N6yhoaSnmnVfY3YVONj37cZM9HWaWbQVBl8zOX1oRE5L/zLVHGdsM9F7uP0yF7By",
-	"wbj2hIs04g6ikqXecv4mHXBQz7EvOd+/6Zje3A2SKRs6eZuVuig1jyEFq1QwtbrW8xhAVPJmxkATSH5w",
-	"ZCFv/4Dj8R9o/ZrBPY0gZHMak4hNDfHjihB8+GJOPTOl0JhzFs0ZLzeDNpWG8ta9f9/DQXuuI7RbtglC",
-	"0HNkkRFN71++3fu52DYpf7fS1Lj+rh6wZzC/+q6WdppO5m+/3XRvX585s/4FxRS2VL+2rTqzwPvR4f7R",
-	"/qHt2sjpgo1ORt/uH+5/a9kbgunAFIvZy0tPL2yFsroptNDecXRiez4VwVzsebzaoMtxv9LHDWmWnkbH",
-	"lT7Hx4dHW+sR7Gl81dAwGA/YCHtYgBzuVZDl4xI5E0tuGmYKHiL5fff3vzd9PdvOget5/BCMXvQZ73o8",
-	"F4kWMw4KKPnh48PHYCTT+Zwmq9HJ6ILeAqGcGEyxG7GBmbav7P0ellPeS9h0ppEY/6y/UUavg080P6i3",
-	"rx8MmsWgoA/CvcaRZYRb0ITOQWEBqw/e/t2lLw7q4f2xhjff1cWdHwV/XtB6w6P1gaXZ5QFNI1PAxTbJ",
-	"KEPhnEl1FsfYb7QOAN9+8iGmd+r7CcapPQT9hr9cud67fce/z1qn9n8na+ja74VrZqi03+hfuGJxn9Eo",
-	"dvcZ+A7ulWU3dTQ9HMTeegkGhSbKdUdKjd+950AWpoBxofrf3/f0qveyi8/3PTu8uL+HnVNXUbSoktdv",
-	"M4HR2qbqAa8p7ljSwf4dQ3RdIUfNjqKAcFiCVKaLlocWDa1BkRxjMd3LKlZ7SfJHUFkx6A2RoU9FbNl0",
-	"xdnC0CbbQEh0dDZUhB49K6BiOLNt1KX34DpQ2Jw9xz/PLt/aIhWm4ROJxVSeutYiuD01A5YQseRtsA1G",
-	"i9QDxusKGNcTpQZAsEtM2jXqmFxbLpbERIw8HwQx2iYCPzDUzbKiGabSQUBSzeQJUwR4JPuRdlZn5cDm",
-	"Le2FWXa4l9LRInRlxhajfzcCXEfSRb2ucVHULoMS12c6b2je9/b18wJjZpvKC9yIiSl9i+tNUn5q7VYu",
-	"31uPpoWK10MB+ynLw384KBRja+LjtQxj2SDk/isFbCRjpVyMmhgVpdlBQTha4vBNC9j6fd1JdyKZ1HOy",
-	"ewgo13S+iEEGRMRRfh0/M0EDqyG5DDAxIc6oSkweGJWoSLpySZIuNfOxLYKz5EWT/C0p2uLabqRBcvx1",
-	"Vlzi4WMB602OkmzVHa7doJ0gh8kK64MRblnPCgn01TgBNCI6zxblxcQzIiYTI3EtZ6DlEA10w7EE78mr",
-	"7M4PPpmf3tE5PBgHrF9IsYc6GGey2a3OUpJv/IfnhjCQB5dCMqvUPZ6g4hDGL6XIDJ2eD4qYFRPq8ETL",
-	"riLBBEZX/t7caPo3a28yKYVcqByPipmEPZAGpzz4ZIz7Dwd0wfZuYVWyH/qshVrxt3W7h6LPJVUza3P1",
-	"oM9WgJ8XFX8iK2Lh43Xku4XV8zUftmGosx9q9UlvwjYAp/ONUO3gk7Gn18yIPqPhlvCuh7kHP5Lh6PO0",
-	"HrYBC82HWwCT8UsfhJSHxnLRwBbwuT5fG7TTx6SbuRQ3seUebuCgMLuKIY8LqutKptlx44BqxefyjOXX",
-	"P/bQvDLVBvvzAI8geoaIFcfE9vNHmcVqvSZPXG6IcXlgQ5NypdHs3EUXPJoIUeh964ETivUzoVH9WYHn",
-	"zCV2KAYJAieLw9ia1lC5whfUVmyosAS0tVRgtQ234tDIlwSkr0t41nq42HZ4DBhyhlZfbC1M6JRiqZBe",
-	"hV8KjUR79Btew+O5e/QmXCyfF4pfpsryF8K4Es4UjQBDs/2U3YEWji1gxQRFrQ5jbiM/ym1A2Du38Qr8",
-	"mcV4ARbteRuKxlu76DousWBkmoT3veWKo7/gK65kXbQYN04LZcKxO5lcD6v62FgQnXI7y9Nh01cjjd9I",
-	"Y5FiZipdzzfChJrdpkkVutL3WY4aoz4KCkYppzYO7vkc+Tmomuf1G1ckyXaTR+uHrRxm7+JHkWSCoZav",
-	"JrtaBTRfzWO7MI8hggRoL8d+cM1YxfoybGbjHZrZM47YBWvFEPAejNWs6NlxVTzKYqNGDKIgElRBAK84",
-	"cdqp3CuBnUURHtRTKRqfUbyjQaiGCEf23OI6zqJIUziD5LSkrSEqCWXRSf+Wxatg/wJb2wBVYTFBTaY/",
-	"6R980v/1uI3n4g4yvPv8LIVmA/Z8zblyYdUrSQbetz4rnz3FoXa+drPC09H5UyvunxfpZhE3UKdcE0mn",
-	"5WkpypRrbS8mc6iLZAs+q+ZIV7Tn7+aydu6f7usal7RzcLmMhw8fg0oAclCFZVAY7LnWjaXR+oNkQEzL",
-	"f89FPo5FeAvRHhqFT0a287UHsnqekwRo1HzL23wF5wX66kB8Vg7EZuTq8iW6SNsmrFgmrEryg3yHBYx5",
-	"npf0Vugy8/ud2gzrRC8PoqyrE3cBJcNo0p7+4ESBoh+14Ua/An0TbEzQO849Ot4a0XdS+2eFip20252V",
-	"sn5Kytcck685Jp8h0/Yloxh7Vi3NpDfXRjqzopSmO6sM72UVNlpp0Ja7uMkG78TK5UrU9bF0lQuFZGk6",
-	"IeUklXBKZmJJxESZBgzW14QXYS4liTzNw7wseLwjZluRo3sWPQnIeEUwYmYAImSzF5DBJNDnrs1WXHjj",
-	"Ws0PY8j42vvJRPZjlTi8N08zkycRJL1H36wWIEc7DWY37fN6YHNeo2CHqGd8/HSxAJ63enCtZRxmbMKC",
-	"skkM5uUDrIPhxBVy8OJkMeWiPRK9cNhf0fTLR9MsmcLpvXO6Mll7GEtwasoho1tIuHbUTJKU33IXA/II",
-	"KLxp6oVF/6Wp99HOkX9zg3aBJK5QTg/8yNb1FHco8i13fJvYoPSAXjYodzKPZoTKjn63VqjSZ+saqT3j",
-	"IMutY0oSaWrj7BbwPyHRI+EQ7DyG0WAk7xXmBa1RRj2knNHeg4cgDz7Zn3oZm4qoUSfQ8pkaB0y047PL",
-	"3D52W7lJMYKY3QEWVh9ON5mdqCl4t/1k/rPwV+u+y+w81mZRg+6d3xwWt5nkTC3Px+Vv5QJgO3ai9UMR",
-	"k5tpOhkud4wb1nG2LJadeDyOdlAg+na7QIE37EzQ3okwbLfWy2hVOIYnEIaxj6C77jJctXajmEpFpAY1",
-	"iehKunhFfA2jbNbX57bEdfqj4sEn+/NK/z2BRUxNMf91vx14IxTyjwyOUfBKh1e40AyfHtF1kOOsn49x",
-	"WLrrfFXwEqY8goQs6a6NXddgG9gi+E1UtVse+iuxjHUhim8MIZ2DieB/ROanXG+YTW5SLyrcgFSbX6ML",
-	"Tz2P3gUgffEqD0+Ik88NHym36GgMyRDH0gSLYXtoIyWS30caR34fmRq4kkRU0Q0RcgY0NoVsm0Tln8yI",
-	"zstPwb06WMSUVaBUZVj1OHxI7mwS04vDb7c16zuRFbNgkoSCcwgVhoWYsFwJiaZtJolUYrFwftmCW6Xi",
-	"HMkKImC4QEi5meKUvDj81pbrod5PmoPmIuqQat7hiF0IGfpLfQSMC7ObZxjLO3cr6wjLwlM/+KT/azPg",
-	"/gh4+r3yhc1cO80X7oaln8nZU3pe4NPqpltYB/T6eYbWT3W7AEWRh+5GtteLhcgutw/92dpcuR9k19aZ",
-	"6ve36IfpsGq6U3o0q2YGht1aNUuf9SS9mMffSNfL3xYH3LVIomhSrBf1p7sjF8cuyR45ekE0Kgit4oVp",
-	"AtGfW+FdiLvJ/Wpd5csKlN1YuwzuF7FmfycTGksI/LXMzBx/sEi28uye/SiCUcrZv1KwudYWXaRaYdXs",
-	"iUjm286aLTHBpup6PVCuVs8sE8TL0Wj59/qk0draZ2SclcE7tUHUzq6pGWy56N3u/TIYeaCIxMVmVfps",
-	"/k/GabbqkXP4XUH7iju5yX7/M4vjIgt8NrGia51Rpzm+cauH22a8r0FRFnew3+d7kuvZvapeXn9BSauw",
-	"DDdBFKdvvNXN5I97rVc+smNrfr+rXUNv9wLFjnnum3uFRo2sJk8WKyESkoBM50BooXrBcPGhiLgwRUdr",
-	"dyHUN1Prkf1ca6A2TIo5TaVpXZ/mk6PDw0NP7+c5vTdfMc+zjx49VeFVA5orCEUS9VGNbG1gMXF2FiY4",
-	"SiGLmIYQaDkDIxgpj8ic8VRBRXfZsR+tsEi08GEkaAQhiyAidKwFpfEKJZJAbyp3nYye4U0xEcnt41wT",
-	"P4jkdvM7olJfbUBnQsXmINJ+o/uZtI/Wo5VKH6okEUknCeEgjXb2AHvfHJ6OT30C5oGrxES4oTiNWLEb",
-	"yan9qvBI43ptbbL4Abbz775Bzk3X/6e7P+qsvs7bH7OKdg+EwjPyoMy5mGJ/zacolL1V1Q5x5ZFYa/+q",
-	"7l8rug+JLv4cqrk/jv3hcfCUg1puQwpoqgpuRr2zX3ksKzDObltG99IWfUWtODG9yncdOYmSrglkQOGZ",
-	"LETMwtVmuhTqZI8j213qqbct3Jl2uv4GnRaYxoG9+jEFqXxxr5PUWivRk8tMDnjNEB8JMEXOjUXe01K5",
-	"nzzowSA8mOi5ik6IEa2yUwKTBKQtI7h9vLky028bc6LUptx6ZSinH3/7fUk/PlxXDfCA/QLjrYORSNA+",
-	"nRAaa2a+Gp3wNI53y030Wgwr4ZFZzWZsxNh4Hgsf9NzbRgeaKnHpmF+dl7TxmTalcXPM+SJNhRugluR0",
-	"IWdCPRK3se5n+5FHuKfKB4+eyxNTKIzJW9P+67Rc9JUpMhZCebv4N1eYeNLKbtn5NeFa9vx5Xno5krVg",
-	"YoHut4+HuRB8Yz+ztcjN9dlV0U/splmvcEnjffh0915AgCYxVulLBt6BkNyxEPZo2NFxD4MazOAzN3Yn",
-	"SnDpm720YPMGybb02RcIk5Ud7aRAWOXgH7muUDBKRAzDkOFKv/Esq4NWkbbhJimD9TPFU1OJrLqZgFBs",
-	"s10sTJZlklOySMQ06SpV5rvcquzKy8QOPskSAHplnHrw/Qsuc5Zlr1bglmex3sJQD94mdc6uKwDrTq58",
-	"JP60JTaE03x84kqn/0ls6EfmRWfX2wTh0V1crQcnKff42wKS976Dv9br/KzqdQ6+Q/NqnuOVq/VeR+jQ",
-	"24tqrWuzaI5oFvqzUf3cdZmC2JZW0uCU46bMdet7n2tVv+uC3aBvTb9a0sJnUuFvg7AfjZimbHVXY59d",
-	"1dSj83719PSKdp+uFIYgZYnp1LkQ1vht1jClE9K1wB6YiBjktxTznx1TQuldKsoj00PXvXFqB2fsK9CM",
-	"+nduOs7YhGU9gemr+3tnBakFJFJwGrtMB4cytvJp+Y+e3PoMhfIeQT1iEzQA2wMTNm6+GXyNcKgTV//w",
-	"hl9pnD5Nr/q8YJJrvZZbuTPtdkYjRPcxTCkPSuUk/jfGQxI2wc4QbI5ZtlN2B3zdAhJdaRt+/D+Y0/ue",
-	"NHBB73dMBmaNrTMB1+j6QWNhmCYJcPWHLKRQuoQpJKg/MBkzV8H+I6mwjfgu6H2R/vyy952mOURrFL7Z",
-	"HJ4gB2qKWoJUdjVignUJC5albySxGH5KDkvpW49HX32qABfL/w5TFXfaeHCtusFPIOvkckywvuIV1IWm",
-	"Jrt7BuTNqiHWywdnfzugMaN605/wh4d25mxeOtMje/Fmakc+VXvwRTqOWdgQeWB3o6HS1WWgMDZwk/bJ",
-	"8CyA0pSoztF8pyWnXK9LDRZ98yt6C9wUlkJNn24VpRQ18eAdDbfs+Bs6lY/v3HFr6pmq7HXq2Fm25rQt",
-	"Vg7PY+SwDq6agQSCn3uSopL6y6bhCM2xdk0UyQ3y/p5/UrIpfxRsGAp0DeBk6ms1ruH/4UTR6cdTc+fT",
-	"KRYtHgOhpmm+qerewUbM7Bvh0dEG54EL9fK7jQlEGbi5L/Rhjgbwuw9boLcWvxeCmRJ8GqIYPmhBKSZ5",
-	"S3I67YPcZQb4Kb8vevj9bnL6GiqiZbeS5970MBzzvehLFZzM9gocK+uF6GpxpBLkqbkFRbJBH4bOpPyt",
-	"wPR52pr7yPG/MTV7qUlJNktFFkRaBhHW2qwJDylQfq5250LH03yLY7Q8krevg9yLZLa5mdRV8E9HsEgg",
-	"pCoXsX0e6+1xmu17AN0n8oySTR3TPI1jOo7BnUjnhfT6aTq77oQ3nklyd3xKUHeRM8anhMZSkDCmbG5M",
-	"iMgVneXCqApyQUPY7Po7MIh+8MlKBt3Zog4RkH/4c0a3ykNfWpFFDy3jwy+c3ZM5i2MmIRQ8kkb2i8X0",
-	"G4nB/q5LMUtMfrqmdFc9wF9RKUwTKZLNjHxdd4KY5tdCJWBaJEuaRORPdpF/1rqgaytIzNqI4GVjwykZ",
-	"0/AW32OSjGEiEiBM1Ti0b7vZyYx8RlS7HC022i80WEu7StExfg53EHt2rGlioSBCf9Gb45ckjJl+HSGZ",
-	"oC6sLx8p0gQx3WuXdQ/rO9CILhKKoxeQSCaRNXl2sV27hqOhXsY1R0hNDd3KgjxO3Ud819OxL9sKF4up",
-	"KXFs1ILxytift2gqaWeVUlGV9meW12b4U7FLixBaoYqB3gERqQoIxntAROhE2RKwsaZVMmGxiRL3ZuqL",
-	"qbSF5tdP1x/IKnszmV0I0OaU+UQ0xswZWH+hxPeTWGZUxySJBNZxdk4gTZbGNsVtHQ3BH40oJyzWf5pR",
-	"OetlHP9Bj9+UBj2mdL2ADS3pm5iOFglIV1a6ZkpPk7jbhu5mMMN7GYhIzPht1gbs8pebTD4NE4iAK0Zj",
-	"GZCpEOaC//bQ1iv6YgnjN5RalCCL1LTMRPQ0l9Sr95f/l0gFC9cxIqu6vcIakkbicYmy3VK9xwM5djp9",
-	"M704O2KnS9Jaerdp8npEz+QNnfZyTu7eYm+7RGhRPLNeYgSVotNt2Lo6OaSG+EFWKMoLd6w49mwAX3ES",
-	"CEWL7KsxZw/H9fX68XQ+tsknu0eJLEgIzdwxUNt1sWDj3h1mwD2TLRG+Bax4Y0Zu4+6syJPGiv9UXuj8",
-	"BDw5yFqkjdm/IdIcpvMSBXdE5ff6YKXzAjOFvsYgi4xUdJq3yZJKJDt3yeQOar0Wja/yCRF2moh00fsO",
-	"+9GM3hBpPf0HhFSEootsDrZcY87Wv+82NeXvnveoe1aoadlR0rJ5tchtUBRZ0CmckuMX3avU72x9fU0f",
-	"elW3vnmsTdVI+NjyUdvamyvKTMJHk70IaBLOSl+Z0/tz4FM1G50cHf8l6P7qy5WN3cSosxyU5E/mT3/o",
-	"4RjJgf14rDVPJGijMDTdaM2qBBk6W1Zh4lHgfqP4i361+COOeXQjF4d7ZSHWbM1vcWD3FOuQgPv6twtr",
-	"6sNz3xccW08gB2hJK+9DX2Cmec9923c5xsbMGDOs1yt3x20/KTp9OCgwur6M96zwyvbV7aESQwPXCdfg",
-	"OC8Ou9lmvFWWuV26xajX3oRYBKQvImcQF6gQrY2/XZNoXRtyU9XMOAu4IDI1l/ATqHl1CjYS04zKjIKL",
-	"XpntUvHdUZadGjEZijtIVh2tuV7bcV/bczX2d+pIj3LNugI0cE0SPCwH/YWIY5N6qpmXS5m6hdWoMz3p",
-	"7nhoh6hfjzfoERX0bDijTHTCenVKr5U3hLzaYqaBVYskgsQrGRnJp0noacvmgOhsoqDB3xtRBXvWodRz",
-	"0kIo5heZojq4y5fj1VuJEApGf9+7EYrGe7Z5V9e7ONiN3XWAkWswptV42w0izwlzctwO2oz5+EIZSD+I",
-	"hBx/R2YiTWRAQpNLU6rLksmoUt9Xt7AyoekiWmXh0OaRKSCKGZxIHwYSOYG8jWC+EAp4uNoz1Qq8Stjx",
-	"ixcoEmVKGYZSKUj0nP/vA9379+Hef+99/F//NWpQcr62VXv6tmrHxbZq3x4eEhkQGi/pSg5urVa8DZ+q",
-	"rw/S0eN39vn1eBuxdV97+fQLApXk7shGfYKWl7EjMREL04duY/Qc0HnBx6YfK0JtCxrr4Xpf2VLAmXcD",
-	"GP0R9ETHczG14SKNAmKrmfD4xffPKohs+/Fj52KK0Ru7iiF7hm0s7o6HpvGuoYS5RN7PWC0Ykh68VY3g",
-	"4T8oxTjTGTZpVOxJURCuc0B7hsIVTLXyl5Qi4DaSiSo1yjEVudsXE4zCRfpqQNsrU5364qX3pvR0ybJQ",
-	"6vL0mvWulyN4vPV4xHOY0rCxPpqJO1lSpkxhHv2/qWaxe3HrW2Mp+xu9o9e4THL9+mdJjvePiBLkeP/F",
-	"5pFPRbZdy/VrLRnpjnMtNv4ZpuDUk7M3TcKWA/LuzW6+kSaX5UsNCbyeYbBsnvMojKqBDB6bhs5YBITV",
-	"vQE9knoaUb0WrI7g9ldj15ygxNZ3FaL+yHTigu6TIWy5iXsySVIeQUKWxmb9BKaVxF7BEJk1bYFTflsW",
-	"cJuakniu/tEOYHdlPvBUl6rZt+2k88yvVltkO4swVcUcXoz5Mf1Xs6Ay94xNbGQZh+WGCPU4/PXjw/8P",
-	"AAD//w==",
+	"7L17cxs3sij+VVD8nars+d3RM3HuHqlO1ZUfSbSxbJWlxHuv4+sFZ5okVkOAO8CIYlz67rfQAOaJeZEU",
+	"JXtd/sOSBoMBuhuNfvfnUSjmC8GBKzk6+TyaAY0gwR/fwJ26FjfA9S8RyDBhC8UEH52MrmdAuHtMxISo",
+	"GZCJiGOxZHxKFnQKp4SOJXBFBMenMZX6ZxgFIxnOYE71rHPGXwOfqtno5CgYqdUCRicjqRLGp6P7+2B0",
+	"LRSN36Wc6z/UVvGLWJI55SuSmBFEUh6NxR1Isx4WK0gkiUERNUtEOp0FejU0jnGFMlsiww2scCQXHPSE",
+	"1XWyeTofnRxmq2RcwRSS0b1e54ImdA7KAu7s8vxXWJ2/1D8zvdAFVbNRMOJ0rt+kC2YeB6ME/pWyBKLR",
+	"iUpSKH6xDouzNGLq+eosVCKpw+Itj1dkvCLLmSAzqgHAJLlhPArI+UsiEqI/HugfljMhgaQSknwgLgaX",
+	"+q8UklVhrfi1EijonUPZ8bMfg+aFvl1AQs3qPnvnFtmAtea/pskUVAMkBCfLGVVlUOjdN+5UmenWWMrb",
+	"yTXQedNCzNlQQOfm5zZo61FNK/jxh8YFXDEeQhOUJT4sTjoRyZyq0ckoogr2FJvrxw1T/8YVi5umTvHh",
+	"GlM/T1kcNZ6PsX067Hi8ugWuXrM585DE0aE+GhFMaBqrBtjH+Kp3M4yr749HgcaG4QJHh4dBzhOOPDzB",
+	"ruftZCJ9NJpxLiVIDPQWiEjVKemxTGFm7L3Ow9JSD1uWmkTg4ytxBFKRCUtk45L0m2cyHHkQNBYiBsrz",
+	"z1yvFiAbzoqagdT3RhyX4QB3i1hE4KjAe3Jw2uICmII5fug/EpiMTkb/30F+0R2YYfIgW9LoHsF2bl46",
+	"yg87TRK60k+lWsX6Dxra+veM1HZBTK/F9IG+56eIC1A0oorWEXUDq/++pXEKZEFZIsk/BeMQaXz9kR4e",
+	"Hv8YEOChiCAigodA5iIBQiWh+tqJ4dS+NacrMoZsKJ1SxvUcagZzCfEt4tK30blbWDszuNByxS3Efskl",
+	"Bi2LSLiFRP9yC7E+h5TLJSRkyZAXeaGMUxa/3EZbGmf4gl5QSZbyzZ1JUx07u6Rqpq+bRu6pzMNhzPPK",
+	"CE6Nk8rs+cB5IbllIZyFoUi5ap6+OmzgV5ZMhbM3OJd//nzAsJkrkPZc17jY9inmi5gqaEFYNmDY4t7D",
+	"eCbETePEy+z5kHnvzWCQ6rmImOHVl0IyJ8mFgivgyInoYhGzEEW4g39K8zifeJFoAU/ZKcxTz62Qr+yD",
+	"HvQx40di/E8IVb6ifPnmL3IhuDST/0RZnCYwaHmt10KSCCvZl7nH1UzQmEwoiyEKSEzDG2nkTKYIB4gk",
+	"oQrlvbmYA1cob0cCJOFCy6K3YBQToCpNgPzl2eHRf+q75B1MUknjh1+/5n4WuySkXK9qDGSSxhMW45bG",
+	"K8KUJHYVevmGKxOpqAItwWbbpXOQiEH71VzzqWM/TIAqiM5UXyExcK88X3VtVp/R36S+uFBSYAnIId9h",
+	"kecUBCOtrv4mIeo/0ZzKm661Xugx9+6Eej4rQ2Hlo7ZprswoPd7DYCuSlVFA7EBCzUiiNBppqKRD8A2s",
+	"vLJ68XyyyHEXu92ggNn6ybU6RKaxlmmiAfBaUdMPgGvx5MNIK6p6YfZuNMu0uxkFo5hxvQyjS6KqOhMo",
+	"qUp9VPVyxVhE+I65wwrrzD/aiA/99RaoLiCRgp8UtG4guFI8+fovcxpBb/ji3hvh+IqrxHO2qANvG8UU",
+	"EHEfjGgUJSBl47bCmGke5AEUHXKCNaH5dR8xUWDMQpLOgSypJInmgYA6emwwWBRhf/xhVBdUgxFoRvcC",
+	"dYPPvY+2KBomyms74yR7eh5lCvuExcZ2Qkko5nPKI99+LWM15FI/2YqqVPoF0l+ury+JGaCVQGOOSgxc",
+	"uJNMKxBBob4OEZVZRTrJwRpQ9EuZmOM9AGdTeyP14A5UY85ZjUoWHrN/RxaNVJ6bdQaxix4HCwnC/10l",
+	"3oFMDQ8ofxY4HccQNQgvtanQsvFaTBvOauyUkn6KQzCag5R02nBXKFh4H+gDKRWdLwaYZIrQyt/PFxDY",
+	"tX9s2vRVRt+Ocy8pU3r6wFh0zI8JUOTGeHK9vLgw2zugVu6pgNEA2FFGH02/jJj7un7fB9LlkzumEgJk",
+	"YjydjyHR7IISPRZ5xYRxGrM/u8FdAHG+Lx+cXwjOIVRWWauDZQ5zYaiuSqqGJkSq/KaBdmNAlTT0NN3L",
+	"+/14Zwusr8QKJV+NNHoDq29S6jpSqhnfS1Z1RBOGIGVmq9mYchowuhU8KLfK/gBxcnQvkLx8c3UFya11",
+	"a5Ux9tuCKEGODsn55e0PxEqUIAP91+WMhTMCt5Cs1IzxKWGS0DgWS4jIGCSLgERiThmXhHHz5G2qTslf",
+	"9/FfLgAxif64ffJGa5uEJlp9lSK+NSZH1LRpOGMc9v/Qu8qugjqoKuz+JcRMr88jTysF84XxhvYQuNYg",
+	"CSO1xtQngb+faQ1cy3poZBid8DSOg5FIUC9HJ6pdoHvkn/6i5TqDW+DqPPKIv9Zjq+8xBdKrAUBmMh9i",
+	"W2/Rss/cdtqncwhzw/W5gDv39pny8hRKFsC15GE9z/3w46yda0JItkhCdjmjYBSZ/UCU49onDTkjXtTz",
+	"mOfji6gqiN8ZeXce/grAPQelP8lHqVEELsrHKhLpOC68YASpgjL1Sx6O0HrV4Icu6GJUMA0+13p/DYPn",
+	"ShpvFvmB/Mqe+xU5M8EmH8/F4U4eUkEjalAFeNVg4UPWq6lmv5eJuFv5Vcyrty9+vXpGFnqEvVbjmIRG",
+	"ZGOCS+eptsRPpiIPmjD8PBbiRhq7H0m1bqD5j9aOnFG5Qh65kaEG4QWVcikSzwF7o28NvBVQ6ZU+/Ki4",
+	"27GXw+P69ZVTZBsu0ioC7MI74KznrYP69ZW+ANE2pAcFNtwi1HCZsJAqvNRuIWETBtEp4W6/xu4CVP8i",
+	"FdCoE8AhfQGJh+9dvrpABxZZxDQEh9dECJUh2V6ahc87cDdeKs16sJHvIHEOmDrxzYRU7tMWumUPbztC",
+	"3LebEfIOQktNFRA5E1QPW5JIVSjMDhzftjILcmvOWll1MLrb06/t3dLEmMZPPtjFnWWzmN9furnMrz/Z",
+	"GfWxEInqKXaohugXjMyiczBnfEklofIGIjIRCWqlEEso4sF7vor2g/r0c8ZT1f82zWb7jbO7XrhoMUeU",
+	"JwvyqB0EXY7ENjOT8Y7UaYWm0i8vhdbA2Gq462eeQ9nsk3/CK6XJ/JRI0OJxKA9wsNyfe62NEwPMumLR",
+	"Ivg5C2UPYQKXWDT/FFbuBWpRLHTnx94l+zGbQLgKY9i3Ikduji88W2gE+B8laJ3zP0sXUeOUN+jW8j4K",
+	"ZxDeLITGjV/y+gXiCIMupMcAlf291ZBnRmnesvQYm41OY9mimdHezAlkQWPfSSKW/BR/F1opMloQjmWQ",
+	"fCcHaT36lW7c46jAbdKs3ofz87OLOmhQwXQCAHqNaXxZGlERE9KIgY1f8yu4jqo6bm03T/Et36qr7mXf",
+	"xiLgiqnVr7DyrPjG/jUDu3+j5spu+rxFSdVOraf2gnpOp/AOpkxau3JFLSGxmDJ+aiW1CYM4ksTYUCLQ",
+	"Sod0cbjK6AMVJCylsXv8Cqtzv6pGl1J/X/Cmp1cQJqCyaTrlvrreVLIS/U02fEpVmEzioIKrGAWjabjw",
+	"Huj+EqBqop3Xjn346LjoRKjLSIJf5xZOt3bNnzQy8Or5GHSSePaJ4nz+hToG1XQKe0hEZRozUzqzCy8y",
+	"r0lMp/jLP9DraqJdDfv4h9Me8EYzf9ufRwTuFjFlXJrItOLSMD7NsyGpIGo0fdOYUT8LNL7MBu9WuEhf",
+	"+ETEhts7YvLmiv0JF897QhD4MMMQv41+e/fab7TRz7hVL9ktnKlLJ7C0KqcsBq5eUpgL7qb5HRLZdJCN",
+	"ib73BueFQMHeOrIsRpv5zCfJQIMaBqd0LsF89QrHotOzGJhVm/NWxOkcLjR19Pcy/Z6/1MnrS3FfxQC7",
+	"jGKLsHC0VKDZArJKpOngUUa2l0s0OirNDTIIq1v1bW7ThenCNnNZ1u6uASRZ5Kjj0hGM0ymq1BMxCkZL",
+	"mvBWD6abQzY4gKX3AtdP0J3Iybu3by/++/Wr31+91nqbVt3nVjTEGDLKURIMCEX7uV5WwEEtRXLz326t",
+	"hcyBHw7/68egM9WmCD27yib4MA4+kZg3KEkJKud6sX+7evuGKLhTnVrnpijXi/Et/8K6XSp+SdSRf6dx",
+	"CpcJNGpW+airdNI0atE8AcZNOyTUDP9MzUSqrOkI5+jUjLNxxZkDz3Z8i/eD5+4a6PwCVMJCj2w/FEXr",
+	"aP92N73sxAMsBWZS36bfmKPjEyqMY6rE/jt1LHzrMh3HLLxO6GRiAFlGNk/jGJ1ikrAJYYosTSj6RBGR",
+	"qhOidQeP/a8uVUbAV4NXGHFZcOu1Ol1yB6CWHcpG5p72V/3mTKmFvBRJ5SrNchJ+fPbs+2ftWRCeiA0q",
+	"b95Z07iQym/xSONuR7UlgHc41qsQFkZ4TkVCucS0kH7fuc7Gd32rVYDvJZAUF+6jhBJVPl9Zt+wJoeTl",
+	"m6s8Z/Af///+PwjlEREc8EqicWxVgDHEYkmYOiVHh4QqMhdSBVoXODr+KwlnNKGhgkTukzNjlwyFeWsi",
+	"EiBLFkchTSIZ4OyUxIJPMQnD/N2No0TORKIgIegNfkXDGUZXmlzNGNyH9wmCDU0kepm/XF9fXp0Savdl",
+	"7lAmSYzaBMl9zCr3Txv3iPEnNyHnuojySnij8dKYT4FeqAu4tn4Bu5QpKBmQspVeSGu3ZZi5uE+Mk/34",
+	"cL+msRfydGkcv52MTj70ltU+VhGP14LJygkFV3p5//iPz3A83peo1Mv9N2cXr+4NCdgnzNpI9o3Bx45w",
+	"2h4iAI1veotLLdTQDBCY8Sar3vu2w/Ab2vi2yqE/ac6ScFCfKJos/Fr7F8Jft8bmlk0xU6VYJk9ShLNT",
+	"WocSXmr6oNkrrbe3YEsxRxXBAGf13/3LFptCbzKhqRKXFf+B7/FFSwBc2YDUHr2bjTQa/e90oJea0c7L",
+	"6vzsAi/ZcNFl4myQUnIgr2Uk4LlU1oOojf0wtElAZfq8PSKCx6tTcntMaLykK0nMUIn8jE250D+zglZS",
+	"jEtsNxOsG7a4WwNDE+kjd/fFaa6DMK/79wijxI7/qi+4s73/ExC692dADvf+KyCfEPx7p+QGFkpfE/oC",
+	"TkhIpZczZFqB5wNafvyRjFfK2iS9KqaPJ7TrBUubYtcaFl5ReJMUvL7tAklhXE4nqu23X5nBBQAXVPuj",
+	"4792aPbBSLIpx3yzHNvVwgYdM6RJXH3r8Ie/9oSvfjnbcn01XsBb92jFPxunUrlsHI+Pdm7zoxtid3+i",
+	"LO5r+DZvXKXI8XubyxsjPVHEOecT4dnUIj1LwhlTECrLvHxG6p/onMWrpqcXIjIGq8aHb3q5PfIPFaat",
+	"TBLUlvzRz/ETFkr/nRpSBdGLy996gjV7xVyez/Uh74vHYeb9cJFeQhJC5YXmILWIyRvpkw2b3H3BaJZO",
+	"4ZJO4Yr9CUO24t6T7wCjbaKh72EpnaEv1WLL2zwBGjv4lSH7Mq/p7/R/q+oWK9JUA72UkOuxoecL8Oyk",
+	"BsUqhHzo8aHaUYzvyFgPwBB6lZlHI1GMTwe9anyt51wqykPozFnLna0mfSdKKOMm7snFEOIvKZ8BjdVs",
+	"ZbwQPBqvvCZyM/OLGeXTYa6e20bflS8atr7NoHCP5LNl90chULa6xAqKGsBfvzzKF1D5Psg5pY8k3i6A",
+	"n798IfiETdM8ZbF6LVI2l59kuliIRJnj2l9VZdEn1N8/6XuZ8eknGk8/oUi0/pRSpt4ok2D0z+WN/JQm",
+	"rCE4yUTOfsJaLut+XaYIvk0mqRKS2U9h9S1rbV5AX1gHdYz6aMOok944svczW4QAwwrQToYSNgatmyCr",
+	"LMp3jxhuh6K4Zk5o7kMzFZM3hMYmbt4d/0mK8QoTFoNcSQVz7+F+l3J9fN8zOWu1FpyYgmUsnBEmRYwE",
+	"ThLzsg2AMhrMd7JQ2i1J+T5x3hKmAozEN+P+4EvKVVaSQZJJIuauAAfBZ8auVz5Cfs3lLbfGOOqsVC7c",
+	"gWl2Etv1zqgsu9t+/KFToM7Jq/pRrUEjWLgw4V6n5r8ls2GbaENlUmMygQkkLuSpvbBGo/1j6wEVIo6e",
+	"C9EQmOqoLtSbGNPwBhGEmCqRm/7DIhGGgZKIRYSLar5L0UiHFtXGqIlKRldb1EV9yRFGThCb22838J00",
+	"Ic0J0HBWMR2U520LtWgPg+iyOxjXUvve1og46AoZsATzEhQ1heH6kg1a086tMe2sxZa2Nn0xSeAOwhSP",
+	"5RimlBvyqnEzzzcfOA6olUIHhwgNIOjHCiOKi4Fy7TGybuCOgo+G2xUXxau27Z38Tv4W5PR0gpwsSNCO",
+	"5jHk3SJdGyIaFMjbYO6xmzQlLluH4IreGGNCPSBoLvi0cucYI1pguNoRVqrTMtCULuQ+KchV+/2Kp7hl",
+	"OJ7Zvtr2p1gorWOEpYRoOwFfeSBw7yTU3rpjrhayLPciKJBKDcteYBZBVwWUDyxBKX7FQyQt1P2LkCqP",
+	"2imTkhZVXizS3yRElyF65cQEPedWxMJSLeVTMU3BBFT09C2bRdgF1P3LNmt2OWOxkWJx/rwymi1wcx9U",
+	"1trTDKdfesnkzSB7GgJsvsYrv0AcDXlte/lPNpKpAqPKXjzrrEKohY5ei6ncSr2VtlIrsf1I34kw4LDr",
+	"psFJO0uolCnVZ44faDAeRqn6AhtiiNXjh9lgX2iNpP/wIYuZw3zAWnYSKzgg/q8gUYTFw+N2VQBHAZAF",
+	"FBSx10JaV05My0ymtny9FST9yWZXWXRDo7WE7Bm7hi2Dovn4RCSnxTIbaK64gZUJ5YlEPQ4DU0DnC7Vq",
+	"TRtrr4Tc5DVep6xOmiTAVUGTeDCx32vjOe9yOpv4J1/FGgnhJxu0puWL85ffSSJNZK3PhWqSFPvDpkLZ",
+	"2TqyQi4V0AXF0sg5Jopf9hItzmuM3FuKA9i2n77ZQV+uLuwxRjSVOXRJ0gH5X4jCQrKljDF8vqkA1BYq",
+	"/zRGOCUihsaKI9lJ5oLMwZUby1oLUL7CWtuDiiPlKeDtlUDKcH5nl+n4m1hyNI/TaM44psrfQqzRMApG",
+	"twyW4E+SKFkU2kxv1vyX1eeeZZUjjTFxSaW1agdECg2lkHKM+CFjIAmMhTB29brZ54rThZwJD+nYFP5B",
+	"ngc7mVfVrh7nfGxgv+UFfHauWuKAmxZWmAbLX3vOx9hGLvmSy33W6XOrPUxcFmBY9E3hUcqrCpui2w2Q",
+	"bzwE/jrRDRnU56bCgfsShvxmR8KUMoZ40tM8Hlh44BocCHxYuabTMynZlM/BV9/0J62dUxygTxQR3BQJ",
+	"VHRKYohcGDDWRKwn4mbv9eczNFtMg26Nn3oxnIHhez8xzuSs9cWGAMDKRH2qDpS2kr8XFOFS2099oV6s",
+	"2R4tFXhjLx5/9Vj50sZweQmyuShbUzHVmmnMVo931GeWUvxw0z4a1RfBrVhw5dxla4QSvLMCbA995skJ",
+	"+R4AeDbXBFcs3Ki5f2vdHZhb10cn3bO+VbvMlP5lGftQg6tl6CVljs4AFXect+rxH+u80FVn+VU7dI3A",
+	"rB0V7Cwxcq9b3chgWEyHcUJJjFWUnJXbZn2EYg5onfV5i2+BlLxQhRppw7PL250wJQ5WuzlNIo53md4r",
+	"O6ZSXS3okm92Fwz08awhiC0w966hUpXewIsBVaE6HCib6nUl/0je+KqH+8PuMsj4gINVk/pXPBNVbJYA",
+	"U+ISZSorn/k2foUHvs602tjJwzOFrZ+wSbdwtOkBkOvw103JMqfEvGx7E1F5SLWTMPzB0G3E8RAlv50d",
+	"uqJwmxSRbitZdbokq1beE1O2vPm6SG5lTf34TIbdftbzEg5t6m1LDEgEiwQwFNfdBtXUhVYeUEbLcTmr",
+	"ogeDKB60aj/A4x+ap2syOzL+UwLwksmbi7HfYmFtSHba9iw496H2JCG/2fIDcvoFDeHgo/7xw4mi04+j",
+	"HvBVdDrwNs3VmTo66zTXTjIogde38+qOhgqbdmKI3SQRc6x3hQaFYghfTV2eiCRsyLnLZvEzbve0WFOr",
+	"NR2uNNjOUBTOPUF+NFq9mEcNeekY5dj11WIkpYsaaZpSKlj0Z45u6VcKFl7fWiMmX8OUhqunqI/sWKvo",
+	"zHvcurjxOCL4v608/XBydNvlaplMQ7j/+qesAeJbVrDWuWA2FmMy3DkNCFeRo7IN3Fe2t0sFzMnQbWBM",
+	"/C/UhLzX75vmi0r1Km/ZWJLQ7eOaTgeqW8PZnzLf6FgpnZbPXqtvqbD8nxOR+lCR2YQH3G4lE70vDY/K",
+	"C5E0FKxSdGp6t5nmtfnnAz/B94VJeSq3hDaoNNW9aD6BbTf3e6ZmKIfJr8uaOM72NEj0MSYKz7a+WSe/",
+	"WSe/WSe/dOtkxhe8DNYWwt6srHerD1C2tf3Xz00hb17KHmpyelkfYVaS23zAt7NidL43rKGhMLOadV9j",
+	"dhU42PftxnIZ6zRJams4sWYFjaEROS19MVVzwLstl9HD7Ze5gJWLCnfBXYUz4gBRKaXRAv+mcK6HAOkX",
+	"UJSkCUyvbgfJlKVUgjxC0qzUhUt6DClYa4ip1ZWexyCiksA1BppA8pM7FvLmExyPTXDhDO5oBCGb05hE",
+	"bGoOP64I0Ycv5qdnphQac86iOePZ9Nga3tSLy5vD/30PB+1d235wbtkmCEHPkUVGNL1/eb73a7EdX/5u",
+	"pW1+/V09YM9QfvVdLe00QeZv76+7t69hzqx/QTGlL3sTRlvI9z8ZHe4f7R/absCcLtjoZPT9/uH+95a9",
+	"IZoO9pcQx3s3XCz5wT+XN3LftWG3rVcKvYJHJ6OfQZUaB1Sa1B8fHm6twXvpO54+72em1O57GJNfYUWu",
+	"TJvfZ3//e9PE2UoPXC/9IumOTj58DEYync9psrJKEoYZo0BpCgASMcmTtL8jtjwgs8UYsdsGVlfEiUuQ",
+	"1Rhg0V5YrXPQBGRfWYQHhLXvcw2t9U2pADy4S1NbUkkDKNoB0fczQW5FitnELoqtAMIibA0ATTW6vbzb",
+	"xsKWQK1b6csANHFTRQ6U9YVxDdN6g62XcNEvFb08TC/8vobTo63h1NPrswGlCGCjh2DPFbhTQVazgMiZ",
+	"WHLTI1zwEG+GH/ocsncwSSWNNz2Un4vc8sPH+xJJXdAbIJQTQyl2IzZm2DbVv9vDfg17CZvONH/FP9fJ",
+	"6+AzzQF1/vLekFkMCvoQ3EscWSa4BU3oHBRWyPxgbwmUKrM7ovTFUZU2ggKeq+T2sUY3P9Ql8Z8Ff1rY",
+	"esWj9ZGlb/IDmkamAJqXb75mUp3FMbZYryPAt598iGkX/3aCIZT3Qb/hz1dn2AW+//i3Wbf4/u9kPez7",
+	"vXDFzCntN/o3rljcZzRqhH0GvoE7ZdnNxw2vrF4yK26jIf6hzu/eciAL0yGhUF7473t61XuZTOb7nh1e",
+	"3N/9zk9XUeqtHi99v0YsspVheM2mhGVv7N8xetxVitbsKAoIhyVIZRqHes6iOWtQPI6xmO5lLTGaRJms",
+	"28QDyi95N4qGK852njCJMEKiD76h5cToSSEVI+1tb1K9B9fiyuY1O/55dnluC/mYHpckFlN56rqp4fbU",
+	"DFhCxJK34TYYLVIPGq8qaFxPlBqAwS4xadekY+oRcLEkJpjp6RCIMYQg8gNzullWWMhUgwlIqpk8YYoA",
+	"j2S/o52J4gc2t3MvzCpoeE86GivfmbHFwPSNENeRD1RvnFAUtcuoxPWZ1l6a952/fFpozMymeREwMTG1",
+	"9XG9ScpPrUnV1cTQo2mhpcZQxH7OapXcHxSKmTbx8VoVBtkg5P4rBexUZ6VcDOgZFaXZQfFhWuLwTQs8",
+	"2mDSnUgm9boVPQSUKzpfxCADIuIov46fmKCBFeNccqKYEGfvJyZFkUpUJF1JOUmXmvmMQbII8gRvUyBD",
+	"UjQTt91Ig+T4q6wAz/3HAtWb9DnZqjtcuUE7IQ6TsNiHItyynhQR6KtxAmjfdk5Xyos5kURMJoGzE2k5",
+	"RCPdcCzBe/Iqu/ODz+anN3QO9yY2wC+kWKAOpplsdquzlOQbP/DcEAby4FJIZpW6hxNUHMH4pRSZkdPT",
+	"IRGzYkIdnWjZVSSYW+v665gbTf9m7U0m25ULldNRMcm1B9HglAefjd/p/oAu2J7rZuvshz5roVb8bWOQ",
+	"oeRzSdXMugM85LMV5OddSx7Jilj4eJ34bmD1dM2HbRTq7IdafdKbwPKxmnI2IrWDz8bVUzMj+oyGW6K7",
+	"HuYe/EhGo0/TetiGLDQfbgFNJmTiIKQ8NJaLBraAzzV8bTxZH5Nu5u3exJZ7uIGDwuwqhjxkra4rTShr",
+	"G1DtmFCesfz6xx6aV6baYANA4BFET5Cw4pgsKVOMT1FmsVqvKWEgN6S4POamSbnSZPbaBb48mAhRaPfv",
+	"wROK9TOhSf1JoefM5RwpZh2PWYjQ1rSGyhW+oLaYSIUloK2lgqttuBWHBmUlIMETU/jGNSw38xmxfAwY",
+	"DYlWXwbJd5LQKcUqNr2KYxU6lefh7Mxb/P5+LY/n7smbcLF8WiR+mSrLXwjjSjhTNCIMzfZTdgtaOLaI",
+	"FRMUtTqMuY38KLcBYXP+xivwVxbjBVi0520oGm/touu4xILRDYsH3HLF0V/xFVeyLlqKG6eFVgrY/lSu",
+	"R1V9bCxITrmd5fGo6ZuRxm+ksUQxM90A5htRQs1u06QKvdP3WU4aoz4KCgbQpzZE8+mA/DWomuf1O1e/",
+	"y6zYWD9sUTt7Fz+IJBMMtXw12dUqqPlmHtuFeQwJJEB7OTacbaYq1pdhMxvv0MyeccQuWCtmJ/RgrGZF",
+	"T46rIiiLnaAxiIJIUAUBvOLEaT/lXgnsLIoQUI+laHxB8Y6GoBoiHNlTi+s4iyJ9whkkpyVtDUlJKEtO",
+	"+rcsXgV7vNiyG6gKiwlqMv2P/sFn/V+P23gubiGjuy/PUmg2YOFr4MqFVa8kGXjf+qx8FopD7XztZoXH",
+	"O+ePrbh/WUc3i7iB+sk1kXRanpaifHKt7cUktXUd2YLPqjnSFe35u7msnfun+7o22Rq7RpdLxvnwMagE",
+	"IAdVXAaFwZ5r3VgarT9IBmRO5Y1Gae0iH8civIFoD43CJ6b1F/giGfQ8JwnQqPmWt/kKzgv0zYH4pByI",
+	"zcTV5Ut0kbZNVLFMWPXID/IdFijmaV7SWzmXmd/v1Cb/J3p5EGWd77gLKBl2Ji30BycKFP2oDTf6O9A3",
+	"wcYHese5R8dbO/Sdp/2LIsXOs9udlbJ+Ssq3HJNvOSZfINP2JaMYe1YtzaQ318ZzZkUpfe6sMryXFX9p",
+	"PYO2Est1NngnVi5XPbGPpatcwyZL0wkpJ6mEUzITSyImyvQGsb4mvAhzKUnkaR7mZcHjHTHbihzdsx5P",
+	"QMYrghEzAwghm71ADKa2Q+7abKUFWxZhKEPG195OJrIfq8ThvXmamTyJIOk9+nq1ADnaaTC7aTHag5rz",
+	"8hk7JD3j46eLBfC8C4nreuQoYxMWlE1iKC8fYB0MJ67GiJcmiykX7ZHoBWB/I9Ovn0yzZAqn987pymTt",
+	"YSzBqanUjW4h4Vr2M0lSjtUlHoqEN029sOS/NKVo2jnyezdoF0Tiajj1oI9sXY9xhyLfcuDbxAalB/Sy",
+	"QTnIPJgRKgP9bq1Qpc/WNVIL4yDLrWNKEtOPcMeI/wUPPR4cgk3xMBqM5G3svKg1yqjnKGdn795zIA8+",
+	"2596GZuKpFE/oGWYGgdMtGPYZW4fu63cpBhBzG4Ba/4PPzeZnagpeLcdMv9e9Kt132UGj7VZ1KB7572j",
+	"4jaTnCkz+7D8rVybbsdOtH4kYnIzTZPN5Y5pwzrOlsWyEw/H0Q4Kh77dLlDgDTsTtHciDNut9TJaFcDw",
+	"CMIwtrh0111Gq9ZuFFOpiNSoJhFdSReviK9hlM36+tyWuE5/Ujz4bH9e6b8nsIip6TOx7rcDb4RC/pHB",
+	"MQpe6fAdLjSjpwd0HeQ06+djHJbuOl8VvIQpjyAhS7prY9cV2N7KiH4TVe2Wh/5KrLBeiOIbQ0jnYCL4",
+	"H5D5Kde2aJOb1EsK1yDV5tfowlPPo3dtUl+8yv0j0uRTo0fKLTkaQzLEsTTBYthC30iJ5I+RppE/RqY8",
+	"syS2r/omBDkDGpsay02i8i9mROflp+BOHSxiyipYqjKsehw+JLc2ienZ4ffbmvWNyIpZMElCwTmECsNC",
+	"TFiuhESfbSaJVGKxcH7Z5kqYWUEEDBcIKTdTnJJnh9/bcj3U+0kDaC6iDqnmDY7YhZChv9RHwLgwu3mC",
+	"sbxzt7KOsCyE+sFn/V+bAfdnQOj3yhc2c+00X7gbl34mZ6H0tNCn1U23sA7s9fMMrZ/qdgGKIg/djWyv",
+	"FwuRXW6f82drcxWL7O7WOlP9/hb9MB1WTQelB7NqZmjYrVWz9FlP0ot5/J2+22EuuCsOuGuRRNGkWC/q",
+	"L7dHLo5dkj1y9IxoUhBaxQvTBKL/bMV3Ie4m96t1lS8rnOzG2mVwt4g1+zuZ0FhC4K9lZub4xCLZyrN7",
+	"tkoJRiln/0rB5lpbcpFqhQXdJyKZbztrtsQEm6rr9SC5Wj2zTBAvR6Pl3+uTRmtrn5FxVgbv1AZRO7um",
+	"ZrDlone798tg5IEiEhebVemz+T8Zp9mqR87Rd4XsK+7kJvv9ryyOiyzwycSKrgWjTnN841YPt814X4Ki",
+	"LO5gv08XkuvZvapeXn9BSauwDDdBFKdvvNXN5A97rVc+smNrfr+rXWNv9wLFjnnuqzuFRo2sJk8WKyES",
+	"koBM50BooXrBcPGhSLgwRUdrdyHUV1Prkf1Sa6A2TIo5TaVpXQvxk6PDw0NPW/I5vTNfMc+zjx49VuFV",
+	"g5p3EIok6qMa2drAYuLsLExwlEIWMQ0h0HIGRjBSHpE546mCiu6yYz9aYZFo4cNI0AhCFkFE6FgLSuMV",
+	"SiQBtlXJXCejJ3hTTERy8zDXxE8iudn8jqjUVxvQNFOxOYi03+h+Ju2j9c5KpUVakoik8wjhIE12FoC9",
+	"bw5PM7I+AfPAVWIi3FCcRqrYjeTUflV4pHG9tjZZ/CAW0z43yGsxfdz7o87q67z9Iato9yAohJGHZF6L",
+	"KbZ+fYxC2VtV7ZBWHoi19q/q/q2i+5Do4i+hmvvD2B8ehk45qOU2pICmquBm1Bv7lYeyAuPstpt5L23R",
+	"V9SKE9NGf9eRkyjpmkAGFJ7JQsQsXG2mS6FO9jCy3aWeetvCnen07O8da5FpHNirn1OQyhf3OkmttRI9",
+	"uczkgNcM8ZEAU+TcWOQ93b77yYMeCkLARE9VdEKKaJWdEpgkIG0Zwe3TzTsz/bYpJyr09GzWj7//saQf",
+	"H66rBnjQfoHx1sFIJGifTgiNNTNfjU54Gse75SZ6LYaV8MisZjM2Ymw8D0UPeu5tkwNNlbh0zK/OS9r4",
+	"TJvSuDnlfJWmwg1IS3K6kDOhHojbWPez/cgD3FNlwKPn8sQUCmPyxrT/Oi0XfWWKjIVQniunrdrbo1Z2",
+	"y+DXRGvZ86d56eVE1kKJhXO/fTrMheBr+5mtRW6uz66KfmI3zXqFSxrvw8e79wICNImxSl8y8A7EtJ2O",
+	"WAY7Zqg69mQLbFxluUpfYXENX1anxXIW2GDKNtzSON0wMMrM26jJO+rqipgy+Hi4gCmL7x1fJIWveq4R",
+	"fFrOoUOE7JiN/AqwINR8Gg3ilnCxolhCudSMVrpiWByzCrD8Rws5NN9Njh4KrOfgs/mhV1pogVK6ePIj",
+	"Z4WaTeVJoQa3m8CsJQalASqH/2a0rLm1dLB4IDZWvgEr9rSX+v7lplarJ/7aEfp2sqSM8e9BeaeZ/HEy",
+	"TPuQ3GPml/7MiuecYqoYEr3JGJzbAG3CJnaJagYJbIFrJrcshD0adrRINpIbDj5zY3cjXBW/2cttYd4g",
+	"2Za++IqusrKjnVR0rQD+gQtBBqNExDCMGN7pN55kOfcq0TYxnRJav1A6NaVjq5sJCCWpNHXes2JwrvQP",
+	"JYtETJOu2rJe3lVhV14mpmXAIgJ6yoI1ev+K69IWBMsS3nIJ8waGhlxtUpj2qoKw7moYD8SftsSGcJqP",
+	"j1ya/t+JDWXyU5mcXTM6xEd3NdwenKTclHkLRN77Dv5WYP2LKrA++A7Ny6+PV645T52gQ2/z0LWuzaL/",
+	"qFnoz0b1i6/KLPptWmhDFJXVdVvf+2KtxAVHT187cc2Y+oVYjTeI09aEafqMdHVi3FURZDrvVwBZr2j3",
+	"+eVhCFKWmE6dC2FThmYNUzohXQvsgQlhRn5rrBCOKaH0LhXlkUTLrnvj1A7O2FegGfUf3LQItBVm9ARM",
+	"SYgnf3SW/FxAIgWnsTNmOZKxperLf/QUQ8pIKG/q2COYVCOwPZJ0427pwbeQ1Prh6h+P+rt1MO08HLVQ",
+	"4dL1ys3DEjLtdkYjJPcxTCkPSvW//icmsBA2wVZebI5lUabsFvi6Fb+68mz99H8wp3c9z8AFvdvxMTBr",
+	"bJ0JuCbXD5oKwzRJgKtPslDzwmW444H6hNUzchXs3/IUth2+C3pXPH9+2ds48jRZo/DN5vAISetT1BKk",
+	"sqsREywkXbAsfSeJpfBTcljKt3+489WnbUOxX8MwVXGnnaLXavTwCLJOLscE6yteQV1oarK7Z0jerHx1",
+	"vd9D9rcDGjOqN/0Zf7hvZ87mpTM9shdvpnbk7uozlW1pi3Qcs7AhVNTuRmOlqy1UYWzgJu1TkqOAStNT",
+	"JCfzndYIdc3JNVrQdUdvgBu/Hmr6dKskpahJ4OvokGrHX9OpfHjnjltTz9oyXqeOnWVrUXbFVi95UgM2",
+	"LlAzkEDwc48S76G/bDrE0Zxq1ySR3CDvb9IsJZvyB6GGoUjXCE4s9yujSuP/w4mi04+n5s6nU+wyMQZC",
+	"yThlcWTa8HSwETP7RnR0tAE8cKFefrfxAVEGb+4LfZijQfzu40zpjaXvhWCmZrLGKOZ7WFSKSWa2V3Ta",
+	"h7jLDPBzfl/08Ptd5+drqIiW3Uqee9PDcMz3oq9VcDLbK3CsrHm1K56WSpCn5hYUyQaNszqrKG0Fp0/T",
+	"1txHjn/P1Oy5PkqyWSqyKNIyiLDWZn3w8ATKL9XuXGhRn29xjJZHcv4yyL1IZpubSV0F/3QEiwRCqnIR",
+	"2+ex3h6n2b4H0H0iTwHe1DHN0zim4xgcRDovpJeP04p/J7zxTJLb41OCuoucMT4lNJaChDFlc2NCRK7o",
+	"LBdGVZALGsJm19+BIfSDz1Yy6C7v4QgB+Ye/yMdWeehzK7LooWV6+I2zOzJnccwkhIJH0sh+sZh+JzE7",
+	"0xqAIpaYgkL6pLtyT/4SmGGaSJFsZuTruhPENL8WKhluIlnSJCJ/sYv8T60Luj7QxKyNCF42NpySMQ1v",
+	"8D0myRgmIgHCVI1D+7abQWbkM6La5Wix0X6hwVraVTuY8ddwC7Fnx/pMLBRE6C96dfychDHTr5+a6FWC",
+	"XnsgUqRJCA2byB7Wd6AJXSQURy8gkUwia/LsYrt2DXeGehnX3EFq6sBbFuRx6j7iu56Ofd1WuFhMTU8K",
+	"oxaMV8b+vEVTSTurlIqqtD+zvDLDH4tdWoLQClUM9BaISFVAMN4DIkInytbsj/VZJRMWm7Q+b2klMZW2",
+	"M9D69ZUGssreTGYXArSBMp+Ixpg5g+uv9PD9IpbZqWOSRAIbbzgnkD6WxjbFbeEzwR/sUE5YrP80o3LW",
+	"yzj+kx6/6Rn0mNL1Aja0pG9iOlokIF0fkJopPU3ibhu6m8EM72UgIjHjN1nf1svfrjP5NEwgAq4YjWVA",
+	"pkKYC/77Q1tg8qs9GO9RalGCLEzWK0HyNJfUi7eX/5tIBQvX4itrk7LCot9G4nGVTbqleo8Hcux0+ubz",
+	"4uyInS5Ja+ndpsnrAT2T13Tayzm5e4u9beulRfHMeokRVIpOt2Hr6uSQGuMHWWVPL96xROyTQXzFSSAU",
+	"LbKvxiILOK6v14+n87FNPtk9SWRBQmjmjoHaNtkFG/fuKAPumGyJ8C1QxSszcht3Z0WeNFb8x/JC5xDw",
+	"FI3RIm3M/oRIc5jOSxQciMrv9aFK5wVmCn2NQRYZqeg0zzuVSiQ7d8nkDmq9Fk2v8hEJdpqIdNH7DvvZ",
+	"jN6QaD0No4RUhKKLbA62vnbO1n/sNjXl777uUai2UIS8owZ582qR26AosqBTOCXHz7pXqd/Z+vqaPvSi",
+	"bn3zWJuqkfCx5aPoTNIsgDKT8NFkLwKahLPSV+b07jXwqZqNTo6O/xp0f/X5ysZuYtRZjkryF/OnT3q4",
+	"TcImmTVPJGijMGe60ZpVCTJ0tqzCxKPA/UbxF/1q8Ucc8+BGLg53ymKs2Zrf4sDuKdbhAe7r3y6sqQ/P",
+	"fVtwbD2CHKAlLeNyqni4LTGjaoDxJjFoEQFjhvV65e647WdFp/cHBUbXl/GeFV7Zvro9VGJo4DrhGhzn",
+	"2WE324y3yjK3e24x6rX3QSwi0heRM4gLVA6tjb9d89CeEpgv1MqWoTXOAi6ITM0l/AhqXv0EG4lpRmV2",
+	"goteme2e4tujLDs1YjIUt5CsOnqpvrTjvvVTbWzI2ZEe5bqrBmjgmiQILIf9hYhjk3qqmZdLmbqB1agz",
+	"Pen2eGhLz9+PN2jqGfTsEKhMdMJ6heWvlDeEvNoTsIFViySCxCsZGcmnSehpy+aA6GyioMHfG1EFe9ah",
+	"1HPSQijmV5miOrgt61brGQajv+9dC0XjPdtttetdHOzG7jrAyHWE1Wq8bd+V54Q5OW4HfWF9fKGMpJ9E",
+	"Qo5/IDORJjIgocmlKdVlyWRUqe+rG1iZ0HQRrbJwaPPIVHzHDE48HwYT+QE5j2C+EAp4uNoz1Qq8Stjx",
+	"s2coEmVKGYZSKUj0nP/3A93783Dvv/Y+/o//GDUoOd/64D5+H9zjYh/c7w8PiQwIjZd0JQf3wi3eho/V",
+	"iBHP0cO3Yvz9eBuxdd+aL/YLApXk9shGfYKWlxWG3omFaRy8MXkOaJXlY9MPFaG2BY31cL2vbCngzLsB",
+	"jP4IepLjazG14SKNAmKrmfD42Y9PKohs+/Fjr8UUozd2FUP2BPuO3R4PTeNdQwlzibxfsFowJD34C6xw",
+	"/jRSjDOdYZMC6p4UBeFaPbVnKLyDqVb+klIE3EYyUaWpDKYid/tiglG4SF8M6FNq2olcPPfelJ62phZL",
+	"XZ5es971cgSPtx6P+BqmNGysj2biTpaUKVOYR/9vqlnsXtz63ljK/kZv6RUuk1y9/FWS4/0jogQ53n+2",
+	"eeRTkW3Xcv1aS0Y6cK7Fxr/AFJx6cvamSdhyQN692c130uSyfK0hgVczDJbNcx6FUTWQwWOX9xmLgLC6",
+	"N6BHUk8jqdeC1RHd/vY5mhOU2PquQtQf+Jy4oPtkCFtu4p5MkpRHkJClsVk/gmklsVcwRGZNW+CU35cF",
+	"3KYucp6rf7QD3L0zH3isS9Xs27Y+fOJXqy2ynUWYqmIOL8b8mIb5WVCZe5a1C+Cw3JCgHoa/frz/fwEA",
+	"AP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -36,6 +36,7 @@ type Node struct {
 	lists      int
 	onList     func(context.Context)
 	waker      func(context.Context, shoal.Wake) error
+	fillers    []*fillFunc   // the newest last
 	events     []shoal.Event // those that nobody has taken
 	forgotten  int64         // how many were taken
 	told       chan struct{} // closed when there are more events

@@ -34,6 +34,18 @@ func decodeNetwork(n *nodev1.Network) shoal.Network {
 	for _, p := range n.HttpsPorts {
 		out.HTTPSPorts = append(out.HTTPSPorts, int(p))
 	}
+	if p := n.EgressProxy; p != nil {
+		out.EgressProxy = &shoal.EgressProxy{Address: p.Address, Username: p.Username, Password: p.Password}
+		if p.Tls != nil {
+			out.EgressProxy.TLS = &shoal.ProxyTLS{ServerName: p.Tls.ServerName, CACert: p.Tls.CaCert}
+		}
+	}
+	for domain, t := range n.Transforms {
+		if out.Transforms == nil {
+			out.Transforms = map[string]shoal.Transform{}
+		}
+		out.Transforms[domain] = shoal.Transform{Headers: t.Headers}
+	}
 	return out
 }
 
@@ -50,6 +62,12 @@ func decodeSpec(s *nodev1.Spec) shoal.Spec {
 	}
 	for _, m := range s.GetVolumeMounts() {
 		out.VolumeMounts = append(out.VolumeMounts, shoal.VolumeMount{Name: m.Name, Path: m.Path})
+	}
+	for name, t := range s.GetWorkloadTokens() {
+		if out.WorkloadTokens == nil {
+			out.WorkloadTokens = map[string]shoal.WorkloadToken{}
+		}
+		out.WorkloadTokens[name] = shoal.WorkloadToken{Audience: t.Audience, Type: t.Type}
 	}
 	return out
 }

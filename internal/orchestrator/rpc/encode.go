@@ -33,6 +33,18 @@ func encodeNetwork(n shoal.Network) *nodev1.Network {
 	for _, p := range n.HTTPSPorts {
 		out.HttpsPorts = append(out.HttpsPorts, int32(p))
 	}
+	if p := n.EgressProxy; p != nil {
+		out.EgressProxy = &nodev1.EgressProxy{Address: p.Address, Username: p.Username, Password: p.Password}
+		if p.TLS != nil {
+			out.EgressProxy.Tls = &nodev1.ProxyTLS{ServerName: p.TLS.ServerName, CaCert: p.TLS.CACert}
+		}
+	}
+	for domain, t := range n.Transforms {
+		if out.Transforms == nil {
+			out.Transforms = map[string]*nodev1.Transform{}
+		}
+		out.Transforms[domain] = &nodev1.Transform{Headers: t.Headers}
+	}
 	return out
 }
 
@@ -52,6 +64,12 @@ func encodeSpec(s shoal.Spec) *nodev1.Spec {
 	}
 	for _, m := range s.VolumeMounts {
 		out.VolumeMounts = append(out.VolumeMounts, &nodev1.VolumeMount{Name: m.Name, Path: m.Path})
+	}
+	for name, t := range s.WorkloadTokens {
+		if out.WorkloadTokens == nil {
+			out.WorkloadTokens = map[string]*nodev1.WorkloadToken{}
+		}
+		out.WorkloadTokens[name] = &nodev1.WorkloadToken{Audience: t.Audience, Type: t.Type}
 	}
 	return out
 }

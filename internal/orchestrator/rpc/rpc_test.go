@@ -25,6 +25,7 @@ type echo struct {
 	asked    []any
 	askedReq string
 	wakes    func(context.Context, func(context.Context, shoal.Wake) error) error
+	fills    func(context.Context, fillFunc) error
 }
 
 func (e *echo) ask(ctx context.Context, args ...any) {
@@ -117,6 +118,14 @@ func (e *echo) Events(ctx context.Context, after shoal.EventMark) (shoal.EventBa
 	return filled[shoal.EventBatch](), e.err
 }
 
+func (e *echo) Fills(ctx context.Context, fill fillFunc) error {
+	if e.fills == nil {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return e.fills(ctx, fill)
+}
+
 func (e *echo) Wakes(ctx context.Context, resume func(context.Context, shoal.Wake) error) error {
 	if e.wakes == nil {
 		return nil
@@ -142,7 +151,11 @@ func fill(v reflect.Value, n *int64) {
 			fill(v.Index(i), n)
 		}
 	case reflect.Map:
-		v.Set(reflect.ValueOf(map[string]string{"key": "value"}))
+		key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+		fill(key, n)
+		fill(value, n)
+		v.Set(reflect.MakeMap(v.Type()))
+		v.SetMapIndex(key, value)
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
 		fill(v.Elem(), n)

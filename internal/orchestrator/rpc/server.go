@@ -112,7 +112,8 @@ func withRequestID(next http.Handler) http.Handler {
 // server adapts a node to the generated service.
 type server struct {
 	node  shoal.Node
-	wakes wakes
+	wakes awaited[error]
+	fills awaited[fillAnswer]
 }
 
 var _ nodev1connect.NodeServiceHandler = (*server)(nil)

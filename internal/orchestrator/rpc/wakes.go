@@ -36,30 +36,51 @@ func closing(ctx context.Context) <-chan struct{} {
 	return nil
 }
 
-// wakes are the wake-ups that were sent and not answered yet.
-type wakes struct {
+// awaited are the questions that were sent and not answered yet.
+type awaited[A any] struct {
 	mu      sync.Mutex // guards waiting; a leaf
-	waiting map[string]chan error
+	waiting map[string]chan A
 }
 
-func (w *wakes) expect(id string) chan error {
+func (w *awaited[A]) expect(id string) chan A {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.waiting == nil {
-		w.waiting = map[string]chan error{}
+		w.waiting = map[string]chan A{}
 	}
-	answer := make(chan error, 1)
+	answer := make(chan A, 1)
 	w.waiting[id] = answer
 	return answer
 }
 
-// take returns where the answer to a wake-up is awaited; nil if nobody waits any more.
-func (w *wakes) take(id string) chan error {
+// take returns where the answer to a question is awaited; nil if nobody waits any more.
+func (w *awaited[A]) take(id string) chan A {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	answer := w.waiting[id]
 	delete(w.waiting, id)
 	return answer
+}
+
+// sendAll sends messages, and empty ones between them, until ctx ends or the server is shut down.
+func sendAll[M any](ctx context.Context, stream *connect.ServerStream[M], messages <-chan *M) error {
+	beat := time.NewTicker(wakeBeat)
+	defer beat.Stop()
+	message := new(M)
+	for {
+		if err := stream.Send(message); err != nil {
+			return err
+		}
+		select {
+		case message = <-messages:
+		case <-beat.C:
+			message = new(M)
+		case <-closing(ctx):
+			return shoal.ErrUnavailable.New("The machine is shutting down")
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // Wakes implements the generated service.
@@ -68,25 +89,7 @@ func (s *server) Wakes(
 ) error {
 	g, ctx := errgroup.WithContext(ctx)
 	messages := make(chan *nodev1.Wake) // one goroutine alone may send
-	g.Go(func() error {
-		beat := time.NewTicker(wakeBeat)
-		defer beat.Stop()
-		message := &nodev1.Wake{}
-		for {
-			if err := stream.Send(message); err != nil {
-				return err
-			}
-			select {
-			case message = <-messages:
-			case <-beat.C:
-				message = &nodev1.Wake{}
-			case <-closing(ctx):
-				return shoal.ErrUnavailable.New("The machine is shutting down")
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-	})
+	g.Go(func() error { return sendAll(ctx, stream, messages) })
 	g.Go(func() error {
 		return s.node.Wakes(ctx, func(asker context.Context, w shoal.Wake) error {
 			return s.wake(asker, ctx.Done(), messages, w)

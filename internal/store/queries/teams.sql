@@ -34,5 +34,8 @@ SELECT (SELECT COUNT(*) FROM templates WHERE templates.team_id = $1 AND template
        (SELECT COUNT(*) FROM builds JOIN templates ON templates.id = builds.template_id
         WHERE templates.team_id = $1 AND templates.deleted_at = 0 AND builds.status <> 'error') AS builds;
 
+-- name: CountTemplates :one
+SELECT COUNT(*) FROM templates WHERE team_id = $1 AND source = 'template' AND deleted_at = 0;
+
 -- name: LockTeam :execrows
 UPDATE teams SET name = name WHERE id = $1;

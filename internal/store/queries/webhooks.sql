@@ -19,17 +19,6 @@ SELECT * FROM webhooks WHERE team_id = $1 ORDER BY created_at, id;
 UPDATE webhooks SET name = $3, url = $4, enabled = $5, events = $6, secret = $7
 WHERE id = $1 AND team_id = $2;
 
--- name: WebhookSecrets :many
-SELECT id, secret FROM webhooks ORDER BY id;
-
--- name: SetWebhookSecret :execrows
-UPDATE webhooks SET secret = $2 WHERE id = $1;
-
--- Only what is sealed is longer than 256 (shoal.MaxWebhookSecret).
--- name: CountOtherSeals :one
-SELECT COUNT(*) FROM webhooks
-WHERE secret LIKE sqlc.arg(sealed) AND secret NOT LIKE sqlc.arg(own) AND LENGTH(secret) > 256;
-
 -- name: DeleteWebhook :execrows
 DELETE FROM webhooks WHERE id = $1 AND team_id = $2;
 

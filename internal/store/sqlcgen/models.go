@@ -140,6 +140,14 @@ type Identity struct {
 	CreatedAt int64
 }
 
+type IdentityKey struct {
+	ID        string
+	Public    string
+	Sealed    string
+	CreatedAt int64
+	SignsFrom int64
+}
+
 type Place struct {
 	SandboxID string
 	TeamID    string
@@ -147,6 +155,17 @@ type Place struct {
 	Stamp     int64
 	HeldUntil int64
 	ExpiresAt int64
+}
+
+type Secret struct {
+	ID        string
+	TeamID    string
+	Name      string
+	Version   int64
+	Sealed    string
+	Metadata  string
+	CreatedAt int64
+	UpdatedAt int64
 }
 
 type Session struct {

@@ -27,6 +27,17 @@ func (q *Queries) CountKept(ctx context.Context, teamID string) (CountKeptRow, e
 	return i, err
 }
 
+const countTemplates = `-- name: CountTemplates :one
+SELECT COUNT(*) FROM templates WHERE team_id = $1 AND source = 'template' AND deleted_at = 0
+`
+
+func (q *Queries) CountTemplates(ctx context.Context, teamID string) (int64, error) {
+	row := q.db.QueryRowContext(ctx, countTemplates, teamID)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const insertTeam = `-- name: InsertTeam :execrows
 INSERT INTO teams (id, name, slug, created_at, may_publish, tier, limits)
 VALUES ($1, $2, $3, $4, $5, $6, $7)

@@ -18,24 +18,6 @@ func (q *Queries) CloseDelivery(ctx context.Context, id string) error {
 	return err
 }
 
-const countOtherSeals = `-- name: CountOtherSeals :one
-SELECT COUNT(*) FROM webhooks
-WHERE secret LIKE $1 AND secret NOT LIKE $2 AND LENGTH(secret) > 256
-`
-
-type CountOtherSealsParams struct {
-	Sealed string
-	Own    string
-}
-
-// Only what is sealed is longer than 256 (shoal.MaxWebhookSecret).
-func (q *Queries) CountOtherSeals(ctx context.Context, arg CountOtherSealsParams) (int64, error) {
-	row := q.db.QueryRowContext(ctx, countOtherSeals, arg.Sealed, arg.Own)
-	var count int64
-	err := row.Scan(&count)
-	return count, err
-}
-
 const countWebhooks = `-- name: CountWebhooks :one
 SELECT COUNT(*) FROM webhooks WHERE team_id = $1
 `
@@ -152,23 +134,6 @@ func (q *Queries) OpenDelivery(ctx context.Context, arg OpenDeliveryParams) (int
 	return result.RowsAffected()
 }
 
-const setWebhookSecret = `-- name: SetWebhookSecret :execrows
-UPDATE webhooks SET secret = $2 WHERE id = $1
-`
-
-type SetWebhookSecretParams struct {
-	ID     string
-	Secret string
-}
-
-func (q *Queries) SetWebhookSecret(ctx context.Context, arg SetWebhookSecretParams) (int64, error) {
-	result, err := q.db.ExecContext(ctx, setWebhookSecret, arg.ID, arg.Secret)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
-}
-
 const updateWebhook = `-- name: UpdateWebhook :execrows
 UPDATE webhooks SET name = $3, url = $4, enabled = $5, events = $6, secret = $7
 WHERE id = $1 AND team_id = $2
@@ -224,38 +189,6 @@ func (q *Queries) WebhookByID(ctx context.Context, arg WebhookByIDParams) (Webho
 		&i.CreatedAt,
 	)
 	return i, err
-}
-
-const webhookSecrets = `-- name: WebhookSecrets :many
-SELECT id, secret FROM webhooks ORDER BY id
-`
-
-type WebhookSecretsRow struct {
-	ID     string
-	Secret string
-}
-
-func (q *Queries) WebhookSecrets(ctx context.Context) ([]WebhookSecretsRow, error) {
-	rows, err := q.db.QueryContext(ctx, webhookSecrets)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []WebhookSecretsRow
-	for rows.Next() {
-		var i WebhookSecretsRow
-		if err := rows.Scan(&i.ID, &i.Secret); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Close(); err != nil {
-		return nil, err
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
 }
 
 const webhookToSend = `-- name: WebhookToSend :one

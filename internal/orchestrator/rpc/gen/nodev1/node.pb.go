@@ -162,8 +162,11 @@ type Network struct {
 	MaskRequestHost    string                 `protobuf:"bytes,5,opt,name=mask_request_host,json=maskRequestHost,proto3" json:"mask_request_host,omitempty"`
 	HttpsPorts         []int32                `protobuf:"varint,6,rep,packed,name=https_ports,json=httpsPorts,proto3" json:"https_ports,omitempty"`
 	DnsServers         *DNSServers            `protobuf:"bytes,7,opt,name=dns_servers,json=dnsServers,proto3" json:"dns_servers,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	EgressProxy        *EgressProxy           `protobuf:"bytes,8,opt,name=egress_proxy,json=egressProxy,proto3" json:"egress_proxy,omitempty"`
+	// By domain.
+	Transforms    map[string]*Transform `protobuf:"bytes,9,rep,name=transforms,proto3" json:"transforms,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Network) Reset() {
@@ -245,6 +248,236 @@ func (x *Network) GetDnsServers() *DNSServers {
 	return nil
 }
 
+func (x *Network) GetEgressProxy() *EgressProxy {
+	if x != nil {
+		return x.EgressProxy
+	}
+	return nil
+}
+
+func (x *Network) GetTransforms() map[string]*Transform {
+	if x != nil {
+		return x.Transforms
+	}
+	return nil
+}
+
+type EgressProxy struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	Username      string                 `protobuf:"bytes,2,opt,name=username,proto3" json:"username,omitempty"`
+	Password      string                 `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
+	Tls           *ProxyTLS              `protobuf:"bytes,4,opt,name=tls,proto3" json:"tls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EgressProxy) Reset() {
+	*x = EgressProxy{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EgressProxy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EgressProxy) ProtoMessage() {}
+
+func (x *EgressProxy) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EgressProxy.ProtoReflect.Descriptor instead.
+func (*EgressProxy) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *EgressProxy) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *EgressProxy) GetUsername() string {
+	if x != nil {
+		return x.Username
+	}
+	return ""
+}
+
+func (x *EgressProxy) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+func (x *EgressProxy) GetTls() *ProxyTLS {
+	if x != nil {
+		return x.Tls
+	}
+	return nil
+}
+
+type ProxyTLS struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ServerName    string                 `protobuf:"bytes,1,opt,name=server_name,json=serverName,proto3" json:"server_name,omitempty"`
+	CaCert        string                 `protobuf:"bytes,2,opt,name=ca_cert,json=caCert,proto3" json:"ca_cert,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProxyTLS) Reset() {
+	*x = ProxyTLS{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProxyTLS) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProxyTLS) ProtoMessage() {}
+
+func (x *ProxyTLS) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProxyTLS.ProtoReflect.Descriptor instead.
+func (*ProxyTLS) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ProxyTLS) GetServerName() string {
+	if x != nil {
+		return x.ServerName
+	}
+	return ""
+}
+
+func (x *ProxyTLS) GetCaCert() string {
+	if x != nil {
+		return x.CaCert
+	}
+	return ""
+}
+
+type Transform struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Headers       map[string]string      `protobuf:"bytes,1,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Transform) Reset() {
+	*x = Transform{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Transform) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Transform) ProtoMessage() {}
+
+func (x *Transform) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Transform.ProtoReflect.Descriptor instead.
+func (*Transform) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Transform) GetHeaders() map[string]string {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+type WorkloadToken struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Audience      string                 `protobuf:"bytes,1,opt,name=audience,proto3" json:"audience,omitempty"`
+	Type          string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WorkloadToken) Reset() {
+	*x = WorkloadToken{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WorkloadToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WorkloadToken) ProtoMessage() {}
+
+func (x *WorkloadToken) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WorkloadToken.ProtoReflect.Descriptor instead.
+func (*WorkloadToken) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *WorkloadToken) GetAudience() string {
+	if x != nil {
+		return x.Audience
+	}
+	return ""
+}
+
+func (x *WorkloadToken) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
 // DNSServers can be there and empty.
 type DNSServers struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -255,7 +488,7 @@ type DNSServers struct {
 
 func (x *DNSServers) Reset() {
 	*x = DNSServers{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[3]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -267,7 +500,7 @@ func (x *DNSServers) String() string {
 func (*DNSServers) ProtoMessage() {}
 
 func (x *DNSServers) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[3]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -280,7 +513,7 @@ func (x *DNSServers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DNSServers.ProtoReflect.Descriptor instead.
 func (*DNSServers) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{3}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DNSServers) GetAddresses() []string {
@@ -300,7 +533,7 @@ type VolumeMount struct {
 
 func (x *VolumeMount) Reset() {
 	*x = VolumeMount{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[4]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -312,7 +545,7 @@ func (x *VolumeMount) String() string {
 func (*VolumeMount) ProtoMessage() {}
 
 func (x *VolumeMount) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[4]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -325,7 +558,7 @@ func (x *VolumeMount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeMount.ProtoReflect.Descriptor instead.
 func (*VolumeMount) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{4}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *VolumeMount) GetName() string {
@@ -362,13 +595,15 @@ type Spec struct {
 	DefaultUser     string                 `protobuf:"bytes,16,opt,name=default_user,json=defaultUser,proto3" json:"default_user,omitempty"`
 	DefaultWorkdir  string                 `protobuf:"bytes,17,opt,name=default_workdir,json=defaultWorkdir,proto3" json:"default_workdir,omitempty"`
 	TeamLimit       int32                  `protobuf:"varint,18,opt,name=team_limit,json=teamLimit,proto3" json:"team_limit,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// By the names that placeholders have for them.
+	WorkloadTokens map[string]*WorkloadToken `protobuf:"bytes,19,rep,name=workload_tokens,json=workloadTokens,proto3" json:"workload_tokens,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Spec) Reset() {
 	*x = Spec{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[5]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -380,7 +615,7 @@ func (x *Spec) String() string {
 func (*Spec) ProtoMessage() {}
 
 func (x *Spec) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[5]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -393,7 +628,7 @@ func (x *Spec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Spec.ProtoReflect.Descriptor instead.
 func (*Spec) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{5}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Spec) GetSandboxId() string {
@@ -522,6 +757,13 @@ func (x *Spec) GetTeamLimit() int32 {
 	return 0
 }
 
+func (x *Spec) GetWorkloadTokens() map[string]*WorkloadToken {
+	if x != nil {
+		return x.WorkloadTokens
+	}
+	return nil
+}
+
 type Sandbox struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Spec        *Spec                  `protobuf:"bytes,1,opt,name=spec,proto3" json:"spec,omitempty"`
@@ -542,7 +784,7 @@ type Sandbox struct {
 
 func (x *Sandbox) Reset() {
 	*x = Sandbox{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[6]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -554,7 +796,7 @@ func (x *Sandbox) String() string {
 func (*Sandbox) ProtoMessage() {}
 
 func (x *Sandbox) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[6]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -567,7 +809,7 @@ func (x *Sandbox) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sandbox.ProtoReflect.Descriptor instead.
 func (*Sandbox) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{6}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Sandbox) GetSpec() *Spec {
@@ -656,7 +898,7 @@ type CreateRequest struct {
 
 func (x *CreateRequest) Reset() {
 	*x = CreateRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[7]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -668,7 +910,7 @@ func (x *CreateRequest) String() string {
 func (*CreateRequest) ProtoMessage() {}
 
 func (x *CreateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[7]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -681,7 +923,7 @@ func (x *CreateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRequest.ProtoReflect.Descriptor instead.
 func (*CreateRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{7}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CreateRequest) GetSpec() *Spec {
@@ -700,7 +942,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[8]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -712,7 +954,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[8]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -725,7 +967,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{8}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetRequest) GetSandboxId() string {
@@ -743,7 +985,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[9]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -755,7 +997,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[9]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -768,7 +1010,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 type ListResponse struct {
@@ -780,7 +1022,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[10]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -792,7 +1034,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[10]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -805,7 +1047,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListResponse) GetSandboxes() []*Sandbox {
@@ -825,7 +1067,7 @@ type KillRequest struct {
 
 func (x *KillRequest) Reset() {
 	*x = KillRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[11]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -837,7 +1079,7 @@ func (x *KillRequest) String() string {
 func (*KillRequest) ProtoMessage() {}
 
 func (x *KillRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[11]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -850,7 +1092,7 @@ func (x *KillRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillRequest.ProtoReflect.Descriptor instead.
 func (*KillRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *KillRequest) GetSandboxId() string {
@@ -875,7 +1117,7 @@ type KillResponse struct {
 
 func (x *KillResponse) Reset() {
 	*x = KillResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[12]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -887,7 +1129,7 @@ func (x *KillResponse) String() string {
 func (*KillResponse) ProtoMessage() {}
 
 func (x *KillResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[12]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -900,7 +1142,7 @@ func (x *KillResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillResponse.ProtoReflect.Descriptor instead.
 func (*KillResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 type SetDeadlineRequest struct {
@@ -915,7 +1157,7 @@ type SetDeadlineRequest struct {
 
 func (x *SetDeadlineRequest) Reset() {
 	*x = SetDeadlineRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[13]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -927,7 +1169,7 @@ func (x *SetDeadlineRequest) String() string {
 func (*SetDeadlineRequest) ProtoMessage() {}
 
 func (x *SetDeadlineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[13]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -940,7 +1182,7 @@ func (x *SetDeadlineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDeadlineRequest.ProtoReflect.Descriptor instead.
 func (*SetDeadlineRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SetDeadlineRequest) GetSandboxId() string {
@@ -981,7 +1223,7 @@ type SetNetworkRequest struct {
 
 func (x *SetNetworkRequest) Reset() {
 	*x = SetNetworkRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[14]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -993,7 +1235,7 @@ func (x *SetNetworkRequest) String() string {
 func (*SetNetworkRequest) ProtoMessage() {}
 
 func (x *SetNetworkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[14]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1006,7 +1248,7 @@ func (x *SetNetworkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetNetworkRequest.ProtoReflect.Descriptor instead.
 func (*SetNetworkRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SetNetworkRequest) GetSandboxId() string {
@@ -1031,7 +1273,7 @@ type SetNetworkResponse struct {
 
 func (x *SetNetworkResponse) Reset() {
 	*x = SetNetworkResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[15]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1043,7 +1285,7 @@ func (x *SetNetworkResponse) String() string {
 func (*SetNetworkResponse) ProtoMessage() {}
 
 func (x *SetNetworkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[15]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1056,7 +1298,7 @@ func (x *SetNetworkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetNetworkResponse.ProtoReflect.Descriptor instead.
 func (*SetNetworkResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 type PauseRequest struct {
@@ -1070,7 +1312,7 @@ type PauseRequest struct {
 
 func (x *PauseRequest) Reset() {
 	*x = PauseRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[16]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1082,7 +1324,7 @@ func (x *PauseRequest) String() string {
 func (*PauseRequest) ProtoMessage() {}
 
 func (x *PauseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[16]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1095,7 +1337,7 @@ func (x *PauseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseRequest.ProtoReflect.Descriptor instead.
 func (*PauseRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PauseRequest) GetSandboxId() string {
@@ -1130,7 +1372,7 @@ type ResumeRequest struct {
 
 func (x *ResumeRequest) Reset() {
 	*x = ResumeRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[17]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1142,7 +1384,7 @@ func (x *ResumeRequest) String() string {
 func (*ResumeRequest) ProtoMessage() {}
 
 func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[17]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1155,7 +1397,7 @@ func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeRequest.ProtoReflect.Descriptor instead.
 func (*ResumeRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ResumeRequest) GetSandboxId() string {
@@ -1191,7 +1433,7 @@ type SnapshotRequest struct {
 
 func (x *SnapshotRequest) Reset() {
 	*x = SnapshotRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[18]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1203,7 +1445,7 @@ func (x *SnapshotRequest) String() string {
 func (*SnapshotRequest) ProtoMessage() {}
 
 func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[18]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1216,7 +1458,7 @@ func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRequest.ProtoReflect.Descriptor instead.
 func (*SnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SnapshotRequest) GetSandboxId() string {
@@ -1257,7 +1499,7 @@ type ForkRequest struct {
 
 func (x *ForkRequest) Reset() {
 	*x = ForkRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[19]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1269,7 +1511,7 @@ func (x *ForkRequest) String() string {
 func (*ForkRequest) ProtoMessage() {}
 
 func (x *ForkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[19]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1282,7 +1524,7 @@ func (x *ForkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForkRequest.ProtoReflect.Descriptor instead.
 func (*ForkRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ForkRequest) GetSandboxId() string {
@@ -1310,7 +1552,7 @@ type ForkResult struct {
 
 func (x *ForkResult) Reset() {
 	*x = ForkResult{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[20]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1322,7 +1564,7 @@ func (x *ForkResult) String() string {
 func (*ForkResult) ProtoMessage() {}
 
 func (x *ForkResult) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[20]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1335,7 +1577,7 @@ func (x *ForkResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForkResult.ProtoReflect.Descriptor instead.
 func (*ForkResult) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ForkResult) GetSandbox() *Sandbox {
@@ -1361,7 +1603,7 @@ type ForkResponse struct {
 
 func (x *ForkResponse) Reset() {
 	*x = ForkResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[21]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1373,7 +1615,7 @@ func (x *ForkResponse) String() string {
 func (*ForkResponse) ProtoMessage() {}
 
 func (x *ForkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[21]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1386,7 +1628,7 @@ func (x *ForkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForkResponse.ProtoReflect.Descriptor instead.
 func (*ForkResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ForkResponse) GetResults() []*ForkResult {
@@ -1405,7 +1647,7 @@ type RemoveBuildRequest struct {
 
 func (x *RemoveBuildRequest) Reset() {
 	*x = RemoveBuildRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[22]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1417,7 +1659,7 @@ func (x *RemoveBuildRequest) String() string {
 func (*RemoveBuildRequest) ProtoMessage() {}
 
 func (x *RemoveBuildRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[22]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1430,7 +1672,7 @@ func (x *RemoveBuildRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveBuildRequest.ProtoReflect.Descriptor instead.
 func (*RemoveBuildRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RemoveBuildRequest) GetBuildId() string {
@@ -1448,7 +1690,7 @@ type RemoveBuildResponse struct {
 
 func (x *RemoveBuildResponse) Reset() {
 	*x = RemoveBuildResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[23]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1460,7 +1702,7 @@ func (x *RemoveBuildResponse) String() string {
 func (*RemoveBuildResponse) ProtoMessage() {}
 
 func (x *RemoveBuildResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[23]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1473,7 +1715,7 @@ func (x *RemoveBuildResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveBuildResponse.ProtoReflect.Descriptor instead.
 func (*RemoveBuildResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 type CollectRequest struct {
@@ -1489,7 +1731,7 @@ type CollectRequest struct {
 
 func (x *CollectRequest) Reset() {
 	*x = CollectRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[24]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1501,7 +1743,7 @@ func (x *CollectRequest) String() string {
 func (*CollectRequest) ProtoMessage() {}
 
 func (x *CollectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[24]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1514,7 +1756,7 @@ func (x *CollectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectRequest.ProtoReflect.Descriptor instead.
 func (*CollectRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *CollectRequest) GetKnownBuildIds() []string {
@@ -1570,7 +1812,7 @@ type CollectResponse struct {
 
 func (x *CollectResponse) Reset() {
 	*x = CollectResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[25]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1582,7 +1824,7 @@ func (x *CollectResponse) String() string {
 func (*CollectResponse) ProtoMessage() {}
 
 func (x *CollectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[25]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1595,7 +1837,7 @@ func (x *CollectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectResponse.ProtoReflect.Descriptor instead.
 func (*CollectResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *CollectResponse) GetBuilds() int32 {
@@ -1682,7 +1924,7 @@ type SandboxMetricsRequest struct {
 
 func (x *SandboxMetricsRequest) Reset() {
 	*x = SandboxMetricsRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[26]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1694,7 +1936,7 @@ func (x *SandboxMetricsRequest) String() string {
 func (*SandboxMetricsRequest) ProtoMessage() {}
 
 func (x *SandboxMetricsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[26]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1707,7 +1949,7 @@ func (x *SandboxMetricsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SandboxMetricsRequest.ProtoReflect.Descriptor instead.
 func (*SandboxMetricsRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SandboxMetricsRequest) GetSandboxId() string {
@@ -1762,7 +2004,7 @@ type Sample struct {
 
 func (x *Sample) Reset() {
 	*x = Sample{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[27]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1774,7 +2016,7 @@ func (x *Sample) String() string {
 func (*Sample) ProtoMessage() {}
 
 func (x *Sample) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[27]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1787,7 +2029,7 @@ func (x *Sample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sample.ProtoReflect.Descriptor instead.
 func (*Sample) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Sample) GetTime() *timestamppb.Timestamp {
@@ -1866,7 +2108,7 @@ type HostUse struct {
 
 func (x *HostUse) Reset() {
 	*x = HostUse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[28]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1878,7 +2120,7 @@ func (x *HostUse) String() string {
 func (*HostUse) ProtoMessage() {}
 
 func (x *HostUse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[28]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1891,7 +2133,7 @@ func (x *HostUse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostUse.ProtoReflect.Descriptor instead.
 func (*HostUse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *HostUse) GetCpuUsedPct() float64 {
@@ -1931,7 +2173,7 @@ type SandboxMetricsResponse struct {
 
 func (x *SandboxMetricsResponse) Reset() {
 	*x = SandboxMetricsResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[29]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1943,7 +2185,7 @@ func (x *SandboxMetricsResponse) String() string {
 func (*SandboxMetricsResponse) ProtoMessage() {}
 
 func (x *SandboxMetricsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[29]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1956,7 +2198,7 @@ func (x *SandboxMetricsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SandboxMetricsResponse.ProtoReflect.Descriptor instead.
 func (*SandboxMetricsResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SandboxMetricsResponse) GetSamples() []*Sample {
@@ -1979,7 +2221,7 @@ type EgressRecordsRequest struct {
 
 func (x *EgressRecordsRequest) Reset() {
 	*x = EgressRecordsRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[30]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1991,7 +2233,7 @@ func (x *EgressRecordsRequest) String() string {
 func (*EgressRecordsRequest) ProtoMessage() {}
 
 func (x *EgressRecordsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[30]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2004,7 +2246,7 @@ func (x *EgressRecordsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EgressRecordsRequest.ProtoReflect.Descriptor instead.
 func (*EgressRecordsRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *EgressRecordsRequest) GetSandboxId() string {
@@ -2055,7 +2297,7 @@ type EgressRecord struct {
 
 func (x *EgressRecord) Reset() {
 	*x = EgressRecord{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[31]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2067,7 +2309,7 @@ func (x *EgressRecord) String() string {
 func (*EgressRecord) ProtoMessage() {}
 
 func (x *EgressRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[31]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2080,7 +2322,7 @@ func (x *EgressRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EgressRecord.ProtoReflect.Descriptor instead.
 func (*EgressRecord) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *EgressRecord) GetTarget() string {
@@ -2127,7 +2369,7 @@ type EgressRecordsResponse struct {
 
 func (x *EgressRecordsResponse) Reset() {
 	*x = EgressRecordsResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[32]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2139,7 +2381,7 @@ func (x *EgressRecordsResponse) String() string {
 func (*EgressRecordsResponse) ProtoMessage() {}
 
 func (x *EgressRecordsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[32]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2152,7 +2394,7 @@ func (x *EgressRecordsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EgressRecordsResponse.ProtoReflect.Descriptor instead.
 func (*EgressRecordsResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{32}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *EgressRecordsResponse) GetRecords() []*EgressRecord {
@@ -2172,7 +2414,7 @@ type LatestMetricsRequest struct {
 
 func (x *LatestMetricsRequest) Reset() {
 	*x = LatestMetricsRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[33]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2184,7 +2426,7 @@ func (x *LatestMetricsRequest) String() string {
 func (*LatestMetricsRequest) ProtoMessage() {}
 
 func (x *LatestMetricsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[33]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2197,7 +2439,7 @@ func (x *LatestMetricsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LatestMetricsRequest.ProtoReflect.Descriptor instead.
 func (*LatestMetricsRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{33}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *LatestMetricsRequest) GetTeamId() string {
@@ -2223,7 +2465,7 @@ type LatestMetricsResponse struct {
 
 func (x *LatestMetricsResponse) Reset() {
 	*x = LatestMetricsResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[34]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2235,7 +2477,7 @@ func (x *LatestMetricsResponse) String() string {
 func (*LatestMetricsResponse) ProtoMessage() {}
 
 func (x *LatestMetricsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[34]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2248,7 +2490,7 @@ func (x *LatestMetricsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LatestMetricsResponse.ProtoReflect.Descriptor instead.
 func (*LatestMetricsResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{34}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *LatestMetricsResponse) GetSamples() map[string]*Sample {
@@ -2267,7 +2509,7 @@ type TalliesRequest struct {
 
 func (x *TalliesRequest) Reset() {
 	*x = TalliesRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[35]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2279,7 +2521,7 @@ func (x *TalliesRequest) String() string {
 func (*TalliesRequest) ProtoMessage() {}
 
 func (x *TalliesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[35]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2292,7 +2534,7 @@ func (x *TalliesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TalliesRequest.ProtoReflect.Descriptor instead.
 func (*TalliesRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{35}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *TalliesRequest) GetAfter() *timestamppb.Timestamp {
@@ -2317,7 +2559,7 @@ type Tally struct {
 
 func (x *Tally) Reset() {
 	*x = Tally{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[36]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2329,7 +2571,7 @@ func (x *Tally) String() string {
 func (*Tally) ProtoMessage() {}
 
 func (x *Tally) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[36]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2342,7 +2584,7 @@ func (x *Tally) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tally.ProtoReflect.Descriptor instead.
 func (*Tally) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{36}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Tally) GetTeamId() string {
@@ -2389,7 +2631,7 @@ type TalliesResponse struct {
 
 func (x *TalliesResponse) Reset() {
 	*x = TalliesResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[37]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2401,7 +2643,7 @@ func (x *TalliesResponse) String() string {
 func (*TalliesResponse) ProtoMessage() {}
 
 func (x *TalliesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[37]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2414,7 +2656,7 @@ func (x *TalliesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TalliesResponse.ProtoReflect.Descriptor instead.
 func (*TalliesResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{37}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *TalliesResponse) GetTallies() []*Tally {
@@ -2439,7 +2681,7 @@ type LogsRequest struct {
 
 func (x *LogsRequest) Reset() {
 	*x = LogsRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[38]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2451,7 +2693,7 @@ func (x *LogsRequest) String() string {
 func (*LogsRequest) ProtoMessage() {}
 
 func (x *LogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[38]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2464,7 +2706,7 @@ func (x *LogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
 func (*LogsRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{38}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *LogsRequest) GetSandboxId() string {
@@ -2529,7 +2771,7 @@ type LogEntry struct {
 
 func (x *LogEntry) Reset() {
 	*x = LogEntry{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[39]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2541,7 +2783,7 @@ func (x *LogEntry) String() string {
 func (*LogEntry) ProtoMessage() {}
 
 func (x *LogEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[39]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2554,7 +2796,7 @@ func (x *LogEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEntry.ProtoReflect.Descriptor instead.
 func (*LogEntry) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{39}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *LogEntry) GetTime() *timestamppb.Timestamp {
@@ -2601,7 +2843,7 @@ type LogsResponse struct {
 
 func (x *LogsResponse) Reset() {
 	*x = LogsResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[40]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2613,7 +2855,7 @@ func (x *LogsResponse) String() string {
 func (*LogsResponse) ProtoMessage() {}
 
 func (x *LogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[40]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2626,7 +2868,7 @@ func (x *LogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsResponse.ProtoReflect.Descriptor instead.
 func (*LogsResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{40}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *LogsResponse) GetEntries() []*LogEntry {
@@ -2648,7 +2890,7 @@ type SwitchRequest struct {
 
 func (x *SwitchRequest) Reset() {
 	*x = SwitchRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[41]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2660,7 +2902,7 @@ func (x *SwitchRequest) String() string {
 func (*SwitchRequest) ProtoMessage() {}
 
 func (x *SwitchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[41]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2673,7 +2915,7 @@ func (x *SwitchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchRequest.ProtoReflect.Descriptor instead.
 func (*SwitchRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{41}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *SwitchRequest) GetName() string {
@@ -2705,7 +2947,7 @@ type SwitchResponse struct {
 
 func (x *SwitchResponse) Reset() {
 	*x = SwitchResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[42]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2717,7 +2959,7 @@ func (x *SwitchResponse) String() string {
 func (*SwitchResponse) ProtoMessage() {}
 
 func (x *SwitchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[42]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2730,7 +2972,7 @@ func (x *SwitchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchResponse.ProtoReflect.Descriptor instead.
 func (*SwitchResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{42}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{46}
 }
 
 type InfoRequest struct {
@@ -2741,7 +2983,7 @@ type InfoRequest struct {
 
 func (x *InfoRequest) Reset() {
 	*x = InfoRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[43]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2753,7 +2995,7 @@ func (x *InfoRequest) String() string {
 func (*InfoRequest) ProtoMessage() {}
 
 func (x *InfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[43]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2766,7 +3008,7 @@ func (x *InfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoRequest.ProtoReflect.Descriptor instead.
 func (*InfoRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{43}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{47}
 }
 
 type Build struct {
@@ -2802,7 +3044,7 @@ type Build struct {
 
 func (x *Build) Reset() {
 	*x = Build{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[44]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2814,7 +3056,7 @@ func (x *Build) String() string {
 func (*Build) ProtoMessage() {}
 
 func (x *Build) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[44]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2827,7 +3069,7 @@ func (x *Build) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Build.ProtoReflect.Descriptor instead.
 func (*Build) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{44}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Build) GetId() string {
@@ -2995,7 +3237,7 @@ type BuildSize struct {
 
 func (x *BuildSize) Reset() {
 	*x = BuildSize{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[45]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3007,7 +3249,7 @@ func (x *BuildSize) String() string {
 func (*BuildSize) ProtoMessage() {}
 
 func (x *BuildSize) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[45]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3020,7 +3262,7 @@ func (x *BuildSize) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BuildSize.ProtoReflect.Descriptor instead.
 func (*BuildSize) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{45}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *BuildSize) GetSnapshot() int64 {
@@ -3048,7 +3290,7 @@ type BuildContext struct {
 
 func (x *BuildContext) Reset() {
 	*x = BuildContext{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[46]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3060,7 +3302,7 @@ func (x *BuildContext) String() string {
 func (*BuildContext) ProtoMessage() {}
 
 func (x *BuildContext) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[46]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3073,7 +3315,7 @@ func (x *BuildContext) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BuildContext.ProtoReflect.Descriptor instead.
 func (*BuildContext) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{46}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *BuildContext) GetUser() string {
@@ -3108,7 +3350,7 @@ type StartBlock struct {
 
 func (x *StartBlock) Reset() {
 	*x = StartBlock{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[47]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3120,7 +3362,7 @@ func (x *StartBlock) String() string {
 func (*StartBlock) ProtoMessage() {}
 
 func (x *StartBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[47]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3133,7 +3375,7 @@ func (x *StartBlock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartBlock.ProtoReflect.Descriptor instead.
 func (*StartBlock) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{47}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *StartBlock) GetCommand() string {
@@ -3177,7 +3419,7 @@ type NodeInfo struct {
 
 func (x *NodeInfo) Reset() {
 	*x = NodeInfo{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[48]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3189,7 +3431,7 @@ func (x *NodeInfo) String() string {
 func (*NodeInfo) ProtoMessage() {}
 
 func (x *NodeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[48]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3202,7 +3444,7 @@ func (x *NodeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeInfo.ProtoReflect.Descriptor instead.
 func (*NodeInfo) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{48}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *NodeInfo) GetId() string {
@@ -3297,7 +3539,7 @@ type CatalogueError struct {
 
 func (x *CatalogueError) Reset() {
 	*x = CatalogueError{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[49]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3309,7 +3551,7 @@ func (x *CatalogueError) String() string {
 func (*CatalogueError) ProtoMessage() {}
 
 func (x *CatalogueError) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[49]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3322,7 +3564,7 @@ func (x *CatalogueError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatalogueError.ProtoReflect.Descriptor instead.
 func (*CatalogueError) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{49}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *CatalogueError) GetCode() string {
@@ -3361,7 +3603,7 @@ type WakesRequest struct {
 
 func (x *WakesRequest) Reset() {
 	*x = WakesRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[50]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3373,7 +3615,7 @@ func (x *WakesRequest) String() string {
 func (*WakesRequest) ProtoMessage() {}
 
 func (x *WakesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[50]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3386,7 +3628,7 @@ func (x *WakesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WakesRequest.ProtoReflect.Descriptor instead.
 func (*WakesRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{50}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{54}
 }
 
 type Wake struct {
@@ -3405,7 +3647,7 @@ type Wake struct {
 
 func (x *Wake) Reset() {
 	*x = Wake{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[51]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3417,7 +3659,7 @@ func (x *Wake) String() string {
 func (*Wake) ProtoMessage() {}
 
 func (x *Wake) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[51]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3430,7 +3672,7 @@ func (x *Wake) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Wake.ProtoReflect.Descriptor instead.
 func (*Wake) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{51}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Wake) GetId() string {
@@ -3479,7 +3721,7 @@ type WokenRequest struct {
 
 func (x *WokenRequest) Reset() {
 	*x = WokenRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[52]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3491,7 +3733,7 @@ func (x *WokenRequest) String() string {
 func (*WokenRequest) ProtoMessage() {}
 
 func (x *WokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[52]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3504,7 +3746,7 @@ func (x *WokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WokenRequest.ProtoReflect.Descriptor instead.
 func (*WokenRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{52}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *WokenRequest) GetId() string {
@@ -3529,7 +3771,7 @@ type WokenResponse struct {
 
 func (x *WokenResponse) Reset() {
 	*x = WokenResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[53]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3541,7 +3783,7 @@ func (x *WokenResponse) String() string {
 func (*WokenResponse) ProtoMessage() {}
 
 func (x *WokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[53]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3554,7 +3796,262 @@ func (x *WokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WokenResponse.ProtoReflect.Descriptor instead.
 func (*WokenResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{53}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{57}
+}
+
+type FillsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FillsRequest) Reset() {
+	*x = FillsRequest{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FillsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FillsRequest) ProtoMessage() {}
+
+func (x *FillsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FillsRequest.ProtoReflect.Descriptor instead.
+func (*FillsRequest) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{58}
+}
+
+type Fill struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which question of this stream's machine it is.
+	Id        string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	SandboxId string `protobuf:"bytes,2,opt,name=sandbox_id,json=sandboxId,proto3" json:"sandbox_id,omitempty"`
+	// The domain of the transform.
+	Domain        string         `protobuf:"bytes,3,opt,name=domain,proto3" json:"domain,omitempty"`
+	Wanted        []*Placeholder `protobuf:"bytes,4,rep,name=wanted,proto3" json:"wanted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Fill) Reset() {
+	*x = Fill{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Fill) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Fill) ProtoMessage() {}
+
+func (x *Fill) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Fill.ProtoReflect.Descriptor instead.
+func (*Fill) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *Fill) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Fill) GetSandboxId() string {
+	if x != nil {
+		return x.SandboxId
+	}
+	return ""
+}
+
+func (x *Fill) GetDomain() string {
+	if x != nil {
+		return x.Domain
+	}
+	return ""
+}
+
+func (x *Fill) GetWanted() []*Placeholder {
+	if x != nil {
+		return x.Wanted
+	}
+	return nil
+}
+
+type Placeholder struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Placeholder) Reset() {
+	*x = Placeholder{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Placeholder) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Placeholder) ProtoMessage() {}
+
+func (x *Placeholder) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Placeholder.ProtoReflect.Descriptor instead.
+func (*Placeholder) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *Placeholder) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Placeholder) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type FilledRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// In the order of the placeholders; absent if there is an error.
+	Values        []string        `protobuf:"bytes,2,rep,name=values,proto3" json:"values,omitempty"`
+	Error         *CatalogueError `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FilledRequest) Reset() {
+	*x = FilledRequest{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FilledRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FilledRequest) ProtoMessage() {}
+
+func (x *FilledRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FilledRequest.ProtoReflect.Descriptor instead.
+func (*FilledRequest) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{61}
+}
+
+func (x *FilledRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *FilledRequest) GetValues() []string {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *FilledRequest) GetError() *CatalogueError {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+type FilledResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FilledResponse) Reset() {
+	*x = FilledResponse{}
+	mi := &file_shoal_node_v1_node_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FilledResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FilledResponse) ProtoMessage() {}
+
+func (x *FilledResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_shoal_node_v1_node_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FilledResponse.ProtoReflect.Descriptor instead.
+func (*FilledResponse) Descriptor() ([]byte, []int) {
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{62}
 }
 
 // EventMark is a place in the log of a machine's events; without values it is the beginning.
@@ -3568,7 +4065,7 @@ type EventMark struct {
 
 func (x *EventMark) Reset() {
 	*x = EventMark{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[54]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3580,7 +4077,7 @@ func (x *EventMark) String() string {
 func (*EventMark) ProtoMessage() {}
 
 func (x *EventMark) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[54]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3593,7 +4090,7 @@ func (x *EventMark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventMark.ProtoReflect.Descriptor instead.
 func (*EventMark) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{54}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *EventMark) GetLog() string {
@@ -3619,7 +4116,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[55]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3631,7 +4128,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[55]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3644,7 +4141,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{55}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *EventsRequest) GetAfter() *EventMark {
@@ -3665,7 +4162,7 @@ type EventsResponse struct {
 
 func (x *EventsResponse) Reset() {
 	*x = EventsResponse{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[56]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3677,7 +4174,7 @@ func (x *EventsResponse) String() string {
 func (*EventsResponse) ProtoMessage() {}
 
 func (x *EventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[56]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3690,7 +4187,7 @@ func (x *EventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsResponse.ProtoReflect.Descriptor instead.
 func (*EventsResponse) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{56}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *EventsResponse) GetEvents() []*Event {
@@ -3726,7 +4223,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_shoal_node_v1_node_proto_msgTypes[57]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3738,7 +4235,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_shoal_node_v1_node_proto_msgTypes[57]
+	mi := &file_shoal_node_v1_node_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3751,7 +4248,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{57}
+	return file_shoal_node_v1_node_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *Event) GetId() string {
@@ -3839,7 +4336,7 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\x19auto_pause_without_memory\x18\x02 \x01(\bR\x16autoPauseWithoutMemory\x12\x1f\n" +
 	"\vauto_resume\x18\x03 \x01(\bR\n" +
 	"autoResume\x12E\n" +
-	"\x11auto_resume_after\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x0fautoResumeAfter\"\xbb\x02\n" +
+	"\x11auto_resume_after\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x0fautoResumeAfter\"\x9b\x04\n" +
 	"\aNetwork\x12*\n" +
 	"\x0eallow_internet\x18\x01 \x01(\bH\x00R\rallowInternet\x88\x01\x01\x12\x1b\n" +
 	"\tallow_out\x18\x02 \x03(\tR\ballowOut\x12\x19\n" +
@@ -3849,14 +4346,38 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\vhttps_ports\x18\x06 \x03(\x05R\n" +
 	"httpsPorts\x12:\n" +
 	"\vdns_servers\x18\a \x01(\v2\x19.shoal.node.v1.DNSServersR\n" +
-	"dnsServersB\x11\n" +
-	"\x0f_allow_internet\"*\n" +
+	"dnsServers\x12=\n" +
+	"\fegress_proxy\x18\b \x01(\v2\x1a.shoal.node.v1.EgressProxyR\vegressProxy\x12F\n" +
+	"\n" +
+	"transforms\x18\t \x03(\v2&.shoal.node.v1.Network.TransformsEntryR\n" +
+	"transforms\x1aW\n" +
+	"\x0fTransformsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12.\n" +
+	"\x05value\x18\x02 \x01(\v2\x18.shoal.node.v1.TransformR\x05value:\x028\x01B\x11\n" +
+	"\x0f_allow_internet\"\x8a\x01\n" +
+	"\vEgressProxy\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x1a\n" +
+	"\busername\x18\x02 \x01(\tR\busername\x12\x1a\n" +
+	"\bpassword\x18\x03 \x01(\tR\bpassword\x12)\n" +
+	"\x03tls\x18\x04 \x01(\v2\x17.shoal.node.v1.ProxyTLSR\x03tls\"D\n" +
+	"\bProxyTLS\x12\x1f\n" +
+	"\vserver_name\x18\x01 \x01(\tR\n" +
+	"serverName\x12\x17\n" +
+	"\aca_cert\x18\x02 \x01(\tR\x06caCert\"\x88\x01\n" +
+	"\tTransform\x12?\n" +
+	"\aheaders\x18\x01 \x03(\v2%.shoal.node.v1.Transform.HeadersEntryR\aheaders\x1a:\n" +
+	"\fHeadersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"?\n" +
+	"\rWorkloadToken\x12\x1a\n" +
+	"\baudience\x18\x01 \x01(\tR\baudience\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\"*\n" +
 	"\n" +
 	"DNSServers\x12\x1c\n" +
 	"\taddresses\x18\x01 \x03(\tR\taddresses\"5\n" +
 	"\vVolumeMount\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04path\x18\x02 \x01(\tR\x04path\"\x91\a\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\"\xc4\b\n" +
 	"\x04Spec\x12\x1d\n" +
 	"\n" +
 	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x12\x17\n" +
@@ -3880,13 +4401,17 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\fdefault_user\x18\x10 \x01(\tR\vdefaultUser\x12'\n" +
 	"\x0fdefault_workdir\x18\x11 \x01(\tR\x0edefaultWorkdir\x12\x1d\n" +
 	"\n" +
-	"team_limit\x18\x12 \x01(\x05R\tteamLimit\x1a;\n" +
+	"team_limit\x18\x12 \x01(\x05R\tteamLimit\x12P\n" +
+	"\x0fworkload_tokens\x18\x13 \x03(\v2'.shoal.node.v1.Spec.WorkloadTokensEntryR\x0eworkloadTokens\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
 	"\fEnvVarsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8b\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a_\n" +
+	"\x13WorkloadTokensEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x122\n" +
+	"\x05value\x18\x02 \x01(\v2\x1c.shoal.node.v1.WorkloadTokenR\x05value:\x028\x01\"\x8b\x03\n" +
 	"\aSandbox\x12'\n" +
 	"\x04spec\x18\x01 \x01(\v2\x13.shoal.node.v1.SpecR\x04spec\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12!\n" +
@@ -4143,7 +4668,22 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\fWokenRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x123\n" +
 	"\x05error\x18\x02 \x01(\v2\x1d.shoal.node.v1.CatalogueErrorR\x05error\"\x0f\n" +
-	"\rWokenResponse\"9\n" +
+	"\rWokenResponse\"\x0e\n" +
+	"\fFillsRequest\"\x81\x01\n" +
+	"\x04Fill\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
+	"\n" +
+	"sandbox_id\x18\x02 \x01(\tR\tsandboxId\x12\x16\n" +
+	"\x06domain\x18\x03 \x01(\tR\x06domain\x122\n" +
+	"\x06wanted\x18\x04 \x03(\v2\x1a.shoal.node.v1.PlaceholderR\x06wanted\"5\n" +
+	"\vPlaceholder\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"l\n" +
+	"\rFilledRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06values\x18\x02 \x03(\tR\x06values\x123\n" +
+	"\x05error\x18\x03 \x01(\v2\x1d.shoal.node.v1.CatalogueErrorR\x05error\"\x10\n" +
+	"\x0eFilledResponse\"9\n" +
 	"\tEventMark\x12\x10\n" +
 	"\x03log\x18\x01 \x01(\tR\x03log\x12\x1a\n" +
 	"\bposition\x18\x02 \x01(\x03R\bposition\"?\n" +
@@ -4165,7 +4705,7 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\bbuild_id\x18\b \x01(\tR\abuildId\x12\x17\n" +
 	"\ateam_id\x18\t \x01(\tR\x06teamId\x12\x12\n" +
 	"\x04data\x18\n" +
-	" \x01(\tR\x04data2\xb5\f\n" +
+	" \x01(\tR\x04data2\xb9\r\n" +
 	"\vNodeService\x12>\n" +
 	"\x06Create\x12\x1c.shoal.node.v1.CreateRequest\x1a\x16.shoal.node.v1.Sandbox\x128\n" +
 	"\x03Get\x12\x19.shoal.node.v1.GetRequest\x1a\x16.shoal.node.v1.Sandbox\x12?\n" +
@@ -4189,7 +4729,9 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\x06Switch\x12\x1c.shoal.node.v1.SwitchRequest\x1a\x1d.shoal.node.v1.SwitchResponse\x12E\n" +
 	"\x06Events\x12\x1c.shoal.node.v1.EventsRequest\x1a\x1d.shoal.node.v1.EventsResponse\x12;\n" +
 	"\x05Wakes\x12\x1b.shoal.node.v1.WakesRequest\x1a\x13.shoal.node.v1.Wake0\x01\x12B\n" +
-	"\x05Woken\x12\x1b.shoal.node.v1.WokenRequest\x1a\x1c.shoal.node.v1.WokenResponseB3Z1shoal/internal/orchestrator/rpc/gen/nodev1;nodev1b\x06proto3"
+	"\x05Woken\x12\x1b.shoal.node.v1.WokenRequest\x1a\x1c.shoal.node.v1.WokenResponse\x12;\n" +
+	"\x05Fills\x12\x1b.shoal.node.v1.FillsRequest\x1a\x13.shoal.node.v1.Fill0\x01\x12E\n" +
+	"\x06Filled\x12\x1c.shoal.node.v1.FilledRequest\x1a\x1d.shoal.node.v1.FilledResponseB3Z1shoal/internal/orchestrator/rpc/gen/nodev1;nodev1b\x06proto3"
 
 var (
 	file_shoal_node_v1_node_proto_rawDescOnce sync.Once
@@ -4203,180 +4745,205 @@ func file_shoal_node_v1_node_proto_rawDescGZIP() []byte {
 	return file_shoal_node_v1_node_proto_rawDescData
 }
 
-var file_shoal_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 63)
+var file_shoal_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 75)
 var file_shoal_node_v1_node_proto_goTypes = []any{
 	(*Resources)(nil),              // 0: shoal.node.v1.Resources
 	(*Lifecycle)(nil),              // 1: shoal.node.v1.Lifecycle
 	(*Network)(nil),                // 2: shoal.node.v1.Network
-	(*DNSServers)(nil),             // 3: shoal.node.v1.DNSServers
-	(*VolumeMount)(nil),            // 4: shoal.node.v1.VolumeMount
-	(*Spec)(nil),                   // 5: shoal.node.v1.Spec
-	(*Sandbox)(nil),                // 6: shoal.node.v1.Sandbox
-	(*CreateRequest)(nil),          // 7: shoal.node.v1.CreateRequest
-	(*GetRequest)(nil),             // 8: shoal.node.v1.GetRequest
-	(*ListRequest)(nil),            // 9: shoal.node.v1.ListRequest
-	(*ListResponse)(nil),           // 10: shoal.node.v1.ListResponse
-	(*KillRequest)(nil),            // 11: shoal.node.v1.KillRequest
-	(*KillResponse)(nil),           // 12: shoal.node.v1.KillResponse
-	(*SetDeadlineRequest)(nil),     // 13: shoal.node.v1.SetDeadlineRequest
-	(*SetNetworkRequest)(nil),      // 14: shoal.node.v1.SetNetworkRequest
-	(*SetNetworkResponse)(nil),     // 15: shoal.node.v1.SetNetworkResponse
-	(*PauseRequest)(nil),           // 16: shoal.node.v1.PauseRequest
-	(*ResumeRequest)(nil),          // 17: shoal.node.v1.ResumeRequest
-	(*SnapshotRequest)(nil),        // 18: shoal.node.v1.SnapshotRequest
-	(*ForkRequest)(nil),            // 19: shoal.node.v1.ForkRequest
-	(*ForkResult)(nil),             // 20: shoal.node.v1.ForkResult
-	(*ForkResponse)(nil),           // 21: shoal.node.v1.ForkResponse
-	(*RemoveBuildRequest)(nil),     // 22: shoal.node.v1.RemoveBuildRequest
-	(*RemoveBuildResponse)(nil),    // 23: shoal.node.v1.RemoveBuildResponse
-	(*CollectRequest)(nil),         // 24: shoal.node.v1.CollectRequest
-	(*CollectResponse)(nil),        // 25: shoal.node.v1.CollectResponse
-	(*SandboxMetricsRequest)(nil),  // 26: shoal.node.v1.SandboxMetricsRequest
-	(*Sample)(nil),                 // 27: shoal.node.v1.Sample
-	(*HostUse)(nil),                // 28: shoal.node.v1.HostUse
-	(*SandboxMetricsResponse)(nil), // 29: shoal.node.v1.SandboxMetricsResponse
-	(*EgressRecordsRequest)(nil),   // 30: shoal.node.v1.EgressRecordsRequest
-	(*EgressRecord)(nil),           // 31: shoal.node.v1.EgressRecord
-	(*EgressRecordsResponse)(nil),  // 32: shoal.node.v1.EgressRecordsResponse
-	(*LatestMetricsRequest)(nil),   // 33: shoal.node.v1.LatestMetricsRequest
-	(*LatestMetricsResponse)(nil),  // 34: shoal.node.v1.LatestMetricsResponse
-	(*TalliesRequest)(nil),         // 35: shoal.node.v1.TalliesRequest
-	(*Tally)(nil),                  // 36: shoal.node.v1.Tally
-	(*TalliesResponse)(nil),        // 37: shoal.node.v1.TalliesResponse
-	(*LogsRequest)(nil),            // 38: shoal.node.v1.LogsRequest
-	(*LogEntry)(nil),               // 39: shoal.node.v1.LogEntry
-	(*LogsResponse)(nil),           // 40: shoal.node.v1.LogsResponse
-	(*SwitchRequest)(nil),          // 41: shoal.node.v1.SwitchRequest
-	(*SwitchResponse)(nil),         // 42: shoal.node.v1.SwitchResponse
-	(*InfoRequest)(nil),            // 43: shoal.node.v1.InfoRequest
-	(*Build)(nil),                  // 44: shoal.node.v1.Build
-	(*BuildSize)(nil),              // 45: shoal.node.v1.BuildSize
-	(*BuildContext)(nil),           // 46: shoal.node.v1.BuildContext
-	(*StartBlock)(nil),             // 47: shoal.node.v1.StartBlock
-	(*NodeInfo)(nil),               // 48: shoal.node.v1.NodeInfo
-	(*CatalogueError)(nil),         // 49: shoal.node.v1.CatalogueError
-	(*WakesRequest)(nil),           // 50: shoal.node.v1.WakesRequest
-	(*Wake)(nil),                   // 51: shoal.node.v1.Wake
-	(*WokenRequest)(nil),           // 52: shoal.node.v1.WokenRequest
-	(*WokenResponse)(nil),          // 53: shoal.node.v1.WokenResponse
-	(*EventMark)(nil),              // 54: shoal.node.v1.EventMark
-	(*EventsRequest)(nil),          // 55: shoal.node.v1.EventsRequest
-	(*EventsResponse)(nil),         // 56: shoal.node.v1.EventsResponse
-	(*Event)(nil),                  // 57: shoal.node.v1.Event
-	nil,                            // 58: shoal.node.v1.Spec.MetadataEntry
-	nil,                            // 59: shoal.node.v1.Spec.EnvVarsEntry
-	nil,                            // 60: shoal.node.v1.LatestMetricsResponse.SamplesEntry
-	nil,                            // 61: shoal.node.v1.LogEntry.FieldsEntry
-	nil,                            // 62: shoal.node.v1.BuildContext.EnvEntry
-	(*durationpb.Duration)(nil),    // 63: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),  // 64: google.protobuf.Timestamp
+	(*EgressProxy)(nil),            // 3: shoal.node.v1.EgressProxy
+	(*ProxyTLS)(nil),               // 4: shoal.node.v1.ProxyTLS
+	(*Transform)(nil),              // 5: shoal.node.v1.Transform
+	(*WorkloadToken)(nil),          // 6: shoal.node.v1.WorkloadToken
+	(*DNSServers)(nil),             // 7: shoal.node.v1.DNSServers
+	(*VolumeMount)(nil),            // 8: shoal.node.v1.VolumeMount
+	(*Spec)(nil),                   // 9: shoal.node.v1.Spec
+	(*Sandbox)(nil),                // 10: shoal.node.v1.Sandbox
+	(*CreateRequest)(nil),          // 11: shoal.node.v1.CreateRequest
+	(*GetRequest)(nil),             // 12: shoal.node.v1.GetRequest
+	(*ListRequest)(nil),            // 13: shoal.node.v1.ListRequest
+	(*ListResponse)(nil),           // 14: shoal.node.v1.ListResponse
+	(*KillRequest)(nil),            // 15: shoal.node.v1.KillRequest
+	(*KillResponse)(nil),           // 16: shoal.node.v1.KillResponse
+	(*SetDeadlineRequest)(nil),     // 17: shoal.node.v1.SetDeadlineRequest
+	(*SetNetworkRequest)(nil),      // 18: shoal.node.v1.SetNetworkRequest
+	(*SetNetworkResponse)(nil),     // 19: shoal.node.v1.SetNetworkResponse
+	(*PauseRequest)(nil),           // 20: shoal.node.v1.PauseRequest
+	(*ResumeRequest)(nil),          // 21: shoal.node.v1.ResumeRequest
+	(*SnapshotRequest)(nil),        // 22: shoal.node.v1.SnapshotRequest
+	(*ForkRequest)(nil),            // 23: shoal.node.v1.ForkRequest
+	(*ForkResult)(nil),             // 24: shoal.node.v1.ForkResult
+	(*ForkResponse)(nil),           // 25: shoal.node.v1.ForkResponse
+	(*RemoveBuildRequest)(nil),     // 26: shoal.node.v1.RemoveBuildRequest
+	(*RemoveBuildResponse)(nil),    // 27: shoal.node.v1.RemoveBuildResponse
+	(*CollectRequest)(nil),         // 28: shoal.node.v1.CollectRequest
+	(*CollectResponse)(nil),        // 29: shoal.node.v1.CollectResponse
+	(*SandboxMetricsRequest)(nil),  // 30: shoal.node.v1.SandboxMetricsRequest
+	(*Sample)(nil),                 // 31: shoal.node.v1.Sample
+	(*HostUse)(nil),                // 32: shoal.node.v1.HostUse
+	(*SandboxMetricsResponse)(nil), // 33: shoal.node.v1.SandboxMetricsResponse
+	(*EgressRecordsRequest)(nil),   // 34: shoal.node.v1.EgressRecordsRequest
+	(*EgressRecord)(nil),           // 35: shoal.node.v1.EgressRecord
+	(*EgressRecordsResponse)(nil),  // 36: shoal.node.v1.EgressRecordsResponse
+	(*LatestMetricsRequest)(nil),   // 37: shoal.node.v1.LatestMetricsRequest
+	(*LatestMetricsResponse)(nil),  // 38: shoal.node.v1.LatestMetricsResponse
+	(*TalliesRequest)(nil),         // 39: shoal.node.v1.TalliesRequest
+	(*Tally)(nil),                  // 40: shoal.node.v1.Tally
+	(*TalliesResponse)(nil),        // 41: shoal.node.v1.TalliesResponse
+	(*LogsRequest)(nil),            // 42: shoal.node.v1.LogsRequest
+	(*LogEntry)(nil),               // 43: shoal.node.v1.LogEntry
+	(*LogsResponse)(nil),           // 44: shoal.node.v1.LogsResponse
+	(*SwitchRequest)(nil),          // 45: shoal.node.v1.SwitchRequest
+	(*SwitchResponse)(nil),         // 46: shoal.node.v1.SwitchResponse
+	(*InfoRequest)(nil),            // 47: shoal.node.v1.InfoRequest
+	(*Build)(nil),                  // 48: shoal.node.v1.Build
+	(*BuildSize)(nil),              // 49: shoal.node.v1.BuildSize
+	(*BuildContext)(nil),           // 50: shoal.node.v1.BuildContext
+	(*StartBlock)(nil),             // 51: shoal.node.v1.StartBlock
+	(*NodeInfo)(nil),               // 52: shoal.node.v1.NodeInfo
+	(*CatalogueError)(nil),         // 53: shoal.node.v1.CatalogueError
+	(*WakesRequest)(nil),           // 54: shoal.node.v1.WakesRequest
+	(*Wake)(nil),                   // 55: shoal.node.v1.Wake
+	(*WokenRequest)(nil),           // 56: shoal.node.v1.WokenRequest
+	(*WokenResponse)(nil),          // 57: shoal.node.v1.WokenResponse
+	(*FillsRequest)(nil),           // 58: shoal.node.v1.FillsRequest
+	(*Fill)(nil),                   // 59: shoal.node.v1.Fill
+	(*Placeholder)(nil),            // 60: shoal.node.v1.Placeholder
+	(*FilledRequest)(nil),          // 61: shoal.node.v1.FilledRequest
+	(*FilledResponse)(nil),         // 62: shoal.node.v1.FilledResponse
+	(*EventMark)(nil),              // 63: shoal.node.v1.EventMark
+	(*EventsRequest)(nil),          // 64: shoal.node.v1.EventsRequest
+	(*EventsResponse)(nil),         // 65: shoal.node.v1.EventsResponse
+	(*Event)(nil),                  // 66: shoal.node.v1.Event
+	nil,                            // 67: shoal.node.v1.Network.TransformsEntry
+	nil,                            // 68: shoal.node.v1.Transform.HeadersEntry
+	nil,                            // 69: shoal.node.v1.Spec.MetadataEntry
+	nil,                            // 70: shoal.node.v1.Spec.EnvVarsEntry
+	nil,                            // 71: shoal.node.v1.Spec.WorkloadTokensEntry
+	nil,                            // 72: shoal.node.v1.LatestMetricsResponse.SamplesEntry
+	nil,                            // 73: shoal.node.v1.LogEntry.FieldsEntry
+	nil,                            // 74: shoal.node.v1.BuildContext.EnvEntry
+	(*durationpb.Duration)(nil),    // 75: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),  // 76: google.protobuf.Timestamp
 }
 var file_shoal_node_v1_node_proto_depIdxs = []int32{
-	63, // 0: shoal.node.v1.Lifecycle.auto_resume_after:type_name -> google.protobuf.Duration
-	3,  // 1: shoal.node.v1.Network.dns_servers:type_name -> shoal.node.v1.DNSServers
-	0,  // 2: shoal.node.v1.Spec.resources:type_name -> shoal.node.v1.Resources
-	58, // 3: shoal.node.v1.Spec.metadata:type_name -> shoal.node.v1.Spec.MetadataEntry
-	59, // 4: shoal.node.v1.Spec.env_vars:type_name -> shoal.node.v1.Spec.EnvVarsEntry
-	63, // 5: shoal.node.v1.Spec.timeout:type_name -> google.protobuf.Duration
-	63, // 6: shoal.node.v1.Spec.max_length:type_name -> google.protobuf.Duration
-	1,  // 7: shoal.node.v1.Spec.lifecycle:type_name -> shoal.node.v1.Lifecycle
-	2,  // 8: shoal.node.v1.Spec.network:type_name -> shoal.node.v1.Network
-	4,  // 9: shoal.node.v1.Spec.volume_mounts:type_name -> shoal.node.v1.VolumeMount
-	5,  // 10: shoal.node.v1.Sandbox.spec:type_name -> shoal.node.v1.Spec
-	64, // 11: shoal.node.v1.Sandbox.started_at:type_name -> google.protobuf.Timestamp
-	64, // 12: shoal.node.v1.Sandbox.end_at:type_name -> google.protobuf.Timestamp
-	5,  // 13: shoal.node.v1.CreateRequest.spec:type_name -> shoal.node.v1.Spec
-	6,  // 14: shoal.node.v1.ListResponse.sandboxes:type_name -> shoal.node.v1.Sandbox
-	63, // 15: shoal.node.v1.SetDeadlineRequest.timeout:type_name -> google.protobuf.Duration
-	2,  // 16: shoal.node.v1.SetNetworkRequest.network:type_name -> shoal.node.v1.Network
-	63, // 17: shoal.node.v1.ResumeRequest.timeout:type_name -> google.protobuf.Duration
-	5,  // 18: shoal.node.v1.ForkRequest.specs:type_name -> shoal.node.v1.Spec
-	6,  // 19: shoal.node.v1.ForkResult.sandbox:type_name -> shoal.node.v1.Sandbox
-	49, // 20: shoal.node.v1.ForkResult.error:type_name -> shoal.node.v1.CatalogueError
-	20, // 21: shoal.node.v1.ForkResponse.results:type_name -> shoal.node.v1.ForkResult
-	64, // 22: shoal.node.v1.SandboxMetricsRequest.from:type_name -> google.protobuf.Timestamp
-	64, // 23: shoal.node.v1.SandboxMetricsRequest.to:type_name -> google.protobuf.Timestamp
-	64, // 24: shoal.node.v1.Sample.time:type_name -> google.protobuf.Timestamp
-	28, // 25: shoal.node.v1.Sample.host:type_name -> shoal.node.v1.HostUse
-	27, // 26: shoal.node.v1.SandboxMetricsResponse.samples:type_name -> shoal.node.v1.Sample
-	64, // 27: shoal.node.v1.EgressRecordsRequest.from:type_name -> google.protobuf.Timestamp
-	64, // 28: shoal.node.v1.EgressRecordsRequest.to:type_name -> google.protobuf.Timestamp
-	64, // 29: shoal.node.v1.EgressRecord.minute:type_name -> google.protobuf.Timestamp
-	31, // 30: shoal.node.v1.EgressRecordsResponse.records:type_name -> shoal.node.v1.EgressRecord
-	60, // 31: shoal.node.v1.LatestMetricsResponse.samples:type_name -> shoal.node.v1.LatestMetricsResponse.SamplesEntry
-	64, // 32: shoal.node.v1.TalliesRequest.after:type_name -> google.protobuf.Timestamp
-	64, // 33: shoal.node.v1.Tally.from:type_name -> google.protobuf.Timestamp
-	36, // 34: shoal.node.v1.TalliesResponse.tallies:type_name -> shoal.node.v1.Tally
-	64, // 35: shoal.node.v1.LogsRequest.from:type_name -> google.protobuf.Timestamp
-	64, // 36: shoal.node.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
-	61, // 37: shoal.node.v1.LogEntry.fields:type_name -> shoal.node.v1.LogEntry.FieldsEntry
-	39, // 38: shoal.node.v1.LogsResponse.entries:type_name -> shoal.node.v1.LogEntry
-	0,  // 39: shoal.node.v1.Build.resources:type_name -> shoal.node.v1.Resources
-	64, // 40: shoal.node.v1.Build.created_at:type_name -> google.protobuf.Timestamp
-	64, // 41: shoal.node.v1.Build.updated_at:type_name -> google.protobuf.Timestamp
-	64, // 42: shoal.node.v1.Build.finished_at:type_name -> google.protobuf.Timestamp
-	46, // 43: shoal.node.v1.Build.context:type_name -> shoal.node.v1.BuildContext
-	47, // 44: shoal.node.v1.Build.start:type_name -> shoal.node.v1.StartBlock
-	45, // 45: shoal.node.v1.Build.size:type_name -> shoal.node.v1.BuildSize
-	62, // 46: shoal.node.v1.BuildContext.env:type_name -> shoal.node.v1.BuildContext.EnvEntry
-	46, // 47: shoal.node.v1.StartBlock.context:type_name -> shoal.node.v1.BuildContext
-	44, // 48: shoal.node.v1.NodeInfo.builds:type_name -> shoal.node.v1.Build
-	63, // 49: shoal.node.v1.Wake.timeout:type_name -> google.protobuf.Duration
-	49, // 50: shoal.node.v1.WokenRequest.error:type_name -> shoal.node.v1.CatalogueError
-	54, // 51: shoal.node.v1.EventsRequest.after:type_name -> shoal.node.v1.EventMark
-	57, // 52: shoal.node.v1.EventsResponse.events:type_name -> shoal.node.v1.Event
-	54, // 53: shoal.node.v1.EventsResponse.next:type_name -> shoal.node.v1.EventMark
-	64, // 54: shoal.node.v1.Event.time:type_name -> google.protobuf.Timestamp
-	27, // 55: shoal.node.v1.LatestMetricsResponse.SamplesEntry.value:type_name -> shoal.node.v1.Sample
-	7,  // 56: shoal.node.v1.NodeService.Create:input_type -> shoal.node.v1.CreateRequest
-	8,  // 57: shoal.node.v1.NodeService.Get:input_type -> shoal.node.v1.GetRequest
-	9,  // 58: shoal.node.v1.NodeService.List:input_type -> shoal.node.v1.ListRequest
-	11, // 59: shoal.node.v1.NodeService.Kill:input_type -> shoal.node.v1.KillRequest
-	13, // 60: shoal.node.v1.NodeService.SetDeadline:input_type -> shoal.node.v1.SetDeadlineRequest
-	14, // 61: shoal.node.v1.NodeService.SetNetwork:input_type -> shoal.node.v1.SetNetworkRequest
-	16, // 62: shoal.node.v1.NodeService.Pause:input_type -> shoal.node.v1.PauseRequest
-	17, // 63: shoal.node.v1.NodeService.Resume:input_type -> shoal.node.v1.ResumeRequest
-	18, // 64: shoal.node.v1.NodeService.Snapshot:input_type -> shoal.node.v1.SnapshotRequest
-	19, // 65: shoal.node.v1.NodeService.Fork:input_type -> shoal.node.v1.ForkRequest
-	22, // 66: shoal.node.v1.NodeService.RemoveBuild:input_type -> shoal.node.v1.RemoveBuildRequest
-	24, // 67: shoal.node.v1.NodeService.Collect:input_type -> shoal.node.v1.CollectRequest
-	26, // 68: shoal.node.v1.NodeService.SandboxMetrics:input_type -> shoal.node.v1.SandboxMetricsRequest
-	33, // 69: shoal.node.v1.NodeService.LatestMetrics:input_type -> shoal.node.v1.LatestMetricsRequest
-	35, // 70: shoal.node.v1.NodeService.Tallies:input_type -> shoal.node.v1.TalliesRequest
-	30, // 71: shoal.node.v1.NodeService.EgressRecords:input_type -> shoal.node.v1.EgressRecordsRequest
-	38, // 72: shoal.node.v1.NodeService.Logs:input_type -> shoal.node.v1.LogsRequest
-	43, // 73: shoal.node.v1.NodeService.Info:input_type -> shoal.node.v1.InfoRequest
-	41, // 74: shoal.node.v1.NodeService.Switch:input_type -> shoal.node.v1.SwitchRequest
-	55, // 75: shoal.node.v1.NodeService.Events:input_type -> shoal.node.v1.EventsRequest
-	50, // 76: shoal.node.v1.NodeService.Wakes:input_type -> shoal.node.v1.WakesRequest
-	52, // 77: shoal.node.v1.NodeService.Woken:input_type -> shoal.node.v1.WokenRequest
-	6,  // 78: shoal.node.v1.NodeService.Create:output_type -> shoal.node.v1.Sandbox
-	6,  // 79: shoal.node.v1.NodeService.Get:output_type -> shoal.node.v1.Sandbox
-	10, // 80: shoal.node.v1.NodeService.List:output_type -> shoal.node.v1.ListResponse
-	12, // 81: shoal.node.v1.NodeService.Kill:output_type -> shoal.node.v1.KillResponse
-	6,  // 82: shoal.node.v1.NodeService.SetDeadline:output_type -> shoal.node.v1.Sandbox
-	15, // 83: shoal.node.v1.NodeService.SetNetwork:output_type -> shoal.node.v1.SetNetworkResponse
-	6,  // 84: shoal.node.v1.NodeService.Pause:output_type -> shoal.node.v1.Sandbox
-	6,  // 85: shoal.node.v1.NodeService.Resume:output_type -> shoal.node.v1.Sandbox
-	44, // 86: shoal.node.v1.NodeService.Snapshot:output_type -> shoal.node.v1.Build
-	21, // 87: shoal.node.v1.NodeService.Fork:output_type -> shoal.node.v1.ForkResponse
-	23, // 88: shoal.node.v1.NodeService.RemoveBuild:output_type -> shoal.node.v1.RemoveBuildResponse
-	25, // 89: shoal.node.v1.NodeService.Collect:output_type -> shoal.node.v1.CollectResponse
-	29, // 90: shoal.node.v1.NodeService.SandboxMetrics:output_type -> shoal.node.v1.SandboxMetricsResponse
-	34, // 91: shoal.node.v1.NodeService.LatestMetrics:output_type -> shoal.node.v1.LatestMetricsResponse
-	37, // 92: shoal.node.v1.NodeService.Tallies:output_type -> shoal.node.v1.TalliesResponse
-	32, // 93: shoal.node.v1.NodeService.EgressRecords:output_type -> shoal.node.v1.EgressRecordsResponse
-	40, // 94: shoal.node.v1.NodeService.Logs:output_type -> shoal.node.v1.LogsResponse
-	48, // 95: shoal.node.v1.NodeService.Info:output_type -> shoal.node.v1.NodeInfo
-	42, // 96: shoal.node.v1.NodeService.Switch:output_type -> shoal.node.v1.SwitchResponse
-	56, // 97: shoal.node.v1.NodeService.Events:output_type -> shoal.node.v1.EventsResponse
-	51, // 98: shoal.node.v1.NodeService.Wakes:output_type -> shoal.node.v1.Wake
-	53, // 99: shoal.node.v1.NodeService.Woken:output_type -> shoal.node.v1.WokenResponse
-	78, // [78:100] is the sub-list for method output_type
-	56, // [56:78] is the sub-list for method input_type
-	56, // [56:56] is the sub-list for extension type_name
-	56, // [56:56] is the sub-list for extension extendee
-	0,  // [0:56] is the sub-list for field type_name
+	75, // 0: shoal.node.v1.Lifecycle.auto_resume_after:type_name -> google.protobuf.Duration
+	7,  // 1: shoal.node.v1.Network.dns_servers:type_name -> shoal.node.v1.DNSServers
+	3,  // 2: shoal.node.v1.Network.egress_proxy:type_name -> shoal.node.v1.EgressProxy
+	67, // 3: shoal.node.v1.Network.transforms:type_name -> shoal.node.v1.Network.TransformsEntry
+	4,  // 4: shoal.node.v1.EgressProxy.tls:type_name -> shoal.node.v1.ProxyTLS
+	68, // 5: shoal.node.v1.Transform.headers:type_name -> shoal.node.v1.Transform.HeadersEntry
+	0,  // 6: shoal.node.v1.Spec.resources:type_name -> shoal.node.v1.Resources
+	69, // 7: shoal.node.v1.Spec.metadata:type_name -> shoal.node.v1.Spec.MetadataEntry
+	70, // 8: shoal.node.v1.Spec.env_vars:type_name -> shoal.node.v1.Spec.EnvVarsEntry
+	75, // 9: shoal.node.v1.Spec.timeout:type_name -> google.protobuf.Duration
+	75, // 10: shoal.node.v1.Spec.max_length:type_name -> google.protobuf.Duration
+	1,  // 11: shoal.node.v1.Spec.lifecycle:type_name -> shoal.node.v1.Lifecycle
+	2,  // 12: shoal.node.v1.Spec.network:type_name -> shoal.node.v1.Network
+	8,  // 13: shoal.node.v1.Spec.volume_mounts:type_name -> shoal.node.v1.VolumeMount
+	71, // 14: shoal.node.v1.Spec.workload_tokens:type_name -> shoal.node.v1.Spec.WorkloadTokensEntry
+	9,  // 15: shoal.node.v1.Sandbox.spec:type_name -> shoal.node.v1.Spec
+	76, // 16: shoal.node.v1.Sandbox.started_at:type_name -> google.protobuf.Timestamp
+	76, // 17: shoal.node.v1.Sandbox.end_at:type_name -> google.protobuf.Timestamp
+	9,  // 18: shoal.node.v1.CreateRequest.spec:type_name -> shoal.node.v1.Spec
+	10, // 19: shoal.node.v1.ListResponse.sandboxes:type_name -> shoal.node.v1.Sandbox
+	75, // 20: shoal.node.v1.SetDeadlineRequest.timeout:type_name -> google.protobuf.Duration
+	2,  // 21: shoal.node.v1.SetNetworkRequest.network:type_name -> shoal.node.v1.Network
+	75, // 22: shoal.node.v1.ResumeRequest.timeout:type_name -> google.protobuf.Duration
+	9,  // 23: shoal.node.v1.ForkRequest.specs:type_name -> shoal.node.v1.Spec
+	10, // 24: shoal.node.v1.ForkResult.sandbox:type_name -> shoal.node.v1.Sandbox
+	53, // 25: shoal.node.v1.ForkResult.error:type_name -> shoal.node.v1.CatalogueError
+	24, // 26: shoal.node.v1.ForkResponse.results:type_name -> shoal.node.v1.ForkResult
+	76, // 27: shoal.node.v1.SandboxMetricsRequest.from:type_name -> google.protobuf.Timestamp
+	76, // 28: shoal.node.v1.SandboxMetricsRequest.to:type_name -> google.protobuf.Timestamp
+	76, // 29: shoal.node.v1.Sample.time:type_name -> google.protobuf.Timestamp
+	32, // 30: shoal.node.v1.Sample.host:type_name -> shoal.node.v1.HostUse
+	31, // 31: shoal.node.v1.SandboxMetricsResponse.samples:type_name -> shoal.node.v1.Sample
+	76, // 32: shoal.node.v1.EgressRecordsRequest.from:type_name -> google.protobuf.Timestamp
+	76, // 33: shoal.node.v1.EgressRecordsRequest.to:type_name -> google.protobuf.Timestamp
+	76, // 34: shoal.node.v1.EgressRecord.minute:type_name -> google.protobuf.Timestamp
+	35, // 35: shoal.node.v1.EgressRecordsResponse.records:type_name -> shoal.node.v1.EgressRecord
+	72, // 36: shoal.node.v1.LatestMetricsResponse.samples:type_name -> shoal.node.v1.LatestMetricsResponse.SamplesEntry
+	76, // 37: shoal.node.v1.TalliesRequest.after:type_name -> google.protobuf.Timestamp
+	76, // 38: shoal.node.v1.Tally.from:type_name -> google.protobuf.Timestamp
+	40, // 39: shoal.node.v1.TalliesResponse.tallies:type_name -> shoal.node.v1.Tally
+	76, // 40: shoal.node.v1.LogsRequest.from:type_name -> google.protobuf.Timestamp
+	76, // 41: shoal.node.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
+	73, // 42: shoal.node.v1.LogEntry.fields:type_name -> shoal.node.v1.LogEntry.FieldsEntry
+	43, // 43: shoal.node.v1.LogsResponse.entries:type_name -> shoal.node.v1.LogEntry
+	0,  // 44: shoal.node.v1.Build.resources:type_name -> shoal.node.v1.Resources
+	76, // 45: shoal.node.v1.Build.created_at:type_name -> google.protobuf.Timestamp
+	76, // 46: shoal.node.v1.Build.updated_at:type_name -> google.protobuf.Timestamp
+	76, // 47: shoal.node.v1.Build.finished_at:type_name -> google.protobuf.Timestamp
+	50, // 48: shoal.node.v1.Build.context:type_name -> shoal.node.v1.BuildContext
+	51, // 49: shoal.node.v1.Build.start:type_name -> shoal.node.v1.StartBlock
+	49, // 50: shoal.node.v1.Build.size:type_name -> shoal.node.v1.BuildSize
+	74, // 51: shoal.node.v1.BuildContext.env:type_name -> shoal.node.v1.BuildContext.EnvEntry
+	50, // 52: shoal.node.v1.StartBlock.context:type_name -> shoal.node.v1.BuildContext
+	48, // 53: shoal.node.v1.NodeInfo.builds:type_name -> shoal.node.v1.Build
+	75, // 54: shoal.node.v1.Wake.timeout:type_name -> google.protobuf.Duration
+	53, // 55: shoal.node.v1.WokenRequest.error:type_name -> shoal.node.v1.CatalogueError
+	60, // 56: shoal.node.v1.Fill.wanted:type_name -> shoal.node.v1.Placeholder
+	53, // 57: shoal.node.v1.FilledRequest.error:type_name -> shoal.node.v1.CatalogueError
+	63, // 58: shoal.node.v1.EventsRequest.after:type_name -> shoal.node.v1.EventMark
+	66, // 59: shoal.node.v1.EventsResponse.events:type_name -> shoal.node.v1.Event
+	63, // 60: shoal.node.v1.EventsResponse.next:type_name -> shoal.node.v1.EventMark
+	76, // 61: shoal.node.v1.Event.time:type_name -> google.protobuf.Timestamp
+	5,  // 62: shoal.node.v1.Network.TransformsEntry.value:type_name -> shoal.node.v1.Transform
+	6,  // 63: shoal.node.v1.Spec.WorkloadTokensEntry.value:type_name -> shoal.node.v1.WorkloadToken
+	31, // 64: shoal.node.v1.LatestMetricsResponse.SamplesEntry.value:type_name -> shoal.node.v1.Sample
+	11, // 65: shoal.node.v1.NodeService.Create:input_type -> shoal.node.v1.CreateRequest
+	12, // 66: shoal.node.v1.NodeService.Get:input_type -> shoal.node.v1.GetRequest
+	13, // 67: shoal.node.v1.NodeService.List:input_type -> shoal.node.v1.ListRequest
+	15, // 68: shoal.node.v1.NodeService.Kill:input_type -> shoal.node.v1.KillRequest
+	17, // 69: shoal.node.v1.NodeService.SetDeadline:input_type -> shoal.node.v1.SetDeadlineRequest
+	18, // 70: shoal.node.v1.NodeService.SetNetwork:input_type -> shoal.node.v1.SetNetworkRequest
+	20, // 71: shoal.node.v1.NodeService.Pause:input_type -> shoal.node.v1.PauseRequest
+	21, // 72: shoal.node.v1.NodeService.Resume:input_type -> shoal.node.v1.ResumeRequest
+	22, // 73: shoal.node.v1.NodeService.Snapshot:input_type -> shoal.node.v1.SnapshotRequest
+	23, // 74: shoal.node.v1.NodeService.Fork:input_type -> shoal.node.v1.ForkRequest
+	26, // 75: shoal.node.v1.NodeService.RemoveBuild:input_type -> shoal.node.v1.RemoveBuildRequest
+	28, // 76: shoal.node.v1.NodeService.Collect:input_type -> shoal.node.v1.CollectRequest
+	30, // 77: shoal.node.v1.NodeService.SandboxMetrics:input_type -> shoal.node.v1.SandboxMetricsRequest
+	37, // 78: shoal.node.v1.NodeService.LatestMetrics:input_type -> shoal.node.v1.LatestMetricsRequest
+	39, // 79: shoal.node.v1.NodeService.Tallies:input_type -> shoal.node.v1.TalliesRequest
+	34, // 80: shoal.node.v1.NodeService.EgressRecords:input_type -> shoal.node.v1.EgressRecordsRequest
+	42, // 81: shoal.node.v1.NodeService.Logs:input_type -> shoal.node.v1.LogsRequest
+	47, // 82: shoal.node.v1.NodeService.Info:input_type -> shoal.node.v1.InfoRequest
+	45, // 83: shoal.node.v1.NodeService.Switch:input_type -> shoal.node.v1.SwitchRequest
+	64, // 84: shoal.node.v1.NodeService.Events:input_type -> shoal.node.v1.EventsRequest
+	54, // 85: shoal.node.v1.NodeService.Wakes:input_type -> shoal.node.v1.WakesRequest
+	56, // 86: shoal.node.v1.NodeService.Woken:input_type -> shoal.node.v1.WokenRequest
+	58, // 87: shoal.node.v1.NodeService.Fills:input_type -> shoal.node.v1.FillsRequest
+	61, // 88: shoal.node.v1.NodeService.Filled:input_type -> shoal.node.v1.FilledRequest
+	10, // 89: shoal.node.v1.NodeService.Create:output_type -> shoal.node.v1.Sandbox
+	10, // 90: shoal.node.v1.NodeService.Get:output_type -> shoal.node.v1.Sandbox
+	14, // 91: shoal.node.v1.NodeService.List:output_type -> shoal.node.v1.ListResponse
+	16, // 92: shoal.node.v1.NodeService.Kill:output_type -> shoal.node.v1.KillResponse
+	10, // 93: shoal.node.v1.NodeService.SetDeadline:output_type -> shoal.node.v1.Sandbox
+	19, // 94: shoal.node.v1.NodeService.SetNetwork:output_type -> shoal.node.v1.SetNetworkResponse
+	10, // 95: shoal.node.v1.NodeService.Pause:output_type -> shoal.node.v1.Sandbox
+	10, // 96: shoal.node.v1.NodeService.Resume:output_type -> shoal.node.v1.Sandbox
+	48, // 97: shoal.node.v1.NodeService.Snapshot:output_type -> shoal.node.v1.Build
+	25, // 98: shoal.node.v1.NodeService.Fork:output_type -> shoal.node.v1.ForkResponse
+	27, // 99: shoal.node.v1.NodeService.RemoveBuild:output_type -> shoal.node.v1.RemoveBuildResponse
+	29, // 100: shoal.node.v1.NodeService.Collect:output_type -> shoal.node.v1.CollectResponse
+	33, // 101: shoal.node.v1.NodeService.SandboxMetrics:output_type -> shoal.node.v1.SandboxMetricsResponse
+	38, // 102: shoal.node.v1.NodeService.LatestMetrics:output_type -> shoal.node.v1.LatestMetricsResponse
+	41, // 103: shoal.node.v1.NodeService.Tallies:output_type -> shoal.node.v1.TalliesResponse
+	36, // 104: shoal.node.v1.NodeService.EgressRecords:output_type -> shoal.node.v1.EgressRecordsResponse
+	44, // 105: shoal.node.v1.NodeService.Logs:output_type -> shoal.node.v1.LogsResponse
+	52, // 106: shoal.node.v1.NodeService.Info:output_type -> shoal.node.v1.NodeInfo
+	46, // 107: shoal.node.v1.NodeService.Switch:output_type -> shoal.node.v1.SwitchResponse
+	65, // 108: shoal.node.v1.NodeService.Events:output_type -> shoal.node.v1.EventsResponse
+	55, // 109: shoal.node.v1.NodeService.Wakes:output_type -> shoal.node.v1.Wake
+	57, // 110: shoal.node.v1.NodeService.Woken:output_type -> shoal.node.v1.WokenResponse
+	59, // 111: shoal.node.v1.NodeService.Fills:output_type -> shoal.node.v1.Fill
+	62, // 112: shoal.node.v1.NodeService.Filled:output_type -> shoal.node.v1.FilledResponse
+	89, // [89:113] is the sub-list for method output_type
+	65, // [65:89] is the sub-list for method input_type
+	65, // [65:65] is the sub-list for extension type_name
+	65, // [65:65] is the sub-list for extension extendee
+	0,  // [0:65] is the sub-list for field type_name
 }
 
 func init() { file_shoal_node_v1_node_proto_init() }
@@ -4391,7 +4958,7 @@ func file_shoal_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shoal_node_v1_node_proto_rawDesc), len(file_shoal_node_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   63,
+			NumMessages:   75,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -82,6 +82,10 @@ const (
 	NodeServiceWakesProcedure = "/shoal.node.v1.NodeService/Wakes"
 	// NodeServiceWokenProcedure is the fully-qualified name of the NodeService's Woken RPC.
 	NodeServiceWokenProcedure = "/shoal.node.v1.NodeService/Woken"
+	// NodeServiceFillsProcedure is the fully-qualified name of the NodeService's Fills RPC.
+	NodeServiceFillsProcedure = "/shoal.node.v1.NodeService/Fills"
+	// NodeServiceFilledProcedure is the fully-qualified name of the NodeService's Filled RPC.
+	NodeServiceFilledProcedure = "/shoal.node.v1.NodeService/Filled"
 )
 
 // NodeServiceClient is a client for the shoal.node.v1.NodeService service.
@@ -115,6 +119,10 @@ type NodeServiceClient interface {
 	// answered by a call of Woken.
 	Wakes(context.Context, *connect.Request[nodev1.WakesRequest]) (*connect.ServerStreamForClient[nodev1.Wake], error)
 	Woken(context.Context, *connect.Request[nodev1.WokenRequest]) (*connect.Response[nodev1.WokenResponse], error)
+	// Fills has the caller give the values of placeholders in headers of transforms, as Wakes has it
+	// resume sandboxes. Each message but the empty ones is answered by a call of Filled.
+	Fills(context.Context, *connect.Request[nodev1.FillsRequest]) (*connect.ServerStreamForClient[nodev1.Fill], error)
+	Filled(context.Context, *connect.Request[nodev1.FilledRequest]) (*connect.Response[nodev1.FilledResponse], error)
 }
 
 // NewNodeServiceClient constructs a client for the shoal.node.v1.NodeService service. By default,
@@ -260,6 +268,18 @@ func NewNodeServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(nodeServiceMethods.ByName("Woken")),
 			connect.WithClientOptions(opts...),
 		),
+		fills: connect.NewClient[nodev1.FillsRequest, nodev1.Fill](
+			httpClient,
+			baseURL+NodeServiceFillsProcedure,
+			connect.WithSchema(nodeServiceMethods.ByName("Fills")),
+			connect.WithClientOptions(opts...),
+		),
+		filled: connect.NewClient[nodev1.FilledRequest, nodev1.FilledResponse](
+			httpClient,
+			baseURL+NodeServiceFilledProcedure,
+			connect.WithSchema(nodeServiceMethods.ByName("Filled")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -287,6 +307,8 @@ type nodeServiceClient struct {
 	events         *connect.Client[nodev1.EventsRequest, nodev1.EventsResponse]
 	wakes          *connect.Client[nodev1.WakesRequest, nodev1.Wake]
 	woken          *connect.Client[nodev1.WokenRequest, nodev1.WokenResponse]
+	fills          *connect.Client[nodev1.FillsRequest, nodev1.Fill]
+	filled         *connect.Client[nodev1.FilledRequest, nodev1.FilledResponse]
 }
 
 // Create calls shoal.node.v1.NodeService.Create.
@@ -399,6 +421,16 @@ func (c *nodeServiceClient) Woken(ctx context.Context, req *connect.Request[node
 	return c.woken.CallUnary(ctx, req)
 }
 
+// Fills calls shoal.node.v1.NodeService.Fills.
+func (c *nodeServiceClient) Fills(ctx context.Context, req *connect.Request[nodev1.FillsRequest]) (*connect.ServerStreamForClient[nodev1.Fill], error) {
+	return c.fills.CallServerStream(ctx, req)
+}
+
+// Filled calls shoal.node.v1.NodeService.Filled.
+func (c *nodeServiceClient) Filled(ctx context.Context, req *connect.Request[nodev1.FilledRequest]) (*connect.Response[nodev1.FilledResponse], error) {
+	return c.filled.CallUnary(ctx, req)
+}
+
 // NodeServiceHandler is an implementation of the shoal.node.v1.NodeService service.
 type NodeServiceHandler interface {
 	Create(context.Context, *connect.Request[nodev1.CreateRequest]) (*connect.Response[nodev1.Sandbox], error)
@@ -430,6 +462,10 @@ type NodeServiceHandler interface {
 	// answered by a call of Woken.
 	Wakes(context.Context, *connect.Request[nodev1.WakesRequest], *connect.ServerStream[nodev1.Wake]) error
 	Woken(context.Context, *connect.Request[nodev1.WokenRequest]) (*connect.Response[nodev1.WokenResponse], error)
+	// Fills has the caller give the values of placeholders in headers of transforms, as Wakes has it
+	// resume sandboxes. Each message but the empty ones is answered by a call of Filled.
+	Fills(context.Context, *connect.Request[nodev1.FillsRequest], *connect.ServerStream[nodev1.Fill]) error
+	Filled(context.Context, *connect.Request[nodev1.FilledRequest]) (*connect.Response[nodev1.FilledResponse], error)
 }
 
 // NewNodeServiceHandler builds an HTTP handler from the service implementation. It returns the path
@@ -571,6 +607,18 @@ func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(nodeServiceMethods.ByName("Woken")),
 		connect.WithHandlerOptions(opts...),
 	)
+	nodeServiceFillsHandler := connect.NewServerStreamHandler(
+		NodeServiceFillsProcedure,
+		svc.Fills,
+		connect.WithSchema(nodeServiceMethods.ByName("Fills")),
+		connect.WithHandlerOptions(opts...),
+	)
+	nodeServiceFilledHandler := connect.NewUnaryHandler(
+		NodeServiceFilledProcedure,
+		svc.Filled,
+		connect.WithSchema(nodeServiceMethods.ByName("Filled")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/shoal.node.v1.NodeService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case NodeServiceCreateProcedure:
@@ -617,6 +665,10 @@ func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption
 			nodeServiceWakesHandler.ServeHTTP(w, r)
 		case NodeServiceWokenProcedure:
 			nodeServiceWokenHandler.ServeHTTP(w, r)
+		case NodeServiceFillsProcedure:
+			nodeServiceFillsHandler.ServeHTTP(w, r)
+		case NodeServiceFilledProcedure:
+			nodeServiceFilledHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -712,4 +764,12 @@ func (UnimplementedNodeServiceHandler) Wakes(context.Context, *connect.Request[n
 
 func (UnimplementedNodeServiceHandler) Woken(context.Context, *connect.Request[nodev1.WokenRequest]) (*connect.Response[nodev1.WokenResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("shoal.node.v1.NodeService.Woken is not implemented"))
+}
+
+func (UnimplementedNodeServiceHandler) Fills(context.Context, *connect.Request[nodev1.FillsRequest], *connect.ServerStream[nodev1.Fill]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("shoal.node.v1.NodeService.Fills is not implemented"))
+}
+
+func (UnimplementedNodeServiceHandler) Filled(context.Context, *connect.Request[nodev1.FilledRequest]) (*connect.Response[nodev1.FilledResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("shoal.node.v1.NodeService.Filled is not implemented"))
 }
