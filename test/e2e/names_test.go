@@ -191,4 +191,12 @@ print(ask("curl -s http://allowed.test"), ask("curl -s http://other.test"))
 			t.Errorf("after a kill: %q, want %q", out, part)
 		}
 	}
+	denied := `"outcome":"denied","port":80,"target":"other.test"`
+	eventually(t, 20*time.Second, "denied connections are in the records", func() bool {
+		status, body := r.call(t, "GET", "/sandboxes/"+id+"/egress", "")
+		return status == 200 && strings.Contains(body, denied) && strings.Contains(body, `"target":"allowed.test"`)
+	})
+	if listed, err := r.Run(t.Context(), "connections", id); err != nil || !strings.Contains(listed, "denied") {
+		t.Errorf("shoal connections: %v, %s", err, listed)
+	}
 }
