@@ -152,7 +152,6 @@ func TestCreateRefusals(t *testing.T) {
 		{`{"templateID":"base","network":{"httpsPorts":[49983]}}`, 400, "49983"},
 		{`{"templateID":"base","network":{"httpsPorts":[0]}}`, 400, v},
 		{`{"templateID":"base","network":{"httpsPorts":[65536]}}`, 400, v},
-		{`{"templateID":"base","network":{"rules":{"x.example":[{"transform":{"headers":{"A":"b"}}}]}}}`, 400, "Network transform rules are not available for your team."},
 		{`{"templateID":"base","network":{"egressProxy":{"address":"p"}}}`, 400, "Invalid egress proxy config: address must be host:port"},
 		{`{"templateID":"base","network":{"egressProxy":{"address":"p:0"}}}`, 400, "Invalid egress proxy config: port must be between 1 and 65535"},
 		{`{"templateID":"base","network":{"egressProxy":{"address":"[::1]:1080"}}}`, 400, "Invalid egress proxy config: the host must be a name or an IPv4 address"},
@@ -285,14 +284,11 @@ func TestAtLeast(t *testing.T) {
 // cause and fix say that no team of this version has it.
 func TestFeatureNotThere(t *testing.T) {
 	w := newWorld(t)
-	network := "/sandboxes/" + w.create(`{"templateID":"base"}`) + "/network"
 	for _, c := range []struct {
 		method, path, body, code string
 	}{
-		{"POST", "/sandboxes", `{"templateID":"base","network":{"rules":{"x.example":[{}]}}}`, "request.feature_option"},
 		{"POST", "/sandboxes", `{"templateID":"base","iam":{"tokens":{"t":{"audience":"a","tokenType":"JWT-SVID"}}}}`, "request.feature_option"},
 		{"POST", "/sandboxes", `{"templateID":"base","volumeMounts":[{"name":"v","path":"/v"}]}`, "request.feature_option"},
-		{"PUT", network, `{"rules":{"x.example":[{}]}}`, "request.feature_option"},
 	} {
 		r := w.call(c.method, c.path, c.body)
 		cause, _ := r.field(t, "cause").(string)

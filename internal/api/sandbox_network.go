@@ -38,14 +38,13 @@ func (s *Server) parseNetwork(sandboxID string, body gen.NewSandbox, secure bool
 			}
 			policy.HTTPSPorts = append(policy.HTTPSPorts, port)
 		}
-		if err := refuseInterception(n.Rules); err != nil {
+		var err error
+		if policy.EgressProxy, err = parseEgressProxy(n.EgressProxy); err != nil {
 			return policy, err
 		}
-		proxy, err := parseEgressProxy(n.EgressProxy)
-		if err != nil {
+		if policy.Transforms, err = parseRules(n.Rules); err != nil {
 			return policy, err
 		}
-		policy.EgressProxy = proxy
 		if err := checkDNSServers(n.DnsServers, "network.dnsServers"); err != nil {
 			return policy, err
 		}
@@ -73,18 +72,21 @@ func (s *Server) SetSandboxNetwork(
 	if err := checkDNSServers(body.DnsServers, "dnsServers"); err != nil {
 		return nil, err
 	}
-	if err := refuseInterception(body.Rules); err != nil {
-		return nil, err
-	}
 	if policy.EgressProxy, err = parseEgressProxy(body.EgressProxy); err != nil {
 		return nil, err
 	}
-	node, _, err := s.locate(ctx, id)
+	if policy.Transforms, err = parseRules(body.Rules); err != nil {
+		return nil, err
+	}
+	node, sb, err := s.locate(ctx, id)
 	if err == nil {
 		err = s.allowNetwork(ctx, policy, false, 0)
 	}
 	if err == nil {
 		err = s.allowProxy(ctx, policy.EgressProxy, "egressProxy")
+	}
+	if err == nil {
+		err = s.allowTransforms(ctx, sb.Spec, policy.Transforms)
 	}
 	if err != nil {
 		return nil, err
@@ -107,15 +109,6 @@ func checkDNSServers(list *[]string, field string) error {
 		if addr, err := netip.ParseAddr(text); err != nil || !addr.Is4() {
 			return shoal.ErrBadRequest.New("%s: %q is not an IPv4 address", field, text)
 		}
-	}
-	return nil
-}
-
-// refuseInterception answers the options that need a proxy in the sandbox's way
-// out, which this version does not have.
-func refuseInterception(rules *gen.NetworkRules) error {
-	if rules != nil && len(*rules) > 0 {
-		return shoal.ErrFeatureOption.New("Network transform rules are not available for your team.")
 	}
 	return nil
 }

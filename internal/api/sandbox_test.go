@@ -211,7 +211,7 @@ func TestSetNetwork(t *testing.T) {
 		t.Error(detail.body)
 	}
 	for body, want := range map[string]string{`{"denyOut":["nonsense"]}`: "invalid denied CIDR nonsense", `{"denyOut":[1]}`: validationPrefix,
-		``: validationPrefix, `{"rules":{"x.example":[{}]}}`: "Network transform rules are not available for your team."} {
+		``: validationPrefix, `{"rules":{"x.example":[{},{}]}}`: `Domain "x.example" can have at most 1 transform rule.`} {
 		w.call("PUT", path, body).wants(t, 400, want)
 	}
 	w.call("PUT", path, `{"egressProxy":{"address":"p:99999"}}`).wants(t, 400, "Invalid egress proxy config: port must be between 1 and 65535")

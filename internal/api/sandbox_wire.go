@@ -91,13 +91,13 @@ func (s *Server) wireDetail(sb shoal.Sandbox) gen.SandboxDetail {
 // wireNetwork shows the policy as it was sent; nil if none was.
 func wireNetwork(n shoal.Network) *gen.Network {
 	private := n.TrafficAccessToken != ""
-	entries := len(n.AllowOut) + len(n.DenyOut) + len(n.HTTPSPorts)
+	entries := len(n.AllowOut) + len(n.DenyOut) + len(n.HTTPSPorts) + len(n.Transforms)
 	if !private && n.MaskRequestHost == "" && entries == 0 && n.DNSServers == nil && n.EgressProxy == nil {
 		return nil
 	}
 	public := !private
-	wire := &gen.Network{AllowPublicTraffic: &public, MaskRequestHost: optional(n.MaskRequestHost)}
-	wire.EgressProxy = wireEgressProxy(n.EgressProxy)
+	wire := &gen.Network{AllowPublicTraffic: &public, MaskRequestHost: optional(n.MaskRequestHost),
+		EgressProxy: wireEgressProxy(n.EgressProxy), Rules: wireRules(n.Transforms)}
 	if len(n.AllowOut) > 0 {
 		wire.AllowOut = &n.AllowOut
 	}

@@ -42,7 +42,10 @@ func (s *Server) allowCreate(ctx context.Context, spec shoal.Spec) error {
 	if err := s.allowProxy(ctx, spec.Network.EgressProxy, "network.egressProxy"); err != nil {
 		return err
 	}
-	return s.allowNetwork(ctx, spec.Network, true, asked)
+	if err := s.allowNetwork(ctx, spec.Network, true, asked); err != nil {
+		return err
+	}
+	return s.allowTransforms(ctx, spec, spec.Network.Transforms)
 }
 
 // allowNetwork refuses what lets a sandbox out, besides what else is asked for. A new sandbox may go

@@ -53,9 +53,10 @@ type Config struct {
 	RunDir     string // of the identity files
 	PasswdFile string
 	GroupFile  string
-	CABundle   string // what programs trust
-	CAExtra    string // what update-ca-certificates adds to it; others are in its directory
-	Path       string // PATH of new processes
+	CABundle   string   // what programs trust
+	CAExtra    string   // what update-ca-certificates adds to it; others are in its directory
+	Policies   []string // directories in which browsers look for policies
+	Path       string   // PATH of new processes
 
 	Authority access.Authority
 	Log       *slog.Logger
@@ -75,9 +76,11 @@ func DefaultConfig(log *slog.Logger) Config {
 		GroupFile:    "/etc/group",
 		CABundle:     "/etc/ssl/certs/ca-certificates.crt",
 		CAExtra:      "/usr/local/share/ca-certificates/e2b-ca.crt",
-		Path:         "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-		Authority:    access.NewAuthority(),
-		Log:          log,
+		Policies: []string{"/etc/chromium/policies/managed", "/etc/opt/chrome/policies/managed",
+			"/etc/opt/chrome_for_testing/policies/managed"},
+		Path:      "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		Authority: access.NewAuthority(),
+		Log:       log,
 	}
 }
 
@@ -127,7 +130,7 @@ func New(config Config) *Server {
 		table:     &process.Table{},
 		forwarder: port.New(config.Log),
 		meter:     metrics.New(),
-		trust:     trust.New(config.CABundle, config.CAExtra, config.Log),
+		trust:     trust.New(trust.Paths{Bundle: config.CABundle, Extra: config.CAExtra, Policies: config.Policies}, config.Log),
 		volumes:   newVolumes(),
 		disk:      newDisk(),
 		clock:     newClock(config.Log),

@@ -76,17 +76,33 @@ func (s *Server) initialize(ctx context.Context, req *envdapi.Init) (status int,
 	s.token.Set(string(req.AccessToken))
 	s.setEvents(req.HyperloopIP)
 	s.settings.SetDefaults(req.DefaultUser, req.DefaultWorkdir)
-	if req.CABundle != "" {
-		if err := s.trust.Install(ctx, req.CABundle); errors.Is(err, trust.ErrBusy) {
-			return http.StatusServiceUnavailable, err
-		} else if err != nil {
-			return http.StatusBadRequest, err
-		}
+	if err := s.changeTrust(ctx, req); errors.Is(err, trust.ErrBusy) {
+		return http.StatusServiceUnavailable, err
+	} else if err != nil {
+		return http.StatusBadRequest, err
 	}
 	if err := s.volumes.mount(ctx, req.VolumeMounts, req.LifecycleID); err != nil {
 		return http.StatusBadRequest, err
 	}
 	return 0, nil
+}
+
+// changeTrust installs the sandbox's authority, or removes the one of the sandbox that this one
+// was made from.
+func (s *Server) changeTrust(ctx context.Context, req *envdapi.Init) error {
+	switch {
+	case req.CABundle != "":
+		if err := s.trust.Install(ctx, req.CABundle); err != nil {
+			return err
+		}
+		s.settings.SetTrust(s.trust.Environment())
+	case req.NoCA:
+		if err := s.trust.Remove(ctx); err != nil {
+			return err
+		}
+		s.settings.SetTrust(nil)
+	}
+	return nil
 }
 
 // setEvents makes the node's address known in the guest, without holding up the caller.

@@ -23,7 +23,9 @@ type Init struct {
 	DefaultUser    string `json:"defaultUser,omitempty"`
 	DefaultWorkdir string `json:"defaultWorkdir,omitempty"`
 	// CABundle is PEM text that the guest's programs shall trust besides.
-	CABundle     string        `json:"caBundle,omitempty"`
+	CABundle string `json:"caBundle,omitempty"`
+	// NoCA is Shoal's own: what an earlier CABundle has added is taken out.
+	NoCA         bool          `json:"noCA,omitempty"`
 	VolumeMounts []VolumeMount `json:"volumeMounts,omitempty"`
 	// LifecycleID names this run of the sandbox; volumes are mounted once in each.
 	LifecycleID string `json:"lifecycleID,omitempty"`

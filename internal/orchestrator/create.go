@@ -41,7 +41,9 @@ func (o *Orchestrator) createBy(
 	if err != nil {
 		return shoal.Sandbox{}, err
 	}
-	err = start(ctx, sb)
+	if err = sb.ensureAuthority(spec.Network.Transforms); err == nil {
+		err = start(ctx, sb)
+	}
 	if err == nil {
 		err = o.records.saveEvent(sb, to(shoal.StateRunning, shoal.EventCreated))
 	}

@@ -18,6 +18,11 @@ func (o *Orchestrator) SetNetwork(ctx context.Context, sandboxID string, policy 
 		return err
 	}
 	return sb.setPolicy(ctx, policy, func(own *guest.Guest, egress network.Egress) error {
+		if len(policy.Transforms) > 0 { // the guest trusts the authority before it meets it
+			if err := sb.introduce(ctx, own); err != nil {
+				return err
+			}
+		}
 		return own.SetEgress(ctx, egress)
 	}, func(s *sandbox) error { return o.records.saveEvent(s, newNetwork) })
 }
@@ -48,7 +53,10 @@ func (s *sandbox) setPolicy(
 	if err != nil {
 		return err
 	}
-	if err := apply(own, egress.Of(s.id, team, nil)); err != nil {
+	if err := s.ensureAuthority(merged.Transforms); err != nil {
+		return err
+	}
+	if err := apply(own, egress.Of(s.id, team, s.authorityNow())); err != nil {
 		// Part of it may hold. What cannot be taken back is in the next guest's rules no more.
 		return errors.Join(err, apply(own, before))
 	}

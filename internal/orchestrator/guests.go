@@ -59,12 +59,14 @@ func (g *guests) reserve(ctx context.Context, sb *sandbox, from guest.Source) (*
 // initialize makes the guest's daemon the sandbox's own and starts the sandbox's clock.
 func (g *guests) initialize(ctx context.Context, sb *sandbox, l lease) error {
 	view := sb.viewNow()
-	err := sb.guest.Init(ctx, envdapi.Init{
-		EnvVars: l.env, HyperloopIP: envdapi.HyperloopIP, LifecycleID: view.ExecutionID,
-		DefaultUser: view.DefaultUser, DefaultWorkdir: view.DefaultWorkdir,
-		AccessToken: envdapi.AccessToken(view.EnvdAccessToken),
-	}, factsOf(view))
+	body, err := sb.trusted()
 	if err != nil {
+		return err
+	}
+	body.EnvVars, body.HyperloopIP, body.LifecycleID = l.env, envdapi.HyperloopIP, view.ExecutionID
+	body.DefaultUser, body.DefaultWorkdir = view.DefaultUser, view.DefaultWorkdir
+	body.AccessToken = envdapi.AccessToken(view.EnvdAccessToken)
+	if err := sb.guest.Init(ctx, body, factsOf(view)); err != nil {
 		return err
 	}
 	now := time.Now().UTC()

@@ -23,6 +23,8 @@ import (
 type record struct {
 	Sandbox   shoal.Sandbox `json:"sandbox"`
 	CreatedAt time.Time     `json:"createdAt"`
+	// Authority is the sandbox's certificate authority with its key (PEM), if it has one.
+	Authority string `json:"authority,omitempty"`
 	// Identity is the guest's, or the latest one's, and then without a slot.
 	guest.Identity
 	Saved *snapshot.Saved `json:"saved,omitempty"`
@@ -40,7 +42,7 @@ func (r record) isKept() bool {
 
 // recordLocked is what there is to write; s.mu is held.
 func (s *sandbox) recordLocked() record {
-	r := record{Sandbox: s.view, CreatedAt: s.createdAt, Identity: s.last,
+	r := record{Sandbox: s.view, CreatedAt: s.createdAt, Authority: string(s.authority), Identity: s.last,
 		Events: s.untold.events, EventCount: s.untold.count, EventAt: s.untold.last}
 	if s.saved != nil {
 		from := *s.saved

@@ -202,8 +202,12 @@ func (r *recovery) sandboxOf(rec record) *sandbox {
 			"sandbox", view.SandboxID, "error", err)
 		egress = network.Nowhere()
 	}
-	return &sandbox{id: view.SandboxID, createdAt: rec.CreatedAt, view: view, egress: egress, unknownPolicy: err != nil,
+	sb := &sandbox{id: view.SandboxID, createdAt: rec.CreatedAt, view: view, egress: egress, unknownPolicy: err != nil,
 		untold: untold{events: rec.Events, count: rec.EventCount, last: rec.EventAt}}
+	if rec.Authority != "" {
+		sb.authority = []byte(rec.Authority)
+	}
+	return sb
 }
 
 func (r *recovery) recoverPaused(rec record) error {

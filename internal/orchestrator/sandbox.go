@@ -29,6 +29,9 @@ type sandbox struct {
 	// unknownPolicy means that the record of an earlier process has a policy that this one cannot
 	// understand; it does not change.
 	unknownPolicy bool
+	// authority vouches towards its guests for the servers that it has transforms for (PEM, with the
+	// key); nil until there were some.
+	authority []byte
 	// guest is nil unless one runs, rests while the sandbox is paused, or is on its way.
 	guest *guest.Guest
 	// last is of the guest, or of the latest one if there is none: a paused sandbox comes
@@ -77,7 +80,7 @@ func (s *sandbox) savedNow() (snapshot.Saved, bool) {
 func (s *sandbox) egressNow() network.Egress {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.egress.Of(s.id, s.view.TeamID, nil)
+	return s.egress.Of(s.id, s.view.TeamID, s.authority)
 }
 
 // address is where the host reaches the sandbox's guest; the zero value if it has none.

@@ -39,8 +39,8 @@ var (
 		"This version of Shoal does not have the feature.",
 		"Do without it. CHANGELOG names what each version brings.")
 	ErrFeatureOption = kind("request.feature_option", 400,
-		"This version of Shoal does not have the feature that the option asks for, whatever the team.",
-		"Leave the option out: no key, team or setting brings it. CHANGELOG names what each version brings.")
+		"The operator has switched off the feature that the option asks for, or this version of Shoal does not have it.",
+		"Leave the option out, or ask the operator for the feature: `shoal switch list` names those there are.")
 	ErrFeatureForbidden = kind("request.feature_forbidden", 403,
 		"The operator has switched off the feature, or this version of Shoal does not have it.",
 		"Do without it, or ask the operator for the feature: `shoal switch list` names those there are.")

@@ -26,6 +26,7 @@ const (
 	SwitchServiceAccounts
 	SwitchSignedURLs // of sandboxes' files
 	SwitchSnapshots
+	SwitchTransforms // of requests, for new sandboxes, and for others that change their network
 	SwitchWebhooks
 )
 
@@ -47,6 +48,7 @@ var switchNames = []struct{ name, about string }{
 	{"service-accounts", "Service accounts and keys of theirs are made."},
 	{"signed-urls", "Files are read and written by signed URLs."},
 	{"snapshots", "Templates are made of running sandboxes."},
+	{"transforms", "Requests of sandboxes to domains that their rules name get headers."},
 	{"webhooks", "Webhooks are made, changed, tested and replayed."},
 }
 

@@ -28,6 +28,7 @@ type world struct {
 	t         testing.TB
 	authority *intercept.Authority
 	pool      *x509.CertPool // that the guest trusts
+	roots     *x509.CertPool // by which the server is verified
 	port      uint16         // of the server
 	server    string         // its address
 	between   string         // the address of the interceptor
@@ -85,6 +86,7 @@ func newWorld(t testing.TB, handler http.Handler, o options) *world {
 	t.Helper()
 	w := &world{t: t, filler: &filler{values: map[shoal.Placeholder]string{}}, results: make(chan error, 1000)}
 	cert, roots := serverCertificate(t, o)
+	w.roots = roots
 	if o.protocols == nil {
 		o.protocols = []string{"h2", "http/1.1"}
 	}

@@ -12,6 +12,7 @@ type Settings struct {
 	mu       sync.RWMutex
 	internal map[string]string
 	user     map[string]string
+	trust    map[string]string
 	name     string
 	workdir  string
 }
@@ -21,11 +22,13 @@ func New() *Settings {
 	return &Settings{name: "root", internal: map[string]string{}}
 }
 
-// Environment returns a copy of all variables; the platform's win.
+// Environment returns a copy of all variables; the platform's win, but for those by which
+// programs find whom to trust.
 func (s *Settings) Environment() map[string]string {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	env := make(map[string]string, len(s.user)+len(s.internal))
+	env := make(map[string]string, len(s.trust)+len(s.user)+len(s.internal))
+	maps.Copy(env, s.trust)
 	maps.Copy(env, s.user)
 	maps.Copy(env, s.internal)
 	return env
@@ -41,6 +44,14 @@ func (s *Settings) SetInternal(key, value string) bool {
 	}
 	s.internal[key] = value
 	return true
+}
+
+// SetTrust replaces the variables by which programs find whom to trust. A user's variable of the
+// same name hides one.
+func (s *Settings) SetTrust(env map[string]string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.trust = env
 }
 
 // ReplaceUser replaces all variables the user supplied.

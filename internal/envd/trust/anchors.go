@@ -17,7 +17,7 @@ const maxAnchor = 1 << 20
 // AddAnchors makes the authorities trusted that somebody has put where update-ca-certificates
 // looks for them without running it: a boot or a build does that in a virtual machine.
 func (s *Store) AddAnchors(ctx context.Context) error {
-	files, err := anchors(filepath.Dir(s.extra))
+	files, err := anchors(filepath.Dir(s.paths.Extra))
 	if err != nil || len(files) == 0 {
 		return err
 	}
@@ -26,7 +26,7 @@ func (s *Store) AddAnchors(ctx context.Context) error {
 		return err
 	}
 	defer done()
-	bundle, err := os.ReadFile(s.bundle)
+	bundle, err := os.ReadFile(s.paths.Bundle)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("add authorities: %w", err)
 	}

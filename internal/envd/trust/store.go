@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -19,9 +20,8 @@ var ErrBusy = errors.New("another installation of a certificate authority is in 
 
 // Store is the guest's trust store. Use New. Wait waits for what it does in the background.
 type Store struct {
-	bundle string // the file that programs read
-	extra  string // where update-ca-certificates looks for additions
-	log    *slog.Logger
+	paths Paths
+	log   *slog.Logger
 
 	turn       chan struct{} // has a token; serializes changes of the bundle
 	mu         sync.Mutex    // guards the rest
@@ -30,9 +30,16 @@ type Store struct {
 	background sync.WaitGroup
 }
 
-// New returns the store with these two paths.
-func New(bundle, extra string, log *slog.Logger) *Store {
-	s := &Store{bundle: bundle, extra: extra, log: log, turn: make(chan struct{}, 1)}
+// Paths are where the guest's trust is.
+type Paths struct {
+	Bundle   string   // the file that programs read
+	Extra    string   // where update-ca-certificates looks for additions
+	Policies []string // directories of browsers' policies
+}
+
+// New returns the store with these paths.
+func New(paths Paths, log *slog.Logger) *Store {
+	s := &Store{paths: paths, log: log, turn: make(chan struct{}, 1)}
 	s.turn <- struct{}{}
 	return s
 }
@@ -51,7 +58,12 @@ func (s *Store) Install(ctx context.Context, pem string) error {
 	if pem == s.installed {
 		return nil
 	}
-	if err := s.append(pem); err != nil {
+	s.remember()
+	err = s.append(pem)
+	if err == nil {
+		err = s.tell(pem)
+	}
+	if err != nil {
 		return fmt.Errorf("add a certificate authority: %w", err)
 	}
 	if s.installed != "" {
@@ -60,6 +72,50 @@ func (s *Store) Install(ctx context.Context, pem string) error {
 	s.installed = pem
 	s.background.Go(s.cleanUp)
 	return nil
+}
+
+// Remove takes out what was installed last, by this daemon or an earlier one on the same disk.
+func (s *Store) Remove(ctx context.Context) error {
+	s.mu.Lock()
+	nothing := s.installed == "" && len(s.stale) == 0
+	s.mu.Unlock()
+	if nothing {
+		if _, err := os.Lstat(s.paths.Extra); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+	}
+	done, err := s.takeTurn(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.remember()
+	gone := append(s.stale, s.installed)
+	s.installed, s.stale = "", nil
+	var errs error
+	for _, pem := range gone {
+		errs = errors.Join(errs, s.untell(pem))
+	}
+	errs = errors.Join(errs, s.remove(gone, ""))
+	if err := os.Remove(s.paths.Extra); !errors.Is(err, fs.ErrNotExist) {
+		errs = errors.Join(errs, err)
+	}
+	if errs != nil {
+		return fmt.Errorf("remove a certificate authority: %w", errs)
+	}
+	return nil
+}
+
+// remember learns what an earlier daemon has installed; s.mu is held.
+func (s *Store) remember() {
+	if s.installed != "" {
+		return
+	}
+	if old, err := os.ReadFile(s.paths.Extra); err == nil {
+		s.installed = string(old)
+	}
 }
 
 // takeTurn waits until nobody else changes the bundle. The error is ErrBusy when ctx ends before.
@@ -77,7 +133,7 @@ func (s *Store) Wait() { s.background.Wait() }
 
 // append adds the PEM to the bundle, unless an earlier daemon on the same disk has done so.
 func (s *Store) append(pem string) error {
-	if data, err := os.ReadFile(s.bundle); err == nil && strings.Contains(string(data), pem) {
+	if data, err := os.ReadFile(s.paths.Bundle); err == nil && strings.Contains(string(data), pem) {
 		return nil
 	}
 	return s.write(pem)
@@ -85,10 +141,10 @@ func (s *Store) append(pem string) error {
 
 // write adds a text to the end of the bundle.
 func (s *Store) write(text string) error {
-	if err := os.MkdirAll(filepath.Dir(s.bundle), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(s.paths.Bundle), 0o755); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(s.bundle, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	f, err := os.OpenFile(s.paths.Bundle, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 	if err != nil {
 		return err
 	}
@@ -105,22 +161,36 @@ func (s *Store) cleanUp() {
 	current, stale := s.installed, s.stale
 	s.stale = nil
 	s.mu.Unlock()
+	if current == "" {
+		return // it was removed
+	}
 	if err := s.writeExtra(current); err != nil {
 		s.log.Warn("a certificate authority will not survive update-ca-certificates", "error", err)
 	}
 	if err := s.remove(stale, current); err != nil {
 		s.log.Warn("a replaced certificate authority stays in the bundle", "error", err)
+		return
+	}
+	if len(stale) == 0 {
+		return
+	}
+	var err error
+	for _, pem := range stale {
+		err = errors.Join(err, s.untell(pem))
+	}
+	if err = errors.Join(err, s.tell(current)); err != nil {
+		s.log.Warn("some programs may go on to trust a replaced certificate authority", "error", err)
 	}
 }
 
 func (s *Store) writeExtra(pem string) error {
-	if old, err := os.ReadFile(s.extra); err == nil && string(old) == pem {
+	if old, err := os.ReadFile(s.paths.Extra); err == nil && string(old) == pem {
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Dir(s.extra), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(s.paths.Extra), 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(s.extra, []byte(pem), 0o644)
+	return os.WriteFile(s.paths.Extra, []byte(pem), 0o644)
 }
 
 // remove replaces the bundle by one without the stale texts.
@@ -128,20 +198,20 @@ func (s *Store) remove(stale []string, current string) error {
 	if len(stale) == 0 {
 		return nil
 	}
-	data, err := os.ReadFile(s.bundle)
+	data, err := os.ReadFile(s.paths.Bundle)
 	if err != nil {
 		return err
 	}
 	text := string(data)
 	for _, pem := range stale {
-		if pem != current {
+		if pem != current && pem != "" {
 			text = strings.Replace(text, pem, "", 1)
 		}
 	}
 	if !strings.Contains(text, current) { // the stale text contained it
 		text += current
 	}
-	return replaceFile(s.bundle, text)
+	return replaceFile(s.paths.Bundle, text)
 }
 
 func replaceFile(path, text string) error {
