@@ -38,15 +38,13 @@ func (s *Server) parseNetwork(sandboxID string, body gen.NewSandbox, secure bool
 			}
 			policy.HTTPSPorts = append(policy.HTTPSPorts, port)
 		}
-		transforms, err := parseRules(n.Rules)
-		if err != nil {
+		var err error
+		if policy.EgressProxy, err = parseEgressProxy(n.EgressProxy); err != nil {
 			return policy, err
 		}
-		proxy, err := parseEgressProxy(n.EgressProxy)
-		if err != nil {
+		if policy.Transforms, err = parseRules(n.Rules); err != nil {
 			return policy, err
 		}
-		policy.Transforms, policy.EgressProxy = transforms, proxy
 		if err := checkDNSServers(n.DnsServers, "network.dnsServers"); err != nil {
 			return policy, err
 		}

@@ -217,6 +217,40 @@ func TestSetNetwork(t *testing.T) {
 	w.call("PUT", path, `{"egressProxy":{"address":"p:99999"}}`).wants(t, 400, "Invalid egress proxy config: port must be between 1 and 65535")
 }
 
+// TestEgressProxyShown: a proxy is shown without what is secret, and goes with the next update.
+func TestEgressProxyShown(t *testing.T) {
+	w := newWorld(t)
+	id := w.create(`{"templateID":"base","network":{"egressProxy":{"address":"Proxy.Example:1080","username":"me","password":"hidden",` +
+		`"tls":{"enabled":true,"serverName":"proxy.example"}}}}`)
+	shown := func() string {
+		t.Helper()
+		network, _ := json.Marshal(w.call("GET", "/sandboxes/"+id, "").field(t, "network"))
+		return string(network)
+	}
+	want := `{"allowPublicTraffic":true,"egressProxy":{"address":"proxy.example:1080","tls":{"enabled":true,"serverName":"proxy.example"},"username":"me"}}`
+	if got := shown(); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if sb, err := w.node.Get(t.Context(), id); err != nil || sb.Network.EgressProxy.Password != "hidden" {
+		t.Errorf("the machine has %+v, %v", sb.Network.EgressProxy, err)
+	}
+	w.call("PUT", "/sandboxes/"+id+"/network", `{"egressProxy":{"address":"other.example:1080"}}`).wants(t, 204, "")
+	if got := shown(); strings.Contains(got, "tls") || !strings.Contains(got, "other.example:1080") {
+		t.Error(got)
+	}
+	w.call("PUT", "/sandboxes/"+id+"/network", `{"egressProxy":null}`).wants(t, 204, "")
+	if got := shown(); got != "null" {
+		t.Error(got)
+	}
+	w.call("GET", "/sandboxes/"+id+"/egress", "").wants(t, 200, "[]")
+	w.call("GET", "/sandboxes/"+id+"/egress?start=20&end=10", "").wants(t, 400, "Invalid time range for connections")
+	w.operate("PUT", "/admin/switches/egress-proxies", `{"on":false}`).wants(t, 200, "")
+	w.call("POST", "/sandboxes", `{"templateID":"base","network":{"egressProxy":{"address":"p:1"}}}`).
+		wants(t, 403, "Egress proxy (network.egressProxy) is not enabled for this team.")
+	w.call("PUT", "/sandboxes/"+id+"/network", `{"egressProxy":{"address":"p:1"}}`).
+		wants(t, 403, "Egress proxy (egressProxy) is not enabled for this team.")
+}
+
 // TestDNSServers: they are kept as they were sent, and shown; none is not the same as no word.
 func TestDNSServers(t *testing.T) {
 	w := newWorld(t)

@@ -97,7 +97,7 @@ func wireNetwork(n shoal.Network) *gen.Network {
 	}
 	public := !private
 	wire := &gen.Network{AllowPublicTraffic: &public, MaskRequestHost: optional(n.MaskRequestHost),
-		Rules: wireRules(n.Transforms), EgressProxy: wireEgressProxy(n.EgressProxy)}
+		EgressProxy: wireEgressProxy(n.EgressProxy), Rules: wireRules(n.Transforms)}
 	if len(n.AllowOut) > 0 {
 		wire.AllowOut = &n.AllowOut
 	}

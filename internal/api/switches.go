@@ -42,10 +42,10 @@ func (s *Server) allowCreate(ctx context.Context, spec shoal.Spec) error {
 	if spec.Network.TrafficAccessToken == "" {
 		asked |= shoal.SwitchPublicTraffic
 	}
-	if err := s.allowNetwork(ctx, spec.Network, true, asked); err != nil {
+	if err := s.allowProxy(ctx, spec.Network.EgressProxy, "network.egressProxy"); err != nil {
 		return err
 	}
-	if err := s.allowProxy(ctx, spec.Network.EgressProxy, "network.egressProxy"); err != nil {
+	if err := s.allowNetwork(ctx, spec.Network, true, asked); err != nil {
 		return err
 	}
 	return s.allowTransforms(ctx, spec, spec.Network.Transforms)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 
 	"shoal/internal/egress/greeting"
@@ -161,9 +162,9 @@ const requestBuffer = 32 << 10
 
 // read adds to the buffer what the guest sends.
 func (r *requests) read() (ended bool, err error) {
-	room := make([]byte, requestBuffer)
-	n, err := r.guest.Read(room)
-	r.buffer = append(r.buffer, room[:n]...)
+	r.buffer = slices.Grow(r.buffer, requestBuffer)
+	n, err := r.guest.Read(r.buffer[len(r.buffer):cap(r.buffer)])
+	r.buffer = r.buffer[:len(r.buffer)+n]
 	if errors.Is(err, io.EOF) {
 		return n == 0, nil
 	}
@@ -199,6 +200,26 @@ func (g *upgradeGate) Read(p []byte) (int, error) {
 		}
 	}
 	return n, err
+}
+
+// WriteTo implements io.WriterTo: once the beginning is seen, the host's kernel moves the rest.
+func (g *upgradeGate) WriteTo(w io.Writer) (sum int64, err error) {
+	for buffer := make([]byte, requestBuffer); !g.told; {
+		n, err := g.Read(buffer)
+		written, failed := w.Write(buffer[:n])
+		sum += int64(written)
+		if failed != nil {
+			return sum, failed
+		}
+		if errors.Is(err, io.EOF) {
+			return sum, nil
+		}
+		if err != nil {
+			return sum, err
+		}
+	}
+	n, err := io.Copy(w, g.Conn)
+	return sum + n, err
 }
 
 // CloseWrite passes on the end of what the guest sends.

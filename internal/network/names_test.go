@@ -7,7 +7,7 @@ import (
 	"shoal/internal/shoal"
 )
 
-// TestDomains are the rules of runtime.md §8.2 about names (N9 to N11, N13).
+// TestDomains are the rules about names (runtime.md §2.3).
 func TestDomains(t *testing.T) {
 	n := newNamedWorld(t)
 	n.serveTLS(internetIP+":443", "hello", "allowed.test", "other.test", "sub.allowed.test", "a.b.allowed.test")

@@ -145,7 +145,9 @@ func (s *Slot) installRules() error {
 	refuse(toPort(unix.IPPROTO_UDP, 443), destinationIn(untransformed))
 	add(fwd, guest, destinationIn(internal), accept())
 	refuse(destinationIn(denied))
-	// The egress process decides about these, by name or address.
+	// The egress process decides about these, by name or address. The forwarder does not.
+	add(fwd, guest, resolver, toPort(unix.IPPROTO_TCP, 53), destinationIn(allowUser), accept())
+	refuse(resolver, toPort(unix.IPPROTO_TCP, 53), destinationIn(denyUser))
 	add(fwd, guest, protocol(unix.IPPROTO_TCP), destinationIn(named), accept())
 	add(fwd, guest, destinationIn(allowUser), accept())
 	refuse(destinationIn(denyUser))

@@ -26,12 +26,12 @@ type sandbox struct {
 	mu     sync.Mutex
 	view   shoal.Sandbox  // what others may see; State is kept here
 	egress network.Egress // view.Network, as the packet filter takes it
-	// authority vouches towards its guests for the servers that it has transforms for (PEM, with the
-	// key); nil until there were some.
-	authority []byte
 	// unknownPolicy means that the record of an earlier process has a policy that this one cannot
 	// understand; it does not change.
 	unknownPolicy bool
+	// authority vouches towards its guests for the servers that it has transforms for (PEM, with the
+	// key); nil until there were some.
+	authority []byte
 	// guest is nil unless one runs, rests while the sandbox is paused, or is on its way.
 	guest *guest.Guest
 	// last is of the guest, or of the latest one if there is none: a paused sandbox comes

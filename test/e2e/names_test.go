@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 	"golang.org/x/sys/unix"
@@ -190,5 +191,13 @@ print(ask("curl -s http://allowed.test"), ask("curl -s http://other.test"))
 		if !strings.Contains(out, part) {
 			t.Errorf("after a kill: %q, want %q", out, part)
 		}
+	}
+	denied := `"outcome":"denied","port":80,"target":"other.test"`
+	eventually(t, 20*time.Second, "denied connections are in the records", func() bool {
+		status, body := r.call(t, "GET", "/sandboxes/"+id+"/egress", "")
+		return status == 200 && strings.Contains(body, denied) && strings.Contains(body, `"target":"allowed.test"`)
+	})
+	if listed, err := r.Run(t.Context(), "connections", id); err != nil || !strings.Contains(listed, "denied") {
+		t.Errorf("shoal connections: %v, %s", err, listed)
 	}
 }

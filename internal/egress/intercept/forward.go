@@ -3,7 +3,6 @@ package intercept
 import (
 	"encoding/json"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -11,11 +10,16 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/net/http/httpguts"
 
 	"shoal/internal/shoal"
 )
+
+// flushTime is how long a part of an answer of known length may wait for more. Of an unknown length,
+// it reaches the guest at once.
+const flushTime = 5 * time.Millisecond
 
 // answer passes one request on to the server, with the transform's headers.
 func (s *session) answer(w http.ResponseWriter, r *http.Request) {
@@ -42,9 +46,9 @@ func (s *session) answer(w http.ResponseWriter, r *http.Request) {
 	}
 	proxy := httputil.ReverseProxy{
 		Transport:     s.server.transport,
-		FlushInterval: -1, // streams reach the guest as they are written
+		FlushInterval: flushTime,
 		BufferPool:    &s.buffers,
-		ErrorLog:      slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // streams that one side has cut
+		ErrorLog:      s.cut,
 		Rewrite: func(p *httputil.ProxyRequest) {
 			s.restore(p)
 			p.Out = p.Out.WithContext(x.watch(p.Out.Context()))

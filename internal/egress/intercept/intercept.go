@@ -12,6 +12,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"log"
 	"log/slog"
 	"net"
 	"slices"
@@ -57,15 +58,16 @@ type Connection struct {
 type Interceptor struct {
 	fills *fills
 	roots *x509.CertPool
-	log   *slog.Logger
+	cut   *log.Logger // is told of connections and streams that one side has cut
 	now   func() time.Time
 	// Copies of bodies are made by way of these.
 	buffers bufferPool
 }
 
 // New returns an interceptor. Servers are verified against roots; nil stands for the system's.
-func New(filler Filler, roots *x509.CertPool, log *slog.Logger) *Interceptor {
-	return &Interceptor{fills: newFills(filler), roots: roots, log: log, now: time.Now}
+func New(filler Filler, roots *x509.CertPool, logger *slog.Logger) *Interceptor {
+	return &Interceptor{fills: newFills(filler), roots: roots, now: time.Now,
+		cut: slog.NewLogLogger(logger.Handler(), slog.LevelDebug)}
 }
 
 // Serve serves a connection until both sides are done with it, or ctx ends, and closes it. guest

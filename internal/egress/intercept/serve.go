@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -28,7 +27,7 @@ func (s *session) serve(shaken *tls.Conn) error {
 		// OPTIONS * is the server's to answer.
 		DisableGeneralOptionsHandler: true,
 		BaseContext:                  func(net.Listener) context.Context { return s.ctx },
-		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // of connections that were cut
+		ErrorLog:                     s.cut,
 		ConnState: func(_ net.Conn, state http.ConnState) {
 			if state == http.StateClosed || state == http.StateHijacked {
 				line.end()

@@ -184,6 +184,7 @@ func (n *Node) SetNetwork(_ context.Context, sandboxID string, policy shoal.Netw
 	n.networks[sandboxID] = policy
 	sb.Network.AllowOut, sb.Network.DenyOut = policy.AllowOut, policy.DenyOut
 	sb.Network.DNSServers, sb.Network.Transforms = policy.DNSServers, policy.Transforms
+	sb.Network.EgressProxy = policy.EgressProxy
 	if policy.AllowInternet != nil {
 		sb.Network.AllowInternet = policy.AllowInternet
 	}
