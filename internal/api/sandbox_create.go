@@ -135,6 +135,10 @@ func (s *Server) plan(
 	if err := refuseUnavailable(body); err != nil {
 		return shoal.Spec{}, err
 	}
+	mounts, err := s.parseMounts(ctx, body, build.EnvdVersion)
+	if err != nil {
+		return shoal.Spec{}, err
+	}
 	spec := shoal.Spec{
 		SandboxID:      id,
 		TeamID:         team.ID,
@@ -148,6 +152,7 @@ func (s *Server) plan(
 		MaxLength:      team.Limits.MaxLength,
 		Lifecycle:      lifecycle,
 		Network:        network,
+		VolumeMounts:   mounts,
 		DefaultUser:    build.DefaultUser,
 		DefaultWorkdir: build.DefaultWorkdir,
 		TeamLimit:      team.Limits.ConcurrentSandboxes,
@@ -200,9 +205,6 @@ func parseLifecycle(body gen.NewSandbox, timeout time.Duration) (shoal.Lifecycle
 func refuseUnavailable(body gen.NewSandbox) error {
 	if body.Iam != nil && body.Iam.Tokens != nil && len(*body.Iam.Tokens) > 0 {
 		return shoal.ErrFeatureOption.New("Sandbox IAM workload tokens are not available for your team.")
-	}
-	if body.VolumeMounts != nil && len(*body.VolumeMounts) > 0 {
-		return shoal.ErrFeatureOption.New("Volume mounts are not enabled.")
 	}
 	return nil
 }

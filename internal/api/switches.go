@@ -19,9 +19,17 @@ func (s *Server) allow(ctx context.Context, feature shoal.Switches) error {
 func (s *Server) allowTeam(ctx context.Context, teamID string, feature shoal.Switches) error {
 	off, err := s.auth.Off(ctx, teamID)
 	if err == nil && off&feature != 0 {
-		err = shoal.ErrSwitchedOff.New("The feature is switched off: %s", off&feature)
+		err = switchedOff(off & feature)
 	}
 	return err
+}
+
+// switchedOff is in E2B's words where it has some.
+func switchedOff(feature shoal.Switches) error {
+	if feature == shoal.SwitchVolumes {
+		return shoal.ErrSwitchedOff.New("use of volumes is not enabled")
+	}
+	return shoal.ErrSwitchedOff.New("The feature is switched off: %s", feature)
 }
 
 // allowCreate refuses a sandbox that would have what is switched off.

@@ -8,15 +8,12 @@ import (
 )
 
 // unserved are the routes of E2B's API that this version does not have, by the
-// patterns of http.ServeMux. A 404 would tell SDKs that the volume or the secret does
-// not exist.
+// patterns of http.ServeMux. A 404 would tell SDKs that the secret does not exist.
 var unserved = []struct {
 	access   access
 	patterns []string
 	refusal  *shoal.Error
 }{
-	{teamAccess(shoal.ReadSandboxes), []string{"/volumes", "/volumes/", "/volumecontent/"},
-		shoal.ErrFeatureForbidden.New("use of volumes is not enabled")},
 	{teamAccess(shoal.ReadTeam), []string{"/secrets", "/secrets/"},
 		shoal.ErrFeatureForbidden.New("Secrets are not available for this team")},
 	{access{ways: []auth.Way{auth.ByAdmin}, right: shoal.Operate}, []string{"POST /nodes/{nodeID}"},

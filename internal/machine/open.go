@@ -18,6 +18,7 @@ import (
 	"shoal/internal/runtime/gvisor"
 	"shoal/internal/telemetry/sandboxlog"
 	"shoal/internal/telemetry/series"
+	"shoal/internal/volume"
 )
 
 // open prepares the parts, each before those that depend on it.
@@ -54,6 +55,10 @@ func (m *Machine) open() error {
 	if err := m.openCopiers(kept); err != nil {
 		return errors.Join(err, m.logs.Close(), m.events.Close(), m.series.Close())
 	}
+	volumes, err := volume.ParseBackends(m.cfg.Volumes, m.cfg.DataDir)
+	if err != nil {
+		return errors.Join(err, m.logs.Close(), m.events.Close(), m.series.Close())
+	}
 	// Last of what can fail, because it changes the host, and nobody would undo that.
 	if m.slots, err = m.openNetwork(); err != nil {
 		return errors.Join(err, m.logs.Close(), m.events.Close(), m.series.Close())
@@ -64,7 +69,8 @@ func (m *Machine) open() error {
 		MaxProcesses: m.cfg.MaxProcesses, MaxSandboxes: m.cfg.MaxSandboxes, EnvdTimeout: m.cfg.EnvdTimeout,
 		Overcommit: orchestrator.Overcommit{CPU: m.cfg.OvercommitCPU, Memory: m.cfg.OvercommitMemory, Disk: m.cfg.OvercommitDisk},
 		RestTime:   m.cfg.RestTime, WarmMin: m.cfg.Warm, WarmMax: m.cfg.WarmMax, Shells: m.cfg.Shells,
-		GuestEnv: m.guestEnv(), Ended: m.options.Ended, Logs: m.logs, Events: m.events, Series: m.series,
+		VolumeDir: volumes.Existing,
+		GuestEnv:  m.guestEnv(), Ended: m.options.Ended, Logs: m.logs, Events: m.events, Series: m.series,
 	}, runtime.Set{m.driver}, m.slots, m.images, m.artifacts, m.log)
 	return nil
 }

@@ -25,6 +25,7 @@ const (
 	SwitchServiceAccounts
 	SwitchSignedURLs // of sandboxes' files
 	SwitchSnapshots
+	SwitchVolumes // and mounts of them in new sandboxes
 	SwitchWebhooks
 )
 
@@ -45,6 +46,7 @@ var switchNames = []struct{ name, about string }{
 	{"service-accounts", "Service accounts and keys of theirs are made."},
 	{"signed-urls", "Files are read and written by signed URLs."},
 	{"snapshots", "Templates are made of running sandboxes."},
+	{"volumes", "Volumes are made, used and mounted in new sandboxes."},
 	{"webhooks", "Webhooks are made, changed, tested and replayed."},
 }
 

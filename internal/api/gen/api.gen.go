@@ -1182,6 +1182,23 @@ type Tier struct {
 	Teams int `json:"teams"`
 }
 
+// Volume defines model for Volume.
+type Volume struct {
+	Name     string `json:"name"`
+	VolumeID string `json:"volumeID"`
+}
+
+// VolumeAndToken defines model for VolumeAndToken.
+type VolumeAndToken struct {
+	// Domain The volume's content is at api.{domain}; absent if clients decide
+	Domain *string `json:"domain,omitempty"`
+	Name   string  `json:"name"`
+
+	// Token For the routes below /volumecontent/{volumeID}, as a bearer token, for an hour
+	Token    string `json:"token"`
+	VolumeID string `json:"volumeID"`
+}
+
 // VolumeMount defines model for VolumeMount.
 type VolumeMount struct {
 	Name string `json:"name"`
@@ -1652,6 +1669,11 @@ type RegisterTemplateBuildV2JSONBody struct {
 	TeamID   *string `json:"teamID,omitempty"`
 }
 
+// CreateVolumeJSONBody defines parameters for CreateVolume.
+type CreateVolumeJSONBody struct {
+	Name string `json:"name"`
+}
+
 // CreateAccessTokenJSONRequestBody defines body for CreateAccessToken for application/json ContentType.
 //
 // Deprecated: this type has been marked as deprecated upstream, but no `x-deprecated-reason` was set
@@ -1759,6 +1781,9 @@ type StartTemplateBuildJSONRequestBody = TemplateBuildStart
 
 // RegisterTemplateBuildJSONRequestBody defines body for RegisterTemplateBuild for application/json ContentType.
 type RegisterTemplateBuildJSONRequestBody = TemplateBuildRequest
+
+// CreateVolumeJSONRequestBody defines body for CreateVolume for application/json ContentType.
+type CreateVolumeJSONRequestBody CreateVolumeJSONBody
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
@@ -2041,6 +2066,18 @@ type ServerInterface interface {
 	// RegisterTemplateBuild Make a build of the template of a name, and the template if it is new
 	// (POST /v3/templates)
 	RegisterTemplateBuild(w http.ResponseWriter, r *http.Request)
+	// ListVolumes The team's volumes, oldest first
+	// (GET /volumes)
+	ListVolumes(w http.ResponseWriter, r *http.Request)
+	// CreateVolume Make a volume
+	// (POST /volumes)
+	CreateVolume(w http.ResponseWriter, r *http.Request)
+	// DeleteVolume Remove a volume, and soon after its content
+	// (DELETE /volumes/{volumeID})
+	DeleteVolume(w http.ResponseWriter, r *http.Request, volumeID string)
+	// GetVolume One volume, with a token for its content
+	// (GET /volumes/{volumeID})
+	GetVolume(w http.ResponseWriter, r *http.Request, volumeID string)
 }
 
 // ServerInterfaceWrapper converts contexts to parameters.
@@ -5188,6 +5225,86 @@ func (siw *ServerInterfaceWrapper) RegisterTemplateBuild(w http.ResponseWriter, 
 	handler.ServeHTTP(w, r)
 }
 
+// ListVolumes operation middleware
+func (siw *ServerInterfaceWrapper) ListVolumes(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListVolumes(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateVolume operation middleware
+func (siw *ServerInterfaceWrapper) CreateVolume(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateVolume(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteVolume operation middleware
+func (siw *ServerInterfaceWrapper) DeleteVolume(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "volumeID" -------------
+	var volumeID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "volumeID", r.PathValue("volumeID"), &volumeID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "volumeID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteVolume(w, r, volumeID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetVolume operation middleware
+func (siw *ServerInterfaceWrapper) GetVolume(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "volumeID" -------------
+	var volumeID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "volumeID", r.PathValue("volumeID"), &volumeID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "volumeID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetVolume(w, r, volumeID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 type UnescapedCookieParamError struct {
 	ParamName string
 	Err       error
@@ -5389,6 +5506,10 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/events/webhooks/{webhookID}/test", wrapper.TestWebhook)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events/webhooks/{webhookID}/deliveries", wrapper.ListDeliveries)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/events/webhooks/{webhookID}/deliveries/{deliveryID}/replay", wrapper.ReplayDelivery)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/volumes", wrapper.ListVolumes)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/volumes", wrapper.CreateVolume)
+	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/volumes/{volumeID}", wrapper.DeleteVolume)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/volumes/{volumeID}", wrapper.GetVolume)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/teams/{teamID}/metrics", wrapper.GetTeamMetrics)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/teams/{teamID}/metrics/max", wrapper.GetTeamMetricsMax)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/nodes", wrapper.ListNodes)
@@ -10493,6 +10614,223 @@ func (response RegisterTemplateBuild5XXJSONResponse) VisitRegisterTemplateBuildR
 	return err
 }
 
+type ListVolumesRequestObject struct {
+}
+
+type ListVolumesResponseObject interface {
+	VisitListVolumesResponse(w http.ResponseWriter) error
+}
+
+type ListVolumes200JSONResponse []Volume
+
+func (response ListVolumes200JSONResponse) VisitListVolumesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListVolumes4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListVolumes4XXJSONResponse) VisitListVolumesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListVolumes5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListVolumes5XXJSONResponse) VisitListVolumesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateVolumeRequestObject struct {
+	Body *CreateVolumeJSONRequestBody
+}
+
+type CreateVolumeResponseObject interface {
+	VisitCreateVolumeResponse(w http.ResponseWriter) error
+}
+
+type CreateVolume201JSONResponse VolumeAndToken
+
+func (response CreateVolume201JSONResponse) VisitCreateVolumeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateVolume4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateVolume4XXJSONResponse) VisitCreateVolumeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateVolume5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateVolume5XXJSONResponse) VisitCreateVolumeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteVolumeRequestObject struct {
+	VolumeID string `json:"volumeID"`
+}
+
+type DeleteVolumeResponseObject interface {
+	VisitDeleteVolumeResponse(w http.ResponseWriter) error
+}
+
+type DeleteVolume204Response struct {
+}
+
+func (response DeleteVolume204Response) VisitDeleteVolumeResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteVolume4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteVolume4XXJSONResponse) VisitDeleteVolumeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteVolume5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteVolume5XXJSONResponse) VisitDeleteVolumeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetVolumeRequestObject struct {
+	VolumeID string `json:"volumeID"`
+}
+
+type GetVolumeResponseObject interface {
+	VisitGetVolumeResponse(w http.ResponseWriter) error
+}
+
+type GetVolume200JSONResponse VolumeAndToken
+
+func (response GetVolume200JSONResponse) VisitGetVolumeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetVolume4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetVolume4XXJSONResponse) VisitGetVolumeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetVolume5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetVolume5XXJSONResponse) VisitGetVolumeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
 	// CreateAccessToken Make an access token of the user
@@ -10774,6 +11112,18 @@ type StrictServerInterface interface {
 	// RegisterTemplateBuild Make a build of the template of a name, and the template if it is new
 	// (POST /v3/templates)
 	RegisterTemplateBuild(ctx context.Context, request RegisterTemplateBuildRequestObject) (RegisterTemplateBuildResponseObject, error)
+	// ListVolumes The team's volumes, oldest first
+	// (GET /volumes)
+	ListVolumes(ctx context.Context, request ListVolumesRequestObject) (ListVolumesResponseObject, error)
+	// CreateVolume Make a volume
+	// (POST /volumes)
+	CreateVolume(ctx context.Context, request CreateVolumeRequestObject) (CreateVolumeResponseObject, error)
+	// DeleteVolume Remove a volume, and soon after its content
+	// (DELETE /volumes/{volumeID})
+	DeleteVolume(ctx context.Context, request DeleteVolumeRequestObject) (DeleteVolumeResponseObject, error)
+	// GetVolume One volume, with a token for its content
+	// (GET /volumes/{volumeID})
+	GetVolume(ctx context.Context, request GetVolumeRequestObject) (GetVolumeResponseObject, error)
 }
 
 type StrictHandlerFunc func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error)
@@ -13394,6 +13744,113 @@ func (sh *strictHandler) RegisterTemplateBuild(w http.ResponseWriter, r *http.Re
 	}
 }
 
+// ListVolumes operation middleware
+func (sh *strictHandler) ListVolumes(w http.ResponseWriter, r *http.Request) {
+	var request ListVolumesRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListVolumes(ctx, request.(ListVolumesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListVolumes")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListVolumesResponseObject); ok {
+		if err := validResponse.VisitListVolumesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateVolume operation middleware
+func (sh *strictHandler) CreateVolume(w http.ResponseWriter, r *http.Request) {
+	var request CreateVolumeRequestObject
+
+	var body CreateVolumeJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateVolume(ctx, request.(CreateVolumeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateVolume")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CreateVolumeResponseObject); ok {
+		if err := validResponse.VisitCreateVolumeResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteVolume operation middleware
+func (sh *strictHandler) DeleteVolume(w http.ResponseWriter, r *http.Request, volumeID string) {
+	var request DeleteVolumeRequestObject
+
+	request.VolumeID = volumeID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteVolume(ctx, request.(DeleteVolumeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteVolume")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteVolumeResponseObject); ok {
+		if err := validResponse.VisitDeleteVolumeResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetVolume operation middleware
+func (sh *strictHandler) GetVolume(w http.ResponseWriter, r *http.Request, volumeID string) {
+	var request GetVolumeRequestObject
+
+	request.VolumeID = volumeID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetVolume(ctx, request.(GetVolumeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetVolume")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetVolumeResponseObject); ok {
+		if err := validResponse.VisitGetVolumeResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // Base64 encoded, compressed with deflate, json marshaled OpenAPI spec.
 // Stored as a slice of fixed-width chunks rather than one concatenated
 // const string: with thousands of chunks the chained `+` fold is several
@@ -13490,110 +13947,115 @@ var swaggerSpec = []string{
 	"WMHa5ILZWozJYOc0IFxFDsq24762tYErx5wM3QaGIv9CTaRx/b5pvqhUrwJPjWWC3D5u6HSgujWc/Snz",
 	"jY6V0mmZ9lp9S4Xl/5yI1AeKzCY84HYrmeh9GS5UXoqkoYiEolNT+9+0PMo/H/gRvu+ZlKdyS2g7laaM",
 	"6WYKbLu5PzA1QzlMfl3WxHG2p0GijzFReLb1zTr5zTr5zTr5pVsnM77gZbC2FOR2hS1bfYCyrVmkfm5K",
-	"WfJS0kaT08v6CLOilOYDvp0Vg6K9YQ0NxRLVrPsas6vAwb5vN2aib1Kmu7lxx8bJ6UMjclr6qqjmOGOb",
-	"id7D7Ze5gJULxrUnXKQRdxCVLPWW8zfpgIN6oXzN+f5Nx/R6OUimbOgwalbqotQ8hhSsUsHU+lrPYwBR",
-	"yZsZA00g+cmRhbz9E07Gf6L1awZ3NIKQzWlMIjY1xI8rQvDhizn1zJRCY855NGe83KTS1P7JWwr+/QAH",
-	"HbhOlW7ZJghBz5FFRjS9f3Vx8GuxnUP+bqXZYv1dPeDAYH71XS3tNJ3M3z7cdG9fnzmz/gXFFLZ6vbYt",
-	"xLLA+9HRs+NnR7abFKcLNjodff/s6Nn3lr0hmA5NsZiDvKjvwtZ+qptCC22nRqe2F0URzMVejOstui/2",
-	"KyrbkGbpacBY6b94cnS8s96FnoYcDY0M8YCNsIelneFOBVk+rulDYRp5CR4i+f3w9783fT3bzqHrxXgf",
-	"jJ73Ge96TxaJFjMOCij58dP9p2Ak0/mcJuvR6eiS3gKhnBhMsRuxgZm2393dARaqPUjYdKaRGP+tv1FG",
-	"r8PPND+oi1f3Bs1iUNAH4V7hyDLCFVvZf/T3ry9+cVBv0U81vPmhLu78LPjTgtZrHm0OLM0uD2kamQIu",
-	"tsdZGQpvmFTncYx90OoA8O0nH3JY7EB/H/Qb/mLtegL2HZ/38u//TtZort8Lpol939GmL32P0aZtdo+B",
-	"eYdmD5oeDWJvvQSDQnPHuiOlxu/ecSALUxq2UI/v7wd61QfZxef7nh1e3N/93qmrKFpUyevDTGC0tql6",
-	"wGuKO5Z0sP/HEF20RzCJsfhRQDisih3qq7RoaA2K5BiL6UFWC9hLkj+DysrsbokMfWoNy6YrzpbcNdkG",
-	"QqKjs6HW7uhJARXDmc1dbBqs29r+NmfP8c/zqwtbpALD9CWJxVSeuaYNrmEyS4hY8TbYBqNF6gHjdQWM",
-	"m4lSAyDYJSbtG3VMri0XK2IiRp4OghhtE4EfGOpmWdEMU+kgIKlm8oQpAjyS/Ug7q7NyaPOWDsIsO9xL",
-	"6WgRem/GFqN/twJcR9JFvWJsUdQugxLXZ3oaaN538eppgTGzTeUFbsSEAA1nZr1Jys+s3crle+vRtFBL",
-	"eChgP2d5+PeHhWJsTXy8lmEsG4TcSnN/jJoo9fYfFISjJQ7ftIAtaTeddC+SST0nu4eAck3nixhkQEQc",
-	"5dfxExM0sBqSywATE+KMqsTkgVGJiqQrlyTpSjOfMUgWQZ68aJK/JUVbXNuNNEiOv86KS9x/KmC9yVGS",
-	"rbrDtRu0F+QwWWF9MMIt60khgb4aJ4BGROfZoryYeEbEZGIkrtUMtByigW44luA9eZXd+eFn89tbOod7",
-	"44D1Cyn2UAfjTDa71VlK8o3/8NwQBvLwSkhmlbqHE1QcwvilFJmh09NBEbNiQh2eaNlVJJjAOBEJoXFs",
-	"bzT9l7U3Kdu1XeV4VMwk7IE0OOXhZ2Pcvz+kC3ZwC+uS/dBnLdSKv63bPRR9rqiaWZurB312Avy8qPgj",
-	"WRELH68j3y2sn675sA1Dnf1Qq096E7a1KZ1vhWqHn409vWZG9BkNd4R3Pcw9+JEMR5+m9bANWGg+3AGY",
-	"jF/6MKQ8NJaLBraAz/X52qCdPibdzKW4jS33aAsHhdlVDHlcUF1XMh13GwdUKz6XZyy//qmH5pWpNtj5",
-	"BHgE0RNErDgmtlMxyixW6zV54nJLjMsDG5qUK41mb1x0wYOJEIWuoh44oVg/ExrVnxR4zl1ih2KQIHCy",
-	"OIydaQ2VK3xBbcWGCktAW0sFVrtwKw6NfElAgmpp6lps6DoGDDlDqy82bSV0SrFUSK/CL4UWjT06uW7g",
-	"8dw/ehMuVk8Lxa9SZfkLYVwJZ4pGgKHZfsqWoIVjC1gxQVGrw5jbyI9yGxB2JW28An9lMV6ARXvelqLx",
-	"zi66jkssGJn2y31vueLor/iKK1kXLcaN00KZ8IgIDnIzrOpjY0F0yu0sj4dN34w0fiONRYqZqXQ93woT",
-	"anabJlXovb7PctQY9VFQMEo5tXFwT+fI34CqeV6/c0WSbJ9utH7YymH2Ln4QSSYYavlqsqtVQPPNPLYP",
-	"8xgiSID2cuwH14xVrC/DZjbeoZk944h9sFYMAe/BWM2KnhxXxaN0Zi6amIKGEZGgCgJ4xYnTTuVeCew8",
-	"ivCgHkvR+ILiHQ1CNUQ4sqcW13EeRZrCGSRnJW0NUUkoi076ryxeBfsX2NoGqAqLCWoy/Un/8LP+0eM2",
-	"noslZHj35VkKzQbs+Zpz5cKqV5IMvG99Vj57ikPtfO1mhcej88dW3L8s0s0ibqBOuSaSTsvTUpQp19pe",
-	"TOZQF8kWfFbNka5oz9/PZe3cP93XNS5p7+ByGQ8fPwWVAOSgCsugMNhzrRtLo/UHyYCYZuqei3wci/AW",
-	"ogM0Cp+atjbgi2TQ85wmQKPmW97mKzgv0DcH4pNyIDYjV5cv0UXaNmHFKmFVkh/kOyxgzNO8pHdCl5nf",
-	"78xmWCd6eRBlXZ24CygZRpP29AcnChT9qA03+nvQN8HWBL3n3KOTnRF9J7V/UajYSbvdWSmbp6R8yzH5",
-	"lmPyBTJtXzKKsWfV0kx6c22kMytKabqzyvBBVmGjlQZtuYubbPBerFyuRF0fS1e5UEiWphNSTlIJZ2Qm",
-	"VkRMlGnAYH1NeBHmUpLI0zzMy4LHe2K2FTm6Z9GTgIzXBCNmBiBCNnsBGUwCfe7abMWF167V/DCGjK+9",
-	"m0xkP1aJw3vzNDN5EkHSe/TNegFytNdgdtM+rwc25zUK9oh6xsdPFwvgeasH11rGYcY2LCibxGBePsA6",
-	"GE5dIQcvThZTLtoj0QuH/Q1Nv340zZIpnN47p2uTtYexBGemHDK6hYRrR80kSfktdzEgD4DC26ZeWPRf",
-	"mXof7Rz5gxu0DyRxhXJ64Ee2rse4Q5FvuePbxgalB/SyQbmTeTAjVHb0+7VClT5b10jtGQdZbh1TkkhT",
-	"G2e/gP8FiR4Jh2DnMYwGI3mvMC9ojTLqIeWM9u49BHn42f7Wy9hURI06gZbP1Dhgoj2fXeb2sdvKTYoR",
-	"xGwJWFh9ON1kdqKm4N32k/n3wl+t+66y89iYRQ26dz44LG4zyZlang/L38oFwPbsROuHIiY303QyXO0Z",
-	"N6zjbFUsO/FwHO2wQPTtdoECb9iboL0XYdhurZfRqnAMjyAMYx9Bd91luGrtRjGVikgNahLRtXTxivga",
-	"Rtlsrs/tiOv0R8XDz/b3tf5/AouYmmL+m3478EYo5B8ZHKPglQ7f40IzfHpA10GOs34+xmHlrvN1wUuY",
-	"8ggSsqL7NnZdg21gi+A3UdVueeivxDLWhSi+MYR0DiaC/wGZn3K9Yba5Sb2ocANSbX+NLjz1PHoXgPTF",
-	"q9w/Ik4+NXyk3KKjMSRDHEsTLIbtoY2USP4YaRz5Y2Rq4EoSUUW3RMgZ0NgUsm0SlX8xIzovPwV36nAR",
-	"U1aBUpVh1ePwIVnaJKbnR9/vata3IitmwSQJBecQKgwLMWG5EhJN20wSqcRi4fyyBbdKxTmSFUTAcIGQ",
-	"cjPFGXl+9L0t10O9nzQHzUXUIdW8xRH7EDL0l/oIGJdmN08wlnfuVtYRloWnfvhZ/2gz4P4MePq98oXN",
-	"XHvNF+6GpZ/J2VN6WuDT6qZbWAf0+nmGNk91uwRFkYfuR7bXi4XILrcP/dnaXLkfZN/Wmer3d+iH6bBq",
-	"ulN6MKtmBob9WjVLn/UkvZjH30nXy98WB9y3SKJoUqwX9ZflsYtjl+SAHD8nGhWEVvHCNIHoP1vhXYi7",
-	"yf1qXeXLCpTdWLsM7haxZn+nExpLCPy1zMwcf7JItvLsnv0oglHK2T9TsLnWFl2kWmPV7IlI5rvOmi0x",
-	"wabqej1QrlbPLBPEy9Fo+ff6pNHa2mdknJXBO7NB1M6uqRlsuejd/v0yGHmgiMTFZlX6bP5Pxml26pFz",
-	"+F1B+4o7ucl+/yuL4yILfDKxohudUac5vnGrR7tmvK9AURZ3sN+ne5Kb2b2qXl5/QUmrsAw3QRSnb7zV",
-	"zeQPe61XPrJna36/q11Db/8CxZ557us7hUaNrCZPFishEpKATOdAaKF6wXDxoYi4E5HcPgzW/iSS2+1R",
-	"tlLuaUCjNMXmINJ+o/tZ2I43U2sqbXGSRCSdxj8cpNHCHmBvRPY0oOkTvwtcJSbgBm93xIr9MPJ2zPUI",
-	"B3ptbaLBoWu03nFhvjFNyB+vpC9m0zVOi3j6oEV9eyAUnpEHZd6IKbb7e4y6vTuVNBFXHkgm6F9k+luB",
-	"6SHBjl9CcemHUYceBk85qNUupICmIsVm1Fv7lYcySuHstoNtL+HVV2OHE9M6ed+BXIuYhibFGqYJSEkW",
-	"ImbhejvRDkXEh5HtrvTUuxbuTHdPf79AC0zjT1v/nIJUvjC8SWqNJ+hYYiYltWYXjASYmsvGQOjp8NpP",
-	"HvRgEB5M9FRFJ8SIVtkpgUkC0lY12z3evDfT7xpzojRvYF+Xoeidube+//HoqOtu3BDslxj+GYxEguay",
-	"hNBYM/P16JSncbxfbqLXYlgJj8xqtmMjRuV8KHzQc+8aHWiqxJVjfnVe0sZn2pTG7THnq7RcbIFaktOF",
-	"nAn1QNzGesPsRx7gniofPDpSTk3dIiZvTTeis3INSqbIWAjlbSrenPD+qIWmsvNrwrXs+dO89HIka8HE",
-	"At3vHg9zIfjGfmZngWSbs6tS53U7zWZ1FBrvw8e79wICNImxaFgy8A6EZMlCOKBhRwMw9LGawedu7F6U",
-	"4NI3e2nB5g2SbemLr1ckKzvaS72iysE/cJmTYJSIGIYhw3v9xpMsVlhF2oabpAzWLxRPTWGk6mYCQrHr",
-	"b7FOUpbYSskiEdOkq3KS73KrsisvEzv8LEsA6JUA58H3r7jqUpZMV4FbnlR3a6rP7ans0nUFYN25Xg/E",
-	"n3bEhnCaT49cePHfiQ39zLzo7FotIDy6az314CTllmM7QPLed/C38oFfVPnAwXdoXlxwvHalp+sIHXpb",
-	"42x0bRbNEc1Cfzaqn7suUxDbotwbnHLcVN1tfe9LLTJ2XbAb9C0xVouh/kIKjm0Rr6YR01TR7eozsq8S",
-	"X3Ter7yXXtH+syfCEKQsMZ06F8KSo80aZtZmXgvsgYmIQX5LMR3TMSWU3qWiPDItPd0bZ3Zwxr4Czaj/",
-	"4KYBhs2f1BOYNp9/dBa0WUAiBaexC7x2KGMLMZb/6Un1zVAob1nSIzZBA7A9MGHrXoDBtwiHOnH1D2/4",
-	"ncbp47TObuvjnmm3Mxohuo9hSnlQym7/X5jZTtgEC9WzOSb9TdkS+Kb57F1R5H78P5zTu540cEnv9kwG",
-	"Zo2tMwHX6PpRY2GYJglw9acsZHS5/A0kqD8xNyxXwf4tqbCN+C7pXZH+/LL3UtMcojUK32wOj5CSMUUt",
-	"QSq7GjHBMmkFy9J3klgMPyNHpWySh6OvPkVJi9VIh6mKe+2DtlEZ00eQdXI5Jthc8QrqQlOT3T0D8nbF",
-	"2erVTLP/HdKYUb3pz/jLfTtzNi+d65G9eDO1Ix+rW/EiHccsbIg8sLvRUOkqel4YG7hJ+yScFUBpKubm",
-	"aL7XCjiu9Z4Gi775Fb0FburcoKZPd4pSipp48I7+P3b8DZ3Kh3fuuDX1zJz0OnXsLDtz2hYLGecxcliW",
-	"U81AAsHPPUqNO/1l0/+A5li7IYrkBnl/CzIp2ZQ/CDYMBboGcDL1dT7W8P94quj005m58+kUa6iOgVDT",
-	"w9sUme5gI2b2rfDoeIvzwIV6+d3WBKIM3NwX+jBHA/j9hy3QW4vfC8FMRTANUQwftKAUk7xDMp32Qe4y",
-	"A/yc3xc9/H43OX0NFdGyW8lzb3oYjvle9LUKTmZ7BY6VtWZzpQFSCfLM3IIi2aIsfGeO8E5g+jRtzX3k",
-	"+A9MzV5oUpLNUpEFkZZBhLU2a8JDCpRfqt250IAx3+IYLY/k4lWQe5HMNreTugr+6QgWCYRU5SK2z2O9",
-	"O06zew+g+0SeUbKtY5qncUzHMbgT6byQXj1Oo8m98MZzSZYnZwR1FzljfEpoLAUJY8rmxoSIXNFZLoyq",
-	"IBc0hO2uv0OD6IefrWTQnS3qEAH5hz9ndKc89IUVWfTQMj78xtkdmbM4ZhJCwSNpZL9YTL+TGOzvmqay",
-	"BEL9jqZ0W3lm5C/wEqaJFMl2Rr6uO0FM82uhEjAtkhVNIvIXu8j/1Lqg63JGzNqI4GVjwxkZ0/AW32OS",
-	"jGEiEiBM1Ti0b7vZyYx8RlS7HC022i80WEu7KmMx/gaWEHt2rGlioSBCf9HrkxckjJl+HSGZoC6sLx8p",
-	"0gQx3WuXdQ/rO9CILhKKoxeQSCaRNXl2sVu7hqOhXsY1R0hN/aXKgjxO3Ud819Oxr9sKF4upqbhq1ILx",
-	"2tifd2gqaWeVUlGV9meW12b4Y7FLixBaoYqBLoGIVAUE4z0gInSibEXKWNMqmbDYRIl7M/XFVNq615un",
-	"6w9klb2ZzD4EaHPKfCIaY+YMrL9S4vtFrDKqY5JEAsvKOieQJktjm+K2jobgD0aUExbrf82onPUyjv+k",
-	"x29Lgx5Tul7Alpb0bUxHiwSkq3JbM6WnSdxtQ3czmOG9DEQkZvw260p09dtNJp+GCUTAFaOxDMhUCHPB",
-	"f39E5oynX7Fv6ANKLUqQRWo6+CF6mkvq5bur/0OkgoUrYJ8VAV7bRv/6XZco2y3VezyQY6fTN9OLsyN2",
-	"uiStpXeXJq8H9Eze0Gkv5+T+Lfa2aL0WxTPrJUZQKTrdha2rk0NqiB9mhaK8cH+pnz4ZwFecBELRIvtq",
-	"zNnDcX29fjydj23yyf5RIgsSQjN3DNQ2gSvYuPeHGXDHZEuEbwErXpuRu7g7K/KkseI/lhc6PwFPDrIW",
-	"aWP2L4g0h+m8RMEdUfm9PljpvMBMoa8xyCIjFZ3mXXukEsneXTK5g1qvReOrfESEnSYiXfS+w342o7dE",
-	"Wk85dCEVoegim2O3thJb/7Hb1JS/+6ZH3TNXs+O4VLLj2K9WNawWuQ2KIgs6hTNy8rx7lfqdna+v6UMv",
-	"69Y3j7WpGgkfWz5qOw1zRZlJ+GiyFwFNwlnpK3N69wb4VM1Gp8cn/xV0f/XF2sZuYtRZDkryF/OvP/Vw",
-	"jOTA9iDWmicStFEYmm60ZlWCDJ0tqzDxKHB/UfxDv1r8Fcc8uJGLw52yEGu25rc4sHuKdUjAff3bhTX1",
-	"4bnvCo6tR5ADtKSVt8UuMNO8BbhtAxtjn1iMGdbrlfvjtp8Vnd4fFhhdX8Z7Xnhl9+r2UImhgeuEG3Cc",
-	"50fdbDPeKcvcLd1i1GtvQiwC0heRM4gLVIjWxt9uSLSuK7KpamacBVwQmZpL+BHUvDoFG4lpRmVGwUWv",
-	"zG6peHmcZadGTIZiCcm6o1PQKzvuW7egxnYzHelRrndQgAauSYKH5aC/EHFsUk8183IpU7ewHnWmJy1P",
-	"hjas+f1ki5Y1Qc/+F8pEJ2xWp/RaeUPIqx0vGli1wJ7zPsnISD5NQk9bNgdE5xMFDf7eiCo4sA6lnpMW",
-	"QjG/yhTVwU2HHK/eSYRQMPr7wY1QND6wvYS63sXBbuy+A4xcvyOtxtvi9HlOmJPj9tD1yMcXykD6SSTk",
-	"5AcyE2kiAxKaXJpSXZZMRpX6vrqFtQlNF9E6C4c2j0wBUczgRPowkMgJ5CKC+UIo4OH6wFQr8CphJ8+f",
-	"o0iUKWUYSqUg0XP+34/04F9HB/998On//49Rg5LzrcvT43d5Oil2efr+6IjIgNB4RddycKen4m34WG1G",
-	"kI4evtHI7ye7iK371lqkXxCoJMtjG/UJWl7GBqlELExbrK3Rc0DnBR+bfqgItR1orEebfWVHAWfeDWD0",
-	"R9ATHd+IqQ0XaRQQW82EJ89/fFJBZLuPH3sjphi9sa8YsifYxmJ5MjSNdwMlzCXyfsFqwZD04J1qBPf/",
-	"RinGmc6wTd9UT4qCcJ0D2jMU3sNUK39JKQJuK5moUqMcU5G7fTHBKFykLwe0vTLVqS9feG9KT5csC6Uu",
-	"T69Z72Y5gic7j0d8A1MaNtZHM3EnK8qUKcyjf5pqFvsXt743lrK/0SW9xmWS61e/SnLy7JgoQU6ePd8+",
-	"8qnItmu5fq0lI91xbsTGv8AUnHpy9rZJ2HJA3r3ZzXfS5LJ8rSGB1zMMls1zHoVRNZDBYw/DGYuAsLo3",
-	"oEdSTyOq14LVEdz+auyaE5TY+r5C1B+YTlzQfTKELTdxTyZJyiNIyMrYrB/BtJLYKxgis6YdcMrvywJu",
-	"U1MSz9U/2gPs3psPPNalavZtO+k88avVFtnOIkxVMYcXY340cykElblnbGIjyzistkSoh+Gvn+7/XwAA",
-	"AP//",
+	"WfJS0kaT08v6CLOilOYDvp2ZoGh/RENL6HUf6SsbGTTn8ZjPn/OooQJ7noBQv3fN/N/lTasYduGiC/bs",
+	"s3nvvtjo10RuSxJByKJhZSiUvxnyTzZ+IBGpZpdjiMWKHJpl2TUdfnancB+YdohjoAkkrm3QRCSEcjIT",
+	"aeLNDNz4sN2imw/90h8F1XgI2GOucx324zjY9+3G6gOblGZvbtaycUGCoVFYLb10VHNsua0+0MPVm7n9",
+	"lQvAtidc5IvuICqVCVrO36SADup/8zXXeGg6ptfLQXpEQ1dZs1IXmegxnmFlEqbW13oeA4hKrpThGj85",
+	"spC3f8LJ+E+0eM7gjmqeNqcxidjUMHxcEYIPX8ypZ6YUGvDOoznj5cakpt5T3kby7wc46MB1J3XLNoEn",
+	"eo4sGqbp/auLg1+LLTzydysNNuvv6gEHBvOr72oJt+lk/vbhpnv7+syZ9SkpprC977VtG5clW4yOnh0/",
+	"O7IdxDhdsNHp6PtnR8++t+wNwXRoCgQd5IWcF7beV938XWg1Njq1/UeKYC7231xv0XGzXyHhhivZ03Sz",
+	"0nPz5Oh4Z/0qPU1YGppX4gEbAR/LecOdCrIcbNN7xDRvEzxE8vvh739v+nq2nUPXf/M+GD3vM971Gy0S",
+	"LWaZFFDy46f7T8FIpvM5Tdaj09ElvQV9xxtMsRuxwbi2x+HdARYnPkjYdKaRGP+tv1FGr8PPND+oi1f3",
+	"Bs1iUNAH4V7hyDLCLWhC56CwaNlHby/Z0hcH9ZP9VMObH+oi1M+CPy1ovebR5sDS7PKQppEp2mP72pWh",
+	"8IZJdR7H2PuuDgDffvIhpo/fuwnGJt4H/Ya/WLs+kH3Hv8va+PV/J2su2O+Fa2aotN/o37hicZ/RplV6",
+	"j4F5V24Pmh4NYm+9BINCQ8+686zG795xIAtTDrhQg/HvB3rVB9nF5/ueHV7c3/3eqasoWlTJ68NMYIS+",
+	"qXTBa8YaLONh/49h2WiDYhLzL6KAcFiBVKYnjIcWDa1BkRxjMT3I6j97SfJnUFlp5S2RoU99adl0xdky",
+	"yybDREh0bjfUVx49KaBiCLu5i01TfdvPweZpOv55fnVhC5NgaoYksZjKM9eowzXJZgkRK94G22C0SD1g",
+	"vK6AcTNRagAEu8SkfaOOya/mYkVMlNDTQRCjbSLwA0PdLCuUYqpbBCTVTJ4wRYBHsh9pZ7V1Dm2u2kGY",
+	"VQTwUjpaAd+bscWI760A15FoU68SXBS1y6DE9Zk+Fpr3Xbx6WmDM7JF5USMxIUDDmVlvkvIza6t0Of56",
+	"NC3Ujx4K2M9Z7YX7w0IBviY+Xssqlw1C7j9TwLYsVsrFSJlRUZodFHilJQ7ftIBtiDeddC+SST0Pv4eA",
+	"ck3nixhkQEQc5dfxExM0sAKWy/oTE+IM6cTk/lGJiqQrkSXpSjOfMUgWQZ6wahL+JUVbXNuNNEiOv84K",
+	"itx/KmC9yUuTrbrDtRu0F+QwmYB9MMIt60khgb4aJ4BGROfNpLyYbEjEZGIkrtUMtByigW44luA9eZXd",
+	"+eFn89tbOod743T3Cyn2UAfjTDa71VlK8o3/8NwQBvLwSkhmlbqHE1QcwvilFJmh09NBEbNiQh2eaNlV",
+	"JJi0ir6ZOLY3mv7L2puU7dSvcjwqZo/2QBqc8vCzMe7fH9IFO7iFdcl+6LMWasXf1mofij5XVM2szdWD",
+	"PjsBfl5I/pGsiIWP15HvFtZP13zYhqHOfqjVJ70J286WzrdCtcPPxp5eMyP6jIY7wrse5h78SIajT9N6",
+	"2AYsNB/uAEwmFuEwpDw0losGtoDP9fnaQK0+Jt3MpbiNLfdoCweF2VUMeSxYXVcyXZYbB1SrfJdnLL/+",
+	"qYfmlak22O0GeATRE0SsOCa2OzXKLFbrNbUB5JYYlwezNClXGs3euIiSBxMhCp1kPXBCsX4mNKo/KfCc",
+	"u2QexSBB4GSxNzvTGipX+ILaKh0VloC2lgqsduFWHBrtlIAE1dLIt9jEdwwYZohWX2zUS+iUYnmYXsV+",
+	"Cm05e3Tv3cDjuX/0JlysnhaKX6XK8hfCuBLOFI0AQ7P9lC1BC8cWsGKColaHMbeRH+U2IOxE23gF/spi",
+	"vACL9rwtReOdXXQdl1gwMi23+95yxdFf8RVXsi5ajBunhdLwEREc5GZY1cfGguiU21keD5u+GWn8RhqL",
+	"FDNT3Xy+FSbU7DZNqtB7fZ/lqDHqo6BgZHpq4+CezpG/AVXzvH7nCmPZ3uxo/bDV4uxd/CCSTDDU8tVk",
+	"V6uA5pt5bB/mMUSQAO3l2AOwGatYX4bNbLxDM3vGEftgrRj234OxmhU9Oa6KR+nMXDQxRSwjIkEVBPCK",
+	"E6edyr0S2HkU4UE9lqLxBcU7GoRqiHBkTy2u4zyKNIUzSM5K2hqiklAWnfRfWbwK9qyw9SxQFRYT1GT6",
+	"k/7hZ/2jx208F0vI8O7LsxSaDdjzNefKhVWvJBl43/qsfPYUh9r52s0Kj0fnj624f1mkm0XcQJ1yTSSd",
+	"lqelKFOutb2YbLEuki34rJojXdGev5/L2rl/uq9rXNLeweUyHj5+CioByEEVlkFhsOdaN5ZG6w+SATEN",
+	"9D0X+TgW4S1EB2gUPjWtjMAXyaDnOU2ARs23vM1XcF6gbw7EJ+VAbEauLl+ii7RtwopVwqokP8h3WMCY",
+	"p3lJ74QuM7/fmc2qT/TyIMo6eXEXUDKMJu3pD04UKPpRG27096Bvgq0Jes+5Ryc7I/pOav+iULGTdruz",
+	"UjZPSfmWY/Itx+QLZNq+ZBRjz6qlmfTm2khnVpTSdGeV4YOsqkorDdoSJzfZ4L1YuVxZwj6WrnJxmCxN",
+	"J6ScpBLOyEysiJgo03TD+prwIsylJJGneZiXBY/3xGwrcnTPQjcBGa8JRswMQIRs9gIymAT63LXZigs2",
+	"93woQ8bX3k0msh+rxOG9eZqZPIkg6T36Zr0AOdprMLtpmdgDm/MaBXtEPePjp4sF8Ly9h2sn5DBjGxaU",
+	"TWIwLx9gHQynrpCDFyeLKRftkeiFw/6Gpl8/mmbJFE7vndO1ydrDWIIzUwIb3ULCtSBnkqT8lrsYkAdA",
+	"4W1TLyz6r0y9j3aO/MEN2geSuEI5PfAjW9dj3KHIt9zxbWOD0gN62aDcyTyYESo7+v1aoUqfrWuk9oyD",
+	"LLeOKUmkqY2zX8D/gkSPhEOwuhZGg5G8P5wXtEYZ9ZByRnv3HoI8/Gx/62VsKqJGnUDLZ2ocMNGezy5z",
+	"+9ht5SbFCGK2BCymP5xuMjtRU/Bu+8n8e+Gv1n1X2XlszKIG3TsfHBa3meRM/daH5W/lAmB7dqL1QxGT",
+	"m2m6V672jBvWcbYqlp14OI52WCD6drtAgTfsTdDeizBst9bLaFU4hkcQhrF3pLvuMly1dqOYSkWkBjWJ",
+	"6Fq6eEV8DaNsNtfndsR1+qPi4Wf7+1r/P4FFTE0Dh02/HXgjFPKPDI5R8EqH73GhGT49oOsgx1k/H+Ow",
+	"ctf5uuAlTHkECVnRfRu7rsE2LUbwm6hqtzz0V2Lp8kIU3xhCOgcTwf+AzE+5fkDb3KReVLgBqba/Rhee",
+	"eh69C0D64lXuHxEnnxo+Um7R0RiSIY6lCRbDluBGSiR/jDSO/DEydY8liaiiWyLkDGhsCtk2icq/mBGd",
+	"l5+CO3W4iG194maGVY/Dh2Rpk5ieH32/q1nfiqyYBcOayBxChWEhJixXQqJpm0kilVgsnF+24FapOEey",
+	"gggYLhBSbqY4I8+Pvrfleqj3k+aguYg6pJq3OGIfQob+Uh8B49Ls5gnG8s7dyjrCsvDUDz/rH20G3J8B",
+	"T79XvrCZa6/5wt2w9DM5e0pPC3xa3XQL64BeP8/Q5qlul6Ao8tD9yPZ6sRDZ5fahP1ubK/eD7Ns6U/3+",
+	"Dv0wHVZNd0oPZtXMwLBfq2bps56kF/P4O323w1xwVxxw3yKJokmxXtRflscujl2SA3L8nGhUEFrFC9ME",
+	"ov9shXch7ib3q3WVLytQdmPtMrhbxJr9nU5oLCHw1zIzc/zJItnKs3v2IAlGKWf/TMHmWlt0kWqNVbMn",
+	"IpnvOmu2xASbquv1QLlaPbNMEC9Ho+Xf65NGa2ufkXFWBu/MBlE7u6ZmsOWid/v3y2DkgSISF5tV6bP5",
+	"Pxmn2alHzuF3Be0r7uQm+/2vLI6LLPDJxIpudEad5vjGrR7tmvG+AkVZ3MF+n+5Jbmb3qnp5/QUlrcIy",
+	"3ARRnL7xVjeTP+y1XvnInq35/a52Db39CxR75rmv7xQaNbKaPFmshEhIAjKdA6GF6gXDxYci4k5Ecvsw",
+	"WPuTSG63R9lKuacBzfEUm4NI+43uZ2E73kytqbTFSRKRdBr/cJBGC3uAvRHZ04CmT/wucJWYgBu83REr",
+	"9sPI2zHXIxzotbWJBoeuuX7HhfnGNJ5/vJK+mE3XOC3i6YMW9e2BUHhGHpR5I6bY4vEx6vbuVNJEXHkg",
+	"maB/kelvBaaHBDt+CcWlH0Ydehg85aBWu5ACmooUm1Fv7VceyiiFs9uuxb2EV1+NHU5Mu+x9B3ItYhqa",
+	"FGuYJiAlWYiYhevtRDsUER9GtrvSU+9auDMdXf39Ai0wjT9t/XMKUvnC8CapNZ6gY4mZlNSaXTASYGou",
+	"GwOhp6tvP3nQg0F4MNFTFZ0QI1plpwQmCUhb1Wz3ePPeTL9rzIlSmwHolaHonbm3vv/x6KjrbtwQ7JcY",
+	"/hmMRILmsoTQWDPz9eiUp3G8X26i12JYCY/MarZjI0blfCh80HPvGh1oqsSVY351XtLGZ9qUxu0x56u0",
+	"XGyBWpLThZwJ9UDcxnrD7Ece4J4qHzw6Uk5N3SImb003orNyDUqmyFgI5W0k35zw/qiFprLza8K17PnT",
+	"vPRyJGvBxALd7x4PcyH4xn5mZ4Fkm7OrUrd9O81mdRQa78PHu/cCAjSJsWhYMvAOhGTJQjigYUcDMPSx",
+	"msHnbuxelODSN3tpweYNkm3pi69XJCs72ku9osrBP3CZk2CUiBiGIcN7/caTLFZYRdqGm6QM1i8UT01h",
+	"pOpmAkKx62+xTlKW2ErJIhHTpKtyku9yq7IrLxM7/CxLAOiVAOfB96+46lKWTFeBW55Ud2uqz+2p7NJ1",
+	"BWDduV4PxJ92xIZwmk+PXHjx34kN/cy86OxaLSA8ums99eAk5ZZjO0Dy3nfwt/KBX1T5wMF3aF5ccLx2",
+	"pafrCB16W+NsdG0WzRHNQn82qp+7LlMQ26LcG5xy3FTdbX3vSy0ydl2wG/QtMVaLof5CCo5tEa+mEdNU",
+	"0e3qM7KvEl903q+8l17R/rMnwhCkLDGdOhfCkqPNGmbWZl4L7IGJiEF+SzEd0zEllN6lojwyLT3dG2d2",
+	"cMa+As2o/+CmAYbNn9QTmDaff3QWtFlAIgWnsQu8dihjCzGW/+lJ9c1QKG9Z0iM2QQOwPTBh616AwbcI",
+	"hzpx9Q9v+J3G6eO0zm7r455ptzMaIbqPYUp5UMpu/1+Y2U7YBAvVszkm/U3ZEvim+exdUeR+/D+c07ue",
+	"NHBJ7/ZMBmaNrTMB1+j6UWNhmCYJcPWnLGR0ufwNJKg/MTcsV8H+Lamwjfgu6V2R/vyy91LTHKI1Ct9s",
+	"Do+QkjFFLUEquxoxwTJpBcvSd5JYDD8jR6Vskoejrz5FSYvVSIepinvtg7ZRGdNHkHVyOSbYXPEK6kJT",
+	"k909A/J2xdnq1Uyz/x3SmFG96c/4y307czYvneuRvXgztSMfq1vxIh3HLGyIPLC70VDpKnpeGBu4Sfsk",
+	"nBVAaSrm5mi+1wo4rvWeBou++RW9BW7q3KCmT3eKUoqaePCO/j92/A2dyod37rg19cyc9Dp17Cw7c9oW",
+	"CxnnMXJYllPNQALBzz1KjTv9ZdP/gOZYuyGK5AZ5fwsyKdmUPwg2DAW6BnAy9XU+1vD/eKro9NOZufPp",
+	"FGuojoFQ08PbFJnuYCNm9q3w6HiL88CFevnd1gSiDNzcF/owRwP4/Yct0FuL3wvBTEUwDVEMH7SgFJO8",
+	"QzKd9kHuMgP8nN8XPfx+Nzl9DRXRslvJc296GI75XvS1Ck5mewWOlbVmc6UBUgnyzNyCItmiLHxnjvBO",
+	"YPo0bc195PgPTM1eaFKSzVKRBZGWQYS1NmvCQwqUX6rdudCAMd/iGC2P5OJVkHuRzDa3k7oK/ukIFgmE",
+	"VOUits9jvTtOs3sPoPtEnlGyrWOap3FMxzG4E+m8kF49TqPJvfDGc0mWJ2cEdRc5Y3xKaCwFCWPK5saE",
+	"iFzRWS6MqiAXNITtrr9Dg+iHn61k0J0t6hAB+Yc/Z3SnPPSFFVn00DI+/MbZHZmzOGYSQsEjaWS/WEy/",
+	"kxjs75qmsgRC/Y6mdFt5ZuQv8BKmiRTJdka+rjtBTPNroRIwLZIVTSLyF7vI/9S6oOtyRszaiOBlY8MZ",
+	"GdPwFt9jkoxhIhIgTNU4tG+72cmMfEZUuxwtNtovNFhLuypjMf4GlhB7dqxpYqEgQn/R65MXJIyZfh0h",
+	"maAurC8fKdIEMd1rl3UP6zvQiC4SiqMXkEgmkTV5drFbu4ajoV7GNUdITf2lyoI8Tt1HfNfTsa/bCheL",
+	"qam4atSC8drYn3doKmlnlVJRlfZnltdm+GOxS4sQWqGKgS6BiFQFBOM9ICJ0omxFyljTKpmw2ESJezP1",
+	"xVTautebp+sPZJW9mcw+BGhzynwiGmPmDKy/UuL7RawyqmOSRALLyjonkCZLY5vito6G4A9GlBMW63/N",
+	"qJz1Mo7/pMdvS4MeU7pewJaW9G1MR4sEpKtyWzOlp0ncbUN3M5jhvQxEJGb8NutKdPXbTSafhglEwBWj",
+	"sQzIVAhzwX9/ROaMp1+xb+gDSi1KkEVqOvgheppL6uW7q/9DpIKFK2CfFQFe20b/+l2XKNst1Xs8kGOn",
+	"0zfTi7MjdrokraV3lyavB/RM3tBpL+fk/i32tmi9FsUz6yVGUCk63YWtq5NDaogfZoWivHB/qZ8+GcBX",
+	"nARC0SL7aszZw3F9vX48nY9t8sn+USILEkIzdwzUNoEr2Lj3hxlwx2RLhG8BK16bkbu4OyvypLHiP5YX",
+	"Oj8BTw6yFmlj9i+INIfpvETBHVH5vT5Y6bzATKGvMcgiIxWd5l17pBLJ3l0yuYNar0Xjq3xEhJ0mIl30",
+	"vsN+NqO3RFpPOXQhFaHoIptjt7YSW/+x29SUv/umR90zV7PjuFSy49ivVjWsFrkNiiILOoUzcvK8e5X6",
+	"nZ2vr+lDL+vWN4+1qRoJH1s+ajsNc0WZSfhoshcBTcJZ6StzevcG+FTNRqfHJ/8VdH/1xdrGbmLUWQ5K",
+	"8hfzrz/1cIzkwPYg1ponErRRGJputGZVggydLasw8Shwf1H8Q79a/BXHPLiRi8OdshBrtua3OLB7inVI",
+	"wH3924U19eG57wqOrUeQA7SklbfFLjDTvAW4bQMbY59YjBnW65X747afFZ3eHxYYXV/Ge154Zffq9lCJ",
+	"oYHrhBtwnOdH3Wwz3inL3C3dYtRrb0IsAtIXkTOIC1SI1sbfbki0riuyqWpmnAVcEJmaS/gR1Lw6BRuJ",
+	"aUZlRsFFr8xuqXh5nGWnRkyGYgnJuqNT0Cs77lu3oMZ2Mx3pUa53UIAGrkmCh+WgvxBxbFJPNfNyKVO3",
+	"sB51pictT4Y2rPn9ZIuWNUHP/hfKRCdsVqf0WnlDyKsdLxpYtcCe8z7JyEg+TUJPWzYHROcTBQ3+3ogq",
+	"OLAOpZ6TFkIxv8oU1cFNhxyv3kmEUDD6+8GNUDQ+sL2Eut7FwW7svgOMXL8jrcbb4vR5TpiT4/bQ9cjH",
+	"F8pA+kkk5OQHMhNpIgMSmlyaUl2WTEaV+r66hbUJTRfROguHNo9MAVHM4ET6MJDICeQigvlCKODh+sBU",
+	"K/AqYSfPn6NIlCllGEqlINFz/t+P9OBfRwf/ffDp//+PUYOS863L0+N3eTopdnn6/uiIyIDQeEXXcnCn",
+	"p+Jt+FhtRpCOHr7RyO8nu4it+9ZapF8QqCTLYxv1CVpexgapRCxMW6yt0XNA5wUfm36oCLUdaKxHm31l",
+	"RwFn3g1g9EfQEx3fiKkNF2kUEFvNhCfPf3xSQWS7jx97I6YYvbGvGLIn2MZieTI0jXcDJcwl8n7BasGQ",
+	"9OCdagT3/0YpxpnOsE3fVE+KgnCdA9ozFN7DVCt/SSkCbiuZqFKjHFORu30xwShcpC8HtL0y1akvX3hv",
+	"Sk+XLAulLk+vWe9mOYInO49HfANTGjbWRzNxJyvKlCnMo3+aahb7F7e+N5ayv9ElvcZlkutXv0py8uyY",
+	"KEFOnj3fPvKpyLZruX6tJSPdcW7Exr/AFJx6cva2SdhyQN692c130uSyfK0hgdczDJbNcx6FUTWQwWMP",
+	"wxmLgLC6N6BHUk8jqteC1RHc/mrsmhOU2Pq+QtQfmE5c0H0yhC03cU8mScojSMjK2KwfwbSS2CsYIrOm",
+	"HXDK78sCblNTEs/VP9oD7N6bDzzWpWr2bTvpPPGr1RbZziJMVTGHF2N+NHMpBJW5Z2xiI8s4rHaAUCJO",
+	"5x3K0u92zD40E/OtXrXj7Kr27zW2gr49um0qCXXrxct8l22uA3tsD1z15SkW5jc7P+dRQcP0FD3DUYHz",
+	"6Co9NiN/t45HYQBLB7kNGsNkyFGg5MPP5pdelTIKaNNV6sLUsYkep3oOzQCo2aEUgtv0tyL4tmpP3056",
+	"TebgpvM7ehT0fkYulLS4jXm4sWmIrHkL41PXTTCkcQwJVtvhQpFwRvkUclfnsz2D+B3vSZ4PyFk76645",
+	"mhoW9P5ACsyn+/8XAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

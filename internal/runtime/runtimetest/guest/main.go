@@ -85,6 +85,8 @@ func main() {
 		mode, _ := strconv.ParseUint(r.URL.Query().Get("mode"), 8, 32)
 		reply(w, os.WriteFile(r.URL.Query().Get("path"), []byte(r.URL.Query().Get("text")), os.FileMode(mode)), "ok")
 	})
+	http.HandleFunc("/keep", handleKeep)
+	http.HandleFunc("/kept", handleKept)
 	http.HandleFunc("/call", handleCall)
 	http.HandleFunc("/clocks", handleClocks)
 	http.HandleFunc("/timers", handleTimers)

@@ -1,0 +1,28 @@
+package controlplane
+
+import (
+	"cmp"
+
+	"shoal/internal/api"
+	"shoal/internal/config"
+	"shoal/internal/volume"
+)
+
+// openVolumes prepares what volumes stand on. Their tokens are signed by a key from the secret that all
+// apis of an installation have.
+func (p *ControlPlane) openVolumes(cfg *config.Config) (api.Volumes, error) {
+	backends, err := volume.ParseBackends(cfg.Volumes, cfg.DataDir)
+	if err != nil {
+		return api.Volumes{}, err
+	}
+	secret, err := cfg.LoadSealSecret()
+	if err != nil {
+		return api.Volumes{}, err
+	}
+	tokens, err := volume.NewSigner(secret, cmp.Or(cfg.SandboxDomain(), "shoal"))
+	if err != nil {
+		return api.Volumes{}, err
+	}
+	p.volumes = volume.NewRemover(backends, p.store, p.log)
+	return api.Volumes{Backends: backends, Tokens: tokens, Removed: p.volumes.News}, nil
+}
