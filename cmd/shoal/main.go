@@ -46,6 +46,7 @@ type commands struct {
 	Audit        auditCmd        `cmd:"" help:"List and export the audit log: who did what."`
 	Event        eventCmd        `cmd:"" help:"List and follow what happens to a team's sandboxes."`
 	Webhook      webhookCmd      `cmd:"" help:"List, add and remove webhooks, and see what was sent to them."`
+	Volume       volumeCmd       `cmd:"" help:"List, make and remove volumes, and measure what is in them."`
 	Template     templateCmd     `cmd:"" help:"Build the templates that Shoal ships."`
 	Image        imageCmd        `cmd:"" help:"Import, list and remove the images that templates are built from."`
 	Migrate      migrateCmd      `cmd:"" help:"Say what the database's schema is, and bring it up to date."`

@@ -72,7 +72,7 @@ func TestEveryErrorIsJSON(t *testing.T) {
 // who may ask.
 func TestUnserved(t *testing.T) {
 	w := newWorld(t)
-	const volumes, secrets = "use of volumes is not enabled", "Secrets are not available for this team"
+	const secrets = "Secrets are not available for this team"
 	admin := []string{"X-Admin-Token", shoal.DevAdminToken}
 	for _, c := range []struct {
 		method, path string
@@ -81,10 +81,6 @@ func TestUnserved(t *testing.T) {
 		code         string
 		message      string
 	}{
-		{"GET", "/volumes", nil, 403, "request.feature_forbidden", volumes},
-		{"POST", "/volumes", nil, 403, "request.feature_forbidden", volumes},
-		{"DELETE", "/volumes/x", nil, 403, "request.feature_forbidden", volumes},
-		{"PUT", "/volumecontent/x/file?path=/a", nil, 403, "request.feature_forbidden", volumes},
 		{"GET", "/secrets?limit=2", nil, 403, "request.feature_forbidden", secrets},
 		{"POST", "/secrets/a%2Fb", nil, 403, "request.feature_forbidden", secrets},
 		{"GET", "/secrets", []string{"X-API-Key", ""}, 401, "auth.unauthorized", "authorization header is missing"},
@@ -327,8 +323,8 @@ func TestMessagesAdvise(t *testing.T) {
 		fix   string
 	}{
 		"no key":     {w.call("GET", "/sandboxes", "", "X-API-Key", ""), "Invalid API key, please visit https://e2b.dev/docs/api-key for more information.\n", "shoal key create"},
-		"a feature":  {w.call("GET", "/volumes", ""), "use of volumes is not enabled", "CHANGELOG"},
-		"an option":  {w.call("POST", "/sandboxes", `{"templateID":"base","volumeMounts":[{"name":"v","path":"/v"}]}`), "Volume mounts are not enabled.", "CHANGELOG"},
+		"a feature":  {w.call("GET", "/secrets", ""), "Secrets are not available for this team", "CHANGELOG"},
+		"an option":  {w.call("POST", "/sandboxes", `{"templateID":"base","iam":{"tokens":{"t":{"audience":"a","tokenType":"JWT-SVID"}}}}`), "Sandbox IAM workload tokens are not available for your team.", "CHANGELOG"},
 		"a template": {w.call("POST", "/sandboxes", `{"templateID":"nothing"}`), "template 'nothing' not found", "GET /templates"},
 		"much":       {w.call("POST", "/sandboxes", strings.Repeat(" ", maxPlainBody+1)), "The request body is larger", "files go to the sandbox"},
 	} {

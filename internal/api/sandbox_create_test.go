@@ -157,7 +157,7 @@ func TestCreateRefusals(t *testing.T) {
 		{`{"templateID":"base","network":{"egressProxy":{}}}`, 400, v},
 		{`{"templateID":"base","iam":{"tokens":{"t":{"audience":"a","tokenType":"JWT-SVID"}}}}`, 400, "Sandbox IAM workload tokens are not available for your team."},
 		{`{"templateID":"base","iam":{"tokens":{"t":{"audience":"a"}}}}`, 400, v},
-		{`{"templateID":"base","volumeMounts":[{"name":"v","path":"/v"}]}`, 400, "Volume mounts are not enabled."},
+		{`{"templateID":"base","volumeMounts":[{"name":"v","path":"/v"}]}`, 400, "invalid mounts:\n\t- volume mount #0: volume 'v' not found"},
 		{`{"templateID":"base","volumeMounts":[{"name":"v"}]}`, 400, v},
 		{`{"templateID":"mcp-gateway","mcp":{"exa":{}}}`, 404, "template 'mcp-gateway' not found: the MCP gateway is not shipped with this version of Shoal"},
 	}
@@ -287,7 +287,6 @@ func TestFeatureNotThere(t *testing.T) {
 		{"POST", "/sandboxes", `{"templateID":"base","network":{"rules":{"x.example":[{}]}}}`, "request.feature_option"},
 		{"POST", "/sandboxes", `{"templateID":"base","network":{"egressProxy":{"address":"p:1"}}}`, "request.feature_forbidden"},
 		{"POST", "/sandboxes", `{"templateID":"base","iam":{"tokens":{"t":{"audience":"a","tokenType":"JWT-SVID"}}}}`, "request.feature_option"},
-		{"POST", "/sandboxes", `{"templateID":"base","volumeMounts":[{"name":"v","path":"/v"}]}`, "request.feature_option"},
 		{"PUT", network, `{"rules":{"x.example":[{}]}}`, "request.feature_option"},
 		{"PUT", network, `{"egressProxy":{"address":"p:1"}}`, "request.feature_forbidden"},
 	} {

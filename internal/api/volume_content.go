@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -116,7 +117,18 @@ func (s *Server) openContent(r *http.Request, id string, writes bool) (*volume.T
 	if err != nil {
 		return nil, err
 	}
-	return volume.Open(dir, nil)
+	if !writes {
+		return volume.Open(dir, nil)
+	}
+	team, err := s.store.Team(r.Context(), v.TeamID)
+	if err != nil {
+		return nil, err
+	}
+	room, err := volume.OpenRoom(filepath.Join(s.volumes.Counters, v.ID), team.Limits.VolumeMB<<20, dir)
+	if err != nil {
+		return nil, err
+	}
+	return volume.Open(dir, room)
 }
 
 func (c *contentCall) stat() error {

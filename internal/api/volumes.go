@@ -18,6 +18,8 @@ import (
 type Volumes struct {
 	Backends volume.Backends
 	Tokens   *volume.Signer
+	// Counters is the directory of files that count what is written to volumes on this machine.
+	Counters string
 	// Removed is called when a volume was removed; may be nil.
 	Removed func()
 }
@@ -154,7 +156,8 @@ func (s *Server) parseMounts(ctx context.Context, body gen.NewSandbox, envdVersi
 	}
 	mounts := make([]shoal.VolumeMount, len(asked))
 	for i, m := range asked {
-		mounts[i] = shoal.VolumeMount{Name: m.Name, Path: m.Path, ID: known[m.Name].ID, Backend: known[m.Name].Backend}
+		mounts[i] = shoal.VolumeMount{Name: m.Name, Path: m.Path, ID: known[m.Name].ID, Backend: known[m.Name].Backend,
+			SizeMB: callerOf(ctx).Team.Limits.VolumeMB}
 	}
 	return mounts, shoal.CheckMounts(mounts, func(name string) bool { return known[name].ID != "" })
 }

@@ -95,7 +95,7 @@ func (w *world) serve(origins Origins, name string, log *slog.Logger) {
 	w.trail = audit.New(w.store.AddAudit, log) // tests have it written by Close
 	w.server, err = New(Config{Store: w.store, Fleet: w.fleet, Auth: w.auth, Trail: w.trail, Tokens: auth.NewTokens(shoal.DevTokenSeed),
 		CheckPolicy: checkPolicy, Builds: w.builds, UploadLimit: testUploadLimit, Origins: origins,
-		Operator: shoal.DevTeamID, Reserved: templates.Reserved(),
+		Operator: shoal.DevTeamID, Reserved: templates.Reserved(), Volumes: testVolumes(w.t),
 		Defaults: templates.About(), Name: name}, log)
 	w.must(err)
 	srv := httptest.NewUnstartedServer(nil)

@@ -24,5 +24,6 @@ func (p *ControlPlane) openVolumes(cfg *config.Config) (api.Volumes, error) {
 		return api.Volumes{}, err
 	}
 	p.volumes = volume.NewRemover(backends, p.store, p.log)
-	return api.Volumes{Backends: backends, Tokens: tokens, Removed: p.volumes.News}, nil
+	return api.Volumes{Backends: backends, Tokens: tokens, Counters: volume.CounterDir(cfg.RunDir),
+		Removed: p.volumes.News}, nil
 }

@@ -56,6 +56,9 @@ func (m *Machine) open() error {
 		return errors.Join(err, m.logs.Close(), m.events.Close(), m.series.Close())
 	}
 	volumes, err := volume.ParseBackends(m.cfg.Volumes, m.cfg.DataDir)
+	if err == nil {
+		err = os.MkdirAll(volume.CounterDir(m.cfg.RunDir), 0o700)
+	}
 	if err != nil {
 		return errors.Join(err, m.logs.Close(), m.events.Close(), m.series.Close())
 	}
@@ -69,8 +72,8 @@ func (m *Machine) open() error {
 		MaxProcesses: m.cfg.MaxProcesses, MaxSandboxes: m.cfg.MaxSandboxes, EnvdTimeout: m.cfg.EnvdTimeout,
 		Overcommit: orchestrator.Overcommit{CPU: m.cfg.OvercommitCPU, Memory: m.cfg.OvercommitMemory, Disk: m.cfg.OvercommitDisk},
 		RestTime:   m.cfg.RestTime, WarmMin: m.cfg.Warm, WarmMax: m.cfg.WarmMax, Shells: m.cfg.Shells,
-		VolumeDir: volumes.Existing,
-		GuestEnv:  m.guestEnv(), Ended: m.options.Ended, Logs: m.logs, Events: m.events, Series: m.series,
+		VolumeDir: volumes.Existing, VolumeCounters: volume.CounterDir(m.cfg.RunDir),
+		GuestEnv: m.guestEnv(), Ended: m.options.Ended, Logs: m.logs, Events: m.events, Series: m.series,
 	}, runtime.Set{m.driver}, m.slots, m.images, m.artifacts, m.log)
 	return nil
 }

@@ -3,6 +3,7 @@ package orchestrator
 import (
 	"context"
 	"errors"
+	"path/filepath"
 
 	"golang.org/x/sync/errgroup"
 
@@ -21,7 +22,8 @@ func (g *guests) volumesOf(spec shoal.Spec) (list []runtime.Volume, err error) {
 			err = errors.Join(err, dirErr)
 			continue
 		}
-		list = append(list, runtime.Volume{ID: m.ID + " " + m.Path, Dir: dir, Path: m.Path})
+		list = append(list, runtime.Volume{ID: m.ID + " " + m.Path, Dir: dir, Path: m.Path,
+			Bytes: m.SizeMB << 20, Counter: filepath.Join(g.cfg.VolumeCounters, m.ID)})
 	}
 	return list, err
 }

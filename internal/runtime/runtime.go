@@ -62,6 +62,10 @@ type Volume struct {
 	Dir string
 	// Path is an absolute path in the guest, without . and ...
 	Path string
+	// Bytes bounds what is in the volume, if it is more than 0; Counter is the path of a file by
+	// which all who write to the volume on this machine count together (see package meter).
+	Bytes   int64
+	Counter string
 }
 
 // Process is a program to run in a guest.

@@ -382,7 +382,7 @@ var (
 		"List the team's volumes with `GET /volumes`.")
 	ErrVolumeLimit = kind("volume.limit", 429,
 		"The team has as many volumes as it may.",
-		"Delete one that nothing needs, or have the operator allow more by `shoal team limits --volumes`.")
+		"Delete one that nothing needs, or have the operator allow more by `shoal team limits --max-volumes`.")
 	ErrVolumeMounts = kind("volume.mounts", 400,
 		"A volume that the sandbox is to have does not exist, or cannot be mounted at its path.",
 		"Correct what the message names: paths are absolute, without . and .., and each is used once.")

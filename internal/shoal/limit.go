@@ -38,7 +38,7 @@ var Limits = []Limit{
 	eventDays(),
 	ofInt("creates-per-second", 1, func(l *TeamLimits) *int { return &l.CreatesPerSecond }),
 	ofInt("requests-per-second", 1, func(l *TeamLimits) *int { return &l.RequestsPerSecond }),
-	ofInt("volumes", 0, func(l *TeamLimits) *int { return &l.Volumes }),
+	ofInt("max-volumes", 0, func(l *TeamLimits) *int { return &l.Volumes }),
 	volumeSize(),
 }
 

@@ -40,6 +40,8 @@ type VolumeMount struct {
 	// ID and Backend are the volume's.
 	ID      string `json:"id,omitempty"`
 	Backend string `json:"backend,omitempty"`
+	// SizeMB bounds what is in the volume, in MiB.
+	SizeMB int64 `json:"sizeMB,omitempty"`
 }
 
 // MaxVolumeMounts is how many volumes a sandbox may have.

@@ -88,14 +88,14 @@ func (t *Tree) put(name string, from io.Reader, w Wish, force bool) error {
 
 // fill copies what is read. An error of reading is the caller's to know.
 func (t *Tree) fill(f *os.File, from io.Reader) error {
-	if err := t.room(blockSize); err != nil {
+	if err := t.room.take(blockSize); err != nil {
 		return err
 	}
 	buffer := make([]byte, copySize)
 	for {
 		n, err := from.Read(buffer)
 		if n > 0 {
-			if err := t.room(int64(n)); err != nil {
+			if err := t.room.take(int64(n)); err != nil {
 				return err
 			}
 			if _, err := f.Write(buffer[:n]); err != nil {

@@ -78,23 +78,21 @@ func fail(status int, code, format string, args ...any) *Error {
 // Tree is the content of one volume. No path leads out of it, whatever links are in it.
 type Tree struct {
 	root *os.Root
-	room func(grows int64) error
+	room *Room
 }
 
-// Open opens a volume's directory. room is asked before a file grows by so many bytes; nil has no bound.
-func Open(dir string, room func(grows int64) error) (*Tree, error) {
+// Open opens a volume's directory. What is written takes from room, which belongs to the tree from then on;
+// nil has no bound.
+func Open(dir string, room *Room) (*Tree, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return nil, err
-	}
-	if room == nil {
-		room = func(int64) error { return nil }
+		return nil, errors.Join(err, room.close())
 	}
 	return &Tree{root, room}, nil
 }
 
 // Close lets go of the volume.
-func (t *Tree) Close() error { return t.root.Close() }
+func (t *Tree) Close() error { return errors.Join(t.root.Close(), t.room.close()) }
 
 // clean returns a client's path relative to the root, "." for that itself.
 func clean(p string) (string, error) {
@@ -269,7 +267,7 @@ func (t *Tree) makeOne(name string, w Wish) error {
 	if name == "." {
 		return fs.ErrExist
 	}
-	if err := t.room(blockSize); err != nil {
+	if err := t.room.take(blockSize); err != nil {
 		return err
 	}
 	if err := t.root.Mkdir(name, 0o700); err != nil {

@@ -50,7 +50,7 @@ func decodeSpec(s *nodev1.Spec) shoal.Spec {
 	}
 	for _, m := range s.GetVolumeMounts() {
 		out.VolumeMounts = append(out.VolumeMounts, shoal.VolumeMount{Name: m.GetName(), Path: m.GetPath(),
-			ID: m.GetId(), Backend: m.GetBackend()})
+			ID: m.GetId(), Backend: m.GetBackend(), SizeMB: m.GetSizeMb()})
 	}
 	return out
 }

@@ -52,7 +52,7 @@ func encodeSpec(s shoal.Spec) *nodev1.Spec {
 	}
 	for _, m := range s.VolumeMounts {
 		out.VolumeMounts = append(out.VolumeMounts, &nodev1.VolumeMount{Name: m.Name, Path: m.Path,
-			Id: m.ID, Backend: m.Backend})
+			Id: m.ID, Backend: m.Backend, SizeMb: m.SizeMB})
 	}
 	return out
 }

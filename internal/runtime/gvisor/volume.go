@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -84,8 +85,18 @@ func (g *guest) startGofer(v runtime.Volume) (*os.File, error) {
 	}
 	ours, theirs := os.NewFile(uintptr(pair[0]), "gofer"), os.NewFile(uintptr(pair[1]), "kernel")
 	defer theirs.Close()
-	cmd := &exec.Cmd{Path: program, Args: []string{pin.GoferArgv0, v.Dir, g.spec.ID}, Dir: "/",
-		ExtraFiles:  []*os.File{theirs},
+	files := []*os.File{theirs}
+	if v.Bytes > 0 {
+		counter, err := os.OpenFile(v.Counter, os.O_CREATE|os.O_RDWR, 0o600)
+		if err != nil {
+			ours.Close()
+			return nil, err
+		}
+		defer counter.Close()
+		files = append(files, counter)
+	}
+	cmd := &exec.Cmd{Path: program, Dir: "/", ExtraFiles: files,
+		Args:        []string{pin.GoferArgv0, v.Dir, g.spec.ID, strconv.FormatInt(v.Bytes, 10)},
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true, Unshareflags: unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC}}
 	if err := cmd.Start(); err != nil {
 		ours.Close()

@@ -24,7 +24,7 @@ func gofersOf(t *testing.T, id string) (pids []int) {
 	for _, file := range files {
 		data, _ := os.ReadFile(file)
 		args := strings.Split(strings.TrimRight(string(data), "\x00"), "\x00")
-		if len(args) == 3 && args[0] == pin.GoferArgv0 && args[2] == id {
+		if len(args) == 4 && args[0] == pin.GoferArgv0 && args[2] == id {
 			var pid int
 			if _, err := fmt.Sscanf(file, "/proc/%d/", &pid); err != nil {
 				t.Fatal(err)

@@ -12,7 +12,7 @@ CREATE TABLE volumes (
     UNIQUE (team_id, name)
 );
 CREATE INDEX volumes_removed ON volumes (removed_at);
-UPDATE tiers SET limits = limits || ' volumes=100 volume-size=10240';
+UPDATE tiers SET limits = limits || ' max-volumes=100 volume-size=10240';
 
 -- +goose Down
 DROP TABLE volumes;

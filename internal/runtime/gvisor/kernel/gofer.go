@@ -1,8 +1,10 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/lisafs"
@@ -15,10 +17,15 @@ import (
 	"gvisor.dev/gvisor/runsc/fsgofer/filter"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"shoal/internal/volume/meter"
 )
 
-// goferSocket is the number of the socket that a gofer is started with.
-const goferSocket = 3
+// Numbers of the files that a gofer is started with.
+const (
+	goferSocket  = 3
+	goferCounter = 4 // of what is written; there is none without a bound
+)
 
 // goferCapabilities are what a gofer may do with files whose owners it acts for.
 var goferCapabilities = []string{"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID"}
@@ -35,11 +42,12 @@ var goferCalls = seccomp.MakeSyscallRules(map[uintptr]seccomp.SyscallRule{
 })
 
 // runGofer serves a directory to one guest's kernel until that has gone. It is started in a
-// mount namespace of its own, in which it keeps nothing but the directory.
-func runGofer(dir string) error {
+// mount namespace of its own, in which it keeps nothing but the directory. limit is how many bytes may be
+// in that; 0 is no bound.
+func runGofer(dir string, limit int64) error {
 	log.SetTarget(log.GoogleEmitter{Writer: &log.Writer{Next: io.Discard}})
 	unix.Umask(0) // modes come from the guest, whose mask is in them already
-	if err := openOwnDescriptors(); err != nil {
+	if err := errors.Join(openOwnDescriptors(), openMeter(limit)); err != nil {
 		return err
 	}
 	wanted := &specs.LinuxCapabilities{Bounding: goferCapabilities, Effective: goferCapabilities,
@@ -68,14 +76,41 @@ func serveGofer() error {
 		return fmt.Errorf("open the socket: %w", err)
 	}
 	server := lisafs.NewServer()
+	server.SetHandlers(lisafs.HandlersOfVolumes())
 	conn, err := server.CreateConnection(socket, "/", fsgofer.ConnectionOpts(false),
-		fsgofer.NewConnectionImpl(&fsgofer.Config{}))
+		volumeConnection{fsgofer.NewConnectionImpl(&fsgofer.Config{})})
 	if err != nil {
 		return fmt.Errorf("open the connection: %w", err)
 	}
 	server.StartConnection(conn)
 	server.Wait()
 	return nil
+}
+
+// volumeConnection takes locks and bounds what is written, too.
+type volumeConnection struct{ lisafs.ConnectionImpl }
+
+// SupportedMessages implements lisafs.ConnectionImpl.SupportedMessages.
+func (c volumeConnection) SupportedMessages() []lisafs.MID {
+	all := append(c.ConnectionImpl.SupportedMessages(), lisafs.HostLock)
+	if lisafs.OnGrant != nil {
+		all = append(all, lisafs.Grant)
+	}
+	return all
+}
+
+// openMeter bounds what is written, unless there is no bound.
+func openMeter(limit int64) error {
+	if limit == 0 {
+		return nil
+	}
+	counter := os.NewFile(goferCounter, "counter")
+	defer counter.Close()
+	m, err := meter.Open(counter, limit, "/")
+	if err == nil {
+		lisafs.OnGrant = m.Take
+	}
+	return err
 }
 
 // openOwnDescriptors opens the directory of this process's descriptors as a mount of its own,

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/cpuid"
@@ -31,7 +32,7 @@ var linkedDynamically bool
 // calls.
 func Run() {
 	isKernel := os.Args[0] == pin.Argv0
-	isGofer := os.Args[0] == pin.GoferArgv0 && len(os.Args) == 3
+	isGofer := os.Args[0] == pin.GoferArgv0 && len(os.Args) == 4
 	isUnmount := len(os.Args) > 1 && os.Args[1] == "umount"
 	if !isKernel && !isGofer && !isUnmount {
 		return
@@ -42,7 +43,11 @@ func Run() {
 		os.Exit(1)
 	}
 	if isGofer {
-		if err := runGofer(os.Args[1]); err != nil {
+		limit, err := strconv.ParseInt(os.Args[3], 10, 64)
+		if err == nil {
+			err = runGofer(os.Args[1], limit)
+		}
+		if err != nil {
 			fmt.Fprintln(os.Stderr, "the gofer of a volume:", err)
 			os.Exit(1)
 		}
