@@ -85,13 +85,18 @@ type volume struct {
 // newVolume makes a volume that is removed with the test.
 func newVolume(t *testing.T) volume {
 	t.Helper()
-	status, body := call(t, "", "POST", "/volumes", fmt.Sprintf(`{"name":%q}`, shoal.NewExecutionID()))
+	return newVolumeOf(t, "")
+}
+
+func newVolumeOf(t *testing.T, key string) volume {
+	t.Helper()
+	status, body := call(t, key, "POST", "/volumes", fmt.Sprintf(`{"name":%q}`, shoal.NewExecutionID()))
 	var v volume
 	if err := json.Unmarshal([]byte(body), &v); status != 201 || err != nil {
 		t.Fatalf("make a volume: %d %s", status, body)
 	}
 	t.Cleanup(func() {
-		if status, body := call(t, "", "DELETE", "/volumes/"+v.ID, ""); status != 204 {
+		if status, body := call(t, key, "DELETE", "/volumes/"+v.ID, ""); status != 204 {
 			t.Errorf("remove a volume: %d %s", status, body)
 		}
 	})
@@ -108,6 +113,11 @@ type box struct {
 // newBox makes a sandbox that is killed with the test.
 func newBox(t *testing.T, volumes ...volume) *box {
 	t.Helper()
+	return newBoxOf(t, "", volumes...)
+}
+
+func newBoxOf(t *testing.T, key string, volumes ...volume) *box {
+	t.Helper()
 	var mounts []string
 	for i, v := range volumes {
 		path := "/v"
@@ -116,7 +126,7 @@ func newBox(t *testing.T, volumes ...volume) *box {
 		}
 		mounts = append(mounts, fmt.Sprintf(`{"name":%q,"path":%q}`, v.Name, path))
 	}
-	status, body := call(t, "", "POST", "/sandboxes", fmt.Sprintf(`{"templateID":"base","timeout":600,"volumeMounts":[%s]}`,
+	status, body := call(t, key, "POST", "/sandboxes", fmt.Sprintf(`{"templateID":"base","timeout":600,"volumeMounts":[%s]}`,
 		strings.Join(mounts, ",")))
 	var made struct {
 		SandboxID string `json:"sandboxID"`
@@ -124,7 +134,7 @@ func newBox(t *testing.T, volumes ...volume) *box {
 	if err := json.Unmarshal([]byte(body), &made); status != 201 || err != nil {
 		t.Fatalf("create: %d %s", status, body)
 	}
-	t.Cleanup(func() { call(t, "", "DELETE", "/sandboxes/"+made.SandboxID, "") })
+	t.Cleanup(func() { call(t, key, "DELETE", "/sandboxes/"+made.SandboxID, "") })
 	return &box{t: t, id: made.SandboxID}
 }
 

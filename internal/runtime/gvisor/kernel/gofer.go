@@ -78,25 +78,13 @@ func serveGofer() error {
 	server := lisafs.NewServer()
 	server.SetHandlers(lisafs.HandlersOfVolumes())
 	conn, err := server.CreateConnection(socket, "/", fsgofer.ConnectionOpts(false),
-		volumeConnection{fsgofer.NewConnectionImpl(&fsgofer.Config{})})
+		fsgofer.NewConnectionImpl(&fsgofer.Config{}))
 	if err != nil {
 		return fmt.Errorf("open the connection: %w", err)
 	}
 	server.StartConnection(conn)
 	server.Wait()
 	return nil
-}
-
-// volumeConnection takes locks and bounds what is written, too.
-type volumeConnection struct{ lisafs.ConnectionImpl }
-
-// SupportedMessages implements lisafs.ConnectionImpl.SupportedMessages.
-func (c volumeConnection) SupportedMessages() []lisafs.MID {
-	all := append(c.ConnectionImpl.SupportedMessages(), lisafs.HostLock)
-	if lisafs.OnGrant != nil {
-		all = append(all, lisafs.Grant)
-	}
-	return all
 }
 
 // openMeter bounds what is written, unless there is no bound.

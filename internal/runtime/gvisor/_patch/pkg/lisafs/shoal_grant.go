@@ -17,6 +17,14 @@ var OnGrant func(want int64) (int64, error)
 // GrantMsg is the request and its answer.
 type GrantMsg struct{ Bytes int64 }
 
+// MessagesOfVolumes are what a server of volumes takes besides a gofer's other messages.
+func MessagesOfVolumes() []MID {
+	if OnGrant == nil {
+		return []MID{HostLock}
+	}
+	return []MID{HostLock, Grant}
+}
+
 const grantSize = 8
 
 // MarshalBytes implements marshal.Marshallable.MarshalBytes.
