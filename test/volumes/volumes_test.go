@@ -41,7 +41,9 @@ func testMain(m *testing.M) (code int) {
 	} else if up, err = server.Up(); err != nil {
 		code = complain(err)
 	} else {
-		code = m.Run()
+		if code = m.Run(); code != 0 {
+			fmt.Println(up.Tail())
+		}
 		if err := server.Stop(up, 30*time.Second); err != nil {
 			code = complain(err)
 		}
@@ -154,8 +156,8 @@ func (b *box) try(line string) (string, error) {
 	return server.Shell(ctx, installation.Caller{Transport: http.DefaultTransport, SandboxID: b.id, User: "root"}, line)
 }
 
-// gofers lists the processes that serve volumes to a sandbox.
-func gofers(t *testing.T, sandboxID string) (pids []int) {
+// gofers lists the processes that serve a volume.
+func gofers(t *testing.T, v volume) (pids []int) {
 	t.Helper()
 	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
@@ -164,7 +166,7 @@ func gofers(t *testing.T, sandboxID string) (pids []int) {
 	for _, file := range files {
 		data, _ := os.ReadFile(file)
 		args := strings.Split(string(data), "\x00")
-		if args[0] == "shoal-gofer" && len(args) > 2 && strings.HasPrefix(args[2], sandboxID) {
+		if args[0] == "shoal-gofer" && len(args) > 2 && filepath.Base(args[1]) == "vol-"+v.ID {
 			var pid int
 			if _, err := fmt.Sscanf(file, "/proc/%d/", &pid); err != nil {
 				t.Fatal(err)
@@ -238,7 +240,7 @@ func TestTeams(t *testing.T) {
 // its volume until it is mounted again, and no more.
 func TestSurvival(t *testing.T) {
 	v := newVolume(t)
-	b, other := newBox(t, v), newBox(t, v)
+	b := newBox(t, v)
 	b.run("echo before > /v/file; (while sleep 0.1; do date +%s.%N > /v/clock; done) > /dev/null 2>&1 &")
 	up.Kill()
 	var err error
@@ -248,15 +250,16 @@ func TestSurvival(t *testing.T) {
 	if out := b.run("cat /v/file"); out != "before\n" {
 		t.Errorf("after a kill the file has %q", out)
 	}
-	first := other.run("cat /v/clock")
-	other.run("sleep 0.5")
-	if other.run("cat /v/clock") == first {
+	first := b.run("cat /v/clock; sleep 0.5")
+	if b.run("cat /v/clock") == first {
 		t.Error("the program does not write to the volume any more")
 	}
-	if n := len(gofers(t, b.id)); n != 1 {
-		t.Fatalf("there are %d gofers", n)
+	own := gofers(t, v)
+	if len(own) != 1 {
+		t.Fatalf("there are %d gofers", len(own))
 	}
-	if err := syscall.Kill(gofers(t, b.id)[0], syscall.SIGKILL); err != nil {
+	other := newBox(t, v)
+	if err := syscall.Kill(own[0], syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := b.try("cat /v/file"); err == nil || !strings.Contains(out+err.Error(), "Input/output error") {
@@ -274,8 +277,9 @@ func TestSurvival(t *testing.T) {
 		t.Errorf("after a pause and a resume the file has %q", out)
 	}
 	call(t, "", "DELETE", "/sandboxes/"+b.id, "")
-	if left := gofers(t, b.id); len(left) > 0 {
-		t.Errorf("gofers of a killed sandbox: %v", left)
+	call(t, "", "DELETE", "/sandboxes/"+other.id, "")
+	if left := gofers(t, v); len(left) > 0 {
+		t.Errorf("gofers of killed sandboxes: %v", left)
 	}
 }
 

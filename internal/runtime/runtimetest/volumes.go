@@ -66,6 +66,12 @@ func sharedVolume(t *testing.T, h *Host) {
 	}
 	a.refuses("/read?path=/mnt/volume/link", "no such file")
 
+	// Programs can be executed.
+	if err := os.WriteFile(filepath.Join(dir, "program"), Program(t, GuestProgram), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	a.Want("/child?program=/mnt/volume/program&mb=0", "ok")
+
 	// It can be mounted again, and by who has adopted the guest.
 	again := &Guest{Guest: a.Adopt(), Spec: a.Spec, host: h, slot: a.slot}
 	again.mount(volume(dir))

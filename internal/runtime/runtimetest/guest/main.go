@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/http"
@@ -100,7 +101,7 @@ func main() {
 		reply(w, err, strconv.Itoa(started))
 	})
 	http.HandleFunc("/child", func(w http.ResponseWriter, r *http.Request) {
-		child := exec.Command("/init", r.URL.Query().Get("mb"))
+		child := exec.Command(cmp.Or(r.URL.Query().Get("program"), "/init"), r.URL.Query().Get("mb"))
 		out, err := child.StdoutPipe()
 		if err == nil {
 			err = child.Start()
