@@ -29,6 +29,7 @@ var auditedCommands = map[string]string{
 	"tier add": "tier", "tier change": "tier", "tier remove": "tier",
 	"switch on": "switch", "switch off": "switch", "switch reset": "switch",
 	"migrate up": "", "backup": "", "restore": "",
+	"volume create": "volume", "volume rm": "volume",
 	"webhook add": "", "webhook rm": "webhook", "webhook test": "webhook", "webhook replay": "webhook",
 }
 
@@ -92,6 +93,8 @@ func concernedTeam(ctx context.Context, st *store.Store, all *commands, name, sl
 		slug = all.Service.Team
 	case "webhook":
 		slug = all.Webhook.Team
+	case "volume":
+		slug = all.Volume.Team
 	case "switch":
 		if slug = all.Switch.Team; slug == "" {
 			return ""

@@ -31,6 +31,7 @@ func TestRetryAdvice(t *testing.T) {
 		shoal.ErrSignInTries:         neverRetry,
 		shoal.ErrTokenLimit:          neverRetry,
 		shoal.ErrServiceAccountLimit: neverRetry,
+		shoal.ErrVolumeLimit:         neverRetry,
 
 		// Nothing was done, and the next moment may be better.
 		shoal.ErrCapacity:           byStatus,
@@ -38,6 +39,7 @@ func TestRetryAdvice(t *testing.T) {
 		shoal.ErrNetworkExhausted:   byStatus,
 		shoal.ErrUnavailable:        byStatus,
 		shoal.ErrSandboxUnreachable: byStatus,
+		shoal.ErrVolumeUnavailable:  byStatus,
 		shoal.ErrRequestRate:        byStatus, // Retry-After says when
 		shoal.ErrCreateRate:         byStatus,
 		shoal.ErrSourceRate:         byStatus,

@@ -24,8 +24,8 @@ func testVolumes(t *testing.T) Volumes {
 		Counters: filepath.Join(dir, "counters")}
 }
 
-// volume makes a volume and returns its ID and token.
-func (w *world) volume(name string, headers ...string) (id, token string) {
+// newVolume makes a volume and returns its ID and token.
+func (w *world) newVolume(name string, headers ...string) (id, token string) {
 	w.t.Helper()
 	r := w.call("POST", "/volumes", `{"name":"`+name+`"}`, headers...)
 	r.wants(w.t, 201, "")
@@ -49,7 +49,7 @@ func (w *world) content(token, method, path string, body io.Reader) (int, string
 // TestVolumes: the statuses and messages of E2B's API.
 func TestVolumes(t *testing.T) {
 	w := newWorld(t)
-	id, _ := w.volume("mine")
+	id, _ := w.newVolume("mine")
 	for _, c := range []struct {
 		method, path, body string
 		status             int
@@ -70,7 +70,7 @@ func TestVolumes(t *testing.T) {
 	}
 	w.call("DELETE", "/volumes/"+id, "").wants(t, 204, "")
 	w.call("GET", "/volumes/"+id, "").wants(t, 404, "Volume not found")
-	w.volume("mine") // the name is free again
+	w.newVolume("mine") // the name is free again
 	w.limits(shoal.DevTeamID, map[string]int64{"max-volumes": 1})
 	w.call("POST", "/volumes", `{"name":"more"}`).wants(t, 429, "maximum number of volumes")
 	w.operate("PUT", "/admin/switches/volumes", `{"on":false}`).wants(t, 200, "")
@@ -82,8 +82,8 @@ func TestVolumes(t *testing.T) {
 // its owner may not write.
 func TestVolumeTokens(t *testing.T) {
 	w := newWorld(t)
-	id, token := w.volume("one")
-	other, otherToken := w.volume("other")
+	id, token := w.newVolume("one")
+	other, otherToken := w.newVolume("other")
 	viewer := w.member(w.trust(), "vic", shoal.DevTeamID, shoal.RoleViewer)
 	read := w.call("GET", "/volumes/"+id, "", viewer...)
 	read.wants(t, 200, "")
@@ -138,7 +138,7 @@ func (b *brokenBody) Read(p []byte) (int, error) {
 func TestVolumeUploads(t *testing.T) {
 	w := newWorld(t)
 	w.limits(shoal.DevTeamID, map[string]int64{"volume-size": 4})
-	id, token := w.volume("one")
+	id, token := w.newVolume("one")
 	put := func(body io.Reader) (int, string) {
 		return w.content(token, "PUT", id+"/file?path=/f&force=true", body)
 	}

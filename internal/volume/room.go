@@ -14,8 +14,9 @@ func CounterDir(runDir string) string { return filepath.Join(runDir, "volumes") 
 
 // Room is what one writer may write to a volume. Close gives back what it has not.
 type Room struct {
-	meter *meter.Meter
-	taken int64 // bytes, not written yet
+	meter   *meter.Meter
+	taken   int64 // bytes, not written yet
+	written int64 // bytes, by this writer
 }
 
 // OpenRoom opens the volume's counter, which it makes if need be. limit bounds all that is in the volume, in bytes.
@@ -37,13 +38,14 @@ func (r *Room) take(grows int64) error {
 		return nil
 	}
 	if r.taken < grows {
-		n, err := r.meter.Take(grows)
+		n, err := r.meter.Take(grows, r.taken+r.written)
 		if err != nil {
 			return err
 		}
 		r.taken += n
 	}
 	r.taken -= grows
+	r.written += grows
 	return nil
 }
 

@@ -58,8 +58,9 @@ func (m *Meter) Give(bytes int64) {
 func (m *Meter) Close() error { return unix.Munmap(m.page) }
 
 // Take takes at least want bytes of what is left, and returns how many. It is ENOSPC if there are
-// not so many.
-func (m *Meter) Take(want int64) (int64, error) {
+// not so many. A measurement does not see unseen bytes that the caller has taken: those of a file that
+// has no name yet.
+func (m *Meter) Take(want, unseen int64) (int64, error) {
 	if taken := m.take(want); taken > 0 {
 		return taken, nil
 	}
@@ -67,7 +68,7 @@ func (m *Meter) Take(want int64) (int64, error) {
 	defer m.mu.Unlock()
 	if time.Since(m.measured) >= measurePause {
 		// What others take meanwhile is lost to the count until the next time.
-		m.used.Store(max(Measure(m.dir), 1))
+		m.used.Store(max(Measure(m.dir)+unseen, 1))
 		m.measured = time.Now()
 	}
 	if taken := m.take(want); taken > 0 {

@@ -96,7 +96,7 @@ func openMeter(limit int64) error {
 	defer counter.Close()
 	m, err := meter.Open(counter, limit, "/")
 	if err == nil {
-		lisafs.OnGrant = m.Take
+		lisafs.OnGrant = func(want int64) (int64, error) { return m.Take(want, 0) }
 	}
 	return err
 }
