@@ -107,9 +107,8 @@ func newVolumeOf(t *testing.T, key string) volume {
 
 // box is a sandbox whose first volume is at /v.
 type box struct {
-	t     *testing.T
-	id    string
-	token string
+	t  *testing.T
+	id string
 }
 
 // newBox makes a sandbox that is killed with the test.
