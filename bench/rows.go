@@ -48,6 +48,7 @@ var groups = []group{
 	{name: "service", rows: serviceRows("")},
 	{name: "service-postgres", servers: wants{postgres: true}, rows: serviceRows("-postgres")},
 	{name: "service-redis", servers: wants{postgres: true, redis: true}, rows: serviceRows("-redis")},
+	{name: "volumes", rows: []row{{"volume-create", benchVolumeCreate}, {"volume-copy", benchVolumeCopy}}},
 	{name: "interpreter", apart: true, prepare: buildInterpreter, rows: []row{
 		{"run-code", benchRunCode}, {"first-cells", benchFirstCells}}},
 }

@@ -12,7 +12,7 @@ import (
 
 // unauditedCommands look only, or change nothing that is in the database, or are told by the API.
 var unauditedCommands = []string{"up", "down", "api", "orchestrator", "proxy", "doctor", "trust", "key list",
-	"team list", "team members", "user list", "user token list", "event list", "event follow", "webhook list",
+	"team list", "team members", "user list", "user token list", "event list", "event follow", "webhook list", "volume list", "volume usage",
 	"webhook deliveries", "template build", "template list", "image import", "image list", "image rm", "check",
 	"version", "service list", "audit list", "audit export", "tier list",
 	"switch list", "secret list", "migrate status", "migrate verify", "log-level"}

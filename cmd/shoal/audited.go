@@ -30,6 +30,7 @@ var auditedCommands = map[string]string{
 	"switch on": "switch", "switch off": "switch", "switch reset": "switch",
 	"migrate up": "", "backup": "", "restore": "",
 	"secret set": "secret", "secret rm": "secret", "secret key rotate": "", "identity rotate": "",
+	"volume create": "volume", "volume rm": "volume",
 	"webhook add": "", "webhook rm": "webhook", "webhook test": "webhook", "webhook replay": "webhook",
 }
 
@@ -98,6 +99,8 @@ func concernedTeam(ctx context.Context, st *store.Store, all *commands, name, sl
 			return ""
 		}
 		slug = all.Secret.Team
+	case "volume":
+		slug = all.Volume.Team
 	case "switch":
 		if slug = all.Switch.Team; slug == "" {
 			return ""

@@ -12,6 +12,7 @@ import (
 
 	"shoal/internal/config"
 	"shoal/internal/egress"
+	"shoal/internal/fills"
 	"shoal/internal/machine"
 	"shoal/internal/network"
 	"shoal/internal/telemetry/logging"
@@ -46,7 +47,7 @@ func (egressCmd) Run(ctx context.Context, cfg *config.Config) error {
 	hosts, links, internal := cfg.Prefixes()
 	server, err := egress.NewServer(egress.Config{RunDir: cfg.RunDir, Build: machine.EgressBuild(version), Hosts: hosts,
 		Links: links, AllowInternal: internal, Resolvers: resolvers, TrustCA: cfg.TrustCA},
-		listener, nil, log)
+		listener, fills.NewClient(fills.Socket(cfg.RunDir)), log)
 	if err != nil {
 		return err
 	}

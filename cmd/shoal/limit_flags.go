@@ -22,6 +22,8 @@ type limitFlags struct {
 	EventDays           *int64 `placeholder:"DAYS" help:"Days for which events of sandboxes are kept, 1 to 365. Those that are there stay as they are."`
 	CreatesPerSecond    *int64 `placeholder:"N" help:"Sandboxes that may be created, copied or resumed a second, and ten times as many at once."`
 	RequestsPerSecond   *int64 `placeholder:"N" help:"Calls of the API a second, and ten times as many at once."`
+	MaxVolumes          *int64 `placeholder:"N" help:"Volumes."`
+	VolumeSize          *int64 `placeholder:"MIB" help:"Size of each volume."`
 }
 
 // parse returns the limits that are named.
@@ -42,6 +44,8 @@ func (f *limitFlags) parse() (shoal.TeamLimits, shoal.LimitSet, error) {
 		"event-days":           f.EventDays,
 		"creates-per-second":   f.CreatesPerSecond,
 		"requests-per-second":  f.RequestsPerSecond,
+		"max-volumes":          f.MaxVolumes,
+		"volume-size":          f.VolumeSize,
 	} {
 		if asked != nil {
 			named[name] = *asked

@@ -49,6 +49,7 @@ type commands struct {
 	Webhook      webhookCmd      `cmd:"" help:"List, add and remove webhooks, and see what was sent to them."`
 	Secret       secretCmd       `cmd:"" help:"List, set and remove secrets of a team, and change the key that seals."`
 	Identity     identityCmd     `cmd:"" help:"Change the key that signs identities of sandboxes."`
+	Volume       volumeCmd       `cmd:"" help:"List, make and remove volumes, and measure what is in them."`
 	Template     templateCmd     `cmd:"" help:"Build the templates that Shoal ships."`
 	Image        imageCmd        `cmd:"" help:"Import, list and remove the images that templates are built from."`
 	Migrate      migrateCmd      `cmd:"" help:"Say what the database's schema is, and bring it up to date."`

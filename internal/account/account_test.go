@@ -20,6 +20,7 @@ import (
 	"shoal/internal/fleet"
 	"shoal/internal/shoal"
 	"shoal/internal/store"
+	"shoal/internal/volume"
 )
 
 const password = "correct horse battery"
@@ -49,9 +50,12 @@ func newWorld(t *testing.T, issuers ...Issuer) *world {
 	queue := build.New(build.QueueConfig{Store: w.store, Engine: build.NoEngine{}, Logs: logs, Files: uploads, Builder: "test", Slots: 1}, log)
 	w.trail = audit.New(w.store.AddAudit, log)
 	authenticator := auth.New(w.store, auth.Config{}, log)
+	tokens, err := volume.NewSigner("secret", "test")
+	w.must(err)
 	server, err := api.New(api.Config{Store: w.store, Fleet: fleet.New(fleet.Config{}, log), Auth: authenticator, Trail: w.trail,
 		Tokens: auth.NewTokens("seed"), CheckPolicy: func(shoal.Network) error { return nil }, UploadLimit: 1,
-		Builds: api.Builds{Queue: queue, Logs: logs, Files: uploads}, Origins: api.Origins{Loopback: true}, Name: "test"}, log)
+		Builds: api.Builds{Queue: queue, Logs: logs, Files: uploads}, Origins: api.Origins{Loopback: true}, Name: "test",
+		Volumes: api.Volumes{Backends: volume.Backends{{Name: "local", Path: dir}}, Tokens: tokens}}, log)
 	w.must(err)
 	Mount(server, Config{Auth: authenticator, Store: w.store, Passwords: true, Issuers: issuers}, log)
 	srv := httptest.NewServer(server)

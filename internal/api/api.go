@@ -85,6 +85,7 @@ type Config struct {
 	LogLevels func(ctx context.Context, levels string)
 	// Archive has of the past what machines and the store have no more; nil is none.
 	Archive *archive.Archive
+	Volumes Volumes
 }
 
 // Builds is what template builds stand on.
@@ -108,6 +109,7 @@ type Server struct {
 	deliveries  func()
 	domain      string
 	builds      Builds
+	volumes     Volumes
 	publicURL   string
 	uploadLimit int64
 	shipped     func(ctx context.Context, name string) error
@@ -144,8 +146,12 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 	if cfg.Builds.Queue == nil || cfg.Builds.Logs == nil || cfg.Builds.Files == nil || cfg.UploadLimit <= 0 {
 		return nil, errors.New("the api needs a queue, logs, files and an upload limit for template builds")
 	}
+	if len(cfg.Volumes.Backends) == 0 || cfg.Volumes.Tokens == nil {
+		return nil, errors.New("the api needs a place for volumes, and a key for their tokens")
+	}
 	s := &Server{
 		builds:      cfg.Builds,
+		volumes:     cfg.Volumes,
 		publicURL:   strings.TrimSuffix(cfg.PublicURL, "/"),
 		uploadLimit: cfg.UploadLimit,
 		store:       cfg.Store,
@@ -192,7 +198,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 	if err := routes.err; err != nil {
 		return nil, err
 	}
-	s.handler = s.observe(s.withPages(s.withCORS(s.withUploads(s.withBounds(refuseDeprecated(routes))))))
+	s.handler = s.observe(s.withPages(s.withCORS(s.withVolumeContent(s.withUploads(s.withBounds(refuseDeprecated(routes)))))))
 	return s, nil
 }
 

@@ -68,7 +68,7 @@ func retryAdvice(kind *shoal.Kind) advice {
 		shoal.ErrTagLimit, shoal.ErrStorageLimit, shoal.ErrKeyLimit, shoal.ErrTokenLimit, shoal.ErrNoNode,
 		shoal.ErrPlacementTimeout, shoal.ErrIdempotencyUnknown, shoal.ErrDaemonSilent, shoal.ErrResumeTimeout, shoal.ErrRequestTime,
 		shoal.ErrTemplateLimit, shoal.ErrSecretLimit, shoal.ErrSecretExists, shoal.ErrSecretTime, shoal.ErrStoreLost,
-		shoal.ErrWebhookLimit, shoal.ErrWebhookDisabled, shoal.ErrServiceAccountLimit,
+		shoal.ErrVolumeLimit, shoal.ErrWebhookLimit, shoal.ErrWebhookDisabled, shoal.ErrServiceAccountLimit,
 		shoal.ErrSignInTries:
 		// A full team stays full, machines do not get templates in a second, a start or request
 		// has had its minute and may still be done, and a daemon that hangs goes on hanging.

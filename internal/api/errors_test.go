@@ -36,6 +36,7 @@ func TestRetryAdvice(t *testing.T) {
 		shoal.ErrSecretLimit:         neverRetry,
 		shoal.ErrSecretExists:        neverRetry,
 		shoal.ErrSecretTime:          neverRetry, // it may be done
+		shoal.ErrVolumeLimit:         neverRetry,
 
 		// Nothing was done, and the next moment may be better.
 		shoal.ErrCapacity:           byStatus,
@@ -45,6 +46,7 @@ func TestRetryAdvice(t *testing.T) {
 		shoal.ErrStoreAway:          byStatus,
 		shoal.ErrSandboxUnreachable: byStatus,
 		shoal.ErrSealCommand:        byStatus,
+		shoal.ErrVolumeUnavailable:  byStatus,
 		shoal.ErrRequestRate:        byStatus, // Retry-After says when
 		shoal.ErrCreateRate:         byStatus,
 		shoal.ErrSourceRate:         byStatus,

@@ -72,7 +72,6 @@ func TestEveryErrorIsJSON(t *testing.T) {
 // who may ask.
 func TestUnserved(t *testing.T) {
 	w := newWorld(t)
-	const volumes = "use of volumes is not enabled"
 	admin := []string{"X-Admin-Token", shoal.DevAdminToken}
 	for _, c := range []struct {
 		method, path string
@@ -81,11 +80,6 @@ func TestUnserved(t *testing.T) {
 		code         string
 		message      string
 	}{
-		{"GET", "/volumes", nil, 403, "request.feature_forbidden", volumes},
-		{"POST", "/volumes", nil, 403, "request.feature_forbidden", volumes},
-		{"DELETE", "/volumes/x", nil, 403, "request.feature_forbidden", volumes},
-		{"PUT", "/volumecontent/x/file?path=/a", nil, 403, "request.feature_forbidden", volumes},
-		{"GET", "/volumes", []string{"X-API-Key", ""}, 401, "auth.unauthorized", "authorization header is missing"},
 		{"POST", "/nodes/n1", nil, 401, "auth.unauthorized", "Invalid Access token."},
 		{"POST", "/nodes/n1", admin, 501, "request.not_implemented", "status of a machine"},
 		{"DELETE", "/nodes/n1", admin, 405, "request.method", "not allowed"},
@@ -325,8 +319,8 @@ func TestMessagesAdvise(t *testing.T) {
 		fix   string
 	}{
 		"no key":     {w.call("GET", "/sandboxes", "", "X-API-Key", ""), "Invalid API key, please visit https://e2b.dev/docs/api-key for more information.\n", "shoal key create"},
-		"a feature":  {w.call("GET", "/volumes", ""), "use of volumes is not enabled", "CHANGELOG"},
-		"an option":  {w.call("POST", "/sandboxes", `{"templateID":"base","volumeMounts":[{"name":"v","path":"/v"}]}`), "Volume mounts are not enabled.", "CHANGELOG"},
+		"a feature":  {w.call("GET", "/secrets", ""), "Secrets are not available for this team", "CHANGELOG"},
+		"an option":  {w.call("POST", "/sandboxes", `{"templateID":"base","iam":{"tokens":{"t":{"audience":"a","tokenType":"JWT-SVID"}}}}`), "Sandbox IAM workload tokens are not available for your team.", "CHANGELOG"},
 		"a template": {w.call("POST", "/sandboxes", `{"templateID":"nothing"}`), "template 'nothing' not found", "GET /templates"},
 		"much":       {w.call("POST", "/sandboxes", strings.Repeat(" ", maxPlainBody+1)), "The request body is larger", "files go to the sandbox"},
 	} {

@@ -136,7 +136,8 @@ func (s *Server) plan(
 	if err != nil {
 		return shoal.Spec{}, err
 	}
-	if err := refuseUnavailable(body); err != nil {
+	mounts, err := s.parseMounts(ctx, body, build.EnvdVersion)
+	if err != nil {
 		return shoal.Spec{}, err
 	}
 	spec := shoal.Spec{
@@ -153,6 +154,7 @@ func (s *Server) plan(
 		Lifecycle:      lifecycle,
 		Network:        network,
 		WorkloadTokens: tokens,
+		VolumeMounts:   mounts,
 		DefaultUser:    build.DefaultUser,
 		DefaultWorkdir: build.DefaultWorkdir,
 		TeamLimit:      team.Limits.ConcurrentSandboxes,
@@ -198,15 +200,6 @@ func parseLifecycle(body gen.NewSandbox, timeout time.Duration) (shoal.Lifecycle
 	}
 	return shoal.Lifecycle{AutoPause: autoPause, AutoPauseNoMem: diskOnly, AutoResume: autoResume,
 		AutoResumeAfter: timeout}, nil
-}
-
-// refuseUnavailable answers options of later versions as E2B answers a team that
-// does not have them, because dropping them silently would be worse.
-func refuseUnavailable(body gen.NewSandbox) error {
-	if body.VolumeMounts != nil && len(*body.VolumeMounts) > 0 {
-		return shoal.ErrFeatureOption.New("Volume mounts are not enabled.")
-	}
-	return nil
 }
 
 // checkSecurable refuses templates whose daemon predates access tokens.

@@ -168,7 +168,7 @@ func TestCreateRefusals(t *testing.T) {
 		{`{"templateID":"base","iam":{"tokens":{"":{"audience":"a","tokenType":"JWT-SVID"}}}}`, 400, "iam.tokens: token name must not be empty"},
 		{`{"templateID":"base","iam":{"tokens":{` + strings.TrimSuffix(sixTokens, ",") + `}}}`, 400, "iam.tokens: too many tokens: 6 (max 5)"},
 		{`{"templateID":"base","iam":{"tokens":{"t":{"audience":"a"}}}}`, 400, v},
-		{`{"templateID":"base","volumeMounts":[{"name":"v","path":"/v"}]}`, 400, "Volume mounts are not enabled."},
+		{`{"templateID":"base","volumeMounts":[{"name":"v","path":"/v"}]}`, 400, "invalid mounts:\n\t- volume mount #0: volume 'v' not found"},
 		{`{"templateID":"base","volumeMounts":[{"name":"v"}]}`, 400, v},
 		{`{"templateID":"mcp-gateway","mcp":{"exa":{}}}`, 404, "template 'mcp-gateway' not found: the MCP gateway is not shipped with this version of Shoal"},
 	}
@@ -283,23 +283,6 @@ func TestAtLeast(t *testing.T) {
 		"0.1.9": false, "0.1.10": false, "": false, "0.2": false, "x.y.z": false} {
 		if got := atLeast(version, 0, 2, 0); got != want {
 			t.Errorf("%q: %v", version, got)
-		}
-	}
-}
-
-// TestFeatureNotThere: the message is E2B's for a team without the feature, while
-// cause and fix say that no team of this version has it.
-func TestFeatureNotThere(t *testing.T) {
-	w := newWorld(t)
-	for _, c := range []struct {
-		method, path, body, code string
-	}{
-		{"POST", "/sandboxes", `{"templateID":"base","volumeMounts":[{"name":"v","path":"/v"}]}`, "request.feature_option"},
-	} {
-		r := w.call(c.method, c.path, c.body)
-		cause, _ := r.field(t, "cause").(string)
-		if r.field(t, "error_code") != c.code || !strings.Contains(cause, "his version of Shoal does not have") {
-			t.Errorf("%s %s: %s", c.path, c.body, r.body)
 		}
 	}
 }

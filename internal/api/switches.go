@@ -22,9 +22,17 @@ func (s *Server) allowTeam(ctx context.Context, teamID string, feature shoal.Swi
 		return shoal.ErrSwitchedOff.New("Secrets are not available for this team") // api.md §3.19
 	}
 	if err == nil && off&feature != 0 {
-		err = shoal.ErrSwitchedOff.New("The feature is switched off: %s", off&feature)
+		err = switchedOff(off & feature)
 	}
 	return err
+}
+
+// switchedOff is in E2B's words where it has some.
+func switchedOff(feature shoal.Switches) error {
+	if feature == shoal.SwitchVolumes {
+		return shoal.ErrSwitchedOff.New("use of volumes is not enabled")
+	}
+	return shoal.ErrSwitchedOff.New("The feature is switched off: %s", feature)
 }
 
 // allowCreate refuses a sandbox that would have what is switched off.

@@ -101,6 +101,7 @@ func TestSwitchedParts(t *testing.T) {
 		{"internet", "PUT", "/sandboxes/" + sandbox + "/network", `{"allow_internet_access":true}`, true},
 		{"internet", "PUT", "/sandboxes/" + sandbox + "/network", `{"allowOut":["1.1.1.1"]}`, true},
 		{"internet", "PUT", "/sandboxes/" + sandbox + "/network", `{"denyOut":["1.1.1.1"]}`, false},
+		{"volumes", "POST", create, `{"templateID":"base","volumeMounts":[]}`, false},
 		{"publishing", "PATCH", "/v2/templates/mine", `{"public":true}`, true},
 		{"publishing", "PATCH", "/templates/mine", `{"public":true}`, true},
 		{"publishing", "PATCH", "/v2/templates/mine", `{"public":false}`, false},

@@ -8,14 +8,12 @@ import (
 )
 
 // unserved are the routes of E2B's API that this version does not have, by the
-// patterns of http.ServeMux. A 404 would tell SDKs that the volume does not exist.
+// patterns of http.ServeMux.
 var unserved = []struct {
 	access   access
 	patterns []string
 	refusal  *shoal.Error
 }{
-	{teamAccess(shoal.ReadSandboxes), []string{"/volumes", "/volumes/", "/volumecontent/"},
-		shoal.ErrFeatureForbidden.New("use of volumes is not enabled")},
 	{access{ways: []auth.Way{auth.ByAdmin}, right: shoal.Operate}, []string{"POST /nodes/{nodeID}"},
 		shoal.ErrNotImplemented.New("The status of a machine cannot be changed in this version of Shoal")},
 }

@@ -39,20 +39,21 @@ var created = time.Date(2026, 8, 1, 10, 0, 0, 123456000, time.UTC)
 
 // world is a control plane over a real store and a machine in memory.
 type world struct {
-	t      *testing.T
-	store  *store.Store
-	node   *fleettest.Node
-	fleet  *fleet.Fleet
-	auth   *auth.Authenticator
-	trail  *audit.Trail
-	server *Server
-	url    string
-	log    *syncBuffer
-	engine *scriptedEngine
-	queue  *build.Queue
-	builds Builds
-	dir    string // of the database
-	data   string // directory of logs and files
+	t       *testing.T
+	store   *store.Store
+	node    *fleettest.Node
+	fleet   *fleet.Fleet
+	auth    *auth.Authenticator
+	trail   *audit.Trail
+	server  *Server
+	url     string
+	log     *syncBuffer
+	engine  *scriptedEngine
+	queue   *build.Queue
+	builds  Builds
+	dir     string // of the database
+	data    string // directory of logs and files
+	volumes Volumes
 }
 
 func newWorld(t *testing.T) *world {
@@ -93,10 +94,13 @@ func (w *world) serveBy(nodes ...shoal.Node) {
 func (w *world) serve(origins Origins, name string, log *slog.Logger) {
 	w.t.Helper()
 	var err error
+	if w.volumes.Tokens == nil {
+		w.volumes = testVolumes(w.t)
+	}
 	w.trail = audit.New(w.store.AddAudit, log) // tests have it written by Close
 	w.server, err = New(Config{Store: w.store, Fleet: w.fleet, Auth: w.auth, Trail: w.trail, Tokens: auth.NewTokens(shoal.DevTokenSeed),
 		CheckPolicy: checkPolicy, Builds: w.builds, UploadLimit: testUploadLimit, Origins: origins,
-		Operator: shoal.DevTeamID, Reserved: templates.Reserved(),
+		Operator: shoal.DevTeamID, Reserved: templates.Reserved(), Volumes: w.volumes,
 		Defaults: templates.About(), Name: name, IdentityURL: testIssuer, TrustDomain: "shoal.test"}, log)
 	w.must(err)
 	srv := httptest.NewUnstartedServer(nil)

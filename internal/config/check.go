@@ -16,6 +16,7 @@ import (
 
 	"shoal/internal/outbound"
 	"shoal/internal/shoal"
+	"shoal/internal/volume"
 )
 
 // Check returns all errors that can be found in the settings alone. Whether they fit the
@@ -53,6 +54,9 @@ func (c *Config) Check() error {
 			origin != u.Scheme+"://"+u.Host:
 			bad("allowed-origins", "%q is not an origin such as https://console.example.com", origin)
 		}
+	}
+	if _, err := volume.ParseBackends(c.Volumes, c.DataDir); err != nil {
+		bad("volumes", "%v", err)
 	}
 	if _, err := shoal.ParseSwitches(c.SwitchOff); err != nil {
 		bad("switch-off", "%v", err)

@@ -97,6 +97,8 @@ type Config struct {
 	ArtifactDir      string         `placeholder:"DIR" help:"Where snapshots are kept for good, for example on a network file system. The data directory is then only a cache of it. Without it they are in the data directory alone."`
 	ArtifactCache    int64          `default:"20480" placeholder:"MIB" help:"Bound of that cache, in MiB."`
 
+	Volumes []string `placeholder:"NAME:PATH,…" help:"Where volumes lie: directories, or where file systems are mounted, by name; new volumes are in the first. Where the roles run apart, each path must lead to the same file system for all apis and orchestrators. The directory volumes in the data directory, by the name local, by default."`
+
 	Shells         int           `default:"2" help:"Sandbox kernels started ahead without a guest, for each root image in use: they take most of the time out of a start or a resume. 0 is none."`
 	GvisorPlatform string        `default:"systrap" enum:"systrap,kvm" help:"How gVisor runs a guest's programs: systrap works everywhere. kvm needs a usable /dev/kvm, has not been measured, and restores only what was paused under it."`
 	EnvdTimeout    time.Duration `default:"20s" help:"How long a started guest's daemon may take to answer."`

@@ -32,6 +32,7 @@ import (
 	"shoal/internal/shoal"
 	"shoal/internal/store"
 	"shoal/internal/tally"
+	"shoal/internal/volume"
 	"shoal/internal/webhook"
 	"shoal/templates"
 )
@@ -51,6 +52,7 @@ type ControlPlane struct {
 	events    *events.Collector
 	sender    *webhook.Sender
 	tally     *tally.Taker
+	volumes   *volume.Remover  // of their content
 	archive   *archive.Archive // nil without a ClickHouse server, as copier
 	copier    *archive.Copier  // of events
 	team      shoal.Team       // owner of the shipped templates
@@ -131,6 +133,10 @@ func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets con
 		return err
 	}
 	p.queue = builds.Queue
+	volumes, err := p.openVolumes(cfg, secrets.TokenSeed)
+	if err != nil {
+		return err
+	}
 	p.api, err = api.New(api.Config{Store: p.store, Auth: p.auth, Trail: p.trail, Fleet: p.fleet,
 		Tokens: auth.NewTokens(secrets.TokenSeed), Domain: cfg.SandboxDomain(),
 		Builds: builds, Shipped: p.askShipped, PublicURL: cfg.PublicAPI, UploadLimit: cfg.UploadLimit << 20,
@@ -141,7 +147,7 @@ func (p *ControlPlane) open(ctx context.Context, cfg *config.Config, secrets con
 			_, err := network.ParsePolicy(n)
 			return err
 		}, CheckProxy: checkProxy(cfg, p.log), CheckTarget: p.sender.CheckURL, Deliveries: p.sender.News, Limiter: p.live, LogLevels: p.logLevels,
-		Archive: p.archive}, p.log)
+		Archive: p.archive, Volumes: volumes}, p.log)
 	if err != nil {
 		return err
 	}
@@ -228,6 +234,7 @@ func (p *ControlPlane) Run(ctx context.Context) error {
 	g.Go(func() error { return p.live.Lead(ctx, "retention", p.retention.Run) })
 	g.Go(func() error { return p.live.Lead(ctx, "events", p.events.Run) })
 	g.Go(func() error { return p.live.Lead(ctx, "tally", p.tally.Run) })
+	g.Go(func() error { return p.live.Lead(ctx, "volumes", p.volumes.Run) })
 	g.Go(func() error { return p.live.Lead(ctx, "switches", p.tellSwitches) })
 	g.Go(func() error { return p.sender.Run(ctx) })
 	g.Go(func() error { return p.queue.Run(ctx) })

@@ -83,7 +83,7 @@ func (g *Guest) Start(ctx context.Context, from Source) (err error) {
 	}()
 	if g.shell != nil {
 		if from.Checkpoint != "" {
-			g.running, err = g.shell.Restore(ctx, from.Checkpoint)
+			g.running, err = g.shell.Restore(ctx, from.Checkpoint, from.Volumes)
 		} else {
 			g.running, err = g.shell.Start(ctx)
 		}
@@ -96,7 +96,7 @@ func (g *Guest) Start(ctx context.Context, from Source) (err error) {
 	spec := g.spec()
 	spec.Upper = from.Upper
 	if from.Checkpoint != "" {
-		g.running, err = g.runtime.Restore(ctx, spec, from.Checkpoint)
+		g.running, err = g.runtime.Restore(ctx, spec, from.Checkpoint, from.Volumes)
 	} else {
 		g.running, err = g.runtime.Start(ctx, spec)
 	}
@@ -156,6 +156,9 @@ func (g *Guest) Checkpoint(ctx context.Context, dir string) error {
 
 // Upper writes what is on the guest's disk over its images, as a tar. The guest is frozen.
 func (g *Guest) Upper(ctx context.Context, to *os.File) error { return g.running.Upper(ctx, to) }
+
+// Mount shows a volume to the guest, unless it has it already.
+func (g *Guest) Mount(ctx context.Context, v runtime.Volume) error { return g.running.Mount(ctx, v) }
 
 // Stats is what the host sees the guest use.
 func (g *Guest) Stats(ctx context.Context) (runtime.Stats, error) { return g.running.Stats(ctx) }

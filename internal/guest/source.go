@@ -15,6 +15,8 @@ type Source struct {
 	Made runtime.Maker
 	// Runtime is by which runtime a guest without a checkpoint runs.
 	Runtime shoal.RuntimeWish
+	// Volumes are what a guest with a checkpoint gets back of the volumes that it had.
+	Volumes []runtime.Volume
 	// Upper is what the disk begins with at a boot.
 	Upper string
 	// Verify, if set, reads whether the checkpoint's files are what was stored.

@@ -19,6 +19,7 @@ import (
 	"shoal/internal/runtime/gvisor"
 	"shoal/internal/telemetry/sandboxlog"
 	"shoal/internal/telemetry/series"
+	"shoal/internal/volume"
 )
 
 // open prepares the parts, each before those that depend on it.
@@ -60,6 +61,13 @@ func (m *Machine) open() error {
 		return errors.Join(err, m.logs.Close(), m.events.Close(), m.series.Close())
 	}
 	m.egress = m.openEgress()
+	volumes, err := volume.ParseBackends(m.cfg.Volumes, m.cfg.DataDir)
+	if err == nil {
+		err = os.MkdirAll(volume.CounterDir(m.cfg.RunDir), 0o700)
+	}
+	if err != nil {
+		return errors.Join(err, m.logs.Close(), m.events.Close(), m.series.Close())
+	}
 	// Last of what can fail, because it changes the host, and nobody would undo that.
 	if m.slots, err = m.openNetwork(); err != nil {
 		return errors.Join(err, m.logs.Close(), m.events.Close(), m.series.Close(), m.ledger.Close())
@@ -70,6 +78,7 @@ func (m *Machine) open() error {
 		MaxProcesses: m.cfg.MaxProcesses, MaxSandboxes: m.cfg.MaxSandboxes, EnvdTimeout: m.cfg.EnvdTimeout,
 		Overcommit: orchestrator.Overcommit{CPU: m.cfg.OvercommitCPU, Memory: m.cfg.OvercommitMemory, Disk: m.cfg.OvercommitDisk},
 		RestTime:   m.cfg.RestTime, WarmMin: m.cfg.Warm, WarmMax: m.cfg.WarmMax, Shells: m.cfg.Shells,
+		VolumeDir: volumes.Existing, VolumeCounters: volume.CounterDir(m.cfg.RunDir),
 		GuestEnv: m.guestEnv(), Ended: m.options.Ended, Logs: m.logs, Events: m.events, Series: m.series,
 		Ledger: m.ledger,
 	}, runtime.Set{m.driver}, m.slots, m.images, m.artifacts, m.log)

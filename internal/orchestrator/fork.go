@@ -54,6 +54,8 @@ func (o copier) fork(
 	g.SetLimit(forkWorkers)
 	for i, spec := range specs {
 		g.Go(func() error {
+			from := from
+			from.Volumes, _ = o.guests.volumesOf(spec) // what is missing is told when it is mounted
 			start := func(ctx context.Context, sb *sandbox) error {
 				return o.guests.start(ctx, sb, from, o.guests.firstLease(spec, true))
 			}

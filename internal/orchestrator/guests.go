@@ -58,6 +58,9 @@ func (g *guests) reserve(ctx context.Context, sb *sandbox, from guest.Source) (*
 
 // initialize makes the guest's daemon the sandbox's own and starts the sandbox's clock.
 func (g *guests) initialize(ctx context.Context, sb *sandbox, l lease) error {
+	if err := g.mountVolumes(ctx, sb); err != nil {
+		return err
+	}
 	view := sb.viewNow()
 	body, err := sb.trusted()
 	if err != nil {

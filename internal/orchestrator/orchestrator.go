@@ -58,6 +58,10 @@ type Config struct {
 	// GuestEnv is in every sandbox's environment unless the client sets the same
 	// names.
 	GuestEnv map[string]string
+	// VolumeDir returns where the content of a volume is, or why it cannot be had; nil has none.
+	VolumeDir func(backend, teamID, volumeID string) (string, error)
+	// VolumeCounters is the directory of files that count what is written to volumes.
+	VolumeCounters string
 	// Ended is called after a guest of this execution has ended; may be nil.
 	Ended func(executionID string)
 	// Logs keeps the sandboxes' logs; nil keeps none.

@@ -199,6 +199,7 @@ func (g *guests) restore(ctx context.Context, sb *sandbox, saved snapshot.Saved,
 	if err != nil {
 		return err
 	}
+	from.Volumes, _ = g.volumesOf(sb.viewNow().Spec) // what is missing is told when it is mounted
 	return g.start(ctx, sb, from, l)
 }
 

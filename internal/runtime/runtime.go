@@ -54,6 +54,20 @@ type Spec struct {
 	Link         Link
 }
 
+// Volume is a directory of the host that guests share.
+type Volume struct {
+	// ID names it in checkpoints. A guest has each ID once.
+	ID string
+	// Dir is the host's directory.
+	Dir string
+	// Path is an absolute path in the guest, without . and ...
+	Path string
+	// Bytes bounds what is in the volume, if it is more than 0; Counter is the path of a file by
+	// which all who write to the volume on this machine count together (see package meter).
+	Bytes   int64
+	Counter string
+}
+
 // Process is a program to run in a guest.
 type Process struct {
 	Args []string // Args[0] is its path in the guest
@@ -126,8 +140,10 @@ type Runtime interface {
 	// waiting for the daemon inside is the caller's.
 	Start(ctx context.Context, spec Spec) (Guest, error)
 	// Restore brings a guest back from a directory that Guest.Checkpoint filled, with the
-	// same Root. Spec.Kernel is the one that took the checkpoint.
-	Restore(ctx context.Context, spec Spec, checkpoint string) (Guest, error)
+	// same Root. Spec.Kernel is the one that took the checkpoint. Of the volumes that the
+	// guest had, it has those that are given, with the files that it had open if they are
+	// still there; every use of the others is an error to it until they are mounted again.
+	Restore(ctx context.Context, spec Spec, checkpoint string, volumes []Volume) (Guest, error)
 	// Adopt takes over a guest that outlived the process that started it. Spec
 	// is the one it was started with. A guest that does not run is ErrGone.
 	Adopt(ctx context.Context, spec Spec) (Guest, error)
@@ -143,7 +159,7 @@ type Runtime interface {
 // called, once. When it fails, the shell is gone.
 type Shell interface {
 	Start(ctx context.Context) (Guest, error)
-	Restore(ctx context.Context, checkpoint string) (Guest, error)
+	Restore(ctx context.Context, checkpoint string, volumes []Volume) (Guest, error)
 	// Kill ends an unused shell.
 	Kill(ctx context.Context) error
 	Done() <-chan struct{}
@@ -163,6 +179,10 @@ type Guest interface {
 	// runtime can start from. The guest must be frozen, or nothing may write to it.
 	Upper(ctx context.Context, to *os.File) error
 	Stats(ctx context.Context) (Stats, error)
+	// Mount shows a volume to the guest, which may be frozen. What the guest or another
+	// writes to it is seen by all at once. It does nothing if the volume is mounted at its
+	// path and answers; a volume at that path that does not is replaced.
+	Mount(ctx context.Context, v Volume) error
 	// CPUTime is the processor time charged to the guest by the host. Asking is cheap.
 	CPUTime() time.Duration
 	// Yield makes the guest leave the host's processors to guests that do not yield, or

@@ -372,6 +372,34 @@ var (
 			"names what was refused.")
 )
 
+// Volumes.
+var (
+	ErrVolumeName = kind("volume.name", 400,
+		"The name of a volume has 1 to 250 letters, digits, hyphens and underscores.",
+		"Choose another name.")
+	ErrVolumeExists = kind("volume.exists", 400,
+		"The team has a volume of this name.",
+		"Use it, or choose another name. `GET /volumes` lists the team's volumes.")
+	ErrVolumeID = kind("volume.id", 400,
+		"What the path names is not the ID of a volume.",
+		"Take the ID from `GET /volumes`.")
+	ErrVolumeNotFound = kind("volume.not_found", 404,
+		"The team has no volume of this ID.",
+		"List the team's volumes with `GET /volumes`.")
+	ErrVolumeLimit = kind("volume.limit", 429,
+		"The team has as many volumes as it may.",
+		"Delete one that nothing needs, or have the operator allow more by `shoal team limits --max-volumes`.")
+	ErrVolumeMounts = kind("volume.mounts", 400,
+		"A volume that the sandbox is to have does not exist, or cannot be mounted at its path.",
+		"Correct what the message names: paths are absolute, without . and .., and each is used once.")
+	ErrVolumeMountsOff = kind("volume.mounts_off", 400,
+		"The operator has switched volumes off, for the installation or for the team.",
+		"Leave volumeMounts out, or ask the operator for volumes: `shoal switch on volumes`.")
+	ErrVolumeUnavailable = kind("volume.unavailable", 503,
+		"The file system that the volume lies in does not answer, or the machine does not have it.",
+		"Repeat later. The operator finds in the log which file system it is; the setting volumes names them all.")
+)
+
 // Events and webhooks.
 var (
 	ErrWebhook = kind("webhook.invalid", 400,

@@ -40,12 +40,21 @@ var Limits = []Limit{
 	eventDays(),
 	ofInt("creates-per-second", 1, func(l *TeamLimits) *int { return &l.CreatesPerSecond }),
 	ofInt("requests-per-second", 1, func(l *TeamLimits) *int { return &l.RequestsPerSecond }),
+	ofInt("max-volumes", 0, func(l *TeamLimits) *int { return &l.Volumes }),
+	volumeSize(),
 }
 
 func ofInt[N int | int64](name string, least int64, at func(*TeamLimits) *N) Limit {
 	return Limit{Name: name, Least: least, Most: MaxLimit,
 		get: func(l *TeamLimits) int64 { return int64(*at(l)) },
 		set: func(l *TeamLimits, n int64) { *at(l) = N(n) }}
+}
+
+// volumeSize may be more than other limits: a volume can be on storage of any size.
+func volumeSize() Limit {
+	size := ofInt("volume-size", 1, func(l *TeamLimits) *int64 { return &l.VolumeMB })
+	size.Most = 1 << 40
+	return size
 }
 
 // eventDays is a day at least: webhooks are tried for as long.

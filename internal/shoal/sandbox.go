@@ -134,12 +134,6 @@ type Lifecycle struct {
 	AutoResumeAfter time.Duration `json:"autoResumeAfter,omitempty"` // lease of a traffic-woken run
 }
 
-// VolumeMount is a volume by name at an absolute guest path.
-type VolumeMount struct {
-	Name string `json:"name"`
-	Path string `json:"path"`
-}
-
 // Network is a sandbox's network policy, in the shape clients send it.
 type Network struct {
 	// AllowInternet is nil when the client never chose; false denies all egress

@@ -28,6 +28,7 @@ const (
 	SwitchSignedURLs // of sandboxes' files
 	SwitchSnapshots
 	SwitchTransforms // of requests, for new sandboxes, and for others that change their network
+	SwitchVolumes    // and mounts of them in new sandboxes
 	SwitchWebhooks
 	SwitchWorkloadTokens // of new sandboxes, and in headers of all
 )
@@ -52,6 +53,7 @@ var switchNames = []struct{ name, about string }{
 	{"signed-urls", "Files are read and written by signed URLs."},
 	{"snapshots", "Templates are made of running sandboxes."},
 	{"transforms", "Requests of sandboxes to domains that their rules name get headers."},
+	{"volumes", "Volumes are made, used and mounted in new sandboxes."},
 	{"webhooks", "Webhooks are made, changed, tested and replayed."},
 	{"workload-tokens", "Sandboxes have tokens of their identity."},
 }

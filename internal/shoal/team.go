@@ -34,6 +34,8 @@ type TeamLimits struct {
 	EventDays           int   // how long events of its sandboxes are kept
 	CreatesPerSecond    int   // of sandboxes; see docs/limits.md for what counts
 	RequestsPerSecond   int   // to the API
+	Volumes             int   // that it has at once
+	VolumeMB            int64 // MiB in each of them
 }
 
 // MaxEventDays is the most that TeamLimits.EventDays may be (runtime.md §6.4).
@@ -43,8 +45,8 @@ const MaxEventDays = 365
 // machine is the operator's own.
 func DefaultTeamLimits() TeamLimits {
 	return TeamLimits{ConcurrentSandboxes: 1000, Sandboxes: 2000, MaxLength: 24 * time.Hour, MaxCPU: 32,
-		MaxMemoryMB: 65536, ConcurrentBuilds: 20, Builds: 2000, Templates: 1000, Secrets: 500, DiskMB: 10240, StorageGB: 1024, EventDays: 7,
-		CreatesPerSecond: 100, RequestsPerSecond: 2000}
+		MaxMemoryMB: 65536, ConcurrentBuilds: 20, Builds: 2000, Templates: 1000, Secrets: 500, DiskMB: 10240,
+		StorageGB: 1024, EventDays: 7, CreatesPerSecond: 100, RequestsPerSecond: 2000, Volumes: 100, VolumeMB: 10240}
 }
 
 // APIKey is a stored key. The key itself is never kept, only its hash.

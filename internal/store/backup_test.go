@@ -32,6 +32,10 @@ func fill(t *testing.T, s *Store) shoal.Team {
 		TemplateID: shoal.BaseTemplateID, CreatedAt: time.UnixMicro(1 << 50), ImageDigest: "sha256:x"}, team.ID); err != nil {
 		t.Fatal(err)
 	}
+	v := shoal.Volume{ID: "00000000-0000-4000-8000-00000000000c", TeamID: team.ID, Name: "one", Backend: "local"}
+	if err := s.AddVolume(t.Context(), v, 1); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := s.Installation(t.Context()); err != nil {
 		t.Fatal(err)
 	}

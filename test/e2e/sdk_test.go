@@ -50,7 +50,7 @@ func pythonSDK(t *testing.T) {
 	}
 	server.run(t, "../python", nil, python, "-W", "ignore", "-m", "unittest", "-v",
 		"test_sandbox", "test_bounds", "test_requests", "test_input", "test_lifecycle", "test_randomness",
-		"test_templates", "test_dockerfile")
+		"test_templates", "test_dockerfile", "test_volumes")
 }
 
 // run runs a program with the environment that a user exports, plus env.

@@ -199,6 +199,7 @@ func (i *Installation) SDKEnv() []string {
 		}
 	}
 	return append(env, "E2B_API_URL=http://"+i.API, "E2B_SANDBOX_URL=http://"+i.Proxy,
+		"E2B_VOLUME_API_URL=http://"+i.API,
 		"E2B_API_KEY="+shoal.DevAPIKey)
 }
 

@@ -1302,6 +1302,23 @@ type Tier struct {
 	Teams int `json:"teams"`
 }
 
+// Volume defines model for Volume.
+type Volume struct {
+	Name     string `json:"name"`
+	VolumeID string `json:"volumeID"`
+}
+
+// VolumeAndToken defines model for VolumeAndToken.
+type VolumeAndToken struct {
+	// Domain The volume's content is at api.{domain}; absent if clients decide
+	Domain *string `json:"domain,omitempty"`
+	Name   string  `json:"name"`
+
+	// Token For the routes below /volumecontent/{volumeID}, as a bearer token, for an hour
+	Token    string `json:"token"`
+	VolumeID string `json:"volumeID"`
+}
+
 // VolumeMount defines model for VolumeMount.
 type VolumeMount struct {
 	Name string `json:"name"`
@@ -1785,6 +1802,11 @@ type RegisterTemplateBuildV2JSONBody struct {
 	TeamID   *string `json:"teamID,omitempty"`
 }
 
+// CreateVolumeJSONBody defines parameters for CreateVolume.
+type CreateVolumeJSONBody struct {
+	Name string `json:"name"`
+}
+
 // CreateAccessTokenJSONRequestBody defines body for CreateAccessToken for application/json ContentType.
 //
 // Deprecated: this type has been marked as deprecated upstream, but no `x-deprecated-reason` was set
@@ -1898,6 +1920,9 @@ type StartTemplateBuildJSONRequestBody = TemplateBuildStart
 
 // RegisterTemplateBuildJSONRequestBody defines body for RegisterTemplateBuild for application/json ContentType.
 type RegisterTemplateBuildJSONRequestBody = TemplateBuildRequest
+
+// CreateVolumeJSONRequestBody defines body for CreateVolume for application/json ContentType.
+type CreateVolumeJSONRequestBody CreateVolumeJSONBody
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
@@ -2204,6 +2229,18 @@ type ServerInterface interface {
 	// RegisterTemplateBuild Make a build of the template of a name, and the template if it is new
 	// (POST /v3/templates)
 	RegisterTemplateBuild(w http.ResponseWriter, r *http.Request)
+	// ListVolumes The team's volumes, oldest first
+	// (GET /volumes)
+	ListVolumes(w http.ResponseWriter, r *http.Request)
+	// CreateVolume Make a volume
+	// (POST /volumes)
+	CreateVolume(w http.ResponseWriter, r *http.Request)
+	// DeleteVolume Remove a volume, and soon after its content
+	// (DELETE /volumes/{volumeID})
+	DeleteVolume(w http.ResponseWriter, r *http.Request, volumeID string)
+	// GetVolume One volume, with a token for its content
+	// (GET /volumes/{volumeID})
+	GetVolume(w http.ResponseWriter, r *http.Request, volumeID string)
 }
 
 // ServerInterfaceWrapper converts contexts to parameters.
@@ -5585,6 +5622,86 @@ func (siw *ServerInterfaceWrapper) RegisterTemplateBuild(w http.ResponseWriter, 
 	handler.ServeHTTP(w, r)
 }
 
+// ListVolumes operation middleware
+func (siw *ServerInterfaceWrapper) ListVolumes(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListVolumes(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateVolume operation middleware
+func (siw *ServerInterfaceWrapper) CreateVolume(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateVolume(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteVolume operation middleware
+func (siw *ServerInterfaceWrapper) DeleteVolume(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "volumeID" -------------
+	var volumeID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "volumeID", r.PathValue("volumeID"), &volumeID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "volumeID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteVolume(w, r, volumeID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetVolume operation middleware
+func (siw *ServerInterfaceWrapper) GetVolume(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "volumeID" -------------
+	var volumeID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "volumeID", r.PathValue("volumeID"), &volumeID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "volumeID", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetVolume(w, r, volumeID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 type UnescapedCookieParamError struct {
 	ParamName string
 	Err       error
@@ -5794,6 +5911,10 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/events/webhooks/{webhookID}/test", wrapper.TestWebhook)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events/webhooks/{webhookID}/deliveries", wrapper.ListDeliveries)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/events/webhooks/{webhookID}/deliveries/{deliveryID}/replay", wrapper.ReplayDelivery)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/volumes", wrapper.ListVolumes)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/volumes", wrapper.CreateVolume)
+	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/volumes/{volumeID}", wrapper.DeleteVolume)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/volumes/{volumeID}", wrapper.GetVolume)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/teams/{teamID}/metrics", wrapper.GetTeamMetrics)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/teams/{teamID}/metrics/max", wrapper.GetTeamMetricsMax)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/nodes", wrapper.ListNodes)
@@ -11299,6 +11420,223 @@ func (response RegisterTemplateBuild5XXJSONResponse) VisitRegisterTemplateBuildR
 	return err
 }
 
+type ListVolumesRequestObject struct {
+}
+
+type ListVolumesResponseObject interface {
+	VisitListVolumesResponse(w http.ResponseWriter) error
+}
+
+type ListVolumes200JSONResponse []Volume
+
+func (response ListVolumes200JSONResponse) VisitListVolumesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListVolumes4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListVolumes4XXJSONResponse) VisitListVolumesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListVolumes5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListVolumes5XXJSONResponse) VisitListVolumesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateVolumeRequestObject struct {
+	Body *CreateVolumeJSONRequestBody
+}
+
+type CreateVolumeResponseObject interface {
+	VisitCreateVolumeResponse(w http.ResponseWriter) error
+}
+
+type CreateVolume201JSONResponse VolumeAndToken
+
+func (response CreateVolume201JSONResponse) VisitCreateVolumeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateVolume4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateVolume4XXJSONResponse) VisitCreateVolumeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateVolume5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateVolume5XXJSONResponse) VisitCreateVolumeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteVolumeRequestObject struct {
+	VolumeID string `json:"volumeID"`
+}
+
+type DeleteVolumeResponseObject interface {
+	VisitDeleteVolumeResponse(w http.ResponseWriter) error
+}
+
+type DeleteVolume204Response struct {
+}
+
+func (response DeleteVolume204Response) VisitDeleteVolumeResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteVolume4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteVolume4XXJSONResponse) VisitDeleteVolumeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteVolume5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteVolume5XXJSONResponse) VisitDeleteVolumeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetVolumeRequestObject struct {
+	VolumeID string `json:"volumeID"`
+}
+
+type GetVolumeResponseObject interface {
+	VisitGetVolumeResponse(w http.ResponseWriter) error
+}
+
+type GetVolume200JSONResponse VolumeAndToken
+
+func (response GetVolume200JSONResponse) VisitGetVolumeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetVolume4XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetVolume4XXJSONResponse) VisitGetVolumeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetVolume5XXJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetVolume5XXJSONResponse) VisitGetVolumeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
 	// GetIdentityKeys The keys that tokens of sandboxes' identities are checked by
@@ -11604,6 +11942,18 @@ type StrictServerInterface interface {
 	// RegisterTemplateBuild Make a build of the template of a name, and the template if it is new
 	// (POST /v3/templates)
 	RegisterTemplateBuild(ctx context.Context, request RegisterTemplateBuildRequestObject) (RegisterTemplateBuildResponseObject, error)
+	// ListVolumes The team's volumes, oldest first
+	// (GET /volumes)
+	ListVolumes(ctx context.Context, request ListVolumesRequestObject) (ListVolumesResponseObject, error)
+	// CreateVolume Make a volume
+	// (POST /volumes)
+	CreateVolume(ctx context.Context, request CreateVolumeRequestObject) (CreateVolumeResponseObject, error)
+	// DeleteVolume Remove a volume, and soon after its content
+	// (DELETE /volumes/{volumeID})
+	DeleteVolume(ctx context.Context, request DeleteVolumeRequestObject) (DeleteVolumeResponseObject, error)
+	// GetVolume One volume, with a token for its content
+	// (GET /volumes/{volumeID})
+	GetVolume(ctx context.Context, request GetVolumeRequestObject) (GetVolumeResponseObject, error)
 }
 
 type StrictHandlerFunc func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error)
@@ -14441,229 +14791,340 @@ func (sh *strictHandler) RegisterTemplateBuild(w http.ResponseWriter, r *http.Re
 	}
 }
 
+// ListVolumes operation middleware
+func (sh *strictHandler) ListVolumes(w http.ResponseWriter, r *http.Request) {
+	var request ListVolumesRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListVolumes(ctx, request.(ListVolumesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListVolumes")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListVolumesResponseObject); ok {
+		if err := validResponse.VisitListVolumesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateVolume operation middleware
+func (sh *strictHandler) CreateVolume(w http.ResponseWriter, r *http.Request) {
+	var request CreateVolumeRequestObject
+
+	var body CreateVolumeJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateVolume(ctx, request.(CreateVolumeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateVolume")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CreateVolumeResponseObject); ok {
+		if err := validResponse.VisitCreateVolumeResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteVolume operation middleware
+func (sh *strictHandler) DeleteVolume(w http.ResponseWriter, r *http.Request, volumeID string) {
+	var request DeleteVolumeRequestObject
+
+	request.VolumeID = volumeID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteVolume(ctx, request.(DeleteVolumeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteVolume")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteVolumeResponseObject); ok {
+		if err := validResponse.VisitDeleteVolumeResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetVolume operation middleware
+func (sh *strictHandler) GetVolume(w http.ResponseWriter, r *http.Request, volumeID string) {
+	var request GetVolumeRequestObject
+
+	request.VolumeID = volumeID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetVolume(ctx, request.(GetVolumeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetVolume")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetVolumeResponseObject); ok {
+		if err := validResponse.VisitGetVolumeResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // Base64 encoded, compressed with deflate, json marshaled OpenAPI spec.
 // Stored as a slice of fixed-width chunks rather than one concatenated
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L17cxs3sij+VVD8nars+d3RM3HuHqlO1ZUfSbSxbJWlxHuv4+sFZ5okVkOAO8CIYlz67rfQAOaJeZEU",
-	"JXtd/sOSBoMBuhuNfvfnUSjmC8GBKzk6+TyaAY0gwR/fwJ26FjfA9S8RyDBhC8UEH52MrmdAuHtMxISo",
-	"GZCJiGOxZHxKFnQKp4SOJXBFBMenMZX6ZxgFIxnOYE71rHPGXwOfqtno5CgYqdUCRicjqRLGp6P7+2B0",
-	"LRSN36Wc6z/UVvGLWJI55SuSmBFEUh6NxR1Isx4WK0gkiUERNUtEOp0FejU0jnGFMlsiww2scCQXHPSE",
-	"1XWyeTofnRxmq2RcwRSS0b1e54ImdA7KAu7s8vxXWJ2/1D8zvdAFVbNRMOJ0rt+kC2YeB6ME/pWyBKLR",
-	"iUpSKH6xDouzNGLq+eosVCKpw+Itj1dkvCLLmSAzqgHAJLlhPArI+UsiEqI/HugfljMhgaQSknwgLgaX",
-	"+q8UklVhrfi1EijonUPZ8bMfg+aFvl1AQs3qPnvnFtmAtea/pskUVAMkBCfLGVVlUOjdN+5UmenWWMrb",
-	"yTXQedNCzNlQQOfm5zZo61FNK/jxh8YFXDEeQhOUJT4sTjoRyZyq0ckoogr2FJvrxw1T/8YVi5umTvHh",
-	"GlM/T1kcNZ6PsX067Hi8ugWuXrM585DE0aE+GhFMaBqrBtjH+Kp3M4yr749HgcaG4QJHh4dBzhOOPDzB",
-	"ruftZCJ9NJpxLiVIDPQWiEjVKemxTGFm7L3Ow9JSD1uWmkTg4ytxBFKRCUtk45L0m2cyHHkQNBYiBsrz",
+	"7L17cxs3sij+VVD8nSrv+d3RM3HuHqlO1ZUfSbSxbJWlJHuv4+sFZ5okVkOAO8CIYlz67rfQAOaJeZEU",
+	"JXtd/sOSBoMBuhuNfvfnUSjmC8GBKzk6+TyaAY0gwR/fwp26FjfA9S8RyDBhC8UEH52MrmdAuHtMxISo",
+	"GZCJiGOxZHxKFnQKp4SOJXBFBMenMZX6ZxgFIxnOYE71rHPG3wCfqtno5CgYqdUCRicjqRLGp6P7+2B0",
+	"LRSN36ec6z/UVvGzWJI55SuSmBFEUh6NxR1Isx4WK0gkiUERNUtEOp0FejU0jnGFMlsiww2scCQXHPSE",
+	"1XWyeTofnRxmq2RcwRSS0b1e54ImdA7KAu7s8vwXWJ2/0j8zvdAFVbNRMOJ0rt+kC2YeB6ME/pWyBKLR",
+	"iUpSKH6xDouzNGLqxeosVCKpw+Idj1dkvCLLmSAzqgHAJLlhPArI+SsiEqI/HugfljMhgaQSknwgLgaX",
+	"+q8UklVhrfi1EijonUPZ8fMfguaFvltAQs3qPnvnFtmAtea/pskUVAMkBCfLGVVlUOjdN+5UmenWWMq7",
+	"yTXQedNCzNlQQOfm5zZo61FNK/jh+8YFXDEeQhOUJT4sTjoRyZyq0ckoogr2FJvrxw1T/8oVi5umTvHh",
+	"GlO/SFkcNZ6PsX067Hi8vgWu3rA585DE0aE+GhFMaBqrBtjH+Kp3M4yr745HgcaG4QJHh4dBzhOOPDzB",
+	"rufdZCJ9NJpxLiVIDPQWiEjVKemxTGFm7L3Ow9JSD1uWmkTg4ytxBFKRCUtk45L0m2cyHHkQNBYiBsrz",
 	"z1yvFiAbzoqagdT3RhyX4QB3i1hE4KjAe3Jw2uICmII5fug/EpiMTkb/30F+0R2YYfIgW9LoHsF2bl46",
-	"yg87TRK60k+lWsX6Dxra+veM1HZBTK/F9IG+56eIC1A0oorWEXUDq/++pXEKZEFZIsk/BeMQaXz9kR4e",
-	"Hv8YEOChiCAigodA5iIBQiWh+tqJ4dS+NacrMoZsKJ1SxvUcagZzCfEt4tK30blbWDszuNByxS3Efskl",
+	"yg87TRK60k+lWsX6Dxra+veM1HZBTG/E9IG+56eIC1A0oorWEXUDq/++pXEKZEFZIsk/BeMQaXz9kR4e",
+	"Hv8QEOChiCAigodA5iIBQiWh+tqJ4dS+NacrMoZsKJ1SxvUcagZzCfEt4tK30blbWDszuNByxS3Efskl",
 	"Bi2LSLiFRP9yC7E+h5TLJSRkyZAXeaGMUxa/3EZbGmf4gl5QSZbyzZ1JUx07u6Rqpq+bRu6pzMNhzPPK",
-	"CE6Nk8rs+cB5IbllIZyFoUi5ap6+OmzgV5ZMhbM3OJd//nzAsJkrkPZc17jY9inmi5gqaEFYNmDY4t7D",
-	"eCbETePEy+z5kHnvzWCQ6rmImOHVl0IyJ8mFgivgyInoYhGzEEW4g39K8zifeJFoAU/ZKcxTz62Qr+yD",
-	"HvQx40di/E8IVb6ifPnmL3IhuDST/0RZnCYwaHmt10KSCCvZl7nH1UzQmEwoiyEKSEzDG2nkTKYIB4gk",
-	"oQrlvbmYA1cob0cCJOFCy6K3YBQToCpNgPzl2eHRf+q75B1MUknjh1+/5n4WuySkXK9qDGSSxhMW45bG",
-	"K8KUJHYVevmGKxOpqAItwWbbpXOQiEH71VzzqWM/TIAqiM5UXyExcK88X3VtVp/R36S+uFBSYAnIId9h",
-	"kecUBCOtrv4mIeo/0ZzKm661Xugx9+6Eej4rQ2Hlo7ZprswoPd7DYCuSlVFA7EBCzUiiNBppqKRD8A2s",
-	"vLJ68XyyyHEXu92ggNn6ybU6RKaxlmmiAfBaUdMPgGvx5MNIK6p6YfZuNMu0uxkFo5hxvQyjS6KqOhMo",
-	"qUp9VPVyxVhE+I65wwrrzD/aiA/99RaoLiCRgp8UtG4guFI8+fovcxpBb/ji3hvh+IqrxHO2qANvG8UU",
-	"EHEfjGgUJSBl47bCmGke5AEUHXKCNaH5dR8xUWDMQpLOgSypJInmgYA6emwwWBRhf/xhVBdUgxFoRvcC",
-	"dYPPvY+2KBomyms74yR7eh5lCvuExcZ2Qkko5nPKI99+LWM15FI/2YqqVPoF0l+ury+JGaCVQGOOSgxc",
-	"uJNMKxBBob4OEZVZRTrJwRpQ9EuZmOM9AGdTeyP14A5UY85ZjUoWHrN/RxaNVJ6bdQaxix4HCwnC/10l",
-	"3oFMDQ8ofxY4HccQNQgvtanQsvFaTBvOauyUkn6KQzCag5R02nBXKFh4H+gDKRWdLwaYZIrQyt/PFxDY",
-	"tX9s2vRVRt+Ocy8pU3r6wFh0zI8JUOTGeHK9vLgw2zugVu6pgNEA2FFGH02/jJj7un7fB9LlkzumEgJk",
-	"YjydjyHR7IISPRZ5xYRxGrM/u8FdAHG+Lx+cXwjOIVRWWauDZQ5zYaiuSqqGJkSq/KaBdmNAlTT0NN3L",
-	"+/14Zwusr8QKJV+NNHoDq29S6jpSqhnfS1Z1RBOGIGVmq9mYchowuhU8KLfK/gBxcnQvkLx8c3UFya11",
-	"a5Ux9tuCKEGODsn55e0PxEqUIAP91+WMhTMCt5Cs1IzxKWGS0DgWS4jIGCSLgERiThmXhHHz5G2qTslf",
-	"9/FfLgAxif64ffJGa5uEJlp9lSK+NSZH1LRpOGMc9v/Qu8qugjqoKuz+JcRMr88jTysF84XxhvYQuNYg",
-	"CSO1xtQngb+faQ1cy3poZBid8DSOg5FIUC9HJ6pdoHvkn/6i5TqDW+DqPPKIv9Zjq+8xBdKrAUBmMh9i",
-	"W2/Rss/cdtqncwhzw/W5gDv39pny8hRKFsC15GE9z/3w46yda0JItkhCdjmjYBSZ/UCU49onDTkjXtTz",
-	"mOfji6gqiN8ZeXce/grAPQelP8lHqVEELsrHKhLpOC68YASpgjL1Sx6O0HrV4Icu6GJUMA0+13p/DYPn",
-	"ShpvFvmB/Mqe+xU5M8EmH8/F4U4eUkEjalAFeNVg4UPWq6lmv5eJuFv5Vcyrty9+vXpGFnqEvVbjmIRG",
-	"ZGOCS+eptsRPpiIPmjD8PBbiRhq7H0m1bqD5j9aOnFG5Qh65kaEG4QWVcikSzwF7o28NvBVQ6ZU+/Ki4",
-	"27GXw+P69ZVTZBsu0ioC7MI74KznrYP69ZW+ANE2pAcFNtwi1HCZsJAqvNRuIWETBtEp4W6/xu4CVP8i",
-	"FdCoE8AhfQGJh+9dvrpABxZZxDQEh9dECJUh2V6ahc87cDdeKs16sJHvIHEOmDrxzYRU7tMWumUPbztC",
-	"3LebEfIOQktNFRA5E1QPW5JIVSjMDhzftjILcmvOWll1MLrb06/t3dLEmMZPPtjFnWWzmN9furnMrz/Z",
-	"GfWxEInqKXaohugXjMyiczBnfEklofIGIjIRCWqlEEso4sF7vor2g/r0c8ZT1f82zWb7jbO7XrhoMUeU",
-	"JwvyqB0EXY7ENjOT8Y7UaYWm0i8vhdbA2Gq462eeQ9nsk3/CK6XJ/JRI0OJxKA9wsNyfe62NEwPMumLR",
-	"Ivg5C2UPYQKXWDT/FFbuBWpRLHTnx94l+zGbQLgKY9i3Ikduji88W2gE+B8laJ3zP0sXUeOUN+jW8j4K",
-	"ZxDeLITGjV/y+gXiCIMupMcAlf291ZBnRmnesvQYm41OY9mimdHezAlkQWPfSSKW/BR/F1opMloQjmWQ",
-	"fCcHaT36lW7c46jAbdKs3ofz87OLOmhQwXQCAHqNaXxZGlERE9KIgY1f8yu4jqo6bm03T/Et36qr7mXf",
-	"xiLgiqnVr7DyrPjG/jUDu3+j5spu+rxFSdVOraf2gnpOp/AOpkxau3JFLSGxmDJ+aiW1CYM4ksTYUCLQ",
-	"Sod0cbjK6AMVJCylsXv8Cqtzv6pGl1J/X/Cmp1cQJqCyaTrlvrreVLIS/U02fEpVmEzioIKrGAWjabjw",
-	"Huj+EqBqop3Xjn346LjoRKjLSIJf5xZOt3bNnzQy8Or5GHSSePaJ4nz+hToG1XQKe0hEZRozUzqzCy8y",
+	"CE6Nk8rs+cB5IbllIZyFoUi5ap6+OmzgV5ZMhbO3OJd//nzAsJkrkPZc17jY9inmi5gqaEFYNmDY4n6H",
+	"8UyIm8aJl9nzIfPem8Eg1QsRMcOrL4VkTpILBVfAkRPRxSJmIYpwB/+U5nE+8SLRAp6yU5innlshX9kH",
+	"Pehjxo/E+J8QqnxF+fLNX+RCcGkm/5GyOE1g0PJar4UkEVayL3OPq5mgMZlQFkMUkJiGN9LImUwRDhBJ",
+	"QhXKe3MxB65Q3o4ESMKFlkVvwSgmQFWaAPnL88Oj/9R3yXuYpJLGD79+zf0sdklIuV7VGMgkjScsxi2N",
+	"V4QpSewq9PINVyZSUQVags22S+cgEYP2q7nmU8d+mABVEJ2pvkJi4F55serarD6jv0p9caGkwBKQQ77D",
+	"Is8pCEZaXf1VQtR/ojmVN11rvdBj7t0J9XxWhsLKR23TXJlReryHwVYkK6OA2IGEmpFEaTTSUEmH4BtY",
+	"eWX14vlkkeMudrtBAbP1k2t1iExjLdNEA+C1oqYfANfiyYeRVlT1wuzdaJZpdzMKRjHjehlGl0RVdSZQ",
+	"UpX6qOrlirGI8B1zhxXWmX+0ER/66y1QXUAiBT8paN1AcKV48vVf5jSC3vDFvTfC8TVXiedsUQfeNoop",
+	"IOI+GNEoSkDKxm2FMdM8yAMoOuQEa0Lz6z5iosCYhSSdA1lSSRLNAwF19NhgsCjC/vD9qC6oBiPQjO4l",
+	"6gafex9tUTRMlNd2xkn29DzKFPYJi43thJJQzOeUR779WsZqyKV+shVVqfQLpD9fX18SM0ArgcYclRi4",
+	"cCeZViCCQn0dIiqzinSSgzWg6JcyMcd7AM6m9kbqwR2oxpyzGpUsPGb/jiwaqTw36wxiFz0OFhKE/7tK",
+	"vAeZGh5Q/ixwOo4hahBealOhZeONmDac1dgpJf0Uh2A0BynptOGuULDwPtAHUio6XwwwyRShlb+fLyCw",
+	"a//YtOmrjL4d515SpvT0gbHomB8ToMiN8eR6eXFhtvdArdxTAaMBsKOMPpp+GTH3df2+D6TLJ3dMJQTI",
+	"xHg6H0Oi2QUleizyignjNGZ/doO7AOJ8Xz44vxScQ6isslYHyxzmwlBdlVQNTYhU+U0D7caAKmnoabqX",
+	"99vxzhZYX4kVSr4aafQGVt+k1HWkVDO+l6zqiCYMQcrMVrMx5TRgdCt4UG6V/QHi5OheIHn19uoKklvr",
+	"1ipj7NcFUYIcHZLzy9vviZUoQQb6r8sZC2cEbiFZqRnjU8IkoXEslhCRMUgWAYnEnDIuCePmybtUnZK/",
+	"7uO/XABiEv1x++St1jYJTbT6KkV8a0yOqGnTcMY47P+hd5VdBXVQVdj9K4iZXp9HnlYK5gvjDe0hcK1B",
+	"EkZqjalPAv99pjVwLeuhkWF0wtM4DkYiQb0cnah2ge6Rf/qLlusMboGr88gj/lqPrb7HFEivBgCZyXyI",
+	"bb1Fyz5z22mfziHMDdfnAu7c22fKy1MoWQDXkof1PPfDj7N2rgkh2SIJ2eWMglFk9gNRjmufNOSMeFHP",
+	"Y56PL6KqIH5n5N15+CsA9xyU/iQfpUYRuCgfq0ik47jwghGkCsrUz3k4QutVgx+6oItRwTT4Quv9NQye",
+	"K2m8WeR78gt74VfkzASbfDwXhzt5SAWNqEEV4FWDhQ9Zr6ea/V4m4m7lVzGv3r385eo5WegR9lqNYxIa",
+	"kY0JLp2n2hI/mYo8aMLw81iIG2nsfiTVuoHmP1o7ckblCnnkRoYahBdUyqVIPAfsrb418FZApVf68KPi",
+	"bsdeDo/rN1dOkW24SKsIsAvvgLOetw7qN1f6AkTbkB4U2HCLUMNlwkKq8FK7hYRNGESnhLv9GrsLUP2L",
+	"VECjTgCH9CUkHr53+foCHVhkEdMQHF4TIVSGZHtpFj7vwN14qTTrwUa+g8Q5YOrENxNSuU9b6JY9vO0I",
+	"cd9uRsh7CC01VUDkTFA9bEkiVaEwO3B828osyK05a2XVwehuT7+2d0sTYxo/+WAXd5bNYn5/5eYyv/5o",
+	"Z9THQiSqp9ihGqJfMDKLzsGc8SWVhMobiMhEJKiVQiyhiAfv+SraD+rTzxlPVf/bNJvtV87ueuGixRxR",
+	"nizIo3YQdDkS28xMxjtSpxWaSr+8FFoDY6vhrp95DmWzT/4Jr5Qm81MiQYvHoTzAwXJ/7rU2Tgww64pF",
+	"i+DnLJQ9hAlcYtH8U1i5F6hFsdCdH3uX7MdsAuEqjGHfihy5Ob7wbKER4H+UoHXO/yxdRI1T3qBby/so",
+	"nEF4sxAaN37J62eIIwy6kB4DVPb3VkOeGaV5y9JjbDY6jWWLZkZ7MyeQBY09k0Qs+Sn+LrRSZLQgHMsg",
+	"eSYHaT36lW7c46jAbdKs3ofz87OLOmhQwXQCAHqNaXxZGlERE9KIgY1f8yu4jqo6bm03T/Et36qr7mXf",
+	"xiLgiqnVL7DyrPjG/jUDu3+j5spu+rxFSdVOraf2gnpOp/Aepkxau3JFLSGxmDJ+aiW1CYM4ksTYUCLQ",
+	"Sod0cbjK6AMVJCylsXv8Aqtzv6pGl1J/X/Cmp1cQJqCyaTrlvrreVLIS/U02fEpVmEzioIKrGAWjabjw",
+	"Huj+EqBqop03jn346LjoRKjLSIJf5xZOt3bNnzQy8Or5GHSSePaJ4nz+hToG1XQKe0hEZRozUzqzCy8y",
 	"r0lMp/jLP9DraqJdDfv4h9Me8EYzf9ufRwTuFjFlXJrItOLSMD7NsyGpIGo0fdOYUT8LNL7MBu9WuEhf",
-	"+ETEhts7YvLmiv0JF897QhD4MMMQv41+e/fab7TRz7hVL9ktnKlLJ7C0KqcsBq5eUpgL7qb5HRLZdJCN",
-	"ib73BueFQMHeOrIsRpv5zCfJQIMaBqd0LsF89QrHotOzGJhVm/NWxOkcLjR19Pcy/Z6/1MnrS3FfxQC7",
+	"+kTEhts7YvLmiv0JFy96QhD4MMMQv41+ff/Gb7TRz7hVL9ktnKlLJ7C0KqcsBq5eUZgL7qb5DRLZdJCN",
+	"ib73BueFQMHeOrIsRpv5zCfJQIMaBqd0LsF89QrHotOzGJhVm/NWxOkcLjR19Pcy/Za/1MnrS3FfxQC7",
 	"jGKLsHC0VKDZArJKpOngUUa2l0s0OirNDTIIq1v1bW7ThenCNnNZ1u6uASRZ5Kjj0hGM0ymq1BMxCkZL",
-	"mvBWD6abQzY4gKX3AtdP0J3Iybu3by/++/Wr31+91nqbVt3nVjTEGDLKURIMCEX7uV5WwEEtRXLz326t",
-	"hcyBHw7/68egM9WmCD27yib4MA4+kZg3KEkJKud6sX+7evuGKLhTnVrnpijXi/Et/8K6XSp+SdSRf6dx",
+	"mvBWD6abQzY4gKX3AtdP0J3Iyft37y7++83r316/0XqbVt3nVjTEGDLKURIMCEX7uV5WwEEtRXLz326t",
+	"hcyB7w//64egM9WmCD27yib4MA4+kZg3KEkJKud6sX+7eveWKLhTnVrnpijXi/Et/8K6XSp+SdSRf6Nx",
 	"CpcJNGpW+airdNI0atE8AcZNOyTUDP9MzUSqrOkI5+jUjLNxxZkDz3Z8i/eD5+4a6PwCVMJCj2w/FEXr",
-	"aP92N73sxAMsBWZS36bfmKPjEyqMY6rE/jt1LHzrMh3HLLxO6GRiAFlGNk/jGJ1ikrAJYYosTSj6RBGR",
-	"qhOidQeP/a8uVUbAV4NXGHFZcOu1Ol1yB6CWHcpG5p72V/3mTKmFvBRJ5SrNchJ+fPbs+2ftWRCeiA0q",
-	"b95Z07iQym/xSONuR7UlgHc41qsQFkZ4TkVCucS0kH7fuc7Gd32rVYDvJZAUF+6jhBJVPl9Zt+wJoeTl",
-	"m6s8Z/Af///+PwjlEREc8EqicWxVgDHEYkmYOiVHh4QqMhdSBVoXODr+KwlnNKGhgkTukzNjlwyFeWsi",
-	"EiBLFkchTSIZ4OyUxIJPMQnD/N2No0TORKIgIegNfkXDGUZXmlzNGNyH9wmCDU0kepm/XF9fXp0Savdl",
+	"aP92N73sxAMsBWZS36bfmqPjEyqMY6rE/jt1LHzrMh3HLLxO6GRiAFlGNk/jGJ1ikrAJYYosTSj6RBGR",
+	"qhOidQeP/a8uVUbAV4NXGHFZcOu1Ol1yB6CWHcpG5p72V/3mTKmFvBRJ5SrNchJ+eP78u+ftWRCeiA0q",
+	"b95b07iQym/xSONuR7UlgPc41qsQFkZ4TkVCucS0kH7fuc7Gd32rVYDvJZAUF+6jhBJVvlhZt+wJoeTV",
+	"26s8Z/Af///+PwjlEREc8EqicWxVgDHEYkmYOiVHh4QqMhdSBVoXODr+KwlnNKGhgkTukzNjlwyFeWsi",
+	"EiBLFkchTSIZ4OyUxIJPMQnD/N2No0TORKIgIegNfk3DGUZXmlzNGNyH9wmCDU0kepk/X19fXp0Savdl",
 	"7lAmSYzaBMl9zCr3Txv3iPEnNyHnuojySnij8dKYT4FeqAu4tn4Bu5QpKBmQspVeSGu3ZZi5uE+Mk/34",
-	"cL+msRfydGkcv52MTj70ltU+VhGP14LJygkFV3p5//iPz3A83peo1Mv9N2cXr+4NCdgnzNpI9o3Bx45w",
-	"2h4iAI1veotLLdTQDBCY8Sar3vu2w/Ab2vi2yqE/ac6ScFCfKJos/Fr7F8Jft8bmlk0xU6VYJk9ShLNT",
-	"WocSXmr6oNkrrbe3YEsxRxXBAGf13/3LFptCbzKhqRKXFf+B7/FFSwBc2YDUHr2bjTQa/e90oJea0c7L",
+	"cL+msRfydGkcv5uMTj70ltU+VhGP14LJygkFV3p5//iPz3A83peo1Mv9t2cXr+8NCdgnzNpI9o3Bx45w",
+	"2h4iAI1veotLLdTQDBCY8Sar3vu2w/Ar2vi2yqE/ac6ScFCfKJos/Fr7F8Jft8bmlk0xU6VYJk9ShLNT",
+	"WocSXmr6oNkrrbe3YEsxRxXBAGf13/3LFptCbzKhqRKXFf+B7/FFSwBc2YDUHr2bjTQa/W90oJea0c7L",
 	"6vzsAi/ZcNFl4myQUnIgr2Uk4LlU1oOojf0wtElAZfq8PSKCx6tTcntMaLykK0nMUIn8jE250D+zglZS",
 	"jEtsNxOsG7a4WwNDE+kjd/fFaa6DMK/79wijxI7/qi+4s73/ExC692dADvf+KyCfEPx7p+QGFkpfE/oC",
-	"TkhIpZczZFqB5wNafvyRjFfK2iS9KqaPJ7TrBUubYtcaFl5ReJMUvL7tAklhXE4nqu23X5nBBQAXVPuj",
-	"4792aPbBSLIpx3yzHNvVwgYdM6RJXH3r8Ie/9oSvfjnbcn01XsBb92jFPxunUrlsHI+Pdm7zoxtid3+i",
-	"LO5r+DZvXKXI8XubyxsjPVHEOecT4dnUIj1LwhlTECrLvHxG6p/onMWrpqcXIjIGq8aHb3q5PfIPFaat",
-	"TBLUlvzRz/ETFkr/nRpSBdGLy996gjV7xVyez/Uh74vHYeb9cJFeQhJC5YXmILWIyRvpkw2b3H3BaJZO",
-	"4ZJO4Yr9CUO24t6T7wCjbaKh72EpnaEv1WLL2zwBGjv4lSH7Mq/p7/R/q+oWK9JUA72UkOuxoecL8Oyk",
+	"TkhIpZczZFqB5wNafvyBjFfK2iS9KqaPJ7TrBUubYtcaFl5ReJMUvL7tAklhXE4nqu23X5vBBQAXVPuj",
+	"4792aPbBSLIpx3yzHNvVwgYdM6RJXH3r8Pu/9oSvfjnbcn01XsBb92jFPxunUrlsHI+Pdm7zoxtid3+k",
+	"LO5r+DZvXKXI8XubyxsjPVHEOecT4dnUIj1LwhlTECrLvHxG6h/pnMWrpqcXIjIGq8aHb3u5PfIPFaat",
+	"TBLUlvzRz/ETFkr/nRpSBdHLy197gjV7xVyeL/Qh74vHYeb9cJFeQhJC5YXmILWIyRvpkw2b3H3BaJZO",
+	"4ZJO4Yr9CUO24t6T7wGjbaKh72EpnaEv1WLL2zwBGjv4lSH7Mq/p7/R/q+oWK9JUA72UkOuxoecL8Oyk",
 	"BsUqhHzo8aHaUYzvyFgPwBB6lZlHI1GMTwe9anyt51wqykPozFnLna0mfSdKKOMm7snFEOIvKZ8BjdVs",
-	"ZbwQPBqvvCZyM/OLGeXTYa6e20bflS8atr7NoHCP5LNl90chULa6xAqKGsBfvzzKF1D5Psg5pY8k3i6A",
-	"n798IfiETdM8ZbF6LVI2l59kuliIRJnj2l9VZdEn1N8/6XuZ8eknGk8/oUi0/pRSpt4ok2D0z+WN/JQm",
-	"rCE4yUTOfsJaLut+XaYIvk0mqRKS2U9h9S1rbV5AX1gHdYz6aMOok944svczW4QAwwrQToYSNgatmyCr",
-	"LMp3jxhuh6K4Zk5o7kMzFZM3hMYmbt4d/0mK8QoTFoNcSQVz7+F+l3J9fN8zOWu1FpyYgmUsnBEmRYwE",
-	"ThLzsg2AMhrMd7JQ2i1J+T5x3hKmAozEN+P+4EvKVVaSQZJJIuauAAfBZ8auVz5Cfs3lLbfGOOqsVC7c",
-	"gWl2Etv1zqgsu9t+/KFToM7Jq/pRrUEjWLgw4V6n5r8ls2GbaENlUmMygQkkLuSpvbBGo/1j6wEVIo6e",
-	"C9EQmOqoLtSbGNPwBhGEmCqRm/7DIhGGgZKIRYSLar5L0UiHFtXGqIlKRldb1EV9yRFGThCb22838J00",
-	"Ic0J0HBWMR2U520LtWgPg+iyOxjXUvve1og46AoZsATzEhQ1heH6kg1a086tMe2sxZa2Nn0xSeAOwhSP",
+	"ZbwQPBqvvCZyM/PLGeXTYa6e20bflS8atr7NoHCP5LNl90chULa6xAqKGsBfvzzKF1D5Psg5pY8k3i2A",
+	"n796KfiETdM8ZbF6LVI2l59kuliIRJnj2l9VZdEn1N8/6XuZ8eknGk8/oUi0/pRSpt4ok2D0z+WN/JQm",
+	"rCE4yUTOfsJaLut+XaYIvk0mqRKS2U9h9S1rbV5AX1gHdYz6aMOok944st9ntggBhhWgnQwlbAxaN0FW",
+	"WZTvHjHcDkVxzZzQ3IdmKiZvCI1N3Lw7/pMU4xUmLAa5kgrm3sP9PuX6+P7O5KzVWnBiCpaxcEaYFDES",
+	"OEnMyzYAymgwz2ShtFuS8n3ivCVMBRiJb8b9wZeUq6wkgySTRMxdAQ6Cz4xdr3yE/JrLO26NcdRZqVy4",
+	"A9PsJLbrnVFZdrf98H2nQJ2TV/WjWoNGsHBhwr1OzX9LZsM20YbKpMZkAhNIXMhTe2GNRvvH1gMqRBy9",
+	"EKIhMNVRXag3MabhDSIIMVUiN/2HRSIMAyURiwgX1XyXopEOLaqNUROVjK62qIv6kiOMnCA2t99u4Jk0",
+	"Ic0J0HBWMR2U520LtWgPg+iyOxjXUvve1og46AoZsATzChQ1heH6kg1a086tMe2sxZa2Nn0xSeAOwhSP",
 	"5RimlBvyqnEzzzcfOA6olUIHhwgNIOjHCiOKi4Fy7TGybuCOgo+G2xUXxau27Z38Tv4W5PR0gpwsSNCO",
-	"5jHk3SJdGyIaFMjbYO6xmzQlLluH4IreGGNCPSBoLvi0cucYI1pguNoRVqrTMtCULuQ+KchV+/2Kp7hl",
-	"OJ7Zvtr2p1gorWOEpYRoOwFfeSBw7yTU3rpjrhayLPciKJBKDcteYBZBVwWUDyxBKX7FQyQt1P2LkCqP",
-	"2imTkhZVXizS3yRElyF65cQEPedWxMJSLeVTMU3BBFT09C2bRdgF1P3LNmt2OWOxkWJx/rwymi1wcx9U",
-	"1trTDKdfesnkzSB7GgJsvsYrv0AcDXlte/lPNpKpAqPKXjzrrEKohY5ei6ncSr2VtlIrsf1I34kw4LDr",
-	"psFJO0uolCnVZ44faDAeRqn6AhtiiNXjh9lgX2iNpP/wIYuZw3zAWnYSKzgg/q8gUYTFw+N2VQBHAZAF",
+	"5jHk3SJdGyIaFMjbYO6xmzQlLluH4IreGmNCPSBoLvi0cucYI1pguNoRVqrTMtCULuQ+KchV+/2Kp7hl",
+	"OJ7Zvtr2p1gorWOEpYRoOwFfeSBw7yTU3rpjrhayLPciKJBKDcteYBZBVwWUDyxBKX7FQyQt1P2zkCqP",
+	"2imTkhZVXi7SXyVElyF65cQEPedWxMJSLeVTMU3BBFT09C2bRdgF1P3LNmt2OWOxkWJx/rwymi1wcx9U",
+	"1trTDKdfesXkzSB7GgJsvsYrP0McDXlte/lPNpKpAqPKXjzrrEKohY7eiKncSr2VtlIrsf1I34kw4LDr",
+	"psFJO0uolCnVZ44faDAeRqn6AhtiiNXjh9lgX2qNpP/wIYuZw3zAWnYSKzgg/q8gUYTFw+N2VQBHAZAF",
 	"FBSx10JaV05My0ymtny9FST9yWZXWXRDo7WE7Bm7hi2Dovn4RCSnxTIbaK64gZUJ5YlEPQ4DU0DnC7Vq",
-	"TRtrr4Tc5DVep6xOmiTAVUGTeDCx32vjOe9yOpv4J1/FGgnhJxu0puWL85ffSSJNZK3PhWqSFPvDpkLZ",
-	"2TqyQi4V0AXF0sg5Jopf9hItzmuM3FuKA9i2n77ZQV+uLuwxRjSVOXRJ0gH5X4jCQrKljDF8vqkA1BYq",
-	"/zRGOCUihsaKI9lJ5oLMwZUby1oLUL7CWtuDiiPlKeDtlUDKcH5nl+n4m1hyNI/TaM44psrfQqzRMApG",
-	"twyW4E+SKFkU2kxv1vyX1eeeZZUjjTFxSaW1agdECg2lkHKM+CFjIAmMhTB29brZ54rThZwJD+nYFP5B",
-	"ngc7mVfVrh7nfGxgv+UFfHauWuKAmxZWmAbLX3vOx9hGLvmSy33W6XOrPUxcFmBY9E3hUcqrCpui2w2Q",
-	"bzwE/jrRDRnU56bCgfsShvxmR8KUMoZ40tM8Hlh44BocCHxYuabTMynZlM/BV9/0J62dUxygTxQR3BQJ",
-	"VHRKYohcGDDWRKwn4mbv9eczNFtMg26Nn3oxnIHhez8xzuSs9cWGAMDKRH2qDpS2kr8XFOFS2099oV6s",
-	"2R4tFXhjLx5/9Vj50sZweQmyuShbUzHVmmnMVo931GeWUvxw0z4a1RfBrVhw5dxla4QSvLMCbA995skJ",
-	"+R4AeDbXBFcs3Ki5f2vdHZhb10cn3bO+VbvMlP5lGftQg6tl6CVljs4AFXect+rxH+u80FVn+VU7dI3A",
-	"rB0V7Cwxcq9b3chgWEyHcUJJjFWUnJXbZn2EYg5onfV5i2+BlLxQhRppw7PL250wJQ5WuzlNIo53md4r",
-	"O6ZSXS3okm92Fwz08awhiC0w966hUpXewIsBVaE6HCib6nUl/0je+KqH+8PuMsj4gINVk/pXPBNVbJYA",
-	"U+ISZSorn/k2foUHvs602tjJwzOFrZ+wSbdwtOkBkOvw103JMqfEvGx7E1F5SLWTMPzB0G3E8RAlv50d",
-	"uqJwmxSRbitZdbokq1beE1O2vPm6SG5lTf34TIbdftbzEg5t6m1LDEgEiwQwFNfdBtXUhVYeUEbLcTmr",
-	"ogeDKB60aj/A4x+ap2syOzL+UwLwksmbi7HfYmFtSHba9iw496H2JCG/2fIDcvoFDeHgo/7xw4mi04+j",
-	"HvBVdDrwNs3VmTo66zTXTjIogde38+qOhgqbdmKI3SQRc6x3hQaFYghfTV2eiCRsyLnLZvEzbve0WFOr",
-	"NR2uNNjOUBTOPUF+NFq9mEcNeekY5dj11WIkpYsaaZpSKlj0Z45u6VcKFl7fWiMmX8OUhqunqI/sWKvo",
-	"zHvcurjxOCL4v608/XBydNvlaplMQ7j/+qesAeJbVrDWuWA2FmMy3DkNCFeRo7IN3Fe2t0sFzMnQbWBM",
-	"/C/UhLzX75vmi0r1Km/ZWJLQ7eOaTgeqW8PZnzLf6FgpnZbPXqtvqbD8nxOR+lCR2YQH3G4lE70vDY/K",
-	"C5E0FKxSdGp6t5nmtfnnAz/B94VJeSq3hDaoNNW9aD6BbTf3e6ZmKIfJr8uaOM72NEj0MSYKz7a+WSe/",
-	"WSe/WSe/dOtkxhe8DNYWwt6srHerD1C2tf3Xz00hb17KHmpyelkfYVaS23zAt7NidL43rKGhMLOadV9j",
-	"dhU42PftxnIZ6zRJams4sWYFjaEROS19MVVzwLstl9HD7Ze5gJWLCnfBXYUz4gBRKaXRAv+mcK6HAOkX",
-	"UJSkCUyvbgfJlKVUgjxC0qzUhUt6DClYa4ip1ZWexyCiksA1BppA8pM7FvLmExyPTXDhDO5oBCGb05hE",
-	"bGoOP64I0Ycv5qdnphQac86iOePZ9Nga3tSLy5vD/30PB+1d235wbtkmCEHPkUVGNL1/eb73a7EdX/5u",
-	"pW1+/V09YM9QfvVdLe00QeZv76+7t69hzqx/QTGlL3sTRlvI9z8ZHe4f7R/absCcLtjoZPT9/uH+95a9",
-	"IZoO9pcQx3s3XCz5wT+XN3LftWG3rVcKvYJHJ6OfQZUaB1Sa1B8fHm6twXvpO54+72em1O57GJNfYUWu",
-	"TJvfZ3//e9PE2UoPXC/9IumOTj58DEYync9psrJKEoYZo0BpCgASMcmTtL8jtjwgs8UYsdsGVlfEiUuQ",
-	"1Rhg0V5YrXPQBGRfWYQHhLXvcw2t9U2pADy4S1NbUkkDKNoB0fczQW5FitnELoqtAMIibA0ATTW6vbzb",
-	"xsKWQK1b6csANHFTRQ6U9YVxDdN6g62XcNEvFb08TC/8vobTo63h1NPrswGlCGCjh2DPFbhTQVazgMiZ",
-	"WHLTI1zwEG+GH/ocsncwSSWNNz2Un4vc8sPH+xJJXdAbIJQTQyl2IzZm2DbVv9vDfg17CZvONH/FP9fJ",
-	"6+AzzQF1/vLekFkMCvoQ3EscWSa4BU3oHBRWyPxgbwmUKrM7ovTFUZU2ggKeq+T2sUY3P9Ql8Z8Ff1rY",
-	"esWj9ZGlb/IDmkamAJqXb75mUp3FMbZYryPAt598iGkX/3aCIZT3Qb/hz1dn2AW+//i3Wbf4/u9kPez7",
-	"vXDFzCntN/o3rljcZzRqhH0GvoE7ZdnNxw2vrF4yK26jIf6hzu/eciAL0yGhUF7473t61XuZTOb7nh1e",
-	"3N/9zk9XUeqtHi99v0YsspVheM2mhGVv7N8xetxVitbsKAoIhyVIZRqHes6iOWtQPI6xmO5lLTGaRJms",
-	"28QDyi95N4qGK852njCJMEKiD76h5cToSSEVI+1tb1K9B9fiyuY1O/55dnluC/mYHpckFlN56rqp4fbU",
-	"DFhCxJK34TYYLVIPGq8qaFxPlBqAwS4xadekY+oRcLEkJpjp6RCIMYQg8gNzullWWMhUgwlIqpk8YYoA",
-	"j2S/o52J4gc2t3MvzCpoeE86GivfmbHFwPSNENeRD1RvnFAUtcuoxPWZ1l6a952/fFpozMymeREwMTG1",
-	"9XG9ScpPrUnV1cTQo2mhpcZQxH7OapXcHxSKmTbx8VoVBtkg5P4rBexUZ6VcDOgZFaXZQfFhWuLwTQs8",
-	"2mDSnUgm9boVPQSUKzpfxCADIuIov46fmKCBFeNccqKYEGfvJyZFkUpUJF1JOUmXmvmMQbII8gRvUyBD",
-	"UjQTt91Ig+T4q6wAz/3HAtWb9DnZqjtcuUE7IQ6TsNiHItyynhQR6KtxAmjfdk5Xyos5kURMJoGzE2k5",
-	"RCPdcCzBe/Iqu/ODz+anN3QO9yY2wC+kWKAOpplsdquzlOQbP/DcEAby4FJIZpW6hxNUHMH4pRSZkdPT",
-	"IRGzYkIdnWjZVSSYW+v665gbTf9m7U0m25ULldNRMcm1B9HglAefjd/p/oAu2J7rZuvshz5roVb8bWOQ",
-	"oeRzSdXMugM85LMV5OddSx7Jilj4eJ34bmD1dM2HbRTq7IdafdKbwPKxmnI2IrWDz8bVUzMj+oyGW6K7",
-	"HuYe/EhGo0/TetiGLDQfbgFNJmTiIKQ8NJaLBraAzzV8bTxZH5Nu5u3exJZ7uIGDwuwqhjxkra4rTShr",
-	"G1DtmFCesfz6xx6aV6baYANA4BFET5Cw4pgsKVOMT1FmsVqvKWEgN6S4POamSbnSZPbaBb48mAhRaPfv",
-	"wROK9TOhSf1JoefM5RwpZh2PWYjQ1rSGyhW+oLaYSIUloK2lgqttuBWHBmUlIMETU/jGNSw38xmxfAwY",
-	"DYlWXwbJd5LQKcUqNr2KYxU6lefh7Mxb/P5+LY/n7smbcLF8WiR+mSrLXwjjSjhTNCIMzfZTdgtaOLaI",
-	"FRMUtTqMuY38KLcBYXP+xivwVxbjBVi0520oGm/touu4xILRDYsH3HLF0V/xFVeyLlqKG6eFVgrY/lSu",
-	"R1V9bCxITrmd5fGo6ZuRxm+ksUQxM90A5htRQs1u06QKvdP3WU4aoz4KCgbQpzZE8+mA/DWomuf1O1e/",
-	"y6zYWD9sUTt7Fz+IJBMMtXw12dUqqPlmHtuFeQwJJEB7OTacbaYq1pdhMxvv0MyeccQuWCtmJ/RgrGZF",
-	"T46rIiiLnaAxiIJIUAUBvOLEaT/lXgnsLIoQUI+laHxB8Y6GoBoiHNlTi+s4iyJ9whkkpyVtDUlJKEtO",
-	"+rcsXgV7vNiyG6gKiwlqMv2P/sFn/V+P23gubiGjuy/PUmg2YOFr4MqFVa8kGXjf+qx8FopD7XztZoXH",
-	"O+ePrbh/WUc3i7iB+sk1kXRanpaifHKt7cUktXUd2YLPqjnSFe35u7msnfun+7o22Rq7RpdLxvnwMagE",
-	"IAdVXAaFwZ5r3VgarT9IBmRO5Y1Gae0iH8civIFoD43CJ6b1F/giGfQ8JwnQqPmWt/kKzgv0zYH4pByI",
-	"zcTV5Ut0kbZNVLFMWPXID/IdFijmaV7SWzmXmd/v1Cb/J3p5EGWd77gLKBl2Ji30BycKFP2oDTf6O9A3",
-	"wcYHese5R8dbO/Sdp/2LIsXOs9udlbJ+Ssq3HJNvOSZfINP2JaMYe1YtzaQ318ZzZkUpfe6sMryXFX9p",
-	"PYO2Est1NngnVi5XPbGPpatcwyZL0wkpJ6mEUzITSyImyvQGsb4mvAhzKUnkaR7mZcHjHTHbihzdsx5P",
-	"QMYrghEzAwghm71ADKa2Q+7abKUFWxZhKEPG195OJrIfq8ThvXmamTyJIOk9+nq1ADnaaTC7aTHag5rz",
-	"8hk7JD3j46eLBfC8C4nreuQoYxMWlE1iKC8fYB0MJ67GiJcmiykX7ZHoBWB/I9Ovn0yzZAqn987pymTt",
-	"YSzBqanUjW4h4Vr2M0lSjtUlHoqEN029sOS/NKVo2jnyezdoF0Tiajj1oI9sXY9xhyLfcuDbxAalB/Sy",
-	"QTnIPJgRKgP9bq1Qpc/WNVIL4yDLrWNKEtOPcMeI/wUPPR4cgk3xMBqM5G3svKg1yqjnKGdn795zIA8+",
-	"2596GZuKpFE/oGWYGgdMtGPYZW4fu63cpBhBzG4Ba/4PPzeZnagpeLcdMv9e9Kt132UGj7VZ1KB7572j",
-	"4jaTnCkz+7D8rVybbsdOtH4kYnIzTZPN5Y5pwzrOlsWyEw/H0Q4Kh77dLlDgDTsTtHciDNut9TJaFcDw",
-	"CMIwtrh0111Gq9ZuFFOpiNSoJhFdSReviK9hlM36+tyWuE5/Ujz4bH9e6b8nsIip6TOx7rcDb4RC/pHB",
-	"MQpe6fAdLjSjpwd0HeQ06+djHJbuOl8VvIQpjyAhS7prY9cV2N7KiH4TVe2Wh/5KrLBeiOIbQ0jnYCL4",
-	"H5D5Kde2aJOb1EsK1yDV5tfowlPPo3dtUl+8yv0j0uRTo0fKLTkaQzLEsTTBYthC30iJ5I+RppE/RqY8",
-	"syS2r/omBDkDGpsay02i8i9mROflp+BOHSxiyipYqjKsehw+JLc2ienZ4ffbmvWNyIpZMElCwTmECsNC",
-	"TFiuhESfbSaJVGKxcH7Z5kqYWUEEDBcIKTdTnJJnh9/bcj3U+0kDaC6iDqnmDY7YhZChv9RHwLgwu3mC",
-	"sbxzt7KOsCyE+sFn/V+bAfdnQOj3yhc2c+00X7gbl34mZ6H0tNCn1U23sA7s9fMMrZ/qdgGKIg/djWyv",
-	"FwuRXW6f82drcxWL7O7WOlP9/hb9MB1WTQelB7NqZmjYrVWz9FlP0ot5/J2+22EuuCsOuGuRRNGkWC/q",
-	"L7dHLo5dkj1y9IxoUhBaxQvTBKL/bMV3Ie4m96t1lS8rnOzG2mVwt4g1+zuZ0FhC4K9lZub4xCLZyrN7",
-	"tkoJRiln/0rB5lpbcpFqhQXdJyKZbztrtsQEm6rr9SC5Wj2zTBAvR6Pl3+uTRmtrn5FxVgbv1AZRO7um",
-	"ZrDlone798tg5IEiEhebVemz+T8Zp9mqR87Rd4XsK+7kJvv9ryyOiyzwycSKrgWjTnN841YPt814X4Ki",
-	"LO5gv08XkuvZvapeXn9BSauwDDdBFKdvvNXN5A97rVc+smNrfr+rXWNv9wLFjnnuqzuFRo2sJk8WKyES",
-	"koBM50BooXrBcPGhSLgwRUdrdyHUV1Prkf1Sa6A2TIo5TaVpXQvxk6PDw0NPW/I5vTNfMc+zjx49VuFV",
-	"g5p3EIok6qMa2drAYuLsLExwlEIWMQ0h0HIGRjBSHpE546mCiu6yYz9aYZFo4cNI0AhCFkFE6FgLSuMV",
-	"SiQBtlXJXCejJ3hTTERy8zDXxE8iudn8jqjUVxvQNFOxOYi03+h+Ju2j9c5KpUVakoik8wjhIE12FoC9",
-	"bw5PM7I+AfPAVWIi3FCcRqrYjeTUflV4pHG9tjZZ/CAW0z43yGsxfdz7o87q67z9Iato9yAohJGHZF6L",
-	"KbZ+fYxC2VtV7ZBWHoi19q/q/q2i+5Do4i+hmvvD2B8ehk45qOU2pICmquBm1Bv7lYeyAuPstpt5L23R",
-	"V9SKE9NGf9eRkyjpmkAGFJ7JQsQsXG2mS6FO9jCy3aWeetvCnen07O8da5FpHNirn1OQyhf3OkmttRI9",
-	"uczkgNcM8ZEAU+TcWOQ93b77yYMeCkLARE9VdEKKaJWdEpgkIG0Zwe3TzTsz/bYpJyr09GzWj7//saQf",
-	"H66rBnjQfoHx1sFIJGifTgiNNTNfjU54Gse75SZ6LYaV8MisZjM2Ymw8D0UPeu5tkwNNlbh0zK/OS9r4",
-	"TJvSuDnlfJWmwg1IS3K6kDOhHojbWPez/cgD3FNlwKPn8sQUCmPyxrT/Oi0XfWWKjIVQniunrdrbo1Z2",
+	"TRtrr4Tc5DVep6xOmiTAVUGTeDCx32vjOe9yOpv4J1/FGgnhJxu0puWL81fPJJEmstbnQjVJiv1hU6Hs",
+	"bB1ZIZcK6IJiaeQcE8Uve4kW5zVG7i3FAWzbT9/soC9XF/YYI5rKHLok6YD8L0RhIdlSxhg+31QAaguV",
+	"fxojnBIRQ2PFkewkc0Hm4MqNZa0FKF9hre1BxZHyFPD2SiBlOL+3y3T8TSw5msdpNGccU+VvIdZoGAWj",
+	"WwZL8CdJlCwKbaY3a/7L6nPPssqRxpi4pNJatQMihYZSSDlG/JAxkATGQhi7et3sc8XpQs6Eh3RsCv8g",
+	"z4OdzKtqV49zPjaw3/ICPjtXLXHATQsrTIPlrz3nY2wjl3zJ5T7r9LnVHiYuCzAs+qbwKOVVhU3R7QbI",
+	"Nx4Cf53ohgzqc1PhwH0JQ36zI2FKGUM86WkeDyw8cA0OBD6sXNPpmZRsyufgq2/6o9bOKQ7QJ4oIbooE",
+	"KjolMUQuDBhrItYTcbP3+vMZmi2mQbfGT70czsDwvR8ZZ3LW+mJDAGBloj5VB0pbyd8LinCp7ae+UC/W",
+	"bI+WCryxF4+/eqx8ZWO4vATZXJStqZhqzTRmq8c76jNLKX64aR+N6ovgViy4cu6yNUIJ3lsBtoc+8+SE",
+	"fA8APJtrgisWbtTcv7XuDsyt66OT7lnfql1mSv+yjH2owdUy9JIyR2eAijvOW/X4j3Ve6Kqz/KodukZg",
+	"1o4KdpYYudetbmQwLKbDOKEkxipKzsptsz5CMQe0zvq8xbdASl6oQo204dnl7U6YEger3ZwmEce7TO+V",
+	"HVOprhZ0yTe7Cwb6eNYQxBaYe9dQqUpv4OWAqlAdDpRN9bqSfyRvfNXD/WF3GWR8wMGqSf0rnokqNkuA",
+	"KXGJMpWVz3wbv8IDX2dabezk4ZnC1k/YpFs42vQAyHX466ZkmVNiXra9iag8pNpJGP5g6DbieIiS384O",
+	"XVG4TYpIt5WsOl2SVSvviSlb3nxdJLeypn58JsNuP+t5CYc29bYlBiSCRQIYiutug2rqQisPKKPluJxV",
+	"0YNBFA9atR/g8ffN0zWZHRn/MQF4xeTNxdhvsbA2JDttexac+1B7kpDfbPkBOf2ChnDwUf/44UTR6cdR",
+	"D/gqOh14m+bqTB2ddZprJxmUwOvbeX1HQ4VNOzHEbpKIOda7QoNCMYSvpi5PRBI25Nxls/gZt3tarKnV",
+	"mg5XGmxnKArnniA/Gq1ezqOGvHSMcuz6ajGS0kWNNE0pFSz6M0e39CsFC69vrRGTb2BKw9VT1Ed2rFV0",
+	"5j1uXdx4HBH831aefjg5uu1ytUymIdx//VPWAPEtK1jrXDAbizEZ7pwGhKvIUdkG7ivb26UC5mToNjAm",
+	"/mdqQt7r903zRaV6lbdsLEno9nFNpwPVreHsT5lvdKyUTstnr9W3VFj+T4lIfajIbMIDbreSid6Xhkfl",
+	"hUgaClYpOjW920zz2vzzgZ/g+8KkPJVbQhtUmupeNJ/Atpv7d6ZmKIfJr8uaOM72NEj0MSYKz7a+WSe/",
+	"WSe/WSe/dOtkxhe8DNYWwt6srHerD1C2tf3Xz00hb17KHmpyelkfYVaS23zAtzMTne+PaGjJAegjfWUj",
+	"g+aEMvP5Mx41dNDKM2Hq966Z/1nefphhP2W6YPufzXv3p4Rm8TAmhUCSCEIWDSsmlDXOqrjubfxAIlKV",
+	"lTY7MMuyazr47KBwH5jG9mOgCSSu7SsWR+NkJtLEm768NrDdopuBfuGPgmoEAnYL71yH/TgO9n27sUTK",
+	"Oo2x2pqMrFk1ZWgUVksvVNWc5GBLpPRw9WZuf+UyAVxAX4EvOkBUyqe0wL8phO8hQPoFFKJpAtPr20F6",
+	"RCl9JI+KNSt1IbIe4xnWl2JqdaXnMYioJO0ZrvGjOxby5hMcj01A6QzuqOZpcxqTiE0Nw8cVIfrwxfz0",
+	"zJRCA95ZNGc8m55h4gfWCHQUdjL6+x4O2ru2PQDdsk3giZ4ji4Zpev/yfO+XYgvG/N3r7Nw0vKsH7BnK",
+	"r76rJdwmyPzt9+vu7WuYM+tTUkxpAc+EThdqPJyMDveP9g9tB2hOF2x0Mvpu/3D/O8veEE0H+0uI470b",
+	"Lpb84J/LG7nvWu/bdjuF/tCjk9FPoErNIvLSADjb8eHh1pr6l77j6e1/Zsor/w5j8gusyJVp7fz8739v",
+	"mjhb6cGPlMVpAiXSHZ18+BiMZDqf02RlL2gMLUclwhR9JGKSJ+Y/I7YkJLMFOLHDClbUxIlLkNUYYNFe",
+	"WK1t0QRkXymMB4S173MekGuYmPIQeHCXpp6okgZQtAOiv88EuRUpZpC7yMUCCIuwNQA0FQj38g4rC1v2",
+	"tu6ZKQPQxMoVOVDWC8g1yesNtl7CRb/yA+VheuH3NZwebQ2nnv6uDShFABvdE/vswJ0KsjoVRM7Ekpu+",
+	"8IKHeDN83+eQvYdJKmm86aH8XOSWHz7el0jqgt6AFj8NpdiN2DjxVCLfvNvDHh17CZvONH/FP9fJ6+Az",
+	"zQF1/urekFkMCvoQ3CscWSa4BU3oHBRWRf1gbwmUKrM7ovTFUZU2ggKeq+T2sUY339el+58Ef1rYes2j",
+	"9ZGlb/IDmkam6J2Xb75hUp3FMbbVryPAt598yAG+9W6CYbP3Qb/hL1Zn2Pm///h3bsED3rk2Pd/6vnDF",
+	"zCntN/pXrljcZzRaAfoMfAt3yrKbjxteWb1kVtxGQ8xLnd+940AWpitGoaT03/f0qvcymcz3PTu8uL/7",
+	"nZ+uotRbPV76fo1YZKsB8ZodEUsd2b9jxoCrDq7ZURQQDkuQyjSL9ZxFc9ageBxjMd3L2qA0iTJZh5EH",
+	"lF/yDiQNV5ztNmKSn4TEuIuGNiOjJ4VUzK6w/Wj1HlxbM5vL7vjn2eW5Ld5k+pqSWEzlqeugh9tTM2AJ",
+	"EUvehttgtEg9aLyqoHE9UWoABrvEpF2TjqlBwcWSmAC2p0MgxhCCyA/M6WZZMSlTASggqWbyhCkCPJL9",
+	"jnYmih/YfN69MKua4j3paKB+b8YWkxE2QlxHDli9WUZR1C6jEtdn2rlp3nf+6mmhMTOV54XfxMT0U8D1",
+	"Jik/tWZ0VwdFj6aFNipDEfs5q09zf1AoYNvEx2uVN2SDkPuvFLA7oZVyMYhrVJRmB8UEaonDNy3waINJ",
+	"dyKZ1GuV9BBQruh8EYMMiIij/Dp+YoIGVgl0CaliQpyPh5i0VCpRkXRlBCVdauYzBskiyJP6TVEUSdFM",
+	"3HYjDZLjr7KiS/cfC1RvUiZlq+5w5QbthDhMkmofinDLelJEoK/GCaB92znaKS/mwRIxmQTOTqTlEI10",
+	"w7EE78mr7M4PPpuf3tI53Jt4EL+QYoE6mGay2a3OUpJv/MBzQxjIg0shmVXqHk5QcQTjl1JkRk5Ph0TM",
+	"igl1dKJlV5FgPrXrqWRuNP2btTeZDGcuVE5HxcTmHkSDUx58Nn6n+wO6YHuug7GzH/qshVrxt81ghpLP",
+	"JVUz6w7wkM9WkJ93qnkkK2Lh43Xiu4HV0zUftlGosx9q9UlvAksGa8rZiNQOPhtXT82M6DMabonueph7",
+	"8CMZjT5N62EbstB8uAU0mTCZg5Dy0FguGtgCPtfwtTGEfUy6mbd7E1vu4QYOCrOrGPIwxbquNKGsbUC1",
+	"S0Z5xvLrH3toXplqg00fgUcQPUHCimOypEwxPkWZxWq9pmyF3JDi8jirJuVKk9kbF+z0YCLEzxBHLpqr",
+	"jicU62dCk/qTQs+ZyzNTzDoes7CwrWkNlSt8QW0BmQpLQFtLBVfbcCsODcRLQIInjvSta1Jv5jNi+Rgw",
+	"AhatvgySZ5LQKcXKRb0KohW60+cpDMzb8OB+LY/n7smbcLF8WiR+mSrLXwjjSjhTNCIMzfZTdgtaOLaI",
+	"FRMUtTqMuY38KLcB3bC45Qr8hcV4ARbteRuKxlu76DousWB0w+IBt1xx9Fd8xZWsi5bixmmhfQa2vJXr",
+	"UVUfGwuSU25neTxq+mak8RtpLFHMTAeI+UaUULPbNKlC7/V9lpPGqI+CgkkTqQ3RfDogfwOq5nl95mq2",
+	"mRUb64ctZGjv4geRZIKhlq8mu1oFNd/MY7swjyGBBGgvxybDzVTF+jJsZuMdmtkzjtgFa8WMlB6M1azo",
+	"yXFVBGWx+zcGURAJqiCAV5w47afcK4GdRREC6rEUjS8o3tEQVEOEI3tqcR1nUaRPOIPktKStISkJZclJ",
+	"/5bFq2BfH1tqBVVhMUFNpv/RP/is/+txG8/FLWR09+VZCs0GLHwNXLmw6pUkA+9bn5XPQnGona/drPB4",
+	"5/yxFfcv6+hmETdQP7kmkk7L01KUT661vZhExq4jW/BZNUe6oj1/N5e1c/90X9cmW2PX6HLJOB8+BpUA",
+	"5KCKy6Aw2HOtG0uj9QfJgMypvNEorV3k41iENxDtoVH4xLR7A18kg57nJAEaNd/yNl/BeYG+ORCflAOx",
+	"mbi6fIku0raJKpYJqx75Qb7DAsU8zUt6K+cy8/ud2oIPiV4eRFm3Q+4CSoadSQv9wYkCRT9qw43+HvRN",
+	"sPGB3nHu0fHWDn3naf+iSLHz7HZnpayfkvItx+RbjskXyLR9ySjGnlVLM+nNtfGcWVFKnzurDO9lBX9a",
+	"z6CtvnOdDd6JlctVzOxj6SrXLcrSdELKSSrhlMzEkoiJMv1grK8JL8JcShJ5mod5WfB4R8y2Ikf3rMEU",
+	"kPGKYMTMAELIZi8Qg6ntkLs2W2nBlkUYypDxtXeTiezHKnF4b55mJk8iSHqPvl4tQI52Gsxu2sr2oOa8",
+	"fMYOSc/4+OliATzvPOM6XTnK2IQFZZMYyssHWAfDiasx4qXJYspFeyR6AdjfyPTrJ9MsmcLpvXO6Mll7",
+	"GEtwaqqzo1tIcMgSN1OO1SUeioQ3Tb2w5L80pWjaOfLvbtAuiMTVcOpBH9m6HuMORb7lwLeJDUoP6GWD",
+	"cpB5MCNUBvrdWqFKn61rpBbGQZZbx5QkpgfljhH/Mx56PDgEC79hNBjJWxd6UWuUUc9Rzs7evedAHny2",
+	"P/UyNhVJo35AyzA1Dphox7DL3D52W7lJMYKY3QL2eRh+bjI7UVPwbjtk/r3oV+u+ywwea7OoQffO746K",
+	"20xyprTww/K3cm26HTvR+pGIyc00jVWXO6YN6zhbFstOPBxHOygc+na7QIE37EzQ3okwbLfWy2hVAMMj",
+	"CMPY1tRddxmtWrtRTKUiUqOaRHQlXbwivoZRNuvrc1viOv1J8eCz/Xml/57AIqamt8i63w68EQr5RwbH",
+	"KHilw/e40IyeHtB1kNOsn49xWLrrfFXwEqY8goQs6a6NXVdg+2kj+k1UtVse+iuxqn4him8MIZ2DieB/",
+	"QOanXKuqTW5SLylcg1SbX6MLTz2P3rVJffEq949Ik0+NHim35GgMyRDH0gSLqRnjUyMlkj9Gmkb+GJmS",
+	"3JLYXvqbEOQMaGxqLDeJyj+bEZ2Xn4I7dbCIbensZoZVj8OH5NYmMT0//G5bs74VWTELhuW6OYQKw0JM",
+	"WK6ERJ9tJolUYrFwftnmSphZQQQMFwgpN1OckueH39lyPdT7SQNoLqIOqeYtjtiFkKG/1EfAuDC7eYKx",
+	"vHO3so6wLIT6wWf9X5sB9ydA6PfKFzZz7TRfuBuXfiZnofS00KfVTbewDuz18wytn+p2AYoiD92NbK8X",
+	"C5Fdbp/zZ2tzFYvs7tY6U/3+Fv0wHVZNB6UHs2pmaNitVbP0WU/Si3n8TN/tMBfcFQfctUiiaFKsF/WX",
+	"2yMXxy7JHjl6TjQpCK3ihWkC0X+24rsQd5P71brKlxVOdmPtMrhbxJr9nUxoLCHw1zIzc3xikWzl2T3b",
+	"4wSjlLN/pWBzrS25SLXCgu4Tkcy3nTVbYoJN1fV6kFytnlkmiJej0fLv9UmjtbXPyDgrg3dqg6idXVMz",
+	"2HLRu937ZTDyQBGJi82q9Nn8n4zTbNUj5+i7QvYVd3KT/f4XFsdFFvhkYkXXglGnOb5xq4fbZryvQFEW",
+	"d7DfpwvJ9exeVS+vv6CkVViGmyCK0zfe6mbyh73WKx/ZsTW/39Wusbd7gWLHPPf1nUKjRlaTJ4uVEAlJ",
+	"QKZzILRQvWC4+FAkXJiio7W7EOrrqfXIfqk1UBsmxZym0rSubfzJ0eHhoacV/Zzema+Y59lHjx6r8KpB",
+	"zXsIRRL1UY1sbWAxcXYWJjhKIYuYhhBoOQMjGCmPyJzxVEFFd9mxH62wSLTwYSSoaQsXETrWgtJ4hRJJ",
+	"gG1VMtfJ6AneFBOR3DzMNfGjSG42vyMq9dUGNEpVbA4i7Te6n0n7aL2zUmmRliQi6TxCOEiTnQVg75vD",
+	"04ysT8A8cJWYCDcUp5EqdiM5tV8VHmlcr61NFj+IxbTPDfJGTB/3/qiz+jpvf8gq2j0ICmHkIZk3Yort",
+	"fh+jUPZWVTuklQdirf2run+r6D4kuvhLqOb+MPaHh6FTDmq5DSmgqSq4GfXWfuWhrMA4u+1g30tb9BW1",
+	"4vrm21WWcyFyEiVdE8iAwjNZiJiFq810KdTJHka2u9RTb1u4M929/b1jLTKNA3v1UwpS+eJeJ6m1VqIn",
+	"l5kc8JohPhJgipwbi7ynw3s/edBDQQiY6KmKTkgRrbJTApMEpC0juH26eW+m3zblRIWens368Xc/lPTj",
+	"w3XVAA/aLzDeOhiJBO3TCaGxZuar0QlP43i33ESvxbASHpnVbMZGjI3noehBz71tcqCpEpeO+dV5SRuf",
+	"aVMaN6ecr9JUuAFpSU4XcibUA3Eb6362H3mAe6oMePRcnphCYUzemPZfp+Wir0yRscC11GmvucLEo1Z2",
 	"y+DXRGvZ86d56eVE1kKJhXO/fTrMheBr+5mtRW6uz66KfmI3zXqFSxrvw8e79wICNImxSl8y8A7EtJ2O",
 	"WAY7Zqg69mQLbFxluUpfYXENX1anxXIW2GDKNtzSON0wMMrM26jJO+rqipgy+Hi4gCmL7x1fJIWveq4R",
-	"fFrOoUOE7JiN/AqwINR8Gg3ilnCxolhCudSMVrpiWByzCrD8Rws5NN9Njh4KrOfgs/mhV1pogVK6ePIj",
-	"Z4WaTeVJoQa3m8CsJQalASqH/2a0rLm1dLB4IDZWvgEr9rSX+v7lplarJ/7aEfp2sqSM8e9BeaeZ/HEy",
-	"TPuQ3GPml/7MiuecYqoYEr3JGJzbAG3CJnaJagYJbIFrJrcshD0adrRINpIbDj5zY3cjXBW/2cttYd4g",
-	"2Za++IqusrKjnVR0rQD+gQtBBqNExDCMGN7pN55kOfcq0TYxnRJav1A6NaVjq5sJCCWpNHXes2JwrvQP",
+	"fFrOoUOE7JiN/AKwINR8Gg3ilnCxolhCudSMVrpiWByzCrD8Rws5NN9Njh4KrOfgs/mhV1pogVK6ePIj",
+	"Z4WaTeVJoQa3m8CsJQalASqH/2a0rLm1dLB4IDZWvgEr9rRX+v7lplarJ/7aEfp2sqSM8e9BeaeZ/HEy",
+	"TPuQ3GPml/7EiuecYqoYEr3JGJzbAG3CJnaJagYJbIFrJrcshD0adrRINpIbDj5zY3cjXBW/2cttYd4g",
+	"2Za++IqusrKjnVR0rQD+gQtBBqNExDCMGN7rN55kOfcq0TYxnRJav1A6NaVjq5sJCCWpNHXes2JwrvQP",
 	"JYtETJOu2rJe3lVhV14mpmXAIgJ6yoI1ev+K69IWBMsS3nIJ8waGhlxtUpj2qoKw7moYD8SftsSGcJqP",
 	"j1ya/t+JDWXyU5mcXTM6xEd3NdwenKTclHkLRN77Dv5WYP2LKrA++A7Ny6+PV645T52gQ2/z0LWuzaL/",
 	"qFnoz0b1i6/KLPptWmhDFJXVdVvf+2KtxAVHT187cc2Y+oVYjTeI09aEafqMdHVi3FURZDrvVwBZr2j3",
 	"+eVhCFKWmE6dC2FThmYNUzohXQvsgQlhRn5rrBCOKaH0LhXlkUTLrnvj1A7O2FegGfUf3LQItBVm9ARM",
-	"SYgnf3SW/FxAIgWnsTNmOZKxperLf/QUQ8pIKG/q2COYVCOwPZJ0427pwbeQ1Prh6h+P+rt1MO08HLVQ",
+	"SYgnf3SW/FxAIgWnsTNmOZKxperLf/QUQ8pIKG/q2COYVCOwPZJ0427pwbeQ1Prh6h+P+pt1MO08HLVQ",
 	"4dL1ys3DEjLtdkYjJPcxTCkPSvW//icmsBA2wVZebI5lUabsFvi6Fb+68mz99H8wp3c9z8AFvdvxMTBr",
 	"bJ0JuCbXD5oKwzRJgKtPslDzwmW444H6hNUzchXs3/IUth2+C3pXPH9+2ds48jRZo/DN5vAISetT1BKk",
-	"sqsREywkXbAsfSeJpfBTcljKt3+489WnbUOxX8MwVXGnnaLXavTwCLJOLscE6yteQV1oarK7Z0jerHx1",
-	"vd9D9rcDGjOqN/0Zf7hvZ87mpTM9shdvpnbk7uozlW1pi3Qcs7AhVNTuRmOlqy1UYWzgJu1TkqOAStNT",
-	"JCfzndYIdc3JNVrQdUdvgBu/Hmr6dKskpahJ4OvokGrHX9OpfHjnjltTz9oyXqeOnWVrUXbFVi95UgM2",
-	"LlAzkEDwc48S76G/bDrE0Zxq1ySR3CDvb9IsJZvyB6GGoUjXCE4s9yujSuP/w4mi04+n5s6nU+wyMQZC",
-	"yThlcWTa8HSwETP7RnR0tAE8cKFefrfxAVEGb+4LfZijQfzu40zpjaXvhWCmZrLGKOZ7WFSKSWa2V3Ta",
-	"h7jLDPBzfl/08Ptd5+drqIiW3Uqee9PDcMz3oq9VcDLbK3CsrHm1K56WSpCn5hYUyQaNszqrKG0Fp0/T",
-	"1txHjn/P1Oy5PkqyWSqyKNIyiLDWZn3w8ATKL9XuXGhRn29xjJZHcv4yyL1IZpubSV0F/3QEiwRCqnIR",
-	"2+ex3h6n2b4H0H0iTwHe1DHN0zim4xgcRDovpJeP04p/J7zxTJLb41OCuoucMT4lNJaChDFlc2NCRK7o",
-	"LBdGVZALGsJm19+BIfSDz1Yy6C7v4QgB+Ye/yMdWeehzK7LooWV6+I2zOzJnccwkhIJH0sh+sZh+JzE7",
-	"0xqAIpaYgkL6pLtyT/4SmGGaSJFsZuTruhPENL8WKhluIlnSJCJ/sYv8T60Luj7QxKyNCF42NpySMQ1v",
-	"8D0myRgmIgHCVI1D+7abQWbkM6La5Wix0X6hwVraVTuY8ddwC7Fnx/pMLBRE6C96dfychDHTr5+a6FWC",
-	"XnsgUqRJCA2byB7Wd6AJXSQURy8gkUwia/LsYrt2DXeGehnX3EFq6sBbFuRx6j7iu56Ofd1WuFhMTU8K",
-	"oxaMV8b+vEVTSTurlIqqtD+zvDLDH4tdWoLQClUM9BaISFVAMN4DIkInytbsj/VZJRMWm7Q+b2klMZW2",
-	"M9D69ZUGssreTGYXArSBMp+Ixpg5g+uv9PD9IpbZqWOSRAIbbzgnkD6WxjbFbeEzwR/sUE5YrP80o3LW",
-	"yzj+kx6/6Rn0mNL1Aja0pG9iOlokIF0fkJopPU3ibhu6m8EM72UgIjHjN1nf1svfrjP5NEwgAq4YjWVA",
-	"pkKYC/77Q1tg8qs9GO9RalGCLEzWK0HyNJfUi7eX/5tIBQvX4itrk7LCot9G4nGVTbqleo8Hcux0+ubz",
+	"sqsREywkXbAsPZPEUvgpOSzl2z/c+erTtqHYr2GYqrjTTtFrNXp4BFknl2OC9RWvoC40NdndMyRvVr66",
+	"3u8h+9sBjRnVm/6MP9y3M2fz0pke2Ys3Uztyd/WZyra0RTqOWdgQKmp3o7HS1RaqMDZwk/YpyVFApekp",
+	"kpP5TmuEuubkGi3ouqM3wI1fDzV9ulWSUtQk8HV0SLXjr+lUPrxzx62pZ20Zr1PHzrK1KLtiq5c8qQEb",
+	"F6gZSCD4uUeJ99BfNh3iaE61a5JIbpD3N2mWkk35g1DDUKRrBCeW+5VRpfH/4UTR6cdTc+fTKXaZGAOh",
+	"ZJyyODJteDrYiJl9Izo62gAeuFAvv9v4gCiDN/eFPszRIH73cab0xtL3QjBTM1ljFPM9LCrFJDPbKzrt",
+	"Q9xlBvg5vy96+P2u8/M1VETLbiXPvelhOOZ70dcqOJntFThW1rzaFU9LJchTcwuKZIPGWZ1VlLaC06dp",
+	"a+4jx//O1OyFPkqyWSqyKNIyiLDWZn3w8ATKL9XuXGhRn29xjJZHcv4qyL1IZpubSV0F/3QEiwRCqnIR",
+	"2+ex3h6n2b4H0H0iTwHe1DHN0zim4xgcRDovpFeP04p/J7zxTJLb41OCuoucMT4lNJaChDFlc2NCRK7o",
+	"LBdGVZALGsJm19+BIfSDz1Yy6C7v4QgB+Ye/yMdWeegLK7LooWV6+JWzOzJnccwkhIJH0sh+sZg+k5id",
+	"aQ1AEUtMQSF90l25J38JzDBNpEg2M/J13Qliml8LlQw3kSxpEpG/2EX+p9YFXR9oYtZGBC8bG07JmIY3",
+	"+B6TZAwTkQBhqsahfdvNIDPyGVHtcrTYaL/QYC3tqh3M+Bu4hdizY30mFgoi9Be9Pn5Bwpjp109N9CpB",
+	"rz0QKdIkhIZNZA/rO9CELhKKoxeQSCaRNXl2sV27hjtDvYxr7iA1deAtC/I4dR/xXU/Hvm4rXCympieF",
+	"UQvGK2N/3qKppJ1VSkVV2p9ZXpnhj8UuLUFohSoGegtEpCogGO8BEaETZWv2x/qskgmLTVqft7SSmErb",
+	"GWj9+koDWWVvJrMLAdpAmU9EY8ycwfVXevh+Fsvs1DFJIoGNN5wTSB9LY5vitvCZ4A92KCcs1n+aUTnr",
+	"ZRz/UY/f9Ax6TOl6ARta0jcxHS0SkK4PSM2UniZxtw3dzWCG9zIQkZjxm6xv6+Wv15l8GiYQAVeMxjIg",
+	"UyHMBf/doS0w+dUejN9RalGCLEzWK0HyNJfUy3eX/5tIBQvX4itrk7LCot9G4nGVTbqleo8Hcux0+ubz",
 	"4uyInS5Ja+ndpsnrAT2T13Tayzm5e4u9beulRfHMeokRVIpOt2Hr6uSQGuMHWWVPL96xROyTQXzFSSAU",
-	"LbKvxiILOK6v14+n87FNPtk9SWRBQmjmjoHaNtkFG/fuKAPumGyJ8C1QxSszcht3Z0WeNFb8x/JC5xDw",
-	"FI3RIm3M/oRIc5jOSxQciMrv9aFK5wVmCn2NQRYZqeg0zzuVSiQ7d8nkDmq9Fk2v8hEJdpqIdNH7DvvZ",
-	"jN6QaD0No4RUhKKLbA62vnbO1n/sNjXl777uUai2UIS8owZ582qR26AosqBTOCXHz7pXqd/Z+vqaPvSi",
-	"bn3zWJuqkfCx5aPoTNIsgDKT8NFkLwKahLPSV+b07jXwqZqNTo6O/xp0f/X5ysZuYtRZjkryF/OnT3q4",
+	"LbKvxiILOK6v14+n87FNPtk9SWRBQmjmjoHaNtkFG/fuKAPumGyJ8C1QxWszcht3Z0WeNFb8x/JC5xDw",
+	"FI3RIm3M/oRIc5jOSxQciMrv9aFK5wVmCn2NQRYZqeg0zzuVSiQ7d8nkDmq9Fk2v8hEJdpqIdNH7DvvJ",
+	"jN6QaD0No4RUhKKLbA62vnbO1n/oNjXl777pUai2UIS8owZ582qR26AosqBTOCXHz7tXqd/Z+vqaPvSy",
+	"bn3zWJuqkfCx5aPoTNIsgDKT8NFkLwKahLPSV+b07g3wqZqNTo6O/xp0f/XFysZuYtRZjkryF/OnT3q4",
 	"TcImmTVPJGijMGe60ZpVCTJ0tqzCxKPA/UbxF/1q8Ucc8+BGLg53ymKs2Zrf4sDuKdbhAe7r3y6sqQ/P",
-	"fVtwbD2CHKAlLeNyqni4LTGjaoDxJjFoEQFjhvV65e647WdFp/cHBUbXl/GeFV7Zvro9VGJo4DrhGhzn",
-	"2WE324y3yjK3e24x6rX3QSwi0heRM4gLVA6tjb9d89CeEpgv1MqWoTXOAi6ITM0l/AhqXv0EG4lpRmV2",
-	"goteme2e4tujLDs1YjIUt5CsOnqpvrTjvvVTbWzI2ZEe5bqrBmjgmiQILIf9hYhjk3qqmZdLmbqB1agz",
-	"Pen2eGhLz9+PN2jqGfTsEKhMdMJ6heWvlDeEvNoTsIFViySCxCsZGcmnSehpy+aA6GyioMHfG1EFe9ah",
-	"1HPSQijmV5miOrgt61brGQajv+9dC0XjPdtttetdHOzG7jrAyHWE1Wq8bd+V54Q5OW4HfWF9fKGMpJ9E",
-	"Qo5/IDORJjIgocmlKdVlyWRUqe+rG1iZ0HQRrbJwaPPIVHzHDE48HwYT+QE5j2C+EAp4uNoz1Qq8Stjx",
-	"s2coEmVKGYZSKUj0nP/3A93783Dvv/Y+/o//GDUoOd/64D5+H9zjYh/c7w8PiQwIjZd0JQf3wi3eho/V",
-	"iBHP0cO3Yvz9eBuxdd+aL/YLApXk9shGfYKWlxWG3omFaRy8MXkOaJXlY9MPFaG2BY31cL2vbCngzLsB",
-	"jP4IepLjazG14SKNAmKrmfD42Y9PKohs+/Fjr8UUozd2FUP2BPuO3R4PTeNdQwlzibxfsFowJD34C6xw",
-	"/jRSjDOdYZMC6p4UBeFaPbVnKLyDqVb+klIE3EYyUaWpDKYid/tiglG4SF8M6FNq2olcPPfelJ62phZL",
-	"XZ5es971cgSPtx6P+BqmNGysj2biTpaUKVOYR/9vqlnsXtz63ljK/kZv6RUuk1y9/FWS4/0jogQ53n+2",
-	"eeRTkW3Xcv1aS0Y6cK7Fxr/AFJx6cvamSdhyQN692c130uSyfK0hgVczDJbNcx6FUTWQwWOX9xmLgLC6",
-	"N6BHUk8jqdeC1RHd/vY5mhOU2PquQtQf+Jy4oPtkCFtu4p5MkpRHkJClsVk/gmklsVcwRGZNW+CU35cF",
-	"3KYucp6rf7QD3L0zH3isS9Xs27Y+fOJXqy2ynUWYqmIOL8b8mIb5WVCZe5a1C+Cw3JCgHoa/frz/fwEA",
-	"AP//",
+	"fVdwbD2CHKAlLeNyqni4LTGjaoDxJjFoEQFjhvV65e647WdFp/cHBUbXl/GeFV7Zvro9VGJo4DrhGhzn",
+	"+WE324y3yjK3e24x6rX3QSwi0heRM4gLVA6tjb9d89CeEpgv1MqWoTXOAi6ITM0l/AhqXv0EG4lpRmV2",
+	"goteme2e4tujLDs1YjIUt5CsOnqpvrLjvvVTbWzI2ZEe5bqrBmjgmiQILIf9hYhjk3qqmZdLmbqB1agz",
+	"Pen2eGhLz9+ON2jqGfTsEKhMdMJ6heWvlDeEvNoTsIFViySCxCsZGcmnSehpy+aA6GyioMHfG1EFe9ah",
+	"1HPSQijmV5miOrgt61brGQajv+9dC0XjPdtttetdHOzG7jrAyHWE1Wq8bd+V54Q5OW4HfWF9fKGMpB9F",
+	"Qo6/JzORJjIgocmlKdVlyWRUqe+rG1iZ0HQRrbJwaPPIVHzHDE48HwYT+QE5j2C+EAp4uNoz1Qq8Stjx",
+	"8+coEmVKGYZSKUj0nP/3A93783Dvv/Y+/o//GDUoOd/64D5+H9zjYh/c7w4PiQwIjZd0JQf3wi3eho/V",
+	"iBHP0cO3YvzteBuxdd+aL/YLApXk9shGfYKWlxWG3omFaRy8MXkOaJXlY9MPFaG2BY31cL2vbCngzLsB",
+	"jP4IepLjGzG14SKNAmKrmfD4+Q9PKohs+/Fjb8QUozd2FUP2BPuO3R4PTeNdQwlzibxfsFowJD34C6xw",
+	"/jRSjDOdYZMC6p4UBeFaPbVnKLyHqVb+klIE3EYyUaWpDKYid/tiglG4SF8O6FNq2olcvPDelJ62phZL",
+	"XZ5es971cgSPtx6P+AamNGysj2biTpaUKVOYR/9vqlnsXtz6zljK/kZv6RUuk1y9+kWS4/0jogQ53n++",
+	"eeRTkW3Xcv1aS0Y6cK7Fxr/AFJx6cvamSdhyQN692c0zaXJZvtaQwKsZBsvmOY/CqBrI4LHL+4xFQFjd",
+	"G9AjqaeR1GvB6ohuf/sczQlKbH1XIeoPfE5c0H0yhC03cU8mScojSMjS2KwfwbSS2CsYIrOmLXDK78oC",
+	"blMXOc/VP9oB7t6bDzzWpWr2bVsfPvGr1RbZziJMVTGHF2N+TMP8LKjMPcvaBXBYboGgRJzOO5Sl3+yY",
+	"XWgm5lu9asfZVT1azyQLuk0qCXXrxbf5LttcBxZsD1z15SkW5jc7P+NRQcP0FD3DUYHz6Co9Njv+bh2P",
+	"wgBuHebW6OSXEUfhJB98Nj/0qpRRIJsn3i3JIVCzQykEt+lvRfStefK6odtclaIJfoePQt775FxJS9uY",
+	"hxuvkMY1b2F86to/hzSOIcFqO1woEmLzntzVuf8IPZl6Hc8H5KydddfcmRoW9P5ACszH+/8XAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -61,7 +61,8 @@ func decodeSpec(s *nodev1.Spec) shoal.Spec {
 		DefaultUser: s.GetDefaultUser(), DefaultWorkdir: s.GetDefaultWorkdir(), TeamLimit: int(s.GetTeamLimit()),
 	}
 	for _, m := range s.GetVolumeMounts() {
-		out.VolumeMounts = append(out.VolumeMounts, shoal.VolumeMount{Name: m.Name, Path: m.Path})
+		out.VolumeMounts = append(out.VolumeMounts, shoal.VolumeMount{Name: m.GetName(), Path: m.GetPath(),
+			ID: m.GetId(), Backend: m.GetBackend(), SizeMB: m.GetSizeMb()})
 	}
 	for name, t := range s.GetWorkloadTokens() {
 		if out.WorkloadTokens == nil {

@@ -63,7 +63,8 @@ func encodeSpec(s shoal.Spec) *nodev1.Spec {
 		DefaultUser: s.DefaultUser, DefaultWorkdir: s.DefaultWorkdir, TeamLimit: int32(s.TeamLimit),
 	}
 	for _, m := range s.VolumeMounts {
-		out.VolumeMounts = append(out.VolumeMounts, &nodev1.VolumeMount{Name: m.Name, Path: m.Path})
+		out.VolumeMounts = append(out.VolumeMounts, &nodev1.VolumeMount{Name: m.Name, Path: m.Path,
+			Id: m.ID, Backend: m.Backend, SizeMb: m.SizeMB})
 	}
 	for name, t := range s.WorkloadTokens {
 		if out.WorkloadTokens == nil {

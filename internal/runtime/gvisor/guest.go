@@ -74,6 +74,7 @@ func (g *guest) watch() {
 		// Reaps a child; for an adopted kernel, only removes its socket.
 		err = g.box.DestroyContainer(g.spec.ID)
 		g.exit, _ = g.box.Wait(g.spec.ID) // does not block; returns the status if it is known
+		g.endGofers()
 	}
 	g.endErr = errors.Join(err, g.driver.cgroups.remove(context.Background(), g.spec.ID))
 	g.pidfd.Close()

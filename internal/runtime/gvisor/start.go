@@ -35,12 +35,14 @@ func (d *Driver) Start(ctx context.Context, s runtime.Spec) (runtime.Guest, erro
 }
 
 // Restore brings a guest back from a checkpoint.
-func (d *Driver) Restore(ctx context.Context, s runtime.Spec, checkpoint string) (runtime.Guest, error) {
+func (d *Driver) Restore(
+	ctx context.Context, s runtime.Spec, checkpoint string, volumes []runtime.Volume,
+) (runtime.Guest, error) {
 	sh, err := d.Prepare(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	return sh.Restore(ctx, checkpoint)
+	return sh.Restore(ctx, checkpoint, volumes)
 }
 
 // Prepare starts the kernel without a guest.
@@ -57,18 +59,26 @@ type shell struct{ guest *guest }
 
 var _ runtime.Shell = (*shell)(nil)
 
-func (s *shell) Start(ctx context.Context) (runtime.Guest, error) { return s.boot(ctx, false, "") }
+func (s *shell) Start(ctx context.Context) (runtime.Guest, error) { return s.boot(ctx, false, "", nil) }
 
-func (s *shell) Restore(ctx context.Context, checkpoint string) (runtime.Guest, error) {
-	return s.boot(ctx, true, checkpoint)
+func (s *shell) Restore(
+	ctx context.Context, checkpoint string, volumes []runtime.Volume,
+) (runtime.Guest, error) {
+	return s.boot(ctx, true, checkpoint, volumes)
 }
 
-func (s *shell) boot(ctx context.Context, restore bool, checkpoint string) (runtime.Guest, error) {
+func (s *shell) boot(
+	ctx context.Context, restore bool, checkpoint string, volumes []runtime.Volume,
+) (runtime.Guest, error) {
 	g := s.guest
 	if g.ended() {
 		return nil, runtime.ErrGone
 	}
-	if err := g.boot(ctx, g.driver.conf, restore, checkpoint); err != nil {
+	err := g.holdVolumes(ctx, volumes)
+	if err == nil {
+		err = g.boot(ctx, g.driver.conf, restore, checkpoint)
+	}
+	if err != nil {
 		ended := g.hasEnded()
 		err = errors.Join(err, g.Kill(context.WithoutCancel(ctx)))
 		if ended {

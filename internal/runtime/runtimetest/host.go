@@ -128,7 +128,7 @@ func (h *Host) Start(id, checkpoint string) *Guest {
 }
 
 // Boot is Start by a given description. The guest ends with the test.
-func (h *Host) Boot(spec runtime.Spec, slot *network.Slot, checkpoint string) *Guest {
+func (h *Host) Boot(spec runtime.Spec, slot *network.Slot, checkpoint string, volumes ...runtime.Volume) *Guest {
 	h.T.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
@@ -137,7 +137,7 @@ func (h *Host) Boot(spec runtime.Spec, slot *network.Slot, checkpoint string) *G
 	if checkpoint == "" {
 		g, err = h.Runtime.Start(ctx, spec)
 	} else {
-		g, err = h.Runtime.Restore(ctx, spec, checkpoint)
+		g, err = h.Runtime.Restore(ctx, spec, checkpoint, volumes)
 	}
 	if err != nil {
 		h.T.Fatal(err)

@@ -221,7 +221,7 @@ func shells(t *testing.T, h *Host) {
 		t.Fatal(err)
 	}
 	shell, place = prepare("back")
-	started, err = shell.Restore(ctx, dir)
+	started, err = shell.Restore(ctx, dir, nil)
 	begin(place, started, err).Want("/count", "2")
 
 	unused, _ := prepare("unused")

@@ -16,7 +16,7 @@ type promise struct {
 // Run holds a runtime to what package runtime promises. open makes a runtime that nothing
 // else uses and that is closed when the test ends.
 func Run(t *testing.T, open func(t *testing.T) runtime.Runtime) {
-	for _, list := range [][]promise{starts, checkpoints, adoptions, likeLinux} {
+	for _, list := range [][]promise{starts, checkpoints, adoptions, volumes, likeLinux} {
 		for _, p := range list {
 			t.Run(p.name, func(t *testing.T) {
 				t.Log(p.what)

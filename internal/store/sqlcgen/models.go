@@ -222,6 +222,15 @@ type User struct {
 	ServiceTeam string
 }
 
+type Volume struct {
+	ID        string
+	TeamID    string
+	Name      string
+	Backend   string
+	CreatedAt int64
+	RemovedAt int64
+}
+
 type Webhook struct {
 	ID             string
 	TeamID         string

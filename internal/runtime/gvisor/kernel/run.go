@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/cpuid"
@@ -26,19 +27,31 @@ const bootHeapBytes = 64 << 20
 // linkedDynamically is set by the build with cgo.
 var linkedDynamically bool
 
-// Run turns this process into a sandbox kernel, or its unmount helper, if it was executed
-// as one, and then never returns. In any other program it must be the first thing that main
+// Run turns this process into a sandbox kernel, its unmount helper, or the gofer of a volume,
+// if it was executed as one, and then never returns. In any other program it must be the first thing that main
 // calls.
 func Run() {
 	isKernel := os.Args[0] == pin.Argv0
+	isGofer := os.Args[0] == pin.GoferArgv0 && len(os.Args) == 4
 	isUnmount := len(os.Args) > 1 && os.Args[1] == "umount"
-	if !isKernel && !isUnmount {
+	if !isKernel && !isGofer && !isUnmount {
 		return
 	}
 	if linkedDynamically {
 		fmt.Fprintln(os.Stderr,
 			"the sandbox kernel executes itself where there are no shared libraries: build it with CGO_ENABLED=0")
 		os.Exit(1)
+	}
+	if isGofer {
+		limit, err := strconv.ParseInt(os.Args[3], 10, 64)
+		if err == nil {
+			err = runGofer(os.Args[1], limit)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "the gofer of a volume:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	if isKernel {
 		relaxCollector()

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/http"
@@ -85,6 +86,8 @@ func main() {
 		mode, _ := strconv.ParseUint(r.URL.Query().Get("mode"), 8, 32)
 		reply(w, os.WriteFile(r.URL.Query().Get("path"), []byte(r.URL.Query().Get("text")), os.FileMode(mode)), "ok")
 	})
+	http.HandleFunc("/keep", handleKeep)
+	http.HandleFunc("/kept", handleKept)
 	http.HandleFunc("/call", handleCall)
 	http.HandleFunc("/clocks", handleClocks)
 	http.HandleFunc("/timers", handleTimers)
@@ -98,7 +101,7 @@ func main() {
 		reply(w, err, strconv.Itoa(started))
 	})
 	http.HandleFunc("/child", func(w http.ResponseWriter, r *http.Request) {
-		child := exec.Command("/init", r.URL.Query().Get("mb"))
+		child := exec.Command(cmp.Or(r.URL.Query().Get("program"), "/init"), r.URL.Query().Get("mb"))
 		out, err := child.StdoutPipe()
 		if err == nil {
 			err = child.Start()

@@ -527,6 +527,9 @@ type VolumeMount struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	Id            string                 `protobuf:"bytes,3,opt,name=id,proto3" json:"id,omitempty"`
+	Backend       string                 `protobuf:"bytes,4,opt,name=backend,proto3" json:"backend,omitempty"`
+	SizeMb        int64                  `protobuf:"varint,5,opt,name=size_mb,json=sizeMb,proto3" json:"size_mb,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -573,6 +576,27 @@ func (x *VolumeMount) GetPath() string {
 		return x.Path
 	}
 	return ""
+}
+
+func (x *VolumeMount) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *VolumeMount) GetBackend() string {
+	if x != nil {
+		return x.Backend
+	}
+	return ""
+}
+
+func (x *VolumeMount) GetSizeMb() int64 {
+	if x != nil {
+		return x.SizeMb
+	}
+	return 0
 }
 
 type Spec struct {
@@ -4374,10 +4398,13 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\x04type\x18\x02 \x01(\tR\x04type\"*\n" +
 	"\n" +
 	"DNSServers\x12\x1c\n" +
-	"\taddresses\x18\x01 \x03(\tR\taddresses\"5\n" +
+	"\taddresses\x18\x01 \x03(\tR\taddresses\"x\n" +
 	"\vVolumeMount\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04path\x18\x02 \x01(\tR\x04path\"\xc4\b\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\x12\x0e\n" +
+	"\x02id\x18\x03 \x01(\tR\x02id\x12\x18\n" +
+	"\abackend\x18\x04 \x01(\tR\abackend\x12\x17\n" +
+	"\asize_mb\x18\x05 \x01(\x03R\x06sizeMb\"\xc4\b\n" +
 	"\x04Spec\x12\x1d\n" +
 	"\n" +
 	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x12\x17\n" +

@@ -40,9 +40,10 @@ func (c *containerMounter) mountLayers(ctx context.Context, creds *auth.Credenti
 	return roots, nil
 }
 
-// restoreLayers hands the images of the layers to a restore.
+// restoreLayers hands the images of the layers to a restore, and what is held of volumes.
 func (c *containerMounter) restoreLayers(mounts *restoreMounts) {
 	for n := 1; !c.goferFDs.empty(); n++ {
 		mounts.fdmap[c.layerID(n)] = c.goferFDs.remove()
 	}
+	restoreVolumes(mounts)
 }

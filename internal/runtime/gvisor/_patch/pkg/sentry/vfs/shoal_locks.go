@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync/atomic"
 
+	"gvisor.dev/gvisor/pkg/abi/linux"
+	gcontext "gvisor.dev/gvisor/pkg/context"
 	"gvisor.dev/gvisor/pkg/sentry/fsimpl/lock"
 	"gvisor.dev/gvisor/pkg/state"
 )
@@ -48,4 +50,11 @@ func (l *lazyLocks) StateSave(sink state.Sink) {
 // StateLoad implements state.SaverLoader.
 func (l *lazyLocks) StateLoad(_ context.Context, source state.Source) {
 	source.LoadValue(0, new(*lock.Locks), func(v any) { l.made.Store(v.(*lock.Locks)) })
+}
+
+// InWayBSD tells whether somebody else has a BSD-style lock that keeps uid from having one.
+func (fl *FileLocks) InWayBSD(ctx gcontext.Context, uid lock.UniqueID, t lock.LockType) bool {
+	made := fl.bsd.made.Load()
+	return made != nil && made.TestRegion(ctx, uid, t, lock.LockRange{Start: 0, End: lock.LockEOF},
+		false).Type != linux.F_UNLCK
 }

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+// volumeSize is how many MiB the rows of volumes copy at once.
+const volumeSize = 256
+
+// mounted makes a sandbox with a new volume at /v. end removes both.
+func (s *server) mounted(ctx context.Context) (sb sandbox, dir string, end func(), err error) {
+	var v struct {
+		ID   string `json:"volumeID"`
+		Name string `json:"name"`
+	}
+	body := fmt.Sprintf(`{"name":"bench-%d"}`, time.Now().UnixNano())
+	if err := s.call(ctx, "POST", "/volumes", body, 201, &v); err != nil {
+		return sb, "", nil, err
+	}
+	end = func() {
+		ctx := context.WithoutCancel(ctx)
+		if sb.ID != "" {
+			_ = s.kill(ctx, sb)
+		}
+		_ = s.call(ctx, "DELETE", "/volumes/"+v.ID, "", 204, nil)
+	}
+	dirs, err := filepath.Glob(filepath.Join(s.DataDir, "volumes", "team-*", "vol-"+v.ID))
+	if err == nil && len(dirs) != 1 {
+		err = fmt.Errorf("the volume is in %v", dirs)
+	}
+	if err == nil {
+		err = s.call(ctx, "POST", "/v2/sandboxes", fmt.Sprintf(
+			`{"templateID":"base","timeout":3600,"volumeMounts":[{"name":%q,"path":"/v"}]}`, v.Name), 201, &sb)
+	}
+	if err != nil {
+		end()
+		return sb, "", nil, err
+	}
+	return sb, dirs[0], end, nil
+}
+
+// benchVolumeCopy compares copies of a large file into a volume, out of it and within it with one by the
+// host in the same directory.
+func benchVolumeCopy(ctx context.Context, b *bench, s *server) error {
+	sb, dir, end, err := s.mounted(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	fill := fmt.Sprintf("head -c %dM /dev/urandom > /v/a && cp /v/a /home/user/a", volumeSize)
+	if _, err := s.command(ctx, sb, fill); err != nil {
+		return err
+	}
+	// The shell's own start is no part of a copy.
+	const timed = `s=$(date +%%s%%N); %s; echo $(($(date +%%s%%N)-s))`
+	inGuest := func(list *times, line string) error {
+		out, err := s.command(ctx, sb, fmt.Sprintf(timed, line))
+		if err != nil {
+			return err
+		}
+		var took int64
+		if _, err := fmt.Sscan(out, &took); err != nil {
+			return fmt.Errorf("%s: %q", line, out)
+		}
+		*list = append(*list, time.Duration(took))
+		return nil
+	}
+	var in, out, within, host times
+	for range b.Rounds {
+		err := errors.Join(inGuest(&in, "cp /home/user/a /v/b"), inGuest(&out, "cp /v/a /home/user/b"),
+			inGuest(&within, "cp /v/a /v/c"))
+		if err != nil {
+			return err
+		}
+		begin := time.Now()
+		if err := exec.CommandContext(ctx, "cp", "--reflink=never", filepath.Join(dir, "a"), filepath.Join(dir, "d")).Run(); err != nil {
+			return err
+		}
+		host = append(host, time.Since(begin))
+		if _, err := s.command(ctx, sb, "rm /v/b /v/c /home/user/b"); err != nil {
+			return err
+		}
+		if err := os.Remove(filepath.Join(dir, "d")); err != nil {
+			return err
+		}
+	}
+	rate := func(t times) float64 { return volumeSize / (t.median() / 1000) }
+	for _, c := range []struct {
+		name string
+		took times
+	}{{"copy into a volume", in}, {"copy out of a volume", out}, {"copy within a volume", within}} {
+		f := figure{Name: fmt.Sprintf("%s, %d MB", c.name, volumeSize), Unit: "MB/s", Ours: rate(c.took), Anchor: rate(host),
+			Of: "the host's cp in the same directory"}
+		f.Ratio = f.Ours / f.Anchor
+		b.add(f, ratioAtLeast(0.5))
+	}
+	return nil
+}
+
+// benchVolumeCreate measures how long a create with a volume takes beside one without.
+func benchVolumeCreate(ctx context.Context, b *bench, s *server) error {
+	var with, without times
+	for range b.Rounds {
+		begin := time.Now()
+		sb, err := s.create(ctx)
+		if err != nil {
+			return err
+		}
+		without = append(without, time.Since(begin))
+		if err := s.kill(ctx, sb); err != nil {
+			return err
+		}
+		time.Sleep(time.Second) // another guest is started ahead meanwhile
+		begin = time.Now()
+		_, _, end, err := s.mounted(ctx)
+		if err != nil {
+			return err
+		}
+		with = append(with, time.Since(begin))
+		end()
+		time.Sleep(time.Second)
+	}
+	b.compare("create of a volume and of a sandbox with it", with, without, "create without a volume", atMost(150))
+	return nil
+}
