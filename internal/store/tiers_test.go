@@ -159,12 +159,13 @@ func TestLimitsOfAnEarlierVersion(t *testing.T) {
 			       ('last', 'last', 'last', 1000, 24, 32, 65536, 20, 10240, 4, 2000, 2000, 1024, 365)`)
 		s := openStore(t, location)
 		tenth := shoal.TeamLimits{ConcurrentSandboxes: 1, MaxLength: 2 * time.Hour, MaxCPU: 3, MaxMemoryMB: 4, ConcurrentBuilds: 5,
-			DiskMB: 6, Sandboxes: 0, Builds: 8, StorageGB: 9_000_000, EventDays: 10, CreatesPerSecond: 100, RequestsPerSecond: 2000,
-			Volumes: 100, VolumeMB: 10240}
+			DiskMB: 6, Sandboxes: 0, Builds: 8, Templates: 1000, Secrets: 500, StorageGB: 9_000_000, EventDays: 10,
+			CreatesPerSecond: 100, RequestsPerSecond: 2000, Volumes: 100, VolumeMB: 10240}
 		first, last := shoal.DefaultTeamLimits(), shoal.DefaultTeamLimits()
 		first.ConcurrentSandboxes, last.EventDays = 5000, 365
 		everything := slices.DeleteFunc(shoal.EveryLimit().Names(), func(name string) bool {
-			return slices.Contains([]string{"creates-per-second", "requests-per-second", "max-volumes", "volume-size"}, name)
+			return slices.Contains([]string{"creates-per-second", "requests-per-second", "templates", "secrets", "max-volumes",
+				"volume-size"}, name)
 		})
 		for id, want := range map[string]struct {
 			limits shoal.TeamLimits
