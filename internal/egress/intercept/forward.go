@@ -64,7 +64,20 @@ func (s *session) answer(w http.ResponseWriter, r *http.Request) {
 			s.refuse(w, serverFailure(s.ServerName, err))
 		},
 	}
+	defer flushCut(w)
 	proxy.ServeHTTP(answerWriter{w}, r)
+}
+
+// flushCut has an answer that breaks off reach the guest as far as it got.
+func flushCut(w http.ResponseWriter) {
+	switch cut := recover(); cut {
+	case nil:
+	case http.ErrAbortHandler:
+		_ = http.NewResponseController(w).Flush() // the guest may have gone, too
+		panic(cut)
+	default:
+		panic(cut)
+	}
 }
 
 // check refuses what must not be given the values. The certificate is for one name, and so is
