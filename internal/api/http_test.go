@@ -327,8 +327,8 @@ func TestMessagesAdvise(t *testing.T) {
 		fix   string
 	}{
 		"no key":     {w.call("GET", "/sandboxes", "", "X-API-Key", ""), "Invalid API key, please visit https://e2b.dev/docs/api-key for more information.\n", "shoal key create"},
-		"a feature":  {w.call("GET", "/volumes", ""), "use of volumes is not enabled", "CHANGELOG"},
-		"an option":  {w.call("POST", "/sandboxes", `{"templateID":"base","volumeMounts":[{"name":"v","path":"/v"}]}`), "Volume mounts are not enabled.", "CHANGELOG"},
+		"a feature":  {w.call("GET", "/volumes", ""), "use of volumes is not enabled", "shoal switch list"},
+		"an option":  {w.call("POST", "/sandboxes", `{"templateID":"base","volumeMounts":[{"name":"v","path":"/v"}]}`), "Volume mounts are not enabled.", "shoal switch list"},
 		"a template": {w.call("POST", "/sandboxes", `{"templateID":"nothing"}`), "template 'nothing' not found", "GET /templates"},
 		"much":       {w.call("POST", "/sandboxes", strings.Repeat(" ", maxPlainBody+1)), "The request body is larger", "files go to the sandbox"},
 	} {
