@@ -319,8 +319,6 @@ func TestMessagesAdvise(t *testing.T) {
 		fix   string
 	}{
 		"no key":     {w.call("GET", "/sandboxes", "", "X-API-Key", ""), "Invalid API key, please visit https://e2b.dev/docs/api-key for more information.\n", "shoal key create"},
-		"a feature":  {w.call("GET", "/secrets", ""), "Secrets are not available for this team", "CHANGELOG"},
-		"an option":  {w.call("POST", "/sandboxes", `{"templateID":"base","iam":{"tokens":{"t":{"audience":"a","tokenType":"JWT-SVID"}}}}`), "Sandbox IAM workload tokens are not available for your team.", "CHANGELOG"},
 		"a template": {w.call("POST", "/sandboxes", `{"templateID":"nothing"}`), "template 'nothing' not found", "GET /templates"},
 		"much":       {w.call("POST", "/sandboxes", strings.Repeat(" ", maxPlainBody+1)), "The request body is larger", "files go to the sandbox"},
 	} {

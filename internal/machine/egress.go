@@ -10,8 +10,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
 
 	"shoal/internal/config"
 	"shoal/internal/egress"
@@ -112,13 +114,29 @@ func moveToGroup(group string, pid int) error {
 	return err
 }
 
-// removeGroup removes a cgroup that is empty.
-func removeGroup(group string) error {
+// removeGroup removes a cgroup. The host's kernel empties it a moment after its last process was
+// reaped, and gives no notice of it; hence the retries.
+func removeGroup(ctx context.Context, group string) error {
+	ctx, cancel := context.WithTimeout(ctx, emptyTime)
+	defer cancel()
 	dirs, err := groupDirs(group)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
 	for _, dir := range dirs {
-		if gone := os.Remove(dir); gone != nil && !errors.Is(gone, fs.ErrNotExist) {
-			err = errors.Join(err, gone)
+		gone := unix.Rmdir(dir)
+		for errors.Is(gone, unix.EBUSY) && ctx.Err() == nil {
+			select {
+			case <-ctx.Done():
+			case <-tick.C:
+				gone = unix.Rmdir(dir)
+			}
+		}
+		if gone != nil && !errors.Is(gone, fs.ErrNotExist) {
+			err = errors.Join(err, fmt.Errorf("remove cgroup %s: %w", dir, gone))
 		}
 	}
 	return err
 }
+
+// emptyTime bounds how long the host's kernel may take for that.
+const emptyTime = 5 * time.Second

@@ -181,7 +181,7 @@ func (m *Machine) Teardown(ctx context.Context) error {
 		m.driver.Reclaim(ctx, none),
 		m.slots.Teardown(),
 		m.egress.Teardown(ctx),
-		removeGroup(egressGroup(m.cfg.Instance)),
+		removeGroup(ctx, egressGroup(m.cfg.Instance)),
 		m.driver.Close(),
 		os.RemoveAll(filepath.Join(m.cfg.RunDir, "guests")),
 		os.RemoveAll(filepath.Join(m.cfg.RunDir, "gvisor")),

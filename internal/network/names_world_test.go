@@ -18,7 +18,6 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -296,6 +295,3 @@ func ask(c net.Conn, host string) (string, error) {
 	}
 	return string(data), err
 }
-
-// logFile is where the process's last words are, for a test that fails.
-func (n *namedWorld) logFile() string { return filepath.Join(n.process.RunDir, "egress") }
