@@ -137,7 +137,7 @@ var desktop = Template{
 	},
 }
 
-//go:embed mcp-gateway
+//go:embed mcp-gateway/mcp-gateway mcp-gateway/*.json mcp-gateway/*.mjs
 var mcpGatewayFiles embed.FS
 
 // mcpGateway is the template that the SDKs take for `mcp`: in its sandboxes they run the

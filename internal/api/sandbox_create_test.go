@@ -35,7 +35,7 @@ func TestCreateDefaults(t *testing.T) {
 				t.Fatalf("sandbox ID %q", id)
 			}
 			want := map[string]any{"templateID": "base", "clientID": "6532622b", "envdVersion": "0.6.13", "alias": "base",
-				"envdURL": "http://10.11.0.9:49983", "envdAccessToken": nil, "trafficAccessToken": nil, "domain": nil}
+				"envdURL": "http://10.11.0.9:49983", "hostAddress": "10.11.0.9", "envdAccessToken": nil, "trafficAccessToken": nil, "domain": nil}
 			if c.secure {
 				want["envdAccessToken"] = tokens.Envd(id)
 			}

@@ -79,7 +79,7 @@ function configureCommand(server, settings) {
   if (installCmd !== undefined && typeof installCmd !== 'string') {
     throw new Refused(`MCP server '${server.name}': 'installCmd' must be a string`)
   }
-  if (typeof envs !== 'object' || Object.values(envs).some((v) => typeof v !== 'string')) {
+  if (typeof envs !== 'object' || envs === null || Object.values(envs).some((v) => typeof v !== 'string')) {
     throw new Refused(`MCP server '${server.name}': 'envs' must be an object of strings`)
   }
   return { runCmd, installCmd, env: envs }
