@@ -159,7 +159,6 @@ func TestCreateRefusals(t *testing.T) {
 		{`{"templateID":"base","iam":{"tokens":{"t":{"audience":"a"}}}}`, 400, v},
 		{`{"templateID":"base","volumeMounts":[{"name":"v","path":"/v"}]}`, 400, "Volume mounts are not enabled."},
 		{`{"templateID":"base","volumeMounts":[{"name":"v"}]}`, 400, v},
-		{`{"templateID":"mcp-gateway","mcp":{"exa":{}}}`, 404, "template 'mcp-gateway' not found: the MCP gateway is not shipped with this version of Shoal"},
 	}
 	for _, c := range cases {
 		t.Run(c.body, func(t *testing.T) {

@@ -58,7 +58,10 @@ async function readResource(upstreams, request, extra) {
 /** Passes a request on; its progress goes back to the client, whose cancellation ends it. */
 function ask(upstream, { method, params }, extra) {
   const { progressToken, ...meta } = params._meta ?? {}
-  const onprogress = progressToken === undefined ? undefined : (progress) =>
-    void extra.sendNotification({ method: 'notifications/progress', params: { ...progress, progressToken } }).catch(() => {}) // it has gone
+  const tell = (progress) => {
+    const params = { ...progress, progressToken }
+    extra.sendNotification({ method: 'notifications/progress', params }).catch(() => {}) // the client has gone
+  }
+  const onprogress = progressToken === undefined ? undefined : tell
   return upstream.request({ method, params: { ...params, _meta: meta } }, { signal: extra.signal, onprogress })
 }

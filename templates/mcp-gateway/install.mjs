@@ -46,7 +46,7 @@ export async function install(server, settings, signal) {
   if (!existsSync(mark) || !readFileSync(mark, 'utf8').startsWith(what)) {
     rmSync(at, { recursive: true, force: true })
     makeOwned(at)
-    if (server.npm) await run(server, at, signal, 'npm', 'install', '--no-fund', '--no-audit', '--no-update-notifier', '--loglevel=error', '--prefix', at, server.npm)
+    if (server.npm) await installFromNpm(server, at, signal)
     else if (server.pypi) await installFromPyPI(server, at, signal)
     else await installFromGitHub(server, at, settings?.installCmd, signal)
     writeFileSync(mark, what)
@@ -61,9 +61,13 @@ function makeOwned(directory) {
   chownSync(directory, who.uid, who.gid)
 }
 
+const installFromNpm = (server, at, signal) => run(server, at, signal, 'npm', 'install',
+  '--no-fund', '--no-audit', '--no-update-notifier', '--loglevel=error', '--prefix', at, server.npm)
+
 async function installFromPyPI(server, at, signal) {
   await run(server, at, signal, 'python3', '-m', 'venv', '--without-pip', at)
-  await run(server, at, signal, 'pip', '--python', `${at}/bin/python`, 'install', '-q', '--no-cache-dir', '--disable-pip-version-check', server.pypi)
+  await run(server, at, signal, 'pip', '--python', `${at}/bin/python`, 'install',
+    '-q', '--no-cache-dir', '--disable-pip-version-check', server.pypi)
 }
 
 async function installFromGitHub(server, at, installCmd, signal) {
@@ -74,7 +78,10 @@ async function installFromGitHub(server, at, installCmd, signal) {
 function launch(server, settings) {
   const env = environment(settings.env)
   if (server.github) return { command: 'bash', args: ['-c', settings.runCmd], env }
-  if (server.pypi) return { command: `${server.directory}/bin/${server.program ?? server.pypi.split('==')[0]}`, args: settings.args, env }
+  if (server.pypi) {
+    const program = server.program ?? server.pypi.split('==')[0]
+    return { command: `${server.directory}/bin/${program}`, args: settings.args, env }
+  }
   const name = server.npm.slice(0, server.npm.lastIndexOf('@')), at = `${server.directory}/node_modules/${name}`
   const { bin } = JSON.parse(readFileSync(`${at}/package.json`, 'utf8'))
   const program = typeof bin === 'string' ? bin : bin?.[server.program] ?? Object.values(bin ?? {})[0]
@@ -89,11 +96,12 @@ function run(server, cwd, signal, ...line) {
     const env = environment({ GIT_TERMINAL_PROMPT: '0' })
     const child = spawn(command, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'], signal, killSignal: 'SIGKILL' })
     let said = ''
-    for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => { said = (said + text).slice(-2000) })
-    child.on('error', (error) => reject(signal?.aborted
-      ? new Refused(`MCP server '${server.name}' was not installed in time. Install it ahead, in a template of your own: Template().fromTemplate('mcp-gateway').addMcpServer('${server.name}')`)
-      : error))
-    child.on('close', (status) => status === 0 ? resolve()
-      : reject(new Refused(`MCP server '${server.name}' could not be installed; '${line[0]} ${line[1]}' ended with ${status}:\n${said.trim()}`)))
+    const hear = (text) => { said = (said + text).slice(-2000) }
+    for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', hear)
+    child.on('error', (error) => reject(signal?.aborted ? new Refused(
+      `MCP server '${server.name}' was not installed in time. Install it ahead, in a template of your own: ` +
+      `Template().fromTemplate('mcp-gateway').addMcpServer('${server.name}')`) : error))
+    child.on('close', (status) => status === 0 ? resolve() : reject(new Refused(
+      `MCP server '${server.name}' could not be installed; '${line[0]} ${line[1]}' ended with ${status}:\n${said.trim()}`)))
   })
 }

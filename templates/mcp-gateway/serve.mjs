@@ -27,7 +27,8 @@ class Gateway {
     if (path !== '/mcp') return response.writeHead(404).end('MCP is served at /mcp\n')
     const [scheme, token = ''] = (request.headers.authorization ?? '').split(' ')
     if (!/^bearer$/i.test(scheme) || !timingSafeEqual(digest(token), this.#token)) {
-      return response.writeHead(401, { 'WWW-Authenticate': 'Bearer' }).end('The token of the sandbox\'s MCP gateway is missing or wrong\n')
+      response.writeHead(401, { 'WWW-Authenticate': 'Bearer' })
+      return response.end("The token of the sandbox's MCP gateway is missing or wrong\n")
     }
     const id = request.headers['mcp-session-id']
     if (id === undefined) return this.#begin(request, response)

@@ -21,8 +21,10 @@ const program = fileURLToPath(new URL('serve.mjs', import.meta.url))
  */
 export async function start(config, signal) {
   const wanted = read(config)
-  const launches = {}
-  await Promise.all(wanted.map(async ({ server, settings }) => { launches[server.name] = await install(server, settings, signal) }))
+  const failed = new AbortController() // ends the other installations
+  const launches = Object.fromEntries(await Promise.all(wanted.map(async ({ server, settings }) =>
+    [server.name, await install(server, settings, AbortSignal.any([signal, failed.signal]))],
+  )).catch((error) => { failed.abort(); throw error }))
   await endEarlier()
   const token = process.env.GATEWAY_ACCESS_TOKEN || randomUUID()
   mkdirSync('/etc/mcp-gateway', { recursive: true, mode: 0o755 })
@@ -83,7 +85,8 @@ async function serve(work, signal) {
   closeSync(log)
   const answer = await new Promise((resolve) => {
     child.once('message', resolve)
-    child.once('exit', () => resolve({ failed: `the gateway has ended; the last of ${logFile}:\n${readFileSync(logFile, 'utf8').slice(-2000)}` }))
+    const wrote = () => readFileSync(logFile, 'utf8').slice(-2000)
+    child.once('exit', () => resolve({ failed: `the gateway has ended; the last of ${logFile}:\n${wrote()}` }))
     const late = () => resolve({ failed: 'not all servers answered in time' })
     signal.aborted ? late() : signal.addEventListener('abort', late, { once: true })
     child.send(work)

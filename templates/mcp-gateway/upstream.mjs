@@ -1,7 +1,7 @@
 // One server that the gateway has started, which it speaks to by its standard input and output.
 import { Client } from '@modelcontextprotocol/sdk/client/index.js'
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js'
-import { ResultSchema } from '@modelcontextprotocol/sdk/types.js'
+import { ErrorCode, ResultSchema } from '@modelcontextprotocol/sdk/types.js'
 import { asUser } from './install.mjs'
 
 const mostRestarts = 5 // one after the other, each of a server that did not last:
@@ -11,7 +11,9 @@ const forever = 0x7fffffff // ms; calls end by their client's word, or with the 
 
 /** What a server may have, by the capability that says so: the method that lists it. */
 const lists = { tools: ['tools'], prompts: ['prompts'], resources: ['resources', 'resourceTemplates'] }
-const method = { tools: 'tools/list', prompts: 'prompts/list', resources: 'resources/list', resourceTemplates: 'resources/templates/list' }
+const method = {
+  tools: 'tools/list', prompts: 'prompts/list', resources: 'resources/list', resourceTemplates: 'resources/templates/list',
+}
 
 export class Upstream {
   /** What the server has, by kind, as it lists it. */
@@ -53,7 +55,8 @@ export class Upstream {
       await this.#ask(client)
     } catch (error) {
       await client.close()
-      throw new Error(`MCP server '${this.name}' did not start: ${error.message}\n${this.#said.trim()}`.trim(), { cause: error })
+      const told = `MCP server '${this.name}' did not start: ${error.message}\n${this.#said.trim()}`
+      throw new Error(told.trim(), { cause: error })
     }
     this.#client = client
     client.onclose = () => this.#ended(Date.now() - began)
@@ -104,8 +107,11 @@ async function all(client, kind) {
   const items = []
   let cursor
   do {
-    const page = await client.request({ method: method[kind], params: cursor ? { cursor } : {} }, ResultSchema, { timeout: startTime })
-      .catch((error) => { if (kind === 'resourceTemplates' && error.code === -32601) return { resourceTemplates: [] }; throw error })
+    const request = { method: method[kind], params: cursor ? { cursor } : {} }
+    const page = await client.request(request, ResultSchema, { timeout: startTime }).catch((error) => {
+      if (kind === 'resourceTemplates' && error.code === ErrorCode.MethodNotFound) return { resourceTemplates: [] }
+      throw error
+    })
     items.push(...page[kind])
     cursor = page.nextCursor
   } while (cursor)
