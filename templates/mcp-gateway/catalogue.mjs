@@ -74,7 +74,8 @@ export function configure(server, settings) {
 function configureCommand(server, settings) {
   const { runCmd, installCmd, envs = {} } = settings
   if (typeof runCmd !== 'string' || runCmd === '') {
-    throw new Refused(`MCP server '${server.name}' needs 'runCmd', a command that starts a server on standard input and output`)
+    throw new Refused(`MCP server '${server.name}' needs 'runCmd', a command that starts a server ` +
+      'on standard input and output')
   }
   if (installCmd !== undefined && typeof installCmd !== 'string') {
     throw new Refused(`MCP server '${server.name}': 'installCmd' must be a string`)
