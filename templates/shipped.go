@@ -29,11 +29,11 @@ type Step struct {
 }
 
 // Shipped are all shipped templates.
-var Shipped = append([]Template{codeInterpreter, desktop}, fragments...)
+var Shipped = append([]Template{codeInterpreter, desktop, mcpGateway}, fragments...)
 
 // notShipped are names of templates that E2B has and Shoal does not: clients that ask for
 // one expect E2B's.
-var notShipped = []string{"mcp-gateway", "devcontainer", "claude", "anthropic-claude-code", "codex", "opencode", "amp"}
+var notShipped = []string{"devcontainer", "claude", "anthropic-claude-code", "codex", "opencode", "amp"}
 
 // Reserved are the names that no team but the installation's own may take for all teams:
 // those of the shipped templates, of the base template, and of E2B's other templates.
@@ -134,6 +134,26 @@ var desktop = Template{
 		user("user"),
 		workdir("/home/user"),
 		copyFiles("home", "/home/user"),
+	},
+}
+
+//go:embed mcp-gateway/mcp-gateway mcp-gateway/*.json mcp-gateway/*.mjs
+var mcpGatewayFiles embed.FS
+
+// mcpGateway is the template that the SDKs take for `mcp`: in its sandboxes they run the
+// command mcp-gateway, which installs and starts servers of the Model Context Protocol.
+var mcpGateway = Template{
+	Name: "mcp-gateway", About: "MCP servers from npm and PyPI behind one address, for the SDKs' option mcp",
+	CPUCount: 2, MemoryMB: 1024, Image: baseImage, Files: below(mcpGatewayFiles, "mcp-gateway"),
+	Steps: []Step{
+		user("root"),
+		copyFiles(".", "/opt/mcp-gateway/"),
+		run("cd /opt/mcp-gateway", "npm ci --no-fund --no-audit --omit=dev",
+			"chmod 755 mcp-gateway", "ln -s /opt/mcp-gateway/mcp-gateway /usr/local/bin/mcp-gateway"),
+		// These need no settings of their own, and so are what people try first.
+		run("mcp-gateway pull filesystem memory time fetch"),
+		user("user"),
+		workdir("/home/user"),
 	},
 }
 

@@ -35,7 +35,7 @@ func TestCreateDefaults(t *testing.T) {
 				t.Fatalf("sandbox ID %q", id)
 			}
 			want := map[string]any{"templateID": "base", "clientID": "6532622b", "envdVersion": "0.6.13", "alias": "base",
-				"envdURL": "http://10.11.0.9:49983", "envdAccessToken": nil, "trafficAccessToken": nil, "domain": nil}
+				"envdURL": "http://10.11.0.9:49983", "hostAddress": "10.11.0.9", "envdAccessToken": nil, "trafficAccessToken": nil, "domain": nil}
 			if c.secure {
 				want["envdAccessToken"] = tokens.Envd(id)
 			}
@@ -170,7 +170,6 @@ func TestCreateRefusals(t *testing.T) {
 		{`{"templateID":"base","iam":{"tokens":{"t":{"audience":"a"}}}}`, 400, v},
 		{`{"templateID":"base","volumeMounts":[{"name":"v","path":"/v"}]}`, 400, "invalid mounts:\n\t- volume mount #0: volume 'v' not found"},
 		{`{"templateID":"base","volumeMounts":[{"name":"v"}]}`, 400, v},
-		{`{"templateID":"mcp-gateway","mcp":{"exa":{}}}`, 404, "template 'mcp-gateway' not found: the MCP gateway is not shipped with this version of Shoal"},
 	}
 	for _, c := range cases {
 		t.Run(c.body, func(t *testing.T) {

@@ -53,7 +53,7 @@ func TestGetSandbox(t *testing.T) {
 		var d map[string]any
 		r.json(t, &d)
 		for _, key := range []string{"templateID", "sandboxID", "clientID", "startedAt", "endAt", "cpuCount", "memoryMB", "diskSizeMB",
-			"state", "envdVersion", "envdAccessToken", "envdURL", "lifecycle", "volumeMounts", "alias"} {
+			"state", "envdVersion", "envdAccessToken", "envdURL", "hostAddress", "lifecycle", "volumeMounts", "alias"} {
 			if d[key] == nil {
 				t.Errorf("%s is absent or null in %s", key, r.body)
 			}

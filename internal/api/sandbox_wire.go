@@ -19,6 +19,7 @@ func (s *Server) wireSandbox(sb shoal.Sandbox) gen.Sandbox {
 		TrafficAccessToken: optional(sb.Network.TrafficAccessToken),
 		Domain:             optional(s.domain),
 		EnvdURL:            optional(sb.EnvdURL()),
+		HostAddress:        optional(sb.HostIP),
 		ColdBoot:           onlyTrue(sb.ColdBoot),
 	}
 }
@@ -37,6 +38,7 @@ func (s *Server) wireListed(sb shoal.Sandbox) gen.ListedSandbox {
 		State:       gen.SandboxState(sb.State.Public()),
 		EnvdVersion: sb.EnvdVersion,
 		EnvdURL:     optional(sb.EnvdURL()),
+		HostAddress: optional(sb.HostIP),
 
 		EnvdUnresponsiveAtPause: onlyTrue(sb.DaemonSilent),
 	}
@@ -67,6 +69,7 @@ func (s *Server) wireDetail(sb shoal.Sandbox) gen.SandboxDetail {
 		State:        l.State,
 		EnvdVersion:  l.EnvdVersion,
 		EnvdURL:      l.EnvdURL,
+		HostAddress:  l.HostAddress,
 		Metadata:     l.Metadata,
 		VolumeMounts: l.VolumeMounts,
 

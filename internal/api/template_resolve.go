@@ -131,15 +131,7 @@ func (s *Server) notReady(ctx context.Context, t shoal.Template, ref reference.R
 	return answer
 }
 
-// mcpGateway is the template that SDKs ask for when a sandbox is to have MCP servers.
-const mcpGateway = "mcp-gateway"
-
 func templateNotFound(ref reference.Reference) error {
-	if ref.Name == mcpGateway && ref.Namespace == "" {
-		return shoal.ErrTemplateNotFound.New(
-			"template '%s' not found: the MCP gateway is not shipped with this version of Shoal", ref).
-			Because("sandboxes with MCP servers need a template that is not part of Shoal")
-	}
 	return shoal.ErrTemplateNotFound.New("template '%s' not found", ref)
 }
 

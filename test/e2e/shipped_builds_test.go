@@ -43,6 +43,7 @@ func (s *shippedBuilds) start() error {
 	for test, templates := range map[string][]string{
 		"TestDesktop":         {"desktop"},
 		"TestCodeInterpreter": {"code-interpreter-v1"},
+		"TestMCP":             {"mcp-gateway"},
 		"TestFragments":       fragments(),
 	} {
 		if !testing.Short() && isAsked(test) {

@@ -53,6 +53,13 @@ func TestCodeInterpreter(t *testing.T) {
 	}
 }
 
+// TestMCP runs the suites for MCP servers in sandboxes.
+func TestMCP(t *testing.T) {
+	shipped.await(t, "mcp-gateway")
+	suite(t, "mcp")
+	pythonSuite(t, "test_mcp")
+}
+
 // TestFragments runs the suite for the Fragments app's templates that SHOAL_TEST_FRAGMENTS
 // names. Each of them installs packages for minutes, so only `make test-fragments` does this.
 func TestFragments(t *testing.T) {
