@@ -11,7 +11,7 @@ import (
 )
 
 // unauditedCommands look only, or change nothing that is in the database, or are told by the API.
-var unauditedCommands = []string{"up", "down", "api", "orchestrator", "proxy", "doctor", "trust", "key list",
+var unauditedCommands = []string{"up", "down", "connections", "api", "orchestrator", "proxy", "doctor", "trust", "key list",
 	"team list", "team members", "user list", "user token list", "event list", "event follow", "webhook list", "volume list", "volume usage",
 	"webhook deliveries", "template build", "template list", "image import", "image list", "image rm", "check",
 	"version", "service list", "audit list", "audit export", "tier list",

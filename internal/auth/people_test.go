@@ -196,7 +196,8 @@ func TestExpiredKey(t *testing.T) {
 func TestLogIn(t *testing.T) {
 	st, a := openPeople(t, Config{})
 	for role, scopes := range map[shoal.Role]shoal.Rights{shoal.RoleOwner: shoal.KeyRights, shoal.RoleAdmin: shoal.KeyRights,
-		shoal.RoleDeveloper: shoal.KeyRights &^ shoal.WriteTeam, shoal.RoleViewer: shoal.ReadSandboxes | shoal.ReadTemplates | shoal.ReadTeam} {
+		shoal.RoleDeveloper: shoal.KeyRights &^ shoal.WriteTeam,
+		shoal.RoleViewer:    shoal.ReadSandboxes | shoal.ReadTemplates | shoal.ReadTeam | shoal.ReadSecrets} {
 		key, err := NewPeople(st).LogIn(t.Context(), shoal.DevUserID, shoal.Membership{Team: shoal.Team{ID: shoal.DevTeamID}, Role: role})
 		if err != nil {
 			t.Fatal(err)

@@ -165,6 +165,8 @@ func fill(v reflect.Value, n *int64) {
 		v.SetBool(true)
 	case reflect.Float64:
 		v.SetFloat(float64(*n) / 2)
+	case reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		v.SetUint(uint64(*n))
 	default:
 		v.SetInt(*n)
 	}

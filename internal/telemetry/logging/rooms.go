@@ -15,6 +15,7 @@ var Rooms = []string{
 	"config",
 	"controlplane",
 	"doctor",
+	"egress",
 	"endpoint",
 	"eventlog",
 	"fleet",
@@ -37,6 +38,7 @@ var Rooms = []string{
 	"telemetry/otlp",
 	"telemetry/sandboxlog",
 	"telemetry/series",
+	"volume",
 	"webhook",
 	"main",
 }
