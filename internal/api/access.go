@@ -24,11 +24,6 @@ type access struct {
 	audited       bool           // also when nothing is refused
 }
 
-// teamAccess is the access of those who act for a team.
-func teamAccess(right shoal.Rights) access {
-	return access{ways: []auth.Way{auth.ByKey, auth.ByMember, auth.ByAdminForTeam}, right: right}
-}
-
 // waysOf are the ways by the names of their security schemes.
 var waysOf = map[string]auth.Way{
 	"ApiKey":            auth.ByKey,

@@ -76,8 +76,10 @@ func (p *process) state(ctx context.Context) (st state, err error) {
 }
 
 // hasEnded tells whether nobody listens at its socket any more.
-func (p *process) hasEnded() bool {
-	c, err := net.DialTimeout("unix", p.socket, controlTime)
+func (p *process) hasEnded(ctx context.Context) bool {
+	dialer := net.Dialer{Timeout: controlTime}
+	// That a caller has gone says nothing about the process.
+	c, err := dialer.DialContext(context.WithoutCancel(ctx), "unix", p.socket)
 	if err == nil {
 		c.Close()
 	}

@@ -202,7 +202,7 @@ func (s *Steward) Set(ctx context.Context, address netip.Addr, policy *Policy) e
 	}
 	s.known.Store(address, policy)
 	for _, p := range s.draining {
-		if err := p.set(ctx, address, policy); err != nil && !p.hasEnded() {
+		if err := p.set(ctx, address, policy); err != nil && !p.hasEnded(ctx) {
 			// It may have connections that the policy forbids.
 			s.log.Warn("an egress process that drains is ended: it takes no policy", "pid", p.pid, "error", err)
 			if err := p.end(ctx); err != nil {
@@ -216,7 +216,7 @@ func (s *Steward) Set(ctx context.Context, address netip.Addr, policy *Policy) e
 func (s *Steward) setLocked(ctx context.Context, address netip.Addr, policy *Policy) error {
 	if s.current != nil {
 		err := s.current.set(ctx, address, policy)
-		if err == nil || !s.current.hasEnded() {
+		if err == nil || !s.current.hasEnded(ctx) {
 			return err
 		}
 		if err := s.current.tidy(); err != nil {
@@ -238,7 +238,7 @@ func (s *Steward) Remove(ctx context.Context, address netip.Addr) error {
 	s.known.Delete(address)
 	var errs error
 	for _, p := range s.allLocked() {
-		if err := p.ask(ctx, http.MethodDelete, "/policies/"+address.String(), nil, nil); err != nil && !p.hasEnded() {
+		if err := p.ask(ctx, http.MethodDelete, "/policies/"+address.String(), nil, nil); err != nil && !p.hasEnded(ctx) {
 			errs = errors.Join(errs, err)
 		}
 	}
@@ -318,8 +318,8 @@ func (s *Steward) Run(ctx context.Context) error {
 func (s *Steward) check(ctx context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.draining = slices.DeleteFunc(s.draining, func(p *process) bool { return p.hasEnded() && p.tidy() == nil })
-	if s.current != nil && s.current.hasEnded() {
+	s.draining = slices.DeleteFunc(s.draining, func(p *process) bool { return p.hasEnded(ctx) && p.tidy() == nil })
+	if s.current != nil && s.current.hasEnded(ctx) {
 		s.log.Warn("the egress process has ended; its connections are lost", "pid", s.current.pid,
 			"log", s.current.lastWords())
 		if err := s.current.tidy(); err != nil {
@@ -368,7 +368,7 @@ func (s *Steward) Collect(ctx context.Context) {
 		if err == nil && len(list) > 0 {
 			err = s.cfg.Keep(ctx, list)
 		}
-		if err != nil && !p.hasEnded() && ctx.Err() == nil {
+		if err != nil && !p.hasEnded(ctx) && ctx.Err() == nil {
 			s.log.Warn("records of connections are lost", "error", err)
 		}
 	}

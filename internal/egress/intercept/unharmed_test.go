@@ -266,7 +266,7 @@ func TestHalfClose(t *testing.T) {
 			return
 		}
 		body, _ := io.ReadAll(r.Body)
-		if _, err := in.ReadByte(); err == io.EOF { //nolint:errorlint // readers return it as it is
+		if _, err := in.ReadByte(); err == io.EOF {
 			fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\n\r\ngot %s", body)
 		}
 	}})
