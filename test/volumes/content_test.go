@@ -126,10 +126,10 @@ func TestConsistency(t *testing.T) {
 		b.run("cat > /root/play.py << 'END'\n" + playProgram + "END\n")
 	}
 	boxes[0].run("mkdir /v/turns; head -c 262144 /dev/zero > /v/file")
-	results := make(chan error, len(boxes))
+	results, seed := make(chan error, len(boxes)), time.Now().Unix()
 	for i, b := range boxes {
 		go func() {
-			out, err := b.try(fmt.Sprintf("python3 /root/play.py %d 2 400 %d", i, time.Now().Unix()/1000))
+			out, err := b.try(fmt.Sprintf("python3 /root/play.py %d 2 400 %d", i, seed))
 			if err != nil {
 				err = fmt.Errorf("%w: %s", err, out)
 			}

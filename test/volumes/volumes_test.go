@@ -46,10 +46,8 @@ func testMain(m *testing.M) (code int) {
 	} else if up, err = server.Up(); err != nil {
 		code = complain(err)
 	} else {
-		if code = m.Run(); code != 0 {
-			fmt.Println(up.Tail())
-		}
-		if err := server.Stop(up, 30*time.Second); err != nil {
+		code = m.Run()
+		if err := stopServer(code != 0); err != nil {
 			code = complain(err)
 		}
 	}
@@ -61,6 +59,17 @@ func testMain(m *testing.M) (code int) {
 		code = 1
 	}
 	return code
+}
+
+// stopServer ends all that runs, unless a test could not start it again.
+func stopServer(failed bool) error {
+	if up == nil {
+		return nil
+	}
+	if failed {
+		fmt.Println(up.Tail())
+	}
+	return server.Stop(up, 30*time.Second)
 }
 
 func complain(err error) int {
