@@ -76,7 +76,9 @@ func TestFiles(t *testing.T) {
 	}
 	// A mapping of one sandbox shows what another writes.
 	a.run("cat > /root/map.py << 'END'\n" + mapProgram + "END\n")
-	a.run("python3 /root/map.py > /root/map.out 2>&1 & " + await("/v/mapped"))
+	if out, err := a.try("python3 /root/map.py > /root/map.out 2>&1 & " + await("/v/mapped")); err != nil {
+		t.Fatalf("map a file: %v %s%s", err, out, a.run("cat /root/map.out"))
+	}
 	b.run("printf other | dd of=/v/m conv=notrunc 2>/dev/null")
 	if out, err := a.try(await("/v/seen")); err != nil {
 		t.Errorf("a mapping does not show what another sandbox writes: %v %s%s", err, out, a.run("cat /root/map.out"))
@@ -94,7 +96,8 @@ func await(file string) string {
 // mapProgram waits until a file that it has mapped has what another sandbox writes.
 const mapProgram = `
 import mmap, time
-m = mmap.mmap(open("/v/m", "r+b").fileno(), 0)
+f = open("/v/m", "r+b") # a file without a name would be closed at once
+m = mmap.mmap(f.fileno(), 0)
 m[0:5] = b"first"
 open("/v/mapped", "w").close()
 end = time.time() + 20
