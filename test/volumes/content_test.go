@@ -75,17 +75,50 @@ func TestFiles(t *testing.T) {
 		t.Errorf("the other sandbox sees %q", out)
 	}
 	// A mapping of one sandbox shows what another writes.
-	a.run(`python3 -c '
-import mmap, os, time
-m = mmap.mmap(open("/v/m", "r+b").fileno(), 0)
-open("/v/mapped", "w").close()
-while m[0:5] != b"other": time.sleep(0.02)
-open("/v/seen", "w").close()' > /dev/null 2>&1 &
-while ! [ -e /v/mapped ]; do sleep 0.02; done`)
-	b.run("printf other | dd of=/v/m conv=notrunc 2>/dev/null; for i in $(seq 200); do [ -e /v/seen ] && exit 0; sleep 0.05; done; exit 1")
+	a.run("cat > /root/map.py << 'END'\n" + mapProgram + "END\n")
+	if out, err := a.try("python3 /root/map.py > /root/map.out 2>&1 & " + await("/v/mapped")); err != nil {
+		t.Fatalf("map a file: %v %s%s", err, out, a.run("cat /root/map.out"))
+	}
+	b.run("printf other | dd of=/v/m conv=notrunc 2>/dev/null")
+	if out, err := a.try(await("/v/seen")); err != nil {
+		t.Errorf("a mapping does not show what another sandbox writes: %v %s%s", err, out, a.run("cat /root/map.out"))
+	}
 	// A watch sees what its own sandbox does.
-	a.run("mkdir /v/watched; command -v inotifywait > /dev/null || exit 0; (inotifywait -q -e create /v/watched > /root/seen) & sleep 0.5; touch /v/watched/f; wait")
+	a.run("cat > /root/watch.py << 'END'\n" + watchProgram + "END\n")
+	a.run("python3 /root/watch.py")
 }
+
+// await is a command line that waits for a file, but not for ever.
+func await(file string) string {
+	return "for i in $(seq 400); do [ -e " + file + " ] && exit; sleep 0.05; done; exit 1"
+}
+
+// mapProgram waits until a file that it has mapped has what another sandbox writes.
+const mapProgram = `
+import mmap, time
+f = open("/v/m", "r+b") # a file without a name would be closed at once
+m = mmap.mmap(f.fileno(), 0)
+m[0:5] = b"first"
+open("/v/mapped", "w").close()
+end = time.time() + 20
+while m[0:5] != b"other":
+    if time.time() > end: raise SystemExit("the mapping has %r" % m[0:5])
+    time.sleep(0.02)
+open("/v/seen", "w").close()
+`
+
+// watchProgram makes a file in a directory that it watches, and waits for the event.
+const watchProgram = `
+import ctypes, os, select
+libc = ctypes.CDLL(None, use_errno=True)
+os.mkdir("/v/watched")
+fd = libc.inotify_init1(os.O_CLOEXEC)
+IN_CREATE = 0x100
+if libc.inotify_add_watch(fd, b"/v/watched", IN_CREATE) < 0: raise OSError(ctypes.get_errno(), "watch")
+open("/v/watched/f", "w").close()
+if not select.select([fd], [], [], 20)[0]: raise SystemExit("no event")
+assert os.read(fd, 4096)[16:].rstrip(b"\0") == b"f"
+`
 
 // TestConsistency: two sandboxes read and write one file in turns, and each reads what was written
 // last, by whomever, at whichever place.
@@ -96,10 +129,10 @@ func TestConsistency(t *testing.T) {
 		b.run("cat > /root/play.py << 'END'\n" + playProgram + "END\n")
 	}
 	boxes[0].run("mkdir /v/turns; head -c 262144 /dev/zero > /v/file")
-	results := make(chan error, len(boxes))
+	results, seed := make(chan error, len(boxes)), time.Now().Unix()
 	for i, b := range boxes {
 		go func() {
-			out, err := b.try(fmt.Sprintf("python3 /root/play.py %d 2 400 %d", i, time.Now().Unix()/1000))
+			out, err := b.try(fmt.Sprintf("python3 /root/play.py %d 2 400 %d", i, seed))
 			if err != nil {
 				err = fmt.Errorf("%w: %s", err, out)
 			}

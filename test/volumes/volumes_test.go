@@ -20,6 +20,8 @@ import (
 	"shoal/test/installation"
 )
 
+const repository = "../.."
+
 var (
 	server *installation.Installation
 	up     *installation.Process
@@ -29,11 +31,14 @@ func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
 // testMain runs one `shoal up` for all tests, and sees to it that nothing of it is left.
 func testMain(m *testing.M) (code int) {
+	if err := installation.Sweep(repository, map[string]int{"vols": 107}); err != nil {
+		return complain(err)
+	}
 	before, err := installation.ReadHost()
 	if err != nil {
 		return complain(err)
 	}
-	if server, err = installation.New("../..", "vols", 107, "SHOAL_SHIPPED_ON_USE=false"); err != nil {
+	if server, err = installation.New(repository, "vols", 107, "SHOAL_SHIPPED_ON_USE=false"); err != nil {
 		return complain(err)
 	}
 	if err := server.Runnable(); err != nil {
@@ -41,10 +46,8 @@ func testMain(m *testing.M) (code int) {
 	} else if up, err = server.Up(); err != nil {
 		code = complain(err)
 	} else {
-		if code = m.Run(); code != 0 {
-			fmt.Println(up.Tail())
-		}
-		if err := server.Stop(up, 30*time.Second); err != nil {
+		code = m.Run()
+		if err := stopServer(code != 0); err != nil {
 			code = complain(err)
 		}
 	}
@@ -56,6 +59,17 @@ func testMain(m *testing.M) (code int) {
 		code = 1
 	}
 	return code
+}
+
+// stopServer ends all that runs, unless a test could not start it again.
+func stopServer(failed bool) error {
+	if up == nil {
+		return nil
+	}
+	if failed {
+		fmt.Println(up.Tail())
+	}
+	return server.Stop(up, 30*time.Second)
 }
 
 func complain(err error) int {

@@ -106,7 +106,7 @@ func TestGoferIsConfined(t *testing.T) {
 	}
 }
 
-// BenchmarkVolume writes and reads a large file in a volume.
+// TestVolumeRate logs how long a program takes to write a large file to a volume, and the host.
 func TestVolumeRate(t *testing.T) {
 	if os.Getenv("SHOAL_RATES") == "" {
 		t.Skip("SHOAL_RATES is not set")
