@@ -38,8 +38,8 @@ func (b *box) authorityOf(t *testing.T, c created) string {
 	return record.Authority
 }
 
-// vouched is the key and the certificate of api.example.com, by an authority (PEM).
-func vouched(t *testing.T, authority string) string {
+// vouched is the key and the certificate of a name, by an authority (PEM).
+func vouched(t *testing.T, authority, name string) string {
 	t.Helper()
 	pair, err := tls.X509KeyPair([]byte(authority), []byte(authority))
 	if err != nil {
@@ -49,8 +49,8 @@ func vouched(t *testing.T, authority string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "api.example.com"},
-		DNSNames: []string{"api.example.com"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
+		DNSNames: []string{name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 	der, err := x509.CreateCertificate(rand.Reader, template, pair.Leaf, key.Public(), pair.PrivateKey)
 	if err != nil {
@@ -109,7 +109,7 @@ var programs = []struct{ name, line string }{
 // trusts checks that programs of a sandbox trust what its authority vouches for.
 func (b *box) trusts(t *testing.T, c created) {
 	t.Helper()
-	for path, text := range map[string]string{"/tmp/server.pem": vouched(t, b.authorityOf(t, c)), "/tmp/server.py": tlsServer} {
+	for path, text := range map[string]string{"/tmp/server.pem": vouched(t, b.authorityOf(t, c), "api.example.com"), "/tmp/server.py": tlsServer} {
 		b.write(t, c, path, text)
 	}
 	if out, err := sh(t, c, `grep -q api.example.com /etc/hosts || echo 127.0.0.1 api.example.com >> /etc/hosts
