@@ -101,7 +101,7 @@ var programs = []struct{ name, line string }{
 	{"python3", `env -i PATH=$PATH python3 -c "import urllib.request as u; print(u.urlopen('https://api.example.com:8443/').read().decode())"`},
 	{"python3", `python3 -c 'import requests' 2>/dev/null || { echo hello; exit; }; python3 -c "import requests; print(requests.get('https://api.example.com:8443/').text)"`},
 	{"node", `node -e "fetch('https://api.example.com:8443/').then(r => r.text()).then(console.log)"`},
-	{"git", `git ls-remote https://api.example.com:8443/x 2>&1 | grep -qi 'not valid: is this a git repository\|not found' && echo hello`},
+	{"git", `GIT_CURL_VERBOSE=1 git ls-remote https://api.example.com:8443/x 2>&1 | grep -q 'HTTP/1.[01] 200' && echo hello`},
 	{"deno", `deno eval "console.log(await (await fetch('https://api.example.com:8443/')).text())"`},
 	{"java", `printf 'class A { public static void main(String[] a) throws Exception { System.out.println(new String(new java.net.URL("https://api.example.com:8443/").openStream().readAllBytes())); } }' > /tmp/A.java && java /tmp/A.java 2>/dev/null`},
 }
