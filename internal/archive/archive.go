@@ -29,7 +29,7 @@ const (
 // ErrAway is returned by reads while the server does not answer, at once.
 var ErrAway = errors.New("the ClickHouse server does not answer")
 
-// Days are for how many days what is kept.
+// Days are for how many days what is kept; Logs is of records of connections, too.
 type Days struct{ Events, Metrics, Logs int }
 
 // Archive prepares the tables on a server and reads from them. It is safe for concurrent use. It

@@ -13,6 +13,7 @@ import (
 
 	"shoal/internal/clickhouse"
 	"shoal/internal/clickhouse/clickhousetest"
+	"shoal/internal/egress/ledger"
 	"shoal/internal/shoal"
 	"shoal/internal/store"
 	"shoal/internal/telemetry/sandboxlog"
@@ -26,6 +27,7 @@ type sources struct {
 	logs    *sandboxlog.Store
 	samples *series.Disk
 	store   *store.Store
+	ledger  *ledger.Store
 	written int // of each kind
 }
 
@@ -42,6 +44,10 @@ func openSources(t *testing.T) *sources {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.samples.Close() })
+	if s.ledger, err = ledger.Open(t.Context(), filepath.Join(dir, "egress.db"), quiet); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.ledger.Close() })
 	if s.store, err = store.Open(t.Context(), filepath.Join(dir, "shoal.db")); err != nil {
 		t.Fatal(err)
 	}
@@ -59,6 +65,7 @@ func (s *sources) add(t *testing.T, count int) {
 	var lines []byte
 	var samples []shoal.Sample
 	var events []shoal.Event
+	var records []shoal.EgressRecord
 	begin := time.Now().Add(-time.Hour).UTC().Truncate(time.Second)
 	for range count {
 		s.written++
@@ -67,9 +74,11 @@ func (s *sources) add(t *testing.T, count int) {
 		samples = append(samples, shoal.Sample{Metrics: shoal.Metrics{Time: at, CPUCount: 2, MemUsed: int64(s.written)}})
 		events = append(events, shoal.Event{ID: fmt.Sprint("event ", s.written), Number: int64(s.written), Type: shoal.EventUpdated,
 			TeamID: "team", SandboxID: "one", Time: at, Data: `{"a":"b"}`})
+		records = append(records, shoal.EgressRecord{TeamID: "team", SandboxID: "one", Target: fmt.Sprintf("%d.test", s.written),
+			Port: 443, Outcome: shoal.EgressAllowed, Minute: at, Count: int64(s.written)})
 	}
 	_, err := s.store.AddEvents(t.Context(), events)
-	err = errors.Join(err, s.logs.Add(t.Context(), from, lines), s.samples.Append(t.Context(), []series.Batch{{
+	err = errors.Join(err, s.ledger.Add(t.Context(), records), s.logs.Add(t.Context(), from, lines), s.samples.Append(t.Context(), []series.Batch{{
 		Source: series.Source{SandboxID: "one", TeamID: "team"}, Samples: samples}}))
 	if err != nil {
 		t.Fatal(err)
@@ -77,7 +86,8 @@ func (s *sources) add(t *testing.T, count int) {
 }
 
 func (s *sources) copiers(db *clickhouse.Client) []*Copier {
-	return []*Copier{CopyLines(db, s.logs, quiet), CopySamples(db, s.samples, quiet), CopyEvents(db, s.store, quiet)}
+	return []*Copier{CopyLines(db, s.logs, quiet), CopySamples(db, s.samples, quiet), CopyEvents(db, s.store, quiet),
+		CopyConnections(db, s.ledger, quiet)}
 }
 
 // check compares what has come with what was written: everything, once.
@@ -85,7 +95,7 @@ func (s *sources) check(t *testing.T, db *clickhouse.Client) {
 	t.Helper()
 	type row struct{ Rows, Different, Least, Most int }
 	for table, number := range map[string]string{linesTable: "JSONExtractInt(line, 'n')", samplesTable: "mem_used",
-		eventsTable: "number"} {
+		eventsTable: "number", connectionsTable: "count"} {
 		err := clickhouse.Select(t.Context(), db, fmt.Sprintf(`SELECT count() AS Rows, uniqExact(%[1]s) AS Different,
 			min(%[1]s) AS Least, max(%[1]s) AS Most FROM %[2]s FINAL`, number, table), nil, func(r row) error {
 			if want := (row{s.written, s.written, 1, s.written}); r != want {

@@ -9,13 +9,14 @@ import (
 	"shoal/internal/clickhouse"
 )
 
-// The tables. Rows with equal keys are one row, whichever came last, so a batch may come twice.
+// The tables. Rows with equal keys are one row, whichever came last or counts more, so a batch may come twice.
 // Partitions are weeks, so that what is too old goes by whole parts.
 
 const (
-	eventsTable  = "sandbox_events"
-	samplesTable = "sandbox_metrics"
-	linesTable   = "sandbox_logs"
+	eventsTable      = "sandbox_events"
+	samplesTable     = "sandbox_metrics"
+	linesTable       = "sandbox_logs"
+	connectionsTable = "sandbox_connections"
 )
 
 // migrations bring a database from each version to the next. They can be repeated, and only add:
@@ -61,6 +62,16 @@ var migrations = [][]string{{
 	message    String CODEC(ZSTD),
 	line       String CODEC(ZSTD)
 ) ENGINE = ReplacingMergeTree PARTITION BY toMonday(at) ORDER BY (sandbox_id, at, spool, number)`,
+}, {
+	`CREATE TABLE IF NOT EXISTS sandbox_connections (
+	sandbox_id String,
+	at         DateTime('UTC'), -- the minute
+	target     String,
+	port       UInt16,
+	outcome    LowCardinality(String),
+	team_id    String,
+	count      Int64
+) ENGINE = ReplacingMergeTree(count) PARTITION BY toMonday(at) ORDER BY (sandbox_id, at, target, port, outcome)`,
 }}
 
 // columns are what the tables have after the last migration, as system.columns tells it.
@@ -73,6 +84,8 @@ var columns = map[string][]string{
 		"disk_total Int64", "host_cpu_used_pct Float64", "host_mem Int64", "host_mem_held Int64", "host_disk Int64"},
 	linesTable: {"sandbox_id String", "at DateTime64(6, 'UTC')", "spool LowCardinality(String)", "number Int64",
 		"team_id String", "level LowCardinality(String)", "message String", "line String"},
+	connectionsTable: {"sandbox_id String", "at DateTime('UTC')", "target String", "port UInt16",
+		"outcome LowCardinality(String)", "team_id String", "count Int64"},
 }
 
 const versionsTable = `CREATE TABLE IF NOT EXISTS schema_versions (
@@ -142,7 +155,7 @@ WHERE database = {db:String} ORDER BY table, position`, clickhouse.Params{"db": 
 	if err != nil {
 		return fmt.Errorf("read what the tables are like: %w", err)
 	}
-	for _, table := range []string{eventsTable, samplesTable, linesTable} {
+	for _, table := range []string{eventsTable, samplesTable, linesTable, connectionsTable} {
 		for _, want := range columns[table] {
 			if !slices.Contains(found[table], want) {
 				return fmt.Errorf("table %s.%s has no column %s; it is not as Shoal has made it",
@@ -170,6 +183,7 @@ WHERE database = {db:String}`, clickhouse.Params{"db": db.Database()}, func(t ta
 		{eventsTable, fmt.Sprintf("greatest(toDateTime(at) + toIntervalDay(%d), kept_until)", days.Events)},
 		{samplesTable, fmt.Sprintf("toDateTime(at) + toIntervalDay(%d)", days.Metrics)},
 		{linesTable, fmt.Sprintf("toDateTime(at) + toIntervalDay(%d)", days.Logs)},
+		{connectionsTable, fmt.Sprintf("at + toIntervalDay(%d)", days.Logs)},
 	} {
 		if strings.Contains(made[t.name], "TTL "+t.ttl) {
 			continue

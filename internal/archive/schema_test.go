@@ -54,7 +54,8 @@ func TestPrepare(t *testing.T) {
 		t.Fatal(err)
 	}
 	for table, want := range map[string]string{eventsTable: "greatest(toDateTime(at) + toIntervalDay(1), kept_until)",
-		samplesTable: "toIntervalDay(2)", linesTable: "toIntervalDay(3)"} {
+		samplesTable: "toIntervalDay(2)", linesTable: "toIntervalDay(3)",
+		connectionsTable: "toIntervalDay(3)"} {
 		if got := made(t, db, table); !strings.Contains(got, want) {
 			t.Errorf("%s is kept otherwise: %s", table, got)
 		}
@@ -90,14 +91,15 @@ func TestExpiry(t *testing.T) {
 		`INSERT INTO sandbox_metrics (sandbox_id, at) SELECT 'a', now() - INTERVAL number DAY FROM numbers(40)`,
 		`INSERT INTO sandbox_events (sandbox_id, at, kept_until) SELECT 'a', now() - INTERVAL 400 DAY, now() + INTERVAL number - 1 DAY FROM numbers(3)`,
 		`INSERT INTO sandbox_events (sandbox_id, at, number) SELECT 'b', now() - INTERVAL 300 DAY, 1`,
-		`OPTIMIZE TABLE sandbox_logs FINAL`, `OPTIMIZE TABLE sandbox_metrics FINAL`, `OPTIMIZE TABLE sandbox_events FINAL`,
+		`INSERT INTO sandbox_connections (sandbox_id, at) SELECT 'a', now() - INTERVAL number DAY FROM numbers(40)`,
+		`OPTIMIZE TABLE sandbox_connections FINAL`, `OPTIMIZE TABLE sandbox_logs FINAL`, `OPTIMIZE TABLE sandbox_metrics FINAL`, `OPTIMIZE TABLE sandbox_events FINAL`,
 	} {
 		if err := db.Exec(t.Context(), sql, nil); err != nil {
 			t.Fatalf("%s: %v", sql, err)
 		}
 	}
 	type row struct{ N int }
-	for table, want := range map[string]int{linesTable: 20, samplesTable: 30, eventsTable: 2} {
+	for table, want := range map[string]int{linesTable: 20, connectionsTable: 20, samplesTable: 30, eventsTable: 2} {
 		err := clickhouse.Select(t.Context(), db, "SELECT count() AS N FROM "+table, nil, func(r row) error {
 			if r.N != want {
 				t.Errorf("%s has %d rows, want %d", table, r.N, want)

@@ -13,6 +13,7 @@ import (
 	"shoal/internal/archive"
 	"shoal/internal/clickhouse"
 	"shoal/internal/clickhouse/clickhousetest"
+	"shoal/internal/egress/ledger"
 	"shoal/internal/fleet"
 	"shoal/internal/fleet/fleettest"
 	"shoal/internal/shoal"
@@ -170,6 +171,51 @@ func TestMetrics(t *testing.T) {
 	w.server.Kill()
 	list, err := w.history.Metrics(t.Context(), sandboxID, shoal.MetricsQuery{TeamID: "team"})
 	if err != nil || !slices.Equal(list, all[30:]) {
+		t.Errorf("without the archive: %+v, %v", list, err)
+	}
+}
+
+// TestConnections: what the machine has removed is told where it was, also of a minute of which it
+// has a part, and once.
+func TestConnections(t *testing.T) {
+	w := newWorld(t)
+	kept, err := ledger.Open(t.Context(), filepath.Join(t.TempDir(), "egress.db"), slog.New(slog.DiscardHandler))
+	w.must(err)
+	defer kept.Close()
+	newest := time.Now().Add(-time.Hour).UTC().Truncate(time.Minute)
+	var all []shoal.EgressRecord // newest first
+	for n := range 30 {
+		all = append(all, shoal.EgressRecord{SandboxID: sandboxID, TeamID: "team", Target: fmt.Sprintf("%02d.test", n), Port: 443,
+			Outcome: []shoal.EgressOutcome{shoal.EgressAllowed, shoal.EgressDenied}[n%2],
+			Minute:  newest.Add(-time.Duration(n/3) * time.Minute), Count: int64(n + 1)})
+	}
+	w.must(kept.Add(t.Context(), all))
+	w.must(archive.CopyConnections(w.db, kept, slog.New(slog.DiscardHandler)).Copy(t.Context()))
+	w.node.PutRecords(all[:10]...)
+	w.forEachTrouble(func(what string) {
+		for _, limit := range []int{0, 1, 9, 10, 11, 14, 30, 100} {
+			for _, part := range [][2]time.Time{{}, {newest.Add(-5 * time.Minute), {}}, {{}, newest.Add(-2 * time.Minute)},
+				{newest.Add(-8 * time.Minute), newest.Add(-time.Minute)}} {
+				q := shoal.EgressQuery{TeamID: "team", From: part[0], To: part[1], Limit: limit}
+				var want []shoal.EgressRecord
+				for _, r := range all {
+					if !r.Minute.Before(q.From) && (q.To.IsZero() || !r.Minute.After(q.To)) && (limit == 0 || len(want) < limit) {
+						want = append(want, r)
+					}
+				}
+				got, err := w.history.EgressRecords(t.Context(), sandboxID, q)
+				if err != nil || !slices.Equal(got, want) {
+					t.Fatalf("%s: %+v is\n%+v, %v, want\n%+v", what, q, got, err, want)
+				}
+			}
+		}
+		if list, _ := w.history.EgressRecords(t.Context(), sandboxID, shoal.EgressQuery{TeamID: "other"}); len(list) > 0 {
+			t.Errorf("%s: another team reads %+v", what, list)
+		}
+	})
+	w.server.Kill()
+	list, err := w.history.EgressRecords(t.Context(), sandboxID, shoal.EgressQuery{TeamID: "team"})
+	if err != nil || !slices.Equal(list, all[:10]) {
 		t.Errorf("without the archive: %+v, %v", list, err)
 	}
 }

@@ -37,14 +37,6 @@ func (h *History) machineMetrics(
 	return h.fleet.Metrics(ctx, sandboxID, q)
 }
 
-// EgressRecords returns what became of connections of a sandbox, which may have ended, newest
-// first. The machines alone have them.
-func (h *History) EgressRecords(ctx context.Context, sandboxID string, q shoal.EgressQuery) ([]shoal.EgressRecord, error) {
-	ctx, cancel := h.forMachines(ctx)
-	defer cancel()
-	return h.fleet.EgressRecords(ctx, sandboxID, q)
-}
-
 // mergedMetrics answers from the archive up to where the machine's samples begin. Both divide the
 // range of time in the same steps.
 func (h *History) mergedMetrics(ctx context.Context, sandboxID string, q shoal.MetricsQuery, list []shoal.Sample,

@@ -59,7 +59,7 @@ type Machine struct {
 	logs      *sandboxlog.Store
 	events    *eventlog.Log
 	series    *series.Series
-	copiers   []*archive.Copier // of logs and samples; none without a ClickHouse server
+	copiers   []*archive.Copier // of logs and samples; of connections too; none without a ClickHouse server
 	orch      *orchestrator.Orchestrator
 
 	library *imagelibrary.Library

@@ -53,12 +53,12 @@ func (m *Machine) open() error {
 		return errors.Join(err, m.logs.Close(), m.events.Close())
 	}
 	m.series = series.New(kept, m.log)
-	if err := m.openCopiers(kept); err != nil {
-		return errors.Join(err, m.logs.Close(), m.events.Close(), m.series.Close())
-	}
 	m.ledger, err = ledger.Open(context.Background(), m.cfg.Connections(), m.log)
 	if err != nil {
 		return errors.Join(err, m.logs.Close(), m.events.Close(), m.series.Close())
+	}
+	if err := m.openCopiers(kept); err != nil {
+		return errors.Join(err, m.logs.Close(), m.events.Close(), m.series.Close(), m.ledger.Close())
 	}
 	m.egress = m.openEgress()
 	volumes, err := volume.ParseBackends(m.cfg.Volumes, m.cfg.DataDir)
@@ -66,7 +66,7 @@ func (m *Machine) open() error {
 		err = os.MkdirAll(volume.CounterDir(m.cfg.RunDir), 0o700)
 	}
 	if err != nil {
-		return errors.Join(err, m.logs.Close(), m.events.Close(), m.series.Close())
+		return errors.Join(err, m.logs.Close(), m.events.Close(), m.series.Close(), m.ledger.Close())
 	}
 	// Last of what can fail, because it changes the host, and nobody would undo that.
 	if m.slots, err = m.openNetwork(); err != nil {

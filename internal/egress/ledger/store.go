@@ -29,9 +29,11 @@ CREATE TABLE IF NOT EXISTS connections (
 	port    INTEGER NOT NULL,
 	outcome TEXT NOT NULL,
 	count   INTEGER NOT NULL,
+	copied  INTEGER NOT NULL DEFAULT 0, -- of count, to the archive
 	PRIMARY KEY (sandbox, minute, target, port, outcome)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS connections_by_age ON connections (minute);
+CREATE INDEX IF NOT EXISTS connections_to_copy ON connections (minute) WHERE copied < count;
 PRAGMA user_version = 1`
 
 // Store is the database. It is safe for concurrent use.
@@ -96,6 +98,8 @@ func (s *Store) tidy(ctx context.Context, now time.Time) error {
 
 func minuteOf(t time.Time) int64 { return t.Unix() / 60 }
 
+func timeOf(minute int64) time.Time { return time.Unix(minute*60, 0).UTC() }
+
 // Add adds counts to those that are there.
 func (s *Store) Add(ctx context.Context, list []shoal.EgressRecord) error {
 	tx, err := s.db.BeginTx(ctx, nil)
@@ -104,7 +108,8 @@ func (s *Store) Add(ctx context.Context, list []shoal.EgressRecord) error {
 	}
 	defer func() { _ = tx.Rollback() }() // nothing after a commit
 	for _, r := range list {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO connections VALUES (?, ?, ?, ?, ?, ?, ?)
+		if _, err := tx.ExecContext(ctx, `INSERT INTO connections (sandbox, team, minute, target, port, outcome, count)
+			VALUES (?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT DO UPDATE SET count = count + excluded.count`,
 			r.SandboxID, r.TeamID, minuteOf(r.Minute), r.Target, r.Port, string(r.Outcome), r.Count); err != nil {
 			return fmt.Errorf("keep records of connections: %w", err)
@@ -141,7 +146,7 @@ func (s *Store) Query(ctx context.Context, sandboxID string, q shoal.EgressQuery
 		if err := rows.Scan(&r.TeamID, &minute, &r.Target, &r.Port, &r.Outcome, &r.Count); err != nil {
 			return nil, fmt.Errorf("read records of connections: %w", err)
 		}
-		r.Minute = time.Unix(minute*60, 0).UTC()
+		r.Minute = timeOf(minute)
 		list = append(list, r)
 	}
 	return list, rows.Err()

@@ -72,7 +72,26 @@ func (n *Node) Tallies(_ context.Context, after time.Time) ([]shoal.Tally, error
 	return list, n.down
 }
 
-// EgressRecords returns none.
-func (n *Node) EgressRecords(context.Context, string, shoal.EgressQuery) ([]shoal.EgressRecord, error) {
-	return nil, nil
+// PutRecords adds records of connections, newest first.
+func (n *Node) PutRecords(list ...shoal.EgressRecord) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.records = append(n.records, list...)
+}
+
+// EgressRecords returns records of a team's sandbox, newest first.
+func (n *Node) EgressRecords(_ context.Context, sandboxID string, q shoal.EgressQuery) ([]shoal.EgressRecord, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.down != nil {
+		return nil, n.down
+	}
+	var list []shoal.EgressRecord
+	for _, r := range n.records {
+		if r.SandboxID == sandboxID && r.TeamID == q.TeamID && !r.Minute.Before(q.From.Truncate(time.Minute)) &&
+			(q.To.IsZero() || !r.Minute.After(q.To)) && len(list) < q.Limit {
+			list = append(list, r)
+		}
+	}
+	return list, nil
 }

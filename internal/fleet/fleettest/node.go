@@ -22,6 +22,7 @@ type Node struct {
 	metrics    map[string]measured   // also of sandboxes that have ended
 	tallies    []shoal.Tally
 	logs       map[string][]shoal.LogEntry
+	records    []shoal.EgressRecord
 	networks   map[string]shoal.Network
 	onCreate   func(context.Context, shoal.Spec) error
 	onDeadline func(sandboxID string)
