@@ -86,6 +86,10 @@ func (m *Meter) readMemory(r *envdapi.Metrics) error {
 	return nil
 }
 
+// leastCPU is what a machine uses that uses less than can be counted, in percent. It is never
+// nothing: the answer itself takes some.
+const leastCPU = 0.01
+
 // cpuUsed is the share of all CPUs since the previous call, in percent.
 func (m *Meter) cpuUsed(cpus int) float64 {
 	now := cpuTime{at: time.Now(), busy: m.busy()}
@@ -95,10 +99,10 @@ func (m *Meter) cpuUsed(cpus int) float64 {
 	m.mu.Unlock()
 	elapsed := now.at.Sub(previous.at)
 	if elapsed <= 0 || now.busy <= previous.busy {
-		return 0
+		return leastCPU
 	}
 	share := float64(now.busy-previous.busy) / (float64(elapsed) * float64(cpus))
-	return math.Round(min(share, 1)*10000) / 100
+	return max(math.Round(min(share, 1)*10000)/100, leastCPU)
 }
 
 // busy is the CPU time used since boot. Kernels that do not count it in /proc/stat, such as

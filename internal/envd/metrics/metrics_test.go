@@ -67,7 +67,7 @@ func TestCPUUsed(t *testing.T) {
 	if got := m.cpuUsed(2); got < 12 || got > 12.5 {
 		t.Errorf("100 s on 2 CPUs in 400 s: %v%%", got)
 	}
-	if got := m.cpuUsed(2); got != 0 {
+	if got := m.cpuUsed(2); got != leastCPU {
 		t.Errorf("nothing since: %v%%", got)
 	}
 	m.previous = cpuTime{at: time.Now().Add(-time.Second)}
