@@ -140,7 +140,7 @@ describe('pause and resume', () => {
       network: { allowPublicTraffic: false, maskRequestHost: 'masked.example.com', denyOut: ['203.0.113.9'] } })
     const path = `/sandboxes/${sandbox.sandboxId}`
     const fixed = async () => {
-      const { startedAt, endAt, state, pauseMode, coldBoot, envdURL, ...rest } = (await api('GET', path)).body
+      const { startedAt, endAt, state, pauseMode, coldBoot, envdURL, hostAddress, ...rest } = (await api('GET', path)).body
       return rest
     }
     const before = await fixed()
