@@ -30,7 +30,8 @@ const (
 
 // limits are small: generated requests make as many sandboxes and builds as they may.
 var limits = shoal.TeamLimits{ConcurrentSandboxes: 6, Sandboxes: 100, MaxLength: time.Hour, MaxCPU: 2,
-	MaxMemoryMB: 1024, ConcurrentBuilds: 2, Builds: 1000, DiskMB: 1024, StorageGB: 20}
+	MaxMemoryMB: 1024, ConcurrentBuilds: 2, Builds: 1000, DiskMB: 1024, StorageGB: 20,
+	Templates: 100, Secrets: 50, Volumes: 20, VolumeMB: 64}
 
 func TestAPIAnswersAsSpecified(t *testing.T) {
 	if err := installation.Sweep(repository, map[string]int{"oapi": 85}); err != nil {
