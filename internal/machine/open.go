@@ -57,8 +57,16 @@ func (m *Machine) open() error {
 	if err != nil {
 		return errors.Join(err, m.logs.Close(), m.events.Close(), m.series.Close())
 	}
-	if err := m.openCopiers(kept); err != nil {
+	if err := m.openOnDatabases(kept); err != nil {
 		return errors.Join(err, m.logs.Close(), m.events.Close(), m.series.Close(), m.ledger.Close())
+	}
+	return nil
+}
+
+// openOnDatabases prepares what stands on the databases, which its caller closes if it fails.
+func (m *Machine) openOnDatabases(samples *series.Disk) error {
+	if err := m.openCopiers(samples); err != nil {
+		return err
 	}
 	m.egress = m.openEgress()
 	volumes, err := volume.ParseBackends(m.cfg.Volumes, m.cfg.DataDir)
@@ -66,11 +74,11 @@ func (m *Machine) open() error {
 		err = os.MkdirAll(volume.CounterDir(m.cfg.RunDir), 0o700)
 	}
 	if err != nil {
-		return errors.Join(err, m.logs.Close(), m.events.Close(), m.series.Close(), m.ledger.Close())
+		return err
 	}
 	// Last of what can fail, because it changes the host, and nobody would undo that.
 	if m.slots, err = m.openNetwork(); err != nil {
-		return errors.Join(err, m.logs.Close(), m.events.Close(), m.series.Close(), m.ledger.Close())
+		return err
 	}
 	m.orch = orchestrator.New(orchestrator.Config{
 		NodeID: m.nodeID(), Version: m.options.Version, DataDir: m.cfg.DataDir, RunDir: m.cfg.RunDir,
