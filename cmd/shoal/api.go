@@ -43,7 +43,7 @@ func (apiCmd) Run(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	plane, err := controlplane.Open(ctx, cfg, secrets, nodes, build.NoEngine{}, log)
+	plane, err := controlplane.Open(ctx, controlplane.Prepare(ctx, cfg), cfg, secrets, nodes, build.NoEngine{}, log)
 	if err != nil {
 		return err
 	}

@@ -55,11 +55,13 @@ func (u *upCmd) Run(ctx context.Context, cfg *config.Config) error {
 	orch := m.Orchestrator()
 	router = orch.Router()
 	front = proxy.New(router, log)
+	prepared := controlplane.Prepare(ctx, cfg)
+	defer prepared.Close()
 	base, err := m.Start(ctx, image.PrintProgress(console))
 	if err != nil {
 		return err
 	}
-	plane, err := controlplane.Open(ctx, cfg, secrets, []shoal.Node{orch}, m.Engine(), log)
+	plane, err := controlplane.Open(ctx, prepared, cfg, secrets, []shoal.Node{orch}, m.Engine(), log)
 	if err != nil {
 		return err
 	}

@@ -61,10 +61,11 @@ type ControlPlane struct {
 	log       *slog.Logger
 }
 
-// Open opens the store, creates the first key if needed, and connects to the machines.
-func Open(ctx context.Context, cfg *config.Config, secrets config.Secrets, nodes []shoal.Node,
+// Open takes the database that was prepared, creates the first key if needed, and connects to the
+// machines.
+func Open(ctx context.Context, prepared *Preparation, cfg *config.Config, secrets config.Secrets, nodes []shoal.Node,
 	engine build.Engine, log *slog.Logger) (*ControlPlane, error) {
-	st, err := OpenStore(ctx, cfg)
+	st, err := prepared.take()
 	if err != nil {
 		return nil, err
 	}

@@ -30,11 +30,30 @@ func TestBuildsAreMeasured(t *testing.T) {
 	must(t, st.Close())
 
 	own.Size = &shoal.BuildSize{Snapshot: 10, Images: []int64{1000, 200}}
-	p, err := Open(ctx, cfg, config.Secrets{}, []shoal.Node{fleettest.New("n", base, own)}, build.NoEngine{},
+	p, err := Open(ctx, Prepare(ctx, cfg), cfg, config.Secrets{}, []shoal.Node{fleettest.New("n", base, own)}, build.NoEngine{},
 		slog.New(slog.DiscardHandler))
 	must(t, err)
 	defer p.Close()
 	if got, err := p.store.StoredBytes(ctx, shoal.DevTeamID); err != nil || got != 210 {
 		t.Errorf("%d bytes, %v", got, err)
+	}
+}
+
+// A machine that cannot start leaves the database that was prepared to nobody.
+func TestPreparationIsClosed(t *testing.T) {
+	ctx, cfg := t.Context(), &config.Config{DataDir: t.TempDir()}
+	prepared := Prepare(ctx, cfg)
+	must(t, prepared.Close())
+	if err := prepared.store.Ping(ctx); err == nil {
+		t.Error("the database is open")
+	}
+
+	prepared = Prepare(ctx, cfg)
+	p, err := Open(ctx, prepared, cfg, config.Secrets{}, nil, build.NoEngine{}, slog.New(slog.DiscardHandler))
+	must(t, err)
+	defer p.Close()
+	must(t, prepared.Close())
+	if err := p.store.Ping(ctx); err != nil {
+		t.Errorf("the database of an open control plane: %v", err)
 	}
 }
