@@ -18,7 +18,7 @@ import (
 func (n *namedWorld) query(name string, kind uint16) (*dns.Msg, error) {
 	answer, err := n.queryOnce(name, kind)
 	if failed, ok := errors.AsType[net.Error](err); ok && failed.Timeout() {
-		n.t.Log("an answer was lost")
+		n.t.Logf("an answer was lost: %.60s at %v", name, time.Since(n.begun))
 		return n.queryOnce(name, kind)
 	}
 	return answer, err
@@ -59,6 +59,8 @@ func TestTunnels(t *testing.T) {
 		}
 	}
 	passed := 0
+	n.begun = time.Now()
+	defer func() { t.Log("flood and rest took", time.Since(n.begun)) }()
 	for i := range 400 {
 		a, err := n.query(fmt.Sprintf("%s%d.evil.test", strings.Repeat("x", 50), i), dns.TypeA)
 		if err == nil && a.Rcode != dns.RcodeRefused {
