@@ -61,7 +61,7 @@ func (s *Steward) Collect(ctx context.Context) {
 				return
 			}
 			p.silent.Store(0)
-			s.collectFrom(asking, p)
+			s.collectFrom(ctx, p)
 		})
 	}
 	each.Wait()
@@ -82,14 +82,16 @@ func (s *Steward) publishLocked() {
 }
 
 func (s *Steward) collectFrom(ctx context.Context, p *process) {
+	asking, cancel := context.WithTimeout(ctx, s.cfg.patience()/tries)
+	defer cancel()
 	var list []shoal.EgressRecord
-	err := p.ask(ctx, http.MethodPost, "/records", nil, &list)
+	err := p.ask(asking, http.MethodPost, "/records", nil, &list)
 	if err == nil && len(list) > 0 {
 		s.keep(ctx, list)
 	}
 	var counted totals
 	if err == nil && !p.stateNow().Since.IsZero() { // others do not count
-		if err = p.ask(ctx, http.MethodPost, "/totals", nil, &counted); err == nil {
+		if err = p.ask(asking, http.MethodPost, "/totals", nil, &counted); err == nil {
 			s.meters.add(counted)
 		}
 	}
