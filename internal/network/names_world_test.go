@@ -64,7 +64,6 @@ func TestMain(m *testing.M) {
 type namedWorld struct {
 	*world
 	steward  *egress.Steward
-	begun    time.Time
 	patience time.Duration // of stewards; 0 is the usual one
 	// stopSteward ends the steward's Run, and leaves the process alone.
 	stopSteward func()

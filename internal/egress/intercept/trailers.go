@@ -2,12 +2,12 @@ package intercept
 
 import (
 	"bytes"
-	"crypto/tls"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/textproto"
 	"slices"
@@ -40,9 +40,9 @@ const (
 var errHead = errors.New("a head of HTTP/2 cannot be read")
 
 // trailerConn is a guest's HTTP/2 connection whose trailers all come by the carrier. One goroutine
-// reads it.
+// reads it. The server must not see that TLS is below, or it would speak HTTP/1.1.
 type trailerConn struct {
-	*tls.Conn
+	net.Conn
 	from io.Reader
 
 	pass    int          // how much of what comes next goes through
@@ -56,7 +56,7 @@ type trailerConn struct {
 	size   uint32
 }
 
-func newTrailerConn(guest *tls.Conn, from io.Reader) *trailerConn {
+func newTrailerConn(guest net.Conn, from io.Reader) *trailerConn {
 	c := &trailerConn{Conn: guest, from: from, pass: len(http2.ClientPreface)}
 	c.frames = http2.NewFramer(&c.anew, nil)
 	c.encoder = hpack.NewEncoder(&c.block)
