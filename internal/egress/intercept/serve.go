@@ -17,8 +17,8 @@ func (s *session) serve(shaken *tls.Conn) error {
 		line.conn = s.half
 	}
 	var protocols http.Protocols
-	protocols.SetHTTP1(true)
-	protocols.SetUnencryptedHTTP2(true) // TLS has been ended here
+	protocols.SetHTTP1(s.half != nil)
+	protocols.SetUnencryptedHTTP2(s.half == nil) // TLS has been ended here
 	server := &http.Server{
 		Handler:     http.HandlerFunc(s.answer),
 		Protocols:   &protocols,
