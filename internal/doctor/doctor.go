@@ -113,6 +113,9 @@ func Run(ctx context.Context, cfg *config.Config, role Role, version string) []R
 			results = append(results, c.run(ctx, cfg).of(c.name))
 		}
 	}
+	if machine.include(role) {
+		results = append(results, askEgress(ctx, cfg, version)...)
+	}
 	if controlPlane.include(role) {
 		results = append(results, askServers(ctx, cfg)...)
 	}

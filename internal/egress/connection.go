@@ -27,7 +27,7 @@ const (
 // connection is one of a sandbox. What settle sets is guarded by Server.mu; only the goroutine
 // that serves it reads it without.
 type connection struct {
-	guest net.Conn
+	guest *metered
 	from  netip.Addr     // the sandbox's
 	to    netip.AddrPort // what the guest has dialed
 
@@ -90,7 +90,8 @@ func abort(c net.Conn) {
 }
 
 // serve takes a connection from its start to its end.
-func (s *Server) serve(ctx context.Context, guest net.Conn) {
+func (s *Server) serve(ctx context.Context, accepted net.Conn) {
+	guest := &metered{tcp: accepted.(tcp), totals: &s.totals}
 	defer guest.Close()
 	c := &connection{guest: guest, from: addrPort(guest.RemoteAddr()).Addr()}
 	var err error
@@ -101,12 +102,14 @@ func (s *Server) serve(ctx context.Context, guest net.Conn) {
 	defer s.leave(c)
 	said, err := listen(guest, c.to.Port())
 	if err != nil {
+		s.totals.add(familyConnections, outcomeSilent, 1)
 		abort(guest)
 		return
 	}
 	if !s.settle(c, said) {
 		if c.settled {
 			s.records.add(c, shoal.EgressDenied)
+			s.totals.add(familyConnections, outcomeDenied, 1)
 		}
 		abort(guest)
 		return
@@ -183,7 +186,7 @@ func (s *Server) reach(ctx context.Context, c *connection) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
 	server, err := s.dialer.dial(ctx, c)
-	s.records.add(c, outcomeOf(err))
+	s.count(c, err)
 	if err == nil {
 		c.attach(server)
 		return server, nil

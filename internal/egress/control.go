@@ -26,6 +26,10 @@ type state struct {
 	Port        uint16 `json:"port"`
 	Draining    bool   `json:"draining"`
 	Connections int    `json:"connections"`
+	// Processes of earlier versions do not tell these.
+	Since         time.Time `json:"since,omitzero"`
+	DrainingSince time.Time `json:"drainingSince,omitzero"`
+	Sandboxes     int       `json:"sandboxes"`
 }
 
 // socketDir has the sockets of an installation's processes: one, and those that drain.
@@ -83,6 +87,7 @@ func (s *Server) controlServer(quit func()) *http.Server {
 		}
 	})
 	mux.HandleFunc("POST /records", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.records.take()) })
+	mux.HandleFunc("POST /totals", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.takeTotals()) })
 	mux.HandleFunc("POST /drain", func(http.ResponseWriter, *http.Request) { s.Drain() })
 	mux.HandleFunc("POST /quit", func(http.ResponseWriter, *http.Request) { quit() })
 	// It is answered by the end of the process, which a steward notices so.

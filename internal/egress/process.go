@@ -11,7 +11,9 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -26,6 +28,10 @@ type process struct {
 	child  *os.Process // nil if an earlier orchestrator has started it
 	// watched is guarded by Steward.mu.
 	watched bool
+
+	last   atomic.Pointer[state] // that it told
+	silent atomic.Int32          // questions since then that it has not answered
+	hung   atomic.Bool           // it was ended because of that
 }
 
 func newProcess(pid int, socket string) *process {
@@ -36,8 +42,9 @@ func newProcess(pid int, socket string) *process {
 		client: &http.Client{Transport: &http.Transport{DialContext: dial, MaxIdleConns: 4, IdleConnTimeout: time.Minute}}}
 }
 
-// controlTime bounds a question to a process.
-const controlTime = 10 * time.Second
+// controlTime bounds a question to a process. It is longer than the default patience with one that
+// hangs, so who asks meanwhile sees its end, and asks the one that takes its place.
+const controlTime = 20 * time.Second
 
 // ask sends a request, with what as its body unless it is nil, and decodes the answer.
 func (p *process) ask(ctx context.Context, method, path string, what, answer any) error {
@@ -71,8 +78,18 @@ func (p *process) ask(ctx context.Context, method, path string, what, answer any
 }
 
 func (p *process) state(ctx context.Context) (st state, err error) {
-	err = p.ask(ctx, http.MethodGet, "/state", nil, &st)
+	if err = p.ask(ctx, http.MethodGet, "/state", nil, &st); err == nil {
+		p.last.Store(&st)
+	}
 	return st, err
+}
+
+// stateNow is what the process told last.
+func (p *process) stateNow() state {
+	if st := p.last.Load(); st != nil {
+		return *st
+	}
+	return state{}
 }
 
 // hasEnded tells whether nobody listens at its socket any more.
@@ -116,23 +133,57 @@ const endTime = 5 * time.Second
 
 // end ends the process with its connections, and returns when it is gone.
 func (p *process) end(ctx context.Context) error {
-	_ = p.ask(ctx, http.MethodPost, "/quit", nil, nil) // its end may be sooner than its answer
+	asking, cancel := context.WithTimeout(ctx, endTime)
+	_ = p.ask(asking, http.MethodPost, "/quit", nil, nil) // its end may be sooner than its answer
+	cancel()
+	if !p.awaitEnd(ctx, endTime) {
+		if err := unix.Kill(p.pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("end the egress process %d: %w", p.pid, err)
+		}
+		if !p.awaitEnd(ctx, endTime) {
+			return fmt.Errorf("the egress process %d does not end: %w", p.pid, context.Cause(ctx))
+		}
+	}
+	return p.tidy()
+}
+
+// kill ends a process that does not listen to anybody, and returns when it is gone. It is asked for
+// what its goroutines wait for first.
+func (p *process) kill(ctx context.Context) error {
+	for _, step := range []struct {
+		signal unix.Signal
+		within time.Duration
+	}{{unix.SIGQUIT, stackTime}, {unix.SIGKILL, endTime}} {
+		if p.isOurs() {
+			_ = unix.Kill(p.pid, step.signal) // it may be gone
+		}
+		if p.awaitEnd(ctx, step.within) {
+			if err := os.Rename(logOf(p.socket), p.hungLog()); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+			return nil
+		}
+	}
+	return errors.New("it outlives SIGKILL")
+}
+
+// hungLog is where the log of the last process that hung is kept.
+func (p *process) hungLog() string { return filepath.Join(filepath.Dir(p.socket), "hung.log") }
+
+// awaitEnd tells whether the process is gone within a time.
+func (p *process) awaitEnd(ctx context.Context, within time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for begun := time.Now(); ; {
+	for {
 		p.reap()
 		if err := unix.Kill(p.pid, 0); errors.Is(err, unix.ESRCH) || !p.isOurs() {
-			return p.tidy()
-		}
-		if time.Since(begun) > endTime {
-			if err := unix.Kill(p.pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
-				return fmt.Errorf("end the egress process %d: %w", p.pid, err)
-			}
-			begun = time.Now()
+			return true
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return false
 		case <-tick.C:
 		}
 	}

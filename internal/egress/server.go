@@ -57,14 +57,16 @@ type Server struct {
 	control  net.Listener
 	socket   string
 	dialer   *dialer
-	records  *counts
+	records  *counts // for tenants
+	totals   tally   // for the operator
+	since    time.Time
 
 	interceptor *intercept.Interceptor
 
 	mu       sync.Mutex // guards the rest; a leaf
 	policies map[netip.Addr]*Policy
 	open     map[netip.Addr]map[*connection]bool
-	draining bool
+	drained  time.Time     // when it was told to drain; zero before
 	idle     chan struct{} // closed when a draining server has no connection
 	gone     bool          // idle is closed
 	serving  sync.WaitGroup
@@ -74,7 +76,7 @@ type Server struct {
 // values of placeholders; nil gives none.
 func NewServer(cfg Config, listener net.Listener, filler intercept.Filler, log *slog.Logger) (*Server, error) {
 	s := &Server{cfg: cfg, log: log, policies: map[netip.Addr]*Policy{}, idle: make(chan struct{}),
-		open: map[netip.Addr]map[*connection]bool{}, records: newCounts()}
+		open: map[netip.Addr]map[*connection]bool{}, records: newCounts(), since: time.Now()}
 	var err error
 	if s.dialer, err = newDialer(cfg, log); err != nil {
 		return nil, err
@@ -84,7 +86,11 @@ func NewServer(cfg Config, listener net.Listener, filler intercept.Filler, log *
 	}
 	s.interceptor = intercept.New(filler, s.dialer.roots, log)
 	most := shares.OfDescriptors(descriptorShare, maxConnections)
-	s.listener = &shares.Listener{Listener: listener, Taker: s.guestOf, Shares: &shares.Shares[netip.Addr]{
+	crowded := func(netip.Addr, bool) bool {
+		s.totals.add(familyConnections, outcomeCrowded, 1)
+		return false
+	}
+	s.listener = &shares.Listener{Listener: listener, Taker: s.guestOf, MakeRoom: crowded, Shares: &shares.Shares[netip.Addr]{
 		All: most, Each: min(maxSandboxConnections, most/2), Scarce: scarceConnections}}
 	s.socket = filepath.Join(socketDir(cfg.RunDir), socketName(os.Getpid()))
 	if s.control, err = listenControl(s.socket); err != nil {
@@ -199,13 +205,15 @@ func (s *Server) all() map[netip.Addr]*Policy {
 func (s *Server) Drain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.draining = true
+	if s.drained.IsZero() {
+		s.drained = time.Now()
+	}
 	s.listener.Close()
 	s.checkIdleLocked()
 }
 
 func (s *Server) checkIdleLocked() {
-	if s.draining && !s.gone && len(s.open) == 0 {
+	if !s.drained.IsZero() && !s.gone && len(s.open) == 0 {
 		s.gone = true
 		close(s.idle)
 	}
@@ -261,7 +269,8 @@ func (s *Server) closeAll() {
 func (s *Server) state() state {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := state{Protocol: protocol, Build: s.cfg.Build, PID: os.Getpid(), Port: s.Port(), Draining: s.draining}
+	st := state{Protocol: protocol, Build: s.cfg.Build, PID: os.Getpid(), Port: s.Port(), Since: s.since,
+		Draining: !s.drained.IsZero(), DrainingSince: s.drained, Sandboxes: len(s.policies)}
 	for _, list := range s.open {
 		st.Connections += len(list)
 	}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,6 +28,8 @@ type StewardConfig struct {
 	Start func(ctx context.Context) (*os.Process, error)
 	// Keep takes the records of connections; nil drops them.
 	Keep func(ctx context.Context, list []shoal.EgressRecord) error
+	// Patience is how long a process may be silent before it is ended and replaced; 0 is 15 s.
+	Patience time.Duration
 }
 
 // Steward keeps a process of this machine and tells it policies. There is none until a sandbox
@@ -38,7 +41,9 @@ type Steward struct {
 	lead func(port uint16) error
 	// counts are of what the process does not see.
 	counts *counts
-	known  sync.Map // netip.Addr → *Policy, for those who cannot wait for mu
+	meters *meters
+	listed atomic.Pointer[[]*process] // the processes, for those who cannot wait for mu; see all
+	known  sync.Map                   // netip.Addr → *Policy, for those who cannot wait for mu
 
 	mu       sync.Mutex // guards the rest, and is held during calls to processes
 	policies map[netip.Addr]*Policy
@@ -53,7 +58,7 @@ type Steward struct {
 // NewSteward returns a steward that has looked for nothing yet.
 func NewSteward(cfg StewardConfig, log *slog.Logger) *Steward {
 	return &Steward{cfg: cfg, log: log, policies: map[netip.Addr]*Policy{}, changed: make(chan struct{}, 1),
-		counts: newCounts(), lead: func(uint16) error { return nil }}
+		counts: newCounts(), meters: newMeters(), lead: func(uint16) error { return nil }}
 }
 
 // Open takes over what processes of an earlier orchestrator left: the one that serves goes on
@@ -62,16 +67,18 @@ func NewSteward(cfg StewardConfig, log *slog.Logger) *Steward {
 func (s *Steward) Open(ctx context.Context, lead func(port uint16) error) (uint16, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer s.publishLocked()
 	defer func() { s.lead = lead }() // until then the caller leads to what is returned
 	found, err := s.find(ctx)
 	if err != nil {
 		return 0, err
 	}
-	for _, p := range found {
-		st, err := p.state(ctx)
+	for p, err := range found {
+		st := p.stateNow()
 		switch {
-		case err != nil:
+		case err != nil: // Run ends it unless it answers again
 			s.log.Warn("an egress process does not answer", "pid", p.pid, "error", err)
+			s.draining = append(s.draining, p)
 		case st.Draining || st.Protocol != protocol || s.current != nil:
 			s.drainLocked(ctx, p)
 		default:
@@ -92,8 +99,9 @@ func (s *Steward) Open(ctx context.Context, lead func(port uint16) error) (uint1
 	return s.port, nil
 }
 
-// find lists the processes that answer, and removes the sockets of others.
-func (s *Steward) find(ctx context.Context) ([]*process, error) {
+// find lists the processes that are there, with why they do not answer, and removes the sockets of
+// those that have ended.
+func (s *Steward) find(ctx context.Context) (map[*process]error, error) {
 	entries, err := os.ReadDir(socketDir(s.cfg.RunDir))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
@@ -101,7 +109,7 @@ func (s *Steward) find(ctx context.Context) ([]*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	var list []*process
+	found := map[*process]error{}
 	for _, e := range entries {
 		pid, ok := pidOf(e.Name())
 		if !ok {
@@ -109,15 +117,18 @@ func (s *Steward) find(ctx context.Context) ([]*process, error) {
 		}
 		path := filepath.Join(socketDir(s.cfg.RunDir), e.Name())
 		p := newProcess(pid, path)
-		if _, err := p.state(ctx); errors.Is(err, unix.ECONNREFUSED) {
+		asking, cancel := context.WithTimeout(ctx, s.cfg.patience()/tries)
+		_, err := p.state(asking)
+		cancel()
+		if errors.Is(err, unix.ECONNREFUSED) {
 			if err := p.tidy(); err != nil {
 				return nil, err
 			}
 			continue
 		}
-		list = append(list, p)
+		found[p] = err
 	}
-	return list, nil
+	return found, nil
 }
 
 func removeIfThere(path string) error {
@@ -129,6 +140,7 @@ func removeIfThere(path string) error {
 
 // drainLocked leaves a process to the connections that it has.
 func (s *Steward) drainLocked(ctx context.Context, p *process) {
+	s.collectFrom(ctx, p) // if it has no connection, it ends at once
 	if err := p.ask(ctx, http.MethodPost, "/drain", nil, nil); err != nil {
 		s.log.Warn("an egress process does not drain", "pid", p.pid, "error", err)
 	}
@@ -191,6 +203,7 @@ func (p *process) set(ctx context.Context, address netip.Addr, policy *Policy) e
 func (s *Steward) Set(ctx context.Context, address netip.Addr, policy *Policy) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer s.publishLocked()
 	before, had := s.policies[address]
 	s.policies[address] = policy
 	err := s.setLocked(ctx, address, policy)
@@ -219,6 +232,7 @@ func (s *Steward) setLocked(ctx context.Context, address netip.Addr, policy *Pol
 		if err == nil || !s.current.hasEnded(ctx) {
 			return err
 		}
+		s.noteLoss(s.current)
 		if err := s.current.tidy(); err != nil {
 			return err
 		}
@@ -275,20 +289,18 @@ func (s *Steward) Count(p *Policy, target string, port uint16, o shoal.EgressOut
 }
 
 func (s *Steward) allLocked() []*process {
-	if s.current == nil {
-		return s.draining
+	all := slices.Clone(s.draining)
+	if s.current != nil {
+		all = append(all, s.current)
 	}
-	return append(slices.Clone(s.draining), s.current)
+	return all
 }
-
-// collectPeriod is how often the process is asked for its records.
-const collectPeriod = 5 * time.Second
 
 // restartPause is the time between two tries to start a process.
 const restartPause = time.Second
 
-// Run starts another process when one has ended that sandboxes need, and collects records, until
-// ctx ends. The process goes on after that.
+// Run starts another process when one has ended that sandboxes need, ends those that hang, and
+// collects what they have counted, until ctx ends. The process goes on after that.
 func (s *Steward) Run(ctx context.Context) error {
 	s.mu.Lock()
 	s.watching = ctx
@@ -296,9 +308,9 @@ func (s *Steward) Run(ctx context.Context) error {
 		s.watchLocked(p)
 	}
 	s.mu.Unlock()
+	s.watches.Go(func() { s.look(ctx) })
 	defer s.watches.Wait()
-	collect, again := time.NewTicker(collectPeriod), time.NewTicker(restartPause)
-	defer collect.Stop()
+	again := time.NewTicker(restartPause)
 	defer again.Stop()
 	for {
 		select {
@@ -308,8 +320,6 @@ func (s *Steward) Run(ctx context.Context) error {
 			s.check(ctx)
 		case <-again.C:
 			s.check(ctx)
-		case <-collect.C:
-			s.Collect(ctx)
 		}
 	}
 }
@@ -318,10 +328,18 @@ func (s *Steward) Run(ctx context.Context) error {
 func (s *Steward) check(ctx context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.draining = slices.DeleteFunc(s.draining, func(p *process) bool { return p.hasEnded(ctx) && p.tidy() == nil })
+	defer s.publishLocked()
+	s.draining = slices.DeleteFunc(s.draining, func(p *process) bool {
+		if !p.hasEnded(ctx) || p.tidy() != nil {
+			return false
+		}
+		if p.hung.Load() {
+			s.meters.ends.WithLabelValues(endedHung).Inc()
+		}
+		return true
+	})
 	if s.current != nil && s.current.hasEnded(ctx) {
-		s.log.Warn("the egress process has ended; its connections are lost", "pid", s.current.pid,
-			"log", s.current.lastWords())
+		s.noteLoss(s.current)
 		if err := s.current.tidy(); err != nil {
 			s.log.Warn("files of an egress process are left", "error", err)
 		}
@@ -334,6 +352,17 @@ func (s *Steward) check(ctx context.Context) {
 	}
 }
 
+// noteLoss tells the operator of a process that has ended though it was needed.
+func (s *Steward) noteLoss(p *process) {
+	reason := endedItself
+	if p.hung.Load() {
+		reason = endedHung // which was told of
+	} else {
+		s.log.Warn("the egress process has ended; its connections are lost", "pid", p.pid, "log", p.lastWords())
+	}
+	s.meters.ends.WithLabelValues(reason).Inc()
+}
+
 // watchLocked tells Run when the process ends. Before Run nothing is watched.
 func (s *Steward) watchLocked(p *process) {
 	if s.watching == nil || p.watched {
@@ -342,42 +371,15 @@ func (s *Steward) watchLocked(p *process) {
 	p.watched = true
 	s.watches.Go(func() {
 		p.watch(s.watching)
-		select {
-		case s.changed <- struct{}{}:
-		default:
-		}
+		s.tell()
 	})
-}
-
-// Collect brings the records of all processes to where they are kept.
-func (s *Steward) Collect(ctx context.Context) {
-	if s.cfg.Keep == nil {
-		return
-	}
-	s.mu.Lock()
-	all := s.allLocked()
-	s.mu.Unlock()
-	if list := s.counts.take(); len(list) > 0 {
-		if err := s.cfg.Keep(ctx, list); err != nil {
-			s.log.Warn("records of lookups are lost", "error", err)
-		}
-	}
-	for _, p := range all {
-		var list []shoal.EgressRecord
-		err := p.ask(ctx, http.MethodPost, "/records", nil, &list)
-		if err == nil && len(list) > 0 {
-			err = s.cfg.Keep(ctx, list)
-		}
-		if err != nil && !p.hasEnded(ctx) && ctx.Err() == nil {
-			s.log.Warn("records of connections are lost", "error", err)
-		}
-	}
 }
 
 // Teardown ends all processes.
 func (s *Steward) Teardown(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer s.publishLocked()
 	var errs error
 	for _, p := range s.allLocked() {
 		errs = errors.Join(errs, p.end(ctx))

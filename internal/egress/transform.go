@@ -37,7 +37,7 @@ func (p *Policy) readAuthority(before *Policy) (err error) {
 // which must have a certificate for the name.
 func (s *Server) transform(ctx context.Context, c *connection, said greetings) error {
 	if c.policy.authority == nil {
-		s.records.add(c, shoal.EgressFailed)
+		s.count(c, errNotConnected)
 		return errNotConnected
 	}
 	var once sync.Once
@@ -45,12 +45,15 @@ func (s *Server) transform(ctx context.Context, c *connection, said greetings) e
 		ctx, cancel := context.WithTimeout(ctx, dialTime)
 		defer cancel()
 		server, err := s.dialer.dial(ctx, c)
-		once.Do(func() { s.records.add(c, outcomeOf(err)) })
+		once.Do(func() { s.count(c, err) })
 		return server, err
 	}
-	return s.interceptor.Serve(ctx, &heard{Conn: c.guest, first: said.bytes}, intercept.Connection{
+	err := s.interceptor.Serve(ctx, &heard{Conn: c.guest, first: said.bytes}, intercept.Connection{
 		SandboxID: c.policy.SandboxID, ServerName: c.name, Domain: c.domain, Port: c.to.Port(), Transform: c.rule,
-		Authority: c.policy.authority, Dial: dial})
+		Authority: c.policy.authority, Dial: dial,
+		Filled: s.countFill})
+	s.countRefusal(err)
+	return err
 }
 
 // heard is a guest's connection of which the first bytes were read.

@@ -89,7 +89,7 @@ func (m *Machine) Orchestrator() *orchestrator.Orchestrator { return m.orch }
 
 // Meters returns what counts and measures the machine.
 func (m *Machine) Meters() []prometheus.Collector {
-	list := slices.Concat(m.orch.Meters(), m.slots.Meters())
+	list := slices.Concat(m.orch.Meters(), m.slots.Meters(), m.egress.Meters())
 	for _, c := range m.copiers {
 		list = append(list, c.Meters()...)
 	}

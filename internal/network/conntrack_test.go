@@ -42,7 +42,7 @@ func TestForgetConnections(t *testing.T) {
 	track(peer, gone)
 	track(other, peer)
 	track(peer, other)
-	if err := forgetMatching(nl.CTA_IP_V4_SRC, ctaFilterIPSource, netip.MustParseAddr("198.51.100.1")); err != nil {
+	if err := forgetMatching(nl.CTA_IP_V4_SRC, ctaFilterIPSource, netip.MustParseAddr("198.51.100.1"), anyProtocol); err != nil {
 		t.Errorf("this kernel cannot be asked for the connections of an address: %v", err)
 	}
 	forgetConnections(netip.MustParseAddr(gone))

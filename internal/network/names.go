@@ -183,8 +183,8 @@ func (h *host) setNamed(addr netip.Addr, named bool) error {
 
 // SetEgress replaces what the guest may reach. Nothing is reached meanwhile that neither policy
 // allows: the egress process is told first, and the slot is let go by it last. Open connections
-// that the new policy does not allow pass no more packets; those that were open before names
-// were decided about end. After an error the caller sets the former policy again.
+// that the new policy does not allow pass no more packets. Those that were open before names were
+// decided about all end, for nobody has read whom their clients asked for. After an error the caller sets the former policy again.
 func (s *Slot) SetEgress(ctx context.Context, e Egress) error {
 	was := s.host.isNamed(s.HostIP())
 	if !was && !e.Named() {
@@ -199,6 +199,11 @@ func (s *Slot) SetEgress(ctx context.Context, e Egress) error {
 		}
 		if err := s.host.setNamed(s.HostIP(), true); err != nil {
 			return err
+		}
+		if !was {
+			// Their next packet, of either end, is of no connection, which ends it there. The rules
+			// alone would let pass what servers send until the guest acknowledges it.
+			forgetOpened(s.HostIP())
 		}
 		return s.setRules(e)
 	}

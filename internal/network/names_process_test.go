@@ -3,6 +3,7 @@ package network
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 
 	"shoal/internal/shoal"
@@ -90,10 +92,13 @@ func TestPolicyEndsConnections(t *testing.T) {
 	n.policy(shoal.Network{})
 	plain := n.chat(internetIP + ":2222")
 	n.must(plain.goesOn())
+	inward := n.inward()
+	n.must(inward.goesOn())
 	n.policy(only("allowed.test", internetIP, otherIP))
 	if plain.goesOn() == nil {
 		t.Error("what was open before names were decided about goes on without the process")
 	}
+	n.must(inward.goesOn())
 	one, other := n.chat(internetIP+":2222"), n.chat(otherIP+":2222")
 	n.must(one.goesOn())
 	n.must(other.goesOn())
@@ -112,6 +117,67 @@ func TestPolicyEndsConnections(t *testing.T) {
 	n.policy(shoal.Network{DenyOut: []string{internetIP}})
 	if one.goesOn() == nil {
 		t.Error("a connection goes on that a policy without names forbids")
+	}
+}
+
+// inward is a connection of the host's to an echo server in the guest.
+func (n *namedWorld) inward() chat {
+	n.t.Helper()
+	n.listenIn("t-guest", ":7777", func(l net.Listener) {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() { // ends with the connection
+				defer c.Close()
+				_, _ = io.Copy(c, c)
+			}()
+		}
+	})
+	c, err := net.DialTimeout("tcp4", n.slot.HostIP().String()+":7777", 5*time.Second)
+	n.must(err)
+	n.t.Cleanup(func() { c.Close() })
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	return chat{c, bufio.NewReader(c)}
+}
+
+// TestFirstNamesEndConnections: what was open before the first rule about names ends on both sides,
+// also where the new rules allow the address: nobody has read whom the client asked for. Nothing of
+// what the server says afterwards reaches the guest.
+func TestFirstNamesEndConnections(t *testing.T) {
+	n := newNamedWorld(t)
+	n.zone.set("allowed.test", internetIP)
+	accepted := make(chan net.Conn, 2)
+	n.listenIn("t-inet", ":2223", func(l net.Listener) {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			accepted <- c
+		}
+	})
+	n.policy(shoal.Network{})
+	for _, allowed := range []string{internetIP, otherIP} {
+		guest := n.chat(internetIP + ":2223")
+		server := <-accepted
+		defer server.Close()
+		fmt.Fprintln(server, "before")
+		if line, err := guest.r.ReadString('\n'); err != nil || line != "before\n" {
+			t.Fatalf("%q %v", line, err)
+		}
+		n.policy(only("allowed.test", allowed))
+		n.eventually("the server learns that the connection has ended", func() bool {
+			_, err := fmt.Fprintln(server, "afterwards")
+			return err != nil
+		})
+		_ = guest.SetDeadline(time.Now().Add(5 * time.Second))
+		fmt.Fprintln(guest, "anybody there?")
+		if line, err := guest.r.ReadString('\n'); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("with %s allowed the guest has read %q, %v", allowed, line, err)
+		}
+		n.policy(shoal.Network{})
 	}
 }
 
@@ -136,6 +202,130 @@ func TestProcessEnds(t *testing.T) {
 		return err == nil
 	})
 	n.eventually("the files of the one before are removed", func() bool { return len(n.processes()) == 1 })
+}
+
+// TestProcessHangs: a process that is there and does not answer is replaced, and who sets a policy
+// meanwhile waits for that.
+func TestProcessHangs(t *testing.T) {
+	n := newImpatientWorld(t, 3*time.Second)
+	n.zone.set("allowed.test", internetIP)
+	n.echo(":2222")
+	n.policy(only("allowed.test", internetIP, otherIP))
+	c := n.chat(internetIP + ":2222")
+	n.must(c.goesOn())
+	before := n.processes()
+	n.must(unix.Kill(before[0], unix.SIGSTOP))
+	n.policy(only("allowed.test", internetIP))
+	if got := n.processes(); len(got) != 1 || got[0] == before[0] {
+		t.Errorf("processes %v, before %v", got, before)
+	}
+	if c.goesOn() == nil {
+		t.Error("a connection goes on without its process")
+	}
+	if _, err := n.http(otherIP+":80", "allowed.test"); err != nil {
+		t.Errorf("a new connection: %v", err)
+	}
+	if _, err := n.http(otherIP+":80", "evil.test"); err == nil {
+		t.Error("what the policy that was set meanwhile denies passed")
+	}
+	if _, err := os.Stat(fmt.Sprintf("/proc/%d", before[0])); err == nil {
+		t.Error("the process that hung is still there")
+	}
+	if hung := n.counted("shoal_egress_process_losses_total", "hung"); hung != 1 {
+		t.Errorf("%v processes were counted as hung", hung)
+	}
+}
+
+// TestDrainingProcessHangs: one of an earlier version that hangs keeps nobody from setting policies.
+func TestDrainingProcessHangs(t *testing.T) {
+	n := newImpatientWorld(t, 3*time.Second)
+	n.echo(":2222")
+	n.policy(only("allowed.test", internetIP))
+	c := n.chat(internetIP + ":2222")
+	n.must(c.goesOn())
+	old := n.processes()
+	n.stopSteward()
+	n.process.Build = "next"
+	next := n.newSteward()
+	port, err := next.Open(t.Context(), n.pool.host.lead)
+	n.must(err)
+	n.must(n.pool.host.lead(port))
+	defer func() { n.must(next.Teardown(context.Background())) }()
+	ctx, stop := context.WithCancel(t.Context())
+	ran := make(chan error, 1)
+	go func() { ran <- next.Run(ctx) }()
+	defer func() {
+		stop()
+		n.must(<-ran)
+	}()
+	n.must(unix.Kill(old[0], unix.SIGSTOP))
+	n.eventually("the process that hangs is ended", func() bool { return len(n.processes()) == 1 })
+	if c.goesOn() == nil {
+		t.Error("a connection goes on without its process")
+	}
+}
+
+// counted is a counter of the steward's, by its one label.
+func (n *namedWorld) counted(name, label string) float64 {
+	n.t.Helper()
+	registry := prometheus.NewRegistry()
+	for _, c := range n.steward.Meters() {
+		n.must(registry.Register(c))
+	}
+	families, err := registry.Gather()
+	n.must(err)
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == name && (label == "" || m.GetLabel()[0].GetValue() == label) {
+				return m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+		}
+	}
+	n.t.Fatalf("%s has no %q", name, label)
+	return 0
+}
+
+// TestMeters: the operator learns what became of connections and what they carried, also while
+// they are open.
+func TestMeters(t *testing.T) {
+	n := newNamedWorld(t)
+	n.zone.set("allowed.test", internetIP)
+	n.echo(":2222")
+	n.policy(only("allowed.test", "missing.test", internetIP))
+	c := n.chat(internetIP + ":2222")
+	const size = 1 << 20
+	go func() { _, _ = c.Write(make([]byte, size)) }()
+	if _, err := io.ReadFull(c.r, make([]byte, size)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.http(otherIP+":80", "allowed.test"); err != nil {
+		t.Error(err)
+	}
+	for range 2 {
+		if _, err := n.http(otherIP+":80", "evil.test"); err == nil {
+			t.Error("what is denied passed")
+		}
+	}
+	if _, err := n.http(otherIP+":80", "missing.test"); err == nil {
+		t.Error("a name that nobody knows led somewhere")
+	}
+	n.steward.Collect(t.Context())
+	for _, want := range []struct {
+		name, label string
+		least, most float64
+	}{
+		{"shoal_egress_connections_total", "allowed", 2, 2}, {"shoal_egress_connections_total", "denied", 2, 2},
+		{"shoal_egress_connections_total", "unresolved", 1, 1}, {"shoal_egress_connections_total", "failed", 0, 0},
+		{"shoal_egress_bytes_total", "sent", size, size + 1000},
+		{"shoal_egress_bytes_total", "received", size, size + 2000},
+		{"shoal_egress_open_connections", "", 1, 1}, {"shoal_egress_sandboxes", "", 1, 1},
+		{"shoal_egress_processes", "serving", 1, 1}, {"shoal_egress_processes", "silent", 0, 0},
+		{"shoal_egress_process_losses_total", "ended", 0, 0},
+	} {
+		if got := n.counted(want.name, want.label); got < want.least || got > want.most {
+			t.Errorf("%s %s is %v, want %v to %v", want.name, want.label, got, want.least, want.most)
+		}
+	}
 }
 
 // TestUpgrade: a process of another version takes what is new, while the one before keeps its

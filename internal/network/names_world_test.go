@@ -63,7 +63,8 @@ func TestMain(m *testing.M) {
 // vouches for servers there.
 type namedWorld struct {
 	*world
-	steward *egress.Steward
+	steward  *egress.Steward
+	patience time.Duration // of stewards; 0 is the usual one
 	// stopSteward ends the steward's Run, and leaves the process alone.
 	stopSteward func()
 	process     egress.Config
@@ -73,9 +74,12 @@ type namedWorld struct {
 	issue       func(names ...string) tls.Certificate
 }
 
-func newNamedWorld(t *testing.T) *namedWorld {
+func newNamedWorld(t *testing.T) *namedWorld { return newImpatientWorld(t, 0) }
+
+// newImpatientWorld is one whose steward waits for so long for a process that hangs.
+func newImpatientWorld(t *testing.T, patience time.Duration) *namedWorld {
 	t.Helper()
-	n := &namedWorld{zone: startZone(t)}
+	n := &namedWorld{zone: startZone(t), patience: patience}
 	n.process = egress.Config{RunDir: t.TempDir(), Build: "test", Hosts: netip.MustParsePrefix("10.71.0.0/16"),
 		Links:         netip.MustParsePrefix("10.72.0.0/16"),
 		AllowInternal: prefixes("198.51.100.0/24"), // which is no private range, but for documentation
@@ -103,7 +107,7 @@ func newNamedWorld(t *testing.T) *namedWorld {
 
 func (n *namedWorld) newSteward() *egress.Steward {
 	cfg := n.process
-	return egress.NewSteward(egress.StewardConfig{RunDir: cfg.RunDir, Build: cfg.Build,
+	return egress.NewSteward(egress.StewardConfig{RunDir: cfg.RunDir, Build: cfg.Build, Patience: n.patience,
 		Start: func(ctx context.Context) (*os.Process, error) {
 			program, err := os.Executable()
 			if err != nil {

@@ -19,6 +19,15 @@ func TestChaos(t *testing.T) {
 	if *seed == 0 {
 		*seed = rand.Uint64()
 	}
+	inet, err := newOutside()
+	if err != nil {
+		t.Skip("run `make test-chaos`:", err)
+	}
+	t.Cleanup(func() {
+		if err := inet.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	for n, part := range []struct {
 		name   string
 		verb   string // the command of the process that is killed
@@ -31,7 +40,7 @@ func TestChaos(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			i.Env = append(i.Env, settings...)
+			i.Env = append(append(i.Env, settings...), "SHOAL_DNS="+inet.Resolver)
 			if err := i.Runnable(); err != nil {
 				t.Skip("run `make test-chaos`:", err)
 			}
@@ -45,7 +54,7 @@ func TestChaos(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Logf("seed %d; repeat with -run TestChaos/%s -seed %d", *seed, part.name, *seed)
-			w := &world{t: t, v: v, ctx: context.Background(),
+			w := &world{t: t, v: v, ctx: context.Background(), outside: inet,
 				random: rand.New(rand.NewPCG(*seed, uint64(n))),
 				named:  []string{""}, marks: map[string]bool{}, open: map[string]bool{},
 				courses: map[string]*course{}}
@@ -56,6 +65,10 @@ func TestChaos(t *testing.T) {
 				w.prune()
 			}
 			w.finish()
+			t.Logf("%d egress processes killed; what sandboxes with rules reach was checked %d times", w.proxies, w.ruled)
+			if w.proxies == 0 && *rounds >= 40 {
+				t.Error("no egress process was killed")
+			}
 			for name, c := range w.courses {
 				t.Logf("%-8s %s", name, c)
 			}
@@ -103,8 +116,15 @@ func (w *world) kill(verb string) {
 	}
 	// A random moment is the purpose of the test.
 	time.Sleep(time.Duration(w.random.Int64N(int64(longest * 3 / 2))))
+	proxies := w.random.IntN(3) // 0 is before, 1 is after Shoal, 2 is not at all
+	if proxies == 0 {
+		w.killEgress()
+	}
 	w.v.target.Kill()
 	wg.Wait()
+	if proxies == 1 {
+		w.killEgress()
+	}
 	err := w.v.restartAfter(verb, w.random)
 	if err != nil {
 		w.fail("Shoal does not start again: %v", err)
@@ -129,6 +149,11 @@ func (w *world) populate() {
 		status, settle := create(w, nil, n)
 		if settle(); status/100 != 2 {
 			w.fail("create: status %d", status)
+		}
+	}
+	for _, sb := range w.sandboxes {
+		if !sb.ruled {
+			w.reachesAll(sb)
 		}
 	}
 }

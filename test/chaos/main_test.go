@@ -1,6 +1,7 @@
 // Package chaos kills Shoal at random moments of random transitions, and then checks that
 // no sandbox was lost, duplicated or damaged, and that its events tell of all that happened to it,
-// in that order. It needs root and bin/shoal; `make
+// in that order. It kills egress processes, too, and checks that sandboxes with rules about names
+// reach what those allow and nothing else. It needs root and bin/shoal; `make
 // test-chaos` provides both. Use -rounds for longer runs and -seed to repeat one.
 package chaos
 

@@ -62,15 +62,19 @@ const lifecycle = `"timeout":3600,"autoPause":true,"autoResume":{"enabled":true}
 
 func create(w *world, _ *sandbox, number int) (int, func()) {
 	mark := fmt.Sprintf("round-%d-%d", w.round, number)
+	policy, ruled := "", number%2 == 0
+	if ruled {
+		policy = "," + onlyName
+	}
 	var made struct{ SandboxID string }
-	status := w.call("POST", "/v2/sandboxes", fmt.Sprintf(`{"templateID":"base",%s,"metadata":{"mark":%q}}`,
-		lifecycle, mark), &made)
+	status := w.call("POST", "/v2/sandboxes", fmt.Sprintf(`{"templateID":"base",%s,"metadata":{"mark":%q}%s}`,
+		lifecycle, mark, policy), &made)
 	return status, func() {
 		if status != http.StatusCreated {
-			w.open[mark] = true
+			w.open[mark] = ruled
 			return
 		}
-		sb := &sandbox{id: made.SandboxID, mark: mark, may: []string{"running"}}
+		sb := &sandbox{id: made.SandboxID, mark: mark, may: []string{"running"}, ruled: ruled}
 		w.await(sb.id, sb.may)
 		w.write(sb)
 		w.sandboxes = append(w.sandboxes, sb)
@@ -173,7 +177,7 @@ func takeSnapshot(w *world, sb *sandbox, _ int) (int, func()) {
 	status := w.call("POST", "/sandboxes/"+sb.id+"/snapshots", `{}`, &made)
 	return status, func() {
 		if status == http.StatusCreated {
-			w.snapshots = append(w.snapshots, snapshot{made.SnapshotID, sb.mark})
+			w.snapshots = append(w.snapshots, snapshot{made.SnapshotID, sb.mark, sb.ruled})
 		}
 	}
 }
@@ -190,7 +194,7 @@ func fork(w *world, sb *sandbox, _ int) (int, func()) {
 				continue // it failed on its own, as the answer says
 			}
 			w.sandboxes = append(w.sandboxes, &sandbox{id: f.Sandbox.SandboxID, mark: sb.mark,
-				may: []string{"running"}})
+				may: []string{"running"}, ruled: sb.ruled})
 		}
 	}
 }
@@ -201,14 +205,18 @@ func copyOf(w *world, _ *sandbox, _ int) (int, func()) {
 }
 
 func (w *world) copyFrom(snap snapshot) (int, func()) {
+	policy := ""
+	if snap.ruled { // there is a badger in its memory
+		policy = "," + onlyName
+	}
 	var made struct{ SandboxID string }
-	status := w.call("POST", "/v2/sandboxes", fmt.Sprintf(`{"templateID":%q,%s,"metadata":{"mark":%q}}`,
-		snap.id, lifecycle, snap.mark), &made)
+	status := w.call("POST", "/v2/sandboxes", fmt.Sprintf(`{"templateID":%q,%s,"metadata":{"mark":%q}%s}`,
+		snap.id, lifecycle, snap.mark, policy), &made)
 	return status, func() {
 		switch status {
 		case http.StatusCreated:
 			w.sandboxes = append(w.sandboxes, &sandbox{id: made.SandboxID, mark: snap.mark,
-				may: []string{"running"}})
+				may: []string{"running"}, ruled: snap.ruled})
 		case http.StatusNotFound:
 			w.fail("snapshot %s is lost", snap.id)
 		}

@@ -27,6 +27,8 @@ type sandbox struct {
 	// forgot means that its memory was not kept; doubt means that its memory was not kept
 	// if it is paused.
 	forgot, doubt bool
+	// ruled means that it may reach one name alone.
+	ruled bool
 	// short means that, if it is running, its time ends soon.
 	short bool
 }
@@ -43,12 +45,18 @@ type world struct {
 	named     []string        // the named snapshot has one of these marks; "" means that there is none
 	renamed   bool            // whether replaceSnapshot ran in this round
 	marks     map[string]bool // those that have been written
-	open      map[string]bool // those of unanswered creates
+	open      map[string]bool // those of unanswered creates, with whether they are ruled
+	outside   *outside
+	proxies   int // egress processes that were killed
+	ruled     int // checks of sandboxes with rules
 	courses   map[string]*course
 	lately    []string // the operations of this round, for the message of a failure
 }
 
-type snapshot struct{ id, mark string }
+type snapshot struct {
+	id, mark string
+	ruled    bool // so must be what is made from it
+}
 
 func (w *world) fail(format string, args ...any) {
 	w.t.Helper()
@@ -161,6 +169,10 @@ func (w *world) examine(sb *sandbox) {
 		sb.forgot = false
 	}
 	w.read(sb.id, sb.mark)
+	if sb.ruled {
+		w.reachesOnlyName(sb)
+		w.ruled++
+	}
 	if sb.short {
 		if status := w.call("POST", "/sandboxes/"+sb.id+"/timeout",
 			`{"timeout":3600}`, nil); status != http.StatusNoContent {
@@ -250,7 +262,7 @@ func (w *world) checkName() {
 	}
 	w.renamed = false
 	var made struct{ SandboxID, EnvdAccessToken string }
-	status := w.call("POST", "/v2/sandboxes", fmt.Sprintf(`{"templateID":%q,%s}`, named, lifecycle), &made)
+	status := w.call("POST", "/v2/sandboxes", fmt.Sprintf(`{"templateID":%q,%s,%s}`, named, lifecycle, onlyName), &made)
 	if status == http.StatusNotFound && slices.Contains(w.named, "") {
 		w.named = []string{""}
 		return
@@ -277,16 +289,18 @@ func (w *world) settle() {
 	}
 	for id, mark := range w.unknown() {
 		w.await(id, []string{"running"})
+		ruled, isOpen := w.open[mark]
 		switch {
 		case w.marks[mark]:
 			w.read(id, mark) // a copy whose request was not answered
-		case w.open[mark]:
+		case isOpen:
 			delete(w.open, mark)
 			w.write(&sandbox{id: id, mark: mark})
 		default:
 			w.fail("nobody asked for %s with mark %q", id, mark)
 		}
-		w.sandboxes = append(w.sandboxes, &sandbox{id: id, mark: mark, may: []string{"running"}})
+		w.sandboxes = append(w.sandboxes, &sandbox{id: id, mark: mark, may: []string{"running"},
+			ruled: isOpen && ruled})
 	}
 }
 

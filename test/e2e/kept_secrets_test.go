@@ -28,6 +28,8 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
+
+	"shoal/test/installation"
 )
 
 // keptSecret is a value that the host may have nowhere. Guests are searched for its head, which
@@ -123,7 +125,7 @@ func (k *keeper) signatures() []string {
 
 // serveKept has the keeper answer by TLS at both addresses of an internet, and returns the file
 // of the authority that vouches for it.
-func serveKept(t *testing.T, inet *namedInternet, k *keeper) (authority string) {
+func serveKept(t *testing.T, inet *installation.Internet, k *keeper) (authority string) {
 	t.Helper()
 	private := newAuthority(t)
 	for name, address := range map[string]string{"allowed.test": namedAddress, "other.test": otherAddress} {
@@ -132,7 +134,10 @@ func serveKept(t *testing.T, inet *namedInternet, k *keeper) (authority string) 
 		if err != nil {
 			t.Fatal(err)
 		}
-		l := inet.listen(address + ":443")
+		l, err := inet.Listen(address + ":443")
+		if err != nil {
+			t.Fatal(err)
+		}
 		s := &http.Server{Handler: k, TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate}}}
 		go func() { _ = s.ServeTLS(l, "", "") }() // until the listener is closed with the test
 		t.Cleanup(func() { s.Close() })
@@ -171,11 +176,11 @@ func newAuthority(t *testing.T) string {
 // also after a pause and after Shoal was killed, and the value is in no place of the guest's or of
 // the host's.
 func TestKeptSecrets(t *testing.T) {
-	inet := newNamedInternet(t)
+	inet := newInternet(t)
 	k := &keeper{t: t, secret: newKeptSecret()}
 	authority := serveKept(t, inet, k)
 	r := another(t, "kept", func(b *box) { k.api = b.API },
-		"SHOAL_DNS="+inet.resolver, "SHOAL_TRUST_CA="+authority, "SHOAL_LOG_LEVEL=debug")
+		"SHOAL_DNS="+inet.Resolver, "SHOAL_TRUST_CA="+authority, "SHOAL_LOG_LEVEL=debug")
 	id := strings.TrimSpace(r.python(t, `
 from e2b import Sandbox, Secret
 Secret.create("kept", "`+k.secret.first()+`")

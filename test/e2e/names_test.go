@@ -3,25 +3,15 @@ package e2e
 import (
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"os/exec"
-	"runtime"
+	"net/netip"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/miekg/dns"
-	"golang.org/x/sys/unix"
+	"shoal/test/installation"
 )
-
-// namedInternet is a namespace behind the host with public addresses, an HTTP server at the
-// first, and a DNS server on this host that knows a name.
-type namedInternet struct {
-	t        *testing.T
-	resolver string
-}
 
 // These addresses are nobody's that anything here could reach.
 const (
@@ -29,98 +19,56 @@ const (
 	otherAddress = "5.45.0.2"
 )
 
-func newNamedInternet(t *testing.T) *namedInternet {
+// newInternet makes an internet with names and two addresses.
+func newInternet(t *testing.T) *installation.Internet {
 	t.Helper()
-	ip := func(args ...string) {
-		t.Helper()
-		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
-			t.Fatalf("ip %v: %v\n%s", args, err, out)
-		}
-	}
-	ip("netns", "add", "e2e-names")
-	t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", "e2e-names").Run() })
-	ip("link", "add", "e2e-n0", "type", "veth", "peer", "name", "eth0", "netns", "e2e-names")
-	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", "e2e-n0").Run() })
-	ip("addr", "add", "5.45.0.254/24", "dev", "e2e-n0")
-	ip("link", "set", "e2e-n0", "up")
-	ip("-n", "e2e-names", "addr", "add", namedAddress+"/24", "dev", "eth0")
-	ip("-n", "e2e-names", "addr", "add", otherAddress+"/24", "dev", "eth0")
-	ip("-n", "e2e-names", "link", "set", "eth0", "up")
-	n := &namedInternet{t: t}
-	n.serveNames(map[string]string{"allowed.test.": namedAddress, "other.test.": otherAddress})
-	return n
-}
-
-func (n *namedInternet) serveNames(names map[string]string) {
-	n.t.Helper()
-	packets, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	inet, err := installation.NewInternet("e2e", netip.MustParsePrefix("5.45.0.0/24"),
+		[]string{namedAddress, otherAddress},
+		map[string]string{"allowed.test.": namedAddress, "other.test.": otherAddress})
 	if err != nil {
-		n.t.Fatal(err)
+		t.Fatal(err)
 	}
-	n.resolver = packets.LocalAddr().String()
-	server := &dns.Server{PacketConn: packets, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
-		answer := new(dns.Msg).SetReply(q)
-		address, known := names[strings.ToLower(q.Question[0].Name)]
-		if !known {
-			answer.SetRcode(q, dns.RcodeNameError)
-		} else if q.Question[0].Qtype == dns.TypeA {
-			rr, _ := dns.NewRR(q.Question[0].Name + " 60 IN A " + address)
-			answer.Answer = append(answer.Answer, rr)
+	t.Cleanup(func() {
+		if err := inet.Close(); err != nil {
+			t.Error(err)
 		}
-		_ = w.WriteMsg(answer)
-	})}
-	go func() { _ = server.ActivateAndServe() }()
-	n.t.Cleanup(func() { _ = server.Shutdown() })
+	})
+	return inet
 }
 
-// listen opens an address of the internet's.
-func (n *namedInternet) listen(address string) net.Listener {
-	n.t.Helper()
-	type result struct {
-		l   net.Listener
-		err error
-	}
-	made := make(chan result, 1)
-	go func() { // its thread goes with it
-		runtime.LockOSThread()
-		fd, err := unix.Open("/run/netns/e2e-names", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if err == nil {
-			err = unix.Setns(fd, unix.CLONE_NEWNET)
-			unix.Close(fd)
-		}
-		var l net.Listener
-		if err == nil {
-			l, err = net.Listen("tcp4", address)
-		}
-		made <- result{l, err}
-	}()
-	r := <-made
-	if r.err != nil {
-		n.t.Fatal(r.err)
-	}
-	n.t.Cleanup(func() { r.l.Close() })
-	return r.l
-}
-
-// TestNames: what the SDK asks for by names holds in a real sandbox, and a connection of it goes
-// on while Shoal is killed and started again.
-func TestNames(t *testing.T) {
-	inet := newNamedInternet(t)
+// serveSlowly has both addresses say hello, and at /slow what the test sends, until it closes the
+// channel.
+func serveSlowly(t *testing.T, inet *installation.Internet) chan<- string {
+	t.Helper()
 	more := make(chan string)
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "hello from", r.Host) })
-	mux.HandleFunc("/slow", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("/slow", func(w http.ResponseWriter, _ *http.Request) {
 		for line := range more {
 			fmt.Fprintln(w, line)
 			_ = http.NewResponseController(w).Flush()
 		}
 	})
 	for _, address := range []string{namedAddress, otherAddress} {
-		l := inet.listen(address + ":80")
+		l, err := inet.Listen(address + ":80")
+		if err != nil {
+			t.Fatal(err)
+		}
 		server := &http.Server{Handler: mux}
 		go func() { _ = server.Serve(l) }()
 	}
-	speaker := inet.listen(otherAddress + ":2222")
+	return more
+}
+
+// TestNames: what the SDK asks for by names holds in a real sandbox, and a connection of it goes
+// on while Shoal is killed and started again.
+func TestNames(t *testing.T) {
+	inet := newInternet(t)
+	more := serveSlowly(t, inet)
+	speaker, err := inet.Listen(otherAddress + ":2222")
+	if err != nil {
+		t.Fatal(err)
+	}
 	go func() {
 		for {
 			c, err := speaker.Accept()
@@ -131,7 +79,7 @@ func TestNames(t *testing.T) {
 			c.Close()
 		}
 	}()
-	r := another(t, "names", nil, "SHOAL_DNS="+inet.resolver)
+	r := another(t, "names", nil, "SHOAL_DNS="+inet.Resolver)
 	out := r.python(t, `
 from e2b import CommandExitException, Sandbox
 s = Sandbox.create(network={"allow_out": ["allowed.test"], "deny_out": ["0.0.0.0/0"]}, timeout=600)

@@ -141,7 +141,8 @@ func (b *box) hasAuthorities(t *testing.T, c created, want string) {
 }
 
 // TestAuthorities: programs of sandboxes with transforms, and of those alone, trust the sandbox's
-// own authority; it stays through a pause, and no copy of the sandbox has it.
+// own authority; it stays through a pause, and no copy
+// or fork of the sandbox has it: those with transforms have one of their own.
 func TestAuthorities(t *testing.T) {
 	const none, one = "0 0 0", "1 3 1"
 	c := server.createWith(t, `{"templateID":"base","timeout":300,"network":{"rules":`+transformed+`}}`)
@@ -175,6 +176,21 @@ func TestAuthorities(t *testing.T) {
 		t.Error("a copy has the authority of its original")
 	}
 	server.trusts(t, with)
+
+	var forks []struct{ Sandbox created }
+	if err := json.Unmarshal([]byte(server.demand(t, 201, "POST", "/sandboxes/"+c.SandboxID+"/fork", `{"timeout":300}`)), &forks); err != nil {
+		t.Fatal(err)
+	}
+	fork := forks[0].Sandbox
+	t.Cleanup(func() { server.call(t, "DELETE", "/sandboxes/"+fork.SandboxID, "") })
+	server.hasAuthorities(t, fork, one)
+	if forked := server.authorityOf(t, fork); forked == own || forked == "" {
+		t.Error("a fork has the authority of its original, or none")
+	}
+	server.trusts(t, fork)
+	if server.authorityOf(t, c) != own {
+		t.Error("a fork has changed the authority of its original")
+	}
 
 	server.demand(t, 204, "POST", "/sandboxes/"+c.SandboxID+"/pause", "")
 	var back created

@@ -51,9 +51,11 @@ func (b *box) anotherRelease(t *testing.T) string {
 }
 
 // TestUpgrade pauses sandboxes under one release and resumes them under the next: with
-// memory while the old kernel is kept, and from the disk when it is lost.
+// memory while the old kernel is kept, and from the disk when it is lost. A connection through the
+// egress process goes on all the while.
 func TestUpgrade(t *testing.T) {
-	i, err := installation.New(repository, "upgrade", 65)
+	inet := newInternet(t)
+	i, err := installation.New(repository, "upgrade", 65, "SHOAL_DNS="+inet.Resolver)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,6 +100,7 @@ s.files.write("mark", "on disk")
 if "`+c.SandboxID+`" != "`+running.SandboxID+`": s.pause()
 `)
 	}
+	download := b.openFlow(t, serveSlowly(t, inet))
 	read := `
 from e2b import Sandbox
 s = Sandbox.connect("%")
@@ -110,6 +113,7 @@ print(s.files.exists("/dev/shm/mark"), s.files.read("mark"))
 		}
 	}
 	next(b.anotherRelease(t))
+	download.survives(t)
 	expect(running, "True on disk")
 	expect(first, "True on disk")
 	if b.create(t).SandboxID == "" {

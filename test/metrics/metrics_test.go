@@ -19,6 +19,7 @@ import (
 
 	"shoal/internal/artifact"
 	"shoal/internal/build"
+	"shoal/internal/egress"
 	"shoal/internal/endpoint"
 	"shoal/internal/fleet"
 	"shoal/internal/fleet/fleettest"
@@ -51,11 +52,12 @@ func TestExported(t *testing.T) {
 	machine := orchestrator.New(orchestrator.Config{NodeID: "n", DataDir: t.TempDir(), RunDir: t.TempDir()},
 		runtime.Set{}, nil, nil, artifacts, log)
 	machines := fleet.New(fleet.Config{Nodes: []shoal.Node{fleettest.New("n")}}, log)
+	steward := egress.NewSteward(egress.StewardConfig{RunDir: t.TempDir()}, log)
 	exporter, err := otlp.New(otlp.Config{}, log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	registry, err := endpoint.NewRegistry("1.2.3", exporter.Meters(), machine.Meters(), machines.Meters(), proxy.New(nil, log).Meters(),
+	registry, err := endpoint.NewRegistry("1.2.3", exporter.Meters(), machine.Meters(), steward.Meters(), machines.Meters(), proxy.New(nil, log).Meters(),
 		build.New(build.QueueConfig{}, log).Meters())
 	if err != nil {
 		t.Fatal(err)

@@ -21,8 +21,11 @@ func guestFailure(err error) error {
 			}
 		}
 	}
-	return fmt.Errorf("the guest's handshake: %w", err)
+	return fmt.Errorf("%w: %w", ErrHandshake, err)
 }
+
+// ErrHandshake is of a guest that has not ended its handshake, for another reason than distrust.
+var ErrHandshake = errors.New("the guest's handshake failed")
 
 // distrust are the alerts about certificates (RFC 8446, section 6.2).
 var distrust = []tls.AlertError{

@@ -37,25 +37,28 @@ type values = map[shoal.Placeholder]string
 
 func newFills(filler Filler) *fills { return &fills{filler: filler, kept: map[string]values{}} }
 
-// headers returns a transform's headers with all values in their places.
-func (f *fills) headers(ctx context.Context, sandboxID, domain string, t shoal.Transform) (map[string]string, error) {
+// headers returns a transform's headers with all values in their places. some tells whether there
+// are any.
+func (f *fills) headers(
+	ctx context.Context, sandboxID, domain string, t shoal.Transform,
+) (filled map[string]string, some bool, err error) {
 	wanted, err := placeholders(t)
 	if err != nil || len(wanted) == 0 {
-		return t.Headers, err
+		return t.Headers, err != nil, err
 	}
 	given, err := f.values(ctx, sandboxID, domain, wanted)
 	if err != nil {
-		return nil, err
+		return nil, true, err
 	}
-	filled := make(map[string]string, len(t.Headers))
+	filled = make(map[string]string, len(t.Headers))
 	for name, value := range t.Headers {
 		value = shoal.FillPlaceholders(value, given)
 		if !httpguts.ValidHeaderFieldValue(value) {
-			return nil, shoal.ErrTransformFill.New("The value for the header %s is none that a header can have", name)
+			return nil, true, shoal.ErrTransformFill.New("The value for the header %s is none that a header can have", name)
 		}
 		filled[name] = value
 	}
-	return filled, nil
+	return filled, true, nil
 }
 
 // placeholders returns those of a transform, each once, in a fixed order.

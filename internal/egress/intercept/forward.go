@@ -31,7 +31,10 @@ func (s *session) answer(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, err)
 		return
 	}
-	headers, err := s.fills.headers(r.Context(), s.SandboxID, s.Domain, s.Transform)
+	headers, filled, err := s.fills.headers(r.Context(), s.SandboxID, s.Domain, s.Transform)
+	if filled && s.Filled != nil {
+		s.Filled(err)
+	}
 	if err != nil {
 		s.refuse(w, fillFailure(s.ServerName, err))
 		return
@@ -130,17 +133,19 @@ func (s *session) restore(p *httputil.ProxyRequest) {
 		return
 	}
 	trailer := http.Header{} // the names are announced before the values are known
-	for name := range in.Trailer {
-		if !s.sets(name) {
-			trailer[name] = nil
-		}
-	}
-	out.Trailer = trailer
-	out.Body = &requestBody{ReadCloser: out.Body, atEnd: sync.OnceFunc(func() {
-		for name, values := range in.Trailer {
-			if !s.sets(name) {
+	fill := func(from http.Header) {
+		for name, values := range from {
+			if !s.sets(name) && name != carrier {
 				trailer[name] = values
 			}
+		}
+	}
+	fill(in.Trailer)
+	out.Trailer = trailer
+	out.Body = &requestBody{ReadCloser: out.Body, atEnd: sync.OnceFunc(func() {
+		fill(in.Trailer)
+		if in.ProtoMajor == 2 {
+			fill(uncarried(in.Trailer[carrier]))
 		}
 	})}
 }

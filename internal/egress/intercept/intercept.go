@@ -52,6 +52,8 @@ type Connection struct {
 	Transform  shoal.Transform
 	Authority  *Authority
 	Dial       Dial
+	// Filled, if it is set, is told of each request whose headers were to get values.
+	Filled func(error)
 }
 
 // Interceptor transforms connections. It has no goroutines beyond those of its connections.

@@ -11,14 +11,14 @@ import (
 
 // serve answers the requests of a connection whose handshake is over, until it ends.
 func (s *session) serve(shaken *tls.Conn) error {
-	line := &line{conn: shaken, over: make(chan struct{})} // from which the server reads that it is HTTP/2
+	line := &line{conn: newTrailerConn(shaken, shaken), over: make(chan struct{})}
 	if shaken.ConnectionState().NegotiatedProtocol != protocolHTTP2 {
 		s.half = newHalfOpen(shaken)
 		line.conn = s.half
 	}
 	var protocols http.Protocols
-	protocols.SetHTTP1(true)
-	protocols.SetHTTP2(true)
+	protocols.SetHTTP1(s.half != nil)
+	protocols.SetUnencryptedHTTP2(s.half == nil) // TLS has been ended here
 	server := &http.Server{
 		Handler:     http.HandlerFunc(s.answer),
 		Protocols:   &protocols,

@@ -5,8 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,13 +37,45 @@ type upstream struct {
 	session   *session
 	offered   []string
 
-	mu    sync.Mutex
-	first *tls.Conn // until it is used
+	mu     sync.Mutex
+	first  *tls.Conn        // until it is used
+	open   map[*opened]bool // all connections, used or not
+	closed bool
+}
+
+// opened is a connection below TLS that its upstream knows until it is closed.
+type opened struct {
+	net.Conn
+	of *upstream
+}
+
+// Close implements net.Conn.
+func (o *opened) Close() error {
+	o.of.mu.Lock()
+	delete(o.of.open, o)
+	o.of.mu.Unlock()
+	return o.Conn.Close()
+}
+
+// dial opens a connection below TLS.
+func (u *upstream) dial(ctx context.Context) (net.Conn, error) {
+	raw, err := u.session.Dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	o := &opened{raw, u}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.closed {
+		return nil, errors.Join(net.ErrClosed, raw.Close())
+	}
+	u.open[o] = true
+	return o, nil
 }
 
 // newUpstream connects to the server.
 func newUpstream(ctx context.Context, s *session, offered []string) (*upstream, error) {
-	u := &upstream{session: s, offered: offered}
+	u := &upstream{session: s, offered: offered, open: map[*opened]bool{}}
 	conn, err := u.connect(ctx)
 	// The guest is told who the server turned out to be once its own handshake is over; there is
 	// no better way to name the cause.
@@ -90,7 +124,7 @@ func (u *upstream) next(ctx context.Context) (net.Conn, error) {
 func (u *upstream) connect(ctx context.Context) (*tls.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTime)
 	defer cancel()
-	raw, err := u.session.Dial(ctx)
+	raw, err := u.dial(ctx)
 	if err != nil {
 		return nil, shoal.ErrTransformServer.Wrap(err, "%s cannot be reached", u.session.ServerName)
 	}
@@ -109,16 +143,23 @@ func (u *upstream) connect(ctx context.Context) (*tls.Conn, error) {
 		"%s did not agree on an encrypted connection", u.session.ServerName)
 }
 
-// close ends all connections that no request is using.
+// close ends all connections. No request uses one any more, but the transport may not have taken
+// note of that yet.
 func (u *upstream) close() {
 	u.mu.Lock()
 	first := u.first
-	u.first = nil
+	u.first, u.closed = nil, true
 	u.mu.Unlock()
 	if first != nil {
 		first.Close()
 	}
 	if u.transport != nil {
 		u.transport.CloseIdleConnections()
+	}
+	u.mu.Lock()
+	left := slices.Collect(maps.Keys(u.open))
+	u.mu.Unlock()
+	for _, o := range left {
+		o.Close()
 	}
 }
