@@ -16,7 +16,7 @@ export GOFLAGS := -modfile=$(CURDIR)/bin/go.mod -trimpath -buildvcs=false
 DEV := --dev $(if $(TLS),--tls=local)
 
 .PHONY: help gvisor packages sdk-versions up down build test lint vulncheck test-unit test-race fuzz test-root \
-	test-e2e test-fragments test-openapi test-chaos test-attack test-starts test-guest compat bench generate release \
+	test-e2e test-fragments test-openapi test-chaos test-attack test-starts test-guest test-mcp compat bench generate release \
 	setup setup-test clean
 
 help: ## list the targets
@@ -94,6 +94,9 @@ compat: setup-test build ## E2B's SDKs and command line, newest and older releas
 
 test-guest: setup-test build ## programs that people use in sandboxes, over a pause; renews docs/guest.md; GUEST=Vim,Redis or a kind runs some
 	@GUEST='$(GUEST)' scripts/test guest
+
+test-mcp: setup-test build ## start every MCP server of the catalogue and list its tools; renews docs/mcp.md; MCP=brave,git tries some
+	@MCP='$(MCP)' scripts/test mcp
 
 bench: setup-test build ## measure, as ratios within one run; ROW=loop,git-status or a group runs some; docs/performance.md
 	@scripts/bench $(if $(ROW),-row '$(ROW)')

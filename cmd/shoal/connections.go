@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"strconv"
 	"time"
@@ -37,9 +38,10 @@ func (c *connectionsCmd) Run(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	var rows [][]string
+	explained := map[*shoal.Kind]bool{}
 	encoder := json.NewEncoder(os.Stdout)
 	for _, r := range list {
-		if c.Denied && r.Outcome != shoal.EgressDenied {
+		if c.Denied && r.Outcome != shoal.EgressDenied && r.Outcome != shoal.EgressEncrypted {
 			continue
 		}
 		if c.JSON {
@@ -48,11 +50,20 @@ func (c *connectionsCmd) Run(ctx context.Context, cfg *config.Config) error {
 			}
 			continue
 		}
+		if why := r.Outcome.Reason(); why != nil {
+			explained[why] = true
+		}
 		rows = append(rows, []string{r.Minute.Format(time.RFC3339), string(r.Outcome), r.Target,
 			strconv.Itoa(int(r.Port)), strconv.FormatInt(r.Count, 10)})
 	}
 	if c.JSON {
 		return nil
 	}
-	return writeTable(os.Stdout, "MINUTE\tOUTCOME\tTARGET\tPORT\tCOUNT", rows)
+	if err := writeTable(os.Stdout, "MINUTE\tOUTCOME\tTARGET\tPORT\tCOUNT", rows); err != nil {
+		return err
+	}
+	for why := range explained {
+		fmt.Printf("\n%s: %s\nTo do: %s\n", why.Code, why.Cause, why.Fix)
+	}
+	return nil
 }

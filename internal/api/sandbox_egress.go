@@ -34,6 +34,9 @@ func (s *Server) GetSandboxEgress(
 	for i, r := range list {
 		answer[i] = gen.EgressRecord{Timestamp: r.Minute, TimestampUnix: r.Minute.Unix(), Target: r.Target,
 			Port: int32(r.Port), Outcome: gen.EgressRecordOutcome(r.Outcome), Count: r.Count}
+		if why := r.Outcome.Reason(); why != nil {
+			answer[i].ErrorCode, answer[i].Cause, answer[i].Fix = &why.Code, &why.Cause, &why.Fix
+		}
 	}
 	return answer, nil
 }

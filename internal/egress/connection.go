@@ -34,6 +34,7 @@ type connection struct {
 	settled bool
 	policy  *Policy
 	name    string // empty if the client named no server that can be relied on
+	outer   string // the name in the clear of a connection that is denied for the one it may hide
 	verdict verdict
 	domain  string // of the transform for the name; empty if there is none
 	rule    shoal.Transform
@@ -62,6 +63,17 @@ func (c *connection) settle(p *Policy, said greetings) {
 		c.name = ""
 	}
 	c.verdict = p.decide(c.name, c.to.Addr())
+	if c.verdict == denied && said.hidden && p.decide(said.name, c.to.Addr()) != denied {
+		c.outer = said.name
+	}
+}
+
+// refusal is the outcome of a connection that is denied.
+func (c *connection) refusal() shoal.EgressOutcome {
+	if c.outer != "" {
+		return shoal.EgressEncrypted
+	}
+	return shoal.EgressDenied
 }
 
 // end closes both ends from another goroutine.
@@ -108,8 +120,9 @@ func (s *Server) serve(ctx context.Context, accepted net.Conn) {
 	}
 	if !s.settle(c, said) {
 		if c.settled {
-			s.records.add(c, shoal.EgressDenied)
-			s.totals.add(familyConnections, outcomeDenied, 1)
+			o := c.refusal()
+			s.records.add(c, o)
+			s.totals.add(familyConnections, string(o), 1)
 		}
 		abort(guest)
 		return

@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"cmp"
 	"sync"
 	"time"
 
@@ -39,10 +40,7 @@ func newCounts() *counts {
 }
 
 func (l *counts) add(c *connection, o shoal.EgressOutcome) {
-	target := c.name
-	if target == "" {
-		target = c.to.Addr().String()
-	}
+	target := cmp.Or(c.name, c.outer, c.to.Addr().String())
 	l.count(c.policy, target, c.to.Port(), o, time.Now())
 }
 

@@ -32,7 +32,8 @@ func newMeters() *meters {
 	return &meters{
 		families: map[string]*prometheus.CounterVec{
 			familyConnections: counter("connections_total", "Connections of sandboxes with rules about names, by outcome.",
-				"outcome", outcomeAllowed, outcomeDenied, outcomeFailed, outcomeUnresolved, outcomeSilent, outcomeCrowded),
+				"outcome", outcomeAllowed, outcomeDenied, outcomeEncrypted, outcomeFailed, outcomeUnresolved,
+				outcomeSilent, outcomeCrowded),
 			familyBytes: counter("bytes_total", "Bytes that sandboxes sent and received by these connections.",
 				"direction", directionSent, directionReceived),
 			familyRefusals: counter("transform_refusals_total", "Connections with transforms that failed, by reason.",

@@ -44,6 +44,44 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// TestEncryptedIsNamed: what is denied for an encrypted greeting alone is told apart, by the name in
+// the clear, from what no name would have allowed.
+func TestEncryptedIsNamed(t *testing.T) {
+	everything := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}
+	p := &Policy{SandboxID: "i1", Domains: []string{"allowed.test"}, Deny: everything,
+		Transforms: map[string]shoal.Transform{"ended.test": {Headers: map[string]string{"a": "b"}}}}
+	for _, test := range []struct {
+		said    greetings
+		outcome shoal.EgressOutcome // empty: it is not denied
+		target  string
+	}{
+		{greetings{name: "allowed.test", tls: true}, "", ""},
+		{greetings{name: "allowed.test", tls: true, hidden: true}, shoal.EgressEncrypted, "allowed.test"},
+		{greetings{name: "other.test", tls: true, hidden: true}, shoal.EgressDenied, "9.9.9.9"},
+		{greetings{name: "other.test", tls: true}, shoal.EgressDenied, "other.test"},
+		{greetings{tls: true, hidden: true}, shoal.EgressDenied, "9.9.9.9"},
+		{greetings{name: "ended.test", tls: true, hidden: true}, shoal.EgressDenied, "ended.test"},
+	} {
+		c := &connection{to: netip.MustParseAddrPort("9.9.9.9:443")}
+		if c.settle(p, test.said); (c.verdict == denied) != (test.outcome != "") {
+			t.Errorf("%+v: verdict %d", test.said, c.verdict)
+		}
+		if c.verdict != denied {
+			continue
+		}
+		l := newCounts()
+		l.add(c, c.refusal())
+		if got := l.take(); len(got) != 1 || got[0].Outcome != test.outcome || got[0].Target != test.target {
+			t.Errorf("%+v: %+v", test.said, got)
+		}
+	}
+	ended := &Policy{Domains: []string{"ended.test"}, Deny: everything, Transforms: p.Transforms}
+	c := &connection{to: netip.MustParseAddrPort("9.9.9.9:443")}
+	if c.settle(ended, greetings{name: "ended.test", tls: true, hidden: true}); c.verdict != allowedName {
+		t.Error("a transform does not allow what ends here, where the name in the clear is the one that counts")
+	}
+}
+
 // TestCounts: what waits to be collected is bounded, for a sandbox and in all.
 func TestCounts(t *testing.T) {
 	l, now := newCounts(), time.Now()

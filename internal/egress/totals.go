@@ -21,6 +21,7 @@ const (
 
 	outcomeAllowed    = string(shoal.EgressAllowed)
 	outcomeDenied     = string(shoal.EgressDenied)
+	outcomeEncrypted  = string(shoal.EgressEncrypted)
 	outcomeFailed     = string(shoal.EgressFailed)
 	outcomeUnresolved = "unresolved" // the name was not found
 	outcomeSilent     = "silent"     // the client has gone before it said whom it wants

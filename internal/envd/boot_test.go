@@ -67,7 +67,7 @@ func (d *bootDisk) boot(sandbox string) *guest {
 	config.ForwardPorts, config.ReapOrphans, config.Boots = false, false, true
 	config.Root, config.RunDir = d.root, d.root+"/run/e2b"
 	config.PasswdFile, config.GroupFile, config.HostsFile = d.root+"/etc/passwd", d.root+"/etc/group", d.root+"/etc/hosts"
-	config.Policies = nil
+	config.Policies, config.Sudoers = nil, ""
 	config.CABundle, config.CAExtra = d.root+config.CABundle, d.root+config.CAExtra
 	config.Authority = access.Authority{Path: d.root + "/none", Lookup: func(key string) string {
 		return map[string]string{envdapi.SandboxIDVariable: sandbox, envdapi.TemplateIDVariable: "tmpl"}[key]

@@ -56,6 +56,7 @@ type Config struct {
 	CABundle   string   // what programs trust
 	CAExtra    string   // what update-ca-certificates adds to it; others are in its directory
 	Policies   []string // directories in which browsers look for policies
+	Sudoers    string   // directory in which sudo looks for rules
 	Path       string   // PATH of new processes
 
 	Authority access.Authority
@@ -78,6 +79,7 @@ func DefaultConfig(log *slog.Logger) Config {
 		CAExtra:      "/usr/local/share/ca-certificates/e2b-ca.crt",
 		Policies: []string{"/etc/chromium/policies/managed", "/etc/opt/chrome/policies/managed",
 			"/etc/opt/chrome_for_testing/policies/managed"},
+		Sudoers:   "/etc/sudoers.d",
 		Path:      "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		Authority: access.NewAuthority(),
 		Log:       log,
@@ -130,11 +132,12 @@ func New(config Config) *Server {
 		table:     &process.Table{},
 		forwarder: port.New(config.Log),
 		meter:     metrics.New(),
-		trust:     trust.New(trust.Paths{Bundle: config.CABundle, Extra: config.CAExtra, Policies: config.Policies}, config.Log),
-		volumes:   newVolumes(),
-		disk:      newDisk(),
-		clock:     newClock(config.Log),
-		initTurn:  make(chan struct{}, 1),
+		trust: trust.New(trust.Paths{Bundle: config.CABundle, Extra: config.CAExtra, Policies: config.Policies,
+			Sudoers: config.Sudoers}, config.Log),
+		volumes:  newVolumes(),
+		disk:     newDisk(),
+		clock:    newClock(config.Log),
+		initTurn: make(chan struct{}, 1),
 	}
 	s.initTurn <- struct{}{}
 	s.callers = access.Callers{Accounts: s.accounts, Settings: s.settings}

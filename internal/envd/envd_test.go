@@ -71,7 +71,7 @@ func newGuest(t *testing.T) *guest {
 	config.GroupFile = g.write(dir, "group", fmt.Sprintf("root:x:0:\nuser:x:%d:\n", gid))
 	config.HostsFile = g.write(dir, "hosts", "127.0.0.1 localhost\n")
 	config.RunDir = filepath.Join(dir, "run")
-	config.Policies = []string{filepath.Join(dir, "policies")}
+	config.Policies, config.Sudoers = []string{filepath.Join(dir, "policies")}, filepath.Join(dir, "sudoers.d")
 	config.CABundle, config.CAExtra = filepath.Join(dir, "certs", "bundle.crt"),
 		filepath.Join(dir, "extra", "ca.crt")
 	config.Authority = access.Authority{Path: filepath.Join(dir, "none"), Lookup: g.fact}

@@ -81,6 +81,14 @@ var (
 		"Repeat the request; the machine asks again as soon as an api has connected to it.")
 )
 
+// Connections that leave a sandbox get no answer; the records of them have these.
+var ErrEgressEncrypted = kind("egress.encrypted", 403,
+	"TLS to a domain that is allowed was refused, because it may hide another name for the server (Encrypted "+
+		"ClientHello). Chromium and Firefox send what cannot be told from that with every connection.",
+	"Switch it off: for Chromium and Chrome by the policy EncryptedClientHelloEnabled, false, in a file of "+
+		"/etc/chromium/policies/managed or /etc/opt/chrome/policies/managed; for Firefox by network.dns.echconfig.enabled, "+
+		"false, and security.tls.ech.grease_probability, 0. Or allow the server's address.")
+
 // Transforms of requests that leave a sandbox. Its programs get these as answers, but for the ones of
 // connections that end before there is a request: those are recorded.
 var (

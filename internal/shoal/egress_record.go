@@ -9,6 +9,9 @@ type EgressOutcome string
 const (
 	EgressAllowed EgressOutcome = "allowed"
 	EgressDenied  EgressOutcome = "denied"
+	// EgressEncrypted connections were denied because their TLS may hide another name (ECH) than the
+	// one in the clear, which is allowed. ErrEgressEncrypted says what to do.
+	EgressEncrypted EgressOutcome = "encrypted"
 	// EgressFailed connections were allowed, and the server or the proxy was not reached.
 	EgressFailed EgressOutcome = "failed"
 )
@@ -25,6 +28,14 @@ type EgressRecord struct {
 	Outcome EgressOutcome `json:"outcome"`
 	Minute  time.Time     `json:"minute"` // UTC
 	Count   int64         `json:"count"`
+}
+
+// Reason says why a connection had an outcome and what to do, or is nil where the outcome says all.
+func (o EgressOutcome) Reason() *Kind {
+	if o == EgressEncrypted {
+		return ErrEgressEncrypted
+	}
+	return nil
 }
 
 // EgressRetention is how long records are kept.

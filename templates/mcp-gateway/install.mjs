@@ -89,11 +89,14 @@ function launch(server, settings) {
   return { command: process.execPath, args: [`${at}/${program}`, ...settings.args], env }
 }
 
+/** Has packages that can drive a browser not fetch one of hundreds of MB; they work without. */
+const noBrowsers = { PUPPETEER_SKIP_DOWNLOAD: 'true', PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD: '1' }
+
 /** Runs a step of an installation to its end. Its last output is in the error. */
 function run(server, cwd, signal, ...line) {
   const [command, ...args] = asUser(...line)
   return new Promise((resolve, reject) => {
-    const env = environment({ GIT_TERMINAL_PROMPT: '0' })
+    const env = environment({ GIT_TERMINAL_PROMPT: '0', ...(server.npm && noBrowsers) })
     const child = spawn(command, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'], signal, killSignal: 'SIGKILL' })
     let said = ''
     const hear = (text) => { said = (said + text).slice(-2000) }

@@ -2,66 +2,37 @@ package e2e
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
-	"math/big"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"shoal/internal/envdapi/client"
+	"shoal/test/installation"
 )
 
 // transformed is a rule that makes a sandbox have an authority.
 const transformed = `{"api.example.com":[{"transform":{"headers":{"X-Key":"value"}}}]}`
 
-// authorityOf is a sandbox's authority with its key, as its record has it; empty if it has none.
+// authorityOf is a sandbox's authority with its key; empty if it has none.
 func (b *box) authorityOf(t *testing.T, c created) string {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(b.RunDir, "sandboxes", c.SandboxID+".json"))
+	authority, err := b.AuthorityOf(c.SandboxID)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var record struct{ Authority string }
-	if err := json.Unmarshal(data, &record); err != nil {
-		t.Fatal(err)
-	}
-	return record.Authority
+	return authority
 }
 
 // vouched is the key and the certificate of a name, by an authority (PEM).
 func vouched(t *testing.T, authority, name string) string {
 	t.Helper()
-	pair, err := tls.X509KeyPair([]byte(authority), []byte(authority))
+	pair, err := installation.Vouched(authority, name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
-		DNSNames: []string{name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
-	der, err := x509.CreateCertificate(rand.Reader, template, pair.Leaf, key.Public(), pair.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})) +
-		string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	return pair
 }
 
 // sh runs a command line of root's in a sandbox.
@@ -102,6 +73,7 @@ var programs = []struct{ name, line string }{
 	{"python3", `python3 -c 'import requests' 2>/dev/null || { echo hello; exit; }; python3 -c "import requests; print(requests.get('https://api.example.com:8443/').text)"`},
 	{"node", `node -e "fetch('https://api.example.com:8443/').then(r => r.text()).then(console.log)"`},
 	{"git", `GIT_CURL_VERBOSE=1 git ls-remote https://api.example.com:8443/x 2>&1 | grep -q 'HTTP/1.[01] 200' && echo hello`},
+	{"sudo", `su user -c 'sudo node -e "fetch(\"https://api.example.com:8443/\").then(r => r.text()).then(console.log)"'`},
 	{"deno", `deno eval "console.log(await (await fetch('https://api.example.com:8443/')).text())"`},
 	{"java", `printf 'class A { public static void main(String[] a) throws Exception { System.out.println(new String(new java.net.URL("https://api.example.com:8443/").openStream().readAllBytes())); } }' > /tmp/A.java && java /tmp/A.java 2>/dev/null`},
 }
@@ -130,7 +102,7 @@ for n in $(seq 100); do (exec 3<>/dev/tcp/127.0.0.1/8443) 2>/dev/null && exit; s
 }
 
 // authorities is how many of sandboxes' a guest trusts, in the bundle and in files of its own.
-const authorities = `awk '/BEGIN/{c=""} {c=c $0 "\n"} /END/{print c | "openssl x509 -noout -subject"; close("openssl x509 -noout -subject")}' /etc/ssl/certs/ca-certificates.crt | grep -c 'Transforms of sandbox'; ls /usr/local/share/ca-certificates/e2b-ca.crt /etc/chromium/policies/managed/shoal-authority.json /etc/ssl/certs/shoal-java.jks 2>/dev/null | wc -l; env | grep -c ^JAVA_TOOL_OPTIONS`
+const authorities = `awk '/BEGIN/{c=""} {c=c $0 "\n"} /END/{print c | "openssl x509 -noout -subject"; close("openssl x509 -noout -subject")}' /etc/ssl/certs/ca-certificates.crt | grep -c 'Transforms of sandbox'; ls /usr/local/share/ca-certificates/e2b-ca.crt /etc/chromium/policies/managed/shoal-authority.json /etc/ssl/certs/shoal-java.jks /etc/sudoers.d/shoal-authority /etc/ssl/certs/shoal-environment 2>/dev/null | wc -l; env | grep -c ^JAVA_TOOL_OPTIONS`
 
 func (b *box) hasAuthorities(t *testing.T, c created, want string) {
 	t.Helper()
@@ -144,7 +116,7 @@ func (b *box) hasAuthorities(t *testing.T, c created, want string) {
 // own authority; it stays through a pause, and no copy
 // or fork of the sandbox has it: those with transforms have one of their own.
 func TestAuthorities(t *testing.T) {
-	const none, one = "0 0 0", "1 3 1"
+	const none, one = "0 0 0", "1 5 1"
 	c := server.createWith(t, `{"templateID":"base","timeout":300,"network":{"rules":`+transformed+`}}`)
 	server.hasAuthorities(t, c, one)
 	server.trusts(t, c)

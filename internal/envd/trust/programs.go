@@ -47,6 +47,41 @@ func (s *Store) Environment() map[string]string {
 	}
 }
 
+// sudoersFile and environmentFile give programs that run by sudo, which clears the environment, the
+// variables: as values that only root has written. Keeping those of who runs sudo would let them
+// choose what JAVA_TOOL_OPTIONS has a program of root's load.
+const (
+	sudoersFile     = "shoal-authority"
+	environmentFile = "shoal-environment"
+)
+
+func (s *Store) environmentFile() string {
+	return filepath.Join(filepath.Dir(s.paths.Bundle), environmentFile)
+}
+
+// tellSudo writes both files, where there is sudo.
+func (s *Store) tellSudo() error {
+	if info, err := os.Stat(s.paths.Sudoers); err != nil || !info.IsDir() {
+		return nil
+	}
+	var text strings.Builder
+	environment := s.Environment()
+	for _, name := range slices.Sorted(maps.Keys(environment)) {
+		fmt.Fprintf(&text, "%s=%s\n", name, environment[name])
+	}
+	if err := os.WriteFile(s.environmentFile(), []byte(text.String()), 0o644); err != nil {
+		return err
+	}
+	path := filepath.Join(s.paths.Sudoers, sudoersFile)
+	return replaceFile(path, "Defaults env_file="+s.environmentFile()+"\n", 0o440)
+}
+
+// untellSudo removes them, first the one that names the other.
+func (s *Store) untellSudo(remove func(string)) {
+	remove(filepath.Join(s.paths.Sudoers, sudoersFile))
+	remove(s.environmentFile())
+}
+
 func (s *Store) javaStore() string { return filepath.Join(filepath.Dir(s.paths.Bundle), javaStore) }
 
 // tell writes the files of programs for an authority that is in the bundle.
@@ -69,7 +104,7 @@ func (s *Store) tell(text string) error {
 		}
 		errs = errors.Join(errs, err)
 	}
-	return errors.Join(errs, s.link(found))
+	return errors.Join(errs, s.link(found), s.tellSudo())
 }
 
 // untell removes them.
@@ -81,6 +116,7 @@ func (s *Store) untell(text string) error {
 		}
 	}
 	remove(s.javaStore())
+	s.untellSudo(remove)
 	for _, dir := range s.paths.Policies {
 		remove(filepath.Join(dir, policyFile))
 	}

@@ -35,6 +35,7 @@ type Paths struct {
 	Bundle   string   // the file that programs read
 	Extra    string   // where update-ca-certificates looks for additions
 	Policies []string // directories of browsers' policies
+	Sudoers  string   // directory of files that sudo reads; is never made
 }
 
 // New returns the store with these paths.
@@ -211,16 +212,17 @@ func (s *Store) remove(stale []string, current string) error {
 	if !strings.Contains(text, current) { // the stale text contained it
 		text += current
 	}
-	return replaceFile(s.paths.Bundle, text)
+	return replaceFile(s.paths.Bundle, text, 0o644)
 }
 
-func replaceFile(path, text string) error {
+// replaceFile leaves a whole file at any time. Sudo skips the one that it writes, for the dot.
+func replaceFile(path, text string, mode fs.FileMode) error {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
 	if err != nil {
 		return err
 	}
 	_, err = f.WriteString(text)
-	err = errors.Join(err, f.Chmod(0o644), f.Close())
+	err = errors.Join(err, f.Chmod(mode), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}

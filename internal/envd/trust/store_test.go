@@ -22,7 +22,9 @@ import (
 func newStore(t *testing.T, dir string) *Store {
 	t.Helper()
 	s := New(Paths{Bundle: filepath.Join(dir, "certs", "bundle.crt"), Extra: filepath.Join(dir, "extra", "ca.crt"),
-		Policies: []string{filepath.Join(dir, "policies")}}, slog.New(slog.DiscardHandler))
+		Policies: []string{filepath.Join(dir, "policies")},
+		Sudoers:  filepath.Join(dir, "sudoers.d")}, slog.New(slog.DiscardHandler))
+	must(t, os.MkdirAll(s.paths.Sudoers, 0o755))
 	t.Cleanup(s.Wait)
 	return s
 }
@@ -68,7 +70,7 @@ func TestRemoveLeavesNothing(t *testing.T) {
 		s, own := newStore(t, dir), authority(t, "Transforms of sandbox i1")
 		must(t, s.Install(context.Background(), own))
 		s.Wait()
-		if got := files(t, dir); len(got) != 4 {
+		if got := files(t, dir); len(got) != 6 {
 			t.Errorf("installed: %v", got)
 		}
 		if later {
@@ -101,8 +103,38 @@ func TestLaterDaemonReplaces(t *testing.T) {
 			t.Errorf("%s has %d bytes (%v)", name, len(got), err)
 		}
 	}
-	if got := files(t, dir); len(got) != 4 {
+	if got := files(t, dir); len(got) != 6 {
 		t.Errorf("there are %v", got)
+	}
+}
+
+// TestSudoHasTheEnvironment: the file that sudo is told of has what processes get, and sudo takes
+// what names it.
+func TestSudoHasTheEnvironment(t *testing.T) {
+	dir := t.TempDir()
+	s := newStore(t, dir)
+	must(t, s.Install(context.Background(), authority(t, "Transforms of sandbox i1")))
+	text, err := os.ReadFile(s.environmentFile())
+	must(t, err)
+	for name, value := range s.Environment() {
+		if !strings.Contains(string(text), name+"="+value+"\n") {
+			t.Errorf("%s is not in %s", name, text)
+		}
+	}
+	rule := filepath.Join(s.paths.Sudoers, sudoersFile)
+	if info, err := os.Stat(rule); err != nil || info.Mode().Perm() != 0o440 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if visudo, err := exec.LookPath("visudo"); err == nil {
+		if out, err := exec.Command(visudo, "-c", "-f", rule).CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+	}
+	must(t, os.RemoveAll(s.paths.Sudoers))
+	must(t, s.Install(context.Background(), authority(t, "Transforms of sandbox i2")))
+	s.Wait()
+	if _, err := os.Stat(s.paths.Sudoers); err == nil {
+		t.Error("a directory of sudo's was made where there is no sudo")
 	}
 }
 

@@ -31,6 +31,34 @@ test('has the programs that people look for', async () => {
   assert.match(saver.stdout, /DPMS is Disabled|Server does not have the DPMS/)
 })
 
+/** Prints the types of the extensions in the first ClientHello, without the reserved ones. */
+const hello = `
+import socket, struct
+listener = socket.socket(); listener.bind(("127.0.0.1", 8443)); listener.listen()
+c, _ = listener.accept()
+data = b""
+while len(data) < 5 or len(data) < 5 + struct.unpack(">H", data[3:5])[0]: data += c.recv(65536)
+c.close()
+at = 5 + 4 + 2 + 32
+at += 1 + data[at]
+at += 2 + struct.unpack(">H", data[at:at + 2])[0]
+at += 1 + data[at] + 2
+while at < len(data):
+    kind, size = struct.unpack(">HH", data[at:at + 4])
+    print("%04x" % kind)
+    at += 4 + size
+`
+
+test('sends no extension that could hide the name of a server', async () => {
+  await desktop.files.write('/home/user/hello.py', hello)
+  const listener = await desktop.commands.run('python3 hello.py', { background: true })
+  await eventually(async () => (await desktop.commands.run('ss -ltn')).stdout.includes(':8443'), 'the server listens')
+  await desktop.commands.run('timeout 60 chromium --headless --user-data-dir=/tmp/hello --dump-dom https://localhost:8443/ >/dev/null 2>&1 || true')
+  const kinds = (await listener.wait()).stdout.trim().split('\n')
+  assert.ok(kinds.includes('0000'), `it names the server: ${kinds}`)
+  assert.ok(!kinds.includes('fe0d'), `it sends no Encrypted ClientHello: ${kinds}`)
+})
+
 test('does not repeat keys', async () => {
   await eventually(async () => (await desktop.commands.run('xset q')).stdout.match(/auto repeat:\s+off/), 'held keys do not repeat', 90_000)
 })
