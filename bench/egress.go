@@ -191,7 +191,7 @@ func benchNameConnect(ctx context.Context, b *bench, s *server) error {
 
 // requestsARound is how many requests are counted in a round, by requestClients at once.
 const (
-	requestsARound = 2000
+	requestsARound = 1000
 	requestClients = 8
 )
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -81,7 +82,7 @@ http {
 
 // start returns when both ports answer.
 func (x *nginx) start(ctx context.Context, settings string) error {
-	x.process = exec.Command(nginxProgram, "-c", settings) //nolint:noctx // stop ends it in its own way
+	x.process = exec.Command(nginxProgram, "-c", settings)
 	x.process.Stderr = os.Stderr
 	if err := x.process.Start(); err != nil {
 		return err
@@ -92,7 +93,7 @@ func (x *nginx) start(ctx context.Context, settings string) error {
 	defer cancel()
 	for _, port := range []int{x.stream, x.tls} {
 		for {
-			c, err := net.Dial("tcp4", fmt.Sprintf("%s:%d", gatewayAddress, port)) //nolint:noctx // on this host
+			c, err := net.Dial("tcp4", net.JoinHostPort(gatewayAddress, strconv.Itoa(port)))
 			if err == nil {
 				c.Close()
 				break
