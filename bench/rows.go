@@ -49,6 +49,8 @@ var groups = []group{
 	{name: "service-postgres", servers: wants{postgres: true}, rows: serviceRows("-postgres")},
 	{name: "service-redis", servers: wants{postgres: true, redis: true}, rows: serviceRows("-redis")},
 	{name: "volumes", rows: []row{{"volume-create", benchVolumeCreate}, {"volume-copy", benchVolumeCopy}}},
+	{name: "egress", servers: wants{internet: true}, rows: []row{
+		{"name-path", benchNamePath}, {"name-connect", benchNameConnect}, {"transform", benchTransform}}},
 	{name: "interpreter", apart: true, prepare: buildInterpreter, rows: []row{
 		{"run-code", benchRunCode}, {"first-cells", benchFirstCells}}},
 }

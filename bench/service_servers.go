@@ -21,10 +21,11 @@ type servers struct {
 	postgres *storetest.Server
 	redis    *livetest.Server
 	dir      string // of Redis
+	internet *internet
 }
 
 // wants are the servers that a group needs.
-type wants struct{ postgres, redis bool }
+type wants struct{ postgres, redis, internet bool }
 
 // start starts them. stop ends them. Postgres writes to the disk as it does by default.
 func (w wants) start(ctx context.Context) (*servers, error) {
@@ -37,6 +38,9 @@ func (w wants) start(ctx context.Context) (*servers, error) {
 		if s.dir, err = os.MkdirTemp("", "shoal-redis-"); err == nil {
 			s.redis, err = livetest.StartServer(ctx, s.dir)
 		}
+	}
+	if err == nil && w.internet {
+		s.internet, err = newInternet()
 	}
 	if errors.Is(err, storetest.ErrMissing) || errors.Is(err, livetest.ErrMissing) {
 		err = fmt.Errorf("%w: %w", errMissing, err)
@@ -60,6 +64,9 @@ func (s *servers) env(ctx context.Context) (env []string, err error) {
 	if s.redis != nil {
 		env = append(env, "SHOAL_REDIS="+s.redis.URL())
 	}
+	if s.internet != nil {
+		env = append(env, "SHOAL_DNS="+s.internet.resolver, "SHOAL_TRUST_CA="+s.internet.trust())
+	}
 	return env, nil
 }
 
@@ -69,6 +76,9 @@ func (s *servers) stop() {
 	}
 	if s.redis != nil {
 		s.redis.Kill()
+	}
+	if s.internet != nil {
+		s.internet.close()
 	}
 	_ = os.RemoveAll(s.dir)
 }

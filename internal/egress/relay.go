@@ -147,6 +147,14 @@ func (r *requests) body(b *greeting.Body) error {
 		if b.Done() {
 			return nil
 		}
+		if left := b.Left(); len(r.buffer) == 0 && left >= movedFrom {
+			moved, err := r.move(left)
+			if err != nil {
+				return err
+			}
+			b.Skip(moved)
+			continue
+		}
 		ended, err := r.read()
 		if ended {
 			return io.ErrUnexpectedEOF
@@ -156,6 +164,22 @@ func (r *requests) body(b *greeting.Body) error {
 		}
 	}
 	return nil
+}
+
+// movedFrom is how much of a body must be to come, in bytes, for the host's kernel to move it.
+const movedFrom = 64 << 10
+
+// move has the host's kernel pass on n bytes that the guest is still to send.
+func (r *requests) move(n int64) (int64, error) {
+	guest := io.Reader(r.guest)
+	if wrapped, ok := r.guest.(interface{ NetConn() net.Conn }); ok {
+		guest = wrapped.NetConn() // only from a TCP connection itself
+	}
+	moved, err := io.CopyN(r.server, guest, n)
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return moved, err
 }
 
 const requestBuffer = 32 << 10

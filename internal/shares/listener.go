@@ -55,6 +55,9 @@ type conn struct {
 	closing sync.Once
 }
 
+// NetConn is the connection itself, which the host's kernel also moves a part of bytes from.
+func (c *conn) NetConn() net.Conn { return c.TCPConn }
+
 // Close implements net.Conn.
 func (c *conn) Close() error {
 	c.closing.Do(c.release)

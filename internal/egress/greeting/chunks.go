@@ -27,6 +27,15 @@ func NewBody(h Head) *Body {
 // Done tells whether the body has ended.
 func (b *Body) Done() bool { return b.done }
 
+// Left is how many bytes of the body, or of a chunk of it, are certain to come next.
+func (b *Body) Left() int64 { return max(b.left, 0) }
+
+// Skip is Take of n bytes that need not be looked at. n is at most Left.
+func (b *Body) Skip(n int64) {
+	b.left -= n
+	b.done = b.left == 0 && !b.chunked
+}
+
 // Take says how many of the bytes are of the body. ErrMore means that it cannot be told yet of
 // those after them, and ErrNone that the body is not as it should be.
 func (b *Body) Take(data []byte) (n int, err error) {
