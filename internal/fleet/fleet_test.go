@@ -84,6 +84,12 @@ func TestPlaceErrors(t *testing.T) {
 			n.OnCreate(refuse(shoal.ErrImageMissing.New("gone")))
 			return []*fleettest.Node{n}
 		}, shoal.ErrNoNode, "Failed to place sandbox: no compatible node", "machine n1: gone"},
+		"no volume anywhere": {func() []*fleettest.Node {
+			a, b := fleettest.New("n1", build), fleettest.New("n2", build)
+			a.OnCreate(refuse(shoal.ErrVolumeUnavailable.New("not here")))
+			b.OnCreate(refuse(shoal.ErrVolumeUnavailable.New("not here")))
+			return []*fleettest.Node{a, b}
+		}, shoal.ErrVolumeUnavailable, "Failed to place sandbox: its volumes could not be mounted on 2 node(s)", "machine n2: not here"},
 		"all fail": {func() []*fleettest.Node {
 			var list []*fleettest.Node
 			for i := range 4 {

@@ -52,6 +52,7 @@ type placement struct {
 	refused  []error // of machines without capacity
 	failed   []error
 	missing  []error // of machines without the build
+	dry      []error // of machines that lack a volume of the sandbox
 }
 
 func (f *Fleet) start(ctx context.Context, p *placement) (shoal.Sandbox, *member, error) {
@@ -98,6 +99,8 @@ func (p *placement) judge(ctx context.Context, m *member, err error) error {
 		p.refused = append(p.refused, err)
 	case known.Kind == shoal.ErrImageMissing:
 		p.missing = append(p.missing, err)
+	case known.Kind == shoal.ErrVolumeUnavailable:
+		p.dry = append(p.dry, err)
 	default:
 		p.attempts++
 		p.failed = append(p.failed, err)
@@ -117,6 +120,8 @@ func (p *placement) verdict() error {
 		return shoal.ErrCreateFailed.Wrap(errors.Join(p.failed...), "Failed to place sandbox: sandbox creation failed on %d node(s), please retry; if the problem persists, tell the operator", p.attempts)
 	case len(p.refused) > 0:
 		return shoal.ErrCapacity.Wrap(errors.Join(p.refused...), "Failed to place sandbox: not enough capacity for the requested resources right now, please retry shortly")
+	case len(p.dry) > 0:
+		return shoal.ErrVolumeUnavailable.Wrap(errors.Join(p.dry...), "Failed to place sandbox: its volumes could not be mounted on %d node(s)", len(p.dry))
 	default:
 		return shoal.ErrNoNode.Wrap(errors.Join(p.missing...), "Failed to place sandbox: no compatible node for this template's requirements")
 	}

@@ -41,7 +41,10 @@ func (o *Orchestrator) createBy(
 	if err != nil {
 		return shoal.Sandbox{}, err
 	}
-	if err = sb.ensureAuthority(spec.Network.Transforms); err == nil {
+	if err = o.guests.haveVolumes(spec); err == nil {
+		err = sb.ensureAuthority(spec.Network.Transforms)
+	}
+	if err == nil {
 		err = start(ctx, sb)
 	}
 	if err == nil {
@@ -70,8 +73,8 @@ func (g *guests) startNew(ctx context.Context, sb *sandbox) error {
 	fits := func(w *warmGuest) bool { return w.build.Resources == spec.Resources }
 	if w, ok := g.keeper.warm.Take(spec.BuildID, time.Now(), fits); ok {
 		err := g.claim(ctx, sb, w, g.firstLease(spec, w.restored))
-		if err == nil {
-			return nil
+		if err == nil || shoal.ErrVolumeUnavailable.Matches(err) {
+			return err // another guest would not have it either
 		}
 		g.log.Warn("a guest started ahead was of no use", "sandbox", sb.id, "error", err)
 		if err := g.stop(ctx, sb); err != nil {
@@ -103,7 +106,8 @@ func (g *guests) firstLease(spec shoal.Spec, restored bool) lease {
 // again.
 func (g *guests) startFrom(ctx context.Context, sb *sandbox, from guest.Source, l lease) error {
 	err := g.start(ctx, sb, from, l)
-	if err == nil || from.Cold == nil || shoal.ErrNetworkExhausted.Matches(err) {
+	if err == nil || from.Cold == nil || shoal.ErrNetworkExhausted.Matches(err) ||
+		shoal.ErrVolumeUnavailable.Matches(err) {
 		return err
 	}
 	g.log.Warn("a template's memory could not be restored; the sandbox boots from its disk",

@@ -28,6 +28,14 @@ func (g *guests) volumesOf(spec shoal.Spec) (list []runtime.Volume, err error) {
 	return list, err
 }
 
+// haveVolumes fails if the content of a new sandbox's volumes is not on this machine.
+func (g *guests) haveVolumes(spec shoal.Spec) error {
+	if _, err := g.volumesOf(spec); err != nil {
+		return shoal.ErrVolumeUnavailable.Wrap(err, "A volume of the sandbox is not on this machine")
+	}
+	return nil
+}
+
 // mountVolumes shows its volumes to a sandbox's guest, which may have them from before. A new sandbox
 // must have all; one that comes back goes on without those that cannot be had, as it would if they
 // went away later.

@@ -60,6 +60,7 @@ func TestRolesApart(t *testing.T) {
 	resp.Body.Close()
 	i.checkOperator(t, "orchestrator", "api", "proxy")
 	i.checkTrace(t, collector)
+	i.checkVolumes(t)
 	c := i.create(t)
 	out := i.python(t, `
 from e2b import Sandbox

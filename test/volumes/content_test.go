@@ -49,7 +49,90 @@ func TestQuota(t *testing.T) {
 	if out, err := a.try("dd if=/dev/zero of=/v/over bs=1M count=30 2>&1"); err == nil {
 		t.Errorf("once more than fits: %s", out)
 	}
+	// Neither can a file with holes be filled through a mapping, nor by a copy.
+	a.run("cat > /root/holes.py << 'END'\n" + holesProgram + "END\nrm /v/*; sleep 1.1")
+	if out, err := a.try("python3 /root/holes.py"); err == nil {
+		t.Errorf("a mapping was filled with more than fits: %s", out)
+	}
+	if out := strings.TrimSpace(b.run("du -sm /v | cut -f1")); len(out) != 2 || out < "32" || out > "65" {
+		t.Errorf("there are %s MiB through a mapping", out)
+	}
+	a.run("rm /v/*; sleep 1.1; head -c 100M /dev/urandom > /root/large")
+	if out, err := a.try("cp /root/large /v/large 2>&1"); err == nil || !strings.Contains(out, "No space left on device") {
+		t.Errorf("copy more than fits: %v %s", err, out)
+	}
 }
+
+// holesProgram writes to each page of a file that has nothing but a hole.
+const holesProgram = `
+import mmap
+f = open("/v/holes", "w+b")
+f.truncate(200 << 20)
+m = mmap.mmap(f.fileno(), 0)
+for at in range(0, len(m), 4096):
+    m[at] = 1
+`
+
+// TestCopies: what programs copy by copy_file_range and sendfile, between the sandbox's own disk and a
+// volume, and within one, is the same afterwards, with holes, at all places, and over what was there.
+func TestCopies(t *testing.T) {
+	v := newVolume(t)
+	a, b := newBox(t, v), newBox(t, v)
+	a.run("cat > /root/copies.py << 'END'\n" + copiesProgram + "END\n")
+	if out, err := a.try("python3 /root/copies.py"); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	if out := b.run("cd /v; cp a c; cmp a c && cmp a b && rm c && echo same"); out != "same\n" {
+		t.Errorf("the other sandbox: %s", out)
+	}
+}
+
+const copiesProgram = `
+import os, random
+r = random.Random(7)
+own, vol = "/root/a", "/v/a"
+paths = [own, "/root/b", vol, "/v/b"]
+want = {}
+def check(path, how):
+    got = open(path, "rb").read()
+    if got != want[path]:
+        raise SystemExit("%s: %d bytes of %d, %s" % (how, len(got), len(want[path]),
+            next((i for i in range(min(len(got), len(want[path]))) if got[i] != want[path][i]), None)))
+for path in paths:
+    data = bytearray()
+    with open(path, "wb") as f:
+        for part in range(8): # some of it holes
+            size = r.randrange(1, 900000)
+            if part % 3 == 2:
+                f.seek(size, os.SEEK_CUR); data += bytes(size)
+            else:
+                some = r.randbytes(size); f.write(some); data += some
+    want[path] = data
+for turn in range(60):
+    a, b = r.sample(paths, 2)
+    at, to, size = r.randrange(len(want[a])), r.randrange(len(want[b])), r.randrange(1, 3000000)
+    i, o = os.open(a, os.O_RDONLY), os.open(b, os.O_WRONLY)
+    how = r.choice(["offsets", "places", "sendfile"])
+    left = size = min(size, len(want[a]) - at)
+    if how != "offsets": os.lseek(o, to, os.SEEK_SET)
+    if how == "places": os.lseek(i, at, os.SEEK_SET)
+    while left:
+        done = size - left
+        if how == "offsets": n = os.copy_file_range(i, o, left, at + done, to + done)
+        elif how == "places": n = os.copy_file_range(i, o, left)
+        else: n = os.sendfile(o, i, at + done, left)
+        if n == 0: raise SystemExit("%s ends %d early" % (how, left))
+        left -= n
+    if how != "offsets" and os.lseek(o, 0, os.SEEK_CUR) != to + size: raise SystemExit("the place of what was written")
+    if how == "places" and os.lseek(i, 0, os.SEEK_CUR) != at + size: raise SystemExit("the place of what was read")
+    os.close(i); os.close(o)
+    want[b][to:to + size] = want[a][at:at + size]
+    check(b, "turn %d, %s of %d bytes from %s at %d to %s at %d" % (turn, how, size, a, at, b, to))
+for a, b in ((vol, own), (own, "/root/b"), ("/v/b", vol), (vol, "/v/b")):
+    want[b] = want[a]
+    if os.system("cp %s %s" % (a, b)): raise SystemExit("cp")
+    check(b, "cp %s %s" % (a, b))
+`
 
 // TestFiles: what programs expect of a file system.
 func TestFiles(t *testing.T) {

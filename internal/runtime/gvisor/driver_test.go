@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,8 @@ import (
 	"gvisor.dev/gvisor/pkg/sentry/platform"
 	"gvisor.dev/gvisor/runsc/boot/filter"
 	"gvisor.dev/gvisor/runsc/boot/filter/config"
+	goferfilter "gvisor.dev/gvisor/runsc/fsgofer/filter"
+	goferconfig "gvisor.dev/gvisor/runsc/fsgofer/filter/config"
 
 	"shoal/internal/runtime"
 	"shoal/internal/runtime/gvisor/kernel"
@@ -179,6 +182,13 @@ func TestSeccompTable(t *testing.T) {
 		if _, err := program.RenderInstructions(config.Options{Platform: info}.Vars()); err != nil {
 			t.Errorf("filter for %s does not render: %v", key, err)
 		}
+	}
+	want, err := goferconfig.PrecompileVolumes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, ok := goferfilter.GetPrecompiled(want.Name); !ok || !slices.Equal(got.Bytecode32, want.Bytecode32) {
+		t.Error("no ready filter for gofers, or another; run go generate")
 	}
 }
 

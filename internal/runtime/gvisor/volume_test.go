@@ -65,6 +65,26 @@ func TestGoferEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.Want("/read?path=/v/file", "one")
+	// So it is when the gofer is gone while the guest rests.
+	b.Want("/keep?path=/v/file", "ok")
+	if err := b.Freeze(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, pid := range gofersOf(t, "gofer") {
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Thaw(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if status, text := b.Ask("/read?path=/v/file"); status != 500 || !strings.Contains(text, "input/output error") {
+		t.Errorf("read after a rest without a gofer: %d %s", status, text)
+	}
+	if err := b.Mount(t.Context(), v); err != nil {
+		t.Fatal(err)
+	}
+	b.Want("/read?path=/v/file", "one")
 	if err := b.Kill(t.Context()); err != nil {
 		t.Fatal(err)
 	}

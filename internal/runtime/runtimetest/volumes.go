@@ -2,10 +2,14 @@ package runtimetest
 
 import (
 	"context"
+	"errors"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"shoal/internal/runtime"
 )
@@ -13,6 +17,7 @@ import (
 var volumes = []promise{
 	{"volumes", "what guests and the host write to a volume is seen by all at once", sharedVolume},
 	{"volumerestore", "a restored guest has its volumes, whatever happened to them meanwhile", restoredVolume},
+	{"volumelocks", "a restored guest has its locks again, or an error where somebody else has them", restoredLocks},
 }
 
 // volume is a directory as a volume that appears at /mnt/volume.
@@ -125,6 +130,80 @@ func restoredVolume(t *testing.T, h *Host) {
 	c.mount(volume(dir))
 	c.Want("/read?path=/mnt/volume/kept", "kept")
 }
+
+func restoredLocks(t *testing.T, h *Host) {
+	ctx, dir, checkpoint := context.Background(), t.TempDir(), t.TempDir()
+	a := h.Start("a", "")
+	a.Want("/count", "1")
+	a.mount(volume(dir))
+	for name, how := range map[string]string{"whole": "flock", "part": "fcntl", "taken": "flock", "taken part": "fcntl"} {
+		put(t, filepath.Join(dir, name), "content")
+		path := "/mnt/volume/" + url.QueryEscape(name)
+		a.Want("/keep?write=1&path="+path, "ok")
+		a.Want("/lock?path="+path+"&how="+how, "ok")
+	}
+	whole, part := lockOf(t, dir, "whole"), lockOf(t, dir, "part")
+	taken, takenPart := lockOf(t, dir, "taken"), lockOf(t, dir, "taken part")
+	for _, l := range []*lock{whole, part, taken, takenPart} {
+		l.want(unix.EWOULDBLOCK)
+	}
+	if err := a.Checkpoint(ctx, checkpoint); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Kill(ctx); err != nil {
+		t.Fatal(err)
+	}
+	taken.want(nil)
+	takenPart.want(nil)
+
+	spec, slot := h.Spec("b")
+	b := h.Boot(spec, slot, checkpoint, volume(dir))
+	whole.want(unix.EWOULDBLOCK)
+	part.want(unix.EWOULDBLOCK)
+	b.Want("/kept?path=/mnt/volume/whole", "content")
+	for name, un := range map[string]string{"taken": "funlock", "taken part": "unlock"} {
+		path := "/mnt/volume/" + url.QueryEscape(name)
+		b.refuses("/kept?path="+path, "input/output error")
+		b.Want("/lock?path="+path+"&how="+un, "ok")
+		b.Want("/kept?path="+path, "content") // it has no lock any more, and knows
+	}
+	b.refuses("/lock?path=/mnt/volume/taken&how=flock", "temporarily unavailable")
+	taken.close()
+	b.Want("/lock?path=/mnt/volume/taken&how=flock", "ok")
+	b.Want("/lock?path=/mnt/volume/whole&how=funlock", "ok")
+	whole.want(nil)
+}
+
+// lock is the host's, on bytes 2 to 4 of a file of a volume and, if it is of the whole file, on that.
+type lock struct {
+	t    *testing.T
+	file *os.File
+	part bool
+}
+
+func lockOf(t *testing.T, dir, name string) *lock {
+	t.Helper()
+	f, err := os.OpenFile(filepath.Join(dir, name), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return &lock{t, f, strings.HasSuffix(name, "part")}
+}
+
+// want tries to take the lock.
+func (l *lock) want(want error) {
+	l.t.Helper()
+	err := unix.Flock(int(l.file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if l.part {
+		err = unix.FcntlFlock(l.file.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK, Start: 2, Len: 3})
+	}
+	if !errors.Is(err, want) {
+		l.t.Errorf("lock %s: %v, want %v", l.file.Name(), err, want)
+	}
+}
+
+func (l *lock) close() { l.file.Close() }
 
 func put(t *testing.T, file, text string) {
 	t.Helper()

@@ -9,12 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/lisafs"
 	"gvisor.dev/gvisor/pkg/log"
-	"gvisor.dev/gvisor/pkg/seccomp"
 	"gvisor.dev/gvisor/pkg/unet"
 	"gvisor.dev/gvisor/runsc/cmd/sandboxsetup"
 	"gvisor.dev/gvisor/runsc/config"
 	"gvisor.dev/gvisor/runsc/fsgofer"
 	"gvisor.dev/gvisor/runsc/fsgofer/filter"
+	filterconfig "gvisor.dev/gvisor/runsc/fsgofer/filter/config"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -29,17 +29,6 @@ const (
 
 // goferCapabilities are what a gofer may do with files whose owners it acts for.
 var goferCapabilities = []string{"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID"}
-
-// goferCalls are the system calls that gVisor's own gofers do not make: locks, and what the
-// patches of Shoal change.
-var goferCalls = seccomp.MakeSyscallRules(map[uintptr]seccomp.SyscallRule{
-	unix.SYS_EVENTFD2: seccomp.PerArg{seccomp.EqualTo(0), seccomp.EqualTo(unix.EFD_CLOEXEC)},
-	unix.SYS_FLOCK:    seccomp.MatchAll{},
-	unix.SYS_FCNTL: seccomp.Or{
-		seccomp.PerArg{seccomp.AnyValue{}, seccomp.EqualTo(unix.F_OFD_SETLK)},
-		seccomp.PerArg{seccomp.AnyValue{}, seccomp.EqualTo(unix.F_OFD_GETLK)},
-	},
-})
 
 // runGofer serves a directory to one guest's kernel until that has gone. It is started in a
 // mount namespace of its own, in which it keeps nothing but the directory. limit is how many bytes may be
@@ -62,9 +51,7 @@ func runGofer(dir string, limit int64) error {
 	if err := capabilities.Apply(nil); err != nil {
 		return fmt.Errorf("drop capabilities: %w", err)
 	}
-	rules := filter.Options{LisafsNeeded: true, CgoEnabled: config.CgoEnabled,
-		ExtraRules: []seccomp.SyscallRules{goferCalls}}
-	if err := filter.Install(rules); err != nil {
+	if err := filter.Install(filterconfig.OfVolumes(config.CgoEnabled)); err != nil {
 		return fmt.Errorf("install the system call filter: %w", err)
 	}
 	return serveGofer()

@@ -5,6 +5,7 @@ import (
 
 	"gvisor.dev/gvisor/pkg/seccomp/precompiledseccomp"
 	"gvisor.dev/gvisor/runsc/boot/filter"
+	goferfilter "gvisor.dev/gvisor/runsc/fsgofer/filter"
 
 	"shoal/internal/runtime/gvisor/pin"
 )
@@ -17,6 +18,11 @@ import (
 //go:linkname kernelFilters gvisor.dev/gvisor/runsc/boot/filter.precompiledPrograms
 var kernelFilters map[string]precompiledseccomp.Program
 
+// goferFilters is the same of gofers.
+//
+//go:linkname goferFilters gvisor.dev/gvisor/runsc/fsgofer/filter.precompiledPrograms
+var goferFilters map[string]precompiledseccomp.Program
+
 // kernelVersion is what a checkpoint records and a restore compares. If it were not set, it
 // would be VERSION_MISSING, and incompatible checkpoints would match.
 //
@@ -28,5 +34,9 @@ func init() {
 	filter.ListPrecompiled() // creates the table; later calls leave it unchanged
 	for _, p := range seccompPrograms {
 		kernelFilters[p.Name] = p
+	}
+	goferfilter.ListPrecompiled()
+	for _, p := range goferPrograms {
+		goferFilters[p.Name] = p
 	}
 }

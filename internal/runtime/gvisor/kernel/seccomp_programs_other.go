@@ -5,4 +5,4 @@ package kernel
 import "gvisor.dev/gvisor/pkg/seccomp/precompiledseccomp"
 
 // seccompPrograms exist for amd64 only; on other platforms each start compiles its filter.
-var seccompPrograms []precompiledseccomp.Program
+var seccompPrograms, goferPrograms []precompiledseccomp.Program

@@ -88,6 +88,7 @@ func main() {
 	})
 	http.HandleFunc("/keep", handleKeep)
 	http.HandleFunc("/kept", handleKept)
+	http.HandleFunc("/lock", handleLock)
 	http.HandleFunc("/call", handleCall)
 	http.HandleFunc("/clocks", handleClocks)
 	http.HandleFunc("/timers", handleTimers)

@@ -58,3 +58,6 @@ func (fl *FileLocks) InWayBSD(ctx gcontext.Context, uid lock.UniqueID, t lock.Lo
 	return made != nil && made.TestRegion(ctx, uid, t, lock.LockRange{Start: 0, End: lock.LockEOF},
 		false).Type != linux.F_UNLCK
 }
+
+// Used tells whether anybody may have a lock.
+func (fl *FileLocks) Used() bool { return fl.bsd.made.Load() != nil || fl.posix.made.Load() != nil }

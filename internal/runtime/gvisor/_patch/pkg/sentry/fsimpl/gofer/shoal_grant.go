@@ -1,9 +1,15 @@
 package gofer
 
 import (
+	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/context"
+	"gvisor.dev/gvisor/pkg/hostarch"
 	"gvisor.dev/gvisor/pkg/lisafs"
+	"gvisor.dev/gvisor/pkg/sentry/memmap"
 )
+
+// mappingPart is how much of a file is made writable at once where it is mapped, in bytes.
+const mappingPart = 1 << 20
 
 // charge counts bytes that are to be written to a shared file system whose size is bounded. It is
 // ENOSPC if there is no room for them. What is written over counts too: the server finds the truth when
@@ -22,4 +28,42 @@ func (fs *filesystem) charge(ctx context.Context, bytes int64) error {
 	}
 	fs.granted.Add(granted)
 	return nil
+}
+
+// chargeMapping decides which part of what is mapped of a file may be written to at once, and charges
+// what of it has no place on the disk yet, as nobody is asked when a page is written.
+//
+// Preconditions: d.inode.handleMu must be held, and d.inode.mmapFD be open.
+func (d *dentry) chargeMapping(ctx context.Context, required, optional memmap.MappableRange, at hostarch.AccessType) (memmap.MappableRange, hostarch.AccessType, error) {
+	fs := d.inode.fs
+	if !fs.shared() || !fs.client.IsSupported(lisafs.Grant) {
+		return optional, hostarch.AnyAccess, nil
+	}
+	if !at.Write {
+		return optional, hostarch.ReadExecute, nil // it is asked for again to be written to
+	}
+	part := memmap.MappableRange{Start: required.Start &^ (mappingPart - 1), End: (required.End + mappingPart - 1) &^ (mappingPart - 1)}
+	part = part.Intersect(optional)
+	fd := int(d.inode.mmapFD.RacyLoad())
+	err := fs.charge(ctx, missingIn(fd, part))
+	if err != nil && part != required {
+		part = required // there may be room for less
+		err = fs.charge(ctx, missingIn(fd, part))
+	}
+	return part, hostarch.AnyAccess, err
+}
+
+// missingIn adds up the holes of a part of a file, and what of it is beyond the file's end, in bytes.
+func missingIn(fd int, part memmap.MappableRange) (missing int64) {
+	for at, end := int64(part.Start), int64(part.End); at < end; {
+		data, err := unix.Seek(fd, at, unix.SEEK_DATA)
+		if err != nil || data >= end {
+			return missing + end - at
+		}
+		missing += data - at
+		if at, err = unix.Seek(fd, data, unix.SEEK_HOLE); err != nil {
+			return missing
+		}
+	}
+	return missing
 }

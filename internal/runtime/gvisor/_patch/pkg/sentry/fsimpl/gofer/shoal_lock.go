@@ -1,6 +1,7 @@
 package gofer
 
 import (
+	"errors"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -9,13 +10,15 @@ import (
 	"gvisor.dev/gvisor/pkg/errors/linuxerr"
 	"gvisor.dev/gvisor/pkg/lisafs"
 	fslock "gvisor.dev/gvisor/pkg/sentry/fsimpl/lock"
+	"gvisor.dev/gvisor/pkg/sentry/vfs"
 )
 
 // Locks on files that others write to are the host's, too. The kernel keeps who in the guest holds
 // what, as for any file, and holds of the host, by one open file, the sum of that. Both change
 // together while inode.hostLocks is held; what would have to wait tries again and again, because the
-// host's locks tell nobody that they are free. They are not part of a checkpoint: what is locked then
-// is locked within the guest alone after a restore, until it is locked anew.
+// host's locks tell nobody that they are free. The host's are not part of a checkpoint: a restore takes
+// them again. If somebody else has one by then, the guest has lost its locks on the file, and every use
+// of it is an error until it has let go of them all.
 
 const (
 	firstLockPause = time.Millisecond
@@ -23,13 +26,90 @@ const (
 )
 
 // sharedLocks returns the inode if its locks are the host's too, or nil.
-func (fd *fileDescription) sharedLocks() *lisafsInode {
-	d := fd.dentry()
-	if it, ok := d.inode.impl.(*lisafsInode); ok && it.fs.shared() && (d.inode.isRegularFile() || d.isDir()) &&
-		it.controlFD.Ok() && it.fs.client.IsSupported(lisafs.HostLock) {
+func (fd *fileDescription) sharedLocks() *lisafsInode { return fd.dentry().inode.sharedLocks() }
+
+func (i *inode) sharedLocks() *lisafsInode {
+	if it, ok := i.impl.(*lisafsInode); ok && i.fs.shared() && (i.isRegularFile() || i.fileType() == linux.S_IFDIR) &&
+		it.controlFD.Ok() && i.fs.client.IsSupported(lisafs.HostLock) {
 		return it
 	}
 	return nil
+}
+
+// checkLocks is EIO if the guest has lost locks that it had on the file.
+func (i *inode) checkLocks() error {
+	if i.locksLost.Load() != 0 {
+		return linuxerr.EIO
+	}
+	return nil
+}
+
+// restoreLocks takes the locks of the host again that were held when the checkpoint was made.
+func (fs *filesystem) restoreLocks(ctx context.Context) {
+	fs.syncMu.Lock()
+	defer fs.syncMu.Unlock()
+	for elem := fs.syncableDentries.Front(); elem != nil; elem = elem.Next() {
+		if err := elem.d.inode.restoreLocks(ctx); err != nil {
+			elem.d.inode.locksLost.Store(1)
+			ctx.Warningf("gofer.filesystem %v: locks of %q are lost: %v", fs.iopts.UniqueID,
+				genericDebugPathname(fs, elem.d), err)
+		}
+	}
+}
+
+func (i *inode) restoreLocks(ctx context.Context) error {
+	it := i.sharedLocks()
+	if it == nil || !i.locks.Used() {
+		return nil
+	}
+	var err error
+	if i.locks.InWayBSD(ctx, &nobody{}, fslock.ReadLock) {
+		err = it.hostLock(ctx, lisafs.LockFlock, unix.F_WRLCK, fslock.LockRange{})
+	} else if i.locks.InWayBSD(ctx, &nobody{}, fslock.WriteLock) {
+		err = it.hostLock(ctx, lisafs.LockFlock, unix.F_RDLCK, fslock.LockRange{})
+	}
+	if err != nil {
+		return err
+	}
+	return i.eachRange(ctx, func(how uint32, r fslock.LockRange) error {
+		return it.hostLock(ctx, lisafs.LockRange, how, r)
+	})
+}
+
+// eachRange calls with for the ranges of the file that somebody in the guest has locked. It may do so more
+// than once for one.
+func (i *inode) eachRange(ctx context.Context, with func(how uint32, r fslock.LockRange) error) error {
+	for _, uid := range []fslock.UniqueID{&nobody{}, &vfs.FileDescription{}} { // processes' locks, and open files'
+		for at := uint64(0); at < fslock.LockEOF; {
+			held, err := i.locks.TestPOSIX(ctx, uid, fslock.WriteLock, fslock.LockRange{Start: at, End: fslock.LockEOF})
+			if err != nil {
+				return err
+			}
+			if held.Type == linux.F_UNLCK {
+				break
+			}
+			r := fslock.LockRange{Start: uint64(held.Start), End: fslock.LockEOF}
+			if held.Len > 0 {
+				r.End = r.Start + uint64(held.Len)
+			}
+			if err := with(uint32(held.Type), r); err != nil {
+				return err
+			}
+			at = r.End
+		}
+	}
+	return nil
+}
+
+// settleLost ends the loss of a file's locks when nobody in the guest has one any more.
+func (i *inode) settleLost(ctx context.Context) {
+	if i.locksLost.Load() == 0 || i.locks.InWayBSD(ctx, &nobody{}, fslock.WriteLock) {
+		return
+	}
+	held := errors.New("there is a lock")
+	if i.eachRange(ctx, func(uint32, fslock.LockRange) error { return held }) == nil {
+		i.locksLost.Store(0)
+	}
 }
 
 // persist calls try until it does not have to wait any more.
@@ -76,6 +156,9 @@ func (fd *fileDescription) LockBSD(ctx context.Context, uid fslock.UniqueID, own
 	return persist(ctx, block, func() error {
 		i.hostLocks.Lock()
 		defer i.hostLocks.Unlock()
+		if err := i.checkLocks(); err != nil {
+			return err
+		}
 		if fd.Locks().InWayBSD(ctx, uid, t) {
 			return linuxerr.ErrWouldBlock
 		}
@@ -99,6 +182,7 @@ func (fd *fileDescription) UnlockBSD(ctx context.Context, uid fslock.UniqueID) e
 	defer i.hostLocks.Unlock()
 	err := fd.LockFD.UnlockBSD(ctx, uid)
 	i.settleBSD(ctx, fd)
+	i.settleLost(ctx)
 	return err
 }
 
@@ -121,6 +205,9 @@ func (fd *fileDescription) LockPOSIX(ctx context.Context, uid fslock.UniqueID, o
 	return persist(ctx, block, func() error {
 		i.hostLocks.Lock()
 		defer i.hostLocks.Unlock()
+		if err := i.checkLocks(); err != nil {
+			return err
+		}
 		inWay, err := fd.Locks().TestPOSIX(ctx, uid, t, r)
 		if err != nil {
 			return err
@@ -148,6 +235,7 @@ func (fd *fileDescription) UnlockPOSIX(ctx context.Context, uid fslock.UniqueID,
 	if err := fd.Locks().UnlockPOSIX(ctx, uid, r); err != nil {
 		return err
 	}
+	i.settleLost(ctx)
 	for at := r.Start; at < r.End; {
 		held, err := fd.Locks().TestPOSIX(ctx, &nobody{}, fslock.WriteLock, fslock.LockRange{Start: at, End: r.End})
 		if err != nil {
