@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,6 +32,9 @@ import (
 	"shoal/internal/store"
 	"shoal/internal/telemetry"
 )
+
+// specification is spec/openapi.yml. It is parsed once, which takes a while, and never changed.
+var specification = sync.OnceValues(gen.GetSpec)
 
 // Config is what the control plane stands on.
 type Config struct {
@@ -183,7 +187,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 		resumeWait:  resumeWait,
 		requestTime: requestTime,
 	}
-	spec, err := gen.GetSpec()
+	spec, err := specification()
 	if err != nil {
 		return nil, fmt.Errorf("read the API's specification: %w", err)
 	}
