@@ -130,7 +130,7 @@ for n in $(seq 100); do (exec 3<>/dev/tcp/127.0.0.1/8443) 2>/dev/null && exit; s
 }
 
 // authorities is how many of sandboxes' a guest trusts, in the bundle and in files of its own.
-const authorities = `awk '/BEGIN/{c=""} {c=c $0 "\n"} /END/{print c | "openssl x509 -noout -subject"; close("openssl x509 -noout -subject")}' /etc/ssl/certs/ca-certificates.crt | grep -c 'Transforms of sandbox'; ls /usr/local/share/ca-certificates/e2b-ca.crt /etc/chromium/policies/managed/shoal-authority.json /etc/ssl/certs/shoal-java.jks 2>/dev/null | wc -l; env | grep -c ^JAVA_TOOL_OPTIONS`
+const authorities = `openssl crl2pkcs7 -nocrl -certfile /etc/ssl/certs/ca-certificates.crt | openssl pkcs7 -print_certs -noout | grep -c '^subject=.*Transforms of sandbox'; ls /usr/local/share/ca-certificates/e2b-ca.crt /etc/chromium/policies/managed/shoal-authority.json /etc/ssl/certs/shoal-java.jks 2>/dev/null | wc -l; env | grep -c ^JAVA_TOOL_OPTIONS`
 
 func (b *box) hasAuthorities(t *testing.T, c created, want string) {
 	t.Helper()
