@@ -49,7 +49,7 @@ setup: ## install the Debian packages that `make up` needs
 setup-test: ## install what `make test` needs besides
 	@scripts/setup test
 
-test: setup-test build ## everything; see the next ones for less
+test: setup-test ## everything; see the next ones for less
 	@scripts/test all
 
 lint: setup-test ## format, shell scripts, golangci-lint
