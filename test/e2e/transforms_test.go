@@ -113,7 +113,7 @@ func (b *box) trusts(t *testing.T, c created) {
 		b.write(t, c, path, text)
 	}
 	if out, err := sh(t, c, `grep -q api.example.com /etc/hosts || echo 127.0.0.1 api.example.com >> /etc/hosts
-kill $(cat /tmp/server.pid 2>/dev/null) 2>/dev/null
+if old=$(cat /tmp/server.pid 2>/dev/null); then kill $old; for n in $(seq 100); do kill -0 $old 2>/dev/null || break; sleep 0.1; done; fi
 nohup python3 /tmp/server.py >/tmp/server.log 2>&1 & echo $! > /tmp/server.pid
 for n in $(seq 100); do (exec 3<>/dev/tcp/127.0.0.1/8443) 2>/dev/null && exit; sleep 0.1; done; cat /tmp/server.log; exit 1`); err != nil {
 		t.Fatalf("the server in the guest: %v %s", err, out)
