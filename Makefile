@@ -16,7 +16,7 @@ export GOFLAGS := -modfile=$(CURDIR)/bin/go.mod -trimpath -buildvcs=false
 DEV := --dev $(if $(TLS),--tls=local)
 
 .PHONY: help gvisor packages sdk-versions up down build test lint vulncheck test-unit test-race fuzz test-root \
-	test-e2e test-fragments test-openapi test-chaos test-attack test-starts test-guest test-mcp compat bench generate release \
+	test-e2e test-fragments test-openapi test-chaos test-attack test-cycles test-starts test-guest test-mcp compat bench generate release \
 	setup setup-test clean
 
 help: ## list the targets
@@ -49,7 +49,7 @@ setup: ## install the Debian packages that `make up` needs
 setup-test: ## install what `make test` needs besides
 	@scripts/setup test
 
-test: setup-test build ## everything; see the next ones for less
+test: setup-test ## everything; see the next ones for less
 	@scripts/test all
 
 lint: setup-test ## format, shell scripts, golangci-lint
@@ -85,6 +85,9 @@ test-chaos: setup-test build ## kill Shoal 200 times (CHAOS_ROUNDS) at random mo
 
 test-attack: setup-test build ## attacks of guests, tenants and registries, with 500 (ATTACK_ROUNDS) saves; ATTACK=short is what `test` does
 	@ATTACK=$(or $(ATTACK),long) scripts/test attack
+
+test-cycles: setup-test build ## create and kill 2,000 sandboxes (CYCLES); nothing of them may stay in Shoal's process
+	@scripts/test cycles
 
 test-starts: setup-test build ## boot 5,000 sandboxes (STARTS) beside builds and a busy disk; none may fail, and those started twice are told
 	@scripts/test starts

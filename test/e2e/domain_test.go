@@ -22,18 +22,26 @@ func TestDomain(t *testing.T) {
 	r := another(t, "dom", nil, "SHOAL_TLS=local", "SHOAL_TLS_LISTEN=localhost:"+freePort(t))
 	d := domainOf(t, r, filepath.Join(r.DataDir, "authority", "sandbox.localhost", "ca.crt"))
 	t.Run("names", d.names)
-	t.Run("JavaScript", func(t *testing.T) {
-		d.runs(t, "../js", "node", "--test", "--test-timeout=300000", "--test-force-exit", "domain/sdk.test.mjs")
-	})
-	for version := range pythons {
-		t.Run("Python "+version, func(t *testing.T) { d.python(t, version, "domain") })
+	clients := map[string]func(*testing.T){
+		"JavaScript": func(t *testing.T) {
+			d.runs(t, "../js", "node", "--test", "--test-timeout=300000", "--test-force-exit", "domain/sdk.test.mjs")
+		},
+		"CLI": func(t *testing.T) {
+			d.runs(t, "../js", "node_modules/.bin/e2b", "sandbox", "list", "--format", "json")
+			d.runs(t, "../js", "node_modules/.bin/e2b", "template", "list", "--format", "json")
+		},
+		"trust":    d.trust,
+		"Chromium": d.chromium,
 	}
-	t.Run("CLI", func(t *testing.T) {
-		d.runs(t, "../js", "node_modules/.bin/e2b", "sandbox", "list", "--format", "json")
-		d.runs(t, "../js", "node_modules/.bin/e2b", "template", "list", "--format", "json")
-	})
-	t.Run("trust", d.trust)
-	t.Run("Chromium", d.chromium)
+	for version := range pythons {
+		clients["Python "+version] = func(t *testing.T) { d.python(t, version, "domain") }
+	}
+	for name, client := range clients {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client(t)
+		})
+	}
 }
 
 // freePort is one that nobody listens on.

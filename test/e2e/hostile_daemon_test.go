@@ -105,30 +105,44 @@ Sandbox.connect(%q).commands.run(%q, user="root")
 // the tenant's environment nor for metrics, and its numbers are not shown.
 func TestHostileDaemon(t *testing.T) {
 	address, visits := internalService(t)
-	c := server.createWith(t, `{"templateID":"base","timeout":300,"envVars":{"SECRET":"of the tenant"}}`)
-	status, body := reboot(t, c, impostor(address, "/init", "/health"))
-	if status != 500 || !strings.Contains(body, `"sandbox.envd_answer"`) || !strings.Contains(body, "a redirect") {
-		t.Errorf("a redirected /init: %d %s", status, body)
-	}
-
-	for _, redirects := range [][]string{{"/metrics"}, {"/nothing"}} {
-		c := server.create(t)
-		if status, body := reboot(t, c, impostor(address, redirects...)); status/100 != 2 {
-			t.Fatalf("an impostor that answers /init well: %d %s", status, body)
-		}
-		eventually(t, time.Minute, "the host asks an impostor for metrics, twice", func() bool {
-			_, asked, err := server.Envd(t.Context(), c.SandboxID, "", "GET", "/asked", nil)
-			n, notNumber := strconv.Atoi(string(asked))
-			return err == nil && notNumber == nil && n >= 2 // what came of the first is known
+	t.Run("daemons", func(t *testing.T) { // returns when all of them are done
+		t.Run("of a start", func(t *testing.T) {
+			t.Parallel()
+			c := server.createWith(t, `{"templateID":"base","timeout":300,"envVars":{"SECRET":"of the tenant"}}`)
+			status, body := reboot(t, c, impostor(address, "/init", "/health"))
+			if status != 500 || !strings.Contains(body, `"sandbox.envd_answer"`) || !strings.Contains(body, "a redirect") {
+				t.Errorf("a redirected /init: %d %s", status, body)
+			}
 		})
-		if body := server.demand(t, 200, "GET", "/sandboxes/"+c.SandboxID+"/metrics", ""); strings.Contains(body, "4242") {
-			t.Errorf("the impostor's metrics are shown: %s", body)
+		for name, path := range map[string]string{"with metrics elsewhere": "/metrics", "with metrics": "/nothing"} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				hostileMetrics(t, impostor(address, path))
+			})
 		}
-	}
+	})
 	if n := visits.Load(); n != 0 {
 		t.Errorf("the host connected %d times to where a guest sent it", n)
 	}
 	server.create(t)
+}
+
+// hostileMetrics has an impostor asked for metrics twice: what came of the first is known then.
+func hostileMetrics(t *testing.T, program string) {
+	t.Helper()
+	c := server.create(t)
+	if status, body := reboot(t, c, program); status/100 != 2 {
+		t.Fatalf("an impostor that answers /init well: %d %s", status, body)
+	}
+	eventually(t, time.Minute, "the host asks an impostor for metrics, twice", func() bool {
+		_, asked, err := server.Envd(t.Context(), c.SandboxID, "", "GET", "/asked", nil)
+		n, notNumber := strconv.Atoi(string(asked))
+		return err == nil && notNumber == nil && n >= 2
+	})
+	body := server.demand(t, 200, "GET", "/sandboxes/"+c.SandboxID+"/metrics", "")
+	if strings.Contains(body, "4242") {
+		t.Errorf("the impostor's metrics are shown: %s", body)
+	}
 }
 
 // TestHostileDaemonOfATemplate: a build on it fails with what its daemon answered, and costs

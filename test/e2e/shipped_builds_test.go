@@ -6,8 +6,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,20 +20,23 @@ import (
 var shipped shippedBuilds
 
 // shippedBuilds is an installation that builds templates of Shoal's own from the start of
-// the tests on. The other tests run one after the other and often wait, so the builds take
-// little of their time; some of them stop `server`, so the builds have an installation apart.
+// the tests on, and tries each by its SDKs when it is there. The other tests run one after the
+// other and often wait, so this takes little of their time; some of them stop `server`, so it has
+// an installation apart.
 type shippedBuilds struct {
 	*box
 	process *installation.Process
 	cancel  context.CancelFunc
 	builds  map[string]*shippedBuild
+	trying  sync.Mutex // held while a template's suites run, which are loads enough
 }
 
-// shippedBuild is the build of one template.
+// shippedBuild is the build of one template, and what its suites said.
 type shippedBuild struct {
-	took time.Duration // after done
-	err  error         // after done
-	done chan struct{}
+	took, tried time.Duration // after done
+	output      string        // after done
+	err         error         // after done
+	done        chan struct{}
 }
 
 // fragments are the templates of the Fragments app that are to be tested.
@@ -72,8 +77,31 @@ func (s *shippedBuilds) start() error {
 			out, err := s.Run(ctx, "template", "build", name)
 			if b.took = time.Since(start).Round(time.Second); err != nil {
 				b.err = fmt.Errorf("template build %s: %w\n%s", name, err, out[max(0, len(out)-4000):])
+				return
 			}
+			s.trying.Lock()
+			defer s.trying.Unlock()
+			start = time.Now()
+			for _, suite := range suites[name] {
+				b.err = errors.Join(b.err, s.try(ctx, suite, &b.output))
+			}
+			b.tried = time.Since(start).Round(time.Second)
 		}()
+	}
+	return nil
+}
+
+// try runs a suite and adds what it prints to output.
+func (s *shippedBuilds) try(ctx context.Context, of sdkSuite, output *string) error {
+	cmd, err := of.command(ctx)
+	if err != nil {
+		return err
+	}
+	cmd.Env, cmd.WaitDelay = append(s.SDKEnv(), of.env...), 5*time.Second
+	out, err := cmd.CombinedOutput()
+	*output += string(out)
+	if err != nil {
+		return fmt.Errorf("%s in %s: %w", filepath.Base(cmd.Path), cmd.Dir, err)
 	}
 	return nil
 }
@@ -85,7 +113,7 @@ func isAsked(test string) bool {
 }
 
 // await makes a test run in parallel with others, after those that do not, and waits for
-// the templates it needs.
+// the templates it needs and their suites.
 func (s *shippedBuilds) await(t *testing.T, names ...string) {
 	t.Helper()
 	if testing.Short() {
@@ -95,10 +123,10 @@ func (s *shippedBuilds) await(t *testing.T, names ...string) {
 	for _, name := range names {
 		b := s.builds[name]
 		<-b.done
+		t.Logf("%s was built in %s, and tried in %s\n%s", name, b.took, b.tried, b.output)
 		if b.err != nil {
 			t.Fatal(b.err)
 		}
-		t.Logf("%s was built in %s", name, b.took)
 	}
 }
 

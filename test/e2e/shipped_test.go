@@ -2,51 +2,61 @@ package e2e
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 )
 
-// suite runs the JavaScript suites of a directory. --test-force-exit ends them, because the
-// SDK keeps timers of abandoned requests.
-func suite(t *testing.T, name string, env ...string) {
-	t.Helper()
-	dir := filepath.Join("../js", name)
+// suites are what the shipped templates are tried by.
+var suites = map[string][]sdkSuite{
+	"desktop":             {{javaScript: "desktop"}, {python: "test_desktop"}},
+	"code-interpreter-v1": {{javaScript: "interpreter"}, {python: "test_interpreter"}},
+	"mcp-gateway":         {{javaScript: "mcp"}, {python: "test_mcp"}},
+}
+
+// sdkSuite is a directory in test/js or a module in test/python.
+type sdkSuite struct {
+	javaScript, python string
+	env                []string // beside what a user exports
+}
+
+// command runs the suite. --test-force-exit ends those in JavaScript, because the SDK keeps timers
+// of abandoned requests.
+func (s sdkSuite) command(ctx context.Context) (*exec.Cmd, error) {
+	if s.python != "" {
+		python, err := filepath.Abs("../python/.venv/bin/python")
+		if err != nil {
+			return nil, err
+		}
+		cmd := exec.CommandContext(ctx, python, "-W", "ignore", "-m", "unittest", "-v", s.python)
+		cmd.Dir = "../python"
+		return cmd, nil
+	}
+	dir := filepath.Join("../js", s.javaScript)
 	files, err := filepath.Glob(filepath.Join(dir, "*.test.mjs"))
 	if err != nil || len(files) == 0 {
-		t.Fatalf("no tests in %s: %v", dir, err)
+		return nil, fmt.Errorf("no tests in %s: %w", dir, err)
 	}
 	args := []string{"--test", "--test-force-exit", "--test-concurrency=1", "--test-timeout=1500000",
 		"--test-reporter=spec"}
 	for _, file := range files {
 		args = append(args, filepath.Base(file))
 	}
-	shipped.run(t, dir, env, "node", args...)
-}
-
-// pythonSuite runs a module in test/python.
-func pythonSuite(t *testing.T, module string) {
-	t.Helper()
-	python, err := filepath.Abs("../python/.venv/bin/python")
-	if err != nil {
-		t.Fatal(err)
-	}
-	shipped.run(t, "../python", nil, python, "-W", "ignore", "-m", "unittest", "-v", module)
+	cmd := exec.CommandContext(ctx, "node", args...)
+	cmd.Dir = dir
+	return cmd, nil
 }
 
 // TestDesktop runs the suites for the desktop SDKs.
-func TestDesktop(t *testing.T) {
-	shipped.await(t, "desktop")
-	suite(t, "desktop")
-	pythonSuite(t, "test_desktop")
-}
+func TestDesktop(t *testing.T) { shipped.await(t, "desktop") }
 
 // TestCodeInterpreter runs the suites for the code interpreter SDKs.
 func TestCodeInterpreter(t *testing.T) {
 	shipped.await(t, "code-interpreter-v1")
-	suite(t, "interpreter")
-	pythonSuite(t, "test_interpreter")
 	dir := shipped.runExample(t, "chart.py", "chart.png: ")
 	if png, err := os.ReadFile(filepath.Join(dir, "chart.png")); err != nil || !bytes.HasPrefix(png, []byte("\x89PNG")) {
 		t.Errorf("the chart is not a picture: %v", err)
@@ -54,11 +64,7 @@ func TestCodeInterpreter(t *testing.T) {
 }
 
 // TestMCP runs the suites for MCP servers in sandboxes.
-func TestMCP(t *testing.T) {
-	shipped.await(t, "mcp-gateway")
-	suite(t, "mcp")
-	pythonSuite(t, "test_mcp")
-}
+func TestMCP(t *testing.T) { shipped.await(t, "mcp-gateway") }
 
 // TestFragments runs the suite for the Fragments app's templates that SHOAL_TEST_FRAGMENTS
 // names. Each of them installs packages for minutes, so only `make test-fragments` does this.
@@ -68,7 +74,11 @@ func TestFragments(t *testing.T) {
 		t.Skip("builds more templates; run `make test-fragments`")
 	}
 	shipped.await(t, names...)
-	suite(t, "fragments", "FRAGMENTS="+strings.Join(names, " "))
+	var output string
+	err := shipped.try(t.Context(), sdkSuite{javaScript: "fragments", env: []string{"FRAGMENTS=" + strings.Join(names, " ")}}, &output)
+	if t.Logf("%s", output); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestBaseTemplate builds programs in several languages with what a plain sandbox has, and

@@ -85,7 +85,7 @@ func (b *box) trusts(t *testing.T, c created) {
 		b.write(t, c, path, text)
 	}
 	if out, err := sh(t, c, `grep -q api.example.com /etc/hosts || echo 127.0.0.1 api.example.com >> /etc/hosts
-kill $(cat /tmp/server.pid 2>/dev/null) 2>/dev/null
+if old=$(cat /tmp/server.pid 2>/dev/null); then kill $old; for n in $(seq 100); do kill -0 $old 2>/dev/null || break; sleep 0.1; done; fi
 nohup python3 /tmp/server.py >/tmp/server.log 2>&1 & echo $! > /tmp/server.pid
 for n in $(seq 100); do (exec 3<>/dev/tcp/127.0.0.1/8443) 2>/dev/null && exit; sleep 0.1; done; cat /tmp/server.log; exit 1`); err != nil {
 		t.Fatalf("the server in the guest: %v %s", err, out)
@@ -102,7 +102,7 @@ for n in $(seq 100); do (exec 3<>/dev/tcp/127.0.0.1/8443) 2>/dev/null && exit; s
 }
 
 // authorities is how many of sandboxes' a guest trusts, in the bundle and in files of its own.
-const authorities = `awk '/BEGIN/{c=""} {c=c $0 "\n"} /END/{print c | "openssl x509 -noout -subject"; close("openssl x509 -noout -subject")}' /etc/ssl/certs/ca-certificates.crt | grep -c 'Transforms of sandbox'; ls /usr/local/share/ca-certificates/e2b-ca.crt /etc/chromium/policies/managed/shoal-authority.json /etc/ssl/certs/shoal-java.jks /etc/sudoers.d/shoal-authority /etc/ssl/certs/shoal-environment 2>/dev/null | wc -l; env | grep -c ^JAVA_TOOL_OPTIONS`
+const authorities = `openssl crl2pkcs7 -nocrl -certfile /etc/ssl/certs/ca-certificates.crt | openssl pkcs7 -print_certs -noout | grep -c '^subject=.*Transforms of sandbox'; ls /usr/local/share/ca-certificates/e2b-ca.crt /etc/chromium/policies/managed/shoal-authority.json /etc/ssl/certs/shoal-java.jks /etc/sudoers.d/shoal-authority /etc/ssl/certs/shoal-environment 2>/dev/null | wc -l; env | grep -c ^JAVA_TOOL_OPTIONS`
 
 func (b *box) hasAuthorities(t *testing.T, c created, want string) {
 	t.Helper()
