@@ -18,6 +18,9 @@ var likeLinux = []promise{
 	{"exec-only", "a program that may be executed need not be readable, and stays unreadable", executeOnly},
 	{"terminal", "a terminal is hung up when its replica was closed, not before it was opened", terminal},
 	{"attributes", "attributes of the system are read without permission to read the file", attributes},
+	{"names", "a name leads to what it was last made to lead to", func(t *testing.T, h *Host) {
+		h.Start("names", "").Want("/call?name=names", "as it was left")
+	}},
 	{"trace", "a process may trace another of its user", func(t *testing.T, h *Host) {
 		h.Start("trace", "").Want("/call?name=trace&uid=1000", "ok")
 	}},

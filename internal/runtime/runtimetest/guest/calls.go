@@ -47,6 +47,7 @@ var calls = map[string]func() (string, error){
 	},
 	"fork":       memoryOfAFork,
 	"text":       textOfCalls,
+	"names":      namesThatChange,
 	"hypervisor": func() (string, error) { return hypervisor(), nil },
 	"nothing":    func() (string, error) { return "", nil },
 }
