@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/cpuid"
 	"gvisor.dev/gvisor/pkg/sentry/kernelmem"
-	"gvisor.dev/gvisor/pkg/sentry/seccheck"
 	"gvisor.dev/gvisor/runsc/cli"
 	"gvisor.dev/gvisor/runsc/cmd/sentry/sentrycmd"
 	"gvisor.dev/gvisor/runsc/cmd/util"
@@ -55,9 +55,11 @@ func Run() {
 	}
 	if isKernel {
 		relaxCollector()
-		// Both run later anyway, but there they would delay the start.
+	}
+	if isKernel && !slices.Contains(os.Args, "--setup-root") {
+		// It runs later anyway, but there it would delay the start. With --setup-root the
+		// program only makes its root and then executes itself again.
 		go cpuid.Initialize()
-		go seccheck.Initialize()
 	}
 	cli.Run(nil, map[util.SubCommand]string{
 		new(sentrycmd.Boot):   "internal",
