@@ -7,17 +7,18 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/cpuid"
 	"gvisor.dev/gvisor/pkg/sentry/kernelmem"
-	"gvisor.dev/gvisor/pkg/sentry/seccheck"
 	"gvisor.dev/gvisor/runsc/cli"
 	"gvisor.dev/gvisor/runsc/cmd/sentry/sentrycmd"
 	"gvisor.dev/gvisor/runsc/cmd/util"
 
 	"shoal/internal/runtime/gvisor/pin"
+	"shoal/internal/runtime/gvisor/starter"
 )
 
 // bootHeapBytes is how far the kernel's heap may grow before the collector runs while it
@@ -27,14 +28,15 @@ const bootHeapBytes = 64 << 20
 // linkedDynamically is set by the build with cgo.
 var linkedDynamically bool
 
-// Run turns this process into a sandbox kernel, its unmount helper, or the gofer of a volume,
-// if it was executed as one, and then never returns. In any other program it must be the first thing that main
+// Run turns this process into a sandbox kernel, its unmount helper, the gofer of a volume, or
+// the starter of kernels, if it was executed as one, and then never returns. In any other program it must be the first thing that main
 // calls.
 func Run() {
 	isKernel := os.Args[0] == pin.Argv0
 	isGofer := os.Args[0] == pin.GoferArgv0 && len(os.Args) == 4
 	isUnmount := len(os.Args) > 1 && os.Args[1] == "umount"
-	if !isKernel && !isGofer && !isUnmount {
+	isStarter := os.Args[0] == pin.StarterArgv0
+	if !isKernel && !isGofer && !isUnmount && !isStarter {
 		return
 	}
 	if linkedDynamically {
@@ -53,11 +55,19 @@ func Run() {
 		}
 		os.Exit(0)
 	}
+	if isStarter {
+		if err := starter.Serve(); err != nil {
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if isKernel {
 		relaxCollector()
-		// Both run later anyway, but there they would delay the start.
+	}
+	if isKernel && !slices.Contains(os.Args, "--setup-root") {
+		// It runs later anyway, but there it would delay the start. With --setup-root the
+		// program only makes its root and then executes itself again.
 		go cpuid.Initialize()
-		go seccheck.Initialize()
 	}
 	cli.Run(nil, map[util.SubCommand]string{
 		new(sentrycmd.Boot):   "internal",
