@@ -15,13 +15,13 @@ import (
 	"path/filepath"
 	"sync"
 
+	"golang.org/x/sys/unix"
 	glog "gvisor.dev/gvisor/pkg/log"
 	"gvisor.dev/gvisor/runsc/config"
 	"gvisor.dev/gvisor/runsc/flag"
 	"gvisor.dev/gvisor/runsc/specutils"
 
 	"shoal/internal/runtime"
-	"shoal/internal/runtime/gvisor/starter"
 )
 
 // Options configures the driver.
@@ -49,11 +49,10 @@ type Driver struct {
 	cgroups cgroups
 	log     *slog.Logger
 	opts    Options
-	starter *starter.Starter
 
 	// creating guards process-wide state that runsc uses when it creates a guest:
-	// os.Stdin, os.Stdout, os.Stderr and the kernel's path. No other lock than the starter's
-	// is taken while it is held.
+	// os.Stdin, os.Stdout, os.Stderr and the kernel's path. No other lock is taken while it
+	// is held.
 	creating sync.Mutex
 }
 
@@ -99,7 +98,8 @@ func New(opts Options, log *slog.Logger) (*Driver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configure gVisor: %w", err)
 	}
-	return &Driver{conf: conf, cgroups: groups, log: log, opts: opts, starter: starter.New(opts.Kernel)}, nil
+	holdDescriptorTable()
+	return &Driver{conf: conf, cgroups: groups, log: log, opts: opts}, nil
 }
 
 func newConfig(opts Options) (*config.Config, error) {
@@ -153,6 +153,22 @@ func detachStdio() (err error) {
 		}
 	})
 	return err
+}
+
+// tableSize is the initial size of a kernel's descriptor table. A table that has to grow
+// while the kernel boots would stall it.
+const tableSize = 256
+
+// holdDescriptorTable occupies the last number of a table of tableSize; children inherit
+// the size, not the descriptor.
+func holdDescriptorTable() {
+	fd, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	// Best effort: if the number is in use, the table has this size already.
+	_ = unix.Dup3(fd, tableSize-1, unix.O_CLOEXEC)
 }
 
 // checkReachable reports early what would fail every start: the kernel runs as nobody, who

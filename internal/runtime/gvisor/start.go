@@ -203,7 +203,6 @@ func (d *Driver) newSandbox(s runtime.Spec, spec *specs.Spec) (*sandbox.Sandbox,
 		GoferMountConfs:     mountConfs(s, spec),
 		MountHints:          &boot.PodMountHints{},
 		Cgroup:              guestLimits(s.Resources),
-		Start:               d.starter.Start,
 		Started:             func(pid int) error { return d.cgroups.begin(s.ID, pid) },
 	}
 	box, err := d.execute(kernel, input, console, args)

@@ -18,7 +18,6 @@ import (
 	"gvisor.dev/gvisor/runsc/cmd/util"
 
 	"shoal/internal/runtime/gvisor/pin"
-	"shoal/internal/runtime/gvisor/starter"
 )
 
 // bootHeapBytes is how far the kernel's heap may grow before the collector runs while it
@@ -28,15 +27,14 @@ const bootHeapBytes = 64 << 20
 // linkedDynamically is set by the build with cgo.
 var linkedDynamically bool
 
-// Run turns this process into a sandbox kernel, its unmount helper, the gofer of a volume, or
-// the starter of kernels, if it was executed as one, and then never returns. In any other program it must be the first thing that main
+// Run turns this process into a sandbox kernel, its unmount helper, or the gofer of a volume,
+// if it was executed as one, and then never returns. In any other program it must be the first thing that main
 // calls.
 func Run() {
 	isKernel := os.Args[0] == pin.Argv0
 	isGofer := os.Args[0] == pin.GoferArgv0 && len(os.Args) == 4
 	isUnmount := len(os.Args) > 1 && os.Args[1] == "umount"
-	isStarter := os.Args[0] == pin.StarterArgv0
-	if !isKernel && !isGofer && !isUnmount && !isStarter {
+	if !isKernel && !isGofer && !isUnmount {
 		return
 	}
 	if linkedDynamically {
@@ -51,12 +49,6 @@ func Run() {
 		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "the gofer of a volume:", err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-	if isStarter {
-		if err := starter.Serve(); err != nil {
 			os.Exit(1)
 		}
 		os.Exit(0)

@@ -11,6 +11,3 @@ const Argv0 = "runsc-sandbox"
 // GoferArgv0 is how a process is named that serves a volume's directory to a sandbox kernel. Its
 // arguments are the directory, the guest's ID, and how many bytes may be in it.
 const GoferArgv0 = "shoal-gofer"
-
-// StarterArgv0 is how the process is named that starts sandbox kernels; see package starter.
-const StarterArgv0 = "shoal-starter"
