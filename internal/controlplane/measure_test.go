@@ -41,7 +41,7 @@ func TestBuildsAreMeasured(t *testing.T) {
 
 // A machine that cannot start leaves the database that was prepared to nobody.
 func TestPreparationIsClosed(t *testing.T) {
-	ctx, cfg := t.Context(), &config.Config{DataDir: t.TempDir()}
+	ctx, cfg := t.Context(), &config.Config{DataDir: t.TempDir(), Dev: true, UploadLimit: 1, BuildSlots: 1}
 	prepared := Prepare(ctx, cfg)
 	must(t, prepared.Close())
 	if err := prepared.store.Ping(ctx); err == nil {

@@ -81,7 +81,7 @@ var (
 		"Repeat the request; the machine asks again as soon as an api has connected to it.")
 )
 
-// Connections that leave a sandbox get no answer; the records of them have these.
+// ErrEgressEncrypted stands in the records of connections, which get no answer themselves.
 var ErrEgressEncrypted = kind("egress.encrypted", 403,
 	"TLS to a domain that is allowed was refused, because it may hide another name for the server (Encrypted "+
 		"ClientHello). Chromium and Firefox send what cannot be told from that with every connection.",
