@@ -1,8 +1,12 @@
 package store
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 
 	"shoal/internal/store/storetest"
@@ -19,7 +23,43 @@ func forEachEngine(t *testing.T, scenario func(t *testing.T, location string)) {
 	t.Run("postgres", func(t *testing.T) { scenario(t, storetest.NewDatabase(t)) })
 }
 
+// migrated is a new SQLite database, which is copied because its migrations take long where SQLite is
+// watched by the race detector.
+var migrated struct {
+	sync.Once
+	file []byte
+}
+
+// openStore opens a store, and makes it first if it is not there.
 func openStore(t *testing.T, location string) *Store {
+	t.Helper()
+	if _, err := os.Stat(location); errors.Is(err, fs.ErrNotExist) && !strings.Contains(location, "://") {
+		copyMigrated(t, location)
+	}
+	return open(t, location)
+}
+
+func copyMigrated(t *testing.T, location string) {
+	t.Helper()
+	migrated.Do(func() {
+		path := filepath.Join(t.TempDir(), "migrated.db")
+		if err := open(t, path).Close(); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if migrated.file, err = os.ReadFile(path); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if err := os.MkdirAll(filepath.Dir(location), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(location, migrated.file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func open(t *testing.T, location string) *Store {
 	t.Helper()
 	s, err := Open(t.Context(), location)
 	if err != nil {

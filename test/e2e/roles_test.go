@@ -24,7 +24,10 @@ func TestRolesApart(t *testing.T) {
 	})
 	i := &box{apart}
 	collector, sends := startCollector(t)
-	i.Env = append(append(i.Env, "SHOAL_NODES="+i.Node), sends...)
+	inet := newInternet(t)
+	k := &keeper{t: t, secret: newKeptSecret(), api: i.API}
+	i.Env = append(append(i.Env, "SHOAL_NODES="+i.Node, "SHOAL_DNS="+inet.Resolver,
+		"SHOAL_TRUST_CA="+serveKept(t, inet, k)), sends...)
 	roles := map[string]*installation.Process{}
 	start := func(role string) {
 		t.Helper()
@@ -61,6 +64,7 @@ func TestRolesApart(t *testing.T) {
 	i.checkOperator(t, "orchestrator", "api", "proxy")
 	i.checkTrace(t, collector)
 	i.checkVolumes(t)
+	i.checkFills(t, k)
 	c := i.create(t)
 	out := i.python(t, `
 from e2b import Sandbox
