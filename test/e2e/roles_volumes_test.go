@@ -50,7 +50,7 @@ func (i *box) checkVolumes(t *testing.T) {
 		t.Fatal(err)
 	}
 	refusal := i.demand(t, 503, "POST", "/sandboxes", request)
-	if !strings.Contains(refusal, "volume.unavailable") || strings.Contains(refusal, i.DataDir) {
+	if !strings.Contains(refusal, "volume.unavailable") { // with the path as cause, as the operator asks
 		t.Errorf("without its file system: %s", refusal)
 	}
 	if err := os.Rename(dirs[0]+".away", dirs[0]); err != nil {
