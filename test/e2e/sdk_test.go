@@ -9,8 +9,10 @@ import (
 )
 
 // TestSDKs runs the suites in test/js and test/python concurrently, with the environment
-// that a user exports.
+// that a user exports. Both use all that the machine has, so no shipped template is tried meanwhile.
 func TestSDKs(t *testing.T) {
+	shipped.trying.Lock()
+	t.Cleanup(shipped.trying.Unlock) // after both
 	for name, suite := range map[string]func(*testing.T){"JavaScript": javaScriptSDK, "Python": pythonSDK} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

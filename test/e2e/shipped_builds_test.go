@@ -28,7 +28,7 @@ type shippedBuilds struct {
 	process *installation.Process
 	cancel  context.CancelFunc
 	builds  map[string]*shippedBuild
-	trying  sync.Mutex // held while a template's suites run, which are loads enough
+	trying  sync.Mutex // held while suites of SDKs run, of a template or of the base; a leaf
 }
 
 // shippedBuild is the build of one template, and what its suites said.
