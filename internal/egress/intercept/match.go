@@ -24,7 +24,7 @@ func Match(transforms map[string]shoal.Transform, name string) (domain string, t
 			return "", shoal.Transform{}, false
 		}
 		domain := "*" + rest[at:]
-		if t, ok := transforms[domain]; ok && at > 0 {
+		if t, ok := transforms[domain]; ok && len(rest[at:]) < len(name) {
 			return listed(domain, t)
 		}
 		rest = rest[at+1:]
