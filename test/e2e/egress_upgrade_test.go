@@ -21,7 +21,7 @@ func (b *box) openFlow(t *testing.T, says chan<- string) *flow {
 	t.Helper()
 	f := &flow{b: b, says: says, sandbox: b.createWith(t, `{"templateID":"base","timeout":600,
 		"network":{"allowOut":["allowed.test"],"denyOut":["0.0.0.0/0"]}}`)}
-	if out, err := sh(t, f.sandbox, "nohup curl -sN http://allowed.test/slow > /tmp/got 2>&1; echo $? >> /tmp/got &"); err != nil {
+	if out, err := sh(t, f.sandbox, "(curl -sN http://allowed.test/slow; echo $?) > /tmp/got 2>&1 < /dev/null &"); err != nil {
 		t.Fatalf("%v %s", err, out)
 	}
 	says <- "before"
