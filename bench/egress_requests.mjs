@@ -25,7 +25,8 @@ function overHTTP2() {
     let status;
     stream.on("response", (headers) => { status = headers[":status"]; });
     stream.on("data", () => {});
-    stream.on("end", () => (status === 200 ? resolve() : reject(new Error(status))));
+    // The end may be told before the answer's head, but nothing is told after this.
+    stream.on("close", () => (status === 200 ? resolve() : reject(new Error(`${status}, ${stream.rstCode}`))));
     stream.on("error", reject);
     stream.end();
   });

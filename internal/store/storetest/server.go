@@ -95,7 +95,8 @@ func (s *Server) start(ctx context.Context, fill, settings []string) error {
 	if out, err := filling.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", fill[0], err, out)
 	}
-	s.args = []string{"-D", data, "-k", s.dir, "-c", "listen_addresses="}
+	// Its shared memory goes with the directory, also if it is killed.
+	s.args = []string{"-D", data, "-k", s.dir, "-c", "listen_addresses=", "-c", "dynamic_shared_memory_type=mmap"}
 	for _, setting := range settings {
 		s.args = append(s.args, "-c", setting)
 	}
