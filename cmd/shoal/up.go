@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -91,6 +92,7 @@ func (u *upCmd) Run(ctx context.Context, cfg *config.Config) error {
 		})...)
 	})
 	fmt.Fprint(console, welcome(cfg, public, plane.Key(), time.Since(start)), firstPerson(cfg, plane.Link()))
+	debug.FreeOSMemory() // that of the start: of migrations, and of the specification as it was read
 	err = asked(ctx, g.Wait())
 	if u.Ephemeral {
 		return m.Teardown(context.WithoutCancel(ctx))
