@@ -12,31 +12,25 @@ import (
 	"fmt"
 	"io"
 	"math/big"
-	"net"
 	"net/http"
+	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
-	"strings"
 	"time"
 
-	"github.com/miekg/dns"
-	"golang.org/x/sys/unix"
+	"shoal/test/installation"
 )
 
-// internet is a namespace behind the host with a server at a public address, which sandboxes
-// reach as they reach any, an authority for its certificate, and a DNS server that knows its name.
+// internet is one with a server at a public address, which sandboxes reach as they reach any, and an
+// authority for its certificate.
 type internet struct {
-	resolver string // HOST:PORT on this host
-	dir      string // of the authority and the certificate (PEM)
-	ends     []func()
+	*installation.Internet
+	dir  string // of the authority and the certificate (PEM)
+	ends []func()
 }
 
 // The server's address is nobody's that anything here could reach.
 const (
-	internetSpace  = "shoal-bench"
-	internetLink   = "shoal-bench0"
 	serverName     = "server.bench"
 	serverAddress  = "5.45.1.1"
 	gatewayAddress = "5.45.1.254" // the host's
@@ -52,30 +46,18 @@ func newInternet() (_ *internet, err error) {
 			n.close()
 		}
 	}()
-	for _, step := range []struct{ do, undo string }{
-		{"netns add " + internetSpace, "netns del " + internetSpace},
-		{"link add " + internetLink + " type veth peer name eth0 netns " + internetSpace, "link del " + internetLink},
-		{"addr add " + gatewayAddress + "/24 dev " + internetLink, ""},
-		{"link set " + internetLink + " up", ""},
-		{"-n " + internetSpace + " addr add " + serverAddress + "/24 dev eth0", ""},
-		{"-n " + internetSpace + " link set eth0 up", ""},
-	} {
-		if out, err := exec.Command("ip", strings.Fields(step.do)...).CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("ip %s: %w\n%s", step.do, err, out)
-		}
-		if step.undo != "" {
-			n.ends = append(n.ends, func() { _ = exec.Command("ip", strings.Fields(step.undo)...).Run() })
-		}
+	n.Internet, err = installation.NewInternet("bench", netip.MustParsePrefix(serverAddress+"/24"),
+		[]string{serverAddress}, map[string]string{serverName + ".": serverAddress})
+	if err != nil {
+		return nil, err
 	}
+	n.ends = append(n.ends, func() { _ = n.Close() })
 	if n.dir, err = os.MkdirTemp("", "shoal-bench-internet-"); err != nil {
 		return nil, err
 	}
 	n.ends = append(n.ends, func() { os.RemoveAll(n.dir) })
 	certificate, err := n.certify()
 	if err != nil {
-		return nil, err
-	}
-	if err := n.serveNames(); err != nil {
 		return nil, err
 	}
 	return n, n.serve(certificate)
@@ -129,29 +111,6 @@ func (n *internet) certify() (tls.Certificate, error) {
 	return tls.X509KeyPair(leafPEM, keyPEM)
 }
 
-// serveNames answers about the server's name.
-func (n *internet) serveNames() error {
-	packets, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	n.resolver = packets.LocalAddr().String()
-	server := &dns.Server{PacketConn: packets, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
-		answer := new(dns.Msg).SetReply(q)
-		switch {
-		case !strings.EqualFold(q.Question[0].Name, serverName+"."):
-			answer.SetRcode(q, dns.RcodeNameError)
-		case q.Question[0].Qtype == dns.TypeA:
-			answer.Answer = append(answer.Answer, &dns.A{A: net.ParseIP(serverAddress), Hdr: dns.RR_Header{
-				Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 60}})
-		}
-		_ = w.WriteMsg(answer)
-	})}
-	go func() { _ = server.ActivateAndServe() }() // ends with the listener
-	n.ends = append(n.ends, func() { packets.Close() })
-	return nil
-}
-
 // serve answers by HTTP on port 80, and by TLS with both versions of HTTP on port 443.
 func (n *internet) serve(certificate tls.Certificate) error {
 	block := make([]byte, 1<<20)
@@ -172,34 +131,15 @@ func (n *internet) serve(certificate tls.Certificate) error {
 	server := &http.Server{Handler: mux, Protocols: &protocols,
 		TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate}}}
 	n.ends = append(n.ends, func() { server.Close() })
-	plain, err := listenIn(internetSpace, serverAddress+":80")
+	plain, err := n.Listen(serverAddress + ":80")
 	if err != nil {
 		return err
 	}
 	go func() { _ = server.Serve(plain) }() // both end with the server
-	secured, err := listenIn(internetSpace, serverAddress+":443")
+	secured, err := n.Listen(serverAddress + ":443")
 	if err != nil {
 		return err
 	}
 	go func() { _ = server.ServeTLS(secured, "", "") }()
 	return nil
-}
-
-// listenIn opens an address in a namespace.
-func listenIn(space, address string) (l net.Listener, err error) {
-	done := make(chan struct{})
-	go func() { // its thread goes with it
-		defer close(done)
-		runtime.LockOSThread()
-		var fd int
-		if fd, err = unix.Open("/run/netns/"+space, unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
-			return
-		}
-		defer unix.Close(fd)
-		if err = unix.Setns(fd, unix.CLONE_NEWNET); err == nil {
-			l, err = net.Listen("tcp4", address)
-		}
-	}()
-	<-done
-	return l, err
 }

@@ -65,7 +65,7 @@ func (s *servers) env(ctx context.Context) (env []string, err error) {
 		env = append(env, "SHOAL_REDIS="+s.redis.URL())
 	}
 	if s.internet != nil {
-		env = append(env, "SHOAL_DNS="+s.internet.resolver, "SHOAL_TRUST_CA="+s.internet.trust())
+		env = append(env, "SHOAL_DNS="+s.internet.Resolver, "SHOAL_TRUST_CA="+s.internet.trust())
 	}
 	return env, nil
 }
