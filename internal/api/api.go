@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/getkin/kin-openapi/openapi3"
 	"golang.org/x/sync/errgroup"
 
 	"shoal/internal/api/gen"
@@ -34,14 +35,18 @@ import (
 )
 
 // specification is spec/openapi.yml. It is parsed once, which takes a while, and never changed.
-var specification = sync.OnceValues(gen.GetSpec)
+var specification = sync.OnceValues(func() (*openapi3.T, error) {
+	spec, err := gen.GetSpec()
+	if err != nil {
+		return nil, fmt.Errorf("read the API's specification: %w", err)
+	}
+	return spec, nil
+})
 
 // ReadSpecification reads what New needs, before it is needed.
 func ReadSpecification() error {
-	if _, err := specification(); err != nil {
-		return fmt.Errorf("read the API's specification: %w", err)
-	}
-	return nil
+	_, err := specification()
+	return err
 }
 
 // Config is what the control plane stands on.
@@ -197,7 +202,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 	}
 	spec, err := specification()
 	if err != nil {
-		return nil, fmt.Errorf("read the API's specification: %w", err)
+		return nil, err
 	}
 	routes := newRouter(spec, s.guard)
 	strict := gen.NewStrictHandlerWithOptions(s, nil, gen.StrictHTTPServerOptions{

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 
+	"shoal/internal/egress"
 	"shoal/internal/shoal"
 )
 
@@ -236,6 +237,19 @@ func TestProcessHangs(t *testing.T) {
 	}
 }
 
+// upgrade has a steward of another version take over, until the test ends.
+func (n *namedWorld) upgrade() *egress.Steward {
+	n.t.Helper()
+	n.stopSteward()
+	n.process.Build = "next"
+	next := n.newSteward()
+	port, err := next.Open(context.Background(), n.pool.host.lead)
+	n.must(err)
+	n.must(n.pool.host.lead(port))
+	n.t.Cleanup(func() { n.must(next.Teardown(context.Background())) })
+	return next
+}
+
 // TestDrainingProcessHangs: one of an earlier version that hangs keeps nobody from setting policies.
 func TestDrainingProcessHangs(t *testing.T) {
 	n := newImpatientWorld(t, 3*time.Second)
@@ -244,13 +258,7 @@ func TestDrainingProcessHangs(t *testing.T) {
 	c := n.chat(internetIP + ":2222")
 	n.must(c.goesOn())
 	old := n.processes()
-	n.stopSteward()
-	n.process.Build = "next"
-	next := n.newSteward()
-	port, err := next.Open(t.Context(), n.pool.host.lead)
-	n.must(err)
-	n.must(n.pool.host.lead(port))
-	defer func() { n.must(next.Teardown(context.Background())) }()
+	next := n.upgrade()
 	ctx, stop := context.WithCancel(t.Context())
 	ran := make(chan error, 1)
 	go func() { ran <- next.Run(ctx) }()
@@ -339,13 +347,7 @@ func TestUpgrade(t *testing.T) {
 	n.must(c.goesOn())
 	old := n.processes()
 
-	n.stopSteward()
-	n.process.Build = "next"
-	next := n.newSteward()
-	port, err := next.Open(context.Background(), n.pool.host.lead)
-	n.must(err)
-	n.must(n.pool.host.lead(port))
-	defer func() { n.must(next.Teardown(context.Background())) }()
+	n.upgrade()
 	if got := n.processes(); len(got) != 2 {
 		t.Fatalf("processes %v, before %v", got, old)
 	}
