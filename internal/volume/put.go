@@ -73,6 +73,7 @@ func (t *Tree) put(name string, from io.Reader, w Wish, force bool) error {
 		return err
 	}
 	defer f.Close()
+	before := t.room.soFar()
 	err = t.fill(f, from)
 	if err == nil {
 		err = errors.Join(f.Chown(idOf(w.UID), idOf(w.GID)), f.Chmod(modeOf(*w.Mode)))
@@ -82,6 +83,9 @@ func (t *Tree) put(name string, from io.Reader, w Wish, force bool) error {
 	}
 	if temporary != "" {
 		err = errors.Join(err, unix.Unlinkat(int(dir.Fd()), temporary, 0))
+	}
+	if err != nil {
+		t.room.undo(before)
 	}
 	return err
 }

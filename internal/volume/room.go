@@ -38,7 +38,7 @@ func (r *Room) take(grows int64) error {
 		return nil
 	}
 	if r.taken < grows {
-		n, err := r.meter.Take(grows, r.taken+r.written)
+		n, err := r.meter.Take(grows-r.taken, r.taken+r.written)
 		if err != nil {
 			return err
 		}
@@ -47,6 +47,22 @@ func (r *Room) take(grows int64) error {
 	r.taken -= grows
 	r.written += grows
 	return nil
+}
+
+// soFar is how many bytes were written.
+func (r *Room) soFar() int64 {
+	if r == nil {
+		return 0
+	}
+	return r.written
+}
+
+// undo makes the room free again of what was written since written was so many bytes, and is no more.
+func (r *Room) undo(written int64) {
+	if r != nil {
+		r.taken += r.written - written
+		r.written = written
+	}
 }
 
 // close ends the use of the counter.

@@ -205,6 +205,29 @@ func TestBrokenPut(t *testing.T) {
 	}
 }
 
+// TestBrokenPutsRoom: what broke off takes no room any more.
+func TestBrokenPutsRoom(t *testing.T) {
+	dir := t.TempDir()
+	room, err := OpenRoom(filepath.Join(t.TempDir(), "counter"), 1<<20, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, err := Open(dir, room)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tree.Close()
+	content := strings.Repeat("x", 900<<10)
+	for range 3 {
+		_, err := tree.Put("f", io.MultiReader(strings.NewReader(content), brokenReader{}), Wish{}, false)
+		if !errors.As(err, new(*ReadError)) {
+			t.Fatalf("a broken put: %v", err)
+		}
+	}
+	_, err = tree.Put("f", strings.NewReader(content), Wish{}, false)
+	wants(t, "what has room", err, 0)
+}
+
 type brokenReader struct{}
 
 func (brokenReader) Read([]byte) (int, error) { return 0, errors.New("it broke off") }

@@ -23,34 +23,45 @@ const (
 	measurePause = time.Second
 )
 
-// Meter is one process's view of what a volume takes.
+// count is what processes share in memory.
+type count struct {
+	used         atomic.Int64 // bytes; 0 before the first measurement
+	measurements atomic.Int64 // so far
+}
+
+// Meter is one writer's view of what a volume takes.
 type Meter struct {
-	used  *atomic.Int64 // bytes, in memory that processes share; 0 before the first measurement
-	page  []byte        // that memory
-	limit int64         // bytes
+	*count
+	page  []byte // the memory of the count
+	limit int64  // bytes
 	dir   string
 
 	mu       sync.Mutex
-	measured time.Time // by this process
+	measured time.Time    // by this writer
+	since    atomic.Int64 // the measurement that all which this writer has taken was added to
 }
 
 // Open shares the file's counter, and needs the file no more then. limit is in bytes, and dir is the
 // volume.
 func Open(f *os.File, limit int64, dir string) (*Meter, error) {
-	if err := f.Truncate(int64(unsafe.Sizeof(atomic.Int64{}))); err != nil {
+	if err := f.Truncate(int64(unsafe.Sizeof(count{}))); err != nil {
 		return nil, fmt.Errorf("make the counter of a volume: %w", err)
 	}
 	memory, err := unix.Mmap(int(f.Fd()), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return nil, fmt.Errorf("share the counter of a volume: %w", err)
 	}
-	return &Meter{used: (*atomic.Int64)(unsafe.Pointer(&memory[0])), page: memory, limit: limit, dir: dir}, nil
+	m := &Meter{count: (*count)(unsafe.Pointer(&memory[0])), page: memory, limit: limit, dir: dir}
+	m.since.Store(m.measurements.Load())
+	return m, nil
 }
 
-// Give returns what was taken and not written.
+// Give returns what was taken, and not written or removed again. If others have measured meanwhile, it
+// may not be in the count any more, and stays with what is found to be free by the next measurement:
+// to count too much mends itself, but to count too little would let a volume grow past its limit.
 func (m *Meter) Give(bytes int64) {
-	if m.used.Add(-bytes) <= 0 {
-		m.used.Store(1) // it was measured meanwhile
+	if m.measurements.Load() == m.since.Load() && m.used.Add(-bytes) <= 0 {
+		m.used.Store(1) // it was measured just now
 	}
 }
 
@@ -68,6 +79,7 @@ func (m *Meter) Take(want, unseen int64) (int64, error) {
 	defer m.mu.Unlock()
 	if time.Since(m.measured) >= measurePause {
 		// What others take meanwhile is lost to the count until the next time.
+		m.since.Store(m.measurements.Add(1))
 		m.used.Store(max(Measure(m.dir)+unseen, 1))
 		m.measured = time.Now()
 	}

@@ -48,4 +48,36 @@ func TestMeter(t *testing.T) {
 	if n, err := open().Take(900<<10, 0); n < 900<<10 || err != nil {
 		t.Errorf("what was removed: %d %v", n, err)
 	}
+
+	// What b takes and gives is in the count only until somebody else measures.
+	if n, err := b.Take(64<<10, 0); n < 64<<10 || err != nil {
+		t.Fatalf("a little: %d %v", n, err)
+	}
+	before := b.used.Load()
+	b.Give(64 << 10)
+	if got := b.used.Load(); got != before {
+		t.Errorf("what a measurement of others may have left out was given back: %d, then %d", before, got)
+	}
+}
+
+// TestGive: what is given back can be taken again, without a measurement.
+func TestGive(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "counter"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := Open(f, 1<<20, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		n, err := m.Take(900<<10, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Give(n)
+	}
+	if got := m.measurements.Load(); got != 1 {
+		t.Errorf("measured %d times", got)
+	}
 }
