@@ -24,8 +24,12 @@ type dialer struct {
 	roots  *x509.CertPool // of tenants' proxies and transformed servers; nil stands for the host's
 }
 
+// keepNames is how long an address may be used after a name has got another. A resolver does not say
+// how long an answer holds; this is less than the time for which most do.
+const keepNames = 3 * time.Second
+
 func newDialer(cfg Config, log *slog.Logger) (*dialer, error) {
-	out := outbound.Config{Own: []netip.Prefix{cfg.Hosts, cfg.Links}, Timeout: dialTime, Log: log}
+	out := outbound.Config{Own: []netip.Prefix{cfg.Hosts, cfg.Links}, Timeout: dialTime, KeepNames: keepNames, Log: log}
 	for _, p := range cfg.AllowInternal {
 		out.Allow = append(out.Allow, p.String())
 	}

@@ -21,6 +21,7 @@ const dialTimeout = 10 * time.Second
 type Dialer struct {
 	policy   *policy
 	resolver *net.Resolver
+	names    *names // nil if none are kept
 	log      *slog.Logger
 	timeout  time.Duration
 }
@@ -36,7 +37,10 @@ func NewDialer(cfg Config) (*Dialer, error) {
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
-	return d, nil
+	if cfg.KeepNames > 0 {
+		d.names, err = newNames(cfg.Resolver, cfg.KeepNames)
+	}
+	return d, err
 }
 
 // DialContext connects to HOST:PORT. The error for an address that is refused is
@@ -60,7 +64,14 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 			}
 			return nil
 		}}
-	return dialer.DialContext(ctx, network, address)
+	if _, err := netip.ParseAddr(host); err == nil || d.names == nil || network != "tcp4" {
+		return dialer.DialContext(ctx, network, address)
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	defer cancel()
+	return d.names.dial(ctx, host, func(ctx context.Context, a netip.Addr) (net.Conn, error) {
+		return dialer.DialContext(ctx, network, net.JoinHostPort(a.String(), port))
+	})
 }
 
 // Check looks HOST:PORT up, and returns ErrOutboundRefused if one of its addresses is refused now.

@@ -33,4 +33,6 @@ type Config struct {
 	Log *slog.Logger
 	// Timeout bounds the time from a name to a connection; 0 stands for 10 seconds.
 	Timeout time.Duration
+	// KeepNames is how long the IPv4 addresses of a name are used again; 0 stands for not at all.
+	KeepNames time.Duration
 }
