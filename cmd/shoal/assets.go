@@ -11,13 +11,16 @@ import (
 //go:embed assets
 var assets embed.FS
 
-// asset returns a program that is embedded in this binary, or nil if it is not.
-func asset(name string) []byte {
-	data, err := assets.ReadFile("assets/" + name)
-	if err != nil {
-		return nil
+// asset returns a function that copies a program which is embedded in this binary, or returns nil
+// if it is not.
+func asset(name string) func() []byte {
+	return func() []byte {
+		data, err := assets.ReadFile("assets/" + name)
+		if err != nil {
+			return nil
+		}
+		return data
 	}
-	return data
 }
 
 // openMachine opens this host's machine with the programs embedded in this binary. ended,

@@ -15,7 +15,7 @@ import (
 // describe a guest's network, and the authorities that it trusts. Changes that need the
 // image's own programs are made in the guest.
 type Provision struct {
-	Envd    []byte
+	Envd    func() []byte // the program of the daemon, which takes megabytes that nobody shall keep
 	CAFiles []string
 }
 
@@ -32,7 +32,7 @@ func (p Provision) Key() (string, error) {
 		return "", err
 	}
 	h := sha256.New()
-	fmt.Fprintf(h, "%x\n", sha256.Sum256(p.Envd))
+	fmt.Fprintf(h, "%x\n", sha256.Sum256(p.Envd()))
 	for _, a := range authorities {
 		fmt.Fprintf(h, "%s %x\n", a.name, sha256.Sum256(a.pem))
 	}
@@ -62,5 +62,5 @@ func (p Provision) Tree() (*Tree, error) {
 	}
 	return t, errors.Join(err,
 		t.Put("etc/mtab", NewLink("../proc/self/mounts")),
-		t.Put(envdPath, NewFile(0o755, p.Envd)))
+		t.Put(envdPath, NewFile(0o755, p.Envd())))
 }

@@ -15,11 +15,12 @@ import (
 // offerBase ensures that this machine has the base template's image, and adds its build to
 // those that sandboxes can start from.
 func (m *Machine) offerBase(ctx context.Context, progress func(image.Progress)) (shoal.Build, error) {
-	if len(m.options.Envd) == 0 {
+	envd := m.options.Envd()
+	if len(envd) == 0 {
 		return shoal.Build{}, errors.New("this binary was built without envd; build it with `make build`")
 	}
 	result, err := image.NewBuilder(m.shared, m.log).EnsureBase(ctx, image.Options{
-		Envd: m.options.Envd, CAFiles: m.certificateAuthorities(), Progress: progress,
+		Envd: envd, CAFiles: m.certificateAuthorities(), Progress: progress,
 	})
 	if err != nil {
 		return shoal.Build{}, err

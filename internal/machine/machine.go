@@ -36,8 +36,9 @@ import (
 type Options struct {
 	// Version is the version of Shoal that the machine reports to the fleet.
 	Version string
-	// Kernel and Envd are the programs of the sandbox kernel and of the guest daemon.
-	Kernel, Envd []byte
+	// Kernel and Envd return the programs of the sandbox kernel and of the guest daemon, which are
+	// tens of megabytes and seldom needed. None is nil.
+	Kernel, Envd func() []byte
 	// Ended, if set, is called with the execution ID of each run of a sandbox that ends.
 	Ended func(executionID string)
 }

@@ -25,7 +25,7 @@ import (
 // open prepares the parts, each before those that depend on it.
 func (m *Machine) open() error {
 	askToBeSpared()
-	kernel, err := extractKernel(m.cfg.DataDir, m.options.Kernel)
+	kernel, err := extractKernel(m.cfg.DataDir, m.options.Kernel())
 	if err != nil {
 		return err
 	}
