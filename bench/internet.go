@@ -1,23 +1,16 @@
 package main
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"time"
 
+	"shoal/internal/certificate/certificatetest"
 	"shoal/test/installation"
 )
 
@@ -78,37 +71,19 @@ func (n *internet) pair() string  { return filepath.Join(n.dir, "server.pem") }
 
 // certify makes an authority and a certificate for the server.
 func (n *internet) certify() (tls.Certificate, error) {
-	none := tls.Certificate{}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	authority, err := certificatetest.New()
 	if err != nil {
-		return none, err
+		return tls.Certificate{}, err
 	}
-	authority := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Shoal's benchmark"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
-	root, err := x509.CreateCertificate(rand.Reader, authority, authority, key.Public(), key)
+	certificate, err := authority.Issue(serverName)
 	if err != nil {
-		return none, err
+		return tls.Certificate{}, err
 	}
-	server := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: serverName},
-		DNSNames: []string{serverName}, NotBefore: authority.NotBefore, NotAfter: authority.NotAfter,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
-	leaf, err := x509.CreateCertificate(rand.Reader, server, authority, key.Public(), key)
+	pair, err := certificatetest.PairPEM(certificate)
 	if err != nil {
-		return none, err
+		return tls.Certificate{}, err
 	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return none, err
-	}
-	leafPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf})
-	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})
-	rootPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root})
-	err = errors.Join(os.WriteFile(n.trust(), rootPEM, 0o644), os.WriteFile(n.pair(), append(leafPEM, keyPEM...), 0o600))
-	if err != nil {
-		return none, err
-	}
-	return tls.X509KeyPair(leafPEM, keyPEM)
+	return certificate, errors.Join(os.WriteFile(n.trust(), authority.PEM(), 0o644), os.WriteFile(n.pair(), pair, 0o600))
 }
 
 // serve answers by HTTP on port 80, and by TLS with both versions of HTTP on port 443.

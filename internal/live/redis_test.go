@@ -2,16 +2,8 @@ package live
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"log/slog"
-	"math/big"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"shoal/internal/certificate/certificatetest"
 	"shoal/internal/live/livetest"
 	"shoal/internal/shares"
 )
@@ -352,7 +345,7 @@ func TestRefused(t *testing.T) {
 
 func TestTLS(t *testing.T) {
 	dir := t.TempDir()
-	ca := certificate(t, dir)
+	ca := certify(t, dir)
 	plain := livetest.Start(t) // for a free port besides
 	port := plain.Port()
 	plain.Kill()
@@ -377,30 +370,28 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// certificate writes one of 127.0.0.1, which vouches for itself, into a directory, and returns its file.
-func certificate(t *testing.T, dir string) string {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+// certify writes the key and the certificate of 127.0.0.1 into a directory, with that of who signed it,
+// whose file it returns.
+func certify(t *testing.T, dir string) string {
+	authority, err := certificatetest.New()
 	if err != nil {
 		t.Fatal(err)
 	}
-	about := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, IsCA: true,
-		BasicConstraintsValid: true, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotBefore: time.Now().Add(-time.Hour),
-		NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, about, about, key.Public(), key)
+	certificate, err := authority.Issue("127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	key, err := certificatetest.KeyPEM(certificate)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, block := range map[string]*pem.Block{"cert": {Type: "CERTIFICATE", Bytes: der},
-		"key": {Type: "PRIVATE KEY", Bytes: secret}} {
-		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
+	for name, text := range map[string][]byte{"ca": authority.PEM(), "key": key,
+		"cert": certificatetest.CertificatePEM(certificate)} {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return filepath.Join(dir, "cert")
+	return filepath.Join(dir, "ca")
 }
 
 func TestOptions(t *testing.T) {

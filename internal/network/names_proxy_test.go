@@ -118,7 +118,7 @@ func TestEgressProxy(t *testing.T) {
 	n := newNamedWorld(t)
 	server := &socksServer{user: "me", password: "secret"}
 	n.listenIn("t-inet", internetIP+":1080", server.serve)
-	cert := n.issue("proxy.test")
+	cert, ca := n.issue("proxy.test"), string(n.authority.PEM())
 	n.listenIn("t-inet", internetIP+":1081", func(l net.Listener) {
 		server.serve(tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{cert}}))
 	})
@@ -145,11 +145,11 @@ func TestEgressProxy(t *testing.T) {
 		"by address":               {proxy(internetIP+":1080", nil), nil, otherIP + ":2222", otherIP + ":2222 got 38"},
 		"some are denied":          {proxy(internetIP+":1080", nil), []string{"9.9.9.9"}, otherIP + ":80", otherIP + ":80 got 38"},
 		"this is denied":           {proxy(internetIP+":1080", nil), []string{otherIP}, otherIP + ":80", ""},
-		"by TLS":                   {proxy("proxy.test:1081", secured("", n.ca)), nil, otherIP + ":80", "unknown.test:80 got 38"},
-		"by TLS with a name":       {proxy(internetIP+":1081", secured("proxy.test", n.ca)), nil, otherIP + ":80", "unknown.test:80 got 38"},
+		"by TLS":                   {proxy("proxy.test:1081", secured("", ca)), nil, otherIP + ":80", "unknown.test:80 got 38"},
+		"by TLS with a name":       {proxy(internetIP+":1081", secured("proxy.test", ca)), nil, otherIP + ":80", "unknown.test:80 got 38"},
 		"by TLS of a stranger":     {proxy("proxy.test:1081", secured("", "")), nil, otherIP + ":80", ""},
-		"by TLS of another name":   {proxy("proxy.test:1081", secured("other.test", n.ca)), nil, otherIP + ":80", ""},
-		"TLS that is none":         {proxy("proxy.test:1080", secured("", n.ca)), nil, otherIP + ":80", ""},
+		"by TLS of another name":   {proxy("proxy.test:1081", secured("other.test", ca)), nil, otherIP + ":80", ""},
+		"TLS that is none":         {proxy("proxy.test:1080", secured("", ca)), nil, otherIP + ":80", ""},
 		"in the clear to TLS":      {proxy("proxy.test:1081", nil), nil, otherIP + ":80", ""},
 		"a wrong password":         {proxy("proxy.test:1080", func(p *shoal.EgressProxy) { p.Password = "wrong" }), nil, otherIP + ":80", ""},
 		"nobody":                   {proxy(internetIP+":1", nil), nil, otherIP + ":80", ""},

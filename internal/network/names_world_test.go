@@ -2,18 +2,11 @@ package network
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"net/netip"
@@ -24,6 +17,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"shoal/internal/certificate/certificatetest"
 	"shoal/internal/egress"
 	"shoal/internal/shoal"
 )
@@ -69,9 +63,7 @@ type namedWorld struct {
 	stopSteward func()
 	process     egress.Config
 	zone        *zone
-	roots       *x509.CertPool
-	ca          string // of the authority (PEM)
-	issue       func(names ...string) tls.Certificate
+	authority   *certificatetest.Authority
 }
 
 func newNamedWorld(t *testing.T) *namedWorld { return newImpatientWorld(t, 0) }
@@ -101,8 +93,21 @@ func newImpatientWorld(t *testing.T, patience time.Duration) *namedWorld {
 			t.Error(err)
 		}
 	})
-	n.roots, n.ca, n.issue = newAuthority(t)
+	var err error
+	if n.authority, err = certificatetest.New(); err != nil {
+		t.Fatal(err)
+	}
 	return n
+}
+
+// issue makes a certificate of a server.
+func (n *namedWorld) issue(names ...string) tls.Certificate {
+	n.t.Helper()
+	certificate, err := n.authority.Issue(names...)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return certificate
 }
 
 func (n *namedWorld) newSteward() *egress.Steward {
@@ -184,39 +189,6 @@ func (z *zone) ServeDNS(w dns.ResponseWriter, query *dns.Msg) {
 	_ = w.WriteMsg(answer)
 }
 
-// newAuthority makes a certificate authority, and certificates of it.
-func newAuthority(t *testing.T) (roots *x509.CertPool, ca string, issue func(names ...string) tls.Certificate) {
-	t.Helper()
-	sign := func(template, parent *x509.Certificate, signer *ecdsa.PrivateKey) ([]byte, *ecdsa.PrivateKey) {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if parent == nil {
-			parent, signer = template, key
-		}
-		template.SerialNumber = big.NewInt(time.Now().UnixNano())
-		template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-		der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return der, key
-	}
-	der, key := sign(&x509.Certificate{Subject: pkix.Name{CommonName: "test"}, IsCA: true, BasicConstraintsValid: true}, nil, nil)
-	authority, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots = x509.NewCertPool()
-	roots.AddCert(authority)
-	ca = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-	return roots, ca, func(names ...string) tls.Certificate {
-		leaf, own := sign(&x509.Certificate{DNSNames: names}, authority, key)
-		return tls.Certificate{Certificate: [][]byte{leaf}, PrivateKey: own}
-	}
-}
-
 // serveTLS starts a TLS server at an address of the internet, which answers every request with text.
 func (n *namedWorld) serveTLS(address, text string, names ...string) {
 	n.t.Helper()
@@ -275,7 +247,7 @@ func (n *namedWorld) https(address, serverName, host string) (string, error) {
 		return "", err
 	}
 	defer c.Close()
-	secured := tls.Client(c, &tls.Config{ServerName: serverName, RootCAs: n.roots})
+	secured := tls.Client(c, &tls.Config{ServerName: serverName, RootCAs: n.authority.Roots()})
 	return ask(secured, host)
 }
 

@@ -2,21 +2,15 @@ package e2e
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"math/big"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -29,6 +23,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 
+	"shoal/internal/certificate/certificatetest"
 	"shoal/test/installation"
 )
 
@@ -127,10 +122,12 @@ func (k *keeper) signatures() []string {
 // of the authority that vouches for it.
 func serveKept(t *testing.T, inet *installation.Internet, k *keeper) (authority string) {
 	t.Helper()
-	private := newAuthority(t)
+	a, err := certificatetest.New()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, address := range map[string]string{"allowed.test": namedAddress, "other.test": otherAddress} {
-		pair := []byte(vouched(t, private, name))
-		certificate, err := tls.X509KeyPair(pair, pair)
+		certificate, err := a.Issue(name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -142,34 +139,11 @@ func serveKept(t *testing.T, inet *installation.Internet, k *keeper) (authority 
 		go func() { _ = s.ServeTLS(l, "", "") }() // until the listener is closed with the test
 		t.Cleanup(func() { s.Close() })
 	}
-	block, _ := pem.Decode([]byte(private[strings.Index(private, "-----BEGIN CERTIFICATE"):]))
 	authority = filepath.Join(t.TempDir(), "authority.pem")
-	if err := os.WriteFile(authority, pem.EncodeToMemory(block), 0o600); err != nil {
+	if err := os.WriteFile(authority, a.PEM(), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return authority
-}
-
-// newAuthority is the key and the certificate of an authority (PEM).
-func newAuthority(t *testing.T) string {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Authority of tests"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})) +
-		string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
 // TestKeptSecrets: a secret and a token of a sandbox reach the domain of their rule and no other,

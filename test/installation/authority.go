@@ -1,18 +1,11 @@
 package installation
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
-	"math/big"
 	"os"
 	"path/filepath"
-	"time"
+
+	"shoal/internal/certificate/certificatetest"
 )
 
 // AuthorityOf is a sandbox's certificate authority with its key (PEM), as its record on this machine
@@ -29,25 +22,14 @@ func (i *Installation) AuthorityOf(sandboxID string) (string, error) {
 
 // Vouched is the key and the certificate of a server's name (PEM), by an authority with its key.
 func Vouched(authority, name string) (string, error) {
-	pair, err := tls.X509KeyPair([]byte(authority), []byte(authority))
+	a, err := certificatetest.Load([]byte(authority))
 	if err != nil {
 		return "", err
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	certificate, err := a.Issue(name)
 	if err != nil {
 		return "", err
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
-		DNSNames: []string{name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
-	der, err := x509.CreateCertificate(rand.Reader, template, pair.Leaf, key.Public(), pair.PrivateKey)
-	if err != nil {
-		return "", err
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return "", err
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})) +
-		string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), nil
+	pair, err := certificatetest.PairPEM(certificate)
+	return string(pair), err
 }

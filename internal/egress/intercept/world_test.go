@@ -2,14 +2,9 @@ package intercept_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"strings"
@@ -17,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"shoal/internal/certificate/certificatetest"
 	"shoal/internal/egress/intercept"
 	"shoal/internal/shoal"
 )
@@ -167,39 +163,25 @@ func serveRaw(t testing.TB, ln net.Listener, one func(net.Conn)) {
 // serverCertificate makes the server's certificate and the pool of who signed it.
 func serverCertificate(t testing.TB, o options) (tls.Certificate, *x509.CertPool) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	authority, err := certificatetest.New()
 	if err != nil {
 		t.Fatal(err)
 	}
-	now := time.Now()
-	ca := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "the servers' authority"},
-		NotBefore: now.Add(-48 * time.Hour), NotAfter: now.Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign}
-	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), DNSNames: []string{serverName}, NotBefore: ca.NotBefore,
-		NotAfter: ca.NotAfter}
+	names, end := []string{serverName}, time.Now().Add(time.Hour)
 	if o.expired {
-		leaf.NotAfter = now.Add(-time.Hour)
+		end = time.Now().Add(-time.Hour)
 	}
 	if o.names != nil {
-		leaf.DNSNames = o.names
+		names = o.names
 	}
-	der, err := x509.CreateCertificate(rand.Reader, leaf, ca, key.Public(), key)
+	certificate, err := authority.IssueUntil(end, names...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
+	if o.untrusted {
+		return certificate, x509.NewCertPool()
 	}
-	caCert, err := x509.ParseCertificate(caDER)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	if !o.untrusted {
-		pool.AddCert(caCert)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
+	return certificate, authority.Roots()
 }
 
 // client is a guest's; each has connections of its own. Without HTTP/2 it asks for HTTP/1.1 by ALPN.
