@@ -73,7 +73,7 @@ const burstRounds = 3
 
 // benchBurst creates as many sandboxes at once as there are warm guests.
 func benchBurst(ctx context.Context, b *bench, s *server) error {
-	all, host, err := s.bursts(ctx, b, false)
+	all, host, _, err := s.bursts(ctx, b, false)
 	if err != nil {
 		return err
 	}
@@ -86,46 +86,53 @@ func benchBurst(ctx context.Context, b *bench, s *server) error {
 
 // benchBurstEmpty does the same when the pool has just been emptied.
 func benchBurstEmpty(ctx context.Context, b *bench, s *server) error {
-	all, host, err := s.bursts(ctx, b, true)
+	all, host, worked, err := s.bursts(ctx, b, true)
 	if err != nil {
 		return err
 	}
 	b.compare(fmt.Sprintf("burst of %d creates, empty pool", warmGuests), all, host, ofHost+", as many at once",
 		p95AtMost(900))
+	b.compare("processors' time for each of them", worked, nil, "")
 	return nil
 }
 
-// bursts times the creates of bursts, and as many shells at once on the host after each.
-func (s *server) bursts(ctx context.Context, b *bench, fromEmpty bool) (all, host times, err error) {
+// bursts times the creates of bursts, and as many shells at once on the host after each. What the
+// processors worked is for one create.
+func (s *server) bursts(ctx context.Context, b *bench, fromEmpty bool) (all, host, worked times, err error) {
 	twin, err := b.againstHost(ctx, s)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	for range burstRounds {
 		if err := s.awaitWarm(ctx); err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
-		var boxes boxes
+		var taken boxes
 		if fromEmpty {
-			if boxes, _, err = s.drain(ctx); err != nil {
-				return nil, nil, err
+			if taken, _, err = s.drain(ctx); err != nil {
+				return nil, nil, nil, err
 			}
 		}
-		made, burst, err := s.createAtOnce(ctx, warmGuests, "")
+		var made boxes
+		var burst times
+		err = worked.worked(warmGuests, func() (err error) {
+			made, burst, err = s.createAtOnce(ctx, warmGuests, "")
+			return err
+		})
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		all = append(all, burst...)
-		if err := s.killAll(ctx, append(boxes, made...)); err != nil {
-			return nil, nil, err
+		if err := s.killAll(ctx, append(taken, made...)); err != nil {
+			return nil, nil, nil, err
 		}
 		shells, err := atOnce(warmGuests, func(int) error { return twin.shell(ctx) })
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		host = append(host, shells...)
 	}
-	return all, host, nil
+	return all, host, worked, nil
 }
 
 // drain creates sandboxes until one does not get a warm guest, and times that create.
