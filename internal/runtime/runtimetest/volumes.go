@@ -158,6 +158,18 @@ func restoredLocks(t *testing.T, h *Host) {
 
 	spec, slot := h.Spec("b")
 	b := h.Boot(spec, slot, checkpoint, volume(dir))
+	b.refuses("/kept?path=/mnt/volume/taken", "input/output error")
+	again := t.TempDir()
+	if err := b.Checkpoint(ctx, again); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Kill(ctx); err != nil {
+		t.Fatal(err)
+	}
+	takenPart.close() // it is free, but it has been somebody else's
+
+	spec, slot = h.Spec("c")
+	b = h.Boot(spec, slot, again, volume(dir))
 	whole.want(unix.EWOULDBLOCK)
 	part.want(unix.EWOULDBLOCK)
 	b.Want("/kept?path=/mnt/volume/whole", "content")

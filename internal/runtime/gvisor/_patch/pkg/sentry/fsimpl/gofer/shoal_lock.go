@@ -49,6 +49,9 @@ func (fs *filesystem) restoreLocks(ctx context.Context) {
 	fs.syncMu.Lock()
 	defer fs.syncMu.Unlock()
 	for elem := fs.syncableDentries.Front(); elem != nil; elem = elem.Next() {
+		if elem.d.inode.checkLocks() != nil {
+			continue // lost in an earlier restore, and not let go of since
+		}
 		if err := elem.d.inode.restoreLocks(ctx); err != nil {
 			elem.d.inode.locksLost.Store(1)
 			ctx.Warningf("gofer.filesystem %v: locks of %q are lost: %v", fs.iopts.UniqueID,
