@@ -77,19 +77,19 @@ for n in range(2000):
 """
 
 
-def python(sandbox, program, timeout=100):
+def python(sandbox, program, timeout=400):
     sandbox.files.write("/tmp/program.py", program)
     return sandbox.commands.run("python3 /tmp/program.py", user="root", timeout=timeout).stdout
 
 
 class Kept(unittest.TestCase):
     def sandbox(self):
-        sandbox = Sandbox.create(timeout=280)
+        sandbox = Sandbox.create(timeout=1500)
         self.addCleanup(sandbox.kill)
         return sandbox
 
     def works(self, sandbox):
-        self.assertEqual(sandbox.commands.run("ls / > /dev/null && echo fine", timeout=30).stdout, "fine\n")
+        self.assertEqual(sandbox.commands.run("ls / > /dev/null && echo fine", timeout=100).stdout, "fine\n")
 
     def test_many_files(self):
         sandbox = self.sandbox()
@@ -99,16 +99,16 @@ class Kept(unittest.TestCase):
         self.assertEqual(why, "No space left on device\n")
         self.works(sandbox)
 
-        sandbox.create_snapshot()
+        sandbox.create_snapshot(request_timeout=300)
         self.works(sandbox)
-        sandbox.pause()
-        sandbox.connect(timeout=280)
+        sandbox.pause(request_timeout=300)
+        sandbox.connect(timeout=1500)
         self.works(sandbox)
         self.assertEqual(sandbox.files.read("mark.txt"), "mine\n")
         self.assertEqual(sandbox.commands.run("ls many | wc -l").stdout.strip(), str(int(made) // 1000 + 1))
 
-        sandbox.commands.run("rm -rf many", user="root", timeout=100)
-        sandbox.commands.run("seq 20000 | (mkdir again && cd again && xargs touch)", timeout=60)
+        sandbox.commands.run("rm -rf many", user="root", timeout=400)
+        sandbox.commands.run("seq 20000 | (mkdir again && cd again && xargs touch)", timeout=400)
 
     def test_floods(self):
         sandbox = self.sandbox()
@@ -121,7 +121,7 @@ class Kept(unittest.TestCase):
     def test_forks(self):
         sandbox = self.sandbox()
         try:
-            python(sandbox, FORKS, timeout=40)
+            python(sandbox, FORKS)
         except CommandExitException as e:
             self.assertNotEqual(e.exit_code, 0)
         self.works(sandbox)
