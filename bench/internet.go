@@ -100,21 +100,20 @@ func (n *internet) serve(certificate tls.Certificate) error {
 		}
 	})
 	mux.HandleFunc("PUT /big", func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
-	var protocols http.Protocols
-	protocols.SetHTTP1(true)
-	protocols.SetHTTP2(true)
-	server := &http.Server{Handler: mux, Protocols: &protocols,
-		TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate}}}
-	n.ends = append(n.ends, func() { server.Close() })
 	plain, err := n.Listen(serverAddress + ":80")
 	if err != nil {
 		return err
 	}
-	go func() { _ = server.Serve(plain) }() // both end with the server
 	secured, err := n.Listen(serverAddress + ":443")
 	if err != nil {
 		return err
 	}
-	go func() { _ = server.ServeTLS(secured, "", "") }()
+	// Two servers: one that has begun to serve without TLS does not learn HTTP/2 any more, and would
+	// still offer it.
+	forPlain := &http.Server{Handler: mux}
+	forTLS := &http.Server{Handler: mux, TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate}}}
+	n.ends = append(n.ends, func() { forPlain.Close() }, func() { forTLS.Close() })
+	go func() { _ = forPlain.Serve(plain) }() // each ends with its server
+	go func() { _ = forTLS.ServeTLS(secured, "", "") }()
 	return nil
 }
