@@ -17,6 +17,11 @@ import (
 type kind struct {
 	name     string // the table's heading
 	programs []program
+
+	// network is that of the sandboxes, as JSON; empty is what every sandbox has. arrange, if there
+	// is one, does what programs need in a sandbox before they run.
+	network string
+	arrange func(ctx context.Context, s *sandbox) error
 }
 
 const (
@@ -42,7 +47,7 @@ func (k kind) try(ctx context.Context, i *installation.Installation, tried *resu
 	}
 	for _, p := range k.programs {
 		began := time.Now()
-		r := p.try(ctx, i, template)
+		r := p.try(ctx, i, k, template)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

@@ -70,12 +70,17 @@ const (
 )
 
 // try runs a program's task in a sandbox of its own, before and after a pause.
-func (p program) try(ctx context.Context, i *installation.Installation, template string) result {
-	s, err := create(ctx, i, template, lifetime)
+func (p program) try(ctx context.Context, i *installation.Installation, k kind, template string) result {
+	s, err := create(ctx, i, template, k.network, lifetime)
 	if err != nil {
 		return result{before: fails, after: untried, why: err.Error()}
 	}
 	defer s.kill()
+	if k.arrange != nil {
+		if err := k.arrange(ctx, s); err != nil {
+			return result{before: fails, after: untried, why: err.Error()}
+		}
+	}
 	if err := p.before(ctx, s); err != nil {
 		return result{before: fails, after: untried, why: err.Error()}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -35,10 +36,13 @@ func call(ctx context.Context, i *installation.Installation, method, path, body 
 	return json.Unmarshal(data, out)
 }
 
-func create(ctx context.Context, i *installation.Installation, template string, life time.Duration) (*sandbox, error) {
+// create makes a sandbox with a network as JSON, if that is not empty.
+func create(
+	ctx context.Context, i *installation.Installation, template, network string, life time.Duration,
+) (*sandbox, error) {
 	s := &sandbox{i: i}
-	if err := call(ctx, i, "POST", "/v2/sandboxes", fmt.Sprintf(`{"templateID":%q,"timeout":%d}`,
-		template, int(life.Seconds())), s); err != nil {
+	if err := call(ctx, i, "POST", "/v2/sandboxes", fmt.Sprintf(`{"templateID":%q,"timeout":%d,"network":%s}`,
+		template, int(life.Seconds()), cmp.Or(network, "{}")), s); err != nil {
 		return nil, err
 	}
 	guests, err := s.guests()

@@ -1,8 +1,12 @@
 set -eo pipefail
-# What kinds install from PyPI is here; programs with trust stores of their own use the system's.
+# What kinds install from PyPI is here.
 PATH=$PATH:/opt/python/bin
-export SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
-export REQUESTS_CA_BUNDLE=$SSL_CERT_FILE NODE_EXTRA_CA_CERTS=$SSL_CERT_FILE DENO_TLS_CA_STORE=system
+# Programs with trust stores of their own use the system's. Where a sandbox has an authority, its
+# daemon has said so already, and that is what is tried.
+if [ -z "$JAVA_TOOL_OPTIONS" ]; then
+	export SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
+	export REQUESTS_CA_BUNDLE=$SSL_CERT_FILE NODE_EXTRA_CA_CERTS=$SSL_CERT_FILE DENO_TLS_CA_STORE=system
+fi
 
 # terminal COMMAND… runs a program on a terminal of 100 columns and 30 lines.
 terminal() { tmux -f /dev/null new-session -d -x 100 -y 30 "$@"; }
