@@ -42,7 +42,7 @@ export async function pull(names) {
  */
 export async function install(server, settings, signal) {
   const at = server.directory, mark = `${at}/.installed`
-  const what = server.npm ?? server.pypi ?? [server.github, settings?.installCmd].join('\n')
+  const what = server.npm ?? fromPyPI(server)?.join(' ') ?? [server.github, settings?.installCmd].join('\n')
   if (!existsSync(mark) || !readFileSync(mark, 'utf8').startsWith(what)) {
     rmSync(at, { recursive: true, force: true })
     makeOwned(at)
@@ -64,10 +64,13 @@ function makeOwned(directory) {
 const installFromNpm = (server, at, signal) => run(server, at, signal, 'npm', 'install',
   '--no-fund', '--no-audit', '--no-update-notifier', '--loglevel=error', '--prefix', at, server.npm)
 
+/** What pip is asked for: the package and, where it would get a library that it cannot do with, one that it can. */
+const fromPyPI = ({ pypi, beside = [] }) => pypi && [pypi, ...beside]
+
 async function installFromPyPI(server, at, signal) {
   await run(server, at, signal, 'python3', '-m', 'venv', '--without-pip', at)
   await run(server, at, signal, 'pip', '--python', `${at}/bin/python`, 'install',
-    '-q', '--no-cache-dir', '--disable-pip-version-check', server.pypi)
+    '-q', '--no-cache-dir', '--disable-pip-version-check', ...fromPyPI(server))
 }
 
 async function installFromGitHub(server, at, installCmd, signal) {

@@ -3,6 +3,7 @@ import { Client } from '@modelcontextprotocol/sdk/client/index.js'
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js'
 import { ErrorCode, ResultSchema } from '@modelcontextprotocol/sdk/types.js'
 import { asUser } from './install.mjs'
+import { byTheBook } from './tool.mjs'
 
 const mostRestarts = 5 // one after the other, each of a server that did not last:
 const lasting = 60_000 // ms after which a server that ends is one that worked
@@ -79,6 +80,7 @@ export class Upstream {
       if (!client.getServerCapabilities()?.[capability]) continue
       for (const kind of kinds) has[kind] = await all(client, kind)
     }
+    has.tools = has.tools.map(byTheBook)
     this.has = has
     this.#changed()
   }
@@ -102,14 +104,14 @@ export class Upstream {
   }
 }
 
-/** All pages of a list. A server that has resources need not have templates of them. */
+/** All pages of a list. Servers need not have templates of their resources, and some say that they have what they do not list. */
 async function all(client, kind) {
   const items = []
   let cursor
   do {
     const request = { method: method[kind], params: cursor ? { cursor } : {} }
     const page = await client.request(request, ResultSchema, { timeout: startTime }).catch((error) => {
-      if (kind === 'resourceTemplates' && error.code === ErrorCode.MethodNotFound) return { resourceTemplates: [] }
+      if (error.code === ErrorCode.MethodNotFound) return { [kind]: [] }
       throw error
     })
     items.push(...page[kind])

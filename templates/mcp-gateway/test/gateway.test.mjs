@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { configure, find, Refused } from '../catalogue.mjs'
 import { named } from '../names.mjs'
+import { byTheBook } from '../tool.mjs'
 
 test('settings become arguments and environment', () => {
   assert.deepEqual(configure(find('filesystem'), { paths: ['/a', '/b'] }).args, ['/a', '/b'])
@@ -35,4 +36,11 @@ test('names that clash get their servers in front', () => {
   assert.deepEqual([...found.keys()], ['one_read_', 'a', 'github_o_two_read', 'b', 'one_read'])
   assert.equal(found.get('one_read_').upstream, one)
   assert.equal(found.get('one_read').upstream, three)
+})
+
+test('the input of a tool is an object', () => {
+  const tool = { name: 'a', inputSchema: { type: 'object', properties: {} } }
+  assert.equal(byTheBook(tool), tool)
+  assert.deepEqual(byTheBook({ name: 'a', inputSchema: { anyOf: [] } }).inputSchema, { anyOf: [], type: 'object' })
+  assert.deepEqual(byTheBook({ name: 'a' }).inputSchema, { type: 'object' })
 })
