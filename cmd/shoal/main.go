@@ -52,6 +52,8 @@ type commands struct {
 	Volume       volumeCmd       `cmd:"" help:"List, make and remove volumes, and measure what is in them."`
 	Template     templateCmd     `cmd:"" help:"Build the templates that Shoal ships."`
 	Image        imageCmd        `cmd:"" help:"Import, list and remove the images that templates are built from."`
+	Firecracker  firecrackerCmd  `cmd:"" help:"Import, list and remove builds of Firecracker, which microVMs run under."`
+	Kernel       kernelCmd       `cmd:"" help:"Import, prepare, list and remove the kernels of microVMs."`
 	Migrate      migrateCmd      `cmd:"" help:"Say what the database's schema is, and bring it up to date."`
 	Backup       backupCmd       `cmd:"" help:"Write all records of the database to a file."`
 	Restore      restoreCmd      `cmd:"" help:"Fill an empty database with the records of a backup."`

@@ -9,6 +9,13 @@ import "time"
 // EnvPrefix starts every environment variable.
 const EnvPrefix = "SHOAL"
 
+// Values of Runtimes.
+const (
+	RuntimeAuto        = "auto"
+	RuntimeGvisor      = "gvisor"
+	RuntimeFirecracker = "firecracker"
+)
+
 // DefaultFile is read if it exists and --config names no other file.
 const DefaultFile = "/etc/shoal/shoal.conf"
 
@@ -101,6 +108,8 @@ type Config struct {
 
 	Shells         int           `default:"2" help:"Sandbox kernels started ahead without a guest, for each root image in use: they take most of the time out of a start or a resume. 0 is none."`
 	GvisorPlatform string        `default:"systrap" enum:"systrap,kvm" help:"How gVisor runs a guest's programs: systrap works everywhere. kvm needs a usable /dev/kvm, has not been measured, and restores only what was paused under it."`
+	Runtimes       string        `default:"auto" enum:"auto,gvisor,firecracker" help:"What isolates guests: gvisor; firecracker, which needs a usable /dev/kvm and what shoal firecracker and shoal kernel import; or auto, which has both where microVMs can run, and gvisor elsewhere."`
+	FirecrackerDir string        `placeholder:"DIR" help:"Builds of Firecracker and kernels of microVMs. In the data directory by default."`
 	EnvdTimeout    time.Duration `default:"20s" help:"How long a started guest's daemon may take to answer."`
 	RestTime       time.Duration `default:"60s" help:"How long a paused sandbox stays frozen in memory too, so that a resume soon after is instant. 0 is never."`
 	SandboxDisk    int64         `default:"10240" placeholder:"MIB" help:"Writable disk of a sandbox of the base template, in MiB."`

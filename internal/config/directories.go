@@ -27,6 +27,14 @@ func (c *Config) PulledLayers() string { return filepath.Join(c.ImageLibrary(), 
 // Connections is the database of what became of connections of this machine's sandboxes.
 func (c *Config) Connections() string { return filepath.Join(c.DataDir, "egress.db") }
 
+// Firecracker is the directory of the programs and kernels of microVMs.
+func (c *Config) Firecracker() string {
+	if c.FirecrackerDir != "" {
+		return c.FirecrackerDir
+	}
+	return filepath.Join(c.DataDir, "firecracker")
+}
+
 // DatabaseLocation is the configured database, or the default file.
 func (c *Config) DatabaseLocation() string {
 	if c.Database != "" {

@@ -86,6 +86,7 @@ var checks = []check{
 	{"default route", checkRoute, machine},
 	{"address ranges", checkRanges, machine},
 	{"kvm", checkKVM, machine},
+	{"microvms", checkMicroVMs, machine},
 	{"clock", checkClock, nil},
 	{"memory", checkMemory, nil},
 	{"descriptors", checkDescriptors, nil},
