@@ -4,6 +4,7 @@ modprobe kvm-amd
 modprobe tun
 job=$PWD
 export SHOAL_TEST_LAB=1 # tests that need the lab skip without
+export TMPDIR=/var/tmp # on the disk
 [ ! -e firecracker ] || export FIRECRACKER_BIN=$job/firecracker
 [ ! -e jailer ] || export JAILER_BIN=$job/jailer
 failed=

@@ -26,6 +26,8 @@ const (
 	maxBackend     = 128
 )
 
+var errDetached = errors.New("the disk was detached")
+
 // Attachment is a disk that the kernel has as /dev/nbdN, with the server that it asks.
 //
 // A server that is killed, or whose Run is ended by its context, leaves the device: requests wait ten
@@ -59,37 +61,45 @@ func NewAttachment(k *Kernel, device Device, backend string, log *slog.Logger) (
 // detached (nil) or ctx ends (nil, too, and the device stays). It is to be called once. No request is
 // worked on when it has returned.
 func (a *Attachment) Run(ctx context.Context) error {
-	index := -1
-	switch found, is, err := a.kernel.Find(a.backend); {
-	case err != nil:
-		return a.settle(-1, err)
-	case is && found.Size != a.size:
-		return a.settle(-1, fmt.Errorf("%s has %d bytes, and the disk that it is to serve %d", found.Path, found.Size, a.size))
-	case is:
-		index = found.Index
-	}
-	for {
-		gone, err := a.serve(ctx, &index)
-		switch {
-		case gone || ctx.Err() != nil:
-			return a.settle(index, ctx.Err(), nil)
-		case err != nil:
-			return a.settle(index, err)
+	index, err := a.find()
+	for err == nil {
+		var gone bool
+		gone, err = a.serve(ctx, &index)
+		if ctx.Err() != nil {
+			a.know(index, ctx.Err())
+			return nil
 		}
-		a.log.Warn("the connection to a disk was lost, and is made again", "disk", a.backend, "device", index)
+		if gone {
+			return nil
+		}
+		if err == nil {
+			a.log.Warn("the connection to a disk was lost, and is made again", "disk", a.backend, "device", index)
+		}
 	}
+	a.know(index, err)
+	return err
 }
 
-// settle tells those who wait for the device what became of it, if they do not know, and returns the last
-// error.
-func (a *Attachment) settle(index int, errs ...error) error {
+// find returns the number of the device that an earlier server has left, or -1.
+func (a *Attachment) find() (int, error) {
+	found, is, err := a.kernel.Find(a.backend)
+	if err != nil || !is {
+		return -1, err
+	}
+	if found.Size != a.size {
+		return -1, fmt.Errorf("%s has %d bytes, and the disk that it is to serve %d", found.Path, found.Size, a.size)
+	}
+	return found.Index, nil
+}
+
+// know tells those who wait for the device what became of it, unless they know. Only Run calls it.
+func (a *Attachment) know(index int, err error) {
 	select {
 	case <-a.attached:
 	default:
-		a.index, a.err = index, errors.Join(errs...)
+		a.index, a.err = index, err
 		close(a.attached)
 	}
-	return errs[len(errs)-1]
 }
 
 // serve makes a connection and serves it. It tells whether the device was detached; after no error, the
@@ -109,13 +119,16 @@ func (a *Attachment) serve(ctx context.Context, index *int) (gone bool, err erro
 	} else {
 		gone, err = a.reconnect(ctx, *index, theirs)
 	}
+	if gone {
+		a.know(*index, errDetached)
+	}
 	if err != nil || gone {
 		end()
 		<-served
 		return gone, err
 	}
 	theirs.Close() // the kernel has it; only so is its end seen
-	_ = a.settle(*index, nil)
+	a.know(*index, nil)
 	err = <-served
 	return err == nil, nil
 }
@@ -126,6 +139,9 @@ func (a *Attachment) connect(ctx context.Context, socket *os.File) (int, error) 
 	index, err := a.kernel.connect(ctx, socket, attachment{size: a.size, backend: a.backend, timeout: replyTimeout, deadTimeout: serverTimeout})
 	if err != nil {
 		return -1, err
+	}
+	if err := a.kernel.tune(index); err != nil {
+		a.log.Warn("a disk may wait longer for replies than it is to", "disk", a.backend, "err", err)
 	}
 	if _, err := a.kernel.node(index); err != nil {
 		return -1, errors.Join(err, a.kernel.Disconnect(ctx, index))
@@ -146,7 +162,7 @@ func (a *Attachment) reconnect(ctx context.Context, index int, socket *os.File) 
 		}
 		if !errors.Is(err, unix.ENOSPC) {
 			if found, is, listErr := a.kernel.Find(a.backend); listErr == nil && (!is || found.Index != index) {
-				return true, nil // it was detached meanwhile
+				return true, nil // it was detached meanwhile, so nobody needs it
 			}
 			return false, fmt.Errorf("serve %s again: %w", a.kernel.path(index), err)
 		}

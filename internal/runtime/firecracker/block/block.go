@@ -13,7 +13,8 @@ package block
 import (
 	"errors"
 	"fmt"
-	"hash/crc32"
+
+	"github.com/cespare/xxhash/v2"
 )
 
 const (
@@ -67,9 +68,9 @@ type Backing interface {
 	Name() string
 }
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-func checksum(p []byte) uint32 { return crc32.Checksum(p, castagnoli) }
+// checksum is half of an XXH64: as good as a CRC at finding damage, and fast on processors without
+// instructions for that, such as emulated ones.
+func checksum(p []byte) uint32 { return uint32(xxhash.Sum64(p)) }
 
 var zeros [Size]byte
 

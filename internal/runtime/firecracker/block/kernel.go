@@ -287,6 +287,16 @@ func (k *Kernel) Reclaim(ctx context.Context, prefix string, inUse func(backend 
 	return ended, errors.Join(errs...)
 }
 
+// tune bounds what the kernel has under way, so that none of it waits long behind the rest: a request that
+// gets no reply in time is sent again.
+func (k *Kernel) tune(index int) error {
+	path := fmt.Sprintf("%s/block/nbd%d/queue/nr_requests", k.sys, index)
+	if err := os.WriteFile(path, []byte("32"), 0o644); err != nil {
+		return fmt.Errorf("set up a disk's queue: %w", err)
+	}
+	return nil
+}
+
 func (k *Kernel) path(index int) string { return fmt.Sprintf("%s/nbd%d", k.dev, index) }
 
 // node makes the device's file where nothing has done that, as in a container.

@@ -1,0 +1,532 @@
+package block
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// inLab skips a test that wants the lab's kernel, with its NBD module.
+func inLab(t *testing.T) *Kernel {
+	t.Helper()
+	if os.Getenv("SHOAL_TEST_LAB") == "" {
+		t.Skip("needs the lab: scripts/test lab")
+	}
+	k := NewKernel()
+	if k.Check() != nil {
+		command(t, "modprobe", "nbd", "nbds_max=4", "max_part=0")
+	}
+	return k
+}
+
+func command(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// attach has the kernel have a device, until the test ends.
+func attach(t *testing.T, k *Kernel, device Device, backend string) (*Attachment, string) {
+	t.Helper()
+	a, err := NewAttachment(k, device, backend, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := a.Run(context.Background()); err != nil {
+			t.Errorf("%s: %v", backend, err)
+		}
+	})
+	path, err := a.Device(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := a.Detach(context.Background()); err != nil {
+			t.Errorf("%s: %v", backend, err)
+		}
+		running.Wait()
+	})
+	return a, path
+}
+
+// detach ends an attachment before the test ends; its Run has returned then.
+func detach(t *testing.T, k *Kernel, a *Attachment) {
+	t.Helper()
+	if err := a.Detach(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if _, is, err := k.Find(a.backend); is || err != nil {
+		t.Fatalf("%s is still attached (%v)", a.backend, err)
+	}
+}
+
+func TestLabWithoutTheModule(t *testing.T) {
+	k := inLab(t)
+	command(t, "modprobe", "-r", "nbd")
+	var unavailable *UnavailableError
+	if err := k.Check(); !errors.As(err, &unavailable) || !strings.Contains(err.Error(), "modprobe nbd") {
+		t.Errorf("without the module: %v", err)
+	}
+	d, _, _ := newTestDisk(t, 1<<20, 0)
+	a, err := NewAttachment(k, d, "test:none", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Run(context.Background()); !errors.As(err, &unavailable) {
+		t.Errorf("an attachment without the module: %v", err)
+	}
+	if _, err := a.Device(context.Background()); !errors.As(err, &unavailable) {
+		t.Errorf("its device: %v", err)
+	}
+	command(t, "modprobe", "nbd", "nbds_max=4", "max_part=0")
+	if err := k.Check(); err != nil {
+		t.Errorf("with the module: %v", err)
+	}
+}
+
+// TestLabFileSystem has a file system on a base used over an overlay, discarded, checked and used again.
+func TestLabFileSystem(t *testing.T) {
+	k := inLab(t)
+	dir := t.TempDir()
+	image, mount := dir+"/base", dir+"/mount"
+	command(t, "truncate", "-s", "96M", image)
+	command(t, "mkfs.ext4", "-q", "-F", "-b", "4096", image)
+	before := command(t, "sha256sum", image)
+	base, err := OpenBase(image, "ext4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer base.Close()
+	o := Options{Path: dir + "/overlay", Below: base, Size: 96 << 20}
+	d, err := Create(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(mount, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	a, device := attach(t, k, d, "test:ext4")
+	command(t, "mount", "-t", "ext4", device, mount)
+	command(t, "bash", "-c", "cp -r /usr/share/perl5 /usr/bin/perl "+mount+"/; cp -r /etc "+mount+"/; cd "+mount+
+		" && find . -type f -print0 | sort -z | xargs -0 sha256sum >"+dir+"/sums")
+	command(t, "dd", "if=/dev/urandom", "of="+mount+"/big", "bs=1M", "count=24", "conv=fsync", "status=none")
+	full := d.Kept()
+	command(t, "rm", mount+"/big")
+	command(t, "sync")
+	command(t, "fstrim", mount)
+	command(t, "umount", mount)
+	if now := d.Kept(); now > full-(15<<20) {
+		t.Errorf("the overlay keeps %d MiB before the discard and %d after", full>>20, now>>20)
+	}
+	command(t, "fsck.ext4", "-f", "-n", device)
+	detach(t, k, a)
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if d, err = Open(o); err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	_, device = attach(t, k, d, "test:ext4 again")
+	command(t, "fsck.ext4", "-f", "-n", device)
+	command(t, "mount", "-t", "ext4", "-o", "ro", device, mount)
+	command(t, "bash", "-c", "cd "+mount+" && sha256sum --quiet -c "+dir+"/sums")
+	command(t, "umount", mount)
+	if after := command(t, "sha256sum", image); after != before {
+		t.Error("the base has changed")
+	}
+	t.Logf("the overlay keeps %d of %d MiB", d.Kept()>>20, d.Size()>>20)
+}
+
+// openDevice opens a device past the page cache (O_DIRECT) or through it (0).
+func openDevice(t *testing.T, path string, flags int) *os.File {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR|flags, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+// aligned is memory as direct I/O wants it.
+func aligned(t *testing.T, length int) []byte {
+	t.Helper()
+	p, err := unix.Mmap(-1, 0, length, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANONYMOUS|unix.MAP_PRIVATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Munmap(p) })
+	return p
+}
+
+func discard(f *os.File, off, length int64) error {
+	span := [2]uint64{uint64(off), uint64(length)}
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), unix.BLKDISCARD, uintptr(unsafe.Pointer(&span)))
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// TestLabRandom writes, discards and reads at random, direct and through the page cache.
+func TestLabRandom(t *testing.T) {
+	k := inLab(t)
+	d, content, o := newTestDisk(t, testSize, 0)
+	a, device := attach(t, k, d, "test:random")
+	random := rand.New(rand.NewPCG(6, 7))
+	buffer := aligned(t, 2<<20)
+	for round, flags := range []int{unix.O_DIRECT, 0, unix.O_DIRECT} {
+		f := openDevice(t, device, flags)
+		for range 300 {
+			off := random.Int64N(testSize/Size) * Size
+			p := buffer[:min((random.Int64N(2<<20/Size)*random.Int64N(2)+1)*Size, testSize-off)]
+			switch random.IntN(5) {
+			case 0:
+				if err := discard(f, off, int64(len(p))); err != nil {
+					t.Fatal(err)
+				}
+				clear(content[off : off+int64(len(p))])
+			case 1:
+				if _, err := f.ReadAt(p, off); err != nil {
+					t.Fatal(err)
+				}
+				if !bytes.Equal(p, content[off:off+int64(len(p))]) {
+					t.Fatalf("round %d: %d bytes at %d are not what was written", round, len(p), off)
+				}
+			default:
+				for i := 0; i < len(p); i += 64 {
+					p[i] = byte(random.Uint32())
+				}
+				if _, err := f.WriteAt(p, off); err != nil {
+					t.Fatal(err)
+				}
+				copy(content[off:], p)
+			}
+		}
+		if err := f.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		requireContent(t, d, content)
+	}
+	detach(t, k, a)
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	requireContent(t, d, content)
+}
+
+// TestLabReconnect kills the server again and again while the device is written to. No request may fail,
+// and nothing may be lost.
+func TestLabReconnect(t *testing.T) {
+	k := inLab(t)
+	d, content, o := newTestDisk(t, testSize, 0)
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	base := o.Below.(*Base).file.Name()
+	server := startServer(t, o.Path, base, "test:reconnect")
+	device := awaitAttached(t, k, "test:reconnect")
+	f := openDevice(t, device, unix.O_DIRECT)
+	writing, stop := context.WithCancel(context.Background())
+	var all sync.WaitGroup
+	var longest time.Duration
+	const writers = 4
+	requests := make([]int, writers)
+	var mutex sync.Mutex
+	part := int64(testSize / writers)
+	for w := range int64(writers) {
+		p := aligned(t, 64<<10)
+		all.Go(func() {
+			random := rand.New(rand.NewPCG(uint64(w), 8))
+			for writing.Err() == nil {
+				off := w*part + random.Int64N((part-int64(len(p)))/Size)*Size
+				begin := time.Now()
+				if random.IntN(3) == 0 {
+					if _, err := f.ReadAt(p, off); err != nil || !bytes.Equal(p, content[off:off+int64(len(p))]) {
+						t.Errorf("a read at %d: something else than was written (%v)", off, err)
+						return
+					}
+				} else {
+					for i := 0; i < len(p); i += 32 {
+						p[i] = byte(random.Uint32())
+					}
+					if _, err := f.WriteAt(p, off); err != nil {
+						t.Errorf("a write at %d: %v", off, err)
+						return
+					}
+					copy(content[off:], p)
+				}
+				if random.IntN(30) == 0 {
+					if err := f.Sync(); err != nil {
+						t.Errorf("a flush: %v", err)
+						return
+					}
+				}
+				mutex.Lock()
+				longest = max(longest, time.Since(begin))
+				requests[w]++
+				mutex.Unlock()
+			}
+		})
+	}
+	progress := func() (sum int) {
+		mutex.Lock()
+		defer mutex.Unlock()
+		for _, n := range requests {
+			sum += n
+		}
+		return sum
+	}
+	const kills = 3
+	for range kills {
+		for begin := progress(); progress() < begin+40 && !t.Failed(); { // in the midst of it
+			time.Sleep(10 * time.Millisecond)
+		}
+		server.kill(t)
+		server = startServer(t, o.Path, base, "test:reconnect")
+	}
+	for begin := progress(); progress() < begin+40 && !t.Failed(); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	stop()
+	all.Wait()
+	f.Close()
+	t.Logf("%d requests over %d kills of the server; the longest took %v", progress(), kills, longest.Round(time.Millisecond))
+	attached, _, _ := k.Find("test:reconnect")
+	if err := k.Disconnect(context.Background(), attached.Index); err != nil {
+		t.Fatal(err)
+	}
+	server.wait(t)
+	d, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	requireContent(t, d, content)
+}
+
+// TestLabServerEndsByItself has a server end by its context, and another one in the same process go on.
+func TestLabServerEndsByItself(t *testing.T) {
+	k := inLab(t)
+	d, content, _ := newTestDisk(t, 16<<20, 0)
+	var device string
+	buffer := aligned(t, 1<<20)
+	for round := range 3 {
+		a, err := NewAttachment(k, d, "test:handover", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, end := context.WithCancel(context.Background())
+		ran := make(chan error, 1)
+		go func() { ran <- a.Run(ctx) }()
+		path, err := a.Device(ctx)
+		if err != nil || device != "" && path != device {
+			t.Fatalf("round %d: %s, then %s (%v)", round, device, path, err)
+		}
+		device = path
+		f := openDevice(t, device, unix.O_DIRECT)
+		for i := range buffer {
+			buffer[i] = byte(round + 1)
+		}
+		if _, err := f.WriteAt(buffer, int64(round)<<20); err != nil {
+			t.Fatal(err)
+		}
+		copy(content[round<<20:], buffer)
+		f.Close()
+		if round == 2 {
+			if err := a.Detach(ctx); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			end()
+		}
+		if err := <-ran; err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		end()
+	}
+	requireContent(t, d, content)
+}
+
+// TestLabReclaim has a crash leave a device, on which a read waits.
+func TestLabReclaim(t *testing.T) {
+	k := inLab(t)
+	d, _, o := newTestDisk(t, 16<<20, 0)
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	server := startServer(t, o.Path, o.Below.(*Base).file.Name(), "test:reclaim")
+	device := awaitAttached(t, k, "test:reclaim")
+	f := openDevice(t, device, unix.O_DIRECT)
+	server.kill(t)
+	read := make(chan error, 1)
+	p := aligned(t, Size)
+	go func() { _, err := f.ReadAt(p, 0); read <- err }()
+	n, err := k.Reclaim(context.Background(), "test:", func(backend string) bool { return backend == "test:reclaim" })
+	if n != 0 || err != nil {
+		t.Errorf("%d devices in use were ended (%v)", n, err)
+	}
+	n, err = k.Reclaim(context.Background(), "test:", func(string) bool { return false })
+	if n != 1 || err != nil {
+		t.Errorf("%d devices were ended (%v)", n, err)
+	}
+	if err := <-read; err == nil {
+		t.Error("a read of a device that nobody serves succeeded")
+	}
+	f.Close()
+	if _, is, _ := k.Find("test:reclaim"); is {
+		t.Error("the device is still attached")
+	}
+}
+
+// TestLabManyDevices attaches a hundred disks, though the module was loaded for four.
+func TestLabManyDevices(t *testing.T) {
+	k := inLab(t)
+	const disks = 100
+	base, content := newBase(t, 1<<20)
+	seen := map[string]bool{}
+	var attachments []*Attachment
+	var files []*Disk
+	dir := t.TempDir()
+	begin := time.Now()
+	for i := range disks {
+		d, err := Create(Options{Path: fmt.Sprintf("%s/%d", dir, i), Below: base, Size: 2 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, device := attach(t, k, d, fmt.Sprintf("test:many/%d", i))
+		if seen[device] {
+			t.Fatalf("%s was attached twice", device)
+		}
+		seen[device] = true
+		attachments, files = append(attachments, a), append(files, d)
+	}
+	took := time.Since(begin)
+	p := aligned(t, 64<<10)
+	for i, a := range attachments {
+		path, _ := a.Device(context.Background())
+		f := openDevice(t, path, unix.O_DIRECT)
+		for j := range p {
+			p[j] = byte(i + 1)
+		}
+		if _, err := f.WriteAt(p, 1<<20); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+	}
+	for i, d := range files {
+		want := append(bytes.Clone(content), make([]byte, 1<<20)...)
+		copy(want[1<<20:], bytes.Repeat([]byte{byte(i + 1)}, 64<<10))
+		requireContent(t, d, want)
+	}
+	attached, err := k.Attached()
+	if err != nil || len(attached) < disks {
+		t.Errorf("%d devices are attached (%v)", len(attached), err)
+	}
+	begin = time.Now()
+	for _, a := range attachments {
+		detach(t, k, a)
+	}
+	t.Logf("%d disks attached in %v, detached in %v", disks, took.Round(time.Millisecond), time.Since(begin).Round(time.Millisecond))
+}
+
+// serverProcess is a server that can be killed as a whole.
+type serverProcess struct{ command *exec.Cmd }
+
+const serverVariable = "SHOAL_TEST_DISK_SERVER"
+
+func TestMain(m *testing.M) {
+	if arguments := os.Getenv(serverVariable); arguments != "" {
+		if err := runServer(strings.Split(arguments, "|")); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// runServer is the process that startServer starts.
+func runServer(arguments []string) error {
+	base, err := OpenBase(arguments[1], "sha256:0123")
+	if err != nil {
+		return err
+	}
+	d, err := Open(Options{Path: arguments[0], Below: base})
+	if err != nil {
+		return err
+	}
+	a, err := NewAttachment(NewKernel(), d, arguments[2], nil)
+	if err != nil {
+		return err
+	}
+	if err := a.Run(context.Background()); err != nil {
+		return err
+	}
+	return d.Close()
+}
+
+func startServer(t *testing.T, overlay, base, backend string) *serverProcess {
+	t.Helper()
+	c := exec.Command("/proc/self/exe")
+	c.Env = append(os.Environ(), serverVariable+"="+strings.Join([]string{overlay, base, backend}, "|"))
+	c.Stderr = os.Stderr
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait() })
+	return &serverProcess{c}
+}
+
+func (s *serverProcess) kill(t *testing.T) {
+	t.Helper()
+	if err := s.command.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = s.command.Wait()
+}
+
+func (s *serverProcess) wait(t *testing.T) {
+	t.Helper()
+	if err := s.command.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+func awaitAttached(t *testing.T, k *Kernel, backend string) string {
+	t.Helper()
+	for range 1000 {
+		if a, is, err := k.Find(backend); err != nil {
+			t.Fatal(err)
+		} else if is && a.Size > 0 {
+			return a.Path
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Fatalf("%s was not attached", backend)
+	return filepath.Join("/dev", backend)
+}
