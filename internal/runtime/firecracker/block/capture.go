@@ -117,13 +117,35 @@ type layerWriter struct {
 	buffer  []byte
 }
 
-// write takes each block from the first store that has it, if it changed after an epoch.
-func (w *layerWriter) write(ctx context.Context, from []*store, after uint32) (Captured, error) {
+func (w *layerWriter) begin() error {
 	if err := w.to.Truncate(w.head.data() + w.head.size); err != nil {
-		return Captured{}, fmt.Errorf("make a layer of a disk: %w", err)
+		return fmt.Errorf("make a layer of a disk: %w", err)
 	}
 	w.entries = make([]entry, w.head.blocks())
 	w.buffer = make([]byte, pieceSize)
+	return nil
+}
+
+// put keeps one block, or that it is zeros.
+func (w *layerWriter) put(p []byte, block int64) error {
+	if isZero(p) {
+		w.entries[block] = newEntry(block, zero, 1, 0)
+		w.result.Zeros++
+		return nil
+	}
+	if _, err := w.to.WriteAt(p, w.head.data()+block*Size); err != nil {
+		return fmt.Errorf("write a layer of a disk: %w", err)
+	}
+	w.entries[block] = newEntry(block, kept, 1, checksum(p))
+	w.result.Blocks++
+	return nil
+}
+
+// write takes each block from the first store that has it, if it changed after an epoch.
+func (w *layerWriter) write(ctx context.Context, from []*store, after uint32) (Captured, error) {
+	if err := w.begin(); err != nil {
+		return Captured{}, err
+	}
 	pick := func(block int64) (*store, state) {
 		for _, s := range from {
 			if block >= int64(len(s.entries)) || s.entries[block] == 0 || s.entries[block] != unknown && s.entries[block].epoch() <= after {

@@ -1,6 +1,7 @@
 package block
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -30,9 +31,11 @@ type Disk struct {
 	stripes [stripes]sync.RWMutex // of pieces: guard entries, and what they speak of
 	places  chan int64            // that are free
 
-	regions    []region
-	regionLock sync.Mutex // guards bits
-	bits       []byte     // the regions as the file has them
+	regionBlocks int64
+	looks        int // flushes between two looks for regions that are at rest
+	regions      []region
+	regionLock   sync.Mutex // guards bits
+	bits         []byte     // the regions as the file has them
 
 	kept     atomic.Int64 // blocks
 	done     atomic.Int64 // changes that were made
@@ -55,6 +58,9 @@ type Options struct {
 	// Limit bounds what the overlay keeps, in bytes. 0 bounds nothing.
 	Limit int64
 	Log   *slog.Logger // of damage and recoveries; may be nil
+
+	regionBlocks int64 // a multiple of pieceBlocks; for tests, as looks is
+	looks        int
 }
 
 // Create makes an empty overlay.
@@ -158,6 +164,7 @@ func newDisk(f file, o Options) *Disk {
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
+	d.regionBlocks, d.looks = cmp.Or(o.regionBlocks, regionBlocks), cmp.Or(o.looks, looks)
 	return d
 }
 
@@ -168,14 +175,18 @@ func (d *Disk) ready() {
 		d.places <- i
 	}
 	if d.regions == nil {
-		d.regions = make([]region, (d.head.blocks()+regionBlocks-1)/regionBlocks)
-		d.bits = make([]byte, (len(d.regions)+7)/8)
+		d.makeRegions()
 	}
 	for _, e := range d.entries {
 		if e.state() == kept {
 			d.kept.Add(1)
 		}
 	}
+}
+
+func (d *Disk) makeRegions() {
+	d.regions = make([]region, (d.head.blocks()+d.regionBlocks-1)/d.regionBlocks)
+	d.bits = make([]byte, (len(d.regions)+7)/8)
 }
 
 func (d *Disk) writeHeader() error {

@@ -14,11 +14,11 @@ type region struct {
 	touched   atomic.Bool // something was written since the last look
 }
 
-const looks = 16 // flushes between two looks for regions that are at rest
+const looks = 16
 
 // disturb sets the bit of the region of a block, if it is not set.
 func (d *Disk) disturb(block int64) error {
-	index := block / regionBlocks
+	index := block / d.regionBlocks
 	r := &d.regions[index]
 	r.touched.Store(true)
 	if r.disturbed.Load() {
@@ -65,7 +65,7 @@ func (d *Disk) Flush() error {
 	if d.closed.Load() {
 		return ErrClosed
 	}
-	if d.flushes++; d.flushes%looks == 0 {
+	if d.flushes++; d.flushes%d.looks == 0 {
 		if err := d.rest(); err != nil {
 			return err
 		}
@@ -131,8 +131,7 @@ func (d *Disk) occupy(place, first, n int64) error {
 // recover brings content and checksums into line where they may differ, and says in the file that it
 // is in use.
 func (d *Disk) recover(boot [16]byte) error {
-	d.regions = make([]region, (d.head.blocks()+regionBlocks-1)/regionBlocks)
-	d.bits = make([]byte, (len(d.regions)+7)/8)
+	d.makeRegions()
 	if _, err := d.file.ReadAt(d.bits, regionsAt); err != nil {
 		return fmt.Errorf("read the regions of %s: %w", d.name, err)
 	}
@@ -206,8 +205,8 @@ func (d *Disk) recoverRegions() error {
 		if d.bits[i/8]&(1<<(i%8)) == 0 {
 			continue
 		}
-		end := min(int64(i+1)*regionBlocks, d.head.blocks())
-		for first := int64(i) * regionBlocks; first < end; first += pieceBlocks {
+		end := min(int64(i+1)*d.regionBlocks, d.head.blocks())
+		for first := int64(i) * d.regionBlocks; first < end; first += pieceBlocks {
 			found, err := d.reseal(first, min(pieceBlocks, end-first))
 			if err != nil {
 				return err

@@ -26,7 +26,7 @@ const (
 	places       = 64
 	placeSize    = 16
 	regionsAt    = 8192
-	regionBlocks = 64 << 20 / Size
+	regionBlocks = 64 << 20 / Size // of a region; tests have smaller ones
 	mapAt        = 16384
 	alignment    = 1 << 20
 	maxName      = 128

@@ -57,7 +57,7 @@ func (e *UnavailableError) Error() string {
 func (e *UnavailableError) Unwrap() error { return e.Err }
 
 const fixModule = "run `modprobe nbd nbds_max=0 max_part=0`, and write `nbd` to /etc/modules-load.d/nbd.conf and " +
-	"`options nbd nbds_max=0 max_part=0` to /etc/modprobe.d/nbd.conf; disks are copied as files otherwise"
+	"`options nbd nbds_max=0 max_part=0` to /etc/modprobe.d/nbd.conf"
 
 // Kernel is the kernel's NBD client. It has no state of its own.
 type Kernel struct {

@@ -221,11 +221,11 @@ func TestLabRandom(t *testing.T) {
 				copy(content[off:], p)
 			}
 		}
-		if err := f.Sync(); err != nil {
+		if err := a.Sync(context.Background()); err != nil { // while the file is open, as a microVM has it
 			t.Fatal(err)
 		}
-		f.Close()
 		requireContent(t, d, content)
+		f.Close()
 	}
 	detach(t, k, a)
 	if err := d.Close(); err != nil {
@@ -237,6 +237,25 @@ func TestLabRandom(t *testing.T) {
 	}
 	defer d.Close()
 	requireContent(t, d, content)
+}
+
+// TestLabNoStaleCache reads, through the page cache, one disk after another as the same device.
+func TestLabNoStaleCache(t *testing.T) {
+	k := inLab(t)
+	devices := map[string]bool{}
+	for round := range 4 {
+		d, content, _ := newTestDisk(t, 2<<20, 0)
+		write(t, d, content, bytes.Repeat([]byte{byte(round + 1)}, 2<<20), 0)
+		a, device := attach(t, k, d, fmt.Sprintf("test:stale/%d", round))
+		f := openDevice(t, device, 0)
+		requireContent(t, f, content)
+		f.Close()
+		detach(t, k, a)
+		devices[device] = true
+	}
+	if len(devices) != 1 {
+		t.Errorf("the disks were %v, so that nothing was tried", devices)
+	}
 }
 
 // TestLabReconnect kills the server again and again while the device is written to. No request may fail,
@@ -529,4 +548,90 @@ func awaitAttached(t *testing.T, k *Kernel, backend string) string {
 	}
 	t.Fatalf("%s was not attached", backend)
 	return filepath.Join("/dev", backend)
+}
+
+// TestLabSharedRoom has captures and copies share room with what they are of, on XFS, and not on ext4.
+func TestLabSharedRoom(t *testing.T) {
+	inLab(t)
+	command(t, "modprobe", "loop")
+	command(t, "modprobe", "xfs")
+	dir := t.TempDir()
+	command(t, "truncate", "-s", "512M", dir+"/xfs")
+	command(t, "mkfs.xfs", "-q", dir+"/xfs")
+	xfs := dir + "/mount"
+	if err := os.Mkdir(xfs, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	command(t, "mount", "-o", "loop", dir+"/xfs", xfs)
+	defer command(t, "umount", xfs)
+	for _, place := range []struct {
+		dir    string
+		shares bool
+	}{{xfs, true}, {dir, false}} {
+		content := bytes.Repeat([]byte{1, 2, 3, 4}, 4<<20/4)
+		if err := os.WriteFile(place.dir+"/base", content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		base, err := OpenBase(place.dir+"/base", "base")
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := Create(Options{Path: place.dir + "/overlay", Below: base, Size: 8 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		content = append(content, make([]byte, 4<<20)...)
+		write(t, d, content, bytes.Repeat([]byte{7}, 2<<20), 3<<20)
+		f, err := os.Create(place.dir + "/layer")
+		if err != nil {
+			t.Fatal(err)
+		}
+		captured, err := d.Capture(context.Background(), f, nil)
+		if err != nil || captured.Blocks != 512 || (captured.Shared == 512) != place.shares {
+			t.Errorf("%s: %+v (%v)", place.dir, captured, err)
+		}
+		f.Close()
+		write(t, d, bytes.Clone(content), bytes.Repeat([]byte{8}, 1<<20), 3<<20) // not in the layer
+		l := openLayer(t, f.Name(), base)
+		requireContent(t, l, content)
+		c, way, err := CreateCopy(context.Background(), Options{Path: place.dir + "/copy", Below: base, Size: 8 << 20})
+		if err != nil || (way == WayShared) != place.shares {
+			t.Errorf("%s: copied by %s (%v)", place.dir, way, err)
+		} else {
+			requireContent(t, c.file, append(bytes.Clone(content[:3<<20]), append(bytes.Repeat([]byte{1, 2, 3, 4}, 1<<18), make([]byte, 4<<20)...)...))
+			c.Close()
+		}
+		if way, err := Choose(&Kernel{sys: "/nowhere"}, place.dir); way != WayServed || err != nil {
+			t.Errorf("%s: %s is chosen (%v)", place.dir, way, err)
+		}
+		l.Close()
+		d.Close()
+		base.Close()
+		// XFS cannot be unmounted while anything of it is open.
+	}
+}
+
+// TestLabOtherNamespace names what is wrong where the client does not answer.
+func TestLabOtherNamespace(t *testing.T) {
+	inLab(t)
+	c := exec.Command("unshare", "-n", "/proc/self/exe", "-test.run", "^TestLabInOtherNamespace$", "-test.v")
+	c.Args[2], _ = os.Executable()
+	c.Env = append(os.Environ(), "SHOAL_TEST_OTHER_NAMESPACE=1")
+	out, err := c.CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("network namespace")) {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// TestLabInOtherNamespace is run by the test above.
+func TestLabInOtherNamespace(t *testing.T) {
+	if os.Getenv("SHOAL_TEST_OTHER_NAMESPACE") == "" {
+		t.Skip("is run by another test")
+	}
+	var unavailable *UnavailableError
+	err := NewKernel().Check()
+	if !errors.As(err, &unavailable) {
+		t.Fatalf("%v", err)
+	}
+	t.Log(err)
 }

@@ -251,7 +251,7 @@ func (x *expectation) change(d *Disk, random *rand.Rand, serial *uint64) error {
 	return err
 }
 
-var crashes = flag.Int("crashes", 60, "how often the disk's server is killed")
+var crashes = flag.Int("crashes", 200, "how often the disk's server is killed")
 
 // TestNothingFlushedIsLost kills the server, or the machine, at every step.
 func TestNothingFlushedIsLost(t *testing.T) {
@@ -262,7 +262,7 @@ func TestNothingFlushedIsLost(t *testing.T) {
 		random := rand.New(rand.NewPCG(uint64(round), 19))
 		p := newPlatter(dataOffset(size)+size, random)
 		boot := [16]byte{1}
-		o := Options{Path: "platter", Below: base, Size: size}
+		o := Options{Path: "platter", Below: base, Size: size, regionBlocks: pieceBlocks, looks: 2}
 		d, err := create(p, o, boot)
 		if err != nil {
 			t.Fatal(err)
@@ -279,7 +279,7 @@ func TestNothingFlushedIsLost(t *testing.T) {
 			}
 			recovered += d.Recovered()
 			x.settle(t, d, false, what)
-			p.left = random.IntN(120)
+			p.left = random.IntN(300)
 			for err == nil {
 				err = x.change(d, random, &serial)
 			}
