@@ -124,7 +124,7 @@ func (a *Attachment) serve(ctx context.Context, index *int) (gone bool, err erro
 	}
 	if err != nil || gone {
 		end()
-		<-served
+		_ = (<-served) // ends because of that
 		return gone, err
 	}
 	theirs.Close() // the kernel has it; only so is its end seen

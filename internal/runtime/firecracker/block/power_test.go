@@ -165,8 +165,6 @@ func expect(base Backing, size int64) *expectation {
 	return x
 }
 
-func (x *expectation) last(b int64) []byte { return x.may[b][len(x.may[b])-1] }
-
 func (x *expectation) flushed() {
 	for b := range x.may {
 		x.may[b] = x.may[b][len(x.may[b])-1:]
