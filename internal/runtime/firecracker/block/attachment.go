@@ -140,6 +140,9 @@ func (a *Attachment) connect(ctx context.Context, socket *os.File) (int, error) 
 	if err != nil {
 		return -1, err
 	}
+	if err := a.kernel.knows(index, a.backend); err != nil {
+		return -1, errors.Join(err, a.kernel.Disconnect(ctx, index))
+	}
 	if err := a.kernel.tune(index); err != nil {
 		a.log.Warn("a disk may wait longer for replies than it is to", "disk", a.backend, "err", err)
 	}
@@ -194,7 +197,7 @@ func (a *Attachment) Sync(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	f, err := os.Open(path) // not for writing: udev would look at it when it is closed
 	if err != nil {
 		return fmt.Errorf("sync a disk: %w", err)
 	}

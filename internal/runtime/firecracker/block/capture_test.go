@@ -67,9 +67,7 @@ func TestChainOfCaptures(t *testing.T) {
 				}
 				copy(content[off:], p)
 			} else {
-				for i := range p {
-					p[i] = byte(random.Uint32()) | 1
-				}
+				fill(p, random)
 				write(t, d, content, p, off)
 			}
 			for i := range int64(len(p) / Size) {

@@ -219,7 +219,7 @@ type Attached struct {
 	Path    string // of the device
 	Size    int64  // bytes
 	PID     int    // of what attached it, which may be gone
-	Backend string // what that called it; empty if it did not, or the kernel is older than 5.14
+	Backend string // what that called it; empty if it did not
 }
 
 // Attached lists all devices in use, by anybody.
@@ -285,6 +285,16 @@ func (k *Kernel) Reclaim(ctx context.Context, prefix string, inUse func(backend 
 		ended++
 	}
 	return ended, errors.Join(errs...)
+}
+
+// knows tells whether the kernel keeps what a device is called, without which no server would find it again.
+func (k *Kernel) knows(index int, backend string) error {
+	path := fmt.Sprintf("%s/block/nbd%d/backend", k.sys, index)
+	text, err := os.ReadFile(path)
+	if err == nil && strings.TrimSpace(string(text)) == backend {
+		return nil
+	}
+	return &UnavailableError{Cause: "the kernel does not keep the names of NBD devices", Fix: "run Linux 5.14 or later", Err: err}
 }
 
 // tune bounds what the kernel has under way, so that none of it waits long behind the rest: a request that

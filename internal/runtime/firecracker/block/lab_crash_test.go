@@ -48,9 +48,7 @@ func TestLabReconnect(t *testing.T) {
 						return
 					}
 				} else {
-					for i := 0; i < len(p); i += 32 {
-						p[i] = byte(random.Uint32())
-					}
+					fill(p, random)
 					if _, err := f.WriteAt(p, off); err != nil {
 						t.Errorf("a write at %d: %v", off, err)
 						return
@@ -147,6 +145,39 @@ func TestLabServerEndsByItself(t *testing.T) {
 		end()
 	}
 	requireContent(t, d, content)
+}
+
+// late is a device that does its first write only after more time than Linux waits.
+type late struct {
+	Device
+	first sync.Once
+}
+
+func (l *late) WriteAt(p []byte, off int64) (int, error) {
+	l.first.Do(func() { time.Sleep(replyTimeout + replyTimeout/2) })
+	return l.Device.WriteAt(p, off)
+}
+
+// TestLabSlowDisk has Linux give a connection up, because a reply takes too long. The write succeeds all the
+// same, and what is written after it is not overwritten by the one that was late.
+func TestLabSlowDisk(t *testing.T) {
+	k := inLab(t)
+	d, content, _ := newTestDisk(t, 2<<20, 0)
+	a, device := attach(t, k, &late{Device: d}, "test:slow")
+	f := openDevice(t, device, unix.O_DIRECT)
+	p := aligned(t, 64<<10)
+	for value := range byte(3) {
+		for i := range p {
+			p[i] = value + 1
+		}
+		if _, err := f.WriteAt(p, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.Close()
+	copy(content, p)
+	requireContent(t, d, content)
+	detach(t, k, a)
 }
 
 // TestLabReclaim has a crash leave a device, on which a read waits.

@@ -211,9 +211,7 @@ func TestLabRandom(t *testing.T) {
 					t.Fatalf("round %d: %d bytes at %d are not what was written", round, len(p), off)
 				}
 			default:
-				for i := 0; i < len(p); i += 64 {
-					p[i] = byte(random.Uint32())
-				}
+				fill(p, random)
 				if _, err := f.WriteAt(p, off); err != nil {
 					t.Fatal(err)
 				}

@@ -249,7 +249,7 @@ func (x *expectation) change(d *Disk, random *rand.Rand, serial *uint64) error {
 	return err
 }
 
-var crashes = flag.Int("crashes", 60, "how often the disk's server is killed")
+var crashes = flag.Int("crashes", 30, "how often the disk's server is killed")
 
 // TestNothingFlushedIsLost kills the server, or the machine, at every step.
 func TestNothingFlushedIsLost(t *testing.T) {

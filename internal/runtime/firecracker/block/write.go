@@ -23,13 +23,12 @@ func (d *Disk) WriteAt(p []byte, off int64) (int, error) {
 // Trim makes whole blocks of the range read as zeros, and take no room. What the range has of other
 // blocks is left as it is.
 func (d *Disk) Trim(off, length int64) error {
-	end := (off + length) / Size * Size
-	if off+length == d.head.size {
-		end = d.head.size
+	if err := d.usable(off, length); err != nil {
+		return err
 	}
-	first := (off + Size - 1) / Size * Size
+	first, end := (off+Size-1)/Size*Size, (off+length)/Size*Size
 	if end <= first {
-		return d.usable(off, length)
+		return nil
 	}
 	return d.change(first, end-first, func(o, length int64) error {
 		return d.zeroBlocks(o/Size, length/Size)
