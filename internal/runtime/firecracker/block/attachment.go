@@ -110,10 +110,14 @@ func (a *Attachment) serve(ctx context.Context, index *int) (gone bool, err erro
 		return false, err
 	}
 	defer theirs.Close()
-	served := make(chan error, 1)
+	served := make(chan struct{})
+	var ended error
 	serving, end := context.WithCancel(ctx)
 	defer end()
-	go func() { served <- a.server.Serve(serving, ours) }() // awaited in any case, below
+	go func() { // awaited in any case, below
+		defer close(served)
+		ended = a.server.Serve(serving, ours)
+	}()
 	if *index < 0 {
 		*index, err = a.connect(ctx, theirs)
 	} else {
@@ -124,13 +128,13 @@ func (a *Attachment) serve(ctx context.Context, index *int) (gone bool, err erro
 	}
 	if err != nil || gone {
 		end()
-		_ = (<-served) // ends because of that
+		<-served
 		return gone, err
 	}
 	theirs.Close() // the kernel has it; only so is its end seen
 	a.know(*index, nil)
-	err = <-served
-	return err == nil, nil
+	<-served
+	return ended == nil, nil
 }
 
 func (a *Attachment) connect(ctx context.Context, socket *os.File) (int, error) {
