@@ -1,0 +1,17 @@
+#!/bin/bash
+# Runs the tests that `scripts/test lab` has put into a job, each package's in its own directory.
+modprobe kvm-amd
+modprobe tun
+job=$PWD
+export SHOAL_TEST_LAB=1 # tests that need the lab skip without
+export TMPDIR=/var/tmp # on the disk
+[ ! -e firecracker ] || export FIRECRACKER_BIN=$job/firecracker
+[ ! -e jailer ] || export JAILER_BIN=$job/jailer
+failed=
+for test in */*.test; do
+	name=$(basename "$test" .test)
+	echo "=== $name"
+	(cd "$name" && "./$name.test" -test.v -test.timeout 25m -test.run "$(cat ../pattern)" 2>&1) | tee "$OUT/$name.log"
+	[ "${PIPESTATUS[0]}" -eq 0 ] || failed="$failed $name"
+done
+[ -z "$failed" ] || { echo "failed:$failed"; exit 1; }
