@@ -111,7 +111,7 @@ func decodeFooter(b []byte, size int64) (header, error) {
 		return header{}, fmt.Errorf("the guest had pages of %d bytes", h.backing)
 	case h.id == LayerID{} || (h.parent == LayerID{}) != (h.depth == 0):
 		return header{}, errors.New("it does not say what it stands on")
-	case size < footerSize || h.index > uint64(size) || h.index%Size != 0 ||
+	case size < footerSize || h.index > min(uint64(size), maxPages*Size) || h.index%Size != 0 ||
 		h.length != uint64(size)-footerSize-h.index:
 		return header{}, errors.New("it does not have the length that it says")
 	case h.length < sumSize*h.data || (h.length-sumSize*h.data)%runSize != 0:
