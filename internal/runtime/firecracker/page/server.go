@@ -45,7 +45,7 @@ type Server struct {
 	kick int // eventfd that wakes loop
 
 	// removing is held for reading while pages are given to the guest, from when it is known that
-	// they were not removed, and for writing while the kernel tells of such that are. It is a leaf.
+	// they were not removed, and for writing while the kernel tells of such that are.
 	removing sync.RWMutex
 	// gone has the pages that were removed at some time. One that is missing again is zero.
 	gone *Set
@@ -54,8 +54,7 @@ type Server struct {
 	// given has the pages that the guest has, as far as is known.
 	given *Set
 
-	// turn is held while faults wait that can be answered at once, and is taken before each part
-	// that is given ahead. It is a leaf.
+	// turn is held while faults are answered, and is taken before each part that is given ahead.
 	turn sync.Mutex
 
 	mu       sync.Mutex // a leaf
