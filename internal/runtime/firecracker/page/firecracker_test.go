@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,9 +12,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"shoal/internal/atomicfile"
 )
@@ -24,31 +28,16 @@ import (
 // (guest.initrd) and a disk (guest.ext4), whose first program gives a shell on the console with
 // the argument labmode=shell.
 func TestLabFirecracker(t *testing.T) {
-	binary, parts := os.Getenv("FIRECRACKER_BIN"), os.Getenv("SHOAL_TEST_MICROVM")
-	if binary == "" || parts == "" {
-		t.Skip("FIRECRACKER_BIN and SHOAL_TEST_MICROVM do not name a Firecracker and a guest")
-	}
 	tmp := t.TempDir()
-	disk := filepath.Join(tmp, "disk")
-	if err := copyLayer(filepath.Join(parts, "guest.ext4"), disk, atomicfile.Volatile); err != nil {
-		t.Fatal(err)
-	}
-	vm := startMicroVM(t, binary, tmp)
-	vm.put("/boot-source", `{"kernel_image_path":%q,"initrd_path":%q,"boot_args":"console=ttyS0 reboot=k panic=-1 quiet labmode=shell"}`,
-		filepath.Join(parts, "guest.vmlinux"), filepath.Join(parts, "guest.initrd"))
-	vm.put("/drives/rootfs", `{"drive_id":"rootfs","path_on_host":%q,"is_root_device":true,"is_read_only":false}`, disk)
-	vm.put("/machine-config", `{"vcpu_count":1,"mem_size_mib":192,"track_dirty_pages":true}`)
-	vm.put("/balloon", `{"amount_mib":0,"deflate_on_oom":true}`)
-	vm.put("/actions", `{"action_type":"InstanceStart"}`)
-	vm.says("GUEST-UP")
-	vm.churn(0)
+	vm := bootMicroVM(t, tmp)
 	dir := filepath.Join(tmp, "0")
 	vm.snapshot(dir, "", nil)
 	vm.end()
 
 	var set *WorkingSet
+	given := 0
 	for generation := 1; generation <= 4; generation++ {
-		vm = startMicroVM(t, binary, tmp)
+		vm = startMicroVM(t, tmp)
 		m := open(t, dir)
 		socket := filepath.Join(vm.dir, "pages.sock")
 		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
@@ -68,14 +57,20 @@ func TestLabFirecracker(t *testing.T) {
 		s := <-server
 		recorded := s.Recorded()
 		at := s.Stats()
+		removed := func(what string, bytes int64) {
+			before := s.Stats().Removed
+			eventually(t, what, func() bool { return s.Stats().Removed >= before+bytes/Size })
+		}
+		removed("the guest reports what it has freed", 4<<20)
 		vm.churn(generation)
-		vm.patch("/balloon", `{"amount_mib":64}`)
-		eventually(t, "the balloon grows", func() bool { return s.Stats().Removed >= 8<<20/Size })
-		vm.churn(generation)
-		vm.patch("/balloon", `{"amount_mib":0}`)
-		vm.churn(generation)
+		if generation > 1 {
+			vm.patch("/balloon", `{"amount_mib":48}`)
+			removed("the balloon grows", 8<<20)
+			vm.patch("/balloon", `{"amount_mib":0}`)
+		}
 		next := filepath.Join(tmp, fmt.Sprint(generation))
-		vm.snapshot(next, dir, s)
+		vm.churn(generation)
+		given += vm.snapshot(next, dir, s).Given
 		t.Logf("generation %d: answered after %v, %+v; at the end %+v; prefetched set: %v",
 			generation, answered, at, s.Stats(), set != nil)
 		vm.end()
@@ -88,6 +83,134 @@ func TestLabFirecracker(t *testing.T) {
 		if set == nil {
 			set = recorded
 			t.Logf("recorded %d pages in %d runs", set.Pages(), len(set.runs))
+		}
+	}
+	if given == 0 {
+		t.Error("the guest gave back no page that it had not written to")
+	}
+}
+
+// bootMicroVM boots a guest that has used its memory.
+func bootMicroVM(t *testing.T, tmp string) *microVM {
+	t.Helper()
+	parts := os.Getenv("SHOAL_TEST_MICROVM")
+	if os.Getenv("FIRECRACKER_BIN") == "" || parts == "" {
+		t.Skip("FIRECRACKER_BIN and SHOAL_TEST_MICROVM do not name a Firecracker and a guest")
+	}
+	disk := filepath.Join(tmp, "disk")
+	if err := copyLayer(filepath.Join(parts, "guest.ext4"), disk, atomicfile.Volatile); err != nil {
+		t.Fatal(err)
+	}
+	vm := startMicroVM(t, tmp)
+	vm.put("/boot-source", `{"kernel_image_path":%q,"initrd_path":%q,"boot_args":"console=ttyS0 reboot=k panic=-1 quiet labmode=shell"}`,
+		filepath.Join(parts, "guest.vmlinux"), filepath.Join(parts, "guest.initrd"))
+	vm.put("/drives/rootfs", `{"drive_id":"rootfs","path_on_host":%q,"is_root_device":true,"is_read_only":false}`, disk)
+	vm.put("/machine-config", `{"vcpu_count":1,"mem_size_mib":192,"track_dirty_pages":true}`)
+	vm.put("/balloon", `{"amount_mib":0,"deflate_on_oom":true,"free_page_reporting":true}`)
+	vm.put("/actions", `{"action_type":"InstanceStart"}`)
+	vm.says("GUEST-UP")
+	vm.churn(0)
+	return vm
+}
+
+// TestLabRestores measures how long a guest takes to answer, from the call that loads it: with
+// Firecracker's own mapping of the file, a server that is as simple as can be, and this one.
+func TestLabRestores(t *testing.T) {
+	tmp := t.TempDir()
+	vm := bootMicroVM(t, tmp)
+	dir, whole, state := filepath.Join(tmp, "memory"), filepath.Join(tmp, "whole"), filepath.Join(tmp, "state")
+	vm.patch("/vm", `{"state":"Paused"}`)
+	vm.put("/snapshot/create", `{"snapshot_type":"Full","snapshot_path":%q,"mem_file_path":%q}`, state, whole)
+	vm.end()
+	keep(t, dir, Dump{File: whole})
+	m := open(t, dir)
+	var set *WorkingSet
+	ways := []string{"file", "simple", "served", "recorded"}
+	took := map[string][]time.Duration{}
+	var faults [2]int64
+	for range 7 {
+		for _, way := range ways {
+			vm := startMicroVM(t, tmp)
+			socket, backend := filepath.Join(vm.dir, "pages.sock"), "Uffd"
+			l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			ran, made := make(chan error, 1), make(chan *Server, 1)
+			with := map[bool]*WorkingSet{true: set}[way == "recorded"]
+			switch way {
+			case "file":
+				socket, backend = whole, "File"
+				ran <- nil
+			case "simple":
+				go func() { ran <- serveSimply(ctx, l, m, whole) }()
+			default:
+				go func() { ran <- serveOne(ctx, l, m, with, made) }()
+			}
+			begin := time.Now()
+			vm.put("/snapshot/load", `{"snapshot_path":%q,"mem_backend":{"backend_type":%q,"backend_path":%q},"track_dirty_pages":true,"resume_vm":true}`,
+				state, backend, socket)
+			vm.asks("echo back-$((1+1))", "back-2")
+			took[way] = append(took[way], time.Since(begin))
+			switch way {
+			case "served":
+				s := <-made
+				faults[0] = s.Stats().Faults
+				if recorded := s.Recorded(); set == nil {
+					set = recorded
+				}
+			case "recorded":
+				faults[1] = (<-made).Stats().Faults
+			}
+			vm.end()
+			if err := <-ran; err != nil {
+				t.Errorf("%s: %v", way, err)
+			}
+			cancel()
+			l.Close()
+		}
+	}
+	for _, way := range ways {
+		all := took[way]
+		slices.Sort(all)
+		t.Logf("%-8s %v, from %v to %v", way, all[len(all)/2].Round(time.Millisecond),
+			all[0].Round(time.Millisecond), all[len(all)-1].Round(time.Millisecond))
+	}
+	t.Logf("faults: %d, with the record %d", faults[0], faults[1])
+}
+
+// serveSimply maps a memory file and gives single pages of it.
+func serveSimply(ctx context.Context, l *net.UnixListener, m *Memory, file string) error {
+	c, err := Accept(ctx, l, m)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	data, err := unix.Mmap(int(f.Fd()), 0, int(m.Bytes()), unix.PROT_READ, unix.MAP_PRIVATE)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Munmap(data) }()
+	s := &Server{c: c, gone: NewSet(m.pages), unsaved: NewSet(m.pages), given: NewSet(m.pages), kick: -1}
+	for {
+		if err := s.wait(false); err != nil {
+			return nil //nolint:nilerr // the guest has ended
+		}
+		var faults []fault
+		if _, err := s.readMessages(&faults); err != nil {
+			return err
+		}
+		for _, f := range faults {
+			r := c.regions[f.region]
+			if _, err := c.fault.copy(r.address(f.page), data[f.page*Size:][:Size]); err != nil && !errors.Is(err, unix.EEXIST) {
+				return err
+			}
 		}
 	}
 }
@@ -118,14 +241,14 @@ type microVM struct {
 	api     *http.Client
 }
 
-func startMicroVM(t *testing.T, binary, tmp string) *microVM {
+func startMicroVM(t *testing.T, tmp string) *microVM {
 	t.Helper()
 	dir, err := os.MkdirTemp(tmp, "vm")
 	if err != nil {
 		t.Fatal(err)
 	}
 	socket := filepath.Join(dir, "api.sock")
-	vm := &microVM{t: t, dir: dir, cmd: exec.Command(binary, "--api-sock", socket, "--id", "test")}
+	vm := &microVM{t: t, dir: dir, cmd: exec.Command(os.Getenv("FIRECRACKER_BIN"), "--api-sock", socket, "--id", "test")}
 	if vm.in, err = vm.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
@@ -201,14 +324,14 @@ func (vm *microVM) asks(command, answer string) {
 // churn has the guest use memory, give some of it free, and keep some.
 func (vm *microVM) churn(generation int) {
 	vm.t.Helper()
-	vm.asks(fmt.Sprintf("head -c 24000000 /dev/urandom >/tmp/a; head -c 3000000 /dev/urandom >/tmp/k%d; rm /tmp/a; "+
-		"head -c 9000000 /dev/zero >/tmp/z; cat /tmp/k* | md5sum >/dev/null; echo churned-$((%d+1))", generation, generation),
+	vm.asks(fmt.Sprintf("head -c 2000000 /dev/urandom >/tmp/k%d; for i in 1 2 3 4 5 6 7 8; do cp /tmp/k%[1]d /tmp/a$i; done; rm /tmp/a*; "+
+		"head -c 9000000 /dev/zero >/tmp/z; echo churned-$((%[1]d+1))", generation),
 		fmt.Sprintf("churned-%d", generation+1))
 }
 
 // snapshot pauses the guest and keeps its memory in a directory, by what changed since its parent,
 // and compares that with all of its memory.
-func (vm *microVM) snapshot(dir, parent string, s *Server) {
+func (vm *microVM) snapshot(dir, parent string, s *Server) Kept {
 	vm.t.Helper()
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		vm.t.Fatal(err)
@@ -230,6 +353,7 @@ func (vm *microVM) snapshot(dir, parent string, s *Server) {
 	vm.t.Logf("Firecracker wrote for %v, Keep took %v: %+v", wrote, time.Since(begin), kept)
 	vm.put("/snapshot/create", `{"snapshot_type":"Full","snapshot_path":%q,"mem_file_path":%q}`, filepath.Join(vm.dir, "state"), full)
 	vm.compare(dir, full)
+	return kept
 }
 
 // compare fails unless a memory has what a file has.
