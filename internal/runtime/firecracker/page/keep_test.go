@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"shoal/internal/atomicfile"
 	"shoal/internal/shoal"
 )
@@ -387,5 +389,38 @@ func TestKilledAtEveryStep(t *testing.T) {
 	}
 	if _, err := Open(dir); !shoal.ErrSnapshotMissing.Matches(err) {
 		t.Errorf("without a chain: %v", err)
+	}
+}
+
+// TestReflink: where the file system can let files have pages in common, they are not copied.
+func TestReflink(t *testing.T) {
+	dir := t.TempDir()
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil || fs.Type != unix.XFS_SUPER_MAGIC && fs.Type != unix.BTRFS_SUPER_MAGIC {
+		t.Skip("the temporary directory is on neither XFS nor Btrfs")
+	}
+	m := newImage(40)
+	for i := range 40 {
+		m.fill(rand.New(rand.NewPCG(10, uint64(i))), i)
+	}
+	f, err := os.Open(m.dump(t, filepath.Join(dir, "d"), nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	w, err := newLayerWriter(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.discard()
+	for _, first := range []int{7, 0, 30} {
+		at, err := w.write(f, uint32(first), m[first*Size:][:5*Size])
+		got := make([]byte, 5*Size)
+		if _, rerr := w.file.ReadAt(got, int64(at)*Size); err != nil || rerr != nil || !bytes.Equal(got, m[first*Size:][:5*Size]) {
+			t.Errorf("pages from %d: %v, %v", first, err, rerr)
+		}
+	}
+	if w.copies {
+		t.Error("pages were copied")
 	}
 }
