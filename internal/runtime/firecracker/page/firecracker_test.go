@@ -224,10 +224,7 @@ func serveOne(ctx context.Context, l *net.UnixListener, m *Memory, set *WorkingS
 		return err
 	}
 	defer c.Close()
-	s, err := NewServer(m, c, Options{WorkingSet: set})
-	if err != nil {
-		return err
-	}
+	s := NewServer(m, c, Options{WorkingSet: set})
 	made <- s
 	return s.Run(ctx)
 }

@@ -88,12 +88,8 @@ type Stats struct {
 }
 
 // NewServer makes a server of a memory for a client.
-func NewServer(m *Memory, c *Client, o Options) (*Server, error) {
-	kick, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err != nil {
-		return nil, fmt.Errorf("make a page server: %w", err)
-	}
-	s := &Server{m: m, c: c, set: o.WorkingSet, kick: kick, gone: NewSet(m.pages), unsaved: NewSet(m.pages),
+func NewServer(m *Memory, c *Client, o Options) *Server {
+	s := &Server{m: m, c: c, set: o.WorkingSet, gone: NewSet(m.pages), unsaved: NewSet(m.pages),
 		given: NewSet(m.pages), reads: make(chan struct{}, maxReads)}
 	if o.WorkingSet == nil {
 		s.recorded = recorder{set: &WorkingSet{pages: m.pages}, has: NewSet(m.pages)}
@@ -102,7 +98,7 @@ func NewServer(m *Memory, c *Client, o Options) (*Server, error) {
 		b := make([]byte, s.bufferSize())
 		return &b
 	}
-	return s, nil
+	return s
 }
 
 func (s *Server) bufferSize() int {
@@ -152,7 +148,10 @@ var (
 //
 // It starts goroutines: one that prefetches, and one for each fault that waits for the disk. All
 // have ended when it returns.
-func (s *Server) Run(parent context.Context) error {
+func (s *Server) Run(parent context.Context) (err error) {
+	if s.kick, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return fmt.Errorf("begin to serve a guest's memory: %w", err)
+	}
 	ctx, cancel := context.WithCancelCause(parent)
 	ended := make(chan struct{})
 	context.AfterFunc(ctx, func() {
@@ -163,7 +162,7 @@ func (s *Server) Run(parent context.Context) error {
 	if s.set != nil {
 		others.Go(func() { s.endsWith(cancel, s.prefetch(ctx)) })
 	}
-	err := s.loop(ctx, &others, cancel)
+	err = s.loop(ctx, &others, cancel)
 	cancel(err)
 	others.Wait()
 	<-ended

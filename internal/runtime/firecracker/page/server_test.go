@@ -52,9 +52,7 @@ func start(t testing.TB, dir string, p plan, o Options) *served {
 	if s.client, err = Accept(within, l, s.m); err != nil {
 		t.Fatalf("%v: %s", err, &s.stderr)
 	}
-	if s.server, err = NewServer(s.m, s.client, o); err != nil {
-		t.Fatal(err)
-	}
+	s.server = NewServer(s.m, s.client, o)
 	if p.Forget {
 		_, _ = s.client.conn.Write([]byte{1})
 	}
