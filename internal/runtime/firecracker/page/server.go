@@ -107,7 +107,7 @@ func (s *Server) bufferSize() int {
 			return HugeSize
 		}
 	}
-	return chunk * Size
+	return max(ahead, piece) * Size
 }
 
 // Stats may be called at any time.
