@@ -36,7 +36,7 @@ func TestLabFirecracker(t *testing.T) {
 
 	var set *WorkingSet
 	given := 0
-	for generation := 1; generation <= 4; generation++ {
+	for generation := 1; generation <= 3; generation++ {
 		vm = startMicroVM(t, tmp)
 		m := open(t, dir)
 		socket := filepath.Join(vm.dir, "pages.sock")
@@ -44,7 +44,7 @@ func TestLabFirecracker(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), patience())
 		server := make(chan *Server, 1)
 		ran := make(chan error, 1)
 		go func() { ran <- serveOne(ctx, l, m, set, server) }()
@@ -138,7 +138,7 @@ func TestLabRestores(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			ctx, cancel := context.WithTimeout(context.Background(), patience())
 			ran, made := make(chan error, 1), make(chan *Server, 1)
 			with := map[bool]*WorkingSet{true: set}[way == "recorded"]
 			switch way {

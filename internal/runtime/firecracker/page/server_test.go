@@ -47,7 +47,7 @@ func start(t testing.TB, dir string, p plan, o Options) *served {
 	s.spawn(p)
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
-	within, cancel := context.WithTimeout(ctx, time.Minute)
+	within, cancel := context.WithTimeout(ctx, patience())
 	defer cancel()
 	if s.client, err = Accept(within, l, s.m); err != nil {
 		t.Fatalf("%v: %s", err, &s.stderr)
@@ -434,9 +434,17 @@ func TestGuestEnds(t *testing.T) {
 	}
 }
 
+// patience is when what does not happen is taken not to happen. The lab's machine is emulated.
+func patience() time.Duration {
+	if os.Getenv("SHOAL_TEST_LAB") != "" {
+		return 20 * time.Minute
+	}
+	return time.Minute
+}
+
 func eventually(t testing.TB, what string, probe func() bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !probe(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(patience()); !probe(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("did not happen: " + what)
 		}
