@@ -160,7 +160,8 @@ func (s *Server) Run(parent context.Context) (err error) {
 	})
 	var others sync.WaitGroup
 	if s.set != nil {
-		others.Go(func() { s.endsWith(cancel, s.prefetch(ctx)) })
+		// An error ends this alone: a fault for the same page, if there is one, meets it too.
+		others.Go(func() { _ = s.prefetch(ctx) })
 	}
 	err = s.loop(ctx, &others, cancel)
 	cancel(err)
@@ -171,13 +172,6 @@ func (s *Server) Run(parent context.Context) (err error) {
 		return nil
 	}
 	return err
-}
-
-// endsWith ends the server by an error that a goroutine met.
-func (s *Server) endsWith(cancel context.CancelCauseFunc, err error) {
-	if err != nil {
-		cancel(err) // does nothing if the context has ended, which may be what the error says
-	}
 }
 
 // wakeLoop has the loop look again. Run's goroutines and its context's end call it; the
@@ -346,9 +340,9 @@ func (s *Server) answer(ctx context.Context, f fault, buf []byte, readers *sync.
 			s.returned = append(s.returned, f)
 			s.mu.Unlock()
 			s.wakeLoop()
-			return
+		} else if err != nil {
+			cancel(err)
 		}
-		s.endsWith(cancel, err)
 	})
 	return false, nil
 }

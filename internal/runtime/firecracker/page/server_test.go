@@ -382,6 +382,31 @@ func TestDamagedPage(t *testing.T) {
 	}
 }
 
+// TestDamageNotNeeded: a page that is damaged, and that the guest was only expected to need, is
+// nothing to it.
+func TestDamageNotNeeded(t *testing.T) {
+	needsUserfault(t)
+	r := rand.New(rand.NewPCG(8, 1))
+	m := newImage(1000)
+	for i := range 1000 {
+		m.fill(r, i)
+	}
+	dir := filepath.Join(t.TempDir(), "m")
+	keep(t, dir, Dump{File: m.file(t)})
+	f, err := os.OpenFile(open(t, dir).layers[0].path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt([]byte{1, 2, 3}, 500*Size); err != nil {
+		t.Fatal(err)
+	}
+	set := &WorkingSet{pages: 1000, runs: []run{{first: 480, count: 100}}}
+	s := start(t, dir, plan{Expected: m.file(t), Touch: []run32{{0, 400}, {600, 400}}}, Options{WorkingSet: set})
+	eventually(t, "some is prefetched", func() bool { return s.server.Stats().Prefetched > 0 })
+	s.do("touch")
+}
+
 // waitsForPage fails unless a thread of the guest comes to wait for a page.
 func (s *served) waitsForPage() {
 	s.t.Helper()
