@@ -62,8 +62,8 @@ func TestLabFirecracker(t *testing.T) {
 			vm.asks("sleep 4; echo slept-$((1+1))", "slept-2")
 		} else {
 			vm.churn(generation)
-			vm.patch("/balloon", `{"amount_mib":48}`)
 			before := s.Stats().Removed
+			vm.patch("/balloon", `{"amount_mib":48}`)
 			eventually(t, "the balloon grows", func() bool { return s.Stats().Removed >= before+8<<20/Size })
 			vm.patch("/balloon", `{"amount_mib":0}`)
 			vm.churn(generation)
