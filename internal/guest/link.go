@@ -13,6 +13,6 @@ func LinkOf(slot *network.Slot) runtime.Link {
 	return runtime.Link{
 		Address: netip.PrefixFrom(l.GuestIP, l.PrefixLen), Gateway: l.Gateway,
 		MAC: l.GuestMAC, MTU: l.MTU,
-		Namespace: slot.Namespace(), PacketSocket: slot.PacketSocket,
+		Namespace: slot.Namespace(), PacketSocket: slot.PacketSocket, Tap: slot.Tap,
 	}
 }

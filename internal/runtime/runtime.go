@@ -106,9 +106,10 @@ type Link struct {
 	// PacketSocket opens a new packet socket on the wire, for a runtime with a network
 	// stack of its own. Nil if the slot has none.
 	PacketSocket func() (*os.File, error)
-	// Tap is the name of a tap device in Namespace, for a runtime whose guests have a
-	// network card. Empty if the slot has none.
-	Tap string
+	// Tap makes the wire end at a tap device in Namespace, for a runtime whose guests have a
+	// network card, and returns its name. The user with the ID may open it. After it there are
+	// no packet sockets. Nil if the slot has none.
+	Tap func(uid int) (name string, err error)
 }
 
 // Stats is what the host sees a guest use.
