@@ -40,6 +40,7 @@ gvisor:
 bin/shoal: gvisor FORCE
 	$(GO) build -ldflags '$(LDFLAGS)' -o cmd/shoal/assets/envd ./cmd/envd
 	$(GO) build -ldflags '$(LDFLAGS)' -o cmd/shoal/assets/kernel ./cmd/kernel
+	$(GO) build -ldflags '$(LDFLAGS)' -o cmd/shoal/assets/guestinit ./cmd/guestinit
 	$(GO) build -ldflags '$(LDFLAGS) -X main.version=$(VERSION)' -o bin/shoal ./cmd/shoal
 FORCE:
 
@@ -117,4 +118,4 @@ sdk-versions: ## move the tests to the newest SDKs
 	@scripts/sdk-versions
 
 clean: ## remove what the build made
-	rm -rf bin cmd/shoal/assets/envd cmd/shoal/assets/kernel
+	rm -rf bin cmd/shoal/assets/envd cmd/shoal/assets/kernel cmd/shoal/assets/guestinit

@@ -28,5 +28,5 @@ func asset(name string) func() []byte {
 func openMachine(cfg *config.Config, log *slog.Logger,
 	ended func(executionID string)) (*machine.Machine, error) {
 	return machine.Open(cfg, machine.Options{Version: version,
-		Kernel: asset("kernel"), Envd: asset("envd"), Ended: ended}, log)
+		Kernel: asset("kernel"), Envd: asset("envd"), GuestInit: asset("guestinit"), Ended: ended}, log)
 }

@@ -15,7 +15,9 @@ var unauditedCommands = []string{"up", "down", "connections", "api", "orchestrat
 	"team list", "team members", "user list", "user token list", "event list", "event follow", "webhook list", "volume list", "volume usage",
 	"webhook deliveries", "template build", "template list", "image import", "image list", "image rm", "check",
 	"version", "service list", "audit list", "audit export", "tier list",
-	"switch list", "secret list", "migrate status", "migrate verify", "log-level"}
+	"switch list", "secret list", "migrate status", "migrate verify", "log-level",
+	"firecracker import", "firecracker download", "firecracker list", "firecracker verify", "firecracker rm",
+	"firecracker inspect", "kernel import", "kernel from-debian", "kernel list", "kernel rm"}
 
 // TestCommandsAreAudited: of each command it is decided whether the audit log tells of it.
 func TestCommandsAreAudited(t *testing.T) {

@@ -61,6 +61,7 @@ type commands struct {
 	Check        checkCmd        `cmd:"" help:"Check the configuration and print it."`
 	Version      versionCmd      `cmd:"" help:"Print the version."`
 	Egress       egressCmd       `cmd:"" hidden:""`
+	Attendant    attendantCmd    `cmd:"" hidden:""`
 }
 
 func main() { os.Exit(run()) }

@@ -35,6 +35,9 @@ func (c *Config) Firecracker() string {
 	return filepath.Join(c.DataDir, "firecracker")
 }
 
+// MicroVMDisks is the directory of the file systems that disks of microVMs begin with.
+func (c *Config) MicroVMDisks() string { return filepath.Join(c.DataDir, "microvm-disks") }
+
 // DatabaseLocation is the configured database, or the default file.
 func (c *Config) DatabaseLocation() string {
 	if c.Database != "" {

@@ -26,6 +26,8 @@ import (
 	"shoal/internal/imagelibrary"
 	"shoal/internal/network"
 	"shoal/internal/orchestrator"
+	"shoal/internal/runtime"
+	"shoal/internal/runtime/firecracker"
 	"shoal/internal/runtime/gvisor"
 	"shoal/internal/shoal"
 	"shoal/internal/telemetry/sandboxlog"
@@ -39,6 +41,8 @@ type Options struct {
 	// Kernel and Envd return the programs of the sandbox kernel and of the guest daemon, which are
 	// tens of megabytes and seldom needed. None is nil.
 	Kernel, Envd func() []byte
+	// GuestInit returns the first program of microVMs.
+	GuestInit func() []byte
 	// Ended, if set, is called with the execution ID of each run of a sandbox that ends.
 	Ended func(executionID string)
 }
@@ -54,6 +58,8 @@ type Machine struct {
 	egress    *egress.Steward
 	ledger    *ledger.Store
 	driver    *gvisor.Driver
+	microVMs  *firecracker.Driver // nil where none can run
+	runtimes  runtime.Set
 	shared    *image.Store // base images; the same store as images, or one that it builds on
 	images    *image.Store
 	artifacts *artifact.Store
@@ -176,14 +182,13 @@ func (m *Machine) Close() {
 // Teardown kills every sandbox and removes everything that Shoal has installed on the
 // host, except its data.
 func (m *Machine) Teardown(ctx context.Context) error {
-	none := func(string) bool { return false }
 	return errors.Join(
 		m.orch.KillAll(ctx, shoal.KillDown),
-		m.driver.Reclaim(ctx, none),
+		m.endGuests(ctx),
 		m.slots.Teardown(),
 		m.egress.Teardown(ctx),
 		removeGroup(ctx, egressGroup(m.cfg.Instance)),
-		m.driver.Close(),
+		m.closeRuntimes(),
 		os.RemoveAll(filepath.Join(m.cfg.RunDir, "guests")),
 		os.RemoveAll(filepath.Join(m.cfg.RunDir, "gvisor")),
 		removeName(namesDir, m.cfg.Instance),

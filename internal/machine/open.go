@@ -15,7 +15,6 @@ import (
 	"shoal/internal/image"
 	"shoal/internal/network"
 	"shoal/internal/orchestrator"
-	"shoal/internal/runtime"
 	"shoal/internal/runtime/gvisor"
 	"shoal/internal/telemetry/sandboxlog"
 	"shoal/internal/telemetry/series"
@@ -33,6 +32,9 @@ func (m *Machine) open() error {
 		CgroupParent: m.cfg.Instance, Kernel: kernel, Platform: m.cfg.GvisorPlatform}, m.log)
 	if err != nil {
 		return fmt.Errorf("prepare gVisor: %w", err)
+	}
+	if m.runtimes, err = m.openRuntimes(); err != nil {
+		return err
 	}
 	if m.shared, m.images, err = openImages(m.cfg); err != nil {
 		return err
@@ -89,7 +91,7 @@ func (m *Machine) openOnDatabases(samples *series.Disk) error {
 		VolumeDir: volumes.Existing, VolumeCounters: volume.CounterDir(m.cfg.RunDir),
 		GuestEnv: m.guestEnv(), Ended: m.options.Ended, Logs: m.logs, Events: m.events, Series: m.series,
 		Ledger: m.ledger,
-	}, runtime.Set{m.driver}, m.slots, m.images, m.artifacts, m.log)
+	}, m.runtimes, m.slots, m.images, m.artifacts, m.log)
 	return nil
 }
 

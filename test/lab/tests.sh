@@ -2,11 +2,13 @@
 # Runs the tests that `scripts/test lab` has put into a job, each package's in its own directory.
 modprobe kvm-amd
 modprobe tun
+modprobe nbd nbds_max=0 max_part=0
 job=$PWD
 export SHOAL_TEST_LAB=1 # tests that need the lab skip without
 export TMPDIR=/var/tmp # on the disk
 [ ! -e firecracker ] || export FIRECRACKER_BIN=$job/firecracker
 [ ! -e jailer ] || export JAILER_BIN=$job/jailer
+[ ! -e store ] || export SHOAL_TEST_FIRECRACKER=$job/store SHOAL_TEST_PROGRAMS=$job/programs
 failed=
 for test in */*.test; do
 	name=$(basename "$test" .test)

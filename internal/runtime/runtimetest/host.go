@@ -63,9 +63,20 @@ func NewHost(t *testing.T, rt runtime.Runtime) *Host {
 // has an argument.
 const GuestProgram = "shoal/internal/runtime/runtimetest/guest"
 
+// ProgramsVariable names a directory with programs that are built already, for machines without Go:
+// each by the last part of its package's path.
+const ProgramsVariable = "SHOAL_TEST_PROGRAMS"
+
 // Program builds a package, or a file, into a program that needs no library.
 func Program(t *testing.T, source string) []byte {
 	t.Helper()
+	if dir := os.Getenv(ProgramsVariable); dir != "" {
+		data, err := os.ReadFile(filepath.Join(dir, filepath.Base(source)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
 	program := filepath.Join(t.TempDir(), "program")
 	build := exec.Command("go", "build", "-o", program, source)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -130,7 +141,7 @@ func (h *Host) Start(id, checkpoint string) *Guest {
 // Boot is Start by a given description. The guest ends with the test.
 func (h *Host) Boot(spec runtime.Spec, slot *network.Slot, checkpoint string, volumes ...runtime.Volume) *Guest {
 	h.T.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
 	defer cancel()
 	var g runtime.Guest
 	var err error
@@ -155,13 +166,13 @@ func (h *Host) watch(g runtime.Guest, spec runtime.Spec, slot *network.Slot) *Gu
 	return &Guest{Guest: g, Spec: spec, host: h, slot: slot}
 }
 
-var guestClient = &http.Client{Timeout: 2 * time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
+var guestClient = &http.Client{Timeout: 10 * time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
 
 // Ask waits for the guest to listen and returns the answer and its status.
 func (g *Guest) Ask(path string) (int, string) {
 	t := g.host.T
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(askTime)
 	for {
 		resp, err := guestClient.Get("http://" + g.slot.HostIP().String() + ":49983" + path)
 		if err == nil {
@@ -178,6 +189,9 @@ func (g *Guest) Ask(path string) (int, string) {
 		time.Sleep(5 * time.Millisecond)
 	}
 }
+
+// askTime bounds the wait for a guest to listen, also on emulated processors.
+const askTime = 5 * time.Minute
 
 // Want fails the test if the guest answers otherwise.
 func (g *Guest) Want(path, want string) {

@@ -3,6 +3,7 @@ package program
 import (
 	"strings"
 
+	"shoal/internal/runtime/firecracker/program/bootline"
 	"shoal/internal/shoal"
 )
 
@@ -28,7 +29,7 @@ var bootFailures = []struct {
 }
 
 // NoDiskLine is what Shoal's init says when there is no disk.
-const NoDiskLine = "init: there is no /dev/vda"
+const NoDiskLine = "init: " + bootline.NoDisk
 
 // Explain finds what is known of a failure in what Firecracker answered, logged, or the guest's
 // console said; err is returned as it is if nothing is.

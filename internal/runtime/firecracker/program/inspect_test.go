@@ -123,7 +123,7 @@ func TestExplain(t *testing.T) {
 			t.Errorf("%s: the error itself is lost: %v", says, err)
 		}
 	}
-	if err := Explain(silent, "all is well"); err != silent {
+	if err := Explain(silent, "all is well"); !errors.Is(err, silent) || err.Error() != silent.Error() {
 		t.Errorf("unknown: %v", err)
 	}
 	if Explain(nil, NoDiskLine) != nil {

@@ -1,0 +1,75 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+
+	"shoal/internal/config"
+	"shoal/internal/runtime"
+	"shoal/internal/runtime/firecracker"
+	"shoal/internal/runtime/firecracker/attendant"
+	"shoal/internal/runtime/firecracker/program"
+)
+
+// openRuntimes prepares what isolates guests besides gVisor, and returns all of them, the preferred
+// one first.
+//
+// Where microVMs can run and nobody has said what to prefer, that is gVisor: templates are built under
+// it, and a template that wants a microVM says so.
+func (m *Machine) openRuntimes() (runtime.Set, error) {
+	set := runtime.Set{m.driver}
+	if m.cfg.Runtimes == config.RuntimeGvisor {
+		return set, nil
+	}
+	var err error
+	m.microVMs, err = m.openMicroVMs()
+	switch {
+	case err == nil && m.microVMs == nil:
+		return set, nil
+	case err == nil && m.cfg.Runtimes == config.RuntimeFirecracker:
+		return runtime.Set{m.microVMs, m.driver}, nil
+	case err == nil:
+		return append(set, m.microVMs), nil
+	case m.cfg.Runtimes == config.RuntimeFirecracker:
+		return nil, fmt.Errorf("prepare microVMs, which runtimes=firecracker asks for: %w", err)
+	}
+	m.log.Warn("microVMs cannot run on this machine; guests run under gVisor", "error", err)
+	return set, nil
+}
+
+// openMicroVMs returns nil where nothing was imported for microVMs and nobody asks for them.
+func (m *Machine) openMicroVMs() (*firecracker.Driver, error) {
+	store := program.Open(m.cfg.Firecracker())
+	if m.cfg.Runtimes == config.RuntimeAuto {
+		if list, err := store.Programs(); err == nil && len(list) == 0 {
+			return nil, nil
+		}
+	}
+	return firecracker.New(firecracker.Options{RunDir: filepath.Join(m.cfg.RunDir, "firecracker"),
+		BaseDir: m.cfg.MicroVMDisks(), CgroupParent: m.cfg.Instance + "-vm", Programs: store,
+		Init: m.options.GuestInit(), Attendant: attend}, m.log)
+}
+
+// attend is the command by which this program attends a microVM.
+func attend(config string) *exec.Cmd {
+	return &exec.Cmd{Path: thisProgram, Args: []string{thisProgram, attendant.Command, config}, Env: egressEnvironment()}
+}
+
+// endGuests ends and removes every guest of every runtime.
+func (m *Machine) endGuests(ctx context.Context) (errs error) {
+	for _, rt := range m.runtimes {
+		errs = errors.Join(errs, rt.Reclaim(ctx, func(string) bool { return false }))
+	}
+	return errs
+}
+
+func (m *Machine) closeRuntimes() error {
+	err := m.driver.Close()
+	if m.microVMs != nil {
+		err = errors.Join(err, m.microVMs.Close())
+	}
+	return err
+}

@@ -1,0 +1,105 @@
+package firecracker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"shoal/internal/runtime"
+)
+
+// Adopt takes over the Firecracker that an earlier process started.
+func (d *Driver) Adopt(ctx context.Context, s runtime.Spec) (runtime.Guest, error) {
+	j, err := d.recorded(s.ID)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, runtime.ErrGone
+	}
+	if err != nil {
+		return nil, err
+	}
+	if j.PID == 0 || !d.groups.has(s.ID, j.PID) {
+		return nil, errors.Join(runtime.ErrGone, d.removeLeftovers(ctx, s.ID))
+	}
+	g, err := d.newGuest(s, j, "")
+	if err != nil {
+		return nil, err
+	}
+	g.basePath = filepath.Join(d.opts.BaseDir, j.Base+".ext4")
+	g.frozen = nil
+	if err := g.adoptAttendant(); err != nil {
+		return nil, errors.Join(runtime.ErrGone, err, g.Kill(ctx))
+	}
+	return g, nil
+}
+
+// adoptAttendant watches the attendant that an earlier process started. A guest whose attendant has ended
+// cannot go on.
+func (g *guest) adoptAttendant() error {
+	if g.jail.Backend == "" {
+		return nil
+	}
+	fd, err := unix.PidfdOpen(g.jail.Attendant, unix.PIDFD_NONBLOCK)
+	if err != nil || !g.driver.groups.has(g.spec.ID, g.jail.Attendant) {
+		if err == nil {
+			unix.Close(fd)
+		}
+		return errors.New("its attendant has ended")
+	}
+	pidfd := os.NewFile(uintptr(fd), "pidfd")
+	g.attendantDone = make(chan struct{})
+	go func() { // ends with the attendant, which is in the guest's group
+		defer pidfd.Close()
+		_ = waitExit(pidfd)
+		g.afterAttendant()
+	}()
+	return nil
+}
+
+// Reclaim ends and removes every guest of this driver's run directory and cgroup that is not in use.
+func (d *Driver) Reclaim(ctx context.Context, inUse func(id string) bool) error {
+	ids, errs := d.groups.ids()
+	records, err := filepath.Glob(filepath.Join(d.opts.RunDir, "*.json"))
+	errs = errors.Join(errs, err)
+	for _, path := range records {
+		ids = append(ids, strings.TrimSuffix(filepath.Base(path), ".json"))
+	}
+	seen := map[string]bool{}
+	for _, id := range ids {
+		if !seen[id] && !inUse(id) {
+			errs = errors.Join(errs, d.removeLeftovers(ctx, id))
+		}
+		seen[id] = true
+	}
+	return errs
+}
+
+// removeLeftovers ends the processes of a guest, and removes its cgroup and jail. What is gone already
+// is no error.
+func (d *Driver) removeLeftovers(ctx context.Context, id string) error {
+	err := d.groups.kill(id)
+	if err == nil {
+		err = d.groups.remove(ctx, id)
+	}
+	if err != nil {
+		return err
+	}
+	j, err := d.recorded(id)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil { // nothing is known of the jail, which is found by its directory at most
+		return errors.Join(fmt.Errorf("remove what is left of %s: %w", id, err), os.Remove(d.recordPath(id)))
+	}
+	if j.Backend != "" {
+		if err := detach(ctx, j.Backend); err != nil {
+			return fmt.Errorf("detach the disk of %s: %w", id, err)
+		}
+	}
+	return d.removeJail(j)
+}

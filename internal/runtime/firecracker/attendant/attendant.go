@@ -1,0 +1,346 @@
+// Package attendant is what attends one microVM: it serves the guest's disk (package block) and, if the
+// guest was restored, its memory (package page). Each guest has an attendant, which is a process of its
+// own, so that it outlives the one that started it. It does what it is asked on a socket.
+//
+// It is in the guest's cgroup and ends with it. What the kernel has of the disk then is for the driver to
+// detach.
+package attendant
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"shoal/internal/atomicfile"
+	"shoal/internal/runtime/firecracker/block"
+	"shoal/internal/runtime/firecracker/page"
+)
+
+// Config is what an attendant is told when it is started. It is written as JSON.
+type Config struct {
+	// Socket is where it listens.
+	Socket string `json:"socket"`
+	// Backend is the name by which the kernel knows the disk.
+	Backend string `json:"backend"`
+	// Base is the path of the disk's base, BaseName its name.
+	Base     string `json:"base"`
+	BaseName string `json:"baseName"`
+	// Layer is the path of what the disk begins with on its base; empty without.
+	Layer string `json:"layer"`
+	// Overlay is the path of what is written. It is made if it is not there.
+	Overlay string `json:"overlay"`
+}
+
+// Request is one question; exactly one field is set.
+type Request struct {
+	Device  *Empty   `json:"device,omitempty"`
+	Capture *Capture `json:"capture,omitempty"`
+	Memory  *Memory  `json:"memory,omitempty"`
+	Keep    *Keep    `json:"keep,omitempty"`
+	Record  *Empty   `json:"record,omitempty"`
+}
+
+// Empty is a question without details.
+type Empty struct{}
+
+// Capture writes what the disk has on its base to an empty file, as one layer. Nothing may write to the
+// disk meanwhile.
+type Capture struct {
+	To string `json:"to"`
+}
+
+// Memory is to be served on a socket, which the user with the ID may connect to. The answer comes when it
+// is listened on.
+type Memory struct {
+	Dir    string `json:"dir"`
+	Socket string `json:"socket"`
+	UID    int    `json:"uid"`
+}
+
+// Keep makes what Firecracker wrote the memory in a directory, see page.Keep. Whole means that the file has
+// all of the memory.
+type Keep struct {
+	File   string `json:"file"`
+	Parent string `json:"parent"`
+	Dir    string `json:"dir"`
+}
+
+// Answer is the answer to any question.
+type Answer struct {
+	Error  string `json:"error,omitempty"`
+	Device string `json:"device,omitempty"`
+	Kept   int64  `json:"kept,omitempty"` // bytes that the overlay keeps
+}
+
+// maxMessage bounds a question or an answer, in bytes.
+const maxMessage = 1 << 16
+
+// attendant is one running attendant. Its goroutines are awaited by Run.
+type attendant struct {
+	cfg        Config
+	disk       *block.Disk
+	attachment *block.Attachment
+	log        *slog.Logger
+
+	work sync.WaitGroup
+	fail context.CancelCauseFunc
+
+	// mu guards what follows, and is held while a question is answered.
+	mu        sync.Mutex
+	server    *page.Server // of the guest's memory; nil without
+	memoryDir string
+}
+
+// Run attends a guest until ctx ends or it cannot go on, which is an error: the guest is then to be ended.
+func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
+	base, err := block.OpenBase(cfg.Base, cfg.BaseName)
+	if err != nil {
+		return err
+	}
+	defer base.Close()
+	var below block.Backing = base
+	if cfg.Layer != "" {
+		layer, err := block.OpenLayer(cfg.Layer, base)
+		if err != nil {
+			return err
+		}
+		defer layer.Close()
+		below = layer
+	}
+	o := block.Options{Path: cfg.Overlay, Below: below, Size: base.Size(), Log: log}
+	disk, err := block.Open(o)
+	if errors.Is(err, os.ErrNotExist) {
+		disk, err = block.Create(o)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, disk.Close()) }()
+	a := &attendant{cfg: cfg, disk: disk, log: log}
+	if a.attachment, err = block.NewAttachment(block.NewKernel(), disk, cfg.Backend, log); err != nil {
+		return err
+	}
+	listener, err := listen(cfg.Socket)
+	if err != nil {
+		return err
+	}
+	ctx, a.fail = context.WithCancelCause(ctx)
+	defer a.fail(nil)
+	a.work.Go(func() { a.endsWith(a.attachment.Run(ctx)) })
+	a.work.Go(func() { a.endsWith(a.answerAll(ctx, listener)) })
+	a.work.Wait()
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
+}
+
+// errDetached is why an attendant ends whose disk was detached.
+var errDetached = errors.New("the disk was detached")
+
+// endsWith ends the attendant when a part of it has ended.
+func (a *attendant) endsWith(err error) {
+	if err == nil {
+		err = errDetached
+	}
+	a.fail(err)
+}
+
+// listen listens on a socket whose path may be longer than an address can be.
+func listen(path string) (*net.UnixListener, error) {
+	dir, err := unix.Open(filepath.Dir(path), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: filepath.Dir(path), Err: err}
+	}
+	defer unix.Close(dir)
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: fmt.Sprintf("/proc/self/fd/%d/%s", dir, filepath.Base(path))})
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", path, err)
+	}
+	l.SetUnlinkOnClose(false) // the name is good only while dir is open
+	return l, nil
+}
+
+// answerAll answers one question of each connection, one after the other.
+func (a *attendant) answerAll(ctx context.Context, l *net.UnixListener) error {
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
+	for {
+		conn, err := l.Accept()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		a.work.Go(func() {
+			defer conn.Close()
+			stop := context.AfterFunc(ctx, func() { conn.Close() })
+			defer stop()
+			var q Request
+			if json.NewDecoder(io.LimitReader(conn, maxMessage)).Decode(&q) != nil {
+				return
+			}
+			answer, err := a.answer(ctx, q)
+			if err != nil {
+				answer.Error = err.Error()
+			}
+			_ = json.NewEncoder(conn).Encode(answer)
+		})
+	}
+}
+
+// deviceTime bounds the wait for the kernel to take the disk.
+const deviceTime = 20 * time.Second
+
+func (a *attendant) answer(ctx context.Context, q Request) (answer Answer, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case q.Device != nil:
+		ctx, cancel := context.WithTimeout(ctx, deviceTime)
+		defer cancel()
+		answer.Device, err = a.attachment.Device(ctx)
+		answer.Kept = a.disk.Kept()
+		return answer, err
+	case q.Capture != nil:
+		return answer, a.capture(ctx, q.Capture.To)
+	case q.Memory != nil:
+		return answer, a.serveMemory(ctx, q.Memory)
+	case q.Keep != nil:
+		return answer, a.keep(ctx, q.Keep)
+	case q.Record != nil:
+		return answer, a.record()
+	}
+	return answer, errors.New("an unknown question")
+}
+
+func (a *attendant) capture(ctx context.Context, to string) (err error) {
+	if err := a.attachment.Sync(ctx); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(to, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if a.cfg.Layer == "" {
+		_, err := a.disk.Capture(ctx, f, nil)
+		return err
+	}
+	return a.captureAll(ctx, f)
+}
+
+// captureAll makes one layer of the overlay and of what the disk began with.
+func (a *attendant) captureAll(ctx context.Context, to *os.File) (err error) {
+	upper, err := os.CreateTemp(filepath.Dir(a.cfg.Overlay), "capture-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, upper.Close(), os.Remove(upper.Name())) }()
+	if _, err := a.disk.Capture(ctx, upper, nil); err != nil {
+		return err
+	}
+	base, err := block.OpenBase(a.cfg.Base, a.cfg.BaseName)
+	if err != nil {
+		return err
+	}
+	defer base.Close()
+	lower, err := block.OpenLayer(a.cfg.Layer, base)
+	if err != nil {
+		return err
+	}
+	defer lower.Close()
+	layer, err := block.OpenLayer(upper.Name(), lower)
+	if err != nil {
+		return err
+	}
+	defer layer.Close()
+	_, err = block.Merge(ctx, to, layer, lower)
+	return err
+}
+
+// acceptTime bounds the wait for Firecracker after its memory is listened for.
+const acceptTime = time.Minute
+
+// serveMemory listens, and serves who connects. The server ends with the guest or with the attendant.
+func (a *attendant) serveMemory(ctx context.Context, q *Memory) error {
+	memory, err := page.Open(q.Dir)
+	if err != nil {
+		return err
+	}
+	set, err := page.LoadWorkingSet(q.Dir, memory)
+	if err != nil {
+		a.log.Warn("what a guest needs first is not known", "error", err)
+	}
+	l, err := listen(q.Socket)
+	if err == nil {
+		err = errors.Join(os.Chown(q.Socket, q.UID, q.UID), os.Chmod(q.Socket, 0o600))
+	}
+	if err != nil {
+		return errors.Join(err, memory.Close())
+	}
+	a.memoryDir = q.Dir
+	a.work.Go(func() {
+		defer memory.Close()
+		if err := a.serveOne(ctx, l, memory, page.Options{WorkingSet: set}); err != nil {
+			a.fail(err)
+		}
+	})
+	return nil
+}
+
+func (a *attendant) serveOne(ctx context.Context, l *net.UnixListener, m *page.Memory, o page.Options) error {
+	waiting, cancel := context.WithTimeout(ctx, acceptTime)
+	client, err := page.Accept(waiting, l, m)
+	cancel()
+	l.Close()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	server := page.NewServer(m, client, o)
+	a.mu.Lock()
+	a.server = server
+	a.mu.Unlock()
+	return server.Run(ctx)
+}
+
+func (a *attendant) keep(ctx context.Context, q *Keep) error {
+	d := page.Dump{File: q.File, Parent: q.Parent, Durability: atomicfile.Volatile}
+	if a.server != nil && q.Parent != "" {
+		d.Removed = a.server.Removed()
+	}
+	if _, err := page.Keep(ctx, q.Dir, d); err != nil {
+		return err
+	}
+	if d.Removed != nil {
+		a.server.Forget(d.Removed)
+	}
+	return nil
+}
+
+// record keeps what the guest has needed so far, for the next one that is restored from this memory.
+func (a *attendant) record() error {
+	if a.server == nil {
+		return nil
+	}
+	set := a.server.Recorded()
+	if set == nil {
+		return nil
+	}
+	return page.SaveWorkingSet(a.memoryDir, set)
+}

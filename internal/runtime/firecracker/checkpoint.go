@@ -1,0 +1,289 @@
+package firecracker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"shoal/internal/atomicfile"
+	"shoal/internal/runtime"
+	"shoal/internal/runtime/firecracker/api"
+	"shoal/internal/runtime/firecracker/attendant"
+	"shoal/internal/runtime/firecracker/control"
+	"shoal/internal/runtime/firecracker/page"
+	"shoal/internal/shoal"
+	"shoal/internal/telemetry"
+)
+
+// The files of a checkpoint.
+const (
+	keptState   = "state"
+	keptMemory  = "memory" // a directory, of package page
+	keptDisk    = "disk"   // a layer on its base, of package block
+	description = "machine.json"
+)
+
+// machine describes a checkpoint.
+type machine struct {
+	Firecracker string `json:"firecracker"`
+	Base        string `json:"base"` // of the disk
+	CPUs        int    `json:"cpus"`
+	MemoryMB    int64  `json:"memoryMB"`
+}
+
+// Checkpoint writes the guest. Firecracker writes only memory that has changed since it was last
+// written; the rest is in a file of the jail.
+func (g *guest) Checkpoint(ctx context.Context, dir string) (err error) {
+	defer telemetry.Begin(ctx, "guest_checkpoint")()
+	g.changing.Lock()
+	defer g.changing.Unlock()
+	frozen, err := g.isFrozen(ctx)
+	if err != nil {
+		return err
+	}
+	// A Firecracker that fails may have forgotten what has changed, so what can be found out before is.
+	if err := writeDescription(dir, g.describe()); err != nil {
+		return fmt.Errorf("write the checkpoint: %w", err)
+	}
+	if !frozen {
+		if err := g.api.Pause(ctx); err != nil {
+			return g.unlessGone(err)
+		}
+		defer func() { err = errors.Join(err, g.unlessGone(g.api.Resume(context.WithoutCancel(ctx)))) }()
+	}
+	if err := g.write(ctx, dir); err != nil {
+		return g.unlessGone(fmt.Errorf("write the checkpoint: %w", err))
+	}
+	return nil
+}
+
+func (g *guest) describe() machine {
+	return machine{Firecracker: g.programName(), Base: g.jail.Base, CPUs: virtualCPUs(g.spec.Resources.CPUCount),
+		MemoryMB: g.spec.Resources.MemoryMB}
+}
+
+func (g *guest) programName() string {
+	p, err := g.driver.programOf(g.spec)
+	if err != nil {
+		return ""
+	}
+	return p.Name
+}
+
+func writeDescription(dir string, m machine) error {
+	data, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, description), data, 0o600)
+}
+
+// untoldMark, beside the root of a jail, means that what has changed since the memory was last kept is not
+// known. knownMemory is the directory of that.
+const (
+	untoldMark  = "untold-memory"
+	knownMemory = "known-memory"
+)
+
+// write writes a machine that stands still.
+func (g *guest) write(ctx context.Context, dir string) error {
+	for _, name := range []string{newStateFile, newMemoryFile} { // of a checkpoint that was broken off
+		if err := os.Remove(g.jail.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	diff := !exists(g.jail.beside(untoldMark))
+	if err := os.WriteFile(g.jail.beside(untoldMark), nil, 0o600); err != nil {
+		return err
+	}
+	kind := "Full"
+	if diff {
+		kind = "Diff"
+	}
+	if err := g.api.CreateSnapshot(ctx, api.Snapshot{Type: kind, State: "/" + newStateFile,
+		Memory: "/" + newMemoryFile}); err != nil {
+		return err
+	}
+	if err := g.keepMemory(ctx, filepath.Join(dir, keptMemory), diff); err != nil {
+		return err
+	}
+	if err := g.keep(newStateFile, filepath.Join(dir, keptState)); err != nil {
+		return fmt.Errorf("keep the state: %w", err)
+	}
+	return g.capture(ctx, filepath.Join(dir, keptDisk))
+}
+
+// keepMemory makes what Firecracker has written the memory in a directory, and has the jail know that, so
+// that the next time only changes need to be written. The first time after a boot, what was not written
+// is zeros.
+func (g *guest) keepMemory(ctx context.Context, to string, diff bool) error {
+	if err := os.Mkdir(to, 0o700); err != nil {
+		return err
+	}
+	written, known := g.jail.path(newMemoryFile), g.jail.beside(knownMemory)
+	q := attendant.Keep{File: written, Dir: to}
+	if diff && exists(known) {
+		q.Parent = known
+	}
+	var err error
+	if g.jail.Served {
+		_, err = g.attendant().Ask(ctx, attendant.Request{Keep: &q})
+	} else {
+		_, err = page.Keep(ctx, to, page.Dump{File: q.File, Parent: q.Parent, Durability: atomicfile.Volatile})
+	}
+	if err != nil {
+		return err
+	}
+	if err := linkAll(to, known); err != nil {
+		return fmt.Errorf("know the memory: %w", err)
+	}
+	return errors.Join(os.Remove(written), os.Remove(g.jail.beside(untoldMark)))
+}
+
+// keep moves a file of the jail out of it.
+func (g *guest) keep(name, to string) error {
+	from := g.jail.path(name)
+	if err := errors.Join(os.Chown(from, 0, 0), os.Chmod(from, 0o600)); err != nil {
+		return err
+	}
+	return move(from, to)
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// restore makes a machine of a checkpoint, and lets it go on.
+func (g *guest) restore(ctx context.Context, checkpoint string) error {
+	defer telemetry.Begin(ctx, "guest_restore")()
+	m, err := readDescription(checkpoint)
+	if err != nil {
+		return err
+	}
+	room, ok := roomOf(m.Base)
+	if !ok || baseName(g.spec.Root, room) != m.Base {
+		return fmt.Errorf("%w: its disk belongs to other images", runtime.ErrUnfit)
+	}
+	if err := g.stand(room); err != nil {
+		return err
+	}
+	if err := g.makeDisk(ctx, filepath.Join(checkpoint, keptDisk)); err != nil {
+		return missing(err)
+	}
+	if err := place(filepath.Join(checkpoint, keptState), g.jail.path(stateFile)); err != nil {
+		return missing(fmt.Errorf("put the checkpoint into the jail: %w", err))
+	}
+	memory, err := g.offerMemory(ctx, filepath.Join(checkpoint, keptMemory))
+	if err != nil {
+		return missing(fmt.Errorf("offer the memory: %w", err))
+	}
+	err = g.api.LoadSnapshot(ctx, api.Load{State: "/" + stateFile, Dirty: true, Memory: memory,
+		Networks: []api.Override{{Interface: card, Tap: g.tap}}})
+	if err != nil {
+		return fmt.Errorf("restore the guest: %w", err)
+	}
+	if err := g.goOn(ctx); err != nil {
+		return err
+	}
+	g.recordNeeds(ctx)
+	return nil
+}
+
+// goOn lets a restored machine run, as the guest that it is now.
+func (g *guest) goOn(ctx context.Context) error {
+	if err := errors.Join(g.limit(ctx), g.putMetadata(ctx)); err != nil {
+		return err
+	}
+	if err := g.api.Resume(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, g.driver.opts.Patience+bootTime)
+	defer cancel()
+	renewal := g.renewal()
+	if _, err := g.agent.await(ctx, control.Request{Resume: &renewal}, g.done); err != nil {
+		return fmt.Errorf("tell the guest that it is back: %w", err)
+	}
+	if _, err := g.ask(ctx, control.Request{Thaw: &control.Empty{}}); err != nil {
+		return fmt.Errorf("let the guest's processes go on: %w", err)
+	}
+	return nil
+}
+
+// limit sets the rates of this machine's devices, in place of those in the checkpoint.
+func (g *guest) limit(ctx context.Context) error {
+	unlimited := api.Limiter{Bandwidth: &api.Bucket{}, Ops: &api.Bucket{}}
+	network, disk := limiter(g.driver.opts.Rates.Network), limiter(g.driver.opts.Rates.Disk)
+	if network == nil {
+		network = &unlimited
+	}
+	if disk == nil {
+		disk = &unlimited
+	}
+	return errors.Join(g.api.LimitInterface(ctx, card, *network, *network), g.api.LimitDrive(ctx, rootDrive, *disk))
+}
+
+func readDescription(checkpoint string) (machine, error) {
+	var m machine
+	data, err := os.ReadFile(filepath.Join(checkpoint, description))
+	if err != nil {
+		return m, missing(err)
+	}
+	if err := json.Unmarshal(data, &m); err != nil {
+		return m, shoal.ErrSnapshotDamaged.Wrap(err, "the description of the snapshot cannot be read")
+	}
+	return m, nil
+}
+
+// missing names an error of a file that is not there.
+func missing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return shoal.ErrSnapshotMissing.Wrap(err, "a part of the snapshot is missing")
+	}
+	return err
+}
+
+// Upper writes what the guest has changed of its disk. The machine of a frozen guest runs for the
+// moment that its kernel needs to write what its processes have written, which stand still.
+func (g *guest) Upper(ctx context.Context, to *os.File) (err error) {
+	g.changing.Lock()
+	defer g.changing.Unlock()
+	frozen, err := g.isFrozen(ctx)
+	if err != nil {
+		return err
+	}
+	if frozen {
+		if err := g.api.Resume(ctx); err != nil {
+			return g.unlessGone(err)
+		}
+	}
+	_, err = g.ask(ctx, control.Request{Sync: &control.Empty{}})
+	if pauseErr := g.api.Pause(context.WithoutCancel(ctx)); pauseErr != nil {
+		*g.frozen = false
+		return g.unlessGone(errors.Join(err, pauseErr))
+	}
+	if !frozen {
+		defer func() { err = errors.Join(err, g.unlessGone(g.api.Resume(context.WithoutCancel(ctx)))) }()
+	}
+	if err == nil {
+		err = g.captureTo(ctx, to)
+	}
+	if err != nil {
+		return g.unlessGone(fmt.Errorf("read the guest's disk: %w", err))
+	}
+	return nil
+}
+
+// captureTo is capture for a file that is open.
+func (g *guest) captureTo(ctx context.Context, to *os.File) (err error) {
+	path := g.jail.beside("upper")
+	if err := g.capture(ctx, path); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.Remove(path)) }()
+	return copyInto(path, to)
+}

@@ -1,0 +1,225 @@
+package firecracker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"shoal/internal/runtime/firecracker/attendant"
+	"shoal/internal/runtime/firecracker/block"
+)
+
+// A guest's disk is its base with a layer that has what was changed (package block). Where the host's
+// kernel can, the guest's attendant serves it, and the guest has a device; elsewhere it is a file: a copy
+// of the base, which shares blocks with it where the file system can. Layers are the same for both.
+
+// The files of an attendant, beside the root of the jail.
+const (
+	layerFile    = "layer"
+	overlayFile  = "overlay"
+	configFile   = "attendant.json"
+	attendantLog = "attendant.log"
+	askSocket    = "attendant.sock"
+)
+
+// makeDisk makes the disk of a jail: the base, and on it what a layer has, if it is not "".
+func (g *guest) makeDisk(ctx context.Context, layer string) error {
+	if layer != "" {
+		if err := place(layer, g.jail.beside(layerFile)); err != nil {
+			return fmt.Errorf("put what was on the disk into the jail: %w", err)
+		}
+		layer = g.jail.beside(layerFile)
+	}
+	var err error
+	if g.driver.attended {
+		err = g.attend(ctx, layer)
+	} else {
+		err = g.copyDisk(ctx, layer)
+	}
+	if err != nil {
+		return fmt.Errorf("make the guest's disk: %w", err)
+	}
+	return g.jail.give(diskFile)
+}
+
+// attend starts the guest's attendant, and makes the device of the disk that it serves in the jail.
+func (g *guest) attend(ctx context.Context, layer string) error {
+	j, d := g.jail, g.driver
+	j.Backend = d.opts.CgroupParent + "/" + j.ID
+	data, err := json.Marshal(attendant.Config{Socket: j.beside(askSocket), Backend: j.Backend, Base: g.basePath,
+		BaseName: j.Base, Layer: layer, Overlay: j.beside(overlayFile)})
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(j.beside(configFile), data, 0o600); err != nil {
+		return err
+	}
+	if err := d.record(j); err != nil { // the kernel has the backend from now on
+		return err
+	}
+	if err := g.startAttendant(); err != nil {
+		return err
+	}
+	a, err := g.attendant().Await(ctx, attendant.Request{Device: &attendant.Empty{}}, g.attendantDone)
+	if err != nil {
+		return fmt.Errorf("%w; it says: %s", err, lastWords(j.beside(attendantLog)))
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(a.Device, &st); err != nil {
+		return &os.PathError{Op: "stat", Path: a.Device, Err: err}
+	}
+	return unix.Mknod(j.path(diskFile), unix.S_IFBLK|0o600, int(st.Rdev))
+}
+
+func (g *guest) attendant() attendant.Client {
+	return attendant.Client{Socket: g.jail.beside(askSocket)}
+}
+
+// startAttendant starts it in the guest's cgroup, in which it ends with the guest.
+func (g *guest) startAttendant() error {
+	d, j := g.driver, g.jail
+	group, err := os.Open(d.groups.dir(j.ID))
+	if err != nil {
+		return err
+	}
+	defer group.Close()
+	log, err := os.OpenFile(j.beside(attendantLog), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := d.opts.Attendant(j.beside(configFile))
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, UseCgroupFD: true, CgroupFD: int(group.Fd())}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start the guest's attendant: %w", err)
+	}
+	j.Attendant = cmd.Process.Pid
+	// Others in the group are to be ended first for want of memory. Best effort.
+	_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", j.Attendant), []byte("-900"), 0)
+	g.attendantDone = make(chan struct{})
+	go func() { // ends with the attendant, which is in the guest's group
+		_ = cmd.Wait()
+		g.afterAttendant()
+	}()
+	return d.record(j)
+}
+
+// afterAttendant ends a guest whose attendant has ended: its disk would not answer for minutes, and what
+// is to be read of its memory never.
+func (g *guest) afterAttendant() {
+	if !g.hasEnded() {
+		g.driver.log.Error("the attendant of a microVM has ended; the guest is ended too", "guest", g.spec.ID,
+			"words", lastWords(g.jail.beside(attendantLog)))
+		_ = g.driver.groups.kill(g.spec.ID)
+	}
+	close(g.attendantDone)
+}
+
+func lastWords(path string) string {
+	data, _ := os.ReadFile(path)
+	return string(data[max(len(data)-1000, 0):])
+}
+
+// copyDisk makes the disk a file.
+func (g *guest) copyDisk(ctx context.Context, layer string) error {
+	base, err := block.OpenBase(g.basePath, g.jail.Base)
+	if err != nil {
+		return err
+	}
+	defer base.Close()
+	var below block.Backing = base
+	if layer != "" {
+		over, err := block.OpenLayer(layer, base)
+		if err != nil {
+			return err
+		}
+		defer over.Close()
+		below = over
+	}
+	disk, _, err := block.CreateCopy(ctx, block.Options{Path: g.jail.path(diskFile), Below: below, Size: base.Size()})
+	if err != nil {
+		return err
+	}
+	return disk.Close()
+}
+
+// capture writes what the guest has changed of its disk to a file, which is made. Nothing may write to the
+// disk meanwhile.
+func (g *guest) capture(ctx context.Context, to string) error {
+	if g.jail.Backend != "" {
+		_, err := g.attendant().Ask(ctx, attendant.Request{Capture: &attendant.Capture{To: to}})
+		return err
+	}
+	return g.captureFile(ctx, to)
+}
+
+// captureFile compares a disk that is a file with its base.
+func (g *guest) captureFile(ctx context.Context, to string) (err error) {
+	base, err := block.OpenBase(g.basePath, g.jail.Base)
+	if err != nil {
+		return err
+	}
+	defer base.Close()
+	disk, err := block.OpenCopy(g.jail.path(diskFile))
+	if err != nil {
+		return err
+	}
+	defer disk.Close()
+	f, err := os.OpenFile(to, os.O_CREATE|os.O_RDWR|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = disk.Capture(ctx, f, base)
+	return errors.Join(err, f.Close())
+}
+
+// diskBytes is what the guest's changes take on the host, in bytes.
+func (g *guest) diskBytes() int64 {
+	if g.jail.Backend != "" {
+		return allocated(g.jail.beside(overlayFile)) + allocated(g.jail.beside(layerFile))
+	}
+	return max(allocated(g.jail.path(diskFile))-allocated(g.basePath), 0)
+}
+
+// detach ends what the kernel has of a disk whose attendant has ended.
+func detach(ctx context.Context, backend string) error {
+	k := block.NewKernel()
+	found, is, err := k.Find(backend)
+	if err != nil || !is {
+		return err
+	}
+	return k.Disconnect(ctx, found.Index)
+}
+
+// baseOf names the base that a layer belongs to.
+func baseOf(layer string) (string, error) {
+	_, below, err := block.LayerName(layer)
+	return below, err
+}
+
+// linkAll gives the files of a directory other names in a new one.
+func linkAll(from, to string) error {
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		return err
+	}
+	if err := os.RemoveAll(to); err != nil {
+		return err
+	}
+	if err := os.Mkdir(to, 0o700); err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := place(filepath.Join(from, e.Name()), filepath.Join(to, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,332 @@
+package firecracker
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"shoal/internal/runtime"
+	"shoal/internal/runtime/firecracker/api"
+	"shoal/internal/runtime/firecracker/control"
+	"shoal/internal/shoal"
+)
+
+// guest is one Firecracker and the machine in it.
+//
+// watch owns the end: only watch removes the cgroup and the jail, and then it closes done. Another
+// goroutine waits for the attendant, which ends no later.
+type guest struct {
+	driver   *Driver
+	spec     runtime.Spec
+	jail     *jail
+	basePath string // of the disk's base
+	tap      string
+	api      *api.Client
+	agent    agent
+	pidfd    *os.File
+
+	// changing is held while the guest is frozen, thawed or written. No other lock is taken while it is
+	// held.
+	changing sync.Mutex
+	frozen   *bool // nil for an adopted guest until Firecracker was asked
+
+	background atomic.Bool // as Spec.Background, until Foreground
+
+	attendantDone chan struct{} // nil without an attendant; closed after that has ended
+
+	ending atomic.Bool // Firecracker has ended, or is about to
+	done   chan struct{}
+	endErr error // set before done is closed
+}
+
+var _ runtime.Guest = (*guest)(nil)
+
+// newGuest watches a Firecracker that runs.
+func (d *Driver) newGuest(s runtime.Spec, j *jail, tap string) (*guest, error) {
+	fd, err := unix.PidfdOpen(j.PID, unix.PIDFD_NONBLOCK)
+	if err == nil && !d.groups.has(s.ID, j.PID) {
+		unix.Close(fd) // the number is another process's by now
+		err = unix.ESRCH
+	}
+	if err != nil {
+		return nil, shoal.ErrFirecrackerAPI.Wrap(fmt.Errorf("%w; it says: %s", err, readConsole(s.Dir)),
+			"Firecracker ended at once")
+	}
+	g := &guest{driver: d, spec: s, jail: j, tap: tap, api: api.New(j.path(apiSocket)),
+		agent: agent{j.path(vsockSocket)}, pidfd: os.NewFile(uintptr(fd), "pidfd"), frozen: new(bool),
+		done: make(chan struct{})}
+	g.background.Store(s.Background)
+	go g.watch()
+	return g, nil
+}
+
+// watch waits for Firecracker to end and removes what it leaves.
+func (g *guest) watch() {
+	err := waitExit(g.pidfd)
+	g.ending.Store(true)
+	g.endErr = errors.Join(err, g.driver.removeLeftovers(context.Background(), g.spec.ID))
+	g.pidfd.Close()
+	close(g.done)
+}
+
+// hasEnded tells whether Firecracker has ended or is about to, also while watch is cleaning up.
+func (g *guest) hasEnded() bool {
+	if g.ending.Load() {
+		return true
+	}
+	ended := false
+	if conn, err := g.pidfd.SyscallConn(); err == nil {
+		err = conn.Control(func(fd uintptr) {
+			n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+			ended = err == nil && n > 0
+		})
+		ended = ended || err != nil // watch has closed it
+	}
+	return ended
+}
+
+// waitExit parks in the network poller, so that a waiting guest occupies no thread.
+func waitExit(pidfd *os.File) error {
+	conn, err := pidfd.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return conn.Read(func(fd uintptr) bool {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		return n > 0 || (err != nil && !errors.Is(err, unix.EINTR))
+	})
+}
+
+func (g *guest) Done() <-chan struct{} { return g.done }
+
+func (g *guest) ended() bool {
+	select {
+	case <-g.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// Kill ends the guest and waits until nothing is left of it.
+func (g *guest) Kill(ctx context.Context) error {
+	if !g.ended() {
+		g.ending.Store(true)
+		if err := g.driver.groups.kill(g.spec.ID); err != nil {
+			return err
+		}
+	}
+	select {
+	case <-g.done:
+		return g.endErr
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the guest to end: %w", ctx.Err())
+	}
+}
+
+// ask asks the guest's first program. A guest in which that does not answer is frozen all the same, as a
+// machine.
+func (g *guest) ask(ctx context.Context, q control.Request) (control.Answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, g.driver.opts.Patience)
+	defer cancel()
+	return g.agent.ask(ctx, q)
+}
+
+// Freeze stops the guest's processes and then the machine: what Upper needs of a frozen guest, that
+// its disk is written, is done by a machine whose processes stand still.
+func (g *guest) Freeze(ctx context.Context) error {
+	g.changing.Lock()
+	defer g.changing.Unlock()
+	frozen, err := g.isFrozen(ctx)
+	if err != nil || frozen {
+		return err
+	}
+	if _, err := g.ask(ctx, control.Request{Freeze: &control.Empty{}}); err != nil {
+		if g.ended() {
+			return runtime.ErrGone
+		}
+		g.driver.log.Warn("a guest's first program does not freeze its processes; the machine is stopped",
+			"guest", g.spec.ID, "error", err)
+	}
+	if err := g.api.Pause(ctx); err != nil {
+		_, thawErr := g.ask(context.WithoutCancel(ctx), control.Request{Thaw: &control.Empty{}})
+		return g.unlessGone(errors.Join(err, thawErr))
+	}
+	*g.frozen = true
+	return nil
+}
+
+// Thaw lets machine and processes go on.
+func (g *guest) Thaw(ctx context.Context) error {
+	g.changing.Lock()
+	defer g.changing.Unlock()
+	known := g.frozen != nil
+	frozen, err := g.isFrozen(ctx)
+	if err != nil {
+		return err
+	}
+	if frozen {
+		if err := g.api.Resume(ctx); err != nil {
+			return g.unlessGone(err)
+		}
+		*g.frozen = false
+	}
+	if !frozen && known {
+		return nil
+	}
+	// Who had the guest before may have ended between the two steps of a freeze.
+	_, err = g.ask(ctx, control.Request{Thaw: &control.Empty{}})
+	return g.unlessGone(err)
+}
+
+// isFrozen tells whether the machine stands still. The caller holds changing.
+func (g *guest) isFrozen(ctx context.Context) (bool, error) {
+	if g.ended() {
+		return false, runtime.ErrGone
+	}
+	if g.frozen == nil {
+		i, err := g.api.Instance(ctx)
+		if err != nil {
+			return false, g.unlessGone(fmt.Errorf("ask whether the guest is frozen: %w", err))
+		}
+		frozen := i.State == api.Paused
+		g.frozen = &frozen
+	}
+	return *g.frozen, nil
+}
+
+// unlessGone is what an error says of the guest.
+func (g *guest) unlessGone(err error) error {
+	if err != nil && g.ended() {
+		return errors.Join(runtime.ErrGone, err)
+	}
+	return err
+}
+
+// usageTime bounds the question what is on the guest's disk.
+const usageTime = time.Second
+
+// Stats asks the host; and the guest for what it has not written to its disk yet.
+func (g *guest) Stats(ctx context.Context) (runtime.Stats, error) {
+	if g.ended() {
+		return runtime.Stats{}, runtime.ErrGone
+	}
+	all, clean := g.driver.groups.memoryOf(g.spec.ID)
+	s := runtime.Stats{MemoryBytes: all, HeldBytes: all - clean,
+		DiskBytes: g.diskBytes()}
+	if !g.changing.TryLock() { // it is being frozen or written
+		return s, nil
+	}
+	frozen, err := g.isFrozen(ctx)
+	g.changing.Unlock()
+	if err != nil || frozen {
+		return s, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, usageTime)
+	defer cancel()
+	if a, err := g.agent.ask(ctx, control.Request{Usage: &control.Empty{}}); err == nil && a.Usage != nil {
+		s.DiskBytes = max(s.DiskBytes, min(a.Usage.Disk, g.spec.Resources.DiskMB<<20))
+	}
+	return s, nil
+}
+
+func (g *guest) CPUTime() time.Duration { return g.driver.groups.cpuTime(g.spec.ID) }
+
+func (g *guest) Yield(yields bool) error {
+	return g.changedGroup(g.driver.groups.yield(g.spec.ID, yields, g.background.Load()))
+}
+
+func (g *guest) Foreground() error {
+	g.background.Store(false)
+	return g.changedGroup(g.driver.groups.foreground(g.spec.ID))
+}
+
+func (g *guest) changedGroup(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case g.ended():
+		return runtime.ErrGone
+	case errors.Is(err, os.ErrNotExist): // Linux has it since 5.15
+		return fmt.Errorf("%w: %w", errors.ErrUnsupported, err)
+	}
+	return err
+}
+
+func (g *guest) Tidy() {
+	if !g.ended() {
+		trimConsole(g.spec.Dir)
+	}
+}
+
+// Console returns the last lines of the guest's console and, once it has ended, that.
+func (g *guest) Console() string { return readConsole(g.spec.Dir) }
+
+var errVolumes = shoal.ErrFirecrackerDriver.New("guests under Firecracker have no volumes")
+
+// Mount is not possible: Firecracker has no file system that host and guest share.
+func (g *guest) Mount(context.Context, runtime.Volume) error { return errVolumes }
+
+// EndLargest has the guest's first program end the process, and takes the memory back by the balloon.
+func (g *guest) EndLargest(ctx context.Context) (runtime.EndedProcess, error) {
+	if g.ended() {
+		return runtime.EndedProcess{}, runtime.ErrGone
+	}
+	before, clean := g.driver.groups.memoryOf(g.spec.ID)
+	before -= clean
+	a, err := g.ask(ctx, control.Request{Largest: &control.Empty{}})
+	if err != nil {
+		return runtime.EndedProcess{}, g.unlessGone(err)
+	}
+	if a.Largest == nil || a.Largest.PID == 0 {
+		return runtime.EndedProcess{}, nil
+	}
+	g.takeBack(ctx, before, min(a.Largest.Bytes, g.spec.Resources.MemoryMB<<20))
+	return runtime.EndedProcess{PID: a.Largest.PID, Name: a.Largest.Name, Bytes: a.Largest.Bytes}, nil
+}
+
+// takeBackTime bounds the wait for a balloon.
+const takeBackTime = 2 * time.Second
+
+// takeBack inflates the balloon by what a process had, waits until the host has most of that, and lets
+// the guest have it again. It is best effort: a guest without a balloon keeps the memory.
+func (g *guest) takeBack(ctx context.Context, before, bytes int64) {
+	ctx, cancel := context.WithTimeout(ctx, takeBackTime)
+	defer cancel()
+	// Firecracker does not count pages that a balloon took as changed. Who serves a guest's memory knows
+	// them; of another guest, all of the memory has to be written the next time.
+	if !g.jail.Served {
+		if err := os.WriteFile(g.jail.beside(untoldMark), nil, 0o600); err != nil {
+			return
+		}
+	}
+	if err := g.api.Inflate(ctx, bytes>>20); err != nil {
+		return
+	}
+	defer func() { _ = g.api.Inflate(context.WithoutCancel(ctx), 0) }()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		all, clean := g.driver.groups.memoryOf(g.spec.ID)
+		if before-(all-clean) > bytes*3/4 {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		case <-g.done:
+			return
+		}
+	}
+}
+
+// digest names bytes in few characters.
+func digest(data []byte) string { return fmt.Sprintf("%.12x", sha256.Sum256(data)) }

@@ -1,0 +1,199 @@
+package guestinit
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"shoal/internal/runtime/firecracker/control"
+)
+
+// server answers the host. One question is answered at a time.
+type server struct {
+	mu      sync.Mutex
+	started bool
+	used    int64 // bytes of the disk that the images take
+}
+
+// serve answers the host until the machine ends.
+func serve() {
+	s := &server{used: usedBytes()}
+	fd, err := unix.Socket(unix.AF_VSOCK, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		err = unix.Bind(fd, &unix.SockaddrVM{CID: unix.VMADDR_CID_ANY, Port: control.Port})
+	}
+	if err == nil {
+		err = unix.Listen(fd, 8)
+	}
+	if err != nil {
+		say("listen for the host: %v", err)
+		shutDown()
+	}
+	for {
+		conn, from, err := unix.Accept4(fd, unix.SOCK_CLOEXEC)
+		if err != nil {
+			continue
+		}
+		peer, ok := from.(*unix.SockaddrVM)
+		if !ok || peer.CID != control.HostCID { // a process of the guest
+			unix.Close(conn)
+			continue
+		}
+		go s.converse(os.NewFile(uintptr(conn), "host"))
+	}
+}
+
+// converse answers the questions of one connection. It ends with the connection.
+func (s *server) converse(conn *os.File) {
+	defer conn.Close()
+	lines := bufio.NewReaderSize(io.LimitReader(conn, 1<<40), 64<<10)
+	out := json.NewEncoder(conn)
+	for {
+		line, err := readLine(lines)
+		if err != nil {
+			return
+		}
+		var q control.Request
+		var a control.Answer
+		if err := json.Unmarshal(line, &q); err != nil {
+			a.Error = "not understood: " + err.Error()
+		} else if err := s.answer(&q, &a); err != nil {
+			a.Error = err.Error()
+		}
+		if out.Encode(a) != nil {
+			return
+		}
+	}
+}
+
+func readLine(r *bufio.Reader) ([]byte, error) {
+	var all []byte
+	for {
+		part, err := r.ReadSlice('\n')
+		all = append(all, part...)
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return all, err
+		}
+		if len(all) > control.MaxLine {
+			return nil, errors.New("a line without end")
+		}
+	}
+}
+
+func (s *server) answer(q *control.Request, a *control.Answer) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case q.Start != nil:
+		return s.start(q.Start)
+	case q.Resume != nil:
+		return renew(q.Resume)
+	case q.Freeze != nil:
+		return setFrozen(true)
+	case q.Thaw != nil:
+		return setFrozen(false)
+	case q.Sync != nil:
+		return syncDisk()
+	case q.Largest != nil:
+		ended, err := endLargest()
+		a.Largest = &ended
+		return err
+	case q.Usage != nil:
+		a.Usage = &control.Usage{Disk: max(usedBytes()-s.used, 0)}
+		return nil
+	}
+	return errors.New("an unknown question")
+}
+
+func (s *server) start(q *control.Start) error {
+	if s.started {
+		return errors.New("the first process has been started")
+	}
+	if err := renew(&q.Resume); err != nil {
+		return err
+	}
+	if err := setUpNetwork(q.Link); err != nil {
+		return err
+	}
+	if err := limitProcesses(q.MaxProcesses); err != nil {
+		return err
+	}
+	p, err := begin(q)
+	if err != nil {
+		return err
+	}
+	s.started = true
+	go await(p)
+	return nil
+}
+
+// await ends the machine when the first process has ended. Orphans of the guest are its own to
+// wait for.
+func await(p *os.Process) {
+	state, err := p.Wait()
+	if err != nil {
+		say("wait for the first process: %v", err)
+	} else {
+		say("the first process has ended: %s", state)
+	}
+	shutDown()
+}
+
+// renew sets what must not be the same in two guests, or has gone by: name, time, randomness.
+func renew(r *control.Resume) error {
+	if err := unix.Sethostname([]byte(r.Hostname)); err != nil {
+		return fmt.Errorf("set the host's name: %w", err)
+	}
+	if !r.Time.IsZero() {
+		now := unix.NsecToTimeval(r.Time.UnixNano())
+		if err := unix.Settimeofday(&now); err != nil {
+			return fmt.Errorf("set the clock: %w", err)
+		}
+	}
+	return addEntropy(r.Entropy)
+}
+
+// ioctls of /dev/random that add to what numbers are made of, and have all processors begin anew.
+const (
+	addToPool = 0x40085203
+	reseed    = 0x5207
+)
+
+func addEntropy(data []byte) error {
+	if len(data) == 0 {
+		return nil
+	}
+	f, err := os.OpenFile("/dev/random", os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info := struct {
+		bits, size int32
+		data       [64]byte
+	}{}
+	info.size = int32(copy(info.data[:], data))
+	info.bits = 8 * info.size
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), addToPool, uintptr(unsafe.Pointer(&info))); errno != 0 {
+		return fmt.Errorf("add to the random numbers: %w", errno)
+	}
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), reseed, 0); errno != 0 {
+		return fmt.Errorf("begin the random numbers anew: %w", errno)
+	}
+	return nil
+}
+
+func usedBytes() int64 {
+	var st unix.Statfs_t
+	if unix.Statfs(rootDir, &st) != nil {
+		return 0
+	}
+	return int64(st.Blocks-st.Bfree) * st.Bsize
+}

@@ -1,0 +1,125 @@
+package firecracker
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"shoal/internal/atomicfile"
+	"shoal/internal/runtime/firecracker/api"
+	"shoal/internal/runtime/firecracker/attendant"
+	"shoal/internal/runtime/firecracker/page"
+)
+
+// offerMemory has Firecracker find the memory of a checkpoint: on a socket of the guest's attendant, which
+// gives it page by page, or as a file.
+func (g *guest) offerMemory(ctx context.Context, kept string) (api.Backend, error) {
+	known := g.jail.beside(knownMemory)
+	if err := linkAll(kept, known); err != nil {
+		return api.Backend{}, err
+	}
+	if g.jail.Backend == "" || !g.driver.served {
+		return api.Backend{Type: "File", Path: "/" + memoryFile}, flatten(known, g.jail.path(memoryFile))
+	}
+	if needs := g.driver.needsOf(known); exists(needs) {
+		if err := place(needs, filepath.Join(known, needsFile)); err != nil && !errors.Is(err, os.ErrExist) {
+			return api.Backend{}, err
+		}
+	}
+	g.jail.Served = true
+	if err := g.driver.record(g.jail); err != nil {
+		return api.Backend{}, err
+	}
+	_, err := g.attendant().Ask(ctx, attendant.Request{Memory: &attendant.Memory{Dir: known,
+		Socket: g.jail.path(memorySocket), UID: g.jail.UID}})
+	return api.Backend{Type: "Uffd", Path: "/" + memorySocket}, err
+}
+
+// flatten writes a memory to a file, with holes where it is zero, for anybody to read.
+func flatten(dir, to string) (err error) {
+	m, err := page.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	f, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o444)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	size := int64(m.Pages()) * page.Size
+	if err := f.Truncate(size); err != nil {
+		return err
+	}
+	buffer := make([]byte, copySize)
+	zeros := make([]byte, copySize)
+	for at := int64(0); at < size; at += copySize {
+		part := buffer[:min(copySize, size-at)]
+		if _, err := m.ReadAt(part, at); err != nil {
+			return err
+		}
+		if err := eachChange(at, part, zeros[:len(part)], f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eachChange writes the pages of now that are different from then.
+func eachChange(at int64, now, then []byte, to io.WriterAt) error {
+	for k := 0; k < len(now); k += page.Size {
+		part := now[k:min(k+page.Size, len(now))]
+		if bytes.Equal(part, then[k:k+len(part)]) {
+			continue
+		}
+		if _, err := to.WriteAt(part, at+int64(k)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// What guests of a memory need first is kept by the memory, and not in the checkpoint, whose files are
+// what was stored.
+const (
+	needsDir  = "needs"
+	needsFile = "working-set" // as package page names it
+)
+
+// needsOf is the path of what guests of a memory need first.
+func (d *Driver) needsOf(memory string) string {
+	chain, _ := os.ReadFile(filepath.Join(memory, "memory.json"))
+	return filepath.Join(d.opts.BaseDir, needsDir, fmt.Sprintf("%.16x", sha256.Sum256(chain)))
+}
+
+// recordNeeds keeps what a restored guest has needed until it answered, for the next ones. It is best
+// effort.
+func (g *guest) recordNeeds(ctx context.Context) {
+	if !g.jail.Served {
+		return
+	}
+	known := g.jail.beside(knownMemory)
+	needs := g.driver.needsOf(known)
+	if exists(needs) {
+		return
+	}
+	_, err := g.attendant().Ask(ctx, attendant.Request{Record: &attendant.Empty{}})
+	var data []byte
+	if err == nil {
+		data, err = os.ReadFile(filepath.Join(known, needsFile))
+	}
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(needs), 0o700)
+	}
+	if err == nil {
+		err = atomicfile.WriteFile(needs, data, 0o600, atomicfile.Volatile)
+	}
+	if err != nil {
+		g.driver.log.Warn("what a guest needs first is not kept", "guest", g.spec.ID, "error", err)
+	}
+}
