@@ -11,8 +11,7 @@ import (
 //go:embed assets
 var assets embed.FS
 
-// asset returns a function that copies a program which is embedded in this binary, or returns nil
-// if it is not.
+// asset copies a program that is embedded in this binary whenever it is asked to; nil if there is none.
 func asset(name string) func() []byte {
 	return func() []byte {
 		data, err := assets.ReadFile("assets/" + name)

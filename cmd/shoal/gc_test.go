@@ -63,6 +63,7 @@ func newKeeper(t *testing.T, withDepot bool) *keeper {
 			k.must(<-done)
 		})
 	}
+	k.artifacts.WithSpace(func(string) (free, total int64, err error) { return 1 << 40, 1 << 40, nil })
 	machine := orchestrator.New(orchestrator.Config{NodeID: "n", DataDir: dir, RunDir: t.TempDir()},
 		runtime.Set{}, nil, k.images, k.artifacts, log)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -225,7 +225,7 @@ func (s *Store) makeRoomLocal() (Gone, error) {
 		return Gone{}, err
 	}
 	// What has gone is counted: some file systems say only later that it is free.
-	missing := total/trashReserve - free
+	missing := Missing(free, total)
 	return s.destroy(func(_ trashName, gone Gone) bool { return gone.Bytes < missing })
 }
 
@@ -249,6 +249,19 @@ func (s *Store) destroy(matches func(t trashName, gone Gone) bool) (Gone, error)
 	}
 	return gone, nil
 }
+
+// WithSpace has the store, and its depot, ask f instead of Space how much room there is. Tests
+// take it, which would go by the disk of whoever runs them.
+func (s *Store) WithSpace(f func(dir string) (free, total int64, err error)) {
+	s.space = f
+	if s.depot != nil {
+		s.depot.remote.space = f
+	}
+}
+
+// Missing returns how many bytes a file system is short of what must be free for the trash to
+// stay. It is at most 0 where the trash may stay.
+func Missing(free, total int64) int64 { return total/trashReserve - free }
 
 // Space returns how much of a directory's file system is free, and all of it, in bytes. What is
 // kept for the administrator does not count as free.

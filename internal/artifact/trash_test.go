@@ -203,7 +203,7 @@ func TestTrashMakesRoom(t *testing.T) {
 			free    int64
 			inTrash string
 		}{{50, "one three two"}, {44, "two"}, {50, "two"}, {0, ""}} {
-			keeper.space = func(string) (free, total int64, err error) { return c.free, 50 * trashReserve, nil }
+			keeper.WithSpace(func(string) (free, total int64, err error) { return c.free, 50 * trashReserve, nil })
 			_, err := s.MakeRoom()
 			must(t, err)
 			wantNames(t, s, "stays", c.inTrash)

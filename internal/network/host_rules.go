@@ -1,25 +1,16 @@
 package network
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
-
-	"shoal/internal/atomicfile"
-	"shoal/internal/shoal"
 )
-
-const forwardSetting = "/proc/sys/net/ipv4/ip_forward"
 
 // host is what all slots share on the host: IP forwarding, and one table with a constant
 // number of rules, which match slots by the prefix of their links' names.
@@ -33,14 +24,6 @@ type host struct {
 	names names
 }
 
-// hostState is the host's state before the first installation of Shoal changed it. The last one
-// to go puts it back.
-type hostState struct {
-	Forward string `json:"ipForward"`
-	// Mounted means that the directory of namespaces was not a mount.
-	Mounted bool `json:"namespacesMounted,omitempty"`
-}
-
 // ports are where the services for guests listen on the host.
 type ports struct{ dns, refusedDNS, hyperloop uint16 }
 
@@ -48,9 +31,11 @@ type ports struct{ dns, refusedDNS, hyperloop uint16 }
 func (h *host) install(at ports) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if err := h.enableForwarding(); err != nil {
-		return err
-	}
+	return h.alone(func() error { return errors.Join(h.enableForwarding(), h.installTable(at)) })
+}
+
+// installTable recreates the host's table. The caller holds mu.
+func (h *host) installTable(at ports) error {
 	capacity, err := readNumber(flowSettings, "nf_conntrack_max")
 	if err != nil {
 		return err
@@ -158,86 +143,7 @@ func (h *host) mend(at ports) (installed bool, err error) {
 	if installed {
 		err = h.install(at)
 	} else {
-		err = h.enableForwarding()
+		err = h.keepForwarding()
 	}
 	return installed, errors.Join(err, h.openForeign())
-}
-
-// enableForwarding turns IP forwarding on, after saving the host's own setting.
-func (h *host) enableForwarding() error {
-	data, err := os.ReadFile(forwardSetting)
-	if err != nil {
-		return err
-	}
-	value := strings.TrimSpace(string(data))
-	if _, err := os.Stat(h.state); errors.Is(err, os.ErrNotExist) {
-		saved, err := json.Marshal(hostState{Forward: value, Mounted: h.mounted})
-		if err != nil {
-			return err
-		}
-		if err := os.MkdirAll(filepath.Dir(h.state), 0o711); err != nil {
-			return err
-		}
-		if err := atomicfile.WriteFile(h.state, saved, 0o600, atomicfile.Volatile); err != nil {
-			return fmt.Errorf("remember the host's settings: %w", err)
-		}
-	}
-	if value == "1" {
-		return nil
-	}
-	return os.WriteFile(forwardSetting, []byte("1"), 0)
-}
-
-// remove deletes the table and restores the host's settings.
-func (h *host) remove() error {
-	c, err := nftables.New()
-	if err != nil {
-		return err
-	}
-	t := &nftables.Table{Name: h.plan.table(), Family: nftables.TableFamilyIPv4}
-	c.AddTable(t)
-	c.DelTable(t)
-	if err := c.Flush(); err != nil {
-		return err
-	}
-	if others, err := otherInstallations(c); err != nil || others {
-		return err
-	}
-	saved, err := readState(h.state)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err == nil && saved.Forward != "" {
-		err = os.WriteFile(forwardSetting, []byte(saved.Forward), 0)
-	}
-	if err == nil && saved.Mounted {
-		err = releaseNamespaceDir(namespaceDir)
-	}
-	return errors.Join(err, os.Remove(h.state))
-}
-
-// otherInstallations tells whether the host has a table of any. One that another program has
-// removed is back soon, and so is forwarding; see mend.
-func otherInstallations(c *nftables.Conn) (bool, error) {
-	tables, err := c.ListTablesOfFamily(nftables.TableFamilyIPv4)
-	if err != nil {
-		return false, err
-	}
-	return slices.ContainsFunc(tables, func(t *nftables.Table) bool {
-		return t.Name == defaultTable || strings.HasPrefix(t.Name, tablePrefix)
-	}), nil
-}
-
-// readState reads what the host was like before Shoal.
-func readState(file string) (hostState, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return hostState{}, err
-	}
-	var saved hostState
-	if err := json.Unmarshal(data, &saved); err != nil {
-		return hostState{}, shoal.ErrNetworkState.Wrap(err, "%s is damaged, so %s stays as Shoal has set it", file,
-			forwardSetting)
-	}
-	return saved, nil
 }

@@ -3,6 +3,7 @@ package network
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -367,6 +368,49 @@ func TestForwardingOfSeveral(t *testing.T) {
 		if _, err := os.Stat(state); err == nil {
 			t.Error("the settings of before are still kept")
 		}
+	}
+}
+
+// TestForwardingAtOnce: so it is if installations begin and end at the same time.
+func TestForwardingAtOnce(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	was, err := os.ReadFile(forwardSetting)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.WriteFile(forwardSetting, was, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.WriteFile(forwardSetting, []byte("0"), 0); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	var all sync.WaitGroup
+	for _, name := range []string{"t", "t2", "t3"} {
+		all.Go(func() {
+			pl, err := newPlan(name, netip.MustParsePrefix("10.71.0.0/16"), netip.MustParsePrefix("10.72.0.0/16"))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			h := &host{plan: pl, state: filepath.Join(dir, "host.json")}
+			for range 100 {
+				if err := errors.Join(h.install(ports{1, 2, 3}), h.remove()); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if got, err := os.ReadFile(forwardSetting); err != nil || strings.TrimSpace(string(got)) != "0" {
+		t.Errorf("forwarding is %q, %v", got, err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left: %v %v", left, err)
 	}
 }
 

@@ -156,6 +156,7 @@ func (n *node) artifacts() *artifact.Store {
 	n.t.Helper()
 	store, err := artifact.Open(filepath.Join(n.dir, "data", "artifacts"))
 	n.must(err)
+	store.WithSpace(func(string) (free, total int64, err error) { return 1 << 40, 1 << 40, nil })
 	return store
 }
 

@@ -38,7 +38,7 @@ func NewDialer(cfg Config) (*Dialer, error) {
 		d.log = slog.New(slog.DiscardHandler)
 	}
 	if cfg.KeepNames > 0 {
-		d.names, err = newNames(cfg.Resolver, cfg.KeepNames)
+		d.names, err = newNames(cfg.Resolver, cfg.KeepNames, d.timeout)
 	}
 	return d, err
 }

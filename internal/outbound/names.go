@@ -24,6 +24,7 @@ const (
 type names struct {
 	resolver *net.Resolver
 	keep     time.Duration
+	timeout  time.Duration // of a lookup
 	found    *lru.Cache[string, found]
 	asking   singleflight.Group // by name
 }
@@ -33,19 +34,28 @@ type found struct {
 	at    time.Time
 }
 
-func newNames(resolver *net.Resolver, keep time.Duration) (*names, error) {
+func newNames(resolver *net.Resolver, keep, timeout time.Duration) (*names, error) {
 	kept, err := lru.New[string, found](maxNames)
-	return &names{resolver: cmp.Or(resolver, net.DefaultResolver), keep: keep, found: kept}, err
+	return &names{resolver: cmp.Or(resolver, net.DefaultResolver), keep: keep, timeout: timeout, found: kept}, err
+}
+
+// kept returns the addresses of a name that are young enough.
+func (n *names) kept(name string) ([]netip.Addr, bool) {
+	f, ok := n.found.Get(name)
+	return f.addrs, ok && time.Since(f.at) < n.keep
 }
 
 // lookup returns the addresses of a name, of which there is one at least, and whether they were kept.
 func (n *names) lookup(ctx context.Context, name string) (addrs []netip.Addr, kept bool, err error) {
-	if f, ok := n.found.Get(name); ok && time.Since(f.at) < n.keep {
-		return f.addrs, true, nil
+	if addrs, ok := n.kept(name); ok {
+		return addrs, true, nil
 	}
 	// The first that asks may go away; the others still wait.
 	result := n.asking.DoChan(name, func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dialTimeout)
+		if addrs, ok := n.kept(name); ok {
+			return addrs, nil // another has asked since
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.timeout)
 		defer cancel()
 		at := time.Now()
 		addrs, err := n.resolver.LookupNetIP(ctx, "ip4", name)

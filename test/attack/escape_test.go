@@ -2,8 +2,10 @@ package attack
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -112,14 +114,15 @@ func TestTakenIdentity(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	address, _, _ := strings.Cut(strings.TrimPrefix(neighbor.URL, "http://"), ":")
+	link := linkOf(t, address)
 	out, err := guest.run(ctx, "root", fmt.Sprintf(`
 ip addr add %[1]s/32 dev eth0 2>&1
-ip addr add 10.92.0.2/31 dev eth0 2>&1
+ip addr add %[3]s/31 dev eth0 2>&1
 curl -s -m 2 --interface %[1]s http://192.0.2.1/me
-curl -s -m 2 --interface 10.92.0.2 http://192.0.2.1/me
+curl -s -m 2 --interface %[3]s http://192.0.2.1/me
 curl -s -m 2 http://192.0.2.1/me
 curl -s -m 2 -X POST http://192.0.2.1/logs -d '{"message":"forged","sandboxID":"%[2]s","instanceID":"%[2]s"}'
-true`, address, neighbor.ID))
+true`, address, neighbor.ID, link))
 	if err != nil || strings.Contains(out, neighbor.ID) {
 		t.Errorf("the guest is told %q, error %v", out, err)
 	}
@@ -131,6 +134,19 @@ true`, address, neighbor.ID))
 	}
 	guest.works(t)
 	neighbor.works(t)
+}
+
+// linkOf is the host's end of the link of the sandbox at an address. A guest that takes its own link's
+// cuts itself off.
+func linkOf(t *testing.T, address string) netip.Addr {
+	t.Helper()
+	at, err := netip.ParseAddr(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := at.As4()
+	n := 2 * binary.BigEndian.Uint16(b[2:])
+	return netip.AddrFrom4([4]byte{b[0], b[1] + 1, byte(n >> 8), byte(n)})
 }
 
 // TestEndedDaemon: root that ends every process it can, its daemon first, ends nothing but

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"shoal/internal/artifact"
 )
 
 // TestCollect runs `shoal gc` while Shoal is running: it removes what nothing refers to,
@@ -23,10 +25,10 @@ func TestCollect(t *testing.T) {
 		t.Fatal("the pause left no files")
 	}
 
-	artifact := func(name string) string { return filepath.Join(r.DataDir, "artifacts", name) }
-	forgotten := artifact("build-11111111-1111-4111-8111-111111111111")
-	unborn := artifact("build-22222222-2222-4222-8222-222222222222")
-	orphan := artifact("pause-inotthere00000000000a-12345678")
+	kept := func(name string) string { return filepath.Join(r.DataDir, "artifacts", name) }
+	forgotten := kept("build-11111111-1111-4111-8111-111111111111")
+	unborn := kept("build-22222222-2222-4222-8222-222222222222")
+	orphan := kept("pause-inotthere00000000000a-12345678")
 	for _, dir := range []string{forgotten, unborn, orphan} {
 		duplicate(t, build, dir)
 	}
@@ -48,10 +50,20 @@ func TestCollect(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	for _, step := range []struct{ flag, want string }{
+	type step struct{ flag, want string }
+	steps := []step{
 		{"", "put 1 build(s), 1 snapshot(s) into the trash"}, {"", "removed 0 from the trash, 0 image(s), 0 kernel(s)"},
 		{"--empty-trash", "removed 2 from the trash"}, {"--empty-trash", "removed 0 from the trash"},
-	} {
+	}
+	free, total, err := artifact.Space(r.DataDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if artifact.Missing(free, total) > 0 {
+		t.Log("the disk is short: nothing rests in the trash")
+		steps = []step{{"", "removed 2 from the trash"}, steps[1], steps[3]}
+	}
+	for _, step := range steps {
 		out, err := r.Run(t.Context(), strings.Fields("gc "+step.flag)...)
 		if err != nil || !strings.Contains(out, step.want) {
 			t.Errorf("gc %s: %v\n%s\nwant %q", step.flag, err, out, step.want)

@@ -296,6 +296,16 @@ func TestSurvival(t *testing.T) {
 	}
 }
 
+// dirOf is a volume's directory on the host.
+func dirOf(t *testing.T, v volume) string {
+	t.Helper()
+	dirs, err := filepath.Glob(filepath.Join(server.DataDir, "volumes", "team-*", "vol-"+v.ID))
+	if err != nil || len(dirs) != 1 {
+		t.Fatalf("the volume is in %v %v", dirs, err)
+	}
+	return dirs[0]
+}
+
 // TestRemovedVolume: what a removed volume had is gone soon, also with a sandbox that has it.
 func TestRemovedVolume(t *testing.T) {
 	status, body := call(t, "", "POST", "/volumes", `{"name":"removed"}`)
@@ -305,16 +315,13 @@ func TestRemovedVolume(t *testing.T) {
 	}
 	b := newBox(t, v)
 	b.run("mkdir -p /v/a/b; echo x > /v/a/b/c; chmod 0 /v/a")
-	dirs, err := filepath.Glob(filepath.Join(server.DataDir, "volumes", "team-*", "vol-"+v.ID))
-	if err != nil || len(dirs) != 1 {
-		t.Fatalf("the volume is in %v %v", dirs, err)
-	}
+	dir := dirOf(t, v)
 	if status, body := call(t, "", "DELETE", "/volumes/"+v.ID, ""); status != 204 {
 		t.Fatalf("remove: %d %s", status, body)
 	}
 	deadline := time.Now().Add(30 * time.Second)
 	for {
-		if _, err := os.Lstat(dirs[0]); errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Lstat(dir); errors.Is(err, os.ErrNotExist) {
 			break
 		}
 		if time.Now().After(deadline) {

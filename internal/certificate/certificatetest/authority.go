@@ -87,9 +87,6 @@ func (a *Authority) Roots() *x509.CertPool {
 // PEM is the authority's certificate.
 func (a *Authority) PEM() []byte { return CertificatePEM(a.pair) }
 
-// Pair is the authority's key and certificate (PEM).
-func (a *Authority) Pair() ([]byte, error) { return PairPEM(a.pair) }
-
 // CertificatePEM is a certificate without its key.
 func CertificatePEM(c tls.Certificate) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]})

@@ -8,8 +8,10 @@ import (
 	"gvisor.dev/gvisor/pkg/sentry/memmap"
 )
 
-// mappingPart is how much of a file is made writable at once where it is mapped, in bytes.
-const mappingPart = 1 << 20
+// mappingPart is how much of a file is made writable at once where it is mapped, in bytes. It is the
+// most that the host holds as one piece of its page cache, all of which gets its place on the disk when
+// one page of it is written.
+const mappingPart = 2 << 20
 
 // charge counts bytes that are to be written to a shared file system whose size is bounded. It is
 // ENOSPC if there is no room for them. What is written over counts too: the server finds the truth when
@@ -43,14 +45,10 @@ func (d *dentry) chargeMapping(ctx context.Context, required, optional memmap.Ma
 		return optional, hostarch.ReadExecute, nil // it is asked for again to be written to
 	}
 	part := memmap.MappableRange{Start: required.Start &^ (mappingPart - 1), End: (required.End + mappingPart - 1) &^ (mappingPart - 1)}
-	part = part.Intersect(optional)
-	fd := int(d.inode.mmapFD.RacyLoad())
-	err := fs.charge(ctx, missingIn(fd, part))
-	if err != nil && part != required {
-		part = required // there may be room for less
-		err = fs.charge(ctx, missingIn(fd, part))
-	}
-	return part, hostarch.AnyAccess, err
+	// Also what of it is not mapped here, as far as the file goes.
+	file := memmap.MappableRange{End: max(d.inode.size.Load(), required.End)}
+	err := fs.charge(ctx, missingIn(int(d.inode.mmapFD.RacyLoad()), part.Intersect(file)))
+	return part.Intersect(optional), hostarch.AnyAccess, err
 }
 
 // missingIn adds up the holes of a part of a file, and what of it is beyond the file's end, in bytes.
