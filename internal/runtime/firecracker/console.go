@@ -10,7 +10,7 @@ import (
 const (
 	consoleFile  = "console.log"
 	consoleLines = 50
-	consoleTail  = 16 << 10 // bytes read to find the last lines
+	consoleTail  = 16 << 10 // bytes
 	// consoleLimit is the size at which trimConsole empties the file, because the guest can write to
 	// it without end.
 	consoleLimit = 1 << 20
@@ -22,6 +22,12 @@ func openConsole(dir string) (*os.File, error) {
 
 // readConsole returns the last lines of a guest's console.
 func readConsole(dir string) string {
+	lines := strings.Split(consoleEnd(dir), "\n")
+	return strings.Join(lines[max(len(lines)-consoleLines, 0):], "\n")
+}
+
+// consoleEnd returns what a guest's console said last. A kernel that ends says why before its call trace.
+func consoleEnd(dir string) string {
 	f, err := os.Open(filepath.Join(dir, consoleFile))
 	if err != nil {
 		return ""
@@ -36,11 +42,7 @@ func readConsole(dir string) string {
 	if err != nil {
 		return ""
 	}
-	lines := strings.Split(strings.TrimRight(strings.ReplaceAll(string(data), "\r", ""), "\n"), "\n")
-	if len(lines) > consoleLines {
-		lines = lines[len(lines)-consoleLines:]
-	}
-	return strings.Join(lines, "\n")
+	return strings.TrimRight(strings.ReplaceAll(string(data), "\r", ""), "\n")
 }
 
 // trimConsole empties a console that has grown too large. Firecracker has it open for appending, so

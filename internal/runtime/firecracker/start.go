@@ -123,9 +123,8 @@ func (s *shell) become(ctx context.Context, step func(context.Context) error) (r
 
 // explain adds what is known of a failure, and the console's end.
 func (g *guest) explain(err error) error {
-	console := readConsole(g.spec.Dir)
-	err = program.Explain(err, console)
-	if console != "" {
+	err = program.Explain(err, consoleEnd(g.spec.Dir))
+	if console := readConsole(g.spec.Dir); console != "" {
 		err = fmt.Errorf("%w; its console ends with:\n%s", err, console)
 	}
 	return err
