@@ -8,7 +8,7 @@ import (
 	"net/url"
 	"os"
 
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	"modernc.org/sqlite"
 )
 
 // Durability says what a commit waits for.
@@ -35,10 +35,7 @@ func Open(path string, d Durability, busy, connections int, pragmas ...string) (
 	all := append([]string{fmt.Sprintf("busy_timeout(%d)", busy), "journal_mode(WAL)",
 		fmt.Sprintf("synchronous(%s)", d)}, pragmas...)
 	options := url.Values{"_txlock": {"immediate"}, "_pragma": all}
-	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+options.Encode())
-	if err != nil {
-		return nil, fmt.Errorf("open SQLite: %w", err)
-	}
+	db := sql.OpenDB(connector{&sqlite.Driver{}, "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + options.Encode()})
 	db.SetMaxOpenConns(connections)
 	return db, nil
 }

@@ -32,17 +32,20 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func needRoot(t *testing.T) {
+func needRoot(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
 	}
 }
 
-func testDriver(t *testing.T) *Driver {
+// platformVariable names another platform of gVisor, by which all tests run then.
+const platformVariable = "SHOAL_TEST_GVISOR_PLATFORM"
+
+func testDriver(t testing.TB) *Driver {
 	t.Helper()
 	needRoot(t)
-	d, err := New(Options{RunDir: t.TempDir(), CgroupParent: fmt.Sprintf("shoal-test-%d-%s", os.Getpid(),
+	d, err := New(Options{Platform: os.Getenv(platformVariable), RunDir: t.TempDir(), CgroupParent: fmt.Sprintf("shoal-test-%d-%s", os.Getpid(),
 		strings.NewReplacer("/", "-", ",", "").Replace(t.Name()))},
 		slog.New(slog.DiscardHandler))
 	if err != nil {

@@ -24,7 +24,7 @@ import (
 // Host is a machine for guests: a runtime, network slots and the image of a guest that
 // does what it is asked.
 type Host struct {
-	T       *testing.T
+	T       testing.TB
 	Runtime runtime.Runtime
 	Images  *image.Store
 	Root    runtime.Root // of guests that start from now on
@@ -32,7 +32,7 @@ type Host struct {
 }
 
 // NewHost needs root. All of the host is gone when the test ends.
-func NewHost(t *testing.T, rt runtime.Runtime) *Host {
+func NewHost(t testing.TB, rt runtime.Runtime) *Host {
 	t.Helper()
 	h := &Host{T: t, Runtime: rt}
 	pool, err := network.NewPool(network.Config{Name: "rt", HostCIDR: netip.MustParsePrefix("10.73.0.0/16"),
@@ -68,7 +68,7 @@ const GuestProgram = "shoal/internal/runtime/runtimetest/guest"
 const ProgramsVariable = "SHOAL_TEST_PROGRAMS"
 
 // Program builds a package, or a file, into a program that needs no library.
-func Program(t *testing.T, source string) []byte {
+func Program(t testing.TB, source string) []byte {
 	t.Helper()
 	if dir := os.Getenv(ProgramsVariable); dir != "" {
 		data, err := os.ReadFile(filepath.Join(dir, filepath.Base(source)))

@@ -24,6 +24,13 @@ func main() {
 	if len(os.Args) == 3 {
 		child(os.Args[1], os.Args[2])
 	}
+	switch {
+	case len(os.Args) == 2 && os.Args[1] == "true":
+		return
+	case len(os.Args) == 4 && os.Args[1] == "cost": // on the host, to compare
+		fmt.Println(cost(os.Args[2], os.Args[3]))
+		return
+	}
 	fmt.Fprintln(os.Stderr, "guest begins")
 	if len(os.Args) > 1 { // a child that waits, with so many MiB of memory
 		n, _ := strconv.Atoi(os.Args[1])
@@ -92,6 +99,7 @@ func main() {
 	http.HandleFunc("/call", handleCall)
 	http.HandleFunc("/clocks", handleClocks)
 	http.HandleFunc("/timers", handleTimers)
+	http.HandleFunc("/cost", handleCost)
 	http.HandleFunc("/fork", func(w http.ResponseWriter, r *http.Request) {
 		n, _ := strconv.Atoi(r.URL.Query().Get("n"))
 		var err error
