@@ -59,7 +59,7 @@ func benchCommand(ctx context.Context, b *bench, s *server) error {
 		return err
 	}
 	defer func() { _ = st.remove(context.WithoutCancel(ctx), "exec") }()
-	ours, exec, err := b.commands(ctx, s, st, sb)
+	ours, exec, calls, err := b.commands(ctx, s, st, sb)
 	if err != nil {
 		return err
 	}
@@ -84,6 +84,7 @@ print(t[len(t)//2] * 1000)"`, b.Rounds+3, commandPause.Seconds()))
 	b.add(figure{Name: `commands.run("true")`, Unit: "ms", Ours: ours.median(), Anchor: spawn,
 		Of: "spawned inside the guest", Difference: ours.median() - spawn},
 		target{"at most +5 ms", func(f figure) bool { return f.Difference <= 5 }})
+	b.compare("GET /health by the same way, at the same pace", calls, nil, "")
 	return nil
 }
 
@@ -91,27 +92,38 @@ print(t[len(t)//2] * 1000)"`, b.Rounds+3, commandPause.Seconds()))
 // awake and is faster, and what ran a moment ago has taken the processors' caches.
 const commandPause = 50 * time.Millisecond
 
-// commands times commands of a sandbox, and executions by stock gVisor in the guest exec.
-func (b *bench) commands(ctx context.Context, s *server, st *stockRuntime, sb sandbox) (ours, exec times, err error) {
+// commands times commands of a sandbox, calls that its daemon answers at once, and executions by stock
+// gVisor in the guest exec.
+func (b *bench) commands(
+	ctx context.Context, s *server, st *stockRuntime, sb sandbox,
+) (ours, exec, calls times, err error) {
 	for n := range b.Rounds + 3 {
 		time.Sleep(commandPause)
 		begin := time.Now()
 		if _, err := s.command(ctx, sb, "true"); err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
-		if took := time.Since(begin); n >= 3 {
-			ours = append(ours, took)
+		took := time.Since(begin)
+		time.Sleep(commandPause)
+		begin = time.Now()
+		resp, err := s.envd(ctx, sb, "GET", "/health", "", nil)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		resp.Body.Close()
+		if n >= 3 {
+			ours, calls = append(ours, took), append(calls, time.Since(begin))
 		}
 	}
 	for range b.Rounds {
 		time.Sleep(commandPause)
 		begin := time.Now()
 		if err := st.runsc(ctx, "exec", "exec", "/bin/bash", "-l", "-c", "true").Run(); err != nil {
-			return nil, nil, fmt.Errorf("runsc exec: %w", err)
+			return nil, nil, nil, fmt.Errorf("runsc exec: %w", err)
 		}
 		exec = append(exec, time.Since(begin))
 	}
-	return ours, exec, nil
+	return ours, exec, calls, nil
 }
 
 // benchMemory keeps many sandboxes alive and measures the private memory of each.

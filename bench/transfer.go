@@ -45,7 +45,7 @@ func benchTransfer(ctx context.Context, b *bench, s *server) error {
 	defer plain.Close()
 	base := "http://" + listener.Addr().String()
 	const file = "/files?path=/home/user/transfer"
-	var up, down, plainUp, plainDown times
+	var up, down, plainUp, plainDown, upWork, downWork, plainUpWork, plainDownWork times
 	before := residentMemory(s.process.PID())
 	measure := func(list *times, f func() (*http.Response, error)) error {
 		begin := time.Now()
@@ -62,32 +62,36 @@ func benchTransfer(ctx context.Context, b *bench, s *server) error {
 	}
 	for range b.Rounds {
 		for _, step := range []struct {
-			list *times
-			f    func() (*http.Response, error)
+			list, work *times
+			f          func() (*http.Response, error)
 		}{
-			{&up, func() (*http.Response, error) {
+			{&up, &upWork, func() (*http.Response, error) {
 				return s.envd(ctx, sb, "POST", file, "application/octet-stream", bytes.NewReader(payload))
 			}},
-			{&plainUp, func() (*http.Response, error) {
+			{&plainUp, &plainUpWork, func() (*http.Response, error) {
 				return s.http.Post(base, "application/octet-stream", bytes.NewReader(payload))
 			}},
-			{&down, func() (*http.Response, error) { return s.envd(ctx, sb, "GET", file, "", nil) }},
-			{&plainDown, func() (*http.Response, error) { return s.http.Get(base) }},
+			{&down, &downWork, func() (*http.Response, error) { return s.envd(ctx, sb, "GET", file, "", nil) }},
+			{&plainDown, &plainDownWork, func() (*http.Response, error) { return s.http.Get(base) }},
 		} {
-			if err := measure(step.list, step.f); err != nil {
+			if err := step.work.worked(1, func() error { return measure(step.list, step.f) }); err != nil {
 				return err
 			}
 		}
 	}
 	rate := func(t times) float64 { return transferSize / float64(1<<20) / (t.median() / 1000) }
 	for _, c := range []struct {
-		name        string
-		ours, plain times
-	}{{"upload of 100 MB", up, plainUp}, {"download of 100 MB", down, plainDown}} {
+		name                         string
+		ours, plain, work, plainWork times
+	}{
+		{"upload of 100 MB", up, plainUp, upWork, plainUpWork},
+		{"download of 100 MB", down, plainDown, downWork, plainDownWork},
+	} {
 		f := figure{Name: c.name, Unit: "MB/s", Ours: rate(c.ours), Anchor: rate(c.plain),
 			Of: "HTTP copy of a file on loopback"}
 		f.Ratio = f.Ours / f.Anchor
 		b.add(f, ratioAtLeast(0.6))
+		b.compare("processors' time for it", c.work, c.plainWork, f.Of)
 	}
 	grown := float64(residentMemory(s.process.PID())-before) / (1 << 20)
 	b.add(figure{Name: "growth of shoal's memory over the transfers", Unit: "MiB", Ours: grown},
