@@ -50,7 +50,9 @@ func (m *Machine) openMicroVMs() (*firecracker.Driver, error) {
 	}
 	return firecracker.New(firecracker.Options{RunDir: filepath.Join(m.cfg.RunDir, "firecracker"),
 		BaseDir: m.cfg.MicroVMDisks(), CgroupParent: m.cfg.Instance + "-vm", Programs: store,
-		Init: m.options.GuestInit(), Attendant: attend}, m.log)
+		Init: m.options.GuestInit(), Attendant: attend,
+		Rates: firecracker.Rates{Network: m.cfg.FirecrackerNetworkRate << 20, Disk: m.cfg.FirecrackerDiskRate << 20},
+	}, m.log)
 }
 
 // attend is the command by which this program attends a microVM.
