@@ -30,7 +30,7 @@ func (d *Driver) Adopt(ctx context.Context, s runtime.Spec) (runtime.Guest, erro
 	if err != nil {
 		return nil, err
 	}
-	g.basePath = filepath.Join(d.opts.BaseDir, j.Base+".ext4")
+	g.basePath = filepath.Join(d.opts.BaseDir, j.Base+baseSuffix)
 	g.frozen = nil
 	if err := g.adoptAttendant(); err != nil {
 		return nil, errors.Join(runtime.ErrGone, err, g.Kill(ctx))
