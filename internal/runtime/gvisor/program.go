@@ -97,7 +97,9 @@ func (d *Driver) RemoveKernels(needed func(kernel string) bool) (removed int, by
 }
 
 // RemoveRoots removes nothing: gVisor reads the images themselves.
-func (d *Driver) RemoveRoots([]runtime.Root, time.Time) (removed int, bytes int64, err error) { return 0, 0, nil }
+func (d *Driver) RemoveRoots([]runtime.Root, time.Time) (removed int, bytes int64, err error) {
+	return 0, 0, nil
+}
 
 // sizeOf adds up the sizes of the files in a tree, in bytes, ignoring what it cannot read.
 func sizeOf(dir string) (bytes int64) {
