@@ -50,7 +50,7 @@ func (m *Machine) openMicroVMs() (*firecracker.Driver, error) {
 	}
 	return firecracker.New(firecracker.Options{RunDir: filepath.Join(m.cfg.RunDir, "firecracker"),
 		BaseDir: m.cfg.MicroVMDisks(), CgroupParent: m.cfg.Instance + "-vm", Programs: store,
-		Init: m.options.GuestInit(), Attendant: attend,
+		Init: m.options.GuestInit(), Attendant: attend, Patience: m.cfg.EnvdTimeout,
 		Rates: firecracker.Rates{Network: m.cfg.FirecrackerNetworkRate << 20, Disk: m.cfg.FirecrackerDiskRate << 20},
 	}, m.log)
 }
