@@ -106,23 +106,31 @@ func New(opts Options, log *slog.Logger) (*Driver, error) {
 	if err := errors.Join(opts.Host.CheckKVM(), opts.Host.CheckTun()); err != nil {
 		return nil, err
 	}
+	d, err := Open(opts, log)
+	if err != nil {
+		return nil, err
+	}
+	d.program, d.kernel = programs[0], kernels[0]
+	d.lookForAttendants()
+	return d, nil
+}
+
+// Open prepares a driver that starts no guests and takes over and ends those that there are. It needs
+// nothing of the machine that guests need.
+func Open(opts Options, log *slog.Logger) (*Driver, error) {
 	opts.Patience = cmp.Or(opts.Patience, patience)
-	d := &Driver{opts: opts, log: log, program: programs[0], kernel: kernels[0]}
-	for _, dir := range []string{opts.RunDir, filepath.Join(opts.RunDir, usersDir), opts.BaseDir} {
+	d := &Driver{opts: opts, log: log, users: users{dir: filepath.Join(opts.RunDir, usersDir)}, bases: bases{dir: opts.BaseDir}}
+	for _, dir := range []string{opts.RunDir, d.users.dir, opts.BaseDir} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("make a directory of microVMs: %w", err)
 		}
 	}
-	d.users = users{dir: filepath.Join(opts.RunDir, usersDir)}
-	d.bases = bases{dir: opts.BaseDir}
 	if err := d.bases.removeUnfinished(); err != nil {
 		return nil, fmt.Errorf("remove an unfinished disk: %w", err)
 	}
-	if d.groups, err = newCgroups(opts.CgroupParent); err != nil {
-		return nil, err
-	}
-	d.lookForAttendants()
-	return d, nil
+	var err error
+	d.groups, err = newCgroups(opts.CgroupParent)
+	return d, err
 }
 
 // lookForAttendants finds out what of guests can be served by attendants here.
