@@ -16,7 +16,7 @@ export GOFLAGS := -modfile=$(CURDIR)/bin/go.mod -trimpath -buildvcs=false
 DEV := --dev $(if $(TLS),--tls=local)
 
 .PHONY: help gvisor packages sdk-versions up down build test lint vulncheck test-unit test-race fuzz test-root \
-	test-e2e test-fragments test-openapi test-chaos test-attack test-cycles test-starts test-guest test-mcp test-lab compat bench generate release \
+	test-e2e test-fragments test-openapi test-chaos test-attack test-cycles test-starts test-guest test-mcp test-lab test-microvm compat bench generate release \
 	setup setup-test clean
 
 help: ## list the targets
@@ -104,6 +104,9 @@ test-mcp: setup-test build ## start every MCP server of the catalogue and list i
 
 test-lab: ## microVMs, their disks and memory, on an emulated machine that has KVM, NBD and taps; FIRECRACKER_BIN=path
 	@scripts/test lab
+
+test-microvm: build ## a whole Shoal with microVMs, on that machine, by the Python SDK; FIRECRACKER_BIN=path; MICROVM=chaos kills it 50 times
+	@scripts/test microvm
 
 bench: setup-test build ## measure, as ratios within one run; ROW=loop,git-status or a group runs some; docs/performance.md
 	@scripts/bench $(if $(ROW),-row '$(ROW)')

@@ -29,3 +29,9 @@ func openMachine(cfg *config.Config, log *slog.Logger,
 	return machine.Open(cfg, machine.Options{Version: version,
 		Kernel: asset("kernel"), Envd: asset("envd"), GuestInit: asset("guestinit"), Ended: ended}, log)
 }
+
+// openLeftMachine opens a machine to end what an earlier process has left on it.
+func openLeftMachine(cfg *config.Config, log *slog.Logger) (*machine.Machine, error) {
+	return machine.Open(cfg, machine.Options{Version: version, Kernel: asset("kernel"), Envd: asset("envd"),
+		GuestInit: asset("guestinit"), Ending: true}, log)
+}

@@ -17,7 +17,7 @@ func (downCmd) Run(ctx context.Context, cfg *config.Config) error {
 	if err := machine.StopHolder(ctx, cfg.RunDir); err != nil {
 		return err
 	}
-	m, err := openMachine(cfg, log, nil)
+	m, err := openLeftMachine(cfg, log)
 	if err != nil {
 		return err
 	}

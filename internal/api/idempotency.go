@@ -41,6 +41,7 @@ type createdSandbox struct {
 	HostIP      string `json:"hostIP,omitempty"`
 	Private     bool   `json:"private,omitempty"` // has a traffic token
 	ColdBoot    bool   `json:"coldBoot,omitempty"`
+	Runtime     string `json:"runtime,omitempty"`
 }
 
 // createOnce is create, unless the team has used the key: then the answer is that of the
@@ -138,7 +139,7 @@ func (s *Server) takeOver(
 // remember stores the answer of a create.
 func (s *Server) remember(ctx context.Context, c store.Creation, sb shoal.Sandbox) error {
 	answer, err := json.Marshal(createdSandbox{TemplateID: sb.TemplateID, Alias: sb.Alias,
-		EnvdVersion: sb.EnvdVersion, HostIP: sb.HostIP, ColdBoot: sb.ColdBoot,
+		EnvdVersion: sb.EnvdVersion, HostIP: sb.HostIP, ColdBoot: sb.ColdBoot, Runtime: sb.Runtime,
 		Private: sb.Network.TrafficAccessToken != ""})
 	if err != nil {
 		return fmt.Errorf("encode the answer of a create: %w", err)
@@ -152,7 +153,7 @@ func (s *Server) recall(c store.Creation) (shoal.Sandbox, error) {
 	if err := json.Unmarshal([]byte(c.Answer), &was); err != nil {
 		return shoal.Sandbox{}, fmt.Errorf("read the stored answer of a create: %w", err)
 	}
-	sb := shoal.Sandbox{HostIP: was.HostIP, ColdBoot: was.ColdBoot,
+	sb := shoal.Sandbox{HostIP: was.HostIP, ColdBoot: was.ColdBoot, Runtime: was.Runtime,
 		Spec: shoal.Spec{SandboxID: c.SandboxID, TemplateID: was.TemplateID, Alias: was.Alias,
 			EnvdVersion: was.EnvdVersion, EnvdAccessToken: s.tokens.Envd(c.SandboxID)}}
 	if was.Private {

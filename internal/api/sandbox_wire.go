@@ -20,6 +20,7 @@ func (s *Server) wireSandbox(sb shoal.Sandbox) gen.Sandbox {
 		Domain:             optional(s.domain),
 		EnvdURL:            optional(sb.EnvdURL()),
 		HostAddress:        optional(sb.HostIP),
+		Runtime:            optional(sb.Runtime),
 		ColdBoot:           onlyTrue(sb.ColdBoot),
 	}
 }
@@ -39,6 +40,7 @@ func (s *Server) wireListed(sb shoal.Sandbox) gen.ListedSandbox {
 		EnvdVersion: sb.EnvdVersion,
 		EnvdURL:     optional(sb.EnvdURL()),
 		HostAddress: optional(sb.HostIP),
+		Runtime:     optional(sb.Runtime),
 
 		EnvdUnresponsiveAtPause: onlyTrue(sb.DaemonSilent),
 	}
@@ -70,6 +72,7 @@ func (s *Server) wireDetail(sb shoal.Sandbox) gen.SandboxDetail {
 		EnvdVersion:  l.EnvdVersion,
 		EnvdURL:      l.EnvdURL,
 		HostAddress:  l.HostAddress,
+		Runtime:      l.Runtime,
 		Metadata:     l.Metadata,
 		VolumeMounts: l.VolumeMounts,
 

@@ -107,6 +107,9 @@ func (c *Config) Check() error {
 	if min(c.OvercommitMemory, c.OvercommitCPU, c.OvercommitDisk) < 0 {
 		bad("overcommit-memory, overcommit-cpu, overcommit-disk", "must not be negative")
 	}
+	if min(c.FirecrackerNetworkRate, c.FirecrackerDiskRate) < 0 || max(c.FirecrackerNetworkRate, c.FirecrackerDiskRate) > 1<<20 {
+		bad("firecracker-network-rate, firecracker-disk-rate", "must be 0 to 1048576")
+	}
 	if u, err := url.Parse(c.PublicAPI); c.PublicAPI != "" && (err != nil ||
 		(u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "") {
 		bad("public-api", "%q must be http:// or https:// and a host", c.PublicAPI)

@@ -106,13 +106,17 @@ type Config struct {
 
 	Volumes []string `placeholder:"NAME:PATH,…" help:"Where volumes lie: directories, or where file systems are mounted, by name; new volumes are in the first. Where the roles run apart, each path must lead to the same file system for all apis and orchestrators. The directory volumes in the data directory, by the name local, by default."`
 
-	Shells         int           `default:"2" help:"Sandbox kernels started ahead without a guest, for each root image in use: they take most of the time out of a start or a resume. 0 is none."`
-	GvisorPlatform string        `default:"systrap" enum:"systrap,kvm" help:"How gVisor runs a guest's programs: systrap works everywhere. kvm needs a usable /dev/kvm, has not been measured, and restores only what was paused under it."`
-	Runtimes       string        `default:"auto" enum:"auto,gvisor,firecracker" help:"What isolates guests: gvisor; firecracker, which needs a usable /dev/kvm and what shoal firecracker and shoal kernel import; or auto, which has both where microVMs can run, and gvisor elsewhere."`
-	FirecrackerDir string        `placeholder:"DIR" help:"Builds of Firecracker and kernels of microVMs. In the data directory by default."`
-	EnvdTimeout    time.Duration `default:"20s" help:"How long a started guest's daemon may take to answer."`
-	RestTime       time.Duration `default:"60s" help:"How long a paused sandbox stays frozen in memory too, so that a resume soon after is instant. 0 is never."`
-	SandboxDisk    int64         `default:"10240" placeholder:"MIB" help:"Writable disk of a sandbox of the base template, in MiB."`
+	Shells         int    `default:"2" help:"Sandbox kernels started ahead without a guest, for each root image in use: they take most of the time out of a start or a resume. 0 is none."`
+	GvisorPlatform string `default:"systrap" enum:"systrap,kvm" help:"How gVisor runs a guest's programs: systrap works everywhere. kvm needs a usable /dev/kvm, has not been measured, and restores only what was paused under it."`
+	Runtimes       string `default:"auto" enum:"auto,gvisor,firecracker" help:"What isolates guests: gvisor; firecracker, which needs a usable /dev/kvm and what shoal firecracker and shoal kernel import; or auto, which has both where microVMs can run, and gvisor elsewhere."`
+	FirecrackerDir string `placeholder:"DIR" help:"Builds of Firecracker and kernels of microVMs. In the data directory by default."`
+
+	FirecrackerNetworkRate int64 `placeholder:"MIB" help:"What each microVM may send a second, and receive, in MiB. 0, the default, is no bound."`
+	FirecrackerDiskRate    int64 `placeholder:"MIB" help:"What each microVM may read from and write to its disk a second, together, in MiB. 0, the default, is no bound."`
+
+	EnvdTimeout time.Duration `default:"20s" help:"How long a started guest's daemon may take to answer; for a microVM, its first program too, and a minute more to boot."`
+	RestTime    time.Duration `default:"60s" help:"How long a paused sandbox stays frozen in memory too, so that a resume soon after is instant. 0 is never."`
+	SandboxDisk int64         `default:"10240" placeholder:"MIB" help:"Writable disk of a sandbox of the base template, in MiB."`
 
 	BuildSlots      int               `default:"2" help:"Template builds that run at once; further ones wait their turn."`
 	BuildEnv        map[string]string `placeholder:"NAME=VALUE;…" help:"Environment of every step of a template build, such as mirrors and proxies: PIP_INDEX_URL, npm_config_registry, https_proxy. A template's own ENV comes first."`

@@ -94,6 +94,8 @@ func TestCheck(t *testing.T) {
 		"resolvers":          {[]string{"--dns=1.1.1.1,[::1]:54"}, ""},
 		"domain with scheme": {[]string{"--domain=https://x"}, "domain"},
 		"nothing may run":    {[]string{"--max-sandboxes=0"}, "max-sandboxes"},
+		"rates":              {[]string{"--firecracker-network-rate=100", "--firecracker-disk-rate=50"}, ""},
+		"a rate below zero":  {[]string{"--firecracker-disk-rate=-1"}, "firecracker-disk-rate"},
 		"no builds":          {[]string{"--build-slots=0"}, "build-slots"},
 		"no uploads":         {[]string{"--upload-limit=0"}, "upload-limit"},
 		"package mirrors":    {[]string{"--package-mirrors=http://a=http://m/a;http://b=http://m/b"}, ""},

@@ -87,6 +87,8 @@ var checks = []check{
 	{"address ranges", checkRanges, machine},
 	{"kvm", checkKVM, machine},
 	{"microvms", checkMicroVMs, machine},
+	{"microvm disks", checkMicroVMDisks, machine},
+	{"microvm memory", checkMicroVMMemory, machine},
 	{"clock", checkClock, nil},
 	{"memory", checkMemory, nil},
 	{"descriptors", checkDescriptors, nil},

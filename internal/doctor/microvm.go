@@ -18,21 +18,15 @@ func checkMicroVMs(_ context.Context, cfg *config.Config) Result {
 }
 
 func microVMs(cfg *config.Config, host program.Host) Result {
-	level := Note
-	switch cfg.Runtimes {
-	case config.RuntimeGvisor:
-		return ok("not asked for: runtimes is gvisor")
-	case config.RuntimeFirecracker:
-		level = Fail
+	level, unwanted := microVMsWanted(cfg)
+	if unwanted != "" {
+		return ok("%s", unwanted)
 	}
 	store := program.Open(cfg.Firecracker())
 	programs, err := store.Programs()
 	kernels, kernelErr := store.Kernels()
 	if err = errors.Join(err, kernelErr); err != nil {
 		return level.of(err)
-	}
-	if level == Note && len(programs) == 0 && len(kernels) == 0 {
-		return ok("nothing is imported for them; guests run under gVisor")
 	}
 	for _, p := range programs {
 		err = errors.Join(err, p.Verify())
@@ -58,6 +52,51 @@ func microVMs(cfg *config.Config, host program.Host) Result {
 			"%s, but this build has no default filter of system calls", found)
 	}
 	return ok("%s", found)
+}
+
+// microVMsWanted is how severe it is if guests cannot run under Firecracker; or why nobody wants them to.
+func microVMsWanted(cfg *config.Config) (level Level, unwanted string) {
+	switch cfg.Runtimes {
+	case config.RuntimeGvisor:
+		return OK, "not asked for: runtimes is gvisor"
+	case config.RuntimeFirecracker:
+		return Fail, ""
+	}
+	store := program.Open(cfg.Firecracker())
+	programs, err := store.Programs()
+	kernels, kernelErr := store.Kernels()
+	if len(programs) == 0 && len(kernels) == 0 && errors.Join(err, kernelErr) == nil {
+		return OK, "nothing is imported for them; guests run under gVisor"
+	}
+	return Note, ""
+}
+
+// checkMicroVMDisks says how guests get their disks. Without NBD all works, and takes longer and more room.
+func checkMicroVMDisks(ctx context.Context, cfg *config.Config) Result {
+	level, unwanted := microVMsWanted(cfg)
+	if unwanted != "" {
+		return ok("%s", unwanted)
+	}
+	err := program.Host{}.CheckDisks(ctx)
+	switch {
+	case err == nil:
+		return ok("served over NBD, which works")
+	case shoal.ErrFirecrackerNBD.Matches(err):
+		level = min(level, Warn)
+	}
+	return level.of(err)
+}
+
+// checkMicroVMMemory says how guests that are restored get their memory.
+func checkMicroVMMemory(_ context.Context, cfg *config.Config) Result {
+	level, unwanted := microVMsWanted(cfg)
+	if unwanted != "" {
+		return ok("%s", unwanted)
+	}
+	if err := (program.Host{}).CheckMemory(); err != nil {
+		return min(level, Warn).of(err)
+	}
+	return ok("served page by page by userfaultfd, which works")
 }
 
 // of describes an error of the catalogue by what it says and its fix.

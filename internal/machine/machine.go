@@ -45,6 +45,9 @@ type Options struct {
 	GuestInit func() []byte
 	// Ended, if set, is called with the execution ID of each run of a sandbox that ends.
 	Ended func(executionID string)
+	// Ending is for a machine that starts no guests and ends those that there are, also those of
+	// runtimes that cannot run any more or that the settings do not name.
+	Ending bool
 }
 
 // Machine runs sandboxes. Call Open, Start and Run, then optionally Teardown, then Close.

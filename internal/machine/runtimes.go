@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"os/exec"
 	"path/filepath"
 
@@ -21,6 +23,9 @@ import (
 // it, and a template that wants a microVM says so.
 func (m *Machine) openRuntimes() (runtime.Set, error) {
 	set := runtime.Set{m.driver}
+	if m.options.Ending {
+		return m.addLeftMicroVMs(set)
+	}
 	if m.cfg.Runtimes == config.RuntimeGvisor {
 		return set, nil
 	}
@@ -40,17 +45,36 @@ func (m *Machine) openRuntimes() (runtime.Set, error) {
 	return set, nil
 }
 
+// addLeftMicroVMs adds what can end microVMs, if there ever were any in this run directory.
+func (m *Machine) addLeftMicroVMs(set runtime.Set) (runtime.Set, error) {
+	o := m.microVMOptions()
+	if _, err := os.Stat(o.RunDir); errors.Is(err, fs.ErrNotExist) {
+		return set, nil
+	}
+	var err error
+	if m.microVMs, err = firecracker.Open(o, m.log); err != nil {
+		return nil, err
+	}
+	return append(set, m.microVMs), nil
+}
+
 // openMicroVMs returns nil where nothing was imported for microVMs and nobody asks for them.
 func (m *Machine) openMicroVMs() (*firecracker.Driver, error) {
-	store := program.Open(m.cfg.Firecracker())
+	o := m.microVMOptions()
 	if m.cfg.Runtimes == config.RuntimeAuto {
-		if list, err := store.Programs(); err == nil && len(list) == 0 {
+		if list, err := o.Programs.Programs(); err == nil && len(list) == 0 {
 			return nil, nil
 		}
 	}
-	return firecracker.New(firecracker.Options{RunDir: filepath.Join(m.cfg.RunDir, "firecracker"),
-		BaseDir: m.cfg.MicroVMDisks(), CgroupParent: m.cfg.Instance + "-vm", Programs: store,
-		Init: m.options.GuestInit(), Attendant: attend}, m.log)
+	return firecracker.New(o, m.log)
+}
+
+func (m *Machine) microVMOptions() firecracker.Options {
+	return firecracker.Options{RunDir: filepath.Join(m.cfg.RunDir, "firecracker"),
+		BaseDir: m.cfg.MicroVMDisks(), CgroupParent: m.cfg.Instance + "-vm", Programs: program.Open(m.cfg.Firecracker()),
+		Init: m.options.GuestInit(), Attendant: attend, Patience: m.cfg.EnvdTimeout,
+		Rates: firecracker.Rates{Network: m.cfg.FirecrackerNetworkRate << 20, Disk: m.cfg.FirecrackerDiskRate << 20},
+	}
 }
 
 // attend is the command by which this program attends a microVM.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,8 +24,8 @@ const collectAge = 10 * time.Minute
 
 // Collect removes what nothing on this machine or in the store needs any more: builds that are
 // not among the known ones, with their snapshots; snapshots of pauses that no sandbox has; root
-// images that no build, snapshot or sandbox needs and that are not pinned; and sandbox kernels
-// that nothing needs, except the present one. Snapshots rest in the trash first, and what they
+// images that no build, snapshot or sandbox needs and that are not pinned, and what runtimes have made
+// of such roots; and sandbox kernels that nothing needs, except the present one. Snapshots rest in the trash first, and what they
 // need stays as long. If a snapshot cannot be read, all but what it might need is removed, and
 // the error names it. Nothing happens if the inventory is not believed (inventory.go).
 func (o *Orchestrator) Collect(
@@ -83,7 +85,7 @@ func (g *garbage) collect(ctx context.Context, known []string, opts shoal.Collec
 	if err != nil {
 		return err
 	}
-	return errors.Join(g.collectImages(needed), g.collectKernels(needed), needed.complaint())
+	return errors.Join(g.collectImages(needed), g.collectRoots(needed), g.collectKernels(needed), needed.complaint())
 }
 
 // collectSnapshots puts what nothing refers to into the trash, and brings back what
@@ -196,9 +198,10 @@ func isOfSandbox(name string) bool {
 	return isPause || snapshot.IsFork(name)
 }
 
-// needs is what must stay: images by path, kernels by name, which no two runtimes share.
+// needs is what must stay: images by path, roots made of them, kernels by name, which no two runtimes share.
 type needs struct {
 	images  map[string]bool
+	roots   map[runtime.Root]bool
 	kernels map[string]bool
 	// unreadable are the snapshots whose description cannot be read.
 	unreadable []string
@@ -211,6 +214,7 @@ func (n *needs) add(root runtime.Root, kernel string) {
 	for _, path := range root.Images() {
 		n.images[path] = true
 	}
+	n.roots[root] = true
 	n.kernels[kernel] = true
 }
 
@@ -256,7 +260,7 @@ func born(path string) time.Time {
 }
 
 func (g *garbage) needed() (*needs, error) {
-	used := &needs{images: map[string]bool{}, kernels: map[string]bool{}}
+	used := &needs{images: map[string]bool{}, roots: map[runtime.Root]bool{}, kernels: map[string]bool{}}
 	for _, build := range g.builds.all() {
 		if root, err := g.builds.root(build); err == nil {
 			used.add(root, "")
@@ -317,6 +321,22 @@ func (g *garbage) collectImages(needed *needs) error {
 		err = errors.Join(err, g.builds.images.Remove(digest))
 	}
 	return err
+}
+
+// collectRoots removes what runtimes have made of roots that nothing needs, unless a snapshot may need any.
+func (g *garbage) collectRoots(needed *needs) error {
+	if !needed.unknown.IsZero() {
+		return nil
+	}
+	var errs error
+	roots := slices.Collect(maps.Keys(needed.roots))
+	for _, rt := range g.runtimes {
+		removed, bytes, err := rt.RemoveRoots(roots, time.Now().Add(-collectAge))
+		g.found.Images += removed
+		g.found.Freed += bytes
+		errs = errors.Join(errs, err)
+	}
+	return errs
 }
 
 func (g *garbage) collectKernels(needed *needs) error {

@@ -40,7 +40,7 @@ func (g *guests) enter(sb *sandbox, own *guest.Guest) error {
 	sb.mu.Lock()
 	sb.guest, sb.last = own, own.Identity()
 	sb.view.ExecutionID = shoal.NewExecutionID()
-	sb.view.HostIP = own.Address().String()
+	sb.view.HostIP, sb.view.Runtime = own.Address().String(), sb.last.Runtime
 	sb.mu.Unlock()
 	return g.records.save(sb)
 }

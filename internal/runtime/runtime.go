@@ -153,6 +153,10 @@ type Runtime interface {
 	// RemoveKernels removes the programs of earlier versions that needed does not name,
 	// and returns how many those were and their size in bytes.
 	RemoveKernels(needed func(kernel string) bool) (removed int, bytes int64, err error)
+	// RemoveRoots removes what was made of root images and is none of the needed roots', nor any
+	// guest's, unless it was used after a time. It returns how many those were and their size in bytes.
+	// What was removed is made again when a guest needs it.
+	RemoveRoots(needed []Root, before time.Time) (removed int, bytes int64, err error)
 }
 
 // Shell is a kernel that waits for its guest. Start and Restore are those of

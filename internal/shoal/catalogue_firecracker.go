@@ -106,6 +106,20 @@ var (
 	ErrFirecrackerTap = kind("firecracker.tap", 500,
 		"The host's kernel has no tap devices, or another process uses the guest's.",
 		"Load the module: `modprobe tun`; `shoal down` ends what an earlier run left.")
+	ErrFirecrackerNBD = kind("firecracker.nbd", 500,
+		"The host's kernel attaches no disks over NBD: its nbd module is not loaded, is older than Linux 5.14, or Shoal runs in "+
+			"a network namespace of its own. Disks of microVMs are then copies of whole files.",
+		"`modprobe nbd nbds_max=0 max_part=0`, `echo nbd >/etc/modules-load.d/nbd.conf` and `echo options nbd nbds_max=0 "+
+			"max_part=0 >/etc/modprobe.d/nbd.conf`; then start Shoal again, in the host's network namespace.")
+	ErrFirecrackerNBDFull = kind("firecracker.nbd_full", 500,
+		"All NBD devices of the host are in use, and its kernel makes no more: guests' disks, what else uses them (`lsblk`), "+
+			"or what a crash has left.",
+		"End what uses them; `shoal down` detaches what an earlier run left. A module loaded with max_part=0 has numbers for "+
+			"most: `modprobe -r nbd && modprobe nbd nbds_max=0 max_part=0`.")
+	ErrFirecrackerUserfault = kind("firecracker.userfault", 500,
+		"The host's kernel does not let Shoal serve the memory of microVMs page by page (userfaultfd), so a restore reads all of "+
+			"it from a file first.",
+		"Run Linux 4.11 or later with CONFIG_USERFAULTFD, and Shoal as root or with CAP_SYS_PTRACE.")
 	ErrFirecrackerAPI = kind("firecracker.api", 500,
 		"Firecracker refused a request, or did not answer it.",
 		"The error has Firecracker's own words; its log and the guest's console are beside it.")

@@ -63,7 +63,8 @@ type Collected struct {
 	Trashed   int64
 	// Restored counts those that came back from the trash, because something refers to them.
 	Restored int
-	// Emptied counts those that left the trash for good; Images and Kernels were removed, too.
+	// Emptied counts those that left the trash for good; Images, with what runtimes have made of them, and
+	// Kernels were removed, too.
 	// Freed is the size of all three in bytes.
 	Emptied int
 	Images  int

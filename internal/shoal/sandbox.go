@@ -102,6 +102,8 @@ type Sandbox struct {
 	EndAt       time.Time `json:"endAt"`     // deadline, UTC
 	// HostIP is the address at which the node's host reaches every guest port.
 	HostIP string `json:"hostIP,omitempty"`
+	// Runtime is the name of what isolates its guest; empty until it has begun.
+	Runtime string `json:"runtime,omitempty"`
 	// ColdBoot means that this execution began from the disk of a paused sandbox,
 	// without the memory that it had.
 	ColdBoot bool `json:"coldBoot,omitempty"`

@@ -86,7 +86,7 @@ func decodeSandbox(s *nodev1.Sandbox) shoal.Sandbox {
 		KeptBytes:   s.GetKeptBytes(),
 		PauseMode:   shoal.PauseMode(s.GetPauseMode()),
 
-		DaemonSilent: s.GetDaemonSilent(),
+		DaemonSilent: s.GetDaemonSilent(), Runtime: s.GetRuntime(),
 	}
 }
 

@@ -88,7 +88,7 @@ func encodeSandbox(s shoal.Sandbox) *nodev1.Sandbox {
 		KeptBytes:   s.KeptBytes,
 		PauseMode:   string(s.PauseMode),
 
-		DaemonSilent: s.DaemonSilent,
+		DaemonSilent: s.DaemonSilent, Runtime: s.Runtime,
 	}
 }
 

@@ -30,7 +30,7 @@ func (d *Driver) Adopt(ctx context.Context, s runtime.Spec) (runtime.Guest, erro
 	if err != nil {
 		return nil, err
 	}
-	g.basePath = filepath.Join(d.opts.BaseDir, j.Base+".ext4")
+	g.basePath = filepath.Join(d.opts.BaseDir, j.Base+baseSuffix)
 	g.frozen = nil
 	if err := g.adoptAttendant(); err != nil {
 		return nil, errors.Join(runtime.ErrGone, err, g.Kill(ctx))
@@ -82,24 +82,34 @@ func (d *Driver) Reclaim(ctx context.Context, inUse func(id string) bool) error 
 // removeLeftovers ends the processes of a guest, and removes its cgroup and jail. What is gone already
 // is no error.
 func (d *Driver) removeLeftovers(ctx context.Context, id string) error {
-	err := d.groups.kill(id)
+	j, recordErr := d.recorded(id)
+	if recordErr != nil {
+		j = &jail{}
+	}
+	err := d.end(ctx, id, j.Backend)
 	if err == nil {
 		err = d.groups.remove(ctx, id)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	j, err := d.recorded(id)
-	if errors.Is(err, fs.ErrNotExist) {
+	case errors.Is(recordErr, fs.ErrNotExist):
 		return nil
-	}
-	if err != nil { // nothing is known of the jail, which is found by its directory at most
-		return errors.Join(fmt.Errorf("remove what is left of %s: %w", id, err), os.Remove(d.recordPath(id)))
-	}
-	if j.Backend != "" {
-		if err := detach(ctx, j.Backend); err != nil {
-			return fmt.Errorf("detach the disk of %s: %w", id, err)
-		}
+	case recordErr != nil: // nothing is known of the jail, which is found by its directory at most
+		return errors.Join(fmt.Errorf("remove what is left of %s: %w", id, recordErr), os.Remove(d.recordPath(id)))
 	}
 	return d.removeJail(j)
+}
+
+// end ends the processes of a guest, and takes its disk from the host's kernel: Firecracker, which ends by
+// closing the disk, would wait for minutes for an attendant to write what the page cache has of it.
+func (d *Driver) end(ctx context.Context, id, backend string) error {
+	err := d.groups.kill(id)
+	if err == nil && backend != "" {
+		err = detach(ctx, backend)
+	}
+	if err != nil {
+		return fmt.Errorf("end %s: %w", id, err)
+	}
+	return nil
 }

@@ -9,10 +9,17 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"shoal/internal/atomicfile"
 	"shoal/internal/image"
 	"shoal/internal/runtime"
+)
+
+// The ends of the names of bases, and of first root file systems, which lie beside them.
+const (
+	baseSuffix   = ".ext4"
+	initrdSuffix = ".initrd"
 )
 
 // bases are the file systems that disks begin with: one for each root and amount of room, made when
@@ -42,11 +49,12 @@ func roomOf(name string) (roomMB int64, ok bool) {
 // get returns the path of a base, which is made if it is not there.
 func (b *bases) get(root runtime.Root, roomMB int64) (name, path string, err error) {
 	name = baseName(root, roomMB)
-	path = filepath.Join(b.dir, name+".ext4")
+	path = filepath.Join(b.dir, name+baseSuffix)
 	own := b.lock(name)
 	own.Lock()
 	defer own.Unlock()
-	if _, err := os.Stat(path); err == nil {
+	now := time.Now()
+	if err := os.Chtimes(path, now, now); err == nil { // a collection sees that it is in use
 		return name, path, nil
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return "", "", err
@@ -67,6 +75,49 @@ func (b *bases) lock(name string) *sync.Mutex {
 		b.making[name] = &sync.Mutex{}
 	}
 	return b.making[name]
+}
+
+// remove removes the bases that nobody needs, and the first root file systems of other programs, unless they
+// were used after a time.
+func (b *bases) remove(needed func(name string) bool, before time.Time) (removed int, bytes int64, err error) {
+	for _, suffix := range []string{baseSuffix, initrdSuffix} {
+		paths, globErr := filepath.Glob(filepath.Join(b.dir, "*"+suffix))
+		err = errors.Join(err, globErr)
+		for _, path := range paths {
+			name := strings.TrimSuffix(filepath.Base(path), suffix)
+			if needed(name) {
+				continue
+			}
+			size, removeErr := b.removeUnused(name, path, before)
+			if size >= 0 && removeErr == nil {
+				removed++
+				bytes += size
+			}
+			err = errors.Join(err, removeErr)
+		}
+	}
+	return removed, bytes, err
+}
+
+// removeUnused returns the size of what it has removed, or -1 if it was used after a time.
+func (b *bases) removeUnused(name, path string, before time.Time) (bytes int64, err error) {
+	own := b.lock(name)
+	own.Lock()
+	defer own.Unlock()
+	info, err := os.Stat(path)
+	if err != nil || !info.ModTime().Before(before) {
+		return -1, err
+	}
+	return allocated(path), os.Remove(path)
+}
+
+// removeUnfinished removes what a process that was killed had begun to make. Nobody else makes any now.
+func (b *bases) removeUnfinished() error {
+	left, err := filepath.Glob(filepath.Join(b.dir, ".*"+atomicfile.Suffix))
+	for _, path := range left {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
 }
 
 func (b *bases) create(path string, root runtime.Root, roomMB int64) (err error) {

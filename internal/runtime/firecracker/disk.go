@@ -117,7 +117,9 @@ func (g *guest) afterAttendant() {
 	if !g.hasEnded() {
 		g.driver.log.Error("the attendant of a microVM has ended; the guest is ended too", "guest", g.spec.ID,
 			"words", lastWords(g.jail.beside(attendantLog)))
-		_ = g.driver.groups.kill(g.spec.ID)
+		if err := g.driver.end(context.Background(), g.spec.ID, g.jail.Backend); err != nil {
+			g.driver.log.Error("a microVM without its attendant is left", "error", err)
+		}
 	}
 	close(g.attendantDone)
 }

@@ -3,12 +3,18 @@ package firecracker
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"math/rand"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
+	"time"
 
+	"shoal/internal/atomicfile"
 	"shoal/internal/runtime"
+	"shoal/internal/runtime/firecracker/program"
 )
 
 func file(t *testing.T, data []byte) string {
@@ -130,5 +136,64 @@ func TestNames(t *testing.T) {
 		if got := virtualCPUs(n); got != want {
 			t.Errorf("%d processors are %d", n, got)
 		}
+	}
+}
+
+// TestRemoveRoots: of what was made of roots stays what is needed, what a guest has, and what was used lately.
+func TestRemoveRoots(t *testing.T) {
+	dir, run := t.TempDir(), t.TempDir()
+	needed, guests, gone := runtime.NewRoot("/i/a", "/i/b"), runtime.NewRoot("/i/c"), runtime.NewRoot("/i/a")
+	d := &Driver{opts: Options{BaseDir: dir, RunDir: run, Programs: program.Open(t.TempDir())}, bases: bases{dir: dir}}
+	long := time.Now().Add(-time.Hour)
+	put := func(name string, used time.Time) {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.WriteFile(path, make([]byte, 8192), 0o600), os.Chtimes(path, used, used)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stays := []string{baseName(needed, 64) + baseSuffix, baseName(needed, 640) + baseSuffix, baseName(guests, 64) + baseSuffix}
+	for _, name := range stays {
+		put(name, long)
+	}
+	lately := baseName(gone, 65) + baseSuffix
+	put(lately, time.Now())
+	for _, name := range []string{baseName(gone, 64) + baseSuffix, "of-an-earlier-version" + baseSuffix, "6.1-gone" + initrdSuffix} {
+		put(name, long)
+	}
+	put(".begun"+atomicfile.Suffix, long)
+	record := fmt.Sprintf(`{"dir":"/x","base":%q}`, baseName(guests, 64))
+	if err := os.WriteFile(filepath.Join(run, "guest.json"), []byte(record), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	removed, bytes, err := d.RemoveRoots([]runtime.Root{needed}, time.Now().Add(-time.Minute))
+	if removed != 3 || bytes != 3*8192 || err != nil {
+		t.Errorf("removed %d of %d bytes, %v", removed, bytes, err)
+	}
+	if err := d.bases.removeUnfinished(); err != nil {
+		t.Error(err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var left []string
+	for _, e := range entries {
+		left = append(left, e.Name())
+	}
+	want := append(stays, lately)
+	slices.Sort(want)
+	if !slices.Equal(left, want) {
+		t.Errorf("left are %v, want %v", left, want)
+	}
+	// A guest that begins from it keeps one that nobody needs otherwise.
+	if err := os.Chtimes(filepath.Join(dir, lately), long, long); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := d.bases.get(gone, 65); err != nil {
+		t.Fatal(err)
+	}
+	if removed, _, err := d.RemoveRoots([]runtime.Root{needed}, time.Now().Add(-time.Minute)); removed != 0 || err != nil {
+		t.Errorf("removed %d that a guest begins from, %v", removed, err)
 	}
 }

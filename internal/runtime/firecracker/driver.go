@@ -13,10 +13,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -104,20 +106,31 @@ func New(opts Options, log *slog.Logger) (*Driver, error) {
 	if err := errors.Join(opts.Host.CheckKVM(), opts.Host.CheckTun()); err != nil {
 		return nil, err
 	}
+	d, err := Open(opts, log)
+	if err != nil {
+		return nil, err
+	}
+	d.program, d.kernel = programs[0], kernels[0]
+	d.lookForAttendants()
+	return d, nil
+}
+
+// Open prepares a driver that starts no guests and takes over and ends those that there are. It needs
+// nothing of the machine that guests need.
+func Open(opts Options, log *slog.Logger) (*Driver, error) {
 	opts.Patience = cmp.Or(opts.Patience, patience)
-	d := &Driver{opts: opts, log: log, program: programs[0], kernel: kernels[0]}
-	for _, dir := range []string{opts.RunDir, filepath.Join(opts.RunDir, usersDir), opts.BaseDir} {
+	d := &Driver{opts: opts, log: log, users: users{dir: filepath.Join(opts.RunDir, usersDir)}, bases: bases{dir: opts.BaseDir}}
+	for _, dir := range []string{opts.RunDir, d.users.dir, opts.BaseDir} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("make a directory of microVMs: %w", err)
 		}
 	}
-	d.users = users{dir: filepath.Join(opts.RunDir, usersDir)}
-	d.bases = bases{dir: opts.BaseDir}
-	if d.groups, err = newCgroups(opts.CgroupParent); err != nil {
-		return nil, err
+	if err := d.bases.removeUnfinished(); err != nil {
+		return nil, fmt.Errorf("remove an unfinished disk: %w", err)
 	}
-	d.lookForAttendants()
-	return d, nil
+	var err error
+	d.groups, err = newCgroups(opts.CgroupParent)
+	return d, err
 }
 
 // lookForAttendants finds out what of guests can be served by attendants here.
@@ -186,6 +199,43 @@ func (d *Driver) kernelOf(s runtime.Spec) (program.Kernel, error) {
 // RemoveKernels removes nothing: what an operator has imported is the operator's to remove.
 func (d *Driver) RemoveKernels(func(kernel string) bool) (removed int, bytes int64, err error) {
 	return 0, 0, nil
+}
+
+// RemoveRoots removes the bases of disks that are of no needed root and no guest's, and the first root file
+// systems of kernels and programs that are not here any more.
+func (d *Driver) RemoveRoots(needed []runtime.Root, before time.Time) (removed int, bytes int64, err error) {
+	used, err := d.usedBases()
+	if err != nil {
+		return 0, 0, err
+	}
+	kernels, err := d.opts.Programs.Kernels()
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, k := range kernels {
+		used[d.initrdName(k)] = true
+	}
+	return d.bases.remove(func(name string) bool {
+		room, _ := roomOf(name)
+		return used[name] || slices.ContainsFunc(needed, func(r runtime.Root) bool { return baseName(r, room) == name })
+	}, before)
+}
+
+// usedBases are those of the guests that there are.
+func (d *Driver) usedBases() (map[string]bool, error) {
+	used := map[string]bool{}
+	records, err := filepath.Glob(filepath.Join(d.opts.RunDir, "*.json"))
+	for _, path := range records {
+		j, readErr := d.recorded(strings.TrimSuffix(filepath.Base(path), ".json"))
+		if errors.Is(readErr, fs.ErrNotExist) {
+			continue // it has just ended
+		}
+		if readErr != nil {
+			return nil, readErr
+		}
+		used[j.Base] = true
+	}
+	return used, err
 }
 
 // Start boots a guest. If it fails, nothing of the guest is left.

@@ -119,7 +119,7 @@ func (g *guest) ended() bool {
 func (g *guest) Kill(ctx context.Context) error {
 	if !g.ended() {
 		g.ending.Store(true)
-		if err := g.driver.groups.kill(g.spec.ID); err != nil {
+		if err := g.driver.end(ctx, g.spec.ID, g.jail.Backend); err != nil {
 			return err
 		}
 	}

@@ -286,7 +286,11 @@ func (g *guest) putMetadata(ctx context.Context) error {
 // initrd returns the path of a kernel's first root file system: its modules, and Shoal's init. It is
 // made when a guest first needs it.
 func (d *Driver) initrd(k program.Kernel) (string, error) {
-	path := filepath.Join(d.opts.BaseDir, fmt.Sprintf("%s-%.12s-%s.initrd", k.Name, k.Modules, digest(d.opts.Init)))
+	name := d.initrdName(k)
+	path := filepath.Join(d.opts.BaseDir, name+initrdSuffix)
+	own := d.bases.lock(name)
+	own.Lock()
+	defer own.Unlock()
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
@@ -302,6 +306,10 @@ func (d *Driver) initrd(k program.Kernel) (string, error) {
 		return "", fmt.Errorf("make the first root file system: %w", err)
 	}
 	return path, nil
+}
+
+func (d *Driver) initrdName(k program.Kernel) string {
+	return fmt.Sprintf("%s-%.12s-%s", k.Name, k.Modules, digest(d.opts.Init))
 }
 
 func (d *Driver) writeInitrd(f *os.File, k program.Kernel) error {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"shoal/internal/runtime"
 	"shoal/internal/runtime/gvisor/pin"
@@ -93,6 +94,11 @@ func (d *Driver) RemoveKernels(needed func(kernel string) bool) (removed int, by
 		err = errors.Join(err, os.RemoveAll(path))
 	}
 	return removed, bytes, err
+}
+
+// RemoveRoots removes nothing: gVisor reads the images themselves.
+func (d *Driver) RemoveRoots([]runtime.Root, time.Time) (removed int, bytes int64, err error) {
+	return 0, 0, nil
 }
 
 // sizeOf adds up the sizes of the files in a tree, in bytes, ignoring what it cannot read.

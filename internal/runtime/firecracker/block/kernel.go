@@ -41,6 +41,7 @@ const (
 type UnavailableError struct {
 	Cause string
 	Fix   string
+	Full  bool  // the client is there, and has no device left
 	Err   error // may be nil
 }
 
@@ -58,6 +59,18 @@ func (e *UnavailableError) Unwrap() error { return e.Err }
 
 const fixModule = "run `modprobe nbd nbds_max=0 max_part=0`, and write `nbd` to /etc/modules-load.d/nbd.conf and " +
 	"`options nbd nbds_max=0 max_part=0` to /etc/modprobe.d/nbd.conf"
+
+// ErrNoModule is that of a kernel without an NBD client.
+func ErrNoModule() error {
+	return &UnavailableError{Cause: "the kernel's nbd module is not loaded", Fix: fixModule}
+}
+
+// ErrNoDevice is that of a kernel whose devices are all in use, so many of which can be seen.
+func ErrNoDevice(inUse int) error {
+	return &UnavailableError{
+		Cause: fmt.Sprintf("the kernel has no free NBD device, and makes none; %d are in use", inUse), Full: true,
+		Fix: "end sandboxes or what else uses devices (`lsblk`), load nbd with max_part=0, which leaves numbers for more, and look at `dmesg`"}
+}
 
 // Kernel is the kernel's NBD client. It has no state of its own.
 type Kernel struct {
@@ -96,7 +109,7 @@ func (k *Kernel) dial() (*genetlink.Conn, genetlink.Family, error) {
 			Fix:   "run Shoal in the host's network namespace: the client answers in no other",
 		}
 	}
-	return nil, family, &UnavailableError{Cause: "the kernel's nbd module is not loaded", Fix: fixModule}
+	return nil, family, ErrNoModule()
 }
 
 // execute sends one command. Each has a connection of its own, so that no answer is taken for another's.
@@ -202,13 +215,8 @@ func (k *Kernel) explain(what string, err error) error {
 	case errors.Is(err, unix.EPERM):
 		err = &UnavailableError{Cause: "only root may attach disks", Fix: "run Shoal as root", Err: err}
 	case errors.Is(err, unix.ENOMEM), errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EBUSY), errors.Is(err, unix.EINVAL):
-		attached, listErr := k.Attached()
-		cause := "the kernel has no free NBD device, and makes none"
-		if listErr == nil {
-			cause += fmt.Sprintf("; %d are in use", len(attached))
-		}
-		err = &UnavailableError{Cause: cause, Err: err,
-			Fix: "end sandboxes or what else uses devices (`lsblk`), load nbd with max_part=0, which leaves numbers for more, and look at `dmesg`"}
+		attached, _ := k.Attached()
+		err = fmt.Errorf("%w (%w)", ErrNoDevice(len(attached)), err)
 	}
 	return fmt.Errorf("%s: %w", what, err)
 }

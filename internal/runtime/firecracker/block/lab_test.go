@@ -83,6 +83,9 @@ func TestLabWithoutTheModule(t *testing.T) {
 	if err := k.Check(); !errors.As(err, &unavailable) || !strings.Contains(err.Error(), "modprobe nbd") {
 		t.Errorf("without the module: %v", err)
 	}
+	if err := k.Try(t.Context()); !errors.As(err, &unavailable) || unavailable.Full {
+		t.Errorf("a try without the module: %v", err)
+	}
 	d, _, _ := newTestDisk(t, 1<<20, 0)
 	a, err := NewAttachment(k, d, "test:none", nil)
 	if err != nil {
@@ -97,6 +100,12 @@ func TestLabWithoutTheModule(t *testing.T) {
 	command(t, "modprobe", "nbd", "nbds_max=4", "max_part=0")
 	if err := k.Check(); err != nil {
 		t.Errorf("with the module: %v", err)
+	}
+	if err := k.Try(t.Context()); err != nil {
+		t.Errorf("a try with the module: %v", err)
+	}
+	if left, err := k.Attached(); err != nil || len(left) != 0 {
+		t.Errorf("a try has left %v (%v)", left, err)
 	}
 }
 

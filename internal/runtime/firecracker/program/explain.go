@@ -25,6 +25,8 @@ var bootFailures = []struct {
 	{[]string{"attempted to kill init"}, shoal.ErrFirecrackerInitEnded, "the guest's first program has ended"},
 	{[]string{"failed to allocate hugepages"}, shoal.ErrFirecrackerHugePages, "the host has too few huge pages"},
 	{[]string{"error creating kvm object"}, shoal.ErrFirecrackerKVM, "Firecracker cannot use /dev/kvm"},
+	{[]string{"no free nbd device"}, shoal.ErrFirecrackerNBDFull, "the guest's disk cannot be attached"},
+	{[]string{"nbd module is not loaded"}, shoal.ErrFirecrackerNBD, "the guest's disk cannot be attached"},
 	{[]string{"open tap device failed"}, shoal.ErrFirecrackerTap, "Firecracker cannot open the guest's network device"},
 }
 

@@ -1,6 +1,7 @@
 package program
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"shoal/internal/runtime/firecracker/block"
+	"shoal/internal/runtime/firecracker/page"
 	"shoal/internal/shoal"
 )
 
@@ -100,6 +103,31 @@ func (h Host) CheckTun() error {
 		return shoal.ErrFirecrackerTap.New("%s cannot be opened (%v)", path, reason(err))
 	}
 	return f.Close()
+}
+
+// CheckDisks says whether the host's kernel attaches disks over NBD, by attaching a small one for a moment:
+// the module may be there and have no device left. Errors are shoal.ErrFirecrackerNBD, with which disks are
+// files, and shoal.ErrFirecrackerNBDFull, with which no guest starts.
+func (Host) CheckDisks(ctx context.Context) error { return explainDisk(block.NewKernel().Try(ctx)) }
+
+func explainDisk(err error) error {
+	var unavailable *block.UnavailableError
+	switch {
+	case !errors.As(err, &unavailable):
+		return err
+	case unavailable.Full:
+		return shoal.ErrFirecrackerNBDFull.New("no disk can be attached: %s", unavailable.Cause)
+	}
+	return shoal.ErrFirecrackerNBD.New("disks are copied as files: %s", unavailable.Cause)
+}
+
+// CheckMemory says whether the host's kernel lets a program serve the memory of another page by page. Without,
+// restores read it from a file. Errors are shoal.ErrFirecrackerUserfault.
+func (Host) CheckMemory() error {
+	if err := page.Supported(); err != nil {
+		return shoal.ErrFirecrackerUserfault.Wrap(err, "restored memory is read from files")
+	}
+	return nil
 }
 
 // CheckHugePages says whether the host has so many MiB in pages of 2 MiB free. Errors are

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"shoal/internal/runtime/firecracker/block"
 	"shoal/internal/shoal"
 )
 
@@ -117,6 +120,8 @@ func TestExplain(t *testing.T) {
 		"Kernel panic - not syncing: No working init found.  Try passing init= option to kernel.": shoal.ErrFirecrackerNoInit,
 		"Kernel panic - not syncing: Requested init /sbin/init failed (error -2).":                shoal.ErrFirecrackerNoInit,
 		"Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000000":                 shoal.ErrFirecrackerInitEnded,
+		block.ErrNoModule().Error():  shoal.ErrFirecrackerNBD,
+		block.ErrNoDevice(3).Error(): shoal.ErrFirecrackerNBDFull,
 	} {
 		wantKind(t, says, Explain(silent, "[    1.0] "+says+"\n"), kind)
 		if err := Explain(silent, says); !errors.Is(err, silent) {
@@ -128,6 +133,19 @@ func TestExplain(t *testing.T) {
 	}
 	if Explain(nil, NoDiskLine) != nil {
 		t.Error("no error became one")
+	}
+}
+
+// TestExplainDisk: a host without the module, and one without a free device. Both are caused for good in the
+// lab, and where the module cannot be loaded.
+func TestExplainDisk(t *testing.T) {
+	wantKind(t, "no module", explainDisk(fmt.Errorf("attach: %w", block.ErrNoModule())), shoal.ErrFirecrackerNBD)
+	wantKind(t, "no device", explainDisk(fmt.Errorf("attach: %w", block.ErrNoDevice(3))), shoal.ErrFirecrackerNBDFull)
+	if err := explainDisk(io.EOF); !errors.Is(err, io.EOF) || explainDisk(nil) != nil {
+		t.Errorf("another error: %v", err)
+	}
+	if err := block.NewKernel().Check(); err != nil {
+		wantKind(t, "this machine", Host{}.CheckDisks(t.Context()), shoal.ErrFirecrackerNBD)
 	}
 }
 

@@ -799,9 +799,11 @@ type Sandbox struct {
 	HostIp      string                 `protobuf:"bytes,7,opt,name=host_ip,json=hostIp,proto3" json:"host_ip,omitempty"`
 	ColdBoot    bool                   `protobuf:"varint,8,opt,name=cold_boot,json=coldBoot,proto3" json:"cold_boot,omitempty"`
 	// What a paused sandbox takes on the disk.
-	KeptBytes     int64  `protobuf:"varint,9,opt,name=kept_bytes,json=keptBytes,proto3" json:"kept_bytes,omitempty"`
-	PauseMode     string `protobuf:"bytes,10,opt,name=pause_mode,json=pauseMode,proto3" json:"pause_mode,omitempty"`
-	DaemonSilent  bool   `protobuf:"varint,11,opt,name=daemon_silent,json=daemonSilent,proto3" json:"daemon_silent,omitempty"`
+	KeptBytes    int64  `protobuf:"varint,9,opt,name=kept_bytes,json=keptBytes,proto3" json:"kept_bytes,omitempty"`
+	PauseMode    string `protobuf:"bytes,10,opt,name=pause_mode,json=pauseMode,proto3" json:"pause_mode,omitempty"`
+	DaemonSilent bool   `protobuf:"varint,11,opt,name=daemon_silent,json=daemonSilent,proto3" json:"daemon_silent,omitempty"`
+	// The name of what isolates its guest.
+	Runtime       string `protobuf:"bytes,12,opt,name=runtime,proto3" json:"runtime,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -911,6 +913,13 @@ func (x *Sandbox) GetDaemonSilent() bool {
 		return x.DaemonSilent
 	}
 	return false
+}
+
+func (x *Sandbox) GetRuntime() string {
+	if x != nil {
+		return x.Runtime
+	}
+	return ""
 }
 
 type CreateRequest struct {
@@ -4438,7 +4447,7 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a_\n" +
 	"\x13WorkloadTokensEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x122\n" +
-	"\x05value\x18\x02 \x01(\v2\x1c.shoal.node.v1.WorkloadTokenR\x05value:\x028\x01\"\x8b\x03\n" +
+	"\x05value\x18\x02 \x01(\v2\x1c.shoal.node.v1.WorkloadTokenR\x05value:\x028\x01\"\xa5\x03\n" +
 	"\aSandbox\x12'\n" +
 	"\x04spec\x18\x01 \x01(\v2\x13.shoal.node.v1.SpecR\x04spec\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12!\n" +
@@ -4454,7 +4463,8 @@ const file_shoal_node_v1_node_proto_rawDesc = "" +
 	"\n" +
 	"pause_mode\x18\n" +
 	" \x01(\tR\tpauseMode\x12#\n" +
-	"\rdaemon_silent\x18\v \x01(\bR\fdaemonSilent\"8\n" +
+	"\rdaemon_silent\x18\v \x01(\bR\fdaemonSilent\x12\x18\n" +
+	"\aruntime\x18\f \x01(\tR\aruntime\"8\n" +
 	"\rCreateRequest\x12'\n" +
 	"\x04spec\x18\x01 \x01(\v2\x13.shoal.node.v1.SpecR\x04spec\"+\n" +
 	"\n" +

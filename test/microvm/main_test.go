@@ -1,0 +1,212 @@
+// Package microvm starts a whole Shoal that runs guests as microVMs, on a machine that is emulated
+// (test/lab), and drives it as people do: by the official Python SDK and by the command line.
+// `scripts/test microvm` provides the machine and what these tests need on it.
+package microvm
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"shoal/test/installation"
+)
+
+const repository = "../.."
+
+// The addresses behind the host, with a server each.
+const (
+	openAddress   = "5.48.0.1"
+	deniedAddress = "5.48.0.2"
+)
+
+var (
+	server *installation.Installation
+	up     *installation.Process // runs `shoal up`; nil while none runs
+)
+
+func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+
+func testMain(m *testing.M) int {
+	flag.Parse()
+	if os.Getenv("SHOAL_TEST_LAB") == "" || os.Getenv("FIRECRACKER_BIN") == "" {
+		fmt.Println("skipped; run `FIRECRACKER_BIN=… scripts/test microvm`")
+		return 0
+	}
+	inet, err := newInternet()
+	if err != nil {
+		return complain(err)
+	}
+	defer inet.Close()
+	server, err = installation.New(repository, "mvm", 71, "SHOAL_LOG_FORMAT=text", "SHOAL_RUNTIMES=firecracker",
+		"SHOAL_FIRECRACKER_DIR="+os.Getenv("SHOAL_TEST_FIRECRACKER"), "SHOAL_SANDBOX_DISK=1024",
+		"SHOAL_DNS="+inet.Resolver, "SHOAL_SHIPPED_ON_USE=false",
+		// One processor does everything: nothing is started that nobody has asked for.
+		"SHOAL_WARM_MAX=0", "SHOAL_SHELLS=0", "SHOAL_REST_TIME=0", "SHOAL_ENVD_TIMEOUT=60s")
+	if err == nil {
+		err = errors.Join(server.Runnable(), server.Down()) // which makes the locks that stay
+	}
+	if err != nil {
+		return complain(err)
+	}
+	before, err := readHost()
+	if err != nil {
+		return complain(err)
+	}
+	code := m.Run()
+	if err := errors.Join(stop(), server.Down()); err != nil {
+		code = complain(err)
+	}
+	for _, path := range filesIn(server.RunDir) {
+		code = complain(fmt.Errorf("left in the run directory: %s", path))
+	}
+	for _, leak := range awaitQuiet(before) {
+		code = complain(errors.New("LEAK " + leak))
+	}
+	if err := server.Remove(); err != nil {
+		code = complain(err)
+	}
+	return code
+}
+
+func complain(err error) int {
+	fmt.Println("microVMs:", err)
+	return 1
+}
+
+func newInternet() (*installation.Internet, error) {
+	inet, err := installation.NewInternet("mvm", netip.MustParsePrefix("5.48.0.0/24"), []string{openAddress, deniedAddress}, nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, address := range []string{openAddress, deniedAddress} {
+		l, err := inet.Listen(address + ":80")
+		if err != nil {
+			return nil, errors.Join(err, inet.Close())
+		}
+		go func() { // ends with the internet
+			_ = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "reached ", address) }))
+		}()
+	}
+	return inet, nil
+}
+
+// start starts `shoal up` unless it runs.
+func start(t *testing.T) {
+	t.Helper()
+	if up != nil {
+		return
+	}
+	if out, err := server.Run(t.Context(), "firecracker", "import", os.Getenv("FIRECRACKER_BIN")); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	p, err := server.Up()
+	if err != nil {
+		t.Fatal(err)
+	}
+	up = p
+	t.Cleanup(func() {
+		if t.Failed() && up != nil {
+			t.Logf("the log of Shoal ends with:\n%s", up.Tail())
+		}
+	})
+}
+
+// stop ends `shoal up` as an operator does, and all its guests.
+func stop() error {
+	if up == nil {
+		return nil
+	}
+	err := up.Stop(syscall.SIGTERM, time.Minute)
+	up = nil
+	return err
+}
+
+// python runs Python with the environment that a user exports, and shows at once what it says: on emulated
+// processors that may take its time.
+func python(t *testing.T, env []string, args ...string) {
+	t.Helper()
+	cmd := exec.Command("python3", append([]string{"-W", "ignore"}, args...)...)
+	cmd.Dir, cmd.WaitDelay = filepath.Join(repository, "test", "python"), 5*time.Second
+	cmd.Env = append(append(server.SDKEnv(), env...), "OPEN="+openAddress, "DENIED="+deniedAddress)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stdout
+	if err := cmd.Run(); err != nil {
+		t.Errorf("python3 %s: %v", strings.Join(args, " "), err)
+	}
+}
+
+// shoalWith runs a command of Shoal with other settings besides those of the installation.
+func shoalWith(t *testing.T, env []string, args ...string) (string, error) {
+	t.Helper()
+	i := *server
+	i.Env = append(slices.Clip(i.Env), env...)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	return i.Run(ctx, args...)
+}
+
+// readHost is installation.ReadHost with what microVMs have besides.
+func readHost() (installation.Host, error) {
+	host, err := installation.ReadHost()
+	if err != nil {
+		return nil, err
+	}
+	host["microVMs"] = commands("firecracker", "jailer", "attendant")
+	host["attached disks"], _ = filepath.Glob("/sys/block/nbd*/pid")
+	groups, err := os.ReadDir("/sys/fs/cgroup")
+	for _, g := range groups {
+		if g.IsDir() {
+			host["cgroups"] = append(host["cgroups"], g.Name())
+		}
+	}
+	return host, err
+}
+
+// awaitQuiet waits a moment for the kernel to finish, and lists what is left.
+func awaitQuiet(before installation.Host) (leaks []string) {
+	for range 50 {
+		after, err := readHost()
+		if err != nil {
+			return []string{err.Error()}
+		}
+		if leaks = before.Diff(after); len(leaks) == 0 {
+			return nil
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	return leaks
+}
+
+// commands lists the processes of programs.
+func commands(names ...string) (found []string) {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, file := range files {
+		data, _ := os.ReadFile(file)
+		args := strings.Split(strings.TrimRight(string(data), "\x00"), "\x00")
+		if slices.Contains(names, filepath.Base(args[0])) || len(args) > 1 && slices.Contains(names, args[1]) {
+			found = append(found, strings.Join(args, " "))
+		}
+	}
+	return found
+}
+
+// filesIn lists what is below a directory and is no directory and no lock.
+func filesIn(dir string) (found []string) {
+	_ = filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+		if err == nil && !e.IsDir() && !strings.HasSuffix(e.Name(), "lock") {
+			found = append(found, path)
+		}
+		return nil
+	})
+	return found
+}
