@@ -45,6 +45,22 @@ func (s Set) Choose(wish shoal.RuntimeWish) (Runtime, error) {
 	return r, err
 }
 
+// ChooseVolumes is Choose for a guest that is to have volumes: another runtime than the template
+// prefers, or the machine, if guests of theirs have none. Where that is the one that the template needs, it is
+// ErrUnfit.
+func (s Set) ChooseVolumes(wish shoal.RuntimeWish) (Runtime, error) {
+	r, err := s.Choose(wish)
+	if err != nil || r.Volumes() {
+		return r, err
+	}
+	for _, other := range s {
+		if other.Volumes() && !wish.Required {
+			return other, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: guests under %s have no volumes", ErrUnfit, r.Maker().Runtime)
+}
+
 // Restorer finds the runtime that can restore a checkpoint. Errors are ErrUnfit.
 func (s Set) Restorer(made Maker) (Runtime, error) {
 	r, err := s.Named(made.Runtime)
