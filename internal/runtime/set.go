@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"fmt"
 
 	"shoal/internal/shoal"
@@ -21,12 +22,12 @@ func (s Set) Names() []string {
 	return names
 }
 
-// Named finds a runtime. "" is the preferred one: it is what records of machines with one
-// runtime say. An unknown one is ErrUnfit.
+// unnamed is the runtime of records that name none: they are of when there was no other.
+const unnamed = "gvisor"
+
+// Named finds a runtime, by the name in a record. An unknown one is ErrUnfit.
 func (s Set) Named(name string) (Runtime, error) {
-	if name == "" {
-		return s.Preferred(), nil
-	}
+	name = cmp.Or(name, unnamed)
 	for _, r := range s {
 		if r.Maker().Runtime == name {
 			return r, nil
@@ -38,6 +39,9 @@ func (s Set) Named(name string) (Runtime, error) {
 // Choose finds the runtime for guests of a template. One that the template needs and the
 // machine lacks is ErrUnfit.
 func (s Set) Choose(wish shoal.RuntimeWish) (Runtime, error) {
+	if wish.Name == "" {
+		return s.Preferred(), nil
+	}
 	r, err := s.Named(wish.Name)
 	if err != nil && !wish.Required {
 		return s.Preferred(), nil

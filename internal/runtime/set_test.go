@@ -54,6 +54,17 @@ func TestSet(t *testing.T) {
 	}
 }
 
+// TestUnnamed: a record that names no runtime is of gVisor, whatever the machine prefers now.
+func TestUnnamed(t *testing.T) {
+	set := Set{named{maker: Maker{Runtime: "first"}}, named{maker: Maker{Runtime: "gvisor"}}}
+	if r, err := set.Named(""); err != nil || r.Maker().Runtime != "gvisor" {
+		t.Errorf("%v %v", r, err)
+	}
+	if r, err := set.Choose(shoal.RuntimeWish{}); err != nil || r.Maker().Runtime != "first" {
+		t.Errorf("who asks for none gets %v %v", r, err)
+	}
+}
+
 // TestRuntimesWithVolumes: a guest with volumes gets a runtime that has them, if its template does not need
 // another.
 func TestRuntimesWithVolumes(t *testing.T) {
