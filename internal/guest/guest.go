@@ -157,8 +157,14 @@ func (g *Guest) Checkpoint(ctx context.Context, dir string) error {
 // Upper writes what is on the guest's disk over its images, as a tar. The guest is frozen.
 func (g *Guest) Upper(ctx context.Context, to *os.File) error { return g.running.Upper(ctx, to) }
 
+// Changes writes what the guest has over its images, as a tar.
+func (g *Guest) Changes(ctx context.Context, to *os.File) error { return g.running.Changes(ctx, to) }
+
 // Mount shows a volume to the guest, unless it has it already.
 func (g *Guest) Mount(ctx context.Context, v runtime.Volume) error { return g.running.Mount(ctx, v) }
+
+// HasVolumes reports whether the guest's runtime gives guests volumes.
+func (g *Guest) HasVolumes() bool { return g.runtime.Volumes() }
 
 // Stats is what the host sees the guest use.
 func (g *Guest) Stats(ctx context.Context) (runtime.Stats, error) { return g.running.Stats(ctx) }

@@ -1,6 +1,8 @@
 package guest
 
 import (
+	"fmt"
+
 	"shoal/internal/runtime"
 	"shoal/internal/shoal"
 )
@@ -25,4 +27,28 @@ type Source struct {
 	// has to run in that guest then.
 	Cold  *Source
 	Start shoal.StartBlock
+}
+
+// WithVolumes is how a guest starts that is to have volumes: from the same, or, where guests of that
+// runtime have none, by another runtime from the images, after which Start has to run. If there is no such
+// way, the error is a runtime.ErrUnfit.
+func (h *Host) WithVolumes(from Source) (Source, error) {
+	if from.Checkpoint != "" {
+		rt, err := h.runtimes.Named(from.Made.Runtime)
+		if err != nil || rt.Volumes() {
+			return from, nil // what is wrong with it is found when it is restored
+		}
+		if from.Cold == nil {
+			return from, fmt.Errorf("%w: guests under %s have no volumes", runtime.ErrUnfit, from.Made.Runtime)
+		}
+		cold := *from.Cold
+		cold.Start = from.Start
+		from = cold
+	}
+	rt, err := h.runtimes.ChooseVolumes(from.Runtime)
+	if err != nil {
+		return from, err
+	}
+	from.Runtime = shoal.RuntimeWish{Name: rt.Maker().Runtime, Required: true}
+	return from, nil
 }

@@ -70,7 +70,9 @@ func (o *Orchestrator) createBy(
 // (claim.go), or one that is booted or restored now (cold_start.go).
 func (g *guests) startNew(ctx context.Context, sb *sandbox) error {
 	spec := sb.viewNow().Spec
-	fits := func(w *warmGuest) bool { return w.build.Resources == spec.Resources }
+	fits := func(w *warmGuest) bool {
+		return w.build.Resources == spec.Resources && (len(spec.VolumeMounts) == 0 || w.HasVolumes())
+	}
 	if w, ok := g.keeper.warm.Take(spec.BuildID, time.Now(), fits); ok {
 		err := g.claim(ctx, sb, w, g.firstLease(spec, w.restored))
 		if err == nil || shoal.ErrVolumeUnavailable.Matches(err) {
@@ -86,6 +88,11 @@ func (g *guests) startNew(ctx context.Context, sb *sandbox) error {
 		return err
 	}
 	defer done()
+	if len(spec.VolumeMounts) > 0 {
+		if from, err = g.host.WithVolumes(from); err != nil {
+			return shoal.ErrVolumeRuntime.Wrap(err, "Sandboxes of this template cannot have volumes")
+		}
+	}
 	return g.startFrom(ctx, sb, from, g.firstLease(spec, from.Checkpoint != ""))
 }
 
@@ -106,6 +113,9 @@ func (g *guests) firstLease(spec shoal.Spec, restored bool) lease {
 // again.
 func (g *guests) startFrom(ctx context.Context, sb *sandbox, from guest.Source, l lease) error {
 	err := g.start(ctx, sb, from, l)
+	if err == nil && from.Checkpoint == "" {
+		return g.startAgain(ctx, sb, from.Start)
+	}
 	if err == nil || from.Cold == nil || shoal.ErrNetworkExhausted.Matches(err) ||
 		shoal.ErrVolumeUnavailable.Matches(err) {
 		return err
@@ -124,15 +134,15 @@ func (g *guests) startFrom(ctx context.Context, sb *sandbox, from guest.Source, 
 	if coldErr := g.start(ctx, sb, *from.Cold, l); coldErr != nil {
 		return errors.Join(err, coldErr)
 	}
-	if from.Start.Command == "" && from.Start.Ready == "" {
-		return nil
-	}
 	return g.startAgain(ctx, sb, from.Start)
 }
 
-// startAgain runs a template's start command and waits until it is ready. The
+// startAgain runs a template's start command, if it has one, and waits until it is ready. The
 // command does not see the sandbox's own environment.
 func (g *guests) startAgain(ctx context.Context, sb *sandbox, start shoal.StartBlock) error {
+	if start.Command == "" && start.Ready == "" {
+		return nil
+	}
 	defer telemetry.Begin(ctx, "start_command")()
 	return sb.guest.Client(sb.viewNow().EnvdAccessToken).Startup(ctx, start, client.Silent)
 }

@@ -19,6 +19,7 @@ import (
 	"shoal/internal/image"
 	"shoal/internal/network"
 	"shoal/internal/runtime"
+	"shoal/internal/runtime/firecracker/attendant"
 	"shoal/internal/runtime/gvisor"
 	"shoal/internal/runtime/gvisor/kernel"
 	"shoal/internal/runtime/runtimetest"
@@ -26,9 +27,16 @@ import (
 	"shoal/internal/telemetry/sandboxlog"
 )
 
-// TestMain lets the test binary serve as the sandbox kernel.
+// TestMain lets the test binary serve as the sandbox kernel, and as the attendant of a microVM.
 func TestMain(m *testing.M) {
 	kernel.Run()
+	if len(os.Args) == 3 && os.Args[1] == attendant.Command {
+		if err := attendant.Main(os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	os.Exit(m.Run())
 }
 
@@ -49,6 +57,7 @@ type node struct {
 	pool    *network.Pool
 	driver  *gvisor.Driver
 	wrap    func(runtime.Runtime) runtime.Runtime // nil is as it is
+	slow    time.Duration                         // for guests on emulated processors: more time to answer
 	stop    context.CancelFunc
 	stopped chan error
 }
@@ -136,7 +145,7 @@ func (n *node) open() {
 		rt = n.wrap(rt)
 	}
 	n.orch = New(Config{NodeID: "n", DataDir: filepath.Join(n.dir, "data"), RunDir: filepath.Join(n.dir, "run"), MaxProcesses: 200,
-		MaxSandboxes: 10, EnvdTimeout: 20 * time.Second, GuestEnv: map[string]string{"FROM_NODE": "1"},
+		MaxSandboxes: 10, EnvdTimeout: 20*time.Second + n.slow, GuestEnv: map[string]string{"FROM_NODE": "1"},
 		WarmMin: n.warm, WarmMax: 8 * len(n.warm), Shells: n.shells, RestTime: n.rest, Memory: n.memory, Logs: n.logs, Events: n.events},
 		runtime.Set{rt}, n.pool, n.store, n.artifacts(), n.log)
 	n.orch.AddBuild(n.build)

@@ -85,7 +85,7 @@ func (b *Workbench) Disk(ctx context.Context, to *os.File) error {
 	if err := b.own.Freeze(ctx); err != nil {
 		return err
 	}
-	return errors.Join(b.own.Upper(ctx, to), b.own.Thaw(ctx))
+	return errors.Join(b.own.Changes(ctx, to), b.own.Thaw(ctx))
 }
 
 // Keep makes a build of the guest as it stands now, with its memory: sandboxes of

@@ -131,6 +131,8 @@ type EndedProcess struct {
 type Runtime interface {
 	// Maker is what takes the checkpoints of guests that start now.
 	Maker() Maker
+	// Volumes reports whether guests can have volumes, by Guest.Mount and Restore.
+	Volumes() bool
 	// Fits tells whether a checkpoint can be restored here: nil, or an ErrUnfit that
 	// says why not.
 	Fits(made Maker) error
@@ -183,6 +185,11 @@ type Guest interface {
 	// Upper writes the writable layer to a file, in a form that any version of the
 	// runtime can start from. The guest must be frozen, or nothing may write to it.
 	Upper(ctx context.Context, to *os.File) error
+	// Changes writes to an empty file what the guest has changed of its root, as the tar that package
+	// image reads as a layer (image.FromTar): with the root's images it is what the guest has. A layer is
+	// of no runtime. What is not on the root's disk is left out: what is mounted, sockets. The guest must be
+	// frozen, or nothing may write to it.
+	Changes(ctx context.Context, to *os.File) error
 	Stats(ctx context.Context) (Stats, error)
 	// Mount shows a volume to the guest, which may be frozen. What the guest or another
 	// writes to it is seen by all at once. It does nothing if the volume is mounted at its

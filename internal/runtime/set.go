@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"fmt"
 
 	"shoal/internal/shoal"
@@ -21,12 +22,12 @@ func (s Set) Names() []string {
 	return names
 }
 
-// Named finds a runtime. "" is the preferred one: it is what records of machines with one
-// runtime say. An unknown one is ErrUnfit.
+// unnamed is the runtime of records that name none: they are of when there was no other.
+const unnamed = "gvisor"
+
+// Named finds a runtime, by the name in a record. An unknown one is ErrUnfit.
 func (s Set) Named(name string) (Runtime, error) {
-	if name == "" {
-		return s.Preferred(), nil
-	}
+	name = cmp.Or(name, unnamed)
 	for _, r := range s {
 		if r.Maker().Runtime == name {
 			return r, nil
@@ -38,11 +39,30 @@ func (s Set) Named(name string) (Runtime, error) {
 // Choose finds the runtime for guests of a template. One that the template needs and the
 // machine lacks is ErrUnfit.
 func (s Set) Choose(wish shoal.RuntimeWish) (Runtime, error) {
+	if wish.Name == "" {
+		return s.Preferred(), nil
+	}
 	r, err := s.Named(wish.Name)
 	if err != nil && !wish.Required {
 		return s.Preferred(), nil
 	}
 	return r, err
+}
+
+// ChooseVolumes is Choose for a guest that is to have volumes: another runtime than the template
+// prefers, or the machine, if guests of theirs have none. Where that is the one that the template needs, it is
+// ErrUnfit.
+func (s Set) ChooseVolumes(wish shoal.RuntimeWish) (Runtime, error) {
+	r, err := s.Choose(wish)
+	if err != nil || r.Volumes() {
+		return r, err
+	}
+	for _, other := range s {
+		if other.Volumes() && !wish.Required {
+			return other, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: guests under %s have no volumes", ErrUnfit, r.Maker().Runtime)
 }
 
 // Restorer finds the runtime that can restore a checkpoint. Errors are ErrUnfit.

@@ -12,9 +12,12 @@ import (
 type named struct {
 	Runtime
 	maker Maker
+	dry   bool // guests have no volumes
 }
 
 func (n named) Maker() Maker { return n.maker }
+
+func (n named) Volumes() bool { return !n.dry }
 
 func (n named) Fits(made Maker) error {
 	if made != n.maker {
@@ -48,5 +51,36 @@ func TestSet(t *testing.T) {
 		if (err == nil) != want || (err != nil && !errors.Is(err, ErrUnfit)) || (want && got.Maker() != made) {
 			t.Errorf("%+v: %v %v", made, got, err)
 		}
+	}
+}
+
+// TestUnnamed: a record that names no runtime is of gVisor, whatever the machine prefers now.
+func TestUnnamed(t *testing.T) {
+	set := Set{named{maker: Maker{Runtime: "first"}}, named{maker: Maker{Runtime: "gvisor"}}}
+	if r, err := set.Named(""); err != nil || r.Maker().Runtime != "gvisor" {
+		t.Errorf("%v %v", r, err)
+	}
+	if r, err := set.Choose(shoal.RuntimeWish{}); err != nil || r.Maker().Runtime != "first" {
+		t.Errorf("who asks for none gets %v %v", r, err)
+	}
+}
+
+// TestRuntimesWithVolumes: a guest with volumes gets a runtime that has them, if its template does not need
+// another.
+func TestRuntimesWithVolumes(t *testing.T) {
+	dry, wet := named{maker: Maker{Runtime: "dry"}, dry: true}, named{maker: Maker{Runtime: "wet"}}
+	for _, set := range []Set{{dry, wet}, {wet, dry}} {
+		for wish, want := range map[shoal.RuntimeWish]string{
+			{}: "wet", {Name: "dry"}: "wet", {Name: "wet"}: "wet", {Name: "wet", Required: true}: "wet", {Name: "third"}: "wet",
+			{Name: "dry", Required: true}: "", {Name: "third", Required: true}: "",
+		} {
+			got, err := set.ChooseVolumes(wish)
+			if want == "" && !errors.Is(err, ErrUnfit) || want != "" && (err != nil || got.Maker().Runtime != want) {
+				t.Errorf("%+v of %v: %v %v, want %q", wish, set.Names(), got, err, want)
+			}
+		}
+	}
+	if _, err := (Set{dry}).ChooseVolumes(shoal.RuntimeWish{}); !errors.Is(err, ErrUnfit) {
+		t.Errorf("without such a runtime: %v", err)
 	}
 }

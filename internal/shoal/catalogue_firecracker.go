@@ -123,6 +123,12 @@ var (
 	ErrFirecrackerAPI = kind("firecracker.api", 500,
 		"Firecracker refused a request, or did not answer it.",
 		"The error has Firecracker's own words; its log and the guest's console are beside it.")
+	ErrFirecrackerHoles = kind("firecracker.holes", 400,
+		"A layer of a template has the holes of files as zeros, and with them it would be larger than the guest's disk.",
+		"Remove files with large holes at the end of the step, or have them made when a sandbox begins.")
+	ErrFirecrackerDisk = kind("firecracker.disk", 400,
+		"Something other than the guest's kernel has written to its disk, or has changed which features its file system has.",
+		"Leave /dev/vda to the kernel. If nothing of the template writes to it, report this.")
 	ErrFirecrackerDriver = kind("firecracker.unsupported", 501,
 		"Guests under Firecracker cannot do this yet.",
 		"Use a template that runs under gVisor, which can.")

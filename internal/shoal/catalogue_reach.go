@@ -47,6 +47,9 @@ var (
 	ErrVolumeMountsOff = kind("volume.mounts_off", 400,
 		"The operator has switched volumes off, for the installation or for the team.",
 		"Leave volumeMounts out, or ask the operator for volumes: `shoal switch on volumes`.")
+	ErrVolumeRuntime = kind("volume.runtime", 400,
+		"The template needs a runtime whose guests have no volumes, or is a snapshot of a sandbox that ran under it.",
+		"Take another template, or build it without \"required\": then its sandboxes with volumes run under gVisor.")
 	ErrVolumeUnavailable = kind("volume.unavailable", 503,
 		"The file system that the volume lies in does not answer, or the machine does not have it.",
 		"Repeat later. The operator finds in the log which file system it is; the setting volumes names them all.")

@@ -163,6 +163,9 @@ func (d *Driver) Maker() runtime.Maker {
 
 func kernelName(p program.Program, k program.Kernel) string { return p.Name + "/" + k.Name }
 
+// Volumes is false: Firecracker has no file system that host and guest share.
+func (d *Driver) Volumes() bool { return false }
+
 // Fits tells whether the build of Firecracker that took a checkpoint is here. The guest's kernel is
 // in its memory.
 func (d *Driver) Fits(made runtime.Maker) error {

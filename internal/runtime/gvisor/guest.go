@@ -240,6 +240,9 @@ func (g *guest) Upper(ctx context.Context, to *os.File) error {
 	return nil
 }
 
+// Changes is the same: what an overlay has in its writable layer is what has changed.
+func (g *guest) Changes(ctx context.Context, to *os.File) error { return g.Upper(ctx, to) }
+
 func (g *guest) Stats(ctx context.Context) (runtime.Stats, error) {
 	if g.ended() {
 		return runtime.Stats{}, runtime.ErrGone

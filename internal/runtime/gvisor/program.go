@@ -43,6 +43,9 @@ func (d *Driver) present() string {
 	return filepath.Base(filepath.Dir(d.opts.Kernel))
 }
 
+// Volumes is true: directories of the host are served to guests.
+func (d *Driver) Volumes() bool { return true }
+
 // Fits requires the kernel that made the checkpoint, whatever its version. The current
 // kernel must also be of the current version, unless the checkpoint's version is unknown.
 func (d *Driver) Fits(made runtime.Maker) error {

@@ -99,6 +99,11 @@ func (h *Host) PutImage(files map[string]*image.Node) string {
 			h.T.Fatal(err)
 		}
 	}
+	return h.putTree(tree)
+}
+
+func (h *Host) putTree(tree *image.Tree) string {
+	h.T.Helper()
 	digest, _, err := h.Images.Put(tree)
 	if err != nil {
 		h.T.Fatal(err)

@@ -25,6 +25,7 @@ var starts = []promise{
 	{"yields", "a guest that yields leaves the processors to another", yields},
 	{"layers", "several images make one root", layers},
 	{"upper", "a writable layer is the beginning of another guest's", upper},
+	{"changes", "what a guest has changed of its root is a layer on its images", changes},
 	{"shells", "a shell becomes a guest, once", shells},
 	{"ended", "an ended guest is gone", endedGuest},
 	{"failed-start", "what cannot start leaves nothing", failedStart},

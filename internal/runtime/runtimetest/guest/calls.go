@@ -12,12 +12,23 @@ import (
 
 // calls are what a child of the guest does when it is asked to, each in a session of its own.
 var calls = map[string]func() (string, error){
-	"stopped":     aStoppedProcess,
-	"orphaned":    anOrphanedGroup,
-	"loopback":    loopbackOfANewNamespace,
-	"terminal":    aTerminalWithoutReplica,
-	"exec-only":   anUnreadableProgram,
-	"unreadable":  attributesOfAnUnreadableFile,
+	"stopped":    aStoppedProcess,
+	"orphaned":   anOrphanedGroup,
+	"loopback":   loopbackOfANewNamespace,
+	"terminal":   aTerminalWithoutReplica,
+	"exec-only":  anUnreadableProgram,
+	"unreadable": attributesOfAnUnreadableFile,
+	"begin": func() (string, error) {
+		err := os.WriteFile("/begun", nil, 0o644)
+		if err == nil {
+			time.Sleep(time.Hour)
+		}
+		return "", err
+	},
+	"begun": func() (string, error) {
+		_, err := os.Stat("/begun")
+		return "", err
+	},
 	"sleep":       func() (string, error) { time.Sleep(time.Hour); return "", nil },
 	"stop-itself": func() (string, error) { return "", syscall.Kill(os.Getpid(), syscall.SIGSTOP) },
 	"leave-stopped-child": func() (string, error) {
@@ -49,6 +60,8 @@ var calls = map[string]func() (string, error){
 	"text":       textOfCalls,
 	"names":      namesThatChange,
 	"hypervisor": func() (string, error) { return hypervisor(), nil },
+	"changes":    changesOfTheRoot,
+	"root":       theRoot,
 	"nothing":    func() (string, error) { return "", nil },
 }
 
