@@ -8,7 +8,7 @@ import urllib.request
 
 from e2b import CommandExitException, Sandbox
 
-from test_lifecycle import count, started
+from test_lifecycle import count
 from test_sandbox import eventually
 
 
@@ -78,11 +78,20 @@ class Guest(unittest.TestCase):
         self.assertLess(abs(float(out(self.sandbox, "date +%s.%N")) - time.time()), 30)
 
 
+def counting(**options):
+    """A sandbox with a process that counts in memory, slowly enough for an emulated processor."""
+    sandbox = Sandbox.create(timeout=3600, **options)
+    sandbox.files.write("mark.txt", "mine")
+    sandbox.commands.run("i=0; while sleep 0.5; do i=$((i+1)); echo $i > /dev/shm/next; mv /dev/shm/next /dev/shm/count; done",
+                         background=True, timeout=0)
+    eventually(lambda: sandbox.files.exists("/dev/shm/count") and count(sandbox) > 1, "it counts")
+    return sandbox
+
+
 class Copies(unittest.TestCase):
     def test_two_of_a_snapshot_differ(self):
-        sandbox = started(self)
+        sandbox = counting()
         self.addCleanup(sandbox.kill)
-        sandbox.commands.run("sudo hostname of-the-original")
         snapshot = sandbox.create_snapshot()
         self.addCleanup(Sandbox.delete_snapshot, snapshot.snapshot_id)
         names, drawn = set(), set()
@@ -126,16 +135,6 @@ def kept():
 def keep(**state):
     with open(os.environ["STATE"], "w") as f:
         json.dump(state, f)
-
-
-def counting(**options):
-    """A sandbox that is left to the next test, with a process that counts in memory."""
-    sandbox = Sandbox.create(timeout=3600, **options)
-    sandbox.files.write("mark.txt", "mine")
-    sandbox.commands.run("i=0; while sleep 0.1; do i=$((i+1)); echo $i > /dev/shm/next; mv /dev/shm/next /dev/shm/count; done",
-                         background=True, timeout=0)
-    eventually(lambda: sandbox.files.exists("/dev/shm/count") and count(sandbox) > 1, "it counts")
-    return sandbox
 
 
 class BeforeKill(unittest.TestCase):
