@@ -31,8 +31,8 @@ var suites = []string{
 // TestLabSDK is what a client of Shoal sees of microVMs.
 func TestLabSDK(t *testing.T) {
 	start(t)
-	python(t, []string{"KERNEL=" + kernelRelease(t)}, append([]string{"-m", "unittest", "-v", "test_microvm.Guest", "test_microvm.Copies", "test_microvm.Ends"},
-		suites...)...)
+	own := []string{"-m", "unittest", "-v", "test_microvm.Guest", "test_microvm.Copies", "test_microvm.Ends"}
+	python(t, []string{"KERNEL=" + kernelRelease(t)}, append(own, suites...)...)
 	t.Run("Nothing", func(t *testing.T) { nothingIsLeft(t) })
 }
 
