@@ -30,8 +30,7 @@ func (k *Kernel) Try(ctx context.Context) error {
 	}
 	if err != nil {
 		cancel()
-		<-served
-		return err
+		return errors.Join(err, <-served)
 	}
 	return <-served
 }
