@@ -81,12 +81,7 @@ func (b *Workbench) Ended() <-chan struct{} { return b.own.Done() }
 
 // Disk writes what is on the guest's disk over the images, as a tar, while the
 // guest stands still.
-func (b *Workbench) Disk(ctx context.Context, to *os.File) error {
-	if err := b.own.Freeze(ctx); err != nil {
-		return err
-	}
-	return errors.Join(b.own.Changes(ctx, to), b.own.Thaw(ctx))
-}
+func (b *Workbench) Disk(ctx context.Context, to *os.File) error { return b.own.Changes(ctx, to) }
 
 // Keep makes a build of the guest as it stands now, with its memory: sandboxes of
 // the build begin there.

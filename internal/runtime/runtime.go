@@ -187,8 +187,8 @@ type Guest interface {
 	Upper(ctx context.Context, to *os.File) error
 	// Changes writes to an empty file what the guest has changed of its root, as the tar that package
 	// image reads as a layer (image.FromTar): with the root's images it is what the guest has. A layer is
-	// of no runtime. What is not on the root's disk is left out: what is mounted, sockets. The guest must be
-	// frozen, or nothing may write to it.
+	// of no runtime. What is not on the root's disk is left out: what is mounted, sockets. The guest's
+	// processes stand still meanwhile; those of a frozen guest stay so.
 	Changes(ctx context.Context, to *os.File) error
 	Stats(ctx context.Context) (Stats, error)
 	// Mount shows a volume to the guest, which may be frozen. What the guest or another

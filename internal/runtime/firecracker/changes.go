@@ -28,8 +28,8 @@ func (g *guest) withDisk(ctx context.Context, do func(layer string) error) (err 
 	g.changing.Lock()
 	defer g.changing.Unlock()
 	path := g.jail.beside(capturedFile)
-	if err := g.still(ctx, func() error { return g.capture(ctx, path) }); err != nil {
-		return err
+	if err := g.capturing(ctx, path); err != nil {
+		return g.unlessGone(fmt.Errorf("read the guest's disk: %w", err))
 	}
 	defer func() { err = errors.Join(err, os.Remove(path)) }()
 	return do(path)
@@ -38,34 +38,42 @@ func (g *guest) withDisk(ctx context.Context, do func(layer string) error) (err 
 // capturedFile, beside the root of a jail, is what was captured of its disk.
 const capturedFile = "upper"
 
-// still calls do while the machine stands still and everything that was written is on the disk. The machine
-// of a frozen guest runs for the moment that its kernel needs to write what its processes have written,
-// which stand still.
-func (g *guest) still(ctx context.Context, do func() error) (err error) {
+// capturing captures a disk on which everything is that was written.
+func (g *guest) capturing(ctx context.Context, path string) error {
 	frozen, err := g.isFrozen(ctx)
 	if err != nil {
 		return err
 	}
 	if frozen {
-		if err := g.api.Resume(ctx); err != nil {
-			return g.unlessGone(err)
-		}
+		return g.captureFrozen(ctx, path)
+	}
+	// The machine runs on: with its processes still and its disk written there is nothing that it would write.
+	if _, err := g.ask(ctx, control.Request{Freeze: &control.Empty{}}); err != nil {
+		return err
 	}
 	_, err = g.ask(ctx, control.Request{Sync: &control.Empty{}})
+	if err == nil {
+		err = g.capture(ctx, path)
+	}
+	_, thawErr := g.ask(context.WithoutCancel(ctx), control.Request{Thaw: &control.Empty{}})
+	return errors.Join(err, thawErr)
+}
+
+// captureFrozen is for a machine that stands still. It runs for the moment that its kernel needs to write what
+// its processes have written, which stand still.
+func (g *guest) captureFrozen(ctx context.Context, path string) error {
+	if err := g.api.Resume(ctx); err != nil {
+		return err
+	}
+	_, err := g.ask(ctx, control.Request{Sync: &control.Empty{}})
 	if pauseErr := g.api.Pause(context.WithoutCancel(ctx)); pauseErr != nil {
 		*g.frozen = false
-		return g.unlessGone(errors.Join(err, pauseErr))
-	}
-	if !frozen {
-		defer func() { err = errors.Join(err, g.unlessGone(g.api.Resume(context.WithoutCancel(ctx)))) }()
-	}
-	if err == nil {
-		err = do()
+		return errors.Join(err, pauseErr)
 	}
 	if err != nil {
-		return g.unlessGone(fmt.Errorf("read the guest's disk: %w", err))
+		return err
 	}
-	return nil
+	return g.capture(ctx, path)
 }
 
 // compare writes what files differ between a layer and its base.

@@ -240,8 +240,19 @@ func (g *guest) Upper(ctx context.Context, to *os.File) error {
 	return nil
 }
 
-// Changes is the same: what an overlay has in its writable layer is what has changed.
-func (g *guest) Changes(ctx context.Context, to *os.File) error { return g.Upper(ctx, to) }
+// Changes is the same of a guest that stands still: what an overlay has in its writable layer is what has
+// changed. The kernel counts freezes, so a frozen guest stays frozen.
+func (g *guest) Changes(ctx context.Context, to *os.File) error {
+	if g.ended() {
+		return runtime.ErrGone
+	}
+	g.freezing.Lock()
+	defer g.freezing.Unlock()
+	if err := g.box.Pause(g.spec.ID); err != nil {
+		return fmt.Errorf("freeze the guest: %w", err)
+	}
+	return errors.Join(g.Upper(ctx, to), g.box.Resume(g.spec.ID))
+}
 
 func (g *guest) Stats(ctx context.Context) (runtime.Stats, error) {
 	if g.ended() {

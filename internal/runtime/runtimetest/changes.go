@@ -50,18 +50,12 @@ func FilesToChange() map[string]*image.Node {
 func (h *Host) layer(g *Guest, name string) *image.Tree {
 	h.T.Helper()
 	ctx := h.T.Context()
-	if err := g.Freeze(ctx); err != nil {
-		h.T.Fatal(err)
-	}
 	f, err := os.Create(filepath.Join(h.T.TempDir(), name+".tar"))
 	if err != nil {
 		h.T.Fatal(err)
 	}
 	h.T.Cleanup(func() { f.Close() })
 	if err := g.Changes(ctx, f); err != nil {
-		h.T.Fatal(err)
-	}
-	if err := g.Thaw(ctx); err != nil {
 		h.T.Fatal(err)
 	}
 	if _, err := f.Seek(0, 0); err != nil {
