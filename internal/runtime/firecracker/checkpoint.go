@@ -19,11 +19,10 @@ import (
 	"shoal/internal/telemetry"
 )
 
-// The files of a checkpoint.
+// The files of a checkpoint, beside those of its memory (package page). There are no directories in it.
 const (
 	keptState   = "state"
-	keptMemory  = "memory" // a directory, of package page
-	keptDisk    = "disk"   // a layer on its base, of package block
+	keptDisk    = "disk" // a layer on its base, of package block
 	description = "machine.json"
 )
 
@@ -108,7 +107,7 @@ func (g *guest) write(ctx context.Context, dir string) error {
 		Memory: "/" + newMemoryFile}); err != nil {
 		return err
 	}
-	if err := g.keepMemory(ctx, filepath.Join(dir, keptMemory), diff); err != nil {
+	if err := g.keepMemory(ctx, dir, diff); err != nil {
 		return err
 	}
 	if err := g.keep(newStateFile, filepath.Join(dir, keptState)); err != nil {
@@ -121,9 +120,6 @@ func (g *guest) write(ctx context.Context, dir string) error {
 // that the next time only changes need to be written. The first time after a boot, what was not written
 // is zeros.
 func (g *guest) keepMemory(ctx context.Context, to string, diff bool) error {
-	if err := os.Mkdir(to, 0o700); err != nil {
-		return err
-	}
 	written, known := g.jail.path(newMemoryFile), g.jail.beside(knownMemory)
 	q := attendant.Keep{File: written, Dir: to}
 	if diff && exists(known) {
@@ -138,7 +134,7 @@ func (g *guest) keepMemory(ctx context.Context, to string, diff bool) error {
 	if err != nil {
 		return err
 	}
-	if err := linkAll(to, known); err != nil {
+	if err := linkMemory(to, known); err != nil {
 		return fmt.Errorf("know the memory: %w", err)
 	}
 	return errors.Join(os.Remove(written), os.Remove(g.jail.beside(untoldMark)))
@@ -178,7 +174,7 @@ func (g *guest) restore(ctx context.Context, checkpoint string) error {
 	if err := place(filepath.Join(checkpoint, keptState), g.jail.path(stateFile)); err != nil {
 		return missing(fmt.Errorf("put the checkpoint into the jail: %w", err))
 	}
-	memory, err := g.offerMemory(ctx, filepath.Join(checkpoint, keptMemory))
+	memory, err := g.offerMemory(ctx, checkpoint)
 	if err != nil {
 		return missing(fmt.Errorf("offer the memory: %w", err))
 	}

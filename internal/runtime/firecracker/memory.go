@@ -20,7 +20,7 @@ import (
 // gives it page by page, or as a file.
 func (g *guest) offerMemory(ctx context.Context, kept string) (api.Backend, error) {
 	known := g.jail.beside(knownMemory)
-	if err := linkAll(kept, known); err != nil {
+	if err := linkMemory(kept, known); err != nil {
 		return api.Backend{}, err
 	}
 	if g.jail.Backend == "" || !g.driver.served {
@@ -38,6 +38,26 @@ func (g *guest) offerMemory(ctx context.Context, kept string) (api.Backend, erro
 	_, err := g.attendant().Ask(ctx, attendant.Request{Memory: &attendant.Memory{Dir: known,
 		Socket: g.jail.path(memorySocket), UID: g.jail.UID}})
 	return api.Backend{Type: "Uffd", Path: "/" + memorySocket}, err
+}
+
+// linkMemory gives the files of a memory other names in a directory of its own, which is made anew.
+func linkMemory(from, to string) error {
+	names, err := page.Files(from)
+	if err != nil {
+		return err
+	}
+	if err := os.RemoveAll(to); err != nil {
+		return err
+	}
+	if err := os.Mkdir(to, 0o700); err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := place(filepath.Join(from, name), filepath.Join(to, name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // flatten writes a memory to a file, with holes where it is zero, for anybody to read.

@@ -268,8 +268,8 @@ func virtualCPUs(n int) int {
 	return min(max(n, 1), maxCPUs)
 }
 
-// putMetadata fills the metadata service with what E2B's daemon asks it for (runtime.md §4.7). Shoal's
-// has it in its environment.
+// putMetadata fills the metadata service with what E2B's daemon asks it for. Shoal's has it in
+// its environment.
 func (g *guest) putMetadata(ctx context.Context) error {
 	facts := envdapi.ReadFacts(func(key string) string {
 		for _, entry := range g.spec.First.Env {

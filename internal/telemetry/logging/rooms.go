@@ -30,6 +30,7 @@ var Rooms = []string{
 	"outbound",
 	"proxy",
 	"retention",
+	"runtime/firecracker",
 	"runtime/gvisor",
 	"shipped",
 	"tally",

@@ -79,6 +79,19 @@ func parseChain(data []byte) ([]LayerID, error) {
 	return ids, nil
 }
 
+// Files lists the names of the files of a memory, which may have others beside it.
+func Files(dir string) ([]string, error) {
+	ids, err := readChain(dir)
+	if err != nil {
+		return nil, err
+	}
+	names := []string{chainFile}
+	for _, id := range ids {
+		names = append(names, id.String()+layerSuffix)
+	}
+	return names, nil
+}
+
 func writeChain(dir string, ids []LayerID, d atomicfile.Durability) error {
 	var c chain
 	for _, id := range ids {
