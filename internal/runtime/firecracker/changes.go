@@ -38,42 +38,28 @@ func (g *guest) withDisk(ctx context.Context, do func(layer string) error) (err 
 // capturedFile, beside the root of a jail, is what was captured of its disk.
 const capturedFile = "upper"
 
-// capturing captures a disk on which everything is that was written.
+// capturing captures a disk on which everything is that was written. The machine runs meanwhile: with its
+// processes still and its disk written there is nothing that it would write.
 func (g *guest) capturing(ctx context.Context, path string) error {
-	frozen, err := g.isFrozen(ctx)
+	frozen, err := g.isFrozen()
 	if err != nil {
 		return err
 	}
-	if frozen {
-		return g.captureFrozen(ctx, path)
-	}
-	// The machine runs on: with its processes still and its disk written there is nothing that it would write.
-	if _, err := g.ask(ctx, control.Request{Freeze: &control.Empty{}}); err != nil {
-		return err
-	}
-	_, err = g.ask(ctx, control.Request{Sync: &control.Empty{}})
-	if err == nil {
-		err = g.capture(ctx, path)
-	}
-	_, thawErr := g.ask(context.WithoutCancel(ctx), control.Request{Thaw: &control.Empty{}})
-	return errors.Join(err, thawErr)
-}
-
-// captureFrozen is for a machine that stands still. It runs for the moment that its kernel needs to write what
-// its processes have written, which stand still.
-func (g *guest) captureFrozen(ctx context.Context, path string) error {
-	if err := g.api.Resume(ctx); err != nil {
-		return err
-	}
-	_, err := g.ask(ctx, control.Request{Sync: &control.Empty{}})
-	if pauseErr := g.api.Pause(context.WithoutCancel(ctx)); pauseErr != nil {
-		*g.frozen = false
-		return errors.Join(err, pauseErr)
-	}
-	if err != nil {
-		return err
-	}
-	return g.capture(ctx, path)
+	return g.awake(ctx, frozen, func() (err error) {
+		if !frozen {
+			if _, err := g.ask(ctx, control.Request{Freeze: &control.Empty{}}); err != nil {
+				return err
+			}
+			defer func() {
+				_, thawErr := g.ask(context.WithoutCancel(ctx), control.Request{Thaw: &control.Empty{}})
+				err = errors.Join(err, thawErr)
+			}()
+		}
+		if _, err := g.ask(ctx, control.Request{Sync: &control.Empty{}}); err != nil {
+			return err
+		}
+		return g.capture(ctx, path)
+	})
 }
 
 // compare writes what files differ between a layer and its base.

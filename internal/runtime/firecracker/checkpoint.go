@@ -40,7 +40,7 @@ func (g *guest) Checkpoint(ctx context.Context, dir string) (err error) {
 	defer telemetry.Begin(ctx, "guest_checkpoint")()
 	g.changing.Lock()
 	defer g.changing.Unlock()
-	frozen, err := g.isFrozen(ctx)
+	frozen, err := g.isFrozen()
 	if err != nil {
 		return err
 	}
@@ -48,13 +48,14 @@ func (g *guest) Checkpoint(ctx context.Context, dir string) (err error) {
 	if err := writeDescription(dir, g.describe()); err != nil {
 		return fmt.Errorf("write the checkpoint: %w", err)
 	}
-	if !frozen {
+	err = g.awake(ctx, frozen, func() (err error) {
 		if err := g.api.Pause(ctx); err != nil {
-			return g.unlessGone(err)
+			return err
 		}
-		defer func() { err = errors.Join(err, g.unlessGone(g.api.Resume(context.WithoutCancel(ctx)))) }()
-	}
-	if err := g.write(ctx, dir); err != nil {
+		defer func() { err = errors.Join(err, g.api.Resume(context.WithoutCancel(ctx))) }()
+		return g.write(ctx, dir)
+	})
+	if err != nil {
 		return g.unlessGone(fmt.Errorf("write the checkpoint: %w", err))
 	}
 	return nil

@@ -35,7 +35,7 @@ type guest struct {
 	// changing is held while the guest is frozen, thawed or written. No other lock is taken while it is
 	// held.
 	changing sync.Mutex
-	frozen   *bool // nil for an adopted guest until Firecracker was asked
+	frozen   *bool // nil for an adopted guest until it was looked at
 
 	background atomic.Bool // as Spec.Background, until Foreground
 
@@ -139,69 +139,6 @@ func (g *guest) ask(ctx context.Context, q control.Request) (control.Answer, err
 	return g.agent.ask(ctx, q)
 }
 
-// Freeze stops the guest's processes and then the machine: what Upper needs of a frozen guest, that
-// its disk is written, is done by a machine whose processes stand still.
-func (g *guest) Freeze(ctx context.Context) error {
-	g.changing.Lock()
-	defer g.changing.Unlock()
-	frozen, err := g.isFrozen(ctx)
-	if err != nil || frozen {
-		return err
-	}
-	if _, err := g.ask(ctx, control.Request{Freeze: &control.Empty{}}); err != nil {
-		if g.ended() {
-			return runtime.ErrGone
-		}
-		g.driver.log.Warn("a guest's first program does not freeze its processes; the machine is stopped",
-			"guest", g.spec.ID, "error", err)
-	}
-	if err := g.api.Pause(ctx); err != nil {
-		_, thawErr := g.ask(context.WithoutCancel(ctx), control.Request{Thaw: &control.Empty{}})
-		return g.unlessGone(errors.Join(err, thawErr))
-	}
-	*g.frozen = true
-	return nil
-}
-
-// Thaw lets machine and processes go on.
-func (g *guest) Thaw(ctx context.Context) error {
-	g.changing.Lock()
-	defer g.changing.Unlock()
-	known := g.frozen != nil
-	frozen, err := g.isFrozen(ctx)
-	if err != nil {
-		return err
-	}
-	if frozen {
-		if err := g.api.Resume(ctx); err != nil {
-			return g.unlessGone(err)
-		}
-		*g.frozen = false
-	}
-	if !frozen && known {
-		return nil
-	}
-	// Who had the guest before may have ended between the two steps of a freeze.
-	_, err = g.ask(ctx, control.Request{Thaw: &control.Empty{}})
-	return g.unlessGone(err)
-}
-
-// isFrozen tells whether the machine stands still. The caller holds changing.
-func (g *guest) isFrozen(ctx context.Context) (bool, error) {
-	if g.ended() {
-		return false, runtime.ErrGone
-	}
-	if g.frozen == nil {
-		i, err := g.api.Instance(ctx)
-		if err != nil {
-			return false, g.unlessGone(fmt.Errorf("ask whether the guest is frozen: %w", err))
-		}
-		frozen := i.State == api.Paused
-		g.frozen = &frozen
-	}
-	return *g.frozen, nil
-}
-
 // unlessGone is what an error says of the guest.
 func (g *guest) unlessGone(err error) error {
 	if err != nil && g.ended() {
@@ -224,7 +161,7 @@ func (g *guest) Stats(ctx context.Context) (runtime.Stats, error) {
 	if !g.changing.TryLock() { // it is being frozen or written
 		return s, nil
 	}
-	frozen, err := g.isFrozen(ctx)
+	frozen, err := g.isFrozen()
 	g.changing.Unlock()
 	if err != nil || frozen {
 		return s, err
