@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"shoal/internal/runtime"
+	"shoal/internal/runtime/pidfd"
 )
 
 // Adopt takes over the Firecracker that an earlier process started.
@@ -51,11 +52,11 @@ func (g *guest) adoptAttendant() error {
 		}
 		return errors.New("its attendant has ended")
 	}
-	pidfd := os.NewFile(uintptr(fd), "pidfd")
+	process := os.NewFile(uintptr(fd), "pidfd")
 	g.attendantDone = make(chan struct{})
 	go func() { // ends with the attendant, which is in the guest's group
-		defer pidfd.Close()
-		_ = waitExit(pidfd)
+		defer process.Close()
+		_ = pidfd.Wait(process)
 		g.afterAttendant()
 	}()
 	return nil

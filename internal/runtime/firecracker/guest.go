@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,8 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"shoal/internal/runtime"
+	"shoal/internal/runtime/console"
 	"shoal/internal/runtime/firecracker/api"
 	"shoal/internal/runtime/firecracker/control"
+	"shoal/internal/runtime/pidfd"
 	"shoal/internal/shoal"
 )
 
@@ -56,7 +59,7 @@ func (d *Driver) newGuest(s runtime.Spec, j *jail, tap string) (*guest, error) {
 		err = unix.ESRCH
 	}
 	if err != nil {
-		return nil, shoal.ErrFirecrackerAPI.Wrap(fmt.Errorf("%w; it says: %s", err, readConsole(s.Dir)),
+		return nil, shoal.ErrFirecrackerAPI.Wrap(fmt.Errorf("%w; it says: %s", err, said(console.Read(s.Dir))),
 			"Firecracker ended at once")
 	}
 	g := &guest{driver: d, spec: s, jail: j, tap: tap, api: api.New(j.path(apiSocket)),
@@ -69,7 +72,7 @@ func (d *Driver) newGuest(s runtime.Spec, j *jail, tap string) (*guest, error) {
 
 // watch waits for Firecracker to end and removes what it leaves.
 func (g *guest) watch() {
-	err := waitExit(g.pidfd)
+	err := pidfd.Wait(g.pidfd)
 	g.ending.Store(true)
 	g.endErr = errors.Join(err, g.driver.removeLeftovers(context.Background(), g.spec.ID))
 	g.pidfd.Close()
@@ -81,27 +84,7 @@ func (g *guest) hasEnded() bool {
 	if g.ending.Load() {
 		return true
 	}
-	ended := false
-	if conn, err := g.pidfd.SyscallConn(); err == nil {
-		err = conn.Control(func(fd uintptr) {
-			n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
-			ended = err == nil && n > 0
-		})
-		ended = ended || err != nil // watch has closed it
-	}
-	return ended
-}
-
-// waitExit parks in the network poller, so that a waiting guest occupies no thread.
-func waitExit(pidfd *os.File) error {
-	conn, err := pidfd.SyscallConn()
-	if err != nil {
-		return err
-	}
-	return conn.Read(func(fd uintptr) bool {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
-		return n > 0 || (err != nil && !errors.Is(err, unix.EINTR))
-	})
+	return pidfd.Ended(g.pidfd)
 }
 
 func (g *guest) Done() <-chan struct{} { return g.done }
@@ -199,12 +182,17 @@ func (g *guest) changedGroup(err error) error {
 
 func (g *guest) Tidy() {
 	if !g.ended() {
-		trimConsole(g.spec.Dir)
+		console.Trim(g.spec.Dir)
 	}
 }
 
+// said is what a console has, without the carriage returns of a serial line.
+func said(text string) string {
+	return strings.TrimRight(strings.ReplaceAll(text, "\r", ""), "\n")
+}
+
 // Console returns the last lines of the guest's console and, once it has ended, that.
-func (g *guest) Console() string { return readConsole(g.spec.Dir) }
+func (g *guest) Console() string { return said(console.Read(g.spec.Dir)) }
 
 var errVolumes = shoal.ErrFirecrackerDriver.New("guests under Firecracker have no volumes")
 

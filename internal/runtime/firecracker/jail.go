@@ -16,6 +16,7 @@ import (
 
 	"shoal/internal/atomicfile"
 	"shoal/internal/runtime"
+	"shoal/internal/runtime/console"
 	"shoal/internal/runtime/firecracker/program"
 	"shoal/internal/shoal"
 )
@@ -127,7 +128,7 @@ func (d *Driver) removeJail(j *jail) error {
 
 // execute starts Firecracker in the jail and returns when its process exists. What it says goes to
 // the console, with what the guest says there.
-func (d *Driver) execute(ctx context.Context, j *jail, p program.Program, s runtime.Spec, console *os.File) error {
+func (d *Driver) execute(ctx context.Context, j *jail, p program.Program, s runtime.Spec, output *os.File) error {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -138,12 +139,12 @@ func (d *Driver) execute(ctx context.Context, j *jail, p program.Program, s runt
 		"--uid", user, "--gid", user, "--chroot-base-dir", s.UpperDir, "--netns", s.Link.Namespace, "--new-pid-ns",
 		"--cgroup-version", "2", "--parent-cgroup", filepath.Join(d.groups.parent, s.ID),
 		"--", "--api-sock", "/"+apiSocket, "--level", "Error")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = null, console, console
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = null, output, output
 	cmd.Env = []string{}
 	// It must not be reached by signals for this process, which may end sooner.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Run(); err != nil {
-		return shoal.ErrFirecrackerAPI.Wrap(fmt.Errorf("%w; it says: %s", err, readConsole(s.Dir)),
+		return shoal.ErrFirecrackerAPI.Wrap(fmt.Errorf("%w; it says: %s", err, said(console.Read(s.Dir))),
 			"the jailer of Firecracker %s failed", p.Name)
 	}
 	data, err := os.ReadFile(j.path(pidFile))

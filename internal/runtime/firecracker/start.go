@@ -12,6 +12,7 @@ import (
 	"shoal/internal/atomicfile"
 	"shoal/internal/envdapi"
 	"shoal/internal/runtime"
+	"shoal/internal/runtime/console"
 	"shoal/internal/runtime/firecracker/api"
 	"shoal/internal/runtime/firecracker/control"
 	"shoal/internal/runtime/firecracker/cpio"
@@ -65,12 +66,12 @@ func (d *Driver) begin(ctx context.Context, j *jail, p program.Program, s runtim
 	if err := d.groups.create(s.ID, s.Resources, s.Background); err != nil {
 		return nil, err
 	}
-	console, err := openConsole(s.Dir)
+	output, err := console.Open(s.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("open the console: %w", err)
 	}
-	defer console.Close()
-	if err := d.execute(ctx, j, p, s, console); err != nil {
+	defer output.Close()
+	if err := d.execute(ctx, j, p, s, output); err != nil {
 		return nil, err
 	}
 	g, err := d.newGuest(s, j, tap)
@@ -123,9 +124,9 @@ func (s *shell) become(ctx context.Context, step func(context.Context) error) (r
 
 // explain adds what is known of a failure, and the console's end.
 func (g *guest) explain(err error) error {
-	err = program.Explain(err, consoleEnd(g.spec.Dir))
-	if console := readConsole(g.spec.Dir); console != "" {
-		err = fmt.Errorf("%w; its console ends with:\n%s", err, console)
+	err = program.Explain(err, said(console.End(g.spec.Dir))) // a kernel says why before its call trace
+	if end := said(console.Read(g.spec.Dir)); end != "" {
+		err = fmt.Errorf("%w; its console ends with:\n%s", err, end)
 	}
 	return err
 }

@@ -21,6 +21,7 @@ import (
 	goferconfig "gvisor.dev/gvisor/runsc/fsgofer/filter/config"
 
 	"shoal/internal/runtime"
+	"shoal/internal/runtime/console"
 	"shoal/internal/runtime/gvisor/kernel"
 	"shoal/internal/runtime/gvisor/pin"
 	"shoal/internal/shoal"
@@ -106,7 +107,7 @@ func TestKernelLifetime(t *testing.T) {
 // them is the host's: they are an empty file that cannot be written, and the console.
 func TestInputAndOutput(t *testing.T) {
 	d := testDriver(t)
-	var before, after, stdin, console unix.Stat_t
+	var before, after, stdin, written unix.Stat_t
 	read := func(path string, into *unix.Stat_t) {
 		t.Helper()
 		if err := unix.Stat(path, into); err != nil {
@@ -136,10 +137,10 @@ func TestInputAndOutput(t *testing.T) {
 	if !regexp.MustCompile(`(?m)^flags:\s+\d*0$`).Match(info) { // octal; the last digit is the access mode
 		t.Errorf("the guest's standard input can be written: %s", info)
 	}
-	read(filepath.Join(spec.Dir, consoleFile), &console)
+	read(filepath.Join(spec.Dir, console.File), &written)
 	for fd := first + 1; fd <= first+2; fd++ {
 		var output unix.Stat_t
-		if read(fmt.Sprintf("/proc/%d/fd/%d", g.pid, fd), &output); output.Ino != console.Ino {
+		if read(fmt.Sprintf("/proc/%d/fd/%d", g.pid, fd), &output); output.Ino != written.Ino {
 			t.Errorf("the guest's output %d is not its console", fd)
 		}
 	}

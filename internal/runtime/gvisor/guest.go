@@ -19,6 +19,8 @@ import (
 
 	"shoal/internal/atomicfile"
 	"shoal/internal/runtime"
+	"shoal/internal/runtime/console"
+	"shoal/internal/runtime/pidfd"
 )
 
 const recordFile = "guest.json"
@@ -69,7 +71,7 @@ func (d *Driver) newGuest(s runtime.Spec, oci *specs.Spec, box *sandbox.Sandbox,
 
 // watch waits for the kernel to end and removes what it leaves.
 func (g *guest) watch() {
-	err := waitExit(g.pidfd)
+	err := pidfd.Wait(g.pidfd)
 	if err == nil {
 		// Reaps a child; for an adopted kernel, only removes its socket.
 		err = g.box.DestroyContainer(g.spec.ID)
@@ -84,33 +86,12 @@ func (g *guest) watch() {
 	close(g.done)
 }
 
-// waitExit parks in the network poller, so that a waiting guest occupies no thread.
-func waitExit(pidfd *os.File) error {
-	conn, err := pidfd.SyscallConn()
-	if err != nil {
-		return err
-	}
-	return conn.Read(func(fd uintptr) bool {
-		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		n, err := unix.Poll(fds, 0)
-		return n > 0 || (err != nil && !errors.Is(err, unix.EINTR))
-	})
-}
-
 // hasEnded tells whether the kernel's process has ended, also while watch is cleaning up.
 func (g *guest) hasEnded() bool {
 	if g.ended() {
 		return true
 	}
-	ended := false
-	if conn, err := g.pidfd.SyscallConn(); err == nil {
-		err = conn.Control(func(fd uintptr) {
-			n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
-			ended = err == nil && n > 0
-		})
-		ended = ended || err != nil // watch has closed it
-	}
-	return ended
+	return pidfd.Ended(g.pidfd)
 }
 
 func (g *guest) Done() <-chan struct{} { return g.done }
@@ -291,7 +272,7 @@ func (g *guest) unlessGone(err error) error {
 
 func (g *guest) Tidy() {
 	if !g.ended() {
-		g.trimConsole()
+		console.Trim(g.spec.Dir)
 		g.narrow()
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"shoal/internal/runtime/console"
 )
 
 // TestLastWords: the console keeps how a kernel ended, and what it wrote then.
@@ -126,8 +128,8 @@ func TestConsoleIsBounded(t *testing.T) {
 	h := newHost(t)
 	b := h.start("talks", "")
 	b.Want("/count", "1") // it has started and written to the console
-	path := filepath.Join(b.Spec.Dir, consoleFile)
-	if err := os.WriteFile(path, make([]byte, consoleLimit+1), 0o600); err != nil {
+	path := filepath.Join(b.Spec.Dir, console.File)
+	if err := os.WriteFile(path, make([]byte, console.Limit+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	b.Tidy()

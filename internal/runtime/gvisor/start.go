@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/control/client"
 	"gvisor.dev/gvisor/pkg/sentry/control"
@@ -19,9 +20,8 @@ import (
 	"gvisor.dev/gvisor/runsc/sandbox"
 	"gvisor.dev/gvisor/runsc/specutils"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
-
 	"shoal/internal/runtime"
+	"shoal/internal/runtime/console"
 	"shoal/internal/telemetry"
 )
 
@@ -181,12 +181,12 @@ func (d *Driver) newSandbox(s runtime.Spec, spec *specs.Spec) (*sandbox.Sandbox,
 	if err != nil {
 		return nil, nil, fmt.Errorf("make the writable layer: %w", err)
 	}
-	console, err := os.OpenFile(filepath.Join(s.Dir, consoleFile), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
+	output, err := console.Open(s.Dir)
 	if err != nil {
 		probe.Close()
 		return nil, nil, fmt.Errorf("open the console: %w", err)
 	}
-	defer console.Close()
+	defer output.Close()
 	input, err := emptyInput(s.Dir)
 	if err != nil {
 		probe.Close()
@@ -205,7 +205,7 @@ func (d *Driver) newSandbox(s runtime.Spec, spec *specs.Spec) (*sandbox.Sandbox,
 		Cgroup:              guestLimits(s.Resources),
 		Started:             func(pid int) error { return d.cgroups.begin(s.ID, pid) },
 	}
-	box, err := d.execute(kernel, input, console, args)
+	box, err := d.execute(kernel, input, output, args)
 	if err != nil {
 		probe.Close()
 		return nil, nil, err
@@ -215,14 +215,14 @@ func (d *Driver) newSandbox(s runtime.Spec, spec *specs.Spec) (*sandbox.Sandbox,
 	return box, probe, nil
 }
 
-// execute starts a kernel whose first process reads input and writes to console. Both belong
+// execute starts a kernel whose first process reads input and writes to output. Both belong
 // to nobody afterwards, so they are files of this guest alone.
-func (d *Driver) execute(kernel string, input, console *os.File, args *sandbox.Args) (*sandbox.Sandbox, error) {
+func (d *Driver) execute(kernel string, input, output *os.File, args *sandbox.Args) (*sandbox.Sandbox, error) {
 	d.creating.Lock()
 	defer d.creating.Unlock()
 	stdin, stdout, stderr, present := os.Stdin, os.Stdout, os.Stderr, specutils.ExePath
 	defer func() { os.Stdin, os.Stdout, os.Stderr, specutils.ExePath = stdin, stdout, stderr, present }()
-	os.Stdin, os.Stdout, os.Stderr = input, console, console
+	os.Stdin, os.Stdout, os.Stderr = input, output, output
 	if kernel != "" {
 		specutils.ExePath = kernel
 	}
