@@ -25,7 +25,7 @@ type process struct {
 	pid    int
 	socket string
 	client *http.Client
-	child  *os.Process // nil if an earlier orchestrator has started it
+	gone   <-chan struct{} // closed at its end; nil if an earlier orchestrator has started it
 	// watched is guarded by Steward.mu.
 	watched bool
 
@@ -100,18 +100,19 @@ func (p *process) hasEnded(ctx context.Context) bool {
 	if err == nil {
 		c.Close()
 	}
-	ended := errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.ENOENT)
-	if ended {
-		p.reap()
-	}
-	return ended
+	return errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.ENOENT)
 }
 
-// reap takes note of the end of a child, so that the host's kernel may forget it.
-func (p *process) reap() {
-	if p.child != nil {
-		_, _ = unix.Wait4(p.pid, nil, unix.WNOHANG, nil)
-	}
+// newChild is the connection to a process that this one has started. Its end is waited for, so that
+// the host's kernel may forget it; the goroutine ends with the process, which may outlive the steward.
+func newChild(child *os.Process, socket string) *process {
+	p, gone := newProcess(child.Pid, socket), make(chan struct{})
+	p.gone = gone
+	go func() {
+		defer close(gone)
+		_, _ = child.Wait() // how it ended is in its log
+	}()
+	return p
 }
 
 // watch returns when the process has ended, or ctx has.
@@ -177,11 +178,12 @@ func (p *process) awaitEnd(ctx context.Context, within time.Duration) bool {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		p.reap()
-		if err := unix.Kill(p.pid, 0); errors.Is(err, unix.ESRCH) || !p.isOurs() {
+		if p.gone == nil && !p.isOurs() {
 			return true
 		}
 		select {
+		case <-p.gone:
+			return true
 		case <-ctx.Done():
 			return false
 		case <-tick.C:

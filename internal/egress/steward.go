@@ -179,8 +179,7 @@ func (s *Steward) startLocked(ctx context.Context) (*process, uint16, error) {
 	if err != nil {
 		return nil, 0, fmt.Errorf("start the egress process: %w", err)
 	}
-	p := newProcess(own.Pid, filepath.Join(socketDir(s.cfg.RunDir), socketName(own.Pid)))
-	p.child = own
+	p := newChild(own, filepath.Join(socketDir(s.cfg.RunDir), socketName(own.Pid)))
 	st, err := p.state(ctx)
 	for address, policy := range s.policies {
 		if err == nil {
