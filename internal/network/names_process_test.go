@@ -75,6 +75,13 @@ func (n *namedWorld) processes() (pids []int) {
 	return pids
 }
 
+// halt stops a process, and returns when all of its threads stand still: until then it may answer.
+func (n *namedWorld) halt(pid int) {
+	n.t.Helper()
+	n.must(unix.Kill(pid, unix.SIGSTOP))
+	n.must(unix.Waitid(unix.P_PID, pid, nil, unix.WSTOPPED|unix.WNOWAIT, nil))
+}
+
 func (n *namedWorld) eventually(what string, so func() bool) {
 	n.t.Helper()
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
@@ -215,7 +222,7 @@ func TestProcessHangs(t *testing.T) {
 	c := n.chat(internetIP + ":2222")
 	n.must(c.goesOn())
 	before := n.processes()
-	n.must(unix.Kill(before[0], unix.SIGSTOP))
+	n.halt(before[0])
 	n.policy(only("allowed.test", internetIP))
 	if got := n.processes(); len(got) != 1 || got[0] == before[0] {
 		t.Errorf("processes %v, before %v", got, before)
@@ -267,7 +274,7 @@ func TestDrainingProcessHangs(t *testing.T) {
 		stop()
 		n.must(<-ran)
 	}()
-	n.must(unix.Kill(old[0], unix.SIGSTOP))
+	n.halt(old[0])
 	n.eventually("the process that hangs is ended", func() bool { return len(n.processes()) == 1 })
 	if c.goesOn() == nil {
 		t.Error("a connection goes on without its process")

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/redis/go-redis/v9"
+	"golang.org/x/sys/unix"
 )
 
 // Redis is a server of a test's.
@@ -31,8 +32,16 @@ func Start(t *testing.T, args ...string) *Redis {
 	return &Redis{s, t}
 }
 
-// Stall keeps the server from answering until Resume.
-func (r *Redis) Stall() { _ = r.cmd.Process.Signal(syscall.SIGSTOP) }
+// Stall keeps the server from answering until Resume. It returns when all of its threads stand still.
+func (r *Redis) Stall() {
+	r.t.Helper()
+	if err := r.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := unix.Waitid(unix.P_PID, r.cmd.Process.Pid, nil, unix.WSTOPPED|unix.WNOWAIT, nil); err != nil {
+		r.t.Fatal(err)
+	}
+}
 
 // Resume ends a stall.
 func (r *Redis) Resume() { _ = r.cmd.Process.Signal(syscall.SIGCONT) }
