@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -18,6 +17,7 @@ import (
 
 	"shoal/internal/auth"
 	"shoal/internal/fleet/fleettest"
+	"shoal/internal/freeport"
 	"shoal/internal/live/livetest"
 	"shoal/internal/orchestrator/rpc"
 	"shoal/internal/shoal"
@@ -86,7 +86,7 @@ func (two *twoAPIs) shoal(args ...string) *exec.Cmd {
 
 func (two *twoAPIs) start(i int) {
 	t := two.t
-	listen, probe := freeAddress(t), freeAddress(t)
+	listen, probe := freeport.Address(freeport.Of(t)), freeport.Address(freeport.Of(t))
 	cmd := two.shoal("api", "--api-listen", listen, "--metrics-listen", probe)
 	said := &syncedBuffer{}
 	cmd.Stdout, cmd.Stderr = said, said
@@ -120,15 +120,6 @@ func (b *syncedBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.all.String()
-}
-
-// freeAddress is one that nobody listens on.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	return l.Addr().String()
 }
 
 const (

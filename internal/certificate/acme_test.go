@@ -20,6 +20,7 @@ import (
 	"github.com/miekg/dns"
 
 	"shoal/internal/config"
+	"shoal/internal/freeport"
 )
 
 // ca is a real ACME authority: the one that Let's Encrypt tests clients with.
@@ -37,7 +38,7 @@ func startCA(t *testing.T, tlsPort int) ca {
 	}
 	own := authority(t, "localhost")
 	cert, key := pair(t, own, time.Now(), "localhost")
-	port, management := freePort(t), freePort(t)
+	port, management := freeport.Of(t), freeport.Of(t)
 	c := ca{directory: fmt.Sprintf("https://localhost:%d/dir", port), roots: own.File, records: t.TempDir()}
 	settings := filepath.Join(t.TempDir(), "pebble.json")
 	write(t, settings, fmt.Appendf(nil, `{"pebble": {"listenAddress": "127.0.0.1:%d", "managementListenAddress": "127.0.0.1:%d",
@@ -82,16 +83,6 @@ func await(t *testing.T, f func() error) {
 			t.Fatal(err)
 		}
 	}
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // serveDNS answers with 127.0.0.1, and with the TXT records in files.
@@ -163,7 +154,7 @@ func (c ca) settings(t *testing.T, port int) *config.Config {
 
 // TestWildcardByHook: one certificate is for all names, and the records go when it is there.
 func TestWildcardByHook(t *testing.T) {
-	port := freePort(t)
+	port := freeport.Of(t)
 	c := startCA(t, port)
 	cfg := c.settings(t, port)
 	cfg.ACMEHook = filepath.Join(t.TempDir(), "hook")
@@ -204,7 +195,7 @@ echo "$1" >>` + c.records + `/calls`
 
 // TestNamesByHandshakes: without a hook a name gets its certificate when it is first used.
 func TestNamesByHandshakes(t *testing.T) {
-	port := freePort(t)
+	port := freeport.Of(t)
 	c := startCA(t, port)
 	known := func(_ context.Context, id string) bool { return id == "iabc" }
 	cfg := c.settings(t, port)

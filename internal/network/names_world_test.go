@@ -19,6 +19,7 @@ import (
 
 	"shoal/internal/certificate/certificatetest"
 	"shoal/internal/egress"
+	"shoal/internal/freeport"
 	"shoal/internal/shoal"
 )
 
@@ -149,12 +150,12 @@ type zone struct {
 
 func startZone(t *testing.T) *zone {
 	t.Helper()
-	packets, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	z := &zone{at: netip.MustParseAddrPort(freeport.Address(freeport.Of(t))), answers: map[string][]string{}}
+	packets, err := net.ListenPacket("udp4", z.at.String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	z := &zone{at: packets.LocalAddr().(*net.UDPAddr).AddrPort(), answers: map[string][]string{}}
-	listener, err := net.Listen("tcp4", packets.LocalAddr().String())
+	listener, err := net.Listen("tcp4", z.at.String())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"shoal/internal/freeport"
 	"shoal/internal/shoal"
 )
 
@@ -246,12 +247,7 @@ func TestForgetResets(t *testing.T) {
 
 // TestLateListener: a port that opens during the retries is reached.
 func TestLateListener(t *testing.T) {
-	probe, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := probe.Addr().(*net.TCPAddr)
-	probe.Close()
+	port := freeport.Of(t)
 	h := New(&fixed{target: Target{ExecutionID: "e", Host: netip.MustParseAddr("127.0.0.1")}}, quiet())
 	front := httptest.NewServer(h)
 	defer front.Close()
@@ -260,11 +256,11 @@ func TestLateListener(t *testing.T) {
 	})}
 	defer server.Close()
 	time.AfterFunc(150*time.Millisecond, func() {
-		if l, err := net.Listen("tcp", addr.String()); err == nil {
+		if l, err := net.Listen("tcp", freeport.Address(port)); err == nil {
 			_ = server.Serve(l)
 		}
 	})
-	body, _ := io.ReadAll(request(t, front, "GET", fmt.Sprintf("%d-%s.test", addr.Port, testID), "/",
+	body, _ := io.ReadAll(request(t, front, "GET", fmt.Sprintf("%d-%s.test", port, testID), "/",
 		nil, nil).Body)
 	if string(body) != "late" {
 		t.Errorf("got %q", body)

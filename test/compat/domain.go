@@ -1,11 +1,12 @@
 package main
 
 import (
-	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
+	"shoal/internal/freeport"
 	"shoal/internal/shoal"
 	"shoal/test/installation"
 )
@@ -16,10 +17,11 @@ const log = cache + "/shoal.log"
 // withDomain runs something with an installation, given the environment of clients that know
 // its domain and a key: that is what all of them understand, also those of 1.x.
 func withDomain(do func(env []string) error) error {
-	port, err := freePort()
+	free, err := freeport.Take()
 	if err != nil {
 		return err
 	}
+	port := strconv.Itoa(free)
 	return installation.Serve(".", "compat", 99, log, []string{"SHOAL_LOG_FORMAT=text",
 		"SHOAL_SHIPPED_ON_USE=false", "SHOAL_TLS=local", "SHOAL_TLS_LISTEN=localhost:" + port},
 		func(i *installation.Installation) error { return do(clientEnv(i, "sandbox.localhost:"+port)) })
@@ -35,15 +37,4 @@ func clientEnv(i *installation.Installation, domain string) []string {
 	authority := filepath.Join(i.DataDir, "authority", "sandbox.localhost", "ca.crt")
 	return append(env, "E2B_DOMAIN="+domain, "E2B_API_KEY="+shoal.DevAPIKey, "NO_COLOR=1",
 		"NODE_EXTRA_CA_CERTS="+authority, "SSL_CERT_FILE="+authority, "SSL_CERT_DIR=/nonexistent")
-}
-
-// freePort is one that nobody listens on.
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, err
 }

@@ -14,8 +14,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
+
+	"shoal/internal/freeport"
 )
 
 // someTests are enough to see that the SDK works by a domain; TestDomain runs all.
@@ -55,7 +58,7 @@ func (a issuer) issue(t *testing.T, domain string, serial int) (cert, key string
 // TestDomainByFiles: the certificate is from files, and a renewed one is served without a restart.
 func TestDomainByFiles(t *testing.T) {
 	const name = "files.localhost"
-	authority, port := newIssuer(t), freePort(t)
+	authority, port := newIssuer(t), strconv.Itoa(freeport.Of(t))
 	cert, key := authority.issue(t, name, 100)
 	r := another(t, "domf", nil, "SHOAL_TLS=files", "SHOAL_DOMAIN="+name+":"+port,
 		"SHOAL_TLS_LISTEN=localhost:"+port, "SHOAL_TLS_CERT="+cert, "SHOAL_TLS_KEY="+key)
@@ -91,7 +94,7 @@ func (a issuer) pool(t *testing.T) *x509.CertPool {
 // TestDomainBehindBalancer: something else ends TLS, and the SDK notices nothing.
 func TestDomainBehindBalancer(t *testing.T) {
 	const name = "balancer.localhost"
-	authority, port := newIssuer(t), freePort(t)
+	authority, port := newIssuer(t), strconv.Itoa(freeport.Of(t))
 	cert, err := tls.LoadX509KeyPair(authority.issue(t, name, 100))
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -13,13 +14,14 @@ import (
 	"testing"
 	"time"
 
+	"shoal/internal/freeport"
 	"shoal/internal/shoal"
 )
 
 // TestDomain reaches an installation by its domain and a key alone, as E2B itself is reached:
 // with the newest SDKs and those of 1.x, the CLI and a browser.
 func TestDomain(t *testing.T) {
-	r := another(t, "dom", nil, "SHOAL_TLS=local", "SHOAL_TLS_LISTEN=localhost:"+freePort(t))
+	r := another(t, "dom", nil, "SHOAL_TLS=local", fmt.Sprint("SHOAL_TLS_LISTEN=localhost:", freeport.Of(t)))
 	d := domainOf(t, r, filepath.Join(r.DataDir, "authority", "sandbox.localhost", "ca.crt"))
 	t.Run("names", d.names)
 	clients := map[string]func(*testing.T){
@@ -42,18 +44,6 @@ func TestDomain(t *testing.T) {
 			client(t)
 		})
 	}
-}
-
-// freePort is one that nobody listens on.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
 }
 
 // domain is an installation as clients reach it by its domain.

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -19,6 +17,7 @@ import (
 	"time"
 
 	"shoal/internal/config"
+	"shoal/internal/freeport"
 	"shoal/internal/shoal"
 )
 
@@ -64,7 +63,7 @@ func New(root, name string, subnet int, env ...string) (*Installation, error) {
 			return nil, err
 		}
 	}
-	ports, err := freePorts(5)
+	listens, err := addresses(5)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +71,7 @@ func New(root, name string, subnet int, env ...string) (*Installation, error) {
 		ImageDir: filepath.Join(root, "bin", "test-images"),
 		subnet:   subnet,
 		Dir:      dir, DataDir: filepath.Join(dir, "data"), RunDir: runDir,
-		API: ports[0], Proxy: ports[1], Health: ports[2], Node: ports[3], NodeProxy: ports[4]}
+		API: listens[0], Proxy: listens[1], Health: listens[2], Node: listens[3], NodeProxy: listens[4]}
 	i.Env = append(os.Environ(),
 		"SHOAL_DEV=true", "SHOAL_INSTANCE="+name, "SHOAL_IMAGE_DIR="+i.ImageDir,
 		"SHOAL_DATA_DIR="+i.DataDir, "SHOAL_RUN_DIR="+i.RunDir,
@@ -113,30 +112,16 @@ func (i *Installation) Remove() error {
 	return errors.Join(os.RemoveAll(i.Dir), os.RemoveAll(i.RunDir))
 }
 
-// given holds the ports of all installations of this process, because nobody listens on a
-// port between its choice and the start, or while an installation is down.
-var given sync.Map
-
-// freePorts finds ports on which nobody listens and that no other installation has. They
-// are below the range from which the host's kernel assigns ports; otherwise another
-// connection might take one while the installation is down or starting.
-func freePorts(n int) ([]string, error) {
-	const lowest, end = 20000, 32768
-	var addrs []string
-	for tries := 0; len(addrs) < n; tries++ {
-		addr := fmt.Sprintf("127.0.0.1:%d", lowest+rand.IntN(end-lowest))
-		l, err := net.Listen("tcp", addr)
-		if err != nil && tries < 100 {
-			continue // somebody listens on it
-		} else if err != nil {
+// addresses are so many that nobody else has, also while the installation is down or starting.
+func addresses(n int) (list []string, err error) {
+	for range n {
+		port, err := freeport.Take()
+		if err != nil {
 			return nil, err
 		}
-		defer l.Close()
-		if _, taken := given.LoadOrStore(addr, true); !taken {
-			addrs = append(addrs, addr)
-		}
+		list = append(list, freeport.Address(port))
 	}
-	return addrs, nil
+	return list, nil
 }
 
 // Up starts `shoal up` and waits until it serves. If it fails, nothing is left running.

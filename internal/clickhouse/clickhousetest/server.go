@@ -6,16 +6,17 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
 
 	"shoal/internal/clickhouse"
+	"shoal/internal/freeport"
 )
 
 const (
@@ -38,13 +39,7 @@ func Start(t testing.TB) *Server {
 	if _, err := os.Stat(python()); err != nil {
 		t.Skip("needs ClickHouse's engine: scripts/test clickhouse installs it")
 	}
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	_ = l.Close()
-	s := &Server{t: t, dir: t.TempDir(), port: port}
+	s := &Server{t: t, dir: t.TempDir(), port: strconv.Itoa(freeport.Of(t))}
 	t.Cleanup(s.Kill)
 	s.Start()
 	return s

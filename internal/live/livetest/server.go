@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"shoal/internal/freeport"
 )
 
 // ErrMissing says what a server needs that is not installed.
@@ -31,12 +33,11 @@ func StartServer(ctx context.Context, dir string, args ...string) (*Server, erro
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		return nil, fmt.Errorf("needs Debian's package redis-server: %w", ErrMissing)
 	}
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	port, err := freeport.Take()
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{dir: dir, port: l.Addr().(*net.TCPAddr).Port, args: args}
-	_ = l.Close()
+	s := &Server{dir: dir, port: port, args: args}
 	if err := s.start(ctx); err != nil {
 		s.Kill()
 		return nil, err
