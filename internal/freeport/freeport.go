@@ -47,12 +47,12 @@ func Of(t testing.TB) int {
 func Address(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 
 func isFree(port int) error {
-	l, err := net.Listen("tcp", Address(port)) //nolint:noctx // it does not wait
+	l, err := net.Listen("tcp", Address(port))
 	if err != nil {
 		return err
 	}
 	defer l.Close()
-	packets, err := net.ListenPacket("udp", Address(port)) //nolint:noctx // nor does this
+	packets, err := net.ListenPacket("udp", Address(port))
 	if err != nil {
 		return err
 	}
