@@ -47,22 +47,22 @@ func runPython(t *testing.T, script string) {
 	if _, err := os.Stat(python); err != nil {
 		t.Skip("needs the Python SDK; `make test-e2e` installs it")
 	}
-	runSDK(t, dir, python, script)
+	runSDK(t, dir, python, "program.py", script)
 }
 
-func runSDK(t *testing.T, dir, program, script string) {
+func runSDK(t *testing.T, dir, program string, script ...string) {
 	t.Helper()
 	w := newWorld(t)
 	w.engine.runs(w.playBuild)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, program, script)
+	cmd := exec.CommandContext(ctx, program, script...)
 	cmd.Dir, cmd.WaitDelay = dir, 5*time.Second
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "TMPDIR=" + t.TempDir(),
 		"E2B_API_URL=" + w.url, "E2B_API_KEY=" + shoal.DevAPIKey}
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.HasSuffix(strings.TrimSpace(string(out)), "done") {
-		t.Errorf("%s: %v\n%s", script, err, out)
+		t.Errorf("%s: %v\n%s", strings.Join(script, " "), err, out)
 	}
 }
 

@@ -102,7 +102,7 @@ func (d domain) python(t *testing.T, version string, tests ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.with("SDK="+version).runs(t, "../python", python, append([]string{"-W", "ignore", "-m", "unittest", "-v"}, tests...)...)
+	d.with("SDK="+version).runs(t, "../python", python, append([]string{"-W", "ignore", "program.py", "-m", "unittest", "-v"}, tests...)...)
 }
 
 // names asks for names of the domain and others.

@@ -36,12 +36,13 @@ func (b *box) runExample(t *testing.T, file string, prints ...string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	program, err := filepath.Abs("../python/.venv/bin/python")
+	python, err := filepath.Abs("../python")
 	if err != nil {
 		t.Fatal(err)
 	}
+	program := []string{filepath.Join(python, ".venv/bin/python"), filepath.Join(python, "program.py"), file}
 	if filepath.Ext(file) == ".mjs" {
-		program = "node"
+		program = []string{"node", file}
 	}
 	dir := t.TempDir()
 	// Node looks for packages beside the program.
@@ -51,7 +52,7 @@ func (b *box) runExample(t *testing.T, file string, prints ...string) string {
 	if err := os.WriteFile(filepath.Join(dir, file), source, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), program, file)
+	cmd := exec.CommandContext(t.Context(), program[0], program[1:]...)
 	cmd.Dir, cmd.Env, cmd.WaitDelay = dir, b.SDKEnv(), 5*time.Second
 	out, err := cmd.CombinedOutput()
 	if err != nil {

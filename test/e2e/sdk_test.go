@@ -50,7 +50,7 @@ func pythonSDK(t *testing.T) {
 	if _, err := os.Stat(python); err != nil {
 		t.Fatalf("the Python SDK is not installed; run `make test-e2e`: %v", err)
 	}
-	server.run(t, "../python", nil, python, "-W", "ignore", "-m", "unittest", "-v",
+	server.run(t, "../python", nil, python, "-W", "ignore", "program.py", "-m", "unittest", "-v",
 		"test_sandbox", "test_bounds", "test_requests", "test_input", "test_lifecycle", "test_randomness",
 		"test_templates", "test_dockerfile", "test_volumes")
 }

@@ -32,7 +32,7 @@ func (s sdkSuite) command(ctx context.Context) (*exec.Cmd, error) {
 		if err != nil {
 			return nil, err
 		}
-		cmd := exec.CommandContext(ctx, python, "-W", "ignore", "-m", "unittest", "-v", s.python)
+		cmd := exec.CommandContext(ctx, python, "-W", "ignore", "program.py", "-m", "unittest", "-v", s.python)
 		cmd.Dir = "../python"
 		return cmd, nil
 	}
