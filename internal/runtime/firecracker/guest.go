@@ -160,24 +160,12 @@ func (g *guest) Stats(ctx context.Context) (runtime.Stats, error) {
 func (g *guest) CPUTime() time.Duration { return g.driver.groups.cpuTime(g.spec.ID) }
 
 func (g *guest) Yield(yields bool) error {
-	return g.changedGroup(g.driver.groups.yield(g.spec.ID, yields, g.background.Load()))
+	return runtime.GroupError(g.driver.groups.yield(g.spec.ID, yields, g.background.Load()), g.done)
 }
 
 func (g *guest) Foreground() error {
 	g.background.Store(false)
-	return g.changedGroup(g.driver.groups.foreground(g.spec.ID))
-}
-
-func (g *guest) changedGroup(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case g.ended():
-		return runtime.ErrGone
-	case errors.Is(err, os.ErrNotExist): // Linux has it since 5.15
-		return fmt.Errorf("%w: %w", errors.ErrUnsupported, err)
-	}
-	return err
+	return runtime.GroupError(g.driver.groups.foreground(g.spec.ID), g.done)
 }
 
 func (g *guest) Tidy() {
