@@ -187,59 +187,5 @@ var errVolumes = shoal.ErrFirecrackerDriver.New("guests under Firecracker have n
 // Mount is not possible: Firecracker has no file system that host and guest share.
 func (g *guest) Mount(context.Context, runtime.Volume) error { return errVolumes }
 
-// EndLargest has the guest's first program end the process, and takes the memory back by the balloon.
-func (g *guest) EndLargest(ctx context.Context) (runtime.EndedProcess, error) {
-	if g.ended() {
-		return runtime.EndedProcess{}, runtime.ErrGone
-	}
-	before, clean := g.driver.groups.memoryOf(g.spec.ID)
-	before -= clean
-	a, err := g.ask(ctx, control.Request{Largest: &control.Empty{}})
-	if err != nil {
-		return runtime.EndedProcess{}, g.unlessGone(err)
-	}
-	if a.Largest == nil || a.Largest.PID == 0 {
-		return runtime.EndedProcess{}, nil
-	}
-	g.takeBack(ctx, before, min(a.Largest.Bytes, g.spec.Resources.MemoryMB<<20))
-	return runtime.EndedProcess{PID: a.Largest.PID, Name: a.Largest.Name, Bytes: a.Largest.Bytes}, nil
-}
-
-// takeBackTime bounds the wait for a balloon.
-const takeBackTime = 2 * time.Second
-
-// takeBack inflates the balloon by what a process had, waits until the host has most of that, and lets
-// the guest have it again. It is best effort: a guest without a balloon keeps the memory.
-func (g *guest) takeBack(ctx context.Context, before, bytes int64) {
-	ctx, cancel := context.WithTimeout(ctx, takeBackTime)
-	defer cancel()
-	// Firecracker does not count pages that a balloon took as changed. Who serves a guest's memory knows
-	// them; of another guest, all of the memory has to be written the next time.
-	if !g.jail.Served {
-		if err := os.WriteFile(g.jail.beside(untoldMark), nil, 0o600); err != nil {
-			return
-		}
-	}
-	if err := g.api.Inflate(ctx, bytes>>20); err != nil {
-		return
-	}
-	defer func() { _ = g.api.Inflate(context.WithoutCancel(ctx), 0) }()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		all, clean := g.driver.groups.memoryOf(g.spec.ID)
-		if before-(all-clean) > bytes*3/4 {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		case <-g.done:
-			return
-		}
-	}
-}
-
 // digest names bytes in few characters.
 func digest(data []byte) string { return fmt.Sprintf("%.12x", sha256.Sum256(data)) }
