@@ -35,8 +35,8 @@ type guest struct {
 	agent    agent
 	pidfd    *os.File
 
-	// changing is held while the guest is frozen, thawed or written. No other lock is taken while it is
-	// held.
+	// changing is held while the guest is frozen, thawed or written, or its balloon inflated. No other lock
+	// is taken while it is held.
 	changing sync.Mutex
 	frozen   *bool // nil for an adopted guest until it was looked at
 
