@@ -202,7 +202,8 @@ type Guest interface {
 	// Foreground ends what Spec.Background began.
 	Foreground() error
 	// EndLargest ends the process that uses most of the guest's memory, as Linux does when
-	// memory runs out, and returns when the host has most of that back, or after two seconds.
+	// memory runs out, and returns when the host has most of that back, or when for two seconds
+	// no more of it has come; after half a minute in any case.
 	// A process that must not be ended, by its score or as the guest's first one, is spared;
 	// if there is no other, nothing is ended.
 	EndLargest(ctx context.Context) (EndedProcess, error)
