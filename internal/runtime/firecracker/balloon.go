@@ -37,12 +37,16 @@ func (g *guest) held() int64 {
 	return all - clean
 }
 
-// Bounds of the wait for a balloon.
+// Bounds of the wait for a balloon, in parts of the driver's patience: for all, and for more of the memory.
+// That makes half a minute, and two seconds.
 const (
-	takeBackTime = 30 * time.Second
-	// stillTime is how long the host waits for more of the memory once it has got some.
-	stillTime = 2 * time.Second
+	takeBackPart = 1.5
+	stillPart    = 0.1
 )
+
+// aside is what a balloon takes, in MiB, of memory that was free before a process ended, and that the host may
+// never have given.
+const aside = 32
 
 // balloonMark, beside the root of a jail, means that the balloon may have something of the guest's.
 const balloonMark = "balloon"
@@ -51,7 +55,8 @@ const balloonMark = "balloon"
 // guest have it again. It is best effort: a guest without a balloon keeps the memory. The caller holds
 // changing, so that no checkpoint has an inflated balloon in it.
 func (g *guest) takeBack(ctx context.Context, before, bytes int64) {
-	ctx, cancel := context.WithTimeout(ctx, takeBackTime)
+	patience := float64(g.driver.opts.Patience)
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(patience*takeBackPart))
 	defer cancel()
 	marks := []string{balloonMark}
 	// Firecracker does not count pages that a balloon took as changed. Who serves a guest's memory knows
@@ -64,18 +69,18 @@ func (g *guest) takeBack(ctx context.Context, before, bytes int64) {
 			return
 		}
 	}
-	if err := g.api.Inflate(ctx, bytes>>20); err == nil {
-		g.awaitMemory(ctx, before-bytes*3/4)
+	if err := g.api.Inflate(ctx, min(bytes>>20+aside, g.spec.Resources.MemoryMB)); err == nil {
+		g.awaitMemory(ctx, before-bytes*3/4, time.Duration(patience*stillPart))
 	}
 	g.deflate(ctx)
 }
 
-// awaitMemory waits until the guest holds no more than so many bytes, or hardly less than before for a while.
-func (g *guest) awaitMemory(ctx context.Context, most int64) {
+// awaitMemory waits until the guest holds no more than so many bytes, or hardly less than before for so long.
+func (g *guest) awaitMemory(ctx context.Context, most int64, still time.Duration) {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	least, since := g.held(), time.Now()
-	for least > most && time.Since(since) < stillTime {
+	for least > most && time.Since(since) < still {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
