@@ -8,6 +8,7 @@ import (
 
 	"shoal/internal/config"
 	"shoal/internal/runtime/firecracker/program"
+	"shoal/internal/runtime/runtimetest"
 )
 
 // TestMicroVMs looks at machines that lack something; one that has everything is in the lab.
@@ -50,4 +51,15 @@ func TestMicroVMs(t *testing.T) {
 	want("a record that is cut off", Note, "kernel.json cannot be read")
 	cfg.Runtimes = config.RuntimeGvisor
 	want("gVisor alone", OK, "runtimes is gvisor")
+}
+
+// TestMicroVMMemory: without userfaultfd microVMs run, and the doctor says what they lack.
+func TestMicroVMMemory(t *testing.T) {
+	if !runtimetest.WithoutUserfault(t) {
+		return
+	}
+	r := checkMicroVMMemory(t.Context(), &config.Config{Runtimes: config.RuntimeFirecracker})
+	if r.Level != Warn || !strings.Contains(r.Found, "userfaultfd") || !strings.Contains(r.Fix, "filter") {
+		t.Errorf("userfaultfd is refused: %+v", r)
+	}
 }

@@ -64,12 +64,20 @@ func (g *Guest) SetEgress(ctx context.Context, e network.Egress) error {
 func (g *Guest) Named() bool { return g.slot.Named() }
 
 // Prepare starts the guest's kernel alone, ahead of Start.
-func (g *Guest) Prepare(ctx context.Context) (err error) {
-	if err := g.makeDir(); err != nil {
+func (g *Guest) Prepare(ctx context.Context) error { return g.prepare(ctx, "") }
+
+func (g *Guest) prepare(ctx context.Context, upper string) error {
+	if err := os.MkdirAll(g.host.dir(g.plan.ID), 0o700); err != nil {
+		return fmt.Errorf("make the guest's directory: %w", err)
+	}
+	spec := g.spec()
+	spec.Upper = upper
+	shell, err := g.runtime.Prepare(ctx, spec)
+	if err != nil {
 		return err
 	}
-	g.shell, err = g.runtime.Prepare(ctx, g.spec())
-	return err
+	g.shell = shell
+	return nil
 }
 
 // Start boots the guest, or restores it if the source has a checkpoint, in the kernel
@@ -81,25 +89,17 @@ func (g *Guest) Start(ctx context.Context, from Source) (err error) {
 			g.host.running.add(g)
 		}
 	}()
-	if g.shell != nil {
-		if from.Checkpoint != "" {
-			g.running, err = g.shell.Restore(ctx, from.Checkpoint, from.Volumes)
-		} else {
-			g.running, err = g.shell.Start(ctx)
+	if g.shell == nil {
+		if err := g.prepare(ctx, from.Upper); err != nil {
+			return startFailure(err)
 		}
-		g.shell = nil // gone, or the guest's
-		return startFailure(err)
 	}
-	if err := g.makeDir(); err != nil {
-		return startFailure(err)
-	}
-	spec := g.spec()
-	spec.Upper = from.Upper
 	if from.Checkpoint != "" {
-		g.running, err = g.runtime.Restore(ctx, spec, from.Checkpoint, from.Volumes)
+		g.running, err = g.shell.Restore(ctx, from.Checkpoint, from.Volumes)
 	} else {
-		g.running, err = g.runtime.Start(ctx, spec)
+		g.running, err = g.shell.Start(ctx)
 	}
+	g.shell = nil // gone, or the guest's
 	return startFailure(err)
 }
 
@@ -108,13 +108,6 @@ func startFailure(err error) error {
 		return nil
 	}
 	return shoal.ErrCreateFailed.Wrap(err, "the guest did not start")
-}
-
-func (g *Guest) makeDir() error {
-	if err := os.MkdirAll(g.host.dir(g.plan.ID), 0o700); err != nil {
-		return fmt.Errorf("make the guest's directory: %w", err)
-	}
-	return nil
 }
 
 // Done is closed when the guest, or the kernel that waits for it, has ended.

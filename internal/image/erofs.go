@@ -31,24 +31,18 @@ const (
 
 // inode is a node with its place in the image.
 type inode struct {
-	node   *Node
-	nid    uint64
-	number uint32 // counts from 1
-	links  uint32
-	parent *inode // of a directory
-	names  []string
-	kids   []*inode // sorted by name
-	inline []byte   // data after the inode, for symbolic links
-	data   []byte   // a directory's blocks
+	*listed
+	count  uint32 // from 1
+	inline []byte // data after the inode, for symbolic links
+	data   []byte // a directory's blocks
 	size   int64
 	block  uint32 // of the first data block
 }
 
 // layout is the plan of an image.
 type layout struct {
-	inodes    []*inode
-	byNode    map[*Node]*inode
-	metaEnd   int64 // bytes of the inode area
+	inodes    []*inode // the root first: the superblock has only 16 bits for its number
+	metaEnd   int64    // bytes of the inode area
 	blocks    uint32
 	firstData uint32
 }
@@ -56,20 +50,21 @@ type layout struct {
 // writeErofs writes t to w and returns the SHA-256 of what it wrote, in hex, and the number
 // of bytes. Equal trees result in equal images.
 func writeErofs(w io.Writer, t *Tree) (digest string, size int64, err error) {
-	l := &layout{byNode: map[*Node]*inode{}}
-	root := l.collect(t.root, nil)
-	root.parent = root
+	l := &layout{}
+	for k, n := range t.list() {
+		l.inodes = append(l.inodes, &inode{listed: n, count: uint32(k + 1)})
+	}
 	l.place()
 	for _, i := range l.inodes {
 		if i.node.children != nil {
-			i.data = direntBlocks(i)
+			i.data = direntBlocks(i.listed)
 		}
 	}
 	l.placeData()
 
 	hash := sha256.New()
 	out := &countingWriter{w: bufio.NewWriterSize(io.MultiWriter(w, hash), 1<<20)}
-	if err := l.write(out, root); err != nil {
+	if err := l.write(out); err != nil {
 		return "", 0, err
 	}
 	if err := out.w.Flush(); err != nil {
@@ -89,30 +84,6 @@ func (c *countingWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// collect lists the nodes in depth-first order, so that the root comes first: the
-// superblock has only 16 bits for its number.
-func (l *layout) collect(n *Node, parent *inode) *inode {
-	if i := l.byNode[n]; i != nil {
-		i.links++
-		return i
-	}
-	i := &inode{node: n, parent: parent, number: uint32(len(l.inodes) + 1), links: 1}
-	l.inodes = append(l.inodes, i)
-	l.byNode[n] = i
-	if n.children != nil {
-		i.links = 2
-		i.names = n.names()
-		for _, name := range i.names {
-			kid := l.collect(n.children[name], i)
-			if kid.node.children != nil {
-				i.links++
-			}
-			i.kids = append(i.kids, kid)
-		}
-	}
-	return i
-}
-
 // place assigns inode numbers. Inline data must not cross a block boundary.
 func (l *layout) place() {
 	var offset int64
@@ -125,7 +96,7 @@ func (l *layout) place() {
 		if offset%blockSize+room > blockSize {
 			offset = roundUp(offset, blockSize)
 		}
-		i.nid = uint64(offset / slotSize)
+		i.number = uint64(offset / slotSize)
 		offset = roundUp(offset+room, slotSize)
 	}
 	l.metaEnd = offset
@@ -164,13 +135,13 @@ func (l *layout) placeData() {
 
 // direntBlocks encodes a directory: in each block first the entries, then their names.
 // Entries, including "." and "..", are sorted by the bytes of their names.
-func direntBlocks(dir *inode) []byte {
+func direntBlocks(dir *listed) []byte {
 	type entry struct {
 		name string
-		to   *inode
+		to   *listed
 	}
 	entries := make([]entry, 0, len(dir.names)+2)
-	add := func(name string, to *inode) {
+	add := func(name string, to *listed) {
 		at := len(entries)
 		for at > 0 && entries[at-1].name > name {
 			at--
@@ -198,7 +169,7 @@ func direntBlocks(dir *inode) []byte {
 		var names []byte
 		for _, e := range entries[:count] {
 			record := make([]byte, direntSize)
-			binary.LittleEndian.PutUint64(record, e.to.nid)
+			binary.LittleEndian.PutUint64(record, e.to.number)
 			binary.LittleEndian.PutUint16(record[8:], uint16(count*direntSize+len(names)))
 			record[10] = fileType(e.to.node.Mode)
 			out.Write(record)
@@ -229,12 +200,12 @@ func fileType(mode uint32) byte {
 	}
 }
 
-func (l *layout) write(out *countingWriter, root *inode) error {
-	if _, err := out.Write(l.superblock(root)); err != nil {
+func (l *layout) write(out *countingWriter) error {
+	if _, err := out.Write(l.superblock()); err != nil {
 		return err
 	}
 	for _, i := range l.inodes {
-		if err := pad(out, blockSize+int64(i.nid)*slotSize); err != nil {
+		if err := pad(out, blockSize+int64(i.number)*slotSize); err != nil {
 			return err
 		}
 		if _, err := out.Write(append(i.encode(), i.inline...)); err != nil {
@@ -266,13 +237,13 @@ func (l *layout) write(out *countingWriter, root *inode) error {
 	return pad(out, int64(l.blocks)*blockSize)
 }
 
-func (l *layout) superblock(root *inode) []byte {
+func (l *layout) superblock() []byte {
 	block := make([]byte, blockSize)
 	sb := block[superblockOffset:]
 	le := binary.LittleEndian
 	le.PutUint32(sb[0:], superblockMagic)
 	sb[12] = 12 // log2 of the block size
-	le.PutUint16(sb[14:], uint16(root.nid))
+	le.PutUint16(sb[14:], uint16(l.inodes[0].number))
 	le.PutUint64(sb[16:], uint64(len(l.inodes)))
 	le.PutUint64(sb[24:], uint64(epoch.Unix()))
 	le.PutUint32(sb[36:], l.blocks)
@@ -295,7 +266,7 @@ func (i *inode) encode() []byte {
 	case unix.S_IFCHR, unix.S_IFBLK:
 		le.PutUint32(b[16:], encodeDevice(i.node.Device))
 	}
-	le.PutUint32(b[20:], i.number)
+	le.PutUint32(b[20:], i.count)
 	le.PutUint32(b[24:], i.node.UID)
 	le.PutUint32(b[28:], i.node.GID)
 	le.PutUint64(b[32:], uint64(i.node.MTime.Unix()))

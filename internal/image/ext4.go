@@ -21,11 +21,15 @@ import (
 // is kept only while its guest stands still and has written everything, and what a guest that
 // ended at any moment has left is not used again. Names follow the Linux kernel's documentation of
 // the format.
+//
+// There is an inode for each block, four times as many as mke2fs makes for a disk of common size, so
+// that files run out of room before they run out of inodes. Inodes that were never used take none: they
+// are holes too, and the room that is asked for comes on top of them.
 const (
 	ext4Block       = 4096
 	ext4Group       = 8 * ext4Block // blocks of a group
 	ext4InodeSize   = 256
-	ext4PerGroup    = 8192 // inodes of a group
+	ext4PerGroup    = ext4Group // inodes of a group
 	ext4Table       = ext4PerGroup * ext4InodeSize / ext4Block
 	ext4FirstInode  = 11
 	ext4RootInode   = 2
@@ -36,18 +40,13 @@ const (
 )
 
 // Ext4Format changes when equal trees result in other file systems than before.
-const Ext4Format = 1
+const Ext4Format = 2
 
 // extentRun is a run of blocks.
 type extentRun struct{ logical, physical, count uint32 }
 
 type ext4Node struct {
-	node   *Node
-	number uint32
-	links  uint32
-	parent *ext4Node
-	names  []string
-	kids   []*ext4Node
+	*listed
 	data   []byte // blocks of a directory or a long link
 	size   int64
 	first  uint32 // of the contents' blocks, which are contiguous
@@ -58,8 +57,7 @@ type ext4Node struct {
 
 type ext4Layout struct {
 	nodes  []*ext4Node // in the order of their numbers
-	byNode map[*Node]*ext4Node
-	blocks uint32 // of the whole file system
+	blocks uint32      // of the whole file system
 	groups uint32
 	used   uint32 // blocks from the beginning that are in use
 	uuid   [16]byte
@@ -68,10 +66,10 @@ type ext4Layout struct {
 // WriteExt4 makes f a file system with the tree in it and at least free bytes of room, and returns
 // its size in bytes. f must be empty.
 func WriteExt4(f *os.File, t *Tree, free int64) (size int64, err error) {
-	l := &ext4Layout{byNode: map[*Node]*ext4Node{}}
-	root := l.collect(t.root, nil)
-	root.parent = root
-	l.addLostAndFound(root)
+	l := &ext4Layout{}
+	for _, n := range withLostAndFound(t.list()) {
+		l.nodes = append(l.nodes, &ext4Node{listed: n})
+	}
 	if err := l.place(free); err != nil {
 		return 0, err
 	}
@@ -85,46 +83,25 @@ func WriteExt4(f *os.File, t *Tree, free int64) (size int64, err error) {
 	return size, nil
 }
 
-func (l *ext4Layout) collect(n *Node, parent *ext4Node) *ext4Node {
-	if i := l.byNode[n]; i != nil {
-		i.links++
-		return i
-	}
-	i := &ext4Node{node: n, parent: parent, links: 1}
-	l.byNode[n] = i
-	l.nodes = append(l.nodes, i)
-	if n.children != nil {
-		i.links = 2
-		i.names = n.names()
-		for _, name := range i.names {
-			kid := l.collect(n.children[name], i)
-			if kid.node.children != nil {
-				i.links++
-			}
-			i.kids = append(i.kids, kid)
-		}
-	}
-	return i
-}
-
 const lostAndFound = "lost+found"
 
-// addLostAndFound makes the directory that every such file system has, as its first inode.
-func (l *ext4Layout) addLostAndFound(root *ext4Node) {
+// withLostAndFound adds the directory that every such file system has to the nodes of a tree.
+func withLostAndFound(nodes []*listed) []*listed {
+	root := nodes[0]
 	for k, name := range root.names {
 		if name == lostAndFound && root.kids[k].node.children != nil {
-			return
+			return nodes
 		}
 	}
-	made := &ext4Node{node: NewDir(0o700), parent: root, links: 2}
+	made := &listed{node: NewDir(0o700), parent: root, links: 2}
 	root.names, root.kids = append(root.names, lostAndFound), append(root.kids, made)
 	root.links++
-	l.nodes = append(l.nodes, made)
+	return append(nodes, made)
 }
 
 // place numbers the inodes and gives everything its blocks.
 func (l *ext4Layout) place(free int64) error {
-	next := uint32(ext4FirstInode)
+	next := uint64(ext4FirstInode)
 	sum := sha256.New()
 	for k, i := range l.nodes {
 		i.number = ext4RootInode
@@ -144,7 +121,7 @@ func (l *ext4Layout) place(free int64) error {
 		content += i.blocks + uint32(i.leaves)
 	}
 	wanted := content + uint32((free+ext4Block-1)/ext4Block)
-	l.groups = max((next-1+ext4PerGroup-1)/ext4PerGroup, 1)
+	l.groups = max(uint32((next-1+ext4PerGroup-1)/ext4PerGroup), 1)
 	for {
 		all := l.metaBlocks() + wanted
 		if groups := (all + ext4Group - 1) / ext4Group; groups > l.groups {
@@ -239,7 +216,7 @@ func (l *ext4Layout) write(f *os.File) error {
 func (l *ext4Layout) writeNode(f *os.File, i *ext4Node) error {
 	inode := make([]byte, ext4InodeSize)
 	i.encode(inode)
-	index := i.number - 1
+	index := uint32(i.number - 1)
 	at := int64(l.inodeTable(index/ext4PerGroup))*ext4Block + int64(index%ext4PerGroup)*ext4InodeSize
 	if _, err := f.WriteAt(inode, at); err != nil {
 		return err
@@ -310,7 +287,7 @@ func (l *ext4Layout) descriptor(d []byte, g uint32) {
 	blocks, inodes := usedOf(l.used, g, ext4Group), usedOf(l.usedInodes(), g, ext4PerGroup)
 	dirs, flags := 0, uint16(tableZeroed)
 	for _, i := range l.nodes {
-		if i.node.children != nil && (i.number-1)/ext4PerGroup == g {
+		if i.node.children != nil && uint32(i.number-1)/ext4PerGroup == g {
 			dirs++
 		}
 	}

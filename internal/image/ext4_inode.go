@@ -33,7 +33,7 @@ func (i *ext4Node) encodeDir() []byte {
 		out = append(out, make([]byte, ext4Block-len(block))...)
 		block = block[:0]
 	}
-	add := func(name string, to *ext4Node) {
+	add := func(name string, to *listed) {
 		n := entryLength(name)
 		if len(block)+n > ext4Block {
 			end()
@@ -41,12 +41,12 @@ func (i *ext4Node) encodeDir() []byte {
 		last = len(block)
 		block = append(block, make([]byte, n)...)
 		e := block[last:]
-		binary.LittleEndian.PutUint32(e, to.number)
+		binary.LittleEndian.PutUint32(e, uint32(to.number))
 		binary.LittleEndian.PutUint16(e[4:], uint16(n))
 		e[6], e[7] = byte(len(name)), fileType(to.node.Mode)
 		copy(e[8:], name)
 	}
-	add(".", i)
+	add(".", i.listed)
 	add("..", i.parent)
 	for k, name := range i.names {
 		add(name, i.kids[k])

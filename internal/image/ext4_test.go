@@ -2,6 +2,7 @@ package image
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"math/rand"
 	"os"
@@ -90,7 +91,30 @@ func TestExt4(t *testing.T) {
 		if err := unix.Stat(path, &st); err != nil || st.Blocks*512 > 20<<20 {
 			t.Errorf("with %d bytes of room the file takes %d (%v)", free, st.Blocks*512, err)
 		}
+		// Of small files there is room for as many as there are blocks.
+		if blocks, inodes := freeOf(t, path); blocks < free/ext4Block || inodes < blocks {
+			t.Errorf("with %d bytes of room %d blocks and %d inodes are free", free, blocks, inodes)
+		}
+		if most := free + free/15 + 64<<20; st.Size > most {
+			t.Errorf("with %d bytes of room the file system has %d, more than %d", free, st.Size, most)
+		}
 	}
+}
+
+// freeOf reads from a file system how many blocks and inodes of it are free.
+func freeOf(t *testing.T, path string) (blocks, inodes int64) {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	super := make([]byte, 1024)
+	if _, err := f.ReadAt(super, 1024); err != nil {
+		t.Fatal(err)
+	}
+	le := binary.LittleEndian
+	return int64(le.Uint32(super[12:])), int64(le.Uint32(super[16:]))
 }
 
 func TestExt4OfLargeFiles(t *testing.T) {

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestTap: a slot whose wire ends at a tap device is as any other to the host and the guest.
-func TestTap(t *testing.T) {
+// TestLabTap: a slot whose wire ends at a tap device is as any other to the host and the guest.
+func TestLabTap(t *testing.T) {
 	if _, err := os.Stat("/dev/net/tun"); err != nil {
 		t.Skip("the host has no tap devices")
 	}

@@ -15,8 +15,18 @@ type mortal struct {
 	ends *atomic.Int32
 }
 
-func (m mortal) Start(ctx context.Context, s runtime.Spec) (runtime.Guest, error) {
-	g, err := m.Runtime.Start(ctx, s)
+func (m mortal) Prepare(ctx context.Context, s runtime.Spec) (runtime.Shell, error) {
+	sh, err := m.Runtime.Prepare(ctx, s)
+	return mortalShell{sh, m.ends}, err
+}
+
+type mortalShell struct {
+	runtime.Shell
+	ends *atomic.Int32
+}
+
+func (m mortalShell) Start(ctx context.Context) (runtime.Guest, error) {
+	g, err := m.Shell.Start(ctx)
 	if err == nil && m.ends.Add(-1) >= 0 {
 		err = g.Kill(ctx)
 	}

@@ -136,17 +136,10 @@ type Runtime interface {
 	// Fits tells whether a checkpoint can be restored here: nil, or an ErrUnfit that
 	// says why not.
 	Fits(made Maker) error
-	// Prepare starts the kernel of a guest without the guest. It costs most of the
-	// time of a start, and can be done before it is known what the guest will be.
+	// Prepare starts the kernel of a guest without the guest, which the shell then starts or
+	// restores. It costs most of the time of a start, and can be done before it is known what the
+	// guest will be. If it fails, nothing is left.
 	Prepare(ctx context.Context, spec Spec) (Shell, error)
-	// Start boots a guest. It returns when the guest's first process runs;
-	// waiting for the daemon inside is the caller's.
-	Start(ctx context.Context, spec Spec) (Guest, error)
-	// Restore brings a guest back from a directory that Guest.Checkpoint filled, with the
-	// same Root. Spec.Kernel is the one that took the checkpoint. Of the volumes that the
-	// guest had, it has those that are given, with the files that it had open if they are
-	// still there; every use of the others is an error to it until they are mounted again.
-	Restore(ctx context.Context, spec Spec, checkpoint string, volumes []Volume) (Guest, error)
 	// Adopt takes over a guest that outlived the process that started it. Spec
 	// is the one it was started with. A guest that does not run is ErrGone.
 	Adopt(ctx context.Context, spec Spec) (Guest, error)
@@ -161,11 +154,16 @@ type Runtime interface {
 	RemoveRoots(needed []Root, before time.Time) (removed int, bytes int64, err error)
 }
 
-// Shell is a kernel that waits for its guest. Start and Restore are those of
-// Runtime, with the specification that it was prepared with; one of them may be
-// called, once. When it fails, the shell is gone.
+// Shell is a kernel that waits for the guest of the specification that it was prepared with.
+// Start or Restore may be called, once. When it fails, the shell is gone and nothing is left.
 type Shell interface {
+	// Start boots the guest. It returns when the guest's first process runs; waiting for the
+	// daemon inside is the caller's.
 	Start(ctx context.Context) (Guest, error)
+	// Restore brings the guest back from a directory that Guest.Checkpoint filled, with the
+	// same Root. Spec.Kernel is the one that took the checkpoint. Of the volumes that the
+	// guest had, it has those that are given, with the files that it had open if they are
+	// still there; every use of the others is an error to it until they are mounted again.
 	Restore(ctx context.Context, checkpoint string, volumes []Volume) (Guest, error)
 	// Kill ends an unused shell.
 	Kill(ctx context.Context) error
@@ -204,7 +202,8 @@ type Guest interface {
 	// Foreground ends what Spec.Background began.
 	Foreground() error
 	// EndLargest ends the process that uses most of the guest's memory, as Linux does when
-	// memory runs out, and returns when the host has most of that back, or after two seconds.
+	// memory runs out, and returns when the host has most of that back, or when for two seconds
+	// no more of it has come; after half a minute in any case.
 	// A process that must not be ended, by its score or as the guest's first one, is spared;
 	// if there is no other, nothing is ended.
 	EndLargest(ctx context.Context) (EndedProcess, error)

@@ -117,9 +117,11 @@ var (
 		"End what uses them; `shoal down` detaches what an earlier run left. A module loaded with max_part=0 has numbers for "+
 			"most: `modprobe -r nbd && modprobe nbd nbds_max=0 max_part=0`.")
 	ErrFirecrackerUserfault = kind("firecracker.userfault", 500,
-		"The host's kernel does not let Shoal serve the memory of microVMs page by page (userfaultfd), so a restore reads all of "+
-			"it from a file first.",
-		"Run Linux 4.11 or later with CONFIG_USERFAULTFD, and Shoal as root or with CAP_SYS_PTRACE.")
+		"The host does not let Firecracker have its memory served page by page (userfaultfd): its kernel is older than Linux 4.11 "+
+			"or has no CONFIG_USERFAULTFD; a filter of system calls refuses it, as those of containers do; or only root may have "+
+			"it, which Firecracker in its jail is not. A restore then reads all of the memory from a file first.",
+		"Run Linux 6.1 or later with CONFIG_USERFAULTFD, or set `sysctl vm.unprivileged_userfaultfd=1` and keep it in "+
+			"/etc/sysctl.d; run Shoal where no filter refuses the call. Then start Shoal again.")
 	ErrFirecrackerAPI = kind("firecracker.api", 500,
 		"Firecracker refused a request, or did not answer it.",
 		"The error has Firecracker's own words; its log and the guest's console are beside it.")

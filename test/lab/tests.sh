@@ -2,6 +2,7 @@
 # Runs the tests that `scripts/test lab` has put into a job, each package's in its own directory.
 modprobe kvm-amd
 modprobe tun
+modprobe nf_tables
 modprobe nbd nbds_max=0 max_part=0
 job=$PWD
 export SHOAL_TEST_LAB=1 # tests that need the lab skip without

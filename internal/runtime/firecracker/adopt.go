@@ -36,6 +36,9 @@ func (d *Driver) Adopt(ctx context.Context, s runtime.Spec) (runtime.Guest, erro
 	if err := g.adoptAttendant(); err != nil {
 		return nil, errors.Join(runtime.ErrGone, err, g.Kill(ctx))
 	}
+	if frozen, err := g.isFrozen(); err == nil && !frozen && exists(g.jail.beside(balloonMark)) {
+		g.deflate(ctx)
+	}
 	return g, nil
 }
 

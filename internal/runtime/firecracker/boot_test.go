@@ -31,7 +31,7 @@ func TestLabBootFailures(t *testing.T) {
 			o := firecracker.Options{Init: c.init, Attendant: attend, Programs: program.Open(copyOfStore(t, c.spoil))}
 			h := runtimetest.NewHost(t, openIn(t, o))
 			spec, _ := h.Spec(name)
-			g, err := h.Runtime.Start(t.Context(), spec)
+			g, err := h.TryStart(t.Context(), spec, "")
 			if err == nil {
 				t.Fatalf("it boots: %v", g.Kill(context.Background()))
 			}

@@ -10,7 +10,6 @@ package firecracker
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -239,24 +238,4 @@ func (d *Driver) usedBases() (map[string]bool, error) {
 		used[j.Base] = true
 	}
 	return used, err
-}
-
-// Start boots a guest. If it fails, nothing of the guest is left.
-func (d *Driver) Start(ctx context.Context, s runtime.Spec) (runtime.Guest, error) {
-	sh, err := d.Prepare(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	return sh.Start(ctx)
-}
-
-// Restore brings a guest back from a checkpoint.
-func (d *Driver) Restore(
-	ctx context.Context, s runtime.Spec, checkpoint string, volumes []runtime.Volume,
-) (runtime.Guest, error) {
-	sh, err := d.Prepare(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	return sh.Restore(ctx, checkpoint, volumes)
 }

@@ -35,8 +35,8 @@ type guest struct {
 	agent    agent
 	pidfd    *os.File
 
-	// changing is held while the guest is frozen, thawed or written. No other lock is taken while it is
-	// held.
+	// changing is held while the guest is frozen, thawed or written, or its balloon inflated. No other lock
+	// is taken while it is held.
 	changing sync.Mutex
 	frozen   *bool // nil for an adopted guest until it was looked at
 
@@ -160,24 +160,12 @@ func (g *guest) Stats(ctx context.Context) (runtime.Stats, error) {
 func (g *guest) CPUTime() time.Duration { return g.driver.groups.cpuTime(g.spec.ID) }
 
 func (g *guest) Yield(yields bool) error {
-	return g.changedGroup(g.driver.groups.yield(g.spec.ID, yields, g.background.Load()))
+	return runtime.GroupError(g.driver.groups.yield(g.spec.ID, yields, g.background.Load()), g.done)
 }
 
 func (g *guest) Foreground() error {
 	g.background.Store(false)
-	return g.changedGroup(g.driver.groups.foreground(g.spec.ID))
-}
-
-func (g *guest) changedGroup(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case g.ended():
-		return runtime.ErrGone
-	case errors.Is(err, os.ErrNotExist): // Linux has it since 5.15
-		return fmt.Errorf("%w: %w", errors.ErrUnsupported, err)
-	}
-	return err
+	return runtime.GroupError(g.driver.groups.foreground(g.spec.ID), g.done)
 }
 
 func (g *guest) Tidy() {
@@ -198,60 +186,6 @@ var errVolumes = shoal.ErrFirecrackerDriver.New("guests under Firecracker have n
 
 // Mount is not possible: Firecracker has no file system that host and guest share.
 func (g *guest) Mount(context.Context, runtime.Volume) error { return errVolumes }
-
-// EndLargest has the guest's first program end the process, and takes the memory back by the balloon.
-func (g *guest) EndLargest(ctx context.Context) (runtime.EndedProcess, error) {
-	if g.ended() {
-		return runtime.EndedProcess{}, runtime.ErrGone
-	}
-	before, clean := g.driver.groups.memoryOf(g.spec.ID)
-	before -= clean
-	a, err := g.ask(ctx, control.Request{Largest: &control.Empty{}})
-	if err != nil {
-		return runtime.EndedProcess{}, g.unlessGone(err)
-	}
-	if a.Largest == nil || a.Largest.PID == 0 {
-		return runtime.EndedProcess{}, nil
-	}
-	g.takeBack(ctx, before, min(a.Largest.Bytes, g.spec.Resources.MemoryMB<<20))
-	return runtime.EndedProcess{PID: a.Largest.PID, Name: a.Largest.Name, Bytes: a.Largest.Bytes}, nil
-}
-
-// takeBackTime bounds the wait for a balloon.
-const takeBackTime = 2 * time.Second
-
-// takeBack inflates the balloon by what a process had, waits until the host has most of that, and lets
-// the guest have it again. It is best effort: a guest without a balloon keeps the memory.
-func (g *guest) takeBack(ctx context.Context, before, bytes int64) {
-	ctx, cancel := context.WithTimeout(ctx, takeBackTime)
-	defer cancel()
-	// Firecracker does not count pages that a balloon took as changed. Who serves a guest's memory knows
-	// them; of another guest, all of the memory has to be written the next time.
-	if !g.jail.Served {
-		if err := os.WriteFile(g.jail.beside(untoldMark), nil, 0o600); err != nil {
-			return
-		}
-	}
-	if err := g.api.Inflate(ctx, bytes>>20); err != nil {
-		return
-	}
-	defer func() { _ = g.api.Inflate(context.WithoutCancel(ctx), 0) }()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		all, clean := g.driver.groups.memoryOf(g.spec.ID)
-		if before-(all-clean) > bytes*3/4 {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		case <-g.done:
-			return
-		}
-	}
-}
 
 // digest names bytes in few characters.
 func digest(data []byte) string { return fmt.Sprintf("%.12x", sha256.Sum256(data)) }

@@ -28,9 +28,11 @@ const (
 )
 
 // bootArguments are the kernel's. Nothing of what a guest is in is among them: they are in every
-// checkpoint. The console says only what went wrong.
+// checkpoint. The console says only what went wrong. Pages are not written with zeros whenever they are
+// allocated, as some distributions' kernels do: the host would have to find memory for what is read from the
+// disk or given to the balloon.
 const bootArguments = "console=ttyS0 quiet loglevel=1 reboot=k panic=1 pci=off i8042.noaux i8042.nomux i8042.nopnp " +
-	"i8042.dumbkbd random.trust_cpu=on rdinit=/init"
+	"i8042.dumbkbd random.trust_cpu=on init_on_alloc=0 rdinit=/init"
 
 // shell is a Firecracker that has no machine yet.
 type shell struct{ guest *guest }

@@ -249,25 +249,12 @@ func (g *guest) Stats(ctx context.Context) (runtime.Stats, error) {
 func (g *guest) CPUTime() time.Duration { return g.driver.cgroups.cpuTime(g.spec.ID) }
 
 func (g *guest) Yield(yields bool) error {
-	return g.unlessGone(g.driver.cgroups.yield(g.spec.ID, yields, g.background.Load()))
+	return runtime.GroupError(g.driver.cgroups.yield(g.spec.ID, yields, g.background.Load()), g.done)
 }
 
 func (g *guest) Foreground() error {
 	g.background.Store(false)
-	return g.unlessGone(g.driver.cgroups.foreground(g.spec.ID))
-}
-
-// unlessGone is what a failed change of a group says of the guest.
-func (g *guest) unlessGone(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case g.ended():
-		return runtime.ErrGone
-	case errors.Is(err, os.ErrNotExist): // Linux has it since 5.15
-		return fmt.Errorf("%w: %w", errors.ErrUnsupported, err)
-	}
-	return err
+	return runtime.GroupError(g.driver.cgroups.foreground(g.spec.ID), g.done)
 }
 
 func (g *guest) Tidy() {

@@ -25,26 +25,6 @@ import (
 	"shoal/internal/telemetry"
 )
 
-// Start boots a guest. If it fails, nothing of the guest is left.
-func (d *Driver) Start(ctx context.Context, s runtime.Spec) (runtime.Guest, error) {
-	sh, err := d.Prepare(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	return sh.Start(ctx)
-}
-
-// Restore brings a guest back from a checkpoint.
-func (d *Driver) Restore(
-	ctx context.Context, s runtime.Spec, checkpoint string, volumes []runtime.Volume,
-) (runtime.Guest, error) {
-	sh, err := d.Prepare(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	return sh.Restore(ctx, checkpoint, volumes)
-}
-
 // Prepare starts the kernel without a guest.
 func (d *Driver) Prepare(ctx context.Context, s runtime.Spec) (runtime.Shell, error) {
 	g, err := d.create(ctx, s)

@@ -148,17 +148,25 @@ func (h *Host) Boot(spec runtime.Spec, slot *network.Slot, checkpoint string, vo
 	h.T.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
 	defer cancel()
-	var g runtime.Guest
-	var err error
-	if checkpoint == "" {
-		g, err = h.Runtime.Start(ctx, spec)
-	} else {
-		g, err = h.Runtime.Restore(ctx, spec, checkpoint, volumes)
-	}
+	g, err := h.TryStart(ctx, spec, checkpoint, volumes...)
 	if err != nil {
 		h.T.Fatal(err)
 	}
 	return h.watch(g, spec, slot)
+}
+
+// TryStart is Boot of a guest that may not come up, and that the caller ends.
+func (h *Host) TryStart(
+	ctx context.Context, spec runtime.Spec, checkpoint string, volumes ...runtime.Volume,
+) (runtime.Guest, error) {
+	shell, err := h.Runtime.Prepare(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	if checkpoint != "" {
+		return shell.Restore(ctx, checkpoint, volumes)
+	}
+	return shell.Start(ctx)
 }
 
 // watch makes sure that a guest ends with the test.

@@ -73,16 +73,21 @@ func memoryOfAFork(t *testing.T, h *Host) {
 	}
 }
 
+// kernelSettings are values other than Linux's own, with which a kernel that heeds them goes on.
+var kernelSettings = map[string]string{
+	"fs/inotify/max_user_watches": "100000", "fs/inotify/max_user_instances": "512", "fs/inotify/max_queued_events": "20000",
+	"vm/max_map_count": "262144", "vm/overcommit_memory": "1", "net/core/somaxconn": "1000",
+}
+
 func settings(t *testing.T, h *Host) {
 	g := h.Start("settings", "")
 	if _, text := g.Ask("/read?path=/proc/self/cgroup"); text == "" || strings.Contains(text, "settings") {
 		t.Errorf("the guest's cgroups: %s", text)
 	}
-	for _, file := range []string{"fs/inotify/max_user_watches", "fs/inotify/max_user_instances",
-		"fs/inotify/max_queued_events", "vm/max_map_count", "vm/overcommit_memory", "net/core/somaxconn"} {
+	for file, value := range kernelSettings {
 		path := "/proc/sys/" + file
-		g.Want("/write?text=2&path="+path, "ok")
-		g.Want("/read?path="+path, "2\n")
+		g.Want("/write?path="+path+"&text="+value, "ok")
+		g.Want("/read?path="+path, value+"\n")
 		status, text := g.Ask("/write?text=-1&path=" + path)
 		if status != 500 || !strings.Contains(text, "invalid argument") {
 			t.Errorf("-1 for %s: %d %s", path, status, text)
@@ -93,7 +98,7 @@ func settings(t *testing.T, h *Host) {
 		t.Fatal(err)
 	}
 	for _, g := range []*Guest{g, h.Start("restored", dir)} {
-		g.Want("/read?path=/proc/sys/vm/max_map_count", "2\n")
+		g.Want("/read?path=/proc/sys/vm/max_map_count", kernelSettings["vm/max_map_count"]+"\n")
 		g.Want("/read?path=/sys/class/net/eth0/address", g.Spec.Link.MAC.String()+"\n")
 		g.Want("/read?path=/sys/class/net/eth0/mtu", fmt.Sprintf("%d\n", g.Spec.Link.MTU))
 		g.Want("/read?path=/sys/class/net/eth0/operstate", "up\n")

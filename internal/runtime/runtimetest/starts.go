@@ -268,7 +268,7 @@ func endedGuest(t *testing.T, h *Host) {
 func failedStart(t *testing.T, h *Host) {
 	spec, _ := h.Spec("fails")
 	spec.First.Args = []string{"/no-such-program"}
-	if g, err := h.Runtime.Start(t.Context(), spec); err == nil {
+	if g, err := h.TryStart(t.Context(), spec, ""); err == nil {
 		t.Errorf("a guest without a program runs: %v", g.Kill(t.Context()))
 	}
 	if _, err := h.Runtime.Adopt(t.Context(), spec); !errors.Is(err, runtime.ErrGone) {

@@ -126,7 +126,7 @@ func (g *guest) handOver() (err error) {
 	if g.mem, err = unix.Mmap(-1, 0, g.Bytes, unix.PROT_READ|unix.PROT_WRITE, flags); err != nil {
 		return fmt.Errorf("the guest's memory: %w", err)
 	}
-	if g.fault, err = newUserfault(0); err != nil {
+	if g.fault, err = newUserfault(userfaultDevice, 0); err != nil {
 		return err
 	}
 	if _, err := g.fault.begin(featureRemove); err != nil {

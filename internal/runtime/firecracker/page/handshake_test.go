@@ -55,7 +55,7 @@ const oneRegion = `[{"base_host_virt_addr":1048576,"size":409600,"offset":0,"pag
 // TestAccept: whatever a client sends, it is a client or an error, and no descriptor is left.
 func TestAccept(t *testing.T) {
 	needsUserfault(t)
-	fault, err := newUserfault(0)
+	fault, err := newUserfault(userfaultDevice, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -97,38 +98,57 @@ func (u userfault) ioctl(call uintptr, arg unsafe.Pointer) error {
 	return nil
 }
 
-// Supported tells whether the host's kernel can give the faults of guests to a page server.
-// The error says what is missing, and what mends it.
-func Supported() error {
-	fd, err := newUserfault(0)
+// Where a descriptor comes from, and who may have one without it.
+const (
+	userfaultDevice  = "/dev/userfaultfd"
+	userfaultSetting = "/proc/sys/vm/unprivileged_userfaultfd"
+)
+
+// Supported tells whether a Firecracker in a jail can give the faults of its guest to a page server on this
+// host. The error says what is missing, and what mends it.
+func Supported() error { return supported(userfaultDevice, userfaultSetting) }
+
+func supported(device, setting string) error {
+	fd, err := newUserfault(device, 0)
 	if err != nil {
-		return fmt.Errorf("guests' memory cannot be served page by page: userfaultfd: %w; the host's kernel needs "+
-			"CONFIG_USERFAULTFD, and who starts Firecracker the right to open /dev/userfaultfd (a jailer makes it in "+
-			"the jail) or CAP_SYS_PTRACE; restores read memory files without it", err)
+		return fmt.Errorf("userfaultfd: %w; the host's kernel needs CONFIG_USERFAULTFD, and no filter of system calls, "+
+			"such as a container's, may be in the way", err)
 	}
 	defer unix.Close(int(fd))
 	have, err := fd.begin(0)
 	if err != nil {
 		return fmt.Errorf("ask for the features of userfaultfd: %w", err)
 	}
-	if need := uint64(featureRemove); have&need != need {
-		return fmt.Errorf("guests' memory cannot be served page by page: the host's kernel does not tell of memory " +
-			"that is given back (UFFD_FEATURE_EVENT_REMOVE); it needs Linux 4.11 or later")
+	if have&featureRemove == 0 {
+		return errors.New("the host's kernel does not tell of memory that is given back (UFFD_FEATURE_EVENT_REMOVE); " +
+			"it needs Linux 4.11 or later")
+	}
+	// In a jail nobody is root. The jailer makes the device there, if the host has it.
+	if _, err := os.Stat(device); err == nil {
+		return nil
+	}
+	if only, err := os.ReadFile(setting); err == nil && strings.TrimSpace(string(only)) == "0" {
+		return fmt.Errorf("only root may have it, and there is no %s (Linux 6.1) for others; "+
+			"`sysctl vm.unprivileged_userfaultfd=1` lets them", device)
 	}
 	return nil
 }
 
-// newUserfault makes a descriptor, of /dev/userfaultfd if there is one, as Firecracker does.
-func newUserfault(flags int) (userfault, error) {
+// newUserfault makes a descriptor as Firecracker does: by the device, and by the call only where there is none.
+func newUserfault(device string, flags int) (userfault, error) {
 	flags |= unix.O_CLOEXEC | unix.O_NONBLOCK
-	dev, err := os.OpenFile("/dev/userfaultfd", os.O_RDWR, 0)
-	if err == nil {
+	dev, err := os.OpenFile(device, os.O_RDWR, 0)
+	switch {
+	case err == nil:
 		defer dev.Close()
 		const newDescriptor = 0xaa00 // USERFAULTFD_IOC_NEW
 		fd, _, errno := unix.Syscall(unix.SYS_IOCTL, dev.Fd(), newDescriptor, uintptr(flags))
-		if errno == 0 {
-			return userfault(fd), nil
+		if errno != 0 {
+			return 0, &os.PathError{Op: "ioctl", Path: device, Err: errno}
 		}
+		return userfault(fd), nil
+	case !errors.Is(err, os.ErrNotExist):
+		return 0, err
 	}
 	fd, _, errno := unix.Syscall(unix.SYS_USERFAULTFD, uintptr(flags), 0, 0)
 	if errno != 0 {
