@@ -194,11 +194,6 @@ func said(text string) string {
 // Console returns the last lines of the guest's console and, once it has ended, that.
 func (g *guest) Console() string { return said(console.Read(g.spec.Dir)) }
 
-var errVolumes = shoal.ErrFirecrackerDriver.New("guests under Firecracker have no volumes")
-
-// Mount is not possible: Firecracker has no file system that host and guest share.
-func (g *guest) Mount(context.Context, runtime.Volume) error { return errVolumes }
-
 // EndLargest has the guest's first program end the process, and takes the memory back by the balloon.
 func (g *guest) EndLargest(ctx context.Context) (runtime.EndedProcess, error) {
 	if g.ended() {
