@@ -62,6 +62,7 @@ type commands struct {
 	Version      versionCmd      `cmd:"" help:"Print the version."`
 	Egress       egressCmd       `cmd:"" hidden:""`
 	Attendant    attendantCmd    `cmd:"" hidden:""`
+	Share        shareCmd        `cmd:"" hidden:""`
 }
 
 func main() { os.Exit(run()) }

@@ -89,6 +89,7 @@ var checks = []check{
 	{"microvms", checkMicroVMs, machine},
 	{"microvm disks", checkMicroVMDisks, machine},
 	{"microvm memory", checkMicroVMMemory, machine},
+	{"microvm volumes", checkMicroVMVolumes, machine},
 	{"clock", checkClock, nil},
 	{"memory", checkMemory, nil},
 	{"descriptors", checkDescriptors, nil},

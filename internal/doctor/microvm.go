@@ -99,6 +99,26 @@ func checkMicroVMMemory(_ context.Context, cfg *config.Config) Result {
 	return ok("served page by page by userfaultfd, which works")
 }
 
+// checkMicroVMVolumes says whether guests can have volumes.
+func checkMicroVMVolumes(_ context.Context, cfg *config.Config) Result {
+	level, unwanted := microVMsWanted(cfg)
+	if unwanted != "" {
+		return ok("%s", unwanted)
+	}
+	kernels, err := program.Open(cfg.Firecracker()).Kernels()
+	switch {
+	case err != nil:
+		return level.of(err)
+	case len(kernels) == 0:
+		return ok("no guest kernel is imported")
+	case !kernels[0].FUSE():
+		return min(level, Warn).because("import a kernel with CONFIG_FUSE_FS, as Debian's; one that was imported before Shoal "+
+			"looked for it is to be removed and imported again: `shoal kernel rm`, `shoal kernel from-debian`",
+			"guests have none: the kernel %s has no FUSE, or was not looked at for it", kernels[0].Name)
+	}
+	return ok("served over FUSE, which the kernel %s has", kernels[0].Name)
+}
+
 // of describes an error of the catalogue by what it says and its fix.
 func (l Level) of(err error) Result {
 	var known *shoal.Error

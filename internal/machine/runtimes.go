@@ -14,6 +14,7 @@ import (
 	"shoal/internal/runtime/firecracker"
 	"shoal/internal/runtime/firecracker/attendant"
 	"shoal/internal/runtime/firecracker/program"
+	"shoal/internal/runtime/firecracker/share"
 )
 
 // openRuntimes prepares what isolates guests besides gVisor, and returns all of them, the preferred
@@ -72,7 +73,7 @@ func (m *Machine) openMicroVMs() (*firecracker.Driver, error) {
 func (m *Machine) microVMOptions() firecracker.Options {
 	return firecracker.Options{RunDir: filepath.Join(m.cfg.RunDir, "firecracker"),
 		BaseDir: m.cfg.MicroVMDisks(), CgroupParent: m.cfg.Instance + "-vm", Programs: program.Open(m.cfg.Firecracker()),
-		Init: m.options.GuestInit(), Attendant: attend, Patience: m.cfg.EnvdTimeout,
+		Init: m.options.GuestInit(), Attendant: attend, Share: serveVolume, Patience: m.cfg.EnvdTimeout,
 		Rates: firecracker.Rates{Network: m.cfg.FirecrackerNetworkRate << 20, Disk: m.cfg.FirecrackerDiskRate << 20},
 	}
 }
@@ -80,6 +81,11 @@ func (m *Machine) microVMOptions() firecracker.Options {
 // attend is the command by which this program attends a microVM.
 func attend(config string) *exec.Cmd {
 	return &exec.Cmd{Path: thisProgram, Args: []string{thisProgram, attendant.Command, config}, Env: egressEnvironment()}
+}
+
+// serveVolume is the command by which this program serves a volume to a microVM.
+func serveVolume(config string) *exec.Cmd {
+	return &exec.Cmd{Path: thisProgram, Args: []string{thisProgram, share.Command, config}, Env: egressEnvironment()}
 }
 
 // endGuests ends and removes every guest of every runtime.

@@ -33,6 +33,7 @@ func (d *Driver) Adopt(ctx context.Context, s runtime.Spec) (runtime.Guest, erro
 	}
 	g.basePath = filepath.Join(d.opts.BaseDir, j.Base+baseSuffix)
 	g.frozen = nil
+	g.endUnknownShares()
 	if err := g.adoptAttendant(); err != nil {
 		return nil, errors.Join(runtime.ErrGone, err, g.Kill(ctx))
 	}

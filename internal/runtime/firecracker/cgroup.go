@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -134,16 +135,19 @@ func (c cgroups) value(id, file, name string) int64 {
 	return 0
 }
 
-// has tells whether a process is in a guest's group.
-func (c cgroups) has(id string, pid int) bool {
+// processes are those of a guest's group.
+func (c cgroups) processes(id string) (pids []int) {
 	data, _ := os.ReadFile(filepath.Join(c.dir(id), "cgroup.procs"))
 	for field := range strings.FieldsSeq(string(data)) {
-		if field == strconv.Itoa(pid) {
-			return true
+		if pid, err := strconv.Atoi(field); err == nil {
+			pids = append(pids, pid)
 		}
 	}
-	return false
+	return pids
 }
+
+// has tells whether a process is in a guest's group.
+func (c cgroups) has(id string, pid int) bool { return slices.Contains(c.processes(id), pid) }
 
 // kill ends every process of a group, as one step. A group that is not there has none.
 func (c cgroups) kill(id string) error {

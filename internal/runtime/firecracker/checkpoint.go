@@ -32,6 +32,8 @@ type machine struct {
 	Base        string `json:"base"` // of the disk
 	CPUs        int    `json:"cpus"`
 	MemoryMB    int64  `json:"memoryMB"`
+
+	Volumes []keptVolume `json:"volumes,omitempty"`
 }
 
 // Checkpoint writes the guest. Firecracker writes only memory that has changed since it was last
@@ -44,15 +46,20 @@ func (g *guest) Checkpoint(ctx context.Context, dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	// A Firecracker that fails may have forgotten what has changed, so what can be found out before is.
-	if err := writeDescription(dir, g.describe()); err != nil {
-		return fmt.Errorf("write the checkpoint: %w", err)
-	}
 	err = g.awake(ctx, frozen, func() (err error) {
+		defer g.goOnShares(context.WithoutCancel(ctx)) // the machine runs again then
 		if err := g.api.Pause(ctx); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, g.api.Resume(context.WithoutCancel(ctx))) }()
+		// A Firecracker that fails may have forgotten what has changed, so what can be found out before is.
+		m := g.describe()
+		if m.Volumes, err = g.saveShares(ctx, dir); err != nil {
+			return err
+		}
+		if err := writeDescription(dir, m); err != nil {
+			return err
+		}
 		return g.write(ctx, dir)
 	})
 	if err != nil {
@@ -156,7 +163,7 @@ func exists(path string) bool {
 }
 
 // restore makes a machine of a checkpoint, and lets it go on.
-func (g *guest) restore(ctx context.Context, checkpoint string) error {
+func (g *guest) restore(ctx context.Context, checkpoint string, volumes []runtime.Volume) error {
 	defer telemetry.Begin(ctx, "guest_restore")()
 	m, err := readDescription(checkpoint)
 	if err != nil {
@@ -184,15 +191,22 @@ func (g *guest) restore(ctx context.Context, checkpoint string) error {
 	if err != nil {
 		return fmt.Errorf("restore the guest: %w", err)
 	}
-	if err := g.goOn(ctx); err != nil {
+	if err := g.goOn(ctx, again(m, volumes)); err != nil {
 		return err
+	}
+	if err := g.restoreShares(ctx, checkpoint, m, volumes); err != nil {
+		return err
+	}
+	if _, err := g.ask(ctx, control.Request{Thaw: &control.Empty{}}); err != nil {
+		return fmt.Errorf("let the guest's processes go on: %w", err)
 	}
 	g.recordNeeds(ctx)
 	return nil
 }
 
-// goOn lets a restored machine run, as the guest that it is now.
-func (g *guest) goOn(ctx context.Context) error {
+// goOn lets a restored machine run, as the guest that it is now, with volumes that are about to be there. Processes
+// that stood still in the checkpoint do so still.
+func (g *guest) goOn(ctx context.Context, volumes []string) error {
 	if err := errors.Join(g.limit(ctx), g.putMetadata(ctx)); err != nil {
 		return err
 	}
@@ -202,11 +216,9 @@ func (g *guest) goOn(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, g.driver.opts.Patience+bootTime)
 	defer cancel()
 	renewal := g.renewal()
+	renewal.Shares = volumes
 	if _, err := g.agent.await(ctx, control.Request{Resume: &renewal}, g.done); err != nil {
 		return fmt.Errorf("tell the guest that it is back: %w", err)
-	}
-	if _, err := g.ask(ctx, control.Request{Thaw: &control.Empty{}}); err != nil {
-		return fmt.Errorf("let the guest's processes go on: %w", err)
 	}
 	return nil
 }

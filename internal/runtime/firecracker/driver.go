@@ -54,6 +54,9 @@ type Options struct {
 	// Attendant is the command that runs attendant.Main with the path of a configuration. Without it, and
 	// where the host's kernel has no NBD, disks are files.
 	Attendant func(config string) *exec.Cmd
+	// Share is the command that runs share.Main with the path of a configuration. Without it guests have no
+	// volumes.
+	Share func(config string) *exec.Cmd
 }
 
 // Rates are bounds in bytes a second; 0 is none.
@@ -162,8 +165,9 @@ func (d *Driver) Maker() runtime.Maker {
 
 func kernelName(p program.Program, k program.Kernel) string { return p.Name + "/" + k.Name }
 
-// Volumes is false: Firecracker has no file system that host and guest share.
-func (d *Driver) Volumes() bool { return false }
+// Volumes tells whether guests that start now have volumes: Firecracker has no file system that host and guest
+// share, but the guest's kernel may have FUSE.
+func (d *Driver) Volumes() bool { return d.opts.Share != nil && d.kernel.FUSE() }
 
 // Fits tells whether the build of Firecracker that took a checkpoint is here. The guest's kernel is
 // in its memory.

@@ -14,14 +14,12 @@ import (
 	"shoal/internal/runtime/firecracker"
 	"shoal/internal/runtime/firecracker/attendant"
 	"shoal/internal/runtime/firecracker/program"
+	"shoal/internal/runtime/firecracker/share"
 	"shoal/internal/runtime/runtimetest"
 )
 
 // lacks are the promises that Firecracker does not keep.
 var lacks = map[string]string{
-	"volumes":         "Firecracker has no file system that host and guest share",
-	"volumerestore":   "Firecracker has no file system that host and guest share",
-	"volumelocks":     "Firecracker has no file system that host and guest share",
 	"clocks":          "a machine's clocks go on while its processors stand still",
 	"clocks-restored": "Linux has no way to let the time since the boot go on without its monotonic clock",
 }
@@ -42,11 +40,22 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if len(os.Args) == 3 && os.Args[1] == share.Command {
+		if err := share.Main(os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	os.Exit(m.Run())
 }
 
 func attend(config string) *exec.Cmd {
 	return exec.Command("/proc/self/exe", attendant.Command, config)
+}
+
+func serveVolume(config string) *exec.Cmd {
+	return exec.Command("/proc/self/exe", share.Command, config)
 }
 
 // TestLabConformance needs root, KVM, FIRECRACKER_BIN with the jailer beside it, and a kernel.
@@ -76,6 +85,7 @@ func openIn(t *testing.T, o firecracker.Options) *firecracker.Driver {
 	if _, err := o.Programs.Import(context.Background(), path, filepath.Join(filepath.Dir(path), "jailer"), ""); err != nil {
 		t.Fatal(err)
 	}
+	o.Share = serveVolume
 	o.RunDir, o.CgroupParent, o.Patience = t.TempDir(), "rt-vm", emulated
 	if o.BaseDir == "" {
 		o.BaseDir = t.TempDir()

@@ -182,10 +182,6 @@ func said(text string) string {
 // Console returns the last lines of the guest's console and, once it has ended, that.
 func (g *guest) Console() string { return said(console.Read(g.spec.Dir)) }
 
-var errVolumes = shoal.ErrFirecrackerDriver.New("guests under Firecracker have no volumes")
-
-// Mount is not possible: Firecracker has no file system that host and guest share.
-func (g *guest) Mount(context.Context, runtime.Volume) error { return errVolumes }
 
 // digest names bytes in few characters.
 func digest(data []byte) string { return fmt.Sprintf("%.12x", sha256.Sum256(data)) }

@@ -50,6 +50,9 @@ type jail struct {
 	Attendant int    `json:"attendant,omitempty"`
 	// Served means that the attendant serves the guest's memory.
 	Served bool `json:"served,omitempty"`
+	// Shares are its volumes, Shared is how many servers these have had.
+	Shares []sharedVolume `json:"shares,omitempty"`
+	Shared int            `json:"shared,omitempty"`
 }
 
 // root is what Firecracker sees as its root.

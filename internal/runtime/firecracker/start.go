@@ -100,10 +100,7 @@ func (s *shell) Restore(
 	ctx context.Context, checkpoint string, volumes []runtime.Volume,
 ) (runtime.Guest, error) {
 	return s.become(ctx, func(ctx context.Context) error {
-		if len(volumes) > 0 {
-			return errVolumes
-		}
-		return s.guest.restore(ctx, checkpoint)
+		return s.guest.restore(ctx, checkpoint, volumes)
 	})
 }
 

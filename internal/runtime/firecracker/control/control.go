@@ -22,6 +22,7 @@ type Request struct {
 	Sync    *Empty  `json:"sync,omitempty"`
 	Largest *Empty  `json:"largest,omitempty"`
 	Usage   *Empty  `json:"usage,omitempty"`
+	Share   *Share  `json:"share,omitempty"`
 }
 
 // Empty is a question without details.
@@ -49,6 +50,17 @@ type Resume struct {
 	Hostname string    `json:"hostname"`
 	Time     time.Time `json:"time"`
 	Entropy  []byte    `json:"entropy"`
+	// Shares are the volumes that it has again. All others are errors.
+	Shares []string `json:"shares,omitempty"`
+}
+
+// Share shows a volume to the guest, which is mounted if it is not. After the answer, the connection carries
+// the messages of FUSE (package share).
+type Share struct {
+	ID   string `json:"id"`
+	Path string `json:"path"`
+	// Mounted means that it is an error if the volume is not mounted.
+	Mounted bool `json:"mounted,omitempty"`
 }
 
 // Answer is the answer to any question. Error is empty if it was carried out.

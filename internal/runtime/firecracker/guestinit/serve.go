@@ -20,6 +20,8 @@ type server struct {
 	mu      sync.Mutex
 	started bool
 	used    int64 // bytes of the disk that the images take
+	first   int   // the first process's number; 0 before it runs
+	shares  []*share
 }
 
 // serve answers the host until the machine ends.
@@ -70,6 +72,10 @@ func (s *server) converse(conn *os.File) {
 		if out.Encode(a) != nil {
 			return
 		}
+		if q.Share != nil && a.Error == "" {
+			s.attach(q.Share, conn)
+			return
+		}
 	}
 }
 
@@ -94,6 +100,7 @@ func (s *server) answer(q *control.Request, a *control.Answer) error {
 	case q.Start != nil:
 		return s.start(q.Start)
 	case q.Resume != nil:
+		s.giveUpShares(q.Resume.Shares)
 		return renew(q.Resume)
 	case q.Freeze != nil:
 		return setFrozen(true)
@@ -105,6 +112,8 @@ func (s *server) answer(q *control.Request, a *control.Answer) error {
 		ended, err := endLargest()
 		a.Largest = &ended
 		return err
+	case q.Share != nil:
+		return s.share(q.Share)
 	case q.Usage != nil:
 		a.Usage = &control.Usage{Disk: max(usedBytes()-s.used, 0)}
 		return nil
@@ -129,7 +138,7 @@ func (s *server) start(q *control.Start) error {
 	if err != nil {
 		return err
 	}
-	s.started = true
+	s.started, s.first = true, p.Pid
 	go await(p)
 	return nil
 }

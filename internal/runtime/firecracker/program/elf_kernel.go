@@ -24,6 +24,7 @@ const (
 	featureBalloon = "virtio balloon"
 	featureExt4    = "ext4"
 	featureInitrd  = "initial root file system"
+	featureFUSE    = "FUSE"
 )
 
 // featureOptions are the options of a configuration that a feature is.
@@ -31,13 +32,14 @@ var featureOptions = map[string]string{
 	featureMMIO: "CONFIG_VIRTIO_MMIO", featureBlock: "CONFIG_VIRTIO_BLK", featureNet: "CONFIG_VIRTIO_NET",
 	featureVsock: "CONFIG_VIRTIO_VSOCKETS", featureEntropy: "CONFIG_HW_RANDOM_VIRTIO",
 	featureBalloon: "CONFIG_VIRTIO_BALLOON", featureExt4: "CONFIG_EXT4_FS", featureInitrd: "CONFIG_BLK_DEV_INITRD",
+	featureFUSE: "CONFIG_FUSE_FS",
 }
 
 // featureModules are the modules that a feature is, where it is one.
 var featureModules = map[string]string{
 	featureMMIO: "virtio_mmio", featureBlock: "virtio_blk", featureNet: "virtio_net",
 	featureVsock: "vmw_vsock_virtio_transport", featureEntropy: "virtio_rng", featureBalloon: "virtio_balloon",
-	featureExt4: "ext4",
+	featureExt4: "ext4", featureFUSE: "fuse",
 }
 
 // featureTraces are texts that a kernel has inside with the feature built in.
@@ -45,6 +47,7 @@ var featureTraces = map[string]string{
 	featureMMIO: "virtio-mmio", featureBlock: "virtio_blk", featureNet: "virtio_net",
 	featureVsock: "vmw_vsock_virtio_transport", featureEntropy: "virtio_rng", featureBalloon: "virtio_balloon",
 	featureExt4: "EXT4-fs", featureInitrd: "rootfs image is not initramfs",
+	featureFUSE: "fuseblk",
 }
 
 // minKernel is the oldest kernel that guests run on: what people install expects as much of it.

@@ -218,6 +218,13 @@ func (s *Store) RemoveKernel(name string) error {
 	return s.remove(filepath.Join(kernelsDir, name))
 }
 
+// FUSE tells whether its guests can have volumes. A kernel that was imported before Shoal looked for it
+// does not tell.
+func (k Kernel) FUSE() bool {
+	there := k.Features[featureFUSE]
+	return there == BuiltIn || there == AsModule
+}
+
 // FeatureNames lists the features that are known of, sorted.
 func (k Kernel) FeatureNames() []string { return slices.Sorted(maps.Keys(k.Features)) }
 

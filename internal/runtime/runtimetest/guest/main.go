@@ -99,6 +99,7 @@ func main() {
 	})
 	http.HandleFunc("/keep", handleKeep)
 	http.HandleFunc("/kept", handleKept)
+	http.HandleFunc("/copy", handleCopy)
 	http.HandleFunc("/lock", handleLock)
 	http.HandleFunc("/call", handleCall)
 	http.HandleFunc("/clocks", handleClocks)

@@ -1,0 +1,5 @@
+//go:build !cgo
+
+package share
+
+const withCgo = false
