@@ -83,7 +83,7 @@ func (g *guest) attendant() attendant.Client {
 // startAttendant starts it in the guest's cgroup, in which it ends with the guest.
 func (g *guest) startAttendant() error {
 	d, j := g.driver, g.jail
-	group, err := os.Open(d.groups.dir(j.ID))
+	group, err := d.groups.open(j.ID)
 	if err != nil {
 		return err
 	}

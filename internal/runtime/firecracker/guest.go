@@ -38,7 +38,8 @@ type guest struct {
 	// changing is held while the guest is frozen, thawed or written. No other lock is taken while it is
 	// held.
 	changing sync.Mutex
-	frozen   *bool // nil for an adopted guest until it was looked at
+	frozen   *bool // whether Firecracker is stopped; nil for an adopted guest until it was looked at
+	still    bool  // the guest's processes may stand still, whether Firecracker does or not
 
 	background atomic.Bool // as Spec.Background, until Foreground
 
