@@ -52,7 +52,7 @@ func testMain(m *testing.M) int {
 		"SHOAL_FIRECRACKER_DIR="+os.Getenv("SHOAL_TEST_FIRECRACKER"), "SHOAL_SANDBOX_DISK=1024",
 		"SHOAL_DNS="+inet.Resolver, "SHOAL_SHIPPED_ON_USE=false",
 		// One processor does everything: nothing is started that nobody has asked for.
-		"SHOAL_WARM_MAX=0", "SHOAL_SHELLS=0", "SHOAL_REST_TIME=0", "SHOAL_ENVD_TIMEOUT=60s")
+		"SHOAL_WARM_MAX=0", "SHOAL_SHELLS=0", "SHOAL_REST_TIME=0", "SHOAL_ENVD_TIMEOUT=5m")
 	if err == nil {
 		err = errors.Join(server.Runnable(), server.Down()) // which makes the locks that stay
 	}
