@@ -143,8 +143,13 @@ func (v *victim) restartAfter(verb string, random *rand.Rand) error {
 // populate creates the first sandboxes.
 func (w *world) populate() {
 	for n := range *population / 2 {
-		status, settle := create(w, nil, n)
-		if settle(); status/100 != 2 {
+		var status int
+		if !poll(func() bool { // the first one has its template's disk made, if there is one
+			var settle func()
+			status, settle = create(w, nil, n)
+			settle()
+			return status/100 == 2
+		}) {
 			w.fail("create: status %d", status)
 		}
 	}
