@@ -76,13 +76,13 @@ func (g *guest) adoptAttendant() error {
 		}
 		return errors.New("its attendant has ended")
 	}
-	process := os.NewFile(uintptr(fd), "pidfd")
-	g.attendantDone = make(chan struct{})
+	process, ended := os.NewFile(uintptr(fd), "pidfd"), make(chan struct{})
 	go func() { // ends with the attendant, which is in the guest's group
+		defer close(ended)
 		defer process.Close()
 		_ = pidfd.Wait(process)
-		g.afterAttendant()
 	}()
+	g.watchAttendant(ended)
 	return nil
 }
 
