@@ -45,7 +45,7 @@ func TestLabByHand(t *testing.T) {
 		"proc":       image.NewDir(0o755), "sys": image.NewDir(0o755), "dev": image.NewDir(0o755), "root": image.NewDir(0o700),
 		"run": image.NewDir(0o755), "tmp/.keep": image.NewFile(0o644, nil)}))
 	figures := map[string][]time.Duration{}
-	for turn := range turns + 1 {
+	for turn := range turns + 1 { // the first of which does not count
 		ways := []func(){
 			func() { byDriver(t, h, turn).measure(t, "driver", figures) },
 			func() { byHand(t, h, turn, base).measure(t, "by hand", figures) },
@@ -60,10 +60,11 @@ func TestLabByHand(t *testing.T) {
 			clear(figures)
 		}
 	}
-	for _, step := range []string{"boot", "snapshot", "first restore", "restore"} {
-		ours, theirs := median(figures["driver "+step]), median(figures["by hand "+step])
-		t.Logf("%-14s by the driver %v, by hand %v, ratio %.2f (%v; %v)", step, ours, theirs,
-			ours.Seconds()/theirs.Seconds(), figures["driver "+step], figures["by hand "+step])
+	for _, step := range []string{"boot", "boot in a shell", "snapshot", "first restore", "restore", "restore in a shell"} {
+		byHand, _, _ := strings.Cut(step, " in a shell")
+		ours, theirs := figures["driver "+step], figures["by hand "+byHand]
+		t.Logf("%-18s by the driver %v, by hand %v, ratio %.2f (%v; %v)", step, median(ours), median(theirs),
+			median(ours).Seconds()/median(theirs).Seconds(), ours, theirs)
 	}
 }
 
@@ -77,6 +78,7 @@ type steps struct {
 	boot, restore func() // until the daemon answers
 	snapshot      func() // of a machine that runs, and then goes on
 	end           func()
+	ahead         func() // prepares the shell that is used next; nil if there are none
 }
 
 func (s steps) measure(t *testing.T, who string, figures map[string][]time.Duration) {
@@ -95,6 +97,15 @@ func (s steps) measure(t *testing.T, who string, figures map[string][]time.Durat
 	s.end()
 	step("restore", s.restore)
 	s.end()
+	if s.ahead == nil {
+		return
+	}
+	s.ahead()
+	step("boot in a shell", s.boot)
+	s.end()
+	s.ahead()
+	step("restore in a shell", s.restore)
+	s.end()
 }
 
 // small is the machine that is measured.
@@ -107,25 +118,34 @@ func daemon(spec runtime.Spec) runtime.Spec {
 
 func byDriver(t *testing.T, h *runtimetest.Host, turn int) steps {
 	n, dir := 0, t.TempDir()
-	var g runtime.Guest
-	begin := func(checkpoint string) {
-		t.Helper()
+	var shell runtime.Shell
+	var slot *network.Slot
+	ahead := func() {
 		n++
-		spec, slot := h.Spec(fmt.Sprintf("driver-%d-%d", turn, n))
+		var spec runtime.Spec
 		var err error
-		if checkpoint == "" {
-			g, err = h.Runtime.Start(t.Context(), daemon(spec))
-		} else {
-			g, err = h.Runtime.Restore(t.Context(), daemon(spec), checkpoint, nil)
-		}
-		if err != nil {
+		spec, slot = h.Spec(fmt.Sprintf("driver-%d-%d", turn, n))
+		if shell, err = h.Runtime.Prepare(t.Context(), daemon(spec)); err != nil {
 			t.Fatal(err)
 		}
+	}
+	var g runtime.Guest
+	begin := func(in func() (runtime.Guest, error)) {
+		t.Helper()
+		if shell == nil {
+			ahead()
+		}
+		var err error
+		if g, err = in(); err != nil {
+			t.Fatal(err)
+		}
+		shell = nil
 		answers(t, slot)
 	}
 	return steps{
-		boot:    func() { begin("") },
-		restore: func() { begin(dir) },
+		ahead:   ahead,
+		boot:    func() { begin(func() (runtime.Guest, error) { return shell.Start(t.Context()) }) },
+		restore: func() { begin(func() (runtime.Guest, error) { return shell.Restore(t.Context(), dir, nil) }) },
 		snapshot: func() {
 			if err := g.Checkpoint(t.Context(), dir); err != nil {
 				t.Fatal(err)
