@@ -78,34 +78,38 @@ type steps struct {
 	boot, restore func() // until the daemon answers
 	snapshot      func() // of a machine that runs, and then goes on
 	end           func()
+	slot          func() // before each machine; its way on the network is not measured
 	ahead         func() // prepares the shell that is used next; nil if there are none
 }
 
 func (s steps) measure(t *testing.T, who string, figures map[string][]time.Duration) {
 	t.Helper()
 	step := func(name string, do func()) {
+		t.Helper()
 		begin := time.Now()
 		do()
 		took := time.Since(begin).Round(time.Millisecond)
 		t.Logf("%s %s: %v", who, name, took)
 		figures[who+" "+name] = append(figures[who+" "+name], took)
 	}
+	s.slot()
 	step("boot", s.boot)
 	step("snapshot", s.snapshot)
 	s.end()
-	step("first restore", s.restore)
-	s.end()
-	step("restore", s.restore)
-	s.end()
+	for _, name := range []string{"first restore", "restore"} {
+		s.slot()
+		step(name, s.restore)
+		s.end()
+	}
 	if s.ahead == nil {
 		return
 	}
-	s.ahead()
-	step("boot in a shell", s.boot)
-	s.end()
-	s.ahead()
-	step("restore in a shell", s.restore)
-	s.end()
+	for name, do := range map[string]func(){"boot in a shell": s.boot, "restore in a shell": s.restore} {
+		s.slot()
+		s.ahead()
+		step(name, do)
+		s.end()
+	}
 }
 
 // small is the machine that is measured.
@@ -118,44 +122,41 @@ func daemon(spec runtime.Spec) runtime.Spec {
 
 func byDriver(t *testing.T, h *runtimetest.Host, turn int) steps {
 	n, dir := 0, t.TempDir()
-	var shell runtime.Shell
+	var spec runtime.Spec
 	var slot *network.Slot
-	ahead := func() {
-		n++
-		var spec runtime.Spec
-		var err error
-		spec, slot = h.Spec(fmt.Sprintf("driver-%d-%d", turn, n))
-		if shell, err = h.Runtime.Prepare(t.Context(), daemon(spec)); err != nil {
+	var shell runtime.Shell
+	var g runtime.Guest
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	var g runtime.Guest
+	ahead := func() {
+		var err error
+		shell, err = h.Runtime.Prepare(t.Context(), daemon(spec))
+		must(err)
+	}
 	begin := func(in func() (runtime.Guest, error)) {
-		t.Helper()
 		if shell == nil {
 			ahead()
 		}
 		var err error
-		if g, err = in(); err != nil {
-			t.Fatal(err)
-		}
+		g, err = in()
+		must(err)
 		shell = nil
 		answers(t, slot)
 	}
 	return steps{
-		ahead:   ahead,
-		boot:    func() { begin(func() (runtime.Guest, error) { return shell.Start(t.Context()) }) },
-		restore: func() { begin(func() (runtime.Guest, error) { return shell.Restore(t.Context(), dir, nil) }) },
-		snapshot: func() {
-			if err := g.Checkpoint(t.Context(), dir); err != nil {
-				t.Fatal(err)
-			}
+		slot: func() {
+			n++
+			spec, slot = h.Spec(fmt.Sprintf("driver-%d-%d", turn, n))
 		},
-		end: func() {
-			if err := g.Kill(context.Background()); err != nil {
-				t.Fatal(err)
-			}
-		},
+		ahead:    ahead,
+		boot:     func() { begin(func() (runtime.Guest, error) { return shell.Start(t.Context()) }) },
+		restore:  func() { begin(func() (runtime.Guest, error) { return shell.Restore(t.Context(), dir, nil) }) },
+		snapshot: func() { must(g.Checkpoint(t.Context(), dir)) },
+		end:      func() { must(g.Kill(context.Background())) },
 	}
 }
 
@@ -163,7 +164,7 @@ func byDriver(t *testing.T, h *runtimetest.Host, turn int) steps {
 func answers(t *testing.T, slot *network.Slot) {
 	t.Helper()
 	address := fmt.Sprintf("http://%s:%d%s", slot.HostIP(), envdapi.Port, envdapi.HealthPath)
-	client := http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	for deadline := time.Now().Add(emulated); ; time.Sleep(2 * time.Millisecond) {
 		resp, err := client.Get(address)
 		if err == nil {
@@ -201,6 +202,7 @@ func byHand(t *testing.T, h *runtimetest.Host, turn int, base string) steps {
 	disk := m.path("disk")
 	m.run("cp", "--sparse=always", only(t, filepath.Join(base, "*.ext4")), disk)
 	return steps{
+		slot: func() {},
 		boot: func() { m.begin("a.sock"); m.boot(disk) },
 		restore: func() {
 			m.begin("b.sock")
