@@ -144,7 +144,7 @@ func makeDisk(t *testing.T) {
 		if status != http.StatusCreated || json.Unmarshal(answer, &made) != nil {
 			continue
 		}
-		if status, answer, err = server.Call(t.Context(), http.MethodDelete, "/sandboxes/"+made.SandboxID, ""); err != nil {
+		if _, _, err = server.Call(t.Context(), http.MethodDelete, "/sandboxes/"+made.SandboxID, ""); err != nil {
 			t.Fatal(err)
 		}
 		return
