@@ -27,19 +27,19 @@ import (
 	"shoal/internal/shoal"
 )
 
-// turns is how often TestLabByHand does everything, for medians.
+// turns is how often BenchmarkLabByHand does everything, for medians.
 const turns = 5
 
-// TestLabByHand measures what Shoal's driver adds to Firecracker: the same machine is booted, written and restored
+// BenchmarkLabByHand measures what Shoal's driver adds to Firecracker: the same machine is booted, written and restored
 // twice by turns, by the driver and by hand. By hand are the same requests to the same Firecracker, with the same
 // kernel, first root file system and daemon, and nothing else: no jail, no group, no process that serves disk and
-// memory. The disk is a file that is there already; the memory is a file, too. It only logs, since durations on
-// emulated processors mean something only beside each other.
-func TestLabByHand(t *testing.T) {
-	base := t.TempDir()
-	h := runtimetest.NewHost(t, openIn(t, firecracker.Options{Attendant: attend, BaseDir: base}))
+// memory. The disk is a file that is there already; the memory is a file, too. Durations on emulated processors mean
+// something only beside each other, so ratios are what it reports.
+func BenchmarkLabByHand(b *testing.B) {
+	base := b.TempDir()
+	h := runtimetest.NewHost(b, openIn(b, firecracker.Options{Attendant: attend, BaseDir: base}))
 	h.Root = runtime.NewRoot(h.PutImage(map[string]*image.Node{
-		strings.TrimPrefix(envdapi.Executable, "/"): image.NewFile(0o755, runtimetest.Program(t, "shoal/cmd/envd")),
+		strings.TrimPrefix(envdapi.Executable, "/"): image.NewFile(0o755, runtimetest.Program(b, "shoal/cmd/envd")),
 		"etc/passwd": image.NewFile(0o644, []byte("root:x:0:0::/root:/bin/sh\n")),
 		"etc/group":  image.NewFile(0o644, []byte("root:x:0:\n")),
 		"proc":       image.NewDir(0o755), "sys": image.NewDir(0o755), "dev": image.NewDir(0o755), "root": image.NewDir(0o700),
@@ -47,8 +47,8 @@ func TestLabByHand(t *testing.T) {
 	figures := map[string][]time.Duration{}
 	for turn := range turns + 1 { // the first of which does not count
 		ways := []func(){
-			func() { byDriver(t, h, turn).measure(t, "driver", figures) },
-			func() { byHand(t, h, turn, base).measure(t, "by hand", figures) },
+			func() { byDriver(b, h, turn).measure(b, "driver", figures) },
+			func() { byHand(b, h, turn, base).measure(b, "by hand", figures) },
 		}
 		if turn%2 == 1 {
 			slices.Reverse(ways)
@@ -63,9 +63,11 @@ func TestLabByHand(t *testing.T) {
 	for _, step := range []string{"boot", "boot in a shell", "snapshot", "first restore", "restore", "restore in a shell"} {
 		byHand, _, _ := strings.Cut(step, " in a shell")
 		ours, theirs := figures["driver "+step], figures["by hand "+byHand]
-		t.Logf("%-18s by the driver %v, by hand %v, ratio %.2f (%v; %v)", step, median(ours), median(theirs),
-			median(ours).Seconds()/median(theirs).Seconds(), ours, theirs)
+		ratio := median(ours).Seconds() / median(theirs).Seconds()
+		b.Logf("%-18s by the driver %v, by hand %v, ratio %.2f (%v; %v)", step, median(ours), median(theirs), ratio, ours, theirs)
+		b.ReportMetric(ratio, strings.ReplaceAll(step, " ", "-"))
 	}
+	b.ReportMetric(0, "ns/op") // which is left out
 }
 
 func median(list []time.Duration) time.Duration {
@@ -82,7 +84,7 @@ type steps struct {
 	ahead         func() // prepares the shell that is used next; nil if there are none
 }
 
-func (s steps) measure(t *testing.T, who string, figures map[string][]time.Duration) {
+func (s steps) measure(t testing.TB, who string, figures map[string][]time.Duration) {
 	t.Helper()
 	step := func(name string, do func()) {
 		t.Helper()
@@ -120,7 +122,7 @@ func daemon(spec runtime.Spec) runtime.Spec {
 	return spec
 }
 
-func byDriver(t *testing.T, h *runtimetest.Host, turn int) steps {
+func byDriver(t testing.TB, h *runtimetest.Host, turn int) steps {
 	n, dir := 0, t.TempDir()
 	var spec runtime.Spec
 	var slot *network.Slot
@@ -161,7 +163,7 @@ func byDriver(t *testing.T, h *runtimetest.Host, turn int) steps {
 }
 
 // answers waits until the guest's daemon answers.
-func answers(t *testing.T, slot *network.Slot) {
+func answers(t testing.TB, slot *network.Slot) {
 	t.Helper()
 	address := fmt.Sprintf("http://%s:%d%s", slot.HostIP(), envdapi.Port, envdapi.HealthPath)
 	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
@@ -179,7 +181,7 @@ func answers(t *testing.T, slot *network.Slot) {
 
 // hand is one machine by hand.
 type hand struct {
-	t             *testing.T
+	t             testing.TB
 	dir           string // of its sockets, its disk and what is written
 	kernel, first string // paths
 	spec          runtime.Spec
@@ -189,7 +191,7 @@ type hand struct {
 	process       *exec.Cmd
 }
 
-func byHand(t *testing.T, h *runtimetest.Host, turn int, base string) steps {
+func byHand(t testing.TB, h *runtimetest.Host, turn int, base string) steps {
 	m := &hand{t: t, dir: t.TempDir()}
 	m.spec, m.slot = h.Spec(fmt.Sprintf("hand-%d", turn))
 	m.spec = daemon(m.spec)
@@ -224,7 +226,7 @@ func (m *hand) write() {
 	m.must(m.client.Resume(ctx))
 }
 
-func only(t *testing.T, pattern string) string {
+func only(t testing.TB, pattern string) string {
 	t.Helper()
 	found, err := filepath.Glob(pattern)
 	if err != nil || len(found) != 1 {
