@@ -46,9 +46,9 @@ func (a *attendant) serveDisk(ctx context.Context, what *Disk) (device string, e
 		a.disk = d
 		a.work.Go(func() { a.endsWith(d.attachment.Run(ctx)) })
 	}
-	ctx, cancel := context.WithTimeout(ctx, deviceTime)
+	waiting, cancel := context.WithTimeout(ctx, deviceTime)
 	defer cancel()
-	return a.disk.attachment.Device(ctx)
+	return a.disk.attachment.Device(waiting)
 }
 
 // openDisk opens or makes a disk. What it returns is to be closed also after an error.
