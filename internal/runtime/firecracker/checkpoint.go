@@ -208,6 +208,7 @@ func (g *guest) goOn(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, g.driver.opts.Patience+bootTime)
 	defer cancel()
 	renewal := g.renewal()
+	renewal.Environment = g.spec.First.Env
 	if _, err := g.agent.await(ctx, control.Request{Resume: &renewal}, g.done); err != nil {
 		return fmt.Errorf("tell the guest that it is back: %w", err)
 	}

@@ -49,6 +49,8 @@ type Resume struct {
 	Hostname string    `json:"hostname"`
 	Time     time.Time `json:"time"`
 	Entropy  []byte    `json:"entropy"`
+	// Environment is the first process's, for who reads envdapi.EnvironmentFile; empty leaves what there is.
+	Environment []string `json:"environment,omitempty"`
 }
 
 // Answer is the answer to any question. Error is empty if it was carried out.
