@@ -173,7 +173,7 @@ func (g *guest) changedGroup(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case g.ended():
+	case g.ended(), errors.Is(err, unix.ENODEV), !exists(g.driver.groups.dir(g.spec.ID)): // the group goes first
 		return runtime.ErrGone
 	case errors.Is(err, os.ErrNotExist): // Linux has it since 5.15
 		return fmt.Errorf("%w: %w", errors.ErrUnsupported, err)
