@@ -259,10 +259,12 @@ func (g *guest) Foreground() error {
 
 // unlessGone is what a failed change of a group says of the guest.
 func (g *guest) unlessGone(err error) error {
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case g.ended():
+	}
+	_, groupErr := os.Stat(g.driver.cgroups.cpuDir(g.spec.ID))
+	switch {
+	case g.ended(), errors.Is(err, unix.ENODEV), errors.Is(groupErr, os.ErrNotExist): // the group goes first
 		return runtime.ErrGone
 	case errors.Is(err, os.ErrNotExist): // Linux has it since 5.15
 		return fmt.Errorf("%w: %w", errors.ErrUnsupported, err)
