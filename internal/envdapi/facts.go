@@ -19,6 +19,10 @@ const (
 	EventsVariable     = "E2B_EVENTS_ADDRESS" // the URL of the node, once Init has named it
 )
 
+// EnvironmentFile is where the first program of a microVM writes the first process's environment, as it is since
+// the machine came back: entries that end with NUL. In one that was booted it is not there.
+const EnvironmentFile = "/dev/shoal/environment"
+
 // Facts are what the node states about a sandbox in the environment of the guest's first
 // process. An empty string states nothing.
 type Facts struct {

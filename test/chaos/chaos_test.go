@@ -12,9 +12,6 @@ import (
 	"shoal/test/installation"
 )
 
-// population bounds how many sandboxes are alive at once.
-const population = 6
-
 func TestChaos(t *testing.T) {
 	if *seed == 0 {
 		*seed = rand.Uint64()
@@ -40,7 +37,7 @@ func TestChaos(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			i.Env = append(append(i.Env, settings...), "SHOAL_DNS="+inet.Resolver)
+			i.Env = append(append(slices.Clone(settings), i.Env...), "SHOAL_DNS="+inet.Resolver)
 			if err := i.Runnable(); err != nil {
 				t.Skip("run `make test-chaos`:", err)
 			}
@@ -145,9 +142,14 @@ func (v *victim) restartAfter(verb string, random *rand.Rand) error {
 
 // populate creates the first sandboxes.
 func (w *world) populate() {
-	for n := range population / 2 {
-		status, settle := create(w, nil, n)
-		if settle(); status/100 != 2 {
+	for n := range *population / 2 {
+		var status int
+		if !poll(func() bool { // the first one has its template's disk made, if there is one
+			var settle func()
+			status, settle = create(w, nil, n)
+			settle()
+			return status/100 == 2
+		}) {
 			w.fail("create: status %d", status)
 		}
 	}
@@ -160,7 +162,7 @@ func (w *world) populate() {
 
 // prune kills sandboxes beyond the population.
 func (w *world) prune() {
-	for len(w.sandboxes) > population {
+	for len(w.sandboxes) > *population {
 		last := w.sandboxes[len(w.sandboxes)-1]
 		w.must("DELETE", "/sandboxes/"+last.id)
 		w.sandboxes = w.sandboxes[:len(w.sandboxes)-1]
@@ -169,7 +171,7 @@ func (w *world) prune() {
 		w.must("DELETE", "/templates/"+w.snapshots[0].id)
 		w.snapshots = w.snapshots[1:]
 	}
-	for len(w.sandboxes) < population/2 {
+	for len(w.sandboxes) < *population/2 {
 		status, settle := create(w, nil, 100+len(w.sandboxes))
 		if settle(); status/100 != 2 {
 			w.fail("create: status %d", status)

@@ -82,7 +82,7 @@ func (w *world) killEgress() {
 // shell runs a command line in a running sandbox. It returns what there is to say of a failure, too.
 func (w *world) shell(id, line string) string {
 	c := installation.Caller{SandboxID: id, Token: w.token(id), User: "user", Transport: http.DefaultTransport}
-	ctx, cancel := context.WithTimeout(w.ctx, patience)
+	ctx, cancel := context.WithTimeout(w.ctx, *patience)
 	defer cancel()
 	out, err := w.v.Shell(ctx, c, line)
 	if err != nil {

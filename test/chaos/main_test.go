@@ -11,6 +11,7 @@ import (
 	"os"
 	"sync"
 	"testing"
+	"time"
 
 	"shoal/test/installation"
 )
@@ -18,6 +19,10 @@ import (
 var (
 	rounds = flag.Int("rounds", 200, "kills, half of them of all of Shoal and half of the orchestrator alone")
 	seed   = flag.Uint64("seed", 0, "repeat a course; 0 chooses one")
+
+	patience = flag.Duration("patience", time.Minute, "how long an answer may take, and how long everything may "+
+		"take after a start to be as it must be; emulated processors want more")
+	population = flag.Int("population", 6, "sandboxes alive at once, at most")
 )
 
 // failures are printed again at the very end, because logs are often cut before that.

@@ -39,7 +39,7 @@ func (o operation) applies(w *world, sb *sandbox) bool {
 	state := sb.may[0]
 	switch o.name {
 	case "create":
-		return len(w.sandboxes) < population
+		return len(w.sandboxes) < *population
 	case "resume":
 		return state == "paused"
 	case "wake":
@@ -47,11 +47,11 @@ func (o operation) applies(w *world, sb *sandbox) bool {
 	case "connect":
 		return true
 	case "kill":
-		return len(w.sandboxes) > population/2
+		return len(w.sandboxes) > *population/2
 	case "fork":
-		return state == "running" && len(w.sandboxes) < population
+		return state == "running" && len(w.sandboxes) < *population
 	case "copy":
-		return len(w.snapshots) > 0 && len(w.sandboxes) < population
+		return len(w.snapshots) > 0 && len(w.sandboxes) < *population
 	default:
 		return state == "running"
 	}
@@ -130,7 +130,7 @@ func forget(w *world, sb *sandbox, number int) (int, func()) {
 
 // wake sends traffic to a paused sandbox.
 func wake(w *world, sb *sandbox, _ int) (int, func()) {
-	ctx, cancel := context.WithTimeout(w.ctx, patience)
+	ctx, cancel := context.WithTimeout(w.ctx, *patience)
 	defer cancel()
 	status, _, err := w.v.Envd(ctx, sb.id, w.token(sb.id), "GET", "/health", nil)
 	if err != nil {

@@ -17,7 +17,8 @@ type victim struct {
 }
 
 // settings make all ways of starting and keeping guests occur: warm guests, kernels started
-// ahead, and paused guests that rest for a moment.
+// ahead, and paused guests that rest for a moment. The environment may say otherwise, for machines that are
+// kept busy for minutes by what nobody has asked for.
 var settings = []string{"SHOAL_WARM=base=1", "SHOAL_WARM_MAX=2", "SHOAL_SHELLS=1", "SHOAL_REST_TIME=1s",
 	"SHOAL_LOG_FORMAT=text"}
 

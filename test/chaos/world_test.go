@@ -14,10 +14,6 @@ import (
 	"time"
 )
 
-// patience bounds every single answer, and the time after a start until the whole world is
-// as it must be.
-const patience = time.Minute
-
 // sandbox is what must be true of a sandbox. Its mark is in its metadata, on its disk and
 // in its memory; its forks and copies have the same mark.
 type sandbox struct {
@@ -70,7 +66,7 @@ func (w *world) fail(format string, args ...any) {
 
 // call returns status 0 if the request was cut off.
 func (w *world) call(method, path, body string, out any) int {
-	ctx, cancel := context.WithTimeout(w.ctx, patience)
+	ctx, cancel := context.WithTimeout(w.ctx, *patience)
 	defer cancel()
 	status, data, err := w.v.Call(ctx, method, path, body)
 	if err != nil {
@@ -146,7 +142,7 @@ func (w *world) read(id, mark string) {
 }
 
 func (w *world) readFile(id, token, path string) (int, string, error) {
-	ctx, cancel := context.WithTimeout(w.ctx, patience)
+	ctx, cancel := context.WithTimeout(w.ctx, *patience)
 	defer cancel()
 	status, data, err := w.v.Envd(ctx, id, token, "GET",
 		"/files?username=root&path="+url.QueryEscape(path), nil)
@@ -193,7 +189,7 @@ func (w *world) await(id string, states []string) string {
 
 // poll calls probe until it returns true, and reports whether that was in time.
 func poll(probe func() bool) bool {
-	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(*patience); ; time.Sleep(20 * time.Millisecond) {
 		if probe() {
 			return true
 		}

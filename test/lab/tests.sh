@@ -10,11 +10,13 @@ export TMPDIR=/var/tmp # on the disk
 [ ! -e firecracker ] || export FIRECRACKER_BIN=$job/firecracker
 [ ! -e jailer ] || export JAILER_BIN=$job/jailer
 [ ! -e store ] || export SHOAL_TEST_FIRECRACKER=$job/store SHOAL_TEST_PROGRAMS=$job/programs
+what=(-test.run "$(cat pattern)")
+case ${what[1]} in Benchmark*) what=(-test.run '^$' -test.benchtime 1x -test.bench "${what[1]}") ;; esac
 failed=
 for test in */*.test; do
 	name=$(basename "$test" .test)
 	echo "=== $name"
-	(cd "$name" && "./$name.test" -test.v -test.timeout 25m -test.run "$(cat ../pattern)" 2>&1) | tee "$OUT/$name.log"
+	(cd "$name" && "./$name.test" -test.v -test.timeout 25m "${what[@]}" 2>&1) | tee "$OUT/$name.log"
 	[ "${PIPESTATUS[0]}" -eq 0 ] || failed="$failed $name"
 done
 [ -z "$failed" ] || { echo "failed:$failed"; exit 1; }

@@ -5,6 +5,7 @@ package microvm
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -52,7 +53,7 @@ func testMain(m *testing.M) int {
 		"SHOAL_FIRECRACKER_DIR="+os.Getenv("SHOAL_TEST_FIRECRACKER"), "SHOAL_SANDBOX_DISK=1024",
 		"SHOAL_DNS="+inet.Resolver, "SHOAL_SHIPPED_ON_USE=false",
 		// One processor does everything: nothing is started that nobody has asked for.
-		"SHOAL_WARM_MAX=0", "SHOAL_SHELLS=0", "SHOAL_REST_TIME=0", "SHOAL_ENVD_TIMEOUT=60s")
+		"SHOAL_WARM_MAX=0", "SHOAL_SHELLS=0", "SHOAL_REST_TIME=0", "SHOAL_ENVD_TIMEOUT=5m")
 	if err == nil {
 		err = errors.Join(server.Runnable(), server.Down()) // which makes the locks that stay
 	}
@@ -115,11 +116,50 @@ func start(t *testing.T) {
 		t.Fatal(err)
 	}
 	up = p
+	makeDisk(t)
 	t.Cleanup(func() {
 		if t.Failed() && up != nil {
 			t.Logf("the log of Shoal ends with:\n%s", up.Tail())
 		}
 	})
+}
+
+// makeDisk has the disk made that sandboxes begin with. On emulated processors that takes longer than a request
+// may, and goes on when the request is over.
+func makeDisk(t *testing.T) {
+	t.Helper()
+	const tries = 10
+	if disks(t) != nil {
+		return
+	}
+	var status int
+	var answer []byte
+	for range tries {
+		var err error
+		status, answer, err = server.Call(t.Context(), http.MethodPost, "/v2/sandboxes", `{"templateID":"base","timeout":600}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var made struct{ SandboxID string }
+		if status != http.StatusCreated || json.Unmarshal(answer, &made) != nil {
+			continue
+		}
+		if _, _, err = server.Call(t.Context(), http.MethodDelete, "/sandboxes/"+made.SandboxID, ""); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	t.Fatalf("no sandbox is made: %d %s", status, answer)
+}
+
+// disks are those that sandboxes have begun with.
+func disks(t *testing.T) []string {
+	t.Helper()
+	list, err := filepath.Glob(filepath.Join(server.DataDir, "microvm-disks", "*.ext4"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
 }
 
 // stop ends `shoal up` as an operator does, and all its guests.

@@ -104,13 +104,12 @@ func TestLabRates(t *testing.T) {
 // TestLabGarbage has `shoal gc` remove a disk that nothing needs, and not the one that sandboxes begin with.
 func TestLabGarbage(t *testing.T) {
 	start(t)
-	dir := filepath.Join(server.DataDir, "microvm-disks")
-	bases, err := filepath.Glob(filepath.Join(dir, "*.ext4"))
-	if err != nil || len(bases) == 0 {
-		t.Fatalf("disks of microVMs: %v %v", bases, err)
+	bases := disks(t)
+	if len(bases) == 0 {
+		t.Fatal("there are no disks of microVMs")
 	}
 	long := time.Now().Add(-time.Hour)
-	old := filepath.Join(dir, "0123456789abcdef0123456789abcdef-512.ext4")
+	old := filepath.Join(filepath.Dir(bases[0]), "0123456789abcdef0123456789abcdef-512.ext4")
 	if err := os.WriteFile(old, bytes.Repeat([]byte{1}, 1<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}

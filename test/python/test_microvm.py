@@ -6,10 +6,42 @@ import time
 import unittest
 import urllib.request
 
-from e2b import CommandExitException, Sandbox
+from e2b import AsyncSandbox, CommandExitException, Sandbox, connection_config
 
+import test_lifecycle
 from test_lifecycle import count
 from test_sandbox import eventually
+
+
+def take_time():
+    """Has other tests, which run with these, be patient: emulated processors take their time for everything."""
+    connection_config.REQUEST_TIMEOUT = 600.0
+    eventually.__defaults__ = (600,)
+    # One that counts, more slowly: each step is two programs.
+    test_lifecycle.COUNT = test_lifecycle.COUNT.replace("sleep 0.05", "sleep 0.5")
+    for kind, name in (Sandbox, "create"), (AsyncSandbox, "create"), (Sandbox, "fork"):
+        setattr(kind, name, patient(kind, name))
+
+
+class patient:
+    """A method whose time-out, if it is not to be over soon, is ten times what is asked for."""
+
+    def __init__(self, kind, name):
+        self.method = kind.__dict__[name]
+
+    def __get__(self, instance, owner):
+        method = self.method.__get__(instance, owner)
+
+        def call(*args, timeout=None, **options):
+            if timeout is not None and timeout >= 60:
+                timeout = min(10 * timeout, 3600)
+            return method(*args, timeout=timeout, **options)
+
+        return call
+
+
+take_time()
+
 
 
 def out(sandbox, command, **options):

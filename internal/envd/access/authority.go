@@ -2,6 +2,7 @@ package access
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"strings"
 
@@ -13,13 +14,21 @@ import (
 // the new specification, while this process still has its old environment. So the kernel's
 // file comes first, and is read each time.
 type Authority struct {
-	Path   string              // "/proc/gvisor/spec_environ"; need not exist
+	Path   string              // as gvisorFile; need not exist
 	Lookup func(string) string // the environment of this process
 }
 
-// NewAuthority reads the platform's file, or else the process environment.
+// gvisorFile is served by gVisor's kernel.
+const gvisorFile = "/proc/gvisor/spec_environ"
+
+// NewAuthority reads the platform's file, or else the process environment. In a machine of its own that file is
+// of the first program, and root of the guest, who may do all there, could change it.
 func NewAuthority() Authority {
-	return Authority{Path: "/proc/gvisor/spec_environ", Lookup: os.Getenv}
+	a := Authority{Path: gvisorFile, Lookup: os.Getenv}
+	if _, err := os.Stat(a.Path); errors.Is(err, os.ErrNotExist) {
+		a.Path = envdapi.EnvironmentFile
+	}
+	return a
 }
 
 // Read returns what the node states now.

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"shoal/internal/runtime"
+	"shoal/internal/runtime/firecracker/api"
 	"shoal/internal/runtime/pidfd"
 )
 
@@ -27,12 +28,15 @@ func (d *Driver) Adopt(ctx context.Context, s runtime.Spec) (runtime.Guest, erro
 	if j.PID == 0 || !d.groups.has(s.ID, j.PID) {
 		return nil, errors.Join(runtime.ErrGone, d.removeLeftovers(ctx, s.ID))
 	}
+	if err := d.endCheckpoint(ctx, j); err != nil {
+		return nil, fmt.Errorf("end the checkpoint that was under way: %w", err)
+	}
 	g, err := d.newGuest(s, j, "")
 	if err != nil {
 		return nil, err
 	}
 	g.basePath = filepath.Join(d.opts.BaseDir, j.Base+baseSuffix)
-	g.frozen = nil
+	g.frozen, g.still = nil, true // for who had it before may have ended between the two steps of a freeze
 	g.endUnknownShares()
 	if err := g.adoptAttendant(); err != nil {
 		return nil, errors.Join(runtime.ErrGone, err, g.Kill(ctx))
@@ -41,6 +45,26 @@ func (d *Driver) Adopt(ctx context.Context, s runtime.Spec) (runtime.Guest, erro
 		g.deflate(ctx)
 	}
 	return g, nil
+}
+
+// endCheckpoint lets a machine go on that its earlier owner had paused to write it. Nobody knows whether
+// Firecracker had begun with that: without, its virtio socket would bring nothing to the guest any more (see
+// freeze.go), so it writes once more what nobody keeps.
+func (d *Driver) endCheckpoint(ctx context.Context, j *jail) error {
+	if frozen, err := stopped(j.PID); err != nil || frozen { // it is never paused then
+		return err
+	}
+	client := api.New(j.path(apiSocket))
+	i, err := client.Instance(ctx)
+	if err != nil || i.State != api.Paused {
+		return err
+	}
+	d.log.Warn("a microVM was being written when its owner ended; it goes on", "guest", j.ID)
+	if err := j.forgetWritten(); err != nil {
+		return err
+	}
+	err = client.CreateSnapshot(ctx, api.Snapshot{Type: "Diff", State: "/" + newStateFile, Memory: "/" + newMemoryFile})
+	return errors.Join(err, j.forgetWritten(), client.Resume(ctx))
 }
 
 // adoptAttendant watches the attendant that an earlier process started. A guest whose attendant has ended
@@ -56,13 +80,13 @@ func (g *guest) adoptAttendant() error {
 		}
 		return errors.New("its attendant has ended")
 	}
-	process := os.NewFile(uintptr(fd), "pidfd")
-	g.attendantDone = make(chan struct{})
+	process, ended := os.NewFile(uintptr(fd), "pidfd"), make(chan struct{})
 	go func() { // ends with the attendant, which is in the guest's group
+		defer close(ended)
 		defer process.Close()
 		_ = pidfd.Wait(process)
-		g.afterAttendant()
 	}()
+	g.watchAttendant(ended)
 	return nil
 }
 

@@ -67,6 +67,15 @@ func (c cgroups) prepare() error {
 
 func (c cgroups) dir(id string) string { return filepath.Join(c.root, c.parent, id) }
 
+// open opens a guest's group, for processes that begin in it: there they end with it, however early.
+func (c cgroups) open(id string) (*os.File, error) {
+	f, err := os.Open(c.dir(id))
+	if err != nil {
+		return nil, fmt.Errorf("open the cgroup: %w", err)
+	}
+	return f, nil
+}
+
 func (c cgroups) set(id, file, value string) error {
 	if err := os.WriteFile(filepath.Join(c.dir(id), file), []byte(value), 0); err != nil {
 		return fmt.Errorf("set a limit: %w", err)

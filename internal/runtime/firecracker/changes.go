@@ -47,13 +47,11 @@ func (g *guest) capturing(ctx context.Context, path string) error {
 	}
 	return g.awake(ctx, frozen, func() (err error) {
 		if !frozen {
+			g.still = true
+			defer func() { err = errors.Join(err, g.release(context.WithoutCancel(ctx))) }()
 			if _, err := g.ask(ctx, control.Request{Freeze: &control.Empty{}}); err != nil {
 				return err
 			}
-			defer func() {
-				_, thawErr := g.ask(context.WithoutCancel(ctx), control.Request{Thaw: &control.Empty{}})
-				err = errors.Join(err, thawErr)
-			}()
 		}
 		if _, err := g.ask(ctx, control.Request{Sync: &control.Empty{}}); err != nil {
 			return err

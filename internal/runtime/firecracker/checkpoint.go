@@ -98,13 +98,8 @@ const (
 
 // write writes a machine that stands still.
 func (g *guest) write(ctx context.Context, dir string) error {
-	for _, name := range []string{newStateFile, newMemoryFile} { // of a checkpoint that was broken off
-		if err := os.Remove(g.jail.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
 	diff := !exists(g.jail.beside(untoldMark))
-	if err := os.WriteFile(g.jail.beside(untoldMark), nil, 0o600); err != nil {
+	if err := g.jail.forgetWritten(); err != nil {
 		return err
 	}
 	kind := "Full"
@@ -122,6 +117,17 @@ func (g *guest) write(ctx context.Context, dir string) error {
 		return fmt.Errorf("keep the state: %w", err)
 	}
 	return g.capture(ctx, filepath.Join(dir, keptDisk))
+}
+
+// forgetWritten removes what a checkpoint that was broken off has left, and has the next one write all of the
+// memory, unless what is written now is kept.
+func (j *jail) forgetWritten() error {
+	for _, name := range []string{newStateFile, newMemoryFile} {
+		if err := os.Remove(j.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return os.WriteFile(j.beside(untoldMark), nil, 0o600)
 }
 
 // keepMemory makes what Firecracker has written the memory in a directory, and has the jail know that, so
@@ -216,7 +222,7 @@ func (g *guest) goOn(ctx context.Context, volumes []string) error {
 	ctx, cancel := context.WithTimeout(ctx, g.driver.opts.Patience+bootTime)
 	defer cancel()
 	renewal := g.renewal()
-	renewal.Shares = volumes
+	renewal.Shares, renewal.Environment = volumes, g.spec.First.Env
 	if _, err := g.agent.await(ctx, control.Request{Resume: &renewal}, g.done); err != nil {
 		return fmt.Errorf("tell the guest that it is back: %w", err)
 	}

@@ -36,7 +36,7 @@ func (g *guest) makeDisk(ctx context.Context, layer string) error {
 		layer = g.jail.beside(layerFile)
 	}
 	var err error
-	if g.driver.attended {
+	if g.jail.Backend != "" {
 		err = g.attend(ctx, layer)
 	} else {
 		err = g.copyDisk(ctx, layer)
@@ -47,25 +47,11 @@ func (g *guest) makeDisk(ctx context.Context, layer string) error {
 	return g.jail.give(diskFile)
 }
 
-// attend starts the guest's attendant, and makes the device of the disk that it serves in the jail.
+// attend has the guest's attendant serve the disk, and makes the device of that in the jail.
 func (g *guest) attend(ctx context.Context, layer string) error {
-	j, d := g.jail, g.driver
-	j.Backend = d.opts.CgroupParent + "/" + j.ID
-	data, err := json.Marshal(attendant.Config{Socket: j.beside(askSocket), Backend: j.Backend, Base: g.basePath,
-		BaseName: j.Base, Layer: layer, Overlay: j.beside(overlayFile)})
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(j.beside(configFile), data, 0o600); err != nil {
-		return err
-	}
-	if err := d.record(j); err != nil { // the kernel has the backend from now on
-		return err
-	}
-	if err := g.startAttendant(); err != nil {
-		return err
-	}
-	a, err := g.attendant().Await(ctx, attendant.Request{Device: &attendant.Empty{}}, g.attendantDone)
+	j := g.jail
+	a, err := g.attendant().Await(ctx, attendant.Request{Disk: &attendant.Disk{Base: g.basePath, BaseName: j.Base,
+		Layer: layer, Overlay: j.beside(overlayFile)}}, g.attendantDone)
 	if err != nil {
 		return fmt.Errorf("%w; it says: %s", err, lastWords(j.beside(attendantLog)))
 	}
@@ -80,34 +66,51 @@ func (g *guest) attendant() attendant.Client {
 	return attendant.Client{Socket: g.jail.beside(askSocket)}
 }
 
-// startAttendant starts it in the guest's cgroup, in which it ends with the guest.
-func (g *guest) startAttendant() error {
-	d, j := g.driver, g.jail
-	group, err := os.Open(d.groups.dir(j.ID))
+// startAttendant starts what will serve a guest's disk and memory, in the guest's cgroup, in which it ends with
+// the guest. The channel is closed when it has ended.
+func (d *Driver) startAttendant(j *jail) (ended <-chan struct{}, err error) {
+	j.Backend = d.opts.CgroupParent + "/" + j.ID
+	data, err := json.Marshal(attendant.Config{Socket: j.beside(askSocket), Backend: j.Backend})
 	if err != nil {
-		return err
+		return nil, err
+	}
+	if err := os.WriteFile(j.beside(configFile), data, 0o600); err != nil {
+		return nil, err
+	}
+	group, err := d.groups.open(j.ID)
+	if err != nil {
+		return nil, err
 	}
 	defer group.Close()
 	log, err := os.OpenFile(j.beside(attendantLog), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer log.Close()
 	cmd := d.opts.Attendant(j.beside(configFile))
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, UseCgroupFD: true, CgroupFD: int(group.Fd())}
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start the guest's attendant: %w", err)
+		return nil, fmt.Errorf("start the guest's attendant: %w", err)
 	}
 	j.Attendant = cmd.Process.Pid
 	// Others in the group are to be ended first for want of memory. Best effort.
 	_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", j.Attendant), []byte("-900"), 0)
+	done := make(chan struct{})
+	go func() { // ends with the attendant, which is in the guest's group
+		defer close(done)
+		_ = cmd.Wait()
+	}()
+	return done, nil
+}
+
+// watchAttendant has the guest end when its attendant has, whose end is told by a channel.
+func (g *guest) watchAttendant(ended <-chan struct{}) {
 	g.attendantDone = make(chan struct{})
 	go func() { // ends with the attendant, which is in the guest's group
-		_ = cmd.Wait()
+		<-ended
 		g.afterAttendant()
 	}()
-	return d.record(j)
 }
 
 // afterAttendant ends a guest whose attendant has ended: its disk would not answer for minutes, and what

@@ -70,7 +70,7 @@ func TestLabConformanceWithFiles(t *testing.T) {
 
 func open(t *testing.T) runtime.Runtime { return openIn(t, firecracker.Options{Attendant: attend}) }
 
-func openIn(t *testing.T, o firecracker.Options) *firecracker.Driver {
+func openIn(t testing.TB, o firecracker.Options) *firecracker.Driver {
 	t.Helper()
 	path, store := os.Getenv("FIRECRACKER_BIN"), os.Getenv(storeVariable)
 	if path == "" || store == "" {

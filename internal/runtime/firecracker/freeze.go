@@ -29,6 +29,7 @@ func (g *guest) Freeze(ctx context.Context) error {
 	if err != nil || frozen {
 		return err
 	}
+	g.still = true
 	if _, err := g.ask(ctx, control.Request{Freeze: &control.Empty{}}); err != nil {
 		if g.ended() {
 			return runtime.ErrGone
@@ -37,8 +38,7 @@ func (g *guest) Freeze(ctx context.Context) error {
 			"guest", g.spec.ID, "error", err)
 	}
 	if err := g.halt(ctx); err != nil {
-		_, thawErr := g.ask(context.WithoutCancel(ctx), control.Request{Thaw: &control.Empty{}})
-		return g.unlessGone(errors.Join(err, thawErr))
+		return g.unlessGone(errors.Join(err, g.release(context.WithoutCancel(ctx))))
 	}
 	*g.frozen = true
 	return nil
@@ -48,7 +48,6 @@ func (g *guest) Freeze(ctx context.Context) error {
 func (g *guest) Thaw(ctx context.Context) error {
 	g.changing.Lock()
 	defer g.changing.Unlock()
-	known := g.frozen != nil
 	frozen, err := g.isFrozen()
 	if err != nil {
 		return err
@@ -57,14 +56,21 @@ func (g *guest) Thaw(ctx context.Context) error {
 		if err := g.signal(unix.SIGCONT); err != nil {
 			return g.unlessGone(err)
 		}
-		*g.frozen = false
+		*g.frozen, g.still = false, true
 	}
-	if !frozen && known {
+	return g.unlessGone(g.release(ctx))
+}
+
+// release lets the guest's processes go on if they may stand still. The caller holds changing.
+func (g *guest) release(ctx context.Context) error {
+	if !g.still {
 		return nil
 	}
-	// Who had the guest before may have ended between the two steps of a freeze.
-	_, err = g.ask(ctx, control.Request{Thaw: &control.Empty{}})
-	return g.unlessGone(err)
+	if _, err := g.ask(ctx, control.Request{Thaw: &control.Empty{}}); err != nil {
+		return err
+	}
+	g.still = false
+	return nil
 }
 
 // awake does something with a machine that runs. Of a frozen guest, only its processes stand still meanwhile.
@@ -78,7 +84,7 @@ func (g *guest) awake(ctx context.Context, frozen bool, do func() error) (err er
 	}
 	defer func() {
 		if haltErr := g.halt(context.WithoutCancel(ctx)); haltErr != nil {
-			*g.frozen = false
+			*g.frozen, g.still = false, true
 			err = errors.Join(err, haltErr)
 		}
 	}()

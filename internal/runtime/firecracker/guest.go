@@ -38,7 +38,8 @@ type guest struct {
 	// changing is held while the guest is frozen, thawed or written, or its balloon inflated. No other lock
 	// is taken while it is held.
 	changing sync.Mutex
-	frozen   *bool // nil for an adopted guest until it was looked at
+	frozen   *bool // whether Firecracker is stopped; nil for an adopted guest until it was looked at
+	still    bool  // the guest's processes may stand still, whether Firecracker does or not
 
 	background atomic.Bool // as Spec.Background, until Foreground
 
@@ -160,12 +161,17 @@ func (g *guest) Stats(ctx context.Context) (runtime.Stats, error) {
 func (g *guest) CPUTime() time.Duration { return g.driver.groups.cpuTime(g.spec.ID) }
 
 func (g *guest) Yield(yields bool) error {
-	return runtime.GroupError(g.driver.groups.yield(g.spec.ID, yields, g.background.Load()), g.done)
+	return g.groupError(g.driver.groups.yield(g.spec.ID, yields, g.background.Load()))
 }
 
 func (g *guest) Foreground() error {
 	g.background.Store(false)
-	return runtime.GroupError(g.driver.groups.foreground(g.spec.ID), g.done)
+	return g.groupError(g.driver.groups.foreground(g.spec.ID))
+}
+
+// groupError is what a failed change of the guest's cgroup says of it.
+func (g *guest) groupError(err error) error {
+	return runtime.GroupError(err, g.driver.groups.dir(g.spec.ID), g.done)
 }
 
 func (g *guest) Tidy() {
@@ -181,7 +187,6 @@ func said(text string) string {
 
 // Console returns the last lines of the guest's console and, once it has ended, that.
 func (g *guest) Console() string { return said(console.Read(g.spec.Dir)) }
-
 
 // digest names bytes in few characters.
 func digest(data []byte) string { return fmt.Sprintf("%.12x", sha256.Sum256(data)) }

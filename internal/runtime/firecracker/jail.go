@@ -144,8 +144,13 @@ func (d *Driver) execute(ctx context.Context, j *jail, p program.Program, s runt
 		"--", "--api-sock", "/"+apiSocket, "--level", "Error")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = null, output, output
 	cmd.Env = []string{}
+	group, err := d.groups.open(s.ID)
+	if err != nil {
+		return err
+	}
+	defer group.Close()
 	// It must not be reached by signals for this process, which may end sooner.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, UseCgroupFD: true, CgroupFD: int(group.Fd())}
 	if err := cmd.Run(); err != nil {
 		return shoal.ErrFirecrackerAPI.Wrap(fmt.Errorf("%w; it says: %s", err, said(console.Read(s.Dir))),
 			"the jailer of Firecracker %s failed", p.Name)

@@ -3,14 +3,11 @@ package firecracker
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 
-	"shoal/internal/atomicfile"
 	"shoal/internal/runtime/firecracker/api"
 	"shoal/internal/runtime/firecracker/attendant"
 	"shoal/internal/runtime/firecracker/page"
@@ -26,10 +23,8 @@ func (g *guest) offerMemory(ctx context.Context, kept string) (api.Backend, erro
 	if g.jail.Backend == "" || !g.driver.served {
 		return api.Backend{Type: "File", Path: "/" + memoryFile}, flatten(known, g.jail.path(memoryFile))
 	}
-	if needs := g.driver.needsOf(known); exists(needs) {
-		if err := place(needs, filepath.Join(known, needsFile)); err != nil && !errors.Is(err, os.ErrExist) {
-			return api.Backend{}, err
-		}
+	if err := g.driver.needs().place(known); err != nil {
+		return api.Backend{}, err
 	}
 	g.jail.Served = true
 	if err := g.driver.record(g.jail); err != nil {
@@ -102,44 +97,4 @@ func eachChange(at int64, now, then []byte, to io.WriterAt) error {
 		}
 	}
 	return nil
-}
-
-// What guests of a memory need first is kept by the memory, and not in the checkpoint, whose files are
-// what was stored.
-const (
-	needsDir  = "needs"
-	needsFile = "working-set" // as package page names it
-)
-
-// needsOf is the path of what guests of a memory need first.
-func (d *Driver) needsOf(memory string) string {
-	chain, _ := os.ReadFile(filepath.Join(memory, "memory.json"))
-	return filepath.Join(d.opts.BaseDir, needsDir, fmt.Sprintf("%.16x", sha256.Sum256(chain)))
-}
-
-// recordNeeds keeps what a restored guest has needed until it answered, for the next ones. It is best
-// effort.
-func (g *guest) recordNeeds(ctx context.Context) {
-	if !g.jail.Served {
-		return
-	}
-	known := g.jail.beside(knownMemory)
-	needs := g.driver.needsOf(known)
-	if exists(needs) {
-		return
-	}
-	_, err := g.attendant().Ask(ctx, attendant.Request{Record: &attendant.Empty{}})
-	var data []byte
-	if err == nil {
-		data, err = os.ReadFile(filepath.Join(known, needsFile))
-	}
-	if err == nil {
-		err = os.MkdirAll(filepath.Dir(needs), 0o700)
-	}
-	if err == nil {
-		err = atomicfile.WriteFile(needs, data, 0o600, atomicfile.Volatile)
-	}
-	if err != nil {
-		g.driver.log.Warn("what a guest needs first is not kept", "guest", g.spec.ID, "error", err)
-	}
 }

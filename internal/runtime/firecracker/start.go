@@ -39,7 +39,7 @@ type shell struct{ guest *guest }
 
 var _ runtime.Shell = (*shell)(nil)
 
-// Prepare starts Firecracker in its jail, with the slot's link made a tap device.
+// Prepare starts Firecracker in its jail and its attendant, with the slot's link made a tap device.
 func (d *Driver) Prepare(ctx context.Context, s runtime.Spec) (runtime.Shell, error) {
 	defer telemetry.Begin(ctx, "kernel_create")()
 	p, err := d.programOf(s)
@@ -73,12 +73,21 @@ func (d *Driver) begin(ctx context.Context, j *jail, p program.Program, s runtim
 		return nil, fmt.Errorf("open the console: %w", err)
 	}
 	defer output.Close()
-	if err := d.execute(ctx, j, p, s, output); err != nil {
+	var attendantEnded <-chan struct{}
+	if d.attended { // it begins while Firecracker does
+		if attendantEnded, err = d.startAttendant(j); err != nil {
+			return nil, err
+		}
+	}
+	if err := d.execute(ctx, j, p, s, output); err != nil { // which writes down all that is to be known of the jail
 		return nil, err
 	}
 	g, err := d.newGuest(s, j, tap)
 	if err != nil {
 		return nil, err
+	}
+	if attendantEnded != nil {
+		g.watchAttendant(attendantEnded)
 	}
 	if _, err := g.api.Await(ctx, g.done); err != nil {
 		return nil, errors.Join(g.explain(err), g.Kill(context.WithoutCancel(ctx)))

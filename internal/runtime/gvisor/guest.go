@@ -249,12 +249,17 @@ func (g *guest) Stats(ctx context.Context) (runtime.Stats, error) {
 func (g *guest) CPUTime() time.Duration { return g.driver.cgroups.cpuTime(g.spec.ID) }
 
 func (g *guest) Yield(yields bool) error {
-	return runtime.GroupError(g.driver.cgroups.yield(g.spec.ID, yields, g.background.Load()), g.done)
+	return g.groupError(g.driver.cgroups.yield(g.spec.ID, yields, g.background.Load()))
 }
 
 func (g *guest) Foreground() error {
 	g.background.Store(false)
-	return runtime.GroupError(g.driver.cgroups.foreground(g.spec.ID), g.done)
+	return g.groupError(g.driver.cgroups.foreground(g.spec.ID))
+}
+
+// groupError is what a failed change of the guest's cgroup says of it.
+func (g *guest) groupError(err error) error {
+	return runtime.GroupError(err, g.driver.cgroups.cpuDir(g.spec.ID), g.done)
 }
 
 func (g *guest) Tidy() {

@@ -22,28 +22,20 @@ import (
 	"golang.org/x/sys/unix"
 
 	"shoal/internal/atomicfile"
-	"shoal/internal/runtime/firecracker/block"
 	"shoal/internal/runtime/firecracker/page"
 )
 
-// Config is what an attendant is told when it is started. It is written as JSON.
+// Config is what an attendant is told when it is started, ahead of the guest. It is written as JSON.
 type Config struct {
 	// Socket is where it listens.
 	Socket string `json:"socket"`
 	// Backend is the name by which the kernel knows the disk.
 	Backend string `json:"backend"`
-	// Base is the path of the disk's base, BaseName its name.
-	Base     string `json:"base"`
-	BaseName string `json:"baseName"`
-	// Layer is the path of what the disk begins with on its base; empty without.
-	Layer string `json:"layer"`
-	// Overlay is the path of what is written. It is made if it is not there.
-	Overlay string `json:"overlay"`
 }
 
 // Request is one question; exactly one field is set.
 type Request struct {
-	Device  *Empty   `json:"device,omitempty"`
+	Disk    *Disk    `json:"disk,omitempty"`
 	Capture *Capture `json:"capture,omitempty"`
 	Memory  *Memory  `json:"memory,omitempty"`
 	Keep    *Keep    `json:"keep,omitempty"`
@@ -78,8 +70,7 @@ type Keep struct {
 // Answer is the answer to any question.
 type Answer struct {
 	Error  string `json:"error,omitempty"`
-	Device string `json:"device,omitempty"`
-	Kept   int64  `json:"kept,omitempty"` // bytes that the overlay keeps
+	Device string `json:"device,omitempty"` // of the disk
 }
 
 // maxMessage bounds a question or an answer, in bytes.
@@ -87,56 +78,29 @@ const maxMessage = 1 << 16
 
 // attendant is one running attendant. Its goroutines are awaited by Run.
 type attendant struct {
-	cfg        Config
-	disk       *block.Disk
-	attachment *block.Attachment
-	log        *slog.Logger
+	cfg Config
+	log *slog.Logger
 
 	work sync.WaitGroup
 	fail context.CancelCauseFunc
 
 	// mu guards what follows, and is held while a question is answered.
 	mu        sync.Mutex
+	disk      *served      // nil before it is asked for
 	server    *page.Server // of the guest's memory; nil without
 	memoryDir string
 }
 
 // Run attends a guest until ctx ends or it cannot go on, which is an error: the guest is then to be ended.
 func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
-	base, err := block.OpenBase(cfg.Base, cfg.BaseName)
-	if err != nil {
-		return err
-	}
-	defer base.Close()
-	var below block.Backing = base
-	if cfg.Layer != "" {
-		layer, err := block.OpenLayer(cfg.Layer, base)
-		if err != nil {
-			return err
-		}
-		defer layer.Close()
-		below = layer
-	}
-	o := block.Options{Path: cfg.Overlay, Below: below, Size: base.Size(), Log: log}
-	disk, err := block.Open(o)
-	if errors.Is(err, os.ErrNotExist) {
-		disk, err = block.Create(o)
-	}
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, disk.Close()) }()
-	a := &attendant{cfg: cfg, disk: disk, log: log}
-	if a.attachment, err = block.NewAttachment(block.NewKernel(), disk, cfg.Backend, log); err != nil {
-		return err
-	}
+	a := &attendant{cfg: cfg, log: log}
 	listener, err := listen(cfg.Socket)
 	if err != nil {
 		return err
 	}
 	ctx, a.fail = context.WithCancelCause(ctx)
 	defer a.fail(nil)
-	a.work.Go(func() { a.endsWith(a.attachment.Run(ctx)) })
+	defer func() { err = errors.Join(err, a.disk.close()) }()
 	a.work.Go(func() { a.endsWith(a.answerAll(ctx, listener)) })
 	a.work.Wait()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
@@ -203,18 +167,12 @@ func (a *attendant) answerAll(ctx context.Context, l *net.UnixListener) error {
 	}
 }
 
-// deviceTime bounds the wait for the kernel to take the disk.
-const deviceTime = 20 * time.Second
-
 func (a *attendant) answer(ctx context.Context, q Request) (answer Answer, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
-	case q.Device != nil:
-		ctx, cancel := context.WithTimeout(ctx, deviceTime)
-		defer cancel()
-		answer.Device, err = a.attachment.Device(ctx)
-		answer.Kept = a.disk.Kept()
+	case q.Disk != nil:
+		answer.Device, err = a.serveDisk(ctx, q.Disk)
 		return answer, err
 	case q.Capture != nil:
 		return answer, a.capture(ctx, q.Capture.To)
@@ -226,51 +184,6 @@ func (a *attendant) answer(ctx context.Context, q Request) (answer Answer, err e
 		return answer, a.record()
 	}
 	return answer, errors.New("an unknown question")
-}
-
-func (a *attendant) capture(ctx context.Context, to string) (err error) {
-	if err := a.attachment.Sync(ctx); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(to, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	if a.cfg.Layer == "" {
-		_, err := a.disk.Capture(ctx, f, nil)
-		return err
-	}
-	return a.captureAll(ctx, f)
-}
-
-// captureAll makes one layer of the overlay and of what the disk began with.
-func (a *attendant) captureAll(ctx context.Context, to *os.File) (err error) {
-	upper, err := os.CreateTemp(filepath.Dir(a.cfg.Overlay), "capture-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, upper.Close(), os.Remove(upper.Name())) }()
-	if _, err := a.disk.Capture(ctx, upper, nil); err != nil {
-		return err
-	}
-	base, err := block.OpenBase(a.cfg.Base, a.cfg.BaseName)
-	if err != nil {
-		return err
-	}
-	defer base.Close()
-	lower, err := block.OpenLayer(a.cfg.Layer, base)
-	if err != nil {
-		return err
-	}
-	defer lower.Close()
-	layer, err := block.OpenLayer(upper.Name(), lower)
-	if err != nil {
-		return err
-	}
-	defer layer.Close()
-	_, err = block.Merge(ctx, to, layer, lower)
-	return err
 }
 
 // acceptTime bounds the wait for Firecracker after its memory is listened for.

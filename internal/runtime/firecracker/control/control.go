@@ -52,6 +52,8 @@ type Resume struct {
 	Entropy  []byte    `json:"entropy"`
 	// Shares are the volumes that it has again. All others are errors.
 	Shares []string `json:"shares,omitempty"`
+	// Environment is the first process's, for who reads envdapi.EnvironmentFile; empty leaves what there is.
+	Environment []string `json:"environment,omitempty"`
 }
 
 // Share shows a volume to the guest, which is mounted if it is not. After the answer, the connection carries

@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
+	"shoal/internal/envdapi"
 	"shoal/internal/runtime/firecracker/control"
 )
 
@@ -166,7 +169,30 @@ func renew(r *control.Resume) error {
 			return fmt.Errorf("set the clock: %w", err)
 		}
 	}
-	return addEntropy(r.Entropy)
+	if err := addEntropy(r.Entropy); err != nil {
+		return err
+	}
+	return writeEnvironment(r.Environment)
+}
+
+// writeEnvironment tells the guest what its first process's environment would be if it began now. Its /dev is this
+// program's.
+func writeEnvironment(entries []string) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	const path, written = envdapi.EnvironmentFile, envdapi.EnvironmentFile + ".new"
+	err := os.MkdirAll(filepath.Dir(path), 0o755)
+	if err == nil {
+		err = os.WriteFile(written, []byte(strings.Join(entries, "\x00")+"\x00"), 0o400)
+	}
+	if err == nil {
+		err = os.Rename(written, path)
+	}
+	if err != nil {
+		return fmt.Errorf("write the environment: %w", err)
+	}
+	return nil
 }
 
 // ioctls of /dev/random that add to what numbers are made of, and have all processors begin anew.

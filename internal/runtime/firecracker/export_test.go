@@ -1,0 +1,4 @@
+package firecracker
+
+// BootArguments are the kernel's.
+const BootArguments = bootArguments
