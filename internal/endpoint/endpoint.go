@@ -17,6 +17,7 @@ import (
 
 	"shoal/internal/doctor"
 	"shoal/internal/shares"
+	"shoal/internal/splice"
 )
 
 // drainTime is how long requests in flight may take after a shutdown is requested.
@@ -76,16 +77,23 @@ func (e Endpoint) serve(public int) error {
 }
 
 // serveAll serves TLS if the server has settings for it. The library gives it some for
-// itself as soon as it serves.
+// itself as soon as it serves. Without TLS, handlers find the connection of a request by splice.Of.
 func serveAll[L net.Listener](server *http.Server, listeners []L) error {
 	secure := server.TLSConfig != nil
+	follow := server.ConnContext
+	server.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		if follow != nil {
+			ctx = follow(ctx, c)
+		}
+		return splice.Context(ctx, c)
+	}
 	var g errgroup.Group
 	for _, l := range listeners {
 		g.Go(func() error {
 			if secure {
 				return server.ServeTLS(l, "", "")
 			}
-			return server.Serve(l)
+			return server.Serve(splice.Listener{Listener: l})
 		})
 	}
 	return g.Wait()

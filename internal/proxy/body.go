@@ -1,9 +1,12 @@
 package proxy
 
 import (
+	"errors"
 	"io"
 	"sync"
 	"sync/atomic"
+
+	"shoal/internal/splice"
 )
 
 // replayed is how many bytes of a request's body are kept until an answer comes, so that the
@@ -16,8 +19,9 @@ const replayed = 64 << 10
 type body struct {
 	failed atomic.Bool
 
-	reading sync.Mutex // guards source, and is taken before mu
+	reading sync.Mutex // guards source and client, and is taken before mu
 	source  io.Reader
+	client  *splice.Conn // where it comes from, if the host's kernel may move it from there; else nil
 
 	mu      sync.Mutex // guards the rest
 	kept    []byte     // what was read
@@ -36,7 +40,7 @@ func (b *body) again() io.ReadCloser {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.current = &bodyReader{body: b}
-	return io.NopCloser(b.current)
+	return b.current
 }
 
 // settle means that the body need not be sent again.
@@ -44,6 +48,21 @@ func (b *body) settle() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.settled = true
+}
+
+// comesFrom is the client's connection, if the host's kernel may move the body from there; else nil.
+func (b *body) comesFrom() *splice.Conn {
+	b.reading.Lock()
+	defer b.reading.Unlock()
+	return b.client
+}
+
+// letGo waits for the read that is under way, after which nothing more is moved from the client's connection:
+// what comes then is of another request.
+func (b *body) letGo() {
+	b.reading.Lock()
+	defer b.reading.Unlock()
+	b.client = nil
 }
 
 // isWhole reports whether the body can be sent again.
@@ -61,23 +80,39 @@ type bodyReader struct {
 	offset int
 }
 
+var _ io.ReadCloser = (*bodyReader)(nil)
+
+// Close does nothing: the source is the server's.
+func (r *bodyReader) Close() error { return nil }
+
 // Read implements io.Reader.
 func (r *bodyReader) Read(p []byte) (int, error) {
+	n, _, err := r.read(p, nil)
+	return n, err
+}
+
+// read reads to p, or has the host's kernel move what it reads to the sink, if there is one and nothing of
+// the body is kept any more.
+func (r *bodyReader) read(p []byte, to *splice.Sink) (n int, moved bool, err error) {
 	if n, err := r.readKept(p); n > 0 || err != nil {
-		return n, err
+		return n, false, err
 	}
 	r.reading.Lock()
 	defer r.reading.Unlock()
 	// An earlier attempt may have read meanwhile.
 	if n, err := r.readKept(p); n > 0 || err != nil {
-		return n, err
+		return n, false, err
 	}
-	n, err := r.source.Read(p)
-	if err != nil && err != io.EOF {
+	if to != nil && r.client != nil && !r.isWhole() {
+		n, moved, err = r.client.Through(r.source, p, to)
+	} else {
+		n, err = r.source.Read(p)
+	}
+	if err != nil && !errors.Is(err, io.EOF) && (to == nil || to.Err() == nil) {
 		r.failed.Store(true)
 	}
-	r.keep(p[:n], err)
-	return n, err
+	r.keep(p[:n], moved, err)
+	return n, moved, err
 }
 
 // readKept reads what is kept. At the end of that it returns 0, and an error if there is no
@@ -97,8 +132,8 @@ func (r *bodyReader) readKept(p []byte) (n int, err error) {
 	}
 }
 
-// keep notes what was read of the source.
-func (r *bodyReader) keep(p []byte, err error) {
+// keep notes what was read of the source, and is not in p if it was moved.
+func (r *bodyReader) keep(p []byte, moved bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.end = err
@@ -106,7 +141,7 @@ func (r *bodyReader) keep(p []byte, err error) {
 	tooMuch := r.settled || len(r.kept)+len(p) > replayed
 	switch {
 	case len(p) == 0:
-	case r.current == r && (r.lost || tooMuch):
+	case moved, r.current == r && (r.lost || tooMuch):
 		r.lost, r.kept = true, nil
 	default:
 		r.kept = append(r.kept, p...)

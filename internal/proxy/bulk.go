@@ -14,12 +14,13 @@ import (
 
 	"shoal/internal/envdapi"
 	"shoal/internal/shoal"
+	"shoal/internal/splice"
 )
 
-// A guest's daemon sends a file faster than this process can copy it, and each wake-up of
-// this process costs time too. So a download over HTTP/1.1 gets a connection of its own.
-// The host's kernel moves the body from there to the client without copying it into this process,
-// and wakes the process for many packets at once.
+// A guest's daemon sends and takes a file faster than this process can copy it, and each wake-up of
+// this process costs time too. So the host's kernel moves bodies from connection to connection
+// without copying them into this process, and wakes the process for many packets at once. A
+// download over HTTP/1.1 gets a connection of its own for that.
 //
 // Only files of the daemon are sent this way: another service may be slow on purpose, and
 // its bytes must not be held back.
@@ -136,6 +137,51 @@ func copyExactly(w io.Writer, tcp *net.TCPConn, n int64) error {
 		err = io.ErrUnexpectedEOF
 	}
 	return err
+}
+
+// isBulkUpload reports whether a request's body is a large file that the host's kernel can move from the
+// client's connection.
+func isBulkUpload(r *http.Request, rt route) bool {
+	return movesFile(r, rt) && r.ProtoMajor == 1 && r.TLS == nil && r.ContentLength >= bulkFrom
+}
+
+// moveFrom moves what may be moved of a request's body, which is none of others' bodies. The last part is left,
+// so that the server sees the end of the body itself.
+func (c *trackedConn) moveFrom(r io.Reader, buffer []byte) (moved int64, err error) {
+	limited, ok := r.(*io.LimitedReader)
+	if !ok {
+		return 0, nil
+	}
+	body, ok := limited.R.(*bodyReader)
+	tcp, isTCP := c.Conn.(*net.TCPConn)
+	if !ok || !isTCP || limited.N <= bulkTail {
+		return 0, nil
+	}
+	client := body.comesFrom()
+	if client == nil {
+		return 0, nil
+	}
+	sink, err := splice.NewSink(tcp)
+	if err != nil {
+		return 0, nil //nolint:nilerr // where no pipe can be had, the body is copied
+	}
+	defer sink.Close()
+	wakeFor(client.TCPConn, bulkWake)
+	defer wakeFor(client.TCPConn, 1) // the rest is less than the threshold
+	for limited.N > bulkTail {
+		n, through, err := body.read(buffer, sink)
+		if !through && n > 0 {
+			if _, writeErr := c.Conn.Write(buffer[:n]); writeErr != nil {
+				return moved, writeErr
+			}
+		}
+		moved += int64(n)
+		limited.N -= int64(n)
+		if err != nil {
+			return moved, err
+		}
+	}
+	return moved, nil
 }
 
 func wakeFor(tcp *net.TCPConn, bytes int) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"log/slog"
 	"maps"
 	"net"
@@ -250,6 +251,20 @@ func (c *trackedConn) CloseWrite() error {
 		return tcp.CloseWrite()
 	}
 	return nil
+}
+
+// ReadFrom implements io.ReaderFrom, by which the library sends a body of known length once it is beyond its
+// buffer.
+func (c *trackedConn) ReadFrom(r io.Reader) (int64, error) {
+	buffers := &c.owner.upstream.files
+	buffer := buffers.Get()
+	defer buffers.Put(buffer)
+	moved, err := c.moveFrom(r, buffer)
+	if err != nil {
+		return moved, err
+	}
+	copied, err := io.CopyBuffer(struct{ io.Writer }{c.Conn}, r, buffer)
+	return moved + copied, err
 }
 
 // dialError distinguishes a port that is not open from an upstream that failed later.

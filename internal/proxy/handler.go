@@ -18,6 +18,7 @@ import (
 	"shoal/internal/envdapi"
 	"shoal/internal/shares"
 	"shoal/internal/shoal"
+	"shoal/internal/splice"
 	"shoal/internal/telemetry"
 )
 
@@ -130,6 +131,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer place.leave()
 	body, from := newBody(r.Body), ""
+	if client := splice.Of(r.Context()); client != nil && isBulkUpload(r, rt) {
+		body.client = client
+		defer func() {
+			bodyEndsSoon(w)
+			body.letGo()
+		}()
+	}
 	for range maxResolves {
 		var again bool
 		if from, again = h.serve(w, r, rt, place, body, from); !again {
