@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// given holds the ports that this process has, because nobody listens on a port between its choice and the
+// given holds the ports that this process has or has found taken, because nobody listens on a port between its choice and the
 // start, or while its server is down.
 var given sync.Map
 
@@ -23,10 +23,9 @@ func Take() (port int, err error) {
 	const lowest, end = 20000, 32768
 	for range tries {
 		port = lowest + rand.IntN(end-lowest)
-		if err = isFree(port); err != nil {
-			continue
-		}
-		if _, taken := given.LoadOrStore(port, true); !taken {
+		if _, taken := given.LoadOrStore(port, true); taken {
+			err = fmt.Errorf("this process has %d already", port)
+		} else if err = isFree(port); err == nil {
 			return port, nil
 		}
 	}

@@ -16,6 +16,7 @@ import (
 
 	"shoal/internal/freeport"
 	"shoal/internal/shoal"
+	"shoal/test/installation"
 )
 
 // TestDomain reaches an installation by its domain and a key alone, as E2B itself is reached:
@@ -102,7 +103,7 @@ func (d domain) python(t *testing.T, version string, tests ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.with("SDK="+version).runs(t, "../python", python, append([]string{"-W", "ignore", "program.py", "-m", "unittest", "-v"}, tests...)...)
+	d.with("SDK="+version).runs(t, "../python", python, installation.PythonTests(tests...)...)
 }
 
 // names asks for names of the domain and others.

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"shoal/test/installation"
 )
 
 // TestSDKs runs the suites in test/js and test/python concurrently, with the environment
@@ -50,9 +52,9 @@ func pythonSDK(t *testing.T) {
 	if _, err := os.Stat(python); err != nil {
 		t.Fatalf("the Python SDK is not installed; run `make test-e2e`: %v", err)
 	}
-	server.run(t, "../python", nil, python, "-W", "ignore", "program.py", "-m", "unittest", "-v",
+	server.run(t, "../python", nil, python, installation.PythonTests(
 		"test_sandbox", "test_bounds", "test_requests", "test_input", "test_lifecycle", "test_randomness",
-		"test_templates", "test_dockerfile", "test_volumes")
+		"test_templates", "test_dockerfile", "test_volumes")...)
 }
 
 // run runs a program with the environment that a user exports, plus env.

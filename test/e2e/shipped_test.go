@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"shoal/test/installation"
 )
 
 // suites are what the shipped templates are tried by.
@@ -32,7 +34,7 @@ func (s sdkSuite) command(ctx context.Context) (*exec.Cmd, error) {
 		if err != nil {
 			return nil, err
 		}
-		cmd := exec.CommandContext(ctx, python, "-W", "ignore", "program.py", "-m", "unittest", "-v", s.python)
+		cmd := exec.CommandContext(ctx, python, installation.PythonTests(s.python)...)
 		cmd.Dir = "../python"
 		return cmd, nil
 	}

@@ -124,6 +124,11 @@ func addresses(n int) (list []string, err error) {
 	return list, nil
 }
 
+// PythonTests are arguments of Python that run tests of test/python, in that directory.
+func PythonTests(tests ...string) []string {
+	return append([]string{"-W", "ignore", "program.py", "-m", "unittest", "-v"}, tests...)
+}
+
 // Up starts `shoal up` and waits until it serves. If it fails, nothing is left running.
 func (i *Installation) Up() (*Process, error) {
 	p, err := i.Start("up")

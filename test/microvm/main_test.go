@@ -172,16 +172,16 @@ func stop() error {
 	return err
 }
 
-// python runs Python with the environment that a user exports, and shows at once what it says: on emulated
+// python runs tests by Python with the environment that a user exports, and shows at once what it says: on emulated
 // processors that may take its time.
-func python(t *testing.T, env []string, args ...string) {
+func python(t *testing.T, env []string, tests ...string) {
 	t.Helper()
-	cmd := exec.Command("python3", append([]string{"-W", "ignore"}, args...)...)
+	cmd := exec.Command("python3", installation.PythonTests(tests...)...)
 	cmd.Dir, cmd.WaitDelay = filepath.Join(repository, "test", "python"), 5*time.Second
 	cmd.Env = append(append(server.SDKEnv(), env...), "OPEN="+openAddress, "DENIED="+deniedAddress)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stdout
 	if err := cmd.Run(); err != nil {
-		t.Errorf("python3 %s: %v", strings.Join(args, " "), err)
+		t.Errorf("python3 %s: %v", strings.Join(tests, " "), err)
 	}
 }
 

@@ -31,7 +31,7 @@ var suites = []string{
 // TestLabSDK is what a client of Shoal sees of microVMs.
 func TestLabSDK(t *testing.T) {
 	start(t)
-	own := []string{"program.py", "-m", "unittest", "-v", "test_microvm.Guest", "test_microvm.Copies", "test_microvm.Ends"}
+	own := []string{"test_microvm.Guest", "test_microvm.Copies", "test_microvm.Ends"}
 	python(t, []string{"KERNEL=" + kernelRelease(t)}, append(own, suites...)...)
 	t.Run("Nothing", func(t *testing.T) { nothingIsLeft(t) })
 }
@@ -75,11 +75,11 @@ func nothingIsLeft(t *testing.T) {
 func TestLabSurvival(t *testing.T) {
 	start(t)
 	state := []string{"STATE=" + filepath.Join(t.TempDir(), "state.json")}
-	python(t, state, "program.py", "-m", "unittest", "-v", "test_microvm.BeforeKill")
+	python(t, state, "test_microvm.BeforeKill")
 	up.Kill()
 	up = nil
 	start(t)
-	python(t, state, "program.py", "-m", "unittest", "-v", "test_microvm.AfterKill")
+	python(t, state, "test_microvm.AfterKill")
 	nothingIsLeft(t)
 }
 
@@ -87,14 +87,14 @@ func TestLabSurvival(t *testing.T) {
 func TestLabRates(t *testing.T) {
 	start(t)
 	state := []string{"STATE=" + filepath.Join(t.TempDir(), "state.json")}
-	python(t, state, "program.py", "-m", "unittest", "-v", "test_microvm.BeforeRates")
+	python(t, state, "test_microvm.BeforeRates")
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}
 	env := server.Env
 	server.Env = append(slices.Clip(env), "SHOAL_FIRECRACKER_DISK_RATE=2", "SHOAL_FIRECRACKER_NETWORK_RATE=1")
 	start(t)
-	python(t, state, "program.py", "-m", "unittest", "-v", "test_microvm.AfterRates")
+	python(t, state, "test_microvm.AfterRates")
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}

@@ -198,7 +198,7 @@ func TestSDKs(t *testing.T) {
 	}
 	for name, suite := range map[string][]string{
 		"js":     {"node", "--test", "--test-reporter=spec", "volumes.test.mjs"},
-		"python": {python, "-W", "ignore", "program.py", "-m", "unittest", "-v", "test_volumes"},
+		"python": append([]string{python}, installation.PythonTests("test_volumes")...),
 	} {
 		t.Run(name, func(t *testing.T) {
 			cmd := exec.Command(suite[0], suite[1:]...)
