@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -184,19 +182,6 @@ func seal(dir string, names []File) ([]File, error) {
 		})
 	}
 	return files, g.Wait()
-}
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-func sum(path string) (File, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return File{}, err
-	}
-	defer f.Close()
-	hash := crc32.New(castagnoli)
-	size, err := io.CopyBuffer(struct{ io.Writer }{hash}, struct{ io.Reader }{f}, make([]byte, 1<<20))
-	return File{Name: filepath.Base(path), Size: size, CRC32C: hash.Sum32()}, err
 }
 
 // Verify reads every file and compares checksums; a difference is a CorruptError.

@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -105,24 +103,21 @@ func (a *Artifact) settle(name string) (File, error) {
 		return File{}, err
 	}
 	defer f.Close()
-	file, hash := File{Name: name}, crc32.New(castagnoli)
-	for buffer := make([]byte, 1<<20); ; {
-		n, err := io.CopyBuffer(struct{ io.Writer }{hash}, io.LimitReader(f, settleStep), buffer)
-		if err != nil {
-			return File{}, err
-		}
-		if n == 0 {
-			break
+	var from int64 // what is before is on its way to the disk
+	file, err := sumParts(f, func(at, n int64) error {
+		if at+n-from < settleStep {
+			return nil
 		}
 		// Best effort: not every file system supports it, and Sync follows in any case.
-		_ = unix.SyncFileRange(int(f.Fd()), file.Size, n,
+		_ = unix.SyncFileRange(int(f.Fd()), from, at+n-from,
 			unix.SYNC_FILE_RANGE_WAIT_BEFORE|unix.SYNC_FILE_RANGE_WRITE|unix.SYNC_FILE_RANGE_WAIT_AFTER)
-		file.Size += n
-		if _, err := os.Stat(path); err != nil {
-			return File{}, err
-		}
+		from = at + n
+		_, err := os.Stat(path)
+		return err
+	})
+	if err != nil {
+		return File{}, err
 	}
-	file.CRC32C = hash.Sum32()
 	return file, f.Sync()
 }
 

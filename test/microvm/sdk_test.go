@@ -136,7 +136,7 @@ func TestLabGarbage(t *testing.T) {
 // nothing is left.
 func TestLabDown(t *testing.T) {
 	start(t)
-	python(t, nil, "-c", "from e2b import Sandbox; Sandbox.create(timeout=3600)")
+	python(t, nil, "test_microvm.Stays")
 	if len(commands("firecracker")) == 0 {
 		t.Error("no Firecracker runs")
 	}

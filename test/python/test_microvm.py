@@ -6,7 +6,7 @@ import time
 import unittest
 import urllib.request
 
-from e2b import AsyncSandbox, CommandExitException, Sandbox, connection_config
+from e2b import AsyncSandbox, CommandExitException, Sandbox, SandboxException, connection_config
 
 import test_lifecycle
 from test_lifecycle import count
@@ -21,6 +21,39 @@ def take_time():
     test_lifecycle.COUNT = test_lifecycle.COUNT.replace("sleep 0.05", "sleep 0.5")
     for kind, name in (Sandbox, "create"), (AsyncSandbox, "create"), (Sandbox, "fork"):
         setattr(kind, name, patient(kind, name))
+    for kind in Sandbox, AsyncSandbox:
+        kind.connect = persistent(kind.__dict__["connect"])
+
+
+class persistent:
+    """A method that is called again when the machine asks for more time to resume a sandbox."""
+
+    def __init__(self, method):
+        self.method = method
+
+    def __get__(self, instance, owner):
+        method = self.method.__get__(instance, owner)
+
+        def call(*args, **options):
+            while True:
+                try:
+                    return method(*args, **options)
+                except SandboxException as e:
+                    asked_for_time(e)
+
+        async def wait(*args, **options):
+            while True:
+                try:
+                    return await method(*args, **options)
+                except SandboxException as e:
+                    asked_for_time(e)
+
+        return wait if owner is AsyncSandbox else call
+
+
+def asked_for_time(error):
+    if not str(error).startswith("504"):
+        raise error
 
 
 class patient:
@@ -41,7 +74,6 @@ class patient:
 
 
 take_time()
-
 
 
 def out(sandbox, command, **options):
@@ -227,6 +259,12 @@ class AfterRates(unittest.TestCase):
         back = Sandbox.connect(kept()["paused"], timeout=3600)
         self.addCleanup(back.kill)
         self.bounded(back)
+
+
+class Stays(unittest.TestCase):
+    def test(self):
+        """One that nobody has ended."""
+        Sandbox.create(timeout=3600)
 
 
 if __name__ == "__main__":
