@@ -34,6 +34,7 @@ const (
 var (
 	server *installation.Installation
 	up     *installation.Process // runs `shoal up`; nil while none runs
+	before installation.Host     // as it was before anything ran
 )
 
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
@@ -60,18 +61,17 @@ func testMain(m *testing.M) int {
 	if err != nil {
 		return complain(err)
 	}
-	before, err := readHost()
-	if err != nil {
+	if before, err = readHost(); err != nil {
 		return complain(err)
 	}
 	code := m.Run()
 	if err := errors.Join(stop(), server.Down()); err != nil {
 		code = complain(err)
 	}
-	for _, path := range filesIn(server.RunDir) {
-		code = complain(fmt.Errorf("left in the run directory: %s", path))
+	for _, path := range filesOfGuests() {
+		code = complain(fmt.Errorf("a guest has left %s", path))
 	}
-	for _, leak := range awaitQuiet(before) {
+	for _, leak := range awaitQuiet() {
 		code = complain(errors.New("LEAK " + leak))
 	}
 	if err := server.Remove(); err != nil {
@@ -213,7 +213,7 @@ func readHost() (installation.Host, error) {
 }
 
 // awaitQuiet waits a moment for the kernel to finish, and lists what is left.
-func awaitQuiet(before installation.Host) (leaks []string) {
+func awaitQuiet() (leaks []string) {
 	for range 50 {
 		after, err := readHost()
 		if err != nil {
@@ -240,9 +240,9 @@ func commands(names ...string) (found []string) {
 	return found
 }
 
-// filesIn lists what is below a directory and is no directory and no lock.
-func filesIn(dir string) (found []string) {
-	_ = filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+// filesOfGuests lists what microVMs have in the run directory, but for locks.
+func filesOfGuests() (found []string) {
+	_ = filepath.WalkDir(filepath.Join(server.RunDir, "firecracker"), func(path string, e os.DirEntry, err error) error {
 		if err == nil && !e.IsDir() && !strings.HasSuffix(e.Name(), "lock") {
 			found = append(found, path)
 		}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -149,10 +148,10 @@ func TestLabDown(t *testing.T) {
 		t.Errorf("down: %v: %s", err, out)
 	}
 	nothingIsLeft(t)
-	if links, err := exec.Command("ip", "-br", "link").Output(); err != nil || strings.Contains(string(links), "mvm") {
-		t.Errorf("links are left (%v): %s", err, links)
+	for _, leak := range awaitQuiet() {
+		t.Error(leak)
 	}
-	if files := filesIn(server.RunDir); len(files) > 0 {
+	if files := filesOfGuests(); len(files) > 0 {
 		t.Errorf("files are left: %v", files)
 	}
 }
