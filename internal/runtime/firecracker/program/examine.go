@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	goruntime "runtime"
 	"strings"
@@ -117,7 +118,11 @@ var versionPattern = regexp.MustCompile(`^(Firecracker|Jailer) (v[0-9]+\.[0-9]+\
 func askVersion(ctx context.Context, path, who string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, versionTime)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, path, "--version").Output()
+	file, err := filepath.Abs(path) // a mere name would be looked for in PATH
+	if err != nil {
+		return "", err
+	}
+	out, err := exec.CommandContext(ctx, file, "--version").Output()
 	var exit *exec.ExitError
 	switch {
 	case err == nil:

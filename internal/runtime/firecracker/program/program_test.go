@@ -64,8 +64,12 @@ func TestImport(t *testing.T) {
 	if _, err := s.Import(ctx, firecracker, jailer, "v1.16.1_own"); err != nil {
 		t.Errorf("under another name: %v", err)
 	}
-	if list, err := s.Programs(); err != nil || len(list) != 2 {
-		t.Errorf("two builds side by side: %v %v", list, err)
+	t.Chdir(filepath.Dir(firecracker))
+	if _, err := s.Import(ctx, filepath.Base(firecracker), jailer, "here"); err != nil {
+		t.Errorf("one in the current directory: %v", err)
+	}
+	if list, err := s.Programs(); err != nil || len(list) != 3 {
+		t.Errorf("three builds side by side: %v %v", list, err)
 	}
 
 	_, err = s.Import(ctx, firecracker, other, "")
