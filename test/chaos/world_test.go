@@ -141,12 +141,18 @@ func (w *world) read(id, mark string) {
 	}
 }
 
-func (w *world) readFile(id, token, path string) (int, string, error) {
+// readFile reads a file of a sandbox, and waits while that cannot be reached yet: a microVM that was being written when
+// Shoal was killed goes on when it is written.
+func (w *world) readFile(id, token, path string) (status int, text string, err error) {
 	ctx, cancel := context.WithTimeout(w.ctx, *patience)
 	defer cancel()
-	status, data, err := w.v.Envd(ctx, id, token, "GET",
-		"/files?username=root&path="+url.QueryEscape(path), nil)
-	return status, string(data), err
+	poll(func() bool {
+		var data []byte
+		status, data, err = w.v.Envd(ctx, id, token, "GET", "/files?username=root&path="+url.QueryEscape(path), nil)
+		text = string(data)
+		return status != http.StatusBadGateway || !strings.Contains(text, "sandbox.unreachable")
+	})
+	return status, text, err
 }
 
 // examine checks a running sandbox, writes again what it was expected to lose, and extends
