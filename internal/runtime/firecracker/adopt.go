@@ -47,9 +47,7 @@ func (d *Driver) Adopt(ctx context.Context, s runtime.Spec) (runtime.Guest, erro
 	return g, nil
 }
 
-// endCheckpoint lets a machine go on that its earlier owner had paused to write it. Nobody knows whether
-// Firecracker had begun with that: without, its virtio socket would bring nothing to the guest any more (see
-// freeze.go), so it writes once more what nobody keeps.
+// endCheckpoint lets a machine go on that its earlier owner had paused to write it.
 func (d *Driver) endCheckpoint(ctx context.Context, j *jail) error {
 	if frozen, err := stopped(j.PID); err != nil || frozen { // it is never paused then
 		return err
@@ -60,11 +58,7 @@ func (d *Driver) endCheckpoint(ctx context.Context, j *jail) error {
 		return err
 	}
 	d.log.Warn("a microVM was being written when its owner ended; it goes on", "guest", j.ID)
-	if err := j.forgetWritten(); err != nil {
-		return err
-	}
-	err = client.CreateSnapshot(ctx, api.Snapshot{Type: "Diff", State: "/" + newStateFile, Memory: "/" + newMemoryFile})
-	return errors.Join(err, j.forgetWritten(), client.Resume(ctx))
+	return j.resumeUnwritten(ctx, client)
 }
 
 // adoptAttendant watches the attendant that an earlier process started. A guest whose attendant has ended

@@ -51,7 +51,14 @@ func (g *guest) Checkpoint(ctx context.Context, dir string) (err error) {
 		if err := g.api.Pause(ctx); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, g.api.Resume(context.WithoutCancel(ctx))) }()
+		tried := false
+		defer func() {
+			if tried {
+				err = errors.Join(err, g.api.Resume(context.WithoutCancel(ctx)))
+			} else {
+				err = errors.Join(err, g.jail.resumeUnwritten(context.WithoutCancel(ctx), g.api))
+			}
+		}()
 		// A Firecracker that fails may have forgotten what has changed, so what can be found out before is.
 		m := g.describe()
 		if m.Volumes, err = g.saveShares(ctx, dir); err != nil {
@@ -60,7 +67,12 @@ func (g *guest) Checkpoint(ctx context.Context, dir string) (err error) {
 		if err := writeDescription(dir, m); err != nil {
 			return err
 		}
-		return g.write(ctx, dir)
+		diff := !exists(g.jail.beside(untoldMark))
+		if err := g.jail.forgetWritten(); err != nil {
+			return err
+		}
+		tried = true
+		return g.write(ctx, dir, diff)
 	})
 	if err != nil {
 		return g.unlessGone(fmt.Errorf("write the checkpoint: %w", err))
@@ -96,12 +108,8 @@ const (
 	knownMemory = "known-memory"
 )
 
-// write writes a machine that stands still.
-func (g *guest) write(ctx context.Context, dir string) error {
-	diff := !exists(g.jail.beside(untoldMark))
-	if err := g.jail.forgetWritten(); err != nil {
-		return err
-	}
+// write writes a machine that stands still, of its memory only what has changed if diff.
+func (g *guest) write(ctx context.Context, dir string, diff bool) error {
 	kind := "Full"
 	if diff {
 		kind = "Diff"
@@ -128,6 +136,16 @@ func (j *jail) forgetWritten() error {
 		}
 	}
 	return os.WriteFile(j.beside(untoldMark), nil, 0o600)
+}
+
+// resumeUnwritten lets a paused machine go on of which nobody knows that Firecracker has begun to write it. Without
+// that, its virtio socket would bring nothing to the guest any more (see freeze.go), so it writes what nobody keeps.
+func (j *jail) resumeUnwritten(ctx context.Context, client *api.Client) error {
+	if err := j.forgetWritten(); err != nil {
+		return errors.Join(err, client.Resume(ctx))
+	}
+	err := client.CreateSnapshot(ctx, api.Snapshot{Type: "Diff", State: "/" + newStateFile, Memory: "/" + newMemoryFile})
+	return errors.Join(err, j.forgetWritten(), client.Resume(ctx))
 }
 
 // keepMemory makes what Firecracker has written the memory in a directory, and has the jail know that, so
