@@ -108,7 +108,7 @@ type Config struct {
 
 	Shells         int    `default:"2" help:"Sandbox kernels started ahead without a guest, for each root image in use: they take most of the time out of a start or a resume. 0 is none."`
 	GvisorPlatform string `default:"systrap" enum:"systrap,kvm" help:"How gVisor runs a guest's programs: systrap works everywhere. kvm needs a usable /dev/kvm, has not been measured, and restores only what was paused under it."`
-	Runtimes       string `default:"auto" enum:"auto,gvisor,firecracker" help:"What isolates guests: gvisor; firecracker, which needs a usable /dev/kvm and what shoal firecracker and shoal kernel import; or auto, which has both where microVMs can run, and gvisor elsewhere."`
+	Runtimes       string `default:"auto" enum:"auto,gvisor,firecracker" help:"What isolates guests: gvisor; firecracker, which needs a usable /dev/kvm and what shoal firecracker and shoal kernel import; or auto, which is as firecracker where that can run, and gvisor elsewhere. A template may name either."`
 	FirecrackerDir string `placeholder:"DIR" help:"Builds of Firecracker and kernels of microVMs. In the data directory by default."`
 
 	FirecrackerNetworkRate int64 `placeholder:"MIB" help:"What each microVM may send a second, and receive, in MiB. 0, the default, is no bound."`

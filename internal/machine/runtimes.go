@@ -20,8 +20,8 @@ import (
 // openRuntimes prepares what isolates guests besides gVisor, and returns all of them, the preferred
 // one first.
 //
-// Where microVMs can run and nobody has said what to prefer, that is gVisor: templates are built under
-// it, and a template that wants a microVM says so.
+// Where microVMs can run they are preferred, unless the settings name gVisor; a template that wants gVisor
+// says so, and what needs it gets it, as volumes do where the kernel of microVMs has no FUSE.
 func (m *Machine) openRuntimes() (runtime.Set, error) {
 	set := runtime.Set{m.driver}
 	if m.options.Ending {
@@ -35,10 +35,8 @@ func (m *Machine) openRuntimes() (runtime.Set, error) {
 	switch {
 	case err == nil && m.microVMs == nil:
 		return set, nil
-	case err == nil && m.cfg.Runtimes == config.RuntimeFirecracker:
-		return runtime.Set{m.microVMs, m.driver}, nil
 	case err == nil:
-		return append(set, m.microVMs), nil
+		return runtime.Set{m.microVMs, m.driver}, nil
 	case m.cfg.Runtimes == config.RuntimeFirecracker:
 		return nil, fmt.Errorf("prepare microVMs, which runtimes=firecracker asks for: %w", err)
 	}

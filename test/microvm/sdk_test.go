@@ -82,7 +82,8 @@ func TestLabSurvival(t *testing.T) {
 	nothingIsLeft(t)
 }
 
-// TestLabRates gives guests bounds, which hold for one that begins and for one that comes back.
+// TestLabRates gives guests bounds, which hold for one that begins and for one that comes back. They are microVMs
+// because the machine can run those, and not because the settings name them.
 func TestLabRates(t *testing.T) {
 	start(t)
 	state := []string{"STATE=" + filepath.Join(t.TempDir(), "state.json")}
@@ -91,7 +92,7 @@ func TestLabRates(t *testing.T) {
 		t.Fatal(err)
 	}
 	env := server.Env
-	server.Env = append(slices.Clip(env), "SHOAL_FIRECRACKER_DISK_RATE=2", "SHOAL_FIRECRACKER_NETWORK_RATE=1")
+	server.Env = append(slices.Clip(env), "SHOAL_RUNTIMES=auto", "SHOAL_FIRECRACKER_DISK_RATE=2", "SHOAL_FIRECRACKER_NETWORK_RATE=1")
 	start(t)
 	python(t, state, "test_microvm.AfterRates")
 	if err := stop(); err != nil {
