@@ -1,14 +1,11 @@
 package artifact
 
 import (
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"os"
 	"path/filepath"
 	"sync"
-
-	"golang.org/x/sys/unix"
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -30,43 +27,27 @@ func sumParts(f *os.File, done func(at, n int64) error) (File, error) {
 	if err != nil {
 		return File{}, err
 	}
-	var crc uint32
+	file := File{Name: filepath.Base(f.Name()), Size: info.Size()}
 	buffer := make([]byte, 1<<20)
-	for at, size := int64(0), info.Size(); at < size; {
-		data, end, err := nextData(f, at, size)
-		if err != nil {
-			return File{}, err
-		}
-		crc = sumZeros(crc, data-at)
-		for at = data; at < end; {
-			part := buffer[:min(int64(len(buffer)), end-at)]
+	var at int64
+	err = eachPart(f, file.Size, func(from, to int64) error {
+		file.CRC32C = sumZeros(file.CRC32C, from-at)
+		file.Stored += to - from
+		for at = from; at < to; {
+			part := buffer[:min(int64(len(buffer)), to-at)]
 			if _, err := f.ReadAt(part, at); err != nil {
-				return File{}, fmt.Errorf("read %s: %w", f.Name(), err)
+				return fmt.Errorf("read %s: %w", f.Name(), err)
 			}
-			crc = crc32.Update(crc, castagnoli, part)
+			file.CRC32C = crc32.Update(file.CRC32C, castagnoli, part)
 			if err := done(at, int64(len(part))); err != nil {
-				return File{}, err
+				return err
 			}
 			at += int64(len(part))
 		}
-	}
-	return File{Name: filepath.Base(f.Name()), Size: info.Size(), CRC32C: crc}, nil
-}
-
-// nextData finds the next part of a file, from an offset on, that may be other than zero; it is at the file's end, and
-// empty, if there is none.
-func nextData(f *os.File, at, size int64) (from, to int64, err error) {
-	from, err = f.Seek(at, unix.SEEK_DATA)
-	if errors.Is(err, unix.ENXIO) {
-		return size, size, nil
-	}
-	if err == nil {
-		to, err = f.Seek(from, unix.SEEK_HOLE)
-	}
-	if err != nil {
-		return 0, 0, fmt.Errorf("look for holes of %s: %w", f.Name(), err)
-	}
-	return min(from, size), min(to, size), nil
+		return nil
+	})
+	file.CRC32C = sumZeros(file.CRC32C, file.Size-at)
+	return file, err
 }
 
 // matrix is a linear map of the 32 bits of a checksum: column i is what becomes of bit i.

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// TestSum: a checksum is that of all bytes, wherever the holes are.
+// TestSum: a checksum is that of all bytes, wherever the holes are, which no copy fills.
 func TestSum(t *testing.T) {
 	const block = 64 << 10
 	data := bytes.Repeat([]byte("data"), block/4)
@@ -47,8 +47,22 @@ func TestSum(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := File{Name: "file", Size: parts.size, CRC32C: crc32.Checksum(all, castagnoli)}
-			if got, err := sum(path); err != nil || got != want {
+			got, err := sum(path)
+			if err != nil || !got.same(want) {
 				t.Errorf("sum: %+v %v, want %+v", got, err, want)
+			}
+			if most := min(int64(len(parts.written))*block, parts.size); got.Stored > most || got.Stored <= 0 && most > 0 {
+				t.Errorf("%d bytes are stored, at most %d were written", got.Stored, most)
+			}
+			if looked, err := stored(path, parts.size); err != nil || looked != got.Stored {
+				t.Errorf("stored: %d %v, want %d", looked, err, got.Stored)
+			}
+			copied := filepath.Join(t.TempDir(), "file")
+			if err := copyFile(t.Context(), path, copied); err != nil {
+				t.Fatal(err)
+			}
+			if again, err := sum(copied); err != nil || again != got {
+				t.Errorf("of a copy: %+v %v, want %+v", again, err, got)
 			}
 		})
 	}

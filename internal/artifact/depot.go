@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -164,7 +162,7 @@ func copyArtifact(ctx context.Context, a *Artifact, to *Store) error {
 	}
 	draft.stopFlushing()
 	files, err := seal(draft.Dir(), a.Files)
-	if err == nil && !slices.Equal(files, a.Files) {
+	if err == nil && !slices.EqualFunc(files, a.Files, File.same) {
 		err = &CorruptError{ID: a.ID,
 			Reason: "its files do not have the checksums that they were stored with"}
 	}
@@ -175,29 +173,6 @@ func copyArtifact(ctx context.Context, a *Artifact, to *Store) error {
 		return errors.Join(err, draft.Discard())
 	}
 	return nil
-}
-
-func copyFile(ctx context.Context, from, to string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer out.Close()
-	for {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if _, err := io.CopyN(out, in, 16<<20); errors.Is(err, io.EOF) {
-			return out.Close()
-		} else if err != nil {
-			return err
-		}
-	}
 }
 
 // evict removes the least recently used artifacts that are also in the depot, until the

@@ -148,7 +148,11 @@ func (d *Draft) files() ([]File, error) {
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, File{Name: e.Name(), Size: info.Size()})
+		data, err := stored(filepath.Join(d.dir, e.Name()), info.Size())
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, File{Name: e.Name(), Size: info.Size(), Stored: data})
 	}
 	return files, nil
 }
@@ -214,7 +218,7 @@ func (a *Artifact) verifyFile(want File) error {
 	if err != nil {
 		return fmt.Errorf("read artifact %s: %w", a.ID, err)
 	}
-	if got != want {
+	if !got.same(want) {
 		return &CorruptError{ID: a.ID, Reason: want.Name +
 			" does not have the checksum that it was stored with"}
 	}

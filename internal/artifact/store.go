@@ -55,19 +55,28 @@ type Manifest struct {
 // File is one file of an artifact.
 type File struct {
 	Name   string `json:"name"`
-	Size   int64  `json:"size"`   // bytes
-	CRC32C uint32 `json:"crc32c"` // Castagnoli
+	Size   int64  `json:"size"`             // its length, in bytes
+	Stored int64  `json:"stored,omitempty"` // of these, in no hole; 0 where nobody had looked when it was written
+	CRC32C uint32 `json:"crc32c"`           // Castagnoli
+}
+
+// same tells whether two files have the same content under the same name, wherever their holes are.
+func (f File) same(other File) bool {
+	f.Stored = other.Stored
+	return f == other
 }
 
 // Readable is false for an artifact of which List knows only the name and about when it was
 // made.
 func (m Manifest) Readable() bool { return len(m.Meta) > 0 }
 
-// Size is the sum of the files' sizes, in bytes.
-func (m Manifest) Size() int64 {
-	var sum int64
+// Size is how much room the files take, in bytes: holes take none.
+func (m Manifest) Size() (sum int64) {
 	for _, f := range m.Files {
-		sum += f.Size
+		if f.Stored == 0 {
+			f.Stored = f.Size
+		}
+		sum += f.Stored
 	}
 	return sum
 }
