@@ -114,7 +114,7 @@ type Config struct {
 	FirecrackerNetworkRate int64 `placeholder:"MIB" help:"What each microVM may send a second, and receive, in MiB. 0, the default, is no bound."`
 	FirecrackerDiskRate    int64 `placeholder:"MIB" help:"What each microVM may read from and write to its disk a second, together, in MiB. 0, the default, is no bound."`
 
-	EnvdTimeout time.Duration `default:"20s" help:"How long a started guest's daemon may take to answer; for a microVM, its first program too, and a minute more to boot."`
+	EnvdTimeout time.Duration `default:"20s" help:"How long a started guest's daemon may take to answer; for a microVM, its first program too, and a minute more to boot. A pause waits half of it."`
 	RestTime    time.Duration `default:"60s" help:"How long a paused sandbox stays frozen in memory too, so that a resume soon after is instant. 0 is never."`
 	SandboxDisk int64         `default:"10240" placeholder:"MIB" help:"Writable disk of a sandbox of the base template, in MiB."`
 

@@ -71,7 +71,7 @@ func (o *Orchestrator) carryOut(ctx context.Context, sb *sandbox, t *transition,
 	sb.mu.Lock()
 	own := sb.guest
 	sb.mu.Unlock()
-	silent := own != nil && isSilent(ctx, own)
+	silent := own != nil && isSilent(ctx, own, o.cfg.EnvdTimeout/2)
 	if silent && !wish.silentToo {
 		err := shoal.ErrDaemonSilent.New("Error pausing sandbox - the daemon of sandbox '%s' does not answer", sb.id)
 		sb.end(t, shoal.StateRunning, err)
@@ -107,15 +107,11 @@ func (o *Orchestrator) carryOut(ctx context.Context, sb *sandbox, t *transition,
 	return nil
 }
 
-// silenceTime is how long a daemon may take to answer before a pause, until it counts as
-// silent. A busy one answers within milliseconds.
-const silenceTime = 10 * time.Second
-
-// isSilent asks the daemon of a running guest for a sign of life. A guest that has ended is
-// not silent.
-func isSilent(ctx context.Context, own *guest.Guest) bool {
+// isSilent asks the daemon of a running guest for a sign of life. A busy one answers within milliseconds. A guest that
+// has ended is not silent.
+func isSilent(ctx context.Context, own *guest.Guest, patience time.Duration) bool {
 	defer telemetry.Begin(ctx, "daemon")()
 	// One that yields may have had no processor to answer with. If this fails, it is slower.
 	_ = own.Compete()
-	return shoal.ErrEnvdTimeout.Matches(own.Answers(ctx, silenceTime)) && !own.Ended()
+	return shoal.ErrEnvdTimeout.Matches(own.Answers(ctx, patience)) && !own.Ended()
 }

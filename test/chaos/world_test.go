@@ -240,10 +240,7 @@ func (w *world) check() {
 			sb.forgot, sb.doubt = state == "paused", false
 		}
 		if state == "paused" && w.random.IntN(3) == 0 {
-			if status := w.call("POST", "/sandboxes/"+sb.id+"/connect",
-				`{"timeout":3600}`, nil); status/100 != 2 {
-				w.fail("%s is paused and does not resume: status %d", sb.id, status)
-			}
+			w.resume(sb)
 			state = "running"
 		}
 		if state == "running" {
@@ -255,6 +252,18 @@ func (w *world) check() {
 	w.sandboxes = left
 	w.settle()
 	w.checkName()
+}
+
+// resume resumes a paused sandbox. A machine that asks for more time is asked again.
+func (w *world) resume(sb *sandbox) {
+	var status int
+	poll(func() bool {
+		status = w.call("POST", "/sandboxes/"+sb.id+"/connect", `{"timeout":3600}`, nil)
+		return status != http.StatusGatewayTimeout
+	})
+	if status/100 != 2 {
+		w.fail("%s is paused and does not resume: status %d", sb.id, status)
+	}
 }
 
 // checkName starts a sandbox by the name that was moved to another snapshot.
