@@ -37,7 +37,8 @@ type machine struct {
 }
 
 // Checkpoint writes the guest. Firecracker writes only memory that has changed since it was last
-// written; the rest is in a file of the jail.
+// written; the rest is in a file of the jail. The guest stands still for what Firecracker does and for its disk, and
+// goes on while its memory is put in order.
 func (g *guest) Checkpoint(ctx context.Context, dir string) (err error) {
 	defer telemetry.Begin(ctx, "guest_checkpoint")()
 	g.changing.Lock()
@@ -46,38 +47,56 @@ func (g *guest) Checkpoint(ctx context.Context, dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	err = g.awake(ctx, frozen, func() (err error) {
-		defer g.goOnShares(context.WithoutCancel(ctx)) // the machine runs again then
-		if err := g.api.Pause(ctx); err != nil {
-			return err
-		}
-		tried := false
-		defer func() {
-			if tried {
-				err = errors.Join(err, g.api.Resume(context.WithoutCancel(ctx)))
-			} else {
-				err = errors.Join(err, g.jail.resumeUnwritten(context.WithoutCancel(ctx), g.api))
-			}
-		}()
-		// A Firecracker that fails may have forgotten what has changed, so what can be found out before is.
-		m := g.describe()
-		if m.Volumes, err = g.saveShares(ctx, dir); err != nil {
-			return err
-		}
-		if err := writeDescription(dir, m); err != nil {
-			return err
-		}
-		diff := !exists(g.jail.beside(untoldMark))
-		if err := g.jail.forgetWritten(); err != nil {
-			return err
-		}
-		tried = true
-		return g.write(ctx, dir, diff)
-	})
+	diff := !exists(g.jail.beside(untoldMark))
+	err = g.awake(ctx, frozen, func() error { return g.write(ctx, dir, diff) })
+	if err == nil {
+		err = g.keepMemory(ctx, dir, diff)
+	}
 	if err != nil {
 		return g.unlessGone(fmt.Errorf("write the checkpoint: %w", err))
 	}
 	return nil
+}
+
+// write has Firecracker write the machine, of its memory only what has changed if diff, and writes all else of a
+// checkpoint. The machine stands still meanwhile.
+func (g *guest) write(ctx context.Context, dir string, diff bool) (err error) {
+	defer g.goOnShares(context.WithoutCancel(ctx)) // the machine runs again then
+	if err := g.api.Pause(ctx); err != nil {
+		return err
+	}
+	tried := false
+	defer func() {
+		if tried {
+			err = errors.Join(err, g.api.Resume(context.WithoutCancel(ctx)))
+		} else {
+			err = errors.Join(err, g.jail.resumeUnwritten(context.WithoutCancel(ctx), g.api))
+		}
+	}()
+	// A Firecracker that fails may have forgotten what has changed, so what can be found out before is.
+	m := g.describe()
+	if m.Volumes, err = g.saveShares(ctx, dir); err != nil {
+		return err
+	}
+	if err := writeDescription(dir, m); err != nil {
+		return err
+	}
+	if err := g.jail.forgetWritten(); err != nil {
+		return err
+	}
+	kind := "Full"
+	if diff {
+		kind = "Diff"
+	}
+	tried = true
+	if err := g.api.CreateSnapshot(ctx, api.Snapshot{Type: kind, State: "/" + newStateFile,
+		Memory: "/" + newMemoryFile}); err != nil {
+		return err
+	}
+	if err := g.keep(newStateFile, filepath.Join(dir, keptState)); err != nil {
+		return fmt.Errorf("keep the state: %w", err)
+	}
+	return g.capture(ctx, filepath.Join(dir, keptDisk))
 }
 
 func (g *guest) describe() machine {
@@ -107,25 +126,6 @@ const (
 	untoldMark  = "untold-memory"
 	knownMemory = "known-memory"
 )
-
-// write writes a machine that stands still, of its memory only what has changed if diff.
-func (g *guest) write(ctx context.Context, dir string, diff bool) error {
-	kind := "Full"
-	if diff {
-		kind = "Diff"
-	}
-	if err := g.api.CreateSnapshot(ctx, api.Snapshot{Type: kind, State: "/" + newStateFile,
-		Memory: "/" + newMemoryFile}); err != nil {
-		return err
-	}
-	if err := g.keepMemory(ctx, dir, diff); err != nil {
-		return err
-	}
-	if err := g.keep(newStateFile, filepath.Join(dir, keptState)); err != nil {
-		return fmt.Errorf("keep the state: %w", err)
-	}
-	return g.capture(ctx, filepath.Join(dir, keptDisk))
-}
 
 // forgetWritten removes what a checkpoint that was broken off has left, and has the next one write all of the
 // memory, unless what is written now is kept.
@@ -161,7 +161,8 @@ func (g *guest) keepMemory(ctx context.Context, to string, diff bool) error {
 	if g.jail.Served {
 		_, err = g.attendant().Ask(ctx, attendant.Request{Keep: &q})
 	} else {
-		_, err = page.Keep(ctx, to, page.Dump{File: q.File, Parent: q.Parent, Durability: atomicfile.Volatile})
+		_, err = page.Keep(ctx, to, page.Dump{File: q.File, Parent: q.Parent, Move: true,
+			Durability: atomicfile.Volatile})
 	}
 	if err != nil {
 		return err
@@ -169,7 +170,10 @@ func (g *guest) keepMemory(ctx context.Context, to string, diff bool) error {
 	if err := linkMemory(to, known); err != nil {
 		return fmt.Errorf("know the memory: %w", err)
 	}
-	return errors.Join(os.Remove(written), os.Remove(g.jail.beside(untoldMark)))
+	if err := os.Remove(written); err != nil && !errors.Is(err, fs.ErrNotExist) { // it has become the memory
+		return err
+	}
+	return os.Remove(g.jail.beside(untoldMark))
 }
 
 // keep moves a file of the jail out of it.

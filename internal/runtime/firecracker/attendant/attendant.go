@@ -45,8 +45,8 @@ type Request struct {
 // Empty is a question without details.
 type Empty struct{}
 
-// Capture writes what the disk has on its base to an empty file, as one layer. Nothing may write to the
-// disk meanwhile.
+// Capture writes what the disk has on its base to an empty file, as one layer, and remembers for Keep what the guest
+// has given back of its memory until then. The guest stands still meanwhile.
 type Capture struct {
 	To string `json:"to"`
 }
@@ -59,8 +59,7 @@ type Memory struct {
 	UID    int    `json:"uid"`
 }
 
-// Keep makes what Firecracker wrote the memory in a directory, see page.Keep. Whole means that the file has
-// all of the memory.
+// Keep makes what Firecracker wrote before the last Capture the memory in a directory, see page.Keep.
 type Keep struct {
 	File   string `json:"file"`
 	Parent string `json:"parent"`
@@ -88,6 +87,7 @@ type attendant struct {
 	mu        sync.Mutex
 	disk      *served      // nil before it is asked for
 	server    *page.Server // of the guest's memory; nil without
+	removed   *page.Set    // what that knew to be removed at the last Capture
 	memoryDir string
 }
 
@@ -175,6 +175,9 @@ func (a *attendant) answer(ctx context.Context, q Request) (answer Answer, err e
 		answer.Device, err = a.serveDisk(ctx, q.Disk)
 		return answer, err
 	case q.Capture != nil:
+		if a.server != nil {
+			a.removed = a.server.Removed()
+		}
 		return answer, a.capture(ctx, q.Capture.To)
 	case q.Memory != nil:
 		return answer, a.serveMemory(ctx, q.Memory)
@@ -233,9 +236,9 @@ func (a *attendant) serveOne(ctx context.Context, l *net.UnixListener, m *page.M
 }
 
 func (a *attendant) keep(ctx context.Context, q *Keep) error {
-	d := page.Dump{File: q.File, Parent: q.Parent, Durability: atomicfile.Volatile}
+	d := page.Dump{File: q.File, Parent: q.Parent, Move: true, Durability: atomicfile.Volatile}
 	if a.server != nil && q.Parent != "" {
-		d.Removed = a.server.Removed()
+		d.Removed = a.removed
 	}
 	if _, err := page.Keep(ctx, q.Dir, d); err != nil {
 		return err

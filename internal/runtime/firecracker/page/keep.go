@@ -29,10 +29,10 @@ type Dump struct {
 	// Backing is the size of the pages that the guest's memory had, in bytes: Size or HugeSize.
 	// 0 is Size.
 	Backing int
-	// Move has the file become the layer where it lies, without its pages being copied. It must
-	// be on the file system of the directory, and is gone from its path afterwards. The layer is
-	// as long as the guest's memory, with holes. Without Move the file stays as it is, and the
-	// layer has only pages that are not zero.
+	// Move has the file become the layer where it lies, without its pages being copied, if it is
+	// on the file system of the directory. It is gone from its path then, and the layer is as long
+	// as the guest's memory, with holes. Else the file stays as it is, and the layer has only pages
+	// that are not zero.
 	Move bool
 	// Durability is what a power cut may do. Volatile is for a directory that somebody else
 	// brings to the disk before it counts.
@@ -60,6 +60,11 @@ func Keep(ctx context.Context, dir string, d Dump) (kept Kept, err error) {
 			err = fmt.Errorf("keep a guest's memory: %w", err)
 		}
 	}()
+	if d.Move {
+		if d.Move, err = sameFileSystem(d.File, dir); err != nil {
+			return kept, err
+		}
+	}
 	h := header{id: newLayerID(), backing: Size}
 	if d.Backing != 0 {
 		h.backing = uint32(d.Backing)
@@ -101,6 +106,16 @@ func Keep(ctx context.Context, dir string, d Dump) (kept Kept, err error) {
 		return kept, err
 	}
 	return kept, Sweep(dir)
+}
+
+func sameFileSystem(a, b string) (bool, error) {
+	var of [2]unix.Stat_t
+	for i, path := range []string{a, b} {
+		if err := unix.Stat(path, &of[i]); err != nil {
+			return false, &os.PathError{Op: "stat", Path: path, Err: err}
+		}
+	}
+	return of[0].Dev == of[1].Dev, nil
 }
 
 // Sweep removes what lies in a directory of a memory and is not part of it: what a Keep that
