@@ -61,6 +61,7 @@ func (g *guest) Checkpoint(ctx context.Context, dir string) (err error) {
 // write has Firecracker write the machine, of its memory only what has changed if diff, and writes all else of a
 // checkpoint. The machine stands still meanwhile.
 func (g *guest) write(ctx context.Context, dir string, diff bool) (err error) {
+	defer telemetry.Begin(ctx, "guest_still")()
 	defer g.goOnShares(context.WithoutCancel(ctx)) // the machine runs again then
 	if err := g.api.Pause(ctx); err != nil {
 		return err
