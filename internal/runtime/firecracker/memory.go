@@ -13,12 +13,23 @@ import (
 	"shoal/internal/runtime/firecracker/page"
 )
 
-// offerMemory has Firecracker find the memory of a checkpoint: on a socket of the guest's attendant, which
-// gives it page by page, or as a file.
+// offerMemory has Firecracker find the memory of a checkpoint: as a file, if it can map that as it is; else on a socket
+// of the guest's attendant, which gives it page by page, or as a copy.
 func (g *guest) offerMemory(ctx context.Context, kept string) (api.Backend, error) {
 	known := g.jail.beside(knownMemory)
 	if err := linkMemory(kept, known); err != nil {
 		return api.Backend{}, err
+	}
+	m, err := page.Open(known)
+	if err != nil {
+		return api.Backend{}, err
+	}
+	path, whole := m.File()
+	if err := m.Close(); err != nil {
+		return api.Backend{}, err
+	}
+	if whole {
+		return api.Backend{Type: "File", Path: "/" + memoryFile}, place(path, g.jail.path(memoryFile))
 	}
 	if g.jail.Backend == "" || !g.driver.served {
 		return api.Backend{Type: "File", Path: "/" + memoryFile}, flatten(known, g.jail.path(memoryFile))
@@ -30,7 +41,7 @@ func (g *guest) offerMemory(ctx context.Context, kept string) (api.Backend, erro
 	if err := g.driver.record(g.jail); err != nil {
 		return api.Backend{}, err
 	}
-	_, err := g.attendant().Ask(ctx, attendant.Request{Memory: &attendant.Memory{Dir: known,
+	_, err = g.attendant().Ask(ctx, attendant.Request{Memory: &attendant.Memory{Dir: known,
 		Socket: g.jail.path(memorySocket), UID: g.jail.UID}})
 	return api.Backend{Type: "Uffd", Path: "/" + memorySocket}, err
 }
