@@ -93,7 +93,7 @@ func (w *world) kill(verb string) {
 		}
 		all = append(all, &begun{operation: op, sb: sb})
 		if w.courses[op.name] == nil {
-			w.courses[op.name] = &course{typical: 400 * time.Millisecond} // a first guess
+			w.courses[op.name] = &course{typical: *patience / 150} // a first guess
 		}
 		longest = max(longest, w.courses[op.name].typical)
 	}
