@@ -325,7 +325,10 @@ func TestMeters(t *testing.T) {
 	if _, err := n.http(otherIP+":80", "missing.test"); err == nil {
 		t.Error("a name that nobody knows led somewhere")
 	}
-	n.steward.Collect(t.Context())
+	n.eventually("the connections that have ended are not open", func() bool { // which the process hears by itself
+		n.steward.Collect(t.Context())
+		return n.counted("shoal_egress_open_connections", "") <= 1
+	})
 	for _, want := range []struct {
 		name, label string
 		least, most float64
