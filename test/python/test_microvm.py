@@ -22,11 +22,12 @@ def take_time():
     for kind, name in (Sandbox, "create"), (AsyncSandbox, "create"), (Sandbox, "fork"):
         setattr(kind, name, patient(kind, name))
     for kind in Sandbox, AsyncSandbox:
+        kind.create = persistent(kind.__dict__["create"])
         kind.connect = persistent(kind.__dict__["connect"])
 
 
 class persistent:
-    """A method that is called again when the machine asks for more time to resume a sandbox."""
+    """A method that is called again when the machine had too little time for it, or asks for more."""
 
     def __init__(self, method):
         self.method = method
