@@ -77,8 +77,13 @@ class patient:
 take_time()
 
 
-def out(sandbox, command, **options):
-    return sandbox.commands.run(command, **options).stdout.strip()
+def run(sandbox, command):
+    """Runs a command, however long that takes."""
+    return sandbox.commands.run(command, timeout=0)
+
+
+def out(sandbox, command):
+    return run(sandbox, command).stdout.strip()
 
 
 def asked(sandbox, port, path="/"):
@@ -119,7 +124,7 @@ class Guest(unittest.TestCase):
     def test_egress(self):
         self.assertEqual(out(self.sandbox, f"curl -s -m 30 http://{os.environ['OPEN']}/"), "reached " + os.environ["OPEN"])
         with self.assertRaises(CommandExitException):
-            self.sandbox.commands.run(f"curl -s -m 30 http://{os.environ['DENIED']}/")
+            run(self.sandbox, f"curl -s -m 30 http://{os.environ['DENIED']}/")
 
     def test_ports(self):
         server = self.sandbox.commands.run("python3 -m http.server 8000 -d /etc", background=True, timeout=0)
@@ -129,15 +134,15 @@ class Guest(unittest.TestCase):
 
     def test_memory_is_bounded(self):
         with self.assertRaises(CommandExitException) as caught:
-            self.sandbox.commands.run("python3 -c \"len(b'x' * (3 << 30))\"", timeout=0)
+            run(self.sandbox, "python3 -c \"len(b'x' * (3 << 30))\"")
         self.assertIn(caught.exception.exit_code, (1, 137))  # refused, or killed
         self.assertEqual(out(self.sandbox, "echo alive"), "alive")
 
     def test_disk_is_bounded(self):
         with self.assertRaises(CommandExitException) as caught:
-            self.sandbox.commands.run("fallocate -l 2G /home/user/big")
+            run(self.sandbox, "fallocate -l 2G /home/user/big")
         self.assertIn("No space left on device", caught.exception.stderr)
-        self.sandbox.commands.run("rm -f /home/user/big; fallocate -l 500M /home/user/fits && rm /home/user/fits")
+        run(self.sandbox, "rm -f /home/user/big; fallocate -l 500M /home/user/fits && rm /home/user/fits")
 
     def test_clock_is_the_hosts(self):
         self.assertLess(abs(float(out(self.sandbox, "date +%s.%N")) - time.time()), 30)
@@ -179,7 +184,7 @@ class Ends(unittest.TestCase):
         """What the host's page cache has of its disk is nobody's any more, and nothing waits for it."""
         sandbox = Sandbox.create(timeout=3600)
         self.addCleanup(sandbox.kill)
-        sandbox.commands.run("dd if=/dev/urandom of=big bs=1M count=24 oflag=direct", timeout=0)
+        run(sandbox, "dd if=/dev/urandom of=big bs=1M count=24 oflag=direct")
         began = time.monotonic()
         self.assertTrue(sandbox.kill())
         self.assertLess(time.monotonic() - began, 30)
@@ -226,7 +231,7 @@ class AfterKill(unittest.TestCase):
         self.goes_on(running, state["counted"])
         self.goes_on(paused, 0)
         with self.assertRaises(CommandExitException):  # its rules hold still
-            running.commands.run(f"curl -s -m 30 http://{os.environ['DENIED']}/")
+            run(running, f"curl -s -m 30 http://{os.environ['DENIED']}/")
         for fork in running.fork(count=1, timeout=600):
             self.addCleanup(fork.kill)
             self.goes_on(fork, state["counted"])
@@ -250,7 +255,7 @@ class AfterRates(unittest.TestCase):
     def bounded(self, sandbox):
         """With 2 MiB a second, 12 MiB that pass the guest's cache take six seconds, less a first burst."""
         took = float(out(sandbox, "a=$(date +%s.%N); dd if=/dev/zero of=big bs=1M count=12 oflag=direct 2>/dev/null; "
-                                  "echo \"$(date +%s.%N) - $a\" | python3 -c 'print(eval(input()))'", timeout=0))
+                                  "echo \"$(date +%s.%N) - $a\" | python3 -c 'print(eval(input()))'"))
         self.assertGreater(took, 4.5)
 
     def test(self):
