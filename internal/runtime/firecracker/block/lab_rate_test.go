@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -63,9 +64,9 @@ func atRandom(writes bool, n int) func(f *os.File, buffer []byte, size int64) er
 	}
 }
 
-// TestLabRate compares our rate with nbd-server's, on files of the same disk, by turns.
-func TestLabRate(t *testing.T) {
-	k := inLab(t)
+// BenchmarkLabRate compares our rate with nbd-server's, on files of the same disk, by turns.
+func BenchmarkLabRate(b *testing.B) {
+	k := inLab(b)
 	const size = 32 << 20
 	const random = 300
 	loads := []load{
@@ -75,39 +76,41 @@ func TestLabRate(t *testing.T) {
 		{"write at random, 4 KiB each", random * Size, atRandom(true, random)},
 		{"read at random, 4 KiB each", random * Size, atRandom(false, random)},
 	}
-	buffer := aligned(t, 1<<20)
+	buffer := aligned(b, 1<<20)
 	for i := range buffer {
 		buffer[i] = byte(i>>12 + i | 1)
 	}
 	const turns = 3
 	ours, theirs := make([][]float64, len(loads)), make([][]float64, len(loads))
 	for range turns {
-		measure(t, loads, ours, size, buffer, func() (string, func()) {
-			dir := t.TempDir()
-			command(t, "truncate", "-s", fmt.Sprint(size), dir+"/base")
+		measure(b, loads, ours, size, buffer, func() (string, func()) {
+			dir := b.TempDir()
+			command(b, "truncate", "-s", fmt.Sprint(size), dir+"/base")
 			base, err := OpenBase(dir+"/base", "zeros")
 			if err != nil {
-				t.Fatal(err)
+				b.Fatal(err)
 			}
 			d, err := Create(Options{Path: dir + "/overlay", Below: base, Size: size})
 			if err != nil {
-				t.Fatal(err)
+				b.Fatal(err)
 			}
-			a, device := attach(t, k, d, "test:rate/"+dir)
-			return device, func() { detach(t, k, a); d.Close(); base.Close(); os.RemoveAll(dir) }
+			a, device := attach(b, k, d, "test:rate/"+dir)
+			return device, func() { detach(b, k, a); d.Close(); base.Close(); os.RemoveAll(dir) }
 		})
-		measure(t, loads, theirs, size, buffer, func() (string, func()) { return nbdServer(t, k, size) })
+		measure(b, loads, theirs, size, buffer, func() (string, func()) { return nbdServer(b, k, size) })
 	}
 	for i, l := range loads {
 		slices.Sort(ours[i])
 		slices.Sort(theirs[i])
 		ratio := ours[i][turns/2] / theirs[i][turns/2]
-		t.Logf("%-28s ours %6.1f MB/s, nbd-server's %6.1f MB/s: %.2f times", l.name, ours[i][turns/2], theirs[i][turns/2], ratio)
+		b.Logf("%-28s ours %6.1f MB/s, nbd-server's %6.1f MB/s: %.2f times", l.name, ours[i][turns/2], theirs[i][turns/2], ratio)
+		b.ReportMetric(ratio, strings.ReplaceAll(strings.ReplaceAll(l.name, ",", ""), " ", "-"))
 	}
+	b.ReportMetric(0, "ns/op") // which is left out
 }
 
 // measure adds what a device does to rates, in MB/s.
-func measure(t *testing.T, loads []load, rates [][]float64, size int64, buffer []byte, open func() (string, func())) {
+func measure(t testing.TB, loads []load, rates [][]float64, size int64, buffer []byte, open func() (string, func())) {
 	t.Helper()
 	device, end := open()
 	defer end()
@@ -123,7 +126,7 @@ func measure(t *testing.T, loads []load, rates [][]float64, size int64, buffer [
 }
 
 // nbdServer has the reference's server and client serve a file, over a socket of the same kind.
-func nbdServer(t *testing.T, k *Kernel, size int64) (device string, end func()) {
+func nbdServer(t testing.TB, k *Kernel, size int64) (device string, end func()) {
 	t.Helper()
 	dir := t.TempDir()
 	command(t, "truncate", "-s", fmt.Sprint(size), dir+"/disk")

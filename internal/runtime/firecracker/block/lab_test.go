@@ -18,7 +18,7 @@ import (
 )
 
 // inLab skips a test that wants the lab's kernel, with its NBD module.
-func inLab(t *testing.T) *Kernel {
+func inLab(t testing.TB) *Kernel {
 	t.Helper()
 	if os.Getenv("SHOAL_TEST_LAB") == "" {
 		t.Skip("needs the lab: scripts/test lab")
@@ -30,7 +30,7 @@ func inLab(t *testing.T) *Kernel {
 	return k
 }
 
-func command(t *testing.T, name string, args ...string) string {
+func command(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	out, err := exec.Command(name, args...).CombinedOutput()
 	if err != nil {
@@ -40,7 +40,7 @@ func command(t *testing.T, name string, args ...string) string {
 }
 
 // attach has the kernel have a device, until the test ends.
-func attach(t *testing.T, k *Kernel, device Device, backend string) (*Attachment, string) {
+func attach(t testing.TB, k *Kernel, device Device, backend string) (*Attachment, string) {
 	t.Helper()
 	a, err := NewAttachment(k, device, backend, nil)
 	if err != nil {
@@ -66,7 +66,7 @@ func attach(t *testing.T, k *Kernel, device Device, backend string) (*Attachment
 }
 
 // detach ends an attachment before the test ends; its Run has returned then.
-func detach(t *testing.T, k *Kernel, a *Attachment) {
+func detach(t testing.TB, k *Kernel, a *Attachment) {
 	t.Helper()
 	if err := a.Detach(context.Background()); err != nil {
 		t.Fatal(err)
@@ -164,7 +164,7 @@ func TestLabFileSystem(t *testing.T) {
 }
 
 // openDevice opens a device past the page cache (O_DIRECT) or through it (0).
-func openDevice(t *testing.T, path string, flags int) *os.File {
+func openDevice(t testing.TB, path string, flags int) *os.File {
 	t.Helper()
 	f, err := os.OpenFile(path, os.O_RDWR|flags, 0)
 	if err != nil {
@@ -175,7 +175,7 @@ func openDevice(t *testing.T, path string, flags int) *os.File {
 }
 
 // aligned is memory as direct I/O wants it.
-func aligned(t *testing.T, length int) []byte {
+func aligned(t testing.TB, length int) []byte {
 	t.Helper()
 	p, err := unix.Mmap(-1, 0, length, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANONYMOUS|unix.MAP_PRIVATE)
 	if err != nil {
