@@ -161,7 +161,7 @@ func (c cgroups) has(id string, pid int) bool { return slices.Contains(c.process
 // kill ends every process of a group, as one step. A group that is not there has none.
 func (c cgroups) kill(id string) error {
 	err := os.WriteFile(filepath.Join(c.dir(id), "cgroup.kill"), []byte("1"), 0)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENODEV) { // it is being removed
 		return fmt.Errorf("end the processes of %s: %w", id, err)
 	}
 	return nil
