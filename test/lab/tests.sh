@@ -16,7 +16,7 @@ failed=
 for test in */*.test; do
 	name=$(basename "$test" .test)
 	echo "=== $name"
-	(cd "$name" && "./$name.test" -test.v -test.timeout 25m "${what[@]}" 2>&1) | tee "$OUT/$name.log"
+	(cd "$name" && "./$name.test" -test.v -test.timeout 90m "${what[@]}" 2>&1) | tee "$OUT/$name.log"
 	[ "${PIPESTATUS[0]}" -eq 0 ] || failed="$failed $name"
 done
 [ -z "$failed" ] || { echo "failed:$failed"; exit 1; }
