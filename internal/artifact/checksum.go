@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"shoal/internal/sparse"
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -30,7 +32,7 @@ func sumParts(f *os.File, done func(at, n int64) error) (File, error) {
 	file := File{Name: filepath.Base(f.Name()), Size: info.Size()}
 	buffer := make([]byte, 1<<20)
 	var at int64
-	err = eachPart(f, file.Size, func(from, to int64) error {
+	err = sparse.Each(f, file.Size, func(from, to int64) error {
 		file.CRC32C = sumZeros(file.CRC32C, from-at)
 		file.Stored += to - from
 		for at = from; at < to; {

@@ -148,11 +148,7 @@ func (d *Draft) files() ([]File, error) {
 		if err != nil {
 			return nil, err
 		}
-		data, err := stored(filepath.Join(d.dir, e.Name()), info.Size())
-		if err != nil {
-			return nil, err
-		}
-		files = append(files, File{Name: e.Name(), Size: info.Size(), Stored: data})
+		files = append(files, File{Name: e.Name(), Size: info.Size()})
 	}
 	return files, nil
 }

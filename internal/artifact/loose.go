@@ -42,6 +42,11 @@ func (d *Draft) commitLoose(meta any) (*Artifact, error) {
 	if m.Files, err = d.files(); err != nil {
 		return nil, err
 	}
+	for i, f := range m.Files {
+		if m.Files[i].Stored, err = stored(filepath.Join(d.dir, f.Name), f.Size); err != nil {
+			return nil, err
+		}
+	}
 	data, err := json.Marshal(m)
 	if err != nil {
 		return nil, err

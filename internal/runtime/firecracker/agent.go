@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"shoal/internal/runtime/firecracker/api"
 	"shoal/internal/runtime/firecracker/control"
+	"shoal/internal/unixsocket"
 )
 
 // agent speaks to the first program of a guest, by the socket of the guest's jail.
@@ -23,7 +23,7 @@ var errNotYet = errors.New("the guest's first program does not listen yet")
 // ask asks one question. What the guest answers is not to be trusted, only bounded.
 func (a agent) ask(ctx context.Context, q control.Request) (control.Answer, error) {
 	var answer control.Answer
-	conn, err := api.Dial(ctx, a.socket)
+	conn, err := unixsocket.Dial(ctx, a.socket)
 	if err != nil {
 		return answer, fmt.Errorf("%w: %w", errNotYet, err)
 	}

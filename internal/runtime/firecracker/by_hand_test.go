@@ -26,6 +26,7 @@ import (
 	"shoal/internal/runtime/runtimetest"
 	"shoal/internal/shoal"
 	"shoal/internal/telemetry"
+	"shoal/internal/unixsocket"
 )
 
 // turns is how often BenchmarkLabByHand does everything, for medians.
@@ -319,7 +320,7 @@ func (m *hand) boot(disk string) {
 
 // ask asks the machine's first program, which may not listen yet.
 func (m *hand) ask(q control.Request) error {
-	conn, err := api.Dial(m.t.Context(), m.path("v.sock"))
+	conn, err := unixsocket.Dial(m.t.Context(), m.path("v.sock"))
 	if err != nil {
 		return err
 	}

@@ -1,11 +1,13 @@
 package firecracker
 
 import (
+	"context"
 	"errors"
-	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"shoal/internal/sparse"
 )
 
 // place makes a file of a jail that is not written to: another name for it where that is possible,
@@ -49,32 +51,7 @@ func copyOpen(in, out *os.File) error {
 	if unix.IoctlFileClone(int(out.Fd()), int(in.Fd())) == nil {
 		return nil
 	}
-	info, err := in.Stat()
-	if err != nil {
-		return err
-	}
-	if err := out.Truncate(info.Size()); err != nil {
-		return err
-	}
-	return overlay(in, out)
-}
-
-// overlay copies what is in a file, and not its holes, to the same places of another.
-func overlay(from, to *os.File) error {
-	buffer := make([]byte, copySize)
-	return eachExtent(from, func(at, end int64) error {
-		for at < end {
-			n, err := from.ReadAt(buffer[:min(copySize, end-at)], at)
-			if n == 0 {
-				return errors.Join(err, io.ErrUnexpectedEOF)
-			}
-			if _, err := to.WriteAt(buffer[:n], at); err != nil {
-				return err
-			}
-			at += int64(n)
-		}
-		return nil
-	})
+	return sparse.Copy(context.Background(), out, in)
 }
 
 // copyInto copies a file to one that is open and empty, with its holes.
@@ -85,29 +62,6 @@ func copyInto(from string, to *os.File) error {
 	}
 	defer in.Close()
 	return copyOpen(in, to)
-}
-
-const copySize = 1 << 20 // bytes
-
-// eachExtent calls f with the parts of a file that are no holes.
-func eachExtent(file *os.File, f func(from, to int64) error) error {
-	fd := int(file.Fd())
-	var at int64
-	for {
-		from, err := unix.Seek(fd, at, unix.SEEK_DATA)
-		if errors.Is(err, unix.ENXIO) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if at, err = unix.Seek(fd, from, unix.SEEK_HOLE); err != nil {
-			return err
-		}
-		if err := f(from, at); err != nil {
-			return err
-		}
-	}
 }
 
 // allocated is what a file takes on its disk, in bytes; 0 if it is not there.

@@ -20,12 +20,8 @@ func (g *guest) offerMemory(ctx context.Context, kept string) (api.Backend, erro
 	if err := linkMemory(kept, known); err != nil {
 		return api.Backend{}, err
 	}
-	m, err := page.Open(known)
+	path, whole, err := page.MappedFile(known)
 	if err != nil {
-		return api.Backend{}, err
-	}
-	path, whole := m.File()
-	if err := m.Close(); err != nil {
 		return api.Backend{}, err
 	}
 	if whole {
@@ -78,6 +74,7 @@ func flatten(dir, to string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
+	const copySize = 1 << 20 // bytes
 	size := int64(m.Pages()) * page.Size
 	if err := f.Truncate(size); err != nil {
 		return err

@@ -11,13 +11,10 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"shoal/internal/shoal"
+	"shoal/internal/unixsocket"
 )
 
 // Fault is Firecracker's refusal of a request.
@@ -42,18 +39,7 @@ type Client struct {
 // be. Every request has a connection of its own.
 func New(socket string) *Client {
 	return &Client{http: http.Client{Transport: &http.Transport{DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return Dial(ctx, socket) }}}}
-}
-
-// Dial connects to a socket by its path, however long that is.
-func Dial(ctx context.Context, socket string) (net.Conn, error) {
-	dir, err := unix.Open(filepath.Dir(socket), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: filepath.Dir(socket), Err: err}
-	}
-	defer unix.Close(dir)
-	var d net.Dialer
-	return d.DialContext(ctx, "unix", fmt.Sprintf("/proc/self/fd/%d/%s", dir, filepath.Base(socket)))
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return unixsocket.Dial(ctx, socket) }}}}
 }
 
 // maxAnswer bounds what is read of an answer, in bytes.

@@ -10,19 +10,16 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"shoal/internal/atomicfile"
 	"shoal/internal/runtime/firecracker/page"
+	"shoal/internal/unixsocket"
 )
 
 // Config is what an attendant is told when it is started, ahead of the guest. It is written as JSON.
@@ -94,7 +91,7 @@ type attendant struct {
 // Run attends a guest until ctx ends or it cannot go on, which is an error: the guest is then to be ended.
 func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	a := &attendant{cfg: cfg, log: log}
-	listener, err := listen(cfg.Socket)
+	listener, err := unixsocket.Listen(cfg.Socket)
 	if err != nil {
 		return err
 	}
@@ -118,24 +115,6 @@ func (a *attendant) endsWith(err error) {
 		err = errDetached
 	}
 	a.fail(err)
-}
-
-// listen listens on a socket whose path may be longer than an address can be.
-func listen(path string) (*net.UnixListener, error) {
-	dir, err := unix.Open(filepath.Dir(path), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: filepath.Dir(path), Err: err}
-	}
-	defer unix.Close(dir)
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: fmt.Sprintf("/proc/self/fd/%d/%s", dir, filepath.Base(path))})
-	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", path, err)
-	}
-	l.SetUnlinkOnClose(false) // the name is good only while dir is open
-	return l, nil
 }
 
 // answerAll answers one question of each connection, one after the other.
@@ -202,7 +181,7 @@ func (a *attendant) serveMemory(ctx context.Context, q *Memory) error {
 	if err != nil {
 		a.log.Warn("what a guest needs first is not known", "error", err)
 	}
-	l, err := listen(q.Socket)
+	l, err := unixsocket.Listen(q.Socket)
 	if err == nil {
 		err = errors.Join(os.Chown(q.Socket, q.UID, q.UID), os.Chmod(q.Socket, 0o600))
 	}

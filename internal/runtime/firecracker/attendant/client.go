@@ -8,7 +8,7 @@ import (
 	"io"
 	"time"
 
-	"shoal/internal/runtime/firecracker/api"
+	"shoal/internal/unixsocket"
 )
 
 // Client asks an attendant, on its socket.
@@ -20,7 +20,7 @@ var ErrAway = errors.New("the guest's attendant does not answer")
 // Ask asks one question.
 func (c Client) Ask(ctx context.Context, q Request) (Answer, error) {
 	var a Answer
-	conn, err := api.Dial(ctx, c.Socket)
+	conn, err := unixsocket.Dial(ctx, c.Socket)
 	if err != nil {
 		return a, fmt.Errorf("%w: %w", ErrAway, err)
 	}

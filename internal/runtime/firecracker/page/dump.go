@@ -3,11 +3,10 @@ package page
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 
-	"golang.org/x/sys/unix"
+	"shoal/internal/sparse"
 )
 
 // changes reads what a dump has, and makes an index of it.
@@ -25,7 +24,7 @@ type changes struct {
 func (c *changes) read(ctx context.Context, f *os.File, pages uint32) error {
 	buf := make([]byte, chunk*Size)
 	next := uint32(0) // the page after those that were dealt with
-	err := eachData(f, int64(pages)*Size, func(start, end int64) error {
+	err := sparse.Each(f, int64(pages)*Size, func(start, end int64) error {
 		// Firecracker writes whole pages; what is around a part of one is zero.
 		first, last := uint32(start/Size), uint32((end+Size-1)/Size)
 		first = max(first, next)
@@ -99,30 +98,6 @@ func (c *changes) hole(first, end uint32) {
 	}
 }
 
-// eachData calls do for each part of the first size bytes of a file that is no hole.
-func eachData(f *os.File, size int64, do func(start, end int64) error) error {
-	for at := int64(0); at < size; {
-		start, err := unix.Seek(int(f.Fd()), at, unix.SEEK_DATA)
-		if errors.Is(err, unix.ENXIO) {
-			return nil
-		} else if err != nil {
-			return fmt.Errorf("look for data in %s: %w", f.Name(), err)
-		}
-		end, err := unix.Seek(int(f.Fd()), start, unix.SEEK_HOLE)
-		if err != nil {
-			return fmt.Errorf("look for holes in %s: %w", f.Name(), err)
-		}
-		if start >= size {
-			return nil
-		}
-		if err := do(start, min(end, size)); err != nil {
-			return err
-		}
-		at = end
-	}
-	return nil
-}
-
 // probeHoles fails if a file system tells of data in larger units than pages. Around a page
 // that Firecracker wrote there would be others, which look as if they had become zero.
 func probeHoles(dir string) error {
@@ -143,7 +118,7 @@ func probeHoles(dir string) error {
 		return err
 	}
 	var start, end int64
-	err = eachData(f, size, func(s, e int64) error {
+	err = sparse.Each(f, size, func(s, e int64) error {
 		if end == 0 {
 			start = s
 		}

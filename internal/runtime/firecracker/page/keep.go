@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"shoal/internal/atomicfile"
+	"shoal/internal/sparse"
 )
 
 // Dump is a memory file that Firecracker wrote, and what is known of it.
@@ -243,33 +244,12 @@ func copyLayer(from, to string, d atomicfile.Durability) (err error) {
 		return err
 	}
 	defer in.Close()
-	info, err := in.Stat()
-	if err != nil {
-		return err
-	}
 	out, err := atomicfile.Create(filepath.Dir(to))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Discard()) }()
-	if err := out.Truncate(info.Size()); err != nil {
-		return err
-	}
-	err = eachData(in, info.Size(), func(start, end int64) error {
-		buf := make([]byte, chunk*Size)
-		for start < end {
-			n, err := in.ReadAt(buf[:min(int64(len(buf)), end-start)], start)
-			if n == 0 && err != nil {
-				return err
-			}
-			if _, err := out.WriteAt(buf[:n], start); err != nil {
-				return err
-			}
-			start += int64(n)
-		}
-		return nil
-	})
-	if err != nil {
+	if err := sparse.Copy(context.Background(), out.File, in); err != nil {
 		return err
 	}
 	return out.Commit(to, 0o600, d)

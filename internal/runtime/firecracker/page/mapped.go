@@ -27,6 +27,20 @@ func (m *Memory) File() (path string, ok bool) {
 	return l.path, true
 }
 
+// MappedFile is Memory.File of the memory in a directory. One of more layers is not opened for that.
+func MappedFile(dir string) (path string, ok bool, err error) {
+	ids, err := readChain(dir)
+	if err != nil || len(ids) > 1 {
+		return "", false, err
+	}
+	m, err := Open(dir)
+	if err != nil {
+		return "", false, err
+	}
+	path, ok = m.File()
+	return path, ok, m.Close()
+}
+
 // MappedRemoved is what Server.Removed is for a guest that was restored from File: the pages that
 // it has given back since, over which Firecracker has mapped empty memory. pid is its process. It
 // is right for the first snapshot after the restore only: what such a guest wrote to those pages

@@ -6,11 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"shoal/internal/unixsocket"
 )
 
 // Question is what a server is asked; without anything, how it is.
@@ -39,13 +37,7 @@ const maxState = 512 << 20
 // Ask asks the server that listens on a socket.
 func Ask(ctx context.Context, socket string, q Question) (Answer, error) {
 	var a Answer
-	dir, err := unix.Open(filepath.Dir(socket), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return a, fmt.Errorf("%w: %w", ErrAway, err)
-	}
-	defer unix.Close(dir)
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", fmt.Sprintf("/proc/self/fd/%d/%s", dir, filepath.Base(socket)))
+	conn, err := unixsocket.Dial(ctx, socket)
 	if err != nil {
 		return a, fmt.Errorf("%w: %w", ErrAway, err)
 	}

@@ -7,6 +7,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"shoal/internal/volume/enclosure"
 )
 
 // A server is in namespaces of its own for mounts, the network and IPC, from its start. It keeps its directory
@@ -24,7 +26,7 @@ func confine(dir string) (root int, err error) {
 	if err != nil {
 		return -1, fmt.Errorf("open the list of descriptors: %w", err)
 	}
-	if err := enter(dir); err != nil {
+	if err := enclosure.Enter(dir); err != nil {
 		return -1, err
 	}
 	if root, err = unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
@@ -40,27 +42,6 @@ func confine(dir string) (root int, err error) {
 		return -1, fmt.Errorf("install the filter of system calls: %w", err)
 	}
 	return root, nil
-}
-
-// enter makes a directory the root. Programs in it may be executed, by guests.
-func enter(dir string) error {
-	if err := unix.Mount(dir, dir, "", unix.MS_BIND, ""); err != nil {
-		return fmt.Errorf("mount the directory: %w", err)
-	}
-	const flags = unix.MS_REMOUNT | unix.MS_BIND | unix.MS_NOSUID | unix.MS_NODEV
-	if err := unix.Mount("", dir, "", flags, ""); err != nil {
-		return fmt.Errorf("restrict the mount of the directory: %w", err)
-	}
-	if err := unix.Chdir(dir); err != nil {
-		return err
-	}
-	if err := unix.PivotRoot(".", "."); err != nil {
-		return fmt.Errorf("make the directory the root: %w", err)
-	}
-	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
-		return fmt.Errorf("leave the host's file system: %w", err)
-	}
-	return unix.Chdir("/")
 }
 
 // powers are what a server may do with files whose owners it acts for.

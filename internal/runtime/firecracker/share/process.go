@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"shoal/internal/unixsocket"
 	"shoal/internal/volume/meter"
 )
 
@@ -99,7 +99,7 @@ func prepare(cfg Config) (o Options, l *net.UnixListener, dial func() (net.Conn,
 	if err != nil {
 		return o, nil, nil, &os.PathError{Op: "open", Path: cfg.Guest, Err: err}
 	}
-	if l, err = listen(cfg.Socket); err != nil {
+	if l, err = unixsocket.Listen(cfg.Socket); err != nil {
 		return o, nil, nil, err
 	}
 	if o.Root, err = confine(cfg.Dir); err != nil {
@@ -108,24 +108,6 @@ func prepare(cfg Config) (o Options, l *net.UnixListener, dial func() (net.Conn,
 	return o, l, func() (net.Conn, error) {
 		return new(net.Dialer).DialContext(context.Background(), "unix", strconv.Itoa(guest))
 	}, nil
-}
-
-// listen listens on a socket whose path may be longer than an address can be.
-func listen(path string) (*net.UnixListener, error) {
-	dir, err := unix.Open(filepath.Dir(path), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: filepath.Dir(path), Err: err}
-	}
-	defer unix.Close(dir)
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: fmt.Sprintf("/proc/self/fd/%d/%s", dir, filepath.Base(path))})
-	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", path, err)
-	}
-	l.SetUnlinkOnClose(false) // the name is good only while dir is open
-	return l, nil
 }
 
 // process is a server with its connection to the guest.

@@ -18,6 +18,7 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"shoal/internal/volume/enclosure"
 	"shoal/internal/volume/meter"
 )
 
@@ -45,7 +46,7 @@ func runGofer(dir string, limit int64) error {
 	if err != nil {
 		return fmt.Errorf("find the capabilities: %w", err)
 	}
-	if err := enterDirectory(dir); err != nil {
+	if err := enclosure.Enter(dir); err != nil {
 		return err
 	}
 	if err := capabilities.Apply(nil); err != nil {
@@ -97,26 +98,4 @@ func openOwnDescriptors() error {
 	}
 	defer unix.Close(fd)
 	return fsgofer.OpenProcSelfFD(fmt.Sprintf("/proc/self/fd/%d", fd))
-}
-
-// enterDirectory makes the directory all that this process can reach of the host. Programs in
-// it may be executed, by guests.
-func enterDirectory(dir string) error {
-	if err := unix.Mount(dir, dir, "", unix.MS_BIND, ""); err != nil {
-		return fmt.Errorf("mount the directory: %w", err)
-	}
-	const flags = unix.MS_REMOUNT | unix.MS_BIND | unix.MS_NOSUID | unix.MS_NODEV
-	if err := unix.Mount("", dir, "", flags, ""); err != nil {
-		return fmt.Errorf("restrict the mount of the directory: %w", err)
-	}
-	if err := unix.Chdir(dir); err != nil {
-		return err
-	}
-	if err := unix.PivotRoot(".", "."); err != nil {
-		return fmt.Errorf("make the directory the root: %w", err)
-	}
-	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
-		return fmt.Errorf("leave the host's file system: %w", err)
-	}
-	return unix.Chdir("/")
 }
