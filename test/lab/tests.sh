@@ -13,10 +13,10 @@ export TMPDIR=/var/tmp # on the disk
 what=(-test.run "$(cat pattern)")
 case ${what[1]} in Benchmark*) what=(-test.run '^$' -test.benchtime 1x -test.bench "${what[1]}") ;; esac
 failed=
-for test in */*.test; do
+for test in tests/*/*.test; do
 	name=$(basename "$test" .test)
 	echo "=== $name"
-	(cd "$name" && "./$name.test" -test.v -test.timeout 90m "${what[@]}" 2>&1) | tee "$OUT/$name.log"
+	(cd "tests/$name" && "./$name.test" -test.v -test.timeout 90m "${what[@]}" 2>&1) | tee "$OUT/$name.log"
 	[ "${PIPESTATUS[0]}" -eq 0 ] || failed="$failed $name"
 done
 [ -z "$failed" ] || { echo "failed:$failed"; exit 1; }
