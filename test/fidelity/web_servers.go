@@ -147,6 +147,8 @@ var webServers = []program{{
 			"outputs": [], "execution_count": null, "source": "print(6 * 7)"}]}' >n.ipynb
 		jupyter nbconvert --log-level=ERROR --to markdown --execute n.ipynb && grep 42 n.md
 		curl -sf -X POST '127.0.0.1:8092/api/kernels?token=secret' | jq -r .id >kernel
+		# A client gives up a kernel that does not answer within a second while it starts.
+		until curl -sf "127.0.0.1:8092/api/kernels/$(cat kernel)?token=secret" | jq -e '.execution_state == "idle"'; do sleep 0.2; done
 		cat >run.py <<-'END'
 		import glob, sys
 		from jupyter_client import BlockingKernelClient
