@@ -41,6 +41,7 @@ bin/shoal: gvisor FORCE
 	$(GO) build -ldflags '$(LDFLAGS)' -o cmd/shoal/assets/envd ./cmd/envd
 	$(GO) build -ldflags '$(LDFLAGS)' -o cmd/shoal/assets/kernel ./cmd/kernel
 	$(GO) build -ldflags '$(LDFLAGS)' -o cmd/shoal/assets/guestinit ./cmd/guestinit
+	$(GO) build -ldflags '$(LDFLAGS)' -o cmd/shoal/assets/attendant ./cmd/attendant
 	$(GO) build -ldflags '$(LDFLAGS) -X main.version=$(VERSION)' -o bin/shoal ./cmd/shoal
 FORCE:
 
@@ -121,4 +122,4 @@ sdk-versions: ## move the tests to the newest SDKs
 	@scripts/sdk-versions
 
 clean: ## remove what the build made
-	rm -rf bin cmd/shoal/assets/envd cmd/shoal/assets/kernel cmd/shoal/assets/guestinit
+	rm -rf bin cmd/shoal/assets/envd cmd/shoal/assets/kernel cmd/shoal/assets/guestinit cmd/shoal/assets/attendant

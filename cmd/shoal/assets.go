@@ -27,11 +27,12 @@ func asset(name string) func() []byte {
 func openMachine(cfg *config.Config, log *slog.Logger,
 	ended func(executionID string)) (*machine.Machine, error) {
 	return machine.Open(cfg, machine.Options{Version: version,
-		Kernel: asset("kernel"), Envd: asset("envd"), GuestInit: asset("guestinit"), Ended: ended}, log)
+		Kernel: asset("kernel"), Envd: asset("envd"), GuestInit: asset("guestinit"), Attendant: asset("attendant"),
+		Ended: ended}, log)
 }
 
 // openLeftMachine opens a machine to end what an earlier process has left on it.
 func openLeftMachine(cfg *config.Config, log *slog.Logger) (*machine.Machine, error) {
 	return machine.Open(cfg, machine.Options{Version: version, Kernel: asset("kernel"), Envd: asset("envd"),
-		GuestInit: asset("guestinit"), Ending: true}, log)
+		GuestInit: asset("guestinit"), Attendant: asset("attendant"), Ending: true}, log)
 }

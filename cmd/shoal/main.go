@@ -61,8 +61,6 @@ type commands struct {
 	Check        checkCmd        `cmd:"" help:"Check the configuration and print it."`
 	Version      versionCmd      `cmd:"" help:"Print the version."`
 	Egress       egressCmd       `cmd:"" hidden:""`
-	Attendant    attendantCmd    `cmd:"" hidden:""`
-	Share        shareCmd        `cmd:"" hidden:""`
 }
 
 func main() { os.Exit(run()) }

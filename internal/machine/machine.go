@@ -41,8 +41,8 @@ type Options struct {
 	// Kernel and Envd return the programs of the sandbox kernel and of the guest daemon, which are
 	// tens of megabytes and seldom needed. None is nil.
 	Kernel, Envd func() []byte
-	// GuestInit returns the first program of microVMs.
-	GuestInit func() []byte
+	// GuestInit returns the first program of microVMs, Attendant the one that runs beside them.
+	GuestInit, Attendant func() []byte
 	// Ended, if set, is called with the execution ID of each run of a sandbox that ends.
 	Ended func(executionID string)
 	// Ending is for a machine that starts no guests and ends those that there are, also those of

@@ -6,15 +6,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 
 	"shoal/internal/config"
 	"shoal/internal/runtime"
 	"shoal/internal/runtime/firecracker"
-	"shoal/internal/runtime/firecracker/attendant"
 	"shoal/internal/runtime/firecracker/program"
-	"shoal/internal/runtime/firecracker/share"
 )
 
 // openRuntimes prepares what isolates guests besides gVisor, and returns all of them, the preferred
@@ -65,25 +62,19 @@ func (m *Machine) openMicroVMs() (*firecracker.Driver, error) {
 			return nil, nil
 		}
 	}
+	var err error
+	if o.Attendant, err = extractAttendant(m.cfg.DataDir, m.options.Attendant()); err != nil {
+		return nil, err
+	}
 	return firecracker.New(o, m.log)
 }
 
 func (m *Machine) microVMOptions() firecracker.Options {
 	return firecracker.Options{RunDir: filepath.Join(m.cfg.RunDir, "firecracker"),
 		BaseDir: m.cfg.MicroVMDisks(), CgroupParent: m.cfg.Instance + "-vm", Programs: program.Open(m.cfg.Firecracker()),
-		Init: m.options.GuestInit(), Attendant: attend, Share: serveVolume, Patience: m.cfg.EnvdTimeout,
+		Init: m.options.GuestInit(), Patience: m.cfg.EnvdTimeout,
 		Rates: firecracker.Rates{Network: m.cfg.FirecrackerNetworkRate << 20, Disk: m.cfg.FirecrackerDiskRate << 20},
 	}
-}
-
-// attend is the command by which this program attends a microVM.
-func attend(config string) *exec.Cmd {
-	return &exec.Cmd{Path: thisProgram, Args: []string{thisProgram, attendant.Command, config}, Env: egressEnvironment()}
-}
-
-// serveVolume is the command by which this program serves a volume to a microVM.
-func serveVolume(config string) *exec.Cmd {
-	return &exec.Cmd{Path: thisProgram, Args: []string{thisProgram, share.Command, config}, Env: egressEnvironment()}
 }
 
 // endGuests ends and removes every guest of every runtime.

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,7 +18,6 @@ import (
 	"shoal/internal/image"
 	"shoal/internal/runtime"
 	"shoal/internal/runtime/firecracker"
-	"shoal/internal/runtime/firecracker/attendant"
 	"shoal/internal/runtime/firecracker/program"
 	"shoal/internal/runtime/runtimetest"
 	"shoal/internal/shoal"
@@ -41,9 +39,7 @@ func newMicroVMs(t *testing.T) *node {
 	}
 	d, err := firecracker.New(firecracker.Options{RunDir: t.TempDir(), BaseDir: t.TempDir(), CgroupParent: "or-vm",
 		Programs: programs, Patience: emulated, Init: runtimetest.Program(t, "shoal/cmd/guestinit"),
-		Attendant: func(config string) *exec.Cmd {
-			return exec.Command("/proc/self/exe", attendant.Command, config)
-		}}, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+		Attendant: runtimetest.ProgramFile(t, "shoal/cmd/attendant")}, slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	if err != nil {
 		t.Skip(err)
 	}

@@ -19,7 +19,6 @@ import (
 	"shoal/internal/image"
 	"shoal/internal/network"
 	"shoal/internal/runtime"
-	"shoal/internal/runtime/firecracker/attendant"
 	"shoal/internal/runtime/gvisor"
 	"shoal/internal/runtime/gvisor/kernel"
 	"shoal/internal/runtime/runtimetest"
@@ -27,16 +26,9 @@ import (
 	"shoal/internal/telemetry/sandboxlog"
 )
 
-// TestMain lets the test binary serve as the sandbox kernel, and as the attendant of a microVM.
+// TestMain lets the test binary serve as the sandbox kernel.
 func TestMain(m *testing.M) {
 	kernel.Run()
-	if len(os.Args) == 3 && os.Args[1] == attendant.Command {
-		if err := attendant.Main(os.Args[2]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
 	os.Exit(m.Run())
 }
 

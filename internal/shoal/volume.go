@@ -23,11 +23,14 @@ type Volume struct {
 // NewVolumeID returns the ID of a new volume.
 func NewVolumeID() string { return uuid.NewString() }
 
-var volumeName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,250}$`)
+// maxVolumeName is how long a volume's name may be.
+const maxVolumeName = 250
+
+var volumeName = regexp.MustCompile(`^[a-zA-Z0-9_-]+$`)
 
 // CheckVolumeName returns an error from the catalogue if no volume can have the name.
 func CheckVolumeName(name string) error {
-	if !volumeName.MatchString(name) {
+	if len(name) > maxVolumeName || !volumeName.MatchString(name) {
 		return ErrVolumeName.New("Invalid volume name")
 	}
 	return nil

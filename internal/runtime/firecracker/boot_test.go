@@ -28,7 +28,7 @@ func TestLabBootFailures(t *testing.T) {
 		"init-ends":  {nil, programThatEnds(), shoal.ErrFirecrackerInitEnded},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := firecracker.Options{Init: c.init, Attendant: attend, Programs: program.Open(copyOfStore(t, c.spoil))}
+			o := firecracker.Options{Init: c.init, Programs: program.Open(copyOfStore(t, c.spoil))}
 			h := runtimetest.NewHost(t, openIn(t, o))
 			spec, _ := h.Spec(name)
 			g, err := h.TryStart(t.Context(), spec, "")

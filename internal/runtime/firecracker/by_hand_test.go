@@ -29,17 +29,31 @@ import (
 	"shoal/internal/unixsocket"
 )
 
+// Who does it.
+const (
+	ours  = "driver"
+	nbd   = "by hand" // with a disk over NBD, as the driver's
+	plain = "by hand, disk a file"
+)
+
+// Steps that the driver and a hand do differently.
+const (
+	still   = "snapshot while it stands still"
+	changes = "snapshot of what was used"
+)
+
 // turns is how often BenchmarkLabByHand does everything, for medians.
 const turns = 5
 
 // BenchmarkLabByHand measures what Shoal's driver adds to Firecracker: the same machine is booted, written and restored
 // twice by turns, by the driver and by hand. By hand are the same requests to the same Firecracker, with the same
-// kernel, first root file system and daemon, and nothing else: no jail, no group, no process that serves disk and
-// memory. The disk is a file that is there already; the memory is a file, too. Durations on emulated processors mean
-// something only beside each other, so ratios are what it reports.
+// kernel, first root file system and daemon, but no jail and no group. The disk is a file that is there already, once
+// over the reference's NBD server and client, and once without; the memory is a file, written as a whole ("snapshot") or
+// as far as it was used. Durations on emulated processors mean something only beside each other, so ratios are what it
+// reports.
 func BenchmarkLabByHand(b *testing.B) {
 	base := b.TempDir()
-	h := runtimetest.NewHost(b, openIn(b, firecracker.Options{Attendant: attend, BaseDir: base}))
+	h := runtimetest.NewHost(b, openIn(b, firecracker.Options{BaseDir: base}))
 	h.Root = runtime.NewRoot(h.PutImage(map[string]*image.Node{
 		strings.TrimPrefix(envdapi.Executable, "/"): image.NewFile(0o755, runtimetest.Program(b, "shoal/cmd/envd")),
 		"etc/passwd": image.NewFile(0o644, []byte("root:x:0:0::/root:/bin/sh\n")),
@@ -49,26 +63,26 @@ func BenchmarkLabByHand(b *testing.B) {
 	figures := map[string][]time.Duration{}
 	for turn := range turns + 1 { // the first of which does not count
 		ways := []func(){
-			func() { byDriver(b, h, turn).measure(b, "driver", figures) },
-			func() { byHand(b, h, turn, base).measure(b, "by hand", figures) },
+			func() { byDriver(b, h, turn).measure(b, ours, figures) },
+			func() { byHand(b, h, turn, base, true).measure(b, nbd, figures) },
+			func() { byHand(b, h, turn, base, false).measure(b, plain, figures) },
 		}
-		if turn%2 == 1 {
-			slices.Reverse(ways)
-		}
-		for _, way := range ways {
-			way()
+		for i := range ways {
+			ways[(i+turn)%len(ways)]()
 		}
 		if turn == 0 { // in which bases were made and programs read for the first time
 			clear(figures)
 		}
 	}
-	for _, step := range []string{"boot", "boot in a shell", "snapshot",
-		"snapshot, while it stands still", "first restore", "restore", "restore in a shell"} {
-		byHand, _, _ := strings.Cut(strings.TrimSuffix(step, " in a shell"), ",")
-		ours, theirs := figures["driver "+step], figures["by hand "+byHand]
-		ratio := median(ours).Seconds() / median(theirs).Seconds()
-		b.Logf("%-31s by the driver %v, by hand %v, ratio %.2f (%v; %v)", step, median(ours), median(theirs), ratio, ours, theirs)
-		b.ReportMetric(ratio, strings.ReplaceAll(strings.ReplaceAll(step, ",", ""), " ", "-"))
+	for _, pair := range [][2]string{{"boot", "boot"}, {"boot in a shell", "boot"},
+		{"snapshot", "snapshot"}, {"snapshot", changes}, {still, "snapshot"}, {still, changes},
+		{"first restore", "first restore"}, {"restore", "restore"}, {"restore in a shell", "restore"}} {
+		for _, who := range []string{nbd, plain} {
+			driver, hand := figures[ours+" "+pair[0]], figures[who+" "+pair[1]]
+			ratio := median(driver).Seconds() / median(hand).Seconds()
+			b.Logf("%-31s %v, %s %s %v: ratio %.2f (%v; %v)", pair[0], median(driver), who, pair[1], median(hand), ratio, driver, hand)
+			b.ReportMetric(ratio, strings.NewReplacer(" ", "-", ",", "").Replace(pair[0]+"/"+who+" "+pair[1]))
+		}
 	}
 	b.ReportMetric(0, "ns/op") // which is left out
 }
@@ -82,6 +96,7 @@ func median(list []time.Duration) time.Duration {
 type steps struct {
 	boot, restore func()               // until the daemon answers
 	snapshot      func()               // of a machine that runs, and then goes on
+	changes       func()               // a snapshot of what was used, before the other one; nil if that is no other
 	still         func() time.Duration // how long it stood still for that; nil if all the time
 	end           func()
 	slot          func() // before each machine; its way on the network is not measured
@@ -100,10 +115,12 @@ func (s steps) measure(t testing.TB, who string, figures map[string][]time.Durat
 	}
 	s.slot()
 	step("boot", s.boot)
+	if s.changes != nil {
+		step(changes, s.changes)
+	}
 	step("snapshot", s.snapshot)
 	if s.still != nil {
-		step := who + " snapshot, while it stands still"
-		figures[step] = append(figures[step], s.still())
+		figures[who+" "+still] = append(figures[who+" "+still], s.still())
 	}
 	s.end()
 	for _, name := range []string{"first restore", "restore"} {
@@ -207,11 +224,13 @@ type hand struct {
 	client        *api.Client
 	tap           string
 	process       *exec.Cmd
+	device        string    // of its disk, if that is over NBD
+	server        *exec.Cmd // of that
 }
 
-func byHand(t testing.TB, h *runtimetest.Host, turn int, base string) steps {
+func byHand(t testing.TB, h *runtimetest.Host, turn int, base string, overNBD bool) steps {
 	m := &hand{t: t, dir: t.TempDir()}
-	m.spec, m.slot = h.Spec(fmt.Sprintf("hand-%d", turn))
+	m.spec, m.slot = h.Spec(fmt.Sprintf("hand-%d-%t", turn, overNBD))
 	m.spec = daemon(m.spec)
 	var err error
 	m.tap, err = m.spec.Link.Tap(0)
@@ -219,27 +238,61 @@ func byHand(t testing.TB, h *runtimetest.Host, turn int, base string) steps {
 	kernels, err := program.Open(os.Getenv(storeVariable)).Kernels()
 	m.must(err)
 	m.kernel, m.first = kernels[0].Path, only(t, filepath.Join(base, "*.initrd"))
-	disk := m.path("disk")
-	m.run("cp", "--sparse=always", only(t, filepath.Join(base, "*.ext4")), disk)
+	m.run("cp", "--sparse=always", only(t, filepath.Join(base, "*.ext4")), m.path("disk"))
+	slot := func() {}
+	if overNBD {
+		slot = m.serve
+	}
 	return steps{
-		slot: func() {},
-		boot: func() { m.begin("a.sock"); m.boot(disk) },
+		slot: slot,
+		boot: func() { m.begin("a.sock"); m.boot() },
 		restore: func() {
 			m.begin("b.sock")
 			m.must(m.client.LoadSnapshot(t.Context(), api.Load{State: m.path("state"), Dirty: true, Resume: true,
 				Memory: api.Backend{Type: "File", Path: m.path("memory")}}))
 			answers(t, m.slot)
 		},
-		snapshot: m.write,
+		snapshot: func() { m.write("Full") },
+		changes:  func() { m.write("Diff") },
 		end:      m.end,
 	}
 }
 
+// serve has the reference's server serve the disk to one client.
+func (m *hand) serve() {
+	m.t.Helper()
+	_ = os.Remove(m.path("nbd.sock"))
+	conf := fmt.Sprintf("[generic]\nuser=root\ngroup=root\nallowlist=true\nunixsock=%s\n[lab]\nexportname=%s\nflush=true\n",
+		m.path("nbd.sock"), m.path("disk"))
+	m.must(os.WriteFile(m.path("nbd.conf"), []byte(conf), 0o600))
+	m.server = exec.Command("nbd-server", "-d", "-C", m.path("nbd.conf"))
+	m.must(m.server.Start())
+	for deadline := time.Now().Add(emulated); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Stat(m.path("nbd.sock")); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			m.t.Fatal("nbd-server does not listen")
+		}
+	}
+	// A device that the kernel has, since the driver used it before.
+	devices, err := filepath.Glob("/sys/block/nbd*")
+	m.must(err)
+	for _, device := range devices {
+		if !attached(device) {
+			m.device = filepath.Join("/dev", filepath.Base(device))
+			return
+		}
+	}
+	m.t.Fatalf("none of %v is free", devices)
+}
+
 // write writes a machine with its disk, without which a snapshot would be of no use.
-func (m *hand) write() {
+func (m *hand) write(kind string) {
 	ctx := m.t.Context()
+	_ = os.Remove(m.path("memory"))
 	m.must(m.client.Pause(ctx))
-	m.must(m.client.CreateSnapshot(ctx, api.Snapshot{Type: "Diff", State: m.path("state"), Memory: m.path("memory")}))
+	m.must(m.client.CreateSnapshot(ctx, api.Snapshot{Type: kind, State: m.path("state"), Memory: m.path("memory")}))
 	m.run("cp", "--sparse=always", m.path("disk"), m.path("disk-of-snapshot"))
 	m.must(m.client.Resume(ctx))
 }
@@ -269,9 +322,12 @@ func (m *hand) run(args ...string) {
 	}
 }
 
-// begin starts a Firecracker in the slot's namespace.
+// begin attaches the disk and starts a Firecracker in the slot's namespace.
 func (m *hand) begin(socket string) {
 	m.t.Helper()
+	if m.server != nil {
+		m.run("nbd-client", "-unix", m.path("nbd.sock"), "-N", "lab", "-b", "4096", m.device)
+	}
 	_ = os.Remove(m.path("v.sock"))
 	_ = os.Remove(m.path(socket))
 	output, err := os.OpenFile(m.path("console"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -289,9 +345,29 @@ func (m *hand) begin(socket string) {
 func (m *hand) end() {
 	_ = m.process.Process.Kill()
 	_ = m.process.Wait()
+	if m.server == nil {
+		return
+	}
+	m.run("nbd-client", "-d", m.device)
+	_ = m.server.Process.Kill()
+	_ = m.server.Wait()
+	for deadline := time.Now().Add(emulated); attached(m.device); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			m.t.Fatalf("%s is not given up", m.device)
+		}
+	}
 }
 
-func (m *hand) boot(disk string) {
+func attached(device string) bool {
+	_, err := os.Stat(filepath.Join("/sys/block", filepath.Base(device), "pid"))
+	return err == nil
+}
+
+func (m *hand) boot() {
+	disk := m.path("disk")
+	if m.server != nil {
+		disk = m.device
+	}
 	ctx, c, card := m.t.Context(), m.client, "eth0"
 	for _, err := range []error{
 		c.SetBootSource(ctx, api.BootSource{Kernel: m.kernel, Initrd: m.first, Arguments: firecracker.BootArguments}),

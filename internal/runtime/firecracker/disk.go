@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -87,7 +88,7 @@ func (d *Driver) startAttendant(j *jail) (ended <-chan struct{}, err error) {
 		return nil, err
 	}
 	defer log.Close()
-	cmd := d.opts.Attendant(j.beside(configFile))
+	cmd := d.serving(attendant.Command, j.beside(configFile))
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, UseCgroupFD: true, CgroupFD: int(group.Fd())}
 	if err := cmd.Start(); err != nil {
@@ -102,6 +103,11 @@ func (d *Driver) startAttendant(j *jail) (ended <-chan struct{}, err error) {
 		_ = cmd.Wait()
 	}()
 	return done, nil
+}
+
+// serving is the command of a process that serves what the file of a configuration describes.
+func (d *Driver) serving(command, config string) *exec.Cmd {
+	return &exec.Cmd{Path: d.opts.Attendant, Args: []string{d.opts.Attendant, command, config}, Env: []string{}}
 }
 
 // watchAttendant has the guest end when its attendant has, whose end is told by a channel.

@@ -15,7 +15,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -51,12 +50,10 @@ type Options struct {
 	Patience time.Duration
 	// Host is the host's devices; the zero value is this one's.
 	Host program.Host
-	// Attendant is the command that runs attendant.Main with the path of a configuration. Without it, and
-	// where the host's kernel has no NBD, disks are files.
-	Attendant func(config string) *exec.Cmd
-	// Share is the command that runs share.Main with the path of a configuration. Without it guests have no
-	// volumes.
-	Share func(config string) *exec.Cmd
+	// Attendant is the path of the program cmd/attendant, which serves what guests have on the host.
+	Attendant string
+	// Files has disks be files, and memory be read from them, as where the host's kernel has no NBD.
+	Files bool
 }
 
 // Rates are bounds in bytes a second; 0 is none.
@@ -137,7 +134,7 @@ func Open(opts Options, log *slog.Logger) (*Driver, error) {
 
 // lookForAttendants finds out what of guests can be served by attendants here.
 func (d *Driver) lookForAttendants() {
-	if d.opts.Attendant == nil {
+	if d.opts.Files {
 		return
 	}
 	if err := block.NewKernel().Check(); err != nil {
@@ -167,7 +164,7 @@ func kernelName(p program.Program, k program.Kernel) string { return p.Name + "/
 
 // Volumes tells whether guests that start now have volumes: Firecracker has no file system that host and guest
 // share, but the guest's kernel may have FUSE.
-func (d *Driver) Volumes() bool { return d.opts.Share != nil && d.kernel.FUSE() }
+func (d *Driver) Volumes() bool { return d.kernel.FUSE() }
 
 // Fits tells whether the build of Firecracker that took a checkpoint is here. The guest's kernel is
 // in its memory.

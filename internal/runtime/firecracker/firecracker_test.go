@@ -2,27 +2,21 @@ package firecracker_test
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"shoal/internal/runtime"
 	"shoal/internal/runtime/firecracker"
-	"shoal/internal/runtime/firecracker/attendant"
 	"shoal/internal/runtime/firecracker/program"
-	"shoal/internal/runtime/firecracker/share"
 	"shoal/internal/runtime/runtimetest"
 )
 
-// lacks are the promises that Firecracker does not keep.
-var lacks = map[string]string{
-	"clocks":          "a machine's clocks go on while its processors stand still",
-	"clocks-restored": "Linux has no way to let the time since the boot go on without its monotonic clock",
-}
+// clocks of microVMs are the processor's: all go on while the machine is stopped. Of a restored one, all go on from
+// where they were in the checkpoint.
+var clocks = runtimetest.Clocks{Frozen: runtimetest.Time{Monotonic: true, Boot: true}}
 
 // storeVariable names a directory of programs with a kernel, into which the tests import
 // FIRECRACKER_BIN.
@@ -31,44 +25,17 @@ const storeVariable = "SHOAL_TEST_FIRECRACKER"
 // emulated is how long a guest on emulated processors, which others use too, may take to answer.
 const emulated = 10 * time.Minute
 
-// TestMain makes the tests' program an attendant, too.
-func TestMain(m *testing.M) {
-	if len(os.Args) == 3 && os.Args[1] == attendant.Command {
-		if err := attendant.Main(os.Args[2]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	if len(os.Args) == 3 && os.Args[1] == share.Command {
-		if err := share.Main(os.Args[2]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	os.Exit(m.Run())
-}
-
-func attend(config string) *exec.Cmd {
-	return exec.Command("/proc/self/exe", attendant.Command, config)
-}
-
-func serveVolume(config string) *exec.Cmd {
-	return exec.Command("/proc/self/exe", share.Command, config)
-}
-
 // TestLabConformance needs root, KVM, FIRECRACKER_BIN with the jailer beside it, and a kernel.
 func TestLabConformance(t *testing.T) {
-	runtimetest.Run(t, open, lacks)
+	runtimetest.Run(t, open, clocks)
 }
 
-// TestLabConformanceWithFiles is the same without attendants.
+// TestLabConformanceWithFiles is the same with disks and memory that are files.
 func TestLabConformanceWithFiles(t *testing.T) {
-	runtimetest.Run(t, func(t *testing.T) runtime.Runtime { return openIn(t, firecracker.Options{}) }, lacks)
+	runtimetest.Run(t, func(t *testing.T) runtime.Runtime { return openIn(t, firecracker.Options{Files: true}) }, clocks)
 }
 
-func open(t *testing.T) runtime.Runtime { return openIn(t, firecracker.Options{Attendant: attend}) }
+func open(t *testing.T) runtime.Runtime { return openIn(t, firecracker.Options{}) }
 
 func openIn(t testing.TB, o firecracker.Options) *firecracker.Driver {
 	t.Helper()
@@ -85,7 +52,7 @@ func openIn(t testing.TB, o firecracker.Options) *firecracker.Driver {
 	if _, err := o.Programs.Import(context.Background(), path, filepath.Join(filepath.Dir(path), "jailer"), ""); err != nil {
 		t.Fatal(err)
 	}
-	o.Share = serveVolume
+	o.Attendant = runtimetest.ProgramFile(t, "shoal/cmd/attendant")
 	o.RunDir, o.CgroupParent, o.Patience = t.TempDir(), "rt-vm", emulated
 	if o.BaseDir == "" {
 		o.BaseDir = t.TempDir()

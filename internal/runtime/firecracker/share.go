@@ -53,8 +53,6 @@ const keptVolumeFiles = "volume-"
 // mountTime bounds the wait for a volume's file system, beside that for the guest.
 const mountTime = 10 * time.Second
 
-var errNoShares = errors.New("guests under this kernel have no volumes: it has no FUSE")
-
 // Mount starts a process that serves the volume, unless there is one, and has the guest mount it.
 func (g *guest) Mount(ctx context.Context, v runtime.Volume) error {
 	defer telemetry.Begin(ctx, "volume_mount")()
@@ -89,9 +87,6 @@ func (g *guest) serves(ctx context.Context, v runtime.Volume) bool {
 // giveVolume has a process of its own serve a volume, and returns when the guest has it. state is the path of
 // what an earlier one knew; mount has the guest mount it if it is not.
 func (g *guest) giveVolume(ctx context.Context, v runtime.Volume, state string, mount bool) error {
-	if g.driver.opts.Share == nil {
-		return errNoShares
-	}
 	if err := g.endShares(func(s sharedVolume) bool { return s.ID == v.ID || s.Path == v.Path }); err != nil {
 		return err
 	}
@@ -147,7 +142,7 @@ func (g *guest) startShare(s *sharedVolume, v runtime.Volume, hello control.Shar
 		return nil, err
 	}
 	defer log.Close()
-	cmd := d.opts.Share(config)
+	cmd := d.serving(share.Command, config)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, UseCgroupFD: true, CgroupFD: int(group.Fd()),
 		Unshareflags: share.Unshare}

@@ -11,7 +11,8 @@ import (
 // TestPromises checks the driver against the promises of every runtime. Some of them need
 // Shoal's changes to gVisor, which scripts/gvisor applies before every test run.
 func TestPromises(t *testing.T) {
-	runtimetest.Run(t, func(t *testing.T) runtime.Runtime { return testDriver(t) }, nil)
+	runtimetest.Run(t, func(t *testing.T) runtime.Runtime { return testDriver(t) },
+		runtimetest.Clocks{Frozen: runtimetest.Time{Boot: true}, Restored: runtimetest.Time{Boot: true}})
 }
 
 // host is a host with this driver, for tests that look into both.

@@ -28,6 +28,7 @@ type Host struct {
 	Runtime runtime.Runtime
 	Images  *image.Store
 	Root    runtime.Root // of guests that start from now on
+	Clocks  Clocks       // what the runtime says of them
 	pool    *network.Pool
 }
 
@@ -88,6 +89,16 @@ func Program(t testing.TB, source string) []byte {
 		t.Fatal(err)
 	}
 	return data
+}
+
+// ProgramFile builds a package into a program, as Program does, and returns its path.
+func ProgramFile(t testing.TB, source string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), filepath.Base(source))
+	if err := os.WriteFile(path, Program(t, source), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // PutImage makes an image of files and returns its path.

@@ -16,7 +16,8 @@ const Command = "attendant"
 // Main attends the guest that a file of configuration describes. It is the whole of a process, which ends
 // with it.
 func Main(config string) error {
-	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	// It ends with the guest, whoever is asked to end.
+	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE)
 	data, err := os.ReadFile(config)
 	if err != nil {
 		return fmt.Errorf("read the attendant's configuration: %w", err)

@@ -15,6 +15,7 @@ import (
 // clocks is what a guest says of its time, in seconds.
 type clocks struct {
 	Monotonic, Boottime, Library, Uptime, Sysinfo float64
+	TimeOfDay                                     float64            // since 1970
 	Fired                                         map[string]float64 // monotonic seconds that each timer took
 }
 
@@ -39,7 +40,7 @@ func handleClocks(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	now := clocks{Monotonic: seconds(unix.CLOCK_MONOTONIC), Boottime: seconds(unix.CLOCK_BOOTTIME),
-		Library: libraryBoottime(), Sysinfo: float64(info.Uptime)}
+		Library: libraryBoottime(), Sysinfo: float64(info.Uptime), TimeOfDay: seconds(unix.CLOCK_REALTIME)}
 	now.Uptime, _ = strconv.ParseFloat(strings.Fields(string(uptime))[0], 64)
 	timersMu.Lock()
 	now.Fired = fired
