@@ -32,6 +32,8 @@ type machine struct {
 	Base        string `json:"base"` // of the disk
 	CPUs        int    `json:"cpus"`
 	MemoryMB    int64  `json:"memoryMB"`
+	// Unlimited means that its devices had no bounds of rates.
+	Unlimited bool `json:"unlimited,omitempty"`
 
 	Volumes []keptVolume `json:"volumes,omitempty"`
 }
@@ -102,7 +104,7 @@ func (g *guest) write(ctx context.Context, dir string, diff bool) (err error) {
 
 func (g *guest) describe() machine {
 	return machine{Firecracker: g.programName(), Base: g.jail.Base, CPUs: virtualCPUs(g.spec.Resources.CPUCount),
-		MemoryMB: g.spec.Resources.MemoryMB}
+		MemoryMB: g.spec.Resources.MemoryMB, Unlimited: g.jail.Unlimited}
 }
 
 func (g *guest) programName() string {
@@ -220,36 +222,45 @@ func (g *guest) restore(ctx context.Context, checkpoint string, volumes []runtim
 	if err != nil {
 		return fmt.Errorf("restore the guest: %w", err)
 	}
-	if err := g.goOn(ctx, again(m, volumes)); err != nil {
+	thawed, err := g.goOn(ctx, m, again(m, volumes))
+	if err != nil {
 		return err
 	}
 	if err := g.restoreShares(ctx, checkpoint, m, volumes); err != nil {
 		return err
 	}
-	if _, err := g.ask(ctx, control.Request{Thaw: &control.Empty{}}); err != nil {
-		return fmt.Errorf("let the guest's processes go on: %w", err)
+	if !thawed {
+		if _, err := g.ask(ctx, control.Request{Thaw: &control.Empty{}}); err != nil {
+			return fmt.Errorf("let the guest's processes go on: %w", err)
+		}
 	}
 	g.recordNeeds(ctx)
 	return nil
 }
 
 // goOn lets a restored machine run, as the guest that it is now, with volumes that are about to be there. Processes
-// that stood still in the checkpoint do so still.
-func (g *guest) goOn(ctx context.Context, volumes []string) error {
-	if err := errors.Join(g.limit(ctx), g.putMetadata(ctx)); err != nil {
-		return err
+// that stood still in the checkpoint do so still if there are any of these.
+func (g *guest) goOn(ctx context.Context, m machine, volumes []string) (thawed bool, err error) {
+	if !m.Unlimited || !g.jail.Unlimited {
+		if err := g.limit(ctx); err != nil {
+			return false, err
+		}
+	}
+	if err := g.putMetadata(ctx); err != nil {
+		return false, err
 	}
 	if err := g.api.Resume(ctx); err != nil {
-		return err
+		return false, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, g.driver.opts.Patience+bootTime)
 	defer cancel()
 	renewal := g.renewal()
-	renewal.Shares, renewal.Environment = volumes, g.spec.First.Env
-	if _, err := g.agent.await(ctx, control.Request{Resume: &renewal}, g.done); err != nil {
-		return fmt.Errorf("tell the guest that it is back: %w", err)
+	renewal.Shares, renewal.Environment, renewal.Thaw = volumes, g.spec.First.Env, len(volumes) == 0
+	answer, err := g.agent.await(ctx, control.Request{Resume: &renewal}, g.done)
+	if err != nil {
+		return false, fmt.Errorf("tell the guest that it is back: %w", err)
 	}
-	return nil
+	return answer.Thawed, nil
 }
 
 // limit sets the rates of this machine's devices, in place of those in the checkpoint.

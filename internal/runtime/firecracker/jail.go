@@ -48,6 +48,8 @@ type jail struct {
 	// that; "" and 0 if the disk is a file.
 	Backend   string `json:"backend,omitempty"`
 	Attendant int    `json:"attendant,omitempty"`
+	// Unlimited means that its devices have no bounds of rates.
+	Unlimited bool `json:"unlimited,omitempty"`
 	// Served means that the attendant serves the guest's memory.
 	Served bool `json:"served,omitempty"`
 	// Shares are its volumes, Shared is how many servers these have had.

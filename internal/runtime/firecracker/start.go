@@ -211,12 +211,14 @@ func (g *guest) furnish(ctx context.Context) error {
 	return nil
 }
 
-// stand finds the base of the guest's disk, with room for so many MiB, and writes down which it is.
+// stand finds the base of the guest's disk, with room for so many MiB, and writes down which it is, and that its devices
+// have no bounds if so.
 func (g *guest) stand(roomMB int64) (err error) {
 	g.jail.Base, g.basePath, err = g.driver.bases.get(g.spec.Root, roomMB)
 	if err != nil {
 		return err
 	}
+	g.jail.Unlimited = g.driver.opts.Rates == Rates{}
 	return g.driver.record(g.jail)
 }
 

@@ -54,6 +54,8 @@ type Resume struct {
 	Shares []string `json:"shares,omitempty"`
 	// Environment is the first process's, for who reads envdapi.EnvironmentFile; empty leaves what there is.
 	Environment []string `json:"environment,omitempty"`
+	// Thaw lets the guest's processes go on afterwards.
+	Thaw bool `json:"thaw,omitempty"`
 }
 
 // Share shows a volume to the guest, which is mounted if it is not. After the answer, the connection carries
@@ -70,6 +72,8 @@ type Answer struct {
 	Error   string `json:"error,omitempty"`
 	Largest *Ended `json:"largest,omitempty"`
 	Usage   *Usage `json:"usage,omitempty"`
+	// Thawed means that a Resume has let the guest's processes go on.
+	Thawed bool `json:"thawed,omitempty"`
 }
 
 // Ended is a process that was ended for its memory.

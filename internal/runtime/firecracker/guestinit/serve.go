@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"unsafe"
@@ -22,8 +23,9 @@ import (
 type server struct {
 	mu      sync.Mutex
 	started bool
-	used    int64 // bytes of the disk that the images take
-	first   int   // the first process's number; 0 before it runs
+	used    int64    // bytes of the disk that the images take
+	first   int      // the first process's number; 0 before it runs
+	known   []string // the environment that the guest knows as its first process's
 	shares  []*share
 }
 
@@ -58,7 +60,7 @@ func serve() {
 // converse answers the questions of one connection. It ends with the connection.
 func (s *server) converse(conn *os.File) {
 	defer conn.Close()
-	lines := bufio.NewReaderSize(io.LimitReader(conn, 1<<40), 64<<10)
+	lines := bufio.NewReader(io.LimitReader(conn, 1<<40))
 	out := json.NewEncoder(conn)
 	for {
 		line, err := readLine(lines)
@@ -104,7 +106,14 @@ func (s *server) answer(q *control.Request, a *control.Answer) error {
 		return s.start(q.Start)
 	case q.Resume != nil:
 		s.giveUpShares(q.Resume.Shares)
-		return renew(q.Resume)
+		err := renew(q.Resume)
+		if err == nil {
+			err = s.tellEnvironment(q.Resume.Environment)
+		}
+		if err == nil && q.Resume.Thaw {
+			a.Thawed, err = true, setFrozen(false)
+		}
+		return err
 	case q.Freeze != nil:
 		return setFrozen(true)
 	case q.Thaw != nil:
@@ -141,7 +150,7 @@ func (s *server) start(q *control.Start) error {
 	if err != nil {
 		return err
 	}
-	s.started, s.first = true, p.Pid
+	s.started, s.first, s.known = true, p.Pid, q.Env
 	go await(p)
 	return nil
 }
@@ -169,16 +178,13 @@ func renew(r *control.Resume) error {
 			return fmt.Errorf("set the clock: %w", err)
 		}
 	}
-	if err := addEntropy(r.Entropy); err != nil {
-		return err
-	}
-	return writeEnvironment(r.Environment)
+	return addEntropy(r.Entropy)
 }
 
-// writeEnvironment tells the guest what its first process's environment would be if it began now. Its /dev is this
-// program's.
-func writeEnvironment(entries []string) error {
-	if len(entries) == 0 {
+// tellEnvironment tells the guest what its first process's environment would be if it began now, unless it knows. Its
+// /dev is this program's.
+func (s *server) tellEnvironment(entries []string) error {
+	if len(entries) == 0 || slices.Equal(entries, s.known) {
 		return nil
 	}
 	const path, written = envdapi.EnvironmentFile, envdapi.EnvironmentFile + ".new"
@@ -192,6 +198,7 @@ func writeEnvironment(entries []string) error {
 	if err != nil {
 		return fmt.Errorf("write the environment: %w", err)
 	}
+	s.known = entries
 	return nil
 }
 
