@@ -38,6 +38,7 @@ func (a agent) ask(ctx context.Context, q control.Request) (control.Answer, erro
 	if err != nil || !strings.HasPrefix(line, "OK ") {
 		return answer, errors.Join(errNotYet, ctx.Err())
 	}
+	q.SetTime(time.Now()) // only now: a boot takes its time until somebody listens
 	if err := json.NewEncoder(conn).Encode(q); err != nil {
 		return answer, fmt.Errorf("ask the guest: %w", err)
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	"shoal/internal/atomicfile"
 	"shoal/internal/envdapi"
@@ -167,11 +166,11 @@ func (g *guest) boot(ctx context.Context) error {
 // entropySize is how many random bytes a guest is given each time it begins.
 const entropySize = 64
 
-// renewal is what must not be the same in two guests from one checkpoint.
+// renewal is what must not be the same in two guests from one checkpoint, but for the time, which the agent tells.
 func (g *guest) renewal() control.Resume {
 	entropy := make([]byte, entropySize)
 	_, _ = rand.Read(entropy) // never fails
-	return control.Resume{Hostname: g.spec.Hostname, Time: time.Now(), Entropy: entropy}
+	return control.Resume{Hostname: g.spec.Hostname, Entropy: entropy}
 }
 
 // furnish puts into the jail what a boot needs.

@@ -25,6 +25,16 @@ type Request struct {
 	Share   *Share  `json:"share,omitempty"`
 }
 
+// SetTime gives a question the time of day, if the guest is told that by it.
+func (r *Request) SetTime(now time.Time) {
+	switch {
+	case r.Start != nil:
+		r.Start.Time = now
+	case r.Resume != nil:
+		r.Resume.Time = now
+	}
+}
+
 // Empty is a question without details.
 type Empty struct{}
 
