@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"shoal/internal/runtime/firecracker/attendant"
 	"shoal/internal/runtime/firecracker/share"
@@ -20,6 +22,8 @@ func main() {
 }
 
 func run(args []string) error {
+	// It ends with the guest, whoever is asked to end.
+	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE)
 	if len(args) == 2 {
 		switch args[0] {
 		case attendant.Command:

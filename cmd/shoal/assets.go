@@ -34,5 +34,5 @@ func openMachine(cfg *config.Config, log *slog.Logger,
 // openLeftMachine opens a machine to end what an earlier process has left on it.
 func openLeftMachine(cfg *config.Config, log *slog.Logger) (*machine.Machine, error) {
 	return machine.Open(cfg, machine.Options{Version: version, Kernel: asset("kernel"), Envd: asset("envd"),
-		GuestInit: asset("guestinit"), Attendant: asset("attendant"), Ending: true}, log)
+		GuestInit: asset("guestinit"), Ending: true}, log)
 }

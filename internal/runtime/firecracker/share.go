@@ -132,7 +132,7 @@ func (g *guest) startShare(s *sharedVolume, v runtime.Volume, hello control.Shar
 	if err := os.WriteFile(config, data, 0o600); err != nil {
 		return nil, err
 	}
-	group, err := os.Open(d.groups.dir(j.ID))
+	group, err := d.groups.open(j.ID)
 	if err != nil {
 		return nil, err
 	}

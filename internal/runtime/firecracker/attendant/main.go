@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/signal"
-	"syscall"
 )
 
 // Command is the command by which a program is an attendant.
@@ -16,8 +14,6 @@ const Command = "attendant"
 // Main attends the guest that a file of configuration describes. It is the whole of a process, which ends
 // with it.
 func Main(config string) error {
-	// It ends with the guest, whoever is asked to end.
-	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE)
 	data, err := os.ReadFile(config)
 	if err != nil {
 		return fmt.Errorf("read the attendant's configuration: %w", err)

@@ -8,11 +8,9 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/signal"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -47,7 +45,6 @@ type Config struct {
 // Main serves a volume to a guest as the file of a configuration says. It is the whole of a process, which was
 // started in the namespaces of Unshare, and is ended with the guest.
 func Main(config string) error {
-	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE) // see attendant.Main
 	var cfg Config
 	if err := readJSON(config, &cfg); err != nil {
 		return err
