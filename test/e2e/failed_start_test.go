@@ -32,7 +32,7 @@ func TestFailedStart(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(i.DataDir, "kernels"), nil, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		failToStart(t, i, "make the kernels' directory", func() error { // where down cannot go on either
+		failToStart(t, i, "extract the sandbox kernel", func() error { // where down cannot go on either
 			p, err := i.Start("up")
 			if err != nil {
 				return err
