@@ -2,12 +2,9 @@ package firecracker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -21,11 +18,10 @@ import (
 
 // The files of an attendant, beside the root of the jail.
 const (
-	layerFile    = "layer"
-	overlayFile  = "overlay"
-	configFile   = "attendant.json"
-	attendantLog = "attendant.log"
-	askSocket    = "attendant.sock"
+	layerFile     = "layer"
+	overlayFile   = "overlay"
+	attendantName = "attendant"
+	askSocket     = "attendant.sock"
 )
 
 // makeDisk makes the disk of a jail: the base, and on it what a layer has, if it is not "".
@@ -54,7 +50,7 @@ func (g *guest) attend(ctx context.Context, layer string) error {
 	a, err := g.attendant().Await(ctx, attendant.Request{Disk: &attendant.Disk{Base: g.basePath, BaseName: j.Base,
 		Layer: layer, Overlay: j.beside(overlayFile)}}, g.attendantDone)
 	if err != nil {
-		return fmt.Errorf("%w; it says: %s", err, lastWords(j.beside(attendantLog)))
+		return fmt.Errorf("%w; it says: %s", err, j.lastWords(attendantName))
 	}
 	var st unix.Stat_t
 	if err := unix.Stat(a.Device, &st); err != nil {
@@ -67,47 +63,17 @@ func (g *guest) attendant() attendant.Client {
 	return attendant.Client{Socket: g.jail.beside(askSocket)}
 }
 
-// startAttendant starts what will serve a guest's disk and memory, in the guest's cgroup, in which it ends with
-// the guest. The channel is closed when it has ended.
+// startAttendant starts what will serve a guest's disk and memory. The channel is closed when it has ended.
 func (d *Driver) startAttendant(j *jail) (ended <-chan struct{}, err error) {
 	j.Backend = d.opts.CgroupParent + "/" + j.ID
-	data, err := json.Marshal(attendant.Config{Socket: j.beside(askSocket), Backend: j.Backend})
+	j.Attendant, ended, err = d.startServer(j, server{command: attendant.Command, name: attendantName,
+		config: attendant.Config{Socket: j.beside(askSocket), Backend: j.Backend}})
 	if err != nil {
-		return nil, err
-	}
-	if err := os.WriteFile(j.beside(configFile), data, 0o600); err != nil {
-		return nil, err
-	}
-	group, err := d.groups.open(j.ID)
-	if err != nil {
-		return nil, err
-	}
-	defer group.Close()
-	log, err := os.OpenFile(j.beside(attendantLog), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	defer log.Close()
-	cmd := d.serving(attendant.Command, j.beside(configFile))
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, UseCgroupFD: true, CgroupFD: int(group.Fd())}
-	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start the guest's attendant: %w", err)
 	}
-	j.Attendant = cmd.Process.Pid
 	// Others in the group are to be ended first for want of memory. Best effort.
 	_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", j.Attendant), []byte("-900"), 0)
-	done := make(chan struct{})
-	go func() { // ends with the attendant, which is in the guest's group
-		defer close(done)
-		_ = cmd.Wait()
-	}()
-	return done, nil
-}
-
-// serving is the command of a process that serves what the file of a configuration describes.
-func (d *Driver) serving(command, config string) *exec.Cmd {
-	return &exec.Cmd{Path: d.opts.Attendant, Args: []string{d.opts.Attendant, command, config}, Env: []string{}}
+	return ended, nil
 }
 
 // watchAttendant has the guest end when its attendant has, whose end is told by a channel.
@@ -124,17 +90,12 @@ func (g *guest) watchAttendant(ended <-chan struct{}) {
 func (g *guest) afterAttendant() {
 	if !g.hasEnded() {
 		g.driver.log.Error("the attendant of a microVM has ended; the guest is ended too", "guest", g.spec.ID,
-			"words", lastWords(g.jail.beside(attendantLog)))
+			"words", g.jail.lastWords(attendantName))
 		if err := g.driver.end(context.Background(), g.spec.ID, g.jail.Backend); err != nil {
 			g.driver.log.Error("a microVM without its attendant is left", "error", err)
 		}
 	}
 	close(g.attendantDone)
-}
-
-func lastWords(path string) string {
-	data, _ := os.ReadFile(path)
-	return string(data[max(len(data)-1000, 0):])
 }
 
 // copyDisk makes the disk a file.

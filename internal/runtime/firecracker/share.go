@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -100,7 +99,7 @@ func (g *guest) giveVolume(ctx context.Context, v runtime.Volume, state string, 
 	defer cancel()
 	if err := share.AwaitConnection(ctx, s.socket(g.jail), done); err != nil {
 		endErr := g.endShares(func(other sharedVolume) bool { return other.Name == s.Name })
-		return errors.Join(fmt.Errorf("%w; its server says: %s", err, lastWords(g.jail.beside(s.Name+".log"))), endErr)
+		return errors.Join(fmt.Errorf("%w; its server says: %s", err, g.jail.lastWords(s.Name)), endErr)
 	}
 	return nil
 }
@@ -123,38 +122,13 @@ func (g *guest) startShare(s *sharedVolume, v runtime.Volume, hello control.Shar
 	if err != nil {
 		return nil, err
 	}
-	data, err := json.Marshal(share.Config{Dir: v.Dir, Guest: j.path(vsockSocket), Port: control.Port,
-		Hello: string(first) + "\n", Again: string(again) + "\n", Socket: s.socket(j), State: state, Bytes: v.Bytes, Counter: v.Counter})
+	var done <-chan struct{}
+	s.PID, done, err = d.startServer(j, server{command: share.Command, name: s.Name, unshare: share.Unshare,
+		config: share.Config{Dir: v.Dir, Guest: j.path(vsockSocket), Port: control.Port, Hello: string(first) + "\n",
+			Again: string(again) + "\n", Socket: s.socket(j), State: state, Bytes: v.Bytes, Counter: v.Counter}})
 	if err != nil {
-		return nil, err
-	}
-	config := j.beside(s.Name + ".json")
-	if err := os.WriteFile(config, data, 0o600); err != nil {
-		return nil, err
-	}
-	group, err := d.groups.open(j.ID)
-	if err != nil {
-		return nil, err
-	}
-	defer group.Close()
-	log, err := os.OpenFile(j.beside(s.Name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	defer log.Close()
-	cmd := d.serving(share.Command, config)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, UseCgroupFD: true, CgroupFD: int(group.Fd()),
-		Unshareflags: share.Unshare}
-	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start the server of a volume: %w", err)
 	}
-	s.PID = cmd.Process.Pid
-	done := make(chan struct{})
-	go func() { // ends with the server, which is in the guest's group
-		defer close(done)
-		_ = cmd.Wait()
-	}()
 	j.Shares = append(j.Shares, *s)
 	return done, d.record(j)
 }
