@@ -42,15 +42,16 @@ const (
 	changes = "snapshot of what was used"
 )
 
-// turns is how often BenchmarkLabByHand does everything, for medians.
-const turns = 5
+// turns is how often BenchmarkLabByHand does everything, for medians; rounds is how often it restores what it has
+// written in one of them.
+const turns, rounds = 5, 6
 
-// BenchmarkLabByHand measures what Shoal's driver adds to Firecracker: the same machine is booted, written and restored
-// twice by turns, by the driver and by hand. By hand are the same requests to the same Firecracker, with the same
-// kernel, first root file system and daemon, but no jail and no group. The disk is a file that is there already, once
-// over the reference's NBD server and client, and once without; the memory is a file, written as a whole ("snapshot") or
-// as far as it was used. Durations on emulated processors mean something only beside each other, so ratios are what it
-// reports.
+// BenchmarkLabByHand measures what Shoal's driver adds to Firecracker: the same machine is booted, written and restored,
+// by the driver and by hand. By hand are the same requests to the same Firecracker, with the same kernel, first root file
+// system and daemon, but no jail and no group. The disk is a file that is there already, once over the reference's NBD
+// server and client, and once without; the memory is a file, written as a whole ("snapshot") or as far as it was used.
+// Durations on emulated processors mean something only beside each other, so ratios are what it reports, and each way
+// has its turn at every step: processors do not stay as fast as they were a minute ago.
 func BenchmarkLabByHand(b *testing.B) {
 	base := b.TempDir()
 	h := runtimetest.NewHost(b, openIn(b, firecracker.Options{BaseDir: base}))
@@ -62,13 +63,21 @@ func BenchmarkLabByHand(b *testing.B) {
 		"run": image.NewDir(0o755), "tmp/.keep": image.NewFile(0o644, nil)}))
 	figures := map[string][]time.Duration{}
 	for turn := range turns + 1 { // the first of which does not count
-		ways := []func(){
-			func() { byDriver(b, h, turn).measure(b, ours, figures) },
-			func() { byHand(b, h, turn, base, true).measure(b, nbd, figures) },
-			func() { byHand(b, h, turn, base, false).measure(b, plain, figures) },
+		ways := []func() steps{
+			func() steps { return byDriver(b, h, turn) }, // which makes the base that the others need
+			func() steps { return byHand(b, h, turn, base, true) },
+			func() steps { return byHand(b, h, turn, base, false) },
 		}
+		var written []steps
 		for i := range ways {
-			ways[(i+turn)%len(ways)]()
+			w := ways[(i+turn)%len(ways)]()
+			w.write(b, figures)
+			written = append(written, w)
+		}
+		for round := range rounds + 1 {
+			for _, w := range written {
+				w.bringBack(b, round, figures)
+			}
 		}
 		if turn == 0 { // in which bases were made and programs read for the first time
 			clear(figures)
@@ -92,8 +101,9 @@ func median(list []time.Duration) time.Duration {
 	return list[len(list)/2].Round(time.Millisecond)
 }
 
-// steps are what is measured. Each machine ends before the next one begins.
+// steps are what is measured of one way. Each machine ends before the next one begins.
 type steps struct {
+	who           string
 	boot, restore func()               // until the daemon answers
 	snapshot      func()               // of a machine that runs, and then goes on
 	changes       func()               // a snapshot of what was used, before the other one; nil if that is no other
@@ -103,42 +113,50 @@ type steps struct {
 	ahead         func() // prepares the shell that is used next; nil if there are none
 }
 
-func (s steps) measure(t testing.TB, who string, figures map[string][]time.Duration) {
+func (s steps) step(t testing.TB, figures map[string][]time.Duration, name string, do func()) {
 	t.Helper()
-	step := func(name string, do func()) {
-		t.Helper()
-		begin := time.Now()
-		do()
-		took := time.Since(begin).Round(time.Millisecond)
-		t.Logf("%s %s: %v", who, name, took)
-		figures[who+" "+name] = append(figures[who+" "+name], took)
-	}
-	s.slot()
-	step("boot", s.boot)
-	if s.changes != nil {
-		step(changes, s.changes)
-	}
-	step("snapshot", s.snapshot)
-	if s.still != nil {
-		figures[who+" "+still] = append(figures[who+" "+still], s.still())
-	}
-	s.end()
-	for _, name := range []string{"first restore", "restore", "restore", "restore"} {
-		s.slot()
-		step(name, s.restore)
-		s.end()
-	}
-	if s.ahead == nil {
-		return
-	}
-	for _, name := range []string{"boot in a shell", "restore in a shell", "restore in a shell", "restore in a shell"} {
-		do := s.restore
-		if name == "boot in a shell" {
-			do = s.boot
-		}
+	begin := time.Now()
+	do()
+	took := time.Since(begin).Round(time.Millisecond)
+	t.Logf("%s %s: %v", s.who, name, took)
+	figures[s.who+" "+name] = append(figures[s.who+" "+name], took)
+}
+
+// write boots a machine and writes it.
+func (s steps) write(t testing.TB, figures map[string][]time.Duration) {
+	t.Helper()
+	if s.ahead != nil {
 		s.slot()
 		s.ahead()
-		step(name, do)
+		s.step(t, figures, "boot in a shell", s.boot)
+		s.end()
+	}
+	s.slot()
+	s.step(t, figures, "boot", s.boot)
+	if s.changes != nil {
+		s.step(t, figures, changes, s.changes)
+	}
+	s.step(t, figures, "snapshot", s.snapshot)
+	if s.still != nil {
+		figures[s.who+" "+still] = append(figures[s.who+" "+still], s.still())
+	}
+	s.end()
+}
+
+// bringBack restores what was written, for the first time in round 0.
+func (s steps) bringBack(t testing.TB, round int, figures map[string][]time.Duration) {
+	t.Helper()
+	name := "restore"
+	if round == 0 {
+		name = "first restore"
+	}
+	s.slot()
+	s.step(t, figures, name, s.restore)
+	s.end()
+	if s.ahead != nil && round > 0 {
+		s.slot()
+		s.ahead()
+		s.step(t, figures, "restore in a shell", s.restore)
 		s.end()
 	}
 }
@@ -180,6 +198,7 @@ func byDriver(t testing.TB, h *runtimetest.Host, turn int) steps {
 		answers(t, slot)
 	}
 	return steps{
+		who: ours,
 		slot: func() {
 			n++
 			spec, slot = h.Spec(fmt.Sprintf("driver-%d-%d", turn, n))
@@ -243,11 +262,12 @@ func byHand(t testing.TB, h *runtimetest.Host, turn int, base string, overNBD bo
 	m.must(err)
 	m.kernel, m.first = kernels[0].Path, only(t, filepath.Join(base, "*.initrd"))
 	m.run("cp", "--sparse=always", only(t, filepath.Join(base, "*.ext4")), m.path("disk"))
-	slot := func() {}
+	who, slot := plain, func() {}
 	if overNBD {
-		slot = m.serve
+		who, slot = nbd, m.serve
 	}
 	return steps{
+		who:  who,
 		slot: slot,
 		boot: func() { m.begin("a.sock"); m.boot() },
 		restore: func() {

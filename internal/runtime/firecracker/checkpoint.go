@@ -217,12 +217,18 @@ func (g *guest) restore(ctx context.Context, checkpoint string, volumes []runtim
 	if err != nil {
 		return missing(fmt.Errorf("offer the memory: %w", err))
 	}
-	err = g.api.LoadSnapshot(ctx, api.Load{State: "/" + stateFile, Dirty: true, Memory: memory,
+	asIs := m.Unlimited && g.jail.Unlimited // there is nothing to set before it runs
+	err = g.api.LoadSnapshot(ctx, api.Load{State: "/" + stateFile, Dirty: true, Resume: asIs, Memory: memory,
 		Networks: []api.Override{{Interface: card, Tap: g.tap}}})
+	if err == nil && !asIs {
+		if err = g.limit(ctx); err == nil {
+			err = g.api.Resume(ctx)
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("restore the guest: %w", err)
 	}
-	thawed, err := g.goOn(ctx, m, again(m, volumes))
+	thawed, err := g.welcome(ctx, again(m, volumes))
 	if err != nil {
 		return err
 	}
@@ -238,20 +244,9 @@ func (g *guest) restore(ctx context.Context, checkpoint string, volumes []runtim
 	return nil
 }
 
-// goOn lets a restored machine run, as the guest that it is now, with volumes that are about to be there. Processes
-// that stood still in the checkpoint do so still if there are any of these.
-func (g *guest) goOn(ctx context.Context, m machine, volumes []string) (thawed bool, err error) {
-	if !m.Unlimited || !g.jail.Unlimited {
-		if err := g.limit(ctx); err != nil {
-			return false, err
-		}
-	}
-	if err := g.putMetadata(ctx); err != nil {
-		return false, err
-	}
-	if err := g.api.Resume(ctx); err != nil {
-		return false, err
-	}
+// welcome tells a restored machine which guest it is now, and which volumes are about to be there. Processes that
+// stood still in the checkpoint do so still if there are any of these.
+func (g *guest) welcome(ctx context.Context, volumes []string) (thawed bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, g.driver.opts.Patience+bootTime)
 	defer cancel()
 	renewal := g.renewal()

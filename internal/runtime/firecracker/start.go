@@ -91,6 +91,9 @@ func (d *Driver) begin(ctx context.Context, j *jail, p program.Program, s runtim
 	if _, err := g.api.Await(ctx, g.done); err != nil {
 		return nil, errors.Join(g.explain(err), g.Kill(context.WithoutCancel(ctx)))
 	}
+	if err := g.putMetadata(ctx); err != nil {
+		return nil, errors.Join(err, g.Kill(context.WithoutCancel(ctx)))
+	}
 	return g, nil
 }
 
@@ -249,7 +252,6 @@ func (g *guest) configure(ctx context.Context) error {
 		func() error {
 			return g.api.SetMMDS(ctx, api.MMDSConfig{Version: "V2", Interfaces: []string{card}})
 		},
-		func() error { return g.putMetadata(ctx) },
 	} {
 		if err := step(); err != nil {
 			return err
@@ -278,8 +280,8 @@ func virtualCPUs(n int) int {
 	return min(max(n, 1), maxCPUs)
 }
 
-// putMetadata fills the metadata service with what E2B's daemon asks it for. Shoal's has it in
-// its environment.
+// putMetadata fills the metadata service with what E2B's daemon asks it for, which Firecracker keeps when it boots a
+// machine or loads one. Shoal's daemon has it in its environment.
 func (g *guest) putMetadata(ctx context.Context) error {
 	facts := envdapi.ReadFacts(func(key string) string {
 		for _, entry := range g.spec.First.Env {

@@ -23,11 +23,16 @@ import (
 type server struct {
 	mu      sync.Mutex
 	started bool
+	still   bool     // the guest's processes may stand still
 	used    int64    // bytes of the disk that the images take
 	first   int      // the first process's number; 0 before it runs
 	known   []string // the environment that the guest knows as its first process's
 	shares  []*share
 }
+
+// conversations is how many connections are waited for at once. A thread of its own waits for each, and answers it: a
+// machine that has come back, whose memory is all to be fetched, would have to wake or to make another one for that.
+const conversations = 3
 
 // serve answers the host until the machine ends.
 func serve() {
@@ -43,6 +48,14 @@ func serve() {
 		say("listen for the host: %v", err)
 		shutDown()
 	}
+	for range conversations - 1 {
+		go s.accept(fd)
+	}
+	s.accept(fd)
+}
+
+// accept answers connections, one after the other. It does not end.
+func (s *server) accept(fd int) {
 	for {
 		conn, from, err := unix.Accept4(fd, unix.SOCK_CLOEXEC)
 		if err != nil {
@@ -53,19 +66,27 @@ func serve() {
 			unix.Close(conn)
 			continue
 		}
-		go s.converse(os.NewFile(uintptr(conn), "host"))
+		host := os.NewFile(uintptr(conn), "host")
+		volume := s.converse(host)
+		if volume == nil {
+			host.Close()
+			continue
+		}
+		go func() { // ends with the connection
+			defer host.Close()
+			s.attach(volume, host)
+		}()
 	}
 }
 
-// converse answers the questions of one connection. It ends with the connection.
-func (s *server) converse(conn *os.File) {
-	defer conn.Close()
+// converse answers the questions of one connection, until it ends or is to carry a volume, which is returned.
+func (s *server) converse(conn *os.File) (volume *control.Share) {
 	lines := bufio.NewReader(io.LimitReader(conn, 1<<40))
 	out := json.NewEncoder(conn)
 	for {
 		line, err := readLine(lines)
 		if err != nil {
-			return
+			return nil
 		}
 		var q control.Request
 		var a control.Answer
@@ -75,11 +96,10 @@ func (s *server) converse(conn *os.File) {
 			a.Error = err.Error()
 		}
 		if out.Encode(a) != nil {
-			return
+			return nil
 		}
 		if q.Share != nil && a.Error == "" {
-			s.attach(q.Share, conn)
-			return
+			return q.Share
 		}
 	}
 }
@@ -111,13 +131,14 @@ func (s *server) answer(q *control.Request, a *control.Answer) error {
 			err = s.tellEnvironment(q.Resume.Environment)
 		}
 		if err == nil && q.Resume.Thaw {
-			a.Thawed, err = true, setFrozen(false)
+			a.Thawed, err = true, s.thaw()
 		}
 		return err
 	case q.Freeze != nil:
+		s.still = true
 		return setFrozen(true)
 	case q.Thaw != nil:
-		return setFrozen(false)
+		return s.thaw()
 	case q.Sync != nil:
 		return syncDisk()
 	case q.Largest != nil:
@@ -131,6 +152,15 @@ func (s *server) answer(q *control.Request, a *control.Answer) error {
 		return nil
 	}
 	return errors.New("an unknown question")
+}
+
+func (s *server) thaw() error {
+	if !s.still {
+		return nil
+	}
+	err := setFrozen(false)
+	s.still = err != nil
+	return err
 }
 
 func (s *server) start(q *control.Start) error {
@@ -212,21 +242,22 @@ func addEntropy(data []byte) error {
 	if len(data) == 0 {
 		return nil
 	}
-	f, err := os.OpenFile("/dev/random", os.O_WRONLY, 0)
+	const pool = "/dev/random"
+	fd, err := unix.Open(pool, unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return &os.PathError{Op: "open", Path: pool, Err: err}
 	}
-	defer f.Close()
+	defer unix.Close(fd)
 	info := struct {
 		bits, size int32
 		data       [64]byte
 	}{}
 	info.size = int32(copy(info.data[:], data))
 	info.bits = 8 * info.size
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), addToPool, uintptr(unsafe.Pointer(&info))); errno != 0 {
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), addToPool, uintptr(unsafe.Pointer(&info))); errno != 0 {
 		return fmt.Errorf("add to the random numbers: %w", errno)
 	}
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), reseed, 0); errno != 0 {
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), reseed, 0); errno != 0 {
 		return fmt.Errorf("begin the random numbers anew: %w", errno)
 	}
 	return nil

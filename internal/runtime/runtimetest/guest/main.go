@@ -105,6 +105,7 @@ func main() {
 	http.HandleFunc("/clocks", handleClocks)
 	http.HandleFunc("/timers", handleTimers)
 	http.HandleFunc("/cost", handleCost)
+	http.HandleFunc("/metadata", handleMetadata)
 	http.HandleFunc("/fork", func(w http.ResponseWriter, r *http.Request) {
 		n, _ := strconv.Atoi(r.URL.Query().Get("n"))
 		var err error
