@@ -53,10 +53,14 @@ func limitProcesses(most int) error {
 // freezeTime bounds how long processes may take to stand still: one that waits for its disk does.
 const freezeTime = 10 * time.Second
 
-// setFrozen freezes the guest's processes, or lets them go on, and waits until it is so.
-func setFrozen(frozen bool) error {
-	value := map[bool]string{false: "0", true: "1"}[frozen]
-	if err := os.WriteFile(filepath.Join(guestGroup, "cgroup.freeze"), []byte(value), 0); err != nil {
+const freezer = guestGroup + "/cgroup.freeze"
+
+// thaw lets the guest's processes go on.
+func thaw() error { return os.WriteFile(freezer, []byte("0"), 0) }
+
+// freeze has the guest's processes stand still, and waits until they do.
+func freeze() error {
+	if err := os.WriteFile(freezer, []byte("1"), 0); err != nil {
 		return err
 	}
 	for deadline := time.Now().Add(freezeTime); ; time.Sleep(time.Millisecond) {
@@ -64,7 +68,7 @@ func setFrozen(frozen bool) error {
 		if err != nil {
 			return err
 		}
-		if bytes.Contains(events, []byte("frozen "+value)) {
+		if bytes.Contains(events, []byte("frozen 1")) {
 			return nil
 		}
 		if time.Now().After(deadline) {

@@ -136,7 +136,7 @@ func (s *server) answer(q *control.Request, a *control.Answer) error {
 		return err
 	case q.Freeze != nil:
 		s.still = true
-		return setFrozen(true)
+		return freeze()
 	case q.Thaw != nil:
 		return s.thaw()
 	case q.Sync != nil:
@@ -158,7 +158,7 @@ func (s *server) thaw() error {
 	if !s.still {
 		return nil
 	}
-	err := setFrozen(false)
+	err := thaw()
 	s.still = err != nil
 	return err
 }
