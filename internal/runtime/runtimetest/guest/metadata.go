@@ -24,7 +24,8 @@ func metadata(method, path, header, value string) (string, error) {
 	}
 	req.Header.Set(header, value)
 	req.Header.Set("Accept", "application/json")
-	client := http.Client{Timeout: 2 * time.Minute}
+	// The service does not know of connections that were open in a checkpoint.
+	client := http.Client{Timeout: 2 * time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
 	if err != nil {
 		return "", err
