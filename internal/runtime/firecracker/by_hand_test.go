@@ -44,7 +44,7 @@ const (
 
 // turns is how often BenchmarkLabByHand does everything, for medians; rounds is how often it restores what it has
 // written in one of them.
-const turns, rounds = 5, 6
+const turns, rounds = 8, 3
 
 // BenchmarkLabByHand measures what Shoal's driver adds to Firecracker: the same machine is booted, written and restored,
 // by the driver and by hand. By hand are the same requests to the same Firecracker, with the same kernel, first root file
