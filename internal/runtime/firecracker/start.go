@@ -88,11 +88,12 @@ func (d *Driver) begin(ctx context.Context, j *jail, p program.Program, s runtim
 	if attendantEnded != nil {
 		g.watchAttendant(attendantEnded)
 	}
-	if _, err := g.api.Await(ctx, g.done); err != nil {
-		return nil, errors.Join(g.explain(err), g.Kill(context.WithoutCancel(ctx)))
+	_, err = g.api.Await(ctx, g.done)
+	if err == nil {
+		err = g.putMetadata(ctx)
 	}
-	if err := g.putMetadata(ctx); err != nil {
-		return nil, errors.Join(err, g.Kill(context.WithoutCancel(ctx)))
+	if err != nil {
+		return nil, errors.Join(g.explain(err), g.Kill(context.WithoutCancel(ctx)))
 	}
 	return g, nil
 }

@@ -55,11 +55,19 @@ const freezeTime = 10 * time.Second
 
 const freezer = guestGroup + "/cgroup.freeze"
 
-// thaw lets the guest's processes go on.
-func thaw() error { return os.WriteFile(freezer, []byte("0"), 0) }
+// thaw lets the guest's processes go on, if they may stand still. The caller holds mu.
+func (s *server) thaw() error {
+	if !s.still {
+		return nil
+	}
+	err := os.WriteFile(freezer, []byte("0"), 0)
+	s.still = err != nil
+	return err
+}
 
-// freeze has the guest's processes stand still, and waits until they do.
-func freeze() error {
+// freeze has the guest's processes stand still, and waits until they do. The caller holds mu.
+func (s *server) freeze() error {
+	s.still = true
 	if err := os.WriteFile(freezer, []byte("1"), 0); err != nil {
 		return err
 	}

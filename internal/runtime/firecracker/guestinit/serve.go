@@ -135,8 +135,7 @@ func (s *server) answer(q *control.Request, a *control.Answer) error {
 		}
 		return err
 	case q.Freeze != nil:
-		s.still = true
-		return freeze()
+		return s.freeze()
 	case q.Thaw != nil:
 		return s.thaw()
 	case q.Sync != nil:
@@ -152,15 +151,6 @@ func (s *server) answer(q *control.Request, a *control.Answer) error {
 		return nil
 	}
 	return errors.New("an unknown question")
-}
-
-func (s *server) thaw() error {
-	if !s.still {
-		return nil
-	}
-	err := thaw()
-	s.still = err != nil
-	return err
 }
 
 func (s *server) start(q *control.Start) error {
